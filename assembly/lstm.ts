@@ -1,0 +1,211 @@
+/**
+ * @file The LSTM over whole sequences, and its gradient. Layouts: h, c [B,T,U]; xw, gates, dgates [B,T,4U] in gate order i f c~ o,
+ * gates after their activations; h0 c0 dh0 dc0 dcLast [B,U]; mask i32 [B,T]. Where mask is 0 the state is kept, and gates and
+ * dgates are 0. Absent operands are address 0.
+ *
+ * `lstm`, argument words: h, c, gates?, xw, w, kStride, panelStride, h0?, c0?, mask?, B, T, U, rows, activation, recurrentActivation,
+ * reverse. w with its strides is wr[U,4U] in a form that `product` (recurrent.ts) reads.
+ *   c[t] = f * c[t-1] + i * c~;  h[t] = o * activation(c[t])
+ *
+ * `lstmGrad`, argument words: dgates, dh0?, dc0?, dh?, dcLast?, w, c, gates, c0?, mask?, B, T, U, rows, activation,
+ * recurrentActivation, reverse. w is wr transposed and packed: panels over U, 4U deep. (0 where no product is needed: T is 1 at
+ * most and dh0 absent.) dgates is the gradient before the activations, dcLast the cell's gradient after the last computed step.
+ *
+ * A piece is `rows` sequences over all of their steps: sequences are independent, so that no step needs a barrier. Scratch per
+ * row: lstm paddedBytes(4U), lstmGrad 2 paddedBytes(U).
+ *
+ * Hochreiter and Schmidhuber, "Long Short-Term Memory", 1997, with the forget gate of Gers et al., 2000. The projection of the
+ * inputs of all steps is one product done before: Appleyard et al., "Optimizing Performance of Recurrent Neural Networks on
+ * GPUs", 2016.
+ */
+import { activate, derivative } from "./activation";
+import { addRow, copyRow, paddedBytes, product, storeUpTo } from "./recurrent";
+import { madd } from "./simd";
+
+/** One sequence, one step: from the four pre-activations `pre`[4U] to h, c and, if wanted, gates. cPrev is 0 for a zero state. */
+function cell(u: u32, act: u32, gateAct: u32, pre: usize, cPrev: usize, h: usize, c: usize, gates: usize): void {
+  const gate = <usize>u << 2;
+  const gate2 = gate << 1;
+  const gate3 = gate2 + gate;
+  for (let j: u32 = 0; j < u; j += 4) {
+    const left = u - j;
+    const i = activate(gateAct, v128.load(pre));
+    const f = activate(gateAct, v128.load(pre + gate));
+    const g = activate(act, v128.load(pre + gate2));
+    const o = activate(gateAct, v128.load(pre + gate3));
+    let state = f32x4.mul(i, g);
+    if (cPrev) {
+      state = madd(f, v128.load(cPrev), state);
+      cPrev += 16;
+    }
+    storeUpTo(c, state, left);
+    storeUpTo(h, f32x4.mul(o, activate(act, state)), left);
+    if (gates) {
+      storeUpTo(gates, i, left);
+      storeUpTo(gates + gate, f, left);
+      storeUpTo(gates + gate2, g, left);
+      storeUpTo(gates + gate3, o, left);
+      gates += 16;
+    }
+    pre += 16;
+    c += 16;
+    h += 16;
+  }
+}
+
+export function lstm(args: usize, piece: u32, scratch: usize): void {
+  const xw = <usize>load<u32>(args, 12);
+  const w = <usize>load<u32>(args, 16);
+  const kStride = <usize>load<u32>(args, 20);
+  const panelStride = <usize>load<u32>(args, 24);
+  const mask = <usize>load<u32>(args, 36);
+  const steps = load<u32>(args, 44);
+  const u = load<u32>(args, 48);
+  const rows = load<u32>(args, 52);
+  const act = load<u32>(args, 56);
+  const gateAct = load<u32>(args, 60);
+  const reverse = load<u32>(args, 64);
+
+  const first = piece * rows;
+  const count = min(rows, load<u32>(args, 40) - first);
+  const units = <usize>u << 2;
+  const wide = units << 2;
+  const preStride = paddedBytes(u << 2);
+  const h = <usize>load<u32>(args);
+  const c = <usize>load<u32>(args, 4);
+  const gates = <usize>load<u32>(args, 8);
+
+  // The states before this step: rows of h0 and c0, later of h and c.
+  let hPrev = <usize>load<u32>(args, 28);
+  let cPrev = <usize>load<u32>(args, 32);
+  if (hPrev) hPrev += <usize>first * units;
+  if (cPrev) cPrev += <usize>first * units;
+  let hStride = units;
+  let cStride = units;
+  for (let s: u32 = 0; s < steps; s++) {
+    const at = first * steps + (reverse ? steps - 1 - s : s);
+    for (let r: u32 = 0; r < count; r++) {
+      copyRow(scratch + <usize>r * preStride, xw + <usize>(at + r * steps) * wide, u << 2);
+    }
+    if (hPrev) product(count, u << 2, u, hPrev, hStride, w, kStride, panelStride, scratch, preStride);
+    for (let r: u32 = 0; r < count; r++) {
+      const row = at + r * steps;
+      const state = <usize>row * units;
+      const last = cPrev ? cPrev + <usize>r * cStride : 0;
+      const saved = gates ? gates + <usize>row * wide : 0;
+      if (mask && !load<u32>(mask + (<usize>row << 2))) {
+        copyRow(h + state, hPrev ? hPrev + <usize>r * hStride : 0, u);
+        copyRow(c + state, last, u);
+        if (saved) copyRow(saved, 0, u << 2);
+      } else {
+        cell(u, act, gateAct, scratch + <usize>r * preStride, last, h + state, c + state, saved);
+      }
+    }
+    hPrev = h + <usize>at * units;
+    cPrev = c + <usize>at * units;
+    hStride = cStride = <usize>steps * units;
+  }
+}
+
+/**
+ * One sequence, one step back. `dh` (0: absent) and what came from the later step, `dhNext`, make the gradient of h; `dhNext` is set to
+ * zero for the product that follows, `dc` turned from the gradient of this step's cell into that of the step before.
+ */
+function cellGrad(
+  u: u32, act: u32, gateAct: u32, dh: usize, dhNext: usize, dc: usize, c: usize, cPrev: usize, gates: usize, dgates: usize,
+): void {
+  const gate = <usize>u << 2;
+  const gate2 = gate << 1;
+  const gate3 = gate2 + gate;
+  for (let j: u32 = 0; j < u; j += 4) {
+    const left = u - j;
+    const i = v128.load(gates);
+    const f = v128.load(gates + gate);
+    const g = v128.load(gates + gate2);
+    const o = v128.load(gates + gate3);
+    const out = activate(act, v128.load(c));
+    let gradient = v128.load(dhNext);
+    if (dh) {
+      gradient = f32x4.add(gradient, v128.load(dh));
+      dh += 16;
+    }
+    const dcell = f32x4.add(v128.load(dc), f32x4.mul(f32x4.mul(gradient, o), derivative(act, out)));
+    let df = f32x4.splat(0);
+    if (cPrev) {
+      df = f32x4.mul(f32x4.mul(dcell, v128.load(cPrev)), derivative(gateAct, f));
+      cPrev += 16;
+    }
+    storeUpTo(dgates, f32x4.mul(f32x4.mul(dcell, g), derivative(gateAct, i)), left);
+    storeUpTo(dgates + gate, df, left);
+    storeUpTo(dgates + gate2, f32x4.mul(f32x4.mul(dcell, i), derivative(act, g)), left);
+    storeUpTo(dgates + gate3, f32x4.mul(f32x4.mul(gradient, out), derivative(gateAct, o)), left);
+    v128.store(dc, f32x4.mul(dcell, f));
+    v128.store(dhNext, f32x4.splat(0));
+    gates += 16;
+    dgates += 16;
+    c += 16;
+    dc += 16;
+    dhNext += 16;
+  }
+}
+
+export function lstmGrad(args: usize, piece: u32, scratch: usize): void {
+  const dgates = <usize>load<u32>(args);
+  const dh0 = <usize>load<u32>(args, 4);
+  const dc0 = <usize>load<u32>(args, 8);
+  const dh = <usize>load<u32>(args, 12);
+  const dcLast = <usize>load<u32>(args, 16);
+  const w = <usize>load<u32>(args, 20);
+  const c = <usize>load<u32>(args, 24);
+  const gates = <usize>load<u32>(args, 28);
+  const c0 = <usize>load<u32>(args, 32);
+  const mask = <usize>load<u32>(args, 36);
+  const steps = load<u32>(args, 44);
+  const u = load<u32>(args, 48);
+  const rows = load<u32>(args, 52);
+  const act = load<u32>(args, 56);
+  const gateAct = load<u32>(args, 60);
+  const reverse = load<u32>(args, 64);
+
+  const first = piece * rows;
+  const count = min(rows, load<u32>(args, 40) - first);
+  const units = <usize>u << 2;
+  const wide = units << 2;
+  const stride = paddedBytes(u);
+  const dhNext = scratch;
+  const dc = dhNext + <usize>rows * stride;
+  for (let r: u32 = 0; r < count; r++) {
+    copyRow(dhNext + <usize>r * stride, 0, u);
+    copyRow(dc + <usize>r * stride, dcLast ? dcLast + <usize>(first + r) * units : 0, u);
+  }
+  for (let s = steps; s-- > 0;) {
+    const t = reverse ? steps - 1 - s : s;
+    const before = reverse ? t + 1 : t - 1;
+    for (let r: u32 = 0; r < count; r++) {
+      const row = (first + r) * steps + t;
+      const dhRow = dh ? dh + <usize>row * units : 0;
+      const dgatesRow = dgates + <usize>row * wide;
+      if (mask && !load<u32>(mask + (<usize>row << 2))) {
+        if (dhRow) addRow(dhNext + <usize>r * stride, dhRow, u);
+        copyRow(dgatesRow, 0, u << 2);
+        continue;
+      }
+      let cPrev: usize = 0;
+      if (s) cPrev = c + <usize>(row - t + before) * units;
+      else if (c0) cPrev = c0 + <usize>(first + r) * units;
+      cellGrad(
+        u, act, gateAct, dhRow, dhNext + <usize>r * stride, dc + <usize>r * stride, c + <usize>row * units, cPrev,
+        gates + <usize>row * wide, dgatesRow,
+      );
+    }
+    if (s || dh0) {
+      const from = dgates + <usize>(first * steps + t) * wide;
+      product(count, u, u << 2, from, <usize>steps * wide, w, 32, wide << 3, dhNext, stride);
+    }
+  }
+  for (let r: u32 = 0; r < count; r++) {
+    const state = <usize>(first + r) * units;
+    if (dh0) copyRow(dh0 + state, dhNext + <usize>r * stride, u);
+    if (dc0) copyRow(dc0 + state, dc + <usize>r * stride, u);
+  }
+}

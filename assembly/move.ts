@@ -1,0 +1,175 @@
+/**
+ * @file Kernels that move words without computing: copy, fill, iota. Elements are 32-bit words of any dtype.
+ *
+ * copy   x, y, xOffset, yOffset, shape[6], xStrides[6], yStrides[6], rowBlock, colBlock, tiles, tilesPerPiece
+ *        Offsets, sizes and strides in elements. Dimension 5 (columns) is walked innermost, 4 (rows) next; the encoder
+ *        orders the dimensions so that y's columns are contiguous where that is possible at all, and so that x's rows
+ *        are where x's columns are not (a transpose). Tiles of rowBlock x colBlock are numbered row-major within each
+ *        index of dimensions 0-3; a piece is a run of tiles.
+ * fill   y, count, bits, countPerPiece. A piece is a run of elements.
+ * iota   y, count, size, inner, isFloat, countPerPiece. A piece is a run of elements.
+ *
+ * Elements of y that one copy writes are all different (yStrides of dimensions longer than 1 do not fold).
+ */
+import { storeTail } from "./simd";
+
+/** From this many words on, the engine's own copy beats a loop of vectors. */
+const BULK_WORDS: u32 = 1024;
+
+/** Copies `n` words between areas that do not overlap. */
+export function copyWords(to: usize, from: usize, n: u32): void {
+  if (n >= BULK_WORDS) {
+    memory.copy(to, from, <usize>n << 2);
+    return;
+  }
+  for (; n >= 16; n -= 16, to += 64, from += 64) {
+    const a = v128.load(from), b = v128.load(from, 16), c = v128.load(from, 32), d = v128.load(from, 48);
+    v128.store(to, a);
+    v128.store(to, b, 16);
+    v128.store(to, c, 32);
+    v128.store(to, d, 48);
+  }
+  for (; n >= 4; n -= 4, to += 16, from += 16) v128.store(to, v128.load(from));
+  if (n) storeTail(to, v128.load(from), n);
+}
+
+/** Sets `n` words to `bits`. */
+export function fillWords(to: usize, n: u32, bits: u32): void {
+  const v = i32x4.splat(bits);
+  for (; n >= 16; n -= 16, to += 64) {
+    v128.store(to, v);
+    v128.store(to, v, 16);
+    v128.store(to, v, 32);
+    v128.store(to, v, 48);
+  }
+  for (; n >= 4; n -= 4, to += 16) v128.store(to, v);
+  if (n) storeTail(to, v, n);
+}
+
+/** A rectangle word by word; strides in bytes. */
+function copyStrided(to: usize, from: usize, rows: u32, cols: u32, toRow: i32, fromRow: i32, toCol: i32, fromCol: i32): void {
+  for (let i: u32 = 0; i < rows; i++, to += toRow, from += fromRow) {
+    let a = to, b = from;
+    for (let j: u32 = 0; j < cols; j++, a += toCol, b += fromCol) store<u32>(a, load<u32>(b));
+  }
+}
+
+/** A rectangle whose columns are contiguous in y and whose rows are contiguous in x: transposed in blocks of 4 x 4. */
+function copyTransposed(to: usize, from: usize, rows: u32, cols: u32, toRow: i32, fromCol: i32): void {
+  const rows4 = rows & ~3, cols4 = cols & ~3;
+  for (let j: u32 = 0; j < cols4; j += 4) {
+    const from1 = from + fromCol, from2 = from1 + fromCol, from3 = from2 + fromCol;
+    let t = to;
+    for (let i: usize = 0; i < (<usize>rows4 << 2); i += 16) {
+      const a = v128.load(from + i), b = v128.load(from1 + i), c = v128.load(from2 + i), d = v128.load(from3 + i);
+      const ab = i32x4.shuffle(a, b, 0, 4, 1, 5), cd = i32x4.shuffle(c, d, 0, 4, 1, 5);
+      const abHigh = i32x4.shuffle(a, b, 2, 6, 3, 7), cdHigh = i32x4.shuffle(c, d, 2, 6, 3, 7);
+      v128.store(t, i64x2.shuffle(ab, cd, 0, 2));
+      t += toRow;
+      v128.store(t, i64x2.shuffle(ab, cd, 1, 3));
+      t += toRow;
+      v128.store(t, i64x2.shuffle(abHigh, cdHigh, 0, 2));
+      t += toRow;
+      v128.store(t, i64x2.shuffle(abHigh, cdHigh, 1, 3));
+      t += toRow;
+    }
+    copyStrided(t, from + (<usize>rows4 << 2), rows - rows4, 4, toRow, 4, 4, fromCol);
+    to += 16;
+    from = from3 + fromCol;
+  }
+  copyStrided(to, from, rows, cols - cols4, toRow, 4, 4, fromCol);
+}
+
+function copyTile(to: usize, from: usize, rows: u32, cols: u32, toRow: i32, fromRow: i32, toCol: i32, fromCol: i32): void {
+  if (toCol == 4 && fromCol == 4) {
+    for (; rows; rows--, to += toRow, from += fromRow) copyWords(to, from, cols);
+  } else if (toCol == 4 && fromCol == 0) {
+    for (; rows; rows--, to += toRow, from += fromRow) fillWords(to, cols, load<u32>(from));
+  } else if (toCol == 4 && fromRow == 4) {
+    copyTransposed(to, from, rows, cols, toRow, fromCol);
+  } else {
+    copyStrided(to, from, rows, cols, toRow, fromRow, toCol, fromCol);
+  }
+}
+
+export function copy(c: usize, piece: u32, scratch: usize): void {
+  const x = <usize>load<u32>(c) + (load<u32>(c, 8) << 2), y = <usize>load<u32>(c, 4) + (load<u32>(c, 12) << 2);
+  const d1 = load<u32>(c, 20), d2 = load<u32>(c, 24), d3 = load<u32>(c, 28), rows = load<u32>(c, 32), cols = load<u32>(c, 36);
+  const x0 = load<i32>(c, 40), x1 = load<i32>(c, 44), x2 = load<i32>(c, 48), x3 = load<i32>(c, 52);
+  const y0 = load<i32>(c, 64), y1 = load<i32>(c, 68), y2 = load<i32>(c, 72), y3 = load<i32>(c, 76);
+  const xRow = load<i32>(c, 56) << 2, xCol = load<i32>(c, 60) << 2, yRow = load<i32>(c, 80) << 2, yCol = load<i32>(c, 84) << 2;
+  const rowBlock = load<u32>(c, 88), colBlock = load<u32>(c, 92), perPiece = load<u32>(c, 100);
+  const first = piece * perPiece, last = min<u32>(first + perPiece, load<u32>(c, 96));
+
+  const colTiles = (cols + colBlock - 1) / colBlock, rowTiles = (rows + rowBlock - 1) / rowBlock;
+  let rest = first / colTiles;
+  let col = (first - rest * colTiles) * colBlock;
+  let outer = rest / rowTiles;
+  let row = (rest - outer * rowTiles) * rowBlock;
+  rest = outer / d3;
+  let i3 = outer - rest * d3;
+  outer = rest / d2;
+  let i2 = rest - outer * d2;
+  let i0 = outer / d1;
+  let i1 = outer - i0 * d1;
+
+  for (let t = first; t < last; t++) {
+    const from = x + ((<i32>i0 * x0 + <i32>i1 * x1 + <i32>i2 * x2 + <i32>i3 * x3) << 2) + <i32>row * xRow + <i32>col * xCol;
+    const to = y + ((<i32>i0 * y0 + <i32>i1 * y1 + <i32>i2 * y2 + <i32>i3 * y3) << 2) + <i32>row * yRow + <i32>col * yCol;
+    copyTile(to, from, min(rowBlock, rows - row), min(colBlock, cols - col), yRow, xRow, yCol, xCol);
+    if ((col += colBlock) < cols) continue;
+    col = 0;
+    if ((row += rowBlock) < rows) continue;
+    row = 0;
+    if (++i3 < d3) continue;
+    i3 = 0;
+    if (++i2 < d2) continue;
+    i2 = 0;
+    if (++i1 < d1) continue;
+    i1 = 0;
+    i0++;
+  }
+}
+
+export function fill(c: usize, piece: u32, scratch: usize): void {
+  const y = <usize>load<u32>(c), count = load<u32>(c, 4), perPiece = load<u32>(c, 12);
+  const first = piece * perPiece;
+  fillWords(y + (<usize>first << 2), min(perPiece, count - first), load<u32>(c, 8));
+}
+
+/** Stores k, k + 1, ... `n` words. */
+function ramp(to: usize, n: u32, k: u32, isFloat: u32): void {
+  let v = i32x4.add(i32x4.splat(k), i32x4(0, 1, 2, 3));
+  for (; n; to += 16) {
+    const w = isFloat ? f32x4.convert_i32x4_s(v) : v;
+    if (n < 4) {
+      storeTail(to, w, n);
+      return;
+    }
+    v128.store(to, w);
+    v = i32x4.add(v, i32x4.splat(4));
+    n -= 4;
+  }
+}
+
+export function iota(c: usize, piece: u32, scratch: usize): void {
+  const count = load<u32>(c, 4), size = load<u32>(c, 8), inner = load<u32>(c, 12), isFloat = load<u32>(c, 16), perPiece = load<u32>(c, 20);
+  const first = piece * perPiece;
+  let left = min(perPiece, count - first);
+  let to = <usize>load<u32>(c) + (<usize>first << 2);
+  const row = first / inner;
+  let k = row % size, done = first - row * inner;
+  while (left) {
+    const n = min(left, inner == 1 ? size - k : inner - done);
+    if (inner == 1) {
+      ramp(to, n, k, isFloat);
+      k = 0;
+    } else {
+      fillWords(to, n, isFloat ? reinterpret<u32>(<f32>k) : k);
+      if (++k == size) k = 0;
+      done = 0;
+    }
+    to += <usize>n << 2;
+    left -= n;
+  }
+}

@@ -1,0 +1,231 @@
+/**
+ * @file reduce: y[outer, inner] = op over size of x[outer, size, inner], x in memory or computed tile by tile by a map body.
+ *
+ * Arguments: op | integer << 8, outer, size, inner, y, x (0: the map block follows), rows or columns per piece, pieces a row;
+ * then a map block (see map.ts) with one output, which stays in scratch.
+ * With inner = 1 a piece is a block of rows; else a block of at most MAP_TILE columns of one outer index.
+ * Sums are taken in blocks (of a tile, of BLOCK rows) that are then added: the error grows with the square root of the length at most.
+ */
+import { MAP_TILE, REDUCE_ARGMAX, REDUCE_ARGMIN, REDUCE_HEADER, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD, REDUCE_SUM } from "../src/wasm/opcodes";
+import { mapSetup, mapTile, slotPointer } from "./map";
+import { hsum } from "./simd";
+
+/** Rows of a column sum that are added before they join the total. */
+const BLOCK: u32 = 128;
+// Behind the tiles of map in scratch: a block's column totals.
+const TOTALS: usize = 786432;
+
+export function reduce(c: usize, piece: u32, scratch: usize): void {
+  if (load<u32>(c, 12) == 1) rows(c, piece, scratch);
+  else columns(c, piece, scratch);
+}
+
+/** Elements [begin, begin + n) of x as a pointer. */
+// @ts-ignore: decorator
+@inline
+function values(c: usize, x: usize, begin: u32, n: u32, scratch: usize): usize {
+  if (x) return x + (begin << 2);
+  const block = c + 4 * REDUCE_HEADER;
+  mapTile(block, begin, n, false, scratch);
+  return slotPointer(scratch, load<u32>(block, 4));
+}
+
+// @ts-ignore: decorator
+@inline
+function startF(op: u32): f32 {
+  return op == REDUCE_PROD ? 1 : op == REDUCE_SUM ? 0 : op == REDUCE_MAX || op == REDUCE_ARGMAX ? -Infinity : Infinity;
+}
+
+// @ts-ignore: decorator
+@inline
+function startI(op: u32): i32 {
+  return op == REDUCE_PROD ? 1 : op == REDUCE_SUM ? 0 : op == REDUCE_MAX || op == REDUCE_ARGMAX ? i32.MIN_VALUE : i32.MAX_VALUE;
+}
+
+function sumF(p: usize, n: u32): f32 {
+  let s0 = f32x4.splat(0);
+  let s1 = s0;
+  let s2 = s0;
+  let s3 = s0;
+  const end16 = p + ((n & ~15) << 2);
+  for (; p < end16; p += 64) {
+    s0 = f32x4.add(s0, load<v128>(p));
+    s1 = f32x4.add(s1, load<v128>(p, 16));
+    s2 = f32x4.add(s2, load<v128>(p, 32));
+    s3 = f32x4.add(s3, load<v128>(p, 48));
+  }
+  let total = hsum(f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3)));
+  for (const end = p + ((n & 15) << 2); p < end; p += 4) total += load<f32>(p);
+  return total;
+}
+
+function combineF(op: u32, p: usize, n: u32, total: f32): f32 {
+  if (op == REDUCE_SUM) return total + sumF(p, n);
+  const end = p + (n << 2);
+  if (op == REDUCE_MAX) for (; p < end; p += 4) total = max<f32>(total, load<f32>(p));
+  else if (op == REDUCE_MIN) for (; p < end; p += 4) total = min<f32>(total, load<f32>(p));
+  else for (; p < end; p += 4) total *= load<f32>(p);
+  return total;
+}
+
+function combineI(op: u32, p: usize, n: u32, total: i32): i32 {
+  const end = p + (n << 2);
+  if (op == REDUCE_SUM) for (; p < end; p += 4) total += load<i32>(p);
+  else if (op == REDUCE_MAX) for (; p < end; p += 4) total = max(total, load<i32>(p));
+  else if (op == REDUCE_MIN) for (; p < end; p += 4) total = min(total, load<i32>(p));
+  else for (; p < end; p += 4) total *= load<i32>(p);
+  return total;
+}
+
+/** True when v goes before best: strictly, so that the first of equals stays; a NaN goes before everything but a NaN. */
+// @ts-ignore: decorator
+@inline
+function before(op: u32, v: f32, best: f32): bool {
+  return op == REDUCE_ARGMAX ? v > best || (v != v && best == best) : v < best || (v != v && best == best);
+}
+
+function rows(c: usize, piece: u32, scratch: usize): void {
+  const word = load<u32>(c);
+  const op = word & 255;
+  const integer = (word >> 8) != 0;
+  const outer = load<u32>(c, 4);
+  const size = load<u32>(c, 8);
+  const y: usize = load<u32>(c, 16);
+  const x: usize = load<u32>(c, 20);
+  const per = load<u32>(c, 24);
+  if (!x) mapSetup(c + 4 * REDUCE_HEADER, scratch);
+  const end = min(outer, (piece + 1) * per);
+  // Short rows share a tile.
+  const together = size == 0 ? <u32>1 : max<u32>(1, MAP_TILE / size);
+  for (let o = piece * per; o < end; o += together) {
+    const many = min(together, end - o);
+    if (many > 1 || size <= <u32>MAP_TILE) {
+      let p = size == 0 ? x : values(c, x, o * size, many * size, scratch);
+      for (let r: u32 = 0; r < many; r++) {
+        finishRow(op, integer, y + ((o + r) << 2), p, size);
+        p += size << 2;
+      }
+    } else {
+      longRow(c, op, integer, y + (o << 2), x, o * size, size, scratch);
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function isArg(op: u32): bool {
+  return op >= <u32>REDUCE_ARGMAX;
+}
+
+function finishRow(op: u32, integer: bool, y: usize, p: usize, n: u32): void {
+  if (isArg(op)) store<i32>(y, argOf(op, integer, p, n));
+  else if (integer) store<i32>(y, combineI(op, p, n, startI(op)));
+  else store<f32>(y, combineF(op, p, n, startF(op)));
+}
+
+function argOf(op: u32, integer: bool, p: usize, n: u32): i32 {
+  let at: u32 = 0;
+  for (let i: u32 = 1; i < n; i++) {
+    const v = p + (i << 2);
+    const b = p + (at << 2);
+    const better = integer ? (op == REDUCE_ARGMAX ? load<i32>(v) > load<i32>(b) : load<i32>(v) < load<i32>(b)) : before(op, load<f32>(v), load<f32>(b));
+    if (better) at = i;
+  }
+  return <i32>at;
+}
+
+function longRow(c: usize, op: u32, integer: bool, y: usize, x: usize, begin: u32, size: u32, scratch: usize): void {
+  let f = startF(op);
+  let i = startI(op);
+  let at: i32 = 0;
+  for (let r: u32 = 0; r < size; r += MAP_TILE) {
+    const n = min<u32>(MAP_TILE, size - r);
+    const p = values(c, x, begin + r, n, scratch);
+    if (isArg(op)) {
+      const k = argOf(op, integer, p, n);
+      const v = p + (<u32>k << 2);
+      const better = integer ? (op == REDUCE_ARGMAX ? load<i32>(v) > i : load<i32>(v) < i) : before(op, load<f32>(v), f);
+      if (r == 0 || better) {
+        at = <i32>r + k;
+        f = load<f32>(v);
+        i = load<i32>(v);
+      }
+    } else if (integer) {
+      i = combineI(op, p, n, i);
+    } else {
+      f = combineF(op, p, n, f);
+    }
+  }
+  if (isArg(op)) store<i32>(y, at);
+  else if (integer) store<i32>(y, i);
+  else store<f32>(y, f);
+}
+
+/** One block of columns [first, first + n) of one outer index. */
+function columns(c: usize, piece: u32, scratch: usize): void {
+  const word = load<u32>(c);
+  const op = word & 255;
+  const integer = (word >> 8) != 0;
+  const size = load<u32>(c, 8);
+  const inner = load<u32>(c, 12);
+  const x: usize = load<u32>(c, 20);
+  const per = load<u32>(c, 24);
+  const across = load<u32>(c, 28);
+  const o = piece / across;
+  const first = (piece % across) * per;
+  const n = min(per, inner - first);
+  const y = <usize>load<u32>(c, 16) + ((o * inner + first) << 2);
+  if (!x) mapSetup(c + 4 * REDUCE_HEADER, scratch);
+  if (isArg(op)) {
+    argColumns(c, op, integer, y, x, o * size * inner + first, size, inner, n, scratch);
+    return;
+  }
+  const totals = scratch + TOTALS;
+  const start = integer ? startI(op) : reinterpret<i32>(startF(op));
+  for (let k: u32 = 0; k < n; k++) store<i32>(y + (k << 2), start);
+  // All columns: several rows make one tile. Some columns: one row at a time.
+  const together = n == inner ? max<u32>(1, MAP_TILE / n) : 1;
+  for (let r: u32 = 0; r < size; r += BLOCK) {
+    const last = min(size, r + BLOCK);
+    for (let k: u32 = 0; k < n; k++) store<i32>(totals + (k << 2), start);
+    for (let q = r; q < last; q += together) {
+      const many = min(together, last - q);
+      let p = values(c, x, (o * size + q) * inner + first, many * n, scratch);
+      for (let m: u32 = 0; m < many; m++) {
+        addRow(op, integer, totals, p, n);
+        p += n << 2;
+      }
+    }
+    addRow(op, integer, y, totals, n);
+  }
+}
+
+/** d[k] = d[k] op p[k], never writing past n. */
+function addRow(op: u32, integer: bool, d: usize, p: usize, n: u32): void {
+  if (op == REDUCE_SUM && !integer) {
+    const end = d + ((n & ~3) << 2);
+    for (; d < end; d += 16, p += 16) store<v128>(d, f32x4.add(load<v128>(d), load<v128>(p)));
+    for (const stop = d + ((n & 3) << 2); d < stop; d += 4, p += 4) store<f32>(d, load<f32>(d) + load<f32>(p));
+    return;
+  }
+  for (const end = d + (n << 2); d < end; d += 4, p += 4) {
+    if (integer) store<i32>(d, combineI(op, p, 1, load<i32>(d)));
+    else store<f32>(d, op == REDUCE_PROD ? load<f32>(d) * load<f32>(p) : op == REDUCE_MAX ? max<f32>(load<f32>(d), load<f32>(p)) : min<f32>(load<f32>(d), load<f32>(p)));
+  }
+}
+
+function argColumns(c: usize, op: u32, integer: bool, y: usize, x: usize, begin: u32, size: u32, inner: u32, n: u32, scratch: usize): void {
+  const best = scratch + TOTALS;
+  for (let r: u32 = 0; r < size; r++) {
+    const p = values(c, x, begin + r * inner, n, scratch);
+    for (let k: u32 = 0; k < n; k++) {
+      const v = p + (k << 2);
+      const b = best + (k << 2);
+      const better = integer ? (op == REDUCE_ARGMAX ? load<i32>(v) > load<i32>(b) : load<i32>(v) < load<i32>(b)) : before(op, load<f32>(v), load<f32>(b));
+      if (r == 0 || better) {
+        store<u32>(b, load<u32>(v));
+        store<u32>(y + (k << 2), r);
+      }
+    }
+  }
+}

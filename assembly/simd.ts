@@ -1,0 +1,49 @@
+/**
+ * @file The only file that knows plain from relaxed SIMD. `madd(a, b, c)` = a * b + c: one rounding where the build
+ * has relaxed SIMD and the machine has FMA, two otherwise. Write `acc = madd(x, y, acc)` and let the old acc die
+ * there: V8 then needs no move.
+ */
+
+// @ts-ignore: decorator
+@inline
+export function madd(a: v128, b: v128, c: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
+  return f32x4.add(f32x4.mul(a, b), c);
+}
+
+/** Largest of each lane; when either is NaN the result is b. One instruction on x64 and arm64. */
+// @ts-ignore: decorator
+@inline
+export function vmax(a: v128, b: v128): v128 {
+  return f32x4.pmax(b, a);
+}
+
+// @ts-ignore: decorator
+@inline
+export function vmin(a: v128, b: v128): v128 {
+  return f32x4.pmin(b, a);
+}
+
+/** Sum of the four lanes as (0 + 2) + (1 + 3). */
+// @ts-ignore: decorator
+@inline
+export function hsum(v: v128): f32 {
+  const s = f32x4.add(v, i32x4.shuffle(v, v, 2, 3, 0, 1));
+  return f32x4.extract_lane(s, 0) + f32x4.extract_lane(s, 1);
+}
+
+/** Stores the first `n` (1 to 3) lanes. Reading past a tensor's end is legal (allocations are padded), writing is not. */
+// @ts-ignore: decorator
+@inline
+export function storeTail(p: usize, v: v128, n: u32): void {
+  v128.store32_lane(p, v, 0);
+  if (n > 1) v128.store32_lane(p, v, 1, 4);
+  if (n > 2) v128.store32_lane(p, v, 2, 8);
+}
+
+/** Lanes below `n` set to all ones, the rest zero. */
+// @ts-ignore: decorator
+@inline
+export function tailMask(n: u32): v128 {
+  return i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(<i32>n));
+}

@@ -1,0 +1,53 @@
+/**
+ * @file The whole contract between plans and the machines that run them. A backend knows nothing of ops, layers or
+ * training: it holds bytes and runs compiled plans. Implementations: src/wasm (linear memory), test/reference
+ * (float64, every slot a buffer of its own).
+ */
+import type { Plan } from "./plan/plan.ts";
+
+/** Bytes owned by a backend. Only the backend that made it can use it. */
+export interface DeviceBuffer {
+  readonly bytes: number;
+}
+
+/** A plan made ready to run on one backend. */
+export interface Program {
+  readonly plan: Plan;
+  /** Gives back what the program holds (commands, temporaries). Running it afterwards is an error. */
+  close(): void;
+}
+
+export interface Limits {
+  /** Byte alignment of slot offsets. */
+  readonly alignment: number;
+  /** Most bytes one slot or buffer may have. */
+  readonly maxBytes: number;
+  /** True where all temporaries may share one allocation (planner gives offsets), false where each slot is a buffer of its own. */
+  readonly oneMemory: boolean;
+  /** True where reading a result costs no more than a copy, so that results are copied out at once. */
+  readonly hostMemory: boolean;
+  /** Most tensors a fused elementwise call may read and write together. */
+  readonly maxOperands: number;
+  /** Most steps of a fused elementwise body. */
+  readonly maxSteps: number;
+}
+
+export interface Backend {
+  readonly name: string;
+  readonly limits: Limits;
+  /** @throws BackendError when out of memory, with the numbers. Contents are undefined. */
+  alloc(bytes: number): DeviceBuffer;
+  free(buffer: DeviceBuffer): void;
+  /** Copies host elements into `buffer` at byte `offset`, ordered with runs. */
+  write(buffer: DeviceBuffer, offset: number, data: ArrayBufferView): void;
+  /** The bytes `[offset, offset + bytes)` after all runs enqueued so far. */
+  read(buffer: DeviceBuffer, offset: number, bytes: number): Promise<ArrayBuffer>;
+  /** @throws BackendError when the plan cannot fit, with the numbers, before anything runs. */
+  compile(plan: Plan): Promise<Program>;
+  /** Enqueues one run; `buffers[i]` is bound to `plan.bindings[i]`. Runs are ordered. */
+  run(program: Program, buffers: readonly DeviceBuffer[]): void;
+  /** Resolves when everything enqueued has run; rejects with the first error since the last call. */
+  sync(): Promise<void>;
+  /** Frees everything. Later calls are errors. */
+  close(): void;
+}

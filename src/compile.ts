@@ -1,0 +1,94 @@
+/** @file `compile`: traces a function of tensors once per shape of its arguments and replays the compiled program. */
+import type { Backend } from "./backend.ts";
+import { ArgumentError } from "./errors.ts";
+import { Graph, symbolOf, trace } from "./graph.ts";
+import type { BackendName } from "./init.ts";
+import { resolveBackend } from "./init.ts";
+import { showPlan } from "./plan/plan.ts";
+import { Executable } from "./run.ts";
+import { Tensor } from "./tensor.ts";
+import { flatten, mapTree } from "./tree.ts";
+import type { Tree } from "./tree.ts";
+
+export interface CompileOptions {
+  /** Default: the backend opened last. */
+  readonly backend?: BackendName | Backend;
+  /** Warn when more than this many different shapes have been compiled: a sign that shapes change with every call. Default 16. */
+  readonly warnAfter?: number;
+}
+
+/** A compiled function. */
+export interface Compiled<A extends readonly Tree[], R extends Tree | void> {
+  (...args: A): Promise<R>;
+  /** The plan for these arguments as text. */
+  print(...args: A): Promise<string>;
+  /** Frees all programs. Calling again compiles again. */
+  close(): void;
+}
+
+interface Entry {
+  readonly executable: Executable;
+  /** The shape of what the function returned; null when it returned nothing. */
+  readonly result: Tree | null;
+}
+
+/**
+ * Compiles `fn`. On the first call with arguments of some shapes and dtypes, `fn` runs once on symbols; what it computes becomes one program,
+ * which later calls with such arguments replay. Inside, tensors have shapes but no elements; JavaScript numbers and branches are fixed at
+ * tracing time; tensors used by closure are read anew at each run; `assign` (and optimizers) change them.
+ * @param fn takes tensors, or arrays or objects of tensors, and returns the same kind or nothing. Must be synchronous.
+ * @throws the errors of the ops inside, at the first call; nothing has run then.
+ */
+export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (...args: A) => R, options: CompileOptions = {}): Compiled<A, R> {
+  const cache = new Map<string, Promise<Entry>>();
+  const create = async (args: A): Promise<Entry> => {
+    const backend = await resolveBackend(options.backend);
+    const graph = new Graph();
+    const { results, result } = trace(graph, () => {
+      const symbols = mapTree(args, (t) => graph.input(t)) as unknown as A;
+      const out = fn(...symbols);
+      if (out instanceof Promise) throw new ArgumentError("compile: the function must not be async: tracing is synchronous");
+      const tree = out === undefined ? null : (out as Tree);
+      return { result: tree, results: tree === null ? [] : flatten(tree).map((t) => symbolOf(graph, t)) };
+    });
+    return { executable: await Executable.create(graph, results, backend), result };
+  };
+  const entry = (args: A, leaves: readonly Tensor[]): Promise<Entry> => {
+    const key = `${structure(args)} ${leaves.map(String).join()}`;
+    let found = cache.get(key);
+    if (found === undefined) {
+      found = create(args);
+      found.catch(() => cache.delete(key));
+      cache.set(key, found);
+      if (cache.size === (options.warnAfter ?? 16) + 1) console.warn(`lockstep: compile: ${cache.size} different argument shapes so far, each with a program of its own; pad inputs to a few sizes`);
+    }
+    return found;
+  };
+  const call = async (...args: A): Promise<R> => {
+    const leaves = flatten(args);
+    for (const t of leaves) await t.ready();
+    const { executable, result } = await entry(args, leaves);
+    executable.enqueue(leaves);
+    if (result === null) return undefined as R;
+    const values = await executable.results();
+    let i = 0;
+    return mapTree(result, () => values[i++]) as R;
+  };
+  return Object.assign(call, {
+    print: async (...args: A) => showPlan((await entry(args, flatten(args))).executable.plan),
+    close: () => {
+      for (const e of cache.values()) e.then(({ executable }) => executable.close(), () => {});
+      cache.clear();
+    },
+  });
+}
+
+/** Where the tensors of a tree are, as text: trees of one structure and shapes share a program. */
+function structure(tree: Tree): string {
+  const paths: string[] = [];
+  mapTree(tree, (t, path) => {
+    paths.push(path);
+    return t;
+  });
+  return paths.join();
+}

@@ -1,0 +1,7 @@
+/** @file Readers of data files and the steps from them to arrays for `fit`. */
+export { parseCsv } from "./csv.ts";
+export type { CsvOptions, Table } from "./csv.ts";
+export { oneHot, trainTestSplit, windows } from "./encode.ts";
+export type { RowData, Rows, Split, SplitOptions } from "./encode.ts";
+export { gunzip, parseIdx, readIdx } from "./idx.ts";
+export type { IdxData, IdxFile } from "./idx.ts";

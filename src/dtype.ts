@@ -1,0 +1,28 @@
+/** Element types. `bool` is stored as a 32-bit 0 or 1, so that every element of every tensor is four bytes on every backend. */
+export type DType = "f32" | "i32" | "u32" | "bool";
+
+/** The typed arrays that hold tensor elements on the host. */
+export type TypedArray = Float32Array | Int32Array | Uint32Array;
+
+/** Bytes of one element, whatever its dtype. */
+export const ELEMENT_BYTES = 4;
+
+/** A zero-filled typed array of `size` elements for `dtype` (`bool` is a Uint32Array of 0 and 1). */
+export function allocate(dtype: DType, size: number): TypedArray {
+  return view(dtype, new ArrayBuffer(size * ELEMENT_BYTES), 0, size);
+}
+
+/** A typed array for `dtype` over existing bytes. `byteOffset` in bytes, `size` in elements. */
+export function view(dtype: DType, buffer: ArrayBufferLike, byteOffset: number, size: number): TypedArray {
+  switch (dtype) {
+    case "f32": return new Float32Array(buffer, byteOffset, size);
+    case "i32": return new Int32Array(buffer, byteOffset, size);
+    case "u32": case "bool": return new Uint32Array(buffer, byteOffset, size);
+    default: return dtype satisfies never;
+  }
+}
+
+/** The dtype a typed array naturally holds. */
+export function dtypeOf(data: TypedArray): DType {
+  return data instanceof Float32Array ? "f32" : data instanceof Int32Array ? "i32" : "u32";
+}

@@ -1,0 +1,69 @@
+/** @file Reverse-mode gradients, graph to graph: walks the nodes backwards, calling each op's rule. */
+import { LockstepError, ShapeError } from "./errors.ts";
+import { currentGraph, symbolOf } from "./graph.ts";
+import type { Graph, Node } from "./graph.ts";
+import { showShape } from "./shape.ts";
+import { Tensor } from "./tensor.ts";
+import { add } from "./ops/map.ts";
+import { flatten, mapTree } from "./tree.ts";
+import type { Tree } from "./tree.ts";
+
+/** Nodes that depend on one of `targets`. */
+function dependents(graph: Graph, targets: readonly Tensor[]): Set<Node> {
+  const found = new Set<Node>(targets.map((t) => t.node as Node));
+  for (const node of graph.nodes) {
+    if (!found.has(node) && node.op.vjp !== null && node.inputs.some((t) => t !== null && t.node !== null && found.has(t.node))) found.add(node);
+  }
+  return found;
+}
+
+/** Gradients of the scalar `y` for `targets` (symbols of the current graph); zeros where y does not depend on one. */
+export function gradients(y: Tensor, targets: readonly Tensor[]): Tensor[] {
+  const graph = currentGraph();
+  if (graph === null || y.node === null) throw new LockstepError("gradients: call it inside compile(fn), with a value computed there");
+  if (y.size !== 1 || y.dtype !== "f32") throw new ShapeError(`gradients: expected a scalar f32 loss, got ${y}; reduce it with sum() or mean()`);
+  const needed = dependents(graph, targets);
+  const grads = new Map<Tensor, Tensor>();
+  grads.set(y, graph.constant(1, "f32", y.shape));
+  for (let i = y.node.id; i >= 0; i--) {
+    const node = graph.nodes[i];
+    if (!needed.has(node) || node.op.vjp === null) continue;
+    const dy = node.outputs.map((t) => grads.get(t) ?? null);
+    if (dy.every((d) => d === null)) continue;
+    const needs = node.inputs.map((t) => t !== null && t.node !== null && needed.has(t.node));
+    const dx = graph.scope(node.source ? `${node.source}'` : "", () => (node.op.vjp as NonNullable<typeof node.op.vjp>)({ dy, y: node.outputs, x: node.inputs, needs, attrs: node.attrs }));
+    node.inputs.forEach((input, k) => {
+      const d = dx[k] ?? null;
+      if (input === null || d === null || !needs[k]) return;
+      if (showShape(d.shape) !== showShape(input.shape)) throw new Error(`internal: gradient of ${node.op.name}, input ${k}, has shape ${showShape(d.shape)}, the input ${showShape(input.shape)}`);
+      const before = grads.get(input);
+      grads.set(input, before === undefined ? d : add(before, d));
+    });
+  }
+  return targets.map((t) => grads.get(t) ?? graph.constant(0, "f32", t.shape));
+}
+
+/**
+ * A function that returns the value of `fn` and its gradients. Call it inside `compile`.
+ * @param fn takes the arguments and returns a scalar f32 loss; it uses `params` by closure.
+ * @param params tensors, or arrays or objects of tensors (f32).
+ * @returns `(...args) => { value, grads }` with `grads` of the structure of `params`.
+ */
+export function valueAndGrad<A extends readonly unknown[], P extends Tree>(fn: (...args: A) => Tensor, params: P): (...args: A) => { value: Tensor; grads: P } {
+  return (...args) => {
+    const graph = currentGraph();
+    if (graph === null) throw new LockstepError("valueAndGrad: call the returned function inside compile(fn): gradients are part of a compiled program");
+    const leaves = flatten(params).map((t) => symbolOf(graph, t));
+    const value = fn(...args);
+    if (!(value instanceof Tensor)) throw new LockstepError("valueAndGrad: the function must return a scalar tensor, the loss");
+    const grads = gradients(symbolOf(graph, value), leaves);
+    let i = 0;
+    return { value, grads: mapTree(params, () => grads[i++]) as P };
+  };
+}
+
+/** As `valueAndGrad`, returning the gradients alone. */
+export function grad<A extends readonly unknown[], P extends Tree>(fn: (...args: A) => Tensor, params: P): (...args: A) => P {
+  const both = valueAndGrad(fn, params);
+  return (...args) => both(...args).grads;
+}

@@ -1,0 +1,224 @@
+/**
+ * @file Graph: the static record of a traced function. Nodes are immutable and shared when equal; the only effect is
+ * `assign`, which takes place after every read. Also the op record.
+ */
+import type { DType } from "./dtype.ts";
+import { internal, LockstepError, ShapeError } from "./errors.ts";
+import type { Attrs } from "./plan/plan.ts";
+import type { Shape } from "./shape.ts";
+import { sameShape } from "./shape.ts";
+import { Tensor } from "./tensor.ts";
+import type { TensorLike } from "./tensor.ts";
+
+export interface TensorType {
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+/** What a gradient rule sees. Letters follow the kernels: x inputs, y outputs, dy gradients of outputs. */
+export interface VjpContext {
+  /** Gradient of each output; null where the loss does not depend on it. At least one is not null. */
+  readonly dy: readonly (Tensor | null)[];
+  readonly y: readonly Tensor[];
+  readonly x: readonly (Tensor | null)[];
+  /** Which inputs' gradients anybody wants; a rule may skip the others. */
+  readonly needs: readonly boolean[];
+  readonly attrs: Attrs;
+}
+
+/** Gradients of the inputs, in order; null where there is none. */
+export type Vjp = (context: VjpContext) => readonly (Tensor | null)[];
+
+/** One kernel call before placement: operands are the tensors of the graph. */
+export interface Lowered {
+  readonly kernel: string;
+  readonly inputs: readonly (Tensor | null)[];
+  readonly outputs: readonly (Tensor | null)[];
+  readonly attrs: Attrs;
+}
+
+/**
+ * One op: everything the library knows of it. `lower` is "map" for elementwise ops (the fuser builds their bodies),
+ * "alias" for ops whose output is the same bytes, "leaf" for graph inputs, or a function giving kernel calls.
+ */
+export interface Op {
+  readonly name: string;
+  /** Shapes and dtypes of the outputs. Throws the error that the user sees. */
+  readonly infer: (inputs: readonly (Tensor | null)[], attrs: Attrs) => readonly TensorType[];
+  /** The gradient rule; null: not differentiable, gradients stop here. */
+  readonly vjp: Vjp | null;
+  readonly lower: "map" | "alias" | "leaf" | ((node: Node) => readonly Lowered[]);
+}
+
+export class Node {
+  readonly id: number;
+  readonly graph: Graph;
+  readonly op: Op;
+  readonly inputs: readonly (Tensor | null)[];
+  readonly attrs: Attrs;
+  readonly outputs: readonly Tensor[];
+  /** The layer or scope it was traced in. */
+  readonly source: string;
+  /** The concrete tensor of a capture. */
+  readonly captured: Tensor | null;
+
+  constructor(graph: Graph, id: number, op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs, types: readonly TensorType[], source: string, captured: Tensor | null) {
+    this.graph = graph;
+    this.id = id;
+    this.op = op;
+    this.inputs = inputs;
+    this.attrs = attrs;
+    this.source = source;
+    this.captured = captured;
+    this.outputs = types.map((t, i) => new Tensor(t.shape, t.dtype, this, i, null));
+  }
+}
+
+const leaf = (name: string): Op => ({
+  name,
+  infer: () => {
+    throw internal(`${name} is made by Graph, not by apply`);
+  },
+  vjp: null,
+  lower: "leaf",
+});
+const inputOp = leaf("input");
+const captureOp = leaf("capture");
+
+/** A scalar or filled tensor known at trace time. Elementwise consumers take it as an immediate. */
+export const constantOp: Op = {
+  name: "constant",
+  infer: (_inputs, attrs) => [{ shape: attrs.shape as unknown as Shape, dtype: attrs.dtype as DType }],
+  vjp: null,
+  lower: (node) => [{ kernel: "fill", inputs: [], outputs: [node.outputs[0]], attrs: { value: node.attrs.value } }],
+};
+
+export class Graph {
+  readonly nodes: Node[] = [];
+  readonly inputs: Tensor[] = [];
+  /** Concrete tensors used inside, with their stand-ins. */
+  readonly captures = new Map<Tensor, Tensor>();
+  /** Concrete tensors that get a new value, applied after all reads. */
+  readonly assigns = new Map<Tensor, Tensor>();
+  #equal = new Map<string, Node>();
+  #scope: string[] = [];
+  #randomStreams = 0;
+
+  /** A new input. */
+  input(type: TensorType): Tensor {
+    const node = this.#push(inputOp, [], { index: this.inputs.length }, [type], null);
+    this.inputs.push(node.outputs[0]);
+    return node.outputs[0];
+  }
+
+  /** The stand-in for a concrete tensor: the same one each time. */
+  capture(tensor: Tensor): Tensor {
+    let symbol = this.captures.get(tensor);
+    if (symbol === undefined) {
+      symbol = this.#push(captureOp, [], { index: this.captures.size }, [tensor], tensor).outputs[0];
+      this.captures.set(tensor, symbol);
+    }
+    return symbol;
+  }
+
+  constant(value: number, dtype: DType, shape: Shape = []): Tensor {
+    return this.add(constantOp, [], { value, dtype, shape })[0];
+  }
+
+  add(op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs): readonly Tensor[] {
+    const key = `${op.name}(${inputs.map((t) => (t === null ? "-" : `${(t.node as Node).id}.${t.index}`)).join()})${JSON.stringify(attrs)}${Object.is(attrs.value, -0) ? "-0" : ""}`;
+    const equal = this.#equal.get(key);
+    if (equal !== undefined && equal.op === op) return equal.outputs;
+    let types: readonly TensorType[];
+    try {
+      types = op.infer(inputs, attrs);
+    } catch (error) {
+      if (error instanceof LockstepError && this.#scope.length > 0 && !error.message.startsWith("layer ")) error.message = `layer "${this.source}": ${error.message}`;
+      throw error;
+    }
+    const node = this.#push(op, inputs, attrs, types, null);
+    this.#equal.set(key, node);
+    return node.outputs;
+  }
+
+  /** Records that `target` (concrete) becomes `value` when a run ends. Reads inside the function see the old value. */
+  assign(target: Tensor, value: Tensor): void {
+    if (target.node !== null) throw new LockstepError(`assign: the target must be a tensor with elements, got ${target}, which is computed inside the traced function`);
+    if (this.assigns.has(target)) throw new LockstepError(`assign: ${target} is assigned twice in one function; assignments take place together at the end`);
+    if (!sameShape(target.shape, value.shape) || target.dtype !== value.dtype) throw new ShapeError(`assign: expected ${target}, got ${value}`);
+    this.capture(target);
+    this.assigns.set(target, value);
+  }
+
+  /** A number for each random op, so that their streams differ. */
+  nextStream(): number {
+    return this.#randomStreams++;
+  }
+
+  get source(): string {
+    return this.#scope.join("/");
+  }
+
+  /** Nodes added by `fn` carry `name` as their source. */
+  scope<R>(name: string, fn: () => R): R {
+    this.#scope.push(name);
+    try {
+      return fn();
+    } finally {
+      this.#scope.pop();
+    }
+  }
+
+  toString(): string {
+    return this.nodes.map((n) => `${n.outputs.map((o) => `v${n.id}.${o.index}:${o}`).join(", ")} = ${n.op.name}(${n.inputs.map((t) => (t ? `v${t.node?.id}.${t.index}` : "-")).join(", ")}) ${JSON.stringify(n.attrs)}`).join("\n");
+  }
+
+  #push(op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs, types: readonly TensorType[], captured: Tensor | null): Node {
+    const node = new Node(this, this.nodes.length, op, inputs, attrs, types, this.source, captured);
+    this.nodes.push(node);
+    return node;
+  }
+}
+
+let current: Graph | null = null;
+
+/** The graph being traced, or null. */
+export function currentGraph(): Graph | null {
+  return current;
+}
+
+/** Runs `fn` with ops recorded into `graph`. Tracing is synchronous and may nest. */
+export function trace<R>(graph: Graph, fn: () => R): R {
+  const outer = current;
+  current = graph;
+  try {
+    return fn();
+  } finally {
+    current = outer;
+  }
+}
+
+/** Names what is traced inside, for errors and plans; a plain call when nothing is traced. */
+export function scope<R>(name: string, fn: () => R): R {
+  return current === null ? fn() : current.scope(name, fn);
+}
+
+/** The symbol that stands for `t` in `graph`. @throws LockstepError when `t` belongs to another trace. */
+export function symbolOf(graph: Graph, t: Tensor): Tensor {
+  if (t.node === null) return graph.capture(t);
+  if (t.node.graph !== graph) throw new LockstepError(`tensor ${t} belongs to another traced function; pass it in as an argument`);
+  return t;
+}
+
+/** A tensor from a tensor or a number (as a constant of `dtype`). */
+export function asTensor(x: TensorLike, dtype: DType = "f32"): Tensor {
+  if (x instanceof Tensor) return x;
+  if (current !== null) return current.constant(x, dtype);
+  return new Tensor([], dtype, null, 0, dtype === "f32" ? Float32Array.of(x) : dtype === "i32" ? Int32Array.of(x) : Uint32Array.of(x));
+}
+
+/** Records that the concrete tensor `target` becomes `value` (same shape and dtype) when the traced function has run; every read inside sees the old value. @throws LockstepError outside of a traced function. */
+export function assign(target: Tensor, value: Tensor): void {
+  if (current === null) throw new LockstepError("assign: call it inside compile(fn); outside, use target.set(data)");
+  current.assign(target, symbolOf(current, value));
+}

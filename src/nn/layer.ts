@@ -1,0 +1,127 @@
+/**
+ * @file What a layer is: an object with a `call`, whose weights are made when the shape of its input is first seen.
+ * `layer()` makes one from a description; models take plain functions and objects with a `call` as well.
+ */
+import { ArgumentError } from "../errors.ts";
+import { currentGraph, scope } from "../graph.ts";
+import type { Attr } from "../plan/plan.ts";
+import { Random } from "../random.ts";
+import type { Shape } from "../shape.ts";
+import { Tensor } from "../tensor.ts";
+import { initializer } from "./initializers.ts";
+import type { Initializer, InitializerName } from "./initializers.ts";
+
+/** A layer's options as plain data: what `save` writes and `loadModel` reads. */
+export type Config = { readonly [key: string]: Attr | undefined };
+
+/** Adds a penalty to the loss. */
+export type Regularizer = (weight: Tensor) => Tensor;
+
+export interface Weight {
+  /** Within its layer: kernel, bias, recurrentKernel … */
+  readonly name: string;
+  readonly tensor: Tensor;
+  /** False for state that training does not descend on, such as moving averages. */
+  readonly trainable: boolean;
+  readonly regularizer: Regularizer | null;
+}
+
+export interface WeightOptions {
+  /** A name of `initializers.ts` or a function. */
+  readonly init: InitializerName | Initializer;
+  /** Default true. */
+  readonly trainable?: boolean;
+  readonly regularizer?: Regularizer | null;
+}
+
+export interface Layer {
+  /** What made it: dense, conv2d … */
+  readonly kind: string;
+  /** Unique within a model, which sets it where the options do not. */
+  name: string;
+  readonly config: Config;
+  /** Empty until the first call. */
+  readonly weights: readonly Weight[];
+  readonly built: boolean;
+  /** Makes the weights for inputs of the first argument's shape if there are none yet, and computes the output. */
+  call(x: Tensor, ...more: readonly (Tensor | null | undefined)[]): Tensor;
+}
+
+/** What layers may ask of the model that is calling them. */
+export interface Context {
+  /** True while a training step is traced. */
+  readonly training: boolean;
+  /** u32[4] for random ops: seed and the step's number. Null where nothing random may happen. */
+  readonly key: Tensor | null;
+  /** Seed of weight initialization. */
+  readonly seed: number;
+  /** A number for each initialized weight. */
+  nextStream(): number;
+  /** Told of each layer's call. */
+  called(layer: Layer, output: Tensor): void;
+}
+
+let streams = 0;
+const outside: Context = { training: false, key: null, seed: 0, nextStream: () => streams++, called: () => {} };
+let current: Context = outside;
+
+/** The context layers run in; outside of a model: inference, seed 0. */
+export function context(): Context {
+  return current;
+}
+
+/** Runs `fn` with layers seeing `inner`. */
+export function withContext<R>(inner: Context, fn: () => R): R {
+  const outer = current;
+  current = inner;
+  try {
+    return fn();
+  } finally {
+    current = outer;
+  }
+}
+
+export interface LayerDescription {
+  readonly kind: string;
+  readonly config: Config;
+  /** Makes the weights for an input shape; also the place to check it. `weight(name, shape, options)` returns the new tensor. */
+  readonly build?: (inputShape: Shape, weight: (name: string, shape: Shape, options: WeightOptions) => Tensor) => void;
+  /** Computes the output; `weights` by name. */
+  readonly call: (x: Tensor, weights: { readonly [name: string]: Tensor }, ...more: readonly (Tensor | null | undefined)[]) => Tensor;
+}
+
+/**
+ * A layer from its description. `config.name` becomes its name.
+ * @example const scale = layer({ kind: "scale", config: {}, build: (shape, weight) => { weight("gamma", [shape.at(-1)], { init: "ones" }); }, call: (x, { gamma }) => mul(x, gamma) });
+ */
+export function layer({ kind, config, build, call }: LayerDescription): Layer {
+  const weights: Weight[] = [];
+  const byName: { [name: string]: Tensor } = {};
+  const self = {
+    kind,
+    name: typeof config.name === "string" ? config.name : "",
+    config,
+    weights: weights as readonly Weight[],
+    built: false,
+    call(x: Tensor, ...more: readonly (Tensor | null | undefined)[]): Tensor {
+      if (!(x instanceof Tensor)) throw new ArgumentError(`layer "${self.name || kind}": expected a tensor, got ${typeof x}`);
+      const run = (): Tensor => {
+        if (!self.built) {
+          build?.(x.shape, (name, shape, { init, trainable = true, regularizer = null }) => {
+            const random = new Random(context().seed, context().nextStream());
+            const tensor = new Tensor(shape, "f32", null, 0, initializer(init)(shape, random));
+            weights.push({ name, tensor, trainable, regularizer });
+            byName[name] = tensor;
+            return tensor;
+          });
+          self.built = true;
+        }
+        return call(x, byName, ...more);
+      };
+      const y = currentGraph() === null ? run() : scope(self.name || kind, run);
+      context().called(self, y);
+      return y;
+    },
+  };
+  return self;
+}

@@ -1,0 +1,84 @@
+/**
+ * @file Activations by Keras' names. Those that kernels apply themselves (`Activation` of plan/kernels.ts) have a
+ * derivative in terms of their output, so that only the output is kept; the others are composites.
+ */
+import { ArgumentError } from "../errors.ts";
+import type { Activation } from "../plan/kernels.ts";
+import type { Tensor } from "../tensor.ts";
+import { abs, add, and, div, erf, exp, expm1, greater, greaterEqual, less, log1p, maximum, minimum, mul, neg, relu, sigmoid, sub, tanh, where } from "./map.ts";
+import { logSoftmax, softmax } from "./softmax.ts";
+
+const SELU_SCALE = 1.0507009873554805;
+const SELU_ALPHA = 1.6732632423543772;
+
+/** clip(x / 6 + 0.5, 0, 1), as in Keras 3. */
+export const hardSigmoid = (x: Tensor): Tensor => minimum(maximum(add(mul(x, 1 / 6), 0.5), 0), 1);
+/** log(1 + exp(x)), without overflow. */
+export const softplus = (x: Tensor): Tensor => add(relu(x), log1p(exp(neg(abs(x)))));
+/** x / (1 + |x|) */
+export const softsign = (x: Tensor): Tensor => div(x, add(abs(x), 1));
+/** x where positive, else alpha (exp(x) - 1). Default alpha 1. */
+export const elu = (x: Tensor, alpha = 1): Tensor => where(greater(x, 0), x, mul(expm1(minimum(x, 0)), alpha));
+/** Klambauer et al. 2017, with the paper's constants. */
+export const selu = (x: Tensor): Tensor => mul(elu(x, SELU_ALPHA), SELU_SCALE);
+/** x where positive, else slope * x. Default slope 0.2. */
+export const leakyRelu = (x: Tensor, slope = 0.2): Tensor => where(greater(x, 0), x, mul(x, slope));
+/** min(max(x, 0), 6) */
+export const relu6 = (x: Tensor): Tensor => minimum(relu(x), 6);
+/** x sigmoid(x), also called swish. */
+export const silu = (x: Tensor): Tensor => mul(x, sigmoid(x));
+/** x Phi(x); `approximate`: the tanh form. Hendrycks & Gimpel 2016. */
+export const gelu = (x: Tensor, approximate = false): Tensor =>
+  approximate
+    ? mul(mul(x, 0.5), add(tanh(mul(add(x, mul(mul(mul(x, x), x), 0.044715)), 0.7978845608028654)), 1))
+    : mul(mul(x, 0.5), add(erf(mul(x, Math.SQRT1_2)), 1));
+/** x tanh(softplus(x)) */
+export const mish = (x: Tensor): Tensor => mul(x, tanh(softplus(x)));
+/** relu6(x + 3) / 6 * x */
+export const hardSilu = (x: Tensor): Tensor => mul(x, mul(relu6(add(x, 3)), 1 / 6));
+
+/** As composites; the same functions that kernels apply. */
+export const KERNEL_ACTIVATIONS: { readonly [name in Activation]: (x: Tensor) => Tensor } = {
+  linear: (x) => x, relu, tanh, sigmoid, hardSigmoid, softplus, softsign, elu: (x) => elu(x), selu, leakyRelu: (x) => leakyRelu(x), exponential: exp, relu6,
+};
+
+const COMPOSITES: { readonly [name: string]: (x: Tensor) => Tensor } = {
+  softmax: (x) => softmax(x), logSoftmax: (x) => logSoftmax(x), gelu: (x) => gelu(x), silu, swish: silu, mish, hardSilu, hardSwish: hardSilu,
+};
+
+/** Names that `activation` options take. */
+export const ACTIVATION_NAMES: readonly string[] = [...Object.keys(KERNEL_ACTIVATIONS), ...Object.keys(COMPOSITES)];
+
+/** True for activations that matmul, convolution and recurrent kernels apply themselves. */
+export function isKernelActivation(name: string): name is Activation {
+  return Object.hasOwn(KERNEL_ACTIVATIONS, name);
+}
+
+/** The function of a name. @throws ArgumentError listing the names. */
+export function activationByName(who: string, name: string): (x: Tensor) => Tensor {
+  if (isKernelActivation(name)) return KERNEL_ACTIVATIONS[name];
+  if (Object.hasOwn(COMPOSITES, name)) return COMPOSITES[name];
+  throw new ArgumentError(`${who}: unknown activation "${name}"; known: ${ACTIVATION_NAMES.join(", ")}`);
+}
+
+/** dy times the derivative of `activation` where its output is y. */
+export function activationGrad(activation: Activation, dy: Tensor, y: Tensor): Tensor {
+  switch (activation) {
+    case "linear": return dy;
+    case "relu": return where(greater(y, 0), dy, 0);
+    case "tanh": return mul(dy, sub(1, mul(y, y)));
+    case "sigmoid": return mul(dy, mul(y, sub(1, y)));
+    case "hardSigmoid": return where(and(greater(y, 0), less(y, 1)), mul(dy, 1 / 6), 0);
+    case "softplus": return mul(dy, neg(expm1(neg(y))));
+    case "softsign": return mul(dy, mul(sub(1, abs(y)), sub(1, abs(y))));
+    case "elu": return mul(dy, where(greater(y, 0), 1, add(y, 1)));
+    case "selu": return mul(dy, where(greater(y, 0), SELU_SCALE, add(y, SELU_SCALE * SELU_ALPHA)));
+    case "leakyRelu": return where(greater(y, 0), dy, mul(dy, 0.2));
+    case "exponential": return mul(dy, y);
+    case "relu6": return where(and(greater(y, 0), less(y, 6)), dy, 0);
+    default: return activation satisfies never;
+  }
+}
+
+/** 1 where x >= threshold. Used by metrics. */
+export const atLeast = (x: Tensor, threshold: number): Tensor => greaterEqual(x, threshold);

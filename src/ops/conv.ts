@@ -1,0 +1,110 @@
+/** @file 2-D convolution and its two gradients, each other's gradients in turn, so that second derivatives exist. */
+import { apply } from "../apply.ts";
+import { ArgumentError, ShapeError } from "../errors.ts";
+import type { Op } from "../graph.ts";
+import type { Activation, ConvAttrs } from "../plan/kernels.ts";
+import type { Attrs } from "../plan/plan.ts";
+import { showShape } from "../shape.ts";
+import { checkDType } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
+import { activationGrad, isKernelActivation } from "./activation.ts";
+import { columnSum } from "./matmul.ts";
+import { pair, windowOf } from "./window.ts";
+import type { Padding, Pair } from "./window.ts";
+
+const shapes = {
+  x: (a: ConvAttrs) => [a.n, a.h, a.w, a.c],
+  w: (a: ConvAttrs) => [a.r, a.s, a.c / a.groups, a.f],
+  y: (a: ConvAttrs) => [a.n, a.p, a.q, a.f],
+};
+const attrsOf = (attrs: Attrs): ConvAttrs => attrs as unknown as ConvAttrs;
+const linear = (a: ConvAttrs): Attrs => ({ ...a, activation: "linear" });
+
+export const conv2dOp: Op = {
+  name: "conv2d",
+  infer: (_inputs, attrs) => [{ shape: shapes.y(attrsOf(attrs)), dtype: "f32" }],
+  vjp: ({ dy, y, x, needs, attrs }) => {
+    const a = attrsOf(attrs);
+    const dz = activationGrad(a.activation, dy[0] as Tensor, y[0]);
+    return [
+      needs[0] ? apply(conv2dInputGradOp, [dz, x[1]], linear(a))[0] : null,
+      needs[1] ? apply(conv2dFilterGradOp, [x[0], dz], linear(a))[0] : null,
+      needs[2] ? columnSum(dz) : null,
+    ];
+  },
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "conv2d", inputs, outputs, attrs }],
+};
+
+/** (dy, w) -> dx; linear in both. */
+export const conv2dInputGradOp: Op = {
+  name: "conv2dInputGrad",
+  infer: (_inputs, attrs) => [{ shape: shapes.x(attrsOf(attrs)), dtype: "f32" }],
+  vjp: ({ dy, x, needs, attrs }) => [
+    needs[0] ? apply(conv2dOp, [dy[0], x[1], null], attrs)[0] : null,
+    needs[1] ? apply(conv2dFilterGradOp, [dy[0], x[0]], attrs)[0] : null,
+  ],
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "conv2dInputGrad", inputs, outputs, attrs }],
+};
+
+/** (x, dy) -> dw; linear in both. */
+export const conv2dFilterGradOp: Op = {
+  name: "conv2dFilterGrad",
+  infer: (_inputs, attrs) => [{ shape: shapes.w(attrsOf(attrs)), dtype: "f32" }],
+  vjp: ({ dy, x, needs, attrs }) => [
+    needs[0] ? apply(conv2dInputGradOp, [x[1], dy[0]], attrs)[0] : null,
+    needs[1] ? apply(conv2dOp, [x[0], dy[0], null], attrs)[0] : null,
+  ],
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "conv2dFilterGrad", inputs, outputs, attrs }],
+};
+
+export interface Conv2dOptions {
+  /** Default 1. */
+  readonly strides?: Pair;
+  /** `valid`: no padding; `same`: output is ceil(input / stride), as in TensorFlow. Default `valid`. */
+  readonly padding?: Padding;
+  /** Distance of the taps. Default 1. */
+  readonly dilation?: Pair;
+  /** Channels are split into this many independent parts. Default 1. */
+  readonly groups?: number;
+  /** [F] */
+  readonly bias?: Tensor | null;
+  /** Applied by the kernel. Default linear. */
+  readonly activation?: Activation;
+}
+
+/**
+ * x[N, H, W, C] with filters w[R, S, C/groups, F] -> [N, P, Q, F], f32.
+ * @throws ShapeError when ranks or channels do not fit or the window is larger than the input.
+ */
+export function conv2d(x: Tensor, w: Tensor, { strides = 1, padding = "valid", dilation = 1, groups = 1, bias = null, activation = "linear" }: Conv2dOptions = {}): Tensor {
+  for (const t of [x, w]) checkDType("conv2d", t, ["f32"]);
+  if (w.rank !== 4) throw new ShapeError(`conv2d: expected filters [rows, columns, channels, filters], got ${showShape(w.shape)}`);
+  if (!isKernelActivation(activation)) throw new ArgumentError(`conv2d: activation "${String(activation)}" is not applied by the kernel; call it on the result`);
+  const window = windowOf("conv2d", x, [w.shape[0], w.shape[1]], pair("conv2d: strides", strides), pair("conv2d: dilation", dilation), padding);
+  const f = w.shape[3];
+  if (w.shape[2] * groups !== window.c || f % groups !== 0) {
+    throw new ShapeError(`conv2d: input ${showShape(x.shape)} has ${window.c} channels, filters ${showShape(w.shape)} with ${groups} group${groups === 1 ? "" : "s"} read ${w.shape[2] * groups}`);
+  }
+  if (bias !== null && (bias.rank !== 1 || bias.shape[0] !== f)) throw new ShapeError(`conv2d: expected a bias of shape [${f}], got ${showShape(bias.shape)}`);
+  const attrs: ConvAttrs = { ...window, f, groups, activation };
+  return apply(conv2dOp, [x, w, bias], attrs as unknown as Attrs)[0];
+}
+
+/**
+ * The gradient of conv2d with respect to its input, as an op of its own ("transposed convolution"): x[N, P, Q, F] with w[R, S, C, F] -> [N, H, W, C].
+ * `valid`: H = (P-1)*stride + R (at least P*stride); `same`: H = P*stride. f32, one group.
+ */
+export function conv2dTranspose(x: Tensor, w: Tensor, { strides = 1, padding = "valid" }: { strides?: Pair; padding?: Padding } = {}): Tensor {
+  const [sh, sw] = pair("conv2dTranspose: strides", strides);
+  if (x.rank !== 4 || w.rank !== 4 || x.shape[3] !== w.shape[3]) throw new ShapeError(`conv2dTranspose: expected x [N, P, Q, F] and w [R, S, C, F], got ${showShape(x.shape)} and ${showShape(w.shape)}`);
+  const [n, p, q, f] = x.shape;
+  const [r, s, c] = w.shape;
+  const h = padding === "same" ? p * sh : p * sh + Math.max(r - sh, 0);
+  const wide = padding === "same" ? q * sw : q * sw + Math.max(s - sw, 0);
+  const before = (size: number, out: number, k: number, stride: number): number => (padding === "same" ? Math.floor(Math.max(0, (out - 1) * stride + k - size) / 2) : 0);
+  const attrs: ConvAttrs = {
+    n, h, w: wide, c, p, q, r, s, f, strideH: sh, strideW: sw, dilationH: 1, dilationW: 1, groups: 1, activation: "linear",
+    padTop: before(h, p, r, sh), padLeft: before(wide, q, s, sw),
+  };
+  return apply(conv2dInputGradOp, [x, w], attrs as unknown as Attrs)[0];
+}

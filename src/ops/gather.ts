@@ -1,0 +1,67 @@
+/** @file Rows by index, and their sum back: each the other's gradient. */
+import { apply } from "../apply.ts";
+import { DTypeError, ShapeError } from "../errors.ts";
+import type { Op } from "../graph.ts";
+import { normalizeAxis, showShape, sizeBetween } from "../shape.ts";
+import { checkDType } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
+import { reshape } from "./move.ts";
+
+function checkIndex(who: string, index: Tensor): void {
+  if (index.dtype !== "i32") throw new DTypeError(`${who}: the index must be i32, got ${index}; convert with cast(index, "i32")`);
+}
+
+/** (x, index[count]) along attrs.axis; index is one-dimensional here, `gather` reshapes. */
+export const gatherOp: Op = {
+  name: "gather",
+  infer: ([x, index], attrs) => {
+    const [t, i] = [x as Tensor, index as Tensor];
+    checkIndex("gather", i);
+    return [{ shape: t.shape.map((d, k) => (k === attrs.axis ? i.shape[0] : d)), dtype: t.dtype }];
+  },
+  vjp: ({ dy, x, attrs }) => {
+    const t = x[0] as Tensor;
+    return [apply(scatterAddOp, [dy[0], x[1]], { axis: attrs.axis, size: t.shape[attrs.axis as number] })[0], null];
+  },
+  lower: ({ inputs, outputs, attrs }) => {
+    const x = inputs[0] as Tensor;
+    const axis = attrs.axis as number;
+    return [{ kernel: "gather", inputs, outputs, attrs: { outer: sizeBetween(x.shape, 0, axis), size: x.shape[axis], inner: sizeBetween(x.shape, axis + 1, x.rank), count: (inputs[1] as Tensor).shape[0] } }];
+  },
+};
+
+/** (updates, index[count]) along attrs.axis, into zeros with attrs.size there. */
+export const scatterAddOp: Op = {
+  name: "scatterAdd",
+  infer: ([updates, index], attrs) => {
+    const u = updates as Tensor;
+    checkDType("scatterAdd", u, ["f32"]);
+    checkIndex("scatterAdd", index as Tensor);
+    const axis = attrs.axis as number;
+    if (u.shape[axis] !== (index as Tensor).shape[0]) throw new ShapeError(`scatterAdd: ${u.shape[axis]} updates along axis ${axis} of ${showShape(u.shape)}, but ${(index as Tensor).shape[0]} indices`);
+    return [{ shape: u.shape.map((d, k) => (k === axis ? (attrs.size as number) : d)), dtype: "f32" }];
+  },
+  vjp: ({ dy, x, attrs }) => [apply(gatherOp, [dy[0], x[1]], { axis: attrs.axis })[0], null],
+  lower: ({ inputs, outputs, attrs }) => {
+    const y = outputs[0];
+    const axis = attrs.axis as number;
+    return [{ kernel: "scatterAdd", inputs, outputs, attrs: { outer: sizeBetween(y.shape, 0, axis), size: y.shape[axis], inner: sizeBetween(y.shape, axis + 1, y.rank), count: (inputs[1] as Tensor).shape[0] } }];
+  },
+};
+
+/**
+ * Slices of `x` along `axis` (default 0) at each `index` (i32, any shape): x[..., size, ...] -> x.shape[:axis] + index.shape + x.shape[axis+1:].
+ * An index outside of the axis is clamped into it. The gradient adds up the slices of equal index, in order.
+ */
+export function gather(x: Tensor, index: Tensor, axis = 0): Tensor {
+  const at = normalizeAxis("gather", axis, x.rank);
+  checkIndex("gather", index);
+  if (x.shape[at] === 0 && index.size > 0) throw new ShapeError(`gather: axis ${axis} of ${showShape(x.shape)} is empty`);
+  const y = apply(gatherOp, [x, reshape(index, [index.size])], { axis: at })[0];
+  return reshape(y, [...x.shape.slice(0, at), ...index.shape, ...x.shape.slice(at + 1)]);
+}
+
+/** Zeros with `size` along `axis` (default 0) to which updates[..., count, ...] are added at index[count] (i32). Deterministic: in the order of `index`. */
+export function scatterAdd(updates: Tensor, index: Tensor, size: number, axis = 0): Tensor {
+  return apply(scatterAddOp, [updates, index], { axis: normalizeAxis("scatterAdd", axis, updates.rank), size })[0];
+}

@@ -1,0 +1,238 @@
+/**
+ * @file Elementwise ops. One row each: name, dtypes, gradient. Operands broadcast by NumPy's rule. All of them are steps
+ * of the `map` kernel, fused with their neighbours by plan/fuse.ts; the step of the same name is in assembly/map.ts.
+ */
+import { apply } from "../apply.ts";
+import type { DType } from "../dtype.ts";
+import { DTypeError } from "../errors.ts";
+import { asTensor, constantOp, currentGraph } from "../graph.ts";
+import type { Op, Vjp, VjpContext } from "../graph.ts";
+import { broadcastShapes, sameShape } from "../shape.ts";
+import { Tensor } from "../tensor.ts";
+import type { TensorLike } from "../tensor.ts";
+import { broadcastToOp } from "./move.ts";
+import { sumTo } from "./reduce.ts";
+
+const NUMBERS: readonly DType[] = ["f32", "i32", "u32"];
+const FLOAT: readonly DType[] = ["f32"];
+const LOGICAL: readonly DType[] = ["bool", "i32", "u32"];
+const ALL: readonly DType[] = ["f32", "i32", "u32", "bool"];
+
+type Rule = (c: { dy: Tensor; y: Tensor; a: Tensor; b: Tensor; needs: readonly boolean[] }) => readonly (Tensor | null)[];
+
+/** Wraps a rule of one output into the general form and folds broadcast dimensions of the results back by summing. */
+function elementwise(rule: Rule): Vjp {
+  return ({ dy, y, x, needs }: VjpContext) => {
+    const grads = rule({ dy: dy[0] as Tensor, y: y[0], a: x[0] as Tensor, b: x[x.length > 1 ? 1 : 0] as Tensor, needs });
+    return grads.map((g, i) => (g === null || !needs[i] ? null : sumTo(g, (x[i] as Tensor).shape)));
+  };
+}
+
+/** An elementwise op: operands of one dtype out of `allowed`, result of that dtype or of `result`. */
+function row(name: string, allowed: readonly DType[], rule: Rule | null, result: DType | null = null): Op {
+  return {
+    name,
+    infer: (inputs) => {
+      const list = inputs as readonly Tensor[];
+      for (const t of list) {
+        if (!allowed.includes(t.dtype)) throw new DTypeError(`${name}: expected dtype ${allowed.join(" or ")}, got ${list.join(" and ")}; convert with cast()`);
+        if (t.dtype !== list[0].dtype) throw new DTypeError(`${name}: operands must have one dtype, got ${list.join(" and ")}; convert one with cast()`);
+      }
+      return [{ shape: broadcastShapes(name, list.map((t) => t.shape)), dtype: result ?? list[0].dtype }];
+    },
+    vjp: rule === null ? null : elementwise(rule),
+    lower: "map",
+  };
+}
+
+/** The number that `t` is known to be while tracing, or null. */
+export function constantValue(t: Tensor): number | null {
+  return t.node !== null && t.node.op === constantOp ? (t.node.attrs.value as number) : null;
+}
+
+// Scalar constants are folded where one IEEE rounding of exact arithmetic gives what the kernel would.
+const FOLD: { readonly [name: string]: (a: number, b: number) => number } = {
+  add: (a, b) => a + b, sub: (a, b) => a - b, mul: (a, b) => a * b, div: (a, b) => a / b,
+  neg: (a) => -a, abs: (a) => Math.abs(a), sqrt: (a) => Math.sqrt(a), maximum: (a, b) => Math.max(a, b), minimum: (a, b) => Math.min(a, b),
+};
+
+function call(op: Op, operands: readonly Tensor[]): Tensor {
+  const graph = currentGraph();
+  if (graph === null) return apply(op, operands)[0];
+  const values = operands.map(constantValue);
+  const fold = FOLD[op.name];
+  if (fold !== undefined && operands.every((t, i) => values[i] !== null && t.rank === 0 && t.dtype === "f32")) {
+    return graph.constant(Math.fround(fold(Math.fround(values[0] as number), Math.fround(values[values.length - 1] as number))), "f32");
+  }
+  const [a, b] = operands;
+  if ((op === addOp || op === subOp) && values[1] === 0 && b.rank === 0) return a;
+  if (op === addOp && values[0] === 0 && a.rank === 0) return b;
+  if ((op === mulOp || op === divOp) && values[1] === 1 && b.rank === 0) return a;
+  if (op === mulOp && values[0] === 1 && a.rank === 0) return b;
+  return apply(op, withoutBroadcasts(op, operands))[0];
+}
+
+/** A broadcast tensor need not exist where another operand already has the full shape: map reads with stride 0. */
+function withoutBroadcasts(op: Op, operands: readonly Tensor[]): readonly Tensor[] {
+  const { shape } = op.infer(operands, {})[0];
+  const sources = operands.map((t) => (t.node !== null && t.node.op === broadcastToOp ? (t.node.inputs[0] as Tensor) : t));
+  return sameShape(broadcastShapes(op.name, sources.map((t) => t.shape)), shape) ? sources : operands;
+}
+
+function unary(op: Op) {
+  return (x: TensorLike): Tensor => call(op, [asTensor(x)]);
+}
+
+function binary(op: Op) {
+  return (a: TensorLike, b: TensorLike): Tensor => {
+    const x = asTensor(a, b instanceof Tensor ? b.dtype : "f32");
+    return call(op, [x, asTensor(b, x.dtype)]);
+  };
+}
+
+const zero = (): null => null;
+
+export const addOp = row("add", NUMBERS, ({ dy }) => [dy, dy]);
+export const subOp = row("sub", NUMBERS, ({ dy, needs }) => [dy, needs[1] ? neg(dy) : null]);
+export const mulOp = row("mul", NUMBERS, ({ dy, a, b, needs }) => [needs[0] ? mul(dy, b) : null, needs[1] ? mul(dy, a) : null]);
+export const divOp = row("div", NUMBERS, ({ dy, y, b, needs }) => [needs[0] ? div(dy, b) : null, needs[1] ? neg(mul(dy, div(y, b))) : null]);
+/** d(a^b) = b a^(b-1) da + a^b log(a) db; the second term counts only where a > 0. */
+export const powOp = row("pow", FLOAT, ({ dy, y, a, b, needs }) => [
+  needs[0] ? mul(dy, mul(b, pow(a, sub(b, 1)))) : null,
+  needs[1] ? mul(dy, where(greater(a, 0), mul(y, log(where(greater(a, 0), a, 1))), 0)) : null,
+]);
+/** On ties the gradient goes to the first operand, as in TensorFlow. */
+export const maximumOp = row("maximum", NUMBERS, ({ dy, a, b }) => [where(greaterEqual(a, b), dy, 0), where(less(a, b), dy, 0)]);
+export const minimumOp = row("minimum", NUMBERS, ({ dy, a, b }) => [where(lessEqual(a, b), dy, 0), where(greater(a, b), dy, 0)]);
+/** Floor modulo: the result has the sign of b. d/da = 1, d/db = -floor(a/b). */
+export const modOp = row("mod", NUMBERS, ({ dy, a, b, needs }) => [dy, needs[1] ? neg(mul(dy, floor(div(a, b)))) : null]);
+
+export const negOp = row("neg", NUMBERS, ({ dy }) => [neg(dy)]);
+export const absOp = row("abs", NUMBERS, ({ dy, a }) => [mul(dy, sign(a))]);
+export const signOp = row("sign", NUMBERS, null);
+export const floorOp = row("floor", FLOAT, null);
+export const ceilOp = row("ceil", FLOAT, null);
+export const roundOp = row("round", FLOAT, null);
+export const expOp = row("exp", FLOAT, ({ dy, y }) => [mul(dy, y)]);
+export const logOp = row("log", FLOAT, ({ dy, a }) => [div(dy, a)]);
+export const expm1Op = row("expm1", FLOAT, ({ dy, y }) => [mul(dy, add(y, 1))]);
+export const log1pOp = row("log1p", FLOAT, ({ dy, a }) => [div(dy, add(a, 1))]);
+export const sqrtOp = row("sqrt", FLOAT, ({ dy, y }) => [div(mul(dy, 0.5), y)]);
+/** d(x^-1/2) = -1/2 x^-3/2 */
+export const rsqrtOp = row("rsqrt", FLOAT, ({ dy, y }) => [mul(mul(dy, -0.5), mul(y, mul(y, y)))]);
+export const squareOp = row("square", NUMBERS, ({ dy, a }) => [mul(dy, mul(a, 2))]);
+export const reciprocalOp = row("reciprocal", FLOAT, ({ dy, y }) => [neg(mul(dy, mul(y, y)))]);
+export const sinOp = row("sin", FLOAT, ({ dy, a }) => [mul(dy, cos(a))]);
+export const cosOp = row("cos", FLOAT, ({ dy, a }) => [neg(mul(dy, sin(a)))]);
+export const tanhOp = row("tanh", FLOAT, ({ dy, y }) => [mul(dy, sub(1, mul(y, y)))]);
+export const sigmoidOp = row("sigmoid", FLOAT, ({ dy, y }) => [mul(dy, mul(y, sub(1, y)))]);
+/** d erf(x) = 2/sqrt(pi) exp(-x^2) */
+export const erfOp = row("erf", FLOAT, ({ dy, a }) => [mul(dy, mul(1.1283791670955126, exp(neg(mul(a, a)))))]);
+/** max(x, 0), with gradient 0 at 0. */
+export const reluOp = row("relu", FLOAT, ({ dy, y }) => [where(greater(y, 0), dy, 0)]);
+
+export const equalOp = row("equal", ALL, null, "bool");
+export const notEqualOp = row("notEqual", ALL, null, "bool");
+export const lessOp = row("less", NUMBERS, null, "bool");
+export const lessEqualOp = row("lessEqual", NUMBERS, null, "bool");
+export const greaterOp = row("greater", NUMBERS, null, "bool");
+export const greaterEqualOp = row("greaterEqual", NUMBERS, null, "bool");
+export const andOp = row("and", LOGICAL, null);
+export const orOp = row("or", LOGICAL, null);
+export const xorOp = row("xor", LOGICAL, null);
+export const notOp = row("not", LOGICAL, null);
+/** By integer bit test, so that no compiler's idea of NaN matters. */
+export const isFiniteOp = row("isFinite", FLOAT, null, "bool");
+
+export const whereOp: Op = {
+  name: "where",
+  infer: (inputs) => {
+    const [c, a, b] = inputs as readonly Tensor[];
+    if (c.dtype !== "bool") throw new DTypeError(`where: the condition must be bool, got ${c}; compare first, for example greater(x, 0)`);
+    if (a.dtype !== b.dtype) throw new DTypeError(`where: both branches must have one dtype, got ${a} and ${b}`);
+    return [{ shape: broadcastShapes("where", [c.shape, a.shape, b.shape]), dtype: a.dtype }];
+  },
+  vjp: ({ dy, x, needs }) => {
+    const [c, a, b] = x as readonly Tensor[];
+    const d = dy[0] as Tensor;
+    return [null, needs[1] ? sumTo(where(c, d, 0), a.shape) : null, needs[2] ? sumTo(where(c, 0, d), b.shape) : null];
+  },
+  lower: "map",
+};
+
+export const castOp: Op = {
+  name: "cast",
+  infer: (inputs, attrs) => [{ shape: (inputs[0] as Tensor).shape, dtype: attrs.dtype as DType }],
+  vjp: ({ dy, x }) => [(x[0] as Tensor).dtype === "f32" ? dy[0] : zero()],
+  lower: "map",
+};
+
+/** a + b */
+export const add = binary(addOp);
+/** a - b */
+export const sub = binary(subOp);
+/** a * b */
+export const mul = binary(mulOp);
+/** a / b; integers truncate toward zero. */
+export const div = binary(divOp);
+/** a^b, by IEEE 754's rules for signs, zeros and infinities. */
+export const pow = binary(powOp);
+/** The larger; NaN where either is NaN. */
+export const maximum = binary(maximumOp);
+/** The smaller; NaN where either is NaN. */
+export const minimum = binary(minimumOp);
+/** a - b * floor(a / b) */
+export const mod = binary(modOp);
+export const neg = unary(negOp);
+export const abs = unary(absOp);
+/** -1, 0 or 1 */
+export const sign = unary(signOp);
+export const floor = unary(floorOp);
+export const ceil = unary(ceilOp);
+/** To the nearest integer, halves to even. */
+export const round = unary(roundOp);
+export const exp = unary(expOp);
+/** Natural logarithm. */
+export const log = unary(logOp);
+/** exp(x) - 1, accurate near 0. */
+export const expm1 = unary(expm1Op);
+/** log(1 + x), accurate near 0. */
+export const log1p = unary(log1pOp);
+export const sqrt = unary(sqrtOp);
+/** 1 / sqrt(x) */
+export const rsqrt = unary(rsqrtOp);
+export const square = unary(squareOp);
+/** 1 / x */
+export const reciprocal = unary(reciprocalOp);
+export const sin = unary(sinOp);
+export const cos = unary(cosOp);
+export const tanh = unary(tanhOp);
+/** 1 / (1 + exp(-x)) */
+export const sigmoid = unary(sigmoidOp);
+/** Gauss' error function. */
+export const erf = unary(erfOp);
+export const relu = unary(reluOp);
+export const equal = binary(equalOp);
+export const notEqual = binary(notEqualOp);
+export const less = binary(lessOp);
+export const lessEqual = binary(lessEqualOp);
+export const greater = binary(greaterOp);
+export const greaterEqual = binary(greaterEqualOp);
+/** Logical for bool, bitwise for integers. */
+export const and = binary(andOp);
+export const or = binary(orOp);
+export const xor = binary(xorOp);
+export const not = unary(notOp);
+/** True where x is neither infinite nor NaN. */
+export const isFinite = unary(isFiniteOp);
+
+/** `a` where `condition` (bool) holds, `b` elsewhere; the three broadcast. */
+export function where(condition: Tensor, a: TensorLike, b: TensorLike): Tensor {
+  const x = asTensor(a, b instanceof Tensor ? b.dtype : "f32");
+  return call(whereOp, [condition, x, asTensor(b, x.dtype)]);
+}
+
+/** `x` with another dtype. f32 to integer truncates toward zero; to bool means "not zero". */
+export function cast(x: Tensor, dtype: DType): Tensor {
+  return x.dtype === dtype ? x : apply(castOp, [x], { dtype })[0];
+}

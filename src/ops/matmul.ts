@@ -1,0 +1,113 @@
+/** @file Matrix product, batched, with transposed operands, bias and activation inside the kernel. */
+import { apply } from "../apply.ts";
+import { ArgumentError, ShapeError } from "../errors.ts";
+import type { Op } from "../graph.ts";
+import type { Activation, MatmulAttrs } from "../plan/kernels.ts";
+import type { Attrs } from "../plan/plan.ts";
+import { broadcastShapes, sameShape, showShape, sizeBetween, sizeOf } from "../shape.ts";
+import { checkDType } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
+import { activationGrad, isKernelActivation } from "./activation.ts";
+import { broadcastTo, reshape, transpose } from "./move.ts";
+import { sumOp, sumTo } from "./reduce.ts";
+
+interface Options { transposeA: boolean; transposeB: boolean; activation: Activation }
+
+function geometry(a: Tensor, b: Tensor, { transposeA, transposeB, activation }: Options): MatmulAttrs {
+  const [rows, inner] = [a.shape[a.rank - 2], a.shape[a.rank - 1]];
+  const [innerB, cols] = [b.shape[b.rank - 2], b.shape[b.rank - 1]];
+  const [m, k] = transposeA ? [inner, rows] : [rows, inner];
+  const [kb, n] = transposeB ? [cols, innerB] : [innerB, cols];
+  if (k !== kb) {
+    throw new ShapeError(`matmul: inner dimensions differ: a ${showShape(a.shape)}${transposeA ? " transposed" : ""} has ${k}, b ${showShape(b.shape)}${transposeB ? " transposed" : ""} has ${kb}`);
+  }
+  const [batchA, batchB] = [sizeBetween(a.shape, 0, a.rank - 2), sizeBetween(b.shape, 0, b.rank - 2)];
+  return { batch: Math.max(batchA, batchB) * (batchA === 0 || batchB === 0 ? 0 : 1), batchA, batchB, m, k, n, transposeA, transposeB, activation };
+}
+
+export const matmulOp: Op = {
+  name: "matmul",
+  infer: (inputs, attrs) => {
+    const [a, b, bias] = inputs as readonly (Tensor | null)[] as [Tensor, Tensor, Tensor | null];
+    for (const t of [a, b]) {
+      checkDType("matmul", t, ["f32"]);
+      if (t.rank < 2) throw new ShapeError(`matmul: operands need at least 2 dimensions, got ${showShape(t.shape)}; add one with expandDims()`);
+    }
+    const { m, n } = geometry(a, b, attrs as unknown as Options);
+    if (bias !== null && (bias.rank !== 1 || bias.shape[0] !== n)) throw new ShapeError(`matmul: expected a bias of shape [${n}], got ${showShape(bias.shape)}`);
+    return [{ shape: [...(a.rank >= b.rank ? a : b).shape.slice(0, -2), m, n], dtype: "f32" }];
+  },
+  // With C = A B: dA = dC B^T, dB = A^T dC; transposed operands swap the roles.
+  vjp: ({ dy, y, x, needs, attrs }) => {
+    const [a, b] = x as readonly Tensor[];
+    const { transposeA: ta, transposeB: tb, activation } = attrs as unknown as Options;
+    const dz = activationGrad(activation, dy[0] as Tensor, y[0]);
+    const da = !needs[0] ? null : ta ? matmul(b, dz, { transposeA: tb, transposeB: true }) : matmul(dz, b, { transposeB: !tb });
+    const db = !needs[1] ? null : productB(a, dz, ta, tb, b);
+    return [da && sumTo(da, a.shape), db && sumTo(db, b.shape), needs[2] ? columnSum(dz) : null];
+  },
+  lower: ({ inputs, outputs, attrs }) => [
+    { kernel: "matmul", inputs, outputs, attrs: geometry(inputs[0] as Tensor, inputs[1] as Tensor, attrs as unknown as Options) as unknown as Attrs },
+  ],
+};
+
+/** Gradient of b. Where b is one shared matrix the batch joins the inner dimension: one product instead of a sum over products. */
+function productB(a: Tensor, dz: Tensor, ta: boolean, tb: boolean, b: Tensor): Tensor {
+  const shared = b.rank === 2 && a.rank > 2 && !ta;
+  const a2 = shared ? reshape(a, [sizeBetween(a.shape, 0, a.rank - 1), a.shape[a.rank - 1]]) : a;
+  const d2 = shared ? reshape(dz, [sizeBetween(dz.shape, 0, dz.rank - 1), dz.shape[dz.rank - 1]]) : dz;
+  return tb ? matmul(d2, a2, { transposeA: true, transposeB: ta }) : matmul(a2, d2, { transposeA: !ta });
+}
+
+/** Sum over all dimensions but the last: the gradient of a bias. */
+export function columnSum(x: Tensor): Tensor {
+  return x.rank === 1 ? x : apply(sumOp, [x], { axis: 0, count: x.rank - 1 })[0];
+}
+
+export interface MatmulOptions {
+  /** Read a as its transpose (last two dimensions), without a copy. Default false. */
+  readonly transposeA?: boolean;
+  /** Read b as its transpose (last two dimensions), without a copy. Default false. */
+  readonly transposeB?: boolean;
+  /** [N], added to every row. */
+  readonly bias?: Tensor | null;
+  /** Applied by the kernel. Default linear. */
+  readonly activation?: Activation;
+}
+
+/**
+ * a[..., M, K] b[..., K, N] -> [..., M, N], f32; leading dimensions broadcast.
+ * @throws ShapeError when inner or leading dimensions do not fit, DTypeError unless f32.
+ */
+export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = false, bias = null, activation = "linear" }: MatmulOptions = {}): Tensor {
+  if (!isKernelActivation(activation)) throw new ArgumentError(`matmul: activation "${String(activation)}" is not applied by the kernel; call it on the result`);
+  const attrs = { transposeA, transposeB, activation };
+  if (a.rank < 2 || b.rank < 2) return apply(matmulOp, [a, b, bias], attrs)[0];
+  const [leadA, leadB] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
+  const lead = broadcastShapes("matmul", [leadA, leadB]);
+  // A single shared b multiplies all rows of a at once: one large product.
+  if (sizeOf(leadB) === 1 && !transposeA && a.rank > 2) {
+    const rows = reshape(a, [sizeBetween(a.shape, 0, a.rank - 1), a.shape[a.rank - 1]]);
+    const y = matmul(rows, reshape(b, b.shape.slice(-2)), { transposeB, bias, activation });
+    return reshape(y, [...lead, a.shape[a.rank - 2], y.shape[1]]);
+  }
+  const whole = (t: Tensor, own: readonly number[]): Tensor => (sameShape(own, lead) || sizeOf(own) === 1 ? t : broadcastTo(t, [...lead, ...t.shape.slice(-2)]));
+  const y = apply(matmulOp, [whole(a, leadA), whole(b, leadB), bias], attrs)[0];
+  return reshape(y, [...lead, ...y.shape.slice(-2)]);
+}
+
+/** The dot product over the last axis of a and the last-but-one of b, as `matmul` for vectors and matrices of any rank >= 1. */
+export function dot(a: Tensor, b: Tensor): Tensor {
+  const a2 = a.rank === 1 ? reshape(a, [1, a.shape[0]]) : a;
+  const b2 = b.rank === 1 ? reshape(b, [b.shape[0], 1]) : b;
+  const y = matmul(a2, b2);
+  const shape = [...y.shape];
+  if (b.rank === 1) shape.pop();
+  if (a.rank === 1) shape.splice(shape.length - (b.rank === 1 ? 1 : 2), 1);
+  return reshape(y, shape);
+}
+
+/** Last two dimensions swapped. */
+export function matrixTranspose(x: Tensor): Tensor {
+  return transpose(x, [...x.shape.map((_, i) => i).slice(0, -2), x.rank - 1, x.rank - 2]);
+}

@@ -1,0 +1,211 @@
+/** @file Ops that only move elements: reshape (no bytes move), broadcast, transpose, slice, pad, concat, flip, iota. All of one kernel, `copy`, with strides. */
+import { apply } from "../apply.ts";
+import { allocate } from "../dtype.ts";
+import type { DType } from "../dtype.ts";
+import { DTypeError, ShapeError } from "../errors.ts";
+import { currentGraph } from "../graph.ts";
+import type { Lowered, Node, Op } from "../graph.ts";
+import type { CopyAttrs } from "../plan/kernels.ts";
+import type { Attrs } from "../plan/plan.ts";
+import { broadcastShapes, broadcastStrides, normalizeAxis, sameShape, showShape, sizeBetween, sizeOf, stridesOf } from "../shape.ts";
+import type { Shape } from "../shape.ts";
+import { Tensor } from "../tensor.ts";
+import { sumTo } from "./reduce.ts";
+
+function copy(x: Tensor, y: Tensor, attrs: Partial<CopyAttrs> & { shape: Shape; xStrides: readonly number[] }): Lowered {
+  const all: CopyAttrs = { xOffset: 0, yOffset: 0, yStrides: stridesOf(y.shape), fill: null, partial: false, ...attrs };
+  return { kernel: "copy", inputs: [x], outputs: [y], attrs: all as unknown as Attrs };
+}
+
+const numbers = (a: unknown): readonly number[] => a as readonly number[];
+
+export const reshapeOp: Op = {
+  name: "reshape",
+  infer: ([x], attrs) => [{ shape: numbers(attrs.shape), dtype: (x as Tensor).dtype }],
+  vjp: ({ dy, x }) => [reshape(dy[0] as Tensor, (x[0] as Tensor).shape)],
+  lower: "alias",
+};
+
+/** Same elements, another shape; one dimension may be -1 (what is left). @throws ShapeError when the sizes differ. */
+export function reshape(x: Tensor, shape: Shape): Tensor {
+  const known = sizeOf(shape.filter((d) => d !== -1));
+  const full = shape.map((d) => (d === -1 ? x.size / known : d));
+  if (shape.filter((d) => d === -1).length > 1 || full.some((d) => !Number.isInteger(d) || d < 0) || sizeOf(full) !== x.size) {
+    throw new ShapeError(`reshape: ${showShape(x.shape)} has ${x.size} elements and cannot become ${showShape(shape)}`);
+  }
+  if (sameShape(full, x.shape)) return x;
+  const source = x.node !== null && x.node.op === reshapeOp ? (x.node.inputs[0] as Tensor) : x;
+  return sameShape(source.shape, full) ? source : apply(reshapeOp, [source], { shape: full })[0];
+}
+
+export const stopGradientOp: Op = { name: "stopGradient", infer: ([x]) => [x as Tensor], vjp: null, lower: "alias" };
+
+/** `x`, taken as a constant by gradients. */
+export function stopGradient(x: Tensor): Tensor {
+  return apply(stopGradientOp, [x])[0];
+}
+
+export const broadcastToOp: Op = {
+  name: "broadcastTo",
+  infer: ([x], attrs) => {
+    const to = numbers(attrs.shape);
+    if (!sameShape(broadcastShapes("broadcastTo", [(x as Tensor).shape, to]), to)) throw new ShapeError(`broadcastTo: ${showShape((x as Tensor).shape)} does not broadcast to ${showShape(to)}`);
+    return [{ shape: to, dtype: (x as Tensor).dtype }];
+  },
+  vjp: ({ dy, x }) => [sumTo(dy[0] as Tensor, (x[0] as Tensor).shape)],
+  lower: ({ inputs, outputs }) => {
+    const [x, y] = [inputs[0] as Tensor, outputs[0]];
+    return [copy(x, y, { shape: y.shape, xStrides: broadcastStrides(x.shape, y.shape) })];
+  },
+};
+
+/** `x` repeated to `shape` by NumPy's rule. */
+export function broadcastTo(x: Tensor, shape: Shape): Tensor {
+  return sameShape(x.shape, shape) ? x : apply(broadcastToOp, [x], { shape })[0];
+}
+
+export const transposeOp: Op = {
+  name: "transpose",
+  infer: ([x], attrs) => [{ shape: numbers(attrs.perm).map((p) => (x as Tensor).shape[p]), dtype: (x as Tensor).dtype }],
+  vjp: ({ dy, attrs }) => {
+    const perm = numbers(attrs.perm);
+    return [transpose(dy[0] as Tensor, perm.map((_, i) => perm.indexOf(i)))];
+  },
+  lower: ({ inputs, outputs, attrs }) => {
+    const x = inputs[0] as Tensor;
+    const strides = stridesOf(x.shape);
+    return [copy(x, outputs[0], { shape: outputs[0].shape, xStrides: numbers(attrs.perm).map((p) => strides[p]) })];
+  },
+};
+
+/** Dimensions in the order `perm` (default: reversed). @throws ShapeError unless `perm` is a permutation of the dimensions. */
+export function transpose(x: Tensor, perm?: readonly number[]): Tensor {
+  const order = (perm ?? x.shape.map((_, i) => x.rank - 1 - i)).map((p) => normalizeAxis("transpose", p, x.rank));
+  if (order.length !== x.rank || new Set(order).size !== x.rank) throw new ShapeError(`transpose: perm must name each of ${x.rank} dimensions once, got ${showShape(perm ?? [])}`);
+  return order.every((p, i) => p === i) ? x : apply(transposeOp, [x], { perm: order })[0];
+}
+
+/** Slice by start, step (may be negative) and output shape. Not exported as such: `slice` and `flip` check and build these. */
+export const sliceOp: Op = {
+  name: "slice",
+  infer: ([x], attrs) => [{ shape: numbers(attrs.shape), dtype: (x as Tensor).dtype }],
+  vjp: ({ dy, x, attrs }) => [apply(placeOp, [dy[0] as Tensor], { start: attrs.start, step: attrs.step, shape: (x[0] as Tensor).shape })[0]],
+  lower: ({ inputs, outputs, attrs }) => {
+    const x = inputs[0] as Tensor;
+    const [start, step, strides] = [numbers(attrs.start), numbers(attrs.step), stridesOf(x.shape)];
+    return [copy(x, outputs[0], { shape: outputs[0].shape, xOffset: start.reduce((o, s, i) => o + s * strides[i], 0), xStrides: strides.map((s, i) => s * step[i]) })];
+  },
+};
+
+/** The reverse of slice: x put into zeros of `shape` (or `value`). */
+export const placeOp: Op = {
+  name: "place",
+  infer: ([x], attrs) => [{ shape: numbers(attrs.shape), dtype: (x as Tensor).dtype }],
+  vjp: ({ dy, x, attrs }) => [apply(sliceOp, [dy[0] as Tensor], { start: attrs.start, step: attrs.step, shape: (x[0] as Tensor).shape })[0]],
+  lower: ({ inputs, outputs, attrs }) => {
+    const x = inputs[0] as Tensor;
+    const [start, step, strides] = [numbers(attrs.start), numbers(attrs.step), stridesOf(outputs[0].shape)];
+    return [copy(x, outputs[0], {
+      shape: x.shape, xStrides: stridesOf(x.shape), fill: (attrs.value as number | undefined) ?? 0,
+      yOffset: start.reduce((o, s, i) => o + s * strides[i], 0), yStrides: strides.map((s, i) => s * step[i]),
+    })];
+  },
+};
+
+/**
+ * The block of `size` elements from `start` in each dimension, every `step`-th (default 1). `size[i]` -1: all that is left.
+ * @throws ShapeError when the block leaves the tensor.
+ */
+export function slice(x: Tensor, start: readonly number[], size: readonly number[], step: readonly number[] = start.map(() => 1)): Tensor {
+  const shape = size.map((n, i) => (n === -1 ? Math.ceil((x.shape[i] - start[i]) / step[i]) : n));
+  const fits = start.length === x.rank && shape.length === x.rank && step.length === x.rank
+    && shape.every((n, i) => Number.isInteger(n) && n >= 0 && start[i] >= 0 && step[i] >= 1 && (n === 0 || start[i] + (n - 1) * step[i] < x.shape[i]));
+  if (!fits) throw new ShapeError(`slice: start ${showShape(start)}, size ${showShape(size)}, step ${showShape(step)} does not lie inside ${showShape(x.shape)}`);
+  return sameShape(shape, x.shape) ? x : apply(sliceOp, [x], { start, step, shape })[0];
+}
+
+/** `x` with the order along `axis` (default: last) reversed. */
+export function flip(x: Tensor, axis = -1): Tensor {
+  const at = normalizeAxis("flip", axis, x.rank);
+  if (x.shape[at] <= 1) return x;
+  return apply(sliceOp, [x], { start: x.shape.map((d, i) => (i === at ? d - 1 : 0)), step: x.shape.map((_, i) => (i === at ? -1 : 1)), shape: x.shape })[0];
+}
+
+/** `x` with `[before, after]` elements of `value` (default 0) added around each dimension. */
+export function pad(x: Tensor, padding: readonly (readonly [number, number])[], value = 0): Tensor {
+  if (padding.length !== x.rank || padding.some(([a, b]) => a < 0 || b < 0)) throw new ShapeError(`pad: expected ${x.rank} pairs of non-negative numbers for ${x}, got ${JSON.stringify(padding)}`);
+  if (padding.every(([a, b]) => a === 0 && b === 0)) return x;
+  return apply(placeOp, [x], { start: padding.map((p) => p[0]), step: padding.map(() => 1), shape: x.shape.map((d, i) => d + padding[i][0] + padding[i][1]), value })[0];
+}
+
+export const concatOp: Op = {
+  name: "concat",
+  infer: (inputs, attrs) => {
+    const list = inputs as readonly Tensor[];
+    const axis = attrs.axis as number;
+    for (const t of list) {
+      if (t.dtype !== list[0].dtype) throw new DTypeError(`concat: operands must have one dtype, got ${list.join(" and ")}`);
+      if (t.rank !== list[0].rank || t.shape.some((d, i) => i !== axis && d !== list[0].shape[i])) throw new ShapeError(`concat: all dimensions but axis ${axis} must be equal, got ${list.map((l) => showShape(l.shape)).join(" and ")}`);
+    }
+    return [{ shape: list[0].shape.map((d, i) => (i === axis ? list.reduce((n, t) => n + t.shape[axis], 0) : d)), dtype: list[0].dtype }];
+  },
+  vjp: ({ dy, x, attrs, needs }) => {
+    const axis = attrs.axis as number;
+    let at = 0;
+    return (x as readonly Tensor[]).map((t, i) => {
+      const start = t.shape.map((_, d) => (d === axis ? at : 0));
+      at += t.shape[axis];
+      return needs[i] ? slice(dy[0] as Tensor, start, t.shape) : null;
+    });
+  },
+  lower: (node: Node) => {
+    const axis = node.attrs.axis as number;
+    const y = node.outputs[0];
+    const inner = sizeBetween(y.shape, axis + 1, y.rank);
+    let at = 0;
+    return (node.inputs as readonly Tensor[]).map((x, i) => {
+      const call = copy(x, y, { shape: x.shape, xStrides: stridesOf(x.shape), yOffset: at * inner, partial: i > 0 });
+      at += x.shape[axis];
+      return call;
+    });
+  },
+};
+
+/** Tensors joined along `axis` (default: last). @throws ShapeError when other dimensions differ. */
+export function concat(tensors: readonly Tensor[], axis = -1): Tensor {
+  if (tensors.length === 0) throw new ShapeError("concat: expected at least one tensor, got none");
+  const at = normalizeAxis("concat", axis, tensors[0].rank);
+  return tensors.length === 1 ? tensors[0] : apply(concatOp, tensors, { axis: at })[0];
+}
+
+/** Tensors of one shape joined along a new dimension `axis` (default 0). */
+export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
+  if (tensors.length === 0) throw new ShapeError("stack: expected at least one tensor, got none");
+  const at = normalizeAxis("stack", axis, tensors[0].rank + 1);
+  return concat(tensors.map((t) => reshape(t, [...t.shape.slice(0, at), 1, ...t.shape.slice(at)])), at);
+}
+
+/** `x` with a dimension of size 1 added before `axis`. */
+export function expandDims(x: Tensor, axis: number): Tensor {
+  const at = normalizeAxis("expandDims", axis, x.rank + 1);
+  return reshape(x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
+}
+
+export const iotaOp: Op = {
+  name: "iota",
+  infer: (_inputs, attrs) => [{ shape: numbers(attrs.shape), dtype: attrs.dtype as DType }],
+  vjp: null,
+  lower: ({ outputs, attrs }) => {
+    const [shape, axis] = [numbers(attrs.shape), attrs.axis as number];
+    return [{ kernel: "iota", inputs: [], outputs: [outputs[0]], attrs: { size: shape.length ? shape[axis] : 1, inner: sizeBetween(shape, axis + 1, shape.length) } }];
+  },
+};
+
+/** Each element's index along `axis` (default: last). Default dtype i32. */
+export function iota(shape: Shape, { axis = -1, dtype = "i32" }: { axis?: number; dtype?: DType } = {}): Tensor {
+  const at = normalizeAxis("iota", axis, shape.length);
+  if (currentGraph() !== null) return apply(iotaOp, [], { shape, axis: at, dtype })[0];
+  const inner = sizeBetween(shape, at + 1, shape.length);
+  const host = allocate(dtype, sizeOf(shape)).map((_: number, i: number) => Math.floor(i / inner) % shape[at]);
+  return new Tensor(shape, dtype, null, 0, host as ReturnType<typeof allocate>);
+}

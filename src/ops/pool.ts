@@ -1,0 +1,61 @@
+/** @file Max and average pooling over 2-D windows. */
+import { apply } from "../apply.ts";
+import type { Op } from "../graph.ts";
+import type { PoolAttrs } from "../plan/kernels.ts";
+import type { Attrs } from "../plan/plan.ts";
+import { checkDType } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
+import { pair, windowOf } from "./window.ts";
+import type { Padding, Pair } from "./window.ts";
+
+const attrsOf = (attrs: Attrs): PoolAttrs => attrs as unknown as PoolAttrs;
+const input = (a: PoolAttrs): readonly number[] => [a.n, a.h, a.w, a.c];
+const output = (a: PoolAttrs): readonly number[] => [a.n, a.p, a.q, a.c];
+
+/** x -> y, index; the index is only computed where the gradient wants it. */
+export const maxPoolOp: Op = {
+  name: "maxPool",
+  infer: (_inputs, attrs) => [{ shape: output(attrsOf(attrs)), dtype: "f32" }, { shape: output(attrsOf(attrs)), dtype: "i32" }],
+  vjp: ({ dy, y, attrs }) => [dy[0] === null ? null : apply(maxPoolGradOp, [dy[0], y[1]], attrs)[0]],
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "maxPool", inputs, outputs, attrs }],
+};
+
+/** Linear in dy; its own gradient would gather by the index and is not offered. */
+export const maxPoolGradOp: Op = {
+  name: "maxPoolGrad",
+  infer: (_inputs, attrs) => [{ shape: input(attrsOf(attrs)), dtype: "f32" }],
+  vjp: null,
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "maxPoolGrad", inputs, outputs, attrs }],
+};
+
+export const avgPoolOp: Op = {
+  name: "avgPool",
+  infer: (_inputs, attrs) => [{ shape: output(attrsOf(attrs)), dtype: "f32" }],
+  vjp: ({ dy, attrs }) => [apply(avgPoolGradOp, [dy[0]], attrs)[0]],
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "avgPool", inputs, outputs, attrs }],
+};
+
+export const avgPoolGradOp: Op = {
+  name: "avgPoolGrad",
+  infer: (_inputs, attrs) => [{ shape: input(attrsOf(attrs)), dtype: "f32" }],
+  vjp: ({ dy, attrs }) => [apply(avgPoolOp, [dy[0]], attrs)[0]],
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "avgPoolGrad", inputs, outputs, attrs }],
+};
+
+export interface PoolOptions {
+  /** Default: the pool size. */
+  readonly strides?: Pair;
+  /** Default `valid`. With `same`, elements outside do not count. */
+  readonly padding?: Padding;
+}
+
+function pool(op: Op, who: string, x: Tensor, size: Pair, { strides = size, padding = "valid" }: PoolOptions): Tensor {
+  checkDType(who, x, ["f32"]);
+  const attrs = windowOf(who, x, pair(`${who}: poolSize`, size), pair(`${who}: strides`, strides), [1, 1], padding);
+  return apply(op, [x], attrs as unknown as Attrs)[0];
+}
+
+/** Largest element of each window, x[N, H, W, C] -> [N, P, Q, C]. The gradient goes to the first largest. */
+export const maxPool2d = (x: Tensor, size: Pair = 2, options: PoolOptions = {}): Tensor => pool(maxPoolOp, "maxPool2d", x, size, options);
+/** Mean of each window, x[N, H, W, C] -> [N, P, Q, C]. */
+export const avgPool2d = (x: Tensor, size: Pair = 2, options: PoolOptions = {}): Tensor => pool(avgPoolOp, "avgPool2d", x, size, options);

@@ -1,0 +1,63 @@
+/**
+ * @file Counter-based random numbers (Philox4x32-10, Salmon et al. 2011): a value depends on the key, the op's stream
+ * and the position only, so that runs repeat exactly on every backend. Streams are numbered in the order of tracing.
+ */
+import { apply } from "../apply.ts";
+import { DTypeError, ShapeError } from "../errors.ts";
+import { currentGraph } from "../graph.ts";
+import type { Op, TensorType } from "../graph.ts";
+import { sizeOf } from "../shape.ts";
+import type { Shape } from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
+import { cast, less } from "./map.ts";
+
+function checkKey(who: string, key: Tensor): void {
+  if (key.dtype !== "u32" || key.size !== 4) throw new DTypeError(`${who}: the key must be u32[4] (seed low, seed high, and two counters), got ${key}`);
+}
+
+export const randomOp: Op = {
+  name: "random",
+  infer: ([key], attrs): readonly TensorType[] => {
+    checkKey("random", key as Tensor);
+    return [{ shape: attrs.shape as unknown as Shape, dtype: attrs.kind === "bits" ? "u32" : "f32" }];
+  },
+  vjp: null,
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "random", inputs, outputs, attrs: { kind: attrs.kind, stream: attrs.stream, count: outputs[0].size } }],
+};
+
+export const permutationOp: Op = {
+  name: "permutation",
+  infer: ([key, start], attrs): readonly TensorType[] => {
+    checkKey("permutation", key as Tensor);
+    if ((start as Tensor).dtype !== "i32" || (start as Tensor).size !== 1) throw new ShapeError(`permutation: start must be one i32, got ${start as Tensor}`);
+    return [{ shape: [attrs.count as number], dtype: "i32" }];
+  },
+  vjp: null,
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "permutation", inputs, outputs, attrs }],
+};
+
+export interface RandomOptions {
+  /** Tells apart several uses of one key. Default: a new number for each op while tracing, else 0. */
+  readonly stream?: number;
+}
+
+const streamOf = ({ stream }: RandomOptions): number => stream ?? currentGraph()?.nextStream() ?? 0;
+
+function draw(kind: "bits" | "uniform" | "normal", key: Tensor, shape: Shape, options: RandomOptions): Tensor {
+  if (sizeOf(shape) > 2 ** 32) throw new ShapeError(`random: at most 2^32 elements, got ${sizeOf(shape)}`);
+  return apply(randomOp, [key], { kind, shape, stream: streamOf(options) })[0];
+}
+
+/** u32 with all bits random. `key`: u32[4]. */
+export const randomBits = (key: Tensor, shape: Shape, options: RandomOptions = {}): Tensor => draw("bits", key, shape, options);
+/** f32 in [0, 1), multiples of 2^-24. `key`: u32[4]. */
+export const randomUniform = (key: Tensor, shape: Shape, options: RandomOptions = {}): Tensor => draw("uniform", key, shape, options);
+/** f32 of mean 0 and variance 1 (Box-Muller). `key`: u32[4]. */
+export const randomNormal = (key: Tensor, shape: Shape, options: RandomOptions = {}): Tensor => draw("normal", key, shape, options);
+/** 1 with probability `p`, else 0, as f32. `key`: u32[4]. */
+export const randomBernoulli = (key: Tensor, p: number, shape: Shape, options: RandomOptions = {}): Tensor => cast(less(draw("uniform", key, shape, options), p), "f32");
+
+/** `count` consecutive elements from `start` (i32, one element) of a pseudo-random permutation of 0 .. size-1, as i32[count]. `key`: u32[4]. */
+export function permutation(key: Tensor, size: number, { start, count = size, ...options }: { start: Tensor; count?: number } & RandomOptions): Tensor {
+  return apply(permutationOp, [key, start], { size, count, stream: streamOf(options) })[0];
+}

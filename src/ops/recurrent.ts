@@ -1,0 +1,161 @@
+/**
+ * @file Recurrent sequences over xw = x Wx + b, which the caller computes for all steps by one matmul. The kernels run
+ * the steps; the gradients of the weights are single products over all steps, built here as graph.
+ */
+import { apply } from "../apply.ts";
+import type { Op } from "../graph.ts";
+import type { Activation, RecurrentAttrs } from "../plan/kernels.ts";
+import type { Attrs } from "../plan/plan.ts";
+import { ShapeError } from "../errors.ts";
+import { sameShape, showShape } from "../shape.ts";
+import { zeros } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
+import { currentGraph } from "../graph.ts";
+import { add, cast, mul, sub, where, equal } from "./map.ts";
+import { columnSum, matmul } from "./matmul.ts";
+import { broadcastTo, concat, expandDims, reshape, slice } from "./move.ts";
+
+const attrsOf = (attrs: Attrs): RecurrentAttrs => attrs as unknown as RecurrentAttrs;
+const seq = (a: RecurrentAttrs, gates: number): readonly number[] => [a.b, a.t, gates * a.u];
+const state = (a: RecurrentAttrs): readonly number[] => [a.b, a.u];
+
+/** The states before each step: h moved by one step, h0 (or zeros) first in order of computing. */
+function previous(h: Tensor, h0: Tensor | null, a: RecurrentAttrs): Tensor {
+  const first = h0 === null ? constantZeros([a.b, 1, a.u]) : expandDims(h0, 1);
+  if (a.t === 1) return first;
+  const rest = slice(h, [0, a.reverse ? 1 : 0, 0], [a.b, a.t - 1, a.u]);
+  return concat(a.reverse ? [rest, first] : [first, rest], 1);
+}
+
+function constantZeros(shape: readonly number[]): Tensor {
+  return currentGraph()?.constant(0, "f32", shape) ?? zeros(shape);
+}
+
+const rows = (x: Tensor): Tensor => reshape(x, [x.shape[0] * x.shape[1], x.shape[2]]);
+/** d loss / d W of h_prev W = z, over all steps at once. */
+const weightGrad = (prev: Tensor, dz: Tensor): Tensor => matmul(rows(prev), rows(dz), { transposeA: true });
+
+/** The gradient that reaches c[B,T,U] from outside may only be in the last computed step: that is all a cell state is used for. */
+function lastStep(dc: Tensor | null, a: RecurrentAttrs): Tensor | null {
+  return dc === null ? null : reshape(slice(dc, [0, a.reverse ? 0 : a.t - 1, 0], [a.b, 1, a.u]), [a.b, a.u]);
+}
+
+/** (xw, wr, h0?, c0?, mask?) -> h, c, gates */
+export const lstmOp: Op = {
+  name: "lstm",
+  infer: (_inputs, attrs) => [seq(attrsOf(attrs), 1), seq(attrsOf(attrs), 1), seq(attrsOf(attrs), 4)].map((shape) => ({ shape, dtype: "f32" })),
+  vjp: ({ dy, y, x, needs, attrs }) => {
+    const a = attrsOf(attrs);
+    const [, wr, h0, c0, mask] = x;
+    const [h, c, gates] = y;
+    const [dgates, dh0, dc0] = apply(lstmGradOp, [dy[0], lastStep(dy[1], a), wr, c, gates, h0, c0, mask], attrs);
+    return [dgates, needs[1] ? weightGrad(previous(h, h0, a), dgates) : null, h0 && dh0, c0 && dc0, null];
+  },
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "lstm", inputs, outputs, attrs }],
+};
+
+export const lstmGradOp: Op = {
+  name: "lstmGrad",
+  infer: (_inputs, attrs) => [seq(attrsOf(attrs), 4), state(attrsOf(attrs)), state(attrsOf(attrs))].map((shape) => ({ shape, dtype: "f32" })),
+  vjp: null,
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "lstmGrad", inputs, outputs, attrs }],
+};
+
+/** (xw, wr, bias2?, h0?, mask?) -> h, gates */
+export const gruOp: Op = {
+  name: "gru",
+  infer: (_inputs, attrs) => [seq(attrsOf(attrs), 1), seq(attrsOf(attrs), 4)].map((shape) => ({ shape, dtype: "f32" })),
+  vjp: ({ dy, y, x, needs, attrs }) => {
+    const a = attrsOf(attrs);
+    const [, wr, bias2, h0, mask] = x;
+    const [h, gates] = y;
+    const [dxw, dhw, dh0] = apply(gruGradOp, [dy[0], wr, h, gates, h0, mask], attrs);
+    const prev = needs[1] ? previous(h, h0, a) : null;
+    return [dxw, prev && gruWeightGrad(prev, dhw, gates, a), bias2 && (needs[2] ? columnSum(dhw) : null), h0 && dh0, null];
+  },
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "gru", inputs, outputs, attrs }],
+};
+
+/** Without resetAfter the candidate's part of Wr multiplies r * h_prev, which the kernel kept in the fourth block of gates. */
+function gruWeightGrad(prev: Tensor, dhw: Tensor, gates: Tensor, a: RecurrentAttrs): Tensor {
+  if (a.resetAfter) return weightGrad(prev, dhw);
+  const part = (x: Tensor, from: number, blocks: number): Tensor => slice(x, [0, 0, from * a.u], [a.b, a.t, blocks * a.u]);
+  return concat([weightGrad(prev, part(dhw, 0, 2)), weightGrad(part(gates, 3, 1), part(dhw, 2, 1))], 1);
+}
+
+export const gruGradOp: Op = {
+  name: "gruGrad",
+  infer: (_inputs, attrs) => [seq(attrsOf(attrs), 3), seq(attrsOf(attrs), 3), state(attrsOf(attrs))].map((shape) => ({ shape, dtype: "f32" })),
+  vjp: null,
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "gruGrad", inputs, outputs, attrs }],
+};
+
+/** (xw, wr, h0?, mask?) -> h */
+export const simpleRnnOp: Op = {
+  name: "simpleRnn",
+  infer: (_inputs, attrs) => [{ shape: seq(attrsOf(attrs), 1), dtype: "f32" }],
+  vjp: ({ dy, y, x, needs, attrs }) => {
+    const [, wr, h0, mask] = x;
+    const [dxw, dh0] = apply(simpleRnnGradOp, [dy[0], wr, y[0], h0, mask], attrs);
+    return [dxw, needs[1] ? weightGrad(previous(y[0], h0, attrsOf(attrs)), dxw) : null, h0 && dh0, null];
+  },
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "simpleRnn", inputs, outputs, attrs }],
+};
+
+export const simpleRnnGradOp: Op = {
+  name: "simpleRnnGrad",
+  infer: (_inputs, attrs) => [{ shape: seq(attrsOf(attrs), 1), dtype: "f32" }, { shape: state(attrsOf(attrs)), dtype: "f32" }],
+  vjp: null,
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "simpleRnnGrad", inputs, outputs, attrs }],
+};
+
+export interface RecurrentOptions {
+  /** Of the candidate (and the LSTM's cell output). Default tanh. */
+  readonly activation?: Activation;
+  /** Of the gates. Default sigmoid. */
+  readonly recurrentActivation?: Activation;
+  /** Run from the last step to the first. Default false. */
+  readonly reverse?: boolean;
+  /** i32 or bool [B, T]: where 0 the state stays as it was. */
+  readonly mask?: Tensor | null;
+  /** [B, U]; default zeros. */
+  readonly h0?: Tensor | null;
+}
+
+function attributes(who: string, xw: Tensor, wr: Tensor, gates: number, o: RecurrentOptions, resetAfter = false): Attrs {
+  const u = wr.shape[0];
+  if (xw.rank !== 3 || wr.rank !== 2 || wr.shape[1] !== gates * u || xw.shape[2] !== gates * u) {
+    throw new ShapeError(`${who}: expected xw [batch, time, ${gates}*units] and wr [units, ${gates}*units], got ${showShape(xw.shape)} and ${showShape(wr.shape)}`);
+  }
+  const [b, t] = xw.shape;
+  if (o.h0 && !sameShape(o.h0.shape, [b, u])) throw new ShapeError(`${who}: expected an initial state ${showShape([b, u])}, got ${showShape(o.h0.shape)}`);
+  if (o.mask && !sameShape(o.mask.shape, [b, t])) throw new ShapeError(`${who}: expected a mask ${showShape([b, t])}, got ${showShape(o.mask.shape)}`);
+  const attrs: RecurrentAttrs = { b, t, u, activation: o.activation ?? "tanh", recurrentActivation: o.recurrentActivation ?? "sigmoid", reverse: o.reverse ?? false, resetAfter };
+  return attrs as unknown as Attrs;
+}
+
+const maskOf = (o: RecurrentOptions): Tensor | null => (o.mask ? cast(o.mask, "i32") : null);
+
+/** All steps of an LSTM (Hochreiter & Schmidhuber 1997; Keras gate order i f c o): xw[B,T,4U], wr[U,4U] -> h[B,T,U], c[B,T,U]. Gradients flow through all of h and the last computed step of c. */
+export function lstmSequence(xw: Tensor, wr: Tensor, { c0 = null, ...o }: RecurrentOptions & { c0?: Tensor | null } = {}): { h: Tensor; c: Tensor } {
+  const [h, c] = apply(lstmOp, [xw, wr, o.h0 ?? null, c0, maskOf(o)], attributes("lstm", xw, wr, 4, o));
+  return { h, c };
+}
+
+/** All steps of a GRU (Cho et al. 2014; Keras gate order z r h): xw[B,T,3U], wr[U,3U] -> h[B,T,U]. `recurrentBias` [3U] goes with `resetAfter` (default true). */
+export function gruSequence(xw: Tensor, wr: Tensor, { recurrentBias = null, resetAfter = true, ...o }: RecurrentOptions & { recurrentBias?: Tensor | null; resetAfter?: boolean } = {}): Tensor {
+  return apply(gruOp, [xw, wr, recurrentBias, o.h0 ?? null, maskOf(o)], attributes("gru", xw, wr, 3, o, resetAfter))[0];
+}
+
+/** All steps of h = activation(xw + h_prev wr): xw[B,T,U], wr[U,U] -> h[B,T,U]. */
+export function simpleRnnSequence(xw: Tensor, wr: Tensor, o: RecurrentOptions = {}): Tensor {
+  return apply(simpleRnnOp, [xw, wr, o.h0 ?? null, maskOf(o)], attributes("simpleRnn", xw, wr, 1, o))[0];
+}
+
+/** Keeps `previous` where mask[B] is 0. For cells written out step by step. */
+export function keepMasked(next: Tensor, before: Tensor, mask: Tensor): Tensor {
+  return where(broadcastTo(expandDims(equal(mask, 0), 1), next.shape), before, next);
+}
+
+/** z * a + (1 - z) * b */
+export const blend = (z: Tensor, a: Tensor, b: Tensor): Tensor => add(mul(z, a), mul(sub(1, z), b));

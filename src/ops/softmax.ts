@@ -1,0 +1,113 @@
+/** @file Softmax, its logarithm, and the cross-entropy that is computed with it. */
+import { apply } from "../apply.ts";
+import { DTypeError, ShapeError } from "../errors.ts";
+import type { Op } from "../graph.ts";
+import { normalizeAxis, sameShape, showShape, sizeBetween } from "../shape.ts";
+import { checkDType } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
+import { add, cast, equal, exp, isFinite, log, mul, neg, sub, where } from "./map.ts";
+import { expandDims, iota, reshape, stopGradient, transpose } from "./move.ts";
+import { max, sum } from "./reduce.ts";
+
+const rows = (x: Tensor): { rows: number; cols: number } => ({ rows: sizeBetween(x.shape, 0, x.rank - 1), cols: x.shape[x.rank - 1] });
+
+function alongRows(name: string, grad: Op): Op {
+  return {
+    name,
+    infer: ([x]) => {
+      checkDType(name, x as Tensor, ["f32"]);
+      return [x as Tensor];
+    },
+    vjp: ({ dy, y }) => [apply(grad, [dy[0], y[0]])[0]],
+    lower: ({ inputs, outputs }) => [{ kernel: name, inputs, outputs, attrs: rows(outputs[0]) }],
+  };
+}
+
+const rowSum = (x: Tensor): Tensor => sum(x, { axis: -1, keepDims: true });
+
+/** (dy, y) -> (dy - sum(dy y)) y */
+export const softmaxGradOp: Op = {
+  name: "softmaxGrad",
+  infer: ([dy]) => [dy as Tensor],
+  vjp: ({ dy, x }) => {
+    const [d, g, y] = [dy[0], x[0], x[1]] as [Tensor, Tensor, Tensor];
+    const inner = rowSum(mul(g, y));
+    const dyy = rowSum(mul(d, y));
+    return [sub(mul(d, y), mul(dyy, y)), sub(mul(d, sub(g, inner)), mul(g, dyy))];
+  },
+  lower: ({ inputs, outputs }) => [{ kernel: "softmaxGrad", inputs, outputs, attrs: rows(outputs[0]) }],
+};
+
+/** (dy, y) -> dy - exp(y) sum(dy) */
+export const logSoftmaxGradOp: Op = {
+  name: "logSoftmaxGrad",
+  infer: ([dy]) => [dy as Tensor],
+  vjp: ({ dy, x }) => {
+    const [d, g, y] = [dy[0], x[0], x[1]] as [Tensor, Tensor, Tensor];
+    const p = exp(y);
+    return [sub(d, rowSum(mul(d, p))), neg(mul(mul(d, p), rowSum(g)))];
+  },
+  lower: ({ inputs, outputs }) => [{ kernel: "logSoftmaxGrad", inputs, outputs, attrs: rows(outputs[0]) }],
+};
+
+export const softmaxOp = alongRows("softmax", softmaxGradOp);
+export const logSoftmaxOp = alongRows("logSoftmax", logSoftmaxGradOp);
+
+function alongAxis(op: Op, x: Tensor, axis: number): Tensor {
+  const at = normalizeAxis(op.name, axis, x.rank);
+  if (at === x.rank - 1) return apply(op, [x])[0];
+  const perm = x.shape.map((_, i) => (i === at ? x.rank - 1 : i === x.rank - 1 ? at : i));
+  return transpose(apply(op, [transpose(x, perm)])[0], perm);
+}
+
+/** exp(x) / sum(exp(x)) along `axis` (default: last), without overflow. f32. */
+export const softmax = (x: Tensor, axis = -1): Tensor => alongAxis(softmaxOp, x, axis);
+/** log(softmax(x)) along `axis` (default: last), accurate for small probabilities. f32. */
+export const logSoftmax = (x: Tensor, axis = -1): Tensor => alongAxis(logSoftmaxOp, x, axis);
+
+/** logits, labels -> loss, probs. One pass gives the loss and what its gradient needs. */
+export const softmaxCrossEntropyOp: Op = {
+  name: "softmaxCrossEntropy",
+  infer: ([logits, labels], attrs) => {
+    const [z, y] = [logits as Tensor, labels as Tensor];
+    checkDType("softmaxCrossEntropy", z, ["f32"]);
+    if (y.dtype !== (attrs.sparse ? "i32" : "f32")) throw new DTypeError(`softmaxCrossEntropy: expected ${attrs.sparse ? "i32 class numbers" : "f32 probabilities"} as labels, got ${y}`);
+    const expected = attrs.sparse ? z.shape.slice(0, -1) : z.shape;
+    if (!sameShape(y.shape, expected)) throw new ShapeError(`softmaxCrossEntropy: logits ${showShape(z.shape)} need labels ${showShape(expected)}, got ${showShape(y.shape)}`);
+    return [{ shape: z.shape.slice(0, -1), dtype: "f32" }, { shape: z.shape, dtype: "f32" }];
+  },
+  // d loss / d logits = probs sum(labels) - labels; d loss / d labels = -log(probs) = logsumexp - logits
+  vjp: ({ dy, y, x, needs, attrs }) => {
+    if (dy[1] !== null) throw new ShapeError("softmaxCrossEntropy: its probabilities carry no gradient; use softmax()");
+    const [z, labels] = x as readonly Tensor[];
+    const probs = y[1];
+    const target = attrs.sparse ? oneHot(labels, z.shape[z.rank - 1]) : labels;
+    const mass = attrs.sparse ? probs : mul(probs, rowSum(labels));
+    const d = expandDims(dy[0] as Tensor, z.rank - 1);
+    return [needs[0] ? mul(sub(mass, target), d) : null, needs[1] ? neg(mul(logSoftmax(z), d)) : null];
+  },
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "softmaxCrossEntropy", inputs, outputs, attrs: { ...rows(inputs[0] as Tensor), sparse: attrs.sparse } }],
+};
+
+/**
+ * Cross-entropy of softmax(logits[..., C]) against labels: f32 probabilities [..., C] or, as i32, class numbers [...]. Returns the loss of each
+ * row [...] and the probabilities [..., C] (which carry no gradient). Class numbers outside [0, C) are clamped: check them before.
+ */
+export function softmaxCrossEntropy(logits: Tensor, labels: Tensor): { loss: Tensor; probs: Tensor } {
+  const [loss, probs] = apply(softmaxCrossEntropyOp, [logits, labels], { sparse: labels.dtype === "i32" });
+  return { loss, probs };
+}
+
+/** 1 at each index along a new last dimension of `depth`, 0 elsewhere; f32. Indices (i32) out of range give a row of zeros. */
+export function oneHot(indices: Tensor, depth: number): Tensor {
+  checkDType("oneHot", indices, ["i32"]);
+  return cast(equal(expandDims(indices, indices.rank), iota([depth])), "f32");
+}
+
+/** log(sum(exp(x))) along `axis` (default: last), without overflow: the largest element is subtracted first, as a constant. */
+export function logSumExp(x: Tensor, { axis = -1, keepDims = false }: { axis?: number; keepDims?: boolean } = {}): Tensor {
+  const top = max(x, { axis, keepDims: true });
+  const largest = stopGradient(where(isFinite(top), top, 0));
+  const y = add(log(sum(exp(sub(x, largest)), { axis, keepDims: true })), largest);
+  return keepDims ? y : reshape(y, x.shape.filter((_, i) => i !== normalizeAxis("logSumExp", axis, x.rank)));
+}

@@ -1,0 +1,34 @@
+/** @file Geometry that convolution and pooling share. */
+import { ArgumentError, ShapeError } from "../errors.ts";
+import type { WindowAttrs } from "../plan/kernels.ts";
+import { showShape } from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
+
+/** One number for both directions, or [height, width]. */
+export type Pair = number | readonly [number, number];
+export type Padding = "valid" | "same";
+
+export function pair(who: string, value: Pair, least = 1): readonly [number, number] {
+  const both = typeof value === "number" ? [value, value] : value;
+  if (!Array.isArray(both) || both.length !== 2 || both.some((v) => !Number.isInteger(v) || v < least)) throw new ArgumentError(`${who}: expected an integer >= ${least} or two of them, got ${JSON.stringify(value)}`);
+  return [both[0], both[1]];
+}
+
+/** Output length and padding before of one dimension, by TensorFlow's rules: the odd element of SAME goes at the end. */
+function along(size: number, kernel: number, stride: number, dilation: number, padding: Padding): readonly [number, number] {
+  const span = (kernel - 1) * dilation + 1;
+  if (padding === "valid") return [Math.max(0, Math.floor((size - span) / stride) + 1), 0];
+  const out = Math.ceil(size / stride);
+  return [out, Math.floor(Math.max(0, (out - 1) * stride + span - size) / 2)];
+}
+
+/** @throws ShapeError unless `x` is [N, H, W, C] and the window fits, ArgumentError for an unknown padding. */
+export function windowOf(who: string, x: Tensor, [r, s]: readonly [number, number], strides: readonly [number, number], dilation: readonly [number, number], padding: Padding): WindowAttrs {
+  if (x.rank !== 4) throw new ShapeError(`${who}: expected [batch, height, width, channels], got ${showShape(x.shape)}`);
+  if (padding !== "valid" && padding !== "same") throw new ArgumentError(`${who}: padding must be "valid" or "same", got ${JSON.stringify(padding)}`);
+  const [n, h, w, c] = x.shape;
+  const [p, padTop] = along(h, r, strides[0], dilation[0], padding);
+  const [q, padLeft] = along(w, s, strides[1], dilation[1], padding);
+  if (p === 0 || q === 0) throw new ShapeError(`${who}: a window of ${(r - 1) * dilation[0] + 1}x${(s - 1) * dilation[1] + 1} does not fit into the ${h}x${w} input; use padding "same" or a smaller window`);
+  return { n, h, w, c, p, q, r, s, strideH: strides[0], strideW: strides[1], dilationH: dilation[0], dilationW: dilation[1], padTop, padLeft };
+}

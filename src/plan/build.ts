@@ -1,0 +1,110 @@
+/** @file Graph to Plan: live nodes, fusion, places for results and assigned tensors, memory for the rest. */
+import type { Limits } from "../backend.ts";
+import { ELEMENT_BYTES } from "../dtype.ts";
+import { BackendError, internal } from "../errors.ts";
+import type { Graph } from "../graph.ts";
+import { sizeOf, stridesOf } from "../shape.ts";
+import { Tensor } from "../tensor.ts";
+import { fuse } from "./fuse.ts";
+import type { UnplacedCall } from "./fuse.ts";
+import { placeTemporaries, readsInOrder } from "./memory.ts";
+import type { Attrs, Binding, Call, Operand, Place, Plan } from "./plan.ts";
+import { slotBytes } from "./plan.ts";
+import { base, liveNodes, readOutputs } from "./simplify.ts";
+
+function copyCall(from: Tensor, to: Tensor, source: string): UnplacedCall {
+  const flat = [sizeOf(from.shape)];
+  const attrs: Attrs = { shape: flat, xOffset: 0, xStrides: stridesOf(flat), yOffset: 0, yStrides: stridesOf(flat), fill: null, partial: false };
+  return { kernel: "copy", inputs: [from], outputs: [to], attrs, source };
+}
+
+const isLeaf = (t: Tensor): boolean => base(t).node?.op.lower === "leaf";
+
+/** A tensor that stands for bytes only: a copy's destination. */
+const standIn = (like: Tensor): Tensor => new Tensor(like.shape, like.dtype, like.node, -1, null);
+
+/**
+ * Plans `graph`. Bindings are the graph's inputs, then its captures in order, then `results`.
+ * @throws BackendError when temporaries exceed what the backend can hold, with the numbers.
+ */
+export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limits): Plan {
+  const captures = [...graph.captures.values()];
+  const roots = [...results, ...graph.assigns.values()];
+  const nodes = liveNodes(graph, roots);
+  const calls: UnplacedCall[] = fuse(nodes, roots, readOutputs(nodes, roots), limits);
+
+  const fixed = new Map<Tensor, Place>();
+  const place = (index: number): Place => ({ space: "binding", index, offset: 0 });
+  graph.inputs.forEach((t, i) => fixed.set(t, place(i)));
+  captures.forEach((t, i) => fixed.set(t, place(graph.inputs.length + i)));
+
+  // Results: computed straight into their binding, or copied. Values of leaves are copied first, before an assignment can change them.
+  const before: UnplacedCall[] = [];
+  const after: UnplacedCall[] = [];
+  results.forEach((t, i) => {
+    const where = place(graph.inputs.length + captures.length + i);
+    const b = base(t);
+    if (!fixed.has(b)) {
+      fixed.set(b, where);
+      return;
+    }
+    const target = standIn(b);
+    fixed.set(target, where);
+    (isLeaf(t) ? before : after).push(copyCall(b, target, "result"));
+  });
+
+  // Assignments: written in place where nothing reads the old value at or after that call, else copied at the end.
+  const late: UnplacedCall[] = [];
+  const assigned = new Set<Tensor>();
+  for (const [target, value] of graph.assigns) {
+    const symbol = graph.captures.get(target) as Tensor;
+    assigned.add(symbol);
+    const b = base(value);
+    if (b === symbol) continue;
+    if (!fixed.has(b) && canWriteInPlace(calls, symbol, b)) {
+      fixed.set(b, fixed.get(symbol) as Place);
+      continue;
+    }
+    const to = standIn(symbol);
+    fixed.set(to, fixed.get(symbol) as Place);
+    if (isLeaf(value)) {
+      // The value may itself be assigned in this run: save it before anything is written.
+      const saved = standIn(b);
+      before.push(copyCall(b, saved, "assign"));
+      late.push(copyCall(saved, to, "assign"));
+    } else {
+      late.push(copyCall(b, to, "assign"));
+    }
+  }
+
+  const ordered = [...before, ...calls, ...after, ...late];
+  const { places, slots } = placeTemporaries(ordered, fixed, limits);
+  const operand = (t: Tensor | null): Operand | null => {
+    if (t === null) return null;
+    const b = base(t);
+    const at = fixed.get(b) ?? places.get(b);
+    if (at === undefined) throw internal(`no place for ${b}`);
+    return { place: at, shape: t.shape, dtype: t.dtype };
+  };
+  const placed: Call[] = ordered.map((c) => ({ kernel: c.kernel, inputs: c.inputs.map(operand), outputs: c.outputs.map(operand), attrs: c.attrs, source: c.source }));
+  const binding = (kind: Binding["kind"], t: Tensor, written: boolean): Binding => ({ kind, shape: t.shape, dtype: t.dtype, bytes: sizeOf(t.shape) * ELEMENT_BYTES, written });
+  const plan: Plan = {
+    bindings: [
+      ...graph.inputs.map((t) => binding("input", t, false)),
+      ...captures.map((t) => binding("capture", t, assigned.has(t))),
+      ...results.map((t) => binding("output", t, true)),
+    ],
+    slots,
+    calls: placed,
+  };
+  const most = Math.max(0, ...slots);
+  if (most > limits.maxBytes) throw new BackendError(`the program needs ${slotBytes(plan)} bytes of temporaries, one slot of ${most}; the backend holds at most ${limits.maxBytes} in one: use a smaller batch`);
+  return plan;
+}
+
+function canWriteInPlace(calls: readonly UnplacedCall[], target: Tensor, value: Tensor): boolean {
+  const writers = calls.flatMap((c, i) => (c.outputs.includes(value) ? [i] : []));
+  if (writers.length !== 1) return false;
+  const [at] = writers;
+  return calls.every((c, i) => i < at || c.inputs.every((t, k) => t === null || base(t) !== target || (i === at && readsInOrder(c, k))));
+}

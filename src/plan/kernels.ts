@@ -1,0 +1,148 @@
+/**
+ * @file The kernels a backend must have: for each, the order of its operands and its attributes. This is the whole
+ * vocabulary between lowering (src/ops) and the backends (src/wasm/encode, the test reference); `assembly/x.ts` and
+ * `test/reference/x.js` carry the same names. Operands are contiguous row-major f32 unless said otherwise;
+ * "?" marks an input that may be absent (null) or an output that nobody may read (null).
+ *
+ * Letters: N batch, H W input rows and columns, C input channels, P Q output rows and columns, F filters, R S kernel
+ * rows and columns; T time steps, B batch of a sequence, U units, G gates; M K N as in C[M,N] = A[M,K] B[K,N].
+ */
+import type { MapBody } from "./plan.ts";
+
+/** `map(inputs...) -> outputs...`: the body over `body.space`; inputs read with strides, outputs contiguous. Any dtype. */
+export interface MapAttrs { readonly body: MapBody }
+
+export type ReduceOp = "sum" | "max" | "min" | "prod" | "argmax" | "argmin";
+
+/**
+ * `reduce(inputs...) -> y`: y[outer, inner] = op over `size` of x[outer, size, inner], x being the one contiguous input, or, with a
+ * body (space.length product = outer*size*inner, one result), the body's value. f32 or i32 (sum, max, min, prod); argmax and argmin
+ * give i32, the first of equals. size 0: sum 0, prod 1, others are refused earlier.
+ */
+export interface ReduceAttrs {
+  readonly op: ReduceOp;
+  readonly outer: number;
+  readonly size: number;
+  readonly inner: number;
+  readonly body: MapBody | null;
+}
+
+/** Activations applied inside kernels, each with a derivative computable from its output alone. */
+export type Activation =
+  | "linear" | "relu" | "tanh" | "sigmoid" | "hardSigmoid" | "softplus" | "softsign" | "elu" | "selu" | "leakyRelu" | "exponential" | "relu6";
+
+/**
+ * `matmul(a, b, bias?) -> y`: y[batch, M, N] = activation(op(a) op(b) + bias[N]). a is [batch or 1, M, K], or [.., K, M] with
+ * transposeA; b is [batch or 1, K, N], or [.., N, K] with transposeB. batchA / batchB: matrices in a / b, 1 means shared.
+ * K may be 0 (y = activation(bias)).
+ */
+export interface MatmulAttrs {
+  readonly batch: number;
+  readonly batchA: number;
+  readonly batchB: number;
+  readonly m: number;
+  readonly k: number;
+  readonly n: number;
+  readonly transposeA: boolean;
+  readonly transposeB: boolean;
+  readonly activation: Activation;
+}
+
+/** Geometry of a 2-D window: output row p reads input rows p*strideH - padTop + r*dilationH. Outside is zero (or ignored by pooling). */
+export interface WindowAttrs {
+  readonly n: number; readonly h: number; readonly w: number; readonly c: number;
+  readonly p: number; readonly q: number;
+  readonly r: number; readonly s: number;
+  readonly strideH: number; readonly strideW: number;
+  readonly dilationH: number; readonly dilationW: number;
+  readonly padTop: number; readonly padLeft: number;
+}
+
+/**
+ * `conv2d(x[N,H,W,C], w[R,S,C/groups,F], bias[F]?) -> y[N,P,Q,F]` = activation(conv + bias)
+ * `conv2dInputGrad(dy[N,P,Q,F], w) -> dx[N,H,W,C]` (activation is "linear")
+ * `conv2dFilterGrad(x, dy) -> dw[R,S,C/groups,F]` (activation is "linear")
+ * Filter f belongs to group floor(f / (F/groups)), which reads channels [group*C/groups, ...).
+ */
+export interface ConvAttrs extends WindowAttrs {
+  readonly f: number;
+  readonly groups: number;
+  readonly activation: Activation;
+}
+
+/**
+ * `maxPool(x[N,H,W,C]) -> y[N,P,Q,C], index?[N,P,Q,C] i32`: index is r*S + s of the first largest element inside the input.
+ * `maxPoolGrad(dy[N,P,Q,C], index) -> dx[N,H,W,C]`
+ * `avgPool(x) -> y`: the mean of the elements inside the input (Keras SAME semantics).  `avgPoolGrad(dy) -> dx`
+ * dilation is 1.
+ */
+export type PoolAttrs = WindowAttrs;
+
+/**
+ * `softmax(x) -> y`, `logSoftmax(x) -> y` over the last axis of [rows, cols];
+ * `softmaxGrad(dy, y) -> dx` = (dy - sum(dy*y)) * y;  `logSoftmaxGrad(dy, y) -> dx` = dy - exp(y) * sum(dy)
+ */
+export interface SoftmaxAttrs { readonly rows: number; readonly cols: number }
+
+/**
+ * `softmaxCrossEntropy(logits[rows,cols], labels) -> loss[rows], probs?[rows,cols]`: loss = logsumexp(logits)*sum(labels) - sum(labels*logits)
+ * with labels f32 [rows,cols], or, with sparse, i32 [rows]: loss = logsumexp(logits) - logits[label]. probs = softmax(logits).
+ */
+export interface SoftmaxCrossEntropyAttrs extends SoftmaxAttrs { readonly sparse: boolean }
+
+/**
+ * `gather(x[outer,size,inner], index[count] i32) -> y[outer,count,inner]`: any dtype; an index outside [0,size) is clamped.
+ * `scatterAdd(updates[outer,count,inner], index[count] i32) -> y[outer,size,inner]`: f32, zero where nothing is added, added in the order of `index`.
+ */
+export interface GatherAttrs { readonly outer: number; readonly size: number; readonly inner: number; readonly count: number }
+
+/**
+ * `copy(x) -> y`: y[yOffset + sum i_d*yStrides_d] = x[xOffset + sum i_d*xStrides_d] for every i in `shape` (rank <= 6, elements, strides may be
+ * negative or, for x, 0). Any dtype. With `fill` not null, every element of y is first set to `fill` (padding).
+ * Several copies may write parts of one y (concat): those after the first have `partial` true and y counts as updated.
+ */
+export interface CopyAttrs {
+  readonly shape: readonly number[];
+  readonly xOffset: number; readonly xStrides: readonly number[];
+  readonly yOffset: number; readonly yStrides: readonly number[];
+  readonly fill: number | null;
+  readonly partial: boolean;
+}
+
+/** `fill() -> y`: every element is `value` in y's dtype. */
+export interface FillAttrs { readonly value: number }
+/** `iota() -> y`: y viewed as [outer, size, inner] holds its index along size, in y's dtype. */
+export interface IotaAttrs { readonly size: number; readonly inner: number }
+
+/**
+ * `random(key u32[4]) -> y[count]`: Philox4x32-10 with key (key0, key1) and counter (i, stream, key2, key3) gives elements 4i..4i+3.
+ * bits: u32 as they are; uniform: f32 (bits >> 8) * 2^-24 in [0, 1); normal: f32 Box-Muller of pairs of the four uniforms.
+ */
+export interface RandomAttrs { readonly kind: "bits" | "uniform" | "normal"; readonly stream: number; readonly count: number }
+
+/** `permutation(key u32[4], start i32[1]) -> y i32[count]`: y[j] = pi(start + j), pi the pseudo-random bijection of [0, size) chosen by key and stream. */
+export interface PermutationAttrs { readonly size: number; readonly stream: number; readonly count: number }
+
+/**
+ * Recurrent sequences, batch-major. xw[B,T,G*U] = x Wx + bias is computed before by one matmul; wr[U,G*U]; h0 c0 [B,U] (absent: zeros).
+ * Gate order i f c o (lstm), z r h (gru). `activation` is for the candidate (and the LSTM's cell output), `recurrentActivation` for gates. `reverse`: from the last step to the
+ * first; h[b,t] is always the state after reading x[b,t]. mask? i32 [B,T]: where 0 the state is kept (h and c copied from the previous step).
+ *
+ * `lstm(xw, wr, h0?, c0?, mask?) -> h[B,T,U], c[B,T,U], gates?[B,T,4U]`: gates are i f c~ o after their activations.
+ *    h = o * activation(c), c = f*c_prev + i*c~.
+ * `lstmGrad(dh[B,T,U]?, dcLast[B,U]?, wr, c, gates, h0?, c0?, mask?) -> dgates[B,T,4U], dh0?[B,U], dc0?[B,U]`: dgates = d loss / d(pre-activations) = d xw;
+ *    zero at masked steps. dcLast adds to the cell gradient at the last computed step. (The weight gradient is a matmul of shifted h and dgates, in the graph.)
+ * `gru(xw, wr, bias2?[3U], h0?, mask?) -> h[B,T,U], gates?[B,T,4U]`: gates are z, r, h~ after activations and, with resetAfter, the recurrent candidate part
+ *    (h_prev Wr_h + bias2_h) before r is applied; without resetAfter, r*h_prev. bias2 is the recurrent bias, only with resetAfter.
+ *    h = z*h_prev + (1-z)*h~.
+ * `gruGrad(dh[B,T,U]?, wr, h, gates, h0?, mask?) -> dxw[B,T,3U], dhw?[B,T,3U], dh0?[B,U]`: dhw is the gradient of h_prev Wr + bias2 (differs from dxw only in
+ *    the candidate part, and only with resetAfter; without resetAfter dhw's candidate part multiplies r*h_prev).
+ * `simpleRnn(xw[B,T,U], wr[U,U], h0?, mask?) -> h[B,T,U]`, `simpleRnnGrad(dh?, wr, h, h0?, mask?) -> dxw[B,T,U], dh0?[B,U]`
+ */
+export interface RecurrentAttrs {
+  readonly b: number; readonly t: number; readonly u: number;
+  readonly activation: Activation;
+  readonly recurrentActivation: Activation;
+  readonly reverse: boolean;
+  readonly resetAfter: boolean;
+}

@@ -1,0 +1,130 @@
+/**
+ * @file Where temporaries live. One-memory backends get offsets in one slot, greedily by size (Pisarchyk & Lee 2020,
+ * arXiv 2001.03288); others get whole slots that are reused when their tensor has died. Elementwise results take over
+ * the bytes of an operand that dies there.
+ */
+import type { Limits } from "../backend.ts";
+import { ELEMENT_BYTES } from "../dtype.ts";
+import { internal } from "../errors.ts";
+import { sizeOf, stridesOf } from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
+import type { UnplacedCall } from "./fuse.ts";
+import type { MapBody, Place } from "./plan.ts";
+import { base } from "./simplify.ts";
+
+/** Bytes that are alive from call `first` to call `last`, both included. */
+export interface Range {
+  readonly bytes: number;
+  readonly first: number;
+  readonly last: number;
+}
+
+const overlap = (a: Range, b: Range): boolean => a.first <= b.last && b.first <= a.last;
+
+/** Offsets for ranges in one memory, largest first, each at the lowest gap that holds it. Returns offsets in order and the total. */
+export function packOffsets(ranges: readonly Range[], alignment: number): { offsets: number[]; total: number } {
+  const offsets = new Array<number>(ranges.length).fill(0);
+  const order = ranges.map((_, i) => i).sort((a, b) => ranges[b].bytes - ranges[a].bytes || a - b);
+  const placed: number[] = [];
+  let total = 0;
+  for (const i of order) {
+    let at = 0;
+    for (const j of placed) {
+      if (!overlap(ranges[i], ranges[j])) continue;
+      if (offsets[j] - at >= ranges[i].bytes) break;
+      at = Math.max(at, Math.ceil((offsets[j] + ranges[j].bytes) / alignment) * alignment);
+    }
+    offsets[i] = at;
+    total = Math.max(total, at + ranges[i].bytes);
+    let k = placed.length;
+    while (k > 0 && offsets[placed[k - 1]] > at) k--;
+    placed.splice(k, 0, i);
+  }
+  return { offsets, total };
+}
+
+/** Whole slots for ranges: the smallest free slot that holds it, else a new one. */
+export function assignSlots(ranges: readonly Range[]): { slots: number[]; slotOf: number[] } {
+  const slots: number[] = [];
+  const busyUntil: number[] = [];
+  const slotOf = new Array<number>(ranges.length).fill(0);
+  const order = ranges.map((_, i) => i).sort((a, b) => ranges[a].first - ranges[b].first || ranges[b].bytes - ranges[a].bytes);
+  for (const i of order) {
+    let best = -1;
+    slots.forEach((bytes, s) => {
+      if (busyUntil[s] < ranges[i].first && bytes >= ranges[i].bytes && (best < 0 || bytes < slots[best])) best = s;
+    });
+    if (best < 0) best = slots.push(ranges[i].bytes) - 1;
+    busyUntil[best] = ranges[i].last;
+    slotOf[i] = best;
+  }
+  return { slots, slotOf };
+}
+
+/** True when input `k` of a map call is read at the index that is written: each element once, in order. */
+export function readsInOrder(call: UnplacedCall, k: number): boolean {
+  if (call.kernel !== "map") return false;
+  const body = call.attrs.body as unknown as MapBody;
+  const full = stridesOf(body.space);
+  return body.strides[k].every((s, d) => s === full[d] || body.space[d] === 1);
+}
+
+/** Places for all tensors that `calls` write and that have none in `fixed` yet. */
+export function placeTemporaries(calls: readonly UnplacedCall[], fixed: ReadonlyMap<Tensor, Place>, limits: Limits): { places: Map<Tensor, Place>; slots: number[] } {
+  const first = new Map<Tensor, number>();
+  const last = new Map<Tensor, number>();
+  const touch = (t: Tensor | null, i: number): void => {
+    if (t === null) return;
+    const b = base(t);
+    if (fixed.has(b)) return;
+    if (!first.has(b)) first.set(b, i);
+    last.set(b, i);
+  };
+  calls.forEach((c, i) => {
+    for (const t of [...c.outputs, ...c.inputs]) touch(t, i);
+  });
+  const bytesOf = (t: Tensor): number => Math.max(1, sizeOf(t.shape)) * ELEMENT_BYTES;
+
+  // A map output that takes over a dying operand's bytes joins that operand's range.
+  const owner = new Map<Tensor, Tensor>();
+  const ownerOf = (t: Tensor): Tensor => {
+    let o = t;
+    for (let next = owner.get(o); next !== undefined; next = owner.get(o)) o = next;
+    return o;
+  };
+  calls.forEach((c, i) => {
+    const taken = new Set<Tensor>();
+    for (const out of c.outputs) {
+      if (out === null || fixed.has(out) || first.get(out) !== i) continue;
+      const k = c.inputs.findIndex((t, j) => {
+        const b = t === null ? null : base(t);
+        return b !== null && !fixed.has(b) && !taken.has(b) && last.get(b) === i && first.get(b) !== i && bytesOf(b) === bytesOf(out) && readsInOrder(c, j) && c.inputs.every((o, m) => o === null || base(o) !== b || readsInOrder(c, m));
+      });
+      if (k < 0) continue;
+      const b = base(c.inputs[k] as Tensor);
+      taken.add(b);
+      owner.set(out, b);
+    }
+  });
+
+  const roots = [...first.keys()].filter((t) => !owner.has(t));
+  const members = new Map<Tensor, Tensor[]>(roots.map((t) => [t, [t]]));
+  for (const t of owner.keys()) members.get(ownerOf(t))?.push(t);
+  const ranges = roots.map((t): Range => {
+    const all = members.get(t) as Tensor[];
+    return { bytes: bytesOf(t), first: Math.min(...all.map((m) => first.get(m) as number)), last: Math.max(...all.map((m) => last.get(m) as number)) };
+  });
+  const places = new Map<Tensor, Place>();
+  const give = (i: number, place: Place): void => {
+    for (const m of members.get(roots[i]) as Tensor[]) places.set(m, place);
+  };
+  if (limits.oneMemory) {
+    const { offsets, total } = packOffsets(ranges, limits.alignment);
+    offsets.forEach((offset, i) => give(i, { space: "slot", index: 0, offset }));
+    if (places.size !== first.size) throw internal("a temporary has no place");
+    return { places, slots: roots.length ? [total] : [] };
+  }
+  const { slots, slotOf } = assignSlots(ranges);
+  slotOf.forEach((index, i) => give(i, { space: "slot", index, offset: 0 }));
+  return { places, slots };
+}

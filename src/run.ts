@@ -1,0 +1,130 @@
+/** @file Executable: a finished graph made ready on a backend and run. Also ops outside of any trace, as one-op plans. */
+import type { Backend, DeviceBuffer, Program } from "./backend.ts";
+import { ELEMENT_BYTES, view } from "./dtype.ts";
+import type { TypedArray } from "./dtype.ts";
+import { LockstepError, ShapeError } from "./errors.ts";
+import { Graph, trace } from "./graph.ts";
+import type { Op } from "./graph.ts";
+import { defaultBackend } from "./init.ts";
+import { buildPlan } from "./plan/build.ts";
+import type { Attrs, Plan } from "./plan/plan.ts";
+import { sameShape } from "./shape.ts";
+import { Tensor } from "./tensor.ts";
+
+/** A planned and compiled graph on one backend. Holds its commands, temporaries, and staging buffers for inputs and results. */
+export class Executable {
+  readonly plan: Plan;
+  readonly #backend: Backend;
+  readonly #program: Program;
+  readonly #inputs: DeviceBuffer[];
+  readonly #outputs: (DeviceBuffer | null)[];
+  readonly #captures: readonly Tensor[];
+  readonly #assigned: readonly Tensor[];
+  readonly #types: readonly Tensor[];
+  readonly #buffers: DeviceBuffer[];
+  #closed = false;
+
+  private constructor(backend: Backend, plan: Plan, program: Program, graph: Graph, results: readonly Tensor[]) {
+    this.plan = plan;
+    this.#backend = backend;
+    this.#program = program;
+    this.#types = results;
+    this.#captures = [...graph.captures.keys()];
+    this.#assigned = [...graph.assigns.keys()];
+    this.#inputs = graph.inputs.map((t) => backend.alloc(t.size * ELEMENT_BYTES));
+    this.#outputs = results.map((t) => (backend.limits.hostMemory ? backend.alloc(t.size * ELEMENT_BYTES) : null));
+    this.#buffers = new Array<DeviceBuffer>(plan.bindings.length);
+  }
+
+  /** Plans and compiles `graph` for `backend`. */
+  static async create(graph: Graph, results: readonly Tensor[], backend: Backend): Promise<Executable> {
+    const plan = buildPlan(graph, results, backend.limits);
+    return new Executable(backend, plan, await backend.compile(plan), graph, results);
+  }
+
+  /** Enqueues one run. `inputs` as the graph's, already checked. Results are read with `results()`. */
+  enqueue(inputs: readonly Tensor[]): void {
+    if (this.#closed) throw new LockstepError("a program was run after it had been closed");
+    const buffers = this.#buffers;
+    let b = 0;
+    for (let i = 0; i < inputs.length; i++) {
+      const resident = inputs[i].on(this.#backend);
+      if (resident !== null) {
+        buffers[b++] = resident;
+        continue;
+      }
+      const host = inputs[i].host;
+      if (host === null) throw new LockstepError(`argument ${inputs[i]} has its elements on another backend; await data() first`);
+      this.#backend.write(this.#inputs[i], 0, host);
+      buffers[b++] = this.#inputs[i];
+    }
+    for (const t of this.#captures) buffers[b++] = t.on(this.#backend) ?? t.upload(this.#backend);
+    for (let i = 0; i < this.#outputs.length; i++) buffers[b++] = this.#outputs[i] ?? this.#backend.alloc(this.#types[i].size * ELEMENT_BYTES);
+    this.#backend.run(this.#program, buffers);
+    for (const t of this.#assigned) t.markDeviceNewer();
+  }
+
+  /** Writes elements straight into the staging buffer of input `i`, for callers that keep no tensor. */
+  writeInput(i: number, data: TypedArray): DeviceBuffer {
+    this.#backend.write(this.#inputs[i], 0, data);
+    return this.#inputs[i];
+  }
+
+  /** The results of the last enqueued run: on the host where that costs no more than a copy, else as device tensors. */
+  async results(): Promise<Tensor[]> {
+    const first = this.#buffers.length - this.#types.length;
+    const buffers = this.#types.map((_, i) => this.#buffers[first + i]);
+    return Promise.all(this.#types.map(async (t, i) => {
+      if (this.#outputs[i] === null) {
+        const result = new Tensor(t.shape, t.dtype, null, 0, null);
+        result.adopt({ backend: this.#backend, buffer: buffers[i] });
+        return result;
+      }
+      const bytes = await this.#backend.read(buffers[i], 0, t.size * ELEMENT_BYTES);
+      return new Tensor(t.shape, t.dtype, null, 0, view(t.dtype, bytes, 0, t.size));
+    }));
+  }
+
+  /** Gives back commands, temporaries and staging buffers. Harmless when repeated. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#program.close();
+    for (const b of [...this.#inputs, ...this.#outputs]) if (b !== null) this.#backend.free(b);
+  }
+}
+
+/** @throws ShapeError unless `inputs` fit the graph's inputs. */
+export function checkInputs(graph: Graph, inputs: readonly Tensor[]): void {
+  graph.inputs.forEach((t, i) => {
+    if (!sameShape(t.shape, inputs[i].shape) || t.dtype !== inputs[i].dtype) throw new ShapeError(`argument ${i}: expected ${t}, got ${inputs[i]}`);
+  });
+}
+
+const eagerPrograms = new WeakMap<Backend, Map<string, Promise<Executable>>>();
+
+/** Runs one op at once: a one-op plan on the default backend, cached by op, shapes and attributes. Elements follow; `data()` waits for them. */
+export function runEagerly(op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs): readonly Tensor[] {
+  const graph = new Graph();
+  const present = inputs.filter((t) => t !== null);
+  const results = trace(graph, () => {
+    const symbols = inputs.map((t) => (t === null ? null : graph.input(t)));
+    return graph.add(op, symbols, attrs);
+  });
+  const key = `${op.name}(${inputs.map(String).join()})${JSON.stringify(attrs)}`;
+  const outputs = results.map((t) => new Tensor(t.shape, t.dtype, null, 0, null));
+  const done = (async () => {
+    const backend = await defaultBackend();
+    for (const t of present) await t.ready();
+    let programs = eagerPrograms.get(backend);
+    if (programs === undefined) eagerPrograms.set(backend, (programs = new Map()));
+    let program = programs.get(key);
+    if (program === undefined) programs.set(key, (program = Executable.create(graph, results, backend)));
+    const executable = await program;
+    for (const t of present) if (t.host === null && t.on(backend) === null) await t.data();
+    executable.enqueue(present);
+    return Promise.all((await executable.results()).map((t) => t.data()));
+  })();
+  outputs.forEach((t, i) => t.fulfil(done.then((all) => all[i])));
+  return outputs;
+}

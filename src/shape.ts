@@ -1,0 +1,77 @@
+import { ShapeError } from "./errors.ts";
+
+/** Sizes of the dimensions, outermost first; `[]` is a scalar. Every tensor is contiguous and row-major. */
+export type Shape = readonly number[];
+
+/** Number of elements. */
+export function sizeOf(shape: Shape): number {
+  let size = 1;
+  for (const d of shape) size *= d;
+  return size;
+}
+
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a.length === b.length && a.every((d, i) => d === b[i]);
+}
+
+/** `[2, 3]` as it stands in every error text. */
+export function showShape(shape: readonly (number | null)[]): string {
+  return `[${shape.join(", ")}]`;
+}
+
+/** Strides in elements of a contiguous tensor. */
+export function stridesOf(shape: Shape): number[] {
+  const strides = new Array<number>(shape.length);
+  let step = 1;
+  for (let i = shape.length - 1; i >= 0; i--) {
+    strides[i] = step;
+    step *= shape[i];
+  }
+  return strides;
+}
+
+/** NumPy's broadcasting rule over any number of shapes. @throws ShapeError naming `who` and the shapes. */
+export function broadcastShapes(who: string, shapes: readonly Shape[]): Shape {
+  const rank = Math.max(0, ...shapes.map((s) => s.length));
+  const out = new Array<number>(rank).fill(1);
+  for (const s of shapes) {
+    for (let i = 0; i < s.length; i++) {
+      const at = rank - s.length + i;
+      if (s[i] === out[at] || s[i] === 1) continue;
+      if (out[at] !== 1) {
+        throw new ShapeError(`${who}: shapes ${shapes.map(showShape).join(" and ")} do not broadcast: dimensions must be equal or 1`);
+      }
+      out[at] = s[i];
+    }
+  }
+  return out;
+}
+
+/** Strides with which `from` reads as `to`: 0 along broadcast dimensions. */
+export function broadcastStrides(from: Shape, to: Shape): number[] {
+  const own = stridesOf(from);
+  const lead = to.length - from.length;
+  return to.map((_, i) => (i < lead || from[i - lead] === 1 ? 0 : own[i - lead]));
+}
+
+/** A dimension index with negative values counted from the end. @throws ShapeError when out of range. */
+export function normalizeAxis(who: string, axis: number, rank: number): number {
+  if (!Number.isInteger(axis) || axis < -rank || axis >= rank) {
+    throw new ShapeError(`${who}: axis must be an integer in [${-rank}, ${rank - 1}] for rank ${rank}, got ${axis}`);
+  }
+  return axis < 0 ? axis + rank : axis;
+}
+
+/** The same for a list of axes (null: all), sorted, without repeats. */
+export function normalizeAxes(who: string, axes: number | readonly number[] | null, rank: number): number[] {
+  if (axes === null) return Array.from({ length: rank }, (_, i) => i);
+  const list = (typeof axes === "number" ? [axes] : axes).map((a) => normalizeAxis(who, a, rank));
+  return [...new Set(list)].sort((a, b) => a - b);
+}
+
+/** Product of the dimensions in `[from, to)`. */
+export function sizeBetween(shape: Shape, from: number, to: number): number {
+  let size = 1;
+  for (let i = from; i < to; i++) size *= shape[i];
+  return size;
+}

@@ -1,0 +1,277 @@
+/**
+ * @file Tensor: a shape, a dtype and either elements (on the host, on a device, or on their way there) or, while a
+ * function is being traced, a place in its graph. Lifetimes are not the user's job: device bytes go back to their
+ * backend when the handle is collected, or at once with `dispose()` / `using`.
+ */
+import type { Backend, DeviceBuffer } from "./backend.ts";
+import type { Node } from "./graph.ts";
+import { allocate, dtypeOf, ELEMENT_BYTES, view } from "./dtype.ts";
+import type { DType, TypedArray } from "./dtype.ts";
+import { ArgumentError, DataError, DTypeError, LockstepError, ShapeError } from "./errors.ts";
+import { showShape, sizeOf } from "./shape.ts";
+import type { Shape } from "./shape.ts";
+
+/** Nested arrays of numbers or booleans, all rows of one level equally long. */
+export type NestedArray = number | boolean | readonly NestedArray[];
+
+/** What every op takes for a tensor. A number becomes a constant of the other operand's dtype. */
+export type TensorLike = Tensor | number;
+
+interface Device {
+  readonly backend: Backend;
+  readonly buffer: DeviceBuffer;
+}
+
+/** Where a concrete tensor's elements are. `host` is null when the device has newer ones. */
+interface Storage {
+  host: TypedArray | null;
+  device: Device | null;
+  pending: Promise<void> | null;
+  disposed: boolean;
+}
+
+const collected = new FinalizationRegistry<Device>(({ backend, buffer }) => backend.free(buffer));
+
+export class Tensor {
+  readonly shape: Shape;
+  readonly dtype: DType;
+  /** The graph node that computes this tensor while tracing; null for a tensor with elements. */
+  readonly node: Node | null;
+  /** Which output of `node` this is. */
+  readonly index: number;
+  readonly #storage: Storage;
+
+  /** Use `tensor()`, `zeros()` … to make one. */
+  constructor(shape: Shape, dtype: DType, node: Node | null, index: number, host: TypedArray | null) {
+    this.shape = shape;
+    this.dtype = dtype;
+    this.node = node;
+    this.index = index;
+    this.#storage = { host, device: null, pending: null, disposed: false };
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return sizeOf(this.shape);
+  }
+
+  /** Number of dimensions. */
+  get rank(): number {
+    return this.shape.length;
+  }
+
+  /**
+   * The elements, row-major, as a typed array (f32: Float32Array, i32: Int32Array, u32 and bool: Uint32Array). Treat it as read-only.
+   * @throws LockstepError while tracing and after `dispose()`.
+   */
+  async data(): Promise<TypedArray> {
+    const s = this.#concrete("data()");
+    if (s.pending !== null) await s.pending;
+    if (s.host !== null) return s.host;
+    if (s.device === null) throw new LockstepError(`tensor ${this}: its elements are gone`);
+    const bytes = await s.device.backend.read(s.device.buffer, 0, this.size * ELEMENT_BYTES);
+    const host = view(this.dtype, bytes, 0, this.size);
+    s.host = host;
+    return host;
+  }
+
+  /** The single element. @throws ShapeError unless `size` is 1. */
+  async item(): Promise<number> {
+    if (this.size !== 1) throw new ShapeError(`item: expected a tensor of one element, got ${showShape(this.shape)}; use data()`);
+    return (await this.data())[0];
+  }
+
+  /** The elements as nested arrays (a number for a scalar). */
+  async array(): Promise<NestedArray> {
+    const data = await this.data();
+    const nest = (dim: number, at: number, step: number): NestedArray => {
+      if (dim === this.rank) return data[at];
+      const inner = step / this.shape[dim];
+      return Array.from({ length: this.shape[dim] }, (_, i) => nest(dim + 1, at + i * inner, inner));
+    };
+    return nest(0, 0, this.size);
+  }
+
+  /** Gives the elements back now instead of when the handle is collected. Harmless when repeated. */
+  dispose(): void {
+    const s = this.#storage;
+    if (s.device !== null) {
+      collected.unregister(this);
+      s.device.backend.free(s.device.buffer);
+    }
+    s.device = null;
+    s.host = null;
+    s.disposed = this.node === null;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  toString(): string {
+    return `${this.dtype}${showShape(this.shape)}`;
+  }
+
+  /** Catches `x > 0` and `${+x}`: JavaScript would read a tensor as a number. */
+  [Symbol.toPrimitive](hint: string): string {
+    if (hint === "string") return this.toString();
+    throw new LockstepError(`tensor ${this} was used as a JavaScript number: write ops such as add(a, b), greater(a, b), where(c, a, b), or await item()`);
+  }
+
+  /** Internal: elements already on the host, without waiting. */
+  get host(): TypedArray | null {
+    return this.#storage.host;
+  }
+
+  /** Internal: elements on `backend`, or null. */
+  on(backend: Backend): DeviceBuffer | null {
+    const { device } = this.#storage;
+    return device !== null && device.backend === backend ? device.buffer : null;
+  }
+
+  /** Internal: makes sure the elements are on `backend` and returns their buffer, which this tensor then owns. */
+  upload(backend: Backend): DeviceBuffer {
+    const s = this.#concrete("upload");
+    if (s.device !== null && s.device.backend === backend) return s.device.buffer;
+    if (s.host === null) throw new LockstepError(`tensor ${this}: its elements are on the backend "${s.device?.backend.name}" that was used before; await data() first, or keep to one backend`);
+    const buffer = backend.alloc(this.size * ELEMENT_BYTES);
+    backend.write(buffer, 0, s.host);
+    this.adopt({ backend, buffer });
+    return buffer;
+  }
+
+  /** Internal: takes ownership of a device buffer that holds the elements. */
+  adopt(device: Device): void {
+    const s = this.#storage;
+    if (s.device !== null) {
+      collected.unregister(this);
+      s.device.backend.free(s.device.buffer);
+    }
+    s.device = device;
+    collected.register(this, device, this);
+  }
+
+  /** Internal: the device copy is newer than the host's. */
+  markDeviceNewer(): void {
+    this.#storage.host = null;
+  }
+
+  /** Internal: elements will be there once `pending` resolves. */
+  fulfil(pending: Promise<TypedArray>): void {
+    const s = this.#storage;
+    s.pending = pending.then((host) => {
+      s.host = host;
+      s.pending = null;
+    });
+    s.pending.catch(() => {});
+  }
+
+  /** Internal: waits for an eager result. */
+  async ready(): Promise<void> {
+    await this.#storage.pending;
+  }
+
+  /** Replaces the elements, on the host and wherever they are held. `data` as for `tensor()`, with this shape. */
+  set(data: TypedArray | NestedArray): void {
+    const s = this.#concrete("set()");
+    const next = tensor(data, ArrayBuffer.isView(data) ? this.shape : undefined, this.dtype);
+    if (showShape(next.shape) !== showShape(this.shape)) throw new ShapeError(`set: expected ${showShape(this.shape)}, got ${showShape(next.shape)}`);
+    s.host = next.host;
+    if (s.device !== null && s.host !== null) s.device.backend.write(s.device.buffer, 0, s.host);
+  }
+
+  #concrete(what: string): Storage {
+    if (this.node !== null) {
+      throw new LockstepError(`${what} was called on ${this} while its function is being traced: elements do not exist yet; return the tensor and read it afterwards`);
+    }
+    if (this.#storage.disposed) throw new LockstepError(`${what}: tensor ${this} was disposed`);
+    return this.#storage;
+  }
+}
+
+/** True for typed arrays, false for DataView. */
+function isTypedArray(data: unknown): data is ArrayLike<number> & ArrayBufferView {
+  return ArrayBuffer.isView(data) && !(data instanceof DataView);
+}
+
+function measure(data: NestedArray): number[] {
+  const shape: number[] = [];
+  for (let level: NestedArray = data; Array.isArray(level); level = level[0]) {
+    shape.push(level.length);
+    if (level.length === 0) break;
+  }
+  return shape;
+}
+
+function flatten(data: NestedArray, shape: readonly number[], dim: number, out: TypedArray, at: number): number {
+  if (dim === shape.length) {
+    if (typeof data !== "number" && typeof data !== "boolean") throw new DataError(`tensor: expected a number at depth ${dim}, got ${Array.isArray(data) ? "an array" : String(data)}; rows must all have one depth`);
+    out[at] = Number(data);
+    return at + 1;
+  }
+  if (!Array.isArray(data) || data.length !== shape[dim]) {
+    throw new ShapeError(`tensor: rows must be equally long: expected ${shape[dim]} items at depth ${dim}, got ${Array.isArray(data) ? data.length : typeof data}`);
+  }
+  for (const item of data) at = flatten(item, shape, dim + 1, out, at);
+  return at;
+}
+
+/** @throws ShapeError unless every dimension is a non-negative integer. */
+export function checkShape(who: string, shape: Shape): void {
+  for (const d of shape) {
+    if (!Number.isInteger(d) || d < 0) throw new ShapeError(`${who}: a dimension must be a non-negative integer, got ${showShape(shape)}`);
+  }
+}
+
+/**
+ * A tensor from nested arrays, a number, or a typed array with a shape.
+ * @param data nested arrays (`[[1, 2], [3, 4]]`), a number or boolean, or a typed array. A typed array that already has the dtype's type is not copied: do not change it afterwards.
+ * @param shape required to give a typed array more than one dimension; default: the array's own.
+ * @param dtype default: `f32`, or for typed arrays what they hold (Int32Array: i32, Uint32Array: u32, other integers i32), for booleans `bool`.
+ * @throws ShapeError when lengths and shape disagree, DataError when an item is no number.
+ */
+export function tensor(data: TypedArray | ArrayBufferView | NestedArray, shape?: Shape, dtype?: DType): Tensor {
+  if (isTypedArray(data)) {
+    const known = data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint32Array;
+    const type = dtype ?? (known ? dtypeOf(data) : data instanceof Float64Array ? "f32" : "i32");
+    const own = shape ?? [data.length];
+    checkShape("tensor", own);
+    if (sizeOf(own) !== data.length) throw new ShapeError(`tensor: shape ${showShape(own)} has ${sizeOf(own)} elements, the data has ${data.length}`);
+    const empty = allocate(type, 0);
+    if (known && data.constructor === empty.constructor) return new Tensor(own, type, null, 0, data as TypedArray);
+    const host = allocate(type, data.length);
+    for (let i = 0; i < data.length; i++) host[i] = type === "bool" ? Number(data[i] !== 0) : data[i];
+    return new Tensor(own, type, null, 0, host);
+  }
+  if (typeof data !== "number" && typeof data !== "boolean" && !Array.isArray(data)) throw new ArgumentError(`tensor: expected numbers, nested arrays or a typed array, got ${data === null ? "null" : typeof data}`);
+  const nested = data as NestedArray;
+  const own = measure(nested);
+  let first: NestedArray = nested;
+  while (Array.isArray(first) && first.length > 0) first = first[0];
+  const host = allocate(dtype ?? (typeof first === "boolean" ? "bool" : "f32"), sizeOf(own));
+  flatten(nested, own, 0, host, 0);
+  const type = dtype ?? (typeof first === "boolean" ? "bool" : "f32");
+  if (shape !== undefined && sizeOf(shape) !== host.length) throw new ShapeError(`tensor: shape ${showShape(shape)} has ${sizeOf(shape)} elements, the data has ${host.length}`);
+  return new Tensor(shape ?? own, type, null, 0, host);
+}
+
+/** A tensor with every element `value`. Default dtype f32. */
+export function full(shape: Shape, value: number, dtype: DType = "f32"): Tensor {
+  checkShape("full", shape);
+  return new Tensor(shape, dtype, null, 0, allocate(dtype, sizeOf(shape)).fill(value));
+}
+
+/** A tensor of zeros. Default dtype f32. */
+export function zeros(shape: Shape, dtype: DType = "f32"): Tensor {
+  return full(shape, 0, dtype);
+}
+
+/** A tensor of ones. Default dtype f32. */
+export function ones(shape: Shape, dtype: DType = "f32"): Tensor {
+  return full(shape, 1, dtype);
+}
+
+/** @throws DTypeError unless `x` has one of `allowed`. */
+export function checkDType(who: string, x: Tensor, allowed: readonly DType[]): void {
+  if (!allowed.includes(x.dtype)) throw new DTypeError(`${who}: expected dtype ${allowed.join(" or ")}, got ${x}; convert with cast()`);
+}

@@ -1,0 +1,24 @@
+/** @file Trees: tensors, and arrays and objects of trees. What compiled functions take and return, and what holds parameters. */
+import { ArgumentError } from "./errors.ts";
+import { Tensor } from "./tensor.ts";
+
+export type Tree = Tensor | readonly Tree[] | { readonly [key: string]: Tree };
+
+/** The same tree with each tensor replaced. */
+export function mapTree(tree: Tree, fn: (leaf: Tensor, path: string) => Tensor, path = ""): Tree {
+  if (tree instanceof Tensor) return fn(tree, path);
+  const below = (key: string): string => (path === "" ? key : `${path}.${key}`);
+  if (Array.isArray(tree)) return tree.map((t: Tree, i) => mapTree(t, fn, below(String(i))));
+  if (typeof tree === "object" && tree !== null) return Object.fromEntries(Object.entries(tree).map(([k, t]) => [k, mapTree(t as Tree, fn, below(k))]));
+  throw new ArgumentError(`expected tensors, or arrays or objects of tensors, got ${String(tree)}${path ? ` at "${path}"` : ""}`);
+}
+
+/** The tensors of a tree, in order. */
+export function flatten(tree: Tree): Tensor[] {
+  const leaves: Tensor[] = [];
+  mapTree(tree, (t) => {
+    leaves.push(t);
+    return t;
+  });
+  return leaves;
+}

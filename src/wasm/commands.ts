@@ -1,0 +1,139 @@
+/**
+ * @file Plan to command list. Encoders write commands with references; here references get addresses, and a command
+ * gets a barrier where it touches bytes that a command since the last barrier wrote, or writes bytes that one read.
+ *
+ * A command: opcode | barrier << 16, length in words, pieces, then the kernel's arguments. Addresses of bindings change
+ * from run to run, so their words are listed as patches.
+ */
+import { internal } from "../errors.ts";
+import type { Call, Plan } from "../plan/plan.ts";
+import { conv2d, conv2dFilterGrad, conv2dInputGrad } from "./encode/conv.ts";
+import { gather, scatterAdd } from "./encode/gather.ts";
+import { softmaxCrossEntropy } from "./encode/loss.ts";
+import { map } from "./encode/map.ts";
+import { matmul } from "./encode/matmul.ts";
+import { copy, fill, iota } from "./encode/move.ts";
+import { avgPool, avgPoolGrad, maxPool, maxPoolGrad } from "./encode/pool.ts";
+import { permutation, random } from "./encode/random.ts";
+import { gru, gruGrad, lstm, lstmGrad, simpleRnn, simpleRnnGrad } from "./encode/recurrent.ts";
+import { reduce } from "./encode/reduce.ts";
+import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "./encode/softmax.ts";
+import { HEADER_WORDS } from "./opcodes.ts";
+import type { CommandWriter, Encoder, Ref, Word } from "./writer.ts";
+
+/** The encoder of each kernel that plans call: this table says what the backend can do. */
+export const ENCODERS: { readonly [kernel: string]: Encoder } = {
+  map, reduce, matmul, conv2d, conv2dInputGrad, conv2dFilterGrad, maxPool, maxPoolGrad, avgPool, avgPoolGrad, softmax, softmaxGrad, logSoftmax, logSoftmaxGrad,
+  softmaxCrossEntropy, gather, scatterAdd, copy, fill, iota, random, permutation, lstm, lstmGrad, gru, gruGrad, simpleRnn, simpleRnnGrad,
+};
+
+/** Set in a command's first word where all threads must have finished what came before. */
+export const BARRIER = 1 << 16;
+
+interface Command {
+  readonly opcode: number;
+  readonly pieces: number;
+  readonly words: readonly Word[];
+}
+
+/** A word that holds an address inside a binding. */
+export interface Patch {
+  readonly word: number;
+  readonly binding: number;
+  readonly offset: number;
+}
+
+export interface CommandList {
+  /** Words with addresses of slots and scratch filled in, those of bindings zero. */
+  readonly words: Uint32Array;
+  readonly patches: readonly Patch[];
+  readonly commands: number;
+  readonly barriers: number;
+}
+
+class Writer implements CommandWriter {
+  readonly commands: Command[] = [];
+  /** Most shared scratch that one call wants. */
+  sharedBytes = 0;
+  #here = 0;
+
+  command(opcode: number, pieces: number, words: readonly Word[]): void {
+    if (!Number.isInteger(pieces) || pieces < 0) throw internal(`command ${opcode}: ${pieces} pieces`);
+    if (pieces > 0) this.commands.push({ opcode, pieces, words });
+  }
+
+  shared(bytes: number): { read: Ref; write: Ref } {
+    const place = { space: "scratch", index: 0, offset: this.#here } as const;
+    this.#here += Math.ceil(bytes / 64) * 64;
+    this.sharedBytes = Math.max(this.sharedBytes, this.#here);
+    return { read: { place, bytes, access: "read" }, write: { place, bytes, access: "write" } };
+  }
+
+  begin(): void {
+    this.#here = 0;
+  }
+}
+
+/** Encoded calls, before addresses are known. */
+export interface Encoded {
+  readonly commands: readonly Command[];
+  readonly sharedBytes: number;
+}
+
+export function encode(plan: Plan): Encoded {
+  const writer = new Writer();
+  for (const call of plan.calls) encodeCall(call, writer);
+  return { commands: writer.commands, sharedBytes: writer.sharedBytes };
+}
+
+function encodeCall(call: Call, writer: Writer): void {
+  if (!Object.hasOwn(ENCODERS, call.kernel)) throw internal(`wasm: no kernel "${call.kernel}"`);
+  writer.begin();
+  ENCODERS[call.kernel](call, writer);
+}
+
+interface Span {
+  readonly space: string;
+  readonly from: number;
+  readonly to: number;
+  readonly writes: boolean;
+}
+
+function spansOf(words: readonly Word[]): Span[] {
+  return words.flatMap((w) => (typeof w === "number" ? [] : [{ space: `${w.place.space}${w.place.index}`, from: w.place.offset, to: w.place.offset + w.bytes, writes: w.access !== "read" }]));
+}
+
+const conflict = (a: Span, b: Span): boolean => (a.writes || b.writes) && a.space === b.space && a.from < b.to && b.from < a.to;
+
+/** Fills in addresses. `slots[i]` and `scratch` are byte addresses. */
+export function link({ commands }: Encoded, slots: readonly number[], scratch: number): CommandList {
+  const length = commands.reduce((n, c) => n + HEADER_WORDS + c.words.length, 0);
+  const words = new Uint32Array(length);
+  const patches: Patch[] = [];
+  let open: Span[] = [];
+  let barriers = 0;
+  let at = 0;
+  for (const c of commands) {
+    const spans = spansOf(c.words);
+    const wait = spans.some((s) => open.some((o) => conflict(s, o)));
+    if (wait) {
+      open = [];
+      barriers++;
+    }
+    open.push(...spans);
+    words[at++] = c.opcode | (wait ? BARRIER : 0);
+    words[at++] = HEADER_WORDS + c.words.length;
+    words[at++] = c.pieces;
+    for (const w of c.words) {
+      if (typeof w === "number") {
+        words[at++] = w;
+        continue;
+      }
+      const { space, index, offset } = w.place;
+      if (space === "binding") patches.push({ word: at, binding: index, offset });
+      else words[at] = (space === "slot" ? slots[index] : scratch) + offset;
+      at++;
+    }
+  }
+  return { words, patches, commands: commands.length, barriers };
+}

@@ -1,0 +1,108 @@
+/** @file Encodes the convolutions as products whose A is gathered (assembly/conv.ts). Groups are the product's batch. */
+import type { ConvAttrs } from "../../plan/kernels.ts";
+import { CONV2D, CONV2D_FILTER_GRAD } from "../opcodes.ts";
+import { at, read, write } from "../writer.ts";
+import type { Encoder } from "../writer.ts";
+import { ONE_TAP, encodeProduct } from "./matmul.ts";
+
+/** `conv2d(x, w, bias?) -> y`: [N*P*Q, R*S*C] windows of x times w as it is. */
+export const conv2d: Encoder = (call, out) => {
+  const attrs = call.attrs as unknown as ConvAttrs;
+  const { n, p, q, r, s, c, f, groups } = attrs;
+  const filters = f / groups;
+  const [x, w, bias] = call.inputs;
+  encodeProduct(out, CONV2D, {
+    batch: groups, m: n * p * q, n: filters, k: (r * s * c) / groups,
+    a: read(x), strideA: (c / groups) * 4,
+    b: { word: read(w), stride: groups === 1 ? 0 : filters * 4, ld: f * 4, transposed: false, taps: ONE_TAP },
+    bias: read(bias ?? null), strideBias: filters * 4,
+    c: write(call.outputs[0]), strideC: filters * 4, rowsC: n * p * q, columnsC: f,
+    activation: attrs.activation,
+  }, [...windowsOfX(attrs), 0]);
+};
+
+/** `conv2dFilterGrad(x, dy) -> dw`: the transposed windows of x times dy[N*P*Q, F]. */
+export const conv2dFilterGrad: Encoder = (call, out) => {
+  const attrs = call.attrs as unknown as ConvAttrs;
+  const { n, p, q, r, s, c, f, groups } = attrs;
+  const filters = f / groups;
+  const rows = (r * s * c) / groups;
+  const [x, dy] = call.inputs;
+  encodeProduct(out, CONV2D_FILTER_GRAD, {
+    batch: groups, m: rows, n: filters, k: n * p * q,
+    a: read(x), strideA: (c / groups) * 4,
+    b: { word: read(dy), stride: groups === 1 ? 0 : filters * 4, ld: f * 4, transposed: false, taps: ONE_TAP },
+    bias: 0, strideBias: 0,
+    c: write(call.outputs[0]), strideC: filters * 4, rowsC: rows, columnsC: f,
+    activation: "linear",
+  }, windowsOfX(attrs));
+};
+
+/**
+ * `conv2dInputGrad(dy, w) -> dx`: for each pixel of x the window of dy that it went into, [N*H*W, R*S*F], times w with C and F exchanged.
+ * Rows of x with the same remainder by the stride (a phase) meet the same taps; each pair of phases is a product of its own.
+ */
+export const conv2dInputGrad: Encoder = (call, out) => {
+  const attrs = call.attrs as unknown as ConvAttrs;
+  const { n, h, w: width, p, q, s, c, f, groups } = attrs;
+  const channels = c / groups, filters = f / groups;
+  const [dy, w] = call.inputs;
+  const tapBytes = channels * f * 4;
+  const spread = attrs.strideH > 1 || attrs.strideW > 1;
+  for (const row of phases(h, attrs.r, attrs.strideH, attrs.dilationH, attrs.padTop)) {
+    for (const column of phases(width, s, attrs.strideW, attrs.dilationW, attrs.padLeft)) {
+      encodeProduct(out, CONV2D, {
+        batch: groups, m: n * row.count * column.count, n: channels, k: row.taps * column.taps * filters,
+        a: read(dy), strideA: filters * 4,
+        b: {
+          word: at(read(w), (row.tap * s + column.tap) * tapBytes), stride: groups === 1 ? 0 : filters * 4, ld: f * 4, transposed: true,
+          taps: { rows: row.taps, columns: column.taps, rowStride: row.tapStep * s * tapBytes, columnStride: column.tapStep * tapBytes },
+        },
+        bias: 0, strideBias: 0,
+        c: write(call.outputs[0]), strideC: channels * 4, rowsC: n * h * width, columnsC: c,
+        activation: "linear", spread,
+      }, [
+        // With no tap at all (K = 0) the kernel still divides by the last two.
+        p, q, f * 4, row.count, column.count, row.taps, Math.max(1, column.taps), Math.max(1, filters),
+        1, row.first >>> 0, -row.dilation >>> 0, 1, column.first >>> 0, -column.dilation >>> 0,
+        spread ? h : 0, width, row.phase, column.phase, attrs.strideH, attrs.strideW,
+      ]);
+    }
+  }
+};
+
+interface Phase {
+  /** Positions phase, phase + stride, ... of x: `count` of them. */
+  readonly phase: number; readonly count: number;
+  /** Taps tap, tap + tapStep, ...: `taps` of them. */
+  readonly tap: number; readonly tapStep: number; readonly taps: number;
+  /** Position i and the j-th of these taps meet at first + i - j * dilation of y. */
+  readonly first: number; readonly dilation: number;
+}
+
+/** Position h of x and tap r meet at (h + pad - r * dilation) / stride of y, where that divides. */
+function phases(size: number, taps: number, stride: number, dilation: number, pad: number): Phase[] {
+  const list: Phase[] = [];
+  for (let phase = 0; phase < Math.min(stride, size); phase++) {
+    const matching = Array.from({ length: taps }, (_, r) => r).filter((r) => (phase + pad - r * dilation) % stride === 0);
+    const tap = matching[0] ?? 0;
+    const tapStep = matching.length > 1 ? matching[1] - tap : 0;
+    list.push({
+      phase, count: Math.ceil((size - phase) / stride), tap, tapStep, taps: matching.length,
+      first: matching.length === 0 ? 0 : (phase + pad - tap * dilation) / stride, dilation: (tapStep * dilation) / stride,
+    });
+  }
+  return list;
+}
+
+/** The geometry words of assembly/conv.ts for windows of x on the grid of y. */
+function windowsOfX(attrs: ConvAttrs): number[] {
+  const { h, w, c, p, q, r, s, groups } = attrs;
+  // Where windows stay inside the rows of x and take all channels, a row of taps is one run of memory.
+  const whole = groups === 1 && attrs.dilationW === 1 && attrs.padLeft === 0 && (q - 1) * attrs.strideW + s <= w;
+  return [
+    h, w, c * 4, p, q, r, whole ? 1 : s, whole ? s * c : c / groups,
+    attrs.strideH, -attrs.padTop >>> 0, attrs.dilationH,
+    attrs.strideW, -attrs.padLeft >>> 0, attrs.dilationW,
+  ];
+}

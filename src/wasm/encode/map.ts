@@ -1,0 +1,127 @@
+/** @file Encodes fused elementwise bodies for assembly/map.ts: collapsed dimensions, operand modes, slots, steps. */
+import type { DType } from "../../dtype.ts";
+import { BackendError, internal } from "../../errors.ts";
+import { base } from "./place.ts";
+import { sizeOf, stridesOf } from "../../shape.ts";
+import type { Call, MapBody, MapStep, Operand } from "../../plan/plan.ts";
+import { MAP, MAP_PIECE, MODE_CONTIGUOUS, MODE_SCALAR, MODE_STRIDED } from "../opcodes.ts";
+import * as steps from "../steps.ts";
+import { f32Word, read, write } from "../writer.ts";
+import type { CommandWriter, Encoder, Word } from "../writer.ts";
+
+const TYPE: { readonly [type in DType]: number } = { f32: 0, i32: steps.TYPE_I32, u32: steps.TYPE_U32, bool: steps.TYPE_BOOL };
+
+function castCode(from: DType, to: DType): number {
+  if (to === "bool") return from === "f32" ? steps.STEP_CAST_F32_BOOL : from === "bool" ? steps.STEP_STORE : steps.STEP_CAST_INT_BOOL;
+  if (from === "f32") return to === "i32" ? steps.STEP_CAST_F32_I32 : to === "u32" ? steps.STEP_CAST_F32_U32 : steps.STEP_STORE;
+  if (to === "f32") return from === "u32" ? steps.STEP_CAST_U32_F32 : steps.STEP_CAST_I32_F32;
+  return steps.STEP_STORE;
+}
+
+/** The number of an elementwise step for operands of type `from`. */
+function stepCode(step: MapStep, from: DType): number {
+  if (step.op === "cast") return castCode(from, step.dtype);
+  if (step.op === "where") return steps.STEP_WHERE;
+  const code = (steps as { readonly [name: string]: number })[`STEP_${step.op.toUpperCase()}`];
+  if (code === undefined) throw internal(`map: no step "${step.op}"`);
+  return code + TYPE[from];
+}
+
+/** The bits of an immediate. */
+export function constantWord(value: number, dtype: DType): number {
+  return dtype === "f32" ? f32Word(value) : dtype === "bool" ? Number(value !== 0) : value >>> 0;
+}
+
+/** Dimensions of size 1 dropped and neighbours merged where every operand steps through them evenly. At least one dimension is left. */
+export function collapse(space: readonly number[], strides: readonly (readonly number[])[]): { dims: number[]; strides: number[][] } {
+  const dims: number[] = [];
+  const merged: number[][] = strides.map(() => []);
+  space.forEach((size, d) => {
+    if (size === 1) return;
+    const last = dims.length - 1;
+    const even = last >= 0 && strides.every((s, i) => merged[i][last] === s[d] * size);
+    if (even) {
+      dims[last] *= size;
+      strides.forEach((s, i) => (merged[i][last] = s[d]));
+    } else {
+      dims.push(size);
+      strides.forEach((s, i) => merged[i].push(s[d]));
+    }
+  });
+  if (dims.length === 0) return { dims: [1], strides: strides.map(() => [0]) };
+  return { dims, strides: merged };
+}
+
+interface Slots {
+  readonly constants: Word[];
+  readonly steps: number[];
+  readonly count: number;
+}
+
+/** Gives each register a slot: inputs, outputs, then temporaries that are reused when their last reader has run. */
+function allocate(body: MapBody, inputs: readonly Operand[], outputs: readonly (Operand | null)[]): Slots {
+  const n = inputs.length;
+  const lastUse = new Map<number, number>();
+  body.steps.forEach((s, j) => s.args.forEach((r) => lastUse.set(r, j)));
+  // A result is computed straight into its output unless a later step still reads an input that lies in the same memory.
+  const direct = new Map<number, number>();
+  const stores: [number, number][] = [];
+  body.results.forEach((r, o) => {
+    const target = outputs[o];
+    if (target === null) return;
+    const clash = inputs.some((input, i) => base(input) === base(target) && (lastUse.get(i) ?? -1) > r - n);
+    if (r < n || direct.has(r) || clash) stores.push([r, n + o]);
+    else direct.set(r, n + o);
+  });
+  const stored = new Set(stores.map(([r]) => r));
+  const slotOf = new Map<number, number>(inputs.map((_, i) => [i, i]));
+  const free: number[] = [];
+  let count = n + outputs.length;
+  const take = (): number => free.pop() ?? count++;
+  const constants: Word[] = [];
+  body.steps.forEach((s, j) => {
+    if (s.op !== "const") return;
+    // Constants are filled once for all tiles: their slots are never reused.
+    slotOf.set(n + j, count);
+    constants.push(count++, constantWord(s.value as number, s.dtype));
+  });
+  const words: number[] = [];
+  const dtypeOf = (r: number): DType => (r < n ? inputs[r].dtype : body.steps[r - n].dtype);
+  body.steps.forEach((s, j) => {
+    if (s.op === "const") return;
+    const args = s.args.map((r) => slotOf.get(r) as number);
+    const target = direct.get(n + j) ?? take();
+    slotOf.set(n + j, target);
+    words.push(stepCode(s, dtypeOf(s.args[0])), target, args[0], args[1] ?? args[0], args[2] ?? args[0]);
+    for (const r of new Set([...s.args, n + j])) {
+      const dead = (lastUse.get(r) ?? -1) <= j && !stored.has(r);
+      if (dead && r >= n && !direct.has(r) && body.steps[r - n].op !== "const") free.push(slotOf.get(r) as number);
+    }
+  });
+  for (const [r, slot] of stores) words.push(steps.STEP_STORE, slot, slotOf.get(r) as number, 0, 0);
+  if (count > 255) throw new BackendError(`wasm: an elementwise chain of ${body.steps.length} steps needs ${count} slots, at most 255 are there`);
+  return { constants, steps: words, count };
+}
+
+/** The words of a map block: see the head of assembly/map.ts. */
+export function mapBlock(body: MapBody, inputs: readonly (Operand | null)[], outputs: readonly (Operand | null)[]): Word[] {
+  const operands = inputs as readonly Operand[];
+  const { dims, strides } = collapse(body.space, body.strides);
+  const full = stridesOf(dims);
+  const slots = allocate(body, operands, outputs);
+  const words: Word[] = [sizeOf(body.space), operands.length, outputs.length, slots.steps.length / 5, dims.length, slots.constants.length / 2, ...dims];
+  operands.forEach((o, i) => {
+    const own = strides[i];
+    const contiguous = own.every((s, d) => s === full[d] || dims[d] === 1);
+    const mode = contiguous ? MODE_CONTIGUOUS : own.every((s) => s === 0) ? MODE_SCALAR : MODE_STRIDED;
+    words.push(read(o), mode, ...own);
+  });
+  words.push(...outputs.map(write), ...slots.constants, ...slots.steps);
+  return words;
+}
+
+export const map: Encoder = (call: Call, out: CommandWriter) => {
+  const body = call.attrs.body as unknown as MapBody;
+  const n = sizeOf(body.space);
+  if (n > 0) out.command(MAP, Math.ceil(n / MAP_PIECE), mapBlock(body, call.inputs, call.outputs));
+};

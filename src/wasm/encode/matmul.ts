@@ -1,0 +1,175 @@
+/**
+ * @file Encodes `matmul`, and every other kernel that is a product (see conv.ts): how B is read, how the work is split into
+ * pieces, and the command words of assembly/gemm.ts.
+ */
+import type { Activation, MatmulAttrs } from "../../plan/kernels.ts";
+import {
+  ACT_ELU, ACT_EXPONENTIAL, ACT_HARD_SIGMOID, ACT_LEAKY_RELU, ACT_LINEAR, ACT_RELU, ACT_RELU6, ACT_SELU, ACT_SIGMOID, ACT_SOFTPLUS, ACT_SOFTSIGN, ACT_TANH,
+  MATMUL, MATMUL_COMBINE, MATMUL_SMALL, PACK,
+} from "../opcodes.ts";
+import { read, write } from "../writer.ts";
+import type { CommandWriter, Encoder, Word } from "../writer.ts";
+
+/** The ACT_* number of an activation. */
+export const activationCode: Readonly<Record<Activation, number>> = {
+  linear: ACT_LINEAR, relu: ACT_RELU, tanh: ACT_TANH, sigmoid: ACT_SIGMOID, hardSigmoid: ACT_HARD_SIGMOID, softplus: ACT_SOFTPLUS,
+  softsign: ACT_SOFTSIGN, elu: ACT_ELU, selu: ACT_SELU, leakyRelu: ACT_LEAKY_RELU, exponential: ACT_EXPONENTIAL, relu6: ACT_RELU6,
+};
+
+/** Columns of a panel of B, and bytes of one of its rows: NR in assembly/gemm.ts. */
+const PANEL = 8;
+const PANEL_BYTES = 32;
+/** Most rows of a piece (assembly/gemm.ts) and the fewest that still use a panel of B well. */
+const MAX_ROWS = 120;
+const MIN_ROWS = 12;
+/** Multiply-adds worth a piece of their own: tens of microseconds. */
+const PIECE_WORK = 1 << 18;
+const MAX_PIECES = 64;
+/** With fewer pieces than this a long K is cut as well, into chunks of at least MIN_CHUNK. */
+const ENOUGH_PIECES = 16;
+const MIN_CHUNK = 512;
+/** Most bytes of B that a piece packs into its own scratch. */
+const PRIVATE_BYTES = 1 << 18;
+/** Most columns of a piece that keeps its result in scratch. */
+const MAX_SPREAD = 1024;
+/** Elements that one piece of PACK or MATMUL_COMBINE handles. */
+const COPY_WORK = 1 << 15;
+
+/** A product C = activation(A B + bias), `batch` times. Strides are in bytes, from one batch to the next. */
+export interface Product {
+  readonly batch: number;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly a: Word;
+  readonly strideA: number;
+  readonly b: MatrixB;
+  readonly bias: Word;
+  readonly strideBias: number;
+  readonly c: Word;
+  readonly strideC: number;
+  /** All rows and columns of the output tensor: what a K split must add up. Columns are also the distance between rows of c. */
+  readonly rowsC: number;
+  readonly columnsC: number;
+  readonly activation: Activation;
+  /** The rows of the product are not those of c, whose place the packing words tell: pieces keep their result in scratch first. */
+  readonly spread?: boolean;
+}
+
+/** B as stored: [k, n] with rows `ld` bytes apart, or, transposed, [n, k / taps] for each tap. `stride` is from batch to batch. */
+export interface MatrixB {
+  readonly word: Word;
+  readonly stride: number;
+  readonly ld: number;
+  readonly transposed: boolean;
+  readonly taps: Taps;
+}
+
+/** Rows and columns of taps, with the bytes from one to the next. */
+export interface Taps {
+  readonly rows: number;
+  readonly columns: number;
+  readonly rowStride: number;
+  readonly columnStride: number;
+}
+
+export const ONE_TAP: Taps = { rows: 1, columns: 1, rowStride: 0, columnStride: 0 };
+
+/** `matmul(a, b, bias?) -> y`. */
+export const matmul: Encoder = (call, out) => {
+  const attrs = call.attrs as unknown as MatmulAttrs;
+  const { k, n, transposeA, transposeB } = attrs;
+  // Batches that share B are rows of one product.
+  const fold = attrs.batchB === 1 && (attrs.batchA === attrs.batch && !transposeA);
+  const batch = fold ? 1 : attrs.batch;
+  const m = fold ? attrs.m * attrs.batch : attrs.m;
+  const [a, b, bias] = call.inputs;
+  const product: Product = {
+    batch, m, n, k,
+    a: read(a), strideA: attrs.batchA === 1 ? 0 : m * k * 4,
+    b: { word: read(b), stride: attrs.batchB === 1 ? 0 : k * n * 4, ld: (transposeB ? k : n) * 4, transposed: transposeB, taps: ONE_TAP },
+    bias: read(bias ?? null), strideBias: 0,
+    c: write(call.outputs[0]), strideC: m * n * 4, rowsC: batch * m, columnsC: n,
+    activation: attrs.activation,
+  };
+  encodeProduct(out, MATMUL, product, [transposeA ? 1 : 0, (transposeA ? m : k) * 4]);
+};
+
+/** Writes the commands of a product. `opcode` is a kernel with the words of gemm.ts; `packing` are its words after those. */
+export function encodeProduct(out: CommandWriter, opcode: number, product: Product, packing: readonly Word[]): void {
+  const { batch, m, n, k, a, b, bias, c, columnsC } = product;
+  if (batch === 0 || m === 0 || n === 0) return;
+  if (k === 0 && !product.spread) {
+    // Nothing is read: activation(bias).
+    opcode = MATMUL;
+    packing = [0, 0];
+  }
+  const panels = Math.ceil(n / PANEL);
+  // One row against [n, k] is dot products: every element of b is used once, so it stays as it is.
+  const dots = opcode === MATMUL && m === 1 && b.transposed && k > 0;
+  const split = splitWork(product, !product.spread && !dots);
+  const direct = k === 0 || (!b.transposed && (m <= MIN_ROWS || n <= PANEL));
+  const alone = opcode === MATMUL && split.rowBlocks <= 2 && split.columnBlocks * split.chunks === 1 && panels * k * PANEL_BYTES <= PRIVATE_BYTES;
+  const small = dots || (alone && !direct);
+  let wordB = b.word, strideB = b.stride, stepB = b.ld, panelB = PANEL_BYTES;
+  if (dots) panelB = PANEL * b.ld;
+  else if (!direct) {
+    stepB = PANEL_BYTES;
+    panelB = k * PANEL_BYTES;
+    if (!small) [wordB, strideB] = encodePack(out, product, panels);
+  }
+  const parts = split.chunks > 1 ? out.shared(split.chunks * product.rowsC * columnsC * 4) : null;
+  out.command(small ? MATMUL_SMALL : opcode, batch * split.chunks * split.rowBlocks * split.columnBlocks, [
+    a, wordB, parts ? 0 : bias, parts ? parts.write : c, m, n, k,
+    split.rows, split.columns, split.k, split.rowBlocks, split.columnBlocks, split.chunks,
+    product.strideA, strideB, product.strideC, product.strideBias, parts ? product.rowsC * columnsC * 4 : 0,
+    stepB, panelB, columnsC * 4, parts ? ACT_LINEAR : activationCode[product.activation],
+    ...packing, ...(small ? [b.transposed ? 1 : 0, b.ld] : []),
+  ]);
+  if (parts) {
+    const rows = Math.max(1, Math.ceil(COPY_WORK / columnsC / split.chunks));
+    out.command(MATMUL_COMBINE, Math.ceil(product.rowsC / rows), [
+      parts.read, bias, c, split.chunks, product.rowsC * columnsC * 4, product.rowsC, columnsC, activationCode[product.activation], rows,
+    ]);
+  }
+}
+
+/** Packs B into working memory that all pieces read; gives its address and batch stride. */
+function encodePack(out: CommandWriter, { batch, n, k, b }: Product, panels: number): [Word, number] {
+  const batches = b.stride === 0 ? 1 : batch;
+  const bytes = panels * k * PANEL_BYTES;
+  const packed = out.shared(batches * bytes);
+  const perPiece = Math.max(1, Math.floor(COPY_WORK / (k * PANEL)));
+  const pieces = Math.ceil(panels / perPiece);
+  out.command(PACK, batches * pieces, [
+    b.word, packed.write, k / (b.taps.rows * b.taps.columns), n, b.ld, b.transposed ? 1 : 0,
+    b.taps.rows, b.taps.columns, b.taps.rowStride, b.taps.columnStride, b.stride, perPiece, pieces,
+  ]);
+  return [packed.read, b.stride === 0 ? 0 : bytes];
+}
+
+interface Split {
+  readonly rows: number; readonly rowBlocks: number;
+  readonly columns: number; readonly columnBlocks: number;
+  readonly k: number; readonly chunks: number;
+}
+
+/**
+ * Pieces by shape alone. Rows are cut first, since that repeats no packing; then columns, then K (which costs an addition
+ * of partial sums). Thin row blocks of a long K would read all of B too often, so there K is cut instead.
+ */
+function splitWork({ batch, m, n, k, spread }: Product, cutK: boolean): Split {
+  const target = Math.min(MAX_PIECES, Math.ceil((batch * m * n * k) / PIECE_WORK));
+  const minRows = k >= 4 * MIN_CHUNK ? 4 * MIN_ROWS : MIN_ROWS;
+  const wanted = Math.ceil(m / Math.max(1, Math.ceil(target / batch)) / MIN_ROWS) * MIN_ROWS;
+  const rows = Math.min(MAX_ROWS, Math.max(minRows, wanted));
+  const rowBlocks = Math.ceil(m / rows);
+  const least = spread ? Math.ceil(n / MAX_SPREAD) : 1;
+  const cuts = Math.max(least, Math.min(Math.floor(target / (batch * rowBlocks)), Math.floor(n / (8 * PANEL))));
+  const columns = Math.max(PANEL, Math.ceil(n / cuts / PANEL) * PANEL);
+  const columnBlocks = Math.ceil(n / columns);
+  const pieces = batch * rowBlocks * columnBlocks;
+  const wantedChunks = cutK && pieces < Math.min(target, ENOUGH_PIECES) ? Math.ceil(Math.min(target, ENOUGH_PIECES) / pieces) : 1;
+  const chunkK = Math.ceil(k / Math.max(1, Math.min(wantedChunks, Math.floor(k / MIN_CHUNK))));
+  return { rows, rowBlocks, columns, columnBlocks, k: chunkK, chunks: chunkK === 0 ? 1 : Math.ceil(k / chunkK) };
+}

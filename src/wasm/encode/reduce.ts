@@ -1,0 +1,27 @@
+/** @file Encodes reductions for assembly/reduce.ts, with their prologue where they have one. */
+import { internal } from "../../errors.ts";
+import type { ReduceAttrs, ReduceOp } from "../../plan/kernels.ts";
+import type { Call, Operand } from "../../plan/plan.ts";
+import * as O from "../opcodes.ts";
+import { read, write } from "../writer.ts";
+import type { CommandWriter, Encoder, Word } from "../writer.ts";
+import { mapBlock } from "./map.ts";
+
+const CODE: { readonly [op in ReduceOp]: number } = { sum: O.REDUCE_SUM, max: O.REDUCE_MAX, min: O.REDUCE_MIN, prod: O.REDUCE_PROD, argmax: O.REDUCE_ARGMAX, argmin: O.REDUCE_ARGMIN };
+
+export const reduce: Encoder = (call: Call, out: CommandWriter) => {
+  const { op, outer, size, inner, body } = call.attrs as unknown as ReduceAttrs;
+  const y = call.outputs[0] as Operand;
+  if (outer * inner === 0) return;
+  const rows = inner === 1;
+  const per = rows ? Math.max(1, Math.floor(O.MAP_PIECE / Math.max(1, size))) : Math.min(inner, O.MAP_TILE);
+  const across = Math.ceil(inner / per);
+  const pieces = rows ? Math.ceil(outer / per) : outer * across;
+  const plain = body === null || size === 0;
+  // The element type is the values': argmax writes i32 whatever it reads. A prologue's values have the type of its result.
+  const type = body === null ? (call.inputs[0] as Operand).dtype : body.results[0] < body.strides.length ? (call.inputs[body.results[0]] as Operand).dtype : body.steps[body.results[0] - body.strides.length].dtype;
+  if (type !== "f32" && type !== "i32") throw internal(`reduce of ${type}`);
+  const words: Word[] = [CODE[op] | (type === "i32" ? 256 : 0), outer, size, inner, write(y), plain ? read(call.inputs[0]) : 0, per, across];
+  if (!plain) words.push(...mapBlock(body, call.inputs, [null]));
+  out.command(O.REDUCE, pieces, words);
+};

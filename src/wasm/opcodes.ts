@@ -1,0 +1,77 @@
+/**
+ * @file Numbers shared by the encoder (TypeScript) and the kernels (AssemblyScript imports this very file).
+ * Plain constants only. Kernels: 1-9 map, reduce, move; 10-29 matmul and convolution; 30-39 recurrent; 40-49 pooling;
+ * 50-59 softmax and loss; 60-69 random.
+ */
+export const MAP = 1;
+export const REDUCE = 2;
+export const COPY = 3;
+export const FILL = 4;
+export const IOTA = 5;
+export const GATHER = 6;
+export const SCATTER_ADD = 7;
+
+export const MATMUL = 10;
+export const MATMUL_SMALL = 11;
+export const PACK = 12;
+export const MATMUL_COMBINE = 13;
+export const CONV2D = 14;
+export const CONV2D_FILTER_GRAD = 15;
+
+export const LSTM = 30;
+export const LSTM_GRAD = 31;
+export const GRU = 32;
+export const GRU_GRAD = 33;
+export const SIMPLE_RNN = 34;
+export const SIMPLE_RNN_GRAD = 35;
+export const RECURRENT_PACK = 36;
+
+export const MAX_POOL = 40;
+export const MAX_POOL_GRAD = 41;
+export const AVG_POOL = 42;
+export const AVG_POOL_GRAD = 43;
+
+export const SOFTMAX = 50;
+export const SOFTMAX_GRAD = 51;
+export const LOG_SOFTMAX = 52;
+export const LOG_SOFTMAX_GRAD = 53;
+export const SOFTMAX_CROSS_ENTROPY = 54;
+
+export const RANDOM = 60;
+export const PERMUTATION = 61;
+
+// Activations that kernels apply themselves (matmul epilogue, recurrent cells). Each has a derivative that needs only the output.
+export const ACT_LINEAR = 0;
+export const ACT_RELU = 1;
+export const ACT_TANH = 2;
+export const ACT_SIGMOID = 3;
+export const ACT_HARD_SIGMOID = 4;
+export const ACT_SOFTPLUS = 5;
+export const ACT_SOFTSIGN = 6;
+export const ACT_ELU = 7;
+export const ACT_SELU = 8;
+export const ACT_LEAKY_RELU = 9;
+export const ACT_EXPONENTIAL = 10;
+export const ACT_RELU6 = 11;
+
+/** Bytes of private working memory that each thread's kernels get, 64-byte aligned. */
+export const SCRATCH_BYTES = 1048576;
+/** Words before a command's arguments: opcode | barrier << 16, length in words, pieces. */
+export const HEADER_WORDS = 3;
+
+// map: elements of a tile, of a piece, words before the dimensions, and how an input is read.
+export const MAP_TILE = 512;
+export const MAP_PIECE = 16384;
+export const MAP_HEADER = 6;
+export const MODE_CONTIGUOUS = 0;
+export const MODE_SCALAR = 1;
+export const MODE_STRIDED = 2;
+
+// reduce: words before the map block, and numbers of the operations.
+export const REDUCE_HEADER = 8;
+export const REDUCE_SUM = 0;
+export const REDUCE_MAX = 1;
+export const REDUCE_MIN = 2;
+export const REDUCE_PROD = 3;
+export const REDUCE_ARGMAX = 4;
+export const REDUCE_ARGMIN = 5;

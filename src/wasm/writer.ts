@@ -1,0 +1,63 @@
+/**
+ * @file What encoders write: commands whose words are numbers or references to operands. The linker (commands.ts)
+ * turns references into addresses and sets a barrier where a command touches what another may still use.
+ */
+import type { Call, Operand, Place } from "../plan/plan.ts";
+
+/** A reference to bytes, with how the command uses them. */
+export interface Ref {
+  readonly place: Place | { readonly space: "scratch"; readonly index: 0; readonly offset: number };
+  readonly bytes: number;
+  readonly access: "read" | "write" | "update";
+}
+
+export type Word = number | Ref;
+
+/** Where an encoder puts its commands. */
+export interface CommandWriter {
+  /**
+   * Appends a command. `pieces` is the number of independent parts the work is split into: it depends on shapes
+   * only, never on the number of threads. `words` are the kernel's arguments as 32-bit integers (see `f32Word`) or Refs.
+   */
+  command(opcode: number, pieces: number, words: readonly Word[]): void;
+  /** Bytes of working memory shared by the threads, alive for the commands of the call being encoded. 64-byte aligned; undefined contents. */
+  shared(bytes: number): { read: Ref; write: Ref };
+}
+
+/** Encodes one kernel call as commands. */
+export type Encoder = (call: Call, out: CommandWriter) => void;
+
+/** An address word for an operand that the kernel reads; 0 when absent. */
+export function read(o: Operand | null): Word {
+  return o === null ? 0 : { place: o.place, bytes: bytesOf(o), access: "read" };
+}
+
+/** An address word for an operand that the kernel writes completely; 0 when nobody reads it. */
+export function write(o: Operand | null): Word {
+  return o === null ? 0 : { place: o.place, bytes: bytesOf(o), access: "write" };
+}
+
+/** An address word for an operand that the kernel reads and writes. */
+export function update(o: Operand | null): Word {
+  return o === null ? 0 : { place: o.place, bytes: bytesOf(o), access: "update" };
+}
+
+/** The same reference `bytes` further on. */
+export function at(word: Word, byteOffset: number): Word {
+  if (typeof word === "number") return word === 0 ? 0 : word + byteOffset;
+  return { ...word, place: { ...word.place, offset: word.place.offset + byteOffset }, bytes: word.bytes - byteOffset } as Ref;
+}
+
+function bytesOf(o: Operand): number {
+  let size = 4;
+  for (const d of o.shape) size *= d;
+  return size;
+}
+
+const bits = new DataView(new ArrayBuffer(4));
+
+/** The bit pattern of a float, as a word. */
+export function f32Word(value: number): number {
+  bits.setFloat32(0, value, true);
+  return bits.getUint32(0, true);
+}

@@ -1,0 +1,178 @@
+/**
+ * @file What src/plan/kernels.ts says about each kernel's operands, in a form that can be checked: for given attributes,
+ * the number of elements and the dtype of every input and output, and conditions on the attributes themselves.
+ * map and reduce with a body are checked in body.js.
+ */
+const product = (...sizes) => sizes.reduce((a, b) => a * b, 1);
+
+const operand = (name, size, dtype) => ({ name, size, dtype, optional: false });
+const f32 = (name, ...sizes) => operand(name, product(...sizes), ["f32"]);
+const i32 = (name, ...sizes) => operand(name, product(...sizes), ["i32"]);
+const u32 = (name, ...sizes) => operand(name, product(...sizes), ["u32"]);
+const anyType = (name, ...sizes) => operand(name, product(...sizes), ["f32", "i32", "u32", "bool"]);
+const anySize = (spec) => ({ ...spec, size: null });
+const maybe = (spec) => ({ ...spec, optional: true });
+
+/** The dtype of a call's first input, as the only one allowed. */
+const typeOfFirst = (call) => [call.inputs[0]?.dtype];
+
+const windowInput = ({ n, h, w, c }) => [n, h, w, c];
+const windowOutput = ({ n, p, q }, channels) => [n, p, q, channels];
+const filterSizes = ({ r, s, c, f, groups }) => [r, s, c / groups, f];
+
+/** Least and greatest element that strided access reaches, null when it reaches none. */
+export function strideRange(shape, offset, strides) {
+  if (shape.includes(0)) return null;
+  const reach = shape.map((d, i) => (d - 1) * strides[i]);
+  const sum = (list) => list.reduce((a, b) => a + b, offset);
+  return { first: sum(reach.filter((x) => x < 0)), last: sum(reach.filter((x) => x > 0)) };
+}
+
+/** Complains when strided access leaves [0, size). */
+export function inside(name, size, shape, offset, strides) {
+  if (strides.length !== shape.length) return `${name} has ${strides.length} strides for ${shape.length} dimensions`;
+  const range = strideRange(shape, offset, strides);
+  if (range === null || (range.first >= 0 && range.last < size)) return null;
+  return `${name} is accessed at elements ${range.first} to ${range.last} of ${size}`;
+}
+
+const sizeOf = (o) => product(...o.shape);
+
+function checkMatmul({ batch, batchA, batchB }) {
+  const fits = [batchA, batchB].every((b) => b === 1 || b === batch);
+  return fits ? null : `batchA ${batchA} and batchB ${batchB} must be 1 or batch ${batch}`;
+}
+
+function checkGroups({ c, f, groups }) {
+  return c % groups === 0 && f % groups === 0 ? null : `${groups} groups must divide C ${c} and F ${f}`;
+}
+
+function checkPool({ dilationH, dilationW }) {
+  return dilationH === 1 && dilationW === 1 ? null : "pooling has dilation 1";
+}
+
+function checkGather({ size, count }) {
+  return size > 0 || count === 0 ? null : `${count} elements are indexed in an axis of size 0`;
+}
+
+function checkCopy({ shape, xOffset, xStrides, yOffset, yStrides }, call) {
+  if (shape.length > 6) return `rank ${shape.length} is above 6`;
+  return (
+    inside("x", sizeOf(call.inputs[0]), shape, xOffset, xStrides) ??
+    inside("y", sizeOf(call.outputs[0]), shape, yOffset, yStrides)
+  );
+}
+
+function checkReduce({ op, size, outer, inner }) {
+  if (!["sum", "max", "min", "prod", "argmax", "argmin"].includes(op)) return `no reduction "${op}"`;
+  return size > 0 || outer * inner === 0 || op === "sum" || op === "prod" ? null : `${op} of no elements`;
+}
+
+function checkRange({ size, count }, call) {
+  if (call.kernel === "permutation" && count > 0 && size < 1) return `a permutation of ${size} elements`;
+  if (call.kernel === "iota" && sizeOf(call.outputs[0]) > 0 && size < 1) return `iota of size ${size}`;
+  return null;
+}
+
+const pool = (inputs, outputs) => ({ check: checkPool, inputs, outputs });
+const rows = (inputs, outputs) => ({ inputs: (a) => inputs.map((n) => f32(n, a.rows, a.cols)), outputs: (a) => outputs.map((n) => f32(n, a.rows, a.cols)) });
+const initial = (name, a) => maybe(f32(name, a.b, a.u));
+const mask = (a) => maybe(i32("mask", a.b, a.t));
+const sequence = (name, a, gates) => f32(name, a.b, a.t, gates, a.u);
+
+/** By kernel: `inputs(attrs, call)` and `outputs(attrs, call)` in order, and `check(attrs, call)`, which gives a complaint or null. */
+export const CONTRACT = {
+  map: { inputs: null, outputs: null },
+  reduce: {
+    check: checkReduce,
+    inputs: (a) => (a.body ? null : [operand("x", product(a.outer, a.size, a.inner), ["f32", "i32"])]),
+    outputs: (a, call) => {
+      const index = a.op === "argmax" || a.op === "argmin";
+      return [operand("y", a.outer * a.inner, index ? ["i32"] : a.body ? ["f32", "i32"] : typeOfFirst(call))];
+    },
+  },
+  matmul: {
+    check: checkMatmul,
+    inputs: (a) => [f32("a", a.batchA, a.m, a.k), f32("b", a.batchB, a.k, a.n), maybe(f32("bias", a.n))],
+    outputs: (a) => [f32("y", a.batch, a.m, a.n)],
+  },
+  conv2d: {
+    check: checkGroups,
+    inputs: (a) => [f32("x", ...windowInput(a)), f32("w", ...filterSizes(a)), maybe(f32("bias", a.f))],
+    outputs: (a) => [f32("y", ...windowOutput(a, a.f))],
+  },
+  conv2dInputGrad: {
+    check: checkGroups,
+    inputs: (a) => [f32("dy", ...windowOutput(a, a.f)), f32("w", ...filterSizes(a))],
+    outputs: (a) => [f32("dx", ...windowInput(a))],
+  },
+  conv2dFilterGrad: {
+    check: checkGroups,
+    inputs: (a) => [f32("x", ...windowInput(a)), f32("dy", ...windowOutput(a, a.f))],
+    outputs: (a) => [f32("dw", ...filterSizes(a))],
+  },
+  maxPool: pool((a) => [f32("x", ...windowInput(a))], (a) => [f32("y", ...windowOutput(a, a.c)), maybe(i32("index", ...windowOutput(a, a.c)))]),
+  maxPoolGrad: pool((a) => [f32("dy", ...windowOutput(a, a.c)), i32("index", ...windowOutput(a, a.c))], (a) => [f32("dx", ...windowInput(a))]),
+  avgPool: pool((a) => [f32("x", ...windowInput(a))], (a) => [f32("y", ...windowOutput(a, a.c))]),
+  avgPoolGrad: pool((a) => [f32("dy", ...windowOutput(a, a.c))], (a) => [f32("dx", ...windowInput(a))]),
+  softmax: rows(["x"], ["y"]),
+  logSoftmax: rows(["x"], ["y"]),
+  softmaxGrad: rows(["dy", "y"], ["dx"]),
+  logSoftmaxGrad: rows(["dy", "y"], ["dx"]),
+  softmaxCrossEntropy: {
+    inputs: (a) => [f32("logits", a.rows, a.cols), a.sparse ? i32("labels", a.rows) : f32("labels", a.rows, a.cols)],
+    outputs: (a) => [f32("loss", a.rows), maybe(f32("probs", a.rows, a.cols))],
+  },
+  gather: {
+    check: checkGather,
+    inputs: (a) => [anyType("x", a.outer, a.size, a.inner), i32("index", a.count)],
+    outputs: (a, call) => [operand("y", product(a.outer, a.count, a.inner), typeOfFirst(call))],
+  },
+  scatterAdd: {
+    check: checkGather,
+    inputs: (a) => [f32("updates", a.outer, a.count, a.inner), i32("index", a.count)],
+    outputs: (a) => [f32("y", a.outer, a.size, a.inner)],
+  },
+  copy: {
+    check: checkCopy,
+    inputs: () => [anySize(anyType("x"))],
+    outputs: (_a, call) => [anySize(operand("y", 0, typeOfFirst(call)))],
+  },
+  fill: { inputs: () => [], outputs: () => [anySize(anyType("y"))] },
+  iota: { check: checkRange, inputs: () => [], outputs: () => [anySize(anyType("y"))] },
+  random: {
+    inputs: () => [u32("key", 4)],
+    outputs: (a) => [a.kind === "bits" ? u32("y", a.count) : f32("y", a.count)],
+  },
+  permutation: {
+    check: checkRange,
+    inputs: () => [u32("key", 4), i32("start", 1)],
+    outputs: (a) => [i32("y", a.count)],
+  },
+  lstm: {
+    inputs: (a) => [sequence("xw", a, 4), f32("wr", a.u, 4 * a.u), initial("h0", a), initial("c0", a), mask(a)],
+    outputs: (a) => [sequence("h", a, 1), sequence("c", a, 1), maybe(sequence("gates", a, 4))],
+  },
+  lstmGrad: {
+    inputs: (a) => [maybe(sequence("dh", a, 1)), initial("dcLast", a), f32("wr", a.u, 4 * a.u), sequence("c", a, 1),
+      sequence("gates", a, 4), initial("h0", a), initial("c0", a), mask(a)],
+    outputs: (a) => [sequence("dgates", a, 4), initial("dh0", a), initial("dc0", a)],
+  },
+  gru: {
+    check: (a, call) => (call.inputs[2] && !a.resetAfter ? "bias2 is only for resetAfter" : null),
+    inputs: (a) => [sequence("xw", a, 3), f32("wr", a.u, 3 * a.u), maybe(f32("bias2", 3 * a.u)), initial("h0", a), mask(a)],
+    outputs: (a) => [sequence("h", a, 1), maybe(sequence("gates", a, 4))],
+  },
+  gruGrad: {
+    inputs: (a) => [maybe(sequence("dh", a, 1)), f32("wr", a.u, 3 * a.u), sequence("h", a, 1), sequence("gates", a, 4), initial("h0", a), mask(a)],
+    outputs: (a) => [sequence("dxw", a, 3), maybe(sequence("dhw", a, 3)), initial("dh0", a)],
+  },
+  simpleRnn: {
+    inputs: (a) => [sequence("xw", a, 1), f32("wr", a.u, a.u), initial("h0", a), mask(a)],
+    outputs: (a) => [sequence("h", a, 1)],
+  },
+  simpleRnnGrad: {
+    inputs: (a) => [maybe(sequence("dh", a, 1)), f32("wr", a.u, a.u), sequence("h", a, 1), initial("h0", a), mask(a)],
+    outputs: (a) => [sequence("dxw", a, 1), initial("dh0", a)],
+  },
+};

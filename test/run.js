@@ -1,0 +1,62 @@
+/**
+ * @file Runs test files, each in a process of its own, and adds up what uvu reports. `node test/run.js [name ...]` runs
+ * those whose path contains one of the names. A file that reports no test at all counts as failed: uvu passes silently
+ * when `test.run()` is forgotten.
+ */
+import { spawn } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const names = process.argv.slice(2);
+const files = readdirSync(here, { recursive: true })
+  .map(String)
+  .filter((f) => f.endsWith(".test.js") && (names.length === 0 || names.some((n) => f.includes(n))))
+  .sort();
+
+// Cases and data of others: a folder with conformance/, data/ and models/. Tests that need them are registered only where they are.
+const beside = resolve(here, "../../shared");
+const env = { ...process.env, FORCE_COLOR: "0" };
+if (env.LOCKSTEP_SHARED === undefined && existsSync(beside)) env.LOCKSTEP_SHARED = beside;
+if (env.LOCKSTEP_DATA === undefined && env.LOCKSTEP_SHARED !== undefined) env.LOCKSTEP_DATA = join(env.LOCKSTEP_SHARED, "data");
+
+const LIMIT_MS = 10 * 60 * 1000;
+
+function run(file) {
+  return new Promise((done) => {
+    const started = performance.now();
+    const child = spawn(process.execPath, ["--expose-gc", join(here, file)], { cwd: join(here, ".."), env });
+    let output = "";
+    child.stdout.on("data", (d) => (output += d));
+    child.stderr.on("data", (d) => (output += d));
+    const timer = setTimeout(() => {
+      output += `\nstopped after ${LIMIT_MS / 60000} minutes\n`;
+      child.kill("SIGKILL");
+    }, LIMIT_MS);
+    child.on("close", (code) => {
+      clearTimeout(timer);
+      const total = Number(/^\s*Total:\s+(\d+)/m.exec(output)?.[1] ?? 0);
+      const passed = Number(/^\s*Passed:\s+(\d+)/m.exec(output)?.[1] ?? 0);
+      const broken = total === 0 || (code !== 0 && total === passed);
+      done({ file, output, passed, failed: total - passed + Number(broken), seconds: (performance.now() - started) / 1000 });
+    });
+  });
+}
+
+const queue = [...files];
+let passed = 0;
+let failed = 0;
+async function worker() {
+  for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+    const r = await run(file);
+    passed += r.passed;
+    failed += r.failed;
+    console.log(`${r.failed === 0 ? "ok  " : "FAIL"} ${relative(here, join(here, r.file)).padEnd(44)} ${String(r.passed).padStart(5)} passed ${r.failed ? `${r.failed} failed ` : ""}(${r.seconds.toFixed(1)} s)`);
+    if (r.failed > 0) console.log(r.output.replace(/^/gm, "     "));
+  }
+}
+await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, worker));
+console.log(`\n${passed} passed, ${failed} failed`);
+process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
