@@ -20,7 +20,7 @@ import {
 import { storeTail } from "./simd";
 
 const GEOMETRY: u32 = GEMM_WORDS * 4;
-// Scratch: for each row of a tile, the address of its window, the address of its image, and the window's image row and column.
+// Scratch: for each row of a tile, the address of its window and the image row and column where that starts.
 const TABLE: usize = GEMM_SCRATCH;
 const SPREAD: usize = TABLE + 128;
 
@@ -79,6 +79,7 @@ function packPatches(g: usize, scratch: usize, k: u32, kc: u32): void {
   // Windows are inside the image where their first tap has row in [top, bottom) and column in [left, right).
   const top = max(0, -spanH), bottom = h - max(0, spanH);
   const left = max(0, -spanW), right = w - max(0, spanW);
+  const stepX = mulW * pixelBytes;
   const rows = pieceRows(scratch), tiles = tileCount(rows);
   const pixel = firstRow(scratch);
   let q = pixel % gridW;
@@ -91,31 +92,33 @@ function packPatches(g: usize, scratch: usize, k: u32, kc: u32): void {
     const count = tileStart(rows, t + 1) - tileStart(rows, t);
     let inside = true;
     let entry = scratch + TABLE;
-    for (let i: u32 = 0; i < MR; i++, entry += 16) {
-      store<usize>(entry, image + (y * w + x) * pixelBytes);
-      store<usize>(entry, image, 4);
-      store<i32>(entry, y, 8);
-      store<i32>(entry, x, 12);
-      inside = inside && y >= top && y < bottom && x >= left && x < right;
-      // Rows that the tile lacks repeat its last.
-      if (i + 1 < count) {
-        x += mulW;
-        if (++q == gridW) {
-          q = 0;
-          x = addW;
-          y += mulH;
-          if (++p == gridH) { p = 0; y = addH; image += h * w * pixelBytes; }
+    for (let done: u32 = 0; done < count;) {
+      if (q == gridW) {
+        q = 0;
+        x = addW;
+        y += mulH;
+        if (++p == gridH) {
+          p = 0;
+          y = addH;
+          image += h * w * pixelBytes;
         }
       }
+      const n = min(count - done, gridW - q);
+      inside = inside && y >= top && y < bottom && x >= left && x + <i32>(n - 1) * mulW < right;
+      let window = image + (y * w + x) * pixelBytes;
+      for (let i: u32 = 0; i < n; i++, entry += 16) {
+        store<usize>(entry, window);
+        store<i32>(entry, y, 4);
+        store<i32>(entry, x, 8);
+        window += stepX;
+        x += mulW;
+      }
+      q += n;
+      done += n;
     }
+    // Rows that the tile lacks repeat its last.
+    for (let i = count; i < MR; i++, entry += 16) v128.store(entry, v128.load(entry - 16));
     packTile(g, scratch, dst, count, inside, k, kc);
-    x += mulW;
-    if (++q == gridW) {
-      q = 0;
-      x = addW;
-      y += mulH;
-      if (++p == gridH) { p = 0; y = addH; image += h * w * pixelBytes; }
-    }
   }
 }
 
@@ -125,7 +128,8 @@ function entryOf(scratch: usize, i: u32): usize { return scratch + TABLE + min(i
 
 /** Packs k's [k, k + kc) of a tile whose pixels are in the table; `inside` says that no window leaves the image. */
 function packTile(g: usize, scratch: usize, dst: usize, count: u32, inside: bool, k: u32, kc: u32): void {
-  const e0 = entryOf(scratch, 0), e1 = entryOf(scratch, 1), e2 = entryOf(scratch, 2), e3 = entryOf(scratch, 3), e4 = entryOf(scratch, 4), e5 = entryOf(scratch, 5);
+  const e0 = entryOf(scratch, 0), e1 = entryOf(scratch, 1), e2 = entryOf(scratch, 2);
+  const e3 = entryOf(scratch, 3), e4 = entryOf(scratch, 4), e5 = entryOf(scratch, 5);
   const h = load<u32>(g), w = load<u32>(g, 4), pixelBytes = load<i32>(g, 8);
   const tapsW = load<u32>(g, 24), run = load<u32>(g, 28), dilationH = load<i32>(g, 40), dilationW = load<i32>(g, 52);
   // Windows one float apart: the rows of the panel lie next to each other.
@@ -138,8 +142,12 @@ function packTile(g: usize, scratch: usize, dst: usize, count: u32, inside: bool
     const n = min(run - channel, kc);
     const offset = <u32>((dy * <i32>w + dx) * pixelBytes) + channel * 4;
     if (adjacent) packColumns(dst, load<u32>(e0) + offset, 4, n, MR);
-    else if (inside) packRows(dst, n, load<u32>(e0) + offset, load<u32>(e1) + offset, load<u32>(e2) + offset, load<u32>(e3) + offset, load<u32>(e4) + offset, load<u32>(e5) + offset);
-    else {
+    else if (inside) {
+      packRows(
+        dst, n, load<u32>(e0) + offset, load<u32>(e1) + offset, load<u32>(e2) + offset,
+        load<u32>(e3) + offset, load<u32>(e4) + offset, load<u32>(e5) + offset,
+      );
+    } else {
       const none = zeros(scratch);
       packRows(
         dst, n, under(e0, offset, dy, dx, h, w, none), under(e1, offset, dy, dx, h, w, none), under(e2, offset, dy, dx, h, w, none),
@@ -162,7 +170,7 @@ function packTile(g: usize, scratch: usize, dst: usize, count: u32, inside: bool
 // @ts-ignore: decorator
 @inline
 function under(entry: usize, offset: u32, dy: i32, dx: i32, h: u32, w: u32, none: usize): usize {
-  const inside = <u32>(load<i32>(entry, 8) + dy) < h && <u32>(load<i32>(entry, 12) + dx) < w;
+  const inside = <u32>(load<i32>(entry, 4) + dy) < h && <u32>(load<i32>(entry, 8) + dx) < w;
   return select<usize>(load<u32>(entry) + offset, none, inside);
 }
 

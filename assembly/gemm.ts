@@ -10,14 +10,15 @@
  *   13 a, 14 b, 15 c, 16 bias: bytes from one batch (or group) to the next   17 bytes from one K chunk of c to the next
  *   18 bytes between k-rows of b   19 bytes between NR-column panels of b   20 bytes between rows of c   21 activation
  * Pieces: batch x K chunk x row block x column block, column blocks innermost. Rows of a piece: at most MAX_ROWS.
- * One element's sum runs over k in order from the bias, whatever the tile and block sizes, so these never change a result.
+ * Within a K chunk an element's sum runs over k in order from the bias, whatever the sizes of tiles and blocks, so these never
+ * change a result.
  */
 import { ACT_RELU } from "../src/wasm/opcodes";
 import { epilogue } from "./epilogue";
 import { madd, storeTail, vmax } from "./simd";
 
 export const GEMM_WORDS: u32 = 22;
-/** Rows of a tile. The FMA build keeps 12 sums, 2 vectors of B and 1 of A in V8's 15 registers; without FMA the product needs one more. */
+/** Rows of a tile. The FMA build keeps 12 sums, 2 vectors of B and 1 of A in V8's 15 registers. Without FMA older V8 loads all of A first, and spills above 4. */
 export const MR: u32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
 /** Columns of a tile. */
 export const NR: u32 = 8;
@@ -33,7 +34,7 @@ const MAX_ROWS: u32 = 120;
 const ZEROS: usize = MAX_ROWS * KC * 4 + 64;
 const FIELDS: usize = ZEROS + KC * 4 + 64;
 /** Free for the kernels from here on. */
-export const GEMM_SCRATCH: usize = FIELDS + 64;
+export const GEMM_SCRATCH: usize = FIELDS + 128;
 
 // @ts-ignore: decorator
 @inline
@@ -109,7 +110,7 @@ export function openPiece(c: usize, piece: u32, scratch: usize): void {
 @inline
 export function blockK(rest: u32): u32 { return rest <= KC ? rest : rest >= 2 * KC ? KC : (rest / 2 + 3) & ~3; }
 
-/** Tiles that a piece's rows are cut into, and the first row of tile `t`: even cuts, the taller tiles first, so that no tile is much thinner than the rest. */
+/** Tiles that a piece's rows are cut into, and the first row of tile `t`: even cuts, the taller tiles first. */
 // @ts-ignore: decorator
 @inline
 export function tileCount(rows: u32): u32 { return (rows + MR - 1) / MR; }
@@ -130,14 +131,21 @@ export function multiplyBlock(c: usize, scratch: usize, a: usize, aStep: u32, aP
   const bStep: u32 = load<u32>(c, 72), bPanel: u32 = load<u32>(c, 76), ldc = load<u32>(f, 40);
   const activation = load<u32>(c, 84);
   const last = k + kc == load<u32>(f, 36);
+  // ACT_LINEAR and ACT_RELU come first: both are done with the floor.
   const floor: f32 = last && activation == ACT_RELU ? 0 : -Infinity;
+  const first = k == load<u32>(f, 32);
+  const initStep = first ? 0 : ldc;
+  store<u32>(f, kc, 44);
+  store<u32>(f, aStep, 48);
+  store<u32>(f, aPanel, 52);
+  store<u32>(f, bStep, 56);
+  store<u32>(f, initStep, 60);
+  store<f32>(f, floor, 64);
   const tiles = tileCount(rows);
-  const height = rows / tiles, tall = rows % tiles;
+  const height = rows / tiles, tall = rows % tiles, split = tall * (height + 1);
   let bias: usize = load<u32>(f, 8), y: usize = load<u32>(f, 12);
   const biasStep = bias ? NR * 4 : 0;
   if (!bias) bias = scratch + ZEROS;
-  const first = k == load<u32>(f, 32);
-  const initStep = first ? 0 : ldc;
   b += k * bStep;
   let col: u32 = 0;
   for (; rows == 1 && bPanel == NR * 4 && col + ROW_PANELS * NR <= cols; col += ROW_PANELS * NR) {
@@ -150,9 +158,8 @@ export function multiplyBlock(c: usize, scratch: usize, a: usize, aStep: u32, aP
   for (; col < cols; col += NR) {
     const width = min(cols - col, NR);
     const init = first ? bias : y;
-    if (tall) multiplyTiles(height + 1, tall, a, aStep, aPanel, b, bStep, kc, y, ldc, init, initStep, floor, width);
-    const done = tall * (height + 1);
-    multiplyTiles(height, tiles - tall, a + tall * aPanel, aStep, aPanel, b, bStep, kc, y + done * ldc, ldc, init + done * initStep, initStep, floor, width);
+    if (tall) multiplyTiles(height + 1, f, tall, a, b, y, init, width);
+    multiplyTiles(height, f, tiles - tall, a + tall * aPanel, b, y + split * ldc, init + split * initStep, width);
     if (last && <i32>activation > ACT_RELU) epilogue(y, ldc, rows, width, activation);
     b += bPanel;
     bias += biasStep;
@@ -161,14 +168,16 @@ export function multiplyBlock(c: usize, scratch: usize, a: usize, aStep: u32, aP
 }
 
 /**
- * y[R, 4V] = max(init + A panel * B panel, floor) for `tiles` panels of A under each other, `panel` bytes apart. Rows of
- * `init` and `y` are `initStep` and `ldc` bytes apart; `cols` columns are stored.
+ * y[R, 4V] = max(init + A panel * B panel, floor) for `tiles` panels of A under each other; `cols` columns are stored.
+ * The rest (K, steps, floor) is in the fields at `f`.
  */
 // @ts-ignore: decorator
 @inline
-function tile(R: u32, V: u32, tiles: u32, panel: usize, aStep: u32, aPanel: u32, bPanel: usize, bStep: u32, kc: u32, y: usize, ldc: u32, init: usize, initStep: u32, floor: f32, cols: u32): void {
-  const end = bPanel + kc * bStep;
-  const low = f32x4.splat(floor);
+function tile(R: u32, V: u32, f: usize, tiles: u32, panel: usize, bPanel: usize, y: usize, init: usize, cols: u32): void {
+  const aStep = load<u32>(f, 48), aPanel = load<u32>(f, 52), bStep = load<u32>(f, 56);
+  const initStep = load<u32>(f, 60), ldc = load<u32>(f, 40);
+  const end = bPanel + load<u32>(f, 44) * bStep;
+  const low = v128.load_splat<f32>(f, 64);
   for (; tiles; tiles--, panel += aPanel) {
     let c00 = v128.load(init), c01 = c00;
     if (V > 1) c01 = v128.load(init, 16);
@@ -250,35 +259,35 @@ function put(V: u32, y: usize, v0: v128, v1: v128, cols: u32): void {
   else storeTail(y, v0, cols);
 }
 
-function tiles1x8(m: u32, a: usize, s: u32, o: u32, b: usize, t: u32, k: u32, y: usize, l: u32, i: usize, j: u32, f: f32, n: u32): void { tile(1, 2, m, a, s, o, b, t, k, y, l, i, j, f, n); }
-function tiles2x8(m: u32, a: usize, s: u32, o: u32, b: usize, t: u32, k: u32, y: usize, l: u32, i: usize, j: u32, f: f32, n: u32): void { tile(2, 2, m, a, s, o, b, t, k, y, l, i, j, f, n); }
-function tiles3x8(m: u32, a: usize, s: u32, o: u32, b: usize, t: u32, k: u32, y: usize, l: u32, i: usize, j: u32, f: f32, n: u32): void { tile(3, 2, m, a, s, o, b, t, k, y, l, i, j, f, n); }
-function tiles4x8(m: u32, a: usize, s: u32, o: u32, b: usize, t: u32, k: u32, y: usize, l: u32, i: usize, j: u32, f: f32, n: u32): void { tile(4, 2, m, a, s, o, b, t, k, y, l, i, j, f, n); }
-function tiles5x8(m: u32, a: usize, s: u32, o: u32, b: usize, t: u32, k: u32, y: usize, l: u32, i: usize, j: u32, f: f32, n: u32): void { tile(5, 2, m, a, s, o, b, t, k, y, l, i, j, f, n); }
-function tiles6x8(m: u32, a: usize, s: u32, o: u32, b: usize, t: u32, k: u32, y: usize, l: u32, i: usize, j: u32, f: f32, n: u32): void { tile(6, 2, m, a, s, o, b, t, k, y, l, i, j, f, n); }
-function tiles1x4(m: u32, a: usize, s: u32, o: u32, b: usize, t: u32, k: u32, y: usize, l: u32, i: usize, j: u32, f: f32, n: u32): void { tile(1, 1, m, a, s, o, b, t, k, y, l, i, j, f, n); }
-function tiles2x4(m: u32, a: usize, s: u32, o: u32, b: usize, t: u32, k: u32, y: usize, l: u32, i: usize, j: u32, f: f32, n: u32): void { tile(2, 1, m, a, s, o, b, t, k, y, l, i, j, f, n); }
-function tiles3x4(m: u32, a: usize, s: u32, o: u32, b: usize, t: u32, k: u32, y: usize, l: u32, i: usize, j: u32, f: f32, n: u32): void { tile(3, 1, m, a, s, o, b, t, k, y, l, i, j, f, n); }
-function tiles4x4(m: u32, a: usize, s: u32, o: u32, b: usize, t: u32, k: u32, y: usize, l: u32, i: usize, j: u32, f: f32, n: u32): void { tile(4, 1, m, a, s, o, b, t, k, y, l, i, j, f, n); }
-function tiles5x4(m: u32, a: usize, s: u32, o: u32, b: usize, t: u32, k: u32, y: usize, l: u32, i: usize, j: u32, f: f32, n: u32): void { tile(5, 1, m, a, s, o, b, t, k, y, l, i, j, f, n); }
-function tiles6x4(m: u32, a: usize, s: u32, o: u32, b: usize, t: u32, k: u32, y: usize, l: u32, i: usize, j: u32, f: f32, n: u32): void { tile(6, 1, m, a, s, o, b, t, k, y, l, i, j, f, n); }
+function tiles1x8(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(1, 2, f, m, a, b, y, init, cols); }
+function tiles2x8(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(2, 2, f, m, a, b, y, init, cols); }
+function tiles3x8(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(3, 2, f, m, a, b, y, init, cols); }
+function tiles4x8(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(4, 2, f, m, a, b, y, init, cols); }
+function tiles5x8(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(5, 2, f, m, a, b, y, init, cols); }
+function tiles6x8(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(6, 2, f, m, a, b, y, init, cols); }
+function tiles1x4(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(1, 1, f, m, a, b, y, init, cols); }
+function tiles2x4(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(2, 1, f, m, a, b, y, init, cols); }
+function tiles3x4(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(3, 1, f, m, a, b, y, init, cols); }
+function tiles4x4(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(4, 1, f, m, a, b, y, init, cols); }
+function tiles5x4(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(5, 1, f, m, a, b, y, init, cols); }
+function tiles6x4(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(6, 1, f, m, a, b, y, init, cols); }
 
 /** The tile of 1 to MR rows that fits. Each is a function of its own, so that V8 allocates registers for it alone. */
-function multiplyTiles(rows: u32, m: u32, a: usize, s: u32, o: u32, b: usize, t: u32, k: u32, y: usize, l: u32, i: usize, j: u32, f: f32, n: u32): void {
-  if (n > 4) {
-    if (MR >= 6 && rows == 6) return tiles6x8(m, a, s, o, b, t, k, y, l, i, j, f, n);
-    if (MR >= 5 && rows == 5) return tiles5x8(m, a, s, o, b, t, k, y, l, i, j, f, n);
-    if (rows == 4) return tiles4x8(m, a, s, o, b, t, k, y, l, i, j, f, n);
-    if (rows == 3) return tiles3x8(m, a, s, o, b, t, k, y, l, i, j, f, n);
-    if (rows == 2) return tiles2x8(m, a, s, o, b, t, k, y, l, i, j, f, n);
-    return tiles1x8(m, a, s, o, b, t, k, y, l, i, j, f, n);
+function multiplyTiles(rows: u32, f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void {
+  if (cols > 4) {
+    if (MR >= 6 && rows == 6) return tiles6x8(f, m, a, b, y, init, cols);
+    if (MR >= 5 && rows == 5) return tiles5x8(f, m, a, b, y, init, cols);
+    if (rows == 4) return tiles4x8(f, m, a, b, y, init, cols);
+    if (rows == 3) return tiles3x8(f, m, a, b, y, init, cols);
+    if (rows == 2) return tiles2x8(f, m, a, b, y, init, cols);
+    return tiles1x8(f, m, a, b, y, init, cols);
   }
-  if (MR >= 6 && rows == 6) return tiles6x4(m, a, s, o, b, t, k, y, l, i, j, f, n);
-  if (MR >= 5 && rows == 5) return tiles5x4(m, a, s, o, b, t, k, y, l, i, j, f, n);
-  if (rows == 4) return tiles4x4(m, a, s, o, b, t, k, y, l, i, j, f, n);
-  if (rows == 3) return tiles3x4(m, a, s, o, b, t, k, y, l, i, j, f, n);
-  if (rows == 2) return tiles2x4(m, a, s, o, b, t, k, y, l, i, j, f, n);
-  return tiles1x4(m, a, s, o, b, t, k, y, l, i, j, f, n);
+  if (MR >= 6 && rows == 6) return tiles6x4(f, m, a, b, y, init, cols);
+  if (MR >= 5 && rows == 5) return tiles5x4(f, m, a, b, y, init, cols);
+  if (rows == 4) return tiles4x4(f, m, a, b, y, init, cols);
+  if (rows == 3) return tiles3x4(f, m, a, b, y, init, cols);
+  if (rows == 2) return tiles2x4(f, m, a, b, y, init, cols);
+  return tiles1x4(f, m, a, b, y, init, cols);
 }
 
 /** Packs `n` k's of MR rows, each contiguous from its own address: dst[k * MR + i] = p_i[k]. Rows past MR are ignored. */

@@ -35,6 +35,8 @@ export interface Lowered {
   readonly inputs: readonly (Tensor | null)[];
   readonly outputs: readonly (Tensor | null)[];
   readonly attrs: Attrs;
+  /** How many of the first outputs the kernel writes even where nobody reads them. Default 1. */
+  readonly required?: number;
 }
 
 /**
@@ -93,6 +95,11 @@ export const constantOp: Op = {
   lower: (node) => [{ kernel: "fill", inputs: [], outputs: [node.outputs[0]], attrs: { value: node.attrs.value } }],
 };
 
+/** Attributes as text that differs where they do: JSON alone has one word for NaN and both infinities, and no -0. */
+export function attrsKey(attrs: Attrs): string {
+  return JSON.stringify(attrs, (_name, value: unknown) => (typeof value === "number" && (!Number.isFinite(value) || Object.is(value, -0)) ? `number ${Object.is(value, -0) ? "-0" : value}` : value));
+}
+
 export class Graph {
   readonly nodes: Node[] = [];
   readonly inputs: Tensor[] = [];
@@ -126,7 +133,7 @@ export class Graph {
   }
 
   add(op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs): readonly Tensor[] {
-    const key = `${op.name}(${inputs.map((t) => (t === null ? "-" : `${(t.node as Node).id}.${t.index}`)).join()})${JSON.stringify(attrs)}${Object.is(attrs.value, -0) ? "-0" : ""}`;
+    const key = `${op.name}(${inputs.map((t) => (t === null ? "-" : `${(t.node as Node).id}.${t.index}`)).join()})${attrsKey(attrs)}`;
     const equal = this.#equal.get(key);
     if (equal !== undefined && equal.op === op) return equal.outputs;
     let types: readonly TensorType[];

@@ -23,7 +23,7 @@ export interface ProgressOptions {
   readonly now?: () => number;
 }
 
-/** Values by name, such as `loss`, `accuracy`, `val_loss`. */
+/** Values by name, such as `loss`, `accuracy`, `valLoss`. */
 export type Metrics = { readonly [name: string]: number };
 
 export interface Progress {
@@ -33,7 +33,7 @@ export interface Progress {
   due(): boolean;
   /** `done` steps of the epoch are finished. Without `metrics` the last ones stay on the line. */
   step(done: number, metrics?: Metrics): void;
-  /** Ends the epoch's line, with all metrics, `val_` ones included. */
+  /** Ends the epoch's line, with all metrics, those of validation included. */
   endEpoch(metrics: Metrics): void;
   /** Leaves the cursor on a line of its own when training ends inside an epoch. Any number of calls. */
   stop(): void;
@@ -145,7 +145,7 @@ function showBar(fraction: number, cells: number): string {
 /** `accuracy: 0.9731`, `loss: 0.0883`, …: by name, those of validation last. */
 function showMetrics(metrics: Metrics): string[] {
   const names = Object.keys(metrics);
-  const validation = (name: string): number => Number(name.startsWith("val_"));
+  const validation = (name: string): number => Number(/^val[A-Z_]/.test(name));
   names.sort((a, b) => validation(a) - validation(b) || (a < b ? -1 : 1));
   return names.map((name) => `${name}: ${showValue(metrics[name])}`);
 }

@@ -1,14 +1,12 @@
 /** @file Executable: a finished graph made ready on a backend and run. Also ops outside of any trace, as one-op plans. */
 import type { Backend, DeviceBuffer, Program } from "./backend.ts";
 import { ELEMENT_BYTES, view } from "./dtype.ts";
-import type { TypedArray } from "./dtype.ts";
-import { LockstepError, ShapeError } from "./errors.ts";
-import { Graph, trace } from "./graph.ts";
+import { LockstepError } from "./errors.ts";
+import { attrsKey, Graph, trace } from "./graph.ts";
 import type { Op } from "./graph.ts";
 import { defaultBackend } from "./init.ts";
 import { buildPlan } from "./plan/build.ts";
 import type { Attrs, Plan } from "./plan/plan.ts";
-import { sameShape } from "./shape.ts";
 import { Tensor } from "./tensor.ts";
 
 /** A planned and compiled graph on one backend. Holds its commands, temporaries, and staging buffers for inputs and results. */
@@ -16,7 +14,8 @@ export class Executable {
   readonly plan: Plan;
   readonly #backend: Backend;
   readonly #program: Program;
-  readonly #inputs: DeviceBuffer[];
+  /** Staging buffers, made when an input first comes from the host. */
+  readonly #inputs: (DeviceBuffer | null)[];
   readonly #outputs: (DeviceBuffer | null)[];
   readonly #captures: readonly Tensor[];
   readonly #assigned: readonly Tensor[];
@@ -31,9 +30,14 @@ export class Executable {
     this.#types = results;
     this.#captures = [...graph.captures.keys()];
     this.#assigned = [...graph.assigns.keys()];
-    this.#inputs = graph.inputs.map((t) => backend.alloc(t.size * ELEMENT_BYTES));
+    this.#inputs = graph.inputs.map(() => null);
     this.#outputs = results.map((t) => (backend.limits.hostMemory ? backend.alloc(t.size * ELEMENT_BYTES) : null));
     this.#buffers = new Array<DeviceBuffer>(plan.bindings.length);
+  }
+
+  /** True after close(). */
+  get closed(): boolean {
+    return this.#closed;
   }
 
   /** Plans and compiles `graph` for `backend`. */
@@ -55,19 +59,14 @@ export class Executable {
       }
       const host = inputs[i].host;
       if (host === null) throw new LockstepError(`argument ${inputs[i]} has its elements on another backend; await data() first`);
-      this.#backend.write(this.#inputs[i], 0, host);
-      buffers[b++] = this.#inputs[i];
+      const staging = (this.#inputs[i] ??= this.#backend.alloc(host.byteLength));
+      this.#backend.write(staging, 0, host);
+      buffers[b++] = staging;
     }
     for (const t of this.#captures) buffers[b++] = t.on(this.#backend) ?? t.upload(this.#backend);
     for (let i = 0; i < this.#outputs.length; i++) buffers[b++] = this.#outputs[i] ?? this.#backend.alloc(this.#types[i].size * ELEMENT_BYTES);
     this.#backend.run(this.#program, buffers);
     for (const t of this.#assigned) t.markDeviceNewer();
-  }
-
-  /** Writes elements straight into the staging buffer of input `i`, for callers that keep no tensor. */
-  writeInput(i: number, data: TypedArray): DeviceBuffer {
-    this.#backend.write(this.#inputs[i], 0, data);
-    return this.#inputs[i];
   }
 
   /** The results of the last enqueued run: on the host where that costs no more than a copy, else as device tensors. */
@@ -94,13 +93,6 @@ export class Executable {
   }
 }
 
-/** @throws ShapeError unless `inputs` fit the graph's inputs. */
-export function checkInputs(graph: Graph, inputs: readonly Tensor[]): void {
-  graph.inputs.forEach((t, i) => {
-    if (!sameShape(t.shape, inputs[i].shape) || t.dtype !== inputs[i].dtype) throw new ShapeError(`argument ${i}: expected ${t}, got ${inputs[i]}`);
-  });
-}
-
 const eagerPrograms = new WeakMap<Backend, Map<string, Promise<Executable>>>();
 
 /** Runs one op at once: a one-op plan on the default backend, cached by op, shapes and attributes. Elements follow; `data()` waits for them. */
@@ -111,7 +103,7 @@ export function runEagerly(op: Op, inputs: readonly (Tensor | null)[], attrs: At
     const symbols = inputs.map((t) => (t === null ? null : graph.input(t)));
     return graph.add(op, symbols, attrs);
   });
-  const key = `${op.name}(${inputs.map(String).join()})${JSON.stringify(attrs)}`;
+  const key = `${op.name}(${inputs.map(String).join()})${attrsKey(attrs)}`;
   const outputs = results.map((t) => new Tensor(t.shape, t.dtype, null, 0, null));
   const done = (async () => {
     const backend = await defaultBackend();

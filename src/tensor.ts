@@ -28,6 +28,8 @@ interface Storage {
   device: Device | null;
   pending: Promise<void> | null;
   disposed: boolean;
+  /** Counts changes of the elements: what was read before one must not pass for the elements after it. */
+  version: number;
 }
 
 const collected = new FinalizationRegistry<Device>(({ backend, buffer }) => backend.free(buffer));
@@ -47,7 +49,7 @@ export class Tensor {
     this.dtype = dtype;
     this.node = node;
     this.index = index;
-    this.#storage = { host, device: null, pending: null, disposed: false };
+    this.#storage = { host, device: null, pending: null, disposed: false, version: 0 };
   }
 
   /** Number of elements. */
@@ -69,9 +71,10 @@ export class Tensor {
     if (s.pending !== null) await s.pending;
     if (s.host !== null) return s.host;
     if (s.device === null) throw new LockstepError(`tensor ${this}: its elements are gone`);
+    const { version } = s;
     const bytes = await s.device.backend.read(s.device.buffer, 0, this.size * ELEMENT_BYTES);
     const host = view(this.dtype, bytes, 0, this.size);
-    s.host = host;
+    if (s.version === version) s.host = host;
     return host;
   }
 
@@ -154,6 +157,7 @@ export class Tensor {
   /** Internal: the device copy is newer than the host's. */
   markDeviceNewer(): void {
     this.#storage.host = null;
+    this.#storage.version++;
   }
 
   /** Internal: elements will be there once `pending` resolves. */
@@ -177,6 +181,7 @@ export class Tensor {
     const next = tensor(data, ArrayBuffer.isView(data) ? this.shape : undefined, this.dtype);
     if (showShape(next.shape) !== showShape(this.shape)) throw new ShapeError(`set: expected ${showShape(this.shape)}, got ${showShape(next.shape)}`);
     s.host = next.host;
+    s.version++;
     if (s.device !== null && s.host !== null) s.device.backend.write(s.device.buffer, 0, s.host);
   }
 

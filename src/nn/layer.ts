@@ -2,7 +2,7 @@
  * @file What a layer is: an object with a `call`, whose weights are made when the shape of its input is first seen.
  * `layer()` makes one from a description; models take plain functions and objects with a `call` as well.
  */
-import { ArgumentError } from "../errors.ts";
+import { ArgumentError, LockstepError } from "../errors.ts";
 import { currentGraph, scope } from "../graph.ts";
 import type { Attr } from "../plan/plan.ts";
 import { Random } from "../random.ts";
@@ -15,7 +15,11 @@ import type { Initializer, InitializerName } from "./initializers.ts";
 export type Config = { readonly [key: string]: Attr | undefined };
 
 /** Adds a penalty to the loss. */
-export type Regularizer = (weight: Tensor) => Tensor;
+export interface Regularizer {
+  (weight: Tensor): Tensor;
+  /** What the `regularizer` options take to make it again; absent in one's own functions, which cannot be saved. */
+  readonly config?: Config;
+}
 
 export interface Weight {
   /** Within its layer: kernel, bias, recurrentKernel … */
@@ -86,7 +90,9 @@ export interface LayerDescription {
   readonly config: Config;
   /** Makes the weights for an input shape; also the place to check it. `weight(name, shape, options)` returns the new tensor. */
   readonly build?: (inputShape: Shape, weight: (name: string, shape: Shape, options: WeightOptions) => Tensor) => void;
-  /** Computes the output; `weights` by name. */
+  /** Layers that `call` calls. Their weights count as this layer's, named with the key in front: `forward` makes kernel into forwardKernel. */
+  readonly parts?: { readonly [prefix: string]: Layer };
+  /** Computes the output; `weights` by name, without those of parts. */
   readonly call: (x: Tensor, weights: { readonly [name: string]: Tensor }, ...more: readonly (Tensor | null | undefined)[]) => Tensor;
 }
 
@@ -94,34 +100,55 @@ export interface LayerDescription {
  * A layer from its description. `config.name` becomes its name.
  * @example const scale = layer({ kind: "scale", config: {}, build: (shape, weight) => { weight("gamma", [shape.at(-1)], { init: "ones" }); }, call: (x, { gamma }) => mul(x, gamma) });
  */
-export function layer({ kind, config, build, call }: LayerDescription): Layer {
-  const weights: Weight[] = [];
+export function layer({ kind, config, build, parts = {}, call }: LayerDescription): Layer {
+  const own: Weight[] = [];
+  let weights: readonly Weight[] = [];
   const byName: { [name: string]: Tensor } = {};
   const self = {
     kind,
     name: typeof config.name === "string" ? config.name : "",
     config,
-    weights: weights as readonly Weight[],
+    get weights(): readonly Weight[] {
+      const all = [...own, ...Object.entries(parts).flatMap(([prefix, part]) => part.weights.map((w) => ({ ...w, name: prefixed(prefix, w.name) })))];
+      if (all.length !== weights.length) weights = all;
+      return weights;
+    },
     built: false,
     call(x: Tensor, ...more: readonly (Tensor | null | undefined)[]): Tensor {
-      if (!(x instanceof Tensor)) throw new ArgumentError(`layer "${self.name || kind}": expected a tensor, got ${typeof x}`);
       const run = (): Tensor => {
+        if (!(x instanceof Tensor)) throw new ArgumentError(`expected a tensor, got ${typeof x}`);
         if (!self.built) {
+          own.length = 0;
           build?.(x.shape, (name, shape, { init, trainable = true, regularizer = null }) => {
             const random = new Random(context().seed, context().nextStream());
             const tensor = new Tensor(shape, "f32", null, 0, initializer(init)(shape, random));
-            weights.push({ name, tensor, trainable, regularizer });
+            own.push({ name, tensor, trainable, regularizer });
             byName[name] = tensor;
             return tensor;
           });
           self.built = true;
         }
-        return call(x, byName, ...more);
+        return withContext(Object.keys(parts).length === 0 ? context() : silent(context()), () => call(x, byName, ...more));
       };
-      const y = currentGraph() === null ? run() : scope(self.name || kind, run);
+      const y = named(self.name || kind, () => (currentGraph() === null ? run() : scope(self.name || kind, run)));
       context().called(self, y);
       return y;
     },
   };
   return self;
+}
+
+const prefixed = (prefix: string, name: string): string => (prefix === "" ? name : prefix + name[0].toUpperCase() + name.slice(1));
+
+/** The same context for parts of a layer, of which the model is not told. */
+const silent = (outer: Context): Context => ({ training: outer.training, key: outer.key, seed: outer.seed, nextStream: () => outer.nextStream(), called: () => {} });
+
+/** Runs `fn`; errors tell which layer they come from. */
+function named<R>(name: string, fn: () => R): R {
+  try {
+    return fn();
+  } catch (error) {
+    if (error instanceof LockstepError && !error.message.startsWith("layer ")) error.message = `layer "${name}": ${error.message}`;
+    throw error;
+  }
 }

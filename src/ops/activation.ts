@@ -13,8 +13,8 @@ const SELU_ALPHA = 1.6732632423543772;
 
 /** clip(x / 6 + 0.5, 0, 1), as in Keras 3. */
 export const hardSigmoid = (x: Tensor): Tensor => minimum(maximum(add(mul(x, 1 / 6), 0.5), 0), 1);
-/** log(1 + exp(x)), without overflow. */
-export const softplus = (x: Tensor): Tensor => add(relu(x), log1p(exp(neg(abs(x)))));
+/** log(1 + exp(x)), without overflow. With `maximum` and not relu and abs the slope at 0 is sigmoid(0). */
+export const softplus = (x: Tensor): Tensor => add(maximum(x, 0), log1p(exp(neg(maximum(x, neg(x))))));
 /** x / (1 + |x|) */
 export const softsign = (x: Tensor): Tensor => div(x, add(abs(x), 1));
 /** x where positive, else alpha (exp(x) - 1). Default alpha 1. */
@@ -42,11 +42,14 @@ export const KERNEL_ACTIVATIONS: { readonly [name in Activation]: (x: Tensor) =>
   linear: (x) => x, relu, tanh, sigmoid, hardSigmoid, softplus, softsign, elu: (x) => elu(x), selu, leakyRelu: (x) => leakyRelu(x), exponential: exp, relu6,
 };
 
-const COMPOSITES: { readonly [name: string]: (x: Tensor) => Tensor } = {
-  softmax: (x) => softmax(x), logSoftmax: (x) => logSoftmax(x), gelu: (x) => gelu(x), silu, swish: silu, mish, hardSilu, hardSwish: hardSilu,
-};
+const COMPOSITES = {
+  softmax: (x: Tensor) => softmax(x), logSoftmax: (x: Tensor) => logSoftmax(x), gelu: (x: Tensor) => gelu(x), silu, swish: silu, mish, hardSilu, hardSwish: hardSilu,
+} as const satisfies { readonly [name: string]: (x: Tensor) => Tensor };
 
 /** Names that `activation` options take. */
+export type ActivationName = Activation | keyof typeof COMPOSITES;
+
+/** All of `ActivationName`. */
 export const ACTIVATION_NAMES: readonly string[] = [...Object.keys(KERNEL_ACTIVATIONS), ...Object.keys(COMPOSITES)];
 
 /** True for activations that matmul, convolution and recurrent kernels apply themselves. */
@@ -57,7 +60,7 @@ export function isKernelActivation(name: string): name is Activation {
 /** The function of a name. @throws ArgumentError listing the names. */
 export function activationByName(who: string, name: string): (x: Tensor) => Tensor {
   if (isKernelActivation(name)) return KERNEL_ACTIVATIONS[name];
-  if (Object.hasOwn(COMPOSITES, name)) return COMPOSITES[name];
+  if (Object.hasOwn(COMPOSITES, name)) return COMPOSITES[name as keyof typeof COMPOSITES];
   throw new ArgumentError(`${who}: unknown activation "${name}"; known: ${ACTIVATION_NAMES.join(", ")}`);
 }
 

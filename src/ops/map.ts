@@ -50,7 +50,7 @@ export function constantValue(t: Tensor): number | null {
   return t.node !== null && t.node.op === constantOp ? (t.node.attrs.value as number) : null;
 }
 
-// Scalar constants are folded where one IEEE rounding of exact arithmetic gives what the kernel would.
+// Constants are folded where one IEEE rounding of exact arithmetic gives what the kernel would.
 const FOLD: { readonly [name: string]: (a: number, b: number) => number } = {
   add: (a, b) => a + b, sub: (a, b) => a - b, mul: (a, b) => a * b, div: (a, b) => a / b,
   neg: (a) => -a, abs: (a) => Math.abs(a), sqrt: (a) => Math.sqrt(a), maximum: (a, b) => Math.max(a, b), minimum: (a, b) => Math.min(a, b),
@@ -61,8 +61,9 @@ function call(op: Op, operands: readonly Tensor[]): Tensor {
   if (graph === null) return apply(op, operands)[0];
   const values = operands.map(constantValue);
   const fold = FOLD[op.name];
-  if (fold !== undefined && operands.every((t, i) => values[i] !== null && t.rank === 0 && t.dtype === "f32")) {
-    return graph.constant(Math.fround(fold(Math.fround(values[0] as number), Math.fround(values[values.length - 1] as number))), "f32");
+  if (fold !== undefined && operands.every((t, i) => values[i] !== null && t.dtype === "f32")) {
+    const shape = broadcastShapes(op.name, operands.map((t) => t.shape));
+    return graph.constant(Math.fround(fold(Math.fround(values[0] as number), Math.fround(values[values.length - 1] as number))), "f32", shape);
   }
   const [a, b] = operands;
   if ((op === addOp || op === subOp) && values[1] === 0 && b.rank === 0) return a;
@@ -120,7 +121,8 @@ export const log1pOp = row("log1p", FLOAT, ({ dy, a }) => [div(dy, add(a, 1))]);
 export const sqrtOp = row("sqrt", FLOAT, ({ dy, y }) => [div(mul(dy, 0.5), y)]);
 /** d(x^-1/2) = -1/2 x^-3/2 */
 export const rsqrtOp = row("rsqrt", FLOAT, ({ dy, y }) => [mul(mul(dy, -0.5), mul(y, mul(y, y)))]);
-export const squareOp = row("square", NUMBERS, ({ dy, a }) => [mul(dy, mul(a, 2))]);
+/** 2 dy a, the product first: so that nothing but a itself is kept from the forward pass. */
+export const squareOp = row("square", NUMBERS, ({ dy, a }) => [mul(mul(dy, a), 2)]);
 export const reciprocalOp = row("reciprocal", FLOAT, ({ dy, y }) => [neg(mul(dy, mul(y, y)))]);
 export const sinOp = row("sin", FLOAT, ({ dy, a }) => [mul(dy, cos(a))]);
 export const cosOp = row("cos", FLOAT, ({ dy, a }) => [neg(mul(dy, sin(a)))]);

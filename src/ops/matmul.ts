@@ -35,7 +35,7 @@ export const matmulOp: Op = {
     }
     const { m, n } = geometry(a, b, attrs as unknown as Options);
     if (bias !== null && (bias.rank !== 1 || bias.shape[0] !== n)) throw new ShapeError(`matmul: expected a bias of shape [${n}], got ${showShape(bias.shape)}`);
-    return [{ shape: [...(a.rank >= b.rank ? a : b).shape.slice(0, -2), m, n], dtype: "f32" }];
+    return [{ shape: [...broadcastShapes("matmul", [a.shape.slice(0, -2), b.shape.slice(0, -2)]), m, n], dtype: "f32" }];
   },
   // With C = A B: dA = dC B^T, dB = A^T dC; transposed operands swap the roles.
   vjp: ({ dy, y, x, needs, attrs }) => {

@@ -3,7 +3,7 @@ import { apply } from "../apply.ts";
 import { allocate } from "../dtype.ts";
 import type { DType } from "../dtype.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
-import { currentGraph } from "../graph.ts";
+import { constantOp, currentGraph } from "../graph.ts";
 import type { Lowered, Node, Op } from "../graph.ts";
 import type { CopyAttrs } from "../plan/kernels.ts";
 import type { Attrs } from "../plan/plan.ts";
@@ -18,6 +18,12 @@ function copy(x: Tensor, y: Tensor, attrs: Partial<CopyAttrs> & { shape: Shape; 
 }
 
 const numbers = (a: unknown): readonly number[] => a as readonly number[];
+
+/** A constant in another shape: still a constant, which elementwise ops take as an immediate. Null where `x` is none. */
+function filledAs(x: Tensor, shape: Shape): Tensor | null {
+  const graph = currentGraph();
+  return graph === null || x.node === null || x.node.op !== constantOp ? null : graph.constant(x.node.attrs.value as number, x.dtype, shape);
+}
 
 export const reshapeOp: Op = {
   name: "reshape",
@@ -34,6 +40,8 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
     throw new ShapeError(`reshape: ${showShape(x.shape)} has ${x.size} elements and cannot become ${showShape(shape)}`);
   }
   if (sameShape(full, x.shape)) return x;
+  const constant = filledAs(x, full);
+  if (constant !== null) return constant;
   const source = x.node !== null && x.node.op === reshapeOp ? (x.node.inputs[0] as Tensor) : x;
   return sameShape(source.shape, full) ? source : apply(reshapeOp, [source], { shape: full })[0];
 }
@@ -61,7 +69,9 @@ export const broadcastToOp: Op = {
 
 /** `x` repeated to `shape` by NumPy's rule. */
 export function broadcastTo(x: Tensor, shape: Shape): Tensor {
-  return sameShape(x.shape, shape) ? x : apply(broadcastToOp, [x], { shape })[0];
+  if (sameShape(x.shape, shape)) return x;
+  broadcastToOp.infer([x], { shape });
+  return filledAs(x, shape) ?? apply(broadcastToOp, [x], { shape })[0];
 }
 
 export const transposeOp: Op = {

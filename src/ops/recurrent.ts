@@ -51,7 +51,7 @@ export const lstmOp: Op = {
     const [dgates, dh0, dc0] = apply(lstmGradOp, [dy[0], lastStep(dy[1], a), wr, c, gates, h0, c0, mask], attrs);
     return [dgates, needs[1] ? weightGrad(previous(h, h0, a), dgates) : null, h0 && dh0, c0 && dc0, null];
   },
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "lstm", inputs, outputs, attrs }],
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "lstm", inputs, outputs, attrs, required: 2 }],
 };
 
 export const lstmGradOp: Op = {

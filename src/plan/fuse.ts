@@ -87,9 +87,11 @@ class Fuser {
     const members = new Set(u.nodes);
     const inputs: Tensor[] = [];
     const keys = new Set<string>();
+    const constants = new Set<Node>();
     for (const n of u.nodes) {
       for (const t of n.inputs as readonly Tensor[]) {
         const source = base(t).node as Node;
+        if (source.op === constantOp) constants.add(source);
         if (members.has(source) || source.op === constantOp) continue;
         const key = operandKey(t);
         if (!keys.has(key)) inputs.push(t);
@@ -97,7 +99,7 @@ class Fuser {
       }
     }
     const outputs = u.nodes.map((n) => n.outputs[0]).filter((t) => this.roots.has(t) || (this.consumers.get(t.node as Node) ?? []).some((c) => !members.has(c)));
-    return { inputs, outputs, steps: u.nodes.length };
+    return { inputs, outputs, steps: u.nodes.length + constants.size };
   }
 
   body(u: Unit, inputs: readonly Tensor[], outputs: readonly Tensor[]): MapBody {
@@ -115,7 +117,8 @@ class Fuser {
         constants.set(key, known);
         return known;
       }
-      const r = register.get(operandKey(t));
+      // A reshape of a member's result that still fits the space adds or drops leading ones only: the same elements in order.
+      const r = register.get(operandKey(t)) ?? register.get(operandKey(base(t)));
       if (r === undefined) throw internal(`fuse: no register for ${t}`);
       return r;
     };
@@ -158,7 +161,7 @@ export function fuse(nodes: readonly Node[], roots: readonly Tensor[], read: Rea
     const prologue = last.op.lower !== "map" ? prologueOf(fuser, last, prologues) : null;
     if (typeof last.op.lower !== "function") throw internal(`cannot lower ${last.op.name}`);
     for (const call of last.op.lower(last)) {
-      const outputs = call.outputs.map((t) => (t !== null && read.has(t) ? t : null));
+      const outputs = call.outputs.map((t, i) => (t !== null && (i < (call.required ?? 1) || read.has(t)) ? t : null));
       if (prologue === null) {
         calls.push({ ...call, outputs, source: last.source });
       } else {

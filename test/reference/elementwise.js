@@ -18,8 +18,8 @@ function mod(a, b) {
   return r !== 0 && r < 0 !== b < 0 ? r + b : r;
 }
 
-/** IEEE 754: 1 to any power, NaN too, is 1 (ECMAScript differs). */
-const pow = (a, b) => (a === 1 ? 1 : a ** b);
+/** IEEE 754: 1 to any power, NaN too, is 1, and so is -1 to an infinite power (ECMAScript differs). */
+const pow = (a, b) => (a === 1 || (a === -1 && Math.abs(b) === Infinity) ? 1 : a ** b);
 
 /** Integer power modulo 2^32 by squaring; a negative exponent gives the truncated 1 / a^|b|. */
 function integerPow(a, b) {

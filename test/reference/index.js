@@ -11,7 +11,7 @@ import { map } from "./map.js";
 import { matmul } from "./matmul.js";
 import * as move from "./move.js";
 import * as pool from "./pool.js";
-import * as random from "./random.js";
+import { permutation, random } from "./random.js";
 import * as recurrent from "./recurrent.js";
 import { reduce } from "./reduce.js";
 import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "./softmax.js";
@@ -19,7 +19,7 @@ import { validatePlan } from "./validate.js";
 
 /** Every kernel by name: `kernel(attrs, inputs, outputs, call)` over Float64Arrays; null where an operand is absent. */
 export const KERNELS = {
-  map, reduce, matmul, softmax, softmaxGrad, logSoftmax, logSoftmaxGrad, ...conv, ...gather, ...loss, ...move, ...pool, ...random, ...recurrent,
+  map, reduce, matmul, softmax, softmaxGrad, logSoftmax, logSoftmaxGrad, ...conv, ...gather, ...loss, ...move, ...pool, random, permutation, ...recurrent,
 };
 
 const ELEMENT_BYTES = 4;

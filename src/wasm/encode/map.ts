@@ -68,8 +68,8 @@ function allocate(body: MapBody, inputs: readonly Operand[], outputs: readonly (
   const stores: [number, number][] = [];
   body.results.forEach((r, o) => {
     const target = outputs[o];
-    if (target === null) return;
-    const clash = inputs.some((input, i) => base(input) === base(target) && (lastUse.get(i) ?? -1) > r - n);
+    // An output that is null stays in its slot: a reduction reads it there.
+    const clash = target !== null && inputs.some((input, i) => base(input) === base(target) && (lastUse.get(i) ?? -1) > r - n);
     if (r < n || direct.has(r) || clash) stores.push([r, n + o]);
     else direct.set(r, n + o);
   });

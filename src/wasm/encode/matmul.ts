@@ -16,7 +16,7 @@ export const activationCode: Readonly<Record<Activation, number>> = {
   softsign: ACT_SOFTSIGN, elu: ACT_ELU, selu: ACT_SELU, leakyRelu: ACT_LEAKY_RELU, exponential: ACT_EXPONENTIAL, relu6: ACT_RELU6,
 };
 
-/** Columns of a panel of B, and bytes of one of its rows: NR in assembly/gemm.ts. */
+/** NR in assembly/gemm.ts: columns of a panel of B, and bytes of one of its rows. */
 const PANEL = 8;
 const PANEL_BYTES = 32;
 /** Most rows of a piece (assembly/gemm.ts) and the fewest that still use a panel of B well. */

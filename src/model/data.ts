@@ -1,0 +1,120 @@
+/** @file What `fit`, `evaluate` and `predict` take as data, checked and made into tensors before anything runs. */
+import type { TypedArray } from "../dtype.ts";
+import { DataError, ShapeError } from "../errors.ts";
+import { sameShape, showShape } from "../shape.ts";
+import type { Shape } from "../shape.ts";
+import { Tensor, tensor } from "../tensor.ts";
+import type { NestedArray } from "../tensor.ts";
+import type { Loss } from "../train/losses.ts";
+
+/** A tensor, nested arrays, or elements with their shape; the first dimension counts the samples. */
+export type Data = Tensor | NestedArray | { readonly data: ArrayBufferView; readonly shape: Shape };
+/** One input, or a list of tensors for a model of several inputs. */
+export type Inputs = Data | readonly Tensor[];
+/** A batch of an iterable: inputs, targets and, optionally, sample weights. */
+export type Batch = readonly [Inputs, Data] | readonly [Inputs, Data, Data];
+
+/** Tensors that have been looked through already. */
+const finite = new WeakSet<Tensor>();
+
+function toTensor(who: string, data: Data): Tensor {
+  if (data instanceof Tensor) return data;
+  if (typeof data === "object" && !Array.isArray(data) && "data" in data && "shape" in data) return tensor(data.data, data.shape);
+  return tensor(data as NestedArray);
+}
+
+/** @throws DataError naming the first element that is NaN or infinite. */
+async function checkFinite(who: string, t: Tensor): Promise<void> {
+  if (t.dtype !== "f32" || finite.has(t)) return;
+  const data = await t.data();
+  for (let i = 0; i < data.length; i++) {
+    // The difference of a number with itself is 0 unless it is NaN or infinite.
+    if (data[i] - data[i] !== 0) {
+      const row = Math.floor(i / (t.size / t.shape[0]));
+      throw new DataError(`${who}: expected finite numbers, got ${data[i]} in sample ${row} (element ${i}); clean the data or replace missing values first`);
+    }
+  }
+  finite.add(t);
+}
+
+/** Inputs as tensors with equally many samples. @throws DataError, ShapeError */
+export async function readInputs(who: string, x: Inputs, expected: readonly Shape[] | null): Promise<Tensor[]> {
+  const many = Array.isArray(x) && x.length > 0 && x.every((t) => t instanceof Tensor);
+  const tensors = many ? [...(x as readonly Tensor[])] : [toTensor(`${who}: x`, x as Data)];
+  if (expected !== null && tensors.length !== expected.length) throw new ShapeError(`${who}: the model has ${expected.length} inputs, got ${tensors.length}`);
+  for (const [i, t] of tensors.entries()) {
+    const name = many ? `x[${i}]` : "x";
+    if (t.rank === 0) throw new ShapeError(`${who}: ${name} must have a first dimension that counts the samples, got a number`);
+    if (t.shape[0] === 0) throw new DataError(`${who}: ${name} is empty: expected at least one sample, got shape ${showShape(t.shape)}`);
+    if (t.shape[0] !== tensors[0].shape[0]) throw new DataError(`${who}: x[0] has ${tensors[0].shape[0]} samples, ${name} has ${t.shape[0]}`);
+    const shape = expected?.[i];
+    if (shape && !sameShape(t.shape.slice(1), shape)) {
+      throw new ShapeError(`${who}: the model expects ${name} of shape ${showShape([null, ...shape])}, got ${showShape(t.shape)}${t.rank === shape.length ? "; a single sample needs a first dimension of 1" : ""}`);
+    }
+    await checkFinite(`${who}: ${name}`, t);
+  }
+  return tensors;
+}
+
+function convert(data: TypedArray, dtype: "f32" | "i32", shape: Shape): Tensor {
+  return tensor(dtype === "f32" ? Float32Array.from(data) : Int32Array.from(data), shape);
+}
+
+/**
+ * Targets in the form the loss wants: class numbers as i32 without a last dimension of 1, anything else as f32 of the
+ * output's shape. @throws ShapeError, DataError for labels that are no class or probability.
+ */
+export async function readTargets(who: string, y: Data, samples: number, loss: Loss, output: Shape): Promise<Tensor> {
+  const t = toTensor(`${who}: y`, y);
+  if (t.rank === 0 || t.shape[0] !== samples) throw new DataError(`${who}: x has ${samples} samples, y has ${t.rank === 0 ? "a single number" : t.shape[0]}`);
+  const data = await t.data();
+  if (loss.labels === "class") {
+    const shape = [samples, ...output.slice(0, -1)];
+    if (!sameShape(t.shape, shape) && !sameShape(t.shape, [...shape, 1])) throw new ShapeError(`${who}: ${loss.name} expects class numbers ${showShape([null, ...output.slice(0, -1)])}, got ${showShape(t.shape)}; for one-hot labels use categoricalCrossentropy`);
+    const classes = output[output.length - 1];
+    for (let i = 0; i < data.length; i++) {
+      if (!Number.isInteger(data[i]) || data[i] < 0 || data[i] >= classes) throw new DataError(`${who}: labels must be class numbers 0 to ${classes - 1}, got ${data[i]} in element ${i}`);
+    }
+    return t.dtype === "i32" && sameShape(t.shape, shape) ? t : convert(data, "i32", shape);
+  }
+  const shape = [samples, ...output];
+  const short = output[output.length - 1] === 1 && sameShape(t.shape, shape.slice(0, -1));
+  if (!sameShape(t.shape, shape) && !short) {
+    throw new ShapeError(`${who}: ${loss.name} expects targets of shape ${showShape([null, ...output])}, got ${showShape(t.shape)}${loss.name === "categoricalCrossentropy" ? "; for class numbers use sparseCategoricalCrossentropy" : ""}`);
+  }
+  await checkFinite(`${who}: y`, t);
+  if (loss.name.endsWith("Crossentropy")) {
+    for (let i = 0; i < data.length; i++) {
+      if (data[i] < 0 || data[i] > 1) throw new DataError(`${who}: ${loss.name} expects labels between 0 and 1, got ${data[i]} in element ${i}`);
+    }
+  }
+  return t.dtype === "f32" && sameShape(t.shape, shape) ? t : convert(data, "f32", shape);
+}
+
+/** Sample weights [samples], from weights given or from class weights. Null: all 1. */
+export async function readWeights(who: string, weights: Data | undefined, classWeight: { readonly [label: number]: number } | undefined, y: Tensor, samples: number): Promise<Tensor | null> {
+  if (weights === undefined && classWeight === undefined) return null;
+  const out = new Float32Array(samples).fill(1);
+  if (weights !== undefined) {
+    const t = toTensor(`${who}: sampleWeight`, weights);
+    if (t.size !== samples) throw new ShapeError(`${who}: sampleWeight must have one number for each of ${samples} samples, got ${showShape(t.shape)}`);
+    await checkFinite(`${who}: sampleWeight`, t);
+    out.set(await t.data());
+  }
+  if (classWeight !== undefined) {
+    const data = await y.data();
+    const width = data.length / samples;
+    for (let i = 0; i < samples; i++) {
+      let label = width > 1 ? 0 : data[i];
+      for (let k = 1; k < width; k++) if (data[i * width + k] > data[i * width + label]) label = k;
+      out[i] *= classWeight[label] ?? 1;
+    }
+  }
+  return tensor(out, [samples]);
+}
+
+/** True for what yields batches instead of being one array of samples. */
+export function isBatches(x: unknown): x is Iterable<Batch> | AsyncIterable<Batch> {
+  if (typeof x !== "object" || x === null || Array.isArray(x) || ArrayBuffer.isView(x) || x instanceof Tensor) return false;
+  return Symbol.asyncIterator in x || Symbol.iterator in x;
+}

@@ -1,0 +1,289 @@
+/** @file The training loop and evaluation: which program runs when, what callbacks and the progress line get to see. */
+import { ArgumentError, DataError } from "../errors.ts";
+import { progress } from "../progress.ts";
+import type { Progress, ProgressStream } from "../progress.ts";
+import type { Executable } from "../run.ts";
+import type { Tensor } from "../tensor.ts";
+import type { Callback, Logs, TrainingHandle } from "../train/callbacks.ts";
+import { isBatches, readInputs, readTargets, readWeights } from "./data.ts";
+import type { Batch, Data, Inputs } from "./data.ts";
+import { checkBatchSize } from "./model.ts";
+import type { Model, Prepared } from "./model.ts";
+import type { Programs, Tally, Training } from "./programs.ts";
+
+export type Batches = Iterable<Batch> | AsyncIterable<Batch>;
+
+export interface EvaluateOptions {
+  /** Samples computed together. Default 32. */
+  readonly batchSize?: number;
+  /** One weight per sample. Default all 1. */
+  readonly sampleWeight?: Data;
+}
+
+export interface FitOptions extends EvaluateOptions {
+  /** Passes over the data. Default 1. */
+  readonly epochs?: number;
+  /** First epoch's number, counted from 0; `epochs` is the number to stop before. For resumed training. Default 0. */
+  readonly initialEpoch?: number;
+  /** Part of the data, from its end, that is not trained on but evaluated after each epoch. Default 0. */
+  readonly validationSplit?: number;
+  /** Evaluated after each epoch; takes the place of validationSplit. */
+  readonly validationData?: readonly [Inputs, Data] | readonly [Inputs, Data, Data];
+  /** Mix the samples anew in each epoch. Default true. */
+  readonly shuffle?: boolean;
+  /** Drives shuffling and dropout: the same seed gives the same run. Default 0. */
+  readonly seed?: number;
+  /** Weight of each class in the loss, by class number. Default all 1. */
+  readonly classWeight?: { readonly [label: number]: number };
+  /** Called in order. */
+  readonly callbacks?: readonly Callback[];
+  /** 0: silent; 1: a bar on a terminal, else one line per epoch; 2: one line per epoch. Default 1. */
+  readonly verbose?: 0 | 1 | 2;
+  /** Where progress is written. Default: standard output, or the console where there is none. */
+  readonly stream?: ProgressStream;
+}
+
+const FIT_OPTIONS = ["batchSize", "sampleWeight", "epochs", "initialEpoch", "validationSplit", "validationData", "shuffle", "seed", "classWeight", "callbacks", "verbose", "stream"];
+
+/** One number per epoch and name. */
+export interface History {
+  /** Numbers of the epochs, counted from 0. */
+  readonly epoch: readonly number[];
+  /** loss, the metrics, and with validation valLoss and so on. */
+  readonly history: { readonly [name: string]: readonly (number | number[][])[] };
+}
+
+type State = { training: Training; programs: Programs; train: Tally; evaluate: Tally };
+
+/** Milliseconds of work after which other tasks get a turn. */
+const SLICE_MS = 16;
+
+const nextTask: () => Promise<void> = typeof setImmediate === "function"
+  ? () => new Promise((done) => setImmediate(done))
+  : () => new Promise((done) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      done();
+    };
+    port2.postMessage(null);
+  });
+
+/** Gives other tasks a turn when enough time has passed. */
+export class Slices {
+  #since = performance.now();
+
+  async rest(): Promise<void> {
+    if (performance.now() - this.#since < SLICE_MS) return;
+    await nextTask();
+    this.#since = performance.now();
+  }
+}
+
+/** Loss and metrics over samples [from, to). */
+export async function runEvaluation({ training, programs, evaluate }: State, data: Prepared, from: number, to: number, batchSize: number): Promise<Logs> {
+  upload(data, programs);
+  evaluate.reset();
+  programs.evaluateCursor.begin(0, 0, from);
+  const args = argumentsOf(data);
+  const slices = new Slices();
+  for (let at = from; at < to; at += batchSize) {
+    const shape = { count: Math.min(batchSize, to - at), shuffled: 0, resident: true };
+    (await programs.evaluate(data.inputs, data.y, data.weights, shape, training, evaluate)).enqueue(args);
+    await slices.rest();
+  }
+  return evaluate.read();
+}
+
+/** @throws ArgumentError for an option that is not known. */
+export function checkNames(who: string, options: object, known: readonly string[]): void {
+  const unknown = Object.keys(options).find((key) => !known.includes(key));
+  if (unknown !== undefined) throw new ArgumentError(`${who}: unknown option "${unknown}"; known: ${known.join(", ")}`);
+}
+
+const argumentsOf = (d: Prepared): Tensor[] => [...d.inputs, d.y, ...(d.weights === null ? [] : [d.weights])];
+
+function upload(data: Prepared, programs: Programs): void {
+  for (const t of argumentsOf(data)) t.upload(programs.backend);
+}
+
+/** @throws ArgumentError naming the option. */
+function checkOptions(o: FitOptions): void {
+  checkNames("fit", o, FIT_OPTIONS);
+  const { epochs = 1, initialEpoch = 0, validationSplit = 0, seed = 0 } = o;
+  if (o.batchSize !== undefined) checkBatchSize("fit", o.batchSize);
+  if (!Number.isInteger(epochs) || epochs < 1) throw new ArgumentError(`fit: epochs must be a positive integer, got ${epochs}`);
+  if (!Number.isInteger(initialEpoch) || initialEpoch < 0) throw new ArgumentError(`fit: initialEpoch must be a non-negative integer, got ${initialEpoch}`);
+  if (!(validationSplit >= 0 && validationSplit < 1)) throw new ArgumentError(`fit: validationSplit must be in [0, 1), got ${validationSplit}`);
+  if (!Number.isSafeInteger(seed) || seed < 0) throw new ArgumentError(`fit: seed must be a non-negative integer, got ${seed}`);
+  if (o.callbacks !== undefined && !Array.isArray(o.callbacks)) throw new ArgumentError("fit: callbacks must be a list");
+}
+
+export async function runFit(model: Model, x: Inputs | Batches, y?: Data | FitOptions, options?: FitOptions): Promise<History> {
+  if (isBatches(x)) {
+    const o = (options ?? y ?? {}) as FitOptions;
+    checkOptions(o);
+    for (const key of ["batchSize", "sampleWeight", "shuffle", "validationSplit"] as const) {
+      if (o[key] !== undefined && o[key] !== false && o[key] !== 0) throw new ArgumentError(`fit: ${key} cannot be used with an iterable of batches: batches are taken as they come${key === "sampleWeight" ? "; yield [x, y, weights]" : ""}`);
+    }
+    return new Fit(model, o).runBatches(x);
+  }
+  const o = options ?? {};
+  checkOptions(o);
+  const data = await model.prepare("fit", x as Inputs, y as Data, o.sampleWeight, o.classWeight);
+  try {
+    return await new Fit(model, o).runResident(data);
+  } finally {
+    data.release();
+  }
+}
+
+class Fit {
+  readonly #model: Model;
+  readonly #options: FitOptions;
+  readonly #epochs: number[] = [];
+  readonly #history: { [name: string]: (number | number[][])[] } = {};
+  readonly #callbacks: readonly Callback[];
+  readonly #perBatch: boolean;
+  readonly #handle: TrainingHandle;
+  #stopped = false;
+  #steps = 0;
+
+  constructor(model: Model, options: FitOptions) {
+    this.#model = model;
+    this.#options = options;
+    this.#callbacks = options.callbacks ?? [];
+    this.#perBatch = this.#callbacks.some((c) => c.onBatchEnd !== undefined);
+    const { training } = model.state("fit");
+    this.#handle = {
+      stop: () => {
+        this.#stopped = true;
+      },
+      weights: async () => Promise.all((await model.getWeights()).map(async (t) => (await t.data()) as Float32Array)),
+      setWeights: (w) => model.setWeights(w),
+      save: (path) => model.save(path),
+      optimizer: training.optimizer,
+      history: { epoch: this.#epochs, history: this.#history },
+    };
+  }
+
+  async runResident(data: Prepared): Promise<History> {
+    const { validationSplit = 0, validationData, shuffle = true, seed = 0, batchSize } = this.#options;
+    const state = this.#model.state("fit");
+    const trained = validationData === undefined ? Math.floor(data.samples * (1 - validationSplit)) : data.samples;
+    if (validationSplit > 0 && validationData === undefined && trained === data.samples) throw new DataError(`fit: validationSplit ${validationSplit} of ${data.samples} samples leaves none to validate on`);
+    if (trained === 0) throw new DataError(`fit: validationSplit ${validationSplit} of ${data.samples} samples leaves none to train on`);
+    if (batchSize !== undefined && batchSize > trained) throw new DataError(`fit: batchSize ${batchSize} is larger than the ${trained} samples to train on; use at most ${trained}`);
+    const size = Math.min(batchSize ?? 32, trained);
+    const validation = validationData === undefined ? null : await this.#model.prepare("fit: validationData", validationData[0], validationData[1], validationData[2]);
+    upload(data, state.programs);
+    const args = argumentsOf(data);
+    const last = trained % size;
+    let whole = await this.#program(state, data, size, shuffle ? trained : 0);
+    let rest = last === 0 ? whole : await this.#program(state, data, last, shuffle ? trained : 0);
+    const steps = Math.ceil(trained / size);
+    const slices = new Slices();
+    const validate = async (): Promise<Logs | null> => {
+      if (validation !== null) return runEvaluation(state, validation, 0, validation.samples, Math.min(size, validation.samples));
+      return trained < data.samples ? runEvaluation(state, data, trained, data.samples, Math.min(size, data.samples - trained)) : null;
+    };
+    try {
+      return await this.#run(state, steps, validate, async (epoch, bar) => {
+        state.programs.trainCursor.begin(seed, epoch, 0);
+        for (let step = 0; step < steps && !this.#stopped; step++) {
+          // What callbacks ran may have taken these programs' place.
+          if (whole.closed) whole = await this.#program(state, data, size, shuffle ? trained : 0);
+          if (rest.closed) rest = last === 0 ? whole : await this.#program(state, data, last, shuffle ? trained : 0);
+          (step === steps - 1 ? rest : whole).enqueue(args);
+          await this.#afterStep(state, bar, step);
+          await slices.rest();
+        }
+      });
+    } finally {
+      validation?.release();
+    }
+  }
+
+  async runBatches(batches: Batches): Promise<History> {
+    const { validationData, seed = 0 } = this.#options;
+    const model = this.#model;
+    const state = model.state("fit");
+    const validation = validationData === undefined ? null : await model.prepare("fit: validationData", validationData[0], validationData[1], validationData[2]);
+    const validate = async (): Promise<Logs | null> => (validation === null ? null : runEvaluation(state, validation, 0, validation.samples, Math.min(32, validation.samples)));
+    return this.#run(state, null, validate, async (epoch, bar) => {
+      let step = 0;
+      state.programs.trainCursor.begin(seed, epoch, 0);
+      for await (const [x, y, w] of batches) {
+        if (this.#stopped) break;
+        const inputs = await readInputs("fit", x, model.inputShapes);
+        if (model.inputShapes === null) model.build(inputs.map((t) => t.shape.slice(1)));
+        const now = model.state("fit");
+        const samples = inputs[0].shape[0];
+        const target = await readTargets("fit", y, samples, now.training.loss, model.outputShape);
+        const weights = await readWeights("fit", w, this.#options.classWeight, target, samples);
+        const program = await now.programs.train(inputs, target, weights, { count: samples, shuffled: 0, resident: false }, now.training, now.train);
+        program.enqueue([...inputs, target, ...(weights === null ? [] : [weights])]);
+        await this.#afterStep(now, bar, step++);
+      }
+      if (step === 0) throw new DataError(`fit: the iterable gave no batch in epoch ${epoch + 1}; a generator object is spent after one epoch: pass something that can be iterated again`);
+    });
+  }
+
+  #program(state: State, data: Prepared, count: number, shuffled: number): Promise<Executable> {
+    return state.programs.train(data.inputs, data.y, data.weights, { count, shuffled, resident: true }, state.training, state.train);
+  }
+
+  async #afterStep(state: State, bar: Progress, step: number): Promise<void> {
+    if (this.#perBatch) {
+      const logs: Logs = { loss: await state.train.last.item() };
+      for (const c of this.#callbacks) await c.onBatchEnd?.(this.#steps, logs, this.#handle);
+    }
+    this.#steps++;
+    if (bar.due()) bar.step(step + 1, numbersOf(await state.train.read()));
+    else bar.step(step + 1);
+  }
+
+  async #run(state: State, steps: number | null, validate: () => Promise<Logs | null>, epochSteps: (epoch: number, bar: Progress) => Promise<void>): Promise<History> {
+    const { epochs = 1, initialEpoch = 0, verbose = 1 } = this.#options;
+    const bar = progress({ stream: this.#options.stream ?? defaultStream(), verbose, epochs, steps });
+    try {
+      for (const c of this.#callbacks) await c.onTrainBegin?.(this.#handle);
+      for (let epoch = initialEpoch; epoch < epochs && !this.#stopped; epoch++) {
+        bar.beginEpoch(epoch);
+        for (const c of this.#callbacks) await c.onEpochBegin?.(epoch, {}, this.#handle);
+        state.train.reset();
+        await epochSteps(epoch, bar);
+        const logs: { [name: string]: number | number[][] } = { ...(await this.#model.state("fit").train.read()) };
+        for (const [name, value] of Object.entries((await validate()) ?? {})) logs[`val${name[0].toUpperCase()}${name.slice(1)}`] = value;
+        this.#epochs.push(epoch);
+        for (const [name, value] of Object.entries(logs)) (this.#history[name] ??= []).push(value);
+        bar.endEpoch(numbersOf(logs));
+        for (const c of this.#callbacks) await c.onEpochEnd?.(epoch, logs, this.#handle);
+      }
+      for (const c of this.#callbacks) await c.onTrainEnd?.(this.#handle);
+    } finally {
+      bar.stop();
+    }
+    return { epoch: this.#epochs, history: this.#history };
+  }
+}
+
+/** What fits on a line: matrices do not. */
+function numbersOf(logs: Logs): { [name: string]: number } {
+  return Object.fromEntries(Object.entries(logs).filter((e): e is [string, number] => typeof e[1] === "number"));
+}
+
+/** Standard output where the runtime has one; else whole lines on the console. */
+function defaultStream(): ProgressStream {
+  const { process } = globalThis as { process?: { stdout?: ProgressStream } };
+  if (process?.stdout && typeof process.stdout.write === "function") return process.stdout;
+  let line = "";
+  return {
+    write(text) {
+      line += text;
+      const end = line.lastIndexOf("\n");
+      if (end >= 0) console.log(line.slice(0, end));
+      line = line.slice(end + 1);
+    },
+  };
+}

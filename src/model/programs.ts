@@ -1,0 +1,226 @@
+/**
+ * @file The programs of a model: training step, evaluation step, prediction. A step is one program: it gathers its batch
+ * by (shuffled) position, runs forward, loss, gradients and update, and adds to the epoch's loss and metrics, all where
+ * the data is. Between steps nothing is written and nothing is read.
+ */
+import type { Backend } from "../backend.ts";
+import { gradients } from "../grad.ts";
+import { asTensor, assign, currentGraph, Graph, symbolOf, trace } from "../graph.ts";
+import { withContext } from "../nn/layer.ts";
+import type { Context, Layer, Weight } from "../nn/layer.ts";
+import { add, cast, mul, sub } from "../ops/map.ts";
+import { gather } from "../ops/gather.ts";
+import { concat, iota, reshape, slice } from "../ops/move.ts";
+import { permutation } from "../ops/random.ts";
+import { seedWords } from "../random.ts";
+import { Executable } from "../run.ts";
+import { Tensor, tensor, zeros } from "../tensor.ts";
+import { reduceLoss } from "../train/losses.ts";
+import type { Loss } from "../train/losses.ts";
+import type { Metric } from "../train/metrics.ts";
+import type { Optimizer } from "../train/optimizers.ts";
+import type { Shape } from "../shape.ts";
+
+/** Tells a shuffle from every other use of the seed. */
+const SHUFFLE_STREAM = 0x5f5f;
+/** Programs kept; the one not used for longest makes room. */
+const MOST_PROGRAMS = 32;
+
+/** What runs the model: layers in order, or a function. */
+export interface Network {
+  readonly forward: (inputs: readonly Tensor[]) => Tensor;
+  readonly weights: () => readonly Weight[];
+  readonly seed: number;
+}
+
+/** How the model learns. */
+export interface Training {
+  readonly loss: Loss;
+  readonly optimizer: Optimizer;
+  readonly metrics: readonly Metric[];
+}
+
+/** Loss and metrics of an epoch, counted on the device. */
+export class Tally {
+  readonly #metrics: readonly Metric[];
+  /** Sum of batch losses times samples, its rounding error, and samples. */
+  readonly #loss = [zeros([]), zeros([]), zeros([])];
+  readonly #states: readonly (readonly Tensor[])[];
+  /** The last batch's loss. */
+  readonly last = zeros([]);
+
+  constructor(metrics: readonly Metric[]) {
+    this.#metrics = metrics;
+    this.#states = metrics.map((m) => m.state.map((s) => zeros(s.shape, s.dtype)));
+  }
+
+  /** Inside a trace: adds a batch. */
+  add(loss: Tensor, samples: number, y: Tensor, prediction: Tensor): void {
+    const [sum, error, count] = this.#loss;
+    // Kahan: what the last addition lost is put back into the next.
+    const term = sub(mul(loss, samples), error);
+    const next = add(sum, term);
+    assign(sum, next);
+    assign(error, sub(sub(next, sum), term));
+    assign(count, add(count, samples));
+    assign(this.last, loss);
+    this.#metrics.forEach((m, i) => {
+      const states = this.#states[i];
+      m.update(y, prediction, states).forEach((value, k) => assign(states[k], value));
+    });
+  }
+
+  reset(): void {
+    for (const t of [...this.#loss, ...this.#states.flat()]) t.set(new (t.dtype === "f32" ? Float32Array : t.dtype === "i32" ? Int32Array : Uint32Array)(t.size));
+  }
+
+  /** The epoch so far, by name, with `prefix` before each. */
+  async read(): Promise<{ [name: string]: number | number[][] }> {
+    const [sum, , count] = await Promise.all(this.#loss.map((t) => t.item()));
+    const out: { [name: string]: number | number[][] } = { loss: sum / count };
+    for (const [i, m] of this.#metrics.entries()) out[m.name] = m.result(await Promise.all(this.#states[i].map((t) => t.data())));
+    return out;
+  }
+}
+
+/** The current positions and seeds of a run over data, read by its programs. */
+export class Cursor {
+  /** u32[4]: seed, epoch. */
+  readonly key = tensor(new Uint32Array(4));
+  /** Index of the batch's first sample. */
+  readonly position = tensor(new Int32Array(1));
+
+  begin(seed: number, epoch: number, position: number): void {
+    this.key.set(Uint32Array.of(...seedWords(seed), epoch, 0));
+    this.position.set(Int32Array.of(position));
+  }
+}
+
+export interface StepShape {
+  /** Samples of this step. */
+  readonly count: number;
+  /** Samples that a shuffle mixes; 0: in order. */
+  readonly shuffled: number;
+  /** False: the arguments are the batch itself. */
+  readonly resident: boolean;
+}
+
+/** Makes programs once per shape and keeps them. */
+export class Programs {
+  readonly backend: Backend;
+  readonly #network: Network;
+  readonly #cache = new Map<string, Promise<Executable>>();
+  readonly trainCursor = new Cursor();
+  readonly evaluateCursor = new Cursor();
+
+  constructor(backend: Backend, network: Network) {
+    this.backend = backend;
+    this.#network = network;
+  }
+
+  /** One optimizer step on a batch of `inputs` and `y` (and sample weights). Returns nothing: all it does is assigned. */
+  train(inputs: readonly Tensor[], y: Tensor, weights: Tensor | null, shape: StepShape, training: Training, tally: Tally): Promise<Executable> {
+    return this.#step("train", inputs, y, weights, shape, tally, (xs, target, weight) => {
+      const { loss, optimizer } = training;
+      const params = this.#network.weights().filter((w) => w.trainable).map((w) => w.tensor);
+      const prediction = this.#forward(xs, true, optimizer);
+      const value = this.#loss(loss, target, prediction, weight);
+      optimizer.update(params, gradients(value, params.map((p) => symbolOf(currentGraph() as Graph, p))));
+      return { value, prediction };
+    });
+  }
+
+  /** Loss and metrics of a batch. */
+  evaluate(inputs: readonly Tensor[], y: Tensor, weights: Tensor | null, shape: StepShape, training: Training, tally: Tally): Promise<Executable> {
+    return this.#step("evaluate", inputs, y, weights, shape, tally, (xs, target, weight) => {
+      const prediction = this.#forward(xs, false, null);
+      return { value: this.#loss(training.loss, target, prediction, weight), prediction };
+    });
+  }
+
+  /** The output for a batch. */
+  predict(inputs: readonly Tensor[]): Promise<Executable> {
+    return this.#cached(`predict ${inputs.join()}`, () => {
+      const graph = new Graph();
+      const output = trace(graph, () => symbolOf(graph, this.#forward(inputs.map((t) => graph.input(t)), false, null)));
+      return Executable.create(graph, [output], this.backend);
+    });
+  }
+
+  /** Forgets programs that depend on loss, optimizer or metrics, or all. */
+  clear(): void {
+    for (const p of this.#cache.values()) p.then((e) => e.close(), () => {});
+    this.#cache.clear();
+  }
+
+  #step(kind: string, inputs: readonly Tensor[], y: Tensor, weights: Tensor | null, shape: StepShape, tally: Tally, body: (xs: Tensor[], y: Tensor, w: Tensor | null) => { value: Tensor; prediction: Tensor }): Promise<Executable> {
+    const key = `${kind} ${inputs.join()} ${y} ${weights} ${JSON.stringify(shape)} ${idOf(tally)}`;
+    return this.#cached(key, () => {
+      const graph = new Graph();
+      trace(graph, () => {
+        const data = [...inputs, y, ...(weights === null ? [] : [weights])].map((t) => graph.input(t));
+        const batch = shape.resident ? gatherBatch(kind === "train" ? this.trainCursor : this.evaluateCursor, data, shape) : data;
+        const xs = batch.slice(0, inputs.length);
+        const target = batch[inputs.length];
+        const { value, prediction } = body(xs, target, weights === null ? null : batch[inputs.length + 1]);
+        tally.add(value, shape.count, target, prediction);
+      });
+      return Executable.create(graph, [], this.backend);
+    });
+  }
+
+  #forward(xs: readonly Tensor[], training: boolean, optimizer: Optimizer | null): Tensor {
+    let streams = 0;
+    // Random layers draw by seed and step number, so that a resumed run draws what the whole run would have.
+    const key = optimizer === null ? null : concat([slice(this.trainCursor.key, [0], [2]), reshape(cast(optimizer.iterations, "u32"), [1]), reshape(asTensor(1, "u32"), [1])], 0);
+    const context: Context = { training, key, seed: this.#network.seed, nextStream: () => streams++, called: () => {} };
+    return withContext(context, () => this.#network.forward(xs));
+  }
+
+  #loss(loss: Loss, y: Tensor, prediction: Tensor, weights: Tensor | null): Tensor {
+    const perSample = loss.call(y, prediction);
+    const spread = weights === null ? null : reshape(weights, [weights.size, ...perSample.shape.slice(1).map(() => 1)]);
+    let value = reduceLoss(perSample, spread);
+    for (const w of this.#network.weights()) if (w.regularizer !== null) value = add(value, w.regularizer(w.tensor));
+    return value;
+  }
+
+  #cached(key: string, create: () => Promise<Executable>): Promise<Executable> {
+    let found = this.#cache.get(key);
+    if (found !== undefined) this.#cache.delete(key);
+    else {
+      found = create();
+      found.catch(() => this.#cache.delete(key));
+    }
+    this.#cache.set(key, found);
+    if (this.#cache.size > MOST_PROGRAMS) {
+      const [oldest, program] = this.#cache.entries().next().value as [string, Promise<Executable>];
+      this.#cache.delete(oldest);
+      program.then((e) => e.close(), () => {});
+    }
+    return found;
+  }
+}
+
+/** The batch at the cursor, which moves on. */
+function gatherBatch({ key, position }: Cursor, data: readonly Tensor[], { count, shuffled }: StepShape): Tensor[] {
+  const index = shuffled > 0 ? permutation(key, shuffled, { start: position, count, stream: SHUFFLE_STREAM }) : add(iota([count]), position);
+  assign(position, add(position, count));
+  return data.map((t) => gather(t, index));
+}
+
+const ids = new WeakMap<object, number>();
+let lastId = 0;
+function idOf(o: object): number {
+  let id = ids.get(o);
+  if (id === undefined) ids.set(o, (id = ++lastId));
+  return id;
+}
+
+/** Output shape without the batch dimension, by tracing a batch of one; builds layers on the way. */
+export function traceShapes(network: Pick<Network, "forward" | "seed">, inputs: readonly { shape: Shape; dtype: Tensor["dtype"] }[], called: (layer: Layer, output: Tensor) => void): Shape {
+  const graph = new Graph();
+  let streams = 0;
+  const context: Context = { training: false, key: null, seed: network.seed, nextStream: () => streams++, called };
+  return trace(graph, () => withContext(context, () => network.forward(inputs.map((t) => graph.input({ shape: [1, ...t.shape], dtype: t.dtype }))).shape.slice(1)));
+}

@@ -1,0 +1,106 @@
+/** @file Activations that have parameters, as layers. */
+import { ArgumentError, ShapeError } from "../errors.ts";
+import { elu as eluOf, leakyRelu as leakyReluOf } from "../ops/activation.ts";
+import { add, cast, greater, greaterEqual, minimum, mul, neg, relu as reluOf, sub, where } from "../ops/map.ts";
+import { softmax as softmaxOf } from "../ops/softmax.ts";
+import { normalizeAxis, sameShape, showShape } from "../shape.ts";
+import { layer } from "./layer.ts";
+import type { Layer } from "./layer.ts";
+import { checkNumber, checkRank, configOf, optionsOf, weightOptions } from "./options.ts";
+import type { InitializerOption, NameOption } from "./options.ts";
+import type { RegularizerOption } from "./regularizers.ts";
+
+export interface ReluOptions extends NameOption {
+  /** Values end here. Default null: no limit. */
+  readonly maxValue?: number | null;
+  /** Factor below the threshold. Default 0. */
+  readonly negativeSlope?: number;
+  /** Default 0. */
+  readonly threshold?: number;
+}
+
+/** min(x, maxValue) where x >= threshold, else negativeSlope * (x - threshold). @throws ArgumentError for negative options. */
+export function relu(options: ReluOptions = {}): Layer {
+  const o = optionsOf<Required<ReluOptions>>("relu", { name: "", maxValue: null, negativeSlope: 0, threshold: 0 }, options);
+  const { maxValue, negativeSlope, threshold } = o;
+  if (maxValue !== null) checkNumber("relu", "maxValue", maxValue, 0);
+  checkNumber("relu", "negativeSlope", negativeSlope, 0);
+  checkNumber("relu", "threshold", threshold, 0);
+  return layer({
+    kind: "relu",
+    config: configOf({ ...o }),
+    call: (x) => {
+      if (negativeSlope === 0 && threshold === 0) return maxValue === null ? reluOf(x) : minimum(reluOf(x), maxValue);
+      const above = maxValue === null ? x : minimum(x, maxValue);
+      return where(threshold === 0 ? greater(x, 0) : greaterEqual(x, threshold), above, mul(sub(x, threshold), negativeSlope));
+    },
+  });
+}
+
+export interface LeakyReluOptions extends NameOption {
+  /** Factor below 0. Default 0.3. */
+  readonly negativeSlope?: number;
+}
+
+/** x where positive, else negativeSlope * x. The default slope is 0.3, that of the activation "leakyRelu" 0.2, as in Keras. @throws ArgumentError for a negative slope. */
+export function leakyRelu(options: LeakyReluOptions = {}): Layer {
+  const o = optionsOf<Required<LeakyReluOptions>>("leakyRelu", { name: "", negativeSlope: 0.3 }, options);
+  checkNumber("leakyRelu", "negativeSlope", o.negativeSlope, 0);
+  return layer({ kind: "leakyRelu", config: configOf({ ...o }), call: (x) => leakyReluOf(x, o.negativeSlope) });
+}
+
+export interface EluOptions extends NameOption {
+  /** The limit for small x is -alpha. Default 1. */
+  readonly alpha?: number;
+}
+
+/** x where positive, else alpha (exp(x) - 1). @throws ArgumentError unless alpha is a number >= 0. */
+export function elu(options: EluOptions = {}): Layer {
+  const o = optionsOf<Required<EluOptions>>("elu", { name: "", alpha: 1 }, options);
+  checkNumber("elu", "alpha", o.alpha, 0);
+  return layer({ kind: "elu", config: configOf({ ...o }), call: (x) => eluOf(x, o.alpha) });
+}
+
+export interface PreluOptions extends NameOption {
+  /** Default zeros. */
+  readonly alphaInitializer?: InitializerOption;
+  /** Default none. */
+  readonly alphaRegularizer?: RegularizerOption;
+  /** Dimensions (the batch is 0) along which alpha is shared. Default none. */
+  readonly sharedAxes?: readonly number[] | null;
+}
+
+/** x where positive, else alpha x, with a learned alpha for each element of a sample (He et al. 2015). Weights: alpha. */
+export function prelu(options: PreluOptions = {}): Layer {
+  const o = optionsOf<Required<PreluOptions>>("prelu", { name: "", alphaInitializer: "zeros", alphaRegularizer: null, sharedAxes: null }, options);
+  const alphaOptions = weightOptions("prelu", o.alphaInitializer, o.alphaRegularizer);
+  return layer({
+    kind: "prelu",
+    config: configOf({ ...o }),
+    build: (shape, weight) => {
+      checkRank(shape, "[batch, ...]", 2, Infinity);
+      const shared = (o.sharedAxes ?? []).map((axis) => normalizeAxis("sharedAxes", axis, shape.length));
+      if (shared.includes(0)) throw new ArgumentError("sharedAxes: the batch, 0, is always shared");
+      weight("alpha", shape.slice(1).map((d, i) => (shared.includes(i + 1) ? 1 : d)), alphaOptions);
+    },
+    call: (x, { alpha }) => {
+      if (!sameShape(x.shape.slice(1).map((d, i) => (alpha.shape[i] === 1 ? 1 : d)), alpha.shape)) throw new ShapeError(`its alpha was made for samples ${showShape(alpha.shape)}, got ${showShape(x.shape.slice(1))}`);
+      return sub(reluOf(x), mul(alpha, reluOf(neg(x))));
+    },
+  });
+}
+
+export interface SoftmaxOptions extends NameOption {
+  /** Default -1. */
+  readonly axis?: number;
+}
+
+/** exp(x) / sum(exp(x)) along `axis`. A second tensor in `call` is a mask of what counts: where it is 0 the probability is 0. */
+export function softmax(options: SoftmaxOptions = {}): Layer {
+  const o = optionsOf<Required<SoftmaxOptions>>("softmax", { name: "", axis: -1 }, options);
+  return layer({
+    kind: "softmax",
+    config: configOf({ ...o }),
+    call: (x, _weights, mask) => softmaxOf(mask ? add(x, where(cast(mask, "bool"), 0, -1e9)) : x, o.axis),
+  });
+}

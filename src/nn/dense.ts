@@ -1,0 +1,52 @@
+/** @file The fully connected layer. */
+import { matmul } from "../ops/matmul.ts";
+import { layer } from "./layer.ts";
+import type { Layer } from "./layer.ts";
+import { activationOf, checkCount, checkFeatures, checkRank, configOf, lastOf, optionsOf, weightOptions } from "./options.ts";
+import type { ActivationOption, InitializerOption, NameOption } from "./options.ts";
+import type { RegularizerOption } from "./regularizers.ts";
+
+export interface DenseOptions extends NameOption {
+  /** Default none. */
+  readonly activation?: ActivationOption;
+  /** Default true. */
+  readonly useBias?: boolean;
+  /** Default glorotUniform. */
+  readonly kernelInitializer?: InitializerOption;
+  /** Default zeros. */
+  readonly biasInitializer?: InitializerOption;
+  /** Default none. */
+  readonly kernelRegularizer?: RegularizerOption;
+  /** Default none. */
+  readonly biasRegularizer?: RegularizerOption;
+}
+
+const DEFAULTS: Required<DenseOptions> = {
+  name: "", activation: null, useBias: true, kernelInitializer: "glorotUniform", biasInitializer: "zeros", kernelRegularizer: null, biasRegularizer: null,
+};
+
+/**
+ * activation(x kernel + bias) along the last dimension: [batch, ..., features] -> [batch, ..., units].
+ * Weights: kernel [features, units], bias [units].
+ * @throws ArgumentError for units below 1 and unknown options; when called, ShapeError for a rank below 2.
+ */
+export function dense(units: number, options: DenseOptions = {}): Layer {
+  const o = optionsOf("dense", DEFAULTS, options);
+  checkCount("dense", "units", units);
+  const activation = activationOf("dense", o.activation);
+  const kernelOptions = weightOptions("dense", o.kernelInitializer, o.kernelRegularizer);
+  const biasOptions = weightOptions("dense", o.biasInitializer, o.biasRegularizer);
+  return layer({
+    kind: "dense",
+    config: configOf({ units, ...o }),
+    build: (shape, weight) => {
+      checkRank(shape, "[batch, ..., features]", 2, Infinity);
+      weight("kernel", [lastOf(shape), units], kernelOptions);
+      if (o.useBias) weight("bias", [units], biasOptions);
+    },
+    call: (x, { kernel, bias = null }) => {
+      checkFeatures(x, kernel.shape[0]);
+      return activation.after(matmul(x, kernel, { bias, activation: activation.kernel }));
+    },
+  });
+}

@@ -1,0 +1,35 @@
+/** @file Vectors for indices. */
+import { gather } from "../ops/gather.ts";
+import { cast } from "../ops/map.ts";
+import { layer } from "./layer.ts";
+import type { Layer } from "./layer.ts";
+import { checkCount, configOf, optionsOf, weightOptions } from "./options.ts";
+import type { InitializerOption, NameOption } from "./options.ts";
+import type { RegularizerOption } from "./regularizers.ts";
+
+export interface EmbeddingOptions extends NameOption {
+  /** Default randomUniform, from -0.05 to 0.05. */
+  readonly embeddingsInitializer?: InitializerOption;
+  /** Default none. */
+  readonly embeddingsRegularizer?: RegularizerOption;
+}
+
+/**
+ * A learned vector for each index: i32 [...] -> [..., outputDim]. f32 indices are truncated to integers; those outside [0, inputDim)
+ * count as the nearest one inside. Weights: embeddings [inputDim, outputDim].
+ * @throws ArgumentError for sizes below 1 and unknown options
+ */
+export function embedding(inputDim: number, outputDim: number, options: EmbeddingOptions = {}): Layer {
+  const o = optionsOf<Required<EmbeddingOptions>>("embedding", { name: "", embeddingsInitializer: "randomUniform", embeddingsRegularizer: null }, options);
+  checkCount("embedding", "inputDim", inputDim);
+  checkCount("embedding", "outputDim", outputDim);
+  const embeddingsOptions = weightOptions("embedding", o.embeddingsInitializer, o.embeddingsRegularizer);
+  return layer({
+    kind: "embedding",
+    config: configOf({ inputDim, outputDim, ...o }),
+    build: (_shape, weight) => {
+      weight("embeddings", [inputDim, outputDim], embeddingsOptions);
+    },
+    call: (x, { embeddings }) => gather(embeddings, cast(x, "i32")),
+  });
+}

@@ -1,0 +1,93 @@
+/** @file Layers of several tensors, which `call` takes one after another: `merge.add().call(a, b)`. Shapes broadcast. */
+import { ArgumentError, ShapeError } from "../errors.ts";
+import * as map from "../ops/map.ts";
+import { matmul } from "../ops/matmul.ts";
+import { concat, reshape, transpose } from "../ops/move.ts";
+import { sum } from "../ops/reduce.ts";
+import { normalizeAxis, showShape, sizeOf } from "../shape.ts";
+import { Tensor } from "../tensor.ts";
+import { layer } from "./layer.ts";
+import type { Config, Layer } from "./layer.ts";
+import { configOf, optionsOf } from "./options.ts";
+import type { NameOption } from "./options.ts";
+
+function merging(kind: string, config: Config, merge: (tensors: readonly Tensor[]) => Tensor, exactly: number | null = null): Layer {
+  return layer({
+    kind,
+    config,
+    call: (x, _weights, ...more) => {
+      const tensors = [x, ...more].map((t) => {
+        if (!(t instanceof Tensor)) throw new ArgumentError(`expected tensors, got ${t === null ? "null" : typeof t}`);
+        return t;
+      });
+      if (exactly !== null && tensors.length !== exactly) throw new ArgumentError(`expected ${exactly} tensors, got ${tensors.length}`);
+      return merge(tensors);
+    },
+  });
+}
+
+type Binary = (a: Tensor, b: Tensor) => Tensor;
+
+function pairwise(kind: string, op: Binary, options: NameOption, exactly: number | null = null): Layer {
+  return merging(kind, configOf({ ...optionsOf(kind, { name: "" }, options) }), (tensors) => tensors.reduce(op), exactly);
+}
+
+/** The sum of all inputs. */
+export const add = (options: NameOption = {}): Layer => pairwise("add", map.add, options);
+/** The first input less the second. */
+export const subtract = (options: NameOption = {}): Layer => pairwise("subtract", map.sub, options, 2);
+/** The product of all inputs, element by element. */
+export const multiply = (options: NameOption = {}): Layer => pairwise("multiply", map.mul, options);
+/** The largest of all inputs, element by element. */
+export const maximum = (options: NameOption = {}): Layer => pairwise("maximum", map.maximum, options);
+/** The smallest of all inputs, element by element. */
+export const minimum = (options: NameOption = {}): Layer => pairwise("minimum", map.minimum, options);
+
+/** The mean of all inputs. */
+export function average(options: NameOption = {}): Layer {
+  return merging("average", configOf({ ...optionsOf("average", { name: "" }, options) }), (tensors) => map.mul(tensors.reduce((a, b) => map.add(a, b)), 1 / tensors.length));
+}
+
+export interface ConcatenateOptions extends NameOption {
+  /** Default -1. */
+  readonly axis?: number;
+}
+
+/** The inputs joined along `axis`. When called, @throws ShapeError when other dimensions differ. */
+export function concatenate(options: ConcatenateOptions = {}): Layer {
+  const o = optionsOf<Required<ConcatenateOptions>>("concatenate", { name: "", axis: -1 }, options);
+  return merging("concatenate", configOf({ ...o }), (tensors) => concat(tensors, o.axis));
+}
+
+export interface DotOptions extends NameOption {
+  /** The dimension of both inputs to sum over, or one for each (the batch is 0). */
+  readonly axes: number | readonly [number, number];
+  /** Divide by the lengths along the axes first: the cosine. Default false. */
+  readonly normalize?: boolean;
+}
+
+/** Sums of products along one dimension of each of two inputs, sample by sample: the other dimensions of the first, then those of the second; [batch, 1] when none is left. */
+export function dot(options: DotOptions): Layer {
+  const o = optionsOf<Required<DotOptions>>("dot", { name: "", axes: -1, normalize: false }, options);
+  const axes = typeof o.axes === "number" ? [o.axes, o.axes] : o.axes;
+  if (!Array.isArray(axes) || axes.length !== 2 || !axes.every(Number.isInteger)) throw new ArgumentError(`dot: axes must be an integer or two of them, got ${JSON.stringify(o.axes)}`);
+  return merging("dot", configOf({ ...o }), ([a, b]) => {
+    const left = asMatrices(a, axes[0], o.normalize);
+    const right = asMatrices(b, axes[1], o.normalize);
+    const y = matmul(left.rows, right.rows, { transposeB: true });
+    const rest = [...left.rest, ...right.rest];
+    return reshape(y, [a.shape[0], ...(rest.length === 0 ? [1] : rest)]);
+  }, 2);
+}
+
+/** x as [batch, other dimensions, axis]. */
+function asMatrices(x: Tensor, axis: number, normalize: boolean): { rows: Tensor; rest: readonly number[] } {
+  const at = normalizeAxis("dot", axis, x.rank);
+  if (at === 0) throw new ShapeError(`dot: the sum cannot be over the batch, dimension 0 of ${showShape(x.shape)}`);
+  const others = x.shape.map((_, i) => i).filter((i) => i !== 0 && i !== at);
+  const rest = others.map((i) => x.shape[i]);
+  const rows = reshape(transpose(x, [0, ...others, at]), [x.shape[0], sizeOf(rest), x.shape[at]]);
+  if (!normalize) return { rows, rest };
+  const squares = sum(map.square(rows), { axis: -1, keepDims: true });
+  return { rows: map.mul(rows, map.rsqrt(map.maximum(squares, 1e-12))), rest };
+}

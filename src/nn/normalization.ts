@@ -1,0 +1,298 @@
+/** @file Layers that bring values to a common mean and size: by statistics of the data, of the batch, or of each sample. */
+import { ArgumentError, DataError, LockstepError, ShapeError } from "../errors.ts";
+import { assign } from "../graph.ts";
+import { mean as meanOf } from "../ops/composite.ts";
+import { add, div, maximum, mul, rsqrt, sqrt, square, sub } from "../ops/map.ts";
+import { reshape, stopGradient } from "../ops/move.ts";
+import { normalizeAxes, normalizeAxis, sameShape, showShape, sizeOf } from "../shape.ts";
+import type { Shape } from "../shape.ts";
+import { tensor, Tensor } from "../tensor.ts";
+import type { NestedArray } from "../tensor.ts";
+import type { Attr } from "../plan/plan.ts";
+import { context, layer } from "./layer.ts";
+import type { Layer } from "./layer.ts";
+import { featureStatistics } from "./statistics.ts";
+import { checkCount, checkNumber, checkRank, configOf, lastOf, optionsOf, weightOptions } from "./options.ts";
+import type { InitializerOption, NameOption } from "./options.ts";
+import type { RegularizerOption } from "./regularizers.ts";
+
+export interface NormalizationOptions extends NameOption {
+  /** The dimensions (batch included in the count) that have a mean of their own; null: one mean for everything. Default -1. */
+  readonly axis?: number | readonly number[] | null;
+  /** One number or one per feature, in place of `adapt`. Needs `variance`. */
+  readonly mean?: number | readonly number[] | null;
+  /** Default null. */
+  readonly variance?: number | readonly number[] | null;
+}
+
+/** A normalization layer, which learns from data before training, not from gradients. */
+export interface NormalizationLayer extends Layer {
+  /**
+   * Takes mean and variance from `data` [samples, ...], replacing those of an earlier call. Sums are in double precision (Welford).
+   * @param data a tensor, nested arrays, or a typed array with `shape`. Data handed over as arrays are read before this returns; wait for tensors.
+   * @throws DataError for empty or non-finite data, ShapeError when shapes do not fit
+   */
+  adapt(data: Tensor | NestedArray | ArrayBufferView, shape?: Shape): Promise<void>;
+}
+
+const SMALLEST_DEVIATION = 1e-7;
+
+/**
+ * (x - mean) / max(sqrt(variance), 1e-7) with the mean and variance of data that `adapt` has seen, or of the options.
+ * Weights (not trained): mean and variance of the shape of the axes.
+ * @throws ArgumentError for bad options; when called, LockstepError before `adapt`, ShapeError for another number of features
+ * @example const scale = normalization(); await scale.adapt(xTrain);
+ */
+export function normalization(options: NormalizationOptions = {}): NormalizationLayer {
+  const o = optionsOf<Required<NormalizationOptions>>("normalization", { name: "", axis: -1, mean: null, variance: null }, options);
+  if ((o.mean === null) !== (o.variance === null)) throw new ArgumentError("normalization: mean and variance must be given together");
+  let known: { mean: readonly number[]; variance: readonly number[] } | null = o.mean === null ? null : { mean: listOf("mean", o.mean), variance: listOf("variance", o.variance as number | readonly number[]) };
+  if (known !== null && known.variance.some((v) => v < 0)) throw new ArgumentError(`normalization: variance must be >= 0, got ${JSON.stringify(o.variance)}`);
+  const config: { [key: string]: Attr | undefined } = { ...configOf({ ...o }) };
+
+  const axesOf = (rank: number): readonly number[] => {
+    const axes = o.axis === null ? [] : normalizeAxes("axis", o.axis, rank);
+    if (axes.includes(0)) throw new ArgumentError("normalization: axis 0 is the batch and cannot have means of its own");
+    return axes;
+  };
+  const featuresOf = (shape: Shape): Shape => axesOf(shape.length).map((a) => shape[a]);
+
+  const fill = (values: readonly number[], shape: Shape): Float32Array => {
+    const size = sizeOf(shape);
+    if (values.length !== size && values.length !== 1) throw new ShapeError(`it has the mean and variance of ${values.length} features, got inputs of ${size} (axis ${JSON.stringify(o.axis)})`);
+    return Float32Array.from({ length: size }, (_, i) => values[values.length === 1 ? 0 : i]);
+  };
+  const base = layer({
+    kind: "normalization",
+    config,
+    build: (shape, weight) => {
+      checkRank(shape, "[batch, ...]", 1, Infinity);
+      if (known === null) throw new LockstepError("it has seen no data: call await layer.adapt(data) before the model is used, or give the options mean and variance");
+      const { mean, variance } = known;
+      const features = featuresOf(shape);
+      weight("mean", features, { init: (s) => fill(mean, s), trainable: false });
+      weight("variance", features, { init: (s) => fill(variance, s), trainable: false });
+    },
+    call: (x, { mean, variance }) => {
+      const features = featuresOf(x.shape);
+      if (!sameShape(features, mean.shape)) throw new ShapeError(`it has the mean and variance of features ${showShape(mean.shape)}, got ${showShape(features)} in ${showShape(x.shape)}`);
+      const axes = axesOf(x.rank);
+      const broad = x.shape.map((d, i) => (axes.includes(i) ? d : 1));
+      return div(sub(x, reshape(mean, broad)), maximum(sqrt(reshape(variance, broad)), SMALLEST_DEVIATION));
+    },
+  });
+
+  const take = (data: ArrayLike<number>, shape: Shape): void => {
+    if (shape.length === 0 || sizeOf(shape) === 0) throw new DataError(`normalization: adapt needs at least one sample, got data of shape ${showShape(shape)}`);
+    const features = featuresOf(shape);
+    const [mean, variance] = base.weights;
+    if (mean !== undefined && !sameShape(mean.tensor.shape, features)) throw new ShapeError(`normalization: the layer is in use for features ${showShape(mean.tensor.shape)}, the data has ${showShape(features)}`);
+    known = featureStatistics(data, shape, axesOf(shape.length));
+    config.mean = known.mean;
+    config.variance = known.variance;
+    mean?.tensor.set(Float32Array.from(known.mean));
+    variance?.tensor.set(Float32Array.from(known.variance));
+  };
+  return Object.assign(base, {
+    async adapt(data: Tensor | NestedArray | ArrayBufferView, shape?: Shape): Promise<void> {
+      if (data instanceof Float64Array) {
+        if (shape !== undefined && sizeOf(shape) !== data.length) throw new ShapeError(`normalization: shape ${showShape(shape)} has ${sizeOf(shape)} elements, the data has ${data.length}`);
+        return take(data, shape ?? [data.length]);
+      }
+      const t = data instanceof Tensor ? data : tensor(data, shape);
+      take(t.host ?? (await t.data()), t.shape);
+    },
+  });
+}
+
+function listOf(what: string, value: number | readonly number[]): readonly number[] {
+  const list = typeof value === "number" ? [value] : value;
+  if (!Array.isArray(list) || list.length === 0 || !list.every(Number.isFinite)) throw new ArgumentError(`normalization: ${what} must be a number or an array of numbers, got ${JSON.stringify(value)}`);
+  return list;
+}
+
+interface AffineOptions extends NameOption {
+  /** Default 1e-3. */
+  readonly epsilon?: number;
+  /** Add the weight beta. Default true. */
+  readonly center?: boolean;
+  /** Multiply by the weight gamma. Default true. */
+  readonly scale?: boolean;
+  /** Default zeros. */
+  readonly betaInitializer?: InitializerOption;
+  /** Default ones. */
+  readonly gammaInitializer?: InitializerOption;
+  /** Default none. */
+  readonly betaRegularizer?: RegularizerOption;
+  /** Default none. */
+  readonly gammaRegularizer?: RegularizerOption;
+}
+
+const AFFINE: Required<AffineOptions> = {
+  name: "", epsilon: 1e-3, center: true, scale: true, betaInitializer: "zeros", gammaInitializer: "ones", betaRegularizer: null, gammaRegularizer: null,
+};
+
+/** Makes gamma and beta, as far as the options want them. @throws ArgumentError at once for bad options. */
+function affine(who: string, o: Required<AffineOptions>) {
+  checkNumber(who, "epsilon", o.epsilon, 0);
+  const gamma = weightOptions(who, o.gammaInitializer, o.gammaRegularizer);
+  const beta = weightOptions(who, o.betaInitializer, o.betaRegularizer);
+  return (shape: Shape, weight: (name: string, shape: Shape, options: typeof gamma) => Tensor): void => {
+    if (o.scale) weight("gamma", shape, gamma);
+    if (o.center) weight("beta", shape, beta);
+  };
+}
+
+export interface BatchNormOptions extends AffineOptions {
+  /** The dimension of features. Default -1. */
+  readonly axis?: number;
+  /** How much of the moving averages stays at each step. Default 0.99. */
+  readonly momentum?: number;
+  /** Default zeros. */
+  readonly movingMeanInitializer?: InitializerOption;
+  /** Default ones. */
+  readonly movingVarianceInitializer?: InitializerOption;
+}
+
+/**
+ * Batch normalization (Ioffe & Szegedy 2015): gamma (x - mean) / sqrt(variance + epsilon) + beta for each feature. In training with the
+ * batch's mean and (biased) variance, which also move the averages that inference uses.
+ * Weights: gamma, beta, and not trained movingMean, movingVariance, all [features].
+ * @throws ArgumentError for bad options; when called, ShapeError for another number of features
+ */
+export function batchNorm(options: BatchNormOptions = {}): Layer {
+  const o = optionsOf<Required<BatchNormOptions>>("batchNorm", { ...AFFINE, axis: -1, momentum: 0.99, movingMeanInitializer: "zeros", movingVarianceInitializer: "ones" }, options);
+  checkNumber("batchNorm", "momentum", o.momentum, 0, 1);
+  const build = affine("batchNorm", o);
+  const movingMeanOptions = { ...weightOptions("batchNorm", o.movingMeanInitializer), trainable: false };
+  const movingVarianceOptions = { ...weightOptions("batchNorm", o.movingVarianceInitializer), trainable: false };
+  return layer({
+    kind: "batchNorm",
+    config: configOf({ ...o }),
+    build: (shape, weight) => {
+      checkRank(shape, "[batch, ..., features]", 2, Infinity);
+      const features = [shape[normalizeAxis("axis", o.axis, shape.length)]];
+      build(features, weight);
+      weight("movingMean", features, movingMeanOptions);
+      weight("movingVariance", features, movingVarianceOptions);
+    },
+    call: (x, { gamma, beta, movingMean, movingVariance }) => {
+      const at = normalizeAxis("axis", o.axis, x.rank);
+      if (x.shape[at] !== movingMean.shape[0]) throw new ShapeError(`its weights were made for ${movingMean.shape[0]} features in dimension ${at}, got ${showShape(x.shape)}`);
+      const broad = (t: Tensor): Tensor => (at === x.rank - 1 ? t : reshape(t, x.shape.map((d, i) => (i === at ? d : 1))));
+      const scaleOf = (variance: Tensor): Tensor => (o.scale ? mul(rsqrt(add(variance, o.epsilon)), gamma) : rsqrt(add(variance, o.epsilon)));
+      if (!context().training) {
+        const y = mul(sub(x, broad(movingMean)), broad(scaleOf(movingVariance)));
+        return o.center ? add(y, broad(beta)) : y;
+      }
+      if (x.size === 0) throw new ShapeError(`a batch without elements has no mean, got ${showShape(x.shape)}`);
+      const axis = x.shape.map((_, i) => i).filter((i) => i !== at);
+      const mean = meanOf(x, { axis });
+      // The derivative of the variance by the mean is 0, and y depends on the mean only through the shift: with the mean a constant
+      // in both passes over x, the gradient is two sums over the batch (dy and dy * centered), the rest is of the size of the features.
+      const center = stopGradient(mean);
+      const centered = sub(x, broad(center));
+      const variance = meanOf(square(centered), { axis });
+      const scale = scaleOf(variance);
+      const moved = mul(sub(center, mean), scale);
+      const y = add(mul(centered, broad(scale)), broad(o.center ? add(moved, beta) : moved));
+      assign(movingMean, blendIn(movingMean, mean, o.momentum));
+      assign(movingVariance, blendIn(movingVariance, variance, o.momentum));
+      return y;
+    },
+  });
+}
+
+const blendIn = (average: Tensor, value: Tensor, momentum: number): Tensor => add(mul(average, momentum), mul(stopGradient(value), 1 - momentum));
+
+/** (x - mean) / sqrt(variance + epsilon) over `axis`. */
+function standardize(x: Tensor, axis: readonly number[], epsilon: number): Tensor {
+  const centered = sub(x, meanOf(x, { axis, keepDims: true }));
+  return mul(centered, rsqrt(add(meanOf(square(centered), { axis, keepDims: true }), epsilon)));
+}
+
+function scaleAndShift(y: Tensor, gamma: Tensor | undefined, beta: Tensor | undefined, shape: Shape): Tensor {
+  const scaled = gamma === undefined ? y : mul(y, reshape(gamma, shape));
+  return beta === undefined ? scaled : add(scaled, reshape(beta, shape));
+}
+
+export interface LayerNormOptions extends AffineOptions {
+  /** The dimensions to normalize over. Default -1. */
+  readonly axis?: number | readonly number[];
+}
+
+/**
+ * Layer normalization (Ba et al. 2016): each sample is brought to mean 0 and variance 1 over `axis`, then scaled and shifted.
+ * Weights: gamma, beta of the shape of the axes. @throws as `batchNorm`.
+ */
+export function layerNorm(options: LayerNormOptions = {}): Layer {
+  const o = optionsOf<Required<LayerNormOptions>>("layerNorm", { ...AFFINE, axis: -1 }, options);
+  const build = affine("layerNorm", o);
+  return layer({
+    kind: "layerNorm",
+    config: configOf({ ...o }),
+    build: (shape, weight) => {
+      build(normalizeAxes("axis", o.axis, shape.length).map((a) => shape[a]), weight);
+    },
+    call: (x, { gamma, beta }) => {
+      const axes = normalizeAxes("axis", o.axis, x.rank);
+      return scaleAndShift(standardize(x, axes, o.epsilon), gamma, beta, x.shape.map((d, i) => (axes.includes(i) ? d : 1)));
+    },
+  });
+}
+
+export interface RmsNormOptions extends NameOption {
+  /** The dimensions to normalize over. Default -1. */
+  readonly axis?: number | readonly number[];
+  /** Default 1e-6. */
+  readonly epsilon?: number;
+}
+
+/** Root mean square normalization (Zhang & Sennrich 2019): x / sqrt(mean(x^2) + epsilon) * scale over `axis`. Weights: scale, of the shape of the axes. */
+export function rmsNorm(options: RmsNormOptions = {}): Layer {
+  const o = optionsOf<Required<RmsNormOptions>>("rmsNorm", { name: "", axis: -1, epsilon: 1e-6 }, options);
+  checkNumber("rmsNorm", "epsilon", o.epsilon, 0);
+  return layer({
+    kind: "rmsNorm",
+    config: configOf({ ...o }),
+    build: (shape, weight) => {
+      weight("scale", normalizeAxes("axis", o.axis, shape.length).map((a) => shape[a]), { init: "ones" });
+    },
+    call: (x, { scale }) => {
+      const axis = normalizeAxes("axis", o.axis, x.rank);
+      const root = rsqrt(add(meanOf(square(x), { axis, keepDims: true }), o.epsilon));
+      return mul(mul(x, root), reshape(scale, x.shape.map((d, i) => (axis.includes(i) ? d : 1))));
+    },
+  });
+}
+
+export interface GroupNormOptions extends AffineOptions {
+  /** The dimension of features, which is the last. Default -1. */
+  readonly axis?: number;
+}
+
+/**
+ * Group normalization (Wu & He 2018): each sample is brought to mean 0 and variance 1 within `groups` parts of its features (the last dimension).
+ * `groups` default 32; -1: each feature alone. Weights: gamma, beta [features]. @throws as `batchNorm`.
+ */
+export function groupNorm(groups = 32, options: GroupNormOptions = {}): Layer {
+  const o = optionsOf<Required<GroupNormOptions>>("groupNorm", { ...AFFINE, axis: -1 }, options);
+  if (groups !== -1) checkCount("groupNorm", "groups", groups);
+  const build = affine("groupNorm", o);
+  return layer({
+    kind: "groupNorm",
+    config: configOf({ groups, ...o }),
+    build: (shape, weight) => {
+      checkRank(shape, "[batch, ..., features]", 2, Infinity);
+      if (normalizeAxis("axis", o.axis, shape.length) !== shape.length - 1) throw new ArgumentError(`axis must be the last dimension, got ${o.axis}`);
+      if (groups !== -1 && lastOf(shape) % groups !== 0) throw new ShapeError(`${lastOf(shape)} features cannot be split into ${groups} groups of one size`);
+      build([lastOf(shape)], weight);
+    },
+    call: (x, { gamma, beta }) => {
+      const features = lastOf(x.shape);
+      const count = groups === -1 ? features : groups;
+      const parts = reshape(x, [x.shape[0], sizeOf(x.shape.slice(1, -1)), count, features / count]);
+      return scaleAndShift(reshape(standardize(parts, [1, 3], o.epsilon), x.shape), gamma, beta, [features]);
+    },
+  });
+}

@@ -1,0 +1,313 @@
+/**
+ * @file LSTM, GRU and simple recurrent layers. The inputs' part of all steps is one product; the steps run in the sequence
+ * kernels, or unrolled in the graph where an activation is not one that kernels apply, or state is dropped. Also the bidirectional wrapper.
+ */
+import { ArgumentError, ShapeError } from "../errors.ts";
+import { add, cast, greater, greaterEqual, lessEqual, mul, where } from "../ops/map.ts";
+import { matmul } from "../ops/matmul.ts";
+import { concat, expandDims, flip, iota, reshape, slice } from "../ops/move.ts";
+import { gruSequence, lstmSequence, simpleRnnSequence } from "../ops/recurrent.ts";
+import type { RecurrentOptions as SequenceOptions } from "../ops/recurrent.ts";
+import { sameShape, showShape } from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
+import { gruCell, lstmCell, simpleRnnCell, unroll } from "./cells.ts";
+import type { Cell } from "./cells.ts";
+import { dropoutFactors } from "./dropout.ts";
+import type { Initializer } from "./initializers.ts";
+import { initializer, ones } from "./initializers.ts";
+import { layer } from "./layer.ts";
+import type { Layer, WeightOptions } from "./layer.ts";
+import { activationOf, checkCount, checkFeatures, checkNumber, checkOneOf, checkRank, configOf, lastOf, optionsOf, weightOptions } from "./options.ts";
+import type { ActivationOption, InitializerOption, NameOption, SplitActivation } from "./options.ts";
+import type { RegularizerOption } from "./regularizers.ts";
+
+export interface SimpleRnnOptions extends NameOption {
+  /** Default tanh. */
+  readonly activation?: ActivationOption;
+  /** Default true. */
+  readonly useBias?: boolean;
+  /** Default glorotUniform. */
+  readonly kernelInitializer?: InitializerOption;
+  /** Default orthogonal. */
+  readonly recurrentInitializer?: InitializerOption;
+  /** Default zeros. */
+  readonly biasInitializer?: InitializerOption;
+  /** Default none. */
+  readonly kernelRegularizer?: RegularizerOption;
+  /** Default none. */
+  readonly recurrentRegularizer?: RegularizerOption;
+  /** Default none. */
+  readonly biasRegularizer?: RegularizerOption;
+  /** Give the output of every step, [batch, time, units], instead of the last one, [batch, units]. Default false. */
+  readonly returnSequences?: boolean;
+  /** Share of the input's features dropped in training, the same ones at every step of a sample. Default 0. */
+  readonly dropout?: number;
+  /** Share of the state dropped where a step reads it, in training, the same elements at every step (Gal & Ghahramani 2016); such steps run one op at a time. Default 0. */
+  readonly recurrentDropout?: number;
+  /** Read from the last step to the first, and give outputs in that order. Default false. */
+  readonly goBackwards?: boolean;
+}
+
+export interface LstmOptions extends SimpleRnnOptions {
+  /** Of the gates. Default sigmoid. */
+  readonly recurrentActivation?: ActivationOption;
+  /** Start with a bias of 1 at the forget gate (Jozefowicz et al. 2015). Default true. */
+  readonly unitForgetBias?: boolean;
+}
+
+export interface GruOptions extends SimpleRnnOptions {
+  /** Of the gates. Default sigmoid. */
+  readonly recurrentActivation?: ActivationOption;
+  /** Apply the reset gate after the product with the state (with a bias of its own), not before. Default true. */
+  readonly resetAfter?: boolean;
+}
+
+/** A layer over [batch, time, features]. `call(x, ...initial states, mask)`: states [batch, units], mask [batch, time] where 0 (or false) skips the step; each may be null. */
+export interface RecurrentLayer extends Layer {
+  /** Number of states: 2 for LSTM (h, c), otherwise 1. */
+  readonly stateCount: number;
+  readonly returnSequences: boolean;
+  /** As `call`, with the states after the last step read, each [batch, units]. */
+  callWithStates(x: Tensor, ...more: readonly (Tensor | null | undefined)[]): { output: Tensor; states: readonly Tensor[] };
+  /** A new layer of the same options with weights of its own that reads in the other direction. */
+  backwards(): RecurrentLayer;
+}
+
+/** The options of all kinds; those that a kind does not have are absent from its defaults, and so refused. */
+interface Options extends Required<SimpleRnnOptions> {
+  readonly recurrentActivation?: ActivationOption;
+  readonly unitForgetBias?: boolean;
+  readonly resetAfter?: boolean;
+}
+
+const DEFAULTS: Options = {
+  name: "", activation: "tanh", useBias: true, kernelInitializer: "glorotUniform", recurrentInitializer: "orthogonal", biasInitializer: "zeros",
+  kernelRegularizer: null, recurrentRegularizer: null, biasRegularizer: null, returnSequences: false, goBackwards: false, dropout: 0, recurrentDropout: 0,
+};
+
+/** What tells one kind of layer from another. */
+interface Kind {
+  readonly kind: string;
+  readonly defaults: Options;
+  readonly gates: number;
+  readonly stateCount: number;
+  readonly biasShape: (units: number, o: Options) => readonly number[];
+  readonly biasInitializer: (units: number, o: Options) => InitializerOption;
+  /** The input's bias and the state's out of `bias`. */
+  readonly splitBias: (bias: Tensor, o: Options) => { input: Tensor; recurrent: Tensor | null };
+  /** The kernel: all steps of each state, h first. */
+  readonly sequence: (xw: Tensor, wr: Tensor, bias: Tensor | null, states: readonly (Tensor | null)[], options: SequenceOptions, o: Options) => readonly Tensor[];
+  readonly cell: (wr: Tensor, bias: Tensor | null, activation: SplitActivation, gate: SplitActivation, o: Options) => Cell;
+}
+
+function recurrent(kind: Kind, units: number, options: Partial<Options>): RecurrentLayer {
+  const who = kind.kind;
+  const o = optionsOf(who, kind.defaults, options);
+  checkCount(who, "units", units);
+  checkNumber(who, "dropout", o.dropout, 0, 1);
+  checkNumber(who, "recurrentDropout", o.recurrentDropout, 0, 1);
+  const activation = activationOf(`${who}: activation`, o.activation);
+  const gate = activationOf(`${who}: recurrentActivation`, o.recurrentActivation ?? null);
+  const kernelOptions = weightOptions(who, o.kernelInitializer, o.kernelRegularizer);
+  const recurrentOptions = weightOptions(who, o.recurrentInitializer, o.recurrentRegularizer);
+  const biasOptions: WeightOptions = weightOptions(who, kind.biasInitializer(units, o), o.biasRegularizer);
+  const reverse = o.goBackwards;
+  const statesOf = new WeakMap<Tensor, () => readonly Tensor[]>();
+
+  const run = (x: Tensor, weights: { readonly [name: string]: Tensor }, more: readonly (Tensor | null | undefined)[]): Tensor => {
+    checkRank(x.shape, "[batch, time, features]", 3);
+    const [batch, time] = x.shape;
+    if (time === 0) throw new ShapeError(`expected at least one step, got ${showShape(x.shape)}`);
+    checkFeatures(x, weights.kernel.shape[0]);
+    if (more.length > kind.stateCount + 1) throw new ArgumentError(`expected at most ${kind.stateCount} initial states and a mask, got ${more.length} tensors`);
+    const states = Array.from({ length: kind.stateCount }, (_, k) => more[k] ?? null);
+    const mask = more[kind.stateCount] ?? null;
+    for (const s of states) if (s !== null && !sameShape(s.shape, [batch, units])) throw new ShapeError(`expected initial states ${showShape([batch, units])}, got ${showShape(s.shape)}`);
+    if (mask !== null && !sameShape(mask.shape, [batch, time])) throw new ShapeError(`expected a mask ${showShape([batch, time])}, got ${showShape(mask.shape)}`);
+    const bias = weights.bias === undefined ? { input: null, recurrent: null } : kind.splitBias(weights.bias, o);
+    const inputFactors = dropoutFactors(o.dropout, [batch, 1, x.shape[2]]);
+    const stateFactors = dropoutFactors(o.recurrentDropout, [batch, units]);
+    const xw = matmul(inputFactors === null ? x : mul(x, inputFactors), weights.kernel, { bias: bias.input });
+    const wr = weights.recurrentKernel;
+
+    const last = reverse ? 0 : time - 1;
+    let h: Tensor;
+    let lastStates: () => readonly Tensor[];
+    if (activation.inKernel && gate.inKernel && stateFactors === null) {
+      const sequence = kind.sequence(xw, wr, bias.recurrent, states, { activation: activation.kernel, recurrentActivation: gate.kernel, reverse, mask, h0: states[0] }, o);
+      h = sequence[0];
+      lastStates = () => sequence.map((s) => stepOf(s, last));
+    } else {
+      const steps = unroll(kind.cell(wr, bias.recurrent, activation, gate, o), xw, units, states, { mask: mask === null ? null : cast(mask, "i32"), reverse, factors: stateFactors });
+      h = steps.h;
+      lastStates = () => steps.states;
+    }
+    if (mask !== null && states[0] !== null) h = silentUntilRead(h, mask, reverse);
+    const output = !o.returnSequences ? stepOf(h, last) : reverse ? flip(h, 1) : h;
+    statesOf.set(output, lastStates);
+    return output;
+  };
+
+  const base = layer({
+    kind: who,
+    config: configOf({ units, ...o }),
+    build: (shape, weight) => {
+      checkRank(shape, "[batch, time, features]", 3);
+      weight("kernel", [lastOf(shape), kind.gates * units], kernelOptions);
+      weight("recurrentKernel", [units, kind.gates * units], recurrentOptions);
+      if (o.useBias) weight("bias", kind.biasShape(units, o), biasOptions);
+    },
+    call: (x, weights, ...more) => run(x, weights, more),
+  });
+  return Object.assign(base, {
+    stateCount: kind.stateCount,
+    returnSequences: o.returnSequences,
+    callWithStates(x: Tensor, ...more: readonly (Tensor | null | undefined)[]) {
+      const output = base.call(x, ...more);
+      return { output, states: (statesOf.get(output) as () => readonly Tensor[])() };
+    },
+    backwards: () => recurrent(kind, units, { ...options, goBackwards: !o.goBackwards }),
+  });
+}
+
+/** x[:, t, :] */
+function stepOf(x: Tensor, t: number): Tensor {
+  const [batch, , units] = x.shape;
+  return reshape(slice(x, [0, t, 0], [batch, 1, units]), [batch, units]);
+}
+
+/** Outputs are 0 until a step has been read: an initial state is no output. The kernel repeats the state, which otherwise starts at 0 anyway. */
+function silentUntilRead(h: Tensor, mask: Tensor, reverse: boolean): Tensor {
+  const time = h.shape[1];
+  const [from, to] = [iota([time, time], { axis: 0 }), iota([time, time], { axis: 1 })];
+  const earlier = cast(reverse ? greaterEqual(from, to) : lessEqual(from, to), "f32");
+  const read = greater(matmul(cast(cast(mask, "bool"), "f32"), earlier), 0);
+  return where(expandDims(read, 2), h, 0);
+}
+
+const LSTM: Kind = {
+  kind: "lstm",
+  defaults: { ...DEFAULTS, recurrentActivation: "sigmoid", unitForgetBias: true },
+  gates: 4,
+  stateCount: 2,
+  biasShape: (units) => [4 * units],
+  biasInitializer: (units, o) => (o.unitForgetBias ? withForgetBias(units, initializer(o.biasInitializer)) : o.biasInitializer),
+  splitBias: (bias) => ({ input: bias, recurrent: null }),
+  sequence: (xw, wr, _bias, states, options) => {
+    const { h, c } = lstmSequence(xw, wr, { ...options, c0: states[1] });
+    return [h, c];
+  },
+  cell: (wr, _bias, activation, gate) => lstmCell(wr, activation.apply, gate.apply),
+};
+
+function withForgetBias(units: number, init: Initializer): Initializer {
+  return (_shape, random) => {
+    const bias = new Float32Array(4 * units);
+    bias.set(init([units], random), 0);
+    bias.set(ones([units], random), units);
+    bias.set(init([2 * units], random), 2 * units);
+    return bias;
+  };
+}
+
+const GRU: Kind = {
+  kind: "gru",
+  defaults: { ...DEFAULTS, recurrentActivation: "sigmoid", resetAfter: true },
+  gates: 3,
+  stateCount: 1,
+  biasShape: (units, o) => (o.resetAfter ? [2, 3 * units] : [3 * units]),
+  biasInitializer: (_units, o) => o.biasInitializer,
+  splitBias: (bias, o) => {
+    const row = (i: number): Tensor => reshape(slice(bias, [i, 0], [1, bias.shape[1]]), [bias.shape[1]]);
+    return o.resetAfter ? { input: row(0), recurrent: row(1) } : { input: bias, recurrent: null };
+  },
+  sequence: (xw, wr, recurrentBias, _states, options, o) => [gruSequence(xw, wr, { ...options, recurrentBias, resetAfter: o.resetAfter === true })],
+  cell: (wr, recurrentBias, activation, gate, o) => gruCell(wr, recurrentBias, o.resetAfter === true, activation.apply, gate.apply),
+};
+
+const SIMPLE_RNN: Kind = {
+  kind: "simpleRnn",
+  defaults: DEFAULTS,
+  gates: 1,
+  stateCount: 1,
+  biasShape: (units) => [units],
+  biasInitializer: (_units, o) => o.biasInitializer,
+  splitBias: (bias) => ({ input: bias, recurrent: null }),
+  sequence: (xw, wr, _bias, _states, options) => [simpleRnnSequence(xw, wr, options)],
+  cell: (wr, _bias, activation) => simpleRnnCell(wr, activation.apply),
+};
+
+/**
+ * Long short-term memory (Hochreiter & Schmidhuber 1997), gates in the order i f c o: [batch, time, features] -> [batch, units], or [batch, time, units] with `returnSequences`.
+ * `call(x, h, c, mask)`: initial states [batch, units] and mask [batch, time], all optional; a masked step keeps the states and repeats the last output.
+ * Weights: kernel [features, 4 units], recurrentKernel [units, 4 units], bias [4 units].
+ * @throws ArgumentError for units below 1 and unknown options; when called, ShapeError for another rank or no steps
+ */
+export const lstm = (units: number, options: LstmOptions = {}): RecurrentLayer => recurrent(LSTM, units, options);
+
+/**
+ * Gated recurrent unit (Cho et al. 2014), gates in the order z r h: [batch, time, features] -> [batch, units] or [batch, time, units]. `call(x, h, mask)` as in `lstm`.
+ * Weights: kernel [features, 3 units], recurrentKernel [units, 3 units], bias [2, 3 units] (input, recurrent), or [3 units] without `resetAfter`.
+ * @throws as `lstm`
+ */
+export const gru = (units: number, options: GruOptions = {}): RecurrentLayer => recurrent(GRU, units, options);
+
+/**
+ * Elman's network, h = activation(x kernel + h recurrentKernel + bias): [batch, time, features] -> [batch, units] or [batch, time, units]. `call(x, h, mask)` as in `lstm`.
+ * Weights: kernel [features, units], recurrentKernel [units, units], bias [units].
+ * @throws as `lstm`
+ */
+export const simpleRnn = (units: number, options: SimpleRnnOptions = {}): RecurrentLayer => recurrent(SIMPLE_RNN, units, options);
+
+export interface BidirectionalOptions extends NameOption {
+  /** How the two outputs become one. Default concat. */
+  readonly mergeMode?: "concat" | "sum" | "ave" | "mul";
+}
+
+const MERGE = {
+  concat: (a: Tensor, b: Tensor) => concat([a, b]),
+  sum: (a: Tensor, b: Tensor) => add(a, b),
+  ave: (a: Tensor, b: Tensor) => mul(add(a, b), 0.5),
+  mul: (a: Tensor, b: Tensor) => mul(a, b),
+} as const;
+
+/**
+ * A recurrent layer and a copy that reads the other way (Schuster & Paliwal 1997), with outputs of the same step merged.
+ * `call(x, ...states of the first, ...states of the second, mask)`. Weights: forwardKernel … backwardBias.
+ * @throws ArgumentError unless `inner` is lstm, gru or simpleRnn, and for unknown options
+ */
+export function bidirectional(inner: RecurrentLayer, options: BidirectionalOptions = {}): Layer {
+  const o = optionsOf<Required<BidirectionalOptions>>("bidirectional", { name: "", mergeMode: "concat" }, options);
+  if (typeof inner?.backwards !== "function") throw new ArgumentError("bidirectional: expected a layer made by lstm, gru or simpleRnn");
+  checkOneOf("bidirectional", "mergeMode", o.mergeMode, Object.keys(MERGE) as (keyof typeof MERGE)[]);
+  const [forward, backward] = [inner, inner.backwards()];
+  const n = inner.stateCount;
+  return layer({
+    kind: "bidirectional",
+    config: configOf({ layer: { kind: inner.kind, config: inner.config }, ...o }),
+    parts: { forward, backward },
+    call: (x, _weights, ...more) => {
+      const mask = more[2 * n] ?? null;
+      const a = forward.call(x, ...Array.from({ length: n }, (_, k) => more[k]), mask);
+      const b = backward.call(x, ...Array.from({ length: n }, (_, k) => more[n + k]), mask);
+      return MERGE[o.mergeMode](a, inner.returnSequences ? flip(b, 1) : b);
+    },
+  });
+}
+
+/** Applies `inner` to every step: [batch, time, ...] -> [batch, time, ...]. Weights: those of `inner`. @throws ArgumentError unless `inner` is a layer. */
+export function timeDistributed(inner: Layer, options: NameOption = {}): Layer {
+  const o = optionsOf("timeDistributed", { name: "" }, options);
+  if (typeof inner?.call !== "function") throw new ArgumentError("timeDistributed: expected a layer, such as dense(10)");
+  return layer({
+    kind: "timeDistributed",
+    config: configOf({ layer: { kind: inner.kind, config: inner.config }, ...o }),
+    parts: { "": inner },
+    call: (x) => {
+      checkRank(x.shape, "[batch, time, ...]", 3, Infinity);
+      const [batch, time] = x.shape;
+      const y = inner.call(reshape(x, [batch * time, ...x.shape.slice(2)]));
+      return reshape(y, [batch, time, ...y.shape.slice(1)]);
+    },
+  });
+}

@@ -1,0 +1,225 @@
+/**
+ * @file Callbacks: objects whose methods `fit` calls while it trains, and those of Keras 3 (https://keras.io/api/callbacks/)
+ * that decide something. Epochs and steps count from 0, as in Keras.
+ */
+import { ArgumentError, NonFiniteError } from "../errors.ts";
+import type { Optimizer } from "./optimizers.ts";
+
+/** What an epoch or a batch gave, by name: loss, accuracy, valLoss, valAccuracy … */
+export interface Logs {
+  readonly [name: string]: number | number[][];
+}
+
+/** What callbacks may do to the training that called them. */
+export interface TrainingHandle {
+  /** Ends training after the current epoch, or after the current batch when called from onBatchEnd. */
+  stop(): void;
+  /** A copy of all weights of the model, moving averages included. */
+  readonly weights: () => Promise<Float32Array[]>;
+  /** Puts such a copy back. */
+  setWeights(weights: Float32Array[]): void;
+  /** Writes the model to a file. */
+  save(path: string): Promise<void>;
+  readonly optimizer: Optimizer;
+  /** Numbers of the past epochs, and their logs by name. */
+  readonly history: { readonly epoch: readonly number[]; readonly history: { readonly [name: string]: readonly (number | number[][])[] } };
+}
+
+/** Any object with some of these methods; each may be async and is waited for. */
+export interface Callback {
+  onTrainBegin?(training: TrainingHandle): void | Promise<void>;
+  onTrainEnd?(training: TrainingHandle): void | Promise<void>;
+  onEpochBegin?(epoch: number, logs: Logs, training: TrainingHandle): void | Promise<void>;
+  onEpochEnd?(epoch: number, logs: Logs, training: TrainingHandle): void | Promise<void>;
+  /** `step` counts all batches since training began. */
+  onBatchEnd?(step: number, logs: Logs, training: TrainingHandle): void | Promise<void>;
+}
+
+export interface MonitorOptions {
+  /** The log to watch. Default: valLoss where there is validation, else loss. */
+  readonly monitor?: string;
+  /** Whether smaller or larger is better. Default auto: larger for accuracy, precision, recall, f1 and auc, smaller for everything else. */
+  readonly mode?: "auto" | "min" | "max";
+}
+
+interface Monitor {
+  /** The watched number. @throws ArgumentError when there is none, listing what there is. */
+  read(logs: Logs): number;
+  /** True when `value` is better than `than` by more than `delta`. Never for NaN. */
+  better(value: number, than: number, delta: number): boolean;
+  /** Worse than everything. */
+  worst(): number;
+}
+
+function monitorOf(who: string, { monitor, mode = "auto" }: MonitorOptions): Monitor {
+  if (!["auto", "min", "max"].includes(mode)) throw new ArgumentError(`${who}: mode must be "auto", "min" or "max", got ${JSON.stringify(mode)}`);
+  let name = monitor ?? null;
+  const upward = (): boolean => (mode === "auto" ? /acc|precision|recall|f1|auc/i.test(name ?? "") : mode === "max");
+  return {
+    read(logs) {
+      name ??= Object.hasOwn(logs, "valLoss") ? "valLoss" : "loss";
+      const value = Object.hasOwn(logs, name) ? logs[name] : undefined;
+      if (typeof value === "number") return value;
+      const numbers = Object.keys(logs).filter((key) => typeof logs[key] === "number");
+      throw new ArgumentError(`${who}: cannot monitor "${name}": ${value === undefined ? "there is no such log" : "it is not one number"}; there are: ${numbers.join(", ") || "none"}`);
+    },
+    better: (value, than, delta) => (upward() ? value - delta > than : value + delta < than),
+    worst: () => (upward() ? -Infinity : Infinity),
+  };
+}
+
+function checkCount(who: string, name: string, value: number): void {
+  if (!Number.isInteger(value) || value < 0) throw new ArgumentError(`${who}: ${name} must be an integer of at least 0, got ${value}`);
+}
+
+export interface EarlyStoppingOptions extends MonitorOptions {
+  /** What counts as better must be better by more than this. Default 0. */
+  readonly minDelta?: number;
+  /** Epochs without improvement after which training stops. Default 0. */
+  readonly patience?: number;
+  /** Patience starts again only where this value is beaten, too. */
+  readonly baseline?: number | null;
+  /** At the end, go back to the weights of the best epoch. Default false. */
+  readonly restoreBestWeights?: boolean;
+  /** Epochs before this one are not looked at. Default 0. */
+  readonly startFromEpoch?: number;
+}
+
+/** Stops training when the monitored number has stopped improving. */
+export function earlyStopping({ minDelta = 0, patience = 0, baseline = null, restoreBestWeights = false, startFromEpoch = 0, ...options }: EarlyStoppingOptions = {}): Callback {
+  const monitor = monitorOf("earlyStopping", options);
+  checkCount("earlyStopping", "patience", patience);
+  checkCount("earlyStopping", "startFromEpoch", startFromEpoch);
+  const delta = Math.abs(minDelta);
+  let wait = 0;
+  let best: number | null = null;
+  let weights: Float32Array[] | null = null;
+  return {
+    onTrainBegin() {
+      wait = 0;
+      best = null;
+      weights = null;
+    },
+    async onEpochEnd(epoch, logs, training) {
+      const value = monitor.read(logs);
+      if (epoch < startFromEpoch) return;
+      const improved = monitor.better(value, best ?? monitor.worst(), best === null ? 0 : delta);
+      if (restoreBestWeights && (improved || weights === null)) weights = await training.weights();
+      wait++;
+      if (improved) {
+        best = value;
+        if (baseline === null || monitor.better(value, baseline, delta)) wait = 0;
+      } else if (wait >= patience && epoch > 0) {
+        training.stop();
+      }
+    },
+    onTrainEnd(training) {
+      if (weights !== null) training.setWeights(weights);
+    },
+  };
+}
+
+export interface ModelCheckpointOptions extends MonitorOptions {
+  /** Save only where the monitored number is better than in all epochs before. Default false. */
+  readonly saveBestOnly?: boolean;
+}
+
+/**
+ * Saves the model after each epoch.
+ * @param path `{epoch}` in it becomes the epoch's number, from 1, and `{name}` that log with four decimals: `model-{epoch}-{valLoss}.safetensors`
+ */
+export function modelCheckpoint(path: string, { saveBestOnly = false, ...options }: ModelCheckpointOptions = {}): Callback {
+  const monitor = monitorOf("modelCheckpoint", options);
+  let best: number | null = null;
+  return {
+    onTrainBegin() {
+      best = null;
+    },
+    async onEpochEnd(epoch, logs, training) {
+      if (saveBestOnly) {
+        const value = monitor.read(logs);
+        if (!monitor.better(value, best ?? monitor.worst(), 0)) return;
+        best = value;
+      }
+      await training.save(path.replace(/\{(\w+)\}/g, (_, name: string) => {
+        if (name === "epoch") return String(epoch + 1);
+        const value = Object.hasOwn(logs, name) ? logs[name] : undefined;
+        if (typeof value !== "number") throw new ArgumentError(`modelCheckpoint: no number "${name}" for the path "${path}"; there are: epoch, ${Object.keys(logs).join(", ")}`);
+        return value.toFixed(4);
+      }));
+    },
+  };
+}
+
+/** Ends training with a NonFiniteError that names the step as soon as the loss is NaN or infinite. */
+export function terminateOnNaN(): Callback {
+  const check = (logs: Logs, where: string): void => {
+    const { loss } = logs;
+    if (typeof loss !== "number" || Number.isFinite(loss)) return;
+    throw new NonFiniteError(`loss became ${Number.isNaN(loss) ? "NaN" : "infinite"} ${where}; try a smaller learning rate or clipNorm, and look for NaN in the data`);
+  };
+  return {
+    onBatchEnd: (step, logs) => check(logs, `at step ${step}`),
+    onEpochEnd: (epoch, logs) => check(logs, `in epoch ${epoch}`),
+  };
+}
+
+export interface ReduceLrOnPlateauOptions extends MonitorOptions {
+  /** What the learning rate is multiplied by, below 1. Default 0.1. */
+  readonly factor?: number;
+  /** Epochs without improvement after which the rate is reduced. Default 10. */
+  readonly patience?: number;
+  /** What counts as better must be better by more than this. Default 0.0001. */
+  readonly minDelta?: number;
+  /** Epochs after a reduction that are not counted. Default 0. */
+  readonly cooldown?: number;
+  /** The rate is not reduced below this. Default 0. */
+  readonly minLr?: number;
+}
+
+/** Reduces the learning rate when the monitored number has stopped improving. */
+export function reduceLrOnPlateau({ factor = 0.1, patience = 10, minDelta = 1e-4, cooldown = 0, minLr = 0, ...options }: ReduceLrOnPlateauOptions = {}): Callback {
+  const monitor = monitorOf("reduceLrOnPlateau", options);
+  if (!(factor >= 0 && factor < 1)) throw new ArgumentError(`reduceLrOnPlateau: factor must be in [0, 1), got ${factor}`);
+  checkCount("reduceLrOnPlateau", "patience", patience);
+  checkCount("reduceLrOnPlateau", "cooldown", cooldown);
+  const delta = Math.abs(minDelta);
+  let wait = 0;
+  let cooling = 0;
+  let best: number | null = null;
+  return {
+    onTrainBegin() {
+      wait = 0;
+      cooling = 0;
+      best = null;
+    },
+    onEpochEnd(_epoch, logs, { optimizer }) {
+      const value = monitor.read(logs);
+      if (cooling > 0) {
+        cooling--;
+        wait = 0;
+      }
+      if (monitor.better(value, best ?? monitor.worst(), best === null ? 0 : delta)) {
+        best = value;
+        wait = 0;
+      } else if (cooling === 0 && ++wait >= patience) {
+        const rate = optimizer.learningRate;
+        if (rate <= minLr) return;
+        optimizer.learningRate = Math.max(rate * factor, minLr);
+        cooling = cooldown;
+        wait = 0;
+      }
+    },
+  };
+}
+
+/** Sets the learning rate of each epoch to `fn(epoch, learningRate so far)`. @throws ArgumentError when that is not a number of at least 0. */
+export function learningRateScheduler(fn: (epoch: number, learningRate: number) => number): Callback {
+  return {
+    onEpochBegin(epoch, _logs, { optimizer }) {
+      const rate = fn(epoch, optimizer.learningRate);
+      if (typeof rate !== "number" || !Number.isFinite(rate)) throw new ArgumentError(`learningRateScheduler: the function must return a number, got ${String(rate)} for epoch ${epoch}`);
+      optimizer.learningRate = rate;
+    },
+  };
+}

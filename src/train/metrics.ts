@@ -1,0 +1,235 @@
+/**
+ * @file Metrics with the semantics of Keras 3 (https://keras.io/api/metrics/), counted over a whole epoch inside the
+ * compiled step: hits as integers, errors as a sum with its rounding error beside it (Neumaier 1974), so that the result
+ * does not depend on batch sizes. Precision, recall and F1 of several classes are averaged as in scikit-learn.
+ */
+import { ArgumentError, ShapeError } from "../errors.ts";
+import type { DType, TypedArray } from "../dtype.ts";
+import type { Config } from "../nn/layer.ts";
+import { abs, add, and, cast, equal, greater, greaterEqual, less, sub, where } from "../ops/map.ts";
+import { matmul } from "../ops/matmul.ts";
+import { expandDims, iota, reshape } from "../ops/move.ts";
+import { argMax, sum } from "../ops/reduce.ts";
+import { oneHot } from "../ops/softmax.ts";
+import { sameShape, showShape } from "../shape.ts";
+import type { Shape } from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
+import { classNumbers, isLossName, lossByName, LOSS_NAMES } from "./losses.ts";
+import type { Loss, LossFunction } from "./losses.ts";
+
+export interface MetricState {
+  readonly name: string;
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+export interface Metric {
+  /** Its name in logs. */
+  readonly name: string;
+  readonly config: Config;
+  /** What is counted; zero at the start of each epoch. */
+  readonly state: readonly MetricState[];
+  /** The next state, traced: elements do not exist here. */
+  readonly update: (yTrue: Tensor, yPred: Tensor, state: readonly Tensor[]) => readonly Tensor[];
+  /** From the state's elements to what logs hold; 0 where nothing has been counted. */
+  readonly result: (state: readonly TypedArray[]) => number | number[][];
+}
+
+/** Gives one value for each sample; its mean over the epoch is the metric. */
+export type MetricFunction = LossFunction;
+
+const ratio = (part: number, whole: number): number => (whole === 0 ? 0 : part / whole);
+
+/** The share of elements for which `hit` (bool) holds. */
+function share(name: string, config: Config, hit: (yTrue: Tensor, yPred: Tensor) => Tensor): Metric {
+  return {
+    name, config,
+    state: [{ name: "hits", shape: [], dtype: "i32" }, { name: "count", shape: [], dtype: "i32" }],
+    update: (yTrue, yPred, [hits, count]) => {
+      const now = hit(yTrue, yPred);
+      return [add(hits, sum(cast(now, "i32"))), add(count, now.size)];
+    },
+    result: ([hits, count]) => ratio(hits[0], count[0]),
+  };
+}
+
+/** The mean of `values`. */
+function average(name: string, config: Config, values: MetricFunction, finish: (mean: number) => number = (m) => m): Metric {
+  return {
+    name, config,
+    state: [{ name: "total", shape: [], dtype: "f32" }, { name: "lost", shape: [], dtype: "f32" }, { name: "count", shape: [], dtype: "i32" }],
+    update: (yTrue, yPred, [total, lost, count]) => {
+      const perSample = values(yTrue, yPred);
+      const batch = sum(perSample);
+      const next = add(total, batch);
+      const error = where(greaterEqual(abs(total), abs(batch)), add(sub(total, next), batch), add(sub(batch, next), total));
+      return [next, add(lost, error), add(count, perSample.size)];
+    },
+    result: ([total, lost, count]) => finish(ratio(total[0] + lost[0], count[0])),
+  };
+}
+
+const lastOf = (shape: Shape): number => shape[shape.length - 1] ?? 1;
+
+/** Targets as f32 in the predictions' shape. */
+function alike(who: string, yTrue: Tensor, yPred: Tensor): Tensor {
+  if (yTrue.size !== yPred.size) throw new ShapeError(`${who}: expected targets of the predictions' shape ${showShape(yPred.shape)}, got ${showShape(yTrue.shape)}`);
+  return reshape(cast(yTrue, "f32"), yPred.shape);
+}
+
+/** The true class of each row [...]: where one-hot targets [..., C] are largest, or class numbers as they are. */
+function trueClass(who: string, yTrue: Tensor, yPred: Tensor): Tensor {
+  const oneHotTargets = sameShape(yTrue.shape, yPred.shape) && lastOf(yPred.shape) > 1;
+  return oneHotTargets ? argMax(cast(yTrue, "f32")) : classNumbers(who, yTrue, yPred);
+}
+
+/** Share of elements where (prediction > threshold) is the target, 0 or 1. Default threshold 0.5; for logits use 0. */
+export function binaryAccuracy({ threshold = 0.5 }: { readonly threshold?: number } = {}): Metric {
+  return share("binaryAccuracy", { threshold }, (yTrue, yPred) => equal(alike("binaryAccuracy", yTrue, yPred), cast(greater(yPred, threshold), "f32")));
+}
+
+/** Share of rows whose largest prediction is where the one-hot target is largest; the first of equals counts. */
+export function categoricalAccuracy(): Metric {
+  return share("categoricalAccuracy", {}, (yTrue, yPred) => equal(argMax(alike("categoricalAccuracy", yTrue, yPred)), argMax(yPred)));
+}
+
+/** Share of rows whose largest prediction is at the class number; the first of equals counts. */
+export function sparseCategoricalAccuracy(): Metric {
+  return share("sparseCategoricalAccuracy", {}, (yTrue, yPred) => equal(classNumbers("sparseCategoricalAccuracy", yTrue, yPred), argMax(yPred)));
+}
+
+/** Share of rows in which fewer than `k` (default 5) predictions are larger than that of the true class (one-hot targets or class numbers). */
+export function topKCategoricalAccuracy({ k = 5 }: { readonly k?: number } = {}): Metric {
+  if (!Number.isInteger(k) || k < 1) throw new ArgumentError(`topKCategoricalAccuracy: k must be a positive integer, got ${k}`);
+  return share("topKCategoricalAccuracy", { k }, (yTrue, yPred) => {
+    const at = trueClass("topKCategoricalAccuracy", yTrue, yPred);
+    const own = sum(where(equal(expandDims(at, at.rank), iota([lastOf(yPred.shape)])), yPred, 0), { axis: -1, keepDims: true });
+    return less(sum(cast(greater(yPred, own), "i32"), { axis: -1 }), k);
+  });
+}
+
+/** The mean of |target - prediction|. */
+export const meanAbsoluteError = (): Metric => average("meanAbsoluteError", {}, lossByName("meanAbsoluteError").call);
+/** The mean of (target - prediction)^2. */
+export const meanSquaredError = (): Metric => average("meanSquaredError", {}, lossByName("meanSquaredError").call);
+/** The square root of the mean of (target - prediction)^2. */
+export const rootMeanSquaredError = (): Metric => average("rootMeanSquaredError", {}, lossByName("meanSquaredError").call, Math.sqrt);
+
+/**
+ * How classes become one number, as in scikit-learn: `macro` the mean over all classes, `weighted` that mean weighted by how often a class is true,
+ * `micro` one count over all classes, null every class for itself (one row of numbers). A class never met counts as 0, as in Keras' F1Score.
+ */
+export type Average = "macro" | "weighted" | "micro" | null;
+
+export interface ClassOptions {
+  /** Number of outputs; 1: one output that says yes or no. Default 1; metrics given by name take it from the model. */
+  readonly classes?: number;
+  /** Default macro. Of no consequence for one class. */
+  readonly average?: Average;
+  /** A class is predicted where its output is larger. Default 0.5 for one output; null for several: the largest output is predicted. */
+  readonly threshold?: number | null;
+}
+
+function checkClasses(who: string, classes: number): void {
+  if (!Number.isInteger(classes) || classes < 1) throw new ArgumentError(`${who}: classes must be a positive integer, got ${classes}`);
+}
+
+/** Counts true positives, predictions and occurrences of each class. */
+function perClass(name: string, { classes = 1, average = "macro", threshold = classes === 1 ? 0.5 : null }: ClassOptions, score: (hits: number, predicted: number, actual: number) => number): Metric {
+  checkClasses(name, classes);
+  if (average !== null && !["macro", "weighted", "micro"].includes(average)) throw new ArgumentError(`${name}: average must be "macro", "weighted", "micro" or null, got ${JSON.stringify(average)}`);
+  const cut = threshold ?? 0.5;
+  return {
+    name,
+    config: { classes, average, threshold },
+    state: ["hits", "predicted", "actual"].map((counter) => ({ name: counter, shape: [classes], dtype: "i32" })),
+    update: (yTrue, yPred, state) => {
+      if (lastOf(yPred.shape) !== classes && classes > 1) throw new ShapeError(`${name}: expected ${classes} outputs, got ${showShape(yPred.shape)}; set classes`);
+      const byThreshold = classes === 1 || threshold !== null;
+      const rows = [yPred.size / classes, classes];
+      const isClass = (at: Tensor): Tensor => equal(reshape(at, [rows[0], 1]), iota([classes]));
+      const predicted = byThreshold ? greater(reshape(yPred, rows), cut) : isClass(argMax(yPred));
+      const actual = byThreshold && yTrue.size === yPred.size ? greater(reshape(alike(name, yTrue, yPred), rows), 0.5) : isClass(trueClass(name, yTrue, yPred));
+      return [and(predicted, actual), predicted, actual].map((hit, i) => add(state[i], sum(cast(hit, "i32"), { axis: 0 })));
+    },
+    result: (state) => {
+      const [hits, predicted, actual] = state.map((s) => Array.from(s));
+      const scores = hits.map((h, i) => score(h, predicted[i], actual[i]));
+      const total = (a: readonly number[]): number => a.reduce((x, y) => x + y, 0);
+      if (average === null) return [scores];
+      if (average === "micro") return score(total(hits), total(predicted), total(actual));
+      return average === "macro" ? total(scores) / classes : ratio(total(scores.map((s, i) => s * actual[i])), total(actual));
+    },
+  };
+}
+
+/** Which part of what was predicted is true: TP / (TP + FP). */
+export const precision = (options: ClassOptions = {}): Metric => perClass("precision", options, (hits, predicted) => ratio(hits, predicted));
+/** Which part of what is true was predicted: TP / (TP + FN). */
+export const recall = (options: ClassOptions = {}): Metric => perClass("recall", options, (hits, _predicted, actual) => ratio(hits, actual));
+/** The harmonic mean of precision and recall: 2 TP / (2 TP + FP + FN). */
+export const f1 = (options: ClassOptions = {}): Metric => perClass("f1", options, (hits, predicted, actual) => ratio(2 * hits, predicted + actual));
+
+/** How often each true class (row) was predicted as each class (column). One output (`classes` 1) gives the two classes "no" and "yes", by `threshold` (default 0.5). */
+export function confusionMatrix({ classes = 1, threshold = 0.5 }: { readonly classes?: number; readonly threshold?: number } = {}): Metric {
+  checkClasses("confusionMatrix", classes);
+  const size = Math.max(2, classes);
+  return {
+    name: "confusionMatrix",
+    config: { classes, threshold },
+    state: [{ name: "counts", shape: [size, size], dtype: "i32" }],
+    update: (yTrue, yPred, [counts]) => {
+      if (classes > 1 && lastOf(yPred.shape) !== classes) throw new ShapeError(`confusionMatrix: expected ${classes} outputs, got ${showShape(yPred.shape)}; set classes`);
+      const predicted = classes === 1 ? cast(greater(yPred, threshold), "i32") : argMax(yPred);
+      const actual = classes === 1 ? cast(greater(alike("confusionMatrix", yTrue, yPred), 0.5), "i32") : trueClass("confusionMatrix", yTrue, yPred);
+      const rows = (at: Tensor): Tensor => oneHot(reshape(at, [at.size]), size);
+      // Products of zeros and ones: exact in f32 for batches below 2^24 rows.
+      return [add(counts, cast(matmul(rows(actual), rows(predicted), { transposeA: true }), "i32"))];
+    },
+    result: ([counts]) => Array.from({ length: size }, (_, i) => Array.from(counts.subarray(i * size, (i + 1) * size))),
+  };
+}
+
+export interface MetricContext {
+  readonly loss: Loss;
+  /** Shape of the predictions, with or without the batch. */
+  readonly outputShape: Shape;
+}
+
+const METRICS: { readonly [name: string]: (options: never) => Metric } = {
+  binaryAccuracy, categoricalAccuracy, sparseCategoricalAccuracy, topKCategoricalAccuracy, precision, recall, f1, confusionMatrix, meanAbsoluteError, meanSquaredError, rootMeanSquaredError,
+};
+
+const ALIASES: { readonly [alias: string]: string } = { mae: "meanAbsoluteError", mse: "meanSquaredError", rmse: "rootMeanSquaredError" };
+const BY_CLASS = ["precision", "recall", "f1", "confusionMatrix"];
+
+/** Names that `metrics` options take, besides those of losses. */
+export const METRIC_NAMES: readonly string[] = ["accuracy", "acc", ...Object.keys(METRICS), ...Object.keys(ALIASES)];
+
+/** Keras' rule: one output is binary, class numbers are sparse, everything else is categorical. */
+function accuracyFor({ loss, outputShape }: MetricContext): Metric {
+  if (lastOf(outputShape) === 1) return binaryAccuracy();
+  return loss.labels === "class" ? sparseCategoricalAccuracy() : categoricalAccuracy();
+}
+
+/**
+ * A metric from what `metrics` options take: a name, a metric, or a function whose mean is taken. A name is also the metric's name in logs.
+ * `accuracy` becomes binary, categorical or sparse by the loss and the number of outputs; names of losses give that loss's mean.
+ * @param options of a metric given by name
+ * @throws ArgumentError listing the names.
+ */
+export function metricByName(metric: string | Metric | MetricFunction, context: MetricContext, options: Config = {}): Metric {
+  if (typeof metric === "function") return average(metric.name || "metric", {}, metric);
+  if (typeof metric !== "string") {
+    if (metric === null || typeof metric !== "object" || typeof metric.update !== "function") throw new ArgumentError(`metrics: expected a name, a metric or a function of (yTrue, yPred), got ${String(metric)}`);
+    return metric;
+  }
+  if (metric === "accuracy" || metric === "acc") return { ...accuracyFor(context), name: metric };
+  const name = ALIASES[metric] ?? metric;
+  if (Object.hasOwn(METRICS, name)) {
+    const all = BY_CLASS.includes(name) ? { classes: lastOf(context.outputShape), ...options } : options;
+    return { ...METRICS[name](all as never), name: metric };
+  }
+  if (isLossName(metric)) return average(metric, {}, lossByName(metric).call);
+  throw new ArgumentError(`metrics: unknown ${JSON.stringify(metric)}; known: ${METRIC_NAMES.join(", ")}, and losses: ${LOSS_NAMES.join(", ")}`);
+}

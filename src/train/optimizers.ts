@@ -1,0 +1,345 @@
+/**
+ * @file Optimizers with the formulas and defaults of Keras 3 (https://keras.io/api/optimizers/). `update` is traced with
+ * the rest of the training step: what a step does to one parameter is elementwise, so that it becomes one `map` call
+ * which writes the parameter and its state in place. Bias corrections 1 - beta^t are taken as -expm1(t ln beta), which
+ * keeps its digits for small t.
+ */
+import { ArgumentError, FileError, LockstepError, ShapeError } from "../errors.ts";
+import { assign, currentGraph } from "../graph.ts";
+import type { TypedArray } from "../dtype.ts";
+import type { Config } from "../nn/layer.ts";
+import { clip } from "../ops/composite.ts";
+import { abs, add, cast, div, expm1, greater, maximum, minimum, mul, neg, rsqrt, sqrt, square, sub, where } from "../ops/map.ts";
+import { sum } from "../ops/reduce.ts";
+import type { Attr } from "../plan/plan.ts";
+import { sameShape, showShape } from "../shape.ts";
+import type { Shape } from "../shape.ts";
+import { full, tensor, zeros } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
+import { flatten } from "../tree.ts";
+import type { Tree } from "../tree.ts";
+import { naturalLog } from "./log.ts";
+import { scheduleFromConfig } from "./schedules.ts";
+import type { Schedule } from "./schedules.ts";
+
+/** State as it is read from a file. */
+export interface SavedState {
+  readonly [name: string]: { readonly shape: Shape; readonly data: TypedArray };
+}
+
+export interface Optimizer {
+  /** What made it: sgd, adam … */
+  readonly kind: string;
+  readonly config: Config;
+  /** Number of updates so far, an i32 scalar. */
+  readonly iterations: Tensor;
+  /** Setting it changes the next step, without compiling again. With a schedule both reading and setting throw: the rate is `state().learningRate`. */
+  learningRate: number;
+  /**
+   * Inside a traced function: records new values for `params` (f32 tensors with elements), state and iterations. State is kept by parameter,
+   * so that several traced functions share it.
+   * @throws ShapeError when `grads` do not have the structure of `params`, FileError when state that was loaded does not fit them.
+   */
+  update(params: Tree, grads: Tree): void;
+  /** All that a resumed training needs: `iterations`, `learningRate`, and for the i-th parameter `m/i` … */
+  state(): { readonly [name: string]: Tensor };
+  /** Takes over saved state, before or after the first update. @throws FileError when entries are missing, unknown or of another shape; nothing has changed then. */
+  load(state: SavedState): void;
+}
+
+/** How one kind of optimizer changes one parameter. */
+interface Rule {
+  /** Names of the state tensors of a parameter. */
+  readonly slots: readonly string[];
+  /** First value of the state. */
+  readonly initial: number;
+  /** The step size from the learning rate and the number of this update (f32, 1 for the first). */
+  readonly stepSize: (learningRate: Tensor, t: Tensor) => Tensor;
+  /** The new parameter and its new state. Elementwise in w, g and state. */
+  readonly step: (w: Tensor, g: Tensor, state: readonly Tensor[], stepSize: Tensor) => readonly [Tensor, ...Tensor[]];
+}
+
+/** What all optimizers take. At most one of the three ways to clip. */
+export interface OptimizerOptions {
+  /** A number or a schedule. */
+  readonly learningRate?: number | Schedule;
+  /** Decoupled weight decay: w -= w * weightDecay * learningRate before the step. Default 0 (adamw: 0.004). */
+  readonly weightDecay?: number | null;
+  /** Each gradient tensor is scaled down to at most this L2 norm. */
+  readonly clipNorm?: number | null;
+  /** All gradients together are scaled down to at most this L2 norm. */
+  readonly globalClipNorm?: number | null;
+  /** Each gradient element is clipped to [-clipValue, clipValue]. */
+  readonly clipValue?: number | null;
+}
+
+type Clipping = (grads: readonly Tensor[]) => readonly Tensor[];
+
+const squares = (g: Tensor): Tensor => sum(square(g));
+
+function clippingOf(kind: string, { clipNorm = null, globalClipNorm = null, clipValue = null }: OptimizerOptions): Clipping {
+  const given = Object.entries({ clipNorm, globalClipNorm, clipValue }).filter(([, value]) => value !== null);
+  if (given.length > 1) throw new ArgumentError(`${kind}: give one of ${given.map(([name]) => name).join(" and ")}, not both`);
+  for (const [name, value] of given) if (!((value as number) > 0)) throw new ArgumentError(`${kind}: ${name} must be positive, got ${value}`);
+  if (clipNorm !== null) return (grads) => grads.map((g) => div(mul(g, clipNorm), maximum(sqrt(squares(g)), clipNorm)));
+  if (clipValue !== null) return (grads) => grads.map((g) => clip(g, -clipValue, clipValue));
+  if (globalClipNorm === null) return (grads) => grads;
+  return (grads) => {
+    const norm = sqrt(grads.map(squares).reduce((a, b) => add(a, b)));
+    const scale = minimum(where(greater(norm, 0), div(globalClipNorm, norm), 1), 1);
+    return grads.map((g) => mul(g, scale));
+  };
+}
+
+function checkRate(kind: string, rate: number): void {
+  if (!(rate >= 0 && Number.isFinite(rate))) throw new ArgumentError(`${kind}: learningRate must be a number of at least 0 or a schedule, got ${String(rate)}`);
+}
+
+/** The name of a parameter's state in files. */
+const stateName = (slot: string, i: number): string => `${slot}/${i}`;
+
+function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [option: string]: Attr }, rule: Rule): Optimizer {
+  const { weightDecay = null, clipNorm = null, globalClipNorm = null, clipValue = null } = options;
+  const learningRate = options.learningRate as number | Schedule;
+  const clipped = clippingOf(kind, options);
+  const schedule = typeof learningRate === "object" && learningRate !== null ? learningRate : null;
+  if (typeof learningRate !== "object") checkRate(kind, learningRate);
+  let rate = schedule === null ? (learningRate as number) : 0;
+  const rateTensor = tensor(rate);
+  const iterations = tensor(0, [], "i32");
+  /** State by parameter number, and each parameter's number. State that was loaded first waits here for its parameter. */
+  let slots: (readonly Tensor[])[] = [];
+  const numbers = new Map<Tensor, number>();
+
+  /** The state of each parameter, made where there is none. */
+  function statesOf(params: readonly Tensor[]): readonly (readonly Tensor[])[] {
+    const fresh = params.filter((p) => !numbers.has(p));
+    const waiting = slots.length - numbers.size;
+    if (waiting > fresh.length) throw new FileError(`${kind}: the loaded state is of ${slots.length} parameters, there are ${numbers.size + fresh.length}; it belongs to another model`);
+    fresh.forEach((p, j) => {
+      const wrong = slots[numbers.size + j]?.find((t) => !sameShape(t.shape, p.shape));
+      if (wrong !== undefined) throw new FileError(`${kind}: the loaded state of parameter ${numbers.size + j} has shape ${showShape(wrong.shape)}, the parameter ${showShape(p.shape)}; it belongs to another model`);
+    });
+    for (const p of fresh) {
+      const i = numbers.size;
+      slots[i] ??= rule.slots.map(() => (rule.initial === 0 ? zeros(p.shape) : full(p.shape, rule.initial)));
+      numbers.set(p, i);
+    }
+    return params.map((p) => slots[numbers.get(p) as number]);
+  }
+
+  const scheduleConfig = schedule && { kind: schedule.kind, config: schedule.config as Attr };
+  return {
+    kind,
+    config: { learningRate: scheduleConfig ?? rate, ...rest, weightDecay, clipNorm, globalClipNorm, clipValue },
+    iterations,
+    get learningRate() {
+      if (schedule !== null) throw new LockstepError(`${kind}: the learning rate follows ${schedule.kind}; the last one is await optimizer.state().learningRate.item()`);
+      return rate;
+    },
+    set learningRate(value: number) {
+      if (schedule !== null) throw new LockstepError(`${kind}: the learning rate follows ${schedule.kind} and cannot be set; make the optimizer with a number`);
+      checkRate(kind, value);
+      rate = value;
+      rateTensor.set(Float32Array.of(value));
+    },
+    update(params, grads) {
+      if (currentGraph() === null) throw new LockstepError(`${kind}: call update() inside compile(fn)`);
+      const [weights, given] = [flatten(params), flatten(grads)];
+      if (weights.length !== given.length || weights.some((w, i) => !sameShape(w.shape, given[i].shape))) {
+        throw new ShapeError(`${kind}: expected gradients ${weights.join(", ")}, got ${given.join(", ")}`);
+      }
+      for (const w of weights) if (w.dtype !== "f32") throw new ShapeError(`${kind}: parameters must be f32, got ${w}`);
+      const states = statesOf(weights);
+      const next = add(iterations, 1);
+      const now = schedule === null ? rateTensor : schedule.value(cast(iterations, "f32"));
+      const size = rule.stepSize(now, cast(next, "f32"));
+      clipped(given).forEach((g, i) => {
+        const w = weightDecay ? sub(weights[i], mul(mul(weights[i], weightDecay), now)) : weights[i];
+        const [value, ...state] = rule.step(w, g, states[i], size);
+        assign(weights[i], value);
+        state.forEach((s, k) => assign(states[i][k], s));
+      });
+      if (schedule !== null) assign(rateTensor, now);
+      assign(iterations, next);
+    },
+    state() {
+      const all: { [name: string]: Tensor } = { iterations, learningRate: rateTensor };
+      slots.forEach((list, i) => list.forEach((t, k) => (all[stateName(rule.slots[k], i)] = t)));
+      return all;
+    },
+    load(saved) {
+      const count = numbers.size > 0 || rule.slots.length === 0 ? slots.length : Object.keys(saved).filter((name) => name.startsWith(`${rule.slots[0]}/`)).length;
+      const expected = new Map<string, Shape>([["iterations", []], ["learningRate", []]]);
+      for (let i = 0; i < count; i++) {
+        rule.slots.forEach((slot, k) => {
+          const shape = numbers.size > 0 ? slots[i][k].shape : saved[stateName(rule.slots[0], i)]?.shape;
+          expected.set(stateName(slot, i), shape ?? []);
+        });
+      }
+      for (const [name, shape] of expected) {
+        if (!Object.hasOwn(saved, name)) throw new FileError(`${kind}: the saved state has no "${name}"; it belongs to another optimizer or model`);
+        const { shape: own, data } = saved[name];
+        if (!sameShape(own, shape) || data.length !== shape.reduce((a, b) => a * b, 1)) throw new FileError(`${kind}: saved "${name}" must have shape ${showShape(shape)}, got ${showShape(own)} with ${data.length} elements; it belongs to another model`);
+      }
+      const unknown = Object.keys(saved).find((name) => !expected.has(name));
+      if (unknown !== undefined) throw new FileError(`${kind}: the saved state has "${unknown}", which this optimizer does not; it belongs to another optimizer or model`);
+      if (numbers.size === 0) slots = Array.from({ length: count }, (_, i) => rule.slots.map((slot) => zeros(saved[stateName(slot, i)].shape)));
+      slots.forEach((list, i) => list.forEach((t, k) => t.set(Float32Array.from(saved[stateName(rule.slots[k], i)].data))));
+      iterations.set(Int32Array.from(saved.iterations.data));
+      const loaded = saved.learningRate.data[0];
+      rateTensor.set(Float32Array.of(loaded));
+      if (Math.fround(rate) !== loaded) rate = loaded;
+    },
+  };
+}
+
+/** 1 - beta^t for 0 <= beta < 1. */
+function correction(kind: string, name: string, beta: number): (t: Tensor) => Tensor {
+  if (!(beta >= 0 && beta < 1)) throw new ArgumentError(`${kind}: ${name} must be in [0, 1), got ${beta}`);
+  if (beta === 0) return (t) => div(t, t);
+  const ln = naturalLog(beta);
+  return (t) => neg(expm1(mul(t, ln)));
+}
+
+/** a + (b - a) * part */
+const towards = (a: Tensor, b: Tensor, part: number): Tensor => add(a, mul(sub(b, a), part));
+const asGiven = (learningRate: Tensor): Tensor => learningRate;
+
+export interface SgdOptions extends OptimizerOptions {
+  /** Default 0. */
+  readonly momentum?: number;
+  /** Look ahead: Nesterov's form of momentum. Default false. */
+  readonly nesterov?: boolean;
+}
+
+/** w -= learningRate * g, with momentum m = momentum * m - learningRate * g, w += m. Default learning rate 0.01. */
+export function sgd({ learningRate = 0.01, momentum = 0, nesterov = false, ...options }: SgdOptions = {}): Optimizer {
+  if (!(momentum >= 0 && momentum <= 1)) throw new ArgumentError(`sgd: momentum must be in [0, 1], got ${momentum}`);
+  return optimizer("sgd", { learningRate, ...options }, { momentum, nesterov }, {
+    slots: momentum === 0 ? [] : ["momentum"],
+    initial: 0,
+    stepSize: asGiven,
+    step: (w, g, [m], rate) => {
+      const move = mul(g, rate);
+      if (momentum === 0) return [sub(w, move)];
+      const next = sub(mul(m, momentum), move);
+      return [nesterov ? add(w, sub(mul(next, momentum), move)) : add(w, next), next];
+    },
+  });
+}
+
+export interface RmspropOptions extends OptimizerOptions {
+  /** How much of the mean square is kept. Default 0.9. */
+  readonly rho?: number;
+  /** Default 0. */
+  readonly momentum?: number;
+  /** Default 1e-7. */
+  readonly epsilon?: number;
+  /** Divide by the variance of the gradient instead of its mean square. Default false. */
+  readonly centered?: boolean;
+}
+
+/** Tieleman & Hinton 2012: v = rho * v + (1 - rho) * g^2, w -= learningRate * g / sqrt(v + epsilon). Default learning rate 0.001. */
+export function rmsprop({ learningRate = 0.001, rho = 0.9, momentum = 0, epsilon = 1e-7, centered = false, ...options }: RmspropOptions = {}): Optimizer {
+  return optimizer("rmsprop", { learningRate, ...options }, { rho, momentum, epsilon, centered }, {
+    slots: ["velocity", ...(momentum > 0 ? ["momentum"] : []), ...(centered ? ["averageGradient"] : [])],
+    initial: 0,
+    stepSize: asGiven,
+    step: (w, g, state, rate) => {
+      const velocity = add(mul(state[0], rho), mul(square(g), 1 - rho));
+      const averages = centered ? [add(mul(state[state.length - 1], rho), mul(g, 1 - rho))] : [];
+      const spread = centered ? sub(velocity, square(averages[0])) : velocity;
+      const move = mul(mul(g, rate), rsqrt(add(spread, epsilon)));
+      const moves = momentum > 0 ? [add(mul(state[1], momentum), move)] : [];
+      return [sub(w, moves[0] ?? move), velocity, ...moves, ...averages];
+    },
+  });
+}
+
+export interface AdamOptions extends OptimizerOptions {
+  /** How much of the mean gradient is kept. Default 0.9. */
+  readonly beta1?: number;
+  /** How much of the mean square is kept (adamax: of the largest gradient). Default 0.999. */
+  readonly beta2?: number;
+  /** Default 1e-7. */
+  readonly epsilon?: number;
+  /** Divide by the largest mean square so far: Reddi et al. 2018. Not for adamax. Default false. */
+  readonly amsgrad?: boolean;
+}
+
+function adaptiveMoments(kind: string, { learningRate = 0.001, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7, amsgrad = false, ...options }: AdamOptions): Optimizer {
+  const [first, second] = [correction(kind, "beta1", beta1), correction(kind, "beta2", beta2)];
+  return optimizer(kind, { learningRate, ...options }, { beta1, beta2, epsilon, amsgrad }, {
+    slots: amsgrad ? ["m", "v", "vMax"] : ["m", "v"],
+    initial: 0,
+    stepSize: (rate, t) => div(mul(rate, sqrt(second(t))), first(t)),
+    step: (w, g, [m, v, vMax], size) => {
+      const m1 = towards(m, g, 1 - beta1);
+      const v1 = towards(v, square(g), 1 - beta2);
+      const top = amsgrad ? [maximum(vMax, v1)] : [];
+      return [sub(w, div(mul(m1, size), add(sqrt(top[0] ?? v1), epsilon))), m1, v1, ...top];
+    },
+  });
+}
+
+/** Kingma & Ba 2015: w -= learningRate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon). Default learning rate 0.001. */
+export const adam = (options: AdamOptions = {}): Optimizer => adaptiveMoments("adam", options);
+
+/** Loshchilov & Hutter 2019: adam with decoupled weight decay, by default 0.004. */
+export const adamw = ({ weightDecay = 0.004, ...options }: AdamOptions = {}): Optimizer => adaptiveMoments("adamw", { weightDecay, ...options });
+
+/** The variant of adam with the largest gradient in place of the mean square: Kingma & Ba 2015, section 7. Default learning rate 0.001. */
+export function adamax({ learningRate = 0.001, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7, ...options }: Omit<AdamOptions, "amsgrad"> = {}): Optimizer {
+  const first = correction("adamax", "beta1", beta1);
+  return optimizer("adamax", { learningRate, ...options }, { beta1, beta2, epsilon }, {
+    slots: ["m", "u"],
+    initial: 0,
+    stepSize: (rate, t) => div(rate, first(t)),
+    step: (w, g, [m, u], size) => {
+      const m1 = towards(m, g, 1 - beta1);
+      const u1 = maximum(mul(u, beta2), abs(g));
+      return [sub(w, div(mul(m1, size), add(u1, epsilon))), m1, u1];
+    },
+  });
+}
+
+export interface AdagradOptions extends OptimizerOptions {
+  /** Default 0.1. */
+  readonly initialAccumulatorValue?: number;
+  /** Default 1e-7. */
+  readonly epsilon?: number;
+}
+
+/** Duchi et al. 2011: a += g^2, w -= learningRate * g / sqrt(a + epsilon). Default learning rate 0.001. */
+export function adagrad({ learningRate = 0.001, initialAccumulatorValue = 0.1, epsilon = 1e-7, ...options }: AdagradOptions = {}): Optimizer {
+  return optimizer("adagrad", { learningRate, ...options }, { initialAccumulatorValue, epsilon }, {
+    slots: ["accumulator"],
+    initial: initialAccumulatorValue,
+    stepSize: asGiven,
+    step: (w, g, [a], rate) => {
+      const a1 = add(a, square(g));
+      return [sub(w, div(mul(g, rate), sqrt(add(a1, epsilon)))), a1];
+    },
+  });
+}
+
+const OPTIMIZERS: { readonly [kind: string]: (options: never) => Optimizer } = { sgd, rmsprop, adam, adamw, adamax, adagrad };
+
+/** Names that `optimizer` options take. */
+export const OPTIMIZER_NAMES: readonly string[] = Object.keys(OPTIMIZERS);
+
+/** An optimizer from what its `kind` and `config` were, with fresh state. @throws ArgumentError for another kind, listing them. */
+export function optimizerFromConfig(kind: string, config: Config): Optimizer {
+  if (!Object.hasOwn(OPTIMIZERS, kind)) throw new ArgumentError(`optimizer: unknown ${JSON.stringify(kind)}; known: ${OPTIMIZER_NAMES.join(", ")}`);
+  const { learningRate } = config;
+  const scheduled = typeof learningRate === "object" && learningRate !== null ? (learningRate as unknown as { kind: string; config: Config }) : null;
+  return OPTIMIZERS[kind]((scheduled === null ? config : { ...config, learningRate: scheduleFromConfig(scheduled.kind, scheduled.config) }) as never);
+}
+
+/** An optimizer from what `optimizer` options take: a name, with default options, or an optimizer. @throws ArgumentError listing the names. */
+export function optimizerByName(optimizer: string | Optimizer): Optimizer {
+  if (typeof optimizer === "string") return optimizerFromConfig(optimizer, {});
+  if (optimizer === null || typeof optimizer !== "object" || typeof optimizer.update !== "function") throw new ArgumentError(`optimizer: expected a name or an optimizer, got ${String(optimizer)}; names: ${OPTIMIZER_NAMES.join(", ")}`);
+  return optimizer;
+}

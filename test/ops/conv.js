@@ -1,0 +1,46 @@
+/** @file Cases of 2-D convolution and its gradients. */
+import { apply } from "../../build/esm/apply.js";
+import { KERNEL_ACTIVATIONS } from "../../build/esm/ops/activation.js";
+import { conv2d, conv2dFilterGradOp, conv2dInputGradOp, conv2dTranspose } from "../../build/esm/ops/conv.js";
+import { windowOf } from "../../build/esm/ops/window.js";
+import { ULP, f } from "./harness.js";
+
+// Input [N,H,W,C], filters [R,S,F], options.
+const GEOMETRIES = [
+  [[1, 1, 1, 1], [1, 1, 1], {}], [[2, 5, 5, 3], [3, 3, 4], {}], [[2, 5, 4, 3], [3, 3, 5], { padding: "same" }], [[1, 7, 6, 2], [3, 2, 4], { strides: 2, padding: "same" }],
+  [[1, 8, 7, 2], [3, 3, 3], { strides: [2, 3] }], [[2, 9, 8, 3], [3, 2, 4], { dilation: 2 }], [[1, 9, 7, 3], [2, 3, 4], { dilation: [3, 2], padding: "same" }], [[2, 4, 4, 4], [1, 1, 9], {}],
+  [[1, 5, 5, 1], [5, 5, 7], {}], [[1, 3, 3, 2], [5, 5, 2], { padding: "same" }], [[2, 5, 5, 4], [3, 3, 6], { groups: 2 }], [[1, 6, 5, 6], [3, 3, 6], { groups: 6, padding: "same" }], [[1, 5, 5, 3], [3, 3, 6], { groups: 3, strides: 2, padding: "same" }],
+  [[1, 6, 6, 2], [2, 2, 8], { strides: 3 }], [[0, 5, 5, 3], [3, 3, 4], {}], [[3, 1, 13, 2], [1, 5, 4], {}], [[1, 11, 1, 3], [4, 1, 5], { padding: "same", strides: [3, 1] }],
+];
+const LARGE = [[[2, 14, 14, 16], [3, 3, 32], { padding: "same" }], [[3, 28, 28, 1], [5, 5, 6], {}], [[1, 13, 17, 33], [3, 3, 17], { padding: "same", strides: 2 }], [[4, 8, 8, 64], [1, 1, 31], {}], [[2, 12, 12, 24], [3, 3, 24], { groups: 24, padding: "same" }], [[1, 7, 7, 70], [3, 3, 10], {}]];
+const title = ([x, w, o]) => `${x.join("x")} by ${w.join("x")} ${JSON.stringify(o)}`;
+const filters = ([x, [r, s, n], { groups = 1 }]) => [r, s, x[3] / groups, n];
+
+/** Attributes of the gradient kernels for a geometry. */
+function attributes([x, w, { strides = 1, padding = "valid", dilation = 1, groups = 1 }]) {
+  const both = (v) => (typeof v === "number" ? [v, v] : v);
+  const window = windowOf("test", { rank: 4, shape: x }, [w[0], w[1]], both(strides), both(dilation), padding);
+  return { ...window, f: w[2], groups, activation: "linear" };
+}
+
+const output = (a) => [a.n, a.p, a.q, a.f];
+
+export const cases = [
+  ...[...GEOMETRIES, ...LARGE].flatMap((g, k) => {
+    const a = attributes(g);
+    const grad = k < GEOMETRIES.length;
+    const common = { accumulates: true, tolerance: 8 * ULP, grad };
+    return [
+      { op: "conv2d", name: title(g), inputs: [f(g[0], -1, 1), f(filters(g), -1, 1)], fn: (x, w) => conv2d(x, w, g[2]), ...common },
+      { op: "conv2d", name: `${title(g)}, bias, tanh`, inputs: [f(g[0], -1, 1), f(filters(g), -0.5, 0.5), f([g[1][2]], -1, 1)], fn: (x, w, bias) => conv2d(x, w, { ...g[2], bias, activation: "tanh" }), ...common, tolerance: 32 * ULP },
+      { op: "conv2dInputGrad", name: title(g), inputs: [f(output(a), -1, 1), f(filters(g), -1, 1)], fn: (dy, w) => apply(conv2dInputGradOp, [dy, w], a)[0], ...common },
+      { op: "conv2dFilterGrad", name: title(g), inputs: [f(g[0], -1, 1), f(output(a), -1, 1)], fn: (x, dy) => apply(conv2dFilterGradOp, [x, dy], a)[0], ...common },
+    ];
+  }),
+  ...Object.keys(KERNEL_ACTIVATIONS).map((activation) => ({
+    op: "conv2d", name: `bias, ${activation}`, inputs: [f([1, 4, 4, 2], -0.3, 0.3), f([2, 2, 2, 5], -0.3, 0.3), f([5], -0.4, 0.4)], fn: (x, w, bias) => conv2d(x, w, { bias, activation }), accumulates: true, tolerance: 32 * ULP,
+  })),
+  ...[[1, "valid"], [2, "valid"], [2, "same"], [[3, 1], "same"], [[1, 3], "valid"]].map(([strides, padding]) => ({
+    op: "conv2dInputGrad", name: `transposed convolution, strides ${strides}, ${padding}`, inputs: [f([2, 3, 4, 5]), f([3, 2, 2, 5])], fn: (x, w) => conv2dTranspose(x, w, { strides, padding }), accumulates: true,
+  })),
+];

@@ -1,0 +1,181 @@
+/** Metrics against naive counting, over epochs of unequal batches. */
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { compile } from "../../build/esm/compile.js";
+import { assign } from "../../build/esm/graph.js";
+import { Random } from "../../build/esm/random.js";
+import { abs, sub } from "../../build/esm/ops/map.js";
+import { tensor, zeros } from "../../build/esm/tensor.js";
+import { lossByName } from "../../build/esm/train/losses.js";
+import * as metrics from "../../build/esm/train/metrics.js";
+
+const { metricByName } = metrics;
+
+/** The metric after `batches` of [yTrue, yPred]. */
+async function epoch(metric, batches) {
+  const state = metric.state.map((s) => zeros(s.shape, s.dtype));
+  const step = compile((y, p) => metric.update(y, p, state).forEach((next, i) => assign(state[i], next)));
+  for (const [y, p] of batches) await step(y, p);
+  const result = metric.result(await Promise.all(state.map((s) => s.data())));
+  step.close();
+  return result;
+}
+
+const SIZES = [7, 7, 3, 1];
+const CLASSES = 4;
+const random = new Random(5);
+/** Rows of scores, with ties, and true classes that the scores favour; class 3 is never true. */
+const data = SIZES.map((n) => {
+  const scores = Array.from(random.uniform(n * CLASSES), (v) => Math.round(v * 8) / 8);
+  const labels = Array.from(random.uniform(n), (v) => Math.floor(v * 3));
+  labels.forEach((c, i) => (scores[i * CLASSES + c] += i % 2 ? 0.5 : 0));
+  return { n, scores, labels };
+});
+const argmax = (row) => row.indexOf(Math.max(...row));
+const pairs = data.flatMap(({ n, scores, labels }) => labels.map((label, i) => [label, argmax(scores.slice(i * CLASSES, (i + 1) * CLASSES)), scores.slice(i * CLASSES, (i + 1) * CLASSES)]));
+const predictions = ({ n, scores }) => tensor(Float32Array.from(scores), [n, CLASSES]);
+const sparse = data.map((d) => [tensor(Int32Array.from(d.labels)), predictions(d)]);
+const oneHot = data.map((d) => [tensor(Float32Array.from({ length: d.n * CLASSES }, (_, i) => Number(d.labels[Math.floor(i / CLASSES)] === i % CLASSES)), [d.n, CLASSES]), predictions(d)]);
+const count = (fn) => pairs.filter(fn).length;
+
+test("the data tell the metrics apart", () => {
+  const right = count(([t, p]) => t === p);
+  assert.ok(right > 3 && right < pairs.length - 3);
+  assert.ok(count(([, p]) => p === 3) > 0);
+});
+
+test("categorical accuracies, by class numbers and one-hot", async () => {
+  const want = count(([t, p]) => t === p) / pairs.length;
+  assert.is(await epoch(metrics.sparseCategoricalAccuracy(), sparse), want);
+  assert.is(await epoch(metrics.sparseCategoricalAccuracy(), sparse.map(([y, p]) => [tensor(y.host, [y.size, 1]), p])), want);
+  assert.is(await epoch(metrics.categoricalAccuracy(), oneHot), want);
+});
+
+test("top-k accuracy", async () => {
+  for (const k of [1, 2, 3]) {
+    const want = count(([t, , row]) => row.filter((v) => v > row[t]).length < k) / pairs.length;
+    assert.is(await epoch(metrics.topKCategoricalAccuracy({ k }), sparse), want);
+    assert.is(await epoch(metrics.topKCategoricalAccuracy({ k }), oneHot), want);
+  }
+  assert.throws(() => metrics.topKCategoricalAccuracy({ k: 0 }), /k must be/);
+});
+
+const scoresOf = (tp, predicted, actual) => ({ precision: predicted ? tp / predicted : 0, recall: actual ? tp / actual : 0, f1: predicted + actual ? (2 * tp) / (predicted + actual) : 0 });
+const perClass = Array.from({ length: CLASSES }, (_, c) => [count(([t, p]) => t === c && p === c), count(([, p]) => p === c), count(([t]) => t === c)]);
+for (const name of ["precision", "recall", "f1"]) {
+  test(`${name} of several classes`, async () => {
+    const each = perClass.map((counts) => scoresOf(...counts)[name]);
+    const total = perClass.reduce((a, b) => a.map((v, i) => v + b[i]));
+    const want = {
+      macro: each.reduce((a, b) => a + b) / CLASSES,
+      weighted: each.reduce((a, v, c) => a + v * perClass[c][2], 0) / pairs.length,
+      micro: scoresOf(...total)[name],
+    };
+    for (const [average, value] of Object.entries(want)) {
+      for (const batches of [sparse, oneHot]) {
+        const got = await epoch(metrics[name]({ classes: CLASSES, average }), batches);
+        assert.ok(Math.abs(got - value) < 1e-12, `${average}: ${got}, expected ${value}`);
+      }
+    }
+    assert.equal(await epoch(metrics[name]({ classes: CLASSES, average: null }), sparse), [each]);
+    assert.is(metrics[name]({ classes: CLASSES }).config.average, "macro");
+  });
+}
+
+test("several outputs, each with its own threshold decision", async () => {
+  const y = tensor([[1, 0, 1], [0, 0, 1]]);
+  const p = tensor([[0.9, 0.8, 0.2], [0.1, 0.2, 0.7]]);
+  assert.equal(await epoch(metrics.precision({ classes: 3, threshold: 0.5, average: null }), [[y, p]]), [[1, 0, 1]]);
+  assert.equal(await epoch(metrics.recall({ classes: 3, threshold: 0.5, average: null }), [[y, p]]), [[1, 0, 0.5]]);
+});
+
+test("one output", async () => {
+  const batches = [
+    [tensor([[1], [0], [1], [1]]), tensor([[0.9], [0.6], [0.5], [0.4]])],
+    [tensor([[0], [1]]), tensor([[0.1], [0.7]])],
+  ];
+  // By threshold 0.5, which 0.5 itself does not pass: TP 2, FP 1, FN 2, TN 1.
+  assert.is(await epoch(metrics.binaryAccuracy(), batches), 3 / 6);
+  assert.is(await epoch(metrics.binaryAccuracy({ threshold: 0.3 }), batches), 5 / 6);
+  assert.is(await epoch(metrics.precision(), batches), 2 / 3);
+  assert.is(await epoch(metrics.recall(), batches), 2 / 4);
+  assert.is(await epoch(metrics.f1(), batches), 4 / 7);
+  assert.is(await epoch(metrics.recall({ threshold: 0.3 }), batches), 1);
+  assert.equal(await epoch(metrics.confusionMatrix(), batches), [[1, 1], [2, 2]]);
+  assert.is(await epoch(metrics.binaryAccuracy(), batches.map(([y, p]) => [tensor(y.host, [y.size]), p])), 3 / 6);
+});
+
+test("confusion matrix: rows true, columns predicted", async () => {
+  const want = Array.from({ length: CLASSES }, (_, t) => Array.from({ length: CLASSES }, (_, p) => count(([a, b]) => a === t && b === p)));
+  assert.equal(await epoch(metrics.confusionMatrix({ classes: CLASSES }), sparse), want);
+  assert.equal(await epoch(metrics.confusionMatrix({ classes: CLASSES }), oneHot), want);
+});
+
+test("nothing counted gives 0", () => {
+  const context = { loss: lossByName("mse"), outputShape: [3] };
+  for (const name of metrics.METRIC_NAMES) {
+    const metric = metricByName(name, context);
+    const result = metric.result(metric.state.map((s) => (s.dtype === "f32" ? new Float32Array(s.shape.reduce((a, b) => a * b, 1)) : new Int32Array(s.shape.reduce((a, b) => a * b, 1)))));
+    assert.equal(result, name === "confusionMatrix" ? [[0, 0, 0], [0, 0, 0], [0, 0, 0]] : 0, name);
+  }
+});
+
+test("mean errors do not lose digits over an epoch", async () => {
+  // Each batch adds 1/3 to a sum that a plain f32 addition would stop at 2^23.
+  const large = [tensor([[0]]), tensor([[2 ** 23]])];
+  const third = Math.fround(1 / 3);
+  const batches = [large, ...Array.from({ length: 300 }, () => [tensor([[0]]), tensor([[third]])])];
+  const mean = (2 ** 23 + 300 * third) / 301;
+  const got = await epoch(metrics.meanAbsoluteError(), batches);
+  assert.ok(Math.abs(got / mean - 1) < 1e-9, `${got}, expected ${mean}`);
+});
+
+test("regression metrics, also by several columns", async () => {
+  const batches = [[tensor([[1, 2], [3, 4]]), tensor([[2, 2], [3, 8]])], [tensor([[0, 0]]), tensor([[1, -1]])]];
+  const squares = (1 + 16 + 1 + 1) / 6;
+  assert.ok(Math.abs((await epoch(metrics.meanSquaredError(), batches)) - squares) < 1e-6);
+  assert.ok(Math.abs((await epoch(metrics.rootMeanSquaredError(), batches)) - Math.sqrt(squares)) < 1e-6);
+  assert.ok(Math.abs((await epoch(metrics.meanAbsoluteError(), batches)) - (1 + 4 + 1 + 1) / 6) < 1e-6);
+});
+
+test("accuracy by loss and output, names in logs", () => {
+  const resolve = (name, loss, outputShape) => metricByName(name, { loss: lossByName(loss), outputShape });
+  assert.equal(resolve("accuracy", "bce", [null, 1]).config, { threshold: 0.5 });
+  assert.is(resolve("accuracy", "bce", [1]).name, "accuracy");
+  assert.is(resolve("mae", "mse", [1]).name, "mae");
+  assert.is(resolve("rmse", "mse", [1]).name, "rmse");
+  assert.is(resolve("huber", "mse", [1]).name, "huber");
+  assert.equal(resolve("f1", "bce", [1]).config, { classes: 1, average: "macro", threshold: 0.5 });
+  assert.equal(resolve("f1", "bce", [10]).config, { classes: 10, average: "macro", threshold: null });
+  assert.equal(metricByName("f1", { loss: lossByName("bce"), outputShape: [10] }, { average: "micro" }).config.average, "micro");
+  assert.throws(() => resolve("sharpness", "mse", [1]), (error) => error.name === "ArgumentError" && metrics.METRIC_NAMES.every((n) => error.message.includes(n)));
+  assert.throws(() => metrics.f1({ classes: 3, average: "mean" }), /average must be/);
+  assert.throws(() => metrics.f1({ classes: 0 }), /classes must be/);
+});
+
+test("accuracy counts by class numbers for a sparse loss, by one-hot targets for others", async () => {
+  const want = count(([t, p]) => t === p) / pairs.length;
+  const context = (loss) => ({ loss: lossByName(loss), outputShape: [CLASSES] });
+  assert.is(await epoch(metricByName("accuracy", context("sparseCategoricalCrossentropy")), sparse), want);
+  assert.is(await epoch(metricByName("acc", context("categoricalCrossentropy")), oneHot), want);
+  await epoch(metricByName("accuracy", context("categoricalCrossentropy")), sparse).then(assert.unreachable, (error) => assert.match(error.message, "categoricalAccuracy"));
+});
+
+test("a function's mean, and a metric of one's own", async () => {
+  const context = { loss: lossByName("mse"), outputShape: [1] };
+  const distance = (y, p) => abs(sub(y, p));
+  const metric = metricByName(distance, context);
+  assert.is(metric.name, "distance");
+  assert.is(await epoch(metric, [[tensor([[1], [2]]), tensor([[2], [4]])], [tensor([[0]]), tensor([[3]])]]), 2);
+  assert.is(metricByName(metric, context), metric);
+  assert.throws(() => metricByName(null, context), /expected a name/);
+});
+
+test("wrong shapes are refused", async () => {
+  const p = tensor([[0.1, 0.9], [0.5, 0.5]]);
+  for (const [metric, y] of [[metrics.precision({ classes: 3 }), tensor([[1, 0], [0, 1]])], [metrics.binaryAccuracy(), tensor([[1], [0]])], [metrics.sparseCategoricalAccuracy(), tensor([1, 2, 3], undefined, "i32")]]) {
+    await epoch(metric, [[y, p]]).then(assert.unreachable, (error) => assert.is(error.name, "ShapeError"));
+  }
+});
+
+test.run();

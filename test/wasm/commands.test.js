@@ -1,0 +1,116 @@
+/** Tests of command lists: barriers stand exactly where hazards are (against brute force), addresses and patches are right. */
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { buildPlan } from "../../build/esm/plan/build.js";
+import { BARRIER, encode, link } from "../../build/esm/wasm/commands.js";
+import { HEADER_WORDS } from "../../build/esm/wasm/opcodes.js";
+import { at, f32Word } from "../../build/esm/wasm/writer.js";
+import { allCases, hasGradient, randomSource, traceForward, traceGradient, wasms } from "../ops/harness.js";
+import { MODELS } from "../plan/models.js";
+import { randomGraph } from "../plan/random-graph.js";
+
+const SLOT_BASE = [1 << 20, 1 << 21, 1 << 22];
+const SCRATCH = 1 << 24;
+
+/** Commands of a linked list as `{ opcode, barrier, pieces, args, start }`. */
+function parse({ words }) {
+  const commands = [];
+  for (let i = 0; i < words.length; i += words[i + 1]) {
+    assert.ok(words[i + 1] >= HEADER_WORDS, "a command has a length");
+    commands.push({ opcode: words[i] & 0xffff, barrier: (words[i] & BARRIER) !== 0, pieces: words[i + 2], args: words.subarray(i + HEADER_WORDS, i + words[i + 1]), start: i });
+  }
+  return commands;
+}
+
+/**
+ * Where barriers must stand, byte by byte (4 at a time): before a command that writes what one since the last barrier
+ * read or wrote, or reads what one wrote.
+ */
+function expectedBarriers(commands) {
+  let [readers, writers] = [new Set(), new Set()];
+  return commands.map(({ words }) => {
+    const [reads, writes] = [[], []];
+    for (const w of words) {
+      if (typeof w === "number") continue;
+      for (let b = 0; b < w.bytes; b += 4) {
+        const key = `${w.place.space}${w.place.index}:${w.place.offset + b}`;
+        if (w.access !== "write") reads.push(key);
+        if (w.access !== "read") writes.push(key);
+      }
+    }
+    const wait = reads.some((k) => writers.has(k)) || writes.some((k) => writers.has(k) || readers.has(k));
+    if (wait) [readers, writers] = [new Set(), new Set()];
+    for (const k of reads) readers.add(k);
+    for (const k of writes) writers.add(k);
+    return wait;
+  });
+}
+
+function check(encoded, name) {
+  const list = link(encoded, SLOT_BASE, SCRATCH);
+  const commands = parse(list);
+  assert.is(commands.length, encoded.commands.length, name);
+  assert.equal(commands.map((c) => c.barrier), expectedBarriers(encoded.commands), `${name}: barriers`);
+  assert.is(list.barriers, commands.filter((c) => c.barrier).length);
+  const patched = new Map(list.patches.map((p) => [p.word, p]));
+  encoded.commands.forEach((c, i) => {
+    assert.is(commands[i].opcode, c.opcode);
+    assert.is(commands[i].pieces, c.pieces);
+    c.words.forEach((w, k) => {
+      const at = commands[i].start + HEADER_WORDS + k;
+      if (typeof w === "number") assert.is(list.words[at], w >>> 0, `${name}: a number`);
+      else if (w.place.space === "binding") assert.equal(patched.get(at), { word: at, binding: w.place.index, offset: w.place.offset });
+      else assert.is(list.words[at], (w.place.space === "slot" ? SLOT_BASE[w.place.index] : SCRATCH) + w.place.offset);
+    });
+  });
+  return list;
+}
+
+test("models", () => {
+  for (const [name, model] of Object.entries(MODELS)) {
+    const { graph, results } = model();
+    const list = check(encode(buildPlan(graph, results, wasms[0].limits)), name);
+    assert.ok(list.commands > 1 && list.barriers > 0 && list.barriers < list.commands, name);
+  }
+});
+
+test("random graphs", () => {
+  for (let seed = 0; seed < 100; seed++) {
+    const { graph, results } = randomGraph(seed);
+    check(encode(buildPlan(graph, results, wasms[0].limits)), `graph ${seed}`);
+  }
+});
+
+test("all cases and their gradients", async () => {
+  for (const c of Object.values(await allCases()).flat()) {
+    for (const traced of hasGradient(c) ? [traceForward(c), traceGradient(c)] : [traceForward(c)]) {
+      const total = traced.graph.nodes.reduce((n, node) => n + node.outputs.reduce((m, t) => m + t.size, 0), 0);
+      if (total < 3000) check(encode(buildPlan(traced.graph, traced.results, wasms[0].limits)), `${c.op} ${c.name}`);
+    }
+  }
+});
+
+test("random references: overlapping, touching and empty spans", () => {
+  for (let seed = 0; seed < 300; seed++) {
+    const random = randomSource(seed);
+    const whole = (n) => Math.floor(random() * n);
+    const ref = () => ({ place: { space: ["slot", "binding", "scratch"][whole(3)], index: 0, offset: 4 * whole(8) }, bytes: 4 * whole(5), access: ["read", "write", "update"][whole(3)] });
+    const commands = Array.from({ length: 12 }, () => ({ opcode: 1 + whole(60), pieces: 1 + whole(4), words: Array.from({ length: 1 + whole(4) }, () => (random() < 0.3 ? whole(2 ** 32) : ref())) }));
+    check({ commands, sharedBytes: 64 }, `seed ${seed}`);
+  }
+});
+
+test("a command with overlapping operands of its own needs no barrier before itself", () => {
+  const place = { space: "slot", index: 0, offset: 0 };
+  const list = link({ commands: [{ opcode: 1, pieces: 1, words: [{ place, bytes: 16, access: "read" }, { place, bytes: 16, access: "write" }] }], sharedBytes: 0 }, SLOT_BASE, SCRATCH);
+  assert.is(list.barriers, 0);
+});
+
+test("words of references and floats", () => {
+  assert.is(at(0, 64), 0, "an absent operand stays absent");
+  assert.equal(at({ place: { space: "slot", index: 0, offset: 4 }, bytes: 16, access: "read" }, 8), { place: { space: "slot", index: 0, offset: 12 }, bytes: 8, access: "read" });
+  assert.is(f32Word(1), 0x3f800000);
+  assert.is(f32Word(-0), 0x80000000);
+});
+
+test.run();
