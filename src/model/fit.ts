@@ -1,5 +1,5 @@
 /** @file The training loop and evaluation: which program runs when, what callbacks and the progress line get to see. */
-import { ArgumentError, DataError } from "../errors.ts";
+import { ArgumentError, DataError, LockstepError } from "../errors.ts";
 import { progress } from "../progress.ts";
 import type { Progress, ProgressStream } from "../progress.ts";
 import type { Executable } from "../run.ts";
@@ -154,7 +154,8 @@ class Fit {
     this.#options = options;
     this.#callbacks = options.callbacks ?? [];
     this.#perBatch = this.#callbacks.some((c) => c.onBatchEnd !== undefined);
-    const { training } = model.state("fit");
+    const optimizer = model.optimizer;
+    if (optimizer === null) throw new LockstepError("fit: call compile({ loss, optimizer }) first");
     this.#handle = {
       stop: () => {
         this.#stopped = true;
@@ -162,7 +163,7 @@ class Fit {
       weights: async () => Promise.all((await model.getWeights()).map(async (t) => (await t.data()) as Float32Array)),
       setWeights: (w) => model.setWeights(w),
       save: (path) => model.save(path),
-      optimizer: training.optimizer,
+      optimizer,
       history: { epoch: this.#epochs, history: this.#history },
     };
   }
@@ -188,7 +189,7 @@ class Fit {
       return trained < data.samples ? runEvaluation(state, data, trained, data.samples, Math.min(size, data.samples - trained)) : null;
     };
     try {
-      return await this.#run(state, steps, validate, async (epoch, bar) => {
+      return await this.#run(steps, validate, async (epoch, bar) => {
         state.programs.trainCursor.begin(seed, epoch, 0);
         for (let step = 0; step < steps && !this.#stopped; step++) {
           // What callbacks ran may have taken these programs' place.
@@ -207,26 +208,32 @@ class Fit {
   async runBatches(batches: Batches): Promise<History> {
     const { validationData, seed = 0 } = this.#options;
     const model = this.#model;
-    const state = model.state("fit");
     const validation = validationData === undefined ? null : await model.prepare("fit: validationData", validationData[0], validationData[1], validationData[2]);
-    const validate = async (): Promise<Logs | null> => (validation === null ? null : runEvaluation(state, validation, 0, validation.samples, Math.min(32, validation.samples)));
-    return this.#run(state, null, validate, async (epoch, bar) => {
+    const validate = async (): Promise<Logs | null> => (validation === null ? null : runEvaluation(model.state("fit"), validation, 0, validation.samples, Math.min(32, validation.samples)));
+    const slices = new Slices();
+    const epochSteps = async (epoch: number, bar: Progress): Promise<void> => {
       let step = 0;
-      state.programs.trainCursor.begin(seed, epoch, 0);
       for await (const [x, y, w] of batches) {
         if (this.#stopped) break;
         const inputs = await readInputs("fit", x, model.inputShapes);
         if (model.inputShapes === null) model.build(inputs.map((t) => t.shape.slice(1)));
         const now = model.state("fit");
+        if (step === 0) now.programs.trainCursor.begin(seed, epoch, 0);
         const samples = inputs[0].shape[0];
         const target = await readTargets("fit", y, samples, now.training.loss, model.outputShape);
         const weights = await readWeights("fit", w, this.#options.classWeight, target, samples);
         const program = await now.programs.train(inputs, target, weights, { count: samples, shuffled: 0, resident: false }, now.training, now.train);
         program.enqueue([...inputs, target, ...(weights === null ? [] : [weights])]);
         await this.#afterStep(now, bar, step++);
+        await slices.rest();
       }
       if (step === 0) throw new DataError(`fit: the iterable gave no batch in epoch ${epoch + 1}; a generator object is spent after one epoch: pass something that can be iterated again`);
-    });
+    };
+    try {
+      return await this.#run(null, validate, epochSteps);
+    } finally {
+      validation?.release();
+    }
   }
 
   #program(state: State, data: Prepared, count: number, shuffled: number): Promise<Executable> {
@@ -243,7 +250,7 @@ class Fit {
     else bar.step(step + 1);
   }
 
-  async #run(state: State, steps: number | null, validate: () => Promise<Logs | null>, epochSteps: (epoch: number, bar: Progress) => Promise<void>): Promise<History> {
+  async #run(steps: number | null, validate: () => Promise<Logs | null>, epochSteps: (epoch: number, bar: Progress) => Promise<void>): Promise<History> {
     const { epochs = 1, initialEpoch = 0, verbose = 1 } = this.#options;
     const bar = progress({ stream: this.#options.stream ?? defaultStream(), verbose, epochs, steps });
     try {
@@ -251,7 +258,8 @@ class Fit {
       for (let epoch = initialEpoch; epoch < epochs && !this.#stopped; epoch++) {
         bar.beginEpoch(epoch);
         for (const c of this.#callbacks) await c.onEpochBegin?.(epoch, {}, this.#handle);
-        state.train.reset();
+        // A model that its first batch will build has nothing to reset.
+        if (this.#model.inputShapes !== null) this.#model.state("fit").train.reset();
         await epochSteps(epoch, bar);
         const logs: { [name: string]: number | number[][] } = { ...(await this.#model.state("fit").train.read()) };
         for (const [name, value] of Object.entries((await validate()) ?? {})) logs[`val${name[0].toUpperCase()}${name.slice(1)}`] = value;

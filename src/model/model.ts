@@ -1,6 +1,7 @@
 /** @file Model: layers with weights, and what people do with them. Training is in fit.ts, files in save.ts. */
 import type { Backend } from "../backend.ts";
-import type { TypedArray } from "../dtype.ts";
+import { allocate } from "../dtype.ts";
+import type { DType, TypedArray } from "../dtype.ts";
 import { ArgumentError, LockstepError, ShapeError } from "../errors.ts";
 import type { BackendName } from "../init.ts";
 import { resolveBackend } from "../init.ts";
@@ -18,7 +19,7 @@ import type { Optimizer } from "../train/optimizers.ts";
 import type { Logs } from "../train/callbacks.ts";
 import { readInputs, readTargets, readWeights } from "./data.ts";
 import type { Data, Inputs } from "./data.ts";
-import { runEvaluation, runFit } from "./fit.ts";
+import { checkNames, runEvaluation, runFit, Slices } from "./fit.ts";
 import type { Batches, EvaluateOptions, FitOptions, History } from "./fit.ts";
 import { asLayers } from "./layers.ts";
 import type { LayerLike } from "./layers.ts";
@@ -75,6 +76,7 @@ export class Model {
   #backend: Backend | null = null;
   #programs: Programs | null = null;
   #tallies: { train: Tally; evaluate: Tally } | null = null;
+  #fitting = false;
 
   /** Use `sequential()` or `model()`. */
   constructor(layers: readonly Layer[], forward: ((inputs: readonly Tensor[]) => Tensor) | null, options: ModelOptions) {
@@ -118,6 +120,11 @@ export class Model {
     return this.#training;
   }
 
+  /** Internal: what compile() was given; null before. */
+  get optimizer(): Optimizer | null {
+    return this.#recipe?.optimizer ?? null;
+  }
+
   /** Internal: what compile() was told about metrics. */
   get metricNames(): readonly (string | null)[] {
     return (this.#recipe?.metrics ?? []).map((m) => (typeof m === "string" ? m : null));
@@ -144,7 +151,7 @@ export class Model {
       nameLayers(this.layers);
     }
     this.#inputShapes = inputShapes;
-    this.#finishCompile();
+    if (this.#recipe !== null) this.#begin(this.#resolve(this.#recipe));
   }
 
   /**
@@ -152,10 +159,14 @@ export class Model {
    * @throws ArgumentError for unknown names.
    */
   async compile(options: CompileModelOptions): Promise<void> {
-    const recipe: Recipe = { loss: lossByName(options.loss), optimizer: optimizerByName(options.optimizer ?? "rmsprop"), metrics: options.metrics ?? [] };
+    checkNames("compile", options, ["loss", "optimizer", "metrics", "backend"]);
+    const metrics = options.metrics ?? [];
+    if (!Array.isArray(metrics)) throw new ArgumentError(`compile: metrics must be a list, got ${String(metrics)}`);
+    const recipe: Recipe = { loss: lossByName(options.loss), optimizer: optimizerByName(options.optimizer ?? "rmsprop"), metrics };
+    const training = this.#resolve(recipe);
     await this.#open(await resolveBackend(options.backend));
     this.#recipe = recipe;
-    this.#finishCompile();
+    this.#begin(training);
   }
 
   /**
@@ -165,23 +176,35 @@ export class Model {
    * @throws DataError, ShapeError, ArgumentError before anything runs.
    */
   async fit(x: Inputs | Batches, y?: Data | FitOptions, options?: FitOptions): Promise<History> {
-    return runFit(this, x, y, options);
+    if (this.#fitting) throw new LockstepError("fit: the model is being trained already; await that first");
+    this.#fitting = true;
+    try {
+      return await runFit(this, x, y, options);
+    } finally {
+      this.#fitting = false;
+    }
   }
 
   /** Loss and metrics over data, by name. Default batchSize 32. */
-  async evaluate(x: Inputs, y: Data, { batchSize = 32, sampleWeight }: EvaluateOptions = {}): Promise<Logs> {
-    const data = await this.prepare("evaluate", x, y, sampleWeight);
+  async evaluate(x: Inputs, y: Data, options: EvaluateOptions = {}): Promise<Logs> {
+    checkNames("evaluate", options, ["batchSize", "sampleWeight"]);
+    const { batchSize = 32, sampleWeight } = options;
     checkBatchSize("evaluate", batchSize);
-    const logs = await runEvaluation(this.state("evaluate"), data, 0, data.samples, Math.min(batchSize, data.samples));
-    data.release();
-    return logs;
+    const data = await this.prepare("evaluate", x, y, sampleWeight);
+    try {
+      return await runEvaluation(this.state("evaluate"), data, 0, data.samples, Math.min(batchSize, data.samples));
+    } finally {
+      data.release();
+    }
   }
 
   /**
    * The output for `x`, as a tensor [samples, ...].
    * @throws ShapeError when `x` does not fit the model.
    */
-  async predict(x: Inputs, { batchSize = 32 }: PredictOptions = {}): Promise<Tensor> {
+  async predict(x: Inputs, options: PredictOptions = {}): Promise<Tensor> {
+    checkNames("predict", options, ["batchSize"]);
+    const { batchSize = 32 } = options;
     checkBatchSize("predict", batchSize);
     const inputs = await readInputs("predict", x, this.#inputShapes);
     if (this.#inputShapes === null) this.build(inputs.map((t) => t.shape.slice(1)));
@@ -194,7 +217,9 @@ export class Model {
       return (await program.results())[0];
     }
     const size = sizeOf(this.outputShape);
-    const out = new Float32Array(samples * size);
+    let out: TypedArray | null = null;
+    let dtype: DType = "f32";
+    const slices = new Slices();
     const host = await Promise.all(inputs.map((t) => t.data()));
     for (let from = 0; from < samples; from += batchSize) {
       const count = Math.min(batchSize, samples - from);
@@ -204,9 +229,13 @@ export class Model {
       });
       const program = await programs.predict(part);
       program.enqueue(part);
-      out.set(await (await program.results())[0].data(), from * size);
+      const [y] = await program.results();
+      out ??= allocate(y.dtype, samples * size);
+      out.set(await y.data(), from * size);
+      dtype = y.dtype;
+      await slices.rest();
     }
-    return tensor(out, [samples, ...this.outputShape]);
+    return tensor(out as TypedArray, [samples, ...this.outputShape], dtype);
   }
 
   /** Copies of all weights, in order. */
@@ -226,7 +255,7 @@ export class Model {
       const host = v instanceof Tensor ? v : tensor(v as TypedArray | NestedArray, ArrayBuffer.isView(v) ? w.tensor.shape : undefined);
       if (host.host === null) throw new LockstepError(`setWeights: value ${i} has no elements on the host; await data() first`);
       if (!sameShape(host.shape, w.tensor.shape)) throw new ShapeError(`setWeights: weight ${i} (${this.layerOf(w).name}/${w.name}) has shape ${showShape(w.tensor.shape)}, got ${showShape(host.shape)}`);
-      return Float32Array.from(host.host);
+      return new Float32Array(host.host);
     });
     next.forEach((data, i) => weights[i].tensor.set(data));
   }
@@ -251,10 +280,9 @@ export class Model {
     return encodeModel(this, options);
   }
 
-  /** Frees what the model holds on its backend. It can be used again and then compiles anew. */
+  /** Frees the programs that the model holds on its backend. Weights stay; used again, the model makes the programs it needs anew. */
   dispose(): void {
     this.#programs?.clear();
-    this.#programs = null;
   }
 
   /** Internal: the layer that a weight belongs to. */
@@ -277,10 +305,15 @@ export class Model {
     const samples = inputs[0].shape[0];
     const target = await readTargets(who, y, samples, this.#recipe.loss, this.outputShape);
     const weights = await readWeights(who, sampleWeight, classWeight, target, samples);
-    const given = new Set<unknown>(Array.isArray(x) ? [...x, y] : [x, y]);
-    const all = [...inputs, target, ...(weights === null ? [] : [weights])];
-    const release = (): void => all.forEach((t) => !given.has(t) && t.dispose());
-    return { inputs, y: target, weights, samples, release };
+    // Tensors of one's own, so that those given do not stay on the backend until they are collected.
+    const held: Tensor[] = [];
+    const own = (t: Tensor): Tensor => {
+      if (t.host === null) return t;
+      const copy = new Tensor(t.shape, t.dtype, null, 0, t.host);
+      held.push(copy);
+      return copy;
+    };
+    return { inputs: inputs.map(own), y: own(target), weights: weights && own(weights), samples, release: () => held.forEach((t) => t.dispose()) };
   }
 
   async #open(backend: Backend): Promise<void> {
@@ -295,15 +328,20 @@ export class Model {
     this.#programs = new Programs(backend, network);
   }
 
-  #finishCompile(): void {
-    if (this.#recipe === null || this.#outputShape === null) return;
-    const { loss, optimizer, metrics } = this.#recipe;
-    const resolved = metrics.map((m) => metricByName(m, { loss, outputShape: this.#outputShape as Shape }));
+  /** The metrics that names stand for; null while the output's shape is not known. @throws ArgumentError */
+  #resolve({ loss, optimizer, metrics }: Recipe): Training | null {
+    const outputShape = this.#outputShape;
+    if (outputShape === null) return null;
+    const resolved = metrics.map((m) => metricByName(m, { loss, outputShape }));
     const names = ["loss", ...resolved.map((m) => m.name)];
     const twice = names.find((n, i) => names.indexOf(n) !== i);
     if (twice !== undefined) throw new ArgumentError(`compile: two metrics are named "${twice}"; give one of them another name`);
-    this.#training = { loss, optimizer, metrics: resolved };
-    this.#tallies = { train: new Tally(resolved), evaluate: new Tally(resolved) };
+    return { loss, optimizer, metrics: resolved };
+  }
+
+  #begin(training: Training | null): void {
+    this.#training = training;
+    this.#tallies = training === null ? null : { train: new Tally(training.metrics), evaluate: new Tally(training.metrics) };
   }
 }
 

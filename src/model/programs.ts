@@ -15,7 +15,7 @@ import { permutation } from "../ops/random.ts";
 import { seedWords } from "../random.ts";
 import { Executable } from "../run.ts";
 import { Tensor, tensor, zeros } from "../tensor.ts";
-import { reduceLoss } from "../train/losses.ts";
+import { reduceLoss, separateSigmoid } from "../train/losses.ts";
 import type { Loss } from "../train/losses.ts";
 import type { Metric } from "../train/metrics.ts";
 import type { Optimizer } from "../train/optimizers.ts";
@@ -123,7 +123,7 @@ export class Programs {
     return this.#step("train", inputs, y, weights, shape, tally, (xs, target, weight) => {
       const { loss, optimizer } = training;
       const params = this.#network.weights().filter((w) => w.trainable).map((w) => w.tensor);
-      const prediction = this.#forward(xs, true, optimizer);
+      const prediction = separateSigmoid(this.#forward(xs, true, optimizer));
       const value = this.#loss(loss, target, prediction, weight);
       optimizer.update(params, gradients(value, params.map((p) => symbolOf(currentGraph() as Graph, p))));
       return { value, prediction };
@@ -133,7 +133,7 @@ export class Programs {
   /** Loss and metrics of a batch. */
   evaluate(inputs: readonly Tensor[], y: Tensor, weights: Tensor | null, shape: StepShape, training: Training, tally: Tally): Promise<Executable> {
     return this.#step("evaluate", inputs, y, weights, shape, tally, (xs, target, weight) => {
-      const prediction = this.#forward(xs, false, null);
+      const prediction = separateSigmoid(this.#forward(xs, false, null));
       return { value: this.#loss(training.loss, target, prediction, weight), prediction };
     });
   }

@@ -5,14 +5,18 @@
 import type { Backend } from "../backend.ts";
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, FileError, LockstepError } from "../errors.ts";
+import { resolveBackend } from "../init.ts";
 import type { BackendName } from "../init.ts";
 import { decodeSafetensors, encodeSafetensors } from "../io/safetensors.ts";
 import { layerFromConfig } from "../nn/config.ts";
-import type { Config, Layer } from "../nn/layer.ts";
+import type { Config } from "../nn/layer.ts";
 import { sameShape, showShape } from "../shape.ts";
 import type { Shape } from "../shape.ts";
-import { lossFromConfig } from "../train/losses.ts";
+import { isLossName, lossFromConfig } from "../train/losses.ts";
+import type { Loss, LossFunction } from "../train/losses.ts";
 import { optimizerFromConfig } from "../train/optimizers.ts";
+import { asLayers } from "./layers.ts";
+import type { LayerLike } from "./layers.ts";
 import type { Model } from "./model.ts";
 import { sequential } from "./model.ts";
 
@@ -22,8 +26,10 @@ export interface SaveOptions {
 }
 
 export interface LoadOptions {
-  /** Makes layers that are not Lockstep's own, by kind. */
-  readonly layers?: { readonly [kind: string]: (config: Config) => Layer };
+  /** Makes layers that are not Lockstep's own, by name or kind. */
+  readonly layers?: { readonly [nameOrKind: string]: (config: Config) => LayerLike };
+  /** For a model whose loss was a function. Default: the loss that was saved. */
+  readonly loss?: Loss | LossFunction;
   /** For a model that was saved with its training. Default: the backend opened last. */
   readonly backend?: BackendName | Backend;
 }
@@ -35,8 +41,18 @@ interface Entry { readonly kind: string; readonly name: string; readonly config:
 interface Described { readonly format: string; readonly version: number; readonly name: string; readonly seed: number; readonly sequential: boolean; readonly inputShapes: readonly Shape[]; readonly layers: readonly Entry[] }
 interface DescribedTraining { readonly loss: { readonly name: string; readonly config: Config }; readonly optimizer: { readonly kind: string; readonly config: Config }; readonly metrics: readonly string[] }
 
+/** The first option of a layer that is a function, which a file cannot hold; null when there is none. */
+function functionOption(config: Config): string | null {
+  const isCustom = (v: unknown): boolean => typeof v === "object" && v !== null && ((v as { custom?: boolean }).custom === true || Object.values(v).some(isCustom));
+  return Object.keys(config).find((key) => isCustom(config[key])) ?? null;
+}
+
 function describe(model: Model): Described {
   if (model.inputShapes === null) throw new LockstepError(`save: model "${model.name}" is not built yet: give inputShape, or call fit() or predict() first`);
+  for (const l of model.layers) {
+    const option = functionOption(l.config);
+    if (option !== null) throw new ArgumentError(`save: layer "${l.name}": its ${option} is a function, which a file cannot hold; use a name, or a layer of your own made with layer({ kind, config, ... })`);
+  }
   return {
     format: FORMAT, version: VERSION, name: model.name, seed: model.seed, sequential: model.isSequential, inputShapes: model.inputShapes,
     layers: model.layers.map((l) => ({ kind: l.kind, name: l.name, config: l.config })),
@@ -47,6 +63,28 @@ function describeTraining(model: Model): DescribedTraining | null {
   if (model.training === null) return null;
   const { loss, optimizer } = model.training;
   return { loss: { name: loss.name, config: loss.config }, optimizer: { kind: optimizer.kind, config: optimizer.config }, metrics: model.metricNames.filter((m): m is string => m !== null) };
+}
+
+/**
+ * FNV-1a over the 32-bit words of all tensors in the order of their names: no changed word goes unnoticed, and hardly any other damage.
+ */
+function checksum(tensors: readonly (readonly [string, { readonly data: TypedArray }])[]): string {
+  let hash = 0x811c9dc5;
+  for (const [, { data }] of [...tensors].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const words = new Uint32Array(data.buffer, data.byteOffset, data.length);
+    for (let i = 0; i < words.length; i++) hash = Math.imul(hash ^ words[i], 0x01000193);
+  }
+  return (hash >>> 0).toString(16).padStart(8, "0");
+}
+
+/** A Lockstep file's bytes, decoded and compared with their checksum; a file of someone else's has none. @throws FileError */
+function decode(who: string, bytes: Uint8Array): ReturnType<typeof decodeSafetensors> {
+  const file = decodeSafetensors(bytes, who);
+  const expected = file.metadata.checksum;
+  if (file.metadata.lockstep === undefined) return file;
+  const got = checksum([...file.tensors]);
+  if (got !== expected) throw new FileError(`${who}: damaged: its elements have the checksum ${got}, the file says ${expected ?? "nothing"}`);
+  return file;
 }
 
 /** The file as bytes. */
@@ -61,6 +99,7 @@ export async function encodeModel(model: Model, { optimizer = model.training !==
     metadata.training = JSON.stringify(training);
     for (const [name, t] of Object.entries(model.training.optimizer.state())) tensors[`optimizer/${name}`] = { shape: t.shape, data: await t.data() };
   }
+  metadata.checksum = checksum(Object.entries(tensors));
   return encodeSafetensors(tensors, metadata);
 }
 
@@ -74,10 +113,25 @@ type Tensors = ReturnType<typeof decodeSafetensors>["tensors"];
 
 function parse<T>(who: string, key: string, text: string | undefined): T {
   if (text === undefined) throw new FileError(`${who}: not a Lockstep model: its metadata has no "${key}"; to read weights alone use model.loadWeights()`);
+  let value: unknown;
   try {
-    return JSON.parse(text) as T;
-  } catch (error) {
-    throw new FileError(`${who}: metadata "${key}" is no JSON: ${error instanceof Error ? error.message : String(error)}`);
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new FileError(`${who}: metadata "${key}" is no JSON: ${(cause as Error).message}`, { cause });
+  }
+  if (typeof value !== "object" || value === null) throw new FileError(`${who}: metadata "${key}" must be an object, found ${text.slice(0, 80)}`);
+  return value as T;
+}
+
+const isEntry = (l: Entry | null): boolean => typeof l?.kind === "string" && typeof l.name === "string" && typeof l.config === "object" && l.config !== null;
+
+/** What `make` gives. @throws FileError for every error on the way: a configuration that cannot be followed is damaged. */
+async function rebuilt<R>(who: string, key: string, make: () => R | Promise<R>): Promise<R> {
+  try {
+    return await make();
+  } catch (cause) {
+    if (cause instanceof FileError) throw cause;
+    throw new FileError(`${who}: cannot rebuild the model from metadata "${key}": ${(cause as Error).message}`, { cause });
   }
 }
 
@@ -109,7 +163,7 @@ function assignWeights(who: string, model: Model, tensors: Tensors): void {
  */
 export async function loadWeights(model: Model, source: string | Uint8Array | ArrayBuffer): Promise<void> {
   const { who, bytes } = await bytesOf(source);
-  assignWeights(who, model, decodeSafetensors(bytes, who).tensors);
+  assignWeights(who, model, decode(who, bytes).tensors);
 }
 
 /**
@@ -120,24 +174,31 @@ export async function loadWeights(model: Model, source: string | Uint8Array | Ar
  */
 export async function loadModel(source: string | Uint8Array | ArrayBuffer, options: LoadOptions = {}): Promise<Model> {
   const { who, bytes } = await bytesOf(source);
-  const { metadata, tensors } = decodeSafetensors(bytes, who);
+  const { metadata, tensors } = decode(who, bytes);
   const config = parse<Described>(who, "lockstep", metadata.lockstep);
-  if (config.format !== FORMAT || !Array.isArray(config.layers) || !Array.isArray(config.inputShapes)) throw new FileError(`${who}: metadata "lockstep" is damaged`);
+  if (config.format !== FORMAT) throw new FileError(`${who}: metadata "lockstep" must have the format "${FORMAT}", found ${JSON.stringify(config.format)}`);
   if (config.version !== VERSION) throw new FileError(`${who}: written by format version ${config.version}, this Lockstep reads ${VERSION}`);
+  if (!Array.isArray(config.layers) || !config.layers.every(isEntry) || !Array.isArray(config.inputShapes)) throw new FileError(`${who}: metadata "lockstep" is damaged: expected layers and inputShapes`);
   if (!config.sequential) throw new FileError(`${who}: model "${config.name}" was made from a function, which a file cannot hold; build it in code and read its weights with loadWeights(model, file)`);
-  const layers = config.layers.map((l) => {
-    const custom = options.layers?.[l.kind];
-    if (custom === undefined && l.config.custom === true) throw new FileError(`${who}: layer "${l.name}" is of the custom kind "${l.kind}"; pass layers: { ${l.kind}: (config) => ... } to loadModel`);
-    const made = custom === undefined ? layerFromConfig(l.kind, { ...l.config, name: l.name }) : custom(l.config);
-    made.name = l.name;
-    return made;
+  const model = await rebuilt(who, "lockstep", () => {
+    const layers = config.layers.map((l) => {
+      const custom = options.layers?.[l.name] ?? options.layers?.[l.kind];
+      if (custom === undefined && l.config.custom === true) throw new FileError(`${who}: layer "${l.name}" is of the custom kind "${l.kind}"; pass layers: { ${l.kind}: (config) => ... } to loadModel`);
+      const [made] = asLayers([custom === undefined ? layerFromConfig(l.kind, { ...l.config, name: l.name }) : custom(l.config)]);
+      made.name = l.name;
+      return made;
+    });
+    return sequential(layers, { inputShape: config.inputShapes.length === 1 ? config.inputShapes[0] : config.inputShapes, name: config.name, seed: config.seed });
   });
-  const model = sequential(layers, { inputShape: config.inputShapes.length === 1 ? config.inputShapes[0] : config.inputShapes, name: config.name, seed: config.seed });
   assignWeights(who, model, tensors);
   if (metadata.training !== undefined) {
-    const training = parse<DescribedTraining>(who, "training", metadata.training);
-    const optimizer = optimizerFromConfig(training.optimizer.kind, training.optimizer.config);
-    await model.compile({ loss: lossFromConfig(training.loss.name, training.loss.config), optimizer, metrics: training.metrics, backend: options.backend });
+    const { loss, optimizer: saved, metrics } = parse<DescribedTraining>(who, "training", metadata.training);
+    const optimizer = await rebuilt(who, "training", () => {
+      if (options.loss === undefined && !isLossName(loss.name)) throw new FileError(`${who}: its loss "${loss.name}" is a function, which a file cannot hold; pass it to loadModel as loss`);
+      return optimizerFromConfig(saved.kind, saved.config);
+    });
+    const backend = await resolveBackend(options.backend);
+    await rebuilt(who, "training", () => model.compile({ loss: options.loss ?? lossFromConfig(loss.name, loss.config), optimizer, metrics, backend }));
     const state = [...tensors].filter(([name]) => name.startsWith("optimizer/"));
     optimizer.load(Object.fromEntries(state.map(([name, t]) => [name.slice("optimizer/".length), { shape: t.shape, data: t.data as TypedArray }])));
   }

@@ -62,6 +62,8 @@ export const argMaxOp = reduction("argmax", ["f32", "i32"], "i32");
 export const argMinOp = reduction("argmin", ["f32", "i32"], "i32");
 
 function run(op: Op, x: Tensor, axis: number, count: number): Tensor {
+  // One element is its own sum, extreme and product.
+  if (op !== argMaxOp && op !== argMinOp && sizeBetween(x.shape, axis, axis + count) === 1) return reshape(x, x.shape.filter((_, i) => i < axis || i >= axis + count));
   return apply(op, [x], { axis, count })[0];
 }
 

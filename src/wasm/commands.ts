@@ -100,7 +100,7 @@ interface Span {
 }
 
 function spansOf(words: readonly Word[]): Span[] {
-  return words.flatMap((w) => (typeof w === "number" ? [] : [{ space: `${w.place.space}${w.place.index}`, from: w.place.offset, to: w.place.offset + w.bytes, writes: w.access !== "read" }]));
+  return words.flatMap((w) => (typeof w === "number" || w.bytes === 0 ? [] : [{ space: `${w.place.space}${w.place.index}`, from: w.place.offset, to: w.place.offset + w.bytes, writes: w.access !== "read" }]));
 }
 
 const conflict = (a: Span, b: Span): boolean => (a.writes || b.writes) && a.space === b.space && a.from < b.to && b.from < a.to;

@@ -1,0 +1,61 @@
+/**
+ * @file What GPU encoders write: dispatches of WGSL kernels with their constants and buffers. `kernels/x.wgsl` is valid on
+ * its own; the loader rewrites `const NAME: T = ...;` lines whose name is in `constants` and the block between `// body` and
+ * `// end body`, nothing else.
+ */
+import type { Call, Operand, Place } from "../plan/plan.ts";
+
+/** Values put into the `const` lines of a kernel's file. */
+export type Constants = { readonly [name: string]: number | boolean };
+
+/** Which kernel of which file, specialised how. Equal shaders share a pipeline. */
+export interface Shader {
+  /** File in kernels/, without the ending. */
+  readonly file: string;
+  /** Entry point in that file. Default: `main`. */
+  readonly entry?: string;
+  readonly constants: Constants;
+  /** WGSL put in place of the block between the lines `// body` and `// end body`. */
+  readonly body?: string;
+}
+
+/** Bytes that a dispatch binds, and how it uses them: `read` is bound read-only, the others read_write. */
+export interface Bound {
+  readonly place: Place | { readonly space: "temporary"; readonly index: number; readonly offset: number };
+  readonly bytes: number;
+  readonly access: "read" | "write" | "update";
+}
+
+/** What encoders may ask of the adapter. */
+export interface GpuFeatures {
+  /** Whether `subgroups` may be used in shaders. */
+  readonly subgroups: boolean;
+  readonly maxWorkgroupSize: number;
+  readonly maxWorkgroupBytes: number;
+  /** Storage buffers one dispatch may bind. */
+  readonly maxBuffers: number;
+}
+
+export interface DispatchWriter {
+  readonly features: GpuFeatures;
+  /**
+   * Appends a dispatch. `buffers[i]` is bound at @group(0) @binding(i); null stands for an absent operand (a small dummy is bound).
+   * One buffer may not be bound both read-only and writable, or twice writable: an encoder that meets an output in the place of an input binds it once.
+   * `groups`: a count, which is folded into (x, y) when it exceeds 65,535 (kernels compute `group = id.x + id.y * count.x` and return past their end), or [x, y, z].
+   */
+  dispatch(shader: Shader, buffers: readonly (Bound | null)[], groups: number | readonly [number, number, number]): void;
+  /** A buffer of `bytes` for the dispatches of the call being encoded: partial sums and the like. Undefined contents. */
+  temporary(bytes: number): { readonly read: Bound; readonly write: Bound; readonly update: Bound };
+}
+
+/** Encodes one kernel call as dispatches. */
+export type GpuEncoder = (call: Call, out: DispatchWriter) => void;
+
+const bound = (o: Operand | null, access: Bound["access"]): Bound | null => (o === null ? null : { place: o.place, bytes: 4 * o.shape.reduce((a, b) => a * b, 1), access });
+
+/** An operand that the kernel reads. */
+export const read = (o: Operand | null): Bound | null => bound(o, "read");
+/** An operand that the kernel writes completely. */
+export const write = (o: Operand | null): Bound | null => bound(o, "write");
+/** An operand that the kernel reads and writes. */
+export const update = (o: Operand | null): Bound | null => bound(o, "update");
