@@ -47,7 +47,11 @@ export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (.
     const { results, result } = trace(graph, () => {
       const symbols = mapTree(args, (t) => graph.input(t)) as unknown as A;
       const out = fn(...symbols);
-      if (out instanceof Promise) throw new ArgumentError("compile: the function must not be async: tracing is synchronous");
+      if (out instanceof Promise) {
+        // What it rejects with, reading elements most likely, follows from the mistake that is reported here.
+        out.catch(() => {});
+        throw new ArgumentError("compile: the function must not be async: tracing is synchronous, and there are no elements to await; return tensors and read them afterwards");
+      }
       const tree = out === undefined ? null : (out as Tree);
       return { result: tree, results: tree === null ? [] : flatten(tree).map((t) => symbolOf(graph, t)) };
     });
@@ -68,6 +72,7 @@ export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (.
     const leaves = flatten(args);
     for (const t of leaves) await t.ready();
     const { executable, result } = await entry(args, leaves);
+    await executable.ready();
     executable.enqueue(leaves);
     if (result === null) return undefined as R;
     const values = await executable.results();

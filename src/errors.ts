@@ -38,6 +38,11 @@ export class BackendError extends LockstepError {
   override name = "BackendError";
 }
 
+/** The device behind a backend is gone: removed, reset, or destroyed. What was on it is lost; what is on the host is not. */
+export class DeviceLostError extends BackendError {
+  override name = "DeviceLostError";
+}
+
 /** The loss or a weight became NaN or infinite. */
 export class NonFiniteError extends LockstepError {
   override name = "NonFiniteError";

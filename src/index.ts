@@ -60,4 +60,4 @@ export type { Backend } from "./backend.ts";
 export type { WasmBackend, WasmOptions } from "./wasm/index.ts";
 
 // Errors
-export { ArgumentError, BackendError, DataError, DTypeError, FileError, LockstepError, NonFiniteError, ShapeError } from "./errors.ts";
+export { ArgumentError, BackendError, DataError, DeviceLostError, DTypeError, FileError, LockstepError, NonFiniteError, ShapeError } from "./errors.ts";

@@ -9,6 +9,21 @@ import { buildPlan } from "./plan/build.ts";
 import type { Attrs, Plan } from "./plan/plan.ts";
 import { Tensor } from "./tensor.ts";
 
+/** What an executable holds on its backend. */
+interface Held {
+  readonly backend: Backend;
+  readonly program: Program;
+  readonly staging: readonly (readonly (DeviceBuffer | null)[])[];
+}
+
+function release({ backend, program, staging }: Held): void {
+  program.close();
+  for (const b of staging.flat()) if (b !== null) backend.free(b);
+}
+
+/** Executables that nobody closed: functions and models that went out of use. */
+const collected = new FinalizationRegistry<Held>(release);
+
 /** A planned and compiled graph on one backend. Holds its commands, temporaries, and staging buffers for inputs and results. */
 export class Executable {
   readonly plan: Plan;
@@ -21,6 +36,7 @@ export class Executable {
   readonly #assigned: readonly Tensor[];
   readonly #types: readonly Tensor[];
   readonly #buffers: DeviceBuffer[];
+  readonly #held: Held;
   #closed = false;
 
   private constructor(backend: Backend, plan: Plan, program: Program, graph: Graph, results: readonly Tensor[]) {
@@ -33,6 +49,8 @@ export class Executable {
     this.#inputs = graph.inputs.map(() => null);
     this.#outputs = results.map((t) => (backend.limits.hostMemory ? backend.alloc(t.size * ELEMENT_BYTES) : null));
     this.#buffers = new Array<DeviceBuffer>(plan.bindings.length);
+    this.#held = { backend, program, staging: [this.#inputs, this.#outputs] };
+    collected.register(this, this.#held, this);
   }
 
   /** True after close(). */
@@ -44,6 +62,11 @@ export class Executable {
   static async create(graph: Graph, results: readonly Tensor[], backend: Backend): Promise<Executable> {
     const plan = buildPlan(graph, results, backend.limits);
     return new Executable(backend, plan, await backend.compile(plan), graph, results);
+  }
+
+  /** Waits for captured tensors that ops outside of a compiled function still compute. */
+  async ready(): Promise<void> {
+    for (const t of this.#captures) await t.ready();
   }
 
   /** Enqueues one run. `inputs` as the graph's, already checked. Results are read with `results()`. */
@@ -88,8 +111,8 @@ export class Executable {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#program.close();
-    for (const b of [...this.#inputs, ...this.#outputs]) if (b !== null) this.#backend.free(b);
+    collected.unregister(this);
+    release(this.#held);
   }
 }
 

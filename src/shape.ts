@@ -75,3 +75,23 @@ export function sizeBetween(shape: Shape, from: number, to: number): number {
   for (let i = from; i < to; i++) size *= shape[i];
   return size;
 }
+
+/** An iteration space and the strides of its operands with dimensions of size 1 dropped and neighbours merged where every operand steps through them evenly. At least one dimension is left. */
+export function collapse(space: readonly number[], strides: readonly (readonly number[])[]): { dims: number[]; strides: number[][] } {
+  const dims: number[] = [];
+  const merged: number[][] = strides.map(() => []);
+  space.forEach((size, d) => {
+    if (size === 1) return;
+    const last = dims.length - 1;
+    const even = last >= 0 && strides.every((s, i) => merged[i][last] === s[d] * size);
+    if (even) {
+      dims[last] *= size;
+      strides.forEach((s, i) => (merged[i][last] = s[d]));
+    } else {
+      dims.push(size);
+      strides.forEach((s, i) => merged[i].push(s[d]));
+    }
+  });
+  if (dims.length === 0) return { dims: [1], strides: strides.map(() => [0]) };
+  return { dims, strides: merged };
+}

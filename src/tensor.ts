@@ -154,6 +154,15 @@ export class Tensor {
     collected.register(this, device, this);
   }
 
+  /** Internal: forgets a device that is lost; `host` takes the place of what was on it. Without it the host's own elements stay. */
+  recover(host: TypedArray | null = null): void {
+    const s = this.#storage;
+    if (s.device !== null) collected.unregister(this);
+    s.device = null;
+    s.pending = null;
+    if (host !== null) s.host = host;
+  }
+
   /** Internal: the device copy is newer than the host's. */
   markDeviceNewer(): void {
     this.#storage.host = null;
@@ -163,11 +172,14 @@ export class Tensor {
   /** Internal: elements will be there once `pending` resolves. */
   fulfil(pending: Promise<TypedArray>): void {
     const s = this.#storage;
-    s.pending = pending.then((host) => {
+    const arrived = pending.then((host) => {
+      // set() may have replaced the elements in the meantime.
+      if (s.pending !== arrived) return;
       s.host = host;
       s.pending = null;
     });
-    s.pending.catch(() => {});
+    arrived.catch(() => {});
+    s.pending = arrived;
   }
 
   /** Internal: waits for an eager result. */
@@ -182,6 +194,7 @@ export class Tensor {
     if (showShape(next.shape) !== showShape(this.shape)) throw new ShapeError(`set: expected ${showShape(this.shape)}, got ${showShape(next.shape)}`);
     s.host = next.host;
     s.version++;
+    s.pending = null;
     if (s.device !== null && s.host !== null) s.device.backend.write(s.device.buffer, 0, s.host);
   }
 

@@ -2,11 +2,12 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { apply } from "../build/esm/apply.js";
+import { compile } from "../build/esm/compile.js";
 import { grad, gradients, valueAndGrad } from "../build/esm/grad.js";
-import { Graph, asTensor, assign, currentGraph, scope, symbolOf, trace } from "../build/esm/graph.js";
-import { add, addOp, div, mul, square, sub } from "../build/esm/ops/map.js";
+import { Graph, asTensor, assign, attrsKey, currentGraph, scope, symbolOf, trace } from "../build/esm/graph.js";
+import { add, addOp, div, greater, mul, square, sub, where } from "../build/esm/ops/map.js";
 import { matmul } from "../build/esm/ops/matmul.js";
-import { stopGradient } from "../build/esm/ops/move.js";
+import { broadcastTo, pad, reshape, stopGradient } from "../build/esm/ops/move.js";
 import { sum } from "../build/esm/ops/reduce.js";
 import { tensor, zeros } from "../build/esm/tensor.js";
 import { flatten, mapTree } from "../build/esm/tree.js";
@@ -34,15 +35,24 @@ test("equal nodes are one node; other attributes, operands or signs of zero are 
   });
 });
 
-test("constants that JSON cannot tell apart are not equal", () => {
-  traced((graph) => {
-    const [nan, up, down] = [NaN, Infinity, -Infinity].map((value) => graph.constant(value, "f32"));
-    assert.is.not(nan, up);
-    assert.is.not(up, down);
-    assert.is(graph.constant(NaN, "f32"), nan);
-    const x = graph.input(f32(2));
-    assert.is.not(mul(x, Infinity), mul(x, -Infinity));
-  });
+test("constants that JSON cannot tell apart stay apart", async () => {
+  const fn = compile((x) => [NaN, Infinity, -Infinity].map((value) => where(greater(x, 0), x, value)).concat(div(1, mul(x, 0)), div(1, mul(x, -0))));
+  const results = await fn(tensor([-1]));
+  assert.equal(await Promise.all(results.map((t) => t.item())), [NaN, Infinity, -Infinity, -Infinity, Infinity]);
+  const keys = [NaN, Infinity, -Infinity, 0, -0, null].map((value) => attrsKey({ list: [value] }));
+  assert.is(new Set(keys).size, keys.length);
+  assert.is(attrsKey({ a: 1, b: ["x"] }), attrsKey({ a: 1, b: ["x"] }));
+});
+
+test("ops outside of a graph keep such attributes apart, too", async () => {
+  for (const value of [Infinity, -Infinity]) assert.equal(await pad(tensor([1]), [[1, 0]], value).array(), [value, 1]);
+});
+
+test("a constant that is reshaped or broadcast is no work at run time", async () => {
+  const fn = compile((x) => mul(x, add(broadcastTo(reshape(currentGraph().constant(2, "f32", [1]), [1, 1]), [2, 3]), currentGraph().constant(1, "f32", [3]))));
+  const x = tensor([[1, 2, 3], [4, 5, 6]]);
+  assert.is((await fn.print(x)).match(/ = \w+\(/g).length, 1);
+  assert.equal(await (await fn(x)).array(), [[3, 6, 9], [12, 15, 18]]);
 });
 
 test("a captured tensor has one stand-in", () => {

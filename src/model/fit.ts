@@ -1,5 +1,5 @@
 /** @file The training loop and evaluation: which program runs when, what callbacks and the progress line get to see. */
-import { ArgumentError, DataError, LockstepError } from "../errors.ts";
+import { ArgumentError, DataError, DeviceLostError, LockstepError } from "../errors.ts";
 import { progress } from "../progress.ts";
 import type { Progress, ProgressStream } from "../progress.ts";
 import type { Executable } from "../run.ts";
@@ -9,7 +9,9 @@ import { isBatches, readInputs, readTargets, readWeights } from "./data.ts";
 import type { Batch, Data, Inputs } from "./data.ts";
 import { checkBatchSize } from "./model.ts";
 import type { Model, Prepared } from "./model.ts";
+import { Watch } from "./programs.ts";
 import type { Programs, Tally, Training } from "./programs.ts";
+import { Checkpoint, replace } from "./recovery.ts";
 
 export type Batches = Iterable<Batch> | AsyncIterable<Batch>;
 
@@ -37,13 +39,18 @@ export interface FitOptions extends EvaluateOptions {
   readonly classWeight?: { readonly [label: number]: number };
   /** Called in order. */
   readonly callbacks?: readonly Callback[];
+  /**
+   * Steps after which weights and optimizer are copied to the host on backends whose device can be lost. Training then goes on from the last
+   * copy, on a new device or on WASM. 0: no copies, a lost device ends training with a DeviceLostError. Default 200.
+   */
+  readonly recoverEvery?: number;
   /** 0: silent; 1: a bar on a terminal, else one line per epoch; 2: one line per epoch. Default 1. */
   readonly verbose?: 0 | 1 | 2;
   /** Where progress is written. Default: standard output, or the console where there is none. */
   readonly stream?: ProgressStream;
 }
 
-const FIT_OPTIONS = ["batchSize", "sampleWeight", "epochs", "initialEpoch", "validationSplit", "validationData", "shuffle", "seed", "classWeight", "callbacks", "verbose", "stream"];
+const FIT_OPTIONS = ["batchSize", "sampleWeight", "epochs", "initialEpoch", "validationSplit", "validationData", "shuffle", "seed", "classWeight", "callbacks", "recoverEvery", "verbose", "stream"];
 
 /** One number per epoch and name. */
 export interface History {
@@ -54,6 +61,9 @@ export interface History {
 }
 
 type State = { training: Training; programs: Programs; train: Tally; evaluate: Tally };
+
+/** Steps between looks at the watch where a look waits for the device. */
+const WATCH_STEPS = 50;
 
 /** Milliseconds of work after which other tasks get a turn. */
 const SLICE_MS = 16;
@@ -110,7 +120,8 @@ function upload(data: Prepared, programs: Programs): void {
 /** @throws ArgumentError naming the option. */
 function checkOptions(o: FitOptions): void {
   checkNames("fit", o, FIT_OPTIONS);
-  const { epochs = 1, initialEpoch = 0, validationSplit = 0, seed = 0 } = o;
+  const { epochs = 1, initialEpoch = 0, validationSplit = 0, seed = 0, recoverEvery = 0 } = o;
+  if (!Number.isInteger(recoverEvery) || recoverEvery < 0) throw new ArgumentError(`fit: recoverEvery must be a number of steps or 0, got ${recoverEvery}`);
   if (o.batchSize !== undefined) checkBatchSize("fit", o.batchSize);
   if (!Number.isInteger(epochs) || epochs < 1) throw new ArgumentError(`fit: epochs must be a positive integer, got ${epochs}`);
   if (!Number.isInteger(initialEpoch) || initialEpoch < 0) throw new ArgumentError(`fit: initialEpoch must be a non-negative integer, got ${initialEpoch}`);
@@ -146,6 +157,9 @@ class Fit {
   readonly #callbacks: readonly Callback[];
   readonly #perBatch: boolean;
   readonly #handle: TrainingHandle;
+  /** Set up where a callback wants to hear of numbers that are not finite. */
+  readonly #watch: Watch | null;
+  #faulted = false;
   #stopped = false;
   #steps = 0;
 
@@ -156,6 +170,7 @@ class Fit {
     this.#perBatch = this.#callbacks.some((c) => c.onBatchEnd !== undefined);
     const optimizer = model.optimizer;
     if (optimizer === null) throw new LockstepError("fit: call compile({ loss, optimizer }) first");
+    this.#watch = this.#callbacks.some((c) => c.onFault !== undefined) ? new Watch() : null;
     this.#handle = {
       stop: () => {
         this.#stopped = true;
@@ -177,29 +192,33 @@ class Fit {
     if (batchSize !== undefined && batchSize > trained) throw new DataError(`fit: batchSize ${batchSize} is larger than the ${trained} samples to train on; use at most ${trained}`);
     const size = Math.min(batchSize ?? 32, trained);
     const validation = validationData === undefined ? null : await this.#model.prepare("fit: validationData", validationData[0], validationData[1], validationData[2]);
-    upload(data, state.programs);
-    const args = argumentsOf(data);
-    const last = trained % size;
-    let whole = await this.#program(state, data, size, shuffle ? trained : 0);
-    let rest = last === 0 ? whole : await this.#program(state, data, last, shuffle ? trained : 0);
     const steps = Math.ceil(trained / size);
+    const shuffled = shuffle ? trained : 0;
+    const args = argumentsOf(data);
     const slices = new Slices();
     const validate = async (): Promise<Logs | null> => {
-      if (validation !== null) return runEvaluation(state, validation, 0, validation.samples, Math.min(size, validation.samples));
-      return trained < data.samples ? runEvaluation(state, data, trained, data.samples, Math.min(size, data.samples - trained)) : null;
+      const now = this.#model.state("fit");
+      if (validation !== null) return runEvaluation(now, validation, 0, validation.samples, Math.min(size, validation.samples));
+      return trained < data.samples ? runEvaluation(now, data, trained, data.samples, Math.min(size, data.samples - trained)) : null;
     };
     try {
-      return await this.#run(steps, validate, async (epoch, bar) => {
-        state.programs.trainCursor.begin(seed, epoch, 0);
-        for (let step = 0; step < steps && !this.#stopped; step++) {
-          // What callbacks ran may have taken these programs' place.
-          if (whole.closed) whole = await this.#program(state, data, size, shuffle ? trained : 0);
-          if (rest.closed) rest = last === 0 ? whole : await this.#program(state, data, last, shuffle ? trained : 0);
-          (step === steps - 1 ? rest : whole).enqueue(args);
-          await this.#afterStep(state, bar, step);
+      // Tracing makes the optimizer's state, which the first copy must hold.
+      await this.#program(state, data, size, shuffled);
+      return await this.#run(steps, validate, async (epoch, bar, from, done) => {
+        const now = this.#model.state("fit");
+        upload(data, now.programs);
+        const last = trained % size || size;
+        now.programs.trainCursor.begin(seed, epoch, from * size);
+        let program: Executable | null = null;
+        for (let step = from; step < steps && !this.#stopped; step++) {
+          // A program is looked up when the batch size changes, and again when callbacks made so many others that it had to go.
+          if (program === null || program.closed || step === steps - 1) program = await this.#program(now, data, step === steps - 1 ? last : size, shuffled);
+          program.enqueue(args);
+          await this.#afterStep(now, bar, step);
+          await done(step + 1);
           await slices.rest();
         }
-      });
+      }, [...args, ...(validation === null ? [] : argumentsOf(validation))]);
     } finally {
       validation?.release();
     }
@@ -222,7 +241,7 @@ class Fit {
         const samples = inputs[0].shape[0];
         const target = await readTargets("fit", y, samples, now.training.loss, model.outputShape);
         const weights = await readWeights("fit", w, this.#options.classWeight, target, samples);
-        const program = await now.programs.train(inputs, target, weights, { count: samples, shuffled: 0, resident: false }, now.training, now.train);
+        const program = await now.programs.train(inputs, target, weights, { count: samples, shuffled: 0, resident: false }, now.training, now.train, this.#watch);
         program.enqueue([...inputs, target, ...(weights === null ? [] : [weights])]);
         await this.#afterStep(now, bar, step++);
         await slices.rest();
@@ -230,39 +249,53 @@ class Fit {
       if (step === 0) throw new DataError(`fit: the iterable gave no batch in epoch ${epoch + 1}; a generator object is spent after one epoch: pass something that can be iterated again`);
     };
     try {
-      return await this.#run(null, validate, epochSteps);
+      return await this.#run(null, validate, epochSteps, []);
     } finally {
       validation?.release();
     }
   }
 
   #program(state: State, data: Prepared, count: number, shuffled: number): Promise<Executable> {
-    return state.programs.train(data.inputs, data.y, data.weights, { count, shuffled, resident: true }, state.training, state.train);
+    return state.programs.train(data.inputs, data.y, data.weights, { count, shuffled, resident: true }, state.training, state.train, this.#watch);
   }
 
   async #afterStep(state: State, bar: Progress, step: number): Promise<void> {
+    const count = this.#steps++;
     if (this.#perBatch) {
       const logs: Logs = { loss: await state.train.last.item() };
-      for (const c of this.#callbacks) await c.onBatchEnd?.(this.#steps, logs, this.#handle);
+      for (const c of this.#callbacks) await c.onBatchEnd?.(count, logs, this.#handle);
     }
-    this.#steps++;
+    // Reading costs a wait for the device; where results are in host memory it costs nothing.
+    if (this.#watch !== null && (state.programs.backend.limits.hostMemory || this.#steps % WATCH_STEPS === 0)) await this.#checkFault();
     if (bar.due()) bar.step(step + 1, numbersOf(await state.train.read()));
     else bar.step(step + 1);
   }
 
-  async #run(steps: number | null, validate: () => Promise<Logs | null>, epochSteps: (epoch: number, bar: Progress) => Promise<void>): Promise<History> {
+  async #checkFault(): Promise<void> {
+    const fault = await this.#watch?.read();
+    if (!fault || this.#faulted) return;
+    this.#faulted = true;
+    for (const c of this.#callbacks) await c.onFault?.(fault.step, fault.source, this.#handle);
+  }
+
+  /** `epochSteps` runs steps `from` to the end of the epoch and tells `done` after each; it may be called again after a lost device. `inputs`: data on the device. */
+  async #run(steps: number | null, validate: () => Promise<Logs | null>, epochSteps: (epoch: number, bar: Progress, from: number, done: (step: number) => Promise<void>) => Promise<void>, inputs: readonly Tensor[]): Promise<History> {
     const { epochs = 1, initialEpoch = 0, verbose = 1 } = this.#options;
-    const bar = progress({ stream: this.#options.stream ?? defaultStream(), verbose, epochs, steps });
+    const stream = this.#options.stream ?? defaultStream();
+    const bar = progress({ stream, verbose, epochs, steps });
     try {
       for (const c of this.#callbacks) await c.onTrainBegin?.(this.#handle);
       for (let epoch = initialEpoch; epoch < epochs && !this.#stopped; epoch++) {
         bar.beginEpoch(epoch);
         for (const c of this.#callbacks) await c.onEpochBegin?.(epoch, {}, this.#handle);
-        // A model that its first batch will build has nothing to reset.
         if (this.#model.inputShapes !== null) this.#model.state("fit").train.reset();
-        await epochSteps(epoch, bar);
-        const logs: { [name: string]: number | number[][] } = { ...(await this.#model.state("fit").train.read()) };
-        for (const [name, value] of Object.entries((await validate()) ?? {})) logs[`val${name[0].toUpperCase()}${name.slice(1)}`] = value;
+        const logs = await this.#withRecovery(steps !== null, inputs, async (from, done) => {
+          await epochSteps(epoch, bar, from, done);
+          if (this.#watch !== null) await this.#checkFault();
+          const all: { [name: string]: number | number[][] } = { ...(await this.#model.state("fit").train.read()) };
+          for (const [name, value] of Object.entries((await validate()) ?? {})) all[`val${name[0].toUpperCase()}${name.slice(1)}`] = value;
+          return all;
+        });
         this.#epochs.push(epoch);
         for (const [name, value] of Object.entries(logs)) (this.#history[name] ??= []).push(value);
         bar.endEpoch(numbersOf(logs));
@@ -273,6 +306,38 @@ class Fit {
       bar.stop();
     }
     return { epoch: this.#epochs, history: this.#history };
+  }
+
+  /** Runs an epoch; when the device is lost, goes on from the last copy on another backend. Iterables cannot be rewound: there the error stands. */
+  async #withRecovery<R>(rewindable: boolean, inputs: readonly Tensor[], epoch: (from: number, done: (step: number) => Promise<void>) => Promise<R>): Promise<R> {
+    const model = this.#model;
+    const every = this.#options.recoverEvery ?? 200;
+    const needed = rewindable && every > 0 && !model.state("fit").programs.backend.limits.hostMemory;
+    const changing = (): Tensor[] => {
+      const { train, evaluate, training } = model.state("fit");
+      return [...model.weights.map((w) => w.tensor), ...Object.values(training.optimizer.state()), ...train.tensors, ...evaluate.tensors, ...(this.#watch?.tensors ?? [])];
+    };
+    let copy = needed ? await Checkpoint.take(0, changing()) : null;
+    let seen = this.#steps;
+    const done = async (step: number): Promise<void> => {
+      if (copy === null || step % every !== 0) return;
+      copy = await Checkpoint.take(step, changing());
+      seen = this.#steps;
+    };
+    for (;;) {
+      try {
+        return await epoch(copy?.step ?? 0, done);
+      } catch (error) {
+        if (copy === null || !(error instanceof DeviceLostError)) throw error;
+        copy.recover();
+        for (const t of inputs) t.recover();
+        this.#steps = seen;
+        const next = await replace(model.state("fit").programs.backend);
+        model.moveTo(next);
+        console.warn(`lockstep: fit: ${error.message}; training goes on from step ${copy.step} of the epoch on ${next.name}`);
+        if (next.limits.hostMemory) copy = await Checkpoint.take(copy.step, changing());
+      }
+    }
   }
 }
 

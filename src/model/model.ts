@@ -322,9 +322,14 @@ export class Model {
       return;
     }
     for (const w of this.weights) await w.tensor.data();
+    this.moveTo(backend);
+  }
+
+  /** Internal: goes on with another backend; what was on the old one has been recovered or is not needed. */
+  moveTo(backend: Backend): void {
     this.#programs?.clear();
     this.#backend = backend;
-    const network: Network = { forward: this.#forward, weights: () => this.weights, seed: this.seed };
+    const network: Network = { forward: this.#forward, weights: () => this.weights, nameOf: (w) => `${this.layerOf(w).name}/${w.name}`, seed: this.seed };
     this.#programs = new Programs(backend, network);
   }
 

@@ -8,10 +8,11 @@ import { gradients } from "../grad.ts";
 import { asTensor, assign, currentGraph, Graph, symbolOf, trace } from "../graph.ts";
 import { withContext } from "../nn/layer.ts";
 import type { Context, Layer, Weight } from "../nn/layer.ts";
-import { add, cast, mul, sub } from "../ops/map.ts";
+import { add, cast, greater, isFinite, mul, not, sub, where } from "../ops/map.ts";
 import { gather } from "../ops/gather.ts";
 import { concat, iota, reshape, slice } from "../ops/move.ts";
 import { permutation } from "../ops/random.ts";
+import { sum } from "../ops/reduce.ts";
 import { seedWords } from "../random.ts";
 import { Executable } from "../run.ts";
 import { Tensor, tensor, zeros } from "../tensor.ts";
@@ -30,6 +31,8 @@ const MOST_PROGRAMS = 32;
 export interface Network {
   readonly forward: (inputs: readonly Tensor[]) => Tensor;
   readonly weights: () => readonly Weight[];
+  /** layer/weight */
+  readonly nameOf: (weight: Weight) => string;
   readonly seed: number;
 }
 
@@ -70,6 +73,11 @@ export class Tally {
     });
   }
 
+  /** What a checkpoint must keep. */
+  get tensors(): Tensor[] {
+    return [...this.#loss, ...this.#states.flat(), this.last];
+  }
+
   reset(): void {
     for (const t of [...this.#loss, ...this.#states.flat()]) t.set(new (t.dtype === "f32" ? Float32Array : t.dtype === "i32" ? Int32Array : Uint32Array)(t.size));
   }
@@ -80,6 +88,38 @@ export class Tally {
     const out: { [name: string]: number | number[][] } = { loss: sum / count };
     for (const [i, m] of this.#metrics.entries()) out[m.name] = m.result(await Promise.all(this.#states[i].map((t) => t.data())));
     return out;
+  }
+}
+
+/** Where numbers first stopped being finite, kept on the device. */
+export class Watch {
+  /** The first step (from 1) with a number that is not finite; 0: none yet. */
+  readonly step = zeros([], "i32");
+  /** Not finite elements in each source at that step. */
+  #counts: Tensor | null = null;
+  #sources: readonly string[] = [];
+
+  /** Inside a trace: looks at `tensors` of this step. */
+  look(tensors: readonly { source: string; tensor: Tensor }[], step: Tensor): void {
+    const counts = concat(tensors.map(({ tensor: t }) => reshape(sum(cast(not(isFinite(t)), "i32")), [1])), 0);
+    this.#counts ??= zeros(counts.shape, "i32");
+    this.#sources = tensors.map((t) => t.source);
+    const before = greater(this.step, 0);
+    assign(this.#counts, where(before, this.#counts, counts));
+    assign(this.step, where(before, this.step, where(greater(sum(counts), 0), step, 0)));
+  }
+
+  /** The first source with such an element, or null. */
+  async read(): Promise<{ step: number; source: string } | null> {
+    const step = await this.step.item();
+    if (step === 0 || this.#counts === null) return null;
+    const counts = await this.#counts.data();
+    return { step, source: this.#sources[counts.findIndex((n) => n > 0)] };
+  }
+
+  /** What a checkpoint must keep. */
+  get tensors(): Tensor[] {
+    return this.#counts === null ? [this.step] : [this.step, this.#counts];
   }
 }
 
@@ -119,13 +159,22 @@ export class Programs {
   }
 
   /** One optimizer step on a batch of `inputs` and `y` (and sample weights). Returns nothing: all it does is assigned. */
-  train(inputs: readonly Tensor[], y: Tensor, weights: Tensor | null, shape: StepShape, training: Training, tally: Tally): Promise<Executable> {
-    return this.#step("train", inputs, y, weights, shape, tally, (xs, target, weight) => {
+  train(inputs: readonly Tensor[], y: Tensor, weights: Tensor | null, shape: StepShape, training: Training, tally: Tally, watch: Watch | null = null): Promise<Executable> {
+    return this.#step(watch === null ? "train" : `train, watched ${idOf(watch)}`, inputs, y, weights, shape, tally, (xs, target, weight) => {
       const { loss, optimizer } = training;
-      const params = this.#network.weights().filter((w) => w.trainable).map((w) => w.tensor);
-      const prediction = separateSigmoid(this.#forward(xs, true, optimizer));
+      const owners = this.#network.weights().filter((w) => w.trainable);
+      const params = owners.map((w) => w.tensor);
+      const watched: { source: string; tensor: Tensor }[] = [];
+      const prediction = separateSigmoid(this.#forward(xs, true, optimizer, (layer, output) => watched.push({ source: `layer ${layer.name}`, tensor: output })));
       const value = this.#loss(loss, target, prediction, weight);
-      optimizer.update(params, gradients(value, params.map((p) => symbolOf(currentGraph() as Graph, p))));
+      const grads = gradients(value, params.map((p) => symbolOf(currentGraph() as Graph, p)));
+      if (watch !== null) {
+        watched.push({ source: "the loss", tensor: value });
+        // Backwards: the gradient that fails first is that of the last layer.
+        for (let i = grads.length - 1; i >= 0; i--) watched.push({ source: `the gradient of ${this.#network.nameOf(owners[i])}`, tensor: grads[i] });
+        watch.look(watched.filter((w) => w.tensor.dtype === "f32"), add(optimizer.iterations, 1));
+      }
+      optimizer.update(params, grads);
       return { value, prediction };
     });
   }
@@ -159,7 +208,7 @@ export class Programs {
       const graph = new Graph();
       trace(graph, () => {
         const data = [...inputs, y, ...(weights === null ? [] : [weights])].map((t) => graph.input(t));
-        const batch = shape.resident ? gatherBatch(kind === "train" ? this.trainCursor : this.evaluateCursor, data, shape) : data;
+        const batch = shape.resident ? gatherBatch(kind !== "evaluate" ? this.trainCursor : this.evaluateCursor, data, shape) : data;
         const xs = batch.slice(0, inputs.length);
         const target = batch[inputs.length];
         const { value, prediction } = body(xs, target, weights === null ? null : batch[inputs.length + 1]);
@@ -169,11 +218,11 @@ export class Programs {
     });
   }
 
-  #forward(xs: readonly Tensor[], training: boolean, optimizer: Optimizer | null): Tensor {
+  #forward(xs: readonly Tensor[], training: boolean, optimizer: Optimizer | null, called: Context["called"] = () => {}): Tensor {
     let streams = 0;
     // Random layers draw by seed and step number, so that a resumed run draws what the whole run would have.
     const key = optimizer === null ? null : concat([slice(this.trainCursor.key, [0], [2]), reshape(cast(optimizer.iterations, "u32"), [1]), reshape(asTensor(1, "u32"), [1])], 0);
-    const context: Context = { training, key, seed: this.#network.seed, nextStream: () => streams++, called: () => {} };
+    const context: Context = { training, key, seed: this.#network.seed, nextStream: () => streams++, called };
     return withContext(context, () => this.#network.forward(xs));
   }
 

@@ -55,7 +55,7 @@ function describe(model: Model): Described {
   }
   return {
     format: FORMAT, version: VERSION, name: model.name, seed: model.seed, sequential: model.isSequential, inputShapes: model.inputShapes,
-    layers: model.layers.map((l) => ({ kind: l.kind, name: l.name, config: l.config })),
+    layers: model.layers.map(({ kind, name, config: { name: _, ...config } }) => ({ kind, name, config })),
   };
 }
 
@@ -66,13 +66,18 @@ function describeTraining(model: Model): DescribedTraining | null {
 }
 
 /**
- * FNV-1a over the 32-bit words of all tensors in the order of their names: no changed word goes unnoticed, and hardly any other damage.
+ * FNV-1a over metadata, as UTF-16, and the 32-bit words of all tensors in the order of their names: no single changed word goes
+ * unnoticed, and hardly any other damage.
  */
-function checksum(tensors: readonly (readonly [string, { readonly data: TypedArray }])[]): string {
+function checksum({ lockstep = "", training = "" }: { readonly [key: string]: string }, tensors: readonly (readonly [string, { readonly data: TypedArray }])[]): string {
   let hash = 0x811c9dc5;
+  const add = (word: number): void => {
+    hash = Math.imul(hash ^ word, 0x01000193);
+  };
+  for (const text of [lockstep, training]) for (let i = 0; i < text.length; i++) add(text.charCodeAt(i));
   for (const [, { data }] of [...tensors].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const words = new Uint32Array(data.buffer, data.byteOffset, data.length);
-    for (let i = 0; i < words.length; i++) hash = Math.imul(hash ^ words[i], 0x01000193);
+    for (let i = 0; i < words.length; i++) add(words[i]);
   }
   return (hash >>> 0).toString(16).padStart(8, "0");
 }
@@ -81,9 +86,9 @@ function checksum(tensors: readonly (readonly [string, { readonly data: TypedArr
 function decode(who: string, bytes: Uint8Array): ReturnType<typeof decodeSafetensors> {
   const file = decodeSafetensors(bytes, who);
   const expected = file.metadata.checksum;
-  if (file.metadata.lockstep === undefined) return file;
-  const got = checksum([...file.tensors]);
-  if (got !== expected) throw new FileError(`${who}: damaged: its elements have the checksum ${got}, the file says ${expected ?? "nothing"}`);
+  if (file.metadata.lockstep === undefined && expected === undefined) return file;
+  const got = checksum(file.metadata, [...file.tensors]);
+  if (got !== expected) throw new FileError(`${who}: damaged: it has the checksum ${got}, the file says ${expected ?? "nothing"}`);
   return file;
 }
 
@@ -99,7 +104,7 @@ export async function encodeModel(model: Model, { optimizer = model.training !==
     metadata.training = JSON.stringify(training);
     for (const [name, t] of Object.entries(model.training.optimizer.state())) tensors[`optimizer/${name}`] = { shape: t.shape, data: await t.data() };
   }
-  metadata.checksum = checksum(Object.entries(tensors));
+  metadata.checksum = checksum(metadata, Object.entries(tensors));
   return encodeSafetensors(tensors, metadata);
 }
 

@@ -33,6 +33,11 @@ export interface Callback {
   onEpochEnd?(epoch: number, logs: Logs, training: TrainingHandle): void | Promise<void>;
   /** `step` counts all batches since training began. */
   onBatchEnd?(step: number, logs: Logs, training: TrainingHandle): void | Promise<void>;
+  /**
+   * A layer's output, the loss or a gradient has NaN or infinite elements for the first time. `step` is the optimizer's step, from 1;
+   * `source` says where: "layer conv2d_1", "the loss", "the gradient of conv2d_1/kernel". Having this method turns the check on.
+   */
+  onFault?(step: number, source: string, training: TrainingHandle): void | Promise<void>;
 }
 
 export interface MonitorOptions {
@@ -151,16 +156,15 @@ export function modelCheckpoint(path: string, { saveBestOnly = false, ...options
   };
 }
 
-/** Ends training with a NonFiniteError that names the step as soon as the loss is NaN or infinite. */
+/**
+ * Ends training with a NonFiniteError that names the step and the layer where a number first became NaN or infinite. The
+ * check is made where the data is, by looking at bits, and costs a pass over each layer's output.
+ */
 export function terminateOnNaN(): Callback {
-  const check = (logs: Logs, where: string): void => {
-    const { loss } = logs;
-    if (typeof loss !== "number" || Number.isFinite(loss)) return;
-    throw new NonFiniteError(`loss became ${Number.isNaN(loss) ? "NaN" : "infinite"} ${where}; try a smaller learning rate or clipNorm, and look for NaN in the data`);
-  };
   return {
-    onBatchEnd: (step, logs) => check(logs, `at step ${step}`),
-    onEpochEnd: (epoch, logs) => check(logs, `in epoch ${epoch}`),
+    onFault(step, source) {
+      throw new NonFiniteError(`loss became NaN or infinite at step ${step}, ${source}; try a smaller learning rate or clipNorm, and look for extreme numbers in the data`);
+    },
   };
 }
 

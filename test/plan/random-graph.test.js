@@ -20,12 +20,17 @@ async function check(backend, made, tolerance) {
   inputs.forEach((x, k) => put(k, x));
   let captures = made.captures;
   captures.forEach((x, k) => put(inputs.length + k, x));
+  const assigned = [...graph.captures.keys()].map((t) => graph.assigns.has(t));
+  const untouched = await Promise.all(captures.map((_, k) => get(inputs.length + k)));
   try {
     for (let turn = 0; turn < 2; turn++) {
       const want = expected({ ...made, captures });
       backend.run(program, buffers);
       for (const [k, x] of want.results.entries()) assertClose(await get(inputs.length + captures.length + k), x, "f32", { tolerance, scale: 1, what: `run ${turn}, result ${k}` });
-      for (const [k, x] of want.captures.entries()) assertClose(await get(inputs.length + k), x, "f32", { tolerance, scale: 1, what: `run ${turn}, capture ${k}` });
+      for (const [k, x] of want.captures.entries()) {
+        if (!assigned[k]) assert.equal(await get(inputs.length + k), untouched[k], `run ${turn}, capture ${k}, which is not assigned`);
+        assertClose(await get(inputs.length + k), x, "f32", { tolerance, scale: 1, what: `run ${turn}, capture ${k}` });
+      }
       for (const [k, x] of inputs.entries()) assertClose(await get(k), x, "f32", { tolerance: 0, what: `run ${turn}, input ${k}` });
       captures = want.captures;
     }

@@ -2,7 +2,7 @@
 import type { DType } from "../../dtype.ts";
 import { BackendError, internal } from "../../errors.ts";
 import { base } from "./place.ts";
-import { sizeOf, stridesOf } from "../../shape.ts";
+import { collapse, sizeOf, stridesOf } from "../../shape.ts";
 import type { Call, MapBody, MapStep, Operand } from "../../plan/plan.ts";
 import { MAP, MAP_PIECE, MODE_CONTIGUOUS, MODE_SCALAR, MODE_STRIDED } from "../opcodes.ts";
 import * as steps from "../steps.ts";
@@ -30,26 +30,6 @@ function stepCode(step: MapStep, from: DType): number {
 /** The bits of an immediate. */
 export function constantWord(value: number, dtype: DType): number {
   return dtype === "f32" ? f32Word(value) : dtype === "bool" ? Number(value !== 0) : value >>> 0;
-}
-
-/** Dimensions of size 1 dropped and neighbours merged where every operand steps through them evenly. At least one dimension is left. */
-export function collapse(space: readonly number[], strides: readonly (readonly number[])[]): { dims: number[]; strides: number[][] } {
-  const dims: number[] = [];
-  const merged: number[][] = strides.map(() => []);
-  space.forEach((size, d) => {
-    if (size === 1) return;
-    const last = dims.length - 1;
-    const even = last >= 0 && strides.every((s, i) => merged[i][last] === s[d] * size);
-    if (even) {
-      dims[last] *= size;
-      strides.forEach((s, i) => (merged[i][last] = s[d]));
-    } else {
-      dims.push(size);
-      strides.forEach((s, i) => merged[i].push(s[d]));
-    }
-  });
-  if (dims.length === 0) return { dims: [1], strides: strides.map(() => [0]) };
-  return { dims, strides: merged };
 }
 
 interface Slots {

@@ -1,0 +1,49 @@
+/**
+ * @file Going on after a device is lost: a host copy of everything that training changes, taken every so many steps,
+ * and another backend to put it on.
+ */
+import type { Backend } from "../backend.ts";
+import type { TypedArray } from "../dtype.ts";
+import { openWasm } from "../wasm/index.ts";
+import type { Tensor } from "../tensor.ts";
+
+/** A backend that can be opened anew after its device was lost. */
+interface Reopenable extends Backend {
+  reopen(): Promise<Backend>;
+}
+
+/** Host copies of tensors at one step of an epoch. */
+export class Checkpoint {
+  /** Steps of the epoch that were done. */
+  readonly step: number;
+  readonly #copies: readonly { readonly tensor: Tensor; readonly host: TypedArray }[];
+
+  private constructor(step: number, copies: readonly { tensor: Tensor; host: TypedArray }[]) {
+    this.step = step;
+    this.#copies = copies;
+  }
+
+  static async take(step: number, tensors: readonly Tensor[]): Promise<Checkpoint> {
+    return new Checkpoint(step, await Promise.all(tensors.map(async (tensor) => ({ tensor, host: (await tensor.data()).slice() as TypedArray }))));
+  }
+
+  /** Puts the copies in the place of what was on the lost device. */
+  recover(): void {
+    for (const { tensor, host } of this.#copies) tensor.recover(host.slice() as TypedArray);
+  }
+
+  /** Puts the copies back on a device that is there. */
+  restore(): void {
+    for (const { tensor, host } of this.#copies) tensor.set(host.slice() as TypedArray);
+  }
+}
+
+/** A new device of the same kind where there is one, else WASM. */
+export async function replace(lost: Backend): Promise<Backend> {
+  try {
+    if (typeof (lost as Reopenable).reopen === "function") return await (lost as Reopenable).reopen();
+  } catch {
+    // No new device: the CPU is always there.
+  }
+  return openWasm({});
+}

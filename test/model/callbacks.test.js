@@ -1,0 +1,183 @@
+/** Callbacks of fit: their order, what they get, what they may do, and what looking on must not change. */
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { mkdtempSync, readdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { open } from "../../build/esm/init.js";
+import { loadModel } from "../../build/esm/model/save.js";
+import { earlyStopping, learningRateScheduler, modelCheckpoint, reduceLrOnPlateau } from "../../build/esm/train/callbacks.js";
+import { adam, sgd } from "../../build/esm/train/optimizers.js";
+
+import { fingerprint, network, rows, table } from "./helpers.js";
+
+const backend = await open("wasm", { reproducible: true });
+const data = table(40);
+const quiet = { verbose: 0 };
+
+async function compiled(options, optimizer = adam({ learningRate: 0.01 })) {
+  const m = network(options);
+  await m.compile({ loss: "mse", optimizer, metrics: ["mae"], backend });
+  return m;
+}
+
+test("history has one entry per epoch and name, epochs numbered from initialEpoch", async () => {
+  const m = await compiled();
+  const h = await m.fit(data.x, data.y, { epochs: 5, initialEpoch: 2, validationSplit: 0.25, ...quiet });
+  assert.equal(h.epoch, [2, 3, 4]);
+  assert.equal(Object.keys(h.history), ["loss", "mae", "valLoss", "valMae"]);
+  for (const values of Object.values(h.history)) assert.ok(values.length === 3 && values.every(Number.isFinite));
+  const again = await m.fit(data.x, data.y, quiet);
+  assert.equal(again.epoch, [0]);
+});
+
+test("history's loss is the mean over samples, not over batches", async () => {
+  const m = await compiled({}, sgd({ learningRate: 0 }));
+  const { history } = await m.fit(data.x, data.y, { batchSize: 32, ...quiet });
+  const { loss, mae } = await m.evaluate(data.x, data.y, { batchSize: 40 });
+  assert.ok(Math.abs(history.loss[0] - loss) < 1e-6 && Math.abs(history.mae[0] - mae) < 1e-6);
+});
+
+test("methods are called in order, one callback after the other, and are waited for", async () => {
+  const calls = [];
+  const logger = (name) => Object.fromEntries(["onTrainBegin", "onEpochBegin", "onBatchEnd", "onEpochEnd", "onTrainEnd"].map((method) => [method, async (...args) => {
+    await new Promise((done) => setTimeout(done, 1));
+    const number = args.length === 3 ? args[0] : "";
+    calls.push(`${name}.${method}${number}`);
+    if (method === "onEpochEnd") assert.equal(Object.keys(args[1]), ["loss", "mae"]);
+    if (method === "onBatchEnd") assert.equal(Object.keys(args[1]), ["loss"]);
+  }]));
+  const m = await compiled();
+  await m.fit(data.x, data.y, { epochs: 2, batchSize: 20, callbacks: [logger("a"), logger("b")], ...quiet });
+  const both = (...methods) => methods.flatMap((method) => [`a.${method}`, `b.${method}`]);
+  assert.equal(calls, both("onTrainBegin", "onEpochBegin0", "onBatchEnd0", "onBatchEnd1", "onEpochEnd0", "onEpochBegin1", "onBatchEnd2", "onBatchEnd3", "onEpochEnd1", "onTrainEnd"));
+});
+
+test("stop() in onBatchEnd ends after that batch, in onEpochEnd after that epoch", async () => {
+  for (const [method, at, steps, epochs] of [["onBatchEnd", 1, 2, 1], ["onEpochEnd", 1, 8, 2]]) {
+    const m = await compiled();
+    let count = 0;
+    const stopper = { [method]: (number, _logs, training) => void (number === at && training.stop()) };
+    const h = await m.fit(data.x, data.y, { epochs: 5, batchSize: 10, callbacks: [{ onBatchEnd: () => void count++ }, stopper], ...quiet });
+    assert.equal([count, h.epoch.length], [steps, epochs], method);
+  }
+});
+
+test("earlyStopping brings back the weights of the best epoch, bit for bit", async () => {
+  const m = await compiled({}, sgd({ learningRate: 0.05 }));
+  const prints = [];
+  const spoil = {
+    async onEpochEnd(epoch, _logs, training) {
+      prints.push(await fingerprint(m));
+      if (epoch === 3) training.optimizer.learningRate = 0.9;
+    },
+  };
+  const h = await m.fit(data.x, data.y, { epochs: 30, validationSplit: 0.25, callbacks: [spoil, earlyStopping({ patience: 2, restoreBestWeights: true })], ...quiet });
+  const best = h.history.valLoss.indexOf(Math.min(...h.history.valLoss));
+  assert.is(h.epoch.length, best + 3, "patience counts the epochs after the best");
+  assert.is(await fingerprint(m), prints[best]);
+  assert.is.not(prints.at(-1), prints[best]);
+});
+
+test("a new learning rate takes effect at the next step", async () => {
+  const m = await compiled({}, sgd({ learningRate: 0.1 }));
+  const prints = [];
+  const freeze = {
+    async onBatchEnd(step, _logs, training) {
+      prints.push(await fingerprint(m));
+      training.optimizer.learningRate = step < 2 ? 0.1 : 0;
+    },
+  };
+  await m.fit(data.x, data.y, { epochs: 2, batchSize: 10, callbacks: [freeze], ...quiet });
+  assert.is(new Set(prints.slice(0, 3)).size, 3);
+  assert.is(new Set(prints.slice(2)).size, 1);
+});
+
+test("learningRateScheduler and reduceLrOnPlateau set the rate of the optimizer in use", async () => {
+  const rates = [];
+  const optimizer = sgd({ learningRate: 1 });
+  const m = await compiled({}, optimizer);
+  const watch = { onEpochEnd: () => void rates.push(optimizer.learningRate) };
+  await m.fit(data.x, data.y, { epochs: 3, callbacks: [learningRateScheduler((epoch) => 0.01 / (epoch + 1)), watch], ...quiet });
+  assert.equal(rates, [0.01, 0.005, 0.01 / 3]);
+  rates.length = 0;
+  optimizer.learningRate = 0;
+  await m.fit(data.x, data.y, { epochs: 1, ...quiet });
+  const still = sgd({ learningRate: 1e-12 });
+  await m.compile({ loss: "mse", optimizer: still, backend });
+  await m.fit(data.x, data.y, { epochs: 5, callbacks: [reduceLrOnPlateau({ monitor: "loss", patience: 2, factor: 0.5, minDelta: 1e-3 })], ...quiet });
+  assert.is(still.learningRate, 0.25e-12);
+});
+
+test("modelCheckpoint writes files that load", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "lockstep-"));
+  const m = await compiled();
+  const { history } = await m.fit(data.x, data.y, { epochs: 2, callbacks: [modelCheckpoint(join(folder, "m-{epoch}-{loss}.safetensors"))], ...quiet });
+  assert.equal(readdirSync(folder).sort(), history.loss.map((l, i) => `m-${i + 1}-${l.toFixed(4)}.safetensors`));
+  const last = await loadModel(join(folder, `m-2-${history.loss[1].toFixed(4)}.safetensors`), { backend });
+  assert.is(await fingerprint(last), await fingerprint(m));
+});
+
+test("evaluate, predict and save inside of callbacks do not disturb training", async () => {
+  const run = async (callbacks) => {
+    const m = await compiled({ rate: 0.3 });
+    const options = { epochs: 3, batchSize: 16, validationSplit: 0.2, seed: 4, ...quiet };
+    const h = await m.fit(data.x, data.y, { ...options, callbacks: callbacks(m) });
+    return [await fingerprint(m), JSON.stringify(h)];
+  };
+  const look = async (m) => {
+    await m.evaluate(rows(data.x, 0, 7), rows(data.y, 0, 7), { batchSize: 3 });
+    await m.predict(data.x, { batchSize: 9 });
+    await m.toBytes();
+  };
+  const expected = await run(() => []);
+  assert.equal(await run((m) => [{ onBatchEnd: () => look(m), onEpochEnd: () => look(m), onEpochBegin: () => look(m) }]), expected);
+});
+
+test("programs that callbacks push out are made again", async () => {
+  const run = async (callbacks) => {
+    const m = await compiled();
+    await m.fit(data.x, data.y, { epochs: 2, batchSize: 16, callbacks: callbacks(m), ...quiet });
+    return fingerprint(m);
+  };
+  const everySize = async (m) => {
+    for (let n = 1; n <= 40; n++) await m.predict(rows(data.x, 0, n), { batchSize: 40 });
+  };
+  const expected = await run(() => []);
+  assert.is(await run((m) => [{ onBatchEnd: () => everySize(m) }]), expected);
+  assert.is(await run((m) => [{ onBatchEnd: () => m.dispose() }]), expected);
+});
+
+test("compile again keeps the weights and starts the optimizer afresh", async () => {
+  const m = await compiled();
+  await m.fit(data.x, data.y, quiet);
+  const before = await fingerprint(m);
+  await m.compile({ loss: "mae", optimizer: sgd({ learningRate: 0.01 }), metrics: ["mse"], backend });
+  assert.is(await fingerprint(m), before);
+  const { history } = await m.fit(data.x, data.y, quiet);
+  assert.equal(Object.keys(history), ["loss", "mse"]);
+  assert.is.not(await fingerprint(m), before);
+  const other = await compiled();
+  other.setWeights(await network().getWeights());
+  await other.fit(data.x, data.y, quiet);
+  await other.compile({ loss: "mse", optimizer: adam({ learningRate: 0.01 }), backend });
+  other.setWeights(await network().getWeights());
+  await other.fit(data.x, data.y, quiet);
+  const fresh = await compiled();
+  await fresh.fit(data.x, data.y, quiet);
+  assert.is(await fingerprint(other), await fingerprint(fresh));
+});
+
+test("a model moves to another backend with its weights", async () => {
+  const m = await compiled();
+  await m.fit(data.x, data.y, quiet);
+  const before = await fingerprint(m);
+  const second = await open("wasm", { reproducible: true });
+  await m.compile({ loss: "mse", optimizer: adam({ learningRate: 0.01 }), backend: second });
+  assert.is(await fingerprint(m), before);
+  await m.fit(data.x, data.y, quiet);
+  assert.is.not(await fingerprint(m), before);
+});
+
+test.after(() => backend.close());
+test.run();

@@ -1,0 +1,291 @@
+/** save, toBytes, loadModel, loadWeights: what comes back is what was there, bit for bit, or a FileError and nothing has changed. */
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { ArgumentError, FileError } from "../../build/esm/errors.js";
+import { open } from "../../build/esm/init.js";
+import { decodeSafetensors, encodeSafetensors } from "../../build/esm/io/safetensors.js";
+import { model, sequential } from "../../build/esm/model/model.js";
+import { loadModel, loadWeights } from "../../build/esm/model/save.js";
+import * as nn from "../../build/esm/nn/index.js";
+import { add, mul } from "../../build/esm/ops/map.js";
+import { Random } from "../../build/esm/random.js";
+import { tensor } from "../../build/esm/tensor.js";
+import { adam, sgd } from "../../build/esm/train/optimizers.js";
+import { cosineDecay } from "../../build/esm/train/schedules.js";
+import { asTensor, errorOf, fingerprint, network, table } from "./helpers.js";
+
+const backend = await open("wasm", { reproducible: true });
+const folder = mkdtempSync(join(tmpdir(), "lockstep-"));
+const file = (name) => join(folder, name);
+const script = (name) => fileURLToPath(new URL(name, import.meta.url));
+const data = table(45);
+const quiet = { verbose: 0 };
+
+const image = [6, 6, 4], sequence = [5, 4], row = [8];
+/** A layer of each kind, with options away from their defaults, and the shape of its input. */
+const LAYERS = {
+  dense: [nn.dense(3, { activation: "tanh", useBias: false, kernelRegularizer: { l2: 0.1 } }), row],
+  conv2d: [nn.conv2d(4, [3, 2], { strides: 2, padding: "same", groups: 2, activation: "gelu" }), image],
+  conv1d: [nn.conv1d(3, 2, { padding: "causal", dilationRate: 2 }), sequence],
+  depthwiseConv2d: [nn.depthwiseConv2d(3, { depthMultiplier: 2 }), image],
+  separableConv2d: [nn.separableConv2d(5, 3, { padding: "same" }), image],
+  conv2dTranspose: [nn.conv2dTranspose(3, 3, { strides: 2, padding: "same" }), image],
+  conv1dTranspose: [nn.conv1dTranspose(3, 2, { strides: 2 }), sequence],
+  maxPool2d: [nn.maxPool2d([2, 3], { strides: 1 }), image],
+  avgPool2d: [nn.avgPool2d(3, { padding: "same" }), image],
+  maxPool1d: [nn.maxPool1d(3, { strides: 2 }), sequence],
+  avgPool1d: [nn.avgPool1d(2, { padding: "same" }), sequence],
+  globalAvgPool2d: [nn.globalAvgPool2d({ keepDims: true }), image],
+  globalMaxPool2d: [nn.globalMaxPool2d(), image],
+  globalAvgPool1d: [nn.globalAvgPool1d(), sequence],
+  globalMaxPool1d: [nn.globalMaxPool1d({ keepDims: true }), sequence],
+  flatten: [nn.flatten(), image],
+  reshape: [nn.reshape([2, -1]), row],
+  permute: [nn.permute([2, 1]), sequence],
+  repeatVector: [nn.repeatVector(3), row],
+  dropout: [nn.dropout(0.25), row],
+  activation: [nn.activation("softplus"), row],
+  zeroPadding2d: [nn.zeroPadding2d([[1, 0], [2, 3]]), image],
+  cropping2d: [nn.cropping2d([[1, 0], [2, 1]]), image],
+  upSampling2d: [nn.upSampling2d([2, 3]), image],
+  relu: [nn.relu({ maxValue: 1, negativeSlope: 0.1 }), row],
+  leakyRelu: [nn.leakyRelu({ negativeSlope: 0.05 }), row],
+  elu: [nn.elu({ alpha: 0.5 }), row],
+  prelu: [nn.prelu({ sharedAxes: [1, 2] }), image],
+  softmax: [nn.softmax({ axis: 1 }), sequence],
+  embedding: [nn.embedding(9, 3), [5]],
+  lstm: [nn.lstm(3, { returnSequences: true, activation: "relu", unitForgetBias: false, goBackwards: true }), sequence],
+  gru: [nn.gru(3, { resetAfter: false, useBias: false }), sequence],
+  simpleRnn: [nn.simpleRnn(3, { activation: "sigmoid" }), sequence],
+  bidirectional: [nn.bidirectional(nn.lstm(3, { returnSequences: true }), { mergeMode: "sum" }), sequence],
+  timeDistributed: [nn.timeDistributed(nn.dense(2, { activation: "elu" })), sequence],
+  normalization: [nn.normalization(), row],
+  batchNorm: [nn.batchNorm({ momentum: 0.9, epsilon: 1e-2, center: false }), image],
+  layerNorm: [nn.layerNorm({ epsilon: 1e-2 }), row],
+  rmsNorm: [nn.rmsNorm({ epsilon: 1e-2 }), row],
+  groupNorm: [nn.groupNorm(2, { scale: false }), image],
+};
+const MERGES = {
+  add: nn.merge.add(), subtract: nn.merge.subtract(), multiply: nn.merge.multiply(), average: nn.merge.average(), maximum: nn.merge.maximum(), minimum: nn.merge.minimum(),
+  concatenate: nn.merge.concatenate({ axis: 1 }), dot: nn.merge.dot({ axes: 1, normalize: true }),
+};
+
+test("the tables have every kind of layer there is", async () => {
+  const known = (await errorOf(() => nn.layerFromConfig("?", {}))).message.replace(/.*known: /, "").split(", ");
+  assert.equal([...Object.keys(LAYERS), ...Object.keys(MERGES)].sort(), known.sort());
+});
+
+for (const [kind, [layer, inputShape]] of Object.entries(LAYERS)) {
+  test(`${kind} comes back from a file`, async () => {
+    const x = { data: new Random(3).uniform(2 * inputShape.reduce((a, b) => a * b)).map((v) => (kind === "embedding" ? Math.floor(9 * v) : 2 * v - 1)), shape: [2, ...inputShape] };
+    if (kind === "normalization") layer.adapt(asTensor(x));
+    const m = sequential([layer], { inputShape, seed: 2, name: "one" });
+    // Numbers that no initializer gives; positive, for variances.
+    if (kind !== "normalization") m.setWeights(m.weights.map(({ tensor: t }, i) => new Random(i + 7).uniform(t.size).map((v) => v + 0.1)));
+    const path = file(`${kind}.safetensors`);
+    await m.save(path);
+    const copy = await loadModel(path);
+    assert.equal([copy.name, copy.seed, copy.inputShapes, copy.outputShape], ["one", 2, m.inputShapes, m.outputShape]);
+    assert.equal(copy.layers.map((l) => [l.kind, l.name]), m.layers.map((l) => [l.kind, l.name]));
+    assert.equal(JSON.parse(JSON.stringify(copy.layers[0].config)), JSON.parse(JSON.stringify({ ...layer.config, name: layer.name })));
+    assert.equal(copy.weights.map((w) => [w.name, w.trainable]), m.weights.map((w) => [w.name, w.trainable]));
+    assert.is(await fingerprint(copy), await fingerprint(m));
+    assert.equal(await (await copy.predict(x)).data(), await (await m.predict(x)).data());
+  });
+}
+
+for (const [kind, layer] of Object.entries(MERGES)) {
+  test(`${kind} comes back from its config`, async () => {
+    assert.is(layer.kind, kind);
+    const copy = nn.layerFromConfig(kind, JSON.parse(JSON.stringify(layer.config)));
+    assert.equal(copy.config, layer.config);
+    const xs = [1, 2].map((seed) => asTensor({ data: new Random(seed).normal(8), shape: [2, 4] }));
+    const [a, b] = [layer, copy].map((l) => model((p, q) => l.call(p, q), { inputShape: [[4], [4]] }));
+    assert.equal(await (await a.predict(xs)).data(), await (await b.predict(xs)).data());
+  });
+}
+
+test("resuming in another process gives the bits of one run: Adam, dropout, batch norm, shuffling, validation", () => {
+  const run = (...args) => {
+    const { stdout, stderr, status } = spawnSync(process.execPath, [script("resume.js"), ...args.map(String)], { encoding: "utf8" });
+    assert.is(status, 0, stderr);
+    return JSON.parse(stdout);
+  };
+  const straight = run(file("straight"), 6);
+  const first = run(file("halves"), 3);
+  const second = run(file("halves"), 6, 3);
+  assert.is(second.weights, straight.weights);
+  assert.equal([...first.losses, ...second.losses], straight.losses);
+  assert.equal([...first.valMae, ...second.valMae], straight.valMae);
+  assert.is.not(first.weights, straight.weights);
+  assert.equal(readFileSync(file("halves")), readFileSync(file("straight")));
+});
+
+test("a process killed while saving leaves a whole file", async () => {
+  const path = file("killed.safetensors");
+  for (let round = 0; round < 6; round++) {
+    const child = spawn(process.execPath, [script("saver.js"), path], { stdio: ["ignore", "pipe", "inherit"] });
+    await new Promise((done) => child.stdout.once("data", done));
+    await new Promise((done) => setTimeout(done, 40 + 17 * round));
+    const closed = new Promise((done) => child.once("close", (_code, signal) => done(signal)));
+    child.kill("SIGKILL");
+    assert.is(await closed, "SIGKILL");
+    const [kernel, bias] = await (await loadModel(path)).getWeights();
+    const [k] = await bias.data();
+    assert.ok(k >= 1 && (await kernel.data()).every((v) => v === k));
+  }
+});
+
+test("bytes take the place of files", async () => {
+  const m = network();
+  const bytes = await m.toBytes();
+  await m.save(file("same"));
+  assert.equal(new Uint8Array(readFileSync(file("same"))), bytes);
+  assert.is(await fingerprint(await loadModel(bytes)), await fingerprint(m));
+  assert.is(await fingerprint(await loadModel(bytes.slice().buffer)), await fingerprint(m));
+  const other = network({ seed: 9 });
+  await loadWeights(other, bytes);
+  assert.is(await fingerprint(other), await fingerprint(m));
+});
+
+test("training comes back: optimizer, its state, a schedule, loss and metrics", async () => {
+  const m = network();
+  const learningRate = cosineDecay({ initialLearningRate: 0.01, decaySteps: 20 });
+  await m.compile({ loss: "huber", optimizer: sgd({ learningRate, momentum: 0.9, nesterov: true }), metrics: ["mae", "rmse"], backend });
+  await m.fit(data.x, data.y, { epochs: 2, ...quiet });
+  const copy = await loadModel(await m.toBytes(), { backend });
+  const go = { epochs: 4, initialEpoch: 2, ...quiet };
+  const [a, b] = [await m.fit(data.x, data.y, go), await copy.fit(data.x, data.y, go)];
+  assert.equal(a.history, b.history);
+  assert.is(await fingerprint(copy), await fingerprint(m));
+});
+
+test("a learning rate that was changed comes back", async () => {
+  const m = network();
+  const optimizer = adam({ learningRate: 0.01 });
+  await m.compile({ loss: "mse", optimizer, backend });
+  await m.fit(data.x, data.y, quiet);
+  optimizer.learningRate = 0.002;
+  const copy = await loadModel(await m.toBytes(), { backend });
+  assert.ok(Math.abs(copy.optimizer.learningRate - 0.002) < 1e-9);
+});
+
+test("optimizer: false leaves training out", async () => {
+  const m = network();
+  await m.compile({ loss: "mse", optimizer: "adam", backend });
+  await m.fit(data.x, data.y, quiet);
+  const [whole, short] = [await m.toBytes(), await m.toBytes({ optimizer: false })];
+  assert.ok(short.length < whole.length / 2);
+  const copy = await loadModel(short);
+  assert.match((await errorOf(() => copy.fit(data.x, data.y, quiet))).message, /call compile/);
+  assert.instance(await errorOf(() => network().toBytes({ optimizer: true })), ArgumentError);
+});
+
+test("custom layers come back through options.layers, by kind or by name", async () => {
+  class Scale {
+    factor = tensor([1, 2, 3, 4]);
+    call(x) {
+      return mul(x, this.factor);
+    }
+  }
+  const m = sequential([new Scale(), (x) => mul(x, 2), nn.dense(1)], { inputShape: [4] });
+  await m.save(file("custom"));
+  const error = await errorOf(() => loadModel(file("custom")));
+  assert.instance(error, FileError);
+  assert.match(error.message, /layer "Scale".*options?.*layers|pass layers: \{ Scale/);
+  const copy = await loadModel(file("custom"), { layers: { Scale: () => new Scale(), function: () => (x) => mul(x, 2) } });
+  assert.equal(await (await copy.predict(data.x)).data(), await (await m.predict(data.x)).data());
+});
+
+test("a loss that is a function is given again", async () => {
+  const mine = (y, p) => mul(add(y, p), add(y, p));
+  const m = network();
+  await m.compile({ loss: mine, backend });
+  await m.fit(data.x, data.y, quiet);
+  const bytes = await m.toBytes();
+  const error = await errorOf(() => loadModel(bytes, { backend }));
+  assert.instance(error, FileError);
+  assert.match(error.message, /loss "mine" is a function/);
+  const copy = await loadModel(bytes, { backend, loss: mine });
+  assert.equal(await copy.evaluate(data.x, data.y), await m.evaluate(data.x, data.y));
+});
+
+test("a model that is a function: the file says so, its weights load into the function", async () => {
+  const make = (seed) => {
+    const [a, b, join] = [nn.dense(3, { name: "left" }), nn.dense(3), nn.merge.add()];
+    return model((x) => join.call(a.call(x), b.call(x)), { inputShape: [4], seed });
+  };
+  const m = make(1), copy = make(2);
+  await m.save(file("function"));
+  const error = await errorOf(() => loadModel(file("function")));
+  assert.instance(error, FileError);
+  assert.match(error.message, /made from a function.*loadWeights/);
+  await loadWeights(copy, file("function"));
+  assert.is(await fingerprint(copy), await fingerprint(m));
+});
+
+test("every truncation and every changed byte is a FileError, and changes no weight", async () => {
+  const m = network();
+  await m.compile({ loss: "mse", optimizer: "adam", backend });
+  await m.fit(data.x, data.y, quiet);
+  const bytes = await m.toBytes();
+  const other = network({ seed: 9 });
+  const before = await fingerprint(other);
+  const refused = async (damaged, what) => {
+    for (const load of [() => loadModel(damaged, { backend }), () => loadWeights(other, damaged)]) {
+      const error = await errorOf(load).catch(() => null);
+      assert.instance(error, FileError, `${what}: ${error}`);
+      assert.match(error.message, "model file");
+    }
+  };
+  for (let i = 0; i < 60; i++) await refused(bytes.subarray(0, Math.floor((i * bytes.length) / 60)), `cut at ${i}/60`);
+  await refused(Uint8Array.from([...bytes, 0]), "a byte more");
+  const header = 8 + new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+  const text = new TextDecoder().decode(bytes.subarray(8, header)).trimEnd();
+  for (let i = 0; i < 400; i++) {
+    const at = i < 200 ? Math.floor((i * (8 + text.length)) / 200) : header + Math.floor(((i - 200) * (bytes.length - header)) / 200);
+    const damaged = bytes.slice();
+    damaged[at] ^= 1 << (i % 7);
+    await refused(damaged, `byte ${at} changed`);
+  }
+  assert.is(await fingerprint(other), before);
+});
+
+test("files of others, of other versions and of other models are FileErrors that say what they are", async () => {
+  const bytes = await network().toBytes();
+  const { metadata, tensors } = decodeSafetensors(bytes);
+  const edited = (change) => encodeSafetensors(Object.fromEntries(tensors), { ...metadata, lockstep: JSON.stringify(change(JSON.parse(metadata.lockstep))) });
+  const foreign = encodeSafetensors({ w: { shape: [2], data: new Float32Array(2) } });
+  for (const [damaged, message] of [
+    [foreign, /not a Lockstep model/],
+    [encodeSafetensors({}, { lockstep: "{" }), /checksum|no JSON/],
+    [edited((c) => ({ ...c, version: 99 })), /checksum|version 99/],
+    [new TextEncoder().encode("<!DOCTYPE html><html></html>"), /safetensors/],
+    [new Uint8Array(0), /0 bytes/],
+  ]) {
+    const error = await errorOf(() => loadModel(damaged));
+    assert.instance(error, FileError);
+    assert.match(error.message, message);
+  }
+  const other = sequential([nn.dense(8), nn.dense(2)], { inputShape: [4] });
+  const before = await fingerprint(other);
+  for (const load of [bytes, foreign]) assert.instance(await errorOf(() => loadWeights(other, load)), FileError);
+  assert.is(await fingerprint(other), before);
+  const missing = await errorOf(() => loadModel(file("none.safetensors")));
+  assert.instance(missing, FileError);
+  assert.match(missing.message, "none.safetensors");
+  writeFileSync(file("text"), "hello, this is no model");
+  assert.match((await errorOf(() => loadModel(file("text")))).message, file("text"));
+  assert.match((await errorOf(() => sequential([nn.dense(1)]).toBytes())).message, /not built yet/);
+});
+
+test.after(() => {
+  backend.close();
+  rmSync(folder, { recursive: true });
+});
+test.run();

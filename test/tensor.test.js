@@ -1,0 +1,176 @@
+/** Tests of tensors: making them, reading them, replacing elements, giving them back, and the errors that say what is wrong. */
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { open } from "../build/esm/init.js";
+import { add, cast, mul } from "../build/esm/ops/map.js";
+import { iota, reshape, transpose } from "../build/esm/ops/move.js";
+import { matmul } from "../build/esm/ops/matmul.js";
+import { sum } from "../build/esm/ops/reduce.js";
+import { Tensor, full, ones, tensor, zeros } from "../build/esm/tensor.js";
+
+const backend = await open("wasm");
+
+async function rejects(promise, name, pattern) {
+  try {
+    await promise;
+  } catch (error) {
+    assert.is(error.name, name);
+    assert.match(error.message, pattern);
+    return;
+  }
+  assert.unreachable("nothing was thrown");
+}
+
+test("shape and dtype come from the data", async () => {
+  for (const [data, shape, dtype] of [
+    [5, [], "f32"], [true, [], "bool"], [[], [0], "f32"], [[1, 2, 3], [3], "f32"], [[[1, 2], [3, 4], [5, 6]], [3, 2], "f32"], [[[[1]]], [1, 1, 1], "f32"], [[[], []], [2, 0], "f32"], [[true, false], [2], "bool"],
+    [Float32Array.of(1, 2), [2], "f32"], [Int32Array.of(1), [1], "i32"], [Uint32Array.of(1), [1], "u32"], [Uint8Array.of(1, 255), [2], "i32"], [Float64Array.of(0.5), [1], "f32"],
+  ]) {
+    const t = tensor(data);
+    assert.equal(t.shape, shape);
+    assert.is(t.dtype, dtype);
+    assert.is(t.size, shape.reduce((a, d) => a * d, 1));
+    assert.is(t.rank, shape.length);
+  }
+  assert.equal(await tensor([[1, 2], [3, 4]]).array(), [[1, 2], [3, 4]]);
+  assert.is(await tensor(7).array(), 7);
+  assert.equal(await tensor([[], []]).array(), [[], []]);
+});
+
+test("a shape and a dtype can be given", async () => {
+  assert.equal(await tensor(Float32Array.of(1, 2, 3, 4), [2, 2]).array(), [[1, 2], [3, 4]]);
+  assert.equal(await tensor([1, 2, 3, 4], [2, 2]).array(), [[1, 2], [3, 4]]);
+  assert.equal([...(await tensor([1.9, -1.9], undefined, "i32").data())], [1, -1]);
+  assert.equal([...(await tensor(Float32Array.of(0, 2, NaN), undefined, "bool").data())], [0, 1, 1]);
+  assert.equal([...(await tensor([1, 2]).data())], [1, 2]);
+  assert.ok((await tensor([1], undefined, "u32").data()) instanceof Uint32Array);
+});
+
+test("a typed array of the dtype is not copied", async () => {
+  const data = Float32Array.of(1, 2);
+  assert.is(await tensor(data).data(), data);
+});
+
+test("what cannot be a tensor says why", () => {
+  for (const [make, name, pattern] of [
+    [() => tensor([[1, 2], [3]]), "ShapeError", /equally long: expected 2 items at depth 1, got 1/],
+    [() => tensor([[1, 2], 3]), "ShapeError", /got number/],
+    [() => tensor([1, [2]]), "DataError", /expected a number at depth 1, got an array/],
+    [() => tensor([1, "2"]), "DataError", /got 2/],
+    [() => tensor([1, undefined]), "DataError", /got undefined/],
+    [() => tensor(null), "ArgumentError", /got null/],
+    [() => tensor("text"), "ArgumentError", /got string/],
+    [() => tensor({ length: 2 }), "ArgumentError", /got object/],
+    [() => tensor(Float32Array.of(1, 2, 3), [2, 2]), "ShapeError", /\[2, 2\] has 4 elements, the data has 3/],
+    [() => tensor([1, 2, 3], [2, 2]), "ShapeError", /\[2, 2\] has 4 elements, the data has 3/],
+    [() => tensor(Float32Array.of(1), [-1]), "ShapeError", /non-negative integer, got \[-1\]/],
+    [() => zeros([1.5]), "ShapeError", /non-negative integer/],
+    [() => tensor(new DataView(new ArrayBuffer(4))), "ArgumentError", /got object/],
+  ]) {
+    assert.throws(make, (e) => e.name === name && pattern.test(e.message), String(make));
+  }
+});
+
+test("full, zeros, ones, iota", async () => {
+  assert.equal(await full([2, 2], 3).array(), [[3, 3], [3, 3]]);
+  assert.equal([...(await zeros([3], "i32").data())], [0, 0, 0]);
+  assert.equal(await ones([]).array(), 1);
+  assert.equal(await iota([2, 3]).array(), [[0, 1, 2], [0, 1, 2]]);
+  assert.equal(await iota([2, 3], { axis: 0, dtype: "f32" }).array(), [[0, 0, 0], [1, 1, 1]]);
+});
+
+test("item", async () => {
+  assert.is(await tensor([[5]]).item(), 5);
+  await rejects(tensor([1, 2]).item(), "ShapeError", /one element, got \[2\]; use data\(\)/);
+});
+
+test("a tensor is no number and no condition", () => {
+  const t = tensor([1, 2]);
+  assert.is(String(t), "f32[2]");
+  assert.is(`${t}`, "f32[2]");
+  for (const use of [() => +t, () => t * 2, () => t > 0, () => t + 1, () => `${t - 1}`]) assert.throws(use, (e) => e.name === "LockstepError" && /used as a JavaScript number/.test(e.message));
+});
+
+test("ops outside of a compiled function run at once and can be chained", async () => {
+  const x = tensor([[1, 2], [3, 4]]);
+  const y = add(matmul(x, transpose(x)), 1);
+  assert.equal(y.shape, [2, 2]);
+  assert.equal(await y.array(), [[6, 12], [12, 26]]);
+  assert.is(await sum(reshape(y, [4])).item(), 56);
+  assert.equal([...(await cast(mul(x, 1.5), "i32").data())], [1, 3, 4, 6]);
+});
+
+test("ops outside of a compiled function take operands of every dtype and size 0", async () => {
+  assert.equal([...(await add(tensor(Int32Array.of(1, 2)), 3).data())], [4, 5]);
+  assert.equal((await add(zeros([0, 3]), 1).data()).length, 0);
+});
+
+test("errors of ops are thrown where the op is called", () => {
+  assert.throws(() => add(tensor([1, 2]), tensor([1, 2, 3])), (e) => e.name === "ShapeError" && /add: shapes \[2\] and \[3\] do not broadcast/.test(e.message));
+  assert.throws(() => add(tensor([1]), tensor(Int32Array.of(1))), (e) => e.name === "DTypeError" && /one dtype, got f32\[1\] and i32\[1\]/.test(e.message));
+});
+
+test("set replaces elements on the host and on the device", async () => {
+  const t = tensor([1, 2, 3]);
+  t.upload(backend);
+  t.set([4, 5, 6]);
+  assert.equal(await t.array(), [4, 5, 6]);
+  assert.equal([...new Float32Array(await backend.read(t.on(backend), 0, 12))], [4, 5, 6]);
+  t.set(Float32Array.of(7, 8, 9));
+  assert.equal(await t.array(), [7, 8, 9]);
+  const m = zeros([2, 2]);
+  m.set(Float32Array.of(1, 2, 3, 4));
+  assert.equal(await m.array(), [[1, 2], [3, 4]]);
+  assert.throws(() => t.set([1, 2]), (e) => e.name === "ShapeError" && /expected \[3\], got \[2\]/.test(e.message));
+  assert.throws(() => m.set([1, 2, 3, 4]), /expected \[2, 2\], got \[4\]/);
+  const n = zeros([2], "i32");
+  n.set([1.7, -1.7]);
+  assert.equal([...(await n.data())], [1, -1]);
+  t.dispose();
+});
+
+test("set while an op outside of a compiled function is still computing the old elements", async () => {
+  const t = add(tensor([1, 2]), 1);
+  t.set([9, 9]);
+  assert.equal(await t.array(), [9, 9]);
+});
+
+test("upload once; dispose gives the bytes back; both are harmless when repeated", async () => {
+  const before = backend.memory();
+  const t = tensor([1, 2, 3]);
+  assert.is(t.upload(backend), t.upload(backend));
+  assert.is(backend.memory().buffers, before.buffers + 1);
+  t.dispose();
+  t.dispose();
+  assert.equal(backend.memory(), before);
+  await rejects(t.data(), "LockstepError", /was disposed/);
+  assert.throws(() => t.set([1, 2, 3]), /was disposed/);
+  assert.throws(() => t.upload(backend), /was disposed/);
+});
+
+test("[Symbol.dispose] is dispose, for `using`", async () => {
+  const t = tensor([1]);
+  t.upload(backend);
+  t[Symbol.dispose]();
+  await rejects(t.item(), "LockstepError", /disposed/);
+});
+
+test("two backends: a tensor moves when its elements are on the host", async () => {
+  const other = await open("wasm");
+  const t = tensor([1, 2]);
+  t.upload(backend);
+  const live = backend.memory().buffers;
+  assert.ok(t.upload(other));
+  assert.is(t.on(backend), null);
+  assert.is(backend.memory().buffers, live - 1, "the old copy is given back");
+  t.markDeviceNewer();
+  assert.throws(() => t.upload(backend), (e) => e.name === "LockstepError" && /on the backend "wasm" that was used before/.test(e.message));
+  assert.equal(await t.array(), [1, 2]);
+  assert.ok(t.upload(backend));
+});
+
+test("elements that are gone are an error", async () => {
+  await rejects(new Tensor([2], "f32", null, 0, null).data(), "LockstepError", /elements are gone/);
+});
+
+test.run();
