@@ -55,20 +55,66 @@ function call(op: u32, c: usize, piece: u32, scratch: usize): void {
   }
 }
 
+/** Spins before a thread goes to sleep at a barrier: some tens of microseconds, longer than any command's tail. */
+const SPINS: u32 = 20000;
+/** Nanoseconds of one sleep at a barrier; afterwards the abort word is looked at again. */
+const NAP: i64 = 1000000;
+/** Naps after which a thread gives up on the others: half a minute. */
+const MOST_NAPS: u32 = 30000;
+
+/** Waits until all threads have come here. False when the run was aborted, or another thread does not come. */
+function barrier(sync: usize, threads: u32): bool {
+  const generation = atomic.load<u32>(sync, O.SYNC_GENERATION);
+  if (atomic.add<u32>(sync, 1, O.SYNC_ARRIVED) + 1 == threads) {
+    atomic.store<u32>(sync, 0, O.SYNC_ARRIVED);
+    atomic.add<u32>(sync, 1, O.SYNC_GENERATION);
+    atomic.notify(sync + O.SYNC_GENERATION, threads);
+  } else {
+    let naps: u32 = 0;
+    for (let spins: u32 = 0; atomic.load<u32>(sync, O.SYNC_GENERATION) == generation; spins++) {
+      if (atomic.load<u32>(sync, O.SYNC_ABORT)) return false;
+      if (spins < SPINS) continue;
+      atomic.wait<i32>(sync + O.SYNC_GENERATION, <i32>generation, NAP);
+      if (++naps == MOST_NAPS) {
+        atomic.store<u32>(sync, 1, O.SYNC_ABORT);
+        return false;
+      }
+    }
+  }
+  return !atomic.load<u32>(sync, O.SYNC_ABORT);
+}
+
 /**
- * Runs the commands in [list, end) as thread `thread` of `threads`. `scratch` is this thread's working memory. With one
- * thread there is nothing to wait for; the pool adds its barrier here.
+ * Runs the commands in [list, end) as thread `thread` of `threads`. `scratch` is this thread's working memory, `sync` the words that
+ * the threads share (opcodes.ts). Returns when all threads have finished; false when the run was aborted.
  */
-export function run(list: usize, end: usize, thread: u32, threads: u32, scratch: usize): void {
+export function run(list: usize, end: usize, thread: u32, threads: u32, scratch: usize, sync: usize): bool {
   while (list < end) {
-    const op = load<u32>(list) & 0xffff;
+    const word = load<u32>(list);
+    const op = word & 0xffff;
     const words = load<u32>(list, 4);
     const pieces = load<u32>(list, 8);
+    if (threads > 1 && word >> 16 != 0 && !barrier(sync, threads)) return false;
     const c = list + 4 * O.HEADER_WORDS;
-    // Contiguous shares: neighbouring pieces touch neighbouring memory.
+    // Contiguous shares: neighbouring pieces touch neighbouring memory. A single piece is always the last thread's.
     const first = <u32>((<u64>pieces * thread) / threads);
     const last = <u32>((<u64>pieces * (thread + 1)) / threads);
     for (let p = first; p < last; p++) call(op, c, p, scratch);
     list += words << 2;
+  }
+  return threads == 1 || barrier(sync, threads);
+}
+
+/** A worker's life: waits for a job, runs its share, waits again. Ends when told to quit or when a run was aborted. */
+export function work(thread: u32, threads: u32, scratch: usize, sync: usize): void {
+  let seen: u32 = 0;
+  while (true) {
+    let spins: u32 = 0;
+    while (atomic.load<u32>(sync, O.SYNC_JOB) == seen) {
+      if (++spins >= SPINS) atomic.wait<i32>(sync + O.SYNC_JOB, <i32>seen, -1);
+    }
+    seen = atomic.load<u32>(sync, O.SYNC_JOB);
+    if (atomic.load<u32>(sync, O.SYNC_QUIT)) return;
+    if (!run(load<u32>(sync, O.SYNC_LIST), load<u32>(sync, O.SYNC_END), thread, threads, scratch, sync)) return;
   }
 }

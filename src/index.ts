@@ -58,6 +58,7 @@ export { open, useBackend } from "./init.ts";
 export type { BackendName } from "./init.ts";
 export type { Backend } from "./backend.ts";
 export type { WasmBackend, WasmOptions } from "./wasm/index.ts";
+export type { GpuBackend, WebGpuOptions } from "./webgpu/index.ts";
 
 // Errors
 export { ArgumentError, BackendError, DataError, DeviceLostError, DTypeError, FileError, LockstepError, NonFiniteError, ShapeError } from "./errors.ts";

@@ -1,23 +1,39 @@
 /** @file Opening backends: the only place that chooses one. */
 import type { Backend } from "./backend.ts";
-import { ArgumentError } from "./errors.ts";
+import { ArgumentError, BackendError } from "./errors.ts";
 import { openWasm } from "./wasm/index.ts";
 import type { WasmOptions } from "./wasm/index.ts";
+import type { GpuBackend, WebGpuOptions } from "./webgpu/index.ts";
 
-/** `auto` takes the fastest backend there is; today that is always `wasm`. */
-export type BackendName = "auto" | "wasm";
+/** `auto`: the CPU, unless a model is compiled with it: then the first fit times one step on each backend there is and takes the fastest. */
+export type BackendName = "auto" | "wasm" | "webgpu";
+
+const NAMES: readonly BackendName[] = ["auto", "wasm", "webgpu"];
 
 let current: Promise<Backend> | null = null;
 
+function checkName(who: string, name: string): void {
+  if (!(NAMES as readonly string[]).includes(name)) throw new ArgumentError(`${who}: unknown backend ${JSON.stringify(name)}; known: ${NAMES.map((n) => `"${n}"`).join(", ")}`);
+}
+
+/** Opens a backend. That of the GPU is loaded only here. */
+async function openNamed(name: BackendName, options: WasmOptions & WebGpuOptions): Promise<Backend> {
+  if (name !== "webgpu") return openWasm(options);
+  const { openWebGpu } = await import("./webgpu/index.ts");
+  return openWebGpu(options);
+}
+
 /**
  * Opens a backend and makes it the one that `compile`, models and ops outside of a compiled function use by default.
- * @param name `wasm` (CPU, WebAssembly SIMD) or `auto`. Default `auto`.
- * @param options see `WasmOptions`.
- * @throws ArgumentError for an unknown name, BackendError where WebAssembly SIMD is missing.
+ * @param name `wasm` (CPU, WebAssembly SIMD), `webgpu` (browsers, Deno, and Node with the package `webgpu`) or `auto`. Default `auto`.
+ * @param options see `WasmOptions` and `WebGpuOptions`.
+ * @throws ArgumentError for an unknown name, BackendError where WebAssembly SIMD, WebGPU or an adapter is missing.
  */
-export async function open(name: BackendName = "auto", options: WasmOptions = {}): Promise<Backend> {
-  if (name !== "auto" && name !== "wasm") throw new ArgumentError(`open: unknown backend ${JSON.stringify(name)}; known: "auto", "wasm"`);
-  const opening = openWasm(options);
+export async function open(name: "webgpu", options?: WebGpuOptions): Promise<GpuBackend>;
+export async function open(name?: "auto" | "wasm", options?: WasmOptions): Promise<Backend>;
+export async function open(name: BackendName = "auto", options: WasmOptions | WebGpuOptions = {}): Promise<Backend> {
+  checkName("open", name);
+  const opening = openNamed(name, options);
   const backend = await opening;
   current = opening;
   return backend;
@@ -34,11 +50,32 @@ export function useBackend(backend: Backend): void {
   current = Promise.resolve(backend);
 }
 
+/** Backends that were opened because a `backend` option named one that was not the default. */
+const named = new Map<BackendName, Promise<Backend>>();
+
 /** A backend from what `backend` options take: a name, an open backend, or nothing for the default. */
 export async function resolveBackend(backend: BackendName | Backend | undefined): Promise<Backend> {
   if (backend === undefined || backend === "auto") return defaultBackend();
   if (typeof backend !== "string") return backend;
-  if (backend !== "wasm") throw new ArgumentError(`backend: unknown ${JSON.stringify(backend)}; known: "auto", "wasm"`);
+  checkName("backend", backend);
   const now = await defaultBackend();
-  return now.name === "wasm" ? now : openWasm({});
+  if (now.name === backend) return now;
+  let found = named.get(backend);
+  if (found === undefined) {
+    found = openNamed(backend, {});
+    found.catch(() => named.delete(backend));
+    named.set(backend, found);
+  }
+  return found;
+}
+
+/** The backends that `auto` chooses among: WASM, and WebGPU where an adapter is found. */
+export async function candidates(): Promise<Backend[]> {
+  const wasm = await resolveBackend("wasm");
+  try {
+    return [wasm, await resolveBackend("webgpu")];
+  } catch (error) {
+    if (error instanceof BackendError) return [wasm];
+    throw error;
+  }
 }

@@ -16,7 +16,7 @@ export function sameShape(a: Shape, b: Shape): boolean {
 
 /** `[2, 3]` as it stands in every error text. */
 export function showShape(shape: readonly (number | null)[]): string {
-  return `[${shape.join(", ")}]`;
+  return `[${shape.map(String).join(", ")}]`;
 }
 
 /** Strides in elements of a contiguous tensor. */

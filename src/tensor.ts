@@ -154,10 +154,13 @@ export class Tensor {
     collected.register(this, device, this);
   }
 
-  /** Internal: forgets a device that is lost; `host` takes the place of what was on it. Without it the host's own elements stay. */
+  /** Internal: leaves its device, which may be lost; `host` takes the place of what was on it. Without it the host's own elements stay. */
   recover(host: TypedArray | null = null): void {
     const s = this.#storage;
-    if (s.device !== null) collected.unregister(this);
+    if (s.device !== null) {
+      collected.unregister(this);
+      s.device.backend.free(s.device.buffer);
+    }
     s.device = null;
     s.pending = null;
     if (host !== null) s.host = host;

@@ -199,7 +199,7 @@ test("number coercion, async functions and wrong results are errors that say wha
   await rejects(compile(() => 5)(), "ArgumentError", /expected tensors.*got 5/);
   await rejects(compile(() => ({ loss: 5 }))(), "ArgumentError", /at "loss"/);
   await rejects(compile((t) => t)(5), "ArgumentError", /got 5/);
-  await rejects(compile((t) => t, { backend: "cuda" })(x), "ArgumentError", /unknown "cuda"/);
+  await rejects(compile((t) => t, { backend: "cuda" })(x), "ArgumentError", /unknown backend "cuda"/);
 });
 
 test("symbols that leave their function are refused afterwards", async () => {

@@ -1,13 +1,15 @@
 /**
  * @file Runs test files, each in a process of its own, and adds up what uvu reports. `node test/run.js [name ...]` runs
  * those whose path contains one of the names. A file that reports no test at all counts as failed: uvu passes silently
- * when `test.run()` is forgotten.
+ * when `test.run()` is forgotten. Files in webgpu/ run on a software adapter on Linux x64 (LOCKSTEP_GPU=own: on the machine's
+ * own) and elsewhere on the machine's own; where there is none they are skipped, which is counted, or, with CI=true, fail.
  */
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { probeGpu, softwareGpu } from "../scripts/software-gpu.js";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const names = process.argv.slice(2);
@@ -22,12 +24,21 @@ const env = { ...process.env, FORCE_COLOR: "0" };
 if (env.LOCKSTEP_SHARED === undefined && existsSync(beside)) env.LOCKSTEP_SHARED = beside;
 if (env.LOCKSTEP_DATA === undefined && env.LOCKSTEP_SHARED !== undefined) env.LOCKSTEP_DATA = join(env.LOCKSTEP_SHARED, "data");
 
+const onGpu = (file) => file.startsWith("webgpu");
+const gpuEnv = { ...env };
+let gpu = { name: null };
+if (files.some(onGpu)) {
+  if (env.LOCKSTEP_GPU !== "own") Object.assign(gpuEnv, softwareGpu());
+  gpu = await probeGpu(gpuEnv);
+  console.log(gpu.missing ? `webgpu: ${gpu.missing}` : `webgpu: ${gpu.name}`);
+}
+
 const LIMIT_MS = 10 * 60 * 1000;
 
 function run(file) {
   return new Promise((done) => {
     const started = performance.now();
-    const child = spawn(process.execPath, ["--expose-gc", join(here, file)], { cwd: join(here, ".."), env });
+    const child = spawn(process.execPath, ["--expose-gc", join(here, file)], { cwd: join(here, ".."), env: onGpu(file) ? gpuEnv : env });
     let output = "";
     child.stdout.on("data", (d) => (output += d));
     child.stderr.on("data", (d) => (output += d));
@@ -48,8 +59,16 @@ function run(file) {
 const queue = [...files];
 let passed = 0;
 let failed = 0;
+let skipped = 0;
 async function worker() {
   for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+    if (gpu.missing && onGpu(file)) {
+      const fail = process.env.CI === "true";
+      if (fail) failed++;
+      else skipped++;
+      console.log(`${fail ? "FAIL" : "SKIP"} ${file.padEnd(44)} no WebGPU adapter: ${gpu.missing}`);
+      continue;
+    }
     const r = await run(file);
     passed += r.passed;
     failed += r.failed;
@@ -58,5 +77,5 @@ async function worker() {
   }
 }
 await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, worker));
-console.log(`\n${passed} passed, ${failed} failed`);
+console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} files SKIPPED for want of a WebGPU adapter` : ""}`);
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0;

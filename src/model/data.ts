@@ -14,19 +14,20 @@ export type Inputs = Data | readonly Tensor[];
 /** A batch of an iterable: inputs, targets and, optionally, sample weights. */
 export type Batch = readonly [Inputs, Data] | readonly [Inputs, Data, Data];
 
-/** Tensors that have been looked through already. */
-const finite = new WeakSet<Tensor>();
+/** Tensors that have been looked through already, with the elements they had then. */
+const finite = new WeakMap<Tensor, TypedArray>();
 
 function toTensor(who: string, data: Data): Tensor {
   if (data instanceof Tensor) return data;
-  if (typeof data === "object" && !Array.isArray(data) && "data" in data && "shape" in data) return tensor(data.data, data.shape);
+  if (typeof data === "object" && data !== null && !Array.isArray(data) && "data" in data && "shape" in data) return tensor(data.data, data.shape);
   return tensor(data as NestedArray);
 }
 
 /** @throws DataError naming the first element that is NaN or infinite. */
 async function checkFinite(who: string, t: Tensor): Promise<void> {
-  if (t.dtype !== "f32" || finite.has(t)) return;
+  if (t.dtype !== "f32") return;
   const data = await t.data();
+  if (finite.get(t) === data) return;
   for (let i = 0; i < data.length; i++) {
     // The difference of a number with itself is 0 unless it is NaN or infinite.
     if (data[i] - data[i] !== 0) {
@@ -34,7 +35,7 @@ async function checkFinite(who: string, t: Tensor): Promise<void> {
       throw new DataError(`${who}: expected finite numbers, got ${data[i]} in sample ${row} (element ${i}); clean the data or replace missing values first`);
     }
   }
-  finite.add(t);
+  finite.set(t, data);
 }
 
 /** Inputs as tensors with equally many samples. @throws DataError, ShapeError */

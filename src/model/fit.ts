@@ -1,4 +1,6 @@
 /** @file The training loop and evaluation: which program runs when, what callbacks and the progress line get to see. */
+import type { Backend } from "../backend.ts";
+import { candidates } from "../init.ts";
 import { ArgumentError, DataError, DeviceLostError, LockstepError } from "../errors.ts";
 import { progress } from "../progress.ts";
 import type { Progress, ProgressStream } from "../progress.ts";
@@ -11,6 +13,8 @@ import { checkBatchSize } from "./model.ts";
 import type { Model, Prepared } from "./model.ts";
 import { Watch } from "./programs.ts";
 import type { Programs, Tally, Training } from "./programs.ts";
+import { describe, time } from "./probe.ts";
+import type { Timing } from "./probe.ts";
 import { Checkpoint, replace } from "./recovery.ts";
 
 export type Batches = Iterable<Batch> | AsyncIterable<Batch>;
@@ -204,6 +208,7 @@ class Fit {
     try {
       // Tracing makes the optimizer's state, which the first copy must hold.
       await this.#program(state, data, size, shuffled);
+      if (this.#model.choosing) await this.#choose(data, size, shuffled);
       return await this.#run(steps, validate, async (epoch, bar, from, done) => {
         const now = this.#model.state("fit");
         upload(data, now.programs);
@@ -253,6 +258,40 @@ class Fit {
     } finally {
       validation?.release();
     }
+  }
+
+  /** Moves the model to the backend that runs this step fastest. What the timed steps changed is put back. */
+  async #choose(data: Prepared, size: number, shuffled: number): Promise<void> {
+    const model = this.#model;
+    const backends = await candidates();
+    if (backends.length > 1) {
+      const copy = await Checkpoint.take(0, this.#changing());
+      const put = (backend: Backend): void => {
+        for (const t of argumentsOf(data)) t.recover();
+        copy.recover();
+        model.moveTo(backend);
+      };
+      const timings: Timing[] = [];
+      for (const backend of backends) {
+        put(backend);
+        const now = model.state("fit");
+        upload(data, now.programs);
+        now.programs.trainCursor.begin(0, 0, 0);
+        const program = await this.#program(now, data, size, shuffled);
+        const args = argumentsOf(data);
+        timings.push(await time(backend, () => program.enqueue(args)));
+      }
+      const best = timings.reduce((a, b) => (b.perStep < a.perStep ? b : a));
+      put(best.backend);
+      if ((this.#options.verbose ?? 1) > 0) (this.#options.stream ?? defaultStream()).write(`${describe(timings, best)}\n`);
+    }
+    model.choosing = false;
+  }
+
+  /** Everything that a training step changes, but its position. */
+  #changing(): Tensor[] {
+    const { train, evaluate, training } = this.#model.state("fit");
+    return [...this.#model.weights.map((w) => w.tensor), ...Object.values(training.optimizer.state()), ...train.tensors, ...evaluate.tensors, ...(this.#watch?.tensors ?? [])];
   }
 
   #program(state: State, data: Prepared, count: number, shuffled: number): Promise<Executable> {
@@ -313,15 +352,11 @@ class Fit {
     const model = this.#model;
     const every = this.#options.recoverEvery ?? 200;
     const needed = rewindable && every > 0 && !model.state("fit").programs.backend.limits.hostMemory;
-    const changing = (): Tensor[] => {
-      const { train, evaluate, training } = model.state("fit");
-      return [...model.weights.map((w) => w.tensor), ...Object.values(training.optimizer.state()), ...train.tensors, ...evaluate.tensors, ...(this.#watch?.tensors ?? [])];
-    };
-    let copy = needed ? await Checkpoint.take(0, changing()) : null;
+    let copy = needed ? await Checkpoint.take(0, this.#changing()) : null;
     let seen = this.#steps;
     const done = async (step: number): Promise<void> => {
       if (copy === null || step % every !== 0) return;
-      copy = await Checkpoint.take(step, changing());
+      copy = await Checkpoint.take(step, this.#changing());
       seen = this.#steps;
     };
     for (;;) {
@@ -335,7 +370,7 @@ class Fit {
         const next = await replace(model.state("fit").programs.backend);
         model.moveTo(next);
         console.warn(`lockstep: fit: ${error.message}; training goes on from step ${copy.step} of the epoch on ${next.name}`);
-        if (next.limits.hostMemory) copy = await Checkpoint.take(copy.step, changing());
+        if (next.limits.hostMemory) copy = await Checkpoint.take(copy.step, this.#changing());
       }
     }
   }

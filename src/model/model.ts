@@ -45,7 +45,7 @@ export interface CompileModelOptions {
   readonly optimizer?: string | Optimizer;
   /** Names or metrics; `accuracy` becomes the kind that fits the loss and the output. Default none. */
   readonly metrics?: readonly (string | Metric | LossFunction)[];
-  /** Default: the backend opened last. */
+  /** `auto`: the first fit times its step on each backend there is, takes the fastest and says so. Default: the backend opened last. */
   readonly backend?: BackendName | Backend;
 }
 
@@ -71,6 +71,8 @@ export class Model {
   #inputShapes: readonly Shape[] | null = null;
   #outputShape: Shape | null = null;
   readonly #outputs = new Map<Layer, Shape>();
+  /** Internal: true until fit has chosen a backend for `auto`. */
+  choosing = false;
   #recipe: Recipe | null = null;
   #training: Training | null = null;
   #backend: Backend | null = null;
@@ -165,6 +167,7 @@ export class Model {
     const recipe: Recipe = { loss: lossByName(options.loss), optimizer: optimizerByName(options.optimizer ?? "rmsprop"), metrics };
     const training = this.#resolve(recipe);
     await this.#open(await resolveBackend(options.backend));
+    this.choosing = options.backend === "auto";
     this.#recipe = recipe;
     this.#begin(training);
   }

@@ -27,14 +27,9 @@ export class Checkpoint {
     return new Checkpoint(step, await Promise.all(tensors.map(async (tensor) => ({ tensor, host: (await tensor.data()).slice() as TypedArray }))));
   }
 
-  /** Puts the copies in the place of what was on the lost device. */
+  /** Puts the copies in the place of what is on a device. */
   recover(): void {
     for (const { tensor, host } of this.#copies) tensor.recover(host.slice() as TypedArray);
-  }
-
-  /** Puts the copies back on a device that is there. */
-  restore(): void {
-    for (const { tensor, host } of this.#copies) tensor.set(host.slice() as TypedArray);
   }
 }
 

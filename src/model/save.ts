@@ -66,16 +66,21 @@ function describeTraining(model: Model): DescribedTraining | null {
 }
 
 /**
- * FNV-1a over metadata, as UTF-16, and the 32-bit words of all tensors in the order of their names: no single changed word goes
- * unnoticed, and hardly any other damage.
+ * FNV-1a over metadata, as UTF-16, and the names, shapes and 32-bit words of all tensors in the order of their names: no single
+ * changed word goes unnoticed, and hardly any other damage.
  */
-function checksum({ lockstep = "", training = "" }: { readonly [key: string]: string }, tensors: readonly (readonly [string, { readonly data: TypedArray }])[]): string {
+function checksum({ lockstep = "", training = "" }: { readonly [key: string]: string }, tensors: readonly (readonly [string, { readonly shape: Shape; readonly data: TypedArray }])[]): string {
   let hash = 0x811c9dc5;
   const add = (word: number): void => {
     hash = Math.imul(hash ^ word, 0x01000193);
   };
-  for (const text of [lockstep, training]) for (let i = 0; i < text.length; i++) add(text.charCodeAt(i));
-  for (const [, { data }] of [...tensors].sort(([a], [b]) => (a < b ? -1 : 1))) {
+  const addText = (text: string): void => {
+    for (let i = 0; i < text.length; i++) add(text.charCodeAt(i));
+  };
+  addText(lockstep);
+  addText(training);
+  for (const [name, { shape, data }] of [...tensors].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    addText(`${name} ${showShape(shape)}`);
     const words = new Uint32Array(data.buffer, data.byteOffset, data.length);
     for (let i = 0; i < words.length; i++) add(words[i]);
   }
@@ -135,7 +140,7 @@ async function rebuilt<R>(who: string, key: string, make: () => R | Promise<R>):
   try {
     return await make();
   } catch (cause) {
-    if (cause instanceof FileError) throw cause;
+    if (cause instanceof FileError && cause.message.startsWith(who)) throw cause;
     throw new FileError(`${who}: cannot rebuild the model from metadata "${key}": ${(cause as Error).message}`, { cause });
   }
 }
@@ -205,7 +210,7 @@ export async function loadModel(source: string | Uint8Array | ArrayBuffer, optio
     const backend = await resolveBackend(options.backend);
     await rebuilt(who, "training", () => model.compile({ loss: options.loss ?? lossFromConfig(loss.name, loss.config), optimizer, metrics, backend }));
     const state = [...tensors].filter(([name]) => name.startsWith("optimizer/"));
-    optimizer.load(Object.fromEntries(state.map(([name, t]) => [name.slice("optimizer/".length), { shape: t.shape, data: t.data as TypedArray }])));
+    await rebuilt(who, "training", () => optimizer.load(Object.fromEntries(state.map(([name, t]) => [name.slice("optimizer/".length), { shape: t.shape, data: t.data as TypedArray }]))));
   }
   return model;
 }

@@ -1,6 +1,7 @@
 /**
  * @file Plan to command list. Encoders write commands with references; here references get addresses, and a command
- * gets a barrier where it touches bytes that a command since the last barrier wrote, or writes bytes that one read.
+ * gets a barrier where it touches bytes that a command since the last barrier wrote, or writes bytes that one read. Commands of one piece need none among themselves: one
+ * thread runs them all.
  *
  * A command: opcode | barrier << 16, length in words, pieces, then the kernel's arguments. Addresses of bindings change
  * from run to run, so their words are listed as patches.
@@ -49,6 +50,8 @@ export interface CommandList {
   readonly patches: readonly Patch[];
   readonly commands: number;
   readonly barriers: number;
+  /** Pieces of commands that have several: what more threads could share. */
+  readonly shared: number;
 }
 
 class Writer implements CommandWriter {
@@ -97,13 +100,15 @@ interface Span {
   readonly from: number;
   readonly to: number;
   readonly writes: boolean;
+  /** Used by a command of one piece: all such run on one thread, in order. */
+  readonly single: boolean;
 }
 
-function spansOf(words: readonly Word[]): Span[] {
-  return words.flatMap((w) => (typeof w === "number" || w.bytes === 0 ? [] : [{ space: `${w.place.space}${w.place.index}`, from: w.place.offset, to: w.place.offset + w.bytes, writes: w.access !== "read" }]));
+function spansOf({ words, pieces }: Command): Span[] {
+  return words.flatMap((w) => (typeof w === "number" || w.bytes === 0 ? [] : [{ space: `${w.place.space}${w.place.index}`, from: w.place.offset, to: w.place.offset + w.bytes, writes: w.access !== "read", single: pieces === 1 }]));
 }
 
-const conflict = (a: Span, b: Span): boolean => (a.writes || b.writes) && a.space === b.space && a.from < b.to && b.from < a.to;
+const conflict = (a: Span, b: Span): boolean => (a.writes || b.writes) && !(a.single && b.single) && a.space === b.space && a.from < b.to && b.from < a.to;
 
 /** Fills in addresses. `slots[i]` and `scratch` are byte addresses. */
 export function link({ commands }: Encoded, slots: readonly number[], scratch: number): CommandList {
@@ -114,7 +119,7 @@ export function link({ commands }: Encoded, slots: readonly number[], scratch: n
   let barriers = 0;
   let at = 0;
   for (const c of commands) {
-    const spans = spansOf(c.words);
+    const spans = spansOf(c);
     const wait = spans.some((s) => open.some((o) => conflict(s, o)));
     if (wait) {
       open = [];
@@ -135,5 +140,5 @@ export function link({ commands }: Encoded, slots: readonly number[], scratch: n
       at++;
     }
   }
-  return { words, patches, commands: commands.length, barriers };
+  return { words, patches, commands: commands.length, barriers, shared: commands.reduce((n, c) => n + (c.pieces > 1 ? c.pieces : 0), 0) };
 }

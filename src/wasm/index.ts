@@ -8,19 +8,29 @@ import { Allocator } from "./allocator.ts";
 import type { WasmBuffer } from "./allocator.ts";
 import { encode, link } from "./commands.ts";
 import type { CommandList } from "./commands.ts";
-import { HEADER_WORDS, SCRATCH_BYTES } from "./opcodes.ts";
+import { HEADER_WORDS, SCRATCH_BYTES, SYNC_BYTES } from "./opcodes.ts";
+import { mayBlock, Pool } from "./pool.ts";
 
 export interface WasmOptions {
   /** Plain SIMD only, so that results are the same bits in every runtime and on every machine. Default false: relaxed SIMD (fused multiply-add) where there is any. */
   readonly reproducible?: boolean;
   /** Most bytes of linear memory. Default and limit: 4 GiB. */
   readonly maxBytes?: number;
+  /**
+   * Threads that share a program's work; `auto`: one for each core, at most 8. Workers start with the first program that is large enough.
+   * Results are the same bits for any number. One thread where the runtime has no shared memory and on a page's main thread, which may not wait. Default auto.
+   */
+  readonly threads?: "auto" | number;
 }
 
 /** What a WASM backend has beyond `Backend`. */
 export interface WasmBackend extends Backend {
   /** Which build of the kernels runs. */
   readonly simd: "plain" | "relaxed";
+  /** Threads that large programs use once the workers have started. */
+  readonly threads: number;
+  /** Resolves when the workers have started, for programs large enough that are compiled already; useful before timing. */
+  warm(): Promise<void>;
   /** Bytes of linear memory, and buffers in use with their bytes. */
   memory(): { linear: number; buffers: number; bytes: number };
 }
@@ -30,8 +40,14 @@ const MAX_PAGES = 65536;
 /** Nothing lives below this address: a null operand can never be a real one. */
 const FIRST_ADDRESS = 1024;
 
+const MOST_THREADS = 64;
+const MOST_AUTO_THREADS = 8;
+/** Programs with fewer shared pieces than this are done before a worker has woken up. */
+const LEAST_SHARED = 24;
+
 interface Exports {
-  run(list: number, end: number, thread: number, threads: number, scratch: number): void;
+  /** 0 when the run was aborted. */
+  run(list: number, end: number, thread: number, threads: number, scratch: number, sync: number): number;
 }
 
 /** A module with one `f32x4.relaxed_madd`: valid only where the engine has relaxed SIMD. */
@@ -41,14 +57,46 @@ const SIMD_PROBE = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1,
 
 const modules = new Map<string, Promise<WebAssembly.Module>>();
 
-function moduleOf(simd: "plain" | "relaxed"): Promise<WebAssembly.Module> {
-  let found = modules.get(simd);
+/** The import entry "env" "memory": a shared memory with a maximum. The byte behind it says so. */
+const MEMORY_IMPORT = [3, 101, 110, 118, 6, 109, 101, 109, 111, 114, 121, 2];
+const LIMITS_SHARED = 3;
+const LIMITS_WITH_MAXIMUM = 1;
+
+/** The kernels take either kind of memory; only the import's flag must agree. */
+function withoutSharedMemory(bytes: Uint8Array): Uint8Array {
+  for (let at = 8; at < 400; at++) {
+    if (bytes[at + MEMORY_IMPORT.length] === LIMITS_SHARED && MEMORY_IMPORT.every((b, i) => bytes[at + i] === b)) {
+      bytes[at + MEMORY_IMPORT.length] = LIMITS_WITH_MAXIMUM;
+      return bytes;
+    }
+  }
+  throw internal("the kernels do not import a shared memory");
+}
+
+function moduleOf(simd: "plain" | "relaxed", shared: boolean): Promise<WebAssembly.Module> {
+  const key = `${simd} ${shared}`;
+  let found = modules.get(key);
   if (found === undefined) {
-    const text = atob(simd === "plain" ? plain : relaxed);
-    found = WebAssembly.compile(Uint8Array.from(text, (ch) => ch.charCodeAt(0)));
-    modules.set(simd, found);
+    const bytes = Uint8Array.from(atob(simd === "plain" ? plain : relaxed), (ch) => ch.charCodeAt(0));
+    found = WebAssembly.compile((shared ? bytes : withoutSharedMemory(bytes)) as Uint8Array<ArrayBuffer>);
+    modules.set(key, found);
   }
   return found;
+}
+
+/** Cores that this process may use. Node 20 has no navigator. */
+async function cores(): Promise<number> {
+  const { navigator, process } = globalThis as { navigator?: { hardwareConcurrency?: number }; process?: { versions?: { node?: string } } };
+  if (navigator?.hardwareConcurrency !== undefined) return navigator.hardwareConcurrency;
+  return process?.versions?.node === undefined ? 1 : (await import("node:os")).availableParallelism();
+}
+
+/** How many threads make sense here. */
+async function threadsFor(wanted: "auto" | number): Promise<number> {
+  if (wanted !== "auto" && (!Number.isInteger(wanted) || wanted < 1 || wanted > MOST_THREADS)) throw new ArgumentError(`open: threads must be "auto" or an integer from 1 to ${MOST_THREADS}, got ${String(wanted)}`);
+  const { crossOriginIsolated } = globalThis as { crossOriginIsolated?: boolean };
+  if (!mayBlock() || crossOriginIsolated === false || typeof SharedArrayBuffer === "undefined") return 1;
+  return wanted === "auto" ? Math.min(await cores(), MOST_AUTO_THREADS) : wanted;
 }
 
 class WasmProgram implements Program {
@@ -76,21 +124,34 @@ class LinearBackend implements WasmBackend {
   readonly name = "wasm";
   readonly simd: "plain" | "relaxed";
   readonly limits: Limits;
+  readonly threads: number;
   readonly #memory: WebAssembly.Memory;
   readonly #allocator: Allocator;
   readonly #exports: Exports;
   readonly #scratch: WasmBuffer;
+  readonly #sync: WasmBuffer;
+  readonly #pool: Pool | null;
   #bytes: Uint8Array;
   #words: Uint32Array;
   #closed = false;
   #failure: Error | null = null;
 
-  constructor(simd: "plain" | "relaxed", memory: WebAssembly.Memory, exports: Exports, maxBytes: number) {
+  constructor(simd: "plain" | "relaxed", module: WebAssembly.Module, memory: WebAssembly.Memory, exports: Exports, maxBytes: number, threads: number) {
     this.simd = simd;
     this.#memory = memory;
     this.#exports = exports;
     this.#allocator = new Allocator(memory, FIRST_ADDRESS, Math.floor(maxBytes / PAGE));
     this.#scratch = this.#allocator.alloc(SCRATCH_BYTES);
+    this.#sync = this.#allocator.alloc(SYNC_BYTES);
+    new Uint8Array(memory.buffer, this.#sync.address, SYNC_BYTES).fill(0);
+    this.threads = threads;
+    const scratches = new Map<number, number>();
+    const scratchOf = (thread: number): number => {
+      const found = scratches.get(thread) ?? this.#allocator.alloc(SCRATCH_BYTES).address;
+      scratches.set(thread, found);
+      return found;
+    };
+    this.#pool = threads > 1 ? new Pool(threads, { module, memory, sync: this.#sync.address }, scratchOf, () => new Int32Array(memory.buffer)) : null;
     this.#bytes = new Uint8Array(memory.buffer);
     this.#words = new Uint32Array(memory.buffer);
     this.limits = { alignment: 64, maxBytes, oneMemory: true, hostMemory: true, maxOperands: 24, maxSteps: 96 };
@@ -119,7 +180,8 @@ class LinearBackend implements WasmBackend {
     this.#open("read");
     if (offset < 0 || offset + bytes > buffer.bytes) throw internal(`read of ${bytes} bytes at ${offset} from a buffer of ${buffer.bytes}`);
     const from = (buffer as WasmBuffer).address + offset;
-    return this.#memory.buffer.slice(from, from + bytes) as ArrayBuffer;
+    // A copy in memory of its own: the linear memory may be shared.
+    return this.#views().slice(from, from + bytes).buffer as ArrayBuffer;
   }
 
   async compile(plan: Plan): Promise<Program> {
@@ -139,6 +201,7 @@ class LinearBackend implements WasmBackend {
       const list = link(encoded, slots, encoded.sharedBytes > 0 ? take(encoded.sharedBytes).address : 0);
       const code = take(Math.max(4, list.words.byteLength));
       this.#views().set(new Uint8Array(list.words.buffer), code.address);
+      if (list.shared >= LEAST_SHARED) this.#pool?.start().catch(() => {});
       return new WasmProgram(plan, list, code, release);
     } catch (error) {
       release();
@@ -164,12 +227,20 @@ class LinearBackend implements WasmBackend {
       const base = code.address >>> 2;
       for (const p of list.patches) this.#words[base + p.word] = bound[p.binding] + p.offset;
     }
+    const end = code.address + list.words.byteLength;
+    const pool = list.shared >= LEAST_SHARED && this.#pool?.ready ? this.#pool : null;
+    let finished = 0;
+    let cause: unknown = null;
     try {
-      this.#exports.run(code.address, code.address + list.words.byteLength, 0, 1, this.#scratch.address);
+      pool?.hand(code.address, end);
+      finished = this.#exports.run(code.address, end, 0, pool?.threads ?? 1, this.#scratch.address, this.#sync.address);
     } catch (error) {
-      this.#failure = new BackendError(`wasm: a kernel stopped: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
-      throw this.#failure;
+      cause = error;
     }
+    if (finished !== 0) return;
+    pool?.reset();
+    this.#failure = new BackendError(cause === null ? "wasm: a worker stopped in the middle of a run; the pool starts anew with the next program" : `wasm: a kernel stopped: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw this.#failure;
   }
 
   async sync(): Promise<void> {
@@ -178,7 +249,12 @@ class LinearBackend implements WasmBackend {
     if (failure !== null) throw failure;
   }
 
+  async warm(): Promise<void> {
+    await this.#pool?.start();
+  }
+
   close(): void {
+    if (!this.#closed) this.#pool?.close();
     this.#closed = true;
   }
 
@@ -197,15 +273,18 @@ class LinearBackend implements WasmBackend {
 }
 
 /** Opens a WASM backend. @throws BackendError where WebAssembly SIMD is missing, ArgumentError for options out of range. */
-export async function openWasm({ reproducible = false, maxBytes = MAX_PAGES * PAGE }: WasmOptions = {}): Promise<WasmBackend> {
+export async function openWasm({ reproducible = false, maxBytes = MAX_PAGES * PAGE, threads = "auto" }: WasmOptions = {}): Promise<WasmBackend> {
   if (!(maxBytes >= 4 * 2 ** 20 && maxBytes <= MAX_PAGES * PAGE)) throw new ArgumentError(`open: maxBytes must be between 4 MiB and 4 GiB, got ${maxBytes}`);
   if (typeof WebAssembly !== "object" || !WebAssembly.validate(SIMD_PROBE)) {
     throw new BackendError("wasm: this runtime has no WebAssembly SIMD; it needs Chrome 91, Firefox 89, Safari 16.4, Node 16.4 or newer");
   }
   const simd = !reproducible && WebAssembly.validate(RELAXED_PROBE) ? "relaxed" : "plain";
-  const memory = new WebAssembly.Memory({ initial: Math.ceil((SCRATCH_BYTES + PAGE) / PAGE) + 1, maximum: Math.floor(maxBytes / PAGE) });
-  const instance = await WebAssembly.instantiate(await moduleOf(simd), { env: { memory } });
-  return new LinearBackend(simd, memory, instance.exports as unknown as Exports, maxBytes);
+  const count = await threadsFor(threads);
+  const shared = count > 1;
+  const module = await moduleOf(simd, shared);
+  const memory = new WebAssembly.Memory({ initial: Math.ceil((SCRATCH_BYTES + PAGE) / PAGE) + 1, maximum: Math.floor(maxBytes / PAGE), shared });
+  const instance = await WebAssembly.instantiate(module, { env: { memory } });
+  return new LinearBackend(simd, module, memory, instance.exports as unknown as Exports, maxBytes, count);
 }
 
 /** Words of a command before its arguments; for tools that read command lists. */

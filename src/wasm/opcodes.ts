@@ -75,3 +75,13 @@ export const REDUCE_MIN = 2;
 export const REDUCE_PROD = 3;
 export const REDUCE_ARGMAX = 4;
 export const REDUCE_ARGMIN = 5;
+
+// Words that threads share, by byte offset, each on a cache line of its own where it is written often.
+export const SYNC_ARRIVED = 0;
+export const SYNC_GENERATION = 64;
+export const SYNC_ABORT = 128;
+export const SYNC_JOB = 192;
+export const SYNC_QUIT = 256;
+export const SYNC_LIST = 260;
+export const SYNC_END = 264;
+export const SYNC_BYTES = 320;

@@ -2,35 +2,36 @@
  * @file Reads the conformance cases of `train/` (see its manifest): one JSON file each, with configuration and tensors. Shared by the
  * tests of layers, losses, optimizers, models and training loops.
  */
-import { readFileSync } from "node:fs";
-
 const folder = new URL("./train/", import.meta.url);
-const read = (file) => JSON.parse(readFileSync(new URL(file, folder), "utf8"));
+/** The same files from the disk or, in a browser, from the server of this page. */
+const { readFileSync } = folder.protocol === "file:" ? await import("node:fs") : {};
+const load = async (file) => (readFileSync ? JSON.parse(readFileSync(new URL(file, folder), "utf8")) : (await fetch(new URL(file, folder))).json());
+const { cases: entries } = await load("manifest.json");
+const loaded = new Map(await Promise.all(entries.map(async ({ file }) => [file, await load(file)])));
 
 /** All cases of a kind (layer, loss, model, optimizer, fit), in the manifest's order. */
 export function cases(kind) {
-  return read("manifest.json").cases.filter((entry) => entry.kind === kind).map((entry) => read(entry.file));
+  return entries.filter((entry) => entry.kind === kind).map((entry) => structuredClone(loaded.get(entry.file)));
 }
 
-const decoders = {
-  float32: (bytes) => Float32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i)),
-  float64: (bytes) => Float64Array.from({ length: bytes.length / 8 }, (_, i) => bytes.readDoubleLE(8 * i)),
-  int32: (bytes) => Int32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readInt32LE(4 * i)),
-};
 const arrays = { float32: Float32Array, float64: Float64Array, int32: Int32Array };
+const decode = (dtype, b64) => new arrays[dtype](Uint8Array.from(atob(b64), (ch) => ch.charCodeAt(0)).buffer);
 
 /** Tensor `name` of a case as { dtype, shape, data, atol }: `data` a typed array, `atol` undefined where the tensor is not a result. */
 export function tensorOf(testCase, name) {
   const stored = testCase.tensors[name];
   if (stored === undefined) throw new Error(`${testCase.name}: no tensor "${name}"; there are ${Object.keys(testCase.tensors).join(", ")}`);
   const { dtype, shape, atol } = stored;
-  const data = stored.data === undefined ? decoders[dtype](Buffer.from(stored.b64, "base64")) : arrays[dtype].from(stored.data);
+  const data = stored.data === undefined ? decode(dtype, stored.b64) : arrays[dtype].from(stored.data);
   return { dtype, shape, data, atol };
 }
 
-/** @throws Error unless `got` has the elements of `expected` (from `tensorOf`), each within its `atol`. `what` begins the message. */
-export function assertClose(got, expected, what) {
-  const { data, atol, shape } = expected;
+/**
+ * @throws Error unless `got` has the elements of `expected` (from `tensorOf`), each within `slack` times its `atol`. `what` begins the message.
+ */
+export function assertClose(got, expected, what, slack = 1) {
+  const { data, shape } = expected;
+  const atol = slack * expected.atol;
   if (got.length !== data.length) throw new Error(`${what}: expected ${data.length} elements (shape [${shape.join(", ")}]), got ${got.length}`);
   let worst = -1;
   let error = atol;

@@ -1,42 +1,11 @@
-/**
- * Every `fit` case of train/ through compile and fit: loss of each batch and epoch, weights and states after training, and
- * predictions with them, on the default and the reproducible wasm backend and in float64.
- */
+/** Every fit case on the CPU backends. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { open } from "../../build/esm/init.js";
-import { optimizerFromConfig } from "../../build/esm/train/optimizers.js";
-import { referenceBackend } from "../reference/index.js";
-import { assertClose, cases, tensorOf } from "./case.js";
-import { camel } from "./factories.js";
-import { load, lossOf, networkOf } from "./network.js";
+import { onCpu } from "./backends.js";
+import { all, fitTests } from "./fits.js";
 
-const all = cases("fit");
-const backends = { wasm: await open("wasm"), reproducible: await open("wasm", { reproducible: true }), float64: referenceBackend() };
+await onCpu(test, fitTests);
 
 test("there are cases", () => assert.ok(all.length >= 7));
 
-async function check(testCase, backend) {
-  const { optimizer: { class_name: kind, config }, batch_size: batchSize, epochs } = testCase;
-  const optimizer = optimizerFromConfig(kind.toLowerCase(), Object.fromEntries(Object.entries(config).map(([key, value]) => [camel(key), value])));
-  const { network, weightOf } = networkOf(testCase);
-  const x = load(testCase, "in/x");
-  await network.compile({ loss: lossOf(testCase), optimizer, backend });
-  const batchLosses = [];
-  const callbacks = [{ onBatchEnd: (_step, { loss }) => void batchLosses.push(loss) }];
-  const { history } = await network.fit(x, load(testCase, "in/y"), { batchSize, epochs, shuffle: false, callbacks, verbose: 0 });
-  const compare = (got, name) => assertClose(got, tensorOf(testCase, name), `${testCase.name}: ${name}`);
-  compare(batchLosses, "out/batch_losses");
-  compare(history.loss, "out/history_loss");
-  for (const name of testCase.params) compare(await weightOf(name).data(), `after/param/${name}`);
-  for (const name of testCase.states) compare(await weightOf(name).data(), `state_after/${name}`);
-  compare(await (await network.predict(x)).data(), "out/y_pred_after");
-  network.dispose();
-}
-
-for (const [name, backend] of Object.entries(backends)) {
-  for (const testCase of all) test(`${testCase.name} (${name})`, () => check(testCase, backend));
-}
-
-test.after(() => Object.values(backends).forEach((b) => b.close()));
 test.run();

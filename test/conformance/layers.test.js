@@ -1,103 +1,15 @@
-/** @file Every layer case of `train/`: outputs, gradients of inputs and parameters, and states after a training call, on the wasm backend and in float64. */
+/** Every layer case on the CPU backends. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { compile } from "../../build/esm/compile.js";
-import { valueAndGrad } from "../../build/esm/grad.js";
-import { Graph, trace } from "../../build/esm/graph.js";
-import { open } from "../../build/esm/init.js";
-import { withContext } from "../../build/esm/nn/layer.js";
-import { add, mul } from "../../build/esm/ops/map.js";
-import { sum } from "../../build/esm/ops/reduce.js";
-import { tensor } from "../../build/esm/tensor.js";
-import { referenceBackend } from "../reference/index.js";
-import { assertClose, cases, tensorOf } from "./case.js";
-import { camel, FACTORIES, make } from "./factories.js";
+import { onCpu } from "./backends.js";
+import { FACTORIES } from "./factories.js";
+import { all, LATER, layerTests } from "./layers.js";
 
-/** Cases that are not run, with the reason. */
-const LATER = {
-  mha_causal: "there is no multi-head attention layer yet",
-  mha_cross: "there is no multi-head attention layer yet",
-  mha_self: "there is no multi-head attention layer yet",
-};
-
-function run(layer, xs) {
-  if (layer.callWithStates === undefined) return [layer.call(...xs)];
-  const { output, states } = layer.callWithStates(...xs);
-  return [output, ...states];
-}
-
-/** The case's inputs in the order of `call`: a mask comes after the initial states. */
-function argumentsOf(testCase, layer, inputs) {
-  if (!testCase.inputs.includes("mask") && !("in/mask" in testCase.tensors)) return inputs;
-  const states = Array.from({ length: layer.stateCount }, () => null);
-  return [inputs[0], ...states, inputs[1]];
-}
-
-async function check(testCase, backend) {
-  const layer = make(testCase.layer);
-  const { training = false } = testCase.call;
-  const context = { training, key: null, seed: 0, nextStream: () => 0, called: () => {} };
-  const names = Object.keys(testCase.tensors).filter((n) => n.startsWith("in/"));
-  const inputs = names.map((name) => {
-    const { data, shape } = tensorOf(testCase, name);
-    return tensor(data, shape);
-  });
-  const graph = new Graph();
-  const built = trace(graph, () => withContext(context, () => run(layer, argumentsOf(testCase, layer, inputs.map((t) => graph.input(t))))));
-  assert.ok(built.length >= testCase.outputs.length);
-
-  const weight = (name) => {
-    const found = layer.weights.find((w) => w.name === camel(name));
-    if (found === undefined) throw new Error(`no weight ${camel(name)}; there are ${layer.weights.map((w) => w.name).join(", ")}`);
-    return found.tensor;
-  };
-  assert.equal(layer.weights.length, testCase.params.length + testCase.states.length);
-  for (const kind of ["param", "state"]) {
-    for (const name of testCase[`${kind}s`]) {
-      const { data, shape } = tensorOf(testCase, `${kind}/${name}`);
-      assert.equal(weight(name).shape, shape);
-      weight(name).set(data);
-    }
-  }
-
-  const differentiable = names.filter((_, i) => inputs[i].dtype === "f32");
-  const step = compile((xs) => withContext(context, () => {
-    let outputs;
-    const wanted = [...xs.filter((t) => t.dtype === "f32"), ...testCase.params.map(weight)];
-    const { grads } = valueAndGrad(() => {
-      outputs = run(layer, argumentsOf(testCase, layer, xs)).slice(0, testCase.outputs.length);
-      return outputs.map((y, i) => {
-        const { data, shape } = tensorOf(testCase, `cotangent/${testCase.outputs[i]}`);
-        return sum(mul(y, tensor(data, shape)));
-      }).reduce((a, b) => add(a, b));
-    }, wanted)();
-    return { outputs, grads };
-  }), { backend });
-  const { outputs, grads } = await step(inputs);
-  const compare = async (t, name) => {
-    const expected = tensorOf(testCase, name);
-    assert.equal(t.shape, expected.shape, `${name}: shape`);
-    assertClose(await t.data(), expected, `${testCase.name} on ${backend.name}: ${name}`);
-  };
-  for (const [i, name] of testCase.outputs.entries()) await compare(outputs[i], `out/${name}`);
-  const gradNames = [...differentiable.map((n) => `grad/${n}`), ...testCase.params.map((n) => `grad/param/${n}`)];
-  for (const [i, name] of gradNames.entries()) await compare(grads[i], name);
-  if (training) for (const name of testCase.states) await compare(weight(name), `state_after/${name}`);
-  step.close();
-}
-
-const all = cases("layer");
-const wasm = await open("wasm");
-const float64 = referenceBackend();
-
-for (const testCase of all.filter((c) => !(c.name in LATER))) {
-  for (const backend of [wasm, float64]) test(`${testCase.name} (${backend.name})`, () => check(testCase, backend));
-}
+await onCpu(test, layerTests);
 
 test("the cases left for later are exactly those without a layer", () => {
   const missing = all.filter((c) => !Object.hasOwn(FACTORIES, c.layer.class_name)).map((c) => c.name);
   assert.equal(missing.sort(), Object.keys(LATER).sort());
 });
 
-test.after(() => wasm.close());
 test.run();

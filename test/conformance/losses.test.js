@@ -1,63 +1,11 @@
-/** Every `loss` case of train/: value, per-sample values and gradient, on both backends; probabilities also as the output of the op that makes them. */
+/** Every loss case on the CPU backends. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { compile } from "../../build/esm/compile.js";
-import { gradients } from "../../build/esm/grad.js";
-import { open } from "../../build/esm/init.js";
-import { log } from "../../build/esm/ops/map.js";
-import { softmax } from "../../build/esm/ops/softmax.js";
-import { tensor } from "../../build/esm/tensor.js";
-import * as losses from "../../build/esm/train/losses.js";
-import { referenceBackend } from "../reference/index.js";
-import { assertClose, cases, tensorOf } from "./case.js";
+import { onCpu } from "./backends.js";
+import { all, lossTests } from "./losses.js";
 
-const FACTORIES = { KLDivergence: losses.klDivergence };
-
-/** The factory of a Keras class name. */
-function lossOf({ class_name: name, config }) {
-  const camel = Object.fromEntries(Object.entries(config).map(([key, value]) => [key.replace(/_(.)/g, (_, c) => c.toUpperCase()), value]));
-  return (FACTORIES[name] ?? losses[name[0].toLowerCase() + name.slice(1)])(camel);
-}
-
-const backends = [["wasm", () => open("wasm")], ["reference", async () => referenceBackend()]];
-const all = cases("loss");
+await onCpu(test, lossTests);
 
 test("there are cases", () => assert.ok(all.length >= 16));
-
-for (const [backendName, openBackend] of backends) {
-  for (const testCase of all) {
-    const input = (name) => {
-      const { shape, data } = tensorOf(testCase, `in/${name}`);
-      return tensor(data, shape);
-    };
-    test(`${testCase.name} on ${backendName}`, async () => {
-      const loss = lossOf(testCase.loss);
-      const weights = testCase.tensors["in/sample_weight"] ? input("sample_weight") : null;
-      const run = compile((y, p, w) => {
-        const perSample = loss.call(y, p);
-        const total = losses.reduceLoss(perSample, w.length ? w[0] : null);
-        return { perSample, total, grad: gradients(total, [p])[0] };
-      }, { backend: await openBackend() });
-      const { perSample, total, grad } = await run(input("y_true"), input("y_pred"), weights === null ? [] : [weights]);
-      assert.equal(perSample.shape, tensorOf(testCase, "out/per_sample").shape);
-      assertClose(await perSample.data(), tensorOf(testCase, "out/per_sample"), "per sample");
-      assertClose(await total.data(), tensorOf(testCase, "out/loss"), "loss");
-      assertClose(await grad.data(), tensorOf(testCase, "grad/in/y_pred"), "gradient");
-      run.close();
-    });
-  }
-
-  // softmax(log p) = p / sum p: the same losses through the fused kernel.
-  for (const testCase of all.filter((c) => /CategoricalCrossentropy/.test(c.loss.class_name) && !c.loss.config.from_logits)) {
-    test(`${testCase.name} from a softmax on ${backendName}`, async () => {
-      const loss = lossOf(testCase.loss);
-      const run = compile((y, p) => loss.call(y, softmax(log(p))), { backend: await openBackend() });
-      const args = ["in/y_true", "in/y_pred"].map((name) => tensor(tensorOf(testCase, name).data, tensorOf(testCase, name).shape));
-      assert.match(await run.print(...args), "softmaxCrossEntropy");
-      assertClose(await (await run(...args)).data(), tensorOf(testCase, "out/per_sample"), "per sample");
-      run.close();
-    });
-  }
-}
 
 test.run();

@@ -1,36 +1,11 @@
-/** Every `optimizer` case of train/: the weights after each step, on both backends. */
+/** Every optimizer case on the CPU backends. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { compile } from "../../build/esm/compile.js";
-import { open } from "../../build/esm/init.js";
-import { tensor } from "../../build/esm/tensor.js";
-import { optimizerFromConfig } from "../../build/esm/train/optimizers.js";
-import { referenceBackend } from "../reference/index.js";
-import { assertClose, cases, tensorOf } from "./case.js";
+import { onCpu } from "./backends.js";
+import { all, optimizerTests } from "./optimizers.js";
 
-const OPTIONS = { learning_rate: "learningRate", beta_1: "beta1", beta_2: "beta2", clipnorm: "clipNorm", clipvalue: "clipValue", global_clipnorm: "globalClipNorm", weight_decay: "weightDecay" };
-
-const backends = [["wasm", () => open("wasm")], ["reference", async () => referenceBackend()]];
-const all = cases("optimizer");
+await onCpu(test, optimizerTests);
 
 test("there are cases", () => assert.ok(all.length >= 12));
-
-for (const [backendName, openBackend] of backends) {
-  for (const testCase of all) {
-    test(`${testCase.name} on ${backendName}`, async () => {
-      const { class_name: name, config } = testCase.optimizer;
-      const optimizer = optimizerFromConfig(name.toLowerCase(), Object.fromEntries(Object.entries(config).map(([key, value]) => [OPTIONS[key] ?? key, value])));
-      const load = (name) => tensor(tensorOf(testCase, name).data, tensorOf(testCase, name).shape);
-      const params = testCase.params.map((p) => load(`param/${p}`));
-      const step = compile((grads) => optimizer.update(params, grads), { backend: await openBackend() });
-      for (let t = 0; t < testCase.steps; t++) {
-        await step(testCase.params.map((p) => load(`grad/${t}/${p}`)));
-        for (const [i, p] of testCase.params.entries()) assertClose(await params[i].data(), tensorOf(testCase, `after/${t}/${p}`), `${p} after step ${t}`);
-      }
-      assert.is(await optimizer.iterations.item(), testCase.steps);
-      step.close();
-    });
-  }
-}
 
 test.run();

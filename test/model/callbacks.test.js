@@ -134,6 +134,24 @@ test("evaluate, predict and save inside of callbacks do not disturb training", a
   assert.equal(await run((m) => [{ onBatchEnd: () => look(m), onEpochEnd: () => look(m), onEpochBegin: () => look(m) }]), expected);
 });
 
+test("weights that were read while training went on do not pass for the final ones", async () => {
+  const slow = { name: backend.name, limits: backend.limits };
+  for (const method of ["alloc", "free", "write", "compile", "run", "sync", "close"]) slow[method] = (...args) => backend[method](...args);
+  slow.read = async (...args) => {
+    const bytes = await backend.read(...args);
+    await new Promise((done) => setTimeout(done, 2));
+    return bytes;
+  };
+  const run = async (onBatchEnd) => {
+    const m = network();
+    await m.compile({ loss: "mse", optimizer: adam({ learningRate: 0.01 }), backend: slow });
+    await m.fit(data.x, data.y, { batchSize: 10, callbacks: [{ onBatchEnd: () => onBatchEnd(m) }], ...quiet });
+    return fingerprint(m);
+  };
+  const expected = await run(() => {});
+  assert.is(await run((m) => void m.getWeights()), expected);
+});
+
 test("programs that callbacks push out are made again", async () => {
   const run = async (callbacks) => {
     const m = await compiled();

@@ -99,6 +99,9 @@ test("validationSplit keeps the last part out of training and evaluates it", asy
   const { history } = await m.fit(identity(n), column(n), { batchSize: 4, validationSplit: 0.3, callbacks: [watch], ...quiet });
   assert.equal(steps.flatMap(seen).sort(), [0, 1, 2, 3, 4, 5, 6]);
   assert.is(history.valLoss[0], 0, "the weights of samples 7 to 9 are still 0");
+  const odd = await revealing(n);
+  await odd.m.fit(identity(n), column(n), { validationSplit: 0.25, batchSize: 7, callbacks: [odd.watch], ...quiet });
+  assert.is(odd.steps.flatMap(seen).length, 7, "what is trained on is rounded down, as in Keras");
 
   const split = network(), given = network();
   for (const s of [split, given]) await s.compile({ loss: "mse", optimizer: adam(), metrics: ["mae"], backend });

@@ -127,9 +127,9 @@ export const wasms = [await open("wasm", { reproducible: true }), await open("wa
 
 /**
  * Every f32 element within `tolerance` of the wanted one, relative to `scale` (the wanted one itself where null); NaN
- * only for NaN, infinity where the wanted number rounds to it. Other dtypes are equal.
+ * only for NaN, infinity where the wanted number rounds to it. `smallest` is the least error allowed anywhere. Other dtypes are equal.
  */
-export function assertClose(got, want, dtype, { tolerance = 8 * ULP, scale = null, what = "" } = {}) {
+export function assertClose(got, want, dtype, { tolerance = 8 * ULP, scale = null, what = "", smallest = 2 ** -149 } = {}) {
   assert.is(got.length, want.length, what);
   for (let k = 0; k < got.length; k++) {
     const rounded = dtype === "f32" ? Math.fround(want[k]) : want[k];
@@ -137,7 +137,7 @@ export function assertClose(got, want, dtype, { tolerance = 8 * ULP, scale = nul
       if (!Object.is(got[k], rounded)) assert.unreachable(`${what}[${k}]: got ${got[k]}, expected ${rounded}`);
       continue;
     }
-    const bound = tolerance * Math.max(Math.abs(want[k]), scale === null ? 0 : typeof scale === "number" ? scale : Math.abs(scale[k])) + 2 ** -149;
+    const bound = tolerance * Math.max(Math.abs(want[k]), scale === null ? 0 : typeof scale === "number" ? scale : Math.abs(scale[k])) + smallest;
     // Written so that NaN fails.
     if (!(Math.abs(got[k] - want[k]) <= bound)) assert.unreachable(`${what}[${k}]: got ${got[k]}, expected ${want[k]} within ${bound}`);
   }

@@ -1,0 +1,263 @@
+// Tiled product of two matrices, the twin of assembly/gemm.ts: a library of which matmul.wgsl and conv.wgsl call gemm(). They bring
+//   BATCH M N          the product, `batch` times; the sums over k of y[row, column] = A[row, k] B[k, column]
+//   SPLITS CHUNK       chunks of k and their length, a multiple of TILE_K
+//   THREADS_X THREADS_Y ROWS COLUMNS TILE_K                   the tile, see below
+//   A_ALONG_K B_ALONG_K                                       how vectors run through the operands
+//   SIZE_Y HAS_BIAS BIAS_STRIDE                               elements of y; distance of the batches' biases in bias
+//   depth(batch)       end of k
+//   load_a(batch, row, k)      A[row, k..k+3] with A_ALONG_K, else A[row..row+3, k]; zero beyond the end of k, anything beyond M
+//   load_b(batch, column, k)   B[k..k+3, column] with B_ALONG_K, else B[k, column..column+3]; likewise
+//   place_y(batch, row)        position of y[row, 0], or OUTSIDE where there is no such row
+//   write_y(at, count, v)      writes the first `count` of v (those beyond 4 do not exist) to y_lanes[at...]
+//   activate(x)
+//
+// A workgroup makes TILE_M x TILE_N elements of one batch of y, summing over one chunk of k. Step by step over TILE_K it
+// copies a tile of A and one of B to workgroup memory, while the next ones are on their way to registers. An invocation
+// keeps ROWS x COLUMNS sums (4 or 8 each) in named vectors, since an indexed array would live in memory: its rows and
+// columns are one or two runs of four, the second THREADS_Y or THREADS_X runs on, so that neighbours read neighbouring words.
+//
+// Tiles are made of 4 x 4 blocks of four vectors. A vector runs along k or along rows (columns of B), as the operand does in
+// memory: nothing is transposed on the way in, and turning a block in registers costs nothing. Vector j of block
+// (k4, i) is at (4 k4 + j) LINE + i; the odd LINE spreads over the banks what invocations write at once.
+//
+// With SPLITS > 1 y is the partial sums [SPLITS, SIZE_Y], which epilogue.wgsl adds up.
+
+const OUTSIDE: u32 = 0xffffffffu;
+const THREADS: u32 = THREADS_X * THREADS_Y;
+const TILE_M: u32 = THREADS_Y * ROWS;
+const TILE_N: u32 = THREADS_X * COLUMNS;
+const TILES_M: u32 = (M + TILE_M - 1u) / TILE_M;
+const TILES_N: u32 = (N + TILE_N - 1u) / TILE_N;
+const LINE_A: u32 = TILE_M / 4u + 1u;
+const LINE_B: u32 = TILE_N / 4u + 1u;
+// Vectors of a tile: at most two for each invocation.
+const VECTORS_A: u32 = TILE_M * TILE_K / 4u;
+const VECTORS_B: u32 = TILE_N * TILE_K / 4u;
+
+var<workgroup> tile_a: array<vec4<f32>, TILE_K * LINE_A>;
+var<workgroup> tile_b: array<vec4<f32>, TILE_K * LINE_B>;
+
+// The i-th vector of the tile of A that starts at `row` and `k`, in the order of memory.
+fn gemm_fetch_a(batch: u32, row: u32, k: u32, i: u32) -> vec4<f32> {
+  if (A_ALONG_K) {
+    return load_a(batch, row + i / (TILE_K / 4u), k + i % (TILE_K / 4u) * 4u);
+  }
+  return load_a(batch, row + i % (TILE_M / 4u) * 4u, k + i / (TILE_M / 4u));
+}
+
+fn gemm_fetch_b(batch: u32, column: u32, k: u32, i: u32) -> vec4<f32> {
+  if (B_ALONG_K) {
+    return load_b(batch, column + i / (TILE_K / 4u), k + i % (TILE_K / 4u) * 4u);
+  }
+  return load_b(batch, column + i % (TILE_N / 4u) * 4u, k + i / (TILE_N / 4u));
+}
+
+// Where the i-th vector of a tile goes: `blocks` along its rows or columns, in lines of `line`.
+fn gemm_slot(i: u32, blocks: u32, line: u32, along_k: bool) -> u32 {
+  if (along_k) {
+    let at = i / (TILE_K / 4u);
+    return (i % (TILE_K / 4u) * 4u + at % 4u) * line + at / 4u;
+  }
+  return i / blocks * line + i % blocks;
+}
+
+// Four rows of A: column j of the matrix is A[row j, k..k+3].
+fn gemm_block_a(k4: u32, i: u32) -> mat4x4<f32> {
+  let at = k4 * 4u * LINE_A + i;
+  let v = mat4x4<f32>(tile_a[at], tile_a[at + LINE_A], tile_a[at + 2u * LINE_A], tile_a[at + 3u * LINE_A]);
+  if (A_ALONG_K) {
+    return v;
+  }
+  return transpose(v);
+}
+
+// Four columns of B: column j of the matrix is B[k + j, column..column+3].
+fn gemm_block_b(k4: u32, i: u32) -> mat4x4<f32> {
+  let at = k4 * 4u * LINE_B + i;
+  let v = mat4x4<f32>(tile_b[at], tile_b[at + LINE_B], tile_b[at + 2u * LINE_B], tile_b[at + 3u * LINE_B]);
+  if (B_ALONG_K) {
+    return transpose(v);
+  }
+  return v;
+}
+
+// sum + four k's of a row of A times those of B.
+fn gemm_add(sum: vec4<f32>, row: vec4<f32>, block: mat4x4<f32>) -> vec4<f32> {
+  return fma(vec4<f32>(row.w), block[3], fma(vec4<f32>(row.z), block[2], fma(vec4<f32>(row.y), block[1], fma(vec4<f32>(row.x), block[0], sum))));
+}
+
+fn gemm_store(batch: u32, split: u32, row: u32, column: u32, sum: vec4<f32>) {
+  let place = place_y(batch, row);
+  if (place == OUTSIDE || column >= N) {
+    return;
+  }
+  var v = sum;
+  if (SPLITS == 1u) {
+    if (HAS_BIAS) {
+      let first = batch * BIAS_STRIDE;
+      let last = first + N - 1u;
+      v += vec4<f32>(bias[first + column], bias[min(first + column + 1u, last)], bias[min(first + column + 2u, last)], bias[min(first + column + 3u, last)]);
+    }
+    v = vec4<f32>(activate(v.x), activate(v.y), activate(v.z), activate(v.w));
+  }
+  write_y(split * SIZE_Y + place + column, N - column, v);
+}
+
+// The work of invocation (tx, ty) of workgroup `group`; all invocations of it call this.
+fn gemm(group: u32, tx: u32, ty: u32) {
+  if (group >= TILES_M * TILES_N * SPLITS * BATCH) {
+    return;
+  }
+  let column = group % TILES_N * TILE_N;
+  let row = group / TILES_N % TILES_M * TILE_M;
+  let split = group / (TILES_N * TILES_M) % SPLITS;
+  let batch = group / (TILES_N * TILES_M * SPLITS);
+  let first = split * CHUNK;
+  let end = min(first + CHUNK, depth(batch));
+
+  let i = ty * THREADS_X + tx;
+  let slot_a = gemm_slot(i, TILE_M / 4u, LINE_A, A_ALONG_K);
+  let slot_b = gemm_slot(i, TILE_N / 4u, LINE_B, B_ALONG_K);
+  let slot_a1 = gemm_slot(i + THREADS, TILE_M / 4u, LINE_A, A_ALONG_K);
+  let slot_b1 = gemm_slot(i + THREADS, TILE_N / 4u, LINE_B, B_ALONG_K);
+  // Constants where the vectors of a tile come out even, so that no branch is left.
+  let has_a = (VECTORS_A >= THREADS) | (i < VECTORS_A);
+  let has_b = (VECTORS_B >= THREADS) | (i < VECTORS_B);
+  let has_a1 = (VECTORS_A > THREADS) & ((VECTORS_A >= 2u * THREADS) | (i + THREADS < VECTORS_A));
+  let has_b1 = (VECTORS_B > THREADS) & ((VECTORS_B >= 2u * THREADS) | (i + THREADS < VECTORS_B));
+
+  var c00 = vec4<f32>();
+  var c10 = vec4<f32>();
+  var c20 = vec4<f32>();
+  var c30 = vec4<f32>();
+  var c40 = vec4<f32>();
+  var c50 = vec4<f32>();
+  var c60 = vec4<f32>();
+  var c70 = vec4<f32>();
+  var c01 = vec4<f32>();
+  var c11 = vec4<f32>();
+  var c21 = vec4<f32>();
+  var c31 = vec4<f32>();
+  var c41 = vec4<f32>();
+  var c51 = vec4<f32>();
+  var c61 = vec4<f32>();
+  var c71 = vec4<f32>();
+
+  var next_a = vec4<f32>();
+  var next_b = vec4<f32>();
+  var next_a1 = vec4<f32>();
+  var next_b1 = vec4<f32>();
+  var k = first;
+  loop {
+    // The vectors of the tile at k, none beyond the end; then the sums over the tile before it.
+    if (k < end) {
+      if (has_a) { next_a = gemm_fetch_a(batch, row, k, i); }
+      if (has_b) { next_b = gemm_fetch_b(batch, column, k, i); }
+      if (has_a1) { next_a1 = gemm_fetch_a(batch, row, k, i + THREADS); }
+      if (has_b1) { next_b1 = gemm_fetch_b(batch, column, k, i + THREADS); }
+    }
+    if (k > first) {
+      for (var k4 = 0u; k4 < TILE_K / 4u; k4++) {
+        let left = gemm_block_b(k4, tx);
+        let above = gemm_block_a(k4, ty);
+        c00 = gemm_add(c00, above[0], left);
+        c10 = gemm_add(c10, above[1], left);
+        c20 = gemm_add(c20, above[2], left);
+        c30 = gemm_add(c30, above[3], left);
+        var right = mat4x4<f32>();
+        if (COLUMNS == 8u) {
+          right = gemm_block_b(k4, tx + THREADS_X);
+          c01 = gemm_add(c01, above[0], right);
+          c11 = gemm_add(c11, above[1], right);
+          c21 = gemm_add(c21, above[2], right);
+          c31 = gemm_add(c31, above[3], right);
+        }
+        if (ROWS == 8u) {
+          let below = gemm_block_a(k4, ty + THREADS_Y);
+          c40 = gemm_add(c40, below[0], left);
+          c50 = gemm_add(c50, below[1], left);
+          c60 = gemm_add(c60, below[2], left);
+          c70 = gemm_add(c70, below[3], left);
+          if (COLUMNS == 8u) {
+            c41 = gemm_add(c41, below[0], right);
+            c51 = gemm_add(c51, below[1], right);
+            c61 = gemm_add(c61, below[2], right);
+            c71 = gemm_add(c71, below[3], right);
+          }
+        }
+      }
+    }
+    if (k >= end) {
+      break;
+    }
+    workgroupBarrier();
+    if (has_a) { tile_a[slot_a] = next_a; }
+    if (has_b) { tile_b[slot_b] = next_b; }
+    if (has_a1) { tile_a[slot_a1] = next_a1; }
+    if (has_b1) { tile_b[slot_b1] = next_b1; }
+    workgroupBarrier();
+    k += TILE_K;
+  }
+
+  let r = row + 4u * ty;
+  let at = column + 4u * tx;
+  gemm_store(batch, split, r, at, c00);
+  gemm_store(batch, split, r + 1u, at, c10);
+  gemm_store(batch, split, r + 2u, at, c20);
+  gemm_store(batch, split, r + 3u, at, c30);
+  if (COLUMNS == 8u) {
+    let right = at + 4u * THREADS_X;
+    gemm_store(batch, split, r, right, c01);
+    gemm_store(batch, split, r + 1u, right, c11);
+    gemm_store(batch, split, r + 2u, right, c21);
+    gemm_store(batch, split, r + 3u, right, c31);
+  }
+  if (ROWS == 8u) {
+    let below = r + 4u * THREADS_Y;
+    gemm_store(batch, split, below, at, c40);
+    gemm_store(batch, split, below + 1u, at, c50);
+    gemm_store(batch, split, below + 2u, at, c60);
+    gemm_store(batch, split, below + 3u, at, c70);
+    if (COLUMNS == 8u) {
+      let right = at + 4u * THREADS_X;
+      gemm_store(batch, split, below, right, c41);
+      gemm_store(batch, split, below + 1u, right, c51);
+      gemm_store(batch, split, below + 2u, right, c61);
+      gemm_store(batch, split, below + 3u, right, c71);
+    }
+  }
+}
+
+// What kernels may define load_b and write_y by, and parts of load_a.
+
+// B with strides, one of which is 1: B_BATCH, B_COLUMN and B_K elements from batch to batch, column to column and k to k.
+fn vector_b(batch: u32, column: u32, k: u32) -> vec4<f32> {
+  let inside = (column < N) & (k < K);
+  let at = batch * B_BATCH + column * B_COLUMN + k * B_K;
+  return select(vec4<f32>(), b_vectors[select(0u, at / 4u, inside)], inside);
+}
+
+fn lanes_b(batch: u32, column: u32, k: u32) -> vec4<f32> {
+  let at = batch * B_BATCH + column * B_COLUMN + k * B_K;
+  let left = select(0u, select(N - column, K - k, B_ALONG_K), (column < N) & (k < K));
+  return vec4<f32>(lane_b(at, left > 0u), lane_b(at + 1u, left > 1u), lane_b(at + 2u, left > 2u), lane_b(at + 3u, left > 3u));
+}
+
+fn lane_a(at: u32, inside: bool) -> f32 {
+  return select(0.0, a_lanes[select(0u, at, inside)], inside);
+}
+
+fn lane_b(at: u32, inside: bool) -> f32 {
+  return select(0.0, b_lanes[select(0u, at, inside)], inside);
+}
+
+fn vector_y(at: u32, count: u32, v: vec4<f32>) {
+  y_vectors[at / 4u] = v;
+}
+
+fn lanes_y(at: u32, count: u32, v: vec4<f32>) {
+  y_lanes[at] = v.x;
+  if (count > 1u) { y_lanes[at + 1u] = v.y; }
+  if (count > 2u) { y_lanes[at + 2u] = v.z; }
+  if (count > 3u) { y_lanes[at + 3u] = v.w; }
+}

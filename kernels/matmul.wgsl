@@ -1,0 +1,156 @@
+// matmul(a, b, bias?) -> y: y[batch, M, N] = activation(op(a) op(b) + bias[N]); bindings a, b, bias, y in this order.
+// main: the tiled product of gemm.wgsl. A and B are read with strides, of which one is 1 and is the direction of vectors.
+// dots, columns: the same for M = 1; N = 1 becomes that by exchanging a and b. Every element of b is read once, so what counts
+//   is that all invocations read neighbouring words: in `dots` 64 run along k for four columns (B_ALONG_K), in `columns` 8 stand
+//   along columns, four for each, and 32 along k. A tree in workgroup memory adds their sums, in an order that depends on
+//   shapes only.
+// The body chooses how operands are read and y is written: `vector_*` where runs of four are aligned, `lanes_*` otherwise.
+
+const BATCH: u32 = 1;
+const M: u32 = 1;
+const N: u32 = 1;
+const K: u32 = 1;
+// Elements from batch to batch (0: shared), row to row, column to column and k to k.
+const A_BATCH: u32 = 0;
+const A_ROW: u32 = 1;
+const A_K: u32 = 1;
+const B_BATCH: u32 = 0;
+const B_COLUMN: u32 = 1;
+const B_K: u32 = 1;
+
+// See gemm.wgsl.
+const SPLITS: u32 = 1;
+const CHUNK: u32 = 16;
+const THREADS_X: u32 = 8;
+const THREADS_Y: u32 = 8;
+const ROWS: u32 = 4;
+const COLUMNS: u32 = 4;
+const TILE_K: u32 = 16;
+const A_ALONG_K: bool = true;
+const B_ALONG_K: bool = false;
+const SIZE_Y: u32 = 1;
+const HAS_BIAS: bool = false;
+const BIAS_STRIDE: u32 = 0;
+
+// From one column's bias to the next.
+const BIAS_STEP: u32 = 1;
+
+@group(0) @binding(0) var<storage, read> a_lanes: array<f32>;
+@group(0) @binding(0) var<storage, read> a_vectors: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> b_lanes: array<f32>;
+@group(0) @binding(1) var<storage, read> b_vectors: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y_lanes: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y_vectors: array<vec4<f32>>;
+
+// body
+fn load_a(batch: u32, row: u32, k: u32) -> vec4<f32> {
+  return lanes_a(batch, row, k);
+}
+fn load_b(batch: u32, column: u32, k: u32) -> vec4<f32> {
+  return lanes_b(batch, column, k);
+}
+fn write_y(at: u32, count: u32, v: vec4<f32>) {
+  lanes_y(at, count, v);
+}
+fn activate(x: f32) -> f32 {
+  return x;
+}
+// end body
+
+fn depth(batch: u32) -> u32 {
+  return K;
+}
+
+fn place_y(batch: u32, row: u32) -> u32 {
+  return select(OUTSIDE, (batch * M + row) * N, row < M);
+}
+
+fn vector_a(batch: u32, row: u32, k: u32) -> vec4<f32> {
+  let inside = (row < M) & (k < K);
+  let at = batch * A_BATCH + row * A_ROW + k * A_K;
+  return select(vec4<f32>(), a_vectors[select(0u, at / 4u, inside)], inside);
+}
+
+fn lanes_a(batch: u32, row: u32, k: u32) -> vec4<f32> {
+  let at = batch * A_BATCH + row * A_ROW + k * A_K;
+  let left = select(0u, select(M - row, K - k, A_ALONG_K), (row < M) & (k < K));
+  return vec4<f32>(lane_a(at, left > 0u), lane_a(at + 1u, left > 1u), lane_a(at + 2u, left > 2u), lane_a(at + 3u, left > 3u));
+}
+
+@compute @workgroup_size(THREADS_X, THREADS_Y)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+  gemm(group.x + group.y * groups.x, local.x, local.y);
+}
+
+// Four outputs from column `first` on; the place of the only row is that of the batch.
+fn store_run(batch: u32, split: u32, first: u32, sums: vec4<f32>) {
+  var v = sums;
+  if (SPLITS == 1u) {
+    if (HAS_BIAS) {
+      let last = (N - 1u) * BIAS_STEP;
+      let at = first * BIAS_STEP;
+      v += vec4<f32>(bias[at], bias[min(at + BIAS_STEP, last)], bias[min(at + 2u * BIAS_STEP, last)], bias[min(at + 3u * BIAS_STEP, last)]);
+    }
+    v = vec4<f32>(activate(v.x), activate(v.y), activate(v.z), activate(v.w));
+  }
+  write_y(split * SIZE_Y + batch * N + first, N - first, v);
+}
+
+var<workgroup> dot_sums: array<vec4<f32>, 64>;
+
+@compute @workgroup_size(64)
+fn dots(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+  let g = group.x + group.y * groups.x;
+  if (g >= (N + 3u) / 4u * SPLITS * BATCH) {
+    return;
+  }
+  let first = g % ((N + 3u) / 4u) * 4u;
+  let split = g / ((N + 3u) / 4u) % SPLITS;
+  let batch = g / ((N + 3u) / 4u * SPLITS);
+  let end = min(split * CHUNK + CHUNK, K);
+  var sum = vec4<f32>();
+  for (var k = split * CHUNK + 4u * local; k < end; k += 256u) {
+    let v = load_a(batch, 0u, k);
+    sum += vec4<f32>(dot(v, load_b(batch, first, k)), dot(v, load_b(batch, first + 1u, k)), dot(v, load_b(batch, first + 2u, k)), dot(v, load_b(batch, first + 3u, k)));
+  }
+  dot_sums[local] = sum;
+  for (var half = 32u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (local < half) {
+      dot_sums[local] += dot_sums[local + half];
+    }
+  }
+  if (local == 0u) {
+    store_run(batch, split, first, dot_sums[0]);
+  }
+}
+
+var<workgroup> column_sums: array<vec4<f32>, 256>;
+
+@compute @workgroup_size(8, 32)
+fn columns(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+  let g = group.x + group.y * groups.x;
+  if (g >= (N + 31u) / 32u * SPLITS * BATCH) {
+    return;
+  }
+  let first = g % ((N + 31u) / 32u) * 32u + local.x * 4u;
+  let split = g / ((N + 31u) / 32u) % SPLITS;
+  let batch = g / ((N + 31u) / 32u * SPLITS);
+  let end = min(split * CHUNK + CHUNK, K);
+  var sum = vec4<f32>();
+  for (var k = split * CHUNK + local.y; k < end; k += 32u) {
+    sum = fma(vec4<f32>(a_lanes[batch * A_BATCH + k]), load_b(batch, first, k), sum);
+  }
+  let i = local.y * 8u + local.x;
+  column_sums[i] = sum;
+  for (var half = 128u; half > 4u; half /= 2u) {
+    workgroupBarrier();
+    if (i < half) {
+      column_sums[i] += column_sums[i + half];
+    }
+  }
+  if (i < 8u && first < N) {
+    store_run(batch, split, first, column_sums[i]);
+  }
+}

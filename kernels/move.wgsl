@@ -1,0 +1,107 @@
+// Kernels that move words, the twin of assembly/move.ts: elements of any dtype, one per invocation.
+// copy: y[Y_OFFSET + sum i_d*Y_d] = x[X_OFFSET + sum i_d*X_d] for i below SIZE_d, dimension 5 innermost. Strides in elements,
+//   negative ones too. x is binding 0, y binding 1.
+// transpose: the same where x is contiguous along dimension 4 (ROWS) and y along dimension 5 (COLUMNS): a workgroup turns a tile
+//   of 16 x 16 in workgroup memory, so that reads and writes both run along memory. Groups: tiles, then the outer dimensions.
+// fill: y = VALUE (bits). iota: the index along a dimension: (i / INNER) % SIZE, as f32 where FLOAT. y is binding 0.
+
+const COUNT: u32 = 1;
+
+const SIZE_0: u32 = 1;
+const SIZE_1: u32 = 1;
+const SIZE_2: u32 = 1;
+const SIZE_3: u32 = 1;
+const SIZE_4: u32 = 1;
+const SIZE_5: u32 = 1;
+const X_OFFSET: i32 = 0;
+const X_0: i32 = 0;
+const X_1: i32 = 0;
+const X_2: i32 = 0;
+const X_3: i32 = 0;
+const X_4: i32 = 0;
+const X_5: i32 = 1;
+const Y_OFFSET: i32 = 0;
+const Y_0: i32 = 0;
+const Y_1: i32 = 0;
+const Y_2: i32 = 0;
+const Y_3: i32 = 0;
+const Y_4: i32 = 0;
+const Y_5: i32 = 1;
+
+const VALUE: u32 = 0;
+const SIZE: u32 = 1;
+const INNER: u32 = 1;
+const FLOAT: bool = false;
+
+@group(0) @binding(0) var<storage, read> x: array<u32>;
+@group(0) @binding(1) var<storage, read_write> y: array<u32>;
+@group(0) @binding(0) var<storage, read_write> only: array<u32>;
+
+// Offsets in x and y of the outer dimensions' `index`-th element.
+fn outer_offsets(index: u32) -> vec2<i32> {
+  let i3 = i32(index % SIZE_3);
+  let rest2 = index / SIZE_3;
+  let i2 = i32(rest2 % SIZE_2);
+  let rest1 = rest2 / SIZE_2;
+  let i1 = i32(rest1 % SIZE_1);
+  let i0 = i32(rest1 / SIZE_1);
+  return vec2<i32>(X_OFFSET + i0 * X_0 + i1 * X_1 + i2 * X_2 + i3 * X_3, Y_OFFSET + i0 * Y_0 + i1 * Y_1 + i2 * Y_2 + i3 * Y_3);
+}
+
+@compute @workgroup_size(64)
+fn copy(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+  let i = (group.x + group.y * groups.x) * 64u + local;
+  if (i >= COUNT) {
+    return;
+  }
+  let i5 = i32(i % SIZE_5);
+  let rest = i / SIZE_5;
+  let i4 = i32(rest % SIZE_4);
+  let at = outer_offsets(rest / SIZE_4);
+  y[at.y + i4 * Y_4 + i5 * Y_5] = x[at.x + i4 * X_4 + i5 * X_5];
+}
+
+const TILE: u32 = 16;
+const TILES_4: u32 = (SIZE_4 + TILE - 1) / TILE;
+const TILES_5: u32 = (SIZE_5 + TILE - 1) / TILE;
+
+// One column more than needed, so that columns fall into different banks.
+var<workgroup> tile: array<u32, 272>;
+
+@compute @workgroup_size(16, 16)
+fn transpose(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+  let g = group.x + group.y * groups.x;
+  let first_5 = (g % TILES_5) * TILE;
+  let first_4 = (g / TILES_5 % TILES_4) * TILE;
+  let outer = g / (TILES_5 * TILES_4);
+  let at = outer_offsets(outer);
+  let inside = outer < COUNT;
+  let read_4 = first_4 + local.x;
+  let read_5 = first_5 + local.y;
+  if (inside && read_4 < SIZE_4 && read_5 < SIZE_5) {
+    tile[local.y * 17u + local.x] = x[at.x + i32(read_4) * X_4 + i32(read_5) * X_5];
+  }
+  workgroupBarrier();
+  let write_4 = first_4 + local.y;
+  let write_5 = first_5 + local.x;
+  if (inside && write_4 < SIZE_4 && write_5 < SIZE_5) {
+    y[at.y + i32(write_4) * Y_4 + i32(write_5) * Y_5] = tile[local.x * 17u + local.y];
+  }
+}
+
+@compute @workgroup_size(64)
+fn fill(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+  let i = (group.x + group.y * groups.x) * 64u + local;
+  if (i < COUNT) {
+    only[i] = VALUE;
+  }
+}
+
+@compute @workgroup_size(64)
+fn iota(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+  let i = (group.x + group.y * groups.x) * 64u + local;
+  if (i < COUNT) {
+    let index = i / INNER % SIZE;
+    only[i] = select(index, bitcast<u32>(f32(index)), FLOAT);
+  }
+}

@@ -1,0 +1,76 @@
+// reduce(inputs...) -> y: y[outer, inner] = op over size of x[outer, size, inner], x in memory or computed by a fused body.
+// A workgroup of 256 makes LANES outputs, COLUMN = 256 / LANES invocations for each; each takes every COLUMN-th element of
+// its part, then a tree in workgroup memory joins them. Long reductions are split into PARTS workgroups, whose results a
+// second dispatch of this kernel joins. The order of additions depends on shapes only.
+// The body declares the bindings and: alias Element, the type reduced; element(i, index), the i-th element of x; start(), what changes
+// nothing; combine(a, b); store(at, accumulated). `first` of an accumulator is the element, `index` where it is along size
+// (argmax and argmin: combine keeps the first of equals whatever the order of its operands).
+
+const OUTPUTS: u32 = 1;
+const SIZE: u32 = 1;
+const INNER: u32 = 1;
+const PARTS: u32 = 1;
+// Elements of a part.
+const CHUNK: u32 = 1;
+const LANES: u32 = 1;
+const COLUMN: u32 = 256 / LANES;
+
+struct Accumulator { first: Element, index: u32 }
+
+// body
+alias Element = f32;
+@group(0) @binding(0) var<storage, read> x0: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y0: array<f32>;
+
+fn element(i: u32, index: u32) -> Accumulator {
+  return Accumulator(x0[i], index);
+}
+fn start() -> Element {
+  return 0.0;
+}
+fn combine(a: Accumulator, b: Accumulator) -> Accumulator {
+  return Accumulator(a.first + b.first, 0u);
+}
+fn store(at: u32, a: Accumulator) {
+  y0[at] = a.first;
+}
+// end body
+
+var<workgroup> firsts: array<Element, 256>;
+var<workgroup> indices: array<u32, 256>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+  let g = group.x + group.y * groups.x;
+  let part = g % PARTS;
+  // Neighbours read neighbouring elements: along size where it is the last dimension, else along inner.
+  var lane = local % LANES;
+  var row = local / LANES;
+  if (INNER == 1u) {
+    lane = local / COLUMN;
+    row = local % COLUMN;
+  }
+  let output = g / PARTS * LANES + lane;
+  let inside = output < OUTPUTS;
+  let base = output / INNER * (SIZE * INNER) + output % INNER;
+  let end = select(0u, min(SIZE, (part + 1u) * CHUNK), inside);
+  var total = Accumulator(start(), 0xffffffffu);
+  for (var r = part * CHUNK + row; r < end; r += COLUMN) {
+    total = combine(total, element(base + r * INNER, r));
+  }
+  let slot = row * LANES + lane;
+  firsts[slot] = total.first;
+  indices[slot] = total.index;
+  for (var width = COLUMN / 2u; width > 0u; width /= 2u) {
+    workgroupBarrier();
+    if (row < width) {
+      let other = slot + width * LANES;
+      let joined = combine(Accumulator(firsts[slot], indices[slot]), Accumulator(firsts[other], indices[other]));
+      firsts[slot] = joined.first;
+      indices[slot] = joined.index;
+    }
+  }
+  if (inside && row == 0u) {
+    store(output * PARTS + part, Accumulator(firsts[slot], indices[slot]));
+  }
+}

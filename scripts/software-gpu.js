@@ -1,0 +1,68 @@
+/**
+ * @file A graphics adapter in software, for tests where there is no GPU: SwiftShader and the Vulkan loader out of the package
+ * @sparticuz/chromium, unpacked into build/gpu once. Linux x64 only. The variables must be set before a process starts.
+ */
+import { execFile } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { brotliDecompressSync } from "node:zlib";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const require = createRequire(import.meta.url);
+const folder = join(root, "build/gpu");
+const ICD = join(folder, "vk_swiftshader_icd.json");
+
+const BLOCK = 512;
+
+/** Regular files of a tar archive (POSIX ustar): name and bytes. */
+function* filesOf(tar) {
+  for (let at = 0; at + BLOCK <= tar.length;) {
+    const text = (from, to) => tar.toString("utf8", at + from, at + to).replace(/\0.*$/s, "");
+    const name = text(0, 100);
+    if (name === "") return;
+    const size = parseInt(text(124, 136), 8) || 0;
+    const type = text(156, 157);
+    if (type === "0" || type === "") yield { name: join(text(345, 500), name), bytes: tar.subarray(at + BLOCK, at + BLOCK + size) };
+    at += BLOCK + Math.ceil(size / BLOCK) * BLOCK;
+  }
+}
+
+function unpack() {
+  const archives = join(dirname(require.resolve("@sparticuz/chromium")), "..");
+  const bin = [join(archives, "bin"), join(archives, "../bin")].find((path) => existsSync(path));
+  if (bin === undefined) throw new Error("@sparticuz/chromium has no folder bin");
+  // The ICD file last: where it is, all is.
+  const files = ["al2023", "swiftshader"].flatMap((name) => [...filesOf(brotliDecompressSync(readFileSync(join(bin, `${name}.tar.br`))))]);
+  for (const { name, bytes } of files.sort((a, b) => Number(a.name.endsWith(".json")) - Number(b.name.endsWith(".json")))) {
+    const path = join(folder, name);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, bytes);
+    chmodSync(path, 0o755);
+  }
+}
+
+/** Environment variables with which Dawn, wgpu and Chromium find the software adapter; null where it does not run. */
+export function softwareGpu() {
+  if (process.platform !== "linux" || process.arch !== "x64") return null;
+  if (!existsSync(ICD)) unpack();
+  return { LD_LIBRARY_PATH: `${join(folder, "lib")}:${folder}`, VK_ICD_FILENAMES: ICD, VK_DRIVER_FILES: ICD };
+}
+
+const PROBE = `
+const { create } = await import("webgpu");
+const adapter = await create([]).requestAdapter();
+if (adapter === null) throw new Error("Dawn found no adapter");
+console.log(adapter.info.description || adapter.info.device || "unnamed adapter");
+`;
+
+/** The adapter that a process with `env` finds: { name }, or { missing: why }. */
+export function probeGpu(env) {
+  return new Promise((done) => {
+    execFile(process.execPath, ["--input-type=module", "--eval", PROBE], { cwd: root, env, timeout: 60000 }, (error, stdout, stderr) => {
+      if (error === null) done({ name: stdout.trim() });
+      else done({ missing: /^\w*Error.*/m.exec(stderr)?.[0] ?? error.message });
+    });
+  });
+}

@@ -1,0 +1,97 @@
+/** @file Finding an adapter and opening a device on it, in browsers, Deno and Node. */
+import { BackendError } from "../errors.ts";
+import type { GpuFeatures } from "./dispatch.ts";
+
+/** Where WebGPU comes from, and which device is asked for. */
+export interface WebGpuOptions {
+  /** Default: `high-performance`. */
+  readonly powerPreference?: "high-performance" | "low-power";
+  /** The WebGPU entry point. Default: `navigator.gpu`; in Node, where there is none, that of the package `webgpu`. */
+  readonly gpu?: GPU;
+  /** Options of the package `webgpu` (Dawn), such as `backend=vulkan` or `enable-dawn-features=...`. Only in Node. Default: none. */
+  readonly dawn?: readonly string[];
+}
+
+/** An open device with what it can do. */
+export interface OpenDevice {
+  readonly device: GPUDevice;
+  /** The adapter as its driver names it. */
+  readonly adapter: string;
+  readonly features: GpuFeatures;
+  /** Lets go of what keeps a Node process alive. */
+  release(): void;
+}
+
+/** Limits that are raised to what the adapter has. */
+const LIMITS = [
+  "maxStorageBuffersPerShaderStage", "maxStorageBufferBindingSize", "maxBufferSize", "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup", "maxComputeWorkgroupSizeX", "maxComputeWorkgroupSizeY", "maxComputeWorkgroupSizeZ",
+] as const;
+
+/** Features that are taken where they are. */
+const FEATURES: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
+
+interface DawnModule {
+  create(options: string[]): GPU;
+}
+
+const isNode = (): boolean => typeof process === "object" && typeof process.versions?.node === "string" && !("Deno" in globalThis);
+
+async function findGpu(options: WebGpuOptions): Promise<GPU> {
+  if (options.gpu !== undefined) return options.gpu;
+  const own = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
+  if (own !== undefined) return own;
+  if (!isNode()) {
+    throw new BackendError('webgpu: this runtime has no navigator.gpu; it needs Chrome 113, Safari 26, Firefox 141 or Deno 1.39 (with --unstable-webgpu), on a secure page (https or localhost); use open("wasm")');
+  }
+  // By a name that bundlers do not follow: the package is an optional peer.
+  const name = "webgpu";
+  let dawn: DawnModule;
+  try {
+    dawn = (await import(/* @vite-ignore */ name)) as DawnModule;
+  } catch (cause) {
+    throw new BackendError('webgpu: Node has no WebGPU of its own; install the package that adds it: npm install webgpu', { cause });
+  }
+  return dawn.create([...(options.dawn ?? [])]);
+}
+
+/**
+ * Opens a device with the adapter's own limits.
+ * @throws BackendError where there is no WebGPU or no adapter, saying what to install.
+ */
+export async function openDevice(options: WebGpuOptions): Promise<OpenDevice> {
+  let gpu: GPU | null = await findGpu(options);
+  const adapter = await gpu.requestAdapter({ powerPreference: options.powerPreference ?? "high-performance" });
+  if (adapter === null) {
+    throw new BackendError('webgpu: no adapter was found: no graphics driver with Vulkan, Metal or Direct3D 12 is installed, or WebGPU is turned off; use open("wasm")');
+  }
+  const requiredLimits: { [limit: string]: number } = {};
+  for (const limit of LIMITS) requiredLimits[limit] = adapter.limits[limit];
+  const requiredFeatures = FEATURES.filter((f) => adapter.features.has(f));
+  let device: GPUDevice;
+  try {
+    device = await adapter.requestDevice({ requiredFeatures, requiredLimits, label: "lockstep" });
+  } catch (cause) {
+    throw new BackendError(`webgpu: the adapter ${describe(adapter)} gave no device: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
+  const { limits } = device;
+  return {
+    device,
+    adapter: describe(adapter),
+    features: {
+      subgroups: device.features.has("subgroups"),
+      maxWorkgroupSize: Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX),
+      maxWorkgroupBytes: limits.maxComputeWorkgroupStorageSize,
+      maxBuffers: limits.maxStorageBuffersPerShaderStage,
+    },
+    release: () => {
+      // Dawn keeps Node's event loop alive for as long as this object lives.
+      gpu = null;
+    },
+  };
+}
+
+function describe({ info }: GPUAdapter): string {
+  const { vendor, architecture, device, description } = info;
+  return [description || device, vendor, architecture].filter((part) => part !== "").join(", ") || "unnamed adapter";
+}

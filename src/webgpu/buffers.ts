@@ -1,0 +1,111 @@
+/** @file Device memory: storage buffers that are kept for the next tensor of their size when they are freed, and staging buffers for reading. */
+import type { DeviceBuffer } from "../backend.ts";
+import { BackendError } from "../errors.ts";
+
+// GPUBufferUsage, which runtimes without a global WebGPU do not have.
+const MAP_READ = 0x1;
+const COPY_SRC = 0x4;
+const COPY_DST = 0x8;
+const STORAGE = 0x80;
+
+/** Bytes of freed buffers that are kept. */
+const MOST_KEPT = 256 * 2 ** 20;
+/** Bytes of staging buffers that are kept. */
+const MOST_STAGING = 64 * 2 ** 20;
+/** Sizes are whole vec4, so that any tensor can be bound as such. */
+const GRAIN = 16;
+
+/** A GPU buffer that outlives the tensors in it; `id` stands for it in the keys of bind groups. */
+interface Memory {
+  readonly id: number;
+  readonly buffer: GPUBuffer;
+  readonly bytes: number;
+}
+
+/** Bytes of one tensor or temporary. */
+export class GpuMemory implements DeviceBuffer {
+  readonly bytes: number;
+  /** Null once freed. */
+  memory: Memory | null;
+
+  constructor(bytes: number, memory: Memory) {
+    this.bytes = bytes;
+    this.memory = memory;
+  }
+}
+
+const rounded = (bytes: number): number => Math.max(GRAIN, Math.ceil(bytes / GRAIN) * GRAIN);
+
+export class Buffers {
+  readonly #device: GPUDevice;
+  readonly #maxBytes: number;
+  /** Freed buffers by size, and all of them in the order in which they were freed. */
+  readonly #free = new Map<number, Memory[]>();
+  #kept = 0;
+  #staging: GPUBuffer[] = [];
+  #stagingBytes = 0;
+  #lastId = 0;
+  #live = 0;
+  #liveBytes = 0;
+
+  constructor(device: GPUDevice, maxBytes: number) {
+    this.#device = device;
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Buffers in use and their bytes. */
+  get live(): { buffers: number; bytes: number } {
+    return { buffers: this.#live, bytes: this.#liveBytes };
+  }
+
+  /** @throws BackendError when one buffer cannot be so large. */
+  alloc(bytes: number): GpuMemory {
+    const size = rounded(bytes);
+    if (size > this.#maxBytes) throw new BackendError(`webgpu: a tensor of ${bytes} bytes does not fit: this adapter binds at most ${this.#maxBytes} bytes at once; use a smaller batch`);
+    let memory = this.#free.get(size)?.pop();
+    if (memory === undefined) {
+      const buffer = this.#device.createBuffer({ size, usage: STORAGE | COPY_SRC | COPY_DST });
+      memory = { id: ++this.#lastId, buffer, bytes: size };
+    } else {
+      this.#kept -= size;
+    }
+    this.#live++;
+    this.#liveBytes += size;
+    return new GpuMemory(bytes, memory);
+  }
+
+  /** Work enqueued before may still use the buffer: what comes later is ordered behind it. Harmless when repeated. */
+  free(handle: GpuMemory): void {
+    const { memory } = handle;
+    if (memory === null) return;
+    handle.memory = null;
+    this.#live--;
+    this.#liveBytes -= memory.bytes;
+    if (this.#kept + memory.bytes > MOST_KEPT) {
+      memory.buffer.destroy();
+      return;
+    }
+    this.#kept += memory.bytes;
+    const list = this.#free.get(memory.bytes);
+    if (list === undefined) this.#free.set(memory.bytes, [memory]);
+    else list.push(memory);
+  }
+
+  /** A mappable buffer of at least `bytes`. */
+  takeStaging(bytes: number): GPUBuffer {
+    const at = this.#staging.findIndex((b) => b.size >= bytes && b.size <= Math.max(4096, 4 * bytes));
+    if (at < 0) return this.#device.createBuffer({ size: Math.max(256, 2 ** Math.ceil(Math.log2(bytes))), usage: MAP_READ | COPY_DST });
+    const [buffer] = this.#staging.splice(at, 1);
+    this.#stagingBytes -= buffer.size;
+    return buffer;
+  }
+
+  giveStaging(buffer: GPUBuffer): void {
+    if (this.#stagingBytes + buffer.size > MOST_STAGING) {
+      buffer.destroy();
+      return;
+    }
+    this.#staging.push(buffer);
+    this.#stagingBytes += buffer.size;
+  }
+}

@@ -1,0 +1,218 @@
+/**
+ * @file The WebGPU backend: plans become lists of dispatches of the kernels in kernels/*.wgsl, on any device that
+ * `navigator.gpu` or the package `webgpu` opens. Loaded only when it is opened.
+ */
+import type { Backend, DeviceBuffer, Limits, Program } from "../backend.ts";
+import { BackendError, DeviceLostError, internal } from "../errors.ts";
+import type { Plan } from "../plan/plan.ts";
+import { openDevice } from "./adapter.ts";
+import type { OpenDevice, WebGpuOptions } from "./adapter.ts";
+import { Buffers, GpuMemory } from "./buffers.ts";
+import type { GpuFeatures } from "./dispatch.ts";
+import { checkSizes, encode, GpuProgram, Pipelines } from "./program.ts";
+
+export type { WebGpuOptions } from "./adapter.ts";
+
+/** GPUMapMode.READ, which runtimes without a global WebGPU do not have. */
+const READ = 0x1;
+/** Fused bodies beyond this gain nothing and compile slowly. */
+const MOST_STEPS = 64;
+const MOST_OPERANDS = 16;
+
+/** What a WebGPU backend has beyond `Backend`. */
+export interface GpuBackend extends Backend {
+  /** The adapter's description. */
+  readonly adapter: string;
+  readonly features: GpuFeatures;
+  /** Buffers in use with their bytes. */
+  memory(): { buffers: number; bytes: number };
+  /** A new backend like this one: after the device was lost. */
+  reopen(): Promise<GpuBackend>;
+}
+
+interface Read {
+  readonly from: GPUBuffer;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly staging: GPUBuffer;
+  readonly resolve: (mapped: Promise<ArrayBuffer>) => void;
+}
+
+class WebGpuBackend implements GpuBackend {
+  readonly name = "webgpu";
+  readonly adapter: string;
+  readonly features: GpuFeatures;
+  readonly limits: Limits;
+  readonly #options: WebGpuOptions;
+  readonly #device: GPUDevice;
+  readonly #release: () => void;
+  readonly #buffers: Buffers;
+  readonly #pipelines: Pipelines;
+  /** Reads that the next submission, at the latest the end of this turn of the event loop, copies to staging buffers. */
+  #reads: Read[] = [];
+  /** What to call when the device is lost or closed, for everything that waits. */
+  readonly #waiting = new Set<(error: Error) => void>();
+  #closed = false;
+  #lost: DeviceLostError | null = null;
+  #failure: Error | null = null;
+
+  constructor({ device, adapter, features, release }: OpenDevice, options: WebGpuOptions) {
+    this.adapter = adapter;
+    this.features = features;
+    this.#options = options;
+    this.#device = device;
+    this.#release = release;
+    const maxBytes = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
+    this.limits = { alignment: device.limits.minStorageBufferOffsetAlignment, maxBytes, oneMemory: false, hostMemory: false, maxOperands: Math.min(features.maxBuffers, MOST_OPERANDS), maxSteps: MOST_STEPS };
+    this.#buffers = new Buffers(device, maxBytes);
+    this.#pipelines = new Pipelines(device);
+    device.addEventListener("uncapturederror", (event) => {
+      const { error } = event;
+      const { bytes, buffers } = this.#buffers.live;
+      this.#failure ??= new BackendError(error.constructor.name === "GPUOutOfMemoryError" ? `webgpu: out of memory with ${bytes} bytes in ${buffers} buffers in use: ${error.message}` : `webgpu: ${error.message}`);
+    });
+    void device.lost.then(({ reason, message }) => {
+      if (this.#closed) return;
+      this.#lost = new DeviceLostError(`webgpu: the device was lost (${reason}): ${message}; what was on it is gone: open a new backend and set the weights again`);
+      this.#rejectWaiting(this.#lost);
+    });
+  }
+
+  memory(): { buffers: number; bytes: number } {
+    return this.#buffers.live;
+  }
+
+  reopen(): Promise<GpuBackend> {
+    return openWebGpu(this.#options);
+  }
+
+  alloc(bytes: number): DeviceBuffer {
+    this.#open("alloc");
+    return this.#buffers.alloc(bytes);
+  }
+
+  free(buffer: DeviceBuffer): void {
+    if (!this.#closed) this.#buffers.free(buffer as GpuMemory);
+  }
+
+  write(buffer: DeviceBuffer, offset: number, data: ArrayBufferView): void {
+    this.#open("write");
+    const { bytes, memory } = buffer as GpuMemory;
+    if (memory === null) throw internal("write into a freed buffer");
+    if (offset < 0 || offset + data.byteLength > bytes) throw internal(`write of ${data.byteLength} bytes at ${offset} into a buffer of ${bytes}`);
+    this.#flush();
+    if (data.byteLength > 0) this.#device.queue.writeBuffer(memory.buffer, offset, data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+  }
+
+  async read(buffer: DeviceBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
+    this.#open("read");
+    const { memory } = buffer as GpuMemory;
+    if (memory === null) throw internal("read from a freed buffer");
+    if (offset < 0 || offset + bytes > buffer.bytes) throw internal(`read of ${bytes} bytes at ${offset} from a buffer of ${buffer.bytes}`);
+    if (bytes === 0) return new ArrayBuffer(0);
+    const staging = this.#buffers.takeStaging(bytes);
+    const copied = new Promise<ArrayBuffer>((resolve) => {
+      if (this.#reads.push({ from: memory.buffer, offset, bytes, staging, resolve }) === 1) queueMicrotask(() => this.#flush());
+    });
+    return this.#wait(copied);
+  }
+
+  async compile(plan: Plan): Promise<Program> {
+    this.#open("compile");
+    const encoded = encode(plan, this.features);
+    checkSizes(plan, encoded.temporaries, this.limits.maxBytes);
+    return this.#wait(GpuProgram.create(plan, this.#device, this.#buffers, this.#pipelines, encoded));
+  }
+
+  run(program: Program, buffers: readonly DeviceBuffer[]): void {
+    this.#open("run");
+    if (!(program instanceof GpuProgram)) throw internal("run: a program of another backend");
+    if (program.closed) throw internal("run: a program that was closed");
+    this.#flush();
+    const encoder = this.#device.createCommandEncoder();
+    program.encode(encoder, buffers as readonly GpuMemory[]);
+    this.#device.queue.submit([encoder.finish()]);
+  }
+
+  async sync(): Promise<void> {
+    this.#open("sync");
+    this.#flush();
+    await this.#wait(this.#device.queue.onSubmittedWorkDone());
+    this.#open("sync");
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#rejectWaiting(new BackendError("webgpu: the backend was closed meanwhile"));
+    this.#device.destroy();
+    this.#release();
+  }
+
+  /** @throws BackendError after close(), when the device is lost, and for errors that came up since the last call. */
+  #open(what: string): void {
+    if (this.#closed) throw new BackendError(`webgpu: ${what} after close()`);
+    if (this.#lost !== null) throw this.#lost;
+    const failure = this.#failure;
+    this.#failure = null;
+    if (failure !== null) throw failure;
+  }
+
+  /** Submits the copies of all reads so far: they are to see what was enqueued before them and nothing later. */
+  #flush(): void {
+    const reads = this.#reads;
+    if (reads.length === 0) return;
+    this.#reads = [];
+    if (this.#closed || this.#lost !== null) return;
+    const encoder = this.#device.createCommandEncoder();
+    for (const { from, offset, bytes, staging } of reads) encoder.copyBufferToBuffer(from, offset, staging, 0, bytes);
+    this.#device.queue.submit([encoder.finish()]);
+    for (const r of reads) r.resolve(this.#take(r));
+  }
+
+  async #take({ staging, bytes }: Read): Promise<ArrayBuffer> {
+    await staging.mapAsync(READ, 0, bytes);
+    const copy = staging.getMappedRange(0, bytes).slice(0);
+    staging.unmap();
+    this.#buffers.giveStaging(staging);
+    this.#open("read");
+    return copy;
+  }
+
+  /** `work`, or an error as soon as the device is lost or closed: a lost device may leave promises open for ever. */
+  #wait<T>(work: Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const stop = (error: Error): void => reject(error);
+      this.#waiting.add(stop);
+      work.then(
+        (value) => {
+          this.#waiting.delete(stop);
+          resolve(value);
+        },
+        (error: unknown) => {
+          // Work on a device that was just lost may fail a moment before the loss is known: what it says then is beside the point.
+          setTimeout(() => {
+            this.#waiting.delete(stop);
+            reject(this.#lost ?? error);
+          }, this.#closed ? 0 : LOSS_DELAY_MS);
+        },
+      );
+    });
+  }
+
+  #rejectWaiting(error: Error): void {
+    for (const stop of [...this.#waiting]) stop(error);
+    this.#waiting.clear();
+  }
+}
+
+/** How long after a failure the news of a lost device may come. */
+const LOSS_DELAY_MS = 50;
+
+/**
+ * Opens a WebGPU backend.
+ * @throws BackendError where there is no WebGPU or no adapter, saying what to install.
+ */
+export async function openWebGpu(options: WebGpuOptions = {}): Promise<GpuBackend> {
+  return new WebGpuBackend(await openDevice(options), options);
+}

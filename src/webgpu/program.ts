@@ -1,0 +1,309 @@
+/**
+ * @file Plan to dispatches. Encoders write dispatches of shaders over operands; here shaders become pipelines, all of them
+ * compiled at once and shared by text, and operands become bind groups, made when a set of buffers is first bound and kept.
+ * A run encodes the same list again: one compute pass in one command buffer.
+ */
+import type { Program } from "../backend.ts";
+import { BackendError, internal } from "../errors.ts";
+import type { Plan } from "../plan/plan.ts";
+import { showShape } from "../shape.ts";
+import type { Buffers, GpuMemory } from "./buffers.ts";
+import { GPU_ENCODERS } from "./commands.ts";
+import type { Bound, DispatchWriter, GpuFeatures, Shader } from "./dispatch.ts";
+import type { Declared } from "./shader.ts";
+import { shaderText } from "./shader.ts";
+
+const MOST_GROUPS = 65535;
+/** Sets of buffers that a dispatch remembers bind groups for. */
+const MOST_BIND_GROUPS = 16;
+/** GPUShaderStage.COMPUTE, which runtimes without a global WebGPU do not have. */
+const COMPUTE = 0x4;
+
+type Space = Bound["place"]["space"];
+
+/** A resource of a dispatch: bytes of a binding, slot or temporary, or nothing. */
+interface Resource {
+  readonly binding: number;
+  readonly space: Space | "absent";
+  readonly index: number;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly writable: boolean;
+}
+
+interface EncodedDispatch {
+  readonly label: string;
+  readonly text: string;
+  readonly entry: string;
+  readonly declared: readonly Declared[];
+  readonly resources: readonly Resource[];
+  readonly groups: readonly [number, number, number];
+}
+
+export interface EncodedPlan {
+  readonly dispatches: readonly EncodedDispatch[];
+  /** Bytes of each temporary. Calls take turns with them. */
+  readonly temporaries: readonly number[];
+  /** Absent outputs of one dispatch at most. */
+  readonly absent: number;
+}
+
+/** Counts of groups along x and y: kernels take `x + y * count.x` as their number and return past their end. */
+function fold(groups: number): [number, number, number] {
+  if (groups <= MOST_GROUPS) return [groups, 1, 1];
+  const x = Math.ceil(Math.sqrt(groups));
+  if (x > MOST_GROUPS) throw internal(`a dispatch of ${groups} groups`);
+  return [x, Math.ceil(groups / x), 1];
+}
+
+/** @throws BackendError where a kernel needs more buffers than the adapter binds. */
+export function encode(plan: Plan, features: GpuFeatures): EncodedPlan {
+  const dispatches: EncodedDispatch[] = [];
+  const temporaries: number[] = [];
+  let absent = 0;
+  let here = 0;
+  let source = "";
+  const writer: DispatchWriter = {
+    features,
+    dispatch(shader: Shader, buffers, groups) {
+      const { text, entry, declared } = shaderText(shader);
+      const label = `${shader.file}.${entry}`;
+      if (declared.length > features.maxBuffers) {
+        throw new BackendError(`webgpu: ${label}${source ? ` (${source})` : ""} needs ${declared.length} buffers, this adapter binds ${features.maxBuffers}; use open("wasm")`);
+      }
+      let missing = 0;
+      const resources = declared.map(({ binding, writable }): Resource => {
+        const b = buffers[binding];
+        if (b === undefined) throw internal(`${label}: nothing is given for binding ${binding}`);
+        if (b === null) return { binding, space: "absent", index: writable ? ++missing : 0, offset: 0, bytes: 0, writable };
+        if (b.access !== "read" && !writable) throw internal(`${label}: binding ${binding} is declared read-only and was given to be written`);
+        return { binding, space: b.place.space, index: b.place.index, offset: b.place.offset, bytes: b.bytes, writable };
+      });
+      resources.forEach((r, i) => {
+        const clash = resources.find((o, j) => j < i && o.space === r.space && o.index === r.index && (o.writable || r.writable));
+        if (clash !== undefined) throw internal(`${label}: bindings ${clash.binding} and ${r.binding} are one buffer, and one of them is written`);
+      });
+      absent = Math.max(absent, missing);
+      const counts = typeof groups === "number" ? fold(groups) : ([...groups] as [number, number, number]);
+      if (counts.some((n) => !Number.isInteger(n) || n < 0 || n > MOST_GROUPS)) throw internal(`${label}: ${counts} groups`);
+      if (counts.every((n) => n > 0)) dispatches.push({ label, text, entry, declared, resources, groups: counts });
+    },
+    temporary(bytes) {
+      const index = here++;
+      temporaries[index] = Math.max(temporaries[index] ?? 0, bytes);
+      const place = { space: "temporary", index, offset: 0 } as const;
+      return { read: { place, bytes, access: "read" }, write: { place, bytes, access: "write" }, update: { place, bytes, access: "update" } };
+    },
+  };
+  for (const call of plan.calls) {
+    if (!Object.hasOwn(GPU_ENCODERS, call.kernel)) throw new BackendError(`webgpu: there is no kernel "${call.kernel}"${call.source ? ` (${call.source})` : ""} yet; use open("wasm")`);
+    here = 0;
+    source = call.source;
+    GPU_ENCODERS[call.kernel](call, writer);
+  }
+  return { dispatches, temporaries, absent };
+}
+
+/** @throws BackendError for the first tensor or temporary that one binding cannot hold. */
+export function checkSizes(plan: Plan, temporaries: readonly number[], maxBytes: number): void {
+  const refuse = (what: string, bytes: number): never => {
+    throw new BackendError(`webgpu: ${what} needs ${bytes} bytes, this adapter binds at most ${maxBytes} at once; use a smaller batch, or open("wasm")`);
+  };
+  for (const b of plan.bindings) if (b.bytes > maxBytes) refuse(`a tensor ${b.dtype}${showShape(b.shape)} (${b.kind})`, b.bytes);
+  for (const bytes of [...plan.slots, ...temporaries]) if (bytes > maxBytes) refuse("a temporary", bytes);
+}
+
+interface Pipeline {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
+
+/** Pipelines of a device, by shader text. */
+export class Pipelines {
+  readonly #device: GPUDevice;
+  readonly #pipelines = new Map<string, Promise<Pipeline>>();
+  readonly #layouts = new Map<string, { group: GPUBindGroupLayout; pipeline: GPUPipelineLayout }>();
+
+  constructor(device: GPUDevice) {
+    this.#device = device;
+  }
+
+  get(dispatch: EncodedDispatch): Promise<Pipeline> {
+    const key = `${dispatch.entry}\n${dispatch.text}`;
+    let found = this.#pipelines.get(key);
+    if (found === undefined) {
+      found = this.#create(dispatch);
+      found.catch(() => this.#pipelines.delete(key));
+      this.#pipelines.set(key, found);
+    }
+    return found;
+  }
+
+  async #create({ label, text, entry, declared }: EncodedDispatch): Promise<Pipeline> {
+    const layout = this.#layout(declared);
+    this.#device.pushErrorScope("validation");
+    const module = this.#device.createShaderModule({ code: text, label });
+    const creating = this.#device.createComputePipelineAsync({ label, layout: layout.pipeline, compute: { module, entryPoint: entry } });
+    const [pipeline, invalid] = await Promise.all([creating.catch((error: unknown) => error as Error), this.#device.popErrorScope()]);
+    if (invalid !== null || pipeline instanceof Error) {
+      const { messages } = await module.getCompilationInfo();
+      const lines = text.split("\n");
+      const details = messages.filter((m) => m.type === "error").map((m) => `${m.message} in: ${lines[m.lineNum - 1] ?? ""}`);
+      throw new BackendError(`webgpu: the driver refused ${label}: ${details.join("; ") || (pipeline instanceof Error ? pipeline.message : invalid?.message)}`, { cause: pipeline });
+    }
+    return { pipeline, layout: layout.group };
+  }
+
+  #layout(declared: readonly Declared[]): { group: GPUBindGroupLayout; pipeline: GPUPipelineLayout } {
+    const key = declared.map((d) => `${d.binding}${d.writable ? "w" : "r"}`).join();
+    let found = this.#layouts.get(key);
+    if (found === undefined) {
+      const group = this.#device.createBindGroupLayout({
+        entries: declared.map((d) => ({ binding: d.binding, visibility: COMPUTE, buffer: { type: d.writable ? "storage" : "read-only-storage" } as const })),
+      });
+      found = { group, pipeline: this.#device.createPipelineLayout({ bindGroupLayouts: [group] }) };
+      this.#layouts.set(key, found);
+    }
+    return found;
+  }
+}
+
+interface Dispatch extends Pipeline {
+  readonly groups: readonly [number, number, number];
+  readonly resources: readonly Resource[];
+  /** Indices of the plan's bindings that it binds. */
+  readonly bindings: readonly number[];
+  /** Bind groups by the ids of the buffers at `bindings`. */
+  readonly known: Map<string, GPUBindGroup>;
+  group: GPUBindGroup | null;
+}
+
+/** A program ready to be encoded. */
+export class GpuProgram implements Program {
+  readonly plan: Plan;
+  readonly #device: GPUDevice;
+  readonly #buffers: Buffers;
+  readonly #dispatches: readonly Dispatch[];
+  readonly #slots: readonly GpuMemory[];
+  readonly #temporaries: readonly GpuMemory[];
+  readonly #absent: readonly GpuMemory[];
+  /** What is bound: ids of the buffers of the last run, and the buffers themselves, shadows in the place of some. */
+  readonly #ids: number[];
+  readonly #bound: GPUBuffer[];
+  /** Copies of tensors that stand for two bindings of which one is written: by binding. */
+  readonly #shadows = new Map<number, GpuMemory>();
+  #copies: readonly { from: GPUBuffer; to: GPUBuffer; bytes: number }[] = [];
+  #closed = false;
+
+  private constructor(plan: Plan, device: GPUDevice, buffers: Buffers, encoded: EncodedPlan, pipelines: readonly Pipeline[], memory: { slots: GpuMemory[]; temporaries: GpuMemory[]; absent: GpuMemory[] }) {
+    this.plan = plan;
+    this.#device = device;
+    this.#buffers = buffers;
+    this.#slots = memory.slots;
+    this.#temporaries = memory.temporaries;
+    this.#absent = memory.absent;
+    this.#ids = plan.bindings.map(() => 0);
+    this.#bound = new Array<GPUBuffer>(plan.bindings.length);
+    this.#dispatches = encoded.dispatches.map(({ resources, groups }, i) => ({
+      ...pipelines[i], groups, resources, group: null, known: new Map(),
+      bindings: [...new Set(resources.filter((r) => r.space === "binding").map((r) => r.index))],
+    }));
+  }
+
+  /** @throws BackendError for shaders that the driver refuses and for temporaries that do not fit into its memory. */
+  static async create(plan: Plan, device: GPUDevice, buffers: Buffers, pipelines: Pipelines, encoded: EncodedPlan): Promise<GpuProgram> {
+    const ready = await Promise.all(encoded.dispatches.map((d) => pipelines.get(d)));
+    device.pushErrorScope("out-of-memory");
+    const take = (bytes: number): GpuMemory => buffers.alloc(bytes);
+    const memory = { slots: plan.slots.map(take), temporaries: encoded.temporaries.map(take), absent: Array.from({ length: encoded.absent + 1 }, () => take(0)) };
+    const full = await device.popErrorScope();
+    const program = new GpuProgram(plan, device, buffers, encoded, ready, memory);
+    if (full !== null) {
+      program.close();
+      const need = [...plan.slots, ...encoded.temporaries].reduce((a, b) => a + b, 0);
+      throw new BackendError(`webgpu: out of memory: the program needs ${need} bytes of temporaries beside the ${buffers.live.bytes} bytes in use; use a smaller batch`);
+    }
+    return program;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  get dispatches(): number {
+    return this.#dispatches.length;
+  }
+
+  /** Encodes one run over `buffers`, one for each of the plan's bindings. */
+  encode(encoder: GPUCommandEncoder, buffers: readonly GpuMemory[]): void {
+    this.#bind(buffers);
+    for (const { from, to, bytes } of this.#copies) encoder.copyBufferToBuffer(from, 0, to, 0, bytes);
+    const pass = encoder.beginComputePass();
+    let last: GPUComputePipeline | null = null;
+    for (const d of this.#dispatches) {
+      if (d.pipeline !== last) pass.setPipeline((last = d.pipeline));
+      pass.setBindGroup(0, (d.group ??= this.#bindGroup(d)));
+      pass.dispatchWorkgroups(d.groups[0], d.groups[1], d.groups[2]);
+    }
+    pass.end();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const m of [...this.#slots, ...this.#temporaries, ...this.#absent, ...this.#shadows.values()]) this.#buffers.free(m);
+  }
+
+  #bind(buffers: readonly GpuMemory[]): void {
+    const { bindings } = this.plan;
+    if (buffers.length !== bindings.length) throw internal(`run: ${buffers.length} buffers for ${bindings.length} bindings`);
+    const changed = new Set<number>();
+    buffers.forEach(({ memory, bytes }, i) => {
+      if (memory === null) throw internal(`run: the buffer of binding ${i} was freed`);
+      if (this.#ids[i] === memory.id) return;
+      if (bytes < bindings[i].bytes) throw internal(`run: binding ${i} needs ${bindings[i].bytes} bytes, its buffer has ${bytes}`);
+      this.#ids[i] = memory.id;
+      changed.add(i);
+    });
+    if (changed.size === 0) return;
+    this.#copies = this.#separate(buffers);
+    for (const d of this.#dispatches) if (d.bindings.some((i) => changed.has(i))) d.group = null;
+  }
+
+  /** One buffer cannot be read by one binding and written by another: such readers get a copy. */
+  #separate(buffers: readonly GpuMemory[]): { from: GPUBuffer; to: GPUBuffer; bytes: number }[] {
+    const { bindings } = this.plan;
+    const written = new Set(this.#ids.filter((_, i) => bindings[i].written));
+    if (written.size !== bindings.filter((b) => b.written).length) throw internal("run: one buffer for two bindings that are written");
+    const copies: { from: GPUBuffer; to: GPUBuffer; bytes: number }[] = [];
+    buffers.forEach(({ memory }, i) => {
+      const own = (memory as NonNullable<typeof memory>).buffer;
+      this.#bound[i] = own;
+      if (bindings[i].written || !written.has(this.#ids[i])) return;
+      let shadow = this.#shadows.get(i);
+      if (shadow === undefined) this.#shadows.set(i, (shadow = this.#buffers.alloc(bindings[i].bytes)));
+      const to = (shadow.memory as NonNullable<typeof memory>).buffer;
+      this.#bound[i] = to;
+      copies.push({ from: own, to, bytes: to.size });
+    });
+    return copies;
+  }
+
+  #bindGroup({ bindings, known, layout, resources }: Dispatch): GPUBindGroup {
+    const key = bindings.map((i) => `${this.#ids[i]}${this.#shadows.has(i) && this.#bound[i] === this.#shadows.get(i)?.memory?.buffer ? "s" : ""}`).join();
+    let group = known.get(key);
+    if (group === undefined) {
+      if (known.size >= MOST_BIND_GROUPS) known.clear();
+      group = this.#device.createBindGroup({ layout, entries: resources.map((r) => ({ binding: r.binding, resource: this.#resource(r) })) });
+      known.set(key, group);
+    }
+    return group;
+  }
+
+  #resource({ space, index, offset, bytes }: Resource): GPUBufferBinding {
+    const buffer = space === "binding" ? this.#bound[index] : (space === "slot" ? this.#slots : space === "temporary" ? this.#temporaries : this.#absent)[index].memory?.buffer;
+    if (buffer === undefined) throw internal("run after close()");
+    // Up to the end of a vec4: buffers are whole numbers of them.
+    return { buffer, offset, size: Math.min(buffer.size - offset, Math.max(16, Math.ceil(bytes / 16) * 16)) };
+  }
+}

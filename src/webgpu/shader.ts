@@ -1,0 +1,107 @@
+/**
+ * @file WGSL of one dispatch: a kernel's file with its constants and body put in, of which what the entry point reaches is
+ * kept, with the library functions (kernels/math.wgsl and others) that this calls. A file may therefore declare several
+ * entry points with bindings of their own under the same numbers.
+ */
+import * as shaders from "#shaders";
+import { internal } from "../errors.ts";
+import type { Shader } from "./dispatch.ts";
+
+/** Files whose functions any kernel may call. */
+const LIBRARIES = ["math", "steps", "activation", "recurrent", "gemm"];
+
+/** A binding that a shader declares. */
+export interface Declared {
+  readonly binding: number;
+  readonly writable: boolean;
+}
+
+export interface ShaderText {
+  readonly text: string;
+  readonly entry: string;
+  /** In order of `binding`. */
+  readonly declared: readonly Declared[];
+}
+
+const files = shaders as { readonly [file: string]: string };
+
+/** `const`, `var`, `fn`, `struct` or `alias` at module scope, by name. Names bound twice (variables of different entry points never are) are refused. */
+type Declarations = ReadonlyMap<string, string>;
+
+/** Splits WGSL without comments into its module-scope declarations. */
+function declarationsOf(file: string, text: string): Declarations {
+  const found = new Map<string, string>();
+  let depth = 0;
+  let from = 0;
+  for (let i = 0; i < text.length; i++) {
+    const ch = text[i];
+    if (ch === "{" || ch === "(") depth++;
+    else if (ch === "}" || ch === ")") depth--;
+    if (depth > 0 || (ch !== ";" && ch !== "}")) continue;
+    const declaration = text.slice(from, i + 1).trim();
+    from = i + 1;
+    if (declaration === ";") continue;
+    const name = /^(?:@\w+(?:\([^)]*\))?\s*)*(?:fn|const|struct|alias|var(?:<[^>]*>)?)\s+(\w+)/.exec(declaration)?.[1];
+    if (name === undefined || found.has(name)) throw internal(`${file}.wgsl: ${name === undefined ? "unknown" : "repeated"} declaration ${declaration.slice(0, 80)}`);
+    found.set(name, declaration);
+  }
+  return found;
+}
+
+const split = new Map<string, Declarations>();
+
+function fileText(file: string): string {
+  const name = file.replaceAll("-", "_");
+  if (!Object.hasOwn(files, name)) throw internal(`no file kernels/${file}.wgsl`);
+  return files[name];
+}
+
+function library(file: string): Declarations {
+  let found = split.get(file);
+  if (found === undefined) split.set(file, (found = declarationsOf(file, fileText(file))));
+  return found;
+}
+
+/** A constant's value as WGSL. Whole numbers fit every type of number. */
+function literal(value: number | boolean): string {
+  if (typeof value === "number" && !Number.isFinite(value)) throw internal(`${value} cannot be a constant in WGSL`);
+  return String(value);
+}
+
+/** @throws Error (internal) for a file, entry point, constant or body block that is not there. */
+export function shaderText({ file, entry = "main", constants, body }: Shader): ShaderText {
+  let source = fileText(file);
+  if (body !== undefined) {
+    const block = /^\/\/ body$[^]*^\/\/ end body$/m;
+    if (!block.test(source)) throw internal(`${file}.wgsl has no body`);
+    source = source.replace(block, () => body);
+  }
+  const own = new Map(declarationsOf(file, source.replace(/^\/\/.*$/gm, "")));
+  for (const [name, value] of Object.entries(constants)) {
+    const line = own.get(name);
+    const head = line === undefined ? null : /^const \w+(?:\s*:\s*\w+)?\s*=/.exec(line);
+    if (head === null) throw internal(`${file}.wgsl has no constant ${name}`);
+    own.set(name, `${head[0]} ${literal(value)};`);
+  }
+  if (!own.has(entry)) throw internal(`${file}.wgsl has no entry point ${entry}`);
+
+  const libraries = LIBRARIES.filter((l) => l !== file && Object.hasOwn(files, l)).map(library);
+  const kept = new Map<string, string>();
+  const wanted = [entry];
+  for (let name = wanted.pop(); name !== undefined; name = wanted.pop()) {
+    if (kept.has(name)) continue;
+    const declaration = own.get(name) ?? libraries.find((l) => l.has(name as string))?.get(name);
+    if (declaration === undefined) continue;
+    kept.set(name, declaration);
+    // A member (`v.x`) is not a variable.
+    wanted.push(...(declaration.match(/(?<![.\w])[A-Za-z_]\w*/g) ?? []));
+  }
+  const declarations = [...kept.values()];
+  const declared = declarations
+    .map((d) => /@binding\((\d+)\)\s*var<storage(?:,\s*(\w+))?>/.exec(d))
+    .filter((m) => m !== null)
+    .map((m) => ({ binding: Number(m[1]), writable: m[2] === "read_write" }))
+    .sort((a, b) => a.binding - b.binding);
+  if (declared.some((d, i) => i > 0 && d.binding === declared[i - 1].binding)) throw internal(`${file}.wgsl: ${entry} reaches two variables of one binding`);
+  return { text: declarations.reverse().join("\n"), entry, declared };
+}

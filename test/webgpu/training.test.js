@@ -1,0 +1,75 @@
+/**
+ * @file The three networks trained on the GPU and on the CPU from one seed, and the choice that `auto` makes. A software
+ * adapter takes a second for a step of the CNN, so that one runs fewer steps; LOCKSTEP_STEPS=50 runs all of them as long.
+ */
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { MODELS, prepare } from "../../bench/models.js";
+import { adam, compile, dense, dropout, open, randomBernoulli, sequential, tensor } from "../../build/esm/index.js";
+
+const gpu = await open("webgpu");
+const cpu = await open("wasm", { threads: 1 });
+const STEPS = { FFN: 50, LSTM: 50, CNN: 6 };
+
+async function losses(name, backend, steps) {
+  const { model, x, y } = await prepare(name, backend);
+  const seen = [];
+  const record = {
+    onBatchEnd(_step, { loss }, training) {
+      seen.push(loss);
+      if (seen.length >= steps) training.stop();
+    },
+  };
+  await model.fit(x, y, { epochs: steps, batchSize: 32, seed: 1, verbose: 0, callbacks: [record] });
+  return { seen, model };
+}
+
+for (const name of Object.keys(MODELS)) {
+  test(`${name}: losses on both backends agree within 1 %`, async () => {
+    const steps = Number(process.env.LOCKSTEP_STEPS ?? STEPS[name]);
+    const [onGpu, onCpu] = [await losses(name, gpu, steps), await losses(name, cpu, steps)];
+    assert.is(onGpu.seen.length, steps);
+    onGpu.seen.forEach((loss, i) => assert.ok(Math.abs(loss - onCpu.seen[i]) <= 0.01 * Math.abs(onCpu.seen[i]), `step ${i}: ${loss} on the GPU, ${onCpu.seen[i]} on the CPU`));
+    // What was trained can be read, and is not what it began with.
+    const [a, b] = [await (await onGpu.model.getWeights())[0].data(), await (await onCpu.model.getWeights())[0].data()];
+    assert.ok(a.every((v, i) => Math.abs(v - b[i]) < 0.01));
+    onGpu.model.dispose();
+    onCpu.model.dispose();
+  });
+}
+
+test("random numbers and initial weights are the same bits", async () => {
+  const key = tensor(Uint32Array.of(7, 1, 42, 0));
+  const draw = (backend) => compile((k) => randomBernoulli(k, 0.3, [4099], { stream: 5 }), { backend })(key);
+  assert.equal(await (await draw(gpu)).data(), await (await draw(cpu)).data());
+  const weights = async (backend) => {
+    const model = sequential([dense(16), dropout(0.5), dense(4)], { inputShape: [8], seed: 11 });
+    await model.compile({ loss: "mse", backend });
+    return Promise.all((await model.getWeights()).map((w) => w.data()));
+  };
+  assert.equal(await weights(gpu), await weights(cpu));
+});
+
+test("auto: times both backends, takes one, says which, and leaves no trace", async () => {
+  const x = tensor(Float32Array.from({ length: 256 }, (_, i) => i / 256), [64, 4]);
+  const y = tensor(Float32Array.from({ length: 64 }, (_, i) => i / 64), [64, 1]);
+  let said = "";
+  const stream = { write: (text) => (said += text) };
+  const trained = async (backend, options) => {
+    const model = sequential([dense(8, { activation: "tanh" }), dropout(0.1), dense(1)], { inputShape: [4], seed: 2 });
+    await model.compile({ loss: "mse", optimizer: adam(), metrics: ["mae"], backend });
+    const { history } = await model.fit(x, y, { epochs: 3, batchSize: 16, seed: 4, ...options });
+    return { history, weights: await Promise.all((await model.getWeights()).map(async (w) => [...(await w.data())])) };
+  };
+  const chosen = await trained("auto", { stream });
+  assert.match(said, /^backend: (wasm|webgpu) \(\d+\.\d\d ms a step; (webgpu|wasm) \d+\.\d\d ms\)\n/);
+  const plain = await trained(/^backend: wasm/.test(said) ? "wasm" : "webgpu", { verbose: 0 });
+  assert.equal(chosen, plain);
+});
+
+test.after(() => {
+  gpu.close();
+  cpu.close();
+});
+
+test.run();
