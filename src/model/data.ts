@@ -1,6 +1,6 @@
 /** @file What `fit`, `evaluate` and `predict` take as data, checked and made into tensors before anything runs. */
 import type { TypedArray } from "../dtype.ts";
-import { DataError, ShapeError } from "../errors.ts";
+import { ArgumentError, DataError, ShapeError } from "../errors.ts";
 import { sameShape, showShape } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { Tensor, tensor } from "../tensor.ts";
@@ -118,4 +118,9 @@ export async function readWeights(who: string, weights: Data | undefined, classW
 export function isBatches(x: unknown): x is Iterable<Batch> | AsyncIterable<Batch> {
   if (typeof x !== "object" || x === null || Array.isArray(x) || ArrayBuffer.isView(x) || x instanceof Tensor) return false;
   return Symbol.asyncIterator in x || Symbol.iterator in x;
+}
+
+/** @throws ArgumentError unless a positive integer. */
+export function checkBatchSize(who: string, batchSize: number): void {
+  if (!Number.isInteger(batchSize) || batchSize < 1) throw new ArgumentError(`${who}: batchSize must be a positive integer, got ${batchSize}`);
 }

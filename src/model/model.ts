@@ -17,7 +17,7 @@ import type { Metric } from "../train/metrics.ts";
 import { optimizerByName } from "../train/optimizers.ts";
 import type { Optimizer } from "../train/optimizers.ts";
 import type { Logs } from "../train/callbacks.ts";
-import { readInputs, readTargets, readWeights } from "./data.ts";
+import { checkBatchSize, readInputs, readTargets, readWeights } from "./data.ts";
 import type { Data, Inputs } from "./data.ts";
 import { checkNames, runEvaluation, runFit, Slices } from "./fit.ts";
 import type { Batches, EvaluateOptions, FitOptions, History } from "./fit.ts";
@@ -360,11 +360,6 @@ export interface Prepared {
   readonly weights: Tensor | null;
   readonly samples: number;
   readonly release: () => void;
-}
-
-/** @throws ArgumentError unless a positive integer. */
-export function checkBatchSize(who: string, batchSize: number): void {
-  if (!Number.isInteger(batchSize) || batchSize < 1) throw new ArgumentError(`${who}: batchSize must be a positive integer, got ${batchSize}`);
 }
 
 /** kind, kind_1, kind_2 … for layers without a name of their own. @throws ArgumentError for two of one name. */

@@ -26,6 +26,8 @@ export interface GpuBackend extends Backend {
   readonly features: GpuFeatures;
   /** Buffers in use with their bytes. */
   memory(): { buffers: number; bytes: number };
+  /** Runs since it was opened, each one submit, the dispatches in them, and milliseconds of JavaScript that encoded them. */
+  statistics(): { runs: number; dispatches: number; encodeMs: number };
   /** A new backend like this one: after the device was lost. */
   reopen(): Promise<GpuBackend>;
 }
@@ -52,6 +54,7 @@ class WebGpuBackend implements GpuBackend {
   #reads: Read[] = [];
   /** What to call when the device is lost or closed, for everything that waits. */
   readonly #waiting = new Set<(error: Error) => void>();
+  readonly #statistics = { runs: 0, dispatches: 0, encodeMs: 0 };
   #closed = false;
   #lost: DeviceLostError | null = null;
   #failure: Error | null = null;
@@ -129,9 +132,17 @@ class WebGpuBackend implements GpuBackend {
     if (!(program instanceof GpuProgram)) throw internal("run: a program of another backend");
     if (program.closed) throw internal("run: a program that was closed");
     this.#flush();
+    const from = performance.now();
     const encoder = this.#device.createCommandEncoder();
     program.encode(encoder, buffers as readonly GpuMemory[]);
     this.#device.queue.submit([encoder.finish()]);
+    this.#statistics.runs++;
+    this.#statistics.dispatches += program.dispatches;
+    this.#statistics.encodeMs += performance.now() - from;
+  }
+
+  statistics(): { runs: number; dispatches: number; encodeMs: number } {
+    return { ...this.#statistics };
   }
 
   async sync(): Promise<void> {

@@ -230,6 +230,7 @@ export class GpuProgram implements Program {
     return this.#closed;
   }
 
+  /** Dispatches of a run. */
   get dispatches(): number {
     return this.#dispatches.length;
   }

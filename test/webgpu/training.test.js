@@ -5,9 +5,12 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { MODELS, prepare } from "../../bench/models.js";
+import { create, globals } from "webgpu";
 import { adam, compile, dense, dropout, open, randomBernoulli, sequential, tensor } from "../../build/esm/index.js";
+import { DAWN, openGpu } from "./gpu.js";
 
-const gpu = await open("webgpu");
+Object.assign(globalThis, globals);
+const gpu = await openGpu();
 const cpu = await open("wasm", { threads: 1 });
 const STEPS = { FFN: 50, LSTM: 50, CNN: 6 };
 
@@ -65,6 +68,53 @@ test("auto: times both backends, takes one, says which, and leaves no trace", as
   assert.match(said, /^backend: (wasm|webgpu) \(\d+\.\d\d ms a step; (webgpu|wasm) \d+\.\d\d ms\)\n/);
   const plain = await trained(/^backend: wasm/.test(said) ? "wasm" : "webgpu", { verbose: 0 });
   assert.equal(chosen, plain);
+});
+
+test("device.destroy() in the middle of fit: training goes on on a new device, with the same weights", async () => {
+  const x = tensor(Float32Array.from({ length: 256 }, (_, i) => i / 256), [64, 4]);
+  const y = tensor(Float32Array.from({ length: 64 }, (_, i) => i / 64), [64, 1]);
+  /** The entry point with its newest device in sight. */
+  const watched = () => {
+    const entry = create([...DAWN]);
+    const seen = { device: null, opened: 0, gpu: { requestAdapter: async (options) => {
+      const adapter = await entry.requestAdapter(options);
+      const request = adapter.requestDevice.bind(adapter);
+      adapter.requestDevice = async (descriptor) => {
+        seen.opened++;
+        return (seen.device = await request(descriptor));
+      };
+      return adapter;
+    } } };
+    return seen;
+  };
+  const trained = async (destroyAt) => {
+    const seen = watched();
+    const backend = await open("webgpu", { gpu: seen.gpu });
+    let last = backend;
+    const reopen = backend.reopen.bind(backend);
+    backend.reopen = async () => (last = await reopen());
+    const model = sequential([dense(8, { activation: "tanh" }), dropout(0.1), dense(1)], { inputShape: [4], seed: 2 });
+    await model.compile({ loss: "mse", optimizer: adam(), backend });
+    let steps = 0;
+    const saboteur = { onBatchEnd: () => void (++steps === destroyAt && seen.device.destroy()) };
+    const { history } = await model.fit(x, y, { epochs: 3, batchSize: 16, seed: 4, verbose: 0, recoverEvery: 3, callbacks: [saboteur] });
+    const weights = await Promise.all((await model.getWeights()).map(async (w) => [...(await w.data())]));
+    for (const b of new Set([backend, last])) b.close();
+    return { history, weights, opened: seen.opened };
+  };
+  const { warn } = console;
+  const said = [];
+  console.warn = (text) => said.push(text);
+  try {
+    const [whole, broken] = [await trained(0), await trained(6)];
+    assert.is(whole.opened, 1);
+    assert.is(broken.opened, 2);
+    assert.match(said.join("\n"), /training goes on from step \d+ of the epoch on webgpu/);
+    assert.equal(broken.weights, whole.weights);
+    assert.equal(broken.history, whole.history);
+  } finally {
+    console.warn = warn;
+  }
 });
 
 test.after(() => {
