@@ -273,6 +273,11 @@ test("many different shapes give one warning", async () => {
   assert.match(warnings[0], /4 different argument shapes/);
 });
 
+/** Less is fine: a collection may free what earlier tests left. */
+function assertNotAbove(after, before) {
+  for (const key of ["linear", "buffers", "bytes"]) assert.ok(after[key] <= before[key], `${key}: ${after[key]}, before ${before[key]}`);
+}
+
 test("memory stays flat over 10,000 calls", async () => {
   const params = { w: tensor([[0.5], [0.1]]), bias: tensor([0]) };
   const step = compile((x, y) => {
@@ -284,7 +289,7 @@ test("memory stays flat over 10,000 calls", async () => {
   await call();
   const before = backend.memory();
   for (let k = 0; k < 10000; k++) await call();
-  assert.equal(backend.memory(), before);
+  assertNotAbove(backend.memory(), before);
   step.close();
 });
 
@@ -294,7 +299,7 @@ test("memory stays flat over many ops outside of compiled functions", async () =
   await run();
   const before = backend.memory();
   for (let k = 0; k < 1000; k++) assert.is(await run(), 4);
-  assert.equal(backend.memory(), before);
+  assertNotAbove(backend.memory(), before);
 });
 
 test("the backend option: a name, a backend, or the one opened last", async () => {

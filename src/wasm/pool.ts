@@ -107,6 +107,8 @@ export class Pool {
   async #launch(): Promise<void> {
     const url = new URL("./worker.js", import.meta.url);
     const waits = Array.from({ length: this.threads - 1 }, (_, i) => new Promise<void>((done) => {
+      // Taken now, so that memory does not grow at some later moment.
+      const scratch = this.#scratchOf(i + 1);
       let handle: Handle | null = null;
       const failed = (): void => {
         // A worker that died would be waited for in vain: one thread does all until the next large program starts new ones.
@@ -114,7 +116,7 @@ export class Pool {
         done();
       };
       const message: Listener = (text) => {
-        if (text === "loaded") handle?.post({ ...this.#start, scratch: this.#scratchOf(i + 1), thread: i + 1, threads: this.threads });
+        if (text === "loaded") handle?.post({ ...this.#start, scratch, thread: i + 1, threads: this.threads });
         if (text === "ready") {
           this.#ready++;
           handle?.idle();
