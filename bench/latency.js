@@ -5,7 +5,7 @@ import { median, MODELS, prepare } from "./models.js";
 const CALLS = 2000;
 
 export async function latency() {
-  const backend = await open("wasm");
+  const backend = await open("wasm", { threads: 1 });
   const rows = [];
   for (const name of Object.keys(MODELS)) {
     const { model, one } = await prepare(name, backend);
@@ -15,7 +15,7 @@ export async function latency() {
       await model.predict(one);
       times.push(performance.now() - from);
     }
-    rows.push([`${name} predict, batch 1 (${backend.simd} SIMD)`, `${(1000 * median(times.slice(CALLS / 4))).toFixed(1)} us`]);
+    rows.push([`${name} predict, batch 1, 1 thread (${backend.simd})`, `${(1000 * median(times.slice(CALLS / 4))).toFixed(1)} us`]);
   }
   return rows;
 }

@@ -3,7 +3,12 @@ import { compile, matmul as product, open, tensor } from "lockstep";
 import { median } from "./models.js";
 
 export async function matmul() {
-  const backend = await open("wasm");
+  const rows = [];
+  for (const threads of [1, "auto"]) rows.push(...(await rates(await open("wasm", { threads }))));
+  return rows;
+}
+
+async function rates(backend) {
   const rows = [];
   for (const n of [64, 256, 512, 1024]) {
     const a = tensor(new Float32Array(n * n).fill(0.5), [n, n]);
@@ -15,13 +20,15 @@ export async function matmul() {
       for (let i = 0; i < repeats; i++) y = product(y, b);
       return y;
     }, { backend });
+    await run();
+    await backend.warm();
     const times = [];
     for (let i = 0; i < 12; i++) {
       const from = performance.now();
       await run();
       times.push((performance.now() - from) / repeats);
     }
-    rows.push([`matmul ${n} (${backend.simd} SIMD)`, `${((2 * n ** 3) / median(times.slice(3)) / 1e6).toFixed(1)} GFLOP/s`]);
+    rows.push([`matmul ${n}, ${backend.threads} thread${backend.threads > 1 ? "s" : ""} (${backend.simd})`, `${((2 * n ** 3) / median(times.slice(3)) / 1e6).toFixed(1)} GFLOP/s`]);
   }
   return rows;
 }

@@ -6,11 +6,12 @@ const ROUNDS = 9;
 
 export async function training() {
   const rows = [];
-  for (const reproducible of [false, true]) {
-    const backend = await open("wasm", { reproducible });
+  for (const { threads, reproducible } of [{ threads: 1, reproducible: false }, { threads: 1, reproducible: true }, { threads: "auto", reproducible: false }]) {
+    const backend = await open("wasm", { threads, reproducible });
     const runs = await Promise.all(Object.keys(MODELS).map(async (name) => ({ name, rates: [], ...(await prepare(name, backend)) })));
     const options = { epochs: 1, batchSize: 32, verbose: 0, seed: 1 };
     for (const r of runs) for (let i = 0; i < 2; i++) await r.model.fit(r.x, r.y, options);
+    await backend.warm();
     for (let round = 0; round < ROUNDS; round++) {
       for (const r of runs) {
         const from = performance.now();
@@ -18,7 +19,7 @@ export async function training() {
         r.rates.push((1000 * r.samples) / (performance.now() - from));
       }
     }
-    for (const r of runs) rows.push([`${r.name} training (${backend.simd} SIMD${reproducible ? ", reproducible" : ""})`, `${Math.round(median(r.rates)).toLocaleString("en-US")} samples/s`]);
+    for (const r of runs) rows.push([`${r.name} training, ${backend.threads} thread${backend.threads > 1 ? "s" : ""} (${backend.simd}${reproducible ? ", reproducible" : ""})`, `${Math.round(median(r.rates)).toLocaleString("en-US")} samples/s`]);
   }
   return rows;
 }

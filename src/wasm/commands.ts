@@ -19,6 +19,7 @@ import { permutation, random } from "./encode/random.ts";
 import { gru, gruGrad, lstm, lstmGrad, simpleRnn, simpleRnnGrad } from "./encode/recurrent.ts";
 import { reduce } from "./encode/reduce.ts";
 import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "./encode/softmax.ts";
+import { sizeOf } from "../shape.ts";
 import { HEADER_WORDS } from "./opcodes.ts";
 import type { CommandWriter, Encoder, Ref, Word } from "./writer.ts";
 
@@ -50,8 +51,6 @@ export interface CommandList {
   readonly patches: readonly Patch[];
   readonly commands: number;
   readonly barriers: number;
-  /** Pieces of commands that have several: what more threads could share. */
-  readonly shared: number;
 }
 
 class Writer implements CommandWriter {
@@ -81,12 +80,29 @@ class Writer implements CommandWriter {
 export interface Encoded {
   readonly commands: readonly Command[];
   readonly sharedBytes: number;
+  /** About how many multiply-adds several threads could share. */
+  readonly work: number;
 }
 
 export function encode(plan: Plan): Encoded {
   const writer = new Writer();
-  for (const call of plan.calls) encodeCall(call, writer);
-  return { commands: writer.commands, sharedBytes: writer.sharedBytes };
+  let work = 0;
+  for (const call of plan.calls) {
+    const from = writer.commands.length;
+    encodeCall(call, writer);
+    if (writer.commands.slice(from).some((c) => c.pieces > 1)) work += workOf(call);
+  }
+  return { commands: writer.commands, sharedBytes: writer.sharedBytes, work };
+}
+
+/** About how many multiply-adds a call is; moving an element counts as some. */
+function workOf({ kernel, inputs, outputs, attrs }: Call): number {
+  const a = attrs as { readonly [name: string]: number };
+  if (kernel === "matmul") return a.batch * a.m * a.k * a.n;
+  if (kernel.startsWith("conv2d")) return (a.n * a.p * a.q * a.r * a.s * a.c * a.f) / a.groups;
+  const elements = [...inputs, ...outputs].reduce((n, o) => n + (o === null ? 0 : sizeOf(o.shape)), 0);
+  // Recurrent kernels: each step multiplies the state by the weights.
+  return a.t !== undefined && a.u !== undefined ? elements * a.u : elements * 4;
 }
 
 function encodeCall(call: Call, writer: Writer): void {
@@ -111,7 +127,7 @@ function spansOf({ words, pieces }: Command): Span[] {
 const conflict = (a: Span, b: Span): boolean => (a.writes || b.writes) && !(a.single && b.single) && a.space === b.space && a.from < b.to && b.from < a.to;
 
 /** Fills in addresses. `slots[i]` and `scratch` are byte addresses. */
-export function link({ commands }: Encoded, slots: readonly number[], scratch: number): CommandList {
+export function link({ commands }: Pick<Encoded, "commands">, slots: readonly number[], scratch: number): CommandList {
   const length = commands.reduce((n, c) => n + HEADER_WORDS + c.words.length, 0);
   const words = new Uint32Array(length);
   const patches: Patch[] = [];
@@ -140,5 +156,5 @@ export function link({ commands }: Encoded, slots: readonly number[], scratch: n
       at++;
     }
   }
-  return { words, patches, commands: commands.length, barriers, shared: commands.reduce((n, c) => n + (c.pieces > 1 ? c.pieces : 0), 0) };
+  return { words, patches, commands: commands.length, barriers };
 }

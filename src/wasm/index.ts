@@ -42,8 +42,8 @@ const FIRST_ADDRESS = 1024;
 
 const MOST_THREADS = 64;
 const MOST_AUTO_THREADS = 8;
-/** Programs with fewer shared pieces than this are done before a worker has woken up. */
-const LEAST_SHARED = 24;
+/** Programs with fewer multiply-adds to share than this (some 70 us) are done before a worker has woken up. */
+const LEAST_WORK = 2e6;
 
 interface Exports {
   /** 0 when the run was aborted. */
@@ -103,14 +103,17 @@ class WasmProgram implements Program {
   readonly plan: Plan;
   readonly list: CommandList;
   readonly code: WasmBuffer;
+  /** Worth sharing among threads. */
+  readonly large: boolean;
   /** Addresses the list was last patched with. */
   readonly bound: Int32Array;
   readonly #release: () => void;
 
-  constructor(plan: Plan, list: CommandList, code: WasmBuffer, release: () => void) {
+  constructor(plan: Plan, list: CommandList, code: WasmBuffer, large: boolean, release: () => void) {
     this.plan = plan;
     this.list = list;
     this.code = code;
+    this.large = large;
     this.bound = new Int32Array(plan.bindings.length).fill(-1);
     this.#release = release;
   }
@@ -201,8 +204,8 @@ class LinearBackend implements WasmBackend {
       const list = link(encoded, slots, encoded.sharedBytes > 0 ? take(encoded.sharedBytes).address : 0);
       const code = take(Math.max(4, list.words.byteLength));
       this.#views().set(new Uint8Array(list.words.buffer), code.address);
-      if (list.shared >= LEAST_SHARED) this.#pool?.start().catch(() => {});
-      return new WasmProgram(plan, list, code, release);
+      if (encoded.work >= LEAST_WORK) this.#pool?.start().catch(() => {});
+      return new WasmProgram(plan, list, code, encoded.work >= LEAST_WORK, release);
     } catch (error) {
       release();
       throw error;
@@ -228,7 +231,7 @@ class LinearBackend implements WasmBackend {
       for (const p of list.patches) this.#words[base + p.word] = bound[p.binding] + p.offset;
     }
     const end = code.address + list.words.byteLength;
-    const pool = list.shared >= LEAST_SHARED && this.#pool?.ready ? this.#pool : null;
+    const pool = program.large && this.#pool?.ready ? this.#pool : null;
     let finished = 0;
     let cause: unknown = null;
     try {
