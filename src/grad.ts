@@ -17,11 +17,15 @@ function dependents(graph: Graph, targets: readonly Tensor[]): Set<Node> {
   return found;
 }
 
-/** Gradients of the scalar `y` for `targets` (symbols of the current graph); zeros where y does not depend on one. */
-export function gradients(y: Tensor, targets: readonly Tensor[]): Tensor[] {
+/**
+ * Gradients of the scalar `y` for each tensor in `of`, symbols of the function being traced or tensors with elements that it uses; zeros where y does
+ * not depend on one. @throws LockstepError outside of a traced function, ShapeError unless y is a scalar f32.
+ */
+export function gradients(y: Tensor, of: readonly Tensor[]): Tensor[] {
   const graph = currentGraph();
   if (graph === null || y.node === null) throw new LockstepError("gradients: call it inside compile(fn), with a value computed there");
   if (y.size !== 1 || y.dtype !== "f32") throw new ShapeError(`gradients: expected a scalar f32 loss, got ${y}; reduce it with sum() or mean()`);
+  const targets = of.map((t) => symbolOf(graph, t));
   const needed = dependents(graph, targets);
   const grads = new Map<Tensor, Tensor>();
   grads.set(y, graph.constant(1, "f32", y.shape));

@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { compile } from "../build/esm/compile.js";
-import { grad, valueAndGrad } from "../build/esm/grad.js";
+import { grad, gradients, valueAndGrad } from "../build/esm/grad.js";
 import { assign } from "../build/esm/graph.js";
 import { open, useBackend } from "../build/esm/init.js";
 import { mean } from "../build/esm/ops/composite.js";
@@ -271,6 +271,13 @@ test("many different shapes give one warning", async () => {
   }
   assert.is(warnings.length, 1);
   assert.match(warnings[0], /4 different argument shapes/);
+});
+
+test("gradients: tensors with elements are targets as well as symbols", async () => {
+  const w = tensor([3]);
+  const both = compile((x) => gradients(sum(mul(w, x)), [w, x]), { backend });
+  const [dw, dx] = await both(tensor([2]));
+  assert.equal([await dw.item(), await dx.item()], [2, 3]);
 });
 
 /** Less is fine: a collection may free what earlier tests left. */
