@@ -65,6 +65,9 @@ export interface History {
 
 type State = { training: Training; programs: Programs; train: Tally; evaluate: Tally };
 
+/** Steps that a device may be behind: enough to keep it busy, not so many that they pile up. */
+const STEPS_IN_FLIGHT = 3;
+
 /** Steps between looks at the watch where a look waits for the device. */
 const WATCH_STEPS = 50;
 
@@ -165,6 +168,8 @@ class Fit {
   #faulted = false;
   #stopped = false;
   #steps = 0;
+  /** Steps that the device may still be at. */
+  #flight: Promise<void>[] = [];
 
   constructor(model: Model, options: FitOptions) {
     this.#model = model;
@@ -299,12 +304,18 @@ class Fit {
 
   async #afterStep(state: State, bar: Progress, step: number): Promise<void> {
     const count = this.#steps++;
+    const { backend } = state.programs;
+    if (!backend.limits.hostMemory) {
+      const done = backend.sync();
+      done.catch(() => {});
+      if (this.#flight.push(done) > STEPS_IN_FLIGHT) await this.#flight.shift();
+    }
     if (this.#perBatch) {
       const logs: Logs = { loss: await state.train.last.item() };
       for (const c of this.#callbacks) await c.onBatchEnd?.(count, logs, this.#handle);
     }
     // Reading costs a wait for the device; where results are in host memory it costs nothing.
-    if (this.#watch !== null && (state.programs.backend.limits.hostMemory || this.#steps % WATCH_STEPS === 0)) await this.#checkFault();
+    if (this.#watch !== null && (backend.limits.hostMemory || this.#steps % WATCH_STEPS === 0)) await this.#checkFault();
     if (bar.due()) bar.step(step + 1, numbersOf(await state.train.read()));
     else bar.step(step + 1);
   }
@@ -366,6 +377,7 @@ class Fit {
         copy.recover();
         for (const t of inputs) t.recover();
         this.#steps = seen;
+        this.#flight = [];
         const next = await replace(model.state("fit").programs.backend);
         model.moveTo(next);
         console.warn(`lockstep: fit: ${error.message}; training goes on from step ${copy.step} of the epoch on ${next.name}`);

@@ -9,7 +9,8 @@
  */
 import type { MapBody } from "./plan.ts";
 
-/** `map(inputs...) -> outputs...`: the body over `body.space`; inputs read with strides, outputs contiguous. Any dtype. */
+/** `map(inputs...) -> outputs...`: the body over `body.space`; inputs read with strides, outputs contiguous. Any dtype. Integer division
+ * and modulo by 0 give 0; a cast from f32 to an integer saturates, NaN gives 0; maximum, minimum and relu pass a NaN on. */
 export interface MapAttrs { readonly body: MapBody }
 
 export type ReduceOp = "sum" | "max" | "min" | "prod" | "argmax" | "argmin";
@@ -73,6 +74,7 @@ export interface ConvAttrs extends WindowAttrs {
 /**
  * `maxPool(x[N,H,W,C]) -> y[N,P,Q,C], index?[N,P,Q,C] i32`: index is r*S + s of the first largest element inside the input.
  * `maxPoolGrad(dy[N,P,Q,C], index) -> dx[N,H,W,C]`
+ * A NaN is passed over unless it comes first in its window; a window with nothing inside gives 0 and takes no gradient.
  * `avgPool(x) -> y`: the mean of the elements inside the input (Keras SAME semantics).  `avgPoolGrad(dy) -> dx`
  * dilation is 1.
  */
@@ -86,13 +88,14 @@ export interface SoftmaxAttrs { readonly rows: number; readonly cols: number }
 
 /**
  * `softmaxCrossEntropy(logits[rows,cols], labels) -> loss[rows], probs?[rows,cols]`: loss = logsumexp(logits)*sum(labels) - sum(labels*logits)
- * with labels f32 [rows,cols], or, with sparse, i32 [rows]: loss = logsumexp(logits) - logits[label]. probs = softmax(logits).
+ * with labels f32 [rows,cols], or, with sparse, i32 [rows]: loss = logsumexp(logits) - logits[label], labels clamped into [0, cols). A label of 0 adds nothing, even where
+ * the logit is -infinity. probs = softmax(logits).
  */
 export interface SoftmaxCrossEntropyAttrs extends SoftmaxAttrs { readonly sparse: boolean }
 
 /**
  * `gather(x[outer,size,inner], index[count] i32) -> y[outer,count,inner]`: any dtype; an index outside [0,size) is clamped.
- * `scatterAdd(updates[outer,count,inner], index[count] i32) -> y[outer,size,inner]`: f32, zero where nothing is added, added in the order of `index`.
+ * `scatterAdd(updates[outer,count,inner], index[count] i32) -> y[outer,size,inner]`: f32, zero where nothing is added, added in the order of `index`, which is clamped as by gather.
  */
 export interface GatherAttrs { readonly outer: number; readonly size: number; readonly inner: number; readonly count: number }
 
@@ -116,17 +119,18 @@ export interface IotaAttrs { readonly size: number; readonly inner: number }
 
 /**
  * `random(key u32[4]) -> y[count]`: Philox4x32-10 with key (key0, key1) and counter (i, stream, key2, key3) gives elements 4i..4i+3.
- * bits: u32 as they are; uniform: f32 (bits >> 8) * 2^-24 in [0, 1); normal: f32 Box-Muller of pairs of the four uniforms.
+ * bits: u32 as they are; uniform: f32 (bits >> 8) * 2^-24 in [0, 1); normal: f32 Box-Muller of
+ * pairs of the four: radius from ((bits >> 8) + 1) * 2^-24, angle 2 pi times the other uniform.
  */
 export interface RandomAttrs { readonly kind: "bits" | "uniform" | "normal"; readonly stream: number; readonly count: number }
 
-/** `permutation(key u32[4], start i32[1]) -> y i32[count]`: y[j] = pi(start + j), pi the pseudo-random bijection of [0, size) chosen by key and stream. */
+/** `permutation(key u32[4], start i32[1]) -> y i32[count]`: y[j] = pi((start + j) mod size), pi the pseudo-random bijection of [0, size) chosen by key and stream. */
 export interface PermutationAttrs { readonly size: number; readonly stream: number; readonly count: number }
 
 /**
  * Recurrent sequences, batch-major. xw[B,T,G*U] = x Wx + bias is computed before by one matmul; wr[U,G*U]; h0 c0 [B,U] (absent: zeros).
  * Gate order i f c o (lstm), z r h (gru). `activation` is for the candidate (and the LSTM's cell output), `recurrentActivation` for gates. `reverse`: from the last step to the
- * first; h[b,t] is always the state after reading x[b,t]. mask? i32 [B,T]: where 0 the state is kept (h and c copied from the previous step).
+ * first; h[b,t] is always the state after reading x[b,t]. mask? i32 [B,T]: where 0 the state is kept (h and c copied from the previous step) and gates are 0.
  *
  * `lstm(xw, wr, h0?, c0?, mask?) -> h[B,T,U], c[B,T,U], gates?[B,T,4U]`: gates are i f c~ o after their activations.
  *    h = o * activation(c), c = f*c_prev + i*c~.
