@@ -37,6 +37,7 @@ export interface Backend {
   readonly limits: Limits;
   /** @throws BackendError when out of memory, with the numbers. Contents are undefined. */
   alloc(bytes: number): DeviceBuffer;
+  /** Gives a buffer back. Does nothing after close(): handles may be collected later. */
   free(buffer: DeviceBuffer): void;
   /** Copies host elements into `buffer` at byte `offset`, ordered with runs. */
   write(buffer: DeviceBuffer, offset: number, data: ArrayBufferView): void;
@@ -48,6 +49,6 @@ export interface Backend {
   run(program: Program, buffers: readonly DeviceBuffer[]): void;
   /** Resolves when everything enqueued has run; rejects with the first error since the last call. */
   sync(): Promise<void>;
-  /** Frees everything. Later calls are errors. */
+  /** Frees everything. Later calls but free() are errors. */
   close(): void;
 }

@@ -275,6 +275,7 @@ test("run refuses wrong buffers, and closed or freed things are errors", async (
   assert.throws(() => backend.run(program, [buffer, backend.alloc(12)]), /program is closed/);
   backend.close();
   assert.throws(() => backend.alloc(4), /it is closed/);
+  backend.free(buffer);
 });
 
 test.run();

@@ -113,8 +113,9 @@ class ReferenceBackend {
     return new ReferenceBuffer(bytes);
   }
 
+  /** After close() there is nothing left to free: handles that are collected later do no harm. */
   free(buffer) {
-    this.#checked(buffer).freed = true;
+    if (!this.#closed) this.#checked(buffer).freed = true;
   }
 
   write(buffer, offset, data) {
