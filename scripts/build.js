@@ -1,7 +1,6 @@
 /**
  * @file Builds everything into build/: CPU kernels (two WebAssembly modules, packed as base64 into kernels.js), GPU kernels
- * (kernels/*.wgsl, packed as text into shaders.js), the library (build/esm, from src by tsc), and the bundle
- * (build/lockstep.min.js by Rollup).
+ * (kernels/*.wgsl, packed as text into shaders.js), and the library (build/esm, from src by tsc).
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * @file What GPU encoders write: dispatches of WGSL kernels with their constants and buffers. `kernels/x.wgsl` is valid on
- * its own; the loader rewrites `const NAME: T = ...;` lines whose name is in `constants` and the block between `// body` and
+ * @file What GPU encoders write: dispatches of WGSL kernels with their constants and buffers. The loader takes what an
+ * entry point of `kernels/x.wgsl` reaches, rewrites `const NAME: T = ...;` lines whose name is in `constants` and the block between `// body` and
  * `// end body`. Functions of the library files (math, steps, activation, recurrent, gemm) that a kernel calls and does not define are added
  * to it: `f32_exp(x)` of kernels/math.wgsl, for example. Nothing else is changed.
  */
