@@ -18,8 +18,32 @@ export interface OpenDevice {
   /** The adapter as its driver names it. */
   readonly adapter: string;
   readonly features: GpuFeatures;
-  /** Lets go of what keeps a Node process alive. */
+  /** Answers of the device that are still to come. */
+  readonly pending: Pending;
+  /** Lets go of what keeps a Node process alive, once nothing is pending on the (destroyed) device. */
   release(): void;
+}
+
+/**
+ * Promises of a device that it has not settled yet. Dawn settles them in a callback of the event loop that uses the object returned by
+ * `create()` without keeping it alive: collected before them, it left one process in ten hanging or aborted (webgpu 0.6.2, on
+ * close() with a read under way).
+ */
+export class Pending {
+  readonly #promises = new Set<Promise<unknown>>();
+
+  /** The same promise, remembered until it is settled. */
+  add<T>(promise: Promise<T>): Promise<T> {
+    const forget = (): void => void this.#promises.delete(promise);
+    this.#promises.add(promise);
+    promise.then(forget, forget);
+    return promise;
+  }
+
+  /** Resolves when all are settled, those added meanwhile too. */
+  async settled(): Promise<void> {
+    while (this.#promises.size > 0) await Promise.allSettled(this.#promises);
+  }
 }
 
 /** Limits that are raised to what the adapter has. */
@@ -30,6 +54,9 @@ const LIMITS = [
 
 /** Features that are taken where they are. */
 const FEATURES: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
+
+/** How long after its last answer a device's entry point is kept. */
+const LAST_CALL_MS = 100;
 
 interface DawnModule {
   create(options: string[]): GPU;
@@ -75,8 +102,11 @@ export async function openDevice(options: WebGpuOptions): Promise<OpenDevice> {
     throw new BackendError(`webgpu: the adapter ${describe(adapter)} gave no device: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
   }
   const { limits } = device;
+  const pending = new Pending();
+  void pending.add(device.lost);
   return {
     device,
+    pending,
     adapter: describe(adapter),
     features: {
       subgroups: device.features.has("subgroups"),
@@ -85,8 +115,11 @@ export async function openDevice(options: WebGpuOptions): Promise<OpenDevice> {
       maxBuffers: limits.maxStorageBuffersPerShaderStage,
     },
     release: () => {
-      // Dawn keeps Node's event loop alive for as long as this object lives.
-      gpu = null;
+      // Dawn keeps Node's event loop alive for as long as this object lives, and may call back once more after the last answer.
+      void pending.settled().then(() => {
+        const timer: { unref?(): void } | number = setTimeout(() => (gpu = null), LAST_CALL_MS);
+        if (typeof timer === "object") timer.unref?.();
+      });
     },
   };
 }

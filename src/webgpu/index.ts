@@ -6,7 +6,7 @@ import type { Backend, DeviceBuffer, Limits, Program } from "../backend.ts";
 import { BackendError, DeviceLostError, internal } from "../errors.ts";
 import type { Plan } from "../plan/plan.ts";
 import { openDevice } from "./adapter.ts";
-import type { OpenDevice, WebGpuOptions } from "./adapter.ts";
+import type { OpenDevice, Pending, WebGpuOptions } from "./adapter.ts";
 import { Buffers, GpuMemory } from "./buffers.ts";
 import type { GpuFeatures } from "./dispatch.ts";
 import { checkSizes, encode, GpuProgram, Pipelines } from "./program.ts";
@@ -47,6 +47,7 @@ class WebGpuBackend implements GpuBackend {
   readonly limits: Limits;
   readonly #options: WebGpuOptions;
   readonly #device: GPUDevice;
+  readonly #pending: Pending;
   readonly #release: () => void;
   readonly #buffers: Buffers;
   readonly #pipelines: Pipelines;
@@ -59,16 +60,17 @@ class WebGpuBackend implements GpuBackend {
   #lost: DeviceLostError | null = null;
   #failure: Error | null = null;
 
-  constructor({ device, adapter, features, release }: OpenDevice, options: WebGpuOptions) {
+  constructor({ device, adapter, features, pending, release }: OpenDevice, options: WebGpuOptions) {
     this.adapter = adapter;
     this.features = features;
     this.#options = options;
     this.#device = device;
+    this.#pending = pending;
     this.#release = release;
     const maxBytes = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
     this.limits = { alignment: device.limits.minStorageBufferOffsetAlignment, maxBytes, oneMemory: false, hostMemory: false, maxOperands: Math.min(features.maxBuffers, MOST_OPERANDS), maxSteps: MOST_STEPS };
     this.#buffers = new Buffers(device, maxBytes);
-    this.#pipelines = new Pipelines(device);
+    this.#pipelines = new Pipelines(device, pending);
     device.addEventListener("uncapturederror", (event) => {
       const { error } = event;
       const { bytes, buffers } = this.#buffers.live;
@@ -148,7 +150,7 @@ class WebGpuBackend implements GpuBackend {
   async sync(): Promise<void> {
     this.#open("sync");
     this.#flush();
-    await this.#wait(this.#device.queue.onSubmittedWorkDone());
+    await this.#wait(this.#pending.add(this.#device.queue.onSubmittedWorkDone()));
     this.#open("sync");
   }
 
@@ -182,7 +184,7 @@ class WebGpuBackend implements GpuBackend {
   }
 
   async #take({ staging, bytes }: Read): Promise<ArrayBuffer> {
-    await staging.mapAsync(READ, 0, bytes);
+    await this.#pending.add(staging.mapAsync(READ, 0, bytes));
     const copy = staging.getMappedRange(0, bytes).slice(0);
     staging.unmap();
     this.#buffers.giveStaging(staging);

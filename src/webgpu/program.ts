@@ -8,6 +8,7 @@ import { BackendError, internal } from "../errors.ts";
 import type { Plan } from "../plan/plan.ts";
 import { showShape } from "../shape.ts";
 import type { Buffers, GpuMemory } from "./buffers.ts";
+import type { Pending } from "./adapter.ts";
 import { GPU_ENCODERS } from "./commands.ts";
 import type { Bound, DispatchWriter, GpuFeatures, Shader } from "./dispatch.ts";
 import type { Declared } from "./shader.ts";
@@ -121,11 +122,18 @@ interface Pipeline {
 /** Pipelines of a device, by shader text. */
 export class Pipelines {
   readonly #device: GPUDevice;
+  readonly #pending: Pending;
   readonly #pipelines = new Map<string, Promise<Pipeline>>();
   readonly #layouts = new Map<string, { group: GPUBindGroupLayout; pipeline: GPUPipelineLayout }>();
 
-  constructor(device: GPUDevice) {
+  constructor(device: GPUDevice, pending: Pending) {
     this.#device = device;
+    this.#pending = pending;
+  }
+
+  /** What the device says about the errors of what was done since the last `pushErrorScope`. */
+  popErrorScope(): Promise<GPUError | null> {
+    return this.#pending.add(this.#device.popErrorScope());
   }
 
   get(dispatch: EncodedDispatch): Promise<Pipeline> {
@@ -143,10 +151,10 @@ export class Pipelines {
     const layout = this.#layout(declared);
     this.#device.pushErrorScope("validation");
     const module = this.#device.createShaderModule({ code: text, label });
-    const creating = this.#device.createComputePipelineAsync({ label, layout: layout.pipeline, compute: { module, entryPoint: entry } });
-    const [pipeline, invalid] = await Promise.all([creating.catch((error: unknown) => error as Error), this.#device.popErrorScope()]);
+    const creating = this.#pending.add(this.#device.createComputePipelineAsync({ label, layout: layout.pipeline, compute: { module, entryPoint: entry } }));
+    const [pipeline, invalid] = await Promise.all([creating.catch((error: unknown) => error as Error), this.popErrorScope()]);
     if (invalid !== null || pipeline instanceof Error) {
-      const { messages } = await module.getCompilationInfo();
+      const { messages } = await this.#pending.add(module.getCompilationInfo());
       const lines = text.split("\n");
       const details = messages.filter((m) => m.type === "error").map((m) => `${m.message} in: ${lines[m.lineNum - 1] ?? ""}`);
       throw new BackendError(`webgpu: the driver refused ${label}: ${details.join("; ") || (pipeline instanceof Error ? pipeline.message : invalid?.message)}`, { cause: pipeline });
@@ -216,7 +224,7 @@ export class GpuProgram implements Program {
     device.pushErrorScope("out-of-memory");
     const take = (bytes: number): GpuMemory => buffers.alloc(bytes);
     const memory = { slots: plan.slots.map(take), temporaries: encoded.temporaries.map(take), absent: Array.from({ length: encoded.absent + 1 }, () => take(0)) };
-    const full = await device.popErrorScope();
+    const full = await pipelines.popErrorScope();
     const program = new GpuProgram(plan, device, buffers, encoded, ready, memory);
     if (full !== null) {
       program.close();

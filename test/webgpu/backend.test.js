@@ -212,11 +212,31 @@ test("a folded dispatch reaches every element", async () => {
   backend.close();
 });
 
-const script = (body) => promisify(execFile)(process.execPath, ["--input-type=module", "--eval", body], { cwd: new URL("../..", import.meta.url), timeout: 30000 });
+const script = (body, ...flags) => promisify(execFile)(process.execPath, [...flags, "--input-type=module", "--eval", body], { cwd: new URL("../..", import.meta.url), timeout: 30000 });
 
 test("the process ends after close()", async () => {
   const { stdout } = await script('import { open } from "./build/esm/init.js"; const b = await open("webgpu"); const x = b.alloc(4); b.write(x, 0, Int32Array.of(5)); console.log(new Int32Array(await b.read(x, 0, 4))[0]); b.close();');
   assert.is(stdout.trim(), "5");
+});
+
+test("closing with a read under way: collecting garbage does not take the ground from under Dawn", async () => {
+  const { stdout } = await script(`
+    import { setImmediate, setTimeout } from "node:timers/promises";
+    import { open } from "./build/esm/init.js";
+    for (let i = 0; i < 5; i++) {
+      const b = await open("webgpu");
+      const read = b.read(b.alloc(4), 0, 4);
+      await null; // the copy is submitted and mapped
+      await null;
+      b.close();
+      await read.catch((error) => console.log(error.constructor.name));
+      for (let j = 0; j < 5; j++) {
+        gc();
+        await setImmediate();
+      }
+      await setTimeout(20);
+    }`, "--expose-gc");
+  assert.equal(stdout.trim().split("\n"), Array.from({ length: 5 }, () => "BackendError"));
 });
 
 test("a missing adapter is an error that says what to do", async () => {
