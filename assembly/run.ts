@@ -1,6 +1,7 @@
 /**
  * @file Walks a command list. Every thread walks the same list and does its share of each command's pieces; where a
  * command carries a barrier, all wait until everything before it is done. How commands look: src/wasm/commands.ts.
+ * The build sets TRAINING; with 0 what only the backward pass and training call is left out (a fifth of the bytes).
  */
 import * as O from "../src/wasm/opcodes";
 import { conv2d, conv2dFilterGrad } from "./conv";
@@ -32,25 +33,25 @@ function call(op: u32, c: usize, piece: u32, scratch: usize): void {
     case O.PACK: pack(c, piece, scratch); break;
     case O.MATMUL_COMBINE: combine(c, piece, scratch); break;
     case O.CONV2D: conv2d(c, piece, scratch); break;
-    case O.CONV2D_FILTER_GRAD: conv2dFilterGrad(c, piece, scratch); break;
+    case O.CONV2D_FILTER_GRAD: if (TRAINING) conv2dFilterGrad(c, piece, scratch); else unreachable(); break;
     case O.LSTM: lstm(c, piece, scratch); break;
-    case O.LSTM_GRAD: lstmGrad(c, piece, scratch); break;
+    case O.LSTM_GRAD: if (TRAINING) lstmGrad(c, piece, scratch); else unreachable(); break;
     case O.GRU: gru(c, piece, scratch); break;
-    case O.GRU_GRAD: gruGrad(c, piece, scratch); break;
+    case O.GRU_GRAD: if (TRAINING) gruGrad(c, piece, scratch); else unreachable(); break;
     case O.SIMPLE_RNN: simpleRnn(c, piece, scratch); break;
-    case O.SIMPLE_RNN_GRAD: simpleRnnGrad(c, piece, scratch); break;
+    case O.SIMPLE_RNN_GRAD: if (TRAINING) simpleRnnGrad(c, piece, scratch); else unreachable(); break;
     case O.RECURRENT_PACK: recurrentPack(c, piece, scratch); break;
     case O.MAX_POOL: maxPool(c, piece, scratch); break;
-    case O.MAX_POOL_GRAD: maxPoolGrad(c, piece, scratch); break;
+    case O.MAX_POOL_GRAD: if (TRAINING) maxPoolGrad(c, piece, scratch); else unreachable(); break;
     case O.AVG_POOL: avgPool(c, piece, scratch); break;
-    case O.AVG_POOL_GRAD: avgPoolGrad(c, piece, scratch); break;
+    case O.AVG_POOL_GRAD: if (TRAINING) avgPoolGrad(c, piece, scratch); else unreachable(); break;
     case O.SOFTMAX: softmax(c, piece, scratch); break;
-    case O.SOFTMAX_GRAD: softmaxGrad(c, piece, scratch); break;
+    case O.SOFTMAX_GRAD: if (TRAINING) softmaxGrad(c, piece, scratch); else unreachable(); break;
     case O.LOG_SOFTMAX: logSoftmax(c, piece, scratch); break;
-    case O.LOG_SOFTMAX_GRAD: logSoftmaxGrad(c, piece, scratch); break;
-    case O.SOFTMAX_CROSS_ENTROPY: softmaxCrossEntropy(c, piece, scratch); break;
+    case O.LOG_SOFTMAX_GRAD: if (TRAINING) logSoftmaxGrad(c, piece, scratch); else unreachable(); break;
+    case O.SOFTMAX_CROSS_ENTROPY: if (TRAINING) softmaxCrossEntropy(c, piece, scratch); else unreachable(); break;
     case O.RANDOM: random(c, piece, scratch); break;
-    case O.PERMUTATION: permutation(c, piece, scratch); break;
+    case O.PERMUTATION: if (TRAINING) permutation(c, piece, scratch); else unreachable(); break;
     default: unreachable();
   }
 }

@@ -34,7 +34,7 @@ function browser() {
 
 /** Bare names that the sources and tests import, for the page. */
 const IMPORTS = {
-  lockstep: "/build/esm/index.js", "lockstep/data": "/build/esm/data/index.js", "#kernels": "/build/kernels.js", "#shaders": "/build/shaders.js",
+  lockstep: "/build/esm/index.js", "lockstep/data": "/build/esm/data/index.js", "#kernels": "/build/kernels.js", "#plain": "/build/plain.js", "#relaxed": "/build/relaxed.js", "#shaders": "/build/shaders.js",
   uvu: "/node_modules/uvu/dist/index.mjs", "uvu/assert": "/node_modules/uvu/assert/index.mjs", "uvu/diff": "/node_modules/uvu/diff/index.mjs",
   dequal: "/node_modules/dequal/dist/index.mjs", diff: "/node_modules/diff/lib/index.mjs", kleur: "/node_modules/kleur/index.mjs",
 };

@@ -2,12 +2,15 @@
 
 // Models
 export { model, sequential } from "./model/model.ts";
-export type { CompileModelOptions, Model, ModelOptions, PredictOptions } from "./model/model.ts";
+export type { CompileModelOptions, Model } from "./model/model.ts";
+export type { InferenceModel, ModelOptions, PredictOptions } from "./model/inference.ts";
 export type { Batch, Data, Inputs } from "./model/data.ts";
 export type { Batches, EvaluateOptions, FitOptions, History } from "./model/fit.ts";
 export type { LayerLike } from "./model/layers.ts";
-export { loadModel, loadWeights } from "./model/save.ts";
-export type { LoadOptions, SaveOptions } from "./model/save.ts";
+export { loadWeights } from "./model/load.ts";
+export type { LoadOptions, ModelSource } from "./model/load.ts";
+export { loadModel } from "./model/save.ts";
+export type { LoadModelOptions, SaveOptions } from "./model/save.ts";
 
 // Layers. Those that are also ops by name (conv2d, reshape, relu ...) come from dual.ts.
 export {
@@ -58,6 +61,7 @@ export { open, useBackend } from "./init.ts";
 export type { BackendName } from "./init.ts";
 export type { Backend } from "./backend.ts";
 export type { WasmBackend, WasmOptions } from "./wasm/index.ts";
+export type { KernelSource } from "./wasm/load.ts";
 export type { GpuBackend, WebGpuOptions } from "./webgpu/index.ts";
 
 // Errors

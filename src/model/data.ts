@@ -124,3 +124,9 @@ export function isBatches(x: unknown): x is Iterable<Batch> | AsyncIterable<Batc
 export function checkBatchSize(who: string, batchSize: number): void {
   if (!Number.isInteger(batchSize) || batchSize < 1) throw new ArgumentError(`${who}: batchSize must be a positive integer, got ${batchSize}`);
 }
+
+/** @throws ArgumentError for an option that is not known. */
+export function checkNames(who: string, options: object, known: readonly string[]): void {
+  const unknown = Object.keys(options).find((key) => !known.includes(key));
+  if (unknown !== undefined) throw new ArgumentError(`${who}: unknown option "${unknown}"; known: ${known.join(", ")}`);
+}

@@ -7,7 +7,7 @@ import type { Progress, ProgressStream } from "../progress.ts";
 import type { Executable } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Callback, Logs, TrainingHandle } from "../train/callbacks.ts";
-import { checkBatchSize, isBatches, readInputs, readTargets, readWeights } from "./data.ts";
+import { checkBatchSize, checkNames, isBatches, readInputs, readTargets, readWeights } from "./data.ts";
 import type { Batch, Data, Inputs } from "./data.ts";
 import type { Model, Prepared } from "./model.ts";
 import { Watch } from "./programs.ts";
@@ -15,6 +15,7 @@ import type { Programs, Tally, Training } from "./programs.ts";
 import { describe, time } from "./probe.ts";
 import type { Timing } from "./probe.ts";
 import { Checkpoint, replace } from "./recovery.ts";
+import { Slices } from "./slices.ts";
 
 export type Batches = Iterable<Batch> | AsyncIterable<Batch>;
 
@@ -71,31 +72,6 @@ const STEPS_IN_FLIGHT = 3;
 /** Steps between looks at the watch where a look waits for the device. */
 const WATCH_STEPS = 50;
 
-/** Milliseconds of work after which other tasks get a turn. */
-const SLICE_MS = 16;
-
-const nextTask: () => Promise<void> = typeof setImmediate === "function"
-  ? () => new Promise((done) => setImmediate(done))
-  : () => new Promise((done) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      done();
-    };
-    port2.postMessage(null);
-  });
-
-/** Gives other tasks a turn when enough time has passed. */
-export class Slices {
-  #since = performance.now();
-
-  async rest(): Promise<void> {
-    if (performance.now() - this.#since < SLICE_MS) return;
-    await nextTask();
-    this.#since = performance.now();
-  }
-}
-
 /** Loss and metrics over samples [from, to). */
 export async function runEvaluation({ training, programs, evaluate }: State, data: Prepared, from: number, to: number, batchSize: number): Promise<Logs> {
   upload(data, programs);
@@ -109,12 +85,6 @@ export async function runEvaluation({ training, programs, evaluate }: State, dat
     await slices.rest();
   }
   return evaluate.read();
-}
-
-/** @throws ArgumentError for an option that is not known. */
-export function checkNames(who: string, options: object, known: readonly string[]): void {
-  const unknown = Object.keys(options).find((key) => !known.includes(key));
-  if (unknown !== undefined) throw new ArgumentError(`${who}: unknown option "${unknown}"; known: ${known.join(", ")}`);
 }
 
 const argumentsOf = (d: Prepared): Tensor[] => [...d.inputs, d.y, ...(d.weights === null ? [] : [d.weights])];

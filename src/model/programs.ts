@@ -1,13 +1,10 @@
 /**
- * @file The programs of a model: training step, evaluation step, prediction. A step is one program: it gathers its batch
+ * @file The programs of a model that learns: training step and evaluation step. A step is one program: it gathers its batch
  * by (shuffled) position, runs forward, loss, gradients and update, and adds to the epoch's loss and metrics, all where
  * the data is. Between steps nothing is written and nothing is read.
  */
-import type { Backend } from "../backend.ts";
 import { gradients } from "../grad.ts";
 import { asTensor, assign, currentGraph, Graph, symbolOf, trace } from "../graph.ts";
-import { withContext } from "../nn/layer.ts";
-import type { Context, Layer, Weight } from "../nn/layer.ts";
 import { add, cast, greater, isFinite, mul, not, sub, where } from "../ops/map.ts";
 import { gather } from "../ops/gather.ts";
 import { concat, iota, reshape, slice } from "../ops/move.ts";
@@ -20,21 +17,10 @@ import { reduceLoss, separateSigmoid } from "../train/losses.ts";
 import type { Loss } from "../train/losses.ts";
 import type { Metric } from "../train/metrics.ts";
 import type { Optimizer } from "../train/optimizers.ts";
-import type { Shape } from "../shape.ts";
+import { PredictPrograms } from "./predict.ts";
 
 /** Tells a shuffle from every other use of the seed. */
 const SHUFFLE_STREAM = 0x5f5f;
-/** Programs kept; the one not used for longest makes room. */
-const MOST_PROGRAMS = 32;
-
-/** What runs the model: layers in order, or a function. */
-export interface Network {
-  readonly forward: (inputs: readonly Tensor[]) => Tensor;
-  readonly weights: () => readonly Weight[];
-  /** layer/weight */
-  readonly nameOf: (weight: Weight) => string;
-  readonly seed: number;
-}
 
 /** How the model learns. */
 export interface Training {
@@ -145,33 +131,25 @@ export interface StepShape {
   readonly resident: boolean;
 }
 
-/** Makes programs once per shape and keeps them. */
-export class Programs {
-  readonly backend: Backend;
-  readonly #network: Network;
-  readonly #cache = new Map<string, Promise<Executable>>();
+/** The programs of a model that learns. */
+export class Programs extends PredictPrograms {
   readonly trainCursor = new Cursor();
   readonly evaluateCursor = new Cursor();
-
-  constructor(backend: Backend, network: Network) {
-    this.backend = backend;
-    this.#network = network;
-  }
 
   /** One optimizer step on a batch of `inputs` and `y` (and sample weights). Returns nothing: all it does is assigned. */
   train(inputs: readonly Tensor[], y: Tensor, weights: Tensor | null, shape: StepShape, training: Training, tally: Tally, watch: Watch | null = null): Promise<Executable> {
     return this.#step(watch === null ? "train" : `train, watched ${idOf(watch)}`, inputs, y, weights, shape, tally, (xs, target, weight) => {
       const { loss, optimizer } = training;
-      const owners = this.#network.weights().filter((w) => w.trainable);
+      const owners = this.network.weights().filter((w) => w.trainable);
       const params = owners.map((w) => w.tensor);
       const watched: { source: string; tensor: Tensor }[] = [];
-      const prediction = separateSigmoid(this.#forward(xs, true, optimizer, (layer, output) => watched.push({ source: `layer ${layer.name}`, tensor: output })));
+      const prediction = separateSigmoid(this.forward(xs, true, this.#key(optimizer), (layer, output) => watched.push({ source: `layer ${layer.name}`, tensor: output })));
       const value = this.#loss(loss, target, prediction, weight);
       const grads = gradients(value, params.map((p) => symbolOf(currentGraph() as Graph, p)));
       if (watch !== null) {
         watched.push({ source: "the loss", tensor: value });
         // Backwards: the gradient that fails first is that of the last layer.
-        for (let i = grads.length - 1; i >= 0; i--) watched.push({ source: `the gradient of ${this.#network.nameOf(owners[i])}`, tensor: grads[i] });
+        for (let i = grads.length - 1; i >= 0; i--) watched.push({ source: `the gradient of ${this.network.nameOf(owners[i])}`, tensor: grads[i] });
         watch.look(watched.filter((w) => w.tensor.dtype === "f32"), add(optimizer.iterations, 1));
       }
       optimizer.update(params, grads);
@@ -182,29 +160,14 @@ export class Programs {
   /** Loss and metrics of a batch. */
   evaluate(inputs: readonly Tensor[], y: Tensor, weights: Tensor | null, shape: StepShape, training: Training, tally: Tally): Promise<Executable> {
     return this.#step("evaluate", inputs, y, weights, shape, tally, (xs, target, weight) => {
-      const prediction = separateSigmoid(this.#forward(xs, false, null));
+      const prediction = separateSigmoid(this.forward(xs, false, null));
       return { value: this.#loss(training.loss, target, prediction, weight), prediction };
     });
   }
 
-  /** The output for a batch. */
-  predict(inputs: readonly Tensor[]): Promise<Executable> {
-    return this.#cached(`predict ${inputs.join()}`, () => {
-      const graph = new Graph();
-      const output = trace(graph, () => symbolOf(graph, this.#forward(inputs.map((t) => graph.input(t)), false, null)));
-      return Executable.create(graph, [output], this.backend);
-    });
-  }
-
-  /** Forgets programs that depend on loss, optimizer or metrics, or all. */
-  clear(): void {
-    for (const p of this.#cache.values()) p.then((e) => e.close(), () => {});
-    this.#cache.clear();
-  }
-
   #step(kind: string, inputs: readonly Tensor[], y: Tensor, weights: Tensor | null, shape: StepShape, tally: Tally, body: (xs: Tensor[], y: Tensor, w: Tensor | null) => { value: Tensor; prediction: Tensor }): Promise<Executable> {
     const key = `${kind} ${inputs.join()} ${y} ${weights} ${JSON.stringify(shape)} ${idOf(tally)}`;
-    return this.#cached(key, () => {
+    return this.cached(key, () => {
       const graph = new Graph();
       trace(graph, () => {
         const data = [...inputs, y, ...(weights === null ? [] : [weights])].map((t) => graph.input(t));
@@ -218,36 +181,17 @@ export class Programs {
     });
   }
 
-  #forward(xs: readonly Tensor[], training: boolean, optimizer: Optimizer | null, called: Context["called"] = () => {}): Tensor {
-    let streams = 0;
-    // Random layers draw by seed and step number, so that a resumed run draws what the whole run would have.
-    const key = optimizer === null ? null : concat([slice(this.trainCursor.key, [0], [2]), reshape(cast(optimizer.iterations, "u32"), [1]), reshape(asTensor(1, "u32"), [1])], 0);
-    const context: Context = { training, key, seed: this.#network.seed, nextStream: () => streams++, called };
-    return withContext(context, () => this.#network.forward(xs));
+  /** Random layers draw by seed and step number, so that a resumed run draws what the whole run would have. */
+  #key(optimizer: Optimizer): Tensor {
+    return concat([slice(this.trainCursor.key, [0], [2]), reshape(cast(optimizer.iterations, "u32"), [1]), reshape(asTensor(1, "u32"), [1])], 0);
   }
 
   #loss(loss: Loss, y: Tensor, prediction: Tensor, weights: Tensor | null): Tensor {
     const perSample = loss.call(y, prediction);
     const spread = weights === null ? null : reshape(weights, [weights.size, ...perSample.shape.slice(1).map(() => 1)]);
     let value = reduceLoss(perSample, spread);
-    for (const w of this.#network.weights()) if (w.regularizer !== null) value = add(value, w.regularizer(w.tensor));
+    for (const w of this.network.weights()) if (w.regularizer !== null) value = add(value, w.regularizer(w.tensor));
     return value;
-  }
-
-  #cached(key: string, create: () => Promise<Executable>): Promise<Executable> {
-    let found = this.#cache.get(key);
-    if (found !== undefined) this.#cache.delete(key);
-    else {
-      found = create();
-      found.catch(() => this.#cache.delete(key));
-    }
-    this.#cache.set(key, found);
-    if (this.#cache.size > MOST_PROGRAMS) {
-      const [oldest, program] = this.#cache.entries().next().value as [string, Promise<Executable>];
-      this.#cache.delete(oldest);
-      program.then((e) => e.close(), () => {});
-    }
-    return found;
   }
 }
 
@@ -264,12 +208,4 @@ function idOf(o: object): number {
   let id = ids.get(o);
   if (id === undefined) ids.set(o, (id = ++lastId));
   return id;
-}
-
-/** Output shape without the batch dimension, by tracing a batch of one; builds layers on the way. */
-export function traceShapes(network: Pick<Network, "forward" | "seed">, inputs: readonly { shape: Shape; dtype: Tensor["dtype"] }[], called: (layer: Layer, output: Tensor) => void): Shape {
-  const graph = new Graph();
-  let streams = 0;
-  const context: Context = { training: false, key: null, seed: network.seed, nextStream: () => streams++, called };
-  return trace(graph, () => withContext(context, () => network.forward(inputs.map((t) => graph.input({ shape: [1, ...t.shape], dtype: t.dtype }))).shape.slice(1)));
 }

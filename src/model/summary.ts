@@ -2,7 +2,7 @@
 import type { Layer } from "../nn/layer.ts";
 import { showShape } from "../shape.ts";
 import type { Shape } from "../shape.ts";
-import type { Model } from "./model.ts";
+import type { InferenceModel } from "./inference.ts";
 
 const count = (n: number): string => n.toLocaleString("en-US");
 
@@ -13,7 +13,7 @@ function bytes(parameters: number): string {
 
 const sizeOfWeights = (l: Layer, only?: boolean): number => l.weights.reduce((n, w) => n + (only === undefined || w.trainable === only ? w.tensor.size : 0), 0);
 
-export function summaryOf(model: Model, outputOf: (layer: Layer) => Shape | null): string {
+export function summaryOf(model: InferenceModel, outputOf: (layer: Layer) => Shape | null): string {
   const rows = [
     ["Layer (type)", "Output shape", "Parameters"],
     ...model.layers.map((l) => {

@@ -5,8 +5,8 @@
 import { FileError } from "../errors.ts";
 
 /** @throws FileError naming the path when it cannot be read. */
-export async function readBytes(path: string): Promise<Uint8Array> {
-  const { readFile } = await import("node:fs/promises");
+export async function readBytes(path: string | URL): Promise<Uint8Array> {
+  const { readFile } = await fileSystem("read", path);
   try {
     return await readFile(path);
   } catch (cause) {
@@ -20,7 +20,7 @@ export async function readBytes(path: string): Promise<Uint8Array> {
  * @throws FileError naming the path.
  */
 export async function writeBytesAtomic(path: string, bytes: Uint8Array): Promise<void> {
-  const { open, rename, rm } = await import("node:fs/promises");
+  const { open, rename, rm } = await fileSystem("write", path);
   const temporary = `${path}.${crypto.randomUUID()}.tmp`;
   try {
     const file = await open(temporary, "wx");
@@ -37,6 +37,15 @@ export async function writeBytesAtomic(path: string, bytes: Uint8Array): Promise
   }
 }
 
-function fault(what: string, path: string, cause: unknown): FileError {
-  return new FileError(`${what} "${path}": ${(cause as Error).message}`, { cause });
+/** @throws FileError where there are no files. */
+async function fileSystem(what: string, path: string | URL): Promise<typeof import("node:fs/promises")> {
+  try {
+    return await import("node:fs/promises");
+  } catch (cause) {
+    throw new FileError(`cannot ${what} "${String(path)}": this runtime has no file system; pass bytes, for example those of fetch(), and write what toBytes() gives`, { cause });
+  }
+}
+
+function fault(what: string, path: string | URL, cause: unknown): FileError {
+  return new FileError(`${what} "${String(path)}": ${(cause as Error).message}`, { cause });
 }

@@ -1,5 +1,4 @@
 /** @file The WASM backend: plans become command lists in one linear memory, run by AssemblyScript kernels. */
-import { plain, relaxed } from "#kernels";
 import type { Backend, DeviceBuffer, Limits, Program } from "../backend.ts";
 import { ArgumentError, BackendError, internal } from "../errors.ts";
 import type { Plan } from "../plan/plan.ts";
@@ -8,6 +7,8 @@ import { Allocator } from "./allocator.ts";
 import type { WasmBuffer } from "./allocator.ts";
 import { encode, link } from "./commands.ts";
 import type { CommandList } from "./commands.ts";
+import { loadKernels } from "./load.ts";
+import type { KernelSource } from "./load.ts";
 import { HEADER_WORDS, SCRATCH_BYTES, SYNC_BYTES } from "./opcodes.ts";
 import { mayBlock, Pool } from "./pool.ts";
 
@@ -21,6 +22,11 @@ export interface WasmOptions {
    * Results are the same bits for any number. One thread where the runtime has no shared memory and on a page's main thread, which may not wait. Default auto.
    */
   readonly threads?: "auto" | number;
+  /**
+   * The kernels, in place of those in the package: `new URL("lockstep/relaxed.wasm", ...)`, `fetch(...)`, bytes or, where compiling is forbidden, a compiled module,
+   * which runs on one thread. Default: the kernels in the package, of which only the build that this engine takes is loaded.
+   */
+  readonly module?: KernelSource;
 }
 
 /** What a WASM backend has beyond `Backend`. */
@@ -54,35 +60,6 @@ interface Exports {
 const RELAXED_PROBE = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 6, 1, 96, 1, 123, 1, 123, 3, 2, 1, 0, 10, 13, 1, 11, 0, 32, 0, 32, 0, 32, 0, 253, 133, 2, 11);
 /** A module with one `i32x4.splat`. */
 const SIMD_PROBE = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 17, 11);
-
-const modules = new Map<string, Promise<WebAssembly.Module>>();
-
-/** The import entry "env" "memory": a shared memory with a maximum. The byte behind it says so. */
-const MEMORY_IMPORT = [3, 101, 110, 118, 6, 109, 101, 109, 111, 114, 121, 2];
-const LIMITS_SHARED = 3;
-const LIMITS_WITH_MAXIMUM = 1;
-
-/** The kernels take either kind of memory; only the import's flag must agree. */
-function withoutSharedMemory(bytes: Uint8Array): Uint8Array {
-  for (let at = 8; at < 400; at++) {
-    if (bytes[at + MEMORY_IMPORT.length] === LIMITS_SHARED && MEMORY_IMPORT.every((b, i) => bytes[at + i] === b)) {
-      bytes[at + MEMORY_IMPORT.length] = LIMITS_WITH_MAXIMUM;
-      return bytes;
-    }
-  }
-  throw internal("the kernels do not import a shared memory");
-}
-
-function moduleOf(simd: "plain" | "relaxed", shared: boolean): Promise<WebAssembly.Module> {
-  const key = `${simd} ${shared}`;
-  let found = modules.get(key);
-  if (found === undefined) {
-    const bytes = Uint8Array.from(atob(simd === "plain" ? plain : relaxed), (ch) => ch.charCodeAt(0));
-    found = WebAssembly.compile((shared ? bytes : withoutSharedMemory(bytes)) as Uint8Array<ArrayBuffer>);
-    modules.set(key, found);
-  }
-  return found;
-}
 
 /** Cores that this process may use. Node 20 has no navigator. */
 async function cores(): Promise<number> {
@@ -275,19 +252,17 @@ class LinearBackend implements WasmBackend {
   }
 }
 
-/** Opens a WASM backend. @throws BackendError where WebAssembly SIMD is missing, ArgumentError for options out of range. */
-export async function openWasm({ reproducible = false, maxBytes = MAX_PAGES * PAGE, threads = "auto" }: WasmOptions = {}): Promise<WasmBackend> {
+/** Opens a WASM backend. @throws BackendError where WebAssembly SIMD is missing or `module` is not Lockstep's, ArgumentError for options out of range. */
+export async function openWasm({ reproducible = false, maxBytes = MAX_PAGES * PAGE, threads = "auto", module: source }: WasmOptions = {}): Promise<WasmBackend> {
   if (!(maxBytes >= 4 * 2 ** 20 && maxBytes <= MAX_PAGES * PAGE)) throw new ArgumentError(`open: maxBytes must be between 4 MiB and 4 GiB, got ${maxBytes}`);
   if (typeof WebAssembly !== "object" || !WebAssembly.validate(SIMD_PROBE)) {
     throw new BackendError("wasm: this runtime has no WebAssembly SIMD; it needs Chrome 91, Firefox 89, Safari 16.4, Node 16.4 or newer");
   }
-  const simd = !reproducible && WebAssembly.validate(RELAXED_PROBE) ? "relaxed" : "plain";
-  const count = await threadsFor(threads);
-  const shared = count > 1;
-  const module = await moduleOf(simd, shared);
+  const wanted = await threadsFor(threads);
+  const { module, simd, shared } = await loadKernels(source, WebAssembly.validate(RELAXED_PROBE), reproducible, wanted > 1);
   const memory = new WebAssembly.Memory({ initial: Math.ceil((SCRATCH_BYTES + PAGE) / PAGE) + 1, maximum: Math.floor(maxBytes / PAGE), shared });
   const instance = await WebAssembly.instantiate(module, { env: { memory } });
-  return new LinearBackend(simd, module, memory, instance.exports as unknown as Exports, maxBytes, count);
+  return new LinearBackend(simd, module, memory, instance.exports as unknown as Exports, maxBytes, shared ? wanted : 1);
 }
 
 /** Words of a command before its arguments; for tools that read command lists. */

@@ -71,11 +71,11 @@ async function findGpu(options: WebGpuOptions): Promise<GPU> {
   if (!isNode()) {
     throw new BackendError('webgpu: this runtime has no navigator.gpu; it needs Chrome 113, Safari 26, Firefox 141 or Deno 1.39 (with --unstable-webgpu), on a secure page (https or localhost); use open("wasm")');
   }
-  // By a name that bundlers do not follow: the package is an optional peer.
-  const name = "webgpu";
+  // By a name that bundlers do not follow, also once it is minified: the package is an optional peer.
+  const name = String("webgpu");
   let dawn: DawnModule;
   try {
-    dawn = (await import(/* @vite-ignore */ name)) as DawnModule;
+    dawn = (await import(/* webpackIgnore: true */ /* @vite-ignore */ name)) as DawnModule;
   } catch (cause) {
     throw new BackendError('webgpu: Node has no WebGPU of its own; install the package that adds it: npm install webgpu', { cause });
   }

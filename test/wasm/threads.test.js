@@ -4,7 +4,7 @@ import { createRequire, syncBuiltinESMExports } from "node:module";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { MODELS } from "../../bench/models.js";
-import { compile, matmul, open, tensor } from "../../build/esm/index.js";
+import { compile, matmul, open, tensor } from "lockstep";
 
 const workers = createRequire(import.meta.url)("node:worker_threads");
 const started = [];

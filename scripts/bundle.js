@@ -1,0 +1,101 @@
+/**
+ * @file What the package ships, from build/esm: a file for each entry and for each part that is loaded on demand, minified, with
+ * source maps that lead to src, and the types that the entries reach. Files are few, since Node takes about 0.3 ms to load each.
+ */
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import terser from "@rollup/plugin-terser";
+import { rollup } from "rollup";
+import { decodeMappings, forInference, forBundlers } from "./transform.js";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const esm = join(root, "build/esm");
+
+/** Every file that is shipped, with its module. */
+const FILES = {
+  "index.js": "index.js",
+  "inference.js": "inference.js",
+  "data.js": "data/index.js",
+  "errors.js": "errors.js",
+  "files.js": "node/files.js",
+  "webgpu.js": "webgpu/index.js",
+  "worker.js": "wasm/worker.js",
+};
+/** Modules that are files of their own, so that others import these: classes that all entries share, and parts loaded on demand. */
+const SHARED = new Map(["errors.js", "files.js", "webgpu.js"].map((file) => [join(esm, FILES[file]), `./${file}`]));
+
+/** Reads modules that tsc wrote, with their maps; for `inference`, without gradient rules. */
+function modules(inference) {
+  return {
+    name: "modules",
+    resolveId(id, importer) {
+      if (importer === undefined) return null;
+      if (id === "#kernels" || id === "#shaders") return join(root, "build", `${id.slice(1)}.js`);
+      if (id.startsWith("#")) return { id: inference ? `#inference-${id.slice(1)}` : id, external: true };
+      if (!id.startsWith(".")) return { id, external: true };
+      const file = resolve(dirname(importer), id);
+      return SHARED.has(file) && file !== this.entry ? { id: file, external: "absolute" } : file;
+    },
+    load(file) {
+      const code = readFileSync(file, "utf8");
+      if (!file.startsWith(esm)) return { code: inference ? code.replace('prefix = ""', 'prefix = "inference-"') : code, map: { mappings: "" } };
+      const map = JSON.parse(readFileSync(`${file}.map`, "utf8"));
+      const sources = map.sources.map((source) => resolve(dirname(file), source));
+      return forBundlers(inference ? forInference(file, code) : code, { ...map, sources, mappings: decodeMappings(map.mappings) });
+    },
+  };
+}
+
+/** Warnings that say nothing: ops and their gradients refer to each other, from within functions only. */
+function onwarn(warning) {
+  if (warning.code === "CIRCULAR_DEPENDENCY" || warning.code === "THIS_IS_UNDEFINED") return;
+  throw new Error(`rollup: ${warning.message}`);
+}
+
+/** One file. */
+async function write(file) {
+  const input = join(esm, FILES[file]);
+  const inference = file === "inference.js";
+  const plugin = modules(inference);
+  const build = await rollup({ input, onwarn, plugins: [{ ...plugin, resolveId: (id, importer) => plugin.resolveId.call({ entry: input }, id, importer) }] });
+  await build.write({
+    file: join(root, "build", file),
+    format: "es",
+    sourcemap: true,
+    sourcemapPathTransform: (path, map) => relative(dirname(map), resolve(dirname(map), path)),
+    paths: (id) => SHARED.get(id) ?? id,
+    plugins: [terser({
+      module: true,
+      ecma: 2022,
+      compress: { passes: 2 },
+      // Bundlers of applications read these: which calls may be dropped, and which import is not theirs.
+      format: { preserve_annotations: true, comments: /webpackIgnore|@vite-ignore/ },
+    })],
+  });
+  await build.close();
+}
+
+const SPECIFIER = /(from |import\()"(\.[^"]+)\.ts"/g;
+
+/** Copies the declarations that entries reach into build/types, under names that every compiler resolves. */
+function writeTypes(entries) {
+  rmSync(join(root, "build/types"), { recursive: true, force: true });
+  const found = new Set();
+  const queue = [...entries];
+  for (let file = queue.pop(); file !== undefined; file = queue.pop()) {
+    if (found.has(file)) continue;
+    found.add(file);
+    const text = readFileSync(join(esm, `${file}.d.ts`), "utf8");
+    for (const [, , specifier] of text.matchAll(SPECIFIER)) queue.push(join(dirname(file), specifier));
+    const target = join(root, "build/types", `${file}.d.ts`);
+    mkdirSync(dirname(target), { recursive: true });
+    writeFileSync(target, text.replace(SPECIFIER, '$1"$2.js"'));
+  }
+}
+
+/** Writes everything. */
+export async function bundle() {
+  for (const file of Object.keys(FILES)) await write(file);
+  writeTypes(["index", "inference", "data/index"]);
+}

@@ -1,0 +1,164 @@
+/**
+ * @file What the build does to modules that tsc wrote before they are bundled. Both changes are found in the syntax tree and keep source maps exact:
+ * one puts blanks over what it removes, the other moves the mappings behind what it inserts.
+ */
+import { basename } from "node:path";
+import { parseAst } from "rollup/parseAst";
+
+const PURE = "/*#__PURE__*/";
+/** Kernels that only the backward pass and training call; assembly/run.ts leaves them out where TRAINING is 0. conv2dInputGrad is also the transposed convolution. */
+const TRAINING_KERNELS = new Set([
+  "conv2dFilterGrad", "lstmGrad", "gruGrad", "simpleRnnGrad", "maxPoolGrad", "avgPoolGrad", "softmaxGrad", "logSoftmaxGrad", "softmaxCrossEntropy", "permutation",
+]);
+
+/** The children of a node. */
+function* children(node) {
+  for (const [key, value] of Object.entries(node)) {
+    if (key === "parent") continue;
+    for (const child of Array.isArray(value) ? value : [value]) if (typeof child?.type === "string") yield child;
+  }
+}
+
+function walk(node, visit) {
+  if (visit(node) === false) return;
+  for (const child of children(node)) walk(child, visit);
+}
+
+/** Spaces over [from, to), which keep every other position, with `text` at its beginning. */
+function blank(code, from, to, text = "") {
+  return code.slice(0, from) + text + code.slice(from + text.length, to).replace(/[^\n]/g, " ") + code.slice(to);
+}
+
+/** A member of an object literal with the comma behind it. */
+function memberEnd(code, node) {
+  return node.end + /^\s*,?/.exec(code.slice(node.end))[0].length;
+}
+
+/**
+ * A module without what only training needs: `vjp` of op records, gradient rules in the rows of ops/map, and the encoders of backward kernels.
+ * @throws where a module that must have such has none: it was renamed, and this with it must be.
+ */
+export function forInference(file, code) {
+  const cuts = [];
+  let rows = 0;
+  let encoders = 0;
+  walk(parseAst(code), (node) => {
+    if (node.type === "Property" && node.key.name === "vjp" && !node.computed) {
+      cuts.push([node.start, memberEnd(code, node)]);
+      return false;
+    }
+    if (node.type === "CallExpression" && node.callee.name === "row" && basename(file) === "map.js") {
+      const rule = node.arguments[2];
+      cuts.push([rule.start, rule.end, "null"]);
+      rows++;
+    }
+    if (node.type === "VariableDeclarator" && /^(GPU_)?ENCODERS$/.test(node.id.name)) {
+      for (const p of node.init.properties) {
+        if (!TRAINING_KERNELS.has(p.key.name)) continue;
+        cuts.push([p.start, memberEnd(code, p)]);
+        encoders++;
+      }
+    }
+    return true;
+  });
+  const missing = (file.endsWith("ops/map.js") && rows === 0) || (file.endsWith("wasm/commands.js") && encoders !== TRAINING_KERNELS.size) || (/ops\/(conv|matmul|pool|softmax)\.js$/.test(file) && cuts.length === 0);
+  if (missing) throw new Error(`${file}: found ${rows} rows, ${encoders} encoders and ${cuts.length} cuts; scripts/transform.js does not fit the sources any more`);
+  return cuts.reduce((text, [from, to, put]) => blank(text, from, to, put), code);
+}
+
+/** What is evaluated at module level: the statements that declare something, without the bodies of functions. */
+function* evaluated(program) {
+  for (const statement of program.body) {
+    const declaration = statement.declaration ?? statement;
+    if (declaration.type !== "VariableDeclaration" && declaration.type !== "ClassDeclaration") continue;
+    const nodes = [];
+    walk(declaration, (n) => {
+      nodes.push(n);
+      return !/Function|^MethodDefinition$/.test(n.type) && !(n.type === "PropertyDefinition" && !n.static);
+    });
+    yield* nodes;
+  }
+}
+
+/**
+ * Marks of calls that run when the module is imported: none of them does anything but give a value. Bundlers cannot tell that spreading does no more either, and know
+ * no mark for it, so { ...a, b } becomes a marked Object.assign({}, a, { b }), and [...Object.keys(a), b] a marked [].concat(Object.keys(a), [b]).
+ */
+function pureEdits(code, program) {
+  const edits = [];
+  for (const node of evaluated(program)) {
+    if (node.type === "CallExpression" || node.type === "NewExpression") edits.push({ at: node.start, old: "", put: PURE });
+    const spreads = (node.properties ?? node.elements ?? []).filter((e) => e?.type === "SpreadElement");
+    if (spreads.length === 0 || !/Expression$/.test(node.type)) continue;
+    const object = node.type === "ObjectExpression";
+    const [open, close] = object ? "{}" : "[]";
+    edits.push({ at: node.start, old: open, put: object ? `${PURE}Object.assign({` : `${PURE}[].concat([` }, { at: node.end - 1, old: close, put: `${close})` });
+    for (const { start, end, argument } of spreads) {
+      if (!object && !(argument.type === "CallExpression" && argument.callee.object?.name === "Object")) throw new Error(`a spread at module level that is not of Object.keys: ${code.slice(start, end)}`);
+      const comma = /^\s*,/.exec(code.slice(end))?.[0] ?? "";
+      edits.push({ at: start, old: "...", put: `${close},` }, { at: end, old: comma, put: `,${open}` });
+    }
+  }
+  return edits;
+}
+
+/** Edits of imports on demand: modules of Node by a function of Node's, and names that are computed without tsc's helper, which is for names of .ts files. */
+function importEdits(program) {
+  const found = [];
+  walk(program, (node) => {
+    if (node.type !== "ImportExpression") return true;
+    const { source, start } = node;
+    if (source.type === "Literal" && String(source.value).startsWith("node:")) found.push({ at: start, old: "import", put: "globalThis.process.getBuiltinModule" });
+    if (source.type === "CallExpression" && source.callee.name === HELPER) found.push({ at: source.start, old: `${HELPER}(`, put: "" }, { at: source.end - 1, old: ")", put: "" });
+    return true;
+  });
+  return found;
+}
+
+const HELPER = "__rewriteRelativeImportExtension";
+
+/**
+ * A module as bundlers of applications take it best. What runs at module level is marked as pure, so that what nobody uses is dropped. Modules of Node come from
+ * `process.getBuiltinModule`: bundlers for browsers refuse `import("node:...")` or want a substitute. Both give what is awaited, and fail where it is awaited.
+ * `map.mappings` is decoded.
+ */
+export function forBundlers(code, map) {
+  const lines = [0];
+  for (let i = 0; i < code.length; i++) if (code[i] === "\n") lines.push(i + 1);
+  const mappings = map.mappings.map((line) => line.map((segment) => [...segment]));
+  const program = parseAst(code);
+  const edits = [...pureEdits(code, program), ...importEdits(program)];
+  let text = code;
+  // From the end, so that positions before stay right.
+  for (const { at, old, put } of edits.sort((a, b) => b.at - a.at)) {
+    const line = lines.findLastIndex((start) => start <= at);
+    text = text.slice(0, at) + put + text.slice(at + old.length);
+    for (const segment of mappings[line] ?? []) if (segment[0] >= at - lines[line] + old.length) segment[0] += put.length - old.length;
+  }
+  return { code: text, map: { ...map, mappings } };
+}
+
+const BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/** The mappings of a source map as numbers: lines of segments [column, source, line, column, name]. https://tc39.es/ecma426 */
+export function decodeMappings(mappings) {
+  const state = [0, 0, 0, 0, 0];
+  return mappings.split(";").map((line) => {
+    state[0] = 0;
+    return line === "" ? [] : line.split(",").map((segment) => {
+      let field = 0;
+      let value = 0;
+      let shift = 0;
+      for (const ch of segment) {
+        const digit = BASE64.indexOf(ch);
+        value |= (digit & 31) << shift;
+        shift += 5;
+        if (digit & 32) continue;
+        state[field++] += value & 1 ? -(value >>> 1) : value >>> 1;
+        value = 0;
+        shift = 0;
+      }
+      return state.slice(0, field);
+    });
+  });
+}

@@ -1,0 +1,53 @@
+/**
+ * @file The public names of `lockstep/inference`: models that predict, without optimizers, losses, metrics and gradients. A file that
+ * `lockstep` saved loads here; what it holds for training is passed over.
+ *
+ * This entry stands alone: its ops carry no gradient rules, and its tensors, layers, models and backends are not those of `lockstep`.
+ * Import everything from one of the two; error classes alone are shared.
+ */
+
+// Models
+export { model, sequential } from "./model/inference.ts";
+export type { InferenceModel as Model, ModelOptions, PredictOptions } from "./model/inference.ts";
+export type { Data, Inputs } from "./model/data.ts";
+export type { LayerLike } from "./model/layers.ts";
+export { loadModel, loadWeights } from "./model/load.ts";
+export type { LoadOptions, ModelSource } from "./model/load.ts";
+
+// Layers. Those that are also ops by name (conv2d, reshape, relu ...) come from dual.ts.
+export {
+  activation, avgPool1d, batchNorm, bidirectional, conv1d, conv1dTranspose, cropping2d, dense, depthwiseConv2d, dropout, embedding, flatten, globalAvgPool1d,
+  globalAvgPool2d, globalMaxPool1d, globalMaxPool2d, groupNorm, gru, l1, l1l2, l2, layer, layerNorm, lstm, maxPool1d, normalization, permute, prelu, repeatVector,
+  rmsNorm, separableConv2d, simpleRnn, timeDistributed, upSampling2d, zeroPadding2d,
+} from "./nn/index.ts";
+export type { Config, Layer, LayerDescription, Regularizer, Weight, WeightOptions } from "./nn/index.ts";
+export { average, concatenate, multiply, subtract } from "./nn/merge.ts";
+export { add, avgPool2d, conv2d, conv2dTranspose, elu, leakyRelu, maxPool2d, relu, reshape, softmax } from "./dual.ts";
+export * as initializers from "./nn/initializers.ts";
+
+// Functions of tensors
+export { compile } from "./compile.ts";
+export type { Compiled, CompileOptions } from "./compile.ts";
+export { full, ones, Tensor, tensor, zeros } from "./tensor.ts";
+export type { NestedArray, TensorLike } from "./tensor.ts";
+export type { DType, TypedArray } from "./dtype.ts";
+export type { Shape } from "./shape.ts";
+export type { Tree } from "./tree.ts";
+export * as ops from "./ops/forward.ts";
+export {
+  abs, and, argMax, argMin, broadcastTo, cast, ceil, clip, concat, cos, div, dot, equal, erf, exp, expandDims, expm1, flip, floor, gather, gelu, greater, greaterEqual, hardSigmoid,
+  iota, isFinite, less, lessEqual, log, log1p, logSoftmax, logSumExp, matmul, max, maximum, mean, min, minimum, mod, mul, neg, norm, not, notEqual, oneHot, or, pad, pow, prod,
+  randomBernoulli, randomBits, randomNormal, randomUniform, reciprocal, round, rsqrt, scatterAdd, selu, sigmoid, sign, silu, sin, slice, softplus, softsign,
+  sqrt, square, stack, sub, sum, tanh, transpose, variance, where, xor,
+} from "./ops/forward.ts";
+
+// Backends
+export { open, useBackend } from "./init.ts";
+export type { BackendName } from "./init.ts";
+export type { Backend } from "./backend.ts";
+export type { WasmBackend, WasmOptions } from "./wasm/index.ts";
+export type { KernelSource } from "./wasm/load.ts";
+export type { GpuBackend, WebGpuOptions } from "./webgpu/index.ts";
+
+// Errors
+export { ArgumentError, BackendError, DataError, DeviceLostError, DTypeError, FileError, LockstepError, NonFiniteError, ShapeError } from "./errors.ts";

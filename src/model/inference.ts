@@ -1,0 +1,255 @@
+/** @file InferenceModel: layers with weights, and what people do with them short of training. Training is in model.ts. */
+import type { Backend } from "../backend.ts";
+import { allocate } from "../dtype.ts";
+import type { DType, TypedArray } from "../dtype.ts";
+import { ArgumentError, LockstepError, ShapeError } from "../errors.ts";
+import { resolveBackend } from "../init.ts";
+import type { Layer, Weight } from "../nn/layer.ts";
+import { sameShape, showShape, sizeOf } from "../shape.ts";
+import type { Shape } from "../shape.ts";
+import { checkShape, Tensor, tensor } from "../tensor.ts";
+import type { NestedArray } from "../tensor.ts";
+import { checkBatchSize, checkNames, readInputs } from "./data.ts";
+import type { Inputs } from "./data.ts";
+import { asLayers } from "./layers.ts";
+import type { LayerLike } from "./layers.ts";
+import { PredictPrograms, traceShapes } from "./predict.ts";
+import type { Network } from "./predict.ts";
+import { Slices } from "./slices.ts";
+import { summaryOf } from "./summary.ts";
+
+export interface ModelOptions {
+  /** Shape of one sample, or a list of shapes for several inputs. Without it the model is built when it first sees data. */
+  readonly inputShape?: Shape | readonly Shape[];
+  /** Default `model`. */
+  readonly name?: string;
+  /** Seed of the initial weights. The same seed gives the same weights everywhere. Default 0. */
+  readonly seed?: number;
+}
+
+export interface PredictOptions {
+  /** Samples computed together. Default 32. */
+  readonly batchSize?: number;
+}
+
+/** A model that predicts. `lockstep/inference` calls it `Model`; that of `lockstep` extends it by training. */
+export class InferenceModel {
+  readonly name: string;
+  readonly seed: number;
+  /** In the order of their first call. */
+  readonly layers: readonly Layer[];
+  #forward: (inputs: readonly Tensor[]) => Tensor;
+  #sequential: boolean;
+  #inputShapes: readonly Shape[] | null = null;
+  #outputShape: Shape | null = null;
+  readonly #outputs = new Map<Layer, Shape>();
+  #backend: Backend | null = null;
+  /** Internal: programs on the backend that the model uses; null before it first needs one. */
+  protected programs: PredictPrograms | null = null;
+
+  /** Use `sequential()` or `model()`. */
+  constructor(layers: readonly Layer[], forward: ((inputs: readonly Tensor[]) => Tensor) | null, options: ModelOptions) {
+    this.name = options.name ?? "model";
+    this.seed = options.seed ?? 0;
+    if (!Number.isSafeInteger(this.seed) || this.seed < 0) throw new ArgumentError(`model: seed must be a non-negative integer, got ${this.seed}`);
+    this.layers = layers;
+    this.#sequential = forward === null;
+    this.#forward = forward ?? ((inputs) => layers.reduce((x, l) => l.call(x), inputs[0]));
+    if (forward === null) nameLayers(layers);
+    if (options.inputShape !== undefined) {
+      const shapes = (options.inputShape.length > 0 && Array.isArray(options.inputShape[0]) ? options.inputShape : [options.inputShape]) as readonly Shape[];
+      for (const s of shapes) checkShape("inputShape", s);
+      this.build(shapes);
+    }
+  }
+
+  /** True for models made by `sequential`. */
+  get isSequential(): boolean {
+    return this.#sequential;
+  }
+
+  /** Shapes of one sample of each input; null before the model is built. */
+  get inputShapes(): readonly Shape[] | null {
+    return this.#inputShapes;
+  }
+
+  /** Shape of the output for one sample. @throws LockstepError before the model is built. */
+  get outputShape(): Shape {
+    if (this.#outputShape === null) throw new LockstepError(`model "${this.name}" is not built yet: give inputShape, or call build(), fit() or predict() first`);
+    return this.#outputShape;
+  }
+
+  /** Weights in layer order, trainable or not. Empty before the model is built. */
+  get weights(): readonly Weight[] {
+    return this.layers.flatMap((l) => l.weights);
+  }
+
+  /**
+   * Makes all weights for inputs of these shapes (without the batch dimension). Harmless when repeated with the same shapes.
+   * @throws ShapeError naming the layer that does not fit.
+   */
+  build(inputShapes: readonly Shape[]): void {
+    if (this.#inputShapes !== null) {
+      if (this.#inputShapes.length !== inputShapes.length || !this.#inputShapes.every((s, i) => sameShape(s, inputShapes[i]))) {
+        throw new ShapeError(`model "${this.name}" was built for inputs ${this.#inputShapes.map(showShape).join(", ")}, got ${inputShapes.map(showShape).join(", ")}`);
+      }
+      return;
+    }
+    const found = new Set<Layer>(this.layers);
+    this.#outputShape = traceShapes({ forward: this.#forward, seed: this.seed }, inputShapes.map((shape) => ({ shape, dtype: "f32" })), (layer, output) => {
+      found.add(layer);
+      this.#outputs.set(layer, output.shape.slice(1));
+    });
+    if (!this.#sequential) {
+      (this.layers as Layer[]).push(...found);
+      nameLayers(this.layers);
+    }
+    this.#inputShapes = inputShapes;
+    this.builtOnce();
+  }
+
+  /**
+   * The output for `x`, as a tensor [samples, ...].
+   * @throws ShapeError when `x` does not fit the model.
+   */
+  async predict(x: Inputs, options: PredictOptions = {}): Promise<Tensor> {
+    checkNames("predict", options, ["batchSize"]);
+    const { batchSize = 32 } = options;
+    checkBatchSize("predict", batchSize);
+    const inputs = await readInputs("predict", x, this.#inputShapes);
+    if (this.#inputShapes === null) this.build(inputs.map((t) => t.shape.slice(1)));
+    if (this.programs === null) await this.open(await resolveBackend(undefined));
+    const programs = this.programs as unknown as PredictPrograms;
+    const samples = inputs[0].shape[0];
+    if (samples <= batchSize) {
+      const program = await programs.predict(inputs);
+      program.enqueue(inputs);
+      return (await program.results())[0];
+    }
+    const size = sizeOf(this.outputShape);
+    let out: TypedArray | null = null;
+    let dtype: DType = "f32";
+    const slices = new Slices();
+    const host = await Promise.all(inputs.map((t) => t.data()));
+    for (let from = 0; from < samples; from += batchSize) {
+      const count = Math.min(batchSize, samples - from);
+      const part = inputs.map((t, i) => {
+        const row = t.size / samples;
+        return tensor(host[i].subarray(from * row, (from + count) * row), [count, ...t.shape.slice(1)], t.dtype);
+      });
+      const program = await programs.predict(part);
+      program.enqueue(part);
+      const [y] = await program.results();
+      out ??= allocate(y.dtype, samples * size);
+      out.set(await y.data(), from * size);
+      dtype = y.dtype;
+      await slices.rest();
+    }
+    return tensor(out as TypedArray, [samples, ...this.outputShape], dtype);
+  }
+
+  /** Copies of all weights, in order. */
+  async getWeights(): Promise<Tensor[]> {
+    return Promise.all(this.weights.map(async ({ tensor: t }) => {
+      const data = await t.data();
+      return new Tensor(t.shape, t.dtype, null, 0, data.slice() as TypedArray);
+    }));
+  }
+
+  /** Replaces all weights, in the order of `getWeights`. Nothing changes when one does not fit. @throws ShapeError */
+  setWeights(values: readonly (Tensor | TypedArray | NestedArray)[]): void {
+    const weights = this.weights;
+    if (values.length !== weights.length) throw new ShapeError(`setWeights: model "${this.name}" has ${weights.length} weights, got ${values.length}`);
+    const next = weights.map((w, i) => {
+      const v = values[i];
+      const host = v instanceof Tensor ? v : tensor(v as TypedArray | NestedArray, ArrayBuffer.isView(v) ? w.tensor.shape : undefined);
+      if (host.host === null) throw new LockstepError(`setWeights: value ${i} has no elements on the host; await data() first`);
+      if (!sameShape(host.shape, w.tensor.shape)) throw new ShapeError(`setWeights: weight ${i} (${this.layerOf(w).name}/${w.name}) has shape ${showShape(w.tensor.shape)}, got ${showShape(host.shape)}`);
+      return new Float32Array(host.host);
+    });
+    next.forEach((data, i) => weights[i].tensor.set(data));
+  }
+
+  /** A Keras-like table: layer, output shape, parameters. Prints it, unless `print` is given, and returns it. */
+  summary(print: (text: string) => void = console.log): string {
+    const text = summaryOf(this, (l) => this.#outputs.get(l) ?? null);
+    print(text);
+    return text;
+  }
+
+  /** Frees the programs that the model holds on its backend. Weights stay; used again, the model makes the programs it needs anew. */
+  dispose(): void {
+    this.programs?.clear();
+  }
+
+  /** Internal: the layer that a weight belongs to. */
+  layerOf(weight: Weight): Layer {
+    return this.layers.find((l) => l.weights.includes(weight)) as Layer;
+  }
+
+  /** Internal: goes over to `backend`; weights that only the old one has are read back first. */
+  protected async open(backend: Backend): Promise<void> {
+    if (this.#backend === backend && this.programs !== null) {
+      this.programs.clear();
+      return;
+    }
+    for (const w of this.weights) await w.tensor.data();
+    this.moveTo(backend);
+  }
+
+  /** Internal: goes on with another backend; what was on the old one has been recovered or is not needed. */
+  moveTo(backend: Backend): void {
+    this.programs?.clear();
+    this.#backend = backend;
+    this.programs = this.programsOn(backend, { forward: this.#forward, weights: () => this.weights, nameOf: (w) => `${this.layerOf(w).name}/${w.name}`, seed: this.seed });
+  }
+
+  /** Internal: the programs of this kind of model. */
+  protected programsOn(backend: Backend, network: Network): PredictPrograms {
+    return new PredictPrograms(backend, network);
+  }
+
+  /** Internal: called once, when the shapes have become known. */
+  protected builtOnce(): void {}
+}
+
+/** kind, kind_1, kind_2 … for layers without a name of their own. @throws ArgumentError for two of one name. */
+function nameLayers(layers: readonly Layer[]): void {
+  const taken = new Set<string>();
+  for (const l of layers) {
+    if (l.name === "") continue;
+    if (taken.has(l.name)) throw new ArgumentError(`model: two layers are named "${l.name}"; names must differ`);
+    taken.add(l.name);
+  }
+  for (const l of layers) {
+    for (let i = 0; l.name === ""; i++) {
+      const name = i === 0 ? l.kind : `${l.kind}_${i}`;
+      if (!taken.has(name)) l.name = name;
+    }
+    taken.add(l.name);
+  }
+}
+
+/** @throws ArgumentError for an empty list or something that is no layer. */
+export function layersOf(layers: readonly LayerLike[]): Layer[] {
+  if (layers.length === 0) throw new ArgumentError("sequential: expected at least one layer, got none");
+  return asLayers(layers);
+}
+
+/**
+ * A model of layers in a row.
+ * @param layers layers, plain functions of a tensor, or objects with a `call`.
+ * @throws ArgumentError for something else, ShapeError naming the layer that does not fit `inputShape`.
+ */
+export function sequential(layers: readonly LayerLike[], options: ModelOptions = {}): InferenceModel {
+  return new InferenceModel(layersOf(layers), null, options);
+}
+
+/**
+ * A model from a function that calls layers: branches, shared layers, several inputs.
+ * @param fn takes one tensor per input, with the batch as first dimension, and returns the output. It runs whenever a new batch size is compiled; make the layers outside of it.
+ * @example const a = dense(8, { activation: "relu" }), b = dense(8); const m = model((x) => add(a.call(x), b.call(x)), { inputShape: [4] });
+ */
+export function model(fn: (...inputs: Tensor[]) => Tensor, options: ModelOptions = {}): InferenceModel {
+  return new InferenceModel([], (inputs) => fn(...inputs), options);
+}

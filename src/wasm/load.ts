@@ -1,0 +1,162 @@
+/**
+ * @file Getting hold of the kernels: those in the package as text, which need no configuration, a `.wasm` file by its address or as a
+ * response, or a compiled module. Two builds exist, plain and relaxed SIMD; each says in a custom section which it is.
+ */
+import { id, prefix } from "#kernels";
+import { ArgumentError, BackendError } from "../errors.ts";
+
+/**
+ * Where kernels come from: the address of a `.wasm` file (in Node, Deno and Bun also a path), a response with one, its bytes, or a module that is compiled already.
+ * The files are `lockstep/plain.wasm` and `lockstep/relaxed.wasm`.
+ */
+export type KernelSource = URL | string | Response | PromiseLike<Response> | BufferSource | WebAssembly.Module;
+
+export type Simd = "plain" | "relaxed";
+
+export interface Kernels {
+  readonly module: WebAssembly.Module;
+  readonly simd: Simd;
+  /** It imports a shared memory. */
+  readonly shared: boolean;
+}
+
+/** The import entry "env" "memory". The byte behind it says of which kind: the files have a memory with a maximum that is not shared. */
+const MEMORY_IMPORT = [3, 101, 110, 118, 6, 109, 101, 109, 111, 114, 121, 2];
+const LIMITS_SHARED = 3;
+const LIMITS_WITH_MAXIMUM = 1;
+/** The import comes after the function types, of which there are few. */
+const LAST_IMPORT_BYTE = 400;
+/** The custom section that names the build: `id simd`. */
+const SECTION = "lockstep";
+
+/** The kernels take either kind of memory; only the import's flag must agree. */
+function withSharedMemory(bytes: Uint8Array): Uint8Array {
+  for (let at = 8; at < LAST_IMPORT_BYTE; at++) {
+    if (bytes[at + MEMORY_IMPORT.length] === LIMITS_WITH_MAXIMUM && MEMORY_IMPORT.every((b, i) => bytes[at + i] === b)) {
+      const copy = bytes.slice();
+      copy[at + MEMORY_IMPORT.length] = LIMITS_SHARED;
+      return copy;
+    }
+  }
+  return bytes;
+}
+
+/** What a module says of itself. @throws BackendError when it is not of this version of Lockstep. */
+function simdOf(who: string, module: WebAssembly.Module): Simd {
+  const [section] = WebAssembly.Module.customSections(module, SECTION);
+  const imports = WebAssembly.Module.imports(module);
+  const exports = WebAssembly.Module.exports(module).map((e) => e.name);
+  if (section === undefined || imports.length !== 1 || imports[0].kind !== "memory" || !exports.includes("run")) {
+    throw new BackendError(`${who}: not Lockstep's kernels: it exports ${exports.slice(0, 8).join(", ") || "nothing"}; use lockstep/plain.wasm or lockstep/relaxed.wasm of the installed package`);
+  }
+  const [build, simd] = new TextDecoder().decode(section).split(" ");
+  if (build !== id) throw new BackendError(`${who}: kernels of another version of Lockstep: expected build ${id}, got ${build}; use lockstep/${simd}.wasm of the installed package`);
+  return simd as Simd;
+}
+
+/** @throws BackendError for bytes that are no WebAssembly, or that this engine does not know. */
+async function compiled(who: string, module: Promise<WebAssembly.Module>): Promise<WebAssembly.Module> {
+  try {
+    return await module;
+  } catch (cause) {
+    throw new BackendError(`${who}: cannot compile the kernels: ${(cause as Error).message}; where there is no relaxed SIMD use lockstep/plain.wasm, where compiling is forbidden pass a WebAssembly.Module`, { cause });
+  }
+}
+
+async function fromBytes(who: string, bytes: Uint8Array, shared: boolean): Promise<WebAssembly.Module> {
+  return compiled(who, (async () => WebAssembly.compile((shared ? withSharedMemory(bytes) : bytes) as Uint8Array<ArrayBuffer>))());
+}
+
+async function fromResponse(who: string, response: Response, shared: boolean): Promise<WebAssembly.Module> {
+  if (!response.ok) throw new BackendError(`${who}: cannot fetch the kernels: HTTP status ${response.status} for ${response.url || "the response"}`);
+  // Compiled while it comes in; not where the flag of the memory has to be changed first, or where the server names another type, which streaming refuses.
+  const stream = !shared && typeof WebAssembly.compileStreaming === "function" && /^application\/wasm\b/.test(response.headers.get("content-type") ?? "");
+  return stream ? compiled(who, WebAssembly.compileStreaming(response)) : fromBytes(who, new Uint8Array(await response.arrayBuffer()), shared);
+}
+
+async function fetched(who: string, url: string): Promise<Response> {
+  try {
+    return await fetch(url);
+  } catch (cause) {
+    throw new BackendError(`${who}: cannot fetch the kernels from ${url}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** True where addresses may be paths. */
+function hasFiles(): boolean {
+  const { process, Deno } = globalThis as { process?: { versions?: { node?: string } }; Deno?: unknown };
+  return process?.versions?.node !== undefined || Deno !== undefined;
+}
+
+async function fromAddress(who: string, address: string, shared: boolean): Promise<WebAssembly.Module> {
+  if (hasFiles() && !/^(https?|data|blob):/.test(address)) {
+    const { readBytes } = await import("../node/files.ts");
+    return fromBytes(who, await readBytes(address.startsWith("file:") ? new URL(address) : address), shared);
+  }
+  return fromResponse(who, await fetched(who, address), shared);
+}
+
+/** The kernels that a user passed. */
+async function given(source: KernelSource, shared: boolean): Promise<Kernels> {
+  const who = "open: module";
+  const value: unknown = await source;
+  if (value instanceof WebAssembly.Module) return { module: value, simd: simdOf(who, value), shared: false };
+  let module: WebAssembly.Module;
+  if (typeof value === "string" || value instanceof URL) module = await fromAddress(who, String(value), shared);
+  else if (typeof Response === "function" && value instanceof Response) module = await fromResponse(who, value, shared);
+  else if (ArrayBuffer.isView(value)) module = await fromBytes(who, new Uint8Array(value.buffer, value.byteOffset, value.byteLength), shared);
+  else if (value instanceof ArrayBuffer) module = await fromBytes(who, new Uint8Array(value), shared);
+  else throw new ArgumentError(`${who}: expected a URL, a Response, bytes or a WebAssembly.Module, got ${value === null ? "null" : typeof value}`);
+  return { module, simd: simdOf(who, module), shared };
+}
+
+function decoded(base64: string): Uint8Array {
+  const fast = (Uint8Array as unknown as { fromBase64?: (text: string) => Uint8Array }).fromBase64;
+  if (fast !== undefined) return fast.call(Uint8Array, base64);
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}
+
+/** One build of the kernels as the package holds it: base64, or, where the condition `workerd` holds, a compiled module. */
+async function packed(simd: Simd): Promise<string | WebAssembly.Module> {
+  try {
+    return (await (simd === "plain" ? import("#plain") : import("#relaxed"))).default;
+  } catch (cause) {
+    try {
+      // A page without a bundler does not know names with #. The file is beside the one that holds this code; bundlers must not look for it, nor for a pattern.
+      return ((await import(/* webpackIgnore: true */ /* @vite-ignore */ [".", `${prefix}${simd}.js`].join("/"))) as { readonly default: string }).default;
+    } catch {
+      throw new BackendError(`open: cannot load the kernels: ${(cause as Error).message}; pass them as module, see lockstep/${simd}.wasm`, { cause });
+    }
+  }
+}
+
+async function embedded(simd: Simd, shared: boolean): Promise<Kernels> {
+  const found = await packed(simd);
+  return typeof found === "string" ? { module: await fromBytes("open", decoded(found), shared), simd, shared } : { module: found, simd, shared: false };
+}
+
+const builtIn = new Map<string, Promise<Kernels>>();
+
+/**
+ * The kernels to run with. `relaxed`: may be the relaxed build. `shared`: for a memory shared among threads, where that can be had.
+ * @throws BackendError for a module that is not Lockstep's or cannot be had, ArgumentError for one that does not fit the options.
+ */
+export async function loadKernels(source: KernelSource | undefined, relaxed: boolean, reproducible: boolean, shared: boolean): Promise<Kernels> {
+  if (source !== undefined) {
+    const kernels = await given(source, shared);
+    if (reproducible && kernels.simd === "relaxed") throw new ArgumentError("open: reproducible: true needs the plain kernels, module has those with relaxed SIMD; pass lockstep/plain.wasm");
+    return kernels;
+  }
+  const simd = relaxed && !reproducible ? "relaxed" : "plain";
+  const key = `${simd} ${shared}`;
+  let found = builtIn.get(key);
+  if (found === undefined) {
+    found = embedded(simd, shared);
+    found.catch(() => builtIn.delete(key));
+    builtIn.set(key, found);
+  }
+  return found;
+}

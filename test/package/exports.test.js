@@ -1,0 +1,122 @@
+/** @file What the package ships: its entries, their types of content, and what must not be in them. */
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseAst } from "rollup/parseAst";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
+const json = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+const npm = process.platform === "win32" ? "npm.cmd" : "npm";
+const [pack] = JSON.parse(execFileSync(npm, ["pack", "--dry-run", "--json"], { cwd: root, encoding: "utf8", shell: process.platform === "win32", stdio: ["ignore", "pipe", "ignore"] }));
+const packed = new Map(pack.files.map((f) => [f.path, f.size]));
+const scripts = [...packed.keys()].filter((f) => f.endsWith(".js"));
+const read = (file) => readFileSync(join(root, file), "utf8");
+
+function* walk(node) {
+  yield node;
+  for (const value of Object.values(node)) for (const child of Array.isArray(value) ? value : [value]) if (typeof child?.type === "string") yield* walk(child);
+}
+
+const targets = (value) => (typeof value === "string" ? [value] : Object.values(value).flatMap(targets));
+
+test("package: what exports and imports name is packed", () => {
+  // Modules that are bundled, and their types, are for the build alone.
+  const inside = new Set(["#kernels", "#shaders"]);
+  const named = [...Object.values(json.exports), ...Object.entries(json.imports).filter(([name]) => !inside.has(name)).map(([, value]) => value)].flatMap(targets);
+  assert.ok(named.length > 10);
+  for (const file of named) assert.ok(packed.has(file.replace(/^\.\//, "")), `${file} is not packed`);
+});
+
+test("package: nothing else is packed", () => {
+  for (const file of packed.keys()) assert.match(file, /^(package\.json|README\.md|CHANGELOG\.md|LICENSE|build\/[a-z0-9.-]+\.(js|js\.map|wasm)|build\/types\/[\w/-]+\.d\.ts)$/);
+});
+
+test("package: no dependency, no script at installation, no side effects", () => {
+  assert.is(json.dependencies, undefined);
+  assert.is(json.sideEffects, false);
+  assert.equal(Object.keys(json.peerDependencies).filter((name) => !json.peerDependenciesMeta[name]?.optional), []);
+  assert.equal(Object.keys(json.scripts).filter((name) => /^(pre|post)?install$|^prepare$/.test(name)), []);
+});
+
+test("package: no code from text, no source of chance but the seeded ones", () => {
+  for (const file of scripts) {
+    for (const node of walk(parseAst(read(file)))) {
+      if (node.type === "CallExpression" || node.type === "NewExpression") assert.not(["eval", "Function"].includes(node.callee.name), `${file}: ${node.callee.name}`);
+      if (node.type === "MemberExpression") assert.not(node.object.name === "Math" && node.property.name === "random", `${file}: Math.random`);
+      // Strings as code for timers, and the constructor of functions by way of another function.
+      if (node.type === "MemberExpression") assert.not(node.property.name === "constructor" && node.object.type.includes("Function"), `${file}: constructor of a function`);
+    }
+  }
+});
+
+test("package: modules of Node are never imported by name, and names with # only on demand", () => {
+  let found = 0;
+  for (const file of scripts) {
+    for (const node of walk(parseAst(read(file)))) {
+      if (node.type === "ImportExpression" && node.source.type === "Literal") {
+        assert.match(node.source.value, /^(\.\/[a-z]+\.js|#(inference-)?(plain|relaxed))$/, file);
+        found++;
+      }
+      if ((node.type === "ImportDeclaration" || node.type === "ExportNamedDeclaration") && node.source) assert.match(node.source.value, /^\.\/[a-z]+\.(js|wasm)$/, file);
+    }
+  }
+  assert.ok(found >= 8, `${found} imports on demand`);
+});
+
+test("package: require() takes every entry: nothing awaits at the top level", async () => {
+  const seen = new Set();
+  const visit = (file) => {
+    if (seen.has(file)) return;
+    seen.add(file);
+    const program = parseAst(read(file));
+    const awaits = (node) => node.type === "AwaitExpression" || (node.type === "ForOfStatement" && node.await) || (!/Function/.test(node.type) && Object.values(node).some((v) => (Array.isArray(v) ? v : [v]).some((c) => typeof c?.type === "string" && awaits(c))));
+    assert.not(awaits(program), `${file} awaits`);
+    for (const { source } of program.body) if (source) visit(join(dirname(file), source.value));
+  };
+  for (const entry of ["index", "inference", "data"]) visit(`build/${entry}.js`);
+  assert.ok(seen.size >= 4);
+  if (process.features.require_module) {
+    const require = createRequire(import.meta.url);
+    for (const [name, use] of [["lockstep", "sequential"], ["lockstep/inference", "sequential"], ["lockstep/data", "oneHot"]]) assert.type(require(name)[use], "function");
+  }
+});
+
+test("package: entries export what their sources do, and share the classes of errors", async () => {
+  const whole = await import("lockstep");
+  const inference = await import("lockstep/inference");
+  const data = await import("lockstep/data");
+  for (const [bundle, source] of [[whole, "index"], [inference, "inference"], [data, "data/index"]]) {
+    assert.equal(Object.keys(bundle).sort(), Object.keys(await import(`../../build/esm/${source}.js`)).sort());
+  }
+  for (const name of Object.keys(whole).filter((n) => /^[A-Z].*Error$/.test(n))) assert.is(inference[name], whole[name]);
+  assert.throws(() => data.parseIdx(new Uint8Array(3)), (error) => error instanceof whole.FileError || error instanceof whole.DataError);
+});
+
+test("package: source maps lead to the sources", () => {
+  for (const file of scripts.filter((f) => existsSync(join(root, `${f}.map`)))) {
+    const map = JSON.parse(read(`${file}.map`));
+    assert.ok(map.sources.length > 0, file);
+    map.sources.forEach((source, i) => {
+      const path = resolve(root, dirname(file), source);
+      if (!path.includes(`${join(root, "src")}`)) return;
+      assert.is(map.sourcesContent[i], readFileSync(path, "utf8"), `${file}: ${source}`);
+    });
+    assert.ok(map.sources.every((s) => s.startsWith("../src/") || /^(\.\.\/build\/)?\w+\.js$/.test(s) || s.startsWith("kernels") || s.startsWith("shaders")), `${file}: ${map.sources.join()}`);
+    assert.match(read(file), /\n\/\/# sourceMappingURL=/);
+  }
+  assert.ok(readdirSync(join(root, "build")).filter((f) => f.endsWith(".js.map")).length >= 7);
+});
+
+test("package: a position in the bundle is that of the source", async () => {
+  // An error thrown in the bundle, with the stack that Node maps.
+  const code = 'import { sequential } from "lockstep"; try { sequential([]); } catch (e) { console.log(e.stack); }';
+  const stack = execFileSync(process.execPath, ["--enable-source-maps", "--input-type=module", "-e", code], { cwd: root, encoding: "utf8" });
+  const [, line] = /src\/model\/inference\.ts:(\d+)/.exec(stack) ?? [];
+  assert.match(read("src/model/inference.ts").split("\n")[line - 1] ?? "", /expected at least one layer/, stack);
+});
+
+test.run();

@@ -1,0 +1,102 @@
+/** @file lockstep/inference: the same predictions as the whole library, without what only training needs. */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import * as L from "lockstep";
+import * as I from "lockstep/inference";
+
+const text = (name) => readFileSync(new URL(`../../build/${name}.js`, import.meta.url), "utf8");
+
+/** What only training has, as it stands in the whole bundle: names of optimizers, losses, metrics, callbacks and backward kernels, gradient rules, errors. */
+const TRAINING = [
+  "vjp", "rmsprop", "adamax", "categoricalCrossentropy", "klDivergence", "confusionMatrix", "topKCategoricalAccuracy", "earlyStopping", "reduceLrOnPlateau", "cosineDecay",
+  "lstmGrad", "gruGrad", "simpleRnnGrad", "maxPoolGrad", "avgPoolGrad", "softmaxGrad", "logSoftmaxGrad", "conv2dFilterGrad", "gradients: expected a scalar", "valueAndGrad", "call compile({ loss, optimizer }) first",
+];
+
+test("inference: no optimizer, loss, metric, callback, gradient rule or backward kernel", () => {
+  const whole = text("index");
+  const inference = text("inference");
+  for (const part of TRAINING) {
+    assert.ok(whole.includes(part), `the whole bundle has no "${part}" to look for`);
+    assert.not(inference.includes(part), `"${part}" is in the inference bundle`);
+  }
+});
+
+test("inference: its kernels are fewer bytes", () => {
+  for (const simd of ["plain", "relaxed"]) assert.ok(text(`inference-${simd}`).length < 0.85 * text(simd).length);
+});
+
+test("inference: nothing of training can be called", () => {
+  const model = I.sequential([I.dense(2)], { inputShape: [3] });
+  for (const name of ["compile", "fit", "evaluate", "save", "toBytes"]) assert.is(model[name], undefined, name);
+  for (const name of ["adam", "grad", "valueAndGrad", "gradients", "meanSquaredError"]) assert.is(I[name], undefined, name);
+});
+
+/** One model for each kind of network, so that every forward kernel runs. */
+const NETWORKS = {
+  image: { inputShape: [12, 12, 3], layers: (F) => [
+    F.zeroPadding2d(1), F.conv2d(8, 3, { activation: "relu", padding: "same" }), F.batchNorm(), F.depthwiseConv2d(3), F.maxPool2d(2), F.separableConv2d(6, 3, { padding: "same" }), F.avgPool2d(2),
+    F.conv2dTranspose(4, 3, { strides: 2 }), F.groupNorm(2), F.upSampling2d(2), F.cropping2d(1), F.leakyRelu(), F.flatten(), F.dense(10, { activation: "softmax" }),
+  ] },
+  sequence: { inputShape: [9, 5], layers: (F) => [
+    F.normalization({ mean: [1, 2, 3, 4, 5], variance: [1, 2, 1, 2, 1] }), F.lstm(8, { returnSequences: true }), F.layerNorm(), F.gru(7, { returnSequences: true }), F.bidirectional(F.simpleRnn(6, { returnSequences: true })),
+    F.timeDistributed(F.dense(4, { activation: "gelu" })), F.conv1d(5, 3, { padding: "causal" }), F.maxPool1d(2), F.rmsNorm(), F.globalAvgPool1d(), F.dropout(0.5), F.dense(3, { activation: "logSoftmax" }),
+  ] },
+  words: { inputShape: [6], layers: (F) => [F.embedding(11, 4), F.permute([2, 1]), F.flatten(), F.repeatVector(2), F.globalMaxPool1d(), F.prelu(), F.dense(1, { activation: "sigmoid" })] },
+};
+
+const folder = mkdtempSync(join(tmpdir(), "lockstep-"));
+for (const [name, { inputShape, layers }] of Object.entries(NETWORKS)) {
+  test(`inference: a model of kind ${name} that was saved with its training predicts the same bits`, async () => {
+    await L.open("wasm", { reproducible: true });
+    await I.open("wasm", { reproducible: true });
+    const whole = L.sequential(layers(L), { inputShape, seed: 3 });
+    const count = inputShape.reduce((a, b) => a * b, 1);
+    const x = Float32Array.from({ length: 4 * count }, (_, i) => (name === "words" ? (i * 5) % 11 : ((i * 37) % 101) / 50 - 1));
+    await whole.compile({ loss: "meanSquaredError", optimizer: "adam" });
+    const target = Float32Array.from({ length: 4 * whole.outputShape[0] }, (_, i) => (i % 3) / 3);
+    await whole.fit({ data: x, shape: [4, ...inputShape] }, { data: target, shape: [4, ...whole.outputShape] }, { epochs: 2, verbose: 0 });
+    const file = join(folder, `${name}.safetensors`);
+    await whole.save(file);
+    const expected = await (await whole.predict({ data: x, shape: [4, ...inputShape] })).data();
+    assert.ok(expected.every(Number.isFinite));
+    for (const source of [file, readFileSync(file)]) {
+      const model = await I.loadModel(source);
+      assert.is(model.summary(() => {}), whole.summary(() => {}));
+      assert.equal(await (await model.predict({ data: x, shape: [4, ...inputShape] })).data(), expected);
+      // In parts, as for more samples than the batch size.
+      assert.equal(await (await model.predict({ data: x, shape: [4, ...inputShape] }, { batchSize: 3 })).data(), expected);
+    }
+    // Built in code, with the weights of the file.
+    const built = I.sequential(layers(I), { inputShape });
+    await I.loadWeights(built, readFileSync(file));
+    assert.equal(await (await built.predict({ data: x, shape: [4, ...inputShape] })).data(), expected);
+    whole.dispose();
+  });
+}
+test.after(() => rmSync(folder, { recursive: true }));
+
+test("inference: a damaged file is refused as by the whole library", async () => {
+  const model = L.sequential([L.dense(2)], { inputShape: [3] });
+  const file = await model.toBytes();
+  file[file.length - 1] ^= 1;
+  for (const load of [L.loadModel, I.loadModel]) {
+    try {
+      await load(file);
+      assert.unreachable();
+    } catch (error) {
+      assert.instance(error, L.FileError);
+      assert.match(error.message, /damaged/);
+    }
+  }
+});
+
+test("inference: functions of tensors compile and run", async () => {
+  const f = I.compile((x) => I.mul(I.sum(I.square(x)), 2));
+  assert.is(await (await f(I.tensor([1, 2, 3]))).item(), 28);
+  f.close();
+});
+
+test.run();
