@@ -2,12 +2,13 @@
  * @file What the package ships, from build/esm: a file for each entry and for each part that is loaded on demand, minified, with
  * source maps that lead to src, and the types that the entries reach. Files are few, since Node takes about 0.3 ms to load each.
  */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import terser from "@rollup/plugin-terser";
 import { rollup } from "rollup";
 import { decodeMappings, forInference, forBundlers } from "./transform.js";
+import { writeTypes } from "./types.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const esm = join(root, "build/esm");
@@ -76,26 +77,8 @@ async function write(file) {
   await build.close();
 }
 
-const SPECIFIER = /(from |import\()"(\.[^"]+)\.ts"/g;
-
-/** Copies the declarations that entries reach into build/types, under names that every compiler resolves. */
-function writeTypes(entries) {
-  rmSync(join(root, "build/types"), { recursive: true, force: true });
-  const found = new Set();
-  const queue = [...entries];
-  for (let file = queue.pop(); file !== undefined; file = queue.pop()) {
-    if (found.has(file)) continue;
-    found.add(file);
-    const text = readFileSync(join(esm, `${file}.d.ts`), "utf8");
-    for (const [, , specifier] of text.matchAll(SPECIFIER)) queue.push(join(dirname(file), specifier));
-    const target = join(root, "build/types", `${file}.d.ts`);
-    mkdirSync(dirname(target), { recursive: true });
-    writeFileSync(target, text.replace(SPECIFIER, '$1"$2.js"'));
-  }
-}
-
 /** Writes everything. */
 export async function bundle() {
   for (const file of Object.keys(FILES)) await write(file);
-  writeTypes(["index", "inference", "data/index"]);
+  writeTypes(esm, join(root, "build/types"), ["index", "inference", "data/index"]);
 }

@@ -28,19 +28,20 @@ async function connect(): Promise<Port> {
   return { post: (m) => parentPort?.postMessage(m), receive: (handler) => parentPort?.once("message", handler) };
 }
 
-const port = await connect();
-port.receive((start) => {
-  const { module, memory, thread, threads, scratch, sync } = start;
-  const { work } = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as { work(thread: number, threads: number, scratch: number, sync: number): void };
-  port.post("ready");
-  try {
-    work(thread, threads, scratch, sync);
-  } catch {
-    // A trap: the others must not wait for this thread.
-    const words = new Int32Array(memory.buffer);
-    Atomics.store(words, (sync + SYNC_ABORT) >> 2, 1);
-    Atomics.notify(words, (sync + SYNC_GENERATION) >> 2);
-  }
-  port.post("ended");
+connect().then((port) => {
+  port.receive((start) => {
+    const { module, memory, thread, threads, scratch, sync } = start;
+    const { work } = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as { work(thread: number, threads: number, scratch: number, sync: number): void };
+    port.post("ready");
+    try {
+      work(thread, threads, scratch, sync);
+    } catch {
+      // A trap: the others must not wait for this thread.
+      const words = new Int32Array(memory.buffer);
+      Atomics.store(words, (sync + SYNC_ABORT) >> 2, 1);
+      Atomics.notify(words, (sync + SYNC_GENERATION) >> 2);
+    }
+    port.post("ended");
+  });
+  port.post("loaded");
 });
-port.post("loaded");

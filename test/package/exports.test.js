@@ -3,16 +3,13 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseAst } from "rollup/parseAst";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { packedFiles, root } from "./packed.js";
 
-const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const json = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-const npm = process.platform === "win32" ? "npm.cmd" : "npm";
-const [pack] = JSON.parse(execFileSync(npm, ["pack", "--dry-run", "--json"], { cwd: root, encoding: "utf8", shell: process.platform === "win32", stdio: ["ignore", "pipe", "ignore"] }));
-const packed = new Map(pack.files.map((f) => [f.path, f.size]));
+const packed = new Map(packedFiles().map((f) => [f.path, f.size]));
 const scripts = [...packed.keys()].filter((f) => f.endsWith(".js"));
 const read = (file) => readFileSync(join(root, file), "utf8");
 
@@ -33,6 +30,13 @@ test("package: what exports and imports name is packed", () => {
 
 test("package: nothing else is packed", () => {
   for (const file of packed.keys()) assert.match(file, /^(package\.json|README\.md|CHANGELOG\.md|LICENSE|build\/[a-z0-9.-]+\.(js|js\.map|wasm)|build\/types\/[\w/-]+\.d\.ts)$/);
+});
+
+/** Most bytes of the package as it is installed, without source maps. */
+const MOST_BYTES = 2 ** 20;
+test("package: at most 1 MB", () => {
+  const total = [...packed].filter(([file]) => !file.endsWith(".map")).reduce((n, [, size]) => n + size, 0);
+  assert.ok(total <= MOST_BYTES, `${total} bytes`);
 });
 
 test("package: no dependency, no script at installation, no side effects", () => {

@@ -1,0 +1,80 @@
+/** @file The types, in projects that use the package: strict, with every declaration file checked. */
+import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { command, project } from "./packed.js";
+
+const folder = project("consumer");
+
+const APP = `
+import { adam, compile, dense, loadModel, open, ops, sequential, tensor, valueAndGrad, BackendError } from "lockstep";
+import type { Backend, Callback, GpuBackend, History, KernelSource, Layer, Loss, Metric, Model, Optimizer, Tensor, WasmBackend } from "lockstep";
+import { parseCsv, trainTestSplit } from "lockstep/data";
+import * as inference from "lockstep/inference";
+
+const model: Model = sequential([dense(8, { activation: "relu" }), dense(1)], { inputShape: [2] });
+const layers: readonly Layer[] = model.layers;
+const callback: Callback = { onEpochEnd: (_epoch, logs) => { const loss: unknown = logs["loss"]; void loss; } };
+export async function train(): Promise<History> {
+  const backend: Backend = await open("wasm", { threads: 1, module: new URL("https://example.org/plain.wasm") });
+  await model.compile({ loss: "meanSquaredError", optimizer: adam({ learningRate: 1e-3 }), metrics: ["mae"], backend });
+  return model.fit([[1, 2]], [[3]], { epochs: 1, callbacks: [callback] });
+}
+export const step = compile((x: Tensor) => valueAndGrad((t: Tensor) => ops.sum(ops.mul(t, t)), [x])(x).value);
+export async function gpu(): Promise<GpuBackend> {
+  return open("webgpu");
+}
+export const source: KernelSource = new Uint8Array(4);
+export async function load(): Promise<[Model, inference.Model]> {
+  return [await loadModel("a.safetensors"), await inference.loadModel(new Uint8Array(8))];
+}
+const predictor: inference.Model = inference.sequential([inference.dense(1)]);
+// @ts-expect-error A model that predicts cannot be trained.
+void predictor.fit;
+// @ts-expect-error The option is a number.
+dense("8");
+export type All = [Loss, Metric, Optimizer, WasmBackend];
+const table = parseCsv("a,b\\n1,2\\n3,4");
+export const split = trainTestSplit({ data: table.values, shape: [table.rows, 2] }, { data: table.values, shape: [table.rows, 2] }, { seed: 1 });
+export const e: Error = new BackendError(String(layers.length) + tensor([1]).toString());
+`;
+writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }));
+writeFileSync(join(folder, "app.ts"), APP);
+
+/** What tsc says of a file under these options, an error a line. */
+function check(name, options, file = "app.ts") {
+  const config = { compilerOptions: { target: "ES2022", strict: true, noEmit: true, skipLibCheck: false, types: [], lib: ["ES2022", "DOM"], ...options }, files: [file] };
+  writeFileSync(join(folder, `tsconfig.${name}.json`), JSON.stringify(config));
+  const { stdout } = spawnSync(process.execPath, [command("typescript", "tsc"), "-p", `tsconfig.${name}.json`, "--pretty", "false"], { cwd: folder, encoding: "utf8" });
+  return stdout.split("\n").filter((line) => /\berror TS/.test(line));
+}
+
+const bundler = { module: "ESNext", moduleResolution: "bundler" };
+const projects = {
+  "a bundler, with lib.dom alone": bundler,
+  "Node, with lib.dom and @types/node": { module: "nodenext", moduleResolution: "nodenext", types: ["node"] },
+  "the strictest options": {
+    module: "nodenext", moduleResolution: "nodenext", lib: ["ESNext", "DOM", "DOM.Iterable"], types: ["node"],
+    exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, noPropertyAccessFromIndexSignature: true, verbatimModuleSyntax: true, isolatedModules: true,
+  },
+};
+Object.entries(projects).forEach(([name, options], i) => {
+  test(`types: ${name}`, () => assert.equal(check(i, options), []));
+});
+
+test("types: beside @webgpu/types", () => {
+  const options = { ...bundler, types: ["@webgpu/types"] };
+  // lib.dom of TypeScript 7 declares WebGPU itself, and @webgpu/types 0.1.74 a little differently: these two disagree in a project without anything else.
+  writeFileSync(join(folder, "empty.ts"), "export {};\n");
+  assert.equal(check("gpu", options), check("gpu-empty", options, "empty.ts"));
+  assert.equal(check("gpu-skip", { ...options, skipLibCheck: true }), []);
+});
+
+test("types: the check sees errors, in the package's declarations too", () => {
+  writeFileSync(join(folder, "node_modules/lockstep/build/types/shape.d.ts"), "export type Shape = readonly Missing[];\n");
+  assert.match(check("broken", bundler).join("\n"), /shape\.d\.ts.*Missing/);
+});
+
+test.run();
