@@ -2,7 +2,7 @@
  * @file IDX, the format of MNIST: two zero bytes, a type code, the number of dimensions, each dimension as a big-endian
  * u32, then the elements in row-major order, big-endian. Described at http://yann.lecun.com/exdb/mnist/.
  */
-import { FileError } from "../errors.ts";
+import { ArgumentError, FileError } from "../errors.ts";
 import type { Shape } from "../shape.ts";
 import { showShape, sizeOf } from "../shape.ts";
 
@@ -36,6 +36,11 @@ function fill<T extends IdxData>(out: T, element: (i: number) => number): T {
   return out;
 }
 
+/** @throws ArgumentError for what is no Uint8Array, such as a path. */
+function checkBytes(bytes: Uint8Array, who: string): void {
+  if (!(bytes instanceof Uint8Array)) throw new ArgumentError(`${who}: expected the bytes of a file as a Uint8Array, got ${Object.prototype.toString.call(bytes).slice(8, -1)}`);
+}
+
 const MAGIC_BYTES = 4;
 const GZIP_MAGIC = [0x1f, 0x8b];
 
@@ -45,6 +50,7 @@ const GZIP_MAGIC = [0x1f, 0x8b];
  * @throws FileError when it is not IDX, of an unknown type, or shorter or longer than its dimensions say
  */
 export function parseIdx(bytes: Uint8Array, who = "idx"): IdxFile {
+  checkBytes(bytes, who);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < MAGIC_BYTES || bytes[0] !== 0 || bytes[1] !== 0) {
     throw new FileError(`${who}: an IDX file starts with two zero bytes, a type code and a rank, found ${hex(bytes.subarray(0, MAGIC_BYTES))}`);
@@ -69,6 +75,7 @@ export function parseIdx(bytes: Uint8Array, who = "idx"): IdxFile {
 
 /** Reads an IDX file as it is or compressed with gzip, as MNIST comes. @throws FileError like `parseIdx` and `gunzip`. */
 export async function readIdx(bytes: Uint8Array, who = "idx"): Promise<IdxFile> {
+  checkBytes(bytes, who);
   const compressed = GZIP_MAGIC.every((byte, i) => bytes[i] === byte);
   return parseIdx(compressed ? await gunzip(bytes, { who }) : bytes, who);
 }
@@ -81,6 +88,7 @@ export async function readIdx(bytes: Uint8Array, who = "idx"): Promise<IdxFile> 
  */
 export async function gunzip(bytes: Uint8Array, options: { who?: string; maxBytes?: number } = {}): Promise<Uint8Array> {
   const { who = "gzip", maxBytes = 2 ** 31 } = options;
+  checkBytes(bytes, who);
   const reader = new Blob([new Uint8Array(bytes)]).stream().pipeThrough(new DecompressionStream("gzip")).getReader();
   const chunks: Uint8Array[] = [];
   let size = 0;

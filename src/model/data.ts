@@ -1,7 +1,7 @@
 /** @file What `fit`, `evaluate` and `predict` take as data, checked and made into tensors before anything runs. */
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, DataError, ShapeError } from "../errors.ts";
-import { sameShape, showShape } from "../shape.ts";
+import { sameShape, showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { Tensor, tensor } from "../tensor.ts";
 import type { NestedArray } from "../tensor.ts";
@@ -57,6 +57,27 @@ export async function readInputs(who: string, x: Inputs, expected: readonly Shap
   return tensors;
 }
 
+/** Tensors whose elements have been found to be indices below a limit. */
+const indices = new WeakMap<Tensor, { readonly data: TypedArray; readonly limit: number }>();
+
+/**
+ * Looks through inputs that embeddings read: `limits` has the number of vectors by input. Kernels clamp an index, which would hide a vocabulary that is too small.
+ * @throws DataError naming the first element that is no index.
+ */
+export async function checkIndices(who: string, inputs: readonly Tensor[], limits: ReadonlyMap<number, number>): Promise<void> {
+  for (const [at, limit] of limits) {
+    const t = inputs[at];
+    const data = await t.data();
+    const known = indices.get(t);
+    if (known !== undefined && known.data === data && known.limit <= limit) continue;
+    const wrong = data.findIndex((v: number) => !Number.isInteger(v) || v < 0 || v >= limit);
+    if (wrong >= 0) {
+      throw new DataError(`${who}: ${inputs.length > 1 ? `x[${at}]` : "x"}: the embedding takes indices 0 to ${limit - 1}, got ${data[wrong]} in sample ${Math.floor(wrong / (t.size / t.shape[0]))} (element ${wrong}); make its inputDim larger or replace the index`);
+    }
+    indices.set(t, { data, limit });
+  }
+}
+
 function convert(data: TypedArray, dtype: "f32" | "i32", shape: Shape): Tensor {
   return tensor(dtype === "f32" ? Float32Array.from(data) : Int32Array.from(data), shape);
 }
@@ -92,26 +113,50 @@ export async function readTargets(who: string, y: Data, samples: number, loss: L
   return t.dtype === "f32" && sameShape(t.shape, shape) ? t : convert(data, "f32", shape);
 }
 
-/** Sample weights [samples], from weights given or from class weights. Null: all 1. */
-export async function readWeights(who: string, weights: Data | undefined, classWeight: { readonly [label: number]: number } | undefined, y: Tensor, samples: number): Promise<Tensor | null> {
+/** How many of `samples` come before the part that is left for validation: floor(samples * (1 - split)), as in Keras. */
+export const samplesBefore = (samples: number, split: number): number => Math.floor(samples * (1 - split));
+
+/** @throws ArgumentError unless each class number has a finite weight. */
+function checkClassWeight(who: string, classWeight: { readonly [label: number]: number }): void {
+  if (typeof classWeight !== "object" || classWeight === null || classWeight instanceof Map) throw new ArgumentError(`${who}: classWeight must be an object { classNumber: weight }, got ${classWeight instanceof Map ? "a Map" : String(classWeight)}`);
+  for (const [label, weight] of Object.entries(classWeight)) {
+    if (!/^\d+$/.test(label)) throw new ArgumentError(`${who}: classWeight has the key ${JSON.stringify(label)}; keys must be class numbers from 0`);
+    if (!Number.isFinite(weight)) throw new ArgumentError(`${who}: classWeight of class ${label} must be a finite number, got ${String(weight)}`);
+  }
+}
+
+/**
+ * Weights of the loss's values, [samples] or, where a sample has several labels, [samples, ...labels]: sample weights times class weights.
+ * Class weights are for training alone: only the first `trained` samples have them. Null: all 1.
+ * @param y what `readTargets` gave: class numbers (i32) or rows (f32)
+ */
+export async function readWeights(who: string, weights: Data | undefined, classWeight: { readonly [label: number]: number } | undefined, y: Tensor, samples: number, trained = samples): Promise<Tensor | null> {
   if (weights === undefined && classWeight === undefined) return null;
-  const out = new Float32Array(samples).fill(1);
+  const perLabel = y.dtype === "i32" ? y.shape : [samples, ...y.shape.slice(1, -1)];
+  let shape: Shape = classWeight === undefined ? [samples] : perLabel;
+  let out = new Float32Array(sizeOf(shape)).fill(1);
   if (weights !== undefined) {
     const t = toTensor(`${who}: sampleWeight`, weights);
-    if (t.size !== samples) throw new ShapeError(`${who}: sampleWeight must have one number for each of ${samples} samples, got ${showShape(t.shape)}`);
+    const each = sameShape(t.shape, perLabel);
+    if (!each && t.size !== samples) throw new ShapeError(`${who}: sampleWeight must have one number for each of ${samples} samples${perLabel.length > 1 ? ` or the shape ${showShape(perLabel)}` : ""}, got ${showShape(t.shape)}`);
     await checkFinite(`${who}: sampleWeight`, t);
-    out.set(await t.data());
+    const given = await t.data();
+    if (each) shape = perLabel;
+    const labels = sizeOf(shape) / samples;
+    out = Float32Array.from({ length: samples * labels }, (_, i) => given[each ? i : Math.floor(i / labels)]);
   }
   if (classWeight !== undefined) {
+    checkClassWeight(who, classWeight);
     const data = await y.data();
-    const width = data.length / samples;
-    for (let i = 0; i < samples; i++) {
+    const width = data.length / out.length;
+    const end = (out.length / samples) * trained;
+    for (let i = 0; i < end; i++) {
       let label = width > 1 ? 0 : data[i];
       for (let k = 1; k < width; k++) if (data[i * width + k] > data[i * width + label]) label = k;
       out[i] *= classWeight[label] ?? 1;
     }
   }
-  return tensor(out, [samples]);
+  return tensor(out, shape);
 }
 
 /** True for what yields batches instead of being one array of samples. */

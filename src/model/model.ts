@@ -1,5 +1,6 @@
 /** @file Model: layers with weights, and what people do with them. Training is in fit.ts, files in save.ts. */
 import type { Backend } from "../backend.ts";
+import { checkOptions } from "../check.ts";
 import { allocate } from "../dtype.ts";
 import type { DType, TypedArray } from "../dtype.ts";
 import { ArgumentError, LockstepError, ShapeError } from "../errors.ts";
@@ -11,19 +12,19 @@ import type { Shape } from "../shape.ts";
 import { checkShape, Tensor, tensor } from "../tensor.ts";
 import type { NestedArray } from "../tensor.ts";
 import { lossByName } from "../train/losses.ts";
-import type { Loss, LossFunction } from "../train/losses.ts";
+import type { Loss, LossFunction, LossName } from "../train/losses.ts";
 import { metricByName } from "../train/metrics.ts";
-import type { Metric } from "../train/metrics.ts";
+import type { Metric, MetricName } from "../train/metrics.ts";
 import { optimizerByName } from "../train/optimizers.ts";
-import type { Optimizer } from "../train/optimizers.ts";
+import type { Optimizer, OptimizerName } from "../train/optimizers.ts";
 import type { Logs } from "../train/callbacks.ts";
-import { checkBatchSize, readInputs, readTargets, readWeights } from "./data.ts";
+import { checkBatchSize, checkIndices, readInputs, readTargets, readWeights, samplesBefore } from "./data.ts";
 import type { Data, Inputs } from "./data.ts";
-import { checkNames, runEvaluation, runFit, Slices } from "./fit.ts";
+import { runEvaluation, runFit, Slices } from "./fit.ts";
 import type { Batches, EvaluateOptions, FitOptions, History } from "./fit.ts";
 import { asLayers } from "./layers.ts";
 import type { LayerLike } from "./layers.ts";
-import { Programs, Tally, traceShapes } from "./programs.ts";
+import { indexedInput, Programs, Tally, traceShapes } from "./programs.ts";
 import type { Network, Training } from "./programs.ts";
 import { encodeModel, saveModel } from "./save.ts";
 import type { SaveOptions } from "./save.ts";
@@ -40,11 +41,11 @@ export interface ModelOptions {
 
 export interface CompileModelOptions {
   /** A name as in Keras (camelCase), a loss, or a function (yTrue, yPred) => loss per sample. */
-  readonly loss: string | Loss | LossFunction;
+  readonly loss: LossName | Loss | LossFunction;
   /** A name, or an optimizer such as adam({ learningRate: 1e-3 }). Default `rmsprop`, as in Keras. */
-  readonly optimizer?: string | Optimizer;
+  readonly optimizer?: OptimizerName | Optimizer;
   /** Names or metrics; `accuracy` becomes the kind that fits the loss and the output. Default none. */
-  readonly metrics?: readonly (string | Metric | LossFunction)[];
+  readonly metrics?: readonly (MetricName | Metric | LossFunction)[];
   /** `auto`: the first fit times its step on each backend there is, takes the fastest and says so. Default: the backend opened last. */
   readonly backend?: BackendName | Backend;
 }
@@ -58,7 +59,7 @@ export interface PredictOptions {
 interface Recipe {
   readonly loss: Loss;
   readonly optimizer: Optimizer;
-  readonly metrics: readonly (string | Metric | LossFunction)[];
+  readonly metrics: readonly (MetricName | Metric | LossFunction)[];
 }
 
 export class Model {
@@ -71,6 +72,8 @@ export class Model {
   #inputShapes: readonly Shape[] | null = null;
   #outputShape: Shape | null = null;
   readonly #outputs = new Map<Layer, Shape>();
+  /** Internal: inputs that embeddings read, with the number of their vectors. */
+  readonly indexLimits = new Map<number, number>();
   /** Internal: true until fit has chosen a backend for `auto`. */
   choosing = false;
   #recipe: Recipe | null = null;
@@ -82,6 +85,7 @@ export class Model {
 
   /** Use `sequential()` or `model()`. */
   constructor(layers: readonly Layer[], forward: ((inputs: readonly Tensor[]) => Tensor) | null, options: ModelOptions) {
+    checkOptions("model", options, ["inputShape", "name", "seed"]);
     this.name = options.name ?? "model";
     this.seed = options.seed ?? 0;
     if (!Number.isSafeInteger(this.seed) || this.seed < 0) throw new ArgumentError(`model: seed must be a non-negative integer, got ${this.seed}`);
@@ -90,8 +94,10 @@ export class Model {
     this.#forward = forward ?? ((inputs) => layers.reduce((x, l) => l.call(x), inputs[0]));
     if (forward === null) nameLayers(layers);
     if (options.inputShape !== undefined) {
+      if (!Array.isArray(options.inputShape)) throw new ArgumentError(`model: inputShape must be a list of sizes without the batch, such as [28, 28, 1], got ${JSON.stringify(options.inputShape)}`);
       const shapes = (options.inputShape.length > 0 && Array.isArray(options.inputShape[0]) ? options.inputShape : [options.inputShape]) as readonly Shape[];
       for (const s of shapes) checkShape("inputShape", s);
+      if (forward === null && shapes.length !== 1) throw new ArgumentError(`sequential: expected the shape of one input, got ${shapes.length}; for several inputs use model((a, b) => ...)`);
       this.build(shapes);
     }
   }
@@ -128,8 +134,8 @@ export class Model {
   }
 
   /** Internal: what compile() was told about metrics. */
-  get metricNames(): readonly (string | null)[] {
-    return (this.#recipe?.metrics ?? []).map((m) => (typeof m === "string" ? m : null));
+  get metrics(): readonly (MetricName | Metric | LossFunction)[] {
+    return this.#recipe?.metrics ?? [];
   }
 
   /**
@@ -147,6 +153,8 @@ export class Model {
     this.#outputShape = traceShapes({ forward: this.#forward, seed: this.seed }, inputShapes.map((shape) => ({ shape, dtype: "f32" })), (layer, output) => {
       found.add(layer);
       this.#outputs.set(layer, output.shape.slice(1));
+      const indexed = layer.kind === "embedding" ? indexedInput(output) : null;
+      if (indexed !== null) this.indexLimits.set(indexed, Math.min(Number(layer.config.inputDim), this.indexLimits.get(indexed) ?? Infinity));
     });
     if (!this.#sequential) {
       (this.layers as Layer[]).push(...found);
@@ -161,7 +169,8 @@ export class Model {
    * @throws ArgumentError for unknown names.
    */
   async compile(options: CompileModelOptions): Promise<void> {
-    checkNames("compile", options, ["loss", "optimizer", "metrics", "backend"]);
+    if (this.#fitting) throw new LockstepError("compile: the model is being trained; await fit first");
+    checkOptions("compile", options, ["loss", "optimizer", "metrics", "backend"]);
     const metrics = options.metrics ?? [];
     if (!Array.isArray(metrics)) throw new ArgumentError(`compile: metrics must be a list, got ${String(metrics)}`);
     const recipe: Recipe = { loss: lossByName(options.loss), optimizer: optimizerByName(options.optimizer ?? "rmsprop"), metrics };
@@ -190,7 +199,7 @@ export class Model {
 
   /** Loss and metrics over data, by name. Default batchSize 32. */
   async evaluate(x: Inputs, y: Data, options: EvaluateOptions = {}): Promise<Logs> {
-    checkNames("evaluate", options, ["batchSize", "sampleWeight"]);
+    checkOptions("evaluate", options, ["batchSize", "sampleWeight"]);
     const { batchSize = 32, sampleWeight } = options;
     checkBatchSize("evaluate", batchSize);
     const data = await this.prepare("evaluate", x, y, sampleWeight);
@@ -206,11 +215,12 @@ export class Model {
    * @throws ShapeError when `x` does not fit the model.
    */
   async predict(x: Inputs, options: PredictOptions = {}): Promise<Tensor> {
-    checkNames("predict", options, ["batchSize"]);
+    checkOptions("predict", options, ["batchSize"]);
     const { batchSize = 32 } = options;
     checkBatchSize("predict", batchSize);
     const inputs = await readInputs("predict", x, this.#inputShapes);
     if (this.#inputShapes === null) this.build(inputs.map((t) => t.shape.slice(1)));
+    await checkIndices("predict", inputs, this.indexLimits);
     if (this.#programs === null) await this.#open(await resolveBackend(undefined));
     const programs = this.#programs as Programs;
     const samples = inputs[0].shape[0];
@@ -252,6 +262,7 @@ export class Model {
   /** Replaces all weights, in the order of `getWeights`. Nothing changes when one does not fit. @throws ShapeError */
   setWeights(values: readonly (Tensor | TypedArray | NestedArray)[]): void {
     const weights = this.weights;
+    if (!Array.isArray(values)) throw new ArgumentError(`setWeights: expected a list of ${weights.length} tensors or arrays, got ${values === null ? "null" : typeof values}`);
     if (values.length !== weights.length) throw new ShapeError(`setWeights: model "${this.name}" has ${weights.length} weights, got ${values.length}`);
     const next = weights.map((w, i) => {
       const v = values[i];
@@ -300,14 +311,15 @@ export class Model {
   }
 
   /** Internal: checks data, builds the model where it has not been, and puts the data on the backend. */
-  async prepare(who: string, x: Inputs, y: Data, sampleWeight?: Data, classWeight?: { readonly [label: number]: number }): Promise<Prepared> {
+  async prepare(who: string, x: Inputs, y: Data, sampleWeight?: Data, classWeight?: { readonly [label: number]: number }, validationSplit = 0): Promise<Prepared> {
     if (this.#recipe === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
     if (y === undefined) throw new ArgumentError(`${who}: targets y are missing`);
     const inputs = await readInputs(who, x, this.#inputShapes);
     if (this.#inputShapes === null) this.build(inputs.map((t) => t.shape.slice(1)));
+    await checkIndices(who, inputs, this.indexLimits);
     const samples = inputs[0].shape[0];
     const target = await readTargets(who, y, samples, this.#recipe.loss, this.outputShape);
-    const weights = await readWeights(who, sampleWeight, classWeight, target, samples);
+    const weights = await readWeights(who, sampleWeight, classWeight, target, samples, samplesBefore(samples, validationSplit));
     // Tensors of one's own, so that those given do not stay on the backend until they are collected.
     const held: Tensor[] = [];
     const own = (t: Tensor): Tensor => {
@@ -385,6 +397,9 @@ function nameLayers(layers: readonly Layer[]): void {
  * @throws ArgumentError for something else, ShapeError naming the layer that does not fit `inputShape`.
  */
 export function sequential(layers: readonly LayerLike[], options: ModelOptions = {}): Model {
+  if (!Array.isArray(layers)) throw new ArgumentError(`sequential: expected a list of layers, got ${layers === null ? "null" : typeof layers}`);
+  const twice = layers.find((l, i) => typeof l === "object" && layers.indexOf(l) !== i);
+  if (twice !== undefined) throw new ArgumentError("sequential: a layer stands in the list twice; to share its weights use model((x) => l.call(l.call(x)))");
   if (layers.length === 0) throw new ArgumentError("sequential: expected at least one layer, got none");
   return new Model(asLayers(layers), null, options);
 }
@@ -395,5 +410,6 @@ export function sequential(layers: readonly LayerLike[], options: ModelOptions =
  * @example const a = dense(8, { activation: "relu" }), b = dense(8); const m = model((x) => add(a.call(x), b.call(x)), { inputShape: [4] });
  */
 export function model(fn: (...inputs: Tensor[]) => Tensor, options: ModelOptions = {}): Model {
+  if (typeof fn !== "function") throw new ArgumentError(`model: expected a function from inputs to the output, got ${fn === null ? "null" : typeof fn}; for layers in a row use sequential([...])`);
   return new Model([], (inputs) => fn(...inputs), options);
 }

@@ -6,11 +6,12 @@
 import type { Backend } from "../backend.ts";
 import { gradients } from "../grad.ts";
 import { asTensor, assign, currentGraph, Graph, symbolOf, trace } from "../graph.ts";
+import type { Op } from "../graph.ts";
 import { withContext } from "../nn/layer.ts";
 import type { Context, Layer, Weight } from "../nn/layer.ts";
-import { add, cast, greater, isFinite, mul, not, sub, where } from "../ops/map.ts";
-import { gather } from "../ops/gather.ts";
-import { concat, iota, reshape, slice } from "../ops/move.ts";
+import { add, cast, castOp, greater, isFinite, mul, not, sub, where } from "../ops/map.ts";
+import { gather, gatherOp } from "../ops/gather.ts";
+import { concat, iota, reshape, reshapeOp, slice } from "../ops/move.ts";
 import { permutation } from "../ops/random.ts";
 import { sum } from "../ops/reduce.ts";
 import { seedWords } from "../random.ts";
@@ -51,6 +52,7 @@ export class Tally {
   readonly #states: readonly (readonly Tensor[])[];
   /** The last batch's loss. */
   readonly last = zeros([]);
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(metrics: readonly Metric[]) {
     this.#metrics = metrics;
@@ -71,6 +73,13 @@ export class Tally {
       const states = this.#states[i];
       m.update(y, prediction, states).forEach((value, k) => assign(states[k], value));
     });
+  }
+
+  /** Runs `count` when all that was handed in before is done: two evaluations at once would add to the same sums. */
+  alone<R>(count: () => Promise<R>): Promise<R> {
+    const result = this.#turn.then(count);
+    this.#turn = result.catch(() => {});
+    return result;
   }
 
   /** What a checkpoint must keep. */
@@ -227,9 +236,7 @@ export class Programs {
   }
 
   #loss(loss: Loss, y: Tensor, prediction: Tensor, weights: Tensor | null): Tensor {
-    const perSample = loss.call(y, prediction);
-    const spread = weights === null ? null : reshape(weights, [weights.size, ...perSample.shape.slice(1).map(() => 1)]);
-    let value = reduceLoss(perSample, spread);
+    let value = reduceLoss(loss.call(y, prediction), weights);
     for (const w of this.#network.weights()) if (w.regularizer !== null) value = add(value, w.regularizer(w.tensor));
     return value;
   }
@@ -264,6 +271,16 @@ function idOf(o: object): number {
   let id = ids.get(o);
   if (id === undefined) ids.set(o, (id = ++lastId));
   return id;
+}
+
+/** The input whose elements an embedding with this output takes as indices; null where they have been computed. */
+export function indexedInput(output: Tensor): number | null {
+  const through = (t: Tensor, ops: readonly Op[]): Tensor => (t.node !== null && ops.includes(t.node.op) ? through(t.node.inputs[0] as Tensor, ops) : t);
+  const { node } = through(output, [reshapeOp]);
+  if (node === null || node.op !== gatherOp) return null;
+  const index = through(node.inputs[1] as Tensor, [reshapeOp, castOp]);
+  const at = index.node?.graph.inputs.indexOf(index) ?? -1;
+  return at < 0 ? null : at;
 }
 
 /** Output shape without the batch dimension, by tracing a batch of one; builds layers on the way. */

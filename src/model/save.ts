@@ -13,7 +13,9 @@ import type { Config } from "../nn/layer.ts";
 import { sameShape, showShape } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { isLossName, lossFromConfig } from "../train/losses.ts";
-import type { Loss, LossFunction } from "../train/losses.ts";
+import type { Loss, LossFunction, LossName } from "../train/losses.ts";
+import { describeMetric, metricFromConfig } from "../train/metrics.ts";
+import type { MetricName } from "../train/metrics.ts";
 import { optimizerFromConfig } from "../train/optimizers.ts";
 import { asLayers } from "./layers.ts";
 import type { LayerLike } from "./layers.ts";
@@ -21,7 +23,7 @@ import type { Model } from "./model.ts";
 import { sequential } from "./model.ts";
 
 export interface SaveOptions {
-  /** Also what training needs to go on exactly: optimizer, its state, loss and metrics. Default true for a compiled model. */
+  /** Also what training needs to go on exactly: optimizer, its state, loss and metrics but those that are functions. Default true for a compiled model. */
   readonly optimizer?: boolean;
 }
 
@@ -29,7 +31,7 @@ export interface LoadOptions {
   /** Makes layers that are not Lockstep's own, by name or kind. */
   readonly layers?: { readonly [nameOrKind: string]: (config: Config) => LayerLike };
   /** For a model whose loss was a function. Default: the loss that was saved. */
-  readonly loss?: Loss | LossFunction;
+  readonly loss?: LossName | Loss | LossFunction;
   /** For a model that was saved with its training. Default: the backend opened last. */
   readonly backend?: BackendName | Backend;
 }
@@ -39,7 +41,7 @@ const VERSION = 1;
 
 interface Entry { readonly kind: string; readonly name: string; readonly config: Config }
 interface Described { readonly format: string; readonly version: number; readonly name: string; readonly seed: number; readonly sequential: boolean; readonly inputShapes: readonly Shape[]; readonly layers: readonly Entry[] }
-interface DescribedTraining { readonly loss: { readonly name: string; readonly config: Config }; readonly optimizer: { readonly kind: string; readonly config: Config }; readonly metrics: readonly string[] }
+interface DescribedTraining { readonly loss: { readonly name: string; readonly config: Config }; readonly optimizer: { readonly kind: string; readonly config: Config }; readonly metrics: readonly (string | { readonly name: string; readonly config: Config })[] }
 
 /** The first option of a layer that is a function, which a file cannot hold; null when there is none. */
 function functionOption(config: Config): string | null {
@@ -62,7 +64,7 @@ function describe(model: Model): Described {
 function describeTraining(model: Model): DescribedTraining | null {
   if (model.training === null) return null;
   const { loss, optimizer } = model.training;
-  return { loss: { name: loss.name, config: loss.config }, optimizer: { kind: optimizer.kind, config: optimizer.config }, metrics: model.metricNames.filter((m): m is string => m !== null) };
+  return { loss: { name: loss.name, config: loss.config }, optimizer: { kind: optimizer.kind, config: optimizer.config }, metrics: model.metrics.map(describeMetric).filter((m) => m !== null) };
 }
 
 /**
@@ -204,11 +206,14 @@ export async function loadModel(source: string | Uint8Array | ArrayBuffer, optio
   if (metadata.training !== undefined) {
     const { loss, optimizer: saved, metrics } = parse<DescribedTraining>(who, "training", metadata.training);
     const optimizer = await rebuilt(who, "training", () => {
-      if (options.loss === undefined && !isLossName(loss.name)) throw new FileError(`${who}: its loss "${loss.name}" is a function, which a file cannot hold; pass it to loadModel as loss`);
+      if (options.loss === undefined && (loss.config.custom === true || !isLossName(loss.name))) throw new FileError(`${who}: its loss "${loss.name}" is a function, which a file cannot hold; pass it to loadModel as loss`);
       return optimizerFromConfig(saved.kind, saved.config);
     });
     const backend = await resolveBackend(options.backend);
-    await rebuilt(who, "training", () => model.compile({ loss: options.loss ?? lossFromConfig(loss.name, loss.config), optimizer, metrics, backend }));
+    await rebuilt(who, "training", () => model.compile({
+      loss: options.loss ?? lossFromConfig(loss.name, loss.config), optimizer, backend,
+      metrics: metrics.map((m) => (typeof m === "string" ? (m as MetricName) : metricFromConfig(m.name, m.config))),
+    }));
     const state = [...tensors].filter(([name]) => name.startsWith("optimizer/"));
     await rebuilt(who, "training", () => optimizer.load(Object.fromEntries(state.map(([name, t]) => [name.slice("optimizer/".length), { shape: t.shape, data: t.data as TypedArray }]))));
   }

@@ -15,6 +15,7 @@ import * as nn from "../../build/esm/nn/index.js";
 import { add, mul } from "../../build/esm/ops/map.js";
 import { Random } from "../../build/esm/random.js";
 import { tensor } from "../../build/esm/tensor.js";
+import { binaryAccuracy, precision } from "../../build/esm/train/metrics.js";
 import { adam, sgd } from "../../build/esm/train/optimizers.js";
 import { cosineDecay } from "../../build/esm/train/schedules.js";
 import { asTensor, errorOf, fingerprint, network, table } from "./helpers.js";
@@ -282,6 +283,24 @@ test("files of others, of other versions and of other models are FileErrors that
   writeFileSync(file("text"), "hello, this is no model");
   assert.match((await errorOf(() => loadModel(file("text")))).message, file("text"));
   assert.match((await errorOf(() => sequential([nn.dense(1)]).toBytes())).message, /not built yet/);
+});
+
+test("metrics made with options come back with them; one's own functions do not", async () => {
+  const m = network();
+  const own = (y, p) => add(y, p);
+  await m.compile({ loss: "mse", metrics: [binaryAccuracy({ threshold: 0.25 }), "mae", precision({ threshold: 0.125 }), own], backend });
+  const again = await loadModel(await m.toBytes(), { backend });
+  const { own: _, ...expected } = await m.evaluate(data.x, data.y);
+  assert.equal(await again.evaluate(data.x, data.y), expected);
+  assert.equal(Object.keys(expected), ["loss", "binaryAccuracy", "mae", "precision"]);
+});
+
+test("a loss that is a function is not taken for the one of Lockstep whose name it has", async () => {
+  const m = network();
+  await m.compile({ loss: function mse(_y, p) { return p; }, backend });
+  const bytes = await m.toBytes();
+  assert.match((await errorOf(() => loadModel(bytes, { backend }))).message, /its loss "mse" is a function/);
+  assert.ok((await loadModel(bytes, { backend, loss: "mse" })).isSequential);
 });
 
 test.after(() => {
