@@ -153,7 +153,8 @@ function isNumber(cell: string): boolean {
 }
 
 function checkNames(names: readonly string[]): void {
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  const seen = new Set<string>();
+  const twice = names.find((name) => seen.size === seen.add(name).size);
   if (twice !== undefined) throw new DataError(`csv: line 1: column names must be unique, found ${JSON.stringify(twice)} twice`);
 }
 
