@@ -14,6 +14,8 @@ const CASES = [
   [() => L.adamax({ amsgrad: true }), /adamax: unknown option "amsgrad"/],
   [() => L.adam({ epsilon: NaN }), /adam: epsilon must be a number >= 0, got NaN/],
   [() => L.adam({ epsilon: "1e-7" }), /adam: epsilon must be a number >= 0, got "1e-7"/],
+  [() => L.adam({ beta1: "" }), /adam: beta1 must be a number in \[0, 1\), got ""/],
+  [() => L.adam({ beta2: 1 }), /adam: beta2 must be a number in \[0, 1\), got 1/],
   [() => L.adam({ amsgrad: "no" }), /adam: amsgrad must be true or false, got "no"/],
   [() => L.adam({ weightDecay: NaN }), /adam: weightDecay must be a number >= 0, got NaN/],
   [() => L.sgd({ weightDecay: -1 }), /sgd: weightDecay must be a number >= 0, got -1/],

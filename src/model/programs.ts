@@ -7,7 +7,7 @@ import type { Backend } from "../backend.ts";
 import { gradients } from "../grad.ts";
 import { asTensor, assign, currentGraph, Graph, symbolOf, trace } from "../graph.ts";
 import type { Op } from "../graph.ts";
-import { withContext } from "../nn/layer.ts";
+import { context as outerContext, withContext } from "../nn/layer.ts";
 import type { Context, Layer, Weight } from "../nn/layer.ts";
 import { add, cast, castOp, greater, isFinite, mul, not, sub, where } from "../ops/map.ts";
 import { gather, gatherOp } from "../ops/gather.ts";
@@ -287,6 +287,6 @@ export function indexedInput(output: Tensor): number | null {
 export function traceShapes(network: Pick<Network, "forward" | "seed">, inputs: readonly { shape: Shape; dtype: Tensor["dtype"] }[], called: (layer: Layer, output: Tensor) => void): Shape {
   const graph = new Graph();
   let streams = 0;
-  const context: Context = { training: false, key: null, seed: network.seed, nextStream: () => streams++, called };
+  const context: Context = { training: false, key: null, seed: network.seed, mostElements: outerContext().mostElements, nextStream: () => streams++, called };
   return trace(graph, () => withContext(context, () => network.forward(inputs.map((t) => graph.input({ shape: [1, ...t.shape], dtype: t.dtype }))).shape.slice(1)));
 }

@@ -9,6 +9,7 @@ import { resolveBackend } from "../init.ts";
 import type { BackendName } from "../init.ts";
 import { decodeSafetensors, encodeSafetensors } from "../io/safetensors.ts";
 import { layerFromConfig } from "../nn/config.ts";
+import { context, withContext } from "../nn/layer.ts";
 import type { Config } from "../nn/layer.ts";
 import { sameShape, showShape } from "../shape.ts";
 import type { Shape } from "../shape.ts";
@@ -103,14 +104,19 @@ function decode(who: string, bytes: Uint8Array): ReturnType<typeof decodeSafeten
 export async function encodeModel(model: Model, { optimizer = model.training !== null }: SaveOptions): Promise<Uint8Array> {
   const config = describe(model);
   const tensors: { [name: string]: { shape: Shape; data: TypedArray } } = {};
-  for (const l of model.layers) for (const w of l.weights) tensors[`${l.name}/${w.name}`] = { shape: w.tensor.shape, data: await w.tensor.data() };
+  const named = model.layers.flatMap((l) => l.weights.map((w) => [`${l.name}/${w.name}`, w.tensor] as const));
   const metadata: { [key: string]: string } = { lockstep: JSON.stringify(config) };
   if (optimizer) {
     const training = describeTraining(model);
     if (training === null || model.training === null) throw new ArgumentError("save: optimizer: true needs a model that has been compiled");
     metadata.training = JSON.stringify(training);
-    for (const [name, t] of Object.entries(model.training.optimizer.state())) tensors[`optimizer/${name}`] = { shape: t.shape, data: await t.data() };
+    named.push(...Object.entries(model.training.optimizer.state()).map(([name, t]) => [`optimizer/${name}`, t] as const));
   }
+  // All reads are asked for at once: a training that goes on meanwhile must not leave a weight of one step beside that of the next.
+  const data = await Promise.all(named.map(([, t]) => t.data()));
+  named.forEach(([name, t], i) => {
+    tensors[name] = { shape: t.shape, data: data[i] };
+  });
   metadata.checksum = checksum(metadata, Object.entries(tensors));
   return encodeSafetensors(tensors, metadata);
 }
@@ -200,7 +206,8 @@ export async function loadModel(source: string | Uint8Array | ArrayBuffer, optio
       made.name = l.name;
       return made;
     });
-    return sequential(layers, { inputShape: config.inputShapes.length === 1 ? config.inputShapes[0] : config.inputShapes, name: config.name, seed: config.seed });
+    const mostElements = [...tensors.values()].reduce((n, t) => n + t.data.length, 0);
+    return withContext({ ...context(), mostElements }, () => sequential(layers, { inputShape: config.inputShapes.length === 1 ? config.inputShapes[0] : config.inputShapes, name: config.name, seed: config.seed }));
   });
   assignWeights(who, model, tensors);
   if (metadata.training !== undefined) {

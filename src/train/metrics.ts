@@ -209,7 +209,7 @@ const METRICS = {
   cosineSimilarity,
 } as const satisfies { readonly [name: string]: (options: never) => Metric };
 
-const ALIASES = { mae: "meanAbsoluteError", mse: "meanSquaredError", rmse: "rootMeanSquaredError" } as const satisfies { readonly [alias: string]: keyof typeof METRICS };
+const ALIASES = { mae: "meanAbsoluteError", mse: "meanSquaredError", rmse: "rootMeanSquaredError", sparseTopKCategoricalAccuracy: "topKCategoricalAccuracy" } as const satisfies { readonly [alias: string]: keyof typeof METRICS };
 
 /** A metric's name in camelCase, its short form, or that of a loss, whose mean is then taken. */
 export type MetricName = "accuracy" | "acc" | keyof typeof METRICS | keyof typeof ALIASES | LossName;
@@ -251,6 +251,9 @@ export function metricByName(metric: MetricName | Metric | MetricFunction, conte
   }
   if (typeof metric !== "string") {
     if (metric === null || typeof metric !== "object" || typeof metric.update !== "function") throw new ArgumentError(`metrics: expected a name, a metric or a function of (yTrue, yPred), got ${String(metric)}`);
+    const outputs = lastOf(context.outputShape);
+    const { classes = outputs } = metric.config ?? {};
+    if (BY_CLASS.includes(metric.name) && classes !== outputs) throw new ShapeError(`${metric.name}: made for ${String(classes)} output${classes === 1 ? "" : "s"}, the model has ${outputs}; set classes: ${outputs}`);
     return metric;
   }
   if (metric === "accuracy" || metric === "acc") return { ...accuracyFor(context), name: metric };

@@ -205,7 +205,8 @@ function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [op
 
 /** 1 - beta^t for 0 <= beta < 1. */
 function correction(kind: string, name: string, beta: number): (t: Tensor) => Tensor {
-  if (!(beta >= 0 && beta < 1)) throw new ArgumentError(`${kind}: ${name} must be in [0, 1), got ${beta}`);
+  // Text such as "" compares like a number, and its logarithm would never end.
+  if (!(Number.isFinite(beta) && beta >= 0 && beta < 1)) throw new ArgumentError(`${kind}: ${name} must be a number in [0, 1), got ${JSON.stringify(beta)}`);
   if (beta === 0) return (t) => div(t, t);
   const ln = naturalLog(beta);
   return (t) => neg(expm1(mul(t, ln)));
