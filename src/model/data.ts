@@ -9,8 +9,8 @@ import type { Loss } from "../train/losses.ts";
 
 /** A tensor, nested arrays, or elements with their shape; the first dimension counts the samples. */
 export type Data = Tensor | NestedArray | { readonly data: ArrayBufferView; readonly shape: Shape };
-/** One input, or a list of tensors for a model of several inputs. */
-export type Inputs = Data | readonly Tensor[];
+/** One input, or a list with one item for each input of a model of several. */
+export type Inputs = Data | readonly Data[];
 /** A batch of an iterable: inputs, targets and, optionally, sample weights. */
 export type Batch = readonly [Inputs, Data] | readonly [Inputs, Data, Data];
 
@@ -40,9 +40,10 @@ async function checkFinite(who: string, t: Tensor): Promise<void> {
 
 /** Inputs as tensors with equally many samples. @throws DataError, ShapeError */
 export async function readInputs(who: string, x: Inputs, expected: readonly Shape[] | null): Promise<Tensor[]> {
-  const many = Array.isArray(x) && x.length > 0 && x.every((t) => t instanceof Tensor);
-  const tensors = many ? [...(x as readonly Tensor[])] : [toTensor(`${who}: x`, x as Data)];
-  if (expected !== null && tensors.length !== expected.length) throw new ShapeError(`${who}: the model has ${expected.length} inputs, got ${tensors.length}`);
+  const inputs = expected?.length ?? 1;
+  const many = Array.isArray(x) && x.length > 0 && (x.every((t) => typeof t === "object" && t !== null && (t instanceof Tensor || "data" in t)) || (inputs > 1 && x.length === inputs));
+  const tensors = many ? (x as readonly Data[]).map((t, i) => toTensor(`${who}: x[${i}]`, t)) : [toTensor(`${who}: x`, x as Data)];
+  if (expected !== null && tensors.length !== inputs) throw new ShapeError(`${who}: the model has ${inputs} input${inputs === 1 ? "" : "s"}, got ${tensors.length}${inputs > 1 ? "; give a list with one item for each" : ""}`);
   for (const [i, t] of tensors.entries()) {
     const name = many ? `x[${i}]` : "x";
     if (t.rank === 0) throw new ShapeError(`${who}: ${name} must have a first dimension that counts the samples, got a number`);

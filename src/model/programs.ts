@@ -4,6 +4,7 @@
  * the data is. Between steps nothing is written and nothing is read.
  */
 import type { Backend } from "../backend.ts";
+import { ArgumentError } from "../errors.ts";
 import { gradients } from "../grad.ts";
 import { asTensor, assign, currentGraph, Graph, symbolOf, trace } from "../graph.ts";
 import type { Op } from "../graph.ts";
@@ -22,6 +23,7 @@ import type { Loss } from "../train/losses.ts";
 import type { Metric } from "../train/metrics.ts";
 import type { Optimizer } from "../train/optimizers.ts";
 import type { Shape } from "../shape.ts";
+import { madeInside } from "./layers.ts";
 
 /** Tells a shuffle from every other use of the seed. */
 const SHUFFLE_STREAM = 0x5f5f;
@@ -231,7 +233,14 @@ export class Programs {
     let streams = 0;
     // Random layers draw by seed and step number, so that a resumed run draws what the whole run would have.
     const key = optimizer === null ? null : concat([slice(this.trainCursor.key, [0], [2]), reshape(cast(optimizer.iterations, "u32"), [1]), reshape(asTensor(1, "u32"), [1])], 0);
-    const context: Context = { training, key, seed: this.#network.seed, nextStream: () => streams++, called };
+    const known = new Set(this.#network.weights().map((w) => w.tensor));
+    const context: Context = {
+      training, key, seed: this.#network.seed, nextStream: () => streams++,
+      called: (layer, output) => {
+        if (layer.weights.some((w) => !known.has(w.tensor))) throw new ArgumentError(madeInside(layer));
+        called(layer, output);
+      },
+    };
     return withContext(context, () => this.#network.forward(xs));
   }
 
@@ -288,5 +297,7 @@ export function traceShapes(network: Pick<Network, "forward" | "seed">, inputs: 
   const graph = new Graph();
   let streams = 0;
   const context: Context = { training: false, key: null, seed: network.seed, mostElements: outerContext().mostElements, nextStream: () => streams++, called };
-  return trace(graph, () => withContext(context, () => network.forward(inputs.map((t) => graph.input({ shape: [1, ...t.shape], dtype: t.dtype }))).shape.slice(1)));
+  const output = trace(graph, () => withContext(context, () => network.forward(inputs.map((t) => graph.input({ shape: [1, ...t.shape], dtype: t.dtype })))));
+  if (!(output instanceof Tensor)) throw new ArgumentError(`model: its function must return one tensor, got ${Array.isArray(output) ? "an array" : typeof output}`);
+  return output.shape.slice(1);
 }

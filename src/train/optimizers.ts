@@ -86,6 +86,7 @@ function clippingOf(kind: string, { clipNorm = null, globalClipNorm = null, clip
   if (clipValue !== null) return (grads) => grads.map((g) => clip(g, -clipValue, clipValue));
   if (globalClipNorm === null) return (grads) => grads;
   return (grads) => {
+    if (grads.length === 0) return grads;
     const norm = sqrt(grads.map(squares).reduce((a, b) => add(a, b)));
     const scale = minimum(where(greater(norm, 0), div(globalClipNorm, norm), 1), 1);
     return grads.map((g) => mul(g, scale));

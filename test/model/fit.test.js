@@ -5,7 +5,8 @@ import { NonFiniteError } from "../../build/esm/errors.js";
 import { open } from "../../build/esm/init.js";
 import { model, sequential } from "../../build/esm/model/model.js";
 import { dense, dropout, merge } from "../../build/esm/nn/index.js";
-import { mul } from "../../build/esm/ops/map.js";
+import { loadModel } from "../../build/esm/model/save.js";
+import { add, mul } from "../../build/esm/ops/map.js";
 import { sum } from "../../build/esm/ops/reduce.js";
 import { ones, tensor, zeros } from "../../build/esm/tensor.js";
 import { terminateOnNaN } from "../../build/esm/train/callbacks.js";
@@ -290,6 +291,52 @@ test("a model trains one fit at a time", async () => {
   assert.match((await errorOf(() => m.fit(data.x, data.y, quiet))).message, /being trained already/);
   await first;
   await m.fit(data.x, data.y, quiet);
+});
+
+test("layers that a function or an object of one's own calls are trained, counted, and saved with it", async () => {
+  const block = () => {
+    const inner = dense(4, { activation: "tanh" });
+    return function residual(x) { return add(x, inner.call(x)); };
+  };
+  class Block {
+    scale = tensor([1, 1, 1, 1]);
+    inner = dense(4, { name: "own" });
+    call(x) { return add(mul(x, this.scale), this.inner.call(x)); }
+  }
+  const m = sequential([block(), new Block(), dense(1)], { inputShape: [4], seed: 3 });
+  await m.compile({ loss: "mse", optimizer: adam({ learningRate: 0.05 }), backend });
+  assert.equal(m.weights.map((w) => `${m.layerOf(w).name}/${w.name}`), ["residual/dense.kernel", "residual/dense.bias", "Block/scale", "Block/own.kernel", "Block/own.bias", "dense/kernel", "dense/bias"]);
+  assert.match(m.summary(() => {}), /residual \(residual\) +│ \[batch, 4\] +│ +20 /);
+  const before = await Promise.all((await m.getWeights()).map((t) => t.array()));
+  await m.fit(data.x, data.y, { epochs: 2, ...quiet });
+  const after = await Promise.all((await m.getWeights()).map((t) => t.array()));
+  for (const [i, w] of after.entries()) assert.not.equal(w, before[i], m.weights[i].name);
+  const again = await loadModel(await m.toBytes(), { backend, layers: { residual: block, Block: () => new Block() } });
+  assert.is(await fingerprint(again), await fingerprint(m));
+  assert.equal(await (await again.predict(data.x)).array(), await (await m.predict(data.x)).array());
+});
+
+test("a layer made anew each time that a function runs is an error, not a layer that never learns", async () => {
+  for (const m of [model((x) => dense(2).call(x), { inputShape: [4] }), sequential([(x) => dense(2).call(x)], { inputShape: [4] })]) {
+    assert.match((await errorOf(() => m.predict(data.x))).message, /layer "dense" has weights that the model does not know.*outside of the function/);
+  }
+  assert.match((await errorOf(() => model((x) => [x], { inputShape: [4] }))).message, /must return one tensor, got an array/);
+});
+
+test("inputs of a model of several as nested arrays, with shapes, or as tensors", async () => {
+  const [a, b] = [dense(2), dense(2)];
+  const m = model((p, q) => add(a.call(p), b.call(q)), { inputShape: [[2], [3]] });
+  const want = await (await m.predict([tensor([[1, 2], [3, 4]]), tensor([[1, 2, 3], [4, 5, 6]])])).array();
+  assert.equal(await (await m.predict([[[1, 2], [3, 4]], [[1, 2, 3], [4, 5, 6]]])).array(), want);
+  assert.equal(await (await m.predict([{ data: Float32Array.of(1, 2, 3, 4), shape: [2, 2] }, [[1, 2, 3], [4, 5, 6]]])).array(), want);
+  assert.match((await errorOf(() => m.predict([[1, 2]]))).message, /the model has 2 inputs, got 1; give a list/);
+  assert.match((await errorOf(() => sequential([dense(1)]).predict([tensor([[1]]), tensor([[1]])]))).message, /sequential: expected one input, got 2/);
+});
+
+test("a model without weights can be fitted with globalClipNorm", async () => {
+  const m = sequential([(x) => mul(x, 2)], { inputShape: [4] });
+  await m.compile({ loss: "mse", optimizer: adam({ globalClipNorm: 1 }), backend });
+  assert.ok(Number.isFinite((await m.fit(data.x, data.x, quiet)).history.loss[0]));
 });
 
 /** A dense(1) on one feature with the loss `p - y` of each value: a loss of 1 for every sample of label 0 when the weights are 0. */
