@@ -8,7 +8,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { adam, conv2d, dense, earlyStopping, flatten, loadModel, maxPool2d, sequential, tensor } from "lockstep";
 import { oneHot, readIdx } from "lockstep/data";
-import { dataFile, isMain, modelPath, options, percent, readBytes, report } from "./common.js";
+import { dataFile, modelPath, options, percent, readBytes, report, start } from "./common.js";
 import { digits } from "./data.js";
 
 /** Pixels 0..1 as a tensor [count, 28, 28, 1] and one-hot labels. */
@@ -16,6 +16,8 @@ async function readImages(folder, part, most) {
   const file = (name) => [join(folder, `${name}.gz`), join(folder, name)].find(existsSync) ?? join(folder, name);
   const images = await readIdx(readBytes(file(`${part}-images-idx3-ubyte`)), `${part} images`);
   const labels = await readIdx(readBytes(file(`${part}-labels-idx1-ubyte`)), `${part} labels`);
+  if (images.shape.length !== 3 || images.shape[1] !== 28 || images.shape[2] !== 28) throw new Error(`${folder}: expected ${part} images of 28x28, got [${images.shape.join(", ")}]`);
+  if (labels.shape[0] !== images.shape[0]) throw new Error(`${folder}: there are ${images.shape[0]} ${part} images and ${labels.shape[0]} labels`);
   const count = Math.min(most, images.shape[0]);
   const x = Float32Array.from(images.data.subarray(0, count * 784), (v) => v / 255);
   return { x: tensor(x, [count, 28, 28, 1]), y: tensor(oneHot(labels.data.subarray(0, count), 10), [count, 10]) };
@@ -37,13 +39,12 @@ export async function cnn(o = options({ epochs: 20, samples: Infinity })) {
     flatten(), dense(64, { activation: "relu" }), dense(10, { activation: "softmax" }),
   ], { inputShape: [28, 28, 1], name: "cnn", seed: o.seed });
   model.summary();
-  await model.compile({ loss: "categoricalCrossentropy", optimizer: adam({ learningRate: 1e-3 }), metrics: ["accuracy"] });
+  await model.compile({ loss: "categoricalCrossentropy", optimizer: adam({ learningRate: 1e-3 }), metrics: ["accuracy", "precision", "recall", "f1"] });
   const { epoch } = await model.fit(train.x, train.y, {
     epochs: o.epochs, batchSize: 32, validationSplit: 0.1, seed: o.seed, verbose: o.verbose,
     callbacks: [earlyStopping({ monitor: "valAccuracy", patience: 2, restoreBestWeights: true })],
   });
 
-  await model.compile({ loss: "categoricalCrossentropy", optimizer: model.training.optimizer, metrics: ["accuracy", "precision", "recall", "f1"] });
   const result = await model.evaluate(test.x, test.y, { batchSize: 100 });
   const path = modelPath(o.out, "cnn.safetensors");
   await model.save(path);
@@ -57,4 +58,4 @@ export async function cnn(o = options({ epochs: 20, samples: Infinity })) {
   return result;
 }
 
-if (isMain(import.meta.url)) await cnn();
+await start(import.meta.url, cnn);

@@ -2,6 +2,7 @@
 import { existsSync, mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 
 /** Command-line options: --data, --epochs, --samples, --seed, --out, --verbose. Numbers are numbers. */
@@ -12,6 +13,9 @@ export function options(defaults) {
     },
   });
   const numbers = Object.fromEntries(["epochs", "samples", "seed", "verbose"].filter((k) => values[k] !== undefined).map((k) => [k, Number(values[k])]));
+  for (const [name, value] of Object.entries(numbers)) {
+    if (!Number.isInteger(value) || value < 0) throw new Error(`--${name} must be an integer of at least 0, got "${values[name]}"`);
+  }
   return { seed: 1, verbose: 1, ...defaults, ...values, ...numbers };
 }
 
@@ -38,5 +42,13 @@ export function report(title, pairs) {
   for (const [name, value] of Object.entries(pairs)) console.log(`  ${name.padEnd(22)} ${value}`);
 }
 
-/** True when this file is what node was started with. */
-export const isMain = (url) => process.argv[1] !== undefined && url === new URL(`file://${process.argv[1]}`).href;
+/** Runs `main` when its file is what node was started with. What is wrong with options or data is one line, not a stack. */
+export async function start(url, main) {
+  if (process.argv[1] === undefined || url !== pathToFileURL(process.argv[1]).href) return;
+  try {
+    await main();
+  } catch (error) {
+    console.error(`error: ${error.message}`);
+    process.exitCode = 1;
+  }
+}

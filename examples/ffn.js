@@ -6,7 +6,7 @@
  */
 import { adam, dense, earlyStopping, loadModel, normalization, sequential, tensor } from "lockstep";
 import { parseCsv, trainTestSplit } from "lockstep/data";
-import { dataFile, isMain, modelPath, options, percent, readText, report } from "./common.js";
+import { dataFile, modelPath, options, percent, readText, report, start } from "./common.js";
 import { twoClassTable } from "./data.js";
 
 /** Features [rows, 8] and classes [rows]. */
@@ -15,14 +15,17 @@ function readTable(file, seed) {
     const { x, y } = twoClassTable(1000, seed);
     return { x: { data: x, shape: [1000, 8] }, y: { data: y, shape: [1000, 1] } };
   }
-  const { rows, columns, values } = parseCsv(readText(file));
+  const { rows, columns, values, categories } = parseCsv(readText(file));
   const width = columns.length;
+  const text = Object.keys(categories).find((name) => name !== columns[width - 1]);
+  if (text !== undefined) throw new Error(`${file}: expected numbers, column "${text}" holds text`);
   if (width !== 9) throw new Error(`${file}: expected 8 features and a class, got ${width} columns`);
   const x = new Float32Array(rows * 8);
   const y = new Float32Array(rows);
   for (let i = 0; i < rows; i++) {
     x.set(values.subarray(i * width, i * width + 8), i * 8);
     y[i] = values[i * width + 8];
+    if (y[i] !== 0 && y[i] !== 1) throw new Error(`${file}: expected a class 0 or 1 in the last column, got ${y[i]} in row ${i + 1}`);
   }
   return { x: { data: x, shape: [rows, 8] }, y: { data: y, shape: [rows, 1] } };
 }
@@ -54,4 +57,4 @@ export async function ffn(o = options({ epochs: 200 })) {
   return result;
 }
 
-if (isMain(import.meta.url)) await ffn();
+await start(import.meta.url, ffn);

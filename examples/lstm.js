@@ -7,7 +7,7 @@
  */
 import { adam, dense, earlyStopping, loadModel, lstm, sequential, tensor } from "lockstep";
 import { parseCsv } from "lockstep/data";
-import { dataFile, isMain, modelPath, options, readText, report } from "./common.js";
+import { dataFile, modelPath, options, readText, report, start } from "./common.js";
 import { seasonalSeries } from "./data.js";
 
 const STEPS = 10;
@@ -17,7 +17,10 @@ const HISTORY = STEPS + WIDTH - 1;
 /** The last column of a CSV, or a series made up here. */
 function readSeries(file, seed) {
   if (file === null) return seasonalSeries(400, seed);
-  const { rows, columns, values } = parseCsv(readText(file));
+  const { rows, columns, values, categories } = parseCsv(readText(file));
+  const last = columns[columns.length - 1];
+  if (Object.hasOwn(categories, last)) throw new Error(`${file}: expected a series of numbers in the last column, "${last}" holds text`);
+  if (rows < 5 * HISTORY) throw new Error(`${file}: expected a series of at least ${5 * HISTORY} values, got ${rows}`);
   return Float32Array.from({ length: rows }, (_, i) => values[(i + 1) * columns.length - 1]);
 }
 
@@ -43,6 +46,7 @@ export async function forecast(o = options({ epochs: 60 })) {
     low = Math.min(low, v);
     high = Math.max(high, v);
   }
+  if (low === high) throw new Error(`${file}: the series does not change before its last fifth: there is nothing to learn`);
   const { x, y, count } = windowsOfWindows(raw.map((v) => (v - low) / (high - low)));
   const trained = split - HISTORY;
   const part = (from, to) => ({ x: tensor(x.slice(from * STEPS * WIDTH, to * STEPS * WIDTH), [to - from, STEPS, WIDTH]), y: tensor(y.slice(from, to), [to - from, 1]) });
@@ -73,4 +77,4 @@ export async function forecast(o = options({ epochs: 60 })) {
   return { mae: mae * unit, persistence: persistence * unit };
 }
 
-if (isMain(import.meta.url)) await forecast();
+await start(import.meta.url, forecast);

@@ -28,11 +28,11 @@ export {
   binaryCrossentropy, categoricalCrossentropy, cosineSimilarity, hinge, huber, klDivergence, logCosh, meanAbsoluteError, meanAbsolutePercentageError, meanSquaredError,
   sparseCategoricalCrossentropy,
 } from "./train/losses.ts";
-export type { Loss, LossFunction } from "./train/losses.ts";
+export type { Loss, LossFunction, LossName } from "./train/losses.ts";
 export { binaryAccuracy, categoricalAccuracy, confusionMatrix, f1, precision, recall, rootMeanSquaredError, sparseCategoricalAccuracy, topKCategoricalAccuracy } from "./train/metrics.ts";
-export type { Metric } from "./train/metrics.ts";
+export type { Metric, MetricName } from "./train/metrics.ts";
 export { adagrad, adam, adamax, adamw, rmsprop, sgd } from "./train/optimizers.ts";
-export type { Optimizer, OptimizerOptions } from "./train/optimizers.ts";
+export type { Optimizer, OptimizerName, OptimizerOptions } from "./train/optimizers.ts";
 export { cosineDecay, exponentialDecay, inverseTimeDecay, piecewiseConstantDecay, polynomialDecay } from "./train/schedules.ts";
 export type { Schedule } from "./train/schedules.ts";
 export { earlyStopping, learningRateScheduler, modelCheckpoint, reduceLrOnPlateau, terminateOnNaN } from "./train/callbacks.ts";

@@ -76,7 +76,7 @@ export function progress(options: ProgressOptions): Progress {
     const count = total === null ? `${finished}/?` : `${String(finished).padStart(String(total).length)}/${total}`;
     const fraction = total === null ? null : finished / Math.max(1, total);
     const width = (stream.columns || DEFAULT_COLUMNS) - 1; // a terminal may wrap as soon as its last column is written
-    const line = fitLine(count, fraction, `${showSeconds(seconds)} ${showStepTime(perStep)}`, showMetrics(shown), width);
+    const line = fitLine(count, fraction, `${showSeconds(seconds)} ${showStepTime(perStep)}`, showMetrics(shown), width, final);
     stream.write(`\r${line}${CLEAR_TO_END}`);
     drawnAt = time;
     open = true;
@@ -121,14 +121,18 @@ export function progress(options: ProgressOptions): Progress {
   };
 }
 
-/** One line of at most `width` characters: the bar shrinks, then goes, then the timing goes, then metrics from the end. */
-function fitLine(count: string, fraction: number | null, timing: string, metrics: readonly string[], width: number): string {
+/**
+ * One line of at most `width` characters: the bar shrinks, then goes, then the timing goes, then metrics from the end. What is
+ * `final` is not drawn over and may wrap: it loses the bar only, or what early stopping watches would often be missing.
+ */
+function fitLine(count: string, fraction: number | null, timing: string, metrics: readonly string[], width: number, final: boolean): string {
   const tail = [timing, ...metrics].join(" - ");
   const room = width - count.length - tail.length - 2;
   if (fraction !== null && room >= MIN_BAR_CELLS) {
     return `${BOLD}${count}${RESET} ${showBar(fraction, Math.min(BAR_CELLS, room))} ${tail}`;
   }
   let line = `${count} ${tail}`;
+  if (final) return line;
   for (let kept = metrics.length; line.length > width && kept >= 0; kept--) {
     line = [count, ...metrics.slice(0, kept)].join(" - ");
   }

@@ -253,6 +253,7 @@ export function checkShape(who: string, shape: Shape): void {
  */
 export function tensor(data: TypedArray | ArrayBufferView | NestedArray, shape?: Shape, dtype?: DType): Tensor {
   if (isTypedArray(data)) {
+    if (data instanceof BigInt64Array || data instanceof BigUint64Array) throw new DTypeError(`tensor: 64-bit integers cannot be kept, got a ${data.constructor.name}; convert with Int32Array.from(data, Number)`);
     const known = data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint32Array;
     const type = dtype ?? (known ? dtypeOf(data) : data instanceof Float64Array ? "f32" : "i32");
     const own = shape ?? [data.length];

@@ -96,34 +96,38 @@ test("verbose 0 writes nothing", () => {
   assert.equal(run.writes, []);
 });
 
-test("no line is as wide as the terminal, and nothing of an old one stays", () => {
+test("no line that is drawn over is as wide as the terminal, and nothing of an old one stays", () => {
   const metrics = { accuracy: 0.5, loss: 1.5, precision: 0.25, val_accuracy: 0.5, val_loss: 1.25 };
   for (let columns = 1; columns <= 160; columns++) {
     const run = setup({}, { columns });
     run.report.beginEpoch(0);
     steps(run, 1, 40, 60, metrics);
+    const live = run.writes.slice(1);
     run.report.endEpoch(metrics);
-    for (const text of run.writes.slice(1)) {
+    assert.ok(run.writes.at(-2).includes("val_loss: 1.2500\x1b[K"));
+    for (const text of live) {
       assert.ok(text.replace(ANSI, "").replace(/[\r\n]/g, "").length < Math.max(columns, 2), `${columns}: ${text}`);
       assert.ok(text === "\n" || text.endsWith("\x1b[K"));
     }
   }
 });
 
-test("what a narrow terminal loses: bar, timing, later metrics", () => {
-  const line = (columns) => {
+test("what a narrow terminal loses: bar, timing, later metrics; at the end of an epoch the bar alone", () => {
+  const lines = (columns) => {
     const run = setup({ steps: 10 }, { columns });
     run.report.beginEpoch(0);
-    steps(run, 1, 10, 5);
+    steps(run, 1, 10, 500, { accuracy: 0.5, loss: 1.5 });
+    const live = screen(run.writes)[1];
     run.report.endEpoch({ accuracy: 0.5, loss: 1.5 });
-    return screen(run.writes)[1];
+    return [live, screen(run.writes)[1]];
   };
-  assert.is(line(80), "10/10 ━━━━━━━━━━━━━━━━━━━━ 0s 5ms/step - accuracy: 0.5000 - loss: 1.5000");
-  assert.is(line(60), "10/10 ━━━━━━━ 0s 5ms/step - accuracy: 0.5000 - loss: 1.5000");
-  assert.is(line(54), "10/10 0s 5ms/step - accuracy: 0.5000 - loss: 1.5000");
-  assert.is(line(50), "10/10 - accuracy: 0.5000 - loss: 1.5000");
-  assert.is(line(30), "10/10 - accuracy: 0.5000");
-  assert.is(line(12), "10/10");
+  const metrics = "accuracy: 0.5000 - loss: 1.5000";
+  assert.equal(lines(80), [`10/10 ━━━━━━━━━━━━━━━━━━━━ 0s 500ms/step - ${metrics}`, `10/10 ━━━━━━━━━━━━━━━━━━━━ 5s 500ms/step - ${metrics}`]);
+  assert.equal(lines(62), [`10/10 ━━━━━━━ 0s 500ms/step - ${metrics}`, `10/10 ━━━━━━━ 5s 500ms/step - ${metrics}`]);
+  assert.equal(lines(56), [`10/10 0s 500ms/step - ${metrics}`, `10/10 5s 500ms/step - ${metrics}`]);
+  assert.equal(lines(50), [`10/10 - ${metrics}`, `10/10 5s 500ms/step - ${metrics}`]);
+  assert.equal(lines(30), ["10/10 - accuracy: 0.5000", `10/10 5s 500ms/step - ${metrics}`]);
+  assert.equal(lines(12), ["10/10", `10/10 5s 500ms/step - ${metrics}`]);
 });
 
 test("the bar follows a resized terminal and shows half cells", () => {

@@ -3,6 +3,7 @@
  * numeric; one where no cell is, is categorical and becomes the index of its category. Anything between the two is far
  * more often a fault in the file than an intention, so it is an error unless the caller names the column.
  */
+import { checkOptions, hint } from "../check.ts";
 import { ArgumentError, DataError } from "../errors.ts";
 
 export interface CsvOptions {
@@ -42,8 +43,11 @@ const NOT_A_VALUE = /^([+-]?(nan|inf|infinity)|)$/i;
  * ArgumentError for an unknown column or a delimiter that is not one character.
  */
 export function parseCsv(text: string, options: CsvOptions = {}): Table {
-  const { header = "auto", delimiter = ",", columns, categorical = [] } = options;
-  if (delimiter.length !== 1 || delimiter === '"' || delimiter === "\n" || delimiter === "\r") {
+  const { header = "auto", delimiter = ",", columns, categorical = [] } = checkOptions("csv", options, ["header", "delimiter", "columns", "categorical"]);
+  if (typeof text !== "string") throw new ArgumentError(`csv: expected the text of the table, got ${ArrayBuffer.isView(text) ? "bytes; decode them with new TextDecoder().decode(bytes)" : typeof text}`);
+  if (header !== "auto" && typeof header !== "boolean") throw new ArgumentError(`csv: header must be true, false or "auto", got ${JSON.stringify(header)}`);
+  for (const [what, list] of Object.entries({ columns, categorical })) if (list !== undefined && !Array.isArray(list)) throw new ArgumentError(`csv: ${what} must be a list of names or indices, got ${typeof list}`);
+  if (typeof delimiter !== "string" || delimiter.length !== 1 || delimiter === '"' || delimiter === "\n" || delimiter === "\r") {
     throw new ArgumentError(`csv: delimiter must be one character other than a quote or a line break, got ${JSON.stringify(delimiter)}`);
   }
   const rows = records(text, delimiter);
@@ -149,14 +153,15 @@ function isNumber(cell: string): boolean {
 }
 
 function checkNames(names: readonly string[]): void {
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  const seen = new Set<string>();
+  const twice = names.find((name) => seen.size === seen.add(name).size);
   if (twice !== undefined) throw new DataError(`csv: line 1: column names must be unique, found ${JSON.stringify(twice)} twice`);
 }
 
 function columnIndex(column: string | number, names: readonly string[]): number {
   const index = typeof column === "number" ? column : names.indexOf(column);
   if (!(index in names)) {
-    throw new ArgumentError(`csv: no column ${JSON.stringify(column)}; the columns are ${names.map((n) => JSON.stringify(n)).join(", ")}`);
+    throw new ArgumentError(`csv: no column ${JSON.stringify(column)}; ${hint(String(column), names)}the columns are ${names.map((n) => JSON.stringify(n)).join(", ")}`);
   }
   return index;
 }

@@ -1,4 +1,5 @@
 /** @file From tables and series on the host to what `fit` takes: labels as rows, train and test parts, windows. */
+import { checkOptions } from "../check.ts";
 import { ArgumentError, DataError } from "../errors.ts";
 import { permutation, seedWords } from "../random.ts";
 import type { Shape } from "../shape.ts";
@@ -9,6 +10,7 @@ export function oneHot(labels: ArrayLike<number>, classes: number): Float32Array
   if (!Number.isInteger(classes) || classes < 1) {
     throw new ArgumentError(`oneHot: classes must be a positive integer, got ${classes}`);
   }
+  if (typeof labels?.length !== "number") throw new ArgumentError(`oneHot: expected an array of labels, got ${labels === null ? "null" : typeof labels}`);
   const out = new Float32Array(labels.length * classes);
   for (let i = 0; i < labels.length; i++) {
     const label = labels[i];
@@ -50,7 +52,7 @@ export interface Split<X extends RowData, Y extends RowData> {
  * for a fraction or seed out of range
  */
 export function trainTestSplit<X extends RowData, Y extends RowData>(x: Rows<X>, y: Rows<Y>, options: SplitOptions = {}): Split<X, Y> {
-  const { testFraction = 0.2, seed = 0 } = options;
+  const { testFraction = 0.2, seed = 0 } = checkOptions("trainTestSplit", options, ["testFraction", "seed"]);
   if (!(testFraction > 0 && testFraction < 1)) {
     throw new ArgumentError(`trainTestSplit: testFraction must be between 0 and 1, got ${testFraction}`);
   }
@@ -73,7 +75,9 @@ export function trainTestSplit<X extends RowData, Y extends RowData>(x: Rows<X>,
   };
 }
 
-function checkRows(name: string, { shape, data }: Rows): void {
+function checkRows(name: string, rows: Rows): void {
+  const { shape, data } = rows ?? {};
+  if (!Array.isArray(shape) || !ArrayBuffer.isView(data)) throw new ArgumentError(`trainTestSplit: ${name} must be { data, shape } with a typed array; of a tensor t: { data: await t.data(), shape: t.shape }`);
   if (shape.length === 0 || sizeOf(shape) !== data.length) {
     throw new DataError(`trainTestSplit: ${name} of shape ${showShape(shape)} must have rows and ${sizeOf(shape)} elements, got ${data.length}`);
   }
@@ -97,6 +101,7 @@ export function windows(series: ArrayLike<number>, length: number): { x: Rows<Fl
   if (!Number.isInteger(length) || length < 1) {
     throw new ArgumentError(`windows: length must be a positive integer, got ${length}`);
   }
+  if (typeof series?.length !== "number") throw new ArgumentError(`windows: expected an array of numbers, got ${series === null ? "null" : typeof series}`);
   const n = series.length - length;
   if (n < 1) {
     throw new DataError(`windows: windows of ${length} values and the next one need a series of at least ${length + 1}, got ${series.length}`);

@@ -2,7 +2,7 @@
  * @file IDX, the format of MNIST: two zero bytes, a type code, the number of dimensions, each dimension as a big-endian
  * u32, then the elements in row-major order, big-endian. Described at http://yann.lecun.com/exdb/mnist/.
  */
-import { FileError } from "../errors.ts";
+import { ArgumentError, FileError } from "../errors.ts";
 import type { Shape } from "../shape.ts";
 import { showShape, sizeOf } from "../shape.ts";
 
@@ -36,7 +36,14 @@ function fill<T extends IdxData>(out: T, element: (i: number) => number): T {
   return out;
 }
 
+/** @throws ArgumentError for what is no Uint8Array, such as a path. */
+function checkBytes(bytes: Uint8Array, who: string): void {
+  if (!(bytes instanceof Uint8Array)) throw new ArgumentError(`${who}: expected the bytes of a file as a Uint8Array, got ${Object.prototype.toString.call(bytes).slice(8, -1)}`);
+}
+
 const MAGIC_BYTES = 4;
+/** The most that gzip data may unpack to. */
+const MOST_BYTES = 2 ** 31;
 const GZIP_MAGIC = [0x1f, 0x8b];
 
 /**
@@ -45,6 +52,29 @@ const GZIP_MAGIC = [0x1f, 0x8b];
  * @throws FileError when it is not IDX, of an unknown type, or shorter or longer than its dimensions say
  */
 export function parseIdx(bytes: Uint8Array, who = "idx"): IdxFile {
+  checkBytes(bytes, who);
+  const header = readHeader(bytes, who);
+  if (header === null) throw new FileError(`${who}: ${bytes[3]} dimensions need a header of ${MAGIC_BYTES + 4 * bytes[3]} bytes, the file has ${bytes.length}; it is truncated`);
+  const { format, shape, start } = header;
+  const expected = dataBytes(header);
+  const found = bytes.length - start;
+  if (found !== expected) {
+    throw new FileError(`${who}: shape ${showShape(shape)} needs ${expected} bytes of data, found ${found}${found < expected ? "; the file is truncated" : ""}`);
+  }
+  return { shape, data: format.read(new DataView(bytes.buffer, bytes.byteOffset + start, found)) };
+}
+
+interface Header {
+  readonly format: Format;
+  readonly shape: Shape;
+  /** Where the elements begin. */
+  readonly start: number;
+}
+
+const dataBytes = ({ format, shape }: Header): number => (shape.includes(0) ? 0 : sizeOf(shape) * format.bytes);
+
+/** Null where `bytes` end before the header does. @throws FileError when they are not IDX or of an unknown type. */
+function readHeader(bytes: Uint8Array, who: string): Header | null {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < MAGIC_BYTES || bytes[0] !== 0 || bytes[1] !== 0) {
     throw new FileError(`${who}: an IDX file starts with two zero bytes, a type code and a rank, found ${hex(bytes.subarray(0, MAGIC_BYTES))}`);
@@ -55,22 +85,20 @@ export function parseIdx(bytes: Uint8Array, who = "idx"): IdxFile {
   }
   const rank = bytes[3];
   const start = MAGIC_BYTES + 4 * rank;
-  if (bytes.length < start) {
-    throw new FileError(`${who}: ${rank} dimensions need a header of ${start} bytes, the file has ${bytes.length}; it is truncated`);
-  }
-  const shape = Array.from({ length: rank }, (_, i) => view.getUint32(MAGIC_BYTES + 4 * i));
-  const expected = shape.includes(0) ? 0 : sizeOf(shape) * format.bytes;
-  const found = bytes.length - start;
-  if (found !== expected) {
-    throw new FileError(`${who}: shape ${showShape(shape)} needs ${expected} bytes of data, found ${found}${found < expected ? "; the file is truncated" : ""}`);
-  }
-  return { shape, data: format.read(new DataView(bytes.buffer, bytes.byteOffset + start, found)) };
+  if (bytes.length < start) return null;
+  return { format, shape: Array.from({ length: rank }, (_, i) => view.getUint32(MAGIC_BYTES + 4 * i)), start };
 }
 
 /** Reads an IDX file as it is or compressed with gzip, as MNIST comes. @throws FileError like `parseIdx` and `gunzip`. */
 export async function readIdx(bytes: Uint8Array, who = "idx"): Promise<IdxFile> {
+  checkBytes(bytes, who);
   const compressed = GZIP_MAGIC.every((byte, i) => bytes[i] === byte);
-  return parseIdx(compressed ? await gunzip(bytes, { who }) : bytes, who);
+  if (!compressed) return parseIdx(bytes, who);
+  // What unpacks to more than its header says is refused there, not at the end of whatever it holds.
+  return parseIdx(await unpack(bytes, who, MOST_BYTES, (head) => {
+    const header = head.length < MAGIC_BYTES ? null : readHeader(head, who);
+    return header && header.start + dataBytes(header);
+  }), who);
 }
 
 /**
@@ -80,10 +108,17 @@ export async function readIdx(bytes: Uint8Array, who = "idx"): Promise<IdxFile> 
  * @throws FileError when the bytes are not gzip, truncated, corrupted or too large
  */
 export async function gunzip(bytes: Uint8Array, options: { who?: string; maxBytes?: number } = {}): Promise<Uint8Array> {
-  const { who = "gzip", maxBytes = 2 ** 31 } = options;
+  const { who = "gzip", maxBytes = MOST_BYTES } = options;
+  checkBytes(bytes, who);
+  return unpack(bytes, who, maxBytes, null);
+}
+
+/** `lengthOf` says from the first bytes how many there will be, or null while it needs more of them. */
+async function unpack(bytes: Uint8Array, who: string, maxBytes: number, lengthOf: ((head: Uint8Array) => number | null) | null): Promise<Uint8Array> {
   const reader = new Blob([new Uint8Array(bytes)]).stream().pipeThrough(new DecompressionStream("gzip")).getReader();
   const chunks: Uint8Array[] = [];
   let size = 0;
+  let expected: number | null = null;
   try {
     for (;;) {
       const { done, value } = await reader.read();
@@ -91,14 +126,24 @@ export async function gunzip(bytes: Uint8Array, options: { who?: string; maxByte
       size += value.length;
       if (size > maxBytes) break;
       chunks.push(value);
+      if (expected === null && lengthOf !== null) expected = lengthOf(joined(chunks, size));
+      if (expected !== null && size > expected) throw new FileError(`${who}: the gzip data unpacks to more than the ${expected} bytes that its header speaks of`);
     }
   } catch (cause) {
+    if (cause instanceof FileError) {
+      await reader.cancel();
+      throw cause;
+    }
     throw new FileError(`${who}: expected intact gzip data, found: ${(cause as Error).message}`, { cause });
   }
   if (size > maxBytes) {
     await reader.cancel();
     throw new FileError(`${who}: the gzip data unpacks to more than the ${maxBytes} bytes allowed`);
   }
+  return joined(chunks, size);
+}
+
+function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
   const out = new Uint8Array(size);
   let at = 0;
   for (const chunk of chunks) {

@@ -1,7 +1,7 @@
 /** @file What `fit`, `evaluate` and `predict` take as data, checked and made into tensors before anything runs. */
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, DataError, ShapeError } from "../errors.ts";
-import { sameShape, showShape } from "../shape.ts";
+import { sameShape, showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { Tensor, tensor } from "../tensor.ts";
 import type { NestedArray } from "../tensor.ts";
@@ -9,8 +9,8 @@ import type { Loss } from "../train/losses.ts";
 
 /** A tensor, nested arrays, or elements with their shape; the first dimension counts the samples. */
 export type Data = Tensor | NestedArray | { readonly data: ArrayBufferView; readonly shape: Shape };
-/** One input, or a list of tensors for a model of several inputs. */
-export type Inputs = Data | readonly Tensor[];
+/** One input, or a list with one item for each input of a model of several. */
+export type Inputs = Data | readonly Data[];
 /** A batch of an iterable: inputs, targets and, optionally, sample weights. */
 export type Batch = readonly [Inputs, Data] | readonly [Inputs, Data, Data];
 
@@ -40,9 +40,10 @@ async function checkFinite(who: string, t: Tensor): Promise<void> {
 
 /** Inputs as tensors with equally many samples. @throws DataError, ShapeError */
 export async function readInputs(who: string, x: Inputs, expected: readonly Shape[] | null): Promise<Tensor[]> {
-  const many = Array.isArray(x) && x.length > 0 && x.every((t) => t instanceof Tensor);
-  const tensors = many ? [...(x as readonly Tensor[])] : [toTensor(`${who}: x`, x as Data)];
-  if (expected !== null && tensors.length !== expected.length) throw new ShapeError(`${who}: the model has ${expected.length} inputs, got ${tensors.length}`);
+  const inputs = expected?.length ?? 1;
+  const many = Array.isArray(x) && x.length > 0 && (x.every((t) => typeof t === "object" && t !== null && (t instanceof Tensor || "data" in t)) || (inputs > 1 && x.length === inputs));
+  const tensors = many ? (x as readonly Data[]).map((t, i) => toTensor(`${who}: x[${i}]`, t)) : [toTensor(`${who}: x`, x as Data)];
+  if (expected !== null && tensors.length !== inputs) throw new ShapeError(`${who}: the model has ${inputs} input${inputs === 1 ? "" : "s"}, got ${tensors.length}${inputs > 1 ? "; give a list with one item for each" : ""}`);
   for (const [i, t] of tensors.entries()) {
     const name = many ? `x[${i}]` : "x";
     if (t.rank === 0) throw new ShapeError(`${who}: ${name} must have a first dimension that counts the samples, got a number`);
@@ -55,6 +56,27 @@ export async function readInputs(who: string, x: Inputs, expected: readonly Shap
     await checkFinite(`${who}: ${name}`, t);
   }
   return tensors;
+}
+
+/** Tensors whose elements have been found to be indices below a limit. */
+const indices = new WeakMap<Tensor, { readonly data: TypedArray; readonly limit: number }>();
+
+/**
+ * Looks through inputs that embeddings read: `limits` has the number of vectors by input. Kernels clamp an index, which would hide a vocabulary that is too small.
+ * @throws DataError naming the first element that is no index.
+ */
+export async function checkIndices(who: string, inputs: readonly Tensor[], limits: ReadonlyMap<number, number>): Promise<void> {
+  for (const [at, limit] of limits) {
+    const t = inputs[at];
+    const data = await t.data();
+    const known = indices.get(t);
+    if (known !== undefined && known.data === data && known.limit <= limit) continue;
+    const wrong = data.findIndex((v: number) => !Number.isInteger(v) || v < 0 || v >= limit);
+    if (wrong >= 0) {
+      throw new DataError(`${who}: ${inputs.length > 1 ? `x[${at}]` : "x"}: the embedding takes indices 0 to ${limit - 1}, got ${data[wrong]} in sample ${Math.floor(wrong / (t.size / t.shape[0]))} (element ${wrong}); make its inputDim larger or replace the index`);
+    }
+    indices.set(t, { data, limit });
+  }
 }
 
 function convert(data: TypedArray, dtype: "f32" | "i32", shape: Shape): Tensor {
@@ -92,26 +114,50 @@ export async function readTargets(who: string, y: Data, samples: number, loss: L
   return t.dtype === "f32" && sameShape(t.shape, shape) ? t : convert(data, "f32", shape);
 }
 
-/** Sample weights [samples], from weights given or from class weights. Null: all 1. */
-export async function readWeights(who: string, weights: Data | undefined, classWeight: { readonly [label: number]: number } | undefined, y: Tensor, samples: number): Promise<Tensor | null> {
+/** How many of `samples` come before the part that is left for validation: floor(samples * (1 - split)), as in Keras. */
+export const samplesBefore = (samples: number, split: number): number => Math.floor(samples * (1 - split));
+
+/** @throws ArgumentError unless each class number has a finite weight. */
+function checkClassWeight(who: string, classWeight: { readonly [label: number]: number }): void {
+  if (typeof classWeight !== "object" || classWeight === null || classWeight instanceof Map) throw new ArgumentError(`${who}: classWeight must be an object { classNumber: weight }, got ${classWeight instanceof Map ? "a Map" : String(classWeight)}`);
+  for (const [label, weight] of Object.entries(classWeight)) {
+    if (!/^\d+$/.test(label)) throw new ArgumentError(`${who}: classWeight has the key ${JSON.stringify(label)}; keys must be class numbers from 0`);
+    if (!Number.isFinite(weight)) throw new ArgumentError(`${who}: classWeight of class ${label} must be a finite number, got ${String(weight)}`);
+  }
+}
+
+/**
+ * Weights of the loss's values, [samples] or, where a sample has several labels, [samples, ...labels]: sample weights times class weights.
+ * Class weights are for training alone: only the first `trained` samples have them. Null: all 1.
+ * @param y what `readTargets` gave: class numbers (i32) or rows (f32)
+ */
+export async function readWeights(who: string, weights: Data | undefined, classWeight: { readonly [label: number]: number } | undefined, y: Tensor, samples: number, trained = samples): Promise<Tensor | null> {
   if (weights === undefined && classWeight === undefined) return null;
-  const out = new Float32Array(samples).fill(1);
+  const perLabel = y.dtype === "i32" ? y.shape : [samples, ...y.shape.slice(1, -1)];
+  let shape: Shape = classWeight === undefined ? [samples] : perLabel;
+  let out = new Float32Array(sizeOf(shape)).fill(1);
   if (weights !== undefined) {
     const t = toTensor(`${who}: sampleWeight`, weights);
-    if (t.size !== samples) throw new ShapeError(`${who}: sampleWeight must have one number for each of ${samples} samples, got ${showShape(t.shape)}`);
+    const each = sameShape(t.shape, perLabel);
+    if (!each && t.size !== samples) throw new ShapeError(`${who}: sampleWeight must have one number for each of ${samples} samples${perLabel.length > 1 ? ` or the shape ${showShape(perLabel)}` : ""}, got ${showShape(t.shape)}`);
     await checkFinite(`${who}: sampleWeight`, t);
-    out.set(await t.data());
+    const given = await t.data();
+    if (each) shape = perLabel;
+    const labels = sizeOf(shape) / samples;
+    out = Float32Array.from({ length: samples * labels }, (_, i) => given[each ? i : Math.floor(i / labels)]);
   }
   if (classWeight !== undefined) {
+    checkClassWeight(who, classWeight);
     const data = await y.data();
-    const width = data.length / samples;
-    for (let i = 0; i < samples; i++) {
+    const width = data.length / out.length;
+    const end = (out.length / samples) * trained;
+    for (let i = 0; i < end; i++) {
       let label = width > 1 ? 0 : data[i];
       for (let k = 1; k < width; k++) if (data[i * width + k] > data[i * width + label]) label = k;
       out[i] *= classWeight[label] ?? 1;
     }
   }
-  return tensor(out, [samples]);
+  return tensor(out, shape);
 }
 
 /** True for what yields batches instead of being one array of samples. */
@@ -123,10 +169,4 @@ export function isBatches(x: unknown): x is Iterable<Batch> | AsyncIterable<Batc
 /** @throws ArgumentError unless a positive integer. */
 export function checkBatchSize(who: string, batchSize: number): void {
   if (!Number.isInteger(batchSize) || batchSize < 1) throw new ArgumentError(`${who}: batchSize must be a positive integer, got ${batchSize}`);
-}
-
-/** @throws ArgumentError for an option that is not known. */
-export function checkNames(who: string, options: object, known: readonly string[]): void {
-  const unknown = Object.keys(options).find((key) => !known.includes(key));
-  if (unknown !== undefined) throw new ArgumentError(`${who}: unknown option "${unknown}"; known: ${known.join(", ")}`);
 }

@@ -7,54 +7,20 @@ import type { Progress, ProgressStream } from "../progress.ts";
 import type { Executable } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Callback, Logs, TrainingHandle } from "../train/callbacks.ts";
-import { checkBatchSize, checkNames, isBatches, readInputs, readTargets, readWeights } from "./data.ts";
+import { checkIndices, isBatches, readInputs, readTargets, readWeights, samplesBefore } from "./data.ts";
 import type { Batch, Data, Inputs } from "./data.ts";
 import type { Model, Prepared } from "./model.ts";
 import { Watch } from "./programs.ts";
 import type { Programs, Tally, Training } from "./programs.ts";
+import { checkFitOptions } from "./fit-options.ts";
+import type { FitOptions } from "./fit-options.ts";
 import { describe, time } from "./probe.ts";
 import type { Timing } from "./probe.ts";
 import { Checkpoint, replace } from "./recovery.ts";
 import { Slices } from "./slices.ts";
 
+export type { EvaluateOptions, FitOptions } from "./fit-options.ts";
 export type Batches = Iterable<Batch> | AsyncIterable<Batch>;
-
-export interface EvaluateOptions {
-  /** Samples computed together. Default 32. */
-  readonly batchSize?: number;
-  /** One weight per sample. Default all 1. */
-  readonly sampleWeight?: Data;
-}
-
-export interface FitOptions extends EvaluateOptions {
-  /** Passes over the data. Default 1. */
-  readonly epochs?: number;
-  /** First epoch's number, counted from 0; `epochs` is the number to stop before. For resumed training. Default 0. */
-  readonly initialEpoch?: number;
-  /** Part of the data, from its end, that is not trained on but evaluated after each epoch. Default 0. */
-  readonly validationSplit?: number;
-  /** Evaluated after each epoch; takes the place of validationSplit. */
-  readonly validationData?: readonly [Inputs, Data] | readonly [Inputs, Data, Data];
-  /** Mix the samples anew in each epoch. Default true. */
-  readonly shuffle?: boolean;
-  /** Drives shuffling and dropout: the same seed gives the same run. Default 0. */
-  readonly seed?: number;
-  /** Weight of each class in the loss, by class number. Default all 1. */
-  readonly classWeight?: { readonly [label: number]: number };
-  /** Called in order. */
-  readonly callbacks?: readonly Callback[];
-  /**
-   * Steps after which weights and optimizer are copied to the host on backends whose device can be lost. Training then goes on from the last
-   * copy, on a new device or on WASM. 0: no copies, a lost device ends training with a DeviceLostError. Default 200.
-   */
-  readonly recoverEvery?: number;
-  /** 0: silent; 1: a bar on a terminal, else one line per epoch; 2: one line per epoch. Default 1. */
-  readonly verbose?: 0 | 1 | 2;
-  /** Where progress is written. Default: standard output, or the console where there is none. */
-  readonly stream?: ProgressStream;
-}
-
-const FIT_OPTIONS = ["batchSize", "sampleWeight", "epochs", "initialEpoch", "validationSplit", "validationData", "shuffle", "seed", "classWeight", "callbacks", "recoverEvery", "verbose", "stream"];
 
 /** One number per epoch and name. */
 export interface History {
@@ -72,19 +38,21 @@ const STEPS_IN_FLIGHT = 3;
 /** Steps between looks at the watch where a look waits for the device. */
 const WATCH_STEPS = 50;
 
-/** Loss and metrics over samples [from, to). */
-export async function runEvaluation({ training, programs, evaluate }: State, data: Prepared, from: number, to: number, batchSize: number): Promise<Logs> {
-  upload(data, programs);
-  evaluate.reset();
-  programs.evaluateCursor.begin(0, 0, from);
-  const args = argumentsOf(data);
-  const slices = new Slices();
-  for (let at = from; at < to; at += batchSize) {
-    const shape = { count: Math.min(batchSize, to - at), shuffled: 0, resident: true };
-    (await programs.evaluate(data.inputs, data.y, data.weights, shape, training, evaluate)).enqueue(args);
-    await slices.rest();
-  }
-  return evaluate.read();
+/** Loss and metrics over samples [from, to). One at a time for a model: others wait. */
+export function runEvaluation({ training, programs, evaluate }: State, data: Prepared, from: number, to: number, batchSize: number): Promise<Logs> {
+  return evaluate.alone(async () => {
+    upload(data, programs);
+    evaluate.reset();
+    programs.evaluateCursor.begin(0, 0, from);
+    const args = argumentsOf(data);
+    const slices = new Slices();
+    for (let at = from; at < to; at += batchSize) {
+      const shape = { count: Math.min(batchSize, to - at), shuffled: 0, resident: true };
+      (await programs.evaluate(data.inputs, data.y, data.weights, shape, training, evaluate)).enqueue(args);
+      await slices.rest();
+    }
+    return evaluate.read();
+  });
 }
 
 const argumentsOf = (d: Prepared): Tensor[] => [...d.inputs, d.y, ...(d.weights === null ? [] : [d.weights])];
@@ -94,30 +62,18 @@ function upload(data: Prepared, programs: Programs): void {
 }
 
 /** @throws ArgumentError naming the option. */
-function checkOptions(o: FitOptions): void {
-  checkNames("fit", o, FIT_OPTIONS);
-  const { epochs = 1, initialEpoch = 0, validationSplit = 0, seed = 0, recoverEvery = 0 } = o;
-  if (!Number.isInteger(recoverEvery) || recoverEvery < 0) throw new ArgumentError(`fit: recoverEvery must be a number of steps or 0, got ${recoverEvery}`);
-  if (o.batchSize !== undefined) checkBatchSize("fit", o.batchSize);
-  if (!Number.isInteger(epochs) || epochs < 1) throw new ArgumentError(`fit: epochs must be a positive integer, got ${epochs}`);
-  if (!Number.isInteger(initialEpoch) || initialEpoch < 0) throw new ArgumentError(`fit: initialEpoch must be a non-negative integer, got ${initialEpoch}`);
-  if (!(validationSplit >= 0 && validationSplit < 1)) throw new ArgumentError(`fit: validationSplit must be in [0, 1), got ${validationSplit}`);
-  if (!Number.isSafeInteger(seed) || seed < 0) throw new ArgumentError(`fit: seed must be a non-negative integer, got ${seed}`);
-  if (o.callbacks !== undefined && !Array.isArray(o.callbacks)) throw new ArgumentError("fit: callbacks must be a list");
-}
-
 export async function runFit(model: Model, x: Inputs | Batches, y?: Data | FitOptions, options?: FitOptions): Promise<History> {
   if (isBatches(x)) {
     const o = (options ?? y ?? {}) as FitOptions;
-    checkOptions(o);
+    checkFitOptions(o);
     for (const key of ["batchSize", "sampleWeight", "shuffle", "validationSplit"] as const) {
       if (o[key] !== undefined && o[key] !== false && o[key] !== 0) throw new ArgumentError(`fit: ${key} cannot be used with an iterable of batches: batches are taken as they come${key === "sampleWeight" ? "; yield [x, y, weights]" : ""}`);
     }
     return new Fit(model, o).runBatches(x);
   }
   const o = options ?? {};
-  checkOptions(o);
-  const data = await model.prepare("fit", x as Inputs, y as Data, o.sampleWeight, o.classWeight);
+  checkFitOptions(o);
+  const data = await model.prepare("fit", x as Inputs, y as Data, o.sampleWeight, o.classWeight, o.validationData === undefined ? o.validationSplit : 0);
   try {
     return await new Fit(model, o).runResident(data);
   } finally {
@@ -164,7 +120,7 @@ class Fit {
   async runResident(data: Prepared): Promise<History> {
     const { validationSplit = 0, validationData, shuffle = true, seed = 0, batchSize } = this.#options;
     const state = this.#model.state("fit");
-    const trained = validationData === undefined ? Math.floor(data.samples * (1 - validationSplit)) : data.samples;
+    const trained = validationData === undefined ? samplesBefore(data.samples, validationSplit) : data.samples;
     if (validationSplit > 0 && validationData === undefined && trained === data.samples) throw new DataError(`fit: validationSplit ${validationSplit} of ${data.samples} samples leaves none to validate on`);
     if (trained === 0) throw new DataError(`fit: validationSplit ${validationSplit} of ${data.samples} samples leaves none to train on`);
     if (batchSize !== undefined && batchSize > trained) throw new DataError(`fit: batchSize ${batchSize} is larger than the ${trained} samples to train on; use at most ${trained}`);
@@ -215,6 +171,7 @@ class Fit {
         if (this.#stopped) break;
         const inputs = await readInputs("fit", x, model.inputShapes);
         if (model.inputShapes === null) model.build(inputs.map((t) => t.shape.slice(1)));
+        await checkIndices("fit", inputs, model.indexLimits);
         const now = model.state("fit");
         if (step === 0) now.programs.trainCursor.begin(seed, epoch, 0);
         const samples = inputs[0].shape[0];

@@ -1,5 +1,6 @@
 /** @file InferenceModel: layers with weights, and what people do with them short of training. Training is in model.ts. */
 import type { Backend } from "../backend.ts";
+import { checkOptions } from "../check.ts";
 import { allocate } from "../dtype.ts";
 import type { DType, TypedArray } from "../dtype.ts";
 import { ArgumentError, LockstepError, ShapeError } from "../errors.ts";
@@ -9,11 +10,11 @@ import { sameShape, showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { checkShape, Tensor, tensor } from "../tensor.ts";
 import type { NestedArray } from "../tensor.ts";
-import { checkBatchSize, checkNames, readInputs } from "./data.ts";
+import { checkBatchSize, checkIndices, readInputs } from "./data.ts";
 import type { Inputs } from "./data.ts";
 import { asLayers } from "./layers.ts";
 import type { LayerLike } from "./layers.ts";
-import { PredictPrograms, traceShapes } from "./predict.ts";
+import { indexedInput, PredictPrograms, traceShapes } from "./predict.ts";
 import type { Network } from "./predict.ts";
 import { Slices } from "./slices.ts";
 import { summaryOf } from "./summary.ts";
@@ -43,12 +44,15 @@ export class InferenceModel {
   #inputShapes: readonly Shape[] | null = null;
   #outputShape: Shape | null = null;
   readonly #outputs = new Map<Layer, Shape>();
+  /** Internal: inputs that embeddings read, with the number of their vectors. */
+  readonly indexLimits = new Map<number, number>();
   #backend: Backend | null = null;
   /** Internal: programs on the backend that the model uses; null before it first needs one. */
   protected programs: PredictPrograms | null = null;
 
   /** Use `sequential()` or `model()`. */
   constructor(layers: readonly Layer[], forward: ((inputs: readonly Tensor[]) => Tensor) | null, options: ModelOptions) {
+    checkOptions("model", options, ["inputShape", "name", "seed"]);
     this.name = options.name ?? "model";
     this.seed = options.seed ?? 0;
     if (!Number.isSafeInteger(this.seed) || this.seed < 0) throw new ArgumentError(`model: seed must be a non-negative integer, got ${this.seed}`);
@@ -57,8 +61,10 @@ export class InferenceModel {
     this.#forward = forward ?? ((inputs) => layers.reduce((x, l) => l.call(x), inputs[0]));
     if (forward === null) nameLayers(layers);
     if (options.inputShape !== undefined) {
+      if (!Array.isArray(options.inputShape)) throw new ArgumentError(`model: inputShape must be a list of sizes without the batch, such as [28, 28, 1], got ${JSON.stringify(options.inputShape)}`);
       const shapes = (options.inputShape.length > 0 && Array.isArray(options.inputShape[0]) ? options.inputShape : [options.inputShape]) as readonly Shape[];
       for (const s of shapes) checkShape("inputShape", s);
+      if (forward === null && shapes.length !== 1) throw new ArgumentError(`sequential: expected the shape of one input, got ${shapes.length}; for several inputs use model((a, b) => ...)`);
       this.build(shapes);
     }
   }
@@ -99,6 +105,8 @@ export class InferenceModel {
     this.#outputShape = traceShapes({ forward: this.#forward, seed: this.seed }, inputShapes.map((shape) => ({ shape, dtype: "f32" })), (layer, output) => {
       found.add(layer);
       this.#outputs.set(layer, output.shape.slice(1));
+      const indexed = layer.kind === "embedding" ? indexedInput(output) : null;
+      if (indexed !== null) this.indexLimits.set(indexed, Math.min(Number(layer.config.inputDim), this.indexLimits.get(indexed) ?? Infinity));
     });
     if (!this.#sequential) {
       (this.layers as Layer[]).push(...found);
@@ -113,11 +121,12 @@ export class InferenceModel {
    * @throws ShapeError when `x` does not fit the model.
    */
   async predict(x: Inputs, options: PredictOptions = {}): Promise<Tensor> {
-    checkNames("predict", options, ["batchSize"]);
+    checkOptions("predict", options, ["batchSize"]);
     const { batchSize = 32 } = options;
     checkBatchSize("predict", batchSize);
     const inputs = await readInputs("predict", x, this.#inputShapes);
     if (this.#inputShapes === null) this.build(inputs.map((t) => t.shape.slice(1)));
+    await checkIndices("predict", inputs, this.indexLimits);
     if (this.programs === null) await this.open(await resolveBackend(undefined));
     const programs = this.programs as unknown as PredictPrograms;
     const samples = inputs[0].shape[0];
@@ -159,6 +168,7 @@ export class InferenceModel {
   /** Replaces all weights, in the order of `getWeights`. Nothing changes when one does not fit. @throws ShapeError */
   setWeights(values: readonly (Tensor | TypedArray | NestedArray)[]): void {
     const weights = this.weights;
+    if (!Array.isArray(values)) throw new ArgumentError(`setWeights: expected a list of ${weights.length} tensors or arrays, got ${values === null ? "null" : typeof values}`);
     if (values.length !== weights.length) throw new ShapeError(`setWeights: model "${this.name}" has ${weights.length} weights, got ${values.length}`);
     const next = weights.map((w, i) => {
       const v = values[i];
@@ -232,8 +242,17 @@ function nameLayers(layers: readonly Layer[]): void {
 
 /** @throws ArgumentError for an empty list or something that is no layer. */
 export function layersOf(layers: readonly LayerLike[]): Layer[] {
+  if (!Array.isArray(layers)) throw new ArgumentError(`sequential: expected a list of layers, got ${layers === null ? "null" : typeof layers}`);
+  const twice = layers.find((l, i) => typeof l === "object" && layers.indexOf(l) !== i);
+  if (twice !== undefined) throw new ArgumentError("sequential: a layer stands in the list twice; to share its weights use model((x) => l.call(l.call(x)))");
   if (layers.length === 0) throw new ArgumentError("sequential: expected at least one layer, got none");
   return asLayers(layers);
+}
+
+/** @throws ArgumentError for what is no function. */
+export function forwardOf(fn: (...inputs: Tensor[]) => Tensor): (inputs: readonly Tensor[]) => Tensor {
+  if (typeof fn !== "function") throw new ArgumentError(`model: expected a function from inputs to the output, got ${fn === null ? "null" : typeof fn}; for layers in a row use sequential([...])`);
+  return (inputs) => fn(...inputs);
 }
 
 /**
@@ -251,5 +270,5 @@ export function sequential(layers: readonly LayerLike[], options: ModelOptions =
  * @example const a = dense(8, { activation: "relu" }), b = dense(8); const m = model((x) => add(a.call(x), b.call(x)), { inputShape: [4] });
  */
 export function model(fn: (...inputs: Tensor[]) => Tensor, options: ModelOptions = {}): InferenceModel {
-  return new InferenceModel([], (inputs) => fn(...inputs), options);
+  return new InferenceModel([], forwardOf(fn), options);
 }

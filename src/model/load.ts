@@ -6,6 +6,7 @@ import type { TypedArray } from "../dtype.ts";
 import { FileError } from "../errors.ts";
 import { decodeSafetensors } from "../io/safetensors.ts";
 import { layerFromConfig } from "../nn/config.ts";
+import { context, withContext } from "../nn/layer.ts";
 import type { Config } from "../nn/layer.ts";
 import { sameShape, showShape } from "../shape.ts";
 import type { Shape } from "../shape.ts";
@@ -134,7 +135,9 @@ export async function readModel<M extends InferenceModel>(source: ModelSource, {
       made.name = l.name;
       return made;
     });
-    return make(layers, { inputShape: config.inputShapes.length === 1 ? config.inputShapes[0] : config.inputShapes, name: config.name, seed: config.seed });
+    // A damaged configuration must not make weights that the file does not hold.
+    const mostElements = [...tensors.values()].reduce((n, t) => n + t.data.length, 0);
+    return withContext({ ...context(), mostElements }, () => make(layers, { inputShape: config.inputShapes.length === 1 ? config.inputShapes[0] : config.inputShapes, name: config.name, seed: config.seed }));
   });
   assignWeights(who, model, tensors);
   return { model, who, metadata, tensors };

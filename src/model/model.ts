@@ -1,21 +1,22 @@
 /** @file Model: an InferenceModel that learns. The training loop is in fit.ts, files in save.ts. */
 import type { Backend } from "../backend.ts";
+import { checkOptions } from "../check.ts";
 import { ArgumentError, LockstepError } from "../errors.ts";
 import type { BackendName } from "../init.ts";
 import { resolveBackend } from "../init.ts";
 import { Tensor } from "../tensor.ts";
 import { lossByName } from "../train/losses.ts";
-import type { Loss, LossFunction } from "../train/losses.ts";
+import type { Loss, LossFunction, LossName } from "../train/losses.ts";
 import { metricByName } from "../train/metrics.ts";
-import type { Metric } from "../train/metrics.ts";
+import type { Metric, MetricName } from "../train/metrics.ts";
 import { optimizerByName } from "../train/optimizers.ts";
-import type { Optimizer } from "../train/optimizers.ts";
+import type { Optimizer, OptimizerName } from "../train/optimizers.ts";
 import type { Logs } from "../train/callbacks.ts";
-import { checkBatchSize, checkNames, readInputs, readTargets, readWeights } from "./data.ts";
+import { checkBatchSize, checkIndices, readInputs, readTargets, readWeights, samplesBefore } from "./data.ts";
 import type { Data, Inputs } from "./data.ts";
 import { runEvaluation, runFit } from "./fit.ts";
 import type { Batches, EvaluateOptions, FitOptions, History } from "./fit.ts";
-import { InferenceModel, layersOf } from "./inference.ts";
+import { forwardOf, InferenceModel, layersOf } from "./inference.ts";
 import type { ModelOptions } from "./inference.ts";
 import type { LayerLike } from "./layers.ts";
 import type { Network } from "./predict.ts";
@@ -26,11 +27,11 @@ import type { SaveOptions } from "./save.ts";
 
 export interface CompileModelOptions {
   /** A name as in Keras (camelCase), a loss, or a function (yTrue, yPred) => loss per sample. */
-  readonly loss: string | Loss | LossFunction;
+  readonly loss: LossName | Loss | LossFunction;
   /** A name, or an optimizer such as adam({ learningRate: 1e-3 }). Default `rmsprop`, as in Keras. */
-  readonly optimizer?: string | Optimizer;
+  readonly optimizer?: OptimizerName | Optimizer;
   /** Names or metrics; `accuracy` becomes the kind that fits the loss and the output. Default none. */
-  readonly metrics?: readonly (string | Metric | LossFunction)[];
+  readonly metrics?: readonly (MetricName | Metric | LossFunction)[];
   /** `auto`: the first fit times its step on each backend there is, takes the fastest and says so. Default: the backend opened last. */
   readonly backend?: BackendName | Backend;
 }
@@ -39,7 +40,7 @@ export interface CompileModelOptions {
 interface Recipe {
   readonly loss: Loss;
   readonly optimizer: Optimizer;
-  readonly metrics: readonly (string | Metric | LossFunction)[];
+  readonly metrics: readonly (MetricName | Metric | LossFunction)[];
 }
 
 export class Model extends InferenceModel {
@@ -61,8 +62,8 @@ export class Model extends InferenceModel {
   }
 
   /** Internal: what compile() was told about metrics. */
-  get metricNames(): readonly (string | null)[] {
-    return (this.#recipe?.metrics ?? []).map((m) => (typeof m === "string" ? m : null));
+  get metrics(): readonly (MetricName | Metric | LossFunction)[] {
+    return this.#recipe?.metrics ?? [];
   }
 
   /**
@@ -70,7 +71,8 @@ export class Model extends InferenceModel {
    * @throws ArgumentError for unknown names.
    */
   async compile(options: CompileModelOptions): Promise<void> {
-    checkNames("compile", options, ["loss", "optimizer", "metrics", "backend"]);
+    if (this.#fitting) throw new LockstepError("compile: the model is being trained; await fit first");
+    checkOptions("compile", options, ["loss", "optimizer", "metrics", "backend"]);
     const metrics = options.metrics ?? [];
     if (!Array.isArray(metrics)) throw new ArgumentError(`compile: metrics must be a list, got ${String(metrics)}`);
     const recipe: Recipe = { loss: lossByName(options.loss), optimizer: optimizerByName(options.optimizer ?? "rmsprop"), metrics };
@@ -99,7 +101,7 @@ export class Model extends InferenceModel {
 
   /** Loss and metrics over data, by name. Default batchSize 32. */
   async evaluate(x: Inputs, y: Data, options: EvaluateOptions = {}): Promise<Logs> {
-    checkNames("evaluate", options, ["batchSize", "sampleWeight"]);
+    checkOptions("evaluate", options, ["batchSize", "sampleWeight"]);
     const { batchSize = 32, sampleWeight } = options;
     checkBatchSize("evaluate", batchSize);
     const data = await this.prepare("evaluate", x, y, sampleWeight);
@@ -130,14 +132,15 @@ export class Model extends InferenceModel {
   }
 
   /** Internal: checks data, builds the model where it has not been, and puts the data on the backend. */
-  async prepare(who: string, x: Inputs, y: Data, sampleWeight?: Data, classWeight?: { readonly [label: number]: number }): Promise<Prepared> {
+  async prepare(who: string, x: Inputs, y: Data, sampleWeight?: Data, classWeight?: { readonly [label: number]: number }, validationSplit = 0): Promise<Prepared> {
     if (this.#recipe === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
     if (y === undefined) throw new ArgumentError(`${who}: targets y are missing`);
     const inputs = await readInputs(who, x, this.inputShapes);
     if (this.inputShapes === null) this.build(inputs.map((t) => t.shape.slice(1)));
+    await checkIndices(who, inputs, this.indexLimits);
     const samples = inputs[0].shape[0];
     const target = await readTargets(who, y, samples, this.#recipe.loss, this.outputShape);
-    const weights = await readWeights(who, sampleWeight, classWeight, target, samples);
+    const weights = await readWeights(who, sampleWeight, classWeight, target, samples, samplesBefore(samples, validationSplit));
     // Tensors of one's own, so that those given do not stay on the backend until they are collected.
     const held: Tensor[] = [];
     const own = (t: Tensor): Tensor => {
@@ -199,5 +202,5 @@ export function sequential(layers: readonly LayerLike[], options: ModelOptions =
  * @example const a = dense(8, { activation: "relu" }), b = dense(8); const m = model((x) => add(a.call(x), b.call(x)), { inputShape: [4] });
  */
 export function model(fn: (...inputs: Tensor[]) => Tensor, options: ModelOptions = {}): Model {
-  return new Model([], (inputs) => fn(...inputs), options);
+  return new Model([], forwardOf(fn), options);
 }

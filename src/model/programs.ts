@@ -37,6 +37,7 @@ export class Tally {
   readonly #states: readonly (readonly Tensor[])[];
   /** The last batch's loss. */
   readonly last = zeros([]);
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(metrics: readonly Metric[]) {
     this.#metrics = metrics;
@@ -57,6 +58,13 @@ export class Tally {
       const states = this.#states[i];
       m.update(y, prediction, states).forEach((value, k) => assign(states[k], value));
     });
+  }
+
+  /** Runs `count` when all that was handed in before is done: two evaluations at once would add to the same sums. */
+  alone<R>(count: () => Promise<R>): Promise<R> {
+    const result = this.#turn.then(count);
+    this.#turn = result.catch(() => {});
+    return result;
   }
 
   /** What a checkpoint must keep. */
@@ -187,9 +195,7 @@ export class Programs extends PredictPrograms {
   }
 
   #loss(loss: Loss, y: Tensor, prediction: Tensor, weights: Tensor | null): Tensor {
-    const perSample = loss.call(y, prediction);
-    const spread = weights === null ? null : reshape(weights, [weights.size, ...perSample.shape.slice(1).map(() => 1)]);
-    let value = reduceLoss(perSample, spread);
+    let value = reduceLoss(loss.call(y, prediction), weights);
     for (const w of this.network.weights()) if (w.regularizer !== null) value = add(value, w.regularizer(w.tensor));
     return value;
   }

@@ -11,7 +11,9 @@ import { encodeSafetensors } from "../io/safetensors.ts";
 import type { Config } from "../nn/layer.ts";
 import type { Shape } from "../shape.ts";
 import { isLossName, lossFromConfig } from "../train/losses.ts";
-import type { Loss, LossFunction } from "../train/losses.ts";
+import type { Loss, LossFunction, LossName } from "../train/losses.ts";
+import { describeMetric, metricFromConfig } from "../train/metrics.ts";
+import type { MetricName } from "../train/metrics.ts";
 import { optimizerFromConfig } from "../train/optimizers.ts";
 import { checksum, FORMAT, parse, readModel, rebuilt, VERSION } from "./load.ts";
 import type { Described, LoadOptions, ModelSource } from "./load.ts";
@@ -19,18 +21,18 @@ import type { Model } from "./model.ts";
 import { sequential } from "./model.ts";
 
 export interface SaveOptions {
-  /** Also what training needs to go on exactly: optimizer, its state, loss and metrics. Default true for a compiled model. */
+  /** Also what training needs to go on exactly: optimizer, its state, loss and metrics but those that are functions. Default true for a compiled model. */
   readonly optimizer?: boolean;
 }
 
 export interface LoadModelOptions extends LoadOptions {
   /** For a model whose loss was a function. Default: the loss that was saved. */
-  readonly loss?: Loss | LossFunction;
+  readonly loss?: LossName | Loss | LossFunction;
   /** For a model that was saved with its training. Default: the backend opened last. */
   readonly backend?: BackendName | Backend;
 }
 
-interface DescribedTraining { readonly loss: { readonly name: string; readonly config: Config }; readonly optimizer: { readonly kind: string; readonly config: Config }; readonly metrics: readonly string[] }
+interface DescribedTraining { readonly loss: { readonly name: string; readonly config: Config }; readonly optimizer: { readonly kind: string; readonly config: Config }; readonly metrics: readonly (string | { readonly name: string; readonly config: Config })[] }
 
 /** The first option of a layer that is a function, which a file cannot hold; null when there is none. */
 function functionOption(config: Config): string | null {
@@ -53,21 +55,26 @@ function describe(model: Model): Described {
 function describeTraining(model: Model): DescribedTraining | null {
   if (model.training === null) return null;
   const { loss, optimizer } = model.training;
-  return { loss: { name: loss.name, config: loss.config }, optimizer: { kind: optimizer.kind, config: optimizer.config }, metrics: model.metricNames.filter((m): m is string => m !== null) };
+  return { loss: { name: loss.name, config: loss.config }, optimizer: { kind: optimizer.kind, config: optimizer.config }, metrics: model.metrics.map(describeMetric).filter((m) => m !== null) };
 }
 
 /** The file as bytes. */
 export async function encodeModel(model: Model, { optimizer = model.training !== null }: SaveOptions): Promise<Uint8Array> {
   const config = describe(model);
   const tensors: { [name: string]: { shape: Shape; data: TypedArray } } = {};
-  for (const l of model.layers) for (const w of l.weights) tensors[`${l.name}/${w.name}`] = { shape: w.tensor.shape, data: await w.tensor.data() };
+  const named = model.layers.flatMap((l) => l.weights.map((w) => [`${l.name}/${w.name}`, w.tensor] as const));
   const metadata: { [key: string]: string } = { lockstep: JSON.stringify(config) };
   if (optimizer) {
     const training = describeTraining(model);
     if (training === null || model.training === null) throw new ArgumentError("save: optimizer: true needs a model that has been compiled");
     metadata.training = JSON.stringify(training);
-    for (const [name, t] of Object.entries(model.training.optimizer.state())) tensors[`optimizer/${name}`] = { shape: t.shape, data: await t.data() };
+    named.push(...Object.entries(model.training.optimizer.state()).map(([name, t]) => [`optimizer/${name}`, t] as const));
   }
+  // All reads are asked for at once: a training that goes on meanwhile must not leave a weight of one step beside that of the next.
+  const data = await Promise.all(named.map(([, t]) => t.data()));
+  named.forEach(([name, t], i) => {
+    tensors[name] = { shape: t.shape, data: data[i] };
+  });
   metadata.checksum = checksum(metadata, Object.entries(tensors));
   return encodeSafetensors(tensors, metadata);
 }
@@ -89,11 +96,14 @@ export async function loadModel(source: ModelSource, options: LoadModelOptions =
   if (metadata.training !== undefined) {
     const { loss, optimizer: saved, metrics } = parse<DescribedTraining>(who, "training", metadata.training);
     const optimizer = await rebuilt(who, "training", () => {
-      if (options.loss === undefined && !isLossName(loss.name)) throw new FileError(`${who}: its loss "${loss.name}" is a function, which a file cannot hold; pass it to loadModel as loss`);
+      if (options.loss === undefined && (loss.config.custom === true || !isLossName(loss.name))) throw new FileError(`${who}: its loss "${loss.name}" is a function, which a file cannot hold; pass it to loadModel as loss`);
       return optimizerFromConfig(saved.kind, saved.config);
     });
     const backend = await resolveBackend(options.backend);
-    await rebuilt(who, "training", () => model.compile({ loss: options.loss ?? lossFromConfig(loss.name, loss.config), optimizer, metrics, backend }));
+    await rebuilt(who, "training", () => model.compile({
+      loss: options.loss ?? lossFromConfig(loss.name, loss.config), optimizer, backend,
+      metrics: metrics.map((m) => (typeof m === "string" ? (m as MetricName) : metricFromConfig(m.name, m.config))),
+    }));
     const state = [...tensors].filter(([name]) => name.startsWith("optimizer/"));
     await rebuilt(who, "training", () => optimizer.load(Object.fromEntries(state.map(([name, t]) => [name.slice("optimizer/".length), { shape: t.shape, data: t.data as TypedArray }]))));
   }

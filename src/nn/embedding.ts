@@ -15,8 +15,8 @@ export interface EmbeddingOptions extends NameOption {
 }
 
 /**
- * A learned vector for each index: i32 [...] -> [..., outputDim]. f32 indices are truncated to integers; those outside [0, inputDim)
- * count as the nearest one inside. Weights: embeddings [inputDim, outputDim].
+ * A learned vector for each index: i32 [...] -> [..., outputDim]. In an op by itself f32 indices are truncated and those outside
+ * [0, inputDim) count as the nearest one inside; a model refuses such elements of its inputs with a DataError. Weights: embeddings [inputDim, outputDim].
  * @throws ArgumentError for sizes below 1 and unknown options
  */
 export function embedding(inputDim: number, outputDim: number, options: EmbeddingOptions = {}): Layer {

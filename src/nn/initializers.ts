@@ -2,6 +2,7 @@
  * @file Weight initializers with the semantics of Keras 3 (https://keras.io/api/layers/initializers/). Each is a function of
  * shape and random source; those with parameters are made by a function.
  */
+import { hint } from "../check.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
 import type { Random } from "../random.ts";
 import { showShape, sizeOf } from "../shape.ts";
@@ -160,5 +161,5 @@ export type InitializerName = keyof typeof BY_NAME;
 export function initializer(nameOrFunction: InitializerName | Initializer): Initializer {
   if (typeof nameOrFunction === "function") return nameOrFunction;
   if (Object.hasOwn(BY_NAME, nameOrFunction)) return BY_NAME[nameOrFunction];
-  throw new ArgumentError(`initializer: expected a function or one of ${Object.keys(BY_NAME).join(", ")}; got ${JSON.stringify(nameOrFunction)}`);
+  throw new ArgumentError(`initializer: expected a function or one of ${Object.keys(BY_NAME).join(", ")}; got ${JSON.stringify(nameOrFunction)}${hint(String(nameOrFunction), Object.keys(BY_NAME)).replace(/^(.+) $/, "; $1")}`);
 }

@@ -2,10 +2,11 @@
  * @file What a layer is: an object with a `call`, whose weights are made when the shape of its input is first seen.
  * `layer()` makes one from a description; models take plain functions and objects with a `call` as well.
  */
-import { ArgumentError, LockstepError } from "../errors.ts";
+import { ArgumentError, LockstepError, ShapeError } from "../errors.ts";
 import { currentGraph, scope } from "../graph.ts";
 import type { Attr } from "../plan/plan.ts";
 import { Random } from "../random.ts";
+import { showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { initializer } from "./initializers.ts";
@@ -63,6 +64,8 @@ export interface Context {
   nextStream(): number;
   /** Told of each layer's call. */
   called(layer: Layer, output: Tensor): void;
+  /** Most elements that a weight may have: what the file holds while a model is read from one, so that a damaged size allocates nothing. Default no limit. */
+  readonly mostElements?: number;
 }
 
 let streams = 0;
@@ -120,6 +123,8 @@ export function layer({ kind, config, build, parts = {}, call }: LayerDescriptio
         if (!self.built) {
           own.length = 0;
           build?.(x.shape, (name, shape, { init, trainable = true, regularizer = null }) => {
+            const { mostElements = Infinity } = context();
+            if (!(sizeOf(shape) <= mostElements)) throw new ShapeError(`its ${name} of shape ${showShape(shape)} has ${sizeOf(shape)} elements, the file has ${mostElements} in all`);
             const random = new Random(context().seed, context().nextStream());
             const tensor = new Tensor(shape, "f32", null, 0, initializer(init)(shape, random));
             own.push({ name, tensor, trainable, regularizer });
@@ -141,7 +146,7 @@ export function layer({ kind, config, build, parts = {}, call }: LayerDescriptio
 const prefixed = (prefix: string, name: string): string => (prefix === "" ? name : prefix + name[0].toUpperCase() + name.slice(1));
 
 /** The same context for parts of a layer, of which the model is not told. */
-const silent = (outer: Context): Context => ({ training: outer.training, key: outer.key, seed: outer.seed, nextStream: () => outer.nextStream(), called: () => {} });
+const silent = (outer: Context): Context => ({ training: outer.training, key: outer.key, seed: outer.seed, mostElements: outer.mostElements, nextStream: () => outer.nextStream(), called: () => {} });
 
 /** Runs `fn`; errors tell which layer they come from. */
 function named<R>(name: string, fn: () => R): R {

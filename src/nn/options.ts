@@ -1,4 +1,5 @@
 /** @file What the layers share in reading their options: unknown keys are refused, activations are split into what kernels apply and the rest, everything is kept as plain data. */
+import { hint } from "../check.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
 import { activationByName, isKernelActivation } from "../ops/activation.ts";
 import type { ActivationName } from "../ops/activation.ts";
@@ -14,6 +15,8 @@ import { initializer } from "./initializers.ts";
 import type { Config, Regularizer, WeightOptions } from "./layer.ts";
 import { regularizer } from "./regularizers.ts";
 import type { RegularizerOption } from "./regularizers.ts";
+
+export { checkCount, checkNumber, checkOneOf } from "../check.ts";
 
 /** A name, a function of the tensor, or null for none (the same as "linear"). */
 export type ActivationOption = ActivationName | ((x: Tensor) => Tensor) | null;
@@ -35,7 +38,9 @@ export const CUSTOM = { custom: true } as const;
 export function optionsOf<D extends object>(who: string, defaults: D, given: { readonly [K in keyof D]?: D[K] | undefined }): D {
   if (typeof given !== "object" || given === null || Array.isArray(given)) throw new ArgumentError(`${who}: expected an object of options, got ${JSON.stringify(given)}; options are ${Object.keys(defaults).join(", ")}`);
   const unknown = Object.keys(given).find((key) => !Object.hasOwn(defaults, key));
-  if (unknown !== undefined) throw new ArgumentError(`${who}: unknown option "${unknown}"; options are ${Object.keys(defaults).join(", ")}`);
+  if (unknown !== undefined) throw new ArgumentError(`${who}: unknown option "${unknown}"; ${hint(unknown, Object.keys(defaults))}options are ${Object.keys(defaults).join(", ")}`);
+  const { name } = given as NameOption;
+  if (name !== undefined && typeof name !== "string") throw new ArgumentError(`${who}: name must be a string, got ${String(name)}`);
   return { ...defaults, ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) };
 }
 
@@ -49,21 +54,6 @@ export function configOf(options: { readonly [key: string]: unknown }): Config {
     else if (!key.endsWith("Initializer")) config[key] = CUSTOM;
   }
   return config;
-}
-
-/** @throws ArgumentError unless `value` is an integer of at least `least`. */
-export function checkCount(who: string, what: string, value: number, least = 1): void {
-  if (!Number.isInteger(value) || value < least) throw new ArgumentError(`${who}: ${what} must be an integer >= ${least}, got ${String(value)}`);
-}
-
-/** @throws ArgumentError unless `value` is one of `known`. */
-export function checkOneOf<T extends string>(who: string, what: string, value: T, known: readonly T[]): void {
-  if (!known.includes(value)) throw new ArgumentError(`${who}: ${what} must be one of ${known.map((k) => JSON.stringify(k)).join(", ")}, got ${JSON.stringify(value)}`);
-}
-
-/** @throws ArgumentError unless `value` is a finite number in [low, high]. */
-export function checkNumber(who: string, what: string, value: number, low: number, high = Infinity): void {
-  if (!(Number.isFinite(value) && value >= low && value <= high)) throw new ArgumentError(`${who}: ${what} must be a number ${high === Infinity ? `>= ${low}` : `in [${low}, ${high}]`}, got ${String(value)}`);
 }
 
 /** [height, width] of an option that one number may stand for. @throws ArgumentError */

@@ -2,6 +2,7 @@
  * @file Activations by Keras' names. Those that kernels apply themselves (`Activation` of plan/kernels.ts) have a
  * derivative in terms of their output, so that only the output is kept; the others are composites.
  */
+import { hint } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
 import type { Activation } from "../plan/kernels.ts";
 import type { Tensor } from "../tensor.ts";
@@ -61,7 +62,7 @@ export function isKernelActivation(name: string): name is Activation {
 export function activationByName(who: string, name: string): (x: Tensor) => Tensor {
   if (isKernelActivation(name)) return KERNEL_ACTIVATIONS[name];
   if (Object.hasOwn(COMPOSITES, name)) return COMPOSITES[name as keyof typeof COMPOSITES];
-  throw new ArgumentError(`${who}: unknown activation "${name}"; known: ${ACTIVATION_NAMES.join(", ")}`);
+  throw new ArgumentError(`${who}: unknown activation "${name}"; ${hint(name, ACTIVATION_NAMES)}known: ${ACTIVATION_NAMES.join(", ")}`);
 }
 
 /** dy times the derivative of `activation` where its output is y. */

@@ -2,6 +2,7 @@
  * @file Callbacks: objects whose methods `fit` calls while it trains, and those of Keras 3 (https://keras.io/api/callbacks/)
  * that decide something. Epochs and steps count from 0, as in Keras.
  */
+import { checkCount, checkFlag, checkNumber, checkOneOf, checkOptions } from "../check.ts";
 import { ArgumentError, NonFiniteError } from "../errors.ts";
 import type { Optimizer } from "./optimizers.ts";
 
@@ -57,12 +58,14 @@ interface Monitor {
 }
 
 function monitorOf(who: string, { monitor, mode = "auto" }: MonitorOptions): Monitor {
-  if (!["auto", "min", "max"].includes(mode)) throw new ArgumentError(`${who}: mode must be "auto", "min" or "max", got ${JSON.stringify(mode)}`);
-  let name = monitor ?? null;
-  const upward = (): boolean => (mode === "auto" ? /acc|precision|recall|f1|auc/i.test(name ?? "") : mode === "max");
+  checkOneOf(who, "mode", mode, ["auto", "min", "max"]);
+  if (monitor !== undefined && typeof monitor !== "string") throw new ArgumentError(`${who}: monitor must be the name of a log, got ${String(monitor)}`);
+  let name = monitor ?? "loss";
+  const upward = (): boolean => (mode === "auto" ? /acc|precision|recall|f1|auc/i.test(name) : mode === "max");
   return {
     read(logs) {
-      name ??= Object.hasOwn(logs, "valLoss") ? "valLoss" : "loss";
+      // Looked up each time: the same callback may serve a training with validation and one without.
+      name = monitor ?? (Object.hasOwn(logs, "valLoss") ? "valLoss" : "loss");
       const value = Object.hasOwn(logs, name) ? logs[name] : undefined;
       if (typeof value === "number") return value;
       const numbers = Object.keys(logs).filter((key) => typeof logs[key] === "number");
@@ -71,10 +74,6 @@ function monitorOf(who: string, { monitor, mode = "auto" }: MonitorOptions): Mon
     better: (value, than, delta) => (upward() ? value - delta > than : value + delta < than),
     worst: () => (upward() ? -Infinity : Infinity),
   };
-}
-
-function checkCount(who: string, name: string, value: number): void {
-  if (!Number.isInteger(value) || value < 0) throw new ArgumentError(`${who}: ${name} must be an integer of at least 0, got ${value}`);
 }
 
 export interface EarlyStoppingOptions extends MonitorOptions {
@@ -91,10 +90,14 @@ export interface EarlyStoppingOptions extends MonitorOptions {
 }
 
 /** Stops training when the monitored number has stopped improving. */
-export function earlyStopping({ minDelta = 0, patience = 0, baseline = null, restoreBestWeights = false, startFromEpoch = 0, ...options }: EarlyStoppingOptions = {}): Callback {
-  const monitor = monitorOf("earlyStopping", options);
-  checkCount("earlyStopping", "patience", patience);
-  checkCount("earlyStopping", "startFromEpoch", startFromEpoch);
+export function earlyStopping(options?: EarlyStoppingOptions): Callback {
+  const { minDelta = 0, patience = 0, baseline = null, restoreBestWeights = false, startFromEpoch = 0, ...watched } = checkOptions("earlyStopping", options, ["monitor", "mode", "minDelta", "patience", "baseline", "restoreBestWeights", "startFromEpoch"]);
+  const monitor = monitorOf("earlyStopping", watched);
+  checkNumber("earlyStopping", "minDelta", minDelta, -Infinity);
+  checkCount("earlyStopping", "patience", patience, 0);
+  checkCount("earlyStopping", "startFromEpoch", startFromEpoch, 0);
+  if (baseline !== null) checkNumber("earlyStopping", "baseline", baseline, -Infinity);
+  checkFlag("earlyStopping", "restoreBestWeights", restoreBestWeights);
   const delta = Math.abs(minDelta);
   let wait = 0;
   let best: number | null = null;
@@ -125,21 +128,25 @@ export function earlyStopping({ minDelta = 0, patience = 0, baseline = null, res
 }
 
 export interface ModelCheckpointOptions extends MonitorOptions {
-  /** Save only where the monitored number is better than in all epochs before. Default false. */
+  /** Save only where the monitored number is better than in all epochs before, those of earlier calls of `fit` included. Default false. */
   readonly saveBestOnly?: boolean;
+  /** Save only what is better than this, too: the best of a training that goes on in a new process. Default none. */
+  readonly initialValueThreshold?: number | null;
 }
 
 /**
  * Saves the model after each epoch.
  * @param path `{epoch}` in it becomes the epoch's number, from 1, and `{name}` that log with four decimals: `model-{epoch}-{valLoss}.safetensors`
  */
-export function modelCheckpoint(path: string, { saveBestOnly = false, ...options }: ModelCheckpointOptions = {}): Callback {
-  const monitor = monitorOf("modelCheckpoint", options);
-  let best: number | null = null;
+export function modelCheckpoint(path: string, options?: ModelCheckpointOptions): Callback {
+  const { saveBestOnly = false, initialValueThreshold = null, ...watched } = checkOptions("modelCheckpoint", options, ["monitor", "mode", "saveBestOnly", "initialValueThreshold"]);
+  if (typeof path !== "string" || path === "") throw new ArgumentError(`modelCheckpoint: expected the path of a file, got ${path === "" ? "an empty text" : String(path)}`);
+  const monitor = monitorOf("modelCheckpoint", watched);
+  checkFlag("modelCheckpoint", "saveBestOnly", saveBestOnly);
+  if (initialValueThreshold !== null) checkNumber("modelCheckpoint", "initialValueThreshold", initialValueThreshold, -Infinity);
+  // Kept from one fit to the next, as in Keras: training that goes on must not overwrite a better model.
+  let best = initialValueThreshold;
   return {
-    onTrainBegin() {
-      best = null;
-    },
     async onEpochEnd(epoch, logs, training) {
       if (saveBestOnly) {
         const value = monitor.read(logs);
@@ -182,11 +189,14 @@ export interface ReduceLrOnPlateauOptions extends MonitorOptions {
 }
 
 /** Reduces the learning rate when the monitored number has stopped improving. */
-export function reduceLrOnPlateau({ factor = 0.1, patience = 10, minDelta = 1e-4, cooldown = 0, minLr = 0, ...options }: ReduceLrOnPlateauOptions = {}): Callback {
-  const monitor = monitorOf("reduceLrOnPlateau", options);
-  if (!(factor >= 0 && factor < 1)) throw new ArgumentError(`reduceLrOnPlateau: factor must be in [0, 1), got ${factor}`);
-  checkCount("reduceLrOnPlateau", "patience", patience);
-  checkCount("reduceLrOnPlateau", "cooldown", cooldown);
+export function reduceLrOnPlateau(options?: ReduceLrOnPlateauOptions): Callback {
+  const { factor = 0.1, patience = 10, minDelta = 1e-4, cooldown = 0, minLr = 0, ...watched } = checkOptions("reduceLrOnPlateau", options, ["monitor", "mode", "factor", "patience", "minDelta", "cooldown", "minLr"]);
+  const monitor = monitorOf("reduceLrOnPlateau", watched);
+  if (!(Number.isFinite(factor) && factor >= 0 && factor < 1)) throw new ArgumentError(`reduceLrOnPlateau: factor must be a number in [0, 1), got ${String(factor)}`);
+  checkCount("reduceLrOnPlateau", "patience", patience, 0);
+  checkCount("reduceLrOnPlateau", "cooldown", cooldown, 0);
+  checkNumber("reduceLrOnPlateau", "minDelta", minDelta, -Infinity);
+  checkNumber("reduceLrOnPlateau", "minLr", minLr, 0);
   const delta = Math.abs(minDelta);
   let wait = 0;
   let cooling = 0;
@@ -219,6 +229,7 @@ export function reduceLrOnPlateau({ factor = 0.1, patience = 10, minDelta = 1e-4
 
 /** Sets the learning rate of each epoch to `fn(epoch, learningRate so far)`. @throws ArgumentError when that is not a number of at least 0. */
 export function learningRateScheduler(fn: (epoch: number, learningRate: number) => number): Callback {
+  if (typeof fn !== "function") throw new ArgumentError(`learningRateScheduler: expected a function (epoch, learningRate) => number, got ${String(fn)}`);
   return {
     onEpochBegin(epoch, _logs, { optimizer }) {
       const rate = fn(epoch, optimizer.learningRate);

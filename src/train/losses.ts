@@ -4,6 +4,7 @@
  * or sigmoid are computed from what went into it: without clipping, finite for every logit, and in one kernel.
  */
 import { apply } from "../apply.ts";
+import { checkFlag, checkNumber, checkOptions, hint } from "../check.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../errors.ts";
 import type { Config } from "../nn/layer.ts";
 import { clip, mean } from "../ops/composite.ts";
@@ -87,10 +88,6 @@ function sigmoidCrossEntropy(z: Tensor, y: Tensor): Tensor {
   return add(sub(maximum(z, 0), mul(z, y)), log1p(exp(neg(maximum(z, neg(z))))));
 }
 
-function checkSmoothing(who: string, labelSmoothing: number): void {
-  if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) throw new ArgumentError(`${who}: labelSmoothing must be in [0, 1], got ${labelSmoothing}`);
-}
-
 export interface CrossentropyOptions {
   /** Predictions are logits, not probabilities. Default false. */
   readonly fromLogits?: boolean;
@@ -98,10 +95,17 @@ export interface CrossentropyOptions {
   readonly labelSmoothing?: number;
 }
 
+function crossentropyOptions(who: string, options: CrossentropyOptions | undefined): Required<CrossentropyOptions> {
+  const { fromLogits = false, labelSmoothing = 0 } = checkOptions(who, options, ["fromLogits", "labelSmoothing"]);
+  checkFlag(who, "fromLogits", fromLogits);
+  checkNumber(who, "labelSmoothing", labelSmoothing, 0, 1);
+  return { fromLogits, labelSmoothing };
+}
+
 /** Independent yes-or-no targets (0, 1 or between) [..., C] against probabilities [..., C]: mean of -y log p - (1 - y) log(1 - p). */
-export function binaryCrossentropy({ fromLogits = false, labelSmoothing = 0 }: CrossentropyOptions = {}): Loss {
+export function binaryCrossentropy(options?: CrossentropyOptions): Loss {
   const name = "binaryCrossentropy";
-  checkSmoothing(name, labelSmoothing);
+  const { fromLogits, labelSmoothing } = crossentropyOptions(name, options);
   return make(name, { fromLogits, labelSmoothing }, (yTrue, yPred) => {
     const [t, p] = matched(name, yTrue, yPred);
     const y = labelSmoothing === 0 ? t : add(mul(t, 1 - labelSmoothing), 0.5 * labelSmoothing);
@@ -113,9 +117,9 @@ export function binaryCrossentropy({ fromLogits = false, labelSmoothing = 0 }: C
 }
 
 /** Class probabilities (one-hot) [..., C] against predicted probabilities [..., C]: -sum(y log(p / sum p)). */
-export function categoricalCrossentropy({ fromLogits = false, labelSmoothing = 0 }: CrossentropyOptions = {}): Loss {
+export function categoricalCrossentropy(options?: CrossentropyOptions): Loss {
   const name = "categoricalCrossentropy";
-  checkSmoothing(name, labelSmoothing);
+  const { fromLogits, labelSmoothing } = crossentropyOptions(name, options);
   return make(name, { fromLogits, labelSmoothing }, (yTrue, yPred) => {
     const [t, p] = matched(name, yTrue, yPred);
     const y = labelSmoothing === 0 ? t : add(mul(t, 1 - labelSmoothing), labelSmoothing / p.shape[p.rank - 1]);
@@ -127,8 +131,10 @@ export function categoricalCrossentropy({ fromLogits = false, labelSmoothing = 0
 }
 
 /** Class numbers (i32) [...] or [..., 1] against predicted probabilities [..., C]: -log of the class's share. Numbers outside of [0, C) must be refused before. */
-export function sparseCategoricalCrossentropy({ fromLogits = false }: { readonly fromLogits?: boolean } = {}): Loss {
+export function sparseCategoricalCrossentropy(options?: { readonly fromLogits?: boolean }): Loss {
   const name = "sparseCategoricalCrossentropy";
+  const { fromLogits = false } = checkOptions(name, options, ["fromLogits"]);
+  checkFlag(name, "fromLogits", fromLogits);
   return make(name, { fromLogits }, (yTrue, yPred) => {
     const classes = classNumbers(name, yTrue, yPred);
     const logits = fromLogits ? yPred : softmaxLogits(yPred);
@@ -154,8 +160,9 @@ export const meanAbsolutePercentageError = (): Loss =>
   elementwise("meanAbsolutePercentageError", {}, (y, p) => mul(mean(abs(div(sub(y, p), maximum(abs(y), EPSILON))), overLast), 100));
 
 /** Huber 1964: quadratic for errors up to `delta` (default 1), linear beyond. */
-export function huber({ delta = 1 }: { readonly delta?: number } = {}): Loss {
-  if (!(delta > 0)) throw new ArgumentError(`huber: delta must be positive, got ${delta}`);
+export function huber(options?: { readonly delta?: number }): Loss {
+  const { delta = 1 } = checkOptions("huber", options, ["delta"]);
+  if (!(Number.isFinite(delta) && delta > 0)) throw new ArgumentError(`huber: delta must be a positive number, got ${String(delta)}`);
   return elementwise("huber", { delta }, (y, p) => {
     const error = sub(p, y);
     const distance = abs(error);
@@ -193,31 +200,40 @@ export const cosineSimilarity = (): Loss =>
     return neg(sum(mul(unit(y), unit(p)), overLast));
   });
 
-const LOSSES: { readonly [name: string]: (options: never) => Loss } = {
+const LOSSES = {
   binaryCrossentropy, categoricalCrossentropy, sparseCategoricalCrossentropy, meanSquaredError, meanAbsoluteError,
   meanAbsolutePercentageError, huber, klDivergence, hinge, logCosh, cosineSimilarity,
-};
+} as const satisfies { readonly [name: string]: (options: never) => Loss };
 
-const ALIASES: { readonly [alias: string]: string } = {
+const ALIASES = {
   bce: "binaryCrossentropy", mse: "meanSquaredError", mae: "meanAbsoluteError", mape: "meanAbsolutePercentageError", kld: "klDivergence", logcosh: "logCosh",
-};
+} as const satisfies { readonly [alias: string]: keyof typeof LOSSES };
+
+/** Keras' name in camelCase, or its short form. */
+export type LossName = keyof typeof LOSSES | keyof typeof ALIASES;
 
 /** Names that `loss` options take. */
 export const LOSS_NAMES: readonly string[] = [...Object.keys(LOSSES), ...Object.keys(ALIASES)];
 
 /** True for names that `lossByName` knows. */
-export const isLossName = (name: string): boolean => LOSS_NAMES.includes(name);
+export const isLossName = (name: string): name is LossName => LOSS_NAMES.includes(name);
 
 /** A loss from its name and options. @throws ArgumentError listing the names. */
 export function lossFromConfig(name: string, config: Config): Loss {
-  if (!isLossName(name)) throw new ArgumentError(`loss: unknown ${JSON.stringify(name)}; known: ${LOSS_NAMES.join(", ")}`);
-  return LOSSES[ALIASES[name] ?? name](config as never);
+  if (!isLossName(name)) throw new ArgumentError(`loss: unknown ${JSON.stringify(name)}; ${hint(name, LOSS_NAMES)}known: ${LOSS_NAMES.join(", ")}`);
+  const full = Object.hasOwn(ALIASES, name) ? ALIASES[name as keyof typeof ALIASES] : (name as keyof typeof LOSSES);
+  return (LOSSES[full] as (options: never) => Loss)(config as never);
 }
 
 /** A loss from what `loss` options take: a name (Keras' in camelCase, or mse, mae, bce …) with default options, a loss, or a function. @throws ArgumentError listing the names. */
-export function lossByName(loss: string | Loss | LossFunction): Loss {
+export function lossByName(loss: LossName | Loss | LossFunction): Loss {
   if (typeof loss === "string") return lossFromConfig(loss, {});
-  if (typeof loss === "function") return make(loss.name || "loss", {}, loss);
+  if (typeof loss === "function") {
+    // Given to compile without its parentheses a factory would pass for a loss and fail while tracing, with a text that helps nobody.
+    const factory = Object.entries(LOSSES).find(([, make]) => make === (loss as unknown));
+    if (factory !== undefined) throw new ArgumentError(`loss: ${factory[0]} makes a loss: write ${factory[0]}() or "${factory[0]}"`);
+    return make(loss.name || "loss", { custom: true }, loss);
+  }
   if (loss === null || typeof loss !== "object" || typeof loss.call !== "function") throw new ArgumentError(`loss: expected a name, a loss or a function of (yTrue, yPred), got ${String(loss)}; names: ${LOSS_NAMES.join(", ")}`);
   return loss;
 }

@@ -3,19 +3,20 @@
  * compiled step: hits as integers, errors as a sum with its rounding error beside it (Neumaier 1974), so that the result
  * does not depend on batch sizes. Precision, recall and F1 of several classes are averaged as in scikit-learn.
  */
-import { ArgumentError, ShapeError } from "../errors.ts";
+import { checkCount, checkNumber, checkOptions, hint } from "../check.ts";
+import { ArgumentError, DTypeError, ShapeError } from "../errors.ts";
 import type { DType, TypedArray } from "../dtype.ts";
 import type { Config } from "../nn/layer.ts";
-import { abs, add, and, cast, equal, greater, greaterEqual, less, sub, where } from "../ops/map.ts";
+import { abs, add, and, cast, equal, greater, greaterEqual, less, neg, sub, where } from "../ops/map.ts";
 import { matmul } from "../ops/matmul.ts";
 import { expandDims, iota, reshape } from "../ops/move.ts";
 import { argMax, sum } from "../ops/reduce.ts";
 import { oneHot } from "../ops/softmax.ts";
 import { sameShape, showShape } from "../shape.ts";
 import type { Shape } from "../shape.ts";
-import type { Tensor } from "../tensor.ts";
+import { Tensor } from "../tensor.ts";
 import { classNumbers, isLossName, lossByName, LOSS_NAMES } from "./losses.ts";
-import type { Loss, LossFunction } from "./losses.ts";
+import type { Loss, LossFunction, LossName } from "./losses.ts";
 
 export interface MetricState {
   readonly name: string;
@@ -60,6 +61,7 @@ function average(name: string, config: Config, values: MetricFunction, finish: (
     state: [{ name: "total", shape: [], dtype: "f32" }, { name: "lost", shape: [], dtype: "f32" }, { name: "count", shape: [], dtype: "i32" }],
     update: (yTrue, yPred, [total, lost, count]) => {
       const perSample = values(yTrue, yPred);
+      if (!(perSample instanceof Tensor) || perSample.dtype !== "f32") throw new DTypeError(`metric "${name}": expected a function that returns an f32 tensor, one value for each sample, got ${String(perSample)}`);
       const batch = sum(perSample);
       const next = add(total, batch);
       const error = where(greaterEqual(abs(total), abs(batch)), add(sub(total, next), batch), add(sub(batch, next), total));
@@ -84,7 +86,9 @@ function trueClass(who: string, yTrue: Tensor, yPred: Tensor): Tensor {
 }
 
 /** Share of elements where (prediction > threshold) is the target, 0 or 1. Default threshold 0.5; for logits use 0. */
-export function binaryAccuracy({ threshold = 0.5 }: { readonly threshold?: number } = {}): Metric {
+export function binaryAccuracy(options?: { readonly threshold?: number }): Metric {
+  const { threshold = 0.5 } = checkOptions("binaryAccuracy", options, ["threshold"]);
+  checkNumber("binaryAccuracy", "threshold", threshold, -Infinity);
   return share("binaryAccuracy", { threshold }, (yTrue, yPred) => equal(alike("binaryAccuracy", yTrue, yPred), cast(greater(yPred, threshold), "f32")));
 }
 
@@ -99,8 +103,9 @@ export function sparseCategoricalAccuracy(): Metric {
 }
 
 /** Share of rows in which fewer than `k` (default 5) predictions are larger than that of the true class (one-hot targets or class numbers). */
-export function topKCategoricalAccuracy({ k = 5 }: { readonly k?: number } = {}): Metric {
-  if (!Number.isInteger(k) || k < 1) throw new ArgumentError(`topKCategoricalAccuracy: k must be a positive integer, got ${k}`);
+export function topKCategoricalAccuracy(options?: { readonly k?: number }): Metric {
+  const { k = 5 } = checkOptions("topKCategoricalAccuracy", options, ["k"]);
+  checkCount("topKCategoricalAccuracy", "k", k);
   return share("topKCategoricalAccuracy", { k }, (yTrue, yPred) => {
     const at = trueClass("topKCategoricalAccuracy", yTrue, yPred);
     const own = sum(where(equal(expandDims(at, at.rank), iota([lastOf(yPred.shape)])), yPred, 0), { axis: -1, keepDims: true });
@@ -114,6 +119,9 @@ export const meanAbsoluteError = (): Metric => average("meanAbsoluteError", {}, 
 export const meanSquaredError = (): Metric => average("meanSquaredError", {}, lossByName("meanSquaredError").call);
 /** The square root of the mean of (target - prediction)^2. */
 export const rootMeanSquaredError = (): Metric => average("rootMeanSquaredError", {}, lossByName("meanSquaredError").call, Math.sqrt);
+
+/** The mean cosine of the angle between target and prediction, 1 where they point the same way: the loss of this name without its minus. */
+export const cosineSimilarity = (): Metric => average("cosineSimilarity", {}, (yTrue, yPred) => neg(lossByName("cosineSimilarity").call(yTrue, yPred)));
 
 /**
  * How classes become one number, as in scikit-learn: `macro` the mean over all classes, `weighted` that mean weighted by how often a class is true,
@@ -130,13 +138,11 @@ export interface ClassOptions {
   readonly threshold?: number | null;
 }
 
-function checkClasses(who: string, classes: number): void {
-  if (!Number.isInteger(classes) || classes < 1) throw new ArgumentError(`${who}: classes must be a positive integer, got ${classes}`);
-}
-
 /** Counts true positives, predictions and occurrences of each class. */
-function perClass(name: string, { classes = 1, average = "macro", threshold = classes === 1 ? 0.5 : null }: ClassOptions, score: (hits: number, predicted: number, actual: number) => number): Metric {
-  checkClasses(name, classes);
+function perClass(name: string, options: ClassOptions | undefined, score: (hits: number, predicted: number, actual: number) => number): Metric {
+  const { classes = 1, average = "macro", threshold = classes === 1 ? 0.5 : null } = checkOptions(name, options, ["classes", "average", "threshold"]);
+  checkCount(name, "classes", classes);
+  if (threshold !== null) checkNumber(name, "threshold", threshold, -Infinity);
   if (average !== null && !["macro", "weighted", "micro"].includes(average)) throw new ArgumentError(`${name}: average must be "macro", "weighted", "micro" or null, got ${JSON.stringify(average)}`);
   const cut = threshold ?? 0.5;
   return {
@@ -144,7 +150,7 @@ function perClass(name: string, { classes = 1, average = "macro", threshold = cl
     config: { classes, average, threshold },
     state: ["hits", "predicted", "actual"].map((counter) => ({ name: counter, shape: [classes], dtype: "i32" })),
     update: (yTrue, yPred, state) => {
-      if (lastOf(yPred.shape) !== classes && classes > 1) throw new ShapeError(`${name}: expected ${classes} outputs, got ${showShape(yPred.shape)}; set classes`);
+      if (lastOf(yPred.shape) !== classes) throw new ShapeError(`${name}: expected ${classes} output${classes === 1 ? "" : "s"}, got ${showShape(yPred.shape)}; set classes: ${lastOf(yPred.shape)}`);
       const byThreshold = classes === 1 || threshold !== null;
       const rows = [yPred.size / classes, classes];
       const isClass = (at: Tensor): Tensor => equal(reshape(at, [rows[0], 1]), iota([classes]));
@@ -164,22 +170,24 @@ function perClass(name: string, { classes = 1, average = "macro", threshold = cl
 }
 
 /** Which part of what was predicted is true: TP / (TP + FP). */
-export const precision = (options: ClassOptions = {}): Metric => perClass("precision", options, (hits, predicted) => ratio(hits, predicted));
+export const precision = (options?: ClassOptions): Metric => perClass("precision", options, (hits, predicted) => ratio(hits, predicted));
 /** Which part of what is true was predicted: TP / (TP + FN). */
-export const recall = (options: ClassOptions = {}): Metric => perClass("recall", options, (hits, _predicted, actual) => ratio(hits, actual));
+export const recall = (options?: ClassOptions): Metric => perClass("recall", options, (hits, _predicted, actual) => ratio(hits, actual));
 /** The harmonic mean of precision and recall: 2 TP / (2 TP + FP + FN). */
-export const f1 = (options: ClassOptions = {}): Metric => perClass("f1", options, (hits, predicted, actual) => ratio(2 * hits, predicted + actual));
+export const f1 = (options?: ClassOptions): Metric => perClass("f1", options, (hits, predicted, actual) => ratio(2 * hits, predicted + actual));
 
 /** How often each true class (row) was predicted as each class (column). One output (`classes` 1) gives the two classes "no" and "yes", by `threshold` (default 0.5). */
-export function confusionMatrix({ classes = 1, threshold = 0.5 }: { readonly classes?: number; readonly threshold?: number } = {}): Metric {
-  checkClasses("confusionMatrix", classes);
+export function confusionMatrix(options?: { readonly classes?: number; readonly threshold?: number }): Metric {
+  const { classes = 1, threshold = 0.5 } = checkOptions("confusionMatrix", options, ["classes", "threshold"]);
+  checkCount("confusionMatrix", "classes", classes);
+  checkNumber("confusionMatrix", "threshold", threshold, -Infinity);
   const size = Math.max(2, classes);
   return {
     name: "confusionMatrix",
     config: { classes, threshold },
     state: [{ name: "counts", shape: [size, size], dtype: "i32" }],
     update: (yTrue, yPred, [counts]) => {
-      if (classes > 1 && lastOf(yPred.shape) !== classes) throw new ShapeError(`confusionMatrix: expected ${classes} outputs, got ${showShape(yPred.shape)}; set classes`);
+      if (lastOf(yPred.shape) !== classes) throw new ShapeError(`confusionMatrix: expected ${classes} output${classes === 1 ? "" : "s"}, got ${showShape(yPred.shape)}; set classes: ${lastOf(yPred.shape)}`);
       const predicted = classes === 1 ? cast(greater(yPred, threshold), "i32") : argMax(yPred);
       const actual = classes === 1 ? cast(greater(alike("confusionMatrix", yTrue, yPred), 0.5), "i32") : trueClass("confusionMatrix", yTrue, yPred);
       const rows = (at: Tensor): Tensor => oneHot(reshape(at, [at.size]), size);
@@ -196,11 +204,16 @@ export interface MetricContext {
   readonly outputShape: Shape;
 }
 
-const METRICS: { readonly [name: string]: (options: never) => Metric } = {
+const METRICS = {
   binaryAccuracy, categoricalAccuracy, sparseCategoricalAccuracy, topKCategoricalAccuracy, precision, recall, f1, confusionMatrix, meanAbsoluteError, meanSquaredError, rootMeanSquaredError,
-};
+  cosineSimilarity,
+} as const satisfies { readonly [name: string]: (options: never) => Metric };
 
-const ALIASES: { readonly [alias: string]: string } = { mae: "meanAbsoluteError", mse: "meanSquaredError", rmse: "rootMeanSquaredError" };
+const ALIASES = { mae: "meanAbsoluteError", mse: "meanSquaredError", rmse: "rootMeanSquaredError", sparseTopKCategoricalAccuracy: "topKCategoricalAccuracy" } as const satisfies { readonly [alias: string]: keyof typeof METRICS };
+
+/** A metric's name in camelCase, its short form, or that of a loss, whose mean is then taken. */
+export type MetricName = "accuracy" | "acc" | keyof typeof METRICS | keyof typeof ALIASES | LossName;
+
 const BY_CLASS = ["precision", "recall", "f1", "confusionMatrix"];
 
 /** Names that `metrics` options take, besides those of losses. */
@@ -212,24 +225,43 @@ function accuracyFor({ loss, outputShape }: MetricContext): Metric {
   return loss.labels === "class" ? sparseCategoricalAccuracy() : categoricalAccuracy();
 }
 
+/** What `save` writes of a metric: a name, or name and options; null for one's own, which a file cannot hold. */
+export function describeMetric(metric: MetricName | Metric | MetricFunction): string | { readonly name: string; readonly config: Config } | null {
+  if (typeof metric === "string") return metric;
+  return typeof metric === "object" && Object.hasOwn(METRICS, metric.name) ? { name: metric.name, config: metric.config } : null;
+}
+
+/** The metric that `describeMetric` described. @throws ArgumentError for another name, listing them. */
+export function metricFromConfig(name: string, config: Config): Metric {
+  if (!Object.hasOwn(METRICS, name)) throw new ArgumentError(`metrics: unknown ${JSON.stringify(name)}; known: ${METRIC_NAMES.join(", ")}`);
+  return (METRICS[name as keyof typeof METRICS] as (options: never) => Metric)(config as never);
+}
+
 /**
  * A metric from what `metrics` options take: a name, a metric, or a function whose mean is taken. A name is also the metric's name in logs.
  * `accuracy` becomes binary, categorical or sparse by the loss and the number of outputs; names of losses give that loss's mean.
  * @param options of a metric given by name
  * @throws ArgumentError listing the names.
  */
-export function metricByName(metric: string | Metric | MetricFunction, context: MetricContext, options: Config = {}): Metric {
-  if (typeof metric === "function") return average(metric.name || "metric", {}, metric);
+export function metricByName(metric: MetricName | Metric | MetricFunction, context: MetricContext, options: Config = {}): Metric {
+  if (typeof metric === "function") {
+    const factory = Object.entries(METRICS).find(([, make]) => make === (metric as unknown));
+    if (factory !== undefined) throw new ArgumentError(`metrics: ${factory[0]} makes a metric: write ${factory[0]}() or "${factory[0]}"`);
+    return average(metric.name || "metric", {}, metric);
+  }
   if (typeof metric !== "string") {
     if (metric === null || typeof metric !== "object" || typeof metric.update !== "function") throw new ArgumentError(`metrics: expected a name, a metric or a function of (yTrue, yPred), got ${String(metric)}`);
+    const outputs = lastOf(context.outputShape);
+    const { classes = outputs } = metric.config ?? {};
+    if (BY_CLASS.includes(metric.name) && classes !== outputs) throw new ShapeError(`${metric.name}: made for ${String(classes)} output${classes === 1 ? "" : "s"}, the model has ${outputs}; set classes: ${outputs}`);
     return metric;
   }
   if (metric === "accuracy" || metric === "acc") return { ...accuracyFor(context), name: metric };
-  const name = ALIASES[metric] ?? metric;
+  const name = (Object.hasOwn(ALIASES, metric) ? ALIASES[metric as keyof typeof ALIASES] : metric) as keyof typeof METRICS;
   if (Object.hasOwn(METRICS, name)) {
     const all = BY_CLASS.includes(name) ? { classes: lastOf(context.outputShape), ...options } : options;
-    return { ...METRICS[name](all as never), name: metric };
+    return { ...(METRICS[name] as (options: never) => Metric)(all as never), name: metric };
   }
   if (isLossName(metric)) return average(metric, {}, lossByName(metric).call);
-  throw new ArgumentError(`metrics: unknown ${JSON.stringify(metric)}; known: ${METRIC_NAMES.join(", ")}, and losses: ${LOSS_NAMES.join(", ")}`);
+  throw new ArgumentError(`metrics: unknown ${JSON.stringify(metric)}; ${hint(metric, [...METRIC_NAMES, ...LOSS_NAMES])}known: ${METRIC_NAMES.join(", ")}, and losses: ${LOSS_NAMES.join(", ")}`);
 }

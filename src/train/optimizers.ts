@@ -4,6 +4,7 @@
  * which writes the parameter and its state in place. Bias corrections 1 - beta^t are taken as -expm1(t ln beta), which
  * keeps its digits for small t.
  */
+import { checkFlag, checkNumber, checkOptions, hint } from "../check.ts";
 import { ArgumentError, FileError, LockstepError, ShapeError } from "../errors.ts";
 import { assign, currentGraph } from "../graph.ts";
 import type { TypedArray } from "../dtype.ts";
@@ -80,11 +81,12 @@ const squares = (g: Tensor): Tensor => sum(square(g));
 function clippingOf(kind: string, { clipNorm = null, globalClipNorm = null, clipValue = null }: OptimizerOptions): Clipping {
   const given = Object.entries({ clipNorm, globalClipNorm, clipValue }).filter(([, value]) => value !== null);
   if (given.length > 1) throw new ArgumentError(`${kind}: give one of ${given.map(([name]) => name).join(" and ")}, not both`);
-  for (const [name, value] of given) if (!((value as number) > 0)) throw new ArgumentError(`${kind}: ${name} must be positive, got ${value}`);
+  for (const [name, value] of given) if (!(Number.isFinite(value) && (value as number) > 0)) throw new ArgumentError(`${kind}: ${name} must be a positive number, got ${String(value)}`);
   if (clipNorm !== null) return (grads) => grads.map((g) => div(mul(g, clipNorm), maximum(sqrt(squares(g)), clipNorm)));
   if (clipValue !== null) return (grads) => grads.map((g) => clip(g, -clipValue, clipValue));
   if (globalClipNorm === null) return (grads) => grads;
   return (grads) => {
+    if (grads.length === 0) return grads;
     const norm = sqrt(grads.map(squares).reduce((a, b) => add(a, b)));
     const scale = minimum(where(greater(norm, 0), div(globalClipNorm, norm), 1), 1);
     return grads.map((g) => mul(g, scale));
@@ -95,15 +97,23 @@ function checkRate(kind: string, rate: number): void {
   if (!(rate >= 0 && Number.isFinite(rate))) throw new ArgumentError(`${kind}: learningRate must be a number of at least 0 or a schedule, got ${String(rate)}`);
 }
 
+const COMMON = ["learningRate", "weightDecay", "clipNorm", "globalClipNorm", "clipValue"];
+
 /** The name of a parameter's state in files. */
 const stateName = (slot: string, i: number): string => `${slot}/${i}`;
 
 function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [option: string]: Attr }, rule: Rule): Optimizer {
   const { weightDecay = null, clipNorm = null, globalClipNorm = null, clipValue = null } = options;
+  checkOptions(kind, options, [...COMMON, ...Object.keys(rest)]);
+  for (const [name, value] of Object.entries(rest)) {
+    if (typeof value === "boolean" || name === "nesterov" || name === "centered" || name === "amsgrad") checkFlag(kind, name, value as boolean);
+    else checkNumber(kind, name, value as number, 0);
+  }
+  if (weightDecay !== null) checkNumber(kind, "weightDecay", weightDecay, 0);
   const learningRate = options.learningRate as number | Schedule;
   const clipped = clippingOf(kind, options);
-  const schedule = typeof learningRate === "object" && learningRate !== null ? learningRate : null;
-  if (typeof learningRate !== "object") checkRate(kind, learningRate);
+  const schedule = typeof learningRate === "object" && learningRate !== null && typeof learningRate.value === "function" ? learningRate : null;
+  if (schedule === null) checkRate(kind, learningRate as number);
   let rate = schedule === null ? (learningRate as number) : 0;
   const rateTensor = tensor(rate);
   const iterations = tensor(0, [], "i32");
@@ -196,7 +206,8 @@ function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [op
 
 /** 1 - beta^t for 0 <= beta < 1. */
 function correction(kind: string, name: string, beta: number): (t: Tensor) => Tensor {
-  if (!(beta >= 0 && beta < 1)) throw new ArgumentError(`${kind}: ${name} must be in [0, 1), got ${beta}`);
+  // Text such as "" compares like a number, and its logarithm would never end.
+  if (!(Number.isFinite(beta) && beta >= 0 && beta < 1)) throw new ArgumentError(`${kind}: ${name} must be a number in [0, 1), got ${JSON.stringify(beta)}`);
   if (beta === 0) return (t) => div(t, t);
   const ln = naturalLog(beta);
   return (t) => neg(expm1(mul(t, ln)));
@@ -214,7 +225,8 @@ export interface SgdOptions extends OptimizerOptions {
 }
 
 /** w -= learningRate * g, with momentum m = momentum * m - learningRate * g, w += m. Default learning rate 0.01. */
-export function sgd({ learningRate = 0.01, momentum = 0, nesterov = false, ...options }: SgdOptions = {}): Optimizer {
+export function sgd(given?: SgdOptions): Optimizer {
+  const { learningRate = 0.01, momentum = 0, nesterov = false, ...options } = checkOptions("sgd", given);
   if (!(momentum >= 0 && momentum <= 1)) throw new ArgumentError(`sgd: momentum must be in [0, 1], got ${momentum}`);
   return optimizer("sgd", { learningRate, ...options }, { momentum, nesterov }, {
     slots: momentum === 0 ? [] : ["momentum"],
@@ -241,7 +253,9 @@ export interface RmspropOptions extends OptimizerOptions {
 }
 
 /** Tieleman & Hinton 2012: v = rho * v + (1 - rho) * g^2, w -= learningRate * g / sqrt(v + epsilon). Default learning rate 0.001. */
-export function rmsprop({ learningRate = 0.001, rho = 0.9, momentum = 0, epsilon = 1e-7, centered = false, ...options }: RmspropOptions = {}): Optimizer {
+export function rmsprop(given?: RmspropOptions): Optimizer {
+  const { learningRate = 0.001, rho = 0.9, momentum = 0, epsilon = 1e-7, centered = false, ...options } = checkOptions("rmsprop", given);
+  checkNumber("rmsprop", "rho", rho, 0, 1);
   return optimizer("rmsprop", { learningRate, ...options }, { rho, momentum, epsilon, centered }, {
     slots: ["velocity", ...(momentum > 0 ? ["momentum"] : []), ...(centered ? ["averageGradient"] : [])],
     initial: 0,
@@ -284,13 +298,18 @@ function adaptiveMoments(kind: string, { learningRate = 0.001, beta1 = 0.9, beta
 }
 
 /** Kingma & Ba 2015: w -= learningRate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon). Default learning rate 0.001. */
-export const adam = (options: AdamOptions = {}): Optimizer => adaptiveMoments("adam", options);
+export const adam = (options?: AdamOptions): Optimizer => adaptiveMoments("adam", checkOptions("adam", options));
 
 /** Loshchilov & Hutter 2019: adam with decoupled weight decay, by default 0.004. */
-export const adamw = ({ weightDecay = 0.004, ...options }: AdamOptions = {}): Optimizer => adaptiveMoments("adamw", { weightDecay, ...options });
+export function adamw(given?: AdamOptions): Optimizer {
+  const { weightDecay = 0.004, ...options } = checkOptions("adamw", given);
+  return adaptiveMoments("adamw", { weightDecay, ...options });
+}
 
 /** The variant of adam with the largest gradient in place of the mean square: Kingma & Ba 2015, section 7. Default learning rate 0.001. */
-export function adamax({ learningRate = 0.001, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7, ...options }: Omit<AdamOptions, "amsgrad"> = {}): Optimizer {
+export function adamax(given?: Omit<AdamOptions, "amsgrad">): Optimizer {
+  const { learningRate = 0.001, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7, ...options } = checkOptions("adamax", given);
+  checkNumber("adamax", "beta2", beta2, 0, 1);
   const first = correction("adamax", "beta1", beta1);
   return optimizer("adamax", { learningRate, ...options }, { beta1, beta2, epsilon }, {
     slots: ["m", "u"],
@@ -312,7 +331,8 @@ export interface AdagradOptions extends OptimizerOptions {
 }
 
 /** Duchi et al. 2011: a += g^2, w -= learningRate * g / sqrt(a + epsilon). Default learning rate 0.001. */
-export function adagrad({ learningRate = 0.001, initialAccumulatorValue = 0.1, epsilon = 1e-7, ...options }: AdagradOptions = {}): Optimizer {
+export function adagrad(given?: AdagradOptions): Optimizer {
+  const { learningRate = 0.001, initialAccumulatorValue = 0.1, epsilon = 1e-7, ...options } = checkOptions("adagrad", given);
   return optimizer("adagrad", { learningRate, ...options }, { initialAccumulatorValue, epsilon }, {
     slots: ["accumulator"],
     initial: initialAccumulatorValue,
@@ -324,22 +344,26 @@ export function adagrad({ learningRate = 0.001, initialAccumulatorValue = 0.1, e
   });
 }
 
-const OPTIMIZERS: { readonly [kind: string]: (options: never) => Optimizer } = { sgd, rmsprop, adam, adamw, adamax, adagrad };
+const OPTIMIZERS = { sgd, rmsprop, adam, adamw, adamax, adagrad } as const satisfies { readonly [kind: string]: (options: never) => Optimizer };
+
+export type OptimizerName = keyof typeof OPTIMIZERS;
 
 /** Names that `optimizer` options take. */
 export const OPTIMIZER_NAMES: readonly string[] = Object.keys(OPTIMIZERS);
 
 /** An optimizer from what its `kind` and `config` were, with fresh state. @throws ArgumentError for another kind, listing them. */
 export function optimizerFromConfig(kind: string, config: Config): Optimizer {
-  if (!Object.hasOwn(OPTIMIZERS, kind)) throw new ArgumentError(`optimizer: unknown ${JSON.stringify(kind)}; known: ${OPTIMIZER_NAMES.join(", ")}`);
+  if (!Object.hasOwn(OPTIMIZERS, kind)) throw new ArgumentError(`optimizer: unknown ${JSON.stringify(kind)}; ${hint(String(kind), OPTIMIZER_NAMES)}known: ${OPTIMIZER_NAMES.join(", ")}`);
   const { learningRate } = config;
   const scheduled = typeof learningRate === "object" && learningRate !== null ? (learningRate as unknown as { kind: string; config: Config }) : null;
-  return OPTIMIZERS[kind]((scheduled === null ? config : { ...config, learningRate: scheduleFromConfig(scheduled.kind, scheduled.config) }) as never);
+  return (OPTIMIZERS[kind as OptimizerName] as (options: never) => Optimizer)((scheduled === null ? config : { ...config, learningRate: scheduleFromConfig(scheduled.kind, scheduled.config) }) as never);
 }
 
 /** An optimizer from what `optimizer` options take: a name, with default options, or an optimizer. @throws ArgumentError listing the names. */
-export function optimizerByName(optimizer: string | Optimizer): Optimizer {
+export function optimizerByName(optimizer: OptimizerName | Optimizer): Optimizer {
   if (typeof optimizer === "string") return optimizerFromConfig(optimizer, {});
+  const factory = Object.entries(OPTIMIZERS).find(([, make]) => make === (optimizer as unknown));
+  if (factory !== undefined) throw new ArgumentError(`optimizer: ${factory[0]} makes an optimizer: write ${factory[0]}() or "${factory[0]}"`);
   if (optimizer === null || typeof optimizer !== "object" || typeof optimizer.update !== "function") throw new ArgumentError(`optimizer: expected a name or an optimizer, got ${String(optimizer)}; names: ${OPTIMIZER_NAMES.join(", ")}`);
   return optimizer;
 }

@@ -2,6 +2,7 @@
  * @file Learning rates that depend on the step, with the formulas of Keras 3
  * (https://keras.io/api/optimizers/learning_rate_schedules/). Traced into the training step: no host work per step.
  */
+import { checkFlag, checkOptions } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
 import type { Config } from "../nn/layer.ts";
 import { add, ceil, cos, div, equal, floor, less, lessEqual, minimum, mul, pow, sub, where } from "../ops/map.ts";
@@ -17,7 +18,7 @@ export interface Schedule {
 }
 
 function checkSteps(who: string, name: string, steps: number): void {
-  if (!(steps > 0) || !Number.isFinite(steps)) throw new ArgumentError(`${who}: ${name} must be positive, got ${steps}`);
+  if (!Number.isFinite(steps) || steps <= 0) throw new ArgumentError(`${who}: ${name} must be a positive number, got ${String(steps)}`);
 }
 
 function checkRates(who: string, rates: { readonly [name: string]: number }): void {
@@ -39,7 +40,9 @@ const progress = (step: Tensor, decaySteps: number, staircase: boolean): Tensor 
 };
 
 /** initialLearningRate * decayRate^(step / decaySteps) */
-export function exponentialDecay({ initialLearningRate, decaySteps, decayRate, staircase = false }: DecayOptions): Schedule {
+export function exponentialDecay(options: DecayOptions): Schedule {
+  const { initialLearningRate, decaySteps, decayRate, staircase = false } = checkOptions("exponentialDecay", options, ["initialLearningRate", "decaySteps", "decayRate", "staircase"]);
+  checkFlag("exponentialDecay", "staircase", staircase);
   checkSteps("exponentialDecay", "decaySteps", decaySteps);
   checkRates("exponentialDecay", { initialLearningRate, decayRate });
   return {
@@ -50,7 +53,9 @@ export function exponentialDecay({ initialLearningRate, decaySteps, decayRate, s
 }
 
 /** initialLearningRate / (1 + decayRate * step / decaySteps) */
-export function inverseTimeDecay({ initialLearningRate, decaySteps, decayRate, staircase = false }: DecayOptions): Schedule {
+export function inverseTimeDecay(options: DecayOptions): Schedule {
+  const { initialLearningRate, decaySteps, decayRate, staircase = false } = checkOptions("inverseTimeDecay", options, ["initialLearningRate", "decaySteps", "decayRate", "staircase"]);
+  checkFlag("inverseTimeDecay", "staircase", staircase);
   checkSteps("inverseTimeDecay", "decaySteps", decaySteps);
   checkRates("inverseTimeDecay", { initialLearningRate, decayRate });
   return {
@@ -72,7 +77,9 @@ export interface PolynomialDecayOptions {
 }
 
 /** (initialLearningRate - endLearningRate) * (1 - step / decaySteps)^power + endLearningRate, and endLearningRate after decaySteps. */
-export function polynomialDecay({ initialLearningRate, decaySteps, endLearningRate = 0.0001, power = 1, cycle = false }: PolynomialDecayOptions): Schedule {
+export function polynomialDecay(options: PolynomialDecayOptions): Schedule {
+  const { initialLearningRate, decaySteps, endLearningRate = 0.0001, power = 1, cycle = false } = checkOptions("polynomialDecay", options, ["initialLearningRate", "decaySteps", "endLearningRate", "power", "cycle"]);
+  checkFlag("polynomialDecay", "cycle", cycle);
   checkSteps("polynomialDecay", "decaySteps", decaySteps);
   checkRates("polynomialDecay", { initialLearningRate, endLearningRate, power });
   return {
@@ -99,7 +106,8 @@ export interface CosineDecayOptions {
 }
 
 /** Half a cosine wave from initialLearningRate (or warmupTarget) down to alpha times it: Loshchilov & Hutter 2016, without restarts. */
-export function cosineDecay({ initialLearningRate, decaySteps, alpha = 0, warmupTarget = null, warmupSteps = 0 }: CosineDecayOptions): Schedule {
+export function cosineDecay(options: CosineDecayOptions): Schedule {
+  const { initialLearningRate, decaySteps, alpha = 0, warmupTarget = null, warmupSteps = 0 } = checkOptions("cosineDecay", options, ["initialLearningRate", "decaySteps", "alpha", "warmupTarget", "warmupSteps"]);
   checkSteps("cosineDecay", "decaySteps", decaySteps);
   checkRates("cosineDecay", { initialLearningRate, alpha, warmupSteps, ...(warmupTarget === null ? {} : { warmupTarget }) });
   const decay = (step: Tensor, from: number): Tensor => {
@@ -119,9 +127,11 @@ export function cosineDecay({ initialLearningRate, decaySteps, alpha = 0, warmup
 }
 
 /** values[i] up to and including step boundaries[i], the last value after the last boundary. @throws ArgumentError unless boundaries rise and there is one value more. */
-export function piecewiseConstantDecay({ boundaries, values }: { readonly boundaries: readonly number[]; readonly values: readonly number[] }): Schedule {
-  if (values.length !== boundaries.length + 1 || boundaries.some((b, i) => i > 0 && b <= boundaries[i - 1])) {
-    throw new ArgumentError(`piecewiseConstantDecay: expected rising boundaries and one value more, got ${boundaries.length} boundaries [${boundaries.join(", ")}] and ${values.length} values`);
+export function piecewiseConstantDecay(options: { readonly boundaries: readonly number[]; readonly values: readonly number[] }): Schedule {
+  const { boundaries, values } = checkOptions("piecewiseConstantDecay", options, ["boundaries", "values"]);
+  const numbers = (list: unknown): boolean => Array.isArray(list) && list.every((n) => Number.isFinite(n));
+  if (!numbers(boundaries) || !numbers(values) || values.length !== boundaries.length + 1 || boundaries.some((b, i) => i > 0 && b <= boundaries[i - 1])) {
+    throw new ArgumentError(`piecewiseConstantDecay: expected lists of numbers, rising boundaries and one value more, got boundaries ${JSON.stringify(boundaries)} and values ${JSON.stringify(values)}`);
   }
   return {
     kind: "piecewiseConstantDecay",

@@ -86,6 +86,16 @@ test("gunzip refuses damage and excess", async () => {
   await refuses(() => gunzip(bomb, { maxBytes: 1_000_000 }), "1000000");
 });
 
+test("readIdx stops unpacking where the header says it ends, and at once for what is not IDX", async () => {
+  const small = file(0x08, [2], [1, 2]);
+  const bomb = gzipSync(Uint8Array.from([...small, ...new Uint8Array(1e6)]));
+  await refuses(() => readIdx(bomb, "a.gz"), "a.gz: the gzip data unpacks to more than the 10 bytes that its header speaks of");
+  await refuses(() => readIdx(gzipSync(new Uint8Array(2e6).fill(7)), "b.gz"), "b.gz", "two zero bytes");
+  await refuses(() => readIdx(gzipSync(Uint8Array.of(0, 0, 8)), "c.gz"), "c.gz");
+  const rank = file(0x08, new Array(200).fill(1), [9]);
+  assert.is((await readIdx(gzipSync(rank))).shape.length, 200);
+});
+
 test("readIdx takes plain and compressed files", async () => {
   const plain = file(8, [3], [1, 2, 3]);
   assert.equal(await readIdx(plain), { shape: [3], data: Uint8Array.of(1, 2, 3) });

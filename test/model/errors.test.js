@@ -4,8 +4,10 @@ import * as assert from "uvu/assert";
 import { ArgumentError, DataError, DTypeError, LockstepError, ShapeError } from "../../build/esm/errors.js";
 import { open } from "../../build/esm/init.js";
 import { model, sequential } from "../../build/esm/model/model.js";
-import { conv2d, dense, dropout, flatten, lstm, merge } from "../../build/esm/nn/index.js";
-import { zeros } from "../../build/esm/tensor.js";
+import { conv2d, dense, dropout, embedding, flatten, lstm, merge } from "../../build/esm/nn/index.js";
+import { tensor, zeros } from "../../build/esm/tensor.js";
+import { earlyStopping } from "../../build/esm/train/callbacks.js";
+import { meanSquaredError } from "../../build/esm/train/losses.js";
 import { adam, sgd } from "../../build/esm/train/optimizers.js";
 import { asTensor, errorOf, fingerprint, network, rows, table } from "./helpers.js";
 
@@ -28,6 +30,14 @@ async function regression() {
 async function classifier(loss = "sparseCategoricalCrossentropy") {
   const m = sequential([dense(3, { activation: "softmax" })], { inputShape: [4] });
   await m.compile({ loss, optimizer: "adam", backend });
+  return m;
+}
+
+/** Reads the same indices through two embeddings, of 9 and 5 vectors. */
+async function reader() {
+  const [large, small, sum] = [embedding(9, 3), embedding(5, 3), merge.add()];
+  const m = model((x) => sum.call(large.call(x), small.call(x)), { inputShape: [2] });
+  await m.compile({ loss: "mse", backend });
   return m;
 }
 
@@ -74,6 +84,27 @@ const CASES = [
   ["an unknown option of evaluate", regression, (m) => m.evaluate(data.x, data.y, { batchsize: 4 }), ArgumentError, ["evaluate", "batchsize", "batchSize"]],
   ["an unknown option of predict", regression, (m) => m.predict(data.x, { batch: 4 }), ArgumentError, ["predict", '"batch"', "batchSize"]],
   ["an unknown option of compile", regression, (m) => m.compile({ loss: "mse", optimiser: "adam" }), ArgumentError, ["compile", "optimiser", "optimizer"]],
+  ["a validationSplit that is text", regression, (m) => m.fit(data.x, data.y, { validationSplit: "0.2", ...quiet }), ArgumentError, ["validationSplit", '"0.2"']],
+  ["validationData that is no list", regression, (m) => m.fit(data.x, data.y, { validationData: data, ...quiet }), ArgumentError, ["validationData", "[x, y]"]],
+  ["a shuffle that is text", regression, (m) => m.fit(data.x, data.y, { shuffle: "batch", ...quiet }), ArgumentError, ["shuffle", "true or false"]],
+  ["a stream that cannot be written to", regression, (m) => m.fit(data.x, data.y, { stream: 5 }), ArgumentError, ["stream", "write"]],
+  ["an unknown verbose", regression, (m) => m.fit(data.x, data.y, { verbose: "no" }), ArgumentError, ["verbose", '"no"']],
+  ["a callback that is null", regression, (m) => m.fit(data.x, data.y, { callbacks: [null], ...quiet }), ArgumentError, ["callbacks[0]", "null"]],
+  ["a callback that has not been called", regression, (m) => m.fit(data.x, data.y, { callbacks: [{ onEpochEnd() {} }, earlyStopping], ...quiet }), ArgumentError, ["callbacks[1]", "earlyStopping(...)"]],
+  ["a callback with a misspelled method", regression, (m) => m.fit(data.x, data.y, { callbacks: [{ onEpochend() {} }], ...quiet }), ArgumentError, ["onEpochend", 'did you mean "onEpochEnd"']],
+  ["a callback with a method as Keras writes it", regression, (m) => m.fit(data.x, data.y, { callbacks: [{ on_epoch_end() {} }], ...quiet }), ArgumentError, ["on_epoch_end", 'did you mean "onEpochEnd"']],
+  ["a callback without methods", regression, (m) => m.fit(data.x, data.y, { callbacks: [{}], ...quiet }), ArgumentError, ["callbacks[0]", "onEpochEnd"]],
+  ["a class weight that is NaN", classifier, (m) => m.fit(data.x, classes(), { classWeight: { 0: NaN }, ...quiet }), ArgumentError, ["classWeight", "class 0", "NaN"]],
+  ["a class weight for a name", classifier, (m) => m.fit(data.x, classes(), { classWeight: { cat: 2 }, ...quiet }), ArgumentError, ["classWeight", '"cat"']],
+  ["class weights in a Map", classifier, (m) => m.fit(data.x, classes(), { classWeight: new Map([[0, 2]]), ...quiet }), ArgumentError, ["classWeight", "Map"]],
+  ["a loss without its parentheses", regression, (m) => m.compile({ loss: meanSquaredError, backend }), ArgumentError, ["loss", "meanSquaredError()"]],
+  ["an optimizer without its parentheses", regression, (m) => m.compile({ loss: "mse", optimizer: adam, backend }), ArgumentError, ["optimizer", "adam()"]],
+  ["predict with options that are null", regression, (m) => m.predict(data.x, null), ArgumentError, ["predict", "null"]],
+  ["weights that are no list", regression, (m) => m.setWeights(null), ArgumentError, ["setWeights", "null"]],
+  ["an index that an embedding does not have", reader, (m) => m.predict(tensor(Int32Array.of(0, 1, 4, 5), [2, 2])), DataError, ["predict", "0 to 4", "5", "sample 1", "inputDim"]],
+  ["a negative index", reader, (m) => m.fit(tensor(Int32Array.of(0, -1), [1, 2]), zeros([1, 2, 3]), quiet), DataError, ["fit", "0 to 4", "-1"]],
+  ["an index that is no integer", reader, (m) => m.evaluate([[0.5, 1]], zeros([1, 2, 3])), DataError, ["evaluate", "0 to 4", "0.5"]],
+  ["an index in a batch of an iterable", reader, (m) => m.fit([[tensor(Int32Array.of(7, 0), [1, 2]), zeros([1, 2, 3])]].values(), quiet), DataError, ["fit", "0 to 4", "7"]],
   ["callbacks that are no list", regression, (m) => m.fit(data.x, data.y, { callbacks: {}, ...quiet }), ArgumentError, ["callbacks"]],
   ["an option that an iterable cannot have", regression, (m) => m.fit([[data.x, data.y]].values(), { batchSize: 4, ...quiet }), ArgumentError, ["batchSize", "iterable"]],
   ["an empty iterable", regression, (m) => m.fit([].values(), quiet), DataError, ["no batch", "epoch 1"]],

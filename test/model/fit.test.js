@@ -5,7 +5,8 @@ import { NonFiniteError } from "../../build/esm/errors.js";
 import { open } from "../../build/esm/init.js";
 import { model, sequential } from "../../build/esm/model/model.js";
 import { dense, dropout, merge } from "../../build/esm/nn/index.js";
-import { mul } from "../../build/esm/ops/map.js";
+import { loadModel } from "../../build/esm/model/save.js";
+import { add, mul } from "../../build/esm/ops/map.js";
 import { sum } from "../../build/esm/ops/reduce.js";
 import { ones, tensor, zeros } from "../../build/esm/tensor.js";
 import { terminateOnNaN } from "../../build/esm/train/callbacks.js";
@@ -290,6 +291,127 @@ test("a model trains one fit at a time", async () => {
   assert.match((await errorOf(() => m.fit(data.x, data.y, quiet))).message, /being trained already/);
   await first;
   await m.fit(data.x, data.y, quiet);
+});
+
+test("layers that a function or an object of one's own calls are trained, counted, and saved with it", async () => {
+  const block = () => {
+    const inner = dense(4, { activation: "tanh" });
+    return function residual(x) { return add(x, inner.call(x)); };
+  };
+  class Block {
+    scale = tensor([1, 1, 1, 1]);
+    inner = dense(4, { name: "own" });
+    call(x) { return add(mul(x, this.scale), this.inner.call(x)); }
+  }
+  const m = sequential([block(), new Block(), dense(1)], { inputShape: [4], seed: 3 });
+  await m.compile({ loss: "mse", optimizer: adam({ learningRate: 0.05 }), backend });
+  assert.equal(m.weights.map((w) => `${m.layerOf(w).name}/${w.name}`), ["residual/dense.kernel", "residual/dense.bias", "Block/scale", "Block/own.kernel", "Block/own.bias", "dense/kernel", "dense/bias"]);
+  assert.match(m.summary(() => {}), /residual \(residual\) +│ \[batch, 4\] +│ +20 /);
+  const before = await Promise.all((await m.getWeights()).map((t) => t.array()));
+  await m.fit(data.x, data.y, { epochs: 2, ...quiet });
+  const after = await Promise.all((await m.getWeights()).map((t) => t.array()));
+  for (const [i, w] of after.entries()) assert.not.equal(w, before[i], m.weights[i].name);
+  const again = await loadModel(await m.toBytes(), { backend, layers: { residual: block, Block: () => new Block() } });
+  assert.is(await fingerprint(again), await fingerprint(m));
+  assert.equal(await (await again.predict(data.x)).array(), await (await m.predict(data.x)).array());
+});
+
+test("a layer made anew each time that a function runs is an error, not a layer that never learns", async () => {
+  for (const m of [model((x) => dense(2).call(x), { inputShape: [4] }), sequential([(x) => dense(2).call(x)], { inputShape: [4] })]) {
+    assert.match((await errorOf(() => m.predict(data.x))).message, /layer "dense" has weights that the model does not know.*outside of the function/);
+  }
+  assert.match((await errorOf(() => model((x) => [x], { inputShape: [4] }))).message, /must return one tensor, got an array/);
+});
+
+test("inputs of a model of several as nested arrays, with shapes, or as tensors", async () => {
+  const [a, b] = [dense(2), dense(2)];
+  const m = model((p, q) => add(a.call(p), b.call(q)), { inputShape: [[2], [3]] });
+  const want = await (await m.predict([tensor([[1, 2], [3, 4]]), tensor([[1, 2, 3], [4, 5, 6]])])).array();
+  assert.equal(await (await m.predict([[[1, 2], [3, 4]], [[1, 2, 3], [4, 5, 6]]])).array(), want);
+  assert.equal(await (await m.predict([{ data: Float32Array.of(1, 2, 3, 4), shape: [2, 2] }, [[1, 2, 3], [4, 5, 6]]])).array(), want);
+  assert.match((await errorOf(() => m.predict([[1, 2]]))).message, /the model has 2 inputs, got 1; give a list/);
+  assert.match((await errorOf(() => sequential([dense(1)]).predict([tensor([[1]]), tensor([[1]])]))).message, /sequential: expected one input, got 2/);
+});
+
+test("a model without weights can be fitted with globalClipNorm", async () => {
+  const m = sequential([(x) => mul(x, 2)], { inputShape: [4] });
+  await m.compile({ loss: "mse", optimizer: adam({ globalClipNorm: 1 }), backend });
+  assert.ok(Number.isFinite((await m.fit(data.x, data.x, quiet)).history.loss[0]));
+});
+
+/** A dense(1) on one feature with the loss `p - y` of each value: a loss of 1 for every sample of label 0 when the weights are 0. */
+async function counting(loss, outputs, options = {}) {
+  const m = sequential([dense(outputs, { kernelInitializer: "zeros", ...options })], { inputShape: [1] });
+  await m.compile({ loss, optimizer: sgd({ learningRate: 0 }), backend });
+  return m;
+}
+
+test("class weights count in training, not in validation, as in Keras", async () => {
+  const x = { data: new Float32Array(8), shape: [8, 1] };
+  const y = { data: Float32Array.of(0, 1, 1, 1, 0, 0, 1, 1), shape: [8, 1] };
+  const weights = { 0: 10, 1: 2 };
+  const m = await counting("binaryCrossentropy", 1, { activation: "sigmoid" });
+  const { history } = await m.fit(x, y, { validationSplit: 0.5, classWeight: weights, ...quiet });
+  assert.ok(Math.abs(history.loss[0] - Math.LN2 * (10 + 2 * 3) / 4) < 1e-5, `loss ${history.loss[0]}`);
+  assert.ok(Math.abs(history.valLoss[0] - Math.LN2) < 1e-6, `valLoss ${history.valLoss[0]}`);
+  const sampleWeight = Float32Array.of(1, 1, 1, 1, 3, 1, 1, 1);
+  const both = (await m.fit(x, y, { validationSplit: 0.5, classWeight: weights, sampleWeight, ...quiet })).history;
+  assert.ok(Math.abs(both.valLoss[0] - Math.LN2 * 6 / 4) < 1e-6, `valLoss ${both.valLoss[0]}`);
+});
+
+test("class and sample weights of samples with several labels", async () => {
+  const dimensions = [[2, 3], [2, 3, 1]];
+  const x = { data: new Float32Array(6), shape: [2, 3, 1] };
+  const labels = Float32Array.of(0, 1, 2, 2, 2, 1);
+  const oneHot = { data: Float32Array.from({ length: 18 }, (_, i) => Number(labels[Math.floor(i / 3)] === i % 3)), shape: [2, 3, 3] };
+  const build = async (loss) => {
+    const m = sequential([dense(3, { kernelInitializer: "zeros", activation: "softmax" })], { inputShape: [3, 1] });
+    await m.compile({ loss, optimizer: sgd({ learningRate: 0 }), backend });
+    return m;
+  };
+  const near = (got, want) => assert.ok(Math.abs(got - want) < 1e-5, `${got}, expected ${want}`);
+  const mean = Math.log(3) / 6;
+  for (const shape of dimensions) {
+    const m = await build("sparseCategoricalCrossentropy");
+    near((await m.fit(x, { data: labels, shape }, { classWeight: { 0: 7, 1: 3 }, ...quiet })).history.loss[0], mean * (7 + 3 + 3 + 3));
+    near((await m.fit(x, { data: labels, shape }, { classWeight: { 0: 7, 1: 3 }, sampleWeight: [1, 2], ...quiet })).history.loss[0], mean * (7 + 3 + 1 + 2 * (1 + 1 + 3)));
+    near((await m.evaluate(x, { data: labels, shape }, { sampleWeight: [[1, 0, 2], [0, 0, 4]] })).loss, mean * 7);
+  }
+  const m = await build("categoricalCrossentropy");
+  near((await m.fit(x, oneHot, { classWeight: { 0: 7, 1: 3 }, ...quiet })).history.loss[0], mean * (7 + 3 + 3 + 3));
+  near((await m.fit(x, oneHot, { sampleWeight: { data: Float32Array.of(1, 0, 2, 0, 0, 4), shape: [2, 3] }, ...quiet })).history.loss[0], mean * 7);
+});
+
+test("evaluations at the same time, and beside fit, give what each gives alone", async () => {
+  const m = network();
+  await m.compile({ loss: "mse", optimizer: sgd({ learningRate: 0 }), metrics: ["mae"], backend });
+  const large = table(3000, 4, 9);
+  const alone = [await m.evaluate(data.x, data.y, { batchSize: 1 }), await m.evaluate(large.x, large.y, { batchSize: 1 })];
+  const together = await Promise.all([m.evaluate(data.x, data.y, { batchSize: 1 }), m.evaluate(large.x, large.y, { batchSize: 1 })]);
+  assert.equal(together, alone);
+  const fit = m.fit(large.x, large.y, { epochs: 3, batchSize: 8, validationData: [data.x, data.y], ...quiet });
+  const beside = [];
+  for (let i = 0; i < 5; i++) beside.push(await m.evaluate(large.x, large.y, { batchSize: 1 }));
+  for (const logs of beside) assert.equal(logs, alone[1]);
+  for (const mae of (await fit).history.valMae) assert.ok(Math.abs(mae - alone[0].mae) < 1e-6);
+});
+
+test("a failed evaluation does not hold up the next", async () => {
+  const m = network();
+  await m.compile({ loss: (_y, p) => { if (m.broken) throw new Error("broken"); return sum(p, { axis: -1 }); }, backend });
+  m.broken = true;
+  assert.match((await errorOf(() => m.evaluate(data.x, data.y))).message, /broken/);
+  m.broken = false;
+  assert.ok(Number.isFinite((await m.evaluate(data.x, data.y)).loss));
+});
+
+test("compile while fit runs is refused, and fit goes on", async () => {
+  const m = network();
+  await m.compile({ loss: "mse", backend });
+  let error = null;
+  const { epoch } = await m.fit(data.x, data.y, { epochs: 3, ...quiet, callbacks: [{ onEpochEnd: async (e) => { if (e === 1) error = await errorOf(() => m.compile({ loss: "mae", backend })); } }] });
+  assert.match(error.message, /compile: the model is being trained/);
+  assert.equal(epoch, [0, 1, 2]);
 });
 
 test.after(() => backend.close());

@@ -16,6 +16,7 @@ import * as nn from "../../build/esm/nn/index.js";
 import { add, mul } from "../../build/esm/ops/map.js";
 import { Random } from "../../build/esm/random.js";
 import { tensor } from "../../build/esm/tensor.js";
+import { binaryAccuracy, precision } from "../../build/esm/train/metrics.js";
 import { adam, sgd } from "../../build/esm/train/optimizers.js";
 import { cosineDecay } from "../../build/esm/train/schedules.js";
 import { asTensor, errorOf, fingerprint, network, table } from "./helpers.js";
@@ -283,6 +284,81 @@ test("files of others, of other versions and of other models are FileErrors that
   writeFileSync(file("text"), "hello, this is no model");
   assert.match((await errorOf(() => loadModel(file("text")))).message, file("text"));
   assert.match((await errorOf(() => sequential([nn.dense(1)]).toBytes())).message, /not built yet/);
+});
+
+/** `bytes` with the JSON of one metadata entry changed, and the checksum that goes with it. */
+async function resealed(bytes, key, change) {
+  const { metadata, tensors } = decodeSafetensors(bytes);
+  const { checksum: _, ...rest } = metadata;
+  const changed = { ...rest, [key]: JSON.stringify(change(JSON.parse(metadata[key]))) };
+  const open = encodeSafetensors(Object.fromEntries(tensors), changed);
+  const [, checksum] = /it has the checksum (\S+),/.exec((await errorOf(() => loadModel(open))).message);
+  return encodeSafetensors(Object.fromEntries(tensors), { ...changed, checksum });
+}
+
+test("a file whose checksum is right and whose configuration is not is refused at once, before sizes in it are allocated", async () => {
+  const m = sequential([nn.lstm(3), nn.dense(2)], { inputShape: [2, 4] });
+  await m.compile({ loss: "mse", optimizer: adam(), metrics: [precision({ classes: 2 })], backend });
+  const bytes = await m.toBytes();
+  const layer = (at, config) => (c) => ({ ...c, layers: c.layers.map((l, i) => (i === at ? { ...l, config: { ...l.config, ...config } } : l)) });
+  const training = (change) => (c) => ({ ...c, ...change(c) });
+  for (const [key, change, message] of [
+    ["lockstep", (c) => ({ ...c, version: 99 }), /version 99/],
+    ["lockstep", () => [], /format/],
+    ["lockstep", (c) => ({ ...c, inputShapes: [[2 ** 53]] }), /cannot rebuild/],
+    ["lockstep", layer(0, { units: 2 ** 30 }), /lstm.*kernel.*elements, the file has/],
+    ["lockstep", layer(0, { units: 65536 }), /lstm.*kernel.*elements, the file has/],
+    ["lockstep", layer(1, { units: 2 ** 53 }), /dense.*kernel.*elements, the file has/],
+    ["lockstep", layer(1, { units: 3 }), /"dense\/kernel" has shape \[3, 2\], the layer needs \[3, 3\]/],
+    ["lockstep", layer(1, { activation: "__proto__" }), /unknown activation "__proto__"/],
+    ["lockstep", (c) => ({ ...c, layers: [{ ...c.layers[0], kind: "constructor" }, c.layers[1]] }), /unknown kind of layer "constructor"/],
+    ["training", training((c) => ({ optimizer: { ...c.optimizer, config: { ...c.optimizer.config, beta1: "" } } })), /beta1 must be a number/],
+    ["training", training((c) => ({ optimizer: { ...c.optimizer, kind: "toString" } })), /unknown "toString"/],
+    ["training", training(() => ({ metrics: [{ name: "precision", config: { classes: 2 ** 31 } }] })), /precision: made for 2147483648 outputs, the model has 2/],
+    ["training", training(() => ({ metrics: [{ name: "hasOwnProperty", config: {} }] })), /unknown "hasOwnProperty"/],
+  ]) {
+    const damaged = await resealed(bytes, key, change);
+    const error = await errorOf(() => loadModel(damaged, { backend }));
+    assert.instance(error, FileError, `${error.name}: ${error.message}`);
+    assert.match(error.message, message);
+  }
+  assert.ok((await loadModel(await resealed(bytes, "lockstep", (c) => c), { backend })).isSequential);
+});
+
+test("a file saved while fit runs holds the weights and the optimizer of one step", async () => {
+  // The gradient of every weight is 1, so that each is minus the number of steps.
+  const m = sequential([nn.dense(1, { kernelInitializer: "zeros" })], { inputShape: [1] });
+  await m.compile({ loss: (_y, p) => mul(p, 1), optimizer: sgd({ learningRate: 1 }), backend });
+  const fit = m.fit({ data: new Float32Array(400).fill(1), shape: [400, 1] }, new Float32Array(400), { batchSize: 1, epochs: 30, ...quiet });
+  const seen = new Set();
+  for (let i = 0; i < 40; i++) {
+    const { tensors } = decodeSafetensors(await m.toBytes());
+    const steps = tensors.get("optimizer/iterations").data[0];
+    assert.is(tensors.get("dense/kernel").data[0], -steps || 0);
+    assert.is(tensors.get("dense/bias").data[0], -steps || 0);
+    seen.add(steps);
+    await new Promise((next) => setImmediate(next));
+  }
+  await fit;
+  assert.ok(seen.size > 3, `${seen.size} different steps seen`);
+});
+
+test("metrics made with options come back with them; one's own functions do not", async () => {
+  const m = network();
+  const own = (y, p) => add(y, p);
+  await m.compile({ loss: "mse", metrics: [binaryAccuracy({ threshold: 0.25 }), "mae", precision({ threshold: 0.125 }), own], backend });
+  const again = await loadModel(await m.toBytes(), { backend });
+  const { own: _, ...expected } = await m.evaluate(data.x, data.y);
+  assert.equal(await again.evaluate(data.x, data.y), expected);
+  assert.equal(Object.keys(expected), ["loss", "binaryAccuracy", "mae", "precision"]);
+});
+
+test("a loss that is a function is not taken for the one of Lockstep whose name it has", async () => {
+  const m = network();
+  await m.compile({ loss: function mse(_y, p) { return p; }, backend });
+  const bytes = await m.toBytes();
+  assert.match((await errorOf(() => loadModel(bytes, { backend }))).message, /its loss "mse" is a function/);
+  assert.ok((await loadModel(bytes, { backend, loss: "mse" })).isSequential);
 });
 
 test.after(() => {

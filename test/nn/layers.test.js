@@ -39,7 +39,7 @@ const near = (a, b, tolerance, what) => {
 };
 
 test("an unknown option is refused with the list of known ones", () => {
-  throws(() => nn.dense(3, { actvation: "relu" }), ArgumentError, /dense: unknown option "actvation"; options are .*activation, useBias/);
+  throws(() => nn.dense(3, { actvation: "relu" }), ArgumentError, /dense: unknown option "actvation"; did you mean "activation"\? options are .*activation, useBias/);
   throws(() => nn.lstm(3, { resetAfter: true }), ArgumentError, /lstm: unknown option "resetAfter"/);
   throws(() => nn.conv2d(3, 3, { stride: 2 }), ArgumentError, /strides/);
   throws(() => nn.dense(3, "relu"), ArgumentError, /dense: expected an object of options/);
@@ -48,7 +48,7 @@ test("an unknown option is refused with the list of known ones", () => {
 
 test("bad arguments are refused when the layer is made", () => {
   for (const units of [0, -1, 2.5, "3", undefined]) throws(() => nn.dense(units), ArgumentError, /dense: units must be an integer >= 1/);
-  throws(() => nn.dense(3, { activation: "rleu" }), ArgumentError, /dense: unknown activation "rleu"; known: linear, relu/);
+  throws(() => nn.dense(3, { activation: "rleu" }), ArgumentError, /dense: unknown activation "rleu"; did you mean "relu"\? known: linear, relu/);
   throws(() => nn.lstm(3, { recurrentActivation: "sigmod" }), ArgumentError, /lstm: recurrentActivation: unknown activation/);
   throws(() => nn.dense(3, { kernelInitializer: "glorot" }), ArgumentError, /dense: initializer: .*glorotUniform/);
   throws(() => nn.dense(3, { kernelRegularizer: "l3" }), ArgumentError, /dense: regularizer: .*"l2"/);

@@ -94,6 +94,19 @@ test("a callback starts anew with each training", async () => {
   assert.is(second.restored, 1);
 });
 
+test("a callback without monitor takes what each training has", async () => {
+  const stop = earlyStopping({ patience: 1 });
+  assert.is((await play(stop, [{ loss: 1, valLoss: 1 }, { loss: 0, valLoss: 2 }])).stopped, true);
+  assert.is((await play(stop, [{ loss: 1 }, { loss: 0 }])).stopped, false);
+});
+
+test("saveBestOnly remembers the best of earlier trainings, and takes one to begin with", async () => {
+  const best = modelCheckpoint("{epoch}", { saveBestOnly: true });
+  assert.equal((await play(best, [5, 3])).saved, ["1", "2"]);
+  assert.equal((await play(best, [4, 3, 2])).saved, ["3"]);
+  assert.equal((await play(modelCheckpoint("{epoch}", { saveBestOnly: true, initialValueThreshold: 4 }), [5, 4, 3])).saved, ["3"]);
+});
+
 test("checkpoints: every epoch or the best only, with names", async () => {
   assert.equal((await play(modelCheckpoint("m-{epoch}-{loss}.safetensors"), [2, 1.23456])).saved, ["m-1-2.0000.safetensors", "m-2-1.2346.safetensors"]);
   assert.equal((await play(modelCheckpoint("{epoch}", { saveBestOnly: true }), [5, 6, 4, NaN, 4, 3])).saved, ["1", "3", "6"]);

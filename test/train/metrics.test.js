@@ -178,4 +178,21 @@ test("wrong shapes are refused", async () => {
   }
 });
 
+test("cosineSimilarity as a metric is 1 where both point the same way, as in Keras; as a loss it is -1", async () => {
+  const pairs = [[tensor([[1, 0], [0, 2]]), tensor([[3, 0], [0, 1]])]];
+  const context = { loss: lossByName("mse"), outputShape: [2] };
+  assert.ok(Math.abs((await epoch(metricByName("cosineSimilarity", context), pairs)) - 1) < 1e-6);
+  assert.ok(Math.abs((await epoch(metricByName(lossByName("cosineSimilarity").call, context), pairs)) + 1) < 1e-6);
+});
+
+test("metrics that would count something else than they say are refused", async () => {
+  const context = { loss: lossByName("mse"), outputShape: [CLASSES] };
+  assert.throws(() => metricByName(metrics.precision, context), /precision makes a metric: write precision\(\) or "precision"/);
+  await epoch(metricByName(() => 5, context), sparse).then(assert.unreachable, (error) => assert.match(error.message, /expected a function that returns an f32 tensor.*got 5/));
+  assert.throws(() => metricByName(metrics.f1({ average: "weighted" }), context), /f1: made for 1 output, the model has 4; set classes: 4/);
+  for (const make of [metrics.f1, metrics.precision, metrics.confusionMatrix]) {
+    await epoch(make(), oneHot).then(assert.unreachable, (error) => assert.match(error.message, /expected 1 output, got \[7, 4\]; set classes: 4/));
+  }
+});
+
 test.run();

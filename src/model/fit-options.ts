@@ -1,0 +1,76 @@
+/** @file The options of `fit` and `evaluate`, and their checks. */
+import { checkCount, checkFlag, checkOneOf, checkOptions, hint } from "../check.ts";
+import { ArgumentError } from "../errors.ts";
+import type { ProgressStream } from "../progress.ts";
+import type { Callback } from "../train/callbacks.ts";
+import { checkBatchSize } from "./data.ts";
+import type { Data, Inputs } from "./data.ts";
+
+export interface EvaluateOptions {
+  /** Samples computed together. Default 32. */
+  readonly batchSize?: number;
+  /** One weight per sample. Default all 1. */
+  readonly sampleWeight?: Data;
+}
+
+export interface FitOptions extends EvaluateOptions {
+  /** Passes over the data. Default 1. */
+  readonly epochs?: number;
+  /** First epoch's number, counted from 0; `epochs` is the number to stop before. For resumed training. Default 0. */
+  readonly initialEpoch?: number;
+  /** Part of the data, from its end, that is not trained on but evaluated after each epoch. Default 0. */
+  readonly validationSplit?: number;
+  /** Evaluated after each epoch; takes the place of validationSplit. */
+  readonly validationData?: readonly [Inputs, Data] | readonly [Inputs, Data, Data];
+  /** Mix the samples anew in each epoch. Default true. */
+  readonly shuffle?: boolean;
+  /** Drives shuffling and dropout: the same seed gives the same run. Default 0. */
+  readonly seed?: number;
+  /** Weight of each class in the loss, by class number. Default all 1. */
+  readonly classWeight?: { readonly [label: number]: number };
+  /** Called in order. */
+  readonly callbacks?: readonly Callback[];
+  /**
+   * Steps after which weights and optimizer are copied to the host on backends whose device can be lost. Training then goes on from the last
+   * copy, on a new device or on WASM. 0: no copies, a lost device ends training with a DeviceLostError. Default 200.
+   */
+  readonly recoverEvery?: number;
+  /** 0: silent; 1: a bar on a terminal, else one line per epoch; 2: one line per epoch. Default 1. */
+  readonly verbose?: 0 | 1 | 2;
+  /** Where progress is written. Default: standard output, or the console where there is none. */
+  readonly stream?: ProgressStream;
+}
+
+const FIT_OPTIONS = ["batchSize", "sampleWeight", "epochs", "initialEpoch", "validationSplit", "validationData", "shuffle", "seed", "classWeight", "callbacks", "recoverEvery", "verbose", "stream"];
+const METHODS = ["onTrainBegin", "onTrainEnd", "onEpochBegin", "onEpochEnd", "onBatchEnd", "onFault"];
+
+/** @throws ArgumentError for what is no callback: a factory without its parentheses, or an object whose methods nobody would call. */
+function checkCallbacks(callbacks: readonly Callback[]): void {
+  if (!Array.isArray(callbacks)) throw new ArgumentError(`fit: callbacks must be a list, got ${typeof callbacks}`);
+  for (const [i, c] of callbacks.entries() as Iterable<[number, unknown]>) {
+    if (typeof c !== "object" || c === null) {
+      throw new ArgumentError(`fit: callbacks[${i}] must be an object with methods such as onEpochEnd, got ${c === null ? "null" : typeof c}${typeof c === "function" && c.name !== "" ? ` ${c.name}; to call it, write ${c.name}(...)` : ""}`);
+    }
+    const unknown = Object.keys(c).find((key) => /^on[A-Z_]?[a-z]/.test(key) && !METHODS.includes(key) && typeof (c as { readonly [key: string]: unknown })[key] === "function");
+    if (unknown !== undefined || !METHODS.some((m) => m in c)) {
+      throw new ArgumentError(`fit: callbacks[${i}] has ${unknown === undefined ? "no method that fit calls" : `an unknown method "${unknown}"`}; ${hint(unknown ?? "", METHODS)}known: ${METHODS.join(", ")}`);
+    }
+  }
+}
+
+/** @throws ArgumentError for an unknown option or a value out of range. */
+export function checkFitOptions(o: FitOptions): void {
+  checkOptions("fit", o, FIT_OPTIONS);
+  const { epochs = 1, initialEpoch = 0, validationSplit = 0, seed = 0, recoverEvery = 0, verbose = 1, stream } = o;
+  if (!Number.isInteger(recoverEvery) || recoverEvery < 0) throw new ArgumentError(`fit: recoverEvery must be a number of steps or 0, got ${String(recoverEvery)}`);
+  if (o.batchSize !== undefined) checkBatchSize("fit", o.batchSize);
+  checkCount("fit", "epochs", epochs);
+  checkCount("fit", "initialEpoch", initialEpoch, 0);
+  if (!(Number.isFinite(validationSplit) && validationSplit >= 0 && validationSplit < 1)) throw new ArgumentError(`fit: validationSplit must be a number in [0, 1), got ${JSON.stringify(validationSplit)}`);
+  if (!Number.isSafeInteger(seed) || seed < 0) throw new ArgumentError(`fit: seed must be a non-negative integer, got ${String(seed)}`);
+  if (o.validationData !== undefined && !(Array.isArray(o.validationData) && (o.validationData.length === 2 || o.validationData.length === 3))) throw new ArgumentError("fit: validationData must be a list [x, y] or [x, y, weights]");
+  if (o.shuffle !== undefined) checkFlag("fit", "shuffle", o.shuffle);
+  checkOneOf("fit", "verbose", String(verbose), ["0", "1", "2"]);
+  if (stream !== undefined && typeof stream?.write !== "function") throw new ArgumentError("fit: stream must have a write(text), as process.stdout has");
+  if (o.callbacks !== undefined) checkCallbacks(o.callbacks);
+}

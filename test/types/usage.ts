@@ -1,0 +1,43 @@
+/** What editors and the compiler must see of the public API: right uses compile, each wrong one is an error on its line. Never run. */
+import { adam, dense, earlyStopping, f1, loadModel, lstm, meanSquaredError, sequential, tensor } from "lockstep";
+import type { Callback, History, LossName, MetricName, OptimizerName, Tensor } from "lockstep";
+import { parseCsv } from "lockstep/data";
+
+const names: readonly [LossName, OptimizerName, MetricName] = ["sparseCategoricalCrossentropy", "adamw", "accuracy"];
+const own: Callback = { onEpochEnd: (_epoch, logs, training) => (Number(logs.loss) < 0.1 ? training.stop() : undefined) };
+const model = sequential([dense(4, { activation: "relu" }), (x) => x, lstm(3)], { inputShape: [2, 4], name: "m" });
+
+export async function right(): Promise<number> {
+  await model.compile({ loss: "mse", optimizer: "adam", metrics: ["accuracy", "mae", f1(), (_y: Tensor, p: Tensor) => p], backend: "wasm" });
+  await model.compile({ loss: names[0], optimizer: names[1], metrics: [names[2]] });
+  await model.compile({ loss: meanSquaredError(), optimizer: adam({ learningRate: 1e-3 }) });
+  const history: History = await model.fit({ data: new Float32Array(8), shape: [1, 2, 4] }, [[1, 2, 3]], { epochs: 1, callbacks: [own, earlyStopping({ patience: 2 })] });
+  const { loss } = await model.evaluate(tensor([[[1, 2]]]), [[1]]);
+  const copy = await loadModel(await model.toBytes(), { loss: "mse" });
+  const p: Tensor = await copy.predict([[[1, 2, 3, 4]]]);
+  const { columns } = parseCsv("a,b\n1,2", { header: true });
+  return history.epoch.length + Number(loss) + p.size + columns.length;
+}
+
+export function wrong(): void {
+  // @ts-expect-error a misspelled metric
+  void model.compile({ loss: "mse", metrics: ["acuracy"] });
+  // @ts-expect-error a loss as Python writes it
+  void model.compile({ loss: "mean_squared_error" });
+  // @ts-expect-error a class name
+  void model.compile({ loss: "mse", optimizer: "Adam" });
+  // @ts-expect-error an unknown option
+  adam({ lr: 0.1 });
+  // @ts-expect-error an unknown option
+  earlyStopping({ restore_best_weights: true });
+  // @ts-expect-error an unknown activation
+  dense(4, { activation: "Relu" });
+  // @ts-expect-error units are a number
+  dense("4");
+  // @ts-expect-error an unknown option
+  void model.fit([[1]], [[1]], { batch_size: 3 });
+  // @ts-expect-error a misspelled method
+  void model.fit([[1]], [[1]], { callbacks: [{ onEpochend() {} }] });
+  // @ts-expect-error an unknown option
+  parseCsv("a", { sep: ";" });
+}
