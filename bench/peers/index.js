@@ -33,7 +33,7 @@ console.log(`${machine}, load ${load[0].toFixed(2)}, ${new Date().toISOString().
 
 const say = (name, figures) => {
   console.log(`\n${name} (${TASKS[name].unit})`);
-  for (const [id, f] of Object.entries(figures)) console.log(`  ${people[id].label.padEnd(40)} ${f.error ? `– ${f.error}` : `${f.median.toPrecision(4).padStart(10)}   ${f.low.toPrecision(3)} .. ${f.high.toPrecision(3)}   ${f.cpus.toFixed(2)} cpus, ${Math.round(100 * f.kept)} % undisturbed`}`);
+  for (const [id, f] of Object.entries(figures)) console.log(`  ${people[id].label.padEnd(40)} ${f.error ? `– ${f.error}` : `${f.median.toPrecision(4).padStart(10)}   ${f.low.toPrecision(3)} .. ${f.high.toPrecision(3)}   ${f.cpus.toFixed(2)} cpus, ${Math.round(100 * f.kept)} % undisturbed${f.busy ? " (too few)" : ""}`}`);
 };
 const { versions, figures } = await measure(people, { ...settings, tasks, say });
 load.push(loadavg()[0]);

@@ -13,6 +13,8 @@ const SPIN_MS = 20;
 /** A participant whose slice takes longer than this many times what was asked has few turns. */
 const SLOW = 6;
 const SLOW_ROUNDS = 3;
+/** Turns of one task end after this time, once everyone has had SLOW_ROUNDS: some libraries' steps take seconds, and a busy machine stretches all. */
+const TASK_MS = 35_000;
 
 /** What a slice did, in the task's unit. */
 function rate({ unit, flops }, { done, ms }) {
@@ -31,7 +33,7 @@ function difference(values, expected, tolerance) {
 
 /**
  * @param options rounds, sliceMs, warmMs, tasks (names), say(task, figures) after each
- * @returns { versions: id -> text, figures: task -> id -> { median, low, high, kept, cpus } | { error } }
+ * @returns { versions: id -> text, figures: task -> id -> { median, low, high, busy, kept, cpus } | { error } }; `busy`: others had the processors in too many turns to say anything
  */
 export async function measure(participants, { tasks, say, ...settings }) {
   const all = Object.entries(participants).map(([id, p]) => ({ id, ...p, process: new Process(p.command, p.env) }));
@@ -49,6 +51,7 @@ export async function measure(participants, { tasks, say, ...settings }) {
 }
 
 async function start(p, versions) {
+  p.process.start();
   const reply = await p.process.ask({ command: "start" });
   versions[p.id] = reply.error ? `did not start: ${reply.error}` : reply.version + (reply.node ? `, Node ${reply.node}` : `, Python ${reply.python}`);
   if (reply.error) p.process.end();
@@ -76,11 +79,11 @@ async function prepare(all, name, own, versions) {
 
 /**
  * What others did to a turn. One thread: the time that it waited for a processor does not count. More: what the wait of one costs the others is not
- * known, so that turns in which any thread waited for more than a tenth of the time are left out while enough remain.
+ * known, so that turns in which any thread waited for more than 15 % of the time are left out while enough remain.
  */
 function undisturbed({ threads }, reply) {
   const { ms, ran, waited, mostWaited } = reply;
-  if (threads > 1) return { ...reply, fair: mostWaited < 0.1 * ms };
+  if (threads > 1) return { ...reply, fair: mostWaited < 0.15 * ms };
   // The two clocks are not read at the same instant: a wait between them would count for too much.
   return { ...reply, ms: Math.min(ms, Math.max(ms - waited, ran)), fair: waited < 0.1 * ms };
 }
@@ -97,7 +100,8 @@ async function takeTurns(taking, task, own, { rounds, sliceMs, warmMs }) {
   // Engines compile hot code while they run it.
   for (const p of [...taking]) p.slow = ((await slice(p, warmMs))?.ms ?? 0) > Math.max(warmMs + SLOW * sliceMs, 2 * warmMs);
   const enough = Math.ceil(rounds / 3);
-  for (let round = 0; round < 2 * rounds; round++) {
+  const end = performance.now() + TASK_MS;
+  for (let round = 0; round < 2 * rounds && (round < SLOW_ROUNDS || performance.now() < end); round++) {
     // Everyone comes after everyone else once in a while.
     for (const p of [...taking.slice(round % taking.length), ...taking.slice(0, round % taking.length)]) {
       if (p.slow ? round >= SLOW_ROUNDS : round >= rounds && (p.threads === 1 || p.turns.filter((t) => t.fair).length >= enough)) continue;
@@ -107,9 +111,10 @@ async function takeTurns(taking, task, own, { rounds, sliceMs, warmMs }) {
   }
   for (const p of taking) {
     const fair = p.turns.filter((t) => t.fair);
-    const kept = p.threads > 1 && fair.length >= Math.min(enough, SLOW_ROUNDS) ? fair : p.turns;
+    const busy = p.threads > 1 && fair.length < Math.min(enough, SLOW_ROUNDS);
+    const kept = p.threads > 1 && !busy ? fair : p.turns;
     const rates = kept.map((t) => rate(task, t));
-    own[p.id] = { median: median(rates), low: Math.min(...rates), high: Math.max(...rates), kept: fair.length / p.turns.length, cpus: median(kept.map((t) => t.cpuMs / t.ms)) };
+    own[p.id] = { median: median(rates), low: Math.min(...rates), high: Math.max(...rates), busy, kept: fair.length / p.turns.length, cpus: median(kept.map((t) => t.cpuMs / t.ms)) };
   }
 }
 

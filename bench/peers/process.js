@@ -5,10 +5,16 @@ import { createInterface } from "node:readline";
 /** A step of the slowest (a convolutional network in jax-js) takes a second or two. */
 const PATIENCE_MS = 90_000;
 
+function ended(code, signal, stderr) {
+  const last = stderr.trim().split("\n").at(-1);
+  return `exited with ${signal ?? code}${last ? `: ${last}` : ""}`;
+}
+
 export class Process {
   #child = null;
   #waiting = null;
   #stderr = "";
+  #end = "not started";
 
   /** @param command what to spawn: [program, ...arguments], with `env` on top of this process' own */
   constructor(command, env = {}) {
@@ -16,7 +22,7 @@ export class Process {
     this.env = env;
   }
 
-  #open() {
+  start() {
     const [program, ...args] = this.command;
     const child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, ...this.env } });
     this.#child = child;
@@ -26,7 +32,7 @@ export class Process {
     child.stdin.on("error", () => {});
     createInterface({ input: child.stdout }).on("line", (line) => line.startsWith("@") && this.#settle(child, JSON.parse(line.slice(1))));
     child.on("error", (error) => this.#lost(child, error.message));
-    child.on("close", (code, signal) => this.#lost(child, `exited with ${signal ?? code}: ${this.#stderr.trim().split("\n").at(-1)}`));
+    child.on("close", (code, signal) => this.#lost(child, ended(code, signal, this.#stderr)));
   }
 
   #settle(child, value) {
@@ -36,8 +42,10 @@ export class Process {
   }
 
   #lost(child, why) {
-    this.#settle(child, { error: why.slice(0, 300), lost: true });
-    if (child === this.#child) this.#child = null;
+    if (child !== this.#child) return;
+    this.#end = why.slice(0, 300);
+    this.#settle(child, { error: this.#end });
+    this.#child = null;
   }
 
   /** True while there is a process. */
@@ -45,9 +53,9 @@ export class Process {
     return this.#child !== null;
   }
 
-  /** The answer; `{ error }` when it failed, `{ error, lost: true }` when the process is gone with it. Starts the process when there is none. */
-  ask(question) {
-    if (this.#child === null) this.#open();
+  /** The answer; `{ error }` when it failed or there is no process (any more). */
+  async ask(question) {
+    if (this.#child === null) return { error: this.#end };
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
         const child = this.#child;
@@ -80,7 +88,7 @@ export function once([program, ...args], env = {}) {
     child.on("close", (code, signal) => {
       clearTimeout(timer);
       const line = out.stdout.split("\n").find((l) => l.startsWith("@"));
-      resolve(line ? JSON.parse(line.slice(1)) : { error: `exited with ${signal ?? code}: ${out.stderr.trim().split("\n").at(-1)}` });
+      resolve(line ? JSON.parse(line.slice(1)) : { error: ended(code, signal, out.stderr) });
     });
   });
 }
