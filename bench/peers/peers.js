@@ -27,7 +27,7 @@ export function participants() {
   const python = findTorch();
   const js = (node, name, options) => ({ command: [node ?? "", here("worker.js"), here(`${name}_peer.js`), JSON.stringify(options)], absent: node === null ? "this machine's Node has relaxed SIMD; no older one at hand" : null });
   const torch = (threads) => ({ command: [python ?? "", here("torch_peer.py"), JSON.stringify({ threads })], absent: python === null ? "no Python with torch and numpy (Debian: python3-torch)" : null });
-  // Without these the C library now and then gives memory of results back and has it mapped anew at each call: some runs are then 2 to 7 times slower.
+  // Without these some runs were 2 to 7 times slower than others: it seems that the C library then gives the memory of results back and has it mapped anew at each call.
   const malloc = { MALLOC_MMAP_THRESHOLD_: String(2 ** 30), MALLOC_TRIM_THRESHOLD_: String(2 ** 30) };
   const two = ["matmul", "conv2d", "train"];
   return {
