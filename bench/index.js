@@ -1,6 +1,6 @@
 /**
  * @file `npm run bench [training|latency|matmul]`: samples/s of the three trainings, batch-1 latency, and the rate of large
- * products. One thread; medians over interleaved rounds, since machines are noisy.
+ * products. One thread; medians over interleaved rounds, since machines are noisy. Without names it writes its section of RESULTS.md.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -8,6 +8,7 @@ import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
 import { latency } from "./latency.js";
 import { matmul } from "./matmul.js";
+import { table, writeSection } from "./sections.js";
 import { training } from "./training.js";
 
 // Relaxed SIMD came with Node 21. An older Node hands over to the one that bench/node installs.
@@ -20,9 +21,14 @@ if (Number(process.versions.node.split(".")[0]) < 22 && existsSync(newer) && !pr
 const parts = { training, latency, matmul };
 const wanted = process.argv.slice(2);
 for (const name of wanted) if (!Object.hasOwn(parts, name)) throw new Error(`bench: unknown part "${name}"; known: ${Object.keys(parts).join(", ")}`);
-console.log(`Node ${process.versions.node} (V8 ${process.versions.v8}), ${cpus()[0]?.model.trim()}, ${cpus().length} cores, ${new Date().toISOString().slice(0, 10)}`);
+const machine = `Node ${process.versions.node} (V8 ${process.versions.v8}), ${cpus()[0]?.model.trim()}, ${cpus().length} cores, ${new Date().toISOString().slice(0, 10)}`;
+const sections = [];
+console.log(machine);
 for (const [name, run] of Object.entries(parts)) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
   console.log(`\n${name}`);
-  for (const [what, figure] of await run()) console.log(`  ${what.padEnd(44)} ${figure}`);
+  const rows = await run();
+  for (const [what, figure] of rows) console.log(`  ${what.padEnd(44)} ${figure}`);
+  sections.push(table([name, ""], rows));
 }
+if (wanted.length === 0) writeSection("bench", [machine, ...sections].join("\n\n"));
