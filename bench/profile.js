@@ -1,7 +1,7 @@
 /**
  * @file `node bench/profile.js FFN|CNN|LSTM [--plain] [--threads=2] [--rounds=200]`: the time of each command of a training step. The step's list is run
- * command by command, on the data as they are. With threads each one's share of a command is run after the other's on this
- * thread: the last columns say what a step would take if barriers cost nothing, so what the cut into pieces alone allows.
+ * command by command, on the data as they are. Beside it the time of the slowest of some threads (--threads) that each
+ * ran an even part of its pieces, one after the other: what a step would take if barriers cost nothing, so what the cut into pieces allows.
  */
 import { open } from "lockstep";
 import { BARRIER } from "../build/esm/wasm/commands.js";
@@ -45,13 +45,19 @@ async function main() {
   const commands = [];
   for (let at = from; at < end; at += 4 * words[(at >> 2) + 1]) {
     const w = at >> 2, op = words[w] & 0xffff;
-    commands.push({ at, end: at + 4 * words[w + 1], op, barrier: (words[w] & BARRIER) !== 0, pieces: words[w + 2], ...describe(op, words.subarray(w + 3, w + words[w + 1])), best: new Array(threads + 1).fill(Infinity) });
+    commands.push({ at, end: at + 4 * words[w + 1], op, barrier: (words[w] & BARRIER) !== 0, pieces: words[w + 2], ...describe(op, words.subarray(w + opcodes.HEADER_WORDS, w + words[w + 1])), best: new Array(threads + 1).fill(Infinity) });
     words[w] = op;
   }
-  // A barrier that finds all others there lets pass: each share runs alone.
+  // The even part of a thread: the pieces before it count as taken, those behind it are not there. The barrier at the end finds the others there.
   const share = (c, thread) => {
+    if (c.pieces === 1 && thread < threads - 1) return;
+    const w = c.at >> 2;
+    words[w + 2] = Math.floor((c.pieces * (thread + 1)) / threads);
+    words[w + 3] = Math.floor((c.pieces * thread) / threads);
     words[(sync + opcodes.SYNC_ARRIVED) >> 2] = threads - 1;
-    run(c.at, c.end, thread, threads, scratch, sync);
+    run(c.at, c.end, threads - 1, threads, scratch, sync);
+    words[w + 2] = c.pieces;
+    words[w + 3] = 0;
   };
   for (let i = 0; i < rounds; i++) {
     for (const c of commands) {

@@ -3,7 +3,7 @@
  * gets a barrier where it touches bytes that a command since the last barrier wrote, or writes bytes that one read. Commands of one piece need none among themselves: one
  * thread runs them all.
  *
- * A command: opcode | barrier << 16, length in words, pieces, then the kernel's arguments. Addresses of bindings change
+ * A command: opcode | barrier << 16, length in words, pieces, a counter of pieces taken, then the kernel's arguments. Addresses of bindings change
  * from run to run, so their words are listed as patches.
  */
 import { internal } from "../errors.ts";
@@ -145,6 +145,7 @@ export function link({ commands }: Pick<Encoded, "commands">, slots: readonly nu
     words[at++] = c.opcode | (wait ? BARRIER : 0);
     words[at++] = HEADER_WORDS + c.words.length;
     words[at++] = c.pieces;
+    words[at++] = 0;
     for (const w of c.words) {
       if (typeof w === "number") {
         words[at++] = w;

@@ -56,8 +56,8 @@ export const ACT_RELU6 = 11;
 
 /** Bytes of private working memory that each thread's kernels get, 64-byte aligned. */
 export const SCRATCH_BYTES = 1048576;
-/** Words before a command's arguments: opcode | barrier << 16, length in words, pieces. */
-export const HEADER_WORDS = 3;
+/** Words before a command's arguments: opcode | barrier << 16, length in words, pieces, pieces taken by threads (0 between runs). */
+export const HEADER_WORDS = 4;
 
 // map: elements of a tile, of a piece, words before the dimensions, and how an input is read.
 export const MAP_TILE = 512;
