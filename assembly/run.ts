@@ -11,6 +11,7 @@ import { lstm, lstmGrad } from "./lstm";
 import { map } from "./map";
 import { combine, matmul, matmulSmall, pack } from "./matmul";
 import { copy, fill, iota } from "./move";
+import { layerNorm, layerNormGrad } from "./norm";
 import { avgPool, avgPoolGrad, maxPool, maxPoolGrad } from "./pool";
 import { permutation, random } from "./random";
 import { recurrentPack } from "./recurrent";
@@ -49,6 +50,8 @@ function call(op: u32, c: usize, piece: u32, scratch: usize): void {
     case O.LOG_SOFTMAX: logSoftmax(c, piece, scratch); break;
     case O.LOG_SOFTMAX_GRAD: logSoftmaxGrad(c, piece, scratch); break;
     case O.SOFTMAX_CROSS_ENTROPY: softmaxCrossEntropy(c, piece, scratch); break;
+    case O.LAYER_NORM: layerNorm(c, piece, scratch); break;
+    case O.LAYER_NORM_GRAD: layerNormGrad(c, piece, scratch); break;
     case O.RANDOM: random(c, piece, scratch); break;
     case O.PERMUTATION: permutation(c, piece, scratch); break;
     default: unreachable();

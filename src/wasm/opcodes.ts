@@ -1,7 +1,7 @@
 /**
  * @file Numbers shared by the encoder (TypeScript) and the kernels (AssemblyScript imports this very file).
  * Plain constants only. Kernels: 1-9 map, reduce, move; 10-29 matmul and convolution; 30-39 recurrent; 40-49 pooling;
- * 50-59 softmax and loss; 60-69 random.
+ * 50-59 softmax, loss and norms; 60-69 random.
  */
 export const MAP = 1;
 export const REDUCE = 2;
@@ -36,6 +36,9 @@ export const SOFTMAX_GRAD = 51;
 export const LOG_SOFTMAX = 52;
 export const LOG_SOFTMAX_GRAD = 53;
 export const SOFTMAX_CROSS_ENTROPY = 54;
+
+export const LAYER_NORM = 55;
+export const LAYER_NORM_GRAD = 56;
 
 export const RANDOM = 60;
 export const PERMUTATION = 61;
