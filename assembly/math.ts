@@ -24,6 +24,8 @@ const ROUND_BIASED: f32 = 12583039.0;
 const ROUND_EVEN: f32 = 25166078.0;
 /** Below it exp rounds to 0. */
 const EXP_LOW: f32 = -104.0;
+/** Here n is -127, whose biased exponent is that of 0. */
+const EXP_ZERO: f32 = -88.0;
 /** Above it exp is infinite. */
 const EXP_HIGH: f32 = 89.0;
 
@@ -31,6 +33,46 @@ const EXP_HIGH: f32 = 89.0;
 @inline
 function f4(x: f32): v128 {
   return f32x4.splat(x);
+}
+
+/** Coefficients of exp r for |r| <= ln(2) / 2, by power; those of 0 and 1 are 1. */
+const EXP_2: f32 = 0.4999999403953552;
+const EXP_3: f32 = 0.16666516661643982;
+const EXP_4: f32 = 0.041668105870485306;
+const EXP_5: f32 = 0.00836913101375103;
+const EXP_6: f32 = 0.001383643364533782;
+
+/** Writes the constants of `expDown` to k. V8 makes a vector constant anew at each use, in three instructions, of which one of a kind per cycle; reading it is one of two. */
+export function expConstants(k: usize): void {
+  store<f32>(k, EXP_ZERO);
+  store<f32>(k, LOG2E, 4);
+  store<f32>(k, ROUND_BIASED, 8);
+  store<f32>(k, -LN2_HIGH, 12);
+  store<f32>(k, -LN2_LOW, 16);
+  store<f32>(k, EXP_6, 20);
+  store<f32>(k, EXP_5, 24);
+  store<f32>(k, EXP_4, 28);
+  store<f32>(k, EXP_3, 32);
+  store<f32>(k, EXP_2, 36);
+  store<f32>(k, 1, 40);
+}
+
+/** exp x for x <= 0, with 0 for what is below the normal floats; at EXP_ZERO the scale is 0. `k` has the constants. */
+// @ts-ignore: decorator
+@inline
+export function expDown(x: v128, k: usize): v128 {
+  const z = vmax(v128.load_splat<f32>(k), x);
+  const round = v128.load_splat<f32>(k, 8), one = v128.load_splat<f32>(k, 40);
+  const t = madd(z, v128.load_splat<f32>(k, 4), round);
+  const n = f32x4.sub(t, round);
+  const r = madd(n, v128.load_splat<f32>(k, 16), madd(n, v128.load_splat<f32>(k, 12), z));
+  let q = madd(v128.load_splat<f32>(k, 20), r, v128.load_splat<f32>(k, 24));
+  q = madd(q, r, v128.load_splat<f32>(k, 28));
+  q = madd(q, r, v128.load_splat<f32>(k, 32));
+  q = madd(q, r, v128.load_splat<f32>(k, 36));
+  q = madd(q, r, one);
+  q = madd(q, r, one);
+  return f32x4.mul(q, i32x4.shl(t, 23));
 }
 
 /**
@@ -44,10 +86,10 @@ export function exp(x: v128): v128 {
   const t = madd(z, f4(LOG2E), f4(ROUND));
   const n = f32x4.sub(t, f4(ROUND));
   const r = madd(n, f4(-LN2_LOW), madd(n, f4(-LN2_HIGH), z));
-  let q = madd(f4(0.001383643364533782), r, f4(0.00836913101375103));
-  q = madd(q, r, f4(0.041668105870485306));
-  q = madd(q, r, f4(0.16666516661643982));
-  q = madd(q, r, f4(0.4999999403953552));
+  let q = madd(f4(EXP_6), r, f4(EXP_5));
+  q = madd(q, r, f4(EXP_4));
+  q = madd(q, r, f4(EXP_3));
+  q = madd(q, r, f4(EXP_2));
   q = madd(q, r, f4(1));
   q = madd(q, r, f4(1));
   const half = i32x4.shr_u(t, 1);

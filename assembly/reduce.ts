@@ -3,12 +3,13 @@
  *
  * Arguments: op | integer << 8, outer, size, inner, y, x (0: the map block follows), rows or columns per piece, pieces a row;
  * then a map block (see map.ts) with one output, which stays in scratch.
- * With inner = 1 a piece is a block of rows; else a block of at most MAP_TILE columns of one outer index.
+ * With inner = 1 a piece is a block of rows; else a block of at most MAP_TILE columns of one outer index. (A computed tile is whole
+ * rows, or one row of some columns.)
  * Sums are taken in blocks (of a tile, of BLOCK rows) that are then added: the error grows with the square root of the length at most.
  */
 import { MAP_TILE, REDUCE_ARGMAX, REDUCE_ARGMIN, REDUCE_HEADER, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD, REDUCE_SUM } from "../src/wasm/opcodes";
 import { mapSetup, mapTile, slotPointer } from "./map";
-import { hsum } from "./simd";
+import { hsum, storeTail } from "./simd";
 
 /** Rows of a column sum that are added before they join the total. */
 const BLOCK: u32 = 128;
@@ -183,20 +184,45 @@ function columns(c: usize, piece: u32, scratch: usize): void {
   const totals = scratch + TOTALS;
   const start = integer ? startI(op) : reinterpret<i32>(startF(op));
   for (let k: u32 = 0; k < n; k++) store<i32>(y + (k << 2), start);
-  // All columns: several rows make one tile. Some columns: one row at a time.
-  const together = n == inner ? max<u32>(1, MAP_TILE / n) : 1;
+  // In memory all rows of a block are at hand. Computed: several rows of all columns make one tile, of some columns one row at a time.
+  const together = x ? BLOCK : n == inner ? max<u32>(1, MAP_TILE / n) : 1;
+  const step = (x ? inner : n) << 2;
   for (let r: u32 = 0; r < size; r += BLOCK) {
     const last = min(size, r + BLOCK);
     for (let k: u32 = 0; k < n; k++) store<i32>(totals + (k << 2), start);
     for (let q = r; q < last; q += together) {
       const many = min(together, last - q);
       let p = values(c, x, (o * size + q) * inner + first, many * n, scratch);
-      for (let m: u32 = 0; m < many; m++) {
-        addRow(op, integer, totals, p, n);
-        p += n << 2;
-      }
+      if (op == REDUCE_SUM && !integer) addRows(totals, p, step, many, n);
+      else for (let m: u32 = 0; m < many; m++, p += step) addRow(op, integer, totals, p, n);
     }
     addRow(op, integer, y, totals, n);
+  }
+}
+
+/** d[k] += p[k] + p[k + step] + ... of `rows` rows in order, never writing past n. Sums stay in registers: added in memory each row would wait for the one before. */
+function addRows(d: usize, p: usize, step: u32, rows: u32, n: u32): void {
+  for (; n >= 16; n -= 16, d += 64, p += 64) {
+    let s0 = v128.load(d), s1 = v128.load(d, 16), s2 = v128.load(d, 32), s3 = v128.load(d, 48);
+    let q = p;
+    for (let r = rows; r; r--, q += step) {
+      s0 = f32x4.add(s0, v128.load(q));
+      s1 = f32x4.add(s1, v128.load(q, 16));
+      s2 = f32x4.add(s2, v128.load(q, 32));
+      s3 = f32x4.add(s3, v128.load(q, 48));
+    }
+    v128.store(d, s0);
+    v128.store(d, s1, 16);
+    v128.store(d, s2, 32);
+    v128.store(d, s3, 48);
+  }
+  for (; n; d += 16, p += 16) {
+    const columns = min<u32>(n, 4);
+    let s = v128.load(d), q = p;
+    for (let r = rows; r; r--, q += step) s = f32x4.add(s, v128.load(q));
+    if (columns == 4) v128.store(d, s);
+    else storeTail(d, s, columns);
+    n -= columns;
   }
 }
 

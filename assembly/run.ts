@@ -1,5 +1,5 @@
 /**
- * @file Walks a command list. Every thread walks the same list and does its share of each command's pieces; where a
+ * @file Walks a command list. Every thread walks the same list and takes pieces of each command as long as there are any; where a
  * command carries a barrier, all wait until everything before it is done. How commands look: src/wasm/commands.ts.
  * The build sets TRAINING; with 0 what only the backward pass and training call is left out (a fifth of the bytes).
  */
@@ -12,6 +12,7 @@ import { lstm, lstmGrad } from "./lstm";
 import { map } from "./map";
 import { combine, matmul, matmulSmall, pack } from "./matmul";
 import { copy, fill, iota } from "./move";
+import { layerNorm, layerNormGrad } from "./norm";
 import { avgPool, avgPoolGrad, maxPool, maxPoolGrad } from "./pool";
 import { permutation, random } from "./random";
 import { recurrentPack } from "./recurrent";
@@ -50,6 +51,8 @@ function call(op: u32, c: usize, piece: u32, scratch: usize): void {
     case O.LOG_SOFTMAX: logSoftmax(c, piece, scratch); break;
     case O.LOG_SOFTMAX_GRAD: if (TRAINING) logSoftmaxGrad(c, piece, scratch); else unreachable(); break;
     case O.SOFTMAX_CROSS_ENTROPY: if (TRAINING) softmaxCrossEntropy(c, piece, scratch); else unreachable(); break;
+    case O.LAYER_NORM: layerNorm(c, piece, scratch); break;
+    case O.LAYER_NORM_GRAD: if (TRAINING) layerNormGrad(c, piece, scratch); else unreachable(); break;
     case O.RANDOM: random(c, piece, scratch); break;
     case O.PERMUTATION: if (TRAINING) permutation(c, piece, scratch); else unreachable(); break;
     default: unreachable();
@@ -85,6 +88,28 @@ function barrier(sync: usize, threads: u32): bool {
   return !atomic.load<u32>(sync, O.SYNC_ABORT);
 }
 
+/** Claims that a thread makes of a command's pieces, about. */
+const CLAIMS: u32 = 4;
+
+/**
+ * Runs pieces that no other thread has taken: a thread that is late, slow or interrupted takes fewer. Neighbouring pieces touch neighbouring
+ * memory, so some are taken together. Every thread finds nothing left once; the last to do so sets the counter back for the next run,
+ * since all others are through with this command.
+ */
+function takePieces(op: u32, c: usize, pieces: u32, threads: u32, scratch: usize, taken: usize): void {
+  const some = max<u32>(1, pieces / (threads * CLAIMS));
+  const last = ((pieces + some - 1) / some + threads - 1) * some;
+  while (true) {
+    const first = atomic.add<u32>(taken, some);
+    if (first >= pieces) {
+      if (first == last) atomic.store<u32>(taken, 0);
+      return;
+    }
+    const end = min(pieces, first + some);
+    for (let p = first; p < end; p++) call(op, c, p, scratch);
+  }
+}
+
 /**
  * Runs the commands in [list, end) as thread `thread` of `threads`. `scratch` is this thread's working memory, `sync` the words that
  * the threads share (opcodes.ts). Returns when all threads have finished; false when the run was aborted.
@@ -97,10 +122,10 @@ export function run(list: usize, end: usize, thread: u32, threads: u32, scratch:
     const pieces = load<u32>(list, 8);
     if (threads > 1 && word >> 16 != 0 && !barrier(sync, threads)) return false;
     const c = list + 4 * O.HEADER_WORDS;
-    // Contiguous shares: neighbouring pieces touch neighbouring memory. A single piece is always the last thread's.
-    const first = <u32>((<u64>pieces * thread) / threads);
-    const last = <u32>((<u64>pieces * (thread + 1)) / threads);
-    for (let p = first; p < last; p++) call(op, c, p, scratch);
+    if (threads == 1 || pieces == 1) {
+      // A single piece is always the last thread's.
+      if (thread == threads - 1) for (let p: u32 = 0; p < pieces; p++) call(op, c, p, scratch);
+    } else takePieces(op, c, pieces, threads, scratch, list + 12);
     list += words << 2;
   }
   return threads == 1 || barrier(sync, threads);

@@ -8,7 +8,7 @@
  * maximum is subtracted first, so that nothing overflows and the sum is at least 1. A NaN in a row makes the row NaN;
  * -inf gives probability 0, and a row of nothing but -inf is NaN.
  */
-import { exp, log } from "./math";
+import { exp, expConstants, expDown, log } from "./math";
 import { hsum, storeTail, tailMask, vmax } from "./simd";
 
 /** The largest element, NaN passed over; -inf of none. */
@@ -30,12 +30,23 @@ export function rowMax(x: usize, cols: u32): f32 {
   return f32x4.extract_lane(vmax(i32x4.shuffle(a, a, 1, 0, 3, 2), a), 0);
 }
 
-/** y = exp(x - largest) and its sum; y may be 0, for the sum alone. */
-export function expRow(x: usize, y: usize, cols: u32, largest: f32): f32 {
+/** y = exp(x - largest) and its sum; y may be 0, for the sum alone. `k` has the constants of `expConstants`. */
+export function expRow(x: usize, y: usize, cols: u32, largest: f32, k: usize): f32 {
   const m = f32x4.splat(largest);
-  let sum = f32x4.splat(0);
+  let sum = f32x4.splat(0), sum1 = sum;
+  for (; cols >= 8; cols -= 8, x += 32) {
+    const e0 = expDown(f32x4.sub(v128.load(x), m), k), e1 = expDown(f32x4.sub(v128.load(x, 16), m), k);
+    sum = f32x4.add(sum, e0);
+    sum1 = f32x4.add(sum1, e1);
+    if (y) {
+      v128.store(y, e0);
+      v128.store(y, e1, 16);
+      y += 32;
+    }
+  }
+  sum = f32x4.add(sum, sum1);
   for (; cols >= 4; cols -= 4, x += 16) {
-    const e = exp(f32x4.sub(v128.load(x), m));
+    const e = expDown(f32x4.sub(v128.load(x), m), k);
     sum = f32x4.add(sum, e);
     if (y) {
       v128.store(y, e);
@@ -43,7 +54,7 @@ export function expRow(x: usize, y: usize, cols: u32, largest: f32): f32 {
     }
   }
   if (cols) {
-    const e = v128.and(exp(f32x4.sub(v128.load(x), m)), tailMask(cols));
+    const e = v128.and(expDown(f32x4.sub(v128.load(x), m), k), tailMask(cols));
     sum = f32x4.add(sum, e);
     if (y) storeTail(y, e, cols);
   }
@@ -60,16 +71,17 @@ export function scaleRow(y: usize, cols: u32, scale: f32): void {
 export function softmax(c: usize, piece: u32, scratch: usize): void {
   const x = <usize>load<u32>(c), y = <usize>load<u32>(c, 4), rows = load<u32>(c, 8), cols = load<u32>(c, 12), perPiece = load<u32>(c, 16);
   const first = piece * perPiece, last = min(first + perPiece, rows);
+  expConstants(scratch);
   for (let row = first; row < last; row++) {
     const offset = <usize>row * cols << 2;
-    const sum = expRow(x + offset, y + offset, cols, rowMax(x + offset, cols));
+    const sum = expRow(x + offset, y + offset, cols, rowMax(x + offset, cols), scratch);
     scaleRow(y + offset, cols, 1 / sum);
   }
 }
 
-function logSoftmaxRow(x: usize, y: usize, cols: u32): void {
+function logSoftmaxRow(x: usize, y: usize, cols: u32, k: usize): void {
   const largest = rowMax(x, cols);
-  const m = f32x4.splat(largest), logSum = log(f32x4.splat(expRow(x, 0, cols, largest)));
+  const m = f32x4.splat(largest), logSum = log(f32x4.splat(expRow(x, 0, cols, largest, k)));
   for (; cols >= 4; cols -= 4, x += 16, y += 16) v128.store(y, f32x4.sub(f32x4.sub(v128.load(x), m), logSum));
   if (cols) storeTail(y, f32x4.sub(f32x4.sub(v128.load(x), m), logSum), cols);
 }
@@ -77,9 +89,10 @@ function logSoftmaxRow(x: usize, y: usize, cols: u32): void {
 export function logSoftmax(c: usize, piece: u32, scratch: usize): void {
   const x = <usize>load<u32>(c), y = <usize>load<u32>(c, 4), rows = load<u32>(c, 8), cols = load<u32>(c, 12), perPiece = load<u32>(c, 16);
   const first = piece * perPiece, last = min(first + perPiece, rows);
+  expConstants(scratch);
   for (let row = first; row < last; row++) {
     const offset = <usize>row * cols << 2;
-    logSoftmaxRow(x + offset, y + offset, cols);
+    logSoftmaxRow(x + offset, y + offset, cols, scratch);
   }
 }
 

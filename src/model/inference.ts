@@ -64,7 +64,6 @@ export class InferenceModel {
       if (!Array.isArray(options.inputShape)) throw new ArgumentError(`model: inputShape must be a list of sizes without the batch, such as [28, 28, 1], got ${JSON.stringify(options.inputShape)}`);
       const shapes = (options.inputShape.length > 0 && Array.isArray(options.inputShape[0]) ? options.inputShape : [options.inputShape]) as readonly Shape[];
       for (const s of shapes) checkShape("inputShape", s);
-      if (forward === null && shapes.length !== 1) throw new ArgumentError(`sequential: expected the shape of one input, got ${shapes.length}; for several inputs use model((a, b) => ...)`);
       this.build(shapes);
     }
   }
@@ -101,6 +100,7 @@ export class InferenceModel {
       }
       return;
     }
+    if (this.#sequential && inputShapes.length !== 1) throw new ShapeError(`sequential: expected one input, got ${inputShapes.length}; for several inputs use model((a, b) => ...)`);
     const found = new Set<Layer>(this.layers);
     this.#outputShape = traceShapes({ forward: this.#forward, seed: this.seed }, inputShapes.map((shape) => ({ shape, dtype: "f32" })), (layer, output) => {
       found.add(layer);

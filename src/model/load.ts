@@ -129,7 +129,7 @@ export async function readModel<M extends InferenceModel>(source: ModelSource, {
   if (!config.sequential) throw new FileError(`${who}: model "${config.name}" was made from a function, which a file cannot hold; build it in code and read its weights with loadWeights(model, file)`);
   const model = await rebuilt(who, "lockstep", () => {
     const layers = config.layers.map((l) => {
-      const own = custom[l.name] ?? custom[l.kind];
+      const own = [l.name, l.kind].filter((key) => Object.hasOwn(custom, key)).map((key) => custom[key])[0];
       if (own === undefined && l.config.custom === true) throw new FileError(`${who}: layer "${l.name}" is of the custom kind "${l.kind}"; pass layers: { ${l.kind}: (config) => ... } to loadModel`);
       const [made] = asLayers([own === undefined ? layerFromConfig(l.kind, { ...l.config, name: l.name }) : own(l.config)]);
       made.name = l.name;

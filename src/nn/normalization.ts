@@ -4,6 +4,7 @@ import { assign } from "../graph.ts";
 import { mean as meanOf } from "../ops/composite.ts";
 import { add, div, maximum, mul, rsqrt, sqrt, square, sub } from "../ops/map.ts";
 import { reshape, stopGradient } from "../ops/move.ts";
+import { normalizeLast } from "../ops/norm.ts";
 import { normalizeAxes, normalizeAxis, sameShape, showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { tensor, Tensor } from "../tensor.ts";
@@ -205,6 +206,9 @@ export function batchNorm(options: BatchNormOptions = {}): Layer {
 
 const blendIn = (average: Tensor, value: Tensor, momentum: number): Tensor => add(mul(average, momentum), mul(stopGradient(value), 1 - momentum));
 
+/** True when `axes` are the last dimensions in order, so that a sample's part is one run of memory. */
+const areLast = (axes: readonly number[], rank: number): boolean => axes.every((a, i) => a === rank - axes.length + i);
+
 /** (x - mean) / sqrt(variance + epsilon) over `axis`. */
 function standardize(x: Tensor, axis: readonly number[], epsilon: number): Tensor {
   const centered = sub(x, meanOf(x, { axis, keepDims: true }));
@@ -236,6 +240,7 @@ export function layerNorm(options: LayerNormOptions = {}): Layer {
     },
     call: (x, { gamma, beta }) => {
       const axes = normalizeAxes("axis", o.axis, x.rank);
+      if (areLast(axes, x.rank)) return normalizeLast(x, axes.length, { gamma, beta, epsilon: o.epsilon });
       return scaleAndShift(standardize(x, axes, o.epsilon), gamma, beta, x.shape.map((d, i) => (axes.includes(i) ? d : 1)));
     },
   });
@@ -260,6 +265,7 @@ export function rmsNorm(options: RmsNormOptions = {}): Layer {
     },
     call: (x, { scale }) => {
       const axis = normalizeAxes("axis", o.axis, x.rank);
+      if (areLast(axis, x.rank)) return normalizeLast(x, axis.length, { gamma: scale, epsilon: o.epsilon, centered: false });
       const root = rsqrt(add(meanOf(square(x), { axis, keepDims: true }), o.epsilon));
       return mul(mul(x, root), reshape(scale, x.shape.map((d, i) => (axis.includes(i) ? d : 1))));
     },

@@ -5,6 +5,7 @@ import * as gather from "./gather.ts";
 import * as map from "./map.ts";
 import * as matmul from "./matmul.ts";
 import * as move from "./move.ts";
+import * as norm from "./norm.ts";
 import * as pool from "./pool.ts";
 import * as random from "./random.ts";
 import * as recurrent from "./recurrent.ts";
@@ -17,5 +18,5 @@ function isOp(value: unknown): value is Op {
 
 /** Ops by family: the family is the file in src/ops and, with the same name, in assembly and test/ops. */
 export const OPS: { readonly [family: string]: readonly Op[] } = Object.fromEntries(
-  Object.entries({ map, reduce, matmul, conv, pool, softmax, gather, move, random, recurrent }).map(([family, module]) => [family, Object.values(module).filter(isOp)]),
+  Object.entries({ map, reduce, matmul, conv, pool, softmax, norm, gather, move, random, recurrent }).map(([family, module]) => [family, Object.values(module).filter(isOp)]),
 );

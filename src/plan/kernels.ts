@@ -94,6 +94,13 @@ export interface SoftmaxAttrs { readonly rows: number; readonly cols: number }
 export interface SoftmaxCrossEntropyAttrs extends SoftmaxAttrs { readonly sparse: boolean }
 
 /**
+ * `layerNorm(x[rows,cols], gamma?[cols], beta?[cols]) -> y[rows,cols], mean?[rows], rstd?[rows]`: y = (x - mean) * rstd * gamma + beta with
+ * rstd = 1 / sqrt(mean((x - mean)^2) + epsilon); mean is 0 unless centered.
+ * `layerNormGrad(dy, x, gamma?, mean, rstd) -> dx` = rstd * (g - mean(g) - z * mean(g*z)), g = dy * gamma, z = (x - mean) * rstd, means of rows; mean(g) is 0 unless centered.
+ */
+export interface LayerNormAttrs { readonly rows: number; readonly cols: number; readonly epsilon: number; readonly centered: boolean }
+
+/**
  * `gather(x[outer,size,inner], index[count] i32) -> y[outer,count,inner]`: any dtype; an index outside [0,size) is clamped.
  * `scatterAdd(updates[outer,count,inner], index[count] i32) -> y[outer,size,inner]`: f32, zero where nothing is added, added in the order of `index`, which is clamped as by gather.
  */

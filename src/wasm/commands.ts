@@ -3,7 +3,7 @@
  * gets a barrier where it touches bytes that a command since the last barrier wrote, or writes bytes that one read. Commands of one piece need none among themselves: one
  * thread runs them all.
  *
- * A command: opcode | barrier << 16, length in words, pieces, then the kernel's arguments. Addresses of bindings change
+ * A command: opcode | barrier << 16, length in words, pieces, a counter of pieces taken, then the kernel's arguments. Addresses of bindings change
  * from run to run, so their words are listed as patches.
  */
 import { internal } from "../errors.ts";
@@ -14,6 +14,7 @@ import { softmaxCrossEntropy } from "./encode/loss.ts";
 import { map } from "./encode/map.ts";
 import { matmul } from "./encode/matmul.ts";
 import { copy, fill, iota } from "./encode/move.ts";
+import { layerNorm, layerNormGrad } from "./encode/norm.ts";
 import { avgPool, avgPoolGrad, maxPool, maxPoolGrad } from "./encode/pool.ts";
 import { permutation, random } from "./encode/random.ts";
 import { gru, gruGrad, lstm, lstmGrad, simpleRnn, simpleRnnGrad } from "./encode/recurrent.ts";
@@ -26,7 +27,7 @@ import type { CommandWriter, Encoder, Ref, Word } from "./writer.ts";
 /** The encoder of each kernel that plans call: this table says what the backend can do. */
 export const ENCODERS: { readonly [kernel: string]: Encoder } = {
   map, reduce, matmul, conv2d, conv2dInputGrad, conv2dFilterGrad, maxPool, maxPoolGrad, avgPool, avgPoolGrad, softmax, softmaxGrad, logSoftmax, logSoftmaxGrad,
-  softmaxCrossEntropy, gather, scatterAdd, copy, fill, iota, random, permutation, lstm, lstmGrad, gru, gruGrad, simpleRnn, simpleRnnGrad,
+  softmaxCrossEntropy, layerNorm, layerNormGrad, gather, scatterAdd, copy, fill, iota, random, permutation, lstm, lstmGrad, gru, gruGrad, simpleRnn, simpleRnnGrad,
 };
 
 /** Set in a command's first word where all threads must have finished what came before. */
@@ -145,6 +146,7 @@ export function link({ commands }: Pick<Encoded, "commands">, slots: readonly nu
     words[at++] = c.opcode | (wait ? BARRIER : 0);
     words[at++] = HEADER_WORDS + c.words.length;
     words[at++] = c.pieces;
+    words[at++] = 0;
     for (const w of c.words) {
       if (typeof w === "number") {
         words[at++] = w;

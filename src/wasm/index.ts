@@ -219,6 +219,9 @@ class LinearBackend implements WasmBackend {
     }
     if (finished !== 0) return;
     pool?.reset();
+    // The list as it was: threads count in it, and patches are due again.
+    this.#views().set(new Uint8Array(list.words.buffer), code.address);
+    bound.fill(-1);
     this.#failure = new BackendError(cause === null ? "wasm: a worker stopped in the middle of a run; the pool starts anew with the next program" : `wasm: a kernel stopped: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
     throw this.#failure;
   }

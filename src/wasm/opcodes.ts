@@ -1,7 +1,7 @@
 /**
  * @file Numbers shared by the encoder (TypeScript) and the kernels (AssemblyScript imports this very file).
  * Plain constants only. Kernels: 1-9 map, reduce, move; 10-29 matmul and convolution; 30-39 recurrent; 40-49 pooling;
- * 50-59 softmax and loss; 60-69 random.
+ * 50-59 softmax, loss and norms; 60-69 random.
  */
 export const MAP = 1;
 export const REDUCE = 2;
@@ -37,6 +37,9 @@ export const LOG_SOFTMAX = 52;
 export const LOG_SOFTMAX_GRAD = 53;
 export const SOFTMAX_CROSS_ENTROPY = 54;
 
+export const LAYER_NORM = 55;
+export const LAYER_NORM_GRAD = 56;
+
 export const RANDOM = 60;
 export const PERMUTATION = 61;
 
@@ -56,8 +59,8 @@ export const ACT_RELU6 = 11;
 
 /** Bytes of private working memory that each thread's kernels get, 64-byte aligned. */
 export const SCRATCH_BYTES = 1048576;
-/** Words before a command's arguments: opcode | barrier << 16, length in words, pieces. */
-export const HEADER_WORDS = 3;
+/** Words before a command's arguments: opcode | barrier << 16, length in words, pieces, pieces taken by threads (0 between runs). */
+export const HEADER_WORDS = 4;
 
 // map: elements of a tile, of a piece, words before the dimensions, and how an input is read.
 export const MAP_TILE = 512;

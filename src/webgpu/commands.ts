@@ -6,6 +6,7 @@ import { softmaxCrossEntropy } from "./encode/loss.ts";
 import { map } from "./encode/map.ts";
 import { matmul } from "./encode/matmul.ts";
 import { copy, fill, iota } from "./encode/move.ts";
+import { layerNorm, layerNormGrad } from "./encode/norm.ts";
 import { avgPool, avgPoolGrad, maxPool, maxPoolGrad } from "./encode/pool.ts";
 import { permutation, random } from "./encode/random.ts";
 import { gru, gruGrad, lstm, lstmGrad, simpleRnn, simpleRnnGrad } from "./encode/recurrent.ts";
@@ -15,6 +16,6 @@ import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "./encode/softm
 export const GPU_ENCODERS: { readonly [kernel: string]: GpuEncoder } = {
   map, reduce, copy, fill, iota,
   matmul, conv2d, conv2dInputGrad, conv2dFilterGrad, maxPool, maxPoolGrad, avgPool, avgPoolGrad,
-  softmax, softmaxGrad, logSoftmax, logSoftmaxGrad, softmaxCrossEntropy, gather, scatterAdd, random, permutation,
+  softmax, softmaxGrad, logSoftmax, logSoftmaxGrad, softmaxCrossEntropy, layerNorm, layerNormGrad, gather, scatterAdd, random, permutation,
   lstm, lstmGrad, gru, gruGrad, simpleRnn, simpleRnnGrad,
 };

@@ -123,6 +123,14 @@ export const CONTRACT = {
     inputs: (a) => [f32("logits", a.rows, a.cols), a.sparse ? i32("labels", a.rows) : f32("labels", a.rows, a.cols)],
     outputs: (a) => [f32("loss", a.rows), maybe(f32("probs", a.rows, a.cols))],
   },
+  layerNorm: {
+    inputs: (a) => [f32("x", a.rows, a.cols), maybe(f32("gamma", a.cols)), maybe(f32("beta", a.cols))],
+    outputs: (a) => [f32("y", a.rows, a.cols), maybe(f32("mean", a.rows)), maybe(f32("rstd", a.rows))],
+  },
+  layerNormGrad: {
+    inputs: (a) => [f32("dy", a.rows, a.cols), f32("x", a.rows, a.cols), maybe(f32("gamma", a.cols)), f32("mean", a.rows), f32("rstd", a.rows)],
+    outputs: (a) => [f32("dx", a.rows, a.cols)],
+  },
   gather: {
     check: checkGather,
     inputs: (a) => [anyType("x", a.outer, a.size, a.inner), i32("index", a.count)],

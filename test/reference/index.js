@@ -10,6 +10,7 @@ import * as loss from "./loss.js";
 import { map } from "./map.js";
 import { matmul } from "./matmul.js";
 import * as move from "./move.js";
+import { layerNorm, layerNormGrad } from "./norm.js";
 import * as pool from "./pool.js";
 import { permutation, random } from "./random.js";
 import * as recurrent from "./recurrent.js";
@@ -19,7 +20,7 @@ import { validatePlan } from "./validate.js";
 
 /** Every kernel by name: `kernel(attrs, inputs, outputs, call)` over Float64Arrays; null where an operand is absent. */
 export const KERNELS = {
-  map, reduce, matmul, softmax, softmaxGrad, logSoftmax, logSoftmaxGrad, ...conv, ...gather, ...loss, ...move, ...pool, random, permutation, ...recurrent,
+  map, reduce, matmul, softmax, softmaxGrad, logSoftmax, logSoftmaxGrad, layerNorm, layerNormGrad, ...conv, ...gather, ...loss, ...move, ...pool, random, permutation, ...recurrent,
 };
 
 const ELEMENT_BYTES = 4;

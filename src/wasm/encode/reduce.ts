@@ -9,15 +9,27 @@ import { mapBlock } from "./map.ts";
 
 const CODE: { readonly [op in ReduceOp]: number } = { sum: O.REDUCE_SUM, max: O.REDUCE_MAX, min: O.REDUCE_MIN, prod: O.REDUCE_PROD, argmax: O.REDUCE_ARGMAX, argmin: O.REDUCE_ARGMIN };
 
+/** Columns of a cache line: what a piece has at least. */
+const LINE = 16;
+/** Pieces wanted of a large reduction over rows. */
+const ENOUGH_PIECES = 16;
+
+/** Columns of a piece. Those of long matrices in memory are cut finer: cutting the rows would need another pass. */
+function columnsOf(outer: number, size: number, inner: number, plain: boolean): number {
+  const most = Math.min(inner, O.MAP_TILE);
+  if (!plain || outer * size * inner <= O.MAP_PIECE) return most;
+  return Math.min(most, Math.max(LINE, Math.ceil((outer * inner) / ENOUGH_PIECES / LINE) * LINE));
+}
+
 export const reduce: Encoder = (call: Call, out: CommandWriter) => {
   const { op, outer, size, inner, body } = call.attrs as unknown as ReduceAttrs;
   const y = call.outputs[0] as Operand;
   if (outer * inner === 0) return;
   const rows = inner === 1;
-  const per = rows ? Math.max(1, Math.floor(O.MAP_PIECE / Math.max(1, size))) : Math.min(inner, O.MAP_TILE);
+  const plain = body === null || size === 0;
+  const per = rows ? Math.max(1, Math.floor(O.MAP_PIECE / Math.max(1, size))) : columnsOf(outer, size, inner, plain);
   const across = Math.ceil(inner / per);
   const pieces = rows ? Math.ceil(outer / per) : outer * across;
-  const plain = body === null || size === 0;
   // The element type is the values': argmax writes i32 whatever it reads. A prologue's values have the type of its result.
   const type = body === null ? (call.inputs[0] as Operand).dtype : body.results[0] < body.strides.length ? (call.inputs[body.results[0]] as Operand).dtype : body.steps[body.results[0] - body.strides.length].dtype;
   if (type !== "f32" && type !== "i32") throw internal(`reduce of ${type}`);

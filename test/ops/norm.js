@@ -1,0 +1,26 @@
+/** @file Cases of layer normalization and its gradient. */
+import { apply } from "../../build/esm/apply.js";
+import * as n from "../../build/esm/ops/norm.js";
+import { ULP, f } from "./harness.js";
+
+const SHAPES = [[1, 3], [4, 5], [5, 4], [3, 8], [2, 17], [0, 3], [2, 513], [33, 16], [3, 1031]];
+const attrs = ([rows, cols], centered = true) => ({ rows, cols, epsilon: 1e-3, centered });
+const close = { scale: 4, tolerance: 64 * ULP, gradTolerance: 1e-5 };
+const kinds = [["centered", true], ["root mean square", false]];
+
+export const cases = [
+  ...SHAPES.flatMap((shape) => [
+    { op: "layerNorm", name: `${shape}`, inputs: [f(shape), f([shape[1]]), f([shape[1]])], fn: (x, gamma, beta) => n.normalizeLast(x, 1, { gamma, beta }), ...close },
+    { op: "layerNorm", name: `${shape} root mean square`, inputs: [f(shape), f([shape[1]])], fn: (x, gamma) => n.normalizeLast(x, 1, { gamma, centered: false }), ...close },
+  ]),
+  { op: "layerNorm", name: "without gamma and beta", inputs: [f([5, 7], 1, 3)], fn: (x) => n.normalizeLast(x, 1, { epsilon: 0.5 }), ...close },
+  { op: "layerNorm", name: "over two dimensions", inputs: [f([3, 4, 6]), f([4, 6]), f([4, 6])], fn: (x, gamma, beta) => n.normalizeLast(x, 2, { gamma, beta }), ...close },
+  ...kinds.map(([name, centered]) => ({
+    op: "layerNorm", name: `mean and rstd, ${name}`, inputs: [f([4, 6]), f([6]), f([6])], fn: (x, gamma, beta) => apply(n.layerNormOp, [x, gamma, beta], attrs([4, 6], centered)), ...close,
+  })),
+  ...SHAPES.map((shape) => ({
+    op: "layerNormGrad", name: `${shape}`, inputs: [f(shape), f(shape), f([shape[1]]), f([shape[0]]), f([shape[0]], 0.5, 2)],
+    fn: (...inputs) => apply(n.layerNormGradOp, inputs, attrs(shape))[0], ...close, scale: 16, tolerance: shape[1] * ULP + 64 * ULP,
+  })),
+  { op: "layerNormGrad", name: "root mean square, without gamma", inputs: [f([4, 6]), f([4, 6]), f([4], -0.5, 0.5), f([4], 0.5, 2)], fn: (dy, x, mean, rstd) => apply(n.layerNormGradOp, [dy, x, null, mean, rstd], attrs([4, 6], false))[0], ...close, scale: 16 },
+];

@@ -1,0 +1,26 @@
+/** @file layerNorm and its gradient over the rows of a matrix. */
+import { rowsOf, sum } from "./softmax.js";
+
+export function layerNorm(attrs, [x, gamma, beta], [y, means, rstds]) {
+  const { cols, epsilon, centered } = attrs;
+  rowsOf(attrs, x).forEach((row, i) => {
+    const mean = centered ? sum(row) / cols : 0;
+    const rstd = 1 / Math.sqrt(sum(row.map((v) => (v - mean) ** 2)) / cols + epsilon);
+    y.set(row.map((v, j) => (v - mean) * rstd * (gamma?.[j] ?? 1) + (beta?.[j] ?? 0)), i * cols);
+    if (means !== null) means[i] = mean;
+    if (rstds !== null) rstds[i] = rstd;
+  });
+}
+
+/** dx = rstd (g - mean(g) - z mean(g z)) with g = dy gamma and z = (x - mean) rstd */
+export function layerNormGrad(attrs, [dy, x, gamma, means, rstds], [dx]) {
+  const { cols, centered } = attrs;
+  const dyRows = rowsOf(attrs, dy);
+  rowsOf(attrs, x).forEach((row, i) => {
+    const g = dyRows[i].map((d, j) => d * (gamma?.[j] ?? 1));
+    const z = row.map((v) => (v - means[i]) * rstds[i]);
+    const meanG = centered ? sum(g) / cols : 0;
+    const meanGz = sum(g.map((v, j) => v * z[j])) / cols;
+    dx.set(g.map((v, j) => rstds[i] * (v - meanG - z[j] * meanGz)), i * cols);
+  });
+}
