@@ -55,6 +55,9 @@ const LIMITS = [
 /** Features that are taken where they are. */
 const FEATURES: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
 
+/** Subgroups have no fewer invocations than this anywhere (WGSL). */
+const LEAST_SUBGROUP = 4;
+
 /** How long after its last answer a device's entry point is kept. */
 const LAST_CALL_MS = 100;
 
@@ -109,7 +112,9 @@ export async function openDevice(options: WebGpuOptions): Promise<OpenDevice> {
     pending,
     adapter: describe(adapter),
     features: {
-      subgroups: device.features.has("subgroups"),
+      // Without a least size nothing can be left out of a kernel on its account.
+      subgroupSize: device.features.has("subgroups") ? (adapter.info.subgroupMinSize ?? LEAST_SUBGROUP) : 0,
+      software: isSoftware(adapter.info),
       maxWorkgroupSize: Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX),
       maxWorkgroupBytes: limits.maxComputeWorkgroupStorageSize,
       maxBuffers: limits.maxStorageBuffersPerShaderStage,
@@ -122,6 +127,11 @@ export async function openDevice(options: WebGpuOptions): Promise<OpenDevice> {
       });
     },
   };
+}
+
+/** Adapters without a GPU: where a runtime does not say so yet, known by their names. */
+function isSoftware(info: GPUAdapterInfo): boolean {
+  return info.isFallbackAdapter ?? /swiftshader|llvmpipe|basic render/i.test(`${info.description} ${info.device} ${info.architecture}`);
 }
 
 function describe({ info }: GPUAdapter): string {

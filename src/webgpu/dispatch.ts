@@ -29,8 +29,10 @@ export interface Bound {
 
 /** What encoders may ask of the adapter. */
 export interface GpuFeatures {
-  /** Whether `subgroups` may be used in shaders. */
-  readonly subgroups: boolean;
+  /** The fewest invocations a subgroup has, a power of two from 4 to 128; 0 where shaders may not use subgroups. */
+  readonly subgroupSize: number;
+  /** True for an adapter that is a program on the CPU. */
+  readonly software: boolean;
   readonly maxWorkgroupSize: number;
   readonly maxWorkgroupBytes: number;
   /** Storage buffers one dispatch may bind. */

@@ -1,7 +1,7 @@
 /**
  * @file WGSL of one dispatch: a kernel's file with its constants and body put in, of which what the entry point reaches is
  * kept, with the library functions (kernels/math.wgsl and others) that this calls. A file may therefore declare several
- * entry points with bindings of their own under the same numbers.
+ * entry points with bindings of their own under the same numbers. Where subgroups are used, the module says so.
  */
 import * as shaders from "#shaders";
 import { internal } from "../errors.ts";
@@ -103,5 +103,7 @@ export function shaderText({ file, entry = "main", constants, body }: Shader): S
     .map((m) => ({ binding: Number(m[1]), writable: m[2] === "read_write" }))
     .sort((a, b) => a.binding - b.binding);
   if (declared.some((d, i) => i > 0 && d.binding === declared[i - 1].binding)) throw internal(`${file}.wgsl: ${entry} reaches two variables of one binding`);
+  // Joins run over as many invocations as a subgroup has, which no analysis can tell to be the same for all of them.
+  if (declarations.some((d) => /\bsubgroup[A-Z]\w*\(/.test(d))) declarations.push("diagnostic(off, subgroup_uniformity);", "enable subgroups;");
   return { text: declarations.reverse().join("\n"), entry, declared };
 }

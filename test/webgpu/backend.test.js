@@ -16,7 +16,7 @@ import { add, exp, mul } from "../../build/esm/ops/map.js";
 import { sum } from "../../build/esm/ops/reduce.js";
 import { tensor, zeros } from "../../build/esm/tensor.js";
 import { encode } from "../../build/esm/webgpu/program.js";
-import { DAWN, openGpu } from "./gpu.js";
+import { DAWN, masked, openGpu } from "./gpu.js";
 
 /** GPUBufferUsage.MAP_READ */
 const MAP_READ = 1;
@@ -32,23 +32,14 @@ function watched(limits = {}) {
       return own(...args);
     };
   };
-  watch.gpu = {
-    requestAdapter: async (options) => {
-      const adapter = await gpu.requestAdapter(options);
-      const shown = {};
-      for (const name in adapter.limits) shown[name] = limits[name] ?? adapter.limits[name];
-      return {
-        limits: shown, features: adapter.features, info: adapter.info,
-        requestDevice: async (descriptor) => {
-          const device = await adapter.requestDevice(descriptor);
-          for (const name of ["createBuffer", "createBindGroup", "createComputePipelineAsync"]) count(device, name);
-          count(device.queue, "submit");
-          watch.device = device;
-          return device;
-        },
-      };
+  watch.gpu = masked(gpu, {
+    limits,
+    onDevice(device) {
+      for (const name of ["createBuffer", "createBindGroup", "createComputePipelineAsync"]) count(device, name);
+      count(device.queue, "submit");
+      watch.device = device;
     },
-  };
+  });
   return watch;
 }
 
@@ -195,7 +186,7 @@ test("dispatches of more than 65,535 groups are folded", () => {
   const size = 65536 * 64 * 3;
   const y = { place: place(0), shape: [size], dtype: "f32" };
   const plan = { bindings: [], slots: [], calls: [{ kernel: "fill", inputs: [], outputs: [y], attrs: { value: 1 }, source: "" }] };
-  const { dispatches } = encode(plan, { subgroups: false, maxWorkgroupSize: 256, maxWorkgroupBytes: 16384, maxBuffers: 8 });
+  const { dispatches } = encode(plan, { subgroupSize: 0, software: false, maxWorkgroupSize: 256, maxWorkgroupBytes: 16384, maxBuffers: 8 });
   const [x, rows, layers] = dispatches[0].groups;
   assert.ok(x <= 65535 && rows <= 65535 && layers === 1 && x * rows >= size / 64);
 });
