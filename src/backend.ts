@@ -3,6 +3,8 @@
  * training: it holds bytes and runs compiled plans. Implementations: src/wasm (linear memory), test/reference
  * (float64, every slot a buffer of its own).
  */
+import type { UnplacedCall } from "./plan/fuse.ts";
+import type { HalfOperands } from "./plan/half.ts";
 import type { Plan } from "./plan/plan.ts";
 
 /** Bytes owned by a backend. Only the backend that made it can use it. */
@@ -30,6 +32,8 @@ export interface Limits {
   readonly maxOperands: number;
   /** Most steps of a fused elementwise body. */
   readonly maxSteps: number;
+  /** Where temporaries may be stored as f16: which operands of a call the kernel can have so. Absent: none anywhere. */
+  readonly halves?: (call: UnplacedCall) => HalfOperands;
 }
 
 export interface Backend {

@@ -10,6 +10,11 @@ export interface WebGpuOptions {
   readonly gpu?: GPU;
   /** Options of the package `webgpu` (Dawn), such as `backend=vulkan` or `enable-dawn-features=...`. Only in Node. Default: none. */
   readonly dawn?: readonly string[];
+  /**
+   * How temporaries of the forward pass are stored: `f16` halves their memory and traffic and rounds them to 11 bits, on any adapter. Everything is
+   * computed in f32; inputs, results, weights, gradients and optimizer states stay f32. Values beyond 65504 become infinite. Default: `f32`.
+   */
+  readonly storage?: "f32" | "f16";
 }
 
 /** An open device with what it can do. */

@@ -6,9 +6,10 @@
 import * as shaders from "#shaders";
 import { internal } from "../errors.ts";
 import type { Shader } from "./dispatch.ts";
+import { storeHalves } from "./half.ts";
 
 /** Files whose functions any kernel may call. */
-const LIBRARIES = ["math", "steps", "activation", "recurrent", "gemm"];
+const LIBRARIES = ["math", "steps", "activation", "recurrent", "gemm", "half"];
 
 /** A binding that a shader declares. */
 export interface Declared {
@@ -68,8 +69,11 @@ function literal(value: number | boolean): string {
   return String(value);
 }
 
-/** @throws Error (internal) for a file, entry point, constant or body block that is not there. */
-export function shaderText({ file, entry = "main", constants, body }: Shader): ShaderText {
+/**
+ * @param halves bindings that hold f16
+ * @throws Error (internal) for a file, entry point, constant or body block that is not there.
+ */
+export function shaderText({ file, entry = "main", constants, body }: Shader, halves: ReadonlySet<number> = new Set()): ShaderText {
   let source = fileText(file);
   if (body !== undefined) {
     const block = /^\/\/ body$[^]*^\/\/ end body$/m;
@@ -83,6 +87,7 @@ export function shaderText({ file, entry = "main", constants, body }: Shader): S
     if (head === null) throw internal(`${file}.wgsl has no constant ${name}`);
     own.set(name, `${head[0]} ${literal(value)};`);
   }
+  const stored = halves.size > 0 ? storeHalves(own, halves) : (declaration: string): string => declaration;
   if (!own.has(entry)) throw internal(`${file}.wgsl has no entry point ${entry}`);
 
   const libraries = LIBRARIES.filter((l) => l !== file && Object.hasOwn(files, l)).map(library);
@@ -90,8 +95,9 @@ export function shaderText({ file, entry = "main", constants, body }: Shader): S
   const wanted = [entry];
   for (let name = wanted.pop(); name !== undefined; name = wanted.pop()) {
     if (kept.has(name)) continue;
-    const declaration = own.get(name) ?? libraries.find((l) => l.has(name as string))?.get(name);
-    if (declaration === undefined) continue;
+    const found = own.get(name) ?? libraries.find((l) => l.has(name as string))?.get(name);
+    if (found === undefined) continue;
+    const declaration = stored(found);
     kept.set(name, declaration);
     // A member (`v.x`) is not a variable.
     wanted.push(...(declaration.match(/(?<![.\w])[A-Za-z_]\w*/g) ?? []));

@@ -152,11 +152,12 @@ function dispatchSplit(out: DispatchWriter, product: Product, entry: string, spl
 
 /** y = activation(bias + the parts in order). */
 export function addUp(out: DispatchWriter, parts: Bound, bias: Bound | null, y: Bound | null, { splits, sizeY, columnsY, activation }: { splits: number; sizeY: number; columnsY: number; activation: Activation }): void {
+  const inVectors = columnsY % 4 === 0;
   out.dispatch({
-    file: "epilogue",
+    file: "epilogue", entry: inVectors ? "vectors" : "main",
     constants: { SIZE: sizeY, N: columnsY, SPLITS: splits, HAS_BIAS: bias !== null },
     body: bodyOf({ activate: activationFunction(activation) }),
-  }, [parts, bias, y], Math.ceil(sizeY / EPILOGUE_THREADS));
+  }, [parts, bias, y], Math.ceil(sizeY / (inVectors ? 4 : 1) / EPILOGUE_THREADS));
 }
 
 /** A matrix of a product: elements from batch to batch, along its rows or columns, and along k. */
