@@ -105,7 +105,7 @@ export async function runEvaluation({ training, programs, evaluate }: State, dat
   const slices = new Slices();
   for (let at = from; at < to; at += batchSize) {
     const shape = { count: Math.min(batchSize, to - at), shuffled: 0, resident: true };
-    (await programs.evaluate(data.inputs, data.y, data.weights, shape, training, evaluate)).enqueue(args);
+    await (await programs.evaluate(data.inputs, data.y, data.weights, shape, training, evaluate)).inTurn(args, () => {});
     await slices.rest();
   }
   return evaluate.read();

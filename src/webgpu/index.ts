@@ -155,6 +155,10 @@ class WebGpuBackend implements GpuBackend {
     this.#open("sync");
   }
 
+  caughtUp(): Promise<void> {
+    return this.#wait(this.#pending.add(this.#device.queue.onSubmittedWorkDone()));
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

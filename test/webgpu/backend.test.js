@@ -93,6 +93,39 @@ test("a run is one submission, results are pooled", async () => {
   backend.close();
 });
 
+test("calls that nobody waits for run in order, and a few of them at a time", async () => {
+  const watch = watched();
+  const backend = await open("webgpu", { gpu: watch.gpu });
+  const w = tensor([1]);
+  const step = compile((x) => {
+    assign(w, add(mul(w, 2), x));
+    return mul(w, 1);
+  }, { backend });
+  await step(tensor([0]));
+  await backend.sync();
+  // From here on the device says that it is done only when it is let.
+  const { queue } = watch.device;
+  const own = queue.onSubmittedWorkDone.bind(queue);
+  const held = [];
+  queue.onSubmittedWorkDone = () => new Promise((done) => held.push(() => own().then(done)));
+  const before = watch.counts.submit;
+  const calls = Array.from({ length: 12 }, (_, i) => step(tensor([i])));
+  await new Promise((done) => setTimeout(done, 50));
+  assert.is(watch.counts.submit - before, 3);
+  for (let i = 0; i < 12; i++) {
+    held[i]();
+    await calls[Math.min(i + 3, 11)];
+    assert.is(watch.counts.submit - before, Math.min(i + 4, 12));
+  }
+  let want = 2;
+  for (let i = 0; i < 12; i++) {
+    assert.is(await (await calls[i]).item(), want);
+    want = 2 * want + i;
+  }
+  assert.is(await w.item(), want);
+  backend.close();
+});
+
 test("equal shaders share a pipeline", async () => {
   const watch = watched();
   const backend = await open("webgpu", { gpu: watch.gpu });
@@ -183,7 +216,7 @@ test("an adapter with few bindings gets smaller fused bodies", async () => {
 
 test("dispatches of more than 65,535 groups are folded", () => {
   const place = (index) => ({ space: "binding", index, offset: 0 });
-  const size = 65536 * 64 * 3;
+  const size = 65536 * 64 * 3 + 1;
   const y = { place: place(0), shape: [size], dtype: "f32" };
   const plan = { bindings: [], slots: [], calls: [{ kernel: "fill", inputs: [], outputs: [y], attrs: { value: 1 }, source: "" }] };
   const { dispatches } = encode(plan, { subgroupSize: 0, software: false, maxWorkgroupSize: 256, maxWorkgroupBytes: 16384, maxBuffers: 8 });
