@@ -1,5 +1,5 @@
 // What follows a product whose k was split: y[SIZE] = activation(bias + the partial sums of `parts`[SPLITS, SIZE], in order). y's last
-// dimension has N elements, as many as bias. One element for each invocation.
+// dimension has N elements, as many as bias. One element for each invocation; `vectors`: four, where N is a multiple of four.
 
 const SIZE: u32 = 1;
 const N: u32 = 1;
@@ -9,6 +9,8 @@ const HAS_BIAS: bool = false;
 @group(0) @binding(0) var<storage, read> parts: array<f32>;
 @group(0) @binding(1) var<storage, read> bias: array<f32>;
 @group(0) @binding(2) var<storage, read_write> result: array<f32>;
+@group(0) @binding(0) var<storage, read> part_vectors: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> result_vectors: array<vec4<f32>>;
 
 // body
 fn activate(x: f32) -> f32 {
@@ -30,4 +32,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     sum += parts[part * SIZE + i];
   }
   result[i] = activate(sum);
+}
+
+@compute @workgroup_size(64)
+fn vectors(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+  let i = (group.x + group.y * groups.x) * 64u + local;
+  if (i >= SIZE / 4u) {
+    return;
+  }
+  var sum = vec4<f32>();
+  if (HAS_BIAS) {
+    let at = 4u * i % N;
+    sum = vec4<f32>(bias[at], bias[at + 1u], bias[at + 2u], bias[at + 3u]);
+  }
+  for (var part = 0u; part < SPLITS; part++) {
+    sum += part_vectors[part * (SIZE / 4u) + i];
+  }
+  result_vectors[i] = vec4<f32>(activate(sum.x), activate(sum.y), activate(sum.z), activate(sum.w));
 }

@@ -2,9 +2,9 @@
 // main: the tiled product of gemm.wgsl. A and B are read with strides, of which one is 1 and is the direction of vectors.
 // dots, columns: the same for M = 1; N = 1 becomes that by exchanging a and b. Every element of b is read once, so what counts
 //   is that all invocations read neighbouring words: in `dots` 64 run along k for four columns (B_ALONG_K), in `columns` 8 stand
-//   along columns, four for each, and 32 along k. A tree in workgroup memory adds their sums, in an order that depends on
-//   shapes only.
-// The body chooses how operands are read and y is written: `vector_*` where runs of four are aligned, `lanes_*` otherwise.
+//   along columns, four for each, and 32 along k. A tree in workgroup memory adds their sums (tree_*), or subgroups do
+//   first (subgroup_*), in an order that depends on shapes and the size of subgroups only.
+// The body chooses that, and how operands are read and y is written: `vector_*` where runs of four are aligned, `lanes_*` otherwise.
 
 const BATCH: u32 = 1;
 const M: u32 = 1;
@@ -34,6 +34,8 @@ const BIAS_STRIDE: u32 = 0;
 
 // From one column's bias to the next.
 const BIAS_STEP: u32 = 1;
+// The fewest invocations of a subgroup. They are taken to be neighbours.
+const SUBGROUP_SIZE: u32 = 4;
 
 @group(0) @binding(0) var<storage, read> a_lanes: array<f32>;
 @group(0) @binding(0) var<storage, read> a_vectors: array<vec4<f32>>;
@@ -55,6 +57,12 @@ fn write_y(at: u32, count: u32, v: vec4<f32>) {
 }
 fn activate(x: f32) -> f32 {
   return x;
+}
+fn join_dots(i: u32, own: vec4<f32>) -> vec4<f32> {
+  return tree_dots(i, own);
+}
+fn join_columns(i: u32, own: vec4<f32>) -> vec4<f32> {
+  return tree_columns(i, own);
 }
 // end body
 
@@ -99,6 +107,35 @@ fn store_run(batch: u32, split: u32, first: u32, sums: vec4<f32>) {
 
 var<workgroup> dot_sums: array<vec4<f32>, 64>;
 
+// The sum of what all invocations have, for the first of them.
+fn tree_dots(i: u32, own: vec4<f32>) -> vec4<f32> {
+  dot_sums[i] = own;
+  for (var half = 32u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (i < half) {
+      dot_sums[i] += dot_sums[i + half];
+    }
+  }
+  return dot_sums[i];
+}
+
+fn subgroup_dots(i: u32, own: vec4<f32>) -> vec4<f32> {
+  let size = subgroupAdd(1u);
+  var sum = subgroupAdd(own);
+  if (SUBGROUP_SIZE < 64u) {
+    if (i % size == 0u) {
+      dot_sums[i / size] = sum;
+    }
+    workgroupBarrier();
+    if (i == 0u) {
+      for (var j = 1u; j < 64u / size; j++) {
+        sum += dot_sums[j];
+      }
+    }
+  }
+  return sum;
+}
+
 @compute @workgroup_size(64)
 fn dots(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let g = group.x + group.y * groups.x;
@@ -114,19 +151,45 @@ fn dots(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let v = load_a(batch, 0u, k);
     sum += vec4<f32>(dot(v, load_b(batch, first, k)), dot(v, load_b(batch, first + 1u, k)), dot(v, load_b(batch, first + 2u, k)), dot(v, load_b(batch, first + 3u, k)));
   }
-  dot_sums[local] = sum;
-  for (var half = 32u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (local < half) {
-      dot_sums[local] += dot_sums[local + half];
-    }
-  }
+  let total = join_dots(local, sum);
   if (local == 0u) {
-    store_run(batch, split, first, dot_sums[0]);
+    store_run(batch, split, first, total);
   }
 }
 
 var<workgroup> column_sums: array<vec4<f32>, 256>;
+
+// The sum of what every eighth invocation from the i-th on has, for the first eight.
+fn tree_columns(i: u32, own: vec4<f32>) -> vec4<f32> {
+  column_sums[i] = own;
+  for (var half = 128u; half > 4u; half /= 2u) {
+    workgroupBarrier();
+    if (i < half) {
+      column_sums[i] += column_sums[i + half];
+    }
+  }
+  return column_sums[i];
+}
+
+fn subgroup_columns(i: u32, own: vec4<f32>) -> vec4<f32> {
+  let size = subgroupAdd(1u);
+  var sum = own;
+  for (var mask = 8u; mask < size; mask *= 2u) {
+    sum += subgroupShuffleXor(sum, mask);
+  }
+  // Eight sums are left of each run of as many invocations.
+  let run = max(size, 8u);
+  if (i % run < 8u) {
+    column_sums[i / run * 8u + i % run] = sum;
+  }
+  workgroupBarrier();
+  if (i < 8u) {
+    for (var j = 1u; j < 256u / run; j++) {
+      sum += column_sums[j * 8u + i];
+    }
+  }
+  return sum;
+}
 
 @compute @workgroup_size(8, 32)
 fn columns(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
@@ -143,14 +206,8 @@ fn columns(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     sum = fma(vec4<f32>(a_lanes[batch * A_BATCH + k]), load_b(batch, first, k), sum);
   }
   let i = local.y * 8u + local.x;
-  column_sums[i] = sum;
-  for (var half = 128u; half > 4u; half /= 2u) {
-    workgroupBarrier();
-    if (i < half) {
-      column_sums[i] += column_sums[i + half];
-    }
-  }
+  let total = join_columns(i, sum);
   if (i < 8u && first < N) {
-    store_run(batch, split, first, column_sums[i]);
+    store_run(batch, split, first, total);
   }
 }

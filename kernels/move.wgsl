@@ -1,9 +1,9 @@
 // Kernels that move words, the twin of assembly/move.ts: elements of any dtype, one per invocation.
 // copy: y[Y_OFFSET + sum i_d*Y_d] = x[X_OFFSET + sum i_d*X_d] for i below SIZE_d, dimension 5 innermost. Strides in elements,
-//   negative ones too. x is binding 0, y binding 1.
+//   negative ones too. x is binding 0, y binding 1. copy_vectors: the same with four elements as one, all numbers in such.
 // transpose: the same where x is contiguous along dimension 4 (ROWS) and y along dimension 5 (COLUMNS): a workgroup turns a tile
 //   of 16 x 16 in workgroup memory, so that reads and writes both run along memory. Groups: tiles, then the outer dimensions.
-// fill: y = VALUE (bits). iota: the index along a dimension: (i / INNER) % SIZE, as f32 where FLOAT. y is binding 0.
+// fill, fill_vectors: y = VALUE (bits). iota: the index along a dimension: (i / INNER) % SIZE, as f32 where FLOAT. y is binding 0.
 
 const COUNT: u32 = 1;
 
@@ -36,6 +36,9 @@ const FLOAT: bool = false;
 @group(0) @binding(0) var<storage, read> x: array<u32>;
 @group(0) @binding(1) var<storage, read_write> y: array<u32>;
 @group(0) @binding(0) var<storage, read_write> only: array<u32>;
+@group(0) @binding(0) var<storage, read> x_vectors: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read_write> y_vectors: array<vec4<u32>>;
+@group(0) @binding(0) var<storage, read_write> only_vectors: array<vec4<u32>>;
 
 // Offsets in x and y of the outer dimensions' `index`-th element.
 fn outer_offsets(index: u32) -> vec2<i32> {
@@ -48,17 +51,33 @@ fn outer_offsets(index: u32) -> vec2<i32> {
   return vec2<i32>(X_OFFSET + i0 * X_0 + i1 * X_1 + i2 * X_2 + i3 * X_3, Y_OFFSET + i0 * Y_0 + i1 * Y_1 + i2 * Y_2 + i3 * Y_3);
 }
 
+// Offsets in x and y of the `index`-th element.
+fn offsets(index: u32) -> vec2<i32> {
+  let i5 = i32(index % SIZE_5);
+  let rest = index / SIZE_5;
+  let i4 = i32(rest % SIZE_4);
+  let at = outer_offsets(rest / SIZE_4);
+  return vec2<i32>(at.x + i4 * X_4 + i5 * X_5, at.y + i4 * Y_4 + i5 * Y_5);
+}
+
 @compute @workgroup_size(64)
 fn copy(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let i = (group.x + group.y * groups.x) * 64u + local;
   if (i >= COUNT) {
     return;
   }
-  let i5 = i32(i % SIZE_5);
-  let rest = i / SIZE_5;
-  let i4 = i32(rest % SIZE_4);
-  let at = outer_offsets(rest / SIZE_4);
-  y[at.y + i4 * Y_4 + i5 * Y_5] = x[at.x + i4 * X_4 + i5 * X_5];
+  let at = offsets(i);
+  y[at.y] = x[at.x];
+}
+
+@compute @workgroup_size(64)
+fn copy_vectors(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+  let i = (group.x + group.y * groups.x) * 64u + local;
+  if (i >= COUNT) {
+    return;
+  }
+  let at = offsets(i);
+  y_vectors[at.y] = x_vectors[at.x];
 }
 
 const TILE: u32 = 16;
@@ -94,6 +113,14 @@ fn fill(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let i = (group.x + group.y * groups.x) * 64u + local;
   if (i < COUNT) {
     only[i] = VALUE;
+  }
+}
+
+@compute @workgroup_size(64)
+fn fill_vectors(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+  let i = (group.x + group.y * groups.x) * 64u + local;
+  if (i < COUNT) {
+    only_vectors[i] = vec4<u32>(VALUE);
   }
 }
 

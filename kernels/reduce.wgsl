@@ -1,10 +1,12 @@
 // reduce(inputs...) -> y: y[outer, inner] = op over size of x[outer, size, inner], x in memory or computed by a fused body.
 // A workgroup of 256 makes LANES outputs, COLUMN = 256 / LANES invocations for each; each takes every COLUMN-th element of
-// its part, then a tree in workgroup memory joins them. Long reductions are split into PARTS workgroups, whose results a
-// second dispatch of this kernel joins. The order of additions depends on shapes only.
+// its part, then they are joined: by a tree in workgroup memory, or, where an output's invocations are neighbours (INNER 1) and there are
+// subgroups, within these first. Long reductions are split into PARTS workgroups, whose results a second dispatch of this
+// kernel joins. The order of additions depends on shapes and the size of subgroups only.
 // The body declares the bindings and: alias Element, the type reduced; element(i, index), the i-th element of x; start(), what changes
-// nothing; combine(a, b); store(at, accumulated). `first` of an accumulator is the element, `index` where it is along size
-// (argmax and argmin: combine keeps the first of equals whatever the order of its operands).
+// nothing; combine(a, b); store(at, accumulated); keep(slot, a) and kept(slot), an accumulator in workgroup memory; join(total, slot, row), one
+// of join_tree and join_subgroups. `first` of an accumulator is the element, `index` where it is along size (argmax and argmin:
+// combine keeps the first of equals whatever the order of its operands).
 
 const OUTPUTS: u32 = 1;
 const SIZE: u32 = 1;
@@ -14,6 +16,8 @@ const PARTS: u32 = 1;
 const CHUNK: u32 = 1;
 const LANES: u32 = 1;
 const COLUMN: u32 = 256 / LANES;
+// The fewest invocations of a subgroup. They are taken to be neighbours.
+const SUBGROUP_SIZE: u32 = 4;
 
 struct Accumulator { first: Element, index: u32 }
 
@@ -34,10 +38,53 @@ fn combine(a: Accumulator, b: Accumulator) -> Accumulator {
 fn store(at: u32, a: Accumulator) {
   y0[at] = a.first;
 }
+fn keep(slot: u32, a: Accumulator) {
+  firsts[slot] = a.first;
+}
+fn kept(slot: u32) -> Accumulator {
+  return Accumulator(firsts[slot], 0u);
+}
+fn join(total: Accumulator, slot: u32, row: u32) -> Accumulator {
+  return join_tree(total, slot, row);
+}
 // end body
 
 var<workgroup> firsts: array<Element, 256>;
 var<workgroup> indices: array<u32, 256>;
+
+// What the invocations of an output have, joined, for the first of them (row 0).
+fn join_tree(total: Accumulator, slot: u32, row: u32) -> Accumulator {
+  keep(slot, total);
+  for (var width = COLUMN / 2u; width > 0u; width /= 2u) {
+    workgroupBarrier();
+    if (row < width) {
+      keep(slot, combine(kept(slot), kept(slot + width * LANES)));
+    }
+  }
+  return kept(slot);
+}
+
+// The same for INNER 1. Those of one subgroup exchange what they have; then row 0 joins the subgroups of its output.
+fn join_subgroups(total: Accumulator, slot: u32, row: u32) -> Accumulator {
+  let local = slot / LANES + slot % LANES * COLUMN;
+  let size = subgroupAdd(1u);
+  var joined = total;
+  for (var mask = 1u; mask < min(COLUMN, size); mask *= 2u) {
+    joined = combine(joined, Accumulator(subgroupShuffleXor(joined.first, mask), subgroupShuffleXor(joined.index, mask)));
+  }
+  if (COLUMN > SUBGROUP_SIZE) {
+    if (local % size == 0u) {
+      keep(local / size, joined);
+    }
+    workgroupBarrier();
+    if (row == 0u && COLUMN > size) {
+      for (var i = 1u; i < COLUMN / size; i++) {
+        joined = combine(joined, kept(local / size + i));
+      }
+    }
+  }
+  return joined;
+}
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -58,19 +105,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   for (var r = part * CHUNK + row; r < end; r += COLUMN) {
     total = combine(total, element(base + r * INNER, r));
   }
-  let slot = row * LANES + lane;
-  firsts[slot] = total.first;
-  indices[slot] = total.index;
-  for (var width = COLUMN / 2u; width > 0u; width /= 2u) {
-    workgroupBarrier();
-    if (row < width) {
-      let other = slot + width * LANES;
-      let joined = combine(Accumulator(firsts[slot], indices[slot]), Accumulator(firsts[other], indices[other]));
-      firsts[slot] = joined.first;
-      indices[slot] = joined.index;
-    }
-  }
+  let joined = join(total, row * LANES + lane, row);
   if (inside && row == 0u) {
-    store(output * PARTS + part, Accumulator(firsts[slot], indices[slot]));
+    store(output * PARTS + part, joined);
   }
 }

@@ -7,7 +7,8 @@
 //                              labels (log s - (x - m)): m cancels, and with it the rounding that a large m would bring. A
 //                              label of 0 adds nothing, even where the logit is -inf.
 //
-// A row is the work of LANES invocations, a power of two, each with every LANES-th element; a tree in workgroup memory joins them.
+// A row is the work of LANES invocations, a power of two, each with every LANES-th element. A tree in workgroup memory joins them (tree_max,
+// tree_sum), or, where there are subgroups, these do first (subgroup_max, subgroup_sum): the body chooses.
 // The maximum is subtracted first, so that nothing overflows and the sum is at least 1. A NaN or +inf in a row makes the
 // row NaN; -inf gives probability 0, and a row of nothing but -inf is NaN. The maximum is taken of integers that are
 // ordered as the floats are, with NaN above all.
@@ -18,6 +19,9 @@ const LANES: u32 = 1;
 const SPARSE: bool = false;
 const HAS_LOSS: bool = true;
 const HAS_PROBS: bool = true;
+
+// The fewest invocations of a subgroup. They are taken to be neighbours.
+const SUBGROUP_SIZE: u32 = 4;
 
 const THREADS: u32 = 256;
 const GROUP_ROWS: u32 = THREADS / LANES;
@@ -46,13 +50,18 @@ fn key_of(v: f32) -> i32 {
   return select(select(bits, bits ^ 0x7fffffff, bits < 0), 0x7fffffff, f32_isnan(v));
 }
 
-// The row's largest element; NaN where that is NaN or infinite.
-fn row_max(p: Place, local: u32) -> f32 {
-  var key = -0x7fffffff;
-  for (var i = p.lane; i < COLS; i += LANES) {
-    key = max(key, key_of(logits[p.first + i]));
-  }
-  keys[local] = key;
+// body
+fn join_max(p: Place, local: u32, own: i32) -> i32 {
+  return tree_max(p, local, own);
+}
+fn join_sum(p: Place, local: u32, own: f32) -> f32 {
+  return tree_sum(p, local, own);
+}
+// end body
+
+// The largest of what a row's invocations have.
+fn tree_max(p: Place, local: u32, own: i32) -> i32 {
+  keys[local] = own;
   for (var half = LANES / 2u; half > 0u; half /= 2u) {
     workgroupBarrier();
     if (p.lane < half) {
@@ -60,13 +69,30 @@ fn row_max(p: Place, local: u32) -> f32 {
     }
   }
   workgroupBarrier();
-  let largest = keys[local - p.lane];
-  let finite = largest < INFINITY_KEY && largest > ~INFINITY_KEY;
-  return f32_bits(select(0x7fc00000u, bitcast<u32>(select(largest, largest ^ 0x7fffffff, largest < 0)), finite));
+  return keys[local - p.lane];
+}
+
+fn subgroup_max(p: Place, local: u32, own: i32) -> i32 {
+  let size = subgroupAdd(1u);
+  var largest = own;
+  for (var mask = 1u; mask < min(LANES, size); mask *= 2u) {
+    largest = max(largest, subgroupShuffleXor(largest, mask));
+  }
+  if (LANES > SUBGROUP_SIZE) {
+    if (local % size == 0u) {
+      keys[local / size] = largest;
+    }
+    workgroupBarrier();
+    let first = (local - p.lane) / size;
+    for (var i = 0u; i < LANES / size; i++) {
+      largest = max(largest, keys[first + i]);
+    }
+  }
+  return largest;
 }
 
 // The sum of what a row's invocations have.
-fn row_sum(p: Place, local: u32, own: f32) -> f32 {
+fn tree_sum(p: Place, local: u32, own: f32) -> f32 {
   sums[local] = own;
   for (var half = LANES / 2u; half > 0u; half /= 2u) {
     workgroupBarrier();
@@ -80,12 +106,46 @@ fn row_sum(p: Place, local: u32, own: f32) -> f32 {
   return sum;
 }
 
+fn subgroup_sum(p: Place, local: u32, own: f32) -> f32 {
+  let size = subgroupAdd(1u);
+  var sum = own;
+  for (var mask = 1u; mask < min(LANES, size); mask *= 2u) {
+    sum += subgroupShuffleXor(sum, mask);
+  }
+  if (LANES > SUBGROUP_SIZE) {
+    if (local % size == 0u) {
+      sums[local / size] = sum;
+    }
+    workgroupBarrier();
+    if (LANES > size) {
+      let first = (local - p.lane) / size;
+      sum = sums[first];
+      for (var i = 1u; i < LANES / size; i++) {
+        sum += sums[first + i];
+      }
+    }
+    workgroupBarrier();
+  }
+  return sum;
+}
+
+// The row's largest element; NaN where that is NaN or infinite.
+fn row_max(p: Place, local: u32) -> f32 {
+  var key = -0x7fffffff;
+  for (var i = p.lane; i < COLS; i += LANES) {
+    key = max(key, key_of(logits[p.first + i]));
+  }
+  let largest = join_max(p, local, key);
+  let finite = largest < INFINITY_KEY && largest > ~INFINITY_KEY;
+  return f32_bits(select(0x7fc00000u, bitcast<u32>(select(largest, largest ^ 0x7fffffff, largest < 0)), finite));
+}
+
 fn exp_sum(p: Place, local: u32, largest: f32) -> f32 {
   var sum = 0.0;
   for (var i = p.lane; i < COLS; i += LANES) {
     sum += f32_exp(logits[p.first + i] - largest);
   }
-  return row_sum(p, local, sum);
+  return join_sum(p, local, sum);
 }
 
 @compute @workgroup_size(THREADS)
@@ -119,7 +179,7 @@ fn softmaxGrad(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) gr
   for (var i = p.lane; i < COLS; i += LANES) {
     own += dy[p.first + i] * saved[p.first + i];
   }
-  let dot = row_sum(p, local, own);
+  let dot = join_sum(p, local, own);
   if (p.inside) {
     for (var i = p.lane; i < COLS; i += LANES) {
       result[p.first + i] = (dy[p.first + i] - dot) * saved[p.first + i];
@@ -134,7 +194,7 @@ fn logSoftmaxGrad(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups)
   for (var i = p.lane; i < COLS; i += LANES) {
     own += dy[p.first + i];
   }
-  let total = row_sum(p, local, own);
+  let total = join_sum(p, local, own);
   if (p.inside) {
     for (var i = p.lane; i < COLS; i += LANES) {
       result[p.first + i] = dy[p.first + i] - f32_exp(saved[p.first + i]) * total;
@@ -167,7 +227,7 @@ fn softmaxCrossEntropy(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgr
         loss += label * (log_sum - (logits[p.first + i] - largest));
       }
     }
-    loss = row_sum(p, local, loss);
+    loss = join_sum(p, local, loss);
   }
   if (p.inside && p.lane == 0u) {
     result[p.row] = loss;

@@ -18,10 +18,10 @@ const WEBGPU = [
   "--disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension",
 ];
 
-/** The executable and what it needs; null path: the Chrome that is installed. */
-function browser() {
-  const env = softwareGpu();
-  if (env === null) return { executablePath: null, env: process.env, args: ["--enable-unsafe-webgpu"] };
+/** The executable and what it needs; null path: the Chrome that is installed, on the machine's own GPU. */
+function browser(software) {
+  const env = software ? softwareGpu() : null;
+  if (env === null) return { executablePath: null, env: process.env, args: ["--enable-unsafe-webgpu", "--ignore-gpu-blocklist", ...(process.platform === "linux" ? ["--enable-features=Vulkan", "--use-angle=vulkan"] : [])] };
   const executablePath = join(root, "build/gpu/chromium");
   if (!existsSync(executablePath)) {
     const bin = join(dirname(require.resolve("@sparticuz/chromium")), "../bin");
@@ -40,15 +40,15 @@ const IMPORTS = {
 };
 const PAGE = `<!doctype html><meta charset="utf-8"><title>Lockstep</title><script type="importmap">${JSON.stringify({ imports: IMPORTS })}</script>`;
 
-/** Opens a page on which the repository's modules can be imported, served on loopback, and hands it to `use`. */
-export async function withPage(use) {
+/** Opens a page on which the repository's modules can be imported, served on loopback, and hands it to `use`. `software`: with the software adapter, where there is one. */
+export async function withPage(use, { software = true } = {}) {
   const files = sirv(root, { dev: true, dotfiles: false });
   const server = createServer((request, response) => {
     if (request.url === "/") response.setHeader("content-type", "text/html").end(PAGE);
     else files(request, response, () => response.writeHead(404).end());
   });
   await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
-  const { executablePath, env, args } = browser();
+  const { executablePath, env, args } = browser(software);
   const instance = await chromium.launch(executablePath === null ? { channel: "chrome", args } : { executablePath, env, args });
   try {
     const page = await instance.newPage();

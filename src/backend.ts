@@ -3,6 +3,8 @@
  * training: it holds bytes and runs compiled plans. Implementations: src/wasm (linear memory), test/reference
  * (float64, every slot a buffer of its own).
  */
+import type { UnplacedCall } from "./plan/fuse.ts";
+import type { HalfOperands } from "./plan/half.ts";
 import type { Plan } from "./plan/plan.ts";
 
 /** Bytes owned by a backend. Only the backend that made it can use it. */
@@ -30,6 +32,8 @@ export interface Limits {
   readonly maxOperands: number;
   /** Most steps of a fused elementwise body. */
   readonly maxSteps: number;
+  /** Where temporaries may be stored as f16: which operands of a call the kernel can have so. Absent: none anywhere. */
+  readonly halves?: (call: UnplacedCall) => HalfOperands;
 }
 
 export interface Backend {
@@ -49,6 +53,8 @@ export interface Backend {
   run(program: Program, buffers: readonly DeviceBuffer[]): void;
   /** Resolves when everything enqueued has run; rejects with the first error since the last call. */
   sync(): Promise<void>;
+  /** Resolves when everything enqueued so far has run, and leaves errors to later calls. Absent where a run is over when run() returns. */
+  caughtUp?(): Promise<void>;
   /** Frees everything. Later calls but free() are errors. */
   close(): void;
 }

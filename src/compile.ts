@@ -73,9 +73,8 @@ export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (.
     for (const t of leaves) await t.ready();
     const { executable, result } = await entry(args, leaves);
     await executable.ready();
-    executable.enqueue(leaves);
-    if (result === null) return undefined as R;
-    const values = await executable.results();
+    const values = await executable.inTurn<Tensor[] | null>(leaves, () => (result === null ? null : executable.results()));
+    if (result === null || values === null) return undefined as R;
     let i = 0;
     return mapTree(result, () => values[i++]) as R;
   };

@@ -7,6 +7,9 @@ export type TypedArray = Float32Array | Int32Array | Uint32Array;
 /** Bytes of one element, whatever its dtype. */
 export const ELEMENT_BYTES = 4;
 
+/** Bytes of an f32 element that a backend stores as f16 (temporaries only). */
+export const HALF_BYTES = 2;
+
 /** A zero-filled typed array of `size` elements for `dtype` (`bool` is a Uint32Array of 0 and 1). */
 export function allocate(dtype: DType, size: number): TypedArray {
   return view(dtype, new ArrayBuffer(size * ELEMENT_BYTES), 0, size);

@@ -26,6 +26,7 @@ export function gradients(y: Tensor, of: readonly Tensor[]): Tensor[] {
   if (graph === null || y.node === null) throw new LockstepError("gradients: call it inside compile(fn), with a value computed there");
   if (y.size !== 1 || y.dtype !== "f32") throw new ShapeError(`gradients: expected a scalar f32 loss, got ${y}; reduce it with sum() or mean()`);
   const targets = of.map((t) => symbolOf(graph, t));
+  graph.firstGradient = Math.min(graph.firstGradient, graph.nodes.length);
   const needed = dependents(graph, targets);
   const grads = new Map<Tensor, Tensor>();
   grads.set(y, graph.constant(1, "f32", y.shape));

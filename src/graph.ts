@@ -107,6 +107,8 @@ export class Graph {
   readonly captures = new Map<Tensor, Tensor>();
   /** Concrete tensors that get a new value, applied after all reads. */
   readonly assigns = new Map<Tensor, Tensor>();
+  /** The id of the first node made for gradients: what comes before is the forward pass. */
+  firstGradient = Infinity;
   #equal = new Map<string, Node>();
   #scope: string[] = [];
   #randomStreams = 0;

@@ -21,6 +21,36 @@ function release({ backend, program, staging }: Held): void {
   for (const b of staging.flat()) if (b !== null) backend.free(b);
 }
 
+/** Runs that a device may be behind: enough that it never waits, few enough that what they need and loops that await nothing else stay bounded. */
+const RUNS_IN_FLIGHT = 3;
+
+/** The runs that a device has not finished, and who comes next. */
+class Flight {
+  readonly #backend: Backend;
+  readonly #running = new Set<Promise<void>>();
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(backend: Backend) {
+    this.#backend = backend;
+  }
+
+  /** What `enqueue` returns, called in the order of these calls and when the device is less than RUNS_IN_FLIGHT runs behind. */
+  take<T>(enqueue: () => T | Promise<T>): Promise<T> {
+    const mine = this.#turn.then(async () => {
+      if (this.#running.size >= RUNS_IN_FLIGHT) await Promise.race(this.#running);
+      const made = enqueue();
+      const over = (): void => void this.#running.delete(done);
+      const done = (this.#backend.caughtUp as NonNullable<Backend["caughtUp"]>)().then(over, over);
+      this.#running.add(done);
+      return { made };
+    });
+    this.#turn = mine.catch(() => {});
+    return mine.then(({ made }) => made);
+  }
+}
+
+const flights = new WeakMap<Backend, Flight>();
+
 /** Executables that nobody closed: functions and models that went out of use. */
 const collected = new FinalizationRegistry<Held>(release);
 
@@ -90,6 +120,18 @@ export class Executable {
     for (let i = 0; i < this.#outputs.length; i++) buffers[b++] = this.#outputs[i] ?? this.#backend.alloc(this.#types[i].size * ELEMENT_BYTES);
     this.#backend.run(this.#program, buffers);
     for (const t of this.#assigned) t.markDeviceNewer();
+  }
+
+  /** Enqueues a run, when its turn has come on a device that is behind, and calls `then` right after it, before any other run. */
+  inTurn<T>(inputs: readonly Tensor[], then: () => T | Promise<T>): T | Promise<T> {
+    const enqueue = (): T | Promise<T> => {
+      this.enqueue(inputs);
+      return then();
+    };
+    if (this.#backend.caughtUp === undefined) return enqueue();
+    let flight = flights.get(this.#backend);
+    if (flight === undefined) flights.set(this.#backend, (flight = new Flight(this.#backend)));
+    return flight.take(enqueue);
   }
 
   /** The results of the last enqueued run: on the host where that costs no more than a copy, else as device tensors. */

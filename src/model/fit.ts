@@ -53,6 +53,40 @@ export function runEvaluation({ training, programs, evaluate }: State, data: Pre
     }
     return evaluate.read();
   });
+<<<<<<< HEAD
+=======
+
+/** Gives other tasks a turn when enough time has passed. */
+export class Slices {
+  #since = performance.now();
+
+  async rest(): Promise<void> {
+    if (performance.now() - this.#since < SLICE_MS) return;
+    await nextTask();
+    this.#since = performance.now();
+  }
+}
+
+/** Loss and metrics over samples [from, to). */
+export async function runEvaluation({ training, programs, evaluate }: State, data: Prepared, from: number, to: number, batchSize: number): Promise<Logs> {
+  upload(data, programs);
+  evaluate.reset();
+  programs.evaluateCursor.begin(0, 0, from);
+  const args = argumentsOf(data);
+  const slices = new Slices();
+  for (let at = from; at < to; at += batchSize) {
+    const shape = { count: Math.min(batchSize, to - at), shuffled: 0, resident: true };
+    await (await programs.evaluate(data.inputs, data.y, data.weights, shape, training, evaluate)).inTurn(args, () => {});
+    await slices.rest();
+  }
+  return evaluate.read();
+}
+
+/** @throws ArgumentError for an option that is not known. */
+export function checkNames(who: string, options: object, known: readonly string[]): void {
+  const unknown = Object.keys(options).find((key) => !known.includes(key));
+  if (unknown !== undefined) throw new ArgumentError(`${who}: unknown option "${unknown}"; known: ${known.join(", ")}`);
+>>>>>>> gpu
 }
 
 const argumentsOf = (d: Prepared): Tensor[] => [...d.inputs, d.y, ...(d.weights === null ? [] : [d.weights])];

@@ -7,6 +7,7 @@ import { sizeOf, stridesOf } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { fuse } from "./fuse.ts";
 import type { UnplacedCall } from "./fuse.ts";
+import { halfTensors } from "./half.ts";
 import { placeTemporaries, readsInOrder } from "./memory.ts";
 import type { Attrs, Binding, Call, Operand, Place, Plan } from "./plan.ts";
 import { slotBytes } from "./plan.ts";
@@ -78,13 +79,14 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limi
   }
 
   const ordered = [...before, ...calls, ...after, ...late];
-  const { places, slots } = placeTemporaries(ordered, fixed, limits);
+  const halves = limits.halves === undefined ? new Set<Tensor>() : halfTensors(ordered, fixed, graph.firstGradient, limits.halves);
+  const { places, slots } = placeTemporaries(ordered, fixed, limits, halves);
   const operand = (t: Tensor | null): Operand | null => {
     if (t === null) return null;
     const b = base(t);
     const at = fixed.get(b) ?? places.get(b);
     if (at === undefined) throw internal(`no place for ${b}`);
-    return { place: at, shape: t.shape, dtype: t.dtype };
+    return { place: at, shape: t.shape, dtype: t.dtype, ...(halves.has(b) ? { half: true } : {}) };
   };
   const placed: Call[] = ordered.map((c) => ({ kernel: c.kernel, inputs: c.inputs.map(operand), outputs: c.outputs.map(operand), attrs: c.attrs, source: c.source }));
   const binding = (kind: Binding["kind"], t: Tensor, written: boolean): Binding => ({ kind, shape: t.shape, dtype: t.dtype, bytes: sizeOf(t.shape) * ELEMENT_BYTES, written });

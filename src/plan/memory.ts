@@ -4,7 +4,7 @@
  * the bytes of an operand that dies there.
  */
 import type { Limits } from "../backend.ts";
-import { ELEMENT_BYTES } from "../dtype.ts";
+import { ELEMENT_BYTES, HALF_BYTES } from "../dtype.ts";
 import { internal } from "../errors.ts";
 import { sizeOf, stridesOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -69,8 +69,8 @@ export function readsInOrder(call: UnplacedCall, k: number): boolean {
   return body.strides[k].every((s, d) => s === full[d] || body.space[d] === 1);
 }
 
-/** Places for all tensors that `calls` write and that have none in `fixed` yet. */
-export function placeTemporaries(calls: readonly UnplacedCall[], fixed: ReadonlyMap<Tensor, Place>, limits: Limits): { places: Map<Tensor, Place>; slots: number[] } {
+/** Places for all tensors that `calls` write and that have none in `fixed` yet. `halves`: those with two bytes for each element. */
+export function placeTemporaries(calls: readonly UnplacedCall[], fixed: ReadonlyMap<Tensor, Place>, limits: Limits, halves: ReadonlySet<Tensor> = new Set()): { places: Map<Tensor, Place>; slots: number[] } {
   const first = new Map<Tensor, number>();
   const last = new Map<Tensor, number>();
   const touch = (t: Tensor | null, i: number): void => {
@@ -83,7 +83,7 @@ export function placeTemporaries(calls: readonly UnplacedCall[], fixed: Readonly
   calls.forEach((c, i) => {
     for (const t of [...c.outputs, ...c.inputs]) touch(t, i);
   });
-  const bytesOf = (t: Tensor): number => Math.max(1, sizeOf(t.shape)) * ELEMENT_BYTES;
+  const bytesOf = (t: Tensor): number => Math.max(1, sizeOf(t.shape)) * (halves.has(t) ? HALF_BYTES : ELEMENT_BYTES);
 
   // A map output that takes over a dying operand's bytes joins that operand's range.
   const owner = new Map<Tensor, Tensor>();

@@ -22,6 +22,8 @@ export interface Operand {
   readonly place: Place;
   readonly shape: Shape;
   readonly dtype: DType;
+  /** True where an f32 tensor is stored as f16: see half.ts. */
+  readonly half?: true;
 }
 
 /**
@@ -80,7 +82,7 @@ export interface MapBody {
 function showOperand(o: Operand | null): string {
   if (o === null) return "-";
   const { space, index, offset } = o.place;
-  return `${space === "binding" ? "%" : "#"}${index}${offset ? `+${offset}` : ""}:${o.dtype}${showShape(o.shape)}`;
+  return `${space === "binding" ? "%" : "#"}${index}${offset ? `+${offset}` : ""}:${o.half ? "f16" : o.dtype}${showShape(o.shape)}`;
 }
 
 function showAttr(a: Attr): string {

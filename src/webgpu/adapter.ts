@@ -10,6 +10,11 @@ export interface WebGpuOptions {
   readonly gpu?: GPU;
   /** Options of the package `webgpu` (Dawn), such as `backend=vulkan` or `enable-dawn-features=...`. Only in Node. Default: none. */
   readonly dawn?: readonly string[];
+  /**
+   * How temporaries of the forward pass are stored: `f16` halves their memory and traffic and rounds them to 11 bits, on any adapter. Everything is
+   * computed in f32; inputs, results, weights, gradients and optimizer states stay f32. Values beyond 65504 become infinite. Default: `f32`.
+   */
+  readonly storage?: "f32" | "f16";
 }
 
 /** An open device with what it can do. */
@@ -54,6 +59,9 @@ const LIMITS = [
 
 /** Features that are taken where they are. */
 const FEATURES: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
+
+/** Subgroups have no fewer invocations than this anywhere (WGSL). */
+const LEAST_SUBGROUP = 4;
 
 /** How long after its last answer a device's entry point is kept. */
 const LAST_CALL_MS = 100;
@@ -109,7 +117,9 @@ export async function openDevice(options: WebGpuOptions): Promise<OpenDevice> {
     pending,
     adapter: describe(adapter),
     features: {
-      subgroups: device.features.has("subgroups"),
+      // Without a least size nothing can be left out of a kernel on its account.
+      subgroupSize: device.features.has("subgroups") ? (adapter.info.subgroupMinSize ?? LEAST_SUBGROUP) : 0,
+      software: isSoftware(adapter.info),
       maxWorkgroupSize: Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX),
       maxWorkgroupBytes: limits.maxComputeWorkgroupStorageSize,
       maxBuffers: limits.maxStorageBuffersPerShaderStage,
@@ -122,6 +132,11 @@ export async function openDevice(options: WebGpuOptions): Promise<OpenDevice> {
       });
     },
   };
+}
+
+/** Adapters without a GPU: where a runtime does not say so yet, known by their names. */
+function isSoftware(info: GPUAdapterInfo): boolean {
+  return info.isFallbackAdapter ?? /swiftshader|llvmpipe|basic render/i.test(`${info.description} ${info.device} ${info.architecture}`);
 }
 
 function describe({ info }: GPUAdapter): string {

@@ -4,7 +4,9 @@
  * `// end body`. Functions of the library files (math, steps, activation, recurrent, gemm) that a kernel calls and does not define are added
  * to it: `f32_exp(x)` of kernels/math.wgsl, for example. Nothing else is changed.
  */
+import { ELEMENT_BYTES, HALF_BYTES } from "../dtype.ts";
 import type { Call, Operand, Place } from "../plan/plan.ts";
+import { sizeOf } from "../shape.ts";
 
 /** Values put into the `const` lines of a kernel's file. */
 export type Constants = { readonly [name: string]: number | boolean };
@@ -25,12 +27,16 @@ export interface Bound {
   readonly place: Place | { readonly space: "temporary"; readonly index: number; readonly offset: number };
   readonly bytes: number;
   readonly access: "read" | "write" | "update";
+  /** True where f32 elements are stored as f16. Default: false. */
+  readonly half?: boolean;
 }
 
 /** What encoders may ask of the adapter. */
 export interface GpuFeatures {
-  /** Whether `subgroups` may be used in shaders. */
-  readonly subgroups: boolean;
+  /** The fewest invocations a subgroup has, a power of two from 4 to 128; 0 where shaders may not use subgroups. */
+  readonly subgroupSize: number;
+  /** True for an adapter that is a program on the CPU. */
+  readonly software: boolean;
   readonly maxWorkgroupSize: number;
   readonly maxWorkgroupBytes: number;
   /** Storage buffers one dispatch may bind. */
@@ -52,7 +58,7 @@ export interface DispatchWriter {
 /** Encodes one kernel call as dispatches. */
 export type GpuEncoder = (call: Call, out: DispatchWriter) => void;
 
-const bound = (o: Operand | null, access: Bound["access"]): Bound | null => (o === null ? null : { place: o.place, bytes: 4 * o.shape.reduce((a, b) => a * b, 1), access });
+const bound = (o: Operand | null, access: Bound["access"]): Bound | null => (o === null ? null : { place: o.place, bytes: (o.half ? HALF_BYTES : ELEMENT_BYTES) * sizeOf(o.shape), access, half: o.half === true });
 
 /** An operand that the kernel reads. */
 export const read = (o: Operand | null): Bound | null => bound(o, "read");

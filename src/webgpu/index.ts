@@ -3,12 +3,13 @@
  * `navigator.gpu` or the package `webgpu` opens. Loaded only when it is opened.
  */
 import type { Backend, DeviceBuffer, Limits, Program } from "../backend.ts";
-import { BackendError, DeviceLostError, internal } from "../errors.ts";
+import { ArgumentError, BackendError, DeviceLostError, internal } from "../errors.ts";
 import type { Plan } from "../plan/plan.ts";
 import { openDevice } from "./adapter.ts";
 import type { OpenDevice, Pending, WebGpuOptions } from "./adapter.ts";
 import { Buffers, GpuMemory } from "./buffers.ts";
 import type { GpuFeatures } from "./dispatch.ts";
+import { halves } from "./encode/half.ts";
 import { checkSizes, encode, GpuProgram, Pipelines } from "./program.ts";
 
 export type { WebGpuOptions } from "./adapter.ts";
@@ -68,7 +69,7 @@ class WebGpuBackend implements GpuBackend {
     this.#pending = pending;
     this.#release = release;
     const maxBytes = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
-    this.limits = { alignment: device.limits.minStorageBufferOffsetAlignment, maxBytes, oneMemory: false, hostMemory: false, maxOperands: Math.min(features.maxBuffers, MOST_OPERANDS), maxSteps: MOST_STEPS };
+    this.limits = { alignment: device.limits.minStorageBufferOffsetAlignment, maxBytes, oneMemory: false, hostMemory: false, maxOperands: Math.min(features.maxBuffers, MOST_OPERANDS), maxSteps: MOST_STEPS, ...(options.storage === "f16" ? { halves } : {}) };
     this.#buffers = new Buffers(device, maxBytes);
     this.#pipelines = new Pipelines(device, pending);
     device.addEventListener("uncapturederror", (event) => {
@@ -154,6 +155,10 @@ class WebGpuBackend implements GpuBackend {
     this.#open("sync");
   }
 
+  caughtUp(): Promise<void> {
+    return this.#wait(this.#pending.add(this.#device.queue.onSubmittedWorkDone()));
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -224,8 +229,10 @@ const LOSS_DELAY_MS = 50;
 
 /**
  * Opens a WebGPU backend.
- * @throws BackendError where there is no WebGPU or no adapter, saying what to install.
+ * @throws ArgumentError for an unknown `storage`, BackendError where there is no WebGPU or no adapter, saying what to install.
  */
 export async function openWebGpu(options: WebGpuOptions = {}): Promise<GpuBackend> {
+  const { storage = "f32" } = options;
+  if (storage !== "f32" && storage !== "f16") throw new ArgumentError(`webgpu: unknown storage ${JSON.stringify(storage)}; known: "f32" (default), "f16" for temporaries of the forward pass`);
   return new WebGpuBackend(await openDevice(options), options);
 }

@@ -67,7 +67,7 @@ export function encode(plan: Plan, features: GpuFeatures): EncodedPlan {
   const writer: DispatchWriter = {
     features,
     dispatch(shader: Shader, buffers, groups) {
-      const { text, entry, declared } = shaderText(shader);
+      const { text, entry, declared } = shaderText(shader, new Set(buffers.flatMap((b, i) => (b?.half ? [i] : []))));
       const label = `${shader.file}.${entry}`;
       if (declared.length > features.maxBuffers) {
         throw new BackendError(`webgpu: ${label}${source ? ` (${source})` : ""} needs ${declared.length} buffers, this adapter binds ${features.maxBuffers}; use open("wasm")`);

@@ -1,14 +1,15 @@
 /**
  * @file WGSL of one dispatch: a kernel's file with its constants and body put in, of which what the entry point reaches is
  * kept, with the library functions (kernels/math.wgsl and others) that this calls. A file may therefore declare several
- * entry points with bindings of their own under the same numbers.
+ * entry points with bindings of their own under the same numbers. Where subgroups are used, the module says so.
  */
 import * as shaders from "#shaders";
 import { internal } from "../errors.ts";
 import type { Shader } from "./dispatch.ts";
+import { storeHalves } from "./half.ts";
 
 /** Files whose functions any kernel may call. */
-const LIBRARIES = ["math", "steps", "activation", "recurrent", "gemm"];
+const LIBRARIES = ["math", "steps", "activation", "recurrent", "gemm", "half"];
 
 /** A binding that a shader declares. */
 export interface Declared {
@@ -68,8 +69,11 @@ function literal(value: number | boolean): string {
   return String(value);
 }
 
-/** @throws Error (internal) for a file, entry point, constant or body block that is not there. */
-export function shaderText({ file, entry = "main", constants, body }: Shader): ShaderText {
+/**
+ * @param halves bindings that hold f16
+ * @throws Error (internal) for a file, entry point, constant or body block that is not there.
+ */
+export function shaderText({ file, entry = "main", constants, body }: Shader, halves: ReadonlySet<number> = new Set()): ShaderText {
   let source = fileText(file);
   if (body !== undefined) {
     const block = /^\/\/ body$[^]*^\/\/ end body$/m;
@@ -83,6 +87,7 @@ export function shaderText({ file, entry = "main", constants, body }: Shader): S
     if (head === null) throw internal(`${file}.wgsl has no constant ${name}`);
     own.set(name, `${head[0]} ${literal(value)};`);
   }
+  const stored = halves.size > 0 ? storeHalves(own, halves) : (declaration: string): string => declaration;
   if (!own.has(entry)) throw internal(`${file}.wgsl has no entry point ${entry}`);
 
   const libraries = LIBRARIES.filter((l) => l !== file && Object.hasOwn(files, l)).map(library);
@@ -90,8 +95,9 @@ export function shaderText({ file, entry = "main", constants, body }: Shader): S
   const wanted = [entry];
   for (let name = wanted.pop(); name !== undefined; name = wanted.pop()) {
     if (kept.has(name)) continue;
-    const declaration = own.get(name) ?? libraries.find((l) => l.has(name as string))?.get(name);
-    if (declaration === undefined) continue;
+    const found = own.get(name) ?? libraries.find((l) => l.has(name as string))?.get(name);
+    if (found === undefined) continue;
+    const declaration = stored(found);
     kept.set(name, declaration);
     // A member (`v.x`) is not a variable.
     wanted.push(...(declaration.match(/(?<![.\w])[A-Za-z_]\w*/g) ?? []));
@@ -103,5 +109,7 @@ export function shaderText({ file, entry = "main", constants, body }: Shader): S
     .map((m) => ({ binding: Number(m[1]), writable: m[2] === "read_write" }))
     .sort((a, b) => a.binding - b.binding);
   if (declared.some((d, i) => i > 0 && d.binding === declared[i - 1].binding)) throw internal(`${file}.wgsl: ${entry} reaches two variables of one binding`);
+  // Joins run over as many invocations as a subgroup has, which no analysis can tell to be the same for all of them.
+  if (declarations.some((d) => /\bsubgroup[A-Z]\w*\(/.test(d))) declarations.push("diagnostic(off, subgroup_uniformity);", "enable subgroups;");
   return { text: declarations.reverse().join("\n"), entry, declared };
 }

@@ -19,7 +19,7 @@ function runInPage(file) {
   }));
 }
 
-for (const [file, least] of [["conformance", 145], ["ops", 2500]]) {
+for (const [file, least] of [["conformance", 145], ["ops", 2500], ["tiles", 16], ["half", 26]]) {
   test(`${file} in Chromium`, async () => {
     const { total, passed, output } = await runInPage(`/test/webgpu/${file}.test.js`);
     assert.is(passed, total, output);

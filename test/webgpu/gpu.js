@@ -8,3 +8,39 @@ import { open } from "../../build/esm/init.js";
 export const DAWN = ["disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension"];
 
 export const openGpu = (options = {}) => open("webgpu", { dawn: DAWN, ...options });
+
+/** The runtime's entry point: in Node, where it has none, the package's. */
+export async function entryPoint() {
+  if (globalThis.navigator?.gpu) return navigator.gpu;
+  // By a name that a page does not look up.
+  const name = "webgpu";
+  const { create } = await import(name);
+  return create(DAWN);
+}
+
+/**
+ * An entry point whose adapter shows other `limits` than its own, no features of `without`, and passes for a GPU where `software` is
+ * false. `onDevice(device)` sees every device that is opened.
+ */
+export function masked(gpu, { limits = {}, without = [], software, onDevice = () => {} } = {}) {
+  return {
+    async requestAdapter(options) {
+      const adapter = await gpu.requestAdapter(options);
+      const shown = {};
+      for (const name in adapter.limits) shown[name] = limits[name] ?? adapter.limits[name];
+      const { vendor, architecture, device, description, subgroupMinSize, isFallbackAdapter } = adapter.info;
+      return {
+        limits: shown,
+        features: { has: (name) => adapter.features.has(name) && !without.includes(name) },
+        info: { vendor, architecture, device, description, subgroupMinSize, isFallbackAdapter: software ?? isFallbackAdapter },
+        async requestDevice(descriptor) {
+          const opened = await adapter.requestDevice(descriptor);
+          onDevice(opened);
+          return opened;
+        },
+      };
+    },
+  };
+}
+
+export const openMasked = async (mask) => openGpu({ gpu: masked(await entryPoint(), mask) });

@@ -4,14 +4,14 @@ import type { Constants, DispatchWriter, GpuEncoder } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
 import { activationFunction, addUp, bodyOf, encodeMatmul, encodeProduct, splitOf } from "./matmul.ts";
 
-/** Groups with fewer columns than this are computed element by element. */
+/** Groups with fewer columns than this are computed element by element: see `isNarrow`. */
 const LEAST_COLUMNS = 8;
 const DIRECT_THREADS = 64;
 /** Elements of dw that a workgroup of direct_filter_grad makes, and invocations for each. */
 const DIRECT_FILTERS = 16;
 const DIRECT_PIXELS = 16;
 
-const isNarrow = (groups: number, columns: number): boolean => groups > 1 && columns < LEAST_COLUMNS;
+export const isNarrow = (groups: number, columns: number): boolean => groups > 1 && columns < LEAST_COLUMNS;
 
 /** A convolution that reads every pixel once where it stands: a product of matrices in memory. */
 const isPointwise = (a: ConvAttrs): boolean =>

@@ -15,7 +15,9 @@ export const gather: GpuEncoder = (call, out) => {
   const total = outer * count * inner;
   if (total === 0) return;
   const buffers = [write(call.outputs[0]), ...call.inputs.map(read)];
-  out.dispatch({ file: "gather", entry: "gather", constants: { SIZE: size, INNER: inner, COUNT: count, TOTAL: total } }, buffers, groupsOf(total));
+  const unit = inner % 4 === 0 ? 4 : 1;
+  const constants = { SIZE: size, INNER: inner / unit, COUNT: count, TOTAL: total / unit };
+  out.dispatch({ file: "gather", entry: unit === 4 ? "gather_vectors" : "gather", constants }, buffers, groupsOf(total / unit));
 };
 
 export const scatterAdd: GpuEncoder = (call, out) => {

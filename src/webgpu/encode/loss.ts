@@ -2,7 +2,7 @@
 import type { SoftmaxCrossEntropyAttrs } from "../../plan/kernels.ts";
 import type { GpuEncoder } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
-import { rowLayout } from "./softmax.ts";
+import { joins, rowLayout } from "./softmax.ts";
 
 /** Of kernels/move.wgsl. */
 const FILL_THREADS = 64;
@@ -16,6 +16,7 @@ export const softmaxCrossEntropy: GpuEncoder = (call, out) => {
     return;
   }
   const { lanes, groups } = rowLayout(rows, cols);
-  const constants = { ROWS: rows, COLS: cols, LANES: lanes, SPARSE: sparse, HAS_LOSS: loss !== null, HAS_PROBS: probs !== null };
-  out.dispatch({ file: "softmax", entry: "softmaxCrossEntropy", constants }, [loss, ...call.inputs.map(read), probs], groups);
+  const { body, constants } = joins(out.features);
+  const shape = { ROWS: rows, COLS: cols, LANES: lanes, SPARSE: sparse, HAS_LOSS: loss !== null, HAS_PROBS: probs !== null };
+  out.dispatch({ file: "softmax", entry: "softmaxCrossEntropy", constants: { ...constants, ...shape }, body }, [loss, ...call.inputs.map(read), probs], groups);
 };

@@ -33,6 +33,11 @@ function inVectors({ dims, strides }: Walk, slots: readonly Slot[]): (Walk & { r
   };
 }
 
+/** Whether a body's results are written in vectors. Operands at one place are the same tensor. */
+export function writesVectors(body: MapBody, inputs: readonly Operand[], outputs: readonly Operand[]): boolean {
+  return sizeOf(body.space) > 0 && inVectors(collapse(body.space, body.strides), slotsOf(inputs, outputs)) !== null;
+}
+
 export const map: GpuEncoder = (call, out) => {
   const body = call.attrs.body as unknown as MapBody;
   const n = sizeOf(body.space);

@@ -3,7 +3,7 @@
  * a tile and of how k is split, the constants of kernels/gemm.wgsl, and the pass that adds up a split.
  */
 import type { Activation, MatmulAttrs } from "../../plan/kernels.ts";
-import type { Bound, Constants, DispatchWriter, GpuEncoder } from "../dispatch.ts";
+import type { Bound, Constants, DispatchWriter, GpuEncoder, GpuFeatures } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
 
 /** A workgroup's tile of y: x * y invocations with rows * columns sums each, fed in steps of k. */
@@ -25,6 +25,11 @@ const TILES: readonly Tile[] = [
   { rows: 8, columns: 8, x: 8, y: 16, k: 8, speed: 0.9 },
   { rows: 8, columns: 8, x: 16, y: 16, k: 8, speed: 1 },
 ];
+/**
+ * The tile of adapters that are programs on the CPU: half the workgroup memory of the first of TILES. Compiling counts there, and SwiftShader
+ * clears that memory by unrolled stores under wgpu: 123 ms for a product instead of 371, under Dawn 54 instead of 79 (long sums run 1.25 times as long).
+ */
+const SOFTWARE_TILE: Tile = { rows: 4, columns: 4, x: 8, y: 8, k: 8, speed: 1 };
 /** Invocations that keep a GPU busy; with fewer, smaller tiles and splitting k pay. */
 const BUSY = 32768;
 /** Least k of a part, and most parts: a second pass must stay cheap beside the first. */
@@ -65,6 +70,8 @@ export interface Hooks {
   readonly write_y: string;
   readonly place_y?: string;
   readonly depth?: string;
+  readonly join_dots?: string;
+  readonly join_columns?: string;
 }
 
 /** Parameters and result of the functions that a body holds. */
@@ -75,6 +82,10 @@ const SIGNATURES: { readonly [hook: string]: { readonly parameters: string; read
   write_y: { parameters: "at: u32, count: u32, v: vec4<f32>", call: "at, count, v", result: "" },
   depth: { parameters: "batch: u32", call: "batch", result: "u32" },
   activate: { parameters: "x: f32", call: "x", result: "f32" },
+  join_dots: { parameters: "i: u32, own: vec4<f32>", call: "i, own", result: "vec4<f32>" },
+  join_columns: { parameters: "i: u32, own: vec4<f32>", call: "i, own", result: "vec4<f32>" },
+  join_max: { parameters: "p: Place, local: u32, own: i32", call: "p, local, own", result: "i32" },
+  join_sum: { parameters: "p: Place, local: u32, own: f32", call: "p, local, own", result: "f32" },
 };
 
 /** The body of a kernel: each hook as a call of the function that stands for it. */
@@ -107,8 +118,8 @@ const groupsOf = (t: Tile, { batch, m, n }: Product): number => batch * Math.cei
  * The tile that should take the least time: an invocation's multiply-adds, times how often the GPU must be filled. Where it
  * is filled only in part, fast tiles gain nothing. Among equals the smallest.
  */
-function tileOf(product: Product): Tile & Split {
-  const timed = TILES.map((tile) => {
+function tileOf(product: Product, { software }: GpuFeatures): Tile & Split {
+  const timed = (software ? [SOFTWARE_TILE] : TILES).map((tile) => {
     const invocations = groupsOf(tile, product) * tile.x * tile.y;
     const split = splitOf(product.k, tile.k, invocations, product.sizeY);
     const load = (invocations * split.splits) / BUSY;
@@ -120,7 +131,7 @@ function tileOf(product: Product): Tile & Split {
 
 /** Writes the dispatches of a product whose dimensions are not 0, k excepted. */
 export function encodeProduct(out: DispatchWriter, product: Product): void {
-  const tile = tileOf(product);
+  const tile = tileOf(product, out.features);
   const { splits, chunk } = tile;
   dispatchSplit(out, product, "main", splits, groupsOf(tile, product) * splits, {
     SPLITS: splits, CHUNK: chunk, THREADS_X: tile.x, THREADS_Y: tile.y, ROWS: tile.rows, COLUMNS: tile.columns, TILE_K: tile.k, BIAS_STRIDE: product.biasStride,
@@ -141,11 +152,12 @@ function dispatchSplit(out: DispatchWriter, product: Product, entry: string, spl
 
 /** y = activation(bias + the parts in order). */
 export function addUp(out: DispatchWriter, parts: Bound, bias: Bound | null, y: Bound | null, { splits, sizeY, columnsY, activation }: { splits: number; sizeY: number; columnsY: number; activation: Activation }): void {
+  const inVectors = columnsY % 4 === 0;
   out.dispatch({
-    file: "epilogue",
+    file: "epilogue", entry: inVectors ? "vectors" : "main",
     constants: { SIZE: sizeY, N: columnsY, SPLITS: splits, HAS_BIAS: bias !== null },
     body: bodyOf({ activate: activationFunction(activation) }),
-  }, [parts, bias, y], Math.ceil(sizeY / EPILOGUE_THREADS));
+  }, [parts, bias, y], Math.ceil(sizeY / (inVectors ? 4 : 1) / EPILOGUE_THREADS));
 }
 
 /** A matrix of a product: elements from batch to batch, along its rows or columns, and along k. */
@@ -226,5 +238,8 @@ export function encodeMatmul(out: DispatchWriter, p: MatrixProduct): void {
   const { threads, columns: perGroup } = alongB ? DOTS : COLUMNS;
   const groups = batch * Math.ceil(columns / perGroup);
   const { splits, chunk } = splitOf(k, threads, groups * threads, product.sizeY);
-  dispatchSplit(out, product, alongB ? "dots" : "columns", splits, groups * splits, { SPLITS: splits, CHUNK: chunk });
+  const { subgroupSize } = out.features;
+  const join = subgroupSize > 0 ? "subgroup" : "tree";
+  const hooks = { ...product.hooks, ...(alongB ? { join_dots: `${join}_dots` } : { join_columns: `${join}_columns` }) };
+  dispatchSplit(out, { ...product, hooks }, alongB ? "dots" : "columns", splits, groups * splits, { SPLITS: splits, CHUNK: chunk, ...(subgroupSize > 0 ? { SUBGROUP_SIZE: subgroupSize } : {}) });
 }

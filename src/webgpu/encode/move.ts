@@ -25,7 +25,10 @@ function elementBits(dtype: DType, value: number): number {
 
 function fillWith(y: Operand, value: number, out: DispatchWriter): void {
   const count = sizeOf(y.shape);
-  if (count > 0) out.dispatch({ file: "move", entry: "fill", constants: { COUNT: count, VALUE: elementBits(y.dtype, value) } }, [write(y)], Math.ceil(count / THREADS));
+  if (count === 0) return;
+  const four = count % 4 === 0;
+  const items = four ? count / 4 : count;
+  out.dispatch({ file: "move", entry: four ? "fill_vectors" : "fill", constants: { COUNT: items, VALUE: elementBits(y.dtype, value) } }, [write(y)], Math.ceil(items / THREADS));
 }
 
 interface Dimension { readonly size: number; readonly x: number; readonly y: number }
@@ -39,6 +42,14 @@ function copyOrder(dimensions: readonly Dimension[]): Dimension[] {
   }
   while (order.length < COPY_RANK) order.unshift({ size: 1, x: 0, y: 0 });
   return order;
+}
+
+/** The same copy in steps of four elements, or null where runs of four are not aligned in both tensors. */
+function inVectors(order: readonly Dimension[], xOffset: number, yOffset: number): Dimension[] | null {
+  const last = order[COPY_RANK - 1];
+  const outer = order.slice(0, -1);
+  const even = last.x === 1 && last.y === 1 && last.size % 4 === 0 && xOffset % 4 === 0 && yOffset % 4 === 0 && outer.every((d) => d.size === 1 || (d.x % 4 === 0 && d.y % 4 === 0));
+  return even ? [...outer.map((d) => ({ size: d.size, x: d.x / 4, y: d.y / 4 })), { size: last.size / 4, x: 1, y: 1 }] : null;
 }
 
 export const copy: GpuEncoder = (call, out) => {
@@ -55,11 +66,13 @@ export const copy: GpuEncoder = (call, out) => {
   const along = order.findIndex((d, i) => i < COPY_RANK - 1 && d.x === 1 && d.size >= TILE);
   const transposed = last.y === 1 && last.x !== 1 && last.size >= TILE && along >= 0;
   if (transposed) order.splice(COPY_RANK - 2, 0, ...order.splice(along, 1));
-  const constants: { [name: string]: number } = { X_OFFSET: a.xOffset, Y_OFFSET: a.yOffset };
-  order.forEach((d, i) => Object.assign(constants, { [`SIZE_${i}`]: d.size, [`X_${i}`]: d.x, [`Y_${i}`]: d.y }));
+  const four = transposed ? null : inVectors(order, a.xOffset, a.yOffset);
+  const unit = four === null ? 1 : 4;
+  const constants: { [name: string]: number } = { X_OFFSET: a.xOffset / unit, Y_OFFSET: a.yOffset / unit };
+  (four ?? order).forEach((d, i) => Object.assign(constants, { [`SIZE_${i}`]: d.size, [`X_${i}`]: d.x, [`Y_${i}`]: d.y }));
   const buffers = [read(x), write(y)];
   if (!transposed) {
-    out.dispatch({ file: "move", entry: "copy", constants: { ...constants, COUNT: count } }, buffers, Math.ceil(count / THREADS));
+    out.dispatch({ file: "move", entry: four === null ? "copy" : "copy_vectors", constants: { ...constants, COUNT: count / unit } }, buffers, Math.ceil(count / unit / THREADS));
     return;
   }
   const [rows, columns] = [order[COPY_RANK - 2].size, order[COPY_RANK - 1].size];

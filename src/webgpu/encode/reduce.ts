@@ -100,6 +100,15 @@ function storeTo(binding: number, op: ReduceOp, partial: boolean): string {
   return `@group(0) @binding(${binding}) var<storage, read_write> y: array<u32>;\nfn store(at: u32, a: Accumulator) { ${statements} }`;
 }
 
+/** How accumulators are kept in workgroup memory, and how an output's invocations join them. */
+function joinOf(op: ReduceOp, inSubgroups: boolean): string {
+  return [
+    `fn keep(slot: u32, a: Accumulator) { firsts[slot] = a.first;${isArg(op) ? " indices[slot] = a.index;" : ""} }`,
+    `fn kept(slot: u32) -> Accumulator { return Accumulator(firsts[slot], ${isArg(op) ? "indices[slot]" : "0u"}); }`,
+    `fn join(total: Accumulator, slot: u32, row: u32) -> Accumulator { return ${inSubgroups ? "join_subgroups" : "join_tree"}(total, slot, row); }`,
+  ].join("\n");
+}
+
 export const reduce: GpuEncoder = (call, out) => {
   const { op, outer, size, inner, body } = call.attrs as unknown as ReduceAttrs;
   const outputs = outer * inner;
@@ -117,8 +126,11 @@ export const reduce: GpuEncoder = (call, out) => {
   const how = operation(op, type);
   const stage = (source: Source, sizes: { size: number; inner: number }, target: Bound | null, whole: boolean): void => {
     const { lanes, parts, chunk, blocks } = deal(outputs, sizes.size, sizes.inner, whole);
-    const constants = { OUTPUTS: outputs, SIZE: sizes.size, INNER: sizes.inner, PARTS: parts, CHUNK: chunk, LANES: lanes };
-    const text = [how, source.text, storeTo(source.buffers.length, op, !whole)].join("\n");
+    const { subgroupSize } = out.features;
+    // The invocations of an output that is not the last dimension's are no neighbours.
+    const inSubgroups = subgroupSize > 0 && sizes.inner === 1 && lanes < THREADS;
+    const constants = { OUTPUTS: outputs, SIZE: sizes.size, INNER: sizes.inner, PARTS: parts, CHUNK: chunk, LANES: lanes, ...(inSubgroups ? { SUBGROUP_SIZE: subgroupSize } : {}) };
+    const text = [how, source.text, storeTo(source.buffers.length, op, !whole), joinOf(op, inSubgroups)].join("\n");
     out.dispatch({ file: "reduce", constants, body: text }, [...source.buffers, target], blocks * parts);
   };
   const source = sourceOf(body, inputs, type);

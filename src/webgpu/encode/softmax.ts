@@ -1,7 +1,9 @@
 /** @file GPU encoders of softmax, logSoftmax and their gradients (kernels/softmax.wgsl). */
 import type { SoftmaxAttrs } from "../../plan/kernels.ts";
 import type { GpuEncoder } from "../dispatch.ts";
+import type { Constants, GpuFeatures } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
+import { bodyOf } from "./matmul.ts";
 
 /** Invocations of a workgroup. */
 const THREADS = 256;
@@ -15,13 +17,19 @@ export function rowLayout(rows: number, cols: number): { lanes: number; groups: 
   return { lanes, groups: Math.ceil((rows * lanes) / THREADS) };
 }
 
+/** The body of kernels/softmax.wgsl and its constants: how the invocations of a row join what they have. */
+export function joins({ subgroupSize }: GpuFeatures): { readonly body: string; readonly constants: Constants } {
+  if (subgroupSize === 0) return { body: bodyOf({ join_max: "tree_max", join_sum: "tree_sum" }), constants: {} };
+  return { body: bodyOf({ join_max: "subgroup_max", join_sum: "subgroup_sum" }), constants: { SUBGROUP_SIZE: subgroupSize } };
+}
+
 function rowwise(entry: string): GpuEncoder {
   return (call, out) => {
     const { rows, cols } = call.attrs as unknown as SoftmaxAttrs;
     if (rows * cols === 0) return;
     const { lanes, groups } = rowLayout(rows, cols);
-    const constants = { ROWS: rows, COLS: cols, LANES: lanes };
-    out.dispatch({ file: "softmax", entry, constants }, [write(call.outputs[0]), ...call.inputs.map(read)], groups);
+    const { body, constants } = joins(out.features);
+    out.dispatch({ file: "softmax", entry, constants: { ...constants, ROWS: rows, COLS: cols, LANES: lanes }, body }, [write(call.outputs[0]), ...call.inputs.map(read)], groups);
   };
 }
 

@@ -1,0 +1,76 @@
+/**
+ * @file Measures one library, in Node or in a page. A library's `start(options)` gives `{ version, adapter?, statistics?, close, matmul(n), conv2d(image),
+ * train(net, steps), transformer(sizes) }`; each of the four returns `{ work, run }`: `run()` does `work` units and resolves to a number when all of
+ * it is done. Calls to the device are counted by wrapping WebGPU's prototypes, for every library alike.
+ */
+import { NETS, SIZES } from "./workloads.js";
+
+const ROUNDS = 7;
+/** Milliseconds after which no further round of a case begins. */
+const PATIENCE_MS = 5000;
+
+const counts = { dispatches: 0, submits: 0, buffers: 0, bindGroups: 0 };
+
+function countCalls() {
+  const wrap = (type, method, name) => {
+    const own = globalThis[type]?.prototype[method];
+    if (own === undefined) return;
+    globalThis[type].prototype[method] = function (...args) {
+      counts[name]++;
+      return own.apply(this, args);
+    };
+  };
+  wrap("GPUComputePassEncoder", "dispatchWorkgroups", "dispatches");
+  wrap("GPUQueue", "submit", "submits");
+  wrap("GPUDevice", "createBuffer", "buffers");
+  wrap("GPUDevice", "createBindGroup", "bindGroups");
+}
+
+const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
+
+/** Milliseconds for a unit of work, device calls for it, and the first number that came out. */
+async function time({ work, run }, statistics) {
+  const value = await run();
+  const before = { ...counts };
+  const from = statistics?.();
+  await run();
+  const until = statistics?.();
+  const calls = Object.fromEntries(Object.keys(counts).map((name) => [name, (counts[name] - before[name]) / work]));
+  const times = [];
+  const started = performance.now();
+  while (times.length < ROUNDS && (times.length < 1 || performance.now() - started < PATIENCE_MS)) {
+    const at = performance.now();
+    await run();
+    times.push((performance.now() - at) / work);
+  }
+  return { value, ms: median(times), calls, encodeMs: from && until.runs > from.runs ? (until.encodeMs - from.encodeMs) / (until.runs - from.runs) : null };
+}
+
+/**
+ * @param start of a library
+ * @param size a key of SIZES
+ * @param say called with a line for each case
+ * @returns { version, adapter, rows: { [case]: { ms, flops?, value, calls, encodeMs } | { error } } }
+ */
+export async function measure(start, options, size, say) {
+  countCalls();
+  const { products, image, steps, transformer } = SIZES[size];
+  const library = await start(options);
+  const rows = {};
+  const row = async (name, make, flops) => {
+    try {
+      const { ms, ...rest } = await time(await make(), library.statistics);
+      rows[name] = { ms, ...rest, ...(flops === undefined ? {} : { gflops: flops / ms / 1e6 }) };
+    } catch (error) {
+      rows[name] = { error: String(error?.message ?? error).split("\n")[0] };
+    }
+    say(`${library.version}: ${name}: ${rows[name].error ?? `${rows[name].ms.toPrecision(3)} ms`}`);
+  };
+  for (const n of products) await row(`matmul ${n}`, () => library.matmul(n), 2 * n ** 3);
+  const { side, channels, kernel } = image;
+  await row("conv2d", () => library.conv2d(image), 2 * image.count * side ** 2 * channels * kernel ** 2 * channels);
+  for (const net of Object.keys(NETS)) await row(net, () => library.train(net, steps[net]));
+  await row("transformer", () => library.transformer(transformer));
+  library.close();
+  return { version: library.version, adapter: library.adapter ?? null, rows };
+}

@@ -1,0 +1,52 @@
+/** @file The work that all libraries are measured at, and its data: plain numbers, the same in every run. */
+
+export const BATCH = 32;
+
+/** Sizes for a GPU, and those that a program in the place of one can do. The convolution has as many filters as channels and an output as large as its input. */
+export const SIZES = {
+  gpu: {
+    products: [256, 512, 1024, 2048, 4096], image: { count: 32, side: 56, channels: 64, kernel: 3 }, steps: { FFN: 512, CNN: 48, LSTM: 64 },
+    transformer: { batch: 8, tokens: 256, width: 512 },
+  },
+  software: {
+    products: [64, 128], image: { count: 1, side: 14, channels: 64, kernel: 3 }, steps: { FFN: 16, CNN: 1, LSTM: 2 },
+    transformer: { batch: 1, tokens: 32, width: 64 },
+  },
+};
+
+/** Products in a row, so that one wait is shared by many. */
+export const chain = (n) => (n <= 1024 ? 20 : 8);
+
+/** Uniform numbers in [0, 1). */
+export function noise(count, seed) {
+  let state = seed * 2654435761 || 1;
+  return Float32Array.from({ length: count }, () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) / 4294967296;
+  });
+}
+
+const classes = (count, n) => Float32Array.from({ length: count * n }, (_, i) => Number(Math.floor(i / n) % n === i % n));
+
+/** The three networks: shape of a sample, and targets of n samples. Their layers are in the libraries' own files. */
+export const NETS = {
+  FFN: { input: [8], outputs: 1, targets: (n) => noise(n, 3).map((v) => Number(v > 0.5)) },
+  CNN: { input: [28, 28, 1], outputs: 10, targets: (n) => classes(n, 10) },
+  LSTM: { input: [10, 10], outputs: 1, targets: (n) => noise(n, 5) },
+};
+
+export function dataOf(net, steps) {
+  const { input, outputs, targets } = NETS[net];
+  const samples = steps * BATCH;
+  return { input, outputs, samples, x: noise(samples * input.reduce((a, b) => a * b, 1), 1), y: targets(samples) };
+}
+
+/** Weights of the transformer block: attention of one head without masks, and a feed-forward part of four times the width, each added to its input. */
+export function blockWeights(width) {
+  const weight = (rows, cols) => ({ shape: [rows, cols], data: Float32Array.from({ length: rows * cols }, (_, i) => (((i * 7919) % 1000) / 1000 - 0.5) / Math.sqrt(rows)) });
+  return { q: weight(width, width), k: weight(width, width), v: weight(width, width), o: weight(width, width), up: weight(width, 4 * width), down: weight(4 * width, width) };
+}
+
+export const blockInput = ({ batch, tokens, width }) => Float32Array.from({ length: batch * tokens * width }, (_, i) => ((i * 31) % 97) / 97 - 0.5);

@@ -1,0 +1,61 @@
+/**
+ * @file f32 bindings that hold f16. What kernels write for f32 is kept, but for the declarations of such bindings and what stands where they are
+ * indexed: `x[i]` becomes a call of kernels/half.wgsl. Elements are read one by one or in vectors of four and written in vectors only, since
+ * invocations that write halves of one word would undo each other's work.
+ */
+import { internal } from "../errors.ts";
+
+interface Variable {
+  readonly name: string;
+  readonly vector: boolean;
+}
+
+/** The position behind the bracket that closes the one at `open`. */
+function closing(text: string, open: number): number {
+  let depth = 0;
+  for (let i = open; i < text.length; i++) {
+    if (text[i] === "[" || text[i] === "(") depth++;
+    else if ((text[i] === "]" || text[i] === ")") && --depth === 0) return i + 1;
+  }
+  throw internal(`no end of ${text.slice(open, open + 40)}`);
+}
+
+/** `text` with every `name[...]` of a variable as f16. */
+function access(text: string, { name, vector }: Variable): string {
+  const found = new RegExp(`(?<![.\\w])${name}\\[`).exec(text);
+  if (found === null) return text;
+  const open = found.index + name.length;
+  const end = closing(text, open);
+  const index = access(text.slice(open + 1, end - 1), { name, vector });
+  const assigned = /^\s*=(?!=)/.exec(text.slice(end));
+  const before = text.slice(0, found.index);
+  if (assigned === null) {
+    if (/^\s*(?:[-+*/%&|^]|<<|>>)=/.test(text.slice(end))) throw internal(`${name} is stored as f16 and changed in place`);
+    return `${before}${vector ? `half_vector(${name}[${index}])` : `half_of_${name}(${index})`}${access(text.slice(end), { name, vector })}`;
+  }
+  if (!vector) throw internal(`${name} is stored as f16 and written element by element`);
+  const from = end + assigned[0].length;
+  const stop = text.indexOf(";", from);
+  return `${before}${name}[${index}] = half_words(${access(text.slice(from, stop), { name, vector }).trim()})${access(text.slice(stop), { name, vector })}`;
+}
+
+/**
+ * Declares the bindings of `halves` among `declarations` as f16, with a function for each whose elements are read one by one, and returns what
+ * other declarations must be put through.
+ * @throws Error (internal) for bindings that hold no f32, and where one is written element by element.
+ */
+export function storeHalves(declarations: Map<string, string>, halves: ReadonlySet<number>): (declaration: string) => string {
+  const variables: Variable[] = [];
+  for (const [name, text] of [...declarations]) {
+    const binding = /@binding\((\d+)\)/.exec(text);
+    if (binding === null || !halves.has(Number(binding[1]))) continue;
+    const type = /array<\s*(vec4<f32>|f32)\s*>\s*;$/.exec(text);
+    // Several variables may stand for one binding; kernels that hold f16 reach those of f32.
+    if (type === null) continue;
+    const vector = type[1] !== "f32";
+    variables.push({ name, vector });
+    declarations.set(name, text.replace(/array<[^]*$/, `array<${vector ? "vec2<u32>" : "u32"}>;`));
+    if (!vector) declarations.set(`half_of_${name}`, `fn half_of_${name}(i: u32) -> f32 { return half_lane(${name}[i / 2u], i); }`);
+  }
+  return (declaration) => (/^fn half_of_/.test(declaration) ? declaration : variables.reduce(access, declaration));
+}
