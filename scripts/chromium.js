@@ -40,6 +40,17 @@ const IMPORTS = {
 };
 const PAGE = `<!doctype html><meta charset="utf-8"><title>Lockstep</title><script type="importmap">${JSON.stringify({ imports: IMPORTS })}</script>`;
 
+/** Starts the browser and hands it to `use`. */
+export async function withBrowser(use) {
+  const { executablePath, env, args } = browser();
+  const instance = await chromium.launch(executablePath === null ? { channel: "chrome", args } : { executablePath, env, args });
+  try {
+    return await use(instance);
+  } finally {
+    await instance.close();
+  }
+}
+
 /** Opens a page on which the repository's modules can be imported, served on loopback, and hands it to `use`. */
 export async function withPage(use) {
   const files = sirv(root, { dev: true, dotfiles: false });
@@ -48,14 +59,13 @@ export async function withPage(use) {
     else files(request, response, () => response.writeHead(404).end());
   });
   await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
-  const { executablePath, env, args } = browser();
-  const instance = await chromium.launch(executablePath === null ? { channel: "chrome", args } : { executablePath, env, args });
   try {
-    const page = await instance.newPage();
-    await page.goto(`http://127.0.0.1:${server.address().port}/`);
-    return await use(page);
+    return await withBrowser(async (instance) => {
+      const page = await instance.newPage();
+      await page.goto(`http://127.0.0.1:${server.address().port}/`);
+      return use(page);
+    });
   } finally {
-    await instance.close();
     server.close();
   }
 }

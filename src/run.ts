@@ -5,6 +5,7 @@ import { LockstepError } from "./errors.ts";
 import { attrsKey, Graph, trace } from "./graph.ts";
 import type { Op } from "./graph.ts";
 import { defaultBackend } from "./init.ts";
+import { nextTask } from "./pacing.ts";
 import { buildPlan } from "./plan/build.ts";
 import type { Attrs, Plan } from "./plan/plan.ts";
 import { Tensor } from "./tensor.ts";
@@ -27,7 +28,8 @@ const collected = new FinalizationRegistry<Held>(release);
 /** A planned and compiled graph on one backend. Holds its commands, temporaries, and staging buffers for inputs and results. */
 export class Executable {
   readonly plan: Plan;
-  readonly #backend: Backend;
+  /** Where it runs. */
+  readonly backend: Backend;
   readonly #program: Program;
   /** Staging buffers, made when an input first comes from the host. */
   readonly #inputs: (DeviceBuffer | null)[];
@@ -41,7 +43,7 @@ export class Executable {
 
   private constructor(backend: Backend, plan: Plan, program: Program, graph: Graph, results: readonly Tensor[]) {
     this.plan = plan;
-    this.#backend = backend;
+    this.backend = backend;
     this.#program = program;
     this.#types = results;
     this.#captures = [...graph.captures.keys()];
@@ -60,7 +62,11 @@ export class Executable {
 
   /** Plans and compiles `graph` for `backend`. */
   static async create(graph: Graph, results: readonly Tensor[], backend: Backend): Promise<Executable> {
+    // Tracing, planning and encoding a training step take some 10 ms each before the engine has optimized them: a page gets its turns in between.
+    const turn = backend.limits.asynchronous ? nextTask : async (): Promise<void> => {};
+    await turn();
     const plan = buildPlan(graph, results, backend.limits);
+    await turn();
     return new Executable(backend, plan, await backend.compile(plan), graph, results);
   }
 
@@ -75,20 +81,20 @@ export class Executable {
     const buffers = this.#buffers;
     let b = 0;
     for (let i = 0; i < inputs.length; i++) {
-      const resident = inputs[i].on(this.#backend);
+      const resident = inputs[i].on(this.backend);
       if (resident !== null) {
         buffers[b++] = resident;
         continue;
       }
       const host = inputs[i].host;
       if (host === null) throw new LockstepError(`argument ${inputs[i]} has its elements on another backend; await data() first`);
-      const staging = (this.#inputs[i] ??= this.#backend.alloc(host.byteLength));
-      this.#backend.write(staging, 0, host);
+      const staging = (this.#inputs[i] ??= this.backend.alloc(host.byteLength));
+      this.backend.write(staging, 0, host);
       buffers[b++] = staging;
     }
-    for (const t of this.#captures) buffers[b++] = t.on(this.#backend) ?? t.upload(this.#backend);
-    for (let i = 0; i < this.#outputs.length; i++) buffers[b++] = this.#outputs[i] ?? this.#backend.alloc(this.#types[i].size * ELEMENT_BYTES);
-    this.#backend.run(this.#program, buffers);
+    for (const t of this.#captures) buffers[b++] = t.on(this.backend) ?? t.upload(this.backend);
+    for (let i = 0; i < this.#outputs.length; i++) buffers[b++] = this.#outputs[i] ?? this.backend.alloc(this.#types[i].size * ELEMENT_BYTES);
+    this.backend.run(this.#program, buffers);
     for (const t of this.#assigned) t.markDeviceNewer();
   }
 
@@ -99,10 +105,10 @@ export class Executable {
     return Promise.all(this.#types.map(async (t, i) => {
       if (this.#outputs[i] === null) {
         const result = new Tensor(t.shape, t.dtype, null, 0, null);
-        result.adopt({ backend: this.#backend, buffer: buffers[i] });
+        result.adopt({ backend: this.backend, buffer: buffers[i] });
         return result;
       }
-      const bytes = await this.#backend.read(buffers[i], 0, t.size * ELEMENT_BYTES);
+      const bytes = await this.backend.read(buffers[i], 0, t.size * ELEMENT_BYTES);
       return new Tensor(t.shape, t.dtype, null, 0, view(t.dtype, bytes, 0, t.size));
     }));
   }
