@@ -131,6 +131,11 @@ export function run(list: usize, end: usize, thread: u32, threads: u32, scratch:
   return threads == 1 || barrier(sync, threads);
 }
 
+/** Runs one piece of the command at `command`: for callers that take a list in small bites. Whoever calls keeps the order of the commands. */
+export function piece(command: usize, index: u32, scratch: usize): void {
+  call(load<u32>(command) & 0xffff, command + 4 * O.HEADER_WORDS, index, scratch);
+}
+
 /** A worker's life: waits for a job, runs its share, waits again. Ends when told to quit or when a run was aborted. */
 export function work(thread: u32, threads: u32, scratch: usize, sync: usize): void {
   let seen: u32 = 0;

@@ -40,22 +40,32 @@ const IMPORTS = {
 };
 const PAGE = `<!doctype html><meta charset="utf-8"><title>Lockstep</title><script type="importmap">${JSON.stringify({ imports: IMPORTS })}</script>`;
 
-/** Opens a page on which the repository's modules can be imported, served on loopback, and hands it to `use`. `software`: with the software adapter, where there is one. */
-export async function withPage(use, { software = true } = {}) {
+/** Starts the browser and hands it to `use`. `software`: with the software adapter, where there is one. */
+export async function withBrowser(use, { software = true } = {}) {
+  const { executablePath, env, args } = browser(software);
+  const instance = await chromium.launch(executablePath === null ? { channel: "chrome", args } : { executablePath, env, args });
+  try {
+    return await use(instance);
+  } finally {
+    await instance.close();
+  }
+}
+
+/** Opens a page on which the repository's modules can be imported, served on loopback, and hands it to `use`. `options` as for the browser. */
+export async function withPage(use, options = {}) {
   const files = sirv(root, { dev: true, dotfiles: false });
   const server = createServer((request, response) => {
     if (request.url === "/") response.setHeader("content-type", "text/html").end(PAGE);
     else files(request, response, () => response.writeHead(404).end());
   });
   await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
-  const { executablePath, env, args } = browser(software);
-  const instance = await chromium.launch(executablePath === null ? { channel: "chrome", args } : { executablePath, env, args });
   try {
-    const page = await instance.newPage();
-    await page.goto(`http://127.0.0.1:${server.address().port}/`);
-    return await use(page);
+    return await withBrowser(async (instance) => {
+      const page = await instance.newPage();
+      await page.goto(`http://127.0.0.1:${server.address().port}/`);
+      return use(page);
+    }, options);
   } finally {
-    await instance.close();
     server.close();
   }
 }

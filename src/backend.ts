@@ -28,6 +28,8 @@ export interface Limits {
   readonly oneMemory: boolean;
   /** True where reading a result costs no more than a copy, so that results are copied out at once. */
   readonly hostMemory: boolean;
+  /** True where run() returns before the work is done: loops must wait now and then (pacing.ts), and reading costs a wait for what is under way. */
+  readonly asynchronous: boolean;
   /** Most tensors a fused elementwise call may read and write together. */
   readonly maxOperands: number;
   /** Most steps of a fused elementwise body. */

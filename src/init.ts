@@ -2,7 +2,7 @@
 import type { Backend } from "./backend.ts";
 import { ArgumentError, BackendError } from "./errors.ts";
 import { openWasm } from "./wasm/index.ts";
-import type { WasmOptions } from "./wasm/index.ts";
+import type { WasmBackend, WasmOptions } from "./wasm/index.ts";
 import type { GpuBackend, WebGpuOptions } from "./webgpu/index.ts";
 
 /** `auto`: the CPU, unless a model is compiled with it: then the first fit times one step on each backend there is and takes the fastest. */
@@ -30,7 +30,7 @@ async function openNamed(name: BackendName, options: WasmOptions & WebGpuOptions
  * @throws ArgumentError for an unknown name, BackendError where WebAssembly SIMD, WebGPU or an adapter is missing.
  */
 export async function open(name: "webgpu", options?: WebGpuOptions): Promise<GpuBackend>;
-export async function open(name?: "auto" | "wasm", options?: WasmOptions): Promise<Backend>;
+export async function open(name?: "auto" | "wasm", options?: WasmOptions): Promise<WasmBackend>;
 export async function open(name: BackendName = "auto", options: WasmOptions | WebGpuOptions = {}): Promise<Backend> {
   checkName("open", name);
   const opening = openNamed(name, options);

@@ -5,6 +5,7 @@ import { LockstepError } from "./errors.ts";
 import { attrsKey, Graph, trace } from "./graph.ts";
 import type { Op } from "./graph.ts";
 import { defaultBackend } from "./init.ts";
+import { nextTask, Turns } from "./pacing.ts";
 import { buildPlan } from "./plan/build.ts";
 import type { Attrs, Plan } from "./plan/plan.ts";
 import { Tensor } from "./tensor.ts";
@@ -21,35 +22,7 @@ function release({ backend, program, staging }: Held): void {
   for (const b of staging.flat()) if (b !== null) backend.free(b);
 }
 
-/** Runs that a device may be behind: enough that it never waits, few enough that what they need and loops that await nothing else stay bounded. */
-const RUNS_IN_FLIGHT = 3;
-
-/** The runs that a device has not finished, and who comes next. */
-class Flight {
-  readonly #backend: Backend;
-  readonly #running = new Set<Promise<void>>();
-  #turn: Promise<unknown> = Promise.resolve();
-
-  constructor(backend: Backend) {
-    this.#backend = backend;
-  }
-
-  /** What `enqueue` returns, called in the order of these calls and when the device is less than RUNS_IN_FLIGHT runs behind. */
-  take<T>(enqueue: () => T | Promise<T>): Promise<T> {
-    const mine = this.#turn.then(async () => {
-      if (this.#running.size >= RUNS_IN_FLIGHT) await Promise.race(this.#running);
-      const made = enqueue();
-      const over = (): void => void this.#running.delete(done);
-      const done = (this.#backend.caughtUp as NonNullable<Backend["caughtUp"]>)().then(over, over);
-      this.#running.add(done);
-      return { made };
-    });
-    this.#turn = mine.catch(() => {});
-    return mine.then(({ made }) => made);
-  }
-}
-
-const flights = new WeakMap<Backend, Flight>();
+const turns = new WeakMap<Backend, Turns>();
 
 /** Executables that nobody closed: functions and models that went out of use. */
 const collected = new FinalizationRegistry<Held>(release);
@@ -57,7 +30,8 @@ const collected = new FinalizationRegistry<Held>(release);
 /** A planned and compiled graph on one backend. Holds its commands, temporaries, and staging buffers for inputs and results. */
 export class Executable {
   readonly plan: Plan;
-  readonly #backend: Backend;
+  /** Where it runs. */
+  readonly backend: Backend;
   readonly #program: Program;
   /** Staging buffers, made when an input first comes from the host. */
   readonly #inputs: (DeviceBuffer | null)[];
@@ -71,7 +45,7 @@ export class Executable {
 
   private constructor(backend: Backend, plan: Plan, program: Program, graph: Graph, results: readonly Tensor[]) {
     this.plan = plan;
-    this.#backend = backend;
+    this.backend = backend;
     this.#program = program;
     this.#types = results;
     this.#captures = [...graph.captures.keys()];
@@ -90,7 +64,11 @@ export class Executable {
 
   /** Plans and compiles `graph` for `backend`. */
   static async create(graph: Graph, results: readonly Tensor[], backend: Backend): Promise<Executable> {
+    // Tracing, planning and encoding a training step take some 10 ms each before the engine has optimized them: a page gets its turns in between.
+    const turn = backend.limits.asynchronous ? nextTask : async (): Promise<void> => {};
+    await turn();
     const plan = buildPlan(graph, results, backend.limits);
+    await turn();
     return new Executable(backend, plan, await backend.compile(plan), graph, results);
   }
 
@@ -105,20 +83,20 @@ export class Executable {
     const buffers = this.#buffers;
     let b = 0;
     for (let i = 0; i < inputs.length; i++) {
-      const resident = inputs[i].on(this.#backend);
+      const resident = inputs[i].on(this.backend);
       if (resident !== null) {
         buffers[b++] = resident;
         continue;
       }
       const host = inputs[i].host;
       if (host === null) throw new LockstepError(`argument ${inputs[i]} has its elements on another backend; await data() first`);
-      const staging = (this.#inputs[i] ??= this.#backend.alloc(host.byteLength));
-      this.#backend.write(staging, 0, host);
+      const staging = (this.#inputs[i] ??= this.backend.alloc(host.byteLength));
+      this.backend.write(staging, 0, host);
       buffers[b++] = staging;
     }
-    for (const t of this.#captures) buffers[b++] = t.on(this.#backend) ?? t.upload(this.#backend);
-    for (let i = 0; i < this.#outputs.length; i++) buffers[b++] = this.#outputs[i] ?? this.#backend.alloc(this.#types[i].size * ELEMENT_BYTES);
-    this.#backend.run(this.#program, buffers);
+    for (const t of this.#captures) buffers[b++] = t.on(this.backend) ?? t.upload(this.backend);
+    for (let i = 0; i < this.#outputs.length; i++) buffers[b++] = this.#outputs[i] ?? this.backend.alloc(this.#types[i].size * ELEMENT_BYTES);
+    this.backend.run(this.#program, buffers);
     for (const t of this.#assigned) t.markDeviceNewer();
   }
 
@@ -128,10 +106,10 @@ export class Executable {
       this.enqueue(inputs);
       return then();
     };
-    if (this.#backend.caughtUp === undefined) return enqueue();
-    let flight = flights.get(this.#backend);
-    if (flight === undefined) flights.set(this.#backend, (flight = new Flight(this.#backend)));
-    return flight.take(enqueue);
+    if (this.backend.caughtUp === undefined) return enqueue();
+    let all = turns.get(this.backend);
+    if (all === undefined) turns.set(this.backend, (all = new Turns(this.backend)));
+    return all.take(enqueue);
   }
 
   /** The results of the last enqueued run: on the host where that costs no more than a copy, else as device tensors. */
@@ -141,10 +119,10 @@ export class Executable {
     return Promise.all(this.#types.map(async (t, i) => {
       if (this.#outputs[i] === null) {
         const result = new Tensor(t.shape, t.dtype, null, 0, null);
-        result.adopt({ backend: this.#backend, buffer: buffers[i] });
+        result.adopt({ backend: this.backend, buffer: buffers[i] });
         return result;
       }
-      const bytes = await this.#backend.read(buffers[i], 0, t.size * ELEMENT_BYTES);
+      const bytes = await this.backend.read(buffers[i], 0, t.size * ELEMENT_BYTES);
       return new Tensor(t.shape, t.dtype, null, 0, view(t.dtype, bytes, 0, t.size));
     }));
   }

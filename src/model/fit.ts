@@ -2,6 +2,7 @@
 import type { Backend } from "../backend.ts";
 import { candidates } from "../init.ts";
 import { ArgumentError, DataError, DeviceLostError, LockstepError } from "../errors.ts";
+import { Flight, Slices } from "../pacing.ts";
 import { progress } from "../progress.ts";
 import type { Progress, ProgressStream } from "../progress.ts";
 import type { Executable } from "../run.ts";
@@ -17,7 +18,6 @@ import type { FitOptions } from "./fit-options.ts";
 import { describe, time } from "./probe.ts";
 import type { Timing } from "./probe.ts";
 import { Checkpoint, replace } from "./recovery.ts";
-import { Slices } from "./slices.ts";
 
 export type { EvaluateOptions, FitOptions } from "./fit-options.ts";
 export type Batches = Iterable<Batch> | AsyncIterable<Batch>;
@@ -32,9 +32,6 @@ export interface History {
 
 type State = { training: Training; programs: Programs; train: Tally; evaluate: Tally };
 
-/** Steps that a device may be behind: enough to keep it busy, not so many that they pile up. */
-const STEPS_IN_FLIGHT = 3;
-
 /** Steps between looks at the watch where a look waits for the device. */
 const WATCH_STEPS = 50;
 
@@ -46,47 +43,16 @@ export function runEvaluation({ training, programs, evaluate }: State, data: Pre
     programs.evaluateCursor.begin(0, 0, from);
     const args = argumentsOf(data);
     const slices = new Slices();
+    const flight = new Flight();
     for (let at = from; at < to; at += batchSize) {
       const shape = { count: Math.min(batchSize, to - at), shuffled: 0, resident: true };
-      (await programs.evaluate(data.inputs, data.y, data.weights, shape, training, evaluate)).enqueue(args);
+      await (await programs.evaluate(data.inputs, data.y, data.weights, shape, training, evaluate)).inTurn(args, () => {});
+      await flight.follow(programs.backend);
       await slices.rest();
     }
+    await flight.land();
     return evaluate.read();
   });
-<<<<<<< HEAD
-=======
-
-/** Gives other tasks a turn when enough time has passed. */
-export class Slices {
-  #since = performance.now();
-
-  async rest(): Promise<void> {
-    if (performance.now() - this.#since < SLICE_MS) return;
-    await nextTask();
-    this.#since = performance.now();
-  }
-}
-
-/** Loss and metrics over samples [from, to). */
-export async function runEvaluation({ training, programs, evaluate }: State, data: Prepared, from: number, to: number, batchSize: number): Promise<Logs> {
-  upload(data, programs);
-  evaluate.reset();
-  programs.evaluateCursor.begin(0, 0, from);
-  const args = argumentsOf(data);
-  const slices = new Slices();
-  for (let at = from; at < to; at += batchSize) {
-    const shape = { count: Math.min(batchSize, to - at), shuffled: 0, resident: true };
-    await (await programs.evaluate(data.inputs, data.y, data.weights, shape, training, evaluate)).inTurn(args, () => {});
-    await slices.rest();
-  }
-  return evaluate.read();
-}
-
-/** @throws ArgumentError for an option that is not known. */
-export function checkNames(who: string, options: object, known: readonly string[]): void {
-  const unknown = Object.keys(options).find((key) => !known.includes(key));
-  if (unknown !== undefined) throw new ArgumentError(`${who}: unknown option "${unknown}"; known: ${known.join(", ")}`);
->>>>>>> gpu
 }
 
 const argumentsOf = (d: Prepared): Tensor[] => [...d.inputs, d.y, ...(d.weights === null ? [] : [d.weights])];
@@ -129,7 +95,7 @@ class Fit {
   #stopped = false;
   #steps = 0;
   /** Steps that the device may still be at. */
-  #flight: Promise<void>[] = [];
+  readonly #flight = new Flight();
 
   constructor(model: Model, options: FitOptions) {
     this.#model = model;
@@ -266,17 +232,13 @@ class Fit {
   async #afterStep(state: State, bar: Progress, step: number): Promise<void> {
     const count = this.#steps++;
     const { backend } = state.programs;
-    if (!backend.limits.hostMemory) {
-      const done = backend.sync();
-      done.catch(() => {});
-      if (this.#flight.push(done) > STEPS_IN_FLIGHT) await this.#flight.shift();
-    }
+    await this.#flight.follow(backend);
     if (this.#perBatch) {
       const logs: Logs = { loss: await state.train.last.item() };
       for (const c of this.#callbacks) await c.onBatchEnd?.(count, logs, this.#handle);
     }
-    // Reading costs a wait for the device; where results are in host memory it costs nothing.
-    if (this.#watch !== null && (backend.limits.hostMemory || this.#steps % WATCH_STEPS === 0)) await this.#checkFault();
+    // Reading costs a wait for what is under way; where nothing can be it costs nothing.
+    if (this.#watch !== null && (!backend.limits.asynchronous || this.#steps % WATCH_STEPS === 0)) await this.#checkFault();
     if (bar.due()) bar.step(step + 1, numbersOf(await state.train.read()));
     else bar.step(step + 1);
   }
@@ -301,6 +263,7 @@ class Fit {
         if (this.#model.inputShapes !== null) this.#model.state("fit").train.reset();
         const logs = await this.#withRecovery(steps !== null, inputs, async (from, done) => {
           await epochSteps(epoch, bar, from, done);
+          await this.#flight.land();
           if (this.#watch !== null) await this.#checkFault();
           const all: { [name: string]: number | number[][] } = { ...(await this.#model.state("fit").train.read()) };
           for (const [name, value] of Object.entries((await validate()) ?? {})) all[`val${name[0].toUpperCase()}${name.slice(1)}`] = value;
@@ -338,7 +301,7 @@ class Fit {
         copy.recover();
         for (const t of inputs) t.recover();
         this.#steps = seen;
-        this.#flight = [];
+        this.#flight.forget();
         const next = await replace(model.state("fit").programs.backend);
         model.moveTo(next);
         console.warn(`lockstep: fit: ${error.message}; training goes on from step ${copy.step} of the epoch on ${next.name}`);

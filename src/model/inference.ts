@@ -6,6 +6,7 @@ import type { DType, TypedArray } from "../dtype.ts";
 import { ArgumentError, LockstepError, ShapeError } from "../errors.ts";
 import { resolveBackend } from "../init.ts";
 import type { Layer, Weight } from "../nn/layer.ts";
+import { Slices } from "../pacing.ts";
 import { sameShape, showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { checkShape, Tensor, tensor } from "../tensor.ts";
@@ -16,7 +17,6 @@ import { asLayers } from "./layers.ts";
 import type { LayerLike } from "./layers.ts";
 import { indexedInput, PredictPrograms, traceShapes } from "./predict.ts";
 import type { Network } from "./predict.ts";
-import { Slices } from "./slices.ts";
 import { summaryOf } from "./summary.ts";
 
 export interface ModelOptions {

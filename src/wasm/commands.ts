@@ -81,19 +81,22 @@ class Writer implements CommandWriter {
 export interface Encoded {
   readonly commands: readonly Command[];
   readonly sharedBytes: number;
-  /** About how many multiply-adds several threads could share. */
+  /** About how many multiply-adds there are, and how many of them several threads could share. */
   readonly work: number;
+  readonly sharedWork: number;
 }
 
 export function encode(plan: Plan): Encoded {
   const writer = new Writer();
   let work = 0;
+  let sharedWork = 0;
   for (const call of plan.calls) {
     const from = writer.commands.length;
     encodeCall(call, writer);
-    if (writer.commands.slice(from).some((c) => c.pieces > 1)) work += workOf(call);
+    work += workOf(call);
+    if (writer.commands.slice(from).some((c) => c.pieces > 1)) sharedWork += workOf(call);
   }
-  return { commands: writer.commands, sharedBytes: writer.sharedBytes, work };
+  return { commands: writer.commands, sharedBytes: writer.sharedBytes, work, sharedWork };
 }
 
 /** About how many multiply-adds a call is; moving an element counts as some. */
@@ -159,4 +162,9 @@ export function link({ commands }: Pick<Encoded, "commands">, slots: readonly nu
     }
   }
   return { words, patches, commands: commands.length, barriers };
+}
+
+/** After an aborted run: threads count in the headers of commands (word 3) the pieces that have been taken, and the run did not come to setting that back. */
+export function forgetTaken(words: Uint32Array, list: number, end: number): void {
+  for (let at = list >>> 2; at < end >>> 2; at += words[at + 1]) words[at + 3] = 0;
 }

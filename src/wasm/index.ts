@@ -5,12 +5,15 @@ import type { Plan } from "../plan/plan.ts";
 import { slotBytes } from "../plan/plan.ts";
 import { Allocator } from "./allocator.ts";
 import type { WasmBuffer } from "./allocator.ts";
-import { encode, link } from "./commands.ts";
-import type { CommandList } from "./commands.ts";
+import { encode, forgetTaken, link } from "./commands.ts";
+import type { CommandList, Encoded } from "./commands.ts";
 import { loadKernels } from "./load.ts";
 import type { KernelSource } from "./load.ts";
-import { HEADER_WORDS, SCRATCH_BYTES, SYNC_BYTES } from "./opcodes.ts";
-import { mayBlock, Pool } from "./pool.ts";
+import { HEADER_WORDS, SCRATCH_BYTES } from "./opcodes.ts";
+import { Pool } from "./pool.ts";
+import { Queue } from "./queue.ts";
+import { arrange } from "./threads.ts";
+import type { Arrangement, WorkerSource } from "./threads.ts";
 
 export interface WasmOptions {
   /** Plain SIMD only, so that results are the same bits in every runtime and on every machine. Default false: relaxed SIMD (fused multiply-add) where there is any. */
@@ -19,7 +22,7 @@ export interface WasmOptions {
   readonly maxBytes?: number;
   /**
    * Threads that share a program's work; `auto`: one for each core, at most 8. Workers start with the first program that is large enough.
-   * Results are the same bits for any number. One thread where the runtime has no shared memory and on a page's main thread, which may not wait. Default auto.
+   * Results are the same bits for any number. One thread where there are no threads (pages that are not cross-origin isolated, workerd). Default auto.
    */
   readonly threads?: "auto" | number;
   /**
@@ -27,14 +30,28 @@ export interface WasmOptions {
    * which runs on one thread. Default: the kernels in the package, of which only the build that this engine takes is loaded.
    */
   readonly module?: KernelSource;
+  /**
+   * All work of more than some 70 us is done by workers, and the calling thread never waits for them. Where there are no threads it takes turns with
+   * other tasks instead, every 8 ms. Default: true on a page's main thread with more than one thread, which may not wait, else false: the calling thread takes part.
+   */
+  readonly background?: boolean;
+  /**
+   * Address of the workers' script (`build/esm/wasm/worker.js` of this package, or a copy), or a function that starts a worker with it. Default: the script beside this
+   * module, found as `new Worker(new URL("./worker.js", import.meta.url), { type: "module" })`; needed where a bundler does not follow that (esbuild, Rollup).
+   */
+  readonly worker?: WorkerSource;
 }
 
 /** What a WASM backend has beyond `Backend`. */
 export interface WasmBackend extends Backend {
   /** Which build of the kernels runs. */
   readonly simd: "plain" | "relaxed";
-  /** Threads that large programs use once the workers have started. */
+  /** Threads that large programs are to use: what was asked for, which need not be what there is. */
   readonly threads: number;
+  /** Threads that the next large program will use: 1 until the workers have started, and where they cannot. */
+  readonly activeThreads: number;
+  /** Why that stays 1 although more were asked for (no cross-origin isolation, workers blocked or not found), or null. Written to the console once, unless threads is `auto` and there can be none. */
+  readonly threadsProblem: string | null;
   /** Resolves when the workers have started, for programs large enough that are compiled already; useful before timing. */
   warm(): Promise<void>;
   /** Bytes of linear memory, and buffers in use with their bytes. */
@@ -43,17 +60,18 @@ export interface WasmBackend extends Backend {
 
 const PAGE = 65536;
 const MAX_PAGES = 65536;
+const FIRST_PAGES = Math.ceil((SCRATCH_BYTES + PAGE) / PAGE) + 1;
+const LEAST_SHARED_PAGES = 4096;
 /** Nothing lives below this address: a null operand can never be a real one. */
 const FIRST_ADDRESS = 1024;
 
-const MOST_THREADS = 64;
-const MOST_AUTO_THREADS = 8;
-/** Programs with fewer multiply-adds to share than this (some 70 us) are done before a worker has woken up. */
+/** Programs with fewer multiply-adds (to share) than this (some 70 us) are done before a worker has woken up. */
 const LEAST_WORK = 2e6;
 
 interface Exports {
   /** 0 when the run was aborted. */
   run(list: number, end: number, thread: number, threads: number, scratch: number, sync: number): number;
+  piece(command: number, piece: number, scratch: number): void;
 }
 
 /** A module with one `f32x4.relaxed_madd`: valid only where the engine has relaxed SIMD. */
@@ -61,20 +79,6 @@ const RELAXED_PROBE = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 6, 1, 96, 1,
 /** A module with one `i32x4.splat`. */
 const SIMD_PROBE = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 17, 11);
 
-/** Cores that this process may use. Node 20 has no navigator. */
-async function cores(): Promise<number> {
-  const { navigator, process } = globalThis as { navigator?: { hardwareConcurrency?: number }; process?: { versions?: { node?: string } } };
-  if (navigator?.hardwareConcurrency !== undefined) return navigator.hardwareConcurrency;
-  return process?.versions?.node === undefined ? 1 : (await import("node:os")).availableParallelism();
-}
-
-/** How many threads make sense here. */
-async function threadsFor(wanted: "auto" | number): Promise<number> {
-  if (wanted !== "auto" && (!Number.isInteger(wanted) || wanted < 1 || wanted > MOST_THREADS)) throw new ArgumentError(`open: threads must be "auto" or an integer from 1 to ${MOST_THREADS}, got ${String(wanted)}`);
-  const { crossOriginIsolated } = globalThis as { crossOriginIsolated?: boolean };
-  if (!mayBlock() || crossOriginIsolated === false || typeof SharedArrayBuffer === "undefined") return 1;
-  return wanted === "auto" ? Math.min(await cores(), MOST_AUTO_THREADS) : wanted;
-}
 
 class WasmProgram implements Program {
   readonly plan: Plan;
@@ -82,15 +86,18 @@ class WasmProgram implements Program {
   readonly code: WasmBuffer;
   /** Worth sharing among threads. */
   readonly large: boolean;
+  /** Worth handing over to another thread. */
+  readonly long: boolean;
   /** Addresses the list was last patched with. */
   readonly bound: Int32Array;
   readonly #release: () => void;
 
-  constructor(plan: Plan, list: CommandList, code: WasmBuffer, large: boolean, release: () => void) {
+  constructor(plan: Plan, list: CommandList, code: WasmBuffer, { work, sharedWork }: Encoded, release: () => void) {
     this.plan = plan;
     this.list = list;
     this.code = code;
-    this.large = large;
+    this.large = sharedWork >= LEAST_WORK;
+    this.long = work >= LEAST_WORK;
     this.bound = new Int32Array(plan.bindings.length).fill(-1);
     this.#release = release;
   }
@@ -109,32 +116,47 @@ class LinearBackend implements WasmBackend {
   readonly #allocator: Allocator;
   readonly #exports: Exports;
   readonly #scratch: WasmBuffer;
-  readonly #sync: WasmBuffer;
   readonly #pool: Pool | null;
+  readonly #problem: string | null;
+  /** Where the calling thread does not wait in `run`. */
+  readonly #queue: Queue | null;
   #bytes: Uint8Array;
   #words: Uint32Array;
   #closed = false;
   #failure: Error | null = null;
 
-  constructor(simd: "plain" | "relaxed", module: WebAssembly.Module, memory: WebAssembly.Memory, exports: Exports, maxBytes: number, threads: number) {
+  constructor(simd: "plain" | "relaxed", module: WebAssembly.Module, memory: WebAssembly.Memory, exports: Exports, maxBytes: number, { threads, workers, queued, problem }: Arrangement, source: WorkerSource | undefined) {
     this.simd = simd;
+    this.threads = threads;
+    this.#problem = problem;
+    this.limits = { alignment: 64, maxBytes, oneMemory: true, hostMemory: true, asynchronous: queued, maxOperands: 24, maxSteps: 96 };
     this.#memory = memory;
     this.#exports = exports;
     this.#allocator = new Allocator(memory, FIRST_ADDRESS, Math.floor(maxBytes / PAGE));
     this.#scratch = this.#allocator.alloc(SCRATCH_BYTES);
-    this.#sync = this.#allocator.alloc(SYNC_BYTES);
-    new Uint8Array(memory.buffer, this.#sync.address, SYNC_BYTES).fill(0);
-    this.threads = threads;
-    const scratches = new Map<number, number>();
-    const scratchOf = (thread: number): number => {
-      const found = scratches.get(thread) ?? this.#allocator.alloc(SCRATCH_BYTES).address;
-      scratches.set(thread, found);
-      return found;
-    };
-    this.#pool = threads > 1 ? new Pool(threads, { module, memory, sync: this.#sync.address }, scratchOf, () => new Int32Array(memory.buffer)) : null;
+    const alloc = (bytes: number): number => this.#allocator.alloc(bytes).address;
+    this.#pool = workers > 0 ? new Pool({ threads, workers, module, memory, source, alloc }) : null;
     this.#bytes = new Uint8Array(memory.buffer);
     this.#words = new Uint32Array(memory.buffer);
-    this.limits = { alignment: 64, maxBytes, oneMemory: true, hostMemory: true, maxOperands: 24, maxSteps: 96 };
+    this.#queue = !queued ? null : new Queue({
+      bytes: () => this.#views(),
+      words: () => {
+        this.#views();
+        return this.#words;
+      },
+      run: (list, end) => this.#runWith(null, list, end),
+      piece: (command, piece) => exports.piece(command, piece, this.#scratch.address),
+      alloc: (bytes) => this.#allocator.alloc(bytes),
+      free: (buffer) => this.#allocator.free(buffer),
+    }, this.#pool);
+  }
+
+  get activeThreads(): number {
+    return this.#pool?.ready ? this.threads : 1;
+  }
+
+  get threadsProblem(): string | null {
+    return this.#pool?.problem ?? this.#problem;
   }
 
   memory(): { linear: number; buffers: number; bytes: number } {
@@ -153,13 +175,14 @@ class LinearBackend implements WasmBackend {
   write(buffer: DeviceBuffer, offset: number, data: ArrayBufferView): void {
     this.#open("write");
     if (offset < 0 || offset + data.byteLength > buffer.bytes) throw internal(`write of ${data.byteLength} bytes at ${offset} into a buffer of ${buffer.bytes}`);
-    this.#views().set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), (buffer as WasmBuffer).address + offset);
+    this.#put((buffer as WasmBuffer).address + offset, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   }
 
   async read(buffer: DeviceBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
     this.#open("read");
     if (offset < 0 || offset + bytes > buffer.bytes) throw internal(`read of ${bytes} bytes at ${offset} from a buffer of ${buffer.bytes}`);
     const from = (buffer as WasmBuffer).address + offset;
+    if (this.#queue !== null) return this.#queue.read(from, bytes);
     // A copy in memory of its own: the linear memory may be shared.
     return this.#views().slice(from, from + bytes).buffer as ArrayBuffer;
   }
@@ -180,9 +203,10 @@ class LinearBackend implements WasmBackend {
       const slots = plan.slots.map((bytes) => take(bytes).address);
       const list = link(encoded, slots, encoded.sharedBytes > 0 ? take(encoded.sharedBytes).address : 0);
       const code = take(Math.max(4, list.words.byteLength));
-      this.#views().set(new Uint8Array(list.words.buffer), code.address);
-      if (encoded.work >= LEAST_WORK) this.#pool?.start().catch(() => {});
-      return new WasmProgram(plan, list, code, encoded.work >= LEAST_WORK, release);
+      this.#put(code.address, new Uint8Array(list.words.buffer));
+      const made = new WasmProgram(plan, list, code, encoded, release);
+      if (made.large || (made.long && this.#queue !== null)) void this.#pool?.start();
+      return made;
     } catch (error) {
       release();
       throw error;
@@ -202,34 +226,31 @@ class LinearBackend implements WasmBackend {
       bound[i] = address;
       changed = true;
     }
+    const end = code.address + list.words.byteLength;
+    if (this.#queue !== null) {
+      const patches = changed ? Uint32Array.from(list.patches.flatMap((p) => [code.address + 4 * p.word, bound[p.binding] + p.offset])) : null;
+      this.#queue.run({ list: code.address, end, patches, shared: program.large, long: program.long });
+      return;
+    }
     if (changed) {
       this.#views();
       const base = code.address >>> 2;
       for (const p of list.patches) this.#words[base + p.word] = bound[p.binding] + p.offset;
     }
-    const end = code.address + list.words.byteLength;
-    const pool = program.large && this.#pool?.ready ? this.#pool : null;
-    let finished = 0;
-    let cause: unknown = null;
     try {
-      pool?.hand(code.address, end);
-      finished = this.#exports.run(code.address, end, 0, pool?.threads ?? 1, this.#scratch.address, this.#sync.address);
+      this.#runWith(program.large && this.#pool?.ready ? this.#pool : null, code.address, end);
     } catch (error) {
-      cause = error;
+      this.#views();
+      forgetTaken(this.#words, code.address, end);
+      throw error;
     }
-    if (finished !== 0) return;
-    pool?.reset();
-    // The list as it was: threads count in it, and patches are due again.
-    this.#views().set(new Uint8Array(list.words.buffer), code.address);
-    bound.fill(-1);
-    this.#failure = new BackendError(cause === null ? "wasm: a worker stopped in the middle of a run; the pool starts anew with the next program" : `wasm: a kernel stopped: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
-    throw this.#failure;
   }
 
   async sync(): Promise<void> {
     const failure = this.#failure;
     this.#failure = null;
     if (failure !== null) throw failure;
+    await this.#queue?.settled();
   }
 
   async warm(): Promise<void> {
@@ -237,8 +258,31 @@ class LinearBackend implements WasmBackend {
   }
 
   close(): void {
+    this.#queue?.close();
     if (!this.#closed) this.#pool?.close();
     this.#closed = true;
+  }
+
+  /** Runs a list on this thread, as thread 0 of the pool's or alone. @throws BackendError when a kernel or another thread stopped. */
+  #runWith(pool: Pool | null, list: number, end: number): void {
+    let finished = 0;
+    let cause: unknown = null;
+    try {
+      pool?.hand(list, end);
+      finished = this.#exports.run(list, end, 0, pool?.threads ?? 1, this.#scratch.address, pool?.sync ?? 0);
+    } catch (error) {
+      cause = error;
+    }
+    if (finished !== 0) return;
+    pool?.reset();
+    this.#failure = new BackendError(cause === null ? "wasm: a worker stopped in the middle of a run; the next large program starts new workers" : `wasm: a kernel stopped: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw this.#failure;
+  }
+
+  /** Puts bytes at an address, after everything that runs. */
+  #put(address: number, bytes: Uint8Array): void {
+    if (this.#queue === null) this.#views().set(bytes, address);
+    else this.#queue.write(address, bytes);
   }
 
   #open(what: string): void {
@@ -256,16 +300,28 @@ class LinearBackend implements WasmBackend {
 }
 
 /** Opens a WASM backend. @throws BackendError where WebAssembly SIMD is missing or `module` is not Lockstep's, ArgumentError for options out of range. */
-export async function openWasm({ reproducible = false, maxBytes = MAX_PAGES * PAGE, threads = "auto", module: source }: WasmOptions = {}): Promise<WasmBackend> {
+export async function openWasm({ reproducible = false, maxBytes = MAX_PAGES * PAGE, threads = "auto", background, worker, module: source }: WasmOptions = {}): Promise<WasmBackend> {
   if (!(maxBytes >= 4 * 2 ** 20 && maxBytes <= MAX_PAGES * PAGE)) throw new ArgumentError(`open: maxBytes must be between 4 MiB and 4 GiB, got ${maxBytes}`);
   if (typeof WebAssembly !== "object" || !WebAssembly.validate(SIMD_PROBE)) {
     throw new BackendError("wasm: this runtime has no WebAssembly SIMD; it needs Chrome 91, Firefox 89, Safari 16.4, Node 16.4 or newer");
   }
-  const wanted = await threadsFor(threads);
-  const { module, simd, shared } = await loadKernels(source, WebAssembly.validate(RELAXED_PROBE), reproducible, wanted > 1);
-  const memory = new WebAssembly.Memory({ initial: Math.ceil((SCRATCH_BYTES + PAGE) / PAGE) + 1, maximum: Math.floor(maxBytes / PAGE), shared });
+  const wanted = arrange(threads, background, worker);
+  const { module, simd, shared } = await loadKernels(source, WebAssembly.validate(RELAXED_PROBE), reproducible, wanted.workers > 0);
+  const arrangement = wanted.workers > 0 && !shared ? { ...wanted, workers: 0, problem: "the kernels were passed as a compiled module, whose memory cannot be shared" } : wanted;
+  const { memory, pages } = newMemory(Math.floor(maxBytes / PAGE), shared);
   const instance = await WebAssembly.instantiate(module, { env: { memory } });
-  return new LinearBackend(simd, module, memory, instance.exports as unknown as Exports, maxBytes, shared ? wanted : 1);
+  return new LinearBackend(simd, module, memory, instance.exports as unknown as Exports, pages * PAGE, arrangement, worker);
+}
+
+/** Memory that can grow to `most` pages. What is shared cannot move, so that it is reserved whole: where there is no room for that (phones), for half, down to 256 MiB. */
+function newMemory(most: number, shared: boolean): { memory: WebAssembly.Memory; pages: number } {
+  for (let pages = most; ; pages >>= 1) {
+    try {
+      return { memory: new WebAssembly.Memory({ initial: FIRST_PAGES, maximum: pages, shared }), pages };
+    } catch (cause) {
+      if (!shared || pages < 2 * LEAST_SHARED_PAGES) throw new BackendError(`wasm: no address space for ${(pages * PAGE) / 2 ** 20} MiB of ${shared ? "shared " : ""}memory; close other backends or pages, or give a smaller maxBytes`, { cause });
+    }
+  }
 }
 
 /** Words of a command before its arguments; for tools that read command lists. */

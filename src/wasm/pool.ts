@@ -1,133 +1,182 @@
 /**
- * @file The workers that run command lists together with the thread that calls `run`. They start when the first program
- * large enough is compiled and join when they are ready; until then, and after a failure, one thread does all. Results
- * are the same bits for any number of threads, so nobody needs to know.
+ * @file The workers that run command lists: together with the thread that calls `run`, or all by themselves while that
+ * thread only awaits (queue.ts). They start when the first program large enough is compiled and join when they are ready;
+ * until then, and where they cannot start, the calling thread does all. Results are the same bits for any number of threads.
  */
-import { SYNC_ABORT, SYNC_ARRIVED, SYNC_END, SYNC_JOB, SYNC_LIST, SYNC_QUIT } from "./opcodes.ts";
-import type { WorkerStart } from "./worker.ts";
+import { BackendError } from "../errors.ts";
+import { SCRATCH_BYTES, SYNC_BYTES } from "./opcodes.ts";
+import { abort, hand, quit } from "./sync.ts";
+import type { Handle, WorkerSource } from "./threads.ts";
+import { spawn } from "./threads.ts";
+import type { Order, Reply, WorkerStart } from "./worker.ts";
 
-/** The little that worker_threads and Web Workers have in common. */
-interface Handle {
-  post(start: WorkerStart): void;
-  /** It waits for jobs: from now on it does not keep the process alive. */
-  idle(): void;
-  terminate(): void;
+export interface PoolOptions {
+  readonly threads: number;
+  /** `threads` where worker 0 leads, `threads - 1` where the caller is thread 0. */
+  readonly workers: number;
+  readonly module: WebAssembly.Module;
+  readonly memory: WebAssembly.Memory;
+  readonly source: WorkerSource | undefined;
+  /** Address of so many bytes that are never given back. */
+  readonly alloc: (bytes: number) => number;
 }
 
-type Listener = (message: string) => void;
-
-/** Starts a worker; `message` hears what it posts, `failed` when it could not start or died. */
-async function spawn(url: URL, message: Listener, failed: () => void): Promise<Handle> {
-  const Web = (globalThis as { Worker?: typeof Worker }).Worker;
-  if (Web !== undefined) {
-    const worker = new Web(url, { type: "module" });
-    worker.onmessage = ({ data }: MessageEvent<string>) => message(data);
-    worker.onerror = failed;
-    return { post: (start) => worker.postMessage(start), idle: () => {}, terminate: () => worker.terminate() };
-  }
-  const { Worker: NodeWorker } = await import("node:worker_threads");
-  const worker = new NodeWorker(url);
-  worker.on("message", message);
-  worker.on("error", failed);
-  worker.on("exit", failed);
-  return { post: (start) => worker.postMessage(start), idle: () => worker.unref(), terminate: () => void worker.terminate() };
+/** Workers started together. Each crew has words of its own: a straggler of an aborted one can never disturb the next. */
+interface Crew {
+  readonly sync: number;
+  readonly handles: Handle[];
+  /** Worker 0, where it leads. */
+  lead: Handle | null;
+  ready: boolean;
+  /** The lead keeps the process alive. */
+  kept: boolean;
+  /** Ends the wait for workers that have not answered yet. */
+  readonly giveUp: (() => void)[];
 }
 
-/** True where the calling thread may wait for others: everywhere but on a page's main thread. */
-export function mayBlock(): boolean {
-  return typeof (globalThis as { window?: unknown; document?: unknown }).document === "undefined";
-}
+/** A worker that has not answered by then will not: a network that stalls, a script that is none of ours. */
+const START_LIMIT_MS = 30_000;
 
 export class Pool {
-  readonly threads: number;
-  readonly #words: () => Int32Array;
-  readonly #sync: number;
-  readonly #start: Omit<WorkerStart, "thread" | "threads">;
-  readonly #scratchOf: (thread: number) => number;
-  #workers: Handle[] = [];
-  #ready = 0;
+  /** Hears the lead's answers, in order. */
+  onReply: (reply: Reply) => void = () => {};
+  /** Hears of a worker that died after the crew was ready; the crew has been dismissed. */
+  onDeath: (error: BackendError) => void = () => {};
+  readonly #options: PoolOptions;
+  /** Address of each thread's working memory. */
+  readonly #scratches = new Map<number, number>();
+  #crew: Crew | null = null;
   #starting: Promise<void> | null = null;
-  #broken = false;
-  #job = 0;
+  #problem: string | null = null;
+  #closed = false;
 
-  /** `scratchOf` gives each worker's working memory, `words` a view of the memory as it is now. */
-  constructor(threads: number, start: Omit<WorkerStart, "thread" | "threads" | "scratch">, scratchOf: (thread: number) => number, words: () => Int32Array) {
-    this.threads = threads;
-    this.#start = { ...start, scratch: 0 };
-    this.#sync = start.sync;
-    this.#scratchOf = scratchOf;
-    this.#words = words;
+  constructor(options: PoolOptions) {
+    this.#options = options;
+  }
+
+  get threads(): number {
+    return this.#options.threads;
   }
 
   /** True when all workers wait for jobs. */
   get ready(): boolean {
-    return !this.#broken && this.#ready === this.threads - 1;
+    return this.#crew?.ready === true;
   }
 
-  /** Starts the workers; resolves when they wait for jobs, or when they cannot. Harmless when repeated. */
+  /** Where the threads meet. Only while ready. */
+  get sync(): number {
+    return this.#crew?.sync ?? 0;
+  }
+
+  /** Why the workers could not start, or null. */
+  get problem(): string | null {
+    return this.#problem;
+  }
+
+  /** Starts the workers; resolves when they wait for jobs, or when they cannot. Harmless when repeated; where they could not start it does not try again. */
   start(): Promise<void> {
     this.#starting ??= this.#launch();
     return this.#starting;
   }
 
-  /** Hands a job to the workers. The caller then runs its own share as thread 0. */
+  /** Hands a job to the workers; the caller is thread 0. */
   hand(list: number, end: number): void {
-    const words = this.#words();
-    const at = (offset: number): number => (this.#sync + offset) >> 2;
-    words[at(SYNC_LIST)] = list;
-    words[at(SYNC_END)] = end;
-    this.#job = (this.#job + 1) | 0;
-    Atomics.store(words, at(SYNC_JOB), this.#job);
-    Atomics.notify(words, at(SYNC_JOB));
+    hand(this.#options.memory, this.sync, list, end);
+  }
+
+  /** Sends an order to the worker that leads. Answers come to `onReply`. */
+  order(order: Order): void {
+    this.#keepLead(true);
+    this.#crew?.lead?.post(order);
+  }
+
+  /** The lead has answered everything. */
+  rest(): void {
+    this.#keepLead(false);
   }
 
   /** After an aborted run: ends all workers; the next `start` makes new ones. */
   reset(): void {
-    for (const w of this.#workers) w.terminate();
-    this.#workers = [];
-    this.#ready = 0;
+    this.#dismiss();
     this.#starting = null;
-    this.#broken = false;
-    const words = this.#words();
-    for (const offset of [SYNC_ARRIVED, SYNC_ABORT, SYNC_QUIT, SYNC_JOB]) Atomics.store(words, (this.#sync + offset) >> 2, 0);
-    this.#job = 0;
   }
 
   /** Lets the workers end. */
   close(): void {
-    const words = this.#words();
-    Atomics.store(words, (this.#sync + SYNC_QUIT) >> 2, 1);
-    Atomics.add(words, (this.#sync + SYNC_JOB) >> 2, 1);
-    Atomics.notify(words, (this.#sync + SYNC_JOB) >> 2);
-    this.#broken = true;
-    for (const w of this.#workers) w.terminate();
-    this.#workers = [];
+    this.#closed = true;
+    this.#dismiss();
+  }
+
+  #keepLead(alive: boolean): void {
+    const crew = this.#crew;
+    if (crew === null || crew.kept === alive) return;
+    crew.kept = alive;
+    crew.lead?.keep(alive);
+  }
+
+  #dismiss(): void {
+    const crew = this.#crew;
+    this.#crew = null;
+    if (crew === null) return;
+    const { memory } = this.#options;
+    abort(memory, crew.sync);
+    quit(memory, crew.sync);
+    for (const h of crew.handles) h.terminate();
+    for (const giveUp of crew.giveUp) giveUp();
   }
 
   async #launch(): Promise<void> {
-    const url = new URL("./worker.js", import.meta.url);
-    const waits = Array.from({ length: this.threads - 1 }, (_, i) => new Promise<void>((done) => {
-      // Taken now, so that memory does not grow at some later moment.
-      const scratch = this.#scratchOf(i + 1);
+    const { alloc, memory, workers, threads } = this.#options;
+    if (this.#closed) return;
+    const sync = alloc(SYNC_BYTES);
+    new Uint8Array(memory.buffer, sync, SYNC_BYTES).fill(0);
+    const crew: Crew = { sync, handles: [], lead: null, ready: false, kept: false, giveUp: [] };
+    this.#crew = crew;
+    const problems = await Promise.all(Array.from({ length: workers }, (_, i) => this.#hire(crew, threads - workers + i)));
+    // Dismissed meanwhile.
+    if (this.#crew !== crew) return;
+    const problem = problems.find((p) => p !== null) ?? null;
+    crew.ready = problem === null;
+    this.#problem = problem;
+    if (problem === null) return;
+    this.#dismiss();
+    console.warn(`lockstep: wasm: worker threads could not start, one thread does all: ${problem}; if their script is not beside the library, give its address: open("wasm", { worker })`);
+  }
+
+  /** Starts one worker. Resolves with null when it waits for jobs, or with what went wrong. */
+  #hire(crew: Crew, thread: number): Promise<string | null> {
+    const { module, memory, threads, source, alloc } = this.#options;
+    // Taken now, so that memory does not grow at some later moment.
+    const scratch = this.#scratches.get(thread) ?? alloc(SCRATCH_BYTES);
+    this.#scratches.set(thread, scratch);
+    const start: Omit<WorkerStart, "lock"> = { module, memory, thread, threads, scratch, sync: crew.sync };
+    return new Promise((done) => {
+      const timer = setTimeout(() => died(`no answer within ${START_LIMIT_MS / 1000} s`), START_LIMIT_MS);
+      const died = (why: string): void => {
+        clearTimeout(timer);
+        done(why);
+        if (this.#crew !== crew || !crew.ready) return;
+        this.reset();
+        this.onDeath(new BackendError(`wasm: a worker stopped: ${why}; the next large program starts new ones`));
+      };
+      crew.giveUp.push(() => died("it is not needed any more"));
       let handle: Handle | null = null;
-      const failed = (): void => {
-        // A worker that died would be waited for in vain: one thread does all until the next large program starts new ones.
-        if (handle !== null && this.#workers.includes(handle)) this.reset();
-        done();
+      const message = (data: unknown): void => {
+        if (data === "loaded") handle?.post({ ...start, lock: handle.lock } satisfies WorkerStart);
+        else if (data === "ready") {
+          clearTimeout(timer);
+          handle?.keep(false);
+          handle?.watch();
+          done(null);
+        } else if (thread === 0 && this.#crew === crew) this.onReply(data as Reply);
       };
-      const message: Listener = (text) => {
-        if (text === "loaded") handle?.post({ ...this.#start, scratch, thread: i + 1, threads: this.threads });
-        if (text === "ready") {
-          this.#ready++;
-          handle?.idle();
-          done();
-        }
-      };
-      spawn(url, message, failed).then((h) => {
-        handle = h;
-        this.#workers.push(h);
-      }, failed);
-    }));
-    await Promise.all(waits);
+      try {
+        handle = spawn(source, { message, died });
+        crew.handles.push(handle);
+        if (thread === 0) crew.lead = handle;
+      } catch (error) {
+        died(error instanceof Error ? error.message : String(error));
+      }
+    });
   }
 }

@@ -69,7 +69,7 @@ class WebGpuBackend implements GpuBackend {
     this.#pending = pending;
     this.#release = release;
     const maxBytes = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
-    this.limits = { alignment: device.limits.minStorageBufferOffsetAlignment, maxBytes, oneMemory: false, hostMemory: false, maxOperands: Math.min(features.maxBuffers, MOST_OPERANDS), maxSteps: MOST_STEPS, ...(options.storage === "f16" ? { halves } : {}) };
+    this.limits = { alignment: device.limits.minStorageBufferOffsetAlignment, maxBytes, oneMemory: false, hostMemory: false, asynchronous: true, maxOperands: Math.min(features.maxBuffers, MOST_OPERANDS), maxSteps: MOST_STEPS, ...(options.storage === "f16" ? { halves } : {}) };
     this.#buffers = new Buffers(device, maxBytes);
     this.#pipelines = new Pipelines(device, pending);
     device.addEventListener("uncapturederror", (event) => {

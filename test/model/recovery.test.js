@@ -15,7 +15,7 @@ async function fragile(lostAt, reopen = null) {
     return inner[name](...args);
   };
   const backend = {
-    name: "fragile", limits: { ...inner.limits, hostMemory: false },
+    name: "fragile", limits: { ...inner.limits, hostMemory: false, asynchronous: true },
     alloc: guard("alloc"), free: (b) => inner.free(b), write: guard("write"), compile: guard("compile"), sync: guard("sync"), close: () => inner.close(),
     read: async (...args) => {
       check();

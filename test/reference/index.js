@@ -25,7 +25,7 @@ export const KERNELS = {
 
 const ELEMENT_BYTES = 4;
 
-const LIMITS = { alignment: 4, maxBytes: 2 ** 31, oneMemory: false, hostMemory: true, maxOperands: 8, maxSteps: 64 };
+const LIMITS = { alignment: 4, maxBytes: 2 ** 31, oneMemory: false, hostMemory: true, asynchronous: false, maxOperands: 8, maxSteps: 64 };
 
 /** As src/errors.ts has it; the reference stands alone. */
 class BackendError extends Error {

@@ -1,0 +1,134 @@
+/**
+ * @file What is asked of every runtime: short reproducible trainings of the three kinds of networks, with the SHA-256 of their
+ * weights. Imported by Node, Deno, Bun, pages and their workers alike; needs nothing but the built library.
+ */
+import { adam, compile, conv2d, dense, flatten, lstm, matmul, maxPool2d, open, sequential, sgd, tensor } from "../../build/esm/index.js";
+
+/** Numbers in [-0.5, 0.5), the same everywhere. */
+export const noise = (n, seed) => Float32Array.from({ length: n }, (_, i) => (((i + seed) * 7919) % 10007) / 10007 - 0.5);
+
+const oneHot = (n, classes) => Float32Array.from({ length: n * classes }, (_, i) => Number(Math.floor(i / classes) % classes === i % classes));
+
+/** Steps of the CNN and the LSTM are large enough to be shared among threads, those of the FFN are not. */
+const NETWORKS = {
+  ffn: {
+    layers: () => [dense(10, { activation: "relu" }), dense(5, { activation: "relu" }), dense(1, { activation: "sigmoid" })],
+    inputShape: [8], loss: "binaryCrossentropy", optimizer: () => sgd({ learningRate: 0.05 }), target: (n) => tensor(noise(n, 3).map((v) => Number(v > 0)), [n, 1]),
+  },
+  cnn: {
+    layers: () => [conv2d(8, 3, { activation: "relu" }), conv2d(16, 3, { activation: "relu" }), maxPool2d(2), flatten(), dense(32, { activation: "relu" }), dense(10, { activation: "softmax" })],
+    inputShape: [16, 16, 1], loss: "categoricalCrossentropy", optimizer: () => adam(), target: (n) => tensor(oneHot(n, 10), [n, 10]),
+  },
+  lstm: {
+    layers: () => [lstm(64), dense(1)],
+    inputShape: [8, 10], loss: "mse", optimizer: () => adam(), target: (n) => tensor(noise(n, 5), [n, 1]),
+  },
+};
+
+export const SAMPLES = 128;
+export const BATCH = 32;
+export const EPOCHS = 2;
+
+async function sha256(parts) {
+  const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
+  return Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)), (b) => b.toString(16).padStart(2, "0")).join("");
+}
+
+/** Trains one network on `backend`: { hash of the weights, losses of the epochs, hash of predictions }. */
+export async function train(name, backend, epochs = EPOCHS) {
+  const { layers, inputShape, loss, optimizer, target } = NETWORKS[name];
+  const model = sequential(layers(), { inputShape, seed: 7 });
+  await model.compile({ loss, optimizer: optimizer(), metrics: ["mae"], backend });
+  const x = tensor(noise(SAMPLES * inputShape.reduce((a, b) => a * b, 1), 1), [SAMPLES, ...inputShape]);
+  const { history } = await model.fit(x, target(SAMPLES), { epochs, batchSize: BATCH, seed: 3, validationSplit: 0.25, verbose: 0 });
+  const weights = await Promise.all((await model.getWeights()).map((t) => t.data()));
+  const predicted = await (await model.predict(x)).data();
+  return { weights: await sha256(weights), predictions: await sha256([predicted]), losses: [...history.loss, ...history.valLoss] };
+}
+
+/** All three on a backend with these options, workers ready: what came out, and how it ran. */
+export async function trainAll(options = {}) {
+  const backend = await open("wasm", { reproducible: true, ...options });
+  await backend.warm();
+  const results = {};
+  for (const name of Object.keys(NETWORKS)) results[name] = await train(name, backend);
+  const { threads, activeThreads, threadsProblem, limits } = backend;
+  backend.close();
+  return { results, how: { threads, activeThreads, threadsProblem, queued: limits.asynchronous } };
+}
+
+/** Two products of 256 x 256 matrices: enough work to be shared. Compiled anew each time. */
+export async function product(backend) {
+  const a = tensor(noise(256 * 256, 5), [256, 256]);
+  const f = compile((x) => matmul(x, matmul(x, x)), { backend });
+  const c = await (await f(a)).data();
+  f.close();
+  return sha256([c]);
+}
+
+/**
+ * A worker whose first job throws: its working memory has an address that WebAssembly does not take. (A real trap, as in test/wasm/threads.test.js,
+ * reads outside of memory, which the Chromium of @sparticuz/chromium 147 does not survive even in a module of one load.)
+ */
+export function failing(start) {
+  const worker = start();
+  const post = worker.postMessage.bind(worker);
+  worker.postMessage = (message) => post(message.scratch === undefined ? message : { ...message, scratch: 1n });
+  return worker;
+}
+
+/** Resolves when `condition` holds, false when it does not within ten seconds. */
+export async function until(condition) {
+  for (let i = 0; i < 1000; i++) {
+    if (condition()) return true;
+    await new Promise((done) => setTimeout(done, 10));
+  }
+  return false;
+}
+
+/**
+ * Workers that end and that throw. `start` makes a worker of this runtime. Returns what happened, for the caller to judge: here is not always an
+ * assertion library. A hash is a product that went through; an error is given as text.
+ */
+export async function accidents(start, options = {}) {
+  let make = start;
+  const made = [];
+  const backend = await open("wasm", { threads: 2, reproducible: true, ...options, worker: () => {
+    made.push(make());
+    return made.at(-1);
+  } });
+  const attempt = () => product(backend).catch((error) => `${error.name}: ${error.message}`);
+  const endAll = () => made.forEach((w) => w.terminate());
+  const log = { expected: await attempt() };
+  await backend.warm();
+  log.shared = await attempt();
+  log.activeThreads = backend.activeThreads;
+
+  endAll();
+  log.endNoticed = await until(() => backend.activeThreads === 1);
+  log.afterEnd = await attempt();
+  await backend.warm();
+  log.crewAfterEnd = backend.activeThreads;
+
+  if (backend.limits.asynchronous) {
+    const working = attempt();
+    endAll();
+    log.endedAtWork = await working;
+    await until(() => backend.activeThreads === 1);
+    log.afterEndedAtWork = await attempt();
+    await backend.warm();
+  }
+
+  endAll();
+  await until(() => backend.activeThreads === 1);
+  make = () => failing(start);
+  await backend.warm();
+  log.failed = await attempt();
+  make = start;
+  log.afterFailed = await attempt();
+  await backend.warm();
+  log.recovered = await attempt();
+  log.crewRecovered = backend.activeThreads;
+  backend.close();
+  return log;
+}
