@@ -40,22 +40,45 @@ const IMPORTS = {
 };
 const PAGE = `<!doctype html><meta charset="utf-8"><title>Lockstep</title><script type="importmap">${JSON.stringify({ imports: IMPORTS })}</script>`;
 
-/** Opens a page on which the repository's modules can be imported, served on loopback, and hands it to `use`. */
-export async function withPage(use) {
-  const files = sirv(root, { dev: true, dotfiles: false });
-  const server = createServer((request, response) => {
-    if (request.url === "/") response.setHeader("content-type", "text/html").end(PAGE);
-    else files(request, response, () => response.writeHead(404).end());
-  });
-  await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
+/** Starts the browser: playwright's `Browser`. @throws where there is none. */
+export function launch() {
   const { executablePath, env, args } = browser();
-  const instance = await chromium.launch(executablePath === null ? { channel: "chrome", args } : { executablePath, env, args });
+  return chromium.launch(executablePath === null ? { channel: "chrome", args } : { executablePath, env, args });
+}
+
+/** Why no browser starts here, or null where one does. */
+export async function chromiumMissing() {
   try {
-    const page = await instance.newPage();
-    await page.goto(`http://127.0.0.1:${server.address().port}/`);
-    return await use(page);
+    await (await launch()).close();
+    return null;
+  } catch (error) {
+    return error.message.split("\n")[0];
+  }
+}
+
+/** Serves on loopback what `handle(request, response)` answers, and hands the browser and the address to `use`. */
+export async function withBrowser(handle, use) {
+  const server = createServer(handle);
+  await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
+  const instance = await launch();
+  try {
+    return await use(instance, `http://127.0.0.1:${server.address().port}/`);
   } finally {
     await instance.close();
     server.close();
   }
+}
+
+/** Opens a page on which the repository's modules can be imported, and hands it to `use`. */
+export function withPage(use) {
+  const files = sirv(root, { dev: true, dotfiles: false });
+  const handle = (request, response) => {
+    if (request.url === "/") response.setHeader("content-type", "text/html").end(PAGE);
+    else files(request, response, () => response.writeHead(404).end());
+  };
+  return withBrowser(handle, async (instance, url) => {
+    const page = await instance.newPage();
+    await page.goto(url);
+    return use(page);
+  });
 }
