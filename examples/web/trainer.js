@@ -115,14 +115,15 @@ function reporter(check, from) {
       epoch = index;
     },
     async onBatchEnd(_, { loss }) {
-      if (interrupted) throw INTERRUPTED;
       step++;
+      if (interrupted) throw INTERRUPTED;
       losses += loss;
       batches++;
-      if (gate === null && performance.now() - since < REPORT_MS) return;
+      const last = (step - from) % steps === 0;
+      if (gate === null && !last && performance.now() - since < REPORT_MS) return;
       report();
       answer();
-      if (performance.now() >= nextCheck) {
+      if (!last && performance.now() >= nextCheck) {
         const began = performance.now();
         const seen = await model.evaluate(check.x, check.y, { batchSize: 100 });
         nextCheck = performance.now() + Math.max(4 * REPORT_MS, (performance.now() - began) / CHECK_SHARE);
