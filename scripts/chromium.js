@@ -40,10 +40,25 @@ const IMPORTS = {
 };
 const PAGE = `<!doctype html><meta charset="utf-8"><title>Lockstep</title><script type="importmap">${JSON.stringify({ imports: IMPORTS })}</script>`;
 
-/** Starts the browser and hands it to `use`. `software`: with the software adapter, where there is one. */
-export async function withBrowser(use, { software = true } = {}) {
+/** Starts the browser: playwright's `Browser`. `software`: with the software adapter, where there is one. @throws where there is none. */
+function launch({ software = true } = {}) {
   const { executablePath, env, args } = browser(software);
-  const instance = await chromium.launch(executablePath === null ? { channel: "chrome", args } : { executablePath, env, args });
+  return chromium.launch(executablePath === null ? { channel: "chrome", args } : { executablePath, env, args });
+}
+
+/** Why no browser starts here, or null where one does. */
+export async function chromiumMissing() {
+  try {
+    await (await launch()).close();
+    return null;
+  } catch (error) {
+    return error.message.split("\n")[0];
+  }
+}
+
+/** Starts the browser and hands it to `use`. `options` as for `launch`. */
+export async function withBrowser(use, options = {}) {
+  const instance = await launch(options);
   try {
     return await use(instance);
   } finally {
@@ -51,21 +66,27 @@ export async function withBrowser(use, { software = true } = {}) {
   }
 }
 
-/** Opens a page on which the repository's modules can be imported, served on loopback, and hands it to `use`. `options` as for the browser. */
-export async function withPage(use, options = {}) {
-  const files = sirv(root, { dev: true, dotfiles: false });
-  const server = createServer((request, response) => {
-    if (request.url === "/") response.setHeader("content-type", "text/html").end(PAGE);
-    else files(request, response, () => response.writeHead(404).end());
-  });
+/** Serves on loopback what `handle(request, response)` answers, and hands the browser and the address to `use`. */
+export async function withSite(handle, use, options = {}) {
+  const server = createServer(handle);
   await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
   try {
-    return await withBrowser(async (instance) => {
-      const page = await instance.newPage();
-      await page.goto(`http://127.0.0.1:${server.address().port}/`);
-      return use(page);
-    }, options);
+    return await withBrowser((instance) => use(instance, `http://127.0.0.1:${server.address().port}/`), options);
   } finally {
     server.close();
   }
+}
+
+/** Opens a page on which the repository's modules can be imported, and hands it to `use`. */
+export function withPage(use, options = {}) {
+  const files = sirv(root, { dev: true, dotfiles: false });
+  const handle = (request, response) => {
+    if (request.url === "/") response.setHeader("content-type", "text/html").end(PAGE);
+    else files(request, response, () => response.writeHead(404).end());
+  };
+  return withSite(handle, async (instance, url) => {
+    const page = await instance.newPage();
+    await page.goto(url);
+    return use(page);
+  }, options);
 }

@@ -2,7 +2,8 @@
  * @file Runs test files, each in a process of its own, and adds up what uvu reports. `node test/run.js [name ...]` runs
  * those whose path contains one of the names. A file that reports no test at all counts as failed: uvu passes silently
  * when `test.run()` is forgotten. Files in webgpu/ run on a software adapter on Linux x64 (LOCKSTEP_GPU=own: on the machine's
- * own) and elsewhere on the machine's own; where there is none they are skipped, which is counted, or, with CI=true, fail.
+ * own) and elsewhere on the machine's own; where there is none they are skipped, which is counted, or, with CI=true, fail. So are
+ * files in web/ where no Chromium starts.
  */
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
@@ -24,13 +25,23 @@ const env = { ...process.env, FORCE_COLOR: "0" };
 if (env.LOCKSTEP_SHARED === undefined && existsSync(beside)) env.LOCKSTEP_SHARED = beside;
 if (env.LOCKSTEP_DATA === undefined && env.LOCKSTEP_SHARED !== undefined) env.LOCKSTEP_DATA = join(env.LOCKSTEP_SHARED, "data");
 
-const onGpu = (file) => file.startsWith("webgpu");
+const onGpu = (file) => file.startsWith("webgpu/");
 const gpuEnv = { ...env };
 let gpu = { name: null };
 if (files.some(onGpu)) {
   if (env.LOCKSTEP_GPU !== "own") Object.assign(gpuEnv, softwareGpu());
   gpu = await probeGpu(gpuEnv);
   console.log(gpu.missing ? `webgpu: ${gpu.missing}` : `webgpu: ${gpu.name}`);
+}
+
+const inChromium = (file) => file.startsWith("web/");
+let noChromium = null;
+if (files.some(inChromium)) noChromium = await import("../scripts/chromium.js").then((m) => m.chromiumMissing(), (error) => error.message);
+
+/** What a test file needs that is not here, or null. */
+function missing(file) {
+  if (gpu.missing && onGpu(file)) return `no WebGPU adapter: ${gpu.missing}`;
+  return noChromium !== null && inChromium(file) ? `no Chromium: ${noChromium}` : null;
 }
 
 const LIMIT_MS = 10 * 60 * 1000;
@@ -62,11 +73,12 @@ let failed = 0;
 let skipped = 0;
 async function worker() {
   for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-    if (gpu.missing && onGpu(file)) {
+    const lack = missing(file);
+    if (lack !== null) {
       const fail = process.env.CI === "true";
       if (fail) failed++;
       else skipped++;
-      console.log(`${fail ? "FAIL" : "SKIP"} ${file.padEnd(44)} no WebGPU adapter: ${gpu.missing}`);
+      console.log(`${fail ? "FAIL" : "SKIP"} ${file.padEnd(44)} ${lack}`);
       continue;
     }
     const r = await run(file);
@@ -77,5 +89,5 @@ async function worker() {
   }
 }
 await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, worker));
-console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} files SKIPPED for want of a WebGPU adapter` : ""}`);
+console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} files SKIPPED for want of a WebGPU adapter or Chromium` : ""}`);
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
