@@ -118,7 +118,17 @@ function decoded(base64: string): Uint8Array {
   return Buffer?.from(base64, "base64") ?? Uint8Array.from(atob(base64), (ch) => ch.charCodeAt(0));
 }
 
-/** One build of the kernels as the package holds it: base64, or, where the condition `workerd` holds, a compiled module. */
+/** Undoes raw DEFLATE (RFC 1951): packed so, what a page downloads is a third smaller, since base64 hides from HTTP's compression what repeats. */
+async function inflated(bytes: Uint8Array): Promise<Uint8Array> {
+  // At once where there is zlib; a stream takes several turns of the event loop.
+  const zlib = (globalThis as { process?: { getBuiltinModule?: NodeJS.Process["getBuiltinModule"] } }).process?.getBuiltinModule?.("node:zlib");
+  if (zlib !== undefined) return zlib.inflateRawSync(bytes);
+  if (typeof DecompressionStream === "undefined") throw new BackendError("open: this browser cannot unpack the kernels (DecompressionStream: Chrome 103, Firefox 113, Safari 16.4); pass them as module, see lockstep/plain.wasm");
+  const stream = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** One build of the kernels as the package holds it: deflated and base64, or, where the condition `workerd` holds, a compiled module. */
 async function packed(simd: Simd): Promise<string | WebAssembly.Module> {
   try {
     return (await (simd === "plain" ? import("#plain") : import("#relaxed"))).default;
@@ -134,7 +144,7 @@ async function packed(simd: Simd): Promise<string | WebAssembly.Module> {
 
 async function embedded(simd: Simd, shared: boolean): Promise<Kernels> {
   const found = await packed(simd);
-  return typeof found === "string" ? { module: await fromBytes("open", decoded(found), shared), simd, shared } : { module: found, simd, shared: false };
+  return typeof found === "string" ? { module: await fromBytes("open", await inflated(decoded(found)), shared), simd, shared } : { module: found, simd, shared: false };
 }
 
 const builtIn = new Map<string, Promise<Kernels>>();

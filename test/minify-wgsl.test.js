@@ -1,0 +1,92 @@
+/** @file The minifier of the GPU kernels: what it shortens and what it must leave. That its output compiles and computes the same is what test/webgpu shows. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { minifyWgsl } from "../scripts/minify-wgsl.js";
+
+const one = (text, users = "") => minifyWgsl({ "a.wgsl": text }, users)["a.wgsl"];
+/** Inside of a function that is kept by name. */
+const inside = (statements) => one(`fn kept(long: f32) -> f32 {\n${statements}\n}`, "kept").slice("fn kept(a:f32)->f32{".length, -1);
+
+test("minify: comments, space, aliases and zeros go", () => {
+  assert.is(inside("  // a comment\n  return /* b */ long * 0.5 + 1.0 - 10.0;"), "return a*.5+1.-10.;");
+  assert.is(inside("return 0.0;"), "return 0.;");
+  assert.is(inside("let w = vec4<f32>(long + long * long + long); return mat4x4<f32>(w, w, w, w)[0].x;"), "let b=vec4f(a+a*a+a);return mat4x4f(b,b,b,b)[0].x;");
+});
+
+test("minify: tokens that would become another one stay apart", () => {
+  assert.is(inside("return long - -long;"), "return a- -a;");
+  assert.is(inside("return .5 + long;"), "return .5+a;");
+  assert.is(one("const SIZES: array<u32, 2> = array<u32, 2>(1u, 2u);", "SIZES"), "const SIZES:array<u32,2> =array<u32,2>(1u,2u);");
+  assert.is(one("@group(0) @binding(1) var<storage, read_write> kept: array<u32>;", "kept"), "@group(0)@binding(1)var<storage,read_write> kept:array<u32>;");
+});
+
+test("minify: a variable is told from what has its name outside of its block", () => {
+  const text = "const width: u32 = 1u;\nfn kept(n: u32) -> u32 { var sum = width; { let width = width + n; sum += width; } for (var width = 0u; width < n; width++) { sum += width; } return sum + width; }";
+  const outer = /const (\w+):/.exec(one(text, "kept"))[1];
+  const [, first, inner] = /var \w+=(\w+);\{let (\w+)=/.exec(one(text, "kept"));
+  assert.is(first, outer);
+  assert.is.not(inner, outer);
+  const body = one(text, "kept");
+  assert.match(body, new RegExp(`let ${inner}=${outer}\\+`));
+  assert.match(body, new RegExp(`for\\(var ${inner}=0u;${inner}<`));
+  assert.match(body, new RegExp(`\\+${outer};\\}$`));
+});
+
+test("minify: members, attributes, builtins and entry points keep their names", () => {
+  const text = "struct Pair { left: f32, right: f32 }\n@compute @workgroup_size(64) fn entry(@builtin(workgroup_id) group: vec3<u32>) { let left = Pair(1.0, 2.0); let right = left.right + min(left.left, f32(group.x)); _ = right; }";
+  assert.is(one(text), "struct A{left:f32,right:f32}@compute@workgroup_size(64)fn entry(@builtin(workgroup_id)b:vec3u){let a=A(1.,2.);let c=a.right+min(a.left,f32(b.x));_=c;}");
+});
+
+test("minify: names that the program speaks of, or makes with a template, are kept, also across files", () => {
+  const files = { "a.wgsl": "fn op_add(x: f32) -> f32 { return helper(x); }\nfn helper(x: f32) -> f32 { return x; }", "b.wgsl": "const SIZE_0: u32 = 1;\nfn main() -> f32 { return helper(1.0); }" };
+  const { "a.wgsl": a, "b.wgsl": b } = minifyWgsl(files, "const names = [`op_${name}`, `SIZE_${d}`, \"main\"]; // helper");
+  assert.match(a, /^fn op_add\(/);
+  assert.match(b, /^const SIZE_0:u32=1;fn main\(\)/);
+  const [, helper] = /return (\w+)\(/.exec(a);
+  assert.is.not(helper, "helper");
+  assert.ok(b.includes(`return ${helper}(1.)`));
+});
+
+test("minify: bodies that are put in go, their place stays", () => {
+  assert.is(one("const N: u32 = 1;\n// body\nfn element(i: u32) {}\n// end body\nfn main() { element(N); }", "N element main"), "const N:u32=1;\n// body\n// end body\nfn main(){element(N);}");
+});
+
+const read = (folder, ending) => readdirSync(folder, { recursive: true }).filter((f) => f.endsWith(ending)).sort().map((f) => [f, readFileSync(join(folder, f), "utf8")]);
+const DECLARATION = /(?:^|[;}\n])\s*(?:@\w+(?:\([^)]*\))?\s*)*(?:fn|const|struct|alias|var(?:<[^>]*>)?)\s+(\w+)/g;
+/** Names declared at module scope. */
+function declared(text) {
+  let depth = 0;
+  const outside = [...text.replace(/^\/\/ body$[^]*^\/\/ end body$/m, "").replace(/\/\/.*$/gm, "")].map((ch) => {
+    if (ch === "}") depth--;
+    const shown = depth === 0 ? ch : "";
+    if (ch === "{") depth++;
+    return shown;
+  }).join("");
+  return [...outside.matchAll(DECLARATION)].map((m) => m[1]);
+}
+
+test("minify: every kernel keeps its declarations, one name for one", () => {
+  const files = Object.fromEntries(read("kernels", ".wgsl"));
+  const users = read("src/webgpu", ".ts").map(([, text]) => text).join("\n");
+  const small = minifyWgsl(files, users);
+  const names = new Map();
+  let renamed = 0;
+  for (const [file, text] of Object.entries(files)) {
+    const before = declared(text);
+    const after = declared(small[file]);
+    assert.ok(before.length > 0, file);
+    assert.is(after.length, before.length, file);
+    before.forEach((name, i) => {
+      assert.is(names.get(name) ?? after[i], after[i], `${file}: ${name}`);
+      names.set(name, after[i]);
+      if (name !== after[i]) renamed++;
+    });
+  }
+  assert.is(new Set(names.values()).size, names.size);
+  assert.ok(renamed > 100);
+  assert.equal(minifyWgsl(files, users), small);
+});
+
+test.run();
