@@ -58,13 +58,25 @@ async function compile() {
   await predicting;
   before.model?.dispose();
   before.backend?.close();
+  told = backend.activeThreads ?? 0;
   post("backend", { name: backend.name, detail: detail() });
+  // Threads start now, beside everything else, instead of with the first step.
+  void opened.warm?.().then(tellThreads);
 }
 
-/** "2 threads, relaxed SIMD", or the name of the GPU. */
+/** "2 threads, relaxed SIMD", or the name of the GPU. Threads that have started, that is. */
 function detail() {
   if (backend.name !== "wasm") return backend.adapter;
-  return `${backend.threads} ${backend.threads === 1 ? "thread" : "threads"}, ${backend.simd} SIMD`;
+  return `${backend.activeThreads} ${backend.activeThreads === 1 ? "thread" : "threads"}, ${backend.simd} SIMD`;
+}
+
+/** Threads that the page was last told of. */
+let told = 0;
+
+function tellThreads() {
+  if (backend?.name !== "wasm" || backend.activeThreads === told) return;
+  told = backend.activeThreads;
+  post("backend", { name: backend.name, detail: detail() });
 }
 
 // --- Training ---------------------------------------------------------------------------------------------------------
@@ -107,6 +119,7 @@ function reporter(check, from) {
   const report = () => {
     const rate = (batches * BATCH * 1000) / (performance.now() - since);
     perSecond = perSecond === 0 ? rate : 0.8 * perSecond + 0.2 * rate;
+    tellThreads();
     post("progress", { step, steps, stepOfEpoch: (step - from) % steps || steps, epoch, epochs: until, loss: losses / batches, perSecond });
     losses = batches = 0;
   };

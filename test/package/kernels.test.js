@@ -22,7 +22,7 @@ async function used(options) {
     await backend.warm();
     const result = await (await product(ones)).data();
     product.close();
-    return { simd: backend.simd, threads: backend.threads, result };
+    return { simd: backend.simd, threads: backend.activeThreads, result };
   } finally {
     backend.close();
   }

@@ -41,6 +41,7 @@ function onPage(use, { viewport = DESKTOP } = {}) {
     const errors = [];
     page.on("pageerror", (error) => errors.push(error.message));
     page.on("console", (message) => /Content Security Policy/.test(message.text()) && errors.push(message.text()));
+    page.on("response", (response) => response.status() >= 400 && errors.push(`${response.status()} ${response.url()}`));
     await page.goto(url);
     await page.getByRole("button", { name: "Start training" }).and(page.locator(":enabled")).waitFor();
     await use(page, browser);
