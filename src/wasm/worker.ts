@@ -103,3 +103,4 @@ port.receive((message) => {
     port.post({ failed: error instanceof Error ? error.message : String(error) } satisfies Reply);
   }
 });
+port.post("loaded");
