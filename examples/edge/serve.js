@@ -14,10 +14,10 @@ import { trainedModel } from "./model.js";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 /** workerd's program, wherever its package for this platform is. */
-const program = createRequire(import.meta.url)("workerd").default;
+export const program = createRequire(import.meta.url)("workerd").default;
 
 /** Kernels and models stay files of their own, which the worker imports as modules. */
-const modules = (out) => ({ name: "modules", setup: (b) => {
+export const modules = (out) => ({ name: "modules", setup: (b) => {
   b.onResolve({ filter: /\.wasm$/ }, ({ path, resolveDir }) => {
     copyFileSync(resolve(resolveDir, path), join(out, basename(path)));
     return { path: `./${basename(path)}`, external: true };
