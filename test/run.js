@@ -61,8 +61,9 @@ function run(file) {
       clearTimeout(timer);
       const total = Number(/^\s*Total:\s+(\d+)/m.exec(output)?.[1] ?? 0);
       const passed = Number(/^\s*Passed:\s+(\d+)/m.exec(output)?.[1] ?? 0);
+      const skipped = Number(/^\s*Skipped:\s+(\d+)/m.exec(output)?.[1] ?? 0);
       const broken = total === 0 || (code !== 0 && total === passed);
-      done({ file, output, passed, failed: total - passed + Number(broken), seconds: (performance.now() - started) / 1000 });
+      done({ file, output, passed, skipped, failed: total - passed + Number(broken), seconds: (performance.now() - started) / 1000 });
     });
   });
 }
@@ -84,7 +85,7 @@ async function worker() {
     const r = await run(file);
     passed += r.passed;
     failed += r.failed;
-    console.log(`${r.failed === 0 ? "ok  " : "FAIL"} ${relative(here, join(here, r.file)).padEnd(44)} ${String(r.passed).padStart(5)} passed ${r.failed ? `${r.failed} failed ` : ""}(${r.seconds.toFixed(1)} s)`);
+    console.log(`${r.failed === 0 ? "ok  " : "FAIL"} ${relative(here, join(here, r.file)).padEnd(44)} ${String(r.passed).padStart(5)} passed ${r.failed ? `${r.failed} failed ` : ""}${r.skipped ? `${r.skipped} SKIPPED ` : ""}(${r.seconds.toFixed(1)} s)`);
     if (r.failed > 0) console.log(r.output.replace(/^/gm, "     "));
   }
 }

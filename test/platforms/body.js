@@ -1,8 +1,8 @@
 /**
- * @file What is asked of every runtime: short reproducible trainings of the three kinds of networks, with the SHA-256 of their
+ * @file What is asked of every runtime: short reproducible trainings of the three kinds of networks, saved and loaded, with the SHA-256 of their
  * weights. Imported by Node, Deno, Bun, pages and their workers alike; needs nothing but the built library.
  */
-import { adam, compile, conv2d, dense, flatten, lstm, matmul, maxPool2d, open, sequential, sgd, tensor } from "../../build/esm/index.js";
+import { adam, compile, conv2d, dense, flatten, loadModel, lstm, matmul, maxPool2d, open, sequential, sgd, tensor } from "../../build/esm/index.js";
 
 /** Numbers in [-0.5, 0.5), the same everywhere. */
 export const noise = (n, seed) => Float32Array.from({ length: n }, (_, i) => (((i + seed) * 7919) % 10007) / 10007 - 0.5);
@@ -34,24 +34,29 @@ async function sha256(parts) {
   return Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)), (b) => b.toString(16).padStart(2, "0")).join("");
 }
 
-/** Trains one network on `backend`: { hash of the weights, losses of the epochs, hash of predictions }. */
-export async function train(name, backend, epochs = EPOCHS) {
+/** Trains one network on `backend`, saves it, to `file` if given, and loads it: { hashes of the weights and of predictions before and after, losses of the epochs }. */
+export async function train(name, backend, file = null, epochs = EPOCHS) {
   const { layers, inputShape, loss, optimizer, target } = NETWORKS[name];
   const model = sequential(layers(), { inputShape, seed: 7 });
   await model.compile({ loss, optimizer: optimizer(), metrics: ["mae"], backend });
   const x = tensor(noise(SAMPLES * inputShape.reduce((a, b) => a * b, 1), 1), [SAMPLES, ...inputShape]);
   const { history } = await model.fit(x, target(SAMPLES), { epochs, batchSize: BATCH, seed: 3, validationSplit: 0.25, verbose: 0 });
-  const weights = await Promise.all((await model.getWeights()).map((t) => t.data()));
-  const predicted = await (await model.predict(x)).data();
-  return { weights: await sha256(weights), predictions: await sha256([predicted]), losses: [...history.loss, ...history.valLoss] };
+  const hashes = async (m) => {
+    const weights = await Promise.all((await m.getWeights()).map((t) => t.data()));
+    return { weights: await sha256(weights), predictions: await sha256([await (await m.predict(x)).data()]) };
+  };
+  const trained = await hashes(model);
+  if (file !== null) await model.save(file);
+  const loaded = await hashes(await loadModel(file ?? await model.toBytes(), { backend }));
+  return { ...trained, loaded, losses: [...history.loss, ...history.valLoss] };
 }
 
-/** All three on a backend with these options, workers ready: what came out, and how it ran. */
-export async function trainAll(options = {}) {
+/** All three on a backend with these options, workers ready: what came out, and how it ran. `folder`: where models are saved; else they stay in memory. */
+export async function trainAll({ folder = null, ...options } = {}) {
   const backend = await open("wasm", { reproducible: true, ...options });
   await backend.warm();
   const results = {};
-  for (const name of Object.keys(NETWORKS)) results[name] = await train(name, backend);
+  for (const name of Object.keys(NETWORKS)) results[name] = await train(name, backend, folder && `${folder}/${name}.safetensors`);
   const { threads, activeThreads, threadsProblem, limits } = backend;
   backend.close();
   return { results, how: { threads, activeThreads, threadsProblem, queued: limits.asynchronous } };

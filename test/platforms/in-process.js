@@ -1,4 +1,4 @@
-/** @file The shared body in Node, Deno or Bun: prints what came out as one line of JSON. Arguments: "train" or "accidents" or "wait", and options of `open` as JSON. */
+/** @file The shared body in Node, Deno or Bun: prints what came out as one line of JSON. Arguments: "train" or "accidents" or "wait" or "simd", and options of `open` as JSON. */
 import { open } from "../../build/esm/index.js";
 import { accidents, product, trainAll } from "./body.js";
 
@@ -11,6 +11,7 @@ if (webWorker) options.worker = start;
 
 if (what === "train") console.log(JSON.stringify(await trainAll(options)));
 if (what === "accidents") console.log(JSON.stringify(await accidents(start, options)));
+if (what === "simd") console.log(JSON.stringify((await open("wasm", options)).simd));
 if (what === "wait") {
   // The process must end by itself, with workers that wait.
   const backend = await open("wasm", options);

@@ -6,47 +6,17 @@ import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { withBrowser } from "../../scripts/chromium.js";
 import { BATCH, EPOCHS, SAMPLES } from "./body.js";
+import { expected, root, runIn } from "./runtimes.js";
 import { withSites } from "./site.js";
 
-const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const require = createRequire(import.meta.url);
 
-/** Command lines that run a script. */
-const RUNTIMES = {
-  node: [process.execPath],
-  deno: [process.execPath, join(dirname(require.resolve("deno/package.json")), "bin.cjs"), "run", "--allow-all"],
-  bun: [join(dirname(require.resolve("bun/package.json")), "bin/bun.exe")],
-};
-
-/** What test/platforms/in-process.js prints. A process that does not end by itself fails. */
-function runIn(runtime, what, options) {
-  const [command, ...args] = RUNTIMES[runtime];
-  return new Promise((done, fail) => {
-    const child = spawn(command, [...args, join(root, "test/platforms/in-process.js"), what, JSON.stringify(options)], { cwd: root, env: { ...process.env, DENO_NO_UPDATE_CHECK: "1" }, timeout: 120_000 });
-    let output = "";
-    let errors = "";
-    child.stdout.on("data", (d) => (output += d));
-    child.stderr.on("data", (d) => (errors += d));
-    child.on("error", fail);
-    child.on("close", (code, signal) => {
-      if (code !== 0) fail(new Error(`${runtime} ${what}: ended with ${code ?? signal}\n${output}${errors}`));
-      else done(JSON.parse(output));
-    });
-  });
-}
-
-let known = null;
-/** What Node computes with one thread: the measure for all others. */
-async function expected() {
-  known ??= (await runIn("node", "train", { threads: 1 })).results;
-  return known;
-}
+const RUNTIMES = ["node", "deno", "bun"];
 
 /** What is true of a place where workers can be ended and can fail. */
 function checkAccidents(log) {
@@ -61,8 +31,9 @@ function checkAccidents(log) {
   assert.is(log.afterEndedAtWork, log.expected);
 }
 
-for (const runtime of Object.keys(RUNTIMES)) {
-  const ways = [{ threads: 1 }, { threads: 2 }, { threads: 3 }, { threads: 2, background: true }, { threads: 1, background: true }];
+for (const runtime of RUNTIMES) {
+  // One and two threads: runtimes.test.js.
+  const ways = [{ threads: 3 }, { threads: 2, background: true }, { threads: 1, background: true }];
   if (runtime !== "node") ways.push({ threads: 2, webWorker: true });
   for (const options of ways) {
     test(`${runtime}: the same weights with ${JSON.stringify(options)}`, async () => {
@@ -101,9 +72,9 @@ function onPage(site, name, ...args) {
   }));
 }
 
-/** Steps of the large networks, cnn and lstm, with those of validation and prediction. */
+/** Steps of the large networks, cnn and lstm, with those of validation and of prediction before and after they are saved. */
 const TRAINED = (SAMPLES * 3) / 4 / BATCH;
-const LARGE_STEPS = 2 * (EPOCHS * (TRAINED + 1) + SAMPLES / BATCH);
+const LARGE_STEPS = 2 * (EPOCHS * (TRAINED + 1) + (2 * SAMPLES) / BATCH);
 
 test("chromium, an isolated page: the workers do the work, the main thread none of it", async () => {
   const { results, how, isolated, turns, frames, calls } = await onPage("isolated", "trainHere", { threads: 2 });
