@@ -78,7 +78,9 @@ export function constant(value = 0): Initializer {
   return (shape) => new Float32Array(sizeOf(shape)).fill(value);
 }
 
+/** All elements 0. */
 export const zeros: Initializer = constant(0);
+/** All elements 1. */
 export const ones: Initializer = constant(1);
 
 /** The identity matrix times `gain`; where the shape is not square, ones run down the main diagonal. @throws ShapeError unless of rank 2. */
