@@ -156,7 +156,10 @@ const BY_NAME = {
   orthogonal: orthogonal(), identity: identity(),
 } as const satisfies Record<string, Initializer>;
 
-/** Names that stand for initializers with their default parameters. */
+/**
+ * Names that stand for initializers with their default parameters: zeros, ones, constant, glorotUniform, glorotNormal, heUniform, heNormal, lecunUniform, lecunNormal,
+ * randomUniform, randomNormal, truncatedNormal, orthogonal, identity.
+ */
 export type InitializerName = keyof typeof BY_NAME;
 
 /** The initializer of a name, or the function itself. @throws ArgumentError naming the known ones for another name. */

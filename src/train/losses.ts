@@ -211,7 +211,10 @@ const ALIASES = {
   bce: "binaryCrossentropy", mse: "meanSquaredError", mae: "meanAbsoluteError", mape: "meanAbsolutePercentageError", kld: "klDivergence", logcosh: "logCosh",
 } as const satisfies { readonly [alias: string]: keyof typeof LOSSES };
 
-/** Keras' name in camelCase, or its short form. */
+/**
+ * Keras' name in camelCase, or its short form: binaryCrossentropy (bce), categoricalCrossentropy, sparseCategoricalCrossentropy, meanSquaredError (mse), meanAbsoluteError
+ * (mae), meanAbsolutePercentageError (mape), huber, klDivergence (kld), hinge, logCosh (logcosh), cosineSimilarity.
+ */
 export type LossName = keyof typeof LOSSES | keyof typeof ALIASES;
 
 /** Names that `loss` options take. */

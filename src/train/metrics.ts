@@ -214,7 +214,10 @@ const METRICS = {
 
 const ALIASES = { mae: "meanAbsoluteError", mse: "meanSquaredError", rmse: "rootMeanSquaredError", sparseTopKCategoricalAccuracy: "topKCategoricalAccuracy" } as const satisfies { readonly [alias: string]: keyof typeof METRICS };
 
-/** A metric's name in camelCase, its short form, or that of a loss, whose mean is then taken. */
+/**
+ * A metric's name in camelCase, its short form, or that of a loss, whose mean is then taken: accuracy (acc), binaryAccuracy, categoricalAccuracy, sparseCategoricalAccuracy,
+ * topKCategoricalAccuracy, precision, recall, f1, confusionMatrix, meanAbsoluteError (mae), meanSquaredError (mse), rootMeanSquaredError (rmse), cosineSimilarity.
+ */
 export type MetricName = "accuracy" | "acc" | keyof typeof METRICS | keyof typeof ALIASES | LossName;
 
 const BY_CLASS = ["precision", "recall", "f1", "confusionMatrix"];

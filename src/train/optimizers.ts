@@ -351,7 +351,7 @@ export function adagrad(given?: AdagradOptions): Optimizer {
 
 const OPTIMIZERS = { sgd, rmsprop, adam, adamw, adamax, adagrad } as const satisfies { readonly [kind: string]: (options: never) => Optimizer };
 
-/** Names of optimizers, with their default options. */
+/** sgd, rmsprop, adam, adamw, adamax or adagrad, with default options. */
 export type OptimizerName = keyof typeof OPTIMIZERS;
 
 /** Names that `optimizer` options take. */
