@@ -19,6 +19,7 @@ export interface Program {
   close(): void;
 }
 
+/** What a backend can do. */
 export interface Limits {
   /** Byte alignment of slot offsets. */
   readonly alignment: number;
@@ -38,6 +39,7 @@ export interface Limits {
   readonly halves?: (call: UnplacedCall) => HalfOperands;
 }
 
+/** A machine that runs programs: what `open()` resolves to. Users need its `name` and `close()`; the rest is for the library and for backends of other makers. */
 export interface Backend {
   readonly name: string;
   readonly limits: Limits;

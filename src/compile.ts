@@ -11,6 +11,7 @@ import { Tensor } from "./tensor.ts";
 import { flatten, mapTree } from "./tree.ts";
 import type { Tree } from "./tree.ts";
 
+/** Options of `compile`. */
 export interface CompileOptions {
   /** Default: the backend opened last. */
   readonly backend?: BackendName | Backend;

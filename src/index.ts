@@ -1,4 +1,7 @@
-/** @file The public names, nothing else. Data readers are in `lockstep/data`. */
+/**
+ * @file The public names, nothing else. Data readers are in `lockstep/data`.
+ * @module lockstep
+ */
 
 // Models
 export { model, sequential } from "./model/model.ts";

@@ -4,6 +4,7 @@
  *
  * This entry stands alone: its ops carry no gradient rules, and its tensors, layers, models and backends are not those of `lockstep`.
  * Import everything from one of the two; error classes alone are shared.
+ * @module lockstep/inference
  */
 
 // Models

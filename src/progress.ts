@@ -5,6 +5,7 @@
 
 /** What is written to; Node's, Deno's and Bun's `process.stdout` is one. */
 export interface ProgressStream {
+  /** Takes the next piece of text. */
   write(text: string): unknown;
   /** True for a terminal, which understands carriage return and colours. */
   readonly isTTY?: boolean;

@@ -17,6 +17,7 @@ export type NestedArray = number | boolean | readonly NestedArray[];
 /** What every op takes for a tensor. A number becomes a constant of the other operand's dtype. */
 export type TensorLike = Tensor | number;
 
+/** @internal Where a tensor's elements are on a backend. */
 interface Device {
   readonly backend: Backend;
   readonly buffer: DeviceBuffer;
@@ -34,6 +35,10 @@ interface Storage {
 
 const collected = new FinalizationRegistry<Device>(({ backend, buffer }) => backend.free(buffer));
 
+/**
+ * An array of numbers of one shape and dtype, row-major: f32, i32, u32 or bool. Made by `tensor()`, `zeros()` … and returned by ops and models. Elements may be on a device;
+ * `await data()`, `array()` or `item()` bring them to the host. Nothing has to be disposed of. While a function is traced, a tensor is a place in its graph without elements.
+ */
 export class Tensor {
   readonly shape: Shape;
   readonly dtype: DType;
@@ -107,10 +112,12 @@ export class Tensor {
     s.disposed = this.node === null;
   }
 
+  /** `dispose()` at the end of a block: `using t = tensor(...)`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
 
+  /** Dtype and shape, such as `f32[2, 3]`. */
   toString(): string {
     return `${this.dtype}${showShape(this.shape)}`;
   }
@@ -121,18 +128,18 @@ export class Tensor {
     throw new LockstepError(`tensor ${this} was used as a JavaScript number: write ops such as add(a, b), greater(a, b), where(c, a, b), or await item()`);
   }
 
-  /** Internal: elements already on the host, without waiting. */
+  /** @internal Elements already on the host, without waiting. */
   get host(): TypedArray | null {
     return this.#storage.host;
   }
 
-  /** Internal: elements on `backend`, or null. */
+  /** @internal Elements on `backend`, or null. */
   on(backend: Backend): DeviceBuffer | null {
     const { device } = this.#storage;
     return device !== null && device.backend === backend ? device.buffer : null;
   }
 
-  /** Internal: makes sure the elements are on `backend` and returns their buffer, which this tensor then owns. */
+  /** @internal Makes sure the elements are on `backend` and returns their buffer, which this tensor then owns. */
   upload(backend: Backend): DeviceBuffer {
     const s = this.#concrete("upload");
     if (s.device !== null && s.device.backend === backend) return s.device.buffer;
@@ -143,7 +150,7 @@ export class Tensor {
     return buffer;
   }
 
-  /** Internal: takes ownership of a device buffer that holds the elements. */
+  /** @internal Takes ownership of a device buffer that holds the elements. */
   adopt(device: Device): void {
     const s = this.#storage;
     if (s.device !== null) {
@@ -154,7 +161,7 @@ export class Tensor {
     collected.register(this, device, this);
   }
 
-  /** Internal: leaves its device, which may be lost; `host` takes the place of what was on it. Without it the host's own elements stay. */
+  /** @internal Leaves its device, which may be lost; `host` takes the place of what was on it. Without it the host's own elements stay. */
   recover(host: TypedArray | null = null): void {
     const s = this.#storage;
     if (s.device !== null) {
@@ -166,13 +173,13 @@ export class Tensor {
     if (host !== null) s.host = host;
   }
 
-  /** Internal: the device copy is newer than the host's. */
+  /** @internal The device copy is newer than the host's. */
   markDeviceNewer(): void {
     this.#storage.host = null;
     this.#storage.version++;
   }
 
-  /** Internal: elements will be there once `pending` resolves. */
+  /** @internal Elements will be there once `pending` resolves. */
   fulfil(pending: Promise<TypedArray>): void {
     const s = this.#storage;
     const arrived = pending.then((host) => {
@@ -185,7 +192,7 @@ export class Tensor {
     s.pending = arrived;
   }
 
-  /** Internal: waits for an eager result. */
+  /** @internal Waits for an eager result. */
   async ready(): Promise<void> {
     await this.#storage.pending;
   }

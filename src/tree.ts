@@ -2,6 +2,7 @@
 import { ArgumentError } from "./errors.ts";
 import { Tensor } from "./tensor.ts";
 
+/** Tensors in arrays and objects, as deep as wanted: what compiled functions take and return, and what `valueAndGrad` differentiates by. */
 export type Tree = Tensor | readonly Tree[] | { readonly [key: string]: Tree };
 
 /** The same tree with each tensor replaced. */

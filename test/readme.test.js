@@ -1,6 +1,6 @@
-/** @file Runs every JavaScript block of the README, and the examples, as a reader would. */
+/** @file Runs every JavaScript block of the README and of docs/, and the examples, as a reader would. */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
@@ -10,7 +10,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const folder = join(root, "build", "readme");
 mkdirSync(folder, { recursive: true });
 
-const blocks = [...readFileSync(join(root, "README.md"), "utf8").matchAll(/^```js\n([\s\S]*?)^```/gm)].map((m) => m[1]);
+const blocksOf = (path) => [...readFileSync(join(root, path), "utf8").matchAll(/^```js\n([\s\S]*?)^```/gm)].map((m) => m[1]);
 
 function run(args, env = {}) {
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: root, encoding: "utf8", env: { ...process.env, ...env } });
@@ -18,11 +18,13 @@ function run(args, env = {}) {
   return stdout;
 }
 
-const outputs = blocks.map((code, i) => {
-  const file = join(folder, `block-${i}.mjs`);
+function runner(code, name) {
+  const file = join(folder, `${name}.mjs`);
   writeFileSync(file, code);
   return () => run([file]);
-});
+}
+
+const outputs = blocksOf("README.md").map((code, i) => runner(code, `block-${i}`));
 
 test("README: there are blocks to run", () => {
   assert.is(outputs.length, 3);
@@ -46,6 +48,22 @@ test("README: a function of tensors finds its weights", () => {
   assert.ok(Math.abs(a - 2) < 0.05 && Math.abs(b - 3) < 0.05, text);
   assert.match(text, /matmul/);
 });
+
+const guides = readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md")).map((name) => [name, blocksOf(join("docs", name))]);
+
+test("docs: there are blocks to run", () => {
+  assert.ok(guides.flatMap(([, blocks]) => blocks).length >= 4);
+});
+
+for (const [name, blocks] of guides) {
+  for (const [i, code] of blocks.entries()) {
+    test(`docs/${name}: block ${i} prints what its comments say`, () => {
+      const promised = [...code.matchAll(/^\s*console\.log\(.*\); \/\/ (.*)$/gm)].map((m) => m[1]);
+      assert.ok(promised.length > 0);
+      assert.equal(runner(code, `${name}-${i}`)().trim().split("\n"), promised);
+    });
+  }
+}
 
 /** The figure of a line that an example reports. */
 const figure = (text, name) => Number(new RegExp(`^  ${name}\\s+(-?[\\d.]+)`, "m").exec(text)?.[1]);

@@ -6,6 +6,7 @@
 import { checkOptions, hint } from "../check.ts";
 import { ArgumentError, DataError } from "../errors.ts";
 
+/** Options of `parseCsv`. */
 export interface CsvOptions {
   /** Whether the first record names the columns. "auto" (default): it does when none of its cells is a number but one of the second record's is. */
   readonly header?: boolean | "auto";
@@ -17,6 +18,7 @@ export interface CsvOptions {
   readonly categorical?: readonly (string | number)[];
 }
 
+/** A table of numbers: what `parseCsv` read. */
 export interface Table {
   /** Names in the order of the matrix. Without a header a column is named by its index: "0", "1", … */
   readonly columns: string[];

@@ -31,6 +31,7 @@ export interface Rows<T extends RowData = RowData> {
   readonly data: T;
 }
 
+/** Options of `trainTestSplit`. */
 export interface SplitOptions {
   /** The part of the rows that goes to the test set, in (0, 1), rounded to whole rows. Default 0.2. */
   readonly testFraction?: number;
@@ -38,6 +39,7 @@ export interface SplitOptions {
   readonly seed?: number;
 }
 
+/** Rows for training and for testing. */
 export interface Split<X extends RowData, Y extends RowData> {
   readonly xTrain: Rows<X>;
   readonly yTrain: Rows<Y>;

@@ -9,6 +9,7 @@ import { showShape, sizeOf } from "../shape.ts";
 /** The typed arrays that IDX has a type code for. */
 export type IdxData = Uint8Array | Int8Array | Int16Array | Int32Array | Float32Array | Float64Array;
 
+/** Shape and elements of an IDX file. */
 export interface IdxFile {
   readonly shape: Shape;
   /** Row-major elements in the file's own type, a copy. */

@@ -1,4 +1,7 @@
-/** @file Readers of data files and the steps from them to arrays for `fit`. */
+/**
+ * @file Readers of data files and the steps from them to arrays for `fit`.
+ * @module lockstep/data
+ */
 export { parseCsv } from "./csv.ts";
 export type { CsvOptions, Table } from "./csv.ts";
 export { oneHot, trainTestSplit, windows } from "./encode.ts";

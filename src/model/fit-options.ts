@@ -6,6 +6,7 @@ import type { Callback } from "../train/callbacks.ts";
 import { checkBatchSize } from "./data.ts";
 import type { Data, Inputs } from "./data.ts";
 
+/** Options of `evaluate`. */
 export interface EvaluateOptions {
   /** Samples computed together. Default 32. */
   readonly batchSize?: number;
@@ -13,6 +14,7 @@ export interface EvaluateOptions {
   readonly sampleWeight?: Data;
 }
 
+/** Options of `fit`. */
 export interface FitOptions extends EvaluateOptions {
   /** Passes over the data. Default 1. */
   readonly epochs?: number;

@@ -20,6 +20,7 @@ import type { Timing } from "./probe.ts";
 import { Checkpoint, replace } from "./recovery.ts";
 
 export type { EvaluateOptions, FitOptions } from "./fit-options.ts";
+/** Batches `[x, y]` or `[x, y, weights]`, read anew for each epoch. */
 export type Batches = Iterable<Batch> | AsyncIterable<Batch>;
 
 /** One number per epoch and name. */

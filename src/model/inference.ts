@@ -19,6 +19,7 @@ import { indexedInput, PredictPrograms, traceShapes } from "./predict.ts";
 import type { Network } from "./predict.ts";
 import { summaryOf } from "./summary.ts";
 
+/** Options of `sequential()` and `model()`. */
 export interface ModelOptions {
   /** Shape of one sample, or a list of shapes for several inputs. Without it the model is built when it first sees data. */
   readonly inputShape?: Shape | readonly Shape[];
@@ -28,6 +29,7 @@ export interface ModelOptions {
   readonly seed?: number;
 }
 
+/** Options of `predict`. */
 export interface PredictOptions {
   /** Samples computed together. Default 32. */
   readonly batchSize?: number;
@@ -44,10 +46,10 @@ export class InferenceModel {
   #inputShapes: readonly Shape[] | null = null;
   #outputShape: Shape | null = null;
   readonly #outputs = new Map<Layer, Shape>();
-  /** Internal: inputs that embeddings read, with the number of their vectors. */
+  /** @internal Inputs that embeddings read, with the number of their vectors. */
   readonly indexLimits = new Map<number, number>();
   #backend: Backend | null = null;
-  /** Internal: programs on the backend that the model uses; null before it first needs one. */
+  /** @internal Programs on the backend that the model uses; null before it first needs one. */
   protected programs: PredictPrograms | null = null;
 
   /** Use `sequential()` or `model()`. */
@@ -117,8 +119,9 @@ export class InferenceModel {
   }
 
   /**
-   * The output for `x`, as a tensor [samples, ...].
-   * @throws ShapeError when `x` does not fit the model.
+   * The output for `x`, as a tensor [samples, ...outputShape]. Dropout is off, normalization uses its moving averages. Needs no `compile()`.
+   * @param x samples with the batch as first dimension: a tensor, nested arrays, `{ data, shape }`, or a list of tensors for several inputs.
+   * @throws ShapeError when `x` does not fit the model, DataError for indices that an embedding does not have, ArgumentError for bad options.
    */
   async predict(x: Inputs, options: PredictOptions = {}): Promise<Tensor> {
     checkOptions("predict", options, ["batchSize"]);
@@ -157,7 +160,7 @@ export class InferenceModel {
     return tensor(out as TypedArray, [samples, ...this.outputShape], dtype);
   }
 
-  /** Copies of all weights, in order. */
+  /** Copies of all weights, in the order of `weights`: layers in order, and within a layer as its page lists them (kernel, bias …). */
   async getWeights(): Promise<Tensor[]> {
     return Promise.all(this.weights.map(async ({ tensor: t }) => {
       const data = await t.data();
@@ -165,7 +168,7 @@ export class InferenceModel {
     }));
   }
 
-  /** Replaces all weights, in the order of `getWeights`. Nothing changes when one does not fit. @throws ShapeError */
+  /** Replaces all weights, in the order of `getWeights`. Nothing changes when one does not fit. @throws ShapeError for another number or shape, ArgumentError for what is no list. */
   setWeights(values: readonly (Tensor | TypedArray | NestedArray)[]): void {
     const weights = this.weights;
     if (!Array.isArray(values)) throw new ArgumentError(`setWeights: expected a list of ${weights.length} tensors or arrays, got ${values === null ? "null" : typeof values}`);
@@ -192,12 +195,12 @@ export class InferenceModel {
     this.programs?.clear();
   }
 
-  /** Internal: the layer that a weight belongs to. */
+  /** @internal The layer that a weight belongs to. */
   layerOf(weight: Weight): Layer {
     return this.layers.find((l) => l.weights.includes(weight)) as Layer;
   }
 
-  /** Internal: goes over to `backend`; weights that only the old one has are read back first. */
+  /** @internal Goes over to `backend`; weights that only the old one has are read back first. */
   protected async open(backend: Backend): Promise<void> {
     if (this.#backend === backend && this.programs !== null) {
       this.programs.clear();
@@ -207,19 +210,19 @@ export class InferenceModel {
     this.moveTo(backend);
   }
 
-  /** Internal: goes on with another backend; what was on the old one has been recovered or is not needed. */
+  /** @internal Goes on with another backend; what was on the old one has been recovered or is not needed. */
   moveTo(backend: Backend): void {
     this.programs?.clear();
     this.#backend = backend;
     this.programs = this.programsOn(backend, { forward: this.#forward, weights: () => this.weights, nameOf: (w) => `${this.layerOf(w).name}/${w.name}`, seed: this.seed });
   }
 
-  /** Internal: the programs of this kind of model. */
+  /** @internal The programs of this kind of model. */
   protected programsOn(backend: Backend, network: Network): PredictPrograms {
     return new PredictPrograms(backend, network);
   }
 
-  /** Internal: called once, when the shapes have become known. */
+  /** @internal Called once, when the shapes have become known. */
   protected builtOnce(): void {}
 }
 

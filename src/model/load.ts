@@ -18,6 +18,7 @@ import type { LayerLike } from "./layers.ts";
 /** What a model is read from: a path (Node, Deno, Bun) or a file's bytes. */
 export type ModelSource = string | Uint8Array | ArrayBuffer;
 
+/** Options of `loadModel` and `loadWeights`. */
 export interface LoadOptions {
   /** Makes layers that are not Lockstep's own, by name or kind. */
   readonly layers?: { readonly [nameOrKind: string]: (config: Config) => LayerLike };

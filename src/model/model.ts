@@ -25,6 +25,7 @@ import type { Training } from "./programs.ts";
 import { encodeModel, saveModel } from "./save.ts";
 import type { SaveOptions } from "./save.ts";
 
+/** What a model learns by: the options of `Model.compile`. */
 export interface CompileModelOptions {
   /** A name as in Keras (camelCase), a loss, or a function (yTrue, yPred) => loss per sample. */
   readonly loss: LossName | Loss | LossFunction;
@@ -43,32 +44,37 @@ interface Recipe {
   readonly metrics: readonly (MetricName | Metric | LossFunction)[];
 }
 
+/**
+ * A model that learns: what `sequential()` and `model()` of `lockstep` make, and `loadModel()` for files with training. `compile()` sets the loss and the
+ * optimizer, `fit()` trains, `evaluate()` measures, `predict()` computes, `save()` and `toBytes()` write a file. Shapes never name the batch dimension.
+ */
 export class Model extends InferenceModel {
-  /** Internal: true until fit has chosen a backend for `auto`. */
+  /** @internal True until fit has chosen a backend for `auto`. */
   choosing = false;
   #recipe: Recipe | null = null;
   #training: Training | null = null;
   #tallies: { train: Tally; evaluate: Tally } | null = null;
   #fitting = false;
 
-  /** Internal: what compile() set up, for saving. */
+  /** @internal What compile() set up, for saving. */
   get training(): Training | null {
     return this.#training;
   }
 
-  /** Internal: what compile() was given; null before. */
+  /** @internal What compile() was given; null before. */
   get optimizer(): Optimizer | null {
     return this.#recipe?.optimizer ?? null;
   }
 
-  /** Internal: what compile() was told about metrics. */
+  /** @internal What compile() was told about metrics. */
   get metrics(): readonly (MetricName | Metric | LossFunction)[] {
     return this.#recipe?.metrics ?? [];
   }
 
   /**
-   * Sets loss, optimizer and metrics, and opens the backend.
-   * @throws ArgumentError for unknown names.
+   * Sets loss, optimizer and metrics, and opens the backend. Weights stay as they are; the optimizer starts anew.
+   * Programs are made by `fit`, `evaluate` and `predict`, one for each shape of a batch.
+   * @throws ArgumentError for unknown names and options, and for two metrics of one name; LockstepError while `fit` runs; BackendError where the backend cannot be opened.
    */
   async compile(options: CompileModelOptions): Promise<void> {
     if (this.#fitting) throw new LockstepError("compile: the model is being trained; await fit first");
@@ -84,10 +90,11 @@ export class Model extends InferenceModel {
   }
 
   /**
-   * Trains for `epochs` passes over the data. See `FitOptions`; history has one entry for each epoch and name.
+   * Trains for `epochs` passes over the data. See `FitOptions`; `history` has one entry for each epoch and name (loss, metrics, and with validation valLoss …).
    * @param x samples, nested arrays, a tensor, `{ data, shape }`, a list of tensors for several inputs, or an (async) iterable of batches `[x, y]`.
    * @param y targets with as many samples; left out for an iterable.
-   * @throws DataError, ShapeError, ArgumentError before anything runs.
+   * @throws DataError, ShapeError, ArgumentError before anything runs; LockstepError before `compile()` and while another `fit` runs; DeviceLostError where a lost
+   * GPU cannot be recovered from; what callbacks throw.
    */
   async fit(x: Inputs | Batches, y?: Data | FitOptions, options?: FitOptions): Promise<History> {
     if (this.#fitting) throw new LockstepError("fit: the model is being trained already; await that first");
@@ -99,7 +106,11 @@ export class Model extends InferenceModel {
     }
   }
 
-  /** Loss and metrics over data, by name. Default batchSize 32. */
+  /**
+   * Loss and metrics over data, by name: `{ loss, accuracy }`. Dropout is off, normalization uses its moving averages.
+   * @param x samples, as for `fit`, but no iterable. @param y targets, one for each sample.
+   * @throws DataError, ShapeError, ArgumentError for data that does not fit; LockstepError before `compile()`.
+   */
   async evaluate(x: Inputs, y: Data, options: EvaluateOptions = {}): Promise<Logs> {
     checkOptions("evaluate", options, ["batchSize", "sampleWeight"]);
     const { batchSize = 32, sampleWeight } = options;
@@ -115,23 +126,24 @@ export class Model extends InferenceModel {
   /**
    * Writes the model to one safetensors file: weights, configuration and, unless `optimizer` is false, what training needs to go on exactly.
    * The file appears complete or not at all. Needs a file system (Node, Deno, Bun); elsewhere use `toBytes()`.
+   * @throws ArgumentError for what a file cannot hold, such as an activation that is a function; LockstepError before the model is built; FileError where writing fails.
    */
   async save(path: string, options: SaveOptions = {}): Promise<void> {
     await saveModel(this, path, options);
   }
 
-  /** What `save` would write. */
+  /** What `save` would write, as bytes for `loadModel` or a Blob. @throws as `save`, but no FileError. */
   async toBytes(options: SaveOptions = {}): Promise<Uint8Array> {
     return encodeModel(this, options);
   }
 
-  /** Internal: what fit and evaluate run with. @throws LockstepError before compile(). */
+  /** @internal What fit and evaluate run with. @throws LockstepError before compile(). */
   state(who: string): { training: Training; programs: Programs; train: Tally; evaluate: Tally } {
     if (this.#training === null || this.#tallies === null || this.programs === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
     return { training: this.#training, programs: this.programs as Programs, ...this.#tallies };
   }
 
-  /** Internal: checks data, builds the model where it has not been, and puts the data on the backend. */
+  /** @internal Checks data, builds the model where it has not been, and puts the data on the backend. */
   async prepare(who: string, x: Inputs, y: Data, sampleWeight?: Data, classWeight?: { readonly [label: number]: number }, validationSplit = 0): Promise<Prepared> {
     if (this.#recipe === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
     if (y === undefined) throw new ArgumentError(`${who}: targets y are missing`);

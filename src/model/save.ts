@@ -20,11 +20,13 @@ import type { Described, LoadOptions, ModelSource } from "./load.ts";
 import type { Model } from "./model.ts";
 import { sequential } from "./model.ts";
 
+/** Options of `save` and `toBytes`. */
 export interface SaveOptions {
   /** Also what training needs to go on exactly: optimizer, its state, loss and metrics but those that are functions. Default true for a compiled model. */
   readonly optimizer?: boolean;
 }
 
+/** Options of `loadModel`, for a model that is to be trained. */
 export interface LoadModelOptions extends LoadOptions {
   /** For a model whose loss was a function. Default: the loss that was saved. */
   readonly loss?: LossName | Loss | LossFunction;

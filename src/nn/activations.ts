@@ -10,6 +10,7 @@ import { checkNumber, checkRank, configOf, optionsOf, weightOptions } from "./op
 import type { InitializerOption, NameOption } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
+/** Options of `relu`. */
 export interface ReluOptions extends NameOption {
   /** Values end here. Default null: no limit. */
   readonly maxValue?: number | null;
@@ -37,6 +38,7 @@ export function relu(options: ReluOptions = {}): Layer {
   });
 }
 
+/** Options of `leakyRelu`. */
 export interface LeakyReluOptions extends NameOption {
   /** Factor below 0. Default 0.3. */
   readonly negativeSlope?: number;
@@ -49,6 +51,7 @@ export function leakyRelu(options: LeakyReluOptions = {}): Layer {
   return layer({ kind: "leakyRelu", config: configOf({ ...o }), call: (x) => leakyReluOf(x, o.negativeSlope) });
 }
 
+/** Options of `elu`. */
 export interface EluOptions extends NameOption {
   /** The limit for small x is -alpha. Default 1. */
   readonly alpha?: number;
@@ -61,6 +64,7 @@ export function elu(options: EluOptions = {}): Layer {
   return layer({ kind: "elu", config: configOf({ ...o }), call: (x) => eluOf(x, o.alpha) });
 }
 
+/** Options of `prelu`. */
 export interface PreluOptions extends NameOption {
   /** Default zeros. */
   readonly alphaInitializer?: InitializerOption;
@@ -90,6 +94,7 @@ export function prelu(options: PreluOptions = {}): Layer {
   });
 }
 
+/** Options of `softmax`. */
 export interface SoftmaxOptions extends NameOption {
   /** Default -1. */
   readonly axis?: number;

@@ -49,6 +49,7 @@ export function gruCell(wr: Tensor, recurrentBias: Tensor | null, resetAfter: bo
   };
 }
 
+/** Options of `unroll`. */
 export interface UnrollOptions {
   /** i32 [batch, time]: where 0 the states stay. */
   readonly mask: Tensor | null;

@@ -12,6 +12,7 @@ import { activationOf, checkCount, checkFeatures, checkOneOf, checkRank, configO
 import type { ActivationOption, InitializerOption, NameOption } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
+/** Options of layers with a bias. */
 interface BiasOptions extends NameOption {
   /** Default none. */
   readonly activation?: ActivationOption;
@@ -23,6 +24,7 @@ interface BiasOptions extends NameOption {
   readonly biasRegularizer?: RegularizerOption;
 }
 
+/** Options of layers with a kernel and a bias. */
 interface KernelOptions extends BiasOptions {
   /** Default glorotUniform. */
   readonly kernelInitializer?: InitializerOption;
@@ -30,6 +32,7 @@ interface KernelOptions extends BiasOptions {
   readonly kernelRegularizer?: RegularizerOption;
 }
 
+/** How the window of a convolution moves. */
 interface WindowOptions {
   /** Steps of the window. Default 1. */
   readonly strides?: Pair;
@@ -39,6 +42,7 @@ interface WindowOptions {
   readonly dilationRate?: Pair;
 }
 
+/** Options of the layer `conv2d`. */
 export interface Conv2dLayerOptions extends KernelOptions, WindowOptions {
   /** Channels are split into this many parts, each with filters / groups filters of its own. Default 1. */
   readonly groups?: number;
@@ -95,6 +99,7 @@ export function conv2d(filters: number, kernelSize: Pair, options: Conv2dLayerOp
   });
 }
 
+/** Options of `conv1d`. */
 export interface Conv1dOptions extends KernelOptions {
   /** Default 1. */
   readonly strides?: number | readonly [number];
@@ -149,6 +154,7 @@ function depthwise(x: Tensor, kernel: Tensor, options: ConvolveOptions): Tensor 
   return convolve(x, reshape(kernel, [r, s, 1, channels * multiplier]), { ...options, groups: channels });
 }
 
+/** Options of `depthwiseConv2d`. */
 export interface DepthwiseConv2dOptions extends BiasOptions, WindowOptions {
   /** Filters of each channel. Default 1. */
   readonly depthMultiplier?: number;
@@ -184,6 +190,7 @@ export function depthwiseConv2d(kernelSize: Pair, options: DepthwiseConv2dOption
   });
 }
 
+/** Options of `separableConv2d`. */
 export interface SeparableConv2dOptions extends DepthwiseConv2dOptions {
   /** Default glorotUniform. */
   readonly pointwiseInitializer?: InitializerOption;
@@ -220,6 +227,7 @@ export function separableConv2d(filters: number, kernelSize: Pair, options: Sepa
   });
 }
 
+/** Options of `conv2dTranspose`. */
 export interface Conv2dTransposeOptions extends KernelOptions {
   /** Default 1. */
   readonly strides?: Pair;
@@ -259,6 +267,7 @@ export function conv2dTranspose(filters: number, kernelSize: Pair, options: Conv
   });
 }
 
+/** Options of `conv1dTranspose`. */
 export interface Conv1dTransposeOptions extends KernelOptions {
   /** Default 1. */
   readonly strides?: number | readonly [number];

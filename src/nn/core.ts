@@ -144,6 +144,7 @@ export function cropping2d(cropping: Frame = 0, options: NameOption = {}): Layer
   });
 }
 
+/** Options of `upSampling2d`. */
 export interface UpSampling2dOptions extends NameOption {
   /** `nearest` repeats rows and columns; `bilinear` interpolates between the centers of pixels. Default `nearest`. */
   readonly interpolation?: "nearest" | "bilinear";

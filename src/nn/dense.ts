@@ -6,6 +6,7 @@ import { activationOf, checkCount, checkFeatures, checkRank, configOf, lastOf, o
 import type { ActivationOption, InitializerOption, NameOption } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
+/** Options of `dense`. */
 export interface DenseOptions extends NameOption {
   /** Default none. */
   readonly activation?: ActivationOption;

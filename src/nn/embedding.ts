@@ -7,6 +7,7 @@ import { checkCount, configOf, optionsOf, weightOptions } from "./options.ts";
 import type { InitializerOption, NameOption } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
+/** Options of `embedding`. */
 export interface EmbeddingOptions extends NameOption {
   /** Default randomUniform, from -0.05 to 0.05. */
   readonly embeddingsInitializer?: InitializerOption;

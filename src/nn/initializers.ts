@@ -78,7 +78,9 @@ export function constant(value = 0): Initializer {
   return (shape) => new Float32Array(sizeOf(shape)).fill(value);
 }
 
+/** All elements 0. */
 export const zeros: Initializer = constant(0);
+/** All elements 1. */
 export const ones: Initializer = constant(1);
 
 /** The identity matrix times `gain`; where the shape is not square, ones run down the main diagonal. @throws ShapeError unless of rank 2. */
@@ -154,7 +156,10 @@ const BY_NAME = {
   orthogonal: orthogonal(), identity: identity(),
 } as const satisfies Record<string, Initializer>;
 
-/** Names that stand for initializers with their default parameters. */
+/**
+ * Names that stand for initializers with their default parameters: zeros, ones, constant, glorotUniform, glorotNormal, heUniform, heNormal, lecunUniform, lecunNormal,
+ * randomUniform, randomNormal, truncatedNormal, orthogonal, identity.
+ */
 export type InitializerName = keyof typeof BY_NAME;
 
 /** The initializer of a name, or the function itself. @throws ArgumentError naming the known ones for another name. */

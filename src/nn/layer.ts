@@ -22,33 +22,47 @@ export interface Regularizer {
   readonly config?: Config;
 }
 
+/** One tensor of a layer: trained, or state such as a moving average. Always f32. */
 export interface Weight {
   /** Within its layer: kernel, bias, recurrentKernel … */
   readonly name: string;
+  /** Its elements; `tensor.shape` is as the page of the layer says. */
   readonly tensor: Tensor;
   /** False for state that training does not descend on, such as moving averages. */
   readonly trainable: boolean;
+  /** A penalty of this weight that is added to the loss, or null. */
   readonly regularizer: Regularizer | null;
 }
 
+/** How a weight begins and what happens to it in training. */
 export interface WeightOptions {
   /** A name of `initializers.ts` or a function. */
   readonly init: InitializerName | Initializer;
   /** Default true. */
   readonly trainable?: boolean;
+  /** Default none. */
   readonly regularizer?: Regularizer | null;
 }
 
+/**
+ * A part of a model with weights of its own. Functions such as `dense(10)` make one; `layer()` makes one from a description. Its weights come into being with the
+ * first call, when the shape of the input is known.
+ */
 export interface Layer {
   /** What made it: dense, conv2d … */
   readonly kind: string;
   /** Unique within a model, which sets it where the options do not. */
   name: string;
+  /** Its options, with defaults filled in. */
   readonly config: Config;
   /** Empty until the first call. */
   readonly weights: readonly Weight[];
+  /** True once it has its weights. */
   readonly built: boolean;
-  /** Makes the weights for inputs of the first argument's shape if there are none yet, and computes the output. */
+  /**
+   * Makes the weights for inputs of the first argument's shape if there are none yet, and computes the output. `x` has the batch as first dimension.
+   * @throws ShapeError naming the layer where `x` does not fit, ArgumentError for what is no tensor.
+   */
   call(x: Tensor, ...more: readonly (Tensor | null | undefined)[]): Tensor;
 }
 
@@ -88,8 +102,11 @@ export function withContext<R>(inner: Context, fn: () => R): R {
   }
 }
 
+/** What `layer()` makes a layer of. */
 export interface LayerDescription {
+  /** What the layer is called in summaries, names and files. */
   readonly kind: string;
+  /** Its options as plain data, for files. */
   readonly config: Config;
   /** Makes the weights for an input shape; also the place to check it. `weight(name, shape, options)` returns the new tensor. */
   readonly build?: (inputShape: Shape, weight: (name: string, shape: Shape, options: WeightOptions) => Tensor) => void;

@@ -48,6 +48,7 @@ export function average(options: NameOption = {}): Layer {
   return merging("average", configOf({ ...optionsOf("average", { name: "" }, options) }), (tensors) => map.mul(tensors.reduce((a, b) => map.add(a, b)), 1 / tensors.length));
 }
 
+/** Options of `concatenate`. */
 export interface ConcatenateOptions extends NameOption {
   /** Default -1. */
   readonly axis?: number;
@@ -59,6 +60,7 @@ export function concatenate(options: ConcatenateOptions = {}): Layer {
   return merging("concatenate", configOf({ ...o }), (tensors) => concat(tensors, o.axis));
 }
 
+/** Options of `dot`. */
 export interface DotOptions extends NameOption {
   /** The dimension of both inputs to sum over, or one for each (the batch is 0). */
   readonly axes: number | readonly [number, number];

@@ -17,6 +17,7 @@ import { checkCount, checkNumber, checkRank, configOf, lastOf, optionsOf, weight
 import type { InitializerOption, NameOption } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
+/** Options of `normalization`. */
 export interface NormalizationOptions extends NameOption {
   /** The dimensions (batch included in the count) that have a mean of their own; null: one mean for everything. Default -1. */
   readonly axis?: number | readonly number[] | null;
@@ -112,6 +113,7 @@ function listOf(what: string, value: number | readonly number[]): readonly numbe
   return list;
 }
 
+/** Options of normalizations that scale and shift. */
 interface AffineOptions extends NameOption {
   /** Default 1e-3. */
   readonly epsilon?: number;
@@ -144,6 +146,7 @@ function affine(who: string, o: Required<AffineOptions>) {
   };
 }
 
+/** Options of `batchNorm`. */
 export interface BatchNormOptions extends AffineOptions {
   /** The dimension of features. Default -1. */
   readonly axis?: number;
@@ -220,6 +223,7 @@ function scaleAndShift(y: Tensor, gamma: Tensor | undefined, beta: Tensor | unde
   return beta === undefined ? scaled : add(scaled, reshape(beta, shape));
 }
 
+/** Options of `layerNorm`. */
 export interface LayerNormOptions extends AffineOptions {
   /** The dimensions to normalize over. Default -1. */
   readonly axis?: number | readonly number[];
@@ -246,6 +250,7 @@ export function layerNorm(options: LayerNormOptions = {}): Layer {
   });
 }
 
+/** Options of `rmsNorm`. */
 export interface RmsNormOptions extends NameOption {
   /** The dimensions to normalize over. Default -1. */
   readonly axis?: number | readonly number[];
@@ -272,6 +277,7 @@ export function rmsNorm(options: RmsNormOptions = {}): Layer {
   });
 }
 
+/** Options of `groupNorm`. */
 export interface GroupNormOptions extends AffineOptions {
   /** The dimension of features, which is the last. Default -1. */
   readonly axis?: number;

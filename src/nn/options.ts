@@ -23,6 +23,7 @@ export type ActivationOption = ActivationName | ((x: Tensor) => Tensor) | null;
 /** A name or a function of shape and random source. */
 export type InitializerOption = InitializerName | Initializer;
 
+/** What all layers take. */
 export interface NameOption {
   /** Default: given by the model, from the kind and a number. */
   readonly name?: string;

@@ -12,6 +12,7 @@ import type { Layer } from "./layer.ts";
 import { checkOneOf, checkRank, configOf, optionsOf, pairOf, singleOf } from "./options.ts";
 import type { NameOption } from "./options.ts";
 
+/** Options of `maxPool2d` and `avgPool2d`. */
 export interface Pool2dOptions extends NameOption {
   /** Default: the pool size. */
   readonly strides?: Pair | null;
@@ -34,6 +35,7 @@ export const maxPool2d = (poolSize: Pair = 2, options: Pool2dOptions = {}): Laye
 /** The mean of each window: [batch, height, width, channels] -> [batch, rows, columns, channels]. `poolSize` default 2. @throws as `maxPool2d`. */
 export const avgPool2d = (poolSize: Pair = 2, options: Pool2dOptions = {}): Layer => pool2d("avgPool2d", averageWindows, poolSize, options);
 
+/** Options of `maxPool1d` and `avgPool1d`. */
 export interface Pool1dOptions extends NameOption {
   /** Default: the pool size. */
   readonly strides?: number | readonly [number] | null;
@@ -63,6 +65,7 @@ export const maxPool1d = (poolSize: number | readonly [number] = 2, options: Poo
 /** The mean of each window: [batch, time, channels] -> [batch, steps, channels]. `poolSize` default 2. @throws as `maxPool2d`. */
 export const avgPool1d = (poolSize: number | readonly [number] = 2, options: Pool1dOptions = {}): Layer => pool1d("avgPool1d", averageWindows, poolSize, options);
 
+/** Options of pooling over all positions. */
 export interface GlobalPoolOptions extends NameOption {
   /** Keep the reduced dimensions as 1. Default false. */
   readonly keepDims?: boolean;

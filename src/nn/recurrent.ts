@@ -21,6 +21,7 @@ import { activationOf, checkCount, checkFeatures, checkNumber, checkOneOf, check
 import type { ActivationOption, InitializerOption, NameOption, SplitActivation } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
+/** Options of `simpleRnn`. */
 export interface SimpleRnnOptions extends NameOption {
   /** Default tanh. */
   readonly activation?: ActivationOption;
@@ -48,6 +49,7 @@ export interface SimpleRnnOptions extends NameOption {
   readonly goBackwards?: boolean;
 }
 
+/** Options of `lstm`. */
 export interface LstmOptions extends SimpleRnnOptions {
   /** Of the gates. Default sigmoid. */
   readonly recurrentActivation?: ActivationOption;
@@ -55,6 +57,7 @@ export interface LstmOptions extends SimpleRnnOptions {
   readonly unitForgetBias?: boolean;
 }
 
+/** Options of `gru`. */
 export interface GruOptions extends SimpleRnnOptions {
   /** Of the gates. Default sigmoid. */
   readonly recurrentActivation?: ActivationOption;
@@ -259,6 +262,7 @@ export const gru = (units: number, options: GruOptions = {}): RecurrentLayer => 
  */
 export const simpleRnn = (units: number, options: SimpleRnnOptions = {}): RecurrentLayer => recurrent(SIMPLE_RNN, units, options);
 
+/** Options of `bidirectional`. */
 export interface BidirectionalOptions extends NameOption {
   /** How the two outputs become one. Default concat. */
   readonly mergeMode?: "concat" | "sum" | "ave" | "mul";

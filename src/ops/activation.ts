@@ -47,7 +47,10 @@ const COMPOSITES = {
   softmax: (x: Tensor) => softmax(x), logSoftmax: (x: Tensor) => logSoftmax(x), gelu: (x: Tensor) => gelu(x), silu, swish: silu, mish, hardSilu, hardSwish: hardSilu,
 } as const satisfies { readonly [name: string]: (x: Tensor) => Tensor };
 
-/** Names that `activation` options take. */
+/**
+ * Names that `activation` options take: linear, relu, relu6, leakyRelu, elu, selu, tanh, sigmoid, hardSigmoid, softplus, softsign, exponential (applied by the kernels of
+ * dense, convolution and recurrent layers), softmax, logSoftmax, gelu, silu (swish), mish, hardSilu (hardSwish). softmax and logSoftmax act along the last axis.
+ */
 export type ActivationName = Activation | keyof typeof COMPOSITES;
 
 /** All of `ActivationName`. */

@@ -57,6 +57,7 @@ export const conv2dFilterGradOp: Op = {
   lower: ({ inputs, outputs, attrs }) => [{ kernel: "conv2dFilterGrad", inputs, outputs, attrs }],
 };
 
+/** Options of the op `conv2d`. */
 export interface Conv2dOptions {
   /** Default 1. */
   readonly strides?: Pair;

@@ -169,72 +169,92 @@ export const castOp: Op = {
   lower: "map",
 };
 
-/** a + b */
+/** a + b, elementwise. f32, i32 or u32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
 export const add = binary(addOp);
-/** a - b */
+/** a - b, elementwise. f32, i32 or u32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
 export const sub = binary(subOp);
-/** a * b */
+/** a * b, elementwise. f32, i32 or u32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
 export const mul = binary(mulOp);
-/** a / b; integers truncate toward zero. */
+/** a / b, elementwise; integers truncate toward zero. f32, i32 or u32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
 export const div = binary(divOp);
-/** a^b, by IEEE 754's rules for signs, zeros and infinities. */
+/** a^b, elementwise, by IEEE 754's rules for signs, zeros and infinities. f32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
 export const pow = binary(powOp);
-/** The larger; NaN where either is NaN. */
+/** The larger of each pair; NaN where either is NaN. On ties the gradient goes to `a`, as in TensorFlow. f32, i32 or u32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
 export const maximum = binary(maximumOp);
-/** The smaller; NaN where either is NaN. */
+/** The smaller of each pair; NaN where either is NaN. On ties the gradient goes to `a`. f32, i32 or u32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
 export const minimum = binary(minimumOp);
-/** a - b * floor(a / b) */
+/** a - b * floor(a / b), elementwise: the result has the sign of b. f32, i32 or u32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
 export const mod = binary(modOp);
+/** -x, elementwise. f32, i32 or u32. Shape of x. @throws DTypeError for another dtype. */
 export const neg = unary(negOp);
+/** |x|, with gradient 0 at 0. f32, i32 or u32. Shape of x. @throws DTypeError for another dtype. */
 export const abs = unary(absOp);
-/** -1, 0 or 1 */
+/** -1, 0 or 1. No gradient. f32, i32 or u32. Shape of x. @throws DTypeError for another dtype. */
 export const sign = unary(signOp);
+/** The largest integer not above x, as f32. No gradient. f32. Shape of x. @throws DTypeError for another dtype. */
 export const floor = unary(floorOp);
+/** The smallest integer not below x, as f32. No gradient. f32. Shape of x. @throws DTypeError for another dtype. */
 export const ceil = unary(ceilOp);
-/** To the nearest integer, halves to even. */
+/** To the nearest integer, halves to even. No gradient. f32. Shape of x. @throws DTypeError for another dtype. */
 export const round = unary(roundOp);
+/** e^x, elementwise. f32. Shape of x. @throws DTypeError for another dtype. */
 export const exp = unary(expOp);
-/** Natural logarithm. */
+/** Natural logarithm: -Infinity at 0, NaN below. f32. Shape of x. @throws DTypeError for another dtype. */
 export const log = unary(logOp);
-/** exp(x) - 1, accurate near 0. */
+/** exp(x) - 1, accurate near 0. f32. Shape of x. @throws DTypeError for another dtype. */
 export const expm1 = unary(expm1Op);
-/** log(1 + x), accurate near 0. */
+/** log(1 + x), accurate near 0. f32. Shape of x. @throws DTypeError for another dtype. */
 export const log1p = unary(log1pOp);
+/** Square root; NaN below 0. The gradient is infinite at 0. f32. Shape of x. @throws DTypeError for another dtype. */
 export const sqrt = unary(sqrtOp);
-/** 1 / sqrt(x) */
+/** 1 / sqrt(x), elementwise. f32. Shape of x. @throws DTypeError for another dtype. */
 export const rsqrt = unary(rsqrtOp);
+/** x * x, elementwise. f32, i32 or u32. Shape of x. @throws DTypeError for another dtype. */
 export const square = unary(squareOp);
-/** 1 / x */
+/** 1 / x, elementwise. f32. Shape of x. @throws DTypeError for another dtype. */
 export const reciprocal = unary(reciprocalOp);
+/** Sine; x in radians. f32. Shape of x. @throws DTypeError for another dtype. */
 export const sin = unary(sinOp);
+/** Cosine; x in radians. f32. Shape of x. @throws DTypeError for another dtype. */
 export const cos = unary(cosOp);
+/** Hyperbolic tangent. f32. Shape of x. @throws DTypeError for another dtype. */
 export const tanh = unary(tanhOp);
-/** 1 / (1 + exp(-x)) */
+/** 1 / (1 + exp(-x)), elementwise. f32. Shape of x. @throws DTypeError for another dtype. */
 export const sigmoid = unary(sigmoidOp);
-/** Gauss' error function. */
+/** Gauss' error function. f32. Shape of x. @throws DTypeError for another dtype. */
 export const erf = unary(erfOp);
+/** max(x, 0), with gradient 0 at 0. f32. Shape of x. @throws DTypeError for another dtype. */
 export const relu = unary(reluOp);
+/** True where a = b. Any dtype, result bool. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
 export const equal = binary(equalOp);
+/** True where a is not b; NaN is not itself. Any dtype, result bool. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
 export const notEqual = binary(notEqualOp);
+/** True where a < b; false where either is NaN. f32, i32 or u32, result bool. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
 export const less = binary(lessOp);
+/** True where a <= b; false where either is NaN. f32, i32 or u32, result bool. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
 export const lessEqual = binary(lessEqualOp);
+/** True where a > b; false where either is NaN. f32, i32 or u32, result bool. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
 export const greater = binary(greaterOp);
+/** True where a >= b; false where either is NaN. f32, i32 or u32, result bool. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
 export const greaterEqual = binary(greaterEqualOp);
-/** Logical for bool, bitwise for integers. */
+/** a and b: logical for bool, bitwise for integers. bool, i32 or u32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
 export const and = binary(andOp);
+/** a or b: logical for bool, bitwise for integers. bool, i32 or u32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
 export const or = binary(orOp);
+/** Either, not both: logical for bool, bitwise for integers. bool, i32 or u32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
 export const xor = binary(xorOp);
+/** Logical for bool, bitwise for integers. bool, i32 or u32. Shape of x. @throws DTypeError for another dtype. */
 export const not = unary(notOp);
-/** True where x is neither infinite nor NaN. */
+/** True where x is neither infinite nor NaN. f32, result bool. Shape of x. @throws DTypeError for another dtype. */
 export const isFinite = unary(isFiniteOp);
 
-/** `a` where `condition` (bool) holds, `b` elsewhere; the three broadcast. */
+/** `a` where `condition` (bool) holds, `b` elsewhere, of any one dtype; the three broadcast. @throws DTypeError for a condition that is not bool and for branches of different dtypes, ShapeError where shapes do not broadcast. */
 export function where(condition: Tensor, a: TensorLike, b: TensorLike): Tensor {
   const x = asTensor(a, b instanceof Tensor ? b.dtype : "f32");
   return call(whereOp, [condition, x, asTensor(b, x.dtype)]);
 }
 
-/** `x` with another dtype. f32 to integer truncates toward zero; to bool means "not zero". */
+/** `x` with another dtype. f32 to integer truncates toward zero; to bool means "not zero". Shape of x. The gradient passes from f32 to f32 only. */
 export function cast(x: Tensor, dtype: DType): Tensor {
   return x.dtype === dtype ? x : apply(castOp, [x], { dtype })[0];
 }

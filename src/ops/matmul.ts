@@ -64,6 +64,7 @@ export function columnSum(x: Tensor): Tensor {
   return x.rank === 1 ? x : apply(sumOp, [x], { axis: 0, count: x.rank - 1 })[0];
 }
 
+/** Options of `matmul`. */
 export interface MatmulOptions {
   /** Read a as its transpose (last two dimensions), without a copy. Default false. */
   readonly transposeA?: boolean;

@@ -42,6 +42,7 @@ export const avgPoolGradOp: Op = {
   lower: ({ inputs, outputs, attrs }) => [{ kernel: "avgPoolGrad", inputs, outputs, attrs }],
 };
 
+/** Options of the ops `maxPool2d` and `avgPool2d`. */
 export interface PoolOptions {
   /** Default: the pool size. */
   readonly strides?: Pair;

@@ -36,6 +36,7 @@ export const permutationOp: Op = {
   lower: ({ inputs, outputs, attrs }) => [{ kernel: "permutation", inputs, outputs, attrs }],
 };
 
+/** Options of random ops. */
 export interface RandomOptions {
   /** Tells apart several uses of one key. Default: a new number for each op while tracing, else 0. */
   readonly stream?: number;

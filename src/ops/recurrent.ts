@@ -109,6 +109,7 @@ export const simpleRnnGradOp: Op = {
   lower: ({ inputs, outputs, attrs }) => [{ kernel: "simpleRnnGrad", inputs, outputs, attrs }],
 };
 
+/** Options of the recurrent ops. */
 export interface RecurrentOptions {
   /** Of the candidate (and the LSTM's cell output). Default tanh. */
   readonly activation?: Activation;

@@ -67,6 +67,7 @@ function run(op: Op, x: Tensor, axis: number, count: number): Tensor {
   return apply(op, [x], { axis, count })[0];
 }
 
+/** Options of sums, means and other reductions. */
 export interface ReduceOptions {
   /** Axis or axes to reduce, negative from the end. Default: all. */
   readonly axis?: number | readonly number[] | null;

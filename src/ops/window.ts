@@ -6,6 +6,7 @@ import type { Tensor } from "../tensor.ts";
 
 /** One number for both directions, or [height, width]. */
 export type Pair = number | readonly [number, number];
+/** `valid`: none; `same`: so that the output is ceil(input / stride), the odd element at the end. */
 export type Padding = "valid" | "same";
 
 export function pair(who: string, value: Pair, least = 1): readonly [number, number] {

@@ -28,9 +28,13 @@ export interface TrainingHandle {
 
 /** Any object with some of these methods; each may be async and is waited for. */
 export interface Callback {
+  /** Before the first epoch. */
   onTrainBegin?(training: TrainingHandle): void | Promise<void>;
+  /** After the last epoch, also where training was stopped. */
   onTrainEnd?(training: TrainingHandle): void | Promise<void>;
+  /** Before each epoch; `logs` is empty. */
   onEpochBegin?(epoch: number, logs: Logs, training: TrainingHandle): void | Promise<void>;
+  /** After each epoch and its validation, with what both gave. */
   onEpochEnd?(epoch: number, logs: Logs, training: TrainingHandle): void | Promise<void>;
   /** `step` counts all batches since training began. */
   onBatchEnd?(step: number, logs: Logs, training: TrainingHandle): void | Promise<void>;
@@ -41,6 +45,7 @@ export interface Callback {
   onFault?(step: number, source: string, training: TrainingHandle): void | Promise<void>;
 }
 
+/** Which log a callback watches. */
 export interface MonitorOptions {
   /** The log to watch. Default: valLoss where there is validation, else loss. */
   readonly monitor?: string;
@@ -76,6 +81,7 @@ function monitorOf(who: string, { monitor, mode = "auto" }: MonitorOptions): Mon
   };
 }
 
+/** Options of `earlyStopping`. */
 export interface EarlyStoppingOptions extends MonitorOptions {
   /** What counts as better must be better by more than this. Default 0. */
   readonly minDelta?: number;
@@ -127,6 +133,7 @@ export function earlyStopping(options?: EarlyStoppingOptions): Callback {
   };
 }
 
+/** Options of `modelCheckpoint`. */
 export interface ModelCheckpointOptions extends MonitorOptions {
   /** Save only where the monitored number is better than in all epochs before, those of earlier calls of `fit` included. Default false. */
   readonly saveBestOnly?: boolean;
@@ -175,6 +182,7 @@ export function terminateOnNaN(): Callback {
   };
 }
 
+/** Options of `reduceLrOnPlateau`. */
 export interface ReduceLrOnPlateauOptions extends MonitorOptions {
   /** What the learning rate is multiplied by, below 1. Default 0.1. */
   readonly factor?: number;

@@ -23,6 +23,7 @@ const EPSILON = 1e-7;
 /** Targets and predictions [..., C] to one value for each sample [...], f32. */
 export type LossFunction = (yTrue: Tensor, yPred: Tensor) => Tensor;
 
+/** A loss with its options: what `binaryCrossentropy()` and the others make. */
 export interface Loss {
   /** What made it: meanSquaredError, sparseCategoricalCrossentropy … or a function's own name. */
   readonly name: string;
@@ -88,6 +89,7 @@ function sigmoidCrossEntropy(z: Tensor, y: Tensor): Tensor {
   return add(sub(maximum(z, 0), mul(z, y)), log1p(exp(neg(maximum(z, neg(z))))));
 }
 
+/** Options of cross-entropies. */
 export interface CrossentropyOptions {
   /** Predictions are logits, not probabilities. Default false. */
   readonly fromLogits?: boolean;
@@ -209,7 +211,10 @@ const ALIASES = {
   bce: "binaryCrossentropy", mse: "meanSquaredError", mae: "meanAbsoluteError", mape: "meanAbsolutePercentageError", kld: "klDivergence", logcosh: "logCosh",
 } as const satisfies { readonly [alias: string]: keyof typeof LOSSES };
 
-/** Keras' name in camelCase, or its short form. */
+/**
+ * Keras' name in camelCase, or its short form: binaryCrossentropy (bce), categoricalCrossentropy, sparseCategoricalCrossentropy, meanSquaredError (mse), meanAbsoluteError
+ * (mae), meanAbsolutePercentageError (mape), huber, klDivergence (kld), hinge, logCosh (logcosh), cosineSimilarity.
+ */
 export type LossName = keyof typeof LOSSES | keyof typeof ALIASES;
 
 /** Names that `loss` options take. */

@@ -18,12 +18,14 @@ import { Tensor } from "../tensor.ts";
 import { classNumbers, isLossName, lossByName, LOSS_NAMES } from "./losses.ts";
 import type { Loss, LossFunction, LossName } from "./losses.ts";
 
+/** A tensor that a metric counts in. */
 export interface MetricState {
   readonly name: string;
   readonly shape: Shape;
   readonly dtype: DType;
 }
 
+/** A number (or a table) that is counted over an epoch: what `precision()` and the others make. */
 export interface Metric {
   /** Its name in logs. */
   readonly name: string;
@@ -129,6 +131,7 @@ export const cosineSimilarity = (): Metric => average("cosineSimilarity", {}, (y
  */
 export type Average = "macro" | "weighted" | "micro" | null;
 
+/** Options of metrics of classes. */
 export interface ClassOptions {
   /** Number of outputs; 1: one output that says yes or no. Default 1; metrics given by name take it from the model. */
   readonly classes?: number;
@@ -211,7 +214,10 @@ const METRICS = {
 
 const ALIASES = { mae: "meanAbsoluteError", mse: "meanSquaredError", rmse: "rootMeanSquaredError", sparseTopKCategoricalAccuracy: "topKCategoricalAccuracy" } as const satisfies { readonly [alias: string]: keyof typeof METRICS };
 
-/** A metric's name in camelCase, its short form, or that of a loss, whose mean is then taken. */
+/**
+ * A metric's name in camelCase, its short form, or that of a loss, whose mean is then taken: accuracy (acc), binaryAccuracy, categoricalAccuracy, sparseCategoricalAccuracy,
+ * topKCategoricalAccuracy, precision, recall, f1, confusionMatrix, meanAbsoluteError (mae), meanSquaredError (mse), rootMeanSquaredError (rmse), cosineSimilarity.
+ */
 export type MetricName = "accuracy" | "acc" | keyof typeof METRICS | keyof typeof ALIASES | LossName;
 
 const BY_CLASS = ["precision", "recall", "f1", "confusionMatrix"];

@@ -28,6 +28,7 @@ export interface SavedState {
   readonly [name: string]: { readonly shape: Shape; readonly data: TypedArray };
 }
 
+/** What changes parameters by their gradients: what `sgd()`, `adam()` and the others make. One optimizer serves one set of parameters. */
 export interface Optimizer {
   /** What made it: sgd, adam … */
   readonly kind: string;
@@ -217,6 +218,7 @@ function correction(kind: string, name: string, beta: number): (t: Tensor) => Te
 const towards = (a: Tensor, b: Tensor, part: number): Tensor => add(a, mul(sub(b, a), part));
 const asGiven = (learningRate: Tensor): Tensor => learningRate;
 
+/** Options of `sgd`. */
 export interface SgdOptions extends OptimizerOptions {
   /** Default 0. */
   readonly momentum?: number;
@@ -241,6 +243,7 @@ export function sgd(given?: SgdOptions): Optimizer {
   });
 }
 
+/** Options of `rmsprop`. */
 export interface RmspropOptions extends OptimizerOptions {
   /** How much of the mean square is kept. Default 0.9. */
   readonly rho?: number;
@@ -271,6 +274,7 @@ export function rmsprop(given?: RmspropOptions): Optimizer {
   });
 }
 
+/** Options of `adam`, `adamw` and `adamax`. */
 export interface AdamOptions extends OptimizerOptions {
   /** How much of the mean gradient is kept. Default 0.9. */
   readonly beta1?: number;
@@ -323,6 +327,7 @@ export function adamax(given?: Omit<AdamOptions, "amsgrad">): Optimizer {
   });
 }
 
+/** Options of `adagrad`. */
 export interface AdagradOptions extends OptimizerOptions {
   /** Default 0.1. */
   readonly initialAccumulatorValue?: number;
@@ -346,6 +351,7 @@ export function adagrad(given?: AdagradOptions): Optimizer {
 
 const OPTIMIZERS = { sgd, rmsprop, adam, adamw, adamax, adagrad } as const satisfies { readonly [kind: string]: (options: never) => Optimizer };
 
+/** sgd, rmsprop, adam, adamw, adamax or adagrad, with default options. */
 export type OptimizerName = keyof typeof OPTIMIZERS;
 
 /** Names that `optimizer` options take. */

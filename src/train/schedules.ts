@@ -9,6 +9,7 @@ import { add, ceil, cos, div, equal, floor, less, lessEqual, minimum, mul, pow, 
 import { asTensor } from "../graph.ts";
 import type { Tensor } from "../tensor.ts";
 
+/** A learning rate that follows the step: the `learningRate` option of optimizers takes one. */
 export interface Schedule {
   /** What made it: exponentialDecay, cosineDecay … */
   readonly kind: string;
@@ -25,6 +26,7 @@ function checkRates(who: string, rates: { readonly [name: string]: number }): vo
   for (const [name, value] of Object.entries(rates)) if (!Number.isFinite(value)) throw new ArgumentError(`${who}: ${name} must be a number, got ${String(value)}`);
 }
 
+/** Options of `exponentialDecay` and `inverseTimeDecay`. */
 export interface DecayOptions {
   readonly initialLearningRate: number;
   /** Steps in which one whole decay takes place. */
@@ -65,6 +67,7 @@ export function inverseTimeDecay(options: DecayOptions): Schedule {
   };
 }
 
+/** Options of `polynomialDecay`. */
 export interface PolynomialDecayOptions {
   readonly initialLearningRate: number;
   readonly decaySteps: number;
@@ -93,6 +96,7 @@ export function polynomialDecay(options: PolynomialDecayOptions): Schedule {
   };
 }
 
+/** Options of `cosineDecay`. */
 export interface CosineDecayOptions {
   readonly initialLearningRate: number;
   /** Steps of the decay, not counting the warmup. */

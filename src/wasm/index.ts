@@ -15,6 +15,7 @@ import { Queue } from "./queue.ts";
 import { arrange } from "./threads.ts";
 import type { Arrangement, WorkerSource } from "./threads.ts";
 
+/** Options of `open("wasm")`. */
 export interface WasmOptions {
   /** Plain SIMD only, so that results are the same bits in every runtime and on every machine. Default false: relaxed SIMD (fused multiply-add) where there is any. */
   readonly reproducible?: boolean;
