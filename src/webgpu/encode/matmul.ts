@@ -27,7 +27,7 @@ const TILES: readonly Tile[] = [
 ];
 /**
  * The tile of adapters that are programs on the CPU: half the workgroup memory of the first of TILES. Compiling counts there, and SwiftShader
- * clears that memory by unrolled stores under wgpu: 123 ms for a product instead of 371, under Dawn 54 instead of 79 (long sums run 1.25 times as long).
+ * clears that memory by unrolled stores under wgpu: 123 ms for a product instead of 371, under Dawn 54 instead of 79 (long sums run 1.25 to 1.7 times as long).
  */
 const SOFTWARE_TILE: Tile = { rows: 4, columns: 4, x: 8, y: 8, k: 8, speed: 1 };
 /** Invocations that keep a GPU busy; with fewer, smaller tiles and splitting k pay. */
