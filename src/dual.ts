@@ -36,7 +36,11 @@ export const elu = /* @__PURE__ */ dual(ops.elu, layers.elu);
 /** `softmax(x, axis)` computes; `softmax(options)` is the layer. */
 export const softmax = /* @__PURE__ */ dual(ops.softmax, layers.softmax);
 
-/** `add(a, b)` adds tensors (or a tensor and a number); `add(options)` is the layer that adds its inputs. */
+/**
+ * `add(a, b)` is a + b, elementwise, for tensors (or a tensor and a number) of one dtype: f32, i32 or u32. Shapes broadcast by NumPy's rule. `add(options)` is the layer that adds
+ * its inputs: `add().call(a, b)`.
+ * @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast.
+ */
 export function add(a: TensorLike, b: TensorLike): Tensor;
 export function add(options?: Parameters<typeof layers.merge.add>[0]): Layer;
 export function add(a?: TensorLike | Parameters<typeof layers.merge.add>[0], b?: TensorLike): Tensor | Layer {
