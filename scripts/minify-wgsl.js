@@ -164,12 +164,13 @@ function join(tokens) {
   return text.replace(/\bvar<[^>]*>(?=\w)/g, "$& ");
 }
 
-/** What a program says outside of comments: its words, what its templates put before a value (`op_${name}`) and the variables of bodies. */
+/** What a program says outside of comments: its words, what its templates put before and behind a value (`op_${name}`, `${join}_dots`) and the variables of bodies. */
 function spokenIn(program) {
   const text = program.replace(/\/\*[^]*?\*\/|(?<=^|\s)\/\/.*$/gm, "");
   const prefixes = [...text.matchAll(/(?<!\w)([A-Za-z]\w*_)\$\{/g)].map((m) => m[1]);
   const variables = [...text.matchAll(/var<[^>]*> (\w+):/g)].map((m) => m[1]);
-  return { words: new Set(text.match(/[A-Za-z_]\w*/g)), prefixes, variables };
+  const suffixes = [...text.matchAll(/\}(_\w+)(?=`)/g)].map((m) => m[1]);
+  return { words: new Set(text.match(/[A-Za-z_]\w*/g)), prefixes, suffixes, variables };
 }
 
 /**
@@ -178,8 +179,8 @@ function spokenIn(program) {
  * @returns {{ [file: string]: string }}
  */
 export function minifyWgsl(files, users) {
-  const { words, prefixes, variables } = spokenIn(users);
-  const isSpoken = (name) => words.has(name) || prefixes.some((p) => name.startsWith(p));
+  const { words, prefixes, suffixes, variables } = spokenIn(users);
+  const isSpoken = (name) => words.has(name) || prefixes.some((p) => name.startsWith(p)) || suffixes.some((s) => name.endsWith(s));
 
   // A body that is always put in need not be there; the lines that say where it goes stay.
   const parsed = Object.entries(files).map(([file, text]) => ({ file, parts: text.split(/^\/\/ body$[^]*^\/\/ end body$/m).map(tokensOf) }));

@@ -89,4 +89,10 @@ test("minify: every kernel keeps its declarations, one name for one", () => {
   assert.equal(minifyWgsl(files, users), small);
 });
 
+test("minify: names that a program makes with something behind a value are kept", () => {
+  const { a } = minifyWgsl({ a: "fn tree_dots(x: u32) -> u32 { return x; }\nfn helper(x: u32) -> u32 { return tree_dots(x); }\n@compute @workgroup_size(1) fn main() { helper(1u); }" }, "const name = `${join}_dots`; // main");
+  assert.match(a, /fn tree_dots\(/);
+  assert.not.match(a, /helper/);
+});
+
 test.run();
