@@ -29,7 +29,7 @@ async function answer() {
   const predictor = await inference.loadModel(await model.toBytes());
   const noFile = await inference.loadModel("model.safetensors").catch((error) => error.name + ": " + error.message);
   const relaxed = await open("wasm");
-  return { simd: [backend.simd, relaxed.simd], threads: backend.threads, trained: await (await model.predict([[1, 1]])).array(), predicted: await (await predictor.predict([[1, 1]])).array(), noFile };
+  return { simd: [backend.simd, relaxed.simd], threads: backend.activeThreads, trained: await (await model.predict([[1, 1]])).array(), predicted: await (await predictor.predict([[1, 1]])).array(), noFile };
 }
 export default { fetch: () => answer().then((value) => Response.json(value), (error) => new Response(error.stack, { status: 500 })) };
 `);
