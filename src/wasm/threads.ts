@@ -47,12 +47,13 @@ function workerThreads({ process, document, Worker } = scope()): typeof import("
 
 /** Why there can be no threads here, or null where workers can be started and memory shared. */
 function obstacle(): string | null {
-  const { crossOriginIsolated, navigator, Worker } = scope();
+  const { crossOriginIsolated, navigator, process, Worker } = scope();
   // With its compatibility flags on it has the names, but nothing behind them.
   if (navigator?.userAgent === "Cloudflare-Workers") return "workerd has no threads";
   if (crossOriginIsolated === false) return "the page is not cross-origin isolated: serve it, and its workers, with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp";
   if (typeof SharedArrayBuffer === "undefined") return "this runtime has no shared memory";
-  return Worker === undefined && workerThreads() === undefined ? "this runtime has no workers" : null;
+  // Node has worker_threads; loading them, 1 to 2 ms of a start, waits for the first large program.
+  return Worker === undefined && process?.versions?.node === undefined && workerThreads() === undefined ? "this runtime has no workers" : null;
 }
 
 /** True on a page's main thread, which may not wait for others. (Node with a DOM library may.) */

