@@ -49,8 +49,8 @@ export function storeHalves(declarations: Map<string, string>, halves: ReadonlyS
   for (const [name, text] of [...declarations]) {
     const binding = /@binding\((\d+)\)/.exec(text);
     if (binding === null || !halves.has(Number(binding[1]))) continue;
-    const type = /array<\s*(vec4<f32>|f32)\s*>\s*;$/.exec(text);
-    // Several variables may stand for one binding; kernels that hold f16 reach those of f32.
+    const type = /array<\s*(vec4<f32>|vec4f|f32)\s*>\s*;$/.exec(text);
+    // (The build shortens vec4<f32> to vec4f.) Several variables may stand for one binding; kernels that hold f16 reach those of f32.
     if (type === null) continue;
     const vector = type[1] !== "f32";
     variables.push({ name, vector });
