@@ -57,8 +57,8 @@ export interface Backend {
   run(program: Program, buffers: readonly DeviceBuffer[]): void;
   /** Resolves when everything enqueued has run; rejects with the first error since the last call. */
   sync(): Promise<void>;
-  /** Resolves when everything enqueued so far has run, and leaves errors to later calls. Absent where a run is over when run() returns. */
-  caughtUp?(): Promise<void>;
+  /** Resolves when everything enqueued so far has run or failed, and leaves errors to later calls. */
+  caughtUp(): Promise<void>;
   /** Frees everything. Later calls but free() are errors. */
   close(): void;
 }

@@ -4,7 +4,6 @@ import { ArgumentError } from "./errors.ts";
 import { Graph, symbolOf, trace } from "./graph.ts";
 import type { BackendName } from "./init.ts";
 import { resolveBackend } from "./init.ts";
-import { Flight } from "./pacing.ts";
 import { showPlan } from "./plan/plan.ts";
 import { Executable } from "./run.ts";
 import { Tensor } from "./tensor.ts";
@@ -43,7 +42,6 @@ interface Entry {
  */
 export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (...args: A) => R, options: CompileOptions = {}): Compiled<A, R> {
   const cache = new Map<string, Promise<Entry>>();
-  const flight = new Flight();
   const create = async (args: A): Promise<Entry> => {
     const backend = await resolveBackend(options.backend);
     const graph = new Graph();
@@ -77,10 +75,7 @@ export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (.
     const { executable, result } = await entry(args, leaves);
     await executable.ready();
     const values = await executable.inTurn<Tensor[] | null>(leaves, () => (result === null ? null : executable.results()));
-    if (result === null || values === null) {
-      await flight.follow(executable.backend);
-      return undefined as R;
-    }
+    if (result === null || values === null) return undefined as R;
     let i = 0;
     return mapTree(result, () => values[i++]) as R;
   };

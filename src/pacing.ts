@@ -41,33 +41,7 @@ export class Slices {
   }
 }
 
-/** Keeps a loop at most three runs ahead of an asynchronous backend. */
-export class Flight {
-  #runs: Promise<void>[] = [];
-
-  /** To be awaited after each run. @throws what the backend reports for a run of before. */
-  async follow(backend: Backend): Promise<void> {
-    if (!backend.limits.asynchronous) return;
-    const done = backend.sync();
-    // Heard when its turn comes, or in land().
-    done.catch(() => {});
-    if (this.#runs.push(done) > RUNS_IN_FLIGHT) await this.#runs.shift();
-  }
-
-  /** Waits for all of them. */
-  async land(): Promise<void> {
-    const runs = this.#runs;
-    this.#runs = [];
-    await Promise.all(runs);
-  }
-
-  /** Those under way will never be heard of again: their device is lost. */
-  forget(): void {
-    this.#runs = [];
-  }
-}
-
-/** The runs that a device has not finished, and who comes next. */
+/** The runs that an asynchronous backend has not finished, and who comes next. Errors of a run are thrown by later calls to the backend. */
 export class Turns {
   readonly #backend: Backend;
   readonly #running = new Set<Promise<void>>();
@@ -77,13 +51,12 @@ export class Turns {
     this.#backend = backend;
   }
 
-  /** What `enqueue` returns, called in the order of these calls and when the device is less than RUNS_IN_FLIGHT runs behind. */
+  /** What `enqueue` returns, called in the order of these calls and when the backend is less than RUNS_IN_FLIGHT runs behind. */
   take<T>(enqueue: () => T | Promise<T>): Promise<T> {
     const mine = this.#turn.then(async () => {
       if (this.#running.size >= RUNS_IN_FLIGHT) await Promise.race(this.#running);
       const made = enqueue();
-      const over = (): void => void this.#running.delete(done);
-      const done = (this.#backend.caughtUp as NonNullable<Backend["caughtUp"]>)().then(over, over);
+      const done = this.#backend.caughtUp().then(() => void this.#running.delete(done));
       this.#running.add(done);
       return { made };
     });

@@ -100,13 +100,13 @@ export class Executable {
     for (const t of this.#assigned) t.markDeviceNewer();
   }
 
-  /** Enqueues a run, when its turn has come on a device that is behind, and calls `then` right after it, before any other run. */
+  /** Enqueues a run, when its turn has come on a backend that is behind, and calls `then` right after it, before any other run. */
   inTurn<T>(inputs: readonly Tensor[], then: () => T | Promise<T>): T | Promise<T> {
     const enqueue = (): T | Promise<T> => {
       this.enqueue(inputs);
       return then();
     };
-    if (this.backend.caughtUp === undefined) return enqueue();
+    if (!this.backend.limits.asynchronous) return enqueue();
     let all = turns.get(this.backend);
     if (all === undefined) turns.set(this.backend, (all = new Turns(this.backend)));
     return all.take(enqueue);

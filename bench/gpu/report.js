@@ -38,7 +38,7 @@ export function section({ adapter, software, size, machine, date, columns }) {
     `### Milliseconds for a training step, batch 32 (an epoch of ${Object.values(steps).join(", ")} steps by each library's own means)`, "", table(head("network"), rows(trained, (r) => figure(r.ms))), "",
     "### What a training step asks of the device: dispatches / submits / buffers / bind groups made (an epoch's, its beginning and end included, over its steps)", "",
     table(head("network"), rows(trained, (r) => ["dispatches", "submits", "buffers", "bindGroups"].map((n) => Number(r.calls[n].toFixed(1))).join(" / "))), "",
-    "### Milliseconds of JavaScript to encode a step (Lockstep)", "",
+    "### Milliseconds of JavaScript to encode a step on an idle device (Lockstep)", "",
     table(["network", ...ran.filter((c) => c.rows.FFN?.encodeMs != null).map((c) => c.title)], trained.map(([label, name]) => [label, ...ran.filter((c) => c.rows.FFN?.encodeMs != null).map((c) => cell(c, name, (r) => (r.encodeMs === null ? "" : r.encodeMs.toFixed(3))))])),
     ...(failures.length > 0 ? ["", "Not run:", "", ...failures] : []),
     ...(wrong.length > 0 ? ["", "Results that differ by more than 1 %:", "", ...wrong] : []),

@@ -2,7 +2,7 @@
 import type { Backend } from "../backend.ts";
 import { candidates } from "../init.ts";
 import { ArgumentError, DataError, DeviceLostError, LockstepError } from "../errors.ts";
-import { Flight, Slices } from "../pacing.ts";
+import { Slices } from "../pacing.ts";
 import { progress } from "../progress.ts";
 import type { Progress, ProgressStream } from "../progress.ts";
 import type { Executable } from "../run.ts";
@@ -44,14 +44,11 @@ export function runEvaluation({ training, programs, evaluate }: State, data: Pre
     programs.evaluateCursor.begin(0, 0, from);
     const args = argumentsOf(data);
     const slices = new Slices();
-    const flight = new Flight();
     for (let at = from; at < to; at += batchSize) {
       const shape = { count: Math.min(batchSize, to - at), shuffled: 0, resident: true };
       await (await programs.evaluate(data.inputs, data.y, data.weights, shape, training, evaluate)).inTurn(args, () => {});
-      await flight.follow(programs.backend);
       await slices.rest();
     }
-    await flight.land();
     return evaluate.read();
   });
 }
@@ -95,8 +92,6 @@ class Fit {
   #faulted = false;
   #stopped = false;
   #steps = 0;
-  /** Steps that the device may still be at. */
-  readonly #flight = new Flight();
 
   constructor(model: Model, options: FitOptions) {
     this.#model = model;
@@ -149,7 +144,7 @@ class Fit {
         for (let step = from; step < steps && !this.#stopped; step++) {
           // A program is looked up when the batch size changes, and again when callbacks made so many others that it had to go.
           if (program === null || program.closed || step === steps - 1) program = await this.#program(now, data, step === steps - 1 ? last : size, shuffled);
-          program.enqueue(args);
+          await program.inTurn(args, () => {});
           await this.#afterStep(now, bar, step);
           await done(step + 1);
           await slices.rest();
@@ -179,7 +174,7 @@ class Fit {
         const target = await readTargets("fit", y, samples, now.training.loss, model.outputShape);
         const weights = await readWeights("fit", w, this.#options.classWeight, target, samples);
         const program = await now.programs.train(inputs, target, weights, { count: samples, shuffled: 0, resident: false }, now.training, now.train, this.#watch);
-        program.enqueue([...inputs, target, ...(weights === null ? [] : [weights])]);
+        await program.inTurn([...inputs, target, ...(weights === null ? [] : [weights])], () => {});
         await this.#afterStep(now, bar, step++);
         await slices.rest();
       }
@@ -233,7 +228,6 @@ class Fit {
   async #afterStep(state: State, bar: Progress, step: number): Promise<void> {
     const count = this.#steps++;
     const { backend } = state.programs;
-    await this.#flight.follow(backend);
     if (this.#perBatch) {
       const logs: Logs = { loss: await state.train.last.item() };
       for (const c of this.#callbacks) await c.onBatchEnd?.(count, logs, this.#handle);
@@ -264,7 +258,6 @@ class Fit {
         if (this.#model.inputShapes !== null) this.#model.state("fit").train.reset();
         const logs = await this.#withRecovery(steps !== null, inputs, async (from, done) => {
           await epochSteps(epoch, bar, from, done);
-          await this.#flight.land();
           if (this.#watch !== null) await this.#checkFault();
           const all: { [name: string]: number | number[][] } = { ...(await this.#model.state("fit").train.read()) };
           for (const [name, value] of Object.entries((await validate()) ?? {})) all[`val${name[0].toUpperCase()}${name.slice(1)}`] = value;
@@ -302,7 +295,6 @@ class Fit {
         copy.recover();
         for (const t of inputs) t.recover();
         this.#steps = seen;
-        this.#flight.forget();
         const next = await replace(model.state("fit").programs.backend);
         model.moveTo(next);
         console.warn(`lockstep: fit: ${error.message}; training goes on from step ${copy.step} of the epoch on ${next.name}`);

@@ -254,6 +254,10 @@ class LinearBackend implements WasmBackend {
     await this.#queue?.settled();
   }
 
+  async caughtUp(): Promise<void> {
+    await this.#queue?.caughtUp();
+  }
+
   async warm(): Promise<void> {
     await this.#pool?.start();
   }

@@ -51,7 +51,8 @@ export interface Run {
 
 interface Waiter {
   resolve(): void;
-  reject(error: Error): void;
+  /** Absent: it only waits for the end, and leaves the error to later calls. */
+  reject?(error: Error): void;
 }
 
 interface Entry {
@@ -129,12 +130,18 @@ export class Queue {
     if (last !== undefined) await this.#wait(last);
   }
 
+  /** Resolves when everything that is in the queue now is done or has failed. */
+  async caughtUp(): Promise<void> {
+    const last = this.#entries.at(-1);
+    if (last !== undefined) await new Promise<void>((resolve) => last.waiters.push({ resolve }));
+  }
+
   /** Rejects all who wait. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     const error = new BackendError("wasm: the backend was closed meanwhile");
-    for (const { waiters } of this.#entries.splice(0)) for (const w of waiters) w.reject(error);
+    for (const { waiters } of this.#entries.splice(0)) for (const w of waiters) (w.reject ?? w.resolve)(error);
   }
 
   #wait(entry: Entry): Promise<void> {
@@ -170,8 +177,11 @@ export class Queue {
         this.#machine.free(stage);
       }
       for (const w of waiters) {
-        heard = true;
-        w.reject(error);
+        if (w.reject === undefined) w.resolve();
+        else {
+          heard = true;
+          w.reject(error);
+        }
       }
     }
     if (entries.length > 0 && !heard) this.#failure = error;

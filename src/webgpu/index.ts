@@ -155,8 +155,8 @@ class WebGpuBackend implements GpuBackend {
     this.#open("sync");
   }
 
-  caughtUp(): Promise<void> {
-    return this.#wait(this.#pending.add(this.#device.queue.onSubmittedWorkDone()));
+  async caughtUp(): Promise<void> {
+    if (!this.#closed && this.#lost === null) await this.#wait(this.#pending.add(this.#device.queue.onSubmittedWorkDone())).catch(() => {});
   }
 
   close(): void {

@@ -16,7 +16,7 @@ async function fragile(lostAt, reopen = null) {
   };
   const backend = {
     name: "fragile", limits: { ...inner.limits, hostMemory: false, asynchronous: true },
-    alloc: guard("alloc"), free: (b) => inner.free(b), write: guard("write"), compile: guard("compile"), sync: guard("sync"), close: () => inner.close(),
+    alloc: guard("alloc"), free: (b) => inner.free(b), write: guard("write"), compile: guard("compile"), sync: guard("sync"), caughtUp: () => inner.caughtUp(), close: () => inner.close(),
     read: async (...args) => {
       check();
       return inner.read(...args);

@@ -188,6 +188,8 @@ class ReferenceBackend {
     this.#open();
   }
 
+  async caughtUp() {}
+
   close() {
     this.#closed = true;
   }

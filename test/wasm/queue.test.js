@@ -208,6 +208,8 @@ test("a failure that nobody waited for is thrown by the next call, once", async 
   const p = await program(backend, square(13));
   await backend.warm();
   p.enqueue([square(14)]);
+  // Who only waits for the end does not count.
+  await backend.caughtUp();
   assert.ok(await until(() => backend.activeThreads === 1));
   await backend.sync().then(() => assert.unreachable("it resolved"), (error) => assert.is(error.name, "BackendError"));
   await backend.sync();
