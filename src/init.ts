@@ -1,5 +1,6 @@
 /** @file Opening backends: the only place that chooses one. */
 import type { Backend } from "./backend.ts";
+import { checkOptions } from "./check.ts";
 import { ArgumentError, BackendError } from "./errors.ts";
 import { openWasm } from "./wasm/index.ts";
 import type { WasmBackend, WasmOptions } from "./wasm/index.ts";
@@ -9,6 +10,9 @@ import type { GpuBackend, WebGpuOptions } from "./webgpu/index.ts";
 export type BackendName = "auto" | "wasm" | "webgpu";
 
 const NAMES: readonly BackendName[] = ["auto", "wasm", "webgpu"];
+
+const WASM_OPTIONS: readonly (keyof WasmOptions)[] = ["reproducible", "maxBytes", "threads", "module", "background", "worker"];
+const WEBGPU_OPTIONS: readonly (keyof WebGpuOptions)[] = ["powerPreference", "gpu", "dawn", "storage"];
 
 let current: Promise<Backend> | null = null;
 
@@ -27,12 +31,13 @@ async function openNamed(name: BackendName, options: WasmOptions & WebGpuOptions
  * Opens a backend and makes it the one that `compile`, models and ops outside of a compiled function use by default.
  * @param name `wasm` (CPU, WebAssembly SIMD), `webgpu` (browsers, Deno, and Node with the package `webgpu`) or `auto`. Default `auto`.
  * @param options see `WasmOptions` and `WebGpuOptions`.
- * @throws ArgumentError for an unknown name, BackendError where WebAssembly SIMD, WebGPU or an adapter is missing.
+ * @throws ArgumentError for an unknown name or option, BackendError where WebAssembly SIMD, WebGPU or an adapter is missing.
  */
 export async function open(name: "webgpu", options?: WebGpuOptions): Promise<GpuBackend>;
 export async function open(name?: "auto" | "wasm", options?: WasmOptions): Promise<WasmBackend>;
 export async function open(name: BackendName = "auto", options: WasmOptions | WebGpuOptions = {}): Promise<Backend> {
   checkName("open", name);
+  checkOptions("open", options, name === "webgpu" ? WEBGPU_OPTIONS : WASM_OPTIONS);
   const opening = openNamed(name, options);
   const backend = await opening;
   current = opening;

@@ -33,6 +33,10 @@ test("maxBytes and names are checked", async () => {
   await rejects(openWasm({ maxBytes: 2 ** 33 }), "ArgumentError", /4 GiB/);
   await rejects(openWasm({ maxBytes: NaN }), "ArgumentError", /NaN/);
   await rejects(open("cuda"), "ArgumentError", /unknown backend "cuda"/);
+  await rejects(open("wasm", { thread: 2 }), "ArgumentError", /open: unknown option "thread"; did you mean "threads"\? known: reproducible, maxBytes, threads/);
+  await rejects(open("wasm", { storage: "f16" }), "ArgumentError", /unknown option "storage"/);
+  await rejects(open("webgpu", { threads: 2 }), "ArgumentError", /unknown option "threads"; .*known: powerPreference, gpu, dawn, storage/);
+  await rejects(open("wasm", 2), "ArgumentError", /expected an object of options, got 2/);
 });
 
 test("bytes written are bytes read, at any offset, also after the memory has grown", async () => {
