@@ -2,7 +2,7 @@
 import type { Backend } from "./backend.ts";
 import { checkOptions } from "./check.ts";
 import { ArgumentError, BackendError } from "./errors.ts";
-import { openWasm } from "./wasm/index.ts";
+import { anticipateWasm, openWasm } from "./wasm/index.ts";
 import type { WasmBackend, WasmOptions } from "./wasm/index.ts";
 import type { GpuBackend, WebGpuOptions } from "./webgpu/index.ts";
 
@@ -48,6 +48,11 @@ export async function open(name: BackendName = "auto", options: WasmOptions | We
 export function defaultBackend(): Promise<Backend> {
   current ??= openWasm({});
   return current;
+}
+
+/** Begins to load what `auto` will need, where nothing is open yet: kernels are compiled beside the calling thread. What fails here fails again when it is needed. */
+export function anticipate(): void {
+  if (current === null) anticipateWasm();
 }
 
 /** Makes `backend` the default, for backends that do not come from `open`. */

@@ -41,7 +41,7 @@ async function application(code) {
 }
 
 test("size: no download is larger than its budget", async () => {
-  const library = (await application('export * from "lockstep"')) + file("errors.js") + file("files.js");
+  const library = (await application('export * from "lockstep"')) + file("errors.js");
   const webgpu = await application('export * from "webgpu"');
   const errors = file("errors.js");
   const kernels = file("inference-plain.js");

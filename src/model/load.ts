@@ -4,10 +4,12 @@
  */
 import type { TypedArray } from "../dtype.ts";
 import { FileError } from "../errors.ts";
+import { anticipate } from "../init.ts";
 import { decodeSafetensors } from "../io/safetensors.ts";
 import { layerFromConfig } from "../nn/config.ts";
 import { context, withContext } from "../nn/layer.ts";
 import type { Config } from "../nn/layer.ts";
+import { readBytes } from "../node/files.ts";
 import { sameShape, showShape } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import type { InferenceModel, ModelOptions } from "./inference.ts";
@@ -90,7 +92,6 @@ export async function rebuilt<R>(who: string, key: string, make: () => R | Promi
 
 async function bytesOf(source: ModelSource): Promise<{ who: string; bytes: Uint8Array }> {
   if (typeof source === "string") {
-    const { readBytes } = await import("../node/files.ts");
     return { who: source, bytes: await readBytes(source) };
   }
   return { who: "model file", bytes: source instanceof Uint8Array ? source : new Uint8Array(source) };
@@ -121,6 +122,7 @@ export async function loadWeights(model: InferenceModel, source: ModelSource): P
 
 /** A model as a file describes it, with all else that the file holds. `make` makes it of its layers. */
 export async function readModel<M extends InferenceModel>(source: ModelSource, { layers: custom = {} }: LoadOptions, make: (layers: readonly LayerLike[], options: ModelOptions) => M): Promise<{ model: M; who: string; metadata: { readonly [key: string]: string }; tensors: Tensors }> {
+  anticipate();
   const { who, bytes } = await bytesOf(source);
   const { metadata, tensors } = decode(who, bytes);
   const config = parse<Described>(who, "lockstep", metadata.lockstep);

@@ -9,6 +9,7 @@ import { resolveBackend } from "../init.ts";
 import type { BackendName } from "../init.ts";
 import { encodeSafetensors } from "../io/safetensors.ts";
 import type { Config } from "../nn/layer.ts";
+import { writeBytesAtomic } from "../node/files.ts";
 import type { Shape } from "../shape.ts";
 import { isLossName, lossFromConfig } from "../train/losses.ts";
 import type { Loss, LossFunction, LossName } from "../train/losses.ts";
@@ -83,7 +84,6 @@ export async function encodeModel(model: Model, { optimizer = model.training !==
 
 export async function saveModel(model: Model, path: string, options: SaveOptions): Promise<void> {
   const bytes = await encodeModel(model, options);
-  const { writeBytesAtomic } = await import("../node/files.ts");
   await writeBytesAtomic(path, bytes);
 }
 

@@ -318,6 +318,11 @@ export async function openWasm({ reproducible = false, maxBytes = MAX_PAGES * PA
   return new LinearBackend(simd, module, memory, instance.exports as unknown as Exports, pages * PAGE, arrangement, worker);
 }
 
+/** Begins to load the kernels that `openWasm({})` takes. */
+export function anticipateWasm(): void {
+  loadKernels(undefined, WebAssembly.validate(RELAXED_PROBE), false, arrange("auto", undefined, undefined).workers > 0).catch(() => {});
+}
+
 /** Memory that can grow to `most` pages. What is shared cannot move, so that it is reserved whole: where there is no room for that (phones), for half, down to 256 MiB. */
 function newMemory(most: number, shared: boolean): { memory: WebAssembly.Memory; pages: number } {
   for (let pages = most; ; pages >>= 1) {

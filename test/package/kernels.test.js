@@ -1,7 +1,9 @@
 /** @file The kernels by every way there is: embedded, by address, as a response, as bytes and as a module. */
-import { readFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { fileURLToPath } from "node:url";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ArgumentError, BackendError, compile, FileError, matmul, open, tensor } from "lockstep";
@@ -126,6 +128,27 @@ test("kernels: a module of someone else, or of another version", async () => {
   const at = other.lastIndexOf("lockstep") + 8;
   other.write("00000000", at);
   await refused({ module: other }, BackendError, /another version of Lockstep: expected build [0-9a-f]{8}, got 00000000; use lockstep\/plain\.wasm/);
+});
+
+test("kernels: without their files, or beside those of another version, the embedded ones", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "lockstep-"));
+  const other = Buffer.from(bytes);
+  other.write("00000000", other.lastIndexOf("lockstep") + 8);
+  const besides = { none: null, "of another version": other, damaged: bytes.subarray(0, 1000), own: bytes };
+  try {
+    for (const [name, file] of Object.entries(besides)) {
+      const copy = join(folder, name);
+      mkdirSync(join(copy, "build"), { recursive: true });
+      for (const f of ["package.json", "build/index.js", "build/errors.js", ...(file === bytes ? [] : ["build/plain.js"])]) cpSync(fileURLToPath(new URL(`../../${f}`, import.meta.url)), join(copy, f));
+      if (file !== null) writeFileSync(join(copy, "build/plain.wasm"), file);
+      const { open: openCopy } = await import(pathToFileURL(join(copy, "build/index.js")).href);
+      const backend = await openCopy("wasm", { reproducible: true });
+      assert.is(backend.simd, "plain", name);
+      backend.close();
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test("kernels: relaxed SIMD is not taken for reproducible results", async () => {
