@@ -1,6 +1,7 @@
 /**
- * @file `node bench/cold.js [rounds]`: from import to first prediction in fresh processes of Node (bench/node's, where it is installed), Deno, Bun and workerd, of the model of
- * examples/edge read from a file. Rounds are interleaved. In workerd clocks stand still while code runs: there the time of a whole process is taken, less that of one whose worker is empty.
+ * @file `node bench/cold.js [rounds]`: from import to first prediction in fresh processes of Node (bench/node's, where it is installed), Deno, Bun and workerd,
+ * and in new pages of Chromium, which have fetched the files before, of the model of examples/edge read from a file. Rounds are interleaved. In workerd clocks
+ * stand still while code runs: there the time of a whole process is taken, less that of one whose worker is empty.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
@@ -8,8 +9,10 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import sirv from "sirv";
 import { trainedModel } from "../examples/edge/model.js";
 import { modules, program } from "../examples/edge/serve.js";
+import { withSite } from "../scripts/chromium.js";
 import { median } from "./models.js";
 
 const rounds = Number(process.argv[2] ?? 20);
@@ -61,13 +64,56 @@ export default { async test() { const model = await loadModel(new Uint8Array(byt
   cases.push({ name: `workerd, ${entry === "lockstep" ? "index" : "inference"}.js`, times: [], measure: () => ({ base: empty(), total: full(), p: 1 }) });
 }
 
-for (let round = 0; round < rounds; round++) {
-  for (const { times, measure, name } of cases) {
-    const t = measure();
-    if (!(t.p > 0.9)) throw new Error(`cold: ${name} predicts ${t.p} for a point inside of the circle`);
-    times.push(t);
-  }
+/** The files of a page, which it may keep: what is measured begins when they are there. */
+const files = sirv(root, { dev: true, maxAge: 3600, immutable: true });
+const site = (request, response) => {
+  const entry = /^\/(index|inference)$/.exec(request.url)?.[1];
+  if (entry === undefined) return files(request, response, () => response.writeHead(404).end());
+  const imports = Object.fromEntries(["plain", "relaxed"].flatMap((simd) => [[`#${simd}`, `/build/${simd}.js`], [`#inference-${simd}`, `/build/inference-${simd}.js`]]));
+  return response.setHeader("content-type", "text/html").end(`<!doctype html><script type="importmap">${JSON.stringify({ imports })}</script>`);
+};
+
+/** Runs in a page. */
+async function firstPrediction([entry, needed]) {
+  const [model] = await Promise.all(["/build/cold/model.safetensors", ...needed].map(async (path) => new Uint8Array(await (await fetch(path)).arrayBuffer())));
+  const times = [performance.now()];
+  const { loadModel } = await import(`/build/${entry}.js`);
+  times.push(performance.now());
+  const loaded = await loadModel(model);
+  times.push(performance.now());
+  const [[p]] = await (await loaded.predict([[0.1, 0.2]])).array();
+  times.push(performance.now());
+  const [start, imported, read, predicted] = times;
+  return { import: imported - start, load: read - imported, predict: predicted - read, total: predicted - start, p };
 }
+
+await withSite(site, async (browser, url) => {
+  for (const entry of ["index", "inference"]) {
+    const needed = [`/build/${entry}.js`, "/build/errors.js", `/build/${entry === "index" ? "" : "inference-"}relaxed.js`];
+    cases.push({
+      name: `Chromium, ${entry}.js`,
+      times: [],
+      // A context of its own: a new process of the page, with nothing in its caches.
+      async measure() {
+        const context = await browser.newContext();
+        try {
+          const page = await context.newPage();
+          await page.goto(`${url}${entry}`);
+          return await page.evaluate(firstPrediction, [entry, needed]);
+        } finally {
+          await context.close();
+        }
+      },
+    });
+  }
+  for (let round = 0; round < rounds; round++) {
+    for (const { times, measure, name } of cases) {
+      const t = await measure();
+      if (!(t.p > 0.9)) throw new Error(`cold: ${name} predicts ${t.p} for a point inside of the circle`);
+      times.push(t);
+    }
+  }
+});
 const PHASES = ["import", "load", "predict", "total"];
 console.log(`milliseconds in a fresh process: median (least) of ${rounds}`);
 console.log(`${"".padEnd(24)}${PHASES.map((p) => p.padStart(16)).join("")}`);
