@@ -11,6 +11,14 @@ export function madd(a: v128, b: v128, c: v128): v128 {
   return f32x4.add(f32x4.mul(a, b), c);
 }
 
+/** c - a * b, rounded as `madd` is. */
+// @ts-ignore: decorator
+@inline
+export function msub(a: v128, b: v128, c: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_nmadd(a, b, c);
+  return f32x4.sub(c, f32x4.mul(a, b));
+}
+
 /** Largest of each lane; when either is NaN the result is b. One instruction on x64 and arm64. */
 // @ts-ignore: decorator
 @inline

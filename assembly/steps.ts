@@ -5,6 +5,7 @@
  */
 import * as S from "../src/wasm/steps";
 import * as M from "./math";
+import { madd, msub } from "./simd";
 
 /** bool is 0 or 1: the lowest bit of a comparison's mask. */
 // @ts-ignore: decorator
@@ -141,6 +142,14 @@ export function step(op: u32, d: usize, a: usize, b: usize, c: usize, bytes: usi
     case S.STEP_WHERE: {
       // The condition is 0 or 1; negated it is a mask.
       for (; d < end; d += 16, a += 16, b += 16, c += 16) store<v128>(d, v128.bitselect(load<v128>(b), load<v128>(c), i32x4.neg(load<v128>(a))));
+      return;
+    }
+    case S.STEP_MADD: {
+      for (; d < end; d += 16, a += 16, b += 16, c += 16) store<v128>(d, madd(load<v128>(a), load<v128>(b), load<v128>(c)));
+      return;
+    }
+    case S.STEP_MSUB: {
+      for (; d < end; d += 16, a += 16, b += 16, c += 16) store<v128>(d, msub(load<v128>(a), load<v128>(b), load<v128>(c)));
       return;
     }
     case S.STEP_STORE: {

@@ -4,7 +4,7 @@
  * that must move and as a fraction of a copy loop. Rounds are interleaved. Figures are of the fastest round (on a shared
  * machine one that nobody disturbed), in brackets the mean over the thread's own processor time. Words choose kernels whose name contains one of them.
  */
-import { adam, add, conv2d, gradients, layerNorm, logSoftmax, matmul, mul, open, rmsNorm, softmax, sum, tensor } from "lockstep";
+import { adam, add, conv2d, gradients, layerNorm, logSoftmax, matmul, mul, open, rmsNorm, softmax, sum, tensor } from "../build/esm/index.js";
 import { apply } from "../build/esm/apply.js";
 import { Graph, trace } from "../build/esm/graph.js";
 import { conv2dFilterGradOp, conv2dInputGradOp } from "../build/esm/ops/conv.js";
