@@ -8,7 +8,7 @@
  * maximum is subtracted first, so that nothing overflows and the sum is at least 1. A NaN in a row makes the row NaN;
  * -inf gives probability 0, and a row of nothing but -inf is NaN.
  */
-import { exp, expConstants, expDown, log } from "./math";
+import { exp, expDown, log } from "./math";
 import { hsum, storeTail, tailMask, vmax } from "./simd";
 
 /** The largest element, NaN passed over; -inf of none. */
@@ -30,12 +30,12 @@ export function rowMax(x: usize, cols: u32): f32 {
   return f32x4.extract_lane(vmax(i32x4.shuffle(a, a, 1, 0, 3, 2), a), 0);
 }
 
-/** y = exp(x - largest) and its sum; y may be 0, for the sum alone. `k` has the constants of `expConstants`. */
-export function expRow(x: usize, y: usize, cols: u32, largest: f32, k: usize): f32 {
+/** y = exp(x - largest) and its sum; y may be 0, for the sum alone. */
+export function expRow(x: usize, y: usize, cols: u32, largest: f32): f32 {
   const m = f32x4.splat(largest);
   let sum = f32x4.splat(0), sum1 = sum;
   for (; cols >= 8; cols -= 8, x += 32) {
-    const e0 = expDown(f32x4.sub(v128.load(x), m), k), e1 = expDown(f32x4.sub(v128.load(x, 16), m), k);
+    const e0 = expDown(f32x4.sub(v128.load(x), m)), e1 = expDown(f32x4.sub(v128.load(x, 16), m));
     sum = f32x4.add(sum, e0);
     sum1 = f32x4.add(sum1, e1);
     if (y) {
@@ -46,7 +46,7 @@ export function expRow(x: usize, y: usize, cols: u32, largest: f32, k: usize): f
   }
   sum = f32x4.add(sum, sum1);
   for (; cols >= 4; cols -= 4, x += 16) {
-    const e = expDown(f32x4.sub(v128.load(x), m), k);
+    const e = expDown(f32x4.sub(v128.load(x), m));
     sum = f32x4.add(sum, e);
     if (y) {
       v128.store(y, e);
@@ -54,7 +54,7 @@ export function expRow(x: usize, y: usize, cols: u32, largest: f32, k: usize): f
     }
   }
   if (cols) {
-    const e = v128.and(expDown(f32x4.sub(v128.load(x), m), k), tailMask(cols));
+    const e = v128.and(expDown(f32x4.sub(v128.load(x), m)), tailMask(cols));
     sum = f32x4.add(sum, e);
     if (y) storeTail(y, e, cols);
   }
@@ -71,17 +71,16 @@ export function scaleRow(y: usize, cols: u32, scale: f32): void {
 export function softmax(c: usize, piece: u32, scratch: usize): void {
   const x = <usize>load<u32>(c), y = <usize>load<u32>(c, 4), rows = load<u32>(c, 8), cols = load<u32>(c, 12), perPiece = load<u32>(c, 16);
   const first = piece * perPiece, last = min(first + perPiece, rows);
-  expConstants(scratch);
   for (let row = first; row < last; row++) {
     const offset = <usize>row * cols << 2;
-    const sum = expRow(x + offset, y + offset, cols, rowMax(x + offset, cols), scratch);
+    const sum = expRow(x + offset, y + offset, cols, rowMax(x + offset, cols));
     scaleRow(y + offset, cols, 1 / sum);
   }
 }
 
-function logSoftmaxRow(x: usize, y: usize, cols: u32, k: usize): void {
+function logSoftmaxRow(x: usize, y: usize, cols: u32): void {
   const largest = rowMax(x, cols);
-  const m = f32x4.splat(largest), logSum = log(f32x4.splat(expRow(x, 0, cols, largest, k)));
+  const m = f32x4.splat(largest), logSum = log(f32x4.splat(expRow(x, 0, cols, largest)));
   for (; cols >= 4; cols -= 4, x += 16, y += 16) v128.store(y, f32x4.sub(f32x4.sub(v128.load(x), m), logSum));
   if (cols) storeTail(y, f32x4.sub(f32x4.sub(v128.load(x), m), logSum), cols);
 }
@@ -89,10 +88,9 @@ function logSoftmaxRow(x: usize, y: usize, cols: u32, k: usize): void {
 export function logSoftmax(c: usize, piece: u32, scratch: usize): void {
   const x = <usize>load<u32>(c), y = <usize>load<u32>(c, 4), rows = load<u32>(c, 8), cols = load<u32>(c, 12), perPiece = load<u32>(c, 16);
   const first = piece * perPiece, last = min(first + perPiece, rows);
-  expConstants(scratch);
   for (let row = first; row < last; row++) {
     const offset = <usize>row * cols << 2;
-    logSoftmaxRow(x + offset, y + offset, cols, scratch);
+    logSoftmaxRow(x + offset, y + offset, cols);
   }
 }
 
