@@ -49,6 +49,14 @@ export function storeTail(p: usize, v: v128, n: u32): void {
   if (n > 2) v128.store32_lane(p, v, 2, 8);
 }
 
+/** Stores the first `n` lanes, all four when n > 4. */
+// @ts-ignore: decorator
+@inline
+export function storeUpTo(p: usize, v: v128, n: u32): void {
+  if (n >= 4) v128.store(p, v);
+  else storeTail(p, v, n);
+}
+
 /** Lanes below `n` set to all ones, the rest zero. */
 // @ts-ignore: decorator
 @inline

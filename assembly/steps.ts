@@ -3,7 +3,9 @@
  * at a, b, c. Numbers are those of src/wasm/steps.ts; integer variants are op + TYPE_I32 and so on. d may equal an operand.
  * Three functions keep each small enough to be optimised at once: plain arithmetic, transcendental functions, integers.
  */
+import { ACT_SIGMOID, ACT_TANH } from "../src/wasm/opcodes";
 import * as S from "../src/wasm/steps";
+import { activateRow } from "./activation";
 import * as M from "./math";
 import { madd, msub } from "./simd";
 
@@ -190,11 +192,11 @@ function transcendental(op: u32, d: usize, a: usize, b: usize, end: usize): void
       return;
     }
     case S.STEP_TANH: {
-      for (; d < end; d += 16, a += 16) store<v128>(d, M.tanh(load<v128>(a)));
+      activateRow(ACT_TANH, d, a, <u32>(end - d) >> 2);
       return;
     }
     case S.STEP_SIGMOID: {
-      for (; d < end; d += 16, a += 16) store<v128>(d, M.sigmoid(load<v128>(a)));
+      activateRow(ACT_SIGMOID, d, a, <u32>(end - d) >> 2);
       return;
     }
     case S.STEP_ERF: {
