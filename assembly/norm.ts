@@ -7,14 +7,17 @@
  * A piece is a run of rows. A row takes three passes, of which the last two find it in L1: its mean, its squared distances from
  * that (a sum of squares less the square of the sum would cancel), the result. Where `centered` is 0 the mean is taken to be 0.
  * sums gets what each piece adds to dgamma, [pieces][cols], and sumsBytes further on what it adds to dbeta: a sum over pieces follows.
- * An absent gamma or beta is a vector in scratch that a step of 0 reads again and again.
+ * An absent gamma or beta is a few vectors in scratch that a step of 0 reads again and again.
  */
-import { hsum, madd, msub, storeTail, storeUpTo, tailMask } from "./simd";
+import { hsum, madd, msub, storeUpTo, tailMask } from "./simd";
 
-/** What stands for absent operands, in scratch: ones, then zeros. */
+/** What stands for absent operands, in scratch: NEUTRAL bytes of ones, then of zeros. */
+const NEUTRAL: usize = 64;
 function neutral(scratch: usize): void {
-  v128.store(scratch, f32x4.splat(1));
-  v128.store(scratch, f32x4.splat(0), 16);
+  for (let at: usize = 0; at < NEUTRAL; at += 16) {
+    v128.store(scratch + at, f32x4.splat(1));
+    v128.store(scratch + at, f32x4.splat(0), NEUTRAL);
+  }
 }
 
 function rowSum(x: usize, cols: u32): f32 {
@@ -52,13 +55,22 @@ function squaredDistances(x: usize, cols: u32, mean: f32): f32 {
   return hsum(f32x4.add(f32x4.add(a, b), f32x4.add(c, d)));
 }
 
-/** y = (x - mean) * scale * gamma + beta; gamma and beta advance by their steps from vector to vector. */
+// @ts-ignore: decorator
+@inline
+function scaled(x: v128, m: v128, s: v128, gamma: v128, beta: v128): v128 {
+  return madd(f32x4.mul(f32x4.sub(x, m), s), gamma, beta);
+}
+
+/** y = (x - mean) * scale * gamma + beta; gamma and beta advance by their steps every four vectors. */
 function scaleAndShift(x: usize, y: usize, cols: u32, mean: f32, scale: f32, gamma: usize, gammaStep: u32, beta: usize, betaStep: u32): void {
   const m = f32x4.splat(mean), s = f32x4.splat(scale);
-  for (; cols >= 4; cols -= 4, x += 16, y += 16, gamma += gammaStep, beta += betaStep) {
-    v128.store(y, madd(f32x4.mul(f32x4.sub(v128.load(x), m), s), v128.load(gamma), v128.load(beta)));
+  for (; cols >= 16; cols -= 16, x += 64, y += 64, gamma += gammaStep, beta += betaStep) {
+    v128.store(y, scaled(v128.load(x), m, s, v128.load(gamma), v128.load(beta)));
+    v128.store(y, scaled(v128.load(x, 16), m, s, v128.load(gamma, 16), v128.load(beta, 16)), 16);
+    v128.store(y, scaled(v128.load(x, 32), m, s, v128.load(gamma, 32), v128.load(beta, 32)), 32);
+    v128.store(y, scaled(v128.load(x, 48), m, s, v128.load(gamma, 48), v128.load(beta, 48)), 48);
   }
-  if (cols) storeTail(y, madd(f32x4.mul(f32x4.sub(v128.load(x), m), s), v128.load(gamma), v128.load(beta)), cols);
+  for (let at: usize = 0, left = <i32>cols; left > 0; at += 16, left -= 4) storeUpTo(y + at, scaled(v128.load(x + at), m, s, v128.load(gamma + at), v128.load(beta + at)), left);
 }
 
 export function layerNorm(c: usize, piece: u32, scratch: usize): void {
@@ -66,10 +78,10 @@ export function layerNorm(c: usize, piece: u32, scratch: usize): void {
   const rows = load<u32>(c, 24), cols = load<u32>(c, 28), perPiece = load<u32>(c, 40);
   const epsilon = load<f32>(c, 32), centered = load<u32>(c, 36);
   let gamma = <usize>load<u32>(c, 4), beta = <usize>load<u32>(c, 8);
-  const gammaStep: u32 = gamma ? 16 : 0, betaStep: u32 = beta ? 16 : 0;
+  const gammaStep: u32 = gamma ? 64 : 0, betaStep: u32 = beta ? 64 : 0;
   neutral(scratch);
   if (!gamma) gamma = scratch;
-  if (!beta) beta = scratch + 16;
+  if (!beta) beta = scratch + NEUTRAL;
   const last = min((piece + 1) * perPiece, rows);
   const part: f32 = 1 / <f32>cols;
   for (let row = piece * perPiece; row < last; row++) {
