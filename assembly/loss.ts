@@ -37,7 +37,7 @@ export function softmaxCrossEntropy(c: usize, piece: u32, scratch: usize): void 
     const offset = <usize>row * cols << 2;
     const x = logits + offset;
     const m = rowMax(x, cols);
-    const sum = expRow(x, probs ? probs + offset : 0, cols, m);
+    const sum = expRow(x, probs ? probs + offset : 0, cols, m, scratch);
     if (probs) scaleRow(probs + offset, cols, 1 / sum);
     if (!loss) continue;
     const logSum = f32x4.extract_lane(log(f32x4.splat(sum)), 0);

@@ -20,14 +20,14 @@ function f4(x: f32): v128 {
 /** A constant of the tables below in all lanes. V8 makes a vector constant of the code anew at each use, in three instructions of which one of a kind runs per cycle; reading it is one of two (exp: 2.1 ns a vector instead of 3.3). */
 // @ts-ignore: decorator
 @inline
-function c(address: usize): v128 {
+export function c(address: usize): v128 {
   return v128.load_splat<f32>(address);
 }
 
 /** Coefficient i of a polynomial, the highest power first. */
 // @ts-ignore: decorator
 @inline
-function at(polynomial: usize, i: usize): v128 {
+export function at(polynomial: usize, i: usize): v128 {
   return v128.load_splat<f32>(polynomial + (i << 2));
 }
 
@@ -35,23 +35,23 @@ const NUMBERS: usize = memory.data<f32>([
   1.44269504088896341, -0.693145751953125, -1.428606765330187e-6, 12583166, 12583039, 25166078, -104, -88, 89, 1, 2, 9.02, 3.95, 80, -0.5, 1.17549435e-38, 23,
   1.428606765330187e-6, 0.693145751953125, 3.4028234663852886e38,
 ]);
-const LOG2E: usize = NUMBERS;
+export const LOG2E: usize = NUMBERS;
 /** -ln 2 as a sum: 15 leading bits, so that its product with an exponent is exact, and the rest. */
-const MINUS_LN2_HIGH: usize = NUMBERS + 4;
-const MINUS_LN2_LOW: usize = NUMBERS + 8;
+export const MINUS_LN2_HIGH: usize = NUMBERS + 4;
+export const MINUS_LN2_LOW: usize = NUMBERS + 8;
 /** Adding this rounds to an integer n and leaves n + 254 in the low bits. */
 const ROUND: usize = NUMBERS + 12;
 /** The same with n + 127, for n whose 2^n is a normal float. */
-const ROUND_BIASED: usize = NUMBERS + 16;
+export const ROUND_BIASED: usize = NUMBERS + 16;
 /** The same for an even integer n = 2m, with m + 127 in the low bits. */
 const ROUND_EVEN: usize = NUMBERS + 20;
 /** Below it exp rounds to 0. */
 const EXP_LOW: usize = NUMBERS + 24;
 /** Here n is -127, whose biased exponent is that of 0. */
-const EXP_ZERO: usize = NUMBERS + 28;
+export const EXP_ZERO: usize = NUMBERS + 28;
 /** Above it exp is infinite. */
 const EXP_HIGH: usize = NUMBERS + 32;
-const ONE: usize = NUMBERS + 36;
+export const ONE: usize = NUMBERS + 36;
 const TWO: usize = NUMBERS + 40;
 /** From here on tanh is 1, and erf. */
 const TANH_HIGH: usize = NUMBERS + 44;
@@ -85,15 +85,6 @@ function expPolynomial(r: v128): v128 {
 @inline
 function reduceLn2(z: v128, n: v128): v128 {
   return madd(n, c(MINUS_LN2_LOW), madd(n, c(MINUS_LN2_HIGH), z));
-}
-
-/** exp x for x <= 0, with 0 for what is below the normal floats; at EXP_ZERO the scale is 0. */
-// @ts-ignore: decorator
-@inline
-export function expDown(x: v128): v128 {
-  const z = vmax(c(EXP_ZERO), x), round = c(ROUND_BIASED);
-  const t = madd(z, c(LOG2E), round);
-  return f32x4.mul(expPolynomial(reduceLn2(z, f32x4.sub(t, round))), i32x4.shl(t, 23));
 }
 
 /**
