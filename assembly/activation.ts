@@ -1,16 +1,17 @@
 /**
- * @file The activations that kernels apply themselves, on four lanes: `activate(act, x)` and `derivative(act, y)`, where y
- * is the activation's output. Definitions are those of Keras 3 (hardSigmoid is clip(x/6 + 1/2, 0, 1), leakyRelu's slope
- * is 0.2, elu's alpha is 1). `activate` keeps NaN. At 0 the derivative of relu and relu6 is 0, of leakyRelu 0.2, of selu
+ * @file The activations that kernels apply themselves: `activateRow(act, to, from, n)`, and `derivative(act, y)`, where y
+ * is four lanes of the activation's output. Definitions are those of Keras 3 (hardSigmoid is clip(x/6 + 1/2, 0, 1), leakyRelu's slope
+ * is 0.2, elu's alpha is 1). `activateRow` keeps NaN. At 0 the derivative of relu and relu6 is 0, of leakyRelu 0.2, of selu
  * its scale, as in TensorFlow; where hardSigmoid and relu6 saturate it is 0.
- * Neither is inlined: the bodies are long, and kernels call them several times per vector.
+ * `derivative` is a call: what it does is long. `slope` and `gateSlope` are for loops that exist twice: for the usual activations of
+ * recurrent cells, which need no call, and for all others.
  */
 import {
   ACT_ELU, ACT_EXPONENTIAL, ACT_HARD_SIGMOID, ACT_LEAKY_RELU, ACT_RELU, ACT_RELU6, ACT_SELU, ACT_SIGMOID, ACT_SOFTPLUS,
   ACT_SOFTSIGN, ACT_TANH,
 } from "../src/wasm/opcodes";
 import { exp, expm1, log1p, sigmoid, tanh } from "./math";
-import { vmax, vmin } from "./simd";
+import { storeUpTo, vmax, vmin } from "./simd";
 
 const SELU_SCALE: f32 = 1.0507009873554805;
 const SELU_SCALE_ALPHA: f32 = 1.7580993408473766;
@@ -37,12 +38,11 @@ function inside(y: v128, low: f32, high: f32): v128 {
   return v128.and(mask, f32x4.splat(1));
 }
 
-/** The activation `act` (ACT_*) of x. */
-export function activate(act: u32, x: v128): v128 {
+/** An activation that `activateRow` has no loop for. */
+// @ts-ignore: decorator
+@inline
+function activate(act: u32, x: v128): v128 {
   switch (act) {
-    case ACT_RELU: return positive(x);
-    case ACT_TANH: return tanh(x);
-    case ACT_SIGMOID: return sigmoid(x);
     case ACT_HARD_SIGMOID: {
       const line = f32x4.add(f32x4.div(x, f32x4.splat(6)), f32x4.splat(0.5));
       return vmin(f32x4.splat(1), positive(line));
@@ -59,6 +59,28 @@ export function activate(act: u32, x: v128): v128 {
     case ACT_EXPONENTIAL: return exp(x);
     case ACT_RELU6: return vmin(f32x4.splat(6), positive(x));
     default: return x;
+  }
+}
+
+/** to[0..n) = the activation `act` (ACT_*) of from[0..n), which may be the same row. */
+export function activateRow(act: u32, to: usize, from: usize, n: u32): void {
+  let left = <i32>n;
+  switch (act) {
+    case ACT_SIGMOID: {
+      for (; left > 0; left -= 4, to += 16, from += 16) storeUpTo(to, sigmoid(v128.load(from)), left);
+      return;
+    }
+    case ACT_TANH: {
+      for (; left > 0; left -= 4, to += 16, from += 16) storeUpTo(to, tanh(v128.load(from)), left);
+      return;
+    }
+    case ACT_RELU: {
+      for (; left > 0; left -= 4, to += 16, from += 16) storeUpTo(to, positive(v128.load(from)), left);
+      return;
+    }
+    default: {
+      for (; left > 0; left -= 4, to += 16, from += 16) storeUpTo(to, activate(act, v128.load(from)), left);
+    }
   }
 }
 
@@ -87,4 +109,27 @@ export function derivative(act: u32, y: v128): v128 {
     case ACT_RELU6: return inside(y, 0, 6);
     default: return one;
   }
+}
+
+/** Whether a recurrent cell has the activations of `slope` and `gateSlope` with `fast`. */
+// @ts-ignore: decorator
+@inline
+export function usual(act: u32, gateAct: u32): bool {
+  return gateAct == ACT_SIGMOID && (act == ACT_TANH || act == ACT_RELU);
+}
+
+/** `derivative` of a cell's activation; `fast` is known where the loop is compiled. */
+// @ts-ignore: decorator
+@inline
+export function slope(fast: bool, act: u32, y: v128): v128 {
+  if (!fast) return derivative(act, y);
+  const one = f32x4.splat(1);
+  return act == ACT_RELU ? v128.and(f32x4.gt(y, f32x4.splat(0)), one) : f32x4.sub(one, f32x4.mul(y, y));
+}
+
+/** The same of its gates' activation. */
+// @ts-ignore: decorator
+@inline
+export function gateSlope(fast: bool, act: u32, y: v128): v128 {
+  return fast ? f32x4.mul(y, f32x4.sub(f32x4.splat(1), y)) : derivative(act, y);
 }

@@ -18,21 +18,17 @@
  *
  * Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder", 2014; resetAfter is the variant of cuDNN.
  */
-import { activate, derivative } from "./activation";
-import { addRow, copyRow, paddedBytes, product, storeUpTo } from "./recurrent";
-import { madd } from "./simd";
+import { activateRow, derivative, gateSlope, slope, usual } from "./activation";
+import { addRow, copyRow, paddedBytes, product } from "./recurrent";
+import { madd, storeUpTo } from "./simd";
 
 /** z and r of one sequence, in place; without resetAfter also p, into `side`. hPrev is 0 for a zero state. */
 function gateCell(u: u32, gateAct: u32, pre: usize, hPrev: usize, side: usize): void {
+  activateRow(gateAct, pre, pre, u << 1);
+  if (!side) return;
+  if (!hPrev) return copyRow(side, 0, u);
   const gate = <usize>u << 2;
-  for (let j: u32 = 0; j < u; j += 4) {
-    const at = <usize>j << 2;
-    const left = u - j;
-    const r = activate(gateAct, v128.load(pre + gate + at));
-    storeUpTo(pre + at, activate(gateAct, v128.load(pre + at)), left);
-    storeUpTo(pre + gate + at, r, left);
-    if (side) v128.store(side + at, hPrev ? f32x4.mul(r, v128.load(hPrev + at)) : f32x4.splat(0));
-  }
+  for (let at: usize = 0; at < gate; at += 16) v128.store(side + at, f32x4.mul(v128.load(pre + gate + at), v128.load(hPrev + at)));
 }
 
 /**
@@ -43,25 +39,23 @@ function candidateCell(
   u: u32, act: u32, resetAfter: u32, pre: usize, xw: usize, side: usize, hPrev: usize, h: usize, gates: usize,
 ): void {
   const gate = <usize>u << 2;
-  for (let j: u32 = 0; j < u; j += 4) {
-    const at = <usize>j << 2;
-    const left = u - j;
+  const r = pre + gate;
+  if (gates) {
+    copyRow(gates, pre, u << 1);
+    copyRow(gates + gate * 3, side, u);
+  }
+  // Without gates h~ takes the place of r.
+  const candidate = gates ? gates + (gate << 1) : r;
+  if (resetAfter) {
+    for (let at: usize = 0, left = u; at < gate; at += 16, left -= 4) storeUpTo(candidate + at, madd(v128.load(r + at), v128.load(side + at), v128.load(xw + at)), left);
+    xw = candidate;
+  }
+  activateRow(act, candidate, xw, u);
+  for (let at: usize = 0, left = u; at < gate; at += 16, left -= 4) {
     const z = v128.load(pre + at);
-    const r = v128.load(pre + gate + at);
-    const kept = v128.load(side + at);
-    let x = v128.load(xw + at);
-    if (resetAfter) x = madd(r, kept, x);
-    const candidate = activate(act, x);
-    let state = f32x4.mul(f32x4.sub(f32x4.splat(1), z), candidate);
+    let state = f32x4.mul(f32x4.sub(f32x4.splat(1), z), v128.load(candidate + at));
     if (hPrev) state = madd(z, v128.load(hPrev + at), state);
     storeUpTo(h + at, state, left);
-    if (gates) {
-      const to = gates + at;
-      storeUpTo(to, z, left);
-      storeUpTo(to + gate, r, left);
-      storeUpTo(to + (gate << 1), candidate, left);
-      storeUpTo(to + gate * 3, kept, left);
-    }
   }
 }
 
@@ -146,6 +140,15 @@ export function gru(args: usize, piece: u32, scratch: usize): void {
 function candidateGrad(
   u: u32, act: u32, gateAct: u32, resetAfter: u32, dh: usize, dhNext: usize, hPrev: usize, gates: usize, dxw: usize, dhw: usize,
 ): void {
+  if (usual(act, gateAct)) candidateGradRow(true, u, act, gateAct, resetAfter, dh, dhNext, hPrev, gates, dxw, dhw);
+  else candidateGradRow(false, u, act, gateAct, resetAfter, dh, dhNext, hPrev, gates, dxw, dhw);
+}
+
+// @ts-ignore: decorator
+@inline
+function candidateGradRow(
+  fast: bool, u: u32, act: u32, gateAct: u32, resetAfter: u32, dh: usize, dhNext: usize, hPrev: usize, gates: usize, dxw: usize, dhw: usize,
+): void {
   const gate = <usize>u << 2;
   const gate2 = gate << 1;
   const one = f32x4.splat(1);
@@ -158,15 +161,15 @@ function candidateGrad(
     if (dh) gradient = f32x4.add(gradient, v128.load(dh + at));
     let turn = f32x4.neg(candidate);
     if (hPrev) turn = f32x4.add(turn, v128.load(hPrev + at));
-    const dz = f32x4.mul(f32x4.mul(gradient, turn), derivative(gateAct, z));
-    const dcandidate = f32x4.mul(f32x4.mul(gradient, f32x4.sub(one, z)), derivative(act, candidate));
+    const dz = f32x4.mul(f32x4.mul(gradient, turn), gateSlope(fast, gateAct, z));
+    const dcandidate = f32x4.mul(f32x4.mul(gradient, f32x4.sub(one, z)), slope(fast, act, candidate));
     v128.store(dhNext + at, f32x4.mul(gradient, z));
     storeUpTo(dxw + at, dz, left);
     storeUpTo(dxw + gate2 + at, dcandidate, left);
     if (resetAfter) {
       const r = v128.load(gates + gate + at);
       const q = v128.load(gates + gate2 + gate + at);
-      const dr = f32x4.mul(f32x4.mul(dcandidate, q), derivative(gateAct, r));
+      const dr = f32x4.mul(f32x4.mul(dcandidate, q), gateSlope(fast, gateAct, r));
       storeUpTo(dxw + gate + at, dr, left);
       storeUpTo(dhw + at, dz, left);
       storeUpTo(dhw + gate + at, dr, left);

@@ -7,7 +7,7 @@
  * With m the row's maximum and s = sum exp(x - m), the loss is summed as labels (log s - (x - m)): m cancels, and with it
  * the rounding that a large m would bring; no term is negative. A label of 0 adds nothing, even where the logit is -inf.
  */
-import { expConstants, log } from "./math";
+import { log } from "./math";
 import { hsum, tailMask } from "./simd";
 import { expRow, rowMax, scaleRow } from "./softmax";
 
@@ -33,7 +33,6 @@ export function softmaxCrossEntropy(c: usize, piece: u32, scratch: usize): void 
   const logits = <usize>load<u32>(c), labels = <usize>load<u32>(c, 4), loss = <usize>load<u32>(c, 8), probs = <usize>load<u32>(c, 12);
   const rows = load<u32>(c, 16), cols = load<u32>(c, 20), sparse = load<u32>(c, 24), perPiece = load<u32>(c, 28);
   const first = piece * perPiece, last = min(first + perPiece, rows);
-  expConstants(scratch);
   for (let row = first; row < last; row++) {
     const offset = <usize>row * cols << 2;
     const x = logits + offset;

@@ -12,45 +12,32 @@
  * most and dh0 absent.) dgates is the gradient before the activations, dcLast the cell's gradient after the last computed step.
  *
  * A piece is `rows` sequences over all of their steps: sequences are independent, so that no step needs a barrier. Scratch per
- * row: lstm paddedBytes(4U), lstmGrad 2 paddedBytes(U).
+ * row: lstm paddedBytes(4U), lstmGrad 2 paddedBytes(U); lstmGrad's has one paddedBytes(U) more.
  *
  * Hochreiter and Schmidhuber, "Long Short-Term Memory", 1997, with the forget gate of Gers et al., 2000. The projection of the
  * inputs of all steps is one product done before: Appleyard et al., "Optimizing Performance of Recurrent Neural Networks on
  * GPUs", 2016.
  */
-import { activate, derivative } from "./activation";
-import { addRow, copyRow, paddedBytes, product, storeUpTo } from "./recurrent";
-import { madd } from "./simd";
+import { activateRow, gateSlope, slope, usual } from "./activation";
+import { addRow, copyRow, paddedBytes, product } from "./recurrent";
+import { madd, storeUpTo } from "./simd";
 
 /** One sequence, one step: from the four pre-activations `pre`[4U] to h, c and, if wanted, gates. cPrev is 0 for a zero state. */
 function cell(u: u32, act: u32, gateAct: u32, pre: usize, cPrev: usize, h: usize, c: usize, gates: usize): void {
   const gate = <usize>u << 2;
   const gate2 = gate << 1;
   const gate3 = gate2 + gate;
-  for (let j: u32 = 0; j < u; j += 4) {
-    const left = u - j;
-    const i = activate(gateAct, v128.load(pre));
-    const f = activate(gateAct, v128.load(pre + gate));
-    const g = activate(act, v128.load(pre + gate2));
-    const o = activate(gateAct, v128.load(pre + gate3));
-    let state = f32x4.mul(i, g);
-    if (cPrev) {
-      state = madd(f, v128.load(cPrev), state);
-      cPrev += 16;
-    }
-    storeUpTo(c, state, left);
-    storeUpTo(h, f32x4.mul(o, activate(act, state)), left);
-    if (gates) {
-      storeUpTo(gates, i, left);
-      storeUpTo(gates + gate, f, left);
-      storeUpTo(gates + gate2, g, left);
-      storeUpTo(gates + gate3, o, left);
-      gates += 16;
-    }
-    pre += 16;
-    c += 16;
-    h += 16;
+  if (!gates) gates = pre;
+  activateRow(gateAct, gates, pre, u << 1);
+  activateRow(act, gates + gate2, pre + gate2, u);
+  activateRow(gateAct, gates + gate3, pre + gate3, u);
+  for (let at: usize = 0, left = u; at < gate; at += 16, left -= 4) {
+    let state = f32x4.mul(v128.load(gates + at), v128.load(gates + gate2 + at));
+    if (cPrev) state = madd(v128.load(gates + gate + at), v128.load(cPrev + at), state);
+    storeUpTo(c + at, state, left);
   }
+  activateRow(act, h, c, u);
+  for (let at: usize = 0, left = u; at < gate; at += 16, left -= 4) storeUpTo(h + at, f32x4.mul(v128.load(gates + gate3 + at), v128.load(h + at)), left);
 }
 
 export function lstm(args: usize, piece: u32, scratch: usize): void {
@@ -109,43 +96,41 @@ export function lstm(args: usize, piece: u32, scratch: usize): void {
 
 /**
  * One sequence, one step back. `dh` (0: absent) and what came from the later step, `dhNext`, make the gradient of h; `dhNext` is set to
- * zero for the product that follows, `dc` turned from the gradient of this step's cell into that of the step before.
+ * zero for the product that follows, `dc` turned from the gradient of this step's cell into that of the step before. `out` is a row to work in.
  */
 function cellGrad(
-  u: u32, act: u32, gateAct: u32, dh: usize, dhNext: usize, dc: usize, c: usize, cPrev: usize, gates: usize, dgates: usize,
+  u: u32, act: u32, gateAct: u32, dh: usize, dhNext: usize, dc: usize, out: usize, c: usize, cPrev: usize, gates: usize, dgates: usize,
+): void {
+  activateRow(act, out, c, u);
+  if (usual(act, gateAct)) cellGradRow(true, u, act, gateAct, dh, dhNext, dc, out, cPrev, gates, dgates);
+  else cellGradRow(false, u, act, gateAct, dh, dhNext, dc, out, cPrev, gates, dgates);
+}
+
+// @ts-ignore: decorator
+@inline
+function cellGradRow(
+  fast: bool, u: u32, act: u32, gateAct: u32, dh: usize, dhNext: usize, dc: usize, out: usize, cPrev: usize, gates: usize, dgates: usize,
 ): void {
   const gate = <usize>u << 2;
   const gate2 = gate << 1;
   const gate3 = gate2 + gate;
-  for (let j: u32 = 0; j < u; j += 4) {
-    const left = u - j;
-    const i = v128.load(gates);
-    const f = v128.load(gates + gate);
-    const g = v128.load(gates + gate2);
-    const o = v128.load(gates + gate3);
-    const out = activate(act, v128.load(c));
-    let gradient = v128.load(dhNext);
-    if (dh) {
-      gradient = f32x4.add(gradient, v128.load(dh));
-      dh += 16;
-    }
-    const dcell = f32x4.add(v128.load(dc), f32x4.mul(f32x4.mul(gradient, o), derivative(act, out)));
+  for (let at: usize = 0, left = u; at < gate; at += 16, left -= 4) {
+    const i = v128.load(gates + at);
+    const f = v128.load(gates + gate + at);
+    const g = v128.load(gates + gate2 + at);
+    const o = v128.load(gates + gate3 + at);
+    const y = v128.load(out + at);
+    let gradient = v128.load(dhNext + at);
+    if (dh) gradient = f32x4.add(gradient, v128.load(dh + at));
+    const dcell = f32x4.add(v128.load(dc + at), f32x4.mul(f32x4.mul(gradient, o), slope(fast, act, y)));
     let df = f32x4.splat(0);
-    if (cPrev) {
-      df = f32x4.mul(f32x4.mul(dcell, v128.load(cPrev)), derivative(gateAct, f));
-      cPrev += 16;
-    }
-    storeUpTo(dgates, f32x4.mul(f32x4.mul(dcell, g), derivative(gateAct, i)), left);
-    storeUpTo(dgates + gate, df, left);
-    storeUpTo(dgates + gate2, f32x4.mul(f32x4.mul(dcell, i), derivative(act, g)), left);
-    storeUpTo(dgates + gate3, f32x4.mul(f32x4.mul(gradient, out), derivative(gateAct, o)), left);
-    v128.store(dc, f32x4.mul(dcell, f));
-    v128.store(dhNext, f32x4.splat(0));
-    gates += 16;
-    dgates += 16;
-    c += 16;
-    dc += 16;
-    dhNext += 16;
+    if (cPrev) df = f32x4.mul(f32x4.mul(dcell, v128.load(cPrev + at)), gateSlope(fast, gateAct, f));
+    storeUpTo(dgates + at, f32x4.mul(f32x4.mul(dcell, g), gateSlope(fast, gateAct, i)), left);
+    storeUpTo(dgates + gate + at, df, left);
+    storeUpTo(dgates + gate2 + at, f32x4.mul(f32x4.mul(dcell, i), slope(fast, act, g)), left);
+    storeUpTo(dgates + gate3 + at, f32x4.mul(f32x4.mul(gradient, y), gateSlope(fast, gateAct, o)), left);
+    v128.store(dc + at, f32x4.mul(dcell, f));
+    v128.store(dhNext + at, f32x4.splat(0));
   }
 }
 
@@ -174,6 +159,7 @@ export function lstmGrad(args: usize, piece: u32, scratch: usize): void {
   const stride = paddedBytes(u);
   const dhNext = scratch;
   const dc = dhNext + <usize>rows * stride;
+  const out = dc + <usize>rows * stride;
   for (let r: u32 = 0; r < count; r++) {
     copyRow(dhNext + <usize>r * stride, 0, u);
     copyRow(dc + <usize>r * stride, dcLast ? dcLast + <usize>(first + r) * units : 0, u);
@@ -194,7 +180,7 @@ export function lstmGrad(args: usize, piece: u32, scratch: usize): void {
       if (s) cPrev = c + <usize>(row - t + before) * units;
       else if (c0) cPrev = c0 + <usize>(first + r) * units;
       cellGrad(
-        u, act, gateAct, dhRow, dhNext + <usize>r * stride, dc + <usize>r * stride, c + <usize>row * units, cPrev,
+        u, act, gateAct, dhRow, dhNext + <usize>r * stride, dc + <usize>r * stride, out, c + <usize>row * units, cPrev,
         gates + <usize>row * wide, dgatesRow,
       );
     }

@@ -3,13 +3,15 @@
  * at a time, which stay in L1, one step after another.
  *
  * Arguments: n, inputs, outputs, steps, rank, constants; then dims[rank]; per input: address, mode, strides[rank] in
- * elements; per output: address; per constant: slot, bits; per step: opcode, dst, a, b, c (slots).
+ * elements; per output: address; per constant: slot, bits; per step: opcode, dst, a, b, c (slots); adam takes the place of three (see adam.ts).
  * Slots: inputs, then outputs, then temporaries (constants among them). Each slot has a pointer for the current tile: to
  * memory where the operand is contiguous, else to its tile in scratch.
  * Parallel over blocks of PIECE elements of the flat iteration space. An output may be the same memory as a contiguous
  * input when the encoder stores it by the last step that reads that input.
  */
 import { MODE_CONTIGUOUS, MODE_SCALAR, MAP_TILE, MAP_PIECE, MAP_HEADER } from "../src/wasm/opcodes";
+import { STEP_ADAM } from "../src/wasm/steps";
+import { adam } from "./adam";
 import { step } from "./steps";
 
 // One cache line more than a tile: strided reads write whole vectors, and tiles do not fall on the same cache sets.
@@ -142,9 +144,11 @@ export function mapTile(c: usize, begin: u32, n: u32, direct: bool, scratch: usi
   }
   p = outs + 4 * outputs + 8 * constants;
   const bytes = ((n + 3) >> 2) << 4;
-  for (let s: u32 = 0; s < steps; s++) {
-    step(load<u32>(p), slotPointer(scratch, load<u32>(p, 4)), slotPointer(scratch, load<u32>(p, 8)), slotPointer(scratch, load<u32>(p, 12)), slotPointer(scratch, load<u32>(p, 16)), bytes);
-    p += 20;
+  for (const end = p + 20 * steps; p < end; p += 20) {
+    if (TRAINING && load<u32>(p) == STEP_ADAM) {
+      adam(p, scratch, bytes);
+      p += 40;
+    } else step(load<u32>(p), slotPointer(scratch, load<u32>(p, 4)), slotPointer(scratch, load<u32>(p, 8)), slotPointer(scratch, load<u32>(p, 12)), slotPointer(scratch, load<u32>(p, 16)), bytes);
   }
   if (direct && !whole) {
     for (let o: u32 = 0; o < outputs; o++) copyExactly(<usize>load<u32>(outs + (o << 2)) + (begin << 2), tileOf(scratch, inputs + o), n);

@@ -1,5 +1,5 @@
 /**
- * @file Elementary functions on four f32 lanes, without branches and without tables. NaN in gives NaN out; infinities,
+ * @file Elementary functions on four f32 lanes, without branches. NaN in gives NaN out; infinities,
  * signed zeros, subnormal results and overflow are those of IEEE 754. The plain build gives the same bits on every
  * engine; the relaxed build (see simd.ts) differs by the rounding of `madd`.
  *
@@ -11,68 +11,80 @@
  */
 import { madd, vmax, vmin } from "./simd";
 
-const LOG2E: f32 = 1.44269504088896341;
-/** ln 2 as a sum: 15 leading bits, so that its product with an exponent is exact, and the rest. */
-const LN2_HIGH: f32 = 0.693145751953125;
-const LN2_LOW: f32 = 1.428606765330187e-6;
-
-/** Adding this rounds to an integer n and leaves n + 254 in the low bits. */
-const ROUND: f32 = 12583166.0;
-/** The same with n + 127, for n whose 2^n is a normal float. */
-const ROUND_BIASED: f32 = 12583039.0;
-/** The same for an even integer n = 2m, with m + 127 in the low bits. */
-const ROUND_EVEN: f32 = 25166078.0;
-/** Below it exp rounds to 0. */
-const EXP_LOW: f32 = -104.0;
-/** Here n is -127, whose biased exponent is that of 0. */
-const EXP_ZERO: f32 = -88.0;
-/** Above it exp is infinite. */
-const EXP_HIGH: f32 = 89.0;
-
 // @ts-ignore: decorator
 @inline
 function f4(x: f32): v128 {
   return f32x4.splat(x);
 }
 
-/** Coefficients of exp r for |r| <= ln(2) / 2, by power; those of 0 and 1 are 1. */
-const EXP_2: f32 = 0.4999999403953552;
-const EXP_3: f32 = 0.16666516661643982;
-const EXP_4: f32 = 0.041668105870485306;
-const EXP_5: f32 = 0.00836913101375103;
-const EXP_6: f32 = 0.001383643364533782;
-
-/** Writes the constants of `expDown` to k. V8 makes a vector constant anew at each use, in three instructions, of which one of a kind per cycle; reading it is one of two. */
-export function expConstants(k: usize): void {
-  store<f32>(k, EXP_ZERO);
-  store<f32>(k, LOG2E, 4);
-  store<f32>(k, ROUND_BIASED, 8);
-  store<f32>(k, -LN2_HIGH, 12);
-  store<f32>(k, -LN2_LOW, 16);
-  store<f32>(k, EXP_6, 20);
-  store<f32>(k, EXP_5, 24);
-  store<f32>(k, EXP_4, 28);
-  store<f32>(k, EXP_3, 32);
-  store<f32>(k, EXP_2, 36);
-  store<f32>(k, 1, 40);
-}
-
-/** exp x for x <= 0, with 0 for what is below the normal floats; at EXP_ZERO the scale is 0. `k` has the constants. */
+/** A constant of the tables below in all lanes. V8 makes a vector constant of the code anew at each use, in three instructions of which one of a kind runs per cycle; reading it is one of two (exp: 2.1 ns a vector instead of 3.3). */
 // @ts-ignore: decorator
 @inline
-export function expDown(x: v128, k: usize): v128 {
-  const z = vmax(v128.load_splat<f32>(k), x);
-  const round = v128.load_splat<f32>(k, 8), one = v128.load_splat<f32>(k, 40);
-  const t = madd(z, v128.load_splat<f32>(k, 4), round);
-  const n = f32x4.sub(t, round);
-  const r = madd(n, v128.load_splat<f32>(k, 16), madd(n, v128.load_splat<f32>(k, 12), z));
-  let q = madd(v128.load_splat<f32>(k, 20), r, v128.load_splat<f32>(k, 24));
-  q = madd(q, r, v128.load_splat<f32>(k, 28));
-  q = madd(q, r, v128.load_splat<f32>(k, 32));
-  q = madd(q, r, v128.load_splat<f32>(k, 36));
+export function c(address: usize): v128 {
+  return v128.load_splat<f32>(address);
+}
+
+/** Coefficient i of a polynomial, the highest power first. */
+// @ts-ignore: decorator
+@inline
+export function at(polynomial: usize, i: usize): v128 {
+  return v128.load_splat<f32>(polynomial + (i << 2));
+}
+
+const NUMBERS: usize = memory.data<f32>([
+  1.44269504088896341, -0.693145751953125, -1.428606765330187e-6, 12583166, 12583039, 25166078, -104, -88, 89, 1, 2, 9.02, 3.95, 80, -0.5, 1.17549435e-38, 23,
+  1.428606765330187e-6, 0.693145751953125, 3.4028234663852886e38,
+]);
+export const LOG2E: usize = NUMBERS;
+/** -ln 2 as a sum: 15 leading bits, so that its product with an exponent is exact, and the rest. */
+export const MINUS_LN2_HIGH: usize = NUMBERS + 4;
+export const MINUS_LN2_LOW: usize = NUMBERS + 8;
+/** Adding this rounds to an integer n and leaves n + 254 in the low bits. */
+const ROUND: usize = NUMBERS + 12;
+/** The same with n + 127, for n whose 2^n is a normal float. */
+export const ROUND_BIASED: usize = NUMBERS + 16;
+/** The same for an even integer n = 2m, with m + 127 in the low bits. */
+const ROUND_EVEN: usize = NUMBERS + 20;
+/** Below it exp rounds to 0. */
+const EXP_LOW: usize = NUMBERS + 24;
+/** Here n is -127, whose biased exponent is that of 0. */
+export const EXP_ZERO: usize = NUMBERS + 28;
+/** Above it exp is infinite. */
+const EXP_HIGH: usize = NUMBERS + 32;
+export const ONE: usize = NUMBERS + 36;
+const TWO: usize = NUMBERS + 40;
+/** From here on tanh is 1, and erf. */
+const TANH_HIGH: usize = NUMBERS + 44;
+const ERF_HIGH: usize = NUMBERS + 48;
+/** Where 1 + exp x is exp x. */
+const SIGMOID_HIGH: usize = NUMBERS + 52;
+const MINUS_HALF: usize = NUMBERS + 56;
+const LEAST_NORMAL: usize = NUMBERS + 60;
+const TWENTY_THREE: usize = NUMBERS + 64;
+const LN2_LOW: usize = NUMBERS + 68;
+const LN2_HIGH: usize = NUMBERS + 72;
+const LARGEST: usize = NUMBERS + 76;
+
+/** exp r for |r| <= ln(2) / 2, without the powers 0 and 1, whose coefficients are 1. */
+const EXP: usize = memory.data<f32>([0.001383643364533782, 0.00836913101375103, 0.041668105870485306, 0.16666516661643982, 0.4999999403953552]);
+
+// @ts-ignore: decorator
+@inline
+function expPolynomial(r: v128): v128 {
+  const one = c(ONE);
+  let q = madd(at(EXP, 0), r, at(EXP, 1));
+  q = madd(q, r, at(EXP, 2));
+  q = madd(q, r, at(EXP, 3));
+  q = madd(q, r, at(EXP, 4));
   q = madd(q, r, one);
-  q = madd(q, r, one);
-  return f32x4.mul(q, i32x4.shl(t, 23));
+  return madd(q, r, one);
+}
+
+/** z - n ln 2 */
+// @ts-ignore: decorator
+@inline
+function reduceLn2(z: v128, n: v128): v128 {
+  return madd(n, c(MINUS_LN2_LOW), madd(n, c(MINUS_LN2_HIGH), z));
 }
 
 /**
@@ -82,20 +94,16 @@ export function expDown(x: v128, k: usize): v128 {
 // @ts-ignore: decorator
 @inline
 export function exp(x: v128): v128 {
-  const z = vmin(f4(EXP_HIGH), vmax(f4(EXP_LOW), x));
-  const t = madd(z, f4(LOG2E), f4(ROUND));
-  const n = f32x4.sub(t, f4(ROUND));
-  const r = madd(n, f4(-LN2_LOW), madd(n, f4(-LN2_HIGH), z));
-  let q = madd(f4(EXP_6), r, f4(EXP_5));
-  q = madd(q, r, f4(EXP_4));
-  q = madd(q, r, f4(EXP_3));
-  q = madd(q, r, f4(EXP_2));
-  q = madd(q, r, f4(1));
-  q = madd(q, r, f4(1));
+  const z = vmin(c(EXP_HIGH), vmax(c(EXP_LOW), x)), round = c(ROUND);
+  const t = madd(z, c(LOG2E), round);
+  const q = expPolynomial(reduceLn2(z, f32x4.sub(t, round)));
   const half = i32x4.shr_u(t, 1);
   const rest = i32x4.sub(t, half);
   return f32x4.mul(f32x4.mul(q, i32x4.shl(half, 23)), i32x4.shl(rest, 23));
 }
+
+/** expm1 r for |r| <= ln 2, without the power 1. */
+const EXPM1: usize = memory.data<f32>([2.5410312446183525e-5, 0.00020106213924009353, 0.0013886312954127789, 0.00833257008343935, 0.04166669026017189, 0.16666673123836517, 0.5]);
 
 /**
  * expm1(z) for EXP_LOW <= z <= EXP_HIGH, with even n as 2^n (expm1 r + 1 - 2^-n): |r| <= ln 2 keeps the cancellation
@@ -104,15 +112,15 @@ export function exp(x: v128): v128 {
 // @ts-ignore: decorator
 @inline
 function expm1Core(z: v128): v128 {
-  const t = madd(z, f4(LOG2E), f4(ROUND_EVEN));
-  const n = f32x4.sub(t, f4(ROUND_EVEN));
-  const r = madd(n, f4(-LN2_LOW), madd(n, f4(-LN2_HIGH), z));
-  let q = madd(f4(2.5410312446183525e-5), r, f4(0.00020106213924009353));
-  q = madd(q, r, f4(0.0013886312954127789));
-  q = madd(q, r, f4(0.00833257008343935));
-  q = madd(q, r, f4(0.04166669026017189));
-  q = madd(q, r, f4(0.16666673123836517));
-  q = madd(q, r, f4(0.5));
+  const round = c(ROUND_EVEN);
+  const t = madd(z, c(LOG2E), round);
+  const r = reduceLn2(z, f32x4.sub(t, round));
+  let q = madd(at(EXPM1, 0), r, at(EXPM1, 1));
+  q = madd(q, r, at(EXPM1, 2));
+  q = madd(q, r, at(EXPM1, 3));
+  q = madd(q, r, at(EXPM1, 4));
+  q = madd(q, r, at(EXPM1, 5));
+  q = madd(q, r, at(EXPM1, 6));
   const p = madd(f32x4.mul(r, r), q, r);
   const s = i32x4.shl(t, 23);
   const inverse = i32x4.sub(i32x4.splat(254 << 23), s);
@@ -123,34 +131,50 @@ function expm1Core(z: v128): v128 {
 // @ts-ignore: decorator
 @inline
 export function expm1(x: v128): v128 {
-  const z = vmin(f4(EXP_HIGH), vmax(f4(EXP_LOW), x));
-  return v128.or(expm1Core(z), v128.and(x, f4(-0.0)));
+  const z = vmin(c(EXP_HIGH), vmax(c(EXP_LOW), x));
+  return withSign(expm1Core(z), x);
 }
+
+/** y >= 0 with the sign of x, or y < 0 with a negative x. */
+// @ts-ignore: decorator
+@inline
+function withSign(y: v128, x: v128): v128 {
+  return v128.or(y, v128.and(x, f4(-0.0)));
+}
+
+/** expm1 r for |r| <= ln(2) / 2, without the power 1. */
+const EXPM1_SHORT: usize = memory.data<f32>([0.0013839015737175941, 0.008367069996893406, 0.041667744517326355, 0.16666539013385773, 0.4999999701976776]);
 
 /** expm1(z) for |z| < 87 where 2^n needs no halves. The sign of zero is the caller's business. */
 // @ts-ignore: decorator
 @inline
 function expm1Bounded(z: v128): v128 {
-  const t = madd(z, f4(LOG2E), f4(ROUND_BIASED));
-  const n = f32x4.sub(t, f4(ROUND_BIASED));
-  const r = madd(n, f4(-LN2_LOW), madd(n, f4(-LN2_HIGH), z));
-  let q = madd(f4(0.0013839015737175941), r, f4(0.008367069996893406));
-  q = madd(q, r, f4(0.041667744517326355));
-  q = madd(q, r, f4(0.16666539013385773));
-  q = madd(q, r, f4(0.4999999701976776));
+  const round = c(ROUND_BIASED);
+  const t = madd(z, c(LOG2E), round);
+  const r = reduceLn2(z, f32x4.sub(t, round));
+  let q = madd(at(EXPM1_SHORT, 0), r, at(EXPM1_SHORT, 1));
+  q = madd(q, r, at(EXPM1_SHORT, 2));
+  q = madd(q, r, at(EXPM1_SHORT, 3));
+  q = madd(q, r, at(EXPM1_SHORT, 4));
   const p = madd(f32x4.mul(r, r), q, r);
   const s = i32x4.shl(t, 23);
-  return madd(p, s, f32x4.sub(s, f4(1)));
+  return madd(p, s, f32x4.sub(s, c(ONE)));
 }
 
 /** tanh |x| = m / (m + 2) with m = expm1(2 |x|); at 9.02 the result has rounded to 1. ULP 2.39 / 2.39. */
 // @ts-ignore: decorator
 @inline
 export function tanh(x: v128): v128 {
-  const a = vmin(f4(9.02), f32x4.abs(x));
+  const a = vmin(c(TANH_HIGH), f32x4.abs(x));
   const m = expm1Bounded(f32x4.add(a, a));
-  return v128.or(f32x4.div(m, f32x4.add(m, f4(2))), v128.and(x, f4(-0.0)));
+  return withSign(f32x4.div(m, f32x4.add(m, c(TWO))), x);
 }
+
+/** q of erf's formula. */
+const ERF: usize = memory.data<f32>([
+  -9.38598077482311e-6, 0.00011884818377438933, -0.0006373308133333921, 0.001675638952292502, -0.0001694845996098593, -0.019147826358675957, 0.10277630388736725, 0.6366195678710938,
+  0.12837916612625122,
+]);
 
 /**
  * erf |x| = -expm1(-a (1 + q(a))) with a = |x| and a + a q(a) = -log(erfc a): a smooth function that a polynomial fits
@@ -159,44 +183,49 @@ export function tanh(x: v128): v128 {
 // @ts-ignore: decorator
 @inline
 export function erf(x: v128): v128 {
-  const a = vmin(f4(3.95), f32x4.abs(x));
-  let q = madd(f4(-9.38598077482311e-6), a, f4(0.00011884818377438933));
-  q = madd(q, a, f4(-0.0006373308133333921));
-  q = madd(q, a, f4(0.001675638952292502));
-  q = madd(q, a, f4(-0.0001694845996098593));
-  q = madd(q, a, f4(-0.019147826358675957));
-  q = madd(q, a, f4(0.10277630388736725));
-  q = madd(q, a, f4(0.6366195678710938));
-  q = madd(q, a, f4(0.12837916612625122));
+  const a = vmin(c(ERF_HIGH), f32x4.abs(x));
+  let q = madd(at(ERF, 0), a, at(ERF, 1));
+  q = madd(q, a, at(ERF, 2));
+  q = madd(q, a, at(ERF, 3));
+  q = madd(q, a, at(ERF, 4));
+  q = madd(q, a, at(ERF, 5));
+  q = madd(q, a, at(ERF, 6));
+  q = madd(q, a, at(ERF, 7));
+  q = madd(q, a, at(ERF, 8));
   const m = expm1Bounded(f32x4.neg(madd(a, q, a)));
-  return v128.or(f32x4.abs(m), v128.and(x, f4(-0.0)));
+  return withSign(f32x4.abs(m), x);
 }
 
 /** sigmoid x = e / (1 + e) with e = exp x: e is finite after the clamp, and 1 + e = e where the result is 1. ULP 2.30 / 2.26. */
 // @ts-ignore: decorator
 @inline
 export function sigmoid(x: v128): v128 {
-  const e = exp(vmin(f4(80), x));
-  return f32x4.div(e, f32x4.add(e, f4(1)));
+  const e = exp(vmin(c(SIGMOID_HIGH), x));
+  return f32x4.div(e, f32x4.add(e, c(ONE)));
 }
+
+/** (log(1 + f) - f + f^2 / 2) / f^3 */
+const LOG: usize = memory.data<f32>([
+  0.05317102372646332, -0.10904499143362045, 0.12112025916576385, -0.1255202442407608, 0.1420944333076477, -0.16659215092658997, 0.20002225041389465, -0.2500016987323761, 0.3333331346511841,
+]);
 
 /** log(1 + f) + k ln 2 for f in [sqrt(1/2) - 1, sqrt(2) - 1] and integers k. */
 // @ts-ignore: decorator
 @inline
 function logCore(f: v128, k: v128): v128 {
-  let p = madd(f4(0.05317102372646332), f, f4(-0.10904499143362045));
-  p = madd(p, f, f4(0.12112025916576385));
-  p = madd(p, f, f4(-0.1255202442407608));
-  p = madd(p, f, f4(0.1420944333076477));
-  p = madd(p, f, f4(-0.16659215092658997));
-  p = madd(p, f, f4(0.20002225041389465));
-  p = madd(p, f, f4(-0.2500016987323761));
-  p = madd(p, f, f4(0.3333331346511841));
+  let p = madd(at(LOG, 0), f, at(LOG, 1));
+  p = madd(p, f, at(LOG, 2));
+  p = madd(p, f, at(LOG, 3));
+  p = madd(p, f, at(LOG, 4));
+  p = madd(p, f, at(LOG, 5));
+  p = madd(p, f, at(LOG, 6));
+  p = madd(p, f, at(LOG, 7));
+  p = madd(p, f, at(LOG, 8));
   const f2 = f32x4.mul(f, f);
   p = f32x4.mul(f32x4.mul(p, f), f2);
-  p = madd(k, f4(LN2_LOW), p);
-  p = madd(f2, f4(-0.5), p);
-  return madd(k, f4(LN2_HIGH), f32x4.add(f, p));
+  p = madd(k, c(LN2_LOW), p);
+  p = madd(f2, c(MINUS_HALF), p);
+  return madd(k, c(LN2_HIGH), f32x4.add(f, p));
 }
 
 /** The bits of sqrt(1/2): subtracting them makes the exponent field that of the mantissa range [sqrt(1/2), sqrt(2)). */
@@ -206,13 +235,13 @@ const SQRT_HALF: i32 = 0x3f3504f3;
 // @ts-ignore: decorator
 @inline
 export function log(x: v128): v128 {
-  const tiny = f32x4.lt(x, f4(1.17549435e-38));
+  const tiny = f32x4.lt(x, c(LEAST_NORMAL)), one = c(ONE);
   // 2^23 where x is subnormal, else 1.
-  const scale = v128.xor(f4(1), v128.and(tiny, i32x4.splat(0x74800000)));
+  const scale = v128.xor(one, v128.and(tiny, i32x4.splat(0x74800000)));
   const u = f32x4.mul(x, scale);
   const e = i32x4.shr_s(i32x4.sub(u, i32x4.splat(SQRT_HALF)), 23);
-  const k = f32x4.sub(f32x4.convert_i32x4_s(e), v128.and(tiny, f4(23)));
-  const f = f32x4.sub(i32x4.sub(u, i32x4.shl(e, 23)), f4(1));
+  const k = f32x4.sub(f32x4.convert_i32x4_s(e), v128.and(tiny, c(TWENTY_THREE)));
+  const f = f32x4.sub(i32x4.sub(u, i32x4.shl(e, 23)), one);
   return logSpecial(x, logCore(f, k));
 }
 
@@ -229,16 +258,16 @@ function logSpecial(x: v128, y: v128): v128 {
 // @ts-ignore: decorator
 @inline
 export function log1p(x: v128): v128 {
-  const z = vmin(f4(3.4028234663852886e38), x);
-  const u = f32x4.add(z, f4(1));
-  const b = f32x4.sub(u, f4(1));
-  const lost = f32x4.add(f32x4.sub(f4(1), f32x4.sub(u, b)), f32x4.sub(z, b));
+  const z = vmin(c(LARGEST), x), one = c(ONE);
+  const u = f32x4.add(z, one);
+  const b = f32x4.sub(u, one);
+  const lost = f32x4.add(f32x4.sub(one, f32x4.sub(u, b)), f32x4.sub(z, b));
   const e = i32x4.shr_s(i32x4.sub(u, i32x4.splat(SQRT_HALF)), 23);
   const inverse = vmax(f4(0), i32x4.shl(i32x4.sub(i32x4.splat(127), e), 23));
   const m = i32x4.sub(u, i32x4.shl(e, 23));
-  const f = madd(lost, inverse, f32x4.sub(m, f4(1)));
-  const y = logSpecial(f32x4.add(x, f4(1)), logCore(f, f32x4.convert_i32x4_s(e)));
-  return v128.or(y, v128.and(x, f4(-0.0)));
+  const f = madd(lost, inverse, f32x4.sub(m, one));
+  const y = logSpecial(f32x4.add(x, one), logCore(f, f32x4.convert_i32x4_s(e)));
+  return withSign(y, x);
 }
 
 /** pi/2 as a sum of doubles: the product of the high part with a whole number below 2^22 is exact. */
@@ -247,13 +276,16 @@ const HALF_PI_LOW: f64 = 6.077100506506192e-11;
 /** Adding this to a double rounds it to an integer, whose low bits are those of the sum. */
 const ROUND_DOUBLE: f64 = 6755399441055744.0;
 
+/** (sin r - r) / r^3 and (cos r - 1 + r^2 / 2) / r^4 in r^2, for |r| <= pi/4. */
+const SIN: usize = memory.data<f32>([-0.00019517897453624755, 0.008332187309861183, -0.16666655242443085]);
+const COS: usize = memory.data<f32>([2.4432327336398885e-5, -0.0013887309469282627, 0.04166664555668831]);
+
 /** sin for |r| <= pi/4. */
 // @ts-ignore: decorator
 @inline
 export function sinReduced(r: v128): v128 {
   const u = f32x4.mul(r, r);
-  let s = madd(f4(-0.00019517897453624755), u, f4(0.008332187309861183));
-  s = madd(s, u, f4(-0.16666655242443085));
+  const s = madd(madd(at(SIN, 0), u, at(SIN, 1)), u, at(SIN, 2));
   return madd(f32x4.mul(u, r), s, r);
 }
 
@@ -262,9 +294,8 @@ export function sinReduced(r: v128): v128 {
 @inline
 export function cosReduced(r: v128): v128 {
   const u = f32x4.mul(r, r);
-  let c = madd(f4(2.4432327336398885e-5), u, f4(-0.0013887309469282627));
-  c = madd(c, u, f4(0.04166664555668831));
-  return madd(f32x4.mul(u, u), c, madd(u, f4(-0.5), f4(1)));
+  const k = madd(madd(at(COS, 0), u, at(COS, 1)), u, at(COS, 2));
+  return madd(f32x4.mul(u, u), k, madd(u, c(MINUS_HALF), c(ONE)));
 }
 
 /** x - n pi/2 as f32 in the low two lanes, for two doubles and n as they were rounded into t. */

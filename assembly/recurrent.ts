@@ -14,7 +14,7 @@
  * Method: register tiles of 4 rows x 8 columns (8 accumulators cover 2 FMA units of latency 4) as in GotoBLAS: Goto and van de
  * Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008. No blocking: a panel fits L1, the weights L2.
  */
-import { madd, storeTail, tailMask } from "./simd";
+import { madd, storeUpTo, tailMask } from "./simd";
 
 /** Columns of a panel. */
 const PANEL: u32 = 8;
@@ -26,14 +26,6 @@ const PANEL_BYTES: usize = 32;
 @inline
 export function paddedBytes(n: u32): usize {
   return <usize>((n + (PANEL - 1)) & ~(PANEL - 1)) << 2;
-}
-
-/** Stores the first `n` lanes, all four when n > 4. */
-// @ts-ignore: decorator
-@inline
-export function storeUpTo(p: usize, v: v128, n: u32): void {
-  if (n >= 4) v128.store(p, v);
-  else storeTail(p, v, n);
 }
 
 /** to[0..n) = from[0..n); zero when `from` is absent (0). */

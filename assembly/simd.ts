@@ -11,6 +11,14 @@ export function madd(a: v128, b: v128, c: v128): v128 {
   return f32x4.add(f32x4.mul(a, b), c);
 }
 
+/** c - a * b, rounded as `madd` is. */
+// @ts-ignore: decorator
+@inline
+export function msub(a: v128, b: v128, c: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_nmadd(a, b, c);
+  return f32x4.sub(c, f32x4.mul(a, b));
+}
+
 /** Largest of each lane; when either is NaN the result is b. One instruction on x64 and arm64. */
 // @ts-ignore: decorator
 @inline
@@ -39,6 +47,14 @@ export function storeTail(p: usize, v: v128, n: u32): void {
   v128.store32_lane(p, v, 0);
   if (n > 1) v128.store32_lane(p, v, 1, 4);
   if (n > 2) v128.store32_lane(p, v, 2, 8);
+}
+
+/** Stores the first `n` lanes, all four when n > 4. */
+// @ts-ignore: decorator
+@inline
+export function storeUpTo(p: usize, v: v128, n: u32): void {
+  if (n >= 4) v128.store(p, v);
+  else storeTail(p, v, n);
 }
 
 /** Lanes below `n` set to all ones, the rest zero. */

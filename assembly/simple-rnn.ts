@@ -13,15 +13,9 @@
  *
  * Elman, "Finding Structure in Time", 1990.
  */
-import { activate, derivative } from "./activation";
-import { addRow, copyRow, paddedBytes, product, storeUpTo } from "./recurrent";
-
-function cell(u: u32, act: u32, pre: usize, h: usize): void {
-  for (let j: u32 = 0; j < u; j += 4) {
-    const at = <usize>j << 2;
-    storeUpTo(h + at, activate(act, v128.load(pre + at)), u - j);
-  }
-}
+import { activateRow, derivative } from "./activation";
+import { addRow, copyRow, paddedBytes, product } from "./recurrent";
+import { storeUpTo } from "./simd";
 
 export function simpleRnn(args: usize, piece: u32, scratch: usize): void {
   const h = <usize>load<u32>(args);
@@ -53,7 +47,7 @@ export function simpleRnn(args: usize, piece: u32, scratch: usize): void {
       const row = at + r * steps;
       const state = h + <usize>row * units;
       if (mask && !load<u32>(mask + (<usize>row << 2))) copyRow(state, hPrev ? hPrev + <usize>r * hStride : 0, u);
-      else cell(u, act, scratch + <usize>r * stride, state);
+      else activateRow(act, state, scratch + <usize>r * stride, u);
     }
     hPrev = h + <usize>at * units;
     hStride = <usize>steps * units;

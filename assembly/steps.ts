@@ -3,8 +3,11 @@
  * at a, b, c. Numbers are those of src/wasm/steps.ts; integer variants are op + TYPE_I32 and so on. d may equal an operand.
  * Three functions keep each small enough to be optimised at once: plain arithmetic, transcendental functions, integers.
  */
+import { ACT_SIGMOID, ACT_TANH } from "../src/wasm/opcodes";
 import * as S from "../src/wasm/steps";
+import { activateRow } from "./activation";
 import * as M from "./math";
+import { madd, msub } from "./simd";
 
 /** bool is 0 or 1: the lowest bit of a comparison's mask. */
 // @ts-ignore: decorator
@@ -143,6 +146,14 @@ export function step(op: u32, d: usize, a: usize, b: usize, c: usize, bytes: usi
       for (; d < end; d += 16, a += 16, b += 16, c += 16) store<v128>(d, v128.bitselect(load<v128>(b), load<v128>(c), i32x4.neg(load<v128>(a))));
       return;
     }
+    case S.STEP_MADD: {
+      for (; d < end; d += 16, a += 16, b += 16, c += 16) store<v128>(d, madd(load<v128>(a), load<v128>(b), load<v128>(c)));
+      return;
+    }
+    case S.STEP_MSUB: {
+      for (; d < end; d += 16, a += 16, b += 16, c += 16) store<v128>(d, msub(load<v128>(a), load<v128>(b), load<v128>(c)));
+      return;
+    }
     case S.STEP_STORE: {
       for (; d < end; d += 16, a += 16) store<v128>(d, load<v128>(a));
       return;
@@ -181,11 +192,11 @@ function transcendental(op: u32, d: usize, a: usize, b: usize, end: usize): void
       return;
     }
     case S.STEP_TANH: {
-      for (; d < end; d += 16, a += 16) store<v128>(d, M.tanh(load<v128>(a)));
+      activateRow(ACT_TANH, d, a, <u32>(end - d) >> 2);
       return;
     }
     case S.STEP_SIGMOID: {
-      for (; d < end; d += 16, a += 16) store<v128>(d, M.sigmoid(load<v128>(a)));
+      activateRow(ACT_SIGMOID, d, a, <u32>(end - d) >> 2);
       return;
     }
     case S.STEP_ERF: {

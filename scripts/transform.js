@@ -8,7 +8,7 @@ import { parseAst } from "rollup/parseAst";
 const PURE = "/*#__PURE__*/";
 /** Kernels that only the backward pass and training call; assembly/run.ts leaves them out where TRAINING is 0. conv2dInputGrad is also the transposed convolution. */
 const TRAINING_KERNELS = new Set([
-  "conv2dFilterGrad", "lstmGrad", "gruGrad", "simpleRnnGrad", "maxPoolGrad", "avgPoolGrad", "softmaxGrad", "logSoftmaxGrad", "softmaxCrossEntropy", "permutation",
+  "conv2dFilterGrad", "lstmGrad", "gruGrad", "simpleRnnGrad", "maxPoolGrad", "avgPoolGrad", "softmaxGrad", "logSoftmaxGrad", "softmaxCrossEntropy", "layerNormGrad", "permutation",
 ]);
 
 /** The children of a node. */

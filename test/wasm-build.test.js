@@ -1,7 +1,11 @@
 import { readFileSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { compile } from "../build/esm/compile.js";
 import { open } from "../build/esm/init.js";
+import { add, exp, log, tanh } from "../build/esm/ops/map.js";
+import { softmax } from "../build/esm/ops/softmax.js";
+import { tensor } from "../build/esm/tensor.js";
 
 const bytes = (name) => readFileSync(new URL(`../build/${name}.wasm`, import.meta.url));
 
@@ -10,24 +14,60 @@ test("open: relaxed SIMD exactly where the engine validates the relaxed build", 
   assert.is((await open("wasm", { reproducible: true })).simd, "plain");
 });
 
-test("kernels: no static data, which every instance on a shared memory would rewrite", () => {
-  for (const name of ["plain", "relaxed"]) {
-    const binary = bytes(name);
-    const sections = [];
-    // id, size (LEB128), contents
-    for (let at = 8; at < binary.length; ) {
-      sections.push(binary[at++]);
-      let size = 0;
-      for (let shift = 0; ; shift += 7) {
-        const byte = binary[at++];
-        size |= (byte & 127) << shift;
-        if (byte < 128) break;
-      }
-      at += size;
+/** Contents of a binary's sections by number. */
+function sectionsOf(binary) {
+  const sections = new Map();
+  let at = 8;
+  const leb = () => {
+    let n = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = binary[at++];
+      n |= (byte & 127) << shift;
+      if (byte < 128) return n;
     }
-    assert.ok(sections.includes(10), "no code section");
-    assert.not(sections.includes(11), "a data section");
+  };
+  while (at < binary.length) {
+    const id = binary[at++], size = leb();
+    sections.set(id, { at, end: at + size, leb: (from) => ((at = from), [leb(), at]) });
+    at = sections.get(id).end;
   }
+  return sections;
+}
+
+/** The data segments of a binary. */
+function segmentsOf(binary) {
+  const { at, leb } = sectionsOf(binary).get(11);
+  let [count, p] = leb(at);
+  return Array.from({ length: count }, () => {
+    // Active, in memory 0, at an i32.const.
+    assert.equal([...binary.subarray(p, p + 2)], [0, 0x41], "a segment is written on instantiation");
+    const [address, end] = leb(p + 2);
+    assert.is(binary[end], 0x0b);
+    const [size, from] = leb(end + 1);
+    p = from + size;
+    return { address, bytes: binary.subarray(from, p) };
+  });
+}
+
+test("kernels: static data is constants, which every instance on a shared memory writes anew: below all that is allocated, never changed", async () => {
+  for (const name of ["plain", "relaxed", "inference-plain", "inference-relaxed"]) {
+    const segments = segmentsOf(bytes(name));
+    assert.ok(segments.length > 0);
+    for (const { address, bytes: b } of segments) assert.ok(address >= 64 && address + b.length <= 1024, `${name}: ${b.length} bytes at ${address}`);
+  }
+  const instantiate = WebAssembly.instantiate;
+  let memory;
+  WebAssembly.instantiate = (module, imports) => ((memory = imports.env.memory), instantiate(module, imports));
+  const backend = await open("wasm", { reproducible: true, threads: 1 });
+  WebAssembly.instantiate = instantiate;
+  const buffer = backend.alloc(64);
+  assert.ok(buffer.address >= 1024);
+  const x = tensor(Float32Array.of(1, 2, 3));
+  const fn = compile((x) => exp(add(softmax(x), tanh(log(x)))), { backend });
+  const y = await (await fn(x)).data();
+  assert.ok(y.every((v) => v > 1));
+  for (const { address, bytes: b } of segmentsOf(bytes("plain"))) assert.equal([...new Uint8Array(memory.buffer, address, b.length)], [...b]);
+  backend.close();
 });
 
 test("kernels: one export, one import", async () => {

@@ -31,41 +31,46 @@ export const layerNormOp: Op = {
   },
   vjp: ({ dy: [dy, dMean, dRstd], y, x: inputs, needs, attrs }) => {
     const [x, gamma] = inputs as [Tensor, Tensor | null];
-    const [m, rstd] = [along(y[1]), along(y[2])];
-    let dx = dy && needs[0] ? apply(layerNormGradOp, [dy, x, gamma, y[1], y[2]], attrs)[0] : null;
+    const m = along(y[1]);
+    const [dxOfY, dGamma, dBeta] = dy ? apply(layerNormGradOp, [dy, x, gamma, y[1], y[2]], attrs) : [null, null, null];
+    let dx: Tensor | null = dxOfY;
     // Mean and rstd are results too: the gradient's own gradient comes through them.
     const part = 1 / attrsOf(attrs).cols;
     if (dMean && attrsOf(attrs).centered) dx = plus(dx, broadcastTo(mul(along(dMean), part), x.shape));
     if (dRstd) dx = plus(dx, mul(mul(along(mul(dRstd, mul(y[2], square(y[2])))), -part), sub(x, m)));
-    return [dx, dy && needs[1] ? columnSum(mul(dy, mul(sub(x, m), rstd))) : null, dy && needs[2] ? columnSum(dy) : null];
+    return [dx, needs[1] ? dGamma : null, needs[2] ? dBeta : null];
   },
   lower: ({ inputs, outputs, attrs }) => [{ kernel: "layerNorm", inputs, outputs, attrs }],
 };
 
-/** (dy, x, gamma?, mean, rstd) -> dx */
+/** (dy, x, gamma?, mean, rstd) -> dx, dgamma, dbeta */
 export const layerNormGradOp: Op = {
   name: "layerNormGrad",
-  infer: ([dy]) => [dy as Tensor],
-  vjp: ({ dy, x: inputs, needs, attrs }) => {
-    const d = dy[0] as Tensor;
+  infer: ([dy]) => [(dy as Tensor).shape, [(dy as Tensor).shape[1]], [(dy as Tensor).shape[1]]].map((shape) => ({ shape, dtype: "f32" })),
+  vjp: ({ dy: [d, dGamma, dBeta], x: inputs, needs, attrs }) => {
     const [dy1, x, gamma, m1, r1] = inputs as [Tensor, Tensor, Tensor | null, Tensor, Tensor];
     const { centered } = attrsOf(attrs);
     const [m, rstd] = [along(m1), along(r1)];
     const centre = (t: Tensor): Tensor => (centered ? sub(t, rowMean(t)) : t);
     const distance = sub(x, m);
     const z = mul(distance, rstd);
+    const rows = (t: Tensor): Tensor => sum(t, { axis: -1 });
+    // dgamma = sum of dy z and dbeta = sum of dy, over rows.
+    const part = dGamma && mul(dGamma, dy1);
+    const dSums = plus(dGamma && mul(dGamma, z), dBeta && broadcastTo(dBeta, dy1.shape));
+    const ofSums = [dSums, part && mul(part, rstd), null, part && neg(rows(mul(part, rstd))), part && rows(mul(part, distance))];
+    if (!d) return ofSums;
     const g = gamma === null ? dy1 : mul(dy1, gamma);
     const [gz, dz] = [rowMean(mul(g, z)), rowMean(mul(d, z))];
     const toG = mul(rstd, sub(centre(d), mul(z, dz)));
     const toZ = neg(mul(rstd, add(mul(d, gz), mul(dz, g))));
-    const rows = (t: Tensor): Tensor => sum(t, { axis: -1 });
     return [
       gamma === null ? toG : mul(toG, gamma),
       mul(toZ, rstd),
       gamma && needs[2] ? columnSum(mul(toG, dy1)) : null,
       neg(rows(mul(toZ, rstd))),
       rows(add(mul(d, sub(centre(g), mul(z, gz))), mul(toZ, distance))),
-    ];
+    ].map((t, i) => plus(t, ofSums[i]));
   },
   lower: ({ inputs, outputs, attrs }) => [{ kernel: "layerNormGrad", inputs, outputs, attrs }],
 };

@@ -96,7 +96,8 @@ export interface SoftmaxCrossEntropyAttrs extends SoftmaxAttrs { readonly sparse
 /**
  * `layerNorm(x[rows,cols], gamma?[cols], beta?[cols]) -> y[rows,cols], mean?[rows], rstd?[rows]`: y = (x - mean) * rstd * gamma + beta with
  * rstd = 1 / sqrt(mean((x - mean)^2) + epsilon); mean is 0 unless centered.
- * `layerNormGrad(dy, x, gamma?, mean, rstd) -> dx` = rstd * (g - mean(g) - z * mean(g*z)), g = dy * gamma, z = (x - mean) * rstd, means of rows; mean(g) is 0 unless centered.
+ * `layerNormGrad(dy, x, gamma?, mean, rstd) -> dx, dgamma?[cols], dbeta?[cols]`: dx = rstd * (g - mean(g) - z * mean(g*z)), g = dy * gamma, z = (x - mean) * rstd, means of rows;
+ * mean(g) is 0 unless centered. dgamma and dbeta are the sums over rows of dy * z and dy.
  */
 export interface LayerNormAttrs { readonly rows: number; readonly cols: number; readonly epsilon: number; readonly centered: boolean }
 

@@ -129,7 +129,7 @@ export const CONTRACT = {
   },
   layerNormGrad: {
     inputs: (a) => [f32("dy", a.rows, a.cols), f32("x", a.rows, a.cols), maybe(f32("gamma", a.cols)), f32("mean", a.rows), f32("rstd", a.rows)],
-    outputs: (a) => [f32("dx", a.rows, a.cols)],
+    outputs: (a) => [f32("dx", a.rows, a.cols), maybe(f32("dgamma", a.cols)), maybe(f32("dbeta", a.cols))],
   },
   gather: {
     check: checkGather,

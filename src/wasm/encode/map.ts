@@ -1,9 +1,10 @@
 /** @file Encodes fused elementwise bodies for assembly/map.ts: collapsed dimensions, operand modes, slots, steps. */
 import type { DType } from "../../dtype.ts";
 import { BackendError, internal } from "../../errors.ts";
+import { instructions } from "./fused.ts";
 import { base } from "./place.ts";
 import { collapse, sizeOf, stridesOf } from "../../shape.ts";
-import type { Call, MapBody, MapStep, Operand } from "../../plan/plan.ts";
+import type { Call, MapBody, Operand } from "../../plan/plan.ts";
 import { MAP, MAP_PIECE, MODE_CONTIGUOUS, MODE_SCALAR, MODE_STRIDED } from "../opcodes.ts";
 import * as steps from "../steps.ts";
 import { f32Word, read, write } from "../writer.ts";
@@ -18,12 +19,12 @@ function castCode(from: DType, to: DType): number {
   return steps.STEP_STORE;
 }
 
-/** The number of an elementwise step for operands of type `from`. */
-function stepCode(step: MapStep, from: DType): number {
-  if (step.op === "cast") return castCode(from, step.dtype);
-  if (step.op === "where") return steps.STEP_WHERE;
-  const code = (steps as { readonly [name: string]: number })[`STEP_${step.op.toUpperCase()}`];
-  if (code === undefined) throw internal(`map: no step "${step.op}"`);
+/** The number of an elementwise step from operands of type `from` to `dtype`. */
+function stepCode(op: string, dtype: DType, from: DType): number {
+  if (op === "cast") return castCode(from, dtype);
+  if (op === "where") return steps.STEP_WHERE;
+  const code = (steps as { readonly [name: string]: number })[`STEP_${op.toUpperCase()}`];
+  if (code === undefined) throw internal(`map: no step "${op}"`);
   return code + TYPE[from];
 }
 
@@ -41,16 +42,23 @@ interface Slots {
 /** Gives each register a slot: inputs, outputs, then temporaries that are reused when their last reader has run. */
 function allocate(body: MapBody, inputs: readonly Operand[], outputs: readonly (Operand | null)[]): Slots {
   const n = inputs.length;
+  const isConstant = (r: number): boolean => r >= n && body.steps[r - n].op === "const";
+  const program = instructions(body, (r) => isConstant(r) || sizeOf(body.space) === 1 || (r < n && body.strides[r].every((s) => s === 0)));
   const lastUse = new Map<number, number>();
-  body.steps.forEach((s, j) => s.args.forEach((r) => lastUse.set(r, j)));
+  const definedAt = new Map<number, number>();
+  program.forEach(({ args, defines }, j) => {
+    for (const r of args) lastUse.set(r, j);
+    for (const r of defines) definedAt.set(r, j);
+  });
   // A result is computed straight into its output unless a later step still reads an input that lies in the same memory.
   const direct = new Map<number, number>();
   const stores: [number, number][] = [];
   body.results.forEach((r, o) => {
     const target = outputs[o];
+    const at = definedAt.get(r);
     // An output that is null stays in its slot: a reduction reads it there.
-    const clash = target !== null && inputs.some((input, i) => base(input) === base(target) && (lastUse.get(i) ?? -1) > r - n);
-    if (r < n || direct.has(r) || clash) stores.push([r, n + o]);
+    const clash = target !== null && inputs.some((input, i) => base(input) === base(target) && (lastUse.get(i) ?? -1) > (at ?? 0));
+    if (at === undefined || direct.has(r) || clash) stores.push([r, n + o]);
     else direct.set(r, n + o);
   });
   const stored = new Set(stores.map(([r]) => r));
@@ -67,15 +75,18 @@ function allocate(body: MapBody, inputs: readonly Operand[], outputs: readonly (
   });
   const words: number[] = [];
   const dtypeOf = (r: number): DType => (r < n ? inputs[r].dtype : body.steps[r - n].dtype);
-  body.steps.forEach((s, j) => {
-    if (s.op === "const") return;
-    const args = s.args.map((r) => slotOf.get(r) as number);
-    const target = direct.get(n + j) ?? take();
-    slotOf.set(n + j, target);
-    words.push(stepCode(s, dtypeOf(s.args[0])), target, args[0], args[1] ?? args[0], args[2] ?? args[0]);
-    for (const r of new Set([...s.args, n + j])) {
+  program.forEach(({ op, args, defines }, j) => {
+    const [a, b = a, c = a, ...more] = args.map((r) => slotOf.get(r) as number);
+    const [target, ...others] = defines.map((r) => {
+      const slot = direct.get(r) ?? take();
+      slotOf.set(r, slot);
+      return slot;
+    });
+    words.push(stepCode(op, dtypeOf(defines[0]), dtypeOf(args[0])), target, a, b, c);
+    if (more.length > 0) words.push(0, ...others, ...more.slice(0, 2), 0, ...more.slice(2), 0);
+    for (const r of new Set([...args, ...defines])) {
       const dead = (lastUse.get(r) ?? -1) <= j && !stored.has(r);
-      if (dead && r >= n && !direct.has(r) && body.steps[r - n].op !== "const") free.push(slotOf.get(r) as number);
+      if (dead && r >= n && !direct.has(r) && !isConstant(r)) free.push(slotOf.get(r) as number);
     }
   });
   for (const [r, slot] of stores) words.push(steps.STEP_STORE, slot, slotOf.get(r) as number, 0, 0);

@@ -110,7 +110,7 @@ export const lstmGrad: Encoder = (call, out) => {
     write(required(call, dgates, "dgates")), write(dh0), write(dc0), read(dh), read(dcLast), w, read(required(call, c, "c")),
     read(required(call, gates, "gates")), read(c0), read(mask),
   ];
-  command(out, LSTM_GRAD, a, rowsOf(2 * padded(a.u)), words, [activationCode[a.recurrentActivation], Number(a.reverse)]);
+  command(out, LSTM_GRAD, a, rowsOf(3 * padded(a.u)), words, [activationCode[a.recurrentActivation], Number(a.reverse)]);
 };
 
 export const gru: Encoder = (call, out) => {

@@ -21,6 +21,13 @@ function columnsOf(outer: number, size: number, inner: number, plain: boolean): 
   return Math.min(most, Math.max(LINE, Math.ceil((outer * inner) / ENOUGH_PIECES / LINE) * LINE));
 }
 
+/** y[inner] = the sums over the columns of x[size, inner]. */
+export function columnSum(out: CommandWriter, y: Operand, x: Word, size: number, inner: number): void {
+  const per = columnsOf(1, size, inner, true);
+  const across = Math.ceil(inner / per);
+  out.command(O.REDUCE, across, [O.REDUCE_SUM, 1, size, inner, write(y), x, per, across]);
+}
+
 export const reduce: Encoder = (call: Call, out: CommandWriter) => {
   const { op, outer, size, inner, body } = call.attrs as unknown as ReduceAttrs;
   const y = call.outputs[0] as Operand;
