@@ -1,18 +1,6 @@
 /** @file The three networks of the benchmarks, with data of the right shapes. */
 import { adam, conv2d, dense, flatten, lstm, maxPool2d, sequential, sgd, tensor } from "lockstep";
-
-/** Uniform numbers in [0, 1), the same in every run. */
-function noise(count, seed) {
-  let state = seed * 2654435761 || 1;
-  return Float32Array.from({ length: count }, () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) / 4294967296;
-  });
-}
-
-const classes = (count, n) => Float32Array.from({ length: count * n }, (_, i) => Number(Math.floor(i / n) % n === i % n));
+import { classes, noise } from "./data.js";
 
 /** name -> { make: compiled model, x, y, one: a single sample } */
 export const MODELS = {

@@ -1,4 +1,5 @@
 /** @file The work that all libraries are measured at, and its data: plain numbers, the same in every run. */
+import { classes, noise } from "../data.js";
 
 export const BATCH = 32;
 
@@ -16,19 +17,6 @@ export const SIZES = {
 
 /** Products in a row, so that one wait is shared by many. */
 export const chain = (n) => (n <= 1024 ? 20 : 8);
-
-/** Uniform numbers in [0, 1). */
-export function noise(count, seed) {
-  let state = seed * 2654435761 || 1;
-  return Float32Array.from({ length: count }, () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) / 4294967296;
-  });
-}
-
-const classes = (count, n) => Float32Array.from({ length: count * n }, (_, i) => Number(Math.floor(i / n) % n === i % n));
 
 /** The three networks: shape of a sample, and targets of n samples. Their layers are in the libraries' own files. */
 export const NETS = {
