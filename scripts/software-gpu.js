@@ -13,6 +13,16 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const require = createRequire(import.meta.url);
 const folder = join(root, "build/gpu");
 const ICD = join(folder, "vk_swiftshader_icd.json");
+/** Fonts for Chromium, which ends on pages with text where a machine has none. */
+const FONTS = join(folder, "fontconfig.xml");
+const FONTCONFIG = `<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <include ignore_missing="yes">/etc/fonts/fonts.conf</include>
+  <dir>${join(folder, "fonts")}</dir>
+  <cachedir>${join(folder, "fonts-cache")}</cachedir>
+</fontconfig>
+`;
 
 const BLOCK = 512;
 
@@ -33,21 +43,22 @@ function unpack() {
   const archives = join(dirname(require.resolve("@sparticuz/chromium")), "..");
   const bin = [join(archives, "bin"), join(archives, "../bin")].find((path) => existsSync(path));
   if (bin === undefined) throw new Error("@sparticuz/chromium has no folder bin");
-  // The ICD file last: where it is, all is.
-  const files = ["al2023", "swiftshader"].flatMap((name) => [...filesOf(brotliDecompressSync(readFileSync(join(bin, `${name}.tar.br`))))]);
-  for (const { name, bytes } of files.sort((a, b) => Number(a.name.endsWith(".json")) - Number(b.name.endsWith(".json")))) {
+  const files = ["al2023", "swiftshader", "fonts"].flatMap((name) => [...filesOf(brotliDecompressSync(readFileSync(join(bin, `${name}.tar.br`))))]);
+  for (const { name, bytes } of files) {
     const path = join(folder, name);
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, bytes);
     chmodSync(path, 0o755);
   }
+  // Last: where it is, all is.
+  writeFileSync(FONTS, FONTCONFIG);
 }
 
 /** Environment variables with which Dawn, wgpu and Chromium find the software adapter; null where it does not run. */
 export function softwareGpu() {
   if (process.platform !== "linux" || process.arch !== "x64") return null;
-  if (!existsSync(ICD)) unpack();
-  return { LD_LIBRARY_PATH: `${join(folder, "lib")}:${folder}`, VK_ICD_FILENAMES: ICD, VK_DRIVER_FILES: ICD };
+  if (!existsSync(FONTS)) unpack();
+  return { LD_LIBRARY_PATH: `${join(folder, "lib")}:${folder}`, VK_ICD_FILENAMES: ICD, VK_DRIVER_FILES: ICD, FONTCONFIG_FILE: FONTS };
 }
 
 const PROBE = `
