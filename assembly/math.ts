@@ -94,7 +94,14 @@ function reduceLn2(z: v128, n: v128): v128 {
 // @ts-ignore: decorator
 @inline
 export function exp(x: v128): v128 {
-  const z = vmin(c(EXP_HIGH), vmax(c(EXP_LOW), x)), round = c(ROUND);
+  return expUpTo(c(EXP_HIGH), x);
+}
+
+/** exp of x or, where that is smaller, of `high`, which is at most EXP_HIGH. */
+// @ts-ignore: decorator
+@inline
+function expUpTo(high: v128, x: v128): v128 {
+  const z = vmin(high, vmax(c(EXP_LOW), x)), round = c(ROUND);
   const t = madd(z, c(LOG2E), round);
   const q = expPolynomial(reduceLn2(z, f32x4.sub(t, round)));
   const half = i32x4.shr_u(t, 1);
@@ -200,7 +207,7 @@ export function erf(x: v128): v128 {
 // @ts-ignore: decorator
 @inline
 export function sigmoid(x: v128): v128 {
-  const e = exp(vmin(c(SIGMOID_HIGH), x));
+  const e = expUpTo(c(SIGMOID_HIGH), x);
   return f32x4.div(e, f32x4.add(e, c(ONE)));
 }
 
