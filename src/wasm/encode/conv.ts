@@ -4,9 +4,11 @@ import { CONV2D, CONV2D_FILTER_GRAD } from "../opcodes.ts";
 import { at, read, write } from "../writer.ts";
 import type { Encoder } from "../writer.ts";
 import { ONE_TAP, encodeProduct } from "./matmul.ts";
+import { encodeWinograd, encodeWinogradFilterGrad, encodeWinogradInputGrad } from "./winograd.ts";
 
 /** `conv2d(x, w, bias?) -> y`: [N*P*Q, R*S*C] windows of x times w as it is. */
 export const conv2d: Encoder = (call, out) => {
+  if (encodeWinograd(call, out)) return;
   const attrs = call.attrs as unknown as ConvAttrs;
   const { n, p, q, r, s, c, f, groups } = attrs;
   const filters = f / groups;
@@ -23,6 +25,7 @@ export const conv2d: Encoder = (call, out) => {
 
 /** `conv2dFilterGrad(x, dy) -> dw`: the transposed windows of x times dy[N*P*Q, F]. */
 export const conv2dFilterGrad: Encoder = (call, out) => {
+  if (encodeWinogradFilterGrad(call, out)) return;
   const attrs = call.attrs as unknown as ConvAttrs;
   const { n, p, q, r, s, c, f, groups } = attrs;
   const filters = f / groups;
@@ -43,6 +46,7 @@ export const conv2dFilterGrad: Encoder = (call, out) => {
  * Rows of x with the same remainder by the stride (a phase) meet the same taps; each pair of phases is a product of its own.
  */
 export const conv2dInputGrad: Encoder = (call, out) => {
+  if (encodeWinogradInputGrad(call, out)) return;
   const attrs = call.attrs as unknown as ConvAttrs;
   const { n, h, w: width, p, q, s, c, f, groups } = attrs;
   const channels = c / groups, filters = f / groups;
