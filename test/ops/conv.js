@@ -12,8 +12,8 @@ const GEOMETRIES = [
   [[1, 5, 5, 1], [5, 5, 7], {}], [[1, 3, 3, 2], [5, 5, 2], { padding: "same" }], [[2, 5, 5, 4], [3, 3, 6], { groups: 2 }], [[1, 6, 5, 6], [3, 3, 6], { groups: 6, padding: "same" }], [[1, 5, 5, 3], [3, 3, 6], { groups: 3, strides: 2, padding: "same" }],
   [[1, 6, 6, 2], [2, 2, 8], { strides: 3 }], [[0, 5, 5, 3], [3, 3, 4], {}], [[3, 1, 13, 2], [1, 5, 4], {}], [[1, 11, 1, 3], [4, 1, 5], { padding: "same", strides: [3, 1] }],
 ];
-/** Largest error by tiles, relative to the sum of the terms' magnitudes: up to 8 ulp are met in these cases, with windows 2. */
-const TILED_TOLERANCE = 10 * ULP;
+/** Largest error by tiles, relative to the sum of the terms' magnitudes: 12 ulp are met with four channels, 7 with more; with windows 2. */
+const TILED_TOLERANCE = 16 * ULP;
 const LARGE = [[[2, 14, 14, 16], [3, 3, 32], { padding: "same" }], [[3, 28, 28, 1], [5, 5, 6], {}], [[1, 13, 17, 33], [3, 3, 17], { padding: "same", strides: 2 }], [[4, 8, 8, 64], [1, 1, 31], {}], [[2, 12, 12, 24], [3, 3, 24], { groups: 24, padding: "same" }], [[1, 7, 7, 70], [3, 3, 10], {}]];
 /** By 3x3 filters, enough for tiles of 4x4 pixels (assembly/winograd.ts); the number of channels, filters, rows and columns that tiles or panels leave over differ. */
 const TILED = [
