@@ -21,6 +21,11 @@ const TILED = [
   [[1, 36, 32, 4], [3, 3, 8], { padding: "same" }], [[1, 12, 12, 132], [3, 3, 12], { padding: "same" }], [[1, 12, 12, 64], [3, 3, 104], { padding: "same" }],
   [[1, 24, 24, 16], [3, 3, 72], {}], [[5, 4, 4, 16], [3, 3, 16], { padding: "same" }],
 ];
+/** Few elements in a window (assembly/conv-narrow.ts). */
+const NARROW = [
+  [[2, 28, 28, 1], [3, 3, 32], {}], [[1, 17, 19, 3], [3, 3, 8], { padding: "same" }], [[2, 13, 12, 3], [5, 4, 16], { padding: "same", strides: [2, 1] }],
+  [[1, 19, 21, 2], [3, 3, 8], { dilation: [2, 3] }], [[1, 16, 15, 3], [7, 7, 24], { padding: "same", strides: 2 }], [[3, 7, 9, 24], [1, 1, 40], {}], [[1, 3, 40, 5], [3, 3, 8], { strides: [1, 2] }],
+];
 /** So many tiles that the gradient of the filters takes them in parts. */
 const MANY_TILES = [[1, 60, 61, 4], [3, 3, 124], { padding: "same" }];
 const title = ([x, w, o]) => `${x.join("x")} by ${w.join("x")} ${JSON.stringify(o)}`;
@@ -36,12 +41,12 @@ function attributes([x, w, { strides = 1, padding = "valid", dilation = 1, group
 const output = (a) => [a.n, a.p, a.q, a.f];
 
 export const cases = [
-  ...[...GEOMETRIES, ...LARGE, ...TILED].flatMap((g, k) => {
+  ...[...GEOMETRIES, ...LARGE, ...TILED, ...NARROW].flatMap((g, k) => {
     const a = attributes(g);
     const grad = k < GEOMETRIES.length;
     // Large sums would leave tanh nothing but 1, and with it the magnitude that errors are measured by.
     const activation = grad ? "tanh" : "elu";
-    const common = { accumulates: true, tolerance: TILED.includes(g) ? TILED_TOLERANCE : 8 * ULP, grad, tiled: TILED.includes(g) };
+    const common = { accumulates: true, tolerance: TILED.includes(g) ? TILED_TOLERANCE : 8 * ULP, grad, tiled: TILED.includes(g), narrow: NARROW.includes(g) };
     return [
       { op: "conv2d", name: title(g), inputs: [f(g[0], -1, 1), f(filters(g), -1, 1)], fn: (x, w) => conv2d(x, w, g[2]), ...common },
       { op: "conv2d", name: `${title(g)}, bias, ${activation}`, inputs: [f(g[0], -1, 1), f(filters(g), -0.5, 0.5), f([g[1][2]], -1, 1)], fn: (x, w, bias) => conv2d(x, w, { ...g[2], bias, activation }), ...common, tolerance: grad ? 32 * ULP : common.tolerance },
