@@ -5,6 +5,7 @@
  */
 import * as O from "../src/wasm/opcodes";
 import { conv2d, conv2dFilterGrad } from "./conv";
+import { conv2dNarrow } from "./conv-narrow";
 import { gather, scatterAdd } from "./gather";
 import { gru, gruGrad } from "./gru";
 import { softmaxCrossEntropy } from "./loss";
@@ -19,6 +20,8 @@ import { recurrentPack } from "./recurrent";
 import { reduce } from "./reduce";
 import { simpleRnn, simpleRnnGrad } from "./simple-rnn";
 import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "./softmax";
+import { winograd, winogradFilters } from "./winograd";
+import { winogradFilterGrad, winogradInputGrad, winogradTiles } from "./winograd-grad";
 
 function call(op: u32, c: usize, piece: u32, scratch: usize): void {
   switch (op) {
@@ -35,6 +38,12 @@ function call(op: u32, c: usize, piece: u32, scratch: usize): void {
     case O.MATMUL_COMBINE: combine(c, piece, scratch); break;
     case O.CONV2D: conv2d(c, piece, scratch); break;
     case O.CONV2D_FILTER_GRAD: if (TRAINING) conv2dFilterGrad(c, piece, scratch); else unreachable(); break;
+    case O.CONV2D_NARROW: conv2dNarrow(c, piece, scratch); break;
+    case O.WINOGRAD: winograd(c, piece, scratch); break;
+    case O.WINOGRAD_FILTERS: winogradFilters(c, piece, scratch); break;
+    case O.WINOGRAD_INPUT_GRAD: if (TRAINING) winogradInputGrad(c, piece, scratch); else unreachable(); break;
+    case O.WINOGRAD_TILES: if (TRAINING) winogradTiles(c, piece, scratch); else unreachable(); break;
+    case O.WINOGRAD_FILTER_GRAD: if (TRAINING) winogradFilterGrad(c, piece, scratch); else unreachable(); break;
     case O.LSTM: lstm(c, piece, scratch); break;
     case O.LSTM_GRAD: if (TRAINING) lstmGrad(c, piece, scratch); else unreachable(); break;
     case O.GRU: gru(c, piece, scratch); break;

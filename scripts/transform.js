@@ -10,6 +10,8 @@ const PURE = "/*#__PURE__*/";
 const TRAINING_KERNELS = new Set([
   "conv2dFilterGrad", "lstmGrad", "gruGrad", "simpleRnnGrad", "maxPoolGrad", "avgPoolGrad", "softmaxGrad", "logSoftmaxGrad", "softmaxCrossEntropy", "layerNormGrad", "permutation",
 ]);
+/** Other ways to encode a kernel that inference keeps: an if statement with such a call goes. */
+const TRAINING_BRANCH = "encodeWinogradInputGrad";
 
 /** The children of a node. */
 function* children(node) {
@@ -35,13 +37,14 @@ function memberEnd(code, node) {
 }
 
 /**
- * A module without what only training needs: `vjp` of op records, gradient rules in the rows of ops/map, and the encoders of backward kernels.
+ * A module without what only training needs: `vjp` of op records, gradient rules in the rows of ops/map, the encoders of backward kernels, and branches to such.
  * @throws where a module that must have such has none: it was renamed, and this with it must be.
  */
 export function forInference(file, code) {
   const cuts = [];
   let rows = 0;
   let encoders = 0;
+  let branches = 0;
   walk(parseAst(code), (node) => {
     if (node.type === "Property" && node.key.name === "vjp" && !node.computed) {
       cuts.push([node.start, memberEnd(code, node)]);
@@ -52,6 +55,10 @@ export function forInference(file, code) {
       cuts.push([rule.start, rule.end, "null"]);
       rows++;
     }
+    if (node.type === "IfStatement" && node.test.callee?.name === TRAINING_BRANCH) {
+      cuts.push([node.start, node.end]);
+      branches++;
+    }
     if (node.type === "VariableDeclarator" && /^(GPU_)?ENCODERS$/.test(node.id.name)) {
       for (const p of node.init.properties) {
         if (!TRAINING_KERNELS.has(p.key.name)) continue;
@@ -61,8 +68,8 @@ export function forInference(file, code) {
     }
     return true;
   });
-  const missing = (file.endsWith("ops/map.js") && rows === 0) || (file.endsWith("wasm/commands.js") && encoders !== TRAINING_KERNELS.size) || (/ops\/(conv|matmul|pool|softmax)\.js$/.test(file) && cuts.length === 0);
-  if (missing) throw new Error(`${file}: found ${rows} rows, ${encoders} encoders and ${cuts.length} cuts; scripts/transform.js does not fit the sources any more`);
+  const missing = (file.endsWith("ops/map.js") && rows === 0) || (file.endsWith("wasm/commands.js") && encoders !== TRAINING_KERNELS.size) || (file.endsWith("wasm/encode/conv.js") && branches === 0) || (/ops\/(conv|matmul|pool|softmax)\.js$/.test(file) && cuts.length === 0);
+  if (missing) throw new Error(`${file}: found ${rows} rows, ${encoders} encoders, ${branches} branches and ${cuts.length} cuts; scripts/transform.js does not fit the sources any more`);
   return cuts.reduce((text, [from, to, put]) => blank(text, from, to, put), code);
 }
 

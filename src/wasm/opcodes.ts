@@ -17,6 +17,12 @@ export const PACK = 12;
 export const MATMUL_COMBINE = 13;
 export const CONV2D = 14;
 export const CONV2D_FILTER_GRAD = 15;
+export const WINOGRAD = 16;
+export const WINOGRAD_FILTERS = 17;
+export const WINOGRAD_INPUT_GRAD = 18;
+export const WINOGRAD_TILES = 19;
+export const WINOGRAD_FILTER_GRAD = 20;
+export const CONV2D_NARROW = 21;
 
 export const LSTM = 30;
 export const LSTM_GRAD = 31;

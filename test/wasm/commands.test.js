@@ -3,7 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { buildPlan } from "../../build/esm/plan/build.js";
 import { BARRIER, encode, link } from "../../build/esm/wasm/commands.js";
-import { HEADER_WORDS } from "../../build/esm/wasm/opcodes.js";
+import { CONV2D, CONV2D_NARROW, HEADER_WORDS, WINOGRAD, WINOGRAD_FILTER_GRAD, WINOGRAD_INPUT_GRAD } from "../../build/esm/wasm/opcodes.js";
 import { at, f32Word } from "../../build/esm/wasm/writer.js";
 import { allCases, hasGradient, randomSource, traceForward, traceGradient, wasms } from "../ops/harness.js";
 import { MODELS } from "../plan/models.js";
@@ -114,6 +114,24 @@ test("words of references and floats", () => {
   assert.equal(at({ place: { space: "slot", index: 0, offset: 4 }, bytes: 16, access: "read" }, 8), { place: { space: "slot", index: 0, offset: 12 }, bytes: 8, access: "read" });
   assert.is(f32Word(1), 0x3f800000);
   assert.is(f32Word(-0), 0x80000000);
+});
+
+test("convolutions by 3x3 filters, and their gradients, are products of tiles; those of few channels read windows in place, others pack them", async () => {
+  const kernels = { conv2d: WINOGRAD, conv2dInputGrad: WINOGRAD_INPUT_GRAD, conv2dFilterGrad: WINOGRAD_FILTER_GRAD };
+  const { conv } = await allCases();
+  const opcodes = (c) => {
+    const { graph, results } = traceForward(c);
+    return encode(buildPlan(graph, results, wasms[0].limits)).commands.map((command) => command.opcode);
+  };
+  const tiled = conv.filter((c) => c.tiled);
+  assert.equal(new Set(tiled.map((c) => c.op)), new Set(Object.keys(kernels)));
+  for (const c of tiled) assert.ok(opcodes(c).includes(kernels[c.op]), `${c.op} ${c.name}`);
+  const narrow = conv.filter((c) => c.narrow && c.op === "conv2d");
+  assert.ok(narrow.length > 10);
+  for (const c of narrow) assert.equal(opcodes(c), [CONV2D_NARROW], c.name);
+  const others = conv.filter((c) => /strides|dilation|groups|^1x1x1x1|^4x8x8x64/.test(c.name) && c.op === "conv2d" && !c.narrow && !c.name.startsWith("0x"));
+  assert.ok(others.length > 10);
+  for (const c of others) assert.ok(opcodes(c).every((opcode) => opcode <= CONV2D), c.name);
 });
 
 test.run();

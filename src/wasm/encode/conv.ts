@@ -1,12 +1,44 @@
-/** @file Encodes the convolutions as products whose A is gathered (assembly/conv.ts). Groups are the product's batch. */
+/**
+ * @file Encodes the convolutions as products whose A is gathered (assembly/conv.ts), where neither tiles (winograd.ts) nor windows read in place (assembly/conv-narrow.ts)
+ * are faster. Groups are the product's batch.
+ */
 import type { ConvAttrs } from "../../plan/kernels.ts";
-import { CONV2D, CONV2D_FILTER_GRAD } from "../opcodes.ts";
+import type { Call } from "../../plan/plan.ts";
+import { CONV2D, CONV2D_FILTER_GRAD, CONV2D_NARROW } from "../opcodes.ts";
 import { at, read, write } from "../writer.ts";
-import type { Encoder } from "../writer.ts";
-import { ONE_TAP, encodeProduct } from "./matmul.ts";
+import type { CommandWriter, Encoder } from "../writer.ts";
+import { ONE_TAP, activationCode, encodeProduct } from "./matmul.ts";
+import { encodeWinograd, encodeWinogradFilterGrad, encodeWinogradInputGrad } from "./winograd.ts";
+
+/** Pixels of a piece of CONV2D_NARROW, about, and fewest columns: a tile has 6 pixels of one or two rows. */
+const NARROW_PIXELS = 256;
+const NARROW_COLUMNS = 6;
+/** Most elements of a window there and of all filters, which stay in L1: with 8,192 it was as fast as packing, with fewer up to twice as fast. */
+const NARROW_K = 256;
+const NARROW_FILTERS = 6144;
+/** Most bytes that a piece copies of an image, to put zeros around. */
+const NARROW_BYTES = 1 << 19;
+
+/** `conv2d` of few channels or filters (assembly/conv-narrow.ts); false, and nothing written, for others. */
+function encodeNarrow({ inputs: [x, w, bias], outputs, attrs: given }: Call, out: CommandWriter): boolean {
+  const attrs = given as unknown as ConvAttrs;
+  const { n, h, w: columns, p, q, r, s, c, f, strideH, strideW, dilationH, dilationW, padTop, padLeft } = attrs;
+  const k = r * s * c;
+  if (attrs.groups !== 1 || f % 8 !== 0 || q < NARROW_COLUMNS || k > NARROW_K || k * f > NARROW_FILTERS) return false;
+  const rows = Math.ceil(p / Math.ceil((p * q) / NARROW_PIXELS)), pieces = Math.ceil(p / rows);
+  const span = (r - 1) * dilationH + 1, width = (q - 1) * strideW + (s - 1) * dilationW + 1;
+  const inside = padTop + padLeft === 0 && width <= columns && (p - 1) * strideH + span <= h;
+  if (!inside && ((rows - 1) * strideH + span) * width * c * 4 > NARROW_BYTES) return false;
+  out.command(CONV2D_NARROW, n * pieces, [
+    read(x), read(w), read(bias ?? null), write(outputs[0]), h, columns, c, p, q, f, strideH, strideW, dilationH, dilationW, padTop, padLeft, r, s,
+    rows, pieces, inside ? 0 : width, activationCode[attrs.activation],
+  ]);
+  return true;
+}
 
 /** `conv2d(x, w, bias?) -> y`: [N*P*Q, R*S*C] windows of x times w as it is. */
 export const conv2d: Encoder = (call, out) => {
+  if (encodeWinograd(call, out) || encodeNarrow(call, out)) return;
   const attrs = call.attrs as unknown as ConvAttrs;
   const { n, p, q, r, s, c, f, groups } = attrs;
   const filters = f / groups;
@@ -23,6 +55,7 @@ export const conv2d: Encoder = (call, out) => {
 
 /** `conv2dFilterGrad(x, dy) -> dw`: the transposed windows of x times dy[N*P*Q, F]. */
 export const conv2dFilterGrad: Encoder = (call, out) => {
+  if (encodeWinogradFilterGrad(call, out)) return;
   const attrs = call.attrs as unknown as ConvAttrs;
   const { n, p, q, r, s, c, f, groups } = attrs;
   const filters = f / groups;
@@ -43,6 +76,7 @@ export const conv2dFilterGrad: Encoder = (call, out) => {
  * Rows of x with the same remainder by the stride (a phase) meet the same taps; each pair of phases is a product of its own.
  */
 export const conv2dInputGrad: Encoder = (call, out) => {
+  if (encodeWinogradInputGrad(call, out)) return;
   const attrs = call.attrs as unknown as ConvAttrs;
   const { n, h, w: width, p, q, s, c, f, groups } = attrs;
   const channels = c / groups, filters = f / groups;

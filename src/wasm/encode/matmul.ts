@@ -56,13 +56,17 @@ export interface Product {
   readonly spread?: boolean;
 }
 
-/** B as stored: [k, n] with rows `ld` bytes apart, or, transposed, [n, k / taps] for each tap. `stride` is from batch to batch. */
+/**
+ * B as stored: [k, n] with rows `ld` bytes apart, or, transposed, [n, k / taps] for each tap, or, packed, in panels [ceil(n / PANEL)][k][PANEL].
+ * `stride` is from batch to batch.
+ */
 export interface MatrixB {
   readonly word: Word;
   readonly stride: number;
   readonly ld: number;
   readonly transposed: boolean;
   readonly taps: Taps;
+  readonly packed?: boolean;
 }
 
 /** Rows and columns of taps, with the bytes from one to the next. */
@@ -108,15 +112,15 @@ export function encodeProduct(out: CommandWriter, opcode: number, product: Produ
   // One row against [n, k] is dot products: every element of b is used once, so it stays as it is.
   const dots = opcode === MATMUL && m === 1 && b.transposed && k > 0;
   const split = splitWork(product, !product.spread && !dots);
-  const direct = k === 0 || (!b.transposed && (m <= MIN_ROWS || n <= PANEL));
+  const direct = k === 0 || (!b.packed && !b.transposed && (m <= MIN_ROWS || n <= PANEL));
   const alone = opcode === MATMUL && split.rowBlocks <= 2 && split.columnBlocks * split.chunks === 1 && panels * k * PANEL_BYTES <= PRIVATE_BYTES;
-  const small = dots || (alone && !direct);
+  const small = dots || (alone && !direct && !b.packed);
   let wordB = b.word, strideB = b.stride, stepB = b.ld, panelB = PANEL_BYTES;
   if (dots) panelB = PANEL * b.ld;
   else if (!direct) {
     stepB = PANEL_BYTES;
     panelB = k * PANEL_BYTES;
-    if (!small) [wordB, strideB] = encodePack(out, product, panels);
+    if (!small && !b.packed) [wordB, strideB] = encodePack(out, product, panels);
   }
   const parts = split.chunks > 1 ? out.shared(split.chunks * product.rowsC * columnsC * 4) : null;
   out.command(small ? MATMUL_SMALL : opcode, batch * split.chunks * split.rowBlocks * split.columnBlocks, [
