@@ -63,10 +63,11 @@ function library(file: string): Declarations {
   return found;
 }
 
-/** A constant's value as WGSL. Whole numbers fit every type of number. */
-function literal(value: number | boolean): string {
+/** A constant's declaration with its value: of the type that the file says, or, where the build left it out, u32 (negative numbers wrapped around) or bool. */
+function constant(name: string, value: number | boolean, declared: string | undefined): string {
   if (typeof value === "number" && !Number.isFinite(value)) throw internal(`${value} cannot be a constant in WGSL`);
-  return String(value);
+  const type = /:\s*(\w+)/.exec(declared ?? "")?.[1] ?? (typeof value === "boolean" ? "bool" : "u32");
+  return `const ${name}: ${type} = ${type === "u32" ? Number(value) >>> 0 : value};`;
 }
 
 /**
@@ -81,12 +82,7 @@ export function shaderText({ file, entry = "main", constants, body }: Shader, ha
     source = source.replace(block, () => body);
   }
   const own = new Map(declarationsOf(file, source.replace(/^\/\/.*$/gm, "")));
-  for (const [name, value] of Object.entries(constants)) {
-    const line = own.get(name);
-    const head = line === undefined ? null : /^const \w+(?:\s*:\s*\w+)?\s*=/.exec(line);
-    if (head === null) throw internal(`${file}.wgsl has no constant ${name}`);
-    own.set(name, `${head[0]} ${literal(value)};`);
-  }
+  for (const [name, value] of Object.entries(constants)) own.set(name, constant(name, value, own.get(name)));
   const stored = halves.size > 0 ? storeHalves(own, halves) : (declaration: string): string => declaration;
   if (!own.has(entry)) throw internal(`${file}.wgsl has no entry point ${entry}`);
 

@@ -42,7 +42,7 @@ export const conv2d: GpuEncoder = (call, out) => {
   if (isNarrow(groups, filters)) {
     return out.dispatch({
       file: "conv", entry: "direct",
-      constants: { ...geometry(attrs), M: pixels, K: k, SIZE_Y: sizeY, HAS_BIAS: bias != null },
+      constants: { ...geometry(attrs), M: pixels, K: k, SIZE_Y: sizeY, HAS_BIAS: bias != null, FILTER_GRAD: false },
       body: bodyOf({ activate: activationFunction(activation) }),
     }, [operands.a, operands.b, operands.bias, operands.y], Math.ceil(sizeY / DIRECT_THREADS));
   }

@@ -7,6 +7,8 @@ import type { RecurrentAttrs } from "../../plan/kernels.ts";
 import type { Call, Operand } from "../../plan/plan.ts";
 import type { Bound, Constants, DispatchWriter, GpuEncoder, GpuFeatures } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
+import { sizeOf } from "../../shape.ts";
+import { encodeCopy } from "./move.ts";
 
 /** Sequences of a workgroup: the lanes of its vectors. */
 const LANES = 4;
@@ -17,9 +19,6 @@ const WIDTH_STEP = 32;
 const MAX_SLICES = 8;
 /** Terms of a product that a slice should at least have. */
 const SLICE_TERMS = 8;
-/** Of kernels/move.wgsl. */
-const TRANSPOSE_TILE = 16;
-const COPY_THREADS = 64;
 
 const attrsOf = (call: Call): RecurrentAttrs => call.attrs as unknown as RecurrentAttrs;
 
@@ -71,24 +70,18 @@ function dispatch(out: DispatchWriter, file: string, entry: string, a: Recurrent
 /** wr[U, columns] as [columns, U]. */
 function transposed(out: DispatchWriter, wr: Operand, u: number, columns: number): Bound {
   const memory = out.temporary(4 * u * columns);
-  const constants = { COUNT: 1, SIZE_4: columns, X_4: 1, Y_4: u, SIZE_5: u, X_5: columns, Y_5: 1 };
-  const groups = Math.ceil(columns / TRANSPOSE_TILE) * Math.ceil(u / TRANSPOSE_TILE);
-  out.dispatch({ file: "move", entry: "transpose", constants }, [read(wr), memory.write], groups);
+  encodeCopy(out, read(wr), memory.write, [{ size: columns, x: 1, y: u }, { size: u, x: columns, y: 1 }]);
   return memory.read;
 }
 
 /** Those operands that there are in one buffer, and at which elements: what one binding can hold. */
 function together(out: DispatchWriter, operands: readonly (Operand | null)[]): { buffer: Bound | null; at: readonly number[] } {
-  const sizes = operands.map((o) => (o === null ? 0 : o.shape.reduce((p, d) => p * d, 1)));
+  const sizes = operands.map((o) => (o === null ? 0 : sizeOf(o.shape)));
   const at = sizes.map((_, k) => sizes.slice(0, k).reduce((sum, n) => sum + n, 0));
   const present = operands.filter((o) => o !== null);
   if (present.length <= 1) return { buffer: read(present[0] ?? null), at };
   const memory = out.temporary(4 * sizes.reduce((sum, n) => sum + n, 0));
-  operands.forEach((o, k) => {
-    if (o === null) return;
-    const constants = { COUNT: sizes[k], SIZE_5: sizes[k], X_5: 1, Y_5: 1, Y_OFFSET: at[k] };
-    out.dispatch({ file: "move", entry: "copy", constants }, [read(o), memory.update], Math.ceil(sizes[k] / COPY_THREADS));
-  });
+  operands.forEach((o, k) => o && encodeCopy(out, read(o), memory.update, [{ size: sizes[k], x: 1, y: 1 }], 0, at[k]));
   return { buffer: memory.read, at };
 }
 
