@@ -4,11 +4,12 @@
 //   THREADS_X THREADS_Y ROWS COLUMNS TILE_K                   the tile, see below
 //   A_ALONG_K B_ALONG_K                                       how vectors run through the operands
 //   SIZE_Y HAS_BIAS BIAS_STRIDE                               elements of y; distance of the batches' biases in bias
-//   depth(batch)       end of k
-//   load_a(batch, row, k)      A[row, k..k+3] with A_ALONG_K, else A[row..row+3, k]; zero beyond the end of k, anything beyond M
-//   load_b(batch, column, k)   B[k..k+3, column] with B_ALONG_K, else B[k, column..column+3]; likewise
+//   a_lanes a_vectors b_lanes b_vectors bias y_lanes y_vectors    the operands, as numbers and as vectors of four
+//   place_a(batch, row, k)     position of A[row, k] in a, or OUTSIDE where it is zero
+//   place_b(batch, column, k)  position of B[k, column] in b, likewise; below for a B with strides
 //   place_y(batch, row)        position of y[row, 0], or OUTSIDE where there is no such row
-//   write_y(at, count, v)      writes the first `count` of v (those beyond 4 do not exist) to y_lanes[at...]
+//   depth(batch)               end of k; below where that is K
+//   load_a, load_b, write_y    `vector_*` where runs of four are aligned, else `lanes_*`
 //   activate(x)
 //
 // A workgroup makes TILE_M x TILE_N elements of one batch of y, summing over one chunk of k. Step by step over TILE_K it
@@ -22,7 +23,6 @@
 //
 // With SPLITS > 1 y is the partial sums [SPLITS, SIZE_Y], which epilogue.wgsl adds up.
 
-const OUTSIDE: u32 = 0xffffffffu;
 const THREADS: u32 = THREADS_X * THREADS_Y;
 const TILE_M: u32 = THREADS_Y * ROWS;
 const TILE_N: u32 = THREADS_X * COLUMNS;
@@ -88,7 +88,7 @@ fn gemm_add(sum: vec4<f32>, row: vec4<f32>, block: mat4x4<f32>) -> vec4<f32> {
 
 fn gemm_store(batch: u32, split: u32, row: u32, column: u32, sum: vec4<f32>) {
   let place = place_y(batch, row);
-  if (place == OUTSIDE || column >= N) {
+  if (row >= M || place == OUTSIDE || column >= N) {
     return;
   }
   var v = sum;
@@ -98,7 +98,7 @@ fn gemm_store(batch: u32, split: u32, row: u32, column: u32, sum: vec4<f32>) {
       let last = first + N - 1u;
       v += vec4<f32>(bias[first + column], bias[min(first + column + 1u, last)], bias[min(first + column + 2u, last)], bias[min(first + column + 3u, last)]);
     }
-    v = vec4<f32>(activate(v.x), activate(v.y), activate(v.z), activate(v.w));
+    v = activate_vector(v);
   }
   write_y(split * SIZE_Y + place + column, N - column, v);
 }
@@ -228,29 +228,52 @@ fn gemm(group: u32, tx: u32, ty: u32) {
   }
 }
 
-// What kernels may define load_b and write_y by, and parts of load_a.
-
-// B with strides, one of which is 1: B_BATCH, B_COLUMN and B_K elements from batch to batch, column to column and k to k.
-fn vector_b(batch: u32, column: u32, k: u32) -> vec4<f32> {
-  let inside = (column < N) & (k < K);
-  let at = batch * B_BATCH + column * B_COLUMN + k * B_K;
-  return select(vec4<f32>(), b_vectors[select(0u, at / 4u, inside)], inside);
+fn depth(batch: u32) -> u32 {
+  return K;
 }
 
-fn lanes_b(batch: u32, column: u32, k: u32) -> vec4<f32> {
-  let at = batch * B_BATCH + column * B_COLUMN + k * B_K;
-  let left = select(0u, select(N - column, K - k, B_ALONG_K), (column < N) & (k < K));
-  return vec4<f32>(lane_b(at, left > 0u), lane_b(at + 1u, left > 1u), lane_b(at + 2u, left > 2u), lane_b(at + 3u, left > 3u));
+// B_BATCH, B_COLUMN and B_K elements from batch to batch, column to column and k to k.
+fn place_b(batch: u32, column: u32, k: u32) -> u32 {
+  return batch * B_BATCH + column * B_COLUMN + k * B_K;
 }
 
-fn lane_a(at: u32, inside: bool) -> f32 {
+// A[row, k..k+3] with A_ALONG_K, else A[row..row+3, k]; zero beyond the ends.
+fn vector_a(batch: u32, row: u32, k: u32) -> vec4<f32> {
+  let at = place_a(batch, row, k);
+  let inside = (row < M) & (k < K) & (at != OUTSIDE);
+  return select(vec4<f32>(), a_vectors[select(0u, at / 4u, inside)], inside);
+}
+
+fn lane_a(batch: u32, row: u32, k: u32) -> f32 {
+  let at = place_a(batch, row, k);
+  let inside = (row < M) & (k < K) & (at != OUTSIDE);
   return select(0.0, a_lanes[select(0u, at, inside)], inside);
 }
 
-fn lane_b(at: u32, inside: bool) -> f32 {
+fn lanes_a(batch: u32, row: u32, k: u32) -> vec4<f32> {
+  let step = select(vec2(1u, 0u), vec2(0u, 1u), A_ALONG_K);
+  return vec4<f32>(lane_a(batch, row, k), lane_a(batch, row + step.x, k + step.y), lane_a(batch, row + 2u * step.x, k + 2u * step.y), lane_a(batch, row + 3u * step.x, k + 3u * step.y));
+}
+
+// B[k..k+3, column] with B_ALONG_K, else B[k, column..column+3]; likewise.
+fn vector_b(batch: u32, column: u32, k: u32) -> vec4<f32> {
+  let at = place_b(batch, column, k);
+  let inside = (column < N) & (k < K) & (at != OUTSIDE);
+  return select(vec4<f32>(), b_vectors[select(0u, at / 4u, inside)], inside);
+}
+
+fn lane_b(batch: u32, column: u32, k: u32) -> f32 {
+  let at = place_b(batch, column, k);
+  let inside = (column < N) & (k < K) & (at != OUTSIDE);
   return select(0.0, b_lanes[select(0u, at, inside)], inside);
 }
 
+fn lanes_b(batch: u32, column: u32, k: u32) -> vec4<f32> {
+  let step = select(vec2(1u, 0u), vec2(0u, 1u), B_ALONG_K);
+  return vec4<f32>(lane_b(batch, column, k), lane_b(batch, column + step.x, k + step.y), lane_b(batch, column + 2u * step.x, k + 2u * step.y), lane_b(batch, column + 3u * step.x, k + 3u * step.y));
+}
+
+// Writes the first `count` of v to y: those beyond four do not exist.
 fn vector_y(at: u32, count: u32, v: vec4<f32>) {
   y_vectors[at / 4u] = v;
 }

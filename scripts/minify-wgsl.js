@@ -200,13 +200,18 @@ function spokenIn(program) {
   return { words: new Set(text.match(/[A-Za-z_]\w*/g)), prefixes, suffixes, variables, given };
 }
 
-/** Tokens without the constants that the program gives. Of those the loader declares itself, it takes numbers for u32: others stay, with their types. */
+/** Tokens without the constants that the program gives. The loader takes numbers for u32 and pairs for vectors of such: constants of other types stay. */
 function withoutGiven(tokens, given) {
-  const isGiven = (i) => tokens[i].token === "const" && given.has(tokens[i + 1].token) && ["u32", "bool"].includes(tokens[i + 3].token) && tokens[i + 6].token === ";";
   const kept = [];
   for (let i = 0; i < tokens.length; i++) {
-    if (isGiven(i)) i += 6;
-    else kept.push(tokens[i]);
+    if (tokens[i].token === "const" && given.has(tokens[i + 1].token)) {
+      const end = tokens.findIndex((t, j) => j > i && t.token === ";");
+      if (/^:(u32|bool|vec2<u32>)=(\w+|vec2\(\d+,\d+\))$/.test(tokens.slice(i + 2, end).map((t) => t.token).join(""))) {
+        i = end;
+        continue;
+      }
+    }
+    kept.push(tokens[i]);
   }
   return kept;
 }
@@ -220,8 +225,8 @@ export function minifyWgsl(files, users) {
   const { words, prefixes, suffixes, variables, given } = spokenIn(users);
   const isSpoken = (name) => words.has(name) || prefixes.some((p) => name.startsWith(p)) || suffixes.some((s) => name.endsWith(s));
 
-  // A body that is always put in need not be there; the lines that say where it goes stay.
-  const parsed = Object.entries(files).map(([file, text]) => ({ file, parts: text.split(/^\/\/ body$[^]*^\/\/ end body$/m).map((part) => withoutGiven(tokensOf(part), given)) }));
+  // A body that is always put in need not be there, nor hooks; the lines that say where the body goes stay.
+  const parsed = Object.entries(files).map(([file, text]) => ({ file, parts: text.replace(/^\/\/ hooks$[^]*^\/\/ end hooks$/m, "").split(/^\/\/ body$[^]*^\/\/ end body$/m).map((part) => withoutGiven(tokensOf(part), given)) }));
   const parts = parsed.flatMap((f) => f.parts).map((tokens) => {
     const names = namesIn(tokens);
     const { functions, members, ...rest } = outline(tokens);

@@ -30,7 +30,7 @@ test("minify: unsigned numbers lose their u where the other operand has a type",
 });
 
 test("minify: constants that the program gives go, if they are u32 or bool", () => {
-  assert.is(one("const SIZE: u32 = 1;\nconst WIDE: bool = false;\nconst SHIFT: i32 = 1;\nconst TWICE: u32 = 2 * SIZE;\nconst STEP_0: u32 = 1;", "{ SIZE: n, WIDE: true, SHIFT: 2, [`STEP_${i}`]: 3 } TWICE"), "const SHIFT:i32=1;const TWICE:u32=2*SIZE;const STEP_0:u32=1;");
+  assert.is(one("const SIZE: u32 = 1;\nconst WIDE: bool = false;\nconst SHIFT: i32 = 1;\nconst TWICE: u32 = 2 * SIZE;\nconst STEP_0: u32 = 1;\nconst PAIR: vec2<u32> = vec2(1, 1);", "{ SIZE: n, WIDE: true, SHIFT: 2, [`STEP_${i}`]: 3, PAIR: [1, 2] } TWICE"), "const SHIFT:i32=1;const TWICE:u32=2*SIZE;const STEP_0:u32=1;");
 });
 
 test("minify: tokens that would become another one stay apart", () => {
@@ -67,7 +67,8 @@ test("minify: names that the program speaks of, or makes with a template, are ke
   assert.ok(b.includes(`return ${helper}(1.)`));
 });
 
-test("minify: bodies that are put in go, their place stays", () => {
+test("minify: bodies that are put in go, their place stays; hooks go", () => {
+  assert.is(one("// hooks\nfn activate(x: f32) -> f32 {\n  return x;\n}\n// end hooks\nfn main() { activate(1.0); }", "activate main"), "fn main(){activate(1.);}");
   assert.is(one("const N: u32 = 1;\n// body\nfn element(i: u32) {}\n// end body\nfn main() { element(N); }", "N element main"), "const N:u32=1;\n// body\n// end body\nfn main(){element(N);}");
 });
 
@@ -76,7 +77,7 @@ const DECLARATION = /(?:^|[;}\n])\s*(?:@\w+(?:\([^)]*\))?\s*)*(?:fn|const|struct
 /** Names declared at module scope. */
 function declared(text) {
   let depth = 0;
-  const outside = [...text.replace(/^\/\/ body$[^]*^\/\/ end body$/m, "").replace(/\/\/.*$/gm, "")].map((ch) => {
+  const outside = [...text.replace(/^\/\/ (body|hooks)$[^]*^\/\/ end \1$/m, "").replace(/\/\/.*$/gm, "")].map((ch) => {
     if (ch === "}") depth--;
     const shown = depth === 0 ? ch : "";
     if (ch === "{") depth++;
@@ -93,7 +94,7 @@ test("minify: every kernel keeps its declarations, one name for one", () => {
   const names = new Map();
   let renamed = 0;
   for (const [file, text] of Object.entries(files)) {
-    const before = declared(text).filter((name) => !(given(name) && new RegExp(`^const ${name}: (u32|bool) = \\w+;$`, "m").test(text)));
+    const before = declared(text).filter((name) => !(given(name) && new RegExp(`^const ${name}: (u32|bool|vec2<u32>) = (\\w+|vec2\\(\\d, \\d\\));$`, "m").test(text)));
     const after = declared(small[file]);
     assert.ok(before.length > 0 || /^const/m.test(text), file);
     assert.is(after.length, before.length, file);

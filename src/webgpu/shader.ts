@@ -5,11 +5,11 @@
  */
 import * as shaders from "#shaders";
 import { internal } from "../errors.ts";
-import type { Shader } from "./dispatch.ts";
+import type { Constants, Shader } from "./dispatch.ts";
 import { storeHalves } from "./half.ts";
 
 /** Files whose functions any kernel may call. */
-const LIBRARIES = ["math", "steps", "activation", "recurrent", "gemm", "half"];
+const LIBRARIES = ["index", "math", "steps", "activation", "recurrent", "gemm", "half"];
 
 /** A binding that a shader declares. */
 export interface Declared {
@@ -63,18 +63,18 @@ function library(file: string): Declarations {
   return found;
 }
 
-/** A constant's declaration with its value: of the type that the file says, or, where the build left it out, u32 (negative numbers wrapped around) or bool. */
-function constant(name: string, value: number | boolean, declared: string | undefined): string {
-  if (typeof value === "number" && !Number.isFinite(value)) throw internal(`${value} cannot be a constant in WGSL`);
-  const type = /:\s*(\w+)/.exec(declared ?? "")?.[1] ?? (typeof value === "boolean" ? "bool" : "u32");
-  return `const ${name}: ${type} = ${type === "u32" ? Number(value) >>> 0 : value};`;
+/** A constant with its value. Where the file does not say f32, or the build left the constant out, numbers are u32, negative ones wrapped around. */
+function constant(name: string, value: Constants[string], declared = ""): string {
+  if (typeof value === "object") return `const ${name} = vec2<u32>(${value.join()});`;
+  if (typeof value === "boolean") return `const ${name} = ${value};`;
+  return `const ${name}: ${/:\s*f32/.test(declared) ? `f32 = ${value}` : `u32 = ${value >>> 0}`};`;
 }
 
 /**
  * @param halves bindings that hold f16
- * @throws Error (internal) for a file, entry point, constant or body block that is not there.
+ * @throws Error (internal) for a file, entry point, hook or body block that is not there.
  */
-export function shaderText({ file, entry = "main", constants, body }: Shader, halves: ReadonlySet<number> = new Set()): ShaderText {
+export function shaderText({ file, entry = "main", constants, hooks = {}, body }: Shader, halves: ReadonlySet<number> = new Set()): ShaderText {
   let source = fileText(file);
   if (body !== undefined) {
     const block = /^\/\/ body$[^]*^\/\/ end body$/m;
@@ -83,15 +83,21 @@ export function shaderText({ file, entry = "main", constants, body }: Shader, ha
   }
   const own = new Map(declarationsOf(file, source.replace(/^\/\/.*$/gm, "")));
   for (const [name, value] of Object.entries(constants)) own.set(name, constant(name, value, own.get(name)));
+  const libraries = LIBRARIES.filter((l) => l !== file && Object.hasOwn(files, l)).map(library);
+  const find = (name: string): string | undefined => [own, ...libraries].find((l) => l.has(name))?.get(name);
+  for (const [name, target] of Object.entries(hooks)) {
+    const found = find(target);
+    if (found === undefined) throw internal(`${file}.wgsl has no function ${target}`);
+    own.set(name, found.replace(target, name));
+  }
   const stored = halves.size > 0 ? storeHalves(own, halves) : (declaration: string): string => declaration;
   if (!own.has(entry)) throw internal(`${file}.wgsl has no entry point ${entry}`);
 
-  const libraries = LIBRARIES.filter((l) => l !== file && Object.hasOwn(files, l)).map(library);
   const kept = new Map<string, string>();
   const wanted = [entry];
   for (let name = wanted.pop(); name !== undefined; name = wanted.pop()) {
     if (kept.has(name)) continue;
-    const found = own.get(name) ?? libraries.find((l) => l.has(name as string))?.get(name);
+    const found = find(name);
     if (found === undefined) continue;
     const declaration = stored(found);
     kept.set(name, declaration);
