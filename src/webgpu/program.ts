@@ -11,7 +11,7 @@ import type { Buffers, GpuMemory } from "./buffers.ts";
 import type { Pending } from "./adapter.ts";
 import { GPU_ENCODERS } from "./commands.ts";
 import type { Bound, DispatchWriter, GpuFeatures, Shader } from "./dispatch.ts";
-import type { Declared } from "./shader.ts";
+import type { Declared, ShaderText } from "./shader.ts";
 import { shaderText } from "./shader.ts";
 
 const MOST_GROUPS = 65535;
@@ -64,10 +64,14 @@ export function encode(plan: Plan, features: GpuFeatures): EncodedPlan {
   let absent = 0;
   let here = 0;
   let source = "";
+  let last: Shader | null = null;
+  let found: ShaderText | null = null;
   const writer: DispatchWriter = {
     features,
     dispatch(shader: Shader, buffers, groups) {
-      const { text, entry, declared } = shaderText(shader, new Set(buffers.flatMap((b, i) => (b?.half ? [i] : []))));
+      // Turns of a recurrent layer are one shader, of the same buffers.
+      if (shader !== last) found = shaderText((last = shader), new Set(buffers.flatMap((b, i) => (b?.half ? [i] : []))));
+      const { text, entry, declared } = found as ShaderText;
       const label = `${shader.file}.${entry}`;
       if (declared.length > features.maxBuffers) {
         throw new BackendError(`webgpu: ${label}${source ? ` (${source})` : ""} needs ${declared.length} buffers, this adapter binds ${features.maxBuffers}; use open("wasm")`);

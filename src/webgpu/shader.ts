@@ -91,7 +91,7 @@ export function shaderText({ file, entry = "main", constants, hooks = {}, body }
     own.set(name, found.replace(target, name));
   }
   const stored = halves.size > 0 ? storeHalves(own, halves) : (declaration: string): string => declaration;
-  if (!own.has(entry)) throw internal(`${file}.wgsl has no entry point ${entry}`);
+  if (find(entry) === undefined) throw internal(`${file}.wgsl has no entry point ${entry}`);
 
   const kept = new Map<string, string>();
   const wanted = [entry];
