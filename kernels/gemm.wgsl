@@ -14,7 +14,7 @@
 //
 // A workgroup makes TILE_M x TILE_N elements of one batch of y, summing over one chunk of k. Step by step over TILE_K it
 // copies a tile of A and one of B to workgroup memory, while the next ones are on their way to registers. An invocation
-// keeps ROWS x COLUMNS sums (4 or 8 each) in named vectors, since an indexed array would live in memory: its rows and
+// keeps ROWS x COLUMNS sums (4 or 8 each) in named matrices, a row in each column, since an indexed array would live in memory: its rows and
 // columns are one or two runs of four, the second THREADS_Y or THREADS_X runs on, so that neighbours read neighbouring words.
 //
 // Tiles are made of 4 x 4 blocks of four vectors. A vector runs along k or along rows (columns of B), as the operand does in
@@ -81,12 +81,23 @@ fn gemm_block_b(k4: u32, i: u32) -> mat4x4<f32> {
   return v;
 }
 
-// sum + four k's of a row of A times those of B.
-fn gemm_add(sum: vec4<f32>, row: vec4<f32>, block: mat4x4<f32>) -> vec4<f32> {
+// Four rows of sums + four k's of rows of A times those of B.
+fn gemm_add(sums: mat4x4<f32>, rows: mat4x4<f32>, block: mat4x4<f32>) -> mat4x4<f32> {
+  return mat4x4<f32>(gemm_add_row(sums[0], rows[0], block), gemm_add_row(sums[1], rows[1], block), gemm_add_row(sums[2], rows[2], block), gemm_add_row(sums[3], rows[3], block));
+}
+
+fn gemm_add_row(sum: vec4<f32>, row: vec4<f32>, block: mat4x4<f32>) -> vec4<f32> {
   return fma(vec4<f32>(row.w), block[3], fma(vec4<f32>(row.z), block[2], fma(vec4<f32>(row.y), block[1], fma(vec4<f32>(row.x), block[0], sum))));
 }
 
-fn gemm_store(batch: u32, split: u32, row: u32, column: u32, sum: vec4<f32>) {
+fn gemm_store(batch: u32, split: u32, row: u32, column: u32, sums: mat4x4<f32>) {
+  gemm_store_row(batch, split, row, column, sums[0]);
+  gemm_store_row(batch, split, row + 1u, column, sums[1]);
+  gemm_store_row(batch, split, row + 2u, column, sums[2]);
+  gemm_store_row(batch, split, row + 3u, column, sums[3]);
+}
+
+fn gemm_store_row(batch: u32, split: u32, row: u32, column: u32, sum: vec4<f32>) {
   let place = place_y(batch, row);
   if (row >= M || place == OUTSIDE || column >= N) {
     return;
@@ -126,23 +137,10 @@ fn gemm(group: u32, tx: u32, ty: u32) {
   let has_a1 = (VECTORS_A > THREADS) & ((VECTORS_A >= 2u * THREADS) | (i + THREADS < VECTORS_A));
   let has_b1 = (VECTORS_B > THREADS) & ((VECTORS_B >= 2u * THREADS) | (i + THREADS < VECTORS_B));
 
-  var c00 = vec4<f32>();
-  var c10 = vec4<f32>();
-  var c20 = vec4<f32>();
-  var c30 = vec4<f32>();
-  var c40 = vec4<f32>();
-  var c50 = vec4<f32>();
-  var c60 = vec4<f32>();
-  var c70 = vec4<f32>();
-  var c01 = vec4<f32>();
-  var c11 = vec4<f32>();
-  var c21 = vec4<f32>();
-  var c31 = vec4<f32>();
-  var c41 = vec4<f32>();
-  var c51 = vec4<f32>();
-  var c61 = vec4<f32>();
-  var c71 = vec4<f32>();
-
+  var sums = mat4x4<f32>();
+  var sums_right = mat4x4<f32>();
+  var sums_below = mat4x4<f32>();
+  var sums_across = mat4x4<f32>();
   var next_a = vec4<f32>();
   var next_b = vec4<f32>();
   var next_a1 = vec4<f32>();
@@ -160,29 +158,17 @@ fn gemm(group: u32, tx: u32, ty: u32) {
       for (var k4 = 0u; k4 < TILE_K / 4u; k4++) {
         let left = gemm_block_b(k4, tx);
         let above = gemm_block_a(k4, ty);
-        c00 = gemm_add(c00, above[0], left);
-        c10 = gemm_add(c10, above[1], left);
-        c20 = gemm_add(c20, above[2], left);
-        c30 = gemm_add(c30, above[3], left);
+        sums = gemm_add(sums, above, left);
         var right = mat4x4<f32>();
         if (COLUMNS == 8u) {
           right = gemm_block_b(k4, tx + THREADS_X);
-          c01 = gemm_add(c01, above[0], right);
-          c11 = gemm_add(c11, above[1], right);
-          c21 = gemm_add(c21, above[2], right);
-          c31 = gemm_add(c31, above[3], right);
+          sums_right = gemm_add(sums_right, above, right);
         }
         if (ROWS == 8u) {
           let below = gemm_block_a(k4, ty + THREADS_Y);
-          c40 = gemm_add(c40, below[0], left);
-          c50 = gemm_add(c50, below[1], left);
-          c60 = gemm_add(c60, below[2], left);
-          c70 = gemm_add(c70, below[3], left);
+          sums_below = gemm_add(sums_below, below, left);
           if (COLUMNS == 8u) {
-            c41 = gemm_add(c41, below[0], right);
-            c51 = gemm_add(c51, below[1], right);
-            c61 = gemm_add(c61, below[2], right);
-            c71 = gemm_add(c71, below[3], right);
+            sums_across = gemm_add(sums_across, below, right);
           }
         }
       }
@@ -199,34 +185,21 @@ fn gemm(group: u32, tx: u32, ty: u32) {
     k += TILE_K;
   }
 
-  let r = row + 4u * ty;
-  let at = column + 4u * tx;
-  gemm_store(batch, split, r, at, c00);
-  gemm_store(batch, split, r + 1u, at, c10);
-  gemm_store(batch, split, r + 2u, at, c20);
-  gemm_store(batch, split, r + 3u, at, c30);
+  let top = row + 4u * ty;
+  let start = column + 4u * tx;
+  gemm_store(batch, split, top, start, sums);
   if (COLUMNS == 8u) {
-    let right = at + 4u * THREADS_X;
-    gemm_store(batch, split, r, right, c01);
-    gemm_store(batch, split, r + 1u, right, c11);
-    gemm_store(batch, split, r + 2u, right, c21);
-    gemm_store(batch, split, r + 3u, right, c31);
+    gemm_store(batch, split, top, start + 4u * THREADS_X, sums_right);
   }
   if (ROWS == 8u) {
-    let below = r + 4u * THREADS_Y;
-    gemm_store(batch, split, below, at, c40);
-    gemm_store(batch, split, below + 1u, at, c50);
-    gemm_store(batch, split, below + 2u, at, c60);
-    gemm_store(batch, split, below + 3u, at, c70);
+    gemm_store(batch, split, top + 4u * THREADS_Y, start, sums_below);
     if (COLUMNS == 8u) {
-      let right = at + 4u * THREADS_X;
-      gemm_store(batch, split, below, right, c41);
-      gemm_store(batch, split, below + 1u, right, c51);
-      gemm_store(batch, split, below + 2u, right, c61);
-      gemm_store(batch, split, below + 3u, right, c71);
+      gemm_store(batch, split, top + 4u * THREADS_Y, start + 4u * THREADS_X, sums_across);
     }
   }
 }
+
+// What kernels may define their hooks by.
 
 fn depth(batch: u32) -> u32 {
   return K;

@@ -84,7 +84,13 @@ export function shaderText({ file, entry = "main", constants, hooks = {}, body }
   const own = new Map(declarationsOf(file, source.replace(/^\/\/.*$/gm, "")));
   for (const [name, value] of Object.entries(constants)) own.set(name, constant(name, value, own.get(name)));
   const libraries = LIBRARIES.filter((l) => l !== file && Object.hasOwn(files, l)).map(library);
-  const find = (name: string): string | undefined => [own, ...libraries].find((l) => l.has(name))?.get(name);
+  const find = (name: string): string | undefined => {
+    for (const declarations of [own, ...libraries]) if (declarations.has(name)) return declarations.get(name);
+    const [, op, type = "f32"] = /^op_([A-Za-z\d]+)(?:_(\w+))?$/.exec(name) ?? [];
+    if (op === undefined) return undefined;
+    const scalar = type === "f32" ? find(`f32_${op}`) : undefined;
+    return scalar?.replace(`f32_${op}`, name) ?? find(`any_${op}`)?.replace(`any_${op}`, name).replaceAll("Scalar", type === "bool" ? "u32" : type);
+  };
   for (const [name, target] of Object.entries(hooks)) {
     const found = find(target);
     if (found === undefined) throw internal(`${file}.wgsl has no function ${target}`);

@@ -20,7 +20,7 @@ export function constant(value: number, dtype: DType): string {
 
 /** The function of kernels/steps.wgsl for a step whose operands have type `from`. */
 function stepFunction(step: MapStep, from: DType): string {
-  if (step.op === "cast") return `cast_${from}_${step.dtype}`;
+  if (step.op === "cast") return `cast_${TYPE[from]}_${step.dtype}`;
   if (step.op === "where") return `op_where${step.dtype === "f32" ? "" : `_${TYPE[step.dtype]}`}`;
   return `op_${step.op}${from === "f32" ? "" : `_${from}`}`;
 }
@@ -38,7 +38,7 @@ export function stepsFunction(body: MapBody, inputs: readonly Operand[]): string
   const lines = body.steps.map((s, j) => {
     if (s.op === "const") return `  let t${j} = ${constant(s.value as number, s.dtype)};`;
     const from = dtypeOf(s.args[0]);
-    if (s.op === "cast" && from === s.dtype) return `  let t${j} = ${name(s.args[0])};`;
+    if (s.op === "cast" && (from === s.dtype || (from === "bool" && s.dtype === "u32"))) return `  let t${j} = ${name(s.args[0])};`;
     return `  let t${j} = ${stepFunction(s, from)}(${s.args.map(name).join(", ")});`;
   });
   const members = resultTypes(body, inputs).map((type, k) => `r${k}: ${TYPE[type]}`);
