@@ -48,7 +48,7 @@ const COLUMNS: u32 = 4;
 const TILE_K: u32 = 16;
 const A_ALONG_K: bool = true;
 const B_ALONG_K: bool = false;
-const SIZE_Y: u32 = 1;
+const ELEMENTS: u32 = 1;
 const HAS_BIAS: bool = false;
 const BIAS_STRIDE: u32 = 0;
 
@@ -165,7 +165,7 @@ fn place_pixel(batch: u32, row: u32) -> u32 {
 @compute @workgroup_size(64)
 fn direct(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let i = (group.x + group.y * groups.x) * 64u + local;
-  if (i >= SIZE_Y) {
+  if (i >= ELEMENTS) {
     return;
   }
   let f = i % F;
@@ -187,7 +187,7 @@ fn direct(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
 @compute @workgroup_size(64)
 fn direct_input_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let i = (group.x + group.y * groups.x) * 64u + local;
-  if (i >= SIZE_Y) {
+  if (i >= ELEMENTS) {
     return;
   }
   let c = i % C;
@@ -219,7 +219,7 @@ fn direct_filter_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_work
   let i = g / SPLITS * 16u + local.x;
   let f = i % F;
   var sum = 0.0;
-  if (i < SIZE_Y) {
+  if (i < ELEMENTS) {
     let end = min(split * CHUNK + CHUNK, K);
     for (var pixel = split * CHUNK + local.y; pixel < end; pixel += 16u) {
       sum = fma(lane_a(f / FILTERS, i / F, pixel), b_lanes[pixel * F + f], sum);
@@ -233,7 +233,7 @@ fn direct_filter_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_work
       pixel_sums[place] += pixel_sums[place + half];
     }
   }
-  if (place < 16u && i < SIZE_Y) {
-    y_lanes[split * SIZE_Y + i] = pixel_sums[place];
+  if (place < 16u && i < ELEMENTS) {
+    y_lanes[split * ELEMENTS + i] = pixel_sums[place];
   }
 }

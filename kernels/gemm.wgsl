@@ -3,7 +3,7 @@
 //   SPLITS CHUNK       chunks of k and their length, a multiple of TILE_K
 //   THREADS_X THREADS_Y ROWS COLUMNS TILE_K                   the tile, see below
 //   A_ALONG_K B_ALONG_K                                       how vectors run through the operands
-//   SIZE_Y HAS_BIAS BIAS_STRIDE                               elements of y; distance of the batches' biases in bias
+//   ELEMENTS HAS_BIAS BIAS_STRIDE                               elements of y; distance of the batches' biases in bias
 //   a_lanes a_vectors b_lanes b_vectors bias y_lanes y_vectors    the operands, as numbers and as vectors of four
 //   place_a(batch, row, k)     position of A[row, k] in a, or OUTSIDE where it is zero
 //   place_b(batch, column, k)  position of B[k, column] in b, likewise; below for a B with strides
@@ -21,7 +21,7 @@
 // memory: nothing is transposed on the way in, and turning a block in registers costs nothing. Vector j of block
 // (k4, i) is at (4 k4 + j) LINE + i; the odd LINE spreads over the banks what invocations write at once.
 //
-// With SPLITS > 1 y is the partial sums [SPLITS, SIZE_Y], which epilogue.wgsl adds up.
+// With SPLITS > 1 y is the partial sums [SPLITS, ELEMENTS], which epilogue.wgsl adds up.
 
 const THREADS: u32 = THREADS_X * THREADS_Y;
 const TILE_M: u32 = THREADS_Y * ROWS;
@@ -111,7 +111,7 @@ fn gemm_store_row(batch: u32, split: u32, row: u32, column: u32, sum: vec4<f32>)
     }
     v = activate_vector(v);
   }
-  write_y(split * SIZE_Y + place + column, N - column, v);
+  write_y(split * ELEMENTS + place + column, N - column, v);
 }
 
 // The work of invocation (tx, ty) of workgroup `group`; all invocations of it call this.

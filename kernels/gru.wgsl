@@ -15,9 +15,8 @@
 const RESET_AFTER: bool = true;
 const HAS_BIAS: bool = false;
 const HAS_GATES: bool = true;
-const HAS_DH: bool = true;
 const HAS_DHW: bool = false;
-const DH_AT: u32 = 0;
+const DH_AT: u32 = OUTSIDE;
 
 const STEP_TURNS: u32 = select(2u, 1u, RESET_AFTER);
 
@@ -122,7 +121,7 @@ fn gru_grad(c: Cell, sums: mat4x4<f32>) {
     write_dh0(state_at, dh_before(c) + sums[0] * r);
     return;
   }
-  if (HAS_DH) {
+  if (DH_AT != OUTSIDE) {
     dhidden += read_extra(DH_AT + rows * UNITS + c.unit);
   }
   let z = read_saved(gate_at);

@@ -7,17 +7,14 @@
 //
 // Hochreiter & Schmidhuber, "Long Short-Term Memory", 1997.
 
-const HAS_C0: bool = false;
 const HAS_GATES: bool = true;
-const HAS_DH: bool = true;
-const HAS_DC_LAST: bool = false;
-const C0_AT: u32 = 0;
-const DH_AT: u32 = 0;
-const DC_LAST_AT: u32 = 0;
+const C0_AT: u32 = OUTSIDE;
+const DH_AT: u32 = OUTSIDE;
+const DC_LAST_AT: u32 = OUTSIDE;
 
 // c0, or 0.
 fn first_cell(c: Cell) -> vec4<f32> {
-  if (HAS_C0) {
+  if (C0_AT != OUTSIDE) {
     return read_extra(C0_AT + c.sequences * UNITS + c.unit);
   }
   return vec4<f32>();
@@ -72,13 +69,13 @@ fn lstm_grad(c: Cell, sums: mat4x4<f32>) {
   let kept = kept_at(rows);
   let at = rows * UNITS + c.unit;
   let gate_at = rows * (4u * UNITS) + c.unit;
-  if (HAS_DH) {
+  if (DH_AT != OUTSIDE) {
     dhidden += read_extra(DH_AT + at);
   }
   var dcell = vec4<f32>();
   if (c.turn > 0u) {
     dcell = read_second(state_at);
-  } else if (HAS_DC_LAST) {
+  } else if (DC_LAST_AT != OUTSIDE) {
     dcell = read_extra(DC_LAST_AT + state_at);
   }
   var before = first_cell(c);

@@ -28,7 +28,7 @@ const COLUMNS: u32 = 4;
 const TILE_K: u32 = 16;
 const A_ALONG_K: bool = true;
 const B_ALONG_K: bool = false;
-const SIZE_Y: u32 = 1;
+const ELEMENTS: u32 = 1;
 const HAS_BIAS: bool = false;
 const BIAS_STRIDE: u32 = 0;
 
@@ -90,7 +90,7 @@ fn store_run(batch: u32, split: u32, first: u32, sums: vec4<f32>) {
     }
     v = activate_vector(v);
   }
-  write_y(split * SIZE_Y + batch * N + first, N - first, v);
+  write_y(split * ELEMENTS + batch * N + first, N - first, v);
 }
 
 var<workgroup> dot_sums: array<vec4<f32>, 64>;

@@ -14,7 +14,8 @@
 // Hooks: cell(c, sums); turn_of(turn), what is multiplied, where that is not the same at every turn; read_vector and write_vector, `shared_*` where TOGETHER, else `stored_*`;
 // activate, derivative, activate_gate, derivative_gate: of the candidate (and the LSTM's output) and of gates.
 //
-// `extra` holds the operands that are often absent, those that there are, at the elements *_AT: eight buffers are all that every device can bind.
+// `extra` holds the operands that are often absent, those that there are, at the elements *_AT (OUTSIDE: there is none): eight buffers are all
+// that every device can bind.
 // h0 and c0 are [BATCH,UNITS], mask [BATCH,STEPS]: where it is 0 the state is kept, and gates and gradients are 0.
 
 const BATCH: u32 = 1;
@@ -36,10 +37,9 @@ const SLICES: u32 = 1;
 const SHARED: u32 = 1;
 const PARTIALS: u32 = 0;
 
-const HAS_H0: bool = false;
-const HAS_MASK: bool = false;
-const H0_AT: u32 = 0;
-const MASK_AT: u32 = 0;
+const H0_AT: u32 = OUTSIDE;
+const MASK_AT: u32 = OUTSIDE;
+const HAS_H0: bool = H0_AT != OUTSIDE;
 
 // Results: h or the gradient of xw, and a second one; gates, written forward, read backward; what is read of each step: xw, or h or c.
 @group(0) @binding(0) var<storage, read_write> result: array<f32>;
@@ -89,7 +89,7 @@ fn rows_at(c: Cell, step: u32) -> vec4<u32> {
 
 // Where the state is kept.
 fn kept_at(rows: vec4<u32>) -> vec4<bool> {
-  if (HAS_MASK) {
+  if (MASK_AT != OUTSIDE) {
     return read_bits(MASK_AT + rows) == vec4(0u);
   }
   return vec4(false);

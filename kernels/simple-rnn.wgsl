@@ -6,8 +6,7 @@
 //
 // Elman, "Finding Structure in Time", 1990.
 
-const HAS_DH: bool = true;
-const DH_AT: u32 = 0;
+const DH_AT: u32 = OUTSIDE;
 
 fn simple(c: Cell, sums: mat4x4<f32>) {
   if (HAS_H0 && c.turn == 0u) {
@@ -32,7 +31,7 @@ fn simple_grad(c: Cell, sums: mat4x4<f32>) {
   let rows = rows_at(c, STEPS - 1u - c.turn);
   let kept = kept_at(rows);
   let at = rows * UNITS + c.unit;
-  if (HAS_DH) {
+  if (DH_AT != OUTSIDE) {
     dhidden += read_extra(DH_AT + at);
   }
   let d = select(dhidden * derivative_vector(read_given(at)), vec4<f32>(), kept);

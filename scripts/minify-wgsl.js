@@ -222,8 +222,19 @@ function withoutGiven(tokens, given) {
  * @returns {{ [file: string]: string }}
  */
 export function minifyWgsl(files, users) {
+  return minify(files, users, false).files;
+}
+
+/** The same where the program can be changed too: constants have short names, by which the program must give them. */
+export function minifyWithConstants(files, users) {
+  return minify(files, users, true);
+}
+
+function minify(files, users, shortConstants) {
   const { words, prefixes, suffixes, variables, given } = spokenIn(users);
-  const isSpoken = (name) => words.has(name) || prefixes.some((p) => name.startsWith(p)) || suffixes.some((s) => name.endsWith(s));
+  const isMade = (name) => prefixes.some((p) => name.startsWith(p)) || suffixes.some((s) => name.endsWith(s));
+  const constants = new Set(shortConstants ? Object.values(files).flatMap((text) => [...text.matchAll(/^const (\w+):/gm)].map((m) => m[1])).filter((name) => given.has(name) && !isMade(name)) : []);
+  const isSpoken = (name) => !constants.has(name) && (words.has(name) || isMade(name));
 
   // A body that is always put in need not be there, nor hooks; the lines that say where the body goes stay.
   const parsed = Object.entries(files).map(([file, text]) => ({ file, parts: text.replace(/^\/\/ hooks$[^]*^\/\/ end hooks$/m, "").split(/^\/\/ body$[^]*^\/\/ end body$/m).map((part) => withoutGiven(tokensOf(part), given)) }));
@@ -232,7 +243,7 @@ export function minifyWgsl(files, users) {
     const { functions, members, ...rest } = outline(tokens);
     return { tokens, names, members, ...rest, functions: functions.map((f) => ({ ...f, locals: localsOf(tokens, names, f) })) };
   });
-  const declared = new Set(parts.flatMap((p) => [...p.declared]));
+  const declared = new Set([...parts.flatMap((p) => [...p.declared]), ...constants]);
   const entries = new Set(parts.flatMap((p) => [...p.entries]));
   const isPrivate = new Set([...declared].filter((name) => !isSpoken(name) && !entries.has(name)));
 
@@ -267,5 +278,8 @@ export function minifyWgsl(files, users) {
     local: shortNames(counts.local, LOWER, new Set([...declared, ...variables, ...RESERVED]), (name) => beside.get(name)),
   };
   for (const kind of ["module", "local"]) for (const t of renamed[kind]) t.token = short[kind].get(t.token);
-  return Object.fromEntries(parsed.map(({ file, parts: mine }) => [file, mine.map(join).join("\n// body\n// end body\n")]));
+  return {
+    files: Object.fromEntries(parsed.map(({ file, parts: mine }) => [file, mine.map(join).join("\n// body\n// end body\n")])),
+    constants: new Map([...constants].map((name) => [name, short.module.get(name) ?? name])),
+  };
 }

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { minifyWgsl } from "../scripts/minify-wgsl.js";
+import { minifyWgsl, minifyWithConstants } from "../scripts/minify-wgsl.js";
 
 const one = (text, users = "") => minifyWgsl({ "a.wgsl": text }, users)["a.wgsl"];
 /** Inside of a function that is kept by name. */
@@ -31,6 +31,13 @@ test("minify: unsigned numbers lose their u where the other operand has a type",
 
 test("minify: constants that the program gives go, if they are u32 or bool", () => {
   assert.is(one("const SIZE: u32 = 1;\nconst WIDE: bool = false;\nconst SHIFT: i32 = 1;\nconst TWICE: u32 = 2 * SIZE;\nconst STEP_0: u32 = 1;\nconst PAIR: vec2<u32> = vec2(1, 1);", "{ SIZE: n, WIDE: true, SHIFT: 2, [`STEP_${i}`]: 3, PAIR: [1, 2] } TWICE"), "const SHIFT:i32=1;const TWICE:u32=2*SIZE;const STEP_0:u32=1;");
+});
+
+test("minify: with a program that can be changed constants have short names, those made with a template none", () => {
+  const { files, constants } = minifyWithConstants({ a: "const TOTAL: u32 = 1;\nconst STEP_0: u32 = 1;\nconst SHARE: f32 = 1.0;\nfn kept() -> f32 { return SHARE * f32(TOTAL + STEP_0); }" }, "{ TOTAL: n, SHARE: x, [`STEP_${i}`]: 3 } kept");
+  assert.equal([...constants.keys()], ["TOTAL", "SHARE"]);
+  assert.is(files.a, `const STEP_0:u32=1;const ${constants.get("SHARE")}:f32=1.;fn kept()->f32{return ${constants.get("SHARE")}*f32(${constants.get("TOTAL")}+STEP_0);}`);
+  assert.match([...constants.values()].join(), /^[A-Z],[A-Z]$/);
 });
 
 test("minify: tokens that would become another one stay apart", () => {

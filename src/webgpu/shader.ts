@@ -4,7 +4,7 @@
  * entry points with bindings of their own under the same numbers. Where subgroups are used, the module says so.
  */
 import * as shaders from "#shaders";
-import { internal } from "../errors.ts";
+import { check } from "./check.ts";
 import type { Constants, Shader } from "./dispatch.ts";
 import { storeHalves } from "./half.ts";
 
@@ -43,7 +43,7 @@ function declarationsOf(file: string, text: string): Declarations {
     from = i + 1;
     if (declaration === ";") continue;
     const name = /^(?:@\w+(?:\([^)]*\))?\s*)*(?:fn|const|struct|alias|var(?:<[^>]*>)?)\s+(\w+)/.exec(declaration)?.[1];
-    if (name === undefined || found.has(name)) throw internal(`${file}.wgsl: ${name === undefined ? "unknown" : "repeated"} declaration ${declaration.slice(0, 80)}`);
+    check(name !== undefined && !found.has(name), () => `${file}.wgsl: unknown or repeated declaration ${declaration.slice(0, 80)}`);
     found.set(name, declaration);
   }
   return found;
@@ -53,7 +53,7 @@ const split = new Map<string, Declarations>();
 
 function fileText(file: string): string {
   const name = file.replaceAll("-", "_");
-  if (!Object.hasOwn(files, name)) throw internal(`no file kernels/${file}.wgsl`);
+  check(Object.hasOwn(files, name), () => `no file kernels/${file}.wgsl`);
   return files[name];
 }
 
@@ -78,7 +78,7 @@ export function shaderText({ file, entry = "main", constants, hooks = {}, body }
   let source = fileText(file);
   if (body !== undefined) {
     const block = /^\/\/ body$[^]*^\/\/ end body$/m;
-    if (!block.test(source)) throw internal(`${file}.wgsl has no body`);
+    check(block.test(source), () => `${file}.wgsl has no body`);
     source = source.replace(block, () => body);
   }
   const own = new Map(declarationsOf(file, source.replace(/^\/\/.*$/gm, "")));
@@ -93,11 +93,11 @@ export function shaderText({ file, entry = "main", constants, hooks = {}, body }
   };
   for (const [name, target] of Object.entries(hooks)) {
     const found = find(target);
-    if (found === undefined) throw internal(`${file}.wgsl has no function ${target}`);
+    check(found !== undefined, () => `${file}.wgsl has no function ${target}`);
     own.set(name, found.replace(target, name));
   }
   const stored = halves.size > 0 ? storeHalves(own, halves) : (declaration: string): string => declaration;
-  if (find(entry) === undefined) throw internal(`${file}.wgsl has no entry point ${entry}`);
+  check(find(entry) !== undefined, () => `${file}.wgsl has no entry point ${entry}`);
 
   const kept = new Map<string, string>();
   const wanted = [entry];
@@ -116,7 +116,7 @@ export function shaderText({ file, entry = "main", constants, hooks = {}, body }
     .filter((m) => m !== null)
     .map((m) => ({ binding: Number(m[1]), writable: m[2] === "read_write" }))
     .sort((a, b) => a.binding - b.binding);
-  if (declared.some((d, i) => i > 0 && d.binding === declared[i - 1].binding)) throw internal(`${file}.wgsl: ${entry} reaches two variables of one binding`);
+  check(declared.every((d, i) => i === 0 || d.binding !== declared[i - 1].binding), () => `${file}.wgsl: ${entry} reaches two variables of one binding`);
   // Joins run over as many invocations as a subgroup has, which no analysis can tell to be the same for all of them.
   if (declarations.some((d) => /\bsubgroup[A-Z]\w*\(/.test(d))) declarations.push("diagnostic(off, subgroup_uniformity);", "enable subgroups;");
   return { text: declarations.reverse().join("\n"), entry, declared };

@@ -47,7 +47,7 @@ export const conv2d: GpuEncoder = (call, out) => {
   if (isNarrow(groups, filters)) {
     return out.dispatch({
       file: "conv", entry: "direct",
-      constants: { ...geometry(attrs), M: pixels, K: k, SIZE_Y: sizeY, HAS_BIAS: bias != null },
+      constants: { ...geometry(attrs), M: pixels, K: k, ELEMENTS: sizeY, HAS_BIAS: bias != null },
       hooks: { activate: activationFunction(activation) },
     }, [operands.a, operands.b, operands.bias, operands.y], Math.ceil(sizeY / DIRECT_THREADS));
   }
@@ -88,7 +88,7 @@ function directFilterGrad(out: DispatchWriter, attrs: ConvAttrs, { a, b, y }: Op
   const parts = splits > 1 ? out.temporary(4 * splits * sizeY) : null;
   out.dispatch({
     file: "conv", entry: "direct_filter_grad",
-    constants: { ...geometry(attrs), M: rows, K: pixels, SIZE_Y: sizeY, SPLITS: splits, CHUNK: chunk },
+    constants: { ...geometry(attrs), M: rows, K: pixels, ELEMENTS: sizeY, SPLITS: splits, CHUNK: chunk },
     hooks: { place_a: "place_window_of_tap" },
   }, [a, b, null, parts ? parts.write : y], blocks * splits);
   if (parts) addUp(out, parts.read, null, y, { splits, sizeY, columnsY: attrs.f, activation: "linear" });
@@ -110,7 +110,7 @@ export const conv2dInputGrad: GpuEncoder = (call, out) => {
     return encodeMatmul(out, { batch: 1, m: n * h * width, n: c, k, ...operands, stridesA: { batch: 0, along: f, k: 1 }, stridesB: { batch: 0, along: f, k: 1 }, activation: "linear" });
   }
   if (isNarrow(groups, channels)) {
-    return out.dispatch({ file: "conv", entry: "direct_input_grad", constants: { ...geometry(attrs), SIZE_Y: sizeY } },
+    return out.dispatch({ file: "conv", entry: "direct_input_grad", constants: { ...geometry(attrs), ELEMENTS: sizeY } },
       [operands.a, operands.b, null, operands.y], Math.ceil(sizeY / DIRECT_THREADS));
   }
   encodeProduct(out, {

@@ -112,7 +112,7 @@ function dispatchSplit(out: DispatchWriter, product: Product, entry: string, spl
   const parts = splits > 1 ? out.temporary(4 * splits * sizeY) : null;
   out.dispatch({
     file: product.file, entry,
-    constants: { ...product.constants, ...constants, BATCH: product.batch, M: product.m, N: product.n, K: product.k, SIZE_Y: sizeY, HAS_BIAS: bias !== null },
+    constants: { ...product.constants, ...constants, BATCH: product.batch, M: product.m, N: product.n, K: product.k, ELEMENTS: sizeY, HAS_BIAS: bias !== null },
     hooks: { ...product.hooks, activate: activationFunction(parts ? "linear" : activation) },
   }, [a, b, bias, parts ? parts.write : y], groups);
   if (parts) addUp(out, parts.read, bias, y, { splits, sizeY, columnsY, activation });

@@ -3,10 +3,10 @@
  * all steps, or, of layers with more units than a workgroup has invocations, one for each turn. Gradients read the recurrent weights
  * transposed, by a dispatch before.
  */
-import { internal } from "../../errors.ts";
 import type { RecurrentAttrs } from "../../plan/kernels.ts";
 import type { Call, Operand } from "../../plan/plan.ts";
 import { sizeOf } from "../../shape.ts";
+import { check } from "../check.ts";
 import type { Bound, Constants, DispatchWriter, GpuEncoder, GpuFeatures, Hooks } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
 import { activationFunction } from "./matmul.ts";
@@ -22,37 +22,28 @@ const MAX_SLICES = 8;
 /** Terms of a product that a slice should at least have. */
 const SLICE_TERMS = 8;
 
-/** An operand that the kernel cannot do without. */
-function required(call: Call, operand: Operand | null, name: string): Operand {
-  if (operand === null) throw internal(`${call.kernel} of ${call.source}: ${name} must not be null`);
-  return operand;
-}
-
 /** wr[U, columns] as [columns, U]. */
-function transposed(out: DispatchWriter, wr: Operand, u: number, columns: number): Bound {
+function transposed(out: DispatchWriter, wr: Operand | null, u: number, columns: number): Bound {
   const memory = out.temporary(4 * u * columns);
   encodeCopy(out, read(wr), memory.write, [{ size: columns, x: 1, y: u }, { size: u, x: columns, y: 1 }]);
   return memory.read;
 }
 
-/** Those operands that there are in one buffer, and as constants which there are and at which elements. */
+/** Those operands that there are in one buffer, and as constants at which elements they are: OUTSIDE of kernels/index.wgsl where they are not. */
 function together(out: DispatchWriter, operands: { readonly [name: string]: Operand | null }): { extra: Bound | null; where: Constants } {
-  const where: { [name: string]: number | boolean } = {};
-  const present: Operand[] = [];
-  let size = 0;
-  for (const [name, o] of Object.entries(operands)) {
-    Object.assign(where, { [`HAS_${name}`]: o !== null, [`${name}_AT`]: size });
-    if (o === null) continue;
-    present.push(o);
-    size += sizeOf(o.shape);
-  }
-  if (present.length <= 1) return { extra: read(present[0] ?? null), where };
-  const memory = out.temporary(4 * size);
+  const where: { [name: string]: number } = {};
+  const copies: { o: Operand; size: number; at: number }[] = [];
   let at = 0;
-  for (const o of present) {
-    encodeCopy(out, read(o), memory.update, [{ size: sizeOf(o.shape), x: 1, y: 1 }], 0, at);
-    at += sizeOf(o.shape);
+  for (const [name, o] of Object.entries(operands)) {
+    where[`${name}_AT`] = o === null ? -1 : at;
+    if (o === null) continue;
+    const size = sizeOf(o.shape);
+    copies.push({ o, size, at });
+    at += size;
   }
+  if (copies.length <= 1) return { extra: read(copies[0]?.o ?? null), where };
+  const memory = out.temporary(4 * at);
+  for (const c of copies) encodeCopy(out, read(c.o), memory.update, [{ size: c.size, x: 1, y: 1 }], 0, c.at);
   return { extra: memory.read, where };
 }
 
@@ -85,6 +76,7 @@ function layout({ maxWorkgroupSize, maxWorkgroupBytes }: GpuFeatures, units: num
 
 function dispatch(out: DispatchWriter, { b, t, u, reverse, activation, recurrentActivation }: RecurrentAttrs, cell: Cell): void {
   const { file, hooks, turns, terms, row, sums, constants, buffers } = cell;
+  check(buffers[0] !== null && buffers[4] !== null, () => `${file}: no result, or no weights`);
   const { together, width, slices } = layout(out.features, u, cell);
   const vectors = together ? terms : 0;
   const groups = Math.ceil(b / LANES);
@@ -120,7 +112,7 @@ export const lstm = encoder(({ t, u }, call, out) => {
   const { extra, where } = together(out, { H0, C0, MASK });
   return {
     file: "lstm", hooks: { cell: "lstm" }, turns: t + Number(H0 !== null), terms: u, row: 4 * u, sums: 4, constants: { ...where, HAS_GATES: gates !== null },
-    buffers: [write(required(call, h, "h")), write(required(call, c, "c")), write(gates), read(xw), read(wr), extra, null],
+    buffers: [write(h), write(c), write(gates), read(xw), read(wr), extra, null],
   };
 });
 
@@ -129,7 +121,7 @@ export const lstmGrad = encoder(({ b, t, u }, call, out) => {
   const [DH, DC_LAST, wr, c, gates, , C0, MASK] = call.inputs;
   const [dgates, dh0, dc0] = call.outputs;
   const { extra, where } = together(out, { DH, DC_LAST, C0, MASK });
-  const weights = transposed(out, required(call, wr, "wr"), u, 4 * u);
+  const weights = transposed(out, wr, u, 4 * u);
   const [dh, dc] = [dh0, dc0].map((o) => write(o) ?? out.temporary(4 * b * u).update);
   return {
     file: "lstm", hooks: { cell: "lstm_grad" }, turns: t + Number(dh0 !== null), terms: 4 * u, row: u, sums: 1, constants: where,
@@ -145,7 +137,7 @@ export const gru = encoder(({ b, t, u, resetAfter }, call, out) => {
   return {
     file: "gru", hooks: { cell: "gru", ...(resetAfter ? {} : { turn_of: "gru_turn" }) }, turns: t * (resetAfter ? 1 : 2) + Number(H0 !== null), terms: u, row: 3 * u, sums: 3,
     constants: { ...where, RESET_AFTER: resetAfter, HAS_BIAS: bias2 !== null, HAS_GATES: saved !== null },
-    buffers: [write(required(call, h, "h")), null, saved, read(xw), read(wr), extra, null, null, read(bias2)],
+    buffers: [write(h), null, saved, read(xw), read(wr), extra, null, null, read(bias2)],
   };
 });
 
@@ -153,7 +145,7 @@ export const gruGrad = encoder(({ b, t, u, resetAfter }, call, out) => {
   const [DH, wr, h, gates, H0, MASK] = call.inputs;
   const [dxw, dhw, dh0] = call.outputs;
   const { extra, where } = together(out, { DH, H0, MASK });
-  const weights = transposed(out, required(call, wr, "wr"), u, 3 * u);
+  const weights = transposed(out, wr, u, 3 * u);
   return {
     file: "gru", hooks: { cell: "gru_grad", ...(resetAfter ? {} : { turn_of: "gru_grad_turn" }) }, turns: t * (resetAfter ? 1 : 2) + Number(dh0 !== null), terms: 3 * u, row: u, sums: 1,
     constants: { ...where, RESET_AFTER: resetAfter, HAS_DHW: dhw !== null },
@@ -166,7 +158,7 @@ export const simpleRnn = encoder(({ t, u }, call, out) => {
   const { extra, where } = together(out, { H0, MASK });
   return {
     file: "simple-rnn", hooks: { cell: "simple" }, turns: t + Number(H0 !== null), terms: u, row: u, sums: 1, constants: where,
-    buffers: [write(required(call, call.outputs[0], "h")), null, null, read(xw), read(wr), extra, null],
+    buffers: [write(call.outputs[0]), null, null, read(xw), read(wr), extra, null],
   };
 });
 
@@ -175,7 +167,7 @@ export const simpleRnnGrad = encoder(({ b, t, u }, call, out) => {
   const [DH, wr, h, , MASK] = call.inputs;
   const [dxw, dh0] = call.outputs;
   const { extra, where } = together(out, { DH, MASK });
-  const weights = transposed(out, required(call, wr, "wr"), u, u);
+  const weights = transposed(out, wr, u, u);
   return {
     file: "simple-rnn", hooks: { cell: "simple_grad" }, turns: t + Number(dh0 !== null), terms: u, row: u, sums: 1, constants: where,
     buffers: [write(dxw), null, null, read(h), weights, extra, null, write(dh0) ?? out.temporary(4 * b * u).update],
