@@ -10,8 +10,8 @@ import * as assert from "uvu/assert";
 const BUDGETS = {
   "everything: lockstep, WebGPU with its kernels, worker, plain kernels": 122500,
   "lockstep without WebGPU": 72500,
-  "WebGPU": 28300,
-  "WebGPU kernels alone": 12600,
+  "WebGPU": 28600,
+  "WebGPU kernels alone": 12800,
   "plain kernels, as embedded": 20500,
   "relaxed kernels, as embedded": 21000,
   "plain.wasm": 20500,
