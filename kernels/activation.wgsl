@@ -28,6 +28,11 @@ fn activation_at_most(x: f32, bound: f32) -> f32 {
   return select(x, bound, bitcast<u32>(x) - bitcast<u32>(bound) <= 0x7f800000u - bitcast<u32>(bound));
 }
 
+// Of kernels whose hook `activate` is one of these.
+fn activate_vector(v: vec4<f32>) -> vec4<f32> {
+  return vec4<f32>(activate(v.x), activate(v.y), activate(v.z), activate(v.w));
+}
+
 fn activation_linear(x: f32) -> f32 {
   return x;
 }

@@ -12,11 +12,11 @@ const HAS_BIAS: bool = false;
 @group(0) @binding(0) var<storage, read> part_vectors: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> result_vectors: array<vec4<f32>>;
 
-// body
+// hooks
 fn activate(x: f32) -> f32 {
   return x;
 }
-// end body
+// end hooks
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -48,5 +48,5 @@ fn vectors(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
   for (var part = 0u; part < SPLITS; part++) {
     sum += part_vectors[part * (SIZE / 4u) + i];
   }
-  result_vectors[i] = vec4<f32>(activate(sum.x), activate(sum.y), activate(sum.z), activate(sum.w));
+  result_vectors[i] = activate_vector(sum);
 }

@@ -3,26 +3,26 @@
 //   SPLITS CHUNK       chunks of k and their length, a multiple of TILE_K
 //   THREADS_X THREADS_Y ROWS COLUMNS TILE_K                   the tile, see below
 //   A_ALONG_K B_ALONG_K                                       how vectors run through the operands
-//   SIZE_Y HAS_BIAS BIAS_STRIDE                               elements of y; distance of the batches' biases in bias
-//   depth(batch)       end of k
-//   load_a(batch, row, k)      A[row, k..k+3] with A_ALONG_K, else A[row..row+3, k]; zero beyond the end of k, anything beyond M
-//   load_b(batch, column, k)   B[k..k+3, column] with B_ALONG_K, else B[k, column..column+3]; likewise
+//   ELEMENTS HAS_BIAS BIAS_STRIDE                               elements of y; distance of the batches' biases in bias
+//   a_lanes a_vectors b_lanes b_vectors bias y_lanes y_vectors    the operands, as numbers and as vectors of four
+//   place_a(batch, row, k)     position of A[row, k] in a, or OUTSIDE where it is zero
+//   place_b(batch, column, k)  position of B[k, column] in b, likewise; below for a B with strides
 //   place_y(batch, row)        position of y[row, 0], or OUTSIDE where there is no such row
-//   write_y(at, count, v)      writes the first `count` of v (those beyond 4 do not exist) to y_lanes[at...]
+//   depth(batch)               end of k; below where that is K
+//   load_a, load_b, write_y    `vector_*` where runs of four are aligned, else `lanes_*`
 //   activate(x)
 //
 // A workgroup makes TILE_M x TILE_N elements of one batch of y, summing over one chunk of k. Step by step over TILE_K it
 // copies a tile of A and one of B to workgroup memory, while the next ones are on their way to registers. An invocation
-// keeps ROWS x COLUMNS sums (4 or 8 each) in named vectors, since an indexed array would live in memory: its rows and
+// keeps ROWS x COLUMNS sums (4 or 8 each) in named matrices, a row in each column, since an indexed array would live in memory: its rows and
 // columns are one or two runs of four, the second THREADS_Y or THREADS_X runs on, so that neighbours read neighbouring words.
 //
 // Tiles are made of 4 x 4 blocks of four vectors. A vector runs along k or along rows (columns of B), as the operand does in
 // memory: nothing is transposed on the way in, and turning a block in registers costs nothing. Vector j of block
 // (k4, i) is at (4 k4 + j) LINE + i; the odd LINE spreads over the banks what invocations write at once.
 //
-// With SPLITS > 1 y is the partial sums [SPLITS, SIZE_Y], which epilogue.wgsl adds up.
+// With SPLITS > 1 y is the partial sums [SPLITS, ELEMENTS], which epilogue.wgsl adds up.
 
-const OUTSIDE: u32 = 0xffffffffu;
 const THREADS: u32 = THREADS_X * THREADS_Y;
 const TILE_M: u32 = THREADS_Y * ROWS;
 const TILE_N: u32 = THREADS_X * COLUMNS;
@@ -81,14 +81,25 @@ fn gemm_block_b(k4: u32, i: u32) -> mat4x4<f32> {
   return v;
 }
 
-// sum + four k's of a row of A times those of B.
-fn gemm_add(sum: vec4<f32>, row: vec4<f32>, block: mat4x4<f32>) -> vec4<f32> {
+// Four rows of sums + four k's of rows of A times those of B.
+fn gemm_add(sums: mat4x4<f32>, rows: mat4x4<f32>, block: mat4x4<f32>) -> mat4x4<f32> {
+  return mat4x4<f32>(gemm_add_row(sums[0], rows[0], block), gemm_add_row(sums[1], rows[1], block), gemm_add_row(sums[2], rows[2], block), gemm_add_row(sums[3], rows[3], block));
+}
+
+fn gemm_add_row(sum: vec4<f32>, row: vec4<f32>, block: mat4x4<f32>) -> vec4<f32> {
   return fma(vec4<f32>(row.w), block[3], fma(vec4<f32>(row.z), block[2], fma(vec4<f32>(row.y), block[1], fma(vec4<f32>(row.x), block[0], sum))));
 }
 
-fn gemm_store(batch: u32, split: u32, row: u32, column: u32, sum: vec4<f32>) {
+fn gemm_store(batch: u32, split: u32, row: u32, column: u32, sums: mat4x4<f32>) {
+  gemm_store_row(batch, split, row, column, sums[0]);
+  gemm_store_row(batch, split, row + 1u, column, sums[1]);
+  gemm_store_row(batch, split, row + 2u, column, sums[2]);
+  gemm_store_row(batch, split, row + 3u, column, sums[3]);
+}
+
+fn gemm_store_row(batch: u32, split: u32, row: u32, column: u32, sum: vec4<f32>) {
   let place = place_y(batch, row);
-  if (place == OUTSIDE || column >= N) {
+  if (row >= M || place == OUTSIDE || column >= N) {
     return;
   }
   var v = sum;
@@ -98,9 +109,9 @@ fn gemm_store(batch: u32, split: u32, row: u32, column: u32, sum: vec4<f32>) {
       let last = first + N - 1u;
       v += vec4<f32>(bias[first + column], bias[min(first + column + 1u, last)], bias[min(first + column + 2u, last)], bias[min(first + column + 3u, last)]);
     }
-    v = vec4<f32>(activate(v.x), activate(v.y), activate(v.z), activate(v.w));
+    v = activate_vector(v);
   }
-  write_y(split * SIZE_Y + place + column, N - column, v);
+  write_y(split * ELEMENTS + place + column, N - column, v);
 }
 
 // The work of invocation (tx, ty) of workgroup `group`; all invocations of it call this.
@@ -126,23 +137,10 @@ fn gemm(group: u32, tx: u32, ty: u32) {
   let has_a1 = (VECTORS_A > THREADS) & ((VECTORS_A >= 2u * THREADS) | (i + THREADS < VECTORS_A));
   let has_b1 = (VECTORS_B > THREADS) & ((VECTORS_B >= 2u * THREADS) | (i + THREADS < VECTORS_B));
 
-  var c00 = vec4<f32>();
-  var c10 = vec4<f32>();
-  var c20 = vec4<f32>();
-  var c30 = vec4<f32>();
-  var c40 = vec4<f32>();
-  var c50 = vec4<f32>();
-  var c60 = vec4<f32>();
-  var c70 = vec4<f32>();
-  var c01 = vec4<f32>();
-  var c11 = vec4<f32>();
-  var c21 = vec4<f32>();
-  var c31 = vec4<f32>();
-  var c41 = vec4<f32>();
-  var c51 = vec4<f32>();
-  var c61 = vec4<f32>();
-  var c71 = vec4<f32>();
-
+  var sums = mat4x4<f32>();
+  var sums_right = mat4x4<f32>();
+  var sums_below = mat4x4<f32>();
+  var sums_across = mat4x4<f32>();
   var next_a = vec4<f32>();
   var next_b = vec4<f32>();
   var next_a1 = vec4<f32>();
@@ -160,29 +158,17 @@ fn gemm(group: u32, tx: u32, ty: u32) {
       for (var k4 = 0u; k4 < TILE_K / 4u; k4++) {
         let left = gemm_block_b(k4, tx);
         let above = gemm_block_a(k4, ty);
-        c00 = gemm_add(c00, above[0], left);
-        c10 = gemm_add(c10, above[1], left);
-        c20 = gemm_add(c20, above[2], left);
-        c30 = gemm_add(c30, above[3], left);
+        sums = gemm_add(sums, above, left);
         var right = mat4x4<f32>();
         if (COLUMNS == 8u) {
           right = gemm_block_b(k4, tx + THREADS_X);
-          c01 = gemm_add(c01, above[0], right);
-          c11 = gemm_add(c11, above[1], right);
-          c21 = gemm_add(c21, above[2], right);
-          c31 = gemm_add(c31, above[3], right);
+          sums_right = gemm_add(sums_right, above, right);
         }
         if (ROWS == 8u) {
           let below = gemm_block_a(k4, ty + THREADS_Y);
-          c40 = gemm_add(c40, below[0], left);
-          c50 = gemm_add(c50, below[1], left);
-          c60 = gemm_add(c60, below[2], left);
-          c70 = gemm_add(c70, below[3], left);
+          sums_below = gemm_add(sums_below, below, left);
           if (COLUMNS == 8u) {
-            c41 = gemm_add(c41, below[0], right);
-            c51 = gemm_add(c51, below[1], right);
-            c61 = gemm_add(c61, below[2], right);
-            c71 = gemm_add(c71, below[3], right);
+            sums_across = gemm_add(sums_across, below, right);
           }
         }
       }
@@ -199,58 +185,68 @@ fn gemm(group: u32, tx: u32, ty: u32) {
     k += TILE_K;
   }
 
-  let r = row + 4u * ty;
-  let at = column + 4u * tx;
-  gemm_store(batch, split, r, at, c00);
-  gemm_store(batch, split, r + 1u, at, c10);
-  gemm_store(batch, split, r + 2u, at, c20);
-  gemm_store(batch, split, r + 3u, at, c30);
+  let top = row + 4u * ty;
+  let start = column + 4u * tx;
+  gemm_store(batch, split, top, start, sums);
   if (COLUMNS == 8u) {
-    let right = at + 4u * THREADS_X;
-    gemm_store(batch, split, r, right, c01);
-    gemm_store(batch, split, r + 1u, right, c11);
-    gemm_store(batch, split, r + 2u, right, c21);
-    gemm_store(batch, split, r + 3u, right, c31);
+    gemm_store(batch, split, top, start + 4u * THREADS_X, sums_right);
   }
   if (ROWS == 8u) {
-    let below = r + 4u * THREADS_Y;
-    gemm_store(batch, split, below, at, c40);
-    gemm_store(batch, split, below + 1u, at, c50);
-    gemm_store(batch, split, below + 2u, at, c60);
-    gemm_store(batch, split, below + 3u, at, c70);
+    gemm_store(batch, split, top + 4u * THREADS_Y, start, sums_below);
     if (COLUMNS == 8u) {
-      let right = at + 4u * THREADS_X;
-      gemm_store(batch, split, below, right, c41);
-      gemm_store(batch, split, below + 1u, right, c51);
-      gemm_store(batch, split, below + 2u, right, c61);
-      gemm_store(batch, split, below + 3u, right, c71);
+      gemm_store(batch, split, top + 4u * THREADS_Y, start + 4u * THREADS_X, sums_across);
     }
   }
 }
 
-// What kernels may define load_b and write_y by, and parts of load_a.
+// What kernels may define their hooks by.
 
-// B with strides, one of which is 1: B_BATCH, B_COLUMN and B_K elements from batch to batch, column to column and k to k.
-fn vector_b(batch: u32, column: u32, k: u32) -> vec4<f32> {
-  let inside = (column < N) & (k < K);
-  let at = batch * B_BATCH + column * B_COLUMN + k * B_K;
-  return select(vec4<f32>(), b_vectors[select(0u, at / 4u, inside)], inside);
+fn depth(batch: u32) -> u32 {
+  return K;
 }
 
-fn lanes_b(batch: u32, column: u32, k: u32) -> vec4<f32> {
-  let at = batch * B_BATCH + column * B_COLUMN + k * B_K;
-  let left = select(0u, select(N - column, K - k, B_ALONG_K), (column < N) & (k < K));
-  return vec4<f32>(lane_b(at, left > 0u), lane_b(at + 1u, left > 1u), lane_b(at + 2u, left > 2u), lane_b(at + 3u, left > 3u));
+// B_BATCH, B_COLUMN and B_K elements from batch to batch, column to column and k to k.
+fn place_b(batch: u32, column: u32, k: u32) -> u32 {
+  return batch * B_BATCH + column * B_COLUMN + k * B_K;
 }
 
-fn lane_a(at: u32, inside: bool) -> f32 {
+// A[row, k..k+3] with A_ALONG_K, else A[row..row+3, k]; zero beyond the ends.
+fn vector_a(batch: u32, row: u32, k: u32) -> vec4<f32> {
+  let at = place_a(batch, row, k);
+  let inside = (row < M) & (k < K) & (at != OUTSIDE);
+  return select(vec4<f32>(), a_vectors[select(0u, at / 4u, inside)], inside);
+}
+
+fn lane_a(batch: u32, row: u32, k: u32) -> f32 {
+  let at = place_a(batch, row, k);
+  let inside = (row < M) & (k < K) & (at != OUTSIDE);
   return select(0.0, a_lanes[select(0u, at, inside)], inside);
 }
 
-fn lane_b(at: u32, inside: bool) -> f32 {
+fn lanes_a(batch: u32, row: u32, k: u32) -> vec4<f32> {
+  let step = select(vec2(1u, 0u), vec2(0u, 1u), A_ALONG_K);
+  return vec4<f32>(lane_a(batch, row, k), lane_a(batch, row + step.x, k + step.y), lane_a(batch, row + 2u * step.x, k + 2u * step.y), lane_a(batch, row + 3u * step.x, k + 3u * step.y));
+}
+
+// B[k..k+3, column] with B_ALONG_K, else B[k, column..column+3]; likewise.
+fn vector_b(batch: u32, column: u32, k: u32) -> vec4<f32> {
+  let at = place_b(batch, column, k);
+  let inside = (column < N) & (k < K) & (at != OUTSIDE);
+  return select(vec4<f32>(), b_vectors[select(0u, at / 4u, inside)], inside);
+}
+
+fn lane_b(batch: u32, column: u32, k: u32) -> f32 {
+  let at = place_b(batch, column, k);
+  let inside = (column < N) & (k < K) & (at != OUTSIDE);
   return select(0.0, b_lanes[select(0u, at, inside)], inside);
 }
 
+fn lanes_b(batch: u32, column: u32, k: u32) -> vec4<f32> {
+  let step = select(vec2(1u, 0u), vec2(0u, 1u), B_ALONG_K);
+  return vec4<f32>(lane_b(batch, column, k), lane_b(batch, column + step.x, k + step.y), lane_b(batch, column + 2u * step.x, k + 2u * step.y), lane_b(batch, column + 3u * step.x, k + 3u * step.y));
+}
+
+// Writes the first `count` of v to y: those beyond four do not exist.
 fn vector_y(at: u32, count: u32, v: vec4<f32>) {
   y_vectors[at / 4u] = v;
 }

@@ -21,26 +21,26 @@ fn f32_isnan(x: f32) -> bool {
   return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
 }
 
-fn f32_isinf(x: f32) -> bool {
+fn is_infinite(x: f32) -> bool {
   return (bitcast<u32>(x) & 0x7fffffffu) == 0x7f800000u;
 }
 
-fn f32_with_sign(x: f32, sign: f32) -> f32 {
+fn with_sign(x: f32, sign: f32) -> f32 {
   return bitcast<f32>((bitcast<u32>(x) & 0x7fffffffu) | (bitcast<u32>(sign) & 0x80000000u));
 }
 
 // 2^n for -126 <= n <= 127.
-fn f32_power_of_two(n: i32) -> f32 {
+fn power_of_two(n: i32) -> f32 {
   return bitcast<f32>((n + 127) << 23u);
 }
 
 // Largest of two; NaN where either is NaN.
-fn f32_max(a: f32, b: f32) -> f32 {
+fn f32_maximum(a: f32, b: f32) -> f32 {
   return select(select(select(b, a, a > b), b, f32_isnan(b)), a, f32_isnan(a));
 }
 
 // Smallest of two; NaN where either is NaN.
-fn f32_min(a: f32, b: f32) -> f32 {
+fn f32_minimum(a: f32, b: f32) -> f32 {
   return select(select(select(b, a, a < b), b, f32_isnan(b)), a, f32_isnan(a));
 }
 
@@ -57,13 +57,13 @@ fn f32_exp(x: f32) -> f32 {
   q = q * r + 1.0;
   let k = i32(n);
   let half = k >> 1u;
-  let y = q * f32_power_of_two(half) * f32_power_of_two(k - half);
+  let y = q * power_of_two(half) * power_of_two(k - half);
   if (f32_isnan(x)) { return x; }
   return select(y, f32_bits(0x7f800000u), x > 88.8);
 }
 
 // expm1 z for |z| < 87. The sign of zero is the caller's business.
-fn f32_expm1_bounded(z: f32) -> f32 {
+fn bounded_expm1(z: f32) -> f32 {
   let n = round(z * LOG2E);
   let r = (z - n * LN2_HIGH) - n * LN2_LOW;
   var q = 0.0013839015737175941 * r + 0.008367069996893406;
@@ -71,21 +71,21 @@ fn f32_expm1_bounded(z: f32) -> f32 {
   q = q * r + 0.16666539013385773;
   q = q * r + 0.4999999701976776;
   let p = (r * r) * q + r;
-  let s = f32_power_of_two(i32(n));
+  let s = power_of_two(i32(n));
   return p * s + (s - 1.0);
 }
 
 // exp x - 1, also for small x.
 fn f32_expm1(x: f32) -> f32 {
   if (x > 80.0 || f32_isnan(x)) { return f32_exp(x); }
-  return f32_with_sign(f32_expm1_bounded(max(x, -80.0)), x);
+  return with_sign(bounded_expm1(max(x, -80.0)), x);
 }
 
 // tanh |x| = m / (m + 2) with m = expm1(2 |x|); at 9.02 the result has rounded to 1.
 fn f32_tanh(x: f32) -> f32 {
   let a = min(9.02, abs(x));
-  let m = f32_expm1_bounded(a + a);
-  return select(f32_with_sign(m / (m + 2.0), x), x, f32_isnan(x));
+  let m = bounded_expm1(a + a);
+  return select(with_sign(m / (m + 2.0), x), x, f32_isnan(x));
 }
 
 // erf |x| = -expm1(-a (1 + q(a))) with a + a q(a) = -log(erfc a); at 3.95 the result has rounded to 1.
@@ -99,8 +99,8 @@ fn f32_erf(x: f32) -> f32 {
   q = q * a + 0.10277630388736725;
   q = q * a + 0.6366195678710938;
   q = q * a + 0.12837916612625122;
-  let m = f32_expm1_bounded(-(a * q + a));
-  return select(f32_with_sign(m, x), x, f32_isnan(x));
+  let m = bounded_expm1(-(a * q + a));
+  return select(with_sign(m, x), x, f32_isnan(x));
 }
 
 // sigmoid x = e / (1 + e) with e = exp x: e is finite after the clamp, and 1 + e = e where the result is 1.
@@ -109,8 +109,18 @@ fn f32_sigmoid(x: f32) -> f32 {
   return select(e / (e + 1.0), x, f32_isnan(x));
 }
 
-// log(1 + f) + k ln 2 for f in [sqrt(1/2) - 1, sqrt(2) - 1] and whole k.
-fn f32_log_core(f: f32, k: f32) -> f32 {
+// Of a > 0 = 2^k (1 + f): f in [sqrt(1/2) - 1, sqrt(2) - 1] and k, whole.
+fn log_parts(a: f32) -> vec2<f32> {
+  let bits = bitcast<u32>(a);
+  // A subnormal is its bits times 2^-149: exact as a float, whether the device flushes subnormals or not.
+  let tiny = bits < 0x00800000u;
+  let u = select(bitcast<i32>(a), bitcast<i32>(f32(bits)), tiny);
+  let e = (u - SQRT_HALF) >> 23u;
+  return vec2(bitcast<f32>(u - (e << 23u)) - 1.0, f32(e) - select(0.0, 149.0, tiny));
+}
+
+// (log(1 + f) - f + f^2 / 2) / f^3.
+fn log_rest(f: f32) -> f32 {
   var p = 0.05317102372646332 * f + -0.10904499143362045;
   p = p * f + 0.12112025916576385;
   p = p * f + -0.1255202442407608;
@@ -118,9 +128,13 @@ fn f32_log_core(f: f32, k: f32) -> f32 {
   p = p * f + -0.16659215092658997;
   p = p * f + 0.20002225041389465;
   p = p * f + -0.2500016987323761;
-  p = p * f + 0.3333331346511841;
+  return p * f + 0.3333331346511841;
+}
+
+// log(1 + f) + k ln 2.
+fn log_core(f: f32, k: f32) -> f32 {
   let f2 = f * f;
-  p = p * f * f2;
+  var p = log_rest(f) * f * f2;
   p = k * LN2_LOW + p;
   p = f2 * -0.5 + p;
   return k * LN2_HIGH + (f + p);
@@ -132,23 +146,19 @@ fn f32_log(x: f32) -> f32 {
   if (f32_isnan(x) || bits == 0x7f800000u) { return x; }
   if ((bits & 0x7fffffffu) == 0u) { return f32_bits(0xff800000u); }
   if (bits > 0x80000000u) { return f32_bits(0x7fc00000u); }
-  // A subnormal is its bits times 2^-149: exact as a float, whether the device flushes subnormals or not.
-  let tiny = bits < 0x00800000u;
-  let u = select(bitcast<i32>(x), bitcast<i32>(f32(bits)), tiny);
-  let e = (u - SQRT_HALF) >> 23u;
-  let k = f32(e) - select(0.0, 149.0, tiny);
-  return f32_log_core(bitcast<f32>(u - (e << 23u)) - 1.0, k);
+  let parts = log_parts(x);
+  return log_core(parts.x, parts.y);
 }
 
 // log(1 + x): near zero the polynomial itself, elsewhere what 1 + x loses is less than the logarithm's last place.
 fn f32_log1p(x: f32) -> f32 {
   if (f32_isnan(x)) { return x; }
-  if (x > -0.2928932 && x < 0.4142135) { return f32_with_sign(f32_log_core(x, 0.0), x); }
+  if (x > -0.2928932 && x < 0.4142135) { return with_sign(log_core(x, 0.0), x); }
   return f32_log(1.0 + x);
 }
 
 // sin(x + quarter pi/2): both polynomials, of which the last bit of n chooses one and the bit before it the sign.
-fn f32_sin_turned(x: f32, quarter: i32) -> f32 {
+fn turned_sin(x: f32, quarter: i32) -> f32 {
   if ((bitcast<u32>(x) & 0x7f800000u) == 0x7f800000u) { return f32_bits(0x7fc00000u); }
   let n = round(x * 0.63661977);
   // pi/2 as 8, 11 and 24 bits: the first two products are exact while n < 2^13.
@@ -163,51 +173,41 @@ fn f32_sin_turned(x: f32, quarter: i32) -> f32 {
 }
 
 fn f32_sin(x: f32) -> f32 {
-  return select(f32_sin_turned(x, 0), x, (bitcast<u32>(x) & 0x7fffffffu) == 0u);
+  return select(turned_sin(x, 0), x, (bitcast<u32>(x) & 0x7fffffffu) == 0u);
 }
 
 fn f32_cos(x: f32) -> f32 {
-  return f32_sin_turned(x, 1);
+  return turned_sin(x, 1);
 }
 
 // The 12 leading bits of x: products of two such parts are exact.
-fn f32_leading(x: f32) -> f32 {
+fn leading_bits(x: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(x) & 0xfffff000u);
 }
 
 // What rounding p = a * b lost (Dekker's product; needs no fused operation).
-fn f32_product_error(a: f32, b: f32, p: f32) -> f32 {
-  let ah = f32_leading(a);
+fn product_error(a: f32, b: f32, p: f32) -> f32 {
+  let ah = leading_bits(a);
   let al = a - ah;
-  let bh = f32_leading(b);
+  let bh = leading_bits(b);
   let bl = b - bh;
   return (((ah * bh - p) + ah * bl) + al * bh) + al * bl;
 }
 
 // a^y for finite a > 0 and finite y: 2^(y log2 a), the logarithm and its product with y as sums of two floats.
-fn f32_pow_positive(a: f32, y: f32) -> f32 {
-  let bits = bitcast<u32>(a);
-  let tiny = bits < 0x00800000u;
-  let u = select(bitcast<i32>(a), bitcast<i32>(f32(bits)), tiny);
-  let e = (u - SQRT_HALF) >> 23u;
-  let k = f32(e) - select(0.0, 149.0, tiny);
-  let f = bitcast<f32>(u - (e << 23u)) - 1.0;
+fn positive_pow(a: f32, y: f32) -> f32 {
+  let parts = log_parts(a);
+  let f = parts.x;
+  let k = parts.y;
   // ln(1 + f) = high + low: f - f^2/2 exactly, then the rest of the series.
-  var p = 0.05317102372646332 * f + -0.10904499143362045;
-  p = p * f + 0.12112025916576385;
-  p = p * f + -0.1255202442407608;
-  p = p * f + 0.1420944333076477;
-  p = p * f + -0.16659215092658997;
-  p = p * f + 0.20002225041389465;
-  p = p * f + -0.2500016987323761;
-  p = p * f + 0.3333331346511841;
+  let p = log_rest(f);
   let f2 = f * f;
-  let lost = f32_product_error(f, f, f2);
+  let lost = product_error(f, f, f2);
   let high = f - 0.5 * f2;
   let low = ((f - high) - 0.5 * f2) + (p * f * f2 - 0.5 * lost);
   // log2 = k + (high + low) / ln 2
   let t = high * LOG2E;
-  let t_low = f32_product_error(high, LOG2E, t) + (high * 1.925963033500911e-8 + low * LOG2E);
+  let t_low = product_error(high, LOG2E, t) + (high * 1.925963033500911e-8 + low * LOG2E);
   let s = k + t;
   let from_k = select(t - s, k - s, abs(k) > abs(t));
   let s_low = (from_k + select(k, t, abs(k) > abs(t))) + t_low;
@@ -216,7 +216,7 @@ fn f32_pow_positive(a: f32, y: f32) -> f32 {
   if (z > 130.0) { return f32_bits(0x7f800000u); }
   if (z < -160.0) { return 0.0; }
   let n = round(z);
-  let g = (z - n) + (f32_product_error(y, s, z) + y * s_low);
+  let g = (z - n) + (product_error(y, s, z) + y * s_low);
   var q = 0.000153457810317374 * g + 0.001339995745821954;
   q = q * g + 0.009618489273115819;
   q = q * g + 0.05550328712348151;
@@ -225,14 +225,14 @@ fn f32_pow_positive(a: f32, y: f32) -> f32 {
   q = q * g + 1.0000000005551068;
   let whole = i32(n);
   let half = whole >> 1u;
-  return q * f32_power_of_two(half) * f32_power_of_two(whole - half);
+  return q * power_of_two(half) * power_of_two(whole - half);
 }
 
 // x^y with the special cases of IEEE 754 pow: 1 for y = 0 and for x = 1 even with NaN, NaN for finite x < 0 with y not whole.
 fn f32_pow(x: f32, y: f32) -> f32 {
   let x_bits = bitcast<u32>(x);
   let y_bits = bitcast<u32>(y);
-  let y_infinite = f32_isinf(y);
+  let y_infinite = is_infinite(y);
   if ((y_bits & 0x7fffffffu) == 0u || x_bits == 0x3f800000u || (x_bits == 0xbf800000u && y_infinite)) { return 1.0; }
   if (f32_isnan(x)) { return x; }
   if (f32_isnan(y)) { return y; }
@@ -243,14 +243,14 @@ fn f32_pow(x: f32, y: f32) -> f32 {
   let whole = large || trunc(y) == y;
   let odd = !large && whole && (i32(select(y, 0.0, large)) & 1) != 0;
   var z = 0.0;
-  if ((x_bits & 0x7fffffffu) == 0u || f32_isinf(x)) {
+  if ((x_bits & 0x7fffffffu) == 0u || is_infinite(x)) {
     z = select(0.0, f32_bits(0x7f800000u), ((x_bits & 0x7fffffffu) == 0u) == y_negative);
   } else if (y_infinite) {
     z = select(0.0, f32_bits(0x7f800000u), (a > 1.0) != y_negative);
   } else if (x_bits > 0x80000000u && !whole) {
     return f32_bits(0x7fc00000u);
   } else {
-    z = f32_pow_positive(a, y);
+    z = positive_pow(a, y);
   }
   return bitcast<f32>(bitcast<u32>(z) | select(0u, x_bits & 0x80000000u, odd));
 }

@@ -4,7 +4,7 @@
 //   is that all invocations read neighbouring words: in `dots` 64 run along k for four columns (B_ALONG_K), in `columns` 8 stand
 //   along columns, four for each, and 32 along k. A tree in workgroup memory adds their sums (tree_*), or subgroups do
 //   first (subgroup_*), in an order that depends on shapes and the size of subgroups only.
-// The body chooses that, and how operands are read and y is written: `vector_*` where runs of four are aligned, `lanes_*` otherwise.
+// Hooks choose that, and how operands are read and y is written: see gemm.wgsl.
 
 const BATCH: u32 = 1;
 const M: u32 = 1;
@@ -28,7 +28,7 @@ const COLUMNS: u32 = 4;
 const TILE_K: u32 = 16;
 const A_ALONG_K: bool = true;
 const B_ALONG_K: bool = false;
-const SIZE_Y: u32 = 1;
+const ELEMENTS: u32 = 1;
 const HAS_BIAS: bool = false;
 const BIAS_STRIDE: u32 = 0;
 
@@ -45,7 +45,7 @@ const SUBGROUP_SIZE: u32 = 4;
 @group(0) @binding(3) var<storage, read_write> y_lanes: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y_vectors: array<vec4<f32>>;
 
-// body
+// hooks
 fn load_a(batch: u32, row: u32, k: u32) -> vec4<f32> {
   return lanes_a(batch, row, k);
 }
@@ -64,26 +64,14 @@ fn join_dots(i: u32, own: vec4<f32>) -> vec4<f32> {
 fn join_columns(i: u32, own: vec4<f32>) -> vec4<f32> {
   return tree_columns(i, own);
 }
-// end body
+// end hooks
 
-fn depth(batch: u32) -> u32 {
-  return K;
+fn place_a(batch: u32, row: u32, k: u32) -> u32 {
+  return batch * A_BATCH + row * A_ROW + k * A_K;
 }
 
 fn place_y(batch: u32, row: u32) -> u32 {
-  return select(OUTSIDE, (batch * M + row) * N, row < M);
-}
-
-fn vector_a(batch: u32, row: u32, k: u32) -> vec4<f32> {
-  let inside = (row < M) & (k < K);
-  let at = batch * A_BATCH + row * A_ROW + k * A_K;
-  return select(vec4<f32>(), a_vectors[select(0u, at / 4u, inside)], inside);
-}
-
-fn lanes_a(batch: u32, row: u32, k: u32) -> vec4<f32> {
-  let at = batch * A_BATCH + row * A_ROW + k * A_K;
-  let left = select(0u, select(M - row, K - k, A_ALONG_K), (row < M) & (k < K));
-  return vec4<f32>(lane_a(at, left > 0u), lane_a(at + 1u, left > 1u), lane_a(at + 2u, left > 2u), lane_a(at + 3u, left > 3u));
+  return (batch * M + row) * N;
 }
 
 @compute @workgroup_size(THREADS_X, THREADS_Y)
@@ -100,9 +88,9 @@ fn store_run(batch: u32, split: u32, first: u32, sums: vec4<f32>) {
       let at = first * BIAS_STEP;
       v += vec4<f32>(bias[at], bias[min(at + BIAS_STEP, last)], bias[min(at + 2u * BIAS_STEP, last)], bias[min(at + 3u * BIAS_STEP, last)]);
     }
-    v = vec4<f32>(activate(v.x), activate(v.y), activate(v.z), activate(v.w));
+    v = activate_vector(v);
   }
-  write_y(split * SIZE_Y + batch * N + first, N - first, v);
+  write_y(split * ELEMENTS + batch * N + first, N - first, v);
 }
 
 var<workgroup> dot_sums: array<vec4<f32>, 64>;

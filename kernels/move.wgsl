@@ -1,6 +1,6 @@
 // Kernels that move words, the twin of assembly/move.ts: elements of any dtype, one per invocation.
 // copy: y[Y_OFFSET + sum i_d*Y_d] = x[X_OFFSET + sum i_d*X_d] for i below SIZE_d, dimension 5 innermost. Strides in elements,
-//   negative ones too. x is binding 0, y binding 1. copy_vectors: the same with four elements as one, all numbers in such.
+//   negative ones too, which u32 wraps around. x is binding 0, y binding 1. copy_vectors: the same with four elements as one, all numbers in such.
 // transpose: the same where x is contiguous along dimension 4 (ROWS) and y along dimension 5 (COLUMNS): a workgroup turns a tile
 //   of 16 x 16 in workgroup memory, so that reads and writes both run along memory. Groups: tiles, then the outer dimensions.
 // fill, fill_vectors: y = VALUE (bits). iota: the index along a dimension: (i / INNER) % SIZE, as f32 where FLOAT. y is binding 0.
@@ -13,20 +13,20 @@ const SIZE_2: u32 = 1;
 const SIZE_3: u32 = 1;
 const SIZE_4: u32 = 1;
 const SIZE_5: u32 = 1;
-const X_OFFSET: i32 = 0;
-const X_0: i32 = 0;
-const X_1: i32 = 0;
-const X_2: i32 = 0;
-const X_3: i32 = 0;
-const X_4: i32 = 0;
-const X_5: i32 = 1;
-const Y_OFFSET: i32 = 0;
-const Y_0: i32 = 0;
-const Y_1: i32 = 0;
-const Y_2: i32 = 0;
-const Y_3: i32 = 0;
-const Y_4: i32 = 0;
-const Y_5: i32 = 1;
+const X_OFFSET: u32 = 0;
+const X_0: u32 = 0;
+const X_1: u32 = 0;
+const X_2: u32 = 0;
+const X_3: u32 = 0;
+const X_4: u32 = 0;
+const X_5: u32 = 1;
+const Y_OFFSET: u32 = 0;
+const Y_0: u32 = 0;
+const Y_1: u32 = 0;
+const Y_2: u32 = 0;
+const Y_3: u32 = 0;
+const Y_4: u32 = 0;
+const Y_5: u32 = 1;
 
 const VALUE: u32 = 0;
 const SIZE: u32 = 1;
@@ -41,23 +41,20 @@ const FLOAT: bool = false;
 @group(0) @binding(0) var<storage, read_write> only_vectors: array<vec4<u32>>;
 
 // Offsets in x and y of the outer dimensions' `index`-th element.
-fn outer_offsets(index: u32) -> vec2<i32> {
-  let i3 = i32(index % SIZE_3);
+fn outer_offsets(index: u32) -> vec2<u32> {
+  let i3 = index % SIZE_3;
   let rest2 = index / SIZE_3;
-  let i2 = i32(rest2 % SIZE_2);
+  let i2 = rest2 % SIZE_2;
   let rest1 = rest2 / SIZE_2;
-  let i1 = i32(rest1 % SIZE_1);
-  let i0 = i32(rest1 / SIZE_1);
-  return vec2<i32>(X_OFFSET + i0 * X_0 + i1 * X_1 + i2 * X_2 + i3 * X_3, Y_OFFSET + i0 * Y_0 + i1 * Y_1 + i2 * Y_2 + i3 * Y_3);
+  let i1 = rest1 % SIZE_1;
+  let i0 = rest1 / SIZE_1;
+  return vec2(X_OFFSET, Y_OFFSET) + i0 * vec2(X_0, Y_0) + i1 * vec2(X_1, Y_1) + i2 * vec2(X_2, Y_2) + i3 * vec2(X_3, Y_3);
 }
 
 // Offsets in x and y of the `index`-th element.
-fn offsets(index: u32) -> vec2<i32> {
-  let i5 = i32(index % SIZE_5);
+fn offsets(index: u32) -> vec2<u32> {
   let rest = index / SIZE_5;
-  let i4 = i32(rest % SIZE_4);
-  let at = outer_offsets(rest / SIZE_4);
-  return vec2<i32>(at.x + i4 * X_4 + i5 * X_5, at.y + i4 * Y_4 + i5 * Y_5);
+  return outer_offsets(rest / SIZE_4) + rest % SIZE_4 * vec2(X_4, Y_4) + index % SIZE_5 * vec2(X_5, Y_5);
 }
 
 @compute @workgroup_size(64)
@@ -98,13 +95,13 @@ fn transpose(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) g
   let read_4 = first_4 + local.x;
   let read_5 = first_5 + local.y;
   if (inside && read_4 < SIZE_4 && read_5 < SIZE_5) {
-    tile[local.y * 17u + local.x] = x[at.x + i32(read_4) * X_4 + i32(read_5) * X_5];
+    tile[local.y * 17u + local.x] = x[at.x + read_4 * X_4 + read_5 * X_5];
   }
   workgroupBarrier();
   let write_4 = first_4 + local.y;
   let write_5 = first_5 + local.x;
   if (inside && write_4 < SIZE_4 && write_5 < SIZE_5) {
-    y[at.y + i32(write_4) * Y_4 + i32(write_5) * Y_5] = tile[local.x * 17u + local.y];
+    y[at.y + write_4 * Y_4 + write_5 * Y_5] = tile[local.x * 17u + local.y];
   }
 }
 

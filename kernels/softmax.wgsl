@@ -8,7 +8,7 @@
 //                              label of 0 adds nothing, even where the logit is -inf.
 //
 // A row is the work of LANES invocations, a power of two, each with every LANES-th element. A tree in workgroup memory joins them (tree_max,
-// tree_sum), or, where there are subgroups, these do first (subgroup_max, subgroup_sum): the body chooses.
+// tree_sum), or, where there are subgroups, these do first (subgroup_max, subgroup_sum): hooks choose.
 // The maximum is subtracted first, so that nothing overflows and the sum is at least 1. A NaN or +inf in a row makes the
 // row NaN; -inf gives probability 0, and a row of nothing but -inf is NaN. The maximum is taken of integers that are
 // ordered as the floats are, with NaN above all.
@@ -50,14 +50,14 @@ fn key_of(v: f32) -> i32 {
   return select(select(bits, bits ^ 0x7fffffff, bits < 0), 0x7fffffff, f32_isnan(v));
 }
 
-// body
+// hooks
 fn join_max(p: Place, local: u32, own: i32) -> i32 {
   return tree_max(p, local, own);
 }
 fn join_sum(p: Place, local: u32, own: f32) -> f32 {
   return tree_sum(p, local, own);
 }
-// end body
+// end hooks
 
 // The largest of what a row's invocations have.
 fn tree_max(p: Place, local: u32, own: i32) -> i32 {

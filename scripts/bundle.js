@@ -12,6 +12,7 @@ import { writeTypes } from "./types.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const esm = join(root, "build/esm");
+const shadersFile = join(root, "build/shaders.js");
 
 /** Every file that is shipped, with its module. */
 const FILES = {
@@ -25,8 +26,8 @@ const FILES = {
 /** Modules that are files of their own, so that others import these: classes that all entries share, and parts loaded on demand. */
 const SHARED = new Map(["errors.js", "webgpu.js"].map((file) => [join(esm, FILES[file]), `./${file}`]));
 
-/** Reads modules that tsc wrote, with their maps; for `inference`, without gradient rules. */
-function modules(inference) {
+/** Reads modules that tsc wrote, with their maps; for `inference`, without gradient rules. `kernels`: those of the GPU, and short names of their constants. */
+function modules(inference, kernels) {
   return {
     name: "modules",
     resolveId(id, importer) {
@@ -38,11 +39,13 @@ function modules(inference) {
       return SHARED.has(file) && file !== this.entry ? { id: file, external: "absolute" } : file;
     },
     load(file) {
+      if (file === shadersFile) return { code: kernels.shaders, map: { mappings: "" } };
       const code = readFileSync(file, "utf8");
       if (!file.startsWith(esm)) return { code: inference ? code.replace('prefix = ""', 'prefix = "inference-"') : code, map: { mappings: "" } };
       const map = JSON.parse(readFileSync(`${file}.map`, "utf8"));
       const sources = map.sources.map((source) => resolve(dirname(file), source));
-      return forBundlers(inference ? forInference(file, code) : code, { ...map, sources, mappings: decodeMappings(map.mappings) });
+      const constants = file.startsWith(join(esm, "webgpu")) ? kernels.constants : new Map();
+      return forBundlers(inference ? forInference(file, code) : code, constants, { ...map, sources, mappings: decodeMappings(map.mappings) });
     },
   };
 }
@@ -54,10 +57,10 @@ function onwarn(warning) {
 }
 
 /** One file. */
-async function write(file) {
+async function write(file, kernels) {
   const input = join(esm, FILES[file]);
   const inference = file === "inference.js";
-  const plugin = modules(inference);
+  const plugin = modules(inference, kernels);
   const build = await rollup({ input, onwarn, plugins: [{ ...plugin, resolveId: (id, importer) => plugin.resolveId.call({ entry: input }, id, importer) }] });
   await build.write({
     file: join(root, "build", file),
@@ -76,8 +79,8 @@ async function write(file) {
   await build.close();
 }
 
-/** Writes everything. */
-export async function bundle() {
-  for (const file of Object.keys(FILES)) await write(file);
+/** Writes everything. `kernels`: the text of the module of GPU kernels, and the names that their constants have there. */
+export async function bundle(kernels) {
+  for (const file of Object.keys(FILES)) await write(file, kernels);
   writeTypes(esm, join(root, "build/types"), ["index", "inference", "data/index"]);
 }

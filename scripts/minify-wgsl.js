@@ -1,7 +1,7 @@
 /**
- * @file Makes the GPU kernels small: WGSL without comments, spaces and default bodies, its private names shortened. The files
- * stay readable text for src/webgpu/shader.ts, which splits them into declarations and puts constants and bodies in by name, so
- * names that src/webgpu speaks of keep theirs.
+ * @file Makes the GPU kernels small: WGSL without comments, spaces, default bodies and the constants that are always put in, with numbers
+ * as short as they can be, and its private names shortened. What is left is text for src/webgpu/shader.ts, which splits it into
+ * declarations and puts constants and bodies in by name, so names that src/webgpu speaks of keep theirs.
  *
  * A name becomes the same short one wherever it stands, in all files: functions are found across files, and code that is alike stays
  * alike, which gzip lives on. Names that never stand in one function may share one.
@@ -148,12 +148,38 @@ function shortNames(counts, alphabet, taken, clashes) {
 
 const count = (counts, name) => counts.set(name, (counts.get(name) ?? 0) + 1);
 
-/** Joins tokens with the least space between them. `vec4<f32>` becomes `vec4f`, `0.5` becomes `.5`, `1.0` becomes `1.` */
+/** The shortest decimal that is the same f32. `0.5` becomes `.5`, `1.0` becomes `1.` */
+function shortFloat(token) {
+  const exact = Math.fround(Number(token));
+  let digits = 1;
+  while (Math.fround(Number(exact.toPrecision(digits))) !== exact) digits++;
+  const plain = String(Number(exact.toPrecision(digits))).replace(/^0(?=\.)/, "");
+  const scientific = exact.toExponential(digits - 1).replace("e+", "e");
+  const short = scientific.length < plain.length ? scientific : plain;
+  return /[.e]/.test(short) ? short : `${short}.`;
+}
+
+const UNSIGNED = /^(\d+|0[xX][\da-fA-F]+)u$/;
+const isNumber = (t) => t !== undefined && /^\d/.test(t.token);
+
+/** Whether the number at `i` is an operand of an operator whose other operand has a type, which the number then takes: `i * 4u` is `i * 4`. */
+function typedByOther(tokens, i) {
+  const operator = (at) => /^[-+*/%&|^<>=!]$/.test(tokens[at]?.token ?? "");
+  let before = i - 1;
+  while (operator(before)) before--;
+  // Of `let x = 4u` nothing else says the type.
+  const assigned = tokens[i - 1].token === "=" && before === i - 2;
+  if (before < i - 1 && !assigned && !isNumber(tokens[before])) return true;
+  return /^[-+*/%&|^]$/.test(tokens[i + 1]?.token ?? "") && !isNumber(tokens[i + 2]);
+}
+
+/** Joins tokens with the least space between them. `vec4<f32>` becomes `vec4f`. */
 function join(tokens) {
   let text = "";
   for (let i = 0; i < tokens.length; i++) {
     let { token } = tokens[i];
-    if (/^\d+\.\d+$/.test(token)) token = token.replace(/\.0+$/, ".").replace(/^0(?=\.\d)/, "");
+    if (/^\d*\.\d+(e-?\d+)?$|^\d+\.(?!\d)/.test(token)) token = shortFloat(token);
+    else if (UNSIGNED.test(token) && typedByOther(tokens, i)) token = token.slice(0, -1);
     const alias = /^(vec[234]|mat\dx\d)$/.test(token) && tokens[i + 1]?.token === "<" && tokens[i + 3]?.token === ">" ? ALIAS[tokens[i + 2].token] : undefined;
     const before = text.at(-1) ?? "";
     const merges = /\w/.test(before) ? /^(\w|\.\d)/.test(token) : tokens[i].spaced && JOINED.has(before + token[0]);
@@ -170,7 +196,24 @@ function spokenIn(program) {
   const prefixes = [...text.matchAll(/(?<!\w)([A-Za-z]\w*_)\$\{/g)].map((m) => m[1]);
   const variables = [...text.matchAll(/var<[^>]*> (\w+):/g)].map((m) => m[1]);
   const suffixes = [...text.matchAll(/\}(_\w+)(?=`)/g)].map((m) => m[1]);
-  return { words: new Set(text.match(/[A-Za-z_]\w*/g)), prefixes, suffixes, variables };
+  const given = new Set([...text.matchAll(/(?<!\w)([A-Z][A-Z\d_]*):/g)].map((m) => m[1]));
+  return { words: new Set(text.match(/[A-Za-z_]\w*/g)), prefixes, suffixes, variables, given };
+}
+
+/** Tokens without the constants that the program gives. The loader takes numbers for u32 and pairs for vectors of such: constants of other types stay. */
+function withoutGiven(tokens, given) {
+  const kept = [];
+  for (let i = 0; i < tokens.length; i++) {
+    if (tokens[i].token === "const" && given.has(tokens[i + 1].token)) {
+      const end = tokens.findIndex((t, j) => j > i && t.token === ";");
+      if (/^:(u32|bool|vec2<u32>)=(\w+|vec2\(\d+,\d+\))$/.test(tokens.slice(i + 2, end).map((t) => t.token).join(""))) {
+        i = end;
+        continue;
+      }
+    }
+    kept.push(tokens[i]);
+  }
+  return kept;
 }
 
 /**
@@ -179,17 +222,28 @@ function spokenIn(program) {
  * @returns {{ [file: string]: string }}
  */
 export function minifyWgsl(files, users) {
-  const { words, prefixes, suffixes, variables } = spokenIn(users);
-  const isSpoken = (name) => words.has(name) || prefixes.some((p) => name.startsWith(p)) || suffixes.some((s) => name.endsWith(s));
+  return minify(files, users, false).files;
+}
 
-  // A body that is always put in need not be there; the lines that say where it goes stay.
-  const parsed = Object.entries(files).map(([file, text]) => ({ file, parts: text.split(/^\/\/ body$[^]*^\/\/ end body$/m).map(tokensOf) }));
+/** The same where the program can be changed too: constants have short names, by which the program must give them. */
+export function minifyWithConstants(files, users) {
+  return minify(files, users, true);
+}
+
+function minify(files, users, shortConstants) {
+  const { words, prefixes, suffixes, variables, given } = spokenIn(users);
+  const isMade = (name) => prefixes.some((p) => name.startsWith(p)) || suffixes.some((s) => name.endsWith(s));
+  const constants = new Set(shortConstants ? Object.values(files).flatMap((text) => [...text.matchAll(/^const (\w+):/gm)].map((m) => m[1])).filter((name) => given.has(name) && !isMade(name)) : []);
+  const isSpoken = (name) => !constants.has(name) && (words.has(name) || isMade(name));
+
+  // A body that is always put in need not be there, nor hooks; the lines that say where the body goes stay.
+  const parsed = Object.entries(files).map(([file, text]) => ({ file, parts: text.replace(/^\/\/ hooks$[^]*^\/\/ end hooks$/m, "").split(/^\/\/ body$[^]*^\/\/ end body$/m).map((part) => withoutGiven(tokensOf(part), given)) }));
   const parts = parsed.flatMap((f) => f.parts).map((tokens) => {
     const names = namesIn(tokens);
     const { functions, members, ...rest } = outline(tokens);
     return { tokens, names, members, ...rest, functions: functions.map((f) => ({ ...f, locals: localsOf(tokens, names, f) })) };
   });
-  const declared = new Set(parts.flatMap((p) => [...p.declared]));
+  const declared = new Set([...parts.flatMap((p) => [...p.declared]), ...constants]);
   const entries = new Set(parts.flatMap((p) => [...p.entries]));
   const isPrivate = new Set([...declared].filter((name) => !isSpoken(name) && !entries.has(name)));
 
@@ -224,5 +278,8 @@ export function minifyWgsl(files, users) {
     local: shortNames(counts.local, LOWER, new Set([...declared, ...variables, ...RESERVED]), (name) => beside.get(name)),
   };
   for (const kind of ["module", "local"]) for (const t of renamed[kind]) t.token = short[kind].get(t.token);
-  return Object.fromEntries(parsed.map(({ file, parts: mine }) => [file, mine.map(join).join("\n// body\n// end body\n")]));
+  return {
+    files: Object.fromEntries(parsed.map(({ file, parts: mine }) => [file, mine.map(join).join("\n// body\n// end body\n")])),
+    constants: new Map([...constants].map((name) => [name, short.module.get(name) ?? name])),
+  };
 }

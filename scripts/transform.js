@@ -1,6 +1,6 @@
 /**
- * @file What the build does to modules that tsc wrote before they are bundled. Both changes are found in the syntax tree and keep source maps exact:
- * one puts blanks over what it removes, the other moves the mappings behind what it inserts.
+ * @file What the build does to modules that tsc wrote before they are bundled. Changes are found in the syntax tree and keep source maps exact:
+ * what is removed becomes blanks, what is inserted moves the mappings behind it.
  */
 import { basename } from "node:path";
 import { parseAst } from "rollup/parseAst";
@@ -73,6 +73,16 @@ export function forInference(file, code) {
   return cuts.reduce((text, [from, to, put]) => blank(text, from, to, put), code);
 }
 
+/** A module without calls of `check` (src/webgpu/check.ts), which say what the tests have shown to hold. */
+function withoutChecks(code) {
+  const cuts = [];
+  walk(parseAst(code), (node) => {
+    if (node.type === "ExpressionStatement" && node.expression.type === "CallExpression" && node.expression.callee.name === "check") cuts.push(node);
+    return true;
+  });
+  return cuts.reduce((text, { start, end }) => blank(text, start, end, ";"), code);
+}
+
 /** What is evaluated at module level: the statements that declare something, without the bodies of functions. */
 function* evaluated(program) {
   for (const statement of program.body) {
@@ -122,19 +132,31 @@ function importEdits(program) {
   return found;
 }
 
+/** Edits that give constants of GPU kernels the names that they have in the kernels that are shipped. */
+function constantEdits(program, names) {
+  const found = [];
+  walk(program, (node) => {
+    const name = node.type === "Property" && !node.computed ? node.key.name : undefined;
+    if (names.has(name)) found.push({ at: node.key.start, old: name, put: names.get(name) });
+    return true;
+  });
+  return found;
+}
+
 const HELPER = "__rewriteRelativeImportExtension";
 
 /**
  * A module as bundlers of applications take it best. What runs at module level is marked as pure, so that what nobody uses is dropped. Modules of Node come from
  * `process.getBuiltinModule`: bundlers for browsers refuse `import("node:...")` or want a substitute. Both give what is awaited, and fail where it is awaited.
- * `map.mappings` is decoded.
+ * Assertions go, and constants of GPU kernels are renamed as `constants` says. `map.mappings` is decoded.
  */
-export function forBundlers(code, map) {
+export function forBundlers(source, constants, map) {
+  const code = withoutChecks(source);
   const lines = [0];
   for (let i = 0; i < code.length; i++) if (code[i] === "\n") lines.push(i + 1);
   const mappings = map.mappings.map((line) => line.map((segment) => [...segment]));
   const program = parseAst(code);
-  const edits = [...pureEdits(code, program), ...importEdits(program)];
+  const edits = [...pureEdits(code, program), ...importEdits(program), ...constantEdits(program, constants)];
   let text = code;
   // From the end, so that positions before stay right.
   for (const { at, old, put } of edits.sort((a, b) => b.at - a.at)) {

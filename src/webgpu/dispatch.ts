@@ -1,15 +1,18 @@
 /**
  * @file What GPU encoders write: dispatches of WGSL kernels with their constants and buffers. The loader takes what an
- * entry point of `kernels/x.wgsl` reaches, rewrites `const NAME: T = ...;` lines whose name is in `constants` and the block between `// body` and
- * `// end body`. Functions of the library files (math, steps, activation, recurrent, gemm) that a kernel calls and does not define are added
+ * entry point of `kernels/x.wgsl` reaches, rewrites `const NAME: T = ...;` lines whose name is in `constants`, functions whose name is in `hooks`,
+ * and the block between `// body` and `// end body`. Functions of the library files (math, steps, activation, recurrent, gemm) that a kernel calls and does not define are added
  * to it: `f32_exp(x)` of kernels/math.wgsl, for example. Nothing else is changed.
  */
 import { ELEMENT_BYTES, HALF_BYTES } from "../dtype.ts";
 import type { Call, Operand, Place } from "../plan/plan.ts";
 import { sizeOf } from "../shape.ts";
 
-/** Values put into the `const` lines of a kernel's file. */
-export type Constants = { readonly [name: string]: number | boolean };
+/** Values put into the `const` lines of a kernel's file; pairs are vec2<u32>. */
+export type Constants = { readonly [name: string]: number | boolean | readonly [number, number] };
+
+/** Functions of a kernel's file (by the names that it calls them by) and those, there or in a library, that stand in for them. */
+export type Hooks = { readonly [name: string]: string };
 
 /** Which kernel of which file, specialised how. Equal shaders share a pipeline. */
 export interface Shader {
@@ -18,6 +21,7 @@ export interface Shader {
   /** Entry point in that file. Default: `main`. */
   readonly entry?: string;
   readonly constants: Constants;
+  readonly hooks?: Hooks;
   /** WGSL put in place of the block between the lines `// body` and `// end body`. */
   readonly body?: string;
 }

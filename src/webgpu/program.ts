@@ -9,9 +9,10 @@ import type { Plan } from "../plan/plan.ts";
 import { showShape } from "../shape.ts";
 import type { Buffers, GpuMemory } from "./buffers.ts";
 import type { Pending } from "./adapter.ts";
+import { check } from "./check.ts";
 import { GPU_ENCODERS } from "./commands.ts";
 import type { Bound, DispatchWriter, GpuFeatures, Shader } from "./dispatch.ts";
-import type { Declared } from "./shader.ts";
+import type { Declared, ShaderText } from "./shader.ts";
 import { shaderText } from "./shader.ts";
 
 const MOST_GROUPS = 65535;
@@ -53,7 +54,7 @@ export interface EncodedPlan {
 function fold(groups: number): [number, number, number] {
   if (groups <= MOST_GROUPS) return [groups, 1, 1];
   const x = Math.ceil(Math.sqrt(groups));
-  if (x > MOST_GROUPS) throw internal(`a dispatch of ${groups} groups`);
+  check(x <= MOST_GROUPS, () => `a dispatch of ${groups} groups`);
   return [x, Math.ceil(groups / x), 1];
 }
 
@@ -64,10 +65,14 @@ export function encode(plan: Plan, features: GpuFeatures): EncodedPlan {
   let absent = 0;
   let here = 0;
   let source = "";
+  let last: Shader | null = null;
+  let found: ShaderText | null = null;
   const writer: DispatchWriter = {
     features,
     dispatch(shader: Shader, buffers, groups) {
-      const { text, entry, declared } = shaderText(shader, new Set(buffers.flatMap((b, i) => (b?.half ? [i] : []))));
+      // Turns of a recurrent layer are one shader, of the same buffers.
+      if (shader !== last) found = shaderText((last = shader), new Set(buffers.flatMap((b, i) => (b?.half ? [i] : []))));
+      const { text, entry, declared } = found as ShaderText;
       const label = `${shader.file}.${entry}`;
       if (declared.length > features.maxBuffers) {
         throw new BackendError(`webgpu: ${label}${source ? ` (${source})` : ""} needs ${declared.length} buffers, this adapter binds ${features.maxBuffers}; use open("wasm")`);
@@ -75,18 +80,15 @@ export function encode(plan: Plan, features: GpuFeatures): EncodedPlan {
       let missing = 0;
       const resources = declared.map(({ binding, writable }): Resource => {
         const b = buffers[binding];
-        if (b === undefined) throw internal(`${label}: nothing is given for binding ${binding}`);
+        check(b !== undefined, () => `${label}: nothing is given for binding ${binding}`);
         if (b === null) return { binding, space: "absent", index: writable ? ++missing : 0, offset: 0, bytes: 0, writable };
-        if (b.access !== "read" && !writable) throw internal(`${label}: binding ${binding} is declared read-only and was given to be written`);
+        check(b.access === "read" || writable, () => `${label}: binding ${binding} is declared read-only and was given to be written`);
         return { binding, space: b.place.space, index: b.place.index, offset: b.place.offset, bytes: b.bytes, writable };
       });
-      resources.forEach((r, i) => {
-        const clash = resources.find((o, j) => j < i && o.space === r.space && o.index === r.index && (o.writable || r.writable));
-        if (clash !== undefined) throw internal(`${label}: bindings ${clash.binding} and ${r.binding} are one buffer, and one of them is written`);
-      });
+      check(resources.every((r, i) => !resources.some((o, j) => j < i && o.space === r.space && o.index === r.index && (o.writable || r.writable))), () => `${label}: a buffer is bound twice, and written`);
       absent = Math.max(absent, missing);
       const counts = typeof groups === "number" ? fold(groups) : ([...groups] as [number, number, number]);
-      if (counts.some((n) => !Number.isInteger(n) || n < 0 || n > MOST_GROUPS)) throw internal(`${label}: ${counts} groups`);
+      check(counts.every((n) => Number.isInteger(n) && n >= 0 && n <= MOST_GROUPS), () => `${label}: ${counts} groups`);
       if (counts.every((n) => n > 0)) dispatches.push({ label, text, entry, declared, resources, groups: counts });
     },
     temporary(bytes) {

@@ -4,12 +4,12 @@
  * entry points with bindings of their own under the same numbers. Where subgroups are used, the module says so.
  */
 import * as shaders from "#shaders";
-import { internal } from "../errors.ts";
-import type { Shader } from "./dispatch.ts";
+import { check } from "./check.ts";
+import type { Constants, Shader } from "./dispatch.ts";
 import { storeHalves } from "./half.ts";
 
 /** Files whose functions any kernel may call. */
-const LIBRARIES = ["math", "steps", "activation", "recurrent", "gemm", "half"];
+const LIBRARIES = ["index", "math", "steps", "activation", "recurrent", "gemm", "half"];
 
 /** A binding that a shader declares. */
 export interface Declared {
@@ -43,7 +43,7 @@ function declarationsOf(file: string, text: string): Declarations {
     from = i + 1;
     if (declaration === ";") continue;
     const name = /^(?:@\w+(?:\([^)]*\))?\s*)*(?:fn|const|struct|alias|var(?:<[^>]*>)?)\s+(\w+)/.exec(declaration)?.[1];
-    if (name === undefined || found.has(name)) throw internal(`${file}.wgsl: ${name === undefined ? "unknown" : "repeated"} declaration ${declaration.slice(0, 80)}`);
+    check(name !== undefined && !found.has(name), () => `${file}.wgsl: unknown or repeated declaration ${declaration.slice(0, 80)}`);
     found.set(name, declaration);
   }
   return found;
@@ -53,7 +53,7 @@ const split = new Map<string, Declarations>();
 
 function fileText(file: string): string {
   const name = file.replaceAll("-", "_");
-  if (!Object.hasOwn(files, name)) throw internal(`no file kernels/${file}.wgsl`);
+  check(Object.hasOwn(files, name), () => `no file kernels/${file}.wgsl`);
   return files[name];
 }
 
@@ -63,39 +63,47 @@ function library(file: string): Declarations {
   return found;
 }
 
-/** A constant's value as WGSL. Whole numbers fit every type of number. */
-function literal(value: number | boolean): string {
-  if (typeof value === "number" && !Number.isFinite(value)) throw internal(`${value} cannot be a constant in WGSL`);
-  return String(value);
+/** A constant with its value. Where the file does not say f32, or the build left the constant out, numbers are u32, negative ones wrapped around. */
+function constant(name: string, value: Constants[string], declared = ""): string {
+  if (typeof value === "object") return `const ${name} = vec2<u32>(${value.join()});`;
+  if (typeof value === "boolean") return `const ${name} = ${value};`;
+  return `const ${name}: ${/:\s*f32/.test(declared) ? `f32 = ${value}` : `u32 = ${value >>> 0}`};`;
 }
 
 /**
  * @param halves bindings that hold f16
- * @throws Error (internal) for a file, entry point, constant or body block that is not there.
+ * @throws Error (internal) for a file, entry point, hook or body block that is not there.
  */
-export function shaderText({ file, entry = "main", constants, body }: Shader, halves: ReadonlySet<number> = new Set()): ShaderText {
+export function shaderText({ file, entry = "main", constants, hooks = {}, body }: Shader, halves: ReadonlySet<number> = new Set()): ShaderText {
   let source = fileText(file);
   if (body !== undefined) {
     const block = /^\/\/ body$[^]*^\/\/ end body$/m;
-    if (!block.test(source)) throw internal(`${file}.wgsl has no body`);
+    check(block.test(source), () => `${file}.wgsl has no body`);
     source = source.replace(block, () => body);
   }
   const own = new Map(declarationsOf(file, source.replace(/^\/\/.*$/gm, "")));
-  for (const [name, value] of Object.entries(constants)) {
-    const line = own.get(name);
-    const head = line === undefined ? null : /^const \w+(?:\s*:\s*\w+)?\s*=/.exec(line);
-    if (head === null) throw internal(`${file}.wgsl has no constant ${name}`);
-    own.set(name, `${head[0]} ${literal(value)};`);
+  for (const [name, value] of Object.entries(constants)) own.set(name, constant(name, value, own.get(name)));
+  const libraries = LIBRARIES.filter((l) => l !== file && Object.hasOwn(files, l)).map(library);
+  const find = (name: string): string | undefined => {
+    for (const declarations of [own, ...libraries]) if (declarations.has(name)) return declarations.get(name);
+    const [, op, type = "f32"] = /^op_([A-Za-z\d]+)(?:_(\w+))?$/.exec(name) ?? [];
+    if (op === undefined) return undefined;
+    const scalar = type === "f32" ? find(`f32_${op}`) : undefined;
+    return scalar?.replace(`f32_${op}`, name) ?? find(`any_${op}`)?.replace(`any_${op}`, name).replaceAll("Scalar", type === "bool" ? "u32" : type);
+  };
+  for (const [name, target] of Object.entries(hooks)) {
+    const found = find(target);
+    check(found !== undefined, () => `${file}.wgsl has no function ${target}`);
+    own.set(name, found.replace(target, name));
   }
   const stored = halves.size > 0 ? storeHalves(own, halves) : (declaration: string): string => declaration;
-  if (!own.has(entry)) throw internal(`${file}.wgsl has no entry point ${entry}`);
+  check(find(entry) !== undefined, () => `${file}.wgsl has no entry point ${entry}`);
 
-  const libraries = LIBRARIES.filter((l) => l !== file && Object.hasOwn(files, l)).map(library);
   const kept = new Map<string, string>();
   const wanted = [entry];
   for (let name = wanted.pop(); name !== undefined; name = wanted.pop()) {
     if (kept.has(name)) continue;
-    const found = own.get(name) ?? libraries.find((l) => l.has(name as string))?.get(name);
+    const found = find(name);
     if (found === undefined) continue;
     const declaration = stored(found);
     kept.set(name, declaration);
@@ -108,7 +116,7 @@ export function shaderText({ file, entry = "main", constants, body }: Shader, ha
     .filter((m) => m !== null)
     .map((m) => ({ binding: Number(m[1]), writable: m[2] === "read_write" }))
     .sort((a, b) => a.binding - b.binding);
-  if (declared.some((d, i) => i > 0 && d.binding === declared[i - 1].binding)) throw internal(`${file}.wgsl: ${entry} reaches two variables of one binding`);
+  check(declared.every((d, i) => i === 0 || d.binding !== declared[i - 1].binding), () => `${file}.wgsl: ${entry} reaches two variables of one binding`);
   // Joins run over as many invocations as a subgroup has, which no analysis can tell to be the same for all of them.
   if (declarations.some((d) => /\bsubgroup[A-Z]\w*\(/.test(d))) declarations.push("diagnostic(off, subgroup_uniformity);", "enable subgroups;");
   return { text: declarations.reverse().join("\n"), entry, declared };

@@ -1,8 +1,8 @@
 /** @file Fused elementwise bodies as WGSL: what `map` and the prologue of `reduce` have in common. */
 import type { DType } from "../../dtype.ts";
-import { internal } from "../../errors.ts";
 import type { MapBody, MapStep, Operand } from "../../plan/plan.ts";
 import { stridesOf } from "../../shape.ts";
+import { check } from "../check.ts";
 
 /** The WGSL type of an element in memory and in registers. */
 export const TYPE: { readonly [type in DType]: "f32" | "i32" | "u32" } = { f32: "f32", i32: "i32", u32: "u32", bool: "u32" };
@@ -20,7 +20,7 @@ export function constant(value: number, dtype: DType): string {
 
 /** The function of kernels/steps.wgsl for a step whose operands have type `from`. */
 function stepFunction(step: MapStep, from: DType): string {
-  if (step.op === "cast") return `cast_${from}_${step.dtype}`;
+  if (step.op === "cast") return `cast_${TYPE[from]}_${step.dtype}`;
   if (step.op === "where") return `op_where${step.dtype === "f32" ? "" : `_${TYPE[step.dtype]}`}`;
   return `op_${step.op}${from === "f32" ? "" : `_${from}`}`;
 }
@@ -38,7 +38,7 @@ export function stepsFunction(body: MapBody, inputs: readonly Operand[]): string
   const lines = body.steps.map((s, j) => {
     if (s.op === "const") return `  let t${j} = ${constant(s.value as number, s.dtype)};`;
     const from = dtypeOf(s.args[0]);
-    if (s.op === "cast" && from === s.dtype) return `  let t${j} = ${name(s.args[0])};`;
+    if (s.op === "cast" && (from === s.dtype || (from === "bool" && s.dtype === "u32"))) return `  let t${j} = ${name(s.args[0])};`;
     return `  let t${j} = ${stepFunction(s, from)}(${s.args.map(name).join(", ")});`;
   });
   const members = resultTypes(body, inputs).map((type, k) => `r${k}: ${TYPE[type]}`);
@@ -95,7 +95,7 @@ export function slotsOf(inputs: readonly Operand[], outputs: readonly Operand[])
   inputs.forEach((o, i) => slot(o).inputs.push(i));
   outputs.forEach((o, i) => {
     const s = slot(o);
-    if (s.outputs.length > 0) throw internal("map: two outputs at one place");
+    check(s.outputs.length === 0, () => "map: two outputs at one place");
     s.written = true;
     s.outputs.push(i);
   });

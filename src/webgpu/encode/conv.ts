@@ -1,8 +1,8 @@
 /** @file GPU encoders of the convolutions (kernels/conv.wgsl): products whose A is gathered, with groups as their batch. */
 import type { ConvAttrs } from "../../plan/kernels.ts";
-import type { Constants, DispatchWriter, GpuEncoder } from "../dispatch.ts";
+import type { Constants, DispatchWriter, GpuEncoder, Hooks } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
-import { activationFunction, addUp, bodyOf, encodeMatmul, encodeProduct, splitOf } from "./matmul.ts";
+import { activationFunction, addUp, encodeMatmul, encodeProduct, splitOf } from "./matmul.ts";
 
 /** Groups with fewer columns than this are computed element by element: see `isNarrow`. */
 const LEAST_COLUMNS = 8;
@@ -20,10 +20,15 @@ const isPointwise = (a: ConvAttrs): boolean =>
 /** Divisors are at least 1 where there is nothing to divide. */
 function geometry(a: ConvAttrs): Constants {
   return {
-    H: a.h, W: a.w, C: a.c, P: a.p, Q: a.q, F: a.f, R: a.r, S: a.s, CHANNELS: Math.max(1, a.c / a.groups), FILTERS: Math.max(1, a.f / a.groups),
-    STRIDE_H: a.strideH, STRIDE_W: a.strideW, DILATION_H: a.dilationH, DILATION_W: a.dilationW, PAD_TOP: a.padTop, PAD_LEFT: a.padLeft,
+    IMAGE: [a.h, a.w], OUTPUT: [a.p, a.q], TAPS: [a.r, a.s], STRIDE: [a.strideH, a.strideW], DILATION: [a.dilationH, a.dilationW], PAD: [a.padTop, a.padLeft],
+    C: a.c, F: a.f, CHANNELS: Math.max(1, a.c / a.groups), FILTERS: Math.max(1, a.f / a.groups),
   };
 }
+
+/** Hooks of a product whose operands have runs of so many elements. */
+const access = (a: number, b: number, y: number): Hooks => ({
+  load_a: a % 4 === 0 ? "vector_a" : "lanes_a", load_b: b % 4 === 0 ? "vector_b" : "lanes_b", write_y: y % 4 === 0 ? "vector_y" : "lanes_y",
+});
 
 /** `conv2d(x, w, bias?) -> y` */
 export const conv2d: GpuEncoder = (call, out) => {
@@ -42,19 +47,14 @@ export const conv2d: GpuEncoder = (call, out) => {
   if (isNarrow(groups, filters)) {
     return out.dispatch({
       file: "conv", entry: "direct",
-      constants: { ...geometry(attrs), M: pixels, K: k, SIZE_Y: sizeY, HAS_BIAS: bias != null },
-      body: bodyOf({ activate: activationFunction(activation) }),
+      constants: { ...geometry(attrs), M: pixels, K: k, ELEMENTS: sizeY, HAS_BIAS: bias != null },
+      hooks: { activate: activationFunction(activation) },
     }, [operands.a, operands.b, operands.bias, operands.y], Math.ceil(sizeY / DIRECT_THREADS));
   }
   encodeProduct(out, {
     file: "conv", batch: groups, m: pixels, n: filters, k, ...operands, sizeY, columnsY: f, biasStride: filters, activation,
-    constants: { ...geometry(attrs), B_BATCH: filters, B_COLUMN: 1, B_K: f, A_ALONG_K: true, B_ALONG_K: false, FILTER_GRAD: false },
-    hooks: {
-      load_a: channels % 4 === 0 ? "vector_window" : "lanes_window",
-      load_b: filters % 4 === 0 ? "vector_b" : "lanes_b",
-      write_y: filters % 4 === 0 ? "vector_y" : "lanes_y",
-      place_y: "place_row", depth: "depth_of_all",
-    },
+    constants: { ...geometry(attrs), B_BATCH: filters, B_COLUMN: 1, B_K: f, A_ALONG_K: true, B_ALONG_K: false },
+    hooks: { ...access(channels, filters, filters), place_a: "place_window", place_y: "place_row" },
   });
 };
 
@@ -75,13 +75,8 @@ export const conv2dFilterGrad: GpuEncoder = (call, out) => {
   if (isNarrow(groups, filters)) return directFilterGrad(out, attrs, operands, { rows, pixels, sizeY });
   encodeProduct(out, {
     file: "conv", batch: groups, m: rows, n: filters, k: pixels, ...operands, sizeY, columnsY: f, biasStride: 0, activation: "linear",
-    constants: { ...geometry(attrs), B_BATCH: filters, B_COLUMN: 1, B_K: f, A_ALONG_K: false, B_ALONG_K: false, FILTER_GRAD: true },
-    hooks: {
-      load_a: channels % 4 === 0 ? "vector_window" : "lanes_window",
-      load_b: filters % 4 === 0 ? "vector_b" : "lanes_b",
-      write_y: filters % 4 === 0 ? "vector_y" : "lanes_y",
-      place_y: "place_row", depth: "depth_of_all",
-    },
+    constants: { ...geometry(attrs), B_BATCH: filters, B_COLUMN: 1, B_K: f, A_ALONG_K: false, B_ALONG_K: false },
+    hooks: { ...access(channels, filters, filters), place_a: "place_window_of_tap", place_y: "place_row" },
   });
 };
 
@@ -93,7 +88,8 @@ function directFilterGrad(out: DispatchWriter, attrs: ConvAttrs, { a, b, y }: Op
   const parts = splits > 1 ? out.temporary(4 * splits * sizeY) : null;
   out.dispatch({
     file: "conv", entry: "direct_filter_grad",
-    constants: { ...geometry(attrs), M: rows, K: pixels, SIZE_Y: sizeY, SPLITS: splits, CHUNK: chunk, FILTER_GRAD: true },
+    constants: { ...geometry(attrs), M: rows, K: pixels, ELEMENTS: sizeY, SPLITS: splits, CHUNK: chunk },
+    hooks: { place_a: "place_window_of_tap" },
   }, [a, b, null, parts ? parts.write : y], blocks * splits);
   if (parts) addUp(out, parts.read, null, y, { splits, sizeY, columnsY: attrs.f, activation: "linear" });
 }
@@ -114,7 +110,7 @@ export const conv2dInputGrad: GpuEncoder = (call, out) => {
     return encodeMatmul(out, { batch: 1, m: n * h * width, n: c, k, ...operands, stridesA: { batch: 0, along: f, k: 1 }, stridesB: { batch: 0, along: f, k: 1 }, activation: "linear" });
   }
   if (isNarrow(groups, channels)) {
-    return out.dispatch({ file: "conv", entry: "direct_input_grad", constants: { ...geometry(attrs), SIZE_Y: sizeY } },
+    return out.dispatch({ file: "conv", entry: "direct_input_grad", constants: { ...geometry(attrs), ELEMENTS: sizeY } },
       [operands.a, operands.b, null, operands.y], Math.ceil(sizeY / DIRECT_THREADS));
   }
   encodeProduct(out, {
@@ -122,15 +118,10 @@ export const conv2dInputGrad: GpuEncoder = (call, out) => {
     ...operands, sizeY, columnsY: c, biasStride: 0, activation: "linear",
     constants: {
       ...geometry(attrs), A_ALONG_K: true, B_ALONG_K: true,
-      PHASES_H: rows.phases, GCD_H: rows.gcd, TAP_STEP_H: rows.step, INVERSE_H: rows.inverse, TAPS_H: rows.taps,
-      PHASES_W: columns.phases, GCD_W: columns.gcd, TAP_STEP_W: columns.step, INVERSE_W: columns.inverse, TAPS_W: columns.taps,
+      PHASES: [rows.phases, columns.phases], GCD: [rows.gcd, columns.gcd], TAP_STEP: [rows.step, columns.step],
+      INVERSE: [rows.inverse, columns.inverse], PHASE_TAPS: [rows.taps, columns.taps],
     },
-    hooks: {
-      load_a: filters % 4 === 0 ? "vector_target" : "lanes_target",
-      load_b: filters % 4 === 0 ? "vector_tap" : "lanes_tap",
-      write_y: channels % 4 === 0 ? "vector_y" : "lanes_y",
-      place_y: "place_pixel", depth: k === 0 ? "depth_of_all" : "depth_of_phase",
-    },
+    hooks: { ...access(filters, filters, channels), place_a: "place_target", place_b: "place_tap", place_y: "place_pixel", depth: "depth_of_phase" },
   });
 };
 

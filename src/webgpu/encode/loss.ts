@@ -16,7 +16,7 @@ export const softmaxCrossEntropy: GpuEncoder = (call, out) => {
     return;
   }
   const { lanes, groups } = rowLayout(rows, cols);
-  const { body, constants } = joins(out.features);
+  const { hooks, constants } = joins(out.features);
   const shape = { ROWS: rows, COLS: cols, LANES: lanes, SPARSE: sparse, HAS_LOSS: loss !== null, HAS_PROBS: probs !== null };
-  out.dispatch({ file: "softmax", entry: "softmaxCrossEntropy", constants: { ...constants, ...shape }, body }, [loss, ...call.inputs.map(read), probs], groups);
+  out.dispatch({ file: "softmax", entry: "softmaxCrossEntropy", constants: { ...constants, ...shape }, hooks }, [loss, ...call.inputs.map(read), probs], groups);
 };

@@ -3,7 +3,7 @@
  * a tile and of how k is split, the constants of kernels/gemm.wgsl, and the pass that adds up a split.
  */
 import type { Activation, MatmulAttrs } from "../../plan/kernels.ts";
-import type { Bound, Constants, DispatchWriter, GpuEncoder, GpuFeatures } from "../dispatch.ts";
+import type { Bound, Constants, DispatchWriter, GpuEncoder, GpuFeatures, Hooks } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
 
 /** A workgroup's tile of y: x * y invocations with rows * columns sums each, fed in steps of k. */
@@ -60,40 +60,8 @@ export interface Product {
   readonly activation: Activation;
   /** The kernel's own constants. */
   readonly constants: Constants;
-  /** Functions of the kernel's file that stand for those of its body: how operands are read and y is written. */
+  /** How operands are read and y is written. */
   readonly hooks: Hooks;
-}
-
-export interface Hooks {
-  readonly load_a: string;
-  readonly load_b: string;
-  readonly write_y: string;
-  readonly place_y?: string;
-  readonly depth?: string;
-  readonly join_dots?: string;
-  readonly join_columns?: string;
-}
-
-/** Parameters and result of the functions that a body holds. */
-const SIGNATURES: { readonly [hook: string]: { readonly parameters: string; readonly call: string; readonly result: string } } = {
-  load_a: { parameters: "batch: u32, row: u32, k: u32", call: "batch, row, k", result: "vec4<f32>" },
-  load_b: { parameters: "batch: u32, column: u32, k: u32", call: "batch, column, k", result: "vec4<f32>" },
-  place_y: { parameters: "batch: u32, row: u32", call: "batch, row", result: "u32" },
-  write_y: { parameters: "at: u32, count: u32, v: vec4<f32>", call: "at, count, v", result: "" },
-  depth: { parameters: "batch: u32", call: "batch", result: "u32" },
-  activate: { parameters: "x: f32", call: "x", result: "f32" },
-  join_dots: { parameters: "i: u32, own: vec4<f32>", call: "i, own", result: "vec4<f32>" },
-  join_columns: { parameters: "i: u32, own: vec4<f32>", call: "i, own", result: "vec4<f32>" },
-  join_max: { parameters: "p: Place, local: u32, own: i32", call: "p, local, own", result: "i32" },
-  join_sum: { parameters: "p: Place, local: u32, own: f32", call: "p, local, own", result: "f32" },
-};
-
-/** The body of a kernel: each hook as a call of the function that stands for it. */
-export function bodyOf(hooks: { readonly [hook: string]: string }): string {
-  return Object.entries(hooks).map(([hook, target]) => {
-    const { parameters, call, result } = SIGNATURES[hook];
-    return `fn ${hook}(${parameters})${result ? ` -> ${result}` : ""} {\n  ${result ? "return " : ""}${target}(${call});\n}`;
-  }).join("\n");
 }
 
 /** The name of an activation's function in kernels/activation.wgsl. */
@@ -144,8 +112,8 @@ function dispatchSplit(out: DispatchWriter, product: Product, entry: string, spl
   const parts = splits > 1 ? out.temporary(4 * splits * sizeY) : null;
   out.dispatch({
     file: product.file, entry,
-    constants: { ...product.constants, ...constants, BATCH: product.batch, M: product.m, N: product.n, K: product.k, SIZE_Y: sizeY, HAS_BIAS: bias !== null },
-    body: bodyOf({ ...product.hooks, activate: activationFunction(parts ? "linear" : activation) }),
+    constants: { ...product.constants, ...constants, BATCH: product.batch, M: product.m, N: product.n, K: product.k, ELEMENTS: sizeY, HAS_BIAS: bias !== null },
+    hooks: { ...product.hooks, activate: activationFunction(parts ? "linear" : activation) },
   }, [a, b, bias, parts ? parts.write : y], groups);
   if (parts) addUp(out, parts.read, bias, y, { splits, sizeY, columnsY, activation });
 }
@@ -156,7 +124,7 @@ export function addUp(out: DispatchWriter, parts: Bound, bias: Bound | null, y: 
   out.dispatch({
     file: "epilogue", entry: inVectors ? "vectors" : "main",
     constants: { SIZE: sizeY, N: columnsY, SPLITS: splits, HAS_BIAS: bias !== null },
-    body: bodyOf({ activate: activationFunction(activation) }),
+    hooks: { activate: activationFunction(activation) },
   }, [parts, bias, y], Math.ceil(sizeY / (inVectors ? 4 : 1) / EPILOGUE_THREADS));
 }
 

@@ -1,10 +1,10 @@
 /** @file GPU encoders of the kernels that move words (kernels/move.wgsl). */
 import type { DType } from "../../dtype.ts";
-import { internal } from "../../errors.ts";
 import type { CopyAttrs, FillAttrs, IotaAttrs } from "../../plan/kernels.ts";
 import type { Operand } from "../../plan/plan.ts";
 import { sizeOf } from "../../shape.ts";
-import type { DispatchWriter, GpuEncoder } from "../dispatch.ts";
+import { check } from "../check.ts";
+import type { Bound, DispatchWriter, GpuEncoder } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
 
 /** Invocations of a workgroup. */
@@ -31,7 +31,8 @@ function fillWith(y: Operand, value: number, out: DispatchWriter): void {
   out.dispatch({ file: "move", entry: four ? "fill_vectors" : "fill", constants: { COUNT: items, VALUE: elementBits(y.dtype, value) } }, [write(y)], Math.ceil(items / THREADS));
 }
 
-interface Dimension { readonly size: number; readonly x: number; readonly y: number }
+/** A dimension of a copy: elements, and how far apart they are in x and in y. */
+export interface Dimension { readonly size: number; readonly x: number; readonly y: number }
 
 /** y's largest stride first, no sizes of 1, neighbours that are one run in both tensors merged, `COPY_RANK` of them. */
 function copyOrder(dimensions: readonly Dimension[]): Dimension[] {
@@ -44,40 +45,34 @@ function copyOrder(dimensions: readonly Dimension[]): Dimension[] {
   return order;
 }
 
-/** The same copy in steps of four elements, or null where runs of four are not aligned in both tensors. */
-function inVectors(order: readonly Dimension[], xOffset: number, yOffset: number): Dimension[] | null {
-  const last = order[COPY_RANK - 1];
-  const outer = order.slice(0, -1);
-  const even = last.x === 1 && last.y === 1 && last.size % 4 === 0 && xOffset % 4 === 0 && yOffset % 4 === 0 && outer.every((d) => d.size === 1 || (d.x % 4 === 0 && d.y % 4 === 0));
-  return even ? [...outer.map((d) => ({ size: d.size, x: d.x / 4, y: d.y / 4 })), { size: last.size / 4, x: 1, y: 1 }] : null;
-}
-
-export const copy: GpuEncoder = (call, out) => {
-  const a = call.attrs as unknown as CopyAttrs;
-  const x = call.inputs[0], y = call.outputs[0];
-  if (y === null) return;
-  if (a.shape.length > COPY_RANK) throw internal(`copy of rank ${a.shape.length}: at most ${COPY_RANK}`);
-  if (a.fill !== null) fillWith(y, a.fill, out);
-  const count = sizeOf(a.shape);
-  if (count === 0) return;
-  const order = copyOrder(a.shape.map((size, i) => ({ size, x: a.xStrides[i], y: a.yStrides[i] })));
+/** Writes the dispatch of a copy. */
+export function encodeCopy(out: DispatchWriter, x: Bound | null, y: Bound | null, dimensions: readonly Dimension[], xOffset = 0, yOffset = 0): void {
+  let order = copyOrder(dimensions);
   const last = order[COPY_RANK - 1];
   // Where x runs along another dimension than y, that one second to last: the two are turned tile by tile.
   const along = order.findIndex((d, i) => i < COPY_RANK - 1 && d.x === 1 && d.size >= TILE);
   const transposed = last.y === 1 && last.x !== 1 && last.size >= TILE && along >= 0;
   if (transposed) order.splice(COPY_RANK - 2, 0, ...order.splice(along, 1));
-  const four = transposed ? null : inVectors(order, a.xOffset, a.yOffset);
-  const unit = four === null ? 1 : 4;
-  const constants: { [name: string]: number } = { X_OFFSET: a.xOffset / unit, Y_OFFSET: a.yOffset / unit };
-  (four ?? order).forEach((d, i) => Object.assign(constants, { [`SIZE_${i}`]: d.size, [`X_${i}`]: d.x, [`Y_${i}`]: d.y }));
-  const buffers = [read(x), write(y)];
-  if (!transposed) {
-    out.dispatch({ file: "move", entry: four === null ? "copy" : "copy_vectors", constants: { ...constants, COUNT: count / unit } }, buffers, Math.ceil(count / unit / THREADS));
-    return;
-  }
+  // In steps of four elements where runs of four are aligned in both tensors.
+  const four = last.x === 1 && last.y === 1 && [last.size, xOffset, yOffset, ...order.slice(0, -1).flatMap((d) => (d.size === 1 ? [] : [d.x, d.y]))].every((n) => n % 4 === 0);
+  const unit = four ? 4 : 1;
+  if (four) order = order.map((d) => (d === last ? { size: d.size / 4, x: 1, y: 1 } : { size: d.size, x: d.x / 4, y: d.y / 4 }));
+  const count = order.reduce((n, d) => n * d.size, 1);
   const [rows, columns] = [order[COPY_RANK - 2].size, order[COPY_RANK - 1].size];
   const outer = count / (rows * columns);
-  out.dispatch({ file: "move", entry: "transpose", constants: { ...constants, COUNT: outer } }, buffers, outer * Math.ceil(rows / TILE) * Math.ceil(columns / TILE));
+  const constants: { [name: string]: number } = { COUNT: transposed ? outer : count, X_OFFSET: xOffset / unit, Y_OFFSET: yOffset / unit };
+  order.forEach((d, i) => Object.assign(constants, { [`SIZE_${i}`]: d.size, [`X_${i}`]: d.x, [`Y_${i}`]: d.y }));
+  const groups = transposed ? outer * Math.ceil(rows / TILE) * Math.ceil(columns / TILE) : Math.ceil(count / THREADS);
+  out.dispatch({ file: "move", entry: transposed ? "transpose" : four ? "copy_vectors" : "copy", constants }, [x, y], groups);
+}
+
+export const copy: GpuEncoder = (call, out) => {
+  const { shape, xStrides, yStrides, xOffset, yOffset, fill: filled } = call.attrs as unknown as CopyAttrs;
+  const x = call.inputs[0], y = call.outputs[0];
+  if (y === null) return;
+  check(shape.length <= COPY_RANK, () => `copy of rank ${shape.length}: at most ${COPY_RANK}`);
+  if (filled !== null) fillWith(y, filled, out);
+  if (sizeOf(shape) > 0) encodeCopy(out, read(x), write(y), shape.map((size, i) => ({ size, x: xStrides[i], y: yStrides[i] })), xOffset, yOffset);
 };
 
 export const fill: GpuEncoder = (call, out) => {

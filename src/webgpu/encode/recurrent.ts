@@ -1,12 +1,16 @@
 /**
- * @file GPU encoders of the recurrent sequence kernels (kernels/lstm.wgsl, gru.wgsl, simple-rnn.wgsl): one dispatch for all steps.
- * Gradients read the recurrent weights transposed, by a dispatch before.
+ * @file GPU encoders of the recurrent sequence kernels (kernels/recurrent.wgsl with the cells of lstm.wgsl, gru.wgsl and simple-rnn.wgsl): one dispatch for
+ * all steps, or, of layers with more units than a workgroup has invocations, one for each turn. Gradients read the recurrent weights
+ * transposed, by a dispatch before.
  */
-import { internal } from "../../errors.ts";
 import type { RecurrentAttrs } from "../../plan/kernels.ts";
 import type { Call, Operand } from "../../plan/plan.ts";
-import type { Bound, Constants, DispatchWriter, GpuEncoder, GpuFeatures } from "../dispatch.ts";
+import { sizeOf } from "../../shape.ts";
+import { check } from "../check.ts";
+import type { Bound, Constants, DispatchWriter, GpuEncoder, GpuFeatures, Hooks } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
+import { activationFunction } from "./matmul.ts";
+import { encodeCopy } from "./move.ts";
 
 /** Sequences of a workgroup: the lanes of its vectors. */
 const LANES = 4;
@@ -17,160 +21,155 @@ const WIDTH_STEP = 32;
 const MAX_SLICES = 8;
 /** Terms of a product that a slice should at least have. */
 const SLICE_TERMS = 8;
-/** Of kernels/move.wgsl. */
-const TRANSPOSE_TILE = 16;
-const COPY_THREADS = 64;
-
-const attrsOf = (call: Call): RecurrentAttrs => call.attrs as unknown as RecurrentAttrs;
-
-/** An operand that the kernel cannot do without. */
-function required(call: Call, operand: Operand | null, name: string): Operand {
-  if (operand === null) throw internal(`${call.kernel} of ${call.source}: ${name} must not be null`);
-  return operand;
-}
-
-/** How the work of a workgroup is shared out, as constants of a kernel; see kernels/recurrent.wgsl. */
-interface Layout {
-  readonly SMALL: boolean;
-  readonly WIDTH: number;
-  readonly SLICES: number;
-  readonly SHARED: number;
-  readonly PARTIALS: number;
-}
-
-/**
- * @param terms the length of the products
- * @param vectors the vectors of workgroup memory for what is multiplied
- * @param sums the sums that each invocation has
- */
-function layout({ maxWorkgroupSize, maxWorkgroupBytes }: GpuFeatures, units: number, terms: number, vectors: number, sums: number): Layout {
-  const threads = Math.min(MAX_THREADS, maxWorkgroupSize);
-  const blocks = Math.ceil(units / threads);
-  const width = Math.ceil(units / blocks / WIDTH_STEP) * WIDTH_STEP;
-  const room = Math.floor(maxWorkgroupBytes / VECTOR_BYTES);
-  if (blocks > 1 || vectors > room) return { SMALL: false, WIDTH: width, SLICES: 1, SHARED: 1, PARTIALS: 0 };
-  const slices = Math.min(MAX_SLICES, Math.floor(threads / width), Math.floor(terms / SLICE_TERMS), 1 + Math.floor((room - vectors) / (sums * width)));
-  const used = Math.max(1, slices);
-  return { SMALL: true, WIDTH: width, SLICES: used, SHARED: vectors + sums * (used - 1) * width, PARTIALS: vectors };
-}
-
-/** The functions that kernels call for the two activations. */
-function body({ activation, recurrentActivation }: RecurrentAttrs): string {
-  const four = (name: string, of: string): string => `fn ${name}(v: vec4<f32>) -> vec4<f32> { return vec4(${["x", "y", "z", "w"].map((lane) => `${of}(v.${lane})`).join(", ")}); }`;
-  return [
-    four("activate", `activation_${activation}`), four("derivative", `derivative_${activation}`),
-    four("activate_gate", `activation_${recurrentActivation}`), four("derivative_gate", `derivative_${recurrentActivation}`),
-  ].join("\n");
-}
-
-function dispatch(out: DispatchWriter, file: string, entry: string, a: RecurrentAttrs, constants: Constants, buffers: readonly (Bound | null)[]): void {
-  const shape = { BATCH: a.b, STEPS: a.t, UNITS: a.u, REVERSE: a.reverse };
-  out.dispatch({ file, entry, constants: { ...shape, ...constants }, body: body(a) }, buffers, Math.ceil(a.b / LANES));
-}
 
 /** wr[U, columns] as [columns, U]. */
-function transposed(out: DispatchWriter, wr: Operand, u: number, columns: number): Bound {
+function transposed(out: DispatchWriter, wr: Operand | null, u: number, columns: number): Bound {
   const memory = out.temporary(4 * u * columns);
-  const constants = { COUNT: 1, SIZE_4: columns, X_4: 1, Y_4: u, SIZE_5: u, X_5: columns, Y_5: 1 };
-  const groups = Math.ceil(columns / TRANSPOSE_TILE) * Math.ceil(u / TRANSPOSE_TILE);
-  out.dispatch({ file: "move", entry: "transpose", constants }, [read(wr), memory.write], groups);
+  encodeCopy(out, read(wr), memory.write, [{ size: columns, x: 1, y: u }, { size: u, x: columns, y: 1 }]);
   return memory.read;
 }
 
-/** Those operands that there are in one buffer, and at which elements: what one binding can hold. */
-function together(out: DispatchWriter, operands: readonly (Operand | null)[]): { buffer: Bound | null; at: readonly number[] } {
-  const sizes = operands.map((o) => (o === null ? 0 : o.shape.reduce((p, d) => p * d, 1)));
-  const at = sizes.map((_, k) => sizes.slice(0, k).reduce((sum, n) => sum + n, 0));
-  const present = operands.filter((o) => o !== null);
-  if (present.length <= 1) return { buffer: read(present[0] ?? null), at };
-  const memory = out.temporary(4 * sizes.reduce((sum, n) => sum + n, 0));
-  operands.forEach((o, k) => {
-    if (o === null) return;
-    const constants = { COUNT: sizes[k], SIZE_5: sizes[k], X_5: 1, Y_5: 1, Y_OFFSET: at[k] };
-    out.dispatch({ file: "move", entry: "copy", constants }, [read(o), memory.update], Math.ceil(sizes[k] / COPY_THREADS));
-  });
-  return { buffer: memory.read, at };
+/** Those operands that there are in one buffer, and as constants at which elements they are: OUTSIDE of kernels/index.wgsl where they are not. */
+function together(out: DispatchWriter, operands: { readonly [name: string]: Operand | null }): { extra: Bound | null; where: Constants } {
+  const where: { [name: string]: number } = {};
+  const copies: { o: Operand; size: number; at: number }[] = [];
+  let at = 0;
+  for (const [name, o] of Object.entries(operands)) {
+    where[`${name}_AT`] = o === null ? -1 : at;
+    if (o === null) continue;
+    const size = sizeOf(o.shape);
+    copies.push({ o, size, at });
+    at += size;
+  }
+  if (copies.length <= 1) return { extra: read(copies[0]?.o ?? null), where };
+  const memory = out.temporary(4 * at);
+  for (const c of copies) encodeCopy(out, read(c.o), memory.update, [{ size: c.size, x: 1, y: 1 }], 0, c.at);
+  return { extra: memory.read, where };
 }
 
-/** The output, or where nobody reads it but the kernel needs it, memory for it. */
-function needed(out: DispatchWriter, output: Operand | null, isNeeded: boolean, elements: number): Bound | null {
-  return output === null && isNeeded ? out.temporary(4 * elements).update : write(output);
+/** What a cell of a kernel's file does in a turn; see kernels/recurrent.wgsl. */
+interface Cell {
+  readonly file: string;
+  readonly hooks: Hooks;
+  readonly turns: number;
+  /** Products: the most terms, elements of a row of weights, sums of a unit. */
+  readonly terms: number;
+  readonly row: number;
+  readonly sums: number;
+  readonly constants: Constants;
+  /** By binding; at VECTORS_BINDING stands nothing. */
+  readonly buffers: readonly (Bound | null)[];
 }
 
-export const lstm: GpuEncoder = (call, out) => {
-  const a = attrsOf(call);
-  if (a.b * a.t * a.u === 0) return;
-  const [xw, wr, h0, c0, mask] = call.inputs;
+const VECTORS_BINDING = 6;
+
+/** How the work is shared out. */
+function layout({ maxWorkgroupSize, maxWorkgroupBytes }: GpuFeatures, units: number, { terms, sums }: Cell): { together: boolean; width: number; slices: number } {
+  const threads = Math.min(MAX_THREADS, maxWorkgroupSize);
+  const room = Math.floor(maxWorkgroupBytes / VECTOR_BYTES);
+  const together = units <= threads && terms <= room;
+  const width = together ? Math.ceil(units / WIDTH_STEP) * WIDTH_STEP : WIDTH_STEP;
+  const free = together ? room - terms : room;
+  const slices = Math.min(MAX_SLICES, Math.floor(threads / width), Math.floor(terms / SLICE_TERMS), 1 + Math.floor(free / (sums * width)));
+  return { together, width, slices: Math.max(1, slices) };
+}
+
+function dispatch(out: DispatchWriter, { b, t, u, reverse, activation, recurrentActivation }: RecurrentAttrs, cell: Cell): void {
+  const { file, hooks, turns, terms, row, sums, constants, buffers } = cell;
+  check(buffers[0] !== null && buffers[4] !== null, () => `${file}: no result, or no weights`);
+  const { together, width, slices } = layout(out.features, u, cell);
+  const vectors = together ? terms : 0;
+  const groups = Math.ceil(b / LANES);
+  const blocks = together ? 1 : Math.ceil(u / width);
+  const memory = together ? "shared" : "stored";
+  const shader = {
+    file,
+    constants: {
+      ...constants, BATCH: b, STEPS: t, UNITS: u, REVERSE: reverse, TURNS: turns, ROW: row, SUMS: sums, VECTORS: terms,
+      TOGETHER: together, BLOCKS: blocks, WIDTH: width, SLICES: slices, SHARED: Math.max(1, vectors + sums * (slices - 1) * width), PARTIALS: vectors,
+    },
+    hooks: {
+      ...hooks, read_vector: `${memory}_read`, write_vector: `${memory}_write`,
+      activate: activationFunction(activation), derivative: `derivative_${activation}`,
+      activate_gate: activationFunction(recurrentActivation), derivative_gate: `derivative_${recurrentActivation}`,
+    },
+  };
+  if (together) return out.dispatch(shader, buffers, groups);
+  const bound = [...buffers];
+  bound[VECTORS_BINDING] = out.temporary(2 * groups * terms * VECTOR_BYTES).update;
+  for (let turn = 0; turn < turns; turn++) out.dispatch(shader, bound, [blocks + turn, groups, 1]);
+}
+
+/** Encoders of a kernel: nothing for empty sequences. */
+const encoder = (cell: (a: RecurrentAttrs, call: Call, out: DispatchWriter) => Cell): GpuEncoder => (call, out) => {
+  const a = call.attrs as unknown as RecurrentAttrs;
+  if (a.b * a.t * a.u > 0) dispatch(out, a, cell(a, call, out));
+};
+
+export const lstm = encoder(({ t, u }, call, out) => {
+  const [xw, wr, H0, C0, MASK] = call.inputs;
   const [h, c, gates] = call.outputs;
-  const constants = { ...layout(out.features, a.u, a.u, 2 * a.u, 4), HAS_H0: h0 !== null, HAS_C0: c0 !== null, HAS_MASK: mask !== null, HAS_GATES: gates !== null };
-  const buffers = [write(required(call, h, "h")), write(required(call, c, "c")), write(gates), ...[xw, wr, h0, c0, mask].map(read)];
-  dispatch(out, "lstm", "lstm", a, constants, buffers);
-};
+  const { extra, where } = together(out, { H0, C0, MASK });
+  return {
+    file: "lstm", hooks: { cell: "lstm" }, turns: t + Number(H0 !== null), terms: u, row: 4 * u, sums: 4, constants: { ...where, HAS_GATES: gates !== null },
+    buffers: [write(h), write(c), write(gates), read(xw), read(wr), extra, null],
+  };
+});
 
-export const lstmGrad: GpuEncoder = (call, out) => {
-  const a = attrsOf(call);
-  if (a.b * a.t * a.u === 0) return;
+export const lstmGrad = encoder(({ b, t, u }, call, out) => {
   // h0 acts on the gates alone, which are saved.
-  const [dh, dcLast, wr, c, gates, , c0, mask] = call.inputs;
+  const [DH, DC_LAST, wr, c, gates, , C0, MASK] = call.inputs;
   const [dgates, dh0, dc0] = call.outputs;
-  const columns = 4 * a.u;
-  const shared = layout(out.features, a.u, columns, columns, 1);
-  const extra = together(out, [dcLast, c0, mask]);
-  const constants = {
-    ...shared, HAS_DH: dh !== null, HAS_DC_LAST: dcLast !== null, HAS_C0: c0 !== null, HAS_MASK: mask !== null,
-    HAS_DH0: dh0 !== null, HAS_DC0: dc0 !== null, DC_LAST_AT: extra.at[0], C0_AT: extra.at[1], MASK_AT: extra.at[2],
+  const { extra, where } = together(out, { DH, DC_LAST, C0, MASK });
+  const weights = transposed(out, wr, u, 4 * u);
+  const [dh, dc] = [dh0, dc0].map((o) => write(o) ?? out.temporary(4 * b * u).update);
+  return {
+    file: "lstm", hooks: { cell: "lstm_grad" }, turns: t + Number(dh0 !== null), terms: 4 * u, row: u, sums: 1, constants: where,
+    buffers: [write(dgates), dc, read(gates), read(c), weights, extra, null, dh],
   };
-  const carried = [dh0, dc0].map((o) => needed(out, o, !shared.SMALL, a.b * a.u));
-  const weights = transposed(out, required(call, wr, "wr"), a.u, columns);
-  dispatch(out, "lstm", "lstmGrad", a, constants, [write(dgates), ...carried, read(dh), weights, read(c), read(gates), extra.buffer]);
-};
+});
 
-export const gru: GpuEncoder = (call, out) => {
-  const a = attrsOf(call);
-  if (a.b * a.t * a.u === 0) return;
-  const [xw, wr, bias2, h0, mask] = call.inputs;
+export const gru = encoder(({ b, t, u, resetAfter }, call, out) => {
+  const [xw, wr, bias2, H0, MASK] = call.inputs;
   const [h, gates] = call.outputs;
-  const shared = layout(out.features, a.u, a.u, 3 * a.u, 3);
-  const saved = needed(out, gates, !shared.SMALL && !a.resetAfter, 4 * a.b * a.t * a.u);
-  const constants = { ...shared, RESET_AFTER: a.resetAfter, HAS_BIAS: bias2 !== null, HAS_H0: h0 !== null, HAS_MASK: mask !== null, HAS_GATES: saved !== null };
-  dispatch(out, "gru", "gru", a, constants, [write(required(call, h, "h")), saved, ...[xw, wr, bias2, h0, mask].map(read)]);
-};
-
-export const gruGrad: GpuEncoder = (call, out) => {
-  const a = attrsOf(call);
-  if (a.b * a.t * a.u === 0) return;
-  const [dh, wr, h, gates, h0, mask] = call.inputs;
-  const [dxw, dhw, dh0] = call.outputs;
-  const columns = 3 * a.u;
-  const shared = layout(out.features, a.u, columns, columns, 1);
-  const extra = together(out, [h0, mask]);
-  const entering = needed(out, dhw, !shared.SMALL && a.resetAfter, columns * a.b * a.t);
-  const carried = needed(out, dh0, !shared.SMALL, a.b * a.u);
-  const constants = {
-    ...shared, RESET_AFTER: a.resetAfter, HAS_DH: dh !== null, HAS_DHW: entering !== null, HAS_DH0: dh0 !== null,
-    HAS_H0: h0 !== null, HAS_MASK: mask !== null, H0_AT: extra.at[0], MASK_AT: extra.at[1],
+  const { extra, where } = together(out, { H0, MASK });
+  const saved = write(gates) ?? (resetAfter ? null : out.temporary(16 * b * t * u).update);
+  return {
+    file: "gru", hooks: { cell: "gru", ...(resetAfter ? {} : { turn_of: "gru_turn" }) }, turns: t * (resetAfter ? 1 : 2) + Number(H0 !== null), terms: u, row: 3 * u, sums: 3,
+    constants: { ...where, RESET_AFTER: resetAfter, HAS_BIAS: bias2 !== null, HAS_GATES: saved !== null },
+    buffers: [write(h), null, saved, read(xw), read(wr), extra, null, null, read(bias2)],
   };
-  const weights = transposed(out, required(call, wr, "wr"), a.u, columns);
-  dispatch(out, "gru", "gruGrad", a, constants, [write(dxw), entering, carried, weights, read(dh), read(h), read(gates), extra.buffer]);
-};
+});
 
-export const simpleRnn: GpuEncoder = (call, out) => {
-  const a = attrsOf(call);
-  if (a.b * a.t * a.u === 0) return;
-  const [xw, wr, h0, mask] = call.inputs;
-  const constants = { ...layout(out.features, a.u, a.u, 2 * a.u, 1), HAS_H0: h0 !== null, HAS_MASK: mask !== null };
-  dispatch(out, "simple-rnn", "simpleRnn", a, constants, [write(required(call, call.outputs[0], "h")), ...[xw, wr, h0, mask].map(read)]);
-};
+export const gruGrad = encoder(({ b, t, u, resetAfter }, call, out) => {
+  const [DH, wr, h, gates, H0, MASK] = call.inputs;
+  const [dxw, dhw, dh0] = call.outputs;
+  const { extra, where } = together(out, { DH, H0, MASK });
+  const weights = transposed(out, wr, u, 3 * u);
+  return {
+    file: "gru", hooks: { cell: "gru_grad", ...(resetAfter ? {} : { turn_of: "gru_grad_turn" }) }, turns: t * (resetAfter ? 1 : 2) + Number(dh0 !== null), terms: 3 * u, row: u, sums: 1,
+    constants: { ...where, RESET_AFTER: resetAfter, HAS_DHW: dhw !== null },
+    buffers: [write(dxw), write(dhw), read(gates), read(h), weights, extra, null, write(dh0) ?? out.temporary(4 * b * u).update],
+  };
+});
 
-export const simpleRnnGrad: GpuEncoder = (call, out) => {
-  const a = attrsOf(call);
-  if (a.b * a.t * a.u === 0) return;
+export const simpleRnn = encoder(({ t, u }, call, out) => {
+  const [xw, wr, H0, MASK] = call.inputs;
+  const { extra, where } = together(out, { H0, MASK });
+  return {
+    file: "simple-rnn", hooks: { cell: "simple" }, turns: t + Number(H0 !== null), terms: u, row: u, sums: 1, constants: where,
+    buffers: [write(call.outputs[0]), null, null, read(xw), read(wr), extra, null],
+  };
+});
+
+export const simpleRnnGrad = encoder(({ b, t, u }, call, out) => {
   // h0 acts on h alone.
-  const [dh, wr, h, , mask] = call.inputs;
+  const [DH, wr, h, , MASK] = call.inputs;
   const [dxw, dh0] = call.outputs;
-  const shared = layout(out.features, a.u, a.u, 2 * a.u, 1);
-  const carried = needed(out, dh0, !shared.SMALL, a.b * a.u);
-  const constants = { ...shared, HAS_DH: dh !== null, HAS_DH0: dh0 !== null, HAS_MASK: mask !== null };
-  const weights = transposed(out, required(call, wr, "wr"), a.u, a.u);
-  dispatch(out, "simple-rnn", "simpleRnnGrad", a, constants, [write(dxw), carried, weights, read(dh), read(mask), read(h)]);
-};
+  const { extra, where } = together(out, { DH, MASK });
+  const weights = transposed(out, wr, u, u);
+  return {
+    file: "simple-rnn", hooks: { cell: "simple_grad" }, turns: t + Number(dh0 !== null), terms: u, row: u, sums: 1, constants: where,
+    buffers: [write(dxw), null, null, read(h), weights, extra, null, write(dh0) ?? out.temporary(4 * b * u).update],
+  };
+});

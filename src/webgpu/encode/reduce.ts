@@ -1,9 +1,9 @@
 /** @file GPU encoder of reductions (kernels/reduce.wgsl): how outputs and elements are dealt to workgroups, and what a body computes. */
-import { internal } from "../../errors.ts";
 import type { DType } from "../../dtype.ts";
 import type { ReduceAttrs, ReduceOp } from "../../plan/kernels.ts";
 import type { MapBody, Operand } from "../../plan/plan.ts";
 import { collapse } from "../../shape.ts";
+import { check } from "../check.ts";
 import type { Bound, GpuEncoder } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
 import { constant, coordinates, declaration, indexExpression, reinterpret, resultTypes, slotsOf, stepsFunction, TYPE } from "./body.ts";
@@ -122,7 +122,7 @@ export const reduce: GpuEncoder = (call, out) => {
     return;
   }
   const type = body === null ? inputs[0].dtype : resultTypes(body, inputs)[0];
-  if (type !== "f32" && type !== "i32") throw internal(`reduce of ${type}`);
+  check(type === "f32" || type === "i32", () => `reduce of ${type}`);
   const how = operation(op, type);
   const stage = (source: Source, sizes: { size: number; inner: number }, target: Bound | null, whole: boolean): void => {
     const { lanes, parts, chunk, blocks } = deal(outputs, sizes.size, sizes.inner, whole);

@@ -1,9 +1,7 @@
 /** @file GPU encoders of softmax, logSoftmax and their gradients (kernels/softmax.wgsl). */
 import type { SoftmaxAttrs } from "../../plan/kernels.ts";
-import type { GpuEncoder } from "../dispatch.ts";
-import type { Constants, GpuFeatures } from "../dispatch.ts";
+import type { Constants, GpuEncoder, GpuFeatures, Hooks } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
-import { bodyOf } from "./matmul.ts";
 
 /** Invocations of a workgroup. */
 const THREADS = 256;
@@ -17,10 +15,10 @@ export function rowLayout(rows: number, cols: number): { lanes: number; groups: 
   return { lanes, groups: Math.ceil((rows * lanes) / THREADS) };
 }
 
-/** The body of kernels/softmax.wgsl and its constants: how the invocations of a row join what they have. */
-export function joins({ subgroupSize }: GpuFeatures): { readonly body: string; readonly constants: Constants } {
-  if (subgroupSize === 0) return { body: bodyOf({ join_max: "tree_max", join_sum: "tree_sum" }), constants: {} };
-  return { body: bodyOf({ join_max: "subgroup_max", join_sum: "subgroup_sum" }), constants: { SUBGROUP_SIZE: subgroupSize } };
+/** How the invocations of a row join what they have. */
+export function joins({ subgroupSize }: GpuFeatures): { readonly hooks: Hooks; readonly constants: Constants } {
+  if (subgroupSize === 0) return { hooks: { join_max: "tree_max", join_sum: "tree_sum" }, constants: {} };
+  return { hooks: { join_max: "subgroup_max", join_sum: "subgroup_sum" }, constants: { SUBGROUP_SIZE: subgroupSize } };
 }
 
 function rowwise(entry: string): GpuEncoder {
@@ -28,8 +26,8 @@ function rowwise(entry: string): GpuEncoder {
     const { rows, cols } = call.attrs as unknown as SoftmaxAttrs;
     if (rows * cols === 0) return;
     const { lanes, groups } = rowLayout(rows, cols);
-    const { body, constants } = joins(out.features);
-    out.dispatch({ file: "softmax", entry, constants: { ...constants, ROWS: rows, COLS: cols, LANES: lanes }, body }, [write(call.outputs[0]), ...call.inputs.map(read)], groups);
+    const { hooks, constants } = joins(out.features);
+    out.dispatch({ file: "softmax", entry, constants: { ...constants, ROWS: rows, COLS: cols, LANES: lanes }, hooks }, [write(call.outputs[0]), ...call.inputs.map(read)], groups);
   };
 }
 
