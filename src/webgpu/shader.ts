@@ -3,7 +3,7 @@
  * kept, with the library functions (kernels/math.wgsl and others) that this calls. A file may therefore declare several
  * entry points with bindings of their own under the same numbers. Where subgroups are used, the module says so.
  */
-import * as shaders from "#shaders";
+import shaders from "#shaders";
 import { check } from "./check.ts";
 import type { Constants, Shader } from "./dispatch.ts";
 import { storeHalves } from "./half.ts";
@@ -23,8 +23,6 @@ export interface ShaderText {
   /** In order of `binding`. */
   readonly declared: readonly Declared[];
 }
-
-const files = shaders as { readonly [file: string]: string };
 
 /** `const`, `var`, `fn`, `struct` or `alias` at module scope, by name. Names bound twice (variables of different entry points never are) are refused. */
 type Declarations = ReadonlyMap<string, string>;
@@ -52,9 +50,8 @@ function declarationsOf(file: string, text: string): Declarations {
 let libraries: Declarations | null = null;
 
 function fileText(file: string): string {
-  const name = file.replaceAll("-", "_");
-  check(Object.hasOwn(files, name), () => `no file kernels/${file}.wgsl`);
-  return files[name];
+  check(Object.hasOwn(shaders, file), () => `no file kernels/${file}.wgsl`);
+  return shaders[file];
 }
 
 /** What the libraries declare. */
