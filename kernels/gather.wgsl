@@ -2,7 +2,7 @@
 // outside [0, SIZE) is clamped. An invocation makes one element of the result, which is the first binding.
 //
 // gather             x, index i32[COUNT] -> y[outer, COUNT, INNER]: any dtype, moved as bits. TOTAL elements of y.
-// gather_vectors     the same with four elements as one, where INNER is a multiple of four; INNER and TOTAL count such.
+//                    With Element vec4<u32> four elements are one, where INNER is a multiple of four; INNER and TOTAL count such.
 // scatterAdd         updates, index -> y[outer, SIZE, INNER]: each element walks the whole index. TOTAL elements of y.
 // orderIndex         index -> order u32[2, COUNT]: the clamped indices in ascending order, equal ones in the order of
 //                    their positions, then those positions. An index's place is the number of those that go before it:
@@ -10,6 +10,7 @@
 // scatterAddOrdered  updates, order -> y: each element finds its row's run in `order` by bisection and walks that alone.
 //                    For much data: the same sums as scatterAdd in the same order, hence the same bits.
 
+alias Element = u32;
 const SIZE: u32 = 1;
 const INNER: u32 = 1;
 const COUNT: u32 = 1;
@@ -17,12 +18,10 @@ const TOTAL: u32 = 1;
 
 const THREADS: u32 = 256;
 
-@group(0) @binding(0) var<storage, read_write> rows: array<u32>;
-@group(0) @binding(0) var<storage, read_write> row_vectors: array<vec4<u32>>;
+@group(0) @binding(0) var<storage, read_write> rows: array<Element>;
 @group(0) @binding(0) var<storage, read_write> sums: array<f32>;
 @group(0) @binding(0) var<storage, read_write> order_out: array<u32>;
-@group(0) @binding(1) var<storage, read> source: array<u32>;
-@group(0) @binding(1) var<storage, read> source_vectors: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> source: array<Element>;
 @group(0) @binding(1) var<storage, read> updates: array<f32>;
 @group(0) @binding(2) var<storage, read> index: array<i32>;
 @group(0) @binding(2) var<storage, read> order: array<u32>;
@@ -40,17 +39,6 @@ fn gather(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups:
   let row = at / INNER;
   let outer = row / COUNT;
   rows[at] = source[(outer * SIZE + row_at(row % COUNT)) * INNER + at % INNER];
-}
-
-@compute @workgroup_size(THREADS)
-fn gather_vectors(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-  let at = (id.x + id.y * groups.x) * THREADS + local;
-  if (at >= TOTAL) {
-    return;
-  }
-  let row = at / INNER;
-  let outer = row / COUNT;
-  row_vectors[at] = source_vectors[(outer * SIZE + row_at(row % COUNT)) * INNER + at % INNER];
 }
 
 @compute @workgroup_size(THREADS)

@@ -1,11 +1,13 @@
 // Kernels that move words, the twin of assembly/move.ts: elements of any dtype, one per invocation.
 // copy: y[Y_OFFSET + sum i_d*Y_d] = x[X_OFFSET + sum i_d*X_d] for i below SIZE_d, dimension 5 innermost. Strides in elements,
-//   negative ones too, which u32 wraps around. x is binding 0, y binding 1. copy_vectors: the same with four elements as one, all numbers in such.
+//   negative ones too, which u32 wraps around. x is binding 0, y binding 1. With Element vec4<u32> four elements are
+//   one, and all numbers are of such.
 // transpose: the same where x is contiguous along dimension 4 (ROWS) and y along dimension 5 (COLUMNS): a workgroup turns a tile
 //   of 16 x 16 in workgroup memory, so that reads and writes both run along memory. Groups: tiles, then the outer dimensions.
-// fill, fill_vectors: y = VALUE (bits). iota: the index along a dimension: (i / INNER) % SIZE, as f32 where FLOAT. y is binding 0.
+// fill: y = VALUE (bits). iota: the index along a dimension: (i / INNER) % SIZE, as f32 where FLOAT. y is binding 0.
 
 const COUNT: u32 = 1;
+alias Element = u32;
 
 const SIZE_0: u32 = 1;
 const SIZE_1: u32 = 1;
@@ -33,12 +35,9 @@ const SIZE: u32 = 1;
 const INNER: u32 = 1;
 const FLOAT: bool = false;
 
-@group(0) @binding(0) var<storage, read> x: array<u32>;
-@group(0) @binding(1) var<storage, read_write> y: array<u32>;
-@group(0) @binding(0) var<storage, read_write> only: array<u32>;
-@group(0) @binding(0) var<storage, read> x_vectors: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read_write> y_vectors: array<vec4<u32>>;
-@group(0) @binding(0) var<storage, read_write> only_vectors: array<vec4<u32>>;
+@group(0) @binding(0) var<storage, read> x: array<Element>;
+@group(0) @binding(1) var<storage, read_write> y: array<Element>;
+@group(0) @binding(0) var<storage, read_write> only: array<Element>;
 
 // Offsets in x and y of the outer dimensions' `index`-th element.
 fn outer_offsets(index: u32) -> vec2<u32> {
@@ -65,16 +64,6 @@ fn copy(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   }
   let at = offsets(i);
   y[at.y] = x[at.x];
-}
-
-@compute @workgroup_size(64)
-fn copy_vectors(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-  let i = (group.x + group.y * groups.x) * 64u + local;
-  if (i >= COUNT) {
-    return;
-  }
-  let at = offsets(i);
-  y_vectors[at.y] = x_vectors[at.x];
 }
 
 const TILE: u32 = 16;
@@ -109,15 +98,7 @@ fn transpose(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) g
 fn fill(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let i = (group.x + group.y * groups.x) * 64u + local;
   if (i < COUNT) {
-    only[i] = VALUE;
-  }
-}
-
-@compute @workgroup_size(64)
-fn fill_vectors(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-  let i = (group.x + group.y * groups.x) * 64u + local;
-  if (i < COUNT) {
-    only_vectors[i] = vec4<u32>(VALUE);
+    only[i] = Element(VALUE);
   }
 }
 

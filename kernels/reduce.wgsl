@@ -3,11 +3,14 @@
 // its part, then they are joined: by a tree in workgroup memory, or, where an output's invocations are neighbours (INNER 1) and there are
 // subgroups, within these first. Long reductions are split into PARTS workgroups, whose results a second dispatch of this
 // kernel joins. The order of additions depends on shapes and the size of subgroups only.
-// The body declares the bindings and: alias Element, the type reduced; element(i, index), the i-th element of x; start(), what changes
-// nothing; combine(a, b); store(at, accumulated); keep(slot, a) and kept(slot), an accumulator in workgroup memory; join(total, slot, row), one
-// of join_tree and join_subgroups. `first` of an accumulator is the element, `index` where it is along size (argmax and argmin:
-// combine keeps the first of equals whatever the order of its operands).
+// The body declares the bindings from 1 on and element(i, index), the i-th element of x; where there is none, a hook says which parts are read.
+// `first` of an accumulator is the element, `index` where it is along size, of argmax and argmin alone. Hooks: combine(a, b), which calls
+// merge, or before, equals and is_nan; keep(slot, a) and kept(slot), an accumulator in workgroup memory; store(at, a); join(total,
+// slot, row), one of join_tree and join_subgroups.
 
+alias Element = f32;
+// The bits of what changes nothing.
+const START: u32 = 0;
 const OUTPUTS: u32 = 1;
 const SIZE: u32 = 1;
 const INNER: u32 = 1;
@@ -21,33 +24,102 @@ const SUBGROUP_SIZE: u32 = 4;
 
 struct Accumulator { first: Element, index: u32 }
 
+@group(0) @binding(0) var<storage, read_write> y: array<u32>;
+@group(0) @binding(1) var<storage, read> parts: array<u32>;
+
 // body
-alias Element = f32;
-@group(0) @binding(0) var<storage, read> x0: array<f32>;
-@group(0) @binding(1) var<storage, read_write> y0: array<f32>;
+@group(0) @binding(1) var<storage, read> b1: array<f32>;
 
 fn element(i: u32, index: u32) -> Accumulator {
-  return Accumulator(x0[i], index);
+  return Accumulator(b1[i], index);
 }
-fn start() -> Element {
-  return 0.0;
+// end body
+
+// hooks
+fn merge(a: Element, b: Element) -> Element {
+  return a + b;
 }
 fn combine(a: Accumulator, b: Accumulator) -> Accumulator {
-  return Accumulator(a.first + b.first, 0u);
+  return combine_values(a, b);
 }
 fn store(at: u32, a: Accumulator) {
-  y0[at] = a.first;
+  store_value(at, a);
 }
 fn keep(slot: u32, a: Accumulator) {
-  firsts[slot] = a.first;
+  keep_value(slot, a);
 }
 fn kept(slot: u32) -> Accumulator {
-  return Accumulator(firsts[slot], 0u);
+  return kept_value(slot);
 }
 fn join(total: Accumulator, slot: u32, row: u32) -> Accumulator {
   return join_tree(total, slot, row);
 }
-// end body
+// end hooks
+
+fn start() -> Element {
+  var bits = START;
+  return bitcast<Element>(bits);
+}
+
+// What the parts of a long reduction left: elements, of argmax and argmin each followed by where it was.
+fn part_value(i: u32, index: u32) -> Accumulator {
+  return Accumulator(bitcast<Element>(parts[i]), index);
+}
+
+fn part_place(i: u32, index: u32) -> Accumulator {
+  return Accumulator(bitcast<Element>(parts[2u * i]), parts[2u * i + 1u]);
+}
+
+fn combine_values(a: Accumulator, b: Accumulator) -> Accumulator {
+  return Accumulator(merge(a.first, b.first), 0u);
+}
+
+// Keeps the first of equals whatever the order of its operands. A NaN, of which comparisons are false, goes before everything but an earlier NaN.
+fn combine_places(a: Accumulator, b: Accumulator) -> Accumulator {
+  let a_nan = is_nan(a.first);
+  let b_nan = is_nan(b.first);
+  let tie = (a_nan && b_nan) || equals(a.first, b.first) != 0u;
+  let wins = (b_nan && !a_nan) || (!a_nan && before(b.first, a.first) != 0u);
+  if (wins || (tie && b.index < a.index)) {
+    return b;
+  }
+  return a;
+}
+
+fn never(x: Element) -> bool {
+  return false;
+}
+
+fn keep_value(slot: u32, a: Accumulator) {
+  firsts[slot] = a.first;
+}
+
+fn kept_value(slot: u32) -> Accumulator {
+  return Accumulator(firsts[slot], 0u);
+}
+
+fn keep_place(slot: u32, a: Accumulator) {
+  firsts[slot] = a.first;
+  indices[slot] = a.index;
+}
+
+fn kept_place(slot: u32) -> Accumulator {
+  return Accumulator(firsts[slot], indices[slot]);
+}
+
+// Everything is stored by its bits.
+fn store_value(at: u32, a: Accumulator) {
+  y[at] = bitcast<u32>(a.first);
+}
+
+fn store_index(at: u32, a: Accumulator) {
+  y[at] = a.index;
+}
+
+fn store_place(at: u32, a: Accumulator) {
+  y[2u * at] = bitcast<u32>(a.first);
+  y[2u * at + 1u] = a.index;
+}
 
 var<workgroup> firsts: array<Element, 256>;
 var<workgroup> indices: array<u32, 256>;

@@ -84,7 +84,7 @@ const DECLARATION = /(?:^|[;}\n])\s*(?:@\w+(?:\([^)]*\))?\s*)*(?:fn|const|struct
 /** Names declared at module scope. */
 function declared(text) {
   let depth = 0;
-  const outside = [...text.replace(/^\/\/ (body|hooks)$[^]*^\/\/ end \1$/m, "").replace(/\/\/.*$/gm, "")].map((ch) => {
+  const outside = [...text.replace(/^\/\/ (body|hooks)$[^]*?^\/\/ end \1$/gm, "").replace(/\/\/.*$/gm, "")].map((ch) => {
     if (ch === "}") depth--;
     const shown = depth === 0 ? ch : "";
     if (ch === "{") depth++;

@@ -8,8 +8,8 @@ import { ELEMENT_BYTES, HALF_BYTES } from "../dtype.ts";
 import type { Call, Operand, Place } from "../plan/plan.ts";
 import { sizeOf } from "../shape.ts";
 
-/** Values put into the `const` lines of a kernel's file; pairs are vec2<u32>. */
-export type Constants = { readonly [name: string]: number | boolean | readonly [number, number] };
+/** Values put into the `const` lines of a kernel's file; pairs are vec2<u32>, text is a type, put into an `alias` line. */
+export type Constants = { readonly [name: string]: number | boolean | readonly [number, number] | string };
 
 /** Functions of a kernel's file (by the names that it calls them by) and those, there or in a library, that stand in for them. */
 export type Hooks = { readonly [name: string]: string };

@@ -3,13 +3,13 @@
  * kept, with the library functions (kernels/math.wgsl and others) that this calls. A file may therefore declare several
  * entry points with bindings of their own under the same numbers. Where subgroups are used, the module says so.
  */
-import * as shaders from "#shaders";
+import shaders from "#shaders";
 import { check } from "./check.ts";
 import type { Constants, Shader } from "./dispatch.ts";
 import { storeHalves } from "./half.ts";
 
 /** Files whose functions any kernel may call. */
-const LIBRARIES = ["index", "math", "steps", "activation", "recurrent", "gemm", "half"];
+const LIBRARIES = ["index", "math", "steps", "activation", "recurrent", "gemm", "rows", "half"];
 
 /** A binding that a shader declares. */
 export interface Declared {
@@ -23,8 +23,6 @@ export interface ShaderText {
   /** In order of `binding`. */
   readonly declared: readonly Declared[];
 }
-
-const files = shaders as { readonly [file: string]: string };
 
 /** `const`, `var`, `fn`, `struct` or `alias` at module scope, by name. Names bound twice (variables of different entry points never are) are refused. */
 type Declarations = ReadonlyMap<string, string>;
@@ -49,22 +47,21 @@ function declarationsOf(file: string, text: string): Declarations {
   return found;
 }
 
-const split = new Map<string, Declarations>();
+let libraries: Declarations | null = null;
 
 function fileText(file: string): string {
-  const name = file.replaceAll("-", "_");
-  check(Object.hasOwn(files, name), () => `no file kernels/${file}.wgsl`);
-  return files[name];
+  check(Object.hasOwn(shaders, file), () => `no file kernels/${file}.wgsl`);
+  return shaders[file];
 }
 
-function library(file: string): Declarations {
-  let found = split.get(file);
-  if (found === undefined) split.set(file, (found = declarationsOf(file, fileText(file))));
-  return found;
+/** What the libraries declare. */
+function library(): Declarations {
+  return (libraries ??= declarationsOf("libraries", LIBRARIES.map(fileText).join("\n")));
 }
 
 /** A constant with its value. Where the file does not say f32, or the build left the constant out, numbers are u32, negative ones wrapped around. */
 function constant(name: string, value: Constants[string], declared = ""): string {
+  if (typeof value === "string") return `alias ${name} = ${value};`;
   if (typeof value === "object") return `const ${name} = vec2<u32>(${value.join()});`;
   if (typeof value === "boolean") return `const ${name} = ${value};`;
   return `const ${name}: ${/:\s*f32/.test(declared) ? `f32 = ${value}` : `u32 = ${value >>> 0}`};`;
@@ -81,23 +78,21 @@ export function shaderText({ file, entry = "main", constants, hooks = {}, body }
     check(block.test(source), () => `${file}.wgsl has no body`);
     source = source.replace(block, () => body);
   }
-  const own = new Map(declarationsOf(file, source.replace(/^\/\/.*$/gm, "")));
-  for (const [name, value] of Object.entries(constants)) own.set(name, constant(name, value, own.get(name)));
-  const libraries = LIBRARIES.filter((l) => l !== file && Object.hasOwn(files, l)).map(library);
+  const all = new Map([...library(), ...declarationsOf(file, source.replace(/^\/\/.*$/gm, ""))]);
   const find = (name: string): string | undefined => {
-    for (const declarations of [own, ...libraries]) if (declarations.has(name)) return declarations.get(name);
     const [, op, type = "f32"] = /^op_([A-Za-z\d]+)(?:_(\w+))?$/.exec(name) ?? [];
-    if (op === undefined) return undefined;
-    const scalar = type === "f32" ? find(`f32_${op}`) : undefined;
-    return scalar?.replace(`f32_${op}`, name) ?? find(`any_${op}`)?.replace(`any_${op}`, name).replaceAll("Scalar", type === "bool" ? "u32" : type);
+    if (op === undefined || all.has(name)) return all.get(name);
+    const scalar = type === "f32" ? all.get(`f32_${op}`) : undefined;
+    return scalar?.replace(`f32_${op}`, name) ?? all.get(`any_${op}`)?.replace(`any_${op}`, name).replaceAll("Scalar", type === "bool" ? "u32" : type);
   };
+  for (const [name, value] of Object.entries(constants)) all.set(name, constant(name, value, all.get(name)));
   for (const [name, target] of Object.entries(hooks)) {
     const found = find(target);
     check(found !== undefined, () => `${file}.wgsl has no function ${target}`);
-    own.set(name, found.replace(target, name));
+    all.set(name, found.replace(target, name));
   }
-  const stored = halves.size > 0 ? storeHalves(own, halves) : (declaration: string): string => declaration;
-  check(find(entry) !== undefined, () => `${file}.wgsl has no entry point ${entry}`);
+  const stored = halves.size > 0 ? storeHalves(all, halves) : (declaration: string): string => declaration;
+  check(all.has(entry), () => `${file}.wgsl has no entry point ${entry}`);
 
   const kept = new Map<string, string>();
   const wanted = [entry];

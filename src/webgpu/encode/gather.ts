@@ -16,8 +16,8 @@ export const gather: GpuEncoder = (call, out) => {
   if (total === 0) return;
   const buffers = [write(call.outputs[0]), ...call.inputs.map(read)];
   const unit = inner % 4 === 0 ? 4 : 1;
-  const constants = { SIZE: size, INNER: inner / unit, COUNT: count, TOTAL: total / unit };
-  out.dispatch({ file: "gather", entry: unit === 4 ? "gather_vectors" : "gather", constants }, buffers, groupsOf(total / unit));
+  const constants = { Element: unit === 4 ? "vec4<u32>" : "u32", SIZE: size, INNER: inner / unit, COUNT: count, TOTAL: total / unit };
+  out.dispatch({ file: "gather", entry: "gather", constants }, buffers, groupsOf(total / unit));
 };
 
 export const scatterAdd: GpuEncoder = (call, out) => {

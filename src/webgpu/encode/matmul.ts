@@ -209,5 +209,5 @@ export function encodeMatmul(out: DispatchWriter, p: MatrixProduct): void {
   const { subgroupSize } = out.features;
   const join = subgroupSize > 0 ? "subgroup" : "tree";
   const hooks = { ...product.hooks, ...(alongB ? { join_dots: `${join}_dots` } : { join_columns: `${join}_columns` }) };
-  dispatchSplit(out, { ...product, hooks }, alongB ? "dots" : "columns", splits, groups * splits, { SPLITS: splits, CHUNK: chunk, ...(subgroupSize > 0 ? { SUBGROUP_SIZE: subgroupSize } : {}) });
+  dispatchSplit(out, { ...product, hooks }, alongB ? "dots" : "columns", splits, groups * splits, { SPLITS: splits, CHUNK: chunk, SUBGROUP_SIZE: subgroupSize });
 }

@@ -13,8 +13,11 @@ const THREADS = 64;
 const TILE = 16;
 const COPY_RANK = 6;
 
+/** The type of words that are moved one by one or in fours. */
+const wordsOf = (four: boolean): string => (four ? "vec4<u32>" : "u32");
+
 /** The bits of `value` as `dtype` stores it. */
-function elementBits(dtype: DType, value: number): number {
+export function elementBits(dtype: DType, value: number): number {
   switch (dtype) {
     case "f32": return new Uint32Array(Float32Array.of(value).buffer)[0];
     case "i32": case "u32": return value >>> 0;
@@ -23,12 +26,12 @@ function elementBits(dtype: DType, value: number): number {
   }
 }
 
-function fillWith(y: Operand, value: number, out: DispatchWriter): void {
+export function fillWith(y: Operand, value: number, out: DispatchWriter): void {
   const count = sizeOf(y.shape);
   if (count === 0) return;
   const four = count % 4 === 0;
   const items = four ? count / 4 : count;
-  out.dispatch({ file: "move", entry: four ? "fill_vectors" : "fill", constants: { COUNT: items, VALUE: elementBits(y.dtype, value) } }, [write(y)], Math.ceil(items / THREADS));
+  out.dispatch({ file: "move", entry: "fill", constants: { COUNT: items, Element: wordsOf(four), VALUE: elementBits(y.dtype, value) } }, [write(y)], Math.ceil(items / THREADS));
 }
 
 /** A dimension of a copy: elements, and how far apart they are in x and in y. */
@@ -60,10 +63,10 @@ export function encodeCopy(out: DispatchWriter, x: Bound | null, y: Bound | null
   const count = order.reduce((n, d) => n * d.size, 1);
   const [rows, columns] = [order[COPY_RANK - 2].size, order[COPY_RANK - 1].size];
   const outer = count / (rows * columns);
-  const constants: { [name: string]: number } = { COUNT: transposed ? outer : count, X_OFFSET: xOffset / unit, Y_OFFSET: yOffset / unit };
+  const constants: { [name: string]: number | string } = { Element: wordsOf(four), COUNT: transposed ? outer : count, X_OFFSET: xOffset / unit, Y_OFFSET: yOffset / unit };
   order.forEach((d, i) => Object.assign(constants, { [`SIZE_${i}`]: d.size, [`X_${i}`]: d.x, [`Y_${i}`]: d.y }));
   const groups = transposed ? outer * Math.ceil(rows / TILE) * Math.ceil(columns / TILE) : Math.ceil(count / THREADS);
-  out.dispatch({ file: "move", entry: transposed ? "transpose" : four ? "copy_vectors" : "copy", constants }, [x, y], groups);
+  out.dispatch({ file: "move", entry: transposed ? "transpose" : "copy", constants }, [x, y], groups);
 }
 
 export const copy: GpuEncoder = (call, out) => {

@@ -1,6 +1,6 @@
 /** @file GPU encoders of softmax, logSoftmax and their gradients (kernels/softmax.wgsl). */
 import type { SoftmaxAttrs } from "../../plan/kernels.ts";
-import type { Constants, GpuEncoder, GpuFeatures, Hooks } from "../dispatch.ts";
+import type { Bound, Constants, DispatchWriter, GpuEncoder } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
 
 /** Invocations of a workgroup. */
@@ -8,28 +8,21 @@ const THREADS = 256;
 /** Elements that one invocation should at least have. */
 const ELEMENTS = 4;
 
-/** How rows are shared out: `lanes` invocations for each, a power of two, and as many rows as fit into a workgroup. */
-export function rowLayout(rows: number, cols: number): { lanes: number; groups: number } {
+/** Writes the dispatch of a kernel whose rows are shared as kernels/rows.wgsl says: `lanes` invocations for each, a power of two, and as many rows as fit into a workgroup. */
+export function encodeRows(out: DispatchWriter, file: string, entry: string, { rows, cols }: { rows: number; cols: number }, constants: Constants, buffers: readonly (Bound | null)[]): void {
+  if (rows * cols === 0) return;
   let lanes = 1;
   while (lanes < THREADS && lanes * ELEMENTS < cols) lanes *= 2;
-  return { lanes, groups: Math.ceil((rows * lanes) / THREADS) };
+  const { subgroupSize } = out.features;
+  const join = subgroupSize === 0 ? "tree" : "subgroup";
+  out.dispatch({
+    file, entry, constants: { ...constants, ROWS: rows, COLS: cols, LANES: lanes, SUBGROUP_SIZE: subgroupSize },
+    hooks: { join_max: `${join}_max`, join_sum: `${join}_sum` },
+  }, buffers, Math.ceil((rows * lanes) / THREADS));
 }
 
-/** How the invocations of a row join what they have. */
-export function joins({ subgroupSize }: GpuFeatures): { readonly hooks: Hooks; readonly constants: Constants } {
-  if (subgroupSize === 0) return { hooks: { join_max: "tree_max", join_sum: "tree_sum" }, constants: {} };
-  return { hooks: { join_max: "subgroup_max", join_sum: "subgroup_sum" }, constants: { SUBGROUP_SIZE: subgroupSize } };
-}
-
-function rowwise(entry: string): GpuEncoder {
-  return (call, out) => {
-    const { rows, cols } = call.attrs as unknown as SoftmaxAttrs;
-    if (rows * cols === 0) return;
-    const { lanes, groups } = rowLayout(rows, cols);
-    const { hooks, constants } = joins(out.features);
-    out.dispatch({ file: "softmax", entry, constants: { ...constants, ROWS: rows, COLS: cols, LANES: lanes }, hooks }, [write(call.outputs[0]), ...call.inputs.map(read)], groups);
-  };
-}
+const rowwise = (entry: string): GpuEncoder => (call, out) =>
+  encodeRows(out, "softmax", entry, call.attrs as unknown as SoftmaxAttrs, {}, [write(call.outputs[0]), ...call.inputs.map(read)]);
 
 export const softmax = rowwise("softmax");
 export const logSoftmax = rowwise("logSoftmax");
