@@ -20,7 +20,7 @@ const PIECE_WORK = 1 << 20;
 /** Filters, or elements of their gradient, of a piece, and channels of tiles. */
 const FILTER_WORK = 1 << 12;
 const TILE_WORK = 1 << 10;
-/** Bytes of transformed tiles that the gradient of the filters keeps at a time. */
+/** Bytes of transformed tiles that the gradient of the filters keeps at a time, at least: 8 MB were no faster. */
 const PART_BYTES = 1 << 22;
 /** What transforming an element of a tile and a filter costs, in multiply-adds (measured on Zen 5), and one of filters that leave the caches. */
 const TILE_COST = 180;
@@ -75,10 +75,12 @@ export function encodeWinogradFilterGrad({ inputs: [x, dy], outputs, attrs: give
   if (!gains(attrs, Math.max(c, f), n * p * q)) return false;
   const { rows, columns, tiles } = tilesOf(attrs);
   const wide = Math.ceil(f / PANEL) * PANEL;
-  const parts = Math.ceil((XI * tiles * (c + wide) * 4) / PART_BYTES);
+  const stepU = c * f * 4 + GAP, partBytes = XI * stepU;
+  const bytes = XI * tiles * (c + wide) * 4;
+  // The square root makes tiles and partial sums take the same memory where filters are large.
+  const parts = Math.ceil(bytes / Math.max(PART_BYTES, Math.sqrt(bytes * partBytes)));
   const most = Math.ceil(tiles / parts);
   const v = out.shared(XI * (most * c * 4 + GAP)), dm = out.shared(XI * (most * wide * 4 + GAP));
-  const stepU = c * f * 4 + GAP, partBytes = XI * stepU;
   const du = out.shared(parts * partBytes);
   const perPiece = Math.ceil(TILE_WORK / (c + f));
   for (let part = 0; part < parts; part++) {
