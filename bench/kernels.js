@@ -1,7 +1,7 @@
 /**
  * @file `node bench/kernels.js [words ...] [--threads=2] [--plain] [--rounds=40]`: each kernel by itself, beside what the core can
  * do. Products and convolutions in GFLOP/s and as a fraction of a register-only loop of multiply-adds, the rest in GB/s of the bytes
- * that must move and as a fraction of a copy loop. Rounds are interleaved. Figures are of the fastest round (on a shared
+ * that must move and as a fraction of a copy loop. Convolutions are counted as direct sums; those by tiles do with up to a fourth of the multiplying and so exceed the loop. Rounds are interleaved. Figures are of the fastest round (on a shared
  * machine one that nobody disturbed), in brackets the mean over the thread's own processor time. Words choose kernels whose name contains one of them.
  */
 import { adam, add, conv2d, layerNorm, logSoftmax, matmul, open, rmsNorm, softmax, sum, tensor } from "../build/esm/index.js";

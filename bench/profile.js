@@ -13,10 +13,18 @@ const NAMES = new Map(Object.entries(opcodes).filter(([name, v]) => v > 0 && v <
 const option = (name, otherwise) => Number(process.argv.find((a) => a.startsWith(`--${name}=`))?.split("=")[1] ?? otherwise);
 
 /** What a command works on, as far as its words tell. */
-function describe(op, words) {
+function describe(op, words, pieces) {
   if (op >= opcodes.MATMUL && op <= opcodes.CONV2D_FILTER_GRAD && op !== opcodes.PACK && op !== opcodes.MATMUL_COMBINE) {
-    const [m, n, k] = words.slice(4, 7);
-    return { text: `${m}x${n}x${k} pieces of ${words[7]}x${words[8]}x${words[9]}`, flops: 2 * m * n * k };
+    const [m, n, k] = words.slice(4, 7), batch = pieces / (words[10] * words[11] * words[12]);
+    return { text: `${batch > 1 ? `${batch} of ` : ""}${m}x${n}x${k} pieces of ${words[7]}x${words[8]}x${words[9]}`, flops: 2 * batch * m * n * k };
+  }
+  if (op === opcodes.CONV2D_NARROW) {
+    const [c, p, q, f] = words.slice(6, 10), k = c * words[16] * words[17], rows = (pieces / words[19]) * p * q;
+    return { text: `${rows}x${f}x${k}`, flops: 2 * rows * f * k };
+  }
+  // Of the products; what they stand for are up to four times as many.
+  if (op === opcodes.WINOGRAD || op === opcodes.WINOGRAD_INPUT_GRAD) {
+    return { text: `36 of ${words[9]}x${words[14]}x${words[6]} pieces of ${words[15]}x${words[16]}`, flops: 72 * words[9] * words[14] * words[6] };
   }
   if (op === opcodes.MAP) return { text: `${words[0]} elements, ${words[1]} inputs, ${words[2]} outputs, ${words[3]} steps` };
   if (op === opcodes.REDUCE) return { text: `outer ${words[1]} size ${words[2]} inner ${words[3]}${words[5] ? "" : " with body"}` };
@@ -45,7 +53,7 @@ async function main() {
   const commands = [];
   for (let at = from; at < end; at += 4 * words[(at >> 2) + 1]) {
     const w = at >> 2, op = words[w] & 0xffff;
-    commands.push({ at, end: at + 4 * words[w + 1], op, barrier: (words[w] & BARRIER) !== 0, pieces: words[w + 2], ...describe(op, words.subarray(w + opcodes.HEADER_WORDS, w + words[w + 1])), best: new Array(threads + 1).fill(Infinity) });
+    commands.push({ at, end: at + 4 * words[w + 1], op, barrier: (words[w] & BARRIER) !== 0, pieces: words[w + 2], ...describe(op, words.subarray(w + opcodes.HEADER_WORDS, w + words[w + 1]), words[w + 2]), best: new Array(threads + 1).fill(Infinity) });
     words[w] = op;
   }
   // The even part of a thread: the pieces before it count as taken, those behind it are not there. The barrier at the end finds the others there.

@@ -75,6 +75,8 @@ export interface Conv2dOptions {
 
 /**
  * x[N, H, W, C] with filters w[R, S, C/groups, F] -> [N, P, Q, F], f32.
+ * On WebAssembly many 3x3 convolutions run on tiles of 4x4 pixels (Winograd's method): the mean error of an element is then about twice that of a direct sum, and
+ * a NaN or an infinity of x reaches all elements of the tiles that read it.
  * @throws ShapeError when ranks or channels do not fit or the window is larger than the input.
  */
 export function conv2d(x: Tensor, w: Tensor, { strides = 1, padding = "valid", dilation = 1, groups = 1, bias = null, activation = "linear" }: Conv2dOptions = {}): Tensor {

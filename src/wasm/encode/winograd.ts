@@ -20,7 +20,7 @@ const PIECE_WORK = 1 << 20;
 /** Filters, or elements of their gradient, of a piece, and channels of tiles. */
 const FILTER_WORK = 1 << 12;
 const TILE_WORK = 1 << 10;
-/** Bytes of transformed tiles that the gradient of the filters keeps at a time. */
+/** Bytes of transformed tiles that the gradient of the filters keeps at a time, at least: 8 MB were no faster. */
 const PART_BYTES = 1 << 22;
 /** What transforming an element of a tile and a filter costs, in multiply-adds (measured on Zen 5), and one of filters that leave the caches. */
 const TILE_COST = 180;
@@ -49,7 +49,8 @@ export function encodeWinograd({ inputs: [x, filters, bias], outputs, attrs: giv
 export function encodeWinogradInputGrad({ inputs: [dy, filters], outputs, attrs: given }: Call, out: CommandWriter): boolean {
   const attrs = given as unknown as ConvAttrs;
   const { n, h, w, c, p, q, f } = attrs;
-  if (!gains(attrs, f, n * h * w)) return false;
+  // Windows would leave out rows of zeros (conv.ts).
+  if (!gains(attrs, f, n * (p < 0.9 * h ? p : h) * w)) return false;
   const u = encodeFilters(read(filters), c, f, true, out);
   const { rows, columns, tiles } = tilesOf(attrs);
   // Tiles of dx overlap, so a piece has whole images: as many as leave panels of 6 tiles full.
@@ -74,10 +75,12 @@ export function encodeWinogradFilterGrad({ inputs: [x, dy], outputs, attrs: give
   if (!gains(attrs, Math.max(c, f), n * p * q)) return false;
   const { rows, columns, tiles } = tilesOf(attrs);
   const wide = Math.ceil(f / PANEL) * PANEL;
-  const parts = Math.ceil((XI * tiles * (c + wide) * 4) / PART_BYTES);
+  const stepU = c * f * 4 + GAP, partBytes = XI * stepU;
+  const bytes = XI * tiles * (c + wide) * 4;
+  // The square root makes tiles and partial sums take the same memory where filters are large.
+  const parts = Math.ceil(bytes / Math.max(PART_BYTES, Math.sqrt(bytes * partBytes)));
   const most = Math.ceil(tiles / parts);
   const v = out.shared(XI * (most * c * 4 + GAP)), dm = out.shared(XI * (most * wide * 4 + GAP));
-  const stepU = c * f * 4 + GAP, partBytes = XI * stepU;
   const du = out.shared(parts * partBytes);
   const perPiece = Math.ceil(TILE_WORK / (c + f));
   for (let part = 0; part < parts; part++) {
