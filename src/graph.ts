@@ -41,7 +41,8 @@ export interface Lowered {
 
 /**
  * One op: everything the library knows of it. `lower` is "map" for elementwise ops (the fuser builds their bodies),
- * "alias" for ops whose output is the same bytes, "leaf" for graph inputs, or a function giving kernel calls.
+ * "alias" for ops whose output is the same bytes, "leaf" for graph inputs, "kernel" for one call of the kernel of that name
+ * with the op's operands and attributes, or a function giving kernel calls.
  */
 export interface Op {
   readonly name: string;
@@ -49,8 +50,11 @@ export interface Op {
   readonly infer: (inputs: readonly (Tensor | null)[], attrs: Attrs) => readonly TensorType[];
   /** The gradient rule; null: not differentiable, gradients stop here. */
   readonly vjp: Vjp | null;
-  readonly lower: "map" | "alias" | "leaf" | ((node: Node) => readonly Lowered[]);
+  readonly lower: "map" | "alias" | "leaf" | "kernel" | ((node: Node) => readonly Lowered[]);
 }
+
+/** Types of f32 outputs. */
+export const floats = (...shapes: readonly Shape[]): TensorType[] => shapes.map((shape) => ({ shape, dtype: "f32" }));
 
 export class Node {
   readonly id: number;

@@ -159,8 +159,7 @@ export function fuse(nodes: readonly Node[], roots: readonly Tensor[], read: Rea
     }
     if (last.op === constantOp && !needsBytes(fuser, last)) continue;
     const prologue = last.op.lower !== "map" ? prologueOf(fuser, last, prologues) : null;
-    if (typeof last.op.lower !== "function") throw internal(`cannot lower ${last.op.name}`);
-    for (const call of last.op.lower(last)) {
+    for (const call of lowered(last)) {
       const outputs = call.outputs.map((t, i) => (t !== null && (i < (call.required ?? 1) || read.has(t)) ? t : null));
       if (prologue === null) {
         calls.push({ ...call, outputs, source: last.source });
@@ -171,6 +170,14 @@ export function fuse(nodes: readonly Node[], roots: readonly Tensor[], read: Rea
     }
   }
   return calls;
+}
+
+/** The kernel calls of a node that is not elementwise. */
+export function lowered(n: Node): readonly Lowered[] {
+  const { name, lower } = n.op;
+  if (typeof lower === "function") return lower(n);
+  if (lower !== "kernel") throw internal(`cannot lower ${name}`);
+  return [{ kernel: name, inputs: n.inputs, outputs: n.outputs, attrs: n.attrs }];
 }
 
 /** A constant that only elementwise nodes read stands in their bodies and needs no memory. */
