@@ -7,7 +7,7 @@ import { internal, LockstepError, ShapeError } from "./errors.ts";
 import type { Attrs } from "./plan/plan.ts";
 import type { Shape } from "./shape.ts";
 import { sameShape } from "./shape.ts";
-import { Tensor } from "./tensor.ts";
+import { full, Tensor } from "./tensor.ts";
 import type { TensorLike } from "./tensor.ts";
 
 export interface TensorType {
@@ -182,10 +182,6 @@ export class Graph {
     }
   }
 
-  toString(): string {
-    return this.nodes.map((n) => `${n.outputs.map((o) => `v${n.id}.${o.index}:${o}`).join(", ")} = ${n.op.name}(${n.inputs.map((t) => (t ? `v${t.node?.id}.${t.index}` : "-")).join(", ")}) ${JSON.stringify(n.attrs)}`).join("\n");
-  }
-
   #push(op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs, types: readonly TensorType[], captured: Tensor | null): Node {
     const node = new Node(this, this.nodes.length, op, inputs, attrs, types, this.source, captured);
     this.nodes.push(node);
@@ -227,7 +223,7 @@ export function symbolOf(graph: Graph, t: Tensor): Tensor {
 export function asTensor(x: TensorLike, dtype: DType = "f32"): Tensor {
   if (x instanceof Tensor) return x;
   if (current !== null) return current.constant(x, dtype);
-  return new Tensor([], dtype, null, 0, dtype === "f32" ? Float32Array.of(x) : dtype === "i32" ? Int32Array.of(x) : Uint32Array.of(x));
+  return full([], x, dtype);
 }
 
 /** Records that the concrete tensor `target` becomes `value` (same shape and dtype) when the traced function has run; every read inside sees the old value. @throws LockstepError outside of a traced function. */

@@ -81,6 +81,12 @@ const RELAXED_PROBE = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 6, 1, 96, 1,
 const SIMD_PROBE = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 17, 11);
 
 
+/** Where `bytes` bytes at `offset` are. */
+function addressOf(what: string, buffer: DeviceBuffer, offset: number, bytes: number): number {
+  if (offset < 0 || offset + bytes > buffer.bytes) throw internal(`${what} of ${bytes} bytes at ${offset} of a buffer of ${buffer.bytes}`);
+  return (buffer as WasmBuffer).address + offset;
+}
+
 class WasmProgram implements Program {
   readonly plan: Plan;
   readonly list: CommandList;
@@ -178,14 +184,12 @@ class LinearBackend implements WasmBackend {
 
   write(buffer: DeviceBuffer, offset: number, data: ArrayBufferView): void {
     this.#open("write");
-    if (offset < 0 || offset + data.byteLength > buffer.bytes) throw internal(`write of ${data.byteLength} bytes at ${offset} into a buffer of ${buffer.bytes}`);
-    this.#put((buffer as WasmBuffer).address + offset, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    this.#put(addressOf("write", buffer, offset, data.byteLength), new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   }
 
   async read(buffer: DeviceBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
     this.#open("read");
-    if (offset < 0 || offset + bytes > buffer.bytes) throw internal(`read of ${bytes} bytes at ${offset} from a buffer of ${buffer.bytes}`);
-    const from = (buffer as WasmBuffer).address + offset;
+    const from = addressOf("read", buffer, offset, bytes);
     if (this.#queue !== null) return this.#queue.read(from, bytes);
     // A copy in memory of its own: the linear memory may be shared.
     return this.#views().slice(from, from + bytes).buffer as ArrayBuffer;
