@@ -65,17 +65,14 @@ export class Node {
   readonly outputs: readonly Tensor[];
   /** The layer or scope it was traced in. */
   readonly source: string;
-  /** The concrete tensor of a capture. */
-  readonly captured: Tensor | null;
 
-  constructor(graph: Graph, id: number, op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs, types: readonly TensorType[], source: string, captured: Tensor | null) {
+  constructor(graph: Graph, id: number, op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs, types: readonly TensorType[], source: string) {
     this.graph = graph;
     this.id = id;
     this.op = op;
     this.inputs = inputs;
     this.attrs = attrs;
     this.source = source;
-    this.captured = captured;
     this.outputs = types.map((t, i) => new Tensor(t.shape, t.dtype, this, i, null));
   }
 }
@@ -119,7 +116,7 @@ export class Graph {
 
   /** A new input. */
   input(type: TensorType): Tensor {
-    const node = this.#push(inputOp, [], { index: this.inputs.length }, [type], null);
+    const node = this.#push(inputOp, [], { index: this.inputs.length }, [type]);
     this.inputs.push(node.outputs[0]);
     return node.outputs[0];
   }
@@ -128,7 +125,7 @@ export class Graph {
   capture(tensor: Tensor): Tensor {
     let symbol = this.captures.get(tensor);
     if (symbol === undefined) {
-      symbol = this.#push(captureOp, [], { index: this.captures.size }, [tensor], tensor).outputs[0];
+      symbol = this.#push(captureOp, [], { index: this.captures.size }, [tensor]).outputs[0];
       this.captures.set(tensor, symbol);
     }
     return symbol;
@@ -149,7 +146,7 @@ export class Graph {
       if (error instanceof LockstepError && this.#scope.length > 0 && !error.message.startsWith("layer ")) error.message = `layer "${this.source}": ${error.message}`;
       throw error;
     }
-    const node = this.#push(op, inputs, attrs, types, null);
+    const node = this.#push(op, inputs, attrs, types);
     this.#equal.set(key, node);
     return node.outputs;
   }
@@ -182,8 +179,8 @@ export class Graph {
     }
   }
 
-  #push(op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs, types: readonly TensorType[], captured: Tensor | null): Node {
-    const node = new Node(this, this.nodes.length, op, inputs, attrs, types, this.source, captured);
+  #push(op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs, types: readonly TensorType[]): Node {
+    const node = new Node(this, this.nodes.length, op, inputs, attrs, types, this.source);
     this.nodes.push(node);
     return node;
   }
