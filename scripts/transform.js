@@ -35,7 +35,8 @@ function memberEnd(code, node) {
 }
 
 /**
- * A module without what only training needs: `vjp` of op records, gradient rules in the rows of ops/map, what regularizers add to a loss, and the encoders of backward kernels.
+ * A module without what only training needs: `vjp` of op records, gradient rules in the rows of ops/map, what regularizers add to a loss, assignments, the steps of
+ * Adam, and the encoders of backward kernels.
  * @throws where a module that must have such has none: it was renamed, and this with it must be.
  */
 export function forInference(file, code) {
@@ -48,6 +49,8 @@ export function forInference(file, code) {
       return false;
     }
     if (node.type === "VariableDeclarator" && node.id.name === "penalty" && basename(file) === "regularizers.js") cuts.push([node.init.body.start, node.init.body.end, "{}"]);
+    if (node.type === "VariableDeclarator" && node.id.name === "adam" && basename(file) === "fused.js") cuts.push([node.init.start, node.init.end, "null"]);
+    if (node.type === "ForOfStatement" && node.right.property?.name === "assigns" && file.endsWith("plan/build.js")) cuts.push([node.start, node.end, ";"]);
     if (node.type === "CallExpression" && node.callee.name === "row" && basename(file) === "map.js") {
       const rule = node.arguments[2];
       cuts.push([rule.start, rule.end, "null"]);
@@ -62,7 +65,7 @@ export function forInference(file, code) {
     }
     return true;
   });
-  const missing = (file.endsWith("ops/map.js") && rows === 0) || (file.endsWith("wasm/commands.js") && encoders !== TRAINING_KERNELS.size) || (/ops\/(conv|matmul|pool|softmax)\.js$|nn\/regularizers\.js$/.test(file) && cuts.length === 0);
+  const missing = (file.endsWith("ops/map.js") && rows === 0) || (file.endsWith("wasm/commands.js") && encoders !== TRAINING_KERNELS.size) || (/ops\/(conv|matmul|pool|softmax)\.js$|nn\/regularizers\.js$|plan\/build\.js$|encode\/fused\.js$/.test(file) && cuts.length === 0);
   if (missing) throw new Error(`${file}: found ${rows} rows, ${encoders} encoders and ${cuts.length} cuts; scripts/transform.js does not fit the sources any more`);
   return cuts.reduce((text, [from, to, put]) => blank(text, from, to, put), code);
 }
