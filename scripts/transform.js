@@ -34,23 +34,42 @@ function memberEnd(code, node) {
   return node.end + /^\s*,?/.exec(code.slice(node.end))[0].length;
 }
 
+/** Other code that only training runs: the module, which nodes, which part of each goes, and what stands in its place. */
+const TRAINING_CODE = [
+  // Layers are told whether they train.
+  { file: "nn/dropout.js", is: (n) => n.type === "UnaryExpression" && n.argument.name === "training", put: "true" },
+  { file: "nn/recurrent.js", is: (n) => n.type === "CallExpression" && n.callee.name === "dropoutFactors", put: "null" },
+  { file: "nn/normalization.js", is: (n) => n.type === "UnaryExpression" && n.argument.property?.name === "training", put: "true" },
+  // What a regularizer adds to a loss.
+  { file: "nn/regularizers.js", is: (n) => n.type === "VariableDeclarator" && n.id.name === "penalty", part: (n) => n.init.body, put: "{}" },
+  // Tensors that get a new value in a run, or go on after the loss of a device.
+  { file: "graph.js", is: (n) => n.type === "MethodDefinition" && n.key.name === "assign", put: "" },
+  { file: "plan/build.js", is: (n) => n.type === "ForOfStatement" && n.right.property?.name === "assigns", put: ";" },
+  { file: "tensor.js", is: (n) => n.type === "MethodDefinition" && n.key.name === "recover", put: "" },
+  // The optimizer's steps as one.
+  { file: "wasm/encode/fused.js", is: (n) => n.type === "VariableDeclarator" && n.id.name === "adam", part: (n) => n.init, put: "null" },
+];
+
 /**
- * A module without what only training needs: `vjp` of op records, gradient rules in the rows of ops/map, what regularizers add to a loss, assignments, the steps of
- * Adam, and the encoders of backward kernels.
+ * A module without what only training needs: `vjp` of op records, gradient rules in the rows of ops/map, the encoders of backward kernels, and `TRAINING_CODE`.
  * @throws where a module that must have such has none: it was renamed, and this with it must be.
  */
 export function forInference(file, code) {
   const cuts = [];
   let rows = 0;
   let encoders = 0;
+  const others = TRAINING_CODE.filter((c) => file.endsWith(`/${c.file}`));
+  const found = new Set();
   walk(parseAst(code), (node) => {
+    for (const other of others.filter((c) => c.is(node))) {
+      const { start, end } = other.part?.(node) ?? node;
+      cuts.push([start, end, other.put]);
+      found.add(other);
+    }
     if (node.type === "Property" && node.key.name === "vjp" && !node.computed) {
       cuts.push([node.start, memberEnd(code, node)]);
       return false;
     }
-    if (node.type === "VariableDeclarator" && node.id.name === "penalty" && basename(file) === "regularizers.js") cuts.push([node.init.body.start, node.init.body.end, "{}"]);
-    if (node.type === "VariableDeclarator" && node.id.name === "adam" && basename(file) === "fused.js") cuts.push([node.init.start, node.init.end, "null"]);
-    if (node.type === "ForOfStatement" && node.right.property?.name === "assigns" && file.endsWith("plan/build.js")) cuts.push([node.start, node.end, ";"]);
     if (node.type === "CallExpression" && node.callee.name === "row" && basename(file) === "map.js") {
       const rule = node.arguments[2];
       cuts.push([rule.start, rule.end, "null"]);
@@ -65,7 +84,7 @@ export function forInference(file, code) {
     }
     return true;
   });
-  const missing = (file.endsWith("ops/map.js") && rows === 0) || (file.endsWith("wasm/commands.js") && encoders !== TRAINING_KERNELS.size) || (/ops\/(conv|matmul|pool|softmax)\.js$|nn\/regularizers\.js$|plan\/build\.js$|encode\/fused\.js$/.test(file) && cuts.length === 0);
+  const missing = found.size < others.length || (file.endsWith("ops/map.js") && rows === 0) || (file.endsWith("wasm/commands.js") && encoders !== TRAINING_KERNELS.size) || (/ops\/(conv|matmul|pool|softmax)\.js$/.test(file) && cuts.length === 0);
   if (missing) throw new Error(`${file}: found ${rows} rows, ${encoders} encoders and ${cuts.length} cuts; scripts/transform.js does not fit the sources any more`);
   return cuts.reduce((text, [from, to, put]) => blank(text, from, to, put), code);
 }
