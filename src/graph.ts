@@ -2,6 +2,7 @@
  * @file Graph: the static record of a traced function. Nodes are immutable and shared when equal; the only effect is
  * `assign`, which takes place after every read. Also the op record.
  */
+import { once } from "./cache.ts";
 import type { DType } from "./dtype.ts";
 import { internal, LockstepError, ShapeError } from "./errors.ts";
 import type { Attrs } from "./plan/plan.ts";
@@ -123,12 +124,7 @@ export class Graph {
 
   /** The stand-in for a concrete tensor: the same one each time. */
   capture(tensor: Tensor): Tensor {
-    let symbol = this.captures.get(tensor);
-    if (symbol === undefined) {
-      symbol = this.#push(captureOp, [], { index: this.captures.size }, [tensor]).outputs[0];
-      this.captures.set(tensor, symbol);
-    }
-    return symbol;
+    return once(this.captures, tensor, () => this.#push(captureOp, [], { index: this.captures.size }, [tensor]).outputs[0]);
   }
 
   constant(value: number, dtype: DType, shape: Shape = []): Tensor {

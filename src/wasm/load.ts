@@ -3,6 +3,7 @@
  * response, or a compiled module. Two builds exist, plain and relaxed SIMD; each says in a custom section which it is.
  */
 import { id, prefix } from "#kernels";
+import { once } from "../cache.ts";
 import { ArgumentError, BackendError } from "../errors.ts";
 import { builtin, readBytes } from "../node/files.ts";
 
@@ -161,12 +162,5 @@ export async function loadKernels(source: KernelSource | undefined, relaxed: boo
     return kernels;
   }
   const simd = relaxed && !reproducible ? "relaxed" : "plain";
-  const key = `${simd} ${shared}`;
-  let found = builtIn.get(key);
-  if (found === undefined) {
-    found = embedded(simd, shared);
-    found.catch(() => builtIn.delete(key));
-    builtIn.set(key, found);
-  }
-  return found;
+  return once(builtIn, `${simd} ${shared}`, () => embedded(simd, shared));
 }
