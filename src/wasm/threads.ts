@@ -74,14 +74,15 @@ export function arrange(wanted: "auto" | number, background: boolean | undefined
   if (background !== undefined && typeof background !== "boolean") throw new ArgumentError(`open: background must be true or false, got ${String(background)}`);
   if (source !== undefined && typeof source !== "string" && typeof source !== "function" && !(source instanceof URL)) throw new ArgumentError(`open: worker must be an address or a function that starts a worker, got ${String(source)}`);
   const page = onPage();
-  const queued = page || background === true;
   const missing = obstacle();
+  const threads = wanted !== "auto" ? wanted : missing !== null ? 1 : Math.min(cores(), MOST_AUTO_THREADS);
+  let workers = 0;
+  let problem: string | null = null;
   if (missing !== null) {
     if (wanted !== "auto" && wanted > 1) console.warn(`lockstep: wasm: one thread instead of ${wanted}: ${missing}`);
-    return { threads: wanted === "auto" ? 1 : wanted, workers: 0, queued, problem: wanted === 1 ? null : missing };
-  }
-  const threads = wanted === "auto" ? Math.min(cores(), MOST_AUTO_THREADS) : wanted;
-  if (background ?? (page && threads > 1)) return { threads, workers: threads, queued, problem: null };
-  if (page) return { threads, workers: 0, queued, problem: threads === 1 ? null : "a page's main thread may not wait for others, and background: false keeps the work on it" };
-  return { threads, workers: threads - 1, queued, problem: null };
+    if (wanted !== 1) problem = missing;
+  } else if (background ?? (page && threads > 1)) workers = threads;
+  else if (!page) workers = threads - 1;
+  else if (threads > 1) problem = "a page's main thread may not wait for others, and background: false keeps the work on it";
+  return { threads, workers, queued: page || background === true, problem };
 }
