@@ -21,10 +21,11 @@ const FILES = {
   "data.js": "data/index.js",
   "errors.js": "errors.js",
   "webgpu.js": "webgpu/index.js",
+  "pool.js": "wasm/pool.js",
   "worker.js": "wasm/worker.js",
 };
 /** Modules that are files of their own, so that others import these: classes that all entries share, and parts loaded on demand. */
-const SHARED = new Map(["errors.js", "webgpu.js"].map((file) => [join(esm, FILES[file]), `./${file}`]));
+const SHARED = new Map(["errors.js", "webgpu.js", "pool.js"].map((file) => [join(esm, FILES[file]), `./${file}`]));
 
 /** Reads modules that tsc wrote, with their maps; for `inference`, without gradient rules. `kernels`: those of the GPU, and short names of their constants. */
 function modules(inference, kernels) {

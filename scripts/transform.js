@@ -10,8 +10,6 @@ const PURE = "/*#__PURE__*/";
 const TRAINING_KERNELS = new Set([
   "conv2dFilterGrad", "lstmGrad", "gruGrad", "simpleRnnGrad", "maxPoolGrad", "avgPoolGrad", "softmaxGrad", "logSoftmaxGrad", "softmaxCrossEntropy", "layerNormGrad", "permutation",
 ]);
-/** Other ways to encode a kernel that inference keeps: an if statement with such a call goes. */
-const TRAINING_BRANCH = "encodeWinogradInputGrad";
 
 /** The children of a node. */
 function* children(node) {
@@ -36,16 +34,40 @@ function memberEnd(code, node) {
   return node.end + /^\s*,?/.exec(code.slice(node.end))[0].length;
 }
 
+/** Other code that only training runs: the module, which nodes, which part of each goes, and what stands in its place. */
+const TRAINING_CODE = [
+  // Layers are told whether they train.
+  { file: "nn/dropout.js", is: (n) => n.type === "UnaryExpression" && n.argument.name === "training", put: "true" },
+  { file: "nn/recurrent.js", is: (n) => n.type === "CallExpression" && n.callee.name === "dropoutFactors", put: "null" },
+  { file: "nn/normalization.js", is: (n) => n.type === "UnaryExpression" && n.argument.property?.name === "training", put: "true" },
+  // What a regularizer adds to a loss.
+  { file: "nn/regularizers.js", is: (n) => n.type === "VariableDeclarator" && n.id.name === "penalty", part: (n) => n.init.body, put: "{}" },
+  // Tensors that get a new value in a run, or go on after the loss of a device.
+  { file: "graph.js", is: (n) => n.type === "MethodDefinition" && n.key.name === "assign", put: "" },
+  { file: "plan/build.js", is: (n) => n.type === "ForOfStatement" && n.right.property?.name === "assigns", put: ";" },
+  { file: "tensor.js", is: (n) => n.type === "MethodDefinition" && n.key.name === "recover", put: "" },
+  // conv2dInputGrad is a transposed convolution's forward pass too, which strides mostly, so that tiles are of no use.
+  { file: "wasm/encode/conv.js", is: (n) => n.type === "IfStatement" && n.test.callee?.name === "encodeWinogradInputGrad", put: "" },
+  // The optimizer's steps as one.
+  { file: "wasm/encode/fused.js", is: (n) => n.type === "VariableDeclarator" && n.id.name === "adam", part: (n) => n.init, put: "null" },
+];
+
 /**
- * A module without what only training needs: `vjp` of op records, gradient rules in the rows of ops/map, the encoders of backward kernels, and branches to such.
+ * A module without what only training needs: `vjp` of op records, gradient rules in the rows of ops/map, the encoders of backward kernels, and `TRAINING_CODE`.
  * @throws where a module that must have such has none: it was renamed, and this with it must be.
  */
 export function forInference(file, code) {
   const cuts = [];
   let rows = 0;
   let encoders = 0;
-  let branches = 0;
+  const others = TRAINING_CODE.filter((c) => file.endsWith(`/${c.file}`));
+  const found = new Set();
   walk(parseAst(code), (node) => {
+    for (const other of others.filter((c) => c.is(node))) {
+      const { start, end } = other.part?.(node) ?? node;
+      cuts.push([start, end, other.put]);
+      found.add(other);
+    }
     if (node.type === "Property" && node.key.name === "vjp" && !node.computed) {
       cuts.push([node.start, memberEnd(code, node)]);
       return false;
@@ -54,10 +76,6 @@ export function forInference(file, code) {
       const rule = node.arguments[2];
       cuts.push([rule.start, rule.end, "null"]);
       rows++;
-    }
-    if (node.type === "IfStatement" && node.test.callee?.name === TRAINING_BRANCH) {
-      cuts.push([node.start, node.end]);
-      branches++;
     }
     if (node.type === "VariableDeclarator" && /^(GPU_)?ENCODERS$/.test(node.id.name)) {
       for (const p of node.init.properties) {
@@ -68,8 +86,8 @@ export function forInference(file, code) {
     }
     return true;
   });
-  const missing = (file.endsWith("ops/map.js") && rows === 0) || (file.endsWith("wasm/commands.js") && encoders !== TRAINING_KERNELS.size) || (file.endsWith("wasm/encode/conv.js") && branches === 0) || (/ops\/(conv|matmul|pool|softmax)\.js$/.test(file) && cuts.length === 0);
-  if (missing) throw new Error(`${file}: found ${rows} rows, ${encoders} encoders, ${branches} branches and ${cuts.length} cuts; scripts/transform.js does not fit the sources any more`);
+  const missing = found.size < others.length || (file.endsWith("ops/map.js") && rows === 0) || (file.endsWith("wasm/commands.js") && encoders !== TRAINING_KERNELS.size) || (/ops\/(conv|matmul|pool|softmax)\.js$/.test(file) && cuts.length === 0);
+  if (missing) throw new Error(`${file}: found ${rows} rows, ${encoders} encoders and ${cuts.length} cuts; scripts/transform.js does not fit the sources any more`);
   return cuts.reduce((text, [from, to, put]) => blank(text, from, to, put), code);
 }
 

@@ -1,5 +1,6 @@
 /** @file `compile`: traces a function of tensors once per shape of its arguments and replays the compiled program. */
 import type { Backend } from "./backend.ts";
+import { once } from "./cache.ts";
 import { ArgumentError } from "./errors.ts";
 import { Graph, symbolOf, trace } from "./graph.ts";
 import type { BackendName } from "./init.ts";
@@ -59,15 +60,10 @@ export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (.
     return { executable: await Executable.create(graph, results, backend), result };
   };
   const entry = (args: A, leaves: readonly Tensor[]): Promise<Entry> => {
-    const key = `${structure(args)} ${leaves.map(String).join()}`;
-    let found = cache.get(key);
-    if (found === undefined) {
-      found = create(args);
-      found.catch(() => cache.delete(key));
-      cache.set(key, found);
-      if (cache.size === (options.warnAfter ?? 16) + 1) console.warn(`lockstep: compile: ${cache.size} different argument shapes so far, each with a program of its own; pad inputs to a few sizes`);
-    }
-    return found;
+    return once(cache, `${structure(args)} ${leaves.map(String).join()}`, () => {
+      if (cache.size === (options.warnAfter ?? 16)) console.warn(`lockstep: compile: ${cache.size + 1} different argument shapes so far, each with a program of its own; pad inputs to a few sizes`);
+      return create(args);
+    });
   };
   const call = async (...args: A): Promise<R> => {
     const leaves = flatten(args);

@@ -10,6 +10,8 @@ export const ELEMENT_BYTES = 4;
 /** Bytes of an f32 element that a backend stores as f16 (temporaries only). */
 export const HALF_BYTES = 2;
 
+const ARRAYS = { f32: Float32Array, i32: Int32Array, u32: Uint32Array, bool: Uint32Array };
+
 /** A zero-filled typed array of `size` elements for `dtype` (`bool` is a Uint32Array of 0 and 1). */
 export function allocate(dtype: DType, size: number): TypedArray {
   return view(dtype, new ArrayBuffer(size * ELEMENT_BYTES), 0, size);
@@ -17,12 +19,7 @@ export function allocate(dtype: DType, size: number): TypedArray {
 
 /** A typed array for `dtype` over existing bytes. `byteOffset` in bytes, `size` in elements. */
 export function view(dtype: DType, buffer: ArrayBufferLike, byteOffset: number, size: number): TypedArray {
-  switch (dtype) {
-    case "f32": return new Float32Array(buffer, byteOffset, size);
-    case "i32": return new Int32Array(buffer, byteOffset, size);
-    case "u32": case "bool": return new Uint32Array(buffer, byteOffset, size);
-    default: return dtype satisfies never;
-  }
+  return new ARRAYS[dtype](buffer as ArrayBuffer, byteOffset, size);
 }
 
 /** The dtype a typed array naturally holds. */

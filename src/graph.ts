@@ -2,12 +2,13 @@
  * @file Graph: the static record of a traced function. Nodes are immutable and shared when equal; the only effect is
  * `assign`, which takes place after every read. Also the op record.
  */
+import { once } from "./cache.ts";
 import type { DType } from "./dtype.ts";
 import { internal, LockstepError, ShapeError } from "./errors.ts";
 import type { Attrs } from "./plan/plan.ts";
 import type { Shape } from "./shape.ts";
 import { sameShape } from "./shape.ts";
-import { Tensor } from "./tensor.ts";
+import { full, Tensor } from "./tensor.ts";
 import type { TensorLike } from "./tensor.ts";
 
 export interface TensorType {
@@ -41,7 +42,8 @@ export interface Lowered {
 
 /**
  * One op: everything the library knows of it. `lower` is "map" for elementwise ops (the fuser builds their bodies),
- * "alias" for ops whose output is the same bytes, "leaf" for graph inputs, or a function giving kernel calls.
+ * "alias" for ops whose output is the same bytes, "leaf" for graph inputs, "kernel" for one call of the kernel of that name
+ * with the op's operands and attributes, or a function giving kernel calls.
  */
 export interface Op {
   readonly name: string;
@@ -49,8 +51,11 @@ export interface Op {
   readonly infer: (inputs: readonly (Tensor | null)[], attrs: Attrs) => readonly TensorType[];
   /** The gradient rule; null: not differentiable, gradients stop here. */
   readonly vjp: Vjp | null;
-  readonly lower: "map" | "alias" | "leaf" | ((node: Node) => readonly Lowered[]);
+  readonly lower: "map" | "alias" | "leaf" | "kernel" | ((node: Node) => readonly Lowered[]);
 }
+
+/** Types of f32 outputs. */
+export const floats = (...shapes: readonly Shape[]): TensorType[] => shapes.map((shape) => ({ shape, dtype: "f32" }));
 
 export class Node {
   readonly id: number;
@@ -61,17 +66,14 @@ export class Node {
   readonly outputs: readonly Tensor[];
   /** The layer or scope it was traced in. */
   readonly source: string;
-  /** The concrete tensor of a capture. */
-  readonly captured: Tensor | null;
 
-  constructor(graph: Graph, id: number, op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs, types: readonly TensorType[], source: string, captured: Tensor | null) {
+  constructor(graph: Graph, id: number, op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs, types: readonly TensorType[], source: string) {
     this.graph = graph;
     this.id = id;
     this.op = op;
     this.inputs = inputs;
     this.attrs = attrs;
     this.source = source;
-    this.captured = captured;
     this.outputs = types.map((t, i) => new Tensor(t.shape, t.dtype, this, i, null));
   }
 }
@@ -115,19 +117,14 @@ export class Graph {
 
   /** A new input. */
   input(type: TensorType): Tensor {
-    const node = this.#push(inputOp, [], { index: this.inputs.length }, [type], null);
+    const node = this.#push(inputOp, [], { index: this.inputs.length }, [type]);
     this.inputs.push(node.outputs[0]);
     return node.outputs[0];
   }
 
   /** The stand-in for a concrete tensor: the same one each time. */
   capture(tensor: Tensor): Tensor {
-    let symbol = this.captures.get(tensor);
-    if (symbol === undefined) {
-      symbol = this.#push(captureOp, [], { index: this.captures.size }, [tensor], tensor).outputs[0];
-      this.captures.set(tensor, symbol);
-    }
-    return symbol;
+    return once(this.captures, tensor, () => this.#push(captureOp, [], { index: this.captures.size }, [tensor]).outputs[0]);
   }
 
   constant(value: number, dtype: DType, shape: Shape = []): Tensor {
@@ -145,7 +142,7 @@ export class Graph {
       if (error instanceof LockstepError && this.#scope.length > 0 && !error.message.startsWith("layer ")) error.message = `layer "${this.source}": ${error.message}`;
       throw error;
     }
-    const node = this.#push(op, inputs, attrs, types, null);
+    const node = this.#push(op, inputs, attrs, types);
     this.#equal.set(key, node);
     return node.outputs;
   }
@@ -178,12 +175,8 @@ export class Graph {
     }
   }
 
-  toString(): string {
-    return this.nodes.map((n) => `${n.outputs.map((o) => `v${n.id}.${o.index}:${o}`).join(", ")} = ${n.op.name}(${n.inputs.map((t) => (t ? `v${t.node?.id}.${t.index}` : "-")).join(", ")}) ${JSON.stringify(n.attrs)}`).join("\n");
-  }
-
-  #push(op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs, types: readonly TensorType[], captured: Tensor | null): Node {
-    const node = new Node(this, this.nodes.length, op, inputs, attrs, types, this.source, captured);
+  #push(op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs, types: readonly TensorType[]): Node {
+    const node = new Node(this, this.nodes.length, op, inputs, attrs, types, this.source);
     this.nodes.push(node);
     return node;
   }
@@ -223,7 +216,7 @@ export function symbolOf(graph: Graph, t: Tensor): Tensor {
 export function asTensor(x: TensorLike, dtype: DType = "f32"): Tensor {
   if (x instanceof Tensor) return x;
   if (current !== null) return current.constant(x, dtype);
-  return new Tensor([], dtype, null, 0, dtype === "f32" ? Float32Array.of(x) : dtype === "i32" ? Int32Array.of(x) : Uint32Array.of(x));
+  return full([], x, dtype);
 }
 
 /** Records that the concrete tensor `target` becomes `value` (same shape and dtype) when the traced function has run; every read inside sees the old value. @throws LockstepError outside of a traced function. */

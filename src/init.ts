@@ -1,5 +1,6 @@
 /** @file Opening backends: the only place that chooses one. */
 import type { Backend } from "./backend.ts";
+import { once } from "./cache.ts";
 import { checkOptions } from "./check.ts";
 import { ArgumentError, BackendError } from "./errors.ts";
 import { anticipateWasm, openWasm } from "./wasm/index.ts";
@@ -70,13 +71,7 @@ export async function resolveBackend(backend: BackendName | Backend | undefined)
   checkName("backend", backend);
   const now = await defaultBackend();
   if (now.name === backend) return now;
-  let found = named.get(backend);
-  if (found === undefined) {
-    found = openNamed(backend, {});
-    found.catch(() => named.delete(backend));
-    named.set(backend, found);
-  }
-  return found;
+  return once(named, backend, () => openNamed(backend, {}));
 }
 
 /** The backends that `auto` chooses among: WASM, and WebGPU where an adapter is found. */

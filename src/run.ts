@@ -1,5 +1,6 @@
 /** @file Executable: a finished graph made ready on a backend and run. Also ops outside of any trace, as one-op plans. */
 import type { Backend, DeviceBuffer, Program } from "./backend.ts";
+import { once } from "./cache.ts";
 import { ELEMENT_BYTES, view } from "./dtype.ts";
 import { LockstepError } from "./errors.ts";
 import { attrsKey, Graph, trace } from "./graph.ts";
@@ -107,9 +108,7 @@ export class Executable {
       return then();
     };
     if (!this.backend.limits.asynchronous) return enqueue();
-    let all = turns.get(this.backend);
-    if (all === undefined) turns.set(this.backend, (all = new Turns(this.backend)));
-    return all.take(enqueue);
+    return once(turns, this.backend, () => new Turns(this.backend)).take(enqueue);
   }
 
   /** The results of the last enqueued run: on the host where that costs no more than a copy, else as device tensors. */
@@ -151,11 +150,8 @@ export function runEagerly(op: Op, inputs: readonly (Tensor | null)[], attrs: At
   const done = (async () => {
     const backend = await defaultBackend();
     for (const t of present) await t.ready();
-    let programs = eagerPrograms.get(backend);
-    if (programs === undefined) eagerPrograms.set(backend, (programs = new Map()));
-    let program = programs.get(key);
-    if (program === undefined) programs.set(key, (program = Executable.create(graph, results, backend)));
-    const executable = await program;
+    const programs = once(eagerPrograms, backend, () => new Map<string, Promise<Executable>>());
+    const executable = await once(programs, key, () => Executable.create(graph, results, backend));
     for (const t of present) if (t.host === null && t.on(backend) === null) await t.data();
     executable.enqueue(present);
     return Promise.all((await executable.results()).map((t) => t.data()));

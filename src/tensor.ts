@@ -103,11 +103,7 @@ export class Tensor {
   /** Gives the elements back now instead of when the handle is collected. Harmless when repeated. */
   dispose(): void {
     const s = this.#storage;
-    if (s.device !== null) {
-      collected.unregister(this);
-      s.device.backend.free(s.device.buffer);
-    }
-    s.device = null;
+    this.#leave();
     s.host = null;
     s.disposed = this.node === null;
   }
@@ -142,7 +138,8 @@ export class Tensor {
   /** @internal Makes sure the elements are on `backend` and returns their buffer, which this tensor then owns. */
   upload(backend: Backend): DeviceBuffer {
     const s = this.#concrete("upload");
-    if (s.device !== null && s.device.backend === backend) return s.device.buffer;
+    const there = this.on(backend);
+    if (there !== null) return there;
     if (s.host === null) throw new LockstepError(`tensor ${this}: its elements are on the backend "${s.device?.backend.name}" that was used before; await data() first, or keep to one backend`);
     const buffer = backend.alloc(this.size * ELEMENT_BYTES);
     backend.write(buffer, 0, s.host);
@@ -152,23 +149,15 @@ export class Tensor {
 
   /** @internal Takes ownership of a device buffer that holds the elements. */
   adopt(device: Device): void {
-    const s = this.#storage;
-    if (s.device !== null) {
-      collected.unregister(this);
-      s.device.backend.free(s.device.buffer);
-    }
-    s.device = device;
+    this.#leave();
+    this.#storage.device = device;
     collected.register(this, device, this);
   }
 
   /** @internal Leaves its device, which may be lost; `host` takes the place of what was on it. Without it the host's own elements stay. */
   recover(host: TypedArray | null = null): void {
     const s = this.#storage;
-    if (s.device !== null) {
-      collected.unregister(this);
-      s.device.backend.free(s.device.buffer);
-    }
-    s.device = null;
+    this.#leave();
     s.pending = null;
     if (host !== null) s.host = host;
   }
@@ -208,6 +197,15 @@ export class Tensor {
     if (s.device !== null && s.host !== null) s.device.backend.write(s.device.buffer, 0, s.host);
   }
 
+  /** Gives back the bytes on its device. */
+  #leave(): void {
+    const { device } = this.#storage;
+    if (device === null) return;
+    collected.unregister(this);
+    device.backend.free(device.buffer);
+    this.#storage.device = null;
+  }
+
   #concrete(what: string): Storage {
     if (this.node !== null) {
       throw new LockstepError(`${what} was called on ${this} while its function is being traced: elements do not exist yet; return the tensor and read it afterwards`);
@@ -222,13 +220,12 @@ function isTypedArray(data: unknown): data is ArrayLike<number> & ArrayBufferVie
   return ArrayBuffer.isView(data) && !(data instanceof DataView);
 }
 
-function measure(data: NestedArray): number[] {
+/** The shape of nested arrays, by the first item at each depth, and their first number. */
+function measure(data: NestedArray): { shape: number[]; first: NestedArray | undefined } {
   const shape: number[] = [];
-  for (let level: NestedArray = data; Array.isArray(level); level = level[0]) {
-    shape.push(level.length);
-    if (level.length === 0) break;
-  }
-  return shape;
+  let first: NestedArray | undefined = data;
+  for (; Array.isArray(first); first = first[0]) shape.push(first.length);
+  return { shape, first };
 }
 
 function flatten(data: NestedArray, shape: readonly number[], dim: number, out: TypedArray, at: number): number {
@@ -259,28 +256,28 @@ export function checkShape(who: string, shape: Shape): void {
  * @throws ShapeError when lengths and shape disagree, DataError when an item is no number.
  */
 export function tensor(data: TypedArray | ArrayBufferView | NestedArray, shape?: Shape, dtype?: DType): Tensor {
+  if (shape !== undefined) checkShape("tensor", shape);
+  const fit = (length: number): void => {
+    if (shape !== undefined && sizeOf(shape) !== length) throw new ShapeError(`tensor: shape ${showShape(shape)} has ${sizeOf(shape)} elements, the data has ${length}`);
+  };
   if (isTypedArray(data)) {
     if (data instanceof BigInt64Array || data instanceof BigUint64Array) throw new DTypeError(`tensor: 64-bit integers cannot be kept, got a ${data.constructor.name}; convert with Int32Array.from(data, Number)`);
+    fit(data.length);
     const known = data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint32Array;
     const type = dtype ?? (known ? dtypeOf(data) : data instanceof Float64Array ? "f32" : "i32");
-    const own = shape ?? [data.length];
-    checkShape("tensor", own);
-    if (sizeOf(own) !== data.length) throw new ShapeError(`tensor: shape ${showShape(own)} has ${sizeOf(own)} elements, the data has ${data.length}`);
-    const empty = allocate(type, 0);
-    if (known && data.constructor === empty.constructor) return new Tensor(own, type, null, 0, data as TypedArray);
-    const host = allocate(type, data.length);
-    for (let i = 0; i < data.length; i++) host[i] = type === "bool" ? Number(data[i] !== 0) : data[i];
-    return new Tensor(own, type, null, 0, host);
+    let host = data as TypedArray;
+    if (!known || dtypeOf(data) !== (type === "bool" ? "u32" : type)) {
+      host = allocate(type, data.length);
+      for (let i = 0; i < data.length; i++) host[i] = type === "bool" ? Number(data[i] !== 0) : data[i];
+    }
+    return new Tensor(shape ?? [data.length], type, null, 0, host);
   }
   if (typeof data !== "number" && typeof data !== "boolean" && !Array.isArray(data)) throw new ArgumentError(`tensor: expected numbers, nested arrays or a typed array, got ${data === null ? "null" : typeof data}`);
-  const nested = data as NestedArray;
-  const own = measure(nested);
-  let first: NestedArray = nested;
-  while (Array.isArray(first) && first.length > 0) first = first[0];
-  const host = allocate(dtype ?? (typeof first === "boolean" ? "bool" : "f32"), sizeOf(own));
-  flatten(nested, own, 0, host, 0);
+  const { shape: own, first } = measure(data as NestedArray);
   const type = dtype ?? (typeof first === "boolean" ? "bool" : "f32");
-  if (shape !== undefined && sizeOf(shape) !== host.length) throw new ShapeError(`tensor: shape ${showShape(shape)} has ${sizeOf(shape)} elements, the data has ${host.length}`);
+  const host = allocate(type, sizeOf(own));
+  flatten(data as NestedArray, own, 0, host, 0);
+  fit(host.length);
   return new Tensor(shape ?? own, type, null, 0, host);
 }
 

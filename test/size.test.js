@@ -42,12 +42,13 @@ async function application(code) {
 
 test("size: no download is larger than its budget", async () => {
   const library = (await application('export * from "lockstep"')) + file("errors.js");
+  const workers = file("pool.js") + file("worker.js");
   const webgpu = await application('export * from "webgpu"');
   const errors = file("errors.js");
   const kernels = file("inference-plain.js");
   const plain = file("plain.js");
   const sizes = {
-    "everything: lockstep, WebGPU with its kernels, worker, plain kernels": library + webgpu + file("worker.js") + plain,
+    "everything: lockstep, WebGPU with its kernels, worker, plain kernels": library + webgpu + workers + plain,
     "lockstep without WebGPU": library,
     "WebGPU": webgpu,
     "WebGPU kernels alone": file("shaders.js"),

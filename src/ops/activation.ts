@@ -61,6 +61,11 @@ export function isKernelActivation(name: string): name is Activation {
   return Object.hasOwn(KERNEL_ACTIVATIONS, name);
 }
 
+/** @throws ArgumentError for any other. */
+export function checkKernelActivation(who: string, name: string): void {
+  if (!isKernelActivation(name)) throw new ArgumentError(`${who}: activation "${String(name)}" is not applied by the kernel; call it on the result`);
+}
+
 /** The function of a name. @throws ArgumentError listing the names. */
 export function activationByName(who: string, name: string): (x: Tensor) => Tensor {
   if (isKernelActivation(name)) return KERNEL_ACTIVATIONS[name];

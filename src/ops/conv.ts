@@ -1,14 +1,15 @@
 /** @file 2-D convolution and its two gradients, each other's gradients in turn, so that second derivatives exist. */
 import { apply } from "../apply.ts";
-import { ArgumentError, ShapeError } from "../errors.ts";
+import { ShapeError } from "../errors.ts";
+import { floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
 import type { Activation, ConvAttrs } from "../plan/kernels.ts";
 import type { Attrs } from "../plan/plan.ts";
 import { showShape } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
-import { activationGrad, isKernelActivation } from "./activation.ts";
-import { columnSum } from "./matmul.ts";
+import { activationGrad, checkKernelActivation } from "./activation.ts";
+import { checkBias, columnSum } from "./matmul.ts";
 import { pair, windowOf } from "./window.ts";
 import type { Padding, Pair } from "./window.ts";
 
@@ -22,7 +23,7 @@ const linear = (a: ConvAttrs): Attrs => ({ ...a, activation: "linear" });
 
 export const conv2dOp: Op = {
   name: "conv2d",
-  infer: (_inputs, attrs) => [{ shape: shapes.y(attrsOf(attrs)), dtype: "f32" }],
+  infer: (_inputs, attrs) => floats(shapes.y(attrsOf(attrs))),
   vjp: ({ dy, y, x, needs, attrs }) => {
     const a = attrsOf(attrs);
     const dz = activationGrad(a.activation, dy[0] as Tensor, y[0]);
@@ -32,29 +33,29 @@ export const conv2dOp: Op = {
       needs[2] ? columnSum(dz) : null,
     ];
   },
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "conv2d", inputs, outputs, attrs }],
+  lower: "kernel",
 };
 
 /** (dy, w) -> dx; linear in both. */
 export const conv2dInputGradOp: Op = {
   name: "conv2dInputGrad",
-  infer: (_inputs, attrs) => [{ shape: shapes.x(attrsOf(attrs)), dtype: "f32" }],
+  infer: (_inputs, attrs) => floats(shapes.x(attrsOf(attrs))),
   vjp: ({ dy, x, needs, attrs }) => [
     needs[0] ? apply(conv2dOp, [dy[0], x[1], null], attrs)[0] : null,
     needs[1] ? apply(conv2dFilterGradOp, [dy[0], x[0]], attrs)[0] : null,
   ],
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "conv2dInputGrad", inputs, outputs, attrs }],
+  lower: "kernel",
 };
 
 /** (x, dy) -> dw; linear in both. */
 export const conv2dFilterGradOp: Op = {
   name: "conv2dFilterGrad",
-  infer: (_inputs, attrs) => [{ shape: shapes.w(attrsOf(attrs)), dtype: "f32" }],
+  infer: (_inputs, attrs) => floats(shapes.w(attrsOf(attrs))),
   vjp: ({ dy, x, needs, attrs }) => [
     needs[0] ? apply(conv2dInputGradOp, [x[1], dy[0]], attrs)[0] : null,
     needs[1] ? apply(conv2dOp, [x[0], dy[0], null], attrs)[0] : null,
   ],
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "conv2dFilterGrad", inputs, outputs, attrs }],
+  lower: "kernel",
 };
 
 /** Options of the op `conv2d`. */
@@ -82,13 +83,13 @@ export interface Conv2dOptions {
 export function conv2d(x: Tensor, w: Tensor, { strides = 1, padding = "valid", dilation = 1, groups = 1, bias = null, activation = "linear" }: Conv2dOptions = {}): Tensor {
   for (const t of [x, w]) checkDType("conv2d", t, ["f32"]);
   if (w.rank !== 4) throw new ShapeError(`conv2d: expected filters [rows, columns, channels, filters], got ${showShape(w.shape)}`);
-  if (!isKernelActivation(activation)) throw new ArgumentError(`conv2d: activation "${String(activation)}" is not applied by the kernel; call it on the result`);
+  checkKernelActivation("conv2d", activation);
   const window = windowOf("conv2d", x, [w.shape[0], w.shape[1]], pair("conv2d: strides", strides), pair("conv2d: dilation", dilation), padding);
   const f = w.shape[3];
   if (w.shape[2] * groups !== window.c || f % groups !== 0) {
     throw new ShapeError(`conv2d: input ${showShape(x.shape)} has ${window.c} channels, filters ${showShape(w.shape)} with ${groups} group${groups === 1 ? "" : "s"} read ${w.shape[2] * groups}`);
   }
-  if (bias !== null && (bias.rank !== 1 || bias.shape[0] !== f)) throw new ShapeError(`conv2d: expected a bias of shape [${f}], got ${showShape(bias.shape)}`);
+  checkBias("conv2d", bias, f);
   const attrs: ConvAttrs = { ...window, f, groups, activation };
   return apply(conv2dOp, [x, w, bias], attrs as unknown as Attrs)[0];
 }

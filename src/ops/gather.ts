@@ -1,8 +1,9 @@
 /** @file Rows by index, and their sum back: each the other's gradient. */
 import { apply } from "../apply.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
+import { floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
-import { normalizeAxis, showShape, sizeBetween } from "../shape.ts";
+import { aroundAxes, normalizeAxis, showShape } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
 import { reshape } from "./move.ts";
@@ -24,9 +25,8 @@ export const gatherOp: Op = {
     return [apply(scatterAddOp, [dy[0], x[1]], { axis: attrs.axis, size: t.shape[attrs.axis as number] })[0], null];
   },
   lower: ({ inputs, outputs, attrs }) => {
-    const x = inputs[0] as Tensor;
-    const axis = attrs.axis as number;
-    return [{ kernel: "gather", inputs, outputs, attrs: { outer: sizeBetween(x.shape, 0, axis), size: x.shape[axis], inner: sizeBetween(x.shape, axis + 1, x.rank), count: (inputs[1] as Tensor).shape[0] } }];
+    const [x, index] = inputs as readonly Tensor[];
+    return [{ kernel: "gather", inputs, outputs, attrs: { ...aroundAxes(x.shape, attrs.axis as number), count: index.size } }];
   },
 };
 
@@ -39,14 +39,12 @@ export const scatterAddOp: Op = {
     checkIndex("scatterAdd", index as Tensor);
     const axis = attrs.axis as number;
     if (u.shape[axis] !== (index as Tensor).shape[0]) throw new ShapeError(`scatterAdd: ${u.shape[axis]} updates along axis ${axis} of ${showShape(u.shape)}, but ${(index as Tensor).shape[0]} indices`);
-    return [{ shape: u.shape.map((d, k) => (k === axis ? (attrs.size as number) : d)), dtype: "f32" }];
+    return floats(u.shape.map((d, k) => (k === axis ? (attrs.size as number) : d)));
   },
   vjp: ({ dy, x, attrs }) => [apply(gatherOp, [dy[0], x[1]], { axis: attrs.axis })[0], null],
-  lower: ({ inputs, outputs, attrs }) => {
-    const y = outputs[0];
-    const axis = attrs.axis as number;
-    return [{ kernel: "scatterAdd", inputs, outputs, attrs: { outer: sizeBetween(y.shape, 0, axis), size: y.shape[axis], inner: sizeBetween(y.shape, axis + 1, y.rank), count: (inputs[1] as Tensor).shape[0] } }];
-  },
+  lower: ({ inputs, outputs, attrs }) => [
+    { kernel: "scatterAdd", inputs, outputs, attrs: { ...aroundAxes(outputs[0].shape, attrs.axis as number), count: (inputs[1] as Tensor).size } },
+  ],
 };
 
 /**

@@ -8,7 +8,7 @@ import { DTypeError } from "../errors.ts";
 import { asTensor, constantOp, currentGraph } from "../graph.ts";
 import type { Op, Vjp, VjpContext } from "../graph.ts";
 import { broadcastShapes, sameShape } from "../shape.ts";
-import { Tensor } from "../tensor.ts";
+import { checkDType, Tensor } from "../tensor.ts";
 import type { TensorLike } from "../tensor.ts";
 import { broadcastToOp } from "./move.ts";
 import { sumTo } from "./reduce.ts";
@@ -35,7 +35,7 @@ function row(name: string, allowed: readonly DType[], rule: Rule | null, result:
     infer: (inputs) => {
       const list = inputs as readonly Tensor[];
       for (const t of list) {
-        if (!allowed.includes(t.dtype)) throw new DTypeError(`${name}: expected dtype ${allowed.join(" or ")}, got ${list.join(" and ")}; convert with cast()`);
+        checkDType(name, t, allowed);
         if (t.dtype !== list[0].dtype) throw new DTypeError(`${name}: operands must have one dtype, got ${list.join(" and ")}; convert one with cast()`);
       }
       return [{ shape: broadcastShapes(name, list.map((t) => t.shape)), dtype: result ?? list[0].dtype }];

@@ -1,14 +1,15 @@
 /** @file Matrix product, batched, with transposed operands, bias and activation inside the kernel. */
 import { apply } from "../apply.ts";
-import { ArgumentError, ShapeError } from "../errors.ts";
+import { ShapeError } from "../errors.ts";
+import { floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
 import type { Activation, MatmulAttrs } from "../plan/kernels.ts";
 import type { Attrs } from "../plan/plan.ts";
 import { broadcastShapes, sameShape, showShape, sizeBetween, sizeOf } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
-import { activationGrad, isKernelActivation } from "./activation.ts";
-import { broadcastTo, reshape, transpose } from "./move.ts";
+import { activationGrad, checkKernelActivation } from "./activation.ts";
+import { asMatrix, broadcastTo, reshape, transpose } from "./move.ts";
 import { sumOp, sumTo } from "./reduce.ts";
 
 interface Options { transposeA: boolean; transposeB: boolean; activation: Activation }
@@ -34,8 +35,8 @@ export const matmulOp: Op = {
       if (t.rank < 2) throw new ShapeError(`matmul: operands need at least 2 dimensions, got ${showShape(t.shape)}; add one with expandDims()`);
     }
     const { m, n } = geometry(a, b, attrs as unknown as Options);
-    if (bias !== null && (bias.rank !== 1 || bias.shape[0] !== n)) throw new ShapeError(`matmul: expected a bias of shape [${n}], got ${showShape(bias.shape)}`);
-    return [{ shape: [...broadcastShapes("matmul", [a.shape.slice(0, -2), b.shape.slice(0, -2)]), m, n], dtype: "f32" }];
+    checkBias("matmul", bias, n);
+    return floats([...broadcastShapes("matmul", [a.shape.slice(0, -2), b.shape.slice(0, -2)]), m, n]);
   },
   // With C = A B: dA = dC B^T, dB = A^T dC; transposed operands swap the roles.
   vjp: ({ dy, y, x, needs, attrs }) => {
@@ -54,9 +55,13 @@ export const matmulOp: Op = {
 /** Gradient of b. Where b is one shared matrix the batch joins the inner dimension: one product instead of a sum over products. */
 function productB(a: Tensor, dz: Tensor, ta: boolean, tb: boolean, b: Tensor): Tensor {
   const shared = b.rank === 2 && a.rank > 2 && !ta;
-  const a2 = shared ? reshape(a, [sizeBetween(a.shape, 0, a.rank - 1), a.shape[a.rank - 1]]) : a;
-  const d2 = shared ? reshape(dz, [sizeBetween(dz.shape, 0, dz.rank - 1), dz.shape[dz.rank - 1]]) : dz;
+  const [a2, d2] = shared ? [asMatrix(a), asMatrix(dz)] : [a, dz];
   return tb ? matmul(d2, a2, { transposeA: true, transposeB: ta }) : matmul(a2, d2, { transposeA: !ta });
+}
+
+/** @throws ShapeError unless `bias` is [size] or null. */
+export function checkBias(who: string, bias: Tensor | null, size: number): void {
+  if (bias !== null && !sameShape(bias.shape, [size])) throw new ShapeError(`${who}: expected a bias of shape [${size}], got ${showShape(bias.shape)}`);
 }
 
 /** Sum over all dimensions but the last: the gradient of a bias. */
@@ -81,15 +86,14 @@ export interface MatmulOptions {
  * @throws ShapeError when inner or leading dimensions do not fit, DTypeError unless f32.
  */
 export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = false, bias = null, activation = "linear" }: MatmulOptions = {}): Tensor {
-  if (!isKernelActivation(activation)) throw new ArgumentError(`matmul: activation "${String(activation)}" is not applied by the kernel; call it on the result`);
+  checkKernelActivation("matmul", activation);
   const attrs = { transposeA, transposeB, activation };
   if (a.rank < 2 || b.rank < 2) return apply(matmulOp, [a, b, bias], attrs)[0];
   const [leadA, leadB] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
   const lead = broadcastShapes("matmul", [leadA, leadB]);
   // A single shared b multiplies all rows of a at once: one large product.
   if (sizeOf(leadB) === 1 && !transposeA && a.rank > 2) {
-    const rows = reshape(a, [sizeBetween(a.shape, 0, a.rank - 1), a.shape[a.rank - 1]]);
-    const y = matmul(rows, reshape(b, b.shape.slice(-2)), { transposeB, bias, activation });
+    const y = matmul(asMatrix(a), reshape(b, b.shape.slice(-2)), { transposeB, bias, activation });
     return reshape(y, [...lead, a.shape[a.rank - 2], y.shape[1]]);
   }
   const whole = (t: Tensor, own: readonly number[]): Tensor => (sameShape(own, lead) || sizeOf(own) === 1 ? t : broadcastTo(t, [...lead, ...t.shape.slice(-2)]));

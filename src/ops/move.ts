@@ -4,7 +4,7 @@ import { allocate } from "../dtype.ts";
 import type { DType } from "../dtype.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
 import { constantOp, currentGraph } from "../graph.ts";
-import type { Lowered, Node, Op } from "../graph.ts";
+import type { Lowered, Node, Op, TensorType } from "../graph.ts";
 import type { CopyAttrs } from "../plan/kernels.ts";
 import type { Attrs } from "../plan/plan.ts";
 import { broadcastShapes, broadcastStrides, normalizeAxis, sameShape, showShape, sizeBetween, sizeOf, stridesOf } from "../shape.ts";
@@ -12,12 +12,18 @@ import type { Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { sumTo } from "./reduce.ts";
 
-function copy(x: Tensor, y: Tensor, attrs: Partial<CopyAttrs> & { shape: Shape; xStrides: readonly number[] }): Lowered {
-  const all: CopyAttrs = { xOffset: 0, yOffset: 0, yStrides: stridesOf(y.shape), fill: null, partial: false, ...attrs };
+/** By default elements of x one after another into all of y. */
+function copy(x: Tensor, y: Tensor, attrs: Partial<CopyAttrs>): Lowered {
+  const all: CopyAttrs = { xOffset: 0, yOffset: 0, yStrides: stridesOf(y.shape), fill: null, partial: false, shape: y.shape, xStrides: stridesOf(x.shape), ...attrs };
   return { kernel: "copy", inputs: [x], outputs: [y], attrs: all as unknown as Attrs };
 }
 
 const numbers = (a: unknown): readonly number[] => a as readonly number[];
+
+/** The type of what has the elements of `x` in the shape `attrs.shape`. */
+function shaped([x]: readonly (Tensor | null)[], attrs: Attrs): readonly TensorType[] {
+  return [{ shape: numbers(attrs.shape), dtype: (x as Tensor).dtype }];
+}
 
 /** A constant in another shape: still a constant, which elementwise ops take as an immediate. Null where `x` is none. */
 function filledAs(x: Tensor, shape: Shape): Tensor | null {
@@ -27,7 +33,7 @@ function filledAs(x: Tensor, shape: Shape): Tensor | null {
 
 export const reshapeOp: Op = {
   name: "reshape",
-  infer: ([x], attrs) => [{ shape: numbers(attrs.shape), dtype: (x as Tensor).dtype }],
+  infer: shaped,
   vjp: ({ dy, x }) => [reshape(dy[0] as Tensor, (x[0] as Tensor).shape)],
   lower: "alias",
 };
@@ -46,6 +52,9 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   return sameShape(source.shape, full) ? source : apply(reshapeOp, [source], { shape: full })[0];
 }
 
+/** All dimensions but the last as one. */
+export const asMatrix = (x: Tensor): Tensor => reshape(x, [sizeBetween(x.shape, 0, x.rank - 1), x.shape[x.rank - 1]]);
+
 export const stopGradientOp: Op = { name: "stopGradient", infer: ([x]) => [x as Tensor], vjp: null, lower: "alias" };
 
 /** `x`, taken as a constant by gradients. */
@@ -58,12 +67,12 @@ export const broadcastToOp: Op = {
   infer: ([x], attrs) => {
     const to = numbers(attrs.shape);
     if (!sameShape(broadcastShapes("broadcastTo", [(x as Tensor).shape, to]), to)) throw new ShapeError(`broadcastTo: ${showShape((x as Tensor).shape)} does not broadcast to ${showShape(to)}`);
-    return [{ shape: to, dtype: (x as Tensor).dtype }];
+    return shaped([x], attrs);
   },
   vjp: ({ dy, x }) => [sumTo(dy[0] as Tensor, (x[0] as Tensor).shape)],
   lower: ({ inputs, outputs }) => {
     const [x, y] = [inputs[0] as Tensor, outputs[0]];
-    return [copy(x, y, { shape: y.shape, xStrides: broadcastStrides(x.shape, y.shape) })];
+    return [copy(x, y, { xStrides: broadcastStrides(x.shape, y.shape) })];
   },
 };
 
@@ -84,7 +93,7 @@ export const transposeOp: Op = {
   lower: ({ inputs, outputs, attrs }) => {
     const x = inputs[0] as Tensor;
     const strides = stridesOf(x.shape);
-    return [copy(x, outputs[0], { shape: outputs[0].shape, xStrides: numbers(attrs.perm).map((p) => strides[p]) })];
+    return [copy(x, outputs[0], { xStrides: numbers(attrs.perm).map((p) => strides[p]) })];
   },
 };
 
@@ -95,30 +104,33 @@ export function transpose(x: Tensor, perm?: readonly number[]): Tensor {
   return order.every((p, i) => p === i) ? x : apply(transposeOp, [x], { perm: order })[0];
 }
 
+/** Where the elements of a slice lie in a tensor of `shape`: the first, and the strides from one to the next. */
+function block(shape: Shape, attrs: Attrs): [number, number[]] {
+  const [start, step, strides] = [numbers(attrs.start), numbers(attrs.step), stridesOf(shape)];
+  return [start.reduce((o, s, i) => o + s * strides[i], 0), strides.map((s, i) => s * step[i])];
+}
+
 /** Slice by start, step (may be negative) and output shape. Not exported as such: `slice` and `flip` check and build these. */
 export const sliceOp: Op = {
   name: "slice",
-  infer: ([x], attrs) => [{ shape: numbers(attrs.shape), dtype: (x as Tensor).dtype }],
+  infer: shaped,
   vjp: ({ dy, x, attrs }) => [apply(placeOp, [dy[0] as Tensor], { start: attrs.start, step: attrs.step, shape: (x[0] as Tensor).shape })[0]],
   lower: ({ inputs, outputs, attrs }) => {
     const x = inputs[0] as Tensor;
-    const [start, step, strides] = [numbers(attrs.start), numbers(attrs.step), stridesOf(x.shape)];
-    return [copy(x, outputs[0], { shape: outputs[0].shape, xOffset: start.reduce((o, s, i) => o + s * strides[i], 0), xStrides: strides.map((s, i) => s * step[i]) })];
+    const [xOffset, xStrides] = block(x.shape, attrs);
+    return [copy(x, outputs[0], { xOffset, xStrides })];
   },
 };
 
 /** The reverse of slice: x put into zeros of `shape` (or `value`). */
 export const placeOp: Op = {
   name: "place",
-  infer: ([x], attrs) => [{ shape: numbers(attrs.shape), dtype: (x as Tensor).dtype }],
+  infer: shaped,
   vjp: ({ dy, x, attrs }) => [apply(sliceOp, [dy[0] as Tensor], { start: attrs.start, step: attrs.step, shape: (x[0] as Tensor).shape })[0]],
   lower: ({ inputs, outputs, attrs }) => {
     const x = inputs[0] as Tensor;
-    const [start, step, strides] = [numbers(attrs.start), numbers(attrs.step), stridesOf(outputs[0].shape)];
-    return [copy(x, outputs[0], {
-      shape: x.shape, xStrides: stridesOf(x.shape), fill: (attrs.value as number | undefined) ?? 0,
-      yOffset: start.reduce((o, s, i) => o + s * strides[i], 0), yStrides: strides.map((s, i) => s * step[i]),
-    })];
+    const [yOffset, yStrides] = block(outputs[0].shape, attrs);
+    return [copy(x, outputs[0], { shape: x.shape, yOffset, yStrides, fill: (attrs.value as number | undefined) ?? 0 })];
   },
 };
 
@@ -174,7 +186,7 @@ export const concatOp: Op = {
     const inner = sizeBetween(y.shape, axis + 1, y.rank);
     let at = 0;
     return (node.inputs as readonly Tensor[]).map((x, i) => {
-      const call = copy(x, y, { shape: x.shape, xStrides: stridesOf(x.shape), yOffset: at * inner, partial: i > 0 });
+      const call = copy(x, y, { shape: x.shape, yOffset: at * inner, partial: i > 0 });
       at += x.shape[axis];
       return call;
     });
@@ -192,7 +204,7 @@ export function concat(tensors: readonly Tensor[], axis = -1): Tensor {
 export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
   if (tensors.length === 0) throw new ShapeError("stack: expected at least one tensor, got none");
   const at = normalizeAxis("stack", axis, tensors[0].rank + 1);
-  return concat(tensors.map((t) => reshape(t, [...t.shape.slice(0, at), 1, ...t.shape.slice(at)])), at);
+  return concat(tensors.map((t) => expandDims(t, at)), at);
 }
 
 /** `x` with a dimension of size 1 added before `axis`. */
@@ -207,7 +219,7 @@ export const iotaOp: Op = {
   vjp: null,
   lower: ({ outputs, attrs }) => {
     const [shape, axis] = [numbers(attrs.shape), attrs.axis as number];
-    return [{ kernel: "iota", inputs: [], outputs: [outputs[0]], attrs: { size: shape.length ? shape[axis] : 1, inner: sizeBetween(shape, axis + 1, shape.length) } }];
+    return [{ kernel: "iota", inputs: [], outputs, attrs: { size: shape.length ? shape[axis] : 1, inner: sizeBetween(shape, axis + 1, shape.length) } }];
   },
 };
 

@@ -1,5 +1,6 @@
 /** @file Max and average pooling over 2-D windows. */
 import { apply } from "../apply.ts";
+import { floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
 import type { PoolAttrs } from "../plan/kernels.ts";
 import type { Attrs } from "../plan/plan.ts";
@@ -15,31 +16,31 @@ const output = (a: PoolAttrs): readonly number[] => [a.n, a.p, a.q, a.c];
 /** x -> y, index; the index is only computed where the gradient wants it. */
 export const maxPoolOp: Op = {
   name: "maxPool",
-  infer: (_inputs, attrs) => [{ shape: output(attrsOf(attrs)), dtype: "f32" }, { shape: output(attrsOf(attrs)), dtype: "i32" }],
+  infer: (_inputs, attrs) => [...floats(output(attrsOf(attrs))), { shape: output(attrsOf(attrs)), dtype: "i32" }],
   vjp: ({ dy, y, attrs }) => [dy[0] === null ? null : apply(maxPoolGradOp, [dy[0], y[1]], attrs)[0]],
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "maxPool", inputs, outputs, attrs }],
+  lower: "kernel",
 };
 
 /** Linear in dy; its own gradient would gather by the index and is not offered. */
 export const maxPoolGradOp: Op = {
   name: "maxPoolGrad",
-  infer: (_inputs, attrs) => [{ shape: input(attrsOf(attrs)), dtype: "f32" }],
+  infer: (_inputs, attrs) => floats(input(attrsOf(attrs))),
   vjp: null,
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "maxPoolGrad", inputs, outputs, attrs }],
+  lower: "kernel",
 };
 
 export const avgPoolOp: Op = {
   name: "avgPool",
-  infer: (_inputs, attrs) => [{ shape: output(attrsOf(attrs)), dtype: "f32" }],
+  infer: (_inputs, attrs) => floats(output(attrsOf(attrs))),
   vjp: ({ dy, attrs }) => [apply(avgPoolGradOp, [dy[0]], attrs)[0]],
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "avgPool", inputs, outputs, attrs }],
+  lower: "kernel",
 };
 
 export const avgPoolGradOp: Op = {
   name: "avgPoolGrad",
-  infer: (_inputs, attrs) => [{ shape: input(attrsOf(attrs)), dtype: "f32" }],
+  infer: (_inputs, attrs) => floats(input(attrsOf(attrs))),
   vjp: ({ dy, attrs }) => [apply(avgPoolOp, [dy[0]], attrs)[0]],
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "avgPoolGrad", inputs, outputs, attrs }],
+  lower: "kernel",
 };
 
 /** Options of the ops `maxPool2d` and `avgPool2d`. */

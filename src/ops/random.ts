@@ -33,7 +33,7 @@ export const permutationOp: Op = {
     return [{ shape: [attrs.count as number], dtype: "i32" }];
   },
   vjp: null,
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "permutation", inputs, outputs, attrs }],
+  lower: "kernel",
 };
 
 /** Options of random ops. */

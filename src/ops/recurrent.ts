@@ -3,6 +3,7 @@
  * the steps; the gradients of the weights are single products over all steps, built here as graph.
  */
 import { apply } from "../apply.ts";
+import { currentGraph, floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
 import type { Activation, RecurrentAttrs } from "../plan/kernels.ts";
 import type { Attrs } from "../plan/plan.ts";
@@ -10,10 +11,9 @@ import { ShapeError } from "../errors.ts";
 import { sameShape, showShape } from "../shape.ts";
 import { zeros } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
-import { currentGraph } from "../graph.ts";
 import { add, cast, mul, sub, where, equal } from "./map.ts";
 import { columnSum, matmul } from "./matmul.ts";
-import { broadcastTo, concat, expandDims, reshape, slice } from "./move.ts";
+import { asMatrix, broadcastTo, concat, expandDims, reshape, slice } from "./move.ts";
 
 const attrsOf = (attrs: Attrs): RecurrentAttrs => attrs as unknown as RecurrentAttrs;
 const seq = (a: RecurrentAttrs, gates: number): readonly number[] => [a.b, a.t, gates * a.u];
@@ -31,9 +31,8 @@ function constantZeros(shape: readonly number[]): Tensor {
   return currentGraph()?.constant(0, "f32", shape) ?? zeros(shape);
 }
 
-const rows = (x: Tensor): Tensor => reshape(x, [x.shape[0] * x.shape[1], x.shape[2]]);
 /** d loss / d W of h_prev W = z, over all steps at once. */
-const weightGrad = (prev: Tensor, dz: Tensor): Tensor => matmul(rows(prev), rows(dz), { transposeA: true });
+const weightGrad = (prev: Tensor, dz: Tensor): Tensor => matmul(asMatrix(prev), asMatrix(dz), { transposeA: true });
 
 /** The gradient that reaches c[B,T,U] from outside may only be in the last computed step: that is all a cell state is used for. */
 function lastStep(dc: Tensor | null, a: RecurrentAttrs): Tensor | null {
@@ -43,7 +42,7 @@ function lastStep(dc: Tensor | null, a: RecurrentAttrs): Tensor | null {
 /** (xw, wr, h0?, c0?, mask?) -> h, c, gates */
 export const lstmOp: Op = {
   name: "lstm",
-  infer: (_inputs, attrs) => [seq(attrsOf(attrs), 1), seq(attrsOf(attrs), 1), seq(attrsOf(attrs), 4)].map((shape) => ({ shape, dtype: "f32" })),
+  infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 1), seq(attrsOf(attrs), 1), seq(attrsOf(attrs), 4)),
   vjp: ({ dy, y, x, needs, attrs }) => {
     const a = attrsOf(attrs);
     const [, wr, h0, c0, mask] = x;
@@ -56,15 +55,15 @@ export const lstmOp: Op = {
 
 export const lstmGradOp: Op = {
   name: "lstmGrad",
-  infer: (_inputs, attrs) => [seq(attrsOf(attrs), 4), state(attrsOf(attrs)), state(attrsOf(attrs))].map((shape) => ({ shape, dtype: "f32" })),
+  infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 4), state(attrsOf(attrs)), state(attrsOf(attrs))),
   vjp: null,
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "lstmGrad", inputs, outputs, attrs }],
+  lower: "kernel",
 };
 
 /** (xw, wr, bias2?, h0?, mask?) -> h, gates */
 export const gruOp: Op = {
   name: "gru",
-  infer: (_inputs, attrs) => [seq(attrsOf(attrs), 1), seq(attrsOf(attrs), 4)].map((shape) => ({ shape, dtype: "f32" })),
+  infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 1), seq(attrsOf(attrs), 4)),
   vjp: ({ dy, y, x, needs, attrs }) => {
     const a = attrsOf(attrs);
     const [, wr, bias2, h0, mask] = x;
@@ -73,7 +72,7 @@ export const gruOp: Op = {
     const prev = needs[1] ? previous(h, h0, a) : null;
     return [dxw, prev && gruWeightGrad(prev, dhw, gates, a), bias2 && (needs[2] ? columnSum(dhw) : null), h0 && dh0, null];
   },
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "gru", inputs, outputs, attrs }],
+  lower: "kernel",
 };
 
 /** Without resetAfter the candidate's part of Wr multiplies r * h_prev, which the kernel kept in the fourth block of gates. */
@@ -85,28 +84,28 @@ function gruWeightGrad(prev: Tensor, dhw: Tensor, gates: Tensor, a: RecurrentAtt
 
 export const gruGradOp: Op = {
   name: "gruGrad",
-  infer: (_inputs, attrs) => [seq(attrsOf(attrs), 3), seq(attrsOf(attrs), 3), state(attrsOf(attrs))].map((shape) => ({ shape, dtype: "f32" })),
+  infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 3), seq(attrsOf(attrs), 3), state(attrsOf(attrs))),
   vjp: null,
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "gruGrad", inputs, outputs, attrs }],
+  lower: "kernel",
 };
 
 /** (xw, wr, h0?, mask?) -> h */
 export const simpleRnnOp: Op = {
   name: "simpleRnn",
-  infer: (_inputs, attrs) => [{ shape: seq(attrsOf(attrs), 1), dtype: "f32" }],
+  infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 1)),
   vjp: ({ dy, y, x, needs, attrs }) => {
     const [, wr, h0, mask] = x;
     const [dxw, dh0] = apply(simpleRnnGradOp, [dy[0], wr, y[0], h0, mask], attrs);
     return [dxw, needs[1] ? weightGrad(previous(y[0], h0, attrsOf(attrs)), dxw) : null, h0 && dh0, null];
   },
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "simpleRnn", inputs, outputs, attrs }],
+  lower: "kernel",
 };
 
 export const simpleRnnGradOp: Op = {
   name: "simpleRnnGrad",
-  infer: (_inputs, attrs) => [{ shape: seq(attrsOf(attrs), 1), dtype: "f32" }, { shape: state(attrsOf(attrs)), dtype: "f32" }],
+  infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 1), state(attrsOf(attrs))),
   vjp: null,
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "simpleRnnGrad", inputs, outputs, attrs }],
+  lower: "kernel",
 };
 
 /** Options of the recurrent ops. */

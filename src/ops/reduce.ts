@@ -1,11 +1,12 @@
 /** @file Reductions over axes. Kernel `reduce` works on [outer, size, inner]; axes that are not neighbours are reduced one run after another. */
 import { apply } from "../apply.ts";
-import { ArgumentError, DTypeError, ShapeError } from "../errors.ts";
+import { ArgumentError, ShapeError } from "../errors.ts";
 import type { Op, Vjp } from "../graph.ts";
 import type { ReduceOp } from "../plan/kernels.ts";
 import type { DType } from "../dtype.ts";
-import { normalizeAxes, normalizeAxis, sameShape, showShape, sizeBetween } from "../shape.ts";
+import { aroundAxes, normalizeAxes, normalizeAxis, sameShape, showShape, sizeBetween } from "../shape.ts";
 import type { Shape } from "../shape.ts";
+import { checkDType } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
 import { cast, div, equal, mul } from "./map.ts";
 import { broadcastTo, reshape } from "./move.ts";
@@ -14,6 +15,9 @@ import { broadcastTo, reshape } from "./move.ts";
 function kept(dy: Tensor, x: Tensor, axis: number, count: number): Tensor {
   return reshape(dy, x.shape.map((d, i) => (i >= axis && i < axis + count ? 1 : d)));
 }
+
+/** `shape` with the reduced dimensions left out. */
+const without = (shape: Shape, axis: number, count: number): Shape => shape.filter((_, i) => i < axis || i >= axis + count);
 
 const RULES: { readonly [op: string]: (dy: Tensor, y: Tensor, x: Tensor) => Tensor } = {
   sum: (dy, _y, x) => broadcastTo(dy, x.shape),
@@ -39,16 +43,15 @@ function reduction(op: ReduceOp, dtypes: readonly DType[], result: DType | null)
     infer: ([input], attrs) => {
       const x = input as Tensor;
       const [axis, count] = [attrs.axis as number, attrs.count as number];
-      if (!dtypes.includes(x.dtype)) throw new DTypeError(`${op}: expected dtype ${dtypes.join(" or ")}, got ${x}; convert with cast()`);
+      checkDType(op, x, dtypes);
       if (op !== "sum" && op !== "prod" && sizeBetween(x.shape, axis, axis + count) === 0) throw new ShapeError(`${op}: nothing to reduce over in ${showShape(x.shape)}`);
-      return [{ shape: x.shape.filter((_, i) => i < axis || i >= axis + count), dtype: result ?? x.dtype }];
+      return [{ shape: without(x.shape, axis, count), dtype: result ?? x.dtype }];
     },
     vjp: result === null ? vjp : null,
     lower: (node) => {
       const x = node.inputs[0] as Tensor;
       const [axis, count] = [node.attrs.axis as number, node.attrs.count as number];
-      const attrs = { op, outer: sizeBetween(x.shape, 0, axis), size: sizeBetween(x.shape, axis, axis + count), inner: sizeBetween(x.shape, axis + count, x.rank), body: null };
-      return [{ kernel: "reduce", inputs: [x], outputs: [node.outputs[0]], attrs }];
+      return [{ kernel: "reduce", inputs: [x], outputs: node.outputs, attrs: { op, ...aroundAxes(x.shape, axis, count), body: null } }];
     },
   };
 }
@@ -63,7 +66,7 @@ export const argMinOp = reduction("argmin", ["f32", "i32"], "i32");
 
 function run(op: Op, x: Tensor, axis: number, count: number): Tensor {
   // One element is its own sum, extreme and product.
-  if (op !== argMaxOp && op !== argMinOp && sizeBetween(x.shape, axis, axis + count) === 1) return reshape(x, x.shape.filter((_, i) => i < axis || i >= axis + count));
+  if (op !== argMaxOp && op !== argMinOp && sizeBetween(x.shape, axis, axis + count) === 1) return reshape(x, without(x.shape, axis, count));
   return apply(op, [x], { axis, count })[0];
 }
 

@@ -1,6 +1,7 @@
 /** @file Softmax, its logarithm, and the cross-entropy that is computed with it. */
 import { apply } from "../apply.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
+import { floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
 import { normalizeAxis, sameShape, showShape, sizeBetween } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
@@ -74,7 +75,7 @@ export const softmaxCrossEntropyOp: Op = {
     if (y.dtype !== (attrs.sparse ? "i32" : "f32")) throw new DTypeError(`softmaxCrossEntropy: expected ${attrs.sparse ? "i32 class numbers" : "f32 probabilities"} as labels, got ${y}`);
     const expected = attrs.sparse ? z.shape.slice(0, -1) : z.shape;
     if (!sameShape(y.shape, expected)) throw new ShapeError(`softmaxCrossEntropy: logits ${showShape(z.shape)} need labels ${showShape(expected)}, got ${showShape(y.shape)}`);
-    return [{ shape: z.shape.slice(0, -1), dtype: "f32" }, { shape: z.shape, dtype: "f32" }];
+    return floats(z.shape.slice(0, -1), z.shape);
   },
   // d loss / d logits = probs sum(labels) - labels; d loss / d labels = -log(probs) = logsumexp - logits
   vjp: ({ dy, y, x, needs, attrs }) => {

@@ -45,9 +45,12 @@ class Fuser {
   }
 
   unit(n: Node): Unit {
-    const u = this.unitOf.get(n);
-    if (u === undefined) throw internal(`node ${n.op.name} has no unit`);
-    return u;
+    return this.unitOf.get(n) as Unit;
+  }
+
+  /** Nodes that read `n`. */
+  readers(n: Node): readonly Node[] {
+    return this.consumers.get(n) as Node[];
   }
 
   /** Merges the units of a producer and its consumer when the result is still one map and nothing would wait for itself. */
@@ -66,7 +69,7 @@ class Fuser {
     const stack: Unit[] = [];
     const push = (u: Unit): void => {
       for (const n of u.nodes) {
-        for (const c of this.consumers.get(n) ?? []) {
+        for (const c of this.readers(n)) {
           const next = this.unit(c);
           if (seen.has(next) || (u === from && next === to)) continue;
           seen.add(next);
@@ -98,7 +101,7 @@ class Fuser {
         keys.add(key);
       }
     }
-    const outputs = u.nodes.map((n) => n.outputs[0]).filter((t) => this.roots.has(t) || (this.consumers.get(t.node as Node) ?? []).some((c) => !members.has(c)));
+    const outputs = u.nodes.map((n) => n.outputs[0]).filter((t) => this.roots.has(t) || this.readers(t.node as Node).some((c) => !members.has(c)));
     return { inputs, outputs, steps: u.nodes.length + constants.size };
   }
 
@@ -148,9 +151,10 @@ export function fuse(nodes: readonly Node[], roots: readonly Tensor[], read: Rea
   }
   const units = new Set(nodes.map((n) => fuser.unit(n)));
   const prologues = findPrologues(fuser, units);
+  const joined = new Set(prologues.values());
   const calls: UnplacedCall[] = [];
   for (const u of schedule(fuser, units)) {
-    if (prologues.has(u)) continue;
+    if (joined.has(u)) continue;
     const last = u.nodes[u.nodes.length - 1];
     if (u.space !== null) {
       const { inputs, outputs } = fuser.operands(u);
@@ -158,11 +162,10 @@ export function fuse(nodes: readonly Node[], roots: readonly Tensor[], read: Rea
       continue;
     }
     if (last.op === constantOp && !needsBytes(fuser, last)) continue;
-    const prologue = last.op.lower !== "map" ? prologueOf(fuser, last, prologues) : null;
-    if (typeof last.op.lower !== "function") throw internal(`cannot lower ${last.op.name}`);
-    for (const call of last.op.lower(last)) {
+    const prologue = prologues.get(last);
+    for (const call of lowered(last)) {
       const outputs = call.outputs.map((t, i) => (t !== null && (i < (call.required ?? 1) || read.has(t)) ? t : null));
-      if (prologue === null) {
+      if (prologue === undefined) {
         calls.push({ ...call, outputs, source: last.source });
       } else {
         const { inputs, outputs: inner } = fuser.operands(prologue);
@@ -173,61 +176,56 @@ export function fuse(nodes: readonly Node[], roots: readonly Tensor[], read: Rea
   return calls;
 }
 
+/** The kernel calls of a node that is not elementwise. */
+export function lowered(n: Node): readonly Lowered[] {
+  const { name, lower } = n.op;
+  if (typeof lower === "function") return lower(n);
+  if (lower !== "kernel") throw internal(`cannot lower ${name}`);
+  return [{ kernel: name, inputs: n.inputs, outputs: n.outputs, attrs: n.attrs }];
+}
+
 /** A constant that only elementwise nodes read stands in their bodies and needs no memory. */
 function needsBytes(fuser: Fuser, n: Node): boolean {
-  return fuser.roots.has(n.outputs[0]) || (fuser.consumers.get(n) ?? []).some((c) => c.op.lower !== "map");
+  return fuser.roots.has(n.outputs[0]) || fuser.readers(n).some((c) => c.op.lower !== "map");
 }
 
 function sourceOf(u: Unit): string {
   return [...new Set(u.nodes.map((n) => n.source))].slice(0, 3).join(" ").trim();
 }
 
-/** Map units whose one result is read by one reduction and nothing else. */
-function findPrologues(fuser: Fuser, units: ReadonlySet<Unit>): Map<Unit, Node> {
-  const found = new Map<Unit, Node>();
+/** Reductions with map units whose one result is read by them and nothing else. */
+function findPrologues(fuser: Fuser, units: ReadonlySet<Unit>): Map<Node, Unit> {
+  const found = new Map<Node, Unit>();
   for (const u of units) {
     if (u.space === null || sizeOf(u.space) === 0) continue;
     const { inputs, outputs } = fuser.operands(u);
     if (outputs.length !== 1 || fuser.roots.has(outputs[0]) || inputs.length === 0) continue;
-    const readers = (fuser.consumers.get(outputs[0].node as Node) ?? []).filter((c) => fuser.unit(c) !== u);
-    if (readers.length === 1 && isReduction(readers[0])) found.set(u, readers[0]);
+    const readers = fuser.readers(outputs[0].node as Node).filter((c) => fuser.unit(c) !== u);
+    if (readers.length === 1 && REDUCTIONS.has(readers[0].op.name)) found.set(readers[0], u);
   }
   return found;
 }
 
 const REDUCTIONS = new Set(["sum", "max", "min", "prod", "argmax", "argmin"]);
-const isReduction = (n: Node): boolean => REDUCTIONS.has(n.op.name);
-
-function prologueOf(fuser: Fuser, n: Node, prologues: ReadonlyMap<Unit, Node>): Unit | null {
-  if (!isReduction(n)) return null;
-  const source = base(n.inputs[0] as Tensor).node as Node;
-  const u = fuser.unitOf.get(source);
-  return u !== undefined && prologues.get(u) === n ? u : null;
-}
 
 /** Topological order of units; among those that are ready, the one whose last node was traced first. */
 function schedule(fuser: Fuser, units: ReadonlySet<Unit>): Unit[] {
-  const waiting = new Map<Unit, number>();
   const after = new Map<Unit, Set<Unit>>();
+  const waiting = new Map<Unit, number>();
+  for (const u of units) waiting.set(u, 0);
   for (const u of units) {
-    waiting.set(u, waiting.get(u) ?? 0);
-    for (const n of u.nodes) {
-      for (const c of fuser.consumers.get(n) ?? []) {
-        const next = fuser.unit(c);
-        const set = after.get(u) ?? new Set<Unit>();
-        if (next === u || set.has(next)) continue;
-        after.set(u, set.add(next));
-        waiting.set(next, (waiting.get(next) ?? 0) + 1);
-      }
-    }
+    const next = new Set(u.nodes.flatMap((n) => fuser.readers(n).map((c) => fuser.unit(c))));
+    next.delete(u);
+    after.set(u, next);
+    for (const other of next) waiting.set(other, (waiting.get(other) as number) + 1);
   }
   const rank = (u: Unit): number => u.nodes[u.nodes.length - 1].id;
   const ready = [...units].filter((u) => waiting.get(u) === 0).sort((a, b) => rank(b) - rank(a));
   const order: Unit[] = [];
   for (let u = ready.pop(); u !== undefined; u = ready.pop()) {
     order.push(u);
-    for (const next of after.get(u) ?? []) {
-      const left = (waiting.get(next) ?? 0) - 1;
+    for (const next of after.get(u) as Set<Unit>) {
+      const left = (waiting.get(next) as number) - 1;
       waiting.set(next, left);
       if (left > 0) continue;
       let i = ready.length;

@@ -5,7 +5,6 @@
  */
 import type { Limits } from "../backend.ts";
 import { ELEMENT_BYTES, HALF_BYTES } from "../dtype.ts";
-import { internal } from "../errors.ts";
 import { sizeOf, stridesOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { UnplacedCall } from "./fuse.ts";
@@ -85,13 +84,10 @@ export function placeTemporaries(calls: readonly UnplacedCall[], fixed: Readonly
   });
   const bytesOf = (t: Tensor): number => Math.max(1, sizeOf(t.shape)) * (halves.has(t) ? HALF_BYTES : ELEMENT_BYTES);
 
-  // A map output that takes over a dying operand's bytes joins that operand's range.
+  // A map output that takes over a dying operand's bytes shares those of the first in that row.
   const owner = new Map<Tensor, Tensor>();
-  const ownerOf = (t: Tensor): Tensor => {
-    let o = t;
-    for (let next = owner.get(o); next !== undefined; next = owner.get(o)) o = next;
-    return o;
-  };
+  const ownerOf = (t: Tensor): Tensor => owner.get(t) ?? t;
+  const end = new Map(last);
   calls.forEach((c, i) => {
     const taken = new Set<Tensor>();
     for (const out of c.outputs) {
@@ -103,28 +99,25 @@ export function placeTemporaries(calls: readonly UnplacedCall[], fixed: Readonly
       if (k < 0) continue;
       const b = base(c.inputs[k] as Tensor);
       taken.add(b);
-      owner.set(out, b);
+      owner.set(out, ownerOf(b));
+      end.set(ownerOf(b), last.get(out) as number);
     }
   });
 
   const roots = [...first.keys()].filter((t) => !owner.has(t));
-  const members = new Map<Tensor, Tensor[]>(roots.map((t) => [t, [t]]));
-  for (const t of owner.keys()) members.get(ownerOf(t))?.push(t);
-  const ranges = roots.map((t): Range => {
-    const all = members.get(t) as Tensor[];
-    return { bytes: bytesOf(t), first: Math.min(...all.map((m) => first.get(m) as number)), last: Math.max(...all.map((m) => last.get(m) as number)) };
-  });
+  const ranges = roots.map((t): Range => ({ bytes: bytesOf(t), first: first.get(t) as number, last: end.get(t) as number }));
   const places = new Map<Tensor, Place>();
-  const give = (i: number, place: Place): void => {
-    for (const m of members.get(roots[i]) as Tensor[]) places.set(m, place);
-  };
+  const give = (i: number, index: number, offset: number): void => void places.set(roots[i], { space: "slot", index, offset });
+  let slots: number[];
   if (limits.oneMemory) {
     const { offsets, total } = packOffsets(ranges, limits.alignment);
-    offsets.forEach((offset, i) => give(i, { space: "slot", index: 0, offset }));
-    if (places.size !== first.size) throw internal("a temporary has no place");
-    return { places, slots: roots.length ? [total] : [] };
+    slots = roots.length ? [total] : [];
+    offsets.forEach((offset, i) => give(i, 0, offset));
+  } else {
+    const assigned = assignSlots(ranges);
+    slots = assigned.slots;
+    assigned.slotOf.forEach((index, i) => give(i, index, 0));
   }
-  const { slots, slotOf } = assignSlots(ranges);
-  slotOf.forEach((index, i) => give(i, { space: "slot", index, offset: 0 }));
+  for (const [t, first] of owner) places.set(t, places.get(first) as Place);
   return { places, slots };
 }

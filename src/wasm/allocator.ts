@@ -50,17 +50,12 @@ export class Allocator {
   /** Harmless for a buffer that is freed already. */
   free(buffer: WasmBuffer): void {
     if (!this.#live.delete(buffer)) return;
-    const [from, to] = [buffer.address, buffer.address + buffer.span];
-    let i = this.#gaps.findIndex((g) => g.from >= to);
-    if (i < 0) i = this.#gaps.length;
-    this.#gaps.splice(i, 0, { from, to });
-    if (i + 1 < this.#gaps.length && this.#gaps[i + 1].from === to) {
-      this.#gaps[i].to = this.#gaps[i + 1].to;
-      this.#gaps.splice(i + 1, 1);
-    }
-    if (i > 0 && this.#gaps[i - 1].to === from) {
-      this.#gaps[i - 1].to = this.#gaps[i].to;
-      this.#gaps.splice(i, 1);
+    const gaps = [...this.#gaps, { from: buffer.address, to: buffer.address + buffer.span }].sort((a, b) => a.from - b.from);
+    this.#gaps = [];
+    for (const gap of gaps) {
+      const last = this.#gaps.at(-1);
+      if (last?.to === gap.from) last.to = gap.to;
+      else this.#gaps.push(gap);
     }
   }
 

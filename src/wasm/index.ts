@@ -10,7 +10,7 @@ import type { CommandList, Encoded } from "./commands.ts";
 import { loadKernels } from "./load.ts";
 import type { KernelSource } from "./load.ts";
 import { HEADER_WORDS, SCRATCH_BYTES } from "./opcodes.ts";
-import { Pool } from "./pool.ts";
+import type { Pool, PoolOptions } from "./pool.ts";
 import { Queue } from "./queue.ts";
 import { arrange } from "./threads.ts";
 import type { Arrangement, WorkerSource } from "./threads.ts";
@@ -81,6 +81,12 @@ const RELAXED_PROBE = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 6, 1, 96, 1,
 const SIMD_PROBE = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 17, 11);
 
 
+/** Where `bytes` bytes at `offset` are. */
+function addressOf(what: string, buffer: DeviceBuffer, offset: number, bytes: number): number {
+  if (offset < 0 || offset + bytes > buffer.bytes) throw internal(`${what} of ${bytes} bytes at ${offset} of a buffer of ${buffer.bytes}`);
+  return (buffer as WasmBuffer).address + offset;
+}
+
 class WasmProgram implements Program {
   readonly plan: Plan;
   readonly list: CommandList;
@@ -117,8 +123,11 @@ class LinearBackend implements WasmBackend {
   readonly #allocator: Allocator;
   readonly #exports: Exports;
   readonly #scratch: WasmBuffer;
-  readonly #pool: Pool | null;
-  readonly #problem: string | null;
+  readonly #poolOptions: PoolOptions | null;
+  #pool: Pool | null = null;
+  /** Until the pool is there. */
+  #loading: Promise<void> | null = null;
+  #problem: string | null;
   /** Where the calling thread does not wait in `run`. */
   readonly #queue: Queue | null;
   #bytes: Uint8Array;
@@ -136,7 +145,7 @@ class LinearBackend implements WasmBackend {
     this.#allocator = new Allocator(memory, FIRST_ADDRESS, Math.floor(maxBytes / PAGE));
     this.#scratch = this.#allocator.alloc(SCRATCH_BYTES);
     const alloc = (bytes: number): number => this.#allocator.alloc(bytes).address;
-    this.#pool = workers > 0 ? new Pool({ threads, workers, module, memory, source, alloc }) : null;
+    this.#poolOptions = workers > 0 ? { threads, workers, module, memory, source, alloc } : null;
     this.#bytes = new Uint8Array(memory.buffer);
     this.#words = new Uint32Array(memory.buffer);
     this.#queue = !queued ? null : new Queue({
@@ -149,7 +158,7 @@ class LinearBackend implements WasmBackend {
       piece: (command, piece) => exports.piece(command, piece, this.#scratch.address),
       alloc: (bytes) => this.#allocator.alloc(bytes),
       free: (buffer) => this.#allocator.free(buffer),
-    }, this.#pool);
+    });
   }
 
   get activeThreads(): number {
@@ -175,14 +184,12 @@ class LinearBackend implements WasmBackend {
 
   write(buffer: DeviceBuffer, offset: number, data: ArrayBufferView): void {
     this.#open("write");
-    if (offset < 0 || offset + data.byteLength > buffer.bytes) throw internal(`write of ${data.byteLength} bytes at ${offset} into a buffer of ${buffer.bytes}`);
-    this.#put((buffer as WasmBuffer).address + offset, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    this.#put(addressOf("write", buffer, offset, data.byteLength), new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   }
 
   async read(buffer: DeviceBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
     this.#open("read");
-    if (offset < 0 || offset + bytes > buffer.bytes) throw internal(`read of ${bytes} bytes at ${offset} from a buffer of ${buffer.bytes}`);
-    const from = (buffer as WasmBuffer).address + offset;
+    const from = addressOf("read", buffer, offset, bytes);
     if (this.#queue !== null) return this.#queue.read(from, bytes);
     // A copy in memory of its own: the linear memory may be shared.
     return this.#views().slice(from, from + bytes).buffer as ArrayBuffer;
@@ -206,7 +213,7 @@ class LinearBackend implements WasmBackend {
       const code = take(Math.max(4, list.words.byteLength));
       this.#put(code.address, new Uint8Array(list.words.buffer));
       const made = new WasmProgram(plan, list, code, encoded, release);
-      if (made.large || (made.long && this.#queue !== null)) void this.#pool?.start();
+      if (made.large || (made.long && this.#queue !== null)) void this.warm();
       return made;
     } catch (error) {
       release();
@@ -259,6 +266,18 @@ class LinearBackend implements WasmBackend {
   }
 
   async warm(): Promise<void> {
+    const options = this.#poolOptions;
+    if (options === null) return;
+    // A file of its own: most pages are not cross-origin isolated and have no threads, and small models need none.
+    this.#loading ??= import("./pool.ts").then(({ Pool }) => {
+      if (this.#closed) return;
+      this.#pool = new Pool(options);
+      this.#queue?.join(this.#pool);
+    }, (error: Error) => {
+      this.#problem = error.message;
+      console.warn(`lockstep: wasm: one thread does all: what starts workers could not be loaded: ${error.message}`);
+    });
+    await this.#loading;
     await this.#pool?.start();
   }
 

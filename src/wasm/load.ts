@@ -3,6 +3,7 @@
  * response, or a compiled module. Two builds exist, plain and relaxed SIMD; each says in a custom section which it is.
  */
 import { id, prefix } from "#kernels";
+import { once } from "../cache.ts";
 import { ArgumentError, BackendError } from "../errors.ts";
 import { builtin, readBytes } from "../node/files.ts";
 
@@ -55,45 +56,27 @@ function simdOf(who: string, module: WebAssembly.Module): Simd {
   return simd as Simd;
 }
 
-/** @throws BackendError for bytes that are no WebAssembly, or that this engine does not know. */
-async function compiled(who: string, module: Promise<WebAssembly.Module>): Promise<WebAssembly.Module> {
+/** Compiles bytes or a response. @throws BackendError for what is no WebAssembly, or that this engine does not know, and for a response that is none. */
+async function compiled(who: string, source: Uint8Array | Response, shared: boolean): Promise<WebAssembly.Module> {
   try {
-    return await module;
+    if (ArrayBuffer.isView(source)) return await WebAssembly.compile((shared ? withSharedMemory(source) : source) as Uint8Array<ArrayBuffer>);
+    // While it comes in; not where the flag of the memory has to be changed first, or where the server names another type, which streaming refuses.
+    if (source.ok && !shared && typeof WebAssembly.compileStreaming === "function" && /^application\/wasm\b/.test(source.headers.get("content-type") ?? "")) return await WebAssembly.compileStreaming(source);
   } catch (cause) {
     throw new BackendError(`${who}: cannot compile the kernels: ${(cause as Error).message}; where there is no relaxed SIMD use lockstep/plain.wasm, where compiling is forbidden pass a WebAssembly.Module`, { cause });
   }
+  if (!source.ok) throw new BackendError(`${who}: cannot fetch the kernels: HTTP status ${source.status} for ${source.url || "the response"}`);
+  return compiled(who, new Uint8Array(await source.arrayBuffer()), shared);
 }
 
-async function fromBytes(who: string, bytes: Uint8Array, shared: boolean): Promise<WebAssembly.Module> {
-  return compiled(who, (async () => WebAssembly.compile((shared ? withSharedMemory(bytes) : bytes) as Uint8Array<ArrayBuffer>))());
-}
-
-async function fromResponse(who: string, response: Response, shared: boolean): Promise<WebAssembly.Module> {
-  if (!response.ok) throw new BackendError(`${who}: cannot fetch the kernels: HTTP status ${response.status} for ${response.url || "the response"}`);
-  // Compiled while it comes in; not where the flag of the memory has to be changed first, or where the server names another type, which streaming refuses.
-  const stream = !shared && typeof WebAssembly.compileStreaming === "function" && /^application\/wasm\b/.test(response.headers.get("content-type") ?? "");
-  return stream ? compiled(who, WebAssembly.compileStreaming(response)) : fromBytes(who, new Uint8Array(await response.arrayBuffer()), shared);
-}
-
-async function fetched(who: string, url: string): Promise<Response> {
+/** What is at an address; where there are files it may be a path. */
+async function fromAddress(who: string, address: string): Promise<Uint8Array | Response> {
+  if (builtin("node:fs") !== undefined && !/^(https?|data|blob):/.test(address)) return readBytes(address.startsWith("file:") ? new URL(address) : address);
   try {
-    return await fetch(url);
+    return await fetch(address);
   } catch (cause) {
-    throw new BackendError(`${who}: cannot fetch the kernels from ${url}: ${(cause as Error).message}`, { cause });
+    throw new BackendError(`${who}: cannot fetch the kernels from ${address}: ${(cause as Error).message}`, { cause });
   }
-}
-
-/** True where addresses may be paths. */
-function hasFiles(): boolean {
-  const { process, Deno } = globalThis as { process?: { versions?: { node?: string } }; Deno?: unknown };
-  return process?.versions?.node !== undefined || Deno !== undefined;
-}
-
-async function fromAddress(who: string, address: string, shared: boolean): Promise<WebAssembly.Module> {
-  if (hasFiles() && !/^(https?|data|blob):/.test(address)) {
-    return fromBytes(who, await readBytes(address.startsWith("file:") ? new URL(address) : address), shared);
-  }
-  return fromResponse(who, await fetched(who, address), shared);
 }
 
 /** The kernels that a user passed. */
@@ -101,12 +84,13 @@ async function given(source: KernelSource, shared: boolean): Promise<Kernels> {
   const who = "open: module";
   const value: unknown = await source;
   if (value instanceof WebAssembly.Module) return { module: value, simd: simdOf(who, value), shared: false };
-  let module: WebAssembly.Module;
-  if (typeof value === "string" || value instanceof URL) module = await fromAddress(who, String(value), shared);
-  else if (typeof Response === "function" && value instanceof Response) module = await fromResponse(who, value, shared);
-  else if (ArrayBuffer.isView(value)) module = await fromBytes(who, new Uint8Array(value.buffer, value.byteOffset, value.byteLength), shared);
-  else if (value instanceof ArrayBuffer) module = await fromBytes(who, new Uint8Array(value), shared);
+  let found: Uint8Array | Response;
+  if (typeof value === "string" || value instanceof URL) found = await fromAddress(who, String(value));
+  else if (typeof Response === "function" && value instanceof Response) found = value;
+  else if (ArrayBuffer.isView(value)) found = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  else if (value instanceof ArrayBuffer) found = new Uint8Array(value);
   else throw new ArgumentError(`${who}: expected a URL, a Response, bytes or a WebAssembly.Module, got ${value === null ? "null" : typeof value}`);
+  const module = await compiled(who, found, shared);
   return { module, simd: simdOf(who, module), shared };
 }
 
@@ -151,7 +135,7 @@ async function beside(simd: Simd, shared: boolean): Promise<Kernels | null> {
   if ("Deno" in globalThis || typeof here !== "string" || !here.startsWith("file:")) return null;
   try {
     const bytes = builtin("node:fs")?.readFileSync(new URL([".", `${simd}.wasm`].join("/"), here));
-    const module = bytes === undefined ? null : await fromBytes("", bytes, shared);
+    const module = bytes === undefined ? null : await compiled("", bytes, shared);
     return module !== null && simdOf("", module) === simd ? { module, simd, shared } : null;
   } catch {
     return null;
@@ -162,7 +146,7 @@ async function embedded(simd: Simd, shared: boolean): Promise<Kernels> {
   const file = await beside(simd, shared);
   if (file !== null) return file;
   const found = await packed(simd);
-  return typeof found === "string" ? { module: await fromBytes("open", await inflated(decoded(found)), shared), simd, shared } : { module: found, simd, shared: false };
+  return typeof found === "string" ? { module: await compiled("open", await inflated(decoded(found)), shared), simd, shared } : { module: found, simd, shared: false };
 }
 
 const builtIn = new Map<string, Promise<Kernels>>();
@@ -178,12 +162,5 @@ export async function loadKernels(source: KernelSource | undefined, relaxed: boo
     return kernels;
   }
   const simd = relaxed && !reproducible ? "relaxed" : "plain";
-  const key = `${simd} ${shared}`;
-  let found = builtIn.get(key);
-  if (found === undefined) {
-    found = embedded(simd, shared);
-    found.catch(() => builtIn.delete(key));
-    builtIn.set(key, found);
-  }
-  return found;
+  return once(builtIn, `${simd} ${shared}`, () => embedded(simd, shared));
 }

@@ -6,8 +6,9 @@
 import { BackendError } from "../errors.ts";
 import { SCRATCH_BYTES, SYNC_BYTES } from "./opcodes.ts";
 import { abort, hand, quit } from "./sync.ts";
-import type { Handle, WorkerSource } from "./threads.ts";
-import { spawn } from "./threads.ts";
+import { spawn } from "./spawn.ts";
+import type { Handle } from "./spawn.ts";
+import type { WorkerSource } from "./threads.ts";
 import type { Order, Reply, WorkerStart } from "./worker.ts";
 
 export interface PoolOptions {

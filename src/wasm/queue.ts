@@ -64,7 +64,7 @@ interface Entry {
 
 export class Queue {
   readonly #machine: Machine;
-  readonly #pool: Pool | null;
+  #pool: Pool | null = null;
   readonly #entries: Entry[] = [];
   readonly #slices = new Slices(SLICE_MS);
   /** This thread is working on the first entry. */
@@ -72,10 +72,13 @@ export class Queue {
   #failure: Error | null = null;
   #closed = false;
 
-  constructor(machine: Machine, pool: Pool | null) {
+  constructor(machine: Machine) {
     this.#machine = machine;
+  }
+
+  /** From now on `pool` does the entries, whenever its workers are ready. */
+  join(pool: Pool): void {
     this.#pool = pool;
-    if (pool === null) return;
     pool.onReply = ({ failed }: Reply) => {
       if (failed === null) {
         this.#done();

@@ -1,5 +1,4 @@
-/** @file Whether this place has threads, how many make sense, and how a worker is started in each runtime. */
-import type { Worker as ThreadWorker } from "node:worker_threads";
+/** @file Whether this place has threads, and how many make sense. What starts them, pool.ts, is loaded when they are first needed. */
 import { ArgumentError } from "../errors.ts";
 
 /**
@@ -7,24 +6,6 @@ import { ArgumentError } from "../errors.ts";
  * `new Worker(new URL("./worker.js", import.meta.url), { type: "module" })`. The function may return a Web Worker or one of `node:worker_threads`.
  */
 export type WorkerSource = URL | string | (() => unknown);
-
-/** What Web Workers and worker_threads have in common. */
-export interface Handle {
-  post(message: unknown): void;
-  /** Whether it keeps the process alive: not while it waits for work. */
-  keep(alive: boolean): void;
-  terminate(): void;
-  /** A lock for the worker to hold as long as it lives, where that is how its end is noticed. */
-  readonly lock: string | null;
-  /** The worker holds its lock. */
-  watch(): void;
-}
-
-export interface Listeners {
-  message(data: unknown): void;
-  /** It could not start, threw, or ended; called once at least, `why` for people. */
-  died(why: string): void;
-}
 
 interface Scope {
   readonly document?: unknown;
@@ -38,10 +19,11 @@ interface Scope {
 const MOST_THREADS = 64;
 const MOST_AUTO_THREADS = 8;
 
-const scope = (): Scope => globalThis as Scope;
+/** What this place may have. */
+export const scope = (): Scope => globalThis as Scope;
 
 /** worker_threads where there are any and no page: Node, Deno, Bun. */
-function workerThreads({ process, document, Worker } = scope()): typeof import("node:worker_threads") | undefined {
+export function workerThreads({ process, document, Worker } = scope()): typeof import("node:worker_threads") | undefined {
   return document === undefined || Worker === undefined ? process?.getBuiltinModule?.("node:worker_threads") : undefined;
 }
 
@@ -92,61 +74,15 @@ export function arrange(wanted: "auto" | number, background: boolean | undefined
   if (background !== undefined && typeof background !== "boolean") throw new ArgumentError(`open: background must be true or false, got ${String(background)}`);
   if (source !== undefined && typeof source !== "string" && typeof source !== "function" && !(source instanceof URL)) throw new ArgumentError(`open: worker must be an address or a function that starts a worker, got ${String(source)}`);
   const page = onPage();
-  const queued = page || background === true;
   const missing = obstacle();
+  const threads = wanted !== "auto" ? wanted : missing !== null ? 1 : Math.min(cores(), MOST_AUTO_THREADS);
+  let workers = 0;
+  let problem: string | null = null;
   if (missing !== null) {
     if (wanted !== "auto" && wanted > 1) console.warn(`lockstep: wasm: one thread instead of ${wanted}: ${missing}`);
-    return { threads: wanted === "auto" ? 1 : wanted, workers: 0, queued, problem: wanted === 1 ? null : missing };
-  }
-  const threads = wanted === "auto" ? Math.min(cores(), MOST_AUTO_THREADS) : wanted;
-  if (background ?? (page && threads > 1)) return { threads, workers: threads, queued, problem: null };
-  if (page) return { threads, workers: 0, queued, problem: threads === 1 ? null : "a page's main thread may not wait for others, and background: false keeps the work on it" };
-  return { threads, workers: threads - 1, queued, problem: null };
-}
-
-function ofThread(worker: ThreadWorker, { message, died }: Listeners): Handle {
-  worker.on("message", message);
-  worker.on("messageerror", (error: Error) => died(error.message));
-  worker.on("error", (error: Error) => died(error.message));
-  worker.on("exit", (code: number) => died(`it ended with code ${code}`));
-  return { post: (m) => worker.postMessage(m), keep: (alive) => (alive ? worker.ref() : worker.unref()), terminate: () => void worker.terminate(), lock: null, watch: () => {} };
-}
-
-function ofWeb(worker: Worker, { message, died }: Listeners): Handle {
-  worker.onmessage = ({ data }: MessageEvent) => message(data);
-  worker.onmessageerror = () => died("a message could not be read");
-  worker.onerror = (event) => {
-    event.preventDefault();
-    died(event.message || "its script was not found, or a Content-Security-Policy forbids it");
-  };
-  // Only Bun tells.
-  worker.addEventListener("close", () => died("it ended"));
-  // Only in Bun.
-  const own = worker as { ref?: () => void; unref?: () => void };
-  // No event tells of a Web Worker that was terminated. But its locks are released.
-  const locks = scope().document === undefined && workerThreads() !== undefined ? undefined : scope().navigator?.locks;
-  const lock = locks === undefined ? null : `lockstep ${crypto.randomUUID()}`;
-  return {
-    post: (m) => worker.postMessage(m), keep: (alive) => (alive ? own.ref?.() : own.unref?.()), terminate: () => worker.terminate(),
-    lock, watch: () => void (lock !== null && locks?.request(lock, () => died("it ended"))),
-  };
-}
-
-/**
- * Starts a worker. Deno and Bun have Web Workers too, but theirs do not tell when they end, and Deno's keep the process alive:
- * worker_threads do neither, and start as fast (until they wait for jobs: Deno 29 ms, Bun 14 ms, Node 20 24 ms, Chromium's Web Workers 23 ms; 2-core x64).
- */
-export function spawn(source: WorkerSource | undefined, listeners: Listeners): Handle {
-  if (typeof source === "function") {
-    const worker = source();
-    return typeof (worker as ThreadWorker).on === "function" ? ofThread(worker as ThreadWorker, listeners) : ofWeb(worker as Worker, listeners);
-  }
-  const threads = workerThreads();
-  if (threads !== undefined) {
-    // Not in one expression with import.meta.url: Vite and webpack would copy the file as an asset, beside the worker that they make of it below.
-    const here = import.meta.url;
-    return ofThread(new threads.Worker(source === undefined ? new URL("./worker.js", here) : /^\w\w+:/.test(String(source)) ? new URL(source) : source), listeners);
-  }
-  if (source !== undefined) return ofWeb(new Worker(source, { type: "module" }), listeners);
-  return ofWeb(new Worker(new URL("./worker.js", import.meta.url), { type: "module" }), listeners);
+    if (wanted !== 1) problem = missing;
+  } else if (background ?? (page && threads > 1)) workers = threads;
+  else if (!page) workers = threads - 1;
+  else if (threads > 1) problem = "a page's main thread may not wait for others, and background: false keeps the work on it";
+  return { threads, workers, queued: page || background === true, problem };
 }

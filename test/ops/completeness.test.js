@@ -5,6 +5,7 @@ import * as assert from "uvu/assert";
 import { OPS } from "../../build/esm/ops/index.js";
 import { buildPlan } from "../../build/esm/plan/build.js";
 import { ENCODERS } from "../../build/esm/wasm/commands.js";
+import { STEP_NAMES } from "../../build/esm/wasm/step-names.js";
 import * as steps from "../../build/esm/wasm/steps.js";
 import { CONTRACT } from "../reference/contract.js";
 import { INTEGER, LOGICAL, PREDICATE, REAL } from "../reference/elementwise.js";
@@ -82,6 +83,11 @@ test("kernels: encoder, reference and contract have the same, and cases reach al
 
 test("every elementwise op is reached as a step of a body", () => {
   for (const { op } of ops) if (op.lower === "map") assert.ok(found.bodySteps.has(op.name), op.name);
+});
+
+test("step-names.ts has each step of steps.ts at its number", () => {
+  const numbers = Object.entries(steps).filter(([name]) => name.startsWith("STEP_") && !name.startsWith("STEP_CAST"));
+  assert.equal(Object.fromEntries(STEP_NAMES.flatMap((name, i) => (name === "-" ? [] : [[`STEP_${name.toUpperCase()}`, i]]))), Object.fromEntries(numbers));
 });
 
 test("no step or opcode has the number of another, and the kernels use all of them", () => {

@@ -6,6 +6,7 @@ import { base } from "./place.ts";
 import { collapse, sizeOf, stridesOf } from "../../shape.ts";
 import type { Call, MapBody, Operand } from "../../plan/plan.ts";
 import { MAP, MAP_PIECE, MODE_CONTIGUOUS, MODE_SCALAR, MODE_STRIDED } from "../opcodes.ts";
+import { STEP_NAMES } from "../step-names.ts";
 import * as steps from "../steps.ts";
 import { f32Word, read, write } from "../writer.ts";
 import type { CommandWriter, Encoder, Word } from "../writer.ts";
@@ -23,8 +24,8 @@ function castCode(from: DType, to: DType): number {
 function stepCode(op: string, dtype: DType, from: DType): number {
   if (op === "cast") return castCode(from, dtype);
   if (op === "where") return steps.STEP_WHERE;
-  const code = (steps as { readonly [name: string]: number })[`STEP_${op.toUpperCase()}`];
-  if (code === undefined) throw internal(`map: no step "${op}"`);
+  const code = STEP_NAMES.indexOf(op);
+  if (code < 0) throw internal(`map: no step "${op}"`);
   return code + TYPE[from];
 }
 

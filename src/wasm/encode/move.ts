@@ -1,12 +1,12 @@
 /** @file Encoders of the kernels that move words (assembly/move.ts), and the rule by which simple kernels are split. */
-import type { DType } from "../../dtype.ts";
 import type { CopyAttrs, FillAttrs, IotaAttrs } from "../../plan/kernels.ts";
 import type { Operand } from "../../plan/plan.ts";
 import { internal } from "../../errors.ts";
 import { sizeOf } from "../../shape.ts";
 import { COPY, FILL, IOTA } from "../opcodes.ts";
 import type { CommandWriter, Encoder } from "../writer.ts";
-import { f32Word, read, update, write } from "../writer.ts";
+import { read, update, write } from "../writer.ts";
+import { constantWord } from "./map.ts";
 
 /** Elementary steps worth a piece of their own: around ten microseconds. */
 const PIECE_WORK = 16384;
@@ -28,20 +28,10 @@ export function split(units: number, workPerUnit: number): { pieces: number; per
   return { pieces: Math.ceil(units / perPiece), perPiece };
 }
 
-/** `value` as `dtype` stores it. */
-function elementWord(dtype: DType, value: number): number {
-  switch (dtype) {
-    case "f32": return f32Word(value);
-    case "i32": case "u32": return value >>> 0;
-    case "bool": return value === 0 ? 0 : 1;
-    default: return dtype satisfies never;
-  }
-}
-
 function fillWith(y: Operand, value: number, out: CommandWriter): void {
   const count = sizeOf(y.shape);
   const { pieces, perPiece } = split(count, 1);
-  if (pieces > 0) out.command(FILL, pieces, [write(y), count, elementWord(y.dtype, value), perPiece]);
+  if (pieces > 0) out.command(FILL, pieces, [write(y), count, constantWord(value, y.dtype), perPiece]);
 }
 
 interface Dimension { size: number; x: number; y: number }

@@ -5,6 +5,7 @@ import type { CommandWriter, Encoder, Word } from "../writer.ts";
 import { read, write } from "../writer.ts";
 import { split } from "./move.ts";
 
+/** `rows` of so much work each are shared out. */
 function command(out: CommandWriter, opcode: number, operands: readonly Word[], a: PoolAttrs, rows: number, workPerRow: number): void {
   if (rows * workPerRow === 0) return;
   const { pieces, perPiece } = split(rows, workPerRow);
@@ -13,33 +14,24 @@ function command(out: CommandWriter, opcode: number, operands: readonly Word[], 
   ]);
 }
 
-/** Pieces are rows of y: each reads R*S elements for every element of its own. */
-function forward(out: CommandWriter, opcode: number, operands: readonly Word[], a: PoolAttrs): void {
-  command(out, opcode, operands, a, a.n * a.p, a.q * a.c * a.r * a.s);
+/** x -> y and, of max pooling, the index. Pieces are rows of y: each reads R*S elements for every element of its own. */
+function forward(opcode: number): Encoder {
+  return ({ inputs, outputs, attrs }, out) => {
+    const a = attrs as unknown as PoolAttrs;
+    command(out, opcode, [read(inputs[0]), write(outputs[0]), write(outputs[1] ?? null)], a, a.n * a.p, a.q * a.c * a.r * a.s);
+  };
 }
 
-/** Pieces are rows of dx: each element is touched by as many windows as overlap there. */
-function gradient(out: CommandWriter, opcode: number, operands: readonly Word[], a: PoolAttrs): void {
-  const overlap = Math.ceil(a.r / a.strideH) * Math.ceil(a.s / a.strideW);
-  command(out, opcode, operands, a, a.n * a.h, a.w * a.c * overlap);
+/** dy and, of max pooling, the index -> dx. Pieces are rows of dx: each element is touched by as many windows as overlap there. */
+function gradient(opcode: number): Encoder {
+  return ({ inputs, outputs, attrs }, out) => {
+    const a = attrs as unknown as PoolAttrs;
+    const overlap = Math.ceil(a.r / a.strideH) * Math.ceil(a.s / a.strideW);
+    command(out, opcode, [read(inputs[0]), read(inputs[1] ?? null), write(outputs[0])], a, a.n * a.h, a.w * a.c * overlap);
+  };
 }
 
-export const maxPool: Encoder = (call, out) => {
-  const a = call.attrs as unknown as PoolAttrs;
-  forward(out, MAX_POOL, [read(call.inputs[0]), write(call.outputs[0]), write(call.outputs[1])], a);
-};
-
-export const maxPoolGrad: Encoder = (call, out) => {
-  const a = call.attrs as unknown as PoolAttrs;
-  gradient(out, MAX_POOL_GRAD, [read(call.inputs[0]), read(call.inputs[1]), write(call.outputs[0])], a);
-};
-
-export const avgPool: Encoder = (call, out) => {
-  const a = call.attrs as unknown as PoolAttrs;
-  forward(out, AVG_POOL, [read(call.inputs[0]), write(call.outputs[0]), 0], a);
-};
-
-export const avgPoolGrad: Encoder = (call, out) => {
-  const a = call.attrs as unknown as PoolAttrs;
-  gradient(out, AVG_POOL_GRAD, [read(call.inputs[0]), 0, write(call.outputs[0])], a);
-};
+export const maxPool = forward(MAX_POOL);
+export const maxPoolGrad = gradient(MAX_POOL_GRAD);
+export const avgPool = forward(AVG_POOL);
+export const avgPoolGrad = gradient(AVG_POOL_GRAD);
