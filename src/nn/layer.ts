@@ -152,7 +152,7 @@ export function layer({ kind, config, build, parts = {}, call }: LayerDescriptio
         }
         return withContext(Object.keys(parts).length === 0 ? context() : silent(context()), () => call(x, byName, ...more));
       };
-      const y = named(self.name || kind, () => (currentGraph() === null ? run() : scope(self.name || kind, run)));
+      const y = naming(`layer "${self.name || kind}"`, () => (currentGraph() === null ? run() : scope(self.name || kind, run)));
       context().called(self, y);
       return y;
     },
@@ -165,12 +165,12 @@ const prefixed = (prefix: string, name: string): string => (prefix === "" ? name
 /** The same context for parts of a layer, of which the model is not told. */
 const silent = (outer: Context): Context => ({ training: outer.training, key: outer.key, seed: outer.seed, mostElements: outer.mostElements, nextStream: () => outer.nextStream(), called: () => {} });
 
-/** Runs `fn`; errors tell which layer they come from. */
-function named<R>(name: string, fn: () => R): R {
+/** Runs `fn`; errors tell who they come from, which is the innermost layer. */
+export function naming<R>(who: string, fn: () => R): R {
   try {
     return fn();
   } catch (error) {
-    if (error instanceof LockstepError && !error.message.startsWith("layer ")) error.message = `layer "${name}": ${error.message}`;
+    if (error instanceof LockstepError && !error.message.startsWith("layer ")) error.message = `${who}: ${error.message}`;
     throw error;
   }
 }

@@ -39,7 +39,7 @@ const near = (a, b, tolerance, what) => {
 };
 
 test("an unknown option is refused with the list of known ones", () => {
-  throws(() => nn.dense(3, { actvation: "relu" }), ArgumentError, /dense: unknown option "actvation"; did you mean "activation"\? options are .*activation, useBias/);
+  throws(() => nn.dense(3, { actvation: "relu" }), ArgumentError, /dense: unknown option "actvation"; did you mean "activation"\? known: .*activation, useBias/);
   throws(() => nn.lstm(3, { resetAfter: true }), ArgumentError, /lstm: unknown option "resetAfter"/);
   throws(() => nn.conv2d(3, 3, { stride: 2 }), ArgumentError, /strides/);
   throws(() => nn.dense(3, "relu"), ArgumentError, /dense: expected an object of options/);
