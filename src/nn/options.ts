@@ -1,11 +1,12 @@
 /** @file What the layers share in reading their options: unknown keys are refused, activations are split into what kernels apply and the rest, everything is kept as plain data. */
-import { checkOptions } from "../check.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
 import { activationByName, isKernelActivation } from "../ops/activation.ts";
 import type { ActivationName } from "../ops/activation.ts";
 import { reshape } from "../ops/move.ts";
 import { pair } from "../ops/window.ts";
 import type { Pair } from "../ops/window.ts";
+import { optionsOf } from "../options.ts";
+import type { Given } from "../options.ts";
 import type { Activation } from "../plan/kernels.ts";
 import type { Attr } from "../plan/plan.ts";
 import { showShape } from "../shape.ts";
@@ -19,6 +20,7 @@ import { regularizer } from "./regularizers.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
 export { checkCount, checkNumber, checkOneOf } from "../check.ts";
+export type { Given } from "../options.ts";
 
 /** A name, a function of the tensor, or null for none (the same as "linear"). */
 export type ActivationOption = ActivationName | ((x: Tensor) => Tensor) | null;
@@ -33,21 +35,6 @@ export interface NameOption {
 
 /** What stands in a config for a function, which cannot be written to a file. */
 export const CUSTOM = { custom: true } as const;
-
-/** Some of the options D. */
-export type Given<D> = { readonly [K in keyof D]?: D[K] | undefined };
-
-/**
- * `given` over `defaults`; a value of undefined counts as not given.
- * @throws ArgumentError listing the options for a key that is none of them.
- */
-function optionsOf<D extends object>(who: string, defaults: D, given: Given<D>): D {
-  const own = Object.entries(checkOptions(who, given, Object.keys(defaults))).filter(([, value]) => value !== undefined);
-  const o = { ...defaults, ...Object.fromEntries(own) };
-  const { name } = o as NameOption;
-  if (typeof name !== "string") throw new ArgumentError(`${who}: name must be a string, got ${String(name)}`);
-  return o;
-}
 
 /** Options as plain data: functions become their own config or `CUSTOM`, except those of initializers, which are left out: what they made is in the weights. */
 function configOf(options: { readonly [key: string]: unknown }): Config {
@@ -147,6 +134,8 @@ export interface OptionsDescription extends Pick<LayerDescription, "parts" | "ca
  */
 export function layerOf<D extends object>(kind: string, args: { readonly [name: string]: unknown }, defaults: D, given: Given<D>, describe: (options: D) => OptionsDescription): Layer {
   const o = optionsOf(kind, defaults, given);
+  const { name } = o as NameOption;
+  if (typeof name !== "string") throw new ArgumentError(`${kind}: name must be a string, got ${String(name)}`);
   const of = { ...o } as { readonly [option: string]: unknown };
   naming(kind, () => {
     for (const [key, value] of Object.entries(of)) {

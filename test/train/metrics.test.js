@@ -191,7 +191,7 @@ test("metrics that would count something else than they say are refused", async 
   await epoch(metricByName(() => 5, context), sparse).then(assert.unreachable, (error) => assert.match(error.message, /expected a function that returns an f32 tensor.*got 5/));
   assert.throws(() => metricByName(metrics.f1({ average: "weighted" }), context), /f1: made for 1 output, the model has 4; set classes: 4/);
   for (const make of [metrics.f1, metrics.precision, metrics.confusionMatrix]) {
-    await epoch(make(), oneHot).then(assert.unreachable, (error) => assert.match(error.message, /expected 1 output, got \[7, 4\]; set classes: 4/));
+    await epoch(make(), oneHot).then(assert.unreachable, (error) => assert.match(error.message, /made for 1 output, the model has 4; set classes: 4/));
   }
 });
 
