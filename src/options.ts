@@ -15,6 +15,11 @@ export function optionsOf<D extends object>(who: string, defaults: D, given: Giv
   return { ...defaults, ...Object.fromEntries(own) };
 }
 
+/** @throws ArgumentError unless `seed` is an integer of at least 0. */
+export function checkSeed(who: string, seed: number): void {
+  if (!Number.isSafeInteger(seed) || seed < 0) throw new ArgumentError(`${who}: seed must be a non-negative integer, got ${String(seed)}`);
+}
+
 /** @throws ArgumentError unless `value` is a finite number above 0. */
 export function checkPositive(who: string, what: string, value: number): void {
   if (!(Number.isFinite(value) && value > 0)) throw new ArgumentError(`${who}: ${what} must be a positive number, got ${String(value)}`);

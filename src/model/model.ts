@@ -1,6 +1,6 @@
 /** @file Model: an InferenceModel that learns. The training loop is in fit.ts, files in save.ts. */
 import type { Backend } from "../backend.ts";
-import { checkOptions } from "../check.ts";
+import { checkCount, checkOptions } from "../check.ts";
 import { ArgumentError, LockstepError } from "../errors.ts";
 import type { BackendName } from "../init.ts";
 import { resolveBackend } from "../init.ts";
@@ -12,7 +12,7 @@ import type { Metric, MetricName } from "../train/metrics.ts";
 import { optimizerByName } from "../train/optimizers.ts";
 import type { Optimizer, OptimizerName } from "../train/optimizers.ts";
 import type { Logs } from "../train/callbacks.ts";
-import { checkBatchSize, checkIndices, readInputs, readTargets, readWeights, samplesBefore } from "./data.ts";
+import { readTargets, readWeights, samplesBefore } from "./data.ts";
 import type { Data, Inputs } from "./data.ts";
 import { runEvaluation, runFit } from "./fit.ts";
 import type { Batches, EvaluateOptions, FitOptions, History } from "./fit.ts";
@@ -112,9 +112,8 @@ export class Model extends InferenceModel {
    * @throws DataError, ShapeError, ArgumentError for data that does not fit; LockstepError before `compile()`.
    */
   async evaluate(x: Inputs, y: Data, options: EvaluateOptions = {}): Promise<Logs> {
-    checkOptions("evaluate", options, ["batchSize", "sampleWeight"]);
-    const { batchSize = 32, sampleWeight } = options;
-    checkBatchSize("evaluate", batchSize);
+    const { batchSize = 32, sampleWeight } = checkOptions("evaluate", options, ["batchSize", "sampleWeight"]);
+    checkCount("evaluate", "batchSize", batchSize);
     const data = await this.prepare("evaluate", x, y, sampleWeight);
     try {
       return await runEvaluation(this.state("evaluate"), data, 0, data.samples, Math.min(batchSize, data.samples));
@@ -147,9 +146,7 @@ export class Model extends InferenceModel {
   async prepare(who: string, x: Inputs, y: Data, sampleWeight?: Data, classWeight?: { readonly [label: number]: number }, validationSplit = 0): Promise<Prepared> {
     if (this.#recipe === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
     if (y === undefined) throw new ArgumentError(`${who}: targets y are missing`);
-    const inputs = await readInputs(who, x, this.inputShapes);
-    if (this.inputShapes === null) this.build(inputs.map((t) => t.shape.slice(1)));
-    await checkIndices(who, inputs, this.indexLimits);
+    const inputs = await this.read(who, x);
     const samples = inputs[0].shape[0];
     const target = await readTargets(who, y, samples, this.#recipe.loss, this.outputShape);
     const weights = await readWeights(who, sampleWeight, classWeight, target, samples, samplesBefore(samples, validationSplit));

@@ -93,9 +93,6 @@ interface Kind {
   readonly defaults: Options;
   readonly gates: number;
   readonly stateCount: number;
-  readonly biasShape: (units: number, o: Options) => readonly number[];
-  /** The input's bias and the state's out of `bias`. */
-  readonly splitBias: (bias: Tensor, o: Options) => { input: Tensor; recurrent: Tensor | null };
   /** The kernel: all steps of each state, h first. */
   readonly sequence: (xw: Tensor, wr: Tensor, bias: Tensor | null, states: readonly (Tensor | null)[], options: SequenceOptions, o: Options) => readonly Tensor[];
   readonly cell: (wr: Tensor, bias: Tensor | null, activation: SplitActivation, gate: SplitActivation, o: Options) => Cell;
@@ -122,21 +119,23 @@ function recurrent(kind: Kind, units: number, options: Partial<Options>): Recurr
       const mask = more[kind.stateCount] ?? null;
       for (const s of states) if (s !== null && !sameShape(s.shape, [batch, units])) throw new ShapeError(`expected initial states ${showShape([batch, units])}, got ${showShape(s.shape)}`);
       if (mask !== null && !sameShape(mask.shape, [batch, time])) throw new ShapeError(`expected a mask ${showShape([batch, time])}, got ${showShape(mask.shape)}`);
-      const bias = weights.bias === undefined ? { input: null, recurrent: null } : kind.splitBias(weights.bias, o);
+      const row = (i: number): Tensor => reshape(slice(weights.bias, [i, 0], [1, kind.gates * units]), [kind.gates * units]);
+      const { bias = null } = weights;
+      const [inputBias, recurrentBias] = bias !== null && o.resetAfter ? [row(0), row(1)] : [bias, null];
       const inputFactors = dropoutFactors(o.dropout, [batch, 1, x.shape[2]]);
       const stateFactors = dropoutFactors(o.recurrentDropout, [batch, units]);
-      const xw = matmul(inputFactors === null ? x : mul(x, inputFactors), weights.kernel, { bias: bias.input });
+      const xw = matmul(inputFactors === null ? x : mul(x, inputFactors), weights.kernel, { bias: inputBias });
       const wr = weights.recurrentKernel;
 
       const last = reverse ? 0 : time - 1;
       let h: Tensor;
       let lastStates: () => readonly Tensor[];
       if (activation.inKernel && gate.inKernel && stateFactors === null) {
-        const sequence = kind.sequence(xw, wr, bias.recurrent, states, { activation: activation.kernel, recurrentActivation: gate.kernel, reverse, mask, h0: states[0] }, o);
+        const sequence = kind.sequence(xw, wr, recurrentBias, states, { activation: activation.kernel, recurrentActivation: gate.kernel, reverse, mask, h0: states[0] }, o);
         h = sequence[0];
         lastStates = () => sequence.map((s) => stepOf(s, last));
       } else {
-        const steps = unroll(kind.cell(wr, bias.recurrent, activation, gate, o), xw, units, states, { mask: mask === null ? null : cast(mask, "i32"), reverse, factors: stateFactors });
+        const steps = unroll(kind.cell(wr, recurrentBias, activation, gate, o), xw, units, states, { mask: mask === null ? null : cast(mask, "i32"), reverse, factors: stateFactors });
         h = steps.h;
         lastStates = () => steps.states;
       }
@@ -151,7 +150,7 @@ function recurrent(kind: Kind, units: number, options: Partial<Options>): Recurr
         checkRank(shape, "[batch, time, features]", 3);
         weight("kernel", [lastOf(shape), kind.gates * units]);
         weight("recurrentKernel", [units, kind.gates * units], {}, "recurrent");
-        if (o.useBias) weight("bias", kind.biasShape(units, o), o.unitForgetBias ? { init: withForgetBias(units, initializer(o.biasInitializer)) } : {});
+        if (o.useBias) weight("bias", [...(o.resetAfter ? [2] : []), kind.gates * units], o.unitForgetBias ? { init: withForgetBias(units, initializer(o.biasInitializer)) } : {});
       },
       call: (x, weights, ...more) => run(x, weights, more),
     };
@@ -187,8 +186,6 @@ const LSTM: Kind = {
   defaults: { ...DEFAULTS, recurrentActivation: "sigmoid", unitForgetBias: true },
   gates: 4,
   stateCount: 2,
-  biasShape: (units) => [4 * units],
-  splitBias: (bias) => ({ input: bias, recurrent: null }),
   sequence: (xw, wr, _bias, states, options) => {
     const { h, c } = lstmSequence(xw, wr, { ...options, c0: states[1] });
     return [h, c];
@@ -211,11 +208,6 @@ const GRU: Kind = {
   defaults: { ...DEFAULTS, recurrentActivation: "sigmoid", resetAfter: true },
   gates: 3,
   stateCount: 1,
-  biasShape: (units, o) => (o.resetAfter ? [2, 3 * units] : [3 * units]),
-  splitBias: (bias, o) => {
-    const row = (i: number): Tensor => reshape(slice(bias, [i, 0], [1, bias.shape[1]]), [bias.shape[1]]);
-    return o.resetAfter ? { input: row(0), recurrent: row(1) } : { input: bias, recurrent: null };
-  },
   sequence: (xw, wr, recurrentBias, _states, options, o) => [gruSequence(xw, wr, { ...options, recurrentBias, resetAfter: o.resetAfter === true })],
   cell: (wr, recurrentBias, activation, gate, o) => gruCell(wr, recurrentBias, o.resetAfter === true, activation.apply, gate.apply),
 };
@@ -225,8 +217,6 @@ const SIMPLE_RNN: Kind = {
   defaults: DEFAULTS,
   gates: 1,
   stateCount: 1,
-  biasShape: (units) => [units],
-  splitBias: (bias) => ({ input: bias, recurrent: null }),
   sequence: (xw, wr, _bias, _states, options) => [simpleRnnSequence(xw, wr, options)],
   cell: (wr, _bias, activation) => simpleRnnCell(wr, activation.apply),
 };
