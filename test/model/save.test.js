@@ -304,7 +304,7 @@ test("a file whose checksum is right and whose configuration is not is refused a
   const training = (change) => (c) => ({ ...c, ...change(c) });
   for (const [key, change, message] of [
     ["lockstep", (c) => ({ ...c, version: 99 }), /version 99/],
-    ["lockstep", () => [], /format/],
+    ["lockstep", () => [], /"lockstep" must be an object, found \[\]/],
     ["lockstep", (c) => ({ ...c, inputShapes: [[2 ** 53]] }), /cannot rebuild/],
     ["lockstep", layer(0, { units: 2 ** 30 }), /lstm.*kernel.*elements, the file has/],
     ["lockstep", layer(0, { units: 65536 }), /lstm.*kernel.*elements, the file has/],
