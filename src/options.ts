@@ -20,12 +20,17 @@ export function checkSeed(who: string, seed: number): void {
   if (!Number.isSafeInteger(seed) || seed < 0) throw new ArgumentError(`${who}: seed must be a non-negative integer, got ${String(seed)}`);
 }
 
+/** @throws ArgumentError unless `value` is a number in [0, 1). */
+export function checkPart(who: string, what: string, value: number): void {
+  if (!(Number.isFinite(value) && value >= 0 && value < 1)) throw new ArgumentError(`${who}: ${what} must be a number in [0, 1), got ${JSON.stringify(value)}`);
+}
+
 /** @throws ArgumentError unless `value` is a finite number above 0. */
 export function checkPositive(who: string, what: string, value: number): void {
   if (!(Number.isFinite(value) && value > 0)) throw new ArgumentError(`${who}: ${what} must be a positive number, got ${String(value)}`);
 }
 
-/** What a name or a kind stands for. @throws ArgumentError for one that is not known, listing the others. */
+/** The error for a name that is not known: it lists the others and points to one that is near. */
 export function unknownName(who: string, name: string, known: readonly string[]): ArgumentError {
   return new ArgumentError(`${who}: unknown ${JSON.stringify(name)}; ${hint(String(name), known)}known: ${known.join(", ")}`);
 }

@@ -1,7 +1,7 @@
 /** @file The options of `fit` and `evaluate`, and their checks. */
 import { checkCount, checkFlag, checkOneOf, checkOptions, hint } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
-import { checkSeed } from "../options.ts";
+import { checkPart, checkSeed } from "../options.ts";
 import type { ProgressStream } from "../progress.ts";
 import type { Callback } from "../train/callbacks.ts";
 import type { Data, Inputs } from "./data.ts";
@@ -68,7 +68,7 @@ export function checkFitOptions(o: FitOptions): void {
   if (o.batchSize !== undefined) checkCount("fit", "batchSize", o.batchSize);
   checkCount("fit", "epochs", epochs);
   checkCount("fit", "initialEpoch", initialEpoch, 0);
-  if (!(Number.isFinite(validationSplit) && validationSplit >= 0 && validationSplit < 1)) throw new ArgumentError(`fit: validationSplit must be a number in [0, 1), got ${JSON.stringify(validationSplit)}`);
+  checkPart("fit", "validationSplit", validationSplit);
   checkSeed("fit", seed);
   if (o.validationData !== undefined && !(Array.isArray(o.validationData) && (o.validationData.length === 2 || o.validationData.length === 3))) throw new ArgumentError("fit: validationData must be a list [x, y] or [x, y, weights]");
   if (o.shuffle !== undefined) checkFlag("fit", "shuffle", o.shuffle);

@@ -52,13 +52,13 @@ export class Model extends InferenceModel {
   /** @internal True until fit has chosen a backend for `auto`. */
   choosing = false;
   #recipe: Recipe | null = null;
-  #training: Training | null = null;
-  #tallies: { train: Tally; evaluate: Tally } | null = null;
+  /** Known once the shapes are. */
+  #learning: { training: Training; train: Tally; evaluate: Tally } | null = null;
   #fitting = false;
 
   /** @internal What compile() set up, for saving. */
   get training(): Training | null {
-    return this.#training;
+    return this.#learning?.training ?? null;
   }
 
   /** @internal What compile() was given; null before. */
@@ -138,8 +138,8 @@ export class Model extends InferenceModel {
 
   /** @internal What fit and evaluate run with. @throws LockstepError before compile(). */
   state(who: string): { training: Training; programs: Programs; train: Tally; evaluate: Tally } {
-    if (this.#training === null || this.#tallies === null || this.programs === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
-    return { training: this.#training, programs: this.programs as Programs, ...this.#tallies };
+    if (this.#learning === null || this.programs === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
+    return { programs: this.programs as Programs, ...this.#learning };
   }
 
   /** @internal Checks data, builds the model where it has not been, and puts the data on the backend. */
@@ -182,8 +182,7 @@ export class Model extends InferenceModel {
   }
 
   #begin(training: Training | null): void {
-    this.#training = training;
-    this.#tallies = training === null ? null : { train: new Tally(training.metrics), evaluate: new Tally(training.metrics) };
+    this.#learning = training && { training, train: new Tally(training.metrics), evaluate: new Tally(training.metrics) };
   }
 }
 

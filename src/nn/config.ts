@@ -1,5 +1,6 @@
 /** @file Layers from what is saved of them: their kind and config. */
 import { ArgumentError } from "../errors.ts";
+import { unknownName } from "../options.ts";
 import { elu, leakyRelu, prelu, relu, softmax } from "./activations.ts";
 import { conv1d, conv1dTranspose, conv2d, conv2dTranspose, depthwiseConv2d, separableConv2d } from "./conv.ts";
 import { activation, cropping2d, dropout, flatten, permute, repeatVector, reshape, upSampling2d, zeroPadding2d } from "./core.ts";
@@ -44,7 +45,7 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
  */
 export function layerFromConfig(kind: string, config: Config): Layer {
   const found = FACTORIES.find(([, factories]) => Object.hasOwn(factories, kind));
-  if (found === undefined) throw new ArgumentError(`layerFromConfig: unknown kind of layer "${kind}"; known: ${FACTORIES.flatMap(([, factories]) => Object.keys(factories)).join(", ")}`);
+  if (found === undefined) throw unknownName("kind of layer", kind, FACTORIES.flatMap(([, factories]) => Object.keys(factories)));
   const [names, factories] = found;
   const options: { [key: string]: unknown } = { ...config };
   const args = names.map((name) => {

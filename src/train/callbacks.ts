@@ -4,7 +4,7 @@
  */
 import { checkCount, checkNumber, checkOneOf } from "../check.ts";
 import { ArgumentError, NonFiniteError } from "../errors.ts";
-import { optionsOf } from "../options.ts";
+import { checkPart, optionsOf } from "../options.ts";
 import type { Optimizer } from "./optimizers.ts";
 
 /** What an epoch or a batch gave, by name: loss, accuracy, valLoss, valAccuracy … */
@@ -203,7 +203,7 @@ export interface ReduceLrOnPlateauOptions extends MonitorOptions {
 export function reduceLrOnPlateau(options?: ReduceLrOnPlateauOptions): Callback {
   const { factor, patience, minDelta, cooldown, minLr, ...watched } = optionsOf<Filled<ReduceLrOnPlateauOptions>>("reduceLrOnPlateau", { ...MONITOR, factor: 0.1, patience: 10, minDelta: 1e-4, cooldown: 0, minLr: 0 }, options);
   const monitor = monitorOf("reduceLrOnPlateau", watched);
-  if (!(Number.isFinite(factor) && factor >= 0 && factor < 1)) throw new ArgumentError(`reduceLrOnPlateau: factor must be a number in [0, 1), got ${String(factor)}`);
+  checkPart("reduceLrOnPlateau", "factor", factor);
   checkCount("reduceLrOnPlateau", "patience", patience, 0);
   checkCount("reduceLrOnPlateau", "cooldown", cooldown, 0);
   checkNumber("reduceLrOnPlateau", "minDelta", minDelta, -Infinity);

@@ -209,20 +209,17 @@ export const cosineSimilarity = (): Loss =>
 const LOSSES = {
   binaryCrossentropy, categoricalCrossentropy, sparseCategoricalCrossentropy, meanSquaredError, meanAbsoluteError,
   meanAbsolutePercentageError, huber, klDivergence, hinge, logCosh, cosineSimilarity,
+  bce: binaryCrossentropy, mse: meanSquaredError, mae: meanAbsoluteError, mape: meanAbsolutePercentageError, kld: klDivergence, logcosh: logCosh,
 } as const satisfies { readonly [name: string]: (options: never) => Loss };
-
-const ALIASES = {
-  bce: "binaryCrossentropy", mse: "meanSquaredError", mae: "meanAbsoluteError", mape: "meanAbsolutePercentageError", kld: "klDivergence", logcosh: "logCosh",
-} as const satisfies { readonly [alias: string]: keyof typeof LOSSES };
 
 /**
  * Keras' name in camelCase, or its short form: binaryCrossentropy (bce), categoricalCrossentropy, sparseCategoricalCrossentropy, meanSquaredError (mse), meanAbsoluteError
  * (mae), meanAbsolutePercentageError (mape), huber, klDivergence (kld), hinge, logCosh (logcosh), cosineSimilarity.
  */
-export type LossName = keyof typeof LOSSES | keyof typeof ALIASES;
+export type LossName = keyof typeof LOSSES;
 
 /** Names that `loss` options take. */
-export const LOSS_NAMES: readonly string[] = [...Object.keys(LOSSES), ...Object.keys(ALIASES)];
+export const LOSS_NAMES: readonly string[] = Object.keys(LOSSES);
 
 /** True for names that `lossByName` knows. */
 export const isLossName = (name: string): name is LossName => LOSS_NAMES.includes(name);
@@ -230,8 +227,7 @@ export const isLossName = (name: string): name is LossName => LOSS_NAMES.include
 /** A loss from its name and options. @throws ArgumentError listing the names. */
 export function lossFromConfig(name: string, config: Config): Loss {
   if (!isLossName(name)) throw unknownName("loss", name, LOSS_NAMES);
-  const full = Object.hasOwn(ALIASES, name) ? ALIASES[name as keyof typeof ALIASES] : (name as keyof typeof LOSSES);
-  return (LOSSES[full] as (options: never) => Loss)(config as never);
+  return (LOSSES[name] as (options: never) => Loss)(config as never);
 }
 
 /** A loss from what `loss` options take: a name (Keras' in camelCase, or mse, mae, bce …) with default options, a loss, or a function. @throws ArgumentError listing the names. */

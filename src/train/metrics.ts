@@ -216,21 +216,19 @@ export interface MetricContext {
 
 const METRICS = {
   binaryAccuracy, categoricalAccuracy, sparseCategoricalAccuracy, topKCategoricalAccuracy, precision, recall, f1, confusionMatrix, meanAbsoluteError, meanSquaredError, rootMeanSquaredError,
-  cosineSimilarity,
+  cosineSimilarity, mae: meanAbsoluteError, mse: meanSquaredError, rmse: rootMeanSquaredError, sparseTopKCategoricalAccuracy: topKCategoricalAccuracy,
 } as const satisfies { readonly [name: string]: (options: never) => Metric };
-
-const ALIASES = { mae: "meanAbsoluteError", mse: "meanSquaredError", rmse: "rootMeanSquaredError", sparseTopKCategoricalAccuracy: "topKCategoricalAccuracy" } as const satisfies { readonly [alias: string]: keyof typeof METRICS };
 
 /**
  * A metric's name in camelCase, its short form, or that of a loss, whose mean is then taken: accuracy (acc), binaryAccuracy, categoricalAccuracy, sparseCategoricalAccuracy,
  * topKCategoricalAccuracy, precision, recall, f1, confusionMatrix, meanAbsoluteError (mae), meanSquaredError (mse), rootMeanSquaredError (rmse), cosineSimilarity.
  */
-export type MetricName = "accuracy" | "acc" | keyof typeof METRICS | keyof typeof ALIASES | LossName;
+export type MetricName = "accuracy" | "acc" | keyof typeof METRICS | LossName;
 
 const BY_CLASS = ["precision", "recall", "f1", "confusionMatrix"];
 
 /** Names that `metrics` options take, besides those of losses. */
-export const METRIC_NAMES: readonly string[] = ["accuracy", "acc", ...Object.keys(METRICS), ...Object.keys(ALIASES)];
+export const METRIC_NAMES: readonly string[] = ["accuracy", "acc", ...Object.keys(METRICS)];
 
 /** Keras' rule: one output is binary, class numbers are sparse, everything else is categorical. */
 function accuracyFor({ loss, outputShape }: MetricContext): Metric {
@@ -253,10 +251,9 @@ export function metricFromConfig(name: string, config: Config): Metric {
 /**
  * A metric from what `metrics` options take: a name, a metric, or a function whose mean is taken. A name is also the metric's name in logs.
  * `accuracy` becomes binary, categorical or sparse by the loss and the number of outputs; names of losses give that loss's mean.
- * @param options of a metric given by name
  * @throws ArgumentError listing the names.
  */
-export function metricByName(metric: MetricName | Metric | MetricFunction, context: MetricContext, options: Config = {}): Metric {
+export function metricByName(metric: MetricName | Metric | MetricFunction, context: MetricContext): Metric {
   if (typeof metric === "function") {
     checkMade("metrics", "metric", metric, METRICS);
     return average(metric.name || "metric", {}, metric);
@@ -268,11 +265,7 @@ export function metricByName(metric: MetricName | Metric | MetricFunction, conte
     return metric;
   }
   if (metric === "accuracy" || metric === "acc") return { ...accuracyFor(context), name: metric };
-  const name = (Object.hasOwn(ALIASES, metric) ? ALIASES[metric as keyof typeof ALIASES] : metric) as keyof typeof METRICS;
-  if (Object.hasOwn(METRICS, name)) {
-    const all = BY_CLASS.includes(name) ? { classes: lastOf(context.outputShape), ...options } : options;
-    return { ...(METRICS[name] as (options: never) => Metric)(all as never), name: metric };
-  }
+  if (Object.hasOwn(METRICS, metric)) return { ...metricFromConfig(metric, BY_CLASS.includes(metric) ? { classes: lastOf(context.outputShape) } : {}), name: metric };
   if (isLossName(metric)) return average(metric, {}, lossByName(metric).call);
   throw unknownName("metrics", metric, [...METRIC_NAMES, ...LOSS_NAMES]);
 }

@@ -324,7 +324,7 @@ test("a layer comes back from its config as JSON", async () => {
     const [a, b] = await compile((xs) => [layer.call(...xs), again.call(...xs)])(inputs);
     assert.equal(await a.data(), await b.data(), layer.kind);
   }
-  throws(() => nn.layerFromConfig("denes", {}), ArgumentError, /unknown kind of layer "denes"; known: dense/);
+  throws(() => nn.layerFromConfig("denes", {}), ArgumentError, /kind of layer: unknown "denes"; did you mean "dense"\? known: dense/);
 });
 
 test("a function in a config is marked, and cannot come back", () => {
