@@ -69,6 +69,8 @@ export function progress(options: ProgressOptions): Progress {
     return finished > 1 ? (time - firstStepAt) / (finished - 1) : firstStepAt - began;
   }
 
+  const due = (): boolean => bar && now() - drawnAt >= REDRAW_MS;
+
   function draw(final: boolean): void {
     const time = now();
     const perStep = stepTime(time);
@@ -93,14 +95,12 @@ export function progress(options: ProgressOptions): Progress {
       began = now();
       if (bar) stream.write(`Epoch ${epoch + 1}/${epochs}\n`);
     },
-    due() {
-      return bar && now() - drawnAt >= REDRAW_MS;
-    },
+    due,
     step(done, metrics) {
       finished = done;
       firstStepAt ??= now();
       if (metrics) shown = metrics;
-      if (bar && now() - drawnAt >= REDRAW_MS) draw(false);
+      if (due()) draw(false);
     },
     endEpoch(metrics) {
       shown = metrics;

@@ -6,6 +6,7 @@
  */
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, DTypeError, FileError, ShapeError } from "../errors.ts";
+import { naming } from "../naming.ts";
 import type { Shape } from "../shape.ts";
 import { showShape, sizeOf } from "../shape.ts";
 
@@ -39,10 +40,13 @@ const OPENING_BRACE = 0x7b;
  * @throws ArgumentError for a reserved name or metadata that is not text, DTypeError and ShapeError for a tensor that
  * does not fit, each naming it.
  */
-export function encodeSafetensors(tensors: Record<string, HostTensor>, metadata: Record<string, string> = {}): Uint8Array {
+export const encodeSafetensors = (tensors: Record<string, HostTensor>, metadata: Record<string, string> = {}): Uint8Array => naming("safetensors", () => {
   const named = Object.entries(tensors).sort(([a], [b]) => (a < b ? -1 : 1));
   const entries: string[] = [];
-  if (Object.keys(metadata).length > 0) entries.push(`"${METADATA}":${metadataJson(metadata)}`);
+  for (const [key, value] of Object.entries(metadata)) {
+    if (typeof value !== "string") throw new ArgumentError(`metadata "${key}" must be a string, got ${typeof value}; use JSON.stringify for anything else`);
+  }
+  if (Object.keys(metadata).length > 0) entries.push(`"${METADATA}":${JSON.stringify(metadata)}`);
   let end = 0;
   for (const [name, { shape, data }] of named) {
     const dtype = fileDType(name, data);
@@ -54,7 +58,7 @@ export function encodeSafetensors(tensors: Record<string, HostTensor>, metadata:
   const header = new TextEncoder().encode(`{${entries.join(",")}}`);
   const headerBytes = Math.ceil(header.length / ALIGNMENT) * ALIGNMENT;
   if (headerBytes > MAX_HEADER_BYTES) {
-    throw new ArgumentError(`safetensors: the header may have at most ${MAX_HEADER_BYTES} bytes, names and metadata here need ${headerBytes}`);
+    throw new ArgumentError(`the header may have at most ${MAX_HEADER_BYTES} bytes, names and metadata here need ${headerBytes}`);
   }
   const file = new Uint8Array(LENGTH_BYTES + headerBytes + end);
   new DataView(file.buffer).setUint32(0, headerBytes, true);
@@ -66,28 +70,19 @@ export function encodeSafetensors(tensors: Record<string, HostTensor>, metadata:
     at += data.byteLength;
   }
   return file;
-}
-
-function metadataJson(metadata: Record<string, string>): string {
-  for (const [key, value] of Object.entries(metadata)) {
-    if (typeof value !== "string") {
-      throw new ArgumentError(`safetensors: metadata "${key}" must be a string, got ${typeof value}; use JSON.stringify for anything else`);
-    }
-  }
-  return JSON.stringify(metadata);
-}
+});
 
 function fileDType(name: string, data: TypedArray): string {
-  if (name === METADATA) throw new ArgumentError(`safetensors: "${METADATA}" is reserved by the format, give the tensor another name`);
+  if (name === METADATA) throw new ArgumentError(`"${METADATA}" is reserved by the format, give the tensor another name`);
   if (data instanceof Float32Array) return "F32";
   if (data instanceof Int32Array) return "I32";
   if (data instanceof Uint32Array) return "U32";
-  throw new DTypeError(`safetensors: tensor "${name}" must hold a Float32Array, Int32Array or Uint32Array, got ${Object.prototype.toString.call(data).slice(8, -1)}`);
+  throw new DTypeError(`tensor "${name}" must hold a Float32Array, Int32Array or Uint32Array, got ${Object.prototype.toString.call(data).slice(8, -1)}`);
 }
 
 function checkShape(name: string, shape: Shape, length: number): void {
   if (!shape.every(isSize) || sizeOf(shape) !== length) {
-    throw new ShapeError(`safetensors: tensor "${name}" of shape ${showShape(shape)} must have ${sizeOf(shape)} elements, got ${length}`);
+    throw new ShapeError(`tensor "${name}" of shape ${showShape(shape)} must have ${sizeOf(shape)} elements, got ${length}`);
   }
 }
 
@@ -97,23 +92,23 @@ function checkShape(name: string, shape: Shape, length: number): void {
  * @param who what the bytes are, usually a path, for error texts
  * @throws FileError for every departure from the format, naming the tensor, what was expected and what was found
  */
-export function decodeSafetensors(bytes: Uint8Array, who = "safetensors"): SafeTensorsFile {
-  const headerBytes = headerLength(bytes, who);
-  const header = parseHeader(bytes.subarray(LENGTH_BYTES, LENGTH_BYTES + headerBytes), who);
+export const decodeSafetensors = (bytes: Uint8Array, who = "safetensors"): SafeTensorsFile => naming(who, () => {
+  const headerBytes = headerLength(bytes);
+  const header = parseHeader(bytes.subarray(LENGTH_BYTES, LENGTH_BYTES + headerBytes));
   const body = bytes.subarray(LENGTH_BYTES + headerBytes);
   const entries: Entry[] = [];
   for (const [name, value] of Object.entries(header)) {
-    if (name !== METADATA) entries.push(checkEntry(name, value, body.length, who));
+    if (name !== METADATA) entries.push(checkEntry(name, value, body.length));
   }
-  checkCoverage(entries, body.length, who);
+  checkCoverage(entries, body.length);
   const tensors = new Map<string, SafeTensor>();
   for (const { name, dtype, shape, begin, end } of entries) {
     const raw = new Uint8Array(end - begin);
     raw.set(body.subarray(begin, end));
-    tensors.set(name, { dtype, shape, data: FORMATS[dtype].read(raw.buffer, `${who}: tensor "${name}"`) });
+    tensors.set(name, { dtype, shape, data: naming(`tensor "${name}"`, () => FORMATS[dtype].read(raw.buffer)) });
   }
-  return { metadata: checkMetadata(header, who), tensors };
-}
+  return { metadata: checkMetadata(header), tensors };
+});
 
 interface Entry {
   readonly name: string;
@@ -123,17 +118,17 @@ interface Entry {
   readonly end: number;
 }
 
-function headerLength(bytes: Uint8Array, who: string): number {
+function headerLength(bytes: Uint8Array): number {
   if (bytes.length < LENGTH_BYTES) {
-    throw new FileError(`${who}: a safetensors file starts with ${LENGTH_BYTES} bytes of header length, the file has ${bytes.length} bytes`);
+    throw new FileError(`a safetensors file starts with ${LENGTH_BYTES} bytes of header length, the file has ${bytes.length} bytes`);
   }
   const length = new DataView(bytes.buffer, bytes.byteOffset, LENGTH_BYTES).getBigUint64(0, true);
   const rest = bytes.length - LENGTH_BYTES;
   if (length > rest) {
-    throw new FileError(`${who}: the header says it has ${length} bytes, only ${rest} follow; the file is truncated or not safetensors`);
+    throw new FileError(`the header says it has ${length} bytes, only ${rest} follow; the file is truncated or not safetensors`);
   }
   if (length > MAX_HEADER_BYTES) {
-    throw new FileError(`${who}: the header may have at most ${MAX_HEADER_BYTES} bytes, this one says ${length}`);
+    throw new FileError(`the header may have at most ${MAX_HEADER_BYTES} bytes, this one says ${length}`);
   }
   return Number(length);
 }
@@ -148,22 +143,32 @@ function isSize(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-function parseHeader(header: Uint8Array, who: string): JsonObject {
+function parseHeader(header: Uint8Array): JsonObject {
   if (header[0] !== OPENING_BRACE) {
-    throw new FileError(`${who}: the header must start with "{", found ${header.length === 0 ? "an empty header" : `byte ${header[0]}`}`);
+    throw new FileError(`the header must start with "{", found ${header.length === 0 ? "an empty header" : `byte ${header[0]}`}`);
   }
   const own = new Uint8Array(header); // a decoder refuses shared memory
-  let text: string;
+  let text = "";
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(own);
+  } catch (cause) {
+    throw new FileError(`the header must be UTF-8, found: ${(cause as Error).message}`, { cause });
+  }
+  const value = parseObject("the header", text);
+  const twice = repeatedKey(text);
+  if (twice !== null) throw new FileError(`every key of the header must be unique, found "${twice}" twice`);
+  return value;
+}
+
+/** @throws FileError for what is no JSON or no object. */
+export function parseObject(what: string, text: string): JsonObject {
   let value: unknown;
   try {
-    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(own);
     value = JSON.parse(text);
   } catch (cause) {
-    throw new FileError(`${who}: the header must be a JSON object in UTF-8, found: ${(cause as Error).message}`, { cause });
+    throw new FileError(`${what} is no JSON: ${(cause as Error).message}`, { cause });
   }
-  if (!isObject(value)) throw new FileError(`${who}: the header must be a JSON object, found ${show(value)}`);
-  const twice = repeatedKey(text);
-  if (twice !== null) throw new FileError(`${who}: every key of the header must be unique, found "${twice}" twice`);
+  if (!isObject(value)) throw new FileError(`${what} must be an object, found ${show(value)}`);
   return value;
 }
 
@@ -195,19 +200,19 @@ function repeatedKey(text: string): string | null {
   return null;
 }
 
-function checkMetadata(header: JsonObject, who: string): Record<string, string> {
+function checkMetadata(header: JsonObject): Record<string, string> {
   if (!Object.hasOwn(header, METADATA)) return {};
   const metadata = header[METADATA];
-  if (!isObject(metadata)) throw new FileError(`${who}: ${METADATA} must be an object of strings, found ${show(metadata)}`);
+  if (!isObject(metadata)) throw new FileError(`${METADATA} must be an object of strings, found ${show(metadata)}`);
   for (const [key, value] of Object.entries(metadata)) {
-    if (typeof value !== "string") throw new FileError(`${who}: ${METADATA} "${key}" must be a string, found ${show(value)}`);
+    if (typeof value !== "string") throw new FileError(`${METADATA} "${key}" must be a string, found ${show(value)}`);
   }
   return metadata as Record<string, string>;
 }
 
-function checkEntry(name: string, value: unknown, bodyBytes: number, who: string): Entry {
+function checkEntry(name: string, value: unknown, bodyBytes: number): Entry {
   const fault = (expected: string, found: unknown): FileError =>
-    new FileError(`${who}: tensor "${name}": ${expected}, found ${show(found)}`);
+    new FileError(`tensor "${name}": ${expected}, found ${show(found)}`);
   if (!isObject(value)) throw fault("must be an object with dtype, shape and data_offsets", value);
   const { dtype, shape, data_offsets: offsets } = value;
   if (typeof dtype !== "string" || !Object.hasOwn(FORMATS, dtype)) {
@@ -226,15 +231,15 @@ function checkEntry(name: string, value: unknown, bodyBytes: number, who: string
 }
 
 /** The tensors must lie back to back and fill the data, in whatever order the header lists them. */
-function checkCoverage(entries: readonly Entry[], bodyBytes: number, who: string): void {
+function checkCoverage(entries: readonly Entry[], bodyBytes: number): void {
   let at = 0;
   for (const { name, begin, end } of [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
     if (begin !== at) {
-      throw new FileError(`${who}: tensor "${name}" must begin at byte ${at} of the data, where the one before ends, found ${begin}: ${begin > at ? "a hole" : "an overlap"}`);
+      throw new FileError(`tensor "${name}" must begin at byte ${at} of the data, where the one before ends, found ${begin}: ${begin > at ? "a hole" : "an overlap"}`);
     }
     at = end;
   }
-  if (at !== bodyBytes) throw new FileError(`${who}: the tensors must fill the data, they end at byte ${at} of ${bodyBytes}`);
+  if (at !== bodyBytes) throw new FileError(`the tensors must fill the data, they end at byte ${at} of ${bodyBytes}`);
 }
 
 /** A value for an error text, cut short: a header may hold megabytes. */
@@ -245,13 +250,13 @@ function show(value: unknown): string {
 
 interface Format {
   readonly bytes: number;
-  /** `raw` is a whole number of elements in memory of its own; `who` names file and tensor. */
-  read(raw: ArrayBuffer, who: string): TypedArray;
+  /** `raw` is a whole number of elements in memory of its own. */
+  read(raw: ArrayBuffer): TypedArray;
 }
 
 /** The file's dtypes that can be read. */
 const FORMATS: { readonly [dtype: string]: Format } = {
-  BOOL: { bytes: 1, read: (raw, who) => convert(new Uint8Array(raw), new Uint32Array(raw.byteLength), (x) => x <= 1, "0 or 1", who) },
+  BOOL: { bytes: 1, read: (raw) => convert(new Uint8Array(raw), new Uint32Array(raw.byteLength), (x) => x <= 1, "0 or 1") },
   U8: { bytes: 1, read: (raw) => Int32Array.from(new Uint8Array(raw)) },
   I8: { bytes: 1, read: (raw) => Int32Array.from(new Int8Array(raw)) },
   U16: { bytes: 2, read: (raw) => Int32Array.from(new Uint16Array(raw)) },
@@ -261,9 +266,9 @@ const FORMATS: { readonly [dtype: string]: Format } = {
   U32: { bytes: 4, read: (raw) => new Uint32Array(raw) },
   I32: { bytes: 4, read: (raw) => new Int32Array(raw) },
   F32: { bytes: 4, read: (raw) => new Float32Array(raw) },
-  F64: { bytes: 8, read: (raw, who) => convert(new Float64Array(raw), new Float32Array(raw.byteLength / 8), fitsFloat, "in the range of f32", who) },
-  U64: { bytes: 8, read: (raw, who) => convert(new BigUint64Array(raw), new Uint32Array(raw.byteLength / 8), (x) => x < 2n ** 32n, "below 2^32", who) },
-  I64: { bytes: 8, read: (raw, who) => convert(new BigInt64Array(raw), new Int32Array(raw.byteLength / 8), fitsInt, "in [-2^31, 2^31)", who) },
+  F64: { bytes: 8, read: (raw) => convert(new Float64Array(raw), new Float32Array(raw.byteLength / 8), fitsFloat, "in the range of f32") },
+  U64: { bytes: 8, read: (raw) => convert(new BigUint64Array(raw), new Uint32Array(raw.byteLength / 8), (x) => x < 2n ** 32n, "below 2^32") },
+  I64: { bytes: 8, read: (raw) => convert(new BigInt64Array(raw), new Int32Array(raw.byteLength / 8), fitsInt, "in [-2^31, 2^31)") },
 };
 
 function fitsInt(x: bigint): boolean {
@@ -276,10 +281,9 @@ function fitsFloat(x: number): boolean {
 
 /** Copies `from` into `to`. @throws FileError at the first element that does not fit. */
 function convert<T extends number | bigint>(
-  from: ArrayLike<T>, to: TypedArray, fits: (x: T) => boolean, expected: string, who: string,
-): TypedArray {
+  from: ArrayLike<T>, to: TypedArray, fits: (x: T) => boolean, expected: string): TypedArray {
   for (let i = 0; i < to.length; i++) {
-    if (!fits(from[i])) throw new FileError(`${who}: elements must be ${expected}, found ${from[i]} at ${i}`);
+    if (!fits(from[i])) throw new FileError(`elements must be ${expected}, found ${from[i]} at ${i}`);
     to[i] = Number(from[i]);
   }
   return to;

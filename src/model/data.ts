@@ -17,7 +17,7 @@ export type Batch = readonly [Inputs, Data] | readonly [Inputs, Data, Data];
 /** Tensors that have been looked through already, with the elements they had then. */
 const finite = new WeakMap<Tensor, TypedArray>();
 
-function toTensor(who: string, data: Data): Tensor {
+function toTensor(data: Data): Tensor {
   if (data instanceof Tensor) return data;
   if (typeof data === "object" && data !== null && !Array.isArray(data) && "data" in data && "shape" in data) return tensor(data.data, data.shape);
   return tensor(data as NestedArray);
@@ -42,7 +42,7 @@ async function checkFinite(who: string, t: Tensor): Promise<void> {
 export async function readInputs(who: string, x: Inputs, expected: readonly Shape[] | null): Promise<Tensor[]> {
   const inputs = expected?.length ?? 1;
   const many = Array.isArray(x) && x.length > 0 && (x.every((t) => typeof t === "object" && t !== null && (t instanceof Tensor || "data" in t)) || (inputs > 1 && x.length === inputs));
-  const tensors = many ? (x as readonly Data[]).map((t, i) => toTensor(`${who}: x[${i}]`, t)) : [toTensor(`${who}: x`, x as Data)];
+  const tensors = many ? (x as readonly Data[]).map(toTensor) : [toTensor(x as Data)];
   if (expected !== null && tensors.length !== inputs) throw new ShapeError(`${who}: the model has ${inputs} input${inputs === 1 ? "" : "s"}, got ${tensors.length}${inputs > 1 ? "; give a list with one item for each" : ""}`);
   for (const [i, t] of tensors.entries()) {
     const name = many ? `x[${i}]` : "x";
@@ -88,7 +88,7 @@ function convert(data: TypedArray, dtype: "f32" | "i32", shape: Shape): Tensor {
  * output's shape. @throws ShapeError, DataError for labels that are no class or probability.
  */
 export async function readTargets(who: string, y: Data, samples: number, loss: Loss, output: Shape): Promise<Tensor> {
-  const t = toTensor(`${who}: y`, y);
+  const t = toTensor(y);
   if (t.rank === 0 || t.shape[0] !== samples) throw new DataError(`${who}: x has ${samples} samples, y has ${t.rank === 0 ? "a single number" : t.shape[0]}`);
   const data = await t.data();
   if (loss.labels === "class") {
@@ -137,7 +137,7 @@ export async function readWeights(who: string, weights: Data | undefined, classW
   let shape: Shape = classWeight === undefined ? [samples] : perLabel;
   let out = new Float32Array(sizeOf(shape)).fill(1);
   if (weights !== undefined) {
-    const t = toTensor(`${who}: sampleWeight`, weights);
+    const t = toTensor(weights);
     const each = sameShape(t.shape, perLabel);
     if (!each && t.size !== samples) throw new ShapeError(`${who}: sampleWeight must have one number for each of ${samples} samples${perLabel.length > 1 ? ` or the shape ${showShape(perLabel)}` : ""}, got ${showShape(t.shape)}`);
     await checkFinite(`${who}: sampleWeight`, t);
@@ -164,9 +164,4 @@ export async function readWeights(who: string, weights: Data | undefined, classW
 export function isBatches(x: unknown): x is Iterable<Batch> | AsyncIterable<Batch> {
   if (typeof x !== "object" || x === null || Array.isArray(x) || ArrayBuffer.isView(x) || x instanceof Tensor) return false;
   return Symbol.asyncIterator in x || Symbol.iterator in x;
-}
-
-/** @throws ArgumentError unless a positive integer. */
-export function checkBatchSize(who: string, batchSize: number): void {
-  if (!Number.isInteger(batchSize) || batchSize < 1) throw new ArgumentError(`${who}: batchSize must be a positive integer, got ${batchSize}`);
 }

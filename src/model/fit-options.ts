@@ -1,9 +1,9 @@
 /** @file The options of `fit` and `evaluate`, and their checks. */
 import { checkCount, checkFlag, checkOneOf, checkOptions, hint } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
+import { checkPart, checkSeed } from "../options.ts";
 import type { ProgressStream } from "../progress.ts";
 import type { Callback } from "../train/callbacks.ts";
-import { checkBatchSize } from "./data.ts";
 import type { Data, Inputs } from "./data.ts";
 
 /** Options of `evaluate`. */
@@ -23,7 +23,7 @@ export interface FitOptions extends EvaluateOptions {
   /** Part of the data, from its end, that is not trained on but evaluated after each epoch. Default 0. */
   readonly validationSplit?: number;
   /** Evaluated after each epoch; takes the place of validationSplit. */
-  readonly validationData?: readonly [Inputs, Data] | readonly [Inputs, Data, Data];
+  readonly validationData?: readonly [x: Inputs, y: Data, sampleWeight?: Data];
   /** Mix the samples anew in each epoch. Default true. */
   readonly shuffle?: boolean;
   /** Drives shuffling and dropout: the same seed gives the same run. Default 0. */
@@ -64,12 +64,12 @@ function checkCallbacks(callbacks: readonly Callback[]): void {
 export function checkFitOptions(o: FitOptions): void {
   checkOptions("fit", o, FIT_OPTIONS);
   const { epochs = 1, initialEpoch = 0, validationSplit = 0, seed = 0, recoverEvery = 0, verbose = 1, stream } = o;
-  if (!Number.isInteger(recoverEvery) || recoverEvery < 0) throw new ArgumentError(`fit: recoverEvery must be a number of steps or 0, got ${String(recoverEvery)}`);
-  if (o.batchSize !== undefined) checkBatchSize("fit", o.batchSize);
+  checkCount("fit", "recoverEvery", recoverEvery, 0);
+  if (o.batchSize !== undefined) checkCount("fit", "batchSize", o.batchSize);
   checkCount("fit", "epochs", epochs);
   checkCount("fit", "initialEpoch", initialEpoch, 0);
-  if (!(Number.isFinite(validationSplit) && validationSplit >= 0 && validationSplit < 1)) throw new ArgumentError(`fit: validationSplit must be a number in [0, 1), got ${JSON.stringify(validationSplit)}`);
-  if (!Number.isSafeInteger(seed) || seed < 0) throw new ArgumentError(`fit: seed must be a non-negative integer, got ${String(seed)}`);
+  checkPart("fit", "validationSplit", validationSplit);
+  checkSeed("fit", seed);
   if (o.validationData !== undefined && !(Array.isArray(o.validationData) && (o.validationData.length === 2 || o.validationData.length === 3))) throw new ArgumentError("fit: validationData must be a list [x, y] or [x, y, weights]");
   if (o.shuffle !== undefined) checkFlag("fit", "shuffle", o.shuffle);
   checkOneOf("fit", "verbose", String(verbose), ["0", "1", "2"]);

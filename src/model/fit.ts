@@ -8,7 +8,7 @@ import type { Progress, ProgressStream } from "../progress.ts";
 import type { Executable } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Callback, Logs, TrainingHandle } from "../train/callbacks.ts";
-import { checkIndices, isBatches, readInputs, readTargets, readWeights, samplesBefore } from "./data.ts";
+import { isBatches, readTargets, readWeights, samplesBefore } from "./data.ts";
 import type { Batch, Data, Inputs } from "./data.ts";
 import type { Model, Prepared } from "./model.ts";
 import { Watch } from "./programs.ts";
@@ -121,7 +121,7 @@ class Fit {
     if (trained === 0) throw new DataError(`fit: validationSplit ${validationSplit} of ${data.samples} samples leaves none to train on`);
     if (batchSize !== undefined && batchSize > trained) throw new DataError(`fit: batchSize ${batchSize} is larger than the ${trained} samples to train on; use at most ${trained}`);
     const size = Math.min(batchSize ?? 32, trained);
-    const validation = validationData === undefined ? null : await this.#model.prepare("fit: validationData", validationData[0], validationData[1], validationData[2]);
+    const validation = validationData === undefined ? null : await this.#model.prepare("fit: validationData", ...validationData);
     const steps = Math.ceil(trained / size);
     const shuffled = shuffle ? trained : 0;
     const args = argumentsOf(data);
@@ -158,16 +158,14 @@ class Fit {
   async runBatches(batches: Batches): Promise<History> {
     const { validationData, seed = 0 } = this.#options;
     const model = this.#model;
-    const validation = validationData === undefined ? null : await model.prepare("fit: validationData", validationData[0], validationData[1], validationData[2]);
+    const validation = validationData === undefined ? null : await model.prepare("fit: validationData", ...validationData);
     const validate = async (): Promise<Logs | null> => (validation === null ? null : runEvaluation(model.state("fit"), validation, 0, validation.samples, Math.min(32, validation.samples)));
     const slices = new Slices();
     const epochSteps = async (epoch: number, bar: Progress): Promise<void> => {
       let step = 0;
       for await (const [x, y, w] of batches) {
         if (this.#stopped) break;
-        const inputs = await readInputs("fit", x, model.inputShapes);
-        if (model.inputShapes === null) model.build(inputs.map((t) => t.shape.slice(1)));
-        await checkIndices("fit", inputs, model.indexLimits);
+        const inputs = await model.read("fit", x);
         const now = model.state("fit");
         if (step === 0) now.programs.trainCursor.begin(seed, epoch, 0);
         const samples = inputs[0].shape[0];
@@ -225,12 +223,17 @@ class Fit {
     return state.programs.train(data.inputs, data.y, data.weights, { count, shuffled, resident: true }, state.training, state.train, this.#watch);
   }
 
+  /** Calls one method of all callbacks, one after another. */
+  async #tell(call: (callback: Callback, training: TrainingHandle) => void | Promise<void>): Promise<void> {
+    for (const c of this.#callbacks) await call(c, this.#handle);
+  }
+
   async #afterStep(state: State, bar: Progress, step: number): Promise<void> {
     const count = this.#steps++;
     const { backend } = state.programs;
     if (this.#perBatch) {
       const logs: Logs = { loss: await state.train.last.item() };
-      for (const c of this.#callbacks) await c.onBatchEnd?.(count, logs, this.#handle);
+      await this.#tell((c, training) => c.onBatchEnd?.(count, logs, training));
     }
     // Reading costs a wait for what is under way; where nothing can be it costs nothing.
     if (this.#watch !== null && (!backend.limits.asynchronous || this.#steps % WATCH_STEPS === 0)) await this.#checkFault();
@@ -242,7 +245,7 @@ class Fit {
     const fault = await this.#watch?.read();
     if (!fault || this.#faulted) return;
     this.#faulted = true;
-    for (const c of this.#callbacks) await c.onFault?.(fault.step, fault.source, this.#handle);
+    await this.#tell((c, training) => c.onFault?.(fault.step, fault.source, training));
   }
 
   /** `epochSteps` runs steps `from` to the end of the epoch and tells `done` after each; it may be called again after a lost device. `inputs`: data on the device. */
@@ -251,10 +254,10 @@ class Fit {
     const stream = this.#options.stream ?? defaultStream();
     const bar = progress({ stream, verbose, epochs, steps });
     try {
-      for (const c of this.#callbacks) await c.onTrainBegin?.(this.#handle);
+      await this.#tell((c, training) => c.onTrainBegin?.(training));
       for (let epoch = initialEpoch; epoch < epochs && !this.#stopped; epoch++) {
         bar.beginEpoch(epoch);
-        for (const c of this.#callbacks) await c.onEpochBegin?.(epoch, {}, this.#handle);
+        await this.#tell((c, training) => c.onEpochBegin?.(epoch, {}, training));
         if (this.#model.inputShapes !== null) this.#model.state("fit").train.reset();
         const logs = await this.#withRecovery(steps !== null, inputs, async (from, done) => {
           await epochSteps(epoch, bar, from, done);
@@ -266,9 +269,9 @@ class Fit {
         this.#epochs.push(epoch);
         for (const [name, value] of Object.entries(logs)) (this.#history[name] ??= []).push(value);
         bar.endEpoch(numbersOf(logs));
-        for (const c of this.#callbacks) await c.onEpochEnd?.(epoch, logs, this.#handle);
+        await this.#tell((c, training) => c.onEpochEnd?.(epoch, logs, training));
       }
-      for (const c of this.#callbacks) await c.onTrainEnd?.(this.#handle);
+      await this.#tell((c, training) => c.onTrainEnd?.(training));
     } finally {
       bar.stop();
     }

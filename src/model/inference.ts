@@ -1,17 +1,18 @@
 /** @file InferenceModel: layers with weights, and what people do with them short of training. Training is in model.ts. */
 import type { Backend } from "../backend.ts";
-import { checkOptions } from "../check.ts";
+import { checkCount } from "../check.ts";
 import { allocate } from "../dtype.ts";
 import type { DType, TypedArray } from "../dtype.ts";
 import { ArgumentError, LockstepError, ShapeError } from "../errors.ts";
 import { resolveBackend } from "../init.ts";
 import type { Layer, Weight } from "../nn/layer.ts";
+import { checkSeed, optionsOf } from "../options.ts";
 import { Slices } from "../pacing.ts";
 import { sameShape, showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { checkShape, Tensor, tensor } from "../tensor.ts";
 import type { NestedArray } from "../tensor.ts";
-import { checkBatchSize, checkIndices, readInputs } from "./data.ts";
+import { checkIndices, readInputs } from "./data.ts";
 import type { Inputs } from "./data.ts";
 import { asLayers } from "./layers.ts";
 import type { LayerLike } from "./layers.ts";
@@ -54,17 +55,17 @@ export class InferenceModel {
 
   /** Use `sequential()` or `model()`. */
   constructor(layers: readonly Layer[], forward: ((inputs: readonly Tensor[]) => Tensor) | null, options: ModelOptions) {
-    checkOptions("model", options, ["inputShape", "name", "seed"]);
-    this.name = options.name ?? "model";
-    this.seed = options.seed ?? 0;
-    if (!Number.isSafeInteger(this.seed) || this.seed < 0) throw new ArgumentError(`model: seed must be a non-negative integer, got ${this.seed}`);
+    const { name, seed, inputShape } = optionsOf<Required<Omit<ModelOptions, "inputShape">> & ModelOptions>("model", { name: "model", seed: 0, inputShape: undefined }, options);
+    checkSeed("model", seed);
+    this.name = name;
+    this.seed = seed;
     this.layers = layers;
     this.#sequential = forward === null;
     this.#forward = forward ?? ((inputs) => layers.reduce((x, l) => l.call(x), inputs[0]));
     if (forward === null) nameLayers(layers);
-    if (options.inputShape !== undefined) {
-      if (!Array.isArray(options.inputShape)) throw new ArgumentError(`model: inputShape must be a list of sizes without the batch, such as [28, 28, 1], got ${JSON.stringify(options.inputShape)}`);
-      const shapes = (options.inputShape.length > 0 && Array.isArray(options.inputShape[0]) ? options.inputShape : [options.inputShape]) as readonly Shape[];
+    if (inputShape !== undefined) {
+      if (!Array.isArray(inputShape)) throw new ArgumentError(`model: inputShape must be a list of sizes without the batch, such as [28, 28, 1], got ${JSON.stringify(inputShape)}`);
+      const shapes = (Array.isArray(inputShape[0]) ? inputShape : [inputShape]) as readonly Shape[];
       for (const s of shapes) checkShape("inputShape", s);
       this.build(shapes);
     }
@@ -124,12 +125,9 @@ export class InferenceModel {
    * @throws ShapeError when `x` does not fit the model, DataError for indices that an embedding does not have, ArgumentError for bad options.
    */
   async predict(x: Inputs, options: PredictOptions = {}): Promise<Tensor> {
-    checkOptions("predict", options, ["batchSize"]);
-    const { batchSize = 32 } = options;
-    checkBatchSize("predict", batchSize);
-    const inputs = await readInputs("predict", x, this.#inputShapes);
-    if (this.#inputShapes === null) this.build(inputs.map((t) => t.shape.slice(1)));
-    await checkIndices("predict", inputs, this.indexLimits);
+    const { batchSize } = optionsOf("predict", { batchSize: 32 }, options);
+    checkCount("predict", "batchSize", batchSize);
+    const inputs = await this.read("predict", x);
     if (this.programs === null) await this.open(await resolveBackend(undefined));
     const programs = this.programs as unknown as PredictPrograms;
     const samples = inputs[0].shape[0];
@@ -193,6 +191,14 @@ export class InferenceModel {
   /** Frees the programs that the model holds on its backend. Weights stay; used again, the model makes the programs it needs anew. */
   dispose(): void {
     this.programs?.clear();
+  }
+
+  /** @internal Inputs that fit the model, which is built for them where it has not been. */
+  async read(who: string, x: Inputs): Promise<Tensor[]> {
+    const inputs = await readInputs(who, x, this.#inputShapes);
+    if (this.#inputShapes === null) this.build(inputs.map((t) => t.shape.slice(1)));
+    await checkIndices(who, inputs, this.indexLimits);
+    return inputs;
   }
 
   /** @internal The layer that a weight belongs to. */

@@ -5,7 +5,8 @@
 import type { TypedArray } from "../dtype.ts";
 import { FileError } from "../errors.ts";
 import { anticipate } from "../init.ts";
-import { decodeSafetensors } from "../io/safetensors.ts";
+import { decodeSafetensors, parseObject } from "../io/safetensors.ts";
+import { naming } from "../naming.ts";
 import { layerFromConfig } from "../nn/config.ts";
 import { context, withContext } from "../nn/layer.ts";
 import type { Config } from "../nn/layer.ts";
@@ -68,14 +69,7 @@ export type Tensors = ReturnType<typeof decodeSafetensors>["tensors"];
 
 export function parse<T>(who: string, key: string, text: string | undefined): T {
   if (text === undefined) throw new FileError(`${who}: not a Lockstep model: its metadata has no "${key}"; to read weights alone use model.loadWeights()`);
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new FileError(`${who}: metadata "${key}" is no JSON: ${(cause as Error).message}`, { cause });
-  }
-  if (typeof value !== "object" || value === null) throw new FileError(`${who}: metadata "${key}" must be an object, found ${text.slice(0, 80)}`);
-  return value as T;
+  return naming(who, () => parseObject(`metadata "${key}"`, text)) as T;
 }
 
 const isEntry = (l: Entry | null): boolean => typeof l?.kind === "string" && typeof l.name === "string" && typeof l.config === "object" && l.config !== null;

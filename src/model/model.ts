@@ -1,6 +1,6 @@
 /** @file Model: an InferenceModel that learns. The training loop is in fit.ts, files in save.ts. */
 import type { Backend } from "../backend.ts";
-import { checkOptions } from "../check.ts";
+import { checkCount, checkOptions } from "../check.ts";
 import { ArgumentError, LockstepError } from "../errors.ts";
 import type { BackendName } from "../init.ts";
 import { resolveBackend } from "../init.ts";
@@ -12,7 +12,7 @@ import type { Metric, MetricName } from "../train/metrics.ts";
 import { optimizerByName } from "../train/optimizers.ts";
 import type { Optimizer, OptimizerName } from "../train/optimizers.ts";
 import type { Logs } from "../train/callbacks.ts";
-import { checkBatchSize, checkIndices, readInputs, readTargets, readWeights, samplesBefore } from "./data.ts";
+import { readTargets, readWeights, samplesBefore } from "./data.ts";
 import type { Data, Inputs } from "./data.ts";
 import { runEvaluation, runFit } from "./fit.ts";
 import type { Batches, EvaluateOptions, FitOptions, History } from "./fit.ts";
@@ -52,13 +52,13 @@ export class Model extends InferenceModel {
   /** @internal True until fit has chosen a backend for `auto`. */
   choosing = false;
   #recipe: Recipe | null = null;
-  #training: Training | null = null;
-  #tallies: { train: Tally; evaluate: Tally } | null = null;
+  /** Known once the shapes are. */
+  #learning: { training: Training; train: Tally; evaluate: Tally } | null = null;
   #fitting = false;
 
   /** @internal What compile() set up, for saving. */
   get training(): Training | null {
-    return this.#training;
+    return this.#learning?.training ?? null;
   }
 
   /** @internal What compile() was given; null before. */
@@ -112,9 +112,8 @@ export class Model extends InferenceModel {
    * @throws DataError, ShapeError, ArgumentError for data that does not fit; LockstepError before `compile()`.
    */
   async evaluate(x: Inputs, y: Data, options: EvaluateOptions = {}): Promise<Logs> {
-    checkOptions("evaluate", options, ["batchSize", "sampleWeight"]);
-    const { batchSize = 32, sampleWeight } = options;
-    checkBatchSize("evaluate", batchSize);
+    const { batchSize = 32, sampleWeight } = checkOptions("evaluate", options, ["batchSize", "sampleWeight"]);
+    checkCount("evaluate", "batchSize", batchSize);
     const data = await this.prepare("evaluate", x, y, sampleWeight);
     try {
       return await runEvaluation(this.state("evaluate"), data, 0, data.samples, Math.min(batchSize, data.samples));
@@ -139,17 +138,15 @@ export class Model extends InferenceModel {
 
   /** @internal What fit and evaluate run with. @throws LockstepError before compile(). */
   state(who: string): { training: Training; programs: Programs; train: Tally; evaluate: Tally } {
-    if (this.#training === null || this.#tallies === null || this.programs === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
-    return { training: this.#training, programs: this.programs as Programs, ...this.#tallies };
+    if (this.#learning === null || this.programs === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
+    return { programs: this.programs as Programs, ...this.#learning };
   }
 
   /** @internal Checks data, builds the model where it has not been, and puts the data on the backend. */
   async prepare(who: string, x: Inputs, y: Data, sampleWeight?: Data, classWeight?: { readonly [label: number]: number }, validationSplit = 0): Promise<Prepared> {
     if (this.#recipe === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
     if (y === undefined) throw new ArgumentError(`${who}: targets y are missing`);
-    const inputs = await readInputs(who, x, this.inputShapes);
-    if (this.inputShapes === null) this.build(inputs.map((t) => t.shape.slice(1)));
-    await checkIndices(who, inputs, this.indexLimits);
+    const inputs = await this.read(who, x);
     const samples = inputs[0].shape[0];
     const target = await readTargets(who, y, samples, this.#recipe.loss, this.outputShape);
     const weights = await readWeights(who, sampleWeight, classWeight, target, samples, samplesBefore(samples, validationSplit));
@@ -185,8 +182,7 @@ export class Model extends InferenceModel {
   }
 
   #begin(training: Training | null): void {
-    this.#training = training;
-    this.#tallies = training === null ? null : { train: new Tally(training.metrics), evaluate: new Tally(training.metrics) };
+    this.#learning = training && { training, train: new Tally(training.metrics), evaluate: new Tally(training.metrics) };
   }
 }
 

@@ -4,9 +4,8 @@ import { elu as eluOf, leakyRelu as leakyReluOf } from "../ops/activation.ts";
 import { add, cast, greater, greaterEqual, minimum, mul, neg, relu as reluOf, sub, where } from "../ops/map.ts";
 import { softmax as softmaxOf } from "../ops/softmax.ts";
 import { normalizeAxis, sameShape, showShape } from "../shape.ts";
-import { layer } from "./layer.ts";
 import type { Layer } from "./layer.ts";
-import { checkNumber, checkRank, configOf, optionsOf, weightOptions } from "./options.ts";
+import { checkNumber, checkRank, layerOf } from "./options.ts";
 import type { InitializerOption, NameOption } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
@@ -22,19 +21,17 @@ export interface ReluOptions extends NameOption {
 
 /** min(x, maxValue) where x >= threshold, else negativeSlope * (x - threshold). @throws ArgumentError for negative options. */
 export function relu(options: ReluOptions = {}): Layer {
-  const o = optionsOf<Required<ReluOptions>>("relu", { name: "", maxValue: null, negativeSlope: 0, threshold: 0 }, options);
-  const { maxValue, negativeSlope, threshold } = o;
-  if (maxValue !== null) checkNumber("relu", "maxValue", maxValue, 0);
-  checkNumber("relu", "negativeSlope", negativeSlope, 0);
-  checkNumber("relu", "threshold", threshold, 0);
-  return layer({
-    kind: "relu",
-    config: configOf({ ...o }),
-    call: (x) => {
-      if (negativeSlope === 0 && threshold === 0) return maxValue === null ? reluOf(x) : minimum(reluOf(x), maxValue);
-      const above = maxValue === null ? x : minimum(x, maxValue);
-      return where(threshold === 0 ? greater(x, 0) : greaterEqual(x, threshold), above, mul(sub(x, threshold), negativeSlope));
-    },
+  return layerOf<Required<ReluOptions>>("relu", {}, { name: "", maxValue: null, negativeSlope: 0, threshold: 0 }, options, ({ maxValue, negativeSlope, threshold }) => {
+    if (maxValue !== null) checkNumber("relu", "maxValue", maxValue, 0);
+    checkNumber("relu", "negativeSlope", negativeSlope, 0);
+    checkNumber("relu", "threshold", threshold, 0);
+    return {
+      call: (x) => {
+        if (negativeSlope === 0 && threshold === 0) return maxValue === null ? reluOf(x) : minimum(reluOf(x), maxValue);
+        const above = maxValue === null ? x : minimum(x, maxValue);
+        return where(threshold === 0 ? greater(x, 0) : greaterEqual(x, threshold), above, mul(sub(x, threshold), negativeSlope));
+      },
+    };
   });
 }
 
@@ -46,9 +43,10 @@ export interface LeakyReluOptions extends NameOption {
 
 /** x where positive, else negativeSlope * x. The default slope is 0.3, that of the activation "leakyRelu" 0.2, as in Keras. @throws ArgumentError for a negative slope. */
 export function leakyRelu(options: LeakyReluOptions = {}): Layer {
-  const o = optionsOf<Required<LeakyReluOptions>>("leakyRelu", { name: "", negativeSlope: 0.3 }, options);
-  checkNumber("leakyRelu", "negativeSlope", o.negativeSlope, 0);
-  return layer({ kind: "leakyRelu", config: configOf({ ...o }), call: (x) => leakyReluOf(x, o.negativeSlope) });
+  return layerOf<Required<LeakyReluOptions>>("leakyRelu", {}, { name: "", negativeSlope: 0.3 }, options, ({ negativeSlope }) => {
+    checkNumber("leakyRelu", "negativeSlope", negativeSlope, 0);
+    return { call: (x) => leakyReluOf(x, negativeSlope) };
+  });
 }
 
 /** Options of `elu`. */
@@ -59,9 +57,10 @@ export interface EluOptions extends NameOption {
 
 /** x where positive, else alpha (exp(x) - 1). @throws ArgumentError unless alpha is a number >= 0. */
 export function elu(options: EluOptions = {}): Layer {
-  const o = optionsOf<Required<EluOptions>>("elu", { name: "", alpha: 1 }, options);
-  checkNumber("elu", "alpha", o.alpha, 0);
-  return layer({ kind: "elu", config: configOf({ ...o }), call: (x) => eluOf(x, o.alpha) });
+  return layerOf<Required<EluOptions>>("elu", {}, { name: "", alpha: 1 }, options, ({ alpha }) => {
+    checkNumber("elu", "alpha", alpha, 0);
+    return { call: (x) => eluOf(x, alpha) };
+  });
 }
 
 /** Options of `prelu`. */
@@ -76,22 +75,18 @@ export interface PreluOptions extends NameOption {
 
 /** x where positive, else alpha x, with a learned alpha for each element of a sample (He et al. 2015). Weights: alpha. */
 export function prelu(options: PreluOptions = {}): Layer {
-  const o = optionsOf<Required<PreluOptions>>("prelu", { name: "", alphaInitializer: "zeros", alphaRegularizer: null, sharedAxes: null }, options);
-  const alphaOptions = weightOptions("prelu", o.alphaInitializer, o.alphaRegularizer);
-  return layer({
-    kind: "prelu",
-    config: configOf({ ...o }),
+  return layerOf<Required<PreluOptions>>("prelu", {}, { name: "", alphaInitializer: "zeros", alphaRegularizer: null, sharedAxes: null }, options, ({ sharedAxes }) => ({
     build: (shape, weight) => {
       checkRank(shape, "[batch, ...]", 2, Infinity);
-      const shared = (o.sharedAxes ?? []).map((axis) => normalizeAxis("sharedAxes", axis, shape.length));
+      const shared = (sharedAxes ?? []).map((axis) => normalizeAxis("sharedAxes", axis, shape.length));
       if (shared.includes(0)) throw new ArgumentError("sharedAxes: the batch, 0, is always shared");
-      weight("alpha", shape.slice(1).map((d, i) => (shared.includes(i + 1) ? 1 : d)), alphaOptions);
+      weight("alpha", shape.slice(1).map((d, i) => (shared.includes(i + 1) ? 1 : d)));
     },
     call: (x, { alpha }) => {
       if (!sameShape(x.shape.slice(1).map((d, i) => (alpha.shape[i] === 1 ? 1 : d)), alpha.shape)) throw new ShapeError(`its alpha was made for samples ${showShape(alpha.shape)}, got ${showShape(x.shape.slice(1))}`);
       return sub(reluOf(x), mul(alpha, reluOf(neg(x))));
     },
-  });
+  }));
 }
 
 /** Options of `softmax`. */
@@ -102,10 +97,7 @@ export interface SoftmaxOptions extends NameOption {
 
 /** exp(x) / sum(exp(x)) along `axis`. A second tensor in `call` is a mask of what counts: where it is 0 the probability is 0. */
 export function softmax(options: SoftmaxOptions = {}): Layer {
-  const o = optionsOf<Required<SoftmaxOptions>>("softmax", { name: "", axis: -1 }, options);
-  return layer({
-    kind: "softmax",
-    config: configOf({ ...o }),
-    call: (x, _weights, mask) => softmaxOf(mask ? add(x, where(cast(mask, "bool"), 0, -1e9)) : x, o.axis),
-  });
+  return layerOf<Required<SoftmaxOptions>>("softmax", {}, { name: "", axis: -1 }, options, ({ axis }) => ({
+    call: (x, _weights, mask) => softmaxOf(mask ? add(x, where(cast(mask, "bool"), 0, -1e9)) : x, axis),
+  }));
 }

@@ -5,11 +5,11 @@ import type { Conv2dOptions as ConvolveOptions } from "../ops/conv.ts";
 import { add } from "../ops/map.ts";
 import { pad, reshape } from "../ops/move.ts";
 import type { Padding, Pair } from "../ops/window.ts";
+import type { Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
-import { layer } from "./layer.ts";
 import type { Layer } from "./layer.ts";
-import { activationOf, checkCount, checkFeatures, checkOneOf, checkRank, configOf, lastOf, optionsOf, pairOf, singleOf, weightOptions } from "./options.ts";
-import type { ActivationOption, InitializerOption, NameOption } from "./options.ts";
+import { activationOf, checkCount, checkFeatures, checkImages, checkOneOf, lastOf, layerOf, onImages, windowOf } from "./options.ts";
+import type { ActivationOption, Given, InitializerOption, NameOption, PairOrSingle, SplitActivation } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
 /** Options of layers with a bias. */
@@ -48,56 +48,75 @@ export interface Conv2dLayerOptions extends KernelOptions, WindowOptions {
   readonly groups?: number;
 }
 
+/** The options of all kinds; those that a kind does not have are absent from its defaults, and so refused. */
+interface Options extends Required<BiasOptions> {
+  readonly strides: PairOrSingle;
+  readonly padding: Padding | "causal";
+  readonly dilationRate?: PairOrSingle;
+  readonly groups?: number;
+  readonly depthMultiplier?: number;
+}
+
 const BIAS: Required<BiasOptions> = { name: "", activation: null, useBias: true, biasInitializer: "zeros", biasRegularizer: null };
 const KERNEL: Required<KernelOptions> = { ...BIAS, kernelInitializer: "glorotUniform", kernelRegularizer: null };
-const WINDOW: Required<WindowOptions> = { strides: 1, padding: "valid", dilationRate: 1 };
-const IMAGES = "[batch, height, width, channels]";
-const SEQUENCES = "[batch, time, channels]";
+const MOVES = { strides: 1, padding: "valid" } as const;
 
-const biasOf = (who: string, o: Required<BiasOptions>) => weightOptions(who, o.biasInitializer, o.biasRegularizer);
-const kernelOf = (who: string, o: Required<KernelOptions>) => weightOptions(who, o.kernelInitializer, o.kernelRegularizer);
-
-function windowOptions(who: string, o: Required<WindowOptions>): ConvolveOptions {
-  checkOneOf(who, "padding", o.padding, ["valid", "same"]);
-  return { strides: pairOf(who, "strides", o.strides), dilation: pairOf(who, "dilationRate", o.dilationRate), padding: o.padding };
+/** What tells one kind of convolution from another. */
+interface Kind {
+  readonly kind: string;
+  /** Of the input: 4 for images; 3 for sequences, which run as images of height 1. */
+  readonly rank: 3 | 4;
+  readonly defaults: Options;
+  /** Name and shape of each kernel, and the name of its options where it is another. @throws ShapeError for channels that do not fit */
+  readonly kernels: (size: readonly number[], channels: number, filters: number, o: Options) => readonly (readonly [name: string, shape: Shape, option?: string])[];
+  readonly run: (images: Tensor, kernels: readonly Tensor[], options: ConvolveOptions, activation: SplitActivation) => Tensor;
 }
 
-/** @throws ArgumentError unless `filters` and `groups` are counts and divide. */
-function checkFilters(who: string, filters: number, groups = 1): void {
-  checkCount(who, "filters", filters);
-  checkCount(who, "groups", groups);
-  if (filters % groups !== 0) throw new ArgumentError(`${who}: filters must be a multiple of groups, got ${filters} filters and ${groups} groups`);
+/** `filters`: of each channel by itself where there is `depthMultiplier` and this is null. */
+function convolution({ kind, rank, defaults, kernels, run }: Kind, filters: number | null, kernelSize: PairOrSingle, options: Given<Options>): Layer {
+  return layerOf(kind, filters === null ? { kernelSize } : { filters, kernelSize }, defaults, options, (o) => {
+    const { padding, groups = 1, depthMultiplier = 1 } = o;
+    for (const [what, count] of Object.entries({ filters: filters ?? 1, groups, depthMultiplier })) checkCount(kind, what, count);
+    if (filters !== null && filters % groups !== 0) throw new ArgumentError(`${kind}: filters must be a multiple of groups, got ${filters} filters and ${groups} groups`);
+    const size = windowOf(kind, rank, "kernelSize", kernelSize);
+    const strides = windowOf(kind, rank, "strides", o.strides);
+    const dilation = windowOf(kind, rank, "dilationRate", o.dilationRate ?? 1);
+    checkOneOf(kind, "padding", padding, ["valid", "same", ...(kind === "conv1d" ? (["causal"] as const) : [])]);
+    const activation = activationOf(kind, o.activation);
+    return {
+      build: (shape, weight) => {
+        checkImages(shape, rank);
+        const channels = lastOf(shape);
+        const outputs = filters ?? channels * depthMultiplier;
+        for (const [name, kernel, option] of kernels(size.slice(4 - rank), channels, outputs, o)) weight(name, kernel, {}, option);
+        if (o.useBias) weight("bias", [outputs]);
+      },
+      call: (x, { bias = null, ...weights }) => onImages(x, rank, (images) => {
+        const causal = padding === "causal";
+        const padded = causal ? pad(images, [[0, 0], [0, 0], [(size[1] - 1) * dilation[1], 0], [0, 0]]) : images;
+        return run(padded, Object.values(weights).map((w) => (rank === 4 ? w : reshape(w, [1, ...w.shape]))), { strides, dilation, padding: causal ? "valid" : padding, groups, bias, activation: activation.kernel }, activation);
+      }),
+    };
+  });
 }
 
-/** Channels of one group. @throws ShapeError when they do not divide. */
-function groupChannels(channels: number, groups: number): number {
-  if (channels % groups !== 0) throw new ShapeError(`${channels} channels cannot be split into ${groups} groups of one size`);
-  return channels / groups;
-}
+/** Shared by `conv2d` and `conv1d`. */
+const PLAIN: Pick<Kind, "kernels" | "run"> = {
+  kernels: (size, channels, filters, { groups = 1 }) => {
+    if (channels % groups !== 0) throw new ShapeError(`${channels} channels cannot be split into ${groups} groups of one size`);
+    return [["kernel", [...size, channels / groups, filters]]];
+  },
+  run: (x, [kernel], options, activation) => activation.after(convolve(x, kernel, options)),
+};
+const CONV2D: Kind = { ...PLAIN, kind: "conv2d", rank: 4, defaults: { ...KERNEL, ...MOVES, dilationRate: 1, groups: 1 } };
+const CONV1D: Kind = { ...CONV2D, kind: "conv1d", rank: 3 };
 
 /**
  * 2-D convolution: [batch, height, width, channels] -> [batch, rows, columns, filters].
  * Weights: kernel [height, width, channels / groups, filters], bias [filters].
  * @throws ArgumentError for bad options; when called, ShapeError for another rank, channels that do not divide into groups and inputs smaller than the kernel.
  */
-export function conv2d(filters: number, kernelSize: Pair, options: Conv2dLayerOptions = {}): Layer {
-  const o = optionsOf("conv2d", { ...KERNEL, ...WINDOW, groups: 1 }, options);
-  checkFilters("conv2d", filters, o.groups);
-  const size = pairOf("conv2d", "kernelSize", kernelSize);
-  const window = windowOptions("conv2d", o);
-  const activation = activationOf("conv2d", o.activation);
-  const [kernelOptions, biasOptions] = [kernelOf("conv2d", o), biasOf("conv2d", o)];
-  return layer({
-    kind: "conv2d",
-    config: configOf({ filters, kernelSize, ...o }),
-    build: (shape, weight) => {
-      checkRank(shape, IMAGES, 4);
-      weight("kernel", [...size, groupChannels(lastOf(shape), o.groups), filters], kernelOptions);
-      if (o.useBias) weight("bias", [filters], biasOptions);
-    },
-    call: (x, { kernel, bias = null }) => activation.after(convolve(x, kernel, { ...window, groups: o.groups, bias, activation: activation.kernel })),
-  });
-}
+export const conv2d = (filters: number, kernelSize: Pair, options: Conv2dLayerOptions = {}): Layer => convolution(CONV2D, filters, kernelSize, options);
 
 /** Options of `conv1d`. */
 export interface Conv1dOptions extends KernelOptions {
@@ -111,42 +130,11 @@ export interface Conv1dOptions extends KernelOptions {
   readonly groups?: number;
 }
 
-const CONV1D: Required<Conv1dOptions> = { ...KERNEL, strides: 1, padding: "valid", dilationRate: 1, groups: 1 };
-/** [batch, time, channels] as images of height 1. */
-const asRow = (x: Tensor): Tensor => reshape(x, [x.shape[0], 1, ...x.shape.slice(1)]);
-const fromRow = (y: Tensor): Tensor => reshape(y, [y.shape[0], y.shape[2], y.shape[3]]);
-
 /**
  * 1-D convolution: [batch, time, channels] -> [batch, steps, filters]. Weights: kernel [size, channels / groups, filters], bias [filters].
  * @throws as `conv2d`.
  */
-export function conv1d(filters: number, kernelSize: number | readonly [number], options: Conv1dOptions = {}): Layer {
-  const o = optionsOf("conv1d", CONV1D, options);
-  checkFilters("conv1d", filters, o.groups);
-  const size = singleOf("conv1d", "kernelSize", kernelSize);
-  const [stride, dilation] = [singleOf("conv1d", "strides", o.strides), singleOf("conv1d", "dilationRate", o.dilationRate)];
-  checkOneOf("conv1d", "padding", o.padding, ["valid", "same", "causal"]);
-  const causal = o.padding === "causal";
-  const activation = activationOf("conv1d", o.activation);
-  const [kernelOptions, biasOptions] = [kernelOf("conv1d", o), biasOf("conv1d", o)];
-  return layer({
-    kind: "conv1d",
-    config: configOf({ filters, kernelSize, ...o }),
-    build: (shape, weight) => {
-      checkRank(shape, SEQUENCES, 3);
-      weight("kernel", [size, groupChannels(lastOf(shape), o.groups), filters], kernelOptions);
-      if (o.useBias) weight("bias", [filters], biasOptions);
-    },
-    call: (x, { kernel, bias = null }) => {
-      checkRank(x.shape, SEQUENCES, 3);
-      const padded = causal ? pad(x, [[0, 0], [(size - 1) * dilation, 0], [0, 0]]) : x;
-      const y = convolve(asRow(padded), reshape(kernel, [1, ...kernel.shape]), {
-        strides: [1, stride], dilation: [1, dilation], padding: o.padding === "same" ? "same" : "valid", groups: o.groups, bias, activation: activation.kernel,
-      });
-      return activation.after(fromRow(y));
-    },
-  });
-}
+export const conv1d = (filters: number, kernelSize: number | readonly [number], options: Conv1dOptions = {}): Layer => convolution(CONV1D, filters, kernelSize, options);
 
 /** Convolves each channel alone with kernel [height, width, channels, multiplier]: filters of one channel lie side by side, as groups have them. */
 function depthwise(x: Tensor, kernel: Tensor, options: ConvolveOptions): Tensor {
@@ -164,31 +152,19 @@ export interface DepthwiseConv2dOptions extends BiasOptions, WindowOptions {
   readonly depthwiseRegularizer?: RegularizerOption;
 }
 
-const DEPTHWISE: Required<DepthwiseConv2dOptions> = { ...BIAS, ...WINDOW, depthMultiplier: 1, depthwiseInitializer: "glorotUniform", depthwiseRegularizer: null };
+const DEPTHWISE: Kind = {
+  kind: "depthwiseConv2d",
+  rank: 4,
+  defaults: { ...BIAS, ...MOVES, dilationRate: 1, depthMultiplier: 1, depthwiseInitializer: "glorotUniform", depthwiseRegularizer: null } as Required<DepthwiseConv2dOptions>,
+  kernels: (size, channels, _filters, o) => [["kernel", [...size, channels, o.depthMultiplier as number], "depthwise"]],
+  run: (x, [kernel], options, activation) => activation.after(depthwise(x, kernel, options)),
+};
 
 /**
  * Convolution of each channel alone: [batch, height, width, channels] -> [batch, rows, columns, channels * depthMultiplier].
  * Weights: kernel [height, width, channels, depthMultiplier], bias [channels * depthMultiplier]. @throws as `conv2d`.
  */
-export function depthwiseConv2d(kernelSize: Pair, options: DepthwiseConv2dOptions = {}): Layer {
-  const who = "depthwiseConv2d";
-  const o = optionsOf(who, DEPTHWISE, options);
-  checkCount(who, "depthMultiplier", o.depthMultiplier);
-  const size = pairOf(who, "kernelSize", kernelSize);
-  const window = windowOptions(who, o);
-  const activation = activationOf(who, o.activation);
-  const [kernelOptions, biasOptions] = [weightOptions(who, o.depthwiseInitializer, o.depthwiseRegularizer), biasOf(who, o)];
-  return layer({
-    kind: who,
-    config: configOf({ kernelSize, ...o }),
-    build: (shape, weight) => {
-      checkRank(shape, IMAGES, 4);
-      weight("kernel", [...size, lastOf(shape), o.depthMultiplier], kernelOptions);
-      if (o.useBias) weight("bias", [lastOf(shape) * o.depthMultiplier], biasOptions);
-    },
-    call: (x, { kernel, bias = null }) => activation.after(depthwise(x, kernel, { ...window, bias, activation: activation.kernel })),
-  });
-}
+export const depthwiseConv2d = (kernelSize: Pair, options: DepthwiseConv2dOptions = {}): Layer => convolution(DEPTHWISE, null, kernelSize, options);
 
 /** Options of `separableConv2d`. */
 export interface SeparableConv2dOptions extends DepthwiseConv2dOptions {
@@ -198,34 +174,22 @@ export interface SeparableConv2dOptions extends DepthwiseConv2dOptions {
   readonly pointwiseRegularizer?: RegularizerOption;
 }
 
+const SEPARABLE: Kind = {
+  kind: "separableConv2d",
+  rank: 4,
+  defaults: { ...DEPTHWISE.defaults, pointwiseInitializer: "glorotUniform", pointwiseRegularizer: null } as Required<SeparableConv2dOptions>,
+  kernels: (size, channels, filters, { depthMultiplier = 1 }) => [
+    ["depthwiseKernel", [...size, channels, depthMultiplier], "depthwise"],
+    ["pointwiseKernel", [1, 1, channels * depthMultiplier, filters], "pointwise"],
+  ],
+  run: (x, [first, second], { bias, activation, ...moves }, { after }) => after(convolve(depthwise(x, first, moves), second, { bias, activation })),
+};
+
 /**
  * Convolution of each channel alone, then of all channels with a 1x1 kernel: [batch, height, width, channels] -> [batch, rows, columns, filters].
  * Weights: depthwiseKernel [height, width, channels, depthMultiplier], pointwiseKernel [1, 1, channels * depthMultiplier, filters], bias [filters]. @throws as `conv2d`.
  */
-export function separableConv2d(filters: number, kernelSize: Pair, options: SeparableConv2dOptions = {}): Layer {
-  const who = "separableConv2d";
-  const o = optionsOf<Required<SeparableConv2dOptions>>(who, { ...DEPTHWISE, pointwiseInitializer: "glorotUniform", pointwiseRegularizer: null }, options);
-  checkFilters(who, filters);
-  checkCount(who, "depthMultiplier", o.depthMultiplier);
-  const size = pairOf(who, "kernelSize", kernelSize);
-  const window = windowOptions(who, o);
-  const activation = activationOf(who, o.activation);
-  const depthwiseOptions = weightOptions(who, o.depthwiseInitializer, o.depthwiseRegularizer);
-  const pointwiseOptions = weightOptions(who, o.pointwiseInitializer, o.pointwiseRegularizer);
-  const biasOptions = biasOf(who, o);
-  return layer({
-    kind: who,
-    config: configOf({ filters, kernelSize, ...o }),
-    build: (shape, weight) => {
-      checkRank(shape, IMAGES, 4);
-      weight("depthwiseKernel", [...size, lastOf(shape), o.depthMultiplier], depthwiseOptions);
-      weight("pointwiseKernel", [1, 1, lastOf(shape) * o.depthMultiplier, filters], pointwiseOptions);
-      if (o.useBias) weight("bias", [filters], biasOptions);
-    },
-    call: (x, { depthwiseKernel, pointwiseKernel, bias = null }) =>
-      activation.after(convolve(depthwise(x, depthwiseKernel, window), pointwiseKernel, { bias, activation: activation.kernel })),
-  });
-}
+export const separableConv2d = (filters: number, kernelSize: Pair, options: SeparableConv2dOptions = {}): Layer => convolution(SEPARABLE, filters, kernelSize, options);
 
 /** Options of `conv2dTranspose`. */
 export interface Conv2dTransposeOptions extends KernelOptions {
@@ -235,37 +199,25 @@ export interface Conv2dTransposeOptions extends KernelOptions {
   readonly padding?: Padding;
 }
 
-/** The convolution, the bias and the activation: the transposed kernel applies neither. */
-function transposed(x: Tensor, kernel: Tensor, bias: Tensor | null, strides: Pair, padding: Padding, apply: (y: Tensor) => Tensor): Tensor {
-  checkFeatures(x, lastOf(kernel.shape));
-  const y = convolveTransposed(x, kernel, { strides, padding });
-  return apply(bias === null ? y : add(y, bias));
-}
+/** The transposed kernel applies neither the bias nor the activation. */
+const TRANSPOSE2D: Kind = {
+  kind: "conv2dTranspose",
+  rank: 4,
+  defaults: { ...KERNEL, ...MOVES },
+  kernels: (size, channels, filters) => [["kernel", [...size, filters, channels]]],
+  run: (x, [kernel], { strides, padding, bias }, { apply }) => {
+    checkFeatures(x, lastOf(kernel.shape));
+    const y = convolveTransposed(x, kernel, { strides, padding });
+    return apply(bias ? add(y, bias) : y);
+  },
+};
+const TRANSPOSE1D: Kind = { ...TRANSPOSE2D, kind: "conv1dTranspose", rank: 3 };
 
 /**
  * Transposed convolution ("deconvolution"), the gradient of conv2d: [batch, height, width, channels] -> [batch, rows, columns, filters].
  * Weights: kernel [height, width, filters, channels], bias [filters]. @throws as `conv2d`.
  */
-export function conv2dTranspose(filters: number, kernelSize: Pair, options: Conv2dTransposeOptions = {}): Layer {
-  const who = "conv2dTranspose";
-  const o = optionsOf<Required<Conv2dTransposeOptions>>(who, { ...KERNEL, strides: 1, padding: "valid" }, options);
-  checkFilters(who, filters);
-  const size = pairOf(who, "kernelSize", kernelSize);
-  const strides = pairOf(who, "strides", o.strides);
-  checkOneOf(who, "padding", o.padding, ["valid", "same"]);
-  const activation = activationOf(who, o.activation);
-  const [kernelOptions, biasOptions] = [kernelOf(who, o), biasOf(who, o)];
-  return layer({
-    kind: who,
-    config: configOf({ filters, kernelSize, ...o }),
-    build: (shape, weight) => {
-      checkRank(shape, IMAGES, 4);
-      weight("kernel", [...size, filters, lastOf(shape)], kernelOptions);
-      if (o.useBias) weight("bias", [filters], biasOptions);
-    },
-    call: (x, { kernel, bias = null }) => transposed(x, kernel, bias, strides, o.padding, activation.apply),
-  });
-}
+export const conv2dTranspose = (filters: number, kernelSize: Pair, options: Conv2dTransposeOptions = {}): Layer => convolution(TRANSPOSE2D, filters, kernelSize, options);
 
 /** Options of `conv1dTranspose`. */
 export interface Conv1dTransposeOptions extends KernelOptions {
@@ -276,26 +228,4 @@ export interface Conv1dTransposeOptions extends KernelOptions {
 }
 
 /** Transposed 1-D convolution: [batch, time, channels] -> [batch, steps, filters]. Weights: kernel [size, filters, channels], bias [filters]. @throws as `conv2d`. */
-export function conv1dTranspose(filters: number, kernelSize: number | readonly [number], options: Conv1dTransposeOptions = {}): Layer {
-  const who = "conv1dTranspose";
-  const o = optionsOf<Required<Conv1dTransposeOptions>>(who, { ...KERNEL, strides: 1, padding: "valid" }, options);
-  checkFilters(who, filters);
-  const size = singleOf(who, "kernelSize", kernelSize);
-  const stride = singleOf(who, "strides", o.strides);
-  checkOneOf(who, "padding", o.padding, ["valid", "same"]);
-  const activation = activationOf(who, o.activation);
-  const [kernelOptions, biasOptions] = [kernelOf(who, o), biasOf(who, o)];
-  return layer({
-    kind: who,
-    config: configOf({ filters, kernelSize, ...o }),
-    build: (shape, weight) => {
-      checkRank(shape, SEQUENCES, 3);
-      weight("kernel", [size, filters, lastOf(shape)], kernelOptions);
-      if (o.useBias) weight("bias", [filters], biasOptions);
-    },
-    call: (x, { kernel, bias = null }) => {
-      checkRank(x.shape, SEQUENCES, 3);
-      return fromRow(transposed(asRow(x), reshape(kernel, [1, ...kernel.shape]), bias, [1, stride], o.padding, activation.apply));
-    },
-  });
-}
+export const conv1dTranspose = (filters: number, kernelSize: number | readonly [number], options: Conv1dTransposeOptions = {}): Layer => convolution(TRANSPOSE1D, filters, kernelSize, options);

@@ -8,72 +8,51 @@ import { showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { dropoutFactors } from "./dropout.ts";
-import { layer } from "./layer.ts";
 import type { Layer } from "./layer.ts";
-import { activationOf, checkCount, checkNumber, checkOneOf, checkRank, configOf, optionsOf, pairOf } from "./options.ts";
+import { activationOf, checkCount, checkImages, checkNumber, checkOneOf, checkRank, layerOf, pairOf } from "./options.ts";
 import type { ActivationOption, NameOption } from "./options.ts";
 
-const NAME: Required<NameOption> = { name: "" };
-const IMAGES = "[batch, height, width, channels]";
+/** A layer without weights and without options but its name. */
+const optionless = (kind: string, args: { readonly [name: string]: unknown }, options: NameOption, call: (x: Tensor) => Tensor): Layer => layerOf(kind, args, { name: "" }, options, () => ({ call }));
 
 /** [batch, ...] -> [batch, the rest as one dimension]. */
 export function flatten(options: NameOption = {}): Layer {
-  const o = optionsOf("flatten", NAME, options);
-  return layer({
-    kind: "flatten",
-    config: configOf({ ...o }),
-    call: (x) => {
-      checkRank(x.shape, "[batch, ...]", 1, Infinity);
-      return reshaped(x, [x.shape[0], sizeOf(x.shape.slice(1))]);
-    },
+  return optionless("flatten", {}, options, (x) => {
+    checkRank(x.shape, "[batch, ...]", 1, Infinity);
+    return reshaped(x, [x.shape[0], sizeOf(x.shape.slice(1))]);
   });
 }
 
 /** [batch, ...] -> [batch, ...targetShape]; one dimension may be -1 (what is left). @throws ArgumentError for other dimensions below 0; when called, ShapeError when the sizes differ. */
 export function reshape(targetShape: Shape, options: NameOption = {}): Layer {
-  const o = optionsOf("reshape", NAME, options);
   if (!Array.isArray(targetShape) || targetShape.some((d) => !Number.isInteger(d) || d < -1) || targetShape.filter((d) => d === -1).length > 1) {
     throw new ArgumentError(`reshape: expected the shape of one sample, with at most one -1, got ${JSON.stringify(targetShape)}`);
   }
-  return layer({
-    kind: "reshape",
-    config: configOf({ targetShape: [...targetShape], ...o }),
-    call: (x) => {
-      checkRank(x.shape, "[batch, ...]", 1, Infinity);
-      const known = sizeOf(targetShape.filter((d) => d !== -1));
-      const sample = sizeOf(x.shape.slice(1));
-      const full = targetShape.map((d) => (d === -1 ? sample / known : d));
-      if (!full.every(Number.isInteger) || sizeOf(full) !== sample) throw new ShapeError(`a sample ${showShape(x.shape.slice(1))} has ${sample} elements and cannot become ${showShape(targetShape)}`);
-      return reshaped(x, [x.shape[0], ...full]);
-    },
+  return optionless("reshape", { targetShape: [...targetShape] }, options, (x) => {
+    checkRank(x.shape, "[batch, ...]", 1, Infinity);
+    const known = sizeOf(targetShape.filter((d) => d !== -1));
+    const sample = sizeOf(x.shape.slice(1));
+    const full = targetShape.map((d) => (d === -1 ? sample / known : d));
+    if (!full.every(Number.isInteger) || sizeOf(full) !== sample) throw new ShapeError(`a sample ${showShape(x.shape.slice(1))} has ${sample} elements and cannot become ${showShape(targetShape)}`);
+    return reshaped(x, [x.shape[0], ...full]);
   });
 }
 
 /** Dimensions of a sample in the order `dims`, which counts from 1: permute([2, 1]) takes [batch, a, b] to [batch, b, a]. @throws ArgumentError unless each of 1 .. dims.length comes once. */
 export function permute(dims: readonly number[], options: NameOption = {}): Layer {
-  const o = optionsOf("permute", NAME, options);
   if (!Array.isArray(dims) || [...dims].sort((a, b) => a - b).some((d, i) => d !== i + 1)) throw new ArgumentError(`permute: dims must name each of 1 to ${Array.isArray(dims) ? dims.length : "n"} once (the batch, 0, stays), got ${JSON.stringify(dims)}`);
-  return layer({
-    kind: "permute",
-    config: configOf({ dims: [...dims], ...o }),
-    call: (x) => {
-      checkRank(x.shape, `a batch of rank ${dims.length + 1}`, dims.length + 1);
-      return transpose(x, [0, ...dims]);
-    },
+  return optionless("permute", { dims: [...dims] }, options, (x) => {
+    checkRank(x.shape, `a batch of rank ${dims.length + 1}`, dims.length + 1);
+    return transpose(x, [0, ...dims]);
   });
 }
 
 /** [batch, features] -> [batch, n, features]. @throws ArgumentError for n below 1. */
 export function repeatVector(n: number, options: NameOption = {}): Layer {
-  const o = optionsOf("repeatVector", NAME, options);
   checkCount("repeatVector", "n", n);
-  return layer({
-    kind: "repeatVector",
-    config: configOf({ n, ...o }),
-    call: (x) => {
-      checkRank(x.shape, "[batch, features]", 2);
-      return broadcastTo(expandDims(x, 1), [x.shape[0], n, x.shape[1]]);
-    },
+  return optionless("repeatVector", { n }, options, (x) => {
+    checkRank(x.shape, "[batch, features]", 2);
+    return broadcastTo(expandDims(x, 1), [x.shape[0], n, x.shape[1]]);
   });
 }
 
@@ -83,23 +62,17 @@ export function repeatVector(n: number, options: NameOption = {}): Layer {
  * @throws ArgumentError unless 0 <= rate <= 1; when called for training without a source of random numbers, LockstepError.
  */
 export function dropout(rate: number, options: NameOption = {}): Layer {
-  const o = optionsOf("dropout", NAME, options);
   checkNumber("dropout", "rate", rate, 0, 1);
-  return layer({
-    kind: "dropout",
-    config: configOf({ rate, ...o }),
-    call: (x) => {
-      const factors = dropoutFactors(rate, x.shape);
-      return factors === null ? x : mul(x, factors);
-    },
+  return optionless("dropout", { rate }, options, (x) => {
+    const factors = dropoutFactors(rate, x.shape);
+    return factors === null ? x : mul(x, factors);
   });
 }
 
 /** An activation as a layer. @throws ArgumentError for an unknown name. */
 export function activation(fn: Exclude<ActivationOption, null>, options: NameOption = {}): Layer {
-  const o = optionsOf("activation", NAME, options);
   const { apply } = activationOf("activation", fn);
-  return layer({ kind: "activation", config: configOf({ activation: fn, ...o }), call: (x) => apply(x) });
+  return optionless("activation", { activation: fn }, options, apply);
 }
 
 /** One number for all sides, [rows, columns], or [[top, bottom], [left, right]]. */
@@ -116,31 +89,21 @@ function frameOf(who: string, what: string, value: Frame): readonly [readonly [n
 
 /** Rows and columns of zeros around images. `padding` default 1. @throws ArgumentError for negative numbers. */
 export function zeroPadding2d(padding: Frame = 1, options: NameOption = {}): Layer {
-  const o = optionsOf("zeroPadding2d", NAME, options);
   const [rows, columns] = frameOf("zeroPadding2d", "padding", padding);
-  return layer({
-    kind: "zeroPadding2d",
-    config: configOf({ padding, ...o }),
-    call: (x) => {
-      checkRank(x.shape, IMAGES, 4);
-      return pad(x, [[0, 0], rows, columns, [0, 0]]);
-    },
+  return optionless("zeroPadding2d", { padding }, options, (x) => {
+    checkImages(x.shape, 4);
+    return pad(x, [[0, 0], rows, columns, [0, 0]]);
   });
 }
 
 /** Images without their outer rows and columns. `cropping` default 0. @throws ArgumentError for negative numbers; when called, ShapeError when nothing is left. */
 export function cropping2d(cropping: Frame = 0, options: NameOption = {}): Layer {
-  const o = optionsOf("cropping2d", NAME, options);
   const [[top, bottom], [left, right]] = frameOf("cropping2d", "cropping", cropping);
-  return layer({
-    kind: "cropping2d",
-    config: configOf({ cropping, ...o }),
-    call: (x) => {
-      checkRank(x.shape, IMAGES, 4);
-      const [n, h, w, c] = x.shape;
-      if (top + bottom >= h || left + right >= w) throw new ShapeError(`cropping ${JSON.stringify(cropping)} leaves nothing of the ${h}x${w} input`);
-      return slice(x, [0, top, left, 0], [n, h - top - bottom, w - left - right, c]);
-    },
+  return optionless("cropping2d", { cropping }, options, (x) => {
+    checkImages(x.shape, 4);
+    const [n, h, w, c] = x.shape;
+    if (top + bottom >= h || left + right >= w) throw new ShapeError(`cropping ${JSON.stringify(cropping)} leaves nothing of the ${h}x${w} input`);
+    return slice(x, [0, top, left, 0], [n, h - top - bottom, w - left - right, c]);
   });
 }
 
@@ -152,22 +115,21 @@ export interface UpSampling2dOptions extends NameOption {
 
 /** Images enlarged by whole factors: [batch, height, width, channels] -> [batch, height * rows, width * columns, channels]. `size` default 2. @throws ArgumentError for sizes below 1. */
 export function upSampling2d(size: Pair = 2, options: UpSampling2dOptions = {}): Layer {
-  const o = optionsOf<Required<UpSampling2dOptions>>("upSampling2d", { name: "", interpolation: "nearest" }, options);
-  const [rows, columns] = pairOf("upSampling2d", "size", size);
-  checkOneOf("upSampling2d", "interpolation", o.interpolation, ["nearest", "bilinear"]);
-  return layer({
-    kind: "upSampling2d",
-    config: configOf({ size, ...o }),
-    call: (x) => {
-      checkRank(x.shape, IMAGES, 4);
-      const [n, h, w, c] = x.shape;
-      if (o.interpolation === "bilinear") {
-        const tall = matmul(interpolationMatrix(h, rows), reshaped(x, [n, h, w * c]));
-        return reshaped(matmul(interpolationMatrix(w, columns), reshaped(tall, [n * h * rows, w, c])), [n, h * rows, w * columns, c]);
-      }
-      const spread = broadcastTo(reshaped(x, [n, h, 1, w, 1, c]), [n, h, rows, w, columns, c]);
-      return reshaped(spread, [n, h * rows, w * columns, c]);
-    },
+  return layerOf<Required<UpSampling2dOptions>>("upSampling2d", { size }, { name: "", interpolation: "nearest" }, options, ({ interpolation }) => {
+    const [rows, columns] = pairOf("upSampling2d", "size", size);
+    checkOneOf("upSampling2d", "interpolation", interpolation, ["nearest", "bilinear"]);
+    return {
+      call: (x) => {
+        checkImages(x.shape, 4);
+        const [n, h, w, c] = x.shape;
+        if (interpolation === "bilinear") {
+          const tall = matmul(interpolationMatrix(h, rows), reshaped(x, [n, h, w * c]));
+          return reshaped(matmul(interpolationMatrix(w, columns), reshaped(tall, [n * h * rows, w, c])), [n, h * rows, w * columns, c]);
+        }
+        const spread = broadcastTo(reshaped(x, [n, h, 1, w, 1, c]), [n, h, rows, w, columns, c]);
+        return reshaped(spread, [n, h * rows, w * columns, c]);
+      },
+    };
   });
 }
 

@@ -1,8 +1,7 @@
 /** @file The fully connected layer. */
 import { matmul } from "../ops/matmul.ts";
-import { layer } from "./layer.ts";
 import type { Layer } from "./layer.ts";
-import { activationOf, checkCount, checkFeatures, checkRank, configOf, lastOf, optionsOf, weightOptions } from "./options.ts";
+import { activationOf, checkCount, checkFeatures, checkRank, lastOf, layerOf } from "./options.ts";
 import type { ActivationOption, InitializerOption, NameOption } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
@@ -32,22 +31,19 @@ const DEFAULTS: Required<DenseOptions> = {
  * @throws ArgumentError for units below 1 and unknown options; when called, ShapeError for a rank below 2.
  */
 export function dense(units: number, options: DenseOptions = {}): Layer {
-  const o = optionsOf("dense", DEFAULTS, options);
-  checkCount("dense", "units", units);
-  const activation = activationOf("dense", o.activation);
-  const kernelOptions = weightOptions("dense", o.kernelInitializer, o.kernelRegularizer);
-  const biasOptions = weightOptions("dense", o.biasInitializer, o.biasRegularizer);
-  return layer({
-    kind: "dense",
-    config: configOf({ units, ...o }),
-    build: (shape, weight) => {
-      checkRank(shape, "[batch, ..., features]", 2, Infinity);
-      weight("kernel", [lastOf(shape), units], kernelOptions);
-      if (o.useBias) weight("bias", [units], biasOptions);
-    },
-    call: (x, { kernel, bias = null }) => {
-      checkFeatures(x, kernel.shape[0]);
-      return activation.after(matmul(x, kernel, { bias, activation: activation.kernel }));
-    },
+  return layerOf("dense", { units }, DEFAULTS, options, (o) => {
+    checkCount("dense", "units", units);
+    const activation = activationOf("dense", o.activation);
+    return {
+      build: (shape, weight) => {
+        checkRank(shape, "[batch, ..., features]", 2, Infinity);
+        weight("kernel", [lastOf(shape), units]);
+        if (o.useBias) weight("bias", [units]);
+      },
+      call: (x, { kernel, bias = null }) => {
+        checkFeatures(x, kernel.shape[0]);
+        return activation.after(matmul(x, kernel, { bias, activation: activation.kernel }));
+      },
+    };
   });
 }

@@ -1,9 +1,8 @@
 /** @file Vectors for indices. */
 import { gather } from "../ops/gather.ts";
 import { cast } from "../ops/map.ts";
-import { layer } from "./layer.ts";
 import type { Layer } from "./layer.ts";
-import { checkCount, configOf, optionsOf, weightOptions } from "./options.ts";
+import { checkCount, layerOf } from "./options.ts";
 import type { InitializerOption, NameOption } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
@@ -21,16 +20,10 @@ export interface EmbeddingOptions extends NameOption {
  * @throws ArgumentError for sizes below 1 and unknown options
  */
 export function embedding(inputDim: number, outputDim: number, options: EmbeddingOptions = {}): Layer {
-  const o = optionsOf<Required<EmbeddingOptions>>("embedding", { name: "", embeddingsInitializer: "randomUniform", embeddingsRegularizer: null }, options);
   checkCount("embedding", "inputDim", inputDim);
   checkCount("embedding", "outputDim", outputDim);
-  const embeddingsOptions = weightOptions("embedding", o.embeddingsInitializer, o.embeddingsRegularizer);
-  return layer({
-    kind: "embedding",
-    config: configOf({ inputDim, outputDim, ...o }),
-    build: (_shape, weight) => {
-      weight("embeddings", [inputDim, outputDim], embeddingsOptions);
-    },
+  return layerOf<Required<EmbeddingOptions>>("embedding", { inputDim, outputDim }, { name: "", embeddingsInitializer: "randomUniform", embeddingsRegularizer: null }, options, () => ({
+    build: (_shape, weight) => weight("embeddings", [inputDim, outputDim]),
     call: (x, { embeddings }) => gather(embeddings, cast(x, "i32")),
-  });
+  }));
 }

@@ -2,8 +2,8 @@
  * @file Weight initializers with the semantics of Keras 3 (https://keras.io/api/layers/initializers/). Each is a function of
  * shape and random source; those with parameters are made by a function.
  */
-import { hint } from "../check.ts";
-import { ArgumentError, ShapeError } from "../errors.ts";
+import { ShapeError } from "../errors.ts";
+import { unknownName } from "../options.ts";
 import type { Random } from "../random.ts";
 import { showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
@@ -166,5 +166,5 @@ export type InitializerName = keyof typeof BY_NAME;
 export function initializer(nameOrFunction: InitializerName | Initializer): Initializer {
   if (typeof nameOrFunction === "function") return nameOrFunction;
   if (Object.hasOwn(BY_NAME, nameOrFunction)) return BY_NAME[nameOrFunction];
-  throw new ArgumentError(`initializer: expected a function or one of ${Object.keys(BY_NAME).join(", ")}; got ${JSON.stringify(nameOrFunction)}${hint(String(nameOrFunction), Object.keys(BY_NAME)).replace(/^(.+) $/, "; $1")}`);
+  throw unknownName("initializer", nameOrFunction, Object.keys(BY_NAME));
 }

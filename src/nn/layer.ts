@@ -2,9 +2,10 @@
  * @file What a layer is: an object with a `call`, whose weights are made when the shape of its input is first seen.
  * `layer()` makes one from a description; models take plain functions and objects with a `call` as well.
  */
-import { ArgumentError, LockstepError, ShapeError } from "../errors.ts";
+import { ArgumentError, ShapeError } from "../errors.ts";
 import { currentGraph, scope } from "../graph.ts";
 import type { Attr } from "../plan/plan.ts";
+import { naming } from "../naming.ts";
 import { Random } from "../random.ts";
 import { showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
@@ -154,7 +155,7 @@ export function layer({ kind, config, build, parts = {}, call }: LayerDescriptio
         }
         return withContext(Object.keys(parts).length === 0 ? context() : silent(context()), () => call(x, byName, ...more));
       };
-      const y = named(self.name || kind, () => (currentGraph() === null ? run() : scope(self.name || kind, run)));
+      const y = naming(`layer "${self.name || kind}"`, () => (currentGraph() === null ? run() : scope(self.name || kind, run)));
       context().called(self, y);
       return y;
     },
@@ -166,13 +167,3 @@ const prefixed = (prefix: string, name: string): string => (prefix === "" ? name
 
 /** The same context for parts of a layer, of which the model is not told. */
 const silent = (outer: Context): Context => ({ training: outer.training, key: outer.key, seed: outer.seed, mostElements: outer.mostElements, nextStream: () => outer.nextStream(), called: () => {} });
-
-/** Runs `fn`; errors tell which layer they come from. */
-function named<R>(name: string, fn: () => R): R {
-  try {
-    return fn();
-  } catch (error) {
-    if (error instanceof LockstepError && !error.message.startsWith("layer ")) error.message = `layer "${name}": ${error.message}`;
-    throw error;
-  }
-}

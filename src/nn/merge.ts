@@ -6,31 +6,24 @@ import { concat, reshape, transpose } from "../ops/move.ts";
 import { sum } from "../ops/reduce.ts";
 import { normalizeAxis, showShape, sizeOf } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
-import { layer } from "./layer.ts";
-import type { Config, Layer } from "./layer.ts";
-import { configOf, optionsOf } from "./options.ts";
-import type { NameOption } from "./options.ts";
+import type { Layer } from "./layer.ts";
+import { layerOf } from "./options.ts";
+import type { Given, NameOption } from "./options.ts";
 
-function merging(kind: string, config: Config, merge: (tensors: readonly Tensor[]) => Tensor, exactly: number | null = null): Layer {
-  return layer({
-    kind,
-    config,
+function merging<D extends NameOption>(kind: string, defaults: D, options: Given<D>, merge: (tensors: readonly Tensor[], o: D) => Tensor, exactly: number | null = null): Layer {
+  return layerOf(kind, {}, defaults, options, (o) => ({
     call: (x, _weights, ...more) => {
       const tensors = [x, ...more].map((t) => {
         if (!(t instanceof Tensor)) throw new ArgumentError(`expected tensors, got ${t === null ? "null" : typeof t}`);
         return t;
       });
       if (exactly !== null && tensors.length !== exactly) throw new ArgumentError(`expected ${exactly} tensors, got ${tensors.length}`);
-      return merge(tensors);
+      return merge(tensors, o);
     },
-  });
+  }));
 }
 
-type Binary = (a: Tensor, b: Tensor) => Tensor;
-
-function pairwise(kind: string, op: Binary, options: NameOption, exactly: number | null = null): Layer {
-  return merging(kind, configOf({ ...optionsOf(kind, { name: "" }, options) }), (tensors) => tensors.reduce(op), exactly);
-}
+const pairwise = (kind: string, op: (a: Tensor, b: Tensor) => Tensor, options: NameOption, exactly: number | null = null): Layer => merging(kind, { name: "" }, options, (tensors) => tensors.reduce(op), exactly);
 
 /** The sum of all inputs. */
 export const add = (options: NameOption = {}): Layer => pairwise("add", map.add, options);
@@ -45,7 +38,7 @@ export const minimum = (options: NameOption = {}): Layer => pairwise("minimum", 
 
 /** The mean of all inputs. */
 export function average(options: NameOption = {}): Layer {
-  return merging("average", configOf({ ...optionsOf("average", { name: "" }, options) }), (tensors) => map.mul(tensors.reduce((a, b) => map.add(a, b)), 1 / tensors.length));
+  return merging("average", { name: "" }, options, (tensors) => map.mul(tensors.reduce((a, b) => map.add(a, b)), 1 / tensors.length));
 }
 
 /** Options of `concatenate`. */
@@ -56,8 +49,7 @@ export interface ConcatenateOptions extends NameOption {
 
 /** The inputs joined along `axis`. When called, @throws ShapeError when other dimensions differ. */
 export function concatenate(options: ConcatenateOptions = {}): Layer {
-  const o = optionsOf<Required<ConcatenateOptions>>("concatenate", { name: "", axis: -1 }, options);
-  return merging("concatenate", configOf({ ...o }), (tensors) => concat(tensors, o.axis));
+  return merging<Required<ConcatenateOptions>>("concatenate", { name: "", axis: -1 }, options, (tensors, { axis }) => concat(tensors, axis));
 }
 
 /** Options of `dot`. */
@@ -70,12 +62,11 @@ export interface DotOptions extends NameOption {
 
 /** Sums of products along one dimension of each of two inputs, sample by sample: the other dimensions of the first, then those of the second; [batch, 1] when none is left. */
 export function dot(options: DotOptions): Layer {
-  const o = optionsOf<Required<DotOptions>>("dot", { name: "", axes: -1, normalize: false }, options);
-  const axes = typeof o.axes === "number" ? [o.axes, o.axes] : o.axes;
-  if (!Array.isArray(axes) || axes.length !== 2 || !axes.every(Number.isInteger)) throw new ArgumentError(`dot: axes must be an integer or two of them, got ${JSON.stringify(o.axes)}`);
-  return merging("dot", configOf({ ...o }), ([a, b]) => {
-    const left = asMatrices(a, axes[0], o.normalize);
-    const right = asMatrices(b, axes[1], o.normalize);
+  const { axes = -1 } = options ?? {};
+  const both = typeof axes === "number" ? [axes, axes] : axes;
+  if (!Array.isArray(both) || both.length !== 2 || !both.every(Number.isInteger)) throw new ArgumentError(`dot: axes must be an integer or two of them, got ${JSON.stringify(axes)}`);
+  return merging<Required<DotOptions>>("dot", { name: "", axes: -1, normalize: false }, options, ([a, b], { normalize }) => {
+    const [left, right] = [a, b].map((x, i) => asMatrices(x, both[i], normalize));
     const y = matmul(left.rows, right.rows, { transposeB: true });
     const rest = [...left.rest, ...right.rest];
     return reshape(y, [a.shape[0], ...(rest.length === 0 ? [1] : rest)]);

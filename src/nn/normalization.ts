@@ -9,12 +9,11 @@ import { normalizeAxes, normalizeAxis, sameShape, showShape, sizeOf } from "../s
 import type { Shape } from "../shape.ts";
 import { tensor, Tensor } from "../tensor.ts";
 import type { NestedArray } from "../tensor.ts";
-import type { Attr } from "../plan/plan.ts";
-import { context, layer } from "./layer.ts";
+import { context } from "./layer.ts";
 import type { Layer } from "./layer.ts";
 import { featureStatistics } from "./statistics.ts";
-import { checkCount, checkNumber, checkRank, configOf, lastOf, optionsOf, weightOptions } from "./options.ts";
-import type { InitializerOption, NameOption } from "./options.ts";
+import { checkCount, checkNumber, checkRank, lastOf, layerOf } from "./options.ts";
+import type { Given, InitializerOption, MakeWeight, NameOption } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
 /** Options of `normalization`. */
@@ -46,14 +45,13 @@ const SMALLEST_DEVIATION = 1e-7;
  * @example const scale = normalization(); await scale.adapt(xTrain);
  */
 export function normalization(options: NormalizationOptions = {}): NormalizationLayer {
-  const o = optionsOf<Required<NormalizationOptions>>("normalization", { name: "", axis: -1, mean: null, variance: null }, options);
-  if ((o.mean === null) !== (o.variance === null)) throw new ArgumentError("normalization: mean and variance must be given together");
-  let known: { mean: readonly number[]; variance: readonly number[] } | null = o.mean === null ? null : { mean: listOf("mean", o.mean), variance: listOf("variance", o.variance as number | readonly number[]) };
-  if (known !== null && known.variance.some((v) => v < 0)) throw new ArgumentError(`normalization: variance must be >= 0, got ${JSON.stringify(o.variance)}`);
-  const config: { [key: string]: Attr | undefined } = { ...configOf({ ...o }) };
+  const { axis = -1, mean: givenMean = null, variance: givenVariance = null } = options ?? {};
+  if ((givenMean === null) !== (givenVariance === null)) throw new ArgumentError("normalization: mean and variance must be given together");
+  let known: { mean: readonly number[]; variance: readonly number[] } | null = givenMean === null || givenVariance === null ? null : { mean: listOf("mean", givenMean), variance: listOf("variance", givenVariance) };
+  if (known !== null && known.variance.some((v) => v < 0)) throw new ArgumentError(`normalization: variance must be >= 0, got ${JSON.stringify(givenVariance)}`);
 
   const axesOf = (rank: number): readonly number[] => {
-    const axes = o.axis === null ? [] : normalizeAxes("axis", o.axis, rank);
+    const axes = axis === null ? [] : normalizeAxes("axis", axis, rank);
     if (axes.includes(0)) throw new ArgumentError("normalization: axis 0 is the batch and cannot have means of its own");
     return axes;
   };
@@ -61,12 +59,10 @@ export function normalization(options: NormalizationOptions = {}): Normalization
 
   const fill = (values: readonly number[], shape: Shape): Float32Array => {
     const size = sizeOf(shape);
-    if (values.length !== size && values.length !== 1) throw new ShapeError(`it has the mean and variance of ${values.length} features, got inputs of ${size} (axis ${JSON.stringify(o.axis)})`);
+    if (values.length !== size && values.length !== 1) throw new ShapeError(`it has the mean and variance of ${values.length} features, got inputs of ${size} (axis ${JSON.stringify(axis)})`);
     return Float32Array.from({ length: size }, (_, i) => values[values.length === 1 ? 0 : i]);
   };
-  const base = layer({
-    kind: "normalization",
-    config,
+  const base = layerOf<Required<NormalizationOptions>>("normalization", {}, { name: "", axis: -1, mean: null, variance: null }, options, () => ({
     build: (shape, weight) => {
       checkRank(shape, "[batch, ...]", 1, Infinity);
       if (known === null) throw new LockstepError("it has seen no data: call await layer.adapt(data) before the model is used, or give the options mean and variance");
@@ -82,7 +78,7 @@ export function normalization(options: NormalizationOptions = {}): Normalization
       const broad = x.shape.map((d, i) => (axes.includes(i) ? d : 1));
       return div(sub(x, reshape(mean, broad)), maximum(sqrt(reshape(variance, broad)), SMALLEST_DEVIATION));
     },
-  });
+  }));
 
   const take = (data: ArrayLike<number>, shape: Shape): void => {
     if (shape.length === 0 || sizeOf(shape) === 0) throw new DataError(`normalization: adapt needs at least one sample, got data of shape ${showShape(shape)}`);
@@ -90,8 +86,7 @@ export function normalization(options: NormalizationOptions = {}): Normalization
     const [mean, variance] = base.weights;
     if (mean !== undefined && !sameShape(mean.tensor.shape, features)) throw new ShapeError(`normalization: the layer is in use for features ${showShape(mean.tensor.shape)}, the data has ${showShape(features)}`);
     known = featureStatistics(data, shape, axesOf(shape.length));
-    config.mean = known.mean;
-    config.variance = known.variance;
+    Object.assign(base.config, known);
     mean?.tensor.set(Float32Array.from(known.mean));
     variance?.tensor.set(Float32Array.from(known.variance));
   };
@@ -135,15 +130,10 @@ const AFFINE: Required<AffineOptions> = {
   name: "", epsilon: 1e-3, center: true, scale: true, betaInitializer: "zeros", gammaInitializer: "ones", betaRegularizer: null, gammaRegularizer: null,
 };
 
-/** Makes gamma and beta, as far as the options want them. @throws ArgumentError at once for bad options. */
-function affine(who: string, o: Required<AffineOptions>) {
-  checkNumber(who, "epsilon", o.epsilon, 0);
-  const gamma = weightOptions(who, o.gammaInitializer, o.gammaRegularizer);
-  const beta = weightOptions(who, o.betaInitializer, o.betaRegularizer);
-  return (shape: Shape, weight: (name: string, shape: Shape, options: typeof gamma) => Tensor): void => {
-    if (o.scale) weight("gamma", shape, gamma);
-    if (o.center) weight("beta", shape, beta);
-  };
+/** Makes gamma and beta, as far as the options want them. */
+function affine(o: Required<AffineOptions>, shape: Shape, weight: MakeWeight): void {
+  if (o.scale) weight("gamma", shape);
+  if (o.center) weight("beta", shape);
 }
 
 /** Options of `batchNorm`. */
@@ -165,45 +155,42 @@ export interface BatchNormOptions extends AffineOptions {
  * @throws ArgumentError for bad options; when called, ShapeError for another number of features
  */
 export function batchNorm(options: BatchNormOptions = {}): Layer {
-  const o = optionsOf<Required<BatchNormOptions>>("batchNorm", { ...AFFINE, axis: -1, momentum: 0.99, movingMeanInitializer: "zeros", movingVarianceInitializer: "ones" }, options);
-  checkNumber("batchNorm", "momentum", o.momentum, 0, 1);
-  const build = affine("batchNorm", o);
-  const movingMeanOptions = { ...weightOptions("batchNorm", o.movingMeanInitializer), trainable: false };
-  const movingVarianceOptions = { ...weightOptions("batchNorm", o.movingVarianceInitializer), trainable: false };
-  return layer({
-    kind: "batchNorm",
-    config: configOf({ ...o }),
-    build: (shape, weight) => {
-      checkRank(shape, "[batch, ..., features]", 2, Infinity);
-      const features = [shape[normalizeAxis("axis", o.axis, shape.length)]];
-      build(features, weight);
-      weight("movingMean", features, movingMeanOptions);
-      weight("movingVariance", features, movingVarianceOptions);
-    },
-    call: (x, { gamma, beta, movingMean, movingVariance }) => {
-      const at = normalizeAxis("axis", o.axis, x.rank);
-      if (x.shape[at] !== movingMean.shape[0]) throw new ShapeError(`its weights were made for ${movingMean.shape[0]} features in dimension ${at}, got ${showShape(x.shape)}`);
-      const broad = (t: Tensor): Tensor => (at === x.rank - 1 ? t : reshape(t, x.shape.map((d, i) => (i === at ? d : 1))));
-      const scaleOf = (variance: Tensor): Tensor => (o.scale ? mul(rsqrt(add(variance, o.epsilon)), gamma) : rsqrt(add(variance, o.epsilon)));
-      if (!context().training) {
-        const y = mul(sub(x, broad(movingMean)), broad(scaleOf(movingVariance)));
-        return o.center ? add(y, broad(beta)) : y;
-      }
-      if (x.size === 0) throw new ShapeError(`a batch without elements has no mean, got ${showShape(x.shape)}`);
-      const axis = x.shape.map((_, i) => i).filter((i) => i !== at);
-      const mean = meanOf(x, { axis });
-      // The derivative of the variance by the mean is 0, and y depends on the mean only through the shift: with the mean a constant
-      // in both passes over x, the gradient is two sums over the batch (dy and dy * centered), the rest is of the size of the features.
-      const center = stopGradient(mean);
-      const centered = sub(x, broad(center));
-      const variance = meanOf(square(centered), { axis });
-      const scale = scaleOf(variance);
-      const moved = mul(sub(center, mean), scale);
-      const y = add(mul(centered, broad(scale)), broad(o.center ? add(moved, beta) : moved));
-      assign(movingMean, blendIn(movingMean, mean, o.momentum));
-      assign(movingVariance, blendIn(movingVariance, variance, o.momentum));
-      return y;
-    },
+  return layerOf<Required<BatchNormOptions>>("batchNorm", {}, { ...AFFINE, axis: -1, momentum: 0.99, movingMeanInitializer: "zeros", movingVarianceInitializer: "ones" }, options, (o) => {
+    checkNumber("batchNorm", "epsilon", o.epsilon, 0);
+    checkNumber("batchNorm", "momentum", o.momentum, 0, 1);
+    return {
+      build: (shape, weight) => {
+        checkRank(shape, "[batch, ..., features]", 2, Infinity);
+        const features = [shape[normalizeAxis("axis", o.axis, shape.length)]];
+        affine(o, features, weight);
+        weight("movingMean", features, { trainable: false });
+        weight("movingVariance", features, { trainable: false });
+      },
+      call: (x, { gamma, beta, movingMean, movingVariance }) => {
+        const at = normalizeAxis("axis", o.axis, x.rank);
+        if (x.shape[at] !== movingMean.shape[0]) throw new ShapeError(`its weights were made for ${movingMean.shape[0]} features in dimension ${at}, got ${showShape(x.shape)}`);
+        const broad = (t: Tensor): Tensor => (at === x.rank - 1 ? t : reshape(t, x.shape.map((d, i) => (i === at ? d : 1))));
+        const scaleOf = (variance: Tensor): Tensor => (o.scale ? mul(rsqrt(add(variance, o.epsilon)), gamma) : rsqrt(add(variance, o.epsilon)));
+        if (!context().training) {
+          const y = mul(sub(x, broad(movingMean)), broad(scaleOf(movingVariance)));
+          return o.center ? add(y, broad(beta)) : y;
+        }
+        if (x.size === 0) throw new ShapeError(`a batch without elements has no mean, got ${showShape(x.shape)}`);
+        const axis = x.shape.map((_, i) => i).filter((i) => i !== at);
+        const mean = meanOf(x, { axis });
+        // The derivative of the variance by the mean is 0, and y depends on the mean only through the shift: with the mean a constant
+        // in both passes over x, the gradient is two sums over the batch (dy and dy * centered), the rest is of the size of the features.
+        const center = stopGradient(mean);
+        const centered = sub(x, broad(center));
+        const variance = meanOf(square(centered), { axis });
+        const scale = scaleOf(variance);
+        const moved = mul(sub(center, mean), scale);
+        const y = add(mul(centered, broad(scale)), broad(o.center ? add(moved, beta) : moved));
+        assign(movingMean, blendIn(movingMean, mean, o.momentum));
+        assign(movingVariance, blendIn(movingVariance, variance, o.momentum));
+        return y;
+      },
+    };
   });
 }
 
@@ -212,15 +199,31 @@ const blendIn = (average: Tensor, value: Tensor, momentum: number): Tensor => ad
 /** True when `axes` are the last dimensions in order, so that a sample's part is one run of memory. */
 const areLast = (axes: readonly number[], rank: number): boolean => axes.every((a, i) => a === rank - axes.length + i);
 
-/** (x - mean) / sqrt(variance + epsilon) over `axis`. */
-function standardize(x: Tensor, axis: readonly number[], epsilon: number): Tensor {
-  const centered = sub(x, meanOf(x, { axis, keepDims: true }));
-  return mul(centered, rsqrt(add(meanOf(square(centered), { axis, keepDims: true }), epsilon)));
+/** (x - mean) / sqrt(variance + epsilon) over `axis`; the mean counts as 0 where not `centered`. */
+function standardize(x: Tensor, axis: readonly number[], epsilon: number, centered = true): Tensor {
+  const y = centered ? sub(x, meanOf(x, { axis, keepDims: true })) : x;
+  return mul(y, rsqrt(add(meanOf(square(y), { axis, keepDims: true }), epsilon)));
 }
 
 function scaleAndShift(y: Tensor, gamma: Tensor | undefined, beta: Tensor | undefined, shape: Shape): Tensor {
   const scaled = gamma === undefined ? y : mul(y, reshape(gamma, shape));
   return beta === undefined ? scaled : add(scaled, reshape(beta, shape));
+}
+
+/** Layers that normalize each sample over `axis`. */
+function overAxes<D extends { readonly axis: number | readonly number[]; readonly epsilon: number }>(kind: string, defaults: D, options: Given<D>, centered: boolean, build: (o: D, shape: Shape, weight: MakeWeight) => void): Layer {
+  return layerOf(kind, {}, defaults, options, (o) => {
+    const { epsilon } = o;
+    checkNumber(kind, "epsilon", epsilon, 0);
+    return {
+      build: (shape, weight) => build(o, normalizeAxes("axis", o.axis, shape.length).map((a) => shape[a]), weight),
+      call: (x, { scale, gamma = scale, beta }) => {
+        const axes = normalizeAxes("axis", o.axis, x.rank);
+        if (areLast(axes, x.rank)) return normalizeLast(x, axes.length, { gamma, beta, epsilon, centered });
+        return scaleAndShift(standardize(x, axes, epsilon, centered), gamma, beta, x.shape.map((d, i) => (axes.includes(i) ? d : 1)));
+      },
+    };
+  });
 }
 
 /** Options of `layerNorm`. */
@@ -233,22 +236,7 @@ export interface LayerNormOptions extends AffineOptions {
  * Layer normalization (Ba et al. 2016): each sample is brought to mean 0 and variance 1 over `axis`, then scaled and shifted.
  * Weights: gamma, beta of the shape of the axes. @throws as `batchNorm`.
  */
-export function layerNorm(options: LayerNormOptions = {}): Layer {
-  const o = optionsOf<Required<LayerNormOptions>>("layerNorm", { ...AFFINE, axis: -1 }, options);
-  const build = affine("layerNorm", o);
-  return layer({
-    kind: "layerNorm",
-    config: configOf({ ...o }),
-    build: (shape, weight) => {
-      build(normalizeAxes("axis", o.axis, shape.length).map((a) => shape[a]), weight);
-    },
-    call: (x, { gamma, beta }) => {
-      const axes = normalizeAxes("axis", o.axis, x.rank);
-      if (areLast(axes, x.rank)) return normalizeLast(x, axes.length, { gamma, beta, epsilon: o.epsilon });
-      return scaleAndShift(standardize(x, axes, o.epsilon), gamma, beta, x.shape.map((d, i) => (axes.includes(i) ? d : 1)));
-    },
-  });
-}
+export const layerNorm = (options: LayerNormOptions = {}): Layer => overAxes<Required<LayerNormOptions>>("layerNorm", { ...AFFINE, axis: -1 }, options, true, affine);
 
 /** Options of `rmsNorm`. */
 export interface RmsNormOptions extends NameOption {
@@ -259,23 +247,8 @@ export interface RmsNormOptions extends NameOption {
 }
 
 /** Root mean square normalization (Zhang & Sennrich 2019): x / sqrt(mean(x^2) + epsilon) * scale over `axis`. Weights: scale, of the shape of the axes. */
-export function rmsNorm(options: RmsNormOptions = {}): Layer {
-  const o = optionsOf<Required<RmsNormOptions>>("rmsNorm", { name: "", axis: -1, epsilon: 1e-6 }, options);
-  checkNumber("rmsNorm", "epsilon", o.epsilon, 0);
-  return layer({
-    kind: "rmsNorm",
-    config: configOf({ ...o }),
-    build: (shape, weight) => {
-      weight("scale", normalizeAxes("axis", o.axis, shape.length).map((a) => shape[a]), { init: "ones" });
-    },
-    call: (x, { scale }) => {
-      const axis = normalizeAxes("axis", o.axis, x.rank);
-      if (areLast(axis, x.rank)) return normalizeLast(x, axis.length, { gamma: scale, epsilon: o.epsilon, centered: false });
-      const root = rsqrt(add(meanOf(square(x), { axis, keepDims: true }), o.epsilon));
-      return mul(mul(x, root), reshape(scale, x.shape.map((d, i) => (axis.includes(i) ? d : 1))));
-    },
-  });
-}
+export const rmsNorm = (options: RmsNormOptions = {}): Layer =>
+  overAxes<Required<RmsNormOptions>>("rmsNorm", { name: "", axis: -1, epsilon: 1e-6 }, options, false, (_o, shape, weight) => weight("scale", shape, { init: "ones" }));
 
 /** Options of `groupNorm`. */
 export interface GroupNormOptions extends AffineOptions {
@@ -288,23 +261,23 @@ export interface GroupNormOptions extends AffineOptions {
  * `groups` default 32; -1: each feature alone. Weights: gamma, beta [features]. @throws as `batchNorm`.
  */
 export function groupNorm(groups = 32, options: GroupNormOptions = {}): Layer {
-  const o = optionsOf<Required<GroupNormOptions>>("groupNorm", { ...AFFINE, axis: -1 }, options);
-  if (groups !== -1) checkCount("groupNorm", "groups", groups);
-  const build = affine("groupNorm", o);
-  return layer({
-    kind: "groupNorm",
-    config: configOf({ groups, ...o }),
-    build: (shape, weight) => {
-      checkRank(shape, "[batch, ..., features]", 2, Infinity);
-      if (normalizeAxis("axis", o.axis, shape.length) !== shape.length - 1) throw new ArgumentError(`axis must be the last dimension, got ${o.axis}`);
-      if (groups !== -1 && lastOf(shape) % groups !== 0) throw new ShapeError(`${lastOf(shape)} features cannot be split into ${groups} groups of one size`);
-      build([lastOf(shape)], weight);
-    },
-    call: (x, { gamma, beta }) => {
-      const features = lastOf(x.shape);
-      const count = groups === -1 ? features : groups;
-      const parts = reshape(x, [x.shape[0], sizeOf(x.shape.slice(1, -1)), count, features / count]);
-      return scaleAndShift(reshape(standardize(parts, [1, 3], o.epsilon), x.shape), gamma, beta, [features]);
-    },
+  return layerOf<Required<GroupNormOptions>>("groupNorm", { groups }, { ...AFFINE, axis: -1 }, options, (o) => {
+    if (groups !== -1) checkCount("groupNorm", "groups", groups);
+    checkNumber("groupNorm", "epsilon", o.epsilon, 0);
+    return {
+      build: (shape, weight) => {
+        checkRank(shape, "[batch, ..., features]", 2, Infinity);
+        const features = lastOf(shape);
+        if (normalizeAxis("axis", o.axis, shape.length) !== shape.length - 1) throw new ArgumentError(`axis must be the last dimension, got ${o.axis}`);
+        if (groups !== -1 && features % groups !== 0) throw new ShapeError(`${features} features cannot be split into ${groups} groups of one size`);
+        affine(o, [features], weight);
+      },
+      call: (x, { gamma, beta }) => {
+        const features = lastOf(x.shape);
+        const count = groups === -1 ? features : groups;
+        const parts = reshape(x, [x.shape[0], sizeOf(x.shape.slice(1, -1)), count, features / count]);
+        return scaleAndShift(reshape(standardize(parts, [1, 3], o.epsilon), x.shape), gamma, beta, [features]);
+      },
+    };
   });
 }

@@ -1,10 +1,13 @@
 /** @file What the layers share in reading their options: unknown keys are refused, activations are split into what kernels apply and the rest, everything is kept as plain data. */
-import { hint } from "../check.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
 import { activationByName, isKernelActivation } from "../ops/activation.ts";
 import type { ActivationName } from "../ops/activation.ts";
+import { reshape } from "../ops/move.ts";
 import { pair } from "../ops/window.ts";
 import type { Pair } from "../ops/window.ts";
+import { naming } from "../naming.ts";
+import { optionsOf } from "../options.ts";
+import type { Given } from "../options.ts";
 import type { Activation } from "../plan/kernels.ts";
 import type { Attr } from "../plan/plan.ts";
 import { showShape } from "../shape.ts";
@@ -12,11 +15,13 @@ import type { Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Initializer, InitializerName } from "./initializers.ts";
 import { initializer } from "./initializers.ts";
-import type { Config, Regularizer, WeightOptions } from "./layer.ts";
+import { layer } from "./layer.ts";
+import type { Config, Layer, LayerDescription, Regularizer, WeightOptions } from "./layer.ts";
 import { regularizer } from "./regularizers.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
 export { checkCount, checkNumber, checkOneOf } from "../check.ts";
+export type { Given } from "../options.ts";
 
 /** A name, a function of the tensor, or null for none (the same as "linear"). */
 export type ActivationOption = ActivationName | ((x: Tensor) => Tensor) | null;
@@ -32,21 +37,8 @@ export interface NameOption {
 /** What stands in a config for a function, which cannot be written to a file. */
 export const CUSTOM = { custom: true } as const;
 
-/**
- * `given` over `defaults`; a value of undefined counts as not given.
- * @throws ArgumentError listing the options for a key that is none of them.
- */
-export function optionsOf<D extends object>(who: string, defaults: D, given: { readonly [K in keyof D]?: D[K] | undefined }): D {
-  if (typeof given !== "object" || given === null || Array.isArray(given)) throw new ArgumentError(`${who}: expected an object of options, got ${JSON.stringify(given)}; options are ${Object.keys(defaults).join(", ")}`);
-  const unknown = Object.keys(given).find((key) => !Object.hasOwn(defaults, key));
-  if (unknown !== undefined) throw new ArgumentError(`${who}: unknown option "${unknown}"; ${hint(unknown, Object.keys(defaults))}options are ${Object.keys(defaults).join(", ")}`);
-  const { name } = given as NameOption;
-  if (name !== undefined && typeof name !== "string") throw new ArgumentError(`${who}: name must be a string, got ${String(name)}`);
-  return { ...defaults, ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) };
-}
-
 /** Options as plain data: functions become their own config or `CUSTOM`, except those of initializers, which are left out: what they made is in the weights. */
-export function configOf(options: { readonly [key: string]: unknown }): Config {
+function configOf(options: { readonly [key: string]: unknown }): Config {
   const config: { [key: string]: Attr } = {};
   for (const [key, value] of Object.entries(options)) {
     if (key === "name" && value === "") continue;
@@ -62,11 +54,29 @@ export function pairOf(who: string, what: string, value: Pair, least = 1): reado
   return pair(`${who}: ${what}`, value, least);
 }
 
-/** The number of an option of one dimension, which may come as [number]. @throws ArgumentError */
-export function singleOf(who: string, what: string, value: number | readonly [number]): number {
-  const one = typeof value === "number" ? value : Array.isArray(value) && value.length === 1 ? (value[0] as number) : Number.NaN;
-  if (!Number.isInteger(one) || one < 1) throw new ArgumentError(`${who}: ${what} must be an integer >= 1, got ${JSON.stringify(value)}`);
-  return one;
+/** An option of a window over images, or over sequences, where it is a number that may come as [number]. */
+export type PairOrSingle = Pair | readonly [number];
+
+/** The same as [height, width]; for sequences (a rank of 3), which are images of height 1, [1, length]. @throws ArgumentError */
+export function windowOf(who: string, rank: 3 | 4, what: string, value: PairOrSingle): readonly [number, number] {
+  if (rank === 4) return pairOf(who, what, value as Pair);
+  const one: unknown = Array.isArray(value) && value.length === 1 ? value[0] : value;
+  if (!Number.isInteger(one) || (one as number) < 1) throw new ArgumentError(`${who}: ${what} must be an integer >= 1, got ${JSON.stringify(value)}`);
+  return [1, one as number];
+}
+
+/** @throws ShapeError unless `shape` is that of images (a rank of 4) or sequences (3). */
+export function checkImages(shape: Shape, rank: number): void {
+  checkRank(shape, rank === 4 ? "[batch, height, width, channels]" : "[batch, time, channels]", rank);
+}
+
+/** What `fn` gives for images; sequences, of a rank of 3, become images of height 1 and sequences again. */
+export function onImages(x: Tensor, rank: 3 | 4, fn: (images: Tensor) => Tensor): Tensor {
+  checkImages(x.shape, rank);
+  if (rank === 4) return fn(x);
+  const [batch, ...rest] = x.shape;
+  const y = fn(reshape(x, [batch, 1, ...rest]));
+  return reshape(y, [batch, ...y.shape.slice(2)]);
 }
 
 /** @throws ShapeError unless `shape` has a rank of at least `least` and at most `most`. */
@@ -111,12 +121,36 @@ export function isCustom(value: unknown): boolean {
   return typeof value === "object" && value !== null && (value as { custom?: unknown }).custom === true;
 }
 
-/** The options of `weight()` for an initializer and a regularizer. @throws ArgumentError at once for unknown ones. */
-export function weightOptions(who: string, init: InitializerOption, penalty: RegularizerOption = null): WeightOptions {
-  try {
-    return { init: initializer(init), regularizer: regularizer(penalty) };
-  } catch (error) {
-    if (error instanceof ArgumentError) error.message = `${who}: ${error.message}`;
-    throw error;
-  }
+/** Makes a weight, begun and penalized as the options of its name say: kernelInitializer and kernelRegularizer for kernel. `option` is that name where it is another. */
+export type MakeWeight = (name: string, shape: Shape, more?: Partial<WeightOptions>, option?: string) => void;
+
+/** What is left to say of a layer once its options are read. */
+export interface OptionsDescription extends Pick<LayerDescription, "parts" | "call"> {
+  readonly build?: (inputShape: Shape, weight: MakeWeight) => void;
+}
+
+/**
+ * A layer from its positional arguments by name and its options, which together are its config.
+ * @throws ArgumentError for unknown options, initializers and regularizers, and what `describe` refuses
+ */
+export function layerOf<D extends object>(kind: string, args: { readonly [name: string]: unknown }, defaults: D, given: Given<D>, describe: (options: D) => OptionsDescription): Layer {
+  const o = optionsOf(kind, defaults, given);
+  const { name } = o as NameOption;
+  if (typeof name !== "string") throw new ArgumentError(`${kind}: name must be a string, got ${String(name)}`);
+  const of = { ...o } as { readonly [option: string]: unknown };
+  naming(kind, () => {
+    for (const [key, value] of Object.entries(of)) {
+      if (key.endsWith("Initializer")) initializer(value as InitializerOption);
+      if (key.endsWith("Regularizer")) regularizer(value as RegularizerOption);
+    }
+  });
+  const { build, ...rest } = describe(o);
+  return layer({
+    kind,
+    config: configOf({ ...args, ...of }),
+    build: (shape, weight) => build?.(shape, (name, size, more, option = name) => {
+      weight(name, size, { init: of[`${option}Initializer`] as InitializerOption, regularizer: regularizer((of[`${option}Regularizer`] ?? null) as RegularizerOption), ...more });
+    }),
+    ...rest,
+  });
 }

@@ -15,9 +15,8 @@ import type { Cell } from "./cells.ts";
 import { dropoutFactors } from "./dropout.ts";
 import type { Initializer } from "./initializers.ts";
 import { initializer, ones } from "./initializers.ts";
-import { layer } from "./layer.ts";
-import type { Layer, WeightOptions } from "./layer.ts";
-import { activationOf, checkCount, checkFeatures, checkNumber, checkOneOf, checkRank, configOf, lastOf, optionsOf, weightOptions } from "./options.ts";
+import type { Layer } from "./layer.ts";
+import { activationOf, checkCount, checkFeatures, checkNumber, checkOneOf, checkRank, lastOf, layerOf } from "./options.ts";
 import type { ActivationOption, InitializerOption, NameOption, SplitActivation } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
@@ -94,10 +93,6 @@ interface Kind {
   readonly defaults: Options;
   readonly gates: number;
   readonly stateCount: number;
-  readonly biasShape: (units: number, o: Options) => readonly number[];
-  readonly biasInitializer: (units: number, o: Options) => InitializerOption;
-  /** The input's bias and the state's out of `bias`. */
-  readonly splitBias: (bias: Tensor, o: Options) => { input: Tensor; recurrent: Tensor | null };
   /** The kernel: all steps of each state, h first. */
   readonly sequence: (xw: Tensor, wr: Tensor, bias: Tensor | null, states: readonly (Tensor | null)[], options: SequenceOptions, o: Options) => readonly Tensor[];
   readonly cell: (wr: Tensor, bias: Tensor | null, activation: SplitActivation, gate: SplitActivation, o: Options) => Cell;
@@ -105,71 +100,69 @@ interface Kind {
 
 function recurrent(kind: Kind, units: number, options: Partial<Options>): RecurrentLayer {
   const who = kind.kind;
-  const o = optionsOf(who, kind.defaults, options);
-  checkCount(who, "units", units);
-  checkNumber(who, "dropout", o.dropout, 0, 1);
-  checkNumber(who, "recurrentDropout", o.recurrentDropout, 0, 1);
-  const activation = activationOf(`${who}: activation`, o.activation);
-  const gate = activationOf(`${who}: recurrentActivation`, o.recurrentActivation ?? null);
-  const kernelOptions = weightOptions(who, o.kernelInitializer, o.kernelRegularizer);
-  const recurrentOptions = weightOptions(who, o.recurrentInitializer, o.recurrentRegularizer);
-  const biasOptions: WeightOptions = weightOptions(who, kind.biasInitializer(units, o), o.biasRegularizer);
-  const reverse = o.goBackwards;
   const statesOf = new WeakMap<Tensor, () => readonly Tensor[]>();
+  const base = layerOf(who, { units }, kind.defaults, options, (o) => {
+    checkCount(who, "units", units);
+    checkNumber(who, "dropout", o.dropout, 0, 1);
+    checkNumber(who, "recurrentDropout", o.recurrentDropout, 0, 1);
+    const activation = activationOf(`${who}: activation`, o.activation);
+    const gate = activationOf(`${who}: recurrentActivation`, o.recurrentActivation ?? null);
+    const reverse = o.goBackwards;
 
-  const run = (x: Tensor, weights: { readonly [name: string]: Tensor }, more: readonly (Tensor | null | undefined)[]): Tensor => {
-    checkRank(x.shape, "[batch, time, features]", 3);
-    const [batch, time] = x.shape;
-    if (time === 0) throw new ShapeError(`expected at least one step, got ${showShape(x.shape)}`);
-    checkFeatures(x, weights.kernel.shape[0]);
-    if (more.length > kind.stateCount + 1) throw new ArgumentError(`expected at most ${kind.stateCount} initial states and a mask, got ${more.length} tensors`);
-    const states = Array.from({ length: kind.stateCount }, (_, k) => more[k] ?? null);
-    const mask = more[kind.stateCount] ?? null;
-    for (const s of states) if (s !== null && !sameShape(s.shape, [batch, units])) throw new ShapeError(`expected initial states ${showShape([batch, units])}, got ${showShape(s.shape)}`);
-    if (mask !== null && !sameShape(mask.shape, [batch, time])) throw new ShapeError(`expected a mask ${showShape([batch, time])}, got ${showShape(mask.shape)}`);
-    const bias = weights.bias === undefined ? { input: null, recurrent: null } : kind.splitBias(weights.bias, o);
-    const inputFactors = dropoutFactors(o.dropout, [batch, 1, x.shape[2]]);
-    const stateFactors = dropoutFactors(o.recurrentDropout, [batch, units]);
-    const xw = matmul(inputFactors === null ? x : mul(x, inputFactors), weights.kernel, { bias: bias.input });
-    const wr = weights.recurrentKernel;
+    const run = (x: Tensor, weights: { readonly [name: string]: Tensor }, more: readonly (Tensor | null | undefined)[]): Tensor => {
+      checkRank(x.shape, "[batch, time, features]", 3);
+      const [batch, time] = x.shape;
+      if (time === 0) throw new ShapeError(`expected at least one step, got ${showShape(x.shape)}`);
+      checkFeatures(x, weights.kernel.shape[0]);
+      if (more.length > kind.stateCount + 1) throw new ArgumentError(`expected at most ${kind.stateCount} initial states and a mask, got ${more.length} tensors`);
+      const states = Array.from({ length: kind.stateCount }, (_, k) => more[k] ?? null);
+      const mask = more[kind.stateCount] ?? null;
+      for (const s of states) if (s !== null && !sameShape(s.shape, [batch, units])) throw new ShapeError(`expected initial states ${showShape([batch, units])}, got ${showShape(s.shape)}`);
+      if (mask !== null && !sameShape(mask.shape, [batch, time])) throw new ShapeError(`expected a mask ${showShape([batch, time])}, got ${showShape(mask.shape)}`);
+      const row = (i: number): Tensor => reshape(slice(weights.bias, [i, 0], [1, kind.gates * units]), [kind.gates * units]);
+      const { bias = null } = weights;
+      const [inputBias, recurrentBias] = bias !== null && o.resetAfter ? [row(0), row(1)] : [bias, null];
+      const inputFactors = dropoutFactors(o.dropout, [batch, 1, x.shape[2]]);
+      const stateFactors = dropoutFactors(o.recurrentDropout, [batch, units]);
+      const xw = matmul(inputFactors === null ? x : mul(x, inputFactors), weights.kernel, { bias: inputBias });
+      const wr = weights.recurrentKernel;
 
-    const last = reverse ? 0 : time - 1;
-    let h: Tensor;
-    let lastStates: () => readonly Tensor[];
-    if (activation.inKernel && gate.inKernel && stateFactors === null) {
-      const sequence = kind.sequence(xw, wr, bias.recurrent, states, { activation: activation.kernel, recurrentActivation: gate.kernel, reverse, mask, h0: states[0] }, o);
-      h = sequence[0];
-      lastStates = () => sequence.map((s) => stepOf(s, last));
-    } else {
-      const steps = unroll(kind.cell(wr, bias.recurrent, activation, gate, o), xw, units, states, { mask: mask === null ? null : cast(mask, "i32"), reverse, factors: stateFactors });
-      h = steps.h;
-      lastStates = () => steps.states;
-    }
-    if (mask !== null && states[0] !== null) h = silentUntilRead(h, mask, reverse);
-    const output = !o.returnSequences ? stepOf(h, last) : reverse ? flip(h, 1) : h;
-    statesOf.set(output, lastStates);
-    return output;
-  };
+      const last = reverse ? 0 : time - 1;
+      let h: Tensor;
+      let lastStates: () => readonly Tensor[];
+      if (activation.inKernel && gate.inKernel && stateFactors === null) {
+        const sequence = kind.sequence(xw, wr, recurrentBias, states, { activation: activation.kernel, recurrentActivation: gate.kernel, reverse, mask, h0: states[0] }, o);
+        h = sequence[0];
+        lastStates = () => sequence.map((s) => stepOf(s, last));
+      } else {
+        const steps = unroll(kind.cell(wr, recurrentBias, activation, gate, o), xw, units, states, { mask: mask === null ? null : cast(mask, "i32"), reverse, factors: stateFactors });
+        h = steps.h;
+        lastStates = () => steps.states;
+      }
+      if (mask !== null && states[0] !== null) h = silentUntilRead(h, mask, reverse);
+      const output = !o.returnSequences ? stepOf(h, last) : reverse ? flip(h, 1) : h;
+      statesOf.set(output, lastStates);
+      return output;
+    };
 
-  const base = layer({
-    kind: who,
-    config: configOf({ units, ...o }),
-    build: (shape, weight) => {
-      checkRank(shape, "[batch, time, features]", 3);
-      weight("kernel", [lastOf(shape), kind.gates * units], kernelOptions);
-      weight("recurrentKernel", [units, kind.gates * units], recurrentOptions);
-      if (o.useBias) weight("bias", kind.biasShape(units, o), biasOptions);
-    },
-    call: (x, weights, ...more) => run(x, weights, more),
+    return {
+      build: (shape, weight) => {
+        checkRank(shape, "[batch, time, features]", 3);
+        weight("kernel", [lastOf(shape), kind.gates * units]);
+        weight("recurrentKernel", [units, kind.gates * units], {}, "recurrent");
+        if (o.useBias) weight("bias", [...(o.resetAfter ? [2] : []), kind.gates * units], o.unitForgetBias ? { init: withForgetBias(units, initializer(o.biasInitializer)) } : {});
+      },
+      call: (x, weights, ...more) => run(x, weights, more),
+    };
   });
   return Object.assign(base, {
     stateCount: kind.stateCount,
-    returnSequences: o.returnSequences,
+    returnSequences: options.returnSequences ?? false,
     callWithStates(x: Tensor, ...more: readonly (Tensor | null | undefined)[]) {
       const output = base.call(x, ...more);
       return { output, states: (statesOf.get(output) as () => readonly Tensor[])() };
     },
-    backwards: () => recurrent(kind, units, { ...options, goBackwards: !o.goBackwards }),
+    backwards: () => recurrent(kind, units, { ...options, goBackwards: !options.goBackwards }),
   });
 }
 
@@ -193,9 +186,6 @@ const LSTM: Kind = {
   defaults: { ...DEFAULTS, recurrentActivation: "sigmoid", unitForgetBias: true },
   gates: 4,
   stateCount: 2,
-  biasShape: (units) => [4 * units],
-  biasInitializer: (units, o) => (o.unitForgetBias ? withForgetBias(units, initializer(o.biasInitializer)) : o.biasInitializer),
-  splitBias: (bias) => ({ input: bias, recurrent: null }),
   sequence: (xw, wr, _bias, states, options) => {
     const { h, c } = lstmSequence(xw, wr, { ...options, c0: states[1] });
     return [h, c];
@@ -218,12 +208,6 @@ const GRU: Kind = {
   defaults: { ...DEFAULTS, recurrentActivation: "sigmoid", resetAfter: true },
   gates: 3,
   stateCount: 1,
-  biasShape: (units, o) => (o.resetAfter ? [2, 3 * units] : [3 * units]),
-  biasInitializer: (_units, o) => o.biasInitializer,
-  splitBias: (bias, o) => {
-    const row = (i: number): Tensor => reshape(slice(bias, [i, 0], [1, bias.shape[1]]), [bias.shape[1]]);
-    return o.resetAfter ? { input: row(0), recurrent: row(1) } : { input: bias, recurrent: null };
-  },
   sequence: (xw, wr, recurrentBias, _states, options, o) => [gruSequence(xw, wr, { ...options, recurrentBias, resetAfter: o.resetAfter === true })],
   cell: (wr, recurrentBias, activation, gate, o) => gruCell(wr, recurrentBias, o.resetAfter === true, activation.apply, gate.apply),
 };
@@ -233,9 +217,6 @@ const SIMPLE_RNN: Kind = {
   defaults: DEFAULTS,
   gates: 1,
   stateCount: 1,
-  biasShape: (units) => [units],
-  biasInitializer: (_units, o) => o.biasInitializer,
-  splitBias: (bias) => ({ input: bias, recurrent: null }),
   sequence: (xw, wr, _bias, _states, options) => [simpleRnnSequence(xw, wr, options)],
   cell: (wr, _bias, activation) => simpleRnnCell(wr, activation.apply),
 };
@@ -275,37 +256,35 @@ const MERGE = {
   mul: (a: Tensor, b: Tensor) => mul(a, b),
 } as const;
 
+/** A layer within the config of another. */
+const described = ({ kind, config }: Layer) => ({ kind, config });
+
 /**
  * A recurrent layer and a copy that reads the other way (Schuster & Paliwal 1997), with outputs of the same step merged.
  * `call(x, ...states of the first, ...states of the second, mask)`. Weights: forwardKernel … backwardBias.
  * @throws ArgumentError unless `inner` is lstm, gru or simpleRnn, and for unknown options
  */
 export function bidirectional(inner: RecurrentLayer, options: BidirectionalOptions = {}): Layer {
-  const o = optionsOf<Required<BidirectionalOptions>>("bidirectional", { name: "", mergeMode: "concat" }, options);
   if (typeof inner?.backwards !== "function") throw new ArgumentError("bidirectional: expected a layer made by lstm, gru or simpleRnn");
-  checkOneOf("bidirectional", "mergeMode", o.mergeMode, Object.keys(MERGE) as (keyof typeof MERGE)[]);
-  const [forward, backward] = [inner, inner.backwards()];
   const n = inner.stateCount;
-  return layer({
-    kind: "bidirectional",
-    config: configOf({ layer: { kind: inner.kind, config: inner.config }, ...o }),
-    parts: { forward, backward },
-    call: (x, _weights, ...more) => {
-      const mask = more[2 * n] ?? null;
-      const a = forward.call(x, ...Array.from({ length: n }, (_, k) => more[k]), mask);
-      const b = backward.call(x, ...Array.from({ length: n }, (_, k) => more[n + k]), mask);
-      return MERGE[o.mergeMode](a, inner.returnSequences ? flip(b, 1) : b);
-    },
+  return layerOf<Required<BidirectionalOptions>>("bidirectional", { layer: described(inner) }, { name: "", mergeMode: "concat" }, options, ({ mergeMode }) => {
+    checkOneOf("bidirectional", "mergeMode", mergeMode, Object.keys(MERGE) as (keyof typeof MERGE)[]);
+    const [forward, backward] = [inner, inner.backwards()];
+    return {
+      parts: { forward, backward },
+      call: (x, _weights, ...more) => {
+        const mask = more[2 * n] ?? null;
+        const [a, b] = [forward, backward].map((part, i) => part.call(x, ...Array.from({ length: n }, (_, k) => more[i * n + k]), mask));
+        return MERGE[mergeMode](a, inner.returnSequences ? flip(b, 1) : b);
+      },
+    };
   });
 }
 
 /** Applies `inner` to every step: [batch, time, ...] -> [batch, time, ...]. Weights: those of `inner`. @throws ArgumentError unless `inner` is a layer. */
 export function timeDistributed(inner: Layer, options: NameOption = {}): Layer {
-  const o = optionsOf("timeDistributed", { name: "" }, options);
   if (typeof inner?.call !== "function") throw new ArgumentError("timeDistributed: expected a layer, such as dense(10)");
-  return layer({
-    kind: "timeDistributed",
-    config: configOf({ layer: { kind: inner.kind, config: inner.config }, ...o }),
+  return layerOf("timeDistributed", { layer: described(inner) }, { name: "" }, options, () => ({
     parts: { "": inner },
     call: (x) => {
       checkRank(x.shape, "[batch, time, ...]", 3, Infinity);
@@ -313,5 +292,5 @@ export function timeDistributed(inner: Layer, options: NameOption = {}): Layer {
       const y = inner.call(reshape(x, [batch * time, ...x.shape.slice(2)]));
       return reshape(y, [batch, time, ...y.shape.slice(1)]);
     },
-  });
+  }));
 }

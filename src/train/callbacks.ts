@@ -2,8 +2,9 @@
  * @file Callbacks: objects whose methods `fit` calls while it trains, and those of Keras 3 (https://keras.io/api/callbacks/)
  * that decide something. Epochs and steps count from 0, as in Keras.
  */
-import { checkCount, checkFlag, checkNumber, checkOneOf, checkOptions } from "../check.ts";
+import { checkCount, checkNumber, checkOneOf } from "../check.ts";
 import { ArgumentError, NonFiniteError } from "../errors.ts";
+import { checkPart, optionsOf } from "../options.ts";
 import type { Optimizer } from "./optimizers.ts";
 
 /** What an epoch or a batch gave, by name: loss, accuracy, valLoss, valAccuracy … */
@@ -56,11 +57,13 @@ export interface MonitorOptions {
 interface Monitor {
   /** The watched number. @throws ArgumentError when there is none, listing what there is. */
   read(logs: Logs): number;
-  /** True when `value` is better than `than` by more than `delta`. Never for NaN. */
-  better(value: number, than: number, delta: number): boolean;
-  /** Worse than everything. */
-  worst(): number;
+  /** True when `value` is better than `than` by more than `delta`, or than everything where that is null. Never for NaN. */
+  better(value: number, than: number | null, delta: number): boolean;
 }
+
+/** Options with their defaults; the log's name has none. */
+type Filled<O extends MonitorOptions> = Required<Omit<O, "monitor">> & MonitorOptions;
+const MONITOR: Filled<MonitorOptions> = { monitor: undefined, mode: "auto" };
 
 function monitorOf(who: string, { monitor, mode = "auto" }: MonitorOptions): Monitor {
   checkOneOf(who, "mode", mode, ["auto", "min", "max"]);
@@ -76,8 +79,10 @@ function monitorOf(who: string, { monitor, mode = "auto" }: MonitorOptions): Mon
       const numbers = Object.keys(logs).filter((key) => typeof logs[key] === "number");
       throw new ArgumentError(`${who}: cannot monitor "${name}": ${value === undefined ? "there is no such log" : "it is not one number"}; there are: ${numbers.join(", ") || "none"}`);
     },
-    better: (value, than, delta) => (upward() ? value - delta > than : value + delta < than),
-    worst: () => (upward() ? -Infinity : Infinity),
+    better: (value, than, delta) => {
+      const sign = upward() ? 1 : -1;
+      return than === null ? sign * value > -Infinity : sign * value - delta > sign * than;
+    },
   };
 }
 
@@ -97,13 +102,12 @@ export interface EarlyStoppingOptions extends MonitorOptions {
 
 /** Stops training when the monitored number has stopped improving. */
 export function earlyStopping(options?: EarlyStoppingOptions): Callback {
-  const { minDelta = 0, patience = 0, baseline = null, restoreBestWeights = false, startFromEpoch = 0, ...watched } = checkOptions("earlyStopping", options, ["monitor", "mode", "minDelta", "patience", "baseline", "restoreBestWeights", "startFromEpoch"]);
+  const { minDelta, patience, baseline, restoreBestWeights, startFromEpoch, ...watched } = optionsOf<Filled<EarlyStoppingOptions>>("earlyStopping", { ...MONITOR, minDelta: 0, patience: 0, baseline: null, restoreBestWeights: false, startFromEpoch: 0 }, options);
   const monitor = monitorOf("earlyStopping", watched);
   checkNumber("earlyStopping", "minDelta", minDelta, -Infinity);
   checkCount("earlyStopping", "patience", patience, 0);
   checkCount("earlyStopping", "startFromEpoch", startFromEpoch, 0);
   if (baseline !== null) checkNumber("earlyStopping", "baseline", baseline, -Infinity);
-  checkFlag("earlyStopping", "restoreBestWeights", restoreBestWeights);
   const delta = Math.abs(minDelta);
   let wait = 0;
   let best: number | null = null;
@@ -117,7 +121,7 @@ export function earlyStopping(options?: EarlyStoppingOptions): Callback {
     async onEpochEnd(epoch, logs, training) {
       const value = monitor.read(logs);
       if (epoch < startFromEpoch) return;
-      const improved = monitor.better(value, best ?? monitor.worst(), best === null ? 0 : delta);
+      const improved = monitor.better(value, best, delta);
       if (restoreBestWeights && (improved || weights === null)) weights = await training.weights();
       wait++;
       if (improved) {
@@ -146,10 +150,9 @@ export interface ModelCheckpointOptions extends MonitorOptions {
  * @param path `{epoch}` in it becomes the epoch's number, from 1, and `{name}` that log with four decimals: `model-{epoch}-{valLoss}.safetensors`
  */
 export function modelCheckpoint(path: string, options?: ModelCheckpointOptions): Callback {
-  const { saveBestOnly = false, initialValueThreshold = null, ...watched } = checkOptions("modelCheckpoint", options, ["monitor", "mode", "saveBestOnly", "initialValueThreshold"]);
+  const { saveBestOnly, initialValueThreshold, ...watched } = optionsOf<Filled<ModelCheckpointOptions>>("modelCheckpoint", { ...MONITOR, saveBestOnly: false, initialValueThreshold: null }, options);
   if (typeof path !== "string" || path === "") throw new ArgumentError(`modelCheckpoint: expected the path of a file, got ${path === "" ? "an empty text" : String(path)}`);
   const monitor = monitorOf("modelCheckpoint", watched);
-  checkFlag("modelCheckpoint", "saveBestOnly", saveBestOnly);
   if (initialValueThreshold !== null) checkNumber("modelCheckpoint", "initialValueThreshold", initialValueThreshold, -Infinity);
   // Kept from one fit to the next, as in Keras: training that goes on must not overwrite a better model.
   let best = initialValueThreshold;
@@ -157,7 +160,7 @@ export function modelCheckpoint(path: string, options?: ModelCheckpointOptions):
     async onEpochEnd(epoch, logs, training) {
       if (saveBestOnly) {
         const value = monitor.read(logs);
-        if (!monitor.better(value, best ?? monitor.worst(), 0)) return;
+        if (!monitor.better(value, best, 0)) return;
         best = value;
       }
       await training.save(path.replace(/\{(\w+)\}/g, (_, name: string) => {
@@ -198,9 +201,9 @@ export interface ReduceLrOnPlateauOptions extends MonitorOptions {
 
 /** Reduces the learning rate when the monitored number has stopped improving. */
 export function reduceLrOnPlateau(options?: ReduceLrOnPlateauOptions): Callback {
-  const { factor = 0.1, patience = 10, minDelta = 1e-4, cooldown = 0, minLr = 0, ...watched } = checkOptions("reduceLrOnPlateau", options, ["monitor", "mode", "factor", "patience", "minDelta", "cooldown", "minLr"]);
+  const { factor, patience, minDelta, cooldown, minLr, ...watched } = optionsOf<Filled<ReduceLrOnPlateauOptions>>("reduceLrOnPlateau", { ...MONITOR, factor: 0.1, patience: 10, minDelta: 1e-4, cooldown: 0, minLr: 0 }, options);
   const monitor = monitorOf("reduceLrOnPlateau", watched);
-  if (!(Number.isFinite(factor) && factor >= 0 && factor < 1)) throw new ArgumentError(`reduceLrOnPlateau: factor must be a number in [0, 1), got ${String(factor)}`);
+  checkPart("reduceLrOnPlateau", "factor", factor);
   checkCount("reduceLrOnPlateau", "patience", patience, 0);
   checkCount("reduceLrOnPlateau", "cooldown", cooldown, 0);
   checkNumber("reduceLrOnPlateau", "minDelta", minDelta, -Infinity);
@@ -221,7 +224,7 @@ export function reduceLrOnPlateau(options?: ReduceLrOnPlateauOptions): Callback 
         cooling--;
         wait = 0;
       }
-      if (monitor.better(value, best ?? monitor.worst(), best === null ? 0 : delta)) {
+      if (monitor.better(value, best, delta)) {
         best = value;
         wait = 0;
       } else if (cooling === 0 && ++wait >= patience) {

@@ -4,7 +4,7 @@
  * or sigmoid are computed from what went into it: without clipping, finite for every logit, and in one kernel.
  */
 import { apply } from "../apply.ts";
-import { checkFlag, checkNumber, checkOptions, hint } from "../check.ts";
+import { checkNumber } from "../check.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../errors.ts";
 import type { Config } from "../nn/layer.ts";
 import { clip, mean } from "../ops/composite.ts";
@@ -14,6 +14,7 @@ import { matmulOp } from "../ops/matmul.ts";
 import { reshape, reshapeOp } from "../ops/move.ts";
 import { sum } from "../ops/reduce.ts";
 import { oneHot, softmaxCrossEntropy, softmaxOp } from "../ops/softmax.ts";
+import { checkMade, checkPositive, optionsOf, unknownName } from "../options.ts";
 import { sameShape, showShape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 
@@ -98,19 +99,22 @@ export interface CrossentropyOptions {
 }
 
 function crossentropyOptions(who: string, options: CrossentropyOptions | undefined): Required<CrossentropyOptions> {
-  const { fromLogits = false, labelSmoothing = 0 } = checkOptions(who, options, ["fromLogits", "labelSmoothing"]);
-  checkFlag(who, "fromLogits", fromLogits);
-  checkNumber(who, "labelSmoothing", labelSmoothing, 0, 1);
-  return { fromLogits, labelSmoothing };
+  const o = optionsOf<Required<CrossentropyOptions>>(who, { fromLogits: false, labelSmoothing: 0 }, options);
+  checkNumber(who, "labelSmoothing", o.labelSmoothing, 0, 1);
+  return o;
 }
+
+/** `y` with a part of it spread evenly over the classes. */
+const smoothed = (y: Tensor, part: number, classes: number): Tensor => (part === 0 ? y : add(mul(y, 1 - part), part / classes));
 
 /** Independent yes-or-no targets (0, 1 or between) [..., C] against probabilities [..., C]: mean of -y log p - (1 - y) log(1 - p). */
 export function binaryCrossentropy(options?: CrossentropyOptions): Loss {
   const name = "binaryCrossentropy";
-  const { fromLogits, labelSmoothing } = crossentropyOptions(name, options);
-  return make(name, { fromLogits, labelSmoothing }, (yTrue, yPred) => {
+  const config = crossentropyOptions(name, options);
+  const { fromLogits, labelSmoothing } = config;
+  return make(name, { ...config }, (yTrue, yPred) => {
     const [t, p] = matched(name, yTrue, yPred);
-    const y = labelSmoothing === 0 ? t : add(mul(t, 1 - labelSmoothing), 0.5 * labelSmoothing);
+    const y = smoothed(t, labelSmoothing, 2);
     const logits = fromLogits ? p : sigmoidLogits(p);
     if (logits !== null) return mean(sigmoidCrossEntropy(logits, y), overLast);
     const q = clip(p, EPSILON, 1 - EPSILON);
@@ -121,10 +125,11 @@ export function binaryCrossentropy(options?: CrossentropyOptions): Loss {
 /** Class probabilities (one-hot) [..., C] against predicted probabilities [..., C]: -sum(y log(p / sum p)). */
 export function categoricalCrossentropy(options?: CrossentropyOptions): Loss {
   const name = "categoricalCrossentropy";
-  const { fromLogits, labelSmoothing } = crossentropyOptions(name, options);
-  return make(name, { fromLogits, labelSmoothing }, (yTrue, yPred) => {
+  const config = crossentropyOptions(name, options);
+  const { fromLogits, labelSmoothing } = config;
+  return make(name, { ...config }, (yTrue, yPred) => {
     const [t, p] = matched(name, yTrue, yPred);
-    const y = labelSmoothing === 0 ? t : add(mul(t, 1 - labelSmoothing), labelSmoothing / p.shape[p.rank - 1]);
+    const y = smoothed(t, labelSmoothing, p.shape[p.rank - 1]);
     const logits = fromLogits ? p : softmaxLogits(p);
     if (logits !== null) return softmaxCrossEntropy(logits, y).loss;
     const q = clip(div(p, sum(p, { axis: -1, keepDims: true })), EPSILON, 1 - EPSILON);
@@ -135,8 +140,7 @@ export function categoricalCrossentropy(options?: CrossentropyOptions): Loss {
 /** Class numbers (i32) [...] or [..., 1] against predicted probabilities [..., C]: -log of the class's share. Numbers outside of [0, C) must be refused before. */
 export function sparseCategoricalCrossentropy(options?: { readonly fromLogits?: boolean }): Loss {
   const name = "sparseCategoricalCrossentropy";
-  const { fromLogits = false } = checkOptions(name, options, ["fromLogits"]);
-  checkFlag(name, "fromLogits", fromLogits);
+  const { fromLogits } = optionsOf(name, { fromLogits: false }, options);
   return make(name, { fromLogits }, (yTrue, yPred) => {
     const classes = classNumbers(name, yTrue, yPred);
     const logits = fromLogits ? yPred : softmaxLogits(yPred);
@@ -163,8 +167,8 @@ export const meanAbsolutePercentageError = (): Loss =>
 
 /** Huber 1964: quadratic for errors up to `delta` (default 1), linear beyond. */
 export function huber(options?: { readonly delta?: number }): Loss {
-  const { delta = 1 } = checkOptions("huber", options, ["delta"]);
-  if (!(Number.isFinite(delta) && delta > 0)) throw new ArgumentError(`huber: delta must be a positive number, got ${String(delta)}`);
+  const { delta } = optionsOf("huber", { delta: 1 }, options);
+  checkPositive("huber", "delta", delta);
   return elementwise("huber", { delta }, (y, p) => {
     const error = sub(p, y);
     const distance = abs(error);
@@ -205,38 +209,32 @@ export const cosineSimilarity = (): Loss =>
 const LOSSES = {
   binaryCrossentropy, categoricalCrossentropy, sparseCategoricalCrossentropy, meanSquaredError, meanAbsoluteError,
   meanAbsolutePercentageError, huber, klDivergence, hinge, logCosh, cosineSimilarity,
+  bce: binaryCrossentropy, mse: meanSquaredError, mae: meanAbsoluteError, mape: meanAbsolutePercentageError, kld: klDivergence, logcosh: logCosh,
 } as const satisfies { readonly [name: string]: (options: never) => Loss };
-
-const ALIASES = {
-  bce: "binaryCrossentropy", mse: "meanSquaredError", mae: "meanAbsoluteError", mape: "meanAbsolutePercentageError", kld: "klDivergence", logcosh: "logCosh",
-} as const satisfies { readonly [alias: string]: keyof typeof LOSSES };
 
 /**
  * Keras' name in camelCase, or its short form: binaryCrossentropy (bce), categoricalCrossentropy, sparseCategoricalCrossentropy, meanSquaredError (mse), meanAbsoluteError
  * (mae), meanAbsolutePercentageError (mape), huber, klDivergence (kld), hinge, logCosh (logcosh), cosineSimilarity.
  */
-export type LossName = keyof typeof LOSSES | keyof typeof ALIASES;
+export type LossName = keyof typeof LOSSES;
 
 /** Names that `loss` options take. */
-export const LOSS_NAMES: readonly string[] = [...Object.keys(LOSSES), ...Object.keys(ALIASES)];
+export const LOSS_NAMES: readonly string[] = Object.keys(LOSSES);
 
 /** True for names that `lossByName` knows. */
 export const isLossName = (name: string): name is LossName => LOSS_NAMES.includes(name);
 
 /** A loss from its name and options. @throws ArgumentError listing the names. */
 export function lossFromConfig(name: string, config: Config): Loss {
-  if (!isLossName(name)) throw new ArgumentError(`loss: unknown ${JSON.stringify(name)}; ${hint(name, LOSS_NAMES)}known: ${LOSS_NAMES.join(", ")}`);
-  const full = Object.hasOwn(ALIASES, name) ? ALIASES[name as keyof typeof ALIASES] : (name as keyof typeof LOSSES);
-  return (LOSSES[full] as (options: never) => Loss)(config as never);
+  if (!isLossName(name)) throw unknownName("loss", name, LOSS_NAMES);
+  return (LOSSES[name] as (options: never) => Loss)(config as never);
 }
 
 /** A loss from what `loss` options take: a name (Keras' in camelCase, or mse, mae, bce …) with default options, a loss, or a function. @throws ArgumentError listing the names. */
 export function lossByName(loss: LossName | Loss | LossFunction): Loss {
   if (typeof loss === "string") return lossFromConfig(loss, {});
   if (typeof loss === "function") {
-    // Given to compile without its parentheses a factory would pass for a loss and fail while tracing, with a text that helps nobody.
-    const factory = Object.entries(LOSSES).find(([, make]) => make === (loss as unknown));
-    if (factory !== undefined) throw new ArgumentError(`loss: ${factory[0]} makes a loss: write ${factory[0]}() or "${factory[0]}"`);
+    checkMade("loss", "loss", loss, LOSSES);
     return make(loss.name || "loss", { custom: true }, loss);
   }
   if (loss === null || typeof loss !== "object" || typeof loss.call !== "function") throw new ArgumentError(`loss: expected a name, a loss or a function of (yTrue, yPred), got ${String(loss)}; names: ${LOSS_NAMES.join(", ")}`);

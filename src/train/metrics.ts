@@ -3,7 +3,7 @@
  * compiled step: hits as integers, errors as a sum with its rounding error beside it (Neumaier 1974), so that the result
  * does not depend on batch sizes. Precision, recall and F1 of several classes are averaged as in scikit-learn.
  */
-import { checkCount, checkNumber, checkOptions, hint } from "../check.ts";
+import { checkCount, checkNumber, checkOptions } from "../check.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../errors.ts";
 import type { DType, TypedArray } from "../dtype.ts";
 import type { Config } from "../nn/layer.ts";
@@ -12,6 +12,7 @@ import { matmul } from "../ops/matmul.ts";
 import { expandDims, iota, reshape } from "../ops/move.ts";
 import { argMax, sum } from "../ops/reduce.ts";
 import { oneHot } from "../ops/softmax.ts";
+import { checkMade, optionsOf, unknownName } from "../options.ts";
 import { sameShape, showShape } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
@@ -89,7 +90,7 @@ function trueClass(who: string, yTrue: Tensor, yPred: Tensor): Tensor {
 
 /** Share of elements where (prediction > threshold) is the target, 0 or 1. Default threshold 0.5; for logits use 0. */
 export function binaryAccuracy(options?: { readonly threshold?: number }): Metric {
-  const { threshold = 0.5 } = checkOptions("binaryAccuracy", options, ["threshold"]);
+  const { threshold } = optionsOf("binaryAccuracy", { threshold: 0.5 }, options);
   checkNumber("binaryAccuracy", "threshold", threshold, -Infinity);
   return share("binaryAccuracy", { threshold }, (yTrue, yPred) => equal(alike("binaryAccuracy", yTrue, yPred), cast(greater(yPred, threshold), "f32")));
 }
@@ -106,7 +107,7 @@ export function sparseCategoricalAccuracy(): Metric {
 
 /** Share of rows in which fewer than `k` (default 5) predictions are larger than that of the true class (one-hot targets or class numbers). */
 export function topKCategoricalAccuracy(options?: { readonly k?: number }): Metric {
-  const { k = 5 } = checkOptions("topKCategoricalAccuracy", options, ["k"]);
+  const { k } = optionsOf("topKCategoricalAccuracy", { k: 5 }, options);
   checkCount("topKCategoricalAccuracy", "k", k);
   return share("topKCategoricalAccuracy", { k }, (yTrue, yPred) => {
     const at = trueClass("topKCategoricalAccuracy", yTrue, yPred);
@@ -141,6 +142,12 @@ export interface ClassOptions {
   readonly threshold?: number | null;
 }
 
+/** @throws ShapeError unless the model has as many outputs. */
+function checkOutputs(name: string, classes: number, outputShape: Shape): void {
+  const outputs = lastOf(outputShape);
+  if (classes !== outputs) throw new ShapeError(`${name}: made for ${classes} output${classes === 1 ? "" : "s"}, the model has ${outputs}; set classes: ${outputs}`);
+}
+
 /** Counts true positives, predictions and occurrences of each class. */
 function perClass(name: string, options: ClassOptions | undefined, score: (hits: number, predicted: number, actual: number) => number): Metric {
   const { classes = 1, average = "macro", threshold = classes === 1 ? 0.5 : null } = checkOptions(name, options, ["classes", "average", "threshold"]);
@@ -153,7 +160,7 @@ function perClass(name: string, options: ClassOptions | undefined, score: (hits:
     config: { classes, average, threshold },
     state: ["hits", "predicted", "actual"].map((counter) => ({ name: counter, shape: [classes], dtype: "i32" })),
     update: (yTrue, yPred, state) => {
-      if (lastOf(yPred.shape) !== classes) throw new ShapeError(`${name}: expected ${classes} output${classes === 1 ? "" : "s"}, got ${showShape(yPred.shape)}; set classes: ${lastOf(yPred.shape)}`);
+      checkOutputs(name, classes, yPred.shape);
       const byThreshold = classes === 1 || threshold !== null;
       const rows = [yPred.size / classes, classes];
       const isClass = (at: Tensor): Tensor => equal(reshape(at, [rows[0], 1]), iota([classes]));
@@ -190,7 +197,7 @@ export function confusionMatrix(options?: { readonly classes?: number; readonly 
     config: { classes, threshold },
     state: [{ name: "counts", shape: [size, size], dtype: "i32" }],
     update: (yTrue, yPred, [counts]) => {
-      if (lastOf(yPred.shape) !== classes) throw new ShapeError(`confusionMatrix: expected ${classes} output${classes === 1 ? "" : "s"}, got ${showShape(yPred.shape)}; set classes: ${lastOf(yPred.shape)}`);
+      checkOutputs("confusionMatrix", classes, yPred.shape);
       const predicted = classes === 1 ? cast(greater(yPred, threshold), "i32") : argMax(yPred);
       const actual = classes === 1 ? cast(greater(alike("confusionMatrix", yTrue, yPred), 0.5), "i32") : trueClass("confusionMatrix", yTrue, yPred);
       const rows = (at: Tensor): Tensor => oneHot(reshape(at, [at.size]), size);
@@ -209,21 +216,19 @@ export interface MetricContext {
 
 const METRICS = {
   binaryAccuracy, categoricalAccuracy, sparseCategoricalAccuracy, topKCategoricalAccuracy, precision, recall, f1, confusionMatrix, meanAbsoluteError, meanSquaredError, rootMeanSquaredError,
-  cosineSimilarity,
+  cosineSimilarity, mae: meanAbsoluteError, mse: meanSquaredError, rmse: rootMeanSquaredError, sparseTopKCategoricalAccuracy: topKCategoricalAccuracy,
 } as const satisfies { readonly [name: string]: (options: never) => Metric };
-
-const ALIASES = { mae: "meanAbsoluteError", mse: "meanSquaredError", rmse: "rootMeanSquaredError", sparseTopKCategoricalAccuracy: "topKCategoricalAccuracy" } as const satisfies { readonly [alias: string]: keyof typeof METRICS };
 
 /**
  * A metric's name in camelCase, its short form, or that of a loss, whose mean is then taken: accuracy (acc), binaryAccuracy, categoricalAccuracy, sparseCategoricalAccuracy,
  * topKCategoricalAccuracy, precision, recall, f1, confusionMatrix, meanAbsoluteError (mae), meanSquaredError (mse), rootMeanSquaredError (rmse), cosineSimilarity.
  */
-export type MetricName = "accuracy" | "acc" | keyof typeof METRICS | keyof typeof ALIASES | LossName;
+export type MetricName = "accuracy" | "acc" | keyof typeof METRICS | LossName;
 
 const BY_CLASS = ["precision", "recall", "f1", "confusionMatrix"];
 
 /** Names that `metrics` options take, besides those of losses. */
-export const METRIC_NAMES: readonly string[] = ["accuracy", "acc", ...Object.keys(METRICS), ...Object.keys(ALIASES)];
+export const METRIC_NAMES: readonly string[] = ["accuracy", "acc", ...Object.keys(METRICS)];
 
 /** Keras' rule: one output is binary, class numbers are sparse, everything else is categorical. */
 function accuracyFor({ loss, outputShape }: MetricContext): Metric {
@@ -239,35 +244,28 @@ export function describeMetric(metric: MetricName | Metric | MetricFunction): st
 
 /** The metric that `describeMetric` described. @throws ArgumentError for another name, listing them. */
 export function metricFromConfig(name: string, config: Config): Metric {
-  if (!Object.hasOwn(METRICS, name)) throw new ArgumentError(`metrics: unknown ${JSON.stringify(name)}; known: ${METRIC_NAMES.join(", ")}`);
+  if (!Object.hasOwn(METRICS, name)) throw unknownName("metrics", name, METRIC_NAMES);
   return (METRICS[name as keyof typeof METRICS] as (options: never) => Metric)(config as never);
 }
 
 /**
  * A metric from what `metrics` options take: a name, a metric, or a function whose mean is taken. A name is also the metric's name in logs.
  * `accuracy` becomes binary, categorical or sparse by the loss and the number of outputs; names of losses give that loss's mean.
- * @param options of a metric given by name
  * @throws ArgumentError listing the names.
  */
-export function metricByName(metric: MetricName | Metric | MetricFunction, context: MetricContext, options: Config = {}): Metric {
+export function metricByName(metric: MetricName | Metric | MetricFunction, context: MetricContext): Metric {
   if (typeof metric === "function") {
-    const factory = Object.entries(METRICS).find(([, make]) => make === (metric as unknown));
-    if (factory !== undefined) throw new ArgumentError(`metrics: ${factory[0]} makes a metric: write ${factory[0]}() or "${factory[0]}"`);
+    checkMade("metrics", "metric", metric, METRICS);
     return average(metric.name || "metric", {}, metric);
   }
   if (typeof metric !== "string") {
     if (metric === null || typeof metric !== "object" || typeof metric.update !== "function") throw new ArgumentError(`metrics: expected a name, a metric or a function of (yTrue, yPred), got ${String(metric)}`);
     const outputs = lastOf(context.outputShape);
-    const { classes = outputs } = metric.config ?? {};
-    if (BY_CLASS.includes(metric.name) && classes !== outputs) throw new ShapeError(`${metric.name}: made for ${String(classes)} output${classes === 1 ? "" : "s"}, the model has ${outputs}; set classes: ${outputs}`);
+    if (BY_CLASS.includes(metric.name)) checkOutputs(metric.name, Number(metric.config?.classes ?? outputs), context.outputShape);
     return metric;
   }
   if (metric === "accuracy" || metric === "acc") return { ...accuracyFor(context), name: metric };
-  const name = (Object.hasOwn(ALIASES, metric) ? ALIASES[metric as keyof typeof ALIASES] : metric) as keyof typeof METRICS;
-  if (Object.hasOwn(METRICS, name)) {
-    const all = BY_CLASS.includes(name) ? { classes: lastOf(context.outputShape), ...options } : options;
-    return { ...(METRICS[name] as (options: never) => Metric)(all as never), name: metric };
-  }
+  if (Object.hasOwn(METRICS, metric)) return { ...metricFromConfig(metric, BY_CLASS.includes(metric) ? { classes: lastOf(context.outputShape) } : {}), name: metric };
   if (isLossName(metric)) return average(metric, {}, lossByName(metric).call);
-  throw new ArgumentError(`metrics: unknown ${JSON.stringify(metric)}; ${hint(metric, [...METRIC_NAMES, ...LOSS_NAMES])}known: ${METRIC_NAMES.join(", ")}, and losses: ${LOSS_NAMES.join(", ")}`);
+  throw unknownName("metrics", metric, [...METRIC_NAMES, ...LOSS_NAMES]);
 }

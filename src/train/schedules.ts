@@ -2,11 +2,12 @@
  * @file Learning rates that depend on the step, with the formulas of Keras 3
  * (https://keras.io/api/optimizers/learning_rate_schedules/). Traced into the training step: no host work per step.
  */
-import { checkFlag, checkOptions } from "../check.ts";
+import { checkNumber, checkOptions } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
 import type { Config } from "../nn/layer.ts";
 import { add, ceil, cos, div, equal, floor, less, lessEqual, minimum, mul, pow, sub, where } from "../ops/map.ts";
 import { asTensor } from "../graph.ts";
+import { checkPositive, optionsOf, unknownName } from "../options.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** A learning rate that follows the step: the `learningRate` option of optimizers takes one. */
@@ -18,12 +19,17 @@ export interface Schedule {
   readonly value: (step: Tensor) => Tensor;
 }
 
-function checkSteps(who: string, name: string, steps: number): void {
-  if (!Number.isFinite(steps) || steps <= 0) throw new ArgumentError(`${who}: ${name} must be a positive number, got ${String(steps)}`);
-}
-
-function checkRates(who: string, rates: { readonly [name: string]: number }): void {
-  for (const [name, value] of Object.entries(rates)) if (!Number.isFinite(value)) throw new ArgumentError(`${who}: ${name} must be a number, got ${String(value)}`);
+/**
+ * A schedule by `value(step, options)`. The options are those of `defaults`, all numbers or flags; what is undefined there must be given.
+ * @throws ArgumentError for unknown options and other values
+ */
+function schedule<O extends object>(kind: string, defaults: Required<O> | { readonly [K in keyof O]-?: O[K] | undefined }, options: O | undefined, value: (step: Tensor, options: Required<O>) => Tensor): Schedule {
+  const config = optionsOf<object>(kind, defaults, options) as Required<O>;
+  for (const [name, n] of Object.entries(config) as [keyof O & string, number | boolean | null][]) {
+    if (name === "decaySteps") checkPositive(kind, name, n as number);
+    else if (typeof n !== "boolean" && (n !== null || defaults[name] !== null)) checkNumber(kind, name, n as number, -Infinity);
+  }
+  return { kind, config: config as Config, value: (step) => value(step, config) };
 }
 
 /** Options of `exponentialDecay` and `inverseTimeDecay`. */
@@ -36,36 +42,18 @@ export interface DecayOptions {
   readonly staircase?: boolean;
 }
 
-const progress = (step: Tensor, decaySteps: number, staircase: boolean): Tensor => {
+const DECAY = { decaySteps: undefined, initialLearningRate: undefined, decayRate: undefined, staircase: false };
+
+const progress = (step: Tensor, { decaySteps, staircase }: Required<DecayOptions>): Tensor => {
   const p = div(step, decaySteps);
   return staircase ? floor(p) : p;
 };
 
 /** initialLearningRate * decayRate^(step / decaySteps) */
-export function exponentialDecay(options: DecayOptions): Schedule {
-  const { initialLearningRate, decaySteps, decayRate, staircase = false } = checkOptions("exponentialDecay", options, ["initialLearningRate", "decaySteps", "decayRate", "staircase"]);
-  checkFlag("exponentialDecay", "staircase", staircase);
-  checkSteps("exponentialDecay", "decaySteps", decaySteps);
-  checkRates("exponentialDecay", { initialLearningRate, decayRate });
-  return {
-    kind: "exponentialDecay",
-    config: { initialLearningRate, decaySteps, decayRate, staircase },
-    value: (step) => mul(pow(decayRate, progress(step, decaySteps, staircase)), initialLearningRate),
-  };
-}
+export const exponentialDecay = (options: DecayOptions): Schedule => schedule("exponentialDecay", DECAY, options, (step, o) => mul(pow(o.decayRate, progress(step, o)), o.initialLearningRate));
 
 /** initialLearningRate / (1 + decayRate * step / decaySteps) */
-export function inverseTimeDecay(options: DecayOptions): Schedule {
-  const { initialLearningRate, decaySteps, decayRate, staircase = false } = checkOptions("inverseTimeDecay", options, ["initialLearningRate", "decaySteps", "decayRate", "staircase"]);
-  checkFlag("inverseTimeDecay", "staircase", staircase);
-  checkSteps("inverseTimeDecay", "decaySteps", decaySteps);
-  checkRates("inverseTimeDecay", { initialLearningRate, decayRate });
-  return {
-    kind: "inverseTimeDecay",
-    config: { initialLearningRate, decaySteps, decayRate, staircase },
-    value: (step) => div(initialLearningRate, add(mul(progress(step, decaySteps, staircase), decayRate), 1)),
-  };
-}
+export const inverseTimeDecay = (options: DecayOptions): Schedule => schedule("inverseTimeDecay", DECAY, options, (step, o) => div(o.initialLearningRate, add(mul(progress(step, o), o.decayRate), 1)));
 
 /** Options of `polynomialDecay`. */
 export interface PolynomialDecayOptions {
@@ -80,21 +68,12 @@ export interface PolynomialDecayOptions {
 }
 
 /** (initialLearningRate - endLearningRate) * (1 - step / decaySteps)^power + endLearningRate, and endLearningRate after decaySteps. */
-export function polynomialDecay(options: PolynomialDecayOptions): Schedule {
-  const { initialLearningRate, decaySteps, endLearningRate = 0.0001, power = 1, cycle = false } = checkOptions("polynomialDecay", options, ["initialLearningRate", "decaySteps", "endLearningRate", "power", "cycle"]);
-  checkFlag("polynomialDecay", "cycle", cycle);
-  checkSteps("polynomialDecay", "decaySteps", decaySteps);
-  checkRates("polynomialDecay", { initialLearningRate, endLearningRate, power });
-  return {
-    kind: "polynomialDecay",
-    config: { initialLearningRate, decaySteps, endLearningRate, power, cycle },
-    value: (step) => {
-      const rounds = cycle ? where(equal(step, 0), 1, ceil(div(step, decaySteps))) : asTensor(1);
-      const done = div(cycle ? step : minimum(step, decaySteps), mul(rounds, decaySteps));
-      return add(mul(pow(sub(1, done), power), initialLearningRate - endLearningRate), endLearningRate);
-    },
-  };
-}
+export const polynomialDecay = (options: PolynomialDecayOptions): Schedule =>
+  schedule("polynomialDecay", { decaySteps: undefined, initialLearningRate: undefined, endLearningRate: 0.0001, power: 1, cycle: false }, options, (step, { initialLearningRate, decaySteps, endLearningRate, power, cycle }) => {
+    const rounds = cycle ? where(equal(step, 0), 1, ceil(div(step, decaySteps))) : asTensor(1);
+    const done = div(cycle ? step : minimum(step, decaySteps), mul(rounds, decaySteps));
+    return add(mul(pow(sub(1, done), power), initialLearningRate - endLearningRate), endLearningRate);
+  });
 
 /** Options of `cosineDecay`. */
 export interface CosineDecayOptions {
@@ -110,25 +89,17 @@ export interface CosineDecayOptions {
 }
 
 /** Half a cosine wave from initialLearningRate (or warmupTarget) down to alpha times it: Loshchilov & Hutter 2016, without restarts. */
-export function cosineDecay(options: CosineDecayOptions): Schedule {
-  const { initialLearningRate, decaySteps, alpha = 0, warmupTarget = null, warmupSteps = 0 } = checkOptions("cosineDecay", options, ["initialLearningRate", "decaySteps", "alpha", "warmupTarget", "warmupSteps"]);
-  checkSteps("cosineDecay", "decaySteps", decaySteps);
-  checkRates("cosineDecay", { initialLearningRate, alpha, warmupSteps, ...(warmupTarget === null ? {} : { warmupTarget }) });
-  const decay = (step: Tensor, from: number): Tensor => {
-    const wave = mul(add(cos(mul(div(minimum(step, decaySteps), decaySteps), Math.PI)), 1), 0.5);
-    return mul(add(mul(wave, 1 - alpha), alpha), from);
-  };
-  return {
-    kind: "cosineDecay",
-    config: { initialLearningRate, decaySteps, alpha, warmupTarget, warmupSteps },
-    value: (step) => {
-      if (warmupTarget === null) return decay(step, initialLearningRate);
-      if (warmupSteps <= 0) return decay(step, warmupTarget);
-      const warmup = add(mul(div(step, warmupSteps), warmupTarget - initialLearningRate), initialLearningRate);
-      return where(less(step, warmupSteps), warmup, decay(sub(step, warmupSteps), warmupTarget));
-    },
-  };
-}
+export const cosineDecay = (options: CosineDecayOptions): Schedule =>
+  schedule("cosineDecay", { decaySteps: undefined, initialLearningRate: undefined, alpha: 0, warmupTarget: null, warmupSteps: 0 }, options, (step, { initialLearningRate, decaySteps, alpha, warmupTarget, warmupSteps }) => {
+    const decay = (at: Tensor, from: number): Tensor => {
+      const wave = mul(add(cos(mul(div(minimum(at, decaySteps), decaySteps), Math.PI)), 1), 0.5);
+      return mul(add(mul(wave, 1 - alpha), alpha), from);
+    };
+    if (warmupTarget === null) return decay(step, initialLearningRate);
+    if (warmupSteps <= 0) return decay(step, warmupTarget);
+    const warmup = add(mul(div(step, warmupSteps), warmupTarget - initialLearningRate), initialLearningRate);
+    return where(less(step, warmupSteps), warmup, decay(sub(step, warmupSteps), warmupTarget));
+  });
 
 /** values[i] up to and including step boundaries[i], the last value after the last boundary. @throws ArgumentError unless boundaries rise and there is one value more. */
 export function piecewiseConstantDecay(options: { readonly boundaries: readonly number[]; readonly values: readonly number[] }): Schedule {
@@ -148,6 +119,6 @@ const SCHEDULES: { readonly [kind: string]: (options: never) => Schedule } = { e
 
 /** A schedule from what its `kind` and `config` were. @throws ArgumentError for another kind, listing them. */
 export function scheduleFromConfig(kind: string, config: Config): Schedule {
-  if (!Object.hasOwn(SCHEDULES, kind)) throw new ArgumentError(`schedule: unknown ${JSON.stringify(kind)}; known: ${Object.keys(SCHEDULES).join(", ")}`);
+  if (!Object.hasOwn(SCHEDULES, kind)) throw unknownName("schedule", kind, Object.keys(SCHEDULES));
   return SCHEDULES[kind](config as never);
 }

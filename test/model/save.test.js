@@ -304,14 +304,14 @@ test("a file whose checksum is right and whose configuration is not is refused a
   const training = (change) => (c) => ({ ...c, ...change(c) });
   for (const [key, change, message] of [
     ["lockstep", (c) => ({ ...c, version: 99 }), /version 99/],
-    ["lockstep", () => [], /format/],
+    ["lockstep", () => [], /"lockstep" must be an object, found \[\]/],
     ["lockstep", (c) => ({ ...c, inputShapes: [[2 ** 53]] }), /cannot rebuild/],
     ["lockstep", layer(0, { units: 2 ** 30 }), /lstm.*kernel.*elements, the file has/],
     ["lockstep", layer(0, { units: 65536 }), /lstm.*kernel.*elements, the file has/],
     ["lockstep", layer(1, { units: 2 ** 53 }), /dense.*kernel.*elements, the file has/],
     ["lockstep", layer(1, { units: 3 }), /"dense\/kernel" has shape \[3, 2\], the layer needs \[3, 3\]/],
     ["lockstep", layer(1, { activation: "__proto__" }), /unknown activation "__proto__"/],
-    ["lockstep", (c) => ({ ...c, layers: [{ ...c.layers[0], kind: "constructor" }, c.layers[1]] }), /unknown kind of layer "constructor"/],
+    ["lockstep", (c) => ({ ...c, layers: [{ ...c.layers[0], kind: "constructor" }, c.layers[1]] }), /kind of layer: unknown "constructor"/],
     ["training", training((c) => ({ optimizer: { ...c.optimizer, config: { ...c.optimizer.config, beta1: "" } } })), /beta1 must be a number/],
     ["training", training((c) => ({ optimizer: { ...c.optimizer, kind: "toString" } })), /unknown "toString"/],
     ["training", training(() => ({ metrics: [{ name: "precision", config: { classes: 2 ** 31 } }] })), /precision: made for 2147483648 outputs, the model has 2/],

@@ -39,7 +39,7 @@ const near = (a, b, tolerance, what) => {
 };
 
 test("an unknown option is refused with the list of known ones", () => {
-  throws(() => nn.dense(3, { actvation: "relu" }), ArgumentError, /dense: unknown option "actvation"; did you mean "activation"\? options are .*activation, useBias/);
+  throws(() => nn.dense(3, { actvation: "relu" }), ArgumentError, /dense: unknown option "actvation"; did you mean "activation"\? known: .*activation, useBias/);
   throws(() => nn.lstm(3, { resetAfter: true }), ArgumentError, /lstm: unknown option "resetAfter"/);
   throws(() => nn.conv2d(3, 3, { stride: 2 }), ArgumentError, /strides/);
   throws(() => nn.dense(3, "relu"), ArgumentError, /dense: expected an object of options/);
@@ -324,7 +324,7 @@ test("a layer comes back from its config as JSON", async () => {
     const [a, b] = await compile((xs) => [layer.call(...xs), again.call(...xs)])(inputs);
     assert.equal(await a.data(), await b.data(), layer.kind);
   }
-  throws(() => nn.layerFromConfig("denes", {}), ArgumentError, /unknown kind of layer "denes"; known: dense/);
+  throws(() => nn.layerFromConfig("denes", {}), ArgumentError, /kind of layer: unknown "denes"; did you mean "dense"\? known: dense/);
 });
 
 test("a function in a config is marked, and cannot come back", () => {

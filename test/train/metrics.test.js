@@ -147,7 +147,6 @@ test("accuracy by loss and output, names in logs", () => {
   assert.is(resolve("huber", "mse", [1]).name, "huber");
   assert.equal(resolve("f1", "bce", [1]).config, { classes: 1, average: "macro", threshold: 0.5 });
   assert.equal(resolve("f1", "bce", [10]).config, { classes: 10, average: "macro", threshold: null });
-  assert.equal(metricByName("f1", { loss: lossByName("bce"), outputShape: [10] }, { average: "micro" }).config.average, "micro");
   assert.throws(() => resolve("sharpness", "mse", [1]), (error) => error.name === "ArgumentError" && metrics.METRIC_NAMES.every((n) => error.message.includes(n)));
   assert.throws(() => metrics.f1({ classes: 3, average: "mean" }), /average must be/);
   assert.throws(() => metrics.f1({ classes: 0 }), /classes must be/);
@@ -191,7 +190,7 @@ test("metrics that would count something else than they say are refused", async 
   await epoch(metricByName(() => 5, context), sparse).then(assert.unreachable, (error) => assert.match(error.message, /expected a function that returns an f32 tensor.*got 5/));
   assert.throws(() => metricByName(metrics.f1({ average: "weighted" }), context), /f1: made for 1 output, the model has 4; set classes: 4/);
   for (const make of [metrics.f1, metrics.precision, metrics.confusionMatrix]) {
-    await epoch(make(), oneHot).then(assert.unreachable, (error) => assert.match(error.message, /expected 1 output, got \[7, 4\]; set classes: 4/));
+    await epoch(make(), oneHot).then(assert.unreachable, (error) => assert.match(error.message, /made for 1 output, the model has 4; set classes: 4/));
   }
 });
 
