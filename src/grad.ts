@@ -2,7 +2,7 @@
 import { LockstepError, ShapeError } from "./errors.ts";
 import { currentGraph, symbolOf } from "./graph.ts";
 import type { Graph, Node } from "./graph.ts";
-import { showShape } from "./shape.ts";
+import { sameShape, showShape } from "./shape.ts";
 import { Tensor } from "./tensor.ts";
 import { add } from "./ops/map.ts";
 import { flatten, mapTree } from "./tree.ts";
@@ -40,7 +40,7 @@ export function gradients(y: Tensor, of: readonly Tensor[]): Tensor[] {
     node.inputs.forEach((input, k) => {
       const d = dx[k] ?? null;
       if (input === null || d === null || !needs[k]) return;
-      if (showShape(d.shape) !== showShape(input.shape)) throw new Error(`internal: gradient of ${node.op.name}, input ${k}, has shape ${showShape(d.shape)}, the input ${showShape(input.shape)}`);
+      if (!sameShape(d.shape, input.shape)) throw new Error(`internal: gradient of ${node.op.name}, input ${k}, has shape ${showShape(d.shape)}, the input ${showShape(input.shape)}`);
       const before = grads.get(input);
       grads.set(input, before === undefined ? d : add(before, d));
     });

@@ -103,12 +103,8 @@ export function conv2dTranspose(x: Tensor, w: Tensor, { strides = 1, padding = "
   if (x.rank !== 4 || w.rank !== 4 || x.shape[3] !== w.shape[3]) throw new ShapeError(`conv2dTranspose: expected x [N, P, Q, F] and w [R, S, C, F], got ${showShape(x.shape)} and ${showShape(w.shape)}`);
   const [n, p, q, f] = x.shape;
   const [r, s, c] = w.shape;
-  const h = padding === "same" ? p * sh : p * sh + Math.max(r - sh, 0);
-  const wide = padding === "same" ? q * sw : q * sw + Math.max(s - sw, 0);
-  const before = (size: number, out: number, k: number, stride: number): number => (padding === "same" ? Math.floor(Math.max(0, (out - 1) * stride + k - size) / 2) : 0);
-  const attrs: ConvAttrs = {
-    n, h, w: wide, c, p, q, r, s, f, strideH: sh, strideW: sw, dilationH: 1, dilationW: 1, groups: 1, activation: "linear",
-    padTop: before(h, p, r, sh), padLeft: before(wide, q, s, sw),
-  };
+  const full = (size: number, k: number, stride: number): number => size * stride + (padding === "same" ? 0 : Math.max(k - stride, 0));
+  const window = windowOf("conv2dTranspose", { shape: [n, full(p, r, sh), full(q, s, sw), c] }, [r, s], [sh, sw], [1, 1], padding);
+  const attrs: ConvAttrs = { ...window, f, groups: 1, activation: "linear" };
   return apply(conv2dInputGradOp, [x, w], attrs as unknown as Attrs)[0];
 }

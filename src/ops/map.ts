@@ -56,6 +56,9 @@ const FOLD: { readonly [name: string]: (a: number, b: number) => number } = {
   neg: (a) => -a, abs: (a) => Math.abs(a), sqrt: (a) => Math.sqrt(a), maximum: (a, b) => Math.max(a, b), minimum: (a, b) => Math.min(a, b),
 };
 
+/** The second operand that leaves the first as it is; that of add and mul does so also as the first. */
+const NEUTRAL: { readonly [name: string]: number } = { add: 0, sub: 0, mul: 1, div: 1 };
+
 function call(op: Op, operands: readonly Tensor[]): Tensor {
   const graph = currentGraph();
   if (graph === null) return apply(op, operands)[0];
@@ -66,10 +69,9 @@ function call(op: Op, operands: readonly Tensor[]): Tensor {
     return graph.constant(Math.fround(fold(Math.fround(values[0] as number), Math.fround(values[values.length - 1] as number))), "f32", shape);
   }
   const [a, b] = operands;
-  if ((op === addOp || op === subOp) && values[1] === 0 && b.rank === 0) return a;
-  if (op === addOp && values[0] === 0 && a.rank === 0) return b;
-  if ((op === mulOp || op === divOp) && values[1] === 1 && b.rank === 0) return a;
-  if (op === mulOp && values[0] === 1 && a.rank === 0) return b;
+  const neutral = NEUTRAL[op.name];
+  if (neutral !== undefined && values[1] === neutral && b.rank === 0) return a;
+  if (neutral !== undefined && values[0] === neutral && a.rank === 0 && (op === addOp || op === mulOp)) return b;
   return apply(op, withoutBroadcasts(op, operands))[0];
 }
 

@@ -2,7 +2,7 @@
 import { ArgumentError, ShapeError } from "../errors.ts";
 import type { WindowAttrs } from "../plan/kernels.ts";
 import { showShape } from "../shape.ts";
-import type { Tensor } from "../tensor.ts";
+import type { Shape } from "../shape.ts";
 
 /** One number for both directions, or [height, width]. */
 export type Pair = number | readonly [number, number];
@@ -23,11 +23,11 @@ function along(size: number, kernel: number, stride: number, dilation: number, p
   return [out, Math.floor(Math.max(0, (out - 1) * stride + span - size) / 2)];
 }
 
-/** @throws ShapeError unless `x` is [N, H, W, C] and the window fits, ArgumentError for an unknown padding. */
-export function windowOf(who: string, x: Tensor, [r, s]: readonly [number, number], strides: readonly [number, number], dilation: readonly [number, number], padding: Padding): WindowAttrs {
-  if (x.rank !== 4) throw new ShapeError(`${who}: expected [batch, height, width, channels], got ${showShape(x.shape)}`);
+/** @throws ShapeError unless the shape is [N, H, W, C] and the window fits, ArgumentError for an unknown padding. */
+export function windowOf(who: string, { shape }: { readonly shape: Shape }, [r, s]: readonly [number, number], strides: readonly [number, number], dilation: readonly [number, number], padding: Padding): WindowAttrs {
+  if (shape.length !== 4) throw new ShapeError(`${who}: expected [batch, height, width, channels], got ${showShape(shape)}`);
   if (padding !== "valid" && padding !== "same") throw new ArgumentError(`${who}: padding must be "valid" or "same", got ${JSON.stringify(padding)}`);
-  const [n, h, w, c] = x.shape;
+  const [n, h, w, c] = shape;
   const [p, padTop] = along(h, r, strides[0], dilation[0], padding);
   const [q, padLeft] = along(w, s, strides[1], dilation[1], padding);
   if (p === 0 || q === 0) throw new ShapeError(`${who}: a window of ${(r - 1) * dilation[0] + 1}x${(s - 1) * dilation[1] + 1} does not fit into the ${h}x${w} input; use padding "same" or a smaller window`);

@@ -27,30 +27,30 @@ export interface UnplacedCall extends Lowered {
 }
 
 class Fuser {
-  readonly unitOf = new Map<Node, Unit>();
-  readonly consumers = new Map<Node, Node[]>();
+  readonly #unitOf = new Map<Node, Unit>();
+  readonly #consumers = new Map<Node, Node[]>();
   readonly roots: Set<Tensor>;
-  readonly limits: Limits;
+  readonly #limits: Limits;
 
   constructor(nodes: readonly Node[], roots: readonly Tensor[], limits: Limits) {
     this.roots = new Set(roots.map(base));
-    this.limits = limits;
+    this.#limits = limits;
     for (const n of nodes) {
-      this.unitOf.set(n, { nodes: [n], space: n.op.lower === "map" ? n.outputs[0].shape : null });
-      this.consumers.set(n, []);
+      this.#unitOf.set(n, { nodes: [n], space: n.op.lower === "map" ? n.outputs[0].shape : null });
+      this.#consumers.set(n, []);
     }
     for (const n of nodes) {
-      for (const t of n.inputs) if (t !== null) this.consumers.get(base(t).node as Node)?.push(n);
+      for (const t of n.inputs) if (t !== null) this.#consumers.get(base(t).node as Node)?.push(n);
     }
   }
 
   unit(n: Node): Unit {
-    return this.unitOf.get(n) as Unit;
+    return this.#unitOf.get(n) as Unit;
   }
 
   /** Nodes that read `n`. */
   readers(n: Node): readonly Node[] {
-    return this.consumers.get(n) as Node[];
+    return this.#consumers.get(n) as Node[];
   }
 
   /** Merges the units of a producer and its consumer when the result is still one map and nothing would wait for itself. */
@@ -58,13 +58,13 @@ class Fuser {
     if (producer === consumer || producer.space === null || consumer.space === null || !sameShape(producer.space, consumer.space)) return;
     const merged: Unit = { nodes: [...producer.nodes, ...consumer.nodes].sort((a, b) => a.id - b.id), space: producer.space };
     const { inputs, steps, outputs } = this.operands(merged);
-    if (inputs.length + outputs.length > this.limits.maxOperands || steps > this.limits.maxSteps) return;
-    if (this.reaches(producer, consumer) || this.reaches(consumer, producer)) return;
-    for (const n of merged.nodes) this.unitOf.set(n, merged);
+    if (inputs.length + outputs.length > this.#limits.maxOperands || steps > this.#limits.maxSteps) return;
+    if (this.#reaches(producer, consumer) || this.#reaches(consumer, producer)) return;
+    for (const n of merged.nodes) this.#unitOf.set(n, merged);
   }
 
   /** True when a path leads from `from` to `to` through some other unit. */
-  private reaches(from: Unit, to: Unit): boolean {
+  #reaches(from: Unit, to: Unit): boolean {
     const seen = new Set<Unit>([from]);
     const stack: Unit[] = [];
     const push = (u: Unit): void => {

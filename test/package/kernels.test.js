@@ -151,6 +151,31 @@ test("kernels: without their files, or beside those of another version, the embe
   }
 });
 
+test("without the file that starts workers one thread does all, and says why", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "lockstep-"));
+  const { warn } = console;
+  const warnings = [];
+  console.warn = (text) => warnings.push(text);
+  try {
+    mkdirSync(join(folder, "build"));
+    for (const f of ["package.json", "build/index.js", "build/errors.js", "build/plain.wasm", "build/relaxed.wasm"]) cpSync(fileURLToPath(new URL(`../../${f}`, import.meta.url)), join(folder, f));
+    const copy = await import(pathToFileURL(join(folder, "build/index.js")).href);
+    const backend = await copy.open("wasm", { threads: 2 });
+    await backend.warm();
+    await backend.warm();
+    assert.is(backend.activeThreads, 1);
+    assert.match(backend.threadsProblem, /pool\.js/);
+    assert.is(warnings.length, 1);
+    assert.match(warnings[0], /one thread does all: what starts workers could not be loaded: .*pool\.js/);
+    const product = copy.compile((a) => copy.matmul(a, a), { backend });
+    assert.equal((await product(copy.tensor([[1, 2], [3, 4]]))).shape, [2, 2]);
+    backend.close();
+  } finally {
+    console.warn = warn;
+    rmSync(folder, { recursive: true });
+  }
+});
+
 test("kernels: relaxed SIMD is not taken for reproducible results", async () => {
   // The name is what tells: where there is no relaxed SIMD its build does not compile.
   const named = Buffer.from(bytes);
