@@ -76,7 +76,7 @@ export interface Context {
   /** Seed of weight initialization. */
   readonly seed: number;
   /** A number for each initialized weight. */
-  nextStream(): number;
+  readonly nextStream: () => number;
   /** Told of each layer's call. */
   called(layer: Layer, output: Tensor): void;
   /** Most elements that a weight may have: what the file holds while a model is read from one, so that a damaged size allocates nothing. Default no limit. */
@@ -164,4 +164,4 @@ export function layer({ kind, config, build, parts = {}, call }: LayerDescriptio
 const prefixed = (prefix: string, name: string): string => (prefix === "" ? name : prefix + name[0].toUpperCase() + name.slice(1));
 
 /** The same context for parts of a layer, of which the model is not told. */
-const silent = (outer: Context): Context => ({ training: outer.training, key: outer.key, seed: outer.seed, mostElements: outer.mostElements, nextStream: () => outer.nextStream(), called: () => {} });
+const silent = (outer: Context): Context => ({ ...outer, called: () => {} });
