@@ -17,7 +17,7 @@ import { checkFitOptions } from "./fit-options.ts";
 import type { FitOptions } from "./fit-options.ts";
 import { describe, time } from "./probe.ts";
 import type { Timing } from "./probe.ts";
-import { Checkpoint, replace } from "./recovery.ts";
+import { checkpoint, replace } from "./recovery.ts";
 
 export type { EvaluateOptions, FitOptions } from "./fit-options.ts";
 /** Batches `[x, y]` or `[x, y, weights]`, read anew for each epoch. */
@@ -128,8 +128,8 @@ class Fit {
     const slices = new Slices();
     const validate = async (): Promise<Logs | null> => {
       const now = this.#model.state("fit");
-      if (validation !== null) return runEvaluation(now, validation, 0, validation.samples, Math.min(size, validation.samples));
-      return trained < data.samples ? runEvaluation(now, data, trained, data.samples, Math.min(size, data.samples - trained)) : null;
+      if (validation !== null) return runEvaluation(now, validation, 0, validation.samples, size);
+      return trained < data.samples ? runEvaluation(now, data, trained, data.samples, size) : null;
     };
     try {
       // Tracing makes the optimizer's state, which the first copy must hold.
@@ -159,7 +159,7 @@ class Fit {
     const { validationData, seed = 0 } = this.#options;
     const model = this.#model;
     const validation = validationData === undefined ? null : await model.prepare("fit: validationData", ...validationData);
-    const validate = async (): Promise<Logs | null> => (validation === null ? null : runEvaluation(model.state("fit"), validation, 0, validation.samples, Math.min(32, validation.samples)));
+    const validate = async (): Promise<Logs | null> => (validation === null ? null : runEvaluation(model.state("fit"), validation, 0, validation.samples, 32));
     const slices = new Slices();
     const epochSteps = async (epoch: number, bar: Progress): Promise<void> => {
       let step = 0;
@@ -190,7 +190,7 @@ class Fit {
     const model = this.#model;
     const backends = await candidates();
     if (backends.length > 1) {
-      const copy = await Checkpoint.take(0, this.#changing());
+      const copy = await checkpoint(0, this.#changing());
       const put = (backend: Backend): void => {
         for (const t of argumentsOf(data)) t.recover();
         copy.recover();
@@ -283,11 +283,11 @@ class Fit {
     const model = this.#model;
     const every = this.#options.recoverEvery ?? 200;
     const needed = rewindable && every > 0 && !model.state("fit").programs.backend.limits.hostMemory;
-    let copy = needed ? await Checkpoint.take(0, this.#changing()) : null;
+    let copy = needed ? await checkpoint(0, this.#changing()) : null;
     let seen = this.#steps;
     const done = async (step: number): Promise<void> => {
       if (copy === null || step % every !== 0) return;
-      copy = await Checkpoint.take(step, this.#changing());
+      copy = await checkpoint(step, this.#changing());
       seen = this.#steps;
     };
     for (;;) {
@@ -301,7 +301,7 @@ class Fit {
         const next = await replace(model.state("fit").programs.backend);
         model.moveTo(next);
         console.warn(`lockstep: fit: ${error.message}; training goes on from step ${copy.step} of the epoch on ${next.name}`);
-        if (next.limits.hostMemory) copy = await Checkpoint.take(copy.step, this.#changing());
+        if (next.limits.hostMemory) copy = await checkpoint(copy.step, this.#changing());
       }
     }
   }

@@ -40,10 +40,11 @@ export interface PredictOptions {
 export class InferenceModel {
   readonly name: string;
   readonly seed: number;
+  /** True for models made by `sequential`. */
+  readonly isSequential: boolean;
   /** In the order of their first call. */
   readonly layers: readonly Layer[];
   #forward: (inputs: readonly Tensor[]) => Tensor;
-  #sequential: boolean;
   #inputShapes: readonly Shape[] | null = null;
   #outputShape: Shape | null = null;
   readonly #outputs = new Map<Layer, Shape>();
@@ -60,7 +61,7 @@ export class InferenceModel {
     this.name = name;
     this.seed = seed;
     this.layers = layers;
-    this.#sequential = forward === null;
+    this.isSequential = forward === null;
     this.#forward = forward ?? ((inputs) => layers.reduce((x, l) => l.call(x), inputs[0]));
     if (forward === null) nameLayers(layers);
     if (inputShape !== undefined) {
@@ -69,11 +70,6 @@ export class InferenceModel {
       for (const s of shapes) checkShape("inputShape", s);
       this.build(shapes);
     }
-  }
-
-  /** True for models made by `sequential`. */
-  get isSequential(): boolean {
-    return this.#sequential;
   }
 
   /** Shapes of one sample of each input; null before the model is built. */
@@ -103,7 +99,7 @@ export class InferenceModel {
       }
       return;
     }
-    if (this.#sequential && inputShapes.length !== 1) throw new ShapeError(`sequential: expected one input, got ${inputShapes.length}; for several inputs use model((a, b) => ...)`);
+    if (this.isSequential && inputShapes.length !== 1) throw new ShapeError(`sequential: expected one input, got ${inputShapes.length}; for several inputs use model((a, b) => ...)`);
     const found = new Set<Layer>(this.layers);
     this.#outputShape = traceShapes({ forward: this.#forward, seed: this.seed }, inputShapes.map((shape) => ({ shape, dtype: "f32" })), (layer, output) => {
       found.add(layer);
@@ -111,7 +107,7 @@ export class InferenceModel {
       const indexed = layer.kind === "embedding" ? indexedInput(output) : null;
       if (indexed !== null) this.indexLimits.set(indexed, Math.min(Number(layer.config.inputDim), this.indexLimits.get(indexed) ?? Infinity));
     });
-    if (!this.#sequential) {
+    if (!this.isSequential) {
       (this.layers as Layer[]).push(...found);
       nameLayers(this.layers);
     }

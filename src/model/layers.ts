@@ -3,6 +3,7 @@ import { ArgumentError } from "../errors.ts";
 import { scope } from "../graph.ts";
 import { context, withContext } from "../nn/layer.ts";
 import type { Layer, Weight } from "../nn/layer.ts";
+import { CUSTOM } from "../nn/options.ts";
 import { Tensor } from "../tensor.ts";
 
 /** A layer, a function of a tensor, or an object with a `call` whose f32 tensor properties are trainable weights. */
@@ -24,9 +25,6 @@ function weightsOf(object: object, path = ""): Weight[] {
     return Array.isArray(value) || (typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype) ? weightsOf(value, name) : [];
   });
 }
-
-/** The configuration of what cannot be rebuilt from data. */
-const CUSTOM = { custom: true } as const;
 
 /** `weights` are the function's own; those of layers that it calls are added as `layer.weight`, since the model is told of this layer alone. */
 function wrap(kind: string, own: readonly Weight[], run: (x: Tensor) => Tensor): Layer {

@@ -116,7 +116,7 @@ export class Model extends InferenceModel {
     checkCount("evaluate", "batchSize", batchSize);
     const data = await this.prepare("evaluate", x, y, sampleWeight);
     try {
-      return await runEvaluation(this.state("evaluate"), data, 0, data.samples, Math.min(batchSize, data.samples));
+      return await runEvaluation(this.state("evaluate"), data, 0, data.samples, batchSize);
     } finally {
       data.release();
     }

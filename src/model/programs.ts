@@ -3,6 +3,7 @@
  * by (shuffled) position, runs forward, loss, gradients and update, and adds to the epoch's loss and metrics, all where
  * the data is. Between steps nothing is written and nothing is read.
  */
+import { allocate } from "../dtype.ts";
 import { gradients } from "../grad.ts";
 import { asTensor, assign, currentGraph, Graph, symbolOf, trace } from "../graph.ts";
 import { add, cast, greater, isFinite, mul, not, sub, where } from "../ops/map.ts";
@@ -29,8 +30,12 @@ export interface Training {
   readonly metrics: readonly Metric[];
 }
 
+let ids = 0;
+
 /** Loss and metrics of an epoch, counted on the device. */
 export class Tally {
+  /** Names it among programs. */
+  readonly id = ids++;
   readonly #metrics: readonly Metric[];
   /** Sum of batch losses times samples, its rounding error, and samples. */
   readonly #loss = [zeros([]), zeros([]), zeros([])];
@@ -73,7 +78,7 @@ export class Tally {
   }
 
   reset(): void {
-    for (const t of [...this.#loss, ...this.#states.flat()]) t.set(new (t.dtype === "f32" ? Float32Array : t.dtype === "i32" ? Int32Array : Uint32Array)(t.size));
+    for (const t of [...this.#loss, ...this.#states.flat()]) t.set(allocate(t.dtype, t.size));
   }
 
   /** The epoch so far, by name, with `prefix` before each. */
@@ -87,6 +92,8 @@ export class Tally {
 
 /** Where numbers first stopped being finite, kept on the device. */
 export class Watch {
+  /** Names it among programs. */
+  readonly id = ids++;
   /** The first step (from 1) with a number that is not finite; 0: none yet. */
   readonly step = zeros([], "i32");
   /** Not finite elements in each source at that step. */
@@ -146,7 +153,7 @@ export class Programs extends PredictPrograms {
 
   /** One optimizer step on a batch of `inputs` and `y` (and sample weights). Returns nothing: all it does is assigned. */
   train(inputs: readonly Tensor[], y: Tensor, weights: Tensor | null, shape: StepShape, training: Training, tally: Tally, watch: Watch | null = null): Promise<Executable> {
-    return this.#step(watch === null ? "train" : `train, watched ${idOf(watch)}`, inputs, y, weights, shape, tally, (xs, target, weight) => {
+    return this.#step(watch === null ? "train" : `train, watched ${watch.id}`, inputs, y, weights, shape, tally, (xs, target, weight) => {
       const { loss, optimizer } = training;
       const owners = this.network.weights().filter((w) => w.trainable);
       const params = owners.map((w) => w.tensor);
@@ -174,7 +181,7 @@ export class Programs extends PredictPrograms {
   }
 
   #step(kind: string, inputs: readonly Tensor[], y: Tensor, weights: Tensor | null, shape: StepShape, tally: Tally, body: (xs: Tensor[], y: Tensor, w: Tensor | null) => { value: Tensor; prediction: Tensor }): Promise<Executable> {
-    const key = `${kind} ${inputs.join()} ${y} ${weights} ${JSON.stringify(shape)} ${idOf(tally)}`;
+    const key = `${kind} ${inputs.join()} ${y} ${weights} ${JSON.stringify(shape)} ${tally.id}`;
     return this.cached(key, () => {
       const graph = new Graph();
       trace(graph, () => {
@@ -206,12 +213,4 @@ function gatherBatch({ key, position }: Cursor, data: readonly Tensor[], { count
   const index = shuffled > 0 ? permutation(key, shuffled, { start: position, count, stream: SHUFFLE_STREAM }) : add(iota([count]), position);
   assign(position, add(position, count));
   return data.map((t) => gather(t, index));
-}
-
-const ids = new WeakMap<object, number>();
-let lastId = 0;
-function idOf(o: object): number {
-  let id = ids.get(o);
-  if (id === undefined) ids.set(o, (id = ++lastId));
-  return id;
 }

@@ -13,24 +13,21 @@ interface Reopenable extends Backend {
 }
 
 /** Host copies of tensors at one step of an epoch. */
-export class Checkpoint {
+export interface Checkpoint {
   /** Steps of the epoch that were done. */
   readonly step: number;
-  readonly #copies: readonly { readonly tensor: Tensor; readonly host: TypedArray }[];
-
-  private constructor(step: number, copies: readonly { tensor: Tensor; host: TypedArray }[]) {
-    this.step = step;
-    this.#copies = copies;
-  }
-
-  static async take(step: number, tensors: readonly Tensor[]): Promise<Checkpoint> {
-    return new Checkpoint(step, await Promise.all(tensors.map(async (tensor) => ({ tensor, host: (await tensor.data()).slice() as TypedArray }))));
-  }
-
   /** Puts the copies in the place of what is on a device. */
-  recover(): void {
-    for (const { tensor, host } of this.#copies) tensor.recover(host.slice() as TypedArray);
-  }
+  recover(): void;
+}
+
+export async function checkpoint(step: number, tensors: readonly Tensor[]): Promise<Checkpoint> {
+  const copies = await Promise.all(tensors.map(async (tensor) => ({ tensor, host: (await tensor.data()).slice() as TypedArray })));
+  return {
+    step,
+    recover() {
+      for (const { tensor, host } of copies) tensor.recover(host.slice() as TypedArray);
+    },
+  };
 }
 
 /** A new device of the same kind where there is one, else WASM. */

@@ -9,6 +9,7 @@ import { resolveBackend } from "../init.ts";
 import type { BackendName } from "../init.ts";
 import { encodeSafetensors } from "../io/safetensors.ts";
 import type { Config } from "../nn/layer.ts";
+import { isCustom } from "../nn/options.ts";
 import { writeBytesAtomic } from "../node/files.ts";
 import type { Shape } from "../shape.ts";
 import { isLossName, lossFromConfig } from "../train/losses.ts";
@@ -39,8 +40,8 @@ interface DescribedTraining { readonly loss: { readonly name: string; readonly c
 
 /** The first option of a layer that is a function, which a file cannot hold; null when there is none. */
 function functionOption(config: Config): string | null {
-  const isCustom = (v: unknown): boolean => typeof v === "object" && v !== null && ((v as { custom?: boolean }).custom === true || Object.values(v).some(isCustom));
-  return Object.keys(config).find((key) => isCustom(config[key])) ?? null;
+  const holdsCustom = (v: unknown): boolean => isCustom(v) || (typeof v === "object" && v !== null && Object.values(v).some(holdsCustom));
+  return Object.keys(config).find((key) => holdsCustom(config[key])) ?? null;
 }
 
 function describe(model: Model): Described {

@@ -76,7 +76,7 @@ export interface Context {
   /** Seed of weight initialization. */
   readonly seed: number;
   /** A number for each initialized weight. */
-  nextStream(): number;
+  readonly nextStream: () => number;
   /** Told of each layer's call. */
   called(layer: Layer, output: Tensor): void;
   /** While a model is read from a file, whose values replace those of all weights: the elements that it holds, more than which no weight may have. Default no limit. */
@@ -166,4 +166,4 @@ export function layer({ kind, config, build, parts = {}, call }: LayerDescriptio
 const prefixed = (prefix: string, name: string): string => (prefix === "" ? name : prefix + name[0].toUpperCase() + name.slice(1));
 
 /** The same context for parts of a layer, of which the model is not told. */
-const silent = (outer: Context): Context => ({ training: outer.training, key: outer.key, seed: outer.seed, mostElements: outer.mostElements, nextStream: () => outer.nextStream(), called: () => {} });
+const silent = (outer: Context): Context => ({ ...outer, called: () => {} });

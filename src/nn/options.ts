@@ -106,14 +106,10 @@ export interface SplitActivation {
 /** @throws ArgumentError for an unknown name, and for a function that was lost in a file. */
 export function activationOf(who: string, option: ActivationOption): SplitActivation {
   const value: unknown = option ?? "linear";
-  const same = (x: Tensor): Tensor => x;
-  if (typeof value === "function") {
-    const apply = value as (x: Tensor) => Tensor;
-    return { kernel: "linear", after: apply, apply, inKernel: false };
-  }
-  if (typeof value !== "string") throw new ArgumentError(`${who}: expected the name of an activation or a function, got ${JSON.stringify(value)}${isCustom(value) ? ": a function was there when the model was saved; make the layer again with it" : ""}`);
-  const apply = activationByName(who, value);
-  return isKernelActivation(value) ? { kernel: value, after: same, apply, inKernel: true } : { kernel: "linear", after: apply, apply, inKernel: false };
+  if (typeof value !== "string" && typeof value !== "function") throw new ArgumentError(`${who}: expected the name of an activation or a function, got ${JSON.stringify(value)}${isCustom(value) ? ": a function was there when the model was saved; make the layer again with it" : ""}`);
+  const apply = typeof value === "string" ? activationByName(who, value) : (value as (x: Tensor) => Tensor);
+  const inKernel = typeof value === "string" && isKernelActivation(value);
+  return { kernel: inKernel ? value : "linear", after: inKernel ? (x) => x : apply, apply, inKernel };
 }
 
 /** True for what stands in a config for a function. */
