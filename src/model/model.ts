@@ -44,6 +44,9 @@ interface Recipe {
   readonly metrics: readonly (MetricName | Metric | LossFunction)[];
 }
 
+/** The model that was last compiled with an optimizer: its state, the number of steps above all, is of one model. */
+const owners = new WeakMap<Optimizer, Model>();
+
 /**
  * A model that learns: what `sequential()` and `model()` of `lockstep` make, and `loadModel()` for files with training. `compile()` sets the loss and the
  * optimizer, `fit()` trains, `evaluate()` measures, `predict()` computes, `save()` and `toBytes()` write a file. Shapes never name the batch dimension.
@@ -86,6 +89,7 @@ export class Model extends InferenceModel {
     await this.open(await resolveBackend(options.backend));
     this.choosing = options.backend === "auto";
     this.#recipe = recipe;
+    owners.set(recipe.optimizer, this);
     this.#begin(training);
   }
 
@@ -93,11 +97,14 @@ export class Model extends InferenceModel {
    * Trains for `epochs` passes over the data. See `FitOptions`; `history` has one entry for each epoch and name (loss, metrics, and with validation valLoss …).
    * @param x samples, nested arrays, a tensor, `{ data, shape }`, a list of tensors for several inputs, or an (async) iterable of batches `[x, y]`.
    * @param y targets with as many samples; left out for an iterable.
-   * @throws DataError, ShapeError, ArgumentError before anything runs; LockstepError before `compile()` and while another `fit` runs; DeviceLostError where a lost
+   * @throws DataError, ShapeError, ArgumentError before anything runs; LockstepError before `compile()`, while another `fit` runs, and when another model was compiled with
+   * the same optimizer since; DeviceLostError where a lost
    * GPU cannot be recovered from; what callbacks throw.
    */
   async fit(x: Inputs | Batches, y?: Data | FitOptions, options?: FitOptions): Promise<History> {
     if (this.#fitting) throw new LockstepError("fit: the model is being trained already; await that first");
+    const owner = this.optimizer && owners.get(this.optimizer);
+    if (owner && owner !== this) throw new LockstepError(`fit: the optimizer of model "${this.name}" was given to model "${owner.name}" since, and counts its steps; compile this one again with an optimizer of its own`);
     this.#fitting = true;
     try {
       return await runFit(this, x, y, options);

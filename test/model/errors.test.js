@@ -155,6 +155,21 @@ test("after every failed call of compile, fit and predict a model goes on as bef
   assert.is(await fingerprint(m), await fingerprint(untouched));
 });
 
+test("an optimizer that went to another model, until the first has one of its own again", async () => {
+  const optimizer = adam();
+  const [first, second] = [network({ name: "first" }), network({ name: "second" })];
+  for (const m of [first, second]) await m.compile({ loss: "mse", optimizer, backend });
+  const before = await fingerprint(first);
+  const error = await errorOf(() => first.fit(data.x, data.y, quiet));
+  assert.instance(error, LockstepError);
+  for (const part of ["fit", '"first"', '"second"', "compile"]) assert.ok(error.message.includes(part), error.message);
+  assert.is(await fingerprint(first), before);
+  await second.fit(data.x, data.y, quiet);
+  await first.compile({ loss: "mse", optimizer: adam(), backend });
+  await first.fit(data.x, data.y, quiet);
+  assert.is(await fingerprint(first), await fingerprint(second));
+});
+
 /** What cannot be built, and what its error says. */
 const BUILDS = [
   ["an unknown option of a layer", () => dense(4, { activaton: "relu" }), ArgumentError, ["dense", "activaton", "activation"]],
