@@ -152,10 +152,13 @@ export interface DepthwiseConv2dOptions extends BiasOptions, WindowOptions {
   readonly depthwiseRegularizer?: RegularizerOption;
 }
 
+/** A name of their own: bundlers keep what reads a property at the top level. */
+const DEPTHWISE_DEFAULTS: Required<DepthwiseConv2dOptions> = { ...BIAS, ...MOVES, dilationRate: 1, depthMultiplier: 1, depthwiseInitializer: "glorotUniform", depthwiseRegularizer: null };
+
 const DEPTHWISE: Kind = {
   kind: "depthwiseConv2d",
   rank: 4,
-  defaults: { ...BIAS, ...MOVES, dilationRate: 1, depthMultiplier: 1, depthwiseInitializer: "glorotUniform", depthwiseRegularizer: null } as Required<DepthwiseConv2dOptions>,
+  defaults: DEPTHWISE_DEFAULTS,
   kernels: (size, channels, _filters, o) => [["kernel", [...size, channels, o.depthMultiplier as number], "depthwise"]],
   run: (x, [kernel], options, activation) => activation.after(depthwise(x, kernel, options)),
 };
@@ -177,7 +180,7 @@ export interface SeparableConv2dOptions extends DepthwiseConv2dOptions {
 const SEPARABLE: Kind = {
   kind: "separableConv2d",
   rank: 4,
-  defaults: { ...DEPTHWISE.defaults, pointwiseInitializer: "glorotUniform", pointwiseRegularizer: null } as Required<SeparableConv2dOptions>,
+  defaults: { ...DEPTHWISE_DEFAULTS, pointwiseInitializer: "glorotUniform", pointwiseRegularizer: null } as Required<SeparableConv2dOptions>,
   kernels: (size, channels, filters, { depthMultiplier = 1 }) => [
     ["depthwiseKernel", [...size, channels, depthMultiplier], "depthwise"],
     ["pointwiseKernel", [1, 1, channels * depthMultiplier, filters], "pointwise"],
