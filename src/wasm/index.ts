@@ -37,7 +37,7 @@ export interface WasmOptions {
    */
   readonly background?: boolean;
   /**
-   * Address of the workers' script (`build/esm/wasm/worker.js` of this package, or a copy), or a function that starts a worker with it. Default: the script beside this
+   * Address of the workers' script (`lockstep/worker.js`, or a copy), or a function that starts a worker with it. Default: the script beside this
    * module, found as `new Worker(new URL("./worker.js", import.meta.url), { type: "module" })`; needed where a bundler does not follow that (esbuild, Rollup).
    */
   readonly worker?: WorkerSource;
