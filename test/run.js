@@ -44,7 +44,7 @@ function missing(file) {
   return noChromium !== null && inChromium(file) ? `no Chromium: ${noChromium}` : null;
 }
 
-const LIMIT_MS = 10 * 60 * 1000;
+const LIMIT_MS = 15 * 60 * 1000;
 
 function run(file) {
   return new Promise((done) => {
