@@ -74,7 +74,8 @@ async function write(file, kernels) {
       ecma: 2022,
       compress: { passes: 2 },
       // Bundlers of applications read these: which calls may be dropped, and which import is not theirs.
-      format: { preserve_annotations: true, comments: /webpackIgnore|@vite-ignore/ },
+      // ASCII alone: one other character makes engines hold and parse the whole file in two bytes a character.
+      format: { ascii_only: true, preserve_annotations: true, comments: /webpackIgnore|@vite-ignore/ },
     })],
   });
   await build.close();
