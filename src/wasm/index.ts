@@ -6,7 +6,7 @@ import { slotBytes } from "../plan/plan.ts";
 import { Allocator } from "./allocator.ts";
 import type { WasmBuffer } from "./allocator.ts";
 import { encode, forgetTaken, link } from "./commands.ts";
-import type { CommandList, Encoded } from "./commands.ts";
+import type { CommandList, Encoded, Kept } from "./commands.ts";
 import { loadKernels } from "./load.ts";
 import type { KernelSource } from "./load.ts";
 import { HEADER_WORDS, SCRATCH_BYTES } from "./opcodes.ts";
@@ -69,6 +69,9 @@ const FIRST_ADDRESS = 1024;
 /** Programs with fewer multiply-adds (to share) than this (some 70 us) are done before a worker has woken up. */
 const LEAST_WORK = 2e6;
 
+/** Part of the memory that is left when a program is compiled that what is made of its weights may take. */
+const MOST_KEPT = 1 / 4;
+
 interface Exports {
   /** 0 when the run was aborted. */
   run(list: number, end: number, thread: number, threads: number, scratch: number, sync: number): number;
@@ -87,6 +90,16 @@ function addressOf(what: string, buffer: DeviceBuffer, offset: number, bytes: nu
   return (buffer as WasmBuffer).address + offset;
 }
 
+/** What prologues make of a buffer. Programs that make the same of it share it. */
+interface Prepared {
+  /** The buffer's address and what is made of it. */
+  readonly name: string;
+  readonly memory: WasmBuffer;
+  /** The buffer's when this was last made of it. */
+  version: number;
+  users: number;
+}
+
 class WasmProgram implements Program {
   readonly plan: Plan;
   readonly list: CommandList;
@@ -95,22 +108,28 @@ class WasmProgram implements Program {
   readonly large: boolean;
   /** Worth handing over to another thread. */
   readonly long: boolean;
-  /** Addresses the list was last patched with. */
+  /** Addresses the list was last patched with: of bindings, then of what is kept. */
   readonly bound: Int32Array;
-  readonly #release: () => void;
+  readonly kept: readonly Kept[];
+  readonly prepared: Prepared[] = [];
+  /** Bindings that a run writes. */
+  readonly written: readonly number[];
+  readonly #release: (prepared: Prepared[]) => void;
 
-  constructor(plan: Plan, list: CommandList, code: WasmBuffer, { work, sharedWork }: Encoded, release: () => void) {
+  constructor(plan: Plan, list: CommandList, code: WasmBuffer, { kept, work, sharedWork }: Encoded, release: (prepared: Prepared[]) => void) {
     this.plan = plan;
     this.list = list;
     this.code = code;
     this.large = sharedWork >= LEAST_WORK;
     this.long = work >= LEAST_WORK;
-    this.bound = new Int32Array(plan.bindings.length).fill(-1);
+    this.bound = new Int32Array(plan.bindings.length + kept.length).fill(-1);
+    this.kept = kept;
+    this.written = plan.bindings.flatMap((b, i) => (b.written ? [i] : []));
     this.#release = release;
   }
 
   close(): void {
-    this.#release();
+    this.#release(this.prepared);
   }
 }
 
@@ -123,6 +142,7 @@ class LinearBackend implements WasmBackend {
   readonly #allocator: Allocator;
   readonly #exports: Exports;
   readonly #scratch: WasmBuffer;
+  readonly #prepared = new Map<string, Prepared>();
   readonly #poolOptions: PoolOptions | null;
   #pool: Pool | null = null;
   /** Until the pool is there. */
@@ -155,6 +175,9 @@ class LinearBackend implements WasmBackend {
         return this.#words;
       },
       run: (list, end) => this.#runWith(null, list, end),
+      failed: () => {
+        for (const p of this.#prepared.values()) p.version = 0;
+      },
       piece: (command, piece) => exports.piece(command, piece, this.#scratch.address),
       alloc: (bytes) => this.#allocator.alloc(bytes),
       free: (buffer) => this.#allocator.free(buffer),
@@ -184,6 +207,7 @@ class LinearBackend implements WasmBackend {
 
   write(buffer: DeviceBuffer, offset: number, data: ArrayBufferView): void {
     this.#open("write");
+    this.#allocator.changed(buffer as WasmBuffer);
     this.#put(addressOf("write", buffer, offset, data.byteLength), new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   }
 
@@ -197,7 +221,7 @@ class LinearBackend implements WasmBackend {
 
   async compile(plan: Plan): Promise<Program> {
     this.#open("compile");
-    const encoded = encode(plan);
+    const encoded = encode(plan, (this.limits.maxBytes - this.#allocator.live.bytes) * MOST_KEPT);
     const need = slotBytes(plan) + encoded.sharedBytes;
     if (need > this.limits.maxBytes) throw new BackendError(`wasm: the program needs ${need} bytes of working memory, the limit is ${this.limits.maxBytes}; use a smaller batch`);
     const held: WasmBuffer[] = [];
@@ -206,17 +230,20 @@ class LinearBackend implements WasmBackend {
       held.push(b);
       return b;
     };
-    const release = (): void => held.splice(0).forEach((b) => this.#allocator.free(b));
+    const release = (prepared: Prepared[]): void => {
+      held.splice(0).forEach((b) => this.#allocator.free(b));
+      prepared.splice(0).forEach((p) => this.#leave(p));
+    };
     try {
       const slots = plan.slots.map((bytes) => take(bytes).address);
-      const list = link(encoded, slots, encoded.sharedBytes > 0 ? take(encoded.sharedBytes).address : 0);
+      const list = link(encoded, plan.bindings.length, slots, encoded.sharedBytes > 0 ? take(encoded.sharedBytes).address : 0);
       const code = take(Math.max(4, list.words.byteLength));
       this.#put(code.address, new Uint8Array(list.words.buffer));
       const made = new WasmProgram(plan, list, code, encoded, release);
       if (made.large || (made.long && this.#queue !== null)) void this.warm();
       return made;
     } catch (error) {
-      release();
+      release([]);
       throw error;
     }
   }
@@ -224,7 +251,7 @@ class LinearBackend implements WasmBackend {
   run(program: Program, buffers: readonly DeviceBuffer[]): void {
     this.#open("run");
     if (!(program instanceof WasmProgram)) throw internal("run: a program of another backend");
-    const { plan, list, code, bound } = program;
+    const { plan, list, code, bound, kept, prepared, written } = program;
     if (buffers.length !== plan.bindings.length) throw internal(`run: ${buffers.length} buffers for ${plan.bindings.length} bindings`);
     let changed = false;
     for (let i = 0; i < buffers.length; i++) {
@@ -235,21 +262,34 @@ class LinearBackend implements WasmBackend {
       changed = true;
     }
     const end = code.address + list.words.byteLength;
-    if (this.#queue !== null) {
-      const patches = changed ? Uint32Array.from(list.patches.flatMap((p) => [code.address + 4 * p.word, bound[p.binding] + p.offset])) : null;
-      this.#queue.run({ list: code.address, end, patches, shared: program.large, long: program.long });
-      return;
-    }
-    if (changed) {
-      this.#views();
-      const base = code.address >>> 2;
-      for (const p of list.patches) this.#words[base + p.word] = bound[p.binding] + p.offset;
-    }
     try {
-      this.#runWith(program.large && this.#pool?.ready ? this.#pool : null, code.address, end);
+      if (changed) this.#bindKept(program);
+      // Entries of the queue take effect in the order of these calls, so versions can be compared and counted on here.
+      let from = code.address + 4 * list.prologue;
+      for (let i = 0; i < kept.length; i++) {
+        const { version } = buffers[kept[i].binding] as WasmBuffer;
+        if (prepared[i].version === version) continue;
+        prepared[i].version = version;
+        from = code.address;
+      }
+      for (let i = 0; i < written.length; i++) this.#allocator.changed(buffers[written[i]] as WasmBuffer);
+      if (this.#queue !== null) {
+        const patches = changed ? Uint32Array.from(list.patches.flatMap((p) => [code.address + 4 * p.word, bound[p.binding] + p.offset])) : null;
+        this.#queue.run({ list: from, end, patches, shared: program.large, long: program.long });
+        return;
+      }
+      if (changed) {
+        this.#views();
+        const base = code.address >>> 2;
+        for (const p of list.patches) this.#words[base + p.word] = bound[p.binding] + p.offset;
+      }
+      this.#runWith(program.large && this.#pool?.ready ? this.#pool : null, from, end);
     } catch (error) {
+      // Neither patches nor prologue need have taken effect.
+      bound.fill(-1);
+      for (const p of prepared) p.version = 0;
       this.#views();
-      forgetTaken(this.#words, code.address, end);
+      if (this.#queue === null) forgetTaken(this.#words, code.address, end);
       throw error;
     }
   }
@@ -301,6 +341,27 @@ class LinearBackend implements WasmBackend {
     pool?.reset();
     this.#failure = new BackendError(cause === null ? "wasm: a worker stopped in the middle of a run; the next large program starts new workers" : `wasm: a kernel stopped: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
     throw this.#failure;
+  }
+
+  /** Memory for what the prologue makes of the buffers that are bound now. */
+  #bindKept({ plan, bound, kept, prepared }: WasmProgram): void {
+    kept.forEach(({ binding, bytes, key }, i) => {
+      const name = `${bound[binding]} ${key}`;
+      if (prepared[i]?.name !== name) {
+        const next = this.#prepared.get(name) ?? { name, memory: this.#allocator.alloc(bytes), version: 0, users: 0 };
+        this.#prepared.set(name, next);
+        next.users++;
+        if (prepared[i] !== undefined) this.#leave(prepared[i]);
+        prepared[i] = next;
+      }
+      bound[plan.bindings.length + i] = prepared[i].memory.address;
+    });
+  }
+
+  #leave(prepared: Prepared): void {
+    if (--prepared.users > 0) return;
+    this.#prepared.delete(prepared.name);
+    this.#allocator.free(prepared.memory);
   }
 
   /** Puts bytes at an address, after everything that runs. */

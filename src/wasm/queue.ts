@@ -33,6 +33,8 @@ export interface Machine {
   run(list: number, end: number): void;
   /** One piece of the command at `command`. */
   piece(command: number, piece: number): void;
+  /** Called when runs that were ordered have not been done. */
+  failed(): void;
   alloc(bytes: number): WasmBuffer;
   free(buffer: WasmBuffer): void;
 }
@@ -169,6 +171,7 @@ export class Queue {
 
   #fail(error: Error): void {
     const entries = this.#entries.splice(0);
+    this.#machine.failed();
     let heard = false;
     for (const { order, stage, waiters } of entries) {
       if (order.kind === "run") {

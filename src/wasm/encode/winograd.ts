@@ -110,13 +110,11 @@ function columnsOfPiece(blocks: number, tiles: number, k: number, columns: numbe
   return Math.ceil(columns / Math.max(1, cuts) / PANEL) * PANEL;
 }
 
-/** Writes the command that transforms the filters; gives where they then are. */
+/** Transforms the filters; gives where they then are. */
 function encodeFilters(filters: Word, c: number, f: number, transposed: boolean, out: CommandWriter): Word {
   const [columns, k] = transposed ? [c, f] : [f, c];
-  const u = out.shared(XI * (Math.ceil(columns / PANEL) * k * PANEL * 4 + GAP));
   const perPiece = Math.ceil(FILTER_WORK / f / PANEL) * PANEL;
-  out.command(WINOGRAD_FILTERS, Math.ceil(c / perPiece), [filters, u.write, c, f, transposed ? 1 : 0, perPiece]);
-  return u.read;
+  return out.prepare(WINOGRAD_FILTERS, Math.ceil(c / perPiece), filters, XI * (Math.ceil(columns / PANEL) * k * PANEL * 4 + GAP), [c, f, transposed ? 1 : 0, perPiece]);
 }
 
 /** True where tiles take less time than windows. The products run over `k` channels; windows are products of `pixels` rows. */
