@@ -11,6 +11,8 @@ import { loadKernels } from "./load.ts";
 import type { KernelSource } from "./load.ts";
 import { HEADER_WORDS, SCRATCH_BYTES } from "./opcodes.ts";
 import type { Pool, PoolOptions } from "./pool.ts";
+import { Preparations } from "./prepared.ts";
+import type { Prepared } from "./prepared.ts";
 import { Queue } from "./queue.ts";
 import { arrange } from "./threads.ts";
 import type { Arrangement, WorkerSource } from "./threads.ts";
@@ -90,16 +92,6 @@ function addressOf(what: string, buffer: DeviceBuffer, offset: number, bytes: nu
   return (buffer as WasmBuffer).address + offset;
 }
 
-/** What prologues make of a buffer. Programs that make the same of it share it. */
-interface Prepared {
-  /** The buffer's address and what is made of it. */
-  readonly name: string;
-  readonly memory: WasmBuffer;
-  /** The buffer's when this was last made of it. */
-  version: number;
-  users: number;
-}
-
 class WasmProgram implements Program {
   readonly plan: Plan;
   readonly list: CommandList;
@@ -111,12 +103,12 @@ class WasmProgram implements Program {
   /** Addresses the list was last patched with: of bindings, then of what is kept. */
   readonly bound: Int32Array;
   readonly kept: readonly Kept[];
-  readonly prepared: Prepared[] = [];
+  readonly prepared: Prepared[];
   /** Bindings that a run writes. */
   readonly written: readonly number[];
-  readonly #release: (prepared: Prepared[]) => void;
+  readonly #release: () => void;
 
-  constructor(plan: Plan, list: CommandList, code: WasmBuffer, { kept, work, sharedWork }: Encoded, release: (prepared: Prepared[]) => void) {
+  constructor(plan: Plan, list: CommandList, code: WasmBuffer, { kept, work, sharedWork }: Encoded, prepared: Prepared[], release: () => void) {
     this.plan = plan;
     this.list = list;
     this.code = code;
@@ -124,12 +116,13 @@ class WasmProgram implements Program {
     this.long = work >= LEAST_WORK;
     this.bound = new Int32Array(plan.bindings.length + kept.length).fill(-1);
     this.kept = kept;
+    this.prepared = prepared;
     this.written = plan.bindings.flatMap((b, i) => (b.written ? [i] : []));
     this.#release = release;
   }
 
   close(): void {
-    this.#release(this.prepared);
+    this.#release();
   }
 }
 
@@ -142,7 +135,7 @@ class LinearBackend implements WasmBackend {
   readonly #allocator: Allocator;
   readonly #exports: Exports;
   readonly #scratch: WasmBuffer;
-  readonly #prepared = new Map<string, Prepared>();
+  readonly #preparations: Preparations;
   readonly #poolOptions: PoolOptions | null;
   #pool: Pool | null = null;
   /** Until the pool is there. */
@@ -163,6 +156,7 @@ class LinearBackend implements WasmBackend {
     this.#memory = memory;
     this.#exports = exports;
     this.#allocator = new Allocator(memory, FIRST_ADDRESS, Math.floor(maxBytes / PAGE));
+    this.#preparations = new Preparations(this.#allocator);
     this.#scratch = this.#allocator.alloc(SCRATCH_BYTES);
     const alloc = (bytes: number): number => this.#allocator.alloc(bytes).address;
     this.#poolOptions = workers > 0 ? { threads, workers, module, memory, source, alloc } : null;
@@ -175,9 +169,7 @@ class LinearBackend implements WasmBackend {
         return this.#words;
       },
       run: (list, end) => this.#runWith(null, list, end),
-      failed: () => {
-        for (const p of this.#prepared.values()) p.version = 0;
-      },
+      failed: () => this.#preparations.forget(),
       piece: (command, piece) => exports.piece(command, piece, this.#scratch.address),
       alloc: (bytes) => this.#allocator.alloc(bytes),
       free: (buffer) => this.#allocator.free(buffer),
@@ -230,20 +222,21 @@ class LinearBackend implements WasmBackend {
       held.push(b);
       return b;
     };
-    const release = (prepared: Prepared[]): void => {
+    const prepared: Prepared[] = [];
+    const release = (): void => {
       held.splice(0).forEach((b) => this.#allocator.free(b));
-      prepared.splice(0).forEach((p) => this.#leave(p));
+      prepared.splice(0).forEach((p) => this.#preparations.leave(p));
     };
     try {
       const slots = plan.slots.map((bytes) => take(bytes).address);
       const list = link(encoded, plan.bindings.length, slots, encoded.sharedBytes > 0 ? take(encoded.sharedBytes).address : 0);
       const code = take(Math.max(4, list.words.byteLength));
       this.#put(code.address, new Uint8Array(list.words.buffer));
-      const made = new WasmProgram(plan, list, code, encoded, release);
+      const made = new WasmProgram(plan, list, code, encoded, prepared, release);
       if (made.large || (made.long && this.#queue !== null)) void this.warm();
       return made;
     } catch (error) {
-      release([]);
+      release();
       throw error;
     }
   }
@@ -263,7 +256,14 @@ class LinearBackend implements WasmBackend {
     }
     const end = code.address + list.words.byteLength;
     try {
-      if (changed) this.#bindKept(program);
+      if (changed) {
+        kept.forEach((k, i) => {
+          const before = prepared[i] as Prepared | undefined;
+          prepared[i] = this.#preparations.take(bound[k.binding], k);
+          if (before !== undefined) this.#preparations.leave(before);
+          bound[buffers.length + i] = prepared[i].memory.address;
+        });
+      }
       // Entries of the queue take effect in the order of these calls, so versions can be compared and counted on here.
       let from = code.address + 4 * list.prologue;
       for (let i = 0; i < kept.length; i++) {
@@ -287,7 +287,7 @@ class LinearBackend implements WasmBackend {
     } catch (error) {
       // Neither patches nor prologue need have taken effect.
       bound.fill(-1);
-      for (const p of prepared) p.version = 0;
+      this.#preparations.forget();
       this.#views();
       if (this.#queue === null) forgetTaken(this.#words, code.address, end);
       throw error;
@@ -341,27 +341,6 @@ class LinearBackend implements WasmBackend {
     pool?.reset();
     this.#failure = new BackendError(cause === null ? "wasm: a worker stopped in the middle of a run; the next large program starts new workers" : `wasm: a kernel stopped: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
     throw this.#failure;
-  }
-
-  /** Memory for what the prologue makes of the buffers that are bound now. */
-  #bindKept({ plan, bound, kept, prepared }: WasmProgram): void {
-    kept.forEach(({ binding, bytes, key }, i) => {
-      const name = `${bound[binding]} ${key}`;
-      if (prepared[i]?.name !== name) {
-        const next = this.#prepared.get(name) ?? { name, memory: this.#allocator.alloc(bytes), version: 0, users: 0 };
-        this.#prepared.set(name, next);
-        next.users++;
-        if (prepared[i] !== undefined) this.#leave(prepared[i]);
-        prepared[i] = next;
-      }
-      bound[plan.bindings.length + i] = prepared[i].memory.address;
-    });
-  }
-
-  #leave(prepared: Prepared): void {
-    if (--prepared.users > 0) return;
-    this.#prepared.delete(prepared.name);
-    this.#allocator.free(prepared.memory);
   }
 
   /** Puts bytes at an address, after everything that runs. */
