@@ -22,7 +22,7 @@ export interface CommandWriter {
   command(opcode: number, pieces: number, words: readonly Word[]): void;
   /** Bytes of working memory shared by the threads, alive for the commands of the call being encoded. 64-byte aligned; undefined contents. */
   shared(bytes: number): { read: Ref; write: Ref };
-  /** True where what `prepare` makes of `source` outlives the run: a capture that the program does not write, such as a weight when a model predicts. */
+  /** True where `bytes` that `prepare` makes of `source` outlive the run: of a capture that the program does not write, such as a weight when a model predicts. 0: whatever memory there is. */
   keeps(source: Word, bytes: number): boolean;
   /**
    * Appends a command that makes `bytes` of `source` and numbers alone, such as packed weights; its words are `source`, the address of what it makes, `words`. Gives where that

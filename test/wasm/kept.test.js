@@ -12,7 +12,7 @@ import { gruSequence, lstmSequence } from "../../build/esm/ops/recurrent.js";
 import { Executable } from "../../build/esm/run.js";
 import { encode } from "../../build/esm/wasm/commands.js";
 import { buildPlan } from "../../build/esm/plan/build.js";
-import { HEADER_WORDS, PACK, RECURRENT_PACK, WINOGRAD_FILTERS } from "../../build/esm/wasm/opcodes.js";
+import { CONV2D, HEADER_WORDS, PACK, RECURRENT_PACK, WINOGRAD, WINOGRAD_FILTERS } from "../../build/esm/wasm/opcodes.js";
 
 const script = new URL("../../build/esm/wasm/worker.js", import.meta.url);
 
@@ -264,6 +264,31 @@ test("programs share what they make of the same weights, and give it back", asyn
   await new Promise((done) => setTimeout(done));
   assert.is(backend.memory().bytes, before);
   backend.close();
+});
+
+test("few tiles of many channels: tiles where filters are kept, windows where each run would transform them; memory does not decide", async () => {
+  const shapes = [[1, 7, 7, 128], [3, 3, 128, 128]];
+  const f = (x, w) => convolution(x, w, { padding: "same" });
+  const opcodes = (captured, most) => {
+    const graph = new Graph();
+    const w = { shape: shapes[1], dtype: "f32" };
+    const results = trace(graph, () => [f(graph.input({ shape: shapes[0], dtype: "f32" }), captured ? graph.capture(random(1, ...shapes[1])) : graph.input(w))]);
+    return encode(buildPlan(graph, results, { alignment: 64, maxBytes: 2 ** 32, oneMemory: true, maxOperands: 24, maxSteps: 96 }), most).commands.map((c) => c.opcode);
+  };
+  assert.equal(opcodes(true), [WINOGRAD_FILTERS, 0, WINOGRAD]);
+  assert.equal(opcodes(true, 0), [WINOGRAD_FILTERS, WINOGRAD]);
+  assert.equal(opcodes(false).slice(0, 2), [PACK, CONV2D]);
+  const [x, w] = shapes.map((s, i) => random(i + 1, ...s));
+  const results = [];
+  for (const maxBytes of [2 ** 24, 2 ** 22]) {
+    const backend = await open("wasm", { threads: 1, maxBytes });
+    const g = captured(backend, f, [w]);
+    await g(x);
+    preparations();
+    results.push([await bits(g(x)), preparations()]);
+    backend.close();
+  }
+  assert.equal(results, [[results[0][0], 0], [results[0][0], 1]]);
 });
 
 test("weights too large for a quarter of the memory that is left are prepared in each run, with the same bits", async () => {

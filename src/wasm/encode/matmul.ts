@@ -23,7 +23,7 @@ const PANEL_BYTES = 32;
 const MAX_ROWS = 120;
 const MIN_ROWS = 12;
 /** Bytes of weights from which fewer rows gain by panels that are kept: 2 to 12 rows of 256x256 took 0.9 of the time, of 512x512 0.7 to 0.9, of less the same. */
-export const LARGE_BYTES = 1 << 18;
+export const LARGE_WEIGHTS = 1 << 18;
 /** Multiply-adds worth a piece of their own: tens of microseconds. */
 const PIECE_WORK = 1 << 18;
 const MAX_PIECES = 64;
@@ -116,7 +116,7 @@ export function encodeProduct(out: CommandWriter, opcode: number, product: Produ
   const split = splitWork(product, !product.spread && !dots);
   const bytesB = (b.stride === 0 ? 1 : batch) * panels * k * PANEL_BYTES;
   const kept = out.keeps(b.word, bytesB);
-  const few = m === 1 || (m <= MIN_ROWS && !(kept && bytesB >= LARGE_BYTES));
+  const few = m === 1 || (m <= MIN_ROWS && !(kept && bytesB >= LARGE_WEIGHTS));
   const direct = k === 0 || (!b.packed && !b.transposed && (few || n <= PANEL));
   const alone = opcode === MATMUL && split.rowBlocks <= 2 && split.columnBlocks * split.chunks === 1 && panels * k * PANEL_BYTES <= PRIVATE_BYTES;
   const small = dots || (alone && !direct && !b.packed && !kept);

@@ -9,7 +9,7 @@ import { internal } from "../../errors.ts";
 import { GRU, GRU_GRAD, LSTM, LSTM_GRAD, RECURRENT_PACK, SCRATCH_BYTES, SIMPLE_RNN, SIMPLE_RNN_GRAD } from "../opcodes.ts";
 import type { CommandWriter, Encoder, Word } from "../writer.ts";
 import { at, read, write } from "../writer.ts";
-import { LARGE_BYTES, activationCode } from "./matmul.ts";
+import { LARGE_WEIGHTS, activationCode } from "./matmul.ts";
 
 /** Columns of a packed panel; bytes of its row. */
 const PANEL = 8;
@@ -60,7 +60,7 @@ function forwardWeights(out: CommandWriter, a: RecurrentAttrs, wr: Operand, h0: 
   const starts = groups.map((_, i) => groups.slice(0, i).reduce((sum, n) => sum + n, 0));
   const products = h0 === null ? a.t - 1 : a.t;
   const bytes = 4 * a.u * columns;
-  const few = a.b < TILE_ROWS && !(bytes >= LARGE_BYTES && out.keeps(read(wr), bytes));
+  const few = a.b < TILE_ROWS && !(bytes >= LARGE_WEIGHTS && out.keeps(read(wr), bytes));
   if (few || products < 1) {
     return { parts: starts.map((start) => at(read(wr), 4 * start)), kStride: 4 * columns, panelStride: PANEL_BYTES };
   }
