@@ -8,7 +8,7 @@
  * whole panels: they must be working memory with n rounded up to 8. Every element of c sums over k in order, whichever
  * tile computes it, so that a sequence's result does not depend on the batch it is in.
  *
- * `recurrentPack(packed, w, k, n, ld, transposed)`, argument words in this order: packed[ceil(n/8)][k][8] from w[k, n], or from
+ * `recurrentPack(w, packed, k, n, ld, transposed)`, argument words in this order: packed[ceil(n/8)][k][8] from w[k, n], or from
  * w[n, k] when transposed, with ld elements from row to row of w; missing columns are zero. A piece is a panel.
  *
  * Method: register tiles of 4 rows x 8 columns (8 accumulators cover 2 FMA units of latency 4) as in GotoBLAS: Goto and van de
@@ -253,8 +253,8 @@ export function recurrentPack(c: usize, piece: u32, scratch: usize): void {
   const ld = <usize>load<u32>(c, 16) << 2;
   const column = piece * PANEL;
   const count = min(n - column, PANEL);
-  const to = <usize>load<u32>(c) + <usize>piece * <usize>k * PANEL_BYTES;
-  const w = <usize>load<u32>(c, 4);
+  const to = <usize>load<u32>(c, 4) + <usize>piece * <usize>k * PANEL_BYTES;
+  const w = <usize>load<u32>(c);
   if (load<u32>(c, 20)) {
     const from = w + <usize>column * ld;
     packLanes(to, from, k, ld, min(count, 4));

@@ -6,6 +6,8 @@ export interface WasmBuffer extends DeviceBuffer {
   readonly address: number;
   /** Bytes taken, with padding. */
   readonly span: number;
+  /** Another number after each change of the bytes, and never that of another buffer. */
+  version: number;
 }
 
 const PAGE = 65536;
@@ -18,6 +20,7 @@ export class Allocator {
   readonly #most: number;
   #gaps: { from: number; to: number }[];
   #live = new Set<WasmBuffer>();
+  #versions = 0;
 
   constructor(memory: WebAssembly.Memory, from: number, mostPages: number) {
     this.#memory = memory;
@@ -40,11 +43,16 @@ export class Allocator {
       this.#grow(span);
       gap = this.#gaps[this.#gaps.length - 1];
     }
-    const buffer: WasmBuffer = { bytes, address: gap.from, span };
+    const buffer: WasmBuffer = { bytes, address: gap.from, span, version: ++this.#versions };
     gap.from += span;
     if (gap.from === gap.to) this.#gaps.splice(this.#gaps.indexOf(gap), 1);
     this.#live.add(buffer);
     return buffer;
+  }
+
+  /** To be called whenever bytes of `buffer` change. */
+  changed(buffer: WasmBuffer): void {
+    buffer.version = ++this.#versions;
   }
 
   /** Harmless for a buffer that is freed already. */

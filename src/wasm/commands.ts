@@ -3,6 +3,9 @@
  * gets a barrier where it touches bytes that a command since the last barrier wrote, or writes bytes that one read. Commands of one piece need none among themselves: one
  * thread runs them all.
  *
+ * What an encoder makes of weights alone (CommandWriter.prepare) stands before everything else, as the list's prologue, in memory that outlives the run; a run whose weights
+ * have not changed starts behind it.
+ *
  * A command: opcode | barrier << 16, length in words, pieces, a counter of pieces taken, then the kernel's arguments. Addresses of bindings change
  * from run to run, so their words are listed as patches.
  */
@@ -39,11 +42,22 @@ interface Command {
   readonly words: readonly Word[];
 }
 
-/** A word that holds an address inside a binding. */
+/** Stands between the prologue and the rest: a command without pieces is nothing but a barrier. */
+const FENCE: Command = { opcode: 0, pieces: 0, words: [] };
+
+/** A word that holds an address inside a binding or, counted on from the bindings, kept memory. */
 export interface Patch {
   readonly word: number;
   readonly binding: number;
   readonly offset: number;
+}
+
+/** Memory for what the prologue makes of a binding. */
+export interface Kept {
+  readonly binding: number;
+  readonly bytes: number;
+  /** What is made of equal bytes by an equal key is equal. */
+  readonly key: string;
 }
 
 export interface CommandList {
@@ -52,13 +66,24 @@ export interface CommandList {
   readonly patches: readonly Patch[];
   readonly commands: number;
   readonly barriers: number;
+  /** Words of the prologue. */
+  readonly prologue: number;
 }
 
 class Writer implements CommandWriter {
   readonly commands: Command[] = [];
+  readonly prologue: Command[] = [];
+  readonly kept: Kept[] = [];
   /** Most shared scratch that one call wants. */
   sharedBytes = 0;
   #here = 0;
+  readonly #bindings: Plan["bindings"];
+  #left: number;
+
+  constructor(bindings: Plan["bindings"], mostKept: number) {
+    this.#bindings = bindings;
+    this.#left = mostKept;
+  }
 
   command(opcode: number, pieces: number, words: readonly Word[]): void {
     if (!Number.isInteger(pieces) || pieces < 0) throw internal(`command ${opcode}: ${pieces} pieces`);
@@ -72,6 +97,29 @@ class Writer implements CommandWriter {
     return { read: { place, bytes, access: "read" }, write: { place, bytes, access: "write" } };
   }
 
+  keeps(source: Word, bytes: number): source is Ref {
+    if (typeof source === "number" || source.place.space !== "binding") return false;
+    const { kind, written } = this.#bindings[source.place.index];
+    return kind === "capture" && !written && bytes <= this.#left;
+  }
+
+  prepare(opcode: number, pieces: number, source: Word, bytes: number, words: readonly number[]): Ref {
+    if (!this.keeps(source, bytes)) {
+      const { read, write } = this.shared(bytes);
+      this.command(opcode, pieces, [source, write, ...words]);
+      return read;
+    }
+    const binding = source.place.index, key = [opcode, pieces, source.place.offset, ...words].join();
+    let index = this.kept.findIndex((k) => k.binding === binding && k.key === key);
+    const ref = (access: Ref["access"]): Ref => ({ place: { space: "kept", index, offset: 0 }, bytes, access });
+    if (index < 0) {
+      index = this.kept.push({ binding, bytes, key }) - 1;
+      this.#left -= bytes;
+      this.prologue.push({ opcode, pieces, words: [source, ref("write"), ...words] });
+    }
+    return ref("read");
+  }
+
   begin(): void {
     this.#here = 0;
   }
@@ -80,14 +128,18 @@ class Writer implements CommandWriter {
 /** Encoded calls, before addresses are known. */
 export interface Encoded {
   readonly commands: readonly Command[];
+  /** How many of them are the prologue, with what ends it. */
+  readonly prologue: number;
+  readonly kept: readonly Kept[];
   readonly sharedBytes: number;
   /** About how many multiply-adds there are, and how many of them several threads could share. */
   readonly work: number;
   readonly sharedWork: number;
 }
 
-export function encode(plan: Plan): Encoded {
-  const writer = new Writer();
+/** Encodes a plan. What is made of weights may be kept in `mostKept` bytes; the results are the same bits with any number. */
+export function encode(plan: Plan, mostKept = Infinity): Encoded {
+  const writer = new Writer(plan.bindings, mostKept);
   let work = 0;
   let sharedWork = 0;
   for (const call of plan.calls) {
@@ -96,7 +148,8 @@ export function encode(plan: Plan): Encoded {
     work += workOf(call);
     if (writer.commands.slice(from).some((c) => c.pieces > 1)) sharedWork += workOf(call);
   }
-  return { commands: writer.commands, sharedBytes: writer.sharedBytes, work, sharedWork };
+  const { commands, prologue, kept, sharedBytes } = writer;
+  return { commands: prologue.length > 0 ? [...prologue, FENCE, ...commands] : commands, prologue: prologue.length && prologue.length + 1, kept, sharedBytes, work, sharedWork };
 }
 
 /** About how many multiply-adds a call is; moving an element counts as some. */
@@ -130,17 +183,19 @@ function spansOf({ words, pieces }: Command): Span[] {
 
 const conflict = (a: Span, b: Span): boolean => (a.writes || b.writes) && !(a.single && b.single) && a.space === b.space && a.from < b.to && b.from < a.to;
 
-/** Fills in addresses. `slots[i]` and `scratch` are byte addresses. */
-export function link({ commands }: Pick<Encoded, "commands">, slots: readonly number[], scratch: number): CommandList {
+/** Fills in addresses. `slots[i]` and `scratch` are byte addresses; those of kept memory count on from `bindings`. */
+export function link({ commands, prologue }: Pick<Encoded, "commands" | "prologue">, bindings: number, slots: readonly number[], scratch: number): CommandList {
   const length = commands.reduce((n, c) => n + HEADER_WORDS + c.words.length, 0);
   const words = new Uint32Array(length);
   const patches: Patch[] = [];
   let open: Span[] = [];
   let barriers = 0;
   let at = 0;
-  for (const c of commands) {
+  let main = 0;
+  for (const [i, c] of commands.entries()) {
+    if (i === prologue) main = at;
     const spans = spansOf(c);
-    const wait = spans.some((s) => open.some((o) => conflict(s, o)));
+    const wait = c.pieces === 0 || spans.some((s) => open.some((o) => conflict(s, o)));
     if (wait) {
       open = [];
       barriers++;
@@ -156,12 +211,12 @@ export function link({ commands }: Pick<Encoded, "commands">, slots: readonly nu
         continue;
       }
       const { space, index, offset } = w.place;
-      if (space === "binding") patches.push({ word: at, binding: index, offset });
+      if (space === "binding" || space === "kept") patches.push({ word: at, binding: space === "kept" ? bindings + index : index, offset });
       else words[at] = (space === "slot" ? slots[index] : scratch) + offset;
       at++;
     }
   }
-  return { words, patches, commands: commands.length, barriers };
+  return { words, patches, commands: commands.length, barriers, prologue: main };
 }
 
 /** After an aborted run: threads count in the headers of commands (word 3) the pieces that have been taken, and the run did not come to setting that back. */

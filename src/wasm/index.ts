@@ -6,12 +6,14 @@ import { slotBytes } from "../plan/plan.ts";
 import { Allocator } from "./allocator.ts";
 import type { WasmBuffer } from "./allocator.ts";
 import { encode, forgetTaken, link } from "./commands.ts";
-import type { CommandList, Encoded } from "./commands.ts";
+import type { CommandList, Encoded, Kept } from "./commands.ts";
 import { loadKernels } from "./load.ts";
 import type { KernelSource } from "./load.ts";
 import { HEADER_WORDS, SCRATCH_BYTES } from "./opcodes.ts";
 import type { Pool, PoolOptions } from "./pool.ts";
-import { Queue } from "./queue.ts";
+import { Preparations } from "./prepared.ts";
+import type { Prepared } from "./prepared.ts";
+import { patch, Queue } from "./queue.ts";
 import { arrange } from "./threads.ts";
 import type { Arrangement, WorkerSource } from "./threads.ts";
 
@@ -69,6 +71,9 @@ const FIRST_ADDRESS = 1024;
 /** Programs with fewer multiply-adds (to share) than this (some 70 us) are done before a worker has woken up. */
 const LEAST_WORK = 2e6;
 
+/** Part of the memory that is left when a program is compiled that what is made of its weights may take. */
+const MOST_KEPT = 1 / 4;
+
 interface Exports {
   /** 0 when the run was aborted. */
   run(list: number, end: number, thread: number, threads: number, scratch: number, sync: number): number;
@@ -95,17 +100,24 @@ class WasmProgram implements Program {
   readonly large: boolean;
   /** Worth handing over to another thread. */
   readonly long: boolean;
-  /** Addresses the list was last patched with. */
+  /** Addresses the list was last patched with: of bindings, then of what is kept. */
   readonly bound: Int32Array;
+  readonly kept: readonly Kept[];
+  readonly prepared: Prepared[];
+  /** Bindings that a run writes. */
+  readonly written: readonly number[];
   readonly #release: () => void;
 
-  constructor(plan: Plan, list: CommandList, code: WasmBuffer, { work, sharedWork }: Encoded, release: () => void) {
+  constructor(plan: Plan, list: CommandList, code: WasmBuffer, { kept, work, sharedWork }: Encoded, prepared: Prepared[], release: () => void) {
     this.plan = plan;
     this.list = list;
     this.code = code;
     this.large = sharedWork >= LEAST_WORK;
     this.long = work >= LEAST_WORK;
-    this.bound = new Int32Array(plan.bindings.length).fill(-1);
+    this.bound = new Int32Array(plan.bindings.length + kept.length).fill(-1);
+    this.kept = kept;
+    this.prepared = prepared;
+    this.written = plan.bindings.flatMap((b, i) => (b.written ? [i] : []));
     this.#release = release;
   }
 
@@ -123,6 +135,7 @@ class LinearBackend implements WasmBackend {
   readonly #allocator: Allocator;
   readonly #exports: Exports;
   readonly #scratch: WasmBuffer;
+  readonly #preparations: Preparations;
   readonly #poolOptions: PoolOptions | null;
   #pool: Pool | null = null;
   /** Until the pool is there. */
@@ -143,6 +156,7 @@ class LinearBackend implements WasmBackend {
     this.#memory = memory;
     this.#exports = exports;
     this.#allocator = new Allocator(memory, FIRST_ADDRESS, Math.floor(maxBytes / PAGE));
+    this.#preparations = new Preparations(this.#allocator);
     this.#scratch = this.#allocator.alloc(SCRATCH_BYTES);
     const alloc = (bytes: number): number => this.#allocator.alloc(bytes).address;
     this.#poolOptions = workers > 0 ? { threads, workers, module, memory, source, alloc } : null;
@@ -155,6 +169,7 @@ class LinearBackend implements WasmBackend {
         return this.#words;
       },
       run: (list, end) => this.#runWith(null, list, end),
+      failed: () => this.#preparations.forget(),
       piece: (command, piece) => exports.piece(command, piece, this.#scratch.address),
       alloc: (bytes) => this.#allocator.alloc(bytes),
       free: (buffer) => this.#allocator.free(buffer),
@@ -184,6 +199,7 @@ class LinearBackend implements WasmBackend {
 
   write(buffer: DeviceBuffer, offset: number, data: ArrayBufferView): void {
     this.#open("write");
+    this.#allocator.changed(buffer as WasmBuffer);
     this.#put(addressOf("write", buffer, offset, data.byteLength), new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   }
 
@@ -197,7 +213,7 @@ class LinearBackend implements WasmBackend {
 
   async compile(plan: Plan): Promise<Program> {
     this.#open("compile");
-    const encoded = encode(plan);
+    const encoded = encode(plan, (this.limits.maxBytes - this.#allocator.live.bytes) * MOST_KEPT);
     const need = slotBytes(plan) + encoded.sharedBytes;
     if (need > this.limits.maxBytes) throw new BackendError(`wasm: the program needs ${need} bytes of working memory, the limit is ${this.limits.maxBytes}; use a smaller batch`);
     const held: WasmBuffer[] = [];
@@ -206,13 +222,17 @@ class LinearBackend implements WasmBackend {
       held.push(b);
       return b;
     };
-    const release = (): void => held.splice(0).forEach((b) => this.#allocator.free(b));
+    const prepared: Prepared[] = [];
+    const release = (): void => {
+      held.splice(0).forEach((b) => this.#allocator.free(b));
+      prepared.splice(0).forEach((p) => this.#preparations.leave(p));
+    };
     try {
       const slots = plan.slots.map((bytes) => take(bytes).address);
-      const list = link(encoded, slots, encoded.sharedBytes > 0 ? take(encoded.sharedBytes).address : 0);
+      const list = link(encoded, plan.bindings.length, slots, encoded.sharedBytes > 0 ? take(encoded.sharedBytes).address : 0);
       const code = take(Math.max(4, list.words.byteLength));
       this.#put(code.address, new Uint8Array(list.words.buffer));
-      const made = new WasmProgram(plan, list, code, encoded, release);
+      const made = new WasmProgram(plan, list, code, encoded, prepared, release);
       if (made.large || (made.long && this.#queue !== null)) void this.warm();
       return made;
     } catch (error) {
@@ -224,7 +244,7 @@ class LinearBackend implements WasmBackend {
   run(program: Program, buffers: readonly DeviceBuffer[]): void {
     this.#open("run");
     if (!(program instanceof WasmProgram)) throw internal("run: a program of another backend");
-    const { plan, list, code, bound } = program;
+    const { plan, list, code, bound, kept, prepared, written } = program;
     if (buffers.length !== plan.bindings.length) throw internal(`run: ${buffers.length} buffers for ${plan.bindings.length} bindings`);
     let changed = false;
     for (let i = 0; i < buffers.length; i++) {
@@ -235,21 +255,38 @@ class LinearBackend implements WasmBackend {
       changed = true;
     }
     const end = code.address + list.words.byteLength;
-    if (this.#queue !== null) {
-      const patches = changed ? Uint32Array.from(list.patches.flatMap((p) => [code.address + 4 * p.word, bound[p.binding] + p.offset])) : null;
-      this.#queue.run({ list: code.address, end, patches, shared: program.large, long: program.long });
-      return;
-    }
-    if (changed) {
-      this.#views();
-      const base = code.address >>> 2;
-      for (const p of list.patches) this.#words[base + p.word] = bound[p.binding] + p.offset;
-    }
     try {
-      this.#runWith(program.large && this.#pool?.ready ? this.#pool : null, code.address, end);
+      if (changed) {
+        kept.forEach((k, i) => {
+          const before = prepared[i] as Prepared | undefined;
+          prepared[i] = this.#preparations.take(bound[k.binding], k);
+          if (before !== undefined) this.#preparations.leave(before);
+          bound[buffers.length + i] = prepared[i].memory.address;
+        });
+      }
+      // Entries of the queue take effect in the order of these calls, so versions can be compared and counted on here.
+      let from = code.address + 4 * list.prologue;
+      for (let i = 0; i < kept.length; i++) {
+        const { version } = buffers[kept[i].binding] as WasmBuffer;
+        if (prepared[i].version === version) continue;
+        prepared[i].version = version;
+        from = code.address;
+      }
+      for (let i = 0; i < written.length; i++) this.#allocator.changed(buffers[written[i]] as WasmBuffer);
+      const patches = changed ? Uint32Array.from(list.patches.flatMap((p) => [code.address + 4 * p.word, bound[p.binding] + p.offset])) : null;
+      if (this.#queue !== null) {
+        this.#queue.run({ list: from, end, patches, shared: program.large, long: program.long });
+        return;
+      }
+      if (changed) this.#views();
+      patch(this.#words, patches);
+      this.#runWith(program.large && this.#pool?.ready ? this.#pool : null, from, end);
     } catch (error) {
+      // Neither patches nor prologue need have taken effect.
+      bound.fill(-1);
+      this.#preparations.forget();
       this.#views();
-      forgetTaken(this.#words, code.address, end);
+      if (this.#queue === null) forgetTaken(this.#words, code.address, end);
       throw error;
     }
   }

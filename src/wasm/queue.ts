@@ -33,6 +33,8 @@ export interface Machine {
   run(list: number, end: number): void;
   /** One piece of the command at `command`. */
   piece(command: number, piece: number): void;
+  /** Called when runs that were ordered have not been done. */
+  failed(): void;
   alloc(bytes: number): WasmBuffer;
   free(buffer: WasmBuffer): void;
 }
@@ -169,6 +171,7 @@ export class Queue {
 
   #fail(error: Error): void {
     const entries = this.#entries.splice(0);
+    this.#machine.failed();
     let heard = false;
     for (const { order, stage, waiters } of entries) {
       if (order.kind === "run") {
@@ -241,6 +244,7 @@ export class Queue {
   }
 }
 
-function patch(words: Uint32Array, patches: Uint32Array | null): void {
+/** Puts words at addresses; both in turn. */
+export function patch(words: Uint32Array, patches: Uint32Array | null): void {
   for (let i = 0; patches !== null && i < patches.length; i += 2) words[patches[i] >>> 2] = patches[i + 1];
 }

@@ -6,7 +6,7 @@ import type { Call, Operand, Place } from "../plan/plan.ts";
 
 /** A reference to bytes, with how the command uses them. */
 export interface Ref {
-  readonly place: Place | { readonly space: "scratch"; readonly index: 0; readonly offset: number };
+  readonly place: Place | { readonly space: "scratch" | "kept"; readonly index: number; readonly offset: number };
   readonly bytes: number;
   readonly access: "read" | "write" | "update";
 }
@@ -22,6 +22,13 @@ export interface CommandWriter {
   command(opcode: number, pieces: number, words: readonly Word[]): void;
   /** Bytes of working memory shared by the threads, alive for the commands of the call being encoded. 64-byte aligned; undefined contents. */
   shared(bytes: number): { read: Ref; write: Ref };
+  /** True where `bytes` that `prepare` makes of `source` outlive the run: of a capture that the program does not write, such as a weight when a model predicts. 0: whatever memory there is. */
+  keeps(source: Word, bytes: number): boolean;
+  /**
+   * Appends a command that makes `bytes` of `source` and numbers alone, such as packed weights; its words are `source`, the address of what it makes, `words`. Gives where that
+   * then is: in kept memory, to be made again only when the source has changed, or in shared memory.
+   */
+  prepare(opcode: number, pieces: number, source: Word, bytes: number, words: readonly number[]): Ref;
 }
 
 /** Encodes one kernel call as commands. */

@@ -11,6 +11,8 @@ import { randomGraph } from "../plan/random-graph.js";
 
 const SLOT_BASE = [1 << 20, 1 << 21, 1 << 22];
 const SCRATCH = 1 << 24;
+/** Kept memory counts on from bindings. */
+const BINDINGS = 100;
 
 /** Commands of a linked list as `{ opcode, barrier, pieces, args, start }`. */
 function parse({ words }) {
@@ -30,6 +32,10 @@ function expectedBarriers(commands) {
   const none = () => ({ read: { one: new Set(), many: new Set() }, written: { one: new Set(), many: new Set() } });
   let since = none();
   return commands.map(({ words, pieces }) => {
+    if (pieces === 0) {
+      since = none();
+      return true;
+    }
     const [reads, writes] = [[], []];
     for (const w of words) {
       if (typeof w === "number") continue;
@@ -50,7 +56,7 @@ function expectedBarriers(commands) {
 }
 
 function check(encoded, name) {
-  const list = link(encoded, SLOT_BASE, SCRATCH);
+  const list = link(encoded, BINDINGS, SLOT_BASE, SCRATCH);
   const commands = parse(list);
   assert.is(commands.length, encoded.commands.length, name);
   assert.equal(commands.map((c) => c.barrier), expectedBarriers(encoded.commands), `${name}: barriers`);
@@ -63,9 +69,15 @@ function check(encoded, name) {
       const at = commands[i].start + HEADER_WORDS + k;
       if (typeof w === "number") assert.is(list.words[at], w >>> 0, `${name}: a number`);
       else if (w.place.space === "binding") assert.equal(patched.get(at), { word: at, binding: w.place.index, offset: w.place.offset });
+      else if (w.place.space === "kept") assert.equal(patched.get(at), { word: at, binding: BINDINGS + w.place.index, offset: w.place.offset });
       else assert.is(list.words[at], (w.place.space === "slot" ? SLOT_BASE[w.place.index] : SCRATCH) + w.place.offset);
     });
   });
+  // The prologue and its fence: commands that write kept memory, all of it, and no others do.
+  const writesKept = ({ words }) => words.some((w) => w.place?.space === "kept" && w.access !== "read");
+  encoded.commands.forEach((c, i) => assert.is(writesKept(c), i < encoded.prologue - 1, `${name}: prologue`));
+  if (encoded.prologue > 0) assert.is(encoded.commands[encoded.prologue - 1].pieces, 0);
+  assert.is(list.prologue, commands[encoded.prologue]?.start ?? 0);
   return list;
 }
 
@@ -99,13 +111,13 @@ test("random references: overlapping, touching and empty spans", () => {
     const whole = (n) => Math.floor(random() * n);
     const ref = () => ({ place: { space: ["slot", "binding", "scratch"][whole(3)], index: 0, offset: 4 * whole(8) }, bytes: 4 * whole(5), access: ["read", "write", "update"][whole(3)] });
     const commands = Array.from({ length: 12 }, () => ({ opcode: 1 + whole(60), pieces: 1 + whole(4), words: Array.from({ length: 1 + whole(4) }, () => (random() < 0.3 ? whole(2 ** 32) : ref())) }));
-    check({ commands, sharedBytes: 64 }, `seed ${seed}`);
+    check({ commands, prologue: 0, sharedBytes: 64 }, `seed ${seed}`);
   }
 });
 
 test("a command with overlapping operands of its own needs no barrier before itself", () => {
   const place = { space: "slot", index: 0, offset: 0 };
-  const list = link({ commands: [{ opcode: 1, pieces: 1, words: [{ place, bytes: 16, access: "read" }, { place, bytes: 16, access: "write" }] }], sharedBytes: 0 }, SLOT_BASE, SCRATCH);
+  const list = link({ commands: [{ opcode: 1, pieces: 1, words: [{ place, bytes: 16, access: "read" }, { place, bytes: 16, access: "write" }] }], prologue: 0, sharedBytes: 0 }, BINDINGS, SLOT_BASE, SCRATCH);
   assert.is(list.barriers, 0);
 });
 

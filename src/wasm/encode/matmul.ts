@@ -19,9 +19,11 @@ export const activationCode: Readonly<Record<Activation, number>> = {
 /** NR in assembly/gemm.ts: columns of a panel of B, and bytes of one of its rows. */
 const PANEL = 8;
 const PANEL_BYTES = 32;
-/** Most rows of a piece (assembly/gemm.ts) and the fewest that still use a panel of B well. */
+/** Most rows of a piece (assembly/gemm.ts) and the fewest for which packing B pays, where it is not kept. */
 const MAX_ROWS = 120;
 const MIN_ROWS = 12;
+/** Bytes of weights from which fewer rows gain by panels that are kept: 2 to 12 rows of 256x256 took 0.9 of the time, of 512x512 0.7 to 0.9, of less the same. */
+export const LARGE_WEIGHTS = 1 << 18;
 /** Multiply-adds worth a piece of their own: tens of microseconds. */
 const PIECE_WORK = 1 << 18;
 const MAX_PIECES = 64;
@@ -112,15 +114,21 @@ export function encodeProduct(out: CommandWriter, opcode: number, product: Produ
   // One row against [n, k] is dot products: every element of b is used once, so it stays as it is.
   const dots = opcode === MATMUL && m === 1 && b.transposed && k > 0;
   const split = splitWork(product, !product.spread && !dots);
-  const direct = k === 0 || (!b.packed && !b.transposed && (m <= MIN_ROWS || n <= PANEL));
+  const bytesB = (b.stride === 0 ? 1 : batch) * panels * k * PANEL_BYTES;
+  const kept = out.keeps(b.word, bytesB);
+  const few = m === 1 || (m <= MIN_ROWS && !(kept && bytesB >= LARGE_WEIGHTS));
+  const direct = k === 0 || (!b.packed && !b.transposed && (few || n <= PANEL));
   const alone = opcode === MATMUL && split.rowBlocks <= 2 && split.columnBlocks * split.chunks === 1 && panels * k * PANEL_BYTES <= PRIVATE_BYTES;
-  const small = dots || (alone && !direct && !b.packed);
+  const small = dots || (alone && !direct && !b.packed && !kept);
   let wordB = b.word, strideB = b.stride, stepB = b.ld, panelB = PANEL_BYTES;
   if (dots) panelB = PANEL * b.ld;
   else if (!direct) {
     stepB = PANEL_BYTES;
     panelB = k * PANEL_BYTES;
-    if (!small && !b.packed) [wordB, strideB] = encodePack(out, product, panels);
+    if (!small && !b.packed) {
+      wordB = encodePack(out, product, panels, bytesB);
+      strideB = b.stride === 0 ? 0 : panels * k * PANEL_BYTES;
+    }
   }
   const parts = split.chunks > 1 ? out.shared(split.chunks * product.rowsC * columnsC * 4) : null;
   out.command(small ? MATMUL_SMALL : opcode, batch * split.chunks * split.rowBlocks * split.columnBlocks, [
@@ -138,18 +146,13 @@ export function encodeProduct(out: CommandWriter, opcode: number, product: Produ
   }
 }
 
-/** Packs B into working memory that all pieces read; gives its address and batch stride. */
-function encodePack(out: CommandWriter, { batch, n, k, b }: Product, panels: number): [Word, number] {
-  const batches = b.stride === 0 ? 1 : batch;
-  const bytes = panels * k * PANEL_BYTES;
-  const packed = out.shared(batches * bytes);
+/** Packs B into memory that all pieces read; gives its address. */
+function encodePack(out: CommandWriter, { batch, n, k, b }: Product, panels: number, bytes: number): Word {
   const perPiece = Math.max(1, Math.floor(COPY_WORK / (k * PANEL)));
   const pieces = Math.ceil(panels / perPiece);
-  out.command(PACK, batches * pieces, [
-    b.word, packed.write, k / (b.taps.rows * b.taps.columns), n, b.ld, b.transposed ? 1 : 0,
-    b.taps.rows, b.taps.columns, b.taps.rowStride, b.taps.columnStride, b.stride, perPiece, pieces,
+  return out.prepare(PACK, (b.stride === 0 ? 1 : batch) * pieces, b.word, bytes, [
+    k / (b.taps.rows * b.taps.columns), n, b.ld, b.transposed ? 1 : 0, b.taps.rows, b.taps.columns, b.taps.rowStride, b.taps.columnStride, b.stride, perPiece, pieces,
   ]);
-  return [packed.read, b.stride === 0 ? 0 : bytes];
 }
 
 interface Split {

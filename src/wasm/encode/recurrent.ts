@@ -7,14 +7,14 @@ import type { RecurrentAttrs } from "../../plan/kernels.ts";
 import type { Call, Operand } from "../../plan/plan.ts";
 import { internal } from "../../errors.ts";
 import { GRU, GRU_GRAD, LSTM, LSTM_GRAD, RECURRENT_PACK, SCRATCH_BYTES, SIMPLE_RNN, SIMPLE_RNN_GRAD } from "../opcodes.ts";
-import type { CommandWriter, Encoder, Ref, Word } from "../writer.ts";
+import type { CommandWriter, Encoder, Word } from "../writer.ts";
 import { at, read, write } from "../writer.ts";
-import { activationCode } from "./matmul.ts";
+import { LARGE_WEIGHTS, activationCode } from "./matmul.ts";
 
 /** Columns of a packed panel; bytes of its row. */
 const PANEL = 8;
 const PANEL_BYTES = 32;
-/** Rows of the product's register tile: fewer sequences than this read the weights as they are. */
+/** Rows of the product's register tile: fewer sequences than this read the weights as they are, unless packing them is kept (256 units: 0.4 of the time for one). */
 const TILE_ROWS = 4;
 /** Most sequences of a piece: whole tiles, and enough pieces for several threads at a batch of 32. */
 const MAX_ROWS = 8;
@@ -39,8 +39,9 @@ function rowsOf(columns: number): number {
   return Math.min(MAX_ROWS, Math.max(1, Math.floor(SCRATCH_BYTES / (4 * columns))));
 }
 
-function pack(out: CommandWriter, to: Ref, from: Word, k: number, n: number, ld: number, transposed: boolean): void {
-  out.command(RECURRENT_PACK, Math.ceil(n / PANEL), [{ ...to, bytes: 4 * k * padded(n) }, from, k, n, ld, Number(transposed)]);
+/** Packs w[k, n] of rows of `ld` elements; gives where it then is. */
+function pack(out: CommandWriter, w: Word, k: number, n: number, ld: number, transposed: boolean): Word {
+  return out.prepare(RECURRENT_PACK, Math.ceil(n / PANEL), w, 4 * k * padded(n), [k, n, ld, Number(transposed)]);
 }
 
 interface Weights {
@@ -58,26 +59,18 @@ function forwardWeights(out: CommandWriter, a: RecurrentAttrs, wr: Operand, h0: 
   const columns = groups.reduce((sum, n) => sum + n, 0);
   const starts = groups.map((_, i) => groups.slice(0, i).reduce((sum, n) => sum + n, 0));
   const products = h0 === null ? a.t - 1 : a.t;
-  if (a.b < TILE_ROWS || products < 1) {
+  const bytes = 4 * a.u * columns;
+  const few = a.b < TILE_ROWS && !(bytes >= LARGE_WEIGHTS && out.keeps(read(wr), bytes));
+  if (few || products < 1) {
     return { parts: starts.map((start) => at(read(wr), 4 * start)), kStride: 4 * columns, panelStride: PANEL_BYTES };
   }
-  const bytes = groups.map((n) => 4 * a.u * padded(n));
-  const memory = out.shared(bytes.reduce((sum, n) => sum + n, 0));
-  let offset = 0;
-  const parts = groups.map((n, i) => {
-    pack(out, at(memory.write, offset) as Ref, at(read(wr), 4 * starts[i]), a.u, n, columns, false);
-    const part = at(memory.read, offset);
-    offset += bytes[i];
-    return part;
-  });
+  const parts = groups.map((n, i) => pack(out, at(read(wr), 4 * starts[i]), a.u, n, columns, false));
   return { parts, kStride: PANEL_BYTES, panelStride: PANEL_BYTES * a.u };
 }
 
 /** wr[U, columns] transposed and packed for the backward pass. */
 function backwardWeights(out: CommandWriter, a: RecurrentAttrs, wr: Operand, columns: number): Word {
-  const memory = out.shared(4 * columns * padded(a.u));
-  pack(out, memory.write, read(wr), columns, a.u, columns, true);
-  return memory.read;
+  return pack(out, read(wr), columns, a.u, columns, true);
 }
 
 function command(
