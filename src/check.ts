@@ -50,9 +50,20 @@ export function checkOptions<O extends object>(who: string, options: O | undefin
   return options;
 }
 
-/** @throws ArgumentError unless `value` is an integer of at least `least`. */
+/** The error for a name that is not known: it lists the others and points to one that is near. */
+export function unknownName(who: string, name: string, known: readonly string[]): ArgumentError {
+  return new ArgumentError(`${who}: unknown ${JSON.stringify(name)}; ${hint(String(name), known)}known: ${known.join(", ")}`);
+}
+
+/** @throws ArgumentError for a factory itself: without its parentheses it would pass for what it makes, and fail while tracing, with a text that helps nobody. */
+export function checkMade(who: string, noun: string, value: unknown, factories: { readonly [name: string]: unknown }): void {
+  const name = Object.keys(factories).find((key) => factories[key] === value);
+  if (name !== undefined) throw new ArgumentError(`${who}: ${name} makes a ${noun}: write ${name}() or "${name}"`);
+}
+
+/** @throws ArgumentError unless `value` is an integer of at least `least`, and below 2^53. */
 export function checkCount(who: string, what: string, value: number, least = 1): void {
-  if (!Number.isInteger(value) || value < least) throw new ArgumentError(`${who}: ${what} must be an integer >= ${least}, got ${shown(value)}`);
+  if (!Number.isSafeInteger(value) || value < least) throw new ArgumentError(`${who}: ${what} must be an integer >= ${least}, got ${shown(value)}`);
 }
 
 /** @throws ArgumentError unless `value` is one of `known`. */
@@ -66,6 +77,16 @@ export function checkNumber(who: string, what: string, value: number, low: numbe
     const range = low === -Infinity ? "" : high === Infinity ? ` >= ${low}` : ` in [${low}, ${high}]`;
     throw new ArgumentError(`${who}: ${what} must be a number${range}, got ${shown(value)}`);
   }
+}
+
+/** @throws ArgumentError unless `value` is a finite number above 0. */
+export function checkPositive(who: string, what: string, value: number): void {
+  if (!(Number.isFinite(value) && value > 0)) throw new ArgumentError(`${who}: ${what} must be a positive number, got ${shown(value)}`);
+}
+
+/** @throws ArgumentError unless `value` is a number in [0, 1). Text such as "" compares like a number. */
+export function checkPart(who: string, what: string, value: number): void {
+  if (!(Number.isFinite(value) && value >= 0 && value < 1)) throw new ArgumentError(`${who}: ${what} must be a number in [0, 1), got ${shown(value)}`);
 }
 
 /** @throws ArgumentError unless `value` is true or false: "false" would count as true. */

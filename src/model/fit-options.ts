@@ -1,7 +1,6 @@
 /** @file The options of `fit` and `evaluate`, and their checks. */
-import { checkCount, checkFlag, checkOneOf, checkOptions, hint } from "../check.ts";
+import { checkCount, checkFlag, checkOneOf, checkOptions, checkPart, hint } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
-import { checkPart, checkSeed } from "../options.ts";
 import type { ProgressStream } from "../progress.ts";
 import type { Callback } from "../train/callbacks.ts";
 import type { Data, Inputs } from "./data.ts";
@@ -69,7 +68,7 @@ export function checkFitOptions(o: FitOptions): void {
   checkCount("fit", "epochs", epochs);
   checkCount("fit", "initialEpoch", initialEpoch, 0);
   checkPart("fit", "validationSplit", validationSplit);
-  checkSeed("fit", seed);
+  checkCount("fit", "seed", seed, 0);
   if (o.validationData !== undefined && !(Array.isArray(o.validationData) && (o.validationData.length === 2 || o.validationData.length === 3))) throw new ArgumentError("fit: validationData must be a list [x, y] or [x, y, weights]");
   if (o.shuffle !== undefined) checkFlag("fit", "shuffle", o.shuffle);
   checkOneOf("fit", "verbose", String(verbose), ["0", "1", "2"]);

@@ -6,7 +6,7 @@ import type { DType, TypedArray } from "../dtype.ts";
 import { ArgumentError, LockstepError, ShapeError } from "../errors.ts";
 import { resolveBackend } from "../init.ts";
 import type { Layer, Weight } from "../nn/layer.ts";
-import { checkSeed, optionsOf } from "../options.ts";
+import { optionsOf } from "../options.ts";
 import { Slices } from "../pacing.ts";
 import { sameShape, showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
@@ -57,7 +57,7 @@ export class InferenceModel {
   /** Use `sequential()` or `model()`. */
   constructor(layers: readonly Layer[], forward: ((inputs: readonly Tensor[]) => Tensor) | null, options: ModelOptions) {
     const { name, seed, inputShape } = optionsOf<Required<Omit<ModelOptions, "inputShape">> & ModelOptions>("model", { name: "model", seed: 0, inputShape: undefined }, options);
-    checkSeed("model", seed);
+    checkCount("model", "seed", seed, 0);
     this.name = name;
     this.seed = seed;
     this.layers = layers;

@@ -1,6 +1,6 @@
 /** @file Layers from what is saved of them: their kind and config. */
 import { ArgumentError } from "../errors.ts";
-import { unknownName } from "../options.ts";
+import { unknownName } from "../check.ts";
 import { elu, leakyRelu, prelu, relu, softmax } from "./activations.ts";
 import { conv1d, conv1dTranspose, conv2d, conv2dTranspose, depthwiseConv2d, separableConv2d } from "./conv.ts";
 import { activation, cropping2d, dropout, flatten, permute, repeatVector, reshape, upSampling2d, zeroPadding2d } from "./core.ts";

@@ -3,7 +3,7 @@
  * shape and random source; those with parameters are made by a function.
  */
 import { ShapeError } from "../errors.ts";
-import { unknownName } from "../options.ts";
+import { unknownName } from "../check.ts";
 import type { Random } from "../random.ts";
 import { showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";

@@ -2,9 +2,9 @@
  * @file Callbacks: objects whose methods `fit` calls while it trains, and those of Keras 3 (https://keras.io/api/callbacks/)
  * that decide something. Epochs and steps count from 0, as in Keras.
  */
-import { checkCount, checkNumber, checkOneOf } from "../check.ts";
+import { checkCount, checkNumber, checkOneOf, checkPart } from "../check.ts";
 import { ArgumentError, NonFiniteError } from "../errors.ts";
-import { checkPart, optionsOf } from "../options.ts";
+import { optionsOf } from "../options.ts";
 import type { Optimizer } from "./optimizers.ts";
 
 /** What an epoch or a batch gave, by name: loss, accuracy, valLoss, valAccuracy … */

@@ -4,7 +4,7 @@
  * or sigmoid are computed from what went into it: without clipping, finite for every logit, and in one kernel.
  */
 import { apply } from "../apply.ts";
-import { checkNumber } from "../check.ts";
+import { checkMade, checkNumber, checkPositive, unknownName } from "../check.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../errors.ts";
 import type { Config } from "../nn/layer.ts";
 import { clip, mean } from "../ops/composite.ts";
@@ -14,7 +14,7 @@ import { matmulOp } from "../ops/matmul.ts";
 import { reshape, reshapeOp } from "../ops/move.ts";
 import { sum } from "../ops/reduce.ts";
 import { oneHot, softmaxCrossEntropy, softmaxOp } from "../ops/softmax.ts";
-import { checkMade, checkPositive, optionsOf, unknownName } from "../options.ts";
+import { optionsOf } from "../options.ts";
 import { sameShape, showShape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 

@@ -3,7 +3,7 @@
  * compiled step: hits as integers, errors as a sum with its rounding error beside it (Neumaier 1974), so that the result
  * does not depend on batch sizes. Precision, recall and F1 of several classes are averaged as in scikit-learn.
  */
-import { checkCount, checkNumber, checkOptions } from "../check.ts";
+import { checkCount, checkMade, checkNumber, checkOptions, unknownName } from "../check.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../errors.ts";
 import type { DType, TypedArray } from "../dtype.ts";
 import type { Config } from "../nn/layer.ts";
@@ -12,7 +12,7 @@ import { matmul } from "../ops/matmul.ts";
 import { expandDims, iota, reshape } from "../ops/move.ts";
 import { argMax, sum } from "../ops/reduce.ts";
 import { oneHot } from "../ops/softmax.ts";
-import { checkMade, optionsOf, unknownName } from "../options.ts";
+import { optionsOf } from "../options.ts";
 import { sameShape, showShape } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";

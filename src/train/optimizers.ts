@@ -4,7 +4,7 @@
  * which writes the parameter and its state in place. Bias corrections 1 - beta^t are taken as -expm1(t ln beta), which
  * keeps its digits for small t.
  */
-import { checkFlag, checkNumber, checkOptions, hint } from "../check.ts";
+import { checkFlag, checkNumber, checkOptions, checkPart, checkPositive, hint } from "../check.ts";
 import { ArgumentError, FileError, LockstepError, ShapeError } from "../errors.ts";
 import { assign, currentGraph } from "../graph.ts";
 import type { TypedArray } from "../dtype.ts";
@@ -82,7 +82,7 @@ const squares = (g: Tensor): Tensor => sum(square(g));
 function clippingOf(kind: string, { clipNorm = null, globalClipNorm = null, clipValue = null }: OptimizerOptions): Clipping {
   const given = Object.entries({ clipNorm, globalClipNorm, clipValue }).filter(([, value]) => value !== null);
   if (given.length > 1) throw new ArgumentError(`${kind}: give one of ${given.map(([name]) => name).join(" and ")}, not both`);
-  for (const [name, value] of given) if (!(Number.isFinite(value) && (value as number) > 0)) throw new ArgumentError(`${kind}: ${name} must be a positive number, got ${String(value)}`);
+  for (const [name, value] of given) checkPositive(kind, name, value as number);
   if (clipNorm !== null) return (grads) => grads.map((g) => div(mul(g, clipNorm), maximum(sqrt(squares(g)), clipNorm)));
   if (clipValue !== null) return (grads) => grads.map((g) => clip(g, -clipValue, clipValue));
   if (globalClipNorm === null) return (grads) => grads;
@@ -209,8 +209,7 @@ function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [op
 
 /** 1 - beta^t for 0 <= beta < 1. */
 function correction(kind: string, name: string, beta: number): (t: Tensor) => Tensor {
-  // Text such as "" compares like a number, and its logarithm would never end.
-  if (!(Number.isFinite(beta) && beta >= 0 && beta < 1)) throw new ArgumentError(`${kind}: ${name} must be a number in [0, 1), got ${JSON.stringify(beta)}`);
+  checkPart(kind, name, beta);
   if (beta === 0) return (t) => div(t, t);
   const ln = naturalLog(beta);
   return (t) => neg(expm1(mul(t, ln)));
@@ -231,7 +230,7 @@ export interface SgdOptions extends OptimizerOptions {
 /** w -= learningRate * g, with momentum m = momentum * m - learningRate * g, w += m. Default learning rate 0.01. */
 export function sgd(given?: SgdOptions): Optimizer {
   const { learningRate = 0.01, momentum = 0, nesterov = false, ...options } = checkOptions("sgd", given);
-  if (!(momentum >= 0 && momentum <= 1)) throw new ArgumentError(`sgd: momentum must be in [0, 1], got ${momentum}`);
+  checkNumber("sgd", "momentum", momentum, 0, 1);
   return optimizer("sgd", { learningRate, ...options }, { momentum, nesterov }, {
     slots: momentum === 0 ? [] : ["momentum"],
     initial: 0,

@@ -2,12 +2,12 @@
  * @file Learning rates that depend on the step, with the formulas of Keras 3
  * (https://keras.io/api/optimizers/learning_rate_schedules/). Traced into the training step: no host work per step.
  */
-import { checkNumber, checkOptions } from "../check.ts";
+import { checkNumber, checkOptions, checkPositive, unknownName } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
 import type { Config } from "../nn/layer.ts";
 import { add, ceil, cos, div, equal, floor, less, lessEqual, minimum, mul, pow, sub, where } from "../ops/map.ts";
 import { asTensor } from "../graph.ts";
-import { checkPositive, optionsOf, unknownName } from "../options.ts";
+import { optionsOf } from "../options.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** A learning rate that follows the step: the `learningRate` option of optimizers takes one. */
