@@ -86,7 +86,7 @@ export function tables({ versions, figures, starts, sizes }, participants) {
       Object.entries(starts).map(([name, s]) => [name, ...(s.error ? [...phases.map(() => "–"), s.error] : [...phases.map((p) => s.marks[p]?.toFixed(1) ?? "–"), s.total.toFixed(1)])]));
   }
   if (sizes) {
-    add("Download, gzip", "Bundled and minified by esbuild, tree-shaken; one SIMD build of the WASM file, where it is a file. *later*: JavaScript of dynamic imports (other backends).", ["", "JavaScript", "WASM file", "at once", "later"],
+    add("Download, gzip", "Bundled and minified by esbuild, tree-shaken; one SIMD build of the WASM file, where it is a file. *later*: JavaScript of dynamic imports: backends, and kernels as text where no file is named.", ["", "JavaScript", "WASM file", "at once", "later"],
       Object.entries(sizes).map(([name, s]) => [name, ...(s.error ? ["–", "–", s.error, "–"] : [kb(s.js), s.wasm ? kb(s.wasm) : "–", kb(s.js + s.wasm), s.later ? kb(s.later) : "–"])]));
   }
   if (notes.length > 0) parts.push(notes.map((n, i) => `(${i + 1}) ${n}`).join("  \n"));
@@ -122,8 +122,8 @@ export function targets({ figures, starts, sizes }) {
   if (starts) atMost("import to first prediction, ms", 15, starts.Lockstep?.total ?? NaN, (v) => v.toFixed(1));
   const size = (label) => (sizes?.[label] ? sizes[label].js + sizes[label].wasm : NaN);
   if (sizes) {
-    atMost("download, all of it, at once", 75e3, size("Lockstep, all of it"), kb);
-    atMost("download, inference", 40e3, size("Lockstep, loads a model and predicts"), kb);
+    atMost("download, all of it, with WebGPU", 75e3, size("Lockstep, all of it, with WebGPU"), kb);
+    atMost("download, to predict with dense layers", 40e3, size("Lockstep, predicts with dense layers"), kb);
   }
   return table(["", "target", "measured", ""], rows.map(([what, wanted, got, ratio, busy]) => [what, wanted, got, verdict(ratio) + (busy ? ` (${BUSY})` : "")]));
 }
