@@ -25,6 +25,7 @@ const TILED = [
 const NARROW = [
   [[2, 28, 28, 1], [3, 3, 32], {}], [[1, 17, 19, 3], [3, 3, 8], { padding: "same" }], [[2, 13, 12, 3], [5, 4, 16], { padding: "same", strides: [2, 1] }],
   [[1, 19, 21, 2], [3, 3, 8], { dilation: [2, 3] }], [[1, 16, 15, 3], [7, 7, 24], { padding: "same", strides: 2 }], [[3, 7, 9, 24], [1, 1, 40], {}], [[1, 3, 40, 5], [3, 3, 8], { strides: [1, 2] }],
+  [[2, 9, 29, 1], [3, 5, 16], { padding: "same" }], [[1, 14, 15, 1], [2, 3, 8], { padding: "same", dilation: [2, 7] }], [[3, 20, 7, 1], [4, 1, 8], { dilation: [3, 1] }], [[1, 31, 40, 1], [3, 3, 24], { strides: [1, 2] }],
 ];
 /** So many tiles that the gradient of the filters takes them in parts. */
 const MANY_TILES = [[1, 60, 61, 4], [3, 3, 124], { padding: "same" }];

@@ -26,12 +26,13 @@ function encodeNarrow({ inputs: [x, w, bias], outputs, attrs: given }: Call, out
   const k = r * s * c;
   if (attrs.groups !== 1 || f % 8 !== 0 || q < NARROW_COLUMNS || k > NARROW_K || k * f > NARROW_FILTERS) return false;
   const rows = Math.ceil(p / Math.ceil((p * q) / NARROW_PIXELS)), pieces = Math.ceil(p / rows);
-  const span = (r - 1) * dilationH + 1, width = (q - 1) * strideW + (s - 1) * dilationW + 1;
+  const span = (r - 1) * dilationH + 1, width = (q - 1) * strideW + (s - 1) * dilationW + 1, height = (rows - 1) * strideH + span;
+  const shifted = c * strideH * strideW === 1 && s * height * q * 4 <= NARROW_BYTES;
   const inside = padTop + padLeft === 0 && width <= columns && (p - 1) * strideH + span <= h;
-  if (!inside && ((rows - 1) * strideH + span) * width * c * 4 > NARROW_BYTES) return false;
+  if (!inside && !shifted && height * width * c * 4 > NARROW_BYTES) return false;
   out.command(CONV2D_NARROW, n * pieces, [
     read(x), read(w), read(bias ?? null), write(outputs[0]), h, columns, c, p, q, f, strideH, strideW, dilationH, dilationW, padTop, padLeft, r, s,
-    rows, pieces, inside ? 0 : width, activationCode[attrs.activation],
+    rows, pieces, shifted ? q : inside ? 0 : width, activationCode[attrs.activation], shifted ? s : 0,
   ]);
   return true;
 }
