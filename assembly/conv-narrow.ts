@@ -15,36 +15,17 @@ import { MR, NR } from "./gemm";
 import { madd, vmax } from "./simd";
 
 /** Scratch: the offsets of a window's elements, zeros for an absent bias, the copy of the image. */
-const MAX_K: u32 = 256;
+export const MAX_K: u32 = 256;
 const ZEROS: usize = MAX_K * 4;
 const IMAGE: usize = ZEROS + 64;
 
 export function conv2dNarrow(c: usize, piece: u32, scratch: usize): void {
   const channelBytes = load<u32>(c, 24) * 4, p = load<u32>(c, 28), q = load<u32>(c, 32), f = load<u32>(c, 36);
-  const strideH = load<u32>(c, 40), activation = load<u32>(c, 84), wide = load<u32>(c, 80);
+  const strideH = load<u32>(c, 40), activation = load<u32>(c, 84), shifted = load<u32>(c, 88);
   const image = piece / load<u32>(c, 76), first = piece % load<u32>(c, 76) * load<u32>(c, 72);
   const rows = min(load<u32>(c, 72), p - first);
-  const spanH = (load<u32>(c, 64) - 1) * load<u32>(c, 48);
-  let x: usize = load<u32>(c) + image * load<u32>(c, 16) * load<u32>(c, 20) * channelBytes;
-  let line = load<u32>(c, 20) * channelBytes;
-  const shifted = load<u32>(c, 88);
-  let tapStep = load<u32>(c, 52) * channelBytes;
-  if (wide) {
-    const y = <i32>(first * strideH) - load<i32>(c, 56), height = (rows - 1) * strideH + spanH + 1;
-    let left = load<i32>(c, 60) * <i32>channelBytes;
-    const bytes = wide * channelBytes;
-    for (let i: u32 = 0; i < max<u32>(1, shifted); i++, left -= tapStep) copyRows(scratch + IMAGE + i * height * bytes, x, y, height, load<u32>(c, 16), line, left, bytes);
-    x = scratch + IMAGE;
-    line = bytes;
-    if (shifted) tapStep = height * bytes;
-  } else x += first * strideH * line;
-  let table = scratch;
-  for (let r: u32 = 0; r < load<u32>(c, 64); r++) {
-    for (let s: u32 = 0; s < load<u32>(c, 68); s++) {
-      let offset = r * load<u32>(c, 48) * line + s * tapStep;
-      for (let i: u32 = 0; i < channelBytes; i += 4, table += 4) store<u32>(table, offset + i);
-    }
-  }
+  const x = imageRows(c, scratch + IMAGE, image, first, rows), line = lineBytes(c);
+  const table = fillTable(c, scratch, shifted ? rowsRead(c, rows) * line : load<u32>(c, 52) * channelBytes);
   v128.store(scratch + ZEROS, f32x4.splat(0));
   v128.store(scratch + ZEROS, f32x4.splat(0), 16);
   const y: usize = load<u32>(c, 12) + (image * p + first) * q * f * 4;
@@ -67,6 +48,41 @@ export function conv2dNarrow(c: usize, piece: u32, scratch: usize): void {
     );
   }
   if (<i32>activation > ACT_RELU) epilogue(y, f * 4, pixels, f, activation);
+}
+
+/** Bytes from row to row of what the kernels read: the image, or its copy. */
+// @ts-ignore: decorator
+@inline
+export function lineBytes(c: usize): u32 { return (load<u32>(c, 80) ? load<u32>(c, 80) : load<u32>(c, 20)) * load<u32>(c, 24) * 4; }
+
+/** Rows of the image that `rows` of y see. */
+// @ts-ignore: decorator
+@inline
+function rowsRead(c: usize, rows: u32): u32 { return (rows - 1) * load<u32>(c, 40) + (load<u32>(c, 64) - 1) * load<u32>(c, 48) + 1; }
+
+/** Where the windows of y's rows [first, first + rows) begin: in the image, or in a copy at `to`. */
+export function imageRows(c: usize, to: usize, image: u32, first: u32, rows: u32): usize {
+  const h = load<u32>(c, 16), channelBytes = load<u32>(c, 24) * 4, line = load<u32>(c, 20) * channelBytes;
+  const x: usize = load<u32>(c) + image * h * line, y = first * load<u32>(c, 40);
+  if (!load<u32>(c, 80)) return x + y * line;
+  const bytes = rowsRead(c, rows) * lineBytes(c);
+  let left = load<i32>(c, 60) * <i32>channelBytes;
+  for (let i: u32 = 0; i < max<u32>(1, load<u32>(c, 88)); i++, left -= load<u32>(c, 52) * channelBytes) {
+    copyRows(to + i * bytes, x, <i32>y - load<i32>(c, 56), rowsRead(c, rows), h, line, left, lineBytes(c));
+  }
+  return to;
+}
+
+/** Writes the offset of each element of a window to `table`; gives the table's end. */
+export function fillTable(c: usize, table: usize, tapStep: u32): usize {
+  const channelBytes = load<u32>(c, 24) * 4;
+  for (let r: u32 = 0; r < load<u32>(c, 64); r++) {
+    for (let s: u32 = 0; s < load<u32>(c, 68); s++) {
+      const offset = r * load<u32>(c, 48) * lineBytes(c) + s * tapStep;
+      for (let i: u32 = 0; i < channelBytes; i += 4, table += 4) store<u32>(table, offset + i);
+    }
+  }
+  return table;
 }
 
 /** MR pixels, one float from each other, by all filters. */
