@@ -6,6 +6,7 @@
 import * as O from "../src/wasm/opcodes";
 import { conv2d, conv2dFilterGrad } from "./conv";
 import { conv2dNarrow } from "./conv-narrow";
+import { conv2dNarrowFilterGrad } from "./conv-narrow-grad";
 import { gather, scatterAdd } from "./gather";
 import { gru, gruGrad } from "./gru";
 import { softmaxCrossEntropy } from "./loss";
@@ -39,6 +40,7 @@ function call(op: u32, c: usize, piece: u32, scratch: usize): void {
     case O.CONV2D: conv2d(c, piece, scratch); break;
     case O.CONV2D_FILTER_GRAD: if (TRAINING) conv2dFilterGrad(c, piece, scratch); else unreachable(); break;
     case O.CONV2D_NARROW: conv2dNarrow(c, piece, scratch); break;
+    case O.CONV2D_NARROW_FILTER_GRAD: if (TRAINING) conv2dNarrowFilterGrad(c, piece, scratch); else unreachable(); break;
     case O.WINOGRAD: winograd(c, piece, scratch); break;
     case O.WINOGRAD_FILTERS: winogradFilters(c, piece, scratch); break;
     case O.WINOGRAD_INPUT_GRAD: if (TRAINING) winogradInputGrad(c, piece, scratch); else unreachable(); break;

@@ -18,9 +18,10 @@ function describe(op, words, pieces) {
     const [m, n, k] = words.slice(4, 7), batch = pieces / (words[10] * words[11] * words[12]);
     return { text: `${batch > 1 ? `${batch} of ` : ""}${m}x${n}x${k} pieces of ${words[7]}x${words[8]}x${words[9]}`, flops: 2 * batch * m * n * k };
   }
-  if (op === opcodes.CONV2D_NARROW) {
-    const [c, p, q, f] = words.slice(6, 10), k = c * words[16] * words[17], rows = (pieces / words[19]) * p * q;
-    return { text: `${rows}x${f}x${k}`, flops: 2 * rows * f * k };
+  if (op === opcodes.CONV2D_NARROW || op === opcodes.CONV2D_NARROW_FILTER_GRAD) {
+    const [c, p, q, f] = words.slice(6, 10), k = c * words[16] * words[17];
+    const pixels = ((op === opcodes.CONV2D_NARROW ? pieces : words[21]) / words[19]) * p * q;
+    return { text: op === opcodes.CONV2D_NARROW ? `${pixels}x${f}x${k}` : `${k}x${f}x${pixels}`, flops: 2 * pixels * f * k };
   }
   // Of the products; what they stand for are up to four times as many.
   if (op === opcodes.WINOGRAD || op === opcodes.WINOGRAD_INPUT_GRAD) {

@@ -23,6 +23,7 @@ export const WINOGRAD_INPUT_GRAD = 18;
 export const WINOGRAD_TILES = 19;
 export const WINOGRAD_FILTER_GRAD = 20;
 export const CONV2D_NARROW = 21;
+export const CONV2D_NARROW_FILTER_GRAD = 22;
 
 export const LSTM = 30;
 export const LSTM_GRAD = 31;

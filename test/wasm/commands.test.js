@@ -3,7 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { buildPlan } from "../../build/esm/plan/build.js";
 import { BARRIER, encode, link } from "../../build/esm/wasm/commands.js";
-import { CONV2D, CONV2D_NARROW, HEADER_WORDS, WINOGRAD, WINOGRAD_FILTER_GRAD, WINOGRAD_INPUT_GRAD } from "../../build/esm/wasm/opcodes.js";
+import { CONV2D, CONV2D_NARROW, CONV2D_NARROW_FILTER_GRAD, HEADER_WORDS, WINOGRAD, WINOGRAD_FILTER_GRAD, WINOGRAD_INPUT_GRAD } from "../../build/esm/wasm/opcodes.js";
 import { at, f32Word } from "../../build/esm/wasm/writer.js";
 import { allCases, hasGradient, randomSource, traceForward, traceGradient, wasms } from "../ops/harness.js";
 import { MODELS } from "../plan/models.js";
@@ -141,6 +141,7 @@ test("convolutions by 3x3 filters, and their gradients, are products of tiles; t
   const narrow = conv.filter((c) => c.narrow && c.op === "conv2d");
   assert.ok(narrow.length > 10);
   for (const c of narrow) assert.equal(opcodes(c), [CONV2D_NARROW], c.name);
+  for (const c of conv.filter((other) => other.narrow && other.op === "conv2dFilterGrad")) assert.is(opcodes(c)[0], CONV2D_NARROW_FILTER_GRAD, c.name);
   const others = conv.filter((c) => /strides|dilation|groups|^1x1x1x1|^4x8x8x64/.test(c.name) && c.op === "conv2d" && !c.narrow && !c.name.startsWith("0x"));
   assert.ok(others.length > 10);
   for (const c of others) assert.ok(opcodes(c).every((opcode) => opcode <= CONV2D), c.name);

@@ -4,10 +4,10 @@
  */
 import type { ConvAttrs } from "../../plan/kernels.ts";
 import type { Call } from "../../plan/plan.ts";
-import { CONV2D, CONV2D_FILTER_GRAD, CONV2D_NARROW } from "../opcodes.ts";
+import { CONV2D, CONV2D_FILTER_GRAD, CONV2D_NARROW, CONV2D_NARROW_FILTER_GRAD } from "../opcodes.ts";
 import { at, read, write } from "../writer.ts";
 import type { CommandWriter, Encoder } from "../writer.ts";
-import { ONE_TAP, activationCode, encodeProduct } from "./matmul.ts";
+import { ONE_TAP, activationCode, encodeCombine, encodeProduct } from "./matmul.ts";
 import { encodeWinograd, encodeWinogradFilterGrad, encodeWinogradInputGrad } from "./winograd.ts";
 
 /** Pixels of a piece of CONV2D_NARROW, about, and fewest columns: a tile has 6 pixels of one or two rows. */
@@ -18,21 +18,46 @@ const NARROW_K = 256;
 const NARROW_FILTERS = 6144;
 /** Most bytes that a piece copies of an image, to put zeros around. */
 const NARROW_BYTES = 1 << 19;
+/** The gradient of the filters: most pixels of a piece (assembly/conv-narrow-grad.ts), and sums that are added up in the end, each of some pieces. */
+const NARROW_MOST_PIXELS = 1024;
+const NARROW_PARTS = 16;
 
-/** `conv2d` of few channels or filters (assembly/conv-narrow.ts); false, and nothing written, for others. */
-function encodeNarrow({ inputs: [x, w, bias], outputs, attrs: given }: Call, out: CommandWriter): boolean {
-  const attrs = given as unknown as ConvAttrs;
+/** The words that CONV2D_NARROW and its gradient share, from the image's rows on, and pieces of all images; null for convolutions that are not theirs (assembly/conv-narrow.ts). */
+function narrow(attrs: ConvAttrs, shift: boolean): { words: number[]; pieces: number; shifted: boolean; pixels: number } | null {
   const { n, h, w: columns, p, q, r, s, c, f, strideH, strideW, dilationH, dilationW, padTop, padLeft } = attrs;
   const k = r * s * c;
-  if (attrs.groups !== 1 || f % 8 !== 0 || q < NARROW_COLUMNS || k > NARROW_K || k * f > NARROW_FILTERS) return false;
+  if (attrs.groups !== 1 || f % 8 !== 0 || q < NARROW_COLUMNS || k > NARROW_K || k * f > NARROW_FILTERS) return null;
   const rows = Math.ceil(p / Math.ceil((p * q) / NARROW_PIXELS)), pieces = Math.ceil(p / rows);
-  const span = (r - 1) * dilationH + 1, width = (q - 1) * strideW + (s - 1) * dilationW + 1;
+  const span = (r - 1) * dilationH + 1, width = (q - 1) * strideW + (s - 1) * dilationW + 1, height = (rows - 1) * strideH + span;
+  const shifted = shift && c * strideH * strideW === 1 && s * height * q * 4 <= NARROW_BYTES;
   const inside = padTop + padLeft === 0 && width <= columns && (p - 1) * strideH + span <= h;
-  if (!inside && ((rows - 1) * strideH + span) * width * c * 4 > NARROW_BYTES) return false;
-  out.command(CONV2D_NARROW, n * pieces, [
-    read(x), read(w), read(bias ?? null), write(outputs[0]), h, columns, c, p, q, f, strideH, strideW, dilationH, dilationW, padTop, padLeft, r, s,
-    rows, pieces, inside ? 0 : width, activationCode[attrs.activation],
+  if (!inside && !shifted && height * width * c * 4 > NARROW_BYTES) return null;
+  const words = [h, columns, c, p, q, f, strideH, strideW, dilationH, dilationW, padTop, padLeft, r, s, rows, pieces, shifted ? q : inside ? 0 : width];
+  return { words, pieces: n * pieces, shifted, pixels: rows * q };
+}
+
+/** `conv2d` of few channels or filters; false, and nothing written, for others. */
+function encodeNarrow({ inputs: [x, w, bias], outputs, attrs: given }: Call, out: CommandWriter): boolean {
+  const attrs = given as unknown as ConvAttrs;
+  const found = narrow(attrs, true);
+  if (!found) return false;
+  out.command(CONV2D_NARROW, found.pieces, [
+    read(x), read(w), read(bias ?? null), write(outputs[0]), ...found.words, activationCode[attrs.activation], found.shifted ? attrs.s : 0,
   ]);
+  return true;
+}
+
+/** The same for `conv2dFilterGrad`. */
+function encodeNarrowFilterGrad({ inputs: [x, dy], outputs, attrs: given }: Call, out: CommandWriter): boolean {
+  const attrs = given as unknown as ConvAttrs;
+  const found = narrow(attrs, false);
+  if (!found || found.pieces === 0 || found.pixels > NARROW_MOST_PIXELS) return false;
+  const rows = attrs.r * attrs.s * attrs.c;
+  const perPiece = Math.ceil(found.pieces / NARROW_PARTS), pieces = Math.ceil(found.pieces / perPiece);
+  const parts = pieces > 1 ? out.shared(pieces * rows * attrs.f * 4) : null;
+  const y = write(outputs[0]);
+  out.command(CONV2D_NARROW_FILTER_GRAD, pieces, [read(x), read(dy), 0, parts?.write ?? y, ...found.words, found.pieces, 0, perPiece]);
+  if (parts) encodeCombine(out, parts.read, 0, y, pieces, rows, attrs.f, 0);
   return true;
 }
 
@@ -55,7 +80,7 @@ export const conv2d: Encoder = (call, out) => {
 
 /** `conv2dFilterGrad(x, dy) -> dw`: the transposed windows of x times dy[N*P*Q, F]. */
 export const conv2dFilterGrad: Encoder = (call, out) => {
-  if (encodeWinogradFilterGrad(call, out)) return;
+  if (encodeWinogradFilterGrad(call, out) || encodeNarrowFilterGrad(call, out)) return;
   const attrs = call.attrs as unknown as ConvAttrs;
   const { n, p, q, r, s, c, f, groups } = attrs;
   const filters = f / groups;

@@ -138,12 +138,13 @@ export function encodeProduct(out: CommandWriter, opcode: number, product: Produ
     stepB, panelB, columnsC * 4, parts ? ACT_LINEAR : activationCode[product.activation],
     ...packing, ...(small ? [b.transposed ? 1 : 0, b.ld] : []),
   ]);
-  if (parts) {
-    const rows = Math.max(1, Math.ceil(COPY_WORK / columnsC / split.chunks));
-    out.command(MATMUL_COMBINE, Math.ceil(product.rowsC / rows), [
-      parts.read, bias, c, split.chunks, product.rowsC * columnsC * 4, product.rowsC, columnsC, activationCode[product.activation], rows,
-    ]);
-  }
+  if (parts) encodeCombine(out, parts.read, bias, c, split.chunks, product.rowsC, columnsC, activationCode[product.activation]);
+}
+
+/** `y[rows, columns] = activation(bias + parts in order)`. */
+export function encodeCombine(out: CommandWriter, parts: Word, bias: Word, y: Word, count: number, rows: number, columns: number, activation: number): void {
+  const perPiece = Math.max(1, Math.ceil(COPY_WORK / columns / count));
+  out.command(MATMUL_COMBINE, Math.ceil(rows / perPiece), [parts, bias, y, count, rows * columns * 4, rows, columns, activation, perPiece]);
 }
 
 /** Packs B into memory that all pieces read; gives its address. */
