@@ -94,6 +94,8 @@ export function softmax(c: usize, piece: u32, scratch: usize): void {
   }
 }
 
+// @ts-ignore: decorator
+@inline
 function logSoftmaxRow(x: usize, y: usize, cols: u32, scratch: usize): void {
   const largest = rowMax(x, cols);
   const m = f32x4.splat(largest), logSum = log(f32x4.splat(expRow(x, 0, cols, largest, scratch)));
@@ -110,6 +112,8 @@ export function logSoftmax(c: usize, piece: u32, scratch: usize): void {
   }
 }
 
+// @ts-ignore: decorator
+@inline
 function softmaxGradRow(dy: usize, y: usize, dx: usize, cols: u32): void {
   const full = <usize>(cols & ~3) << 2, rest = cols & 3;
   let dot = f32x4.splat(0);
