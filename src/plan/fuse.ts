@@ -11,6 +11,7 @@ import type { DType } from "../dtype.ts";
 import { broadcastStrides, sameShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
+import { map } from "../wasm/encode/map.ts";
 import type { Attrs, MapBody, MapStep } from "./plan.ts";
 import { base } from "./simplify.ts";
 
@@ -158,7 +159,7 @@ export function fuse(nodes: readonly Node[], roots: readonly Tensor[], read: Rea
     const last = u.nodes[u.nodes.length - 1];
     if (u.space !== null) {
       const { inputs, outputs } = fuser.operands(u);
-      calls.push({ kernel: "map", inputs, outputs, attrs: attrsOf({ body: fuser.body(u, inputs, outputs) }), source: sourceOf(u) });
+      calls.push({ kernel: "map", encode: map, inputs, outputs, attrs: attrsOf({ body: fuser.body(u, inputs, outputs) }), source: sourceOf(u) });
       continue;
     }
     if (last.op === constantOp && !needsBytes(fuser, last)) continue;
@@ -180,8 +181,8 @@ export function fuse(nodes: readonly Node[], roots: readonly Tensor[], read: Rea
 export function lowered(n: Node): readonly Lowered[] {
   const { name, lower } = n.op;
   if (typeof lower === "function") return lower(n);
-  if (lower !== "kernel") throw internal(`cannot lower ${name}`);
-  return [{ kernel: name, inputs: n.inputs, outputs: n.outputs, attrs: n.attrs }];
+  if (typeof lower === "string") throw internal(`cannot lower ${name}`);
+  return [{ kernel: name, ...lower, inputs: n.inputs, outputs: n.outputs, attrs: n.attrs }];
 }
 
 /** A constant that only elementwise nodes read stands in their bodies and needs no memory. */
