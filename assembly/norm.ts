@@ -20,8 +20,6 @@ function neutral(scratch: usize): void {
   }
 }
 
-// @ts-ignore: decorator
-@inline
 function rowSum(x: usize, cols: u32): f32 {
   let a = f32x4.splat(0), b = a, c = a, d = a;
   for (; cols >= 16; cols -= 16, x += 64) {
@@ -36,8 +34,6 @@ function rowSum(x: usize, cols: u32): f32 {
 }
 
 /** Sum of (x - mean)^2. */
-// @ts-ignore: decorator
-@inline
 function squaredDistances(x: usize, cols: u32, mean: f32): f32 {
   const m = f32x4.splat(mean);
   let a = f32x4.splat(0), b = a, c = a, d = a;
@@ -66,8 +62,6 @@ function scaled(x: v128, m: v128, s: v128, gamma: v128, beta: v128): v128 {
 }
 
 /** y = (x - mean) * scale * gamma + beta; gamma and beta advance by their steps every four vectors. */
-// @ts-ignore: decorator
-@inline
 function scaleAndShift(x: usize, y: usize, cols: u32, mean: f32, scale: f32, gamma: usize, gammaStep: u32, beta: usize, betaStep: u32): void {
   const m = f32x4.splat(mean), s = f32x4.splat(scale);
   for (; cols >= 16; cols -= 16, x += 64, y += 64, gamma += gammaStep, beta += betaStep) {

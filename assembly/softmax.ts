@@ -94,8 +94,6 @@ export function softmax(c: usize, piece: u32, scratch: usize): void {
   }
 }
 
-// @ts-ignore: decorator
-@inline
 function logSoftmaxRow(x: usize, y: usize, cols: u32, scratch: usize): void {
   const largest = rowMax(x, cols);
   const m = f32x4.splat(largest), logSum = log(f32x4.splat(expRow(x, 0, cols, largest, scratch)));
