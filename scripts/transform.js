@@ -81,11 +81,11 @@ export function forInference(file, code) {
   return cuts.reduce((text, [from, to, put]) => blank(text, from, to, put), code);
 }
 
-/** A module without calls of `check` (src/webgpu/check.ts), which say what the tests have shown to hold. */
+/** A module without calls of `assert` (src/assert.ts), which say what the tests have shown to hold. */
 function withoutChecks(code) {
   const cuts = [];
   walk(parseAst(code), (node) => {
-    if (node.type === "ExpressionStatement" && node.expression.type === "CallExpression" && node.expression.callee.name === "check") cuts.push(node);
+    if (node.type === "ExpressionStatement" && node.expression.type === "CallExpression" && node.expression.callee.name === "assert") cuts.push(node);
     return true;
   });
   return cuts.reduce((text, { start, end }) => blank(text, start, end, ";"), code);

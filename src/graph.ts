@@ -4,7 +4,7 @@
  */
 import { once } from "./cache.ts";
 import type { DType } from "./dtype.ts";
-import { internal, LockstepError, ShapeError } from "./errors.ts";
+import { LockstepError, ShapeError } from "./errors.ts";
 import type { Attrs } from "./plan/plan.ts";
 import type { Shape } from "./shape.ts";
 import { sameShape } from "./shape.ts";
@@ -82,14 +82,8 @@ export class Node {
   }
 }
 
-const leaf = (name: string): Op => ({
-  name,
-  infer: () => {
-    throw internal(`${name} is made by Graph, not by apply`);
-  },
-  vjp: null,
-  lower: "leaf",
-});
+/** What only Graph makes, with the types it knows. */
+const leaf = (name: string): Op => ({ name, infer: () => [], vjp: null, lower: "leaf" });
 const inputOp = leaf("input");
 const captureOp = leaf("capture");
 

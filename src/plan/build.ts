@@ -1,7 +1,8 @@
 /** @file Graph to Plan: live nodes, fusion, places for results and assigned tensors, memory for the rest. */
+import { assert } from "../assert.ts";
 import type { Limits } from "../backend.ts";
 import { ELEMENT_BYTES } from "../dtype.ts";
-import { BackendError, internal } from "../errors.ts";
+import { BackendError } from "../errors.ts";
 import type { Graph } from "../graph.ts";
 import { sizeOf, stridesOf } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
@@ -86,7 +87,7 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limi
     if (t === null) return null;
     const b = base(t);
     const at = fixed.get(b) ?? places.get(b);
-    if (at === undefined) throw internal(`no place for ${b}`);
+    assert(at !== undefined, () => `no place for ${b}`);
     return { place: at, shape: t.shape, dtype: t.dtype, ...(halves.has(b) ? { half: true } : {}) };
   };
   const placed: Call[] = ordered.map((c) => ({ kernel: c.kernel, encode: c.encode, inputs: c.inputs.map(operand), outputs: c.outputs.map(operand), attrs: c.attrs, source: c.source }));

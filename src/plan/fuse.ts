@@ -4,7 +4,7 @@
  * kernels take bias and activation as operands of their ops, so nothing is left to fuse behind them.
  */
 import type { Limits } from "../backend.ts";
-import { internal } from "../errors.ts";
+import { assert } from "../assert.ts";
 import { constantOp } from "../graph.ts";
 import type { Lowered, Node } from "../graph.ts";
 import type { DType } from "../dtype.ts";
@@ -123,7 +123,7 @@ class Fuser {
       }
       // A reshape of a member's result that still fits the space adds or drops leading ones only: the same elements in order.
       const r = register.get(operandKey(t)) ?? register.get(operandKey(base(t)));
-      if (r === undefined) throw internal(`fuse: no register for ${t}`);
+      assert(r !== undefined, () => `fuse: no register for ${t}`);
       return r;
     };
     for (const n of u.nodes) register.set(operandKey(n.outputs[0]), step({ op: n.op.name, args: (n.inputs as readonly Tensor[]).map(argument), dtype: n.outputs[0].dtype }));
@@ -181,7 +181,7 @@ export function fuse(nodes: readonly Node[], roots: readonly Tensor[], read: Rea
 export function lowered(n: Node): readonly Lowered[] {
   const { name, lower } = n.op;
   if (typeof lower === "function") return lower(n);
-  if (typeof lower === "string") throw internal(`cannot lower ${name}`);
+  assert(typeof lower !== "string", () => `cannot lower ${name}`);
   return [{ kernel: name, ...lower, inputs: n.inputs, outputs: n.outputs, attrs: n.attrs }];
 }
 
@@ -234,6 +234,6 @@ function schedule(fuser: Fuser, units: ReadonlySet<Unit>): Unit[] {
       ready.splice(i, 0, next);
     }
   }
-  if (order.length !== units.size) throw internal("fusion made a cycle");
+  assert(order.length === units.size, () => "fusion made a cycle");
   return order;
 }

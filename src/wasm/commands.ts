@@ -6,7 +6,7 @@
  * A command: opcode | barrier << 16, length in words, pieces, a counter of pieces taken, then the kernel's arguments. Addresses of bindings change
  * from run to run, so their words are listed as patches.
  */
-import { internal } from "../errors.ts";
+import { assert } from "../assert.ts";
 import type { Call, Plan } from "../plan/plan.ts";
 import { sizeOf } from "../shape.ts";
 import { HEADER_WORDS } from "./opcodes.ts";
@@ -43,7 +43,7 @@ class Writer implements CommandWriter {
   #here = 0;
 
   command(opcode: number, pieces: number, words: readonly Word[]): void {
-    if (!Number.isInteger(pieces) || pieces < 0) throw internal(`command ${opcode}: ${pieces} pieces`);
+    assert(Number.isInteger(pieces) && pieces >= 0, () => `command ${opcode}: ${pieces} pieces`);
     if (pieces > 0) this.commands.push({ opcode, pieces, words });
   }
 
