@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { deflateAsync } from "@gfx/zopfli";
 import { bundle } from "./bundle.js";
 import { minifyWgsl, minifyWithConstants } from "./minify-wgsl.js";
-import { withName, withoutSharedMemory } from "./wasm.js";
+import { withLikeTogether, withName, withoutSharedMemory } from "./wasm.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const require = createRequire(import.meta.url);
@@ -37,7 +37,7 @@ const builds = ["", "inference-"].flatMap((prefix) => ["plain", "relaxed"].map((
 const modules = builds.map(({ prefix, simd }) => {
   const file = `build/${prefix}${simd}.wasm`;
   node(asc, [...base, ...(simd === "relaxed" ? ["--enable", "relaxed-simd"] : []), "--use", `TRAINING=${prefix === "" ? 1 : 0}`, "--outFile", file]);
-  return { prefix, simd, file, binary: withoutSharedMemory(readFileSync(file)) };
+  return { prefix, simd, file, binary: withoutSharedMemory(withLikeTogether(readFileSync(file))) };
 });
 const hash = createHash("sha256");
 for (const { binary } of modules) hash.update(binary);
