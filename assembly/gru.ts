@@ -72,7 +72,7 @@ function start(u: u32, resetAfter: u32, pre: usize, preCandidate: usize, xw: usi
 
 export function gru(args: usize, piece: u32, scratch: usize): void {
   const h = <usize>load<u32>(args);
-  const gates = <usize>load<u32>(args, 4);
+  const gates = TRAINING ? <usize>load<u32>(args, 4) : 0;
   const xw = <usize>load<u32>(args, 8);
   const w = <usize>load<u32>(args, 12);
   const wCandidate = <usize>load<u32>(args, 16);

@@ -60,7 +60,7 @@ export function lstm(args: usize, piece: u32, scratch: usize): void {
   const preStride = paddedBytes(u << 2);
   const h = <usize>load<u32>(args);
   const c = <usize>load<u32>(args, 4);
-  const gates = <usize>load<u32>(args, 8);
+  const gates = TRAINING ? <usize>load<u32>(args, 8) : 0;
 
   // The states before this step: rows of h0 and c0, later of h and c.
   let hPrev = <usize>load<u32>(args, 28);

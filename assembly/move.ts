@@ -47,6 +47,8 @@ export function fillWords(to: usize, n: u32, bits: u32): void {
 }
 
 /** A rectangle word by word; strides in bytes. */
+// @ts-ignore: decorator
+@inline
 function copyStrided(to: usize, from: usize, rows: u32, cols: u32, toRow: i32, fromRow: i32, toCol: i32, fromCol: i32): void {
   for (let i: u32 = 0; i < rows; i++, to += toRow, from += fromRow) {
     let a = to, b = from;
@@ -73,7 +75,7 @@ function copyTransposed(to: usize, from: usize, rows: u32, cols: u32, toRow: i32
       v128.store(t, i64x2.shuffle(abHigh, cdHigh, 1, 3));
       t += toRow;
     }
-    copyStrided(t, from + (<usize>rows4 << 2), rows - rows4, 4, toRow, 4, 4, fromCol);
+    if (rows > rows4) copyStrided(t, from + (<usize>rows4 << 2), rows - rows4, 4, toRow, 4, 4, fromCol);
     to += 16;
     from = from3 + fromCol;
   }

@@ -74,7 +74,7 @@ function maxPoolRow(c: usize, row: i32): void {
   const xRow = <usize>load<u32>(c) + (n * h + top + r0) * rowBytes;
   let y = <usize>load<u32>(c, 4) + row * q * colBytes;
   let index = <usize>load<u32>(c, 8);
-  const withIndex = index != 0;
+  const withIndex = TRAINING ? index != 0 : false;
   index += row * q * colBytes;
   const is2x2 = windowRows == 2 && windowCols == 2 && rows == 2;
 
@@ -144,6 +144,8 @@ function maxTap(dx: usize, dy: usize, index: usize, channels: i32, tap: i32): vo
 }
 
 /** Two neighbouring taps of a row, which share the loads. */
+// @ts-ignore: decorator
+@inline
 function maxTwoTaps(dx: usize, dy: usize, index: usize, channels: i32, tap: i32): void {
   const t = i32x4.splat(tap), u = i32x4.splat(tap + 1);
   const next = dx + (channels << 2);

@@ -65,11 +65,16 @@ function fillBlocks(to: usize, key: usize, kind: u32, stream: u32, block: u32): 
     c = unit(c);
     d = unit(d);
   } else if (kind == NORMAL) {
-    const r0 = radius(a), r1 = radius(c);
-    a = f32x4.mul(r0, turn(b, 1));
-    b = f32x4.mul(r0, turn(b, 0));
-    c = f32x4.mul(r1, turn(d, 1));
-    d = f32x4.mul(r1, turn(d, 0));
+    v128.store(to, a);
+    v128.store(to, b, 16);
+    v128.store(to, c, 32);
+    v128.store(to, d, 48);
+    normals(to);
+    normals(to + 32);
+    a = v128.load(to);
+    b = v128.load(to, 16);
+    c = v128.load(to, 32);
+    d = v128.load(to, 48);
   }
   const ab0 = i32x4.shuffle(a, b, 0, 4, 1, 5), ab1 = i32x4.shuffle(a, b, 2, 6, 3, 7);
   const cd0 = i32x4.shuffle(c, d, 0, 4, 1, 5), cd1 = i32x4.shuffle(c, d, 2, 6, 3, 7);
@@ -79,24 +84,18 @@ function fillBlocks(to: usize, key: usize, kind: u32, stream: u32, block: u32): 
   v128.store(to, i64x2.shuffle(ab1, cd1, 1, 3), 48);
 }
 
-/** sqrt(-2 ln u1) for 24-bit words. */
-// @ts-ignore: decorator
-@inline
-function radius(bits: v128): v128 {
-  const u = unit(i32x4.add(bits, i32x4.splat(1)));
-  return f32x4.sqrt(f32x4.mul(log(u), f32x4.splat(-2)));
-}
-
 /**
- * sin(2 pi u + quarter pi / 2) for 24-bit words u 2^24: the nearest quarter turn is split off in integers, exactly.
+ * Pairs of normal numbers, in place of two vectors of 24-bit words at `at`: sqrt(-2 ln u1) times cosine and sine of 2 pi u2, of which the
+ * nearest quarter turn is split off in integers, exactly.
  */
-// @ts-ignore: decorator
-@inline
-function turn(bits: v128, quarter: i32): v128 {
+function normals(at: usize): void {
+  const radius = f32x4.sqrt(f32x4.mul(log(unit(i32x4.add(v128.load(at), i32x4.splat(1)))), f32x4.splat(-2)));
+  const bits = v128.load(at, 16);
   const n = i32x4.shr_u(i32x4.add(bits, i32x4.splat(1 << 21)), 22);
-  const rest = f32x4.convert_i32x4_s(i32x4.sub(bits, i32x4.shl(n, 22)));
-  const r = f32x4.mul(rest, f32x4.splat(3.7450702829239286e-7));
-  return turned(sinReduced(r), cosReduced(r), i32x4.add(n, i32x4.splat(quarter)));
+  const r = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(bits, i32x4.shl(n, 22))), f32x4.splat(3.7450702829239286e-7));
+  const s = sinReduced(r), c = cosReduced(r);
+  v128.store(at, f32x4.mul(radius, turned(s, c, i32x4.add(n, i32x4.splat(1)))));
+  v128.store(at, f32x4.mul(radius, turned(s, c, n)), 16);
 }
 
 export function random(c: usize, piece: u32, scratch: usize): void {

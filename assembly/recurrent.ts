@@ -14,6 +14,7 @@
  * Method: register tiles of 4 rows x 8 columns (8 accumulators cover 2 FMA units of latency 4) as in GotoBLAS: Goto and van de
  * Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008. No blocking: a panel fits L1, the weights L2.
  */
+import { copyWords } from "./move";
 import { madd, storeUpTo, tailMask } from "./simd";
 
 /** Columns of a panel. */
@@ -29,15 +30,11 @@ export function paddedBytes(n: u32): usize {
 }
 
 /** to[0..n) = from[0..n); zero when `from` is absent (0). */
+// @ts-ignore: decorator
+@inline
 export function copyRow(to: usize, from: usize, n: u32): void {
-  if (from == 0) {
-    memory.fill(to, 0, <usize>n << 2);
-    return;
-  }
-  for (let i: u32 = 0; i < n; i += 4) {
-    const at = <usize>i << 2;
-    storeUpTo(to + at, v128.load(from + at), n - i);
-  }
+  if (from) copyWords(to, from, n);
+  else memory.fill(to, 0, <usize>n << 2);
 }
 
 /** to[0..n) += from[0..n) in working memory (whole vectors are written). */
@@ -49,6 +46,8 @@ export function addRow(to: usize, from: usize, n: u32): void {
 }
 
 /** Four rows of a times one panel: 8 sums, 2 of w and a splat are within the 15 vectors that V8 keeps in registers. */
+// @ts-ignore: decorator
+@inline
 function tile(k: u32, a0: usize, aStride: usize, w: usize, kStride: usize, c0: usize, cStride: usize): void {
   let a1 = a0 + aStride;
   let a2 = a1 + aStride;
@@ -255,7 +254,7 @@ export function recurrentPack(c: usize, piece: u32, scratch: usize): void {
   const count = min(n - column, PANEL);
   const to = <usize>load<u32>(c, 4) + <usize>piece * <usize>k * PANEL_BYTES;
   const w = <usize>load<u32>(c);
-  if (load<u32>(c, 20)) {
+  if (TRAINING && load<u32>(c, 20)) {
     const from = w + <usize>column * ld;
     packLanes(to, from, k, ld, min(count, 4));
     packLanes(to + 16, from + (ld << 2), k, ld, count > 4 ? count - 4 : 0);

@@ -43,6 +43,8 @@ function startI(op: u32): i32 {
   return op == REDUCE_PROD ? 1 : op == REDUCE_SUM ? 0 : op == REDUCE_MAX || op == REDUCE_ARGMAX ? i32.MIN_VALUE : i32.MAX_VALUE;
 }
 
+// @ts-ignore: decorator
+@inline
 function sumF(p: usize, n: u32): f32 {
   let s0 = f32x4.splat(0);
   let s1 = s0;
@@ -78,11 +80,20 @@ function combineI(op: u32, p: usize, n: u32, total: i32): i32 {
   return total;
 }
 
+/** XORed with values it turns their order round, so that a search for the smallest is one for the largest: -x of a float, -1 - x of an integer. */
+// @ts-ignore: decorator
+@inline
+function flipOf(op: u32, integer: bool): i32 {
+  return op == REDUCE_ARGMAX ? 0 : integer ? -1 : i32.MIN_VALUE;
+}
+
 /** True when v goes before best: strictly, so that the first of equals stays; a NaN goes before everything but a NaN. */
 // @ts-ignore: decorator
 @inline
-function before(op: u32, v: f32, best: f32): bool {
-  return op == REDUCE_ARGMAX ? v > best || (v != v && best == best) : v < best || (v != v && best == best);
+function before(integer: bool, v: i32, best: i32): bool {
+  if (integer) return v > best;
+  const a = reinterpret<f32>(v), b = reinterpret<f32>(best);
+  return !(a <= b) && b == b;
 }
 
 function rows(c: usize, piece: u32, scratch: usize): void {
@@ -119,37 +130,37 @@ function isArg(op: u32): bool {
 }
 
 function finishRow(op: u32, integer: bool, y: usize, p: usize, n: u32): void {
-  if (isArg(op)) store<i32>(y, argOf(op, integer, p, n));
+  if (isArg(op)) store<u32>(y, <u32>((argOf(op, integer, p, n) - p) >> 2));
   else if (integer) store<i32>(y, combineI(op, p, n, startI(op)));
   else store<f32>(y, combineF(op, p, n, startF(op)));
 }
 
-function argOf(op: u32, integer: bool, p: usize, n: u32): i32 {
-  let at: u32 = 0;
-  for (let i: u32 = 1; i < n; i++) {
-    const v = p + (i << 2);
-    const b = p + (at << 2);
-    const better = integer ? (op == REDUCE_ARGMAX ? load<i32>(v) > load<i32>(b) : load<i32>(v) < load<i32>(b)) : before(op, load<f32>(v), load<f32>(b));
-    if (better) at = i;
+/** Where the first of n elements is that goes before all others. */
+function argOf(op: u32, integer: bool, p: usize, n: u32): usize {
+  const flip = flipOf(op, integer);
+  let at = p, best = load<i32>(p) ^ flip;
+  for (const end = p + (n << 2); (p += 4) < end;) {
+    const v = load<i32>(p) ^ flip;
+    if (before(integer, v, best)) {
+      at = p;
+      best = v;
+    }
   }
-  return <i32>at;
+  return at;
 }
 
 function longRow(c: usize, op: u32, integer: bool, y: usize, x: usize, begin: u32, size: u32, scratch: usize): void {
   let f = startF(op);
   let i = startI(op);
-  let at: i32 = 0;
   for (let r: u32 = 0; r < size; r += MAP_TILE) {
     const n = min<u32>(MAP_TILE, size - r);
     const p = values(c, x, begin + r, n, scratch);
     if (isArg(op)) {
-      const k = argOf(op, integer, p, n);
-      const v = p + (<u32>k << 2);
-      const better = integer ? (op == REDUCE_ARGMAX ? load<i32>(v) > i : load<i32>(v) < i) : before(op, load<f32>(v), f);
-      if (r == 0 || better) {
-        at = <i32>r + k;
-        f = load<f32>(v);
-        i = load<i32>(v);
+      const at = argOf(op, integer, p, n);
+      const v = load<i32>(at) ^ flipOf(op, integer);
+      if (r == 0 || before(integer, v, i)) {
+        i = v;
+        store<u32>(y, r + <u32>((at - p) >> 2));
       }
     } else if (integer) {
       i = combineI(op, p, n, i);
@@ -157,9 +168,8 @@ function longRow(c: usize, op: u32, integer: bool, y: usize, x: usize, begin: u3
       f = combineF(op, p, n, f);
     }
   }
-  if (isArg(op)) store<i32>(y, at);
-  else if (integer) store<i32>(y, i);
-  else store<f32>(y, f);
+  if (isArg(op)) return;
+  store<u32>(y, integer ? i : reinterpret<i32>(f));
 }
 
 /** One block of columns [first, first + n) of one outer index. */
@@ -241,15 +251,13 @@ function addRow(op: u32, integer: bool, d: usize, p: usize, n: u32): void {
 }
 
 function argColumns(c: usize, op: u32, integer: bool, y: usize, x: usize, begin: u32, size: u32, inner: u32, n: u32, scratch: usize): void {
-  const best = scratch + TOTALS;
+  const flip = flipOf(op, integer);
   for (let r: u32 = 0; r < size; r++) {
     const p = values(c, x, begin + r * inner, n, scratch);
     for (let k: u32 = 0; k < n; k++) {
-      const v = p + (k << 2);
-      const b = best + (k << 2);
-      const better = integer ? (op == REDUCE_ARGMAX ? load<i32>(v) > load<i32>(b) : load<i32>(v) < load<i32>(b)) : before(op, load<f32>(v), load<f32>(b));
-      if (r == 0 || better) {
-        store<u32>(b, load<u32>(v));
+      const v = load<i32>(p + (k << 2)) ^ flip, best = scratch + TOTALS + (k << 2);
+      if (r == 0 || before(integer, v, load<i32>(best))) {
+        store<i32>(best, v);
         store<u32>(y + (k << 2), r);
       }
     }

@@ -75,7 +75,7 @@ function filterLines(count: u32, from: usize, stride: u32, next: u32, to: usize,
 }
 
 export function winogradFilters(c: usize, piece: u32, scratch: usize): void {
-  const channels = load<u32>(c, 8), columns = load<u32>(c, 12), transposed = load<u32>(c, 16) != 0, perPiece = load<u32>(c, 20);
+  const channels = load<u32>(c, 8), columns = load<u32>(c, 12), transposed = TRAINING ? load<u32>(c, 16) != 0 : false, perPiece = load<u32>(c, 20);
   const step = transposed ? (channels + NR - 1) / NR * columns * 32 + GAP : (columns + NR - 1) / NR * channels * 32 + GAP;
   const u: usize = load<u32>(c, 4);
   const first = piece * perPiece, end = min(first + perPiece, channels);

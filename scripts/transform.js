@@ -6,11 +6,6 @@ import { basename } from "node:path";
 import { parseAst } from "rollup/parseAst";
 
 const PURE = "/*#__PURE__*/";
-/** Kernels that only the backward pass and training call; assembly/run.ts leaves them out where TRAINING is 0. conv2dInputGrad is also the transposed convolution. */
-const TRAINING_KERNELS = new Set([
-  "conv2dFilterGrad", "lstmGrad", "gruGrad", "simpleRnnGrad", "maxPoolGrad", "avgPoolGrad", "softmaxGrad", "logSoftmaxGrad", "softmaxCrossEntropy", "layerNormGrad", "permutation",
-]);
-
 /** The children of a node. */
 function* children(node) {
   for (const [key, value] of Object.entries(node)) {
@@ -38,8 +33,11 @@ function memberEnd(code, node) {
 const TRAINING_CODE = [
   // Layers are told whether they train.
   { file: "nn/dropout.js", is: (n) => n.type === "UnaryExpression" && n.argument.name === "training", put: "true" },
-  { file: "nn/recurrent.js", is: (n) => n.type === "CallExpression" && n.callee.name === "dropoutFactors", put: "null" },
+  { file: "nn/recurrent.js", is: (n) => n.type === "CallExpression" && /^(dropoutFactors|withForgetBias)$/.test(n.callee.name), put: "null" },
   { file: "nn/normalization.js", is: (n) => n.type === "UnaryExpression" && n.argument.property?.name === "training", put: "true" },
+  // How weights begin: without elements, which a file or setWeights() brings.
+  { file: "nn/layer.js", is: (n) => n.type === "VariableDeclarator" && n.id.name === "data", part: (n) => n.init, put: "null" },
+  { file: "nn/options.js", is: (n) => n.type === "CallExpression" && /^(initializer|regularizer)$/.test(n.callee.name), put: "null" },
   // What a regularizer adds to a loss.
   { file: "nn/regularizers.js", is: (n) => n.type === "VariableDeclarator" && n.id.name === "penalty", part: (n) => n.init.body, put: "{}" },
   // Tensors that get a new value in a run, or go on after the loss of a device.
@@ -53,13 +51,12 @@ const TRAINING_CODE = [
 ];
 
 /**
- * A module without what only training needs: `vjp` of op records, gradient rules in the rows of ops/map, the encoders of backward kernels, and `TRAINING_CODE`.
+ * A module without what only training needs: `vjp` of op records, gradient rules in the rows of ops/map, and `TRAINING_CODE`. Backward kernels and their encoders go with the rules that call them.
  * @throws where a module that must have such has none: it was renamed, and this with it must be.
  */
 export function forInference(file, code) {
   const cuts = [];
   let rows = 0;
-  let encoders = 0;
   const others = TRAINING_CODE.filter((c) => file.endsWith(`/${c.file}`));
   const found = new Set();
   walk(parseAst(code), (node) => {
@@ -77,25 +74,18 @@ export function forInference(file, code) {
       cuts.push([rule.start, rule.end, "null"]);
       rows++;
     }
-    if (node.type === "VariableDeclarator" && /^(GPU_)?ENCODERS$/.test(node.id.name)) {
-      for (const p of node.init.properties) {
-        if (!TRAINING_KERNELS.has(p.key.name)) continue;
-        cuts.push([p.start, memberEnd(code, p)]);
-        encoders++;
-      }
-    }
     return true;
   });
-  const missing = found.size < others.length || (file.endsWith("ops/map.js") && rows === 0) || (file.endsWith("wasm/commands.js") && encoders !== TRAINING_KERNELS.size) || (/ops\/(conv|matmul|pool|softmax)\.js$/.test(file) && cuts.length === 0);
-  if (missing) throw new Error(`${file}: found ${rows} rows, ${encoders} encoders and ${cuts.length} cuts; scripts/transform.js does not fit the sources any more`);
+  const missing = found.size < others.length || (file.endsWith("ops/map.js") && rows === 0) || (/ops\/(conv|matmul|pool|softmax)\.js$/.test(file) && cuts.length === 0);
+  if (missing) throw new Error(`${file}: found ${rows} rows and ${cuts.length} cuts; scripts/transform.js does not fit the sources any more`);
   return cuts.reduce((text, [from, to, put]) => blank(text, from, to, put), code);
 }
 
-/** A module without calls of `check` (src/webgpu/check.ts), which say what the tests have shown to hold. */
+/** A module without calls of `assert` (src/assert.ts), which say what the tests have shown to hold. */
 function withoutChecks(code) {
   const cuts = [];
   walk(parseAst(code), (node) => {
-    if (node.type === "ExpressionStatement" && node.expression.type === "CallExpression" && node.expression.callee.name === "check") cuts.push(node);
+    if (node.type === "ExpressionStatement" && node.expression.type === "CallExpression" && node.expression.callee.name === "assert") cuts.push(node);
     return true;
   });
   return cuts.reduce((text, { start, end }) => blank(text, start, end, ";"), code);

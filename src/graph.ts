@@ -4,12 +4,14 @@
  */
 import { once } from "./cache.ts";
 import type { DType } from "./dtype.ts";
-import { internal, LockstepError, ShapeError } from "./errors.ts";
+import { LockstepError, ShapeError } from "./errors.ts";
 import type { Attrs } from "./plan/plan.ts";
 import type { Shape } from "./shape.ts";
 import { sameShape } from "./shape.ts";
 import { full, Tensor } from "./tensor.ts";
 import type { TensorLike } from "./tensor.ts";
+import { fill } from "./wasm/encode/move.ts";
+import type { Encoder } from "./wasm/writer.ts";
 
 export interface TensorType {
   readonly shape: Shape;
@@ -33,6 +35,7 @@ export type Vjp = (context: VjpContext) => readonly (Tensor | null)[];
 /** One kernel call before placement: operands are the tensors of the graph. */
 export interface Lowered {
   readonly kernel: string;
+  readonly encode: Encoder;
   readonly inputs: readonly (Tensor | null)[];
   readonly outputs: readonly (Tensor | null)[];
   readonly attrs: Attrs;
@@ -42,8 +45,9 @@ export interface Lowered {
 
 /**
  * One op: everything the library knows of it. `lower` is "map" for elementwise ops (the fuser builds their bodies),
- * "alias" for ops whose output is the same bytes, "leaf" for graph inputs, "kernel" for one call of the kernel of that name
- * with the op's operands and attributes, or a function giving kernel calls.
+ * "alias" for ops whose output is the same bytes, "leaf" for graph inputs, `{ encode }` for one call of the kernel that has the op's name,
+ * operands and attributes, or a function giving kernel calls. Kernels come with their encoder for WebAssembly, so that bundlers drop those of ops that nobody uses; a backend that is
+ * loaded on demand finds its own by name.
  */
 export interface Op {
   readonly name: string;
@@ -51,7 +55,7 @@ export interface Op {
   readonly infer: (inputs: readonly (Tensor | null)[], attrs: Attrs) => readonly TensorType[];
   /** The gradient rule; null: not differentiable, gradients stop here. */
   readonly vjp: Vjp | null;
-  readonly lower: "map" | "alias" | "leaf" | "kernel" | ((node: Node) => readonly Lowered[]);
+  readonly lower: "map" | "alias" | "leaf" | Pick<Lowered, "encode"> | ((node: Node) => readonly Lowered[]);
 }
 
 /** Types of f32 outputs. */
@@ -78,14 +82,8 @@ export class Node {
   }
 }
 
-const leaf = (name: string): Op => ({
-  name,
-  infer: () => {
-    throw internal(`${name} is made by Graph, not by apply`);
-  },
-  vjp: null,
-  lower: "leaf",
-});
+/** What only Graph makes, with the types it knows. */
+const leaf = (name: string): Op => ({ name, infer: () => [], vjp: null, lower: "leaf" });
 const inputOp = leaf("input");
 const captureOp = leaf("capture");
 
@@ -94,7 +92,7 @@ export const constantOp: Op = {
   name: "constant",
   infer: (_inputs, attrs) => [{ shape: attrs.shape as unknown as Shape, dtype: attrs.dtype as DType }],
   vjp: null,
-  lower: (node) => [{ kernel: "fill", inputs: [], outputs: [node.outputs[0]], attrs: { value: node.attrs.value } }],
+  lower: (node) => [{ kernel: "fill", encode: fill, inputs: [], outputs: [node.outputs[0]], attrs: { value: node.attrs.value } }],
 };
 
 /** Attributes as text that differs where they do: JSON alone has one word for NaN and both infinities, and no -0. */

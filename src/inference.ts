@@ -1,6 +1,7 @@
 /**
  * @file The public names of `lockstep/inference`: models that predict, without optimizers, losses, metrics and gradients. A file that
- * `lockstep` saved loads here; what it holds for training is passed over.
+ * `lockstep` saved loads here; what it holds for training is passed over. Initializers and regularizers are too: the weights of a model that is built
+ * in code have no elements until `loadWeights` or `setWeights` brings them, which is an error where they are needed before.
  *
  * This entry stands alone: its ops carry no gradient rules, and its tensors, layers, models and backends are not those of `lockstep`.
  * Import everything from one of the two; error classes alone are shared.

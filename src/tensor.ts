@@ -75,7 +75,7 @@ export class Tensor {
     const s = this.#concrete("data()");
     if (s.pending !== null) await s.pending;
     if (s.host !== null) return s.host;
-    if (s.device === null) throw new LockstepError(`tensor ${this}: its elements are gone`);
+    if (s.device === null) throw this.#empty();
     const { version } = s;
     const bytes = await s.device.backend.read(s.device.buffer, 0, this.size * ELEMENT_BYTES);
     const host = view(this.dtype, bytes, 0, this.size);
@@ -140,7 +140,7 @@ export class Tensor {
     const s = this.#concrete("upload");
     const there = this.on(backend);
     if (there !== null) return there;
-    if (s.host === null) throw new LockstepError(`tensor ${this}: its elements are on the backend "${s.device?.backend.name}" that was used before; await data() first, or keep to one backend`);
+    if (s.host === null) throw s.device === null ? this.#empty() : new LockstepError(`tensor ${this}: its elements are on the backend "${s.device.backend.name}" that was used before; await data() first, or keep to one backend`);
     const buffer = backend.alloc(this.size * ELEMENT_BYTES);
     backend.write(buffer, 0, s.host);
     this.adopt({ backend, buffer });
@@ -195,6 +195,10 @@ export class Tensor {
     s.version++;
     s.pending = null;
     if (s.device !== null && s.host !== null) s.device.backend.write(s.device.buffer, 0, s.host);
+  }
+
+  #empty(): LockstepError {
+    return new LockstepError(`tensor ${this}: its elements are gone, or it is a weight that was never loaded; use loadModel(), loadWeights() or setWeights() first`);
   }
 
   /** Gives back the bytes on its device. */

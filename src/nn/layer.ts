@@ -143,9 +143,8 @@ export function layer({ kind, config, build, parts = {}, call }: LayerDescriptio
           build?.(x.shape, (name, shape, { init, trainable = true, regularizer = null }) => {
             const { mostElements = Infinity } = context();
             if (!(sizeOf(shape) <= mostElements)) throw new ShapeError(`its ${name} of shape ${showShape(shape)} has ${sizeOf(shape)} elements, the file has ${mostElements} in all`);
-            const fill = initializer(init);
             // What a file is about to replace need not be random: 1 ms of the start of a small model, 2 s of one with 12 million weights (Node 20).
-            const data = mostElements < Infinity ? new Float32Array(sizeOf(shape)) : fill(shape, new Random(context().seed, context().nextStream()));
+            const data = mostElements < Infinity ? new Float32Array(sizeOf(shape)) : initializer(init)(shape, new Random(context().seed, context().nextStream()));
             const tensor = new Tensor(shape, "f32", null, 0, data);
             own.push({ name, tensor, trainable, regularizer });
             byName[name] = tensor;

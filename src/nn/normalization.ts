@@ -66,10 +66,8 @@ export function normalization(options: NormalizationOptions = {}): Normalization
     build: (shape, weight) => {
       checkRank(shape, "[batch, ...]", 1, Infinity);
       if (known === null) throw new LockstepError("it has seen no data: call await layer.adapt(data) before the model is used, or give the options mean and variance");
-      const { mean, variance } = known;
       const features = featuresOf(shape);
-      weight("mean", features, { init: (s) => fill(mean, s), trainable: false });
-      weight("variance", features, { init: (s) => fill(variance, s), trainable: false });
+      for (const [name, values] of Object.entries(known)) weight(name, features, { init: "zeros", trainable: false }).set(fill(values, features));
     },
     call: (x, { mean, variance }) => {
       const features = featuresOf(x.shape);

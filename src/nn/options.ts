@@ -118,7 +118,7 @@ export function isCustom(value: unknown): boolean {
 }
 
 /** Makes a weight, begun and penalized as the options of its name say: kernelInitializer and kernelRegularizer for kernel. `option` is that name where it is another. */
-export type MakeWeight = (name: string, shape: Shape, more?: Partial<WeightOptions>, option?: string) => void;
+export type MakeWeight = (name: string, shape: Shape, more?: Partial<WeightOptions>, option?: string) => Tensor;
 
 /** What is left to say of a layer once its options are read. */
 export interface OptionsDescription extends Pick<LayerDescription, "parts" | "call"> {
@@ -144,9 +144,8 @@ export function layerOf<D extends object>(kind: string, args: { readonly [name: 
   return layer({
     kind,
     config: configOf({ ...args, ...of }),
-    build: (shape, weight) => build?.(shape, (name, size, more, option = name) => {
-      weight(name, size, { init: of[`${option}Initializer`] as InitializerOption, regularizer: regularizer((of[`${option}Regularizer`] ?? null) as RegularizerOption), ...more });
-    }),
+    build: (shape, weight) => build?.(shape, (name, size, more, option = name) =>
+      weight(name, size, { init: of[`${option}Initializer`] as InitializerOption, regularizer: regularizer((of[`${option}Regularizer`] ?? null) as RegularizerOption), ...more })),
     ...rest,
   });
 }

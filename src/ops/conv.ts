@@ -8,6 +8,7 @@ import type { Attrs } from "../plan/plan.ts";
 import { showShape } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
+import * as wasm from "../wasm/encode/conv.ts";
 import { activationGrad, checkKernelActivation } from "./activation.ts";
 import { checkBias, columnSum } from "./matmul.ts";
 import { pair, windowOf } from "./window.ts";
@@ -33,7 +34,7 @@ export const conv2dOp: Op = {
       needs[2] ? columnSum(dz) : null,
     ];
   },
-  lower: "kernel",
+  lower: { encode: wasm.conv2d },
 };
 
 /** (dy, w) -> dx; linear in both. */
@@ -44,7 +45,7 @@ export const conv2dInputGradOp: Op = {
     needs[0] ? apply(conv2dOp, [dy[0], x[1], null], attrs)[0] : null,
     needs[1] ? apply(conv2dFilterGradOp, [dy[0], x[0]], attrs)[0] : null,
   ],
-  lower: "kernel",
+  lower: { encode: wasm.conv2dInputGrad },
 };
 
 /** (x, dy) -> dw; linear in both. */
@@ -55,7 +56,7 @@ export const conv2dFilterGradOp: Op = {
     needs[0] ? apply(conv2dInputGradOp, [x[1], dy[0]], attrs)[0] : null,
     needs[1] ? apply(conv2dOp, [x[0], dy[0], null], attrs)[0] : null,
   ],
-  lower: "kernel",
+  lower: { encode: wasm.conv2dFilterGrad },
 };
 
 /** Options of the op `conv2d`. */

@@ -6,6 +6,7 @@ import type { Op } from "../graph.ts";
 import { aroundAxes, normalizeAxis, showShape } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
+import * as wasm from "../wasm/encode/gather.ts";
 import { reshape } from "./move.ts";
 
 function checkIndex(who: string, index: Tensor): void {
@@ -26,7 +27,7 @@ export const gatherOp: Op = {
   },
   lower: ({ inputs, outputs, attrs }) => {
     const [x, index] = inputs as readonly Tensor[];
-    return [{ kernel: "gather", inputs, outputs, attrs: { ...aroundAxes(x.shape, attrs.axis as number), count: index.size } }];
+    return [{ kernel: "gather", encode: wasm.gather, inputs, outputs, attrs: { ...aroundAxes(x.shape, attrs.axis as number), count: index.size } }];
   },
 };
 
@@ -43,7 +44,7 @@ export const scatterAddOp: Op = {
   },
   vjp: ({ dy, x, attrs }) => [apply(gatherOp, [dy[0], x[1]], { axis: attrs.axis })[0], null],
   lower: ({ inputs, outputs, attrs }) => [
-    { kernel: "scatterAdd", inputs, outputs, attrs: { ...aroundAxes(outputs[0].shape, attrs.axis as number), count: (inputs[1] as Tensor).size } },
+    { kernel: "scatterAdd", encode: wasm.scatterAdd, inputs, outputs, attrs: { ...aroundAxes(outputs[0].shape, attrs.axis as number), count: (inputs[1] as Tensor).size } },
   ],
 };
 

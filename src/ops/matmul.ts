@@ -8,6 +8,7 @@ import type { Attrs } from "../plan/plan.ts";
 import { broadcastShapes, sameShape, showShape, sizeBetween, sizeOf } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
+import * as wasm from "../wasm/encode/matmul.ts";
 import { activationGrad, checkKernelActivation } from "./activation.ts";
 import { asMatrix, broadcastTo, reshape, transpose } from "./move.ts";
 import { sumOp, sumTo } from "./reduce.ts";
@@ -48,7 +49,7 @@ export const matmulOp: Op = {
     return [da && sumTo(da, a.shape), db && sumTo(db, b.shape), needs[2] ? columnSum(dz) : null];
   },
   lower: ({ inputs, outputs, attrs }) => [
-    { kernel: "matmul", inputs, outputs, attrs: geometry(inputs[0] as Tensor, inputs[1] as Tensor, attrs as unknown as Options) as unknown as Attrs },
+    { kernel: "matmul", encode: wasm.matmul, inputs, outputs, attrs: geometry(inputs[0] as Tensor, inputs[1] as Tensor, attrs as unknown as Options) as unknown as Attrs },
   ],
 };
 

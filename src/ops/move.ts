@@ -10,12 +10,13 @@ import type { Attrs } from "../plan/plan.ts";
 import { broadcastShapes, broadcastStrides, normalizeAxis, sameShape, showShape, sizeBetween, sizeOf, stridesOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
+import * as wasm from "../wasm/encode/move.ts";
 import { sumTo } from "./reduce.ts";
 
 /** By default elements of x one after another into all of y. */
 function copy(x: Tensor, y: Tensor, attrs: Partial<CopyAttrs>): Lowered {
   const all: CopyAttrs = { xOffset: 0, yOffset: 0, yStrides: stridesOf(y.shape), fill: null, partial: false, shape: y.shape, xStrides: stridesOf(x.shape), ...attrs };
-  return { kernel: "copy", inputs: [x], outputs: [y], attrs: all as unknown as Attrs };
+  return { kernel: "copy", encode: wasm.copy, inputs: [x], outputs: [y], attrs: all as unknown as Attrs };
 }
 
 const numbers = (a: unknown): readonly number[] => a as readonly number[];
@@ -219,7 +220,7 @@ export const iotaOp: Op = {
   vjp: null,
   lower: ({ outputs, attrs }) => {
     const [shape, axis] = [numbers(attrs.shape), attrs.axis as number];
-    return [{ kernel: "iota", inputs: [], outputs, attrs: { size: shape.length ? shape[axis] : 1, inner: sizeBetween(shape, axis + 1, shape.length) } }];
+    return [{ kernel: "iota", encode: wasm.iota, inputs: [], outputs, attrs: { size: shape.length ? shape[axis] : 1, inner: sizeBetween(shape, axis + 1, shape.length) } }];
   },
 };
 

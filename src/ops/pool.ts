@@ -6,6 +6,7 @@ import type { PoolAttrs } from "../plan/kernels.ts";
 import type { Attrs } from "../plan/plan.ts";
 import { checkDType } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
+import * as wasm from "../wasm/encode/pool.ts";
 import { pair, windowOf } from "./window.ts";
 import type { Padding, Pair } from "./window.ts";
 
@@ -18,7 +19,7 @@ export const maxPoolOp: Op = {
   name: "maxPool",
   infer: (_inputs, attrs) => [...floats(output(attrsOf(attrs))), { shape: output(attrsOf(attrs)), dtype: "i32" }],
   vjp: ({ dy, y, attrs }) => [dy[0] === null ? null : apply(maxPoolGradOp, [dy[0], y[1]], attrs)[0]],
-  lower: "kernel",
+  lower: { encode: wasm.maxPool },
 };
 
 /** Linear in dy; its own gradient would gather by the index and is not offered. */
@@ -26,21 +27,21 @@ export const maxPoolGradOp: Op = {
   name: "maxPoolGrad",
   infer: (_inputs, attrs) => floats(input(attrsOf(attrs))),
   vjp: null,
-  lower: "kernel",
+  lower: { encode: wasm.maxPoolGrad },
 };
 
 export const avgPoolOp: Op = {
   name: "avgPool",
   infer: (_inputs, attrs) => floats(output(attrsOf(attrs))),
   vjp: ({ dy, attrs }) => [apply(avgPoolGradOp, [dy[0]], attrs)[0]],
-  lower: "kernel",
+  lower: { encode: wasm.avgPool },
 };
 
 export const avgPoolGradOp: Op = {
   name: "avgPoolGrad",
   infer: (_inputs, attrs) => floats(input(attrsOf(attrs))),
   vjp: ({ dy, attrs }) => [apply(avgPoolOp, [dy[0]], attrs)[0]],
-  lower: "kernel",
+  lower: { encode: wasm.avgPoolGrad },
 };
 
 /** Options of the ops `maxPool2d` and `avgPool2d`. */

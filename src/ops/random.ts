@@ -9,6 +9,7 @@ import type { Op, TensorType } from "../graph.ts";
 import { sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
+import * as wasm from "../wasm/encode/random.ts";
 import { cast, less } from "./map.ts";
 
 function checkKey(who: string, key: Tensor): void {
@@ -22,7 +23,7 @@ export const randomOp: Op = {
     return [{ shape: attrs.shape as unknown as Shape, dtype: attrs.kind === "bits" ? "u32" : "f32" }];
   },
   vjp: null,
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "random", inputs, outputs, attrs: { kind: attrs.kind, stream: attrs.stream, count: outputs[0].size } }],
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "random", encode: wasm.random, inputs, outputs, attrs: { kind: attrs.kind, stream: attrs.stream, count: outputs[0].size } }],
 };
 
 export const permutationOp: Op = {
@@ -33,7 +34,7 @@ export const permutationOp: Op = {
     return [{ shape: [attrs.count as number], dtype: "i32" }];
   },
   vjp: null,
-  lower: "kernel",
+  lower: { encode: wasm.permutation },
 };
 
 /** Options of random ops. */

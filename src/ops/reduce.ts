@@ -8,6 +8,7 @@ import { aroundAxes, normalizeAxes, normalizeAxis, sameShape, showShape, sizeBet
 import type { Shape } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
+import * as wasm from "../wasm/encode/reduce.ts";
 import { cast, div, equal, mul } from "./map.ts";
 import { broadcastTo, reshape } from "./move.ts";
 
@@ -51,7 +52,7 @@ function reduction(op: ReduceOp, dtypes: readonly DType[], result: DType | null)
     lower: (node) => {
       const x = node.inputs[0] as Tensor;
       const [axis, count] = [node.attrs.axis as number, node.attrs.count as number];
-      return [{ kernel: "reduce", inputs: [x], outputs: node.outputs, attrs: { op, ...aroundAxes(x.shape, axis, count), body: null } }];
+      return [{ kernel: "reduce", encode: wasm.reduce, inputs: [x], outputs: node.outputs, attrs: { op, ...aroundAxes(x.shape, axis, count), body: null } }];
     },
   };
 }

@@ -6,13 +6,16 @@ import type { Op } from "../graph.ts";
 import { normalizeAxis, sameShape, showShape, sizeBetween } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
+import { softmaxCrossEntropy as encodeLoss } from "../wasm/encode/loss.ts";
+import * as wasm from "../wasm/encode/softmax.ts";
+import type { Encoder } from "../wasm/writer.ts";
 import { add, cast, equal, exp, isFinite, log, mul, neg, sub, where } from "./map.ts";
 import { expandDims, iota, reshape, stopGradient, transpose } from "./move.ts";
 import { max, sum } from "./reduce.ts";
 
 const rows = (x: Tensor): { rows: number; cols: number } => ({ rows: sizeBetween(x.shape, 0, x.rank - 1), cols: x.shape[x.rank - 1] });
 
-function alongRows(name: string, grad: Op): Op {
+function alongRows(name: string, grad: Op, encode: Encoder): Op {
   return {
     name,
     infer: ([x]) => {
@@ -20,7 +23,7 @@ function alongRows(name: string, grad: Op): Op {
       return [x as Tensor];
     },
     vjp: ({ dy, y }) => [apply(grad, [dy[0], y[0]])[0]],
-    lower: ({ inputs, outputs }) => [{ kernel: name, inputs, outputs, attrs: rows(outputs[0]) }],
+    lower: ({ inputs, outputs }) => [{ kernel: name, encode, inputs, outputs, attrs: rows(outputs[0]) }],
   };
 }
 
@@ -36,7 +39,7 @@ export const softmaxGradOp: Op = {
     const dyy = rowSum(mul(d, y));
     return [sub(mul(d, y), mul(dyy, y)), sub(mul(d, sub(g, inner)), mul(g, dyy))];
   },
-  lower: ({ inputs, outputs }) => [{ kernel: "softmaxGrad", inputs, outputs, attrs: rows(outputs[0]) }],
+  lower: ({ inputs, outputs }) => [{ kernel: "softmaxGrad", encode: wasm.softmaxGrad, inputs, outputs, attrs: rows(outputs[0]) }],
 };
 
 /** (dy, y) -> dy - exp(y) sum(dy) */
@@ -48,11 +51,11 @@ export const logSoftmaxGradOp: Op = {
     const p = exp(y);
     return [sub(d, rowSum(mul(d, p))), neg(mul(mul(d, p), rowSum(g)))];
   },
-  lower: ({ inputs, outputs }) => [{ kernel: "logSoftmaxGrad", inputs, outputs, attrs: rows(outputs[0]) }],
+  lower: ({ inputs, outputs }) => [{ kernel: "logSoftmaxGrad", encode: wasm.logSoftmaxGrad, inputs, outputs, attrs: rows(outputs[0]) }],
 };
 
-export const softmaxOp = alongRows("softmax", softmaxGradOp);
-export const logSoftmaxOp = alongRows("logSoftmax", logSoftmaxGradOp);
+export const softmaxOp = alongRows("softmax", softmaxGradOp, wasm.softmax);
+export const logSoftmaxOp = alongRows("logSoftmax", logSoftmaxGradOp, wasm.logSoftmax);
 
 function alongAxis(op: Op, x: Tensor, axis: number): Tensor {
   const at = normalizeAxis(op.name, axis, x.rank);
@@ -87,7 +90,7 @@ export const softmaxCrossEntropyOp: Op = {
     const d = expandDims(dy[0] as Tensor, z.rank - 1);
     return [needs[0] ? mul(sub(mass, target), d) : null, needs[1] ? neg(mul(logSoftmax(z), d)) : null];
   },
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "softmaxCrossEntropy", inputs, outputs, attrs: { ...rows(inputs[0] as Tensor), sparse: attrs.sparse } }],
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "softmaxCrossEntropy", encode: encodeLoss, inputs, outputs, attrs: { ...rows(inputs[0] as Tensor), sparse: attrs.sparse } }],
 };
 
 /**

@@ -1,10 +1,12 @@
 /** @file Graph to Plan: live nodes, fusion, places for results and assigned tensors, memory for the rest. */
+import { assert } from "../assert.ts";
 import type { Limits } from "../backend.ts";
 import { ELEMENT_BYTES } from "../dtype.ts";
-import { BackendError, internal } from "../errors.ts";
+import { BackendError } from "../errors.ts";
 import type { Graph } from "../graph.ts";
 import { sizeOf, stridesOf } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
+import { copy } from "../wasm/encode/move.ts";
 import { fuse } from "./fuse.ts";
 import type { UnplacedCall } from "./fuse.ts";
 import { halfTensors } from "./half.ts";
@@ -16,7 +18,7 @@ import { base, liveNodes, readOutputs } from "./simplify.ts";
 function copyCall(from: Tensor, to: Tensor, source: string): UnplacedCall {
   const flat = [sizeOf(from.shape)];
   const attrs: Attrs = { shape: flat, xOffset: 0, xStrides: stridesOf(flat), yOffset: 0, yStrides: stridesOf(flat), fill: null, partial: false };
-  return { kernel: "copy", inputs: [from], outputs: [to], attrs, source };
+  return { kernel: "copy", encode: copy, inputs: [from], outputs: [to], attrs, source };
 }
 
 const isLeaf = (t: Tensor): boolean => base(t).node?.op.lower === "leaf";
@@ -85,10 +87,10 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limi
     if (t === null) return null;
     const b = base(t);
     const at = fixed.get(b) ?? places.get(b);
-    if (at === undefined) throw internal(`no place for ${b}`);
+    assert(at !== undefined, () => `no place for ${b}`);
     return { place: at, shape: t.shape, dtype: t.dtype, ...(halves.has(b) ? { half: true } : {}) };
   };
-  const placed: Call[] = ordered.map((c) => ({ kernel: c.kernel, inputs: c.inputs.map(operand), outputs: c.outputs.map(operand), attrs: c.attrs, source: c.source }));
+  const placed: Call[] = ordered.map((c) => ({ kernel: c.kernel, encode: c.encode, inputs: c.inputs.map(operand), outputs: c.outputs.map(operand), attrs: c.attrs, source: c.source }));
   const binding = (kind: Binding["kind"], t: Tensor, written: boolean): Binding => ({ kind, shape: t.shape, dtype: t.dtype, bytes: sizeOf(t.shape) * ELEMENT_BYTES, written });
   const plan: Plan = {
     bindings: [

@@ -4,13 +4,14 @@
  * kernels take bias and activation as operands of their ops, so nothing is left to fuse behind them.
  */
 import type { Limits } from "../backend.ts";
-import { internal } from "../errors.ts";
+import { assert } from "../assert.ts";
 import { constantOp } from "../graph.ts";
 import type { Lowered, Node } from "../graph.ts";
 import type { DType } from "../dtype.ts";
 import { broadcastStrides, sameShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
+import { map } from "../wasm/encode/map.ts";
 import type { Attrs, MapBody, MapStep } from "./plan.ts";
 import { base } from "./simplify.ts";
 
@@ -122,7 +123,7 @@ class Fuser {
       }
       // A reshape of a member's result that still fits the space adds or drops leading ones only: the same elements in order.
       const r = register.get(operandKey(t)) ?? register.get(operandKey(base(t)));
-      if (r === undefined) throw internal(`fuse: no register for ${t}`);
+      assert(r !== undefined, () => `fuse: no register for ${t}`);
       return r;
     };
     for (const n of u.nodes) register.set(operandKey(n.outputs[0]), step({ op: n.op.name, args: (n.inputs as readonly Tensor[]).map(argument), dtype: n.outputs[0].dtype }));
@@ -158,7 +159,7 @@ export function fuse(nodes: readonly Node[], roots: readonly Tensor[], read: Rea
     const last = u.nodes[u.nodes.length - 1];
     if (u.space !== null) {
       const { inputs, outputs } = fuser.operands(u);
-      calls.push({ kernel: "map", inputs, outputs, attrs: attrsOf({ body: fuser.body(u, inputs, outputs) }), source: sourceOf(u) });
+      calls.push({ kernel: "map", encode: map, inputs, outputs, attrs: attrsOf({ body: fuser.body(u, inputs, outputs) }), source: sourceOf(u) });
       continue;
     }
     if (last.op === constantOp && !needsBytes(fuser, last)) continue;
@@ -180,8 +181,8 @@ export function fuse(nodes: readonly Node[], roots: readonly Tensor[], read: Rea
 export function lowered(n: Node): readonly Lowered[] {
   const { name, lower } = n.op;
   if (typeof lower === "function") return lower(n);
-  if (lower !== "kernel") throw internal(`cannot lower ${name}`);
-  return [{ kernel: name, inputs: n.inputs, outputs: n.outputs, attrs: n.attrs }];
+  assert(typeof lower !== "string", () => `cannot lower ${name}`);
+  return [{ kernel: name, ...lower, inputs: n.inputs, outputs: n.outputs, attrs: n.attrs }];
 }
 
 /** A constant that only elementwise nodes read stands in their bodies and needs no memory. */
@@ -233,6 +234,6 @@ function schedule(fuser: Fuser, units: ReadonlySet<Unit>): Unit[] {
       ready.splice(i, 0, next);
     }
   }
-  if (order.length !== units.size) throw internal("fusion made a cycle");
+  assert(order.length === units.size, () => "fusion made a cycle");
   return order;
 }

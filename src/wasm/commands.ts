@@ -9,29 +9,11 @@
  * A command: opcode | barrier << 16, length in words, pieces, a counter of pieces taken, then the kernel's arguments. Addresses of bindings change
  * from run to run, so their words are listed as patches.
  */
-import { internal } from "../errors.ts";
+import { assert } from "../assert.ts";
 import type { Call, Plan } from "../plan/plan.ts";
-import { conv2d, conv2dFilterGrad, conv2dInputGrad } from "./encode/conv.ts";
-import { gather, scatterAdd } from "./encode/gather.ts";
-import { softmaxCrossEntropy } from "./encode/loss.ts";
-import { map } from "./encode/map.ts";
-import { matmul } from "./encode/matmul.ts";
-import { copy, fill, iota } from "./encode/move.ts";
-import { layerNorm, layerNormGrad } from "./encode/norm.ts";
-import { avgPool, avgPoolGrad, maxPool, maxPoolGrad } from "./encode/pool.ts";
-import { permutation, random } from "./encode/random.ts";
-import { gru, gruGrad, lstm, lstmGrad, simpleRnn, simpleRnnGrad } from "./encode/recurrent.ts";
-import { reduce } from "./encode/reduce.ts";
-import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "./encode/softmax.ts";
 import { sizeOf } from "../shape.ts";
 import { HEADER_WORDS } from "./opcodes.ts";
-import type { CommandWriter, Encoder, Ref, Word } from "./writer.ts";
-
-/** The encoder of each kernel that plans call: this table says what the backend can do. */
-export const ENCODERS: { readonly [kernel: string]: Encoder } = {
-  map, reduce, matmul, conv2d, conv2dInputGrad, conv2dFilterGrad, maxPool, maxPoolGrad, avgPool, avgPoolGrad, softmax, softmaxGrad, logSoftmax, logSoftmaxGrad,
-  softmaxCrossEntropy, layerNorm, layerNormGrad, gather, scatterAdd, copy, fill, iota, random, permutation, lstm, lstmGrad, gru, gruGrad, simpleRnn, simpleRnnGrad,
-};
+import type { CommandWriter, Ref, Word } from "./writer.ts";
 
 /** Set in a command's first word where all threads must have finished what came before. */
 export const BARRIER = 1 << 16;
@@ -86,7 +68,7 @@ class Writer implements CommandWriter {
   }
 
   command(opcode: number, pieces: number, words: readonly Word[]): void {
-    if (!Number.isInteger(pieces) || pieces < 0) throw internal(`command ${opcode}: ${pieces} pieces`);
+    assert(Number.isInteger(pieces) && pieces >= 0, () => `command ${opcode}: ${pieces} pieces`);
     if (pieces > 0) this.commands.push({ opcode, pieces, words });
   }
 
@@ -144,7 +126,8 @@ export function encode(plan: Plan, mostKept = Infinity): Encoded {
   let sharedWork = 0;
   for (const call of plan.calls) {
     const from = writer.commands.length;
-    encodeCall(call, writer);
+    writer.begin();
+    call.encode(call, writer);
     work += workOf(call);
     if (writer.commands.slice(from).some((c) => c.pieces > 1)) sharedWork += workOf(call);
   }
@@ -160,12 +143,6 @@ function workOf({ kernel, inputs, outputs, attrs }: Call): number {
   const elements = [...inputs, ...outputs].reduce((n, o) => n + (o === null ? 0 : sizeOf(o.shape)), 0);
   // Recurrent kernels: each step multiplies the state by the weights.
   return a.t !== undefined && a.u !== undefined ? elements * a.u : elements * 4;
-}
-
-function encodeCall(call: Call, writer: Writer): void {
-  if (!Object.hasOwn(ENCODERS, call.kernel)) throw internal(`wasm: no kernel "${call.kernel}"`);
-  writer.begin();
-  ENCODERS[call.kernel](call, writer);
 }
 
 interface Span {

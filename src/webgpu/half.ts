@@ -4,7 +4,7 @@
  * invocations that write halves of one word would undo each other's work.
  */
 import { internal } from "../errors.ts";
-import { check } from "./check.ts";
+import { assert } from "../assert.ts";
 
 interface Variable {
   readonly name: string;
@@ -31,10 +31,10 @@ function access(text: string, { name, vector }: Variable): string {
   const assigned = /^\s*=(?!=)/.exec(text.slice(end));
   const before = text.slice(0, found.index);
   if (assigned === null) {
-    check(!/^\s*(?:[-+*/%&|^]|<<|>>)=/.test(text.slice(end)), () => `${name} is stored as f16 and changed in place`);
+    assert(!/^\s*(?:[-+*/%&|^]|<<|>>)=/.test(text.slice(end)), () => `${name} is stored as f16 and changed in place`);
     return `${before}${vector ? `half_vector(${name}[${index}])` : `half_of_${name}(${index})`}${access(text.slice(end), { name, vector })}`;
   }
-  check(vector, () => `${name} is stored as f16 and written element by element`);
+  assert(vector, () => `${name} is stored as f16 and written element by element`);
   const from = end + assigned[0].length;
   const stop = text.indexOf(";", from);
   return `${before}${name}[${index}] = half_words(${access(text.slice(from, stop), { name, vector }).trim()})${access(text.slice(stop), { name, vector })}`;

@@ -2,6 +2,7 @@
  * @file The WebGPU backend: plans become lists of dispatches of the kernels in kernels/*.wgsl, on any device that
  * `navigator.gpu` or the package `webgpu` opens. Loaded only when it is opened.
  */
+import { assert } from "../assert.ts";
 import type { Backend, DeviceBuffer, Limits, Program } from "../backend.ts";
 import { ArgumentError, BackendError, DeviceLostError, internal } from "../errors.ts";
 import type { Plan } from "../plan/plan.ts";
@@ -105,7 +106,7 @@ class WebGpuBackend implements GpuBackend {
     this.#open("write");
     const { bytes, memory } = buffer as GpuMemory;
     if (memory === null) throw internal("write into a freed buffer");
-    if (offset < 0 || offset + data.byteLength > bytes) throw internal(`write of ${data.byteLength} bytes at ${offset} into a buffer of ${bytes}`);
+    assert(offset >= 0 && offset + data.byteLength <= bytes, () => `write of ${data.byteLength} bytes at ${offset} into a buffer of ${bytes}`);
     this.#flush();
     if (data.byteLength > 0) this.#device.queue.writeBuffer(memory.buffer, offset, data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
   }
@@ -114,7 +115,7 @@ class WebGpuBackend implements GpuBackend {
     this.#open("read");
     const { memory } = buffer as GpuMemory;
     if (memory === null) throw internal("read from a freed buffer");
-    if (offset < 0 || offset + bytes > buffer.bytes) throw internal(`read of ${bytes} bytes at ${offset} from a buffer of ${buffer.bytes}`);
+    assert(offset >= 0 && offset + bytes <= buffer.bytes, () => `read of ${bytes} bytes at ${offset} from a buffer of ${buffer.bytes}`);
     if (bytes === 0) return new ArrayBuffer(0);
     const staging = this.#buffers.takeStaging(bytes);
     const copied = new Promise<ArrayBuffer>((resolve) => {
@@ -132,7 +133,7 @@ class WebGpuBackend implements GpuBackend {
 
   run(program: Program, buffers: readonly DeviceBuffer[]): void {
     this.#open("run");
-    if (!(program instanceof GpuProgram)) throw internal("run: a program of another backend");
+    assert(program instanceof GpuProgram, () => "run: a program of another backend");
     if (program.closed) throw internal("run: a program that was closed");
     this.#flush();
     const from = performance.now();

@@ -9,7 +9,7 @@ import type { Plan } from "../plan/plan.ts";
 import { showShape } from "../shape.ts";
 import type { Buffers, GpuMemory } from "./buffers.ts";
 import type { Pending } from "./adapter.ts";
-import { check } from "./check.ts";
+import { assert } from "../assert.ts";
 import { GPU_ENCODERS } from "./commands.ts";
 import type { Bound, DispatchWriter, GpuFeatures, Shader } from "./dispatch.ts";
 import type { Declared, ShaderText } from "./shader.ts";
@@ -54,7 +54,7 @@ export interface EncodedPlan {
 function fold(groups: number): [number, number, number] {
   if (groups <= MOST_GROUPS) return [groups, 1, 1];
   const x = Math.ceil(Math.sqrt(groups));
-  check(x <= MOST_GROUPS, () => `a dispatch of ${groups} groups`);
+  assert(x <= MOST_GROUPS, () => `a dispatch of ${groups} groups`);
   return [x, Math.ceil(groups / x), 1];
 }
 
@@ -80,15 +80,15 @@ export function encode(plan: Plan, features: GpuFeatures): EncodedPlan {
       let missing = 0;
       const resources = declared.map(({ binding, writable }): Resource => {
         const b = buffers[binding];
-        check(b !== undefined, () => `${label}: nothing is given for binding ${binding}`);
+        assert(b !== undefined, () => `${label}: nothing is given for binding ${binding}`);
         if (b === null) return { binding, space: "absent", index: writable ? ++missing : 0, offset: 0, bytes: 0, writable };
-        check(b.access === "read" || writable, () => `${label}: binding ${binding} is declared read-only and was given to be written`);
+        assert(b.access === "read" || writable, () => `${label}: binding ${binding} is declared read-only and was given to be written`);
         return { binding, space: b.place.space, index: b.place.index, offset: b.place.offset, bytes: b.bytes, writable };
       });
-      check(resources.every((r, i) => !resources.some((o, j) => j < i && o.space === r.space && o.index === r.index && (o.writable || r.writable))), () => `${label}: a buffer is bound twice, and written`);
+      assert(resources.every((r, i) => !resources.some((o, j) => j < i && o.space === r.space && o.index === r.index && (o.writable || r.writable))), () => `${label}: a buffer is bound twice, and written`);
       absent = Math.max(absent, missing);
       const counts = typeof groups === "number" ? fold(groups) : ([...groups] as [number, number, number]);
-      check(counts.every((n) => Number.isInteger(n) && n >= 0 && n <= MOST_GROUPS), () => `${label}: ${counts} groups`);
+      assert(counts.every((n) => Number.isInteger(n) && n >= 0 && n <= MOST_GROUPS), () => `${label}: ${counts} groups`);
       if (counts.every((n) => n > 0)) dispatches.push({ label, text, entry, declared, resources, groups: counts });
     },
     temporary(bytes) {
@@ -267,12 +267,12 @@ export class GpuProgram implements Program {
 
   #bind(buffers: readonly GpuMemory[]): void {
     const { bindings } = this.plan;
-    if (buffers.length !== bindings.length) throw internal(`run: ${buffers.length} buffers for ${bindings.length} bindings`);
+    assert(buffers.length === bindings.length, () => `run: ${buffers.length} buffers for ${bindings.length} bindings`);
     const changed = new Set<number>();
     buffers.forEach(({ memory, bytes }, i) => {
       if (memory === null) throw internal(`run: the buffer of binding ${i} was freed`);
       if (this.#ids[i] === memory.id) return;
-      if (bytes < bindings[i].bytes) throw internal(`run: binding ${i} needs ${bindings[i].bytes} bytes, its buffer has ${bytes}`);
+      assert(bytes >= bindings[i].bytes, () => `run: binding ${i} needs ${bindings[i].bytes} bytes, its buffer has ${bytes}`);
       this.#ids[i] = memory.id;
       changed.add(i);
     });
@@ -285,7 +285,7 @@ export class GpuProgram implements Program {
   #separate(buffers: readonly GpuMemory[]): { from: GPUBuffer; to: GPUBuffer; bytes: number }[] {
     const { bindings } = this.plan;
     const written = new Set(this.#ids.filter((_, i) => bindings[i].written));
-    if (written.size !== bindings.filter((b) => b.written).length) throw internal("run: one buffer for two bindings that are written");
+    assert(written.size === bindings.filter((b) => b.written).length, () => "run: one buffer for two bindings that are written");
     const copies: { from: GPUBuffer; to: GPUBuffer; bytes: number }[] = [];
     buffers.forEach(({ memory }, i) => {
       const own = (memory as NonNullable<typeof memory>).buffer;

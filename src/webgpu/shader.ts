@@ -4,7 +4,7 @@
  * entry points with bindings of their own under the same numbers. Where subgroups are used, the module says so.
  */
 import shaders from "#shaders";
-import { check } from "./check.ts";
+import { assert } from "../assert.ts";
 import type { Constants, Shader } from "./dispatch.ts";
 import { storeHalves } from "./half.ts";
 
@@ -41,7 +41,7 @@ function declarationsOf(file: string, text: string): Declarations {
     from = i + 1;
     if (declaration === ";") continue;
     const name = /^(?:@\w+(?:\([^)]*\))?\s*)*(?:fn|const|struct|alias|var(?:<[^>]*>)?)\s+(\w+)/.exec(declaration)?.[1];
-    check(name !== undefined && !found.has(name), () => `${file}.wgsl: unknown or repeated declaration ${declaration.slice(0, 80)}`);
+    assert(name !== undefined && !found.has(name), () => `${file}.wgsl: unknown or repeated declaration ${declaration.slice(0, 80)}`);
     found.set(name, declaration);
   }
   return found;
@@ -50,7 +50,7 @@ function declarationsOf(file: string, text: string): Declarations {
 let libraries: Declarations | null = null;
 
 function fileText(file: string): string {
-  check(Object.hasOwn(shaders, file), () => `no file kernels/${file}.wgsl`);
+  assert(Object.hasOwn(shaders, file), () => `no file kernels/${file}.wgsl`);
   return shaders[file];
 }
 
@@ -75,7 +75,7 @@ export function shaderText({ file, entry = "main", constants, hooks = {}, body }
   let source = fileText(file);
   if (body !== undefined) {
     const block = /^\/\/ body$[^]*^\/\/ end body$/m;
-    check(block.test(source), () => `${file}.wgsl has no body`);
+    assert(block.test(source), () => `${file}.wgsl has no body`);
     source = source.replace(block, () => body);
   }
   const all = new Map([...library(), ...declarationsOf(file, source.replace(/^\/\/.*$/gm, ""))]);
@@ -88,11 +88,11 @@ export function shaderText({ file, entry = "main", constants, hooks = {}, body }
   for (const [name, value] of Object.entries(constants)) all.set(name, constant(name, value, all.get(name)));
   for (const [name, target] of Object.entries(hooks)) {
     const found = find(target);
-    check(found !== undefined, () => `${file}.wgsl has no function ${target}`);
+    assert(found !== undefined, () => `${file}.wgsl has no function ${target}`);
     all.set(name, found.replace(target, name));
   }
   const stored = halves.size > 0 ? storeHalves(all, halves) : (declaration: string): string => declaration;
-  check(all.has(entry), () => `${file}.wgsl has no entry point ${entry}`);
+  assert(all.has(entry), () => `${file}.wgsl has no entry point ${entry}`);
 
   const kept = new Map<string, string>();
   const wanted = [entry];
@@ -111,7 +111,7 @@ export function shaderText({ file, entry = "main", constants, hooks = {}, body }
     .filter((m) => m !== null)
     .map((m) => ({ binding: Number(m[1]), writable: m[2] === "read_write" }))
     .sort((a, b) => a.binding - b.binding);
-  check(declared.every((d, i) => i === 0 || d.binding !== declared[i - 1].binding), () => `${file}.wgsl: ${entry} reaches two variables of one binding`);
+  assert(declared.every((d, i) => i === 0 || d.binding !== declared[i - 1].binding), () => `${file}.wgsl: ${entry} reaches two variables of one binding`);
   // Joins run over as many invocations as a subgroup has, which no analysis can tell to be the same for all of them.
   if (declarations.some((d) => /\bsubgroup[A-Z]\w*\(/.test(d))) declarations.push("diagnostic(off, subgroup_uniformity);", "enable subgroups;");
   return { text: declarations.reverse().join("\n"), entry, declared };

@@ -94,6 +94,26 @@ test("inference: a damaged file is refused as by the whole library", async () =>
   }
 });
 
+test("inference: weights have no elements until they are loaded or set, but those that options give", async () => {
+  await I.open("wasm", { reproducible: true });
+  const model = I.sequential([I.dense(2, { kernelInitializer: I.initializers.heNormal, kernelRegularizer: I.l2(0.1) })], { inputShape: [3] });
+  assert.equal(model.weights.map((w) => w.tensor.shape), [[3, 2], [2]]);
+  for (const use of [() => model.predict([[1, 2, 3]]), () => model.getWeights(), () => model.layers[0].call(I.tensor([[1, 2, 3]])).data()]) {
+    try {
+      await use();
+      assert.unreachable();
+    } catch (error) {
+      assert.instance(error, L.LockstepError);
+      assert.match(error.message, /never loaded; use loadModel\(\), loadWeights\(\) or setWeights\(\) first/);
+    }
+  }
+  model.setWeights([[[1, 0], [0, 1], [1, 1]], [10, 20]]);
+  assert.equal(await (await model.predict([[1, 2, 3]])).array(), [[14, 25]]);
+  assert.equal((await model.getWeights()).map((t) => t.size), [6, 2]);
+  const scale = I.sequential([I.normalization({ mean: [1, 2], variance: [4, 9] })], { inputShape: [2] });
+  assert.equal(await (await scale.predict([[3, 8]])).array(), [[1, 2]]);
+});
+
 test("inference: functions of tensors compile and run", async () => {
   const f = I.compile((x) => I.mul(I.sum(I.square(x)), 2));
   assert.is(await (await f(I.tensor([1, 2, 3]))).item(), 28);

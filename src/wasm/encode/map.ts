@@ -1,6 +1,7 @@
 /** @file Encodes fused elementwise bodies for assembly/map.ts: collapsed dimensions, operand modes, slots, steps. */
 import type { DType } from "../../dtype.ts";
-import { BackendError, internal } from "../../errors.ts";
+import { assert } from "../../assert.ts";
+import { BackendError } from "../../errors.ts";
 import { instructions } from "./fused.ts";
 import { base } from "./place.ts";
 import { collapse, sizeOf, stridesOf } from "../../shape.ts";
@@ -25,7 +26,7 @@ function stepCode(op: string, dtype: DType, from: DType): number {
   if (op === "cast") return castCode(from, dtype);
   if (op === "where") return steps.STEP_WHERE;
   const code = STEP_NAMES.indexOf(op);
-  if (code < 0) throw internal(`map: no step "${op}"`);
+  assert(code >= 0, () => `map: no step "${op}"`);
   return code + TYPE[from];
 }
 

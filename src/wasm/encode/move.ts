@@ -1,7 +1,7 @@
 /** @file Encoders of the kernels that move words (assembly/move.ts), and the rule by which simple kernels are split. */
 import type { CopyAttrs, FillAttrs, IotaAttrs } from "../../plan/kernels.ts";
 import type { Operand } from "../../plan/plan.ts";
-import { internal } from "../../errors.ts";
+import { assert } from "../../assert.ts";
 import { sizeOf } from "../../shape.ts";
 import { COPY, FILL, IOTA } from "../opcodes.ts";
 import type { CommandWriter, Encoder } from "../writer.ts";
@@ -77,7 +77,7 @@ export const copy: Encoder = (call, out) => {
   const a = call.attrs as unknown as CopyAttrs;
   const x = call.inputs[0], y = call.outputs[0];
   if (y === null) return;
-  if (a.shape.length > COPY_RANK) throw internal(`copy of rank ${a.shape.length}: at most ${COPY_RANK}`);
+  assert(a.shape.length <= COPY_RANK, () => `copy of rank ${a.shape.length}: at most ${COPY_RANK}`);
   if (a.fill !== null) fillWith(y, a.fill, out);
   if (sizeOf(a.shape) === 0) return;
 

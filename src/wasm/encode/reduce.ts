@@ -1,5 +1,5 @@
 /** @file Encodes reductions for assembly/reduce.ts, with their prologue where they have one. */
-import { internal } from "../../errors.ts";
+import { assert } from "../../assert.ts";
 import type { ReduceAttrs, ReduceOp } from "../../plan/kernels.ts";
 import type { Call, Operand } from "../../plan/plan.ts";
 import * as O from "../opcodes.ts";
@@ -39,7 +39,7 @@ export const reduce: Encoder = (call: Call, out: CommandWriter) => {
   const pieces = rows ? Math.ceil(outer / per) : outer * across;
   // The element type is the values': argmax writes i32 whatever it reads. A prologue's values have the type of its result.
   const type = body === null ? (call.inputs[0] as Operand).dtype : body.results[0] < body.strides.length ? (call.inputs[body.results[0]] as Operand).dtype : body.steps[body.results[0] - body.strides.length].dtype;
-  if (type !== "f32" && type !== "i32") throw internal(`reduce of ${type}`);
+  assert(type === "f32" || type === "i32", () => `reduce of ${type}`);
   const words: Word[] = [CODE[op] | (type === "i32" ? 256 : 0), outer, size, inner, write(y), plain ? read(call.inputs[0]) : 0, per, across];
   if (!plain) words.push(...mapBlock(body, call.inputs, [null]));
   out.command(O.REDUCE, pieces, words);

@@ -2,7 +2,7 @@
 import type { DType } from "../../dtype.ts";
 import type { MapBody, MapStep, Operand } from "../../plan/plan.ts";
 import { stridesOf } from "../../shape.ts";
-import { check } from "../check.ts";
+import { assert } from "../../assert.ts";
 
 /** The WGSL type of an element in memory and in registers. */
 export const TYPE: { readonly [type in DType]: "f32" | "i32" | "u32" } = { f32: "f32", i32: "i32", u32: "u32", bool: "u32" };
@@ -95,7 +95,7 @@ export function slotsOf(inputs: readonly Operand[], outputs: readonly Operand[])
   inputs.forEach((o, i) => slot(o).inputs.push(i));
   outputs.forEach((o, i) => {
     const s = slot(o);
-    check(s.outputs.length === 0, () => "map: two outputs at one place");
+    assert(s.outputs.length === 0, () => "map: two outputs at one place");
     s.written = true;
     s.outputs.push(i);
   });

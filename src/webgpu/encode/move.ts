@@ -3,7 +3,7 @@ import type { DType } from "../../dtype.ts";
 import type { CopyAttrs, FillAttrs, IotaAttrs } from "../../plan/kernels.ts";
 import type { Operand } from "../../plan/plan.ts";
 import { sizeOf } from "../../shape.ts";
-import { check } from "../check.ts";
+import { assert } from "../../assert.ts";
 import type { Bound, DispatchWriter, GpuEncoder } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
 
@@ -73,7 +73,7 @@ export const copy: GpuEncoder = (call, out) => {
   const { shape, xStrides, yStrides, xOffset, yOffset, fill: filled } = call.attrs as unknown as CopyAttrs;
   const x = call.inputs[0], y = call.outputs[0];
   if (y === null) return;
-  check(shape.length <= COPY_RANK, () => `copy of rank ${shape.length}: at most ${COPY_RANK}`);
+  assert(shape.length <= COPY_RANK, () => `copy of rank ${shape.length}: at most ${COPY_RANK}`);
   if (filled !== null) fillWith(y, filled, out);
   if (sizeOf(shape) > 0) encodeCopy(out, read(x), write(y), shape.map((size, i) => ({ size, x: xStrides[i], y: yStrides[i] })), xOffset, yOffset);
 };

@@ -6,7 +6,7 @@
 import type { RecurrentAttrs } from "../../plan/kernels.ts";
 import type { Call, Operand } from "../../plan/plan.ts";
 import { sizeOf } from "../../shape.ts";
-import { check } from "../check.ts";
+import { assert } from "../../assert.ts";
 import type { Bound, Constants, DispatchWriter, GpuEncoder, GpuFeatures, Hooks } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
 import { activationFunction } from "./matmul.ts";
@@ -76,7 +76,7 @@ function layout({ maxWorkgroupSize, maxWorkgroupBytes }: GpuFeatures, units: num
 
 function dispatch(out: DispatchWriter, { b, t, u, reverse, activation, recurrentActivation }: RecurrentAttrs, cell: Cell): void {
   const { file, hooks, turns, terms, row, sums, constants, buffers } = cell;
-  check(buffers[0] !== null && buffers[4] !== null, () => `${file}: no result, or no weights`);
+  assert(buffers[0] !== null && buffers[4] !== null, () => `${file}: no result, or no weights`);
   const { together, width, slices } = layout(out.features, u, cell);
   const vectors = together ? terms : 0;
   const groups = Math.ceil(b / LANES);

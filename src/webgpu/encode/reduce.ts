@@ -3,7 +3,7 @@ import type { DType } from "../../dtype.ts";
 import type { ReduceAttrs, ReduceOp } from "../../plan/kernels.ts";
 import type { MapBody, Operand } from "../../plan/plan.ts";
 import { collapse } from "../../shape.ts";
-import { check } from "../check.ts";
+import { assert } from "../../assert.ts";
 import type { Bound, GpuEncoder, Hooks } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
 import { coordinates, declaration, indexExpression, reinterpret, resultTypes, slotsOf, stepsFunction } from "./body.ts";
@@ -71,7 +71,7 @@ export const reduce: GpuEncoder = (call, out) => {
   // Without a prologue the body is that of the elements themselves.
   const prologue: MapBody = body ?? { space: [outputs * size], strides: [[1]], steps: [], results: [0] };
   const [type] = resultTypes(prologue, inputs);
-  check(type === "f32" || type === "i32", () => `reduce of ${type}`);
+  assert(type === "f32" || type === "i32", () => `reduce of ${type}`);
   if (size === 0) return fillWith(y, START[op], out);
   const start = type === "i32" ? (INTEGER_LIMITS[START[op]] ?? START[op]) : START[op];
   const stage = (from: { body?: string; hooks?: Hooks; size: number; inner: number }, sources: readonly (Bound | null)[], target: Bound | null, whole: boolean): void => {
