@@ -11,14 +11,14 @@
  * Memory decides: see `layerNorm` for how many rows and columns are taken together. Loops take a cache line a round; one of 16 bytes reads
  * memory at three fourths of the speed.
  */
-import { hsum, madd, msub, storeUpTo, tailMask } from "./simd";
+import { hsum, madd, storeUpTo, tailMask } from "./simd";
 
 /** What stands for absent operands, in scratch: NEUTRAL bytes of ones, then of zeros. */
 const NEUTRAL: usize = 64;
 /** Most rows that are taken together. */
 const ROWS: u32 = 16;
 /** Behind the neutral vectors: two vectors of sums for each of ROWS rows, then a word each of what is known of them. */
-const SUMS: usize = 2 * NEUTRAL, MEANS: usize = SUMS + 32 * ROWS, SCALES: usize = MEANS + 4 * ROWS, OFFSETS: usize = SCALES + 4 * ROWS, SOURCES: usize = OFFSETS + 4 * ROWS;
+const SUMS: usize = 2 * NEUTRAL, MEANS: usize = SUMS + 32 * ROWS, SCALES: usize = MEANS + 4 * ROWS, OFFSETS: usize = SCALES + 4 * ROWS, SOURCES: usize = OFFSETS + 4 * ROWS, SLOPES: usize = SOURCES;
 
 function neutral(scratch: usize): void {
   for (let at: usize = 0; at < NEUTRAL; at += 16) {
@@ -139,9 +139,9 @@ export function layerNorm(c: usize, piece: u32, scratch: usize): void {
   if (!gamma) gamma = scratch;
   if (!beta) beta = scratch + NEUTRAL;
   const last = min((piece + 1) * perPiece, rows), bytes = cols << 2;
-  const long = bytes > LONG, together = long ? ROWS : max<u32>(1, min(ROWS, TOGETHER / bytes)), block = long ? BLOCK : cols;
-  for (let row = piece * perPiece; row < last; row += together) {
-    const n = min(together, last - row), from = x + <usize>row * bytes, to = y + <usize>row * bytes;
+  const some = bytes > LONG ? ROWS : max<u32>(1, min(ROWS, TOGETHER / bytes)), block = bytes > LONG ? BLOCK : cols;
+  for (let row = piece * perPiece; row < last; row += some) {
+    const n = min(some, last - row), from = x + <usize>row * bytes, to = y + <usize>row * bytes;
     moments(from, cols, n, scratch + SUMS);
     statistics(from, to, cols, n, epsilon, centered, scratch);
     for (let i: u32 = 0; i < n; i++) {
@@ -156,54 +156,107 @@ export function layerNorm(c: usize, piece: u32, scratch: usize): void {
 }
 
 /**
- * One row of dx = scale * (g - mean(g) - z mean(g z)) with g = dy * gamma and z = (x - mean) * scale, and of what is added to dgamma and dbeta:
- * dy * z and dy.
+ * Of each of `n` rows sum(g) and sum(g z) with g = dy * gamma and z = x * scale + offset, both words of scratch; dgamma and dbeta grow by dy * z and dy. These are not stored beside dx: stores leave a core in order, and would wait for those that miss the caches.
  */
-function gradRow(
-  dy: usize, x: usize, dx: usize, cols: u32, part: f32, mean: f32, scale: f32, centered: bool, gamma: usize, gammaStep: u32, dgamma: usize, dbeta: usize,
-): void {
-  const m = f32x4.splat(mean), s = f32x4.splat(scale);
-  let sum = f32x4.splat(0), dot = sum, w = gamma;
-  for (let at: usize = 0, left = <i32>cols; left > 0; at += 16, left -= 4, w += gammaStep) {
-    const d = v128.load(dy + at), z = f32x4.mul(f32x4.sub(v128.load(x + at), m), s);
-    let g = f32x4.mul(d, v128.load(w));
-    const toGamma = madd(d, z, v128.load(dgamma + at)), toBeta = f32x4.add(d, v128.load(dbeta + at));
-    storeUpTo(dgamma + at, toGamma, left);
-    storeUpTo(dbeta + at, toBeta, left);
-    let gz = f32x4.mul(g, z);
-    if (left < 4) {
-      g = v128.and(g, tailMask(left));
-      gz = v128.and(gz, tailMask(left));
+function gradSums(word: usize, sums: usize, n: u32, dy: usize, x: usize, bytes: usize, cols: u32, gammas: usize, gammaStep: u32, dgammas: usize, dbetas: usize): void {
+  for (const end = word + (n << 2); word < end; word += 4, sums += 32, dy += bytes, x += bytes) {
+    const s = v128.load32_splat(word, SCALES), k = v128.load32_splat(word, OFFSETS);
+    let a = f32x4.splat(0), a2 = a, b = a, b2 = a, at: usize = 0, gamma = gammas, left = <i32>cols;
+    for (; left >= 16; left -= 16, at += 64, gamma += gammaStep) {
+      const y = dy + at, p = x + at, dgamma = dgammas + at, dbeta = dbetas + at;
+      let d = v128.load(y), z = madd(v128.load(p), s, k), g = f32x4.mul(d, v128.load(gamma));
+      a = f32x4.add(a, g);
+      a2 = madd(g, z, a2);
+      v128.store(dgamma, madd(d, z, v128.load(dgamma)));
+      v128.store(dbeta, f32x4.add(d, v128.load(dbeta)));
+      d = v128.load(y, 16);
+      z = madd(v128.load(p, 16), s, k);
+      g = f32x4.mul(d, v128.load(gamma, 16));
+      b = f32x4.add(b, g);
+      b2 = madd(g, z, b2);
+      v128.store(dgamma, madd(d, z, v128.load(dgamma, 16)), 16);
+      v128.store(dbeta, f32x4.add(d, v128.load(dbeta, 16)), 16);
+      d = v128.load(y, 32);
+      z = madd(v128.load(p, 32), s, k);
+      g = f32x4.mul(d, v128.load(gamma, 32));
+      a = f32x4.add(a, g);
+      a2 = madd(g, z, a2);
+      v128.store(dgamma, madd(d, z, v128.load(dgamma, 32)), 32);
+      v128.store(dbeta, f32x4.add(d, v128.load(dbeta, 32)), 32);
+      d = v128.load(y, 48);
+      z = madd(v128.load(p, 48), s, k);
+      g = f32x4.mul(d, v128.load(gamma, 48));
+      b = f32x4.add(b, g);
+      b2 = madd(g, z, b2);
+      v128.store(dgamma, madd(d, z, v128.load(dgamma, 48)), 48);
+      v128.store(dbeta, f32x4.add(d, v128.load(dbeta, 48)), 48);
     }
-    sum = f32x4.add(sum, g);
-    dot = f32x4.add(dot, gz);
-  }
-  // dx = g * scale - shift - (x - mean) * slope
-  const shift = f32x4.splat(centered ? hsum(sum) * part * scale : 0), slope = f32x4.splat(hsum(dot) * part * scale * scale);
-  for (let at: usize = 0, left = <i32>cols; left > 0; at += 16, left -= 4, gamma += gammaStep) {
-    const g = f32x4.sub(f32x4.mul(f32x4.mul(v128.load(dy + at), v128.load(gamma)), s), shift);
-    storeUpTo(dx + at, msub(f32x4.sub(v128.load(x + at), m), slope, g), left);
+    for (; left > 0; left -= 4, at += 16, gamma += 16) {
+      const d = v128.load(dy + at), dgamma = dgammas + at, dbeta = dbetas + at;
+      let z = madd(v128.load(x + at), s, k), g = f32x4.mul(d, v128.load(gamma));
+      storeUpTo(dgamma, madd(d, z, v128.load(dgamma)), left);
+      storeUpTo(dbeta, f32x4.add(d, v128.load(dbeta)), left);
+      if (left < 4) {
+        g = v128.and(g, tailMask(left));
+        z = v128.and(z, tailMask(left));
+      }
+      a = f32x4.add(a, g);
+      a2 = madd(g, z, a2);
+    }
+    v128.store(sums, f32x4.add(a, b));
+    v128.store(sums, f32x4.add(a2, b2), 16);
   }
 }
 
+/**
+ * Of each of `n` rows dx = scale (g - mean(g) - z mean(g z)), as dy * scale * gamma + x * slope + shift; scale, slope and shift are words of scratch.
+ */
+function gradRows(word: usize, n: u32, dy: usize, x: usize, dx: usize, bytes: usize, cols: u32, gammas: usize, gammaStep: u32): void {
+  for (const end = word + (n << 2); word < end; word += 4, dy += bytes, x += bytes, dx += bytes) {
+    const s = v128.load32_splat(word, SCALES), shift = v128.load32_splat(word, OFFSETS), slope = v128.load32_splat(word, SLOPES);
+    let at: usize = 0, gamma = gammas, left = <i32>cols;
+    for (; left >= 16; left -= 16, at += 64, gamma += gammaStep) {
+      const y = dy + at, p = x + at, to = dx + at;
+      v128.store(to, madd(f32x4.mul(v128.load(y), s), v128.load(gamma), madd(v128.load(p), slope, shift)));
+      v128.store(to, madd(f32x4.mul(v128.load(y, 16), s), v128.load(gamma, 16), madd(v128.load(p, 16), slope, shift)), 16);
+      v128.store(to, madd(f32x4.mul(v128.load(y, 32), s), v128.load(gamma, 32), madd(v128.load(p, 32), slope, shift)), 32);
+      v128.store(to, madd(f32x4.mul(v128.load(y, 48), s), v128.load(gamma, 48), madd(v128.load(p, 48), slope, shift)), 48);
+    }
+    for (; left > 0; left -= 4, at += 16, gamma += 16) {
+      storeUpTo(dx + at, madd(f32x4.mul(v128.load(dy + at), s), v128.load(gamma), madd(v128.load(x + at), slope, shift)), left);
+    }
+  }
+}
+
+/** Bytes of short rows that the gradient takes together: more wait for memory longer, and those of L1 are shared with gamma, dgamma and dbeta. */
+const TOGETHER_GRAD: u32 = 512;
+
 export function layerNormGrad(c: usize, piece: u32, scratch: usize): void {
-  const dy = <usize>load<u32>(c), x = <usize>load<u32>(c, 4), means = <usize>load<u32>(c, 12), scales = <usize>load<u32>(c, 16);
-  const dx = <usize>load<u32>(c, 20), rows = load<u32>(c, 28), cols = load<u32>(c, 32), perPiece = load<u32>(c, 40);
-  const centered = load<u32>(c, 36) != 0;
-  let gamma = <usize>load<u32>(c, 8), sums = <usize>load<u32>(c, 24);
-  const gammaStep: u32 = gamma ? 16 : 0;
+  const rows = load<u32>(c, 28), cols = load<u32>(c, 32), perPiece = load<u32>(c, 40), bytes = <usize>cols << 2;
+  const centered = load<u32>(c, 36) != 0, first = piece * perPiece, last = min(first + perPiece, rows);
+  const dy = <usize>load<u32>(c), x = <usize>load<u32>(c, 4), means = <usize>load<u32>(c, 12), scales = <usize>load<u32>(c, 16), dx = <usize>load<u32>(c, 20);
+  const sums = <usize>load<u32>(c, 24) + <usize>piece * bytes, betaSums = sums + <usize>load<u32>(c, 44);
+  let gamma = <usize>load<u32>(c, 8);
+  const gammaStep: u32 = gamma ? 64 : 0;
   neutral(scratch);
   if (!gamma) gamma = scratch;
-  const last = min((piece + 1) * perPiece, rows);
-  const part: f32 = 1 / <f32>cols;
-  const bytes = <usize>cols << 2;
-  sums += <usize>piece * bytes;
-  const betaSums = sums + <usize>load<u32>(c, 44);
   memory.fill(sums, 0, bytes);
   memory.fill(betaSums, 0, bytes);
-  for (let row = piece * perPiece; row < last; row++) {
-    const offset = <usize>row * bytes, at = <usize>row << 2;
-    const mean = load<f32>(means + at), scale = load<f32>(scales + at);
-    gradRow(dy + offset, x + offset, dx + offset, cols, part, mean, scale, centered, gamma, gammaStep, sums, betaSums);
+  const some = max<u32>(1, min(ROWS, TOGETHER_GRAD / <u32>bytes));
+  const part = f32x4.splat(1 / <f32>cols), part0 = centered ? part : f32x4.splat(0);
+  for (let row = first; row < last; row += some) {
+    const n = min(some, last - row), at = <usize>row * bytes;
+    for (let i: u32 = 0; i < n; i += 4) {
+      const word = scratch + (i << 2), from = (row + i) << 2, s = v128.load(scales + from);
+      v128.store(word, s, SCALES);
+      v128.store(word, f32x4.neg(f32x4.mul(v128.load(means + from), s)), OFFSETS);
+    }
+    gradSums(scratch, scratch + SUMS, n, dy + at, x + at, bytes, cols, gamma, gammaStep, sums, betaSums);
+    for (let i: u32 = 0; i < n; i += 4) {
+      const word = scratch + (i << 2), s = v128.load(word, SCALES), sum = scratch + SUMS + (i << 5), dot = f32x4.neg(f32x4.mul(f32x4.mul(sums4(sum + 16), part), s));
+      v128.store(word, f32x4.sub(f32x4.mul(dot, v128.load(word, OFFSETS)), f32x4.mul(f32x4.mul(sums4(sum), part0), s)), OFFSETS);
+      v128.store(word, f32x4.mul(dot, s), SLOPES);
+    }
+    gradRows(scratch, n, dy + at, x + at, dx + at, bytes, cols, gamma, gammaStep);
   }
 }
