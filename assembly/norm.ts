@@ -8,8 +8,9 @@
  * sumsBytes further on what it adds to dbeta: a sum over pieces follows. An absent gamma or beta is a few vectors in scratch that a step of 0
  * reads again and again.
  *
- * Memory decides: see `layerNorm` for how many rows and columns are taken together. Loops take a cache line a round; one of 16 bytes reads
- * memory at three fourths of the speed.
+ * Memory decides. A core has a few hundred instructions under way, and what it reads ahead is what these read: a loop takes a cache line a round (with
+ * 16 bytes a round memory is read at three fourths of the speed), and nothing in it waits for a result of the same row, such as a shift for the
+ * variance from the first elements (twice the time at 512 columns).
  */
 import { hsum, madd, storeUpTo, tailMask } from "./simd";
 
@@ -93,22 +94,23 @@ function scaleAndShift(word: usize, n: u32, y: usize, bytes: usize, at: usize, c
 const CANCELS: f32 = 1 / 8;
 
 /**
- * Of `n` rows whose sums lie in scratch: the mean, the scale, where to read the row and what to subtract there. A sum of squares less the square
+ * Of `n` rows: the mean, the scale, where to read the row and what to subtract there. A sum of squares less the square
  * of the sum loses (1 + mean^2 / variance) times the rounding of the sums; where that would be more than 9 times, x less the mean takes the place of y
  * and its mean, which is small, is subtracted in turn.
  */
 function statistics(x: usize, y: usize, cols: u32, n: u32, epsilon: f32, centered: bool, scratch: usize): void {
+  moments(x, cols, n, scratch + SUMS);
   const part: f32 = 1 / <f32>cols, bytes = <usize>cols << 2;
   for (let i: u32 = 0; i < n; i += 4, x += 4 * bytes, y += 4 * bytes) {
     const sums = scratch + SUMS + (i << 5), word = scratch + (i << 2);
     const mean = centered ? f32x4.mul(sums4(sums), f32x4.splat(part)) : f32x4.splat(0), square = f32x4.mul(mean, mean);
-    const variance = f32x4.sub(f32x4.mul(sums4(sums + 16), f32x4.splat(part)), square);
+    let variance = f32x4.sub(f32x4.mul(sums4(sums + 16), f32x4.splat(part)), square);
     v128.store(word, mean, MEANS);
     v128.store(word, mean, OFFSETS);
-    v128.store(word, variance, SCALES);
     v128.store(word, i32x4.add(i32x4.splat(<i32>x), i32x4.mul(i32x4(0, 1, 2, 3), i32x4.splat(<i32>bytes))), SOURCES);
     // NaN fails the comparison.
     if (!i32x4.all_true(f32x4.ge(variance, f32x4.mul(square, f32x4.splat(CANCELS))))) {
+      v128.store(word, variance, SCALES);
       for (let j: u32 = 0; j < min<u32>(4, n - i); j++) {
         const at = word + (j << 2), to = y + <usize>j * bytes, m = load<f32>(at, MEANS);
         if (load<f32>(at, SCALES) >= m * m * CANCELS) continue;
@@ -121,12 +123,16 @@ function statistics(x: usize, y: usize, cols: u32, n: u32, epsilon: f32, centere
         store<f32>(at, max<f32>(0, hsum(v128.load(sums, 16)) * part - rest * rest), SCALES);
         store<u32>(at, <u32>to, SOURCES);
       }
+      variance = v128.load(word, SCALES);
     }
-    v128.store(word, f32x4.div(f32x4.splat(1), f32x4.sqrt(f32x4.add(v128.load(word, SCALES), f32x4.splat(epsilon)))), SCALES);
+    v128.store(word, f32x4.div(f32x4.splat(1), f32x4.sqrt(f32x4.add(variance, f32x4.splat(epsilon)))), SCALES);
   }
 }
 
-/** Bytes of short rows that are taken together, of the longest row that is taken by itself, and of the columns that are taken together of longer ones. */
+/**
+ * Bytes of short rows that are taken together, and of the longest row that is taken by itself: beyond it gamma, beta, x and y leave L1, and while y is
+ * fetched each further miss costs some 6 cycles, those that hit L2 too. Of longer rows ROWS are taken together, a BLOCK of columns at a time.
+ */
 const TOGETHER: u32 = 2048, LONG: u32 = 8192, BLOCK: u32 = 1024;
 
 export function layerNorm(c: usize, piece: u32, scratch: usize): void {
@@ -141,9 +147,8 @@ export function layerNorm(c: usize, piece: u32, scratch: usize): void {
   const last = min((piece + 1) * perPiece, rows), bytes = cols << 2;
   const some = bytes > LONG ? ROWS : max<u32>(1, min(ROWS, TOGETHER / bytes)), block = bytes > LONG ? BLOCK : cols;
   for (let row = piece * perPiece; row < last; row += some) {
-    const n = min(some, last - row), from = x + <usize>row * bytes, to = y + <usize>row * bytes;
-    moments(from, cols, n, scratch + SUMS);
-    statistics(from, to, cols, n, epsilon, centered, scratch);
+    const n = min(some, last - row), to = y + <usize>row * bytes;
+    statistics(x + <usize>row * bytes, to, cols, n, epsilon, centered, scratch);
     for (let i: u32 = 0; i < n; i++) {
       if (means) store<f32>(means + ((row + i) << 2), load<f32>(scratch + (i << 2), MEANS));
       if (scales) store<f32>(scales + ((row + i) << 2), load<f32>(scratch + (i << 2), SCALES));
@@ -156,13 +161,14 @@ export function layerNorm(c: usize, piece: u32, scratch: usize): void {
 }
 
 /**
- * Of each of `n` rows sum(g) and sum(g z) with g = dy * gamma and z = x * scale + offset, both words of scratch; dgamma and dbeta grow by dy * z and dy. These are not stored beside dx: stores leave a core in order, and would wait for those that miss the caches.
+ * Of each of `n` rows sum(g) and sum(g z) with g = dy * gamma and z = x * scale + offset, both words of scratch; dgamma and dbeta grow by dy * z and
+ * dy. These are not stored beside dx: stores leave a core in order, and would wait for those that miss the caches.
  */
 function gradSums(word: usize, sums: usize, n: u32, dy: usize, x: usize, bytes: usize, cols: u32, gammas: usize, gammaStep: u32, dgammas: usize, dbetas: usize): void {
   for (const end = word + (n << 2); word < end; word += 4, sums += 32, dy += bytes, x += bytes) {
     const s = v128.load32_splat(word, SCALES), k = v128.load32_splat(word, OFFSETS);
     let a = f32x4.splat(0), a2 = a, b = a, b2 = a, at: usize = 0, gamma = gammas, left = <i32>cols;
-    for (; left >= 16; left -= 16, at += 64, gamma += gammaStep) {
+    for (; left >= 8; left -= 8, at += 32, gamma += gammaStep) {
       const y = dy + at, p = x + at, dgamma = dgammas + at, dbeta = dbetas + at;
       let d = v128.load(y), z = madd(v128.load(p), s, k), g = f32x4.mul(d, v128.load(gamma));
       a = f32x4.add(a, g);
@@ -176,20 +182,6 @@ function gradSums(word: usize, sums: usize, n: u32, dy: usize, x: usize, bytes: 
       b2 = madd(g, z, b2);
       v128.store(dgamma, madd(d, z, v128.load(dgamma, 16)), 16);
       v128.store(dbeta, f32x4.add(d, v128.load(dbeta, 16)), 16);
-      d = v128.load(y, 32);
-      z = madd(v128.load(p, 32), s, k);
-      g = f32x4.mul(d, v128.load(gamma, 32));
-      a = f32x4.add(a, g);
-      a2 = madd(g, z, a2);
-      v128.store(dgamma, madd(d, z, v128.load(dgamma, 32)), 32);
-      v128.store(dbeta, f32x4.add(d, v128.load(dbeta, 32)), 32);
-      d = v128.load(y, 48);
-      z = madd(v128.load(p, 48), s, k);
-      g = f32x4.mul(d, v128.load(gamma, 48));
-      b = f32x4.add(b, g);
-      b2 = madd(g, z, b2);
-      v128.store(dgamma, madd(d, z, v128.load(dgamma, 48)), 48);
-      v128.store(dbeta, f32x4.add(d, v128.load(dbeta, 48)), 48);
     }
     for (; left > 0; left -= 4, at += 16, gamma += 16) {
       const d = v128.load(dy + at), dgamma = dgammas + at, dbeta = dbetas + at;
@@ -215,12 +207,10 @@ function gradRows(word: usize, n: u32, dy: usize, x: usize, dx: usize, bytes: us
   for (const end = word + (n << 2); word < end; word += 4, dy += bytes, x += bytes, dx += bytes) {
     const s = v128.load32_splat(word, SCALES), shift = v128.load32_splat(word, OFFSETS), slope = v128.load32_splat(word, SLOPES);
     let at: usize = 0, gamma = gammas, left = <i32>cols;
-    for (; left >= 16; left -= 16, at += 64, gamma += gammaStep) {
+    for (; left >= 8; left -= 8, at += 32, gamma += gammaStep) {
       const y = dy + at, p = x + at, to = dx + at;
       v128.store(to, madd(f32x4.mul(v128.load(y), s), v128.load(gamma), madd(v128.load(p), slope, shift)));
       v128.store(to, madd(f32x4.mul(v128.load(y, 16), s), v128.load(gamma, 16), madd(v128.load(p, 16), slope, shift)), 16);
-      v128.store(to, madd(f32x4.mul(v128.load(y, 32), s), v128.load(gamma, 32), madd(v128.load(p, 32), slope, shift)), 32);
-      v128.store(to, madd(f32x4.mul(v128.load(y, 48), s), v128.load(gamma, 48), madd(v128.load(p, 48), slope, shift)), 48);
     }
     for (; left > 0; left -= 4, at += 16, gamma += 16) {
       storeUpTo(dx + at, madd(f32x4.mul(v128.load(dy + at), s), v128.load(gamma), madd(v128.load(x + at), slope, shift)), left);
@@ -237,7 +227,7 @@ export function layerNormGrad(c: usize, piece: u32, scratch: usize): void {
   const dy = <usize>load<u32>(c), x = <usize>load<u32>(c, 4), means = <usize>load<u32>(c, 12), scales = <usize>load<u32>(c, 16), dx = <usize>load<u32>(c, 20);
   const sums = <usize>load<u32>(c, 24) + <usize>piece * bytes, betaSums = sums + <usize>load<u32>(c, 44);
   let gamma = <usize>load<u32>(c, 8);
-  const gammaStep: u32 = gamma ? 64 : 0;
+  const gammaStep: u32 = gamma ? 32 : 0;
   neutral(scratch);
   if (!gamma) gamma = scratch;
   memory.fill(sums, 0, bytes);

@@ -41,26 +41,29 @@ export function rowMax(x: usize, cols: u32): f32 {
  */
 const EXP_TIMES: usize = memory.data<f32>([5.051524639129639, 20.08717918395996, 60.25691223144531, 120.5164566040039, 120.5165023803711, 0.6931471805599453, 1.000244140625, -1.00048828125]);
 const LN2: usize = EXP_TIMES + 20;
-/** Up to here a maximum's multiple of ln 2 takes nine bits, so that what products with 15 bits of ln 2 is exact. */
+/** Up to here an element's multiple n of ln 2 takes nine bits, so that its product with 15 bits of ln 2 is exact. */
 const MOST: f32 = 256;
 
-/** Whether `madd` rounds once: 1 + 2^-12 squared needs 25 bits. */
+/** Whether `madd` rounds once: the square of 1 + 2^-12 takes 25 bits. */
 // @ts-ignore: decorator
 @inline
 function fused(): bool {
   return f32x4.extract_lane(madd(c(EXP_TIMES + 24), c(EXP_TIMES + 24), c(EXP_TIMES + 28)), 0) != 0;
 }
 
-/** The power of two that stands for exp of a row's maximum, NaN where x less the maximum must be taken first. */
+/**
+ * The power of two that stands for exp of a row's maximum; NaN where x less the maximum must be taken first, that is for large ones, and for all but 0
+ * where the relaxed build runs on a machine whose madd rounds twice.
+ */
 function powerOf(largest: f32): f32 {
-  return abs(largest) <= MOST && (!ASC_FEATURE_RELAXED_SIMD || fused()) ? nearest<f32>(largest * <f32>1.44269504088896341) : NaN;
+  return abs(largest) <= (!ASC_FEATURE_RELAXED_SIMD || fused() ? MOST : 0) ? nearest<f32>(largest * <f32>1.44269504088896341) : NaN;
 }
 
 /**
  * Of `n` rows of x, whose first one's maximum is `largest`: as words of scratch the maximum, the power and the sum of FACTOR exp(x) / 2^power. The
- * exponentials go to y or, where yStep is not 16 but 0, nowhere. Of a row without such a power x less the maximum takes the place of x; its
- * maximum is 0 then, as a word of TOPS. Returns the maximum
- * of the row at `after`, which follows the last one. Exponentials below the normal floats are 0, relative errors at most 2.5e-7.
+ * exponentials go to y or, where yStep is not 16 but 0, nowhere. Where there is no such power, x less the maximum takes the place of x; its own
+ * maximum, a word of TOPS, is 0. Returns the maximum of the row at `after`, which follows the last one. Exponentials below the normal floats
+ * are 0; relative errors are at most 2.5e-7.
  *
  * x less a multiple n of ln 2 is what the polynomial takes; 2^(n - power) goes into the exponent, so that subtracting the maximum costs nothing.
  * Where madd rounds once, ln 2 takes one step: its error, 1.9e-9 n, is common to a row but for what n differs by. The 12 operations of a vector take
@@ -173,11 +176,9 @@ export function divideRows(y: usize, cols: u32, n: u32, word: usize): void {
   for (; n; n--, word += 4) {
     const s = f32x4.splat(1 / sumOf(word));
     let left = <i32>cols;
-    for (; left >= 16; left -= 16, y += 64) {
+    for (; left >= 8; left -= 8, y += 32) {
       v128.store(y, f32x4.mul(v128.load(y), s));
       v128.store(y, f32x4.mul(v128.load(y, 16), s), 16);
-      v128.store(y, f32x4.mul(v128.load(y, 32), s), 32);
-      v128.store(y, f32x4.mul(v128.load(y, 48), s), 48);
     }
     for (; left > 0; left -= 4, y += 16) storeUpTo(y, f32x4.mul(v128.load(y), s), left);
     y += left << 2;
@@ -189,11 +190,9 @@ function subtractRows(x: usize, y: usize, cols: u32, n: u32, word: usize): void 
   for (; n; n--, word += 4) {
     const m = f32x4.splat(largestOf(word)), l = f32x4.splat(sumOf(word));
     let left = <i32>cols;
-    for (; left >= 16; left -= 16, x += 64, y += 64) {
+    for (; left >= 8; left -= 8, x += 32, y += 32) {
       v128.store(y, f32x4.sub(f32x4.sub(v128.load(x), m), l));
       v128.store(y, f32x4.sub(f32x4.sub(v128.load(x, 16), m), l), 16);
-      v128.store(y, f32x4.sub(f32x4.sub(v128.load(x, 32), m), l), 32);
-      v128.store(y, f32x4.sub(f32x4.sub(v128.load(x, 48), m), l), 48);
     }
     for (; left > 0; left -= 4, x += 16, y += 16) storeUpTo(y, f32x4.sub(f32x4.sub(v128.load(x), m), l), left);
     x += left << 2;
@@ -205,7 +204,7 @@ function subtractRows(x: usize, y: usize, cols: u32, n: u32, word: usize): void 
 // @ts-ignore: decorator
 @inline
 export function together(cols: u32): u32 {
-  return max<u32>(1, min<u32>(ROWS, 512 / cols));
+  return max<u32>(1, min<u32>(ROWS, 512 / max<u32>(1, cols)));
 }
 
 function rowwise(c: usize, piece: u32, scratch: usize, logarithm: bool): void {
