@@ -7,9 +7,8 @@
  * With m the row's maximum and s = sum exp(x - m), the loss is summed as labels (log s - (x - m)): m cancels, and with it
  * the rounding that a large m would bring; no term is negative. A label of 0 adds nothing, even where the logit is -inf.
  */
-import { log } from "./math";
 import { hsum, tailMask } from "./simd";
-import { expRow, rowMax, scaleRow } from "./softmax";
+import { divideRows, expRows, largestOf, logSums, rowMax, sumOf, together } from "./softmax";
 
 /** sum(labels (logSum - (x - m))) */
 function labelledSum(x: usize, labels: usize, cols: u32, largest: f32, logOfSum: f32): f32 {
@@ -32,22 +31,25 @@ function labelledSum(x: usize, labels: usize, cols: u32, largest: f32, logOfSum:
 export function softmaxCrossEntropy(c: usize, piece: u32, scratch: usize): void {
   const logits = <usize>load<u32>(c), labels = <usize>load<u32>(c, 4), loss = <usize>load<u32>(c, 8), probs = <usize>load<u32>(c, 12);
   const rows = load<u32>(c, 16), cols = load<u32>(c, 20), sparse = load<u32>(c, 24), perPiece = load<u32>(c, 28);
-  const first = piece * perPiece, last = min(first + perPiece, rows);
-  for (let row = first; row < last; row++) {
-    const offset = <usize>row * cols << 2;
-    const x = logits + offset;
-    const m = rowMax(x, cols);
-    const sum = expRow(x, probs ? probs + offset : 0, cols, m, scratch);
-    if (probs) scaleRow(probs + offset, cols, 1 / sum);
-    if (!loss) continue;
-    const logSum = f32x4.extract_lane(log(f32x4.splat(sum)), 0);
-    let value: f32;
-    if (sparse) {
-      const label = min<u32>(max(load<i32>(labels + (<usize>row << 2)), 0), cols - 1);
-      value = logSum - (load<f32>(x + (<usize>label << 2)) - m);
-    } else {
-      value = labelledSum(x, labels + offset, cols, m, logSum);
+  const first = piece * perPiece, some = together(cols), rowBytes = <usize>cols << 2;
+  let row = first, offset = <usize>row * rowBytes, largest = rowMax(logits + offset, cols);
+  for (let left = min(perPiece, rows - first); left;) {
+    const n = min(some, left), x = logits + offset;
+    left -= n;
+    largest = expRows(x, probs ? probs + offset : scratch, probs ? 16 : 0, cols, n, largest, left ? x + <usize>n * rowBytes : x, scratch, scratch);
+    if (probs) divideRows(probs + offset, cols, n, scratch);
+    logSums(n, scratch);
+    for (let word = scratch, end = word + (n << 2); word < end; word += 4, row++, offset += rowBytes) {
+      if (!loss) continue;
+      const m = largestOf(word), logSum = sumOf(word);
+      let value: f32;
+      if (sparse) {
+        const label = min<u32>(max(load<i32>(labels + (<usize>row << 2)), 0), cols - 1);
+        value = logSum - (load<f32>(logits + offset + (<usize>label << 2)) - m);
+      } else {
+        value = labelledSum(logits + offset, labels + offset, cols, m, logSum);
+      }
+      store<f32>(loss + (<usize>row << 2), value);
     }
-    store<f32>(loss + (<usize>row << 2), value);
   }
 }
