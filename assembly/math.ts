@@ -32,7 +32,7 @@ export function at(polynomial: usize, i: usize): v128 {
 }
 
 const NUMBERS: usize = memory.data<f32>([
-  1.44269504088896341, -0.693145751953125, -1.428606765330187e-6, 12583166, 12583039, 25166078, -104, -88, 89, 1, 2, 9.02, 3.95, 80, -0.5, 1.17549435e-38, 23,
+  1.44269504088896341, -0.693145751953125, -1.428606765330187e-6, 12583166, 12583039, 25166078, -104, 0.6931471805599453, 89, 1, 2, 9.02, 3.95, 80, -0.5, 1.17549435e-38, 23,
   1.428606765330187e-6, 0.693145751953125, 3.4028234663852886e38,
 ]);
 export const LOG2E: usize = NUMBERS;
@@ -47,8 +47,8 @@ export const ROUND_BIASED: usize = NUMBERS + 16;
 const ROUND_EVEN: usize = NUMBERS + 20;
 /** Below it exp rounds to 0. */
 const EXP_LOW: usize = NUMBERS + 24;
-/** Here n is -127, whose biased exponent is that of 0. */
-export const EXP_ZERO: usize = NUMBERS + 28;
+/** ln 2 in one step. */
+export const LN2: usize = NUMBERS + 28;
 /** Above it exp is infinite. */
 const EXP_HIGH: usize = NUMBERS + 32;
 export const ONE: usize = NUMBERS + 36;

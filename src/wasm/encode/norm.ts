@@ -6,7 +6,7 @@ import { at, f32Word, read, write } from "../writer.ts";
 import { split } from "./move.ts";
 import { columnSum } from "./reduce.ts";
 
-/** Steps an element costs: three passes. */
+/** Steps an element costs: two passes. */
 const ELEMENT_WORK = 4;
 
 export const layerNorm: Encoder = (call, out) => {
