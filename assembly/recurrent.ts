@@ -46,8 +46,6 @@ export function addRow(to: usize, from: usize, n: u32): void {
 }
 
 /** Four rows of a times one panel: 8 sums, 2 of w and a splat are within the 15 vectors that V8 keeps in registers. */
-// @ts-ignore: decorator
-@inline
 function tile(k: u32, a0: usize, aStride: usize, w: usize, kStride: usize, c0: usize, cStride: usize): void {
   let a1 = a0 + aStride;
   let a2 = a1 + aStride;
