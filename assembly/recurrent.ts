@@ -252,7 +252,8 @@ export function recurrentPack(c: usize, piece: u32, scratch: usize): void {
   const count = min(n - column, PANEL);
   const to = <usize>load<u32>(c) + <usize>piece * <usize>k * PANEL_BYTES;
   const w = <usize>load<u32>(c, 4);
-  if (TRAINING && load<u32>(c, 20)) {
+  if (load<u32>(c, 20)) {
+    if (!TRAINING) unreachable();
     const from = w + <usize>column * ld;
     packLanes(to, from, k, ld, min(count, 4));
     packLanes(to + 16, from + (ld << 2), k, ld, count > 4 ? count - 4 : 0);
