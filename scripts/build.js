@@ -31,7 +31,7 @@ function node(script, args) {
 
 const asc = command("assemblyscript", "asc");
 // Shrink level 1 keeps the compiler from copying functions with loops into every caller: 0.6 KB less after compression.
-const base = ["assembly/index.ts", "-O3", "--shrinkLevel", "1", "--noAssert", "--runtime", "stub", "--importMemory", "--initialMemory", "1", "--sharedMemory", "--maximumMemory", "65536", "--enable", "simd", "--enable", "threads", "--memoryBase", "64", "--disableWarning", "112"];
+const base = ["assembly/index.ts", "-O3", "--shrinkLevel", "1", "--debug", "--noAssert", "--runtime", "stub", "--importMemory", "--initialMemory", "1", "--sharedMemory", "--maximumMemory", "65536", "--enable", "simd", "--enable", "threads", "--memoryBase", "64", "--disableWarning", "112"];
 /** The builds: those of `inference` have no kernels of the backward pass. */
 const builds = ["", "inference-"].flatMap((prefix) => ["plain", "relaxed"].map((simd) => ({ prefix, simd })));
 const modules = builds.map(({ prefix, simd }) => {
