@@ -38,8 +38,6 @@ export function gather(c: usize, piece: u32, scratch: usize): void {
   }
 }
 
-// @ts-ignore: decorator
-@inline
 function addWords(to: usize, from: usize, n: u32): void {
   for (; n >= 8; n -= 8, to += 32, from += 32) {
     const a = f32x4.add(v128.load(to), v128.load(from)), b = f32x4.add(v128.load(to, 16), v128.load(from, 16));

@@ -46,8 +46,6 @@ export function addRow(to: usize, from: usize, n: u32): void {
 }
 
 /** Four rows of a times one panel: 8 sums, 2 of w and a splat are within the 15 vectors that V8 keeps in registers. */
-// @ts-ignore: decorator
-@inline
 function tile(k: u32, a0: usize, aStride: usize, w: usize, kStride: usize, c0: usize, cStride: usize): void {
   let a1 = a0 + aStride;
   let a2 = a1 + aStride;
@@ -254,7 +252,8 @@ export function recurrentPack(c: usize, piece: u32, scratch: usize): void {
   const count = min(n - column, PANEL);
   const to = <usize>load<u32>(c, 4) + <usize>piece * <usize>k * PANEL_BYTES;
   const w = <usize>load<u32>(c);
-  if (TRAINING && load<u32>(c, 20)) {
+  if (load<u32>(c, 20)) {
+    if (!TRAINING) unreachable();
     const from = w + <usize>column * ld;
     packLanes(to, from, k, ld, min(count, 4));
     packLanes(to + 16, from + (ld << 2), k, ld, count > 4 ? count - 4 : 0);

@@ -43,8 +43,6 @@ function startI(op: u32): i32 {
   return op == REDUCE_PROD ? 1 : op == REDUCE_SUM ? 0 : op == REDUCE_MAX || op == REDUCE_ARGMAX ? i32.MIN_VALUE : i32.MAX_VALUE;
 }
 
-// @ts-ignore: decorator
-@inline
 function sumF(p: usize, n: u32): f32 {
   let s0 = f32x4.splat(0);
   let s1 = s0;

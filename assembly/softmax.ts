@@ -231,8 +231,6 @@ export function logSoftmax(c: usize, piece: u32, scratch: usize): void {
   rowwise(c, piece, scratch, true);
 }
 
-// @ts-ignore: decorator
-@inline
 function softmaxGradRow(dy: usize, y: usize, dx: usize, cols: u32): void {
   const full = <usize>(cols & ~3) << 2, rest = cols & 3;
   let dot = f32x4.splat(0);

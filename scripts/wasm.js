@@ -23,6 +23,10 @@ export function withName(binary, text) {
   return Buffer.concat([binary, Buffer.from([0, content.length]), content]);
 }
 
+/** Most instructions of a function that is put in the place of its only call; asc allows 80 of them and no loop. */
+const ONE_CALLER = 400;
+/** One that stays apart: beside it the loop over tiles of its caller takes 4 % longer (V8 has registers for one of them). */
+const APART = "assembly/recurrent/row";
 const CODE_SECTION = 10;
 /** Bytes of the runs that are compared, and how many functions before one it is compared with. */
 const RUN = 6;
@@ -49,11 +53,11 @@ function bodies(binary) {
 }
 
 /**
- * The binary with functions that are alike behind each other: what compresses it (and it from the web) looks back 32 KB only, so that it is 2 % smaller. From the largest
- * on, the next one is that of which most runs of bytes are in the last few.
+ * An order of functions in which those that are alike follow each other: what compresses a module, in the package and on its way to a page, looks back 32 KB only, so that it
+ * becomes 2 % smaller. From the largest on, the next one is that of which most runs of bytes are in the last few.
  */
-export function withLikeTogether(binary) {
-  const runs = bodies(binary).map((body) => new Set(Array.from({ length: Math.max(0, body.length - RUN + 1) }, (_, i) => body.toString("latin1", i, i + RUN))));
+function likeTogether(functions) {
+  const runs = functions.map((body) => new Set(Array.from({ length: Math.max(0, body.length - RUN + 1) }, (_, i) => body.toString("latin1", i, i + RUN))));
   const rest = new Set(runs.keys());
   const order = [];
   const take = (rank) => {
@@ -66,10 +70,28 @@ export function withLikeTogether(binary) {
     const near = new Set(order.slice(-LOOK_BACK).flatMap((i) => [...runs[i]]));
     take((i) => [...runs[i]].filter((run) => near.has(run)).length / Math.sqrt(runs[i].size + 1));
   }
+  return order;
+}
+
+/** A module with names (asc --debug), without these, with functions that have one caller put into it, where V8 unrolls their loops more (by a loop's depth in its function), and the others in an order that compresses well. */
+export function arranged(binary) {
+  const { Atomics, BulkMemory, BulkMemoryOpt, MutableGlobals, NontrappingFPToInt, RelaxedSIMD, SignExt, SIMD128 } = binaryen.Features;
   const module = binaryen.readBinary(binary);
+  module.setFeatures(Atomics | BulkMemory | BulkMemoryOpt | MutableGlobals | NontrappingFPToInt | RelaxedSIMD | SignExt | SIMD128);
+  binaryen.setOptimizeLevel(3);
+  binaryen.setShrinkLevel(1);
+  binaryen.setOneCallerInlineMaxSize(ONE_CALLER);
+  binaryen.setAllowInliningFunctionsWithLoops(true);
+  binaryen.setDebugInfo(false);
+  if (module.getFunction(APART) === 0) throw new Error(`the kernels have no function ${APART}: it was renamed, and here it must be`);
+  binaryen.setPassArgument("no-inline", APART);
+  module.runPasses(["no-inline"]);
+  binaryen.clearPassArguments();
+  module.runPasses(["inlining-optimizing"]);
+  const order = likeTogether(bodies(Buffer.from(module.emitBinary())));
   // Functions are written in the order in which they were added.
-  const functions = runs.map((_, i) => binaryen.getFunctionInfo(module.getFunctionByIndex(i)));
-  for (const { name, params, results, vars, body } of order.map((i) => functions[i])) {
+  const functions = order.map((i) => binaryen.getFunctionInfo(module.getFunctionByIndex(i)));
+  for (const { name, params, results, vars, body } of functions) {
     module.removeFunction(name);
     module.addFunction(name, params, results, vars, body);
   }
