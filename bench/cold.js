@@ -1,7 +1,7 @@
 /**
- * @file `node bench/cold.js [rounds]`: from import to first prediction in fresh processes of Node (bench/node's, where it is installed), Deno, Bun and workerd,
- * (in Node also with its cache of compiled code), and in new pages of Chromium, which have fetched the files before, of the model of examples/edge read from a file. Rounds are interleaved. In workerd clocks
- * stand still while code runs: there the time of a whole process is taken, less that of one whose worker is empty.
+ * @file `node bench/cold.js [rounds]`: from import to first prediction in fresh processes of Node (bench/node's, where it is installed; also with Node's cache of
+ * compiled code), Deno, Bun and workerd, and in new pages of Chromium, which have fetched the files before, of the model of examples/edge read from a file. Rounds are
+ * interleaved. In workerd clocks stand still while code runs: there the time of a whole process is taken, less that of one whose worker is empty.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";

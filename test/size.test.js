@@ -16,6 +16,8 @@ const BUDGETS = {
   "relaxed kernels, as embedded": 24100,
   "plain.wasm": 24350,
   "relaxed.wasm": 25250,
+  "training: a convolutional network with adam, with its plain kernels": 76900,
+  "training: dense layers with adam, with its plain kernels": 71800,
   "inference: sequential of dense layers, with its plain kernels": 45250,
   "inference: loadModel, with its plain kernels": 59200,
 };
@@ -56,6 +58,8 @@ test("size: no download is larger than its budget", async () => {
     "relaxed kernels, as embedded": file("relaxed.js"),
     "plain.wasm": file("plain.wasm"),
     "relaxed.wasm": file("relaxed.wasm"),
+    "training: a convolutional network with adam, with its plain kernels": (await application('export { sequential, conv2d, maxPool2d, flatten, dense, dropout, adam } from "lockstep"')) + errors + plain,
+    "training: dense layers with adam, with its plain kernels": (await application('export { sequential, dense, adam } from "lockstep"')) + errors + plain,
     "inference: sequential of dense layers, with its plain kernels": (await application('export { sequential, dense, loadWeights } from "lockstep/inference"')) + errors + kernels,
     "inference: loadModel, with its plain kernels": (await application('export { loadModel } from "lockstep/inference"')) + errors + kernels,
   };
