@@ -27,6 +27,8 @@ export function withName(binary, text) {
 const ONE_CALLER = 400;
 /** One that stays apart: beside it the loop over tiles of its caller takes 4 % longer (V8 has registers for one of them). */
 const APART = "assembly/recurrent/row";
+/** Calls all kernels, which stay apart from it: engines compile functions when they are first called, this one for the first command, and with 24 KB in it that took 1.3 ms. */
+const DISPATCHER = "assembly/run/call";
 const CODE_SECTION = 10;
 /** Bytes of the runs that are compared, and how many functions before one it is compared with. */
 const RUN = 6;
@@ -83,9 +85,13 @@ export function arranged(binary) {
   binaryen.setOneCallerInlineMaxSize(ONE_CALLER);
   binaryen.setAllowInliningFunctionsWithLoops(true);
   binaryen.setDebugInfo(false);
-  if (module.getFunction(APART) === 0) throw new Error(`the kernels have no function ${APART}: it was renamed, and here it must be`);
-  binaryen.setPassArgument("no-inline", APART);
-  module.runPasses(["no-inline"]);
+  for (const name of [APART, DISPATCHER]) if (module.getFunction(name) === 0) throw new Error(`the kernels have no function ${name}: it was renamed, and here it must be`);
+  const [, dispatcher] = module.emitText().split(`(func $${DISPATCHER} `);
+  const [body] = dispatcher.split("\n (func ");
+  for (const name of new Set([APART, ...[...body.matchAll(/\(call \$(\S+)/g)].map(([, callee]) => callee)])) {
+    binaryen.setPassArgument("no-inline", name);
+    module.runPasses(["no-inline"]);
+  }
   binaryen.clearPassArguments();
   module.runPasses(["inlining-optimizing"]);
   const order = likeTogether(bodies(Buffer.from(module.emitBinary())));

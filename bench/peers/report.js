@@ -95,15 +95,16 @@ export function tables({ versions, figures, starts, sizes }, participants) {
   return parts.join("\n\n");
 }
 
-const verdict = (ratio) => (Number.isNaN(ratio) ? "not measured" : ratio >= 1 ? "met" : `missed by ${Math.max(1, Math.round(100 * (1 - ratio)))} %`);
+/** `lack`: the part of what was wanted by which it is missed, too little or too much. */
+const verdict = (lack) => (Number.isNaN(lack) ? "not measured" : lack <= 0 ? "met" : `missed by ${Math.max(1, Math.round(100 * lack))} %`);
 
 /** What the design asks for, and by how much it is met or missed. */
 export function targets({ figures, starts, sizes }) {
   const { value, most } = reader(figures);
   const rows = [];
-  const atLeast = (what, wanted, got, show = times, busy = false) => rows.push([what, `≥ ${show(wanted)}`, show(got), got / wanted, busy]);
+  const atLeast = (what, wanted, got, show = times, busy = false) => rows.push([what, `≥ ${show(wanted)}`, show(got), 1 - got / wanted, busy]);
   const two = (t) => [times, figures[t].lockstep2?.busy];
-  const atMost = (what, wanted, got, show) => rows.push([what, `≤ ${show(wanted)}`, show(got), wanted / got]);
+  const atMost = (what, wanted, got, show) => rows.push([what, `≤ ${show(wanted)}`, show(got), got / wanted - 1]);
   const each = (kind, all, fn) => Object.keys(all).map((n) => `${kind} ${n}`).filter((t) => figures[t]).forEach(fn);
   each("matmul", PRODUCTS, (t) => atLeast(`${t}, to the best JS peer`, 1.5, value(t, "lockstep") / most(t, JS_PEERS)));
   each("matmul", PRODUCTS, (t) => atLeast(`${t}, of the FMA loop`, 0.9, value(t, "lockstep") / value(t, "fma"), percent));
@@ -125,5 +126,5 @@ export function targets({ figures, starts, sizes }) {
     atMost("download, all of it, with WebGPU", 75e3, size("Lockstep, all of it, with WebGPU"), kb);
     atMost("download, to predict with dense layers", 40e3, size("Lockstep, predicts with dense layers"), kb);
   }
-  return table(["", "target", "measured", ""], rows.map(([what, wanted, got, ratio, busy]) => [what, wanted, got, verdict(ratio) + (busy ? ` (${BUSY})` : "")]));
+  return table(["", "target", "measured", ""], rows.map(([what, wanted, got, lack, busy]) => [what, wanted, got, verdict(lack) + (busy ? ` (${BUSY})` : "")]));
 }
