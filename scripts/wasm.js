@@ -29,6 +29,8 @@ const ONE_CALLER = 400;
 const APART = "assembly/recurrent/row";
 /** Calls all kernels, which stay apart from it: engines compile functions when they are first called, this one for the first command, and with 24 KB in it that took 1.3 ms. */
 const DISPATCHER = "assembly/run/call";
+/** Fewer than it calls. */
+const KERNELS = 20;
 const CODE_SECTION = 10;
 /** Bytes of the runs that are compared, and how many functions before one it is compared with. */
 const RUN = 6;
@@ -88,7 +90,9 @@ export function arranged(binary) {
   for (const name of [APART, DISPATCHER]) if (module.getFunction(name) === 0) throw new Error(`the kernels have no function ${name}: it was renamed, and here it must be`);
   const [, dispatcher] = module.emitText().split(`(func $${DISPATCHER} `);
   const [body] = dispatcher.split("\n (func ");
-  for (const name of new Set([APART, ...[...body.matchAll(/\(call \$(\S+)/g)].map(([, callee]) => callee)])) {
+  const called = new Set([...body.matchAll(/\(call \$(\S+)/g)].map(([, callee]) => callee));
+  if (called.size < KERNELS) throw new Error(`${DISPATCHER} calls ${called.size} functions, expected all kernels, ${KERNELS} at least; is its text read right?`);
+  for (const name of [APART, ...called]) {
     binaryen.setPassArgument("no-inline", name);
     module.runPasses(["no-inline"]);
   }

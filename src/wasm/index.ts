@@ -13,7 +13,7 @@ import { HEADER_WORDS, SCRATCH_BYTES } from "./opcodes.ts";
 import type { Pool, PoolOptions } from "./pool.ts";
 import { Preparations } from "./prepared.ts";
 import type { Prepared } from "./prepared.ts";
-import { patch, Queue } from "./queue.ts";
+import { Queue } from "./queue.ts";
 import { arrange } from "./threads.ts";
 import type { Arrangement, WorkerSource } from "./threads.ts";
 
@@ -273,13 +273,16 @@ class LinearBackend implements WasmBackend {
         from = code.address;
       }
       for (let i = 0; i < written.length; i++) this.#allocator.changed(buffers[written[i]] as WasmBuffer);
-      const patches = changed ? Uint32Array.from(list.patches.flatMap((p) => [code.address + 4 * p.word, bound[p.binding] + p.offset])) : null;
       if (this.#queue !== null) {
+        const patches = changed ? Uint32Array.from(list.patches.flatMap((p) => [code.address + 4 * p.word, bound[p.binding] + p.offset])) : null;
         this.#queue.run({ list: from, end, patches, shared: program.large, long: program.long });
         return;
       }
-      if (changed) this.#views();
-      patch(this.#words, patches);
+      if (changed) {
+        this.#views();
+        const base = code.address >>> 2;
+        for (const p of list.patches) this.#words[base + p.word] = bound[p.binding] + p.offset;
+      }
       this.#runWith(program.large && this.#pool?.ready ? this.#pool : null, from, end);
     } catch (error) {
       // Neither patches nor prologue need have taken effect.

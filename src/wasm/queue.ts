@@ -245,6 +245,6 @@ export class Queue {
 }
 
 /** Puts words at addresses; both in turn. */
-export function patch(words: Uint32Array, patches: Uint32Array | null): void {
+function patch(words: Uint32Array, patches: Uint32Array | null): void {
   for (let i = 0; patches !== null && i < patches.length; i += 2) words[patches[i] >>> 2] = patches[i + 1];
 }
