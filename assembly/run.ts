@@ -4,25 +4,18 @@
  * The build sets TRAINING; with 0 what only the backward pass and training call is left out (a fifth of the bytes).
  */
 import * as O from "../src/wasm/opcodes";
-import { conv2d, conv2dFilterGrad } from "./conv";
-import { conv2dNarrow } from "./conv-narrow";
-import { conv2dNarrowFilterGrad } from "./conv-narrow-grad";
 import { gather, scatterAdd } from "./gather";
-import { gru, gruGrad } from "./gru";
 import { softmaxCrossEntropy } from "./loss";
-import { lstm, lstmGrad } from "./lstm";
 import { map } from "./map";
 import { combine, matmul, matmulSmall, pack } from "./matmul";
 import { copy, fill, iota } from "./move";
-import { layerNorm, layerNormGrad } from "./norm";
-import { avgPool, avgPoolGrad, maxPool, maxPoolGrad } from "./pool";
 import { permutation, random } from "./random";
-import { recurrentPack } from "./recurrent";
 import { reduce } from "./reduce";
-import { simpleRnn, simpleRnnGrad } from "./simple-rnn";
 import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "./softmax";
-import { winograd, winogradFilters } from "./winograd";
-import { winogradFilterGrad, winogradInputGrad, winogradTiles } from "./winograd-grad";
+
+/** The kernels of another part (assembly/parts/): scripts/wasm.js puts here what calls them. */
+@external("build", "part")
+declare function part(number: u32, op: u32, c: usize, piece: u32, scratch: usize): void;
 
 function call(op: u32, c: usize, piece: u32, scratch: usize): void {
   switch (op) {
@@ -37,36 +30,14 @@ function call(op: u32, c: usize, piece: u32, scratch: usize): void {
     case O.MATMUL_SMALL: matmulSmall(c, piece, scratch); break;
     case O.PACK: pack(c, piece, scratch); break;
     case O.MATMUL_COMBINE: combine(c, piece, scratch); break;
-    case O.CONV2D: conv2d(c, piece, scratch); break;
-    case O.CONV2D_FILTER_GRAD: if (TRAINING) conv2dFilterGrad(c, piece, scratch); else unreachable(); break;
-    case O.CONV2D_NARROW: conv2dNarrow(c, piece, scratch); break;
-    case O.CONV2D_NARROW_FILTER_GRAD: if (TRAINING) conv2dNarrowFilterGrad(c, piece, scratch); else unreachable(); break;
-    case O.WINOGRAD: winograd(c, piece, scratch); break;
-    case O.WINOGRAD_FILTERS: winogradFilters(c, piece, scratch); break;
-    case O.WINOGRAD_INPUT_GRAD: if (TRAINING) winogradInputGrad(c, piece, scratch); else unreachable(); break;
-    case O.WINOGRAD_TILES: if (TRAINING) winogradTiles(c, piece, scratch); else unreachable(); break;
-    case O.WINOGRAD_FILTER_GRAD: if (TRAINING) winogradFilterGrad(c, piece, scratch); else unreachable(); break;
-    case O.LSTM: lstm(c, piece, scratch); break;
-    case O.LSTM_GRAD: if (TRAINING) lstmGrad(c, piece, scratch); else unreachable(); break;
-    case O.GRU: gru(c, piece, scratch); break;
-    case O.GRU_GRAD: if (TRAINING) gruGrad(c, piece, scratch); else unreachable(); break;
-    case O.SIMPLE_RNN: simpleRnn(c, piece, scratch); break;
-    case O.SIMPLE_RNN_GRAD: if (TRAINING) simpleRnnGrad(c, piece, scratch); else unreachable(); break;
-    case O.RECURRENT_PACK: recurrentPack(c, piece, scratch); break;
-    case O.MAX_POOL: maxPool(c, piece, scratch); break;
-    case O.MAX_POOL_GRAD: if (TRAINING) maxPoolGrad(c, piece, scratch); else unreachable(); break;
-    case O.AVG_POOL: avgPool(c, piece, scratch); break;
-    case O.AVG_POOL_GRAD: if (TRAINING) avgPoolGrad(c, piece, scratch); else unreachable(); break;
     case O.SOFTMAX: softmax(c, piece, scratch); break;
     case O.SOFTMAX_GRAD: if (TRAINING) softmaxGrad(c, piece, scratch); else unreachable(); break;
     case O.LOG_SOFTMAX: logSoftmax(c, piece, scratch); break;
     case O.LOG_SOFTMAX_GRAD: if (TRAINING) logSoftmaxGrad(c, piece, scratch); else unreachable(); break;
     case O.SOFTMAX_CROSS_ENTROPY: if (TRAINING) softmaxCrossEntropy(c, piece, scratch); else unreachable(); break;
-    case O.LAYER_NORM: layerNorm(c, piece, scratch); break;
-    case O.LAYER_NORM_GRAD: if (TRAINING) layerNormGrad(c, piece, scratch); else unreachable(); break;
     case O.RANDOM: random(c, piece, scratch); break;
     case O.PERMUTATION: if (TRAINING) permutation(c, piece, scratch); else unreachable(); break;
-    default: unreachable();
+    default: part(op >> O.PART_SHIFT, op, c, piece, scratch);
   }
 }
 

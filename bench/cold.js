@@ -12,7 +12,7 @@ import { build } from "esbuild";
 import sirv from "sirv";
 import { trainedModel } from "../examples/edge/model.js";
 import { modules, program } from "../examples/edge/serve.js";
-import { withSite } from "../scripts/chromium.js";
+import { packageImports, withSite } from "../scripts/chromium.js";
 import { median } from "./models.js";
 
 const rounds = Number(process.argv[2] ?? 20);
@@ -72,8 +72,7 @@ const files = sirv(root, { dev: true, maxAge: 3600, immutable: true });
 const site = (request, response) => {
   const entry = /^\/(index|inference)$/.exec(request.url)?.[1];
   if (entry === undefined) return files(request, response, () => response.writeHead(404).end());
-  const imports = Object.fromEntries(["plain", "relaxed"].flatMap((simd) => [[`#${simd}`, `/build/${simd}.js`], [`#inference-${simd}`, `/build/inference-${simd}.js`]]));
-  return response.setHeader("content-type", "text/html").end(`<!doctype html><script type="importmap">${JSON.stringify({ imports })}</script>`);
+  return response.setHeader("content-type", "text/html").end(`<!doctype html><script type="importmap">${JSON.stringify({ imports: packageImports() })}</script>`);
 };
 
 /** Runs in a page. */

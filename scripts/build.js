@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { deflateAsync } from "@gfx/zopfli";
 import { bundle } from "./bundle.js";
 import { minifyWgsl, minifyWithConstants } from "./minify-wgsl.js";
-import { arranged, withName, withoutSharedMemory } from "./wasm.js";
+import { PARTS, linked, withName, withoutSharedMemory } from "./wasm.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const require = createRequire(import.meta.url);
@@ -37,24 +37,30 @@ const builds = ["", "inference-"].flatMap((prefix) => ["plain", "relaxed"].map((
 const modules = builds.map(({ prefix, simd }) => {
   const file = `build/${prefix}${simd}.wasm`;
   node(asc, [...base, ...(simd === "relaxed" ? ["--enable", "relaxed-simd"] : []), "--use", `TRAINING=${prefix === "" ? 1 : 0}`, "--outFile", file]);
-  return { prefix, simd, file, binary: withoutSharedMemory(arranged(readFileSync(file))) };
+  return { prefix, simd, file, ...linked(readFileSync(file)) };
 });
 const hash = createHash("sha256");
-for (const { binary } of modules) hash.update(binary);
+for (const { whole } of modules) hash.update(whole);
 // What a module must say of itself: the code that encodes commands and the kernels that read them belong together.
 const id = hash.digest("hex").slice(0, 8);
-for (const { prefix, simd, file, binary } of modules) {
-  const named = withName(binary, `${id} ${simd}`);
-  writeFileSync(file, named);
+/** A module as text. */
+async function writePacked(file, binary) {
   // Zopfli searches for the shortest DEFLATE stream: 4 % less than zlib's best.
-  const packed = Buffer.from(await deflateAsync(named, {}));
-  writeFileSync(`build/${prefix}${simd}.js`, `export default "${packed.toString("base64")}";\n`);
+  writeFileSync(file, `export default "${Buffer.from(await deflateAsync(binary, {})).toString("base64")}";\n`);
+}
+for (const { prefix, simd, file, whole, core, parts } of modules) {
+  writeFileSync(file, withName(withoutSharedMemory(whole), `${id} ${simd}`));
+  await writePacked(`build/${prefix}${simd}.js`, withoutSharedMemory(core));
+  for (const [part, binary] of Object.entries(parts)) await writePacked(`build/${prefix}${simd}-${part}.js`, withoutSharedMemory(binary));
 }
 for (const simd of ["plain", "relaxed"]) {
   writeFileSync(`build/${simd}.d.ts`, "declare const kernels: string | WebAssembly.Module;\nexport default kernels;\n");
+  for (const part of Object.keys(PARTS)) writeFileSync(`build/${simd}-${part}.d.ts`, "declare const part: string;\nexport default part;\n");
   // workerd compiles no bytes; it takes modules that are imported.
   writeFileSync(`build/${simd}.workerd.js`, `import kernels from "./${simd}.wasm";\nexport default kernels;\n`);
 }
+// What stands for the parts there: nobody asks for it, since those modules are whole.
+writeFileSync("build/whole.workerd.js", 'export default "";\n');
 writeFileSync("build/kernels.js", `export const id = "${id}";\nexport const prefix = "";\n`);
 writeFileSync("build/kernels.d.ts", "/** Names the builds of the kernels that belong to this code. */\nexport declare const id: string;\n/** What the names of their files begin with. */\nexport declare const prefix: string;\n");
 

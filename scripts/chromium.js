@@ -32,9 +32,16 @@ function browser(software) {
   return { executablePath, env: { ...process.env, ...env }, args: ["--no-sandbox", "--disable-background-networking", ...WEBGPU] };
 }
 
+/** What names with # mean where no condition of package.json holds, as addresses from its folder. */
+export function packageImports() {
+  const { imports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  return Object.fromEntries(Object.entries(imports).map(([name, target]) => [name, (target.default ?? target).slice(1)]));
+}
+
 /** Bare names that the sources and tests import, for the page. */
 const IMPORTS = {
-  lockstep: "/build/esm/index.js", "lockstep/data": "/build/esm/data/index.js", "#kernels": "/build/kernels.js", "#plain": "/build/plain.js", "#relaxed": "/build/relaxed.js", "#shaders": "/build/shaders.js",
+  ...packageImports(),
+  lockstep: "/build/esm/index.js", "lockstep/data": "/build/esm/data/index.js",
   uvu: "/node_modules/uvu/dist/index.mjs", "uvu/assert": "/node_modules/uvu/assert/index.mjs", "uvu/diff": "/node_modules/uvu/diff/index.mjs",
   dequal: "/node_modules/dequal/dist/index.mjs", diff: "/node_modules/diff/lib/index.mjs", kleur: "/node_modules/kleur/index.mjs",
 };

@@ -11,6 +11,7 @@ import { sameShape } from "./shape.ts";
 import { full, Tensor } from "./tensor.ts";
 import type { TensorLike } from "./tensor.ts";
 import { fill } from "./wasm/encode/move.ts";
+import type { KernelPart } from "./wasm/parts.ts";
 import type { Encoder } from "./wasm/writer.ts";
 
 export interface TensorType {
@@ -36,6 +37,8 @@ export type Vjp = (context: VjpContext) => readonly (Tensor | null)[];
 export interface Lowered {
   readonly kernel: string;
   readonly encode: Encoder;
+  /** Of WebAssembly's kernels, where it is not the core. */
+  readonly part?: KernelPart;
   readonly inputs: readonly (Tensor | null)[];
   readonly outputs: readonly (Tensor | null)[];
   readonly attrs: Attrs;
@@ -45,8 +48,8 @@ export interface Lowered {
 
 /**
  * One op: everything the library knows of it. `lower` is "map" for elementwise ops (the fuser builds their bodies),
- * "alias" for ops whose output is the same bytes, "leaf" for graph inputs, `{ encode }` for one call of the kernel that has the op's name,
- * operands and attributes, or a function giving kernel calls. Kernels come with their encoder for WebAssembly, so that bundlers drop those of ops that nobody uses; a backend that is
+ * "alias" for ops whose output is the same bytes, "leaf" for graph inputs, `{ encode, part? }` for one call of the kernel that has the op's name,
+ * operands and attributes, or a function giving kernel calls. Kernels come with their encoder for WebAssembly and the part that has them, so that bundlers drop those of ops that nobody uses; a backend that is
  * loaded on demand finds its own by name.
  */
 export interface Op {
@@ -55,7 +58,7 @@ export interface Op {
   readonly infer: (inputs: readonly (Tensor | null)[], attrs: Attrs) => readonly TensorType[];
   /** The gradient rule; null: not differentiable, gradients stop here. */
   readonly vjp: Vjp | null;
-  readonly lower: "map" | "alias" | "leaf" | Pick<Lowered, "encode"> | ((node: Node) => readonly Lowered[]);
+  readonly lower: "map" | "alias" | "leaf" | Pick<Lowered, "encode" | "part"> | ((node: Node) => readonly Lowered[]);
 }
 
 /** Types of f32 outputs. */

@@ -3,6 +3,8 @@ import type { Backend } from "./backend.ts";
 import { once } from "./cache.ts";
 import { checkOptions } from "./check.ts";
 import { ArgumentError, BackendError } from "./errors.ts";
+import type { Graph } from "./graph.ts";
+import { partsOf } from "./plan/fuse.ts";
 import { anticipateWasm, openWasm } from "./wasm/index.ts";
 import type { WasmBackend, WasmOptions } from "./wasm/index.ts";
 import type { GpuBackend, WebGpuOptions } from "./webgpu/index.ts";
@@ -51,9 +53,9 @@ export function defaultBackend(): Promise<Backend> {
   return current;
 }
 
-/** Begins to load what `auto` will need, where nothing is open yet: kernels are compiled beside the calling thread. What fails here fails again when it is needed. */
-export function anticipate(): void {
-  if (current === null) anticipateWasm();
+/** Begins to load what `auto` will need, where nothing is open yet, to run `graph`: kernels are fetched and compiled beside the calling thread. What fails here fails again when it is needed. */
+export function anticipate(graph: Graph | null = null): void {
+  if (current === null) anticipateWasm(() => (graph === null ? [] : partsOf(graph.nodes)));
 }
 
 /** Makes `backend` the default, for backends that do not come from `open`. */

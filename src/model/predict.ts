@@ -99,5 +99,6 @@ export function traceShapes(network: Pick<Network, "forward" | "seed">, inputs: 
   const context: Context = { training: false, key: null, seed: network.seed, mostElements: outerContext().mostElements, nextStream: () => streams++, called };
   const output = trace(graph, () => withContext(context, () => network.forward(inputs.map((t) => graph.input({ shape: [1, ...t.shape], dtype: t.dtype })))));
   if (!(output instanceof Tensor)) throw new ArgumentError(`model: its function must return one tensor, got ${Array.isArray(output) ? "an array" : typeof output}`);
+  outerContext().traced?.(graph);
   return output.shape.slice(1);
 }

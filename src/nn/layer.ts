@@ -4,6 +4,7 @@
  */
 import { ArgumentError, ShapeError } from "../errors.ts";
 import { currentGraph, scope } from "../graph.ts";
+import type { Graph } from "../graph.ts";
 import type { Attr } from "../plan/plan.ts";
 import { naming } from "../naming.ts";
 import { Random } from "../random.ts";
@@ -81,6 +82,8 @@ export interface Context {
   called(layer: Layer, output: Tensor): void;
   /** While a model is read from a file, whose values replace those of all weights: the elements that it holds, more than which no weight may have. Default no limit. */
   readonly mostElements?: number;
+  /** Told of the graph whose shapes a model was built from. */
+  readonly traced?: (graph: Graph) => void;
 }
 
 let streams = 0;

@@ -9,6 +9,7 @@ import { showShape } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
 import * as wasm from "../wasm/encode/conv.ts";
+import { CONV } from "../wasm/parts.ts";
 import { activationGrad, checkKernelActivation } from "./activation.ts";
 import { checkBias, columnSum } from "./matmul.ts";
 import { pair, windowOf } from "./window.ts";
@@ -34,7 +35,7 @@ export const conv2dOp: Op = {
       needs[2] ? columnSum(dz) : null,
     ];
   },
-  lower: { encode: wasm.conv2d },
+  lower: { encode: wasm.conv2d, part: CONV },
 };
 
 /** (dy, w) -> dx; linear in both. */
@@ -45,7 +46,7 @@ export const conv2dInputGradOp: Op = {
     needs[0] ? apply(conv2dOp, [dy[0], x[1], null], attrs)[0] : null,
     needs[1] ? apply(conv2dFilterGradOp, [dy[0], x[0]], attrs)[0] : null,
   ],
-  lower: { encode: wasm.conv2dInputGrad },
+  lower: { encode: wasm.conv2dInputGrad, part: CONV },
 };
 
 /** (x, dy) -> dw; linear in both. */
@@ -56,7 +57,7 @@ export const conv2dFilterGradOp: Op = {
     needs[0] ? apply(conv2dInputGradOp, [x[1], dy[0]], attrs)[0] : null,
     needs[1] ? apply(conv2dOp, [x[0], dy[0], null], attrs)[0] : null,
   ],
-  lower: { encode: wasm.conv2dFilterGrad },
+  lower: { encode: wasm.conv2dFilterGrad, part: CONV },
 };
 
 /** Options of the op `conv2d`. */

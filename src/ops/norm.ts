@@ -8,6 +8,7 @@ import { showShape, sizeBetween } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
 import * as wasm from "../wasm/encode/norm.ts";
+import { NORM } from "../wasm/parts.ts";
 import { mean } from "./composite.ts";
 import { add, mul, neg, square, sub } from "./map.ts";
 import { columnSum } from "./matmul.ts";
@@ -41,7 +42,7 @@ export const layerNormOp: Op = {
     if (dRstd) dx = plus(dx, mul(mul(along(mul(dRstd, mul(y[2], square(y[2])))), -part), sub(x, m)));
     return [dx, needs[1] ? dGamma : null, needs[2] ? dBeta : null];
   },
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "layerNorm", encode: wasm.layerNorm, inputs, outputs, attrs }],
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "layerNorm", encode: wasm.layerNorm, part: NORM, inputs, outputs, attrs }],
 };
 
 /** (dy, x, gamma?, mean, rstd) -> dx, dgamma, dbeta */
@@ -73,7 +74,7 @@ export const layerNormGradOp: Op = {
       rows(add(mul(d, sub(centre(g), mul(z, gz))), mul(toZ, distance))),
     ].map((t, i) => plus(t, ofSums[i]));
   },
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "layerNormGrad", encode: wasm.layerNormGrad, inputs, outputs, attrs }],
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "layerNormGrad", encode: wasm.layerNormGrad, part: NORM, inputs, outputs, attrs }],
 };
 
 export interface NormalizeOptions {

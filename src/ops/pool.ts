@@ -7,6 +7,7 @@ import type { Attrs } from "../plan/plan.ts";
 import { checkDType } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
 import * as wasm from "../wasm/encode/pool.ts";
+import { CONV } from "../wasm/parts.ts";
 import { pair, windowOf } from "./window.ts";
 import type { Padding, Pair } from "./window.ts";
 
@@ -19,7 +20,7 @@ export const maxPoolOp: Op = {
   name: "maxPool",
   infer: (_inputs, attrs) => [...floats(output(attrsOf(attrs))), { shape: output(attrsOf(attrs)), dtype: "i32" }],
   vjp: ({ dy, y, attrs }) => [dy[0] === null ? null : apply(maxPoolGradOp, [dy[0], y[1]], attrs)[0]],
-  lower: { encode: wasm.maxPool },
+  lower: { encode: wasm.maxPool, part: CONV },
 };
 
 /** Linear in dy; its own gradient would gather by the index and is not offered. */
@@ -27,21 +28,21 @@ export const maxPoolGradOp: Op = {
   name: "maxPoolGrad",
   infer: (_inputs, attrs) => floats(input(attrsOf(attrs))),
   vjp: null,
-  lower: { encode: wasm.maxPoolGrad },
+  lower: { encode: wasm.maxPoolGrad, part: CONV },
 };
 
 export const avgPoolOp: Op = {
   name: "avgPool",
   infer: (_inputs, attrs) => floats(output(attrsOf(attrs))),
   vjp: ({ dy, attrs }) => [apply(avgPoolGradOp, [dy[0]], attrs)[0]],
-  lower: { encode: wasm.avgPool },
+  lower: { encode: wasm.avgPool, part: CONV },
 };
 
 export const avgPoolGradOp: Op = {
   name: "avgPoolGrad",
   infer: (_inputs, attrs) => floats(input(attrsOf(attrs))),
   vjp: ({ dy, attrs }) => [apply(avgPoolOp, [dy[0]], attrs)[0]],
-  lower: { encode: wasm.avgPoolGrad },
+  lower: { encode: wasm.avgPoolGrad, part: CONV },
 };
 
 /** Options of the ops `maxPool2d` and `avgPool2d`. */

@@ -12,6 +12,7 @@ import { sameShape, showShape } from "../shape.ts";
 import { zeros } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
 import * as wasm from "../wasm/encode/recurrent.ts";
+import { RECURRENT } from "../wasm/parts.ts";
 import { add, cast, mul, sub, where, equal } from "./map.ts";
 import { columnSum, matmul } from "./matmul.ts";
 import { asMatrix, broadcastTo, concat, expandDims, reshape, slice } from "./move.ts";
@@ -51,14 +52,14 @@ export const lstmOp: Op = {
     const [dgates, dh0, dc0] = apply(lstmGradOp, [dy[0], lastStep(dy[1], a), wr, c, gates, h0, c0, mask], attrs);
     return [dgates, needs[1] ? weightGrad(previous(h, h0, a), dgates) : null, h0 && dh0, c0 && dc0, null];
   },
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "lstm", encode: wasm.lstm, inputs, outputs, attrs, required: 2 }],
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: "lstm", encode: wasm.lstm, part: RECURRENT, inputs, outputs, attrs, required: 2 }],
 };
 
 export const lstmGradOp: Op = {
   name: "lstmGrad",
   infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 4), state(attrsOf(attrs)), state(attrsOf(attrs))),
   vjp: null,
-  lower: { encode: wasm.lstmGrad },
+  lower: { encode: wasm.lstmGrad, part: RECURRENT },
 };
 
 /** (xw, wr, bias2?, h0?, mask?) -> h, gates */
@@ -73,7 +74,7 @@ export const gruOp: Op = {
     const prev = needs[1] ? previous(h, h0, a) : null;
     return [dxw, prev && gruWeightGrad(prev, dhw, gates, a), bias2 && (needs[2] ? columnSum(dhw) : null), h0 && dh0, null];
   },
-  lower: { encode: wasm.gru },
+  lower: { encode: wasm.gru, part: RECURRENT },
 };
 
 /** Without resetAfter the candidate's part of Wr multiplies r * h_prev, which the kernel kept in the fourth block of gates. */
@@ -87,7 +88,7 @@ export const gruGradOp: Op = {
   name: "gruGrad",
   infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 3), seq(attrsOf(attrs), 3), state(attrsOf(attrs))),
   vjp: null,
-  lower: { encode: wasm.gruGrad },
+  lower: { encode: wasm.gruGrad, part: RECURRENT },
 };
 
 /** (xw, wr, h0?, mask?) -> h */
@@ -99,14 +100,14 @@ export const simpleRnnOp: Op = {
     const [dxw, dh0] = apply(simpleRnnGradOp, [dy[0], wr, y[0], h0, mask], attrs);
     return [dxw, needs[1] ? weightGrad(previous(y[0], h0, attrsOf(attrs)), dxw) : null, h0 && dh0, null];
   },
-  lower: { encode: wasm.simpleRnn },
+  lower: { encode: wasm.simpleRnn, part: RECURRENT },
 };
 
 export const simpleRnnGradOp: Op = {
   name: "simpleRnnGrad",
   infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 1), state(attrsOf(attrs))),
   vjp: null,
-  lower: { encode: wasm.simpleRnnGrad },
+  lower: { encode: wasm.simpleRnnGrad, part: RECURRENT },
 };
 
 /** Options of the recurrent ops. */

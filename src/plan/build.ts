@@ -90,7 +90,7 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limi
     assert(at !== undefined, () => `no place for ${b}`);
     return { place: at, shape: t.shape, dtype: t.dtype, ...(halves.has(b) ? { half: true } : {}) };
   };
-  const placed: Call[] = ordered.map((c) => ({ kernel: c.kernel, encode: c.encode, inputs: c.inputs.map(operand), outputs: c.outputs.map(operand), attrs: c.attrs, source: c.source }));
+  const placed: Call[] = ordered.map((c) => ({ kernel: c.kernel, encode: c.encode, part: c.part, inputs: c.inputs.map(operand), outputs: c.outputs.map(operand), attrs: c.attrs, source: c.source }));
   const binding = (kind: Binding["kind"], t: Tensor, written: boolean): Binding => ({ kind, shape: t.shape, dtype: t.dtype, bytes: sizeOf(t.shape) * ELEMENT_BYTES, written });
   const plan: Plan = {
     bindings: [

@@ -12,6 +12,7 @@ import { broadcastStrides, sameShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { map } from "../wasm/encode/map.ts";
+import type { KernelPart } from "../wasm/parts.ts";
 import type { Attrs, MapBody, MapStep } from "./plan.ts";
 import { base } from "./simplify.ts";
 
@@ -183,6 +184,11 @@ export function lowered(n: Node): readonly Lowered[] {
   if (typeof lower === "function") return lower(n);
   assert(typeof lower !== "string", () => `cannot lower ${name}`);
   return [{ kernel: name, ...lower, inputs: n.inputs, outputs: n.outputs, attrs: n.attrs }];
+}
+
+/** The parts of WebAssembly's kernels that calls of these nodes need, beside the core. */
+export function partsOf(nodes: readonly Node[]): KernelPart[] {
+  return nodes.flatMap((n) => (typeof n.op.lower === "string" ? [] : lowered(n).flatMap(({ part }) => part ?? [])));
 }
 
 /** A constant that only elementwise nodes read stands in their bodies and needs no memory. */

@@ -1,10 +1,11 @@
 /**
  * @file The Plan: what every backend compiles. An ordered list of kernel calls over operands that live in bindings
- * (buffers handed in with each run) or slots (temporaries). Plain data and printable, but for the encoder that comes with each call.
+ * (buffers handed in with each run) or slots (temporaries). Plain data and printable, but for the encoder that comes with each call, and the part of the kernels.
  */
 import type { DType } from "../dtype.ts";
 import type { Shape } from "../shape.ts";
 import { showShape } from "../shape.ts";
+import type { KernelPart } from "../wasm/parts.ts";
 import type { Encoder } from "../wasm/writer.ts";
 
 /** Attributes of nodes and calls: plain data, so that plans print and equal nodes compare. */
@@ -36,6 +37,8 @@ export interface Call {
   readonly kernel: string;
   /** Writes the call's commands for WebAssembly. Other backends know the kernel by its name. */
   readonly encode: Encoder;
+  /** The part of WebAssembly's kernels that its commands may be of; absent: the core alone. */
+  readonly part?: KernelPart;
   readonly inputs: readonly (Operand | null)[];
   readonly outputs: readonly (Operand | null)[];
   readonly attrs: Attrs;

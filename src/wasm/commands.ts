@@ -12,7 +12,7 @@
 import { assert } from "../assert.ts";
 import type { Call, Plan } from "../plan/plan.ts";
 import { sizeOf } from "../shape.ts";
-import { HEADER_WORDS } from "./opcodes.ts";
+import { HEADER_WORDS, PART_SHIFT } from "./opcodes.ts";
 import type { CommandWriter, Ref, Word } from "./writer.ts";
 
 /** Set in a command's first word where all threads must have finished what came before. */
@@ -125,9 +125,11 @@ export function encode(plan: Plan, mostKept = Infinity): Encoded {
   let work = 0;
   let sharedWork = 0;
   for (const call of plan.calls) {
-    const from = writer.commands.length;
+    const from = writer.commands.length, prepared = writer.prologue.length;
     writer.begin();
     call.encode(call, writer);
+    const parts = [0, call.part?.number];
+    assert([...writer.commands.slice(from), ...writer.prologue.slice(prepared)].every((c) => parts.includes(c.opcode >> PART_SHIFT)), () => `${call.kernel}: commands of another part of the kernels than ${call.part?.name ?? "the core"}`);
     work += workOf(call);
     if (writer.commands.slice(from).some((c) => c.pieces > 1)) sharedWork += workOf(call);
   }

@@ -6,13 +6,15 @@ import { slotBytes } from "../plan/plan.ts";
 import { Allocator } from "./allocator.ts";
 import type { WasmBuffer } from "./allocator.ts";
 import { encode, forgetTaken, link } from "./commands.ts";
-import type { CommandList, Encoded, Kept } from "./commands.ts";
-import { loadKernels } from "./load.ts";
-import type { KernelSource } from "./load.ts";
+import { KernelInstance } from "./instance.ts";
+import { loadKernels, loadPart } from "./load.ts";
+import type { KernelSource, Kernels } from "./load.ts";
 import { HEADER_WORDS, SCRATCH_BYTES } from "./opcodes.ts";
+import type { KernelPart } from "./parts.ts";
 import type { Pool, PoolOptions } from "./pool.ts";
 import { Preparations } from "./prepared.ts";
 import type { Prepared } from "./prepared.ts";
+import { WasmProgram } from "./program.ts";
 import { Queue } from "./queue.ts";
 import { arrange } from "./threads.ts";
 import type { Arrangement, WorkerSource } from "./threads.ts";
@@ -68,17 +70,8 @@ const LEAST_SHARED_PAGES = 4096;
 /** Nothing lives below this address: a null operand can never be a real one. */
 const FIRST_ADDRESS = 1024;
 
-/** Programs with fewer multiply-adds (to share) than this (some 70 us) are done before a worker has woken up. */
-const LEAST_WORK = 2e6;
-
 /** Part of the memory that is left when a program is compiled that what is made of its weights may take. */
 const MOST_KEPT = 1 / 4;
-
-interface Exports {
-  /** 0 when the run was aborted. */
-  run(list: number, end: number, thread: number, threads: number, scratch: number, sync: number): number;
-  piece(command: number, piece: number, scratch: number): void;
-}
 
 /** A module with one `f32x4.relaxed_madd`: valid only where the engine has relaxed SIMD. */
 const RELAXED_PROBE = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 6, 1, 96, 1, 123, 1, 123, 3, 2, 1, 0, 10, 13, 1, 11, 0, 32, 0, 32, 0, 32, 0, 253, 133, 2, 11);
@@ -92,40 +85,6 @@ function addressOf(what: string, buffer: DeviceBuffer, offset: number, bytes: nu
   return (buffer as WasmBuffer).address + offset;
 }
 
-class WasmProgram implements Program {
-  readonly plan: Plan;
-  readonly list: CommandList;
-  readonly code: WasmBuffer;
-  /** Worth sharing among threads. */
-  readonly large: boolean;
-  /** Worth handing over to another thread. */
-  readonly long: boolean;
-  /** Addresses the list was last patched with: of bindings, then of what is kept. */
-  readonly bound: Int32Array;
-  readonly kept: readonly Kept[];
-  readonly prepared: Prepared[];
-  /** Bindings that a run writes. */
-  readonly written: readonly number[];
-  readonly #release: () => void;
-
-  constructor(plan: Plan, list: CommandList, code: WasmBuffer, { kept, work, sharedWork }: Encoded, prepared: Prepared[], release: () => void) {
-    this.plan = plan;
-    this.list = list;
-    this.code = code;
-    this.large = sharedWork >= LEAST_WORK;
-    this.long = work >= LEAST_WORK;
-    this.bound = new Int32Array(plan.bindings.length + kept.length).fill(-1);
-    this.kept = kept;
-    this.prepared = prepared;
-    this.written = plan.bindings.flatMap((b, i) => (b.written ? [i] : []));
-    this.#release = release;
-  }
-
-  close(): void {
-    this.#release();
-  }
-}
-
 class LinearBackend implements WasmBackend {
   readonly name = "wasm";
   readonly simd: "plain" | "relaxed";
@@ -133,7 +92,7 @@ class LinearBackend implements WasmBackend {
   readonly threads: number;
   readonly #memory: WebAssembly.Memory;
   readonly #allocator: Allocator;
-  readonly #exports: Exports;
+  readonly #kernels: KernelInstance;
   readonly #scratch: WasmBuffer;
   readonly #preparations: Preparations;
   readonly #poolOptions: PoolOptions | null;
@@ -148,18 +107,18 @@ class LinearBackend implements WasmBackend {
   #closed = false;
   #failure: Error | null = null;
 
-  constructor(simd: "plain" | "relaxed", module: WebAssembly.Module, memory: WebAssembly.Memory, exports: Exports, maxBytes: number, { threads, workers, queued, problem }: Arrangement, source: WorkerSource | undefined) {
+  constructor({ simd }: Kernels, kernels: KernelInstance, memory: WebAssembly.Memory, maxBytes: number, { threads, workers, queued, problem }: Arrangement, source: WorkerSource | undefined) {
     this.simd = simd;
     this.threads = threads;
     this.#problem = problem;
     this.limits = { alignment: 64, maxBytes, oneMemory: true, hostMemory: true, asynchronous: queued, maxOperands: 24, maxSteps: 96 };
     this.#memory = memory;
-    this.#exports = exports;
+    this.#kernels = kernels;
     this.#allocator = new Allocator(memory, FIRST_ADDRESS, Math.floor(maxBytes / PAGE));
     this.#preparations = new Preparations(this.#allocator);
     this.#scratch = this.#allocator.alloc(SCRATCH_BYTES);
     const alloc = (bytes: number): number => this.#allocator.alloc(bytes).address;
-    this.#poolOptions = workers > 0 ? { threads, workers, module, memory, source, alloc } : null;
+    this.#poolOptions = workers > 0 ? { threads, workers, modules: kernels.modules, memory, source, alloc } : null;
     this.#bytes = new Uint8Array(memory.buffer);
     this.#words = new Uint32Array(memory.buffer);
     this.#queue = !queued ? null : new Queue({
@@ -170,7 +129,7 @@ class LinearBackend implements WasmBackend {
       },
       run: (list, end) => this.#runWith(null, list, end),
       failed: () => this.#preparations.forget(),
-      piece: (command, piece) => exports.piece(command, piece, this.#scratch.address),
+      piece: (command, piece) => kernels.exports.piece(command, piece, this.#scratch.address),
       alloc: (bytes) => this.#allocator.alloc(bytes),
       free: (buffer) => this.#allocator.free(buffer),
     });
@@ -214,6 +173,8 @@ class LinearBackend implements WasmBackend {
   async compile(plan: Plan): Promise<Program> {
     this.#open("compile");
     const encoded = encode(plan, (this.limits.maxBytes - this.#allocator.live.bytes) * MOST_KEPT);
+    await this.#kernels.need(plan.calls.flatMap(({ part }) => part ?? []), () => void (this.#queue?.renew() ?? this.#pool?.renew()));
+    this.#open("compile");
     const need = slotBytes(plan) + encoded.sharedBytes;
     if (need > this.limits.maxBytes) throw new BackendError(`wasm: the program needs ${need} bytes of working memory, the limit is ${this.limits.maxBytes}; use a smaller batch`);
     const held: WasmBuffer[] = [];
@@ -333,7 +294,7 @@ class LinearBackend implements WasmBackend {
     let cause: unknown = null;
     try {
       pool?.hand(list, end);
-      finished = this.#exports.run(list, end, 0, pool?.threads ?? 1, this.#scratch.address, pool?.sync ?? 0);
+      finished = this.#kernels.exports.run(list, end, 0, pool?.threads ?? 1, this.#scratch.address, pool?.sync ?? 0);
     } catch (error) {
       cause = error;
     }
@@ -370,16 +331,21 @@ export async function openWasm({ reproducible = false, maxBytes = MAX_PAGES * PA
     throw new BackendError("wasm: this runtime has no WebAssembly SIMD; it needs Chrome 91, Firefox 89, Safari 16.4, Node 16.4 or newer");
   }
   const wanted = arrange(threads, background, worker);
-  const { module, simd, shared } = await loadKernels(source, WebAssembly.validate(RELAXED_PROBE), reproducible, wanted.workers > 0);
-  const arrangement = wanted.workers > 0 && !shared ? { ...wanted, workers: 0, problem: "the kernels were passed as a compiled module, whose memory cannot be shared" } : wanted;
-  const { memory, pages } = newMemory(Math.floor(maxBytes / PAGE), shared);
-  const instance = await WebAssembly.instantiate(module, { env: { memory } });
-  return new LinearBackend(simd, module, memory, instance.exports as unknown as Exports, pages * PAGE, arrangement, worker);
+  const kernels = await loadKernels(source, WebAssembly.validate(RELAXED_PROBE), reproducible, wanted.workers > 0);
+  const arrangement = wanted.workers > 0 && !kernels.shared ? { ...wanted, workers: 0, problem: "the kernels were passed as a compiled module, whose memory cannot be shared" } : wanted;
+  const { memory, pages } = newMemory(Math.floor(maxBytes / PAGE), kernels.shared);
+  const instance = await WebAssembly.instantiate(kernels.module, { env: { memory } });
+  return new LinearBackend(kernels, new KernelInstance(kernels, memory, instance), memory, pages * PAGE, arrangement, worker);
 }
 
-/** Begins to load the kernels that `openWasm({})` takes. */
-export function anticipateWasm(): void {
-  loadKernels(undefined, WebAssembly.validate(RELAXED_PROBE), false, arrange("auto", undefined, undefined).workers > 0).catch(() => {});
+/** Begins to load the kernels that `openWasm({})` takes, with `parts` where they come in parts. */
+export async function anticipateWasm(parts: () => readonly KernelPart[]): Promise<void> {
+  try {
+    const kernels = await loadKernels(undefined, WebAssembly.validate(RELAXED_PROBE), false, arrange("auto", undefined, undefined).workers > 0);
+    if (!kernels.whole) await Promise.all(parts().map((part) => loadPart(part, kernels)));
+  } catch {
+    // Said when they are needed.
+  }
 }
 
 /** Memory that can grow to `most` pages. What is shared cannot move, so that it is reserved whole: where there is no room for that (phones), for half, down to 256 MiB. */

@@ -1,11 +1,12 @@
 /**
  * @file Getting hold of the kernels: those in the package as text, which need no configuration, a `.wasm` file by its address or as a
- * response, or a compiled module. Two builds exist, plain and relaxed SIMD; each says in a custom section which it is.
+ * response, or a compiled module. Two builds exist, plain and relaxed SIMD; each says in a custom section which it is. Files and modules are whole, text comes as a core and parts.
  */
 import { id, prefix } from "#kernels";
 import { once } from "../cache.ts";
 import { ArgumentError, BackendError } from "../errors.ts";
 import { builtin, readBytes } from "../node/files.ts";
+import type { KernelPart } from "./parts.ts";
 
 /**
  * Where kernels come from: the address of a `.wasm` file (in Node, Deno and Bun also a path), a response with one, its bytes, or a module that is compiled already.
@@ -20,6 +21,8 @@ export interface Kernels {
   readonly simd: Simd;
   /** It imports a shared memory. */
   readonly shared: boolean;
+  /** All kernels, not the core alone. */
+  readonly whole: boolean;
 }
 
 /** The import entry "env" "memory". The byte behind it says of which kind: the files have a memory with a maximum that is not shared. */
@@ -83,7 +86,7 @@ async function fromAddress(who: string, address: string): Promise<Uint8Array | R
 async function given(source: KernelSource, shared: boolean): Promise<Kernels> {
   const who = "open: module";
   const value: unknown = await source;
-  if (value instanceof WebAssembly.Module) return { module: value, simd: simdOf(who, value), shared: false };
+  if (value instanceof WebAssembly.Module) return { module: value, simd: simdOf(who, value), shared: false, whole: true };
   let found: Uint8Array | Response;
   if (typeof value === "string" || value instanceof URL) found = await fromAddress(who, String(value));
   else if (typeof Response === "function" && value instanceof Response) found = value;
@@ -91,7 +94,7 @@ async function given(source: KernelSource, shared: boolean): Promise<Kernels> {
   else if (value instanceof ArrayBuffer) found = new Uint8Array(value);
   else throw new ArgumentError(`${who}: expected a URL, a Response, bytes or a WebAssembly.Module, got ${value === null ? "null" : typeof value}`);
   const module = await compiled(who, found, shared);
-  return { module, simd: simdOf(who, module), shared };
+  return { module, simd: simdOf(who, module), shared, whole: true };
 }
 
 /** The loop alone takes more than a millisecond in a process that has just started. */
@@ -112,14 +115,14 @@ async function inflated(bytes: Uint8Array): Promise<Uint8Array> {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-/** One build of the kernels as the package holds it: deflated and base64, or, where the condition `workerd` holds, a compiled module. */
-async function packed(simd: Simd): Promise<string | WebAssembly.Module> {
+/** One build of the core, or a part of it, as the package holds it: deflated and base64, or, where the condition `workerd` holds, a compiled module, which is whole. */
+async function packed(simd: Simd, part: KernelPart | null): Promise<string | WebAssembly.Module> {
   try {
-    return (await (simd === "plain" ? import("#plain") : import("#relaxed"))).default;
+    return (await (part !== null ? part.load(simd) : simd === "plain" ? import("#plain") : import("#relaxed"))).default;
   } catch (cause) {
     try {
       // A page without a bundler does not know names with #. The file is beside the one that holds this code; bundlers must not look for it, nor for a pattern.
-      return ((await import(/* webpackIgnore: true */ /* @vite-ignore */ [".", `${prefix}${simd}.js`].join("/"))) as { readonly default: string }).default;
+      return ((await import(/* webpackIgnore: true */ /* @vite-ignore */ [".", `${prefix}${simd}${part === null ? "" : `-${part.name}`}.js`].join("/"))) as { readonly default: string }).default;
     } catch {
       throw new BackendError(`open: cannot load the kernels: ${(cause as Error).message}; pass them as module, see lockstep/${simd}.wasm`, { cause });
     }
@@ -136,20 +139,29 @@ async function beside(simd: Simd, shared: boolean): Promise<Kernels | null> {
   try {
     const bytes = builtin("node:fs")?.readFileSync(new URL([".", `${simd}.wasm`].join("/"), here));
     const module = bytes === undefined ? null : await compiled("", bytes, shared);
-    return module !== null && simdOf("", module) === simd ? { module, simd, shared } : null;
+    return module !== null && simdOf("", module) === simd ? { module, simd, shared, whole: true } : null;
   } catch {
     return null;
   }
 }
 
+/** A module that the package holds as text. */
+const unpacked = async (text: string, shared: boolean): Promise<WebAssembly.Module> => compiled("open", await inflated(decoded(text)), shared);
+
 async function embedded(simd: Simd, shared: boolean): Promise<Kernels> {
   const file = await beside(simd, shared);
   if (file !== null) return file;
-  const found = await packed(simd);
-  return typeof found === "string" ? { module: await compiled("open", await inflated(decoded(found)), shared), simd, shared } : { module: found, simd, shared: false };
+  const found = await packed(simd, null);
+  return typeof found === "string" ? { module: await unpacked(found, shared), simd, shared, whole: false } : { module: found, simd, shared: false, whole: true };
 }
 
 const builtIn = new Map<string, Promise<Kernels>>();
+const builtInParts = new Map<string, Promise<WebAssembly.Module>>();
+
+/** A part that belongs to these kernels. @throws BackendError when it cannot be had. */
+export function loadPart(part: KernelPart, { simd, shared }: Kernels): Promise<WebAssembly.Module> {
+  return once(builtInParts, `${part.name} ${simd} ${shared}`, async () => unpacked((await packed(simd, part)) as string, shared));
+}
 
 /**
  * The kernels to run with. `relaxed`: may be the relaxed build. `shared`: for a memory shared among threads, where that can be had.

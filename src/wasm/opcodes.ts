@@ -1,8 +1,10 @@
 /**
  * @file Numbers shared by the encoder (TypeScript) and the kernels (AssemblyScript imports this very file).
- * Plain constants only. Kernels: 1-9 map, reduce, move; 10-29 matmul and convolution; 30-39 recurrent; 40-49 pooling;
- * 50-59 softmax, loss and norms; 60-69 random.
+ * Plain constants only. The kernels are built whole and in parts (scripts/wasm.js): an opcode's part is what PART_SHIFT leaves of it.
  */
+export const PART_SHIFT = 5;
+
+// The core: map, reduce, move; products; softmax, loss and norms; random.
 export const MAP = 1;
 export const REDUCE = 2;
 export const COPY = 3;
@@ -15,40 +17,43 @@ export const MATMUL = 10;
 export const MATMUL_SMALL = 11;
 export const PACK = 12;
 export const MATMUL_COMBINE = 13;
-export const CONV2D = 14;
-export const CONV2D_FILTER_GRAD = 15;
-export const WINOGRAD = 16;
-export const WINOGRAD_FILTERS = 17;
-export const WINOGRAD_INPUT_GRAD = 18;
-export const WINOGRAD_TILES = 19;
-export const WINOGRAD_FILTER_GRAD = 20;
-export const CONV2D_NARROW = 21;
-export const CONV2D_NARROW_FILTER_GRAD = 22;
 
-export const LSTM = 30;
-export const LSTM_GRAD = 31;
-export const GRU = 32;
-export const GRU_GRAD = 33;
-export const SIMPLE_RNN = 34;
-export const SIMPLE_RNN_GRAD = 35;
-export const RECURRENT_PACK = 36;
+export const SOFTMAX = 16;
+export const SOFTMAX_GRAD = 17;
+export const LOG_SOFTMAX = 18;
+export const LOG_SOFTMAX_GRAD = 19;
+export const SOFTMAX_CROSS_ENTROPY = 20;
 
-export const MAX_POOL = 40;
-export const MAX_POOL_GRAD = 41;
-export const AVG_POOL = 42;
-export const AVG_POOL_GRAD = 43;
+export const RANDOM = 24;
+export const PERMUTATION = 25;
 
-export const SOFTMAX = 50;
-export const SOFTMAX_GRAD = 51;
-export const LOG_SOFTMAX = 52;
-export const LOG_SOFTMAX_GRAD = 53;
-export const SOFTMAX_CROSS_ENTROPY = 54;
+// Part 1: convolutional networks.
+export const CONV2D = 32;
+export const CONV2D_FILTER_GRAD = 33;
+export const CONV2D_NARROW = 34;
+export const CONV2D_NARROW_FILTER_GRAD = 35;
+export const WINOGRAD = 36;
+export const WINOGRAD_FILTERS = 37;
+export const WINOGRAD_INPUT_GRAD = 38;
+export const WINOGRAD_TILES = 39;
+export const WINOGRAD_FILTER_GRAD = 40;
+export const MAX_POOL = 41;
+export const MAX_POOL_GRAD = 42;
+export const AVG_POOL = 43;
+export const AVG_POOL_GRAD = 44;
 
-export const LAYER_NORM = 55;
-export const LAYER_NORM_GRAD = 56;
+// Part 2: recurrent layers.
+export const RECURRENT_PACK = 64;
+export const LSTM = 65;
+export const LSTM_GRAD = 66;
+export const GRU = 67;
+export const GRU_GRAD = 68;
+export const SIMPLE_RNN = 69;
+export const SIMPLE_RNN_GRAD = 70;
 
-export const RANDOM = 60;
-export const PERMUTATION = 61;
+// Part 3: layer normalization.
+export const LAYER_NORM = 96;
+export const LAYER_NORM_GRAD = 97;
 
 // Activations that kernels apply themselves (matmul epilogue, recurrent cells). Each has a derivative that needs only the output.
 export const ACT_LINEAR = 0;

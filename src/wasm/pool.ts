@@ -15,7 +15,8 @@ export interface PoolOptions {
   readonly threads: number;
   /** `threads` where worker 0 leads, `threads - 1` where the caller is thread 0. */
   readonly workers: number;
-  readonly module: WebAssembly.Module;
+  /** The kernels: the first exports what the others import. There may be more for the next workers. */
+  readonly modules: readonly WebAssembly.Module[];
   readonly memory: WebAssembly.Memory;
   readonly source: WorkerSource | undefined;
   /** Address of so many bytes that are never given back. */
@@ -102,6 +103,13 @@ export class Pool {
     this.#starting = null;
   }
 
+  /** Others in place of the workers that there are or that are starting, with all modules that there are by now. Not during a run. */
+  renew(): void {
+    if (this.#crew === null) return;
+    this.reset();
+    void this.start();
+  }
+
   /** Lets the workers end. */
   close(): void {
     this.#closed = true;
@@ -146,11 +154,11 @@ export class Pool {
 
   /** Starts one worker. Resolves with null when it waits for jobs, or with what went wrong. */
   #hire(crew: Crew, thread: number): Promise<string | null> {
-    const { module, memory, threads, source, alloc } = this.#options;
+    const { modules, memory, threads, source, alloc } = this.#options;
     // Taken now, so that memory does not grow at some later moment.
     const scratch = this.#scratches.get(thread) ?? alloc(SCRATCH_BYTES);
     this.#scratches.set(thread, scratch);
-    const start: Omit<WorkerStart, "lock"> = { module, memory, thread, threads, scratch, sync: crew.sync };
+    const start: Omit<WorkerStart, "lock"> = { modules: [...modules], memory, thread, threads, scratch, sync: crew.sync };
     return new Promise((done) => {
       const timer = setTimeout(() => died(`no answer within ${START_LIMIT_MS / 1000} s`), START_LIMIT_MS);
       const died = (why: string): void => {

@@ -71,6 +71,8 @@ export class Queue {
   readonly #slices = new Slices(SLICE_MS);
   /** This thread is working on the first entry. */
   #local = false;
+  /** Waits for the workers to be through, to have new ones. */
+  #renewing = false;
   #failure: Error | null = null;
   #closed = false;
 
@@ -93,6 +95,19 @@ export class Queue {
     pool.onDeath = (error) => {
       if (!this.#local) this.#fail(error);
     };
+  }
+
+  /** New workers, which have a part of the kernels that the present ones have not: as soon as these have done what they were ordered to. What is pushed from now on waits for that. */
+  async renew(): Promise<void> {
+    const pool = this.#pool;
+    if (pool === null || this.#renewing) return;
+    if (pool.ready && !this.#local) {
+      this.#renewing = true;
+      await this.caughtUp();
+      this.#renewing = false;
+    }
+    pool.renew();
+    if (!this.#local && this.#entries.length > 0) void this.#work();
   }
 
   run(run: Run): void {
@@ -156,7 +171,7 @@ export class Queue {
   #push(order: Order, stage: WasmBuffer | null): Entry {
     const entry: Entry = { order, stage, waiters: [] };
     this.#entries.push(entry);
-    if (this.#local) return entry;
+    if (this.#local || this.#renewing) return entry;
     if (this.#pool?.ready) this.#pool.order(order);
     else void this.#work();
     return entry;

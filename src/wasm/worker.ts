@@ -7,7 +7,8 @@ import { abort, hand } from "./sync.ts";
 
 /** What a worker is told once, at its start. */
 export interface WorkerStart {
-  readonly module: WebAssembly.Module;
+  /** The first exports what the others import. */
+  readonly modules: readonly WebAssembly.Module[];
   readonly memory: WebAssembly.Memory;
   readonly thread: number;
   readonly threads: number;
@@ -33,7 +34,7 @@ interface Port {
   receive(handler: (message: unknown) => void): void;
 }
 
-interface Exports {
+interface Exports extends WebAssembly.ModuleImports {
   run(list: number, end: number, thread: number, threads: number, scratch: number, sync: number): number;
   work(thread: number, threads: number, scratch: number, sync: number): void;
 }
@@ -71,7 +72,10 @@ const port = connect();
 let begun: { start: WorkerStart; exports: Exports } | null = null;
 
 function begin(start: WorkerStart): void {
-  const exports = new WebAssembly.Instance(start.module, { env: { memory: start.memory } }).exports as unknown as Exports;
+  const [core, ...parts] = start.modules;
+  const env = { memory: start.memory };
+  const exports = new WebAssembly.Instance(core, { env }).exports as unknown as Exports;
+  for (const part of parts) new WebAssembly.Instance(part, { env, core: exports });
   begun = { start, exports };
   port.post("ready");
   if (start.thread === 0) return;

@@ -62,7 +62,7 @@ test("package: modules of Node are never imported by name, and names with # only
   for (const file of scripts) {
     for (const node of walk(parseAst(read(file)))) {
       if (node.type === "ImportExpression" && node.source.type === "Literal") {
-        assert.match(node.source.value, /^(\.\/[a-z]+\.js|#(inference-)?(plain|relaxed))$/, file);
+        assert.match(node.source.value, /^(\.\/[a-z]+\.js|#(inference-)?(plain|relaxed)(-conv|-recurrent|-norm)?)$/, file);
         found++;
       }
       if ((node.type === "ImportDeclaration" || node.type === "ExportNamedDeclaration") && node.source) assert.match(node.source.value, /^\.\/[a-z]+\.(js|wasm)$/, file);

@@ -34,6 +34,17 @@ async function sha256(parts) {
   return Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)), (b) => b.toString(16).padStart(2, "0")).join("");
 }
 
+/** Has workers started that have all kernels: the first program that needs a part of them has others started in place of those there are. */
+export async function ready(backend) {
+  for (const { layers, inputShape } of Object.values(NETWORKS)) {
+    const model = sequential(layers(), { inputShape });
+    await model.compile({ loss: "mse", backend });
+    await (await model.predict(tensor(noise(inputShape.reduce((a, b) => a * b, 1), 1), [1, ...inputShape]))).data();
+    model.dispose();
+  }
+  await backend.warm();
+}
+
 /** Trains one network on `backend`, saves it, to `file` if given, and loads it: { hashes of the weights and of predictions before and after, losses of the epochs }. */
 export async function train(name, backend, file = null, epochs = EPOCHS) {
   const { layers, inputShape, loss, optimizer, target } = NETWORKS[name];
@@ -54,7 +65,7 @@ export async function train(name, backend, file = null, epochs = EPOCHS) {
 /** All three on a backend with these options, workers ready: what came out, and how it ran. `folder`: where models are saved; else they stay in memory. */
 export async function trainAll({ folder = null, ...options } = {}) {
   const backend = await open("wasm", { reproducible: true, ...options });
-  await backend.warm();
+  await ready(backend);
   const results = {};
   for (const name of Object.keys(NETWORKS)) results[name] = await train(name, backend, folder && `${folder}/${name}.safetensors`);
   const { threads, activeThreads, threadsProblem, limits } = backend;

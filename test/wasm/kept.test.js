@@ -27,7 +27,10 @@ const { instantiate } = WebAssembly;
 WebAssembly.instantiate = async (module, imports) => {
   const { exports } = await instantiate(module, imports);
   memory = imports.env.memory;
+  // A part of the kernels, which the core calls.
+  if (exports.run === undefined) return { exports };
   return { exports: {
+    ...exports,
     run: (list, end, ...rest) => {
       note(list, end);
       return exports.run(list, end, ...rest);

@@ -1,0 +1,43 @@
+/** @file A compiled program of the WASM backend: its command list in memory, and what that was last patched with. */
+import type { Program } from "../backend.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { WasmBuffer } from "./allocator.ts";
+import type { CommandList, Encoded, Kept } from "./commands.ts";
+import type { Prepared } from "./prepared.ts";
+
+/** Programs with fewer multiply-adds (to share) than this (some 70 us) are done before a worker has woken up. */
+const LEAST_WORK = 2e6;
+
+export class WasmProgram implements Program {
+  readonly plan: Plan;
+  readonly list: CommandList;
+  readonly code: WasmBuffer;
+  /** Worth sharing among threads. */
+  readonly large: boolean;
+  /** Worth handing over to another thread. */
+  readonly long: boolean;
+  /** Addresses the list was last patched with: of bindings, then of what is kept. */
+  readonly bound: Int32Array;
+  readonly kept: readonly Kept[];
+  readonly prepared: Prepared[];
+  /** Bindings that a run writes. */
+  readonly written: readonly number[];
+  readonly #release: () => void;
+
+  constructor(plan: Plan, list: CommandList, code: WasmBuffer, { kept, work, sharedWork }: Encoded, prepared: Prepared[], release: () => void) {
+    this.plan = plan;
+    this.list = list;
+    this.code = code;
+    this.large = sharedWork >= LEAST_WORK;
+    this.long = work >= LEAST_WORK;
+    this.bound = new Int32Array(plan.bindings.length + kept.length).fill(-1);
+    this.kept = kept;
+    this.prepared = prepared;
+    this.written = plan.bindings.flatMap((b, i) => (b.written ? [i] : []));
+    this.#release = release;
+  }
+
+  close(): void {
+    this.#release();
+  }
+}
