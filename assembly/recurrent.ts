@@ -1,6 +1,5 @@
 /**
- * @file What the recurrent kernels (lstm, gru, simple-rnn) share: the product of one time step and the packing of the
- * recurrent weights for it.
+ * @file What the recurrent kernels (lstm, gru, simple-rnn) share: the product of one time step.
  *
  * `product`: c[rows, n] += a[rows, k] w[k, n]. w is read in panels of 8 columns: w + panel*panelStride + i*kStride is row i of
  * a panel. Packed weights have kStride 32 and panelStride 32*k; a plain row-major matrix of ld columns has kStride 4*ld
@@ -8,14 +7,13 @@
  * whole panels: they must be working memory with n rounded up to 8. Every element of c sums over k in order, whichever
  * tile computes it, so that a sequence's result does not depend on the batch it is in.
  *
- * `recurrentPack(w, packed, k, n, ld, transposed)`, argument words in this order: packed[ceil(n/8)][k][8] from w[k, n], or from
- * w[n, k] when transposed, with ld elements from row to row of w; missing columns are zero. A piece is a panel.
+ * Weights are packed by `pack` of matmul.ts. What is in columns of the last panel that w does not have, nobody looks at: sums of them go into padding.
  *
  * Method: register tiles of 4 rows x 8 columns (8 accumulators cover 2 FMA units of latency 4) as in GotoBLAS: Goto and van de
  * Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008. No blocking: a panel fits L1, the weights L2.
  */
 import { copyWords } from "./move";
-import { madd, storeUpTo, tailMask } from "./simd";
+import { madd } from "./simd";
 
 /** Columns of a panel. */
 const PANEL: u32 = 8;
@@ -182,82 +180,5 @@ export function product(
   }
   for (let r = tiled; r < rows; r++) {
     row(n, k, a + <usize>r * aStride, w, kStride, panelStride, c + <usize>r * cStride);
-  }
-}
-
-/** `count` (1 to 8) columns of each row, the rest zero. */
-function packPanel(to: usize, from: usize, k: u32, ld: usize, count: u32): void {
-  const mask0 = tailMask(count);
-  const mask1 = tailMask(count > 4 ? count - 4 : 0);
-  const second: usize = count > 4 ? 16 : 0;
-  for (let i: u32 = 0; i < k; i++) {
-    v128.store(to, v128.and(v128.load(from), mask0));
-    v128.store(to, v128.and(v128.load(from + second), mask1), 16);
-    from += ld;
-    to += PANEL_BYTES;
-  }
-}
-
-/** Four rows of k elements become lanes; rows at or past `count` are zero. */
-function packLanes(to: usize, from: usize, k: u32, ld: usize, count: u32): void {
-  if (count == 0) {
-    for (let i: u32 = 0; i < k; i++) {
-      v128.store(to, f32x4.splat(0));
-      to += PANEL_BYTES;
-    }
-    return;
-  }
-  // Rows that are missing alias the last one; the mask clears their lanes.
-  const mask = tailMask(count);
-  let p1 = count > 1 ? from + ld : from;
-  let p2 = count > 2 ? p1 + ld : p1;
-  let p3 = count > 3 ? p2 + ld : p2;
-  let p0 = from;
-  let i: u32 = 0;
-  for (; i + 4 <= k; i += 4) {
-    const r0 = v128.load(p0);
-    const r1 = v128.load(p1);
-    const r2 = v128.load(p2);
-    const r3 = v128.load(p3);
-    const low01 = i32x4.shuffle(r0, r1, 0, 4, 1, 5);
-    const low23 = i32x4.shuffle(r2, r3, 0, 4, 1, 5);
-    const high01 = i32x4.shuffle(r0, r1, 2, 6, 3, 7);
-    const high23 = i32x4.shuffle(r2, r3, 2, 6, 3, 7);
-    v128.store(to, v128.and(mask, i64x2.shuffle(low01, low23, 0, 2)));
-    v128.store(to, v128.and(mask, i64x2.shuffle(low01, low23, 1, 3)), 32);
-    v128.store(to, v128.and(mask, i64x2.shuffle(high01, high23, 0, 2)), 64);
-    v128.store(to, v128.and(mask, i64x2.shuffle(high01, high23, 1, 3)), 96);
-    p0 += 16;
-    p1 += 16;
-    p2 += 16;
-    p3 += 16;
-    to += PANEL_BYTES << 2;
-  }
-  for (; i < k; i++) {
-    const v = f32x4(load<f32>(p0), load<f32>(p1), load<f32>(p2), load<f32>(p3));
-    v128.store(to, v128.and(mask, v));
-    p0 += 4;
-    p1 += 4;
-    p2 += 4;
-    p3 += 4;
-    to += PANEL_BYTES;
-  }
-}
-
-export function recurrentPack(c: usize, piece: u32, scratch: usize): void {
-  const k = load<u32>(c, 8);
-  const n = load<u32>(c, 12);
-  const ld = <usize>load<u32>(c, 16) << 2;
-  const column = piece * PANEL;
-  const count = min(n - column, PANEL);
-  const to = <usize>load<u32>(c, 4) + <usize>piece * <usize>k * PANEL_BYTES;
-  const w = <usize>load<u32>(c);
-  if (load<u32>(c, 20)) {
-    if (!TRAINING) unreachable();
-    const from = w + <usize>column * ld;
-    packLanes(to, from, k, ld, min(count, 4));
-    packLanes(to + 16, from + (ld << 2), k, ld, count > 4 ? count - 4 : 0);
-  } else {
-    packPanel(to, w + (<usize>column << 2), k, ld, count);
   }
 }

@@ -2,7 +2,6 @@
 import * as O from "../../src/wasm/opcodes";
 import { gru, gruGrad } from "../gru";
 import { lstm, lstmGrad } from "../lstm";
-import { recurrentPack } from "../recurrent";
 import { simpleRnn, simpleRnnGrad } from "../simple-rnn";
 
 export function recurrent(op: u32, c: usize, piece: u32, scratch: usize): void {
@@ -13,7 +12,6 @@ export function recurrent(op: u32, c: usize, piece: u32, scratch: usize): void {
     case O.GRU_GRAD: if (TRAINING) gruGrad(c, piece, scratch); else unreachable(); break;
     case O.SIMPLE_RNN: simpleRnn(c, piece, scratch); break;
     case O.SIMPLE_RNN_GRAD: if (TRAINING) simpleRnnGrad(c, piece, scratch); else unreachable(); break;
-    case O.RECURRENT_PACK: recurrentPack(c, piece, scratch); break;
     default: unreachable();
   }
 }

@@ -43,13 +43,12 @@ export const AVG_POOL = 43;
 export const AVG_POOL_GRAD = 44;
 
 // Part 2: recurrent layers.
-export const RECURRENT_PACK = 64;
-export const LSTM = 65;
-export const LSTM_GRAD = 66;
-export const GRU = 67;
-export const GRU_GRAD = 68;
-export const SIMPLE_RNN = 69;
-export const SIMPLE_RNN_GRAD = 70;
+export const LSTM = 64;
+export const LSTM_GRAD = 65;
+export const GRU = 66;
+export const GRU_GRAD = 67;
+export const SIMPLE_RNN = 68;
+export const SIMPLE_RNN_GRAD = 69;
 
 // Part 3: layer normalization.
 export const LAYER_NORM = 96;

@@ -12,7 +12,7 @@ import { gruSequence, lstmSequence } from "../../build/esm/ops/recurrent.js";
 import { Executable } from "../../build/esm/run.js";
 import { encode } from "../../build/esm/wasm/commands.js";
 import { buildPlan } from "../../build/esm/plan/build.js";
-import { CONV2D, HEADER_WORDS, PACK, RECURRENT_PACK, WINOGRAD, WINOGRAD_FILTERS } from "../../build/esm/wasm/opcodes.js";
+import { CONV2D, HEADER_WORDS, PACK, WINOGRAD, WINOGRAD_FILTERS } from "../../build/esm/wasm/opcodes.js";
 
 const script = new URL("../../build/esm/wasm/worker.js", import.meta.url);
 
@@ -53,7 +53,7 @@ function start() {
 }
 
 /** How many commands prepared weights since the last call. */
-const preparations = () => ran.splice(0).filter((op) => op === PACK || op === WINOGRAD_FILTERS || op === RECURRENT_PACK).length;
+const preparations = () => ran.splice(0).filter((op) => op === PACK || op === WINOGRAD_FILTERS).length;
 
 const random = (seed, ...shape) => tensor(noise(shape.reduce((a, b) => a * b, 1), seed), shape);
 const hash = (data) => createHash("sha256").update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)).digest("hex");

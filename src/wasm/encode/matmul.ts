@@ -147,8 +147,8 @@ export function encodeCombine(out: CommandWriter, parts: Word, bias: Word, y: Wo
   out.command(MATMUL_COMBINE, Math.ceil(rows / perPiece), [parts, bias, y, count, rows * columns * 4, rows, columns, activation, perPiece]);
 }
 
-/** Packs B into memory that all pieces read; gives its address. */
-function encodePack(out: CommandWriter, { batch, n, k, b }: Product, panels: number, bytes: number): Word {
+/** Packs B, where `panels` is their number in all, into memory that all pieces read; gives its address. */
+export function encodePack(out: CommandWriter, { batch, n, k, b }: Pick<Product, "batch" | "n" | "k" | "b">, panels: number, bytes: number): Word {
   const perPiece = Math.max(1, Math.floor(COPY_WORK / (k * PANEL)));
   const pieces = Math.ceil(panels / perPiece);
   return out.prepare(PACK, (b.stride === 0 ? 1 : batch) * pieces, b.word, bytes, [

@@ -1,15 +1,15 @@
 /**
  * @file Encoders of the recurrent sequence kernels (assembly/lstm.ts, gru.ts, simple-rnn.ts). A piece is a block of sequences over
- * all of their steps. The recurrent weights are packed first, once for all steps, by a command whose pieces are panels of
+ * all of their steps. The recurrent weights are packed first, once for all steps, in panels of
  * 8 columns; transposed for gradients. Words stand in the order that the kernels' headers give.
  */
 import type { RecurrentAttrs } from "../../plan/kernels.ts";
 import type { Call, Operand } from "../../plan/plan.ts";
 import { internal } from "../../errors.ts";
-import { GRU, GRU_GRAD, LSTM, LSTM_GRAD, RECURRENT_PACK, SCRATCH_BYTES, SIMPLE_RNN, SIMPLE_RNN_GRAD } from "../opcodes.ts";
+import { GRU, GRU_GRAD, LSTM, LSTM_GRAD, SCRATCH_BYTES, SIMPLE_RNN, SIMPLE_RNN_GRAD } from "../opcodes.ts";
 import type { CommandWriter, Encoder, Word } from "../writer.ts";
 import { at, read, write } from "../writer.ts";
-import { LARGE_WEIGHTS, activationCode } from "./matmul.ts";
+import { LARGE_WEIGHTS, ONE_TAP, activationCode, encodePack } from "./matmul.ts";
 
 /** Columns of a packed panel; bytes of its row. */
 const PANEL = 8;
@@ -41,7 +41,7 @@ function rowsOf(columns: number): number {
 
 /** Packs w[k, n] of rows of `ld` elements; gives where it then is. */
 function pack(out: CommandWriter, w: Word, k: number, n: number, ld: number, transposed: boolean): Word {
-  return out.prepare(RECURRENT_PACK, Math.ceil(n / PANEL), w, 4 * k * padded(n), [k, n, ld, Number(transposed)]);
+  return encodePack(out, { batch: 1, n, k, b: { word: w, stride: 0, ld: 4 * ld, transposed, taps: ONE_TAP } }, Math.ceil(n / PANEL), 4 * k * padded(n));
 }
 
 interface Weights {
