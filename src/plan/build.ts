@@ -2,17 +2,14 @@
 import { assert } from "../assert.ts";
 import type { Limits } from "../backend.ts";
 import { ELEMENT_BYTES } from "../dtype.ts";
-import { BackendError } from "../errors.ts";
 import type { Graph } from "../graph.ts";
 import { sizeOf, stridesOf } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { copy } from "../wasm/encode/move.ts";
 import { fuse } from "./fuse.ts";
 import type { UnplacedCall } from "./fuse.ts";
-import { halfTensors } from "./half.ts";
 import { placeTemporaries, readsInOrder } from "./memory.ts";
 import type { Attrs, Binding, Call, Operand, Place, Plan } from "./plan.ts";
-import { slotBytes } from "./plan.ts";
 import { base, liveNodes, readOutputs } from "./simplify.ts";
 
 function copyCall(from: Tensor, to: Tensor, source: string): UnplacedCall {
@@ -28,7 +25,6 @@ const standIn = (like: Tensor): Tensor => new Tensor(like.shape, like.dtype, lik
 
 /**
  * Plans `graph`. Bindings are the graph's inputs, then its captures in order, then `results`.
- * @throws BackendError when temporaries exceed what the backend can hold, with the numbers.
  */
 export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limits): Plan {
   const captures = [...graph.captures.values()];
@@ -81,18 +77,18 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limi
   }
 
   const ordered = [...before, ...calls, ...after, ...late];
-  const halves = limits.halves === undefined ? new Set<Tensor>() : halfTensors(ordered, fixed, graph.firstGradient, limits.halves);
+  const halves = limits.halves?.(ordered, fixed, graph.firstGradient);
   const { places, slots } = placeTemporaries(ordered, fixed, limits, halves);
   const operand = (t: Tensor | null): Operand | null => {
     if (t === null) return null;
     const b = base(t);
     const at = fixed.get(b) ?? places.get(b);
     assert(at !== undefined, () => `no place for ${b}`);
-    return { place: at, shape: t.shape, dtype: t.dtype, ...(halves.has(b) ? { half: true } : {}) };
+    return { place: at, shape: t.shape, dtype: t.dtype, ...(halves?.has(b) ? { half: true } : {}) };
   };
-  const placed: Call[] = ordered.map((c) => ({ kernel: c.kernel, encode: c.encode, inputs: c.inputs.map(operand), outputs: c.outputs.map(operand), attrs: c.attrs, source: c.source }));
+  const placed = ordered.map((c): Call => ({ ...c, inputs: c.inputs.map(operand), outputs: c.outputs.map(operand) }));
   const binding = (kind: Binding["kind"], t: Tensor, written: boolean): Binding => ({ kind, shape: t.shape, dtype: t.dtype, bytes: sizeOf(t.shape) * ELEMENT_BYTES, written });
-  const plan: Plan = {
+  return {
     bindings: [
       ...graph.inputs.map((t) => binding("input", t, false)),
       ...captures.map((t) => binding("capture", t, assigned.has(t))),
@@ -101,9 +97,6 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limi
     slots,
     calls: placed,
   };
-  const most = Math.max(0, ...slots);
-  if (most > limits.maxBytes) throw new BackendError(`the program needs ${slotBytes(plan)} bytes of temporaries, one slot of ${most}; the backend holds at most ${limits.maxBytes} in one: use a smaller batch`);
-  return plan;
 }
 
 function canWriteInPlace(calls: readonly UnplacedCall[], target: Tensor, value: Tensor): boolean {
