@@ -49,7 +49,7 @@ function wrap(kind: string, own: readonly Weight[], run: (x: Tensor) => Tensor):
     built: true,
     call(x) {
       const outer = context();
-      const y = scope(self.name || kind, () => withContext({ ...outer, called }, () => run(x)));
+      const y = scope(self.name || kind, () => withContext({ called }, () => run(x)));
       if (!(y instanceof Tensor)) throw new ArgumentError(`layer "${self.name || kind}": its function must return a tensor, got ${typeof y}`);
       complete = true;
       outer.called(self, y);

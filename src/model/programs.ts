@@ -155,7 +155,7 @@ export class Programs extends PredictPrograms {
   train(inputs: readonly Tensor[], y: Tensor, weights: Tensor | null, shape: StepShape, training: Training, tally: Tally, watch: Watch | null = null): Promise<Executable> {
     return this.#step(watch === null ? "train" : `train, watched ${watch.id}`, inputs, y, weights, shape, tally, (xs, target, weight) => {
       const { loss, optimizer } = training;
-      const owners = this.network.weights().filter((w) => w.trainable);
+      const owners = this.network.weights.filter((w) => w.trainable);
       const params = owners.map((w) => w.tensor);
       const watched: { source: string; tensor: Tensor }[] = [];
       const prediction = separateSigmoid(this.forward(xs, true, this.#key(optimizer), (layer, output) => watched.push({ source: `layer ${layer.name}`, tensor: output })));
@@ -203,7 +203,7 @@ export class Programs extends PredictPrograms {
 
   #loss(loss: Loss, y: Tensor, prediction: Tensor, weights: Tensor | null): Tensor {
     let value = reduceLoss(loss.call(y, prediction), weights);
-    for (const w of this.network.weights()) if (w.regularizer !== null) value = add(value, w.regularizer(w.tensor));
+    for (const w of this.network.weights) if (w.regularizer !== null) value = add(value, w.regularizer(w.tensor));
     return value;
   }
 }

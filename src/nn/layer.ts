@@ -67,6 +67,9 @@ export interface Layer {
   call(x: Tensor, ...more: readonly (Tensor | null | undefined)[]): Tensor;
 }
 
+/** Looks through the elements of a batch. @throws DataError naming `who` for one that is no index below `limit`. */
+export type IndexCheck = (who: string, input: Tensor, limit: number) => Promise<void>;
+
 /** What layers may ask of the model that is calling them. */
 export interface Context {
   /** True while a training step is traced. */
@@ -79,23 +82,30 @@ export interface Context {
   readonly nextStream: () => number;
   /** Told of each layer's call. */
   called(layer: Layer, output: Tensor): void;
+  /** Told, while a model is built, of an input whose elements are indices, what they must be below, and how to check a batch of them. */
+  readonly indexes?: (input: Tensor, limit: number, check: IndexCheck) => void;
   /** While a model is read from a file, whose values replace those of all weights: the elements that it holds, more than which no weight may have. Default no limit. */
   readonly mostElements?: number;
 }
 
-let streams = 0;
-const outside: Context = { training: false, key: null, seed: 0, nextStream: () => streams++, called: () => {} };
-let current: Context = outside;
+/** Numbers from 0. */
+export function counter(): () => number {
+  let next = 0;
+  return () => next++;
+}
+
+const silent = { called: (): void => {} };
+let current: Context = { training: false, key: null, seed: 0, nextStream: counter(), ...silent };
 
 /** The context layers run in; outside of a model: inference, seed 0. */
 export function context(): Context {
   return current;
 }
 
-/** Runs `fn` with layers seeing `inner`. */
-export function withContext<R>(inner: Context, fn: () => R): R {
+/** Runs `fn` with layers seeing `inner` in the place of what is so in the context around. */
+export function withContext<R>(inner: Partial<Context>, fn: () => R): R {
   const outer = current;
-  current = inner;
+  current = { ...outer, ...inner };
   try {
     return fn();
   } finally {
@@ -152,7 +162,8 @@ export function layer({ kind, config, build, parts = {}, call }: LayerDescriptio
           });
           self.built = true;
         }
-        return withContext(Object.keys(parts).length === 0 ? context() : silent(context()), () => call(x, byName, ...more));
+        // The model is told of this layer, not of its parts.
+        return withContext(Object.keys(parts).length === 0 ? {} : silent, () => call(x, byName, ...more));
       };
       const y = naming(`layer "${self.name || kind}"`, () => (currentGraph() === null ? run() : scope(self.name || kind, run)));
       context().called(self, y);
@@ -163,6 +174,3 @@ export function layer({ kind, config, build, parts = {}, call }: LayerDescriptio
 }
 
 const prefixed = (prefix: string, name: string): string => (prefix === "" ? name : prefix + name[0].toUpperCase() + name.slice(1));
-
-/** The same context for parts of a layer, of which the model is not told. */
-const silent = (outer: Context): Context => ({ ...outer, called: () => {} });
