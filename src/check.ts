@@ -43,7 +43,7 @@ export function hint(name: string, known: readonly string[]): string {
 export function checkOptions<O extends object>(who: string, options: O | undefined, known: readonly string[] | null = null): O {
   if (options === undefined) return {} as O;
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw new ArgumentError(`${who}: expected an object of options, got ${options === null || typeof options === "number" ? String(options) : Array.isArray(options) ? "an array" : typeof options}${known === null ? "" : `; known: ${known.join(", ")}`}`);
+    throw new ArgumentError(`${who}: expected an object of options, got ${typeof options === "number" ? options : kindOf(options)}${known === null ? "" : `; known: ${known.join(", ")}`}`);
   }
   const unknown = known === null ? undefined : Object.keys(options).find((key) => !known.includes(key));
   if (unknown !== undefined) throw new ArgumentError(`${who}: unknown option "${unknown}"; ${hint(unknown, known ?? [])}known: ${known?.join(", ")}`);
@@ -93,6 +93,9 @@ export function checkPart(who: string, what: string, value: number): void {
 export function checkFlag(who: string, what: string, value: boolean): void {
   if (typeof value !== "boolean") throw new ArgumentError(`${who}: ${what} must be true or false, got ${shown(value)}`);
 }
+
+/** What came in the place of something else, for an error text. */
+export const kindOf = (value: unknown): string => (value === null ? "null" : Array.isArray(value) ? "an array" : typeof value);
 
 /** A text in quotes, so that "10" is not taken for the number. */
 const shown = (value: unknown): string => (typeof value === "string" ? JSON.stringify(value) : String(value));

@@ -5,6 +5,7 @@
 import { once } from "./cache.ts";
 import type { DType } from "./dtype.ts";
 import { LockstepError, ShapeError } from "./errors.ts";
+import { naming } from "./naming.ts";
 import type { Attrs } from "./plan/plan.ts";
 import type { Shape } from "./shape.ts";
 import { sameShape } from "./shape.ts";
@@ -133,14 +134,7 @@ export class Graph {
     const key = `${op.name}(${inputs.map((t) => (t === null ? "-" : `${(t.node as Node).id}.${t.index}`)).join()})${attrsKey(attrs)}`;
     const equal = this.#equal.get(key);
     if (equal !== undefined && equal.op === op) return equal.outputs;
-    let types: readonly TensorType[];
-    try {
-      types = op.infer(inputs, attrs);
-    } catch (error) {
-      if (error instanceof LockstepError && this.#scope.length > 0 && !error.message.startsWith("layer ")) error.message = `layer "${this.source}": ${error.message}`;
-      throw error;
-    }
-    const node = this.#push(op, inputs, attrs, types);
+    const node = this.#push(op, inputs, attrs, op.infer(inputs, attrs));
     this.#equal.set(key, node);
     return node.outputs;
   }
@@ -163,11 +157,11 @@ export class Graph {
     return this.#scope.join("/");
   }
 
-  /** Nodes added by `fn` carry `name` as their source. */
+  /** Nodes added by `fn` carry `name` as their source, and so do its errors. */
   scope<R>(name: string, fn: () => R): R {
     this.#scope.push(name);
     try {
-      return fn();
+      return naming(`layer "${this.source}"`, fn);
     } finally {
       this.#scope.pop();
     }
@@ -198,9 +192,9 @@ export function trace<R>(graph: Graph, fn: () => R): R {
   }
 }
 
-/** Names what is traced inside, for errors and plans; a plain call when nothing is traced. */
+/** Names a layer's nodes and errors. */
 export function scope<R>(name: string, fn: () => R): R {
-  return current === null ? fn() : current.scope(name, fn);
+  return current === null ? naming(`layer "${name}"`, fn) : current.scope(name, fn);
 }
 
 /** The symbol that stands for `t` in `graph`. @throws LockstepError when `t` belongs to another trace. */

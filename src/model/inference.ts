@@ -1,6 +1,6 @@
 /** @file InferenceModel: layers with weights, and what people do with them short of training. Training is in model.ts. */
 import type { Backend } from "../backend.ts";
-import { checkCount } from "../check.ts";
+import { checkCount, kindOf } from "../check.ts";
 import { allocate } from "../dtype.ts";
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, LockstepError, ShapeError } from "../errors.ts";
@@ -116,7 +116,7 @@ export class InferenceModel {
         if (i >= 0 && limit < (this.#checks.get(i)?.limit ?? Infinity)) this.#checks.set(i, { limit, check });
       },
     }, () => this.forward(inputs)));
-    if (!(output instanceof Tensor)) throw new ArgumentError(`model: its function must return one tensor, got ${Array.isArray(output) ? "an array" : typeof output}`);
+    if (!(output instanceof Tensor)) throw new ArgumentError(`model: its function must return one tensor, got ${kindOf(output)}`);
     this.#outputShape = output.shape.slice(1);
     if (!this.isSequential) {
       (this.layers as Layer[]).push(...found);
@@ -175,7 +175,7 @@ export class InferenceModel {
   /** Replaces all weights, in the order of `getWeights`. Nothing changes when one does not fit. @throws ShapeError for another number or shape, ArgumentError for what is no list. */
   setWeights(values: readonly (Tensor | TypedArray | NestedArray)[]): void {
     const weights = this.weights;
-    if (!Array.isArray(values)) throw new ArgumentError(`setWeights: expected a list of ${weights.length} tensors or arrays, got ${values === null ? "null" : typeof values}`);
+    if (!Array.isArray(values)) throw new ArgumentError(`setWeights: expected a list of ${weights.length} tensors or arrays, got ${kindOf(values)}`);
     if (values.length !== weights.length) throw new ShapeError(`setWeights: model "${this.name}" has ${weights.length} weights, got ${values.length}`);
     const next = weights.map((w, i) => {
       const v = values[i];
@@ -257,7 +257,7 @@ function nameLayers(layers: readonly Layer[]): void {
 
 /** @throws ArgumentError for an empty list or something that is no layer. */
 export function layersOf(layers: readonly LayerLike[]): Layer[] {
-  if (!Array.isArray(layers)) throw new ArgumentError(`sequential: expected a list of layers, got ${layers === null ? "null" : typeof layers}`);
+  if (!Array.isArray(layers)) throw new ArgumentError(`sequential: expected a list of layers, got ${kindOf(layers)}`);
   const twice = layers.find((l, i) => typeof l === "object" && layers.indexOf(l) !== i);
   if (twice !== undefined) throw new ArgumentError("sequential: a layer stands in the list twice; to share its weights use model((x) => l.call(l.call(x)))");
   if (layers.length === 0) throw new ArgumentError("sequential: expected at least one layer, got none");
@@ -266,7 +266,7 @@ export function layersOf(layers: readonly LayerLike[]): Layer[] {
 
 /** @throws ArgumentError for what is no function. */
 export function forwardOf(fn: (...inputs: Tensor[]) => Tensor): (inputs: readonly Tensor[]) => Tensor {
-  if (typeof fn !== "function") throw new ArgumentError(`model: expected a function from inputs to the output, got ${fn === null ? "null" : typeof fn}; for layers in a row use sequential([...])`);
+  if (typeof fn !== "function") throw new ArgumentError(`model: expected a function from inputs to the output, got ${kindOf(fn)}; for layers in a row use sequential([...])`);
   return (inputs) => fn(...inputs);
 }
 

@@ -1,4 +1,5 @@
 /** @file Anything that works as a layer, made into one: plain functions, and objects with a `call` whose tensors are weights. */
+import { kindOf } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
 import { scope } from "../graph.ts";
 import { context, withContext } from "../nn/layer.ts";
@@ -50,7 +51,7 @@ function wrap(kind: string, own: readonly Weight[], run: (x: Tensor) => Tensor):
     call(x) {
       const outer = context();
       const y = scope(self.name || kind, () => withContext({ called }, () => run(x)));
-      if (!(y instanceof Tensor)) throw new ArgumentError(`layer "${self.name || kind}": its function must return a tensor, got ${typeof y}`);
+      if (!(y instanceof Tensor)) throw new ArgumentError(`layer "${self.name || kind}": its function must return a tensor, got ${kindOf(y)}`);
       complete = true;
       outer.called(self, y);
       return y;
@@ -63,6 +64,6 @@ export function asLayers(list: readonly LayerLike[]): Layer[] {
   return list.map((l, i) => {
     if (typeof l === "function") return wrap(l.name || "function", [], l);
     if (typeof l === "object" && l !== null && typeof l.call === "function") return isLayer(l) ? l : wrap(l.constructor.name === "Object" ? "custom" : l.constructor.name, weightsOf(l), (x) => l.call(x));
-    throw new ArgumentError(`sequential: item ${i} is no layer: expected a layer such as dense(10), a function, or an object with call(x), got ${l === null ? "null" : typeof l}`);
+    throw new ArgumentError(`sequential: item ${i} is no layer: expected a layer such as dense(10), a function, or an object with call(x), got ${kindOf(l)}`);
   });
 }

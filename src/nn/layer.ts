@@ -2,10 +2,10 @@
  * @file What a layer is: an object with a `call`, whose weights are made when the shape of its input is first seen.
  * `layer()` makes one from a description; models take plain functions and objects with a `call` as well.
  */
+import { kindOf } from "../check.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
-import { currentGraph, scope } from "../graph.ts";
+import { scope } from "../graph.ts";
 import type { Attr } from "../plan/plan.ts";
-import { naming } from "../naming.ts";
 import { Random } from "../random.ts";
 import { showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
@@ -147,7 +147,7 @@ export function layer({ kind, config, build, parts = {}, call }: LayerDescriptio
     built: false,
     call(x: Tensor, ...more: readonly (Tensor | null | undefined)[]): Tensor {
       const run = (): Tensor => {
-        if (!(x instanceof Tensor)) throw new ArgumentError(`expected a tensor, got ${typeof x}`);
+        if (!(x instanceof Tensor)) throw new ArgumentError(`expected a tensor, got ${kindOf(x)}`);
         if (!self.built) {
           own.length = 0;
           build?.(x.shape, (name, shape, { init, trainable = true, regularizer = null }) => {
@@ -165,7 +165,7 @@ export function layer({ kind, config, build, parts = {}, call }: LayerDescriptio
         // The model is told of this layer, not of its parts.
         return withContext(Object.keys(parts).length === 0 ? {} : silent, () => call(x, byName, ...more));
       };
-      const y = naming(`layer "${self.name || kind}"`, () => (currentGraph() === null ? run() : scope(self.name || kind, run)));
+      const y = scope(self.name || kind, run);
       context().called(self, y);
       return y;
     },

@@ -85,7 +85,7 @@ test("shapes that do not fit are refused with the layer's name", () => {
   throws(() => build(nn.groupNorm(3), values(2, 4)), ShapeError, /groups/);
   throws(() => build(nn.merge.add(), values(2, 3), values(2, 4)), ShapeError, /^layer "add":.*do not broadcast/);
   throws(() => build(nn.merge.subtract(), values(2, 3)), ArgumentError, /^layer "subtract": expected 2 tensors, got 1/);
-  throws(() => nn.dense(3).call([1, 2]), ArgumentError, /^layer "dense": expected a tensor, got object/);
+  throws(() => nn.dense(3).call([1, 2]), ArgumentError, /^layer "dense": expected a tensor, got an array/);
 });
 
 test("weights have Keras' names, shapes and first values", () => {
