@@ -82,11 +82,15 @@ export function forInference(file, code) {
   return cuts.reduce((text, [from, to, put]) => blank(text, from, to, put), code);
 }
 
-/** A module without calls of `assert` (src/assert.ts), which say what the tests have shown to hold. */
-function withoutChecks(code) {
+/**
+ * A module without calls of `assert` (src/assert.ts), which say what the tests have shown to hold, and without declarations of fields that begin as nothing: constructors
+ * give them values, as they give them to fields that nobody declared.
+ */
+function withoutDeclarations(code) {
   const cuts = [];
   walk(parseAst(code), (node) => {
     if (node.type === "ExpressionStatement" && node.expression.type === "CallExpression" && node.expression.callee.name === "assert") cuts.push(node);
+    if (node.type === "PropertyDefinition" && node.value === null && node.key.type === "Identifier" && !node.static) cuts.push(node);
     return true;
   });
   return cuts.reduce((text, { start, end }) => blank(text, start, end, ";"), code);
@@ -157,10 +161,10 @@ const HELPER = "__rewriteRelativeImportExtension";
 /**
  * A module as bundlers of applications take it best. What runs at module level is marked as pure, so that what nobody uses is dropped. Modules of Node come from
  * `process.getBuiltinModule`: bundlers for browsers refuse `import("node:...")` or want a substitute. Both give what is awaited, and fail where it is awaited.
- * Assertions go, and constants of GPU kernels are renamed as `constants` says. `map.mappings` is decoded.
+ * Assertions and declarations of fields go, and constants of GPU kernels are renamed as `constants` says. `map.mappings` is decoded.
  */
 export function forBundlers(source, constants, map) {
-  const code = withoutChecks(source);
+  const code = withoutDeclarations(source);
   const lines = [0];
   for (let i = 0; i < code.length; i++) if (code[i] === "\n") lines.push(i + 1);
   const mappings = map.mappings.map((line) => line.map((segment) => [...segment]));
