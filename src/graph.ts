@@ -6,6 +6,7 @@ import { once } from "./cache.ts";
 import type { DType } from "./dtype.ts";
 import { LockstepError, ShapeError } from "./errors.ts";
 import { naming } from "./naming.ts";
+import type { Fuser, Unit } from "./plan/fuse.ts";
 import type { Attrs } from "./plan/plan.ts";
 import type { Shape } from "./shape.ts";
 import { sameShape } from "./shape.ts";
@@ -57,6 +58,8 @@ export interface Op {
   /** The gradient rule; null: not differentiable, gradients stop here. */
   readonly vjp: Vjp | null;
   readonly lower: "map" | "alias" | "leaf" | Pick<Lowered, "encode"> | ((node: Node) => readonly Lowered[]);
+  /** For kernels that take a fused body in the place of their operand: the unit that becomes it, if any. */
+  readonly prologue?: (fuser: Fuser, node: Node) => Unit | null;
 }
 
 /** Types of f32 outputs. */

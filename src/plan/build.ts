@@ -10,7 +10,7 @@ import { fuse } from "./fuse.ts";
 import type { UnplacedCall } from "./fuse.ts";
 import { placeTemporaries, readsInOrder } from "./memory.ts";
 import type { Attrs, Binding, Call, Operand, Place, Plan } from "./plan.ts";
-import { base, liveNodes, readOutputs } from "./simplify.ts";
+import { base, liveNodes } from "./simplify.ts";
 
 function copyCall(from: Tensor, to: Tensor, source: string): UnplacedCall {
   const flat = [sizeOf(from.shape)];
@@ -30,7 +30,7 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limi
   const captures = [...graph.captures.values()];
   const roots = [...results, ...graph.assigns.values()];
   const nodes = liveNodes(graph, roots);
-  const calls: UnplacedCall[] = fuse(nodes, roots, readOutputs(nodes, roots), limits);
+  const calls: UnplacedCall[] = fuse(nodes, roots, limits);
 
   const fixed = new Map<Tensor, Place>();
   const place = (index: number): Place => ({ space: "binding", index, offset: 0 });
