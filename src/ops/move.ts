@@ -14,7 +14,7 @@ import * as wasm from "../wasm/encode/move.ts";
 import { sumTo } from "./reduce.ts";
 
 /** By default elements of x one after another into all of y. */
-function copy(x: Tensor, y: Tensor, attrs: Partial<CopyAttrs>): Lowered {
+export function copy(x: Tensor, y: Tensor, attrs: Partial<CopyAttrs>): Lowered {
   const all: CopyAttrs = { xOffset: 0, yOffset: 0, yStrides: stridesOf(y.shape), fill: null, partial: false, shape: y.shape, xStrides: stridesOf(x.shape), ...attrs };
   return { kernel: "copy", encode: wasm.copy, inputs: [x], outputs: [y], attrs: all as unknown as Attrs };
 }

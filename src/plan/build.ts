@@ -3,20 +3,17 @@ import { assert } from "../assert.ts";
 import type { Limits } from "../backend.ts";
 import { ELEMENT_BYTES } from "../dtype.ts";
 import type { Graph } from "../graph.ts";
-import { sizeOf, stridesOf } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { copy } from "../wasm/encode/move.ts";
 import { fuse } from "./fuse.ts";
 import type { UnplacedCall } from "./fuse.ts";
 import { placeTemporaries, readsInOrder } from "./memory.ts";
-import type { Attrs, Binding, Call, Operand, Place, Plan } from "./plan.ts";
+import type { Binding, Call, Operand, Place, Plan } from "./plan.ts";
 import { base, liveNodes } from "./simplify.ts";
 
-function copyCall(from: Tensor, to: Tensor, source: string): UnplacedCall {
-  const flat = [sizeOf(from.shape)];
-  const attrs: Attrs = { shape: flat, xOffset: 0, xStrides: stridesOf(flat), yOffset: 0, yStrides: stridesOf(flat), fill: null, partial: false };
-  return { kernel: "copy", encode: copy, inputs: [from], outputs: [to], attrs, source };
-}
+const copyCall = (from: Tensor, to: Tensor, source: string): UnplacedCall => ({
+  kernel: "copy", encode: copy, inputs: [from], outputs: [to], attrs: { shape: [from.size], xOffset: 0, xStrides: [1], yOffset: 0, yStrides: [1], fill: null, partial: false }, source,
+});
 
 const isLeaf = (t: Tensor): boolean => base(t).node?.op.lower === "leaf";
 
@@ -87,7 +84,7 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limi
     return { place: at, shape: t.shape, dtype: t.dtype, ...(halves?.has(b) ? { half: true } : {}) };
   };
   const placed = ordered.map((c): Call => ({ ...c, inputs: c.inputs.map(operand), outputs: c.outputs.map(operand) }));
-  const binding = (kind: Binding["kind"], t: Tensor, written: boolean): Binding => ({ kind, shape: t.shape, dtype: t.dtype, bytes: sizeOf(t.shape) * ELEMENT_BYTES, written });
+  const binding = (kind: Binding["kind"], t: Tensor, written: boolean): Binding => ({ kind, shape: t.shape, dtype: t.dtype, bytes: t.size * ELEMENT_BYTES, written });
   return {
     bindings: [
       ...graph.inputs.map((t) => binding("input", t, false)),
