@@ -2,7 +2,7 @@
  * @file Activations by Keras' names. Those that kernels apply themselves (`Activation` of plan/kernels.ts) have a
  * derivative in terms of their output, so that only the output is kept; the others are composites.
  */
-import { hint } from "../check.ts";
+import { unknownName } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
 import type { Activation } from "../plan/kernels.ts";
 import type { Tensor } from "../tensor.ts";
@@ -70,7 +70,7 @@ export function checkKernelActivation(who: string, name: string): void {
 export function activationByName(who: string, name: string): (x: Tensor) => Tensor {
   if (isKernelActivation(name)) return KERNEL_ACTIVATIONS[name];
   if (Object.hasOwn(COMPOSITES, name)) return COMPOSITES[name as keyof typeof COMPOSITES];
-  throw new ArgumentError(`${who}: unknown activation "${name}"; ${hint(name, ACTIVATION_NAMES)}known: ${ACTIVATION_NAMES.join(", ")}`);
+  throw unknownName(who, name, ACTIVATION_NAMES, "activation ");
 }
 
 /** dy times the derivative of `activation` where its output is y. */
