@@ -78,18 +78,16 @@ export class Executable {
     const buffers = this.#buffers;
     let b = 0;
     for (let i = 0; i < inputs.length; i++) {
-      const resident = inputs[i].on(this.backend);
-      if (resident !== null) {
-        buffers[b++] = resident;
-        continue;
+      const { host } = inputs[i];
+      let buffer = inputs[i].on(this.backend);
+      if (buffer === null && host !== null) {
+        buffer = this.#inputs[i] ??= this.backend.alloc(host.byteLength);
+        this.backend.write(buffer, 0, host);
       }
-      const host = inputs[i].host;
-      if (host === null) throw new LockstepError(`argument ${inputs[i]} has its elements on another backend; await data() first`);
-      const staging = (this.#inputs[i] ??= this.backend.alloc(host.byteLength));
-      this.backend.write(staging, 0, host);
-      buffers[b++] = staging;
+      // Without elements there is nothing to upload: that says why.
+      buffers[b++] = buffer ?? inputs[i].upload(this.backend);
     }
-    for (const t of this.captures) buffers[b++] = t.on(this.backend) ?? t.upload(this.backend);
+    for (const t of this.captures) buffers[b++] = t.upload(this.backend);
     for (let i = 0; i < this.#outputs.length; i++) buffers[b++] = this.#outputs[i] ?? this.backend.alloc(this.#types[i].size * ELEMENT_BYTES);
     this.backend.run(this.#program, buffers);
     for (const t of this.#assigned) t.markDeviceNewer();
@@ -97,16 +95,13 @@ export class Executable {
 
   /** The results of the last enqueued run: on the host where that costs no more than a copy, else as device tensors. */
   async results(): Promise<Tensor[]> {
-    const first = this.#buffers.length - this.#types.length;
-    const buffers = this.#types.map((_, i) => this.#buffers[first + i]);
-    return Promise.all(this.#types.map(async (t, i) => {
-      if (this.#outputs[i] === null) {
-        const result = new Tensor(t.shape, t.dtype, null, 0, null);
-        result.adopt({ backend: this.backend, buffer: buffers[i] });
-        return result;
-      }
-      const bytes = await this.backend.read(buffers[i], 0, t.size * ELEMENT_BYTES);
-      return new Tensor(t.shape, t.dtype, null, 0, view(t.dtype, bytes, 0, t.size));
+    const buffers = this.#buffers.slice(this.#buffers.length - this.#types.length);
+    return Promise.all(this.#types.map(async ({ shape, dtype, size }, i) => {
+      const staged = this.#outputs[i] !== null;
+      const bytes = staged ? await this.backend.read(buffers[i], 0, size * ELEMENT_BYTES) : null;
+      const result = new Tensor(shape, dtype, null, 0, bytes && view(dtype, bytes, 0, size));
+      if (!staged) result.adopt({ backend: this.backend, buffer: buffers[i] });
+      return result;
     }));
   }
 
