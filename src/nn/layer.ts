@@ -131,16 +131,23 @@ export interface LayerDescription {
  * A layer from its description. `config.name` becomes its name.
  * @example const scale = layer({ kind: "scale", config: {}, build: (shape, weight) => { weight("gamma", [shape.at(-1)], { init: "ones" }); }, call: (x, { gamma }) => mul(x, gamma) });
  */
-export function layer({ kind, config, build, parts = {}, call }: LayerDescription): Layer {
-  const own: Weight[] = [];
-  let weights: readonly Weight[] = [];
+export function layer(description: LayerDescription): Layer {
+  return layerWith(description, [], Object.entries(description.parts ?? {}).map(([prefix, part]) => [part, (name) => prefixed(prefix, name)]));
+}
+
+/** Inner layers, with what names their weights have in the outer one. */
+export type Parts = (readonly [part: Layer, nameOf: (name: string) => string])[];
+
+/** A layer with weights of its own and layers within, which may become more. */
+export function layerWith({ kind, config, build, call }: LayerDescription, own: Weight[], parts: Parts): Layer {
+  let weights: readonly Weight[] = own;
   const byName: { [name: string]: Tensor } = {};
   const self = {
     kind,
     name: typeof config.name === "string" ? config.name : "",
     config,
     get weights(): readonly Weight[] {
-      const all = [...own, ...Object.entries(parts).flatMap(([prefix, part]) => part.weights.map((w) => ({ ...w, name: prefixed(prefix, w.name) })))];
+      const all = [...own, ...parts.flatMap(([part, nameOf]) => part.weights.map((w) => ({ ...w, name: nameOf(w.name) })))];
       if (all.length !== weights.length) weights = all;
       return weights;
     },
@@ -148,9 +155,9 @@ export function layer({ kind, config, build, parts = {}, call }: LayerDescriptio
     call(x: Tensor, ...more: readonly (Tensor | null | undefined)[]): Tensor {
       const run = (): Tensor => {
         if (!(x instanceof Tensor)) throw new ArgumentError(`expected a tensor, got ${kindOf(x)}`);
-        if (!self.built) {
+        if (build && !self.built) {
           own.length = 0;
-          build?.(x.shape, (name, shape, { init, trainable = true, regularizer = null }) => {
+          build(x.shape, (name, shape, { init, trainable = true, regularizer = null }) => {
             const { mostElements = Infinity } = context();
             if (!(sizeOf(shape) <= mostElements)) throw new ShapeError(`its ${name} of shape ${showShape(shape)} has ${sizeOf(shape)} elements, the file has ${mostElements} in all`);
             // What a file is about to replace need not be random: 1 ms of the start of a small model, 2 s of one with 12 million weights (Node 20).
@@ -160,10 +167,10 @@ export function layer({ kind, config, build, parts = {}, call }: LayerDescriptio
             byName[name] = tensor;
             return tensor;
           });
-          self.built = true;
         }
+        self.built = true;
         // The model is told of this layer, not of its parts.
-        return withContext(Object.keys(parts).length === 0 ? {} : silent, () => call(x, byName, ...more));
+        return withContext(parts.length === 0 ? {} : silent, () => call(x, byName, ...more));
       };
       const y = scope(self.name || kind, run);
       context().called(self, y);
