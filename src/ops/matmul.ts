@@ -10,7 +10,7 @@ import { checkDType } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
 import * as wasm from "../wasm/encode/matmul.ts";
 import { activationGrad, checkKernelActivation } from "./activation.ts";
-import { asMatrix, broadcastTo, reshape, transpose } from "./move.ts";
+import { asMatrix, broadcastTo, reshape, transpose, withShape } from "./move.ts";
 import { sumOp, sumTo } from "./reduce.ts";
 
 interface Options { transposeA: boolean; transposeB: boolean; activation: Activation }
@@ -92,14 +92,16 @@ export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = 
   if (a.rank < 2 || b.rank < 2) return apply(matmulOp, [a, b, bias], attrs)[0];
   const [leadA, leadB] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
   const lead = broadcastShapes("matmul", [leadA, leadB]);
-  // A single shared b multiplies all rows of a at once: one large product.
-  if (sizeOf(leadB) === 1 && !transposeA && a.rank > 2) {
-    const y = matmul(asMatrix(a), reshape(b, b.shape.slice(-2)), { transposeB, bias, activation });
-    return reshape(y, [...lead, a.shape[a.rank - 2], y.shape[1]]);
-  }
+  if (sizeOf(leadB) === 1 && !transposeA && a.rank > 2) return withShape(linear(a, withShape(b, b.shape.slice(-2)), bias, attrs), [...lead, a.shape[a.rank - 2], transposeB ? b.shape[b.rank - 2] : b.shape[b.rank - 1]]);
   const whole = (t: Tensor, own: readonly number[]): Tensor => (sameShape(own, lead) || sizeOf(own) === 1 ? t : broadcastTo(t, [...lead, ...t.shape.slice(-2)]));
   const y = apply(matmulOp, [whole(a, leadA), whole(b, leadB), bias], attrs)[0];
-  return reshape(y, [...lead, ...y.shape.slice(-2)]);
+  return withShape(y, [...lead, ...y.shape.slice(-2)]);
+}
+
+/** a[..., K] b[K, N] + bias[N], activated: one product of all rows. */
+export function linear(a: Tensor, b: Tensor, bias: Tensor | null, { transposeA = false, transposeB = false, activation = "linear" }: Partial<Options> = {}): Tensor {
+  const y = apply(matmulOp, [asMatrix(a), b, bias], { transposeA, transposeB, activation })[0];
+  return withShape(y, [...a.shape.slice(0, -1), y.shape[1]]);
 }
 
 /** The dot product over the last axis of a and the last-but-one of b, as `matmul` for vectors and matrices of any rank >= 1. */

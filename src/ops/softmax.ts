@@ -64,6 +64,16 @@ function alongAxis(op: Op, x: Tensor, axis: number): Tensor {
   return transpose(apply(op, [transpose(x, perm)])[0], perm);
 }
 
+/** softmax along the last axis, without the code for others. */
+export function softmaxOfRows(x: Tensor): Tensor {
+  return apply(softmaxOp, [x])[0];
+}
+
+/** logSoftmax along the last axis. */
+export function logSoftmaxOfRows(x: Tensor): Tensor {
+  return apply(logSoftmaxOp, [x])[0];
+}
+
 /** exp(x) / sum(exp(x)) along `axis` (default: last), without overflow. f32. */
 export const softmax = (x: Tensor, axis = -1): Tensor => alongAxis(softmaxOp, x, axis);
 /** log(softmax(x)) along `axis` (default: last), accurate for small probabilities. f32. */
