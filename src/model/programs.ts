@@ -7,7 +7,7 @@ import { allocate } from "../dtype.ts";
 import { gradients } from "../grad.ts";
 import { asTensor, assign, currentGraph, Graph, symbolOf, trace } from "../graph.ts";
 import { add, cast, greater, isFinite, mul, not, sub, where } from "../ops/map.ts";
-import { gather } from "../ops/gather.ts";
+import { pick } from "../ops/gather.ts";
 import { concat, iota, reshape, slice } from "../ops/move.ts";
 import { permutation } from "../ops/random.ts";
 import { sum } from "../ops/reduce.ts";
@@ -212,5 +212,5 @@ export class Programs extends PredictPrograms {
 function gatherBatch({ key, position }: Cursor, data: readonly Tensor[], { count, shuffled }: StepShape): Tensor[] {
   const index = shuffled > 0 ? permutation(key, shuffled, { start: position, count, stream: SHUFFLE_STREAM }) : add(iota([count]), position);
   assign(position, add(position, count));
-  return data.map((t) => gather(t, index));
+  return data.map((t) => pick(t, index));
 }
