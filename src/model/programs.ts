@@ -6,9 +6,9 @@
 import { allocate } from "../dtype.ts";
 import { gradients } from "../grad.ts";
 import { asTensor, assign, currentGraph, Graph, symbolOf, trace } from "../graph.ts";
-import { add, cast, greater, isFinite, mul, not, sub, where } from "../ops/map.ts";
+import { add, cast, equal, greater, isFinite, mul, not, sub, where } from "../ops/map.ts";
 import { pick } from "../ops/gather.ts";
-import { concat, iota, reshape, slice } from "../ops/move.ts";
+import { iota } from "../ops/move.ts";
 import { permutation } from "../ops/random.ts";
 import { sum } from "../ops/reduce.ts";
 import { seedWords } from "../random.ts";
@@ -97,30 +97,30 @@ export class Watch {
   /** The first step (from 1) with a number that is not finite; 0: none yet. */
   readonly step = zeros([], "i32");
   /** Not finite elements in each source at that step. */
-  #counts: Tensor | null = null;
+  #counts: readonly Tensor[] = [];
   #sources: readonly string[] = [];
 
   /** Inside a trace: looks at `tensors` of this step. */
   look(tensors: readonly { source: string; tensor: Tensor }[], step: Tensor): void {
-    const counts = concat(tensors.map(({ tensor: t }) => reshape(sum(cast(not(isFinite(t)), "i32")), [1])), 0);
-    this.#counts ??= zeros(counts.shape, "i32");
+    const counts = tensors.map(({ tensor: t }) => sum(cast(not(isFinite(t)), "i32")));
+    if (this.#counts.length === 0) this.#counts = counts.map(() => zeros([], "i32"));
     this.#sources = tensors.map((t) => t.source);
     const before = greater(this.step, 0);
-    assign(this.#counts, where(before, this.#counts, counts));
-    assign(this.step, where(before, this.step, where(greater(sum(counts), 0), step, 0)));
+    this.#counts.forEach((count, i) => assign(count, where(before, count, counts[i])));
+    assign(this.step, where(before, this.step, where(greater(counts.reduce(add), 0), step, 0)));
   }
 
   /** The first source with such an element, or null. */
   async read(): Promise<{ step: number; source: string } | null> {
     const step = await this.step.item();
-    if (step === 0 || this.#counts === null) return null;
-    const counts = await this.#counts.data();
+    if (step === 0) return null;
+    const counts = await Promise.all(this.#counts.map((t) => t.item()));
     return { step, source: this.#sources[counts.findIndex((n) => n > 0)] };
   }
 
   /** What a checkpoint must keep. */
   get tensors(): Tensor[] {
-    return this.#counts === null ? [this.step] : [this.step, this.#counts];
+    return [this.step, ...this.#counts];
   }
 }
 
@@ -198,7 +198,9 @@ export class Programs extends PredictPrograms {
 
   /** Random layers draw by seed and step number, so that a resumed run draws what the whole run would have. */
   #key(optimizer: Optimizer): Tensor {
-    return concat([slice(this.trainCursor.key, [0], [2]), reshape(cast(optimizer.iterations, "u32"), [1]), reshape(asTensor(1, "u32"), [1])], 0);
+    // [seed low, seed high, step, 1]
+    const at = iota([4]);
+    return where(equal(at, 2), cast(optimizer.iterations, "u32"), where(equal(at, 3), asTensor(1, "u32"), this.trainCursor.key));
   }
 
   #loss(loss: Loss, y: Tensor, prediction: Tensor, weights: Tensor | null): Tensor {

@@ -44,7 +44,7 @@ export const matmulOp: Op = {
     const [a, b] = x as readonly Tensor[];
     const { transposeA: ta, transposeB: tb, activation } = attrs as unknown as Options;
     const dz = activationGrad(activation, dy[0] as Tensor, y[0]);
-    const da = !needs[0] ? null : ta ? matmul(b, dz, { transposeA: tb, transposeB: true }) : matmul(dz, b, { transposeB: !tb });
+    const da = !needs[0] ? null : ta ? product(b, dz, tb, true) : product(dz, b, false, !tb);
     const db = !needs[1] ? null : productB(a, dz, ta, tb, b);
     return [da && sumTo(da, a.shape), db && sumTo(db, b.shape), needs[2] ? columnSum(dz) : null];
   },
@@ -57,8 +57,11 @@ export const matmulOp: Op = {
 function productB(a: Tensor, dz: Tensor, ta: boolean, tb: boolean, b: Tensor): Tensor {
   const shared = b.rank === 2 && a.rank > 2 && !ta;
   const [a2, d2] = shared ? [asMatrix(a), asMatrix(dz)] : [a, dz];
-  return tb ? matmul(d2, a2, { transposeA: true, transposeB: ta }) : matmul(a2, d2, { transposeA: !ta });
+  return tb ? product(d2, a2, true, ta) : product(a2, d2, !ta, false);
 }
+
+/** a b where leading dimensions are equal, or one matrix is shared: what the operands of a product and its gradient are. */
+const product = (a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor => apply(matmulOp, [a, b, null], { transposeA, transposeB, activation: "linear" })[0];
 
 /** @throws ShapeError unless `bias` is [size] or null. */
 export function checkBias(who: string, bias: Tensor | null, size: number): void {

@@ -98,7 +98,7 @@ export const softmaxCrossEntropyOp: Op = {
     const target = attrs.sparse ? oneHot(labels, z.shape[z.rank - 1]) : labels;
     const mass = attrs.sparse ? probs : mul(probs, rowSum(labels));
     const d = expandDims(dy[0] as Tensor, z.rank - 1);
-    return [needs[0] ? mul(sub(mass, target), d) : null, needs[1] ? neg(mul(logSoftmax(z), d)) : null];
+    return [needs[0] ? mul(sub(mass, target), d) : null, needs[1] ? neg(mul(logSoftmaxOfRows(z), d)) : null];
   },
   lower: ({ inputs, outputs, attrs }) => [{ kernel: "softmaxCrossEntropy", encode: encodeLoss, inputs, outputs, attrs: { ...rows(inputs[0] as Tensor), sparse: attrs.sparse } }],
 };
