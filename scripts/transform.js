@@ -37,9 +37,12 @@ const TRAINING_CODE = [
   { file: "nn/normalization.js", is: (n) => n.type === "UnaryExpression" && n.argument.property?.name === "training", put: "true" },
   // How weights begin: without elements, which a file or setWeights() brings.
   { file: "nn/layer.js", is: (n) => n.type === "VariableDeclarator" && n.id.name === "data", part: (n) => n.init, put: "null" },
-  { file: "nn/options.js", is: (n) => n.type === "CallExpression" && /^(initializer|regularizer)$/.test(n.callee.name), put: "null" },
+  { file: "nn/options.js", is: (n) => n.type === "CallExpression" && /^(initializer|regularizer|checkBeginnings)$/.test(n.callee.name), put: "null" },
+  { file: "nn/options.js", is: (n) => n.type === "Property" && n.key.name === "init", part: (n) => n.value, put: "null" },
   // What a regularizer adds to a loss.
   { file: "nn/regularizers.js", is: (n) => n.type === "VariableDeclarator" && n.id.name === "penalty", part: (n) => n.init.body, put: "{}" },
+  // Elements of dtypes that no weight has: that a file's tensor has such is the error.
+  { file: "io/safetensors.js", is: (n) => n.type === "Property" && /^(BOOL|[UI](8|16|64))$/.test(n.key.name), part: (n) => n.value.properties[1].value.body, put: "new Uint32Array" },
   // Tensors that get a new value in a run, or go on after the loss of a device.
   { file: "graph.js", is: (n) => n.type === "MethodDefinition" && n.key.name === "assign", put: "" },
   { file: "plan/build.js", is: (n) => n.type === "ForOfStatement" && n.right.property?.name === "assigns", put: ";" },
@@ -81,11 +84,15 @@ export function forInference(file, code) {
   return cuts.reduce((text, [from, to, put]) => blank(text, from, to, put), code);
 }
 
-/** A module without calls of `assert` (src/assert.ts), which say what the tests have shown to hold. */
-function withoutChecks(code) {
+/**
+ * A module without calls of `assert` (src/assert.ts), which say what the tests have shown to hold, and without declarations of fields that begin as nothing: constructors
+ * give them values, as they give them to fields that nobody declared.
+ */
+function withoutDeclarations(code) {
   const cuts = [];
   walk(parseAst(code), (node) => {
     if (node.type === "ExpressionStatement" && node.expression.type === "CallExpression" && node.expression.callee.name === "assert") cuts.push(node);
+    if (node.type === "PropertyDefinition" && node.value === null && node.key.type === "Identifier" && !node.static) cuts.push(node);
     return true;
   });
   return cuts.reduce((text, { start, end }) => blank(text, start, end, ";"), code);
@@ -156,10 +163,10 @@ const HELPER = "__rewriteRelativeImportExtension";
 /**
  * A module as bundlers of applications take it best. What runs at module level is marked as pure, so that what nobody uses is dropped. Modules of Node come from
  * `process.getBuiltinModule`: bundlers for browsers refuse `import("node:...")` or want a substitute. Both give what is awaited, and fail where it is awaited.
- * Assertions go, and constants of GPU kernels are renamed as `constants` says. `map.mappings` is decoded.
+ * Assertions and declarations of fields go, and constants of GPU kernels are renamed as `constants` says. `map.mappings` is decoded.
  */
 export function forBundlers(source, constants, map) {
-  const code = withoutChecks(source);
+  const code = withoutDeclarations(source);
   const lines = [0];
   for (let i = 0; i < code.length; i++) if (code[i] === "\n") lines.push(i + 1);
   const mappings = map.mappings.map((line) => line.map((segment) => [...segment]));

@@ -4,8 +4,9 @@
  * (float64, every slot a buffer of its own).
  */
 import type { UnplacedCall } from "./plan/fuse.ts";
-import type { HalfOperands } from "./plan/half.ts";
-import type { Plan } from "./plan/plan.ts";
+import type { Pack } from "./plan/memory.ts";
+import type { Place, Plan } from "./plan/plan.ts";
+import type { Tensor } from "./tensor.ts";
 
 /** Bytes owned by a backend. Only the backend that made it can use it. */
 export interface DeviceBuffer {
@@ -25,8 +26,8 @@ export interface Limits {
   readonly alignment: number;
   /** Most bytes one slot or buffer may have. */
   readonly maxBytes: number;
-  /** True where all temporaries may share one allocation (planner gives offsets), false where each slot is a buffer of its own. */
-  readonly oneMemory: boolean;
+  /** Where temporaries go: `packOffsets` where all may share one allocation, `assignSlots` where each slot is a buffer of its own (plan/memory.ts). */
+  readonly pack: Pack;
   /** True where reading a result costs no more than a copy, so that results are copied out at once. */
   readonly hostMemory: boolean;
   /** True where run() returns before the work is done: loops must wait now and then (pacing.ts), and reading costs a wait for what is under way. */
@@ -35,8 +36,8 @@ export interface Limits {
   readonly maxOperands: number;
   /** Most steps of a fused elementwise body. */
   readonly maxSteps: number;
-  /** Where temporaries may be stored as f16: which operands of a call the kernel can have so. Absent: none anywhere. */
-  readonly halves?: (call: UnplacedCall) => HalfOperands;
+  /** The temporaries that are stored as f16. `fixed`: tensors that live in bindings; `firstGradient`: the id of the first node that is not of the forward pass. Absent: none. */
+  readonly halves?: (calls: readonly UnplacedCall[], fixed: ReadonlyMap<Tensor, Place>, firstGradient: number) => Set<Tensor>;
 }
 
 /** A machine that runs programs: what `open()` resolves to. Users need its `name` and `close()`; the rest is for the library and for backends of other makers. */

@@ -6,34 +6,31 @@ const plain = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]/g,
 
 /** Letters to insert, delete, replace or swap with their neighbour between two names (optimal string alignment). */
 function distance(a: string, b: string): number {
-  let before: number[] = [];
-  let last = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
+  const rows: number[][] = [];
+  for (let i = 0; i <= a.length; i++) {
+    const row = (rows[i] = [i]);
     for (let j = 1; j <= b.length; j++) {
-      row[j] = Math.min(last[j] + 1, row[j - 1] + 1, last[j - 1] + Number(a[i - 1] !== b[j - 1]));
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) row[j] = Math.min(row[j], before[j - 2] + 1);
+      row[j] = i === 0 ? j : Math.min(rows[i - 1][j] + 1, row[j - 1] + 1, rows[i - 1][j - 1] + Number(a[i - 1] !== b[j - 1]));
+      if (a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) row[j] = Math.min(row[j], rows[i - 2][j - 2] + 1);
     }
-    [before, last] = [last, row];
   }
-  return last[b.length];
+  return rows[a.length][b.length];
 }
 
 /** `learningRate`: lr */
-const initials = (name: string): string => name.replace(/[a-z0-9]*([A-Z]?)/g, "$1").toLowerCase();
+const initials = (name: string): string => plain(name[0] + name.slice(1).replace(/[^A-Z]/g, ""));
 
 /** `did you mean "accuracy"? `, or nothing where no known name is within a third of the letters or has these initials. */
 export function hint(name: string, known: readonly string[]): string {
   const own = plain(name);
-  const short = known.find((k) => own.length > 1 && own === k[0].toLowerCase() + initials(k));
-  let best = short ?? "";
-  let least = short === undefined ? Math.floor(own.length / 3) + 1 : 0;
+  let best = "";
+  let least = Math.floor(own.length / 3) + 1;
   // Names are short; a long text is no misspelling, and comparing it would take long.
   for (const k of name.length > 60 ? [] : known) {
-    const d = distance(own, plain(k));
+    const d = own.length > 1 && own === initials(k) ? 0 : distance(own, plain(k));
     if (d < least) [best, least] = [k, d];
   }
-  return best === "" ? "" : `did you mean "${best}"? `;
+  return best && `did you mean "${best}"? `;
 }
 
 /**
@@ -43,22 +40,21 @@ export function hint(name: string, known: readonly string[]): string {
 export function checkOptions<O extends object>(who: string, options: O | undefined, known: readonly string[] | null = null): O {
   if (options === undefined) return {} as O;
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw new ArgumentError(`${who}: expected an object of options, got ${options === null || typeof options === "number" ? String(options) : Array.isArray(options) ? "an array" : typeof options}${known === null ? "" : `; known: ${known.join(", ")}`}`);
+    throw new ArgumentError(`${who}: expected an object of options, got ${typeof options === "number" ? options : kindOf(options)}${known === null ? "" : `; known: ${known.join(", ")}`}`);
   }
-  const unknown = known === null ? undefined : Object.keys(options).find((key) => !known.includes(key));
-  if (unknown !== undefined) throw new ArgumentError(`${who}: unknown option "${unknown}"; ${hint(unknown, known ?? [])}known: ${known?.join(", ")}`);
+  for (const key of known === null ? [] : Object.keys(options)) if (!known?.includes(key)) throw unknownName(who, key, known ?? [], "option ");
   return options;
 }
 
-/** The error for a name that is not known: it lists the others and points to one that is near. */
-export function unknownName(who: string, name: string, known: readonly string[]): ArgumentError {
-  return new ArgumentError(`${who}: unknown ${JSON.stringify(name)}; ${hint(String(name), known)}known: ${known.join(", ")}`);
+/** The error for a name that is not known: it lists the others and points to one that is near. `what` and a space tell what it would be the name of. */
+export function unknownName(who: string, name: string, known: readonly string[], what = ""): ArgumentError {
+  return new ArgumentError(`${who}: unknown ${what}${JSON.stringify(name)}; ${hint(String(name), known)}known: ${known.join(", ")}`);
 }
 
 /** @throws ArgumentError for a factory itself: without its parentheses it would pass for what it makes, and fail while tracing, with a text that helps nobody. */
 export function checkMade(who: string, noun: string, value: unknown, factories: { readonly [name: string]: unknown }): void {
   const name = Object.keys(factories).find((key) => factories[key] === value);
-  if (name !== undefined) throw new ArgumentError(`${who}: ${name} makes a ${noun}: write ${name}() or "${name}"`);
+  if (name !== undefined) throw new ArgumentError(`${who}: ${name} makes ${noun}: write ${name}() or "${name}"`);
 }
 
 /** @throws ArgumentError unless `value` is an integer of at least `least`, and below 2^53. */
@@ -93,6 +89,9 @@ export function checkPart(who: string, what: string, value: number): void {
 export function checkFlag(who: string, what: string, value: boolean): void {
   if (typeof value !== "boolean") throw new ArgumentError(`${who}: ${what} must be true or false, got ${shown(value)}`);
 }
+
+/** What came in the place of something else, for an error text. */
+export const kindOf = (value: unknown): string => (value === null ? "null" : Array.isArray(value) ? "an array" : typeof value);
 
 /** A text in quotes, so that "10" is not taken for the number. */
 const shown = (value: unknown): string => (typeof value === "string" ? JSON.stringify(value) : String(value));

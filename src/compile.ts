@@ -6,7 +6,7 @@ import { Graph, symbolOf, trace } from "./graph.ts";
 import type { BackendName } from "./init.ts";
 import { resolveBackend } from "./init.ts";
 import { showPlan } from "./plan/plan.ts";
-import { Executable } from "./run.ts";
+import { Executable, inTurn } from "./run.ts";
 import { Tensor } from "./tensor.ts";
 import { flatten, mapTree } from "./tree.ts";
 import type { Tree } from "./tree.ts";
@@ -69,8 +69,9 @@ export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (.
     const leaves = flatten(args);
     for (const t of leaves) await t.ready();
     const { executable, result } = await entry(args, leaves);
-    await executable.ready();
-    const values = await executable.inTurn<Tensor[] | null>(leaves, () => (result === null ? null : executable.results()));
+    // What ops outside of the function still compute.
+    for (const t of executable.captures) await t.ready();
+    const values = await inTurn<Tensor[] | null>(executable, leaves, () => (result === null ? null : executable.results()));
     if (result === null || values === null) return undefined as R;
     let i = 0;
     return mapTree(result, () => values[i++]) as R;

@@ -32,11 +32,13 @@ export function gradients(y: Tensor, of: readonly Tensor[]): Tensor[] {
   grads.set(y, graph.constant(1, "f32", y.shape));
   for (let i = y.node.id; i >= 0; i--) {
     const node = graph.nodes[i];
-    if (!needed.has(node) || node.op.vjp === null) continue;
+    const { source, op: { vjp } } = node;
+    if (!needed.has(node) || vjp === null) continue;
     const dy = node.outputs.map((t) => grads.get(t) ?? null);
     if (dy.every((d) => d === null)) continue;
     const needs = node.inputs.map((t) => t !== null && t.node !== null && needed.has(t.node));
-    const dx = graph.scope(node.source ? `${node.source}'` : "", () => (node.op.vjp as NonNullable<typeof node.op.vjp>)({ dy, y: node.outputs, x: node.inputs, needs, attrs: node.attrs }));
+    const rule = () => vjp({ dy, y: node.outputs, x: node.inputs, needs, attrs: node.attrs });
+    const dx = source ? graph.scope(`${source}'`, rule) : rule();
     node.inputs.forEach((input, k) => {
       const d = dx[k] ?? null;
       if (input === null || d === null || !needs[k]) return;

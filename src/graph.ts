@@ -5,6 +5,8 @@
 import { once } from "./cache.ts";
 import type { DType } from "./dtype.ts";
 import { LockstepError, ShapeError } from "./errors.ts";
+import { naming } from "./naming.ts";
+import type { Fuser, Unit } from "./plan/fuse.ts";
 import type { Attrs } from "./plan/plan.ts";
 import type { Shape } from "./shape.ts";
 import { sameShape } from "./shape.ts";
@@ -59,6 +61,8 @@ export interface Op {
   /** The gradient rule; null: not differentiable, gradients stop here. */
   readonly vjp: Vjp | null;
   readonly lower: "map" | "alias" | "leaf" | Pick<Lowered, "encode" | "part"> | ((node: Node) => readonly Lowered[]);
+  /** For kernels that take a fused body in the place of their operand: the unit that becomes it, if any. */
+  readonly prologue?: (fuser: Fuser, node: Node) => Unit | null;
 }
 
 /** Types of f32 outputs. */
@@ -136,14 +140,7 @@ export class Graph {
     const key = `${op.name}(${inputs.map((t) => (t === null ? "-" : `${(t.node as Node).id}.${t.index}`)).join()})${attrsKey(attrs)}`;
     const equal = this.#equal.get(key);
     if (equal !== undefined && equal.op === op) return equal.outputs;
-    let types: readonly TensorType[];
-    try {
-      types = op.infer(inputs, attrs);
-    } catch (error) {
-      if (error instanceof LockstepError && this.#scope.length > 0 && !error.message.startsWith("layer ")) error.message = `layer "${this.source}": ${error.message}`;
-      throw error;
-    }
-    const node = this.#push(op, inputs, attrs, types);
+    const node = this.#push(op, inputs, attrs, op.infer(inputs, attrs));
     this.#equal.set(key, node);
     return node.outputs;
   }
@@ -166,11 +163,11 @@ export class Graph {
     return this.#scope.join("/");
   }
 
-  /** Nodes added by `fn` carry `name` as their source. */
+  /** Nodes added by `fn` carry `name` as their source, and so do its errors. */
   scope<R>(name: string, fn: () => R): R {
     this.#scope.push(name);
     try {
-      return fn();
+      return naming(`layer "${this.source}"`, fn);
     } finally {
       this.#scope.pop();
     }
@@ -201,9 +198,9 @@ export function trace<R>(graph: Graph, fn: () => R): R {
   }
 }
 
-/** Names what is traced inside, for errors and plans; a plain call when nothing is traced. */
+/** Names a layer's nodes and errors. */
 export function scope<R>(name: string, fn: () => R): R {
-  return current === null ? fn() : current.scope(name, fn);
+  return current === null ? naming(`layer "${name}"`, fn) : current.scope(name, fn);
 }
 
 /** The symbol that stands for `t` in `graph`. @throws LockstepError when `t` belongs to another trace. */

@@ -23,8 +23,6 @@ function release({ backend, program, staging }: Held): void {
   for (const b of staging.flat()) if (b !== null) backend.free(b);
 }
 
-const turns = new WeakMap<Backend, Turns>();
-
 /** Executables that nobody closed: functions and models that went out of use. */
 const collected = new FinalizationRegistry<Held>(release);
 
@@ -33,11 +31,12 @@ export class Executable {
   readonly plan: Plan;
   /** Where it runs. */
   readonly backend: Backend;
+  /** Tensors with elements that the function uses. */
+  readonly captures: readonly Tensor[];
   readonly #program: Program;
   /** Staging buffers, made when an input first comes from the host. */
   readonly #inputs: (DeviceBuffer | null)[];
   readonly #outputs: (DeviceBuffer | null)[];
-  readonly #captures: readonly Tensor[];
   readonly #assigned: readonly Tensor[];
   readonly #types: readonly Tensor[];
   readonly #buffers: DeviceBuffer[];
@@ -49,7 +48,7 @@ export class Executable {
     this.backend = backend;
     this.#program = program;
     this.#types = results;
-    this.#captures = [...graph.captures.keys()];
+    this.captures = [...graph.captures.keys()];
     this.#assigned = [...graph.assigns.keys()];
     this.#inputs = graph.inputs.map(() => null);
     this.#outputs = results.map((t) => (backend.limits.hostMemory ? backend.alloc(t.size * ELEMENT_BYTES) : null));
@@ -73,56 +72,36 @@ export class Executable {
     return new Executable(backend, plan, await backend.compile(plan), graph, results);
   }
 
-  /** Waits for captured tensors that ops outside of a compiled function still compute. */
-  async ready(): Promise<void> {
-    for (const t of this.#captures) await t.ready();
-  }
-
   /** Enqueues one run. `inputs` as the graph's, already checked. Results are read with `results()`. */
   enqueue(inputs: readonly Tensor[]): void {
     if (this.#closed) throw new LockstepError("a program was run after it had been closed");
     const buffers = this.#buffers;
     let b = 0;
     for (let i = 0; i < inputs.length; i++) {
-      const resident = inputs[i].on(this.backend);
-      if (resident !== null) {
-        buffers[b++] = resident;
-        continue;
+      const { host } = inputs[i];
+      let buffer = inputs[i].on(this.backend);
+      if (buffer === null && host !== null) {
+        buffer = this.#inputs[i] ??= this.backend.alloc(host.byteLength);
+        this.backend.write(buffer, 0, host);
       }
-      const host = inputs[i].host;
-      if (host === null) throw new LockstepError(`argument ${inputs[i]} has its elements on another backend; await data() first`);
-      const staging = (this.#inputs[i] ??= this.backend.alloc(host.byteLength));
-      this.backend.write(staging, 0, host);
-      buffers[b++] = staging;
+      // Without elements there is nothing to upload: that says why.
+      buffers[b++] = buffer ?? inputs[i].upload(this.backend);
     }
-    for (const t of this.#captures) buffers[b++] = t.on(this.backend) ?? t.upload(this.backend);
+    for (const t of this.captures) buffers[b++] = t.upload(this.backend);
     for (let i = 0; i < this.#outputs.length; i++) buffers[b++] = this.#outputs[i] ?? this.backend.alloc(this.#types[i].size * ELEMENT_BYTES);
     this.backend.run(this.#program, buffers);
     for (const t of this.#assigned) t.markDeviceNewer();
   }
 
-  /** Enqueues a run, when its turn has come on a backend that is behind, and calls `then` right after it, before any other run. */
-  inTurn<T>(inputs: readonly Tensor[], then: () => T | Promise<T>): T | Promise<T> {
-    const enqueue = (): T | Promise<T> => {
-      this.enqueue(inputs);
-      return then();
-    };
-    if (!this.backend.limits.asynchronous) return enqueue();
-    return once(turns, this.backend, () => new Turns(this.backend)).take(enqueue);
-  }
-
   /** The results of the last enqueued run: on the host where that costs no more than a copy, else as device tensors. */
   async results(): Promise<Tensor[]> {
-    const first = this.#buffers.length - this.#types.length;
-    const buffers = this.#types.map((_, i) => this.#buffers[first + i]);
-    return Promise.all(this.#types.map(async (t, i) => {
-      if (this.#outputs[i] === null) {
-        const result = new Tensor(t.shape, t.dtype, null, 0, null);
-        result.adopt({ backend: this.backend, buffer: buffers[i] });
-        return result;
-      }
-      const bytes = await this.backend.read(buffers[i], 0, t.size * ELEMENT_BYTES);
-      return new Tensor(t.shape, t.dtype, null, 0, view(t.dtype, bytes, 0, t.size));
+    const buffers = this.#buffers.slice(this.#buffers.length - this.#types.length);
+    return Promise.all(this.#types.map(async ({ shape, dtype, size }, i) => {
+      const staged = this.#outputs[i] !== null;
+      const bytes = staged ? await this.backend.read(buffers[i], 0, size * ELEMENT_BYTES) : null;
+      const result = new Tensor(shape, dtype, null, 0, bytes && view(dtype, bytes, 0, size));
+      if (!staged) result.adopt({ backend: this.backend, buffer: buffers[i] });
+      return result;
     }));
   }
 
@@ -133,6 +112,18 @@ export class Executable {
     collected.unregister(this);
     release(this.#held);
   }
+}
+
+const turns = new WeakMap<Backend, Turns>();
+
+/** Enqueues a run of `program`, when its turn has come on a backend that is behind, and calls `then` right after it, before any other run. */
+export function inTurn<T>(program: Executable, inputs: readonly Tensor[], then: () => T | Promise<T>): T | Promise<T> {
+  const { backend } = program;
+  const enqueue = (): T | Promise<T> => {
+    program.enqueue(inputs);
+    return then();
+  };
+  return backend.limits.asynchronous ? once(turns, backend, () => new Turns(backend)).take(enqueue) : enqueue();
 }
 
 const eagerPrograms = new WeakMap<Backend, Map<string, Promise<Executable>>>();

@@ -4,6 +4,7 @@
  * backend when the handle is collected, or at once with `dispose()` / `using`.
  */
 import type { Backend, DeviceBuffer } from "./backend.ts";
+import { kindOf } from "./check.ts";
 import type { Node } from "./graph.ts";
 import { allocate, dtypeOf, ELEMENT_BYTES, view } from "./dtype.ts";
 import type { DType, TypedArray } from "./dtype.ts";
@@ -234,12 +235,12 @@ function measure(data: NestedArray): { shape: number[]; first: NestedArray | und
 
 function flatten(data: NestedArray, shape: readonly number[], dim: number, out: TypedArray, at: number): number {
   if (dim === shape.length) {
-    if (typeof data !== "number" && typeof data !== "boolean") throw new DataError(`tensor: expected a number at depth ${dim}, got ${Array.isArray(data) ? "an array" : String(data)}; rows must all have one depth`);
+    if (typeof data !== "number" && typeof data !== "boolean") throw new DataError(`tensor: expected a number at depth ${dim}, got ${typeof data === "string" ? data : kindOf(data)}; rows must all have one depth`);
     out[at] = Number(data);
     return at + 1;
   }
   if (!Array.isArray(data) || data.length !== shape[dim]) {
-    throw new ShapeError(`tensor: rows must be equally long: expected ${shape[dim]} items at depth ${dim}, got ${Array.isArray(data) ? data.length : typeof data}`);
+    throw new ShapeError(`tensor: rows must be equally long: expected ${shape[dim]} items at depth ${dim}, got ${Array.isArray(data) ? data.length : kindOf(data)}`);
   }
   for (const item of data) at = flatten(item, shape, dim + 1, out, at);
   return at;
@@ -276,7 +277,7 @@ export function tensor(data: TypedArray | ArrayBufferView | NestedArray, shape?:
     }
     return new Tensor(shape ?? [data.length], type, null, 0, host);
   }
-  if (typeof data !== "number" && typeof data !== "boolean" && !Array.isArray(data)) throw new ArgumentError(`tensor: expected numbers, nested arrays or a typed array, got ${data === null ? "null" : typeof data}`);
+  if (typeof data !== "number" && typeof data !== "boolean" && !Array.isArray(data)) throw new ArgumentError(`tensor: expected numbers, nested arrays or a typed array, got ${kindOf(data)}`);
   const { shape: own, first } = measure(data as NestedArray);
   const type = dtype ?? (typeof first === "boolean" ? "bool" : "f32");
   const host = allocate(type, sizeOf(own));

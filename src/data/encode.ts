@@ -1,5 +1,5 @@
 /** @file From tables and series on the host to what `fit` takes: labels as rows, train and test parts, windows. */
-import { checkOptions } from "../check.ts";
+import { checkOptions, kindOf } from "../check.ts";
 import { ArgumentError, DataError } from "../errors.ts";
 import { permutation, seedWords } from "../random.ts";
 import type { Shape } from "../shape.ts";
@@ -10,7 +10,7 @@ export function oneHot(labels: ArrayLike<number>, classes: number): Float32Array
   if (!Number.isInteger(classes) || classes < 1) {
     throw new ArgumentError(`oneHot: classes must be a positive integer, got ${classes}`);
   }
-  if (typeof labels?.length !== "number") throw new ArgumentError(`oneHot: expected an array of labels, got ${labels === null ? "null" : typeof labels}`);
+  if (typeof labels?.length !== "number") throw new ArgumentError(`oneHot: expected an array of labels, got ${kindOf(labels)}`);
   const out = new Float32Array(labels.length * classes);
   for (let i = 0; i < labels.length; i++) {
     const label = labels[i];
@@ -103,7 +103,7 @@ export function windows(series: ArrayLike<number>, length: number): { x: Rows<Fl
   if (!Number.isInteger(length) || length < 1) {
     throw new ArgumentError(`windows: length must be a positive integer, got ${length}`);
   }
-  if (typeof series?.length !== "number") throw new ArgumentError(`windows: expected an array of numbers, got ${series === null ? "null" : typeof series}`);
+  if (typeof series?.length !== "number") throw new ArgumentError(`windows: expected an array of numbers, got ${kindOf(series)}`);
   const n = series.length - length;
   if (n < 1) {
     throw new DataError(`windows: windows of ${length} values and the next one need a series of at least ${length + 1}, got ${series.length}`);

@@ -58,27 +58,6 @@ export async function readInputs(who: string, x: Inputs, expected: readonly Shap
   return tensors;
 }
 
-/** Tensors whose elements have been found to be indices below a limit. */
-const indices = new WeakMap<Tensor, { readonly data: TypedArray; readonly limit: number }>();
-
-/**
- * Looks through inputs that embeddings read: `limits` has the number of vectors by input. Kernels clamp an index, which would hide a vocabulary that is too small.
- * @throws DataError naming the first element that is no index.
- */
-export async function checkIndices(who: string, inputs: readonly Tensor[], limits: ReadonlyMap<number, number>): Promise<void> {
-  for (const [at, limit] of limits) {
-    const t = inputs[at];
-    const data = await t.data();
-    const known = indices.get(t);
-    if (known !== undefined && known.data === data && known.limit <= limit) continue;
-    const wrong = data.findIndex((v: number) => !Number.isInteger(v) || v < 0 || v >= limit);
-    if (wrong >= 0) {
-      throw new DataError(`${who}: ${inputs.length > 1 ? `x[${at}]` : "x"}: the embedding takes indices 0 to ${limit - 1}, got ${data[wrong]} in sample ${Math.floor(wrong / (t.size / t.shape[0]))} (element ${wrong}); make its inputDim larger or replace the index`);
-    }
-    indices.set(t, { data, limit });
-  }
-}
-
 function convert(data: TypedArray, dtype: "f32" | "i32", shape: Shape): Tensor {
   return tensor(dtype === "f32" ? Float32Array.from(data) : Int32Array.from(data), shape);
 }

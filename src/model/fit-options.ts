@@ -1,5 +1,5 @@
 /** @file The options of `fit` and `evaluate`, and their checks. */
-import { checkCount, checkFlag, checkOneOf, checkOptions, checkPart, hint } from "../check.ts";
+import { checkCount, checkFlag, checkOneOf, checkOptions, checkPart, hint, kindOf } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
 import type { ProgressStream } from "../progress.ts";
 import type { Callback } from "../train/callbacks.ts";
@@ -47,10 +47,10 @@ const METHODS = ["onTrainBegin", "onTrainEnd", "onEpochBegin", "onEpochEnd", "on
 
 /** @throws ArgumentError for what is no callback: a factory without its parentheses, or an object whose methods nobody would call. */
 function checkCallbacks(callbacks: readonly Callback[]): void {
-  if (!Array.isArray(callbacks)) throw new ArgumentError(`fit: callbacks must be a list, got ${typeof callbacks}`);
+  if (!Array.isArray(callbacks)) throw new ArgumentError(`fit: callbacks must be a list, got ${kindOf(callbacks)}`);
   for (const [i, c] of callbacks.entries() as Iterable<[number, unknown]>) {
     if (typeof c !== "object" || c === null) {
-      throw new ArgumentError(`fit: callbacks[${i}] must be an object with methods such as onEpochEnd, got ${c === null ? "null" : typeof c}${typeof c === "function" && c.name !== "" ? ` ${c.name}; to call it, write ${c.name}(...)` : ""}`);
+      throw new ArgumentError(`fit: callbacks[${i}] must be an object with methods such as onEpochEnd, got ${kindOf(c)}${typeof c === "function" && c.name !== "" ? ` ${c.name}; to call it, write ${c.name}(...)` : ""}`);
     }
     const unknown = Object.keys(c).find((key) => /^on[A-Z_]?[a-z]/.test(key) && !METHODS.includes(key) && typeof (c as { readonly [key: string]: unknown })[key] === "function");
     if (unknown !== undefined || !METHODS.some((m) => m in c)) {

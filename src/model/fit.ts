@@ -5,6 +5,7 @@ import { ArgumentError, DataError, DeviceLostError, LockstepError } from "../err
 import { Slices } from "../pacing.ts";
 import { progress } from "../progress.ts";
 import type { Progress, ProgressStream } from "../progress.ts";
+import { inTurn } from "../run.ts";
 import type { Executable } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Callback, Logs, TrainingHandle } from "../train/callbacks.ts";
@@ -46,7 +47,7 @@ export function runEvaluation({ training, programs, evaluate }: State, data: Pre
     const slices = new Slices();
     for (let at = from; at < to; at += batchSize) {
       const shape = { count: Math.min(batchSize, to - at), shuffled: 0, resident: true };
-      await (await programs.evaluate(data.inputs, data.y, data.weights, shape, training, evaluate)).inTurn(args, () => {});
+      await inTurn(await programs.evaluate(data.inputs, data.y, data.weights, shape, training, evaluate), args, () => {});
       await slices.rest();
     }
     return evaluate.read();
@@ -144,7 +145,7 @@ class Fit {
         for (let step = from; step < steps && !this.#stopped; step++) {
           // A program is looked up when the batch size changes, and again when callbacks made so many others that it had to go.
           if (program === null || program.closed || step === steps - 1) program = await this.#program(now, data, step === steps - 1 ? last : size, shuffled);
-          await program.inTurn(args, () => {});
+          await inTurn(program, args, () => {});
           await this.#afterStep(now, bar, step);
           await done(step + 1);
           await slices.rest();
@@ -172,7 +173,7 @@ class Fit {
         const target = await readTargets("fit", y, samples, now.training.loss, model.outputShape);
         const weights = await readWeights("fit", w, this.#options.classWeight, target, samples);
         const program = await now.programs.train(inputs, target, weights, { count: samples, shuffled: 0, resident: false }, now.training, now.train, this.#watch);
-        await program.inTurn([...inputs, target, ...(weights === null ? [] : [weights])], () => {});
+        await inTurn(program, [...inputs, target, ...(weights === null ? [] : [weights])], () => {});
         await this.#afterStep(now, bar, step++);
         await slices.rest();
       }

@@ -1,23 +1,24 @@
 /** @file InferenceModel: layers with weights, and what people do with them short of training. Training is in model.ts. */
 import type { Backend } from "../backend.ts";
-import { checkCount } from "../check.ts";
+import { checkCount, kindOf } from "../check.ts";
 import { allocate } from "../dtype.ts";
-import type { DType, TypedArray } from "../dtype.ts";
+import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, LockstepError, ShapeError } from "../errors.ts";
+import { Graph, trace } from "../graph.ts";
 import { resolveBackend } from "../init.ts";
-import type { Layer, Weight } from "../nn/layer.ts";
+import { context, counter, withContext } from "../nn/layer.ts";
+import type { IndexCheck, Layer, Weight } from "../nn/layer.ts";
 import { optionsOf } from "../options.ts";
 import { Slices } from "../pacing.ts";
 import { sameShape, showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { checkShape, Tensor, tensor } from "../tensor.ts";
 import type { NestedArray } from "../tensor.ts";
-import { checkIndices, readInputs } from "./data.ts";
+import { readInputs } from "./data.ts";
 import type { Inputs } from "./data.ts";
 import { asLayers } from "./layers.ts";
 import type { LayerLike } from "./layers.ts";
-import { indexedInput, PredictPrograms, traceShapes } from "./predict.ts";
-import type { Network } from "./predict.ts";
+import { PredictPrograms } from "./predict.ts";
 import { summaryOf } from "./summary.ts";
 
 /** Options of `sequential()` and `model()`. */
@@ -44,12 +45,13 @@ export class InferenceModel {
   readonly isSequential: boolean;
   /** In the order of their first call. */
   readonly layers: readonly Layer[];
-  #forward: (inputs: readonly Tensor[]) => Tensor;
+  /** @internal What it computes. */
+  readonly forward: (inputs: readonly Tensor[]) => Tensor;
   #inputShapes: readonly Shape[] | null = null;
   #outputShape: Shape | null = null;
   readonly #outputs = new Map<Layer, Shape>();
-  /** @internal Inputs that embeddings read, with the number of their vectors. */
-  readonly indexLimits = new Map<number, number>();
+  /** Inputs that layers read as indices, with what these must be below. */
+  readonly #checks = new Map<number, { readonly limit: number; readonly check: IndexCheck }>();
   #backend: Backend | null = null;
   /** @internal Programs on the backend that the model uses; null before it first needs one. */
   protected programs: PredictPrograms | null = null;
@@ -62,7 +64,7 @@ export class InferenceModel {
     this.seed = seed;
     this.layers = layers;
     this.isSequential = forward === null;
-    this.#forward = forward ?? ((inputs) => layers.reduce((x, l) => l.call(x), inputs[0]));
+    this.forward = forward ?? ((inputs) => layers.reduce((x, l) => l.call(x), inputs[0]));
     if (forward === null) nameLayers(layers);
     if (inputShape !== undefined) {
       if (!Array.isArray(inputShape)) throw new ArgumentError(`model: inputShape must be a list of sizes without the batch, such as [28, 28, 1], got ${JSON.stringify(inputShape)}`);
@@ -94,19 +96,29 @@ export class InferenceModel {
    */
   build(inputShapes: readonly Shape[]): void {
     if (this.#inputShapes !== null) {
-      if (this.#inputShapes.length !== inputShapes.length || !this.#inputShapes.every((s, i) => sameShape(s, inputShapes[i]))) {
-        throw new ShapeError(`model "${this.name}" was built for inputs ${this.#inputShapes.map(showShape).join(", ")}, got ${inputShapes.map(showShape).join(", ")}`);
-      }
+      const [own, given] = [this.#inputShapes, inputShapes].map((shapes) => shapes.map(showShape).join(", "));
+      if (own !== given) throw new ShapeError(`model "${this.name}" was built for inputs ${own}, got ${given}`);
       return;
     }
     if (this.isSequential && inputShapes.length !== 1) throw new ShapeError(`sequential: expected one input, got ${inputShapes.length}; for several inputs use model((a, b) => ...)`);
     const found = new Set<Layer>(this.layers);
-    this.#outputShape = traceShapes({ forward: this.#forward, seed: this.seed }, inputShapes.map((shape) => ({ shape, dtype: "f32" })), (layer, output) => {
-      found.add(layer);
-      this.#outputs.set(layer, output.shape.slice(1));
-      const indexed = layer.kind === "embedding" ? indexedInput(output) : null;
-      if (indexed !== null) this.indexLimits.set(indexed, Math.min(Number(layer.config.inputDim), this.indexLimits.get(indexed) ?? Infinity));
-    });
+    // A batch of one tells the shapes.
+    const graph = new Graph();
+    const inputs = inputShapes.map((shape) => graph.input({ shape: [1, ...shape], dtype: "f32" }));
+    const output: unknown = trace(graph, () => withContext({
+      seed: this.seed, nextStream: counter(),
+      called: (layer, y) => {
+        found.add(layer);
+        this.#outputs.set(layer, y.shape.slice(1));
+      },
+      indexes: (input, limit, check) => {
+        const i = inputs.indexOf(input);
+        if (i >= 0 && limit < (this.#checks.get(i)?.limit ?? Infinity)) this.#checks.set(i, { limit, check });
+      },
+    }, () => this.forward(inputs)));
+    if (!(output instanceof Tensor)) throw new ArgumentError(`model: its function must return one tensor, got ${kindOf(output)}`);
+    context().traced?.(graph);
+    this.#outputShape = output.shape.slice(1);
     if (!this.isSequential) {
       (this.layers as Layer[]).push(...found);
       nameLayers(this.layers);
@@ -133,8 +145,8 @@ export class InferenceModel {
       return (await program.results())[0];
     }
     const size = sizeOf(this.outputShape);
-    let out: TypedArray | null = null;
-    let dtype: DType = "f32";
+    let out: TypedArray | undefined;
+    let y = inputs[0];
     const slices = new Slices();
     const host = await Promise.all(inputs.map((t) => t.data()));
     for (let from = 0; from < samples; from += batchSize) {
@@ -145,13 +157,12 @@ export class InferenceModel {
       });
       const program = await programs.predict(part);
       program.enqueue(part);
-      const [y] = await program.results();
+      [y] = await program.results();
       out ??= allocate(y.dtype, samples * size);
       out.set(await y.data(), from * size);
-      dtype = y.dtype;
       await slices.rest();
     }
-    return tensor(out as TypedArray, [samples, ...this.outputShape], dtype);
+    return tensor(out as TypedArray, [samples, ...this.outputShape], y.dtype);
   }
 
   /** Copies of all weights, in the order of `weights`: layers in order, and within a layer as its page lists them (kernel, bias …). */
@@ -165,13 +176,13 @@ export class InferenceModel {
   /** Replaces all weights, in the order of `getWeights`. Nothing changes when one does not fit. @throws ShapeError for another number or shape, ArgumentError for what is no list. */
   setWeights(values: readonly (Tensor | TypedArray | NestedArray)[]): void {
     const weights = this.weights;
-    if (!Array.isArray(values)) throw new ArgumentError(`setWeights: expected a list of ${weights.length} tensors or arrays, got ${values === null ? "null" : typeof values}`);
+    if (!Array.isArray(values)) throw new ArgumentError(`setWeights: expected a list of ${weights.length} tensors or arrays, got ${kindOf(values)}`);
     if (values.length !== weights.length) throw new ShapeError(`setWeights: model "${this.name}" has ${weights.length} weights, got ${values.length}`);
     const next = weights.map((w, i) => {
       const v = values[i];
       const host = v instanceof Tensor ? v : tensor(v as TypedArray | NestedArray, ArrayBuffer.isView(v) ? w.tensor.shape : undefined);
       if (host.host === null) throw new LockstepError(`setWeights: value ${i} has no elements on the host; await data() first`);
-      if (!sameShape(host.shape, w.tensor.shape)) throw new ShapeError(`setWeights: weight ${i} (${this.layerOf(w).name}/${w.name}) has shape ${showShape(w.tensor.shape)}, got ${showShape(host.shape)}`);
+      if (!sameShape(host.shape, w.tensor.shape)) throw new ShapeError(`setWeights: weight ${i} (${this.nameOf(w)}) has shape ${showShape(w.tensor.shape)}, got ${showShape(host.shape)}`);
       return new Float32Array(host.host);
     });
     next.forEach((data, i) => weights[i].tensor.set(data));
@@ -193,13 +204,13 @@ export class InferenceModel {
   async read(who: string, x: Inputs): Promise<Tensor[]> {
     const inputs = await readInputs(who, x, this.#inputShapes);
     if (this.#inputShapes === null) this.build(inputs.map((t) => t.shape.slice(1)));
-    await checkIndices(who, inputs, this.indexLimits);
+    for (const [i, { limit, check }] of this.#checks) await check(`${who}: ${inputs.length > 1 ? `x[${i}]` : "x"}`, inputs[i], limit);
     return inputs;
   }
 
-  /** @internal The layer that a weight belongs to. */
-  layerOf(weight: Weight): Layer {
-    return this.layers.find((l) => l.weights.includes(weight)) as Layer;
+  /** @internal layer/weight */
+  nameOf(weight: Weight): string {
+    return `${this.layers.find((l) => l.weights.includes(weight))?.name}/${weight.name}`;
   }
 
   /** @internal Goes over to `backend`; weights that only the old one has are read back first. */
@@ -216,12 +227,12 @@ export class InferenceModel {
   moveTo(backend: Backend): void {
     this.programs?.clear();
     this.#backend = backend;
-    this.programs = this.programsOn(backend, { forward: this.#forward, weights: () => this.weights, nameOf: (w) => `${this.layerOf(w).name}/${w.name}`, seed: this.seed });
+    this.programs = this.programsOn(backend);
   }
 
   /** @internal The programs of this kind of model. */
-  protected programsOn(backend: Backend, network: Network): PredictPrograms {
-    return new PredictPrograms(backend, network);
+  protected programsOn(backend: Backend): PredictPrograms {
+    return new PredictPrograms(backend, this);
   }
 
   /** @internal Called once, when the shapes have become known. */
@@ -247,7 +258,7 @@ function nameLayers(layers: readonly Layer[]): void {
 
 /** @throws ArgumentError for an empty list or something that is no layer. */
 export function layersOf(layers: readonly LayerLike[]): Layer[] {
-  if (!Array.isArray(layers)) throw new ArgumentError(`sequential: expected a list of layers, got ${layers === null ? "null" : typeof layers}`);
+  if (!Array.isArray(layers)) throw new ArgumentError(`sequential: expected a list of layers, got ${kindOf(layers)}`);
   const twice = layers.find((l, i) => typeof l === "object" && layers.indexOf(l) !== i);
   if (twice !== undefined) throw new ArgumentError("sequential: a layer stands in the list twice; to share its weights use model((x) => l.call(l.call(x)))");
   if (layers.length === 0) throw new ArgumentError("sequential: expected at least one layer, got none");
@@ -256,7 +267,7 @@ export function layersOf(layers: readonly LayerLike[]): Layer[] {
 
 /** @throws ArgumentError for what is no function. */
 export function forwardOf(fn: (...inputs: Tensor[]) => Tensor): (inputs: readonly Tensor[]) => Tensor {
-  if (typeof fn !== "function") throw new ArgumentError(`model: expected a function from inputs to the output, got ${fn === null ? "null" : typeof fn}; for layers in a row use sequential([...])`);
+  if (typeof fn !== "function") throw new ArgumentError(`model: expected a function from inputs to the output, got ${kindOf(fn)}; for layers in a row use sequential([...])`);
   return (inputs) => fn(...inputs);
 }
 

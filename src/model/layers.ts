@@ -1,8 +1,8 @@
 /** @file Anything that works as a layer, made into one: plain functions, and objects with a `call` whose tensors are weights. */
+import { kindOf } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
-import { scope } from "../graph.ts";
-import { context, withContext } from "../nn/layer.ts";
-import type { Layer, Weight } from "../nn/layer.ts";
+import { layerWith, withContext } from "../nn/layer.ts";
+import type { Layer, Parts, Weight } from "../nn/layer.ts";
 import { CUSTOM } from "../nn/options.ts";
 import { Tensor } from "../tensor.ts";
 
@@ -26,43 +26,32 @@ function weightsOf(object: object, path = ""): Weight[] {
   });
 }
 
-/** `weights` are the function's own; those of layers that it calls are added as `layer.weight`, since the model is told of this layer alone. */
-function wrap(kind: string, own: readonly Weight[], run: (x: Tensor) => Tensor): Layer {
-  const inner: Layer[] = [];
-  let weights = own;
+/** `own` are the function's weights; those of layers that it calls are added as `layer.weight`, since the model is told of this layer alone. */
+function wrap(kind: string, own: Weight[], run: (x: Tensor) => Tensor): Layer {
+  const inner: Parts = [];
   let complete = false;
-  const nameOf = (l: Layer): string => l.name || `${l.kind}${inner.filter((other) => other.kind === l.kind).indexOf(l) || ""}`;
   const called = (l: Layer): void => {
-    if (inner.includes(l)) return;
+    if (inner.some(([known]) => known === l)) return;
     if (complete && l.weights.length > 0) throw new ArgumentError(madeInside(l));
-    inner.push(l);
+    const key = l.name || `${l.kind}${inner.filter(([other]) => other.kind === l.kind).length || ""}`;
+    inner.push([l, (name) => `${key}.${name}`]);
   };
-  const self: Layer = {
+  return layerWith({
     kind,
-    name: "",
     config: CUSTOM,
-    get weights() {
-      const all = [...own, ...inner.flatMap((l) => l.weights.map((w) => ({ ...w, name: `${nameOf(l)}.${w.name}` })))];
-      if (all.length !== weights.length) weights = all;
-      return weights;
-    },
-    built: true,
-    call(x) {
-      const outer = context();
-      const y = scope(self.name || kind, () => withContext({ ...outer, called }, () => run(x)));
-      if (!(y instanceof Tensor)) throw new ArgumentError(`layer "${self.name || kind}": its function must return a tensor, got ${typeof y}`);
+    call: (x) => {
+      const y: unknown = withContext({ called }, () => run(x));
+      if (!(y instanceof Tensor)) throw new ArgumentError(`its function must return a tensor, got ${kindOf(y)}`);
       complete = true;
-      outer.called(self, y);
       return y;
     },
-  };
-  return self;
+  }, own, inner);
 }
 
 export function asLayers(list: readonly LayerLike[]): Layer[] {
   return list.map((l, i) => {
     if (typeof l === "function") return wrap(l.name || "function", [], l);
     if (typeof l === "object" && l !== null && typeof l.call === "function") return isLayer(l) ? l : wrap(l.constructor.name === "Object" ? "custom" : l.constructor.name, weightsOf(l), (x) => l.call(x));
-    throw new ArgumentError(`sequential: item ${i} is no layer: expected a layer such as dense(10), a function, or an object with call(x), got ${l === null ? "null" : typeof l}`);
+    throw new ArgumentError(`sequential: item ${i} is no layer: expected a layer such as dense(10), a function, or an object with call(x), got ${kindOf(l)}`);
   });
 }

@@ -8,7 +8,7 @@ import { anticipate } from "../init.ts";
 import { decodeSafetensors, parseObject } from "../io/safetensors.ts";
 import { naming } from "../naming.ts";
 import { layerFromConfig } from "../nn/config.ts";
-import { context, withContext } from "../nn/layer.ts";
+import { withContext } from "../nn/layer.ts";
 import type { Config } from "../nn/layer.ts";
 import { readBytes } from "../node/files.ts";
 import { sameShape, showShape } from "../shape.ts";
@@ -134,7 +134,7 @@ export async function readModel<M extends InferenceModel>(source: ModelSource, {
     });
     // A damaged configuration must not make weights that the file does not hold.
     const mostElements = [...tensors.values()].reduce((n, t) => n + t.data.length, 0);
-    return withContext({ ...context(), mostElements, traced: anticipate }, () => make(layers, { inputShape: config.inputShapes.length === 1 ? config.inputShapes[0] : config.inputShapes, name: config.name, seed: config.seed }));
+    return withContext({ mostElements, traced: anticipate }, () => make(layers, { inputShape: config.inputShapes.length === 1 ? config.inputShapes[0] : config.inputShapes, name: config.name, seed: config.seed }));
   });
   assignWeights(who, model, tensors);
   return { model, who, metadata, tensors };

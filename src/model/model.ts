@@ -19,7 +19,6 @@ import type { Batches, EvaluateOptions, FitOptions, History } from "./fit.ts";
 import { forwardOf, InferenceModel, layersOf } from "./inference.ts";
 import type { ModelOptions } from "./inference.ts";
 import type { LayerLike } from "./layers.ts";
-import type { Network } from "./predict.ts";
 import { Programs, Tally } from "./programs.ts";
 import type { Training } from "./programs.ts";
 import { encodeModel, saveModel } from "./save.ts";
@@ -168,8 +167,8 @@ export class Model extends InferenceModel {
     return { inputs: inputs.map(own), y: own(target), weights: weights && own(weights), samples, release: () => held.forEach((t) => t.dispose()) };
   }
 
-  protected override programsOn(backend: Backend, network: Network): Programs {
-    return new Programs(backend, network);
+  protected override programsOn(backend: Backend): Programs {
+    return new Programs(backend, this);
   }
 
   protected override builtOnce(): void {

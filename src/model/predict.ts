@@ -2,26 +2,22 @@
 import type { Backend } from "../backend.ts";
 import { ArgumentError } from "../errors.ts";
 import { Graph, symbolOf, trace } from "../graph.ts";
-import type { Op } from "../graph.ts";
-import { context as outerContext, withContext } from "../nn/layer.ts";
-import type { Context, Layer, Weight } from "../nn/layer.ts";
-import { gatherOp } from "../ops/gather.ts";
-import { castOp } from "../ops/map.ts";
-import { reshapeOp } from "../ops/move.ts";
+import { counter, withContext } from "../nn/layer.ts";
+import type { Context, Weight } from "../nn/layer.ts";
 import { Executable } from "../run.ts";
-import type { Shape } from "../shape.ts";
-import { Tensor } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
 import { madeInside } from "./layers.ts";
 
 /** Programs kept; the one not used for longest makes room. */
 const MOST_PROGRAMS = 32;
 
-/** What runs the model: layers in order, or a function. */
+/** What programs need of a model. */
 export interface Network {
+  /** Layers in order, or a function. */
   readonly forward: (inputs: readonly Tensor[]) => Tensor;
-  readonly weights: () => readonly Weight[];
+  readonly weights: readonly Weight[];
   /** layer/weight */
-  readonly nameOf: (weight: Weight) => string;
+  nameOf(weight: Weight): string;
   readonly seed: number;
 }
 
@@ -53,16 +49,15 @@ export class PredictPrograms {
 
   /** The layers on `xs`. `key` u32[4] starts the streams of random layers; null where none may draw. */
   protected forward(xs: readonly Tensor[], training: boolean, key: Tensor | null, called: Context["called"] = () => {}): Tensor {
-    let streams = 0;
-    const known = new Set(this.network.weights().map((w) => w.tensor));
-    const context: Context = {
-      training, key, seed: this.network.seed, nextStream: () => streams++,
+    const { network } = this;
+    const known = new Set(network.weights.map((w) => w.tensor));
+    return withContext({
+      training, key, seed: network.seed, nextStream: counter(),
       called: (layer, output) => {
         if (layer.weights.some((w) => !known.has(w.tensor))) throw new ArgumentError(madeInside(layer));
         called(layer, output);
       },
-    };
-    return withContext(context, () => this.network.forward(xs));
+    }, () => network.forward(xs));
   }
 
   protected cached(key: string, create: () => Promise<Executable>): Promise<Executable> {
@@ -80,25 +75,4 @@ export class PredictPrograms {
     }
     return found;
   }
-}
-
-/** The input whose elements an embedding with this output takes as indices; null where they have been computed. */
-export function indexedInput(output: Tensor): number | null {
-  const through = (t: Tensor, ops: readonly Op[]): Tensor => (t.node !== null && ops.includes(t.node.op) ? through(t.node.inputs[0] as Tensor, ops) : t);
-  const { node } = through(output, [reshapeOp]);
-  if (node === null || node.op !== gatherOp) return null;
-  const index = through(node.inputs[1] as Tensor, [reshapeOp, castOp]);
-  const at = index.node?.graph.inputs.indexOf(index) ?? -1;
-  return at < 0 ? null : at;
-}
-
-/** Output shape without the batch dimension, by tracing a batch of one; builds layers on the way. */
-export function traceShapes(network: Pick<Network, "forward" | "seed">, inputs: readonly { shape: Shape; dtype: Tensor["dtype"] }[], called: (layer: Layer, output: Tensor) => void): Shape {
-  const graph = new Graph();
-  let streams = 0;
-  const context: Context = { training: false, key: null, seed: network.seed, mostElements: outerContext().mostElements, nextStream: () => streams++, called };
-  const output = trace(graph, () => withContext(context, () => network.forward(inputs.map((t) => graph.input({ shape: [1, ...t.shape], dtype: t.dtype })))));
-  if (!(output instanceof Tensor)) throw new ArgumentError(`model: its function must return one tensor, got ${Array.isArray(output) ? "an array" : typeof output}`);
-  outerContext().traced?.(graph);
-  return output.shape.slice(1);
 }

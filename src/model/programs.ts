@@ -6,9 +6,9 @@
 import { allocate } from "../dtype.ts";
 import { gradients } from "../grad.ts";
 import { asTensor, assign, currentGraph, Graph, symbolOf, trace } from "../graph.ts";
-import { add, cast, greater, isFinite, mul, not, sub, where } from "../ops/map.ts";
-import { gather } from "../ops/gather.ts";
-import { concat, iota, reshape, slice } from "../ops/move.ts";
+import { add, cast, equal, greater, isFinite, mul, not, sub, where } from "../ops/map.ts";
+import { pick } from "../ops/gather.ts";
+import { iota } from "../ops/move.ts";
 import { permutation } from "../ops/random.ts";
 import { sum } from "../ops/reduce.ts";
 import { seedWords } from "../random.ts";
@@ -97,30 +97,30 @@ export class Watch {
   /** The first step (from 1) with a number that is not finite; 0: none yet. */
   readonly step = zeros([], "i32");
   /** Not finite elements in each source at that step. */
-  #counts: Tensor | null = null;
+  #counts: readonly Tensor[] = [];
   #sources: readonly string[] = [];
 
   /** Inside a trace: looks at `tensors` of this step. */
   look(tensors: readonly { source: string; tensor: Tensor }[], step: Tensor): void {
-    const counts = concat(tensors.map(({ tensor: t }) => reshape(sum(cast(not(isFinite(t)), "i32")), [1])), 0);
-    this.#counts ??= zeros(counts.shape, "i32");
+    const counts = tensors.map(({ tensor: t }) => sum(cast(not(isFinite(t)), "i32")));
+    if (this.#counts.length === 0) this.#counts = counts.map(() => zeros([], "i32"));
     this.#sources = tensors.map((t) => t.source);
     const before = greater(this.step, 0);
-    assign(this.#counts, where(before, this.#counts, counts));
-    assign(this.step, where(before, this.step, where(greater(sum(counts), 0), step, 0)));
+    this.#counts.forEach((count, i) => assign(count, where(before, count, counts[i])));
+    assign(this.step, where(before, this.step, where(greater(counts.reduce(add), 0), step, 0)));
   }
 
   /** The first source with such an element, or null. */
   async read(): Promise<{ step: number; source: string } | null> {
     const step = await this.step.item();
-    if (step === 0 || this.#counts === null) return null;
-    const counts = await this.#counts.data();
+    if (step === 0) return null;
+    const counts = await Promise.all(this.#counts.map((t) => t.item()));
     return { step, source: this.#sources[counts.findIndex((n) => n > 0)] };
   }
 
   /** What a checkpoint must keep. */
   get tensors(): Tensor[] {
-    return this.#counts === null ? [this.step] : [this.step, this.#counts];
+    return [this.step, ...this.#counts];
   }
 }
 
@@ -155,7 +155,7 @@ export class Programs extends PredictPrograms {
   train(inputs: readonly Tensor[], y: Tensor, weights: Tensor | null, shape: StepShape, training: Training, tally: Tally, watch: Watch | null = null): Promise<Executable> {
     return this.#step(watch === null ? "train" : `train, watched ${watch.id}`, inputs, y, weights, shape, tally, (xs, target, weight) => {
       const { loss, optimizer } = training;
-      const owners = this.network.weights().filter((w) => w.trainable);
+      const owners = this.network.weights.filter((w) => w.trainable);
       const params = owners.map((w) => w.tensor);
       const watched: { source: string; tensor: Tensor }[] = [];
       const prediction = separateSigmoid(this.forward(xs, true, this.#key(optimizer), (layer, output) => watched.push({ source: `layer ${layer.name}`, tensor: output })));
@@ -198,12 +198,14 @@ export class Programs extends PredictPrograms {
 
   /** Random layers draw by seed and step number, so that a resumed run draws what the whole run would have. */
   #key(optimizer: Optimizer): Tensor {
-    return concat([slice(this.trainCursor.key, [0], [2]), reshape(cast(optimizer.iterations, "u32"), [1]), reshape(asTensor(1, "u32"), [1])], 0);
+    // [seed low, seed high, step, 1]
+    const at = iota([4]);
+    return where(equal(at, 2), cast(optimizer.iterations, "u32"), where(equal(at, 3), asTensor(1, "u32"), this.trainCursor.key));
   }
 
   #loss(loss: Loss, y: Tensor, prediction: Tensor, weights: Tensor | null): Tensor {
     let value = reduceLoss(loss.call(y, prediction), weights);
-    for (const w of this.network.weights()) if (w.regularizer !== null) value = add(value, w.regularizer(w.tensor));
+    for (const w of this.network.weights) if (w.regularizer !== null) value = add(value, w.regularizer(w.tensor));
     return value;
   }
 }
@@ -212,5 +214,5 @@ export class Programs extends PredictPrograms {
 function gatherBatch({ key, position }: Cursor, data: readonly Tensor[], { count, shuffled }: StepShape): Tensor[] {
   const index = shuffled > 0 ? permutation(key, shuffled, { start: position, count, stream: SHUFFLE_STREAM }) : add(iota([count]), position);
   assign(position, add(position, count));
-  return data.map((t) => gather(t, index));
+  return data.map((t) => pick(t, index));
 }

@@ -7,7 +7,7 @@ import { activation, cropping2d, dropout, flatten, permute, repeatVector, reshap
 import { dense } from "./dense.ts";
 import { embedding } from "./embedding.ts";
 import type { Config, Layer } from "./layer.ts";
-import { add, average, concatenate, dot, maximum, minimum, multiply, subtract } from "./merge.ts";
+import { add, average, concatenate, maximum, minimum, multiply } from "./merge.ts";
 import { batchNorm, groupNorm, layerNorm, normalization, rmsNorm } from "./normalization.ts";
 import { avgPool1d, avgPool2d, globalAvgPool1d, globalAvgPool2d, globalMaxPool1d, globalMaxPool2d, maxPool1d, maxPool2d } from "./pool.ts";
 import { bidirectional, gru, lstm, simpleRnn, timeDistributed } from "./recurrent.ts";
@@ -18,14 +18,14 @@ function innerLayer(value: unknown): Layer {
   return layerFromConfig(kind, config);
 }
 
-/** The factories by the names of their positional arguments. */
+/** The factories by the names of their positional arguments. Without `subtract` and `dot`, which take two tensors: files hold layers in a row, where there is one. */
 const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: string]: (...args: never[]) => Layer }])[] = [
   [["units"], { dense, lstm, gru, simpleRnn }],
   [["filters", "kernelSize"], { conv2d, conv1d, separableConv2d, conv2dTranspose, conv1dTranspose }],
   [["kernelSize"], { depthwiseConv2d }],
   [["poolSize"], { maxPool2d, avgPool2d, maxPool1d, avgPool1d }],
   [[], { globalAvgPool2d, globalMaxPool2d, globalAvgPool1d, globalMaxPool1d, flatten, relu, leakyRelu, elu, prelu, softmax, normalization, batchNorm, layerNorm, rmsNorm }],
-  [[], { add, subtract, multiply, average, maximum, minimum, concatenate, dot }],
+  [[], { add, multiply, average, maximum, minimum, concatenate }],
   [["targetShape"], { reshape }],
   [["dims"], { permute }],
   [["n"], { repeatVector }],

@@ -1,5 +1,5 @@
 /** @file The fully connected layer. */
-import { matmul } from "../ops/matmul.ts";
+import { linear } from "../ops/matmul.ts";
 import type { Layer } from "./layer.ts";
 import { activationOf, checkCount, checkFeatures, checkRank, lastOf, layerOf } from "./options.ts";
 import type { ActivationOption, InitializerOption, NameOption } from "./options.ts";
@@ -42,7 +42,7 @@ export function dense(units: number, options: DenseOptions = {}): Layer {
       },
       call: (x, { kernel, bias = null }) => {
         checkFeatures(x, kernel.shape[0]);
-        return activation.after(matmul(x, kernel, { bias, activation: activation.kernel }));
+        return activation.after(linear(x, kernel, bias, { activation: activation.kernel }));
       },
     };
   });

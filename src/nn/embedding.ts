@@ -1,7 +1,12 @@
 /** @file Vectors for indices. */
+import type { TypedArray } from "../dtype.ts";
+import { DataError } from "../errors.ts";
 import { gather } from "../ops/gather.ts";
-import { cast } from "../ops/map.ts";
-import type { Layer } from "./layer.ts";
+import { cast, castOp } from "../ops/map.ts";
+import { reshapeOp } from "../ops/move.ts";
+import type { Tensor } from "../tensor.ts";
+import { context } from "./layer.ts";
+import type { IndexCheck, Layer } from "./layer.ts";
 import { checkCount, layerOf } from "./options.ts";
 import type { InitializerOption, NameOption } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
@@ -14,6 +19,24 @@ export interface EmbeddingOptions extends NameOption {
   readonly embeddingsRegularizer?: RegularizerOption;
 }
 
+/** Tensors whose elements have been found to be indices below a limit. */
+const indices = new WeakMap<Tensor, { readonly data: TypedArray; readonly limit: number }>();
+
+/** Kernels clamp an index, which would hide a vocabulary that is too small. @throws DataError naming the first element that is no index below `limit`. */
+const checkIndices: IndexCheck = async (who, t, limit) => {
+  const data = await t.data();
+  const known = indices.get(t);
+  if (known !== undefined && known.data === data && known.limit <= limit) return;
+  const wrong = data.findIndex((v: number) => !Number.isInteger(v) || v < 0 || v >= limit);
+  if (wrong >= 0) {
+    throw new DataError(`${who}: the embedding takes indices 0 to ${limit - 1}, got ${data[wrong]} in sample ${Math.floor(wrong / (t.size / t.shape[0]))} (element ${wrong}); make its inputDim larger or replace the index`);
+  }
+  indices.set(t, { data, limit });
+};
+
+/** The tensor whose elements `t` has. */
+const source = (t: Tensor): Tensor => (t.node !== null && (t.node.op === reshapeOp || t.node.op === castOp) ? source(t.node.inputs[0] as Tensor) : t);
+
 /**
  * A learned vector for each index: i32 [...] -> [..., outputDim]. In an op by itself f32 indices are truncated and those outside
  * [0, inputDim) count as the nearest one inside; a model refuses such elements of its inputs with a DataError. Weights: embeddings [inputDim, outputDim].
@@ -24,6 +47,9 @@ export function embedding(inputDim: number, outputDim: number, options: Embeddin
   checkCount("embedding", "outputDim", outputDim);
   return layerOf<Required<EmbeddingOptions>>("embedding", { inputDim, outputDim }, { name: "", embeddingsInitializer: "randomUniform", embeddingsRegularizer: null }, options, () => ({
     build: (_shape, weight) => weight("embeddings", [inputDim, outputDim]),
-    call: (x, { embeddings }) => gather(embeddings, cast(x, "i32")),
+    call: (x, { embeddings }) => {
+      context().indexes?.(source(x), inputDim, checkIndices);
+      return gather(embeddings, cast(x, "i32"));
+    },
   }));
 }

@@ -2,11 +2,11 @@
  * @file What a layer is: an object with a `call`, whose weights are made when the shape of its input is first seen.
  * `layer()` makes one from a description; models take plain functions and objects with a `call` as well.
  */
+import { kindOf } from "../check.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
-import { currentGraph, scope } from "../graph.ts";
+import { scope } from "../graph.ts";
 import type { Graph } from "../graph.ts";
 import type { Attr } from "../plan/plan.ts";
-import { naming } from "../naming.ts";
 import { Random } from "../random.ts";
 import { showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
@@ -68,6 +68,9 @@ export interface Layer {
   call(x: Tensor, ...more: readonly (Tensor | null | undefined)[]): Tensor;
 }
 
+/** Looks through the elements of a batch. @throws DataError naming `who` for one that is no index below `limit`. */
+export type IndexCheck = (who: string, input: Tensor, limit: number) => Promise<void>;
+
 /** What layers may ask of the model that is calling them. */
 export interface Context {
   /** True while a training step is traced. */
@@ -80,25 +83,32 @@ export interface Context {
   readonly nextStream: () => number;
   /** Told of each layer's call. */
   called(layer: Layer, output: Tensor): void;
+  /** Told, while a model is built, of an input whose elements are indices, what they must be below, and how to check a batch of them. */
+  readonly indexes?: (input: Tensor, limit: number, check: IndexCheck) => void;
   /** While a model is read from a file, whose values replace those of all weights: the elements that it holds, more than which no weight may have. Default no limit. */
   readonly mostElements?: number;
   /** Told of the graph whose shapes a model was built from. */
   readonly traced?: (graph: Graph) => void;
 }
 
-let streams = 0;
-const outside: Context = { training: false, key: null, seed: 0, nextStream: () => streams++, called: () => {} };
-let current: Context = outside;
+/** Numbers from 0. */
+export function counter(): () => number {
+  let next = 0;
+  return () => next++;
+}
+
+const silent = { called: (): void => {} };
+let current: Context = { training: false, key: null, seed: 0, nextStream: counter(), ...silent };
 
 /** The context layers run in; outside of a model: inference, seed 0. */
 export function context(): Context {
   return current;
 }
 
-/** Runs `fn` with layers seeing `inner`. */
-export function withContext<R>(inner: Context, fn: () => R): R {
+/** Runs `fn` with layers seeing `inner` in the place of what is so in the context around. */
+export function withContext<R>(inner: Partial<Context>, fn: () => R): R {
   const outer = current;
-  current = inner;
+  current = { ...outer, ...inner };
   try {
     return fn();
   } finally {
@@ -124,26 +134,33 @@ export interface LayerDescription {
  * A layer from its description. `config.name` becomes its name.
  * @example const scale = layer({ kind: "scale", config: {}, build: (shape, weight) => { weight("gamma", [shape.at(-1)], { init: "ones" }); }, call: (x, { gamma }) => mul(x, gamma) });
  */
-export function layer({ kind, config, build, parts = {}, call }: LayerDescription): Layer {
-  const own: Weight[] = [];
-  let weights: readonly Weight[] = [];
+export function layer(description: LayerDescription): Layer {
+  return layerWith(description, [], Object.entries(description.parts ?? {}).map(([prefix, part]) => [part, (name) => prefixed(prefix, name)]));
+}
+
+/** Inner layers, with what names their weights have in the outer one. */
+export type Parts = (readonly [part: Layer, nameOf: (name: string) => string])[];
+
+/** A layer with weights of its own and layers within, which may become more. */
+export function layerWith({ kind, config, build, call }: LayerDescription, own: Weight[], parts: Parts): Layer {
+  let weights: readonly Weight[] = own;
   const byName: { [name: string]: Tensor } = {};
   const self = {
     kind,
     name: typeof config.name === "string" ? config.name : "",
     config,
     get weights(): readonly Weight[] {
-      const all = [...own, ...Object.entries(parts).flatMap(([prefix, part]) => part.weights.map((w) => ({ ...w, name: prefixed(prefix, w.name) })))];
+      const all = [...own, ...parts.flatMap(([part, nameOf]) => part.weights.map((w) => ({ ...w, name: nameOf(w.name) })))];
       if (all.length !== weights.length) weights = all;
       return weights;
     },
     built: false,
     call(x: Tensor, ...more: readonly (Tensor | null | undefined)[]): Tensor {
       const run = (): Tensor => {
-        if (!(x instanceof Tensor)) throw new ArgumentError(`expected a tensor, got ${typeof x}`);
-        if (!self.built) {
+        if (!(x instanceof Tensor)) throw new ArgumentError(`expected a tensor, got ${kindOf(x)}`);
+        if (build && !self.built) {
           own.length = 0;
-          build?.(x.shape, (name, shape, { init, trainable = true, regularizer = null }) => {
+          build(x.shape, (name, shape, { init, trainable = true, regularizer = null }) => {
             const { mostElements = Infinity } = context();
             if (!(sizeOf(shape) <= mostElements)) throw new ShapeError(`its ${name} of shape ${showShape(shape)} has ${sizeOf(shape)} elements, the file has ${mostElements} in all`);
             // What a file is about to replace need not be random: 1 ms of the start of a small model, 2 s of one with 12 million weights (Node 20).
@@ -153,11 +170,12 @@ export function layer({ kind, config, build, parts = {}, call }: LayerDescriptio
             byName[name] = tensor;
             return tensor;
           });
-          self.built = true;
         }
-        return withContext(Object.keys(parts).length === 0 ? context() : silent(context()), () => call(x, byName, ...more));
+        self.built = true;
+        // The model is told of this layer, not of its parts.
+        return withContext(parts.length === 0 ? {} : silent, () => call(x, byName, ...more));
       };
-      const y = naming(`layer "${self.name || kind}"`, () => (currentGraph() === null ? run() : scope(self.name || kind, run)));
+      const y = scope(self.name || kind, run);
       context().called(self, y);
       return y;
     },
@@ -166,6 +184,3 @@ export function layer({ kind, config, build, parts = {}, call }: LayerDescriptio
 }
 
 const prefixed = (prefix: string, name: string): string => (prefix === "" ? name : prefix + name[0].toUpperCase() + name.slice(1));
-
-/** The same context for parts of a layer, of which the model is not told. */
-const silent = (outer: Context): Context => ({ ...outer, called: () => {} });

@@ -1,4 +1,5 @@
 /** @file Layers of several tensors, which `call` takes one after another: `merge.add().call(a, b)`. Shapes broadcast. */
+import { kindOf } from "../check.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
 import * as map from "../ops/map.ts";
 import { matmul } from "../ops/matmul.ts";
@@ -14,7 +15,7 @@ function merging<D extends NameOption>(kind: string, defaults: D, options: Given
   return layerOf(kind, {}, defaults, options, (o) => ({
     call: (x, _weights, ...more) => {
       const tensors = [x, ...more].map((t) => {
-        if (!(t instanceof Tensor)) throw new ArgumentError(`expected tensors, got ${t === null ? "null" : typeof t}`);
+        if (!(t instanceof Tensor)) throw new ArgumentError(`expected tensors, got ${kindOf(t)}`);
         return t;
       });
       if (exactly !== null && tensors.length !== exactly) throw new ArgumentError(`expected ${exactly} tensors, got ${tensors.length}`);

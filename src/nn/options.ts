@@ -125,6 +125,16 @@ export interface OptionsDescription extends Pick<LayerDescription, "parts" | "ca
   readonly build?: (inputShape: Shape, weight: MakeWeight) => void;
 }
 
+/** @throws ArgumentError for an initializer or regularizer that is none. */
+function checkBeginnings(kind: string, options: { readonly [option: string]: unknown }): void {
+  naming(kind, () => {
+    for (const [key, value] of Object.entries(options)) {
+      if (key.endsWith("Initializer")) initializer(value as InitializerOption);
+      if (key.endsWith("Regularizer")) regularizer(value as RegularizerOption);
+    }
+  });
+}
+
 /**
  * A layer from its positional arguments by name and its options, which together are its config.
  * @throws ArgumentError for unknown options, initializers and regularizers, and what `describe` refuses
@@ -134,12 +144,7 @@ export function layerOf<D extends object>(kind: string, args: { readonly [name: 
   const { name } = o as NameOption;
   if (typeof name !== "string") throw new ArgumentError(`${kind}: name must be a string, got ${String(name)}`);
   const of = { ...o } as { readonly [option: string]: unknown };
-  naming(kind, () => {
-    for (const [key, value] of Object.entries(of)) {
-      if (key.endsWith("Initializer")) initializer(value as InitializerOption);
-      if (key.endsWith("Regularizer")) regularizer(value as RegularizerOption);
-    }
-  });
+  checkBeginnings(kind, of);
   const { build, ...rest } = describe(o);
   return layer({
     kind,

@@ -2,12 +2,12 @@
  * @file Activations by Keras' names. Those that kernels apply themselves (`Activation` of plan/kernels.ts) have a
  * derivative in terms of their output, so that only the output is kept; the others are composites.
  */
-import { hint } from "../check.ts";
+import { unknownName } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
 import type { Activation } from "../plan/kernels.ts";
 import type { Tensor } from "../tensor.ts";
 import { abs, add, and, div, erf, exp, expm1, greater, greaterEqual, less, log1p, maximum, minimum, mul, neg, relu, sigmoid, sub, tanh, where } from "./map.ts";
-import { logSoftmax, softmax } from "./softmax.ts";
+import { logSoftmaxOfRows, softmaxOfRows } from "./softmax.ts";
 
 const SELU_SCALE = 1.0507009873554805;
 const SELU_ALPHA = 1.6732632423543772;
@@ -28,11 +28,11 @@ export const leakyRelu = (x: Tensor, slope = 0.2): Tensor => where(greater(x, 0)
 export const relu6 = (x: Tensor): Tensor => minimum(relu(x), 6);
 /** x sigmoid(x), also called swish. */
 export const silu = (x: Tensor): Tensor => mul(x, sigmoid(x));
+/** gelu, not approximated. */
+const exactGelu = (x: Tensor): Tensor => mul(mul(x, 0.5), add(erf(mul(x, Math.SQRT1_2)), 1));
 /** x Phi(x); `approximate`: the tanh form. Hendrycks & Gimpel 2016. */
 export const gelu = (x: Tensor, approximate = false): Tensor =>
-  approximate
-    ? mul(mul(x, 0.5), add(tanh(mul(add(x, mul(mul(mul(x, x), x), 0.044715)), 0.7978845608028654)), 1))
-    : mul(mul(x, 0.5), add(erf(mul(x, Math.SQRT1_2)), 1));
+  approximate ? mul(mul(x, 0.5), add(tanh(mul(add(x, mul(mul(mul(x, x), x), 0.044715)), 0.7978845608028654)), 1)) : exactGelu(x);
 /** x tanh(softplus(x)) */
 export const mish = (x: Tensor): Tensor => mul(x, tanh(softplus(x)));
 /** relu6(x + 3) / 6 * x */
@@ -44,7 +44,7 @@ export const KERNEL_ACTIVATIONS: { readonly [name in Activation]: (x: Tensor) =>
 };
 
 const COMPOSITES = {
-  softmax: (x: Tensor) => softmax(x), logSoftmax: (x: Tensor) => logSoftmax(x), gelu: (x: Tensor) => gelu(x), silu, swish: silu, mish, hardSilu, hardSwish: hardSilu,
+  softmax: softmaxOfRows, logSoftmax: logSoftmaxOfRows, gelu: exactGelu, silu, swish: silu, mish, hardSilu, hardSwish: hardSilu,
 } as const satisfies { readonly [name: string]: (x: Tensor) => Tensor };
 
 /**
@@ -70,7 +70,7 @@ export function checkKernelActivation(who: string, name: string): void {
 export function activationByName(who: string, name: string): (x: Tensor) => Tensor {
   if (isKernelActivation(name)) return KERNEL_ACTIVATIONS[name];
   if (Object.hasOwn(COMPOSITES, name)) return COMPOSITES[name as keyof typeof COMPOSITES];
-  throw new ArgumentError(`${who}: unknown activation "${name}"; ${hint(name, ACTIVATION_NAMES)}known: ${ACTIVATION_NAMES.join(", ")}`);
+  throw unknownName(who, name, ACTIVATION_NAMES, "activation ");
 }
 
 /** dy times the derivative of `activation` where its output is y. */

@@ -13,21 +13,26 @@ function checkIndex(who: string, index: Tensor): void {
   if (index.dtype !== "i32") throw new DTypeError(`${who}: the index must be i32, got ${index}; convert with cast(index, "i32")`);
 }
 
-/** (x, index[count]) along attrs.axis; index is one-dimensional here, `gather` reshapes. */
-export const gatherOp: Op = {
+/** (x, index[count]) along attrs.axis; index is one-dimensional here, `gather` reshapes. Without a gradient, so that what only picks samples does without scatterAdd. */
+const pickOp: Op = {
   name: "gather",
   infer: ([x, index], attrs) => {
     const [t, i] = [x as Tensor, index as Tensor];
     checkIndex("gather", i);
     return [{ shape: t.shape.map((d, k) => (k === attrs.axis ? i.shape[0] : d)), dtype: t.dtype }];
   },
-  vjp: ({ dy, x, attrs }) => {
-    const t = x[0] as Tensor;
-    return [apply(scatterAddOp, [dy[0], x[1]], { axis: attrs.axis, size: t.shape[attrs.axis as number] })[0], null];
-  },
+  vjp: null,
   lower: ({ inputs, outputs, attrs }) => {
     const [x, index] = inputs as readonly Tensor[];
     return [{ kernel: "gather", encode: wasm.gather, inputs, outputs, attrs: { ...aroundAxes(x.shape, attrs.axis as number), count: index.size } }];
+  },
+};
+
+export const gatherOp: Op = {
+  ...pickOp,
+  vjp: ({ dy, x, attrs }) => {
+    const t = x[0] as Tensor;
+    return [apply(scatterAddOp, [dy[0], x[1]], { axis: attrs.axis, size: t.shape[attrs.axis as number] })[0], null];
   },
 };
 
@@ -58,6 +63,11 @@ export function gather(x: Tensor, index: Tensor, axis = 0): Tensor {
   if (x.shape[at] === 0 && index.size > 0) throw new ShapeError(`gather: axis ${axis} of ${showShape(x.shape)} is empty`);
   const y = apply(gatherOp, [x, reshape(index, [index.size])], { axis: at })[0];
   return reshape(y, [...x.shape.slice(0, at), ...index.shape, ...x.shape.slice(at + 1)]);
+}
+
+/** x[index] along the first axis, for an index [count] (i32). Carries no gradient. */
+export function pick(x: Tensor, index: Tensor): Tensor {
+  return apply(pickOp, [x, index], { axis: 0 })[0];
 }
 
 /** Zeros with `size` along `axis` (default 0) to which updates[..., count, ...] are added at index[count] (i32). Deterministic: in the order of `index`. */

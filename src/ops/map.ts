@@ -10,7 +10,6 @@ import type { Op, Vjp, VjpContext } from "../graph.ts";
 import { broadcastShapes, sameShape } from "../shape.ts";
 import { checkDType, Tensor } from "../tensor.ts";
 import type { TensorLike } from "../tensor.ts";
-import { broadcastToOp } from "./move.ts";
 import { sumTo } from "./reduce.ts";
 
 const NUMBERS: readonly DType[] = ["f32", "i32", "u32"];
@@ -78,7 +77,7 @@ function call(op: Op, operands: readonly Tensor[]): Tensor {
 /** A broadcast tensor need not exist where another operand already has the full shape: map reads with stride 0. */
 function withoutBroadcasts(op: Op, operands: readonly Tensor[]): readonly Tensor[] {
   const { shape } = op.infer(operands, {})[0];
-  const sources = operands.map((t) => (t.node !== null && t.node.op === broadcastToOp ? (t.node.inputs[0] as Tensor) : t));
+  const sources = operands.map((t) => (t.node?.op.name === "broadcastTo" ? (t.node.inputs[0] as Tensor) : t));
   return sameShape(broadcastShapes(op.name, sources.map((t) => t.shape)), shape) ? sources : operands;
 }
 

@@ -10,7 +10,7 @@ import { checkDType } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
 import * as wasm from "../wasm/encode/matmul.ts";
 import { activationGrad, checkKernelActivation } from "./activation.ts";
-import { asMatrix, broadcastTo, reshape, transpose } from "./move.ts";
+import { asMatrix, broadcastTo, reshape, transpose, withShape } from "./move.ts";
 import { sumOp, sumTo } from "./reduce.ts";
 
 interface Options { transposeA: boolean; transposeB: boolean; activation: Activation }
@@ -44,7 +44,7 @@ export const matmulOp: Op = {
     const [a, b] = x as readonly Tensor[];
     const { transposeA: ta, transposeB: tb, activation } = attrs as unknown as Options;
     const dz = activationGrad(activation, dy[0] as Tensor, y[0]);
-    const da = !needs[0] ? null : ta ? matmul(b, dz, { transposeA: tb, transposeB: true }) : matmul(dz, b, { transposeB: !tb });
+    const da = !needs[0] ? null : ta ? product(b, dz, tb, true) : product(dz, b, false, !tb);
     const db = !needs[1] ? null : productB(a, dz, ta, tb, b);
     return [da && sumTo(da, a.shape), db && sumTo(db, b.shape), needs[2] ? columnSum(dz) : null];
   },
@@ -57,8 +57,11 @@ export const matmulOp: Op = {
 function productB(a: Tensor, dz: Tensor, ta: boolean, tb: boolean, b: Tensor): Tensor {
   const shared = b.rank === 2 && a.rank > 2 && !ta;
   const [a2, d2] = shared ? [asMatrix(a), asMatrix(dz)] : [a, dz];
-  return tb ? matmul(d2, a2, { transposeA: true, transposeB: ta }) : matmul(a2, d2, { transposeA: !ta });
+  return tb ? product(d2, a2, true, ta) : product(a2, d2, !ta, false);
 }
+
+/** a b where leading dimensions are equal, or one matrix is shared: what the operands of a product and its gradient are. */
+const product = (a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor => apply(matmulOp, [a, b, null], { transposeA, transposeB, activation: "linear" })[0];
 
 /** @throws ShapeError unless `bias` is [size] or null. */
 export function checkBias(who: string, bias: Tensor | null, size: number): void {
@@ -92,14 +95,16 @@ export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = 
   if (a.rank < 2 || b.rank < 2) return apply(matmulOp, [a, b, bias], attrs)[0];
   const [leadA, leadB] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
   const lead = broadcastShapes("matmul", [leadA, leadB]);
-  // A single shared b multiplies all rows of a at once: one large product.
-  if (sizeOf(leadB) === 1 && !transposeA && a.rank > 2) {
-    const y = matmul(asMatrix(a), reshape(b, b.shape.slice(-2)), { transposeB, bias, activation });
-    return reshape(y, [...lead, a.shape[a.rank - 2], y.shape[1]]);
-  }
+  if (sizeOf(leadB) === 1 && !transposeA && a.rank > 2) return withShape(linear(a, withShape(b, b.shape.slice(-2)), bias, attrs), [...lead, a.shape[a.rank - 2], transposeB ? b.shape[b.rank - 2] : b.shape[b.rank - 1]]);
   const whole = (t: Tensor, own: readonly number[]): Tensor => (sameShape(own, lead) || sizeOf(own) === 1 ? t : broadcastTo(t, [...lead, ...t.shape.slice(-2)]));
   const y = apply(matmulOp, [whole(a, leadA), whole(b, leadB), bias], attrs)[0];
-  return reshape(y, [...lead, ...y.shape.slice(-2)]);
+  return withShape(y, [...lead, ...y.shape.slice(-2)]);
+}
+
+/** a[..., K] b[K, N] + bias[N], activated: one product of all rows. */
+export function linear(a: Tensor, b: Tensor, bias: Tensor | null, { transposeA = false, transposeB = false, activation = "linear" }: Partial<Options> = {}): Tensor {
+  const y = apply(matmulOp, [asMatrix(a), b, bias], { transposeA, transposeB, activation })[0];
+  return withShape(y, [...a.shape.slice(0, -1), y.shape[1]]);
 }
 
 /** The dot product over the last axis of a and the last-but-one of b, as `matmul` for vectors and matrices of any rank >= 1. */

@@ -14,7 +14,7 @@ import * as wasm from "../wasm/encode/move.ts";
 import { sumTo } from "./reduce.ts";
 
 /** By default elements of x one after another into all of y. */
-function copy(x: Tensor, y: Tensor, attrs: Partial<CopyAttrs>): Lowered {
+export function copy(x: Tensor, y: Tensor, attrs: Partial<CopyAttrs>): Lowered {
   const all: CopyAttrs = { xOffset: 0, yOffset: 0, yStrides: stridesOf(y.shape), fill: null, partial: false, shape: y.shape, xStrides: stridesOf(x.shape), ...attrs };
   return { kernel: "copy", encode: wasm.copy, inputs: [x], outputs: [y], attrs: all as unknown as Attrs };
 }
@@ -39,6 +39,15 @@ export const reshapeOp: Op = {
   lower: "alias",
 };
 
+/** Same elements, in a shape that is known to have as many. */
+export function withShape(x: Tensor, shape: Shape): Tensor {
+  if (sameShape(shape, x.shape)) return x;
+  const constant = filledAs(x, shape);
+  if (constant !== null) return constant;
+  const source = x.node !== null && x.node.op === reshapeOp ? (x.node.inputs[0] as Tensor) : x;
+  return sameShape(source.shape, shape) ? source : apply(reshapeOp, [source], { shape })[0];
+}
+
 /** Same elements, another shape; one dimension may be -1 (what is left). @throws ShapeError when the sizes differ. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   const known = sizeOf(shape.filter((d) => d !== -1));
@@ -46,15 +55,11 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   if (shape.filter((d) => d === -1).length > 1 || full.some((d) => !Number.isInteger(d) || d < 0) || sizeOf(full) !== x.size) {
     throw new ShapeError(`reshape: ${showShape(x.shape)} has ${x.size} elements and cannot become ${showShape(shape)}`);
   }
-  if (sameShape(full, x.shape)) return x;
-  const constant = filledAs(x, full);
-  if (constant !== null) return constant;
-  const source = x.node !== null && x.node.op === reshapeOp ? (x.node.inputs[0] as Tensor) : x;
-  return sameShape(source.shape, full) ? source : apply(reshapeOp, [source], { shape: full })[0];
+  return withShape(x, full);
 }
 
 /** All dimensions but the last as one. */
-export const asMatrix = (x: Tensor): Tensor => reshape(x, [sizeBetween(x.shape, 0, x.rank - 1), x.shape[x.rank - 1]]);
+export const asMatrix = (x: Tensor): Tensor => withShape(x, [sizeBetween(x.shape, 0, x.rank - 1), x.shape[x.rank - 1]]);
 
 export const stopGradientOp: Op = { name: "stopGradient", infer: ([x]) => [x as Tensor], vjp: null, lower: "alias" };
 

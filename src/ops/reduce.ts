@@ -2,6 +2,7 @@
 import { apply } from "../apply.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
 import type { Op, Vjp } from "../graph.ts";
+import { prologueOf } from "../plan/fuse.ts";
 import type { ReduceOp } from "../plan/kernels.ts";
 import type { DType } from "../dtype.ts";
 import { aroundAxes, normalizeAxes, normalizeAxis, sameShape, showShape, sizeBetween } from "../shape.ts";
@@ -49,6 +50,7 @@ function reduction(op: ReduceOp, dtypes: readonly DType[], result: DType | null)
       return [{ shape: without(x.shape, axis, count), dtype: result ?? x.dtype }];
     },
     vjp: result === null ? vjp : null,
+    prologue: prologueOf,
     lower: (node) => {
       const x = node.inputs[0] as Tensor;
       const [axis, count] = [node.attrs.axis as number, node.attrs.count as number];

@@ -64,6 +64,16 @@ function alongAxis(op: Op, x: Tensor, axis: number): Tensor {
   return transpose(apply(op, [transpose(x, perm)])[0], perm);
 }
 
+/** softmax along the last axis, without the code for others. */
+export function softmaxOfRows(x: Tensor): Tensor {
+  return apply(softmaxOp, [x])[0];
+}
+
+/** logSoftmax along the last axis. */
+export function logSoftmaxOfRows(x: Tensor): Tensor {
+  return apply(logSoftmaxOp, [x])[0];
+}
+
 /** exp(x) / sum(exp(x)) along `axis` (default: last), without overflow. f32. */
 export const softmax = (x: Tensor, axis = -1): Tensor => alongAxis(softmaxOp, x, axis);
 /** log(softmax(x)) along `axis` (default: last), accurate for small probabilities. f32. */
@@ -88,7 +98,7 @@ export const softmaxCrossEntropyOp: Op = {
     const target = attrs.sparse ? oneHot(labels, z.shape[z.rank - 1]) : labels;
     const mass = attrs.sparse ? probs : mul(probs, rowSum(labels));
     const d = expandDims(dy[0] as Tensor, z.rank - 1);
-    return [needs[0] ? mul(sub(mass, target), d) : null, needs[1] ? neg(mul(logSoftmax(z), d)) : null];
+    return [needs[0] ? mul(sub(mass, target), d) : null, needs[1] ? neg(mul(logSoftmaxOfRows(z), d)) : null];
   },
   lower: ({ inputs, outputs, attrs }) => [{ kernel: "softmaxCrossEntropy", encode: encodeLoss, inputs, outputs, attrs: { ...rows(inputs[0] as Tensor), sparse: attrs.sparse } }],
 };

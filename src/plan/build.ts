@@ -2,24 +2,18 @@
 import { assert } from "../assert.ts";
 import type { Limits } from "../backend.ts";
 import { ELEMENT_BYTES } from "../dtype.ts";
-import { BackendError } from "../errors.ts";
 import type { Graph } from "../graph.ts";
-import { sizeOf, stridesOf } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { copy } from "../wasm/encode/move.ts";
 import { fuse } from "./fuse.ts";
 import type { UnplacedCall } from "./fuse.ts";
-import { halfTensors } from "./half.ts";
 import { placeTemporaries, readsInOrder } from "./memory.ts";
-import type { Attrs, Binding, Call, Operand, Place, Plan } from "./plan.ts";
-import { slotBytes } from "./plan.ts";
-import { base, liveNodes, readOutputs } from "./simplify.ts";
+import type { Binding, Call, Operand, Place, Plan } from "./plan.ts";
+import { base, liveNodes } from "./simplify.ts";
 
-function copyCall(from: Tensor, to: Tensor, source: string): UnplacedCall {
-  const flat = [sizeOf(from.shape)];
-  const attrs: Attrs = { shape: flat, xOffset: 0, xStrides: stridesOf(flat), yOffset: 0, yStrides: stridesOf(flat), fill: null, partial: false };
-  return { kernel: "copy", encode: copy, inputs: [from], outputs: [to], attrs, source };
-}
+const copyCall = (from: Tensor, to: Tensor, source: string): UnplacedCall => ({
+  kernel: "copy", encode: copy, inputs: [from], outputs: [to], attrs: { shape: [from.size], xOffset: 0, xStrides: [1], yOffset: 0, yStrides: [1], fill: null, partial: false }, source,
+});
 
 const isLeaf = (t: Tensor): boolean => base(t).node?.op.lower === "leaf";
 
@@ -28,13 +22,12 @@ const standIn = (like: Tensor): Tensor => new Tensor(like.shape, like.dtype, lik
 
 /**
  * Plans `graph`. Bindings are the graph's inputs, then its captures in order, then `results`.
- * @throws BackendError when temporaries exceed what the backend can hold, with the numbers.
  */
 export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limits): Plan {
   const captures = [...graph.captures.values()];
   const roots = [...results, ...graph.assigns.values()];
   const nodes = liveNodes(graph, roots);
-  const calls: UnplacedCall[] = fuse(nodes, roots, readOutputs(nodes, roots), limits);
+  const calls: UnplacedCall[] = fuse(nodes, roots, limits);
 
   const fixed = new Map<Tensor, Place>();
   const place = (index: number): Place => ({ space: "binding", index, offset: 0 });
@@ -81,18 +74,18 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limi
   }
 
   const ordered = [...before, ...calls, ...after, ...late];
-  const halves = limits.halves === undefined ? new Set<Tensor>() : halfTensors(ordered, fixed, graph.firstGradient, limits.halves);
+  const halves = limits.halves?.(ordered, fixed, graph.firstGradient);
   const { places, slots } = placeTemporaries(ordered, fixed, limits, halves);
   const operand = (t: Tensor | null): Operand | null => {
     if (t === null) return null;
     const b = base(t);
     const at = fixed.get(b) ?? places.get(b);
     assert(at !== undefined, () => `no place for ${b}`);
-    return { place: at, shape: t.shape, dtype: t.dtype, ...(halves.has(b) ? { half: true } : {}) };
+    return { place: at, shape: t.shape, dtype: t.dtype, ...(halves?.has(b) ? { half: true } : {}) };
   };
-  const placed: Call[] = ordered.map((c) => ({ kernel: c.kernel, encode: c.encode, part: c.part, inputs: c.inputs.map(operand), outputs: c.outputs.map(operand), attrs: c.attrs, source: c.source }));
-  const binding = (kind: Binding["kind"], t: Tensor, written: boolean): Binding => ({ kind, shape: t.shape, dtype: t.dtype, bytes: sizeOf(t.shape) * ELEMENT_BYTES, written });
-  const plan: Plan = {
+  const placed = ordered.map((c): Call => ({ ...c, inputs: c.inputs.map(operand), outputs: c.outputs.map(operand) }));
+  const binding = (kind: Binding["kind"], t: Tensor, written: boolean): Binding => ({ kind, shape: t.shape, dtype: t.dtype, bytes: t.size * ELEMENT_BYTES, written });
+  return {
     bindings: [
       ...graph.inputs.map((t) => binding("input", t, false)),
       ...captures.map((t) => binding("capture", t, assigned.has(t))),
@@ -101,9 +94,6 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limi
     slots,
     calls: placed,
   };
-  const most = Math.max(0, ...slots);
-  if (most > limits.maxBytes) throw new BackendError(`the program needs ${slotBytes(plan)} bytes of temporaries, one slot of ${most}; the backend holds at most ${limits.maxBytes} in one: use a smaller batch`);
-  return plan;
 }
 
 function canWriteInPlace(calls: readonly UnplacedCall[], target: Tensor, value: Tensor): boolean {

@@ -17,7 +17,7 @@ import type { Attrs, MapBody, MapStep } from "./plan.ts";
 import { base } from "./simplify.ts";
 
 /** Nodes that run as one. */
-interface Unit {
+export interface Unit {
   nodes: Node[];
   /** The iteration space of elementwise nodes; null for any other single node. */
   readonly space: Shape | null;
@@ -28,26 +28,37 @@ export interface UnplacedCall extends Lowered {
   readonly source: string;
 }
 
-class Fuser {
+/** Which nodes run as one, and what reads what. */
+export class Fuser {
   readonly #unitOf = new Map<Node, Unit>();
   readonly #consumers = new Map<Node, Node[]>();
-  readonly roots: Set<Tensor>;
+  readonly roots: ReadonlySet<Tensor>;
+  /** Outputs that a node reads or that are roots. */
+  readonly read: ReadonlySet<Tensor>;
   readonly #limits: Limits;
 
   constructor(nodes: readonly Node[], roots: readonly Tensor[], limits: Limits) {
     this.roots = new Set(roots.map(base));
     this.#limits = limits;
+    const read = new Set(this.roots);
+    this.read = read;
     for (const n of nodes) {
       this.#unitOf.set(n, { nodes: [n], space: n.op.lower === "map" ? n.outputs[0].shape : null });
       this.#consumers.set(n, []);
     }
     for (const n of nodes) {
-      for (const t of n.inputs) if (t !== null) this.#consumers.get(base(t).node as Node)?.push(n);
+      for (const t of n.inputs) {
+        if (t === null) continue;
+        const b = base(t);
+        read.add(b);
+        this.#consumers.get(b.node as Node)?.push(n);
+      }
     }
   }
 
-  unit(n: Node): Unit {
-    return this.#unitOf.get(n) as Unit;
+  /** The unit of a node that computes; undefined for inputs and captures. */
+  unit(n: Node): Unit | undefined {
+    return this.#unitOf.get(n);
   }
 
   /** Nodes that read `n`. */
@@ -67,22 +78,16 @@ class Fuser {
 
   /** True when a path leads from `from` to `to` through some other unit. */
   #reaches(from: Unit, to: Unit): boolean {
+    // What is added to a set while it is walked is walked too.
     const seen = new Set<Unit>([from]);
-    const stack: Unit[] = [];
-    const push = (u: Unit): void => {
+    for (const u of seen) {
       for (const n of u.nodes) {
         for (const c of this.readers(n)) {
-          const next = this.unit(c);
-          if (seen.has(next) || (u === from && next === to)) continue;
-          seen.add(next);
-          stack.push(next);
+          const next = this.unit(c) as Unit;
+          if (next !== to) seen.add(next);
+          else if (u !== from) return true;
         }
       }
-    };
-    push(from);
-    for (let u = stack.pop(); u !== undefined; u = stack.pop()) {
-      if (u === to) return true;
-      push(u);
     }
     return false;
   }
@@ -138,48 +143,48 @@ function operandKey(t: Tensor): string {
   return `${b.node?.id}.${b.index}:${t.shape.join()}`;
 }
 
-/** A fused body is plain data; Attrs cannot say so by itself. */
-const attrsOf = (value: object): Attrs => value as Attrs;
-
 /** Groups `nodes` and gives the kernel calls in an order in which every operand is computed before it is read. */
-export function fuse(nodes: readonly Node[], roots: readonly Tensor[], read: ReadonlySet<Tensor>, limits: Limits): UnplacedCall[] {
+export function fuse(nodes: readonly Node[], roots: readonly Tensor[], limits: Limits): UnplacedCall[] {
   const fuser = new Fuser(nodes, roots, limits);
   for (const n of nodes) {
     if (n.op.lower !== "map") continue;
     for (const t of n.inputs as readonly Tensor[]) {
       const source = base(t).node as Node;
-      if (source.op.lower === "map" && t.node?.op.lower === "map") fuser.tryMerge(fuser.unit(source), fuser.unit(n));
+      if (source.op.lower === "map" && t.node?.op.lower === "map") fuser.tryMerge(fuser.unit(source) as Unit, fuser.unit(n) as Unit);
     }
   }
-  const units = new Set(nodes.map((n) => fuser.unit(n)));
-  const prologues = findPrologues(fuser, units);
+  const prologues = new Map<Unit | undefined, Unit>();
+  for (const n of nodes) {
+    const prologue = n.op.prologue?.(fuser, n);
+    if (prologue) prologues.set(fuser.unit(n), prologue);
+  }
   const joined = new Set(prologues.values());
   const calls: UnplacedCall[] = [];
-  for (const u of schedule(fuser, units)) {
-    if (joined.has(u)) continue;
+  for (const u of schedule(fuser, nodes)) {
     const last = u.nodes[u.nodes.length - 1];
+    if (joined.has(u) || (last.op === constantOp && !needsBytes(fuser, last))) continue;
+    /** Operands of a map unit, with its body as an attribute. */
+    const mapped = (unit: Unit) => {
+      const { inputs, outputs } = fuser.operands(unit);
+      // A body is plain data; its type cannot say so by itself.
+      return { inputs, outputs, attrs: { body: fuser.body(unit, inputs, outputs) as unknown as Attrs } };
+    };
     if (u.space !== null) {
-      const { inputs, outputs } = fuser.operands(u);
-      calls.push({ kernel: "map", encode: map, inputs, outputs, attrs: attrsOf({ body: fuser.body(u, inputs, outputs) }), source: sourceOf(u) });
+      calls.push({ kernel: "map", encode: map, ...mapped(u), source: sourceOf(u) });
       continue;
     }
-    if (last.op === constantOp && !needsBytes(fuser, last)) continue;
-    const prologue = prologues.get(last);
+    const prologue = prologues.get(u);
     for (const call of lowered(last)) {
-      const outputs = call.outputs.map((t, i) => (t !== null && (i < (call.required ?? 1) || read.has(t)) ? t : null));
-      if (prologue === undefined) {
-        calls.push({ ...call, outputs, source: last.source });
-      } else {
-        const { inputs, outputs: inner } = fuser.operands(prologue);
-        calls.push({ ...call, inputs, outputs, attrs: { ...call.attrs, body: attrsOf(fuser.body(prologue, inputs, inner)) }, source: last.source });
-      }
+      const outputs = call.outputs.map((t, i) => (t !== null && (i < (call.required ?? 1) || fuser.read.has(t)) ? t : null));
+      const before = prologue && mapped(prologue);
+      calls.push({ ...call, ...before, outputs, attrs: { ...call.attrs, ...before?.attrs }, source: last.source });
     }
   }
   return calls;
 }
 
 /** The kernel calls of a node that is not elementwise. */
-export function lowered(n: Node): readonly Lowered[] {
+function lowered(n: Node): readonly Lowered[] {
   const { name, lower } = n.op;
   if (typeof lower === "function") return lower(n);
   assert(typeof lower !== "string", () => `cannot lower ${name}`);
@@ -200,46 +205,26 @@ function sourceOf(u: Unit): string {
   return [...new Set(u.nodes.map((n) => n.source))].slice(0, 3).join(" ").trim();
 }
 
-/** Reductions with map units whose one result is read by them and nothing else. */
-function findPrologues(fuser: Fuser, units: ReadonlySet<Unit>): Map<Node, Unit> {
-  const found = new Map<Node, Unit>();
-  for (const u of units) {
-    if (u.space === null || sizeOf(u.space) === 0) continue;
-    const { inputs, outputs } = fuser.operands(u);
-    if (outputs.length !== 1 || fuser.roots.has(outputs[0]) || inputs.length === 0) continue;
-    const readers = fuser.readers(outputs[0].node as Node).filter((c) => fuser.unit(c) !== u);
-    if (readers.length === 1 && REDUCTIONS.has(readers[0].op.name)) found.set(readers[0], u);
-  }
-  return found;
+/** For `prologue` of reductions: the map unit whose one result `n` reads and nothing else. */
+export function prologueOf(fuser: Fuser, n: Node): Unit | null {
+  const u = fuser.unit(base(n.inputs[0] as Tensor).node as Node);
+  if (u === undefined || u.space === null || sizeOf(u.space) === 0) return null;
+  const { inputs, outputs } = fuser.operands(u);
+  if (outputs.length !== 1 || fuser.roots.has(outputs[0]) || inputs.length === 0) return null;
+  return fuser.readers(outputs[0].node as Node).every((c) => c === n || fuser.unit(c) === u) ? u : null;
 }
 
-const REDUCTIONS = new Set(["sum", "max", "min", "prod", "argmax", "argmin"]);
-
-/** Topological order of units; among those that are ready, the one whose last node was traced first. */
-function schedule(fuser: Fuser, units: ReadonlySet<Unit>): Unit[] {
-  const after = new Map<Unit, Set<Unit>>();
-  const waiting = new Map<Unit, number>();
-  for (const u of units) waiting.set(u, 0);
-  for (const u of units) {
-    const next = new Set(u.nodes.flatMap((n) => fuser.readers(n).map((c) => fuser.unit(c))));
-    next.delete(u);
-    after.set(u, next);
-    for (const other of next) waiting.set(other, (waiting.get(other) as number) + 1);
+/** An order in which units come behind those whose results they read: that of their last nodes but for that. */
+function schedule(fuser: Fuser, nodes: readonly Node[]): Iterable<Unit> {
+  const order = new Set<Unit>();
+  const visit = (u: Unit | undefined, by?: Unit): void => {
+    if (u === undefined || u === by || order.has(u)) return;
+    for (const n of u.nodes) for (const t of n.inputs) if (t !== null) visit(fuser.unit(base(t).node as Node), u);
+    order.add(u);
+  };
+  for (const n of nodes) {
+    const u = fuser.unit(n);
+    if (u?.nodes.at(-1) === n) visit(u);
   }
-  const rank = (u: Unit): number => u.nodes[u.nodes.length - 1].id;
-  const ready = [...units].filter((u) => waiting.get(u) === 0).sort((a, b) => rank(b) - rank(a));
-  const order: Unit[] = [];
-  for (let u = ready.pop(); u !== undefined; u = ready.pop()) {
-    order.push(u);
-    for (const next of after.get(u) as Set<Unit>) {
-      const left = (waiting.get(next) as number) - 1;
-      waiting.set(next, left);
-      if (left > 0) continue;
-      let i = ready.length;
-      while (i > 0 && rank(ready[i - 1]) < rank(next)) i--;
-      ready.splice(i, 0, next);
-    }
-  }
-  assert(order.length === units.size, () => "fusion made a cycle");
   return order;
 }

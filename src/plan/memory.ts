@@ -18,10 +18,13 @@ export interface Range {
   readonly last: number;
 }
 
+/** How ranges get places on a kind of backend: the bytes of its slots, and where each range is, in their order. */
+export type Pack = (ranges: readonly Range[], alignment: number) => { slots: number[]; places: Place[] };
+
 const overlap = (a: Range, b: Range): boolean => a.first <= b.last && b.first <= a.last;
 
-/** Offsets for ranges in one memory, largest first, each at the lowest gap that holds it. Returns offsets in order and the total. */
-export function packOffsets(ranges: readonly Range[], alignment: number): { offsets: number[]; total: number } {
+/** Offsets for ranges in one memory, which is one slot: largest first, each at the lowest gap that holds it. */
+export const packOffsets: Pack = (ranges, alignment) => {
   const offsets = new Array<number>(ranges.length).fill(0);
   const order = ranges.map((_, i) => i).sort((a, b) => ranges[b].bytes - ranges[a].bytes || a - b);
   const placed: number[] = [];
@@ -39,11 +42,11 @@ export function packOffsets(ranges: readonly Range[], alignment: number): { offs
     while (k > 0 && offsets[placed[k - 1]] > at) k--;
     placed.splice(k, 0, i);
   }
-  return { offsets, total };
-}
+  return { slots: ranges.length > 0 ? [total] : [], places: offsets.map((offset) => ({ space: "slot", index: 0, offset })) };
+};
 
 /** Whole slots for ranges: the smallest free slot that holds it, else a new one. */
-export function assignSlots(ranges: readonly Range[]): { slots: number[]; slotOf: number[] } {
+export const assignSlots: Pack = (ranges) => {
   const slots: number[] = [];
   const busyUntil: number[] = [];
   const slotOf = new Array<number>(ranges.length).fill(0);
@@ -57,8 +60,8 @@ export function assignSlots(ranges: readonly Range[]): { slots: number[]; slotOf
     busyUntil[best] = ranges[i].last;
     slotOf[i] = best;
   }
-  return { slots, slotOf };
-}
+  return { slots, places: slotOf.map((index) => ({ space: "slot", index, offset: 0 })) };
+};
 
 /** True when input `k` of a map call is read at the index that is written: each element once, in order. */
 export function readsInOrder(call: UnplacedCall, k: number): boolean {
@@ -69,55 +72,36 @@ export function readsInOrder(call: UnplacedCall, k: number): boolean {
 }
 
 /** Places for all tensors that `calls` write and that have none in `fixed` yet. `halves`: those with two bytes for each element. */
-export function placeTemporaries(calls: readonly UnplacedCall[], fixed: ReadonlyMap<Tensor, Place>, limits: Limits, halves: ReadonlySet<Tensor> = new Set()): { places: Map<Tensor, Place>; slots: number[] } {
-  const first = new Map<Tensor, number>();
-  const last = new Map<Tensor, number>();
-  const touch = (t: Tensor | null, i: number): void => {
-    if (t === null) return;
-    const b = base(t);
-    if (fixed.has(b)) return;
-    if (!first.has(b)) first.set(b, i);
-    last.set(b, i);
-  };
+export function placeTemporaries(calls: readonly UnplacedCall[], fixed: ReadonlyMap<Tensor, Place>, limits: Limits, halves?: ReadonlySet<Tensor>): { places: Map<Tensor, Place>; slots: number[] } {
+  const ranges = new Map<Tensor, { bytes: number; first: number; last: number }>();
   calls.forEach((c, i) => {
-    for (const t of [...c.outputs, ...c.inputs]) touch(t, i);
-  });
-  const bytesOf = (t: Tensor): number => Math.max(1, sizeOf(t.shape)) * (halves.has(t) ? HALF_BYTES : ELEMENT_BYTES);
-
-  // A map output that takes over a dying operand's bytes shares those of the first in that row.
-  const owner = new Map<Tensor, Tensor>();
-  const ownerOf = (t: Tensor): Tensor => owner.get(t) ?? t;
-  const end = new Map(last);
-  calls.forEach((c, i) => {
-    const taken = new Set<Tensor>();
-    for (const out of c.outputs) {
-      if (out === null || fixed.has(out) || first.get(out) !== i) continue;
-      const k = c.inputs.findIndex((t, j) => {
-        const b = t === null ? null : base(t);
-        return b !== null && !fixed.has(b) && !taken.has(b) && last.get(b) === i && first.get(b) !== i && bytesOf(b) === bytesOf(out) && readsInOrder(c, j) && c.inputs.every((o, m) => o === null || base(o) !== b || readsInOrder(c, m));
-      });
-      if (k < 0) continue;
-      const b = base(c.inputs[k] as Tensor);
-      taken.add(b);
-      owner.set(out, ownerOf(b));
-      end.set(ownerOf(b), last.get(out) as number);
+    for (const t of [...c.outputs, ...c.inputs]) {
+      const b = t && base(t);
+      if (b === null || fixed.has(b)) continue;
+      const range = ranges.get(b) ?? { bytes: Math.max(1, sizeOf(b.shape)) * (halves?.has(b) ? HALF_BYTES : ELEMENT_BYTES), first: i, last: i };
+      range.last = i;
+      ranges.set(b, range);
     }
   });
 
-  const roots = [...first.keys()].filter((t) => !owner.has(t));
-  const ranges = roots.map((t): Range => ({ bytes: bytesOf(t), first: first.get(t) as number, last: end.get(t) as number }));
-  const places = new Map<Tensor, Place>();
-  const give = (i: number, index: number, offset: number): void => void places.set(roots[i], { space: "slot", index, offset });
-  let slots: number[];
-  if (limits.oneMemory) {
-    const { offsets, total } = packOffsets(ranges, limits.alignment);
-    slots = roots.length ? [total] : [];
-    offsets.forEach((offset, i) => give(i, 0, offset));
-  } else {
-    const assigned = assignSlots(ranges);
-    slots = assigned.slots;
-    assigned.slotOf.forEach((index, i) => give(i, index, 0));
-  }
-  for (const [t, first] of owner) places.set(t, places.get(first) as Place);
-  return { places, slots };
+  // A map output that takes over a dying operand's bytes shares its range, which goes on.
+  calls.forEach((c, i) => {
+    for (const out of c.outputs) {
+      const own = out && ranges.get(out);
+      if (!own || own.first !== i) continue;
+      const dying = c.inputs.map((t) => t && base(t)).find((b, _, all) => {
+        const range = b && ranges.get(b);
+        return range?.last === i && range.first !== i && range.bytes === own.bytes && all.every((o, k) => o !== b || readsInOrder(c, k));
+      });
+      const range = dying && ranges.get(dying);
+      if (!range) continue;
+      range.last = own.last;
+      ranges.set(out, range);
+    }
+  });
+
+  const shared = [...new Set(ranges.values())];
+  const { slots, places } = limits.pack(shared, limits.alignment);
+  const placeOf = new Map(shared.map((range, i) => [range, places[i]]));
+  return { places: new Map([...ranges].map(([t, range]) => [t, placeOf.get(range) as Place])), slots };
 }

@@ -11,20 +11,8 @@ export function base(t: Tensor): Tensor {
 
 /** Nodes that compute something for `roots`, in graph order, without leaves and aliases. */
 export function liveNodes(graph: Graph, roots: readonly Tensor[]): Node[] {
-  const live = new Set<Node>();
-  const visit: Tensor[] = [...roots];
-  for (let t = visit.pop(); t !== undefined; t = visit.pop()) {
-    const node = t.node as Node;
-    if (live.has(node)) continue;
-    live.add(node);
-    for (const input of node.inputs) if (input !== null) visit.push(input);
-  }
+  const live = new Set(roots.map((t) => t.node));
+  // What is added to a set while it is walked is walked too.
+  for (const node of live) for (const t of node?.inputs ?? []) if (t !== null) live.add(t.node);
   return graph.nodes.filter((n) => live.has(n) && n.op.lower !== "leaf" && n.op.lower !== "alias");
-}
-
-/** True when output `index` of `node` is read by a live node or is a root. */
-export function readOutputs(nodes: readonly Node[], roots: readonly Tensor[]): Set<Tensor> {
-  const read = new Set<Tensor>(roots.map(base));
-  for (const n of nodes) for (const t of n.inputs) if (t !== null) read.add(base(t));
-  return read;
 }

@@ -233,7 +233,7 @@ export function lossFromConfig(name: string, config: Config): Loss {
 export function lossByName(loss: LossName | Loss | LossFunction): Loss {
   if (typeof loss === "string") return lossFromConfig(loss, {});
   if (typeof loss === "function") {
-    checkMade("loss", "loss", loss, LOSSES);
+    checkMade("loss", "a loss", loss, LOSSES);
     return make(loss.name || "loss", { custom: true }, loss);
   }
   if (loss === null || typeof loss !== "object" || typeof loss.call !== "function") throw new ArgumentError(`loss: expected a name, a loss or a function of (yTrue, yPred), got ${String(loss)}; names: ${LOSS_NAMES.join(", ")}`);

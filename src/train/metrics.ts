@@ -255,7 +255,7 @@ export function metricFromConfig(name: string, config: Config): Metric {
  */
 export function metricByName(metric: MetricName | Metric | MetricFunction, context: MetricContext): Metric {
   if (typeof metric === "function") {
-    checkMade("metrics", "metric", metric, METRICS);
+    checkMade("metrics", "a metric", metric, METRICS);
     return average(metric.name || "metric", {}, metric);
   }
   if (typeof metric !== "string") {

@@ -4,7 +4,7 @@
  * which writes the parameter and its state in place. Bias corrections 1 - beta^t are taken as -expm1(t ln beta), which
  * keeps its digits for small t.
  */
-import { checkFlag, checkNumber, checkOptions, checkPart, checkPositive, hint } from "../check.ts";
+import { checkFlag, checkMade, checkNumber, checkOptions, checkPart, checkPositive, unknownName } from "../check.ts";
 import { ArgumentError, FileError, LockstepError, ShapeError } from "../errors.ts";
 import { assign, currentGraph } from "../graph.ts";
 import type { TypedArray } from "../dtype.ts";
@@ -358,19 +358,23 @@ export type OptimizerName = keyof typeof OPTIMIZERS;
 /** Names that `optimizer` options take. */
 export const OPTIMIZER_NAMES: readonly string[] = Object.keys(OPTIMIZERS);
 
+/** What makes optimizers of a kind. @throws ArgumentError for another kind, listing them. */
+function factoryOf(kind: string): (config: Config) => Optimizer {
+  if (!Object.hasOwn(OPTIMIZERS, kind)) throw unknownName("optimizer", kind, OPTIMIZER_NAMES);
+  return OPTIMIZERS[kind as OptimizerName] as (options: object) => Optimizer;
+}
+
 /** An optimizer from what its `kind` and `config` were, with fresh state. @throws ArgumentError for another kind, listing them. */
 export function optimizerFromConfig(kind: string, config: Config): Optimizer {
-  if (!Object.hasOwn(OPTIMIZERS, kind)) throw new ArgumentError(`optimizer: unknown ${JSON.stringify(kind)}; ${hint(String(kind), OPTIMIZER_NAMES)}known: ${OPTIMIZER_NAMES.join(", ")}`);
   const { learningRate } = config;
   const scheduled = typeof learningRate === "object" && learningRate !== null ? (learningRate as unknown as { kind: string; config: Config }) : null;
-  return (OPTIMIZERS[kind as OptimizerName] as (options: never) => Optimizer)((scheduled === null ? config : { ...config, learningRate: scheduleFromConfig(scheduled.kind, scheduled.config) }) as never);
+  return factoryOf(kind)(scheduled === null ? config : { ...config, learningRate: scheduleFromConfig(scheduled.kind, scheduled.config) as unknown as Attr });
 }
 
 /** An optimizer from what `optimizer` options take: a name, with default options, or an optimizer. @throws ArgumentError listing the names. */
 export function optimizerByName(optimizer: OptimizerName | Optimizer): Optimizer {
-  if (typeof optimizer === "string") return optimizerFromConfig(optimizer, {});
-  const factory = Object.entries(OPTIMIZERS).find(([, make]) => make === (optimizer as unknown));
-  if (factory !== undefined) throw new ArgumentError(`optimizer: ${factory[0]} makes an optimizer: write ${factory[0]}() or "${factory[0]}"`);
+  if (typeof optimizer === "string") return factoryOf(optimizer)({});
+  checkMade("optimizer", "an optimizer", optimizer, OPTIMIZERS);
   if (optimizer === null || typeof optimizer !== "object" || typeof optimizer.update !== "function") throw new ArgumentError(`optimizer: expected a name or an optimizer, got ${String(optimizer)}; names: ${OPTIMIZER_NAMES.join(", ")}`);
   return optimizer;
 }

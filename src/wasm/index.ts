@@ -1,6 +1,7 @@
 /** @file The WASM backend: plans become command lists in one linear memory, run by AssemblyScript kernels. */
 import type { Backend, DeviceBuffer, Limits, Program } from "../backend.ts";
 import { ArgumentError, BackendError, internal } from "../errors.ts";
+import { packOffsets } from "../plan/memory.ts";
 import type { Plan } from "../plan/plan.ts";
 import { slotBytes } from "../plan/plan.ts";
 import { Allocator } from "./allocator.ts";
@@ -111,7 +112,7 @@ class LinearBackend implements WasmBackend {
     this.simd = simd;
     this.threads = threads;
     this.#problem = problem;
-    this.limits = { alignment: 64, maxBytes, oneMemory: true, hostMemory: true, asynchronous: queued, maxOperands: 24, maxSteps: 96 };
+    this.limits = { alignment: 64, maxBytes, pack: packOffsets, hostMemory: true, asynchronous: queued, maxOperands: 24, maxSteps: 96 };
     this.#memory = memory;
     this.#kernels = kernels;
     this.#allocator = new Allocator(memory, FIRST_ADDRESS, Math.floor(maxBytes / PAGE));

@@ -5,6 +5,7 @@
 import { assert } from "../assert.ts";
 import type { Backend, DeviceBuffer, Limits, Program } from "../backend.ts";
 import { ArgumentError, BackendError, DeviceLostError, internal } from "../errors.ts";
+import { assignSlots } from "../plan/memory.ts";
 import type { Plan } from "../plan/plan.ts";
 import { openDevice } from "./adapter.ts";
 import type { OpenDevice, Pending, WebGpuOptions } from "./adapter.ts";
@@ -70,7 +71,7 @@ class WebGpuBackend implements GpuBackend {
     this.#pending = pending;
     this.#release = release;
     const maxBytes = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
-    this.limits = { alignment: device.limits.minStorageBufferOffsetAlignment, maxBytes, oneMemory: false, hostMemory: false, asynchronous: true, maxOperands: Math.min(features.maxBuffers, MOST_OPERANDS), maxSteps: MOST_STEPS, ...(options.storage === "f16" ? { halves } : {}) };
+    this.limits = { alignment: device.limits.minStorageBufferOffsetAlignment, maxBytes, pack: assignSlots, hostMemory: false, asynchronous: true, maxOperands: Math.min(features.maxBuffers, MOST_OPERANDS), maxSteps: MOST_STEPS, ...(options.storage === "f16" ? { halves } : {}) };
     this.#buffers = new Buffers(device, maxBytes);
     this.#pipelines = new Pipelines(device, pending);
     device.addEventListener("uncapturederror", (event) => {

@@ -41,6 +41,12 @@ async function reader() {
   return m;
 }
 
+/** An embedding of 9 vectors that a function calls. */
+function nested() {
+  const inner = embedding(9, 3);
+  return sequential([(x) => inner.call(x)], { inputShape: [2] });
+}
+
 const classes = (change = {}) => ({ data: Object.assign(Float32Array.from({ length: 20 }, (_, i) => i % 3), change), shape: [20] });
 
 /** Each: what it is, the model, what is done with it, the error's class, and what its message must hold. */
@@ -105,6 +111,7 @@ const CASES = [
   ["a negative index", reader, (m) => m.fit(tensor(Int32Array.of(0, -1), [1, 2]), zeros([1, 2, 3]), quiet), DataError, ["fit", "0 to 4", "-1"]],
   ["an index that is no integer", reader, (m) => m.evaluate([[0.5, 1]], zeros([1, 2, 3])), DataError, ["evaluate", "0 to 4", "0.5"]],
   ["an index in a batch of an iterable", reader, (m) => m.fit([[tensor(Int32Array.of(7, 0), [1, 2]), zeros([1, 2, 3])]].values(), quiet), DataError, ["fit", "0 to 4", "7"]],
+  ["an index for an embedding in a function of one's own", () => nested(), (m) => m.predict([[0, 9]]), DataError, ["predict", "0 to 8", "9"]],
   ["callbacks that are no list", regression, (m) => m.fit(data.x, data.y, { callbacks: {}, ...quiet }), ArgumentError, ["callbacks"]],
   ["an option that an iterable cannot have", regression, (m) => m.fit([[data.x, data.y]].values(), { batchSize: 4, ...quiet }), ArgumentError, ["batchSize", "iterable"]],
   ["an empty iterable", regression, (m) => m.fit([].values(), quiet), DataError, ["no batch", "epoch 1"]],

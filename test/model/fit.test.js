@@ -305,7 +305,7 @@ test("layers that a function or an object of one's own calls are trained, counte
   }
   const m = sequential([block(), new Block(), dense(1)], { inputShape: [4], seed: 3 });
   await m.compile({ loss: "mse", optimizer: adam({ learningRate: 0.05 }), backend });
-  assert.equal(m.weights.map((w) => `${m.layerOf(w).name}/${w.name}`), ["residual/dense.kernel", "residual/dense.bias", "Block/scale", "Block/own.kernel", "Block/own.bias", "dense/kernel", "dense/bias"]);
+  assert.equal(m.weights.map((w) => m.nameOf(w)), ["residual/dense.kernel", "residual/dense.bias", "Block/scale", "Block/own.kernel", "Block/own.bias", "dense/kernel", "dense/bias"]);
   assert.match(m.summary(() => {}), /residual \(residual\) +│ \[batch, 4\] +│ +20 /);
   const before = await Promise.all((await m.getWeights()).map((t) => t.array()));
   await m.fit(data.x, data.y, { epochs: 2, ...quiet });

@@ -97,6 +97,32 @@ test("inference: a damaged file is refused as by the whole library", async () =>
   }
 });
 
+/** A safetensors file of one dense layer's kernel [1, 2] and of a tensor that no layer has. */
+function fileOf(dtype, kernel, extra) {
+  const size = kernel.byteLength;
+  const header = JSON.stringify({
+    "dense/kernel": { dtype, shape: [1, 2], data_offsets: [0, size] }, ids: { dtype: "I64", shape: [extra.length], data_offsets: [size, size + extra.byteLength] },
+  });
+  const length = new DataView(new ArrayBuffer(8));
+  length.setBigUint64(0, BigInt(header.length), true);
+  return new Uint8Array(Buffer.concat([new Uint8Array(length.buffer), Buffer.from(header), new Uint8Array(kernel.buffer), new Uint8Array(extra.buffer)]));
+}
+
+test("inference: weights come from floats of every width, integers are told and passed over", async () => {
+  const model = I.sequential([I.dense(2, { useBias: false })], { inputShape: [1] });
+  for (const [dtype, kernel] of [["F16", Uint16Array.of(0x3c00, 0x4000)], ["BF16", Uint16Array.of(0x3f80, 0x4000)], ["F32", Float32Array.of(1, 2)], ["F64", Float64Array.of(1, 2)]]) {
+    await I.loadWeights(model, fileOf(dtype, kernel, BigInt64Array.of(7n, -1n)));
+    assert.equal(await (await model.getWeights())[0].array(), [[1, 2]], dtype);
+  }
+  for (const [dtype, kernel] of [["U8", Uint8Array.of(1, 2)], ["I16", Int16Array.of(1, 2)], ["BOOL", Uint8Array.of(1, 0)], ["I64", BigInt64Array.of(1n, 2n)]]) {
+    for (const [F, m] of [[I, model], [L, L.sequential([L.dense(2, { useBias: false })], { inputShape: [1] })]]) {
+      const error = await F.loadWeights(m, fileOf(dtype, kernel, BigInt64Array.of(7n))).then(() => null, (e) => e);
+      assert.instance(error, L.FileError);
+      assert.is(error.message, `model file: "dense/kernel" holds ${dtype}, the layer needs F32`);
+    }
+  }
+});
+
 test("inference: weights have no elements until they are loaded or set, but those that options give", async () => {
   await I.open("wasm", { reproducible: true });
   const model = I.sequential([I.dense(2, { kernelInitializer: I.initializers.heNormal, kernelRegularizer: I.l2(0.1) })], { inputShape: [3] });

@@ -14,7 +14,7 @@ import { argMax, max, sum } from "../../build/esm/ops/reduce.js";
 import { softmaxCrossEntropy } from "../../build/esm/ops/softmax.js";
 import { buildPlan } from "../../build/esm/plan/build.js";
 import { fuse } from "../../build/esm/plan/fuse.js";
-import { liveNodes, readOutputs } from "../../build/esm/plan/simplify.js";
+import { liveNodes } from "../../build/esm/plan/simplify.js";
 import { wasms } from "../ops/harness.js";
 import { randomGraph } from "./random-graph.js";
 
@@ -157,7 +157,7 @@ test("every operand is computed before it is read", () => {
     const roots = [...results, ...graph.assigns.values()];
     const nodes = liveNodes(graph, roots);
     const done = new Set();
-    for (const call of fuse(nodes, roots, readOutputs(nodes, roots), limits)) {
+    for (const call of fuse(nodes, roots, limits)) {
       for (const t of call.inputs) {
         let b = t;
         while (b !== null && b.node.op.lower === "alias") b = b.node.inputs[0];

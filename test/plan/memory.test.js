@@ -28,7 +28,8 @@ for (const alignment of [4, 64]) {
   test(`packOffsets: no two that live together overlap, alignment ${alignment}`, () => {
     for (let seed = 0; seed < 300; seed++) {
       const ranges = randomRanges(seed);
-      const { offsets, total } = packOffsets(ranges, alignment);
+      const { slots: [total = 0], places } = packOffsets(ranges, alignment);
+      const offsets = places.map((p) => p.offset);
       ranges.forEach((a, i) => {
         assert.is(offsets[i] % alignment, 0);
         assert.ok(offsets[i] + a.bytes <= total);
@@ -46,19 +47,20 @@ test("packOffsets: within a third of the least possible on average, and exactly 
   let [got, least] = [0, 0];
   for (let seed = 0; seed < 300; seed++) {
     const ranges = randomRanges(seed);
-    got += packOffsets(ranges, 4).total;
+    got += packOffsets(ranges, 4).slots[0] ?? 0;
     least += peak(ranges);
   }
   assert.ok(got <= least * 1.33, `${got} for ${least}`);
   const chain = Array.from({ length: 20 }, (_, i) => ({ bytes: 256, first: i, last: i + 1 }));
-  assert.is(packOffsets(chain, 64).total, 512);
-  assert.equal(packOffsets([], 64), { offsets: [], total: 0 });
+  assert.equal(packOffsets(chain, 64).slots, [512]);
+  assert.equal(packOffsets([], 64), { slots: [], places: [] });
 });
 
 test("assignSlots: no slot holds two that live together, and every slot is large enough", () => {
   for (let seed = 0; seed < 300; seed++) {
     const ranges = randomRanges(seed);
-    const { slots, slotOf } = assignSlots(ranges);
+    const { slots, places } = assignSlots(ranges);
+    const slotOf = places.map((p) => p.index);
     ranges.forEach((a, i) => {
       assert.ok(slots[slotOf[i]] >= a.bytes);
       for (let j = 0; j < i; j++) if (slotOf[i] === slotOf[j]) assert.not.ok(together(a, ranges[j]), `seed ${seed}: ${i} and ${j}`);

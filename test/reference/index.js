@@ -3,6 +3,7 @@
  * element of any dtype is one float64; every slot is a buffer of its own, painted with NaN before each run, as is every
  * output before it is computed. Nothing is fast and nothing is rounded: other backends are compared with it.
  */
+import { assignSlots } from "../../build/esm/plan/memory.js";
 import * as conv from "./conv.js";
 import { encode } from "./dtype.js";
 import * as gather from "./gather.js";
@@ -25,7 +26,7 @@ export const KERNELS = {
 
 const ELEMENT_BYTES = 4;
 
-const LIMITS = { alignment: 4, maxBytes: 2 ** 31, oneMemory: false, hostMemory: true, asynchronous: false, maxOperands: 8, maxSteps: 64 };
+const LIMITS = { alignment: 4, maxBytes: 2 ** 31, pack: assignSlots, hostMemory: true, asynchronous: false, maxOperands: 8, maxSteps: 64 };
 
 /** As src/errors.ts has it; the reference stands alone. */
 class BackendError extends Error {

@@ -2,7 +2,10 @@
 import { readFileSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { Graph, trace } from "../../build/esm/graph.js";
 import { open } from "../../build/esm/init.js";
+import { concat } from "../../build/esm/ops/move.js";
+import { sum } from "../../build/esm/ops/reduce.js";
 import { buildPlan } from "../../build/esm/plan/build.js";
 import { openWasm } from "../../build/esm/wasm/index.js";
 import { prepare } from "../ops/harness.js";
@@ -56,6 +59,9 @@ test("bytes written are bytes read, at any offset, also after the memory has gro
 test("a limit on memory is kept", async () => {
   const backend = await openWasm({ maxBytes: 8 << 20 });
   assert.throws(() => backend.alloc(9 << 20), (e) => e.name === "BackendError");
+  const graph = new Graph();
+  const results = trace(graph, () => [sum(concat([graph.input({ shape: [1 << 21], dtype: "f32" }), graph.input({ shape: [1 << 21], dtype: "f32" })]))]);
+  await rejects(backend.compile(buildPlan(graph, results, backend.limits)), "BackendError", /the program needs 16777216 bytes of working memory, the limit is 8388608; use a smaller batch/);
   assert.ok(backend.alloc(1 << 20));
 });
 

@@ -12,6 +12,7 @@ import { gruSequence, lstmSequence } from "../../build/esm/ops/recurrent.js";
 import { Executable } from "../../build/esm/run.js";
 import { encode } from "../../build/esm/wasm/commands.js";
 import { buildPlan } from "../../build/esm/plan/build.js";
+import { packOffsets } from "../../build/esm/plan/memory.js";
 import { CONV2D, HEADER_WORDS, PACK, WINOGRAD, WINOGRAD_FILTERS } from "../../build/esm/wasm/opcodes.js";
 
 const script = new URL("../../build/esm/wasm/worker.js", import.meta.url);
@@ -227,7 +228,7 @@ test("models: fit, evaluate, setWeights and loading between predictions", async 
 test("training keeps nothing, but for layers that are frozen", async () => {
   for (const [name, make] of Object.entries(MODELS)) {
     const { graph, results } = make();
-    const { kept, prologue } = encode(buildPlan(graph, results, { alignment: 64, maxBytes: 2 ** 32, oneMemory: true, maxOperands: 24, maxSteps: 96 }));
+    const { kept, prologue } = encode(buildPlan(graph, results, { alignment: 64, maxBytes: 2 ** 32, pack: packOffsets, maxOperands: 24, maxSteps: 96 }));
     assert.equal([kept.length, prologue], [0, 0], name);
   }
   const backend = await open("wasm", { threads: 1 });
@@ -276,7 +277,7 @@ test("few tiles of many channels: tiles where filters are kept, windows where ea
     const graph = new Graph();
     const w = { shape: shapes[1], dtype: "f32" };
     const results = trace(graph, () => [f(graph.input({ shape: shapes[0], dtype: "f32" }), captured ? graph.capture(random(1, ...shapes[1])) : graph.input(w))]);
-    return encode(buildPlan(graph, results, { alignment: 64, maxBytes: 2 ** 32, oneMemory: true, maxOperands: 24, maxSteps: 96 }), most).commands.map((c) => c.opcode);
+    return encode(buildPlan(graph, results, { alignment: 64, maxBytes: 2 ** 32, pack: packOffsets, maxOperands: 24, maxSteps: 96 }), most).commands.map((c) => c.opcode);
   };
   assert.equal(opcodes(true), [WINOGRAD_FILTERS, 0, WINOGRAD]);
   assert.equal(opcodes(true, 0), [WINOGRAD_FILTERS, WINOGRAD]);

@@ -1,5 +1,7 @@
 /** @file Which operands kernels can have as f16: any that they read as f32, and those that they write in vectors of four, since two halves share a word. */
 import type { ConvAttrs, MatmulAttrs } from "../../plan/kernels.ts";
+import type { Limits } from "../../backend.ts";
+import { halfTensors } from "../../plan/half.ts";
 import type { HalfOperands } from "../../plan/half.ts";
 import type { UnplacedCall } from "../../plan/fuse.ts";
 import type { MapBody, Operand } from "../../plan/plan.ts";
@@ -34,10 +36,12 @@ function outputsOf({ kernel, attrs, inputs, outputs }: UnplacedCall): boolean {
   }
 }
 
-/** What `Limits.halves` is for this backend. */
-export function halves(call: UnplacedCall): HalfOperands {
+function operandsOf(call: UnplacedCall): HalfOperands {
   const all = call.kernel === "map" || call.kernel === "reduce";
   const read = Object.hasOwn(READ, call.kernel) ? READ[call.kernel] : [];
   const written = outputsOf(call);
   return { inputs: call.inputs.map((_, k) => all || read.includes(k)), outputs: call.outputs.map(() => written) };
 }
+
+/** What `Limits.halves` is for this backend. */
+export const halves: NonNullable<Limits["halves"]> = (calls, fixed, firstGradient) => halfTensors(calls, fixed, firstGradient, operandsOf);
