@@ -33,24 +33,28 @@ export const VERSION = 1;
 interface Entry { readonly kind: string; readonly name: string; readonly config: Config }
 export interface Described { readonly format: string; readonly version: number; readonly name: string; readonly seed: number; readonly sequential: boolean; readonly inputShapes: readonly Shape[]; readonly layers: readonly Entry[] }
 
+const FNV_PRIME = 0x01000193;
+
+/** FNV-1a goes on with the UTF-16 units of a text. */
+function hashText(hash: number, text: string): number {
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), FNV_PRIME);
+  return hash;
+}
+
+/** And with words: as signed ones, since the engine has unsigned ones above 2^31 on its heap. */
+function hashWords(hash: number, words: Int32Array): number {
+  for (let i = 0; i < words.length; i++) hash = Math.imul(hash ^ words[i], FNV_PRIME);
+  return hash;
+}
+
 /**
  * FNV-1a over metadata, as UTF-16, and the names, shapes and 32-bit words of all tensors in the order of their names: no single
  * changed word goes unnoticed, and hardly any other damage.
  */
 export function checksum({ lockstep = "", training = "" }: { readonly [key: string]: string }, tensors: readonly (readonly [string, { readonly shape: Shape; readonly data: TypedArray }])[]): string {
-  let hash = 0x811c9dc5;
-  const add = (word: number): void => {
-    hash = Math.imul(hash ^ word, 0x01000193);
-  };
-  const addText = (text: string): void => {
-    for (let i = 0; i < text.length; i++) add(text.charCodeAt(i));
-  };
-  addText(lockstep);
-  addText(training);
+  let hash = hashText(hashText(0x811c9dc5, lockstep), training);
   for (const [name, { shape, data }] of [...tensors].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    addText(`${name} ${showShape(shape)}`);
-    const words = new Uint32Array(data.buffer, data.byteOffset, data.length);
-    for (let i = 0; i < words.length; i++) add(words[i]);
+    hash = hashWords(hashText(hash, `${name} ${showShape(shape)}`), new Int32Array(data.buffer, data.byteOffset, data.length));
   }
   return (hash >>> 0).toString(16).padStart(8, "0");
 }
