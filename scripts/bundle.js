@@ -73,7 +73,8 @@ async function write(file, kernels) {
     plugins: [terser({
       module: true,
       ecma: 2022,
-      compress: { passes: 2 },
+      // Functions of one caller stay out of it: inside they would be parsed with it and again when it calls them, and bundlers of applications put them there anyway.
+      compress: { passes: 2, reduce_funcs: false, inline: 1 },
       // Bundlers of applications read these: which calls may be dropped, and which import is not theirs.
       // ASCII alone: one other character makes engines hold and parse the whole file in two bytes a character.
       format: { ascii_only: true, preserve_annotations: true, comments: /webpackIgnore|@vite-ignore/ },
