@@ -97,15 +97,16 @@ async function bytesOf(source: ModelSource): Promise<{ who: string; bytes: Uint8
 
 /** Weights of `model` from tensors named `layer/weight`. Checks all before it changes any. */
 function assignWeights(who: string, model: InferenceModel, tensors: Tensors): void {
-  const values = model.layers.flatMap((l) => l.weights.map((w) => {
+  const found = model.layers.flatMap((l) => l.weights.map((w) => {
     const name = `${l.name}/${w.name}`;
     const t = tensors.get(name);
     if (t === undefined) throw new FileError(`${who}: no tensor "${name}"; it has ${[...tensors.keys()].slice(0, 8).join(", ")}`);
     if (!sameShape(t.shape, w.tensor.shape)) throw new FileError(`${who}: "${name}" has shape ${showShape(t.shape)}, the layer needs ${showShape(w.tensor.shape)}`);
     if (!(t.data instanceof Float32Array)) throw new FileError(`${who}: "${name}" holds ${t.dtype}, the layer needs F32`);
-    return t.data;
+    return { tensor: w.tensor, data: t.data };
   }));
-  model.setWeights(values);
+  // The elements are the tensor's own: decoding copied them out of the file.
+  for (const { tensor, data } of found) tensor.set(data);
 }
 
 /**
