@@ -2,12 +2,13 @@
  * @file What the package ships, from build/esm: a file for each entry and for each part that is loaded on demand, minified, with
  * source maps that lead to src, and the types that the entries reach. Files are few, since Node takes about 0.3 ms to load each.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import terser from "@rollup/plugin-terser";
 import { rollup } from "rollup";
-import { decodeMappings, forInference, forBundlers } from "./transform.js";
+import { called, eagerEdits, firstPrediction, smallModel } from "./eager.js";
+import { decodeMappings, edited, encodeMappings, forInference, forBundlers } from "./transform.js";
 import { writeTypes } from "./types.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -72,7 +73,8 @@ async function write(file, kernels) {
     plugins: [terser({
       module: true,
       ecma: 2022,
-      compress: { passes: 2 },
+      // Functions of one caller stay out of it: inside they would be parsed with it and again when it calls them, and bundlers of applications put them there anyway.
+      compress: { passes: 2, reduce_funcs: false, inline: 1 },
       // Bundlers of applications read these: which calls may be dropped, and which import is not theirs.
       // ASCII alone: one other character makes engines hold and parse the whole file in two bytes a character.
       format: { ascii_only: true, preserve_annotations: true, comments: /webpackIgnore|@vite-ignore/ },
@@ -81,8 +83,24 @@ async function write(file, kernels) {
   await build.close();
 }
 
+/** Marks in an entry what the first prediction from `model` calls. */
+async function mark(file, model) {
+  const path = join(root, "build", file);
+  const url = `${pathToFileURL(path)}?`;
+  const code = readFileSync(path, "utf8");
+  const map = JSON.parse(readFileSync(`${path}.map`, "utf8"));
+  const edits = eagerEdits(code, await called(`${url}unmarked`, model));
+  const marked = edited(code, edits.map((edit, i) => ({ ...edit, i })).sort((a, b) => b.at - a.at || b.i - a.i), { ...map, mappings: decodeMappings(map.mappings) });
+  writeFileSync(path, marked.code);
+  writeFileSync(`${path}.map`, JSON.stringify({ ...marked.map, mappings: encodeMappings(marked.map.mappings) }));
+  // Functions that have become variables must be there before they are called.
+  await firstPrediction(`${url}marked`, model);
+}
+
 /** Writes everything. `kernels`: the text of the module of GPU kernels, and the names that their constants have there. */
 export async function bundle(kernels) {
   for (const file of Object.keys(FILES)) await write(file, kernels);
+  const model = await smallModel(pathToFileURL(join(root, "build/index.js")).href);
+  for (const file of ["index.js", "inference.js"]) await mark(file, model);
   writeTypes(esm, join(root, "build/types"), ["index", "inference", "data/index"]);
 }

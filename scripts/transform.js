@@ -7,7 +7,7 @@ import { parseAst } from "rollup/parseAst";
 
 const PURE = "/*#__PURE__*/";
 /** The children of a node. */
-function* children(node) {
+export function* children(node) {
   for (const [key, value] of Object.entries(node)) {
     if (key === "parent") continue;
     for (const child of Array.isArray(value) ? value : [value]) if (typeof child?.type === "string") yield child;
@@ -167,14 +167,18 @@ const HELPER = "__rewriteRelativeImportExtension";
  */
 export function forBundlers(source, constants, map) {
   const code = withoutDeclarations(source);
+  const program = parseAst(code);
+  const edits = [...pureEdits(code, program), ...importEdits(program), ...constantEdits(program, constants)];
+  return edited(code, edits.sort((a, b) => b.at - a.at), map);
+}
+
+/** `code` with edits from its end to its beginning, so that positions before stay right, and its map. `map.mappings` is decoded. */
+export function edited(code, edits, map) {
   const lines = [0];
   for (let i = 0; i < code.length; i++) if (code[i] === "\n") lines.push(i + 1);
   const mappings = map.mappings.map((line) => line.map((segment) => [...segment]));
-  const program = parseAst(code);
-  const edits = [...pureEdits(code, program), ...importEdits(program), ...constantEdits(program, constants)];
   let text = code;
-  // From the end, so that positions before stay right.
-  for (const { at, old, put } of edits.sort((a, b) => b.at - a.at)) {
+  for (const { at, old, put } of edits) {
     const line = lines.findLastIndex((start) => start <= at);
     text = text.slice(0, at) + put + text.slice(at + old.length);
     for (const segment of mappings[line] ?? []) if (segment[0] >= at - lines[line] + old.length) segment[0] += put.length - old.length;
@@ -205,4 +209,23 @@ export function decodeMappings(mappings) {
       return state.slice(0, field);
     });
   });
+}
+
+/** What `decodeMappings` takes. */
+export function encodeMappings(mappings) {
+  const state = [0, 0, 0, 0, 0];
+  return mappings.map((line) => {
+    state[0] = 0;
+    return line.map((segment) => segment.map((value, field) => {
+      const difference = value - state[field];
+      state[field] = value;
+      let rest = difference < 0 ? (-difference << 1) | 1 : difference << 1;
+      let text = "";
+      do {
+        text += BASE64[(rest & 31) | (rest > 31 ? 32 : 0)];
+        rest >>>= 5;
+      } while (rest > 0);
+      return text;
+    }).join("")).join(",");
+  }).join(";");
 }

@@ -33,24 +33,28 @@ export const VERSION = 1;
 interface Entry { readonly kind: string; readonly name: string; readonly config: Config }
 export interface Described { readonly format: string; readonly version: number; readonly name: string; readonly seed: number; readonly sequential: boolean; readonly inputShapes: readonly Shape[]; readonly layers: readonly Entry[] }
 
+const FNV_PRIME = 0x01000193;
+
+/** FNV-1a goes on with the UTF-16 units of a text. */
+function hashText(hash: number, text: string): number {
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), FNV_PRIME);
+  return hash;
+}
+
+/** And with words: as signed ones, since the engine has unsigned ones above 2^31 on its heap. */
+function hashWords(hash: number, words: Int32Array): number {
+  for (let i = 0; i < words.length; i++) hash = Math.imul(hash ^ words[i], FNV_PRIME);
+  return hash;
+}
+
 /**
  * FNV-1a over metadata, as UTF-16, and the names, shapes and 32-bit words of all tensors in the order of their names: no single
  * changed word goes unnoticed, and hardly any other damage.
  */
 export function checksum({ lockstep = "", training = "" }: { readonly [key: string]: string }, tensors: readonly (readonly [string, { readonly shape: Shape; readonly data: TypedArray }])[]): string {
-  let hash = 0x811c9dc5;
-  const add = (word: number): void => {
-    hash = Math.imul(hash ^ word, 0x01000193);
-  };
-  const addText = (text: string): void => {
-    for (let i = 0; i < text.length; i++) add(text.charCodeAt(i));
-  };
-  addText(lockstep);
-  addText(training);
+  let hash = hashText(hashText(0x811c9dc5, lockstep), training);
   for (const [name, { shape, data }] of [...tensors].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    addText(`${name} ${showShape(shape)}`);
-    const words = new Uint32Array(data.buffer, data.byteOffset, data.length);
-    for (let i = 0; i < words.length; i++) add(words[i]);
+    hash = hashWords(hashText(hash, `${name} ${showShape(shape)}`), new Int32Array(data.buffer, data.byteOffset, data.length));
   }
   return (hash >>> 0).toString(16).padStart(8, "0");
 }
@@ -93,15 +97,16 @@ async function bytesOf(source: ModelSource): Promise<{ who: string; bytes: Uint8
 
 /** Weights of `model` from tensors named `layer/weight`. Checks all before it changes any. */
 function assignWeights(who: string, model: InferenceModel, tensors: Tensors): void {
-  const values = model.layers.flatMap((l) => l.weights.map((w) => {
+  const found = model.layers.flatMap((l) => l.weights.map((w) => {
     const name = `${l.name}/${w.name}`;
     const t = tensors.get(name);
     if (t === undefined) throw new FileError(`${who}: no tensor "${name}"; it has ${[...tensors.keys()].slice(0, 8).join(", ")}`);
     if (!sameShape(t.shape, w.tensor.shape)) throw new FileError(`${who}: "${name}" has shape ${showShape(t.shape)}, the layer needs ${showShape(w.tensor.shape)}`);
     if (!(t.data instanceof Float32Array)) throw new FileError(`${who}: "${name}" holds ${t.dtype}, the layer needs F32`);
-    return t.data;
+    return { tensor: w.tensor, data: t.data };
   }));
-  model.setWeights(values);
+  // The elements are the tensor's own: decoding copied them out of the file.
+  for (const { tensor, data } of found) tensor.set(data);
 }
 
 /**
