@@ -1,7 +1,7 @@
 /** @file Anything that works as a layer, made into one: plain functions, and objects with a `call` whose tensors are weights. */
 import { ArgumentError } from "../errors.ts";
 import { scope } from "../graph.ts";
-import { context, withContext } from "../nn/layer.ts";
+import { context, weightIn, withContext } from "../nn/layer.ts";
 import type { Layer, Weight } from "../nn/layer.ts";
 import { CUSTOM } from "../nn/options.ts";
 import { Tensor } from "../tensor.ts";
@@ -27,9 +27,8 @@ function weightsOf(object: object, path = ""): Weight[] {
 }
 
 /** `weights` are the function's own; those of layers that it calls are added as `layer.weight`, since the model is told of this layer alone. */
-function wrap(kind: string, own: readonly Weight[], run: (x: Tensor) => Tensor): Layer {
+function wrap(kind: string, held: readonly Weight[], run: (x: Tensor) => Tensor): Layer {
   const inner: Layer[] = [];
-  let weights = own;
   let complete = false;
   const nameOf = (l: Layer): string => l.name || `${l.kind}${inner.filter((other) => other.kind === l.kind).indexOf(l) || ""}`;
   const called = (l: Layer): void => {
@@ -39,10 +38,11 @@ function wrap(kind: string, own: readonly Weight[], run: (x: Tensor) => Tensor):
   };
   const self: Layer = {
     kind,
+    trainable: true,
     name: "",
     config: CUSTOM,
     get weights() {
-      const all = [...own, ...inner.flatMap((l) => l.weights.map((w) => ({ ...w, name: `${nameOf(l)}.${w.name}` })))];
+      const all = [...own, ...inner.flatMap((l) => l.weights.map((w) => weightIn(self, w, `${nameOf(l)}.${w.name}`)))];
       if (all.length !== weights.length) weights = all;
       return weights;
     },
@@ -56,6 +56,8 @@ function wrap(kind: string, own: readonly Weight[], run: (x: Tensor) => Tensor):
       return y;
     },
   };
+  const own = held.map((w) => weightIn(self, w));
+  let weights: readonly Weight[] = own;
   return self;
 }
 

@@ -29,9 +29,9 @@ export interface Weight {
   readonly name: string;
   /** Its elements; `tensor.shape` is as the page of the layer says. */
   readonly tensor: Tensor;
-  /** False for state that training does not descend on, such as moving averages. */
+  /** False for state that training does not descend on, such as moving averages, and while its layer is not `trainable`. */
   readonly trainable: boolean;
-  /** A penalty of this weight that is added to the loss, or null. */
+  /** A penalty of this weight that is added to the loss while it is trainable, or null. */
   readonly regularizer: Regularizer | null;
 }
 
@@ -56,6 +56,11 @@ export interface Layer {
   name: string;
   /** Its options, with defaults filled in. */
   readonly config: Config;
+  /**
+   * Default true. False freezes the layer: training leaves its weights as they are, and `batchNorm` works as in inference, as in Keras. Takes effect with the next `compile`;
+   * kept in files that hold the training.
+   */
+  trainable: boolean;
   /** Empty until the first call. */
   readonly weights: readonly Weight[];
   /** True once it has its weights. */
@@ -127,10 +132,11 @@ export function layer({ kind, config, build, parts = {}, call }: LayerDescriptio
   const byName: { [name: string]: Tensor } = {};
   const self = {
     kind,
+    trainable: true,
     name: typeof config.name === "string" ? config.name : "",
     config,
     get weights(): readonly Weight[] {
-      const all = [...own, ...Object.entries(parts).flatMap(([prefix, part]) => part.weights.map((w) => ({ ...w, name: prefixed(prefix, w.name) })))];
+      const all = [...own, ...Object.entries(parts).flatMap(([prefix, part]) => part.weights.map((w) => weightIn(self, w, prefixed(prefix, w.name))))];
       if (all.length !== weights.length) weights = all;
       return weights;
     },
@@ -146,7 +152,7 @@ export function layer({ kind, config, build, parts = {}, call }: LayerDescriptio
             // What a file is about to replace need not be random: 1 ms of the start of a small model, 2 s of one with 12 million weights (Node 20).
             const data = mostElements < Infinity ? new Float32Array(sizeOf(shape)) : initializer(init)(shape, new Random(context().seed, context().nextStream()));
             const tensor = new Tensor(shape, "f32", null, 0, data);
-            own.push({ name, tensor, trainable, regularizer });
+            own.push(weightIn(self, { name, tensor, trainable, regularizer }));
             byName[name] = tensor;
             return tensor;
           });
@@ -161,6 +167,16 @@ export function layer({ kind, config, build, parts = {}, call }: LayerDescriptio
   };
   return self;
 }
+
+/** `weight` as one of `owner`'s, which is trained only while the owner is. */
+export const weightIn = (owner: Pick<Layer, "trainable">, weight: Weight, name = weight.name): Weight => ({
+  name,
+  tensor: weight.tensor,
+  regularizer: weight.regularizer,
+  get trainable() {
+    return owner.trainable && weight.trainable;
+  },
+});
 
 const prefixed = (prefix: string, name: string): string => (prefix === "" ? name : prefix + name[0].toUpperCase() + name.slice(1));
 
