@@ -18,8 +18,8 @@ const BUDGETS = {
   "relaxed.wasm": 25250,
   "training: a convolutional network with adam, with its plain kernels": 76900,
   "training: dense layers with adam, with its plain kernels": 71800,
-  "inference: sequential of dense layers, with its plain kernels": 45450,
-  "inference: loadModel, with its plain kernels": 59430,
+  "inference: sequential of dense layers, with its plain kernels": 45500,
+  "inference: loadModel, with its plain kernels": 59480,
 };
 
 const build = (file) => new URL(`../build/${file}`, import.meta.url);
