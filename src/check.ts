@@ -93,5 +93,5 @@ export function checkFlag(who: string, what: string, value: boolean): void {
 /** What came in the place of something else, for an error text. */
 export const kindOf = (value: unknown): string => (value === null ? "null" : Array.isArray(value) ? "an array" : typeof value);
 
-/** A text in quotes, so that "10" is not taken for the number. */
-const shown = (value: unknown): string => (typeof value === "string" ? JSON.stringify(value) : String(value));
+/** A text in quotes, so that "10" is not taken for the number, and what stands in an object: `dense({ units: 8 })` is TensorFlow.js' way. */
+const shown = (value: unknown): string => (typeof value === "string" || String(value) === "[object Object]" ? JSON.stringify(value) : String(value));

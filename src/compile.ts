@@ -41,6 +41,9 @@ interface Entry {
  * @param fn takes tensors, or arrays or objects of tensors, and returns the same kind or nothing. Must be synchronous.
  * @throws the errors of the ops inside, at the first call; nothing has run then.
  */
+export function compile<A extends readonly Tensor[], R extends Tree | void>(fn: (...args: A) => R, options?: CompileOptions): Compiled<A, R>;
+export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (...args: A) => R, options?: CompileOptions): Compiled<A, R>;
+// Two, so that arguments without a type are tensors and not trees, of which no op takes any.
 export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (...args: A) => R, options: CompileOptions = {}): Compiled<A, R> {
   const cache = new Map<string, Promise<Entry>>();
   const create = async (args: A): Promise<Entry> => {

@@ -32,8 +32,8 @@ export {
   sparseCategoricalCrossentropy,
 } from "./train/losses.ts";
 export type { Loss, LossFunction, LossName } from "./train/losses.ts";
-export { binaryAccuracy, categoricalAccuracy, confusionMatrix, f1, precision, recall, rootMeanSquaredError, sparseCategoricalAccuracy, topKCategoricalAccuracy } from "./train/metrics.ts";
-export type { Metric, MetricName } from "./train/metrics.ts";
+export { auc, binaryAccuracy, categoricalAccuracy, confusionMatrix, f1, precision, recall, rootMeanSquaredError, sparseCategoricalAccuracy, topKCategoricalAccuracy } from "./train/metrics.ts";
+export type { AucOptions, Metric, MetricName } from "./train/metrics.ts";
 export { adagrad, adam, adamax, adamw, rmsprop, sgd } from "./train/optimizers.ts";
 export type { Optimizer, OptimizerName, OptimizerOptions } from "./train/optimizers.ts";
 export { cosineDecay, exponentialDecay, inverseTimeDecay, piecewiseConstantDecay, polynomialDecay } from "./train/schedules.ts";

@@ -7,6 +7,7 @@ import * as L from "../build/esm/index.js";
 
 /** What an option or name is written as, and what the error must say. */
 const CASES = [
+  [() => L.dense({ units: 8, activation: "relu" }), /dense: units must be an integer >= 1, got \{"units":8,"activation":"relu"\}/],
   [() => L.adam({ lr: 0.1 }), /adam: unknown option "lr"; did you mean "learningRate"\? known: learningRate, weightDecay/],
   [() => L.adamw({ weight_decay: 0.1 }), /adamw: unknown option "weight_decay"; did you mean "weightDecay"/],
   [() => L.adam(0.01), /adam: expected an object of options, got 0.01/],

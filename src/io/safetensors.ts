@@ -123,9 +123,8 @@ function headerLength(bytes: Uint8Array): number {
     throw new FileError(`a safetensors file starts with ${LENGTH_BYTES} bytes of header length, the file has ${bytes.length} bytes`);
   }
   const length = new DataView(bytes.buffer, bytes.byteOffset, LENGTH_BYTES).getBigUint64(0, true);
-  const rest = bytes.length - LENGTH_BYTES;
-  if (length > rest) {
-    throw new FileError(`the header says it has ${length} bytes, only ${rest} follow; the file is truncated or not safetensors`);
+  if (length > bytes.length - LENGTH_BYTES) {
+    throw new FileError(`the file is truncated or not safetensors: it begins with ${JSON.stringify(String.fromCharCode(...bytes.subarray(0, LENGTH_BYTES)))}`);
   }
   if (length > MAX_HEADER_BYTES) {
     throw new FileError(`the header may have at most ${MAX_HEADER_BYTES} bytes, this one says ${length}`);

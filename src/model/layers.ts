@@ -27,7 +27,7 @@ function weightsOf(object: object, path = ""): Weight[] {
 }
 
 /** `own` are the function's weights; those of layers that it calls are added as `layer.weight`, since the model is told of this layer alone. */
-function wrap(kind: string, own: Weight[], run: (x: Tensor) => Tensor): Layer {
+function wrap(kind: string, own: readonly Weight[], run: (x: Tensor) => Tensor): Layer {
   const inner: Parts = [];
   let complete = false;
   const called = (l: Layer): void => {

@@ -3,7 +3,7 @@
  * holds for training besides is handed on as it is; save.ts, which writes such files, makes it an optimizer again.
  */
 import type { TypedArray } from "../dtype.ts";
-import { FileError } from "../errors.ts";
+import { ArgumentError, FileError } from "../errors.ts";
 import { anticipate } from "../init.ts";
 import { decodeSafetensors, parseObject } from "../io/safetensors.ts";
 import { naming } from "../naming.ts";
@@ -18,8 +18,8 @@ import { sequential } from "./inference.ts";
 import { asLayers } from "./layers.ts";
 import type { LayerLike } from "./layers.ts";
 
-/** What a model is read from: a path (Node, Deno, Bun) or a file's bytes. */
-export type ModelSource = string | Uint8Array | ArrayBuffer;
+/** What a model is read from: a path or a file: URL (Node, Deno, Bun), or a file's bytes. */
+export type ModelSource = string | URL | Uint8Array | ArrayBuffer;
 
 /** Options of `loadModel` and `loadWeights`. */
 export interface LoadOptions {
@@ -72,7 +72,7 @@ function decode(who: string, bytes: Uint8Array): ReturnType<typeof decodeSafeten
 export type Tensors = ReturnType<typeof decodeSafetensors>["tensors"];
 
 export function parse<T>(who: string, key: string, text: string | undefined): T {
-  if (text === undefined) throw new FileError(`${who}: not a Lockstep model: its metadata has no "${key}"; to read weights alone use model.loadWeights()`);
+  if (text === undefined) throw new FileError(`${who}: not a Lockstep model: its metadata has no "${key}"; to read weights alone use loadWeights(model, file)`);
   return naming(who, () => parseObject(`metadata "${key}"`, text)) as T;
 }
 
@@ -89,9 +89,8 @@ export async function rebuilt<R>(who: string, key: string, make: () => R | Promi
 }
 
 async function bytesOf(source: ModelSource): Promise<{ who: string; bytes: Uint8Array }> {
-  if (typeof source === "string") {
-    return { who: source, bytes: await readBytes(source) };
-  }
+  if (typeof source === "string" || source instanceof URL) return { who: String(source), bytes: await readBytes(source) };
+  if (!(source?.byteLength >= 0)) throw new ArgumentError(`model file: expected a path or bytes, such as await response.arrayBuffer(), got ${String(source)}`);
   return { who: "model file", bytes: source instanceof Uint8Array ? source : new Uint8Array(source) };
 }
 
@@ -111,7 +110,7 @@ function assignWeights(who: string, model: InferenceModel, tensors: Tensors): vo
 
 /**
  * Reads weights by layer and weight name into a model that has been built. Nothing changes when the file does not fit.
- * @param source a path (Node, Deno, Bun) or the file's bytes.
+ * @param source a path or file: URL (Node, Deno, Bun), or the file's bytes.
  * @throws FileError
  */
 export async function loadWeights(model: InferenceModel, source: ModelSource): Promise<void> {
@@ -147,7 +146,7 @@ export async function readModel<M extends InferenceModel>(source: ModelSource, {
 
 /**
  * Reads a model that `save` wrote; what it holds for training is passed over.
- * @param source a path (Node, Deno, Bun) or the file's bytes.
+ * @param source a path or file: URL (Node, Deno, Bun), or the file's bytes.
  * @throws FileError for a file that is damaged, of another format or version, or of a model that is a function (rebuild it in code and use loadWeights).
  */
 export async function loadModel(source: ModelSource, options: LoadOptions = {}): Promise<InferenceModel> {

@@ -205,7 +205,7 @@ export class Programs extends PredictPrograms {
 
   #loss(loss: Loss, y: Tensor, prediction: Tensor, weights: Tensor | null): Tensor {
     let value = reduceLoss(loss.call(y, prediction), weights);
-    for (const w of this.network.weights) if (w.regularizer !== null) value = add(value, w.regularizer(w.tensor));
+    for (const w of this.network.weights) if (w.regularizer !== null && w.trainable) value = add(value, w.regularizer(w.tensor));
     return value;
   }
 }

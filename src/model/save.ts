@@ -36,7 +36,8 @@ export interface LoadModelOptions extends LoadOptions {
   readonly backend?: BackendName | Backend;
 }
 
-interface DescribedTraining { readonly loss: { readonly name: string; readonly config: Config }; readonly optimizer: { readonly kind: string; readonly config: Config }; readonly metrics: readonly (string | { readonly name: string; readonly config: Config })[] }
+/** `frozen`: names of layers that are not trainable. */
+interface DescribedTraining { readonly loss: { readonly name: string; readonly config: Config }; readonly optimizer: { readonly kind: string; readonly config: Config }; readonly metrics: readonly (string | { readonly name: string; readonly config: Config })[]; readonly frozen?: readonly string[] }
 
 /** The first option of a layer that is a function, which a file cannot hold; null when there is none. */
 function functionOption(config: Config): string | null {
@@ -59,7 +60,8 @@ function describe(model: Model): Described {
 function describeTraining(model: Model): DescribedTraining | null {
   if (model.training === null) return null;
   const { loss, optimizer } = model.training;
-  return { loss: { name: loss.name, config: loss.config }, optimizer: { kind: optimizer.kind, config: optimizer.config }, metrics: model.metrics.map(describeMetric).filter((m) => m !== null) };
+  const frozen = model.layers.filter((l) => !l.trainable).map((l) => l.name);
+  return { ...(frozen.length > 0 && { frozen }), loss: { name: loss.name, config: loss.config }, optimizer: { kind: optimizer.kind, config: optimizer.config }, metrics: model.metrics.map(describeMetric).filter((m) => m !== null) };
 }
 
 /** The file as bytes. */
@@ -91,15 +93,16 @@ export async function saveModel(model: Model, path: string, options: SaveOptions
 /**
  * Reads a model that `save` wrote. Saved with its training, it comes back compiled and `fit` goes on exactly where it ended
  * (give the same data, seed, and `initialEpoch`).
- * @param source a path (Node, Deno, Bun) or the file's bytes.
+ * @param source a path or file: URL (Node, Deno, Bun), or the file's bytes.
  * @throws FileError for a file that is damaged, of another format or version, or of a model that is a function (rebuild it in code and use loadWeights).
  */
 export async function loadModel(source: ModelSource, options: LoadModelOptions = {}): Promise<Model> {
   const { model, who, metadata, tensors } = await readModel(source, options, sequential);
   if (metadata.training !== undefined) {
-    const { loss, optimizer: saved, metrics } = parse<DescribedTraining>(who, "training", metadata.training);
+    const { loss, optimizer: saved, metrics, frozen = [] } = parse<DescribedTraining>(who, "training", metadata.training);
     const optimizer = await rebuilt(who, "training", () => {
       if (options.loss === undefined && (loss.config.custom === true || !isLossName(loss.name))) throw new FileError(`${who}: its loss "${loss.name}" is a function, which a file cannot hold; pass it to loadModel as loss`);
+      for (const l of model.layers) l.trainable = !frozen.includes(l.name);
       return optimizerFromConfig(saved.kind, saved.config);
     });
     const backend = await resolveBackend(options.backend);

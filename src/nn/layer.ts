@@ -30,9 +30,9 @@ export interface Weight {
   readonly name: string;
   /** Its elements; `tensor.shape` is as the page of the layer says. */
   readonly tensor: Tensor;
-  /** False for state that training does not descend on, such as moving averages. */
+  /** False for state that training does not descend on, such as moving averages, and while its layer is not `trainable`. */
   readonly trainable: boolean;
-  /** A penalty of this weight that is added to the loss, or null. */
+  /** A penalty of this weight that is added to the loss while it is trainable, or null. */
   readonly regularizer: Regularizer | null;
 }
 
@@ -57,6 +57,11 @@ export interface Layer {
   name: string;
   /** Its options, with defaults filled in. */
   readonly config: Config;
+  /**
+   * Default true. False freezes the layer: training leaves its weights as they are, and `batchNorm` works as in inference, as in Keras. Takes effect with the next `compile`;
+   * kept in files that hold the training.
+   */
+  trainable: boolean;
   /** Empty until the first call. */
   readonly weights: readonly Weight[];
   /** True once it has its weights. */
@@ -141,16 +146,18 @@ export function layer(description: LayerDescription): Layer {
 /** Inner layers, with what names their weights have in the outer one. */
 export type Parts = (readonly [part: Layer, nameOf: (name: string) => string])[];
 
-/** A layer with weights of its own and layers within, which may become more. */
-export function layerWith({ kind, config, build, call }: LayerDescription, own: Weight[], parts: Parts): Layer {
+/** A layer that holds weights already, and layers, which may become more. */
+export function layerWith({ kind, config, build, call }: LayerDescription, held: readonly Weight[], parts: Parts): Layer {
+  const own: Weight[] = [];
   let weights: readonly Weight[] = own;
   const byName: { [name: string]: Tensor } = {};
   const self = {
     kind,
+    trainable: true,
     name: typeof config.name === "string" ? config.name : "",
     config,
     get weights(): readonly Weight[] {
-      const all = [...own, ...parts.flatMap(([part, nameOf]) => part.weights.map((w) => ({ ...w, name: nameOf(w.name) })))];
+      const all = [...own, ...parts.flatMap(([part, nameOf]) => part.weights.map((w) => weightIn(self, w, nameOf(w.name))))];
       if (all.length !== weights.length) weights = all;
       return weights;
     },
@@ -166,7 +173,7 @@ export function layerWith({ kind, config, build, call }: LayerDescription, own: 
             // What a file is about to replace need not be random: 1 ms of the start of a small model, 2 s of one with 12 million weights (Node 20).
             const data = mostElements < Infinity ? new Float32Array(sizeOf(shape)) : initializer(init)(shape, new Random(context().seed, context().nextStream()));
             const tensor = new Tensor(shape, "f32", null, 0, data);
-            own.push({ name, tensor, trainable, regularizer });
+            own.push(weightIn(self, { name, tensor, trainable, regularizer }));
             byName[name] = tensor;
             return tensor;
           });
@@ -180,7 +187,18 @@ export function layerWith({ kind, config, build, call }: LayerDescription, own: 
       return y;
     },
   };
+  own.push(...held.map((w) => weightIn(self, w)));
   return self;
 }
+
+/** `weight` as one of `owner`'s, which is trained only while the owner is. */
+export const weightIn = (owner: Pick<Layer, "trainable">, weight: Weight, name = weight.name): Weight => ({
+  name,
+  tensor: weight.tensor,
+  regularizer: weight.regularizer,
+  get trainable() {
+    return owner.trainable && weight.trainable;
+  },
+});
 
 const prefixed = (prefix: string, name: string): string => (prefix === "" ? name : prefix + name[0].toUpperCase() + name.slice(1));

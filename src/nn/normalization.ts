@@ -153,7 +153,7 @@ export interface BatchNormOptions extends AffineOptions {
  * @throws ArgumentError for bad options; when called, ShapeError for another number of features
  */
 export function batchNorm(options: BatchNormOptions = {}): Layer {
-  return layerOf<Required<BatchNormOptions>>("batchNorm", {}, { ...AFFINE, axis: -1, momentum: 0.99, movingMeanInitializer: "zeros", movingVarianceInitializer: "ones" }, options, (o) => {
+  const self: Layer = layerOf<Required<BatchNormOptions>>("batchNorm", {}, { ...AFFINE, axis: -1, momentum: 0.99, movingMeanInitializer: "zeros", movingVarianceInitializer: "ones" }, options, (o) => {
     checkNumber("batchNorm", "epsilon", o.epsilon, 0);
     checkNumber("batchNorm", "momentum", o.momentum, 0, 1);
     return {
@@ -169,7 +169,7 @@ export function batchNorm(options: BatchNormOptions = {}): Layer {
         if (x.shape[at] !== movingMean.shape[0]) throw new ShapeError(`its weights were made for ${movingMean.shape[0]} features in dimension ${at}, got ${showShape(x.shape)}`);
         const broad = (t: Tensor): Tensor => (at === x.rank - 1 ? t : reshape(t, x.shape.map((d, i) => (i === at ? d : 1))));
         const scaleOf = (variance: Tensor): Tensor => (o.scale ? mul(rsqrt(add(variance, o.epsilon)), gamma) : rsqrt(add(variance, o.epsilon)));
-        if (!context().training) {
+        if (!context().training || !self.trainable) {
           const y = mul(sub(x, broad(movingMean)), broad(scaleOf(movingVariance)));
           return o.center ? add(y, broad(beta)) : y;
         }
@@ -190,6 +190,7 @@ export function batchNorm(options: BatchNormOptions = {}): Layer {
       },
     };
   });
+  return self;
 }
 
 const blendIn = (average: Tensor, value: Tensor, momentum: number): Tensor => add(mul(average, momentum), mul(stopGradient(value), 1 - momentum));

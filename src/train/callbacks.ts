@@ -3,7 +3,7 @@
  * that decide something. Epochs and steps count from 0, as in Keras.
  */
 import { checkCount, checkNumber, checkOneOf, checkPart } from "../check.ts";
-import { ArgumentError, NonFiniteError } from "../errors.ts";
+import { ArgumentError, LockstepError, NonFiniteError } from "../errors.ts";
 import { optionsOf } from "../options.ts";
 import type { Optimizer } from "./optimizers.ts";
 
@@ -199,7 +199,13 @@ export interface ReduceLrOnPlateauOptions extends MonitorOptions {
   readonly minLr?: number;
 }
 
-/** Reduces the learning rate when the monitored number has stopped improving. */
+/** @throws LockstepError, before any training is lost, where the rate follows a schedule. */
+function checkSettable(who: string, { kind, config }: Optimizer): void {
+  const { kind: schedule } = (config.learningRate ?? {}) as { readonly kind?: string };
+  if (schedule !== undefined) throw new LockstepError(`${who}: the learning rate of ${kind} follows ${schedule} and cannot be set; give ${kind} a number, or leave ${who} out`);
+}
+
+/** Reduces the learning rate when the monitored number has stopped improving. When training begins, @throws LockstepError for an optimizer with a schedule. */
 export function reduceLrOnPlateau(options?: ReduceLrOnPlateauOptions): Callback {
   const { factor, patience, minDelta, cooldown, minLr, ...watched } = optionsOf<Filled<ReduceLrOnPlateauOptions>>("reduceLrOnPlateau", { ...MONITOR, factor: 0.1, patience: 10, minDelta: 1e-4, cooldown: 0, minLr: 0 }, options);
   const monitor = monitorOf("reduceLrOnPlateau", watched);
@@ -213,7 +219,8 @@ export function reduceLrOnPlateau(options?: ReduceLrOnPlateauOptions): Callback 
   let cooling = 0;
   let best: number | null = null;
   return {
-    onTrainBegin() {
+    onTrainBegin({ optimizer }) {
+      checkSettable("reduceLrOnPlateau", optimizer);
       wait = 0;
       cooling = 0;
       best = null;
@@ -238,10 +245,11 @@ export function reduceLrOnPlateau(options?: ReduceLrOnPlateauOptions): Callback 
   };
 }
 
-/** Sets the learning rate of each epoch to `fn(epoch, learningRate so far)`. @throws ArgumentError when that is not a number of at least 0. */
+/** Sets the learning rate of each epoch to `fn(epoch, learningRate so far)`. @throws ArgumentError when that is not a number of at least 0, LockstepError for an optimizer with a schedule. */
 export function learningRateScheduler(fn: (epoch: number, learningRate: number) => number): Callback {
   if (typeof fn !== "function") throw new ArgumentError(`learningRateScheduler: expected a function (epoch, learningRate) => number, got ${String(fn)}`);
   return {
+    onTrainBegin: ({ optimizer }) => checkSettable("learningRateScheduler", optimizer),
     onEpochBegin(epoch, _logs, { optimizer }) {
       const rate = fn(epoch, optimizer.learningRate);
       if (typeof rate !== "number" || !Number.isFinite(rate)) throw new ArgumentError(`learningRateScheduler: the function must return a number, got ${String(rate)} for epoch ${epoch}`);

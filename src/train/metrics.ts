@@ -3,13 +3,16 @@
  * compiled step: hits as integers, errors as a sum with its rounding error beside it (Neumaier 1974), so that the result
  * does not depend on batch sizes. Precision, recall and F1 of several classes are averaged as in scikit-learn.
  */
-import { checkCount, checkMade, checkNumber, checkOptions, unknownName } from "../check.ts";
+import { checkCount, checkMade, checkNumber, checkOneOf, checkOptions, unknownName } from "../check.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../errors.ts";
 import type { DType, TypedArray } from "../dtype.ts";
+import { asTensor } from "../graph.ts";
 import type { Config } from "../nn/layer.ts";
-import { abs, add, and, cast, equal, greater, greaterEqual, less, neg, sub, where } from "../ops/map.ts";
+import { clip } from "../ops/composite.ts";
+import { scatterAdd } from "../ops/gather.ts";
+import { abs, add, and, cast, ceil, equal, greater, greaterEqual, less, mul, neg, sigmoid, sub, where } from "../ops/map.ts";
 import { matmul } from "../ops/matmul.ts";
-import { expandDims, iota, reshape } from "../ops/move.ts";
+import { broadcastTo, expandDims, iota, reshape } from "../ops/move.ts";
 import { argMax, sum } from "../ops/reduce.ts";
 import { oneHot } from "../ops/softmax.ts";
 import { optionsOf } from "../options.ts";
@@ -208,6 +211,80 @@ export function confusionMatrix(options?: { readonly classes?: number; readonly 
   };
 }
 
+/** Options of `auc`. */
+export interface AucOptions {
+  /** The curve's points: thresholds at 0, 1 and evenly between them. Default 200. */
+  readonly numThresholds?: number;
+  /** `ROC`: true positive rate over false positive rate; `PR`: precision over recall. Default ROC. */
+  readonly curve?: "ROC" | "PR";
+  /** Between two points: `interpolation` (ROC: a line; PR: Davis & Goadrich 2006), or the lower (`minoring`) or the higher (`majoring`) of them. Default interpolation. */
+  readonly summationMethod?: "interpolation" | "minoring" | "majoring";
+  /** Predictions are logits, not probabilities. Default false. */
+  readonly fromLogits?: boolean;
+}
+
+/** The natural logarithm of x >= 1 by sums and products alone, since engines differ in the last bit of theirs and a metric may decide when training stops. */
+function logarithm(x: number): number {
+  let [m, halvings] = [x, 0];
+  for (; m > Math.SQRT2; m /= 2) halvings++;
+  // 2 atanh(z), |z| < 0.172: terms beyond z^23 are below 1e-19.
+  const z = (m - 1) / (m + 1);
+  let series = 0;
+  for (let i = 23; i > 0; i -= 2) series = series * z * z + 1 / i;
+  return halvings * Math.LN2 + 2 * z * series;
+}
+
+/**
+ * The area under the curve of all thresholds: how well probabilities tell targets of 1 from those of 0, whatever the share of each; 1 is perfect, 0.5 (ROC) is chance.
+ * Approximated as in Keras, from counts at `numThresholds` thresholds (https://keras.io/api/metrics/classification_metrics/#auc-class); several outputs count as one list.
+ * Predictions outside of [0, 1] count as 0 or 1. It is given as `auc()`, not by name, so that only applications that use it hold it, and is not kept in files: give it to
+ * `compile` again after `loadModel`.
+ * @throws ArgumentError for options that it does not have or cannot use; when called, ShapeError unless there is a target for each prediction.
+ */
+export function auc(options?: AucOptions): Metric {
+  if ((options as unknown) instanceof Tensor) throw new ArgumentError("metrics: auc makes a metric: write auc()");
+  const config = optionsOf<Required<AucOptions>>("auc", { numThresholds: 200, curve: "ROC", summationMethod: "interpolation", fromLogits: false }, options);
+  const { numThresholds, curve, summationMethod, fromLogits } = config;
+  checkCount("auc", "numThresholds", numThresholds, 2);
+  checkOneOf("auc", "curve", curve, ["ROC", "PR"]);
+  checkOneOf("auc", "summationMethod", summationMethod, ["interpolation", "minoring", "majoring"]);
+  const steps = numThresholds - 1;
+  return {
+    name: "auc",
+    config: { ...config },
+    // How many predictions lie between two thresholds, the upper one included, for targets of 0 and of 1: a count per threshold would be 200 comparisons of each prediction.
+    state: [{ name: "counts", shape: [steps, 2], dtype: "i32" }],
+    update: (yTrue, yPred, [counts]) => {
+      const actual = cast(greater(alike("auc", yTrue, yPred), 0.5), "i32");
+      const between = cast(clip(sub(ceil(mul(fromLogits ? sigmoid(yPred) : yPred, steps)), 1), 0, steps - 1), "i32");
+      const at = reshape(add(mul(between, 2), actual), [yPred.size]);
+      // Sums of ones: exact in f32 for batches below 2^24 predictions.
+      return [add(counts, reshape(cast(scatterAdd(broadcastTo(asTensor(1), [yPred.size]), at, steps * 2), "i32"), [steps, 2]))];
+    },
+    result: ([counts]) => {
+      // From the highest threshold, above which nothing is, to the lowest.
+      let [fp, tp, area] = [0, 0, 0];
+      const [negatives, positives] = [0, 1].map((k) => Array.from(counts).reduce((all, n, i) => (i % 2 === k ? all + n : all), 0));
+      const point = (): readonly [number, number] => (curve === "ROC" ? [ratio(fp, negatives), ratio(tp, positives)] : [ratio(tp, positives), ratio(tp, tp + fp)]);
+      for (let i = steps - 1; i >= 0; i--) {
+        const [x0, y0] = point();
+        const [dfp, dtp] = [counts[2 * i], counts[2 * i + 1]];
+        const [before, after] = [tp + fp, tp + fp + dtp + dfp];
+        [fp, tp] = [fp + dfp, tp + dtp];
+        const [x1, y1] = point();
+        if (summationMethod !== "interpolation") area += (x1 - x0) * (summationMethod === "minoring" ? Math.min(y0, y1) : Math.max(y0, y1));
+        else if (curve === "ROC") area += ((x1 - x0) * (y0 + y1)) / 2;
+        else {
+          // Between two points false positives grow in proportion to true ones: the integral of tp / (tp + fp) over tp.
+          const slope = ratio(dtp, after - before);
+          area += ratio(slope * (dtp + (tp - dtp - slope * before) * (before > 0 ? logarithm(after / before) : 0)), positives);
+        }
+      }
+      return area;
+    },
+  };
+}
+
 export interface MetricContext {
   readonly loss: Loss;
   /** Shape of the predictions, with or without the batch. */
@@ -267,5 +344,6 @@ export function metricByName(metric: MetricName | Metric | MetricFunction, conte
   if (metric === "accuracy" || metric === "acc") return { ...accuracyFor(context), name: metric };
   if (Object.hasOwn(METRICS, metric)) return { ...metricFromConfig(metric, BY_CLASS.includes(metric) ? { classes: lastOf(context.outputShape) } : {}), name: metric };
   if (isLossName(metric)) return average(metric, {}, lossByName(metric).call);
+  if (/^auc$/i.test(metric)) throw new ArgumentError('metrics: instead of its name give auc(), imported from "lockstep"');
   throw unknownName("metrics", metric, [...METRIC_NAMES, ...LOSS_NAMES]);
 }

@@ -66,7 +66,7 @@ async function compiled(who: string, source: Uint8Array | Response, shared: bool
     // While it comes in; not where the flag of the memory has to be changed first, or where the server names another type, which streaming refuses.
     if (source.ok && !shared && typeof WebAssembly.compileStreaming === "function" && /^application\/wasm\b/.test(source.headers.get("content-type") ?? "")) return await WebAssembly.compileStreaming(source);
   } catch (cause) {
-    throw new BackendError(`${who}: cannot compile the kernels: ${(cause as Error).message}; where there is no relaxed SIMD use lockstep/plain.wasm, where compiling is forbidden pass a WebAssembly.Module`, { cause });
+    throw new BackendError(`${who}: cannot compile the kernels: ${(cause as Error).message}; where there is no relaxed SIMD use lockstep/plain.wasm, where compiling is forbidden allow 'wasm-unsafe-eval' in script-src or pass a WebAssembly.Module`, { cause });
   }
   if (!source.ok) throw new BackendError(`${who}: cannot fetch the kernels: HTTP status ${source.status} for ${source.url || "the response"}`);
   return compiled(who, new Uint8Array(await source.arrayBuffer()), shared);

@@ -2,12 +2,17 @@
 import { BackendError } from "../errors.ts";
 import type { GpuFeatures } from "./dispatch.ts";
 
+/** A WebGPU entry point such as `navigator.gpu`. Not named GPU: lib.dom does not declare that before TypeScript 6, and these declarations are checked with it. */
+export interface GpuEntryPoint {
+  requestAdapter(options?: { readonly powerPreference?: "high-performance" | "low-power" }): Promise<unknown>;
+}
+
 /** Where WebGPU comes from, and which device is asked for. */
 export interface WebGpuOptions {
   /** Default: `high-performance`. */
   readonly powerPreference?: "high-performance" | "low-power";
   /** The WebGPU entry point. Default: `navigator.gpu`; in Node, where there is none, that of the package `webgpu`. */
-  readonly gpu?: GPU;
+  readonly gpu?: GpuEntryPoint;
   /** Options of the package `webgpu` (Dawn), such as `backend=vulkan` or `enable-dawn-features=...`. Only in Node. Default: none. */
   readonly dawn?: readonly string[];
   /**
@@ -73,7 +78,7 @@ interface DawnModule {
 const isNode = (): boolean => typeof process === "object" && typeof process.versions?.node === "string" && !("Deno" in globalThis);
 
 async function findGpu(options: WebGpuOptions): Promise<GPU> {
-  if (options.gpu !== undefined) return options.gpu;
+  if (options.gpu !== undefined) return options.gpu as GPU;
   const own = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
   if (own !== undefined) return own;
   if (!isNode()) {

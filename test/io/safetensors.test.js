@@ -147,7 +147,7 @@ test("faults of the header", () => {
   refuses(new Uint8Array(0), "0 bytes");
   refuses(new Uint8Array(7), "7 bytes");
   const huge = new Uint8Array(16).fill(255);
-  refuses(huge, "18446744073709551615", "only 8");
+  refuses(huge, "truncated or not safetensors", 'begins with "ÿÿÿÿÿÿÿÿ"');
   refuses(file(""), "empty header");
   refuses(file("[1]"), "must start with");
   refuses(file(" {}"), "must start with");

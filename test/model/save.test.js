@@ -5,7 +5,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { ArgumentError, FileError } from "../../build/esm/errors.js";
 import { open } from "../../build/esm/init.js";
 import { decodeSafetensors, encodeSafetensors } from "../../build/esm/io/safetensors.js";
@@ -365,4 +365,27 @@ test.after(() => {
   backend.close();
   rmSync(folder, { recursive: true });
 });
+test("what is no model file says what it is", async () => {
+  for (const [bytes, begin] of [["<!doctype html><title>404</title>", '"<!doctyp"'], ['{"modelTopology": {}}', '"{\\"modelT"'], ["PK\u0003\u0004 and what a .keras file has", '"PK\\u0003\\u0004 and']]) {
+    const error = await errorOf(() => loadModel(new TextEncoder().encode(bytes)));
+    assert.instance(error, FileError);
+    assert.ok(error.message.includes(`not safetensors: it begins with ${begin}`), error.message);
+  }
+  for (const [source, what] of [[new Response("x"), "Response"], [Promise.resolve(new Uint8Array(8)), "Promise"], [undefined, "Undefined"], [null, "Null"], [{}, "Object"]]) {
+    for (const load of [() => loadModel(source), () => loadWeights(sequential([nn.dense(1)], { inputShape: [1] }), source)]) {
+      const error = await errorOf(load);
+      assert.instance(error, ArgumentError);
+      assert.match(error.message, new RegExp(`expected a path or bytes, such as await response.arrayBuffer\\(\\), got (\\[object )?${what}`, "i"));
+    }
+  }
+});
+
+test("a model is read from a file: URL", async () => {
+  const net = sequential([nn.dense(2)], { inputShape: [3], seed: 4 });
+  await net.save(file("by url.safetensors"));
+  const again = await loadModel(pathToFileURL(file("by url.safetensors")));
+  assert.equal((await again.getWeights()).map((w) => [...w.host]), (await net.getWeights()).map((w) => [...w.host]));
+  assert.match((await errorOf(() => loadModel(pathToFileURL(file("none.safetensors"))))).message, "none.safetensors");
+});
+
 test.run();

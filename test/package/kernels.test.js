@@ -113,7 +113,7 @@ async function refused(options, type, message) {
 
 test("kernels: what is not there, or no kernels, is refused with what to do", () => served(async (origin) => {
   await refused({ module: `${origin}/missing` }, BackendError, /HTTP status 404 for http/);
-  await refused({ module: `${origin}/page` }, BackendError, /cannot compile the kernels: .*lockstep\/plain\.wasm/s);
+  await refused({ module: `${origin}/page` }, BackendError, /cannot compile the kernels: .*lockstep\/plain\.wasm.*'wasm-unsafe-eval' in script-src/s);
   await refused({ module: "http://127.0.0.1:1/plain.wasm" }, BackendError, /cannot fetch the kernels from http:\/\/127\.0\.0\.1:1/);
   await refused({ module: "/no/such/file.wasm" }, FileError, /no\/such\/file/);
   await refused({ module: new Response("", { status: 500 }) }, BackendError, /HTTP status 500/);

@@ -64,6 +64,19 @@ Object.entries(projects).forEach(([name, options], i) => {
   test(`types: ${name}`, () => assert.equal(check(i, options), []));
 });
 
+test("types: libraries that know no WebGPU, as lib.dom before TypeScript 6", () => {
+  // What the declarations need of lib.dom, and nothing else of it.
+  writeFileSync(join(folder, "older.ts"), `${APP}
+declare global {
+  class URL { constructor(address: string); }
+  class Response {}
+  type BufferSource = ArrayBufferView | ArrayBuffer;
+  namespace WebAssembly { class Module {} }
+}
+`);
+  assert.equal(check("older", { ...bundler, lib: ["ES2022"] }, "older.ts"), []);
+});
+
 test("types: beside @webgpu/types", () => {
   const options = { ...bundler, types: ["@webgpu/types"] };
   // lib.dom of TypeScript 7 declares WebGPU itself, and @webgpu/types 0.1.74 a little differently: these two disagree in a project without anything else.

@@ -3,18 +3,19 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as callbacks from "../../build/esm/train/callbacks.js";
 import { sgd } from "../../build/esm/train/optimizers.js";
+import { exponentialDecay } from "../../build/esm/train/schedules.js";
 
 const { earlyStopping, learningRateScheduler, modelCheckpoint, reduceLrOnPlateau, terminateOnNaN } = callbacks;
 
 /** Plays epochs with these logs; weights are the number of the epoch that ended last. */
-async function play(callback, epochs) {
+async function play(callback, epochs, optimizer = sgd({ learningRate: 1 })) {
   const seen = { stopped: false, epochs: 0, saved: [], restored: null, rates: [] };
   const training = {
     stop: () => (seen.stopped = true),
     weights: async () => [Float32Array.of(seen.epochs)],
     setWeights: ([w]) => (seen.restored = w[0]),
     save: async (path) => void seen.saved.push(path),
-    optimizer: sgd({ learningRate: 1 }),
+    optimizer,
     history: { epoch: [], history: {} },
   };
   await callback.onTrainBegin?.(training);
@@ -127,6 +128,16 @@ test("reduceLrOnPlateau: patience, factor, cooldown, lower limit", async () => {
   assert.equal(await rates({ factor: 0.5, patience: 1, minDelta: 0.1 }, [5, 4.95, 4.8]), [1, 0.5, 0.5]);
   assert.is((await rates({}, new Array(11).fill(1)))[10], 0.1);
   assert.throws(() => reduceLrOnPlateau({ factor: 1 }), /factor must be/);
+});
+
+test("callbacks that set the rate refuse a schedule before training begins", async () => {
+  const follows = sgd({ learningRate: exponentialDecay({ initialLearningRate: 0.1, decaySteps: 10, decayRate: 0.9 }) });
+  for (const [name, callback] of Object.entries({ reduceLrOnPlateau: reduceLrOnPlateau(), learningRateScheduler: learningRateScheduler((_, rate) => rate) })) {
+    await play(callback, [], follows).then(assert.unreachable, (error) => {
+      assert.is(error.name, "LockstepError");
+      assert.match(error.message, `${name}: the learning rate of sgd follows exponentialDecay and cannot be set; give sgd a number`);
+    });
+  }
 });
 
 test("learningRateScheduler sets the rate before each epoch", async () => {

@@ -111,6 +111,89 @@ test("confusion matrix: rows true, columns predicted", async () => {
   assert.equal(await epoch(metrics.confusionMatrix({ classes: CLASSES }), oneHot), want);
 });
 
+/** Area under a curve from the definition: every prediction is compared with every threshold, in float64. PR between two points is integrated numerically. */
+function areaOf(labels, scores, { numThresholds = 200, curve = "ROC", summationMethod = "interpolation" } = {}) {
+  const thresholds = Array.from({ length: numThresholds }, (_, i) => (i === 0 ? -1e-7 : i === numThresholds - 1 ? 1 + 1e-7 : i / (numThresholds - 1)));
+  const above = (threshold, label) => scores.filter((s, i) => labels[i] === label && s > threshold).length;
+  const [positives, negatives] = [1, 0].map((label) => labels.filter((l) => l === label).length);
+  const points = thresholds.map((t) => [above(t, 1), above(t, 0)]).reverse();
+  let area = 0;
+  for (let k = 1; k < points.length; k++) {
+    const [[tp0, fp0], [tp1, fp1]] = [points[k - 1], points[k]];
+    const at = (t) => [tp0 + t * (tp1 - tp0), fp0 + t * (fp1 - fp0)];
+    const xy = ([tp, fp]) => (curve === "ROC" ? [fp / negatives, tp / positives] : [tp / positives, tp + fp > 0 ? tp / (tp + fp) : 0]);
+    const [[x0, y0], [x1, y1]] = [xy(at(0)), xy(at(1))];
+    if (summationMethod !== "interpolation") area += (x1 - x0) * (summationMethod === "minoring" ? Math.min(y0, y1) : Math.max(y0, y1));
+    else {
+      const slices = 400;
+      for (let i = 0; i < slices; i++) area += ((x1 - x0) / slices) * xy(at((i + 0.5) / slices))[1];
+    }
+  }
+  return area;
+}
+
+const binary = [37, 37, 20, 1].map((n, k) => {
+  const labels = Array.from(random.uniform(n), (v) => Number(v < 0.2));
+  const scores = Array.from(random.uniform(n), (v, i) => Math.fround([v, v * 0.6 + labels[i] * 0.4, Number(v > 0.5), 0.5][k]));
+  return { labels, scores };
+});
+const [binaryLabels, binaryScores] = [binary.flatMap((b) => b.labels), binary.flatMap((b) => b.scores)];
+const binaryBatches = binary.map(({ labels, scores }) => [tensor(labels, [labels.length, 1]), tensor(Float32Array.from(scores), [scores.length, 1])]);
+
+for (const curve of ["ROC", "PR"]) {
+  for (const summationMethod of ["interpolation", "minoring", "majoring"]) {
+    for (const numThresholds of [3, 7, 50, 200]) {
+      test(`auc of ${curve} by ${summationMethod} with ${numThresholds} thresholds`, async () => {
+        const options = { curve, summationMethod, numThresholds };
+        const want = areaOf(binaryLabels, binaryScores, options);
+        const got = await epoch(metrics.auc(options), binaryBatches);
+        assert.ok(want > 0.05 && Math.abs(got - want) < (curve === "PR" ? 1e-5 : 1e-12), `${got}, expected ${want}`);
+      });
+    }
+  }
+}
+
+test("auc of ROC is the share of pairs in the right order, where thresholds tell all scores apart", async () => {
+  const scores = Array.from(random.uniform(60), (v) => Math.fround(Math.round(v * 40) / 40));
+  const labels = scores.map((s, i) => Number(s + (i % 5) / 5 > 1));
+  let right = 0;
+  for (const [i, a] of scores.entries()) for (const [j, b] of scores.entries()) if (labels[i] === 1 && labels[j] === 0) right += a > b ? 1 : a === b ? 0.5 : 0;
+  const pairsOfBoth = labels.filter((l) => l === 1).length * labels.filter((l) => l === 0).length;
+  const got = await epoch(metrics.auc(), [[tensor(labels), tensor(Float32Array.from(scores))]]);
+  assert.ok(Math.abs(got - right / pairsOfBoth) < 1e-12, `${got}, expected ${right / pairsOfBoth}`);
+  // Logits of the same probabilities, moved off the thresholds.
+  const logits = scores.map((s) => Math.log((s + 0.002) / (1.012 - s)));
+  const want = areaOf(labels, logits.map((z) => 1 / (1 + Math.exp(-Math.fround(z)))));
+  assert.ok(Math.abs((await epoch(metrics.auc({ fromLogits: true }), [[tensor(labels, [60, 1]), tensor(Float32Array.from(logits), [60, 1])]])) - want) < 1e-12);
+});
+
+test("auc as in Keras' documentation", async () => {
+  // keras.io: AUC(num_thresholds=3) of [0, 0, 1, 1] and [0, 0.5, 0.3, 0.9] is 0.75.
+  assert.is(await epoch(metrics.auc({ numThresholds: 3 }), [[tensor([0, 0, 1, 1]), tensor([0, 0.5, 0.3, 0.9])]]), 0.75);
+});
+
+test("auc at the ends: all one class, perfect, reversed, predictions outside of [0, 1] and not numbers", async () => {
+  const of = (labels, scores, options) => epoch(metrics.auc(options), [[tensor(labels), tensor(Float32Array.from(scores))]]);
+  assert.is(await of([1, 1], [0.2, 0.9]), 0);
+  assert.is(await of([0, 0], [0.2, 0.9], { curve: "PR" }), 0);
+  assert.is(await of([0, 0, 1, 1], [0, 0.1, 0.9, 1]), 1);
+  assert.is(await of([0, 0, 1, 1], [0, 0.1, 0.9, 1], { curve: "PR" }), 1);
+  assert.is(await of([1, 1, 0, 0], [0, 0.1, 0.9, 1]), 0);
+  assert.is(await of([0, 0, 1, 1], [-5, -0.1, 1.1, 300]), 1);
+  assert.ok(Number.isFinite(await of([0, 1, 0, 1], [NaN, NaN, 0.1, 0.9])));
+  assert.is(metrics.auc().result([new Int32Array(398)]), 0);
+});
+
+test("auc is a function, not a name", async () => {
+  const context = { loss: lossByName("bce"), outputShape: [1] };
+  for (const name of ["auc", "AUC"]) assert.throws(() => metricByName(name, context), (error) => error.name === "ArgumentError" && /give auc\(\)/.test(error.message));
+  await epoch(metricByName(metrics.auc, context), binaryBatches).then(assert.unreachable, (error) => assert.match(error.message, "write auc()"));
+  assert.throws(() => metrics.auc({ num_thresholds: 3 }), /did you mean "numThresholds"/);
+  assert.throws(() => metrics.auc({ numThresholds: 1 }), /numThresholds must be an integer >= 2/);
+  assert.throws(() => metrics.auc({ curve: "roc" }), /curve must be one of "ROC", "PR"/);
+  await epoch(metrics.auc(), [[tensor([0, 1]), tensor([[0.1, 0.9], [0.4, 0.6]])]]).then(assert.unreachable, (error) => assert.match(error.message, /auc: expected targets of the predictions' shape/));
+});
+
 test("nothing counted gives 0", () => {
   const context = { loss: lossByName("mse"), outputShape: [3] };
   for (const name of metrics.METRIC_NAMES) {

@@ -1,5 +1,5 @@
 /** What editors and the compiler must see of the public API: right uses compile, each wrong one is an error on its line. Never run. */
-import { adam, dense, earlyStopping, f1, loadModel, lstm, meanSquaredError, sequential, tensor } from "lockstep";
+import { adam, compile, dense, earlyStopping, f1, loadModel, lstm, matmul, meanSquaredError, sequential, tensor } from "lockstep";
 import type { Callback, History, LossName, MetricName, OptimizerName, Tensor } from "lockstep";
 import { parseCsv } from "lockstep/data";
 
@@ -17,6 +17,13 @@ export async function right(): Promise<number> {
   const p: Tensor = await copy.predict([[[1, 2, 3, 4]]]);
   const { columns } = parseCsv("a,b\n1,2", { header: true });
   return history.epoch.length + Number(loss) + p.size + columns.length;
+}
+
+/** Arguments without a type are tensors; others say what they are. */
+export const untyped = compile((x, y) => matmul(x, y));
+export const typed = compile(({ w }: { w: Tensor }, [x]: readonly Tensor[]) => ({ product: matmul(x, w) }));
+export async function call(x: Tensor): Promise<Tensor[]> {
+  return [await untyped(x, x), (await typed({ w: x }, [x])).product];
 }
 
 export function wrong(): void {

@@ -6,7 +6,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { MODELS, prepare } from "../../bench/models.js";
 import { create, globals } from "webgpu";
-import { adam, compile, dense, dropout, open, randomBernoulli, sequential, tensor } from "../../build/esm/index.js";
+import { adam, assign, auc, compile, dense, dropout, open, randomBernoulli, sequential, tensor, zeros } from "../../build/esm/index.js";
 import { DAWN, openGpu } from "./gpu.js";
 
 Object.assign(globalThis, globals);
@@ -51,6 +51,25 @@ test("random numbers and initial weights are the same bits", async () => {
     return Promise.all((await model.getWeights()).map((w) => w.data()));
   };
   assert.equal(await weights(gpu), await weights(cpu));
+});
+
+test("auc counts the same on both backends", async () => {
+  const scores = (batch) => tensor(Float32Array.from({ length: 300 }, (_, i) => Math.fround(((i * 37 + batch * 11) % 101) / 101)), [300, 1]);
+  const labels = (batch) => tensor(Float32Array.from({ length: 300 }, (_, i) => Number(((i * 37 + batch * 11) % 101) + ((i * 13) % 60) > 90)), [300, 1]);
+  for (const metric of [auc(), auc({ curve: "PR" })]) {
+    const counted = async (backend) => {
+      const state = metric.state.map((s) => zeros(s.shape, s.dtype));
+      const step = compile((y, p) => metric.update(y, p, state).forEach((next, i) => assign(state[i], next)), { backend });
+      for (const batch of [0, 1, 2]) await step(labels(batch), scores(batch));
+      const counts = await Promise.all(state.map((s) => s.data()));
+      step.close();
+      return { counts: counts.map((c) => [...c]), area: metric.result(counts) };
+    };
+    const [onGpu, onCpu] = [await counted(gpu), await counted(cpu)];
+    assert.is(onCpu.counts[0].reduce((a, b) => a + b), 900);
+    assert.equal(onGpu, onCpu);
+    assert.ok(onCpu.area > 0.6 && onCpu.area < 0.99, `${onCpu.area}`);
+  }
 });
 
 test("auto: times both backends, takes one, says which, and leaves no trace", async () => {
