@@ -9,7 +9,7 @@ import { children } from "./transform.js";
 
 /** Shorter functions are not worth their bytes: declarations, which become variables, and arrow functions that are not called. Parentheses alone are, and applications' bundlers drop them. */
 const SHORTEST_DECLARATION = 200;
-const SHORTEST_OTHER = 80;
+const SHORTEST_OTHER = 160;
 
 /** The functions of the module at `url`, as `start:end`, that run while it is imported, reads `model` and predicts for the first time. */
 export async function called(url, model) {
