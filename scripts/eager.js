@@ -7,9 +7,9 @@ import { Session } from "node:inspector/promises";
 import { parseAst } from "rollup/parseAst";
 import { children } from "./transform.js";
 
-/** Shorter functions are not worth their bytes: those that are called, and those that are not. */
-const SHORTEST_CALLED = 200;
-const SHORTEST_OTHER = 80;
+/** Shorter functions are not worth their bytes: declarations, which become variables, and arrow functions that are not called. Parentheses alone are, and applications' bundlers drop them. */
+const SHORTEST_DECLARATION = 200;
+const SHORTEST_OTHER = 160;
 
 /** The functions of the module at `url`, as `start:end`, that run while it is imported, reads `model` and predicts for the first time. */
 export async function called(url, model) {
@@ -52,9 +52,8 @@ export function eagerEdits(code, ran) {
     const { start, end } = node;
     const runs = isFunction(node) && ran.has(`${start}:${end}`);
     const arrow = node.type === "ArrowFunctionExpression";
-    const long = end - start >= (runs ? SHORTEST_CALLED : SHORTEST_OTHER);
-    if (!long) inner();
-    else if (runs && node.type === "FunctionDeclaration" && parent.type === "Program") {
+    const length = end - start;
+    if (runs && node.type === "FunctionDeclaration" && parent.type === "Program" && length >= SHORTEST_DECLARATION) {
       const head = code.slice(start, node.id.end);
       edits.push({ at: start, old: head, put: `var ${node.id.name}=(${head.slice(0, -node.id.name.length).trimEnd()}` });
       inner();
@@ -63,7 +62,7 @@ export function eagerEdits(code, ran) {
       insert(start, "(");
       inner();
       insert(end, ")");
-    } else if (arrow && !runs && !inside && parent.type !== "PropertyDefinition") asFunction(node, parent, inner);
+    } else if (arrow && !runs && !inside && length >= SHORTEST_OTHER && parent.type !== "PropertyDefinition") asFunction(node, parent, inner);
     else inner();
   };
 

@@ -23,7 +23,7 @@ test("eager: what runs stands in parentheses, at module level and inside of othe
   assert.is(marked("function*a(b){~}", "function*a(b){~}"), "var a=(function*(b){~});");
   assert.is(marked("const a={b:c=>{~},d(){~}}", "c=>{~}", "d(){~}"), "const a={b:(c=>{~}),d(){~}}");
   assert.is(marked("const a=(b=>{~})(1)", "b=>{~}"), "const a=(b=>{~})(1)");
-  assert.is(marked("const a=()=>1", "()=>1"), "const a=()=>1");
+  assert.is(marked("const a=()=>1;function b(){}", "()=>1", "function b(){}"), "const a=(()=>1);function b(){}");
 });
 
 test("eager: arrow functions of a module that do not run become functions and methods", () => {

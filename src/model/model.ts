@@ -55,12 +55,14 @@ export class Model extends InferenceModel {
   choosing = false;
   #recipe: Recipe | null = null;
   /** Known once the shapes are. */
-  #learning: { training: Training; train: Tally; evaluate: Tally } | null = null;
+  #training: Training | null = null;
+  /** Made when they are first needed: a model that only predicts does not. */
+  #tallies: { train: Tally; evaluate: Tally } | null = null;
   #fitting = false;
 
   /** @internal What compile() set up, for saving. */
   get training(): Training | null {
-    return this.#learning?.training ?? null;
+    return this.#training;
   }
 
   /** @internal What compile() was given; null before. */
@@ -144,8 +146,10 @@ export class Model extends InferenceModel {
 
   /** @internal What fit and evaluate run with. @throws LockstepError before compile(). */
   state(who: string): { training: Training; programs: Programs; train: Tally; evaluate: Tally } {
-    if (this.#learning === null || this.programs === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
-    return { programs: this.programs as Programs, ...this.#learning };
+    const training = this.#training;
+    if (training === null || this.programs === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
+    this.#tallies ??= { train: new Tally(training.metrics), evaluate: new Tally(training.metrics) };
+    return { training, programs: this.programs as Programs, ...this.#tallies };
   }
 
   /** @internal Checks data, builds the model where it has not been, and puts the data on the backend. */
@@ -188,7 +192,8 @@ export class Model extends InferenceModel {
   }
 
   #begin(training: Training | null): void {
-    this.#learning = training && { training, train: new Tally(training.metrics), evaluate: new Tally(training.metrics) };
+    this.#training = training;
+    this.#tallies = null;
   }
 }
 

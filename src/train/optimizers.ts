@@ -197,8 +197,9 @@ function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [op
       }
       const unknown = Object.keys(saved).find((name) => !expected.has(name));
       if (unknown !== undefined) throw new FileError(`${kind}: the saved state has "${unknown}", which this optimizer does not; it belongs to another optimizer or model`);
-      if (numbers.size === 0) slots = Array.from({ length: count }, (_, i) => rule.slots.map((slot) => zeros(saved[stateName(slot, i)].shape)));
-      slots.forEach((list, i) => list.forEach((t, k) => t.set(Float32Array.from(saved[stateName(rule.slots[k], i)].data))));
+      const elements = (slot: string, i: number): Float32Array => new Float32Array(saved[stateName(slot, i)].data);
+      if (numbers.size === 0) slots = Array.from({ length: count }, (_, i) => rule.slots.map((slot) => tensor(elements(slot, i), saved[stateName(slot, i)].shape)));
+      else slots.forEach((list, i) => list.forEach((t, k) => t.set(elements(rule.slots[k], i))));
       iterations.set(Int32Array.from(saved.iterations.data));
       const loaded = saved.learningRate.data[0];
       rateTensor.set(Float32Array.of(loaded));
