@@ -3,8 +3,8 @@ import { ArgumentError, ShapeError } from "../errors.ts";
 import { conv2d as convolve, conv2dTranspose as convolveTransposed } from "../ops/conv.ts";
 import type { Conv2dOptions as ConvolveOptions } from "../ops/conv.ts";
 import { add } from "../ops/map.ts";
-import { pad, reshape } from "../ops/move.ts";
-import type { Padding, Pair } from "../ops/window.ts";
+import { reshape } from "../ops/move.ts";
+import type { ConvPadding, Padding, Pair } from "../ops/window.ts";
 import type { Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Layer } from "./layer.ts";
@@ -51,7 +51,7 @@ export interface Conv2dLayerOptions extends KernelOptions, WindowOptions {
 /** The options of all kinds; those that a kind does not have are absent from its defaults, and so refused. */
 interface Options extends Required<BiasOptions> {
   readonly strides: PairOrSingle;
-  readonly padding: Padding | "causal";
+  readonly padding: ConvPadding;
   readonly dilationRate?: PairOrSingle;
   readonly groups?: number;
   readonly depthMultiplier?: number;
@@ -91,11 +91,8 @@ function convolution({ kind, rank, defaults, kernels, run }: Kind, filters: numb
         for (const [name, kernel, option] of kernels(size.slice(4 - rank), channels, outputs, o)) weight(name, kernel, {}, option);
         if (o.useBias) weight("bias", [outputs]);
       },
-      call: (x, { bias = null, ...weights }) => onImages(x, rank, (images) => {
-        const causal = padding === "causal";
-        const padded = causal ? pad(images, [[0, 0], [0, 0], [(size[1] - 1) * dilation[1], 0], [0, 0]]) : images;
-        return run(padded, Object.values(weights).map((w) => (rank === 4 ? w : reshape(w, [1, ...w.shape]))), { strides, dilation, padding: causal ? "valid" : padding, groups, bias, activation: activation.kernel }, activation);
-      }),
+      call: (x, { bias = null, ...weights }) => onImages(x, rank, (images) =>
+        run(images, Object.values(weights).map((w) => (rank === 4 ? w : reshape(w, [1, ...w.shape]))), { strides, dilation, padding, groups, bias, activation: activation.kernel }, activation)),
     };
   });
 }
@@ -123,7 +120,7 @@ export interface Conv1dOptions extends KernelOptions {
   /** Default 1. */
   readonly strides?: number | readonly [number];
   /** `causal`: padded at the start only, so that no output sees later inputs. Default `valid`. */
-  readonly padding?: Padding | "causal";
+  readonly padding?: ConvPadding;
   /** Default 1. */
   readonly dilationRate?: number | readonly [number];
   /** Default 1. */
@@ -210,7 +207,7 @@ const TRANSPOSE2D: Kind = {
   kernels: (size, channels, filters) => [["kernel", [...size, filters, channels]]],
   run: (x, [kernel], { strides, padding, bias }, { apply }) => {
     checkFeatures(x, lastOf(kernel.shape));
-    const y = convolveTransposed(x, kernel, { strides, padding });
+    const y = convolveTransposed(x, kernel, { strides, padding: padding as Padding });
     return apply(bias ? add(y, bias) : y);
   },
 };

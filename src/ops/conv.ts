@@ -13,7 +13,7 @@ import { CONV } from "../wasm/parts.ts";
 import { activationGrad, checkKernelActivation } from "./activation.ts";
 import { checkBias, columnSum } from "./matmul.ts";
 import { pair, windowOf } from "./window.ts";
-import type { Padding, Pair } from "./window.ts";
+import type { ConvPadding, Padding, Pair } from "./window.ts";
 
 const shapes = {
   x: (a: ConvAttrs) => [a.n, a.h, a.w, a.c],
@@ -64,8 +64,8 @@ export const conv2dFilterGradOp: Op = {
 export interface Conv2dOptions {
   /** Default 1. */
   readonly strides?: Pair;
-  /** `valid`: no padding; `same`: output is ceil(input / stride), as in TensorFlow. Default `valid`. */
-  readonly padding?: Padding;
+  /** `valid`: no padding; `same`: output is ceil(input / stride), as in TensorFlow; `causal`: so too, all padding before the first row and column. Default `valid`. */
+  readonly padding?: ConvPadding;
   /** Distance of the taps. Default 1. */
   readonly dilation?: Pair;
   /** Channels are split into this many independent parts. Default 1. */
@@ -86,7 +86,7 @@ export function conv2d(x: Tensor, w: Tensor, { strides = 1, padding = "valid", d
   for (const t of [x, w]) checkDType("conv2d", t, ["f32"]);
   if (w.rank !== 4) throw new ShapeError(`conv2d: expected filters [rows, columns, channels, filters], got ${showShape(w.shape)}`);
   checkKernelActivation("conv2d", activation);
-  const window = windowOf("conv2d", x, [w.shape[0], w.shape[1]], pair("conv2d: strides", strides), pair("conv2d: dilation", dilation), padding);
+  const window = windowOf("conv2d", x, [w.shape[0], w.shape[1]], pair("conv2d: strides", strides), pair("conv2d: dilation", dilation), padding, ["valid", "same", "causal"]);
   const f = w.shape[3];
   if (w.shape[2] * groups !== window.c || f % groups !== 0) {
     throw new ShapeError(`conv2d: input ${showShape(x.shape)} has ${window.c} channels, filters ${showShape(w.shape)} with ${groups} group${groups === 1 ? "" : "s"} read ${w.shape[2] * groups}`);

@@ -1,4 +1,5 @@
 /** @file Geometry that convolution and pooling share. */
+import { checkOneOf } from "../check.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
 import type { WindowAttrs } from "../plan/kernels.ts";
 import { showShape } from "../shape.ts";
@@ -8,6 +9,8 @@ import type { Shape } from "../shape.ts";
 export type Pair = number | readonly [number, number];
 /** `valid`: none; `same`: so that the output is ceil(input / stride), the odd element at the end. */
 export type Padding = "valid" | "same";
+/** And `causal`: as much as the window reaches back, all at the start, so that no output sees later inputs. */
+export type ConvPadding = Padding | "causal";
 
 export function pair(who: string, value: Pair, least = 1): readonly [number, number] {
   const both = typeof value === "number" ? [value, value] : value;
@@ -16,17 +19,18 @@ export function pair(who: string, value: Pair, least = 1): readonly [number, num
 }
 
 /** Output length and padding before of one dimension, by TensorFlow's rules: the odd element of SAME goes at the end. */
-function along(size: number, kernel: number, stride: number, dilation: number, padding: Padding): readonly [number, number] {
+function along(size: number, kernel: number, stride: number, dilation: number, padding: ConvPadding): readonly [number, number] {
   const span = (kernel - 1) * dilation + 1;
   if (padding === "valid") return [Math.max(0, Math.floor((size - span) / stride) + 1), 0];
   const out = Math.ceil(size / stride);
+  if (padding === "causal") return [out, span - 1];
   return [out, Math.floor(Math.max(0, (out - 1) * stride + span - size) / 2)];
 }
 
 /** @throws ShapeError unless the shape is [N, H, W, C] and the window fits, ArgumentError for an unknown padding. */
-export function windowOf(who: string, { shape }: { readonly shape: Shape }, [r, s]: readonly [number, number], strides: readonly [number, number], dilation: readonly [number, number], padding: Padding): WindowAttrs {
+export function windowOf(who: string, { shape }: { readonly shape: Shape }, [r, s]: readonly [number, number], strides: readonly [number, number], dilation: readonly [number, number], padding: ConvPadding, known: readonly ConvPadding[] = ["valid", "same"]): WindowAttrs {
   if (shape.length !== 4) throw new ShapeError(`${who}: expected [batch, height, width, channels], got ${showShape(shape)}`);
-  if (padding !== "valid" && padding !== "same") throw new ArgumentError(`${who}: padding must be "valid" or "same", got ${JSON.stringify(padding)}`);
+  checkOneOf(who, "padding", padding, known);
   const [n, h, w, c] = shape;
   const [p, padTop] = along(h, r, strides[0], dilation[0], padding);
   const [q, padLeft] = along(w, s, strides[1], dilation[1], padding);

@@ -4,15 +4,16 @@ import type { Limits } from "../backend.ts";
 import { ELEMENT_BYTES } from "../dtype.ts";
 import type { Graph } from "../graph.ts";
 import { Tensor } from "../tensor.ts";
-import { copy } from "../wasm/encode/move.ts";
+import { map } from "../wasm/encode/map.ts";
 import { fuse } from "./fuse.ts";
 import type { UnplacedCall } from "./fuse.ts";
 import { placeTemporaries, readsInOrder } from "./memory.ts";
 import type { Binding, Call, Operand, Place, Plan } from "./plan.ts";
 import { base, liveNodes } from "./simplify.ts";
 
+/** A copy of all elements: a body of no steps, since applications hold the encoder of bodies anyway, and that of copies only where they move elements. */
 const copyCall = (from: Tensor, to: Tensor, source: string): UnplacedCall => ({
-  kernel: "copy", encode: copy, inputs: [from], outputs: [to], attrs: { shape: [from.size], xOffset: 0, xStrides: [1], yOffset: 0, yStrides: [1], fill: null, partial: false }, source,
+  kernel: "map", encode: map, inputs: [from], outputs: [to], attrs: { body: { space: [from.size], strides: [[1]], steps: [], results: [0] } }, source,
 });
 
 const isLeaf = (t: Tensor): boolean => base(t).node?.op.lower === "leaf";

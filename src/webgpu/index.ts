@@ -2,6 +2,8 @@
  * @file The WebGPU backend: plans become lists of dispatches of the kernels in kernels/*.wgsl, on any device that
  * `navigator.gpu` or the package `webgpu` opens. Loaded only when it is opened.
  */
+// First: see there.
+import { checkSizes, encode, GpuProgram, Pipelines } from "./program.ts";
 import { assert } from "../assert.ts";
 import type { Backend, DeviceBuffer, Limits, Program } from "../backend.ts";
 import { ArgumentError, BackendError, DeviceLostError, internal } from "../errors.ts";
@@ -12,7 +14,6 @@ import type { OpenDevice, Pending, WebGpuOptions } from "./adapter.ts";
 import { Buffers, GpuMemory } from "./buffers.ts";
 import type { GpuFeatures } from "./dispatch.ts";
 import { halves } from "./encode/half.ts";
-import { checkSizes, encode, GpuProgram, Pipelines } from "./program.ts";
 
 export type { WebGpuOptions } from "./adapter.ts";
 

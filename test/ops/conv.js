@@ -11,6 +11,7 @@ const GEOMETRIES = [
   [[1, 8, 7, 2], [3, 3, 3], { strides: [2, 3] }], [[2, 9, 8, 3], [3, 2, 4], { dilation: 2 }], [[1, 9, 7, 3], [2, 3, 4], { dilation: [3, 2], padding: "same" }], [[2, 4, 4, 4], [1, 1, 9], {}],
   [[1, 5, 5, 1], [5, 5, 7], {}], [[1, 3, 3, 2], [5, 5, 2], { padding: "same" }], [[2, 5, 5, 4], [3, 3, 6], { groups: 2 }], [[1, 6, 5, 6], [3, 3, 6], { groups: 6, padding: "same" }], [[1, 5, 5, 3], [3, 3, 6], { groups: 3, strides: 2, padding: "same" }],
   [[1, 6, 6, 2], [2, 2, 8], { strides: 3 }], [[0, 5, 5, 3], [3, 3, 4], {}], [[3, 1, 13, 2], [1, 5, 4], {}], [[1, 11, 1, 3], [4, 1, 5], { padding: "same", strides: [3, 1] }],
+  [[2, 1, 9, 3], [1, 3, 4], { padding: "causal", dilation: 2 }], [[1, 7, 6, 2], [3, 2, 4], { padding: "causal", strides: [2, 1] }],
 ];
 /** Largest error by tiles, relative to the sum of the terms' magnitudes: 12 ulp are met with four channels, 7 with more; with windows 2. */
 const TILED_TOLERANCE = 16 * ULP;
@@ -19,14 +20,14 @@ const LARGE = [[[2, 14, 14, 16], [3, 3, 32], { padding: "same" }], [[3, 28, 28, 
 const TILED = [
   [[2, 13, 13, 32], [3, 3, 64], {}], [[1, 17, 19, 8], [3, 3, 12], { padding: "same" }], [[3, 10, 15, 12], [3, 3, 20], {}], [[1, 28, 6, 20], [3, 3, 36], { padding: "same" }],
   [[1, 36, 32, 4], [3, 3, 8], { padding: "same" }], [[1, 12, 12, 132], [3, 3, 12], { padding: "same" }], [[1, 12, 12, 64], [3, 3, 104], { padding: "same" }],
-  [[1, 24, 24, 16], [3, 3, 72], {}], [[5, 4, 4, 16], [3, 3, 16], { padding: "same" }],
+  [[1, 24, 24, 16], [3, 3, 72], {}], [[5, 4, 4, 16], [3, 3, 16], { padding: "same" }], [[1, 14, 17, 12], [3, 3, 20], { padding: "causal" }],
 ];
 /** Few elements in a window (assembly/conv-narrow.ts, conv-narrow-grad.ts). */
 const NARROW = [
   [[2, 28, 28, 1], [3, 3, 32], {}], [[1, 17, 19, 3], [3, 3, 8], { padding: "same" }], [[2, 13, 12, 3], [5, 4, 16], { padding: "same", strides: [2, 1] }],
   [[1, 19, 21, 2], [3, 3, 8], { dilation: [2, 3] }], [[1, 16, 15, 3], [7, 7, 24], { padding: "same", strides: 2 }], [[3, 7, 9, 24], [1, 1, 40], {}], [[1, 3, 40, 5], [3, 3, 8], { strides: [1, 2] }],
   [[2, 9, 29, 1], [3, 5, 16], { padding: "same" }], [[1, 14, 15, 1], [2, 3, 8], { padding: "same", dilation: [2, 7] }], [[3, 20, 7, 1], [4, 1, 8], { dilation: [3, 1] }], [[1, 31, 40, 1], [3, 3, 24], { strides: [1, 2] }],
-  [[40, 8, 9, 1], [3, 3, 8], {}],
+  [[40, 8, 9, 1], [3, 3, 8], {}], [[1, 1, 40, 1], [1, 5, 8], { padding: "causal", dilation: 3 }], [[1, 9, 20, 3], [3, 3, 16], { padding: "causal" }],
 ];
 /** So many tiles that the gradient of the filters takes them in parts. */
 const MANY_TILES = [[1, 60, 61, 4], [3, 3, 124], { padding: "same" }];
@@ -36,7 +37,7 @@ const filters = ([x, [r, s, n], { groups = 1 }]) => [r, s, x[3] / groups, n];
 /** Attributes of the gradient kernels for a geometry. */
 function attributes([x, w, { strides = 1, padding = "valid", dilation = 1, groups = 1 }]) {
   const both = (v) => (typeof v === "number" ? [v, v] : v);
-  const window = windowOf("test", { rank: 4, shape: x }, [w[0], w[1]], both(strides), both(dilation), padding);
+  const window = windowOf("test", { rank: 4, shape: x }, [w[0], w[1]], both(strides), both(dilation), padding, ["valid", "same", "causal"]);
   return { ...window, f: w[2], groups, activation: "linear" };
 }
 
