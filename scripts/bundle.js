@@ -75,7 +75,8 @@ async function write(file, kernels) {
       compress: { passes: 2 },
       // Bundlers of applications read these: which calls may be dropped, and which import is not theirs.
       // ASCII alone: one other character makes engines hold and parse the whole file in two bytes a character.
-      format: { ascii_only: true, preserve_annotations: true, comments: /webpackIgnore|@vite-ignore/ },
+      // Short lines: of an error that nobody catches Node prints the whole line first, and in a pipe its message was cut off behind 147 KB of code.
+      format: { max_line_len: 160, ascii_only: true, preserve_annotations: true, comments: /webpackIgnore|@vite-ignore/ },
     })],
   });
   await build.close();
