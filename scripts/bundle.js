@@ -73,6 +73,8 @@ async function write(file, kernels) {
       module: true,
       ecma: 2022,
       compress: { passes: 2 },
+      // What consoles show of a tensor, a model and an error.
+      keep_classnames: /^(Tensor|Model|InferenceModel|\w+Error)$/,
       // Bundlers of applications read these: which calls may be dropped, and which import is not theirs.
       // ASCII alone: one other character makes engines hold and parse the whole file in two bytes a character.
       // Short lines: of an error that nobody catches Node prints the whole line first, and in a pipe its message was cut off behind 147 KB of code.
