@@ -75,9 +75,12 @@ async function write(file, kernels) {
       ecma: 2022,
       // Functions of one caller stay out of it: inside they would be parsed with it and again when it calls them, and bundlers of applications put them there anyway.
       compress: { passes: 2, reduce_funcs: false, inline: 1 },
+      // What consoles show of a tensor, a model and an error.
+      keep_classnames: /^(Tensor|Model|InferenceModel|\w+Error)$/,
       // Bundlers of applications read these: which calls may be dropped, and which import is not theirs.
       // ASCII alone: one other character makes engines hold and parse the whole file in two bytes a character.
-      format: { ascii_only: true, preserve_annotations: true, comments: /webpackIgnore|@vite-ignore/ },
+      // Short lines: of an error that nobody catches Node prints the whole line first, and in a pipe its message was cut off behind 147 KB of code.
+      format: { max_line_len: 160, ascii_only: true, preserve_annotations: true, comments: /webpackIgnore|@vite-ignore/ },
     })],
   });
   await build.close();

@@ -188,4 +188,5 @@ const heard = {
 };
 
 worker.onmessage = ({ data }) => heard[data.type](data);
-worker.onerror = ({ message }) => say("status", `The worker could not start: ${message}`);
+// Without a message where its script was not loaded.
+worker.onerror = ({ message }) => say("status", message ? `Error in the worker: ${message}` : "The worker could not start: its script was not found, or a Content-Security-Policy forbids it");

@@ -247,6 +247,8 @@ const handlers = {
       settings = { ...value, backend: before.backend, threads: before.threads };
       fail(error);
     }
+    // What went wrong stays to be read; another backend may work.
+    if (model === null) return;
     if (phase === "loading") setPhase("idle", "Ready");
     answer();
     if (active && phase !== "finished") launch();

@@ -139,8 +139,9 @@ export async function readWeights(who: string, weights: Data | undefined, classW
   return tensor(out, shape);
 }
 
-/** True for what yields batches instead of being one array of samples. */
-export function isBatches(x: unknown): x is Iterable<Batch> | AsyncIterable<Batch> {
+/** True for what yields batches instead of being one array of samples, or makes such a thing anew for each epoch, as a generator function does. */
+export function isBatches(x: unknown): x is Iterable<Batch> | AsyncIterable<Batch> | (() => Iterable<Batch> | AsyncIterable<Batch>) {
+  if (typeof x === "function") return true;
   if (typeof x !== "object" || x === null || Array.isArray(x) || ArrayBuffer.isView(x) || x instanceof Tensor) return false;
   return Symbol.asyncIterator in x || Symbol.iterator in x;
 }

@@ -1,5 +1,5 @@
 /** @file The options of `fit` and `evaluate`, and their checks. */
-import { checkCount, checkFlag, checkOneOf, checkOptions, checkPart, hint, kindOf } from "../check.ts";
+import { checkCount, checkFlag, checkOptions, checkPart, hint, kindOf } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
 import type { ProgressStream } from "../progress.ts";
 import type { Callback } from "../train/callbacks.ts";
@@ -71,7 +71,7 @@ export function checkFitOptions(o: FitOptions): void {
   checkCount("fit", "seed", seed, 0);
   if (o.validationData !== undefined && !(Array.isArray(o.validationData) && (o.validationData.length === 2 || o.validationData.length === 3))) throw new ArgumentError("fit: validationData must be a list [x, y] or [x, y, weights]");
   if (o.shuffle !== undefined) checkFlag("fit", "shuffle", o.shuffle);
-  checkOneOf("fit", "verbose", String(verbose), ["0", "1", "2"]);
+  if (![0, 1, 2].includes(verbose)) throw new ArgumentError(`fit: verbose must be 0, 1 or 2, got ${JSON.stringify(verbose)}`);
   if (stream !== undefined && typeof stream?.write !== "function") throw new ArgumentError("fit: stream must have a write(text), as process.stdout has");
   if (o.callbacks !== undefined) checkCallbacks(o.callbacks);
 }

@@ -21,8 +21,8 @@ import type { Timing } from "./probe.ts";
 import { checkpoint, replace } from "./recovery.ts";
 
 export type { EvaluateOptions, FitOptions } from "./fit-options.ts";
-/** Batches `[x, y]` or `[x, y, weights]`, read anew for each epoch. */
-export type Batches = Iterable<Batch> | AsyncIterable<Batch>;
+/** Batches `[x, y]` or `[x, y, weights]`, read anew for each epoch; a function, such as an (async) generator function, is called for each. */
+export type Batches = Iterable<Batch> | AsyncIterable<Batch> | (() => Iterable<Batch> | AsyncIterable<Batch>);
 
 /** One number per epoch and name. */
 export interface History {
@@ -164,7 +164,9 @@ class Fit {
     const slices = new Slices();
     const epochSteps = async (epoch: number, bar: Progress): Promise<void> => {
       let step = 0;
-      for await (const [x, y, w] of batches) {
+      const list = typeof batches === "function" ? batches() : batches;
+      if (typeof list === "function" || !(Array.isArray(list) || isBatches(list))) throw new ArgumentError(`fit: expected a function that gives an (async) iterable of batches [x, y], as a generator function does, got ${String(list)}`);
+      for await (const [x, y, w] of list) {
         if (this.#stopped) break;
         const inputs = await model.read("fit", x);
         const now = model.state("fit");
@@ -177,7 +179,7 @@ class Fit {
         await this.#afterStep(now, bar, step++);
         await slices.rest();
       }
-      if (step === 0) throw new DataError(`fit: the iterable gave no batch in epoch ${epoch + 1}; a generator object is spent after one epoch: pass something that can be iterated again`);
+      if (step === 0) throw new DataError(`fit: the iterable gave no batch in epoch ${epoch + 1}; a generator object is spent after one epoch: pass the generator function, or something that can be iterated again`);
     };
     try {
       return await this.#run(null, validate, epochSteps, []);

@@ -96,7 +96,7 @@ export class Model extends InferenceModel {
 
   /**
    * Trains for `epochs` passes over the data. See `FitOptions`; `history` has one entry for each epoch and name (loss, metrics, and with validation valLoss …).
-   * @param x samples, nested arrays, a tensor, `{ data, shape }`, a list of tensors for several inputs, or an (async) iterable of batches `[x, y]`.
+   * @param x samples, nested arrays, a tensor, `{ data, shape }`, a list of tensors for several inputs, or an (async) iterable of batches `[x, y]`, or a generator function of such.
    * @param y targets with as many samples; left out for an iterable.
    * @throws DataError, ShapeError, ArgumentError before anything runs; LockstepError before `compile()`, while another `fit` runs, and when another model was compiled with
    * the same optimizer since; DeviceLostError where a lost

@@ -221,6 +221,8 @@ export interface AucOptions {
   readonly summationMethod?: "interpolation" | "minoring" | "majoring";
   /** Predictions are logits, not probabilities. Default false. */
   readonly fromLogits?: boolean;
+  /** Its name in logs, for both curves of one model. Default auc. */
+  readonly name?: string;
 }
 
 /** The natural logarithm of x >= 1 by sums and products alone, since engines differ in the last bit of theirs and a metric may decide when training stops. */
@@ -243,15 +245,15 @@ function logarithm(x: number): number {
  */
 export function auc(options?: AucOptions): Metric {
   if ((options as unknown) instanceof Tensor) throw new ArgumentError("metrics: auc makes a metric: write auc()");
-  const config = optionsOf<Required<AucOptions>>("auc", { numThresholds: 200, curve: "ROC", summationMethod: "interpolation", fromLogits: false }, options);
+  const { name, ...config } = optionsOf<Required<AucOptions>>("auc", { numThresholds: 200, curve: "ROC", summationMethod: "interpolation", fromLogits: false, name: "auc" }, options);
   const { numThresholds, curve, summationMethod, fromLogits } = config;
   checkCount("auc", "numThresholds", numThresholds, 2);
   checkOneOf("auc", "curve", curve, ["ROC", "PR"]);
   checkOneOf("auc", "summationMethod", summationMethod, ["interpolation", "minoring", "majoring"]);
   const steps = numThresholds - 1;
   return {
-    name: "auc",
-    config: { ...config },
+    name,
+    config,
     // How many predictions lie between two thresholds, the upper one included, for targets of 0 and of 1: a count per threshold would be 200 comparisons of each prediction.
     state: [{ name: "counts", shape: [steps, 2], dtype: "i32" }],
     update: (yTrue, yPred, [counts]) => {

@@ -11,6 +11,7 @@ export interface Ref {
   readonly access: "read" | "write" | "update";
 }
 
+/** A word of a command: a number, or an address that is known when the program runs. */
 export type Word = number | Ref;
 
 /** Where an encoder puts its commands. */

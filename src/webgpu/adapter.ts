@@ -4,6 +4,7 @@ import type { GpuFeatures } from "./dispatch.ts";
 
 /** A WebGPU entry point such as `navigator.gpu`. Not named GPU: lib.dom does not declare that before TypeScript 6, and these declarations are checked with it. */
 export interface GpuEntryPoint {
+  /** An adapter, or null where there is none. */
   requestAdapter(options?: { readonly powerPreference?: "high-performance" | "low-power" }): Promise<unknown>;
 }
 

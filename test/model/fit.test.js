@@ -130,6 +130,11 @@ test("iterables of batches train as the same samples in one array", async () => 
   };
   assert.is(await fingerprint(await trained({}, iterable, { epochs: 2, ...quiet })), expected);
   assert.is(await fingerprint(await trained({}, asyncIterable, undefined, { epochs: 2, ...quiet })), expected);
+  // Functions are called anew for each epoch.
+  assert.is(await fingerprint(await trained({}, () => batches(data, 16), { epochs: 2, ...quiet })), expected);
+  assert.is(await fingerprint(await trained({}, asyncIterable[Symbol.asyncIterator], { epochs: 2, ...quiet })), expected);
+  assert.is(await fingerprint(await trained({}, () => [...batches(data, 16)], { epochs: 2, ...quiet })), expected);
+  for (const wrong of [() => 5, () => null, () => () => {}]) assert.match((await errorOf(() => trained({}, wrong, quiet))).message, /expected a function that gives an \(async\) iterable of batches \[x, y\]/);
 });
 
 test("a generator lasts one epoch; the error for the second says so", async () => {

@@ -1,5 +1,5 @@
 /** @file What the package ships: its entries, their types of content, and what must not be in them. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
@@ -121,6 +121,17 @@ test("package: a position in the bundle is that of the source", async () => {
   const stack = execFileSync(process.execPath, ["--enable-source-maps", "--input-type=module", "-e", code], { cwd: root, encoding: "utf8" });
   const [, line] = /src\/model\/inference\.ts:(\d+)/.exec(stack) ?? [];
   assert.match(read("src/model/inference.ts").split("\n")[line - 1] ?? "", /expected at least one layer/, stack);
+});
+
+test("package: an error that nobody catches can be read, also where a pipe takes 64 KB, and consoles name what they show", () => {
+  const code = `import { dense, sequential, tensor } from ${JSON.stringify(String(new URL("../../build/index.js", import.meta.url)))};
+    const model = sequential([dense(1)], { inputShape: [2] });
+    console.log(tensor([1]), model);
+    await model.predict([[1, 2, 3]]);`;
+  const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", code], { encoding: "utf8" });
+  assert.match(stdout, /^Tensor \{[\s\S]*\nModel \{|^Tensor \{.*\} Model \{/m);
+  assert.match(stderr, /^ShapeError: predict: the model expects x of shape/m);
+  assert.ok(stderr.length < 4096, `${stderr.length} characters`);
 });
 
 test.run();

@@ -184,6 +184,10 @@ test("auc at the ends: all one class, perfect, reversed, predictions outside of 
   assert.is(metrics.auc().result([new Int32Array(398)]), 0);
 });
 
+test("both curves of one model have names", () => {
+  assert.equal([metrics.auc(), metrics.auc({ curve: "PR", name: "prAuc" })].map((m) => [m.name, m.config.curve]), [["auc", "ROC"], ["prAuc", "PR"]]);
+});
+
 test("auc is a function, not a name", async () => {
   const context = { loss: lossByName("bce"), outputShape: [1] };
   for (const name of ["auc", "AUC"]) assert.throws(() => metricByName(name, context), (error) => error.name === "ArgumentError" && /give auc\(\)/.test(error.message));

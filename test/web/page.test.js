@@ -221,4 +221,20 @@ test("files of MNIST's format are read, in any order, and others explained", () 
   await page.locator("#bars .best").waitFor();
 }, { viewport: PHONE }));
 
+for (const [what, policy, said] of [
+  ["workers", "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'none'", /^The worker could not start: .*Content-Security-Policy/],
+  ["WebAssembly", "default-src 'self'; script-src 'self'; worker-src 'self'", /cannot compile the kernels.*'wasm-unsafe-eval'/s],
+]) {
+  test(`a policy that forbids ${what}: the page says so`, () => withSite((request, response) => {
+    for (const [name, value] of Object.entries({ ...headers, "Content-Security-Policy": policy })) response.setHeader(name, value);
+    files(request, response, () => response.writeHead(404).end());
+  }, async (browser, url) => {
+    const page = await (await browser.newContext({ locale: "en-US" })).newPage();
+    await page.goto(url);
+    await page.waitForFunction(() => !/^(Loading …|)$/.test(document.getElementById("status").textContent), null, PATIENCE);
+    assert.match(await textOf(page, "status"), said);
+    assert.is(await button(page, "Start training").isEnabled(), false);
+  }));
+}
+
 test.run();
