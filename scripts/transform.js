@@ -46,7 +46,9 @@ const TRAINING_CODE = [
   // Tensors that get a new value in a run, or go on after the loss of a device.
   { file: "graph.js", is: (n) => n.type === "MethodDefinition" && n.key.name === "assign", put: "" },
   { file: "plan/build.js", is: (n) => n.type === "ForOfStatement" && n.right.property?.name === "assigns", put: ";" },
-  { file: "tensor.js", is: (n) => n.type === "MethodDefinition" && n.key.name === "recover", put: "" },
+  { file: "tensor.js", is: (n) => n.type === "MethodDefinition" && /^(recover|markDeviceNewer)$/.test(n.key.name), put: "" },
+  { file: "run.js", is: (n) => n.type === "ForOfStatement" && n.right.property?.name === "assigned", put: ";" },
+  { file: "run.js", is: (n) => n.type === "ExpressionStatement" && n.expression.left?.property?.name === "assigned", put: ";" },
   // conv2dInputGrad is a transposed convolution's forward pass too, which strides mostly, so that tiles are of no use.
   { file: "wasm/encode/conv.js", is: (n) => n.type === "IfStatement" && n.test.callee?.name === "encodeWinogradInputGrad", put: "" },
   // The optimizer's steps as one.

@@ -3,7 +3,7 @@
  * holds for training besides is handed on as it is; save.ts, which writes such files, makes it an optimizer again.
  */
 import type { TypedArray } from "../dtype.ts";
-import { ArgumentError, FileError } from "../errors.ts";
+import { ArgumentError, FileError, ShapeError } from "../errors.ts";
 import { anticipate } from "../init.ts";
 import { decodeSafetensors, parseObject } from "../io/safetensors.ts";
 import { naming } from "../naming.ts";
@@ -11,7 +11,7 @@ import { layerFromConfig } from "../nn/config.ts";
 import { withContext } from "../nn/layer.ts";
 import type { Config } from "../nn/layer.ts";
 import { readBytes } from "../node/files.ts";
-import { sameShape, showShape } from "../shape.ts";
+import { sameShape, showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import type { InferenceModel, ModelOptions } from "./inference.ts";
 import { sequential } from "./inference.ts";
@@ -143,7 +143,10 @@ export async function readModel<M extends InferenceModel>(source: ModelSource, {
     });
     // A damaged configuration must not make weights that the file does not hold.
     const mostElements = [...tensors.values()].reduce((n, t) => n + t.data.length, 0);
-    return withContext({ mostElements, traced: anticipate }, () => make(layers, { inputShape: config.inputShapes.length === 1 ? config.inputShapes[0] : config.inputShapes, name: config.name, seed: config.seed }));
+    const checkWeight = (name: string, shape: Shape): void => {
+      if (!(sizeOf(shape) <= mostElements)) throw new ShapeError(`its ${name} of shape ${showShape(shape)} has ${sizeOf(shape)} elements, the file has ${mostElements} in all`);
+    };
+    return withContext({ checkWeight, traced: anticipate }, () => make(layers, { inputShape: config.inputShapes.length === 1 ? config.inputShapes[0] : config.inputShapes, name: config.name, seed: config.seed }));
   });
   assignWeights(who, model, tensors);
   return { model, who, metadata, tensors };

@@ -3,12 +3,12 @@
  * `layer()` makes one from a description; models take plain functions and objects with a `call` as well.
  */
 import { kindOf } from "../check.ts";
-import { ArgumentError, ShapeError } from "../errors.ts";
+import { ArgumentError } from "../errors.ts";
 import { scope } from "../graph.ts";
 import type { Graph } from "../graph.ts";
 import type { Attr } from "../plan/plan.ts";
 import { Random } from "../random.ts";
-import { showShape, sizeOf } from "../shape.ts";
+import { sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { initializer } from "./initializers.ts";
@@ -90,8 +90,8 @@ export interface Context {
   called(layer: Layer, output: Tensor): void;
   /** Told, while a model is built, of an input whose elements are indices, what they must be below, and how to check a batch of them. */
   readonly indexes?: (input: Tensor, limit: number, check: IndexCheck) => void;
-  /** While a model is read from a file, whose values replace those of all weights: the elements that it holds, more than which no weight may have. Default no limit. */
-  readonly mostElements?: number;
+  /** While a model is read from a file, whose values replace those of all weights: @throws ShapeError for a weight that the file cannot hold. */
+  readonly checkWeight?: (name: string, shape: Shape) => void;
   /** Told of the graph whose shapes a model was built from. */
   readonly traced?: (graph: Graph) => void;
 }
@@ -168,10 +168,10 @@ export function layerWith({ kind, config, build, call }: LayerDescription, held:
         if (build && !self.built) {
           own.length = 0;
           build(x.shape, (name, shape, { init, trainable = true, regularizer = null }) => {
-            const { mostElements = Infinity } = context();
-            if (!(sizeOf(shape) <= mostElements)) throw new ShapeError(`its ${name} of shape ${showShape(shape)} has ${sizeOf(shape)} elements, the file has ${mostElements} in all`);
+            const { checkWeight } = context();
+            checkWeight?.(name, shape);
             // What a file is about to replace need not be random: 1 ms of the start of a small model, 2 s of one with 12 million weights (Node 20).
-            const data = mostElements < Infinity ? new Float32Array(sizeOf(shape)) : initializer(init)(shape, new Random(context().seed, context().nextStream()));
+            const data = checkWeight ? new Float32Array(sizeOf(shape)) : initializer(init)(shape, new Random(context().seed, context().nextStream()));
             const tensor = new Tensor(shape, "f32", null, 0, data);
             own.push(weightIn(self, { name, tensor, trainable, regularizer }));
             byName[name] = tensor;

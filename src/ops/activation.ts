@@ -43,18 +43,18 @@ export const KERNEL_ACTIVATIONS: { readonly [name in Activation]: (x: Tensor) =>
   linear: (x) => x, relu, tanh, sigmoid, hardSigmoid, softplus, softsign, elu: (x) => elu(x), selu, leakyRelu: (x) => leakyRelu(x), exponential: exp, relu6,
 };
 
-const COMPOSITES = {
-  softmax: softmaxOfRows, logSoftmax: logSoftmaxOfRows, gelu: exactGelu, silu, swish: silu, mish, hardSilu, hardSwish: hardSilu,
+const ACTIVATIONS = {
+  ...KERNEL_ACTIVATIONS, softmax: softmaxOfRows, logSoftmax: logSoftmaxOfRows, gelu: exactGelu, silu, swish: silu, mish, hardSilu, hardSwish: hardSilu,
 } as const satisfies { readonly [name: string]: (x: Tensor) => Tensor };
 
 /**
  * Names that `activation` options take: linear, relu, relu6, leakyRelu, elu, selu, tanh, sigmoid, hardSigmoid, softplus, softsign, exponential (applied by the kernels of
  * dense, convolution and recurrent layers), softmax, logSoftmax, gelu, silu (swish), mish, hardSilu (hardSwish). softmax and logSoftmax act along the last axis.
  */
-export type ActivationName = Activation | keyof typeof COMPOSITES;
+export type ActivationName = keyof typeof ACTIVATIONS;
 
 /** All of `ActivationName`. */
-export const ACTIVATION_NAMES: readonly string[] = [...Object.keys(KERNEL_ACTIVATIONS), ...Object.keys(COMPOSITES)];
+export const ACTIVATION_NAMES: readonly string[] = Object.keys(ACTIVATIONS);
 
 /** True for activations that matmul, convolution and recurrent kernels apply themselves. */
 export function isKernelActivation(name: string): name is Activation {
@@ -68,8 +68,7 @@ export function checkKernelActivation(who: string, name: string): void {
 
 /** The function of a name. @throws ArgumentError listing the names. */
 export function activationByName(who: string, name: string): (x: Tensor) => Tensor {
-  if (isKernelActivation(name)) return KERNEL_ACTIVATIONS[name];
-  if (Object.hasOwn(COMPOSITES, name)) return COMPOSITES[name as keyof typeof COMPOSITES];
+  if (Object.hasOwn(ACTIVATIONS, name)) return ACTIVATIONS[name as ActivationName];
   throw unknownName(who, name, ACTIVATION_NAMES, "activation ");
 }
 

@@ -61,7 +61,7 @@ function productB(a: Tensor, dz: Tensor, ta: boolean, tb: boolean, b: Tensor): T
 }
 
 /** a b where leading dimensions are equal, or one matrix is shared: what the operands of a product and its gradient are. */
-const product = (a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor => apply(matmulOp, [a, b, null], { transposeA, transposeB, activation: "linear" })[0];
+export const product = (a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor => apply(matmulOp, [a, b, null], { transposeA, transposeB, activation: "linear" })[0];
 
 /** @throws ShapeError unless `bias` is [size] or null. */
 export function checkBias(who: string, bias: Tensor | null, size: number): void {
