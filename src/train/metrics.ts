@@ -11,7 +11,7 @@ import type { Config } from "../nn/layer.ts";
 import { clip } from "../ops/composite.ts";
 import { scatterAdd } from "../ops/gather.ts";
 import { abs, add, and, cast, ceil, equal, greater, greaterEqual, less, mul, neg, sigmoid, sub, where } from "../ops/map.ts";
-import { matmul } from "../ops/matmul.ts";
+import { product } from "../ops/matmul.ts";
 import { broadcastTo, expandDims, iota, reshape } from "../ops/move.ts";
 import { argMax, sum } from "../ops/reduce.ts";
 import { oneHot } from "../ops/softmax.ts";
@@ -205,7 +205,7 @@ export function confusionMatrix(options?: { readonly classes?: number; readonly 
       const actual = classes === 1 ? cast(greater(alike("confusionMatrix", yTrue, yPred), 0.5), "i32") : trueClass("confusionMatrix", yTrue, yPred);
       const rows = (at: Tensor): Tensor => oneHot(reshape(at, [at.size]), size);
       // Products of zeros and ones: exact in f32 for batches below 2^24 rows.
-      return [add(counts, cast(matmul(rows(actual), rows(predicted), { transposeA: true }), "i32"))];
+      return [add(counts, cast(product(rows(actual), rows(predicted), true, false), "i32"))];
     },
     result: ([counts]) => Array.from({ length: size }, (_, i) => Array.from(counts.subarray(i * size, (i + 1) * size))),
   };
