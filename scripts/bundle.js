@@ -7,8 +7,8 @@ import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import terser from "@rollup/plugin-terser";
 import { rollup } from "rollup";
-import { called, eagerEdits, firstPrediction, smallModel } from "./eager.js";
-import { decodeMappings, edited, encodeMappings, forInference, forBundlers } from "./transform.js";
+import { called, eager, firstPrediction, smallModel } from "./eager.js";
+import { decodeMappings, encodeMappings, forInference, forBundlers } from "./transform.js";
 import { writeTypes } from "./types.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -92,8 +92,7 @@ async function mark(file, model) {
   const url = `${pathToFileURL(path)}?`;
   const code = readFileSync(path, "utf8");
   const map = JSON.parse(readFileSync(`${path}.map`, "utf8"));
-  const edits = eagerEdits(code, await called(`${url}unmarked`, model));
-  const marked = edited(code, edits.map((edit, i) => ({ ...edit, i })).sort((a, b) => b.at - a.at || b.i - a.i), { ...map, mappings: decodeMappings(map.mappings) });
+  const marked = eager(code, await called(`${url}unmarked`, model), { ...map, mappings: decodeMappings(map.mappings) });
   writeFileSync(path, marked.code);
   writeFileSync(`${path}.map`, JSON.stringify({ ...marked.map, mappings: encodeMappings(marked.map.mappings) }));
   // Functions that have become variables must be there before they are called.

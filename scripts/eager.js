@@ -5,7 +5,7 @@
  */
 import { Session } from "node:inspector/promises";
 import { parseAst } from "rollup/parseAst";
-import { children } from "./transform.js";
+import { children, edited } from "./transform.js";
 
 /** Shorter functions are not worth their bytes: declarations, which become variables, and arrow functions that are not called. Parentheses alone are, and applications' bundlers drop them. */
 const SHORTEST_DECLARATION = 200;
@@ -41,8 +41,16 @@ export async function smallModel(url) {
 
 const isFunction = (node) => /Function/.test(node.type);
 
-/** Edits of a module, in the order of its text, whose functions in `ran` are to be compiled at once. */
-export function eagerEdits(code, ran) {
+/** A module, and its map with decoded mappings, whose functions in `ran` are compiled at once. @throws where it has none of these. */
+export function eager(code, ran, map) {
+  const edits = eagerEdits(code, ran);
+  if (!edits.some(({ put }) => put === "(")) throw new Error("no function of the module is among those that ran: scripts/eager.js does not fit what the engine tells of them");
+  // Of edits at one position the last comes first, so that they end up in their order.
+  return edited(code, edits.map((edit, i) => ({ ...edit, i })).sort((a, b) => b.at - a.at || b.i - a.i), map);
+}
+
+/** The edits, in the order of what they put. */
+function eagerEdits(code, ran) {
   const edits = [];
   const insert = (at, put) => edits.push({ at, old: "", put });
   const visit = (node, parent, inside) => {

@@ -1,18 +1,22 @@
 /** @file What the build does for engines that parse functions before they are called: which functions get parentheses, which arrow functions become others, and that nothing else changes. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { eagerEdits } from "../scripts/eager.js";
+import { eager } from "../scripts/eager.js";
 import { decodeMappings, edited, encodeMappings } from "../scripts/transform.js";
+
+const FIRST = "const z=[()=>0];";
+const FIRST_MARKED = "const z=[(()=>0)];";
 
 /** Long enough to be worth a mark. */
 const LONG = "/*" + "x".repeat(220) + "*/";
 
-/** `code` with `~` for a long comment, marked, with the functions that begin with `of` as those that run. */
+/** `code` with `~` for a long comment, marked, where the functions of the texts `of`, and one in front of it, are those that run. */
 function marked(code, ...of) {
-  const text = code.replaceAll("~", LONG);
-  const ran = new Set(of.map((part) => part.replaceAll("~", LONG)).map((part) => `${text.indexOf(part)}:${text.indexOf(part) + part.length}`));
-  const edits = eagerEdits(text, ran);
-  return edited(text, edits.map((edit, i) => ({ ...edit, i })).sort((a, b) => b.at - a.at || b.i - a.i), { mappings: [] }).code.replaceAll(LONG, "~");
+  const text = `${FIRST}${code}`.replaceAll("~", LONG);
+  const ran = new Set(["()=>0", ...of].map((part) => part.replaceAll("~", LONG)).map((part) => `${text.indexOf(part)}:${text.indexOf(part) + part.length}`));
+  const { code: made } = eager(text, ran, { mappings: [] });
+  assert.ok(made.startsWith(FIRST_MARKED));
+  return made.slice(FIRST_MARKED.length).replaceAll(LONG, "~");
 }
 
 test("eager: what runs stands in parentheses, at module level and inside of others", () => {
@@ -42,6 +46,10 @@ test("eager: what has been marked computes what it did", () => {
   const text = marked(code, "function h(i){~return[i].map(j=>a(j)~+d.e(j).g)}");
   assert.equal(value(text), value(code));
   assert.equal(value(text), [10, 5, "e", 1]);
+});
+
+test("eager: a module in which nothing ran is an error: what the engine tells would not fit", () => {
+  assert.throws(() => eager("const a=()=>1", new Set(["0:3"]), { mappings: [] }), /no function of the module/);
 });
 
 test("eager: maps follow what moves", () => {
