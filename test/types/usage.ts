@@ -1,5 +1,5 @@
 /** What editors and the compiler must see of the public API: right uses compile, each wrong one is an error on its line. Never run. */
-import { adam, compile, dense, earlyStopping, f1, loadModel, lstm, matmul, meanSquaredError, sequential, tensor } from "lockstep";
+import { adam, compile, dense, earlyStopping, f1, grad, loadModel, lstm, matmul, meanSquaredError, mul, sequential, sum, tensor, valueAndGrad } from "lockstep";
 import type { Callback, History, LossName, MetricName, OptimizerName, Tensor } from "lockstep";
 import { parseCsv } from "lockstep/data";
 
@@ -21,6 +21,8 @@ export async function right(): Promise<number> {
 
 /** Arguments without a type are tensors; others say what they are. */
 export const untyped = compile((x, y) => matmul(x, y));
+export const slope = compile((x) => valueAndGrad((t) => sum(mul(t, x)), [x])(x).grads);
+export const slopes = compile((x) => grad((t, scale: number) => sum(mul(t as Tensor, scale)), [x])(x, 2));
 export const typed = compile(({ w }: { w: Tensor }, [x]: readonly Tensor[]) => ({ product: matmul(x, w) }));
 export async function call(x: Tensor): Promise<Tensor[]> {
   return [await untyped(x, x), (await typed({ w: x }, [x])).product];
