@@ -56,6 +56,9 @@ export function gradients(y: Tensor, of: readonly Tensor[]): Tensor[] {
  * @param params tensors, or arrays or objects of tensors (f32).
  * @returns `(...args) => { value, grads }` with `grads` of the structure of `params`.
  */
+export function valueAndGrad<A extends readonly Tensor[], P extends Tree>(fn: (...args: A) => Tensor, params: P): (...args: A) => { value: Tensor; grads: P };
+export function valueAndGrad<A extends readonly unknown[], P extends Tree>(fn: (...args: A) => Tensor, params: P): (...args: A) => { value: Tensor; grads: P };
+// Two, so that arguments without a type are tensors.
 export function valueAndGrad<A extends readonly unknown[], P extends Tree>(fn: (...args: A) => Tensor, params: P): (...args: A) => { value: Tensor; grads: P } {
   return (...args) => {
     const graph = currentGraph();
@@ -70,6 +73,8 @@ export function valueAndGrad<A extends readonly unknown[], P extends Tree>(fn: (
 }
 
 /** As `valueAndGrad`, returning the gradients alone. */
+export function grad<A extends readonly Tensor[], P extends Tree>(fn: (...args: A) => Tensor, params: P): (...args: A) => P;
+export function grad<A extends readonly unknown[], P extends Tree>(fn: (...args: A) => Tensor, params: P): (...args: A) => P;
 export function grad<A extends readonly unknown[], P extends Tree>(fn: (...args: A) => Tensor, params: P): (...args: A) => P {
   const both = valueAndGrad(fn, params);
   return (...args) => both(...args).grads;

@@ -40,7 +40,7 @@ export type { Optimizer, OptimizerName, OptimizerOptions } from "./train/optimiz
 export { cosineDecay, exponentialDecay, inverseTimeDecay, piecewiseConstantDecay, polynomialDecay } from "./train/schedules.ts";
 export type { Schedule } from "./train/schedules.ts";
 export { earlyStopping, learningRateScheduler, modelCheckpoint, reduceLrOnPlateau, terminateOnNaN } from "./train/callbacks.ts";
-export type { Callback, Logs, TrainingHandle } from "./train/callbacks.ts";
+export type { Callback, LogHistory, Logs, TrainingHandle } from "./train/callbacks.ts";
 
 // Functions of tensors
 export { compile } from "./compile.ts";

@@ -8,7 +8,7 @@ import type { Progress, ProgressStream } from "../progress.ts";
 import { inTurn } from "../run.ts";
 import type { Executable } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
-import type { Callback, Logs, TrainingHandle } from "../train/callbacks.ts";
+import type { Callback, LogHistory, Logs, TrainingHandle } from "../train/callbacks.ts";
 import { isBatches, readTargets, readWeights, samplesBefore } from "./data.ts";
 import type { Batch, Data, Inputs } from "./data.ts";
 import type { Model, Prepared } from "./model.ts";
@@ -29,7 +29,7 @@ export interface History {
   /** Numbers of the epochs, counted from 0. */
   readonly epoch: readonly number[];
   /** loss, the metrics, and with validation valLoss and so on. */
-  readonly history: { readonly [name: string]: readonly (number | number[][])[] };
+  readonly history: LogHistory;
 }
 
 type State = { training: Training; programs: Programs; train: Tally; evaluate: Tally };
@@ -110,7 +110,7 @@ class Fit {
       setWeights: (w) => model.setWeights(w),
       save: (path) => model.save(path),
       optimizer,
-      history: { epoch: this.#epochs, history: this.#history },
+      history: { epoch: this.#epochs, history: this.#history as unknown as LogHistory },
     };
   }
 
@@ -235,7 +235,7 @@ class Fit {
     const count = this.#steps++;
     const { backend } = state.programs;
     if (this.#perBatch) {
-      const logs: Logs = { loss: await state.train.last.item() };
+      const logs = { loss: await state.train.last.item() } as Logs;
       await this.#tell((c, training) => c.onBatchEnd?.(count, logs, training));
     }
     // Reading costs a wait for what is under way; where nothing can be it costs nothing.
@@ -260,14 +260,14 @@ class Fit {
       await this.#tell((c, training) => c.onTrainBegin?.(training));
       for (let epoch = initialEpoch; epoch < epochs && !this.#stopped; epoch++) {
         bar.beginEpoch(epoch);
-        await this.#tell((c, training) => c.onEpochBegin?.(epoch, {}, training));
+        await this.#tell((c, training) => c.onEpochBegin?.(epoch, {} as Logs, training));
         if (this.#model.inputShapes !== null) this.#model.state("fit").train.reset();
         const logs = await this.#withRecovery(steps !== null, inputs, async (from, done) => {
           await epochSteps(epoch, bar, from, done);
           if (this.#watch !== null) await this.#checkFault();
           const all: { [name: string]: number | number[][] } = { ...(await this.#model.state("fit").train.read()) };
           for (const [name, value] of Object.entries((await validate()) ?? {})) all[`val${name[0].toUpperCase()}${name.slice(1)}`] = value;
-          return all;
+          return all as Logs;
         });
         this.#epochs.push(epoch);
         for (const [name, value] of Object.entries(logs)) (this.#history[name] ??= []).push(value);
@@ -278,7 +278,7 @@ class Fit {
     } finally {
       bar.stop();
     }
-    return { epoch: this.#epochs, history: this.#history };
+    return { epoch: this.#epochs, history: this.#history as unknown as LogHistory };
   }
 
   /** Runs an epoch; when the device is lost, goes on from the last copy on another backend. Iterables cannot be rewound: there the error stands. */

@@ -15,6 +15,7 @@ import { seedWords } from "../random.ts";
 import { Executable } from "../run.ts";
 import { Tensor, tensor, zeros } from "../tensor.ts";
 import { reduceLoss, separateSigmoid } from "../train/losses.ts";
+import type { Logs } from "../train/callbacks.ts";
 import type { Loss } from "../train/losses.ts";
 import type { Metric } from "../train/metrics.ts";
 import type { Optimizer } from "../train/optimizers.ts";
@@ -82,11 +83,11 @@ export class Tally {
   }
 
   /** The epoch so far, by name, with `prefix` before each. */
-  async read(): Promise<{ [name: string]: number | number[][] }> {
+  async read(): Promise<Logs> {
     const [sum, , count] = await Promise.all(this.#loss.map((t) => t.item()));
     const out: { [name: string]: number | number[][] } = { loss: sum / count };
     for (const [i, m] of this.#metrics.entries()) out[m.name] = m.result(await Promise.all(this.#states[i].map((t) => t.data())));
-    return out;
+    return out as Logs;
   }
 }
 

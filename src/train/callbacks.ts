@@ -5,12 +5,20 @@
 import { checkCount, checkNumber, checkOneOf, checkPart } from "../check.ts";
 import { ArgumentError, LockstepError, NonFiniteError } from "../errors.ts";
 import { optionsOf } from "../options.ts";
+import type { MetricName } from "./metrics.ts";
 import type { Optimizer } from "./optimizers.ts";
 
+/** Names of what is one number, whatever its options. `precision`, `recall` and `f1` may be one for each class, `confusionMatrix` is a table, one's own may be either. */
+export type NumberName = "loss" | "auc" | Exclude<MetricName, "precision" | "recall" | "f1" | "confusionMatrix">;
+
+/** Values by name, those of validation with `val` in front. There are only those that the training has. */
+export type ByName<Numbers, All> = { readonly [name in NumberName | `val${Capitalize<NumberName>}`]: Numbers } & { readonly [name: string]: All };
+
 /** What an epoch or a batch gave, by name: loss, accuracy, valLoss, valAccuracy … */
-export interface Logs {
-  readonly [name: string]: number | number[][];
-}
+export type Logs = ByName<number, number | number[][]>;
+
+/** The logs of all epochs, by name. */
+export type LogHistory = ByName<readonly number[], readonly (number | number[][])[]>;
 
 /** What callbacks may do to the training that called them. */
 export interface TrainingHandle {
@@ -24,7 +32,7 @@ export interface TrainingHandle {
   save(path: string): Promise<void>;
   readonly optimizer: Optimizer;
   /** Numbers of the past epochs, and their logs by name. */
-  readonly history: { readonly epoch: readonly number[]; readonly history: { readonly [name: string]: readonly (number | number[][])[] } };
+  readonly history: { readonly epoch: readonly number[]; readonly history: LogHistory };
 }
 
 /** Any object with some of these methods; each may be async and is waited for. */

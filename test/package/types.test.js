@@ -1,10 +1,10 @@
 /** @file The types, in projects that use the package: strict, with every declaration file checked. */
 import { spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { command, project } from "./packed.js";
+import { command, project, root } from "./packed.js";
 
 const folder = project("consumer");
 
@@ -43,9 +43,9 @@ export const e: Error = new BackendError(String(layers.length) + tensor([1]).toS
 writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }));
 writeFileSync(join(folder, "app.ts"), APP);
 
-/** What tsc says of a file under these options, an error a line. */
-function check(name, options, file = "app.ts") {
-  const config = { compilerOptions: { target: "ES2022", strict: true, noEmit: true, skipLibCheck: false, types: [], lib: ["ES2022", "DOM"], ...options }, files: [file] };
+/** What tsc says of files (default app.ts) under these options, an error a line. */
+function check(name, options, ...files) {
+  const config = { compilerOptions: { target: "ES2022", strict: true, noEmit: true, skipLibCheck: false, types: [], lib: ["ES2022", "DOM"], ...options }, files: files.length > 0 ? files : ["app.ts"] };
   writeFileSync(join(folder, `tsconfig.${name}.json`), JSON.stringify(config));
   const { stdout } = spawnSync(process.execPath, [command("typescript", "tsc"), "-p", `tsconfig.${name}.json`, "--pretty", "false"], { cwd: folder, encoding: "utf8" });
   return stdout.split("\n").filter((line) => /\berror TS/.test(line));
@@ -75,6 +75,16 @@ declare global {
 }
 `);
   assert.equal(check("older", { ...bundler, lib: ["ES2022"] }, "older.ts"), []);
+});
+
+test("types: the README's and the guide's JavaScript is TypeScript as it stands, where parameters need no types", () => {
+  const blocks = ["README.md", "docs/from-keras.md"].flatMap((page) => [...readFileSync(join(root, page), "utf8").matchAll(/^```js\n([\s\S]*?)^```/gm)].map(([, code], i) => {
+    const file = `${page.replace(/\W/g, "-")}-block-${i}.ts`;
+    writeFileSync(join(folder, file), code);
+    return file;
+  }));
+  assert.ok(blocks.length > 8);
+  assert.equal(check("blocks", { ...bundler, noImplicitAny: false }, ...blocks), []);
 });
 
 test("types: beside @webgpu/types", () => {

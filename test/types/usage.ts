@@ -1,10 +1,10 @@
 /** What editors and the compiler must see of the public API: right uses compile, each wrong one is an error on its line. Never run. */
-import { adam, compile, dense, earlyStopping, f1, loadModel, lstm, matmul, meanSquaredError, sequential, tensor } from "lockstep";
+import { adam, compile, dense, earlyStopping, f1, grad, loadModel, lstm, matmul, meanSquaredError, mul, sequential, sum, tensor, valueAndGrad } from "lockstep";
 import type { Callback, History, LossName, MetricName, OptimizerName, Tensor } from "lockstep";
 import { parseCsv } from "lockstep/data";
 
 const names: readonly [LossName, OptimizerName, MetricName] = ["sparseCategoricalCrossentropy", "adamw", "accuracy"];
-const own: Callback = { onEpochEnd: (_epoch, logs, training) => (Number(logs.loss) < 0.1 ? training.stop() : undefined) };
+const own: Callback = { onEpochEnd: (_epoch, logs, training) => (logs.loss < 0.1 ? training.stop() : undefined) };
 const model = sequential([dense(4, { activation: "relu" }), (x) => x, lstm(3)], { inputShape: [2, 4], name: "m" });
 
 export async function right(): Promise<number> {
@@ -12,15 +12,20 @@ export async function right(): Promise<number> {
   await model.compile({ loss: names[0], optimizer: names[1], metrics: [names[2]] });
   await model.compile({ loss: meanSquaredError(), optimizer: adam({ learningRate: 1e-3 }) });
   const history: History = await model.fit({ data: new Float32Array(8), shape: [1, 2, 4] }, [[1, 2, 3]], { epochs: 1, callbacks: [own, earlyStopping({ patience: 2 })] });
-  const { loss } = await model.evaluate(tensor([[[1, 2]]]), [[1]]);
+  const { loss, accuracy, f1: scores } = await model.evaluate(tensor([[[1, 2]]]), [[1]]);
+  const best: number = Math.max(accuracy, ...history.history.valLoss) - loss;
+  // @ts-expect-error f1 may be one number for each class
+  scores.toFixed();
   const copy = await loadModel(await model.toBytes(), { loss: "mse" });
   const p: Tensor = await copy.predict([[[1, 2, 3, 4]]]);
   const { columns } = parseCsv("a,b\n1,2", { header: true });
-  return history.epoch.length + Number(loss) + p.size + columns.length;
+  return history.epoch.length + best + p.size + columns.length;
 }
 
 /** Arguments without a type are tensors; others say what they are. */
 export const untyped = compile((x, y) => matmul(x, y));
+export const slope = compile((x) => valueAndGrad((t) => sum(mul(t, x)), [x])(x).grads);
+export const slopes = compile((x) => grad((t, scale: number) => sum(mul(t as Tensor, scale)), [x])(x, 2));
 export const typed = compile(({ w }: { w: Tensor }, [x]: readonly Tensor[]) => ({ product: matmul(x, w) }));
 export async function call(x: Tensor): Promise<Tensor[]> {
   return [await untyped(x, x), (await typed({ w: x }, [x])).product];
