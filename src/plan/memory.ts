@@ -84,11 +84,11 @@ export function placeTemporaries(calls: readonly UnplacedCall[], fixed: Readonly
     }
   });
 
-  // A map output that takes over a dying operand's bytes shares its range, which goes on.
+  // A map output that takes over a dying operand's bytes shares its range, which goes on: one that nobody reads would leave it to the next output.
   calls.forEach((c, i) => {
     for (const out of c.outputs) {
       const own = out && ranges.get(out);
-      if (!own || own.first !== i) continue;
+      if (!own || own.first !== i || own.last === i) continue;
       const dying = c.inputs.map((t) => t && base(t)).find((b, _, all) => {
         const range = b && ranges.get(b);
         return range?.last === i && range.first !== i && range.bytes === own.bytes && all.every((o, k) => o !== b || readsInOrder(c, k));
