@@ -86,7 +86,7 @@ export function tables({ versions, figures, starts, sizes }, participants) {
       Object.entries(starts).map(([name, s]) => [name, ...(s.error ? [...phases.map(() => "–"), s.error] : [...phases.map((p) => s.marks[p]?.toFixed(1) ?? "–"), s.total.toFixed(1)])]));
   }
   if (sizes) {
-    add("Download, gzip", "Bundled and minified by esbuild, tree-shaken; one SIMD build of the WASM file, where it is a file. *later*: JavaScript of dynamic imports: backends, and kernels as text where no file is named.", ["", "JavaScript", "WASM file", "at once", "later"],
+    add("Download, gzip", "Bundled and minified by esbuild, tree-shaken; one SIMD build of the kernels, of Lockstep the parts that the program needs. *later*: JavaScript of dynamic imports: backends, and kernels as text, in both builds.", ["", "JavaScript", "kernels", "at once", "later"],
       Object.entries(sizes).map(([name, s]) => [name, ...(s.error ? ["–", "–", s.error, "–"] : [kb(s.js), s.wasm ? kb(s.wasm) : "–", kb(s.js + s.wasm), s.later ? kb(s.later) : "–"])]));
   }
   if (notes.length > 0) parts.push(notes.map((n, i) => `(${i + 1}) ${n}`).join("  \n"));

@@ -1,4 +1,4 @@
-/** @file What a browser downloads, gzipped: the same small programs with each library, bundled and minified, and the WASM files that they fetch. */
+/** @file What a browser downloads, gzipped: the same small programs with each library, bundled and minified, and the kernels that they fetch. */
 import { build } from "esbuild";
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -8,19 +8,20 @@ const at = (path) => fileURLToPath(new URL(path, import.meta.url));
 const wasm = {
   tfjs: at("node_modules/@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm"),
   ort: at("node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm"),
-  // One SIMD build, as a file; embedded as text it is 0.1 KB larger. Of the GPU: the backend with its kernels, which a bundle loads on demand.
-  lockstep: at("../../build/relaxed.wasm"),
-  inference: at("../../build/inference-relaxed.wasm"),
 };
+/** Lockstep's kernels of one SIMD build, which a bundle loads on demand: the core and the parts that a program needs. */
+const kernels = (prefix, ...parts) => ["", ...parts].map((part) => at(`../../build/${prefix}relaxed${part}.js`));
+const PARTS = ["-conv", "-recurrent", "-norm"];
+/** The backend for the GPU with its kernels. */
 const gpu = at("../../build/webgpu.js");
 
 // Programs use what they name, so that a bundler cannot drop more than it could for a user.
 const use = (names) => `globalThis.used = [${names}];`;
 const PROGRAMS = {
-  "Lockstep, all of it, with WebGPU": { where: "..", files: [wasm.lockstep, gpu], text: 'export * from "lockstep";' },
-  "Lockstep, trains and predicts": { where: "..", files: [wasm.lockstep], text: `import { adam, conv2d, dense, flatten, lstm, maxPool2d, open, sequential, tensor } from "lockstep"; ${use("adam, conv2d, dense, flatten, lstm, maxPool2d, open, sequential, tensor")}` },
-  "Lockstep, loads a model and predicts": { where: "..", files: [wasm.inference], text: `import { loadModel, open, tensor } from "lockstep/inference"; ${use("loadModel, open, tensor")}` },
-  "Lockstep, predicts with dense layers": { where: "..", files: [wasm.inference], text: `import { dense, loadWeights, sequential } from "lockstep/inference"; ${use("dense, loadWeights, sequential")}` },
+  "Lockstep, all of it, with WebGPU": { where: "..", files: [...kernels("", ...PARTS), gpu], text: 'export * from "lockstep";' },
+  "Lockstep, trains and predicts": { where: "..", files: kernels("", "-conv", "-recurrent"), text: `import { adam, conv2d, dense, flatten, lstm, maxPool2d, open, sequential, tensor } from "lockstep"; ${use("adam, conv2d, dense, flatten, lstm, maxPool2d, open, sequential, tensor")}` },
+  "Lockstep, loads a model and predicts": { where: "..", files: kernels("inference-", ...PARTS), text: `import { loadModel, open, tensor } from "lockstep/inference"; ${use("loadModel, open, tensor")}` },
+  "Lockstep, predicts with dense layers": { where: "..", files: kernels("inference-"), text: `import { dense, loadWeights, sequential } from "lockstep/inference"; ${use("dense, loadWeights, sequential")}` },
   "jax-js, all of it": { where: ".", text: 'export * from "@jax-js/jax";' },
   "tfjs (core, layers, WASM backend), trains and predicts": {
     where: ".", files: [wasm.tfjs],
@@ -51,7 +52,7 @@ export async function sizes() {
       for (const f of outputFiles) {
         sum[f.path.endsWith(".wasm") ? "wasm" : first.has(nameOf(f)) ? "js" : "later"] += gz(f.contents);
       }
-      for (const f of files) if (existsSync(f)) sum[f.endsWith(".wasm") ? "wasm" : "js"] += gz(readFileSync(f));
+      for (const f of files) if (existsSync(f)) sum[f === gpu ? "js" : "wasm"] += gz(readFileSync(f));
       out[label] = { ...sum, total: sum.js + sum.later + sum.wasm };
     } catch (error) {
       out[label] = { error: String(error.message).split("\n").slice(0, 3).join(" ").slice(0, 200) };
