@@ -14,12 +14,13 @@ const log = console.log;
 console.log = console.info = console.warn = console.error;
 
 // Shared by all, so not a part of anyone's import.
-await import("./workloads.js");
+const { dataOf } = await import("./workloads.js");
+const { one } = dataOf("FFN");
 last = clock();
 const start = last;
 const { first } = await import(`./${process.argv[2]}_peer.js`);
 mark("import");
-const values = await first(mark);
+const values = await first(mark, one);
 mark("predict");
 log(`@${JSON.stringify({ marks, total: clock() - start, values: [...values] })}`);
 process.exit(0);

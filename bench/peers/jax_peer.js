@@ -160,11 +160,11 @@ export async function start() {
   }
 }
 
-export async function first(mark) {
+export async function first(mark, x) {
   await open();
   mark("backend");
   const params = parametersOf("FFN");
   const run = predictor("FFN");
   mark("model");
-  return run(tree.ref(params), array(dataOf("FFN").one, [1, 8])).data();
+  return run(tree.ref(params), array(x, [1, 8])).data();
 }

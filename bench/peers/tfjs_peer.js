@@ -95,10 +95,10 @@ export async function start() {
   }
 }
 
-export async function first(mark) {
+export async function first(mark, x) {
   await open();
   mark("backend");
   const model = network("FFN");
   mark("model");
-  return model.predict(tf.tensor(dataOf("FFN").one, [1, 8])).data();
+  return model.predict(tf.tensor(x, [1, 8])).data();
 }
