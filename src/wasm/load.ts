@@ -14,6 +14,7 @@ import type { KernelPart } from "./parts.ts";
  */
 export type KernelSource = URL | string | Response | PromiseLike<Response> | BufferSource | WebAssembly.Module;
 
+/** The builds of the kernels: 128-bit SIMD, and that with relaxed instructions (fused multiply-add). */
 export type Simd = "plain" | "relaxed";
 
 export interface Kernels {

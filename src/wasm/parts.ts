@@ -4,7 +4,9 @@
  */
 import type { Simd } from "./load.ts";
 
+/** A part of the kernels as bundles hold it. */
 export interface KernelPart {
+  /** As its file is called. */
   readonly name: string;
   /** What PART_SHIFT leaves of its opcodes. */
   readonly number: number;
