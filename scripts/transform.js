@@ -32,9 +32,9 @@ function memberEnd(code, node) {
 /** Other code that only training runs: the module, which nodes, which part of each goes, and what stands in its place. */
 const TRAINING_CODE = [
   // Layers are told whether they train.
-  { file: "nn/dropout.js", is: (n) => n.type === "UnaryExpression" && n.argument.name === "training", put: "true" },
+  { file: "nn/dropout.js", is: (n) => n.type === "CallExpression" && n.callee.name === "isTraining", put: "false" },
   { file: "nn/recurrent.js", is: (n) => n.type === "CallExpression" && /^(dropoutFactors|withForgetBias)$/.test(n.callee.name), put: "null" },
-  { file: "nn/normalization.js", is: (n) => n.type === "UnaryExpression" && n.argument.property?.name === "training", put: "true" },
+  { file: "nn/normalization.js", is: (n) => n.type === "CallExpression" && n.callee.name === "isTraining", put: "false" },
   // How weights begin: without elements, which a file or setWeights() brings.
   { file: "nn/layer.js", is: (n) => n.type === "VariableDeclarator" && n.id.name === "data", part: (n) => n.init, put: "null" },
   { file: "nn/options.js", is: (n) => n.type === "CallExpression" && /^(initializer|regularizer|checkBeginnings)$/.test(n.callee.name), put: "null" },

@@ -1,10 +1,12 @@
 /** @file `compile`: traces a function of tensors once per shape of its arguments and replays the compiled program. */
 import type { Backend } from "./backend.ts";
 import { once } from "./cache.ts";
+import { checkFlag, checkOptions } from "./check.ts";
 import { ArgumentError } from "./errors.ts";
 import { Graph, symbolOf, trace } from "./graph.ts";
 import type { BackendName } from "./init.ts";
 import { resolveBackend } from "./init.ts";
+import { keysOf, withMode } from "./mode.ts";
 import { showPlan } from "./plan/plan.ts";
 import { Executable, inTurn } from "./run.ts";
 import { Tensor } from "./tensor.ts";
@@ -17,6 +19,13 @@ export interface CompileOptions {
   readonly backend?: BackendName | Backend;
   /** Warn when more than this many different shapes have been compiled: a sign that shapes change with every call. Default 16. */
   readonly warnAfter?: number;
+  /**
+   * Whether layers inside are to do what they do in training: dropout drops, batchNorm takes the batch's statistics and moves its averages. Default: not given, which is as
+   * false, but gradients through such a layer are an error then.
+   */
+  readonly training?: boolean;
+  /** Where the random numbers of dropout and `randomKey()` begin. Default 0. */
+  readonly seed?: number;
 }
 
 /** A compiled function. */
@@ -24,6 +33,8 @@ export interface Compiled<A extends readonly Tree[], R extends Tree | void> {
   (...args: A): Promise<R>;
   /** The plan for these arguments as text. */
   print(...args: A): Promise<string>;
+  /** How many runs have drawn random numbers, which with the seed is what the next ones follow from. Set it to go on where another training ended. */
+  draws: number;
   /** Frees all programs. Calling again compiles again. */
   close(): void;
 }
@@ -45,11 +56,14 @@ export function compile<A extends readonly Tensor[], R extends Tree | void>(fn: 
 export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (...args: A) => R, options?: CompileOptions): Compiled<A, R>;
 // Two, so that arguments without a type are tensors and not trees, of which no op takes any.
 export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (...args: A) => R, options: CompileOptions = {}): Compiled<A, R> {
+  const { backend: on, warnAfter = 16, training, seed = 0 } = checkOptions("compile", options, ["backend", "warnAfter", "training", "seed"]);
+  if (training !== undefined) checkFlag("compile", "training", training);
+  const keys = keysOf(seed);
   const cache = new Map<string, Promise<Entry>>();
   const create = async (args: A): Promise<Entry> => {
-    const backend = await resolveBackend(options.backend);
+    const backend = await resolveBackend(on);
     const graph = new Graph();
-    const { results, result } = trace(graph, () => {
+    const { results, result } = trace(graph, () => withMode({ training: training ?? null, key: keys.ofRun() }, () => {
       const symbols = mapTree(args, (t) => graph.input(t)) as unknown as A;
       const out = fn(...symbols);
       if (out instanceof Promise) {
@@ -59,12 +73,12 @@ export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (.
       }
       const tree = out === undefined ? null : (out as Tree);
       return { result: tree, results: tree === null ? [] : flatten(tree).map((t) => symbolOf(graph, t)) };
-    });
+    }));
     return { executable: await Executable.create(graph, results, backend), result };
   };
   const entry = (args: A, leaves: readonly Tensor[]): Promise<Entry> => {
     return once(cache, `${structure(args)} ${leaves.map(String).join()}`, () => {
-      if (cache.size === (options.warnAfter ?? 16)) console.warn(`lockstep: compile: ${cache.size + 1} different argument shapes so far, each with a program of its own; pad inputs to a few sizes`);
+      if (cache.size === warnAfter) console.warn(`lockstep: compile: ${cache.size + 1} different argument shapes so far, each with a program of its own; pad inputs to a few sizes`);
       return create(args);
     });
   };
@@ -79,13 +93,13 @@ export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (.
     let i = 0;
     return mapTree(result, () => values[i++]) as R;
   };
-  return Object.assign(call, {
+  return Object.defineProperty(Object.assign(call, {
     print: async (...args: A) => showPlan((await entry(args, flatten(args))).executable.plan),
     close: () => {
       for (const e of cache.values()) e.then(({ executable }) => executable.close(), () => {});
       cache.clear();
     },
-  });
+  }), "draws", { get: () => keys.draws, set: (draws: number) => void (keys.draws = draws), enumerable: true }) as Compiled<A, R>;
 }
 
 /** Where the tensors of a tree are, as text: trees of one structure and shapes share a program. */

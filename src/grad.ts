@@ -17,14 +17,30 @@ function dependents(graph: Graph, targets: readonly Tensor[]): Set<Node> {
   return found;
 }
 
+/** A value that would be another one in training must not be descended on as if it were that one: dropout would be the identity. @throws LockstepError naming the layer */
+function checkDecided({ undecided }: Graph, y: Tensor): void {
+  if (undecided.size === 0) return;
+  const below = new Set<Tensor>([y]);
+  for (const t of below) {
+    const who = undecided.get(t);
+    if (who !== undefined) {
+      throw new LockstepError(
+        `gradients: layer "${who}" does something else in training, and nobody said whether this is: trace it with compile(fn, { training: true }), or call what is to stay as in inference with call(x, { training: false })`,
+      );
+    }
+    for (const input of t.node?.inputs ?? []) if (input !== null) below.add(input);
+  }
+}
+
 /**
  * Gradients of the scalar `y` for each tensor in `of`, symbols of the function being traced or tensors with elements that it uses; zeros where y does
- * not depend on one. @throws LockstepError outside of a traced function, ShapeError unless y is a scalar f32.
+ * not depend on one. @throws LockstepError outside of a traced function, and where a layer on the way behaves differently in training and the mode is not given; ShapeError unless y is a scalar f32.
  */
 export function gradients(y: Tensor, of: readonly Tensor[]): Tensor[] {
   const graph = currentGraph();
   if (graph === null || y.node === null) throw new LockstepError("gradients: call it inside compile(fn), with a value computed there");
   if (y.size !== 1 || y.dtype !== "f32") throw new ShapeError(`gradients: expected a scalar f32 loss, got ${y}; reduce it with sum() or mean()`);
+  checkDecided(graph, y);
   const targets = of.map((t) => symbolOf(graph, t));
   graph.firstGradient = Math.min(graph.firstGradient, graph.nodes.length);
   const needed = dependents(graph, targets);

@@ -114,6 +114,10 @@ export class Graph {
   readonly captures = new Map<Tensor, Tensor>();
   /** Concrete tensors that get a new value, applied after all reads. */
   readonly assigns = new Map<Tensor, Tensor>();
+  /** What layers read of which the result would be another one in training, where nobody had said whether this trains, and who they are. */
+  readonly undecided = new Map<Tensor, string>();
+  /** Gives the random key of the next run, which is the last input; null where no run draws. */
+  nextKey: (() => Tensor) | null = null;
   /** The id of the first node made for gradients: what comes before is the forward pass. */
   firstGradient = Infinity;
   #equal = new Map<string, Node>();
@@ -215,6 +219,15 @@ export function asTensor(x: TensorLike, dtype: DType = "f32"): Tensor {
   if (x instanceof Tensor) return x;
   if (current !== null) return current.constant(x, dtype);
   return full([], x, dtype);
+}
+
+/** As `assign`, for state that each call of a layer moves on: a later call in the same function starts from what the one before leaves. */
+export function update(target: Tensor, next: (value: Tensor) => Tensor): void {
+  const graph = current as Graph;
+  const before = graph.assigns.get(target);
+  const value = next(before ?? target);
+  graph.assigns.delete(target);
+  graph.assign(target, symbolOf(graph, value));
 }
 
 /** Records that the concrete tensor `target` becomes `value` (same shape and dtype) when the traced function has run; every read inside sees the old value. @throws LockstepError outside of a traced function. */

@@ -47,6 +47,8 @@ export { compile } from "./compile.ts";
 export type { Compiled, CompileOptions } from "./compile.ts";
 export { grad, gradients, valueAndGrad } from "./grad.ts";
 export { assign } from "./graph.ts";
+export { randomKey } from "./mode.ts";
+export type { CallOptions } from "./mode.ts";
 export { full, ones, Tensor, tensor, zeros } from "./tensor.ts";
 export type { NestedArray, TensorLike } from "./tensor.ts";
 export type { DType, TypedArray } from "./dtype.ts";

@@ -31,6 +31,8 @@ export * as initializers from "./nn/initializers.ts";
 // Functions of tensors
 export { compile } from "./compile.ts";
 export type { Compiled, CompileOptions } from "./compile.ts";
+export { randomKey } from "./mode.ts";
+export type { CallOptions } from "./mode.ts";
 export { full, ones, Tensor, tensor, zeros } from "./tensor.ts";
 export type { NestedArray, TensorLike } from "./tensor.ts";
 export type { DType, TypedArray } from "./dtype.ts";

@@ -38,6 +38,7 @@ export class Executable {
   readonly #inputs: (DeviceBuffer | null)[];
   readonly #outputs: (DeviceBuffer | null)[];
   readonly #assigned: readonly Tensor[];
+  readonly #nextKey: Graph["nextKey"];
   readonly #types: readonly Tensor[];
   readonly #buffers: DeviceBuffer[];
   readonly #held: Held;
@@ -50,6 +51,7 @@ export class Executable {
     this.#types = results;
     this.captures = [...graph.captures.keys()];
     this.#assigned = [...graph.assigns.keys()];
+    this.#nextKey = graph.nextKey;
     this.#inputs = graph.inputs.map(() => null);
     this.#outputs = results.map((t) => (backend.limits.hostMemory ? backend.alloc(t.size * ELEMENT_BYTES) : null));
     this.#buffers = new Array<DeviceBuffer>(plan.bindings.length);
@@ -72,9 +74,10 @@ export class Executable {
     return new Executable(backend, plan, await backend.compile(plan), graph, results);
   }
 
-  /** Enqueues one run. `inputs` as the graph's, already checked. Results are read with `results()`. */
-  enqueue(inputs: readonly Tensor[]): void {
+  /** Enqueues one run. `given` as the graph's inputs but the key, already checked. Results are read with `results()`. */
+  enqueue(given: readonly Tensor[]): void {
     if (this.#closed) throw new LockstepError("a program was run after it had been closed");
+    const inputs = this.#nextKey === null ? given : [...given, this.#nextKey()];
     const buffers = this.#buffers;
     let b = 0;
     for (let i = 0; i < inputs.length; i++) {

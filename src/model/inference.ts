@@ -6,8 +6,11 @@ import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, LockstepError, ShapeError } from "../errors.ts";
 import { Graph, trace } from "../graph.ts";
 import { resolveBackend } from "../init.ts";
-import { context, counter, withContext } from "../nn/layer.ts";
-import type { IndexCheck, Layer, Weight } from "../nn/layer.ts";
+import { keysOf, withMode } from "../mode.ts";
+import type { CallOptions } from "../mode.ts";
+import { context, counter, layerWith, withContext } from "../nn/layer.ts";
+import type { Config, IndexCheck, Layer, Parts, Weight } from "../nn/layer.ts";
+import { CUSTOM } from "../nn/options.ts";
 import { optionsOf } from "../options.ts";
 import { Slices } from "../pacing.ts";
 import { sameShape, showShape, sizeOf } from "../shape.ts";
@@ -16,7 +19,8 @@ import { checkShape, Tensor, tensor } from "../tensor.ts";
 import type { NestedArray } from "../tensor.ts";
 import { readInputs } from "./data.ts";
 import type { Inputs } from "./data.ts";
-import { asLayers } from "./layers.ts";
+import type { Attr } from "../plan/plan.ts";
+import { asLayers, madeInside } from "./layers.ts";
 import type { LayerLike } from "./layers.ts";
 import { PredictPrograms } from "./predict.ts";
 import { summaryOf } from "./summary.ts";
@@ -37,6 +41,20 @@ export interface PredictOptions {
   readonly batchSize?: number;
 }
 
+const DEFAULT_NAME = "model";
+
+/** What a file holds of a model within another: a function cannot be written to one. */
+function nestedConfig(model: InferenceModel): Config {
+  const { name, seed, isSequential } = model;
+  return {
+    ...(name === DEFAULT_NAME ? {} : { name }),
+    get model(): Attr {
+      if (!isSequential) return CUSTOM;
+      return { seed, inputShapes: model.inputShapes, layers: model.layers.map((l) => ({ kind: l.kind, name: l.name, config: l.config })) as Attr };
+    },
+  };
+}
+
 /** A model that predicts. `lockstep/inference` calls it `Model`; that of `lockstep` extends it by training. */
 export class InferenceModel {
   readonly name: string;
@@ -53,12 +71,15 @@ export class InferenceModel {
   /** Inputs that layers read as indices, with what these must be below. */
   readonly #checks = new Map<number, { readonly limit: number; readonly check: IndexCheck }>();
   #backend: Backend | null = null;
+  #layer: Layer | null = null;
+  /** The layers, once they are known, as the parts of `asLayer`. */
+  readonly #parts: Parts = [];
   /** @internal Programs on the backend that the model uses; null before it first needs one. */
   protected programs: PredictPrograms | null = null;
 
   /** Use `sequential()` or `model()`. */
   constructor(layers: readonly Layer[], forward: ((inputs: readonly Tensor[]) => Tensor) | null, options: ModelOptions) {
-    const { name, seed, inputShape } = optionsOf<Required<Omit<ModelOptions, "inputShape">> & ModelOptions>("model", { name: "model", seed: 0, inputShape: undefined }, options);
+    const { name, seed, inputShape } = optionsOf<Required<Omit<ModelOptions, "inputShape">> & ModelOptions>("model", { name: DEFAULT_NAME, seed: 0, inputShape: undefined }, options);
     checkCount("model", "seed", seed, 0);
     this.name = name;
     this.seed = seed;
@@ -90,6 +111,11 @@ export class InferenceModel {
     return this.layers.flatMap((l) => l.weights);
   }
 
+  /** The tensors of all weights that are trainable, in layer order: what `valueAndGrad` and optimizers take in a loop of one's own. Empty before the model is built. */
+  get parameters(): readonly Tensor[] {
+    return this.weights.filter((w) => w.trainable).map((w) => w.tensor);
+  }
+
   /**
    * Makes all weights for inputs of these shapes (without the batch dimension). Harmless when repeated with the same shapes.
    * @throws ShapeError naming the layer that does not fit.
@@ -105,7 +131,7 @@ export class InferenceModel {
     // A batch of one tells the shapes.
     const graph = new Graph();
     const inputs = inputShapes.map((shape) => graph.input({ shape: [1, ...shape], dtype: "f32" }));
-    const output: unknown = trace(graph, () => withContext({
+    const output: unknown = trace(graph, () => withMode({ training: false, key: keysOf(this.seed).ofRun() }, () => withContext({
       seed: this.seed, nextStream: counter(),
       called: (layer, y) => {
         found.add(layer);
@@ -115,7 +141,7 @@ export class InferenceModel {
         const i = inputs.indexOf(input);
         if (i >= 0 && limit < (this.#checks.get(i)?.limit ?? Infinity)) this.#checks.set(i, { limit, check });
       },
-    }, () => this.forward(inputs)));
+    }, () => this.forward(inputs))));
     if (!(output instanceof Tensor)) throw new ArgumentError(`model: its function must return one tensor, got ${kindOf(output)}`);
     context().traced?.(graph);
     this.#outputShape = output.shape.slice(1);
@@ -198,6 +224,48 @@ export class InferenceModel {
   /** Frees the programs that the model holds on its backend. Weights stay; used again, the model makes the programs it needs anew. */
   dispose(): void {
     this.programs?.clear();
+  }
+
+  /**
+   * The output for symbols or tensors, as part of what is traced around: a model is a layer, in `sequential([base, head])`, in `model(fn)` and in `compile(fn)`. Builds the
+   * model where it has not been. Behind the inputs may come `{ training }`.
+   * @throws ShapeError where inputs do not fit
+   */
+  call(x: Tensor, ...more: readonly (Tensor | CallOptions | null | undefined)[]): Tensor {
+    return this.asLayer.call(x, ...more);
+  }
+
+  /** False where `trainable = false` has frozen all layers. Setting it sets that of each layer, as in Keras; takes effect with the next `compile`. */
+  get trainable(): boolean {
+    return this.asLayer.trainable;
+  }
+
+  set trainable(value: boolean) {
+    this.asLayer.trainable = value;
+    for (const l of this.layers) l.trainable = value;
+  }
+
+  /** @internal The model as a layer, whose weights are named layer/weight. */
+  get asLayer(): Layer {
+    return (this.#layer ??= layerWith({
+      kind: "model",
+      config: nestedConfig(this),
+      call: (x, _weights, ...more) => {
+        const inputs = [x, ...more].map((t) => {
+          if (!(t instanceof Tensor)) throw new ArgumentError(`model "${this.name}": expected tensors, got ${kindOf(t)}`);
+          return t;
+        });
+        this.build(inputs.map((t) => t.shape.slice(1)));
+        if (this.#parts.length === 0) {
+          for (const l of this.layers) this.#parts.push([l, (name) => `${l.name}/${name}`]);
+          if (!this.trainable) this.trainable = false;
+        }
+        const called = (l: Layer): void => {
+          if (!this.layers.includes(l) && l.weights.length > 0) throw new ArgumentError(madeInside(l));
+        };
+        return withContext({ called }, () => this.forward(inputs));
+      },
+    }, [], this.#parts));
   }
 
   /** @internal Inputs that fit the model, which is built for them where it has not been. */

@@ -6,10 +6,10 @@ import type { Layer, Parts, Weight } from "../nn/layer.ts";
 import { CUSTOM } from "../nn/options.ts";
 import { Tensor } from "../tensor.ts";
 
-/** A layer, a function of a tensor, or an object with a `call` whose f32 tensor properties are trainable weights. */
+/** A layer, a model, a function of a tensor, or an object with a `call` whose f32 tensor properties are trainable weights. */
 export type LayerLike = Layer | ((x: Tensor) => Tensor) | { call(x: Tensor): Tensor };
 
-function isLayer(l: LayerLike): l is Layer {
+export function isLayer(l: LayerLike): l is Layer {
   return typeof l === "object" && "kind" in l && "weights" in l && "config" in l;
 }
 
@@ -48,8 +48,14 @@ function wrap(kind: string, own: readonly Weight[], run: (x: Tensor) => Tensor):
   }, own, inner);
 }
 
+/** What a model is as a layer of another: see `asLayer` of InferenceModel. */
+interface ModelLike {
+  readonly asLayer: Layer;
+}
+
 export function asLayers(list: readonly LayerLike[]): Layer[] {
   return list.map((l, i) => {
+    if (typeof l === "object" && l !== null && "asLayer" in l) return (l as ModelLike).asLayer;
     if (typeof l === "function") return wrap(l.name || "function", [], l);
     if (typeof l === "object" && l !== null && typeof l.call === "function") return isLayer(l) ? l : wrap(l.constructor.name === "Object" ? "custom" : l.constructor.name, weightsOf(l), (x) => l.call(x));
     throw new ArgumentError(`sequential: item ${i} is no layer: expected a layer such as dense(10), a function, or an object with call(x), got ${kindOf(l)}`);

@@ -2,8 +2,10 @@
 import type { Backend } from "../backend.ts";
 import { checkCount, checkOptions } from "../check.ts";
 import { ArgumentError, LockstepError } from "../errors.ts";
+import { asTensor } from "../graph.ts";
 import type { BackendName } from "../init.ts";
 import { resolveBackend } from "../init.ts";
+import { add } from "../ops/map.ts";
 import { Tensor } from "../tensor.ts";
 import { lossByName } from "../train/losses.ts";
 import type { Loss, LossFunction, LossName } from "../train/losses.ts";
@@ -19,7 +21,7 @@ import type { Batches, EvaluateOptions, FitOptions, History } from "./fit.ts";
 import { forwardOf, InferenceModel, layersOf } from "./inference.ts";
 import type { ModelOptions } from "./inference.ts";
 import type { LayerLike } from "./layers.ts";
-import { Programs, Tally } from "./programs.ts";
+import { penaltiesOf, Programs, Tally } from "./programs.ts";
 import type { Training } from "./programs.ts";
 import { encodeModel, saveModel } from "./save.ts";
 import type { SaveOptions } from "./save.ts";
@@ -142,6 +144,11 @@ export class Model extends InferenceModel {
   /** What `save` would write, as bytes for `loadModel` or a Blob. @throws as `save`, but no FileError. */
   async toBytes(options: SaveOptions = {}): Promise<Uint8Array> {
     return encodeModel(this, options);
+  }
+
+  /** Inside a traced function, what the regularizers of its layers (`kernelRegularizer` and so on) add to the loss, for a loop of one's own: Keras' `sum(model.losses)`. 0 without any. */
+  penalty(): Tensor {
+    return penaltiesOf(this).reduce((sum, penalty) => add(sum, penalty), asTensor(0));
   }
 
   /** @internal What fit and evaluate run with. @throws LockstepError before compile(). */

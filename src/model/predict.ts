@@ -2,6 +2,8 @@
 import type { Backend } from "../backend.ts";
 import { ArgumentError } from "../errors.ts";
 import { Graph, symbolOf, trace } from "../graph.ts";
+import { keysOf, withMode } from "../mode.ts";
+import type { Mode } from "../mode.ts";
 import { counter, withContext } from "../nn/layer.ts";
 import type { Context, Weight } from "../nn/layer.ts";
 import { Executable } from "../run.ts";
@@ -25,18 +27,20 @@ export interface Network {
 export class PredictPrograms {
   readonly backend: Backend;
   protected readonly network: Network;
+  readonly #keys: ReturnType<typeof keysOf>;
   readonly #cache = new Map<string, Promise<Executable>>();
 
   constructor(backend: Backend, network: Network) {
     this.backend = backend;
     this.network = network;
+    this.#keys = keysOf(network.seed);
   }
 
   /** The output for a batch. */
   predict(inputs: readonly Tensor[]): Promise<Executable> {
     return this.cached(`predict ${inputs.join()}`, () => {
       const graph = new Graph();
-      const output = trace(graph, () => symbolOf(graph, this.forward(inputs.map((t) => graph.input(t)), false, null)));
+      const output = trace(graph, () => symbolOf(graph, this.forward(inputs.map((t) => graph.input(t)), false)));
       return Executable.create(graph, [output], this.backend);
     });
   }
@@ -47,17 +51,17 @@ export class PredictPrograms {
     this.#cache.clear();
   }
 
-  /** The layers on `xs`. `key` u32[4] starts the streams of random layers; null where none may draw. */
-  protected forward(xs: readonly Tensor[], training: boolean, key: Tensor | null, called: Context["called"] = () => {}): Tensor {
+  /** The layers on `xs`. `key` starts the streams of random layers. */
+  protected forward(xs: readonly Tensor[], training: boolean, key: Mode["key"] = this.#keys.ofRun(), called: Context["called"] = () => {}): Tensor {
     const { network } = this;
     const known = new Set(network.weights.map((w) => w.tensor));
-    return withContext({
-      training, key, seed: network.seed, nextStream: counter(),
+    return withMode({ training, key }, () => withContext({
+      seed: network.seed, nextStream: counter(),
       called: (layer, output) => {
         if (layer.weights.some((w) => !known.has(w.tensor))) throw new ArgumentError(madeInside(layer));
         called(layer, output);
       },
-    }, () => network.forward(xs));
+    }, () => network.forward(xs)));
   }
 
   protected cached(key: string, create: () => Promise<Executable>): Promise<Executable> {

@@ -20,6 +20,7 @@ import type { Loss } from "../train/losses.ts";
 import type { Metric } from "../train/metrics.ts";
 import type { Optimizer } from "../train/optimizers.ts";
 import { PredictPrograms } from "./predict.ts";
+import type { Network } from "./predict.ts";
 
 /** Tells a shuffle from every other use of the seed. */
 const SHUFFLE_STREAM = 0x5f5f;
@@ -159,7 +160,7 @@ export class Programs extends PredictPrograms {
       const owners = this.network.weights.filter((w) => w.trainable);
       const params = owners.map((w) => w.tensor);
       const watched: { source: string; tensor: Tensor }[] = [];
-      const prediction = separateSigmoid(this.forward(xs, true, this.#key(optimizer), (layer, output) => watched.push({ source: `layer ${layer.name}`, tensor: output })));
+      const prediction = separateSigmoid(this.forward(xs, true, () => this.#key(optimizer), (layer, output) => watched.push({ source: `layer ${layer.name}`, tensor: output })));
       const value = this.#loss(loss, target, prediction, weight);
       const grads = gradients(value, params.map((p) => symbolOf(currentGraph() as Graph, p)));
       if (watch !== null) {
@@ -176,7 +177,7 @@ export class Programs extends PredictPrograms {
   /** Loss and metrics of a batch. */
   evaluate(inputs: readonly Tensor[], y: Tensor, weights: Tensor | null, shape: StepShape, training: Training, tally: Tally): Promise<Executable> {
     return this.#step("evaluate", inputs, y, weights, shape, tally, (xs, target, weight) => {
-      const prediction = separateSigmoid(this.forward(xs, false, null));
+      const prediction = separateSigmoid(this.forward(xs, false));
       return { value: this.#loss(training.loss, target, prediction, weight), prediction };
     });
   }
@@ -205,11 +206,12 @@ export class Programs extends PredictPrograms {
   }
 
   #loss(loss: Loss, y: Tensor, prediction: Tensor, weights: Tensor | null): Tensor {
-    let value = reduceLoss(loss.call(y, prediction), weights);
-    for (const w of this.network.weights) if (w.regularizer !== null && w.trainable) value = add(value, w.regularizer(w.tensor));
-    return value;
+    return penaltiesOf(this.network).reduce((sum, penalty) => add(sum, penalty), reduceLoss(loss.call(y, prediction), weights));
   }
 }
+
+/** What regularizers add to the loss. */
+export const penaltiesOf = ({ weights }: Pick<Network, "weights">): Tensor[] => weights.flatMap((w) => (w.regularizer !== null && w.trainable ? [w.regularizer(w.tensor)] : []));
 
 /** The batch at the cursor, which moves on. */
 function gatherBatch({ key, position }: Cursor, data: readonly Tensor[], { count, shuffled }: StepShape): Tensor[] {

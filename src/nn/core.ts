@@ -59,12 +59,12 @@ export function repeatVector(n: number, options: NameOption = {}): Layer {
 /**
  * While training, sets each element to 0 with probability `rate` and scales the others by 1 / (1 - rate); otherwise the identity.
  * Which elements depends on the model's seed, the step and the layer only.
- * @throws ArgumentError unless 0 <= rate <= 1; when called for training without a source of random numbers, LockstepError.
+ * @throws ArgumentError unless 0 <= rate <= 1; when called for training outside of a traced function or model, LockstepError.
  */
 export function dropout(rate: number, options: NameOption = {}): Layer {
   checkNumber("dropout", "rate", rate, 0, 1);
   return optionless("dropout", { rate }, options, (x) => {
-    const factors = dropoutFactors(rate, x.shape);
+    const factors = dropoutFactors(rate, x.shape, x);
     return factors === null ? x : mul(x, factors);
   });
 }

@@ -6,6 +6,8 @@ import { kindOf } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
 import { scope } from "../graph.ts";
 import type { Graph } from "../graph.ts";
+import { callOptions, withMode } from "../mode.ts";
+import type { CallOptions } from "../mode.ts";
 import type { Attr } from "../plan/plan.ts";
 import { Random } from "../random.ts";
 import { sizeOf } from "../shape.ts";
@@ -68,9 +70,10 @@ export interface Layer {
   readonly built: boolean;
   /**
    * Makes the weights for inputs of the first argument's shape if there are none yet, and computes the output. `x` has the batch as first dimension.
+   * Behind the tensors may come `{ training }`: see `CallOptions`.
    * @throws ShapeError naming the layer where `x` does not fit, ArgumentError for what is no tensor.
    */
-  call(x: Tensor, ...more: readonly (Tensor | null | undefined)[]): Tensor;
+  call(x: Tensor, ...more: readonly (Tensor | CallOptions | null | undefined)[]): Tensor;
 }
 
 /** Looks through the elements of a batch. @throws DataError naming `who` for one that is no index below `limit`. */
@@ -78,10 +81,6 @@ export type IndexCheck = (who: string, input: Tensor, limit: number) => Promise<
 
 /** What layers may ask of the model that is calling them. */
 export interface Context {
-  /** True while a training step is traced. */
-  readonly training: boolean;
-  /** u32[4] for random ops: seed and the step's number. Null where nothing random may happen. */
-  readonly key: Tensor | null;
   /** Seed of weight initialization. */
   readonly seed: number;
   /** A number for each initialized weight. */
@@ -103,9 +102,9 @@ export function counter(): () => number {
 }
 
 const silent = { called: (): void => {} };
-let current: Context = { training: false, key: null, seed: 0, nextStream: counter(), ...silent };
+let current: Context = { seed: 0, nextStream: counter(), ...silent };
 
-/** The context layers run in; outside of a model: inference, seed 0. */
+/** The context layers run in; outside of a model: seed 0. */
 export function context(): Context {
   return current;
 }
@@ -151,9 +150,17 @@ export function layerWith({ kind, config, build, call }: LayerDescription, held:
   const own: Weight[] = [];
   let weights: readonly Weight[] = own;
   const byName: { [name: string]: Tensor } = {};
+  let trainable = true;
   const self = {
     kind,
-    trainable: true,
+    get trainable(): boolean {
+      return trainable;
+    },
+    // As in Keras, a layer within another is as the outer one.
+    set trainable(value: boolean) {
+      trainable = value;
+      for (const [part] of parts) part.trainable = value;
+    },
     name: typeof config.name === "string" ? config.name : "",
     config,
     get weights(): readonly Weight[] {
@@ -162,8 +169,10 @@ export function layerWith({ kind, config, build, call }: LayerDescription, held:
       return weights;
     },
     built: false,
-    call(x: Tensor, ...more: readonly (Tensor | null | undefined)[]): Tensor {
+    call(x: Tensor, ...given: readonly (Tensor | CallOptions | null | undefined)[]): Tensor {
       const run = (): Tensor => {
+        const options = callOptions(given);
+        const more = (options === null ? given : given.slice(0, -1)) as readonly (Tensor | null | undefined)[];
         if (!(x instanceof Tensor)) throw new ArgumentError(`expected a tensor, got ${kindOf(x)}`);
         if (build && !self.built) {
           own.length = 0;
@@ -180,7 +189,7 @@ export function layerWith({ kind, config, build, call }: LayerDescription, held:
         }
         self.built = true;
         // The model is told of this layer, not of its parts.
-        return withContext(parts.length === 0 ? {} : silent, () => call(x, byName, ...more));
+        return withMode(options?.training === undefined ? {} : { training: options.training }, () => withContext(parts.length === 0 ? {} : silent, () => call(x, byName, ...more)));
       };
       const y = scope(self.name || kind, run);
       context().called(self, y);

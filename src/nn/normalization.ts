@@ -1,6 +1,7 @@
 /** @file Layers that bring values to a common mean and size: by statistics of the data, of the batch, or of each sample. */
 import { ArgumentError, DataError, LockstepError, ShapeError } from "../errors.ts";
-import { assign } from "../graph.ts";
+import { update } from "../graph.ts";
+import { isTraining } from "../mode.ts";
 import { mean as meanOf } from "../ops/composite.ts";
 import { add, div, maximum, mul, rsqrt, sqrt, square, sub } from "../ops/map.ts";
 import { reshape, stopGradient } from "../ops/move.ts";
@@ -9,7 +10,6 @@ import { normalizeAxes, normalizeAxis, sameShape, showShape, sizeOf } from "../s
 import type { Shape } from "../shape.ts";
 import { tensor, Tensor } from "../tensor.ts";
 import type { NestedArray } from "../tensor.ts";
-import { context } from "./layer.ts";
 import type { Layer } from "./layer.ts";
 import { featureStatistics } from "./statistics.ts";
 import { checkCount, checkNumber, checkRank, lastOf, layerOf } from "./options.ts";
@@ -169,7 +169,7 @@ export function batchNorm(options: BatchNormOptions = {}): Layer {
         if (x.shape[at] !== movingMean.shape[0]) throw new ShapeError(`its weights were made for ${movingMean.shape[0]} features in dimension ${at}, got ${showShape(x.shape)}`);
         const broad = (t: Tensor): Tensor => (at === x.rank - 1 ? t : reshape(t, x.shape.map((d, i) => (i === at ? d : 1))));
         const scaleOf = (variance: Tensor): Tensor => (o.scale ? mul(rsqrt(add(variance, o.epsilon)), gamma) : rsqrt(add(variance, o.epsilon)));
-        if (!context().training || !self.trainable) {
+        if (!self.trainable || !isTraining(x)) {
           const y = mul(sub(x, broad(movingMean)), broad(scaleOf(movingVariance)));
           return o.center ? add(y, broad(beta)) : y;
         }
@@ -184,8 +184,8 @@ export function batchNorm(options: BatchNormOptions = {}): Layer {
         const scale = scaleOf(variance);
         const moved = mul(sub(center, mean), scale);
         const y = add(mul(centered, broad(scale)), broad(o.center ? add(moved, beta) : moved));
-        assign(movingMean, blendIn(movingMean, mean, o.momentum));
-        assign(movingVariance, blendIn(movingVariance, variance, o.momentum));
+        update(movingMean, (average) => blendIn(average, mean, o.momentum));
+        update(movingVariance, (average) => blendIn(average, variance, o.momentum));
         return y;
       },
     };

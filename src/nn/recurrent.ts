@@ -3,6 +3,7 @@
  * kernels, or unrolled in the graph where an activation is not one that kernels apply, or state is dropped. Also the bidirectional wrapper.
  */
 import { ArgumentError, ShapeError } from "../errors.ts";
+import type { CallOptions } from "../mode.ts";
 import { add, cast, greater, greaterEqual, lessEqual, mul, where } from "../ops/map.ts";
 import { matmul } from "../ops/matmul.ts";
 import { concat, expandDims, flip, iota, reshape, slice } from "../ops/move.ts";
@@ -70,7 +71,7 @@ export interface RecurrentLayer extends Layer {
   readonly stateCount: number;
   readonly returnSequences: boolean;
   /** As `call`, with the states after the last step read, each [batch, units]. */
-  callWithStates(x: Tensor, ...more: readonly (Tensor | null | undefined)[]): { output: Tensor; states: readonly Tensor[] };
+  callWithStates(x: Tensor, ...more: readonly (Tensor | CallOptions | null | undefined)[]): { output: Tensor; states: readonly Tensor[] };
   /** A new layer of the same options with weights of its own that reads in the other direction. */
   backwards(): RecurrentLayer;
 }
@@ -122,8 +123,8 @@ function recurrent(kind: Kind, units: number, options: Partial<Options>): Recurr
       const row = (i: number): Tensor => reshape(slice(weights.bias, [i, 0], [1, kind.gates * units]), [kind.gates * units]);
       const { bias = null } = weights;
       const [inputBias, recurrentBias] = bias !== null && o.resetAfter ? [row(0), row(1)] : [bias, null];
-      const inputFactors = dropoutFactors(o.dropout, [batch, 1, x.shape[2]]);
-      const stateFactors = dropoutFactors(o.recurrentDropout, [batch, units]);
+      const inputFactors = dropoutFactors(o.dropout, [batch, 1, x.shape[2]], x);
+      const stateFactors = dropoutFactors(o.recurrentDropout, [batch, units], x);
       const xw = matmul(inputFactors === null ? x : mul(x, inputFactors), weights.kernel, { bias: inputBias });
       const wr = weights.recurrentKernel;
 
@@ -158,7 +159,7 @@ function recurrent(kind: Kind, units: number, options: Partial<Options>): Recurr
   return Object.assign(base, {
     stateCount: kind.stateCount,
     returnSequences: options.returnSequences ?? false,
-    callWithStates(x: Tensor, ...more: readonly (Tensor | null | undefined)[]) {
+    callWithStates(x: Tensor, ...more: readonly (Tensor | CallOptions | null | undefined)[]) {
       const output = base.call(x, ...more);
       return { output, states: (statesOf.get(output) as () => readonly Tensor[])() };
     },

@@ -6,13 +6,15 @@
  */
 import { checkFlag, checkMade, checkNumber, checkOptions, checkPart, checkPositive, unknownName } from "../check.ts";
 import { ArgumentError, FileError, LockstepError, ShapeError } from "../errors.ts";
-import { assign, currentGraph } from "../graph.ts";
+import { assign, currentGraph, Graph, trace } from "../graph.ts";
+import { defaultBackend } from "../init.ts";
 import type { TypedArray } from "../dtype.ts";
 import type { Config } from "../nn/layer.ts";
 import { clip } from "../ops/composite.ts";
 import { abs, add, cast, div, expm1, greater, maximum, minimum, mul, neg, rsqrt, sqrt, square, sub, where } from "../ops/map.ts";
 import { sum } from "../ops/reduce.ts";
 import type { Attr } from "../plan/plan.ts";
+import { Executable, inTurn } from "../run.ts";
 import { sameShape, showShape } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { full, tensor, zeros } from "../tensor.ts";
@@ -43,6 +45,12 @@ export interface Optimizer {
    * @throws ShapeError when `grads` do not have the structure of `params`, FileError when state that was loaded does not fit them.
    */
   update(params: Tree, grads: Tree): void;
+  /**
+   * One update outside of a traced function, on the default backend: changes `params` by gradients that have elements. A loop is faster with `update` inside the function that
+   * computes the gradients, which is then one program with it.
+   * @throws as `update`, and LockstepError inside a traced function
+   */
+  apply(params: Tree, grads: Tree): Promise<void>;
   /** All that a resumed training needs: `iterations`, `learningRate`, and for the i-th parameter `m/i` … */
   state(): { readonly [name: string]: Tensor };
   /** Takes over saved state, before or after the first update. @throws FileError when entries are missing, unknown or of another shape; nothing has changed then. */
@@ -122,6 +130,12 @@ function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [op
   let slots: (readonly Tensor[])[] = [];
   const numbers = new Map<Tensor, number>();
 
+  function checkStructure(weights: readonly Tensor[], grads: readonly Tensor[]): void {
+    if (weights.length !== grads.length || weights.some((w, i) => String(w) !== String(grads[i]))) {
+      throw new ShapeError(`${kind}: expected gradients ${weights.join(", ")}, got ${grads.join(", ")}`);
+    }
+  }
+
   /** The state of each parameter, made where there is none. */
   function statesOf(params: readonly Tensor[]): readonly (readonly Tensor[])[] {
     const fresh = params.filter((p) => !numbers.has(p));
@@ -137,6 +151,25 @@ function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [op
       numbers.set(p, i);
     }
     return params.map((p) => slots[numbers.get(p) as number]);
+  }
+
+  /** What `apply` ran last: a loop calls it with the same parameters. */
+  let applied: { readonly params: readonly Tensor[]; readonly program: Executable } | null = null;
+
+  async function applyOnce(weights: readonly Tensor[], given: readonly Tensor[], update: Optimizer["update"]): Promise<void> {
+    checkStructure(weights, given);
+    const backend = await defaultBackend();
+    if (applied?.program.backend !== backend || applied.params.length !== weights.length || applied.params.some((w, i) => w !== weights[i])) {
+      const graph = new Graph();
+      trace(graph, () => update(weights, given.map((g) => graph.input(g))));
+      applied = { params: weights, program: await Executable.create(graph, [], backend) };
+    }
+    const { program } = applied;
+    for (const t of [...given, ...program.captures]) {
+      await t.ready();
+      if (t.host === null && t.on(backend) === null) await t.data();
+    }
+    await inTurn(program, given, () => {});
   }
 
   const scheduleConfig = schedule && { kind: schedule.kind, config: schedule.config as Attr };
@@ -157,9 +190,7 @@ function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [op
     update(params, grads) {
       if (currentGraph() === null) throw new LockstepError(`${kind}: call update() inside compile(fn)`);
       const [weights, given] = [flatten(params), flatten(grads)];
-      if (weights.length !== given.length || weights.some((w, i) => !sameShape(w.shape, given[i].shape))) {
-        throw new ShapeError(`${kind}: expected gradients ${weights.join(", ")}, got ${given.join(", ")}`);
-      }
+      checkStructure(weights, given);
       for (const w of weights) if (w.dtype !== "f32") throw new ShapeError(`${kind}: parameters must be f32, got ${w}`);
       const states = statesOf(weights);
       const next = add(iterations, 1);
@@ -175,6 +206,10 @@ function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [op
       });
       if (schedule !== null) assign(rateTensor, now);
       assign(iterations, next);
+    },
+    apply(params, grads) {
+      if (currentGraph() !== null) throw new LockstepError(`${kind}: inside compile(fn) call update(); apply() is for gradients that have elements`);
+      return applyOnce(flatten(params), flatten(grads), (w, g) => this.update(w, g));
     },
     state() {
       const all: { [name: string]: Tensor } = { iterations, learningRate: rateTensor };

@@ -34,7 +34,7 @@ function argumentsOf(testCase, layer, inputs) {
 async function check(testCase, backend) {
   const layer = make(testCase.layer);
   const { training = false } = testCase.call;
-  const context = { training, key: null, seed: 0, nextStream: () => 0, called: () => {} };
+  const context = { seed: 0, nextStream: () => 0, called: () => {} };
   const names = Object.keys(testCase.tensors).filter((n) => n.startsWith("in/"));
   const inputs = names.map((name) => {
     const { data, shape } = tensorOf(testCase, name);
@@ -70,7 +70,7 @@ async function check(testCase, backend) {
       }).reduce((a, b) => add(a, b));
     }, wanted)();
     return { outputs, grads };
-  }), { backend });
+  }), { backend, training });
   const { outputs, grads } = await step(inputs);
   const compare = async (t, name) => {
     const expected = tensorOf(testCase, name);

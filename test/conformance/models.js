@@ -57,14 +57,14 @@ async function check(testCase, backend) {
 
   // The same network as a function of its inputs, whose gradients fit() has no use for.
   network.setWeights(before);
-  const context = { training: testCase.training, key: null, seed: 0, nextStream: () => 0, called: () => {} };
+  const context = { seed: 0, nextStream: () => 0, called: () => {} };
   const differentiable = inputs.map((t, i) => (t.dtype === "f32" ? i : -1)).filter((i) => i >= 0);
   const run = compile((xs, target, weight) => withContext(context, () => {
     const prediction = call(...xs);
     let loss = reduceLoss(lossOf(testCase).call(target, prediction), weight[0] ?? null);
     for (const w of network.weights) if (w.regularizer !== null) loss = add(loss, w.regularizer(w.tensor));
     return { prediction, loss, grads: gradients(loss, differentiable.map((i) => xs[i])) };
-  }), { backend });
+  }), { backend, training: testCase.training });
   const { prediction, loss, grads } = await run(inputs, y, sampleWeight === undefined ? [] : [sampleWeight]);
   await compare(prediction, "out/y_pred");
   await compare(loss, "out/loss");

@@ -8,6 +8,7 @@ import { Graph, trace } from "../../build/esm/graph.js";
 import { open } from "../../build/esm/init.js";
 import * as nn from "../../build/esm/nn/index.js";
 import { withContext } from "../../build/esm/nn/layer.js";
+import { withMode } from "../../build/esm/mode.js";
 import { mul, tanh, sigmoid } from "../../build/esm/ops/map.js";
 import { sum } from "../../build/esm/ops/reduce.js";
 import { tensor, zeros } from "../../build/esm/tensor.js";
@@ -22,8 +23,10 @@ const values = (...shape) => {
 };
 const contextOf = (options = {}) => {
   let stream = 0;
-  return { training: false, key: null, seed: 7, nextStream: () => stream++, called: () => {}, ...options };
+  return { seed: 7, nextStream: () => stream++, called: () => {}, ...options };
 };
+/** `fn` as part of a function that trains or does not, with a random key or none. */
+const inMode = (training, key, fn) => withMode({ training, key: key && (() => key) }, () => withContext(contextOf(), fn));
 const build = (layer, ...inputs) => {
   const graph = new Graph();
   return trace(graph, () => withContext(contextOf(), () => layer.call(...inputs.map((t) => t && graph.input(t)))));
@@ -132,7 +135,7 @@ test("dropout keeps the mean, repeats with its key, and is nothing in inference"
   const x = tensor(new Float32Array(40000).fill(1), [200, 200]);
   const run = (rate, training, k) => {
     const layer = nn.dropout(rate);
-    return compile((t, kt) => withContext(contextOf({ training, key: kt }), () => layer.call(t)))(x, k).then((y) => y.data());
+    return compile((t, kt) => inMode(training, kt, () => layer.call(t)))(x, k).then((y) => y.data());
   };
   const a = await run(0.25, true, key(1, 2, 3));
   const kept = a.filter((v) => v !== 0);
@@ -149,7 +152,7 @@ test("dropout keeps the mean, repeats with its key, and is nothing in inference"
 test("two dropout layers of one step draw different elements, and the gradient has the same ones as the output", async () => {
   const [first, second] = [nn.dropout(0.5), nn.dropout(0.5)];
   const x = tensor(new Float32Array(256).fill(1), [256]);
-  const [a, b, dx] = await compile((t, k) => withContext(contextOf({ training: true, key: k }), () => {
+  const [a, b, dx] = await compile((t, k) => inMode(true, k, () => {
     let y;
     const { grads } = valueAndGrad(() => sum((y = first.call(t))), [t])();
     return [y, second.call(t), grads[0]];
@@ -159,7 +162,7 @@ test("two dropout layers of one step draw different elements, and the gradient h
 });
 
 test("dropout in training needs a key", () => {
-  throws(() => withContext(contextOf({ training: true }), () => trace(new Graph(), () => nn.dropout(0.5).call(values(2, 2)))), LockstepError, /^layer "dropout": .*key/);
+  throws(() => inMode(true, null, () => trace(new Graph(), () => nn.dropout(0.5).call(values(2, 2)))), LockstepError, /^layer "dropout": .*key/);
 });
 
 const tanhOf = (x) => tanh(x);
@@ -205,7 +208,7 @@ for (const [name, [make, stateCount, gates]] of Object.entries(recurrences)) {
 test("dropout of a recurrent layer drops the same features at every step, and state without loss of the mean", async () => {
   const plain = nn.simpleRnn(1, { activation: "linear", kernelInitializer: "ones", recurrentInitializer: "zeros", returnSequences: true, dropout: 0.5 });
   const x = tensor(new Float32Array(64 * 3 * 2).fill(1), [64, 3, 2]);
-  const run = (layer, training, k) => compile((t, kt) => withContext(contextOf({ training, key: kt }), () => layer.call(t)))(x, k).then((y) => y.array());
+  const run = (layer, training, k) => compile((t, kt) => inMode(training, kt, () => layer.call(t)))(x, k).then((y) => y.array());
   const y = await run(plain, true, key(3));
   assert.ok(y.every((steps) => steps.every(([v]) => v === steps[0][0] && [0, 2, 4].includes(v))));
   assert.equal(new Set(y.flat(2)).size, 3);
@@ -358,7 +361,7 @@ test("batchNorm moves its averages in training only", async () => {
   const layer = nn.batchNorm({ momentum: 0.9 });
   const x = tensor([[1], [3]]);
   build(layer, x);
-  const step = (training) => compile((t) => withContext(contextOf({ training }), () => layer.call(t)))(x);
+  const step = (training) => compile((t) => inMode(training, null, () => layer.call(t)))(x);
   await step(false);
   assert.equal([...(await layer.weights[2].tensor.data())], [0]);
   near(await (await step(true)).data(), [-1 / Math.sqrt(1.001), 1 / Math.sqrt(1.001)], 1e-6, "output");
