@@ -247,7 +247,7 @@ export class InferenceModel {
 
   /** @internal The model as a layer, whose weights are named layer/weight. */
   get asLayer(): Layer {
-    return (this.#layer ??= layerWith({
+    return (this.#layer ??= Object.assign(layerWith({
       kind: "model",
       config: nestedConfig(this),
       call: (x, _weights, ...more) => {
@@ -265,7 +265,7 @@ export class InferenceModel {
         };
         return withContext({ called }, () => this.forward(inputs));
       },
-    }, [], this.#parts));
+    }, [], this.#parts), { layers: this.layers }));
   }
 
   /** @internal Inputs that fit the model, which is built for them where it has not been. */

@@ -9,7 +9,7 @@ import { decodeSafetensors, parseObject } from "../io/safetensors.ts";
 import { naming } from "../naming.ts";
 import { layerFromConfig } from "../nn/config.ts";
 import { withContext } from "../nn/layer.ts";
-import type { Config } from "../nn/layer.ts";
+import type { Config, Layer } from "../nn/layer.ts";
 import { readBytes } from "../node/files.ts";
 import { sameShape, showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
@@ -83,6 +83,15 @@ export function parse<T>(who: string, key: string, text: string | undefined): T 
 
 const isEntry = (l: Entry | null): boolean => typeof l?.kind === "string" && typeof l.name === "string" && typeof l.config === "object" && l.config !== null;
 
+/** A model within a model. @throws FileError for what does not describe one */
+function nestedOf(who: string, { name, config }: Entry): { layers: readonly Entry[]; options: ModelOptions } {
+  const { layers, inputShapes, seed } = (config.model ?? {}) as { layers?: unknown; inputShapes?: unknown; seed?: number };
+  if (!Array.isArray(layers) || !layers.every(isEntry) || !Array.isArray(inputShapes) || inputShapes.length !== 1) {
+    throw new FileError(`${who}: the model within, "${name}", is damaged: expected its layers and one input's shape`);
+  }
+  return { layers, options: { inputShape: inputShapes[0] as Shape, seed, name: config.name as string | undefined } };
+}
+
 /** What `make` gives. @throws FileError for every error on the way: a configuration that cannot be followed is damaged. */
 export async function rebuilt<R>(who: string, key: string, make: () => R | Promise<R>): Promise<R> {
   try {
@@ -134,19 +143,22 @@ export async function readModel<M extends InferenceModel>(source: ModelSource, {
   if (!Array.isArray(config.layers) || !config.layers.every(isEntry) || !Array.isArray(config.inputShapes)) throw new FileError(`${who}: metadata "lockstep" is damaged: expected layers and inputShapes`);
   if (!config.sequential) throw new FileError(`${who}: model "${config.name}" was made from a function, which a file cannot hold; build it in code and read its weights with loadWeights(model, file)`);
   const model = await rebuilt(who, "lockstep", () => {
-    const layers = config.layers.map((l) => {
+    const layerOf = (l: Entry): Layer => {
       const own = [l.name, l.kind].filter((key) => Object.hasOwn(custom, key)).map((key) => custom[key])[0];
       if (own === undefined && l.config.custom === true) throw new FileError(`${who}: layer "${l.name}" is of the custom kind "${l.kind}"; pass layers: { ${l.kind}: (config) => ... } to loadModel`);
-      const [made] = asLayers([own === undefined ? layerFromConfig(l.kind, { ...l.config, name: l.name }) : own(l.config)]);
+      const nested = own === undefined && l.kind === "model" ? nestedOf(who, l) : null;
+      const [made] = asLayers([
+        nested !== null ? make(nested.layers.map(layerOf), nested.options) : own === undefined ? layerFromConfig(l.kind, { ...l.config, name: l.name }) : own(l.config),
+      ]);
       made.name = l.name;
       return made;
-    });
+    };
     // A damaged configuration must not make weights that the file does not hold.
     const mostElements = [...tensors.values()].reduce((n, t) => n + t.data.length, 0);
     const checkWeight = (name: string, shape: Shape): void => {
       if (!(sizeOf(shape) <= mostElements)) throw new ShapeError(`its ${name} of shape ${showShape(shape)} has ${sizeOf(shape)} elements, the file has ${mostElements} in all`);
     };
-    return withContext({ checkWeight, traced: anticipate }, () => make(layers, { inputShape: config.inputShapes.length === 1 ? config.inputShapes[0] : config.inputShapes, name: config.name, seed: config.seed }));
+    return withContext({ checkWeight, traced: anticipate }, () => make(config.layers.map(layerOf), { inputShape: config.inputShapes.length === 1 ? config.inputShapes[0] : config.inputShapes, name: config.name, seed: config.seed }));
   });
   assignWeights(who, model, tensors);
   return { model, who, metadata, tensors };

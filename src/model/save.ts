@@ -8,7 +8,7 @@ import { ArgumentError, FileError, LockstepError } from "../errors.ts";
 import { resolveBackend } from "../init.ts";
 import type { BackendName } from "../init.ts";
 import { encodeSafetensors } from "../io/safetensors.ts";
-import type { Config } from "../nn/layer.ts";
+import type { Config, Layer } from "../nn/layer.ts";
 import { isCustom } from "../nn/options.ts";
 import { writeBytesAtomic } from "../node/files.ts";
 import type { Shape } from "../shape.ts";
@@ -57,10 +57,22 @@ function describe(model: Model): Described {
   };
 }
 
+/** Names of layers that are not trainable; those of models within have their model's name before them. */
+function frozenOf(layers: readonly Layer[], path = ""): string[] {
+  return layers.flatMap((l) => [...(l.trainable ? [] : [path + l.name]), ...frozenOf(l.layers ?? [], `${path}${l.name}/`)]);
+}
+
+function freeze(layers: readonly Layer[], frozen: ReadonlySet<string>, path = ""): void {
+  for (const l of layers) {
+    l.trainable = !frozen.has(path + l.name);
+    freeze(l.layers ?? [], frozen, `${path}${l.name}/`);
+  }
+}
+
 function describeTraining(model: Model): DescribedTraining | null {
   if (model.training === null) return null;
   const { loss, optimizer } = model.training;
-  const frozen = model.layers.filter((l) => !l.trainable).map((l) => l.name);
+  const frozen = frozenOf(model.layers);
   return { ...(frozen.length > 0 && { frozen }), loss: { name: loss.name, config: loss.config }, optimizer: { kind: optimizer.kind, config: optimizer.config }, metrics: model.metrics.map(describeMetric).filter((m) => m !== null) };
 }
 
@@ -102,7 +114,7 @@ export async function loadModel(source: ModelSource, options: LoadModelOptions =
     const { loss, optimizer: saved, metrics, frozen = [] } = parse<DescribedTraining>(who, "training", metadata.training);
     const optimizer = await rebuilt(who, "training", () => {
       if (options.loss === undefined && (loss.config.custom === true || !isLossName(loss.name))) throw new FileError(`${who}: its loss "${loss.name}" is a function, which a file cannot hold; pass it to loadModel as loss`);
-      for (const l of model.layers) l.trainable = !frozen.includes(l.name);
+      freeze(model.layers, new Set(frozen));
       return optimizerFromConfig(saved.kind, saved.config);
     });
     const backend = await resolveBackend(options.backend);

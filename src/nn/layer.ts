@@ -68,6 +68,8 @@ export interface Layer {
   readonly weights: readonly Weight[];
   /** True once it has its weights. */
   readonly built: boolean;
+  /** Of a model as a layer: its layers. */
+  readonly layers?: readonly Layer[];
   /**
    * Makes the weights for inputs of the first argument's shape if there are none yet, and computes the output. `x` has the batch as first dimension.
    * Behind the tensors may come `{ training }`: see `CallOptions`.
