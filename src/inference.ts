@@ -20,7 +20,7 @@ export type { LayerLike } from "./model/layers.ts";
 // Layers. Those that are also ops by name (conv2d, reshape, relu ...) come from dual.ts.
 export {
   activation, avgPool1d, batchNorm, bidirectional, conv1d, conv1dTranspose, cropping2d, dense, depthwiseConv2d, dropout, embedding, flatten, globalAvgPool1d,
-  globalAvgPool2d, globalMaxPool1d, globalMaxPool2d, groupNorm, gru, l1, l1l2, l2, layer, layerNorm, lstm, maxPool1d, normalization, permute, prelu, repeatVector,
+  globalAvgPool2d, globalMaxPool1d, globalMaxPool2d, groupNorm, gru, l1, l1l2, l2, layer, layerNorm, lstm, masking, maxPool1d, normalization, permute, prelu, repeatVector,
   rmsNorm, separableConv2d, simpleRnn, timeDistributed, upSampling2d, zeroPadding2d,
 } from "./nn/index.ts";
 export type { Config, Layer, LayerDescription, Regularizer, Weight, WeightOptions } from "./nn/index.ts";

@@ -250,6 +250,7 @@ export class InferenceModel {
     return (this.#layer ??= Object.assign(layerWith({
       kind: "model",
       config: nestedConfig(this),
+      mask: "use",
       call: (x, _weights, ...more) => {
         const inputs = [x, ...more].map((t) => {
           if (!(t instanceof Tensor)) throw new ArgumentError(`model "${this.name}": expected tensors, got ${kindOf(t)}`);

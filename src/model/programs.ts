@@ -7,6 +7,7 @@ import { allocate } from "../dtype.ts";
 import { gradients } from "../grad.ts";
 import { asTensor, assign, currentGraph, Graph, symbolOf, trace } from "../graph.ts";
 import { add, cast, equal, greater, isFinite, mul, not, sub, where } from "../ops/map.ts";
+import { maskOf } from "../nn/masks.ts";
 import { pick } from "../ops/gather.ts";
 import { iota } from "../ops/move.ts";
 import { permutation } from "../ops/random.ts";
@@ -160,8 +161,9 @@ export class Programs extends PredictPrograms {
       const owners = this.network.weights.filter((w) => w.trainable);
       const params = owners.map((w) => w.tensor);
       const watched: { source: string; tensor: Tensor }[] = [];
-      const prediction = separateSigmoid(this.forward(xs, true, () => this.#key(optimizer), (layer, output) => watched.push({ source: `layer ${layer.name}`, tensor: output })));
-      const value = this.#loss(loss, target, prediction, weight);
+      const output = this.forward(xs, true, () => this.#key(optimizer), (layer, y) => watched.push({ source: `layer ${layer.name}`, tensor: y }));
+      const prediction = separateSigmoid(output);
+      const value = this.#loss(loss, target, prediction, weight, maskOf(output));
       const grads = gradients(value, params.map((p) => symbolOf(currentGraph() as Graph, p)));
       if (watch !== null) {
         watched.push({ source: "the loss", tensor: value });
@@ -177,8 +179,9 @@ export class Programs extends PredictPrograms {
   /** Loss and metrics of a batch. */
   evaluate(inputs: readonly Tensor[], y: Tensor, weights: Tensor | null, shape: StepShape, training: Training, tally: Tally): Promise<Executable> {
     return this.#step("evaluate", inputs, y, weights, shape, tally, (xs, target, weight) => {
-      const prediction = separateSigmoid(this.forward(xs, false));
-      return { value: this.#loss(training.loss, target, prediction, weight), prediction };
+      const output = this.forward(xs, false);
+      const prediction = separateSigmoid(output);
+      return { value: this.#loss(training.loss, target, prediction, weight, maskOf(output)), prediction };
     });
   }
 
@@ -205,8 +208,8 @@ export class Programs extends PredictPrograms {
     return where(equal(at, 2), cast(optimizer.iterations, "u32"), where(equal(at, 3), asTensor(1, "u32"), this.trainCursor.key));
   }
 
-  #loss(loss: Loss, y: Tensor, prediction: Tensor, weights: Tensor | null): Tensor {
-    return penaltiesOf(this.network).reduce((sum, penalty) => add(sum, penalty), reduceLoss(loss.call(y, prediction), weights));
+  #loss(loss: Loss, y: Tensor, prediction: Tensor, weights: Tensor | null, mask: Tensor | null): Tensor {
+    return penaltiesOf(this.network).reduce((sum, penalty) => add(sum, penalty), reduceLoss(loss.call(y, prediction), weights, mask));
   }
 }
 

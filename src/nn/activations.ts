@@ -26,6 +26,7 @@ export function relu(options: ReluOptions = {}): Layer {
     checkNumber("relu", "negativeSlope", negativeSlope, 0);
     checkNumber("relu", "threshold", threshold, 0);
     return {
+      mask: "pass",
       call: (x) => {
         if (negativeSlope === 0 && threshold === 0) return maxValue === null ? reluOf(x) : minimum(reluOf(x), maxValue);
         const above = maxValue === null ? x : minimum(x, maxValue);
@@ -45,7 +46,7 @@ export interface LeakyReluOptions extends NameOption {
 export function leakyRelu(options: LeakyReluOptions = {}): Layer {
   return layerOf<Required<LeakyReluOptions>>("leakyRelu", {}, { name: "", negativeSlope: 0.3 }, options, ({ negativeSlope }) => {
     checkNumber("leakyRelu", "negativeSlope", negativeSlope, 0);
-    return { call: (x) => leakyReluOf(x, negativeSlope) };
+    return { mask: "pass", call: (x) => leakyReluOf(x, negativeSlope) };
   });
 }
 
@@ -59,7 +60,7 @@ export interface EluOptions extends NameOption {
 export function elu(options: EluOptions = {}): Layer {
   return layerOf<Required<EluOptions>>("elu", {}, { name: "", alpha: 1 }, options, ({ alpha }) => {
     checkNumber("elu", "alpha", alpha, 0);
-    return { call: (x) => eluOf(x, alpha) };
+    return { mask: "pass", call: (x) => eluOf(x, alpha) };
   });
 }
 
@@ -82,6 +83,7 @@ export function prelu(options: PreluOptions = {}): Layer {
       if (shared.includes(0)) throw new ArgumentError("sharedAxes: the batch, 0, is always shared");
       weight("alpha", shape.slice(1).map((d, i) => (shared.includes(i + 1) ? 1 : d)));
     },
+    mask: "pass",
     call: (x, { alpha }) => {
       if (!sameShape(x.shape.slice(1).map((d, i) => (alpha.shape[i] === 1 ? 1 : d)), alpha.shape)) throw new ShapeError(`its alpha was made for samples ${showShape(alpha.shape)}, got ${showShape(x.shape.slice(1))}`);
       return sub(reluOf(x), mul(alpha, reluOf(neg(x))));
@@ -98,6 +100,7 @@ export interface SoftmaxOptions extends NameOption {
 /** exp(x) / sum(exp(x)) along `axis`. A second tensor in `call` is a mask of what counts: where it is 0 the probability is 0. */
 export function softmax(options: SoftmaxOptions = {}): Layer {
   return layerOf<Required<SoftmaxOptions>>("softmax", {}, { name: "", axis: -1 }, options, ({ axis }) => ({
+    mask: "pass",
     call: (x, _weights, mask) => softmaxOf(mask ? add(x, where(cast(mask, "bool"), 0, -1e9)) : x, axis),
   }));
 }

@@ -6,6 +6,7 @@ import { conv1d, conv1dTranspose, conv2d, conv2dTranspose, depthwiseConv2d, sepa
 import { activation, cropping2d, dropout, flatten, permute, repeatVector, reshape, upSampling2d, zeroPadding2d } from "./core.ts";
 import { dense } from "./dense.ts";
 import { embedding } from "./embedding.ts";
+import { masking } from "./masking.ts";
 import type { Config, Layer } from "./layer.ts";
 import { add, average, concatenate, maximum, minimum, multiply } from "./merge.ts";
 import { batchNorm, groupNorm, layerNorm, normalization, rmsNorm } from "./normalization.ts";
@@ -24,7 +25,7 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
   [["filters", "kernelSize"], { conv2d, conv1d, separableConv2d, conv2dTranspose, conv1dTranspose }],
   [["kernelSize"], { depthwiseConv2d }],
   [["poolSize"], { maxPool2d, avgPool2d, maxPool1d, avgPool1d }],
-  [[], { globalAvgPool2d, globalMaxPool2d, globalAvgPool1d, globalMaxPool1d, flatten, relu, leakyRelu, elu, prelu, softmax, normalization, batchNorm, layerNorm, rmsNorm }],
+  [[], { globalAvgPool2d, globalMaxPool2d, globalAvgPool1d, globalMaxPool1d, flatten, relu, leakyRelu, elu, prelu, softmax, normalization, batchNorm, layerNorm, rmsNorm, masking }],
   [[], { add, multiply, average, maximum, minimum, concatenate }],
   [["targetShape"], { reshape }],
   [["dims"], { permute }],

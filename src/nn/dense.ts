@@ -40,6 +40,7 @@ export function dense(units: number, options: DenseOptions = {}): Layer {
         weight("kernel", [lastOf(shape), units]);
         if (o.useBias) weight("bias", [units]);
       },
+      mask: "pass",
       call: (x, { kernel, bias = null }) => {
         checkFeatures(x, kernel.shape[0]);
         return activation.after(linear(x, kernel, bias, { activation: activation.kernel }));

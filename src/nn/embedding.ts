@@ -2,12 +2,13 @@
 import type { TypedArray } from "../dtype.ts";
 import { DataError } from "../errors.ts";
 import { gather } from "../ops/gather.ts";
-import { cast, castOp } from "../ops/map.ts";
+import { cast, castOp, notEqual } from "../ops/map.ts";
 import { reshapeOp } from "../ops/move.ts";
 import type { Tensor } from "../tensor.ts";
 import { context } from "./layer.ts";
 import type { IndexCheck, Layer } from "./layer.ts";
 import { checkCount, layerOf } from "./options.ts";
+import { masked } from "./masks.ts";
 import type { InitializerOption, NameOption } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
@@ -17,6 +18,8 @@ export interface EmbeddingOptions extends NameOption {
   readonly embeddingsInitializer?: InitializerOption;
   /** Default none. */
   readonly embeddingsRegularizer?: RegularizerOption;
+  /** Index 0 is padding: its steps do not count in the layers behind, as in Keras. Default false. */
+  readonly maskZero?: boolean;
 }
 
 /** Tensors whose elements have been found to be indices below a limit. */
@@ -45,11 +48,12 @@ const source = (t: Tensor): Tensor => (t.node !== null && (t.node.op === reshape
 export function embedding(inputDim: number, outputDim: number, options: EmbeddingOptions = {}): Layer {
   checkCount("embedding", "inputDim", inputDim);
   checkCount("embedding", "outputDim", outputDim);
-  return layerOf<Required<EmbeddingOptions>>("embedding", { inputDim, outputDim }, { name: "", embeddingsInitializer: "randomUniform", embeddingsRegularizer: null }, options, () => ({
+  return layerOf<Required<EmbeddingOptions>>("embedding", { inputDim, outputDim }, { name: "", embeddingsInitializer: "randomUniform", embeddingsRegularizer: null, maskZero: false }, options, ({ maskZero }) => ({
     build: (_shape, weight) => weight("embeddings", [inputDim, outputDim]),
     call: (x, { embeddings }) => {
       context().indexes?.(source(x), inputDim, checkIndices);
-      return gather(embeddings, cast(x, "i32"));
+      const index = cast(x, "i32");
+      return masked(gather(embeddings, index), maskZero ? notEqual(index, 0) : null);
     },
   }));
 }

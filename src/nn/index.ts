@@ -11,6 +11,8 @@ export { activation, cropping2d, dropout, flatten, permute, repeatVector, reshap
 export type { Frame, UpSampling2dOptions } from "./core.ts";
 export { elu, leakyRelu, prelu, relu, softmax } from "./activations.ts";
 export type { EluOptions, LeakyReluOptions, PreluOptions, ReluOptions, SoftmaxOptions } from "./activations.ts";
+export { masking } from "./masking.ts";
+export type { MaskingOptions } from "./masking.ts";
 export { embedding } from "./embedding.ts";
 export type { EmbeddingOptions } from "./embedding.ts";
 export { bidirectional, gru, lstm, simpleRnn, timeDistributed } from "./recurrent.ts";

@@ -13,6 +13,7 @@ import { Random } from "../random.ts";
 import { sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
+import { maskOf, masked } from "./masks.ts";
 import { initializer } from "./initializers.ts";
 import type { Initializer, InitializerName } from "./initializers.ts";
 
@@ -132,6 +133,8 @@ export interface LayerDescription {
   readonly build?: (inputShape: Shape, weight: (name: string, shape: Shape, options: WeightOptions) => Tensor) => void;
   /** Layers that `call` calls. Their weights count as this layer's, named with the key in front: `forward` makes kernel into forwardKernel. */
   readonly parts?: { readonly [prefix: string]: Layer };
+  /** What becomes of the mask of its input (see masking.ts): the output's too, or used up by the layer itself. Default: lost, which a warning says. */
+  readonly mask?: "pass" | "use";
   /** Computes the output; `weights` by name, without those of parts. */
   readonly call: (x: Tensor, weights: { readonly [name: string]: Tensor }, ...more: readonly (Tensor | null | undefined)[]) => Tensor;
 }
@@ -148,7 +151,7 @@ export function layer(description: LayerDescription): Layer {
 export type Parts = (readonly [part: Layer, nameOf: (name: string) => string])[];
 
 /** A layer that holds weights already, and layers, which may become more. */
-export function layerWith({ kind, config, build, call }: LayerDescription, held: readonly Weight[], parts: Parts): Layer {
+export function layerWith({ kind, config, build, call, mask: handling }: LayerDescription, held: readonly Weight[], parts: Parts): Layer {
   const own: Weight[] = [];
   let weights: readonly Weight[] = own;
   const byName: { [name: string]: Tensor } = {};
@@ -193,7 +196,13 @@ export function layerWith({ kind, config, build, call }: LayerDescription, held:
         // The model is told of this layer, not of its parts.
         return withMode(options?.training === undefined ? {} : { training: options.training }, () => withContext(parts.length === 0 ? {} : silent, () => call(x, byName, ...more)));
       };
+      const known = self.built;
       const y = scope(self.name || kind, run);
+      const mask = maskOf(x);
+      if (mask !== null && maskOf(y) === null) {
+        if (handling === "pass") masked(y, mask);
+        else if (handling !== "use" && !known) console.warn(`lockstep: layer "${self.name || kind}" does not hand on the mask of its input: layers behind it take all steps`);
+      }
       context().called(self, y);
       return y;
     },

@@ -8,21 +8,26 @@ import { sum } from "../ops/reduce.ts";
 import { normalizeAxis, showShape, sizeOf } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import type { Layer } from "./layer.ts";
+import { maskOf, masked } from "./masks.ts";
 import { layerOf } from "./options.ts";
 import type { Given, NameOption } from "./options.ts";
 
 function merging<D extends NameOption>(kind: string, defaults: D, options: Given<D>, merge: (tensors: readonly Tensor[], o: D) => Tensor, exactly: number | null = null): Layer {
   return layerOf(kind, {}, defaults, options, (o) => ({
+    mask: "use",
     call: (x, _weights, ...more) => {
       const tensors = [x, ...more].map((t) => {
         if (!(t instanceof Tensor)) throw new ArgumentError(`expected tensors, got ${kindOf(t)}`);
         return t;
       });
       if (exactly !== null && tensors.length !== exactly) throw new ArgumentError(`expected ${exactly} tensors, got ${tensors.length}`);
-      return merge(tensors, o);
+      return masked(merge(tensors, o), eitherMask(tensors.map(maskOf)));
     },
   }));
 }
+
+/** A step of a sum or product counts where it counts in one of the inputs; all steps do where one input has no mask. As in Keras 3. */
+const eitherMask = (masks: readonly (Tensor | null)[]): Tensor | null => (masks.includes(null) ? null : (masks as readonly Tensor[]).reduce((a, b) => map.or(a, b)));
 
 const pairwise = (kind: string, op: (a: Tensor, b: Tensor) => Tensor, options: NameOption, exactly: number | null = null): Layer => merging(kind, { name: "" }, options, (tensors) => tensors.reduce(op), exactly);
 

@@ -3,14 +3,16 @@ import { ArgumentError, DataError, LockstepError, ShapeError } from "../errors.t
 import { update } from "../graph.ts";
 import { isTraining } from "../mode.ts";
 import { mean as meanOf } from "../ops/composite.ts";
-import { add, div, maximum, mul, rsqrt, sqrt, square, sub } from "../ops/map.ts";
+import { add, cast, div, maximum, mul, rsqrt, sqrt, square, sub } from "../ops/map.ts";
 import { reshape, stopGradient } from "../ops/move.ts";
+import { sum } from "../ops/reduce.ts";
 import { normalizeLast } from "../ops/norm.ts";
 import { normalizeAxes, normalizeAxis, sameShape, showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { tensor, Tensor } from "../tensor.ts";
 import type { NestedArray } from "../tensor.ts";
 import type { Layer } from "./layer.ts";
+import { maskOf } from "./masks.ts";
 import { featureStatistics } from "./statistics.ts";
 import { checkCount, checkNumber, checkRank, lastOf, layerOf } from "./options.ts";
 import type { Given, InitializerOption, MakeWeight, NameOption } from "./options.ts";
@@ -164,6 +166,7 @@ export function batchNorm(options: BatchNormOptions = {}): Layer {
         weight("movingMean", features, { trainable: false });
         weight("movingVariance", features, { trainable: false });
       },
+      mask: "pass",
       call: (x, { gamma, beta, movingMean, movingVariance }) => {
         const at = normalizeAxis("axis", o.axis, x.rank);
         if (x.shape[at] !== movingMean.shape[0]) throw new ShapeError(`its weights were made for ${movingMean.shape[0]} features in dimension ${at}, got ${showShape(x.shape)}`);
@@ -175,12 +178,13 @@ export function batchNorm(options: BatchNormOptions = {}): Layer {
         }
         if (x.size === 0) throw new ShapeError(`a batch without elements has no mean, got ${showShape(x.shape)}`);
         const axis = x.shape.map((_, i) => i).filter((i) => i !== at);
-        const mean = meanOf(x, { axis });
+        const meanOfBatch = meanWhere(maskOf(x), x, at);
+        const mean = meanOfBatch(x, { axis });
         // The derivative of the variance by the mean is 0, and y depends on the mean only through the shift: with the mean a constant
         // in both passes over x, the gradient is two sums over the batch (dy and dy * centered), the rest is of the size of the features.
         const center = stopGradient(mean);
         const centered = sub(x, broad(center));
-        const variance = meanOf(square(centered), { axis });
+        const variance = meanOfBatch(square(centered), { axis });
         const scale = scaleOf(variance);
         const moved = mul(sub(center, mean), scale);
         const y = add(mul(centered, broad(scale)), broad(o.center ? add(moved, beta) : moved));
@@ -191,6 +195,14 @@ export function batchNorm(options: BatchNormOptions = {}): Layer {
     };
   });
   return self;
+}
+
+/** The mean over steps that count alone, where there is a mask [batch, ...] of them: Keras divides by their number and 1e-7. */
+function meanWhere(mask: Tensor | null, x: Tensor, feature: number): typeof meanOf {
+  if (mask === null) return meanOf;
+  const counts = cast(reshape(mask, [...mask.shape, ...new Array<number>(x.rank - mask.rank).fill(1)]), "f32");
+  const each = x.size / x.shape[feature] / mask.size;
+  return (t, options) => div(sum(mul(t, counts), options), add(mul(sum(counts), each), 1e-7));
 }
 
 const blendIn = (average: Tensor, value: Tensor, momentum: number): Tensor => add(mul(average, momentum), mul(stopGradient(value), 1 - momentum));
@@ -215,6 +227,7 @@ function overAxes<D extends { readonly axis: number | readonly number[]; readonl
     const { epsilon } = o;
     checkNumber(kind, "epsilon", epsilon, 0);
     return {
+      mask: "pass",
       build: (shape, weight) => build(o, normalizeAxes("axis", o.axis, shape.length).map((a) => shape[a]), weight),
       call: (x, { scale, gamma = scale, beta }) => {
         const axes = normalizeAxes("axis", o.axis, x.rank);
@@ -271,6 +284,7 @@ export function groupNorm(groups = 32, options: GroupNormOptions = {}): Layer {
         if (groups !== -1 && features % groups !== 0) throw new ShapeError(`${features} features cannot be split into ${groups} groups of one size`);
         affine(o, [features], weight);
       },
+      mask: "pass",
       call: (x, { gamma, beta }) => {
         const features = lastOf(x.shape);
         const count = groups === -1 ? features : groups;

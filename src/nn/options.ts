@@ -121,7 +121,7 @@ export function isCustom(value: unknown): boolean {
 export type MakeWeight = (name: string, shape: Shape, more?: Partial<WeightOptions>, option?: string) => Tensor;
 
 /** What is left to say of a layer once its options are read. */
-export interface OptionsDescription extends Pick<LayerDescription, "parts" | "call"> {
+export interface OptionsDescription extends Pick<LayerDescription, "parts" | "call" | "mask"> {
   readonly build?: (inputShape: Shape, weight: MakeWeight) => void;
 }
 

@@ -2,11 +2,14 @@
 import { mean } from "../ops/composite.ts";
 import { avgPool2d as averageWindows, maxPool2d as maximizeWindows } from "../ops/pool.ts";
 import type { PoolOptions } from "../ops/pool.ts";
-import { max } from "../ops/reduce.ts";
+import { cast, div, mul } from "../ops/map.ts";
+import { expandDims } from "../ops/move.ts";
+import { max, sum } from "../ops/reduce.ts";
 import type { ReduceOptions } from "../ops/reduce.ts";
 import type { Padding, Pair } from "../ops/window.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Layer } from "./layer.ts";
+import { maskOf } from "./masks.ts";
 import { checkImages, checkOneOf, layerOf, onImages, windowOf } from "./options.ts";
 import type { NameOption, PairOrSingle } from "./options.ts";
 
@@ -54,8 +57,9 @@ export interface GlobalPoolOptions extends NameOption {
   readonly keepDims?: boolean;
 }
 
-function globalPool(kind: string, reduce: (x: Tensor, options: ReduceOptions) => Tensor, axis: readonly number[], options: GlobalPoolOptions): Layer {
+function globalPool(kind: string, reduce: (x: Tensor, options: ReduceOptions) => Tensor, axis: readonly number[], options: GlobalPoolOptions, mask?: "use"): Layer {
   return layerOf<Required<GlobalPoolOptions>>(kind, {}, { name: "", keepDims: false }, options, ({ keepDims }) => ({
+    mask,
     call: (x) => {
       checkImages(x.shape, axis.length + 2);
       return reduce(x, { axis, keepDims });
@@ -67,7 +71,15 @@ function globalPool(kind: string, reduce: (x: Tensor, options: ReduceOptions) =>
 export const globalAvgPool2d = (options: GlobalPoolOptions = {}): Layer => globalPool("globalAvgPool2d", mean, [1, 2], options);
 /** The largest element of each channel: [batch, height, width, channels] -> [batch, channels]. Equal largest ones share the gradient. */
 export const globalMaxPool2d = (options: GlobalPoolOptions = {}): Layer => globalPool("globalMaxPool2d", max, [1, 2], options);
-/** The mean over time: [batch, time, channels] -> [batch, channels]. */
-export const globalAvgPool1d = (options: GlobalPoolOptions = {}): Layer => globalPool("globalAvgPool1d", mean, [1], options);
+/** The mean over time, of the steps that count where there is a mask: [batch, time, channels] -> [batch, channels]. */
+export const globalAvgPool1d = (options: GlobalPoolOptions = {}): Layer => globalPool("globalAvgPool1d", meanOfSteps, [1], options, "use");
+
+/** Not a number for a sequence no step of which counts, as in Keras. */
+function meanOfSteps(x: Tensor, options: ReduceOptions): Tensor {
+  const mask = maskOf(x);
+  if (mask === null) return mean(x, options);
+  const counts = cast(expandDims(mask, -1), "f32");
+  return div(sum(mul(x, counts), options), sum(counts, options));
+}
 /** The largest element over time: [batch, time, channels] -> [batch, channels]. Equal largest ones share the gradient. */
 export const globalMaxPool1d = (options: GlobalPoolOptions = {}): Layer => globalPool("globalMaxPool1d", max, [1], options);

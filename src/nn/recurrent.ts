@@ -17,6 +17,7 @@ import { dropoutFactors } from "./dropout.ts";
 import type { Initializer } from "./initializers.ts";
 import { initializer, ones } from "./initializers.ts";
 import type { Layer } from "./layer.ts";
+import { maskOf, masked } from "./masks.ts";
 import { activationOf, checkCount, checkFeatures, checkNumber, checkOneOf, checkRank, lastOf, layerOf } from "./options.ts";
 import type { ActivationOption, InitializerOption, NameOption, SplitActivation } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
@@ -117,7 +118,7 @@ function recurrent(kind: Kind, units: number, options: Partial<Options>): Recurr
       checkFeatures(x, weights.kernel.shape[0]);
       if (more.length > kind.stateCount + 1) throw new ArgumentError(`expected at most ${kind.stateCount} initial states and a mask, got ${more.length} tensors`);
       const states = Array.from({ length: kind.stateCount }, (_, k) => more[k] ?? null);
-      const mask = more[kind.stateCount] ?? null;
+      const mask = more[kind.stateCount] ?? maskOf(x);
       for (const s of states) if (s !== null && !sameShape(s.shape, [batch, units])) throw new ShapeError(`expected initial states ${showShape([batch, units])}, got ${showShape(s.shape)}`);
       if (mask !== null && !sameShape(mask.shape, [batch, time])) throw new ShapeError(`expected a mask ${showShape([batch, time])}, got ${showShape(mask.shape)}`);
       const row = (i: number): Tensor => reshape(slice(weights.bias, [i, 0], [1, kind.gates * units]), [kind.gates * units]);
@@ -143,10 +144,11 @@ function recurrent(kind: Kind, units: number, options: Partial<Options>): Recurr
       if (mask !== null && states[0] !== null) h = silentUntilRead(h, mask, reverse);
       const output = !o.returnSequences ? stepOf(h, last) : reverse ? flip(h, 1) : h;
       statesOf.set(output, lastStates);
-      return output;
+      return o.returnSequences ? masked(output, mask && cast(mask, "bool")) : output;
     };
 
     return {
+      mask: "use",
       build: (shape, weight) => {
         checkRank(shape, "[batch, time, features]", 3);
         weight("kernel", [lastOf(shape), kind.gates * units]);
@@ -224,7 +226,7 @@ const SIMPLE_RNN: Kind = {
 
 /**
  * Long short-term memory (Hochreiter & Schmidhuber 1997), gates in the order i f c o: [batch, time, features] -> [batch, units], or [batch, time, units] with `returnSequences`.
- * `call(x, h, c, mask)`: initial states [batch, units] and mask [batch, time], all optional; a masked step keeps the states and repeats the last output.
+ * `call(x, h, c, mask)`: initial states [batch, units] and mask [batch, time] (default: that of x), all optional; a masked step keeps the states and repeats the last output.
  * Weights: kernel [features, 4 units], recurrentKernel [units, 4 units], bias [4 units].
  * @throws ArgumentError for units below 1 and unknown options; when called, ShapeError for another rank or no steps
  */
@@ -262,7 +264,7 @@ const described = ({ kind, config }: Layer) => ({ kind, config });
 
 /**
  * A recurrent layer and a copy that reads the other way (Schuster & Paliwal 1997), with outputs of the same step merged.
- * `call(x, ...states of the first, ...states of the second, mask)`. Weights: forwardKernel … backwardBias.
+ * `call(x, ...states of the first, ...states of the second, mask)`; with `returnSequences` masked steps give 0. Weights: forwardKernel … backwardBias.
  * @throws ArgumentError unless `inner` is lstm, gru or simpleRnn, and for unknown options
  */
 export function bidirectional(inner: RecurrentLayer, options: BidirectionalOptions = {}): Layer {
@@ -273,10 +275,15 @@ export function bidirectional(inner: RecurrentLayer, options: BidirectionalOptio
     const [forward, backward] = [inner, inner.backwards()];
     return {
       parts: { forward, backward },
+      mask: "use",
       call: (x, _weights, ...more) => {
-        const mask = more[2 * n] ?? null;
+        const mask = more[2 * n] ?? maskOf(x);
         const [a, b] = [forward, backward].map((part, i) => part.call(x, ...Array.from({ length: n }, (_, k) => more[i * n + k]), mask));
-        return MERGE[mergeMode](a, inner.returnSequences ? flip(b, 1) : b);
+        if (!inner.returnSequences) return MERGE[mergeMode](a, b);
+        const counts = mask && cast(mask, "bool");
+        // Both halves are 0 at steps that do not count, where one direction alone repeats its last output: Keras' zero_output_for_mask.
+        const shown = (h: Tensor): Tensor => (counts === null ? h : where(expandDims(counts, 2), h, 0));
+        return masked(MERGE[mergeMode](shown(a), shown(flip(b, 1))), counts);
       },
     };
   });
@@ -287,6 +294,7 @@ export function timeDistributed(inner: Layer, options: NameOption = {}): Layer {
   if (typeof inner?.call !== "function") throw new ArgumentError("timeDistributed: expected a layer, such as dense(10)");
   return layerOf("timeDistributed", { layer: described(inner) }, { name: "" }, options, () => ({
     parts: { "": inner },
+    mask: "pass",
     call: (x) => {
       checkRank(x.shape, "[batch, time, ...]", 3, Infinity);
       const [batch, time] = x.shape;

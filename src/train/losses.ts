@@ -243,11 +243,15 @@ export function lossByName(loss: LossName | Loss | LossFunction): Loss {
 /**
  * sum(perSample * weights) / number of values, a scalar: Keras' `sum_over_batch_size`. `weights` (default: all 1) have the shape of `perSample`
  * [batch, ...] or miss dimensions at its end ([batch] weighs whole samples).
+ * `mask`: which of the values count, of a shape as that of weights; the sum is divided by the number of those.
  * @throws ShapeError when they do not fit.
  */
-export function reduceLoss(perSample: Tensor, weights: Tensor | null = null): Tensor {
+export function reduceLoss(perSample: Tensor, weights: Tensor | null = null, mask: Tensor | null = null): Tensor {
   if (!(perSample instanceof Tensor) || perSample.dtype !== "f32") throw new DTypeError(`loss: expected a function that returns an f32 tensor, got ${String(perSample)}`);
-  return div(sum(weights === null ? perSample : mul(perSample, spread(weights, perSample))), Math.max(1, perSample.size));
+  const weighted = weights === null ? perSample : mul(perSample, spread(weights, perSample));
+  if (mask === null) return div(sum(weighted), Math.max(1, perSample.size));
+  const counts = spread(mask, perSample);
+  return div(sum(mul(weighted, counts)), mul(maximum(sum(counts), 1), Math.max(1, perSample.size) / Math.max(1, counts.size)));
 }
 
 /** Weights in a shape that broadcasts to `perSample` from the front. */
