@@ -9,7 +9,7 @@
  * @param {number} seed any integer
  * @returns {() => number}
  */
-function uniform(seed) {
+export function uniform(seed) {
   let state = (Math.imul(seed, 0x9e3779b1) ^ 0x5bd1e995) | 0 || 1;
   const next = () => {
     state ^= state << 13;

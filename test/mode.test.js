@@ -10,7 +10,7 @@ import { model, sequential } from "../build/esm/model/model.js";
 import { batchNorm, bidirectional, dense, dropout, gru, lstm, timeDistributed } from "../build/esm/nn/index.js";
 import { mean } from "../build/esm/ops/composite.js";
 import { add, mul, square, sub } from "../build/esm/ops/map.js";
-import { randomNormal } from "../build/esm/ops/random.js";
+import { randomCategorical, randomNormal } from "../build/esm/ops/random.js";
 import { tensor } from "../build/esm/tensor.js";
 import { adam, sgd } from "../build/esm/train/optimizers.js";
 import { errorOf, fingerprint, table } from "./model/helpers.js";
@@ -146,6 +146,21 @@ test("randomKey is another one at each run, in compile, in fit and in predict", 
   const again = sequential([(x) => add(x, randomNormal(randomKey(), x.shape))], { inputShape: [2], seed: 4 });
   assert.equal(await (await again.predict(x)).data(), first);
   assert.instance(await errorOf(() => randomKey()), LockstepError);
+});
+
+test("randomCategorical draws classes with the probabilities of softmax", async () => {
+  const [draws] = [20000];
+  const logits = tensor([[Math.log(1), Math.log(2), Math.log(5), -Infinity], [0, 0, 0, 0]]);
+  const y = await compile((l) => randomCategorical(randomKey(), l, draws), { seed: 2 })(logits);
+  assert.equal(y.shape, [2, draws]);
+  assert.is(y.dtype, "i32");
+  const data = await y.data();
+  [[1 / 8, 2 / 8, 5 / 8, 0], [0.25, 0.25, 0.25, 0.25]].forEach((shares, row) => shares.forEach((share, k) => {
+    const found = data.subarray(row * draws, (row + 1) * draws).filter((v) => v === k).length / draws;
+    // 5 standard deviations of a binomial share
+    assert.ok(Math.abs(found - share) <= 5 * Math.sqrt((share * (1 - share)) / draws), `row ${row}, class ${k}: ${found}, expected ${share}`);
+  }));
+  assert.match((await errorOf(() => compile(() => randomCategorical(randomKey(), tensor([1, 2], [2], "i32")))())).message, /randomCategorical.*f32/);
 });
 
 test("optimizer.apply is one update outside of a traced function", async () => {

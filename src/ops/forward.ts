@@ -12,6 +12,6 @@ export type { PoolOptions } from "./pool.ts";
 export { logSoftmax, logSumExp, oneHot, softmax } from "./softmax.ts";
 export { broadcastTo, concat, expandDims, flip, iota, pad, reshape, slice, stack, stopGradient, transpose } from "./move.ts";
 export { gather, scatterAdd } from "./gather.ts";
-export { randomBernoulli, randomBits, randomNormal, randomUniform } from "./random.ts";
+export { randomBernoulli, randomBits, randomCategorical, randomNormal, randomUniform } from "./random.ts";
 export { gruSequence, lstmSequence, simpleRnnSequence } from "./recurrent.ts";
 export { elu, gelu, hardSigmoid, hardSilu, leakyRelu, mish, relu6, selu, silu, softplus, softsign } from "./activation.ts";

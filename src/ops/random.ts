@@ -6,11 +6,14 @@ import { apply } from "../apply.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
 import { currentGraph } from "../graph.ts";
 import type { Op, TensorType } from "../graph.ts";
-import { sizeOf } from "../shape.ts";
+import { showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
+import { checkDType } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
 import * as wasm from "../wasm/encode/random.ts";
-import { cast, less } from "./map.ts";
+import { add, cast, less, log, neg } from "./map.ts";
+import { expandDims } from "./move.ts";
+import { argMax } from "./reduce.ts";
 
 function checkKey(who: string, key: Tensor): void {
   if (key.dtype !== "u32" || key.size !== 4) throw new DTypeError(`${who}: the key must be u32[4] (seed low, seed high, and two counters), got ${key}`);
@@ -58,6 +61,19 @@ export const randomUniform = (key: Tensor, shape: Shape, options: RandomOptions 
 export const randomNormal = (key: Tensor, shape: Shape, options: RandomOptions = {}): Tensor => draw("normal", key, shape, options);
 /** 1 with probability `p`, else 0, as f32. `key`: u32[4]. */
 export const randomBernoulli = (key: Tensor, p: number, shape: Shape, options: RandomOptions = {}): Tensor => cast(less(draw("uniform", key, shape, options), p), "f32");
+
+/**
+ * Class numbers drawn with the probabilities softmax(logits): logits [..., classes] -> i32 [..., count], by the largest of logits and Gumbel noise (Gumbel 1954).
+ * A logit of -Infinity is never drawn. `key`: u32[4]. `count` default 1. @throws DTypeError, ShapeError for logits that are no f32 or have no class
+ */
+export function randomCategorical(key: Tensor, logits: Tensor, count = 1, options: RandomOptions = {}): Tensor {
+  checkDType("randomCategorical", logits, ["f32"]);
+  const { shape, rank } = logits;
+  if (rank === 0 || shape[rank - 1] === 0) throw new ShapeError(`randomCategorical: expected logits [..., classes], got ${showShape(shape)}`);
+  const each = [...shape.slice(0, -1), count, shape[rank - 1]];
+  const noise = neg(log(neg(log(draw("uniform", key, each, options)))));
+  return argMax(add(expandDims(logits, -2), noise), -1);
+}
 
 /** `count` consecutive elements from `start` (i32, one element) of a pseudo-random permutation of 0 .. size-1, as i32[count]. `key`: u32[4]. */
 export function permutation(key: Tensor, size: number, { start, count = size, ...options }: { start: Tensor; count?: number } & RandomOptions): Tensor {
