@@ -1,27 +1,19 @@
 /** @file What `fit`, `evaluate` and `predict` take as data, checked and made into tensors before anything runs. */
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, DataError, ShapeError } from "../errors.ts";
+import { toTensor } from "../samples.ts";
+import type { Data } from "../samples.ts";
 import { sameShape, showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { Tensor, tensor } from "../tensor.ts";
-import type { NestedArray } from "../tensor.ts";
 import type { Loss } from "../train/losses.ts";
 
-/** A tensor, nested arrays, or elements with their shape; the first dimension counts the samples. */
-export type Data = Tensor | NestedArray | { readonly data: ArrayBufferView; readonly shape: Shape };
+export type { Data } from "../samples.ts";
+
 /** One input, or a list with one item for each input of a model of several. */
 export type Inputs = Data | readonly Data[];
-/** A batch of an iterable: inputs, targets and, optionally, sample weights. */
-export type Batch = readonly [Inputs, Data] | readonly [Inputs, Data, Data];
-
 /** Tensors that have been looked through already, with the elements they had then. */
 const finite = new WeakMap<Tensor, TypedArray>();
-
-function toTensor(data: Data): Tensor {
-  if (data instanceof Tensor) return data;
-  if (typeof data === "object" && data !== null && !Array.isArray(data) && "data" in data && "shape" in data) return tensor(data.data, data.shape);
-  return tensor(data as NestedArray);
-}
 
 /** @throws DataError naming the first element that is NaN or infinite. */
 async function checkFinite(who: string, t: Tensor): Promise<void> {
@@ -41,8 +33,8 @@ async function checkFinite(who: string, t: Tensor): Promise<void> {
 /** Inputs as tensors with equally many samples. @throws DataError, ShapeError */
 export async function readInputs(who: string, x: Inputs, expected: readonly Shape[] | null): Promise<Tensor[]> {
   const inputs = expected?.length ?? 1;
-  const many = Array.isArray(x) && x.length > 0 && (x.every((t) => typeof t === "object" && t !== null && (t instanceof Tensor || "data" in t)) || (inputs > 1 && x.length === inputs));
-  const tensors = many ? (x as readonly Data[]).map(toTensor) : [toTensor(x as Data)];
+  const many = Array.isArray(x) && x.length > 0 && (x.every((t) => t instanceof Tensor || (typeof t === "object" && t !== null && "data" in t && "shape" in t)) || (inputs > 1 && x.length === inputs));
+  const tensors = many ? (x as readonly Data[]).map((each, i) => toTensor(`${who}: x[${i}]`, each)) : [toTensor(`${who}: x`, x as Data)];
   if (expected !== null && tensors.length !== inputs) throw new ShapeError(`${who}: the model has ${inputs} input${inputs === 1 ? "" : "s"}, got ${tensors.length}${inputs > 1 ? "; give a list with one item for each" : ""}`);
   for (const [i, t] of tensors.entries()) {
     const name = many ? `x[${i}]` : "x";
@@ -67,7 +59,7 @@ function convert(data: TypedArray, dtype: "f32" | "i32", shape: Shape): Tensor {
  * output's shape. @throws ShapeError, DataError for labels that are no class or probability.
  */
 export async function readTargets(who: string, y: Data, samples: number, loss: Loss, output: Shape): Promise<Tensor> {
-  const t = toTensor(y);
+  const t = toTensor(`${who}: y`, y);
   if (t.rank === 0 || t.shape[0] !== samples) throw new DataError(`${who}: x has ${samples} samples, y has ${t.rank === 0 ? "a single number" : t.shape[0]}`);
   const data = await t.data();
   if (loss.labels === "class") {
@@ -93,11 +85,14 @@ export async function readTargets(who: string, y: Data, samples: number, loss: L
   return t.dtype === "f32" && sameShape(t.shape, shape) ? t : convert(data, "f32", shape);
 }
 
+/** Weight of each class in the loss, by class number. */
+export type ClassWeight = { readonly [label: number]: number };
+
 /** How many of `samples` come before the part that is left for validation: floor(samples * (1 - split)), as in Keras. */
 export const samplesBefore = (samples: number, split: number): number => Math.floor(samples * (1 - split));
 
 /** @throws ArgumentError unless each class number has a finite weight. */
-function checkClassWeight(who: string, classWeight: { readonly [label: number]: number }): void {
+function checkClassWeight(who: string, classWeight: ClassWeight): void {
   if (typeof classWeight !== "object" || classWeight === null || classWeight instanceof Map) throw new ArgumentError(`${who}: classWeight must be an object { classNumber: weight }, got ${classWeight instanceof Map ? "a Map" : String(classWeight)}`);
   for (const [label, weight] of Object.entries(classWeight)) {
     if (!/^\d+$/.test(label)) throw new ArgumentError(`${who}: classWeight has the key ${JSON.stringify(label)}; keys must be class numbers from 0`);
@@ -110,13 +105,13 @@ function checkClassWeight(who: string, classWeight: { readonly [label: number]: 
  * Class weights are for training alone: only the first `trained` samples have them. Null: all 1.
  * @param y what `readTargets` gave: class numbers (i32) or rows (f32)
  */
-export async function readWeights(who: string, weights: Data | undefined, classWeight: { readonly [label: number]: number } | undefined, y: Tensor, samples: number, trained = samples): Promise<Tensor | null> {
+export async function readWeights(who: string, weights: Data | undefined, classWeight: ClassWeight | undefined, y: Tensor, samples: number, trained = samples): Promise<Tensor | null> {
   if (weights === undefined && classWeight === undefined) return null;
   const perLabel = y.dtype === "i32" ? y.shape : [samples, ...y.shape.slice(1, -1)];
   let shape: Shape = classWeight === undefined ? [samples] : perLabel;
   let out = new Float32Array(sizeOf(shape)).fill(1);
   if (weights !== undefined) {
-    const t = toTensor(weights);
+    const t = toTensor(`${who}: sampleWeight`, weights);
     const each = sameShape(t.shape, perLabel);
     if (!each && t.size !== samples) throw new ShapeError(`${who}: sampleWeight must have one number for each of ${samples} samples${perLabel.length > 1 ? ` or the shape ${showShape(perLabel)}` : ""}, got ${showShape(t.shape)}`);
     await checkFinite(`${who}: sampleWeight`, t);
@@ -137,11 +132,4 @@ export async function readWeights(who: string, weights: Data | undefined, classW
     }
   }
   return tensor(out, shape);
-}
-
-/** True for what yields batches instead of being one array of samples, or makes such a thing anew for each epoch, as a generator function does. */
-export function isBatches(x: unknown): x is Iterable<Batch> | AsyncIterable<Batch> | (() => Iterable<Batch> | AsyncIterable<Batch>) {
-  if (typeof x === "function") return true;
-  if (typeof x !== "object" || x === null || Array.isArray(x) || ArrayBuffer.isView(x) || x instanceof Tensor) return false;
-  return Symbol.asyncIterator in x || Symbol.iterator in x;
 }
