@@ -11,7 +11,7 @@ export { model, sequential } from "./model/model.ts";
 export type { CompileModelOptions, Model } from "./model/model.ts";
 export type { InferenceModel, ModelOptions, PredictOptions } from "./model/inference.ts";
 export type { Batch, Batches } from "./model/batches.ts";
-export type { Data, Inputs } from "./model/data.ts";
+export type { Data, Inputs, PadTo } from "./model/data.ts";
 export type { EvaluateOptions, FitOptions, History } from "./model/fit.ts";
 export type { LayerLike } from "./model/layers.ts";
 export { loadWeights } from "./model/load.ts";
@@ -51,7 +51,7 @@ export { assign } from "./graph.ts";
 export { full, ones, Tensor, tensor, zeros } from "./tensor.ts";
 export type { NestedArray, TensorLike } from "./tensor.ts";
 export type { DType, TypedArray } from "./dtype.ts";
-export type { Shape } from "./shape.ts";
+export type { OpenShape, Shape } from "./shape.ts";
 export type { Tree } from "./tree.ts";
 export * as ops from "./ops/public.ts";
 export {

@@ -25,6 +25,7 @@ const isRow = (value: unknown): value is Row => Array.isArray(value) || isTyped(
 
 /** What came in the place of data, and what to do about it where that is known. */
 function described(value: unknown): string {
+  if (typeof value === "function" || (typeof value === "object" && value !== null && ("next" in value || Symbol.asyncIterator in value))) return "what gives batches: fit and evaluate take it in the place of x and y";
   if (typeof value !== "object" || value === null) return typeof value === "string" ? `the text ${JSON.stringify(value.slice(0, 40))}` : kindOf(value);
   if (typeof (value as Partial<PromiseLike<unknown>>).then === "function") return "a promise: await it first";
   const keys = Object.keys(value);

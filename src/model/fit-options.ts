@@ -5,7 +5,7 @@ import type { ProgressStream } from "../progress.ts";
 import type { Callback } from "../train/callbacks.ts";
 import { isBatches } from "./batches.ts";
 import type { Batches } from "./batches.ts";
-import type { ClassWeight, Data, Inputs } from "./data.ts";
+import type { ClassWeight, Data, Inputs, PadTo } from "./data.ts";
 
 /** Options of `evaluate`. */
 export interface EvaluateOptions {
@@ -15,6 +15,8 @@ export interface EvaluateOptions {
   readonly sampleWeight?: Data;
   /** Batches after which to stop. Default: all. */
   readonly steps?: number;
+  /** Lengths that sequences are brought to, so that there are few programs: see `PadTo`. Not for models with an output for each step. Default: none. */
+  readonly padTo?: PadTo;
 }
 
 /** Options of `fit`. */
@@ -55,7 +57,7 @@ export interface FitOptions extends Omit<EvaluateOptions, "steps"> {
   readonly stream?: ProgressStream;
 }
 
-const FIT_OPTIONS = ["batchSize", "sampleWeight", "epochs", "initialEpoch", "validationSplit", "validationData", "validationSteps", "validationFreq", "stepsPerEpoch", "shuffle", "seed", "classWeight", "callbacks", "recoverEvery", "verbose", "stream"];
+const FIT_OPTIONS = ["batchSize", "sampleWeight", "padTo", "epochs", "initialEpoch", "validationSplit", "validationData", "validationSteps", "validationFreq", "stepsPerEpoch", "shuffle", "seed", "classWeight", "callbacks", "recoverEvery", "verbose", "stream"];
 const METHODS = ["onTrainBegin", "onTrainEnd", "onEpochBegin", "onEpochEnd", "onBatchEnd", "onFault"];
 
 /** @throws ArgumentError for what is no callback: a factory without its parentheses, or an object whose methods nobody would call. */

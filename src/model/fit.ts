@@ -12,7 +12,7 @@ import type { Callback, LogHistory, Logs, TrainingHandle } from "../train/callba
 import { BatchReader, isBatches } from "./batches.ts";
 import type { Batches } from "./batches.ts";
 import { samplesBefore } from "./data.ts";
-import type { Data, Inputs } from "./data.ts";
+import type { Data, Inputs, PadTo } from "./data.ts";
 import type { Model, Prepared, Samples } from "./model.ts";
 import { Watch } from "./programs.ts";
 import type { Programs, Tally, Training } from "./programs.ts";
@@ -55,12 +55,14 @@ export function runEvaluation({ training, programs, evaluate }: State, data: Pre
 }
 
 /** Loss and metrics over the batches of an iterable, at most `steps` of them. */
-export async function evaluateBatches(model: Model, who: string, batches: Batches, steps = Infinity): Promise<Logs> {
+export async function evaluateBatches(model: Model, who: string, batches: Batches, steps = Infinity, padTo?: PadTo): Promise<Logs> {
   const reader = new BatchReader(who, batches);
   const slices = new Slices();
   const next = async (): Promise<Samples | null> => {
     const batch = await reader.next();
-    return batch === null ? null : model.readSamples(who, ...batch);
+    if (batch === null) return null;
+    const [x, y, sampleWeight] = batch;
+    return model.readSamples(who, x, y, { sampleWeight, padTo });
   };
   try {
     // The first batch may build the model, which decides what is counted.
@@ -98,7 +100,7 @@ export async function runFit(model: Model, x: Inputs | Batches, y?: Data | FitOp
   }
   const o = options ?? {};
   checkFitOptions(o);
-  const data = await model.prepare("fit", x as Inputs, y as Data, o.sampleWeight, o.classWeight, o.validationData === undefined ? o.validationSplit : 0);
+  const data = await model.prepare("fit", x as Inputs, y as Data, { ...o, validationSplit: o.validationData === undefined ? o.validationSplit : 0 });
   try {
     return await new Fit(model, o).runResident(data);
   } finally {
@@ -184,7 +186,7 @@ class Fit {
   }
 
   async runBatches(batches: Batches): Promise<History> {
-    const { seed = 0, stepsPerEpoch, classWeight } = this.#options;
+    const { seed = 0, stepsPerEpoch, classWeight, padTo } = this.#options;
     const model = this.#model;
     const validation = await this.#validation(32);
     const reader = new BatchReader("fit", batches);
@@ -200,7 +202,8 @@ class Fit {
           continue;
         }
         ended = false;
-        const samples = await model.readSamples("fit", ...batch, classWeight);
+        const [x, y, sampleWeight] = batch;
+        const samples = await model.readSamples("fit", x, y, { sampleWeight, classWeight, padTo });
         const now = model.state("fit");
         if (step === 0) now.programs.trainCursor.begin(seed, epoch, 0);
         const program = await now.programs.train(samples.inputs, samples.y, samples.weights, { count: samples.samples, shuffled: 0, resident: false }, now.training, now.train, this.#watch);
@@ -222,12 +225,13 @@ class Fit {
 
   /** What evaluates validationData, if there is such. */
   async #validation(batchSize: number): Promise<{ readonly tensors: readonly Tensor[]; readonly run: (() => Promise<Logs>) | null; readonly release: () => void }> {
-    const { validationData, validationSteps } = this.#options;
+    const { validationData, validationSteps, padTo } = this.#options;
     const model = this.#model;
     const who = "fit: validationData";
-    if (isBatches(validationData)) return { tensors: [], run: () => evaluateBatches(model, who, validationData, validationSteps), release: () => {} };
+    if (isBatches(validationData)) return { tensors: [], run: () => evaluateBatches(model, who, validationData, validationSteps, padTo), release: () => {} };
     if (validationData === undefined) return { tensors: [], run: null, release: () => {} };
-    const data = await model.prepare(who, ...validationData);
+    const [x, y, sampleWeight] = validationData;
+    const data = await model.prepare(who, x, y, { sampleWeight, padTo });
     const end = Math.min(data.samples, (validationSteps ?? Infinity) * batchSize);
     return { tensors: argumentsOf(data), run: () => runEvaluation(model.state("fit"), data, 0, end, batchSize), release: data.release };
   }

@@ -4,6 +4,8 @@ import { checkCount, checkOptions } from "../check.ts";
 import { ArgumentError, LockstepError } from "../errors.ts";
 import type { BackendName } from "../init.ts";
 import { resolveBackend } from "../init.ts";
+import { showShape } from "../shape.ts";
+import type { OpenShape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { lossByName } from "../train/losses.ts";
 import type { Loss, LossFunction, LossName } from "../train/losses.ts";
@@ -12,8 +14,8 @@ import type { Metric, MetricName } from "../train/metrics.ts";
 import { optimizerByName } from "../train/optimizers.ts";
 import type { Optimizer, OptimizerName } from "../train/optimizers.ts";
 import type { Logs } from "../train/callbacks.ts";
-import { readTargets, readWeights, samplesBefore } from "./data.ts";
-import type { ClassWeight, Data, Inputs } from "./data.ts";
+import { padded, readTargets, readWeights, samplesBefore } from "./data.ts";
+import type { ClassWeight, Data, Inputs, PadTo } from "./data.ts";
 import { isBatches } from "./batches.ts";
 import type { Batches } from "./batches.ts";
 import { evaluateBatches, runEvaluation, runFit } from "./fit.ts";
@@ -125,15 +127,15 @@ export class Model extends InferenceModel {
    */
   async evaluate(x: Inputs | Batches, y?: Data | EvaluateOptions, options?: EvaluateOptions): Promise<Logs> {
     const iterable = isBatches(x);
-    const o = checkOptions("evaluate", iterable ? (options ?? (y as EvaluateOptions | undefined)) : options, ["batchSize", "sampleWeight", "steps"]);
-    const { batchSize = 32, sampleWeight, steps = Infinity } = o;
+    const o = checkOptions("evaluate", iterable ? (options ?? (y as EvaluateOptions | undefined)) : options, ["batchSize", "sampleWeight", "steps", "padTo"]);
+    const { batchSize = 32, sampleWeight, steps = Infinity, padTo } = o;
     checkCount("evaluate", "batchSize", batchSize);
     if (o.steps !== undefined) checkCount("evaluate", "steps", steps);
     if (iterable) {
       refuse("evaluate", o, ["batchSize", "sampleWeight"]);
-      return evaluateBatches(this, "evaluate", x, steps);
+      return evaluateBatches(this, "evaluate", x, steps, padTo);
     }
-    const data = await this.prepare("evaluate", x, y as Data, sampleWeight);
+    const data = await this.prepare("evaluate", x, y as Data, { sampleWeight, padTo });
     try {
       return await runEvaluation(this.state("evaluate"), data, 0, Math.min(data.samples, steps * batchSize), batchSize);
     } finally {
@@ -163,11 +165,16 @@ export class Model extends InferenceModel {
     return { training, programs: this.programs as Programs, ...this.#tallies };
   }
 
-  /** @internal Checks data and builds the model where it has not been. Class weights are for the first `1 - validationSplit` of the samples. */
-  async readSamples(who: string, x: Inputs, y: Data, sampleWeight?: Data, classWeight?: ClassWeight, validationSplit = 0): Promise<Samples> {
+  /** @internal Checks data and builds the model where it has not been. */
+  async readSamples(who: string, x: Inputs, y: Data, options: SampleOptions = {}): Promise<Samples> {
+    const { sampleWeight, classWeight, validationSplit = 0, padTo } = options;
     if (this.#recipe === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
     if (y === undefined) throw new ArgumentError(`${who}: targets y are missing${Array.isArray(x) ? "; a list of batches is given as a function: () => list" : ""}`);
-    const inputs = await this.read(who, x);
+    let inputs = await this.read(who, x);
+    if (padTo !== undefined) {
+      inputs = await padded(who, inputs, this.inputShapes as readonly OpenShape[], padTo);
+      if (this.outputShape.includes(null)) throw new ArgumentError(`${who}: padTo would count steps that it puts in as samples of an output ${showShape([null, ...this.outputShape])}; give inputs and targets of equal lengths, with weights`);
+    }
     const samples = inputs[0].shape[0];
     const target = await readTargets(who, y, samples, this.#recipe.loss, this.outputShape);
     const weights = await readWeights(who, sampleWeight, classWeight, target, samples, samplesBefore(samples, validationSplit));
@@ -175,8 +182,8 @@ export class Model extends InferenceModel {
   }
 
   /** @internal The same with data that can stay on the backend for as long as it is needed. */
-  async prepare(who: string, x: Inputs, y: Data, sampleWeight?: Data, classWeight?: ClassWeight, validationSplit = 0): Promise<Prepared> {
-    const { inputs, y: target, weights, samples } = await this.readSamples(who, x, y, sampleWeight, classWeight, validationSplit);
+  async prepare(who: string, x: Inputs, y: Data, options: SampleOptions = {}): Promise<Prepared> {
+    const { inputs, y: target, weights, samples } = await this.readSamples(who, x, y, options);
     // Tensors of one's own, so that those given do not stay on the backend until they are collected.
     const held: Tensor[] = [];
     const own = (t: Tensor): Tensor => {
@@ -212,6 +219,14 @@ export class Model extends InferenceModel {
     this.#training = training;
     this.#tallies = null;
   }
+}
+
+/** How samples are to be read. Class weights are for the first `1 - validationSplit` of them. */
+export interface SampleOptions {
+  readonly sampleWeight?: Data;
+  readonly classWeight?: ClassWeight;
+  readonly validationSplit?: number;
+  readonly padTo?: PadTo;
 }
 
 /** Data checked and as tensors. */

@@ -156,6 +156,17 @@ test("a list of batches is no data; the error says how it is given", async () =>
   await m.fit(() => list, quiet);
 });
 
+test("predict, adapt and y take no iterables of batches", async () => {
+  const m = await compiled();
+  for (const batch of [() => batches(data, 16), batches(data, 16), (async function* () {})()]) {
+    for (const act of [() => m.predict(batch), () => m.fit(data.x, batch, quiet), () => normalization().adapt(batch)]) {
+      const error = await errorOf(act);
+      assert.instance(error, ArgumentError);
+      assert.match(error.message, /got what gives batches: fit and evaluate take it/);
+    }
+  }
+});
+
 test("what is no batch in an iterable", async () => {
   const m = await compiled();
   for (const [batch, text] of [[[[[1, 2, 3, 4]]], "a list of 1"], [tensor([[1, 2, 3, 4]]), "an object"], [{ x: [[1, 2, 3, 4]], y: [[1]] }, "keys x, y"], [5, "number"], [null, "null"]]) {
