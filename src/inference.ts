@@ -14,7 +14,7 @@ export { loadModel, loadWeights } from "./model/load.ts";
 export type { LoadOptions, ModelSource } from "./model/load.ts";
 export { model, sequential } from "./model/inference.ts";
 export type { InferenceModel as Model, ModelOptions, PredictOptions } from "./model/inference.ts";
-export type { Data, Inputs } from "./model/data.ts";
+export type { Data, Inputs, PadTo } from "./model/data.ts";
 export type { LayerLike } from "./model/layers.ts";
 
 // Layers. Those that are also ops by name (conv2d, reshape, relu ...) come from dual.ts.
@@ -36,7 +36,7 @@ export type { CallOptions } from "./mode.ts";
 export { full, ones, Tensor, tensor, zeros } from "./tensor.ts";
 export type { NestedArray, TensorLike } from "./tensor.ts";
 export type { DType, TypedArray } from "./dtype.ts";
-export type { Shape } from "./shape.ts";
+export type { OpenShape, Shape } from "./shape.ts";
 export type { Tree } from "./tree.ts";
 export * as ops from "./ops/forward.ts";
 export {

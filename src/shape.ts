@@ -3,6 +3,12 @@ import { ShapeError } from "./errors.ts";
 /** Sizes of the dimensions, outermost first; `[]` is a scalar. Every tensor is contiguous and row-major. */
 export type Shape = readonly number[];
 
+/** A shape in which a dimension may be null: of any size, which data decide. */
+export type OpenShape = readonly (number | null)[];
+
+/** Whether a shape is one of those that `open` stands for. */
+export const fits = (shape: Shape, open: OpenShape): boolean => shape.length === open.length && open.every((d, i) => d === null || d === shape[i]);
+
 /** Number of elements. */
 export function sizeOf(shape: Shape): number {
   let size = 1;

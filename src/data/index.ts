@@ -6,5 +6,7 @@ export { parseCsv } from "./csv.ts";
 export type { CsvOptions, Table } from "./csv.ts";
 export { oneHot, trainTestSplit, windows } from "./encode.ts";
 export type { RowData, Rows, Split, SplitOptions } from "./encode.ts";
+export { padSequences } from "./sequences.ts";
+export type { PadOptions } from "./sequences.ts";
 export { gunzip, parseIdx, readIdx } from "./idx.ts";
 export type { IdxData, IdxFile } from "./idx.ts";

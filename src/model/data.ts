@@ -1,27 +1,20 @@
 /** @file What `fit`, `evaluate` and `predict` take as data, checked and made into tensors before anything runs. */
+import { checkCount, kindOf } from "../check.ts";
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, DataError, ShapeError } from "../errors.ts";
-import { sameShape, showShape, sizeOf } from "../shape.ts";
-import type { Shape } from "../shape.ts";
+import { toTensor } from "../samples.ts";
+import type { Data } from "../samples.ts";
+import { fits, sameShape, showShape, sizeOf } from "../shape.ts";
+import type { OpenShape, Shape } from "../shape.ts";
 import { Tensor, tensor } from "../tensor.ts";
-import type { NestedArray } from "../tensor.ts";
 import type { Loss } from "../train/losses.ts";
 
-/** A tensor, nested arrays, or elements with their shape; the first dimension counts the samples. */
-export type Data = Tensor | NestedArray | { readonly data: ArrayBufferView; readonly shape: Shape };
+export type { Data } from "../samples.ts";
+
 /** One input, or a list with one item for each input of a model of several. */
 export type Inputs = Data | readonly Data[];
-/** A batch of an iterable: inputs, targets and, optionally, sample weights. */
-export type Batch = readonly [Inputs, Data] | readonly [Inputs, Data, Data];
-
 /** Tensors that have been looked through already, with the elements they had then. */
 const finite = new WeakMap<Tensor, TypedArray>();
-
-function toTensor(data: Data): Tensor {
-  if (data instanceof Tensor) return data;
-  if (typeof data === "object" && data !== null && !Array.isArray(data) && "data" in data && "shape" in data) return tensor(data.data, data.shape);
-  return tensor(data as NestedArray);
-}
 
 /** @throws DataError naming the first element that is NaN or infinite. */
 async function checkFinite(who: string, t: Tensor): Promise<void> {
@@ -39,10 +32,10 @@ async function checkFinite(who: string, t: Tensor): Promise<void> {
 }
 
 /** Inputs as tensors with equally many samples. @throws DataError, ShapeError */
-export async function readInputs(who: string, x: Inputs, expected: readonly Shape[] | null): Promise<Tensor[]> {
+export async function readInputs(who: string, x: Inputs, expected: readonly OpenShape[] | null): Promise<Tensor[]> {
   const inputs = expected?.length ?? 1;
-  const many = Array.isArray(x) && x.length > 0 && (x.every((t) => typeof t === "object" && t !== null && (t instanceof Tensor || "data" in t)) || (inputs > 1 && x.length === inputs));
-  const tensors = many ? (x as readonly Data[]).map(toTensor) : [toTensor(x as Data)];
+  const many = Array.isArray(x) && x.length > 0 && (x.every((t) => t instanceof Tensor || (typeof t === "object" && t !== null && "data" in t && "shape" in t)) || (inputs > 1 && x.length === inputs));
+  const tensors = many ? (x as readonly Data[]).map((each, i) => toTensor(`${who}: x[${i}]`, each)) : [toTensor(`${who}: x`, x as Data)];
   if (expected !== null && tensors.length !== inputs) throw new ShapeError(`${who}: the model has ${inputs} input${inputs === 1 ? "" : "s"}, got ${tensors.length}${inputs > 1 ? "; give a list with one item for each" : ""}`);
   for (const [i, t] of tensors.entries()) {
     const name = many ? `x[${i}]` : "x";
@@ -50,12 +43,56 @@ export async function readInputs(who: string, x: Inputs, expected: readonly Shap
     if (t.shape[0] === 0) throw new DataError(`${who}: ${name} is empty: expected at least one sample, got shape ${showShape(t.shape)}`);
     if (t.shape[0] !== tensors[0].shape[0]) throw new DataError(`${who}: x[0] has ${tensors[0].shape[0]} samples, ${name} has ${t.shape[0]}`);
     const shape = expected?.[i];
-    if (shape && !sameShape(t.shape.slice(1), shape)) {
+    if (shape && !fits(t.shape.slice(1), shape)) {
       throw new ShapeError(`${who}: the model expects ${name} of shape ${showShape([null, ...shape])}, got ${showShape(t.shape)}${t.rank === shape.length ? "; a single sample needs a first dimension of 1" : ""}`);
     }
     await checkFinite(`${who}: ${name}`, t);
   }
   return tensors;
+}
+
+/**
+ * Lengths that the first dimension of samples is brought to where the model's `inputShape` leaves it open (`[null, 8]`): the next one of a list, or the next power of two. Zeros are put
+ * in behind the last step, and what the model makes of them is its own matter: layers that know of a mask pass over them, others do not.
+ */
+export type PadTo = readonly number[] | "powersOfTwo";
+
+/** `t` [samples, steps, ...] with another number of steps: zeros behind, or without the last ones. */
+async function withSteps(t: Tensor, steps: number): Promise<Tensor> {
+  const [samples, own, ...rest] = t.shape;
+  if (own === steps) return t;
+  const data = await t.data();
+  const size = sizeOf(rest);
+  const out = new (data.constructor as new (size: number) => TypedArray)(samples * steps * size);
+  const kept = Math.min(own, steps) * size;
+  for (let i = 0; i < samples; i++) out.set(data.subarray(i * own * size, i * own * size + kept), i * steps * size);
+  return tensor(out, [samples, steps, ...rest], t.dtype);
+}
+
+/** Inputs brought to the lengths of `padTo`. @throws ArgumentError for lengths that are none, or a model without an open dimension; DataError for longer inputs */
+export async function padded(who: string, inputs: readonly Tensor[], shapes: readonly OpenShape[], padTo: PadTo): Promise<Tensor[]> {
+  if (padTo !== "powersOfTwo") {
+    if (!Array.isArray(padTo) || padTo.length === 0) throw new ArgumentError(`${who}: padTo must be a list of lengths or "powersOfTwo", got ${typeof padTo === "string" ? JSON.stringify(padTo) : kindOf(padTo)}`);
+    for (const n of padTo) checkCount(who, "padTo", n as number);
+  }
+  if (!shapes.some((s) => s[0] === null)) throw new ArgumentError(`${who}: padTo needs a model with an inputShape that begins with null, such as [null, 8]`);
+  return Promise.all(inputs.map((t, i) => {
+    if (shapes[i][0] !== null) return t;
+    const steps = t.shape[1];
+    let next = 1;
+    while (next < steps) next *= 2;
+    if (padTo !== "powersOfTwo") next = Math.min(...padTo.filter((n) => n >= steps));
+    if (next === Infinity) throw new DataError(`${who}: padTo has no length for ${steps} steps, its longest is ${Math.max(...(padTo as readonly number[]))}`);
+    return withSteps(t, next);
+  }));
+}
+
+/** Outputs without those of steps that `padded` put into what was `given`. @throws ShapeError where the output depends on the length in another way than having as many steps */
+export async function unpadded(y: Tensor, output: OpenShape, given: readonly Tensor[], inputs: readonly Tensor[]): Promise<Tensor> {
+  if (!output.includes(null)) return y;
+  const steps = new Set(inputs.flatMap((t, i) => (output[0] === null && t.shape[1] === y.shape[1] ? given[i].shape[1] : [])));
+  if (steps.size !== 1) throw new ShapeError(`predict: padTo cannot tell which parts of an output ${showShape([null, ...output])} belong to steps that were put in; give inputs of the lengths that you want`);
+  return withSteps(y, [...steps][0]);
 }
 
 function convert(data: TypedArray, dtype: "f32" | "i32", shape: Shape): Tensor {
@@ -66,22 +103,23 @@ function convert(data: TypedArray, dtype: "f32" | "i32", shape: Shape): Tensor {
  * Targets in the form the loss wants: class numbers as i32 without a last dimension of 1, anything else as f32 of the
  * output's shape. @throws ShapeError, DataError for labels that are no class or probability.
  */
-export async function readTargets(who: string, y: Data, samples: number, loss: Loss, output: Shape): Promise<Tensor> {
-  const t = toTensor(y);
+export async function readTargets(who: string, y: Data, samples: number, loss: Loss, output: OpenShape): Promise<Tensor> {
+  const t = toTensor(`${who}: y`, y);
   if (t.rank === 0 || t.shape[0] !== samples) throw new DataError(`${who}: x has ${samples} samples, y has ${t.rank === 0 ? "a single number" : t.shape[0]}`);
   const data = await t.data();
+  const lead = [samples, ...output.slice(0, -1)];
   if (loss.labels === "class") {
-    const shape = [samples, ...output.slice(0, -1)];
-    if (!sameShape(t.shape, shape) && !sameShape(t.shape, [...shape, 1])) throw new ShapeError(`${who}: ${loss.name} expects class numbers ${showShape([null, ...output.slice(0, -1)])}, got ${showShape(t.shape)}; for one-hot labels use categoricalCrossentropy`);
+    if (!fits(t.shape, lead) && !fits(t.shape, [...lead, 1])) throw new ShapeError(`${who}: ${loss.name} expects class numbers ${showShape([null, ...output.slice(0, -1)])}, got ${showShape(t.shape)}; for one-hot labels use categoricalCrossentropy`);
     const classes = output[output.length - 1];
+    if (classes === null) throw new ShapeError(`${who}: ${loss.name} needs a fixed number of classes, the output is ${showShape([null, ...output])}`);
     for (let i = 0; i < data.length; i++) {
       if (!Number.isInteger(data[i]) || data[i] < 0 || data[i] >= classes) throw new DataError(`${who}: labels must be class numbers 0 to ${classes - 1}, got ${data[i]} in element ${i}`);
     }
+    const shape = t.shape.slice(0, lead.length);
     return t.dtype === "i32" && sameShape(t.shape, shape) ? t : convert(data, "i32", shape);
   }
-  const shape = [samples, ...output];
-  const short = output[output.length - 1] === 1 && sameShape(t.shape, shape.slice(0, -1));
-  if (!sameShape(t.shape, shape) && !short) {
+  const short = output[output.length - 1] === 1 && fits(t.shape, lead);
+  if (!fits(t.shape, [samples, ...output]) && !short) {
     throw new ShapeError(`${who}: ${loss.name} expects targets of shape ${showShape([null, ...output])}, got ${showShape(t.shape)}${loss.name === "categoricalCrossentropy" ? "; for class numbers use sparseCategoricalCrossentropy" : ""}`);
   }
   await checkFinite(`${who}: y`, t);
@@ -90,14 +128,17 @@ export async function readTargets(who: string, y: Data, samples: number, loss: L
       if (data[i] < 0 || data[i] > 1) throw new DataError(`${who}: ${loss.name} expects labels between 0 and 1, got ${data[i]} in element ${i}`);
     }
   }
-  return t.dtype === "f32" && sameShape(t.shape, shape) ? t : convert(data, "f32", shape);
+  return t.dtype === "f32" && !short ? t : convert(data, "f32", short ? [...t.shape, 1] : t.shape);
 }
+
+/** Weight of each class in the loss, by class number. */
+export type ClassWeight = { readonly [label: number]: number };
 
 /** How many of `samples` come before the part that is left for validation: floor(samples * (1 - split)), as in Keras. */
 export const samplesBefore = (samples: number, split: number): number => Math.floor(samples * (1 - split));
 
 /** @throws ArgumentError unless each class number has a finite weight. */
-function checkClassWeight(who: string, classWeight: { readonly [label: number]: number }): void {
+function checkClassWeight(who: string, classWeight: ClassWeight): void {
   if (typeof classWeight !== "object" || classWeight === null || classWeight instanceof Map) throw new ArgumentError(`${who}: classWeight must be an object { classNumber: weight }, got ${classWeight instanceof Map ? "a Map" : String(classWeight)}`);
   for (const [label, weight] of Object.entries(classWeight)) {
     if (!/^\d+$/.test(label)) throw new ArgumentError(`${who}: classWeight has the key ${JSON.stringify(label)}; keys must be class numbers from 0`);
@@ -110,13 +151,13 @@ function checkClassWeight(who: string, classWeight: { readonly [label: number]: 
  * Class weights are for training alone: only the first `trained` samples have them. Null: all 1.
  * @param y what `readTargets` gave: class numbers (i32) or rows (f32)
  */
-export async function readWeights(who: string, weights: Data | undefined, classWeight: { readonly [label: number]: number } | undefined, y: Tensor, samples: number, trained = samples): Promise<Tensor | null> {
+export async function readWeights(who: string, weights: Data | undefined, classWeight: ClassWeight | undefined, y: Tensor, samples: number, trained = samples): Promise<Tensor | null> {
   if (weights === undefined && classWeight === undefined) return null;
   const perLabel = y.dtype === "i32" ? y.shape : [samples, ...y.shape.slice(1, -1)];
   let shape: Shape = classWeight === undefined ? [samples] : perLabel;
   let out = new Float32Array(sizeOf(shape)).fill(1);
   if (weights !== undefined) {
-    const t = toTensor(weights);
+    const t = toTensor(`${who}: sampleWeight`, weights);
     const each = sameShape(t.shape, perLabel);
     if (!each && t.size !== samples) throw new ShapeError(`${who}: sampleWeight must have one number for each of ${samples} samples${perLabel.length > 1 ? ` or the shape ${showShape(perLabel)}` : ""}, got ${showShape(t.shape)}`);
     await checkFinite(`${who}: sampleWeight`, t);
@@ -137,11 +178,4 @@ export async function readWeights(who: string, weights: Data | undefined, classW
     }
   }
   return tensor(out, shape);
-}
-
-/** True for what yields batches instead of being one array of samples, or makes such a thing anew for each epoch, as a generator function does. */
-export function isBatches(x: unknown): x is Iterable<Batch> | AsyncIterable<Batch> | (() => Iterable<Batch> | AsyncIterable<Batch>) {
-  if (typeof x === "function") return true;
-  if (typeof x !== "object" || x === null || Array.isArray(x) || ArrayBuffer.isView(x) || x instanceof Tensor) return false;
-  return Symbol.asyncIterator in x || Symbol.iterator in x;
 }

@@ -3,32 +3,47 @@ import { checkCount, checkFlag, checkOptions, checkPart, hint, kindOf } from "..
 import { ArgumentError } from "../errors.ts";
 import type { ProgressStream } from "../progress.ts";
 import type { Callback } from "../train/callbacks.ts";
-import type { Data, Inputs } from "./data.ts";
+import { isBatches } from "./batches.ts";
+import type { Batches } from "./batches.ts";
+import type { ClassWeight, Data, Inputs, PadTo } from "./data.ts";
 
 /** Options of `evaluate`. */
 export interface EvaluateOptions {
-  /** Samples computed together. Default 32. */
+  /** Samples computed together; more than there are: all at once. Default 32. */
   readonly batchSize?: number;
-  /** One weight per sample. Default all 1. */
+  /** One weight per sample, in the loss alone: metrics count samples as they are. Default all 1. */
   readonly sampleWeight?: Data;
+  /** Batches after which to stop. Default: all. */
+  readonly steps?: number;
+  /** Lengths that sequences are brought to, so that there are few programs: see `PadTo`. Not for models with an output for each step. Default: none. */
+  readonly padTo?: PadTo;
 }
 
 /** Options of `fit`. */
-export interface FitOptions extends EvaluateOptions {
+export interface FitOptions extends Omit<EvaluateOptions, "steps"> {
   /** Passes over the data. Default 1. */
   readonly epochs?: number;
   /** First epoch's number, counted from 0; `epochs` is the number to stop before. For resumed training. Default 0. */
   readonly initialEpoch?: number;
   /** Part of the data, from its end, that is not trained on but evaluated after each epoch. Default 0. */
   readonly validationSplit?: number;
-  /** Evaluated after each epoch; takes the place of validationSplit. */
-  readonly validationData?: readonly [x: Inputs, y: Data, sampleWeight?: Data];
+  /** Evaluated after each epoch: data, or an iterable of batches; takes the place of validationSplit. */
+  readonly validationData?: readonly [x: Inputs, y: Data, sampleWeight?: Data] | Batches;
+  /** Batches of validation after which to stop; the next one begins with the first batch again. Default: all. */
+  readonly validationSteps?: number;
+  /** Validate after every so many epochs only, or after those of a list, which counts from 1. Default 1. */
+  readonly validationFreq?: number | readonly number[];
+  /**
+   * Batches of an epoch. The next epoch goes on where this one ended; what has come to its end, data or an iterable that can be iterated again, begins anew.
+   * Default: as many as there are.
+   */
+  readonly stepsPerEpoch?: number;
   /** Mix the samples anew in each epoch. Default true. */
   readonly shuffle?: boolean;
   /** Drives shuffling and dropout: the same seed gives the same run. Default 0. */
   readonly seed?: number;
   /** Weight of each class in the loss, by class number. Default all 1. */
-  readonly classWeight?: { readonly [label: number]: number };
+  readonly classWeight?: ClassWeight;
   /** Called in order. */
   readonly callbacks?: readonly Callback[];
   /**
@@ -42,7 +57,7 @@ export interface FitOptions extends EvaluateOptions {
   readonly stream?: ProgressStream;
 }
 
-const FIT_OPTIONS = ["batchSize", "sampleWeight", "epochs", "initialEpoch", "validationSplit", "validationData", "shuffle", "seed", "classWeight", "callbacks", "recoverEvery", "verbose", "stream"];
+const FIT_OPTIONS = ["batchSize", "sampleWeight", "padTo", "epochs", "initialEpoch", "validationSplit", "validationData", "validationSteps", "validationFreq", "stepsPerEpoch", "shuffle", "seed", "classWeight", "callbacks", "recoverEvery", "verbose", "stream"];
 const METHODS = ["onTrainBegin", "onTrainEnd", "onEpochBegin", "onEpochEnd", "onBatchEnd", "onFault"];
 
 /** @throws ArgumentError for what is no callback: a factory without its parentheses, or an object whose methods nobody would call. */
@@ -69,9 +84,21 @@ export function checkFitOptions(o: FitOptions): void {
   checkCount("fit", "initialEpoch", initialEpoch, 0);
   checkPart("fit", "validationSplit", validationSplit);
   checkCount("fit", "seed", seed, 0);
-  if (o.validationData !== undefined && !(Array.isArray(o.validationData) && (o.validationData.length === 2 || o.validationData.length === 3))) throw new ArgumentError("fit: validationData must be a list [x, y] or [x, y, weights]");
+  const data: unknown = o.validationData;
+  if (data !== undefined && !isBatches(data) && !(Array.isArray(data) && (data.length === 2 || data.length === 3))) throw new ArgumentError(`fit: validationData must be a list [x, y] or [x, y, weights], or an iterable of batches, got ${kindOf(data)}`);
+  for (const key of ["stepsPerEpoch", "validationSteps"] as const) if (o[key] !== undefined) checkCount("fit", key, o[key] as number);
+  const { validationFreq = 1 } = o;
+  for (const n of Array.isArray(validationFreq) ? validationFreq : [validationFreq]) checkCount("fit", "validationFreq", n as number);
   if (o.shuffle !== undefined) checkFlag("fit", "shuffle", o.shuffle);
   if (![0, 1, 2].includes(verbose)) throw new ArgumentError(`fit: verbose must be 0, 1 or 2, got ${JSON.stringify(verbose)}`);
   if (stream !== undefined && typeof stream?.write !== "function") throw new ArgumentError("fit: stream must have a write(text), as process.stdout has");
   if (o.callbacks !== undefined) checkCallbacks(o.callbacks);
+}
+
+/** @throws ArgumentError for options that iterables of batches have no use for. */
+export function refuse<O extends object>(who: string, options: O, keys: readonly (keyof O & string)[]): void {
+  for (const key of keys) {
+    const value: unknown = options[key];
+    if (value !== undefined && value !== false && value !== 0) throw new ArgumentError(`${who}: ${key} cannot be used with an iterable of batches: batches are taken as they come${key === "sampleWeight" ? "; yield [x, y, weights]" : ""}`);
+  }
 }

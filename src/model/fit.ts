@@ -1,7 +1,7 @@
 /** @file The training loop and evaluation: which program runs when, what callbacks and the progress line get to see. */
 import type { Backend } from "../backend.ts";
 import { candidates } from "../init.ts";
-import { ArgumentError, DataError, DeviceLostError, LockstepError } from "../errors.ts";
+import { DataError, DeviceLostError, LockstepError } from "../errors.ts";
 import { Slices } from "../pacing.ts";
 import { progress } from "../progress.ts";
 import type { Progress, ProgressStream } from "../progress.ts";
@@ -9,20 +9,20 @@ import { inTurn } from "../run.ts";
 import type { Executable } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Callback, LogHistory, Logs, TrainingHandle } from "../train/callbacks.ts";
-import { isBatches, readTargets, readWeights, samplesBefore } from "./data.ts";
-import type { Batch, Data, Inputs } from "./data.ts";
-import type { Model, Prepared } from "./model.ts";
+import { BatchReader, isBatches } from "./batches.ts";
+import type { Batches } from "./batches.ts";
+import { samplesBefore } from "./data.ts";
+import type { Data, Inputs, PadTo } from "./data.ts";
+import type { Model, Prepared, Samples } from "./model.ts";
 import { Watch } from "./programs.ts";
 import type { Programs, Tally, Training } from "./programs.ts";
-import { checkFitOptions } from "./fit-options.ts";
+import { checkFitOptions, refuse } from "./fit-options.ts";
 import type { FitOptions } from "./fit-options.ts";
 import { describe, time } from "./probe.ts";
 import type { Timing } from "./probe.ts";
 import { checkpoint, replace } from "./recovery.ts";
 
 export type { EvaluateOptions, FitOptions } from "./fit-options.ts";
-/** Batches `[x, y]` or `[x, y, weights]`, read anew for each epoch; a function, such as an (async) generator function, is called for each. */
-export type Batches = Iterable<Batch> | AsyncIterable<Batch> | (() => Iterable<Batch> | AsyncIterable<Batch>);
 
 /** One number per epoch and name. */
 export interface History {
@@ -54,7 +54,37 @@ export function runEvaluation({ training, programs, evaluate }: State, data: Pre
   });
 }
 
-const argumentsOf = (d: Prepared): Tensor[] => [...d.inputs, d.y, ...(d.weights === null ? [] : [d.weights])];
+/** Loss and metrics over the batches of an iterable, at most `steps` of them. */
+export async function evaluateBatches(model: Model, who: string, batches: Batches, steps = Infinity, padTo?: PadTo): Promise<Logs> {
+  const reader = new BatchReader(who, batches);
+  const slices = new Slices();
+  const next = async (): Promise<Samples | null> => {
+    const batch = await reader.next();
+    if (batch === null) return null;
+    const [x, y, sampleWeight] = batch;
+    return model.readSamples(who, x, y, { sampleWeight, padTo });
+  };
+  try {
+    // The first batch may build the model, which decides what is counted.
+    let batch = await next();
+    if (batch === null) throw reader.spent("no batch");
+    const { programs, training, evaluate } = model.state(who);
+    return await evaluate.alone(async () => {
+      evaluate.reset();
+      for (let step = 1; batch !== null; step++) {
+        const { inputs, y, weights, samples } = batch;
+        await inTurn(await programs.evaluate(inputs, y, weights, { count: samples, shuffled: 0, resident: false }, training, evaluate), argumentsOf(batch), () => {});
+        batch = step < steps ? await next() : null;
+        await slices.rest();
+      }
+      return evaluate.read();
+    });
+  } finally {
+    await reader.close();
+  }
+}
+
+const argumentsOf = (d: Samples): Tensor[] => [...d.inputs, d.y, ...(d.weights === null ? [] : [d.weights])];
 
 function upload(data: Prepared, programs: Programs): void {
   for (const t of argumentsOf(data)) t.upload(programs.backend);
@@ -65,14 +95,12 @@ export async function runFit(model: Model, x: Inputs | Batches, y?: Data | FitOp
   if (isBatches(x)) {
     const o = (options ?? y ?? {}) as FitOptions;
     checkFitOptions(o);
-    for (const key of ["batchSize", "sampleWeight", "shuffle", "validationSplit"] as const) {
-      if (o[key] !== undefined && o[key] !== false && o[key] !== 0) throw new ArgumentError(`fit: ${key} cannot be used with an iterable of batches: batches are taken as they come${key === "sampleWeight" ? "; yield [x, y, weights]" : ""}`);
-    }
+    refuse("fit", o, ["batchSize", "sampleWeight", "shuffle", "validationSplit"]);
     return new Fit(model, o).runBatches(x);
   }
   const o = options ?? {};
   checkFitOptions(o);
-  const data = await model.prepare("fit", x as Inputs, y as Data, o.sampleWeight, o.classWeight, o.validationData === undefined ? o.validationSplit : 0);
+  const data = await model.prepare("fit", x as Inputs, y as Data, { ...o, validationSplit: o.validationData === undefined ? o.validationSplit : 0 });
   try {
     return await new Fit(model, o).runResident(data);
   } finally {
@@ -87,7 +115,7 @@ class Fit {
   readonly #history: { [name: string]: (number | number[][])[] } = {};
   readonly #callbacks: readonly Callback[];
   readonly #perBatch: boolean;
-  readonly #handle: TrainingHandle;
+  readonly #handle: { -readonly [K in keyof TrainingHandle]: TrainingHandle[K] };
   /** Set up where a callback wants to hear of numbers that are not finite. */
   readonly #watch: Watch | null;
   #faulted = false;
@@ -110,28 +138,28 @@ class Fit {
       setWeights: (w) => model.setWeights(w),
       save: (path) => model.save(path),
       optimizer,
+      validates: true,
       history: { epoch: this.#epochs, history: this.#history as unknown as LogHistory },
     };
   }
 
   async runResident(data: Prepared): Promise<History> {
-    const { validationSplit = 0, validationData, shuffle = true, seed = 0, batchSize } = this.#options;
+    const { validationSplit = 0, shuffle = true, seed = 0, batchSize = 32, stepsPerEpoch, validationSteps = Infinity } = this.#options;
     const state = this.#model.state("fit");
-    const trained = validationData === undefined ? samplesBefore(data.samples, validationSplit) : data.samples;
-    if (validationSplit > 0 && validationData === undefined && trained === data.samples) throw new DataError(`fit: validationSplit ${validationSplit} of ${data.samples} samples leaves none to validate on`);
+    const split = this.#options.validationData === undefined ? validationSplit : 0;
+    const trained = samplesBefore(data.samples, split);
+    if (split > 0 && trained === data.samples) throw new DataError(`fit: validationSplit ${validationSplit} of ${data.samples} samples leaves none to validate on`);
     if (trained === 0) throw new DataError(`fit: validationSplit ${validationSplit} of ${data.samples} samples leaves none to train on`);
-    if (batchSize !== undefined && batchSize > trained) throw new DataError(`fit: batchSize ${batchSize} is larger than the ${trained} samples to train on; use at most ${trained}`);
-    const size = Math.min(batchSize ?? 32, trained);
-    const validation = validationData === undefined ? null : await this.#model.prepare("fit: validationData", ...validationData);
-    const steps = Math.ceil(trained / size);
+    const size = Math.min(batchSize, trained);
+    const validation = await this.#validation(size);
+    // Steps of one pass over the data. An epoch of another number of steps goes on where the one before ended.
+    const pass = Math.ceil(trained / size);
+    const steps = stepsPerEpoch ?? pass;
     const shuffled = shuffle ? trained : 0;
     const args = argumentsOf(data);
     const slices = new Slices();
-    const validate = async (): Promise<Logs | null> => {
-      const now = this.#model.state("fit");
-      if (validation !== null) return runEvaluation(now, validation, 0, validation.samples, size);
-      return trained < data.samples ? runEvaluation(now, data, trained, data.samples, size) : null;
-    };
+    const end = Math.min(data.samples, trained + validationSteps * size);
+    const validate = trained < data.samples ? (): Promise<Logs> => runEvaluation(this.#model.state("fit"), data, trained, end, size) : validation.run;
     try {
       // Tracing makes the optimizer's state, which the first copy must hold.
       await this.#program(state, data, size, shuffled);
@@ -140,52 +168,72 @@ class Fit {
         const now = this.#model.state("fit");
         upload(data, now.programs);
         const last = trained % size || size;
-        now.programs.trainCursor.begin(seed, epoch, from * size);
         let program: Executable | null = null;
         for (let step = from; step < steps && !this.#stopped; step++) {
+          const at = (epoch * steps + step) % pass;
+          if (at === 0 || step === from) now.programs.trainCursor.begin(seed, Math.floor((epoch * steps + step) / pass), at * size);
           // A program is looked up when the batch size changes, and again when callbacks made so many others that it had to go.
-          if (program === null || program.closed || step === steps - 1) program = await this.#program(now, data, step === steps - 1 ? last : size, shuffled);
+          if (program === null || program.closed || at === 0 || at === pass - 1) program = await this.#program(now, data, at === pass - 1 ? last : size, shuffled);
           await inTurn(program, args, () => {});
           await this.#afterStep(now, bar, step);
           await done(step + 1);
           await slices.rest();
         }
-      }, [...args, ...(validation === null ? [] : argumentsOf(validation))]);
+      }, [...args, ...validation.tensors]);
     } finally {
-      validation?.release();
+      validation.release();
     }
   }
 
   async runBatches(batches: Batches): Promise<History> {
-    const { validationData, seed = 0 } = this.#options;
+    const { seed = 0, stepsPerEpoch, classWeight, padTo } = this.#options;
     const model = this.#model;
-    const validation = validationData === undefined ? null : await model.prepare("fit: validationData", ...validationData);
-    const validate = async (): Promise<Logs | null> => (validation === null ? null : runEvaluation(model.state("fit"), validation, 0, validation.samples, 32));
+    const validation = await this.#validation(32);
+    const reader = new BatchReader("fit", batches);
     const slices = new Slices();
     const epochSteps = async (epoch: number, bar: Progress): Promise<void> => {
       let step = 0;
-      const list = typeof batches === "function" ? batches() : batches;
-      if (typeof list === "function" || !(Array.isArray(list) || isBatches(list))) throw new ArgumentError(`fit: expected a function that gives an (async) iterable of batches [x, y], as a generator function does, got ${String(list)}`);
-      for await (const [x, y, w] of list) {
-        if (this.#stopped) break;
-        const inputs = await model.read("fit", x);
+      for (let ended = false; !this.#stopped && step < (stepsPerEpoch ?? Infinity); ) {
+        const batch = await reader.next();
+        if (batch === null) {
+          // With a number of steps the epoch goes on with the first batch again, once there is one.
+          if (stepsPerEpoch === undefined || ended) break;
+          ended = true;
+          continue;
+        }
+        ended = false;
+        const [x, y, sampleWeight] = batch;
+        const samples = await model.readSamples("fit", x, y, { sampleWeight, classWeight, padTo });
         const now = model.state("fit");
         if (step === 0) now.programs.trainCursor.begin(seed, epoch, 0);
-        const samples = inputs[0].shape[0];
-        const target = await readTargets("fit", y, samples, now.training.loss, model.outputShape);
-        const weights = await readWeights("fit", w, this.#options.classWeight, target, samples);
-        const program = await now.programs.train(inputs, target, weights, { count: samples, shuffled: 0, resident: false }, now.training, now.train, this.#watch);
-        await inTurn(program, [...inputs, target, ...(weights === null ? [] : [weights])], () => {});
+        const program = await now.programs.train(samples.inputs, samples.y, samples.weights, { count: samples.samples, shuffled: 0, resident: false }, now.training, now.train, this.#watch);
+        await inTurn(program, argumentsOf(samples), () => {});
         await this.#afterStep(now, bar, step++);
         await slices.rest();
       }
-      if (step === 0) throw new DataError(`fit: the iterable gave no batch in epoch ${epoch + 1}; a generator object is spent after one epoch: pass the generator function, or something that can be iterated again`);
+      if (this.#stopped) return;
+      if (step === 0) throw reader.spent(`no batch in epoch ${epoch + 1}`);
+      if (step < (stepsPerEpoch ?? 0)) throw reader.spent(`${step} of the ${stepsPerEpoch} batches of epoch ${epoch + 1}`);
     };
     try {
-      return await this.#run(null, validate, epochSteps, []);
+      return await this.#run(stepsPerEpoch ?? null, validation.run, epochSteps, validation.tensors, false);
     } finally {
-      validation?.release();
+      await reader.close();
+      validation.release();
     }
+  }
+
+  /** What evaluates validationData, if there is such. */
+  async #validation(batchSize: number): Promise<{ readonly tensors: readonly Tensor[]; readonly run: (() => Promise<Logs>) | null; readonly release: () => void }> {
+    const { validationData, validationSteps, padTo } = this.#options;
+    const model = this.#model;
+    const who = "fit: validationData";
+    if (isBatches(validationData)) return { tensors: [], run: () => evaluateBatches(model, who, validationData, validationSteps, padTo), release: () => {} };
+    if (validationData === undefined) return { tensors: [], run: null, release: () => {} };
+    const [x, y, sampleWeight] = validationData;
+    const data = await model.prepare(who, x, y, { sampleWeight, padTo });
+    const end = Math.min(data.samples, (validationSteps ?? Infinity) * batchSize);
+    return { tensors: argumentsOf(data), run: () => runEvaluation(model.state("fit"), data, 0, end, batchSize), release: data.release };
   }
 
   /** Moves the model to the backend that runs this step fastest. What the timed steps changed is put back. */
@@ -252,8 +300,8 @@ class Fit {
   }
 
   /** `epochSteps` runs steps `from` to the end of the epoch and tells `done` after each; it may be called again after a lost device. `inputs`: data on the device. */
-  async #run(steps: number | null, validate: () => Promise<Logs | null>, epochSteps: (epoch: number, bar: Progress, from: number, done: (step: number) => Promise<void>) => Promise<void>, inputs: readonly Tensor[]): Promise<History> {
-    const { epochs = 1, initialEpoch = 0, verbose = 1 } = this.#options;
+  async #run(steps: number | null, validate: (() => Promise<Logs>) | null, epochSteps: (epoch: number, bar: Progress, from: number, done: (step: number) => Promise<void>) => Promise<void>, inputs: readonly Tensor[], rewindable = true): Promise<History> {
+    const { epochs = 1, initialEpoch = 0, verbose = 1, validationFreq = 1 } = this.#options;
     const stream = this.#options.stream ?? defaultStream();
     const bar = progress({ stream, verbose, epochs, steps });
     try {
@@ -262,11 +310,13 @@ class Fit {
         bar.beginEpoch(epoch);
         await this.#tell((c, training) => c.onEpochBegin?.(epoch, {} as Logs, training));
         if (this.#model.inputShapes !== null) this.#model.state("fit").train.reset();
-        const logs = await this.#withRecovery(steps !== null, inputs, async (from, done) => {
+        const validates = validate === null || (typeof validationFreq === "number" ? (epoch + 1) % validationFreq === 0 : validationFreq.includes(epoch + 1));
+        this.#handle.validates = validates;
+        const logs = await this.#withRecovery(rewindable, inputs, async (from, done) => {
           await epochSteps(epoch, bar, from, done);
           if (this.#watch !== null) await this.#checkFault();
           const all: { [name: string]: number | number[][] } = { ...(await this.#model.state("fit").train.read()) };
-          for (const [name, value] of Object.entries((await validate()) ?? {})) all[`val${name[0].toUpperCase()}${name.slice(1)}`] = value;
+          for (const [name, value] of Object.entries(validates && validate !== null ? await validate() : {})) all[`val${name[0].toUpperCase()}${name.slice(1)}`] = value;
           return all as Logs;
         });
         this.#epochs.push(epoch);

@@ -1,6 +1,6 @@
 /** @file InferenceModel: layers with weights, and what people do with them short of training. Training is in model.ts. */
 import type { Backend } from "../backend.ts";
-import { checkCount, kindOf } from "../check.ts";
+import { checkCount, checkOptions, kindOf } from "../check.ts";
 import { allocate } from "../dtype.ts";
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, LockstepError, ShapeError } from "../errors.ts";
@@ -13,22 +13,27 @@ import type { Config, IndexCheck, Layer, Parts, Weight } from "../nn/layer.ts";
 import { CUSTOM } from "../nn/options.ts";
 import { optionsOf } from "../options.ts";
 import { Slices } from "../pacing.ts";
-import { sameShape, showShape, sizeOf } from "../shape.ts";
-import type { Shape } from "../shape.ts";
+import { sameShape, showShape } from "../shape.ts";
+import type { OpenShape, Shape } from "../shape.ts";
 import { checkShape, Tensor, tensor } from "../tensor.ts";
 import type { NestedArray } from "../tensor.ts";
-import { readInputs } from "./data.ts";
-import type { Inputs } from "./data.ts";
 import type { Attr } from "../plan/plan.ts";
+import { padded, readInputs, unpadded } from "./data.ts";
+import type { Inputs, PadTo } from "./data.ts";
 import { asLayers, madeInside } from "./layers.ts";
 import type { LayerLike } from "./layers.ts";
+import { openShapes } from "./open.ts";
+import type { Shapes } from "./open.ts";
 import { PredictPrograms } from "./predict.ts";
 import { summaryOf } from "./summary.ts";
 
 /** Options of `sequential()` and `model()`. */
 export interface ModelOptions {
-  /** Shape of one sample, or a list of shapes for several inputs. Without it the model is built when it first sees data. */
-  readonly inputShape?: Shape | readonly Shape[];
+  /**
+   * Shape of one sample, or a list of shapes for several inputs. A dimension that is null has any size, which each batch decides, and a program is made for each:
+   * `[null, 8]` for sequences of 8 features. Without it the model is built when it first sees data.
+   */
+  readonly inputShape?: OpenShape | readonly OpenShape[];
   /** Default `model`. */
   readonly name?: string;
   /** Seed of the initial weights. The same seed gives the same weights everywhere. Default 0. */
@@ -39,6 +44,8 @@ export interface ModelOptions {
 export interface PredictOptions {
   /** Samples computed together. Default 32. */
   readonly batchSize?: number;
+  /** Lengths that sequences are brought to, so that there are few programs: see `PadTo`. Outputs for steps put in are left out. Default: none. */
+  readonly padTo?: PadTo;
 }
 
 const DEFAULT_NAME = "model";
@@ -65,13 +72,15 @@ export class InferenceModel {
   readonly layers: readonly Layer[];
   /** @internal What it computes. */
   readonly forward: (inputs: readonly Tensor[]) => Tensor;
-  #inputShapes: readonly Shape[] | null = null;
-  #outputShape: Shape | null = null;
-  readonly #outputs = new Map<Layer, Shape>();
+  #inputShapes: readonly OpenShape[] | null = null;
+  #outputShape: OpenShape | null = null;
+  #outputs: ReadonlyMap<Layer, OpenShape> = new Map();
   /** Inputs that layers read as indices, with what these must be below. */
   readonly #checks = new Map<number, { readonly limit: number; readonly check: IndexCheck }>();
   #backend: Backend | null = null;
   #layer: Layer | null = null;
+  /** True while the shapes of its inputs are known from what it was called with alone. */
+  #builtWithin = false;
   /** The layers, once they are known, as the parts of `asLayer`. */
   readonly #parts: Parts = [];
   /** @internal Programs on the backend that the model uses; null before it first needs one. */
@@ -89,19 +98,19 @@ export class InferenceModel {
     if (forward === null) nameLayers(layers);
     if (inputShape !== undefined) {
       if (!Array.isArray(inputShape)) throw new ArgumentError(`model: inputShape must be a list of sizes without the batch, such as [28, 28, 1], got ${JSON.stringify(inputShape)}`);
-      const shapes = (Array.isArray(inputShape[0]) ? inputShape : [inputShape]) as readonly Shape[];
-      for (const s of shapes) checkShape("inputShape", s);
+      const shapes = (Array.isArray(inputShape[0]) ? inputShape : [inputShape]) as readonly OpenShape[];
+      for (const s of shapes) checkShape("inputShape", s.filter((d) => d !== null));
       this.build(shapes);
     }
   }
 
-  /** Shapes of one sample of each input; null before the model is built. */
-  get inputShapes(): readonly Shape[] | null {
+  /** Shapes of one sample of each input, in which null is any size; null before the model is built. */
+  get inputShapes(): readonly OpenShape[] | null {
     return this.#inputShapes;
   }
 
-  /** Shape of the output for one sample. @throws LockstepError before the model is built. */
-  get outputShape(): Shape {
+  /** Shape of the output for one sample; null where it depends on the size of an input. @throws LockstepError before the model is built. */
+  get outputShape(): OpenShape {
     if (this.#outputShape === null) throw new LockstepError(`model "${this.name}" is not built yet: give inputShape, or call build(), fit() or predict() first`);
     return this.#outputShape;
   }
@@ -117,10 +126,10 @@ export class InferenceModel {
   }
 
   /**
-   * Makes all weights for inputs of these shapes (without the batch dimension). Harmless when repeated with the same shapes.
-   * @throws ShapeError naming the layer that does not fit.
+   * Makes all weights for inputs of these shapes (without the batch dimension; null: any size). Harmless when repeated with the same shapes.
+   * @throws ShapeError naming the layer that does not fit, or that needs a size that is null.
    */
-  build(inputShapes: readonly Shape[]): void {
+  build(inputShapes: readonly OpenShape[]): void {
     if (this.#inputShapes !== null) {
       const [own, given] = [this.#inputShapes, inputShapes].map((shapes) => shapes.map(showShape).join(", "));
       if (own !== given) throw new ShapeError(`model "${this.name}" was built for inputs ${own}, got ${given}`);
@@ -128,25 +137,33 @@ export class InferenceModel {
     }
     if (this.isSequential && inputShapes.length !== 1) throw new ShapeError(`sequential: expected one input, got ${inputShapes.length}; for several inputs use model((a, b) => ...)`);
     const found = new Set<Layer>(this.layers);
-    // A batch of one tells the shapes.
-    const graph = new Graph();
-    const inputs = inputShapes.map((shape) => graph.input({ shape: [1, ...shape], dtype: "f32" }));
-    const output: unknown = trace(graph, () => withMode({ training: false, key: keysOf(this.seed).ofRun() }, () => withContext({
-      seed: this.seed, nextStream: counter(),
-      called: (layer, y) => {
-        found.add(layer);
-        this.#outputs.set(layer, y.shape.slice(1));
-      },
-      indexes: (input, limit, check) => {
-        const i = inputs.indexOf(input);
-        if (i >= 0 && limit < (this.#checks.get(i)?.limit ?? Infinity)) this.#checks.set(i, { limit, check });
-      },
-    }, () => this.forward(inputs))));
-    if (!(output instanceof Tensor)) throw new ArgumentError(`model: its function must return one tensor, got ${kindOf(output)}`);
-    context().traced?.(graph);
-    this.#outputShape = output.shape.slice(1);
+    const nextStream = counter();
+    const traceWith = (size: number): Shapes<Shape> & { readonly graph: Graph } => {
+      // A batch of one tells the shapes.
+      const graph = new Graph();
+      const layers = new Map<Layer, Shape>();
+      const inputs = inputShapes.map((shape) => graph.input({ shape: [1, ...shape.map((d) => d ?? size)], dtype: "f32" }));
+      const output: unknown = trace(graph, () => withMode({ training: false, key: keysOf(this.seed).ofRun() }, () => withContext({
+        seed: this.seed, nextStream,
+        called: (layer, y) => {
+          found.add(layer);
+          layers.set(layer, y.shape.slice(1));
+        },
+        indexes: (input, limit, check) => {
+          const i = inputs.indexOf(input);
+          if (i >= 0 && limit < (this.#checks.get(i)?.limit ?? Infinity)) this.#checks.set(i, { limit, check });
+        },
+      }, () => this.forward(inputs))));
+      if (!(output instanceof Tensor)) throw new ArgumentError(`model: its function must return one tensor, got ${kindOf(output)}`);
+      return { graph, output: output.shape.slice(1), layers };
+    };
+    const fixed = inputShapes.flat().includes(null) ? null : traceWith(0);
+    const { output, layers, traced } = fixed === null ? openShapes(inputShapes, traceWith) : { ...fixed, traced: fixed };
+    context().traced?.(traced.graph);
+    this.#outputShape = output;
+    this.#outputs = layers;
     if (!this.isSequential) {
-      (this.layers as Layer[]).push(...found);
+      (this.layers as Layer[]).splice(0, Infinity, ...found);
       nameLayers(this.layers);
     }
     this.#inputShapes = inputShapes;
@@ -159,9 +176,15 @@ export class InferenceModel {
    * @throws ShapeError when `x` does not fit the model, DataError for indices that an embedding does not have, ArgumentError for bad options.
    */
   async predict(x: Inputs, options: PredictOptions = {}): Promise<Tensor> {
-    const { batchSize } = optionsOf("predict", { batchSize: 32 }, options);
+    const { batchSize = 32, padTo } = checkOptions("predict", options, ["batchSize", "padTo"]);
     checkCount("predict", "batchSize", batchSize);
-    const inputs = await this.read("predict", x);
+    const given = await this.read("predict", x);
+    if (padTo === undefined) return this.#predict(given, batchSize);
+    const inputs = await padded("predict", given, this.inputShapes as readonly OpenShape[], padTo);
+    return unpadded(await this.#predict(inputs, batchSize), this.outputShape, given, inputs);
+  }
+
+  async #predict(inputs: readonly Tensor[], batchSize: number): Promise<Tensor> {
     if (this.programs === null) await this.open(await resolveBackend(undefined));
     const programs = this.programs as unknown as PredictPrograms;
     const samples = inputs[0].shape[0];
@@ -170,7 +193,6 @@ export class InferenceModel {
       program.enqueue(inputs);
       return (await program.results())[0];
     }
-    const size = sizeOf(this.outputShape);
     let out: TypedArray | undefined;
     let y = inputs[0];
     const slices = new Slices();
@@ -184,11 +206,12 @@ export class InferenceModel {
       const program = await programs.predict(part);
       program.enqueue(part);
       [y] = await program.results();
+      const size = y.size / count;
       out ??= allocate(y.dtype, samples * size);
       out.set(await y.data(), from * size);
       await slices.rest();
     }
-    return tensor(out as TypedArray, [samples, ...this.outputShape], y.dtype);
+    return tensor(out as TypedArray, [samples, ...y.shape.slice(1)], y.dtype);
   }
 
   /** Copies of all weights, in the order of `weights`: layers in order, and within a layer as its page lists them (kernel, bias …). */
@@ -256,7 +279,7 @@ export class InferenceModel {
           if (!(t instanceof Tensor)) throw new ArgumentError(`model "${this.name}": expected tensors, got ${kindOf(t)}`);
           return t;
         });
-        this.build(inputs.map((t) => t.shape.slice(1)));
+        this.#buildWithin(inputs.map((t) => t.shape.slice(1)));
         if (this.#parts.length === 0) {
           for (const l of this.layers) this.#parts.push([l, (name) => `${l.name}/${name}`]);
           if (!this.trainable) this.trainable = false;
@@ -267,6 +290,20 @@ export class InferenceModel {
         return withContext({ called }, () => this.forward(inputs));
       },
     }, [], this.#parts), { layers: this.layers }));
+  }
+
+  /** Builds the model for inputs within what is traced around; where these come with several sizes, such a dimension is of any size, unless `build` has said which. */
+  #buildWithin(shapes: readonly Shape[]): void {
+    const known = this.#inputShapes;
+    const fits = (own: OpenShape, shape: Shape): boolean => own.length === shape.length && own.every((d, i) => d === null || d === shape[i]);
+    if (known !== null && known.length === shapes.length && known.every((own, i) => fits(own, shapes[i]))) return;
+    if (!this.#builtWithin || known === null || known.some((own, i) => own.length !== shapes[i]?.length)) {
+      this.build(shapes);
+      this.#builtWithin = true;
+      return;
+    }
+    this.#inputShapes = null;
+    this.build(known.map((own, i) => own.map((d, k) => (d === shapes[i][k] ? d : null))));
   }
 
   /** @internal Inputs that fit the model, which is built for them where it has not been. */

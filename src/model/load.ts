@@ -12,7 +12,7 @@ import { withContext } from "../nn/layer.ts";
 import type { Config, Layer } from "../nn/layer.ts";
 import { readBytes } from "../node/files.ts";
 import { sameShape, showShape, sizeOf } from "../shape.ts";
-import type { Shape } from "../shape.ts";
+import type { OpenShape, Shape } from "../shape.ts";
 import type { InferenceModel, ModelOptions } from "./inference.ts";
 import { sequential } from "./inference.ts";
 import { asLayers } from "./layers.ts";
@@ -31,7 +31,7 @@ export const FORMAT = "lockstep";
 export const VERSION = 1;
 
 interface Entry { readonly kind: string; readonly name: string; readonly config: Config }
-export interface Described { readonly format: string; readonly version: number; readonly name: string; readonly seed: number; readonly sequential: boolean; readonly inputShapes: readonly Shape[]; readonly layers: readonly Entry[] }
+export interface Described { readonly format: string; readonly version: number; readonly name: string; readonly seed: number; readonly sequential: boolean; readonly inputShapes: readonly OpenShape[]; readonly layers: readonly Entry[] }
 
 /**
  * FNV-1a goes on with the UTF-16 units of a text. Nothing else before a first prediction runs as often as these two loops. Kept short, they stay below what makes V8 optimize them in the

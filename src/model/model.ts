@@ -6,6 +6,8 @@ import { asTensor } from "../graph.ts";
 import type { BackendName } from "../init.ts";
 import { resolveBackend } from "../init.ts";
 import { add } from "../ops/map.ts";
+import { showShape } from "../shape.ts";
+import type { OpenShape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { lossByName } from "../train/losses.ts";
 import type { Loss, LossFunction, LossName } from "../train/losses.ts";
@@ -14,10 +16,13 @@ import type { Metric, MetricName } from "../train/metrics.ts";
 import { optimizerByName } from "../train/optimizers.ts";
 import type { Optimizer, OptimizerName } from "../train/optimizers.ts";
 import type { Logs } from "../train/callbacks.ts";
-import { readTargets, readWeights, samplesBefore } from "./data.ts";
-import type { Data, Inputs } from "./data.ts";
-import { runEvaluation, runFit } from "./fit.ts";
-import type { Batches, EvaluateOptions, FitOptions, History } from "./fit.ts";
+import { padded, readTargets, readWeights, samplesBefore } from "./data.ts";
+import type { ClassWeight, Data, Inputs, PadTo } from "./data.ts";
+import { isBatches } from "./batches.ts";
+import type { Batches } from "./batches.ts";
+import { evaluateBatches, runEvaluation, runFit } from "./fit.ts";
+import type { EvaluateOptions, FitOptions, History } from "./fit.ts";
+import { refuse } from "./fit-options.ts";
 import { forwardOf, InferenceModel, layersOf } from "./inference.ts";
 import type { ModelOptions } from "./inference.ts";
 import type { LayerLike } from "./layers.ts";
@@ -98,7 +103,8 @@ export class Model extends InferenceModel {
 
   /**
    * Trains for `epochs` passes over the data. See `FitOptions`; `history` has one entry for each epoch and name (loss, metrics, and with validation valLoss …).
-   * @param x samples, nested arrays, a tensor, `{ data, shape }`, a list of tensors for several inputs, or an (async) iterable of batches `[x, y]`, or a generator function of such.
+   * @param x samples: nested arrays, a tensor, `{ data, shape }`, a list of these for several inputs, or an (async) iterable of batches `[x, y]`, `[x, y, weights]` or
+   * `{ xs, ys }`, or a generator function of such.
    * @param y targets with as many samples; left out for an iterable.
    * @throws DataError, ShapeError, ArgumentError before anything runs; LockstepError before `compile()`, while another `fit` runs, and when another model was compiled with
    * the same optimizer since; DeviceLostError where a lost
@@ -118,15 +124,22 @@ export class Model extends InferenceModel {
 
   /**
    * Loss and metrics over data, by name: `{ loss, accuracy }`. Dropout is off, normalization uses its moving averages.
-   * @param x samples, as for `fit`, but no iterable. @param y targets, one for each sample.
+   * @param x samples or an iterable of batches, as for `fit`. @param y targets, one for each sample; left out for an iterable.
    * @throws DataError, ShapeError, ArgumentError for data that does not fit; LockstepError before `compile()`.
    */
-  async evaluate(x: Inputs, y: Data, options: EvaluateOptions = {}): Promise<Logs> {
-    const { batchSize = 32, sampleWeight } = checkOptions("evaluate", options, ["batchSize", "sampleWeight"]);
+  async evaluate(x: Inputs | Batches, y?: Data | EvaluateOptions, options?: EvaluateOptions): Promise<Logs> {
+    const iterable = isBatches(x);
+    const o = checkOptions("evaluate", iterable ? (options ?? (y as EvaluateOptions | undefined)) : options, ["batchSize", "sampleWeight", "steps", "padTo"]);
+    const { batchSize = 32, sampleWeight, steps = Infinity, padTo } = o;
     checkCount("evaluate", "batchSize", batchSize);
-    const data = await this.prepare("evaluate", x, y, sampleWeight);
+    if (o.steps !== undefined) checkCount("evaluate", "steps", steps);
+    if (iterable) {
+      refuse("evaluate", o, ["batchSize", "sampleWeight"]);
+      return evaluateBatches(this, "evaluate", x, steps, padTo);
+    }
+    const data = await this.prepare("evaluate", x, y as Data, { sampleWeight, padTo });
     try {
-      return await runEvaluation(this.state("evaluate"), data, 0, data.samples, batchSize);
+      return await runEvaluation(this.state("evaluate"), data, 0, Math.min(data.samples, steps * batchSize), batchSize);
     } finally {
       data.release();
     }
@@ -159,14 +172,25 @@ export class Model extends InferenceModel {
     return { training, programs: this.programs as Programs, ...this.#tallies };
   }
 
-  /** @internal Checks data, builds the model where it has not been, and puts the data on the backend. */
-  async prepare(who: string, x: Inputs, y: Data, sampleWeight?: Data, classWeight?: { readonly [label: number]: number }, validationSplit = 0): Promise<Prepared> {
+  /** @internal Checks data and builds the model where it has not been. */
+  async readSamples(who: string, x: Inputs, y: Data, options: SampleOptions = {}): Promise<Samples> {
+    const { sampleWeight, classWeight, validationSplit = 0, padTo } = options;
     if (this.#recipe === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
-    if (y === undefined) throw new ArgumentError(`${who}: targets y are missing`);
-    const inputs = await this.read(who, x);
+    if (y === undefined) throw new ArgumentError(`${who}: targets y are missing${Array.isArray(x) ? "; a list of batches is given as a function: () => list" : ""}`);
+    let inputs = await this.read(who, x);
+    if (padTo !== undefined) {
+      inputs = await padded(who, inputs, this.inputShapes as readonly OpenShape[], padTo);
+      if (this.outputShape.includes(null)) throw new ArgumentError(`${who}: padTo would count steps that it puts in as samples of an output ${showShape([null, ...this.outputShape])}; give inputs and targets of equal lengths, with weights`);
+    }
     const samples = inputs[0].shape[0];
     const target = await readTargets(who, y, samples, this.#recipe.loss, this.outputShape);
     const weights = await readWeights(who, sampleWeight, classWeight, target, samples, samplesBefore(samples, validationSplit));
+    return { inputs, y: target, weights, samples };
+  }
+
+  /** @internal The same with data that can stay on the backend for as long as it is needed. */
+  async prepare(who: string, x: Inputs, y: Data, options: SampleOptions = {}): Promise<Prepared> {
+    const { inputs, y: target, weights, samples } = await this.readSamples(who, x, y, options);
     // Tensors of one's own, so that those given do not stay on the backend until they are collected.
     const held: Tensor[] = [];
     const own = (t: Tensor): Tensor => {
@@ -204,12 +228,24 @@ export class Model extends InferenceModel {
   }
 }
 
-/** Data checked and as tensors; `release` frees copies that were made. */
-export interface Prepared {
+/** How samples are to be read. Class weights are for the first `1 - validationSplit` of them. */
+export interface SampleOptions {
+  readonly sampleWeight?: Data;
+  readonly classWeight?: ClassWeight;
+  readonly validationSplit?: number;
+  readonly padTo?: PadTo;
+}
+
+/** Data checked and as tensors. */
+export interface Samples {
   readonly inputs: readonly Tensor[];
   readonly y: Tensor;
   readonly weights: Tensor | null;
   readonly samples: number;
+}
+
+/** `release` frees copies that were made. */
+export interface Prepared extends Samples {
   readonly release: () => void;
 }
 

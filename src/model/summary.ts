@@ -1,7 +1,7 @@
 /** @file The table that `summary()` prints. */
 import type { Layer } from "../nn/layer.ts";
 import { showShape } from "../shape.ts";
-import type { Shape } from "../shape.ts";
+import type { OpenShape } from "../shape.ts";
 import type { InferenceModel } from "./inference.ts";
 
 const count = (n: number): string => n.toLocaleString("en-US");
@@ -13,12 +13,12 @@ function bytes(b: number): string {
 /** Elements of the weights, or of those only that are trainable or not. */
 const parameters = (layers: readonly Layer[], trainable?: boolean): number => layers.reduce((n, l) => l.weights.reduce((m, w) => m + (trainable === !w.trainable ? 0 : w.tensor.size), n), 0);
 
-export function summaryOf(model: InferenceModel, outputOf: (layer: Layer) => Shape | null): string {
+export function summaryOf(model: InferenceModel, outputOf: (layer: Layer) => OpenShape | null): string {
   const rows = [
     ["Layer (type)", "Output shape", "Parameters"],
     ...model.layers.map((l) => {
       const shape = outputOf(l);
-      return [`${l.name} (${l.kind})`, shape === null ? "?" : showShape([null, ...shape].map((d) => d ?? ("batch" as unknown as number))), l.built ? count(parameters([l])) : "? (not built)"];
+      return [`${l.name} (${l.kind})`, shape === null ? "?" : showShape(["batch" as unknown as number, ...shape]), l.built ? count(parameters([l])) : "? (not built)"];
     }),
   ];
   const widths = [0, 1, 2].map((c) => Math.max(...rows.map((r) => r[c].length)));

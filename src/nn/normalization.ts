@@ -7,10 +7,11 @@ import { add, cast, div, maximum, mul, rsqrt, sqrt, square, sub } from "../ops/m
 import { reshape, stopGradient } from "../ops/move.ts";
 import { sum } from "../ops/reduce.ts";
 import { normalizeLast } from "../ops/norm.ts";
+import { toTensor } from "../samples.ts";
+import type { Data } from "../samples.ts";
 import { normalizeAxes, normalizeAxis, sameShape, showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
-import { tensor, Tensor } from "../tensor.ts";
-import type { NestedArray } from "../tensor.ts";
+import { Tensor } from "../tensor.ts";
 import type { Layer } from "./layer.ts";
 import { maskOf } from "./masks.ts";
 import { featureStatistics } from "./statistics.ts";
@@ -32,10 +33,11 @@ export interface NormalizationOptions extends NameOption {
 export interface NormalizationLayer extends Layer {
   /**
    * Takes mean and variance from `data` [samples, ...], replacing those of an earlier call. Sums are in double precision (Welford).
-   * @param data a tensor, nested arrays, or a typed array with `shape`. Data handed over as arrays are read before this returns; wait for tensors.
-   * @throws DataError for empty or non-finite data, ShapeError when shapes do not fit
+   * @param data as `fit` takes it: a tensor, nested arrays, `{ data, shape }`, or a typed array, which `shape` may follow. Data handed over as arrays are read before this
+   * returns; wait for tensors.
+   * @throws DataError for empty or non-finite data, ShapeError when shapes do not fit, ArgumentError for what is no data
    */
-  adapt(data: Tensor | NestedArray | ArrayBufferView, shape?: Shape): Promise<void>;
+  adapt(data: Data, shape?: Shape): Promise<void>;
 }
 
 const SMALLEST_DEVIATION = 1e-7;
@@ -91,12 +93,16 @@ export function normalization(options: NormalizationOptions = {}): Normalization
     variance?.tensor.set(Float32Array.from(known.variance));
   };
   return Object.assign(base, {
-    async adapt(data: Tensor | NestedArray | ArrayBufferView, shape?: Shape): Promise<void> {
-      if (data instanceof Float64Array) {
-        if (shape !== undefined && sizeOf(shape) !== data.length) throw new ShapeError(`normalization: shape ${showShape(shape)} has ${sizeOf(shape)} elements, the data has ${data.length}`);
-        return take(data, shape ?? [data.length]);
+    async adapt(data: Data, shape?: Shape): Promise<void> {
+      const given = (shape === undefined || data instanceof Tensor ? data : { data, shape }) as Exclude<Data, number>;
+      const elements: unknown = given instanceof Float64Array ? given : (given as { data?: unknown } | null)?.data;
+      // Doubles are not rounded before they are summed.
+      if (elements instanceof Float64Array) {
+        const own = (given as { shape?: Shape }).shape ?? [elements.length];
+        if (sizeOf(own) !== elements.length) throw new ShapeError(`normalization: shape ${showShape(own)} has ${sizeOf(own)} elements, the data has ${elements.length}`);
+        return take(elements, own);
       }
-      const t = data instanceof Tensor ? data : tensor(data, shape);
+      const t = toTensor("normalization: adapt", given);
       take(t.host ?? (await t.data()), t.shape);
     },
   });

@@ -31,6 +31,8 @@ export interface TrainingHandle {
   /** Writes the model to a file. */
   save(path: string): Promise<void>;
   readonly optimizer: Optimizer;
+  /** False in an epoch that `validationFreq` leaves out: logs have nothing of validation then. */
+  readonly validates: boolean;
   /** Numbers of the past epochs, and their logs by name. */
   readonly history: { readonly epoch: readonly number[]; readonly history: LogHistory };
 }
@@ -63,8 +65,8 @@ export interface MonitorOptions {
 }
 
 interface Monitor {
-  /** The watched number. @throws ArgumentError when there is none, listing what there is. */
-  read(logs: Logs): number;
+  /** The watched number; null for one of validation in an epoch without. @throws ArgumentError when there is none, listing what there is. */
+  read(logs: Logs, training: TrainingHandle): number | null;
   /** True when `value` is better than `than` by more than `delta`, or than everything where that is null. Never for NaN. */
   better(value: number, than: number | null, delta: number): boolean;
 }
@@ -79,9 +81,10 @@ function monitorOf(who: string, { monitor, mode = "auto" }: MonitorOptions): Mon
   let name = monitor ?? "loss";
   const upward = (): boolean => (mode === "auto" ? /acc|precision|recall|f1|auc/i.test(name) : mode === "max");
   return {
-    read(logs) {
+    read(logs, training) {
       // Looked up each time: the same callback may serve a training with validation and one without.
-      name = monitor ?? (Object.hasOwn(logs, "valLoss") ? "valLoss" : "loss");
+      name = monitor ?? (Object.hasOwn(logs, "valLoss") || training.validates === false ? "valLoss" : "loss");
+      if (training.validates === false && /^val[A-Z]/.test(name) && !Object.hasOwn(logs, name)) return null;
       const value = Object.hasOwn(logs, name) ? logs[name] : undefined;
       if (typeof value === "number") return value;
       const numbers = Object.keys(logs).filter((key) => typeof logs[key] === "number");
@@ -127,8 +130,8 @@ export function earlyStopping(options?: EarlyStoppingOptions): Callback {
       weights = null;
     },
     async onEpochEnd(epoch, logs, training) {
-      const value = monitor.read(logs);
-      if (epoch < startFromEpoch) return;
+      const value = monitor.read(logs, training);
+      if (value === null || epoch < startFromEpoch) return;
       const improved = monitor.better(value, best, delta);
       if (restoreBestWeights && (improved || weights === null)) weights = await training.weights();
       wait++;
@@ -167,8 +170,8 @@ export function modelCheckpoint(path: string, options?: ModelCheckpointOptions):
   return {
     async onEpochEnd(epoch, logs, training) {
       if (saveBestOnly) {
-        const value = monitor.read(logs);
-        if (!monitor.better(value, best, 0)) return;
+        const value = monitor.read(logs, training);
+        if (value === null || !monitor.better(value, best, 0)) return;
         best = value;
       }
       await training.save(path.replace(/\{(\w+)\}/g, (_, name: string) => {
@@ -233,8 +236,10 @@ export function reduceLrOnPlateau(options?: ReduceLrOnPlateauOptions): Callback 
       cooling = 0;
       best = null;
     },
-    onEpochEnd(_epoch, logs, { optimizer }) {
-      const value = monitor.read(logs);
+    onEpochEnd(_epoch, logs, training) {
+      const { optimizer } = training;
+      const value = monitor.read(logs, training);
+      if (value === null) return;
       if (cooling > 0) {
         cooling--;
         wait = 0;

@@ -1,7 +1,8 @@
 /**
  * @file Metrics with the semantics of Keras 3 (https://keras.io/api/metrics/), counted over a whole epoch inside the
  * compiled step: hits as integers, errors as a sum with its rounding error beside it (Neumaier 1974), so that the result
- * does not depend on batch sizes. Precision, recall and F1 of several classes are averaged as in scikit-learn.
+ * does not depend on batch sizes. Precision, recall and F1 count all elements by a threshold, as in Keras; those of classes that exclude each other are
+ * averaged as in scikit-learn. Sample weights are of the loss alone.
  */
 import { checkCount, checkMade, checkNumber, checkOneOf, checkOptions, unknownName } from "../check.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../errors.ts";
@@ -10,14 +11,14 @@ import { asTensor } from "../graph.ts";
 import type { Config } from "../nn/layer.ts";
 import { clip } from "../ops/composite.ts";
 import { scatterAdd } from "../ops/gather.ts";
-import { abs, add, and, cast, ceil, equal, greater, greaterEqual, less, mul, neg, sigmoid, sub, where } from "../ops/map.ts";
+import { abs, add, and, cast, ceil, equal, greater, greaterEqual, less, mul, neg, or, sigmoid, sub, where } from "../ops/map.ts";
 import { product } from "../ops/matmul.ts";
 import { broadcastTo, expandDims, iota, reshape } from "../ops/move.ts";
 import { argMax, sum } from "../ops/reduce.ts";
 import { oneHot } from "../ops/softmax.ts";
 import { optionsOf } from "../options.ts";
 import { sameShape, showShape } from "../shape.ts";
-import type { Shape } from "../shape.ts";
+import type { OpenShape, Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { classNumbers, isLossName, lossByName, LOSS_NAMES } from "./losses.ts";
 import type { Loss, LossFunction, LossName } from "./losses.ts";
@@ -40,6 +41,15 @@ export interface Metric {
   readonly update: (yTrue: Tensor, yPred: Tensor, state: readonly Tensor[]) => readonly Tensor[];
   /** From the state's elements to what logs hold; 0 where nothing has been counted. */
   readonly result: (state: readonly TypedArray[]) => number | number[][];
+  /** The metric for a model, where it depends on loss and outputs that options do not tell. */
+  readonly resolve?: (context: MetricContext) => Metric;
+}
+
+/** What a metric may ask of the model that it is of. */
+export interface MetricContext {
+  readonly loss: Loss;
+  /** Shape of the predictions, with or without the batch. */
+  readonly outputShape: OpenShape;
 }
 
 /** Gives one value for each sample; its mean over the epoch is the metric. */
@@ -77,7 +87,8 @@ function average(name: string, config: Config, values: MetricFunction, finish: (
   };
 }
 
-const lastOf = (shape: Shape): number => shape[shape.length - 1] ?? 1;
+/** 1 for a scalar. */
+const lastOf = <D extends number | null>(shape: readonly D[]): D | 1 => (shape.length === 0 ? 1 : shape[shape.length - 1]);
 
 /** Targets as f32 in the predictions' shape. */
 function alike(who: string, yTrue: Tensor, yPred: Tensor): Tensor {
@@ -135,49 +146,87 @@ export const cosineSimilarity = (): Metric => average("cosineSimilarity", {}, (y
  */
 export type Average = "macro" | "weighted" | "micro" | null;
 
-/** Options of metrics of classes. */
+/**
+ * Options of metrics of classes. Two kinds of outputs are told apart by the loss. Behind `sparseCategoricalCrossentropy` and `categoricalCrossentropy` one class of
+ * a row is true and the one with the largest output is predicted. Behind all other losses, `binaryCrossentropy` above all, each output says yes or no for itself.
+ */
 export interface ClassOptions {
-  /** Number of outputs; 1: one output that says yes or no. Default 1; metrics given by name take it from the model. */
+  /** Number of outputs. Default: as many as the model has. A metric that is used without a model takes one class to be true if this is above 1. */
   readonly classes?: number;
-  /** Default macro. Of no consequence for one class. */
+  /** Default micro, which counts all elements, as Keras' Precision and Recall do; for classes that exclude each other macro. */
   readonly average?: Average;
-  /** A class is predicted where its output is larger. Default 0.5 for one output; null for several: the largest output is predicted. */
+  /** A class is predicted where its output is larger, and true where its target is above 0.5. Default 0.5; for classes that exclude each other null: the largest output is predicted. */
   readonly threshold?: number | null;
+  /** Counts this output alone. Default null: all. */
+  readonly classId?: number | null;
+  /** Only the `topK` largest outputs of a row are predicted; all of them, where no threshold is given. Default null. */
+  readonly topK?: number | null;
 }
 
 /** @throws ShapeError unless the model has as many outputs. */
-function checkOutputs(name: string, classes: number, outputShape: Shape): void {
+function checkOutputs(name: string, classes: number, outputShape: OpenShape): void {
   const outputs = lastOf(outputShape);
   if (classes !== outputs) throw new ShapeError(`${name}: made for ${classes} output${classes === 1 ? "" : "s"}, the model has ${outputs}; set classes: ${outputs}`);
 }
 
-/** Counts true positives, predictions and occurrences of each class. */
-function perClass(name: string, options: ClassOptions | undefined, score: (hits: number, predicted: number, actual: number) => number): Metric {
-  const { classes = 1, average = "macro", threshold = classes === 1 ? 0.5 : null } = checkOptions(name, options, ["classes", "average", "threshold"]);
-  checkCount(name, "classes", classes);
+/** The outputs of a model, by which a metric has counters. @throws ShapeError where their number is not fixed. */
+function outputsOf(name: string, { outputShape }: MetricContext): number {
+  const outputs = lastOf(outputShape);
+  if (outputs === null) throw new ShapeError(`${name}: expected a fixed number of outputs, got ${showShape(outputShape)}`);
+  return outputs;
+}
+
+/** Whether an element is among the `k` largest of its row [..., C]; of equals the first. */
+function amongLargest(x: Tensor, k: number): Tensor {
+  const [own, other] = [expandDims(x, x.rank), expandDims(x, x.rank - 1)];
+  const at = iota([lastOf(x.shape)]);
+  const before = or(greater(other, own), and(equal(other, own), less(at, expandDims(at, 1))));
+  return less(sum(cast(before, "i32"), { axis: -1 }), k);
+}
+
+/** Counts true positives, predictions and occurrences of each class, or of all elements together. */
+function perClass(name: string, options: ClassOptions | undefined, score: (hits: number, predicted: number, actual: number) => number, context: MetricContext | null = null): Metric {
+  const given = checkOptions(name, options, ["classes", "average", "threshold", "classId", "topK"]);
+  const { classes, classId = null, topK = null } = given;
+  const independent = context === null ? (classes ?? 1) === 1 : !(context.loss.labels === "class" || context.loss.name === "categoricalCrossentropy");
+  const { average = independent ? "micro" : "macro" } = given;
+  if (classes !== undefined) checkCount(name, "classes", classes);
+  if (classes !== undefined && context !== null) checkOutputs(name, classes, context.outputShape);
+  // All elements in one count, whatever their number.
+  const flat = independent && average === "micro" && classId === null && classes === undefined;
+  const columns = flat ? 1 : (classes ?? (context === null ? 1 : outputsOf(name, context)));
+  const { threshold = topK !== null ? null : independent || columns === 1 ? 0.5 : null } = given;
   if (threshold !== null) checkNumber(name, "threshold", threshold, -Infinity);
+  if (topK !== null) checkCount(name, "topK", topK);
+  if (classId !== null) {
+    checkCount(name, "classId", classId, 0);
+    if ((context !== null || classes !== undefined) && classId >= columns) throw new ArgumentError(`${name}: classId must be below the number of outputs, ${columns}, got ${classId}`);
+  }
   if (average !== null && !["macro", "weighted", "micro"].includes(average)) throw new ArgumentError(`${name}: average must be "macro", "weighted", "micro" or null, got ${JSON.stringify(average)}`);
-  const cut = threshold ?? 0.5;
   return {
     name,
-    config: { classes, average, threshold },
-    state: ["hits", "predicted", "actual"].map((counter) => ({ name: counter, shape: [classes], dtype: "i32" })),
+    config: { ...given },
+    state: ["hits", "predicted", "actual"].map((counter) => ({ name: counter, shape: [columns], dtype: "i32" })),
+    resolve: (model) => perClass(name, options, score, model),
     update: (yTrue, yPred, state) => {
-      checkOutputs(name, classes, yPred.shape);
-      const byThreshold = classes === 1 || threshold !== null;
-      const rows = [yPred.size / classes, classes];
-      const isClass = (at: Tensor): Tensor => equal(reshape(at, [rows[0], 1]), iota([classes]));
-      const predicted = byThreshold ? greater(reshape(yPred, rows), cut) : isClass(argMax(yPred));
-      const actual = byThreshold && yTrue.size === yPred.size ? greater(reshape(alike(name, yTrue, yPred), rows), 0.5) : isClass(trueClass(name, yTrue, yPred));
+      if (!flat) checkOutputs(name, columns, yPred.shape);
+      const rows = [yPred.size / columns, columns];
+      const isClass = (at: Tensor): Tensor => equal(reshape(at, [rows[0], 1]), iota([columns]));
+      const largest = threshold === null && topK === null;
+      const decided = [...(threshold === null ? [] : [greater(yPred, threshold)]), ...(topK === null ? [] : [amongLargest(yPred, topK)])];
+      const predicted = largest ? isClass(argMax(yPred)) : reshape(decided.reduce(and), rows);
+      const elements = flat || ((independent || !largest) && yTrue.size === yPred.size);
+      const actual = elements ? greater(reshape(alike(name, yTrue, yPred), rows), 0.5) : isClass(trueClass(name, yTrue, yPred));
       return [and(predicted, actual), predicted, actual].map((hit, i) => add(state[i], sum(cast(hit, "i32"), { axis: 0 })));
     },
     result: (state) => {
       const [hits, predicted, actual] = state.map((s) => Array.from(s));
       const scores = hits.map((h, i) => score(h, predicted[i], actual[i]));
       const total = (a: readonly number[]): number => a.reduce((x, y) => x + y, 0);
+      if (classId !== null) return scores[classId];
       if (average === null) return [scores];
       if (average === "micro") return score(total(hits), total(predicted), total(actual));
-      return average === "macro" ? total(scores) / classes : ratio(total(scores.map((s, i) => s * actual[i])), total(actual));
+      return average === "macro" ? total(scores) / columns : ratio(total(scores.map((s, i) => s * actual[i])), total(actual));
     },
   };
 }
@@ -189,20 +238,33 @@ export const recall = (options?: ClassOptions): Metric => perClass("recall", opt
 /** The harmonic mean of precision and recall: 2 TP / (2 TP + FP + FN). */
 export const f1 = (options?: ClassOptions): Metric => perClass("f1", options, (hits, predicted, actual) => ratio(2 * hits, predicted + actual));
 
-/** How often each true class (row) was predicted as each class (column). One output (`classes` 1) gives the two classes "no" and "yes", by `threshold` (default 0.5). */
+/**
+ * How often each true class (row) was predicted as each class (column). One output (`classes` 1) gives the two classes "no" and "yes", by `threshold` (default 0.5).
+ * `classes` default: the model's outputs. @throws ArgumentError for several outputs behind `binaryCrossentropy`, of which any number may be true at once.
+ */
 export function confusionMatrix(options?: { readonly classes?: number; readonly threshold?: number }): Metric {
-  const { classes = 1, threshold = 0.5 } = checkOptions("confusionMatrix", options, ["classes", "threshold"]);
-  checkCount("confusionMatrix", "classes", classes);
-  checkNumber("confusionMatrix", "threshold", threshold, -Infinity);
+  const name = "confusionMatrix";
+  const given = checkOptions(name, options, ["classes", "threshold"]);
+  const { classes = 1, threshold = 0.5 } = given;
+  checkCount(name, "classes", classes);
+  checkNumber(name, "threshold", threshold, -Infinity);
   const size = Math.max(2, classes);
   return {
-    name: "confusionMatrix",
-    config: { classes, threshold },
+    name,
+    config: { ...given },
     state: [{ name: "counts", shape: [size, size], dtype: "i32" }],
+    resolve: (context) => {
+      const outputs = outputsOf(name, context);
+      if (given.classes !== undefined) checkOutputs(name, given.classes, context.outputShape);
+      if (outputs > 1 && context.loss.name === "binaryCrossentropy") {
+        throw new ArgumentError(`${name}: it counts one class for each row, but binaryCrossentropy takes each of ${outputs} outputs for itself; use precision({ average: null }) and recall({ average: null }), or categoricalCrossentropy`);
+      }
+      return confusionMatrix({ ...given, classes: outputs });
+    },
     update: (yTrue, yPred, [counts]) => {
-      checkOutputs("confusionMatrix", classes, yPred.shape);
+      checkOutputs(name, classes, yPred.shape);
       const predicted = classes === 1 ? cast(greater(yPred, threshold), "i32") : argMax(yPred);
-      const actual = classes === 1 ? cast(greater(alike("confusionMatrix", yTrue, yPred), 0.5), "i32") : trueClass("confusionMatrix", yTrue, yPred);
+      const actual = classes === 1 ? cast(greater(alike(name, yTrue, yPred), 0.5), "i32") : trueClass(name, yTrue, yPred);
       const rows = (at: Tensor): Tensor => oneHot(reshape(at, [at.size]), size);
       // Products of zeros and ones: exact in f32 for batches below 2^24 rows.
       return [add(counts, cast(product(rows(actual), rows(predicted), true, false), "i32"))];
@@ -221,6 +283,10 @@ export interface AucOptions {
   readonly summationMethod?: "interpolation" | "minoring" | "majoring";
   /** Predictions are logits, not probabilities. Default false. */
   readonly fromLogits?: boolean;
+  /** Each output has a curve of its own, and the metric is the mean of their areas. Default false: all elements count as one list. */
+  readonly multiLabel?: boolean;
+  /** Number of outputs for `multiLabel`. Default null: as many as the model has. */
+  readonly numLabels?: number | null;
   /** Its name in logs, for both curves of one model. Default auc. */
   readonly name?: string;
 }
@@ -238,59 +304,63 @@ function logarithm(x: number): number {
 
 /**
  * The area under the curve of all thresholds: how well probabilities tell targets of 1 from those of 0, whatever the share of each; 1 is perfect, 0.5 (ROC) is chance.
- * Approximated as in Keras, from counts at `numThresholds` thresholds (https://keras.io/api/metrics/classification_metrics/#auc-class); several outputs count as one list.
- * Predictions outside of [0, 1] count as 0 or 1. It is given as `auc()`, not by name, so that only applications that use it hold it, and is not kept in files: give it to
+ * Approximated as in Keras, from counts at `numThresholds` thresholds (https://keras.io/api/metrics/classification_metrics/#auc-class); several outputs count as one list, unless
+ * `multiLabel`. Predictions outside of [0, 1] count as 0 or 1. It is given as `auc()`, not by name, so that only applications that use it hold it, and is not kept in files: give it to
  * `compile` again after `loadModel`.
  * @throws ArgumentError for options that it does not have or cannot use; when called, ShapeError unless there is a target for each prediction.
  */
 export function auc(options?: AucOptions): Metric {
   if ((options as unknown) instanceof Tensor) throw new ArgumentError("metrics: auc makes a metric: write auc()");
-  const { name, ...config } = optionsOf<Required<AucOptions>>("auc", { numThresholds: 200, curve: "ROC", summationMethod: "interpolation", fromLogits: false, name: "auc" }, options);
-  const { numThresholds, curve, summationMethod, fromLogits } = config;
+  const { name, ...config } = optionsOf<Required<AucOptions>>("auc", { numThresholds: 200, curve: "ROC", summationMethod: "interpolation", fromLogits: false, multiLabel: false, numLabels: null, name: "auc" }, options);
+  const { numThresholds, curve, summationMethod, fromLogits, multiLabel } = config;
   checkCount("auc", "numThresholds", numThresholds, 2);
   checkOneOf("auc", "curve", curve, ["ROC", "PR"]);
   checkOneOf("auc", "summationMethod", summationMethod, ["interpolation", "minoring", "majoring"]);
+  if (config.numLabels !== null) checkCount("auc", "numLabels", config.numLabels);
+  const labels = multiLabel ? (config.numLabels ?? 1) : 1;
   const steps = numThresholds - 1;
+  /** Of one label's counts [steps, 2]. */
+  const area = (counts: ArrayLike<number>): number => {
+    // From the highest threshold, above which nothing is, to the lowest.
+    let [fp, tp, sum] = [0, 0, 0];
+    const [negatives, positives] = [0, 1].map((k) => Array.from(counts).reduce((all, n, i) => (i % 2 === k ? all + n : all), 0));
+    const point = (): readonly [number, number] => (curve === "ROC" ? [ratio(fp, negatives), ratio(tp, positives)] : [ratio(tp, positives), ratio(tp, tp + fp)]);
+    for (let i = steps - 1; i >= 0; i--) {
+      const [x0, y0] = point();
+      const [dfp, dtp] = [counts[2 * i], counts[2 * i + 1]];
+      const [before, after] = [tp + fp, tp + fp + dtp + dfp];
+      [fp, tp] = [fp + dfp, tp + dtp];
+      const [x1, y1] = point();
+      if (summationMethod !== "interpolation") sum += (x1 - x0) * (summationMethod === "minoring" ? Math.min(y0, y1) : Math.max(y0, y1));
+      else if (curve === "ROC") sum += ((x1 - x0) * (y0 + y1)) / 2;
+      else {
+        // Between two points false positives grow in proportion to true ones: the integral of tp / (tp + fp) over tp.
+        const slope = ratio(dtp, after - before);
+        sum += ratio(slope * (dtp + (tp - dtp - slope * before) * (before > 0 ? logarithm(after / before) : 0)), positives);
+      }
+    }
+    return sum;
+  };
   return {
     name,
     config,
     // How many predictions lie between two thresholds, the upper one included, for targets of 0 and of 1: a count per threshold would be 200 comparisons of each prediction.
-    state: [{ name: "counts", shape: [steps, 2], dtype: "i32" }],
+    state: [{ name: "counts", shape: [labels * steps, 2], dtype: "i32" }],
+    ...(multiLabel && config.numLabels === null && { resolve: (context: MetricContext) => auc({ ...config, name, numLabels: outputsOf(name, context) }) }),
     update: (yTrue, yPred, [counts]) => {
+      if (multiLabel && labels !== lastOf(yPred.shape)) throw new ShapeError(`auc: made for ${labels} labels, the model has ${lastOf(yPred.shape)} outputs; set numLabels: ${lastOf(yPred.shape)}`);
       const actual = cast(greater(alike("auc", yTrue, yPred), 0.5), "i32");
       const between = cast(clip(sub(ceil(mul(fromLogits ? sigmoid(yPred) : yPred, steps)), 1), 0, steps - 1), "i32");
-      const at = reshape(add(mul(between, 2), actual), [yPred.size]);
+      const at = add(mul(labels > 1 ? add(between, mul(iota([labels]), steps)) : between, 2), actual);
       // Sums of ones: exact in f32 for batches below 2^24 predictions.
-      return [add(counts, reshape(cast(scatterAdd(broadcastTo(asTensor(1), [yPred.size]), at, steps * 2), "i32"), [steps, 2]))];
+      return [add(counts, reshape(cast(scatterAdd(broadcastTo(asTensor(1), [yPred.size]), reshape(at, [yPred.size]), labels * steps * 2), "i32"), [labels * steps, 2]))];
     },
     result: ([counts]) => {
-      // From the highest threshold, above which nothing is, to the lowest.
-      let [fp, tp, area] = [0, 0, 0];
-      const [negatives, positives] = [0, 1].map((k) => Array.from(counts).reduce((all, n, i) => (i % 2 === k ? all + n : all), 0));
-      const point = (): readonly [number, number] => (curve === "ROC" ? [ratio(fp, negatives), ratio(tp, positives)] : [ratio(tp, positives), ratio(tp, tp + fp)]);
-      for (let i = steps - 1; i >= 0; i--) {
-        const [x0, y0] = point();
-        const [dfp, dtp] = [counts[2 * i], counts[2 * i + 1]];
-        const [before, after] = [tp + fp, tp + fp + dtp + dfp];
-        [fp, tp] = [fp + dfp, tp + dtp];
-        const [x1, y1] = point();
-        if (summationMethod !== "interpolation") area += (x1 - x0) * (summationMethod === "minoring" ? Math.min(y0, y1) : Math.max(y0, y1));
-        else if (curve === "ROC") area += ((x1 - x0) * (y0 + y1)) / 2;
-        else {
-          // Between two points false positives grow in proportion to true ones: the integral of tp / (tp + fp) over tp.
-          const slope = ratio(dtp, after - before);
-          area += ratio(slope * (dtp + (tp - dtp - slope * before) * (before > 0 ? logarithm(after / before) : 0)), positives);
-        }
-      }
-      return area;
+      let all = 0;
+      for (let label = 0; label < labels; label++) all += area(counts.subarray(label * steps * 2, (label + 1) * steps * 2));
+      return all / labels;
     },
   };
-}
-
-export interface MetricContext {
-  readonly loss: Loss;
-  /** Shape of the predictions, with or without the batch. */
-  readonly outputShape: Shape;
 }
 
 const METRICS = {
@@ -304,14 +374,12 @@ const METRICS = {
  */
 export type MetricName = "accuracy" | "acc" | keyof typeof METRICS | LossName;
 
-const BY_CLASS = ["precision", "recall", "f1", "confusionMatrix"];
-
 /** Names that `metrics` options take, besides those of losses. */
 export const METRIC_NAMES: readonly string[] = ["accuracy", "acc", ...Object.keys(METRICS)];
 
-/** Keras' rule: one output is binary, class numbers are sparse, everything else is categorical. */
+/** One output is binary, class numbers are sparse, everything else is categorical, as in Keras; but outputs that binary cross-entropy trains each for itself are counted so. */
 function accuracyFor({ loss, outputShape }: MetricContext): Metric {
-  if (lastOf(outputShape) === 1) return binaryAccuracy();
+  if (lastOf(outputShape) === 1 || loss.name === "binaryCrossentropy") return binaryAccuracy();
   return loss.labels === "class" ? sparseCategoricalAccuracy() : categoricalAccuracy();
 }
 
@@ -339,12 +407,10 @@ export function metricByName(metric: MetricName | Metric | MetricFunction, conte
   }
   if (typeof metric !== "string") {
     if (metric === null || typeof metric !== "object" || typeof metric.update !== "function") throw new ArgumentError(`metrics: expected a name, a metric or a function of (yTrue, yPred), got ${String(metric)}`);
-    const outputs = lastOf(context.outputShape);
-    if (BY_CLASS.includes(metric.name)) checkOutputs(metric.name, Number(metric.config?.classes ?? outputs), context.outputShape);
-    return metric;
+    return metric.resolve?.(context) ?? metric;
   }
   if (metric === "accuracy" || metric === "acc") return { ...accuracyFor(context), name: metric };
-  if (Object.hasOwn(METRICS, metric)) return { ...metricFromConfig(metric, BY_CLASS.includes(metric) ? { classes: lastOf(context.outputShape) } : {}), name: metric };
+  if (Object.hasOwn(METRICS, metric)) return { ...metricByName(metricFromConfig(metric, {}), context), name: metric };
   if (isLossName(metric)) return average(metric, {}, lossByName(metric).call);
   if (/^auc$/i.test(metric)) throw new ArgumentError('metrics: instead of its name give auc(), imported from "lockstep"');
   throw unknownName("metrics", metric, [...METRIC_NAMES, ...LOSS_NAMES]);

@@ -7,7 +7,7 @@ import { valueAndGrad } from "../../build/esm/grad.js";
 import { open } from "../../build/esm/init.js";
 import { model, sequential } from "../../build/esm/model/model.js";
 import { loadModel } from "../../build/esm/model/save.js";
-import { batchNorm, dense, dropout, embedding, flatten, l2 } from "../../build/esm/nn/index.js";
+import { batchNorm, conv1d, dense, dropout, embedding, flatten, globalAvgPool1d, l2 } from "../../build/esm/nn/index.js";
 import { add, mul, square } from "../../build/esm/ops/map.js";
 import { mean } from "../../build/esm/ops/composite.js";
 import { tensor } from "../../build/esm/tensor.js";
@@ -96,6 +96,14 @@ test("nested models are saved and come back", async () => {
   assert.equal((await loadModel(await outer.toBytes())).weights.map((w) => w.trainable), [false, false, true, true, false, false]);
   const fn = sequential([model((t) => mul(t, 2))], { inputShape: [4] });
   assert.match((await errorOf(() => fn.toBytes())).message, /layer "model": .*function/);
+});
+
+test("a model within one of any length takes any length", async () => {
+  const base = sequential([conv1d(3, 2, { padding: "same" })]);
+  const net = sequential([base, globalAvgPool1d(), dense(1)], { inputShape: [null, 2] });
+  assert.equal(base.inputShapes, [[null, 2]]);
+  for (const time of [3, 5]) assert.equal((await net.predict(tensor(new Float32Array(time * 2), [1, time, 2]))).shape, [1, 1]);
+  assert.equal((await base.predict(tensor(new Float32Array(14), [1, 7, 2]))).shape, [1, 7, 3]);
 });
 
 test("errors name the model within", async () => {

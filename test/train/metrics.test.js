@@ -3,6 +3,8 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { compile } from "../../build/esm/compile.js";
 import { assign } from "../../build/esm/graph.js";
+import { sequential } from "../../build/esm/model/model.js";
+import { dense } from "../../build/esm/nn/index.js";
 import { Random } from "../../build/esm/random.js";
 import { abs, sub } from "../../build/esm/ops/map.js";
 import { tensor, zeros } from "../../build/esm/tensor.js";
@@ -78,7 +80,7 @@ for (const name of ["precision", "recall", "f1"]) {
       }
     }
     assert.equal(await epoch(metrics[name]({ classes: CLASSES, average: null }), sparse), [each]);
-    assert.is(metrics[name]({ classes: CLASSES }).config.average, "macro");
+    assert.ok(Math.abs((await epoch(metrics[name]({ classes: CLASSES }), sparse)) - want.macro) < 1e-12, "macro by default");
   });
 }
 
@@ -87,6 +89,106 @@ test("several outputs, each with its own threshold decision", async () => {
   const p = tensor([[0.9, 0.8, 0.2], [0.1, 0.2, 0.7]]);
   assert.equal(await epoch(metrics.precision({ classes: 3, threshold: 0.5, average: null }), [[y, p]]), [[1, 0, 1]]);
   assert.equal(await epoch(metrics.recall({ classes: 3, threshold: 0.5, average: null }), [[y, p]]), [[1, 0, 0.5]]);
+});
+
+/** Rows of which any number of three labels are true. Behind a threshold of 0.5: 5 of 8 predictions are true, of 7 that should be made. */
+const labelRows = [[1, 0, 1], [0, 1, 1], [0, 0, 1], [1, 1, 0]];
+const outputRows = [[0.9, 0.7, 0.6], [0.4, 0.8, 0.3], [0.6, 0.65, 0.2], [0.7, 0.9, 0.4]];
+const multiLabel = [[tensor(labelRows.slice(0, 3)), tensor(outputRows.slice(0, 3))], [tensor(labelRows.slice(3)), tensor(outputRows.slice(3))]];
+const bce = { loss: lossByName("binaryCrossentropy"), outputShape: [3] };
+const near = (got, want, what = "") => [got].flat(2).forEach((v, i) => assert.ok(Math.abs(v - [want].flat(2)[i]) < 1e-12, `${what}: ${got}, expected ${want}`));
+
+test("outputs of their own count by threshold 0.5 over all elements, as Keras' Precision and Recall, by name and as objects", async () => {
+  const want = { precision: 5 / 8, recall: 5 / 7, f1: 10 / 15, accuracy: 7 / 12, acc: 7 / 12, binaryAccuracy: 7 / 12 };
+  for (const [name, value] of Object.entries(want)) near(await epoch(metricByName(name, bce), multiLabel), value, name);
+  for (const name of ["precision", "recall", "f1"]) {
+    near(await epoch(metrics[name](), multiLabel), want[name], `${name}() alone`);
+    near(await epoch(metricByName(metrics[name](), bce), multiLabel), want[name], `${name}()`);
+    near(await epoch(metricByName(metrics[name]({ classes: 3 }), bce), multiLabel), want[name], `${name}({ classes })`);
+    for (const loss of [lossByName("mse"), lossByName((_y, p) => p)]) near(await epoch(metricByName(name, { loss, outputShape: [3] }), multiLabel), want[name], loss.name);
+  }
+});
+
+test("averages over outputs of their own are those of scikit-learn's multilabel form", async () => {
+  const each = { precision: [2 / 3, 1 / 2, 1], recall: [1, 1, 1 / 3], f1: [4 / 5, 4 / 6, 2 / 4] };
+  const support = [2, 2, 3];
+  for (const [name, values] of Object.entries(each)) {
+    const of = (options) => epoch(metricByName(metrics[name](options), bce), multiLabel);
+    assert.equal((await of({ average: null })).length, 1);
+    near(await of({ average: null }), values, name);
+    near(await of({ average: "macro" }), values.reduce((a, b) => a + b) / 3, name);
+    near(await of({ average: "weighted" }), values.reduce((a, v, i) => a + v * support[i], 0) / 7, name);
+    for (const [classId, value] of values.entries()) near(await of({ classId }), value, name);
+  }
+});
+
+test("threshold, topK and classId as in Keras' Precision and Recall", async () => {
+  const of = async (options) => Promise.all(["precision", "recall"].map((name) => epoch(metricByName(metrics[name](options), bce), multiLabel)));
+  // Above 0.6, which f32 rounds up to more than 0.6: 0.9 0.7, 0.8, 0.65, 0.7 0.9, and both 0.6, which are not above themselves.
+  near(await of({ threshold: Math.fround(0.6) }), [4 / 6, 4 / 7]);
+  near(await of({ topK: 1 }), [3 / 4, 3 / 7]);
+  near(await of({ topK: 2 }), [4 / 8, 4 / 7]);
+  near(await of({ topK: 2, threshold: 0.5 }), [4 / 7, 4 / 7]);
+  near(await of({ topK: 3 }), [7 / 12, 1]);
+  near(await of({ topK: 1, classId: 0 }), [1, 1 / 2]);
+  near(await epoch(metrics.precision({ topK: 1 }), [[tensor([[0, 1, 0], [1, 0, 0]]), tensor([[0.5, 0.5, 0.5], [0.2, 0.2, 0.1]])]]), 1 / 2, "of equals the first");
+  // Class numbers: the true class is among the two largest.
+  const want = count(([t, , row]) => [...row.keys()].sort((a, b) => row[b] - row[a] || a - b).slice(0, 2).includes(t)) / pairs.length;
+  near(await epoch(metricByName(metrics.recall({ topK: 2, average: "micro" }), { loss: lossByName("sparseCategoricalCrossentropy"), outputShape: [CLASSES] }), sparse), want);
+  for (const [options, text] of [[{ topK: 0 }, /topK must be an integer >= 1/], [{ classId: -1 }, /classId must be an integer >= 0/], [{ classId: 3 }, /classId must be below the number of outputs, 3, got 3/]]) {
+    assert.throws(() => metricByName(metrics.precision(options), bce), (error) => error.name === "ArgumentError" && text.test(error.message), JSON.stringify(options));
+  }
+  await epoch(metrics.precision({ classId: 1 }), multiLabel).then(assert.unreachable, (error) => assert.match(error.message, /made for 1 output, the model has 3; set classes: 3/));
+});
+
+test("classes that exclude each other are averaged over, by name and as objects, for class numbers and one-hot rows", async () => {
+  for (const [loss, batches] of [["sparseCategoricalCrossentropy", sparse], ["categoricalCrossentropy", oneHot]]) {
+    const context = { loss: lossByName(loss), outputShape: [CLASSES] };
+    for (const name of ["precision", "recall", "f1"]) {
+      const each = perClass.map((counts) => scoresOf(...counts)[name]);
+      const macro = each.reduce((a, b) => a + b) / CLASSES;
+      near(await epoch(metricByName(name, context), batches), macro, name);
+      near(await epoch(metricByName(metrics[name](), context), batches), macro, name);
+      near(await epoch(metricByName(metrics[name]({ average: null }), context), batches), [each], name);
+      near(await epoch(metricByName(metrics[name]({ classId: 1 }), context), batches), each[1], name);
+      near(await epoch(metricByName(metrics[name]({ average: "micro" }), context), batches), count(([t, p]) => t === p) / pairs.length, name);
+    }
+    assert.equal(await epoch(metricByName("confusionMatrix", context), batches), await epoch(metricByName(metrics.confusionMatrix(), context), batches));
+  }
+  // Class numbers without a model would be compared with nothing.
+  await epoch(metrics.precision(), sparse).then(assert.unreachable, (error) => assert.match(error.message, /precision: expected targets of the predictions' shape/));
+});
+
+test("a confusion matrix has no meaning where several labels may be true", () => {
+  for (const metric of ["confusionMatrix", metrics.confusionMatrix(), metrics.confusionMatrix({ classes: 3 })]) {
+    assert.throws(() => metricByName(metric, bce), (error) => error.name === "ArgumentError" && /confusionMatrix.*binaryCrossentropy.*3 outputs/.test(error.message));
+  }
+  assert.is(metricByName("confusionMatrix", { ...bce, outputShape: [1] }).state[0].shape.join(), "2,2");
+});
+
+test("auc of several labels: of all elements, or the mean of the labels' areas", async () => {
+  const right = (scores, labels) => {
+    const [yes, no] = [1, 0].map((l) => scores.filter((_, i) => labels[i] === l));
+    return yes.flatMap((a) => no.map((b) => (a > b ? 1 : a === b ? 0.5 : 0))).reduce((a, b) => a + b) / (yes.length * no.length);
+  };
+  near(await epoch(metricByName(metrics.auc(), bce), multiLabel), right(outputRows.flat(), labelRows.flat()));
+  // Label 2: of the pairs (0.6, 0.4), (0.3, 0.4), (0.2, 0.4) one is in order; the other labels are perfect.
+  for (const metric of [metricByName(metrics.auc({ multiLabel: true }), bce), metrics.auc({ multiLabel: true, numLabels: 3 })]) near(await epoch(metric, multiLabel), (1 + 1 + 1 / 3) / 3);
+  await epoch(metrics.auc({ multiLabel: true, numLabels: 2 }), multiLabel).then(assert.unreachable, (error) => assert.match(error.message, /auc: made for 2 labels, the model has 3 outputs/));
+});
+
+test("perfect predictions of a model with several labels score 1, with sample weights too", async () => {
+  const m = sequential([dense(3, { activation: "sigmoid" })], { inputShape: [3] });
+  m.setWeights([[[20, 0, 0], [0, 20, 0], [0, 0, 20]], [-10, -10, -10]]);
+  const names = ["accuracy", "precision", "recall", "f1", "binaryAccuracy"];
+  await m.compile({ loss: "binaryCrossentropy", metrics: [...names, metrics.auc({ multiLabel: true })] });
+  const y = [[1, 0, 1], [0, 1, 1], [0, 0, 0], [1, 1, 1]];
+  for (const options of [{}, { sampleWeight: [1, 0, 2, 0.5] }]) {
+    const logs = await m.evaluate(y, y, options);
+    for (const name of [...names, "auc"]) assert.is(logs[name], 1, name);
+  }
+  const { precision, recall } = await m.evaluate(y, [[0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]);
+  assert.equal([precision, recall], [0, 0], "0 / 0 is 0");
 });
 
 test("one output", async () => {
@@ -204,6 +306,7 @@ test("nothing counted gives 0", () => {
     const metric = metricByName(name, context);
     const result = metric.result(metric.state.map((s) => (s.dtype === "f32" ? new Float32Array(s.shape.reduce((a, b) => a * b, 1)) : new Int32Array(s.shape.reduce((a, b) => a * b, 1)))));
     assert.equal(result, name === "confusionMatrix" ? [[0, 0, 0], [0, 0, 0], [0, 0, 0]] : 0, name);
+    if (metric.state[0].shape.length === 1 && name !== "confusionMatrix") assert.equal(metrics[name]({ classes: 3, average: null }).result(metric.state.map(() => new Int32Array(3))), [[0, 0, 0]]);
   }
 });
 
@@ -232,8 +335,10 @@ test("accuracy by loss and output, names in logs", () => {
   assert.is(resolve("mae", "mse", [1]).name, "mae");
   assert.is(resolve("rmse", "mse", [1]).name, "rmse");
   assert.is(resolve("huber", "mse", [1]).name, "huber");
-  assert.equal(resolve("f1", "bce", [1]).config, { classes: 1, average: "macro", threshold: 0.5 });
-  assert.equal(resolve("f1", "bce", [10]).config, { classes: 10, average: "macro", threshold: null });
+  assert.is(resolve("accuracy", "bce", [null, 3]).state.length, 2);
+  assert.equal(resolve("f1", "bce", [10]).state[0].shape, [1]);
+  assert.equal(resolve("f1", "sparseCategoricalCrossentropy", [10]).state[0].shape, [10]);
+  assert.throws(() => resolve("f1", "sparseCategoricalCrossentropy", [5, null]), (error) => error.name === "ShapeError" && /f1: expected a fixed number of outputs, got \[5, null\]/.test(error.message));
   assert.throws(() => resolve("sharpness", "mse", [1]), (error) => error.name === "ArgumentError" && metrics.METRIC_NAMES.every((n) => error.message.includes(n)));
   assert.throws(() => metrics.f1({ classes: 3, average: "mean" }), /average must be/);
   assert.throws(() => metrics.f1({ classes: 0 }), /classes must be/);
@@ -275,9 +380,9 @@ test("metrics that would count something else than they say are refused", async 
   const context = { loss: lossByName("mse"), outputShape: [CLASSES] };
   assert.throws(() => metricByName(metrics.precision, context), /precision makes a metric: write precision\(\) or "precision"/);
   await epoch(metricByName(() => 5, context), sparse).then(assert.unreachable, (error) => assert.match(error.message, /expected a function that returns an f32 tensor.*got 5/));
-  assert.throws(() => metricByName(metrics.f1({ average: "weighted" }), context), /f1: made for 1 output, the model has 4; set classes: 4/);
-  for (const make of [metrics.f1, metrics.precision, metrics.confusionMatrix]) {
-    await epoch(make(), oneHot).then(assert.unreachable, (error) => assert.match(error.message, /made for 1 output, the model has 4; set classes: 4/));
+  assert.throws(() => metricByName(metrics.f1({ classes: 1 }), context), /f1: made for 1 output, the model has 4; set classes: 4/);
+  for (const metric of [metrics.f1({ average: "weighted" }), metrics.precision({ average: null }), metrics.confusionMatrix()]) {
+    await epoch(metric, oneHot).then(assert.unreachable, (error) => assert.match(error.message, /made for 1 output, the model has 4; set classes: 4/));
   }
 });
 

@@ -1,0 +1,39 @@
+/** @file Models with dimensions of any size: what their shapes are, found by tracing them with several sizes. */
+import { ShapeError } from "../errors.ts";
+import type { Layer } from "../nn/layer.ts";
+import { showShape } from "../shape.ts";
+import type { OpenShape, Shape } from "../shape.ts";
+
+/** Shapes of a model's parts for one sample. */
+export interface Shapes<S extends OpenShape> {
+  readonly output: S;
+  readonly layers: ReadonlyMap<Layer, S>;
+}
+
+/**
+ * Sizes that stand in pairs for an open dimension: shapes that differ between the two depend on it. Multiples of what layers divide by; the first pair is tried first, the second
+ * has room for long windows, the third fits into short tables of positions.
+ */
+const SIZES = [[64, 48], [960, 640], [12, 8]] as const;
+
+/** A dimension that two sizes make differ is open. @throws ShapeError where the number of dimensions does. */
+function joined(a: Shape, b: Shape): OpenShape {
+  if (a.length !== b.length) throw new ShapeError(`the number of dimensions must not depend on a size, got ${showShape(a)} and ${showShape(b)}`);
+  return a.map((d, i) => (d === b[i] ? d : null));
+}
+
+/** The shapes of a model whose inputs have open dimensions; `trace` gives them for one size. @throws ShapeError where a layer needs the size. */
+export function openShapes<T extends Shapes<Shape>>(inputShapes: readonly OpenShape[], trace: (size: number) => T): Shapes<OpenShape> & { readonly traced: T } {
+  let reason: ShapeError | null = null;
+  for (const pair of SIZES) {
+    try {
+      const [traced, other] = pair.map(trace);
+      const layers = new Map([...traced.layers].map(([layer, shape]) => [layer, joined(shape, other.layers.get(layer) ?? shape)]));
+      return { output: joined(traced.output, other.output), layers, traced };
+    } catch (error) {
+      if (!(error instanceof ShapeError)) throw error;
+      reason ??= error;
+    }
+  }
+  throw new ShapeError(`${reason?.message}; this was tried with sizes from 8 to 960 for null in inputShape ${inputShapes.map(showShape).join(", ")}: a layer whose weights depend on such a dimension, such as dense after flatten, needs its size`, { cause: reason });
+}
