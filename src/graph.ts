@@ -77,6 +77,8 @@ export class Node {
   readonly outputs: readonly Tensor[];
   /** The layer or scope it was traced in. */
   readonly source: string;
+  /** Of an alias: the tensor, of no alias, whose bytes its output is. */
+  readonly base: Tensor | null;
 
   constructor(graph: Graph, id: number, op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs, types: readonly TensorType[], source: string) {
     this.graph = graph;
@@ -85,6 +87,8 @@ export class Node {
     this.inputs = inputs;
     this.attrs = attrs;
     this.source = source;
+    // Taken over from the one before, which makes long chains of them cost nothing.
+    this.base = op.lower === "alias" ? (inputs[0]?.node?.base ?? inputs[0]) : null;
     this.outputs = types.map((t, i) => new Tensor(t.shape, t.dtype, this, i, null));
   }
 }

@@ -4,9 +4,7 @@ import type { Tensor } from "../tensor.ts";
 
 /** The tensor whose bytes `t` is: through reshape and stopGradient. */
 export function base(t: Tensor): Tensor {
-  let b = t;
-  while (b.node !== null && b.node.op.lower === "alias") b = b.node.inputs[0] as Tensor;
-  return b;
+  return t.node?.base ?? t;
 }
 
 /** Nodes that compute something for `roots`, in graph order, without leaves and aliases. */
