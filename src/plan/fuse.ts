@@ -23,9 +23,9 @@ export interface Unit {
   readonly nodes: Node[];
   /** The iteration space of elementwise nodes; null for any other single node. */
   readonly space: Shape | null;
-  /** What its nodes read of other units and leaves, constants apart, with how often. */
-  readonly reads: Map<Tensor, number>;
-  readonly constants: Set<Node>;
+  /** What its nodes read of other units and leaves, constants apart. Of elementwise nodes each once. */
+  reads: Tensor[];
+  readonly constants: Node[];
   /** How many of its nodes' results are roots or read by other units. */
   outputs: number;
 }
@@ -43,12 +43,13 @@ const MOST_FOLLOWED = 256;
 
 /** Which nodes run as one, and what reads what. */
 export class Fuser {
-  readonly #unitOf = new Map<Node, Unit>();
-  readonly #consumers = new Map<Node, Node[]>();
+  /** By the node's id, as what follows. */
+  readonly #unitOf: (Unit | undefined)[] = [];
+  readonly #consumers: Node[][] = [];
+  /** How many other units read a node's results. */
+  readonly #outside: number[] = [];
   /** One tensor for all that are the same bytes with the same shape. */
   readonly #operands = new Map<string, Tensor>();
-  /** How often units other than a tensor's own read it. */
-  readonly #outside = new Map<Tensor, number>();
   readonly roots: ReadonlySet<Tensor>;
   /** Outputs that a node reads or that are roots. */
   readonly read: ReadonlySet<Tensor>;
@@ -62,34 +63,38 @@ export class Fuser {
     const read = new Set(this.roots);
     this.read = read;
     for (const n of nodes) {
-      const u: Unit = { nodes: [n], space: n.op.lower === "map" ? n.outputs[0].shape : null, reads: new Map(), constants: new Set(), outputs: 1 };
-      this.#unitOf.set(n, u);
-      this.#consumers.set(n, []);
+      const u: Unit = { nodes: [n], space: n.op.lower === "map" ? n.outputs[0].shape : null, reads: [], constants: [], outputs: 1 };
+      this.#unitOf[n.id] = u;
+      this.#consumers[n.id] = [];
+      this.#outside[n.id] = 0;
       for (const t of n.inputs) {
         if (t === null) continue;
         const b = base(t);
         const source = b.node as Node;
         read.add(b);
-        this.#consumers.get(source)?.push(n);
-        this.#outside.set(b, (this.#outside.get(b) ?? 0) + 1);
+        const readers = this.#consumers[source.id] as Node[] | undefined;
+        if (readers !== undefined && readers.at(-1) !== n) {
+          readers.push(n);
+          this.#outside[source.id]++;
+        }
         if (source.op === constantOp) {
-          u.constants.add(source);
+          if (!u.constants.includes(source)) u.constants.push(source);
           continue;
         }
         const operand = this.#operand(t);
-        u.reads.set(operand, (u.reads.get(operand) ?? 0) + 1);
+        if (u.space === null || !u.reads.includes(operand)) u.reads.push(operand);
       }
     }
   }
 
   /** The unit of a node that computes; undefined for inputs and captures. */
   unit(n: Node): Unit | undefined {
-    return this.#unitOf.get(n);
+    return this.#unitOf[n.id];
   }
 
   /** Nodes that read `n`, in graph order. */
   readers(n: Node): readonly Node[] {
-    return this.#consumers.get(n) as Node[];
+    return this.#consumers[n.id];
   }
 
   /** Merges the units of `source` and of `n`, which reads it and is the last node so far, when the result is still one map and nothing would wait for itself. */
@@ -97,28 +102,29 @@ export class Fuser {
     const [producer, consumer] = [this.unit(source) as Unit, this.unit(n) as Unit];
     if (producer === consumer || producer.space === null || consumer.space === null || !sameShape(producer.space, consumer.space)) return;
     const [into, from] = producer.nodes.length < consumer.nodes.length ? [consumer, producer] : [producer, consumer];
-    let steps = producer.nodes.length + consumer.nodes.length + into.constants.size;
-    for (const c of from.constants) if (!into.constants.has(c)) steps++;
-    if (steps > this.#limits.maxSteps) return;
+    const constants = from.constants.filter((c) => !into.constants.includes(c));
+    if (into.nodes.length + from.nodes.length + into.constants.length + constants.length > this.#limits.maxSteps) return;
     // The producer reads nothing of the consumer, which reads of it.
-    let inputs = producer.reads.size;
-    const inner = new Map<Tensor, number>();
-    for (const [t, count] of consumer.reads) {
-      const b = base(t);
-      if (this.unit(b.node as Node) === producer) inner.set(b, (inner.get(b) ?? 0) + count);
-      else if (!producer.reads.has(t)) inputs++;
+    const inner = new Set<Node>();
+    const others: Tensor[] = [];
+    for (const t of consumer.reads) {
+      const { node } = base(t) as { node: Node };
+      if (this.unit(node) === producer) inner.add(node);
+      else others.push(t);
     }
+    const fresh = others.filter((t) => !producer.reads.includes(t));
     let outputs = producer.outputs + consumer.outputs;
-    for (const [b, count] of inner) if (!this.roots.has(b) && this.#outside.get(b) === count) outputs--;
-    if (inputs + outputs > this.#limits.maxOperands || this.#waits(producer, consumer, n.id)) return;
+    for (const m of inner) if (this.#outside[m.id] === 1 && !this.roots.has(m.outputs[0])) outputs--;
+    if (producer.reads.length + fresh.length + outputs > this.#limits.maxOperands || this.#waits(producer, consumer, n.id)) return;
 
-    for (const [b, count] of inner) this.#outside.set(b, (this.#outside.get(b) as number) - count);
-    for (const t of consumer.reads.keys()) if (inner.has(base(t))) consumer.reads.delete(t);
-    for (const [t, count] of from.reads) into.reads.set(t, (into.reads.get(t) ?? 0) + count);
-    for (const c of from.constants) into.constants.add(c);
+    for (const m of inner) this.#outside[m.id]--;
+    const sources = new Set(producer.reads.map((t) => base(t).node as Node));
+    for (const m of new Set(others.map((t) => base(t).node as Node))) if (sources.has(m)) this.#outside[m.id]--;
+    into.reads = [...producer.reads, ...fresh];
+    into.constants.push(...constants);
     into.outputs = outputs;
     into.nodes.push(...from.nodes);
-    for (const m of from.nodes) this.#unitOf.set(m, into);
+    for (const m of from.nodes) this.#unitOf[m.id] = into;
   }
 
   /** True unless it is certain that no way leads from `producer` to `consumer` through another unit. Nodes behind `last` are on none. */
@@ -140,7 +146,7 @@ export class Fuser {
       }
       const to = up.next().value;
       if (to === undefined) return false;
-      for (const t of to.reads.keys()) {
+      for (const t of to.reads) {
         this.followed++;
         const u = this.unit(base(t).node as Node);
         if (u === producer ? to !== consumer : u !== undefined && below.has(u)) return true;
@@ -162,7 +168,7 @@ export class Fuser {
 
   /** Puts the nodes of all units in graph order. */
   finish(): void {
-    for (const u of new Set(this.#unitOf.values())) if (u.nodes.length > 1) u.nodes.sort((a, b) => a.id - b.id);
+    for (const u of new Set(this.#unitOf)) u?.nodes.sort((a, b) => a.id - b.id);
   }
 
   /** Tensors a map unit reads from outside and those that outside reads from it. */
@@ -171,10 +177,10 @@ export class Fuser {
     for (const n of u.nodes) {
       for (const t of n.inputs as readonly Tensor[]) {
         const operand = this.#operand(t);
-        if (u.reads.has(operand)) inputs.add(operand);
+        if (u.reads.includes(operand)) inputs.add(operand);
       }
     }
-    const outputs = u.nodes.map((n) => n.outputs[0]).filter((t) => this.roots.has(t) || this.#outside.get(t));
+    const outputs = u.nodes.map((n) => n.outputs[0]).filter((t) => this.roots.has(t) || this.#outside[(t.node as Node).id] > 0);
     return { inputs: [...inputs], outputs };
   }
 
