@@ -7,7 +7,7 @@ import type { DType } from "./dtype.ts";
 import { LockstepError, ShapeError } from "./errors.ts";
 import { naming } from "./naming.ts";
 import type { Fuser, Unit } from "./plan/fuse.ts";
-import type { Attrs } from "./plan/plan.ts";
+import type { Attr, Attrs } from "./plan/plan.ts";
 import type { Shape } from "./shape.ts";
 import { sameShape } from "./shape.ts";
 import { full, Tensor } from "./tensor.ts";
@@ -77,6 +77,8 @@ export class Node {
   readonly outputs: readonly Tensor[];
   /** The layer or scope it was traced in. */
   readonly source: string;
+  /** Of an alias: the tensor, of no alias, whose bytes its output is. */
+  readonly base: Tensor | null;
 
   constructor(graph: Graph, id: number, op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs, types: readonly TensorType[], source: string) {
     this.graph = graph;
@@ -85,6 +87,8 @@ export class Node {
     this.inputs = inputs;
     this.attrs = attrs;
     this.source = source;
+    // Taken over from the one before, which makes long chains of them cost nothing.
+    this.base = op.lower === "alias" ? (inputs[0]?.node?.base ?? inputs[0]) : null;
     this.outputs = types.map((t, i) => new Tensor(t.shape, t.dtype, this, i, null));
   }
 }
@@ -102,9 +106,14 @@ export const constantOp: Op = {
   lower: (node) => [{ kernel: "fill", encode: fill, inputs: [], outputs: [node.outputs[0]], attrs: { value: node.attrs.value } }],
 };
 
-/** Attributes as text that differs where they do: JSON alone has one word for NaN and both infinities, and no -0. */
-export function attrsKey(attrs: Attrs): string {
-  return JSON.stringify(attrs, (_name, value: unknown) => (typeof value === "number" && (!Number.isFinite(value) || Object.is(value, -0)) ? `number ${Object.is(value, -0) ? "-0" : value}` : value));
+/** Attributes as text that differs where they do. JSON has one word for NaN and both infinities and no -0, and takes several times as long. */
+export function attrsKey(attr: Attr): string {
+  if (typeof attr === "string") return JSON.stringify(attr);
+  if (Object.is(attr, -0)) return "-0";
+  if (typeof attr !== "object" || attr === null) return String(attr);
+  let key = "{";
+  for (const name in attr) key += `${name}:${attrsKey((attr as Attrs)[name])},`;
+  return key;
 }
 
 export class Graph {
@@ -141,7 +150,9 @@ export class Graph {
   }
 
   add(op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs): readonly Tensor[] {
-    const key = `${op.name}(${inputs.map((t) => (t === null ? "-" : `${(t.node as Node).id}.${t.index}`)).join()})${attrsKey(attrs)}`;
+    let key = op.name;
+    for (const t of inputs) key += t === null ? ",-" : `,${(t.node as Node).id}.${t.index}`;
+    key += attrsKey(attrs);
     const equal = this.#equal.get(key);
     if (equal !== undefined && equal.op === op) return equal.outputs;
     const node = this.#push(op, inputs, attrs, op.infer(inputs, attrs));

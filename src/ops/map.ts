@@ -76,6 +76,7 @@ function call(op: Op, operands: readonly Tensor[]): Tensor {
 
 /** A broadcast tensor need not exist where another operand already has the full shape: map reads with stride 0. */
 function withoutBroadcasts(op: Op, operands: readonly Tensor[]): readonly Tensor[] {
+  if (!operands.some((t) => t.node?.op.name === "broadcastTo")) return operands;
   const { shape } = op.infer(operands, {})[0];
   const sources = operands.map((t) => (t.node?.op.name === "broadcastTo" ? (t.node.inputs[0] as Tensor) : t));
   return sameShape(broadcastShapes(op.name, sources.map((t) => t.shape)), shape) ? sources : operands;

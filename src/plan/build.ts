@@ -1,6 +1,7 @@
 /** @file Graph to Plan: live nodes, fusion, places for results and assigned tensors, memory for the rest. */
 import { assert } from "../assert.ts";
 import type { Limits } from "../backend.ts";
+import { once } from "../cache.ts";
 import { ELEMENT_BYTES } from "../dtype.ts";
 import type { Graph } from "../graph.ts";
 import { Tensor } from "../tensor.ts";
@@ -52,13 +53,14 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limi
 
   // Assignments: written in place where nothing reads the old value at or after that call, else copied at the end.
   const late: UnplacedCall[] = [];
+  const inPlace = whereInPlace(calls);
   const assigned = new Set<Tensor>();
   for (const [target, value] of graph.assigns) {
     const symbol = graph.captures.get(target) as Tensor;
     assigned.add(symbol);
     const b = base(value);
     if (b === symbol) continue;
-    if (!fixed.has(b) && canWriteInPlace(calls, symbol, b)) {
+    if (!fixed.has(b) && inPlace(symbol, b)) {
       fixed.set(b, fixed.get(symbol) as Place);
       continue;
     }
@@ -97,9 +99,24 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limi
   };
 }
 
-function canWriteInPlace(calls: readonly UnplacedCall[], target: Tensor, value: Tensor): boolean {
-  const writers = calls.flatMap((c, i) => (c.outputs.includes(value) ? [i] : []));
-  if (writers.length !== 1) return false;
-  const [at] = writers;
-  return calls.every((c, i) => i < at || c.inputs.every((t, k) => t === null || base(t) !== target || (i === at && readsInOrder(c, k))));
+/** Whether the one call of `calls` that gives `value` may write it to `target`, a leaf, which then has no reader at or after it. */
+function whereInPlace(calls: readonly UnplacedCall[]): (target: Tensor, value: Tensor) => boolean {
+  const writers = new Map<Tensor, number[]>();
+  /** Of leaves: the last call that reads it, and as which of its inputs. */
+  const reads = new Map<Tensor, { at: number; inputs: number[] }>();
+  calls.forEach((c, at) => {
+    for (const t of c.outputs) if (t !== null) once(writers, t, () => [] as number[]).push(at);
+    c.inputs.forEach((t, k) => {
+      if (t === null || !isLeaf(t)) return;
+      const read = once(reads, base(t), () => ({ at, inputs: [] as number[] }));
+      if (read.at !== at) [read.at, read.inputs] = [at, []];
+      read.inputs.push(k);
+    });
+  });
+  return (target, value) => {
+    const [at, another] = writers.get(value) ?? [];
+    if (at === undefined || another !== undefined) return false;
+    const read = reads.get(target);
+    return read === undefined || read.at < at || (read.at === at && read.inputs.every((k) => readsInOrder(calls[at], k)));
+  };
 }

@@ -5,6 +5,7 @@
  */
 import type { Limits } from "../backend.ts";
 import { assert } from "../assert.ts";
+import { once } from "../cache.ts";
 import { constantOp } from "../graph.ts";
 import type { Lowered, Node } from "../graph.ts";
 import type { DType } from "../dtype.ts";
@@ -18,9 +19,15 @@ import { base } from "./simplify.ts";
 
 /** Nodes that run as one. */
 export interface Unit {
-  nodes: Node[];
+  /** In graph order once `fuse` has merged what it can. */
+  readonly nodes: Node[];
   /** The iteration space of elementwise nodes; null for any other single node. */
   readonly space: Shape | null;
+  /** What its nodes read of other units and leaves, constants apart. Of elementwise nodes each once. */
+  reads: Tensor[];
+  readonly constants: Node[];
+  /** How many of its nodes' results are roots or read by other units. */
+  outputs: number;
 }
 
 /** A kernel call whose operands are still graph tensors. */
@@ -28,14 +35,27 @@ export interface UnplacedCall extends Lowered {
   readonly source: string;
 }
 
+/**
+ * Reads that a search for a way between two units follows before it takes it that there is one. Ways are mostly short, and so are searches where there is none: they go from
+ * both ends and are over when one side has no more to follow. What a merge is lost by has thousands of units on both sides that have nothing to do with each other.
+ */
+const MOST_FOLLOWED = 256;
+
 /** Which nodes run as one, and what reads what. */
 export class Fuser {
-  readonly #unitOf = new Map<Node, Unit>();
-  readonly #consumers = new Map<Node, Node[]>();
+  /** By the node's id, as what follows. */
+  readonly #unitOf: (Unit | undefined)[] = [];
+  readonly #consumers: Node[][] = [];
+  /** How many other units read a node's results. */
+  readonly #outside: number[] = [];
+  /** One tensor for all that are the same bytes with the same shape. */
+  readonly #operands = new Map<string, Tensor>();
   readonly roots: ReadonlySet<Tensor>;
   /** Outputs that a node reads or that are roots. */
   readonly read: ReadonlySet<Tensor>;
   readonly #limits: Limits;
+  /** Reads that all searches together have followed. */
+  followed = 0;
 
   constructor(nodes: readonly Node[], roots: readonly Tensor[], limits: Limits) {
     this.roots = new Set(roots.map(base));
@@ -43,84 +63,143 @@ export class Fuser {
     const read = new Set(this.roots);
     this.read = read;
     for (const n of nodes) {
-      this.#unitOf.set(n, { nodes: [n], space: n.op.lower === "map" ? n.outputs[0].shape : null });
-      this.#consumers.set(n, []);
-    }
-    for (const n of nodes) {
+      const u: Unit = { nodes: [n], space: n.op.lower === "map" ? n.outputs[0].shape : null, reads: [], constants: [], outputs: 1 };
+      this.#unitOf[n.id] = u;
+      this.#consumers[n.id] = [];
+      this.#outside[n.id] = 0;
       for (const t of n.inputs) {
         if (t === null) continue;
         const b = base(t);
+        const source = b.node as Node;
         read.add(b);
-        this.#consumers.get(b.node as Node)?.push(n);
+        const readers = this.#consumers[source.id] as Node[] | undefined;
+        if (readers !== undefined && readers.at(-1) !== n) {
+          readers.push(n);
+          this.#outside[source.id]++;
+        }
+        if (source.op === constantOp) {
+          if (!u.constants.includes(source)) u.constants.push(source);
+          continue;
+        }
+        const operand = this.#operand(t);
+        if (u.space === null || !u.reads.includes(operand)) u.reads.push(operand);
       }
     }
   }
 
   /** The unit of a node that computes; undefined for inputs and captures. */
   unit(n: Node): Unit | undefined {
-    return this.#unitOf.get(n);
+    return this.#unitOf[n.id];
   }
 
-  /** Nodes that read `n`. */
+  /** Nodes that read `n`, in graph order. */
   readers(n: Node): readonly Node[] {
-    return this.#consumers.get(n) as Node[];
+    return this.#consumers[n.id];
   }
 
-  /** Merges the units of a producer and its consumer when the result is still one map and nothing would wait for itself. */
-  tryMerge(producer: Unit, consumer: Unit): void {
+  /** Merges the units of `source` and of `n`, which reads it and is the last node so far, when the result is still one map and nothing would wait for itself. */
+  tryMerge(source: Node, n: Node): void {
+    const [producer, consumer] = [this.unit(source) as Unit, this.unit(n) as Unit];
     if (producer === consumer || producer.space === null || consumer.space === null || !sameShape(producer.space, consumer.space)) return;
-    const merged: Unit = { nodes: [...producer.nodes, ...consumer.nodes].sort((a, b) => a.id - b.id), space: producer.space };
-    const { inputs, steps, outputs } = this.operands(merged);
-    if (inputs.length + outputs.length > this.#limits.maxOperands || steps > this.#limits.maxSteps) return;
-    if (this.#reaches(producer, consumer) || this.#reaches(consumer, producer)) return;
-    for (const n of merged.nodes) this.#unitOf.set(n, merged);
+    const [into, from] = producer.nodes.length < consumer.nodes.length ? [consumer, producer] : [producer, consumer];
+    const constants = from.constants.filter((c) => !into.constants.includes(c));
+    if (into.nodes.length + from.nodes.length + into.constants.length + constants.length > this.#limits.maxSteps) return;
+    // The producer reads nothing of the consumer, which reads of it.
+    const inner = new Set<Node>();
+    const others: Tensor[] = [];
+    for (const t of consumer.reads) {
+      const { node } = base(t) as { node: Node };
+      if (this.unit(node) === producer) inner.add(node);
+      else others.push(t);
+    }
+    const fresh = others.filter((t) => !producer.reads.includes(t));
+    let outputs = producer.outputs + consumer.outputs;
+    for (const m of inner) if (this.#outside[m.id] === 1 && !this.roots.has(m.outputs[0])) outputs--;
+    if (producer.reads.length + fresh.length + outputs > this.#limits.maxOperands || this.#waits(producer, consumer, n.id)) return;
+
+    for (const m of inner) this.#outside[m.id]--;
+    const sources = new Set(producer.reads.map((t) => base(t).node as Node));
+    for (const m of new Set(others.map((t) => base(t).node as Node))) if (sources.has(m)) this.#outside[m.id]--;
+    into.reads = [...producer.reads, ...fresh];
+    into.constants.push(...constants);
+    into.outputs = outputs;
+    into.nodes.push(...from.nodes);
+    for (const m of from.nodes) this.#unitOf[m.id] = into;
   }
 
-  /** True when a path leads from `from` to `to` through some other unit. */
-  #reaches(from: Unit, to: Unit): boolean {
+  /** True unless it is certain that no way leads from `producer` to `consumer` through another unit. Nodes behind `last` are on none. */
+  #waits(producer: Unit, consumer: Unit, last: number): boolean {
+    const [below, above] = [new Set([producer]), new Set([consumer])];
     // What is added to a set while it is walked is walked too.
-    const seen = new Set<Unit>([from]);
-    for (const u of seen) {
-      for (const n of u.nodes) {
+    const [down, up] = [below.values(), above.values()];
+    const until = this.followed + MOST_FOLLOWED;
+    while (this.followed < until) {
+      const from = down.next().value;
+      if (from === undefined) return false;
+      for (const n of from.nodes) {
         for (const c of this.readers(n)) {
-          const next = this.unit(c) as Unit;
-          if (next !== to) seen.add(next);
-          else if (u !== from) return true;
+          if (c.id > last || this.followed++ > until) break;
+          const u = this.unit(c) as Unit;
+          if (u === consumer ? from !== producer : above.has(u)) return true;
+          if (u !== consumer) below.add(u);
         }
       }
+      const to = up.next().value;
+      if (to === undefined) return false;
+      for (const t of to.reads) {
+        this.followed++;
+        const u = this.unit(base(t).node as Node);
+        if (u === producer ? to !== consumer : u !== undefined && below.has(u)) return true;
+        if (u !== undefined && u !== producer) above.add(u);
+      }
     }
-    return false;
+    return true;
+  }
+
+  /** The units that `u` reads, in the order of its nodes and their operands. */
+  *sources(u: Unit): Generator<Unit, undefined> {
+    for (const n of u.nodes) {
+      for (const t of n.inputs) {
+        const source = t === null ? undefined : this.unit(base(t).node as Node);
+        if (source !== undefined && source !== u) yield source;
+      }
+    }
+  }
+
+  /** Puts the nodes of all units in graph order. */
+  finish(): void {
+    for (const u of new Set(this.#unitOf)) u?.nodes.sort((a, b) => a.id - b.id);
   }
 
   /** Tensors a map unit reads from outside and those that outside reads from it. */
-  operands(u: Unit): { inputs: Tensor[]; outputs: Tensor[]; steps: number } {
-    const members = new Set(u.nodes);
-    const inputs: Tensor[] = [];
-    const keys = new Set<string>();
-    const constants = new Set<Node>();
+  operands(u: Unit): { inputs: Tensor[]; outputs: Tensor[] } {
+    const inputs = new Set<Tensor>();
     for (const n of u.nodes) {
       for (const t of n.inputs as readonly Tensor[]) {
-        const source = base(t).node as Node;
-        if (source.op === constantOp) constants.add(source);
-        if (members.has(source) || source.op === constantOp) continue;
-        const key = operandKey(t);
-        if (!keys.has(key)) inputs.push(t);
-        keys.add(key);
+        const operand = this.#operand(t);
+        if (u.reads.includes(operand)) inputs.add(operand);
       }
     }
-    const outputs = u.nodes.map((n) => n.outputs[0]).filter((t) => this.roots.has(t) || this.readers(t.node as Node).some((c) => !members.has(c)));
-    return { inputs, outputs, steps: u.nodes.length + constants.size };
+    const outputs = u.nodes.map((n) => n.outputs[0]).filter((t) => this.roots.has(t) || this.#outside[(t.node as Node).id] > 0);
+    return { inputs: [...inputs], outputs };
+  }
+
+  /** The tensor that stands for `t` and all that are the same bytes read with the same shape. */
+  #operand(t: Tensor): Tensor {
+    const b = base(t);
+    if (b === t || sameShape(b.shape, t.shape)) return b;
+    return once(this.#operands, `${b.node?.id}.${b.index}:${t.shape.join()}`, () => t);
   }
 
   body(u: Unit, inputs: readonly Tensor[], outputs: readonly Tensor[]): MapBody {
     const space = u.space as Shape;
-    const register = new Map<string, number>(inputs.map((t, i) => [operandKey(t), i]));
+    const register = new Map(inputs.map((t, i) => [t, i]));
     const steps: MapStep[] = [];
     const constants = new Map<string, number>();
     const step = (s: MapStep): number => inputs.length + steps.push(s) - 1;
     const argument = (t: Tensor): number => {
       const source = base(t).node as Node;
-      if (source.op === constantOp && !register.has(operandKey(t))) {
+      if (source.op === constantOp) {
         const value = source.attrs.value as number;
         const key = `${t.dtype}:${Object.is(value, -0) ? "-0" : value}`;
         const known = constants.get(key) ?? step({ op: "const", args: [], dtype: source.attrs.dtype as DType, value });
@@ -128,19 +207,13 @@ export class Fuser {
         return known;
       }
       // A reshape of a member's result that still fits the space adds or drops leading ones only: the same elements in order.
-      const r = register.get(operandKey(t)) ?? register.get(operandKey(base(t)));
+      const r = register.get(this.#operand(t)) ?? register.get(base(t));
       assert(r !== undefined, () => `fuse: no register for ${t}`);
       return r;
     };
-    for (const n of u.nodes) register.set(operandKey(n.outputs[0]), step({ op: n.op.name, args: (n.inputs as readonly Tensor[]).map(argument), dtype: n.outputs[0].dtype }));
-    return { space, strides: inputs.map((t) => broadcastStrides(t.shape, space)), steps, results: outputs.map((t) => register.get(operandKey(t)) as number) };
+    for (const n of u.nodes) register.set(n.outputs[0], step({ op: n.op.name, args: (n.inputs as readonly Tensor[]).map(argument), dtype: n.outputs[0].dtype }));
+    return { space, strides: inputs.map((t) => broadcastStrides(t.shape, space)), steps, results: outputs.map((t) => register.get(t) as number) };
   }
-}
-
-/** Tensors with equal keys are the same bytes read with the same shape. */
-function operandKey(t: Tensor): string {
-  const b = base(t);
-  return `${b.node?.id}.${b.index}:${t.shape.join()}`;
 }
 
 /** Groups `nodes` and gives the kernel calls in an order in which every operand is computed before it is read. */
@@ -150,9 +223,10 @@ export function fuse(nodes: readonly Node[], roots: readonly Tensor[], limits: L
     if (n.op.lower !== "map") continue;
     for (const t of n.inputs as readonly Tensor[]) {
       const source = base(t).node as Node;
-      if (source.op.lower === "map" && t.node?.op.lower === "map") fuser.tryMerge(fuser.unit(source) as Unit, fuser.unit(n) as Unit);
+      if (source.op.lower === "map" && t.node?.op.lower === "map") fuser.tryMerge(source, n);
     }
   }
+  fuser.finish();
   const prologues = new Map<Unit | undefined, Unit>();
   for (const n of nodes) {
     const prologue = n.op.prologue?.(fuser, n);
@@ -208,23 +282,25 @@ function sourceOf(u: Unit): string {
 /** For `prologue` of reductions: the map unit whose one result `n` reads and nothing else. */
 export function prologueOf(fuser: Fuser, n: Node): Unit | null {
   const u = fuser.unit(base(n.inputs[0] as Tensor).node as Node);
-  if (u === undefined || u.space === null || sizeOf(u.space) === 0) return null;
+  if (u === undefined || u.space === null || u.outputs !== 1 || sizeOf(u.space) === 0) return null;
   const { inputs, outputs } = fuser.operands(u);
-  if (outputs.length !== 1 || fuser.roots.has(outputs[0]) || inputs.length === 0) return null;
+  if (fuser.roots.has(outputs[0]) || inputs.length === 0) return null;
   return fuser.readers(outputs[0].node as Node).every((c) => c === n || fuser.unit(c) === u) ? u : null;
 }
 
 /** An order in which units come behind those whose results they read: that of their last nodes but for that. */
 function schedule(fuser: Fuser, nodes: readonly Node[]): Iterable<Unit> {
   const order = new Set<Unit>();
-  const visit = (u: Unit | undefined, by?: Unit): void => {
-    if (u === undefined || u === by || order.has(u)) return;
-    for (const n of u.nodes) for (const t of n.inputs) if (t !== null) visit(fuser.unit(base(t).node as Node), u);
-    order.add(u);
-  };
   for (const n of nodes) {
     const u = fuser.unit(n);
-    if (u?.nodes.at(-1) === n) visit(u);
+    if (u?.nodes.at(-1) !== n) continue;
+    // By hand and not by recursion: a chain may be longer than the stack is deep.
+    const waiting = [{ unit: u, sources: fuser.sources(u) }];
+    for (let top = waiting.at(-1); top !== undefined; top = waiting.at(-1)) {
+      const { value } = top.sources.next();
+      if (value === undefined) order.add((waiting.pop() as typeof top).unit);
+      else if (!order.has(value)) waiting.push({ unit: value, sources: fuser.sources(value) });
+    }
   }
   return order;
 }

@@ -9,6 +9,7 @@ import { sizeOf, stridesOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { UnplacedCall } from "./fuse.ts";
 import type { MapBody, Place } from "./plan.ts";
+import { least, Runs } from "./runs.ts";
 import { base } from "./simplify.ts";
 
 /** Bytes that are alive from call `first` to call `last`, both included. */
@@ -21,26 +22,39 @@ export interface Range {
 /** How ranges get places on a kind of backend: the bytes of its slots, and where each range is, in their order. */
 export type Pack = (ranges: readonly Range[], alignment: number) => { slots: number[]; places: Place[] };
 
-const overlap = (a: Range, b: Range): boolean => a.first <= b.last && b.first <= a.last;
-
-/** Offsets for ranges in one memory, which is one slot: largest first, each at the lowest gap that holds it. */
+/**
+ * Offsets for ranges in one memory, which is one slot: largest first, each at the lowest gap that holds it. What is taken stands in a tree over the calls, whose leaves are
+ * calls and whose other parts are those of two, so that a range of any length is a few parts, and what lives together with it is in these and in those above.
+ */
 export const packOffsets: Pack = (ranges, alignment) => {
   const offsets = new Array<number>(ranges.length).fill(0);
   const order = ranges.map((_, i) => i).sort((a, b) => ranges[b].bytes - ranges[a].bytes || a - b);
-  const placed: number[] = [];
+  const leaves = 2 ** Math.ceil(Math.log2(1 + ranges.reduce((most, { last }) => Math.max(most, last), 0)));
+  /** By part: bytes of ranges that live in all of its calls, and of those that live in any. */
+  const all: Runs[] = [];
+  const any: Runs[] = [];
   let total = 0;
   for (const i of order) {
+    const { bytes, first, last } = ranges[i];
+    const parts: number[] = [];
+    for (let [from, to] = [first + leaves, last + leaves + 1]; from < to; from >>= 1, to >>= 1) {
+      if (from & 1) parts.push(from++);
+      if (to & 1) parts.push(--to);
+    }
+    const taken = new Set<Runs | undefined>(parts.map((p) => any[p]));
+    for (let above of parts) while ((above >>= 1) > 0) taken.add(all[above]);
     let at = 0;
-    for (const j of placed) {
-      if (!overlap(ranges[i], ranges[j])) continue;
-      if (offsets[j] - at >= ranges[i].bytes) break;
-      at = Math.max(at, Math.ceil((offsets[j] + ranges[j].bytes) / alignment) * alignment);
+    for (let before = -1; before < at; ) {
+      before = at;
+      for (const runs of taken) at = Math.max(at, runs?.endWithin(at, at + bytes) ?? 0);
     }
     offsets[i] = at;
-    total = Math.max(total, at + ranges[i].bytes);
-    let k = placed.length;
-    while (k > 0 && offsets[placed[k - 1]] > at) k--;
-    placed.splice(k, 0, i);
+    total = Math.max(total, at + bytes);
+    const to = Math.ceil((at + bytes) / alignment) * alignment;
+    for (let part of parts) {
+      (all[part] ??= new Runs()).add(at, to);
+      for (; part > 0; part >>= 1) (any[part] ??= new Runs()).add(at, to);
+    }
   }
   return { slots: ranges.length > 0 ? [total] : [], places: offsets.map((offset) => ({ space: "slot", index: 0, offset })) };
 };
@@ -48,17 +62,21 @@ export const packOffsets: Pack = (ranges, alignment) => {
 /** Whole slots for ranges: the smallest free slot that holds it, else a new one. */
 export const assignSlots: Pack = (ranges) => {
   const slots: number[] = [];
-  const busyUntil: number[] = [];
   const slotOf = new Array<number>(ranges.length).fill(0);
   const order = ranges.map((_, i) => i).sort((a, b) => ranges[a].first - ranges[b].first || ranges[b].bytes - ranges[a].bytes);
+  /** Free slots, the smallest first, and those that become free after a call. */
+  const free: number[] = [];
+  const busy: number[][] = [];
+  let now = 0;
   for (const i of order) {
-    let best = -1;
-    slots.forEach((bytes, s) => {
-      if (busyUntil[s] < ranges[i].first && bytes >= ranges[i].bytes && (best < 0 || bytes < slots[best])) best = s;
-    });
-    if (best < 0) best = slots.push(ranges[i].bytes) - 1;
-    busyUntil[best] = ranges[i].last;
-    slotOf[i] = best;
+    const { bytes, first, last } = ranges[i];
+    for (; now < first; now++) {
+      for (const s of busy[now] ?? []) free.splice(least(free.length, (k) => slots[free[k]] > slots[s] || (slots[free[k]] === slots[s] && free[k] > s)), 0, s);
+    }
+    const fits = least(free.length, (k) => slots[free[k]] >= bytes);
+    const [slot] = fits < free.length ? free.splice(fits, 1) : [slots.push(bytes) - 1];
+    (busy[last] ??= []).push(slot);
+    slotOf[i] = slot;
   }
   return { slots, places: slotOf.map((index) => ({ space: "slot", index, offset: 0 })) };
 };
@@ -86,6 +104,7 @@ export function placeTemporaries(calls: readonly UnplacedCall[], fixed: Readonly
 
   // A map output that takes over a dying operand's bytes shares its range, which goes on: one that nobody reads would leave it to the next output.
   calls.forEach((c, i) => {
+    if (c.kernel !== "map") return;
     for (const out of c.outputs) {
       const own = out && ranges.get(out);
       if (!own || own.first !== i || own.last === i) continue;

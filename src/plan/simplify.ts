@@ -4,15 +4,19 @@ import type { Tensor } from "../tensor.ts";
 
 /** The tensor whose bytes `t` is: through reshape and stopGradient. */
 export function base(t: Tensor): Tensor {
-  let b = t;
-  while (b.node !== null && b.node.op.lower === "alias") b = b.node.inputs[0] as Tensor;
-  return b;
+  return t.node?.base ?? t;
 }
 
 /** Nodes that compute something for `roots`, in graph order, without leaves and aliases. */
 export function liveNodes(graph: Graph, roots: readonly Tensor[]): Node[] {
-  const live = new Set(roots.map((t) => t.node));
-  // What is added to a set while it is walked is walked too.
-  for (const node of live) for (const t of node?.inputs ?? []) if (t !== null) live.add(t.node);
-  return graph.nodes.filter((n) => live.has(n) && n.op.lower !== "leaf" && n.op.lower !== "alias");
+  const live: boolean[] = [];
+  const waiting: Node[] = [];
+  const visit = (t: Tensor | null): void => {
+    if (t === null || t.node === null || live[t.node.id]) return;
+    live[t.node.id] = true;
+    waiting.push(t.node);
+  };
+  roots.forEach(visit);
+  for (let node = waiting.pop(); node !== undefined; node = waiting.pop()) node.inputs.forEach(visit);
+  return graph.nodes.filter((n) => live[n.id] && n.op.lower !== "leaf" && n.op.lower !== "alias");
 }

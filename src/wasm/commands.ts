@@ -10,7 +10,9 @@
  * from run to run, so their words are listed as patches.
  */
 import { assert } from "../assert.ts";
+import { once } from "../cache.ts";
 import type { Call, Plan } from "../plan/plan.ts";
+import { Runs } from "../plan/runs.ts";
 import { sizeOf } from "../shape.ts";
 import { HEADER_WORDS, PART_SHIFT } from "./opcodes.ts";
 import type { CommandWriter, Ref, Word } from "./writer.ts";
@@ -56,6 +58,8 @@ class Writer implements CommandWriter {
   readonly commands: Command[] = [];
   readonly prologue: Command[] = [];
   readonly kept: Kept[] = [];
+  /** Where things are in `kept`, by binding and key. */
+  readonly #places = new Map<string, number>();
   /** Most shared scratch that one call wants. */
   sharedBytes = 0;
   #here = 0;
@@ -92,10 +96,11 @@ class Writer implements CommandWriter {
       return read;
     }
     const binding = source.place.index, key = [opcode, pieces, source.place.offset, ...words].join();
-    let index = this.kept.findIndex((k) => k.binding === binding && k.key === key);
+    const name = `${binding} ${key}`, known = this.#places.get(name), index = known ?? this.kept.length;
     const ref = (access: Ref["access"]): Ref => ({ place: { space: "kept", index, offset: 0 }, bytes, access });
-    if (index < 0) {
-      index = this.kept.push({ binding, bytes, key }) - 1;
+    if (known === undefined) {
+      this.kept.push({ binding, bytes, key });
+      this.#places.set(name, index);
       this.#left -= bytes;
       this.prologue.push({ opcode, pieces, words: [source, ref("write"), ...words] });
     }
@@ -147,39 +152,56 @@ function workOf({ kernel, inputs, outputs, attrs }: Call): number {
   return a.t !== undefined && a.u !== undefined ? elements * a.u : elements * 4;
 }
 
-interface Span {
-  readonly space: string;
-  readonly from: number;
-  readonly to: number;
-  readonly writes: boolean;
-  /** Used by a command of one piece: all such run on one thread, in order. */
-  readonly single: boolean;
+/** Bytes of one space that commands since the last barrier read and wrote: [by several threads, by commands of one piece, which all run on one thread in order]. */
+interface Open {
+  readonly reads: readonly [Runs, Runs];
+  readonly writes: readonly [Runs, Runs];
 }
 
-function spansOf({ words, pieces }: Command): Span[] {
-  return words.flatMap((w) => (typeof w === "number" || w.bytes === 0 ? [] : [{ space: `${w.place.space}${w.place.index}`, from: w.place.offset, to: w.place.offset + w.bytes, writes: w.access !== "read", single: pieces === 1 }]));
+/** What has been touched since the last barrier. */
+class Touched {
+  #spaces = new Map<string, Open>();
+
+  /** True when the command touches bytes that another wrote, or writes bytes that another read. */
+  conflicts({ words, pieces }: Command): boolean {
+    return words.some((w) => {
+      if (typeof w === "number" || w.bytes === 0) return false;
+      const open = this.#spaces.get(spaceOf(w));
+      if (open === undefined) return false;
+      const from = w.place.offset, to = from + w.bytes;
+      const within = ([several, single]: readonly [Runs, Runs]): boolean => several.endWithin(from, to) > 0 || (pieces !== 1 && single.endWithin(from, to) > 0);
+      return within(open.writes) || (w.access !== "read" && within(open.reads));
+    });
+  }
+
+  add({ words, pieces }: Command): void {
+    for (const w of words) {
+      if (typeof w === "number" || w.bytes === 0) continue;
+      const open = once(this.#spaces, spaceOf(w), (): Open => ({ reads: [new Runs(), new Runs()], writes: [new Runs(), new Runs()] }));
+      open[w.access === "read" ? "reads" : "writes"][pieces === 1 ? 1 : 0].add(w.place.offset, w.place.offset + w.bytes);
+    }
+  }
 }
 
-const conflict = (a: Span, b: Span): boolean => (a.writes || b.writes) && !(a.single && b.single) && a.space === b.space && a.from < b.to && b.from < a.to;
+const spaceOf = ({ place }: Ref): string => `${place.space}${place.index}`;
 
 /** Fills in addresses. `slots[i]` and `scratch` are byte addresses; those of kept memory count on from `bindings`. */
 export function link({ commands, prologue }: Pick<Encoded, "commands" | "prologue">, bindings: number, slots: readonly number[], scratch: number): CommandList {
   const length = commands.reduce((n, c) => n + HEADER_WORDS + c.words.length, 0);
   const words = new Uint32Array(length);
   const patches: Patch[] = [];
-  let open: Span[] = [];
+  let touched = new Touched();
   let barriers = 0;
   let at = 0;
   let main = 0;
   for (const [i, c] of commands.entries()) {
     if (i === prologue) main = at;
-    const spans = spansOf(c);
-    const wait = c.pieces === 0 || spans.some((s) => open.some((o) => conflict(s, o)));
+    const wait = c.pieces === 0 || touched.conflicts(c);
     if (wait) {
-      open = [];
+      touched = new Touched();
       barriers++;
     }
-    open.push(...spans);
+    touched.add(c);
     words[at++] = c.opcode | (wait ? BARRIER : 0);
     words[at++] = HEADER_WORDS + c.words.length;
     words[at++] = c.pieces;

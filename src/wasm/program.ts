@@ -17,7 +17,7 @@ export class WasmProgram implements Program {
   /** Worth handing over to another thread. */
   readonly long: boolean;
   /** Addresses the list was last patched with: of bindings, then of what is kept. */
-  readonly bound: Int32Array;
+  readonly bound: Uint32Array;
   readonly kept: readonly Kept[];
   readonly prepared: Prepared[];
   /** Bindings that a run writes. */
@@ -30,7 +30,7 @@ export class WasmProgram implements Program {
     this.code = code;
     this.large = sharedWork >= LEAST_WORK;
     this.long = work >= LEAST_WORK;
-    this.bound = new Int32Array(plan.bindings.length + kept.length).fill(-1);
+    this.bound = new Uint32Array(plan.bindings.length + kept.length).fill(-1);
     this.kept = kept;
     this.prepared = prepared;
     this.written = plan.bindings.flatMap((b, i) => (b.written ? [i] : []));
