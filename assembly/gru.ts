@@ -1,25 +1,26 @@
 /**
  * @file The GRU over whole sequences, and its gradient. Layouts: h [B,T,U]; xw, dxw, dhw [B,T,3U] in gate order z r h~; gates [B,T,4U]: z, r,
  * h~ after their activations and then `side`, which is q = h[t-1] wr_h + bias2_h with resetAfter and p = r * h[t-1]
- * without; bias2 [3U]; h0, dh0 [B,U]; mask i32 [B,T]. Where mask is 0 the state is kept, and gates, dxw and dhw are 0.
+ * without; bias2 [3U]; h0, dh0, factors [B,U]; mask i32 [B,T]. Where mask is 0 the state is kept, and gates, dxw and dhw are 0.
  * Absent operands are address 0.
  *
- * `gru`, argument words: h, gates?, xw, w, wCandidate, kStride, panelStride, bias2?, h0?, mask?, B, T, U, rows, activation,
- * recurrentActivation, reverse, resetAfter. w with its strides is wr[U,3U] in a form that `product` (recurrent.ts) reads; without
- * resetAfter it is only the columns of z and r, and wCandidate those of h~.
+ * `gru`, argument words: h, gates?, xw, w, wCandidate, kStride, panelStride, bias2?, h0?, mask?, factors?, B, T, U, rows,
+ * activation, recurrentActivation, reverse, resetAfter. w with its strides is wr[U,3U] in a form that `product` (recurrent.ts)
+ * reads; without resetAfter it is only the columns of z and r, and wCandidate those of h~.
  *   h~ = activation(xw_h + r * q) or activation(xw_h + p wr_h);  h[t] = z * h[t-1] + (1 - z) * h~
+ * Factors multiply h[t-1] everywhere but in this last sum.
  *
- * `gruGrad`, argument words: dxw, dhw?, dh0?, dh?, w, h, gates, h0?, mask?, B, T, U, rows, activation, recurrentActivation, reverse,
- * resetAfter. w is wr transposed and packed: panels over U, 3U deep. (0 where no product is needed: T is 1 at most, h0 and
+ * `gruGrad`, argument words: dxw, dhw?, dh0?, dh?, w, h, gates, h0?, mask?, factors?, B, T, U, rows, activation,
+ * recurrentActivation, reverse, resetAfter. w is wr transposed and packed: panels over U, 3U deep. (0 where no product is needed: T is 1 at most, h0 and
  * dh0 absent.) dxw and dhw are the gradients of xw and of h[t-1] wr + bias2; without resetAfter they are equal.
  *
  * A piece is `rows` sequences over all of their steps. Scratch per row: paddedBytes(2U) + 2 paddedBytes(U) for gru,
- * 2 paddedBytes(U) + paddedBytes(3U) for gruGrad.
+ * 2 paddedBytes(U) + paddedBytes(3U) for gruGrad; where there are factors one paddedBytes(U) more for gru, two for gruGrad.
  *
  * Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder", 2014; resetAfter is the variant of cuDNN.
  */
 import { activateRow, derivative, gateSlope, slope, usual } from "./activation";
-import { addRow, copyRow, paddedBytes, product } from "./recurrent";
+import { addDropped, addRow, copyRow, dropRows, paddedBytes, product } from "./recurrent";
 import { madd, storeUpTo } from "./simd";
 
 /** z and r of one sequence, in place; without resetAfter also p, into `side`. hPrev is 0 for a zero state. */
@@ -80,22 +81,25 @@ export function gru(args: usize, piece: u32, scratch: usize): void {
   const panelStride = <usize>load<u32>(args, 24);
   const bias = <usize>load<u32>(args, 28);
   const mask = <usize>load<u32>(args, 36);
-  const steps = load<u32>(args, 44);
-  const u = load<u32>(args, 48);
-  const rows = load<u32>(args, 52);
-  const act = load<u32>(args, 56);
-  const gateAct = load<u32>(args, 60);
-  const reverse = load<u32>(args, 64);
-  const resetAfter = load<u32>(args, 68);
+  let factors = TRAINING ? <usize>load<u32>(args, 40) : 0;
+  const steps = load<u32>(args, 48);
+  const u = load<u32>(args, 52);
+  const rows = load<u32>(args, 56);
+  const act = load<u32>(args, 60);
+  const gateAct = load<u32>(args, 64);
+  const reverse = load<u32>(args, 68);
+  const resetAfter = load<u32>(args, 72);
 
   const first = piece * rows;
-  const count = min(rows, load<u32>(args, 40) - first);
+  const count = min(rows, load<u32>(args, 44) - first);
   const units = <usize>u << 2;
   const stride = paddedBytes(u);
   const preStride = paddedBytes(u << 1) + stride;
   // One product over 3U needs the sums side by side, two products whole panels each.
   const candidate = resetAfter ? units << 1 : paddedBytes(u << 1);
   const sides = scratch + <usize>rows * preStride;
+  const dropped = sides + <usize>rows * stride;
+  if (factors) factors += <usize>first * units;
   let hPrev = <usize>load<u32>(args, 32);
   if (hPrev) hPrev += <usize>first * units;
   let hStride = units;
@@ -105,9 +109,16 @@ export function gru(args: usize, piece: u32, scratch: usize): void {
       const pre = scratch + <usize>r * preStride;
       start(u, resetAfter, pre, pre + candidate, xw + <usize>(at + r * steps) * units * 3, bias);
     }
-    if (hPrev) product(count, resetAfter ? u * 3 : u << 1, u, hPrev, hStride, w, kStride, panelStride, scratch, preStride);
+    let read = hPrev;
+    let readStride = hStride;
+    if (hPrev && factors) {
+      dropRows(count, u, hPrev, hStride, factors, dropped, stride);
+      read = dropped;
+      readStride = stride;
+    }
+    if (read) product(count, resetAfter ? u * 3 : u << 1, u, read, readStride, w, kStride, panelStride, scratch, preStride);
     for (let r: u32 = 0; r < count; r++) {
-      const last = hPrev ? hPrev + <usize>r * hStride : 0;
+      const last = read ? read + <usize>r * readStride : 0;
       gateCell(u, gateAct, scratch + <usize>r * preStride, last, resetAfter ? 0 : sides + <usize>r * stride);
     }
     if (hPrev && !resetAfter) {
@@ -202,16 +213,17 @@ export function gruGrad(args: usize, piece: u32, scratch: usize): void {
   const gates = <usize>load<u32>(args, 24);
   const h0 = <usize>load<u32>(args, 28);
   const mask = <usize>load<u32>(args, 32);
-  const steps = load<u32>(args, 40);
-  const u = load<u32>(args, 44);
-  const rows = load<u32>(args, 48);
-  const act = load<u32>(args, 52);
-  const gateAct = load<u32>(args, 56);
-  const reverse = load<u32>(args, 60);
-  const resetAfter = load<u32>(args, 64);
+  let factors = <usize>load<u32>(args, 36);
+  const steps = load<u32>(args, 44);
+  const u = load<u32>(args, 48);
+  const rows = load<u32>(args, 52);
+  const act = load<u32>(args, 56);
+  const gateAct = load<u32>(args, 60);
+  const reverse = load<u32>(args, 64);
+  const resetAfter = load<u32>(args, 68);
 
   const first = piece * rows;
-  const count = min(rows, load<u32>(args, 36) - first);
+  const count = min(rows, load<u32>(args, 40) - first);
   const units = <usize>u << 2;
   const wide = units * 3;
   const stride = paddedBytes(u);
@@ -219,6 +231,14 @@ export function gruGrad(args: usize, piece: u32, scratch: usize): void {
   const dp = scratch + <usize>rows * stride;
   const ownDhw = dp + <usize>rows * stride;
   const ownStride = paddedBytes(u * 3);
+  // h * factors and its gradient, where there are some.
+  const dropped = ownDhw + <usize>rows * ownStride;
+  let through = scratch;
+  if (factors) {
+    factors += <usize>first * units;
+    through = dropped + <usize>rows * stride;
+    memory.fill(through, 0, <usize>count * stride);
+  }
   for (let r: u32 = 0; r < count; r++) copyRow(scratch + <usize>r * stride, 0, u);
   for (let s = steps; s-- > 0;) {
     const at = first * steps + (reverse ? steps - 1 - s : s);
@@ -250,21 +270,30 @@ export function gruGrad(args: usize, piece: u32, scratch: usize): void {
     }
     const wanted = hPrev || dh0;
     if (resetAfter) {
-      if (s || dh0) product(count, u, u * 3, recurrent, recurrentStride, w, 32, panelStride, scratch, stride);
+      if (s || dh0) product(count, u, u * 3, recurrent, recurrentStride, w, 32, panelStride, through, stride);
+      if (factors) addDropped(count, u, through, factors, scratch, stride);
       continue;
+    }
+    let read = hPrev;
+    let readStride = hStride;
+    if (hPrev && factors) {
+      dropRows(count, u, hPrev, hStride, factors, dropped, stride);
+      read = dropped;
+      readStride = stride;
     }
     // The candidate's rows of the packed weights are the last U.
     if (wanted) product(count, u, u, from + (units << 1), fromStride, w + (units << 4), 32, panelStride, dp, stride);
     for (let r: u32 = 0; r < count; r++) {
       const row = at + r * steps;
       if (mask && !load<u32>(mask + (<usize>row << 2))) continue;
-      const last = hPrev ? hPrev + <usize>r * hStride : 0;
+      const last = read ? read + <usize>r * readStride : 0;
       resetGrad(
-        u, gateAct, dp + <usize>r * stride, scratch + <usize>r * stride, last, gates + (<usize>row * units << 2),
+        u, gateAct, dp + <usize>r * stride, through + <usize>r * stride, last, gates + (<usize>row * units << 2),
         from + <usize>r * fromStride,
       );
     }
-    if (s || dh0) product(count, u, u << 1, from, fromStride, w, 32, panelStride, scratch, stride);
+    if (s || dh0) product(count, u, u << 1, from, fromStride, w, 32, panelStride, through, stride);
+    if (factors) addDropped(count, u, through, factors, scratch, stride);
     if (dhw) {
       for (let r: u32 = 0; r < count; r++) copyRow(recurrent + <usize>r * recurrentStride, from + <usize>r * fromStride, u * 3);
     }

@@ -1,25 +1,26 @@
 /**
  * @file The LSTM over whole sequences, and its gradient. Layouts: h, c [B,T,U]; xw, gates, dgates [B,T,4U] in gate order i f c~ o,
- * gates after their activations; h0 c0 dh0 dc0 dcLast [B,U]; mask i32 [B,T]. Where mask is 0 the state is kept, and gates and
+ * gates after their activations; h0 c0 dh0 dc0 dcLast factors [B,U]; mask i32 [B,T]. Where mask is 0 the state is kept, and gates and
  * dgates are 0. Absent operands are address 0.
  *
- * `lstm`, argument words: h, c, gates?, xw, w, kStride, panelStride, h0?, c0?, mask?, B, T, U, rows, activation, recurrentActivation,
- * reverse. w with its strides is wr[U,4U] in a form that `product` (recurrent.ts) reads.
+ * `lstm`, argument words: h, c, gates?, xw, w, kStride, panelStride, h0?, c0?, mask?, factors?, B, T, U, rows, activation,
+ * recurrentActivation, reverse. w with its strides is wr[U,4U] in a form that `product` (recurrent.ts) reads.
  *   c[t] = f * c[t-1] + i * c~;  h[t] = o * activation(c[t])
  *
- * `lstmGrad`, argument words: dgates, dh0?, dc0?, dh?, dcLast?, w, c, gates, c0?, mask?, B, T, U, rows, activation,
+ * `lstmGrad`, argument words: dgates, dh0?, dc0?, dh?, dcLast?, w, c, gates, c0?, mask?, factors?, B, T, U, rows, activation,
  * recurrentActivation, reverse. w is wr transposed and packed: panels over U, 4U deep. (0 where no product is needed: T is 1 at
  * most and dh0 absent.) dgates is the gradient before the activations, dcLast the cell's gradient after the last computed step.
  *
  * A piece is `rows` sequences over all of their steps: sequences are independent, so that no step needs a barrier. Scratch per
- * row: lstm paddedBytes(4U), lstmGrad 2 paddedBytes(U); lstmGrad's has one paddedBytes(U) more.
+ * row: lstm paddedBytes(4U), lstmGrad 2 paddedBytes(U), each with one paddedBytes(U) more where there are factors; lstmGrad's has
+ * one paddedBytes(U) more.
  *
  * Hochreiter and Schmidhuber, "Long Short-Term Memory", 1997, with the forget gate of Gers et al., 2000. The projection of the
  * inputs of all steps is one product done before: Appleyard et al., "Optimizing Performance of Recurrent Neural Networks on
  * GPUs", 2016.
  */
 import { activateRow, gateSlope, slope, usual } from "./activation";
-import { addRow, copyRow, paddedBytes, product } from "./recurrent";
+import { addDropped, addRow, copyRow, dropRows, paddedBytes, product } from "./recurrent";
 import { madd, storeUpTo } from "./simd";
 
 /** One sequence, one step: from the four pre-activations `pre`[4U] to h, c and, if wanted, gates. cPrev is 0 for a zero state. */
@@ -46,17 +47,19 @@ export function lstm(args: usize, piece: u32, scratch: usize): void {
   const kStride = <usize>load<u32>(args, 20);
   const panelStride = <usize>load<u32>(args, 24);
   const mask = <usize>load<u32>(args, 36);
-  const steps = load<u32>(args, 44);
-  const u = load<u32>(args, 48);
-  const rows = load<u32>(args, 52);
-  const act = load<u32>(args, 56);
-  const gateAct = load<u32>(args, 60);
-  const reverse = load<u32>(args, 64);
+  let factors = TRAINING ? <usize>load<u32>(args, 40) : 0;
+  const steps = load<u32>(args, 48);
+  const u = load<u32>(args, 52);
+  const rows = load<u32>(args, 56);
+  const act = load<u32>(args, 60);
+  const gateAct = load<u32>(args, 64);
+  const reverse = load<u32>(args, 68);
 
   const first = piece * rows;
-  const count = min(rows, load<u32>(args, 40) - first);
+  const count = min(rows, load<u32>(args, 44) - first);
   const units = <usize>u << 2;
   const wide = units << 2;
+  if (factors) factors += <usize>first * units;
   const preStride = paddedBytes(u << 2);
   const h = <usize>load<u32>(args);
   const c = <usize>load<u32>(args, 4);
@@ -74,7 +77,11 @@ export function lstm(args: usize, piece: u32, scratch: usize): void {
     for (let r: u32 = 0; r < count; r++) {
       copyRow(scratch + <usize>r * preStride, xw + <usize>(at + r * steps) * wide, u << 2);
     }
-    if (hPrev) product(count, u << 2, u, hPrev, hStride, w, kStride, panelStride, scratch, preStride);
+    if (hPrev && factors) {
+      const dropped = scratch + <usize>rows * preStride;
+      dropRows(count, u, hPrev, hStride, factors, dropped, paddedBytes(u));
+      product(count, u << 2, u, dropped, paddedBytes(u), w, kStride, panelStride, scratch, preStride);
+    } else if (hPrev) product(count, u << 2, u, hPrev, hStride, w, kStride, panelStride, scratch, preStride);
     for (let r: u32 = 0; r < count; r++) {
       const row = at + r * steps;
       const state = <usize>row * units;
@@ -145,21 +152,28 @@ export function lstmGrad(args: usize, piece: u32, scratch: usize): void {
   const gates = <usize>load<u32>(args, 28);
   const c0 = <usize>load<u32>(args, 32);
   const mask = <usize>load<u32>(args, 36);
-  const steps = load<u32>(args, 44);
-  const u = load<u32>(args, 48);
-  const rows = load<u32>(args, 52);
-  const act = load<u32>(args, 56);
-  const gateAct = load<u32>(args, 60);
-  const reverse = load<u32>(args, 64);
+  let factors = <usize>load<u32>(args, 40);
+  const steps = load<u32>(args, 48);
+  const u = load<u32>(args, 52);
+  const rows = load<u32>(args, 56);
+  const act = load<u32>(args, 60);
+  const gateAct = load<u32>(args, 64);
+  const reverse = load<u32>(args, 68);
 
   const first = piece * rows;
-  const count = min(rows, load<u32>(args, 40) - first);
+  const count = min(rows, load<u32>(args, 44) - first);
   const units = <usize>u << 2;
   const wide = units << 2;
   const stride = paddedBytes(u);
   const dhNext = scratch;
   const dc = dhNext + <usize>rows * stride;
   const out = dc + <usize>rows * stride;
+  // The gradient of h * factors, where there are some.
+  const read = out + stride;
+  if (factors) {
+    factors += <usize>first * units;
+    memory.fill(read, 0, <usize>count * stride);
+  }
   for (let r: u32 = 0; r < count; r++) {
     copyRow(dhNext + <usize>r * stride, 0, u);
     copyRow(dc + <usize>r * stride, dcLast ? dcLast + <usize>(first + r) * units : 0, u);
@@ -186,7 +200,8 @@ export function lstmGrad(args: usize, piece: u32, scratch: usize): void {
     }
     if (s || dh0) {
       const from = dgates + <usize>(first * steps + t) * wide;
-      product(count, u, u << 2, from, <usize>steps * wide, w, 32, wide << 3, dhNext, stride);
+      product(count, u, u << 2, from, <usize>steps * wide, w, 32, wide << 3, factors ? read : dhNext, stride);
+      if (factors) addDropped(count, u, read, factors, dhNext, stride);
     }
   }
   for (let r: u32 = 0; r < count; r++) {

@@ -7,6 +7,9 @@
  * whole panels: they must be working memory with n rounded up to 8. Every element of c sums over k in order, whichever
  * tile computes it, so that a sequence's result does not depend on the batch it is in.
  *
+ * Where a kernel has `factors` [B,U], recurrent dropout (constant over steps), products read h * factors, and gradients come back
+ * through the same.
+ *
  * Weights are packed by `pack` of matmul.ts. What is in columns of the last panel that w does not have, nobody looks at: sums of them go into padding.
  *
  * Method: register tiles of 4 rows x 8 columns (8 accumulators cover 2 FMA units of latency 4) as in GotoBLAS: Goto and van de
@@ -40,6 +43,33 @@ export function addRow(to: usize, from: usize, n: u32): void {
   for (let i: u32 = 0; i < n; i += 4) {
     const at = <usize>i << 2;
     v128.store(to + at, f32x4.add(v128.load(to + at), v128.load(from + at)));
+  }
+}
+
+/** to[r] = from[r] * factors[r] for rows of n, what a step reads of its states. `to` is working memory, factors are dense. */
+export function dropRows(rows: u32, n: u32, from: usize, fromStride: usize, factors: usize, to: usize, toStride: usize): void {
+  for (let r: u32 = 0; r < rows; r++) {
+    for (let i: u32 = 0; i < n; i += 4) {
+      const at = <usize>i << 2;
+      v128.store(to + at, f32x4.mul(v128.load(from + at), v128.load(factors + at)));
+    }
+    from += fromStride;
+    factors += <usize>n << 2;
+    to += toStride;
+  }
+}
+
+/** The way back: to[r] += from[r] * factors[r], and from[r] = 0 for the next product. Both are working memory with the same stride. */
+export function addDropped(rows: u32, n: u32, from: usize, factors: usize, to: usize, stride: usize): void {
+  for (let r: u32 = 0; r < rows; r++) {
+    for (let i: u32 = 0; i < n; i += 4) {
+      const at = <usize>i << 2;
+      v128.store(to + at, madd(v128.load(from + at), v128.load(factors + at), v128.load(to + at)));
+      v128.store(from + at, f32x4.splat(0));
+    }
+    from += stride;
+    factors += <usize>n << 2;
+    to += stride;
   }
 }
 

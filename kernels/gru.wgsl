@@ -2,10 +2,11 @@
 // dhw [BATCH,STEPS,3 UNITS] in gate order z r h~; gates [BATCH,STEPS,4 UNITS]: z, r, h~ after their activations and then
 // q = h[t-1] wr_h + bias2_h where RESET_AFTER, else p = r h[t-1]; bias2 [3 UNITS]; dh0 [BATCH,UNITS].
 //
-// gru      xw, wr[UNITS, 3 UNITS], bias2?, h0?, mask? -> h, gates?
+// gru      xw, wr[UNITS, 3 UNITS], bias2?, h0?, mask?, factors? -> h, gates?
 //          h~ = activation(xw_h + r q) or activation(xw_h + p wr_h);  h[t] = z h[t-1] + (1 - z) h~
-// gruGrad  dh?, wr transposed [3 UNITS, UNITS], h, gates, h0?, mask? -> dxw, dhw?, dh0, which carries the gradient: those of xw and of
-//          h[t-1] wr + bias2, equal where not RESET_AFTER.
+//          Factors multiply h[t-1] everywhere but in this last sum.
+// gruGrad  dh?, wr transposed [3 UNITS, UNITS], h, gates, h0?, mask?, factors? -> dxw, dhw?, dh0, which carries the gradient: those of
+//          xw and of h[t-1] wr + bias2, equal where not RESET_AFTER.
 //
 // With RESET_AFTER a step is one turn, otherwise two: forward z, r and p, then h; backward what goes through z and h~, then r. There gates
 // are needed, to carry z.
@@ -42,7 +43,7 @@ fn gru_turn(turn: u32) -> Turn {
 
 fn gru(c: Cell, sums: mat4x4<f32>) {
   if (HAS_H0 && c.turn == 0u) {
-    write_vector(c, c.unit, first_state(c));
+    write_vector(c, c.unit, dropped(c, first_state(c)));
     return;
   }
   let turn = c.turn - u32(HAS_H0);
@@ -59,7 +60,7 @@ fn gru(c: Cell, sums: mat4x4<f32>) {
   } else {
     z = gate_vector(sums[0] + read_given(at) + bias_of(c.unit));
     let r = gate_vector(sums[1] + read_given(at + UNITS) + bias_of(c.unit + UNITS));
-    let q = select(r * before, sums[2] + bias_of(c.unit + 2u * UNITS), RESET_AFTER);
+    let q = select(r * dropped(c, before), sums[2] + bias_of(c.unit + 2u * UNITS), RESET_AFTER);
     candidate = r * q;
     if (HAS_GATES) {
       write_gates(gate_at, select(z, vec4<f32>(), kept));
@@ -73,7 +74,7 @@ fn gru(c: Cell, sums: mat4x4<f32>) {
   }
   candidate = activate_vector(candidate + read_given(at + 2u * UNITS));
   let state = select(z * before + (1.0 - z) * candidate, before, kept);
-  write_vector(c, c.unit, state);
+  write_vector(c, c.unit, dropped(c, state));
   write_result(rows * UNITS + c.unit, state);
   if (HAS_GATES) {
     write_gates(gate_at + 2u * UNITS, select(candidate, vec4<f32>(), kept));
@@ -99,7 +100,7 @@ fn write_gradient(c: Cell, rows: vec4<u32>, gate: u32, dxw: vec4<f32>, dhw: vec4
 
 fn gru_grad(c: Cell, sums: mat4x4<f32>) {
   let state_at = c.sequences * UNITS + c.unit;
-  var dhidden = sums[0] + dh_before(c);
+  var dhidden = dropped(c, sums[0]) + dh_before(c);
   if (c.turn == STEPS * STEP_TURNS) {
     write_dh0(state_at, dhidden);
     return;
@@ -114,11 +115,12 @@ fn gru_grad(c: Cell, sums: mat4x4<f32>) {
     before = read_given(rows_at(c, step - 1u) * UNITS + c.unit);
   }
   if (is_second(c.turn)) {
-    let dr = sums[0] * before * derivative_gate_vector(r);
+    let d = dropped(c, sums[0]);
+    let dr = d * before * derivative_gate_vector(r);
     write_gradient(c, rows, 1u, dr, dr);
     // For the next turn, which reads what this one leaves.
     write_vector(c, c.unit, read_result(rows * (3u * UNITS) + c.unit));
-    write_dh0(state_at, dh_before(c) + sums[0] * r);
+    write_dh0(state_at, dh_before(c) + d * r);
     return;
   }
   if (DH_AT != OUTSIDE) {

@@ -1,9 +1,9 @@
 // The LSTM over whole sequences, and its gradient: the cells of recurrent.wgsl. Layouts: h, c, dh [BATCH,STEPS,UNITS]; xw, gates,
 // dgates [BATCH,STEPS,4 UNITS] in gate order i f c~ o; dh0, dc0, dc_last [BATCH,UNITS].
 //
-// lstm      xw, wr[UNITS, 4 UNITS], h0?, c0?, mask? -> h, c, gates?
+// lstm      xw, wr[UNITS, 4 UNITS], h0?, c0?, mask?, factors? -> h, c, gates?
 //           c[t] = f c[t-1] + i c~;  h[t] = o activation(c[t])
-// lstmGrad  dh?, wr transposed [4 UNITS, UNITS], c, gates, dc_last?, c0?, mask? -> dgates, dh0, dc0, which carry the gradients
+// lstmGrad  dh?, wr transposed [4 UNITS, UNITS], c, gates, dc_last?, c0?, mask?, factors? -> dgates, dh0, dc0, which carry the gradients
 //
 // Hochreiter & Schmidhuber, "Long Short-Term Memory", 1997.
 
@@ -22,7 +22,7 @@ fn first_cell(c: Cell) -> vec4<f32> {
 
 fn lstm(c: Cell, sums: mat4x4<f32>) {
   if (HAS_H0 && c.turn == 0u) {
-    write_vector(c, c.unit, first_state(c));
+    write_vector(c, c.unit, dropped(c, first_state(c)));
     return;
   }
   let step = c.turn - u32(HAS_H0);
@@ -40,7 +40,7 @@ fn lstm(c: Cell, sums: mat4x4<f32>) {
   }
   let next = f * before + i * candidate;
   let state = select(o * activate_vector(next), state_before(c, step), kept);
-  write_vector(c, c.unit, state);
+  write_vector(c, c.unit, dropped(c, state));
   write_result(at, state);
   write_second(at, select(next, before, kept));
   if (HAS_GATES) {
@@ -59,7 +59,7 @@ fn write_dgate(c: Cell, rows: vec4<u32>, gate: u32, d: vec4<f32>) {
 
 fn lstm_grad(c: Cell, sums: mat4x4<f32>) {
   let state_at = c.sequences * UNITS + c.unit;
-  var dhidden = sums[0] + dh_before(c);
+  var dhidden = dropped(c, sums[0]) + dh_before(c);
   if (c.turn == STEPS) {
     write_dh0(state_at, dhidden);
     return;

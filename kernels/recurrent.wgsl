@@ -16,7 +16,8 @@
 //
 // `extra` holds the operands that are often absent, those that there are, at the elements *_AT (OUTSIDE: there is none): eight buffers are all
 // that every device can bind.
-// h0 and c0 are [BATCH,UNITS], mask [BATCH,STEPS]: where it is 0 the state is kept, and gates and gradients are 0.
+// h0, c0 and factors are [BATCH,UNITS], mask [BATCH,STEPS]: where it is 0 the state is kept, and gates and gradients are 0. Factors
+// multiply what a step reads of h (recurrent dropout, constant over steps), and so the gradients that come back from there.
 
 const BATCH: u32 = 1;
 const STEPS: u32 = 1;
@@ -39,6 +40,7 @@ const PARTIALS: u32 = 0;
 
 const H0_AT: u32 = OUTSIDE;
 const MASK_AT: u32 = OUTSIDE;
+const FACTORS_AT: u32 = OUTSIDE;
 const HAS_H0: bool = H0_AT != OUTSIDE;
 
 // Results: h or the gradient of xw, and a second one; gates, written forward, read backward; what is read of each step: xw, or h or c.
@@ -93,6 +95,14 @@ fn kept_at(rows: vec4<u32>) -> vec4<bool> {
     return read_bits(MASK_AT + rows) == vec4(0u);
   }
   return vec4(false);
+}
+
+// What is read of h, and the gradient that comes back from there.
+fn dropped(c: Cell, v: vec4<f32>) -> vec4<f32> {
+  if (FACTORS_AT != OUTSIDE) {
+    return v * read_extra(FACTORS_AT + c.sequences * UNITS + c.unit);
+  }
+  return v;
 }
 
 // h0, or 0.

@@ -1,6 +1,6 @@
 /**
  * @file One step of each recurrent layer written out in ops, and a loop of such steps unrolled in the graph: for activations
- * that the sequence kernels do not apply (gelu, one's own functions) and for recurrent dropout. The same numbers as the kernels, one op at a time.
+ * that the sequence kernels do not apply (gelu, one's own functions). The same numbers as the kernels, one op at a time.
  */
 import { add, mul } from "../ops/map.ts";
 import { matmul } from "../ops/matmul.ts";
@@ -11,20 +11,20 @@ import type { Tensor } from "../tensor.ts";
 
 type Fn = (x: Tensor) => Tensor;
 
-/** New states (h first) from one step of xw [batch, gates * units] and the states before. */
-export type Cell = (xw: Tensor, states: readonly Tensor[]) => readonly Tensor[];
+/** New states (h first) from one step of xw [batch, gates * units], what is read of h, and the states before. */
+export type Cell = (xw: Tensor, read: Tensor, states: readonly Tensor[]) => readonly Tensor[];
 
 /** Block `k` of `count` blocks of units. */
 const block = (x: Tensor, k: number, units: number, count = 1): Tensor => slice(x, [0, k * units], [x.shape[0], count * units]);
 
 /** h = activation(xw + h wr) */
-export const simpleRnnCell = (wr: Tensor, activation: Fn): Cell => (xw, [h]) => [activation(add(xw, matmul(h, wr)))];
+export const simpleRnnCell = (wr: Tensor, activation: Fn): Cell => (xw, read) => [activation(add(xw, matmul(read, wr)))];
 
 /** Gates i f c o: c = f c + i c~, h = o activation(c). */
 export function lstmCell(wr: Tensor, activation: Fn, gate: Fn): Cell {
   const units = wr.shape[0];
-  return (xw, [h, c]) => {
-    const z = add(xw, matmul(h, wr));
+  return (xw, read, [, c]) => {
+    const z = add(xw, matmul(read, wr));
     const [input, forget, output] = [0, 1, 3].map((k) => gate(block(z, k, units)));
     const next = add(mul(forget, c), mul(input, activation(block(z, 2, units))));
     return [mul(output, activation(next)), next];
@@ -35,17 +35,17 @@ export function lstmCell(wr: Tensor, activation: Fn, gate: Fn): Cell {
 export function gruCell(wr: Tensor, recurrentBias: Tensor | null, resetAfter: boolean, activation: Fn, gate: Fn): Cell {
   const units = wr.shape[0];
   if (resetAfter) {
-    return (xw, [h]) => {
-      const hw = matmul(h, wr, { bias: recurrentBias });
+    return (xw, read, [h]) => {
+      const hw = matmul(read, wr, { bias: recurrentBias });
       const [update, reset] = [0, 1].map((k) => gate(add(block(xw, k, units), block(hw, k, units))));
       return [blend(update, h, activation(add(block(xw, 2, units), mul(reset, block(hw, 2, units)))))];
     };
   }
   const [gates, candidate] = [block(wr, 0, units, 2), block(wr, 2, units)];
-  return (xw, [h]) => {
-    const hw = matmul(h, gates);
+  return (xw, read, [h]) => {
+    const hw = matmul(read, gates);
     const [update, reset] = [0, 1].map((k) => gate(add(block(xw, k, units), block(hw, k, units))));
-    return [blend(update, h, activation(add(block(xw, 2, units), matmul(mul(reset, h), candidate))))];
+    return [blend(update, h, activation(add(block(xw, 2, units), matmul(mul(reset, read), candidate))))];
   };
 }
 
@@ -67,8 +67,8 @@ export function unroll(cell: Cell, xw: Tensor, units: number, states: readonly (
   for (let i = 0; i < time; i++) {
     const t = reverse ? time - 1 - i : i;
     const before = now;
-    const read = factors === null ? before : [mul(before[0], factors), ...before.slice(1)];
-    const next = cell(reshape(slice(xw, [0, t, 0], [batch, 1, width]), [batch, width]), read);
+    const read = factors === null ? before[0] : mul(before[0], factors);
+    const next = cell(reshape(slice(xw, [0, t, 0], [batch, 1, width]), [batch, width]), read, before);
     const kept = mask === null ? null : reshape(slice(mask, [0, t], [batch, 1]), [batch]);
     now = kept === null ? next : next.map((s, k) => keepMasked(s, before[k], kept));
     outputs[t] = now[0];

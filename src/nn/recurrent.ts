@@ -1,6 +1,6 @@
 /**
  * @file LSTM, GRU and simple recurrent layers. The inputs' part of all steps is one product; the steps run in the sequence
- * kernels, or unrolled in the graph where an activation is not one that kernels apply, or state is dropped. Also the bidirectional wrapper.
+ * kernels, or unrolled in the graph where an activation is not one that kernels apply. Also the bidirectional wrapper.
  */
 import { ArgumentError, ShapeError } from "../errors.ts";
 import type { CallOptions } from "../mode.ts";
@@ -44,7 +44,7 @@ export interface SimpleRnnOptions extends NameOption {
   readonly returnSequences?: boolean;
   /** Share of the input's features dropped in training, the same ones at every step of a sample. Default 0. */
   readonly dropout?: number;
-  /** Share of the state dropped where a step reads it, in training, the same elements at every step (Gal & Ghahramani 2016); such steps run one op at a time. Default 0. */
+  /** Share of the state dropped where a step reads it, in training, the same elements at every step and gate (Gal & Ghahramani 2016). Default 0. */
   readonly recurrentDropout?: number;
   /** Read from the last step to the first, and give outputs in that order. Default false. */
   readonly goBackwards?: boolean;
@@ -132,8 +132,9 @@ function recurrent(kind: Kind, units: number, options: Partial<Options>): Recurr
       const last = reverse ? 0 : time - 1;
       let h: Tensor;
       let lastStates: () => readonly Tensor[];
-      if (activation.inKernel && gate.inKernel && stateFactors === null) {
-        const sequence = kind.sequence(xw, wr, recurrentBias, states, { activation: activation.kernel, recurrentActivation: gate.kernel, reverse, mask, h0: states[0] }, o);
+      if (activation.inKernel && gate.inKernel) {
+        const options = { activation: activation.kernel, recurrentActivation: gate.kernel, reverse, mask, h0: states[0], factors: stateFactors };
+        const sequence = kind.sequence(xw, wr, recurrentBias, states, options, o);
         h = sequence[0];
         lastStates = () => sequence.map((s) => stepOf(s, last));
       } else {

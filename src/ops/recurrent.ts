@@ -16,6 +16,7 @@ import { RECURRENT } from "../wasm/parts.ts";
 import { add, cast, mul, sub, where, equal } from "./map.ts";
 import { columnSum, matmul } from "./matmul.ts";
 import { asMatrix, broadcastTo, concat, expandDims, reshape, slice } from "./move.ts";
+import { sum } from "./reduce.ts";
 
 const attrsOf = (attrs: Attrs): RecurrentAttrs => attrs as unknown as RecurrentAttrs;
 const seq = (a: RecurrentAttrs, gates: number): readonly number[] => [a.b, a.t, gates * a.u];
@@ -29,6 +30,15 @@ function previous(h: Tensor, h0: Tensor | null, a: RecurrentAttrs): Tensor {
   return concat(a.reverse ? [rest, first] : [first, rest], 1);
 }
 
+/** What each step read of the states `before` [B,T,U]. */
+const dropped = (before: Tensor, factors: Tensor | null): Tensor => (factors === null ? before : mul(before, expandDims(factors, 1)));
+
+/** d loss / d factors, from the states before each step and the gradients of what was read of them. */
+const factorsGrad = (before: Tensor, read: Tensor): Tensor => sum(mul(before, reshape(read, before.shape)), { axis: 1 });
+
+/** The gradient of h_prev for dz of h_prev W = z, over all steps at once. */
+const readGrad = (dz: Tensor, wr: Tensor): Tensor => matmul(asMatrix(dz), wr, { transposeB: true });
+
 function constantZeros(shape: readonly number[]): Tensor {
   return currentGraph()?.constant(0, "f32", shape) ?? zeros(shape);
 }
@@ -41,16 +51,18 @@ function lastStep(dc: Tensor | null, a: RecurrentAttrs): Tensor | null {
   return dc === null ? null : reshape(slice(dc, [0, a.reverse ? 0 : a.t - 1, 0], [a.b, 1, a.u]), [a.b, a.u]);
 }
 
-/** (xw, wr, h0?, c0?, mask?) -> h, c, gates */
+/** (xw, wr, h0?, c0?, mask?, factors?) -> h, c, gates */
 export const lstmOp: Op = {
   name: "lstm",
   infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 1), seq(attrsOf(attrs), 1), seq(attrsOf(attrs), 4)),
   vjp: ({ dy, y, x, needs, attrs }) => {
     const a = attrsOf(attrs);
-    const [, wr, h0, c0, mask] = x;
+    const [, wr, h0, c0, mask, factors] = x;
     const [h, c, gates] = y;
-    const [dgates, dh0, dc0] = apply(lstmGradOp, [dy[0], lastStep(dy[1], a), wr, c, gates, h0, c0, mask], attrs);
-    return [dgates, needs[1] ? weightGrad(previous(h, h0, a), dgates) : null, h0 && dh0, c0 && dc0, null];
+    const [dgates, dh0, dc0] = apply(lstmGradOp, [dy[0], lastStep(dy[1], a), wr, c, gates, h0, c0, mask, factors], attrs);
+    const before = previous(h, h0, a);
+    const dwr = needs[1] ? weightGrad(dropped(before, factors), dgates) : null;
+    return [dgates, dwr, h0 && dh0, c0 && dc0, null, needs[5] ? factorsGrad(before, readGrad(dgates, wr as Tensor)) : null];
   },
   lower: ({ inputs, outputs, attrs }) => [{ kernel: "lstm", encode: wasm.lstm, part: RECURRENT, inputs, outputs, attrs, required: 2 }],
 };
@@ -62,26 +74,38 @@ export const lstmGradOp: Op = {
   lower: { encode: wasm.lstmGrad, part: RECURRENT },
 };
 
-/** (xw, wr, bias2?, h0?, mask?) -> h, gates */
+/** (xw, wr, bias2?, h0?, mask?, factors?) -> h, gates */
 export const gruOp: Op = {
   name: "gru",
   infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 1), seq(attrsOf(attrs), 4)),
   vjp: ({ dy, y, x, needs, attrs }) => {
     const a = attrsOf(attrs);
-    const [, wr, bias2, h0, mask] = x;
+    const [, wr, bias2, h0, mask, factors] = x;
     const [h, gates] = y;
-    const [dxw, dhw, dh0] = apply(gruGradOp, [dy[0], wr, h, gates, h0, mask], attrs);
-    const prev = needs[1] ? previous(h, h0, a) : null;
-    return [dxw, prev && gruWeightGrad(prev, dhw, gates, a), bias2 && (needs[2] ? columnSum(dhw) : null), h0 && dh0, null];
+    const [dxw, dhw, dh0] = apply(gruGradOp, [dy[0], wr, h, gates, h0, mask, factors], attrs);
+    const before = previous(h, h0, a);
+    const dwr = needs[1] ? gruWeightGrad(dropped(before, factors), dhw, gates, a) : null;
+    const dfactors = needs[5] ? factorsGrad(before, gruReadGrad(dhw, wr as Tensor, gates, a)) : null;
+    return [dxw, dwr, bias2 && (needs[2] ? columnSum(dhw) : null), h0 && dh0, null, dfactors];
   },
   lower: { encode: wasm.gru, part: RECURRENT },
 };
 
+/** Columns of `blocks` gates of x[B,T,G*U]. */
+const gatesOf = (x: Tensor, from: number, blocks: number, { b, t, u }: RecurrentAttrs): Tensor =>
+  slice(x, [0, 0, from * u], [b, t, blocks * u]);
+
 /** Without resetAfter the candidate's part of Wr multiplies r * h_prev, which the kernel kept in the fourth block of gates. */
 function gruWeightGrad(prev: Tensor, dhw: Tensor, gates: Tensor, a: RecurrentAttrs): Tensor {
   if (a.resetAfter) return weightGrad(prev, dhw);
-  const part = (x: Tensor, from: number, blocks: number): Tensor => slice(x, [0, 0, from * a.u], [a.b, a.t, blocks * a.u]);
-  return concat([weightGrad(prev, part(dhw, 0, 2)), weightGrad(part(gates, 3, 1), part(dhw, 2, 1))], 1);
+  return concat([weightGrad(prev, gatesOf(dhw, 0, 2, a)), weightGrad(gatesOf(gates, 3, 1, a), gatesOf(dhw, 2, 1, a))], 1);
+}
+
+function gruReadGrad(dhw: Tensor, wr: Tensor, gates: Tensor, a: RecurrentAttrs): Tensor {
+  if (a.resetAfter) return readGrad(dhw, wr);
+  const columns = (from: number, blocks: number): Tensor => slice(wr, [0, from * a.u], [a.u, blocks * a.u]);
+  const reset = mul(asMatrix(gatesOf(gates, 1, 1, a)), readGrad(gatesOf(dhw, 2, 1, a), columns(2, 1)));
+  return add(readGrad(gatesOf(dhw, 0, 2, a), columns(0, 2)), reset);
 }
 
 export const gruGradOp: Op = {
@@ -91,14 +115,16 @@ export const gruGradOp: Op = {
   lower: { encode: wasm.gruGrad, part: RECURRENT },
 };
 
-/** (xw, wr, h0?, mask?) -> h */
+/** (xw, wr, h0?, mask?, factors?) -> h */
 export const simpleRnnOp: Op = {
   name: "simpleRnn",
   infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 1)),
   vjp: ({ dy, y, x, needs, attrs }) => {
-    const [, wr, h0, mask] = x;
-    const [dxw, dh0] = apply(simpleRnnGradOp, [dy[0], wr, y[0], h0, mask], attrs);
-    return [dxw, needs[1] ? weightGrad(previous(y[0], h0, attrsOf(attrs)), dxw) : null, h0 && dh0, null];
+    const [, wr, h0, mask, factors] = x;
+    const [dxw, dh0] = apply(simpleRnnGradOp, [dy[0], wr, y[0], h0, mask, factors], attrs);
+    const before = previous(y[0], h0, attrsOf(attrs));
+    const dwr = needs[1] ? weightGrad(dropped(before, factors), dxw) : null;
+    return [dxw, dwr, h0 && dh0, null, needs[4] ? factorsGrad(before, readGrad(dxw, wr as Tensor)) : null];
   },
   lower: { encode: wasm.simpleRnn, part: RECURRENT },
 };
@@ -122,6 +148,8 @@ export interface RecurrentOptions {
   readonly mask?: Tensor | null;
   /** [B, U]; default zeros. */
   readonly h0?: Tensor | null;
+  /** [B, U], multiplies what each step reads of h (recurrent dropout), but not the share of h that a GRU or a masked step keeps. Default none. */
+  readonly factors?: Tensor | null;
 }
 
 function attributes(who: string, xw: Tensor, wr: Tensor, gates: number, o: RecurrentOptions, resetAfter = false): Attrs {
@@ -131,6 +159,9 @@ function attributes(who: string, xw: Tensor, wr: Tensor, gates: number, o: Recur
   }
   const [b, t] = xw.shape;
   if (o.h0 && !sameShape(o.h0.shape, [b, u])) throw new ShapeError(`${who}: expected an initial state ${showShape([b, u])}, got ${showShape(o.h0.shape)}`);
+  if (o.factors && !sameShape(o.factors.shape, [b, u])) {
+    throw new ShapeError(`${who}: expected factors ${showShape([b, u])}, got ${showShape(o.factors.shape)}`);
+  }
   if (o.mask && !sameShape(o.mask.shape, [b, t])) throw new ShapeError(`${who}: expected a mask ${showShape([b, t])}, got ${showShape(o.mask.shape)}`);
   const attrs: RecurrentAttrs = { b, t, u, activation: o.activation ?? "tanh", recurrentActivation: o.recurrentActivation ?? "sigmoid", reverse: o.reverse ?? false, resetAfter };
   return attrs as unknown as Attrs;
@@ -140,18 +171,18 @@ const maskOf = (o: RecurrentOptions): Tensor | null => (o.mask ? cast(o.mask, "i
 
 /** All steps of an LSTM (Hochreiter & Schmidhuber 1997; Keras gate order i f c o): xw[B,T,4U], wr[U,4U] -> h[B,T,U], c[B,T,U]. Gradients flow through all of h and the last computed step of c. */
 export function lstmSequence(xw: Tensor, wr: Tensor, { c0 = null, ...o }: RecurrentOptions & { c0?: Tensor | null } = {}): { h: Tensor; c: Tensor } {
-  const [h, c] = apply(lstmOp, [xw, wr, o.h0 ?? null, c0, maskOf(o)], attributes("lstm", xw, wr, 4, o));
+  const [h, c] = apply(lstmOp, [xw, wr, o.h0 ?? null, c0, maskOf(o), o.factors ?? null], attributes("lstm", xw, wr, 4, o));
   return { h, c };
 }
 
 /** All steps of a GRU (Cho et al. 2014; Keras gate order z r h): xw[B,T,3U], wr[U,3U] -> h[B,T,U]. `recurrentBias` [3U] goes with `resetAfter` (default true). */
 export function gruSequence(xw: Tensor, wr: Tensor, { recurrentBias = null, resetAfter = true, ...o }: RecurrentOptions & { recurrentBias?: Tensor | null; resetAfter?: boolean } = {}): Tensor {
-  return apply(gruOp, [xw, wr, recurrentBias, o.h0 ?? null, maskOf(o)], attributes("gru", xw, wr, 3, o, resetAfter))[0];
+  return apply(gruOp, [xw, wr, recurrentBias, o.h0 ?? null, maskOf(o), o.factors ?? null], attributes("gru", xw, wr, 3, o, resetAfter))[0];
 }
 
 /** All steps of h = activation(xw + h_prev wr): xw[B,T,U], wr[U,U] -> h[B,T,U]. */
 export function simpleRnnSequence(xw: Tensor, wr: Tensor, o: RecurrentOptions = {}): Tensor {
-  return apply(simpleRnnOp, [xw, wr, o.h0 ?? null, maskOf(o)], attributes("simpleRnn", xw, wr, 1, o))[0];
+  return apply(simpleRnnOp, [xw, wr, o.h0 ?? null, maskOf(o), o.factors ?? null], attributes("simpleRnn", xw, wr, 1, o))[0];
 }
 
 /** Keeps `previous` where mask[B] is 0. For cells written out step by step. */

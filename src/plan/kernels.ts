@@ -139,17 +139,19 @@ export interface PermutationAttrs { readonly size: number; readonly stream: numb
  * Recurrent sequences, batch-major. xw[B,T,G*U] = x Wx + bias is computed before by one matmul; wr[U,G*U]; h0 c0 [B,U] (absent: zeros).
  * Gate order i f c o (lstm), z r h (gru). `activation` is for the candidate (and the LSTM's cell output), `recurrentActivation` for gates. `reverse`: from the last step to the
  * first; h[b,t] is always the state after reading x[b,t]. mask? i32 [B,T]: where 0 the state is kept (h and c copied from the previous step) and gates are 0.
+ * factors? [B,U] multiplies what each step reads of h (recurrent dropout): h_prev below stands for h_prev * factors, but not in
+ * the gru's last sum.
  *
- * `lstm(xw, wr, h0?, c0?, mask?) -> h[B,T,U], c[B,T,U], gates?[B,T,4U]`: gates are i f c~ o after their activations.
+ * `lstm(xw, wr, h0?, c0?, mask?, factors?) -> h[B,T,U], c[B,T,U], gates?[B,T,4U]`: gates are i f c~ o after their activations.
  *    h = o * activation(c), c = f*c_prev + i*c~.
- * `lstmGrad(dh[B,T,U]?, dcLast[B,U]?, wr, c, gates, h0?, c0?, mask?) -> dgates[B,T,4U], dh0?[B,U], dc0?[B,U]`: dgates = d loss / d(pre-activations) = d xw;
+ * `lstmGrad(dh[B,T,U]?, dcLast[B,U]?, wr, c, gates, h0?, c0?, mask?, factors?) -> dgates[B,T,4U], dh0?[B,U], dc0?[B,U]`: dgates = d loss / d(pre-activations) = d xw;
  *    zero at masked steps. dcLast adds to the cell gradient at the last computed step. (The weight gradient is a matmul of shifted h and dgates, in the graph.)
- * `gru(xw, wr, bias2?[3U], h0?, mask?) -> h[B,T,U], gates?[B,T,4U]`: gates are z, r, h~ after activations and, with resetAfter, the recurrent candidate part
+ * `gru(xw, wr, bias2?[3U], h0?, mask?, factors?) -> h[B,T,U], gates?[B,T,4U]`: gates are z, r, h~ after activations and, with resetAfter, the recurrent candidate part
  *    (h_prev Wr_h + bias2_h) before r is applied; without resetAfter, r*h_prev. bias2 is the recurrent bias, only with resetAfter.
  *    h = z*h_prev + (1-z)*h~.
- * `gruGrad(dh[B,T,U]?, wr, h, gates, h0?, mask?) -> dxw[B,T,3U], dhw?[B,T,3U], dh0?[B,U]`: dhw is the gradient of h_prev Wr + bias2 (differs from dxw only in
+ * `gruGrad(dh[B,T,U]?, wr, h, gates, h0?, mask?, factors?) -> dxw[B,T,3U], dhw?[B,T,3U], dh0?[B,U]`: dhw is the gradient of h_prev Wr + bias2 (differs from dxw only in
  *    the candidate part, and only with resetAfter; without resetAfter dhw's candidate part multiplies r*h_prev).
- * `simpleRnn(xw[B,T,U], wr[U,U], h0?, mask?) -> h[B,T,U]`, `simpleRnnGrad(dh?, wr, h, h0?, mask?) -> dxw[B,T,U], dh0?[B,U]`
+ * `simpleRnn(xw[B,T,U], wr[U,U], h0?, mask?, factors?) -> h[B,T,U]`, `simpleRnnGrad(dh?, wr, h, h0?, mask?, factors?) -> dxw[B,T,U], dh0?[B,U]`
  */
 export interface RecurrentAttrs {
   readonly b: number; readonly t: number; readonly u: number;

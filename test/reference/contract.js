@@ -158,29 +158,29 @@ export const CONTRACT = {
     outputs: (a) => [i32("y", a.count)],
   },
   lstm: {
-    inputs: (a) => [sequence("xw", a, 4), f32("wr", a.u, 4 * a.u), initial("h0", a), initial("c0", a), mask(a)],
+    inputs: (a) => [sequence("xw", a, 4), f32("wr", a.u, 4 * a.u), initial("h0", a), initial("c0", a), mask(a), initial("factors", a)],
     outputs: (a) => [sequence("h", a, 1), sequence("c", a, 1), maybe(sequence("gates", a, 4))],
   },
   lstmGrad: {
     inputs: (a) => [maybe(sequence("dh", a, 1)), initial("dcLast", a), f32("wr", a.u, 4 * a.u), sequence("c", a, 1),
-      sequence("gates", a, 4), initial("h0", a), initial("c0", a), mask(a)],
+      sequence("gates", a, 4), initial("h0", a), initial("c0", a), mask(a), initial("factors", a)],
     outputs: (a) => [sequence("dgates", a, 4), initial("dh0", a), initial("dc0", a)],
   },
   gru: {
     check: (a, call) => (call.inputs[2] && !a.resetAfter ? "bias2 is only for resetAfter" : null),
-    inputs: (a) => [sequence("xw", a, 3), f32("wr", a.u, 3 * a.u), maybe(f32("bias2", 3 * a.u)), initial("h0", a), mask(a)],
+    inputs: (a) => [sequence("xw", a, 3), f32("wr", a.u, 3 * a.u), maybe(f32("bias2", 3 * a.u)), initial("h0", a), mask(a), initial("factors", a)],
     outputs: (a) => [sequence("h", a, 1), maybe(sequence("gates", a, 4))],
   },
   gruGrad: {
-    inputs: (a) => [maybe(sequence("dh", a, 1)), f32("wr", a.u, 3 * a.u), sequence("h", a, 1), sequence("gates", a, 4), initial("h0", a), mask(a)],
+    inputs: (a) => [maybe(sequence("dh", a, 1)), f32("wr", a.u, 3 * a.u), sequence("h", a, 1), sequence("gates", a, 4), initial("h0", a), mask(a), initial("factors", a)],
     outputs: (a) => [sequence("dxw", a, 3), maybe(sequence("dhw", a, 3)), initial("dh0", a)],
   },
   simpleRnn: {
-    inputs: (a) => [sequence("xw", a, 1), f32("wr", a.u, a.u), initial("h0", a), mask(a)],
+    inputs: (a) => [sequence("xw", a, 1), f32("wr", a.u, a.u), initial("h0", a), mask(a), initial("factors", a)],
     outputs: (a) => [sequence("h", a, 1)],
   },
   simpleRnnGrad: {
-    inputs: (a) => [maybe(sequence("dh", a, 1)), f32("wr", a.u, a.u), sequence("h", a, 1), initial("h0", a), mask(a)],
+    inputs: (a) => [maybe(sequence("dh", a, 1)), f32("wr", a.u, a.u), sequence("h", a, 1), initial("h0", a), mask(a), initial("factors", a)],
     outputs: (a) => [sequence("dxw", a, 1), initial("dh0", a)],
   },
 };

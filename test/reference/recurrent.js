@@ -1,6 +1,7 @@
 /**
  * @file lstm, gru, simpleRnn and their gradients by backpropagation through time, one sequence and one step at a time.
- * xw[B,T,G*U] holds x Wx + bias. The saved gates of masked steps are zeros: gradients never read them.
+ * xw[B,T,G*U] holds x Wx + bias. Factors [B,U] multiply what a step reads of h, but not what the GRU's last sum does.
+ * The saved gates of masked steps are zeros: gradients never read them.
  */
 import { activation } from "./activation.js";
 
@@ -28,9 +29,12 @@ function stateBefore({ u }, states, initial, b, previous) {
   return initial ? rowOf(initial, u, b) : new Float64Array(u);
 }
 
+/** What a step reads of the state. */
+const droppedOf = (hPrevious, factors, b) => (factors ? hPrevious.map((x, j) => x * factors[b * hPrevious.length + j]) : hPrevious);
+
 const isMasked = (mask, row) => Boolean(mask) && mask[row] === 0;
 
-export function lstm(attrs, [xw, wr, h0, c0, mask], [h, c, gates]) {
+export function lstm(attrs, [xw, wr, h0, c0, mask, factors], [h, c, gates]) {
   const { b: B, u: U } = attrs;
   const { f: act } = activation(attrs.activation);
   const { f: gate } = activation(attrs.recurrentActivation);
@@ -44,7 +48,7 @@ export function lstm(attrs, [xw, wr, h0, c0, mask], [h, c, gates]) {
         c.set(cPrevious, row * U);
         continue;
       }
-      const recurrent = timesColumns(hPrevious, wr, 4 * U, 0, 4 * U);
+      const recurrent = timesColumns(droppedOf(hPrevious, factors, b), wr, 4 * U, 0, 4 * U);
       const z = rowOf(xw, 4 * U, row).map((x, j) => x + recurrent[j]);
       const activated = z.map((x, j) => (Math.floor(j / U) === 2 ? act(x) : gate(x)));
       for (let j = 0; j < U; j++) {
@@ -79,7 +83,7 @@ function outputGradient(carried, dh, row) {
   return carried.map((x, j) => x + (dh ? dh[row * carried.length + j] : 0));
 }
 
-export function lstmGrad(attrs, [dh, dcLast, wr, c, gates, h0, c0, mask], [dgates, dh0, dc0]) {
+export function lstmGrad(attrs, [dh, dcLast, wr, c, gates, h0, c0, mask, factors], [dgates, dh0, dc0]) {
   const { b: B, u: U } = attrs;
   dgates.fill(0);
   for (let b = 0; b < B; b++) {
@@ -92,6 +96,7 @@ export function lstmGrad(attrs, [dh, dcLast, wr, c, gates, h0, c0, mask], [dgate
       lstmStepBack(attrs, carry.dh, carry, rowOf(c, U, row), cPrevious, rowOf(gates, 4 * U, row), dz);
       carry.dh.fill(0);
       addTransposed(carry.dh, dz, wr, 4 * U, 0);
+      carry.dh = droppedOf(carry.dh, factors, b);
     }
     if (dh0) dh0.set(carry.dh, b * U);
     if (dc0) dc0.set(carry.dc, b * U);
@@ -114,7 +119,7 @@ function gruGates(attrs, xw, hPrevious, wr, bias2) {
   return { z, r, candidate: part(2, reset).map((x, j) => act(xw[2 * U + j] + x)), saved: reset };
 }
 
-export function gru(attrs, [xw, wr, bias2, h0, mask], [h, gates]) {
+export function gru(attrs, [xw, wr, bias2, h0, mask, factors], [h, gates]) {
   const { b: B, u: U } = attrs;
   if (gates) gates.fill(0);
   for (let b = 0; b < B; b++) {
@@ -124,7 +129,7 @@ export function gru(attrs, [xw, wr, bias2, h0, mask], [h, gates]) {
         h.set(hPrevious, row * U);
         continue;
       }
-      const { z, r, candidate, saved } = gruGates(attrs, rowOf(xw, 3 * U, row), hPrevious, wr, bias2);
+      const { z, r, candidate, saved } = gruGates(attrs, rowOf(xw, 3 * U, row), droppedOf(hPrevious, factors, b), wr, bias2);
       h.set(candidate.map((x, j) => z[j] * hPrevious[j] + (1 - z[j]) * x), row * U);
       if (gates) [z, r, candidate, saved].forEach((part, g) => gates.set(part, (row * 4 + g) * U));
     }
@@ -132,7 +137,7 @@ export function gru(attrs, [xw, wr, bias2, h0, mask], [h, gates]) {
 }
 
 /** One unmasked step back: fills dxw[3U] and dhw[3U] of the step and gives the gradient of h_prev. */
-function gruStepBack(attrs, dh, hPrevious, gates, wr, dxw, dhw) {
+function gruStepBack(attrs, dh, hPrevious, drop, gates, wr, dxw, dhw) {
   const U = attrs.u;
   const [z, r, candidate, saved] = [0, 1, 2, 3].map((g) => rowOf(gates, U, g));
   const { derivative: slope } = activation(attrs.activation);
@@ -145,16 +150,16 @@ function gruStepBack(attrs, dh, hPrevious, gates, wr, dxw, dhw) {
   addTransposed(dEntering, dInner, wr, 3 * U, 2 * U);
   const dr = attrs.resetAfter
     ? dCandidate.map((d, j) => d * saved[j] * gateSlope(r[j]))
-    : dEntering.map((d, j) => d * hPrevious[j] * gateSlope(r[j]));
+    : dEntering.map((d, j) => d * drop(hPrevious)[j] * gateSlope(r[j]));
   [dz, dr, dCandidate].forEach((part, g) => dxw.set(part, g * U));
   [dz, dr, dInner].forEach((part, g) => dhw.set(part, g * U));
-  const dhPrevious = dEntering.map((d, j) => dh[j] * z[j] + (attrs.resetAfter ? d : d * r[j]));
-  addTransposed(dhPrevious, dz, wr, 3 * U, 0);
-  addTransposed(dhPrevious, dr, wr, 3 * U, U);
-  return dhPrevious;
+  const dRead = dEntering.map((d, j) => (attrs.resetAfter ? d : d * r[j]));
+  addTransposed(dRead, dz, wr, 3 * U, 0);
+  addTransposed(dRead, dr, wr, 3 * U, U);
+  return drop(dRead).map((d, j) => dh[j] * z[j] + d);
 }
 
-export function gruGrad(attrs, [dh, wr, h, gates, h0, mask], [dxw, dhw, dh0]) {
+export function gruGrad(attrs, [dh, wr, h, gates, h0, mask, factors], [dxw, dhw, dh0]) {
   const { b: B, u: U } = attrs;
   dxw.fill(0);
   if (dhw) dhw.fill(0);
@@ -165,26 +170,26 @@ export function gruGrad(attrs, [dh, wr, h, gates, h0, mask], [dxw, dhw, dh0]) {
       if (isMasked(mask, row)) continue;
       const hPrevious = stateBefore(attrs, h, h0, b, previous);
       const dhwRow = dhw ? rowOf(dhw, 3 * U, row) : new Float64Array(3 * U);
-      carried = gruStepBack(attrs, carried, hPrevious, rowOf(gates, 4 * U, row), wr, rowOf(dxw, 3 * U, row), dhwRow);
+      carried = gruStepBack(attrs, carried, hPrevious, (v) => droppedOf(v, factors, b), rowOf(gates, 4 * U, row), wr, rowOf(dxw, 3 * U, row), dhwRow);
     }
     if (dh0) dh0.set(carried, b * U);
   }
 }
 
-export function simpleRnn(attrs, [xw, wr, h0, mask], [h]) {
+export function simpleRnn(attrs, [xw, wr, h0, mask, factors], [h]) {
   const { b: B, u: U } = attrs;
   const { f: act } = activation(attrs.activation);
   for (let b = 0; b < B; b++) {
     for (const { row, previous } of stepsOf(attrs, b)) {
       const hPrevious = stateBefore(attrs, h, h0, b, previous);
-      const recurrent = timesColumns(hPrevious, wr, U, 0, U);
+      const recurrent = timesColumns(droppedOf(hPrevious, factors, b), wr, U, 0, U);
       const next = rowOf(xw, U, row).map((x, j) => act(x + recurrent[j]));
       h.set(isMasked(mask, row) ? hPrevious : next, row * U);
     }
   }
 }
 
-export function simpleRnnGrad(attrs, [dh, wr, h, _h0, mask], [dxw, dh0]) {
+export function simpleRnnGrad(attrs, [dh, wr, h, _h0, mask, factors], [dxw, dh0]) {
   const { b: B, u: U } = attrs;
   const { derivative: slope } = activation(attrs.activation);
   dxw.fill(0);
@@ -197,6 +202,7 @@ export function simpleRnnGrad(attrs, [dh, wr, h, _h0, mask], [dxw, dh0]) {
       dz.set(carried.map((d, j) => d * slope(h[row * U + j])));
       carried = new Float64Array(U);
       addTransposed(carried, dz, wr, U, 0);
+      carried = droppedOf(carried, factors, b);
     }
     if (dh0) dh0.set(carried, b * U);
   }

@@ -25,6 +25,10 @@ const WIDE = [
   ["lstm", { inputs: [f([5, 3, 4 * 300], -1, 1), weights(300, 4), f([5, 300], -1, 1), f([5, 300], -1, 1), i([5, 3], 0, 1)], fn: (xw, wr, h0, c0, mask) => lstmSequence(xw, wr, { h0, c0, mask }).h }, 4, 4],
   ["gru", { inputs: [f([5, 3, 3 * 300], -1, 1), weights(300, 3), f([3 * 300], -1, 1)], fn: (xw, wr, recurrentBias) => gruSequence(xw, wr, { recurrentBias }) }, 3, 3],
   ["gru, resetAfter false", { inputs: [f([5, 3, 3 * 300], -1, 1), weights(300, 3), f([5, 300], -1, 1)], fn: (xw, wr, h0) => gruSequence(xw, wr, { h0, resetAfter: false }) }, 7, 7],
+  ["lstm, factors", {
+    inputs: [f([5, 3, 4 * 300], -1, 1), weights(300, 4), f([5, 300], 0, 2)],
+    fn: (xw, wr, factors) => lstmSequence(xw, wr, { factors }).h,
+  }, 3, 3],
   ["simpleRnn", { inputs: [f([5, 3, 300], -1, 1), weights(300, 1)], fn: (xw, wr) => simpleRnnSequence(xw, wr) }, 3, 3],
 ];
 

@@ -81,76 +81,78 @@ function command(
 
 export const lstm: Encoder = (call, out) => {
   const a = attrsOf(call);
-  const [xw, wr, h0, c0, mask] = call.inputs;
+  const [xw, wr, h0, c0, mask, factors] = call.inputs;
   const [h, c, gates] = call.outputs;
   if (a.b === 0) return;
   const w = forwardWeights(out, a, required(call, wr, "wr"), h0, [4 * a.u]);
   const words = [
     write(required(call, h, "h")), write(required(call, c, "c")), write(gates), read(required(call, xw, "xw")), w.parts[0], w.kStride,
-    w.panelStride, read(h0), read(c0), read(mask),
+    w.panelStride, read(h0), read(c0), read(mask), read(factors),
   ];
-  command(out, LSTM, a, rowsOf(padded(4 * a.u)), words, [activationCode[a.recurrentActivation], Number(a.reverse)]);
+  const rows = rowsOf(padded(4 * a.u) + (factors === null ? 0 : padded(a.u)));
+  command(out, LSTM, a, rows, words, [activationCode[a.recurrentActivation], Number(a.reverse)]);
 };
 
 export const lstmGrad: Encoder = (call, out) => {
   const a = attrsOf(call);
   // h0 acts on the gates alone, which are saved.
-  const [dh, dcLast, wr, c, gates, , c0, mask] = call.inputs;
+  const [dh, dcLast, wr, c, gates, , c0, mask, factors] = call.inputs;
   const [dgates, dh0, dc0] = call.outputs;
   if (a.b === 0) return;
   const w = a.t > 1 || dh0 ? backwardWeights(out, a, required(call, wr, "wr"), 4 * a.u) : 0;
   const words = [
     write(required(call, dgates, "dgates")), write(dh0), write(dc0), read(dh), read(dcLast), w, read(required(call, c, "c")),
-    read(required(call, gates, "gates")), read(c0), read(mask),
+    read(required(call, gates, "gates")), read(c0), read(mask), read(factors),
   ];
-  command(out, LSTM_GRAD, a, rowsOf(3 * padded(a.u)), words, [activationCode[a.recurrentActivation], Number(a.reverse)]);
+  const rows = rowsOf((factors === null ? 3 : 4) * padded(a.u));
+  command(out, LSTM_GRAD, a, rows, words, [activationCode[a.recurrentActivation], Number(a.reverse)]);
 };
 
 export const gru: Encoder = (call, out) => {
   const a = attrsOf(call);
-  const [xw, wr, bias2, h0, mask] = call.inputs;
+  const [xw, wr, bias2, h0, mask, factors] = call.inputs;
   const [h, gates] = call.outputs;
   if (a.b === 0) return;
   const w = forwardWeights(out, a, required(call, wr, "wr"), h0, a.resetAfter ? [3 * a.u] : [2 * a.u, a.u]);
   const words = [
     write(required(call, h, "h")), write(gates), read(required(call, xw, "xw")), w.parts[0], w.parts[1] ?? 0, w.kStride, w.panelStride,
-    read(bias2), read(h0), read(mask),
+    read(bias2), read(h0), read(mask), read(factors),
   ];
-  const rows = rowsOf(padded(2 * a.u) + 2 * padded(a.u));
+  const rows = rowsOf(padded(2 * a.u) + (factors === null ? 2 : 3) * padded(a.u));
   command(out, GRU, a, rows, words, [activationCode[a.recurrentActivation], Number(a.reverse), Number(a.resetAfter)]);
 };
 
 export const gruGrad: Encoder = (call, out) => {
   const a = attrsOf(call);
-  const [dh, wr, h, gates, h0, mask] = call.inputs;
+  const [dh, wr, h, gates, h0, mask, factors] = call.inputs;
   const [dxw, dhw, dh0] = call.outputs;
   if (a.b === 0) return;
   const w = a.t > 1 || h0 || dh0 ? backwardWeights(out, a, required(call, wr, "wr"), 3 * a.u) : 0;
   const words = [
     write(required(call, dxw, "dxw")), write(dhw), write(dh0), read(dh), w, read(required(call, h, "h")),
-    read(required(call, gates, "gates")), read(h0), read(mask),
+    read(required(call, gates, "gates")), read(h0), read(mask), read(factors),
   ];
-  const rows = rowsOf(2 * padded(a.u) + padded(3 * a.u));
+  const rows = rowsOf((factors === null ? 2 : 4) * padded(a.u) + padded(3 * a.u));
   command(out, GRU_GRAD, a, rows, words, [activationCode[a.recurrentActivation], Number(a.reverse), Number(a.resetAfter)]);
 };
 
 export const simpleRnn: Encoder = (call, out) => {
   const a = attrsOf(call);
-  const [xw, wr, h0, mask] = call.inputs;
+  const [xw, wr, h0, mask, factors] = call.inputs;
   const h = required(call, call.outputs[0], "h");
   if (a.b === 0) return;
   const w = forwardWeights(out, a, required(call, wr, "wr"), h0, [a.u]);
-  const words = [write(h), read(required(call, xw, "xw")), w.parts[0], w.kStride, w.panelStride, read(h0), read(mask)];
-  command(out, SIMPLE_RNN, a, rowsOf(padded(a.u)), words, [Number(a.reverse)]);
+  const words = [write(h), read(required(call, xw, "xw")), w.parts[0], w.kStride, w.panelStride, read(h0), read(mask), read(factors)];
+  command(out, SIMPLE_RNN, a, rowsOf((factors === null ? 1 : 2) * padded(a.u)), words, [Number(a.reverse)]);
 };
 
 export const simpleRnnGrad: Encoder = (call, out) => {
   const a = attrsOf(call);
   // h0 acts on h alone.
-  const [dh, wr, h, , mask] = call.inputs;
+  const [dh, wr, h, , mask, factors] = call.inputs;
   const [dxw, dh0] = call.outputs;
   if (a.b === 0) return;
   const w = a.t > 1 || dh0 ? backwardWeights(out, a, required(call, wr, "wr"), a.u) : 0;
-  const words = [write(required(call, dxw, "dxw")), write(dh0), read(dh), w, read(required(call, h, "h")), read(mask)];
-  command(out, SIMPLE_RNN_GRAD, a, rowsOf(padded(a.u)), words, [Number(a.reverse)]);
+  const words = [write(required(call, dxw, "dxw")), write(dh0), read(dh), w, read(required(call, h, "h")), read(mask), read(factors)];
+  command(out, SIMPLE_RNN_GRAD, a, rowsOf((factors === null ? 1 : 2) * padded(a.u)), words, [Number(a.reverse)]);
 };

@@ -107,9 +107,9 @@ const encoder = (cell: (a: RecurrentAttrs, call: Call, out: DispatchWriter) => C
 };
 
 export const lstm = encoder(({ t, u }, call, out) => {
-  const [xw, wr, H0, C0, MASK] = call.inputs;
+  const [xw, wr, H0, C0, MASK, FACTORS] = call.inputs;
   const [h, c, gates] = call.outputs;
-  const { extra, where } = together(out, { H0, C0, MASK });
+  const { extra, where } = together(out, { H0, C0, MASK, FACTORS });
   return {
     file: "lstm", hooks: { cell: "lstm" }, turns: t + Number(H0 !== null), terms: u, row: 4 * u, sums: 4, constants: { ...where, HAS_GATES: gates !== null },
     buffers: [write(h), write(c), write(gates), read(xw), read(wr), extra, null],
@@ -118,9 +118,9 @@ export const lstm = encoder(({ t, u }, call, out) => {
 
 export const lstmGrad = encoder(({ b, t, u }, call, out) => {
   // h0 acts on the gates alone, which are saved.
-  const [DH, DC_LAST, wr, c, gates, , C0, MASK] = call.inputs;
+  const [DH, DC_LAST, wr, c, gates, , C0, MASK, FACTORS] = call.inputs;
   const [dgates, dh0, dc0] = call.outputs;
-  const { extra, where } = together(out, { DH, DC_LAST, C0, MASK });
+  const { extra, where } = together(out, { DH, DC_LAST, C0, MASK, FACTORS });
   const weights = transposed(out, wr, u, 4 * u);
   const [dh, dc] = [dh0, dc0].map((o) => write(o) ?? out.temporary(4 * b * u).update);
   return {
@@ -130,9 +130,9 @@ export const lstmGrad = encoder(({ b, t, u }, call, out) => {
 });
 
 export const gru = encoder(({ b, t, u, resetAfter }, call, out) => {
-  const [xw, wr, bias2, H0, MASK] = call.inputs;
+  const [xw, wr, bias2, H0, MASK, FACTORS] = call.inputs;
   const [h, gates] = call.outputs;
-  const { extra, where } = together(out, { H0, MASK });
+  const { extra, where } = together(out, { H0, MASK, FACTORS });
   const saved = write(gates) ?? (resetAfter ? null : out.temporary(16 * b * t * u).update);
   return {
     file: "gru", hooks: { cell: "gru", ...(resetAfter ? {} : { turn_of: "gru_turn" }) }, turns: t * (resetAfter ? 1 : 2) + Number(H0 !== null), terms: u, row: 3 * u, sums: 3,
@@ -142,9 +142,9 @@ export const gru = encoder(({ b, t, u, resetAfter }, call, out) => {
 });
 
 export const gruGrad = encoder(({ b, t, u, resetAfter }, call, out) => {
-  const [DH, wr, h, gates, H0, MASK] = call.inputs;
+  const [DH, wr, h, gates, H0, MASK, FACTORS] = call.inputs;
   const [dxw, dhw, dh0] = call.outputs;
-  const { extra, where } = together(out, { DH, H0, MASK });
+  const { extra, where } = together(out, { DH, H0, MASK, FACTORS });
   const weights = transposed(out, wr, u, 3 * u);
   return {
     file: "gru", hooks: { cell: "gru_grad", ...(resetAfter ? {} : { turn_of: "gru_grad_turn" }) }, turns: t * (resetAfter ? 1 : 2) + Number(dh0 !== null), terms: 3 * u, row: u, sums: 1,
@@ -154,8 +154,8 @@ export const gruGrad = encoder(({ b, t, u, resetAfter }, call, out) => {
 });
 
 export const simpleRnn = encoder(({ t, u }, call, out) => {
-  const [xw, wr, H0, MASK] = call.inputs;
-  const { extra, where } = together(out, { H0, MASK });
+  const [xw, wr, H0, MASK, FACTORS] = call.inputs;
+  const { extra, where } = together(out, { H0, MASK, FACTORS });
   return {
     file: "simple-rnn", hooks: { cell: "simple" }, turns: t + Number(H0 !== null), terms: u, row: u, sums: 1, constants: where,
     buffers: [write(call.outputs[0]), null, null, read(xw), read(wr), extra, null],
@@ -164,9 +164,9 @@ export const simpleRnn = encoder(({ t, u }, call, out) => {
 
 export const simpleRnnGrad = encoder(({ b, t, u }, call, out) => {
   // h0 acts on h alone.
-  const [DH, wr, h, , MASK] = call.inputs;
+  const [DH, wr, h, , MASK, FACTORS] = call.inputs;
   const [dxw, dh0] = call.outputs;
-  const { extra, where } = together(out, { DH, MASK });
+  const { extra, where } = together(out, { DH, MASK, FACTORS });
   const weights = transposed(out, wr, u, u);
   return {
     file: "simple-rnn", hooks: { cell: "simple_grad" }, turns: t + Number(dh0 !== null), terms: u, row: u, sums: 1, constants: where,
