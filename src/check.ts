@@ -91,7 +91,11 @@ export function checkFlag(who: string, what: string, value: boolean): void {
 }
 
 /** What came in the place of something else, for an error text. */
-export const kindOf = (value: unknown): string => (value === null ? "null" : Array.isArray(value) ? "an array" : typeof value);
+export function kindOf(value: unknown): string {
+  if (value === null || typeof value !== "object") return String(value === null ? value : typeof value);
+  if (value instanceof Promise) return "a promise; await it first";
+  return Array.isArray(value) ? "an array" : `object { ${Object.keys(value).slice(0, 4).join(", ")} }`;
+}
 
 /** A text in quotes, so that "10" is not taken for the number, and what stands in an object: `dense({ units: 8 })` is TensorFlow.js' way. */
-const shown = (value: unknown): string => (typeof value === "string" || String(value) === "[object Object]" ? JSON.stringify(value) : String(value));
+export const shown = (value: unknown): string => (typeof value === "string" ? JSON.stringify(value) : typeof value === "object" ? kindOf(value) : String(value));
