@@ -39,7 +39,7 @@ export function hint(name: string, known: readonly string[]): string {
  */
 export function checkOptions<O extends object>(who: string, options: O | undefined, known: readonly string[] | null = null): O {
   if (options === undefined) return {} as O;
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+  if (Object.prototype.toString.call(options) !== "[object Object]") {
     throw new ArgumentError(`${who}: expected an object of options, got ${typeof options === "number" ? options : kindOf(options)}${known === null ? "" : `; known: ${known.join(", ")}`}`);
   }
   for (const key of known === null ? [] : Object.keys(options)) if (!known?.includes(key)) throw unknownName(who, key, known ?? [], "option ");
@@ -64,7 +64,7 @@ export function checkCount(who: string, what: string, value: number, least = 1):
 
 /** @throws ArgumentError unless `value` is one of `known`. */
 export function checkOneOf<T extends string>(who: string, what: string, value: T, known: readonly T[]): void {
-  if (!known.includes(value)) throw new ArgumentError(`${who}: ${what} must be one of ${known.map((k) => JSON.stringify(k)).join(", ")}, got ${JSON.stringify(value)}`);
+  if (!known.includes(value)) throw new ArgumentError(`${who}: ${what} must be one of ${known.map((k) => JSON.stringify(k)).join(", ")}, got ${shown(value)}`);
 }
 
 /** @throws ArgumentError unless `value` is a finite number in [low, high]. */

@@ -391,11 +391,13 @@ function digits(v: number): string {
 /** What `console.log` shows of a tensor: as NumPy, of more than 1,000 elements the first and last three along each dimension. */
 function show(t: Tensor, data: TypedArray | null): string {
   if (data === null) return `${t} ${t.node === null ? "(await print() shows its elements)" : "(traced)"}`;
-  const element = (v: number): string => (t.dtype === "f32" ? digits(v) : t.dtype === "bool" ? String(v !== 0) : String(v));
+  const element = (v: number): string => (t.dtype === "f32" ? digits(v) : String(t.dtype === "bool" ? v !== 0 : v));
   const part = (dim: number, at: number, step: number): string => {
     if (dim === t.rank) return element(data[at]);
     const n = t.shape[dim], inner = step / n;
-    const items = Array.from({ length: t.size > 1000 && n > 6 ? 7 : n }, (_, i) => (t.size > 1000 && n > 6 && i === 3 ? "..." : part(dim + 1, at + (n > 6 && t.size > 1000 && i > 3 ? n - 7 + i : i) * inner, inner)));
+    const cut = t.size > 1000 && n > 6;
+    const item = (i: number): string => part(dim + 1, at + i * inner, inner);
+    const items = Array.from({ length: cut ? 7 : n }, (_, i) => (cut && i === 3 ? "..." : item(cut && i > 3 ? n - 7 + i : i)));
     return `[${items.join(dim === t.rank - 1 ? ", " : `,${"\n".repeat(t.rank - 1 - dim)}${" ".repeat(dim + 1)}`)}]`;
   };
   return `${t}${t.rank > 1 ? "\n" : " "}${part(0, 0, t.size)}`;

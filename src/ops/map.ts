@@ -223,7 +223,7 @@ export function pow(a: TensorLike, b: TensorLike): Tensor {
 export const maximum = binary(maximumOp, orOp);
 /** The smaller of each pair; NaN where either is NaN. On ties the gradient goes to `a`. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
 export const minimum = binary(minimumOp, andOp);
-/** a - b * floor(a / b), elementwise: the result has the sign of b. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+/** a - b * floor(a / b), elementwise: the result has the sign of b. Exact for integers (0 where b is 0) and, in f32, for quotients below 2^24; NaN for an infinite b. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
 export const mod = binary(modOp, "i32");
 /** -x, elementwise. f32, i32 or u32. Shape of x. @throws DTypeError for bools. */
 export const neg = unary(negOp);

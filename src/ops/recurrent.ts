@@ -7,10 +7,10 @@ import { currentGraph, floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
 import type { Activation, RecurrentAttrs } from "../plan/kernels.ts";
 import type { Attrs } from "../plan/plan.ts";
-import { ShapeError } from "../errors.ts";
+import { kindOf } from "../check.ts";
+import { ArgumentError, ShapeError } from "../errors.ts";
 import { sameShape, showShape } from "../shape.ts";
-import { zeros } from "../tensor.ts";
-import type { Tensor } from "../tensor.ts";
+import { Tensor, zeros } from "../tensor.ts";
 import * as wasm from "../wasm/encode/recurrent.ts";
 import { RECURRENT } from "../wasm/parts.ts";
 import { add, cast, mul, sub, where, equal } from "./map.ts";
@@ -125,6 +125,7 @@ export interface RecurrentOptions {
 }
 
 function attributes(who: string, xw: Tensor, wr: Tensor, gates: number, o: RecurrentOptions, resetAfter = false): Attrs {
+  for (const t of [xw, wr]) if (!(t instanceof Tensor)) throw new ArgumentError(`${who}: expected tensors, got ${kindOf(t)}`);
   const u = wr.shape[0];
   if (xw.rank !== 3 || wr.rank !== 2 || wr.shape[1] !== gates * u || xw.shape[2] !== gates * u) {
     throw new ShapeError(`${who}: expected xw [batch, time, ${gates}*units] and wr [units, ${gates}*units], got ${showShape(xw.shape)} and ${showShape(wr.shape)}`);

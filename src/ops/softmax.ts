@@ -89,6 +89,7 @@ export const softmaxCrossEntropyOp: Op = {
     const [z, y] = [logits as Tensor, labels as Tensor];
     checkDType("softmaxCrossEntropy", z, ["f32"]);
     if (y.dtype !== (attrs.sparse ? "i32" : "f32")) throw new DTypeError(`softmaxCrossEntropy: expected ${attrs.sparse ? "i32 class numbers" : "f32 probabilities"} as labels, got ${y}`);
+    if (z.rank === 0) throw new ShapeError("softmaxCrossEntropy: expected logits [..., classes], got a single number");
     const expected = attrs.sparse ? z.shape.slice(0, -1) : z.shape;
     if (!sameShape(y.shape, expected)) throw new ShapeError(`softmaxCrossEntropy: logits ${showShape(z.shape)} need labels ${showShape(expected)}, got ${showShape(y.shape)}`);
     return floats(z.shape.slice(0, -1), z.shape);
