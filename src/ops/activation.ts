@@ -14,9 +14,10 @@ const SELU_SCALE = 1.0507009873554805;
 const SELU_ALPHA = 1.6732632423543772;
 
 // Integers and bools become f32 first, and not where a fraction happens to meet them: sums would wrap, and a u32 has no negative.
+// Bounds are the first operands of maximum and minimum, where ties have their gradient: slopes at a kink are 0, as where a kernel applies the activation.
 
 /** clip(x / 6 + 0.5, 0, 1), as in Keras 3. */
-export const hardSigmoid = (x: TensorLike): Tensor => minimum(maximum(add(mul(toFloat("hardSigmoid", x), 1 / 6), 0.5), 0), 1);
+export const hardSigmoid = (x: TensorLike): Tensor => minimum(1, maximum(0, add(mul(toFloat("hardSigmoid", x), 1 / 6), 0.5)));
 /** log(1 + exp(x)), without overflow. With `maximum` and not relu and abs the slope at 0 is sigmoid(0). */
 export function softplus(x: TensorLike): Tensor {
   const t = toFloat("softplus", x);
@@ -40,7 +41,7 @@ export function leakyRelu(x: TensorLike, slope = 0.2): Tensor {
   return where(greater(t, 0), t, mul(t, slope));
 }
 /** min(max(x, 0), 6) */
-export const relu6 = (x: TensorLike): Tensor => minimum(relu(x), 6);
+export const relu6 = (x: TensorLike): Tensor => minimum(6, relu(x));
 /** x sigmoid(x), also called swish. */
 export function silu(x: TensorLike): Tensor {
   const t = toFloat("silu", x);
