@@ -35,7 +35,6 @@ interface Storage {
 }
 
 const INSPECT: unique symbol = Symbol.for("nodejs.util.inspect.custom");
-const DENO_INSPECT: unique symbol = Symbol.for("Deno.customInspect");
 
 const collected = new FinalizationRegistry<Device>(({ backend, buffer }) => backend.free(buffer));
 
@@ -138,13 +137,8 @@ export class Tensor {
     throw new LockstepError(`tensor ${this}: JSON has no tensors; write what await array() gives`);
   }
 
-  /** `console.log` in Node and Bun. */
+  /** What `console.log` shows in Node, Deno and Bun: dtype, shape and, where they are on the host, elements. */
   [INSPECT](): string {
-    return show(this, this.host);
-  }
-
-  /** `console.log` in Deno. */
-  [DENO_INSPECT](): string {
     return show(this, this.host);
   }
 
@@ -279,14 +273,14 @@ function read(who: string, data: unknown): { shape: number[]; values: Float64Arr
   return { shape, values, bools: bools > 0 && bools === at };
 }
 
-/** @throws ShapeError unless every dimension is a non-negative integer and the size at most what a backend can hold. */
-export function checkShape(who: string, shape: Shape): void {
+/** @throws ShapeError unless every dimension is a non-negative integer and there are at most `most` elements (default: what a backend can hold). */
+export function checkShape(who: string, shape: Shape, most = MAX_ELEMENTS): void {
   if (!Array.isArray(shape)) throw new ShapeError(`${who}: expected a shape such as [2, 3], got ${kindOf(shape)}`);
   for (const d of shape) {
     if (!Number.isInteger(d) || d < 0) throw new ShapeError(`${who}: a dimension must be a non-negative integer, got ${showShape(shape)}`);
   }
   const size = sizeOf(shape);
-  if (size > MAX_ELEMENTS) throw new ShapeError(`${who}: ${showShape(shape)} has ${size} elements (${(size / 2 ** 28).toFixed(1)} GiB), a tensor has at most ${MAX_ELEMENTS} (4 GiB)`);
+  if (size > most) throw new ShapeError(`${who}: ${showShape(shape)} has ${size} elements (${(size / 2 ** 28).toFixed(1)} GiB), a tensor has at most ${most} (4 GiB)`);
 }
 
 /** `value`, which integers hold without its fraction. @throws DataError where `dtype` does not reach so far; never wraps. */
@@ -381,7 +375,7 @@ export function ones(shape: Shape, dtype: DType = "f32"): Tensor {
   return filled("ones", shape, 1, dtype);
 }
 
-/** An f32 in the fewest digits that tell it from others. */
+/** An f32 in the fewest digits, of six and more, that tell it from others. */
 function digits(v: number): string {
   let p = 6;
   while (p < 9 && Math.fround(Number(v.toPrecision(p))) !== v) p++;

@@ -96,7 +96,8 @@ export const broadcastToOp: Op = {
 /** `x` repeated to `shape` by NumPy's rule. */
 export function broadcastTo(x: TensorLike, shape: Shape): Tensor {
   const t = asTensor(x, "f32", "broadcastTo");
-  checkShape("broadcastTo", shape);
+  // However large: traced, it need not exist.
+  checkShape("broadcastTo", shape, Infinity);
   if (sameShape(t.shape, shape)) return t;
   broadcastToOp.infer([t], { shape });
   return filledAs(t, shape) ?? apply(broadcastToOp, [t], { shape })[0];
@@ -119,7 +120,7 @@ export const transposeOp: Op = {
 /** Dimensions in the order `perm` (default: reversed). @throws ShapeError unless `perm` is a permutation of the dimensions. */
 export function transpose(x: TensorLike, perm?: readonly number[]): Tensor {
   const t = asTensor(x, "f32", "transpose");
-  const given = perm ?? t.shape.map((_, i) => t.rank - 1 - i);
+  const given = perm !== undefined ? perm : t.shape.map((_, i) => t.rank - 1 - i);
   checkNumbers("transpose", "perm", given);
   const order = given.map((p) => normalizeAxis("transpose", p, t.rank));
   if (order.length !== t.rank || new Set(order).size !== t.rank) throw new ShapeError(`transpose: perm must name each of ${t.rank} dimensions once, got ${showShape(given)}`);
