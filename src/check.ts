@@ -39,7 +39,7 @@ export function hint(name: string, known: readonly string[]): string {
  */
 export function checkOptions<O extends object>(who: string, options: O | undefined, known: readonly string[] | null = null): O {
   if (options === undefined) return {} as O;
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+  if (Object.prototype.toString.call(options) !== "[object Object]") {
     throw new ArgumentError(`${who}: expected an object of options, got ${typeof options === "number" ? options : kindOf(options)}${known === null ? "" : `; known: ${known.join(", ")}`}`);
   }
   for (const key of known === null ? [] : Object.keys(options)) if (!known?.includes(key)) throw unknownName(who, key, known ?? [], "option ");
@@ -64,7 +64,7 @@ export function checkCount(who: string, what: string, value: number, least = 1):
 
 /** @throws ArgumentError unless `value` is one of `known`. */
 export function checkOneOf<T extends string>(who: string, what: string, value: T, known: readonly T[]): void {
-  if (!known.includes(value)) throw new ArgumentError(`${who}: ${what} must be one of ${known.map((k) => JSON.stringify(k)).join(", ")}, got ${JSON.stringify(value)}`);
+  if (!known.includes(value)) throw new ArgumentError(`${who}: ${what} must be one of ${known.map((k) => JSON.stringify(k)).join(", ")}, got ${shown(value)}`);
 }
 
 /** @throws ArgumentError unless `value` is a finite number in [low, high]. */
@@ -91,7 +91,11 @@ export function checkFlag(who: string, what: string, value: boolean): void {
 }
 
 /** What came in the place of something else, for an error text. */
-export const kindOf = (value: unknown): string => (value === null ? "null" : Array.isArray(value) ? "an array" : typeof value);
+export function kindOf(value: unknown): string {
+  if (value === null || typeof value !== "object") return String(value === null ? value : typeof value);
+  if (value instanceof Promise) return "a promise; await it first";
+  return Array.isArray(value) ? "an array" : `object { ${Object.keys(value).slice(0, 4).join(", ")} }`;
+}
 
 /** A text in quotes, so that "10" is not taken for the number, and what stands in an object: `dense({ units: 8 })` is TensorFlow.js' way. */
-const shown = (value: unknown): string => (typeof value === "string" || String(value) === "[object Object]" ? JSON.stringify(value) : String(value));
+export const shown = (value: unknown): string => (typeof value === "string" || String(value) === "[object Object]" ? JSON.stringify(value) : String(value));

@@ -1,7 +1,7 @@
 /** @file `compile`: traces a function of tensors once per shape of its arguments and replays the compiled program. */
 import type { Backend } from "./backend.ts";
 import { once } from "./cache.ts";
-import { checkFlag, checkOptions } from "./check.ts";
+import { checkFlag, checkOptions, kindOf } from "./check.ts";
 import { ArgumentError } from "./errors.ts";
 import { Graph, symbolOf, trace } from "./graph.ts";
 import type { BackendName } from "./init.ts";
@@ -56,6 +56,7 @@ export function compile<A extends readonly Tensor[], R extends Tree | void>(fn: 
 export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (...args: A) => R, options?: CompileOptions): Compiled<A, R>;
 // Two, so that arguments without a type are tensors and not trees, of which no op takes any.
 export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (...args: A) => R, options: CompileOptions = {}): Compiled<A, R> {
+  if (typeof fn !== "function") throw new ArgumentError(`compile: expected a function of tensors, got ${kindOf(fn)}`);
   const { backend: on, warnAfter = 16, training, seed = 0 } = checkOptions("compile", options, ["backend", "warnAfter", "training", "seed"]);
   if (training !== undefined) checkFlag("compile", "training", training);
   const keys = keysOf(seed);

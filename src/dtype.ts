@@ -1,3 +1,5 @@
+import { LockstepError } from "./errors.ts";
+
 /** Element types. `bool` is stored as a 32-bit 0 or 1, so that every element of every tensor is four bytes on every backend. */
 export type DType = "f32" | "i32" | "u32" | "bool";
 
@@ -12,9 +14,13 @@ export const HALF_BYTES = 2;
 
 const ARRAYS = { f32: Float32Array, i32: Int32Array, u32: Uint32Array, bool: Uint32Array };
 
-/** A zero-filled typed array of `size` elements for `dtype` (`bool` is a Uint32Array of 0 and 1). */
+/** A zero-filled typed array of `size` elements for `dtype` (`bool` is a Uint32Array of 0 and 1). @throws LockstepError where there is no memory. */
 export function allocate(dtype: DType, size: number): TypedArray {
-  return view(dtype, new ArrayBuffer(size * ELEMENT_BYTES), 0, size);
+  try {
+    return view(dtype, new ArrayBuffer(size * ELEMENT_BYTES), 0, size);
+  } catch {
+    throw new LockstepError(`out of memory: ${size} elements need ${size * ELEMENT_BYTES} bytes, which this runtime does not give`);
+  }
 }
 
 /** A typed array for `dtype` over existing bytes. `byteOffset` in bytes, `size` in elements. */

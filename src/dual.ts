@@ -7,14 +7,23 @@ import * as ops from "./ops/public.ts";
 import { Tensor } from "./tensor.ts";
 import type { TensorLike } from "./tensor.ts";
 
-type Dual<Op extends (...args: never[]) => Tensor, Make extends (...args: never[]) => Layer> = {
-  (...args: Parameters<Op>): Tensor;
+type Dual<Op extends (...args: never[]) => Tensor, Make extends (...args: never[]) => Layer, First> = {
+  (x: First, ...rest: Parameters<Op> extends [unknown, ...infer Rest] ? Rest : []): Tensor;
   (...args: Parameters<Make>): Layer;
 };
 
-function dual<Op extends (...args: never[]) => Tensor, Make extends (...args: never[]) => Layer>(op: Op, make: Make): Dual<Op, Make> {
-  const either = (...args: never[]): Tensor | Layer => ((args[0] as unknown) instanceof Tensor ? op(...args) : make(...args));
-  return either as Dual<Op, Make>;
+/** A promise of a tensor goes to the op, which says that it must be awaited. */
+const forOp = (x: unknown): boolean => x instanceof Tensor || x instanceof Promise;
+
+function dual<Op extends (...args: never[]) => Tensor, Make extends (...args: never[]) => Layer>(op: Op, make: Make): Dual<Op, Make, Tensor> {
+  const either = (...args: never[]): Tensor | Layer => (forOp(args[0]) ? op(...args) : make(...args));
+  return either as unknown as Dual<Op, Make, Tensor>;
+}
+
+/** Where the layer takes options alone, an array or a number is an operand. */
+function dualActivation<Op extends (...args: never[]) => Tensor, Make extends (...args: never[]) => Layer>(op: Op, make: Make): Dual<Op, Make, TensorLike> {
+  const either = (...args: never[]): Tensor | Layer => (forOp(args[0]) || Array.isArray(args[0]) || typeof args[0] === "number" ? op(...args) : make(...args));
+  return either as unknown as Dual<Op, Make, TensorLike>;
 }
 
 /** `conv2d(x, w, options)` convolves tensors; `conv2d(filters, kernelSize, options)` is the layer. */
@@ -28,21 +37,22 @@ export const avgPool2d = /* @__PURE__ */ dual(ops.avgPool2d, layers.avgPool2d);
 /** `reshape(x, shape)` computes; `reshape(shape)` is the layer, which keeps the batch dimension. */
 export const reshape = /* @__PURE__ */ dual(ops.reshape, layers.reshape);
 /** `relu(x)` computes; `relu(options)` is the layer. */
-export const relu = /* @__PURE__ */ dual(ops.relu as (x: Tensor) => Tensor, layers.relu);
+export const relu = /* @__PURE__ */ dualActivation(ops.relu, layers.relu);
 /** `leakyRelu(x, slope)` computes (slope 0.2, as Keras' function); `leakyRelu(options)` is the layer (slope 0.3, as Keras' layer). */
-export const leakyRelu = /* @__PURE__ */ dual(ops.leakyRelu, layers.leakyRelu);
+export const leakyRelu = /* @__PURE__ */ dualActivation(ops.leakyRelu, layers.leakyRelu);
 /** `elu(x, alpha)` computes; `elu(options)` is the layer. */
-export const elu = /* @__PURE__ */ dual(ops.elu, layers.elu);
+export const elu = /* @__PURE__ */ dualActivation(ops.elu, layers.elu);
 /** `softmax(x, axis)` computes; `softmax(options)` is the layer. */
-export const softmax = /* @__PURE__ */ dual(ops.softmax, layers.softmax);
+export const softmax = /* @__PURE__ */ dualActivation(ops.softmax, layers.softmax);
 
 /**
- * `add(a, b)` is a + b, elementwise, for tensors (or a tensor and a number) of one dtype: f32, i32 or u32. Shapes broadcast by NumPy's rule. `add(options)` is the layer that adds
+ * `add(a, b)` is a + b, elementwise, for tensors, numbers and nested arrays. Shapes broadcast by NumPy's rule, dtypes promote (docs/numbers.md). `add(options)` is the layer that adds
  * its inputs: `add().call(a, b)`.
- * @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast.
+ * @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast.
  */
 export function add(a: TensorLike, b: TensorLike): Tensor;
 export function add(options?: Parameters<typeof layers.merge.add>[0]): Layer;
-export function add(a?: TensorLike | Parameters<typeof layers.merge.add>[0], b?: TensorLike): Tensor | Layer {
-  return b === undefined ? layers.merge.add(a as Parameters<typeof layers.merge.add>[0]) : ops.add(a as TensorLike, b);
+export function add(...args: readonly unknown[]): Tensor | Layer {
+  if (args.length > 1 || forOp(args[0])) return ops.add(args[0] as TensorLike, args[1] as TensorLike);
+  return layers.merge.add(args[0] as Parameters<typeof layers.merge.add>[0]);
 }

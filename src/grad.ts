@@ -1,12 +1,24 @@
 /** @file Reverse-mode gradients, graph to graph: walks the nodes backwards, calling each op's rule. */
-import { LockstepError, ShapeError } from "./errors.ts";
+import { kindOf } from "./check.ts";
+import { ArgumentError, LockstepError, ShapeError } from "./errors.ts";
 import { currentGraph, symbolOf } from "./graph.ts";
 import type { Graph, Node } from "./graph.ts";
 import { sameShape, showShape } from "./shape.ts";
-import { Tensor } from "./tensor.ts";
+import { naming } from "./naming.ts";
+import { checkDType, Tensor } from "./tensor.ts";
 import { add } from "./ops/map.ts";
 import { flatten, mapTree } from "./tree.ts";
 import type { Tree } from "./tree.ts";
+
+/** @throws ArgumentError, DTypeError unless all are f32 tensors: what has integers has no gradient. */
+function checkParameters(who: string, of: readonly Tensor[]): readonly Tensor[] {
+  if (!Array.isArray(of)) throw new ArgumentError(`${who}: expected an array of tensors, got ${kindOf(of)}`);
+  for (const t of of) {
+    if (!(t instanceof Tensor)) throw new ArgumentError(`${who}: expected tensors, got ${kindOf(t)}`);
+    checkDType(who, t, ["f32"]);
+  }
+  return of;
+}
 
 /** Nodes that depend on one of `targets`. */
 function dependents(graph: Graph, targets: readonly Tensor[]): Set<Node> {
@@ -38,10 +50,11 @@ function checkDecided({ undecided }: Graph, y: Tensor): void {
  */
 export function gradients(y: Tensor, of: readonly Tensor[]): Tensor[] {
   const graph = currentGraph();
+  if (!(y instanceof Tensor)) throw new ArgumentError(`gradients: expected the loss, a scalar tensor, got ${kindOf(y)}`);
   if (graph === null || y.node === null) throw new LockstepError("gradients: call it inside compile(fn), with a value computed there");
   if (y.size !== 1 || y.dtype !== "f32") throw new ShapeError(`gradients: expected a scalar f32 loss, got ${y}; reduce it with sum() or mean()`);
   checkDecided(graph, y);
-  const targets = of.map((t) => symbolOf(graph, t));
+  const targets = checkParameters("gradients", of).map((t) => symbolOf(graph, t));
   graph.firstGradient = Math.min(graph.firstGradient, graph.nodes.length);
   const needed = dependents(graph, targets);
   const grads = new Map<Tensor, Tensor>();
@@ -79,9 +92,10 @@ export function valueAndGrad<A extends readonly unknown[], P extends Tree>(fn: (
   return (...args) => {
     const graph = currentGraph();
     if (graph === null) throw new LockstepError("valueAndGrad: call the returned function inside compile(fn): gradients are part of a compiled program");
-    const leaves = flatten(params).map((t) => symbolOf(graph, t));
+    if (typeof fn !== "function") throw new ArgumentError(`valueAndGrad: expected a function that returns the loss, got ${kindOf(fn)}`);
+    const leaves = checkParameters("valueAndGrad", naming("valueAndGrad: params", () => flatten(params))).map((t) => symbolOf(graph, t));
     const value = fn(...args);
-    if (!(value instanceof Tensor)) throw new LockstepError("valueAndGrad: the function must return a scalar tensor, the loss");
+    if (!(value instanceof Tensor)) throw new ArgumentError(`valueAndGrad: the function must return a scalar tensor, the loss, got ${kindOf(value)}`);
     const grads = gradients(symbolOf(graph, value), leaves);
     let i = 0;
     return { value, grads: mapTree(params, () => grads[i++]) as P };

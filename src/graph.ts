@@ -3,14 +3,15 @@
  * `assign`, which takes place after every read. Also the op record.
  */
 import { once } from "./cache.ts";
+import { kindOf } from "./check.ts";
 import type { DType } from "./dtype.ts";
-import { LockstepError, ShapeError } from "./errors.ts";
+import { ArgumentError, LockstepError, ShapeError } from "./errors.ts";
 import { naming } from "./naming.ts";
 import type { Fuser, Unit } from "./plan/fuse.ts";
 import type { Attr, Attrs } from "./plan/plan.ts";
 import type { Shape } from "./shape.ts";
 import { sameShape } from "./shape.ts";
-import { full, Tensor } from "./tensor.ts";
+import { checkRange, dtypeBeside, Tensor, tensorBeside } from "./tensor.ts";
 import type { TensorLike } from "./tensor.ts";
 import { fill } from "./wasm/encode/move.ts";
 import type { KernelPart } from "./wasm/parts.ts";
@@ -225,11 +226,16 @@ export function symbolOf(graph: Graph, t: Tensor): Tensor {
   return t;
 }
 
-/** A tensor from a tensor or a number (as a constant of `dtype`). */
-export function asTensor(x: TensorLike, dtype: DType = "f32"): Tensor {
+/**
+ * A tensor from what ops take for one, for the op `who`: the one door for operands. Numbers without a dtype of their own follow `beside`, the dtype that they are computed
+ * with: integers become it (beside bools i32), fractions f32.
+ * @throws ArgumentError for what is none (a promise, undefined, an object), DataError for integers out of range and arrays that are not regular.
+ */
+export function asTensor(x: TensorLike, beside: DType = "f32", who = "tensor"): Tensor {
   if (x instanceof Tensor) return x;
-  if (current !== null) return current.constant(x, dtype);
-  return full([], x, dtype);
+  if (current === null || (typeof x !== "number" && typeof x !== "boolean")) return tensorBeside(who, x, beside);
+  const dtype = typeof x === "boolean" ? "bool" : dtypeBeside(Number.isInteger(x), beside);
+  return current.constant(checkRange(who, Number(x), dtype), dtype);
 }
 
 /** As `assign`, for state that each call of a layer moves on: a later call in the same function starts from what the one before leaves. */
@@ -242,7 +248,8 @@ export function update(target: Tensor, next: (value: Tensor) => Tensor): void {
 }
 
 /** Records that the concrete tensor `target` becomes `value` (same shape and dtype) when the traced function has run; every read inside sees the old value. @throws LockstepError outside of a traced function. */
-export function assign(target: Tensor, value: Tensor): void {
+export function assign(target: Tensor, value: TensorLike): void {
   if (current === null) throw new LockstepError("assign: call it inside compile(fn); outside, use target.set(data)");
-  current.assign(target, symbolOf(current, value));
+  if (!(target instanceof Tensor)) throw new ArgumentError(`assign: expected a tensor as the target, got ${kindOf(target)}`);
+  current.assign(target, symbolOf(current, asTensor(value, target.dtype, "assign")));
 }

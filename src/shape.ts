@@ -63,7 +63,7 @@ export function broadcastStrides(from: Shape, to: Shape): number[] {
 /** A dimension index with negative values counted from the end. @throws ShapeError when out of range. */
 export function normalizeAxis(who: string, axis: number, rank: number): number {
   if (!Number.isInteger(axis) || axis < -rank || axis >= rank) {
-    throw new ShapeError(`${who}: axis must be an integer in [${-rank}, ${rank - 1}] for rank ${rank}, got ${axis}`);
+    throw new ShapeError(`${who}: axis must be an integer in [${-rank}, ${rank - 1}] for rank ${rank}, got ${String(axis)}`);
   }
   return axis < 0 ? axis + rank : axis;
 }
@@ -71,7 +71,7 @@ export function normalizeAxis(who: string, axis: number, rank: number): number {
 /** The same for a list of axes (null: all), sorted, without repeats. */
 export function normalizeAxes(who: string, axes: number | readonly number[] | null, rank: number): number[] {
   if (axes === null) return Array.from({ length: rank }, (_, i) => i);
-  const list = (typeof axes === "number" ? [axes] : axes).map((a) => normalizeAxis(who, a, rank));
+  const list = (Array.isArray(axes) ? axes : [axes]).map((a) => normalizeAxis(who, a, rank));
   return [...new Set(list)].sort((a, b) => a - b);
 }
 

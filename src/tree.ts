@@ -1,4 +1,5 @@
 /** @file Trees: tensors, and arrays and objects of trees. What compiled functions take and return, and what holds parameters. */
+import { kindOf, shown } from "./check.ts";
 import { ArgumentError } from "./errors.ts";
 import { Tensor } from "./tensor.ts";
 
@@ -10,8 +11,10 @@ export function mapTree(tree: Tree, fn: (leaf: Tensor, path: string) => Tensor, 
   if (tree instanceof Tensor) return fn(tree, path);
   const below = (key: string): string => (path === "" ? key : `${path}.${key}`);
   if (Array.isArray(tree)) return tree.map((t: Tree, i) => mapTree(t, fn, below(String(i))));
-  if (typeof tree === "object" && tree !== null) return Object.fromEntries(Object.entries(tree).map(([k, t]) => [k, mapTree(t as Tree, fn, below(k))]));
-  throw new ArgumentError(`expected tensors, or arrays or objects of tensors, got ${String(tree)}${path ? ` at "${path}"` : ""}`);
+  if (typeof tree === "object" && tree !== null && (Object.getPrototypeOf(tree) === Object.prototype || Object.keys(tree).length > 0)) {
+    return Object.fromEntries(Object.entries(tree).map(([k, t]) => [k, mapTree(t as Tree, fn, below(k))]));
+  }
+  throw new ArgumentError(`expected tensors, or arrays or objects of tensors, got ${typeof tree === "object" ? kindOf(tree) : shown(tree)}${path ? ` at "${path}"` : ""}`);
 }
 
 /** The tensors of a tree, in order. */

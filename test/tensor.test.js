@@ -1,9 +1,13 @@
 /** Tests of tensors: making them, reading them, replacing elements, giving them back, and the errors that say what is wrong. */
+import { inspect } from "node:util";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { open } from "../build/esm/init.js";
 import { add, cast, mul } from "../build/esm/ops/map.js";
-import { iota, reshape, transpose } from "../build/esm/ops/move.js";
+import { compile } from "../build/esm/compile.js";
+import { broadcastTo, iota, reshape, transpose } from "../build/esm/ops/move.js";
+import { randomNormal } from "../build/esm/ops/random.js";
+import { oneHot } from "../build/esm/ops/softmax.js";
 import { matmul } from "../build/esm/ops/matmul.js";
 import { sum } from "../build/esm/ops/reduce.js";
 import { Tensor, full, ones, tensor, zeros } from "../build/esm/tensor.js";
@@ -107,7 +111,7 @@ test("ops outside of a compiled function take operands of every dtype and size 0
 
 test("errors of ops are thrown where the op is called", () => {
   assert.throws(() => add(tensor([1, 2]), tensor([1, 2, 3])), (e) => e.name === "ShapeError" && /add: shapes \[2\] and \[3\] do not broadcast/.test(e.message));
-  assert.throws(() => add(tensor([1]), tensor(Int32Array.of(1))), (e) => e.name === "DTypeError" && /one dtype, got f32\[1\] and i32\[1\]/.test(e.message));
+  assert.throws(() => add(tensor(Uint32Array.of(1)), tensor(Int32Array.of(1))), (e) => e.name === "DTypeError" && /no common dtype of 32 bits, got u32\[1\] and i32\[1\]/.test(e.message));
 });
 
 test("set replaces elements on the host and on the device", async () => {
@@ -171,6 +175,120 @@ test("two backends: a tensor moves when its elements are on the host", async () 
 
 test("elements that are gone are an error", async () => {
   await rejects(new Tensor([2], "f32", null, 0, null).data(), "LockstepError", /elements are gone/);
+});
+
+test("integers in nested arrays are kept or refused, never changed", async () => {
+  for (const data of [16777217, [16777217], [[1, -16777217]], [2147483647], [123456789, 0], Float64Array.of(16777217), [Float64Array.of(1, 16777217)]]) {
+    assert.throws(() => tensor(data), (e) => e.name === "DataError" && /^tensor: the integer -?\d+ would become -?\d+ as f32; give the dtype/.test(e.message), String(data));
+    const exact = tensor(data, undefined, "i32");
+    assert.equal([...(await exact.data())], [data].flat(2).flatMap((x) => (typeof x === "number" ? [x] : [...x])));
+    assert.is(tensor(data, undefined, "f32").dtype, "f32", "f32 was asked for");
+  }
+  assert.throws(() => full([2], 16777217), /^DataError|would become 16777216/);
+  assert.equal([...(await tensor([4294967295], undefined, "u32").data())], [4294967295]);
+  // What f32 holds, numbers with fractions among them, and what no integer is exact in.
+  assert.equal([...(await tensor([16777216, 33554432, 2 ** 40, 1e30]).data())], [16777216, 33554432, 2 ** 40, Math.fround(1e30)]);
+  assert.equal([...(await tensor([16777217, 0.5]).data())], [16777216, 0.5]);
+});
+
+test("numbers out of a dtype's range are refused, never wrapped", async () => {
+  for (const [data, dtype] of [
+    [[3e9], "i32"], [[-2147483649], "i32"], [[2147483648], "i32"], [[NaN], "i32"], [[Infinity], "i32"], [[-1], "u32"], [[4294967296], "u32"], [[NaN], "u32"], [Uint32Array.of(4294967295), "i32"], [Int32Array.of(-1), "u32"],
+    [Float32Array.of(3e9), "i32"], [Float64Array.of(NaN), "u32"], [Float64Array.of(1e300), "i32"],
+  ]) {
+    const refused = (e) => e.name === "DataError" && /out of the range of [iu]32, -?\d+ to \d+/.test(e.message);
+    assert.throws(() => tensor(data, undefined, dtype), refused, `${data} ${dtype}`);
+    assert.throws(() => zeros([1], dtype).set(data), refused, `set ${data} ${dtype}`);
+    if (Array.isArray(data)) assert.throws(() => full([1], data[0], dtype), refused, `full ${data} ${dtype}`);
+  }
+  assert.equal([...(await tensor([2147483647, -2147483648, -0.5, 1.9], undefined, "i32").data())], [2147483647, -2147483648, 0, 1]);
+  assert.equal([...(await tensor([4294967295.9, -0.9], undefined, "u32").data())], [4294967295, 0]);
+});
+
+test("bools are 0 and 1 whatever they came from, and bools alone", async () => {
+  for (const [data, dtype, values] of [
+    [[2, 0.5, 0, -1], "bool", [1, 1, 0, 1]], [Uint32Array.of(5, 0), "bool", [1, 0]], [Uint8Array.of(255, 0), "bool", [1, 0]], [[true, 2], undefined, [1, 2]], [[2, true], undefined, [2, 1]], [true, "i32", [1]],
+  ]) {
+    const t = tensor(data, undefined, dtype);
+    assert.equal([...(await t.data())], values);
+    assert.is(t.dtype, dtype ?? "f32");
+  }
+  const same = Uint32Array.of(0, 1);
+  assert.is(await tensor(same, undefined, "bool").data(), same);
+  assert.is(full([1], true).dtype, "bool");
+});
+
+test("rows may be typed arrays; half floats are f32; 64-bit integers are refused", async () => {
+  assert.equal(await tensor([Float32Array.of(1, 2), Float32Array.of(3, 4)]).array(), [[1, 2], [3, 4]]);
+  assert.equal(await tensor([[Uint8Array.of(1)], [Uint8Array.of(255)]]).array(), [[[1]], [[255]]]);
+  assert.throws(() => tensor([Float32Array.of(1, 2), Float32Array.of(3)]), (e) => e.name === "ShapeError" && /expected 2 items at depth 1, got 1/.test(e.message));
+  if (globalThis.Float16Array) assert.equal([...(await tensor(globalThis.Float16Array.of(0.5, -1)).data())], [0.5, -1]);
+  for (const data of [BigInt64Array.of(1n), [BigInt64Array.of(1n)], [1n], 1n]) assert.throws(() => tensor(data), (e) => /^(DType|Data|Argument)Error$/.test(e.name));
+});
+
+test("arrays that hold themselves or are too deep are an error", () => {
+  const first = [];
+  first.push(first);
+  const later = [1];
+  later.push(later);
+  let deep = 1;
+  for (let i = 0; i < 1e5; i++) deep = [deep];
+  let wide = [1, 1];
+  for (let i = 0; i < 60; i++) wide = [wide, wide];
+  for (const [data, name, pattern] of [[first, "DataError", /nested more than 64 deep; one of them may hold itself/], [deep, "DataError", /more than 64 deep/], [later, "DataError", /got an array/], [wide, "ShapeError", /a tensor has at most/]]) {
+    assert.throws(() => tensor(data), (e) => e.name === name && pattern.test(e.message));
+    assert.throws(() => add(data, 1), (e) => e.name === name && e.message.startsWith("add: "));
+    assert.throws(() => zeros([1]).set(data), (e) => e.name === name && e.message.startsWith("set: "));
+  }
+  assert.is(tensor(Array.from({ length: 64 }).reduce((x) => [x], 1)).rank, 64);
+});
+
+test("what no backend can hold is refused with numbers, before any memory is taken", () => {
+  const key = tensor(Uint32Array.of(1, 2, 3, 4));
+  for (const [make, who] of [
+    [() => zeros([2 ** 32]), "zeros"], [() => ones([2 ** 16, 2 ** 16]), "ones"], [() => full([2 ** 32], 1, "i32"), "full"], [() => tensor([1], [2 ** 32]), "tensor"], [() => iota([2 ** 32]), "iota"], [() => broadcastTo(1, [2 ** 32]), "broadcastTo"],
+    [() => randomNormal(key, [2 ** 32]), "random"], [() => oneHot(iota([2 ** 16]), 2 ** 16), "equal"], [() => add(zeros([2 ** 16, 1]), zeros([2 ** 16])), "add"], [() => matmul(zeros([2 ** 16, 1]), zeros([1, 2 ** 16])), "matmul"],
+  ]) {
+    assert.throws(make, (e) => e.name === "ShapeError" && e.message.startsWith(`${who}: [`) && /has 4294967296 elements \(16\.0 GiB\), a tensor has at most 1073741823 \(4 GiB\)/.test(e.message), who);
+  }
+  for (const shape of [5, "2", null, [-1], [NaN], [1.5], ["2"]]) {
+    for (const make of [zeros, ones, (s) => full(s, 1), (s) => iota(s), (s) => broadcastTo(1, s), (s) => randomNormal(key, s)]) assert.throws(() => make(shape), (e) => e.name === "ShapeError", String(shape));
+  }
+  for (const use of [() => zeros([1], "float32"), () => full([1], "1"), () => full([1], null), () => tensor([1], [1], "f64"), () => iota([1], { dtype: "f64" }), () => cast(tensor([1]), "int")]) {
+    assert.throws(use, (e) => e.name === "ArgumentError", String(use));
+  }
+  assert.throws(() => iota([1], { type: "f32" }), /iota: unknown option "type"/);
+});
+
+test("console.log shows dtype, shape and elements; print brings them", async () => {
+  for (const [t, text] of [
+    [tensor([[1, 2.5], [0.1, 1e-7]]), "f32[2, 2]\n[[1, 2.5],\n [0.1, 1e-7]]"], [tensor(3), "f32[] 3"], [tensor([true, false]), "bool[2] [true, false]"], [tensor(Int32Array.of(2147483647, -5)), "i32[2] [2147483647, -5]"],
+    [tensor([16777216, 1 / 3, NaN, Infinity, -0]), "f32[5] [16777216, 0.33333334, NaN, Infinity, 0]"], [tensor([[[1], [2]], [[3], [4]]]), "f32[2, 2, 1]\n[[[1],\n  [2]],\n\n [[3],\n  [4]]]"], [zeros([0]), "f32[0] []"],
+    [iota([1001]), "i32[1001] [0, 1, 2, ..., 998, 999, 1000]"], [iota([1000]), `i32[1000] [${Array.from({ length: 1000 }, (_, k) => k).join(", ")}]`],
+    [iota([7, 200], { axis: 0 }), `i32[7, 200]\n[${[0, 1, 2, "...", 4, 5, 6].map((r) => (r === "..." ? r : `[${r}, ${r}, ${r}, ..., ${r}, ${r}, ${r}]`)).join(",\n ")}]`], [iota([2, 600]), "i32[2, 600]\n[[0, 1, 2, ..., 597, 598, 599],\n [0, 1, 2, ..., 597, 598, 599]]"],
+  ]) assert.is(inspect(t), text);
+  assert.match(inspect({ t: tensor([1, 2]) }), /t: f32\[2\] \[1, 2\]/);
+  const later = add(tensor([1, 2]), 1);
+  assert.is(inspect(later), "f32[2] (await print() shows its elements)");
+  const { log } = console;
+  const lines = [];
+  console.log = (...args) => lines.push(args.join(" "));
+  try {
+    await later.print();
+  } finally {
+    console.log = log;
+  }
+  assert.equal(lines, ["f32[2] [2, 3]"]);
+  let traced = "";
+  await compile((x) => {
+    traced = inspect(x);
+    return x;
+  })(tensor([1]));
+  assert.is(traced, "f32[1] (traced)");
+  const gone = tensor([1]);
+  gone.dispose();
+  assert.match(inspect(gone), /^f32\[1\] /);
+  assert.throws(() => JSON.stringify({ weights: later }), (e) => e.name === "LockstepError" && /await array\(\)/.test(e.message));
 });
 
 test.run();

@@ -2,41 +2,69 @@
  * @file Activations by Keras' names. Those that kernels apply themselves (`Activation` of plan/kernels.ts) have a
  * derivative in terms of their output, so that only the output is kept; the others are composites.
  */
-import { unknownName } from "../check.ts";
+import { checkFlag, unknownName } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
 import type { Activation } from "../plan/kernels.ts";
-import type { Tensor } from "../tensor.ts";
+import type { Tensor, TensorLike } from "../tensor.ts";
 import { abs, add, and, div, erf, exp, expm1, greater, greaterEqual, less, log1p, maximum, minimum, mul, neg, relu, sigmoid, sub, tanh, where } from "./map.ts";
+import { toFloat } from "./promote.ts";
 import { logSoftmaxOfRows, softmaxOfRows } from "./softmax.ts";
 
 const SELU_SCALE = 1.0507009873554805;
 const SELU_ALPHA = 1.6732632423543772;
 
+// Integers and bools become f32 first, and not where a fraction happens to meet them: sums would wrap, and a u32 has no negative.
+// Bounds are the first operands of maximum and minimum, where ties have their gradient: slopes at a kink are 0, as where a kernel applies the activation.
+
 /** clip(x / 6 + 0.5, 0, 1), as in Keras 3. */
-export const hardSigmoid = (x: Tensor): Tensor => minimum(maximum(add(mul(x, 1 / 6), 0.5), 0), 1);
+export const hardSigmoid = (x: TensorLike): Tensor => minimum(1, maximum(0, add(mul(toFloat("hardSigmoid", x), 1 / 6), 0.5)));
 /** log(1 + exp(x)), without overflow. With `maximum` and not relu and abs the slope at 0 is sigmoid(0). */
-export const softplus = (x: Tensor): Tensor => add(maximum(x, 0), log1p(exp(neg(maximum(x, neg(x))))));
+export function softplus(x: TensorLike): Tensor {
+  const t = toFloat("softplus", x);
+  return add(maximum(t, 0), log1p(exp(neg(maximum(t, neg(t))))));
+}
 /** x / (1 + |x|) */
-export const softsign = (x: Tensor): Tensor => div(x, add(abs(x), 1));
+export function softsign(x: TensorLike): Tensor {
+  const t = toFloat("softsign", x);
+  return div(t, add(abs(t), 1));
+}
 /** x where positive, else alpha (exp(x) - 1). Default alpha 1. */
-export const elu = (x: Tensor, alpha = 1): Tensor => where(greater(x, 0), x, mul(expm1(minimum(x, 0)), alpha));
+export function elu(x: TensorLike, alpha = 1): Tensor {
+  const t = toFloat("elu", x);
+  return where(greater(t, 0), t, mul(expm1(minimum(t, 0)), alpha));
+}
 /** Klambauer et al. 2017, with the paper's constants. */
-export const selu = (x: Tensor): Tensor => mul(elu(x, SELU_ALPHA), SELU_SCALE);
+export const selu = (x: TensorLike): Tensor => mul(elu(x, SELU_ALPHA), SELU_SCALE);
 /** x where positive, else slope * x. Default slope 0.2. */
-export const leakyRelu = (x: Tensor, slope = 0.2): Tensor => where(greater(x, 0), x, mul(x, slope));
+export function leakyRelu(x: TensorLike, slope = 0.2): Tensor {
+  const t = toFloat("leakyRelu", x);
+  return where(greater(t, 0), t, mul(t, slope));
+}
 /** min(max(x, 0), 6) */
-export const relu6 = (x: Tensor): Tensor => minimum(relu(x), 6);
+export const relu6 = (x: TensorLike): Tensor => minimum(6, relu(x));
 /** x sigmoid(x), also called swish. */
-export const silu = (x: Tensor): Tensor => mul(x, sigmoid(x));
+export function silu(x: TensorLike): Tensor {
+  const t = toFloat("silu", x);
+  return mul(t, sigmoid(t));
+}
 /** gelu, not approximated. */
 const exactGelu = (x: Tensor): Tensor => mul(mul(x, 0.5), add(erf(mul(x, Math.SQRT1_2)), 1));
 /** x Phi(x); `approximate`: the tanh form. Hendrycks & Gimpel 2016. */
-export const gelu = (x: Tensor, approximate = false): Tensor =>
-  approximate ? mul(mul(x, 0.5), add(tanh(mul(add(x, mul(mul(mul(x, x), x), 0.044715)), 0.7978845608028654)), 1)) : exactGelu(x);
+export function gelu(x: TensorLike, approximate = false): Tensor {
+  const t = toFloat("gelu", x);
+  checkFlag("gelu", "approximate", approximate);
+  return approximate ? mul(mul(t, 0.5), add(tanh(mul(add(t, mul(mul(mul(t, t), t), 0.044715)), 0.7978845608028654)), 1)) : exactGelu(t);
+}
 /** x tanh(softplus(x)) */
-export const mish = (x: Tensor): Tensor => mul(x, tanh(softplus(x)));
+export function mish(x: TensorLike): Tensor {
+  const t = toFloat("mish", x);
+  return mul(t, tanh(softplus(t)));
+}
 /** relu6(x + 3) / 6 * x */
-export const hardSilu = (x: Tensor): Tensor => mul(x, mul(relu6(add(x, 3)), 1 / 6));
+export function hardSilu(x: TensorLike): Tensor {
+  const t = toFloat("hardSilu", x);
+  return mul(t, mul(relu6(add(t, 3)), 1 / 6));
+}
 
 /** As composites; the same functions that kernels apply. */
 export const KERNEL_ACTIVATIONS: { readonly [name in Activation]: (x: Tensor) => Tensor } = {

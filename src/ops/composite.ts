@@ -1,23 +1,32 @@
 /** @file Functions over ops. No rules, no kernels: gradients and fusion come for free. Adding one is adding it here. */
 import type { Tensor, TensorLike } from "../tensor.ts";
 import { normalizeAxes } from "../shape.ts";
-import { div, maximum, minimum, mul, sqrt, square, sub } from "./map.ts";
-import { sum } from "./reduce.ts";
+import { div, equal, maximum, minimum, mul, sqrt, square, sub, where } from "./map.ts";
+import { toFloat } from "./promote.ts";
+import { reduceOptions, sum } from "./reduce.ts";
 import type { ReduceOptions } from "./reduce.ts";
 
-/** min(max(x, low), high) */
-export const clip = (x: Tensor, low: TensorLike, high: TensorLike): Tensor => minimum(maximum(x, low), high);
+/** min(max(x, low), high). Dtypes promote: a fractional bound makes integers f32. */
+export const clip = (x: TensorLike, low: TensorLike, high: TensorLike): Tensor => minimum(maximum(x, low), high);
 
-/** Mean over `axis` (default: all). NaN for an empty axis. */
-export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
-  const count = normalizeAxes("mean", options.axis ?? null, x.rank).reduce((n, a) => n * x.shape[a], 1);
-  return count === 0 ? div(sum(x, options), 0) : mul(sum(x, options), 1 / count);
+/** Mean over `axis` (default: all), f32. NaN for an empty axis. */
+export function mean(x: TensorLike, options: ReduceOptions = {}): Tensor {
+  const t = toFloat("mean", x);
+  const { axis, keepDims } = reduceOptions("mean", options);
+  const count = normalizeAxes("mean", axis, t.rank).reduce((n, a) => n * t.shape[a], 1);
+  const total = sum(t, { axis, keepDims });
+  return count === 0 ? div(total, 0) : mul(total, 1 / count);
 }
 
-/** Mean square distance from the mean over `axis` (default: all): the biased variance. */
-export function variance(x: Tensor, options: ReduceOptions = {}): Tensor {
-  return mean(square(sub(x, mean(x, { ...options, keepDims: true }))), options);
+/** Mean square distance from the mean over `axis` (default: all), f32: the biased variance. */
+export function variance(x: TensorLike, options: ReduceOptions = {}): Tensor {
+  const t = toFloat("variance", x);
+  return mean(square(sub(t, mean(t, { ...options, keepDims: true }))), options);
 }
 
-/** Square root of the sum of squares over `axis` (default: all). Its gradient is not finite at 0. */
-export const norm = (x: Tensor, options: ReduceOptions = {}): Tensor => sqrt(sum(square(x), options));
+/** Square root of the sum of squares over `axis` (default: all), f32. Its gradient is 0 where it is 0, as in PyTorch. */
+export function norm(x: TensorLike, options: ReduceOptions = {}): Tensor {
+  const squares = sum(square(toFloat("norm", x)), options);
+  const none = equal(squares, 0);
+  return where(none, 0, sqrt(where(none, 1, squares)));
+}

@@ -1,13 +1,14 @@
 /** @file 2-D convolution and its two gradients, each other's gradients in turn, so that second derivatives exist. */
 import { apply } from "../apply.ts";
+import { checkOptions } from "../check.ts";
 import { ShapeError } from "../errors.ts";
-import { floats } from "../graph.ts";
+import { asTensor, floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
 import type { Activation, ConvAttrs } from "../plan/kernels.ts";
 import type { Attrs } from "../plan/plan.ts";
 import { showShape } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
-import type { Tensor } from "../tensor.ts";
+import type { Tensor, TensorLike } from "../tensor.ts";
 import * as wasm from "../wasm/encode/conv.ts";
 import { CONV } from "../wasm/parts.ts";
 import { activationGrad, checkKernelActivation } from "./activation.ts";
@@ -71,7 +72,7 @@ export interface Conv2dOptions {
   /** Channels are split into this many independent parts. Default 1. */
   readonly groups?: number;
   /** [F] */
-  readonly bias?: Tensor | null;
+  readonly bias?: TensorLike | null;
   /** Applied by the kernel. Default linear. */
   readonly activation?: Activation;
 }
@@ -82,7 +83,10 @@ export interface Conv2dOptions {
  * a NaN or an infinity of x reaches all elements of the tiles that read it.
  * @throws ShapeError when ranks or channels do not fit or the window is larger than the input.
  */
-export function conv2d(x: Tensor, w: Tensor, { strides = 1, padding = "valid", dilation = 1, groups = 1, bias = null, activation = "linear" }: Conv2dOptions = {}): Tensor {
+export function conv2d(input: TensorLike, filters: TensorLike, options: Conv2dOptions = {}): Tensor {
+  const [x, w] = [asTensor(input, "f32", "conv2d"), asTensor(filters, "f32", "conv2d")];
+  const { strides = 1, padding = "valid", dilation = 1, groups = 1, bias: given = null, activation = "linear" } = checkOptions("conv2d", options, ["strides", "padding", "dilation", "groups", "bias", "activation"]);
+  const bias = given === null ? null : asTensor(given, "f32", "conv2d: bias");
   for (const t of [x, w]) checkDType("conv2d", t, ["f32"]);
   if (w.rank !== 4) throw new ShapeError(`conv2d: expected filters [rows, columns, channels, filters], got ${showShape(w.shape)}`);
   checkKernelActivation("conv2d", activation);
@@ -100,7 +104,10 @@ export function conv2d(x: Tensor, w: Tensor, { strides = 1, padding = "valid", d
  * The gradient of conv2d with respect to its input, as an op of its own ("transposed convolution"): x[N, P, Q, F] with w[R, S, C, F] -> [N, H, W, C].
  * `valid`: H = (P-1)*stride + R (at least P*stride); `same`: H = P*stride. f32, one group.
  */
-export function conv2dTranspose(x: Tensor, w: Tensor, { strides = 1, padding = "valid" }: { strides?: Pair; padding?: Padding } = {}): Tensor {
+export function conv2dTranspose(input: TensorLike, filters: TensorLike, options: { strides?: Pair; padding?: Padding } = {}): Tensor {
+  const [x, w] = [asTensor(input, "f32", "conv2dTranspose"), asTensor(filters, "f32", "conv2dTranspose")];
+  for (const t of [x, w]) checkDType("conv2dTranspose", t, ["f32"]);
+  const { strides = 1, padding = "valid" } = checkOptions("conv2dTranspose", options, ["strides", "padding"]);
   const [sh, sw] = pair("conv2dTranspose: strides", strides);
   if (x.rank !== 4 || w.rank !== 4 || x.shape[3] !== w.shape[3]) throw new ShapeError(`conv2dTranspose: expected x [N, P, Q, F] and w [R, S, C, F], got ${showShape(x.shape)} and ${showShape(w.shape)}`);
   const [n, p, q, f] = x.shape;

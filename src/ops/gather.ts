@@ -1,11 +1,12 @@
 /** @file Rows by index, and their sum back: each the other's gradient. */
 import { apply } from "../apply.ts";
+import { checkCount } from "../check.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
-import { floats } from "../graph.ts";
+import { asTensor, floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
 import { aroundAxes, normalizeAxis, showShape } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
-import type { Tensor } from "../tensor.ts";
+import type { Tensor, TensorLike } from "../tensor.ts";
 import * as wasm from "../wasm/encode/gather.ts";
 import { reshape } from "./move.ts";
 
@@ -57,12 +58,14 @@ export const scatterAddOp: Op = {
  * Slices of `x` along `axis` (default 0) at each `index` (i32, any shape): x[..., size, ...] -> x.shape[:axis] + index.shape + x.shape[axis+1:].
  * An index outside of the axis is clamped into it. The gradient adds up the slices of equal index, in order.
  */
-export function gather(x: Tensor, index: Tensor, axis = 0): Tensor {
-  const at = normalizeAxis("gather", axis, x.rank);
-  checkIndex("gather", index);
-  if (x.shape[at] === 0 && index.size > 0) throw new ShapeError(`gather: axis ${axis} of ${showShape(x.shape)} is empty`);
-  const y = apply(gatherOp, [x, reshape(index, [index.size])], { axis: at })[0];
-  return reshape(y, [...x.shape.slice(0, at), ...index.shape, ...x.shape.slice(at + 1)]);
+export function gather(x: TensorLike, index: TensorLike, axis = 0): Tensor {
+  const t = asTensor(x, "f32", "gather");
+  const i = asTensor(index, "i32", "gather");
+  const at = normalizeAxis("gather", axis, t.rank);
+  checkIndex("gather", i);
+  if (t.shape[at] === 0 && i.size > 0) throw new ShapeError(`gather: axis ${axis} of ${showShape(t.shape)} is empty`);
+  const y = apply(gatherOp, [t, reshape(i, [i.size])], { axis: at })[0];
+  return reshape(y, [...t.shape.slice(0, at), ...i.shape, ...t.shape.slice(at + 1)]);
 }
 
 /** x[index] along the first axis, for an index [count] (i32). Carries no gradient. */
@@ -71,6 +74,8 @@ export function pick(x: Tensor, index: Tensor): Tensor {
 }
 
 /** Zeros with `size` along `axis` (default 0) to which updates[..., count, ...] are added at index[count] (i32). Deterministic: in the order of `index`. */
-export function scatterAdd(updates: Tensor, index: Tensor, size: number, axis = 0): Tensor {
-  return apply(scatterAddOp, [updates, index], { axis: normalizeAxis("scatterAdd", axis, updates.rank), size })[0];
+export function scatterAdd(updates: TensorLike, index: TensorLike, size: number, axis = 0): Tensor {
+  const u = asTensor(updates, "f32", "scatterAdd");
+  checkCount("scatterAdd", "size", size, 0);
+  return apply(scatterAddOp, [u, asTensor(index, "i32", "scatterAdd")], { axis: normalizeAxis("scatterAdd", axis, u.rank), size })[0];
 }

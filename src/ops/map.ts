@@ -8,8 +8,9 @@ import { DTypeError } from "../errors.ts";
 import { asTensor, constantOp, currentGraph } from "../graph.ts";
 import type { Op, Vjp, VjpContext } from "../graph.ts";
 import { broadcastShapes, sameShape } from "../shape.ts";
-import { checkDType, Tensor } from "../tensor.ts";
-import type { TensorLike } from "../tensor.ts";
+import { checkDType, checkDTypeName } from "../tensor.ts";
+import type { Tensor, TensorLike } from "../tensor.ts";
+import { promoted, toFloat } from "./promote.ts";
 import { sumTo } from "./reduce.ts";
 
 const NUMBERS: readonly DType[] = ["f32", "i32", "u32"];
@@ -82,14 +83,30 @@ function withoutBroadcasts(op: Op, operands: readonly Tensor[]): readonly Tensor
   return sameShape(broadcastShapes(op.name, sources.map((t) => t.shape)), shape) ? sources : operands;
 }
 
+/** Of integers too. */
 function unary(op: Op) {
-  return (x: TensorLike): Tensor => call(op, [asTensor(x)]);
+  return (x: TensorLike): Tensor => call(op, [asTensor(x, "f32", op.name)]);
 }
 
-function binary(op: Op) {
+/** Of f32 alone. */
+function float(op: Op) {
+  return (x: TensorLike): Tensor => call(op, [toFloat(op.name, x)]);
+}
+
+/** To integers, which integers are. */
+function rounding(op: Op) {
+  return (x: TensorLike): Tensor => {
+    const t = asTensor(x, "f32", op.name);
+    return t.dtype === "f32" ? call(op, [t]) : t;
+  };
+}
+
+/** `bools`: what is done with two bools, another op, or this one as another dtype. By default an error. */
+function binary(op: Op, bools: Op | DType = op) {
   return (a: TensorLike, b: TensorLike): Tensor => {
-    const x = asTensor(a, b instanceof Tensor ? b.dtype : "f32");
-    return call(op, [x, asTensor(b, x.dtype)]);
+    const operands = promoted(op.name, [a, b]);
+    if (operands[0].dtype !== "bool") return call(op, operands);
+    return typeof bools === "string" ? call(op, operands.map((t) => cast(t, bools))) : call(bools, operands);
   };
 }
 
@@ -99,9 +116,11 @@ export const addOp = row("add", NUMBERS, ({ dy }) => [dy, dy]);
 export const subOp = row("sub", NUMBERS, ({ dy, needs }) => [dy, needs[1] ? neg(dy) : null]);
 export const mulOp = row("mul", NUMBERS, ({ dy, a, b, needs }) => [needs[0] ? mul(dy, b) : null, needs[1] ? mul(dy, a) : null]);
 export const divOp = row("div", NUMBERS, ({ dy, y, b, needs }) => [needs[0] ? div(dy, b) : null, needs[1] ? neg(mul(dy, div(y, b))) : null]);
+/** b - 1, but 0 where b is: a^0 is 1 everywhere, also where a^-1 is infinite. */
+const lowered = (b: Tensor): Tensor => ((constantValue(b) ?? 0) === 0 ? where(equal(b, 0), 0, sub(b, 1)) : sub(b, 1));
 /** d(a^b) = b a^(b-1) da + a^b log(a) db; the second term counts only where a > 0. */
 export const powOp = row("pow", FLOAT, ({ dy, y, a, b, needs }) => [
-  needs[0] ? mul(dy, mul(b, pow(a, sub(b, 1)))) : null,
+  needs[0] ? mul(dy, mul(b, pow(a, lowered(b)))) : null,
   needs[1] ? mul(dy, where(greater(a, 0), mul(y, log(where(greater(a, 0), a, 1))), 0)) : null,
 ]);
 /** On ties the gradient goes to the first operand, as in TensorFlow. */
@@ -171,92 +190,123 @@ export const castOp: Op = {
   lower: "map",
 };
 
-/** a + b, elementwise. f32, i32 or u32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
-export const add = binary(addOp);
-/** a - b, elementwise. f32, i32 or u32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
+/** a + b, elementwise. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+export const add = binary(addOp, orOp);
+/** a - b, elementwise. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
 export const sub = binary(subOp);
-/** a * b, elementwise. f32, i32 or u32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
-export const mul = binary(mulOp);
-/** a / b, elementwise; integers truncate toward zero. f32, i32 or u32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
-export const div = binary(divOp);
-/** a^b, elementwise, by IEEE 754's rules for signs, zeros and infinities. f32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
-export const pow = binary(powOp);
-/** The larger of each pair; NaN where either is NaN. On ties the gradient goes to `a`, as in TensorFlow. f32, i32 or u32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
-export const maximum = binary(maximumOp);
-/** The smaller of each pair; NaN where either is NaN. On ties the gradient goes to `a`. f32, i32 or u32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
-export const minimum = binary(minimumOp);
-/** a - b * floor(a / b), elementwise: the result has the sign of b. f32, i32 or u32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
-export const mod = binary(modOp);
-/** -x, elementwise. f32, i32 or u32. Shape of x. @throws DTypeError for another dtype. */
-export const neg = unary(negOp);
-/** |x|, with gradient 0 at 0. f32, i32 or u32. Shape of x. @throws DTypeError for another dtype. */
-export const abs = unary(absOp);
-/** -1, 0 or 1. No gradient. f32, i32 or u32. Shape of x. @throws DTypeError for another dtype. */
-export const sign = unary(signOp);
-/** The largest integer not above x, as f32. No gradient. f32. Shape of x. @throws DTypeError for another dtype. */
-export const floor = unary(floorOp);
-/** The smallest integer not below x, as f32. No gradient. f32. Shape of x. @throws DTypeError for another dtype. */
-export const ceil = unary(ceilOp);
-/** To the nearest integer, halves to even. No gradient. f32. Shape of x. @throws DTypeError for another dtype. */
-export const round = unary(roundOp);
-/** e^x, elementwise. f32. Shape of x. @throws DTypeError for another dtype. */
-export const exp = unary(expOp);
-/** Natural logarithm: -Infinity at 0, NaN below. f32. Shape of x. @throws DTypeError for another dtype. */
-export const log = unary(logOp);
-/** exp(x) - 1, accurate near 0. f32. Shape of x. @throws DTypeError for another dtype. */
-export const expm1 = unary(expm1Op);
-/** log(1 + x), accurate near 0. f32. Shape of x. @throws DTypeError for another dtype. */
-export const log1p = unary(log1pOp);
-/** Square root; NaN below 0. The gradient is infinite at 0. f32. Shape of x. @throws DTypeError for another dtype. */
-export const sqrt = unary(sqrtOp);
-/** 1 / sqrt(x), elementwise. f32. Shape of x. @throws DTypeError for another dtype. */
-export const rsqrt = unary(rsqrtOp);
-/** x * x, elementwise. f32, i32 or u32. Shape of x. @throws DTypeError for another dtype. */
-export const square = unary(squareOp);
-/** 1 / x, elementwise. f32. Shape of x. @throws DTypeError for another dtype. */
-export const reciprocal = unary(reciprocalOp);
-/** Sine; x in radians. f32. Shape of x. @throws DTypeError for another dtype. */
-export const sin = unary(sinOp);
-/** Cosine; x in radians. f32. Shape of x. @throws DTypeError for another dtype. */
-export const cos = unary(cosOp);
-/** Hyperbolic tangent. f32. Shape of x. @throws DTypeError for another dtype. */
-export const tanh = unary(tanhOp);
-/** 1 / (1 + exp(-x)), elementwise. f32. Shape of x. @throws DTypeError for another dtype. */
-export const sigmoid = unary(sigmoidOp);
-/** Gauss' error function. f32. Shape of x. @throws DTypeError for another dtype. */
-export const erf = unary(erfOp);
-/** max(x, 0), with gradient 0 at 0. f32. Shape of x. @throws DTypeError for another dtype. */
-export const relu = unary(reluOp);
-/** True where a = b. Any dtype, result bool. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
-export const equal = binary(equalOp);
-/** True where a is not b; NaN is not itself. Any dtype, result bool. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
-export const notEqual = binary(notEqualOp);
-/** True where a < b; false where either is NaN. f32, i32 or u32, result bool. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
-export const less = binary(lessOp);
-/** True where a <= b; false where either is NaN. f32, i32 or u32, result bool. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
-export const lessEqual = binary(lessEqualOp);
-/** True where a > b; false where either is NaN. f32, i32 or u32, result bool. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
-export const greater = binary(greaterOp);
-/** True where a >= b; false where either is NaN. f32, i32 or u32, result bool. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
-export const greaterEqual = binary(greaterEqualOp);
-/** a and b: logical for bool, bitwise for integers. bool, i32 or u32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
-export const and = binary(andOp);
-/** a or b: logical for bool, bitwise for integers. bool, i32 or u32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
-export const or = binary(orOp);
-/** Either, not both: logical for bool, bitwise for integers. bool, i32 or u32. Operands broadcast. @throws DTypeError for other or unequal dtypes, ShapeError where shapes do not broadcast. */
-export const xor = binary(xorOp);
-/** Logical for bool, bitwise for integers. bool, i32 or u32. Shape of x. @throws DTypeError for another dtype. */
-export const not = unary(notOp);
-/** True where x is neither infinite nor NaN. f32, result bool. Shape of x. @throws DTypeError for another dtype. */
-export const isFinite = unary(isFiniteOp);
+/** a * b, elementwise. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+export const mul = binary(mulOp, andOp);
+/** a / b, elementwise, as f32 also for integers and bools (`floorDiv` divides integers). Operands broadcast. @throws ShapeError where shapes do not broadcast. */
+export const div = (a: TensorLike, b: TensorLike): Tensor => call(divOp, [toFloat("div", a), toFloat("div", b)]);
 
-/** `a` where `condition` (bool) holds, `b` elsewhere, of any one dtype; the three broadcast. @throws DTypeError for a condition that is not bool and for branches of different dtypes, ShapeError where shapes do not broadcast. */
-export function where(condition: Tensor, a: TensorLike, b: TensorLike): Tensor {
-  const x = asTensor(a, b instanceof Tensor ? b.dtype : "f32");
-  return call(whereOp, [condition, x, asTensor(b, x.dtype)]);
+/** floor(a / b) of integers, exactly; 0 where b is 0. Operands broadcast. @throws DTypeError unless both are of one integer dtype (or bool), ShapeError where shapes do not broadcast. */
+export function floorDiv(a: TensorLike, b: TensorLike): Tensor {
+  const [x, y] = promoted("floorDiv", [a, b]).map((t) => (t.dtype === "bool" ? cast(t, "i32") : t));
+  if (x.dtype === "f32") throw new DTypeError("floorDiv: expected integers, got f32; write floor(div(a, b))");
+  // The kernels truncate: one too many where the quotient is negative and not whole.
+  return sub(call(divOp, [x, y]), cast(and(notEqual(mod(x, y), 0), less(xor(x, y), 0)), x.dtype));
 }
 
-/** `x` with another dtype. f32 to integer truncates toward zero; to bool means "not zero". Shape of x. The gradient passes from f32 to f32 only. */
-export function cast(x: Tensor, dtype: DType): Tensor {
-  return x.dtype === dtype ? x : apply(castOp, [x], { dtype })[0];
+/**
+ * a^b, elementwise, by IEEE 754's rules for signs, zeros and infinities. Integers stay integers where b is a number, a whole one of at least 0, and wrap. Operands broadcast, dtypes promote (docs/numbers.md).
+ * The gradient of a is 0 where b is 0; that of b counts where a > 0. @throws DTypeError for integers or bools with other exponents, ShapeError where shapes do not broadcast.
+ */
+export function pow(a: TensorLike, b: TensorLike): Tensor {
+  const [x, y] = promoted("pow", [a, b]);
+  if (x.dtype === "f32") return call(powOp, [x, y]);
+  if (typeof b !== "number" || b < 0 || x.dtype === "bool") throw new DTypeError(`pow: integers take a number of at least 0 as exponent, got ${x} to the power ${typeof b === "number" ? b : y}; convert with cast(x, "f32")`);
+  let [result, square, rest] = [add(mul(x, 0), 1), x, b];
+  for (; rest > 0; rest = Math.floor(rest / 2), square = mul(square, square)) if (rest % 2 === 1) result = mul(result, square);
+  return result;
+}
+
+/** The larger of each pair; NaN where either is NaN. On ties the gradient goes to `a`, as in TensorFlow. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+export const maximum = binary(maximumOp, orOp);
+/** The smaller of each pair; NaN where either is NaN. On ties the gradient goes to `a`. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+export const minimum = binary(minimumOp, andOp);
+/** a - b * floor(a / b), elementwise: the result has the sign of b. Exact for integers (0 where b is 0) and, in f32, for quotients below 2^24; NaN for an infinite b. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+export const mod = binary(modOp, "i32");
+/** -x, elementwise. f32, i32 or u32. Shape of x. @throws DTypeError for bools. */
+export const neg = unary(negOp);
+/** |x|, with gradient 0 at 0. f32, i32 or u32. Shape of x. @throws DTypeError for bools. */
+export const abs = unary(absOp);
+/** -1, 0 or 1. No gradient. f32, i32 or u32. Shape of x. @throws DTypeError for bools. */
+export const sign = unary(signOp);
+/** The largest integer not above x. No gradient. Integers and bools are returned as they are. Shape of x. */
+export const floor = rounding(floorOp);
+/** The smallest integer not below x. No gradient. Integers and bools are returned as they are. Shape of x. */
+export const ceil = rounding(ceilOp);
+/** To the nearest integer, halves to even. No gradient. Integers and bools are returned as they are. Shape of x. */
+export const round = rounding(roundOp);
+/** e^x, elementwise. f32, also of integers and bools. Shape of x. */
+export const exp = float(expOp);
+/** Natural logarithm: -Infinity at 0, NaN below. f32, also of integers and bools. Shape of x. */
+export const log = float(logOp);
+/** exp(x) - 1, accurate near 0. f32, also of integers and bools. Shape of x. */
+export const expm1 = float(expm1Op);
+/** log(1 + x), accurate near 0. f32, also of integers and bools. Shape of x. */
+export const log1p = float(log1pOp);
+/** Square root; NaN below 0. The gradient is infinite at 0. f32, also of integers and bools. Shape of x. */
+export const sqrt = float(sqrtOp);
+/** 1 / sqrt(x), elementwise. f32, also of integers and bools. Shape of x. */
+export const rsqrt = float(rsqrtOp);
+/** x * x, elementwise. f32, i32 or u32. Shape of x. @throws DTypeError for bools. */
+export const square = unary(squareOp);
+/** 1 / x, elementwise. f32, also of integers and bools. Shape of x. */
+export const reciprocal = float(reciprocalOp);
+/** Sine; x in radians. f32, also of integers and bools. Shape of x. */
+export const sin = float(sinOp);
+/** Cosine; x in radians. f32, also of integers and bools. Shape of x. */
+export const cos = float(cosOp);
+/** Hyperbolic tangent. f32, also of integers and bools. Shape of x. */
+export const tanh = float(tanhOp);
+/** 1 / (1 + exp(-x)), elementwise. f32, also of integers and bools. Shape of x. */
+export const sigmoid = float(sigmoidOp);
+/** Gauss' error function. f32, also of integers and bools. Shape of x. */
+export const erf = float(erfOp);
+/** max(x, 0), with gradient 0 at 0. f32. Shape of x. @throws DTypeError for bools. */
+export function relu(x: TensorLike): Tensor {
+  const t = asTensor(x, "f32", "relu");
+  return t.dtype === "f32" ? call(reluOp, [t]) : maximum(t, 0);
+}
+/** True where a = b. Result bool. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+export const equal = binary(equalOp);
+/** True where a is not b; NaN is not itself. Result bool. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+export const notEqual = binary(notEqualOp);
+/** True where a < b; false where either is NaN. Result bool. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+export const less = binary(lessOp, "i32");
+/** True where a <= b; false where either is NaN. Result bool. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+export const lessEqual = binary(lessEqualOp, "i32");
+/** True where a > b; false where either is NaN. Result bool. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+export const greater = binary(greaterOp, "i32");
+/** True where a >= b; false where either is NaN. Result bool. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+export const greaterEqual = binary(greaterEqualOp, "i32");
+/** a and b: logical for bool, bitwise for integers. bool, i32 or u32. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+export const and = binary(andOp);
+/** a or b: logical for bool, bitwise for integers. bool, i32 or u32. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+export const or = binary(orOp);
+/** Either, not both: logical for bool, bitwise for integers. bool, i32 or u32. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+export const xor = binary(xorOp);
+/** Logical for bool, bitwise for integers. bool, i32 or u32. Shape of x. @throws DTypeError for bools. */
+export const not = unary(notOp);
+/** True where x is neither infinite nor NaN. Result bool. Shape of x. */
+export const isFinite = float(isFiniteOp);
+
+/**
+ * `a` where `condition` (bool) holds, `b` elsewhere; the three broadcast, dtypes of the branches promote (docs/numbers.md). A gradient that is infinite or NaN in the branch not taken stays NaN
+ * (0 times infinity): keep such arguments out of it, as in `where(c, sqrt(where(c, x, 1)), 0)`. @throws DTypeError for a condition that is not bool, ShapeError where shapes do not broadcast.
+ */
+export function where(condition: TensorLike, a: TensorLike, b: TensorLike): Tensor {
+  return call(whereOp, [asTensor(condition, "bool", "where"), ...promoted("where", [a, b])]);
+}
+
+/**
+ * `x` with another dtype. f32 to integer truncates toward zero, NaN gives 0 and what is out of range the nearest end; i32 and u32 keep their bits; to bool means "not zero". Shape of x.
+ * The gradient passes from f32 to f32 only.
+ */
+export function cast(x: TensorLike, dtype: DType): Tensor {
+  const t = asTensor(x, "f32", "cast");
+  if (t.dtype === dtype) return t;
+  checkDTypeName("cast", dtype);
+  return apply(castOp, [t], { dtype })[0];
 }

@@ -1,16 +1,18 @@
 /** @file Matrix product, batched, with transposed operands, bias and activation inside the kernel. */
 import { apply } from "../apply.ts";
+import { checkOptions } from "../check.ts";
 import { ShapeError } from "../errors.ts";
-import { floats } from "../graph.ts";
+import { asTensor, floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
 import type { Activation, MatmulAttrs } from "../plan/kernels.ts";
 import type { Attrs } from "../plan/plan.ts";
 import { broadcastShapes, sameShape, showShape, sizeBetween, sizeOf } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
-import type { Tensor } from "../tensor.ts";
+import type { Tensor, TensorLike } from "../tensor.ts";
 import * as wasm from "../wasm/encode/matmul.ts";
 import { activationGrad, checkKernelActivation } from "./activation.ts";
 import { asMatrix, broadcastTo, reshape, transpose, withShape } from "./move.ts";
+import { promoted } from "./promote.ts";
 import { sumOp, sumTo } from "./reduce.ts";
 
 interface Options { transposeA: boolean; transposeB: boolean; activation: Activation }
@@ -80,16 +82,19 @@ export interface MatmulOptions {
   /** Read b as its transpose (last two dimensions), without a copy. Default false. */
   readonly transposeB?: boolean;
   /** [N], added to every row. */
-  readonly bias?: Tensor | null;
+  readonly bias?: TensorLike | null;
   /** Applied by the kernel. Default linear. */
   readonly activation?: Activation;
 }
 
 /**
- * a[..., M, K] b[..., K, N] -> [..., M, N], f32; leading dimensions broadcast.
- * @throws ShapeError when inner or leading dimensions do not fit, DTypeError unless f32.
+ * a[..., M, K] b[..., K, N] -> [..., M, N], f32; leading dimensions broadcast. One operand may be of integers or bools, which become f32.
+ * @throws ShapeError when inner or leading dimensions do not fit, DTypeError unless one is f32.
  */
-export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = false, bias = null, activation = "linear" }: MatmulOptions = {}): Tensor {
+export function matmul(left: TensorLike, right: TensorLike, options: MatmulOptions = {}): Tensor {
+  const [a, b] = promoted("matmul", [left, right]);
+  const { transposeA = false, transposeB = false, bias: given = null, activation = "linear" } = checkOptions("matmul", options, ["transposeA", "transposeB", "bias", "activation"]);
+  const bias = given === null ? null : asTensor(given, "f32", "matmul: bias");
   checkKernelActivation("matmul", activation);
   const attrs = { transposeA, transposeB, activation };
   if (a.rank < 2 || b.rank < 2) return apply(matmulOp, [a, b, bias], attrs)[0];
@@ -108,7 +113,9 @@ export function linear(a: Tensor, b: Tensor, bias: Tensor | null, { transposeA =
 }
 
 /** The dot product over the last axis of a and the last-but-one of b, as `matmul` for vectors and matrices of any rank >= 1. */
-export function dot(a: Tensor, b: Tensor): Tensor {
+export function dot(left: TensorLike, right: TensorLike): Tensor {
+  const [a, b] = promoted("dot", [left, right]);
+  if (a.rank === 0 || b.rank === 0) throw new ShapeError(`dot: expected tensors of rank 1 and more, got ${a} and ${b}; for numbers use mul()`);
   const a2 = a.rank === 1 ? reshape(a, [1, a.shape[0]]) : a;
   const b2 = b.rank === 1 ? reshape(b, [b.shape[0], 1]) : b;
   const y = matmul(a2, b2);
@@ -119,6 +126,7 @@ export function dot(a: Tensor, b: Tensor): Tensor {
 }
 
 /** Last two dimensions swapped. */
-export function matrixTranspose(x: Tensor): Tensor {
-  return transpose(x, [...x.shape.map((_, i) => i).slice(0, -2), x.rank - 1, x.rank - 2]);
+export function matrixTranspose(x: TensorLike): Tensor {
+  const t = asTensor(x, "f32", "matrixTranspose");
+  return transpose(t, [...t.shape.map((_, i) => i).slice(0, -2), t.rank - 1, t.rank - 2]);
 }

@@ -2,15 +2,19 @@
 import { apply } from "../apply.ts";
 import { allocate } from "../dtype.ts";
 import type { DType } from "../dtype.ts";
-import { DTypeError, ShapeError } from "../errors.ts";
-import { constantOp, currentGraph } from "../graph.ts";
+import { checkOptions, kindOf } from "../check.ts";
+import { ShapeError } from "../errors.ts";
+import { asTensor, constantOp, currentGraph } from "../graph.ts";
 import type { Lowered, Node, Op, TensorType } from "../graph.ts";
 import type { CopyAttrs } from "../plan/kernels.ts";
 import type { Attrs } from "../plan/plan.ts";
 import { broadcastShapes, broadcastStrides, normalizeAxis, sameShape, showShape, sizeBetween, sizeOf, stridesOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
-import { Tensor } from "../tensor.ts";
+import { checkDTypeName, checkRange, checkShape, dtypeBeside, Tensor } from "../tensor.ts";
+import type { TensorLike } from "../tensor.ts";
 import * as wasm from "../wasm/encode/move.ts";
+import { cast } from "./map.ts";
+import { promoted } from "./promote.ts";
 import { sumTo } from "./reduce.ts";
 
 /** By default elements of x one after another into all of y. */
@@ -20,6 +24,11 @@ export function copy(x: Tensor, y: Tensor, attrs: Partial<CopyAttrs>): Lowered {
 }
 
 const numbers = (a: unknown): readonly number[] => a as readonly number[];
+
+/** @throws ShapeError unless `list` is an array of numbers. */
+function checkNumbers(who: string, what: string, list: readonly number[]): void {
+  if (!Array.isArray(list) || list.some((n) => typeof n !== "number")) throw new ShapeError(`${who}: ${what} must be an array of numbers, got ${Array.isArray(list) ? JSON.stringify(list) : kindOf(list)}`);
+}
 
 /** The type of what has the elements of `x` in the shape `attrs.shape`. */
 function shaped([x]: readonly (Tensor | null)[], attrs: Attrs): readonly TensorType[] {
@@ -49,13 +58,15 @@ export function withShape(x: Tensor, shape: Shape): Tensor {
 }
 
 /** Same elements, another shape; one dimension may be -1 (what is left). @throws ShapeError when the sizes differ. */
-export function reshape(x: Tensor, shape: Shape): Tensor {
+export function reshape(x: TensorLike, shape: Shape): Tensor {
+  const t = asTensor(x, "f32", "reshape");
+  checkNumbers("reshape", "shape", shape);
   const known = sizeOf(shape.filter((d) => d !== -1));
-  const full = shape.map((d) => (d === -1 ? x.size / known : d));
-  if (shape.filter((d) => d === -1).length > 1 || full.some((d) => !Number.isInteger(d) || d < 0) || sizeOf(full) !== x.size) {
-    throw new ShapeError(`reshape: ${showShape(x.shape)} has ${x.size} elements and cannot become ${showShape(shape)}`);
+  const full = shape.map((d) => (d === -1 ? t.size / known : d));
+  if (shape.filter((d) => d === -1).length > 1 || full.some((d) => !Number.isInteger(d) || d < 0) || sizeOf(full) !== t.size) {
+    throw new ShapeError(`reshape: ${showShape(t.shape)} has ${t.size} elements and cannot become ${showShape(shape)}`);
   }
-  return withShape(x, full);
+  return withShape(t, full);
 }
 
 /** All dimensions but the last as one. */
@@ -64,8 +75,8 @@ export const asMatrix = (x: Tensor): Tensor => withShape(x, [sizeBetween(x.shape
 export const stopGradientOp: Op = { name: "stopGradient", infer: ([x]) => [x as Tensor], vjp: null, lower: "alias" };
 
 /** `x`, taken as a constant by gradients. */
-export function stopGradient(x: Tensor): Tensor {
-  return apply(stopGradientOp, [x])[0];
+export function stopGradient(x: TensorLike): Tensor {
+  return apply(stopGradientOp, [asTensor(x, "f32", "stopGradient")])[0];
 }
 
 export const broadcastToOp: Op = {
@@ -83,10 +94,13 @@ export const broadcastToOp: Op = {
 };
 
 /** `x` repeated to `shape` by NumPy's rule. */
-export function broadcastTo(x: Tensor, shape: Shape): Tensor {
-  if (sameShape(x.shape, shape)) return x;
-  broadcastToOp.infer([x], { shape });
-  return filledAs(x, shape) ?? apply(broadcastToOp, [x], { shape })[0];
+export function broadcastTo(x: TensorLike, shape: Shape): Tensor {
+  const t = asTensor(x, "f32", "broadcastTo");
+  // However large: traced, it need not exist.
+  checkShape("broadcastTo", shape, Infinity);
+  if (sameShape(t.shape, shape)) return t;
+  broadcastToOp.infer([t], { shape });
+  return filledAs(t, shape) ?? apply(broadcastToOp, [t], { shape })[0];
 }
 
 export const transposeOp: Op = {
@@ -104,10 +118,13 @@ export const transposeOp: Op = {
 };
 
 /** Dimensions in the order `perm` (default: reversed). @throws ShapeError unless `perm` is a permutation of the dimensions. */
-export function transpose(x: Tensor, perm?: readonly number[]): Tensor {
-  const order = (perm ?? x.shape.map((_, i) => x.rank - 1 - i)).map((p) => normalizeAxis("transpose", p, x.rank));
-  if (order.length !== x.rank || new Set(order).size !== x.rank) throw new ShapeError(`transpose: perm must name each of ${x.rank} dimensions once, got ${showShape(perm ?? [])}`);
-  return order.every((p, i) => p === i) ? x : apply(transposeOp, [x], { perm: order })[0];
+export function transpose(x: TensorLike, perm?: readonly number[]): Tensor {
+  const t = asTensor(x, "f32", "transpose");
+  const given = perm !== undefined ? perm : t.shape.map((_, i) => t.rank - 1 - i);
+  checkNumbers("transpose", "perm", given);
+  const order = given.map((p) => normalizeAxis("transpose", p, t.rank));
+  if (order.length !== t.rank || new Set(order).size !== t.rank) throw new ShapeError(`transpose: perm must name each of ${t.rank} dimensions once, got ${showShape(given)}`);
+  return order.every((p, i) => p === i) ? t : apply(transposeOp, [t], { perm: order })[0];
 }
 
 /** Where the elements of a slice lie in a tensor of `shape`: the first, and the strides from one to the next. */
@@ -144,26 +161,38 @@ export const placeOp: Op = {
  * The block of `size` elements from `start` in each dimension, every `step`-th (default 1). `size[i]` -1: all that is left.
  * @throws ShapeError when the block leaves the tensor.
  */
-export function slice(x: Tensor, start: readonly number[], size: readonly number[], step: readonly number[] = start.map(() => 1)): Tensor {
-  const shape = size.map((n, i) => (n === -1 ? Math.ceil((x.shape[i] - start[i]) / step[i]) : n));
-  const fits = start.length === x.rank && shape.length === x.rank && step.length === x.rank
-    && shape.every((n, i) => Number.isInteger(n) && n >= 0 && start[i] >= 0 && step[i] >= 1 && (n === 0 || start[i] + (n - 1) * step[i] < x.shape[i]));
-  if (!fits) throw new ShapeError(`slice: start ${showShape(start)}, size ${showShape(size)}, step ${showShape(step)} does not lie inside ${showShape(x.shape)}`);
-  return sameShape(shape, x.shape) ? x : apply(sliceOp, [x], { start, step, shape })[0];
+export function slice(x: TensorLike, start: readonly number[], size: readonly number[], step?: readonly number[]): Tensor {
+  const t = asTensor(x, "f32", "slice");
+  const by = step ?? t.shape.map(() => 1);
+  for (const [what, list] of Object.entries({ start, size, step: by })) checkNumbers("slice", what, list);
+  const shape = size.map((n, i) => (n === -1 ? Math.ceil((t.shape[i] - start[i]) / by[i]) : n));
+  const fits = start.length === t.rank && shape.length === t.rank && by.length === t.rank
+    && shape.every((n, i) => [n, start[i], by[i]].every(Number.isInteger) && n >= 0 && start[i] >= 0 && by[i] >= 1 && (n === 0 || start[i] + (n - 1) * by[i] < t.shape[i]));
+  if (!fits) throw new ShapeError(`slice: start ${showShape(start)}, size ${showShape(size)}, step ${showShape(by)} does not lie inside ${showShape(t.shape)}`);
+  return sameShape(shape, t.shape) ? t : apply(sliceOp, [t], { start, step: by, shape })[0];
 }
 
 /** `x` with the order along `axis` (default: last) reversed. */
-export function flip(x: Tensor, axis = -1): Tensor {
-  const at = normalizeAxis("flip", axis, x.rank);
-  if (x.shape[at] <= 1) return x;
-  return apply(sliceOp, [x], { start: x.shape.map((d, i) => (i === at ? d - 1 : 0)), step: x.shape.map((_, i) => (i === at ? -1 : 1)), shape: x.shape })[0];
+export function flip(x: TensorLike, axis = -1): Tensor {
+  const t = asTensor(x, "f32", "flip");
+  const at = normalizeAxis("flip", axis, t.rank);
+  if (t.shape[at] <= 1) return t;
+  return apply(sliceOp, [t], { start: t.shape.map((d, i) => (i === at ? d - 1 : 0)), step: t.shape.map((_, i) => (i === at ? -1 : 1)), shape: t.shape })[0];
 }
 
-/** `x` with `[before, after]` elements of `value` (default 0) added around each dimension. */
-export function pad(x: Tensor, padding: readonly (readonly [number, number])[], value = 0): Tensor {
-  if (padding.length !== x.rank || padding.some(([a, b]) => a < 0 || b < 0)) throw new ShapeError(`pad: expected ${x.rank} pairs of non-negative numbers for ${x}, got ${JSON.stringify(padding)}`);
-  if (padding.every(([a, b]) => a === 0 && b === 0)) return x;
-  return apply(placeOp, [x], { start: padding.map((p) => p[0]), step: padding.map(() => 1), shape: x.shape.map((d, i) => d + padding[i][0] + padding[i][1]), value })[0];
+/** `x` with `[before, after]` elements of `value` (default 0) added around each dimension. A fractional value makes integers f32. */
+export function pad(x: TensorLike, padding: readonly (readonly [number, number])[], value = 0): Tensor {
+  if (typeof value !== "number") throw new ShapeError(`pad: expected a number as value, got ${kindOf(value)}`);
+  const own = asTensor(x, "f32", "pad");
+  const dtype = own.dtype === "bool" && (value === 0 || value === 1) ? "bool" : dtypeBeside(Number.isInteger(value), own.dtype);
+  checkRange("pad", value, dtype);
+  const t = cast(own, dtype);
+  const pair = (p: unknown): boolean => Array.isArray(p) && p.length === 2 && p.every((n) => Number.isInteger(n) && n >= 0);
+  if (!Array.isArray(padding) || padding.length !== t.rank || !padding.every(pair)) {
+    throw new ShapeError(`pad: expected ${t.rank} pairs of non-negative integers for ${t}, got ${Array.isArray(padding) ? JSON.stringify(padding) : kindOf(padding)}`);
+  }
+  if (padding.every(([a, b]) => a === 0 && b === 0)) return t;
+  return apply(placeOp, [t], { start: padding.map((p) => p[0]), step: padding.map(() => 1), shape: t.shape.map((d, i) => d + padding[i][0] + padding[i][1]), value })[0];
 }
 
 export const concatOp: Op = {
@@ -172,7 +201,6 @@ export const concatOp: Op = {
     const list = inputs as readonly Tensor[];
     const axis = attrs.axis as number;
     for (const t of list) {
-      if (t.dtype !== list[0].dtype) throw new DTypeError(`concat: operands must have one dtype, got ${list.join(" and ")}`);
       if (t.rank !== list[0].rank || t.shape.some((d, i) => i !== axis && d !== list[0].shape[i])) throw new ShapeError(`concat: all dimensions but axis ${axis} must be equal, got ${list.map((l) => showShape(l.shape)).join(" and ")}`);
     }
     return [{ shape: list[0].shape.map((d, i) => (i === axis ? list.reduce((n, t) => n + t.shape[axis], 0) : d)), dtype: list[0].dtype }];
@@ -199,24 +227,32 @@ export const concatOp: Op = {
   },
 };
 
-/** Tensors joined along `axis` (default: last). @throws ShapeError when other dimensions differ. */
-export function concat(tensors: readonly Tensor[], axis = -1): Tensor {
-  if (tensors.length === 0) throw new ShapeError("concat: expected at least one tensor, got none");
-  const at = normalizeAxis("concat", axis, tensors[0].rank);
-  return tensors.length === 1 ? tensors[0] : apply(concatOp, tensors, { axis: at })[0];
+/** A list of at least one tensor, all of one dtype. */
+function listed(who: string, tensors: readonly TensorLike[]): readonly Tensor[] {
+  if (!Array.isArray(tensors) || tensors.length === 0) throw new ShapeError(`${who}: expected an array of at least one tensor, got ${Array.isArray(tensors) ? "none" : kindOf(tensors)}`);
+  return promoted(who, tensors);
 }
 
-/** Tensors of one shape joined along a new dimension `axis` (default 0). */
-export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
-  if (tensors.length === 0) throw new ShapeError("stack: expected at least one tensor, got none");
-  const at = normalizeAxis("stack", axis, tensors[0].rank + 1);
-  return concat(tensors.map((t) => expandDims(t, at)), at);
+/** Tensors joined along `axis` (default: last). Dtypes promote (docs/numbers.md). @throws ShapeError when other dimensions differ. */
+export function concat(tensors: readonly TensorLike[], axis = -1): Tensor {
+  const list = listed("concat", tensors);
+  const at = normalizeAxis("concat", axis, list[0].rank);
+  return list.length === 1 ? list[0] : apply(concatOp, list, { axis: at })[0];
+}
+
+/** Tensors of one shape joined along a new dimension `axis` (default 0). Dtypes promote (docs/numbers.md). */
+export function stack(tensors: readonly TensorLike[], axis = 0): Tensor {
+  const list = listed("stack", tensors);
+  const at = normalizeAxis("stack", axis, list[0].rank + 1);
+  for (const t of list) if (!sameShape(t.shape, list[0].shape)) throw new ShapeError(`stack: expected tensors of one shape, got ${list.map((l) => showShape(l.shape)).join(" and ")}`);
+  return concat(list.map((t) => expandDims(t, at)), at);
 }
 
 /** `x` with a dimension of size 1 added before `axis`. */
-export function expandDims(x: Tensor, axis: number): Tensor {
-  const at = normalizeAxis("expandDims", axis, x.rank + 1);
-  return reshape(x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
+export function expandDims(x: TensorLike, axis: number): Tensor {
+  const t = asTensor(x, "f32", "expandDims");
+  const at = normalizeAxis("expandDims", axis, t.rank + 1);
+  return reshape(t, [...t.shape.slice(0, at), 1, ...t.shape.slice(at)]);
 }
 
 export const iotaOp: Op = {
@@ -230,7 +266,10 @@ export const iotaOp: Op = {
 };
 
 /** Each element's index along `axis` (default: last). Default dtype i32. */
-export function iota(shape: Shape, { axis = -1, dtype = "i32" }: { axis?: number; dtype?: DType } = {}): Tensor {
+export function iota(shape: Shape, options: { axis?: number; dtype?: DType } = {}): Tensor {
+  checkShape("iota", shape);
+  const { axis = -1, dtype = "i32" } = checkOptions("iota", options, ["axis", "dtype"]);
+  checkDTypeName("iota", dtype);
   const at = normalizeAxis("iota", axis, shape.length);
   if (currentGraph() !== null) return apply(iotaOp, [], { shape, axis: at, dtype })[0];
   const inner = sizeBetween(shape, at + 1, shape.length);

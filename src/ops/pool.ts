@@ -1,11 +1,12 @@
 /** @file Max and average pooling over 2-D windows. */
 import { apply } from "../apply.ts";
-import { floats } from "../graph.ts";
+import { checkOptions } from "../check.ts";
+import { asTensor, floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
 import type { PoolAttrs } from "../plan/kernels.ts";
 import type { Attrs } from "../plan/plan.ts";
 import { checkDType } from "../tensor.ts";
-import type { Tensor } from "../tensor.ts";
+import type { Tensor, TensorLike } from "../tensor.ts";
 import * as wasm from "../wasm/encode/pool.ts";
 import { CONV } from "../wasm/parts.ts";
 import { pair, windowOf } from "./window.ts";
@@ -53,13 +54,15 @@ export interface PoolOptions {
   readonly padding?: Padding;
 }
 
-function pool(op: Op, who: string, x: Tensor, size: Pair, { strides = size, padding = "valid" }: PoolOptions): Tensor {
+function pool(op: Op, who: string, input: TensorLike, size: Pair, options: PoolOptions): Tensor {
+  const x = asTensor(input, "f32", who);
+  const { strides = size, padding = "valid" } = checkOptions(who, options, ["strides", "padding"]);
   checkDType(who, x, ["f32"]);
   const attrs = windowOf(who, x, pair(`${who}: poolSize`, size), pair(`${who}: strides`, strides), [1, 1], padding);
   return apply(op, [x], attrs as unknown as Attrs)[0];
 }
 
 /** Largest element of each window, x[N, H, W, C] -> [N, P, Q, C]. The gradient goes to the first largest. */
-export const maxPool2d = (x: Tensor, size: Pair = 2, options: PoolOptions = {}): Tensor => pool(maxPoolOp, "maxPool2d", x, size, options);
+export const maxPool2d = (x: TensorLike, size: Pair = 2, options: PoolOptions = {}): Tensor => pool(maxPoolOp, "maxPool2d", x, size, options);
 /** Mean of each window, x[N, H, W, C] -> [N, P, Q, C]. */
-export const avgPool2d = (x: Tensor, size: Pair = 2, options: PoolOptions = {}): Tensor => pool(avgPoolOp, "avgPool2d", x, size, options);
+export const avgPool2d = (x: TensorLike, size: Pair = 2, options: PoolOptions = {}): Tensor => pool(avgPoolOp, "avgPool2d", x, size, options);

@@ -3,19 +3,21 @@
  * and the position only, so that runs repeat exactly on every backend. Streams are numbered in the order of tracing.
  */
 import { apply } from "../apply.ts";
-import { DTypeError, ShapeError } from "../errors.ts";
-import { currentGraph } from "../graph.ts";
+import { checkCount, checkNumber, checkOptions, kindOf } from "../check.ts";
+import { ArgumentError, DTypeError, ShapeError } from "../errors.ts";
+import { asTensor, currentGraph } from "../graph.ts";
 import type { Op, TensorType } from "../graph.ts";
-import { showShape, sizeOf } from "../shape.ts";
+import { showShape } from "../shape.ts";
 import type { Shape } from "../shape.ts";
-import { checkDType } from "../tensor.ts";
-import type { Tensor } from "../tensor.ts";
+import { checkDType, checkShape, Tensor } from "../tensor.ts";
+import type { TensorLike } from "../tensor.ts";
 import * as wasm from "../wasm/encode/random.ts";
 import { add, cast, less, log, neg } from "./map.ts";
 import { expandDims } from "./move.ts";
 import { argMax } from "./reduce.ts";
 
 function checkKey(who: string, key: Tensor): void {
+  if (!(key instanceof Tensor)) throw new ArgumentError(`${who}: expected a key, a tensor u32[4], got ${kindOf(key)}`);
   if (key.dtype !== "u32" || key.size !== 4) throw new DTypeError(`${who}: the key must be u32[4] (seed low, seed high, and two counters), got ${key}`);
 }
 
@@ -49,7 +51,9 @@ export interface RandomOptions {
 const streamOf = ({ stream }: RandomOptions): number => stream ?? currentGraph()?.nextStream() ?? 0;
 
 function draw(kind: "bits" | "uniform" | "normal", key: Tensor, shape: Shape, options: RandomOptions): Tensor {
-  if (sizeOf(shape) > 2 ** 32) throw new ShapeError(`random: at most 2^32 elements, got ${sizeOf(shape)}`);
+  checkKey("random", key);
+  checkShape("random", shape);
+  checkOptions("random", options, ["stream"]);
   return apply(randomOp, [key], { kind, shape, stream: streamOf(options) })[0];
 }
 
@@ -60,7 +64,10 @@ export const randomUniform = (key: Tensor, shape: Shape, options: RandomOptions 
 /** f32 of mean 0 and variance 1 (Box-Muller). `key`: u32[4]. */
 export const randomNormal = (key: Tensor, shape: Shape, options: RandomOptions = {}): Tensor => draw("normal", key, shape, options);
 /** 1 with probability `p`, else 0, as f32. `key`: u32[4]. */
-export const randomBernoulli = (key: Tensor, p: number, shape: Shape, options: RandomOptions = {}): Tensor => cast(less(draw("uniform", key, shape, options), p), "f32");
+export function randomBernoulli(key: Tensor, p: number, shape: Shape, options: RandomOptions = {}): Tensor {
+  checkNumber("randomBernoulli", "p", p, 0, 1);
+  return cast(less(draw("uniform", key, shape, options), p), "f32");
+}
 
 /**
  * Class numbers drawn with the probabilities softmax(logits): logits [..., classes] -> i32 [..., count], by the largest of logits and Gumbel noise (Gumbel 1954).
@@ -76,6 +83,11 @@ export function randomCategorical(key: Tensor, logits: Tensor, count = 1, option
 }
 
 /** `count` consecutive elements from `start` (i32, one element) of a pseudo-random permutation of 0 .. size-1, as i32[count]. `key`: u32[4]. */
-export function permutation(key: Tensor, size: number, { start, count = size, ...options }: { start: Tensor; count?: number } & RandomOptions): Tensor {
+export function permutation(key: Tensor, size: number, given: { start: TensorLike; count?: number } & RandomOptions): Tensor {
+  checkKey("permutation", key);
+  checkCount("permutation", "size", size);
+  const { count = size, ...options } = checkOptions("permutation", given, ["start", "count", "stream"]);
+  checkCount("permutation", "count", count, 0);
+  const start = asTensor(options.start, "i32", "permutation: start");
   return apply(permutationOp, [key, start], { size, count, stream: streamOf(options) })[0];
 }

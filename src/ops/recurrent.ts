@@ -7,10 +7,10 @@ import { currentGraph, floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
 import type { Activation, RecurrentAttrs } from "../plan/kernels.ts";
 import type { Attrs } from "../plan/plan.ts";
-import { ShapeError } from "../errors.ts";
+import { checkOptions, kindOf } from "../check.ts";
+import { ArgumentError, ShapeError } from "../errors.ts";
 import { sameShape, showShape } from "../shape.ts";
-import { zeros } from "../tensor.ts";
-import type { Tensor } from "../tensor.ts";
+import { Tensor, zeros } from "../tensor.ts";
 import * as wasm from "../wasm/encode/recurrent.ts";
 import { RECURRENT } from "../wasm/parts.ts";
 import { add, cast, mul, sub, where, equal } from "./map.ts";
@@ -153,6 +153,7 @@ export interface RecurrentOptions {
 }
 
 function attributes(who: string, xw: Tensor, wr: Tensor, gates: number, o: RecurrentOptions, resetAfter = false): Attrs {
+  for (const t of [xw, wr, o.h0 ?? xw, o.mask ?? xw]) if (!(t instanceof Tensor)) throw new ArgumentError(`${who}: expected tensors, got ${kindOf(t)}`);
   const u = wr.shape[0];
   if (xw.rank !== 3 || wr.rank !== 2 || wr.shape[1] !== gates * u || xw.shape[2] !== gates * u) {
     throw new ShapeError(`${who}: expected xw [batch, time, ${gates}*units] and wr [units, ${gates}*units], got ${showShape(xw.shape)} and ${showShape(wr.shape)}`);
@@ -170,18 +171,21 @@ function attributes(who: string, xw: Tensor, wr: Tensor, gates: number, o: Recur
 const maskOf = (o: RecurrentOptions): Tensor | null => (o.mask ? cast(o.mask, "i32") : null);
 
 /** All steps of an LSTM (Hochreiter & Schmidhuber 1997; Keras gate order i f c o): xw[B,T,4U], wr[U,4U] -> h[B,T,U], c[B,T,U]. Gradients flow through all of h and the last computed step of c. */
-export function lstmSequence(xw: Tensor, wr: Tensor, { c0 = null, ...o }: RecurrentOptions & { c0?: Tensor | null } = {}): { h: Tensor; c: Tensor } {
+export function lstmSequence(xw: Tensor, wr: Tensor, options: RecurrentOptions & { c0?: Tensor | null } = {}): { h: Tensor; c: Tensor } {
+  const { c0 = null, ...o } = checkOptions("lstm", options);
   const [h, c] = apply(lstmOp, [xw, wr, o.h0 ?? null, c0, maskOf(o), o.factors ?? null], attributes("lstm", xw, wr, 4, o));
   return { h, c };
 }
 
 /** All steps of a GRU (Cho et al. 2014; Keras gate order z r h): xw[B,T,3U], wr[U,3U] -> h[B,T,U]. `recurrentBias` [3U] goes with `resetAfter` (default true). */
-export function gruSequence(xw: Tensor, wr: Tensor, { recurrentBias = null, resetAfter = true, ...o }: RecurrentOptions & { recurrentBias?: Tensor | null; resetAfter?: boolean } = {}): Tensor {
+export function gruSequence(xw: Tensor, wr: Tensor, options: RecurrentOptions & { recurrentBias?: Tensor | null; resetAfter?: boolean } = {}): Tensor {
+  const { recurrentBias = null, resetAfter = true, ...o } = checkOptions("gru", options);
   return apply(gruOp, [xw, wr, recurrentBias, o.h0 ?? null, maskOf(o), o.factors ?? null], attributes("gru", xw, wr, 3, o, resetAfter))[0];
 }
 
 /** All steps of h = activation(xw + h_prev wr): xw[B,T,U], wr[U,U] -> h[B,T,U]. */
-export function simpleRnnSequence(xw: Tensor, wr: Tensor, o: RecurrentOptions = {}): Tensor {
+export function simpleRnnSequence(xw: Tensor, wr: Tensor, options: RecurrentOptions = {}): Tensor {
+  const o = checkOptions("simpleRnn", options);
   return apply(simpleRnnOp, [xw, wr, o.h0 ?? null, maskOf(o), o.factors ?? null], attributes("simpleRnn", xw, wr, 1, o))[0];
 }
 

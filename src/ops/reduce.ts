@@ -1,6 +1,8 @@
 /** @file Reductions over axes. Kernel `reduce` works on [outer, size, inner]; axes that are not neighbours are reduced one run after another. */
 import { apply } from "../apply.ts";
-import { ArgumentError, ShapeError } from "../errors.ts";
+import { checkFlag, checkOptions } from "../check.ts";
+import { ShapeError } from "../errors.ts";
+import { asTensor } from "../graph.ts";
 import type { Op, Vjp } from "../graph.ts";
 import { prologueOf } from "../plan/fuse.ts";
 import type { ReduceOp } from "../plan/kernels.ts";
@@ -8,10 +10,10 @@ import type { DType } from "../dtype.ts";
 import { aroundAxes, normalizeAxes, normalizeAxis, sameShape, showShape, sizeBetween } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
-import type { Tensor } from "../tensor.ts";
+import type { Tensor, TensorLike } from "../tensor.ts";
 import * as wasm from "../wasm/encode/reduce.ts";
 import { cast, div, equal, mul } from "./map.ts";
-import { broadcastTo, reshape } from "./move.ts";
+import { broadcastTo, flip, pad, reshape, slice } from "./move.ts";
 
 /** dy with the reduced dimensions back, as ones. */
 function kept(dy: Tensor, x: Tensor, axis: number, count: number): Tensor {
@@ -21,24 +23,38 @@ function kept(dy: Tensor, x: Tensor, axis: number, count: number): Tensor {
 /** `shape` with the reduced dimensions left out. */
 const without = (shape: Shape, axis: number, count: number): Shape => shape.filter((_, i) => i < axis || i >= axis + count);
 
-const RULES: { readonly [op: string]: (dy: Tensor, y: Tensor, x: Tensor) => Tensor } = {
-  sum: (dy, _y, x) => broadcastTo(dy, x.shape),
-  prod: (dy, y, x) => div(mul(dy, y), x),
-};
+/** `dy` and `y` with the reduced dimensions as ones. */
+type Rule = (dy: Tensor, y: Tensor, x: Tensor, axis: number, count: number) => Tensor;
 
 /** The gradient of max and min goes in equal parts to all elements that are the extreme. */
-const extreme = (dy: Tensor, y: Tensor, x: Tensor, axis: number, count: number): Tensor => {
-  const hit = cast(equal(x, kept(y, x, axis, count)), "f32");
-  return mul(hit, div(kept(dy, x, axis, count), kept(run(sumOp, hit, axis, count), x, axis, count)));
+const extreme: Rule = (dy, y, x, axis, count) => {
+  const hit = cast(equal(x, y), "f32");
+  return mul(hit, div(dy, kept(run(sumOp, hit, axis, count), x, axis, count)));
 };
 
-function reduction(op: ReduceOp, dtypes: readonly DType[], result: DType | null): Op {
-  const rule = RULES[op];
+/**
+ * For each element along the middle of x[outer, size, inner] the product of the others. Neighbours are paired, so that nothing is divided: an element may be 0. Those without a partner get 1, and the
+ * others of a pair are those of both.
+ */
+function productOfOthers(x: Tensor): Tensor {
+  const [outer, size, inner] = x.shape;
+  if (size === 1) return broadcastTo(asTensor(1), x.shape);
+  const half = Math.ceil(size / 2);
+  const pairs = reshape(pad(x, [[0, 0], [0, 2 * half - size], [0, 0]], 1), [outer, half, 2, inner]);
+  const others = reshape(productOfOthers(run(prodOp, pairs, 2, 1)), [outer, half, 1, inner]);
+  return slice(reshape(mul(others, flip(pairs, 2)), [outer, 2 * half, inner]), [0, 0, 0], [outer, size, inner]);
+}
+
+const factors: Rule = (dy, _y, x, axis, count) => {
+  const { outer, size, inner } = aroundAxes(x.shape, axis, count);
+  return x.size === 0 ? x : mul(dy, reshape(productOfOthers(reshape(x, [outer, size, inner])), x.shape));
+};
+
+function reduction(op: ReduceOp, dtypes: readonly DType[], result: DType | null, rule: Rule | null): Op {
   const vjp: Vjp = ({ dy, y, x, attrs }) => {
     const [axis, count] = [attrs.axis as number, attrs.count as number];
-    const [d, out, inp] = [dy[0] as Tensor, y[0], x[0] as Tensor];
-    if (op === "max" || op === "min") return [extreme(d, out, inp, axis, count)];
-    return [rule(kept(d, inp, axis, count), kept(out, inp, axis, count), inp)];
+    const inp = x[0] as Tensor;
+    return [(rule as Rule)(kept(dy[0] as Tensor, inp, axis, count), kept(y[0], inp, axis, count), inp, axis, count)];
   };
   return {
     name: op,
@@ -49,7 +65,7 @@ function reduction(op: ReduceOp, dtypes: readonly DType[], result: DType | null)
       if (op !== "sum" && op !== "prod" && sizeBetween(x.shape, axis, axis + count) === 0) throw new ShapeError(`${op}: nothing to reduce over in ${showShape(x.shape)}`);
       return [{ shape: without(x.shape, axis, count), dtype: result ?? x.dtype }];
     },
-    vjp: result === null ? vjp : null,
+    vjp: rule === null ? null : vjp,
     prologue: prologueOf,
     lower: (node) => {
       const x = node.inputs[0] as Tensor;
@@ -59,13 +75,12 @@ function reduction(op: ReduceOp, dtypes: readonly DType[], result: DType | null)
   };
 }
 
-export const sumOp = reduction("sum", ["f32", "i32"], null);
-export const maxOp = reduction("max", ["f32", "i32"], null);
-export const minOp = reduction("min", ["f32", "i32"], null);
-/** The gradient divides by the elements: it is not finite where one is 0. */
-export const prodOp = reduction("prod", ["f32", "i32"], null);
-export const argMaxOp = reduction("argmax", ["f32", "i32"], "i32");
-export const argMinOp = reduction("argmin", ["f32", "i32"], "i32");
+export const sumOp = reduction("sum", ["f32", "i32"], null, (dy, _y, x) => broadcastTo(dy, x.shape));
+export const maxOp = reduction("max", ["f32", "i32"], null, extreme);
+export const minOp = reduction("min", ["f32", "i32"], null, extreme);
+export const prodOp = reduction("prod", ["f32", "i32"], null, factors);
+export const argMaxOp = reduction("argmax", ["f32", "i32"], "i32", null);
+export const argMinOp = reduction("argmin", ["f32", "i32"], "i32", null);
 
 function run(op: Op, x: Tensor, axis: number, count: number): Tensor {
   // One element is its own sum, extreme and product.
@@ -81,36 +96,51 @@ export interface ReduceOptions {
   readonly keepDims?: boolean;
 }
 
-function reduce(op: Op, x: Tensor, { axis = null, keepDims = false }: ReduceOptions): Tensor {
-  const axes = normalizeAxes(op.name, axis, x.rank);
-  let y = x;
+/** Checked options over their defaults. */
+export function reduceOptions(who: string, options: ReduceOptions): Required<ReduceOptions> {
+  const { axis = null, keepDims = false } = checkOptions(who, options, ["axis", "keepDims"]);
+  checkFlag(who, "keepDims", keepDims);
+  return { axis, keepDims };
+}
+
+/** Bools count as i32. u32 sums and multiplies as i32 does, with the same bits. */
+function reduce(op: Op, x: TensorLike, options: ReduceOptions): Tensor {
+  const t = asTensor(x, "f32", op.name);
+  const { axis, keepDims } = reduceOptions(op.name, options);
+  const additive = op === sumOp || op === prodOp;
+  if (t.dtype === "bool" || (t.dtype === "u32" && additive)) {
+    const y = reduce(op, cast(t, "i32"), options);
+    return t.dtype === "u32" || !additive ? cast(y, t.dtype) : y;
+  }
+  const axes = normalizeAxes(op.name, axis, t.rank);
+  let y = t;
   for (let end = axes.length; end > 0; ) {
     let start = end - 1;
     while (start > 0 && axes[start - 1] === axes[start] - 1) start--;
     y = run(op, y, axes[start], end - start);
     end = start;
   }
-  return keepDims ? reshape(y, x.shape.map((d, i) => (axes.includes(i) ? 1 : d))) : y;
+  return keepDims ? reshape(y, t.shape.map((d, i) => (axes.includes(i) ? 1 : d))) : y;
 }
 
-/** Sum over `axis`. */
-export const sum = (x: Tensor, options: ReduceOptions = {}): Tensor => reduce(sumOp, x, options);
+/** Sum over `axis`. Integers wrap, bools are counted in i32. */
+export const sum = (x: TensorLike, options: ReduceOptions = {}): Tensor => reduce(sumOp, x, options);
 /** Largest element over `axis`. @throws ShapeError for an empty axis. */
-export const max = (x: Tensor, options: ReduceOptions = {}): Tensor => reduce(maxOp, x, options);
+export const max = (x: TensorLike, options: ReduceOptions = {}): Tensor => reduce(maxOp, x, options);
 /** Smallest element over `axis`. @throws ShapeError for an empty axis. */
-export const min = (x: Tensor, options: ReduceOptions = {}): Tensor => reduce(minOp, x, options);
-/** Product over `axis`. */
-export const prod = (x: Tensor, options: ReduceOptions = {}): Tensor => reduce(prodOp, x, options);
+export const min = (x: TensorLike, options: ReduceOptions = {}): Tensor => reduce(minOp, x, options);
+/** Product over `axis`. Integers wrap. */
+export const prod = (x: TensorLike, options: ReduceOptions = {}): Tensor => reduce(prodOp, x, options);
 
-function arg(op: Op, x: Tensor, axis: number): Tensor {
-  if (typeof axis !== "number") throw new ArgumentError(`${op.name}: axis must be one number, got ${String(axis)}`);
-  return run(op, x, normalizeAxis(op.name, axis, x.rank), 1);
+function arg(op: Op, x: TensorLike, axis: number): Tensor {
+  const t = asTensor(x, "f32", op.name);
+  return run(op, t.dtype === "bool" ? cast(t, "i32") : t, normalizeAxis(op.name, axis, t.rank), 1);
 }
 
 /** Index (i32) of the first largest element along `axis` (default: last). */
-export const argMax = (x: Tensor, axis = -1): Tensor => arg(argMaxOp, x, axis);
+export const argMax = (x: TensorLike, axis = -1): Tensor => arg(argMaxOp, x, axis);
 /** Index (i32) of the first smallest element along `axis` (default: last). */
-export const argMin = (x: Tensor, axis = -1): Tensor => arg(argMinOp, x, axis);
+export const argMin = (x: TensorLike, axis = -1): Tensor => arg(argMinOp, x, axis);
 
 /** `x` summed down to `shape`: undoes broadcasting. */
 export function sumTo(x: Tensor, shape: Shape): Tensor {

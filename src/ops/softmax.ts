@@ -1,17 +1,19 @@
 /** @file Softmax, its logarithm, and the cross-entropy that is computed with it. */
 import { apply } from "../apply.ts";
+import { checkCount } from "../check.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
-import { floats } from "../graph.ts";
+import { asTensor, floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
 import { normalizeAxis, sameShape, showShape, sizeBetween } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
-import type { Tensor } from "../tensor.ts";
+import type { Tensor, TensorLike } from "../tensor.ts";
 import { softmaxCrossEntropy as encodeLoss } from "../wasm/encode/loss.ts";
 import * as wasm from "../wasm/encode/softmax.ts";
 import type { Encoder } from "../wasm/writer.ts";
 import { add, cast, equal, exp, isFinite, log, mul, neg, sub, where } from "./map.ts";
 import { expandDims, iota, reshape, stopGradient, transpose } from "./move.ts";
-import { max, sum } from "./reduce.ts";
+import { toFloat } from "./promote.ts";
+import { max, reduceOptions, sum } from "./reduce.ts";
 
 const rows = (x: Tensor): { rows: number; cols: number } => ({ rows: sizeBetween(x.shape, 0, x.rank - 1), cols: x.shape[x.rank - 1] });
 
@@ -57,27 +59,28 @@ export const logSoftmaxGradOp: Op = {
 export const softmaxOp = alongRows("softmax", softmaxGradOp, wasm.softmax);
 export const logSoftmaxOp = alongRows("logSoftmax", logSoftmaxGradOp, wasm.logSoftmax);
 
-function alongAxis(op: Op, x: Tensor, axis: number): Tensor {
-  const at = normalizeAxis(op.name, axis, x.rank);
-  if (at === x.rank - 1) return apply(op, [x])[0];
-  const perm = x.shape.map((_, i) => (i === at ? x.rank - 1 : i === x.rank - 1 ? at : i));
-  return transpose(apply(op, [transpose(x, perm)])[0], perm);
+function alongAxis(op: Op, x: TensorLike, axis: number): Tensor {
+  const t = toFloat(op.name, x);
+  const at = normalizeAxis(op.name, axis, t.rank);
+  if (at === t.rank - 1) return apply(op, [t])[0];
+  const perm = t.shape.map((_, i) => (i === at ? t.rank - 1 : i === t.rank - 1 ? at : i));
+  return transpose(apply(op, [transpose(t, perm)])[0], perm);
 }
 
 /** softmax along the last axis, without the code for others. */
 export function softmaxOfRows(x: Tensor): Tensor {
-  return apply(softmaxOp, [x])[0];
+  return apply(softmaxOp, [toFloat("softmax", x)])[0];
 }
 
 /** logSoftmax along the last axis. */
 export function logSoftmaxOfRows(x: Tensor): Tensor {
-  return apply(logSoftmaxOp, [x])[0];
+  return apply(logSoftmaxOp, [toFloat("logSoftmax", x)])[0];
 }
 
-/** exp(x) / sum(exp(x)) along `axis` (default: last), without overflow. f32. */
-export const softmax = (x: Tensor, axis = -1): Tensor => alongAxis(softmaxOp, x, axis);
-/** log(softmax(x)) along `axis` (default: last), accurate for small probabilities. f32. */
-export const logSoftmax = (x: Tensor, axis = -1): Tensor => alongAxis(logSoftmaxOp, x, axis);
+/** exp(x) / sum(exp(x)) along `axis` (default: last), without overflow, as f32. NaN where all are -Infinity. */
+export const softmax = (x: TensorLike, axis = -1): Tensor => alongAxis(softmaxOp, x, axis);
+/** log(softmax(x)) along `axis` (default: last), accurate for small probabilities, as f32. */
+export const logSoftmax = (x: TensorLike, axis = -1): Tensor => alongAxis(logSoftmaxOp, x, axis);
 
 /** logits, labels -> loss, probs. One pass gives the loss and what its gradient needs. */
 export const softmaxCrossEntropyOp: Op = {
@@ -86,6 +89,7 @@ export const softmaxCrossEntropyOp: Op = {
     const [z, y] = [logits as Tensor, labels as Tensor];
     checkDType("softmaxCrossEntropy", z, ["f32"]);
     if (y.dtype !== (attrs.sparse ? "i32" : "f32")) throw new DTypeError(`softmaxCrossEntropy: expected ${attrs.sparse ? "i32 class numbers" : "f32 probabilities"} as labels, got ${y}`);
+    if (z.rank === 0) throw new ShapeError("softmaxCrossEntropy: expected logits [..., classes], got a single number");
     const expected = attrs.sparse ? z.shape.slice(0, -1) : z.shape;
     if (!sameShape(y.shape, expected)) throw new ShapeError(`softmaxCrossEntropy: logits ${showShape(z.shape)} need labels ${showShape(expected)}, got ${showShape(y.shape)}`);
     return floats(z.shape.slice(0, -1), z.shape);
@@ -104,24 +108,35 @@ export const softmaxCrossEntropyOp: Op = {
 };
 
 /**
- * Cross-entropy of softmax(logits[..., C]) against labels: f32 probabilities [..., C] or, as i32, class numbers [...]. Returns the loss of each
+ * Cross-entropy of softmax(logits[..., C]) against labels: f32 probabilities [..., C] or class numbers [...] (i32). Returns the loss of each
  * row [...] and the probabilities [..., C] (which carry no gradient). Class numbers outside [0, C) are clamped: check them before.
  */
-export function softmaxCrossEntropy(logits: Tensor, labels: Tensor): { loss: Tensor; probs: Tensor } {
-  const [loss, probs] = apply(softmaxCrossEntropyOp, [logits, labels], { sparse: labels.dtype === "i32" });
+export function softmaxCrossEntropy(logits: TensorLike, labels: TensorLike): { loss: Tensor; probs: Tensor } {
+  const z = toFloat("softmaxCrossEntropy", logits);
+  const own = asTensor(labels, "i32", "softmaxCrossEntropy");
+  const y = own.rank === z.rank ? cast(own, "f32") : own;
+  const [loss, probs] = apply(softmaxCrossEntropyOp, [z, y], { sparse: y.dtype === "i32" });
   return { loss, probs };
 }
 
 /** 1 at each index along a new last dimension of `depth`, 0 elsewhere; f32. Indices (i32) out of range give a row of zeros. */
-export function oneHot(indices: Tensor, depth: number): Tensor {
-  checkDType("oneHot", indices, ["i32"]);
-  return cast(equal(expandDims(indices, indices.rank), iota([depth])), "f32");
+export function oneHot(indices: TensorLike, depth: number): Tensor {
+  const at = asTensor(indices, "i32", "oneHot");
+  checkDType("oneHot", at, ["i32"]);
+  checkCount("oneHot", "depth", depth, 0);
+  return cast(equal(expandDims(at, at.rank), iota([depth])), "f32");
 }
 
-/** log(sum(exp(x))) along `axis` (default: last), without overflow: the largest element is subtracted first, as a constant. */
-export function logSumExp(x: Tensor, { axis = -1, keepDims = false }: { axis?: number; keepDims?: boolean } = {}): Tensor {
-  const top = max(x, { axis, keepDims: true });
+/**
+ * log(sum(exp(x))) along `axis` (default: last), f32, without overflow: the largest element is subtracted first, as a constant. Where all elements are -Infinity so is the result, and its gradient is NaN,
+ * as in JAX.
+ */
+export function logSumExp(x: TensorLike, options: { axis?: number; keepDims?: boolean } = {}): Tensor {
+  const t = toFloat("logSumExp", x);
+  const { axis, keepDims } = reduceOptions("logSumExp", { axis: -1, ...options });
+  const at = normalizeAxis("logSumExp", axis as number, t.rank);
+  const top = max(t, { axis: at, keepDims: true });
   const largest = stopGradient(where(isFinite(top), top, 0));
-  const y = add(log(sum(exp(sub(x, largest)), { axis, keepDims: true })), largest);
-  return keepDims ? y : reshape(y, x.shape.filter((_, i) => i !== normalizeAxis("logSumExp", axis, x.rank)));
+  const y = add(log(sum(exp(sub(t, largest)), { axis: at, keepDims: true })), largest);
+  return keepDims ? y : reshape(y, t.shape.filter((_, i) => i !== at));
 }

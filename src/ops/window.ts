@@ -1,5 +1,5 @@
 /** @file Geometry that convolution and pooling share. */
-import { checkOneOf } from "../check.ts";
+import { checkOneOf, shown } from "../check.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
 import type { WindowAttrs } from "../plan/kernels.ts";
 import { showShape } from "../shape.ts";
@@ -14,7 +14,7 @@ export type ConvPadding = Padding | "causal";
 
 export function pair(who: string, value: Pair, least = 1): readonly [number, number] {
   const both = typeof value === "number" ? [value, value] : value;
-  if (!Array.isArray(both) || both.length !== 2 || both.some((v) => !Number.isInteger(v) || v < least)) throw new ArgumentError(`${who}: expected an integer >= ${least} or two of them, got ${JSON.stringify(value)}`);
+  if (!Array.isArray(both) || both.length !== 2 || both.some((v) => !Number.isInteger(v) || v < least)) throw new ArgumentError(`${who}: expected an integer >= ${least} or two of them, got ${Array.isArray(value) ? JSON.stringify(value) : shown(value)}`);
   return [both[0], both[1]];
 }
 

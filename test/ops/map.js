@@ -16,6 +16,8 @@ const UNARY = [
 ];
 const BINARY = [["add"], ["sub"], ["mul"], ["div", 0.3, 4], ["pow", 0.3, 3], ["maximum"], ["minimum"], ["mod", 0.7, 3]];
 const COMPARE = ["equal", "notEqual", "less", "lessEqual", "greater", "greaterEqual"];
+/** What uses the kernels' step for integers where the op itself makes them f32. */
+const INTEGERS = { div: m.floorDiv };
 const SIZES = [0, 1, 3, 4, 5, 511, 512, 513, 997];
 
 /** Pairs of shapes that broadcast: scalar, trailing, leading, middle, both sides, rank 5, empty. */
@@ -39,8 +41,8 @@ export const cases = [
   ...BINARY.flatMap(([op, low, high]) => [
     ...SHAPES.map(([x, y]) => ({ op, name: `f32 ${broadcast(x)} with ${broadcast(y)}`, inputs: [f(x, low, high), f(y, low, high)], fn: m[op], tolerance: 2 * ULP, scale: op === "mod" ? 4 : null })),
     ...SHAPES.filter((_, k) => op !== "pow" && k % 3 === 0).flatMap(([x, y]) => [
-      { op, name: `i32 ${broadcast(x)} with ${broadcast(y)}`, inputs: [i(x), op === "div" || op === "mod" ? i(y, 1, 7) : i(y)], fn: m[op], grad: false },
-      { op, name: `u32 ${broadcast(x)} with ${broadcast(y)}`, inputs: [u(x), op === "div" || op === "mod" ? u(y, 1, 7) : u(y)], fn: m[op], grad: false },
+      { op, name: `i32 ${broadcast(x)} with ${broadcast(y)}`, inputs: [i(x), op === "div" || op === "mod" ? i(y, 1, 7) : i(y)], fn: INTEGERS[op] ?? m[op], grad: false },
+      { op, name: `u32 ${broadcast(x)} with ${broadcast(y)}`, inputs: [u(x), op === "div" || op === "mod" ? u(y, 1, 7) : u(y)], fn: INTEGERS[op] ?? m[op], grad: false },
     ]),
     ...sizes([511, 513, 16383, 16384, 16385], (shape) => ({ op, name: `f32 ${shape}`, inputs: [f(shape, low, high), f(shape, low, high)], fn: m[op], tolerance: 2 * ULP, scale: op === "mod" ? 4 : null, grad: false })),
     { op, name: "one tensor twice", inputs: [f([7], low, high)], fn: (x) => m[op](x, x), grad: !["div", "maximum", "minimum", "mod"].includes(op) },
@@ -48,8 +50,9 @@ export const cases = [
   ]),
   ...["add", "sub", "mul", "div", "pow", "maximum", "minimum"].map((op) => ({ op, name: "special values", inputs: [values(PAIRS.map((p) => p[0])), values(PAIRS.map((p) => p[1]))], fn: m[op], grad: false })),
   ...["add", "sub", "mul", "maximum", "minimum", "div", "mod"].flatMap((op) => [
-    { op, name: "i32 extremes", inputs: [values([2147483647, -2147483648, 65537, -7, 7, -7, 7], "i32"), values([1, -1, 65537, 2, -2, -2, 2], "i32")], fn: m[op], grad: false },
-    { op, name: "u32 extremes", inputs: [values([4294967295, 0, 4294967295, 2147483648, 7], "u32"), values([1, 1, 4294967295, 2147483649, 3], "u32")], fn: m[op], grad: false },
+    { op, name: "i32 extremes", inputs: [values([2147483647, -2147483648, 65537, -7, 7, -7, 7], "i32"), values([1, -1, 65537, 2, -2, -2, 2], "i32")], fn: INTEGERS[op] ?? m[op], grad: false },
+    { op, name: "u32 extremes", inputs: [values([4294967295, 0, 4294967295, 2147483648, 7], "u32"), values([1, 1, 4294967295, 2147483649, 3], "u32")], fn: INTEGERS[op] ?? m[op], grad: false },
+    { op, name: "i32 by zero", inputs: [values([7, -7, 0], "i32"), values([0, 0, 0], "i32")], fn: INTEGERS[op] ?? m[op], grad: false },
   ]),
   { op: "mod", name: "signs", inputs: [values([5, -5, 5, -5, 5.5, 6, -6, 0]), values([3, 3, -3, -3, 2, 3, 3, 2])], fn: m.mod, grad: false },
   { op: "pow", name: "negative base, whole exponents", inputs: [f([9], -3, -0.5), fixed(values([0, 1, 2, 3, -1, -2, -3, 4, 5]))], fn: m.pow },
