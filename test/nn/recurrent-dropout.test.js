@@ -6,6 +6,7 @@ import { gradients, valueAndGrad } from "../../build/esm/grad.js";
 import { Graph, trace } from "../../build/esm/graph.js";
 import { open } from "../../build/esm/init.js";
 import * as nn from "../../build/esm/nn/index.js";
+import { withMode } from "../../build/esm/mode.js";
 import { withContext } from "../../build/esm/nn/layer.js";
 import { mul, sigmoid, tanh } from "../../build/esm/ops/map.js";
 import { sum } from "../../build/esm/ops/reduce.js";
@@ -20,7 +21,7 @@ const key = tensor(Uint32Array.of(5, 0, 0, 0), [4], "u32");
 /** Calls `fn` as a training step does. */
 const training = (k, fn) => {
   let stream = 0;
-  return withContext({ training: true, key: k, seed: 7, nextStream: () => stream++, called: () => {} }, fn);
+  return withMode({ training: true, key: () => k }, () => withContext({ seed: 7, nextStream: () => stream++, called: () => {} }, fn));
 };
 const build = (layer, ...inputs) => {
   const graph = new Graph();
