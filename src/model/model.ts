@@ -1,6 +1,6 @@
 /** @file Model: an InferenceModel that learns. The training loop is in fit.ts, files in save.ts. */
 import type { Backend } from "../backend.ts";
-import { checkCount, checkOptions } from "../check.ts";
+import { checkCount, checkFlag, checkOptions } from "../check.ts";
 import { ArgumentError, LockstepError } from "../errors.ts";
 import type { BackendName } from "../init.ts";
 import { resolveBackend } from "../init.ts";
@@ -73,6 +73,18 @@ export class Model extends InferenceModel {
   /** @internal What compile() was told about metrics. */
   get metrics(): readonly (MetricName | Metric | LossFunction)[] {
     return this.#recipe?.metrics ?? [];
+  }
+
+  /** True where all layers are. Setting it sets that of every layer, as in Keras; takes effect with the next `compile`. @throws LockstepError before the model is built */
+  get trainable(): boolean {
+    return this.layers.every((l) => l.trainable);
+  }
+
+  set trainable(value: boolean) {
+    checkFlag("model", "trainable", value);
+    // Which layers a function calls is known then.
+    if (this.layers.length === 0) throw new LockstepError(`model "${this.name}" is not built yet: give inputShape, or call build() first`);
+    for (const l of this.layers) l.trainable = value;
   }
 
   /**
