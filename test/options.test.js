@@ -8,18 +8,18 @@ import * as L from "../build/esm/index.js";
 /** What an option or name is written as, and what the error must say. */
 const CASES = [
   // TensorFlow.js gives all arguments as one object.
-  [() => L.dense({ units: 8, activation: "relu" }), /dense: units is no option; write dense\(units, \{ \.\.\. \}\), got \{"units":8,"activation":"relu"\}/],
-  [() => L.conv2d({ filters: 8, kernelSize: 3 }), /conv2d: filters is no option; write conv2d\(filters, kernelSize, \{ \.\.\. \}\), got/],
-  [() => L.conv2d(8, { kernelSize: 3 }), /conv2d: kernelSize is no option; write conv2d\(filters, kernelSize, \{ \.\.\. \}\), got/],
-  [() => L.conv2d(8, 3, { kernel_size: 3 }), /conv2d: kernel_size is no option of the layer; write conv2d\(filters, kernelSize, \{ \.\.\. \}\)/],
-  [() => L.maxPool2d({ poolSize: 2 }), /maxPool2d: poolSize is no option; write maxPool2d\(poolSize, \{ \.\.\. \}\)/],
-  [() => L.lstm(4, { units: 4 }), /lstm: units is no option of the layer; write lstm\(units, \{ \.\.\. \}\)/],
+  [() => L.dense({ units: 8, activation: "relu" }), /dense: units is no option of a layer; write dense\(units, \{ \.\.\. \}\)/],
+  [() => L.conv2d({ filters: 8, kernelSize: 3 }), /conv2d: filters is no option of a layer; write conv2d\(filters, kernelSize, \{ \.\.\. \}\)/],
+  [() => L.conv2d(8, { kernelSize: 3 }), /conv2d: kernelSize is no option of a layer; write conv2d\(filters, kernelSize, \{ \.\.\. \}\)/],
+  [() => L.conv2d(8, 3, { kernel_size: 3 }), /conv2d: kernel_size is no option of a layer; write conv2d\(filters, kernelSize, \{ \.\.\. \}\)/],
+  [() => L.maxPool2d({ poolSize: 2 }), /maxPool2d: poolSize is no option of a layer; write maxPool2d\(poolSize, \{ \.\.\. \}\)/],
+  [() => L.lstm(4, { units: 4 }), /lstm: units is no option of a layer; write lstm\(units, \{ \.\.\. \}\)/],
   [() => L.embedding({ inputDim: 3, outputDim: 4 }), /embedding: inputDim must be an integer >= 1, got \{"inputDim":3,"outputDim":4\}/],
-  [() => L.embedding(9, 4, { inputLength: 3 }), /embedding: inputLength is no option of the layer; the model takes .*sequential\(\[\.\.\.\], \{ inputShape: /],
-  [() => L.lstm(4, { stateful: true }), /lstm: stateful is no option of the layer; layer\.callWithStates\(x, \.\.\.states\)/],
-  [() => L.gru(4, { return_state: true }), /gru: return_state is no option of the layer; layer\.callWithStates\(x, \.\.\.states\)/],
+  [() => L.embedding(9, 4, { inputLength: 3 }), /embedding: inputLength is no option of a layer; write sequential\(\[\.\.\.\], \{ inputShape: /],
+  [() => L.lstm(4, { stateful: true }), /lstm: stateful is no option of a layer; write layer\.callWithStates\(x, \.\.\.states\)/],
+  [() => L.gru(4, { return_state: true }), /gru: return_state is no option of a layer; write layer\.callWithStates\(x, \.\.\.states\)/],
   [() => L.simpleRnn(4, { return_sequences: true }), /simpleRnn: unknown option "return_sequences"; did you mean "returnSequences"/],
-  [() => L.dense(4, { trainable: false }), /dense: trainable is no option of the layer; set layer\.trainable before compile\(\)/],
+  [() => L.dense(4, { trainable: false }), /dense: trainable is no option of a layer; write layer\.trainable = false/],
   [() => L.dense(4, { bias: false }), /dense: unknown option "bias"; did you mean "useBias"/],
   [() => L.conv2d(4, 3, { dilation: 2 }), /conv2d: unknown option "dilation"; did you mean "dilationRate"/],
   [() => L.conv2d(4, 3, { stride: 2 }), /conv2d: unknown option "stride"; did you mean "strides"/],
@@ -29,11 +29,11 @@ const CASES = [
   [() => L.maxPool2d(2, { padding: 1 }), /maxPool2d: padding must be "valid" or "same", got 1; the layer zeroPadding2d pads by numbers/],
   [() => L.dense(4, { activation: L.leakyRelu({ negativeSlope: 0.1 }) }), /dense: expected the name of an activation or a function, got a layer: put it behind this one/],
   [() => L.dense(4, { activation: L.zeros([2]) }), /dense: expected the name of an activation or a function, got f32\[2\]/],
-  [() => L.sequential([L.dense(4, { kernelInitializer: L.initializers.randomNormal })], { inputShape: [3] }), /layer "dense": the initializer of kernel must give a Float32Array of 12 elements, got a function: call/],
-  [() => L.sequential([L.dense(4, { biasInitializer: () => [0, 0, 0, 0] })], { inputShape: [3] }), /layer "dense": the initializer of bias must give a Float32Array of 4 elements, got object/],
-  [() => L.sequential([L.dense(4, { biasInitializer: () => new Float32Array(3) })], { inputShape: [3] }), /layer "dense": the initializer of bias must give a Float32Array of 4 elements, got one of 3/],
-  [() => L.sequential(), /sequential: expected a list of layers, got undefined; write sequential\(\[dense\(8\), dense\(1\)\]\)/],
-  [() => L.sequential([L.dense(2)]).add(L.dense(3)), /add: a model has its layers from the start: .*sequential\(\[\.\.\.model\.layers, dense\(1\)\]\)/],
+  [() => L.sequential([L.dense(4, { kernelInitializer: L.initializers.randomNormal })], { inputShape: [3] }), /layer "dense": the initializer of kernel must give a Float32Array of 12 elements, got function; write randomNormal\(\)/],
+  [() => L.sequential([L.dense(4, { biasInitializer: () => [0, 0, 0, 0] })], { inputShape: [3] }), /layer "dense": the initializer of bias must give a Float32Array of 4 elements, got an array/],
+  [() => L.sequential([L.dense(4, { biasInitializer: () => new Float32Array(3) })], { inputShape: [3] }), /layer "dense": the initializer of bias must give a Float32Array of 4 elements, got object/],
+  [() => L.sequential(), /sequential: expected a list of layers, got undefined; write sequential\(\[layer, layer\]\)/],
+  [() => L.sequential([L.dense(2)]).add(L.dense(3)), /add: a model has its layers from the start; write sequential\(\[\.\.\.model\.layers, layer\]\)/],
   [() => L.sequential([L.dense(2)]).getLayer("Dense"), /getLayer: unknown layer "Dense"; did you mean "dense"/],
   [() => L.sequential([L.dense(2)]).getLayer(1), /getLayer: unknown layer "1"; known: dense/],
   [() => (L.sequential([L.dense(2)]).trainable = 0), /model: trainable must be true or false, got 0/],
@@ -130,8 +130,8 @@ for (const [kind, args] of Object.entries(LAYERS)) {
     assert.is(L[kind](...args).kind, kind);
     for (const option of ["inputShape", "input_shape", "batchInputShape", "batch_input_shape", "inputDim"]) {
       const own = kind === "embedding" && option === "inputDim";
-      const place = own ? /write embedding\(inputDim, outputDim, / : /the model takes the shape of a sample: sequential\(\[\.\.\.\], \{ inputShape: \[\.\.\.\] \}\)/;
-      assert.throws(() => L[kind](...args, { [option]: [3] }), (e) => e instanceof L.ArgumentError && e.message.startsWith(`${kind}: ${option} is no option of the layer; `) && place.test(e.message));
+      const place = own ? /write embedding\(inputDim, outputDim, / : /write sequential\(\[\.\.\.\], \{ inputShape: \[\.\.\.\] \}\)/;
+      assert.throws(() => L[kind](...args, { [option]: [3] }), (e) => e instanceof L.ArgumentError && e.message.startsWith(`${kind}: ${option} is no option of a layer; `) && place.test(e.message));
     }
   });
 }

@@ -1,6 +1,6 @@
 /** @file InferenceModel: layers with weights, and what people do with them short of training. Training is in model.ts. */
 import type { Backend } from "../backend.ts";
-import { checkCount, kindOf, unknownName } from "../check.ts";
+import { checkCount, kindOf } from "../check.ts";
 import { allocate } from "../dtype.ts";
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, LockstepError, ShapeError } from "../errors.ts";
@@ -188,18 +188,6 @@ export class InferenceModel {
     next.forEach((data, i) => weights[i].tensor.set(data));
   }
 
-  /** The layer of this name, or at this place (negative: from the end), as Keras' `get_layer`. @throws ArgumentError listing the names where there is none. */
-  getLayer(nameOrIndex: string | number): Layer {
-    const found = typeof nameOrIndex === "number" ? this.layers.at(nameOrIndex) : this.layers.find((l) => l.name === nameOrIndex);
-    if (found === undefined) throw unknownName("getLayer", String(nameOrIndex), this.layers.map((l) => l.name), "layer ");
-    return found;
-  }
-
-  /** Internal: for those who know Keras' `add`. @throws ArgumentError always: a model has its layers from the start. */
-  add(): never {
-    throw new ArgumentError("add: a model has its layers from the start: sequential([dense(8), dense(1)]), or sequential([...model.layers, dense(1)])");
-  }
-
   /** A Keras-like table: layer, output shape, parameters. Prints it, unless `print` is given, and returns it. */
   summary(print: (text: string) => void = console.log): string {
     const text = summaryOf(this, (l) => this.#outputs.get(l) ?? null);
@@ -270,7 +258,7 @@ function nameLayers(layers: readonly Layer[]): void {
 
 /** @throws ArgumentError for an empty list or something that is no layer. */
 export function layersOf(layers: readonly LayerLike[]): Layer[] {
-  if (!Array.isArray(layers)) throw new ArgumentError(`sequential: expected a list of layers, got ${kindOf(layers)}; write sequential([dense(8), dense(1)])`);
+  if (!Array.isArray(layers)) throw new ArgumentError(`sequential: expected a list of layers, got ${kindOf(layers)}; write sequential([layer, layer])`);
   const twice = layers.find((l, i) => typeof l === "object" && layers.indexOf(l) !== i);
   if (twice !== undefined) throw new ArgumentError("sequential: a layer stands in the list twice; to share its weights use model((x) => l.call(l.call(x)))");
   if (layers.length === 0) throw new ArgumentError("sequential: expected at least one layer, got none");

@@ -3,7 +3,7 @@
  * shape and random source; those with parameters are made by a function.
  */
 import { ArgumentError, ShapeError } from "../errors.ts";
-import { unknownName } from "../check.ts";
+import { kindOf, unknownName } from "../check.ts";
 import type { Random } from "../random.ts";
 import { showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
@@ -172,7 +172,8 @@ export function initializer(nameOrFunction: InitializerName | Initializer): Init
 /** What an initializer gives for the weight `name`. @throws ArgumentError where that is not one f32 number for each element, as for `randomNormal` in the place of `randomNormal()`. */
 export function firstValues(name: string, init: InitializerName | Initializer, shape: Shape, random: Random): Float32Array {
   const values: unknown = initializer(init)(shape, random);
-  if (values instanceof Float32Array && values.length === sizeOf(shape)) return values;
-  const got = values instanceof Float32Array ? `one of ${values.length}` : typeof values === "function" ? "a function: call the initializer's name, as in randomNormal()" : typeof values;
-  throw new ArgumentError(`the initializer of ${name} must give a Float32Array of ${sizeOf(shape)} elements, got ${got}`);
+  const size = sizeOf(shape);
+  if (values instanceof Float32Array && values.length === size) return values;
+  const call = typeof values === "function" ? "; write randomNormal(), not randomNormal" : "";
+  throw new ArgumentError(`the initializer of ${name} must give a Float32Array of ${size} elements, got ${kindOf(values)}${call}`);
 }

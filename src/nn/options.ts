@@ -141,27 +141,21 @@ export interface OptionsDescription extends Pick<LayerDescription, "parts" | "ca
   readonly build?: (inputShape: Shape, weight: MakeWeight) => void;
 }
 
-/** What Keras, TensorFlow.js and PyTorch take as an option of a layer and what stands elsewhere here: its name in small letters, and the place. */
-const ELSEWHERE: readonly (readonly [name: RegExp, place: string])[] = [
-  [/^(batch)?input(shape|dim|length|size)$/, "the model takes the shape of a sample: sequential([...], { inputShape: [...] })"],
-  [/^(stateful|returnstate)$/, "layer.callWithStates(x, ...states) starts from states and gives { output, states }"],
-  [/^trainable$/, "set layer.trainable before compile()"],
+/** What Keras and TensorFlow.js take as options of layers and what stands elsewhere here: its name in small letters, and what to write. */
+const ELSEWHERE: readonly (readonly [name: RegExp, write: string])[] = [
+  [/^(batch)?input(shape|dim|length|size)$/, "sequential([...], { inputShape: [...] })"],
+  [/^(stateful|returnstate)$/, "layer.callWithStates(x, ...states)"],
+  [/^trainable$/, "layer.trainable = false"],
 ];
 
-/** @throws ArgumentError for positional arguments among the options or as an object, and options that stand elsewhere: it says where. */
+/** @throws ArgumentError for arguments that are given as options (TensorFlow.js takes all in one object) and options that stand elsewhere: it says where. */
 function checkPlaces(kind: string, args: { readonly [name: string]: unknown }, known: object, given: object | undefined): void {
   const names = Object.keys(args);
-  const way = `write ${kind}(${names.join(", ")}, { ... })`;
-  for (const name of names) {
-    const value = args[name] as object | null;
-    // What the argument is called stands in it: TensorFlow.js takes all arguments as one object.
-    if (typeof value === "object" && value !== null && name in value) throw new ArgumentError(`${kind}: ${name} is no option; ${way}, got ${JSON.stringify(value)}`);
-  }
-  for (const key of Object.keys(given ?? {})) {
-    if (key in known) continue;
+  const asOptions = names.filter((name) => Object.hasOwn(Object(args[name]), name));
+  for (const key of [...asOptions, ...Object.keys(given ?? {}).filter((k) => !(k in known))]) {
     const small = plain(key);
-    const place = names.some((name) => plain(name) === small) ? way : ELSEWHERE.find(([name]) => name.test(small))?.[1];
-    if (place !== undefined) throw new ArgumentError(`${kind}: ${key} is no option of the layer; ${place}`);
+    const write = names.some((name) => plain(name) === small) ? `${kind}(${names.join(", ")}, { ... })` : ELSEWHERE.find(([name]) => name.test(small))?.[1];
+    if (write !== undefined) throw new ArgumentError(`${kind}: ${key} is no option of a layer; write ${write}`);
   }
 }
 
