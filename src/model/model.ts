@@ -83,7 +83,7 @@ export class Model extends InferenceModel {
     return found;
   }
 
-  /** Internal: for those who know Keras' `add`. @throws ArgumentError always: a model has its layers from the start. */
+  /** Internal: for JavaScript that calls Keras' `add`. @throws ArgumentError always: a model has its layers from the start. @internal */
   add(): never {
     throw new ArgumentError("add: a model has its layers from the start; write sequential([...model.layers, layer])");
   }
@@ -93,6 +93,7 @@ export class Model extends InferenceModel {
     return this.layers.every((l) => l.trainable);
   }
 
+  /** Of every layer. */
   set trainable(value: boolean) {
     checkFlag("model", "trainable", value);
     // Which layers a function calls is known then.

@@ -105,9 +105,8 @@ test("types: the JavaScript of README and docs is TypeScript as it stands, under
 test("types: a lib.dom that lacks WebGPU, that of TypeScript 5, alone and with @webgpu/types", () => {
   const config = (types) => ({ ...bundler, types });
   assert.equal(check("five", config([]), ["app.ts"], "typescript-5"), []);
-  assert.equal(check("five-gpu", config(["@webgpu/types"]), ["app.ts"], "typescript-5"), []);
   writeFileSync(join(folder, "gpu.ts"), 'import { open } from "lockstep";\nexport const gpu = async () => open("webgpu", { gpu: navigator.gpu, powerPreference: "low-power" });\n');
-  assert.equal(check("five-entry", config(["@webgpu/types"]), ["gpu.ts"], "typescript-5"), []);
+  assert.equal(check("five-gpu", config(["@webgpu/types"]), ["app.ts", "gpu.ts"], "typescript-5"), []);
   assert.equal(check("seven-entry", bundler, ["gpu.ts"]), []);
   // There is nothing to pass where nothing declares it.
   assert.match(check("five-none", config([]), ["gpu.ts"], "typescript-5").join("\n"), /Property 'gpu' does not exist/);
@@ -122,9 +121,7 @@ test("types: beside @webgpu/types and a lib.dom that has WebGPU", () => {
 });
 
 test("types: moduleResolution node10, which does not read exports", () => {
-  for (const module of ["CommonJS", "ESNext"]) {
-    assert.equal(check(`node10-${module}`, { module, moduleResolution: "node10" }, ["app.ts"], "typescript-5"), []);
-  }
+  assert.equal(check("node10", { module: "CommonJS", moduleResolution: "node10" }, ["app.ts"], "typescript-5"), []);
   const { exports, types, typesVersions } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const typed = Object.entries(exports).filter(([, target]) => target.types !== undefined).map(([name, target]) => [name.replace(/^\.\/?/, ""), target.types]);
   assert.equal({ "": types, ...Object.fromEntries(Object.entries(typesVersions["*"]).map(([name, [file]]) => [name, file])) }, Object.fromEntries(typed));
