@@ -37,7 +37,7 @@ const TRAINING_CODE = [
   { file: "nn/normalization.js", is: (n) => n.type === "CallExpression" && n.callee.name === "isTraining", put: "false" },
   // How weights begin: without elements, which a file or setWeights() brings.
   { file: "nn/layer.js", is: (n) => n.type === "VariableDeclarator" && n.id.name === "data", part: (n) => n.init, put: "null" },
-  { file: "nn/options.js", is: (n) => n.type === "CallExpression" && /^(initializer|regularizer|checkBeginnings)$/.test(n.callee.name), put: "null" },
+  { file: "nn/options.js", is: (n) => n.type === "CallExpression" && /^(initializer|regularizer|checkBeginnings|checkPlaces)$/.test(n.callee.name), put: "null" },
   { file: "nn/options.js", is: (n) => n.type === "Property" && n.key.name === "init", part: (n) => n.value, put: "null" },
   // What a regularizer adds to a loss.
   { file: "nn/regularizers.js", is: (n) => n.type === "VariableDeclarator" && n.id.name === "penalty", part: (n) => n.init.body, put: "{}" },

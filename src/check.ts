@@ -2,7 +2,7 @@
 import { ArgumentError } from "./errors.ts";
 
 /** Letters and digits only: `mean_squared_error`, `Mean-Squared-Error` and `meanSquaredError` are one name. */
-const plain = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]/g, "");
+export const plain = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]/g, "");
 
 /** Letters to insert, delete, replace or swap with their neighbour between two names (optimal string alignment). */
 function distance(a: string, b: string): number {
@@ -20,14 +20,16 @@ function distance(a: string, b: string): number {
 /** `learningRate`: lr */
 const initials = (name: string): string => plain(name[0] + name.slice(1).replace(/[^A-Z]/g, ""));
 
-/** `did you mean "accuracy"? `, or nothing where no known name is within a third of the letters or has these initials. */
+/** `did you mean "accuracy"? `, or nothing where no known name is within a third of the letters, has these initials, or begins or ends so. */
 export function hint(name: string, known: readonly string[]): string {
   const own = plain(name);
   let best = "";
   let least = Math.floor(own.length / 3) + 1;
   // Names are short; a long text is no misspelling, and comparing it would take long.
   for (const k of name.length > 60 ? [] : known) {
-    const d = own.length > 1 && own === initials(k) ? 0 : distance(own, plain(k));
+    const other = plain(k);
+    const part = own.length > 3 && (other.startsWith(own) || other.endsWith(own));
+    const d = own.length > 1 && own === initials(k) ? 0 : part ? Math.min(1, other.length - own.length) : distance(own, other);
     if (d < least) [best, least] = [k, d];
   }
   return best && `did you mean "${best}"? `;

@@ -7,7 +7,36 @@ import * as L from "../build/esm/index.js";
 
 /** What an option or name is written as, and what the error must say. */
 const CASES = [
-  [() => L.dense({ units: 8, activation: "relu" }), /dense: units must be an integer >= 1, got \{"units":8,"activation":"relu"\}/],
+  // TensorFlow.js gives all arguments as one object.
+  [() => L.dense({ units: 8, activation: "relu" }), /dense: units is no option of a layer; write dense\(units, \{ \.\.\. \}\)/],
+  [() => L.conv2d({ filters: 8, kernelSize: 3 }), /conv2d: filters is no option of a layer; write conv2d\(filters, kernelSize, \{ \.\.\. \}\)/],
+  [() => L.conv2d(8, { kernelSize: 3 }), /conv2d: kernelSize is no option of a layer; write conv2d\(filters, kernelSize, \{ \.\.\. \}\)/],
+  [() => L.conv2d(8, 3, { kernel_size: 3 }), /conv2d: kernel_size is no option of a layer; write conv2d\(filters, kernelSize, \{ \.\.\. \}\)/],
+  [() => L.maxPool2d({ poolSize: 2 }), /maxPool2d: poolSize is no option of a layer; write maxPool2d\(poolSize, \{ \.\.\. \}\)/],
+  [() => L.lstm(4, { units: 4 }), /lstm: units is no option of a layer; write lstm\(units, \{ \.\.\. \}\)/],
+  [() => L.embedding({ inputDim: 3, outputDim: 4 }), /embedding: inputDim must be an integer >= 1, got \{"inputDim":3,"outputDim":4\}/],
+  [() => L.embedding(9, 4, { inputLength: 3 }), /embedding: inputLength is no option of a layer; write sequential\(\[\.\.\.\], \{ inputShape: /],
+  [() => L.lstm(4, { stateful: true }), /lstm: stateful is no option of a layer; write layer\.callWithStates\(x, \.\.\.states\)/],
+  [() => L.gru(4, { return_state: true }), /gru: return_state is no option of a layer; write layer\.callWithStates\(x, \.\.\.states\)/],
+  [() => L.simpleRnn(4, { return_sequences: true }), /simpleRnn: unknown option "return_sequences"; did you mean "returnSequences"/],
+  [() => L.dense(4, { trainable: false }), /dense: trainable is no option of a layer; write layer\.trainable = false/],
+  [() => L.dense(4, { bias: false }), /dense: unknown option "bias"; did you mean "useBias"/],
+  [() => L.conv2d(4, 3, { dilation: 2 }), /conv2d: unknown option "dilation"; did you mean "dilationRate"/],
+  [() => L.conv2d(4, 3, { stride: 2 }), /conv2d: unknown option "stride"; did you mean "strides"/],
+  [() => L.conv2d(1, 8, 3), /conv2d: expected an object of options, got 3; known: /],
+  [() => L.conv2d(4, 3, { padding: "SAME" }), /conv2d: padding must be one of "valid", "same", got "SAME"/],
+  [() => L.conv2d(4, 3, { padding: 1 }), /conv2d: padding must be "valid" or "same", got 1; the layer zeroPadding2d pads by numbers/],
+  [() => L.maxPool2d(2, { padding: 1 }), /maxPool2d: padding must be "valid" or "same", got 1; the layer zeroPadding2d pads by numbers/],
+  [() => L.dense(4, { activation: L.leakyRelu({ negativeSlope: 0.1 }) }), /dense: expected the name of an activation or a function, got a layer: put it behind this one/],
+  [() => L.dense(4, { activation: L.zeros([2]) }), /dense: expected the name of an activation or a function, got f32\[2\]/],
+  [() => L.sequential([L.dense(4, { kernelInitializer: L.initializers.randomNormal })], { inputShape: [3] }), /layer "dense": the initializer of kernel must give a Float32Array of 12 elements, got function; write randomNormal\(\)/],
+  [() => L.sequential([L.dense(4, { biasInitializer: () => [0, 0, 0, 0] })], { inputShape: [3] }), /layer "dense": the initializer of bias must give a Float32Array of 4 elements, got an array/],
+  [() => L.sequential([L.dense(4, { biasInitializer: () => new Float32Array(3) })], { inputShape: [3] }), /layer "dense": the initializer of bias must give a Float32Array of 4 elements, got object/],
+  [() => L.sequential(), /sequential: expected a list of layers, got undefined; write sequential\(\[layer, layer\]\)/],
+  [() => L.sequential([L.dense(2)]).add(L.dense(3)), /add: a model has its layers from the start; write sequential\(\[\.\.\.model\.layers, layer\]\)/],
+  [() => L.sequential([L.dense(2)]).getLayer("Dense"), /getLayer: unknown layer "Dense"; did you mean "dense"/],
+  [() => L.sequential([L.dense(2)]).getLayer(1), /getLayer: unknown layer "1"; known: dense/],
+  [() => (L.sequential([L.dense(2)]).trainable = 0), /model: trainable must be true or false, got 0/],
   [() => L.adam({ lr: 0.1 }), /adam: unknown option "lr"; did you mean "learningRate"\? known: learningRate, weightDecay/],
   [() => L.adamw({ weight_decay: 0.1 }), /adamw: unknown option "weight_decay"; did you mean "weightDecay"/],
   [() => L.adam(0.01), /adam: expected an object of options, got 0.01/],
@@ -86,6 +115,43 @@ for (const [act, message] of CASES) {
     assert.match(error.message, message);
   });
 }
+
+/** Every layer that has options, with the arguments that come before them. */
+const LAYERS = {
+  activation: ["relu"], avgPool1d: [2], avgPool2d: [2], batchNorm: [], bidirectional: [L.lstm(2)], concatenate: [], conv1d: [2, 3], conv1dTranspose: [2, 3], conv2d: [2, 3], conv2dTranspose: [2, 3],
+  cropping2d: [1], dense: [2], depthwiseConv2d: [3], dropout: [0.5], elu: [], embedding: [4, 2], flatten: [], globalAvgPool1d: [], globalAvgPool2d: [], globalMaxPool1d: [], globalMaxPool2d: [],
+  groupNorm: [2], gru: [2], layerNorm: [], leakyRelu: [], lstm: [2], maxPool1d: [2], maxPool2d: [2], normalization: [], permute: [[1]], prelu: [], relu: [], repeatVector: [2], reshape: [[2]],
+  rmsNorm: [], separableConv2d: [2, 3], simpleRnn: [2], softmax: [], timeDistributed: [L.dense(2)], upSampling2d: [2], zeroPadding2d: [1],
+};
+
+for (const [kind, args] of Object.entries(LAYERS)) {
+  test(`${kind}: the shape of the input is the model's, however it is written`, () => {
+    assert.is(L[kind](...args).kind, kind);
+    for (const option of ["inputShape", "input_shape", "batchInputShape", "batch_input_shape", "inputDim"]) {
+      const own = kind === "embedding" && option === "inputDim";
+      const place = own ? /write embedding\(inputDim, outputDim, / : /write sequential\(\[\.\.\.\], \{ inputShape: \[\.\.\.\] \}\)/;
+      assert.throws(() => L[kind](...args, { [option]: [3] }), (e) => e instanceof L.ArgumentError && e.message.startsWith(`${kind}: ${option} is no option of a layer; `) && place.test(e.message));
+    }
+  });
+}
+
+const FLAT = /, got \[1, 4\]; where a recurrent layer stands before it, that needs returnSequences: true/;
+for (const [name, second] of Object.entries({
+  lstm: () => L.lstm(3), gru: () => L.gru(3), simpleRnn: () => L.simpleRnn(3), bidirectional: () => L.bidirectional(L.lstm(3)), timeDistributed: () => L.timeDistributed(L.dense(3)),
+  conv1d: () => L.conv1d(3, 2), maxPool1d: () => L.maxPool1d(), globalAvgPool1d: () => L.globalAvgPool1d(),
+})) {
+  test(`a recurrent layer that gives its last step only, before ${name}: the error names the option`, () => {
+    assert.throws(() => L.sequential([L.lstm(4), L.dropout(0.1), second()], { inputShape: [5, 2] }), (e) => e instanceof L.ShapeError && FLAT.test(e.message));
+    assert.is(L.sequential([L.lstm(4, { returnSequences: true }), L.dropout(0.1), second()], { inputShape: [5, 2] }).layers.length, 3);
+  });
+}
+
+test("activations by Keras' names: those of JavaScript's spelling are taken, others lead there", () => {
+  for (const name of "linear relu relu6 elu selu gelu tanh sigmoid softplus softsign softmax silu swish mish exponential".split(" ")) assert.is(L.dense(2, { activation: name }).config.activation, name);
+  for (const [name, meant] of Object.entries({ leaky_relu: "leakyRelu", hard_sigmoid: "hardSigmoid", hard_silu: "hardSilu", hard_swish: "hardSwish", log_softmax: "logSoftmax", ReLU: "relu", LogSoftmax: "logSoftmax" })) {
+    assert.throws(() => L.dense(2, { activation: name }), `did you mean "${meant}"`);
+  }
+});
 
 test("options that are undefined count as not given", () => {
   assert.is(L.adam({ learningRate: undefined, clipNorm: undefined }).learningRate, 0.001);

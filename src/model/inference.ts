@@ -1,6 +1,6 @@
 /** @file InferenceModel: layers with weights, and what people do with them short of training. Training is in model.ts. */
 import type { Backend } from "../backend.ts";
-import { checkCount, checkOptions, kindOf } from "../check.ts";
+import { checkCount, checkFlag, checkOptions, kindOf } from "../check.ts";
 import { allocate } from "../dtype.ts";
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, LockstepError, ShapeError } from "../errors.ts";
@@ -165,6 +165,7 @@ export class InferenceModel {
     if (!this.isSequential) {
       (this.layers as Layer[]).splice(0, Infinity, ...found);
       nameLayers(this.layers);
+      if (this.#layer?.trainable === false) this.trainable = false;
     }
     this.#inputShapes = inputShapes;
     this.builtOnce();
@@ -258,12 +259,13 @@ export class InferenceModel {
     return this.asLayer.call(x, ...more);
   }
 
-  /** False where `trainable = false` has frozen all layers. Setting it sets that of each layer, as in Keras; takes effect with the next `compile`. */
+  /** True where all layers are. Setting it sets that of every layer, as in Keras; takes effect with the next `compile`. @throws ArgumentError for what is neither true nor false */
   get trainable(): boolean {
-    return this.asLayer.trainable;
+    return this.layers.length === 0 ? this.asLayer.trainable : this.layers.every((l) => l.trainable);
   }
 
   set trainable(value: boolean) {
+    checkFlag("model", "trainable", value);
     this.asLayer.trainable = value;
     for (const l of this.layers) l.trainable = value;
   }
@@ -282,7 +284,7 @@ export class InferenceModel {
         this.#buildWithin(inputs.map((t) => t.shape.slice(1)));
         if (this.#parts.length === 0) {
           for (const l of this.layers) this.#parts.push([l, (name) => `${l.name}/${name}`]);
-          if (!this.trainable) this.trainable = false;
+          if (!this.asLayer.trainable) this.trainable = false;
         }
         const called = (l: Layer): void => {
           if (!this.layers.includes(l) && l.weights.length > 0) throw new ArgumentError(madeInside(l));
@@ -364,7 +366,7 @@ function nameLayers(layers: readonly Layer[]): void {
 
 /** @throws ArgumentError for an empty list or something that is no layer. */
 export function layersOf(layers: readonly LayerLike[]): Layer[] {
-  if (!Array.isArray(layers)) throw new ArgumentError(`sequential: expected a list of layers, got ${kindOf(layers)}`);
+  if (!Array.isArray(layers)) throw new ArgumentError(`sequential: expected a list of layers, got ${kindOf(layers)}; write sequential([layer, layer])`);
   const twice = layers.find((l, i) => typeof l === "object" && layers.indexOf(l) !== i);
   if (twice !== undefined) throw new ArgumentError("sequential: a layer stands in the list twice; to share its weights use model((x) => l.call(l.call(x)))");
   if (layers.length === 0) throw new ArgumentError("sequential: expected at least one layer, got none");

@@ -1,10 +1,11 @@
 /** @file Model: an InferenceModel that learns. The training loop is in fit.ts, files in save.ts. */
 import type { Backend } from "../backend.ts";
-import { checkCount, checkOptions } from "../check.ts";
+import { checkCount, checkOptions, unknownName } from "../check.ts";
 import { ArgumentError, LockstepError } from "../errors.ts";
 import { asTensor } from "../graph.ts";
 import type { BackendName } from "../init.ts";
 import { resolveBackend } from "../init.ts";
+import type { Layer } from "../nn/layer.ts";
 import { add } from "../ops/map.ts";
 import { showShape } from "../shape.ts";
 import type { OpenShape } from "../shape.ts";
@@ -80,6 +81,18 @@ export class Model extends InferenceModel {
   /** @internal What compile() was told about metrics. */
   get metrics(): readonly (MetricName | Metric | LossFunction)[] {
     return this.#recipe?.metrics ?? [];
+  }
+
+  /** The layer of this name, or at this place (negative: from the end), as Keras' `get_layer`. @throws ArgumentError listing the names where there is none. */
+  getLayer(nameOrIndex: string | number): Layer {
+    const found = typeof nameOrIndex === "number" ? this.layers.at(nameOrIndex) : this.layers.find((l) => l.name === nameOrIndex);
+    if (found === undefined) throw unknownName("getLayer", String(nameOrIndex), this.layers.map((l) => l.name), "layer ");
+    return found;
+  }
+
+  /** Internal: for JavaScript that calls Keras' `add`. @throws ArgumentError always: a model has its layers from the start. @internal */
+  add(): never {
+    throw new ArgumentError("add: a model has its layers from the start; write sequential([...model.layers, layer])");
   }
 
   /**

@@ -8,7 +8,7 @@ import type { ConvPadding, Padding, Pair } from "../ops/window.ts";
 import type { Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Layer } from "./layer.ts";
-import { activationOf, checkCount, checkFeatures, checkImages, checkOneOf, lastOf, layerOf, onImages, windowOf } from "./options.ts";
+import { activationOf, checkCount, checkFeatures, checkImages, checkPadding, lastOf, layerOf, onImages, windowOf } from "./options.ts";
 import type { ActivationOption, Given, InitializerOption, NameOption, PairOrSingle, SplitActivation } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
@@ -81,7 +81,7 @@ function convolution({ kind, rank, defaults, kernels, run }: Kind, filters: numb
     const size = windowOf(kind, rank, "kernelSize", kernelSize);
     const strides = windowOf(kind, rank, "strides", o.strides);
     const dilation = windowOf(kind, rank, "dilationRate", o.dilationRate ?? 1);
-    checkOneOf(kind, "padding", padding, ["valid", "same", ...(kind === "conv1d" ? (["causal"] as const) : [])]);
+    checkPadding(kind, padding, ["valid", "same", ...(kind === "conv1d" ? (["causal"] as const) : [])]);
     const activation = activationOf(kind, o.activation);
     return {
       build: (shape, weight) => {

@@ -2,8 +2,8 @@
  * @file Weight initializers with the semantics of Keras 3 (https://keras.io/api/layers/initializers/). Each is a function of
  * shape and random source; those with parameters are made by a function.
  */
-import { ShapeError } from "../errors.ts";
-import { unknownName } from "../check.ts";
+import { ArgumentError, ShapeError } from "../errors.ts";
+import { kindOf, unknownName } from "../check.ts";
 import type { Random } from "../random.ts";
 import { showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
@@ -167,4 +167,13 @@ export function initializer(nameOrFunction: InitializerName | Initializer): Init
   if (typeof nameOrFunction === "function") return nameOrFunction;
   if (Object.hasOwn(BY_NAME, nameOrFunction)) return BY_NAME[nameOrFunction];
   throw unknownName("initializer", nameOrFunction, Object.keys(BY_NAME));
+}
+
+/** What an initializer gives for the weight `name`. @throws ArgumentError where that is not one f32 number for each element, as for `randomNormal` in the place of `randomNormal()`. */
+export function firstValues(name: string, init: InitializerName | Initializer, shape: Shape, random: Random): Float32Array {
+  const values: unknown = initializer(init)(shape, random);
+  const size = sizeOf(shape);
+  if (values instanceof Float32Array && values.length === size) return values;
+  const call = typeof values === "function" ? "; write randomNormal(), not randomNormal" : "";
+  throw new ArgumentError(`the initializer of ${name} must give a Float32Array of ${size} elements, got ${kindOf(values)}${call}`);
 }

@@ -13,9 +13,9 @@ import { Random } from "../random.ts";
 import { sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
-import { maskOf, masked } from "./masks.ts";
-import { initializer } from "./initializers.ts";
+import { firstValues } from "./initializers.ts";
 import type { Initializer, InitializerName } from "./initializers.ts";
+import { maskOf, masked } from "./masks.ts";
 
 /** A layer's options as plain data: what `save` writes and `loadModel` reads. */
 export type Config = { readonly [key: string]: Attr | undefined };
@@ -185,7 +185,7 @@ export function layerWith({ kind, config, build, call, mask: handling }: LayerDe
             const { checkWeight } = context();
             checkWeight?.(name, shape);
             // What a file is about to replace need not be random: 1 ms of the start of a small model, 2 s of one with 12 million weights (Node 20).
-            const data = checkWeight ? new Float32Array(sizeOf(shape)) : initializer(init)(shape, new Random(context().seed, context().nextStream()));
+            const data = checkWeight ? new Float32Array(sizeOf(shape)) : firstValues(name, init, shape, new Random(context().seed, context().nextStream()));
             const tensor = new Tensor(shape, "f32", null, 0, data);
             own.push(weightIn(self, { name, tensor, trainable, regularizer }));
             byName[name] = tensor;

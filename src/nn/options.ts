@@ -1,4 +1,5 @@
 /** @file What the layers share in reading their options: unknown keys are refused, activations are split into what kernels apply and the rest, everything is kept as plain data. */
+import { checkOneOf, plain, shown } from "../check.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
 import { activationByName, isKernelActivation } from "../ops/activation.ts";
 import type { ActivationName } from "../ops/activation.ts";
@@ -65,6 +66,12 @@ export function windowOf(who: string, rank: 3 | 4, what: string, value: PairOrSi
   return [1, one as number];
 }
 
+/** @throws ArgumentError for another padding; for numbers, as PyTorch takes them, it names the layer that pads by so much. */
+export function checkPadding<P extends string>(kind: string, padding: P, known: readonly P[]): void {
+  if (typeof padding !== "string" && kind.endsWith("2d")) throw new ArgumentError(`${kind}: padding must be "valid" or "same", got ${shown(padding)}; the layer zeroPadding2d pads by numbers`);
+  checkOneOf(kind, "padding", padding, known);
+}
+
 /** @throws ShapeError unless `shape` is that of images (a rank of 4) or sequences (3). */
 export function checkImages(shape: Shape, rank: number): void {
   checkRank(shape, rank === 4 ? "[batch, height, width, channels]" : "[batch, time, channels]", rank);
@@ -81,7 +88,10 @@ export function onImages(x: Tensor, rank: 3 | 4, fn: (images: Tensor) => Tensor)
 
 /** @throws ShapeError unless `shape` has a rank of at least `least` and at most `most`. */
 export function checkRank(shape: Shape, meaning: string, least: number, most = least): void {
-  if (shape.length < least || shape.length > most) throw new ShapeError(`expected ${meaning}, got ${showShape(shape)}`);
+  if (shape.length >= least && shape.length <= most) return;
+  // What recurrent layers give by default.
+  const flat = shape.length === 2 && meaning.includes("time") ? "; where a recurrent layer stands before it, that needs returnSequences: true" : "";
+  throw new ShapeError(`expected ${meaning}, got ${showShape(shape)}${flat}`);
 }
 
 /** The size of the last dimension. */
@@ -106,11 +116,17 @@ export interface SplitActivation {
 /** @throws ArgumentError for an unknown name, and for a function that was lost in a file. */
 export function activationOf(who: string, option: ActivationOption): SplitActivation {
   const value: unknown = option ?? "linear";
-  if (typeof value !== "string" && typeof value !== "function") throw new ArgumentError(`${who}: expected the name of an activation or a function, got ${JSON.stringify(value)}${isCustom(value) ? ": a function was there when the model was saved; make the layer again with it" : ""}`);
+  if (typeof value !== "string" && typeof value !== "function") {
+    const why = isCustom(value) ? ": a function was there when the model was saved; make the layer again with it" : "";
+    const got = isLayer(value) ? "a layer: put it behind this one" : shown(value);
+    throw new ArgumentError(`${who}: expected the name of an activation or a function, got ${got}${why}`);
+  }
   const apply = typeof value === "string" ? activationByName(who, value) : (value as (x: Tensor) => Tensor);
   const inKernel = typeof value === "string" && isKernelActivation(value);
   return { kernel: inKernel ? value : "linear", after: inKernel ? (x) => x : apply, apply, inKernel };
 }
+
+const isLayer = (value: unknown): boolean => typeof (value as Partial<Layer>).call === "function";
 
 /** True for what stands in a config for a function. */
 export function isCustom(value: unknown): boolean {
@@ -123,6 +139,24 @@ export type MakeWeight = (name: string, shape: Shape, more?: Partial<WeightOptio
 /** What is left to say of a layer once its options are read. */
 export interface OptionsDescription extends Pick<LayerDescription, "parts" | "call" | "mask"> {
   readonly build?: (inputShape: Shape, weight: MakeWeight) => void;
+}
+
+/** What Keras and TensorFlow.js take as options of layers and what stands elsewhere here: its name in small letters, and what to write. */
+const ELSEWHERE: readonly (readonly [name: RegExp, write: string])[] = [
+  [/^(batch)?input(shape|dim|length|size)$/, "sequential([...], { inputShape: [...] })"],
+  [/^(stateful|returnstate)$/, "layer.callWithStates(x, ...states)"],
+  [/^trainable$/, "layer.trainable = false"],
+];
+
+/** @throws ArgumentError for arguments that are given as options (TensorFlow.js takes all in one object) and options that stand elsewhere: it says where. */
+function checkPlaces(kind: string, args: { readonly [name: string]: unknown }, known: object, given: object | undefined): void {
+  const names = Object.keys(args);
+  const asOptions = names.filter((name) => Object.hasOwn(Object(args[name]), name));
+  for (const key of [...asOptions, ...Object.keys(given ?? {}).filter((k) => !(k in known))]) {
+    const small = plain(key);
+    const write = names.some((name) => plain(name) === small) ? `${kind}(${names.join(", ")}, { ... })` : ELSEWHERE.find(([name]) => name.test(small))?.[1];
+    if (write !== undefined) throw new ArgumentError(`${kind}: ${key} is no option of a layer; write ${write}`);
+  }
 }
 
 /** @throws ArgumentError for an initializer or regularizer that is none. */
@@ -140,6 +174,7 @@ function checkBeginnings(kind: string, options: { readonly [option: string]: unk
  * @throws ArgumentError for unknown options, initializers and regularizers, and what `describe` refuses
  */
 export function layerOf<D extends object>(kind: string, args: { readonly [name: string]: unknown }, defaults: D, given: Given<D>, describe: (options: D) => OptionsDescription): Layer {
+  checkPlaces(kind, args, defaults, given);
   const o = optionsOf(kind, defaults, given);
   const { name } = o as NameOption;
   if (typeof name !== "string") throw new ArgumentError(`${kind}: name must be a string, got ${String(name)}`);

@@ -10,7 +10,7 @@ import type { Padding, Pair } from "../ops/window.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Layer } from "./layer.ts";
 import { maskOf } from "./masks.ts";
-import { checkImages, checkOneOf, layerOf, onImages, windowOf } from "./options.ts";
+import { checkImages, checkPadding, layerOf, onImages, windowOf } from "./options.ts";
 import type { NameOption, PairOrSingle } from "./options.ts";
 
 /** Options of `maxPool2d` and `avgPool2d`. */
@@ -28,7 +28,7 @@ function pool<P extends PairOrSingle>(kind: string, rank: 3 | 4, windows: Window
   return layerOf<{ name: string; strides: P | null; padding: Padding }>(kind, { poolSize }, { name: "", strides: null, padding: "valid" }, options, (o) => {
     const size = windowOf(kind, rank, "poolSize", poolSize);
     const strides = o.strides === null ? size : windowOf(kind, rank, "strides", o.strides);
-    checkOneOf(kind, "padding", o.padding, ["valid", "same"]);
+    checkPadding(kind, o.padding, ["valid", "same"]);
     return { call: (x) => onImages(x, rank, (images) => windows(images, size, { strides, padding: o.padding })) };
   });
 }

@@ -32,6 +32,19 @@ test("a frozen layer keeps its weights, from the next compile on", async () => {
   assert.is((await changed(net)).length, 4);
 });
 
+test("a model's trainable is that of all its layers; layers are found by name and place", async () => {
+  const net = sequential([nn.dense(3, { name: "base" }), nn.dense(3), nn.dense(1, { name: "head" })], { inputShape: [4] });
+  assert.is(net.trainable, true);
+  net.trainable = false;
+  assert.equal(net.layers.map((l) => l.trainable), [false, false, false]);
+  assert.equal([net.getLayer("dense"), net.getLayer(0), net.getLayer(-1)], [net.layers[1], net.layers[0], net.layers[2]]);
+  net.getLayer("head").trainable = true;
+  assert.is(net.trainable, false);
+  assert.equal(await changed(net), ["head/kernel", "head/bias"]);
+  net.trainable = true;
+  assert.is((await changed(net)).length, 6);
+});
+
 test("a frozen part trains as the same network does that takes its output as data", async () => {
   const net = sequential([nn.dense(3, { activation: "tanh" }), nn.dense(1, { name: "head" })], { inputShape: [4], seed: 3 });
   const head = sequential([nn.dense(1)], { inputShape: [3] });

@@ -28,6 +28,10 @@ test("package: what exports and imports name is packed", () => {
   for (const file of named) assert.ok(packed.has(file.replace(/^\.\//, "")), `${file} is not packed`);
 });
 
+test("package: lock files name no registry, so that any gives the same packages", () => {
+  for (const file of ["package-lock.json", "docs/package-lock.json"]) assert.not.match(read(file), /"resolved"|:\/\/[\w.-]*registry/, file);
+});
+
 test("package: nothing else is packed", () => {
   for (const file of packed.keys()) assert.match(file, /^(package\.json|README\.md|CHANGELOG\.md|LICENSE|build\/[a-z0-9.-]+\.(js|js\.map|wasm)|build\/types\/[\w/-]+\.d\.ts)$/);
 });

@@ -1,6 +1,6 @@
 /** @file The types, in projects that use the package: strict, with every declaration file checked. */
 import { spawnSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -43,12 +43,18 @@ export const e: Error = new BackendError(String(layers.length) + tensor([1]).toS
 writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }));
 writeFileSync(join(folder, "app.ts"), APP);
 
-/** What tsc says of files (default app.ts) under these options, an error a line. */
-function check(name, options, ...files) {
-  const config = { compilerOptions: { target: "ES2022", strict: true, noEmit: true, skipLibCheck: false, types: [], lib: ["ES2022", "DOM"], ...options }, files: files.length > 0 ? files : ["app.ts"] };
+/** What tsc says of files (default app.ts) under these options, an error a line. `compiler`: a development package. */
+function check(name, options, files = ["app.ts"], compiler = "typescript") {
+  const config = { compilerOptions: { target: "ES2022", strict: true, noEmit: true, skipLibCheck: false, types: [], lib: ["ES2022", "DOM"], ...options }, files };
+  return checkConfig(name, config, compiler);
+}
+
+function checkConfig(name, config, compiler = "typescript") {
   writeFileSync(join(folder, `tsconfig.${name}.json`), JSON.stringify(config));
-  const { stdout } = spawnSync(process.execPath, [command("typescript", "tsc"), "-p", `tsconfig.${name}.json`, "--pretty", "false"], { cwd: folder, encoding: "utf8" });
-  return stdout.split("\n").filter((line) => /\berror TS/.test(line));
+  const { status, stdout, stderr } = spawnSync(process.execPath, [command(compiler, "tsc"), "-p", `tsconfig.${name}.json`, "--pretty", "false"], { cwd: folder, encoding: "utf8" });
+  const errors = stdout.split("\n").filter((line) => /\berror TS/.test(line));
+  assert.is(status === 0, errors.length === 0, stdout + stderr);
+  return errors;
 }
 
 const bundler = { module: "ESNext", moduleResolution: "bundler" };
@@ -74,25 +80,51 @@ declare global {
   namespace WebAssembly { class Module {} }
 }
 `);
-  assert.equal(check("older", { ...bundler, lib: ["ES2022"] }, "older.ts"), []);
+  assert.equal(check("older", { ...bundler, lib: ["ES2022"] }, ["older.ts"]), []);
 });
 
-test("types: the README's and the guide's JavaScript is TypeScript as it stands, where parameters need no types", () => {
-  const blocks = ["README.md", "docs/from-keras.md"].flatMap((page) => [...readFileSync(join(root, page), "utf8").matchAll(/^```js\n([\s\S]*?)^```/gm)].map(([, code], i) => {
-    const file = `${page.replace(/\W/g, "-")}-block-${i}.ts`;
-    writeFileSync(join(folder, file), code);
-    return file;
-  }));
-  assert.ok(blocks.length > 8);
-  assert.equal(check("blocks", { ...bundler, noImplicitAny: false }, ...blocks), []);
+/** The JavaScript blocks of a page, as files. */
+const blocksOf = (page) => [...readFileSync(join(root, page), "utf8").matchAll(/^```js\n([\s\S]*?)^```/gm)].map(([, code], i) => {
+  const file = `${page.replace(/\W/g, "-")}-block-${i}.ts`;
+  writeFileSync(join(folder, file), code);
+  return file;
 });
 
-test("types: beside @webgpu/types", () => {
+test("types: the JavaScript of README and docs is TypeScript as it stands, under what tsc --init writes", () => {
+  rmSync(join(folder, "tsconfig.json"), { force: true });
+  const { stdout } = spawnSync(process.execPath, [command("typescript", "tsc"), "--init"], { cwd: folder, encoding: "utf8" });
+  assert.ok(existsSync(join(folder, "tsconfig.json")), stdout);
+  const guide = "docs/from-keras.md";
+  const own = ["README.md", ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`)].filter((page) => page.endsWith(".md") && page !== guide).flatMap(blocksOf);
+  assert.ok(own.length > 7, own.join());
+  assert.equal(checkConfig("init", { extends: "./tsconfig.json", compilerOptions: { noEmit: true }, files: own }), []);
+  // The guide has functions whose parameters only JavaScript leaves without types.
+  assert.equal(checkConfig("guide", { extends: "./tsconfig.json", compilerOptions: { noEmit: true, noImplicitAny: false }, files: blocksOf(guide) }), []);
+});
+
+test("types: a lib.dom that lacks WebGPU, that of TypeScript 5, alone and with @webgpu/types", () => {
+  const config = (types) => ({ ...bundler, types });
+  assert.equal(check("five", config([]), ["app.ts"], "typescript-5"), []);
+  writeFileSync(join(folder, "gpu.ts"), 'import { open } from "lockstep";\nexport const gpu = async () => open("webgpu", { gpu: navigator.gpu, powerPreference: "low-power" });\n');
+  assert.equal(check("five-gpu", config(["@webgpu/types"]), ["app.ts", "gpu.ts"], "typescript-5"), []);
+  assert.equal(check("seven-entry", bundler, ["gpu.ts"]), []);
+  // There is nothing to pass where nothing declares it.
+  assert.match(check("five-none", config([]), ["gpu.ts"], "typescript-5").join("\n"), /Property 'gpu' does not exist/);
+});
+
+test("types: beside @webgpu/types and a lib.dom that has WebGPU", () => {
   const options = { ...bundler, types: ["@webgpu/types"] };
   // lib.dom of TypeScript 7 declares WebGPU itself, and @webgpu/types 0.1.74 a little differently: these two disagree in a project without anything else.
   writeFileSync(join(folder, "empty.ts"), "export {};\n");
-  assert.equal(check("gpu", options), check("gpu-empty", options, "empty.ts"));
+  assert.equal(check("gpu", options), check("gpu-empty", options, ["empty.ts"]));
   assert.equal(check("gpu-skip", { ...options, skipLibCheck: true }), []);
+});
+
+test("types: moduleResolution node10, which does not read exports", () => {
+  assert.equal(check("node10", { module: "CommonJS", moduleResolution: "node10" }, ["app.ts"], "typescript-5"), []);
+  const { exports, types, typesVersions } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const typed = Object.entries(exports).filter(([, target]) => target.types !== undefined).map(([name, target]) => [name.replace(/^\.\/?/, ""), target.types]);
+  assert.equal({ "": types, ...Object.fromEntries(Object.entries(typesVersions["*"]).map(([name, [file]]) => [name, file])) }, Object.fromEntries(typed));
 });
 
 test("types: the check sees errors, in the package's declarations too", () => {

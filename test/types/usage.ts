@@ -17,6 +17,7 @@ export async function right(): Promise<number> {
   // @ts-expect-error f1 may be one number for each class
   scores.toFixed();
   const copy = await loadModel(await model.toBytes(), { loss: "mse" });
+  copy.trainable = copy.getLayer("dense").trainable && copy.getLayer(-1).trainable;
   const p: Tensor = await copy.predict([[[1, 2, 3, 4]]]);
   const { columns } = parseCsv("a,b\n1,2", { header: true });
   return history.epoch.length + best + p.size + columns.length;
@@ -32,6 +33,14 @@ export async function call(x: Tensor): Promise<Tensor[]> {
 }
 
 export function wrong(): void {
+  // @ts-expect-error a model has its layers from the start
+  model.add(dense(1));
+  // @ts-expect-error an option of the model
+  dense(4, { inputShape: [3] });
+  // @ts-expect-error all arguments as one object
+  dense({ units: 4 });
+  // @ts-expect-error a call with states gives them
+  lstm(4, { returnState: true });
   // @ts-expect-error a misspelled metric
   void model.compile({ loss: "mse", metrics: ["acuracy"] });
   // @ts-expect-error a loss as Python writes it
