@@ -148,7 +148,7 @@ export class InferenceModel {
     let out: TypedArray | undefined;
     let y = inputs[0];
     const slices = new Slices();
-    const host = await Promise.all(inputs.map((t) => t.data()));
+    const host = await Promise.all(inputs.map(async (t) => t.host ?? t.data()));
     for (let from = 0; from < samples; from += batchSize) {
       const count = Math.min(batchSize, samples - from);
       const part = inputs.map((t, i) => {

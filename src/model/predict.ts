@@ -4,6 +4,7 @@ import { ArgumentError } from "../errors.ts";
 import { Graph, symbolOf, trace } from "../graph.ts";
 import { counter, withContext } from "../nn/layer.ts";
 import type { Context, Weight } from "../nn/layer.ts";
+import { inputAsFloat } from "../ops/map.ts";
 import { Executable } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import { madeInside } from "./layers.ts";
@@ -57,7 +58,7 @@ export class PredictPrograms {
         if (layer.weights.some((w) => !known.has(w.tensor))) throw new ArgumentError(madeInside(layer));
         called(layer, output);
       },
-    }, () => network.forward(xs));
+    }, () => network.forward(xs.map(inputAsFloat)));
   }
 
   protected cached(key: string, create: () => Promise<Executable>): Promise<Executable> {

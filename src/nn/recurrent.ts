@@ -286,6 +286,7 @@ export function timeDistributed(inner: Layer, options: NameOption = {}): Layer {
   if (typeof inner?.call !== "function") throw new ArgumentError("timeDistributed: expected a layer, such as dense(10)");
   return layerOf("timeDistributed", { layer: described(inner) }, { name: "" }, options, () => ({
     parts: { "": inner },
+    anyDtype: true,
     call: (x) => {
       checkRank(x.shape, "[batch, time, ...]", 3, Infinity);
       const [batch, time] = x.shape;
