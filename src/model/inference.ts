@@ -129,7 +129,8 @@ export class InferenceModel {
 
   /**
    * The output for `x`, as a tensor [samples, ...outputShape]. Dropout is off, normalization uses its moving averages. Needs no `compile()`.
-   * @param x samples with the batch as first dimension: a tensor, nested arrays, `{ data, shape }`, or a list of tensors for several inputs.
+   * @param x samples with the batch as first dimension: a tensor, nested arrays, `{ data, shape }`, or a list of tensors for several inputs. Models compute in f32:
+   *   other dtypes are cast on the device, to which bytes go as bytes.
    * @throws ShapeError when `x` does not fit the model, DataError for indices that an embedding does not have, ArgumentError for bad options.
    */
   async predict(x: Inputs, options: PredictOptions = {}): Promise<Tensor> {
