@@ -77,6 +77,14 @@ for (const [name, [layers, shape, limit = 128]] of Object.entries(MODELS)) {
   });
 }
 
+test("one model takes one kind after another, each with a program of its own", async () => {
+  const m = sequential([dense(3)], { inputShape: [4], seed: 1 });
+  await m.compile({ loss: "mse", backend });
+  const list = numbers(8, 100);
+  const want = await (await m.predict({ data: Float32Array.from(list), shape: [2, 4] })).data();
+  for (const Kind of [...KINDS, Float32Array, ...[...KINDS].reverse()]) assert.equal(await (await m.predict({ data: Kind.from(list), shape: [2, 4] })).data(), want, Kind.name);
+});
+
 test("layers by themselves take any dtype too, and cast it where they compute in f32", async () => {
   const list = numbers(24, 2);
   for (const [make, shape] of [[() => dense(2), [4, 6]], [() => conv2d(2, 2), [1, 4, 2, 3]], [() => normalization({ mean: 1, variance: 4 }), [4, 6]], [() => lstm(2), [2, 4, 3]], [() => maxPool2d(2), [1, 4, 2, 3]], [() => activation("gelu"), [24]]]) {

@@ -8,6 +8,7 @@ import { tensor } from "../../build/esm/tensor.js";
 import { allCases, runOnce, traceForward } from "../ops/harness.js";
 import { fingerprint } from "../model/helpers.js";
 import { openGpu } from "./gpu.js";
+import { checkForward } from "./ops.js";
 
 const gpu = await openGpu();
 const quiet = { verbose: 0 };
@@ -21,6 +22,12 @@ test("the last bytes are written too, whatever their number", async () => {
     assert.equal(new Uint8Array(await gpu.read(buffer, 0, buffer.bytes)).slice(0, size), data.slice());
     t.dispose();
   }
+});
+
+test("cases of elements stored as bytes", async () => {
+  const stored = Object.values(await allCases()).flat().filter(({ inputs }) => inputs.some((spec) => spec.storage));
+  assert.ok(stored.length > 25);
+  for (const c of stored) await checkForward(gpu, c);
 });
 
 for (const family of ["gather", "move", "reduce", "softmax"]) {
