@@ -4,12 +4,14 @@
  *
  * gather      x, index, y, size, inner, count, rows, rowsPerPiece
  *             Any dtype of 32 bits. rows = outer * count; a piece is a run of rows of y.
+ * gatherBytes x, index, y, size, inner, count, rows, rowsPerPiece
+ *             The same of bytes, which become i32.
  * scatterAdd  updates, index, y, size, inner, count, rowsPerPiece, colsPerPiece, rowPieces, colPieces
  *             f32. A piece is (outer, a run of rows of y, a run of columns) in row-major order: it reads the whole index
  *             and adds only what falls into its own part, so that every element is summed in the order of `index`
  *             however the work is split.
  */
-import { copyWords, fillWords } from "./move";
+import { copyWords, fillWords, widenBytes } from "./move";
 import { storeTail } from "./simd";
 
 // @ts-ignore: decorator
@@ -35,6 +37,17 @@ export function gather(c: usize, piece: u32, scratch: usize): void {
     } else {
       for (; j < end; j++, to += rowBytes) copyWords(to, from + clampedIndex(index + (j << 2), size) * rowBytes, inner);
     }
+  }
+}
+
+export function gatherBytes(c: usize, piece: u32, scratch: usize): void {
+  const x = <usize>load<u32>(c), index = <usize>load<u32>(c, 4);
+  const size = load<u32>(c, 12), inner = load<u32>(c, 16), count = load<u32>(c, 20), rows = load<u32>(c, 24), perPiece = load<u32>(c, 28);
+  const first = piece * perPiece, last = min(first + perPiece, rows);
+  let to = <usize>load<u32>(c, 8) + ((first * inner) << 2);
+  for (let row = first; row < last; row++, to += inner << 2) {
+    const o = row / count;
+    widenBytes(to, x + (o * size + clampedIndex(index + ((row - o * count) << 2), size)) * inner, inner);
   }
 }
 

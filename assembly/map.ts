@@ -5,13 +5,14 @@
  * Arguments: n, inputs, outputs, steps, rank, constants; then dims[rank]; per input: address, mode, strides[rank] in
  * elements; per output: address; per constant: slot, bits; per step: opcode, dst, a, b, c (slots); adam takes the place of three (see adam.ts).
  * Slots: inputs, then outputs, then temporaries (constants among them). Each slot has a pointer for the current tile: to
- * memory where the operand is contiguous, else to its tile in scratch.
+ * memory where the operand is contiguous words, else to its tile in scratch, where bytes become words.
  * Parallel over blocks of PIECE elements of the flat iteration space. An output may be the same memory as a contiguous
  * input when the encoder stores it by the last step that reads that input.
  */
-import { MODE_CONTIGUOUS, MODE_SCALAR, MAP_TILE, MAP_PIECE, MAP_HEADER } from "../src/wasm/opcodes";
+import { MODE_BYTES, MODE_CONTIGUOUS, MODE_SCALAR, MAP_TILE, MAP_PIECE, MAP_HEADER } from "../src/wasm/opcodes";
 import { STEP_ADAM } from "../src/wasm/steps";
 import { adam } from "./adam";
+import { widenBytes } from "./move";
 import { step } from "./steps";
 
 // One cache line more than a tile: strided reads write whole vectors, and tiles do not fall on the same cache sets.
@@ -133,6 +134,7 @@ export function mapTile(c: usize, begin: u32, n: u32, direct: bool, scratch: usi
     const base: usize = load<u32>(p);
     const mode = load<u32>(p, 4);
     if (mode == MODE_CONTIGUOUS) setPointer(scratch, i, base + (begin << 2));
+    else if (mode == MODE_BYTES) widenBytes(tileOf(scratch, i), base + begin, n);
     else if (mode != MODE_SCALAR) gatherTile(tileOf(scratch, i), base, dims, p + 8, rank, begin, n, scratch);
     p += 8 + 4 * rank;
   }

@@ -33,6 +33,12 @@ export function copyWords(to: usize, from: usize, n: u32): void {
   if (n) storeTail(to, v128.load(from), n);
 }
 
+/** Makes `n` bytes words, and writes nothing behind them. */
+export function widenBytes(to: usize, from: usize, n: u32): void {
+  for (; n >= 4; n -= 4, to += 16, from += 4) v128.store(to, i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_zero(from))));
+  for (; n; n--, to += 4, from++) store<u32>(to, load<u8>(from));
+}
+
 /** Sets `n` words to `bits`. */
 export function fillWords(to: usize, n: u32, bits: u32): void {
   const v = i32x4.splat(bits);

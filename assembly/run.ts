@@ -4,7 +4,7 @@
  * The build sets TRAINING; with 0 what only the backward pass and training call is left out (a fifth of the bytes).
  */
 import * as O from "../src/wasm/opcodes";
-import { gather, scatterAdd } from "./gather";
+import { gather, gatherBytes, scatterAdd } from "./gather";
 import { softmaxCrossEntropy } from "./loss";
 import { map } from "./map";
 import { combine, matmul, matmulSmall, pack } from "./matmul";
@@ -25,6 +25,7 @@ function call(op: u32, c: usize, piece: u32, scratch: usize): void {
     case O.FILL: fill(c, piece, scratch); break;
     case O.IOTA: iota(c, piece, scratch); break;
     case O.GATHER: gather(c, piece, scratch); break;
+    case O.GATHER_BYTES: gatherBytes(c, piece, scratch); break;
     case O.SCATTER_ADD: scatterAdd(c, piece, scratch); break;
     case O.MATMUL: matmul(c, piece, scratch); break;
     case O.MATMUL_SMALL: matmulSmall(c, piece, scratch); break;

@@ -3,6 +3,7 @@
 //
 // gather             x, index i32[COUNT] -> y[outer, COUNT, INNER]: any dtype, moved as bits. TOTAL elements of y.
 //                    With Element vec4<u32> four elements are one, where INNER is a multiple of four; INNER and TOTAL count such.
+// gatherBytes        x, index -> y: i32 stored as bytes, four in a word, which become words.
 // scatterAdd         updates, index -> y[outer, SIZE, INNER]: each element walks the whole index. TOTAL elements of y.
 // orderIndex         index -> order u32[2, COUNT]: the clamped indices in ascending order, equal ones in the order of
 //                    their positions, then those positions. An index's place is the number of those that go before it:
@@ -19,9 +20,11 @@ const TOTAL: u32 = 1;
 const THREADS: u32 = 256;
 
 @group(0) @binding(0) var<storage, read_write> rows: array<Element>;
+@group(0) @binding(0) var<storage, read_write> widened: array<i32>;
 @group(0) @binding(0) var<storage, read_write> sums: array<f32>;
 @group(0) @binding(0) var<storage, read_write> order_out: array<u32>;
 @group(0) @binding(1) var<storage, read> source: array<Element>;
+@group(0) @binding(1) var<storage, read> packed: array<u32>;
 @group(0) @binding(1) var<storage, read> updates: array<f32>;
 @group(0) @binding(2) var<storage, read> index: array<i32>;
 @group(0) @binding(2) var<storage, read> order: array<u32>;
@@ -39,6 +42,17 @@ fn gather(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups:
   let row = at / INNER;
   let outer = row / COUNT;
   rows[at] = source[(outer * SIZE + row_at(row % COUNT)) * INNER + at % INNER];
+}
+
+@compute @workgroup_size(THREADS)
+fn gatherBytes(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+  let at = (id.x + id.y * groups.x) * THREADS + local;
+  if (at >= TOTAL) {
+    return;
+  }
+  let row = at / INNER;
+  let i = (row / COUNT * SIZE + row_at(row % COUNT)) * INNER + at % INNER;
+  widened[at] = byte_of(packed[i / 4u], i);
 }
 
 @compute @workgroup_size(THREADS)

@@ -1,16 +1,30 @@
 import { LockstepError } from "./errors.ts";
 
-/** Element types. `bool` is stored as a 32-bit 0 or 1, so that every element of every tensor is four bytes on every backend. */
+/** Element types: what elements compute as. `bool` is a 32-bit 0 or 1. How they lie in memory is their `Storage`. */
 export type DType = "f32" | "i32" | "u32" | "bool";
 
 /** The typed arrays that hold tensor elements on the host. */
 export type TypedArray = Float32Array | Int32Array | Uint32Array;
 
-/** Bytes of one element, whatever its dtype. */
+/** What a tensor keeps of its elements on the host: i32 elements that came as bytes stay bytes. */
+export type HostArray = TypedArray | Uint8Array;
+
+/**
+ * How elements lie in memory, where it is not as 32-bit words. `u8`: i32 elements of 0 to 255 that came as bytes. `f16`: f32 temporaries, where a backend can.
+ * What an element computes as is its dtype. Kernels that gain by it read such operands as they are; before the others the planner puts a copy of words.
+ */
+export type Storage = "u8" | "f16";
+
+/** Bytes of one element as a word, whatever its dtype. */
 export const ELEMENT_BYTES = 4;
 
 /** Bytes of an f32 element that a backend stores as f16 (temporaries only). */
 export const HALF_BYTES = 2;
+
+/** Bytes of `size` elements, as words where no storage is given: always whole words. */
+export function bytesOf(size: number, storage?: Storage): number {
+  return storage === undefined ? size * ELEMENT_BYTES : Math.ceil((size * (storage === "u8" ? 1 : HALF_BYTES)) / ELEMENT_BYTES) * ELEMENT_BYTES;
+}
 
 const ARRAYS = { f32: Float32Array, i32: Int32Array, u32: Uint32Array, bool: Uint32Array };
 

@@ -4,8 +4,8 @@
  */
 import { once } from "./cache.ts";
 import { kindOf } from "./check.ts";
-import type { DType } from "./dtype.ts";
-import { ArgumentError, LockstepError, ShapeError } from "./errors.ts";
+import type { DType, Storage } from "./dtype.ts";
+import { ArgumentError, DTypeError, LockstepError, ShapeError } from "./errors.ts";
 import { naming } from "./naming.ts";
 import type { Fuser, Unit } from "./plan/fuse.ts";
 import type { Attr, Attrs } from "./plan/plan.ts";
@@ -20,6 +20,8 @@ import type { Encoder } from "./wasm/writer.ts";
 export interface TensorType {
   readonly shape: Shape;
   readonly dtype: DType;
+  /** Of inputs and captures alone. */
+  readonly storage?: Storage | undefined;
 }
 
 /** What a gradient rule sees. Letters follow the kernels: x inputs, y outputs, dy gradients of outputs. */
@@ -136,14 +138,14 @@ export class Graph {
 
   /** A new input. */
   input(type: TensorType): Tensor {
-    const node = this.#push(inputOp, [], { index: this.inputs.length }, [type]);
+    const node = this.#leaf(inputOp, this.inputs.length, type);
     this.inputs.push(node.outputs[0]);
     return node.outputs[0];
   }
 
   /** The stand-in for a concrete tensor: the same one each time. */
   capture(tensor: Tensor): Tensor {
-    return once(this.captures, tensor, () => this.#push(captureOp, [], { index: this.captures.size }, [tensor]).outputs[0]);
+    return once(this.captures, tensor, () => this.#leaf(captureOp, this.captures.size, tensor).outputs[0]);
   }
 
   constant(value: number, dtype: DType, shape: Shape = []): Tensor {
@@ -166,6 +168,7 @@ export class Graph {
     if (target.node !== null) throw new LockstepError(`assign: the target must be a tensor with elements, got ${target}, which is computed inside the traced function`);
     if (this.assigns.has(target)) throw new LockstepError(`assign: ${target} is assigned twice in one function; assignments take place together at the end`);
     if (!sameShape(target.shape, value.shape) || target.dtype !== value.dtype) throw new ShapeError(`assign: expected ${target}, got ${value}`);
+    if (target.storage) throw new DTypeError(`assign: ${target} was made from bytes, which an assignment cannot change; make it from an Int32Array`);
     this.capture(target);
     this.assigns.set(target, value);
   }
@@ -187,6 +190,10 @@ export class Graph {
     } finally {
       this.#scope.pop();
     }
+  }
+
+  #leaf(op: Op, index: number, type: TensorType): Node {
+    return this.#push(op, [], type.storage ? { index, storage: type.storage } : { index }, [type]);
   }
 
   #push(op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs, types: readonly TensorType[]): Node {

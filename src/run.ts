@@ -84,7 +84,7 @@ export class Executable {
       const { host } = inputs[i];
       let buffer = inputs[i].on(this.backend);
       if (buffer === null && host !== null) {
-        buffer = this.#inputs[i] ??= this.backend.alloc(host.byteLength);
+        buffer = this.#inputs[i] ??= this.backend.alloc(this.plan.bindings[i].bytes);
         this.backend.write(buffer, 0, host);
       }
       // Without elements there is nothing to upload: that says why.

@@ -6,8 +6,8 @@
 import type { Backend, DeviceBuffer } from "./backend.ts";
 import { checkOneOf, kindOf } from "./check.ts";
 import type { Node } from "./graph.ts";
-import { allocate, dtypeOf, ELEMENT_BYTES, view } from "./dtype.ts";
-import type { DType, TypedArray } from "./dtype.ts";
+import { allocate, bytesOf, dtypeOf, view } from "./dtype.ts";
+import type { DType, HostArray, Storage, TypedArray } from "./dtype.ts";
 import { ArgumentError, DataError, DTypeError, LockstepError, ShapeError } from "./errors.ts";
 import { showShape, sizeOf } from "./shape.ts";
 import type { Shape } from "./shape.ts";
@@ -25,8 +25,8 @@ interface Device {
 }
 
 /** Where a concrete tensor's elements are. `host` is null when the device has newer ones. */
-interface Storage {
-  host: TypedArray | null;
+interface Elements {
+  host: HostArray | null;
   device: Device | null;
   pending: Promise<void> | null;
   disposed: boolean;
@@ -49,10 +49,10 @@ export class Tensor {
   readonly node: Node | null;
   /** Which output of `node` this is. */
   readonly index: number;
-  readonly #storage: Storage;
+  readonly #storage: Elements;
 
   /** Use `tensor()`, `zeros()` … to make one. */
-  constructor(shape: Shape, dtype: DType, node: Node | null, index: number, host: TypedArray | null) {
+  constructor(shape: Shape, dtype: DType, node: Node | null, index: number, host: HostArray | null) {
     this.shape = shape;
     this.dtype = dtype;
     this.node = node;
@@ -71,16 +71,17 @@ export class Tensor {
   }
 
   /**
-   * The elements, row-major, as a typed array (f32: Float32Array, i32: Int32Array, u32 and bool: Uint32Array). Treat it as read-only.
+   * The elements, row-major, as a typed array (f32: Float32Array, i32: Int32Array, u32 and bool: Uint32Array; of a tensor made from bytes a new
+   * Int32Array each time). Treat it as read-only.
    * @throws LockstepError while tracing and after `dispose()`.
    */
   async data(): Promise<TypedArray> {
     const s = this.#concrete("data()");
     if (s.pending !== null) await s.pending;
-    if (s.host !== null) return s.host;
+    if (s.host !== null) return s.host instanceof Uint8Array ? new Int32Array(s.host) : s.host;
     if (s.device === null) throw this.#empty();
     const { version } = s;
-    const bytes = await s.device.backend.read(s.device.buffer, 0, this.size * ELEMENT_BYTES);
+    const bytes = await s.device.backend.read(s.device.buffer, 0, bytesOf(this.size));
     const host = view(this.dtype, bytes, 0, this.size);
     if (s.version === version) s.host = host;
     return host;
@@ -116,9 +117,9 @@ export class Tensor {
     this.dispose();
   }
 
-  /** Dtype and shape, such as `f32[2, 3]`. */
+  /** Dtype and shape, such as `f32[2, 3]`; `i32:u8[2, 3]` where the elements are kept as bytes. */
   toString(): string {
-    return `${this.dtype}${showShape(this.shape)}`;
+    return `${this.dtype}${this.storage ? `:${this.storage}` : ""}${showShape(this.shape)}`;
   }
 
   /** Catches `x > 0` and `${+x}`: JavaScript would read a tensor as a number. */
@@ -143,8 +144,14 @@ export class Tensor {
   }
 
   /** @internal Elements already on the host, without waiting. */
-  get host(): TypedArray | null {
+  get host(): HostArray | null {
     return this.#storage.host;
+  }
+
+  /** @internal How the elements lie in memory, if not as words; of an input or capture of a graph, those of the tensor that it stands for. It never changes. */
+  get storage(): Storage | undefined {
+    if (this.node !== null) return this.node.attrs.storage as Storage | undefined;
+    return this.#storage.host instanceof Uint8Array ? "u8" : undefined;
   }
 
   /** @internal Elements on `backend`, or null. */
@@ -159,7 +166,7 @@ export class Tensor {
     const there = this.on(backend);
     if (there !== null) return there;
     if (s.host === null) throw s.device === null ? this.#empty() : new LockstepError(`tensor ${this}: its elements are on the backend "${s.device.backend.name}" that was used before; await data() first, or keep to one backend`);
-    const buffer = backend.alloc(this.size * ELEMENT_BYTES);
+    const buffer = backend.alloc(bytesOf(this.size, this.storage));
     backend.write(buffer, 0, s.host);
     this.adopt({ backend, buffer });
     return buffer;
@@ -204,12 +211,15 @@ export class Tensor {
     await this.#storage.pending;
   }
 
-  /** Replaces the elements, on the host and wherever they are held. `data` as for `tensor()`, with this shape. */
+  /**
+   * Replaces the elements, on the host and wherever they are held. `data` as for `tensor()`, with this shape.
+   * @throws ShapeError for another shape, DataError where a tensor made from bytes is to hold what is no byte.
+   */
   set(data: TypedArray | NestedArray): void {
     const s = this.#concrete("set()");
     const next = make("set", data, ArrayBuffer.isView(data) ? this.shape : undefined, this.dtype);
     if (showShape(next.shape) !== showShape(this.shape)) throw new ShapeError(`set: expected ${showShape(this.shape)}, got ${showShape(next.shape)}`);
-    s.host = next.host;
+    s.host = storedAs(next.host as HostArray, this.storage);
     s.version++;
     s.pending = null;
     if (s.device !== null && s.host !== null) s.device.backend.write(s.device.buffer, 0, s.host);
@@ -228,7 +238,7 @@ export class Tensor {
     this.#storage.device = null;
   }
 
-  #concrete(what: string): Storage {
+  #concrete(what: string): Elements {
     if (this.node !== null) {
       throw new LockstepError(`${what} was called on ${this} while its function is being traced: elements do not exist yet; return the tensor and read it afterwards`);
     }
@@ -242,6 +252,15 @@ const MAX_RANK = 64;
 
 /** 4 GiB: what WebAssembly's memory can address, and what WebGPU binds at most. */
 const MAX_ELEMENTS = 2 ** 30 - 1;
+
+/** `host` as bytes or as words. @throws DataError for an element that is no byte. */
+function storedAs(host: HostArray, storage: Storage | undefined): HostArray {
+  if (storage === undefined) return host instanceof Uint8Array ? new Int32Array(host) : host;
+  const bytes = Uint8Array.from(host);
+  const wrong = bytes.findIndex((v, i) => v !== host[i]);
+  if (wrong >= 0) throw new DataError(`set: a tensor made from bytes holds 0 to 255, got ${host[wrong]} in element ${wrong}; make it from an Int32Array`);
+  return bytes;
+}
 
 /** True for typed arrays, false for DataView. */
 function isTypedArray(data: unknown): data is ArrayLike<number> & ArrayBufferView {
@@ -310,6 +329,7 @@ function defaultType(who: string, values: Float64Array): "f32" {
 /**
  * A tensor from nested arrays, a number, or a typed array with a shape.
  * @param data nested arrays (`[[1, 2], [3, 4]]`, rows may be typed arrays), a number or boolean, or a typed array. A typed array that already has the dtype's type is not copied: do not change it afterwards.
+ *   Bytes (Uint8Array, Uint8ClampedArray) are i32 elements that are kept as they are, also not copied, and take one byte each on a device.
  * @param shape required to give a typed array more than one dimension; default: the array's own.
  * @param dtype default: `f32`, or for typed arrays what they hold (Int32Array: i32, Uint32Array: u32, other integers i32), for booleans alone `bool`. Fractions become integers by truncation.
  * @throws ShapeError when lengths and shape disagree or for 2^30 elements and more, DataError when an item is no number, an integer is out of the dtype's range, or, where no dtype
@@ -333,6 +353,8 @@ function make(who: string, data: unknown, shape?: Shape, dtype?: DType, beside: 
     checkShape(who, own);
     const known = data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint32Array;
     const type = dtype ?? (known ? dtypeOf(data) : data instanceof Float64Array ? defaultType(who, data) : /Float/.test(Object.prototype.toString.call(data)) ? "f32" : "i32");
+    // A pixel or class number stays a byte up to the kernel that reads it.
+    if (type === "i32" && (data instanceof Uint8Array || data instanceof Uint8ClampedArray)) return new Tensor(own, type, null, 0, new Uint8Array(data.buffer, data.byteOffset, data.length));
     const kept = known && (type === "bool" ? dtypeOf(data) === "u32" && (data as Uint32Array).every((v) => v < 2) : dtypeOf(data) === type);
     return new Tensor(own, type, null, 0, kept ? (data as TypedArray) : elements(who, data, type));
   }
@@ -383,7 +405,7 @@ function digits(v: number): string {
 }
 
 /** What `console.log` shows of a tensor: as NumPy, of more than 1,000 elements the first and last three along each dimension. */
-function show(t: Tensor, data: TypedArray | null): string {
+function show(t: Tensor, data: HostArray | null): string {
   if (data === null) return `${t} ${t.node === null ? "(await print() shows its elements)" : "(traced)"}`;
   const element = (v: number): string => (t.dtype === "f32" ? digits(v) : String(t.dtype === "bool" ? v !== 0 : v));
   const part = (dim: number, at: number, step: number): string => {

@@ -8,7 +8,8 @@ import { open, useBackend } from "../build/esm/init.js";
 import { mean } from "../build/esm/ops/composite.js";
 import { add, mul, square, sub, tanh } from "../build/esm/ops/map.js";
 import { matmul } from "../build/esm/ops/matmul.js";
-import { transpose } from "../build/esm/ops/move.js";
+import { gather } from "../build/esm/ops/gather.js";
+import { reshape, transpose } from "../build/esm/ops/move.js";
 import { lstmSequence } from "../build/esm/ops/recurrent.js";
 import { sum } from "../build/esm/ops/reduce.js";
 import { tensor, zeros } from "../build/esm/tensor.js";
@@ -26,6 +27,34 @@ async function rejects(promise, name, pattern) {
   }
   assert.unreachable("nothing was thrown");
 }
+
+test("bytes as arguments, captured and returned: programs tell them from words", async () => {
+  const table = tensor(Uint8Array.from({ length: 21 }, (_, i) => 250 - i), [7, 3]);
+  const f = compile((x, index) => ({ same: x, sum: add(x, 1), rows: gather(table, index), shaped: reshape(table, [21]) }));
+  const index = tensor(Int32Array.of(6, 0));
+  for (const x of [Uint8Array.of(1, 2, 255), Int32Array.of(1, -2, 300), Uint8Array.of(3, 4, 5)]) {
+    const y = await f(tensor(x), index);
+    assert.equal(await y.same.data(), Int32Array.from(x));
+    assert.equal(await y.sum.data(), Int32Array.from(x, (v) => v + 1));
+    assert.equal(await y.rows.array(), [[232, 231, 230], [250, 249, 248]]);
+    assert.equal(await y.shaped.data(), Int32Array.from({ length: 21 }, (_, i) => 250 - i));
+  }
+  // Rows are read where the bytes are; for the rest of the function there are words.
+  const text = await f.print(tensor(Uint8Array.of(1, 2, 255)), index);
+  assert.match(text, /%0 input u8\[3\]/);
+  assert.match(text, /gather\(%2:u8\[7, 3\], %1:i32\[2\]\)/);
+  assert.not.match(text, /unpack/);
+  const before = (await f(tensor(Uint8Array.of(1, 2, 255)), index)).rows;
+  table.set(Uint8Array.from({ length: 21 }, () => 7));
+  assert.equal(await (await f(tensor(Uint8Array.of(1, 2, 255)), index)).rows.array(), [[7, 7, 7], [7, 7, 7]]);
+  assert.equal(await before.array(), [[232, 231, 230], [250, 249, 248]]);
+  await rejects(compile((x) => assign(table, mul(x, 2)))(tensor(new Int32Array(21), [7, 3])), "DTypeError", /assign: i32:u8\[7, 3\] was made from bytes.*Int32Array/);
+  // Kept in another tensor, they are words.
+  const kept = zeros([3], "i32");
+  await compile((x) => assign(kept, x))(tensor(Uint8Array.of(1, 2, 255)));
+  assert.equal(await kept.data(), Int32Array.of(1, 2, 255));
+  f.close();
+});
 
 test("traces once per shapes, dtypes and structure of the arguments", async () => {
   let traces = 0;

@@ -266,7 +266,7 @@ test("run refuses wrong buffers, and closed or freed things are errors", async (
   assert.throws(() => backend.run(program, [buffer]), /1 buffers for 2 bindings/);
   assert.throws(() => backend.run(program, [buffer, backend.alloc(8)]), /needs 12 bytes, its buffer has 8/);
   assert.throws(() => backend.write(buffer, 8, Float32Array.of(1, 2)), /not whole elements inside/);
-  assert.throws(() => backend.write(buffer, 0, Uint8Array.of(1)), /cannot write a Uint8Array/);
+  assert.throws(() => backend.write(buffer, 0, Int8Array.of(1)), /cannot write a Int8Array/);
   assert.throws(() => backend.alloc(2 ** 31 + 4), /at most 2147483648 bytes/);
   const freed = backend.alloc(12);
   backend.free(freed);

@@ -55,6 +55,52 @@ test("a typed array of the dtype is not copied", async () => {
   assert.is(await tensor(data).data(), data);
 });
 
+test("bytes are i32 elements that take one byte each: on the host, on a device, and under another shape", async () => {
+  for (const data of [Uint8Array.of(9, 0, 255, 128, 1, 2).subarray(1), Uint8ClampedArray.of(0, 255, 128, 1, 2)]) {
+    const t = tensor(data, [5, 1]);
+    assert.is(t.dtype, "i32");
+    assert.is(String(t), "i32:u8[5, 1]");
+    assert.equal(await t.data(), Int32Array.of(0, 255, 128, 1, 2));
+    assert.equal(await t.array(), [[0], [255], [128], [1], [2]]);
+    assert.is(t.host.buffer, data.buffer, "not copied");
+    const before = backend.memory().bytes;
+    const buffer = t.upload(backend);
+    assert.is(buffer.bytes, 8);
+    const used = backend.memory().bytes - before;
+    assert.ok(used <= 64);
+    assert.equal([...new Uint8Array(await backend.read(buffer, 0, 8))].slice(0, 5), [0, 255, 128, 1, 2]);
+    // Where it is has no say in what is computed.
+    assert.equal([...(await add(t, 1).data())], [1, 256, 129, 2, 3]);
+    assert.equal(await cast(reshape(t, [5]), "f32").data(), Float32Array.of(0, 255, 128, 1, 2));
+    assert.equal([...(await sum(t).data())], [386]);
+    const held = backend.memory().bytes;
+    t.dispose();
+    assert.is(held - backend.memory().bytes, used);
+  }
+  assert.is(await tensor(Uint8Array.of(7)).item(), 7);
+  // Another dtype has words, as other arrays have.
+  assert.is(String(tensor(Uint8Array.of(1, 2), undefined, "f32")), "f32[2]");
+  assert.is(String(tensor(Uint8Array.of(0, 2), undefined, "bool")), "bool[2]");
+  assert.is(String(tensor(Int8Array.of(-1))), "i32[1]");
+});
+
+test("set keeps bytes bytes and words words", async () => {
+  const bytes = tensor(Uint8Array.of(1, 2, 3)), words = tensor(Int32Array.of(1, 2, 3));
+  for (const t of [bytes, words]) {
+    const own = String(t);
+    t.upload(backend);
+    for (const [data, want] of [[Uint8Array.of(4, 5, 255), [4, 5, 255]], [Int32Array.of(7, 0, 9), [7, 0, 9]], [[1, 2, 250], [1, 2, 250]]]) {
+      t.set(data);
+      assert.is(String(t), own);
+      assert.equal(await t.data(), Int32Array.from(want));
+      assert.equal([...(await mul(t, 2).data())], want.map((v) => 2 * v), own);
+    }
+  }
+  words.set(Int32Array.of(-1, 256, 3));
+  for (const wrong of [Int32Array.of(1, 256, 3), [1, -1, 3]]) assert.throws(() => bytes.set(wrong), (e) => e.name === "DataError" && /holds 0 to 255, got (256|-1) in element 1/.test(e.message));
+  assert.equal([...(await bytes.data())], [1, 2, 250], "nothing has changed");
+});
+
 test("what cannot be a tensor says why", () => {
   for (const [make, name, pattern] of [
     [() => tensor([[1, 2], [3]]), "ShapeError", /equally long: expected 2 items at depth 1, got 1/],

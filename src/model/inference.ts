@@ -173,7 +173,8 @@ export class InferenceModel {
 
   /**
    * The output for `x`, as a tensor [samples, ...outputShape]. Dropout is off, normalization uses its moving averages. Needs no `compile()`.
-   * @param x samples with the batch as first dimension: a tensor, nested arrays, `{ data, shape }`, or a list of tensors for several inputs.
+   * @param x samples with the batch as first dimension: a tensor, nested arrays, `{ data, shape }`, or a list of tensors for several inputs. Models compute in f32:
+   *   other dtypes are cast on the device, to which bytes go as bytes.
    * @throws ShapeError when `x` does not fit the model, DataError for indices that an embedding does not have, ArgumentError for bad options.
    */
   async predict(x: Inputs, options: PredictOptions = {}): Promise<Tensor> {
@@ -197,7 +198,7 @@ export class InferenceModel {
     let out: TypedArray | undefined;
     let y = inputs[0];
     const slices = new Slices();
-    const host = await Promise.all(inputs.map((t) => t.data()));
+    const host = await Promise.all(inputs.map(async (t) => t.host ?? t.data()));
     for (let from = 0; from < samples; from += batchSize) {
       const count = Math.min(batchSize, samples - from);
       const part = inputs.map((t, i) => {

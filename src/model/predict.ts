@@ -6,6 +6,7 @@ import { keysOf, withMode } from "../mode.ts";
 import type { Mode } from "../mode.ts";
 import { counter, withContext } from "../nn/layer.ts";
 import type { Context, Weight } from "../nn/layer.ts";
+import { inputAsFloat } from "../ops/map.ts";
 import { Executable } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import { madeInside } from "./layers.ts";
@@ -61,7 +62,7 @@ export class PredictPrograms {
         if (layer.weights.some((w) => !known.has(w.tensor))) throw new ArgumentError(madeInside(layer));
         called(layer, output);
       },
-    }, () => network.forward(xs)));
+    }, () => network.forward(xs.map(inputAsFloat))));
   }
 
   protected cached(key: string, create: () => Promise<Executable>): Promise<Executable> {

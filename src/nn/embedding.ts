@@ -1,9 +1,9 @@
 /** @file Vectors for indices. */
-import type { TypedArray } from "../dtype.ts";
+import type { HostArray } from "../dtype.ts";
 import { DataError } from "../errors.ts";
 import { gather } from "../ops/gather.ts";
 import { cast, castOp, notEqual } from "../ops/map.ts";
-import { reshapeOp } from "../ops/move.ts";
+import { reshape, reshapeOp } from "../ops/move.ts";
 import type { Tensor } from "../tensor.ts";
 import { context } from "./layer.ts";
 import type { IndexCheck, Layer } from "./layer.ts";
@@ -23,14 +23,14 @@ export interface EmbeddingOptions extends NameOption {
 }
 
 /** Tensors whose elements have been found to be indices below a limit. */
-const indices = new WeakMap<Tensor, { readonly data: TypedArray; readonly limit: number }>();
+const indices = new WeakMap<Tensor, { readonly data: HostArray; readonly limit: number }>();
 
 /** Kernels clamp an index, which would hide a vocabulary that is too small. @throws DataError naming the first element that is no index below `limit`. */
 const checkIndices: IndexCheck = async (who, t, limit) => {
-  const data = await t.data();
+  const data = t.host ?? (await t.data());
   const known = indices.get(t);
   if (known !== undefined && known.data === data && known.limit <= limit) return;
-  const wrong = data.findIndex((v: number) => !Number.isInteger(v) || v < 0 || v >= limit);
+  const wrong = (data as Float32Array).findIndex((v) => !Number.isInteger(v) || v < 0 || v >= limit);
   if (wrong >= 0) {
     throw new DataError(`${who}: the embedding takes indices 0 to ${limit - 1}, got ${data[wrong]} in sample ${Math.floor(wrong / (t.size / t.shape[0]))} (element ${wrong}); make its inputDim larger or replace the index`);
   }
@@ -39,6 +39,9 @@ const checkIndices: IndexCheck = async (who, t, limit) => {
 
 /** The tensor whose elements `t` has. */
 const source = (t: Tensor): Tensor => (t.node !== null && (t.node.op === reshapeOp || t.node.op === castOp) ? source(t.node.inputs[0] as Tensor) : t);
+
+/** What `t` is another shape of. */
+const given = (t: Tensor): Tensor => (t.node?.op === reshapeOp ? given(t.node.inputs[0] as Tensor) : t);
 
 /**
  * A learned vector for each index: i32 [...] -> [..., outputDim]. In an op by itself f32 indices are truncated and those outside
@@ -52,7 +55,7 @@ export function embedding(inputDim: number, outputDim: number, options: Embeddin
     build: (_shape, weight) => weight("embeddings", [inputDim, outputDim]),
     call: (x, { embeddings }) => {
       context().indexes?.(source(x), inputDim, checkIndices);
-      const index = cast(x, "i32");
+      const index = reshape(cast(given(x), "i32"), x.shape);
       return masked(gather(embeddings, index), maskZero ? notEqual(index, 0) : null);
     },
   }));

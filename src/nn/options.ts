@@ -3,6 +3,7 @@ import { checkOneOf, plain, shown } from "../check.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
 import { activationByName, isKernelActivation } from "../ops/activation.ts";
 import type { ActivationName } from "../ops/activation.ts";
+import { cast } from "../ops/map.ts";
 import { reshape } from "../ops/move.ts";
 import { pair } from "../ops/window.ts";
 import type { Pair } from "../ops/window.ts";
@@ -139,6 +140,8 @@ export type MakeWeight = (name: string, shape: Shape, more?: Partial<WeightOptio
 /** What is left to say of a layer once its options are read. */
 export interface OptionsDescription extends Pick<LayerDescription, "parts" | "call" | "mask"> {
   readonly build?: (inputShape: Shape, weight: MakeWeight) => void;
+  /** True for layers that take elements of any dtype as they are. The others compute in f32: `call` has x as such. */
+  readonly anyDtype?: boolean;
 }
 
 /** What Keras and TensorFlow.js take as options of layers and what stands elsewhere here: its name in small letters, and what to write. */
@@ -180,12 +183,13 @@ export function layerOf<D extends object>(kind: string, args: { readonly [name: 
   if (typeof name !== "string") throw new ArgumentError(`${kind}: name must be a string, got ${String(name)}`);
   const of = { ...o } as { readonly [option: string]: unknown };
   checkBeginnings(kind, of);
-  const { build, ...rest } = describe(o);
+  const { build, call, anyDtype, ...rest } = describe(o);
   return layer({
     kind,
     config: configOf({ ...args, ...of }),
     build: (shape, weight) => build?.(shape, (name, size, more, option = name) =>
       weight(name, size, { init: of[`${option}Initializer`] as InitializerOption, regularizer: regularizer((of[`${option}Regularizer`] ?? null) as RegularizerOption), ...more })),
+    call: anyDtype ? call : (x, ...more) => call(cast(x, "f32"), ...more),
     ...rest,
   });
 }

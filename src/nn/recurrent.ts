@@ -296,6 +296,7 @@ export function timeDistributed(inner: Layer, options: NameOption = {}): Layer {
   return layerOf("timeDistributed", { layer: described(inner) }, { name: "" }, options, () => ({
     parts: { "": inner },
     mask: "pass",
+    anyDtype: true,
     call: (x) => {
       checkRank(x.shape, "[batch, time, ...]", 3, Infinity);
       const [batch, time] = x.shape;

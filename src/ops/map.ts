@@ -306,7 +306,13 @@ export function where(condition: TensorLike, a: TensorLike, b: TensorLike): Tens
  */
 export function cast(x: TensorLike, dtype: DType): Tensor {
   const t = asTensor(x, "f32", "cast");
-  if (t.dtype === dtype) return t;
+  const from = dtype !== "f32" && t.node?.op === castOp && t.node.attrs.given === true ? (t.node.inputs[0] as Tensor) : t;
+  if (from.dtype === dtype) return from;
   checkDTypeName("cast", dtype);
-  return apply(castOp, [t], { dtype })[0];
+  return apply(castOp, [from], { dtype })[0];
+}
+
+/** A model's input as the f32 that models compute with. What wants integers, such as an embedding, gets those that were given: f32 has not all above 2^24. */
+export function inputAsFloat(x: Tensor): Tensor {
+  return x.dtype === "f32" ? x : apply(castOp, [x], { dtype: "f32", given: true })[0];
 }

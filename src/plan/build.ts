@@ -2,7 +2,8 @@
 import { assert } from "../assert.ts";
 import type { Limits } from "../backend.ts";
 import { once } from "../cache.ts";
-import { ELEMENT_BYTES } from "../dtype.ts";
+import { bytesOf } from "../dtype.ts";
+import type { Storage } from "../dtype.ts";
 import type { Graph } from "../graph.ts";
 import { Tensor } from "../tensor.ts";
 import { map } from "../wasm/encode/map.ts";
@@ -76,7 +77,9 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limi
     }
   }
 
-  const ordered = [...before, ...calls, ...after, ...late];
+  const stored = new Map<Tensor, Storage>();
+  for (const t of [...graph.inputs, ...captures]) if (t.storage) stored.set(t, t.storage);
+  const ordered = asWords([...before, ...calls, ...after, ...late], stored);
   const halves = limits.halves?.(ordered, fixed, graph.firstGradient);
   const { places, slots } = placeTemporaries(ordered, fixed, limits, halves);
   const operand = (t: Tensor | null): Operand | null => {
@@ -84,19 +87,43 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limi
     const b = base(t);
     const at = fixed.get(b) ?? places.get(b);
     assert(at !== undefined, () => `no place for ${b}`);
-    return { place: at, shape: t.shape, dtype: t.dtype, ...(halves?.has(b) ? { half: true } : {}) };
+    const storage = halves?.has(b) ? "f16" : stored.get(b);
+    return { place: at, shape: t.shape, dtype: t.dtype, ...(storage && { storage }) };
   };
   const placed = ordered.map((c): Call => ({ ...c, inputs: c.inputs.map(operand), outputs: c.outputs.map(operand) }));
-  const binding = (kind: Binding["kind"], t: Tensor, written: boolean): Binding => ({ kind, shape: t.shape, dtype: t.dtype, bytes: t.size * ELEMENT_BYTES, written });
+  const binding = (kind: Binding["kind"], { shape, dtype, size }: Tensor, written: boolean, storage?: Storage): Binding => (
+    { kind, shape, dtype, ...(storage && { storage }), bytes: bytesOf(size, storage), written });
   return {
     bindings: [
-      ...graph.inputs.map((t) => binding("input", t, false)),
-      ...captures.map((t) => binding("capture", t, assigned.has(t))),
+      ...graph.inputs.map((t) => binding("input", t, false, t.storage)),
+      ...captures.map((t) => binding("capture", t, assigned.has(t), t.storage)),
       ...results.map((t) => binding("output", t, true)),
     ],
     slots,
     calls: placed,
   };
+}
+
+/** True where the kernel reads its input `k` as bytes just as well: gathered rows, and elements that a body takes one after another. */
+const readsBytes = (c: UnplacedCall, k: number): boolean => (c.kernel === "gather" && k === 0) || readsInOrder(c, k);
+
+/** Puts a copy as words before the first call that reads an input or capture in another storage and needs words. */
+function asWords(calls: readonly UnplacedCall[], stored: ReadonlyMap<Tensor, Storage>): readonly UnplacedCall[] {
+  if (stored.size === 0) return calls;
+  const copies = new Map<Tensor, Tensor>();
+  return calls.flatMap((c) => {
+    const before: UnplacedCall[] = [];
+    const inputs = c.inputs.map((t, k) => {
+      if (t === null || !stored.has(base(t)) || readsBytes(c, k)) return t;
+      return once(copies, t, () => {
+        const b = base(t);
+        const words = new Tensor(t.shape, t.dtype, b.node, -1, null);
+        before.push(copyCall(b, words, "unpack"));
+        return words;
+      });
+    });
+    return [...before, { ...c, inputs }];
+  });
 }
 
 /** Whether the one call of `calls` that gives `value` may write it to `target`, a leaf, which then has no reader at or after it. */

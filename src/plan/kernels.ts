@@ -2,14 +2,15 @@
  * @file The kernels a backend must have: for each, the order of its operands and its attributes. This is the whole
  * vocabulary between lowering (src/ops) and the backends (src/wasm/encode, the test reference); `assembly/x.ts` and
  * `test/reference/x.js` carry the same names. Operands are contiguous row-major f32 unless said otherwise;
- * "?" marks an input that may be absent (null) or an output that nobody may read (null).
+ * Operands are stored as words unless it says otherwise. "?" marks an input that may be absent (null) or an output that nobody may read (null).
  *
  * Letters: N batch, H W input rows and columns, C input channels, P Q output rows and columns, F filters, R S kernel
  * rows and columns; T time steps, B batch of a sequence, U units, G gates; M K N as in C[M,N] = A[M,K] B[K,N].
  */
 import type { MapBody } from "./plan.ts";
 
-/** `map(inputs...) -> outputs...`: the body over `body.space`; inputs read with strides, outputs contiguous. Any dtype. Integer division
+/** `map(inputs...) -> outputs...`: the body over `body.space`; inputs read with strides, outputs contiguous. Any dtype. Inputs that are
+ * contiguous too may be stored as u8. Integer division
  * and modulo by 0 give 0; a cast from f32 to an integer saturates, NaN gives 0; maximum, minimum and relu pass a NaN on. */
 export interface MapAttrs { readonly body: MapBody }
 
@@ -102,7 +103,7 @@ export interface SoftmaxCrossEntropyAttrs extends SoftmaxAttrs { readonly sparse
 export interface LayerNormAttrs { readonly rows: number; readonly cols: number; readonly epsilon: number; readonly centered: boolean }
 
 /**
- * `gather(x[outer,size,inner], index[count] i32) -> y[outer,count,inner]`: any dtype; an index outside [0,size) is clamped.
+ * `gather(x[outer,size,inner], index[count] i32) -> y[outer,count,inner]`: any dtype, x also stored as u8; an index outside [0,size) is clamped.
  * `scatterAdd(updates[outer,count,inner], index[count] i32) -> y[outer,size,inner]`: f32, zero where nothing is added, added in the order of `index`, which is clamped as by gather.
  */
 export interface GatherAttrs { readonly outer: number; readonly size: number; readonly inner: number; readonly count: number }

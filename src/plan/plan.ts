@@ -2,7 +2,7 @@
  * @file The Plan: what every backend compiles. An ordered list of kernel calls over operands that live in bindings
  * (buffers handed in with each run) or slots (temporaries). Plain data and printable, but for the encoder that comes with each call, and the part of the kernels.
  */
-import type { DType } from "../dtype.ts";
+import type { DType, Storage } from "../dtype.ts";
 import type { Shape } from "../shape.ts";
 import { showShape } from "../shape.ts";
 import type { KernelPart } from "../wasm/parts.ts";
@@ -24,8 +24,8 @@ export interface Operand {
   readonly place: Place;
   readonly shape: Shape;
   readonly dtype: DType;
-  /** True where an f32 tensor is stored as f16: see half.ts. */
-  readonly half?: true;
+  /** Absent for words. f16 temporaries: see half.ts. u8 is that of inputs and captures, which only kernels that say so (kernels.ts) have as an operand. */
+  readonly storage?: Storage | undefined;
 }
 
 /**
@@ -51,6 +51,7 @@ export interface Binding {
   readonly kind: "input" | "capture" | "output";
   readonly shape: Shape;
   readonly dtype: DType;
+  readonly storage?: Storage | undefined;
   readonly bytes: number;
   /** True when a call writes it. */
   readonly written: boolean;
@@ -88,7 +89,7 @@ export interface MapBody {
 function showOperand(o: Operand | null): string {
   if (o === null) return "-";
   const { space, index, offset } = o.place;
-  return `${space === "binding" ? "%" : "#"}${index}${offset ? `+${offset}` : ""}:${o.half ? "f16" : o.dtype}${showShape(o.shape)}`;
+  return `${space === "binding" ? "%" : "#"}${index}${offset ? `+${offset}` : ""}:${o.storage ?? o.dtype}${showShape(o.shape)}`;
 }
 
 function showAttr(a: Attr): string {
@@ -104,7 +105,7 @@ function showBody(body: MapBody): string {
 
 /** The plan as text, one call a line: for people, snapshots and refactoring diffs. */
 export function showPlan(plan: Plan): string {
-  const lines = plan.bindings.map((b, i) => `%${i} ${b.kind} ${b.dtype}${showShape(b.shape)}${b.written ? " written" : ""}`);
+  const lines = plan.bindings.map((b, i) => `%${i} ${b.kind} ${b.storage ?? b.dtype}${showShape(b.shape)}${b.written ? " written" : ""}`);
   plan.slots.forEach((bytes, i) => lines.push(`#${i} slot ${bytes} B`));
   for (const c of plan.calls) {
     const attrs = Object.entries(c.attrs)

@@ -12,6 +12,7 @@ export const FILL = 4;
 export const IOTA = 5;
 export const GATHER = 6;
 export const SCATTER_ADD = 7;
+export const GATHER_BYTES = 8;
 
 export const MATMUL = 10;
 export const MATMUL_SMALL = 11;
@@ -80,6 +81,7 @@ export const MAP_HEADER = 6;
 export const MODE_CONTIGUOUS = 0;
 export const MODE_SCALAR = 1;
 export const MODE_STRIDED = 2;
+export const MODE_BYTES = 3;
 
 // reduce: words before the map block, and numbers of the operations.
 export const REDUCE_HEADER = 8;

@@ -2,7 +2,9 @@
  * @file What encoders write: commands whose words are numbers or references to operands. The linker (commands.ts)
  * turns references into addresses and sets a barrier where a command touches what another may still use.
  */
+import { bytesOf } from "../dtype.ts";
 import type { Call, Operand, Place } from "../plan/plan.ts";
+import { sizeOf } from "../shape.ts";
 
 /** A reference to bytes, with how the command uses them. */
 export interface Ref {
@@ -35,19 +37,21 @@ export interface CommandWriter {
 /** Encodes one kernel call as commands. */
 export type Encoder = (call: Call, out: CommandWriter) => void;
 
+const bytesIn = (o: Operand): number => bytesOf(sizeOf(o.shape), o.storage);
+
 /** An address word for an operand that the kernel reads; 0 when absent. */
 export function read(o: Operand | null): Word {
-  return o === null ? 0 : { place: o.place, bytes: bytesOf(o), access: "read" };
+  return o === null ? 0 : { place: o.place, bytes: bytesIn(o), access: "read" };
 }
 
 /** An address word for an operand that the kernel writes completely; 0 when nobody reads it. */
 export function write(o: Operand | null): Word {
-  return o === null ? 0 : { place: o.place, bytes: bytesOf(o), access: "write" };
+  return o === null ? 0 : { place: o.place, bytes: bytesIn(o), access: "write" };
 }
 
 /** An address word for an operand that the kernel reads and writes. */
 export function update(o: Operand | null): Word {
-  return o === null ? 0 : { place: o.place, bytes: bytesOf(o), access: "update" };
+  return o === null ? 0 : { place: o.place, bytes: bytesIn(o), access: "update" };
 }
 
 /** The same reference `bytes` further on. */
@@ -56,11 +60,6 @@ export function at(word: Word, byteOffset: number): Word {
   return { ...word, place: { ...word.place, offset: word.place.offset + byteOffset }, bytes: word.bytes - byteOffset } as Ref;
 }
 
-function bytesOf(o: Operand): number {
-  let size = 4;
-  for (const d of o.shape) size *= d;
-  return size;
-}
 
 const bits = new DataView(new ArrayBuffer(4));
 

@@ -4,7 +4,7 @@
  * and the block between `// body` and `// end body`. Functions of the library files (math, steps, activation, recurrent, gemm) that a kernel calls and does not define are added
  * to it: `f32_exp(x)` of kernels/math.wgsl, for example. Nothing else is changed.
  */
-import { ELEMENT_BYTES, HALF_BYTES } from "../dtype.ts";
+import { bytesOf } from "../dtype.ts";
 import type { Call, Operand, Place } from "../plan/plan.ts";
 import { sizeOf } from "../shape.ts";
 
@@ -62,7 +62,7 @@ export interface DispatchWriter {
 /** Encodes one kernel call as dispatches. */
 export type GpuEncoder = (call: Call, out: DispatchWriter) => void;
 
-const bound = (o: Operand | null, access: Bound["access"]): Bound | null => (o === null ? null : { place: o.place, bytes: (o.half ? HALF_BYTES : ELEMENT_BYTES) * sizeOf(o.shape), access, half: o.half === true });
+const bound = (o: Operand | null, access: Bound["access"]): Bound | null => (o === null ? null : { place: o.place, bytes: bytesOf(sizeOf(o.shape), o.storage), access, half: o.storage === "f16" });
 
 /** An operand that the kernel reads. */
 export const read = (o: Operand | null): Bound | null => bound(o, "read");

@@ -110,7 +110,15 @@ class WebGpuBackend implements GpuBackend {
     if (memory === null) throw internal("write into a freed buffer");
     assert(offset >= 0 && offset + data.byteLength <= bytes, () => `write of ${data.byteLength} bytes at ${offset} into a buffer of ${bytes}`);
     this.#flush();
-    if (data.byteLength > 0) this.#device.queue.writeBuffer(memory.buffer, offset, data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+    const from = data.buffer as ArrayBuffer;
+    // The queue takes whole words: what is left of bytes follows in one, and buffers end with whole ones.
+    const whole = data.byteLength & ~3;
+    if (whole > 0) this.#device.queue.writeBuffer(memory.buffer, offset, from, data.byteOffset, whole);
+    if (whole < data.byteLength) {
+      const last = new Uint8Array(4);
+      last.set(new Uint8Array(from, data.byteOffset + whole, data.byteLength - whole));
+      this.#device.queue.writeBuffer(memory.buffer, offset + whole, last);
+    }
   }
 
   async read(buffer: DeviceBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {

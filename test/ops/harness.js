@@ -1,7 +1,7 @@
 /**
  * @file What op tests share. A case is data: `{ op, name, inputs, fn, ... }` with
  * - `op`: the name of the op record that it is a case of (src/ops), `name`: what is special about it
- * - `inputs`: specs made by `f`, `i`, `u`, `b` or `values`; `fn(...tensors)` gives a tensor or a list of tensors
+ * - `inputs`: specs made by `f`, `i`, `u`, `b`, `bytes` or `values`; `fn(...tensors)` gives a tensor or a list of tensors
  * - `grad`: false where the case is not differentiated although its op has a rule (ties, kinks, integers, empty tensors)
  * - `tolerance`: largest relative error of f32 results (default 8 ulp); `accumulates`: relative to what the case gives for
  *   the inputs' magnitudes, which is the condition of a sum of products, instead of relative to the element itself
@@ -34,6 +34,8 @@ export function randomSource(seed) {
 export const f = (shape, low = -2, high = 2) => ({ shape, dtype: "f32", low, high });
 export const i = (shape, low = -9, high = 9) => ({ shape, dtype: "i32", low, high });
 export const u = (shape, low = 0, high = 18) => ({ shape, dtype: "u32", low, high });
+/** i32 that is stored as bytes. */
+export const bytes = (shape, low = 0, high = 255) => ({ shape, dtype: "i32", storage: "u8", low, high });
 export const b = (shape) => ({ shape, dtype: "bool", low: 0, high: 1 });
 export const values = (list, dtype = "f32", shape = [list.length]) => ({ shape, dtype, list });
 /** The same input, not differentiated. */
@@ -44,7 +46,7 @@ function elementsOf(spec, k) {
   const n = sizeOf(spec.shape);
   if (spec.list) return spec.dtype === "f32" ? Float64Array.from(spec.list, Math.fround) : allocate(spec.dtype, n).map((_, j) => spec.list[j]);
   const random = randomSource(n * 31 + k * 7 + 1);
-  if (spec.dtype !== "f32") return allocate(spec.dtype, n).map(() => spec.low + Math.floor(random() * (spec.high - spec.low + 1)));
+  if (spec.dtype !== "f32") return (spec.storage ? new Uint8Array(n) : allocate(spec.dtype, n)).map(() => spec.low + Math.floor(random() * (spec.high - spec.low + 1)));
   const order = Array.from({ length: n }, (_, j) => j);
   for (let j = n - 1; j > 0; j--) {
     const at = Math.floor(random() * (j + 1));
@@ -59,7 +61,7 @@ const listOf = (x) => (Array.isArray(x) ? x : [x]);
 /** A traced case: its graph, results and inputs' elements. */
 export function traceForward(c) {
   const graph = new Graph();
-  const results = trace(graph, () => listOf(c.fn(...c.inputs.map((spec) => graph.input({ shape: spec.shape, dtype: spec.dtype })))));
+  const results = trace(graph, () => listOf(c.fn(...c.inputs.map((spec) => graph.input(spec)))));
   return { graph, results, data: c.inputs.map(elementsOf) };
 }
 
@@ -76,7 +78,7 @@ export function traceGradient(c) {
   const graph = new Graph();
   const cotangents = [];
   const results = trace(graph, () => {
-    const inputs = c.inputs.map((spec) => graph.input({ shape: spec.shape, dtype: spec.dtype }));
+    const inputs = c.inputs.map((spec) => graph.input(spec));
     const parts = listOf(c.fn(...inputs)).filter((y) => y.dtype === "f32").map((y) => {
       const spec = { shape: y.shape, dtype: "f32", low: -1, high: 1 };
       cotangents.push(spec);

@@ -1,7 +1,8 @@
 /** @file Cases of elementwise ops. The kernel's tile is 512 elements, its piece 16384. */
 import * as m from "../../build/esm/ops/map.js";
 import * as activation from "../../build/esm/ops/activation.js";
-import { ULP, b, f, fixed, i, u, values } from "./harness.js";
+import { reshape } from "../../build/esm/ops/move.js";
+import { ULP, b, bytes, f, fixed, i, u, values } from "./harness.js";
 
 const SPECIAL = [NaN, Infinity, -Infinity, 0, -0, 1, -1, 0.5, -0.5, 2.5, -3.5, 3.4028234663852886e38, -3.4028234663852886e38, 1e-45, -1e-45, 1e-39, 1.17549435e-38, 88.5, -87.5, 1e-8, -1e-8];
 /** Beyond some millions sine and cosine promise an absolute error only. */
@@ -93,6 +94,10 @@ export const cases = [
   { op: "cast", name: "i32 to others", inputs: [values([0, 1, -1, 2147483647, -2147483648, 16777217], "i32")], fn: (x) => ["f32", "u32", "bool"].map((t) => m.cast(x, t)), grad: false },
   { op: "cast", name: "u32 to others", inputs: [values([0, 1, 4294967295, 2147483648, 16777217], "u32")], fn: (x) => ["f32", "i32", "bool"].map((t) => m.cast(x, t)), grad: false },
   { op: "cast", name: "bool to others", inputs: [b([13])], fn: (x) => ["f32", "i32", "u32"].map((t) => m.cast(x, t)), grad: false },
+  ...[...SIZES, 16389].map((n) => ({ op: "cast", name: `${n} bytes to others`, inputs: [bytes([n])], fn: (x) => ["f32", "u32", "bool"].map((t) => m.cast(x, t)), grad: false, tolerance: 0 })),
+  { op: "cast", name: "bytes in another shape, as they are", inputs: [bytes([5, 6])], fn: (x) => reshape(x, [3, 10]), grad: false },
+  { op: "div", name: "bytes of images less a mean for each channel", inputs: [bytes([3, 5, 4]), fixed(f([4])), fixed(f([4], 0.5, 2))], fn: (x, mean, scale) => m.div(m.sub(m.cast(x, "f32"), mean), scale), grad: false },
+  { op: "mul", name: "bytes that broadcast, and that are read twice", inputs: [bytes([5, 1]), bytes([7]), bytes([5, 7])], fn: (x, y, z) => m.add(m.mul(m.mul(x, y), z), z), grad: false },
   { op: "cast", name: "gradient passes an f32 cast", inputs: [f([5]), b([5])], fn: (x, c) => m.mul(m.cast(c, "f32"), x) },
   { op: "cast", name: "to bool and back stops gradients", inputs: [f([5]), f([5])], fn: (x, y) => m.mul(m.cast(m.cast(m.greater(x, 0), "bool"), "f32"), y) },
 

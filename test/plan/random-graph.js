@@ -116,6 +116,14 @@ export function randomGraph(seed) {
       return graph.input({ shape, dtype: "f32" });
     });
     for (const t of targets) pool.push(graph.capture(t));
+    // Bytes, read in order, broadcast, under another shape, and by rows.
+    if (seed % 4 === 0) {
+      const shape = someShape();
+      inputs.push(Uint8Array.from({ length: sizeOf(shape) }, () => random() * 256));
+      const x = graph.input({ shape, dtype: "i32", storage: "u8" });
+      const rows = shape[0] > 0 ? gather(x, m.mod(v.iota([3]), shape[0]), 0) : v.reshape(x, reshaped(random, shape));
+      pool.push(...[x, rows].map((t) => m.mul(m.cast(t, "f32"), 1 / 256)));
+    }
     const mate = (x) => {
       const fits = pool.filter((t) => t.shape.every((d, k) => t.rank <= x.rank && (d === 1 || d === x.shape[x.rank - t.rank + k])));
       return fits.length ? pick(random, fits) : x;

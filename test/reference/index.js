@@ -8,7 +8,7 @@ import * as conv from "./conv.js";
 import { encode } from "./dtype.js";
 import * as gather from "./gather.js";
 import * as loss from "./loss.js";
-import { map } from "./map.js";
+import { isContiguous, map } from "./map.js";
 import { matmul } from "./matmul.js";
 import * as move from "./move.js";
 import { layerNorm, layerNormGrad } from "./norm.js";
@@ -33,8 +33,8 @@ class BackendError extends Error {
   name = "BackendError";
 }
 
-/** dtypes of the views that `write` takes. A Float64Array is one f32 element per number, unrounded. */
-const VIEW_TYPES = { Float32Array: "f32", Float64Array: "f32", Int32Array: "i32", Uint32Array: "u32" };
+/** What the views that `write` takes hold: dtypes, and bytes, of which a buffer has an element each. A Float64Array is one f32 element per number, unrounded. */
+const VIEW_TYPES = { Float32Array: "f32", Float64Array: "f32", Int32Array: "i32", Uint32Array: "u32", Uint8Array: "u8" };
 
 class ReferenceBuffer {
   constructor(bytes) {
@@ -44,15 +44,6 @@ class ReferenceBuffer {
     this.dtype = "f32";
     this.freed = false;
   }
-}
-
-function isContiguous(strides, space) {
-  let step = 1;
-  for (let d = space.length - 1; d >= 0; d--) {
-    if (space[d] !== 1 && strides[d] !== step) return false;
-    step *= space[d];
-  }
-  return true;
 }
 
 function overlap(a, b) {
@@ -123,8 +114,10 @@ class ReferenceBackend {
   write(buffer, offset, data) {
     const dtype = VIEW_TYPES[data.constructor.name];
     if (dtype === undefined) throw new BackendError(`reference backend: cannot write a ${data.constructor.name}, only ${Object.keys(VIEW_TYPES).join(", ")}`);
-    this.#checked(buffer, offset, data.length * ELEMENT_BYTES);
-    buffer.values.set(data, offset / ELEMENT_BYTES);
+    const size = dtype === "u8" ? 1 : ELEMENT_BYTES;
+    this.#checked(buffer, offset, Math.ceil((data.length * size) / ELEMENT_BYTES) * ELEMENT_BYTES);
+    if (buffer.values.length !== buffer.bytes / size) buffer.values = new Float64Array(buffer.bytes / size).fill(NaN);
+    buffer.values.set(data, offset / size);
     buffer.dtype = dtype;
   }
 
@@ -172,6 +165,9 @@ class ReferenceBackend {
       if (!operand) return null;
       const { space, index, offset } = operand.place;
       const start = offset / ELEMENT_BYTES;
+      if (space === "binding" && (operand.storage === "u8") !== (buffers[index].dtype === "u8")) {
+        throw new Error(`internal: binding ${index} holds ${buffers[index].dtype}, is read as ${operand.storage ?? operand.dtype}`);
+      }
       const whole = space === "slot" ? program.slots[index] : buffers[index].values;
       return whole.subarray(start, start + operand.shape.reduce((a, d) => a * d, 1));
     };

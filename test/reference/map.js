@@ -26,6 +26,16 @@ export function registerTypes(body, inputs) {
   return [...inputs.map((operand) => operand.dtype), ...body.steps.map((step) => step.dtype)];
 }
 
+/** True where strides are those of elements that follow one another over `space`. */
+export function isContiguous(strides, space) {
+  let step = 1;
+  for (let d = space.length - 1; d >= 0; d--) {
+    if (space[d] !== 1 && strides[d] !== step) return false;
+    step *= space[d];
+  }
+  return true;
+}
+
 /** Steps `index` to the next point of `space` in row-major order. */
 export function advance(index, space) {
   for (let d = space.length - 1; d >= 0; d--) {

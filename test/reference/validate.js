@@ -4,6 +4,7 @@
  */
 import { checkBody } from "./body.js";
 import { CONTRACT } from "./contract.js";
+import { isContiguous } from "./map.js";
 
 const ELEMENT_BYTES = 4;
 
@@ -16,10 +17,16 @@ function spaceName({ space, index, offset }) {
 /** bool is stored as 0 or 1, so that integers read it as it is. Other bits mean nothing under another dtype. */
 const readsAs = (written, read) => written === read || (written === "bool" && read !== "f32");
 
-/** The dtype that each element of each binding and slot was last written as, null where nothing was. */
+/** What an element lies in memory as: its dtype, or the storage of its tensor. */
+const kindOf = ({ dtype, storage }) => storage ?? dtype;
+
+/** Bytes of a binding: whole words, also of elements of one byte. */
+const bytesOf = ({ shape, storage }) => (storage === "u8" ? Math.ceil(sizeOf(shape) / ELEMENT_BYTES) : sizeOf(shape)) * ELEMENT_BYTES;
+
+/** What each element of each binding and slot was last written as, null where nothing was. Bindings of bytes have an element for each. */
 class Contents {
   constructor(plan) {
-    this.binding = plan.bindings.map((b) => new Array(b.bytes / ELEMENT_BYTES).fill(b.kind === "output" ? null : b.dtype));
+    this.binding = plan.bindings.map((b) => new Array(sizeOf(b.shape)).fill(b.kind === "output" ? null : kindOf(b)));
     this.slot = plan.slots.map((bytes) => new Array(bytes / ELEMENT_BYTES).fill(null));
     this.writtenBindings = new Set();
   }
@@ -43,7 +50,7 @@ class Contents {
     const { elements, start, end } = this.range(operand);
     for (let i = start; i < end; i++) {
       if (elements[i] === null) return `${spaceName(operand.place)} is read before it is written (element ${i - start})`;
-      if (!readsAs(elements[i], operand.dtype)) return `${spaceName(operand.place)} was written as ${elements[i]}, is read as ${operand.dtype}`;
+      if (!readsAs(elements[i], kindOf(operand))) return `${spaceName(operand.place)} was written as ${elements[i]}, is read as ${kindOf(operand)}`;
     }
     return null;
   }
@@ -71,6 +78,18 @@ function checkOperands(role, specs, operands) {
   return null;
 }
 
+/** Complaint about an operand that is not stored as words where the kernel has words only. */
+function checkStorage({ kernel, inputs, outputs, attrs }) {
+  for (const [i, x] of inputs.entries()) {
+    if (!x?.storage) continue;
+    if (x.storage !== "u8" || x.dtype !== "i32") return `input ${i} is ${x.dtype} stored as ${x.storage}`;
+    const possible = kernel === "map" ? isContiguous(attrs.body.strides[i], attrs.body.space) : kernel === "gather" && i === 0;
+    if (!possible) return `input ${i} is stored as u8`;
+  }
+  const y = outputs.findIndex((o) => o?.storage);
+  return y < 0 ? null : `output ${y} is stored as ${outputs[y].storage}`;
+}
+
 /** Complaint about one call by itself, or null. */
 function checkCall(call, limits) {
   const contract = Object.hasOwn(CONTRACT, call.kernel) ? CONTRACT[call.kernel] : null;
@@ -82,6 +101,7 @@ function checkCall(call, limits) {
     (inputs && checkOperands("input", inputs, call.inputs)) ??
     (outputs && checkOperands("output", outputs, call.outputs)) ??
     contract.check?.(attrs, call) ??
+    checkStorage(call) ??
     (attrs.body ? checkBody(call, limits) : null)
   );
 }
@@ -111,8 +131,8 @@ function fail(who, complaint) {
 
 function checkBindings({ bindings, slots }) {
   bindings.forEach((b, i) => {
-    const bytes = sizeOf(b.shape) * ELEMENT_BYTES;
-    if (b.bytes !== bytes) fail(`binding ${i}`, `${b.bytes} bytes for ${b.dtype}[${b.shape}], expected ${bytes}`);
+    const bytes = bytesOf(b);
+    if (b.bytes !== bytes) fail(`binding ${i}`, `${b.bytes} bytes for ${kindOf(b)}[${b.shape}], expected ${bytes}`);
   });
   slots.forEach((bytes, i) => {
     if (!Number.isInteger(bytes / ELEMENT_BYTES) || bytes < 0) fail(`slot ${i}`, `${bytes} bytes are not a multiple of ${ELEMENT_BYTES}`);
@@ -124,7 +144,7 @@ function checkEnd({ bindings }, contents) {
   bindings.forEach((b, i) => {
     if (!b.written && contents.writtenBindings.has(i)) fail(`binding ${i}`, "is said to be only read, but a call writes it");
     const elements = contents.binding[i];
-    const wrong = elements.findIndex((dtype) => dtype === null || !readsAs(dtype, b.dtype));
+    const wrong = elements.findIndex((dtype) => dtype === null || !readsAs(dtype, kindOf(b)));
     if (wrong >= 0) fail(`binding ${i}`, `element ${wrong} of ${b.kind} ${b.dtype}[${b.shape}] holds ${elements[wrong] ?? "nothing"} after the last call`);
   });
 }

@@ -1,6 +1,6 @@
 /** @file Encoders of gather and scatterAdd (assembly/gather.ts). */
 import type { GatherAttrs } from "../../plan/kernels.ts";
-import { GATHER, SCATTER_ADD } from "../opcodes.ts";
+import { GATHER, GATHER_BYTES, SCATTER_ADD } from "../opcodes.ts";
 import type { Encoder } from "../writer.ts";
 import { read, write } from "../writer.ts";
 import { split } from "./move.ts";
@@ -13,7 +13,7 @@ export const gather: Encoder = (call, out) => {
   const rows = outer * count;
   if (rows * inner === 0) return;
   const { pieces, perPiece } = split(rows, inner);
-  out.command(GATHER, pieces, [read(call.inputs[0]), read(call.inputs[1]), write(call.outputs[0]), size, inner, count, rows, perPiece]);
+  out.command(call.inputs[0]?.storage ? GATHER_BYTES : GATHER, pieces, [read(call.inputs[0]), read(call.inputs[1]), write(call.outputs[0]), size, inner, count, rows, perPiece]);
 };
 
 export const scatterAdd: Encoder = (call, out) => {

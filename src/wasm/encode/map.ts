@@ -6,7 +6,7 @@ import { instructions } from "./fused.ts";
 import { base } from "./place.ts";
 import { collapse, sizeOf, stridesOf } from "../../shape.ts";
 import type { Call, MapBody, Operand } from "../../plan/plan.ts";
-import { MAP, MAP_PIECE, MODE_CONTIGUOUS, MODE_SCALAR, MODE_STRIDED } from "../opcodes.ts";
+import { MAP, MAP_PIECE, MODE_BYTES, MODE_CONTIGUOUS, MODE_SCALAR, MODE_STRIDED } from "../opcodes.ts";
 import { STEP_NAMES } from "../step-names.ts";
 import * as steps from "../steps.ts";
 import { f32Word, read, write } from "../writer.ts";
@@ -106,7 +106,8 @@ export function mapBlock(body: MapBody, inputs: readonly (Operand | null)[], out
   operands.forEach((o, i) => {
     const own = strides[i];
     const contiguous = own.every((s, d) => s === full[d] || dims[d] === 1);
-    const mode = contiguous ? MODE_CONTIGUOUS : own.every((s) => s === 0) ? MODE_SCALAR : MODE_STRIDED;
+    assert(contiguous || !o.storage, () => `map: ${o.storage} is read in order only`);
+    const mode = contiguous ? (o.storage ? MODE_BYTES : MODE_CONTIGUOUS) : own.every((s) => s === 0) ? MODE_SCALAR : MODE_STRIDED;
     words.push(read(o), mode, ...own);
   });
   words.push(...outputs.map(write), ...slots.constants, ...slots.steps);

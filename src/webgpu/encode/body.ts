@@ -104,8 +104,9 @@ export function slotsOf(inputs: readonly Operand[], outputs: readonly Operand[])
 
 /** The declaration of slot `k`: binding k, named b<k>. */
 export function declaration(k: number, slot: Slot, vector: boolean): string {
-  const type = TYPE[slot.operand.dtype];
-  return `@group(0) @binding(${k}) var<storage, ${slot.written ? "read_write" : "read"}> b${k}: array<${vector ? `vec4<${type}>` : type}>;`;
+  const bytes = slot.operand.storage === "u8";
+  const type = bytes ? "u32" : TYPE[slot.operand.dtype];
+  return `@group(0) @binding(${k}) var<storage, ${slot.written ? "read_write" : "read"}> b${k}: array<${vector && !bytes ? `vec4<${type}>` : type}>;`;
 }
 
 /** `expression` of an element (or vec4) in memory of type `from` as type `to`: the same bits. */

@@ -15,6 +15,9 @@ export const gather: GpuEncoder = (call, out) => {
   const total = outer * count * inner;
   if (total === 0) return;
   const buffers = [write(call.outputs[0]), ...call.inputs.map(read)];
+  if (call.inputs[0]?.storage === "u8") {
+    return out.dispatch({ file: "gather", entry: "gatherBytes", constants: { SIZE: size, INNER: inner, COUNT: count, TOTAL: total } }, buffers, groupsOf(total));
+  }
   const unit = inner % 4 === 0 ? 4 : 1;
   const constants = { Element: unit === 4 ? "vec4<u32>" : "u32", SIZE: size, INNER: inner / unit, COUNT: count, TOTAL: total / unit };
   out.dispatch({ file: "gather", entry: "gather", constants }, buffers, groupsOf(total / unit));

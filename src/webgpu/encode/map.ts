@@ -56,7 +56,8 @@ export const map: GpuEncoder = (call, out) => {
   if (reads.some((r) => r.strided)) lines.push(...coordinates(dims));
   inputs.forEach((o, i) => {
     const k = slots.findIndex((s) => s.inputs.includes(i));
-    lines.push(`  let v${i} = ${reinterpret(`b${k}[${reads[i].expression}]`, slots[k].operand.dtype, o.dtype, isVector(i))};`);
+    if (o.storage === "u8") lines.push(`  let v${i} = ${isVector(i) ? `bytes_of(b${k}[i])` : `byte_of(b${k}[i / 4u], i)`};`);
+    else lines.push(`  let v${i} = ${reinterpret(`b${k}[${reads[i].expression}]`, slots[k].operand.dtype, o.dtype, isVector(i))};`);
   });
   const lanes = four === null ? [""] : [".x", ".y", ".z", ".w"];
   lanes.forEach((lane, l) => lines.push(`  let r${l} = steps(${inputs.map((_, i) => `v${i}${isVector(i) ? lane : ""}`).join(", ")});`));
