@@ -62,6 +62,7 @@ function nearestHalf(): number {
   const sign = (bits >>> 16) & 0x8000;
   const size = bits & 0x7fffffff;
   if (size > 0x7f800000) return sign | 0x7e00;
+  if (size >= 0x47800000) return sign | 0x7c00;
   // Below 2^-25, or equal to it, is 0; up to 2^-14 halves are multiples of 2^-24, which f32 rounds to when 1/2 is added.
   if (size < 0x38800000) {
     float[0] = Math.abs(float[0]) + 0.5;
