@@ -345,7 +345,7 @@ function checkCoverage(tensors: ReadonlyMap<string, Entry>, dataBytes: number | 
 }
 
 /** A text for an error, cut short: a header may hold megabytes. */
-const cut = (text: string): string => (text.length > 80 ? `${text.slice(0, 77)}...` : text);
+export const cut = (text: string, most = 80): string => (text.length > most ? `${text.slice(0, most - 3)}...` : text);
 
 /** A value for an error text. @throws FileError for one that is nested too deep. */
 export const show = (value: unknown): string => cut(typeof value === "string" ? value : stringify("a value", value) ?? "nothing");

@@ -7,7 +7,7 @@ import type { TypedArray } from "../dtype.ts";
 import { FileError, ShapeError } from "../errors.ts";
 import { anticipate } from "../init.ts";
 import { checksum, olderChecksum } from "../io/checksum.ts";
-import { decodeSafetensors, MODEL_DTYPES, parseObject, show } from "../io/safetensors.ts";
+import { cut, decodeSafetensors, MODEL_DTYPES, parseObject, show } from "../io/safetensors.ts";
 import type { Entry, SafeTensorsFile } from "../io/safetensors.ts";
 import { bytesOf } from "../io/source.ts";
 import type { ModelSource } from "../io/source.ts";
@@ -82,12 +82,12 @@ export async function rebuilt<R>(who: string, key: string, make: () => R | Promi
     return await make();
   } catch (cause) {
     if (cause instanceof FileError && cause.message.startsWith(who)) throw cause;
-    throw new FileError(`${who}: cannot rebuild the model from metadata "${key}": ${(cause as Error).message}`, { cause });
+    throw new FileError(`${who}: cannot rebuild the model from metadata "${key}": ${cut((cause as Error).message, 500)}`, { cause });
   }
 }
 
 /** Some of many names. */
-const some = (names: readonly string[]): string => `${names.slice(0, 8).join(", ")}${names.length > 8 ? ` and ${names.length - 8} more` : ""}`;
+const some = (names: readonly string[]): string => `${names.slice(0, 8).map((name) => cut(name)).join(", ")}${names.length > 8 ? ` and ${names.length - 8} more` : ""}`;
 
 /** Weights of `model` from tensors named `layer/weight`, or as `nameOf` says. Checks all before it changes any. */
 function assignWeights(who: string, model: InferenceModel, file: SafeTensorsFile, nameOf = (name: string): string => name): void {
@@ -153,8 +153,8 @@ export async function readModel<M extends InferenceModel>(source: ModelSource, g
     const layerOf = (kind: string, layerConfig: Config, own: boolean, name: string, named: Config = {}): Layer => {
       const key = own || !isLayerKind(kind) ? [name, kind].find((k) => Object.hasOwn(custom, k)) : undefined;
       if (key !== undefined) return asLayers([custom[key](layerConfig)])[0];
-      if (own || !isLayerKind(kind)) throw new FileError(`${who}: layer "${name}" is of the custom kind "${kind}"; pass layers: { ${kind}: (config) => ... } to loadModel`);
-      return layerFromConfig(kind, withFunctions(`${who}: layer "${name}"`, { ...layerConfig, ...named }, given), (inner) => layerOf(inner.kind, inner.config, inner.own === true, name));
+      if (own || !isLayerKind(kind)) throw new FileError(`${who}: layer "${cut(name)}" is of the custom kind "${cut(kind)}"; pass layers: { ${cut(kind)}: (config) => ... } to loadModel`);
+      return layerFromConfig(kind, withFunctions(`${who}: layer "${cut(name)}"`, { ...layerConfig, ...named }, given), (inner) => layerOf(inner.kind, inner.config, inner.own === true, name));
     };
     const layers = config.layers.map((l) => {
       const made = layerOf(l.kind, l.config, l.own === true || l.config.custom === true, l.name, { name: l.name });

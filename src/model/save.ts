@@ -158,15 +158,15 @@ export async function loadModel(source: ModelSource, options: LoadModelOptions =
   const { model, who, file } = await readModel(source, { layers, activations, regularizers }, sequential);
   const { training } = file.metadata;
   if (training === undefined) return model;
-  const { loss: saved, optimizer: { kind, config, own: ownOptimizer }, metrics, frozen = [], state = "optimizer" } = parse<DescribedTraining>(who, "training", training);
-  const recipe = await rebuilt(who, "training", () => {
+  const { state, ...recipe } = await rebuilt(who, "training", () => {
+    const { loss: saved, optimizer: { kind, config, own: ownOptimizer }, metrics, frozen = [], state: prefix = "optimizer" } = parse<DescribedTraining>(who, "training", training);
     const given = options.loss ?? (Object.hasOwn(losses, saved.name) ? losses[saved.name] : undefined);
     if (given === undefined && (saved.config.custom === true || !isLossName(saved.name))) throw new FileError(`${who}: its loss "${saved.name}" is a function, which a file cannot hold; pass losses: { ${saved.name} } to loadModel, or another one as loss`);
     if (ownOptimizer === true && options.optimizer === undefined) throw new FileError(`${who}: its optimizer "${kind}", or the schedule of its learning rate, is not one of Lockstep's; pass one to loadModel as optimizer`);
     for (const l of model.layers) l.trainable = !frozen.includes(l.name);
     return {
       loss: given ?? lossFromConfig(saved.name, saved.config), optimizer: options.optimizer ?? optimizerFromConfig(kind, config),
-      metrics: metrics.map((m) => metricOf(who, m, own)).filter((m) => m !== null),
+      metrics: metrics.map((m) => metricOf(who, m, own)).filter((m) => m !== null), state: String(prefix),
     };
   });
   const backend = await resolveBackend(options.backend);

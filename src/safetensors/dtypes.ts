@@ -1,7 +1,7 @@
 /** @file Elements of safetensors files, and the typed arrays that they become. */
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, DTypeError } from "../errors.ts";
-import { convert, elements, finiteBits, fromBits, halfBits, MODEL_DTYPES, show } from "../io/safetensors.ts";
+import { convert, cut, elements, finiteBits, fromBits, halfBits, MODEL_DTYPES, show } from "../io/safetensors.ts";
 import type { ReadElements } from "../io/safetensors.ts";
 import { naming } from "../naming.ts";
 
@@ -42,7 +42,7 @@ const READ: { readonly [dtype: string]: ReadElements } = {
  * A copy of the elements in the nearest dtype that tensors have.
  * @throws DTypeError for a dtype that has none, FileError for elements that do not fit it
  */
-export const converted = (name: string, dtype: string, bytes: Uint8Array): TypedArray => naming(`tensor "${name}"`, () => {
+export const converted = (name: string, dtype: string, bytes: Uint8Array): TypedArray => naming(`tensor "${cut(name)}"`, () => {
   if (!Object.hasOwn(READ, dtype)) throw new DTypeError(`no dtype of a tensor holds ${dtype}; read its bytes, with raw: true or readRaw()`);
   return READ[dtype](bytes);
 });
@@ -122,7 +122,7 @@ const OTHERS: { readonly [own: string]: readonly string[] } = { F32: ["F16", "BF
  * @param dtype what they become, default what the array holds; F16, BF16 and F64 from Float32Array, F32 from Float64Array, rounded to the nearest; integers from other integers
  * @throws DTypeError for other conversions and other arrays, ArgumentError for elements that do not fit
  */
-export const packed = (name: string, data: ArrayBufferView, dtype?: string): { readonly dtype: string; readonly bytes: Uint8Array } => naming(`tensor "${name}"`, () => {
+export const packed = (name: string, data: ArrayBufferView, dtype?: string): { readonly dtype: string; readonly bytes: Uint8Array } => naming(`tensor "${cut(name)}"`, () => {
   const type = Object.prototype.toString.call(data).slice(8, -1);
   if (!Object.hasOwn(ARRAYS, type)) throw new DTypeError(`expected data in a typed array, got ${type}; nested arrays become one with tensor(...)`);
   const own = ARRAYS[type];

@@ -2,7 +2,7 @@
 import { checkOptions, hint, kindOf } from "../check.ts";
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, FileError } from "../errors.ts";
-import { decodeSafetensors, headerLength, LENGTH_BYTES, readHeader } from "../io/safetensors.ts";
+import { cut, decodeSafetensors, headerLength, LENGTH_BYTES, readHeader } from "../io/safetensors.ts";
 import type { Entry, Header, RawTensor } from "../io/safetensors.ts";
 import { bytesOf } from "../io/source.ts";
 import type { ModelSource } from "../io/source.ts";
@@ -84,7 +84,7 @@ function entryOf({ who, tensors }: { readonly who: string; readonly tensors: Rea
   const entry = tensors.get(name);
   if (entry !== undefined) return entry;
   const names = [...tensors.keys()];
-  throw new FileError(`${who}: no tensor "${name}"; ${hint(name, names.slice(0, 1000))}it has ${names.slice(0, 8).join(", ")}${names.length > 8 ? ` and ${names.length - 8} more` : ""}`);
+  throw new FileError(`${who}: no tensor "${cut(name)}"; ${hint(name, names.slice(0, 1000))}it has ${names.slice(0, 8).map((n) => cut(n)).join(", ")}${names.length > 8 ? ` and ${names.length - 8} more` : ""}`);
 }
 
 const rawOf = ({ dtype, shape }: Entry, bytes: Uint8Array): RawTensor => ({ dtype, shape, bytes: new Uint8Array(bytes) });
