@@ -194,7 +194,7 @@ function headerText(header: Uint8Array): string {
 
 /**
  * Calls `visit` with the keys and values of the object that a header is, one after another: as one value a million of them is as much again in memory and three times as slow.
- * @throws FileError for what is no JSON, and for a key that stands twice in a value
+ * @throws FileError for what is no JSON, and for a key that stands twice in a value: JSON.parse would silently keep the last
  */
 function forEachEntry(text: string, visit: (name: string, value: unknown) => void): void {
   let at = 1;
@@ -202,27 +202,44 @@ function forEachEntry(text: string, visit: (name: string, value: unknown) => voi
     while (/[ \n\r\t]/.test(text.charAt(at))) at++;
     return text.charAt(at);
   };
-  const expect = (...characters: string[]): string => {
+  const expect = (characters: string): string => {
     const found = next();
-    if (!characters.includes(found)) throw new FileError(`the header is no JSON: expected ${characters.join(" or ")} at character ${at}, found ${found || "its end"}`);
+    if (found === "" || !characters.includes(found)) throw new FileError(`the header is no JSON: expected ${[...characters].join(" or ")} at character ${at}, found ${found || "its end"}`);
     at++;
     return found;
   };
-  for (let found = next() === "}" ? expect("}") : ""; found !== "}"; found = expect(",", "}")) {
+  const textHere = (): string => {
+    const begin = at;
+    at = textEnd(text, at);
+    return parsed("the header", text.slice(begin, at)) as string;
+  };
+  // Behind a value: before the comma or the bracket that are not its own.
+  const skipValue = (): void => {
+    const keys = new Set<string>();
+    for (let depth = 0; at < text.length; at++) {
+      const c = text.charAt(at);
+      if (c === "{" || c === "[") depth++;
+      else if (c === "," && depth === 0) return;
+      else if (c === "}" || c === "]") {
+        if (depth > 0) depth--;
+        else return;
+      } else if (c === '"') {
+        if (depth === 1) {
+          const key = textHere();
+          if (next() === ":" && keys.size === keys.add(key).size) throw repeated(key);
+        } else at = textEnd(text, at);
+        at--;
+      }
+    }
+  };
+  for (let found = next() === "}" ? expect("}") : ""; found !== "}"; found = expect(",}")) {
     expect('"');
-    const nameEnd = textEnd(text, at - 1);
-    const name = parsed("the header", text.slice(at - 1, nameEnd)) as string;
-    at = nameEnd;
+    at--;
+    const name = textHere();
     expect(":");
-    next();
-    const end = valueEnd(text, at);
-    const part = text.slice(at, end);
-    const value = parsed("the header", part);
-    // Text that comes out again as it went in has no key twice, and most writers write such.
-    const twice = stringify("the header", value) === part ? null : repeatedKey(part);
-    if (twice !== null) throw repeated(twice);
-    at = end;
-    visit(name, value);
+    const begin = at;
+    skipValue();
+    visit(name, parsed("the header", text.slice(begin, at)));
   }
   if (next() !== "") throw new FileError(`the header is no JSON: expected its end at character ${at}, found ${next()}`);
 }
@@ -232,22 +249,9 @@ const repeated = (key: string): FileError => new FileError(`every key of the hea
 /** Behind the text in JSON that begins at `at`; the end of `text` where it has no end. */
 function textEnd(text: string, at: number): number {
   for (let end = text.indexOf('"', at + 1); end >= 0; end = text.indexOf('"', end + 1)) {
-    let escapes = 0;
-    while (text.charAt(end - 1 - escapes) === "\\") escapes++;
-    if (escapes % 2 === 0) return end + 1;
-  }
-  return text.length;
-}
-
-/** Behind the value in JSON that begins at `at`: before the comma or the bracket that are not its own. */
-function valueEnd(text: string, at: number): number {
-  let depth = 0;
-  for (let i = at; i < text.length; i++) {
-    const c = text.charAt(i);
-    if (c === '"') i = textEnd(text, i) - 1;
-    else if (c === "{" || c === "[") depth++;
-    else if (c === "," && depth === 0) return i;
-    else if ((c === "}" || c === "]") && --depth <= 0) return depth < 0 ? i : i + 1;
+    let before = end;
+    while (text.charAt(before - 1) === "\\") before--;
+    if ((end - before) % 2 === 0) return end + 1;
   }
   return text.length;
 }
@@ -266,37 +270,6 @@ export function parseObject(what: string, text: string): JsonObject {
   const value = parsed(what, text);
   if (!isObject(value)) throw new FileError(`${what} must be an object, found ${show(value)}`);
   return value;
-}
-
-/** A parsed value as text again: engines take the one without recursion, the other not. @throws FileError where it is nested too deep for them. */
-function stringify(what: string, value: unknown): string | undefined {
-  try {
-    return JSON.stringify(value);
-  } catch (cause) {
-    throw new FileError(`${what} is nested too deep`, { cause });
-  }
-}
-
-/** The first key that stands twice in the object that valid JSON text is, or null. JSON.parse would silently keep the last. */
-function repeatedKey(text: string): string | null {
-  const seen = new Set<string>();
-  let depth = 0;
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charAt(i);
-    if (c === "{" || c === "[") depth++;
-    else if (c === "}" || c === "]") depth--;
-    else if (c === '"') {
-      const end = textEnd(text, i);
-      const [colon] = depth === 1 ? /^[ \n\r\t]*:/.exec(text.slice(end)) ?? [] : [];
-      if (colon !== undefined) {
-        const key = JSON.parse(text.slice(i, end)) as string;
-        if (seen.has(key)) return key;
-        seen.add(key);
-      }
-      i = end - 1;
-    }
-  }
-  return null;
 }
 
 function checkMetadata(metadata: unknown): { readonly [key: string]: string } {
@@ -347,8 +320,14 @@ function checkCoverage(tensors: ReadonlyMap<string, Entry>, dataBytes: number | 
 /** A text for an error, cut short: a header may hold megabytes. */
 export const cut = (text: string, most = 80): string => (text.length > most ? `${text.slice(0, most - 3)}...` : text);
 
-/** A value for an error text. @throws FileError for one that is nested too deep. */
-export const show = (value: unknown): string => cut(typeof value === "string" ? value : stringify("a value", value) ?? "nothing");
+/** A value for an error text. Engines read JSON that they cannot write, since it is nested too deep. */
+export function show(value: unknown): string {
+  try {
+    return cut(typeof value === "string" ? value : JSON.stringify(value) ?? "nothing");
+  } catch {
+    return "what is nested too deep";
+  }
+}
 
 /** Copies the elements that bytes are. */
 export type ReadElements = (bytes: Uint8Array) => TypedArray;
