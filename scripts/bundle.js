@@ -20,6 +20,7 @@ const FILES = {
   "index.js": "index.js",
   "inference.js": "inference.js",
   "data.js": "data/index.js",
+  "safetensors.js": "safetensors/index.js",
   "errors.js": "errors.js",
   "webgpu.js": "webgpu/index.js",
   "pool.js": "wasm/pool.js",
@@ -104,5 +105,5 @@ export async function bundle(kernels) {
   for (const file of Object.keys(FILES)) await write(file, kernels);
   const model = await smallModel(pathToFileURL(join(root, "build/index.js")).href);
   for (const file of ["index.js", "inference.js"]) await mark(file, model);
-  writeTypes(esm, join(root, "build/types"), ["index", "inference", "data/index"]);
+  writeTypes(esm, join(root, "build/types"), ["index", "inference", "data/index", "safetensors/index"]);
 }

@@ -41,8 +41,6 @@ const TRAINING_CODE = [
   { file: "nn/options.js", is: (n) => n.type === "Property" && n.key.name === "init", part: (n) => n.value, put: "null" },
   // What a regularizer adds to a loss.
   { file: "nn/regularizers.js", is: (n) => n.type === "VariableDeclarator" && n.id.name === "penalty", part: (n) => n.init.body, put: "{}" },
-  // Elements of dtypes that no weight has: that a file's tensor has such is the error.
-  { file: "io/safetensors.js", is: (n) => n.type === "Property" && /^(BOOL|[UI](8|16|64))$/.test(n.key.name), part: (n) => n.value.properties[1].value.body, put: "new Uint32Array" },
   // Tensors that get a new value in a run, or go on after the loss of a device.
   { file: "graph.js", is: (n) => n.type === "MethodDefinition" && n.key.name === "assign", put: "" },
   { file: "plan/build.js", is: (n) => n.type === "ForOfStatement" && n.right.property?.name === "assigns", put: ";" },

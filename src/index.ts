@@ -15,7 +15,7 @@ export type { Data, Inputs, PadTo } from "./model/data.ts";
 export type { EvaluateOptions, FitOptions, History } from "./model/fit.ts";
 export type { LayerLike } from "./model/layers.ts";
 export { loadWeights } from "./model/load.ts";
-export type { LoadOptions, ModelSource } from "./model/load.ts";
+export type { LoadOptions, LoadWeightsOptions, ModelSource } from "./model/load.ts";
 
 // Layers. Those that are also ops by name (conv2d, reshape, relu ...) come from dual.ts.
 export {

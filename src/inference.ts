@@ -11,7 +11,7 @@
 // Models
 // What reads files comes first: bundles hold modules in this order, in which they pack to 0.3 KB less.
 export { loadModel, loadWeights } from "./model/load.ts";
-export type { LoadOptions, ModelSource } from "./model/load.ts";
+export type { LoadOptions, LoadWeightsOptions, ModelSource } from "./model/load.ts";
 export { model, sequential } from "./model/inference.ts";
 export type { InferenceModel as Model, ModelOptions, PredictOptions } from "./model/inference.ts";
 export type { Data, Inputs, PadTo } from "./model/data.ts";

@@ -2,7 +2,7 @@
  * @file The safetensors container over bytes in memory: eight bytes of header length, a JSON header, then the tensors'
  * elements back to back. Format: https://huggingface.co/docs/safetensors. Nothing of a file is believed before it is
  * checked, and nothing is allocated that is not backed by bytes which are really there. Elements are little-endian, as
- * typed arrays are on every platform that has WebAssembly.
+ * typed arrays are on every platform that has WebAssembly. Here is what model files need; `lockstep/safetensors` reads and writes all else.
  */
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, DTypeError, FileError, ShapeError } from "../errors.ts";
@@ -16,43 +16,75 @@ export interface HostTensor {
   readonly data: TypedArray;
 }
 
-/** A tensor that was read. `dtype` is the file's; `data` is a copy in the nearest dtype that Lockstep has. */
-export interface SafeTensor extends HostTensor {
+/** A tensor as bytes: a dtype of the format, a shape in elements, and the elements, row-major and little-endian. */
+export interface RawTensor {
+  /** The format's name: F32, BF16, I64 … */
   readonly dtype: string;
+  readonly shape: Shape;
+  readonly bytes: Uint8Array;
 }
 
-export interface SafeTensorsFile {
-  readonly metadata: Record<string, string>;
-  /** By name, in the order of the header. */
-  readonly tensors: Map<string, SafeTensor>;
+/** What a header says of a tensor: its bytes are `[begin, end)` of the data. */
+export interface Entry {
+  readonly dtype: string;
+  readonly shape: Shape;
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** Metadata, and tensors by name in the order of the header. */
+export interface Header {
+  readonly metadata: { readonly [key: string]: string };
+  readonly tensors: ReadonlyMap<string, Entry>;
+}
+
+/** A whole file; `data` is what `begin` and `end` of its tensors count in. */
+export interface SafeTensorsFile extends Header {
+  readonly data: Uint8Array;
 }
 
 const METADATA = "__metadata__";
-const LENGTH_BYTES = 8;
+export const LENGTH_BYTES = 8;
 const ALIGNMENT = 8;
 /** The most that the reference implementation accepts. */
 const MAX_HEADER_BYTES = 100_000_000;
 const SPACE = 0x20;
 const OPENING_BRACE = 0x7b;
 
+/** The dtypes of the format, and bits of an element (https://docs.rs/safetensors, enum Dtype). */
+export const BITS: { readonly [dtype: string]: number } = {
+  BOOL: 8, U8: 8, I8: 8, F8_E5M2: 8, F8_E4M3: 8, F8_E8M0: 8, F8_E4M3FNUZ: 8, F8_E5M2FNUZ: 8, F4: 4, F6_E2M3: 6, F6_E3M2: 6,
+  U16: 16, I16: 16, F16: 16, BF16: 16, U32: 32, I32: 32, F32: 32, U64: 64, I64: 64, F64: 64, C64: 64,
+};
+
+/** Bytes of a tensor. A product too large to be exact is larger than any file, so that comparisons still tell. */
+export const bytesIn = (dtype: string, shape: Shape): number => (shape.includes(0) ? 0 : (sizeOf(shape) * BITS[dtype]) / 8);
+
 /**
- * Writes tensors as F32, I32 or U32, ordered by name, so that equal contents give equal bytes.
- * @throws ArgumentError for a reserved name or metadata that is not text, DTypeError and ShapeError for a tensor that
- * does not fit, each naming it.
+ * Writes tensors: larger elements first, so that all are aligned, then by name, so that equal contents give equal bytes.
+ * @throws ArgumentError for a reserved or repeated name, metadata that is not text and a dtype that the format does not have, ShapeError for bytes that do not fit the shape, each
+ * naming it.
  */
-export const encodeSafetensors = (tensors: Record<string, HostTensor>, metadata: Record<string, string> = {}): Uint8Array => naming("safetensors", () => {
-  const named = Object.entries(tensors).sort(([a], [b]) => (a < b ? -1 : 1));
+export const encodeRaw = (
+  tensors: readonly (readonly [name: string, tensor: RawTensor])[], metadata: { readonly [key: string]: string } = {}): Uint8Array => naming("safetensors", () => {
+  const order = [...tensors].sort(([a, { dtype: x }], [b, { dtype: y }]) => BITS[y] - BITS[x] || (a < b ? -1 : 1));
   const entries: string[] = [];
   for (const [key, value] of Object.entries(metadata)) {
     if (typeof value !== "string") throw new ArgumentError(`metadata "${key}" must be a string, got ${typeof value}; use JSON.stringify for anything else`);
   }
   if (Object.keys(metadata).length > 0) entries.push(`"${METADATA}":${JSON.stringify(metadata)}`);
+  const names = new Set([METADATA]);
   let end = 0;
-  for (const [name, { shape, data }] of named) {
-    const dtype = fileDType(name, data);
-    checkShape(name, shape, data.length);
+  for (const [name, { dtype, shape, bytes }] of order) {
+    if (name === METADATA) throw new ArgumentError(`"${METADATA}" is reserved by the format, give the tensor another name`);
+    if (names.has(name)) throw new ArgumentError(`two tensors are named "${name}"; names must differ`);
+    names.add(name);
+    if (!Object.hasOwn(BITS, dtype)) throw new ArgumentError(`tensor "${name}": dtype must be one of ${Object.keys(BITS).join(", ")}, got ${show(dtype)}`);
+    if (!shape.every(isSize) || bytesIn(dtype, shape) !== bytes.length) {
+      throw new ShapeError(`tensor "${name}" of shape ${showShape(shape)} must have ${bytesIn(dtype, shape)} bytes of ${dtype}, got ${bytes.length}`);
+    }
     const begin = end;
-    end += data.byteLength;
+    end += bytes.length;
     entries.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [begin, end] })}`);
   }
   const header = new TextEncoder().encode(`{${entries.join(",")}}`);
@@ -65,15 +97,27 @@ export const encodeSafetensors = (tensors: Record<string, HostTensor>, metadata:
   file.fill(SPACE, LENGTH_BYTES, LENGTH_BYTES + headerBytes);
   file.set(header, LENGTH_BYTES);
   let at = LENGTH_BYTES + headerBytes;
-  for (const [, { data }] of named) {
-    file.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
-    at += data.byteLength;
+  for (const [, { bytes }] of order) {
+    file.set(bytes, at);
+    at += bytes.length;
   }
   return file;
 });
 
+/** The bytes of a view. */
+export const bytesOfView = ({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array => new Uint8Array(buffer, byteOffset, byteLength);
+
+/** Writes tensors as F32, I32 or U32. @throws as `encodeRaw`, and DTypeError for other elements. */
+export const encodeSafetensors = (tensors: Record<string, HostTensor>, metadata: Record<string, string> = {}): Uint8Array =>
+  encodeRaw(naming("safetensors", () => Object.entries(tensors).map(([name, tensor]) => [name, rawOf(name, tensor)] as const)), metadata);
+
+/** A tensor of a model as bytes. @throws DTypeError, ShapeError */
+export function rawOf(name: string, { shape, data }: HostTensor): RawTensor {
+  checkShape(name, shape, data.length);
+  return { dtype: fileDType(name, data), shape, bytes: bytesOfView(data) };
+}
+
 function fileDType(name: string, data: TypedArray): string {
-  if (name === METADATA) throw new ArgumentError(`"${METADATA}" is reserved by the format, give the tensor another name`);
   if (data instanceof Float32Array) return "F32";
   if (data instanceof Int32Array) return "I32";
   if (data instanceof Uint32Array) return "U32";
@@ -87,43 +131,37 @@ function checkShape(name: string, shape: Shape, length: number): void {
 }
 
 /**
- * Reads a whole file. F32, I32 and U32 are kept; F16, BF16 and F64 become f32; I8, I16, U8 and U16 become i32; I64
- * becomes i32 and U64 u32 where every element fits; BOOL becomes u32 of 0 and 1.
+ * Reads the header of a whole file; of its data only the size is looked at.
  * @param who what the bytes are, usually a path, for error texts
  * @throws FileError for every departure from the format, naming the tensor, what was expected and what was found
  */
 export const decodeSafetensors = (bytes: Uint8Array, who = "safetensors"): SafeTensorsFile => naming(who, () => {
-  const headerBytes = headerLength(bytes);
-  const header = parseHeader(bytes.subarray(LENGTH_BYTES, LENGTH_BYTES + headerBytes));
+  const start = LENGTH_BYTES + headerLength(bytes, bytes.length);
   // Without what Node's Buffer puts over the methods of Uint8Array.
-  const body = new Uint8Array(bytes.buffer, bytes.byteOffset + LENGTH_BYTES + headerBytes, bytes.length - LENGTH_BYTES - headerBytes);
-  const entries: Entry[] = [];
-  for (const [name, value] of Object.entries(header)) {
-    if (name !== METADATA) entries.push(checkEntry(name, value, body.length));
-  }
-  checkCoverage(entries, body.length);
-  const tensors = new Map<string, SafeTensor>();
-  for (const { name, dtype, shape, begin, end } of entries) {
-    const { buffer } = body.slice(begin, end);
-    tensors.set(name, { dtype, shape, data: naming(`tensor "${name}"`, () => FORMATS[dtype].read(buffer)) });
-  }
-  return { metadata: checkMetadata(header), tensors };
+  const data = new Uint8Array(bytes.buffer, bytes.byteOffset + start, bytes.length - start);
+  return { ...readHeader(bytes.subarray(LENGTH_BYTES, start), data.length), data };
 });
 
-interface Entry {
-  readonly name: string;
-  readonly dtype: string;
-  readonly shape: Shape;
-  readonly begin: number;
-  readonly end: number;
+/** Reads a header; `dataBytes` are the bytes behind it, null where nobody knows how many. @throws FileError */
+export function readHeader(bytes: Uint8Array, dataBytes: number | null): Header {
+  const tensors = new Map<string, Entry>();
+  let metadata: { readonly [key: string]: string } | null = null;
+  forEachEntry(headerText(bytes), (name, value) => {
+    if (name === METADATA ? metadata !== null : tensors.has(name)) throw repeated(name);
+    if (name === METADATA) metadata = checkMetadata(value);
+    else tensors.set(name, checkEntry(name, value, dataBytes ?? Infinity));
+  });
+  checkCoverage(tensors, dataBytes);
+  return { metadata: metadata ?? {}, tensors };
 }
 
-function headerLength(bytes: Uint8Array): number {
+/** Bytes of the header, from the first bytes of a file that has `fileBytes`. @throws FileError */
+export function headerLength(bytes: Uint8Array, fileBytes: number | null): number {
   if (bytes.length < LENGTH_BYTES) {
     throw new FileError(`a safetensors file starts with ${LENGTH_BYTES} bytes of header length, the file has ${bytes.length} bytes`);
   }
   const length = new DataView(bytes.buffer, bytes.byteOffset, LENGTH_BYTES).getBigUint64(0, true);
-  if (length > bytes.length - LENGTH_BYTES) {
+  if (length > (fileBytes ?? 2 ** 50) - LENGTH_BYTES) {
     throw new FileError(`the file is truncated or not safetensors: it begins with ${JSON.stringify(String.fromCharCode(...bytes.subarray(0, LENGTH_BYTES)))}`);
   }
   if (length > MAX_HEADER_BYTES) {
@@ -142,145 +180,180 @@ function isSize(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-function parseHeader(header: Uint8Array): JsonObject {
+function headerText(header: Uint8Array): string {
   if (header[0] !== OPENING_BRACE) {
     throw new FileError(`the header must start with "{", found ${header.length === 0 ? "an empty header" : `byte ${header[0]}`}`);
   }
   const own = new Uint8Array(header); // a decoder refuses shared memory
-  let text = "";
   try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(own);
+    return new TextDecoder("utf-8", { fatal: true }).decode(own);
   } catch (cause) {
     throw new FileError(`the header must be UTF-8, found: ${(cause as Error).message}`, { cause });
   }
-  const value = parseObject("the header", text);
-  // Text that comes out again as it went in has no key twice, and most writers write such: to look at each character takes 0.5 ms of a program's start.
-  const twice = JSON.stringify(value) === text.trimEnd() ? null : repeatedKey(text);
-  if (twice !== null) throw new FileError(`every key of the header must be unique, found "${twice}" twice`);
-  return value;
+}
+
+/**
+ * Calls `visit` with the keys and values of the object that a header is, one after another: as one value a million of them is as much again in memory and three times as slow.
+ * @throws FileError for what is no JSON, and for a key that stands twice in a value: JSON.parse would silently keep the last
+ */
+function forEachEntry(text: string, visit: (name: string, value: unknown) => void): void {
+  let at = 1;
+  const next = (): string => {
+    while (/[ \n\r\t]/.test(text.charAt(at))) at++;
+    return text.charAt(at);
+  };
+  const expect = (characters: string): string => {
+    const found = next();
+    if (found === "" || !characters.includes(found)) throw new FileError(`the header is no JSON: expected ${[...characters].join(" or ")} at character ${at}, found ${found || "its end"}`);
+    at++;
+    return found;
+  };
+  const textHere = (): string => {
+    const begin = at;
+    at = textEnd(text, at);
+    return parsed("the header", text.slice(begin, at)) as string;
+  };
+  // Behind a value: before the comma or the bracket that are not its own.
+  const skipValue = (): void => {
+    const keys = new Set<string>();
+    for (let depth = 0; at < text.length; at++) {
+      const c = text.charAt(at);
+      if (c === "{" || c === "[") depth++;
+      else if (c === "," && depth === 0) return;
+      else if (c === "}" || c === "]") {
+        if (depth > 0) depth--;
+        else return;
+      } else if (c === '"') {
+        if (depth === 1) {
+          const key = textHere();
+          if (next() === ":" && keys.size === keys.add(key).size) throw repeated(key);
+        } else at = textEnd(text, at);
+        at--;
+      }
+    }
+  };
+  for (let found = next() === "}" ? expect("}") : ""; found !== "}"; found = expect(",}")) {
+    expect('"');
+    at--;
+    const name = textHere();
+    expect(":");
+    const begin = at;
+    skipValue();
+    visit(name, parsed("the header", text.slice(begin, at)));
+  }
+  if (next() !== "") throw new FileError(`the header is no JSON: expected its end at character ${at}, found ${next()}`);
+}
+
+const repeated = (key: string): FileError => new FileError(`every key of the header must be unique, found "${cut(key)}" twice`);
+
+/** Behind the text in JSON that begins at `at`; the end of `text` where it has no end. */
+function textEnd(text: string, at: number): number {
+  for (let end = text.indexOf('"', at + 1); end >= 0; end = text.indexOf('"', end + 1)) {
+    let before = end;
+    while (text.charAt(before - 1) === "\\") before--;
+    if ((end - before) % 2 === 0) return end + 1;
+  }
+  return text.length;
+}
+
+/** @throws FileError for what is no JSON. */
+function parsed(what: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new FileError(`${what} is no JSON: ${(cause as Error).message}`, { cause });
+  }
 }
 
 /** @throws FileError for what is no JSON or no object. */
 export function parseObject(what: string, text: string): JsonObject {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new FileError(`${what} is no JSON: ${(cause as Error).message}`, { cause });
-  }
+  const value = parsed(what, text);
   if (!isObject(value)) throw new FileError(`${what} must be an object, found ${show(value)}`);
   return value;
 }
 
-/**
- * The first key that stands twice in one of the two outer levels of valid JSON text (names; metadata keys and tensor
- * fields), or null. JSON.parse would silently keep the last.
- */
-function repeatedKey(text: string): string | null {
-  const seen = [new Set<string>(), new Set<string>()];
-  let depth = -1;
-  for (let i = 0; i < text.length; i++) {
-    const c = text[i];
-    if (c === "{") {
-      depth++;
-      seen[depth]?.clear();
-    } else if (c === "}") {
-      depth--;
-    } else if (c === '"') {
-      const start = i++;
-      while (text[i] !== '"') i += text[i] === "\\" ? 2 : 1;
-      let next = i + 1;
-      while (text[next] <= " ") next++;
-      if (text[next] !== ":" || depth >= seen.length) continue;
-      const key = JSON.parse(text.slice(start, i + 1)) as string;
-      if (seen[depth].has(key)) return key;
-      seen[depth].add(key);
-    }
-  }
-  return null;
-}
-
-function checkMetadata(header: JsonObject): Record<string, string> {
-  if (!Object.hasOwn(header, METADATA)) return {};
-  const metadata = header[METADATA];
+function checkMetadata(metadata: unknown): { readonly [key: string]: string } {
   if (!isObject(metadata)) throw new FileError(`${METADATA} must be an object of strings, found ${show(metadata)}`);
   for (const [key, value] of Object.entries(metadata)) {
-    if (typeof value !== "string") throw new FileError(`${METADATA} "${key}" must be a string, found ${show(value)}`);
+    if (typeof value !== "string") throw new FileError(`${METADATA} "${cut(key)}" must be a string, found ${show(value)}`);
   }
-  return metadata as Record<string, string>;
+  return metadata as { readonly [key: string]: string };
 }
 
-function checkEntry(name: string, value: unknown, bodyBytes: number): Entry {
+function checkEntry(name: string, value: unknown, dataBytes: number): Entry {
   const fault = (expected: string, found: unknown): FileError =>
-    new FileError(`tensor "${name}": ${expected}, found ${show(found)}`);
+    new FileError(`tensor "${cut(name)}": ${expected}, found ${show(found)}`);
   if (!isObject(value)) throw fault("must be an object with dtype, shape and data_offsets", value);
   const { dtype, shape, data_offsets: offsets } = value;
-  if (typeof dtype !== "string" || !Object.hasOwn(FORMATS, dtype)) {
-    throw fault(`dtype must be one of ${Object.keys(FORMATS).join(", ")}`, dtype);
+  if (typeof dtype !== "string" || !Object.hasOwn(BITS, dtype)) {
+    throw fault(`dtype must be one of ${Object.keys(BITS).join(", ")}`, dtype);
   }
   if (!Array.isArray(shape) || !shape.every(isSize)) throw fault("shape must be a list of sizes", shape);
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) throw fault("data_offsets must be [begin, end]", offsets);
   const [begin, end] = offsets as number[];
-  if (begin > end || end > bodyBytes) throw fault(`data_offsets must be ordered and inside the ${bodyBytes} bytes of data`, offsets);
-  // A product too large to be exact is larger than any file, so the comparison still tells.
-  const expected = shape.includes(0) ? 0 : sizeOf(shape) * FORMATS[dtype].bytes;
+  if (begin > end || end > dataBytes) throw fault(`data_offsets must be ordered and inside the ${dataBytes} bytes of data`, offsets);
+  const expected = bytesIn(dtype, shape);
   if (end - begin !== expected) {
-    throw fault(`${dtype} of shape ${showShape(shape)} needs ${expected} bytes`, `${end - begin} bytes (data_offsets ${show(offsets)})`);
+    throw fault(`${dtype} of shape ${cut(showShape(shape))} needs ${expected} bytes`, `${end - begin} bytes (data_offsets ${show(offsets)})`);
   }
-  return { name, dtype, shape, begin, end };
+  return { dtype, shape, begin, end };
 }
 
 /** The tensors must lie back to back and fill the data, in whatever order the header lists them. */
-function checkCoverage(entries: readonly Entry[], bodyBytes: number): void {
+function checkCoverage(tensors: ReadonlyMap<string, Entry>, dataBytes: number | null): void {
   let at = 0;
-  for (const { name, begin, end } of [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
+  let ordered = true;
+  for (const { begin, end } of tensors.values()) {
+    ordered &&= begin === at;
+    at = end;
+  }
+  at = 0;
+  for (const [name, { begin, end }] of ordered ? tensors : [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)) {
     if (begin !== at) {
-      throw new FileError(`tensor "${name}" must begin at byte ${at} of the data, where the one before ends, found ${begin}: ${begin > at ? "a hole" : "an overlap"}`);
+      throw new FileError(`tensor "${cut(name)}" must begin at byte ${at} of the data, where the one before ends, found ${begin}: ${begin > at ? "a hole" : "an overlap"}`);
     }
     at = end;
   }
-  if (at !== bodyBytes) throw new FileError(`the tensors must fill the data, they end at byte ${at} of ${bodyBytes}`);
+  if (dataBytes !== null && at !== dataBytes) throw new FileError(`the tensors must fill the data, they end at byte ${at} of ${dataBytes}`);
 }
 
-/** A value for an error text, cut short: a header may hold megabytes. */
-function show(value: unknown): string {
-  const text = typeof value === "string" ? value : JSON.stringify(value) ?? "nothing";
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+/** A text for an error, cut short: a header may hold megabytes. */
+export const cut = (text: string, most = 80): string => (text.length > most ? `${text.slice(0, most - 3)}...` : text);
+
+/** A value for an error text. Engines read JSON that they cannot write, since it is nested too deep. */
+export function show(value: unknown): string {
+  try {
+    return cut(typeof value === "string" ? value : JSON.stringify(value) ?? "nothing");
+  } catch {
+    return "what is nested too deep";
+  }
 }
 
-interface Format {
-  readonly bytes: number;
-  /** `raw` is a whole number of elements in memory of its own. */
-  read(raw: ArrayBuffer): TypedArray;
+/** Copies the elements that bytes are. */
+export type ReadElements = (bytes: Uint8Array) => TypedArray;
+
+/** Elements in the place of bytes; those that do not lie at a multiple of their size are moved first. */
+export function elements<T extends ArrayBufferView>(of: new (buffer: ArrayBufferLike, offset: number, length: number) => T, size: number, bytes: Uint8Array): T {
+  const { buffer, byteOffset, length } = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes);
+  return new of(buffer, byteOffset, length / size);
 }
 
-/** The file's dtypes that can be read. */
-const FORMATS: { readonly [dtype: string]: Format } = {
-  BOOL: { bytes: 1, read: (raw) => convert(new Uint8Array(raw), new Uint32Array(raw.byteLength), (x) => x <= 1, "0 or 1") },
-  U8: { bytes: 1, read: (raw) => Int32Array.from(new Uint8Array(raw)) },
-  I8: { bytes: 1, read: (raw) => Int32Array.from(new Int8Array(raw)) },
-  U16: { bytes: 2, read: (raw) => Int32Array.from(new Uint16Array(raw)) },
-  I16: { bytes: 2, read: (raw) => Int32Array.from(new Int16Array(raw)) },
-  F16: { bytes: 2, read: (raw) => fromBits(new Uint16Array(raw), halfBits) },
-  BF16: { bytes: 2, read: (raw) => fromBits(new Uint16Array(raw), (bits) => bits << 16) },
-  U32: { bytes: 4, read: (raw) => new Uint32Array(raw) },
-  I32: { bytes: 4, read: (raw) => new Int32Array(raw) },
-  F32: { bytes: 4, read: (raw) => new Float32Array(raw) },
-  F64: { bytes: 8, read: (raw) => convert(new Float64Array(raw), new Float32Array(raw.byteLength / 8), fitsFloat, "in the range of f32") },
-  U64: { bytes: 8, read: (raw) => convert(new BigUint64Array(raw), new Uint32Array(raw.byteLength / 8), (x) => x < 2n ** 32n, "below 2^32") },
-  I64: { bytes: 8, read: (raw) => convert(new BigInt64Array(raw), new Int32Array(raw.byteLength / 8), fitsInt, "in [-2^31, 2^31)") },
+/** The dtypes that files of models hold: weights as floats of any width, counters. */
+export const MODEL_DTYPES: { readonly [dtype: string]: ReadElements } = {
+  F16: (b) => fromBits(elements(Uint16Array, 2, b), halfBits),
+  BF16: (b) => fromBits(elements(Uint16Array, 2, b), (bits) => bits << 16),
+  U32: (b) => new Uint32Array(elements(Uint32Array, 4, b)),
+  I32: (b) => new Int32Array(elements(Int32Array, 4, b)),
+  F32: (b) => new Float32Array(elements(Float32Array, 4, b)),
+  F64: (b) => convert(elements(Float64Array, 8, b), new Float32Array(b.length / 8), fitsFloat, "in the range of f32"),
 };
-
-function fitsInt(x: bigint): boolean {
-  return x >= -0x80000000n && x <= 0x7fffffffn;
-}
 
 function fitsFloat(x: number): boolean {
   return Number.isFinite(Math.fround(x)) || !Number.isFinite(x);
 }
 
 /** Copies `from` into `to`. @throws FileError at the first element that does not fit. */
-function convert<T extends number | bigint>(
+export function convert<T extends number | bigint>(
   from: ArrayLike<T>, to: TypedArray, fits: (x: T) => boolean, expected: string): TypedArray {
   for (let i = 0; i < to.length; i++) {
     if (!fits(from[i])) throw new FileError(`elements must be ${expected}, found ${from[i]} at ${i}`);
@@ -289,20 +362,25 @@ function convert<T extends number | bigint>(
   return to;
 }
 
-function fromBits(from: Uint16Array, widen: (bits: number) => number): Float32Array {
+/** Floats from shorter ones, whose bits `widen` makes those of the equal f32. */
+export function fromBits(from: Uint8Array | Uint16Array, widen: (bits: number) => number): Float32Array {
   const bits = new Uint32Array(from.length);
   for (let i = 0; i < from.length; i++) bits[i] = widen(from[i]);
   return new Float32Array(bits.buffer);
 }
 
-/** The bits of the f32 equal to an IEEE 754 half: every half is exact in f32, NaNs keep their payload. */
-function halfBits(half: number): number {
-  const sign = (half & 0x8000) << 16;
-  const exponent = (half >> 10) & 31;
-  const fraction = half & 0x3ff;
-  if (exponent === 31) return sign | 0x7f800000 | (fraction << 13);
-  if (exponent > 0) return sign | ((exponent + 112) << 23) | (fraction << 13);
+/** The bits of the f32 equal to a finite number of a shorter format, all of which are exact in f32: `size` bits of fraction below an exponent, whose bias is given. */
+export function finiteBits(bits: number, sign: number, size: number, bias: number): number {
+  const exponent = bits >> size;
+  const fraction = bits & ((1 << size) - 1);
+  if (exponent > 0) return sign | ((exponent + 127 - bias) << 23) | (fraction << (23 - size));
   if (fraction === 0) return sign;
-  const shift = Math.clz32(fraction) - 21; // moves the leading one to where the hidden bit belongs
-  return sign | ((113 - shift) << 23) | (((fraction << shift) & 0x3ff) << 13);
+  const shift = Math.clz32(fraction) - 31 + size; // moves the leading one to where the hidden bit belongs
+  return sign | ((128 - bias - shift) << 23) | (((fraction << shift) & ((1 << size) - 1)) << (23 - size));
+}
+
+/** Those of an IEEE 754 half. NaNs keep their payload. */
+export function halfBits(half: number): number {
+  const sign = (half & 0x8000) << 16;
+  return (half & 0x7c00) === 0x7c00 ? sign | 0x7f800000 | ((half & 0x3ff) << 13) : finiteBits(half & 0x7fff, sign, 10, 15);
 }

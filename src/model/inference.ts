@@ -57,7 +57,7 @@ function nestedConfig(model: InferenceModel): Config {
     ...(name === DEFAULT_NAME ? {} : { name }),
     get model(): Attr {
       if (!isSequential) return CUSTOM;
-      return { seed, inputShapes: model.inputShapes, layers: model.layers.map((l) => ({ kind: l.kind, name: l.name, config: l.config })) as Attr };
+      return { seed, inputShapes: model.inputShapes, layers: null } as Attr;
     },
   };
 }

@@ -2,89 +2,83 @@
  * @file Models from files: one safetensors file with the weights and the configuration as JSON in its metadata. What a file
  * holds for training besides is handed on as it is; save.ts, which writes such files, makes it an optimizer again.
  */
+import { checkOptions, unknownName } from "../check.ts";
 import type { TypedArray } from "../dtype.ts";
-import { ArgumentError, FileError, ShapeError } from "../errors.ts";
+import { FileError, ShapeError } from "../errors.ts";
 import { anticipate } from "../init.ts";
-import { decodeSafetensors, parseObject } from "../io/safetensors.ts";
+import { checksum, olderChecksum } from "../io/checksum.ts";
+import { cut, decodeSafetensors, MODEL_DTYPES, parseObject, show } from "../io/safetensors.ts";
+import type { Entry, SafeTensorsFile } from "../io/safetensors.ts";
+import { bytesOf } from "../io/source.ts";
+import type { ModelSource } from "../io/source.ts";
 import { naming } from "../naming.ts";
-import { layerFromConfig } from "../nn/config.ts";
+import { isLayerKind, layerFromConfig } from "../nn/config.ts";
 import { withContext } from "../nn/layer.ts";
-import type { Config, Layer } from "../nn/layer.ts";
-import { readBytes } from "../node/files.ts";
+import type { Config, Layer, Regularizer } from "../nn/layer.ts";
 import { sameShape, showShape, sizeOf } from "../shape.ts";
 import type { OpenShape, Shape } from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
 import type { InferenceModel, ModelOptions } from "./inference.ts";
 import { sequential } from "./inference.ts";
 import { asLayers } from "./layers.ts";
 import type { LayerLike } from "./layers.ts";
 
-/** What a model is read from: a path or a file: URL (Node, Deno, Bun), or a file's bytes. */
-export type ModelSource = string | URL | Uint8Array | ArrayBuffer;
+export type { ModelSource } from "../io/source.ts";
 
-/** Options of `loadModel` and `loadWeights`. */
+/** What of one's own a file names: it holds no code. */
 export interface LoadOptions {
-  /** Makes layers that are not Lockstep's own, by name or kind. */
+  /** Makes layers that are not Lockstep's own, by the name or the kind of the layer: functions, objects with a `call`, and what `layer({ kind, config, ... })` made. */
   readonly layers?: { readonly [nameOrKind: string]: (config: Config) => LayerLike };
+  /** Functions that stood as activations, by their names. */
+  readonly activations?: { readonly [name: string]: (x: Tensor) => Tensor };
+}
+
+/** What `loadModel` of `lockstep` takes besides; regularizers are of no consequence for predictions. */
+interface Given extends LoadOptions {
+  readonly regularizers?: { readonly [name: string]: Regularizer };
+}
+
+/** Options of `loadWeights`. */
+export interface LoadWeightsOptions {
+  /** What the file calls a weight that is `layer/weight` here: a function, or an object in which those whose names agree may be missing. Default: the same. */
+  readonly names?: ((name: string) => string) | { readonly [name: string]: string };
 }
 
 export const FORMAT = "lockstep";
 export const VERSION = 1;
 
-interface Entry { readonly kind: string; readonly name: string; readonly config: Config }
-export interface Described { readonly format: string; readonly version: number; readonly name: string; readonly seed: number; readonly sequential: boolean; readonly inputShapes: readonly OpenShape[]; readonly layers: readonly Entry[] }
-
-/**
- * FNV-1a goes on with the UTF-16 units of a text. Nothing else before a first prediction runs as often as these two loops. Kept short, they stay below what makes V8 optimize them in the
- * middle of a start: to prepare the first job of its optimizing compiler takes 1.5 ms of the calling thread.
- */
-function hashText(hash: number, text: string): number {
-  const { imul } = Math;
-  const { length } = text;
-  for (let i = 0; i < length; i++) hash = imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return hash;
-}
-
-/** And with words: as signed ones, since the engine has unsigned ones above 2^31 on its heap. */
-function hashWords(hash: number, words: Int32Array): number {
-  const { imul } = Math;
-  const { length } = words;
-  for (let i = 0; i < length; i++) hash = imul(hash ^ words[i], 0x01000193);
-  return hash;
-}
-
-/**
- * FNV-1a over metadata, as UTF-16, and the names, shapes and 32-bit words of all tensors in the order of their names: no single
- * changed word goes unnoticed, and hardly any other damage.
- */
-export function checksum({ lockstep = "", training = "" }: { readonly [key: string]: string }, tensors: readonly (readonly [string, { readonly shape: Shape; readonly data: TypedArray }])[]): string {
-  let hash = hashText(hashText(0x811c9dc5, lockstep), training);
-  for (const [name, { shape, data }] of [...tensors].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    hash = hashWords(hashText(hash, `${name} ${showShape(shape)}`), new Int32Array(data.buffer, data.byteOffset, data.length));
-  }
-  return (hash >>> 0).toString(16).padStart(8, "0");
-}
+/** `own`: a layer that is not Lockstep's. */
+interface DescribedLayer { readonly kind: string; readonly config: Config; readonly own?: boolean }
+interface NamedLayer extends DescribedLayer { readonly name: string }
+export interface Described { readonly format: string; readonly version: number; readonly name: string; readonly seed: number; readonly sequential: boolean; readonly inputShapes: readonly OpenShape[]; readonly layers: readonly NamedLayer[] }
 
 /** A Lockstep file's bytes, decoded and compared with their checksum; a file of someone else's has none. @throws FileError */
-function decode(who: string, bytes: Uint8Array): ReturnType<typeof decodeSafetensors> {
+function decode(who: string, bytes: Uint8Array): SafeTensorsFile {
   const file = decodeSafetensors(bytes, who);
-  const expected = file.metadata.checksum;
-  if (file.metadata.lockstep === undefined && expected === undefined) return file;
-  const got = checksum(file.metadata, [...file.tensors]);
+  const { metadata, tensors, data } = file;
+  const expected = metadata.checksum;
+  if (metadata.lockstep === undefined && expected === undefined) return file;
+  const got = (/^xxh32:/.test(expected) ? checksum : olderChecksum)(metadata, Array.from(tensors, ([name, t]) => [name, t, data.subarray(t.begin, t.end)]));
   if (got !== expected) throw new FileError(`${who}: damaged: it has the checksum ${got}, the file says ${expected ?? "nothing"}`);
   return file;
 }
 
-export type Tensors = ReturnType<typeof decodeSafetensors>["tensors"];
+/** The elements of a tensor, in memory of their own. @throws FileError for a dtype that no weight has. */
+export function elementsOf(who: string, name: string, { data, tensors }: SafeTensorsFile): TypedArray {
+  const { dtype, begin, end } = tensors.get(name) as Entry;
+  if (!Object.hasOwn(MODEL_DTYPES, dtype)) throw new FileError(`${who}: "${name}" holds ${dtype}, which a model has no use for`);
+  return naming(`${who}: tensor "${name}"`, () => MODEL_DTYPES[dtype](data.subarray(begin, end)));
+}
 
 export function parse<T>(who: string, key: string, text: string | undefined): T {
   if (text === undefined) throw new FileError(`${who}: not a Lockstep model: its metadata has no "${key}"; to read weights alone use loadWeights(model, file)`);
   return naming(who, () => parseObject(`metadata "${key}"`, text)) as T;
 }
 
-const isEntry = (l: Entry | null): boolean => typeof l?.kind === "string" && typeof l.name === "string" && typeof l.config === "object" && l.config !== null;
+const isEntry = (l: Described["layers"][number] | null): boolean => typeof l?.kind === "string" && typeof l.name === "string" && typeof l.config === "object" && l.config !== null;
 
 /** A model within a model. @throws FileError for what does not describe one */
-function nestedOf(who: string, { name, config }: Entry): { layers: readonly Entry[]; options: ModelOptions } {
+function nestedOf(who: string, { name, config }: NamedLayer): { layers: readonly NamedLayer[]; options: ModelOptions } {
   const { layers, inputShapes, seed } = (config.model ?? {}) as { layers?: unknown; inputShapes?: unknown; seed?: number };
   if (!Array.isArray(layers) || !layers.every(isEntry) || !Array.isArray(inputShapes) || inputShapes.length !== 1) {
     throw new FileError(`${who}: the model within, "${name}", is damaged: expected its layers and one input's shape`);
@@ -98,77 +92,105 @@ export async function rebuilt<R>(who: string, key: string, make: () => R | Promi
     return await make();
   } catch (cause) {
     if (cause instanceof FileError && cause.message.startsWith(who)) throw cause;
-    throw new FileError(`${who}: cannot rebuild the model from metadata "${key}": ${(cause as Error).message}`, { cause });
+    throw new FileError(`${who}: cannot rebuild the model from metadata "${key}": ${cut((cause as Error).message, 500)}`, { cause });
   }
 }
 
-async function bytesOf(source: ModelSource): Promise<{ who: string; bytes: Uint8Array }> {
-  if (typeof source === "string" || source instanceof URL) return { who: String(source), bytes: await readBytes(source) };
-  if (!(source?.byteLength >= 0)) throw new ArgumentError(`model file: expected a path or bytes, such as await response.arrayBuffer(), got ${String(source)}`);
-  return { who: "model file", bytes: source instanceof Uint8Array ? source : new Uint8Array(source) };
-}
+/** Some of many names. */
+const some = (names: readonly string[]): string => `${names.slice(0, 8).map((name) => cut(name)).join(", ")}${names.length > 8 ? ` and ${names.length - 8} more` : ""}`;
 
-/** Weights of `model` from tensors named `layer/weight`. Checks all before it changes any. */
-function assignWeights(who: string, model: InferenceModel, tensors: Tensors): void {
-  const found = model.layers.flatMap((l) => l.weights.map((w) => {
-    const name = `${l.name}/${w.name}`;
-    const t = tensors.get(name);
-    if (t === undefined) throw new FileError(`${who}: no tensor "${name}"; it has ${[...tensors.keys()].slice(0, 8).join(", ")}`);
-    if (!sameShape(t.shape, w.tensor.shape)) throw new FileError(`${who}: "${name}" has shape ${showShape(t.shape)}, the layer needs ${showShape(w.tensor.shape)}`);
-    if (!(t.data instanceof Float32Array)) throw new FileError(`${who}: "${name}" holds ${t.dtype}, the layer needs F32`);
-    return { tensor: w.tensor, data: t.data };
-  }));
-  // The elements are the tensor's own: decoding copied them out of the file.
+/** Weights of `model` from tensors named `layer/weight`, or as `nameOf` says. Checks all before it changes any. */
+function assignWeights(who: string, model: InferenceModel, file: SafeTensorsFile, nameOf = (name: string): string => name): void {
+  const { tensors } = file;
+  const wanted = model.layers.flatMap((l) => l.weights.map((w) => ({ tensor: w.tensor, name: nameOf(`${l.name}/${w.name}`) })));
+  const names = new Set(wanted.map(({ name }) => name));
+  const missing = [...names].filter((name) => !tensors.has(name));
+  if (missing.length > 0) {
+    const unused = [...tensors.keys()].filter((name) => !names.has(name));
+    throw new FileError(`${who}: no tensor "${missing[0]}"${missing.length > 1 ? ` (${missing.length} are missing: ${some(missing)})` : ""}; not used of the file: ${some(unused) || "nothing"}`);
+  }
+  const found = wanted.map(({ name, tensor }) => {
+    const { shape, dtype } = tensors.get(name) as Entry;
+    if (!sameShape(shape, tensor.shape)) throw new FileError(`${who}: "${name}" has shape ${showShape(shape)}, the layer needs ${showShape(tensor.shape)}`);
+    if (!/^B?F\d+$/.test(dtype) || !Object.hasOwn(MODEL_DTYPES, dtype)) throw new FileError(`${who}: "${name}" holds ${dtype}, the layer needs F32`);
+    return { tensor, data: elementsOf(who, name, file) };
+  });
   for (const { tensor, data } of found) tensor.set(data);
 }
 
 /**
- * Reads weights by layer and weight name into a model that has been built. Nothing changes when the file does not fit.
- * @param source a path or file: URL (Node, Deno, Bun), or the file's bytes.
- * @throws FileError
+ * Reads weights by layer and weight name into a model that has been built. What the file holds besides is passed over; nothing changes when it does not fit.
+ * F16, BF16 and F64 become f32. Kernels whose dimensions stand in another order, as PyTorch's, are read with `lockstep/safetensors`, transposed and given to `setWeights`.
+ * @param source a path, address, response, blob, stream or bytes, as in `ModelSource`.
+ * @throws FileError for what cannot be read, is no safetensors, lacks weights, which it lists, or has them in other shapes; ArgumentError for `names` that are none of the model's
+ * and for what is no source.
  */
-export async function loadWeights(model: InferenceModel, source: ModelSource): Promise<void> {
-  const { who, bytes } = await bytesOf(source);
-  assignWeights(who, model, decode(who, bytes).tensors);
+export async function loadWeights(model: InferenceModel, source: ModelSource, options: LoadWeightsOptions = {}): Promise<void> {
+  const { names = {} } = checkOptions("loadWeights", options, ["names"]);
+  const { who, bytes } = await bytesOf("model file", source);
+  const known = new Set(model.layers.flatMap((l) => l.weights.map((w) => `${l.name}/${w.name}`)));
+  const unknown = typeof names === "function" ? undefined : Object.keys(names).find((name) => !known.has(name));
+  if (unknown !== undefined) throw unknownName("loadWeights: names", unknown, [...known], "weight ");
+  assignWeights(who, model, decode(who, bytes), typeof names === "function" ? names : (name) => (Object.hasOwn(names, name) ? names[name] : name));
+}
+
+/** The functions that stood in a layer's config, in the places of their names; regularizers are left out where nobody trains. @throws FileError for one that is not given. */
+function withFunctions(who: string, config: Config, { activations = {}, regularizers }: Given): Config {
+  const entries = Object.entries(config).map(([key, value]) => {
+    const { name, custom } = (value ?? {}) as { readonly name?: string; readonly custom?: boolean };
+    if (custom !== true || name === undefined) return [key, value];
+    const [option, given] = key.endsWith("Regularizer") ? ["regularizers", regularizers] : ["activations", activations];
+    if (given === undefined) return [key, null];
+    if (!Object.hasOwn(given, name)) throw new FileError(`${who}: its ${key} "${name}" is a function, which a file cannot hold; pass ${option}: { ${name} } to loadModel`);
+    return [key, given[name]];
+  });
+  return Object.fromEntries(entries) as Config;
 }
 
 /** A model as a file describes it, with all else that the file holds. `make` makes it of its layers. */
-export async function readModel<M extends InferenceModel>(source: ModelSource, { layers: custom = {} }: LoadOptions, make: (layers: readonly LayerLike[], options: ModelOptions) => M): Promise<{ model: M; who: string; metadata: { readonly [key: string]: string }; tensors: Tensors }> {
+export async function readModel<M extends InferenceModel>(source: ModelSource, given: Given, make: (layers: readonly LayerLike[], options: ModelOptions) => M): Promise<{ model: M; who: string; file: SafeTensorsFile }> {
   anticipate();
-  const { who, bytes } = await bytesOf(source);
-  const { metadata, tensors } = decode(who, bytes);
+  const { who, bytes } = await bytesOf("model file", source);
+  const file = decode(who, bytes);
+  const { metadata, tensors } = file;
   const config = parse<Described>(who, "lockstep", metadata.lockstep);
-  if (config.format !== FORMAT) throw new FileError(`${who}: metadata "lockstep" must have the format "${FORMAT}", found ${JSON.stringify(config.format)}`);
-  if (config.version !== VERSION) throw new FileError(`${who}: written by format version ${config.version}, this Lockstep reads ${VERSION}`);
+  if (config.format !== FORMAT) throw new FileError(`${who}: metadata "lockstep" must have the format "${FORMAT}", found ${show(config.format)}`);
+  if (config.version !== VERSION) throw new FileError(`${who}: written by format version ${show(config.version)}, this Lockstep reads ${VERSION}`);
   if (!Array.isArray(config.layers) || !config.layers.every(isEntry) || !Array.isArray(config.inputShapes)) throw new FileError(`${who}: metadata "lockstep" is damaged: expected layers and inputShapes`);
-  if (!config.sequential) throw new FileError(`${who}: model "${config.name}" was made from a function, which a file cannot hold; build it in code and read its weights with loadWeights(model, file)`);
+  if (!config.sequential) throw new FileError(`${who}: model "${show(config.name)}" was made from a function, which a file cannot hold; build it in code and read its weights with loadWeights(model, file)`);
   const model = await rebuilt(who, "lockstep", () => {
-    const layerOf = (l: Entry): Layer => {
-      const own = [l.name, l.kind].filter((key) => Object.hasOwn(custom, key)).map((key) => custom[key])[0];
-      if (own === undefined && l.config.custom === true) throw new FileError(`${who}: layer "${l.name}" is of the custom kind "${l.kind}"; pass layers: { ${l.kind}: (config) => ... } to loadModel`);
-      const nested = own === undefined && l.kind === "model" ? nestedOf(who, l) : null;
-      const [made] = asLayers([
-        nested !== null ? make(nested.layers.map(layerOf), nested.options) : own === undefined ? layerFromConfig(l.kind, { ...l.config, name: l.name }) : own(l.config),
-      ]);
+    const { layers: custom = {} } = given;
+    const layerOf = (kind: string, layerConfig: Config, own: boolean, name: string, named: Config = {}): Layer => {
+      const key = own || !isLayerKind(kind) ? [name, kind].find((k) => Object.hasOwn(custom, k)) : undefined;
+      if (key !== undefined) return asLayers([custom[key](layerConfig)])[0];
+      if (own || !isLayerKind(kind)) throw new FileError(`${who}: layer "${cut(name)}" is of the custom kind "${cut(kind)}"; pass layers: { ${cut(kind)}: (config) => ... } to loadModel`);
+      return layerFromConfig(kind, withFunctions(`${who}: layer "${cut(name)}"`, { ...layerConfig, ...named }, given), (inner) => layerOf(inner.kind, inner.config, inner.own === true, name));
+    };
+    const namedOf = (l: NamedLayer): Layer => {
+      const nested = l.kind === "model" && l.own !== true ? nestedOf(who, l) : null;
+      const made = nested !== null ? asLayers([make(nested.layers.map(namedOf), nested.options)])[0] : layerOf(l.kind, l.config, l.own === true || l.config.custom === true, l.name, { name: l.name });
       made.name = l.name;
       return made;
     };
     // A damaged configuration must not make weights that the file does not hold.
-    const mostElements = [...tensors.values()].reduce((n, t) => n + t.data.length, 0);
+    const elements = Array.from(tensors.values(), ({ shape }) => sizeOf(shape)).reduce((a, b) => a + b, 0);
+    let left = elements;
     const checkWeight = (name: string, shape: Shape): void => {
-      if (!(sizeOf(shape) <= mostElements)) throw new ShapeError(`its ${name} of shape ${showShape(shape)} has ${sizeOf(shape)} elements, the file has ${mostElements} in all`);
+      if (!(sizeOf(shape) <= left)) throw new ShapeError(`its ${name} of shape ${showShape(shape)} has ${sizeOf(shape)} elements, the file has ${elements} in all, of which ${left} are left`);
+      left -= sizeOf(shape);
     };
-    return withContext({ checkWeight, traced: anticipate }, () => make(config.layers.map(layerOf), { inputShape: config.inputShapes.length === 1 ? config.inputShapes[0] : config.inputShapes, name: config.name, seed: config.seed }));
+    return withContext({ checkWeight, traced: anticipate }, () => make(config.layers.map(namedOf), { inputShape: config.inputShapes.length === 1 ? config.inputShapes[0] : config.inputShapes, name: config.name, seed: config.seed }));
   });
-  assignWeights(who, model, tensors);
-  return { model, who, metadata, tensors };
+  assignWeights(who, model, file);
+  return { model, who, file };
 }
 
 /**
  * Reads a model that `save` wrote; what it holds for training is passed over.
- * @param source a path or file: URL (Node, Deno, Bun), or the file's bytes.
- * @throws FileError for a file that is damaged, of another format or version, or of a model that is a function (rebuild it in code and use loadWeights).
+ * @param source a path, address, response, blob, stream or bytes, as in `ModelSource`.
+ * @throws FileError for a file that cannot be read, is damaged, of another format or version, names layers or functions that `options` do not give, or is of a model that is a
+ * function (rebuild it in code and use loadWeights); ArgumentError for what is no source.
  */
 export async function loadModel(source: ModelSource, options: LoadOptions = {}): Promise<InferenceModel> {
-  return (await readModel(source, options, sequential)).model;
+  return (await readModel(source, checkOptions("loadModel", options, ["layers", "activations"]), sequential)).model;
 }

@@ -1,60 +1,97 @@
 /**
  * @file Models as files, for training: the file that load.ts reads, with the optimizer's state where training is to go on.
- * Names of tensors are `layer/weight` and `optimizer/name`.
+ * Names of tensors are `layer/weight` and `optimizer/name`, or `optimizer_1/name` where a layer is called `optimizer`.
  */
 import type { Backend } from "../backend.ts";
-import type { TypedArray } from "../dtype.ts";
+import { checkOptions } from "../check.ts";
 import { ArgumentError, FileError, LockstepError } from "../errors.ts";
 import { resolveBackend } from "../init.ts";
 import type { BackendName } from "../init.ts";
-import { encodeSafetensors } from "../io/safetensors.ts";
-import type { Config, Layer } from "../nn/layer.ts";
-import { isCustom } from "../nn/options.ts";
+import { checksum } from "../io/checksum.ts";
+import { encodeRaw, rawOf } from "../io/safetensors.ts";
+import type { Config, Layer, Regularizer } from "../nn/layer.ts";
+import { CUSTOM, isCustom, isMade } from "../nn/options.ts";
 import { writeBytesAtomic } from "../node/files.ts";
-import type { Shape } from "../shape.ts";
-import { isLossName, lossFromConfig } from "../train/losses.ts";
+import type { Attr } from "../plan/plan.ts";
+import { isLossName, isMadeLoss, lossFromConfig } from "../train/losses.ts";
 import type { Loss, LossFunction, LossName } from "../train/losses.ts";
-import { describeMetric, metricFromConfig } from "../train/metrics.ts";
-import type { MetricName } from "../train/metrics.ts";
-import { optimizerFromConfig } from "../train/optimizers.ts";
-import { checksum, FORMAT, parse, readModel, rebuilt, VERSION } from "./load.ts";
+import { auc, average, describeMetric, metricFromConfig, METRICS } from "../train/metrics.ts";
+import type { DescribedMetric, Metric, MetricName } from "../train/metrics.ts";
+import { isMadeOptimizer, optimizerFromConfig } from "../train/optimizers.ts";
+import type { Optimizer } from "../train/optimizers.ts";
+import { elementsOf, FORMAT, parse, readModel, rebuilt, VERSION } from "./load.ts";
 import type { Described, LoadOptions, ModelSource } from "./load.ts";
 import type { Model } from "./model.ts";
 import { sequential } from "./model.ts";
+import type { Training } from "./programs.ts";
 
 /** Options of `save` and `toBytes`. */
 export interface SaveOptions {
-  /** Also what training needs to go on exactly: optimizer, its state, loss and metrics but those that are functions. Default true for a compiled model. */
+  /** Also what training needs to go on exactly: optimizer, its state, loss and metrics; what is of one's own by name. Default true for a compiled model. */
   readonly optimizer?: boolean;
 }
 
-/** Options of `loadModel`, for a model that is to be trained. */
+/** Options of `loadModel`: what of one's own a file names, since it holds no code, and the backend. */
 export interface LoadModelOptions extends LoadOptions {
-  /** For a model whose loss was a function. Default: the loss that was saved. */
+  /** Functions that stood as regularizers, by their names. */
+  readonly regularizers?: { readonly [name: string]: Regularizer };
+  /** Losses of one's own, by their names. */
+  readonly losses?: { readonly [name: string]: Loss | LossFunction };
+  /** Metrics of one's own, by their names; null goes without it. */
+  readonly metrics?: { readonly [name: string]: Metric | LossFunction | null };
+  /** In the place of the loss that was saved. */
   readonly loss?: LossName | Loss | LossFunction;
+  /** For a model whose optimizer or schedule was one's own; it takes over the state that was saved. Default: the optimizer that was saved. */
+  readonly optimizer?: Optimizer;
   /** For a model that was saved with its training. Default: the backend opened last. */
   readonly backend?: BackendName | Backend;
 }
 
-/** `frozen`: names of layers that are not trainable. */
-interface DescribedTraining { readonly loss: { readonly name: string; readonly config: Config }; readonly optimizer: { readonly kind: string; readonly config: Config }; readonly metrics: readonly (string | { readonly name: string; readonly config: Config })[]; readonly frozen?: readonly string[] }
+/** `frozen`: names of layers that are not trainable. `state`: what names of the optimizer's tensors begin with. `own`: not Lockstep's. */
+interface DescribedTraining { readonly loss: { readonly name: string; readonly config: Config }; readonly optimizer: { readonly kind: string; readonly config: Config; readonly own?: boolean }; readonly metrics: readonly DescribedMetric[]; readonly frozen?: readonly string[]; readonly state?: string }
 
-/** The first option of a layer that is a function, which a file cannot hold; null when there is none. */
-function functionOption(config: Config): string | null {
-  const holdsCustom = (v: unknown): boolean => isCustom(v) || (typeof v === "object" && v !== null && Object.values(v).some(holdsCustom));
-  return Object.keys(config).find((key) => holdsCustom(config[key])) ?? null;
+/** What a file only names, for `loadModel` to be given: names by its options. */
+type Named = Map<string, Set<string>>;
+
+function name(named: Named, option: string, what: string): void {
+  named.set(option, (named.get(option) ?? new Set()).add(what));
 }
 
-function describe(model: Model): Described {
-  if (model.inputShapes === null) throw new LockstepError(`save: model "${model.name}" is not built yet: give inputShape, or call fit() or predict() first`);
-  for (const l of model.layers) {
-    const option = functionOption(l.config);
-    if (option !== null) throw new ArgumentError(`save: layer "${l.name}": its ${option} is a function, which a file cannot hold; use a name, or a layer of your own made with layer({ kind, config, ... })`);
+/** Looks through a config for what is no plain data, notes what a file can name, and @throws ArgumentError for the rest, which JSON would leave out or change. */
+function check(who: string, key: string, value: unknown, named: Named): void {
+  if (isCustom(value)) {
+    const { name: of } = value as { readonly name?: string };
+    if (of === undefined) throw new ArgumentError(`save: ${who}: its ${key} is a function without a name, which a file cannot hold; use the name of one of Lockstep's, or name it (const mine = (x) => ...) and give it to loadModel, or save weights alone with writeSafetensors of lockstep/safetensors`);
+    name(named, key.endsWith("Regularizer") ? "regularizers" : "activations", of);
+  } else if (typeof value === "object" && value !== null && (Array.isArray(value) || [Object.prototype, null].includes(Object.getPrototypeOf(value) as null))) {
+    const { kind, own } = value as { readonly kind?: string; readonly own?: boolean };
+    if (own === true && typeof kind === "string") name(named, "layers", kind);
+    for (const [inner, v] of Object.entries(value)) check(who, Array.isArray(value) ? key : inner, v, named);
+  } else if (!(value === null || value === undefined || typeof value === "string" || typeof value === "boolean" || Number.isFinite(value))) {
+    const what = typeof value === "object" ? Object.prototype.toString.call(value).slice(8, -1) : typeof value === "number" ? value : `a ${typeof value}`;
+    throw new ArgumentError(`save: ${who}: its ${key} is ${what}, which a file cannot hold; a config has numbers, texts, true, false, null, arrays and plain objects of such`);
   }
+}
+
+function describe(model: Model, named: Named): Described {
+  if (model.inputShapes === null) throw new LockstepError(`save: model "${model.name}" is not built yet: give inputShape, or call fit() or predict() first`);
   return {
     format: FORMAT, version: VERSION, name: model.name, seed: model.seed, sequential: model.isSequential, inputShapes: model.inputShapes,
-    layers: model.layers.map(({ kind, name, config: { name: _, ...config } }) => ({ kind, name, config })),
+    // The layers of a function do not come back from the file, so that their options need not be in it.
+    layers: model.isSequential ? describeLayers(model.layers, named) : model.layers.map((l) => ({ kind: l.kind, name: l.name, config: {}, ...(!isMade(l) && { own: true }) })),
   };
+}
+
+function describeLayers(layers: readonly Layer[], named: Named): Described["layers"] {
+  return layers.map((l) => {
+    const { name: _, model, ...config } = l.config;
+    const { kind, name: own } = l;
+    // A model within; that of a function says so in its config.
+    if (l.layers !== undefined && model !== undefined && !isCustom(model)) return { kind, name: own, config: { ...l.config, model: { ...(model as Config), layers: describeLayers(l.layers, named) as unknown as Attr } } as Config };
+    if (!isMade(l) && !isCustom(model)) name(named, "layers", kind);
+    if (l.config !== CUSTOM) for (const [key, value] of Object.entries(l.config)) check(`layer "${own}"`, key, value, named);
+    return { kind, name: own, config, ...(!isMade(l) && { own: true }) };
+  });
 }
 
 /** Names of layers that are not trainable; those of models within have their model's name before them. */
@@ -69,35 +106,60 @@ function freeze(layers: readonly Layer[], frozen: ReadonlySet<string>, path = ""
   }
 }
 
-function describeTraining(model: Model): DescribedTraining | null {
-  if (model.training === null) return null;
-  const { loss, optimizer } = model.training;
+function describeTraining(model: Model, { loss, optimizer }: Training, named: Named): DescribedTraining {
   const frozen = frozenOf(model.layers);
-  return { ...(frozen.length > 0 && { frozen }), loss: { name: loss.name, config: loss.config }, optimizer: { kind: optimizer.kind, config: optimizer.config }, metrics: model.metrics.map(describeMetric).filter((m) => m !== null) };
+  const metrics = model.metrics.map(describeMetric);
+  const [ownLoss, ownOptimizer] = [!isMadeLoss(loss), !isMadeOptimizer(optimizer)];
+  if (ownLoss) name(named, "losses", loss.name);
+  if (ownOptimizer) name(named, "optimizer", "");
+  for (const m of metrics) if (typeof m === "object" && m.own === true) name(named, "metrics", m.name);
+  return {
+    ...(frozen.length > 0 && { frozen }), loss: { name: loss.name, config: ownLoss ? CUSTOM : loss.config },
+    optimizer: ownOptimizer ? { kind: optimizer.kind, config: {}, own: true } : { kind: optimizer.kind, config: optimizer.config }, metrics,
+  };
+}
+
+/** Models that were told of. */
+const told = new WeakSet<Model>();
+
+/** Says once what a file cannot hold, and what `loadModel` must be given. */
+function tell(model: Model, named: Named): void {
+  if (told.has(model) || (model.isSequential && named.size === 0)) return;
+  told.add(model);
+  const keyOf = (key: string): string => (/^[A-Za-z_$][\w$]*$/.test(key) ? key : JSON.stringify(key));
+  const options = Array.from(named, ([option, names]) =>
+    `${option}${option === "optimizer" ? "" : `: { ${Array.from(names, (key) => (option === "layers" ? `${keyOf(key)}: (config) => ...` : keyOf(key))).join(", ")} }`}`).join(", ");
+  console.warn(`save: a file holds no code. ${model.isSequential ? `To read model "${model.name}" pass loadModel(file, { ${options} })` : `Model "${model.name}" was made from a function: build it in code and read its weights with loadWeights(model, file)`}`);
 }
 
 /** The file as bytes. */
 export async function encodeModel(model: Model, { optimizer = model.training !== null }: SaveOptions): Promise<Uint8Array> {
-  const config = describe(model);
-  const tensors: { [name: string]: { shape: Shape; data: TypedArray } } = {};
+  const missing: Named = new Map();
+  const config = describe(model, missing);
   const named = model.layers.flatMap((l) => l.weights.map((w) => [`${l.name}/${w.name}`, w.tensor] as const));
   const metadata: { [key: string]: string } = { lockstep: JSON.stringify(config) };
   if (optimizer) {
-    const training = describeTraining(model);
-    if (training === null || model.training === null) throw new ArgumentError("save: optimizer: true needs a model that has been compiled");
-    metadata.training = JSON.stringify(training);
-    named.push(...Object.entries(model.training.optimizer.state()).map(([name, t]) => [`optimizer/${name}`, t] as const));
+    if (model.training === null) throw new ArgumentError("save: optimizer: true needs a model that has been compiled");
+    // Layers may be named as they like, also `optimizer`.
+    let state = "optimizer";
+    for (let i = 1; named.some(([weight]) => weight.startsWith(`${state}/`)); i++) state = `optimizer_${i}`;
+    metadata.training = JSON.stringify({ ...describeTraining(model, model.training, missing), ...(state !== "optimizer" && { state }) });
+    named.push(...Object.entries(model.training.optimizer.state()).map(([key, t]) => [`${state}/${key}`, t] as const));
   }
+  const names = new Set<string>();
+  for (const [weight] of named) {
+    if (names.has(weight)) throw new ArgumentError(`save: two weights of model "${model.name}" are called "${weight}", layer/weight; give one of the layers, or of the weights of a layer, another name`);
+    names.add(weight);
+  }
+  tell(model, missing);
   // All reads are asked for at once: a training that goes on meanwhile must not leave a weight of one step beside that of the next.
   const data = await Promise.all(named.map(([, t]) => t.data()));
-  named.forEach(([name, t], i) => {
-    tensors[name] = { shape: t.shape, data: data[i] };
-  });
-  metadata.checksum = checksum(metadata, Object.entries(tensors));
-  return encodeSafetensors(tensors, metadata);
+  const tensors = named.map(([weight, { shape }], i) => [weight, rawOf(weight, { shape, data: data[i] })] as const);
+  metadata.checksum = checksum(metadata, tensors.map(([weight, t]) => [weight, t, t.bytes]));
+  return encodeRaw(tensors, metadata);
 }
 
-export async function saveModel(model: Model, path: string, options: SaveOptions): Promise<void> {
+export async function saveModel(model: Model, path: string | URL, options: SaveOptions): Promise<void> {
   const bytes = await encodeModel(model, options);
   await writeBytesAtomic(path, bytes);
 }
@@ -105,25 +167,40 @@ export async function saveModel(model: Model, path: string, options: SaveOptions
 /**
  * Reads a model that `save` wrote. Saved with its training, it comes back compiled and `fit` goes on exactly where it ended
  * (give the same data, seed, and `initialEpoch`).
- * @param source a path or file: URL (Node, Deno, Bun), or the file's bytes.
- * @throws FileError for a file that is damaged, of another format or version, or of a model that is a function (rebuild it in code and use loadWeights).
+ * @param source a path, address, response, blob, stream or bytes, as in `ModelSource`.
+ * @throws FileError for a file that cannot be read, is damaged, of another format or version, names layers, functions, losses or metrics that `options` do not give, or is of a
+ * model that is a function (rebuild it in code and use loadWeights); ArgumentError for unknown options and what is no source.
  */
 export async function loadModel(source: ModelSource, options: LoadModelOptions = {}): Promise<Model> {
-  const { model, who, metadata, tensors } = await readModel(source, options, sequential);
-  if (metadata.training !== undefined) {
-    const { loss, optimizer: saved, metrics, frozen = [] } = parse<DescribedTraining>(who, "training", metadata.training);
-    const optimizer = await rebuilt(who, "training", () => {
-      if (options.loss === undefined && (loss.config.custom === true || !isLossName(loss.name))) throw new FileError(`${who}: its loss "${loss.name}" is a function, which a file cannot hold; pass it to loadModel as loss`);
-      freeze(model.layers, new Set(frozen));
-      return optimizerFromConfig(saved.kind, saved.config);
-    });
-    const backend = await resolveBackend(options.backend);
-    await rebuilt(who, "training", () => model.compile({
-      loss: options.loss ?? lossFromConfig(loss.name, loss.config), optimizer, backend,
-      metrics: metrics.map((m) => (typeof m === "string" ? (m as MetricName) : metricFromConfig(m.name, m.config))),
-    }));
-    const state = [...tensors].filter(([name]) => name.startsWith("optimizer/"));
-    await rebuilt(who, "training", () => optimizer.load(Object.fromEntries(state.map(([name, t]) => [name.slice("optimizer/".length), { shape: t.shape, data: t.data as TypedArray }]))));
-  }
+  const { layers, activations, regularizers = {}, losses = {}, metrics: own = {} } = checkOptions("loadModel", options, ["layers", "activations", "regularizers", "losses", "metrics", "loss", "optimizer", "backend"]);
+  const { model, who, file } = await readModel(source, { layers, activations, regularizers }, sequential);
+  const { training } = file.metadata;
+  if (training === undefined) return model;
+  const { state, ...recipe } = await rebuilt(who, "training", () => {
+    const { loss: saved, optimizer: { kind, config, own: ownOptimizer }, metrics, frozen = [], state: prefix = "optimizer" } = parse<DescribedTraining>(who, "training", training);
+    const given = options.loss ?? (Object.hasOwn(losses, saved.name) ? losses[saved.name] : undefined);
+    if (given === undefined && (saved.config.custom === true || !isLossName(saved.name))) throw new FileError(`${who}: its loss "${saved.name}" is a function, which a file cannot hold; pass losses: { ${saved.name} } to loadModel, or another one as loss`);
+    if (ownOptimizer === true && options.optimizer === undefined) throw new FileError(`${who}: its optimizer "${kind}", or the schedule of its learning rate, is not one of Lockstep's; pass one to loadModel as optimizer`);
+    freeze(model.layers, new Set(frozen));
+    return {
+      loss: given ?? lossFromConfig(saved.name, saved.config), optimizer: options.optimizer ?? optimizerFromConfig(kind, config),
+      metrics: metrics.map((m) => metricOf(who, m, own)).filter((m) => m !== null), state: String(prefix),
+    };
+  });
+  const backend = await resolveBackend(options.backend);
+  await rebuilt(who, "training", async () => {
+    await model.compile({ ...recipe, backend });
+    const named = [...file.tensors].filter(([tensor]) => tensor.startsWith(`${state}/`));
+    recipe.optimizer.load(Object.fromEntries(named.map(([tensor, { shape }]) => [tensor.slice(state.length + 1), { shape, data: elementsOf(who, tensor, file) }])));
+  });
   return model;
+}
+
+function metricOf(who: string, metric: DescribedMetric, own: NonNullable<LoadModelOptions["metrics"]>): MetricName | Metric | LossFunction | null {
+  if (typeof metric === "string") return metric as MetricName;
+  const { name: as, kind = as, config = {} } = metric;
+  if (metric.own !== true) return { ...metricFromConfig(kind, config, { ...METRICS, auc }), name: as };
+  if (!Object.hasOwn(own, as)) throw new FileError(`${who}: its metric "${as}" is a function or of your own, which a file cannot hold; pass metrics: { ${as} } to loadModel, or { ${as}: null } to go without`);
+  const given = own[as];
+  return typeof given === "function" ? average(as, {}, given) : given && { ...given, name: as };
 }

@@ -13,10 +13,13 @@ import { batchNorm, groupNorm, layerNorm, normalization, rmsNorm } from "./norma
 import { avgPool1d, avgPool2d, globalAvgPool1d, globalAvgPool2d, globalMaxPool1d, globalMaxPool2d, maxPool1d, maxPool2d } from "./pool.ts";
 import { bidirectional, gru, lstm, simpleRnn, timeDistributed } from "./recurrent.ts";
 
-function innerLayer(value: unknown): Layer {
-  const { kind, config } = (value ?? {}) as { readonly kind?: unknown; readonly config?: Config };
-  if (typeof kind !== "string" || typeof config !== "object") throw new ArgumentError(`layerFromConfig: expected a layer as { kind, config }, got ${JSON.stringify(value)}`);
-  return layerFromConfig(kind, config);
+/** A layer within the config of another; `own`: it is not one of Lockstep's. */
+interface InnerLayer { readonly kind: string; readonly config: Config; readonly own?: boolean }
+
+function checkInner(value: unknown): InnerLayer {
+  const { kind, config } = (value ?? {}) as Partial<InnerLayer>;
+  if (typeof kind !== "string" || typeof config !== "object" || config === null) throw new ArgumentError(`layerFromConfig: expected a layer as { kind, config }, got ${JSON.stringify(value)}`);
+  return value as InnerLayer;
 }
 
 /** The factories by the names of their positional arguments. Without `subtract` and `dot`, which take two tensors: files hold layers in a row, where there is one. */
@@ -40,19 +43,24 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
   [["groups"], { groupNorm }],
 ];
 
+const factoriesOf = (kind: string): (typeof FACTORIES)[number] | undefined => FACTORIES.find(([, factories]) => Object.hasOwn(factories, kind));
+
+/** True for kinds that `layerFromConfig` knows. */
+export const isLayerKind = (kind: string): boolean => factoriesOf(kind) !== undefined;
+
 /**
- * A new layer with the options of `config`, without weights until it is built.
+ * A new layer with the options of `config`, without weights until it is built. `inner` makes the layer that stands in the config of another.
  * @throws ArgumentError for an unknown kind, unknown or bad options, and where a function stood that could not be saved
  */
-export function layerFromConfig(kind: string, config: Config): Layer {
-  const found = FACTORIES.find(([, factories]) => Object.hasOwn(factories, kind));
+export function layerFromConfig(kind: string, config: Config, inner: (layer: InnerLayer) => Layer = (l) => layerFromConfig(l.kind, l.config)): Layer {
+  const found = factoriesOf(kind);
   if (found === undefined) throw unknownName("kind of layer", kind, FACTORIES.flatMap(([, factories]) => Object.keys(factories)));
   const [names, factories] = found;
   const options: { [key: string]: unknown } = { ...config };
   const args = names.map((name) => {
     const value = options[name];
     delete options[name];
-    return name === "layer" ? innerLayer(value) : value;
+    return name === "layer" ? inner(checkInner(value)) : value;
   });
   return factories[kind](...([...args, options] as never[]));
 }

@@ -39,17 +39,28 @@ export interface NameOption {
 /** What stands in a config for a function, which cannot be written to a file. */
 export const CUSTOM = { custom: true } as const;
 
-/** Options as plain data: functions become their own config or `CUSTOM`, except those of initializers, which are left out: what they made is in the weights. */
+/** A function by its name, for `loadModel` to ask for; the option's own name is what engines call one that was given none. */
+const namedCustom = ({ name }: { readonly name: string }, key: string): Attr => (name === "" || name === key ? CUSTOM : { ...CUSTOM, name });
+
+/** Options as plain data: functions become their own config or `CUSTOM`, with their names, except those of initializers, which are left out: what they made is in the weights. */
 function configOf(options: { readonly [key: string]: unknown }): Config {
   const config: { [key: string]: Attr } = {};
   for (const [key, value] of Object.entries(options)) {
     if (key === "name" && value === "") continue;
     if (typeof value !== "function") config[key] = value as Attr;
-    else if (key.endsWith("Regularizer")) config[key] = ((value as Regularizer).config as Attr | undefined) ?? CUSTOM;
-    else if (!key.endsWith("Initializer")) config[key] = CUSTOM;
+    else if (key.endsWith("Regularizer")) config[key] = ((value as Regularizer).config as Attr | undefined) ?? namedCustom(value, key);
+    else if (!key.endsWith("Initializer")) config[key] = namedCustom(value, key);
   }
   return config;
 }
+
+const MADE = new WeakSet<Layer>();
+
+/** True for Lockstep's own layers, whose kind and config are all that it takes to make them again. */
+export const isMade = (l: Layer): boolean => MADE.has(l);
+
+/** A layer within the config of another. */
+export const described = (inner: Layer): Attr => ({ kind: inner.kind, config: inner.config as Attr, ...(!isMade(inner) && { own: true }) });
 
 /** [height, width] of an option that one number may stand for. @throws ArgumentError */
 export function pairOf(who: string, what: string, value: Pair, least = 1): readonly [number, number] {
@@ -184,7 +195,7 @@ export function layerOf<D extends object>(kind: string, args: { readonly [name: 
   const of = { ...o } as { readonly [option: string]: unknown };
   checkBeginnings(kind, of);
   const { build, call, anyDtype, ...rest } = describe(o);
-  return layer({
+  const made = layer({
     kind,
     config: configOf({ ...args, ...of }),
     build: (shape, weight) => build?.(shape, (name, size, more, option = name) =>
@@ -192,4 +203,6 @@ export function layerOf<D extends object>(kind: string, args: { readonly [name: 
     call: anyDtype ? call : (x, ...more) => call(cast(x, "f32"), ...more),
     ...rest,
   });
+  MADE.add(made);
+  return made;
 }

@@ -18,7 +18,7 @@ import type { Initializer } from "./initializers.ts";
 import { initializer, ones } from "./initializers.ts";
 import type { Layer } from "./layer.ts";
 import { maskOf, masked } from "./masks.ts";
-import { activationOf, checkCount, checkFeatures, checkNumber, checkOneOf, checkRank, lastOf, layerOf } from "./options.ts";
+import { activationOf, checkCount, checkFeatures, checkNumber, checkOneOf, checkRank, described, lastOf, layerOf } from "./options.ts";
 import type { ActivationOption, InitializerOption, NameOption, SplitActivation } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
@@ -259,9 +259,6 @@ const MERGE = {
   ave: (a: Tensor, b: Tensor) => mul(add(a, b), 0.5),
   mul: (a: Tensor, b: Tensor) => mul(a, b),
 } as const;
-
-/** A layer within the config of another. */
-const described = ({ kind, config }: Layer) => ({ kind, config });
 
 /**
  * A recurrent layer and a copy that reads the other way (Schuster & Paliwal 1997), with outputs of the same step merged.

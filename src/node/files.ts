@@ -1,11 +1,15 @@
 /** @file Whole files in Node, Deno and Bun, and what else their built-in modules do for us. */
 import { FileError } from "../errors.ts";
+import { xxh32 } from "../io/checksum.ts";
 
 /** Reading up to so many bytes takes less than the way through the event loop, which is 1 ms of a program's start. */
 const AT_ONCE_BYTES = 2 ** 20;
 
 interface Builtins {
   "node:fs": typeof import("node:fs");
+  "node:os": typeof import("node:os");
+  "node:path": typeof import("node:path");
+  "node:url": typeof import("node:url");
   "node:zlib": typeof import("node:zlib");
 }
 
@@ -36,25 +40,133 @@ export async function readBytes(path: string | URL): Promise<Uint8Array> {
   }
 }
 
+/** A file as it is now: its size, and a text that another one in its place does not have. Null for what has no bytes to choose from: pipes, devices. */
+export interface FileState { readonly size: number; readonly version: string }
+
+const stateOf = ({ size, ino, mtimeMs }: import("node:fs").Stats): FileState => ({ size, version: `${size} ${ino} ${mtimeMs}` });
+
+/** @throws FileError naming the path. */
+export async function fileState(path: string | URL): Promise<FileState | null> {
+  try {
+    const stat = await fileSystem("read", path).promises.stat(path);
+    return stat.isFile() ? stateOf(stat) : null;
+  } catch (cause) {
+    throw cause instanceof FileError ? cause : fault("read", path, (cause as Error).message, cause);
+  }
+}
+
+/** Bytes [begin, end) of the file whose state is known. @throws FileError naming the path, also where another file has taken its place. */
+export async function readRange(path: string | URL, { version }: FileState, begin: number, end: number): Promise<Uint8Array> {
+  try {
+    const file = await fileSystem("read", path).promises.open(path);
+    try {
+      const bytes = new Uint8Array(end - begin);
+      let at = 0;
+      for (let got = 1; at < bytes.length && got > 0; at += got) got = (await file.read(bytes, at, bytes.length - at, begin + at)).bytesRead;
+      if (at < bytes.length || stateOf(await file.stat()).version !== version) throw fault("read", path, "it has changed since its header was read");
+      return bytes;
+    } finally {
+      await file.close();
+    }
+  } catch (cause) {
+    throw cause instanceof FileError ? cause : fault("read", path, (cause as Error).message, cause);
+  }
+}
+
+/** Where a path leads: symbolic links are followed, also those to a file that is not there yet. */
+async function targetOf(path: string): Promise<string> {
+  const { readlink, realpath } = fileSystem("write", path).promises;
+  const { dirname, resolve } = builtin("node:path") as Builtins["node:path"];
+  try {
+    return await realpath(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ELOOP") throw error;
+    const link = await readlink(path).catch(() => null);
+    return link === null ? path : targetOf(resolve(dirname(path), link));
+  }
+}
+
+/** Tells processes of one machine, which see each other by their numbers, from those elsewhere that share a folder with it. Containers have a name or numbers of their own. */
+function machine(fs: Builtins["node:fs"]): string {
+  let name = "";
+  try {
+    name += builtin("node:os")?.hostname();
+    name += fs.readlinkSync("/proc/self/ns/pid");
+  } catch {} // not Linux, or not allowed
+  return xxh32(new TextEncoder().encode(name)).toString(16).padStart(8, "0");
+}
+
+/** True while the process of that number may run. */
+function mayRun(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
+}
+
+/** What begins the name of a temporary file for `target`; the process and a random part follow. */
+const temporaryOf = (fs: Builtins["node:fs"], target: string): string => `${target}.lockstep-${machine(fs)}-`;
+
+/**
+ * Removes what killed saves to `target` left: temporary files of this machine whose process has ended, or bears the number of this one and wrote before it started.
+ * Others may still be written.
+ */
+async function removeLeftovers(fs: Builtins["node:fs"], target: string): Promise<void> {
+  const { basename, dirname, join } = builtin("node:path") as Builtins["node:path"];
+  const { readdir, rm, stat } = fs.promises;
+  const begin = basename(temporaryOf(fs, target));
+  const started = Date.now() - 1000 * process.uptime();
+  for (const name of await readdir(dirname(target))) {
+    const [, pid] = (name.startsWith(begin) && /^(\d+)-[\da-f]{8}\.tmp$/.exec(name.slice(begin.length))) || [];
+    if (pid === undefined) continue;
+    const file = join(dirname(target), name);
+    // A second of grace, for file systems that round times.
+    if (Number(pid) === process.pid ? (await stat(file)).mtimeMs < started - 1000 : !mayRun(Number(pid))) await rm(file, { force: true });
+  }
+}
+
+/** A path, also of a file: URL. @throws FileError for other addresses. */
+function pathOf(path: string | URL): string {
+  const name = String(path);
+  if (/^[a-z]{2,}:\/\//i.test(name) && !/^file:/i.test(name)) throw fault("write", path, "it is no path; send what toBytes() gives");
+  return path instanceof URL || /^file:/i.test(name) ? (builtin("node:url") as Builtins["node:url"]).fileURLToPath(name) : path;
+}
+
 /**
  * Replaces a file as a whole: after a crash at any moment the path holds either the old bytes or the new ones. They go to
- * a temporary file in the same folder, which is renamed when they are on the disk and removed when anything fails.
+ * a temporary file in the same folder, which is renamed when they are on the disk and removed when anything fails; what is left of a process that was killed
+ * meanwhile, the next call removes. The file keeps its mode and, where that is allowed, its owner; symbolic links stay, and what they lead to is replaced.
+ * @param path a path or file: URL
  * @throws FileError naming the path.
  */
-export async function writeBytesAtomic(path: string, bytes: Uint8Array): Promise<void> {
-  const { open, rename, rm } = fileSystem("write", path).promises;
-  const temporary = `${path}.${crypto.randomUUID()}.tmp`;
+export async function writeBytesAtomic(path: string | URL, bytes: Uint8Array): Promise<void> {
+  const fs = fileSystem("write", path);
+  const { open, rename, rm, stat, writeFile } = fs.promises;
+  let temporary: string | null = null;
   try {
+    const target = await targetOf(pathOf(path));
+    const old = await stat(target).catch(() => null);
+    // A pipe or a device cannot be replaced.
+    if (old !== null && !old.isFile() && !old.isDirectory()) return await writeFile(target, bytes);
+    await removeLeftovers(fs, target).catch(() => {}); // a folder that cannot be listed can still be written to
+    const [random] = crypto.getRandomValues(new Uint32Array(1));
+    temporary = `${temporaryOf(fs, target)}${process.pid}-${random.toString(16).padStart(8, "0")}.tmp`;
     const file = await open(temporary, "wx");
     try {
+      if (old !== null) {
+        await file.chown(old.uid, old.gid).catch(() => {});
+        await file.chmod(old.mode & 0o7777);
+      }
       await file.writeFile(bytes);
       await file.sync();
     } finally {
       await file.close();
     }
-    await rename(temporary, path);
+    await rename(temporary, target);
   } catch (cause) {
-    await rm(temporary, { force: true }).catch(() => {}); // the first error is the one to report
-    throw fault("write", path, (cause as Error).message, cause);
+    if (temporary !== null) await rm(temporary, { force: true }).catch(() => {}); // the first error is the one to report
+    throw cause instanceof FileError ? cause : fault("write", path, (cause as Error).message, cause);
   }
 }

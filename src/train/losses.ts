@@ -32,7 +32,20 @@ export interface Loss {
   readonly labels: "same" | "class";
 }
 
-const make = (name: string, config: Config, call: LossFunction, labels: Loss["labels"] = "same"): Loss => ({ name, config, call, labels });
+/** The losses that are Lockstep's, by what they compute. */
+const MADE = new WeakMap<LossFunction, Loss>();
+
+function make(name: string, config: Config, call: LossFunction, labels: Loss["labels"] = "same"): Loss {
+  const made = { name, config, call, labels };
+  MADE.set(call, made);
+  return made;
+}
+
+/** True where name and config are all that it takes to make the loss again. */
+export function isMadeLoss({ name, config, call, labels }: Loss): boolean {
+  const made = MADE.get(call);
+  return made !== undefined && config.custom !== true && made.name === name && made.config === config && made.labels === labels;
+}
 const overLast = { axis: -1 } as const;
 
 /** Targets and predictions as f32 of one shape; a last axis of 1 may be missing on either side. Broadcasting would hide mistakes. */

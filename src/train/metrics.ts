@@ -55,11 +55,19 @@ export interface MetricContext {
 /** Gives one value for each sample; its mean over the epoch is the metric. */
 export type MetricFunction = LossFunction;
 
+/** What made each of Lockstep's metrics, by the function that counts: a copy under another name still has it. */
+const MADE = new WeakMap<Metric["update"], { readonly kind: string; readonly metric: Metric }>();
+
+function made(kind: string, metric: Metric): Metric {
+  MADE.set(metric.update, { kind, metric });
+  return metric;
+}
+
 const ratio = (part: number, whole: number): number => (whole === 0 ? 0 : part / whole);
 
 /** The share of elements for which `hit` (bool) holds. */
 function share(name: string, config: Config, hit: (yTrue: Tensor, yPred: Tensor) => Tensor): Metric {
-  return {
+  return made(name, {
     name, config,
     state: [{ name: "hits", shape: [], dtype: "i32" }, { name: "count", shape: [], dtype: "i32" }],
     update: (yTrue, yPred, [hits, count]) => {
@@ -67,11 +75,11 @@ function share(name: string, config: Config, hit: (yTrue: Tensor, yPred: Tensor)
       return [add(hits, sum(cast(now, "i32"))), add(count, now.size)];
     },
     result: ([hits, count]) => ratio(hits[0], count[0]),
-  };
+  });
 }
 
 /** The mean of `values`. */
-function average(name: string, config: Config, values: MetricFunction, finish: (mean: number) => number = (m) => m): Metric {
+export function average(name: string, config: Config, values: MetricFunction, finish: (mean: number) => number = (m) => m): Metric {
   return {
     name, config,
     state: [{ name: "total", shape: [], dtype: "f32" }, { name: "lost", shape: [], dtype: "f32" }, { name: "count", shape: [], dtype: "i32" }],
@@ -131,14 +139,15 @@ export function topKCategoricalAccuracy(options?: { readonly k?: number }): Metr
 }
 
 /** The mean of |target - prediction|. */
-export const meanAbsoluteError = (): Metric => average("meanAbsoluteError", {}, lossByName("meanAbsoluteError").call);
+export const meanAbsoluteError = (): Metric => made("meanAbsoluteError", average("meanAbsoluteError", {}, lossByName("meanAbsoluteError").call));
 /** The mean of (target - prediction)^2. */
-export const meanSquaredError = (): Metric => average("meanSquaredError", {}, lossByName("meanSquaredError").call);
+export const meanSquaredError = (): Metric => made("meanSquaredError", average("meanSquaredError", {}, lossByName("meanSquaredError").call));
 /** The square root of the mean of (target - prediction)^2. */
-export const rootMeanSquaredError = (): Metric => average("rootMeanSquaredError", {}, lossByName("meanSquaredError").call, Math.sqrt);
+export const rootMeanSquaredError = (): Metric => made("rootMeanSquaredError", average("rootMeanSquaredError", {}, lossByName("meanSquaredError").call, Math.sqrt));
 
 /** The mean cosine of the angle between target and prediction, 1 where they point the same way: the loss of this name without its minus. */
-export const cosineSimilarity = (): Metric => average("cosineSimilarity", {}, (yTrue, yPred) => neg(lossByName("cosineSimilarity").call(yTrue, yPred)));
+export const cosineSimilarity = (): Metric =>
+  made("cosineSimilarity", average("cosineSimilarity", {}, (yTrue, yPred) => neg(lossByName("cosineSimilarity").call(yTrue, yPred))));
 
 /**
  * How classes become one number, as in scikit-learn: `macro` the mean over all classes, `weighted` that mean weighted by how often a class is true,
@@ -203,7 +212,7 @@ function perClass(name: string, options: ClassOptions | undefined, score: (hits:
     if ((context !== null || classes !== undefined) && classId >= columns) throw new ArgumentError(`${name}: classId must be below the number of outputs, ${columns}, got ${classId}`);
   }
   if (average !== null && !["macro", "weighted", "micro"].includes(average)) throw new ArgumentError(`${name}: average must be "macro", "weighted", "micro" or null, got ${JSON.stringify(average)}`);
-  return {
+  return made(name, {
     name,
     config: { ...given },
     state: ["hits", "predicted", "actual"].map((counter) => ({ name: counter, shape: [columns], dtype: "i32" })),
@@ -228,7 +237,7 @@ function perClass(name: string, options: ClassOptions | undefined, score: (hits:
       if (average === "micro") return score(total(hits), total(predicted), total(actual));
       return average === "macro" ? total(scores) / columns : ratio(total(scores.map((s, i) => s * actual[i])), total(actual));
     },
-  };
+  });
 }
 
 /** Which part of what was predicted is true: TP / (TP + FP). */
@@ -249,7 +258,7 @@ export function confusionMatrix(options?: { readonly classes?: number; readonly 
   checkCount(name, "classes", classes);
   checkNumber(name, "threshold", threshold, -Infinity);
   const size = Math.max(2, classes);
-  return {
+  return made(name, {
     name,
     config: { ...given },
     state: [{ name: "counts", shape: [size, size], dtype: "i32" }],
@@ -270,7 +279,7 @@ export function confusionMatrix(options?: { readonly classes?: number; readonly 
       return [add(counts, cast(product(rows(actual), rows(predicted), true, false), "i32"))];
     },
     result: ([counts]) => Array.from({ length: size }, (_, i) => Array.from(counts.subarray(i * size, (i + 1) * size))),
-  };
+  });
 }
 
 /** Options of `auc`. */
@@ -305,8 +314,8 @@ function logarithm(x: number): number {
 /**
  * The area under the curve of all thresholds: how well probabilities tell targets of 1 from those of 0, whatever the share of each; 1 is perfect, 0.5 (ROC) is chance.
  * Approximated as in Keras, from counts at `numThresholds` thresholds (https://keras.io/api/metrics/classification_metrics/#auc-class); several outputs count as one list, unless
- * `multiLabel`. Predictions outside of [0, 1] count as 0 or 1. It is given as `auc()`, not by name, so that only applications that use it hold it, and is not kept in files: give it to
- * `compile` again after `loadModel`.
+ * `multiLabel`. Predictions outside of [0, 1] count as 0 or 1. It is given as `auc()`, not by name, so that only applications that use it, or
+ * `loadModel`, hold it.
  * @throws ArgumentError for options that it does not have or cannot use; when called, ShapeError unless there is a target for each prediction.
  */
 export function auc(options?: AucOptions): Metric {
@@ -341,7 +350,7 @@ export function auc(options?: AucOptions): Metric {
     }
     return sum;
   };
-  return {
+  return made(name, {
     name,
     config,
     // How many predictions lie between two thresholds, the upper one included, for targets of 0 and of 1: a count per threshold would be 200 comparisons of each prediction.
@@ -360,10 +369,10 @@ export function auc(options?: AucOptions): Metric {
       for (let label = 0; label < labels; label++) all += area(counts.subarray(label * steps * 2, (label + 1) * steps * 2));
       return all / labels;
     },
-  };
+  });
 }
 
-const METRICS = {
+export const METRICS = {
   binaryAccuracy, categoricalAccuracy, sparseCategoricalAccuracy, topKCategoricalAccuracy, precision, recall, f1, confusionMatrix, meanAbsoluteError, meanSquaredError, rootMeanSquaredError,
   cosineSimilarity, mae: meanAbsoluteError, mse: meanSquaredError, rmse: rootMeanSquaredError, sparseTopKCategoricalAccuracy: topKCategoricalAccuracy,
 } as const satisfies { readonly [name: string]: (options: never) => Metric };
@@ -383,16 +392,24 @@ function accuracyFor({ loss, outputShape }: MetricContext): Metric {
   return loss.labels === "class" ? sparseCategoricalAccuracy() : categoricalAccuracy();
 }
 
-/** What `save` writes of a metric: a name, or name and options; null for one's own, which a file cannot hold. */
-export function describeMetric(metric: MetricName | Metric | MetricFunction): string | { readonly name: string; readonly config: Config } | null {
+/** A metric in a file: a name, what made it with its options and the name it has, or, `own`, the name of one that is not Lockstep's. */
+export type DescribedMetric = string | { readonly name: string; readonly kind?: string; readonly config?: Config; readonly own?: boolean };
+
+/** What `save` writes of a metric. */
+export function describeMetric(metric: MetricName | Metric | MetricFunction): DescribedMetric {
   if (typeof metric === "string") return metric;
-  return typeof metric === "object" && Object.hasOwn(METRICS, metric.name) ? { name: metric.name, config: metric.config } : null;
+  const { kind, metric: first } = (typeof metric === "object" && MADE.get(metric.update)) || {};
+  // A copy that counts or results otherwise is another metric.
+  if (typeof metric === "function" || !first || first.config !== metric.config || first.result !== metric.result || first.state !== metric.state) {
+    return { name: metric.name || "metric", own: true };
+  }
+  return { name: metric.name, ...(kind !== metric.name && { kind }), config: metric.config };
 }
 
-/** The metric that `describeMetric` described. @throws ArgumentError for another name, listing them. */
-export function metricFromConfig(name: string, config: Config): Metric {
-  if (!Object.hasOwn(METRICS, name)) throw unknownName("metrics", name, METRIC_NAMES);
-  return (METRICS[name as keyof typeof METRICS] as (options: never) => Metric)(config as never);
+/** The metric that `describeMetric` described, if it is Lockstep's. @throws ArgumentError for another kind, listing them. */
+export function metricFromConfig(kind: string, config: Config, factories: { readonly [kind: string]: (options: never) => Metric } = METRICS): Metric {
+  if (!Object.hasOwn(factories, kind)) throw unknownName("metrics", kind, METRIC_NAMES);
+  return factories[kind](config as never);
 }
 
 /**

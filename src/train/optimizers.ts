@@ -22,7 +22,7 @@ import type { Tensor } from "../tensor.ts";
 import { flatten } from "../tree.ts";
 import type { Tree } from "../tree.ts";
 import { naturalLog } from "./log.ts";
-import { scheduleFromConfig } from "./schedules.ts";
+import { isMadeSchedule, scheduleFromConfig } from "./schedules.ts";
 import type { Schedule } from "./schedules.ts";
 
 /** State as it is read from a file. */
@@ -111,6 +111,12 @@ const COMMON = ["learningRate", "weightDecay", "clipNorm", "globalClipNorm", "cl
 /** The name of a parameter's state in files. */
 const stateName = (slot: string, i: number): string => `${slot}/${i}`;
 
+/** Updates of Lockstep's own optimizers, with schedules of its own. */
+const MADE = new WeakSet<Optimizer["update"]>();
+
+/** True where kind and config are all that it takes to make the optimizer again. */
+export const isMadeOptimizer = ({ update }: Optimizer): boolean => MADE.has(update);
+
 function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [option: string]: Attr }, rule: Rule): Optimizer {
   const { weightDecay = null, clipNorm = null, globalClipNorm = null, clipValue = null } = options;
   checkOptions(kind, options, [...COMMON, ...Object.keys(rest)]);
@@ -173,7 +179,7 @@ function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [op
   }
 
   const scheduleConfig = schedule && { kind: schedule.kind, config: schedule.config as Attr };
-  return {
+  const made: Optimizer = {
     kind,
     config: { learningRate: scheduleConfig ?? rate, ...rest, weightDecay, clipNorm, globalClipNorm, clipValue },
     iterations,
@@ -241,6 +247,8 @@ function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [op
       if (Math.fround(rate) !== loaded) rate = loaded;
     },
   };
+  if (schedule === null || isMadeSchedule(schedule)) MADE.add(made.update);
+  return made;
 }
 
 /** 1 - beta^t for 0 <= beta < 1. */

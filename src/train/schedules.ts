@@ -19,6 +19,16 @@ export interface Schedule {
   readonly value: (step: Tensor) => Tensor;
 }
 
+const MADE = new WeakSet<Schedule["value"]>();
+
+function made(s: Schedule): Schedule {
+  MADE.add(s.value);
+  return s;
+}
+
+/** True for Lockstep's own schedules, whose kind and config are all that it takes to make them again. */
+export const isMadeSchedule = ({ value }: Schedule): boolean => MADE.has(value);
+
 /**
  * A schedule by `value(step, options)`. The options are those of `defaults`, all numbers or flags; what is undefined there must be given.
  * @throws ArgumentError for unknown options and other values
@@ -29,7 +39,7 @@ function schedule<O extends object>(kind: string, defaults: Required<O> | { read
     if (name === "decaySteps") checkPositive(kind, name, n as number);
     else if (typeof n !== "boolean" && (n !== null || defaults[name] !== null)) checkNumber(kind, name, n as number, -Infinity);
   }
-  return { kind, config: config as Config, value: (step) => value(step, config) };
+  return made({ kind, config: config as Config, value: (step) => value(step, config) });
 }
 
 /** Options of `exponentialDecay` and `inverseTimeDecay`. */
@@ -108,11 +118,11 @@ export function piecewiseConstantDecay(options: { readonly boundaries: readonly 
   if (!numbers(boundaries) || !numbers(values) || values.length !== boundaries.length + 1 || boundaries.some((b, i) => i > 0 && b <= boundaries[i - 1])) {
     throw new ArgumentError(`piecewiseConstantDecay: expected lists of numbers, rising boundaries and one value more, got boundaries ${JSON.stringify(boundaries)} and values ${JSON.stringify(values)}`);
   }
-  return {
+  return made({
     kind: "piecewiseConstantDecay",
     config: { boundaries, values },
     value: (step) => boundaries.reduceRight<Tensor>((after, boundary, i) => where(lessEqual(step, boundary), values[i], after), asTensor(values[boundaries.length])),
-  };
+  });
 }
 
 const SCHEDULES: { readonly [kind: string]: (options: never) => Schedule } = { exponentialDecay, inverseTimeDecay, polynomialDecay, cosineDecay, piecewiseConstantDecay };

@@ -85,11 +85,11 @@ test("package: require() takes every entry: nothing awaits at the top level", as
     assert.not(awaits(program), `${file} awaits`);
     for (const { source } of program.body) if (source) visit(join(dirname(file), source.value));
   };
-  for (const entry of ["index", "inference", "data"]) visit(`build/${entry}.js`);
+  for (const entry of ["index", "inference", "data", "safetensors"]) visit(`build/${entry}.js`);
   assert.ok(seen.size >= 4);
   if (process.features.require_module) {
     const require = createRequire(import.meta.url);
-    for (const [name, use] of [["lockstep", "sequential"], ["lockstep/inference", "sequential"], ["lockstep/data", "oneHot"]]) assert.type(require(name)[use], "function");
+    for (const [name, use] of [["lockstep", "sequential"], ["lockstep/inference", "sequential"], ["lockstep/data", "oneHot"], ["lockstep/safetensors", "readSafetensors"]]) assert.type(require(name)[use], "function");
   }
 });
 
@@ -97,11 +97,16 @@ test("package: entries export what their sources do, and share the classes of er
   const whole = await import("lockstep");
   const inference = await import("lockstep/inference");
   const data = await import("lockstep/data");
-  for (const [bundle, source] of [[whole, "index"], [inference, "inference"], [data, "data/index"]]) {
+  const safetensors = await import("lockstep/safetensors");
+  for (const [bundle, source] of [[whole, "index"], [inference, "inference"], [data, "data/index"], [safetensors, "safetensors/index"]]) {
     assert.equal(Object.keys(bundle).sort(), Object.keys(await import(`../../build/esm/${source}.js`)).sort());
   }
   for (const name of Object.keys(whole).filter((n) => /^[A-Z].*Error$/.test(n))) assert.is(inference[name], whole[name]);
   assert.throws(() => data.parseIdx(new Uint8Array(3)), (error) => error instanceof whole.FileError || error instanceof whole.DataError);
+  assert.instance(await safetensors.readSafetensors(new Uint8Array(3)).catch((error) => error), whole.FileError);
+  // Tensors of either entry can be written.
+  const file = await safetensors.writeSafetensors({ a: whole.tensor([1, 2]), b: inference.tensor([true, false]) });
+  assert.equal([...(await safetensors.readSafetensors(file)).tensors].map(([name, t]) => [name, t.dtype, [...t.data]]), [["a", "F32", [1, 2]], ["b", "BOOL", [1, 0]]]);
 });
 
 test("package: source maps lead to the sources", () => {

@@ -12,6 +12,8 @@ const APP = `
 import { adam, compile, dense, loadModel, open, ops, sequential, tensor, valueAndGrad, BackendError } from "lockstep";
 import type { Backend, Callback, GpuBackend, History, KernelSource, Layer, Loss, Metric, Model, Optimizer, Tensor, WasmBackend } from "lockstep";
 import { parseCsv, trainTestSplit } from "lockstep/data";
+import { openSafetensors, readSafetensors, writeSafetensors } from "lockstep/safetensors";
+import type { SafetensorsFile, SafeTensor } from "lockstep/safetensors";
 import * as inference from "lockstep/inference";
 
 const model: Model = sequential([dense(8, { activation: "relu" }), dense(1)], { inputShape: [2] });
@@ -29,6 +31,13 @@ export async function gpu(): Promise<GpuBackend> {
 export const source: KernelSource = new Uint8Array(4);
 export async function load(): Promise<[Model, inference.Model]> {
   return [await loadModel("a.safetensors"), await inference.loadModel(new Uint8Array(8))];
+}
+export async function tensors(): Promise<Uint8Array> {
+  const file: SafetensorsFile = await openSafetensors("a.safetensors");
+  const { tensors } = await readSafetensors(new Uint8Array(8), { names: ["a"] });
+  const read: SafeTensor = await file.read([...tensors.keys()].join());
+  const { bytes } = await file.readRaw("a");
+  return writeSafetensors({ a: read, b: tensor(read.data, read.shape), c: { dtype: "I64", shape: [bytes.length / 8], bytes }, d: { shape: [1], data: Float64Array.of(1) } }, { format: "pt" });
 }
 const predictor: inference.Model = inference.sequential([inference.dense(1)]);
 // @ts-expect-error A model that predicts cannot be trained.

@@ -1,7 +1,8 @@
 /** What editors and the compiler must see of the public API: right uses compile, each wrong one is an error on its line. Never run. */
-import { adam, compile, dense, earlyStopping, f1, grad, loadModel, lstm, matmul, meanSquaredError, mul, sequential, sum, tensor, valueAndGrad } from "lockstep";
+import { adam, compile, dense, earlyStopping, f1, grad, loadModel, loadWeights, lstm, matmul, meanSquaredError, mul, sequential, sum, tensor, valueAndGrad } from "lockstep";
 import type { Callback, History, LossName, MetricName, OptimizerName, Tensor } from "lockstep";
 import { parseCsv } from "lockstep/data";
+import { openSafetensors, readSafetensors, writeSafetensors } from "lockstep/safetensors";
 
 const names: readonly [LossName, OptimizerName, MetricName] = ["sparseCategoricalCrossentropy", "adamw", "accuracy"];
 const own: Callback = { onEpochEnd: (_epoch, logs, training) => (logs.loss < 0.1 ? training.stop() : undefined) };
@@ -21,6 +22,23 @@ export async function right(): Promise<number> {
   const p: Tensor = await copy.predict([[[1, 2, 3, 4]]]);
   const { columns } = parseCsv("a,b\n1,2", { header: true });
   return history.epoch.length + best + p.size + columns.length;
+}
+
+/** What files are read from, and what of one's own loadModel is given. */
+export async function files(response: Response, stream: ReadableStream<Uint8Array>, file: File): Promise<void> {
+  for (const source of [response, fetch("a"), stream, file, "a", new URL("a:b"), new ArrayBuffer(8), new DataView(new ArrayBuffer(8)), new SharedArrayBuffer(8), Promise.resolve(file)]) await loadModel(source);
+  await loadModel(file, { layers: { scale: ({ by }) => (x) => mul(x, by as number) }, activations: { cubic: (x) => mul(x, x) }, regularizers: { half: (w) => sum(w) }, losses: { mine: (y, p) => mul(y, p) }, metrics: { own: null, f1: f1() } });
+  await loadWeights(model, response, { names: (name) => name.toUpperCase() });
+  await loadWeights(model, response, { names: { "dense/kernel": "fc.weight" } });
+  const { tensors, metadata } = await readSafetensors(file, { names: ["a"], raw: true });
+  const bytes: Uint8Array | undefined = tensors.get("a")?.bytes;
+  const data: Float32Array | Int32Array | Uint32Array = (await (await openSafetensors(stream)).read("a")).data;
+  await writeSafetensors({ a: tensor(data), b: { shape: [1], data: BigInt64Array.of(1n) }, c: { dtype: "F4", shape: [2], bytes: bytes ?? new Uint8Array(1) } }, metadata);
+  await model.save(new URL("file:///a"));
+  // @ts-expect-error a number is no source
+  await loadModel(7);
+  // @ts-expect-error a misspelled option
+  await loadModel(file, { layer: {} });
 }
 
 /** Arguments without a type are tensors; others say what they are. */

@@ -1,0 +1,72 @@
+/** @file Parts of files: what a disk, a server and a blob can give without the rest. */
+import { FileError } from "../errors.ts";
+import { arrived, bytesOf, cannotRead, checkResponse, isAddress } from "../io/source.ts";
+import type { ModelSource } from "../io/source.ts";
+import { fileState, readRange } from "../node/files.ts";
+
+/** A file of which parts can be read. */
+export interface Ranges {
+  readonly who: string;
+  /** Null where nobody says. */
+  readonly size: number | null;
+  /** What has been read already: the file begins with it. */
+  readonly begin: Uint8Array;
+  /** Bytes [begin, end), which are within the size. @throws FileError for fewer. */
+  read(begin: number, end: number): Promise<Uint8Array>;
+}
+
+/** What is read at first, so that most headers need no second request. */
+const FIRST_BYTES = 2 ** 16;
+
+const inMemory = (who: string, bytes: Uint8Array): Ranges => ({ who, size: bytes.length, begin: bytes, read: async (begin, end) => bytes.subarray(begin, end) });
+
+/** A part of what is at an address, or all of it where the server does not give parts. */
+async function requested(who: string, begin: number, end: number): Promise<{ readonly bytes: Uint8Array; readonly whole: boolean; readonly size: number | null; readonly version: string | null }> {
+  const response = await arrived(who, fetch(who, { headers: { Range: `bytes=${begin}-${end - 1}` } }));
+  checkResponse(who, response);
+  const bytes = new Uint8Array(await arrived(who, response.arrayBuffer()));
+  const { headers } = response;
+  // Servers of other origins may hide both.
+  const [, from = String(begin), size = "*"] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers.get("content-range") ?? "") ?? [];
+  const whole = response.status !== 206;
+  if (!whole && (Number(from) !== begin || bytes.length > end - begin)) throw cannotRead(who, `asked for bytes ${begin} to ${end - 1}, the server sent ${bytes.length} bytes from ${from} on`);
+  return { bytes, whole, size: size === "*" ? null : Number(size), version: headers.get("etag") ?? headers.get("last-modified") };
+}
+
+async function overHttp(who: string): Promise<Ranges> {
+  const first = await requested(who, 0, FIRST_BYTES);
+  if (first.whole) return inMemory(who, first.bytes);
+  // A shorter answer ends with the file.
+  const size = first.size ?? (first.bytes.length < FIRST_BYTES ? first.bytes.length : null);
+  return {
+    who, size, begin: first.bytes,
+    async read(begin, end) {
+      const { bytes, whole, version } = await requested(who, begin, end);
+      if (version !== first.version) throw cannotRead(who, "it has changed since its header was read");
+      const part = whole ? bytes.subarray(begin, end) : bytes;
+      if (part.length < end - begin) throw new FileError(`${who}: the file is truncated: bytes ${begin} to ${end - 1} are wanted, ${part.length} of them are there`);
+      return part;
+    },
+  };
+}
+
+/** @throws FileError where the source cannot be read, ArgumentError for what is none. */
+export async function rangesOf(what: string, given: ModelSource): Promise<Ranges> {
+  const source = await given;
+  if (typeof source === "string" || source instanceof URL) {
+    const who = String(source);
+    if (/^https?:/i.test(who)) return overHttp(who);
+    const path = isAddress(who) ? null : /^file:/i.test(who) ? new URL(who) : who;
+    const state = path === null ? null : await fileState(path);
+    if (path !== null && state !== null) {
+      const read = (begin: number, end: number): Promise<Uint8Array> => readRange(path, state, begin, end);
+      return { who, size: state.size, begin: await read(0, Math.min(FIRST_BYTES, state.size)), read };
+    }
+  } else if (typeof Blob === "function" && source instanceof Blob) {
+    const who = (source as File).name ?? what;
+    const read = async (begin: number, end: number): Promise<Uint8Array> => new Uint8Array(await arrived(who, source.slice(begin, end).arrayBuffer()));
+    return { who, size: source.size, begin: await read(0, FIRST_BYTES), read };
+  }
+  const { who, bytes } = await bytesOf(what, source);
+  return inMemory(who, bytes);
+}
