@@ -106,26 +106,27 @@ export class Executable {
     return new Executable(backend, plan, await relieved(backend, () => backend.compile(plan)), graph, results);
   }
 
-  /** What `work` gives. Closing waits for it, so that nobody takes the program away in between. */
-  async during<T>(work: () => T | Promise<T>): Promise<T> {
-    const held = this.#held;
-    held.users++;
-    try {
-      return await work();
-    } finally {
-      held.users--;
-      if (held.closed) held.close();
-    }
+  /** Closing waits until `done` was called as often: nobody takes the program away in between. */
+  begin(): void {
+    this.#held.users++;
   }
 
-  /** Waits until what a run reads is there, or on the host. */
-  async gather(inputs: readonly Tensor[]): Promise<void> {
+  /** See `begin`. */
+  done(): void {
+    this.#held.users--;
+    if (this.#held.closed) this.#held.close();
+  }
+
+  /** What to wait for until all that a run reads is on the backend or on the host; null: nothing. */
+  arrival(inputs: readonly Tensor[]): Promise<unknown> | null {
+    const arrivals: Promise<unknown>[] = [];
     for (const tensors of [inputs, this.captures]) {
       for (const t of tensors) {
         const arrival = t.arrival(this.backend);
-        if (arrival !== null) await arrival;
+        if (arrival !== null) arrivals.push(arrival);
       }
     }
+    return arrivals.length > 0 ? Promise.all(arrivals) : null;
   }
 
   /** Enqueues one run. `inputs` as the graph's, already checked. Results are read with `results()`. */
@@ -185,12 +186,22 @@ export function runNow<T>(program: Executable, inputs: readonly Tensor[], then: 
     program.enqueue(inputs);
   } catch (error) {
     if (!(error instanceof OutOfMemoryError)) throw error;
-    return program.during(async () => {
+    return holding(program, async () => {
       await relieved(program.backend, () => program.enqueue(inputs));
       return then();
     });
   }
   return then();
+}
+
+/** What `work` gives. Until then nobody takes the program away. */
+async function holding<T>(program: Executable, work: () => T | Promise<T>): Promise<T> {
+  program.begin();
+  try {
+    return await work();
+  } finally {
+    program.done();
+  }
 }
 
 const turns = new WeakMap<Backend, Turns>();
@@ -199,17 +210,21 @@ const turns = new WeakMap<Backend, Turns>();
 export function inTurn<T>(program: Executable, inputs: readonly Tensor[], then: () => T | Promise<T>): T | Promise<T> {
   const { backend } = program;
   if (!backend.limits.asynchronous) return runNow(program, inputs, then);
-  return program.during(() => once(turns, backend, () => new Turns(backend)).take(() => runNow(program, inputs, then)));
+  return holding(program, () => once(turns, backend, () => new Turns(backend)).take(() => runNow(program, inputs, then)));
 }
 
 /** What `run` makes of the program that `find` gives, once what it reads is there. What had to make room between being found and being used is found again. */
 export async function using<T>(find: () => Promise<Executable>, inputs: readonly Tensor[], run: (program: Executable) => T | Promise<T>): Promise<T> {
   let program = await find();
   while (program.closed) program = await find();
-  return program.during(async () => {
-    await program.gather(inputs);
-    return run(program);
-  });
+  program.begin();
+  try {
+    const arrival = program.arrival(inputs);
+    if (arrival !== null) await arrival;
+    return await run(program);
+  } finally {
+    program.done();
+  }
 }
 
 const eagerPrograms = new WeakMap<Backend, Lru<Executable>>();

@@ -235,7 +235,7 @@ class Fit {
 
   async #program(state: State, data: Prepared, count: number, shuffled: number): Promise<Executable> {
     const program = await state.programs.train(data.inputs, data.y, data.weights, { count, shuffled, resident: true }, state.training, state.train, this.#watch);
-    await program.gather([]);
+    await program.arrival([]);
     return program;
   }
 
