@@ -176,6 +176,33 @@ test("programs that callbacks push out are made again", async () => {
   small.close();
 });
 
+test("a watch for numbers that are not finite has one program for all calls of fit, and sees each fault anew", async () => {
+  const m = await compiled();
+  const faults = [];
+  const watch = { onFault: (step, source) => void faults.push(`${step} ${source}`) };
+  let made = 0;
+  const { compile } = backend;
+  backend.compile = (plan) => {
+    made++;
+    return compile.call(backend, plan);
+  };
+  const fit = () => m.fit(data.x, data.y, { batchSize: 20, callbacks: [watch], ...quiet });
+  await fit();
+  assert.is(made, 1);
+  const good = await m.getWeights();
+  for (let round = 0; round < 2; round++) {
+    m.setWeights(good.map((t, i) => (i === 0 ? new Float32Array(t.size).fill(NaN) : t)));
+    await fit();
+    m.setWeights(good);
+    await m.compile({ loss: "mse", optimizer: adam({ learningRate: 0.01 }), metrics: ["mae"], backend });
+    await fit();
+  }
+  backend.compile = compile;
+  assert.is(made, 3, "once for each compile()");
+  // Two steps each since compile().
+  assert.equal(faults, ["3 layer dense", "3 layer dense"]);
+});
+
 test("compile again keeps the weights and starts the optimizer afresh", async () => {
   const m = await compiled();
   await m.fit(data.x, data.y, quiet);
