@@ -186,9 +186,14 @@ export function runNow<T>(program: Executable, inputs: readonly Tensor[], then: 
     program.enqueue(inputs);
   } catch (error) {
     if (!(error instanceof OutOfMemoryError)) throw error;
+    let made: { readonly value: T | Promise<T> } | undefined;
+    const again = (): void => {
+      program.enqueue(inputs);
+      made = { value: then() };
+    };
     return holding(program, async () => {
-      await relieved(program.backend, () => program.enqueue(inputs));
-      return then();
+      await relieved(program.backend, again);
+      return (made as NonNullable<typeof made>).value;
     });
   }
   return then();

@@ -6,9 +6,9 @@ import { adam, add, BackendError, compile, dense, loadModel, LockstepError, matm
 const quiet = { verbose: 0 };
 const MiB = 2 ** 20;
 
-/** A file with a model of 4 MiB. */
-const bytes = await sequential([dense(1024)], { inputShape: [1024] }).toBytes();
-const x = () => ({ data: new Float32Array(1024).fill(1), shape: [1, 1024] });
+/** A file with a model of 1 MiB. */
+const bytes = await sequential([dense(512)], { inputShape: [512] }).toBytes();
+const x = () => ({ data: new Float32Array(512).fill(1), shape: [1, 512] });
 
 async function rejects(promise, pattern) {
   await promise.then(() => assert.unreachable("it resolved"), (e) => {
@@ -18,7 +18,7 @@ async function rejects(promise, pattern) {
 }
 
 test("load, predict, dispose without a turn of the event loop", async () => {
-  const backend = await open("wasm", { maxBytes: 32 * MiB, threads: 1 });
+  const backend = await open("wasm", { maxBytes: 8 * MiB, threads: 1 });
   let turns = 0;
   setImmediate(() => turns++);
   let first;
@@ -34,9 +34,9 @@ test("load, predict, dispose without a turn of the event loop", async () => {
 });
 
 test("models that nobody disposes of: a full backend lets finalizers run", async () => {
-  const backend = await open("wasm", { maxBytes: 32 * MiB, threads: 1 });
+  const backend = await open("wasm", { maxBytes: 8 * MiB, threads: 1 });
   for (let i = 0; i < 40; i++) await (await loadModel(bytes)).predict(x());
-  assert.ok(backend.memory().bytes < 32 * MiB);
+  assert.ok(backend.memory().bytes < 8 * MiB);
   backend.close();
 });
 
