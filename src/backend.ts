@@ -16,6 +16,8 @@ export interface DeviceBuffer {
 /** A plan made ready to run on one backend. */
 export interface Program {
   readonly plan: Plan;
+  /** Bytes that it holds on its backend. */
+  readonly bytes: number;
   /** Gives back what the program holds (commands, temporaries). Running it afterwards is an error. */
   close(): void;
 }
@@ -44,6 +46,8 @@ export interface Limits {
 export interface Backend {
   readonly name: string;
   readonly limits: Limits;
+  /** True after close(), and when the device was lost: models and functions then go on with the default backend. */
+  readonly closed: boolean;
   /** @throws BackendError when out of memory, with the numbers. Contents are undefined. */
   alloc(bytes: number): DeviceBuffer;
   /** Gives a buffer back. Does nothing after close(): handles may be collected later. */
@@ -60,6 +64,6 @@ export interface Backend {
   sync(): Promise<void>;
   /** Resolves when everything enqueued so far has run or failed, and leaves errors to later calls. */
   caughtUp(): Promise<void>;
-  /** Frees everything. Later calls but free() are errors. */
-  close(): void;
+  /** Frees everything. Later calls but free() are errors. Elements that tensors have nowhere else are brought to the host first: where that takes a while, a promise resolves when it is done. */
+  close(): void | Promise<void>;
 }

@@ -1,6 +1,6 @@
 /** @file `compile`: traces a function of tensors once per shape of its arguments and replays the compiled program. */
 import type { Backend } from "./backend.ts";
-import { once } from "./cache.ts";
+import type { Lru } from "./cache.ts";
 import { checkFlag, checkOptions, kindOf } from "./check.ts";
 import { ArgumentError } from "./errors.ts";
 import { Graph, symbolOf, trace } from "./graph.ts";
@@ -8,7 +8,7 @@ import type { BackendName } from "./init.ts";
 import { resolveBackend } from "./init.ts";
 import { keysOf, withMode } from "./mode.ts";
 import { showPlan } from "./plan/plan.ts";
-import { Executable, inTurn } from "./run.ts";
+import { Executable, inTurn, programCache, using } from "./run.ts";
 import { Tensor } from "./tensor.ts";
 import { flatten, mapTree } from "./tree.ts";
 import type { Tree } from "./tree.ts";
@@ -39,11 +39,8 @@ export interface Compiled<A extends readonly Tree[], R extends Tree | void> {
   close(): void;
 }
 
-interface Entry {
-  readonly executable: Executable;
-  /** The shape of what the function returned; null when it returned nothing. */
-  readonly result: Tree | null;
-}
+/** The shapes of what functions returned; null where they returned nothing. */
+const returned = new WeakMap<Executable, Tree | null>();
 
 /**
  * Compiles `fn`. On the first call with arguments of some shapes and dtypes, `fn` runs once on symbols; what it computes becomes one program,
@@ -60,9 +57,11 @@ export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (.
   const { backend: on, warnAfter = 16, training, seed = 0 } = checkOptions("compile", options, ["backend", "warnAfter", "training", "seed"]);
   if (training !== undefined) checkFlag("compile", "training", training);
   const keys = keysOf(seed);
-  const cache = new Map<string, Promise<Entry>>();
-  const create = async (args: A): Promise<Entry> => {
-    const backend = await resolveBackend(on);
+  /** Where its programs are: one backend, until that is closed. */
+  let home: { readonly backend: Backend; readonly cache: Lru<Executable> } | null = null;
+  let shapes = 0;
+  const create = async (args: A, backend: Backend): Promise<Executable> => {
+    if (shapes++ === warnAfter) console.warn(`lockstep: compile: ${shapes} different argument shapes so far, each with a program of its own; pad inputs to a few sizes`);
     const graph = new Graph();
     const { results, result } = trace(graph, () => withMode({ training: training ?? null, key: keys.ofRun() }, () => {
       const symbols = mapTree(args, (t) => graph.input(t)) as unknown as A;
@@ -75,31 +74,36 @@ export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (.
       const tree = out === undefined ? null : (out as Tree);
       return { result: tree, results: tree === null ? [] : flatten(tree).map((t) => symbolOf(graph, t)) };
     }));
-    return { executable: await Executable.create(graph, results, backend), result };
+    const executable = await Executable.create(graph, results, backend);
+    returned.set(executable, result);
+    return executable;
   };
-  const entry = (args: A, leaves: readonly Tensor[]): Promise<Entry> => {
-    return once(cache, `${structure(args)} ${leaves.map(String).join()}`, () => {
-      if (cache.size === warnAfter) console.warn(`lockstep: compile: ${cache.size + 1} different argument shapes so far, each with a program of its own; pad inputs to a few sizes`);
-      return create(args);
-    });
+  const find = async (args: A, leaves: readonly Tensor[]): Promise<Executable> => {
+    const last = home;
+    if (last === null || last.backend.closed) {
+      const backend = await resolveBackend(on);
+      // Another call may have come before.
+      if (home === last) {
+        last?.cache.clear();
+        home = { backend, cache: programCache(backend) };
+      }
+    }
+    const { backend, cache } = home as NonNullable<typeof home>;
+    return cache.get(`${structure(args)} ${leaves.map(String).join()}`, () => create(args, backend));
   };
   const call = async (...args: A): Promise<R> => {
     const leaves = flatten(args);
-    for (const t of leaves) await t.ready();
-    const { executable, result } = await entry(args, leaves);
-    // What ops outside of the function still compute.
-    for (const t of executable.captures) await t.ready();
-    const values = await inTurn<Tensor[] | null>(executable, leaves, () => (result === null ? null : executable.results()));
-    if (result === null || values === null) return undefined as R;
-    let i = 0;
-    return mapTree(result, () => values[i++]) as R;
+    return using(() => find(args, leaves), leaves, async (executable) => {
+      const result = returned.get(executable) as Tree | null;
+      const values = await inTurn<Tensor[] | null>(executable, leaves, () => (result === null ? null : executable.results()));
+      if (result === null || values === null) return undefined as R;
+      let i = 0;
+      return mapTree(result, () => values[i++]) as R;
+    });
   };
   return Object.defineProperty(Object.assign(call, {
-    print: async (...args: A) => showPlan((await entry(args, flatten(args))).executable.plan),
-    close: () => {
-      for (const e of cache.values()) e.then(({ executable }) => executable.close(), () => {});
-      cache.clear();
-    },
+    print: async (...args: A) => showPlan((await find(args, flatten(args))).plan),
+    close: () => home?.cache.clear(),
   }), "draws", { get: () => keys.draws, set: (draws: number) => void (keys.draws = draws), enumerable: true }) as Compiled<A, R>;
 }
 

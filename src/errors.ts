@@ -38,6 +38,9 @@ export class BackendError extends LockstepError {
   override name = "BackendError";
 }
 
+/** @internal The BackendError of a backend that is full, which may have room once others have given up theirs (relief.ts). */
+export class OutOfMemoryError extends BackendError {}
+
 /** The device behind a backend is gone: removed, reset, or destroyed. What was on it is lost; what is on the host is not. */
 export class DeviceLostError extends BackendError {
   override name = "DeviceLostError";

@@ -47,10 +47,15 @@ export async function open(name: BackendName = "auto", options: WasmOptions | We
   return backend;
 }
 
-/** The backend opened last; opens `auto` when there is none yet. */
-export function defaultBackend(): Promise<Backend> {
-  current ??= openWasm({});
-  return current;
+/** The backend opened last; opens `auto` when there is none yet, or when that was closed or lost. */
+export async function defaultBackend(): Promise<Backend> {
+  for (;;) {
+    const last = (current ??= openWasm({}));
+    const backend = await last;
+    if (!backend.closed) return backend;
+    // Another may have been opened meanwhile.
+    if (current === last) current = null;
+  }
 }
 
 /** Begins to load what `auto` will need, where nothing is open yet, to run `graph`: kernels are fetched and compiled beside the calling thread. What fails here fails again when it is needed. */
@@ -63,6 +68,12 @@ export function useBackend(backend: Backend): void {
   current = Promise.resolve(backend);
 }
 
+/** Makes `next` the default where `lost` was. */
+export async function succeed(lost: Backend, next: Backend): Promise<void> {
+  const last = current;
+  if ((await last) === lost && current === last) useBackend(next);
+}
+
 /** Backends that were opened because a `backend` option named one that was not the default. */
 const named = new Map<BackendName, Promise<Backend>>();
 
@@ -73,6 +84,7 @@ export async function resolveBackend(backend: BackendName | Backend | undefined)
   checkName("backend", backend);
   const now = await defaultBackend();
   if (now.name === backend) return now;
+  if ((await named.get(backend))?.closed) named.delete(backend);
   return once(named, backend, () => openNamed(backend, {}));
 }
 

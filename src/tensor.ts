@@ -4,6 +4,7 @@
  * backend when the handle is collected, or at once with `dispose()` / `using`.
  */
 import type { Backend, DeviceBuffer } from "./backend.ts";
+import { once } from "./cache.ts";
 import { checkOneOf, kindOf } from "./check.ts";
 import type { Node } from "./graph.ts";
 import { allocate, bytesOf, dtypeOf, view } from "./dtype.ts";
@@ -22,6 +23,10 @@ export type TensorLike = Tensor | NestedArray | TypedArray;
 interface Device {
   readonly backend: Backend;
   readonly buffer: DeviceBuffer;
+  /** They are nowhere else. */
+  only: boolean;
+  /** What was there when the backend was closed. */
+  home: Promise<ArrayBuffer> | null;
 }
 
 /** Where a concrete tensor's elements are. `host` is null when the device has newer ones. */
@@ -36,7 +41,22 @@ interface Elements {
 
 const INSPECT: unique symbol = Symbol.for("nodejs.util.inspect.custom");
 
-const collected = new FinalizationRegistry<Device>(({ backend, buffer }) => backend.free(buffer));
+/** What tensors have on each backend. Not the tensors: those that nobody has are to be collected. */
+const devices = new WeakMap<Backend, Set<Device>>();
+
+function giveBack(device: Device): void {
+  devices.get(device.backend)?.delete(device);
+  device.backend.free(device.buffer);
+}
+
+const collected = new FinalizationRegistry<Device>(giveBack);
+
+/** For backends that are about to be closed: reads what tensors have only there, at once or in commands that `backend` enqueues before this returns. Null: there is nothing. */
+export function bringHome(backend: Backend): Promise<unknown> | null {
+  const reads: Promise<ArrayBuffer>[] = [];
+  for (const device of devices.get(backend) ?? []) if (device.only) reads.push((device.home = backend.read(device.buffer, 0, device.buffer.bytes)));
+  return reads.length > 0 ? Promise.allSettled(reads) : null;
+}
 
 /**
  * An array of numbers of one shape and dtype, row-major: f32, i32, u32 or bool. Made by `tensor()`, `zeros()` … and returned by ops and models. Elements may be on a device;
@@ -81,9 +101,13 @@ export class Tensor {
     if (s.host !== null) return s.host instanceof Uint8Array ? new Int32Array(s.host) : s.host;
     if (s.device === null) throw this.#empty();
     const { version } = s;
-    const bytes = await s.device.backend.read(s.device.buffer, 0, bytesOf(this.size));
+    const { device } = s;
+    const bytes = await (device.home ?? device.backend.read(device.buffer, 0, bytesOf(this.size)));
     const host = view(this.dtype, bytes, 0, this.size);
-    if (s.version === version) s.host = host;
+    if (s.version === version && !s.disposed) {
+      s.host = host;
+      device.only = false;
+    }
     return host;
   }
 
@@ -160,6 +184,12 @@ export class Tensor {
     return device !== null && device.backend === backend ? device.buffer : null;
   }
 
+  /** @internal What to wait for before `backend` can take the elements: an op that computes them, or another backend that alone has them. Null: nothing. */
+  arrival(backend: Backend): Promise<unknown> | null {
+    const { pending, host, device } = this.#storage;
+    return pending ?? (host === null && device !== null && device.backend !== backend ? this.data() : null);
+  }
+
   /** @internal Makes sure the elements are on `backend` and returns their buffer, which this tensor then owns. */
   upload(backend: Backend): DeviceBuffer {
     const s = this.#concrete("upload");
@@ -167,15 +197,22 @@ export class Tensor {
     if (there !== null) return there;
     if (s.host === null) throw s.device === null ? this.#empty() : new LockstepError(`tensor ${this}: its elements are on the backend "${s.device.backend.name}" that was used before; await data() first, or keep to one backend`);
     const buffer = backend.alloc(bytesOf(this.size, this.storage));
-    backend.write(buffer, 0, s.host);
-    this.adopt({ backend, buffer });
+    try {
+      backend.write(buffer, 0, s.host);
+    } catch (error) {
+      backend.free(buffer);
+      throw error;
+    }
+    this.adopt(backend, buffer);
     return buffer;
   }
 
   /** @internal Takes ownership of a device buffer that holds the elements. */
-  adopt(device: Device): void {
+  adopt(backend: Backend, buffer: DeviceBuffer): void {
     this.#leave();
+    const device: Device = { backend, buffer, only: this.#storage.host === null, home: null };
     this.#storage.device = device;
+    once(devices, backend, () => new Set<Device>()).add(device);
     collected.register(this, device, this);
   }
 
@@ -189,8 +226,10 @@ export class Tensor {
 
   /** @internal The device copy is newer than the host's. */
   markDeviceNewer(): void {
-    this.#storage.host = null;
-    this.#storage.version++;
+    const s = this.#storage;
+    s.host = null;
+    s.version++;
+    if (s.device !== null) s.device.only = true;
   }
 
   /** @internal Elements will be there once `pending` resolves. */
@@ -206,11 +245,6 @@ export class Tensor {
     s.pending = arrived;
   }
 
-  /** @internal Waits for an eager result. */
-  async ready(): Promise<void> {
-    await this.#storage.pending;
-  }
-
   /**
    * Replaces the elements, on the host and wherever they are held. `data` as for `tensor()`, with this shape.
    * @throws ShapeError for another shape, DataError where a tensor made from bytes is to hold what is no byte.
@@ -222,7 +256,10 @@ export class Tensor {
     s.host = storedAs(next.host as HostArray, this.storage);
     s.version++;
     s.pending = null;
-    if (s.device !== null && s.host !== null) s.device.backend.write(s.device.buffer, 0, s.host);
+    if (s.device === null || s.host === null) return;
+    s.device.only = false;
+    if (s.device.backend.closed) this.#leave();
+    else s.device.backend.write(s.device.buffer, 0, s.host);
   }
 
   #empty(): LockstepError {
@@ -234,7 +271,7 @@ export class Tensor {
     const { device } = this.#storage;
     if (device === null) return;
     collected.unregister(this);
-    device.backend.free(device.buffer);
+    giveBack(device);
     this.#storage.device = null;
   }
 

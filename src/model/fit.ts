@@ -1,11 +1,13 @@
 /** @file The training loop and evaluation: which program runs when, what callbacks and the progress line get to see. */
 import type { Backend } from "../backend.ts";
+import { once } from "../cache.ts";
 import { candidates } from "../init.ts";
 import { DataError, DeviceLostError, LockstepError } from "../errors.ts";
 import { Slices } from "../pacing.ts";
 import { progress } from "../progress.ts";
 import type { Progress, ProgressStream } from "../progress.ts";
-import { inTurn } from "../run.ts";
+import { relieved } from "../relief.ts";
+import { inTurn, using } from "../run.ts";
 import type { Executable } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Callback, LogHistory, Logs, TrainingHandle } from "../train/callbacks.ts";
@@ -34,20 +36,23 @@ export interface History {
 
 type State = { training: Training; programs: Programs; train: Tally; evaluate: Tally };
 
+/** One for each model, so that one program serves all calls of fit. */
+const watches = new WeakMap<Model, Watch>();
+
 /** Steps between looks at the watch where a look waits for the device. */
 const WATCH_STEPS = 50;
 
 /** Loss and metrics over samples [from, to). One at a time for a model: others wait. */
 export function runEvaluation({ training, programs, evaluate }: State, data: Prepared, from: number, to: number, batchSize: number): Promise<Logs> {
   return evaluate.alone(async () => {
-    upload(data, programs);
+    await upload(data, programs);
     evaluate.reset();
     programs.evaluateCursor.begin(0, 0, from);
     const args = argumentsOf(data);
     const slices = new Slices();
     for (let at = from; at < to; at += batchSize) {
       const shape = { count: Math.min(batchSize, to - at), shuffled: 0, resident: true };
-      await inTurn(await programs.evaluate(data.inputs, data.y, data.weights, shape, training, evaluate), args, () => {});
+      await using(() => programs.evaluate(data.inputs, data.y, data.weights, shape, training, evaluate), args, (program) => inTurn(program, args, () => {}));
       await slices.rest();
     }
     return evaluate.read();
@@ -73,7 +78,9 @@ export async function evaluateBatches(model: Model, who: string, batches: Batche
       evaluate.reset();
       for (let step = 1; batch !== null; step++) {
         const { inputs, y, weights, samples } = batch;
-        await inTurn(await programs.evaluate(inputs, y, weights, { count: samples, shuffled: 0, resident: false }, training, evaluate), argumentsOf(batch), () => {});
+        const args = argumentsOf(batch);
+        const shape = { count: samples, shuffled: 0, resident: false };
+        await using(() => programs.evaluate(inputs, y, weights, shape, training, evaluate), args, (program) => inTurn(program, args, () => {}));
         batch = step < steps ? await next() : null;
         await slices.rest();
       }
@@ -86,8 +93,11 @@ export async function evaluateBatches(model: Model, who: string, batches: Batche
 
 const argumentsOf = (d: Samples): Tensor[] => [...d.inputs, d.y, ...(d.weights === null ? [] : [d.weights])];
 
-function upload(data: Prepared, programs: Programs): void {
-  for (const t of argumentsOf(data)) t.upload(programs.backend);
+async function upload(data: Prepared, { backend }: Programs): Promise<void> {
+  for (const t of argumentsOf(data)) {
+    await t.arrival(backend);
+    await relieved(backend, () => t.upload(backend));
+  }
 }
 
 /** @throws ArgumentError naming the option. */
@@ -129,7 +139,8 @@ class Fit {
     this.#perBatch = this.#callbacks.some((c) => c.onBatchEnd !== undefined);
     const optimizer = model.optimizer;
     if (optimizer === null) throw new LockstepError("fit: call compile({ loss, optimizer }) first");
-    this.#watch = this.#callbacks.some((c) => c.onFault !== undefined) ? new Watch() : null;
+    this.#watch = this.#callbacks.some((c) => c.onFault !== undefined) ? once(watches, model, () => new Watch()) : null;
+    this.#watch?.reset();
     this.#handle = {
       stop: () => {
         this.#stopped = true;
@@ -166,14 +177,15 @@ class Fit {
       if (this.#model.choosing) await this.#choose(data, size, shuffled);
       return await this.#run(steps, validate, async (epoch, bar, from, done) => {
         const now = this.#model.state("fit");
-        upload(data, now.programs);
+        await upload(data, now.programs);
         const last = trained % size || size;
         let program: Executable | null = null;
         for (let step = from; step < steps && !this.#stopped; step++) {
           const at = (epoch * steps + step) % pass;
           if (at === 0 || step === from) now.programs.trainCursor.begin(seed, Math.floor((epoch * steps + step) / pass), at * size);
           // A program is looked up when the batch size changes, and again when callbacks made so many others that it had to go.
-          if (program === null || program.closed || at === 0 || at === pass - 1) program = await this.#program(now, data, at === pass - 1 ? last : size, shuffled);
+          if (at === 0 || at === pass - 1) program = null;
+          while (program === null || program.closed) program = await this.#program(now, data, at === pass - 1 ? last : size, shuffled);
           await inTurn(program, args, () => {});
           await this.#afterStep(now, bar, step);
           await done(step + 1);
@@ -206,8 +218,10 @@ class Fit {
         const samples = await model.readSamples("fit", x, y, { sampleWeight, classWeight, padTo });
         const now = model.state("fit");
         if (step === 0) now.programs.trainCursor.begin(seed, epoch, 0);
-        const program = await now.programs.train(samples.inputs, samples.y, samples.weights, { count: samples.samples, shuffled: 0, resident: false }, now.training, now.train, this.#watch);
-        await inTurn(program, argumentsOf(samples), () => {});
+        const args = argumentsOf(samples);
+        const shape = { count: samples.samples, shuffled: 0, resident: false };
+        const { inputs, y: target, weights } = samples;
+        await using(() => now.programs.train(inputs, target, weights, shape, now.training, now.train, this.#watch), args, (program) => inTurn(program, args, () => {}));
         await this.#afterStep(now, bar, step++);
         await slices.rest();
       }
@@ -251,7 +265,7 @@ class Fit {
       for (const backend of backends) {
         put(backend);
         const now = model.state("fit");
-        upload(data, now.programs);
+        await upload(data, now.programs);
         now.programs.trainCursor.begin(0, 0, 0);
         const program = await this.#program(now, data, size, shuffled);
         const args = argumentsOf(data);
@@ -270,8 +284,10 @@ class Fit {
     return [...this.#model.weights.map((w) => w.tensor), ...Object.values(training.optimizer.state()), ...train.tensors, ...evaluate.tensors, ...(this.#watch?.tensors ?? [])];
   }
 
-  #program(state: State, data: Prepared, count: number, shuffled: number): Promise<Executable> {
-    return state.programs.train(data.inputs, data.y, data.weights, { count, shuffled, resident: true }, state.training, state.train, this.#watch);
+  async #program(state: State, data: Prepared, count: number, shuffled: number): Promise<Executable> {
+    const program = await state.programs.train(data.inputs, data.y, data.weights, { count, shuffled, resident: true }, state.training, state.train, this.#watch);
+    await program.arrival([]);
+    return program;
   }
 
   /** Calls one method of all callbacks, one after another. */
@@ -327,15 +343,17 @@ class Fit {
       await this.#tell((c, training) => c.onTrainEnd?.(training));
     } finally {
       bar.stop();
+      // So that a device that is lost afterwards does not take what was learned with it. What cannot be read says so when it is used.
+      if (!this.#model.state("fit").programs.backend.limits.hostMemory) await Promise.all(this.#changing().map((t) => t.data())).catch(() => {});
     }
     return { epoch: this.#epochs, history: this.#history as unknown as LogHistory };
   }
 
-  /** Runs an epoch; when the device is lost, goes on from the last copy on another backend. Iterables cannot be rewound: there the error stands. */
+  /** Runs an epoch; when the device is lost, goes on from the last copy on another backend. Iterables cannot be rewound: there the error stands, and the model has the weights of the copy. */
   async #withRecovery<R>(rewindable: boolean, inputs: readonly Tensor[], epoch: (from: number, done: (step: number) => Promise<void>) => Promise<R>): Promise<R> {
     const model = this.#model;
     const every = this.#options.recoverEvery ?? 200;
-    const needed = rewindable && every > 0 && !model.state("fit").programs.backend.limits.hostMemory;
+    const needed = every > 0 && this.#model.inputShapes !== null && !model.state("fit").programs.backend.limits.hostMemory;
     let copy = needed ? await checkpoint(0, this.#changing()) : null;
     let seen = this.#steps;
     const done = async (step: number): Promise<void> => {
@@ -349,6 +367,7 @@ class Fit {
       } catch (error) {
         if (copy === null || !(error instanceof DeviceLostError)) throw error;
         copy.recover();
+        if (!rewindable) throw error;
         for (const t of inputs) t.recover();
         this.#steps = seen;
         const next = await replace(model.state("fit").programs.backend);

@@ -24,6 +24,7 @@ import { asLayers, madeInside } from "./layers.ts";
 import type { LayerLike } from "./layers.ts";
 import { openShapes } from "./open.ts";
 import type { Shapes } from "./open.ts";
+import { runNow, using } from "../run.ts";
 import { PredictPrograms } from "./predict.ts";
 import { summaryOf } from "./summary.ts";
 
@@ -83,6 +84,7 @@ export class InferenceModel {
   #builtWithin = false;
   /** The layers, once they are known, as the parts of `asLayer`. */
   readonly #parts: Parts = [];
+  #disposed = false;
   /** @internal Programs on the backend that the model uses; null before it first needs one. */
   protected programs: PredictPrograms | null = null;
 
@@ -187,14 +189,14 @@ export class InferenceModel {
   }
 
   async #predict(inputs: readonly Tensor[], batchSize: number): Promise<Tensor> {
-    if (this.programs === null) await this.open(await resolveBackend(undefined));
-    const programs = this.programs as unknown as PredictPrograms;
+    await this.follow();
+    const programs = this.programs as PredictPrograms;
+    const run = async (part: readonly Tensor[]): Promise<Tensor> => {
+      const [y] = await using(() => programs.predict(part), part, (program) => runNow(program, part, () => program.results()));
+      return y;
+    };
     const samples = inputs[0].shape[0];
-    if (samples <= batchSize) {
-      const program = await programs.predict(inputs);
-      program.enqueue(inputs);
-      return (await program.results())[0];
-    }
+    if (samples <= batchSize) return run(inputs);
     let out: TypedArray | undefined;
     let y = inputs[0];
     const slices = new Slices();
@@ -205,9 +207,7 @@ export class InferenceModel {
         const row = t.size / samples;
         return tensor(host[i].subarray(from * row, (from + count) * row), [count, ...t.shape.slice(1)], t.dtype);
       });
-      const program = await programs.predict(part);
-      program.enqueue(part);
-      [y] = await program.results();
+      y = await run(part);
       const size = y.size / count;
       out ??= allocate(y.dtype, samples * size);
       out.set(await y.data(), from * size);
@@ -246,9 +246,14 @@ export class InferenceModel {
     return text;
   }
 
-  /** Frees the programs that the model holds on its backend. Weights stay; used again, the model makes the programs it needs anew. */
+  /**
+   * Frees all that the model holds: programs, weights, also those that another model shares, and what `compile` set up. Nobody has to call it, but the memory is free
+   * at once instead of when the model is collected. Harmless when repeated; what is done with the model afterwards is a LockstepError.
+   */
   dispose(): void {
-    this.programs?.clear();
+    this.#disposed = true;
+    this.programs?.dispose();
+    for (const w of this.weights) w.tensor.dispose();
   }
 
   /**
@@ -311,6 +316,7 @@ export class InferenceModel {
 
   /** @internal Inputs that fit the model, which is built for them where it has not been. */
   async read(who: string, x: Inputs): Promise<Tensor[]> {
+    if (this.#disposed) throw new LockstepError(`${who}: model "${this.name}" was disposed; load or build it again`);
     const inputs = await readInputs(who, x, this.#inputShapes);
     if (this.#inputShapes === null) this.build(inputs.map((t) => t.shape.slice(1)));
     for (const [i, { limit, check }] of this.#checks) await check(`${who}: ${inputs.length > 1 ? `x[${i}]` : "x"}`, inputs[i], limit);
@@ -322,14 +328,19 @@ export class InferenceModel {
     return `${this.layers.find((l) => l.weights.includes(weight))?.name}/${weight.name}`;
   }
 
-  /** @internal Goes over to `backend`; weights that only the old one has are read back first. */
-  protected async open(backend: Backend): Promise<void> {
-    if (this.#backend === backend && this.programs !== null) {
-      this.programs.clear();
-      return;
-    }
-    for (const w of this.weights) await w.tensor.data();
-    this.moveTo(backend);
+  /** @internal Goes over to `backend`. What only the old one has follows when it is used. */
+  protected open(backend: Backend): void {
+    if (this.#backend === backend) this.programs?.clear();
+    else this.moveTo(backend);
+  }
+
+  /** @internal Opens the default backend where there is none yet, or where that of the model was closed or lost. */
+  async follow(): Promise<void> {
+    const last = this.#backend;
+    if (last !== null && !last.closed) return;
+    const backend = await resolveBackend(undefined);
+    // Another call may have come before.
+    if (this.#backend === last) this.moveTo(backend);
   }
 
   /** @internal Goes on with another backend; what was on the old one has been recovered or is not needed. */

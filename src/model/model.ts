@@ -107,7 +107,7 @@ export class Model extends InferenceModel {
     if (!Array.isArray(metrics)) throw new ArgumentError(`compile: metrics must be a list, got ${String(metrics)}`);
     const recipe: Recipe = { loss: lossByName(options.loss), optimizer: optimizerByName(options.optimizer ?? "rmsprop"), metrics };
     const training = this.#resolve(recipe);
-    await this.open(await resolveBackend(options.backend));
+    this.open(await resolveBackend(options.backend));
     this.choosing = options.backend === "auto";
     this.#recipe = recipe;
     owners.set(recipe.optimizer, this);
@@ -129,6 +129,7 @@ export class Model extends InferenceModel {
     if (owner && owner !== this) throw new LockstepError(`fit: the optimizer of model "${this.name}" was given to model "${owner.name}" since, and counts its steps; compile this one again with an optimizer of its own`);
     this.#fitting = true;
     try {
+      if (this.#recipe !== null) await this.follow();
       return await runFit(this, x, y, options);
     } finally {
       this.#fitting = false;
@@ -146,6 +147,7 @@ export class Model extends InferenceModel {
     const { batchSize = 32, sampleWeight, steps = Infinity, padTo } = o;
     checkCount("evaluate", "batchSize", batchSize);
     if (o.steps !== undefined) checkCount("evaluate", "steps", steps);
+    if (this.#recipe !== null) await this.follow();
     if (iterable) {
       refuse("evaluate", o, ["batchSize", "sampleWeight"]);
       return evaluateBatches(this, "evaluate", x, steps, padTo);
@@ -215,6 +217,14 @@ export class Model extends InferenceModel {
       return copy;
     };
     return { inputs: inputs.map(own), y: own(target), weights: weights && own(weights), samples, release: () => held.forEach((t) => t.dispose()) };
+  }
+
+  override dispose(): void {
+    super.dispose();
+    const { optimizer } = this;
+    // Its rate and the number of its steps stay, so that it can be given to another model.
+    if (optimizer !== null && owners.get(optimizer) === this) for (const [name, t] of Object.entries(optimizer.state())) if (name.includes("/")) t.dispose();
+    for (const { tensors } of Object.values(this.#tallies ?? {})) for (const t of tensors) t.dispose();
   }
 
   protected override programsOn(backend: Backend): Programs {

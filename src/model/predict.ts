@@ -1,18 +1,16 @@
 /** @file What runs a model forward: its prediction programs, made once per shape and kept. Those of training are in programs.ts. */
 import type { Backend } from "../backend.ts";
-import { ArgumentError } from "../errors.ts";
+import type { Lru } from "../cache.ts";
+import { ArgumentError, LockstepError } from "../errors.ts";
 import { Graph, symbolOf, trace } from "../graph.ts";
 import { keysOf, withMode } from "../mode.ts";
 import type { Mode } from "../mode.ts";
 import { counter, withContext } from "../nn/layer.ts";
 import type { Context, Weight } from "../nn/layer.ts";
 import { inputAsFloat } from "../ops/map.ts";
-import { Executable } from "../run.ts";
+import { Executable, programCache } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import { madeInside } from "./layers.ts";
-
-/** Programs kept; the one not used for longest makes room. */
-const MOST_PROGRAMS = 32;
 
 /** What programs need of a model. */
 export interface Network {
@@ -29,10 +27,12 @@ export class PredictPrograms {
   readonly backend: Backend;
   protected readonly network: Network;
   readonly #keys: ReturnType<typeof keysOf>;
-  readonly #cache = new Map<string, Promise<Executable>>();
+  readonly #cache: Lru<Executable>;
+  #disposed = false;
 
   constructor(backend: Backend, network: Network) {
     this.backend = backend;
+    this.#cache = programCache(backend);
     this.network = network;
     this.#keys = keysOf(network.seed);
   }
@@ -48,8 +48,13 @@ export class PredictPrograms {
 
   /** Forgets programs that depend on loss, optimizer or metrics, or all. */
   clear(): void {
-    for (const p of this.#cache.values()) p.then((e) => e.close(), () => {});
     this.#cache.clear();
+  }
+
+  /** Frees all, for good. */
+  dispose(): void {
+    this.#disposed = true;
+    this.clear();
   }
 
   /** The layers on `xs`. `key` starts the streams of random layers. */
@@ -66,18 +71,7 @@ export class PredictPrograms {
   }
 
   protected cached(key: string, create: () => Promise<Executable>): Promise<Executable> {
-    let found = this.#cache.get(key);
-    if (found !== undefined) this.#cache.delete(key);
-    else {
-      found = create();
-      found.catch(() => this.#cache.delete(key));
-    }
-    this.#cache.set(key, found);
-    if (this.#cache.size > MOST_PROGRAMS) {
-      const [oldest, program] = this.#cache.entries().next().value as [string, Promise<Executable>];
-      this.#cache.delete(oldest);
-      program.then((e) => e.close(), () => {});
-    }
-    return found;
+    if (this.#disposed) throw new LockstepError("the model was disposed meanwhile; load or build it again");
+    return this.#cache.get(key, create);
   }
 }

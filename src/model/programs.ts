@@ -106,11 +106,16 @@ export class Watch {
   /** Inside a trace: looks at `tensors` of this step. */
   look(tensors: readonly { source: string; tensor: Tensor }[], step: Tensor): void {
     const counts = tensors.map(({ tensor: t }) => sum(cast(not(isFinite(t)), "i32")));
-    if (this.#counts.length === 0) this.#counts = counts.map(() => zeros([], "i32"));
+    if (this.#counts.length !== counts.length) this.#counts = counts.map(() => zeros([], "i32"));
     this.#sources = tensors.map((t) => t.source);
     const before = greater(this.step, 0);
     this.#counts.forEach((count, i) => assign(count, where(before, count, counts[i])));
     assign(this.step, where(before, this.step, where(greater(counts.reduce(add), 0), step, 0)));
+  }
+
+  /** Forgets what it saw. */
+  reset(): void {
+    this.step.set(new Int32Array(1));
   }
 
   /** The first source with such an element, or null. */
@@ -138,6 +143,11 @@ export class Cursor {
     this.key.set(Uint32Array.of(...seedWords(seed), epoch, 0));
     this.position.set(Int32Array.of(position));
   }
+
+  dispose(): void {
+    this.key.dispose();
+    this.position.dispose();
+  }
 }
 
 export interface StepShape {
@@ -153,6 +163,12 @@ export interface StepShape {
 export class Programs extends PredictPrograms {
   readonly trainCursor = new Cursor();
   readonly evaluateCursor = new Cursor();
+
+  override dispose(): void {
+    super.dispose();
+    this.trainCursor.dispose();
+    this.evaluateCursor.dispose();
+  }
 
   /** One optimizer step on a batch of `inputs` and `y` (and sample weights). Returns nothing: all it does is assigned. */
   train(inputs: readonly Tensor[], y: Tensor, weights: Tensor | null, shape: StepShape, training: Training, tally: Tally, watch: Watch | null = null): Promise<Executable> {

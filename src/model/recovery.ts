@@ -4,6 +4,7 @@
  */
 import type { Backend } from "../backend.ts";
 import type { TypedArray } from "../dtype.ts";
+import { succeed } from "../init.ts";
 import { openWasm } from "../wasm/index.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -30,12 +31,15 @@ export async function checkpoint(step: number, tensors: readonly Tensor[]): Prom
   };
 }
 
-/** A new device of the same kind where there is one, else WASM. */
+/** A new device of the same kind where there is one, else WASM: also as the default backend, if `lost` was that. */
 export async function replace(lost: Backend): Promise<Backend> {
+  let next: Backend | undefined;
   try {
-    if (typeof (lost as Reopenable).reopen === "function") return await (lost as Reopenable).reopen();
+    next = await (lost as Partial<Reopenable>).reopen?.();
   } catch {
     // No new device: the CPU is always there.
   }
-  return openWasm({});
+  next ??= await openWasm({});
+  await succeed(lost, next);
+  return next;
 }

@@ -14,7 +14,7 @@ import { clip } from "../ops/composite.ts";
 import { abs, add, cast, div, expm1, greater, maximum, minimum, mul, neg, rsqrt, sqrt, square, sub, where } from "../ops/map.ts";
 import { sum } from "../ops/reduce.ts";
 import type { Attr } from "../plan/plan.ts";
-import { Executable, inTurn } from "../run.ts";
+import { Executable, inTurn, using } from "../run.ts";
 import { sameShape, showShape } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { full, tensor, zeros } from "../tensor.ts";
@@ -130,7 +130,7 @@ function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [op
   const schedule = typeof learningRate === "object" && learningRate !== null && typeof learningRate.value === "function" ? learningRate : null;
   if (schedule === null) checkRate(kind, learningRate as number);
   let rate = schedule === null ? (learningRate as number) : 0;
-  const rateTensor = tensor(rate);
+  const rateTensor = tensor(rate, [], "f32");
   const iterations = tensor(0, [], "i32");
   /** State by parameter number, and each parameter's number. State that was loaded first waits here for its parameter. */
   let slots: (readonly Tensor[])[] = [];
@@ -165,17 +165,14 @@ function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [op
   async function applyOnce(weights: readonly Tensor[], given: readonly Tensor[], update: Optimizer["update"]): Promise<void> {
     checkStructure(weights, given);
     const backend = await defaultBackend();
-    if (applied?.program.backend !== backend || applied.params.length !== weights.length || applied.params.some((w, i) => w !== weights[i])) {
+    const find = async (): Promise<Executable> => {
+      if (applied?.program.backend === backend && !applied.program.closed && applied.params.length === weights.length && applied.params.every((w, i) => w === weights[i])) return applied.program;
       const graph = new Graph();
       trace(graph, () => update(weights, given.map((g) => graph.input(g))));
       applied = { params: weights, program: await Executable.create(graph, [], backend) };
-    }
-    const { program } = applied;
-    for (const t of [...given, ...program.captures]) {
-      await t.ready();
-      if (t.host === null && t.on(backend) === null) await t.data();
-    }
-    await inTurn(program, given, () => {});
+      return applied.program;
+    };
+    await using(find, given, (program) => inTurn(program, given, () => {}));
   }
 
   const scheduleConfig = schedule && { kind: schedule.kind, config: schedule.config as Attr };

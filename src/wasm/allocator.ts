@@ -1,6 +1,6 @@
 /** @file First-fit allocation in linear memory with a sorted list of gaps, merged when freed. Grows the memory in steps. */
 import type { DeviceBuffer } from "../backend.ts";
-import { BackendError } from "../errors.ts";
+import { BackendError, OutOfMemoryError } from "../errors.ts";
 
 export interface WasmBuffer extends DeviceBuffer {
   readonly address: number;
@@ -18,8 +18,9 @@ const PADDING = 16;
 export class Allocator {
   readonly #memory: WebAssembly.Memory;
   readonly #most: number;
-  #gaps: { from: number; to: number }[];
+  readonly #gaps: { from: number; to: number }[];
   #live = new Set<WasmBuffer>();
+  #liveBytes = 0;
   #versions = 0;
 
   constructor(memory: WebAssembly.Memory, from: number, mostPages: number) {
@@ -30,9 +31,7 @@ export class Allocator {
 
   /** Buffers in use and their bytes. */
   get live(): { buffers: number; bytes: number } {
-    let bytes = 0;
-    for (const b of this.#live) bytes += b.span;
-    return { buffers: this.#live.size, bytes };
+    return { buffers: this.#live.size, bytes: this.#liveBytes };
   }
 
   /** @throws BackendError when the memory cannot grow that far. */
@@ -47,6 +46,7 @@ export class Allocator {
     gap.from += span;
     if (gap.from === gap.to) this.#gaps.splice(this.#gaps.indexOf(gap), 1);
     this.#live.add(buffer);
+    this.#liveBytes += span;
     return buffer;
   }
 
@@ -58,13 +58,22 @@ export class Allocator {
   /** Harmless for a buffer that is freed already. */
   free(buffer: WasmBuffer): void {
     if (!this.#live.delete(buffer)) return;
-    const gaps = [...this.#gaps, { from: buffer.address, to: buffer.address + buffer.span }].sort((a, b) => a.from - b.from);
-    this.#gaps = [];
-    for (const gap of gaps) {
-      const last = this.#gaps.at(-1);
-      if (last?.to === gap.from) last.to = gap.to;
-      else this.#gaps.push(gap);
+    const { address: from, span } = buffer;
+    this.#liveBytes -= span;
+    // The gap behind it, by halving.
+    let at = 0;
+    for (let end = this.#gaps.length; at < end;) {
+      const middle = (at + end) >>> 1;
+      if (this.#gaps[middle].from < from) at = middle + 1;
+      else end = middle;
     }
+    const to = from + span;
+    const before = this.#gaps[at - 1]?.to === from ? this.#gaps[at - 1] : null;
+    const behind = this.#gaps[at]?.from === to ? this.#gaps[at] : null;
+    if (before !== null) before.to = behind?.to ?? to;
+    else if (behind !== null) behind.from = from;
+    if (before !== null && behind !== null) this.#gaps.splice(at, 1);
+    else if (before === null && behind === null) this.#gaps.splice(at, 0, { from, to });
   }
 
   #grow(span: number): void {
@@ -75,7 +84,10 @@ export class Allocator {
     // A quarter more than needed, so that many small tensors do not grow the memory one by one.
     const wanted = Math.min(Math.max(need, Math.ceil(now / 4)), this.#most - now);
     const fail = (): never => {
-      throw new BackendError(`wasm: out of memory: ${span} bytes wanted, ${this.live.bytes} in use, the memory ends at ${this.#most}; use a smaller batch or model, or dispose() of tensors`);
+      const { buffers, bytes } = this.live;
+      // What the whole memory could not hold, no waiting helps.
+      const Kind = span > this.#most ? BackendError : OutOfMemoryError;
+      throw new Kind(`wasm: out of memory: ${span} bytes wanted, ${bytes} in use in ${buffers} buffers, the memory ends at ${this.#most}; use a smaller batch or model, or dispose() of tensors`);
     };
     if (need > this.#most - now) fail();
     try {

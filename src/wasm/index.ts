@@ -4,6 +4,7 @@ import { ArgumentError, BackendError, internal } from "../errors.ts";
 import { packOffsets } from "../plan/memory.ts";
 import type { Plan } from "../plan/plan.ts";
 import { slotBytes } from "../plan/plan.ts";
+import { bringHome } from "../tensor.ts";
 import { Allocator } from "./allocator.ts";
 import type { WasmBuffer } from "./allocator.ts";
 import { encode, forgetTaken, link } from "./commands.ts";
@@ -134,6 +135,10 @@ class LinearBackend implements WasmBackend {
       alloc: (bytes) => this.#allocator.alloc(bytes),
       free: (buffer) => this.#allocator.free(buffer),
     });
+  }
+
+  get closed(): boolean {
+    return this.#closed;
   }
 
   get activeThreads(): number {
@@ -284,8 +289,11 @@ class LinearBackend implements WasmBackend {
   }
 
   close(): void {
+    if (this.#closed) return;
+    // Copied at once, unless runs are still under way: what they would have made is gone, which those who ask for it are told.
+    void bringHome(this);
     this.#queue?.close();
-    if (!this.#closed) this.#pool?.close();
+    this.#pool?.close();
     this.#closed = true;
   }
 

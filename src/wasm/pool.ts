@@ -45,8 +45,8 @@ export class Pool {
   /** Hears of a worker that died after the crew was ready; the crew has been dismissed. */
   onDeath: (error: BackendError) => void = () => {};
   readonly #options: PoolOptions;
-  /** Address of each thread's working memory. */
-  readonly #scratches = new Map<number, number>();
+  /** Address of the workers' working memory, one after another; 0: not taken yet. */
+  #scratch = 0;
   #crew: Crew | null = null;
   #starting: Promise<void> | null = null;
   #problem: string | null = null;
@@ -137,27 +137,36 @@ export class Pool {
   async #launch(): Promise<void> {
     const { alloc, memory, workers, threads } = this.#options;
     if (this.#closed) return;
-    const sync = alloc(SYNC_BYTES);
+    let sync: number;
+    try {
+      // Taken now, so that memory does not grow at some later moment.
+      this.#scratch ||= alloc(workers * SCRATCH_BYTES);
+      sync = alloc(SYNC_BYTES);
+    } catch (error) {
+      return this.#giveUp((error as Error).message);
+    }
     new Uint8Array(memory.buffer, sync, SYNC_BYTES).fill(0);
     const crew: Crew = { sync, handles: [], lead: null, ready: false, kept: false, giveUp: [] };
     this.#crew = crew;
-    const problems = await Promise.all(Array.from({ length: workers }, (_, i) => this.#hire(crew, threads - workers + i)));
+    const problems = await Promise.all(Array.from({ length: workers }, (_, i) => this.#hire(crew, threads - workers + i, this.#scratch + i * SCRATCH_BYTES)));
     // Dismissed meanwhile.
     if (this.#crew !== crew) return;
     const problem = problems.find((p) => p !== null) ?? null;
     crew.ready = problem === null;
-    this.#problem = problem;
+    this.#problem = null;
     if (problem === null) return;
     this.#dismiss();
-    console.warn(`lockstep: wasm: worker threads could not start, one thread does all: ${problem}; if their script is not beside the library, give its address: open("wasm", { worker })`);
+    this.#giveUp(problem, '; if their script is not beside the library, give its address: open("wasm", { worker })');
+  }
+
+  #giveUp(problem: string, advice = ""): void {
+    this.#problem = problem;
+    console.warn(`lockstep: wasm: worker threads could not start, one thread does all: ${problem}${advice}`);
   }
 
   /** Starts one worker. Resolves with null when it waits for jobs, or with what went wrong. */
-  #hire(crew: Crew, thread: number): Promise<string | null> {
-    const { modules, memory, threads, source, alloc } = this.#options;
-    // Taken now, so that memory does not grow at some later moment.
-    const scratch = this.#scratches.get(thread) ?? alloc(SCRATCH_BYTES);
-    this.#scratches.set(thread, scratch);
+  #hire(crew: Crew, thread: number, scratch: number): Promise<string | null> {
+    const { modules, memory, threads, source } = this.#options;
     const start: Omit<WorkerStart, "lock"> = { modules: [...modules], memory, thread, threads, scratch, sync: crew.sync };
     return new Promise((done) => {
       const timer = setTimeout(() => died(`no answer within ${START_LIMIT_MS / 1000} s`), START_LIMIT_MS);

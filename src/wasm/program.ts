@@ -1,6 +1,7 @@
 /** @file A compiled program of the WASM backend: its command list in memory, and what that was last patched with. */
 import type { Program } from "../backend.ts";
 import type { Plan } from "../plan/plan.ts";
+import { slotBytes } from "../plan/plan.ts";
 import type { WasmBuffer } from "./allocator.ts";
 import type { CommandList, Encoded, Kept } from "./commands.ts";
 import type { Prepared } from "./prepared.ts";
@@ -12,6 +13,7 @@ export class WasmProgram implements Program {
   readonly plan: Plan;
   readonly list: CommandList;
   readonly code: WasmBuffer;
+  readonly bytes: number;
   /** Worth sharing among threads. */
   readonly large: boolean;
   /** Worth handing over to another thread. */
@@ -24,10 +26,11 @@ export class WasmProgram implements Program {
   readonly written: readonly number[];
   readonly #release: () => void;
 
-  constructor(plan: Plan, list: CommandList, code: WasmBuffer, { kept, work, sharedWork }: Encoded, prepared: Prepared[], release: () => void) {
+  constructor(plan: Plan, list: CommandList, code: WasmBuffer, { kept, work, sharedWork, sharedBytes }: Encoded, prepared: Prepared[], release: () => void) {
     this.plan = plan;
     this.list = list;
     this.code = code;
+    this.bytes = kept.reduce((n, k) => n + k.bytes, slotBytes(plan) + sharedBytes + code.bytes);
     this.large = sharedWork >= LEAST_WORK;
     this.long = work >= LEAST_WORK;
     this.bound = new Uint32Array(plan.bindings.length + kept.length).fill(-1);

@@ -8,8 +8,9 @@ const COPY_SRC = 0x4;
 const COPY_DST = 0x8;
 const STORAGE = 0x80;
 
-/** Bytes of freed buffers that are kept. */
+/** Bytes of freed buffers that are kept, and how many: drivers give the smallest 64 KB. */
 const MOST_KEPT = 256 * 2 ** 20;
+const MOST_KEPT_BUFFERS = 512;
 /** Bytes of staging buffers that are kept. */
 const MOST_STAGING = 64 * 2 ** 20;
 /** Sizes are whole vec4, so that any tensor can be bound as such. */
@@ -41,6 +42,7 @@ export class Buffers {
   readonly #maxBytes: number;
   /** Freed buffers by size, and all of them in the order in which they were freed. */
   readonly #free = new Map<number, Memory[]>();
+  readonly #freed = new Set<Memory>();
   #kept = 0;
   #staging: GPUBuffer[] = [];
   #stagingBytes = 0;
@@ -67,7 +69,7 @@ export class Buffers {
       const buffer = this.#device.createBuffer({ size, usage: STORAGE | COPY_SRC | COPY_DST });
       memory = { id: ++this.#lastId, buffer, bytes: size };
     } else {
-      this.#kept -= size;
+      this.#take(memory);
     }
     this.#live++;
     this.#liveBytes += size;
@@ -81,14 +83,30 @@ export class Buffers {
     handle.memory = null;
     this.#live--;
     this.#liveBytes -= memory.bytes;
-    if (this.#kept + memory.bytes > MOST_KEPT) {
-      memory.buffer.destroy();
-      return;
-    }
     this.#kept += memory.bytes;
+    this.#freed.add(memory);
     const list = this.#free.get(memory.bytes);
     if (list === undefined) this.#free.set(memory.bytes, [memory]);
     else list.push(memory);
+    this.trim(MOST_KEPT, MOST_KEPT_BUFFERS);
+  }
+
+  /** Destroys freed buffers, those first that were freed first, down to so many bytes and buffers. Default: all. */
+  trim(bytes = 0, buffers = 0): void {
+    for (const memory of this.#freed) {
+      if (this.#kept <= bytes && this.#freed.size <= buffers) return;
+      // The first of its size, since it was freed before the others.
+      this.#free.get(memory.bytes)?.shift();
+      this.#take(memory);
+      memory.buffer.destroy();
+    }
+  }
+
+  /** Forgets a freed buffer that has left the list of its size. */
+  #take(memory: Memory): void {
+    this.#kept -= memory.bytes;
+    this.#freed.delete(memory);
+    if (this.#free.get(memory.bytes)?.length === 0) this.#free.delete(memory.bytes);
   }
 
   /** A mappable buffer of at least `bytes`. */

@@ -9,6 +9,7 @@ import type { Backend, DeviceBuffer, Limits, Program } from "../backend.ts";
 import { ArgumentError, BackendError, DeviceLostError, internal } from "../errors.ts";
 import { assignSlots } from "../plan/memory.ts";
 import type { Plan } from "../plan/plan.ts";
+import { bringHome } from "../tensor.ts";
 import { openDevice } from "./adapter.ts";
 import type { OpenDevice, Pending, WebGpuOptions } from "./adapter.ts";
 import { Buffers, GpuMemory } from "./buffers.ts";
@@ -60,6 +61,9 @@ class WebGpuBackend implements GpuBackend {
   /** What to call when the device is lost or closed, for everything that waits. */
   readonly #waiting = new Set<(error: Error) => void>();
   readonly #statistics = { runs: 0, dispatches: 0, encodeMs: 0 };
+  /** Set by the first close(). */
+  #closing: Promise<void> | null = null;
+  /** No commands are taken any more. */
   #closed = false;
   #lost: DeviceLostError | null = null;
   #failure: Error | null = null;
@@ -78,13 +82,17 @@ class WebGpuBackend implements GpuBackend {
     device.addEventListener("uncapturederror", (event) => {
       const { error } = event;
       const { bytes, buffers } = this.#buffers.live;
+      this.#buffers.trim();
       this.#failure ??= new BackendError(error.constructor.name === "GPUOutOfMemoryError" ? `webgpu: out of memory with ${bytes} bytes in ${buffers} buffers in use: ${error.message}` : `webgpu: ${error.message}`);
     });
     void device.lost.then(({ reason, message }) => {
-      if (this.#closed) return;
-      this.#lost = new DeviceLostError(`webgpu: the device was lost (${reason}): ${message}; what was on it is gone: open a new backend and set the weights again`);
+      this.#lost ??= new DeviceLostError(`webgpu: the device was lost (${reason}): ${message}; what only it had is gone: a model goes on from the weights that its last fit ended with, others must be set again`);
       this.#rejectWaiting(this.#lost);
     });
+  }
+
+  get closed(): boolean {
+    return this.#closed || this.#lost !== null;
   }
 
   memory(): { buffers: number; bytes: number } {
@@ -170,10 +178,17 @@ class WebGpuBackend implements GpuBackend {
     if (!this.#closed && this.#lost === null) await this.#wait(this.#pending.add(this.#device.queue.onSubmittedWorkDone())).catch(() => {});
   }
 
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
     this.#rejectWaiting(new BackendError("webgpu: the backend was closed meanwhile"));
+    // Reads that are ordered now are the last.
+    const home = this.#lost === null ? bringHome(this) : null;
+    this.#flush();
+    this.#closed = true;
+    if (home !== null) await home;
     this.#device.destroy();
     this.#release();
   }
@@ -204,7 +219,7 @@ class WebGpuBackend implements GpuBackend {
     const copy = staging.getMappedRange(0, bytes).slice(0);
     staging.unmap();
     this.#buffers.giveStaging(staging);
-    this.#open("read");
+    if (!this.#closed) this.#open("read");
     return copy;
   }
 

@@ -6,8 +6,10 @@
 // First, so that bundles begin with the text of the kernels: 0.4 KB less after compression.
 import { shaderText } from "./shader.ts";
 import type { Program } from "../backend.ts";
-import { BackendError, internal } from "../errors.ts";
+import { Lru } from "../cache.ts";
+import { BackendError, internal, OutOfMemoryError } from "../errors.ts";
 import type { Plan } from "../plan/plan.ts";
+import { slotBytes } from "../plan/plan.ts";
 import { showShape } from "../shape.ts";
 import type { Buffers, GpuMemory } from "./buffers.ts";
 import type { Pending } from "./adapter.ts";
@@ -117,16 +119,21 @@ export function checkSizes(plan: Plan, temporaries: readonly number[], maxBytes:
   for (const bytes of [...plan.slots, ...temporaries]) if (bytes > maxBytes) refuse("a temporary", bytes);
 }
 
+/** About what a pipeline takes beside its text, and what all that are kept for other programs may take. */
+const PIPELINE_BYTES = 2 ** 16;
+const MOST_PIPELINES = 64 * 2 ** 20;
+
 interface Pipeline {
+  readonly bytes: number;
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
 }
 
-/** Pipelines of a device, by shader text. */
+/** Pipelines of a device, by shader text. Programs have theirs even when they are not kept here any more. */
 export class Pipelines {
   readonly #device: GPUDevice;
   readonly #pending: Pending;
-  readonly #pipelines = new Map<string, Promise<Pipeline>>();
+  readonly #pipelines = new Lru<Pipeline>(MOST_PIPELINES, Infinity);
   readonly #layouts = new Map<string, { group: GPUBindGroupLayout; pipeline: GPUPipelineLayout }>();
 
   constructor(device: GPUDevice, pending: Pending) {
@@ -140,14 +147,7 @@ export class Pipelines {
   }
 
   get(dispatch: EncodedDispatch): Promise<Pipeline> {
-    const key = `${dispatch.entry}\n${dispatch.text}`;
-    let found = this.#pipelines.get(key);
-    if (found === undefined) {
-      found = this.#create(dispatch);
-      found.catch(() => this.#pipelines.delete(key));
-      this.#pipelines.set(key, found);
-    }
-    return found;
+    return this.#pipelines.get(`${dispatch.entry}\n${dispatch.text}`, () => this.#create(dispatch));
   }
 
   async #create({ label, text, entry, declared }: EncodedDispatch): Promise<Pipeline> {
@@ -162,7 +162,7 @@ export class Pipelines {
       const details = messages.filter((m) => m.type === "error").map((m) => `${m.message} in: ${lines[m.lineNum - 1] ?? ""}`);
       throw new BackendError(`webgpu: the driver refused ${label}: ${details.join("; ") || (pipeline instanceof Error ? pipeline.message : invalid?.message)}`, { cause: pipeline });
     }
-    return { pipeline, layout: layout.group };
+    return { pipeline, layout: layout.group, bytes: PIPELINE_BYTES + 2 * text.length };
   }
 
   #layout(declared: readonly Declared[]): { group: GPUBindGroupLayout; pipeline: GPUPipelineLayout } {
@@ -192,6 +192,7 @@ interface Dispatch extends Pipeline {
 /** A program ready to be encoded. */
 export class GpuProgram implements Program {
   readonly plan: Plan;
+  readonly bytes: number;
   readonly #device: GPUDevice;
   readonly #buffers: Buffers;
   readonly #dispatches: readonly Dispatch[];
@@ -208,6 +209,7 @@ export class GpuProgram implements Program {
 
   private constructor(plan: Plan, device: GPUDevice, buffers: Buffers, encoded: EncodedPlan, pipelines: readonly Pipeline[], memory: { slots: GpuMemory[]; temporaries: GpuMemory[]; absent: GpuMemory[] }) {
     this.plan = plan;
+    this.bytes = slotBytes(plan) + encoded.temporaries.reduce((a, b) => a + b, 0);
     this.#device = device;
     this.#buffers = buffers;
     this.#slots = memory.slots;
@@ -231,8 +233,8 @@ export class GpuProgram implements Program {
     const program = new GpuProgram(plan, device, buffers, encoded, ready, memory);
     if (full !== null) {
       program.close();
-      const need = [...plan.slots, ...encoded.temporaries].reduce((a, b) => a + b, 0);
-      throw new BackendError(`webgpu: out of memory: the program needs ${need} bytes of temporaries beside the ${buffers.live.bytes} bytes in use; use a smaller batch`);
+      buffers.trim();
+      throw new OutOfMemoryError(`webgpu: out of memory: the program needs ${program.bytes} bytes of temporaries beside the ${buffers.live.bytes} bytes in use; use a smaller batch`);
     }
     return program;
   }

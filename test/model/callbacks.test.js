@@ -153,17 +153,54 @@ test("weights that were read while training went on do not pass for the final on
 });
 
 test("programs that callbacks push out are made again", async () => {
+  // A quarter of its memory is room for some 60 programs.
+  const small = await open("wasm", { reproducible: true, maxBytes: 4 * 2 ** 20, threads: 1 });
   const run = async (callbacks) => {
-    const m = await compiled();
+    const m = network();
+    await m.compile({ loss: "mse", optimizer: adam({ learningRate: 0.01 }), backend: small });
     await m.fit(data.x, data.y, { epochs: 2, batchSize: 16, callbacks: callbacks(m), ...quiet });
     return fingerprint(m);
   };
+  let made = 0;
+  const { compile } = small;
+  small.compile = (plan) => {
+    made++;
+    return compile.call(small, plan);
+  };
   const everySize = async (m) => {
-    for (let n = 1; n <= 40; n++) await m.predict(rows(data.x, 0, n), { batchSize: 40 });
+    for (let n = 1; n <= 150; n++) await m.predict({ data: new Float32Array(4 * n), shape: [n, 4] }, { batchSize: 150 });
   };
   const expected = await run(() => []);
   assert.is(await run((m) => [{ onBatchEnd: () => everySize(m) }]), expected);
-  assert.is(await run((m) => [{ onBatchEnd: () => m.dispose() }]), expected);
+  assert.ok(made > 6 * 150, `${made} programs`);
+  small.close();
+});
+
+test("a watch for numbers that are not finite has one program for all calls of fit, and sees each fault anew", async () => {
+  const m = await compiled();
+  const faults = [];
+  const watch = { onFault: (step, source) => void faults.push(`${step} ${source}`) };
+  let made = 0;
+  const { compile } = backend;
+  backend.compile = (plan) => {
+    made++;
+    return compile.call(backend, plan);
+  };
+  const fit = () => m.fit(data.x, data.y, { batchSize: 20, callbacks: [watch], ...quiet });
+  await fit();
+  assert.is(made, 1);
+  const good = await m.getWeights();
+  for (let round = 0; round < 2; round++) {
+    m.setWeights(good.map((t, i) => (i === 0 ? new Float32Array(t.size).fill(NaN) : t)));
+    await fit();
+    m.setWeights(good);
+    await m.compile({ loss: "mse", optimizer: adam({ learningRate: 0.01 }), metrics: ["mae"], backend });
+    await fit();
+  }
+  backend.compile = compile;
+  assert.is(made, 3, "once for each compile()");
+  // Two steps each since compile().
+  assert.equal(faults, ["3 layer dense", "3 layer dense"]);
 });
 
 test("compile again keeps the weights and starts the optimizer afresh", async () => {

@@ -81,6 +81,10 @@ class ReferenceBackend {
   limits = LIMITS;
   #closed = false;
 
+  get closed() {
+    return this.#closed;
+  }
+
   #open() {
     if (this.#closed) throw new BackendError("reference backend: it is closed");
   }
@@ -141,6 +145,7 @@ class ReferenceBackend {
     return {
       plan,
       slots,
+      bytes: plan.slots.reduce((a, b) => a + b, 0),
       close() {
         this.slots = null;
       },

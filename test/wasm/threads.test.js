@@ -78,6 +78,24 @@ test("workers start with the first large program, not before", async () => {
   backend.close();
 });
 
+test("no memory for workers: one thread does all, and says why", async () => {
+  const { warn } = console;
+  const said = [];
+  console.warn = (text) => said.push(text);
+  try {
+    const backend = await open("wasm", { threads: 4, maxBytes: 4 * 2 ** 20 });
+    const expected = await product(backend);
+    await backend.warm();
+    assert.equal(await product(backend), expected);
+    assert.is(backend.activeThreads, 1);
+    assert.match(backend.threadsProblem, /out of memory: 3145792 bytes wanted/);
+    assert.match(said.join("\n"), /one thread does all: wasm: out of memory/);
+    backend.close();
+  } finally {
+    console.warn = warn;
+  }
+});
+
 test("a worker that dies while idle: work goes on, and the next large program has a new one", async () => {
   const backend = await open("wasm", { threads: 2 });
   const expected = await product(backend);
