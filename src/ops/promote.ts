@@ -1,6 +1,8 @@
 /**
- * @file The one rule of dtypes (docs/numbers.md), NumPy's and Keras' with 32 bits: bool < i32, u32 < f32. Operands become the least dtype that is above all of theirs; i32 and u32 have none that
- * could hold both, so they are an error. JavaScript's numbers are weak: an integer follows the other operand (beside bools it is i32), a fraction, an infinity or NaN makes integers f32.
+ * @file The one rule of dtypes (docs/numbers.md), NumPy's and Keras' with 32 bits: bool < i32, u32 < f32. Operands become the least dtype
+ *   that is above all of theirs; i32 and u32 have none that
+ * could hold both, so they are an error. JavaScript's numbers are weak: an integer follows the other operand (beside bools it is i32), a
+ * fraction, an infinity or NaN makes integers f32.
  */
 import type { DType } from "../dtype.ts";
 import { DTypeError } from "../errors.ts";
@@ -13,10 +15,14 @@ function join(who: string, operands: readonly TensorLike[], a: DType, b: DType):
   if (a === b || b === "bool") return a;
   if (a === "bool" || b === "f32") return b;
   if (a === "f32") return a;
-  throw new DTypeError(`${who}: i32 and u32 have no common dtype of 32 bits, got ${operands.filter((t) => t instanceof Tensor).join(" and ")}; convert one with cast()`);
+  const tensors = operands.filter((t) => t instanceof Tensor).join(" and ");
+  throw new DTypeError(`${who}: i32 and u32 have no common dtype of 32 bits, got ${tensors}; convert one with cast()`);
 }
 
-/** The operands of `who` as tensors of one dtype. @throws DTypeError for i32 with u32, ArgumentError for what is no tensor, DataError for a number out of range. */
+/**
+ * The operands of `who` as tensors of one dtype. @throws DTypeError for i32 with u32, ArgumentError for what is no tensor, DataError for
+ * a number out of range.
+ */
 export function promoted(who: string, operands: readonly TensorLike[]): readonly Tensor[] {
   const dtypeOf = (list: readonly TensorLike[]): DType | undefined => {
     let dtype: DType | undefined;

@@ -4,11 +4,12 @@
  */
 import { apply } from "../apply.ts";
 import { checkCount, checkNumber, checkOptions, kindOf } from "../check.ts";
+import { checkShape } from "../elements.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../errors.ts";
 import { asTensor, currentGraph } from "../graph.ts";
 import type { Op, TensorType } from "../graph.ts";
 import type { Shape } from "../shape.ts";
-import { checkShape, Tensor } from "../tensor.ts";
+import { Tensor } from "../tensor.ts";
 import type { TensorLike } from "../tensor.ts";
 import * as wasm from "../wasm/encode/random.ts";
 import { cast, less } from "./map.ts";
