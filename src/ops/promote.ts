@@ -24,15 +24,13 @@ function join(who: string, operands: readonly TensorLike[], a: DType, b: DType):
  * a number out of range.
  */
 export function promoted(who: string, operands: readonly TensorLike[]): readonly Tensor[] {
-  const dtypeOf = (list: readonly TensorLike[]): DType | undefined => {
-    let dtype: DType | undefined;
-    for (const t of list) if (t instanceof Tensor) dtype = dtype === undefined ? t.dtype : join(who, list, dtype, t.dtype);
-    return dtype;
-  };
-  const beside = dtypeOf(operands);
+  let dtype: DType | undefined;
+  for (const t of operands) if (t instanceof Tensor) dtype = dtype === undefined ? t.dtype : join(who, operands, dtype, t.dtype);
+  const beside = dtype;
   const tensors = operands.map((x) => asTensor(x, beside, who));
-  const dtype = dtypeOf(tensors) as DType;
-  return tensors.map((t) => cast(t, dtype));
+  let all = dtype ?? tensors[0].dtype;
+  for (const t of tensors) all = join(who, tensors, all, t.dtype);
+  return tensors.every((t) => t.dtype === all) ? tensors : tensors.map((t) => cast(t, all));
 }
 
 /** The operand of a function that is only defined on f32: integers and bools become that. */
