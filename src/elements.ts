@@ -91,7 +91,7 @@ export function defaultType(who: string, values: Float64Array): "f32" {
   const changed = values.find((v) => Math.fround(v) !== v && Number.isSafeInteger(v));
   if (changed !== undefined && values.every(Number.isInteger)) {
     throw new DataError(
-      `${who}: the integer ${changed} would become ${Math.fround(changed)} as f32; give the dtype: "i32" or "u32" keep it, "f32" rounds`,
+      `${who}: the integer ${changed} would become ${Math.fround(changed)} as f32; give the dtype: "f32" rounds, "i32" and "u32" keep it or say no`,
     );
   }
   return "f32";

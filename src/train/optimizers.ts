@@ -116,7 +116,7 @@ function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [op
   const schedule = typeof learningRate === "object" && learningRate !== null && typeof learningRate.value === "function" ? learningRate : null;
   if (schedule === null) checkRate(kind, learningRate as number);
   let rate = schedule === null ? (learningRate as number) : 0;
-  const rateTensor = tensor(rate);
+  const rateTensor = tensor(rate, [], "f32");
   const iterations = tensor(0, [], "i32");
   /** State by parameter number, and each parameter's number. State that was loaded first waits here for its parameter. */
   let slots: (readonly Tensor[])[] = [];
