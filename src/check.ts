@@ -66,7 +66,9 @@ export function checkCount(who: string, what: string, value: number, least = 1):
 
 /** @throws ArgumentError unless `value` is one of `known`. */
 export function checkOneOf<T extends string>(who: string, what: string, value: T, known: readonly T[]): void {
-  if (!known.includes(value)) throw new ArgumentError(`${who}: ${what} must be one of ${known.map((k) => JSON.stringify(k)).join(", ")}, got ${shown(value)}`);
+  if (!known.includes(value)) {
+    throw new ArgumentError(`${who}: ${what} must be one of ${known.map((k) => JSON.stringify(k)).join(", ")}, got ${shown(value)}`);
+  }
 }
 
 /** @throws ArgumentError unless `value` is a finite number in [low, high]. */

@@ -28,7 +28,10 @@ export function bytesOf(size: number, storage?: Storage): number {
 
 const ARRAYS = { f32: Float32Array, i32: Int32Array, u32: Uint32Array, bool: Uint32Array };
 
-/** A zero-filled typed array of `size` elements for `dtype` (`bool` is a Uint32Array of 0 and 1). @throws LockstepError where there is no memory. */
+/**
+ * A zero-filled typed array of `size` elements for `dtype` (`bool` is a Uint32Array of 0 and 1). @throws LockstepError where there is no
+ * memory.
+ */
 export function allocate(dtype: DType, size: number): TypedArray {
   try {
     return view(dtype, new ArrayBuffer(size * ELEMENT_BYTES), 0, size);

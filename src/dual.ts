@@ -7,7 +7,10 @@ import * as ops from "./ops/public.ts";
 import { Tensor } from "./tensor.ts";
 import type { TensorLike } from "./tensor.ts";
 
-type Dual<Op extends (...args: never[]) => Tensor, Make extends (...args: never[]) => Layer, First> = {
+type Operation = (...args: never[]) => Tensor;
+type Factory = (...args: never[]) => Layer;
+
+type Dual<Op extends Operation, Make extends Factory, First> = {
   (x: First, ...rest: Parameters<Op> extends [unknown, ...infer Rest] ? Rest : []): Tensor;
   (...args: Parameters<Make>): Layer;
 };
@@ -15,14 +18,15 @@ type Dual<Op extends (...args: never[]) => Tensor, Make extends (...args: never[
 /** A promise of a tensor goes to the op, which says that it must be awaited. */
 const forOp = (x: unknown): boolean => x instanceof Tensor || x instanceof Promise;
 
-function dual<Op extends (...args: never[]) => Tensor, Make extends (...args: never[]) => Layer>(op: Op, make: Make): Dual<Op, Make, Tensor> {
+function dual<Op extends Operation, Make extends Factory>(op: Op, make: Make): Dual<Op, Make, Tensor> {
   const either = (...args: never[]): Tensor | Layer => (forOp(args[0]) ? op(...args) : make(...args));
   return either as unknown as Dual<Op, Make, Tensor>;
 }
 
 /** Where the layer takes options alone, an array or a number is an operand. */
-function dualActivation<Op extends (...args: never[]) => Tensor, Make extends (...args: never[]) => Layer>(op: Op, make: Make): Dual<Op, Make, TensorLike> {
-  const either = (...args: never[]): Tensor | Layer => (forOp(args[0]) || Array.isArray(args[0]) || typeof args[0] === "number" ? op(...args) : make(...args));
+function dualActivation<Op extends Operation, Make extends Factory>(op: Op, make: Make): Dual<Op, Make, TensorLike> {
+  const operand = (x: unknown): boolean => forOp(x) || Array.isArray(x) || typeof x === "number";
+  const either = (...args: never[]): Tensor | Layer => (operand(args[0]) ? op(...args) : make(...args));
   return either as unknown as Dual<Op, Make, TensorLike>;
 }
 
@@ -46,7 +50,8 @@ export const elu = /* @__PURE__ */ dualActivation(ops.elu, layers.elu);
 export const softmax = /* @__PURE__ */ dualActivation(ops.softmax, layers.softmax);
 
 /**
- * `add(a, b)` is a + b, elementwise, for tensors, numbers and nested arrays. Shapes broadcast by NumPy's rule, dtypes promote (docs/numbers.md). `add(options)` is the layer that adds
+ * `add(a, b)` is a + b, elementwise, for tensors, numbers and nested arrays. Shapes broadcast by NumPy's rule, dtypes promote
+ * (docs/numbers.md). `add(options)` is the layer that adds
  * its inputs: `add().call(a, b)`.
  * @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast.
  */

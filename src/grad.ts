@@ -95,7 +95,9 @@ export function valueAndGrad<A extends readonly unknown[], P extends Tree>(fn: (
     if (typeof fn !== "function") throw new ArgumentError(`valueAndGrad: expected a function that returns the loss, got ${kindOf(fn)}`);
     const leaves = checkParameters("valueAndGrad", naming("valueAndGrad: params", () => flatten(params))).map((t) => symbolOf(graph, t));
     const value = fn(...args);
-    if (!(value instanceof Tensor)) throw new ArgumentError(`valueAndGrad: the function must return a scalar tensor, the loss, got ${kindOf(value)}`);
+    if (!(value instanceof Tensor)) {
+      throw new ArgumentError(`valueAndGrad: the function must return a scalar tensor, the loss, got ${kindOf(value)}`);
+    }
     const grads = gradients(symbolOf(graph, value), leaves);
     let i = 0;
     return { value, grads: mapTree(params, () => grads[i++]) as P };

@@ -5,13 +5,14 @@
 import { once } from "./cache.ts";
 import { kindOf } from "./check.ts";
 import type { DType, Storage } from "./dtype.ts";
+import { checkRange, dtypeBeside } from "./elements.ts";
 import { ArgumentError, DTypeError, LockstepError, ShapeError } from "./errors.ts";
 import { naming } from "./naming.ts";
 import type { Fuser, Unit } from "./plan/fuse.ts";
 import type { Attr, Attrs } from "./plan/plan.ts";
 import type { Shape } from "./shape.ts";
 import { sameShape } from "./shape.ts";
-import { checkRange, dtypeBeside, Tensor, tensorBeside } from "./tensor.ts";
+import { Tensor, tensorBeside } from "./tensor.ts";
 import type { TensorLike } from "./tensor.ts";
 import { fill } from "./wasm/encode/move.ts";
 import type { KernelPart } from "./wasm/parts.ts";
@@ -234,9 +235,9 @@ export function symbolOf(graph: Graph, t: Tensor): Tensor {
 }
 
 /**
- * A tensor from what ops take for one, for the op `who`: the one door for operands. Numbers without a dtype of their own follow `beside`, the dtype that they are computed
- * with: integers become it (beside bools i32), fractions f32.
- * @throws ArgumentError for what is none (a promise, undefined, an object), DataError for integers out of range and arrays that are not regular.
+ * A tensor from what ops take for one, for the op `who`: the one door for operands. Numbers without a dtype of their own follow `beside`,
+ * the dtype that they are computed with: integers become it (beside bools i32), fractions f32.
+ * @throws ArgumentError for what is none (a promise, undefined, an object), DataError for integers out of range and irregular arrays.
  */
 export function asTensor(x: TensorLike, beside: DType = "f32", who = "tensor"): Tensor {
   if (x instanceof Tensor) return x;

@@ -5,18 +5,23 @@
  */
 import type { Backend, DeviceBuffer } from "./backend.ts";
 import { once } from "./cache.ts";
-import { checkOneOf, kindOf } from "./check.ts";
+import { kindOf } from "./check.ts";
 import type { Node } from "./graph.ts";
 import { allocate, bytesOf, dtypeOf, view } from "./dtype.ts";
 import type { DType, HostArray, Storage, TypedArray } from "./dtype.ts";
+import { checkDTypeName, checkShape, defaultType, dtypeBeside, elements, isHalf, isTypedArray, readNested } from "./elements.ts";
 import { ArgumentError, DataError, DTypeError, LockstepError, ShapeError } from "./errors.ts";
 import { showShape, sizeOf } from "./shape.ts";
 import type { Shape } from "./shape.ts";
+import { show } from "./show.ts";
 
 /** Nested arrays of numbers or booleans, all rows of one level equally long. */
 export type NestedArray = number | boolean | readonly NestedArray[];
 
-/** What every op takes for a tensor: also numbers, booleans, nested arrays of them and typed arrays. Numbers follow the dtype of the other operand (docs/numbers.md); alone they are f32. */
+/**
+ * What every op takes for a tensor: also numbers, booleans, nested arrays of them and typed arrays. Numbers follow the dtype of the other
+ * operand (docs/numbers.md); alone they are f32.
+ */
 export type TensorLike = Tensor | NestedArray | TypedArray;
 
 /** @internal Where a tensor's elements are on a backend. */
@@ -284,12 +289,6 @@ export class Tensor {
   }
 }
 
-/** Levels of nested arrays, as in NumPy. */
-const MAX_RANK = 64;
-
-/** 4 GiB: what WebAssembly's memory can address, and what WebGPU binds at most. */
-const MAX_ELEMENTS = 2 ** 30 - 1;
-
 /** `host` as bytes or as words. @throws DataError for an element that is no byte. */
 function storedAs(host: HostArray, storage: Storage | undefined): HostArray {
   if (storage === undefined) return host instanceof Uint8Array ? new Int32Array(host) : host;
@@ -299,78 +298,15 @@ function storedAs(host: HostArray, storage: Storage | undefined): HostArray {
   return bytes;
 }
 
-/** True for typed arrays, false for DataView. */
-function isTypedArray(data: unknown): data is ArrayLike<number> & ArrayBufferView {
-  return ArrayBuffer.isView(data) && !(data instanceof DataView);
-}
-
-const isRow = (data: unknown): data is ArrayLike<unknown> & Iterable<unknown> => Array.isArray(data) || isTypedArray(data);
-
-/** The numbers of nested arrays, as JavaScript has them, and their shape. `bools`: all are booleans. */
-function read(who: string, data: unknown): { shape: number[]; values: Float64Array; bools: boolean } {
-  const shape: number[] = [];
-  for (let row = data; isRow(row); row = row[0]) {
-    if (shape.push(row.length) > MAX_RANK) throw new DataError(`${who}: arrays are nested more than ${MAX_RANK} deep; one of them may hold itself`);
-  }
-  checkShape(who, shape);
-  const values = new Float64Array(sizeOf(shape));
-  let at = 0, bools = 0;
-  const fill = (row: unknown, dim: number): void => {
-    if (dim === shape.length) {
-      if (typeof row !== "number" && typeof row !== "boolean") throw new DataError(`${who}: expected a number at depth ${dim}, got ${typeof row === "string" ? row : kindOf(row)}; rows must all have one depth`);
-      bools += Number(typeof row === "boolean");
-      values[at++] = Number(row);
-    } else {
-      if (!isRow(row) || row.length !== shape[dim]) throw new ShapeError(`${who}: rows must be equally long: expected ${shape[dim]} items at depth ${dim}, got ${isRow(row) ? row.length : kindOf(row)}`);
-      for (const item of row) fill(item, dim + 1);
-    }
-  };
-  fill(data, 0);
-  return { shape, values, bools: bools > 0 && bools === at };
-}
-
-/** @throws ShapeError unless every dimension is a non-negative integer and there are at most `most` elements (default: what a backend can hold). */
-export function checkShape(who: string, shape: Shape, most = MAX_ELEMENTS): void {
-  if (!Array.isArray(shape)) throw new ShapeError(`${who}: expected a shape such as [2, 3], got ${kindOf(shape)}`);
-  for (const d of shape) {
-    if (!Number.isInteger(d) || d < 0) throw new ShapeError(`${who}: a dimension must be a non-negative integer, got ${showShape(shape)}`);
-  }
-  const size = sizeOf(shape);
-  if (size > most) throw new ShapeError(`${who}: ${showShape(shape)} has ${size} elements (${(size / 2 ** 28).toFixed(1)} GiB), a tensor has at most ${most} (4 GiB)`);
-}
-
-/** `value`, which integers hold without its fraction. @throws DataError where `dtype` does not reach so far; never wraps. */
-export function checkRange(who: string, value: number, dtype: DType): number {
-  if (dtype === "i32" ? !(value > -2147483649 && value < 2147483648) : dtype === "u32" && !(value > -1 && value < 4294967296)) {
-    throw new DataError(`${who}: ${value} is out of the range of ${dtype}, ${dtype === "i32" ? "-2147483648 to 2147483647" : "0 to 4294967295"}`);
-  }
-  return value;
-}
-
-/** The numbers as elements of `dtype`: integers truncate, bools are "not zero". */
-function elements(who: string, values: ArrayLike<number>, dtype: DType): TypedArray {
-  const host = allocate(dtype, values.length);
-  for (let i = 0; i < values.length; i++) host[i] = dtype === "bool" ? Number(values[i] !== 0) : checkRange(who, values[i], dtype);
-  return host;
-}
-
-/** f32, for numbers without a dtype. @throws DataError for integers alone, one of which f32 would change. */
-function defaultType(who: string, values: Float64Array): "f32" {
-  const changed = values.find((v) => Math.fround(v) !== v && Number.isSafeInteger(v));
-  if (changed !== undefined && values.every(Number.isInteger)) {
-    throw new DataError(`${who}: the integer ${changed} would become ${Math.fround(changed)} as f32; give the dtype: "i32" or "u32" keep it, "f32" rounds`);
-  }
-  return "f32";
-}
-
 /**
  * A tensor from nested arrays, a number, or a typed array with a shape.
- * @param data nested arrays (`[[1, 2], [3, 4]]`, rows may be typed arrays), a number or boolean, or a typed array. A typed array that already has the dtype's type is not copied: do not change it afterwards.
- *   Bytes (Uint8Array, Uint8ClampedArray) are i32 elements that are kept as they are, also not copied, and take one byte each on a device.
+ * @param data nested arrays (`[[1, 2], [3, 4]]`, rows may be typed arrays), a number or boolean, or a typed array. A typed array that
+ *   already has the dtype's type is not copied: do not change it afterwards.
  * @param shape required to give a typed array more than one dimension; default: the array's own.
- * @param dtype default: `f32`, or for typed arrays what they hold (Int32Array: i32, Uint32Array: u32, other integers i32), for booleans alone `bool`. Fractions become integers by truncation.
- * @throws ShapeError when lengths and shape disagree or for 2^30 elements and more, DataError when an item is no number, an integer is out of the dtype's range, or, where no dtype
- * is given, integers alone have one that f32 cannot hold (beyond 2^24).
+ * @param dtype default: `f32`, or for typed arrays what they hold (Int32Array: i32, Uint32Array: u32, other integers i32), for booleans
+ *   alone `bool`. Fractions become integers by truncation.
+ * @throws ShapeError when lengths and shape disagree or for 2^30 elements and more, DataError when an item is no number, an integer is
+ *   out of the dtype's range, or, where no dtype is given, integers alone have one that f32 cannot hold (beyond 2^24).
  */
 export function tensor(data: TypedArray | ArrayBufferView | NestedArray, shape?: Shape, dtype?: DType): Tensor {
   return make("tensor", data, shape, dtype);
@@ -381,30 +317,36 @@ function make(who: string, data: unknown, shape?: Shape, dtype?: DType, beside: 
   if (shape !== undefined) checkShape(who, shape);
   if (dtype !== undefined) checkDTypeName(who, dtype);
   const fit = (length: number): void => {
-    if (shape !== undefined && sizeOf(shape) !== length) throw new ShapeError(`${who}: shape ${showShape(shape)} has ${sizeOf(shape)} elements, the data has ${length}`);
+    if (shape !== undefined && sizeOf(shape) !== length) {
+      throw new ShapeError(`${who}: shape ${showShape(shape)} has ${sizeOf(shape)} elements, the data has ${length}`);
+    }
   };
   if (isTypedArray(data)) {
-    if (data instanceof BigInt64Array || data instanceof BigUint64Array) throw new DTypeError(`${who}: 64-bit integers cannot be kept, got a ${data.constructor.name}; convert with Int32Array.from(data, Number)`);
+    if (data instanceof BigInt64Array || data instanceof BigUint64Array) {
+      throw new DTypeError(
+        `${who}: 64-bit integers cannot be kept, got a ${data.constructor.name}; convert with Int32Array.from(data, Number)`,
+      );
+    }
     fit(data.length);
     const own = shape ?? [data.length];
     checkShape(who, own);
     const known = data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint32Array;
-    const type = dtype ?? (known ? dtypeOf(data) : data instanceof Float64Array ? defaultType(who, data) : /Float/.test(Object.prototype.toString.call(data)) ? "f32" : "i32");
+    const type = dtype ?? (known ? dtypeOf(data) : data instanceof Float64Array ? defaultType(who, data) : isHalf(data) ? "f32" : "i32");
     // A pixel or class number stays a byte up to the kernel that reads it.
-    if (type === "i32" && (data instanceof Uint8Array || data instanceof Uint8ClampedArray)) return new Tensor(own, type, null, 0, new Uint8Array(data.buffer, data.byteOffset, data.length));
+    if (type === "i32" && (data instanceof Uint8Array || data instanceof Uint8ClampedArray)) {
+      return new Tensor(own, type, null, 0, new Uint8Array(data.buffer, data.byteOffset, data.length));
+    }
     const kept = known && (type === "bool" ? dtypeOf(data) === "u32" && (data as Uint32Array).every((v) => v < 2) : dtypeOf(data) === type);
     return new Tensor(own, type, null, 0, kept ? (data as TypedArray) : elements(who, data, type));
   }
-  if (typeof data !== "number" && typeof data !== "boolean" && !Array.isArray(data)) throw new ArgumentError(`${who}: expected a tensor, numbers, nested arrays or a typed array, got ${kindOf(data)}`);
-  const { shape: own, values, bools } = read(who, data);
+  if (typeof data !== "number" && typeof data !== "boolean" && !Array.isArray(data)) {
+    throw new ArgumentError(`${who}: expected a tensor, numbers, nested arrays or a typed array, got ${kindOf(data)}`);
+  }
+  const { shape: own, values, bools } = readNested(who, data);
   fit(values.length);
-  const type = dtype ?? (bools ? "bool" : beside === "f32" ? defaultType(who, values) : dtypeBeside(values.every(Number.isInteger), beside));
+  const ofNumbers = (): DType => (beside === "f32" ? defaultType(who, values) : dtypeBeside(values.every(Number.isInteger), beside));
+  const type = dtype ?? (bools ? "bool" : ofNumbers());
   return new Tensor(shape ?? own, type, null, 0, elements(who, values, type));
-}
-
-/** The dtype of JavaScript's numbers, all `whole` or not, beside elements of `dtype`: they follow it where it can hold them (see promote.ts). */
-export function dtypeBeside(whole: boolean, dtype: DType): DType {
-  return !whole ? "f32" : dtype === "bool" ? "i32" : dtype;
 }
 
 /** A tensor from what `tensor` takes, whose numbers stand beside elements of `dtype`. */
@@ -434,34 +376,7 @@ export function ones(shape: Shape, dtype: DType = "f32"): Tensor {
   return filled("ones", shape, 1, dtype);
 }
 
-/** An f32 in the fewest digits, of six and more, that tell it from others. */
-function digits(v: number): string {
-  let p = 6;
-  while (p < 9 && Math.fround(Number(v.toPrecision(p))) !== v) p++;
-  return String(Number(v.toPrecision(p)));
-}
-
-/** What `console.log` shows of a tensor: as NumPy, of more than 1,000 elements the first and last three along each dimension. */
-function show(t: Tensor, data: HostArray | null): string {
-  if (data === null) return `${t} ${t.node === null ? "(await print() shows its elements)" : "(traced)"}`;
-  const element = (v: number): string => (t.dtype === "f32" ? digits(v) : String(t.dtype === "bool" ? v !== 0 : v));
-  const part = (dim: number, at: number, step: number): string => {
-    if (dim === t.rank) return element(data[at]);
-    const n = t.shape[dim], inner = step / n;
-    const cut = t.size > 1000 && n > 6;
-    const item = (i: number): string => part(dim + 1, at + i * inner, inner);
-    const items = Array.from({ length: cut ? 7 : n }, (_, i) => (cut && i === 3 ? "..." : item(cut && i > 3 ? n - 7 + i : i)));
-    return `[${items.join(dim === t.rank - 1 ? ", " : `,${"\n".repeat(t.rank - 1 - dim)}${" ".repeat(dim + 1)}`)}]`;
-  };
-  return `${t}${t.rank > 1 ? "\n" : " "}${part(0, 0, t.size)}`;
-}
-
 /** @throws DTypeError unless `x` has one of `allowed`. */
 export function checkDType(who: string, x: Tensor, allowed: readonly DType[]): void {
   if (!allowed.includes(x.dtype)) throw new DTypeError(`${who}: expected dtype ${allowed.join(" or ")}, got ${x}; convert with cast()`);
-}
-
-/** @throws ArgumentError unless `dtype` is one. */
-export function checkDTypeName(who: string, dtype: DType): void {
-  checkOneOf(who, "dtype", dtype, ["f32", "i32", "u32", "bool"]);
 }

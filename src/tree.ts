@@ -14,7 +14,8 @@ export function mapTree(tree: Tree, fn: (leaf: Tensor, path: string) => Tensor, 
   if (typeof tree === "object" && tree !== null && (Object.getPrototypeOf(tree) === Object.prototype || Object.keys(tree).length > 0)) {
     return Object.fromEntries(Object.entries(tree).map(([k, t]) => [k, mapTree(t as Tree, fn, below(k))]));
   }
-  throw new ArgumentError(`expected tensors, or arrays or objects of tensors, got ${typeof tree === "object" ? kindOf(tree) : shown(tree)}${path ? ` at "${path}"` : ""}`);
+  const what = typeof tree === "object" ? kindOf(tree) : shown(tree);
+  throw new ArgumentError(`expected tensors, or arrays or objects of tensors, got ${what}${path ? ` at "${path}"` : ""}`);
 }
 
 /** The tensors of a tree, in order. */

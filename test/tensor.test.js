@@ -308,14 +308,14 @@ test("what no backend can hold is refused with numbers, before any memory is tak
 
 test("console.log shows dtype, shape and elements; print brings them", async () => {
   for (const [t, text] of [
-    [tensor([[1, 2.5], [0.1, 1e-7]]), "f32[2, 2]\n[[1, 2.5],\n [0.1, 1e-7]]"], [tensor(3), "f32[] 3"], [tensor([true, false]), "bool[2] [true, false]"], [tensor(Int32Array.of(2147483647, -5)), "i32[2] [2147483647, -5]"],
-    [tensor([16777216, 1 / 3, NaN, Infinity, -0]), "f32[5] [16777216, 0.33333334, NaN, Infinity, 0]"], [tensor([[[1], [2]], [[3], [4]]]), "f32[2, 2, 1]\n[[[1],\n  [2]],\n\n [[3],\n  [4]]]"], [zeros([0]), "f32[0] []"],
-    [iota([1001]), "i32[1001] [0, 1, 2, ..., 998, 999, 1000]"], [iota([1000]), `i32[1000] [${Array.from({ length: 1000 }, (_, k) => k).join(", ")}]`],
-    [iota([7, 200], { axis: 0 }), `i32[7, 200]\n[${[0, 1, 2, "...", 4, 5, 6].map((r) => (r === "..." ? r : `[${r}, ${r}, ${r}, ..., ${r}, ${r}, ${r}]`)).join(",\n ")}]`], [iota([2, 600]), "i32[2, 600]\n[[0, 1, 2, ..., 597, 598, 599],\n [0, 1, 2, ..., 597, 598, 599]]"],
+    [tensor([[1, 2.5], [0.1, 1e-7]]), "Tensor f32[2, 2]\n[[1, 2.5],\n [0.1, 1e-7]]"], [tensor(3), "Tensor f32[] 3"], [tensor([true, false]), "Tensor bool[2] [true, false]"], [tensor(Int32Array.of(2147483647, -5)), "Tensor i32[2] [2147483647, -5]"],
+    [tensor([16777216, 1 / 3, NaN, Infinity, -0]), "Tensor f32[5] [16777216, 0.33333334, NaN, Infinity, 0]"], [tensor([[[1], [2]], [[3], [4]]]), "Tensor f32[2, 2, 1]\n[[[1],\n  [2]],\n\n [[3],\n  [4]]]"], [zeros([0]), "Tensor f32[0] []"],
+    [iota([1001]), "Tensor i32[1001] [0, 1, 2, ..., 998, 999, 1000]"], [iota([1000]), `Tensor i32[1000] [${Array.from({ length: 1000 }, (_, k) => k).join(", ")}]`],
+    [iota([7, 200], { axis: 0 }), `Tensor i32[7, 200]\n[${[0, 1, 2, "...", 4, 5, 6].map((r) => (r === "..." ? r : `[${r}, ${r}, ${r}, ..., ${r}, ${r}, ${r}]`)).join(",\n ")}]`], [iota([2, 600]), "Tensor i32[2, 600]\n[[0, 1, 2, ..., 597, 598, 599],\n [0, 1, 2, ..., 597, 598, 599]]"],
   ]) assert.is(inspect(t), text);
-  assert.match(inspect({ t: tensor([1, 2]) }), /t: f32\[2\] \[1, 2\]/);
+  assert.match(inspect({ t: tensor([1, 2]) }), /t: Tensor f32\[2\] \[1, 2\]/);
   const later = add(tensor([1, 2]), 1);
-  assert.is(inspect(later), "f32[2] (await print() shows its elements)");
+  assert.is(inspect(later), "Tensor f32[2] (await print() shows its elements)");
   const { log } = console;
   const lines = [];
   console.log = (...args) => lines.push(args.join(" "));
@@ -324,16 +324,16 @@ test("console.log shows dtype, shape and elements; print brings them", async () 
   } finally {
     console.log = log;
   }
-  assert.equal(lines, ["f32[2] [2, 3]"]);
+  assert.equal(lines, ["Tensor f32[2] [2, 3]"]);
   let traced = "";
   await compile((x) => {
     traced = inspect(x);
     return x;
   })(tensor([1]));
-  assert.is(traced, "f32[1] (traced)");
+  assert.is(traced, "Tensor f32[1] (traced)");
   const gone = tensor([1]);
   gone.dispose();
-  assert.match(inspect(gone), /^f32\[1\] /);
+  assert.match(inspect(gone), /^Tensor f32\[1\] /);
   assert.throws(() => JSON.stringify({ weights: later }), (e) => e.name === "LockstepError" && /await array\(\)/.test(e.message));
 });
 

@@ -14,7 +14,8 @@ const SELU_SCALE = 1.0507009873554805;
 const SELU_ALPHA = 1.6732632423543772;
 
 // Integers and bools become f32 first, and not where a fraction happens to meet them: sums would wrap, and a u32 has no negative.
-// Bounds are the first operands of maximum and minimum, where ties have their gradient: slopes at a kink are 0, as where a kernel applies the activation.
+// Bounds are the first operands of maximum and minimum, where ties have their gradient: slopes at a kink are 0, as where a kernel applies
+// the activation.
 
 /** clip(x / 6 + 0.5, 0, 1), as in Keras 3. */
 export const hardSigmoid = (x: TensorLike): Tensor => minimum(1, maximum(0, add(mul(toFloat("hardSigmoid", x), 1 / 6), 0.5)));

@@ -85,7 +85,8 @@ export interface Conv2dOptions {
  */
 export function conv2d(input: TensorLike, filters: TensorLike, options: Conv2dOptions = {}): Tensor {
   const [x, w] = [asTensor(input, "f32", "conv2d"), asTensor(filters, "f32", "conv2d")];
-  const { strides = 1, padding = "valid", dilation = 1, groups = 1, bias: given = null, activation = "linear" } = checkOptions("conv2d", options, ["strides", "padding", "dilation", "groups", "bias", "activation"]);
+  checkOptions("conv2d", options, ["strides", "padding", "dilation", "groups", "bias", "activation"]);
+  const { strides = 1, padding = "valid", dilation = 1, groups = 1, bias: given = null, activation = "linear" } = options;
   const bias = given === null ? null : asTensor(given, "f32", "conv2d: bias");
   for (const t of [x, w]) checkDType("conv2d", t, ["f32"]);
   if (w.rank !== 4) throw new ShapeError(`conv2d: expected filters [rows, columns, channels, filters], got ${showShape(w.shape)}`);

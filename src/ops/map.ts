@@ -1,14 +1,15 @@
 /**
- * @file Elementwise ops. One row each: name, dtypes, gradient. Operands broadcast by NumPy's rule. All of them are steps
+ * @file Elementwise ops. One row each: name, dtypes, gradient. Operands broadcast by NumPy's rule; dtypes by that of promote.ts. All of them are steps
  * of the `map` kernel, fused with their neighbours by plan/fuse.ts; the step of the same name is in assembly/map.ts.
  */
 import { apply } from "../apply.ts";
 import type { DType } from "../dtype.ts";
+import { checkDTypeName } from "../elements.ts";
 import { DTypeError } from "../errors.ts";
 import { asTensor, constantOp, currentGraph } from "../graph.ts";
 import type { Op, Vjp, VjpContext } from "../graph.ts";
 import { broadcastShapes, sameShape } from "../shape.ts";
-import { checkDType, checkDTypeName } from "../tensor.ts";
+import { checkDType } from "../tensor.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
 import { promoted, toFloat } from "./promote.ts";
 import { sumTo } from "./reduce.ts";
@@ -190,16 +191,22 @@ export const castOp: Op = {
   lower: "map",
 };
 
-/** a + b, elementwise. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+/** a + b, elementwise. Operands broadcast, dtypes promote. @throws DTypeError for i32 with u32, ShapeError where shapes do not fit. */
 export const add = binary(addOp, orOp);
-/** a - b, elementwise. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+/** a - b, elementwise. Operands broadcast, dtypes promote. @throws DTypeError for i32 with u32, ShapeError where shapes do not fit. */
 export const sub = binary(subOp);
-/** a * b, elementwise. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+/** a * b, elementwise. Operands broadcast, dtypes promote. @throws DTypeError for i32 with u32, ShapeError where shapes do not fit. */
 export const mul = binary(mulOp, andOp);
-/** a / b, elementwise, as f32 also for integers and bools (`floorDiv` divides integers). Operands broadcast. @throws ShapeError where shapes do not broadcast. */
+/**
+ * a / b, elementwise, as f32 also for integers and bools (`floorDiv` divides integers). Operands broadcast. @throws ShapeError where
+ * shapes do not fit.
+ */
 export const div = (a: TensorLike, b: TensorLike): Tensor => call(divOp, [toFloat("div", a), toFloat("div", b)]);
 
-/** floor(a / b) of integers, exactly; 0 where b is 0. Operands broadcast. @throws DTypeError unless both are of one integer dtype (or bool), ShapeError where shapes do not broadcast. */
+/**
+ * floor(a / b) of integers, exactly; 0 where b is 0. Operands broadcast. @throws DTypeError unless both are of one integer dtype (or
+ * bool), ShapeError where shapes do not fit.
+ */
 export function floorDiv(a: TensorLike, b: TensorLike): Tensor {
   const [x, y] = promoted("floorDiv", [a, b]).map((t) => (t.dtype === "bool" ? cast(t, "i32") : t));
   if (x.dtype === "f32") throw new DTypeError("floorDiv: expected integers, got f32; write floor(div(a, b))");
@@ -208,23 +215,38 @@ export function floorDiv(a: TensorLike, b: TensorLike): Tensor {
 }
 
 /**
- * a^b, elementwise, by IEEE 754's rules for signs, zeros and infinities. Integers stay integers where b is a number, a whole one of at least 0, and wrap. Operands broadcast, dtypes promote (docs/numbers.md).
- * The gradient of a is 0 where b is 0; that of b counts where a > 0. @throws DTypeError for integers or bools with other exponents, ShapeError where shapes do not broadcast.
+ * a^b, elementwise, by IEEE 754's rules for signs, zeros and infinities. Integers stay integers where b is a number, a whole one of at
+ * least 0, and wrap. Operands broadcast, dtypes promote (docs/numbers.md). The gradient of a is 0 where b is 0; that of b counts where a is
+ * above 0. @throws DTypeError for integers or bools with other exponents, ShapeError where shapes do not fit.
  */
 export function pow(a: TensorLike, b: TensorLike): Tensor {
   const [x, y] = promoted("pow", [a, b]);
   if (x.dtype === "f32") return call(powOp, [x, y]);
-  if (typeof b !== "number" || b < 0 || x.dtype === "bool") throw new DTypeError(`pow: integers take a number of at least 0 as exponent, got ${x} to the power ${typeof b === "number" ? b : y}; convert with cast(x, "f32")`);
+  if (typeof b !== "number" || b < 0 || x.dtype === "bool") {
+    throw new DTypeError(
+      `pow: integers take a number of at least 0 as exponent, got ${x} and ${typeof b === "number" ? b : y}; convert with cast(x, "f32")`,
+    );
+  }
   let [result, square, rest] = [add(mul(x, 0), 1), x, b];
   for (; rest > 0; rest = Math.floor(rest / 2), square = mul(square, square)) if (rest % 2 === 1) result = mul(result, square);
   return result;
 }
 
-/** The larger of each pair; NaN where either is NaN. On ties the gradient goes to `a`, as in TensorFlow. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+/**
+ * The larger of each pair; NaN where either is NaN. On ties the gradient goes to `a`, as in TensorFlow. Operands broadcast, dtypes
+ * promote. @throws DTypeError for i32 with u32, ShapeError where shapes do not fit.
+ */
 export const maximum = binary(maximumOp, orOp);
-/** The smaller of each pair; NaN where either is NaN. On ties the gradient goes to `a`. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+/**
+ * The smaller of each pair; NaN where either is NaN. On ties the gradient goes to `a`. Operands broadcast, dtypes promote. @throws
+ * DTypeError for i32 with u32, ShapeError where shapes do not fit.
+ */
 export const minimum = binary(minimumOp, andOp);
-/** a - b * floor(a / b), elementwise: the result has the sign of b. Exact for integers (0 where b is 0) and, in f32, for quotients below 2^24; NaN for an infinite b. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+/**
+ * a - b * floor(a / b), elementwise: the result has the sign of b. Exact for integers (0 where b is 0) and, in f32, for quotients below
+ * 2^24; NaN for an infinite b. Operands broadcast, dtypes promote. @throws DTypeError for i32 with u32, ShapeError where shapes do not
+ * fit.
+ */
 export const mod = binary(modOp, "i32");
 /** -x, elementwise. f32, i32 or u32. Shape of x. @throws DTypeError for bools. */
 export const neg = unary(negOp);
@@ -269,23 +291,50 @@ export function relu(x: TensorLike): Tensor {
   const t = asTensor(x, "f32", "relu");
   return t.dtype === "f32" ? call(reluOp, [t]) : maximum(t, 0);
 }
-/** True where a = b. Result bool. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+/**
+ * True where a = b. Result bool. Operands broadcast, dtypes promote. @throws DTypeError for i32 with u32, ShapeError where shapes do not
+ * fit.
+ */
 export const equal = binary(equalOp);
-/** True where a is not b; NaN is not itself. Result bool. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+/**
+ * True where a is not b; NaN is not itself. Result bool. Operands broadcast, dtypes promote. @throws DTypeError for i32 with u32,
+ * ShapeError where shapes do not fit.
+ */
 export const notEqual = binary(notEqualOp);
-/** True where a < b; false where either is NaN. Result bool. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+/**
+ * True where a < b; false where either is NaN. Result bool. Operands broadcast, dtypes promote. @throws DTypeError for i32 with u32,
+ * ShapeError where shapes do not fit.
+ */
 export const less = binary(lessOp, "i32");
-/** True where a <= b; false where either is NaN. Result bool. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+/**
+ * True where a <= b; false where either is NaN. Result bool. Operands broadcast, dtypes promote. @throws DTypeError for i32 with u32,
+ * ShapeError where shapes do not fit.
+ */
 export const lessEqual = binary(lessEqualOp, "i32");
-/** True where a > b; false where either is NaN. Result bool. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+/**
+ * True where a > b; false where either is NaN. Result bool. Operands broadcast, dtypes promote. @throws DTypeError for i32 with u32,
+ * ShapeError where shapes do not fit.
+ */
 export const greater = binary(greaterOp, "i32");
-/** True where a >= b; false where either is NaN. Result bool. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+/**
+ * True where a >= b; false where either is NaN. Result bool. Operands broadcast, dtypes promote. @throws DTypeError for i32 with u32,
+ * ShapeError where shapes do not fit.
+ */
 export const greaterEqual = binary(greaterEqualOp, "i32");
-/** a and b: logical for bool, bitwise for integers. bool, i32 or u32. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+/**
+ * a and b: logical for bool, bitwise for integers. bool, i32 or u32. Operands broadcast, dtypes promote. @throws DTypeError for i32 with
+ * u32, ShapeError where shapes do not fit.
+ */
 export const and = binary(andOp);
-/** a or b: logical for bool, bitwise for integers. bool, i32 or u32. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+/**
+ * a or b: logical for bool, bitwise for integers. bool, i32 or u32. Operands broadcast, dtypes promote. @throws DTypeError for i32 with
+ * u32, ShapeError where shapes do not fit.
+ */
 export const or = binary(orOp);
-/** Either, not both: logical for bool, bitwise for integers. bool, i32 or u32. Operands broadcast. Dtypes promote (docs/numbers.md). @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast. */
+/**
+ * Either, not both: logical for bool, bitwise for integers. bool, i32 or u32. Operands broadcast, dtypes promote. @throws DTypeError for
+ * i32 with u32, ShapeError where shapes do not fit.
+ */
 export const xor = binary(xorOp);
 /** Logical for bool, bitwise for integers. bool, i32 or u32. Shape of x. @throws DTypeError for bools. */
 export const not = unary(notOp);
@@ -293,16 +342,17 @@ export const not = unary(notOp);
 export const isFinite = float(isFiniteOp);
 
 /**
- * `a` where `condition` (bool) holds, `b` elsewhere; the three broadcast, dtypes of the branches promote (docs/numbers.md). A gradient that is infinite or NaN in the branch not taken stays NaN
- * (0 times infinity): keep such arguments out of it, as in `where(c, sqrt(where(c, x, 1)), 0)`. @throws DTypeError for a condition that is not bool, ShapeError where shapes do not broadcast.
+ * `a` where `condition` (bool) holds, `b` elsewhere; the three broadcast, dtypes of the branches promote (docs/numbers.md). A gradient
+ * that is infinite or NaN in the branch not taken stays NaN (0 times infinity): keep such arguments out of it, as in `where(c,
+ * sqrt(where(c, x, 1)), 0)`. @throws DTypeError for a condition that is not bool, ShapeError where shapes do not fit.
  */
 export function where(condition: TensorLike, a: TensorLike, b: TensorLike): Tensor {
   return call(whereOp, [asTensor(condition, "bool", "where"), ...promoted("where", [a, b])]);
 }
 
 /**
- * `x` with another dtype. f32 to integer truncates toward zero, NaN gives 0 and what is out of range the nearest end; i32 and u32 keep their bits; to bool means "not zero". Shape of x.
- * The gradient passes from f32 to f32 only.
+ * `x` with another dtype. f32 to integer truncates toward zero, NaN gives 0 and what is out of range the nearest end; i32 and u32 keep
+ * their bits; to bool means "not zero". Shape of x. The gradient passes from f32 to f32 only.
  */
 export function cast(x: TensorLike, dtype: DType): Tensor {
   const t = asTensor(x, "f32", "cast");

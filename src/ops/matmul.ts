@@ -93,7 +93,8 @@ export interface MatmulOptions {
  */
 export function matmul(left: TensorLike, right: TensorLike, options: MatmulOptions = {}): Tensor {
   const [a, b] = promoted("matmul", [left, right]);
-  const { transposeA = false, transposeB = false, bias: given = null, activation = "linear" } = checkOptions("matmul", options, ["transposeA", "transposeB", "bias", "activation"]);
+  checkOptions("matmul", options, ["transposeA", "transposeB", "bias", "activation"]);
+  const { transposeA = false, transposeB = false, bias: given = null, activation = "linear" } = options;
   const bias = given === null ? null : asTensor(given, "f32", "matmul: bias");
   checkKernelActivation("matmul", activation);
   const attrs = { transposeA, transposeB, activation };
@@ -115,7 +116,9 @@ export function linear(a: Tensor, b: Tensor, bias: Tensor | null, { transposeA =
 /** The dot product over the last axis of a and the last-but-one of b, as `matmul` for vectors and matrices of any rank >= 1. */
 export function dot(left: TensorLike, right: TensorLike): Tensor {
   const [a, b] = promoted("dot", [left, right]);
-  if (a.rank === 0 || b.rank === 0) throw new ShapeError(`dot: expected tensors of rank 1 and more, got ${a} and ${b}; for numbers use mul()`);
+  if (a.rank === 0 || b.rank === 0) {
+    throw new ShapeError(`dot: expected tensors of rank 1 and more, got ${a} and ${b}; for numbers use mul()`);
+  }
   const a2 = a.rank === 1 ? reshape(a, [1, a.shape[0]]) : a;
   const b2 = b.rank === 1 ? reshape(b, [b.shape[0], 1]) : b;
   const y = matmul(a2, b2);

@@ -3,6 +3,7 @@ import { apply } from "../apply.ts";
 import { allocate } from "../dtype.ts";
 import type { DType } from "../dtype.ts";
 import { checkOptions, kindOf } from "../check.ts";
+import { checkDTypeName, checkRange, checkShape, dtypeBeside } from "../elements.ts";
 import { ShapeError } from "../errors.ts";
 import { asTensor, constantOp, currentGraph } from "../graph.ts";
 import type { Lowered, Node, Op, TensorType } from "../graph.ts";
@@ -10,7 +11,7 @@ import type { CopyAttrs } from "../plan/kernels.ts";
 import type { Attrs } from "../plan/plan.ts";
 import { broadcastShapes, broadcastStrides, normalizeAxis, sameShape, showShape, sizeBetween, sizeOf, stridesOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
-import { checkDTypeName, checkRange, checkShape, dtypeBeside, Tensor } from "../tensor.ts";
+import { Tensor } from "../tensor.ts";
 import type { TensorLike } from "../tensor.ts";
 import * as wasm from "../wasm/encode/move.ts";
 import { cast } from "./map.ts";
@@ -25,9 +26,13 @@ export function copy(x: Tensor, y: Tensor, attrs: Partial<CopyAttrs>): Lowered {
 
 const numbers = (a: unknown): readonly number[] => a as readonly number[];
 
+const shownList = (list: unknown): string => (Array.isArray(list) ? JSON.stringify(list) : kindOf(list));
+
 /** @throws ShapeError unless `list` is an array of numbers. */
 function checkNumbers(who: string, what: string, list: readonly number[]): void {
-  if (!Array.isArray(list) || list.some((n) => typeof n !== "number")) throw new ShapeError(`${who}: ${what} must be an array of numbers, got ${Array.isArray(list) ? JSON.stringify(list) : kindOf(list)}`);
+  if (!Array.isArray(list) || list.some((n) => typeof n !== "number")) {
+    throw new ShapeError(`${who}: ${what} must be an array of numbers, got ${shownList(list)}`);
+  }
 }
 
 /** The type of what has the elements of `x` in the shape `attrs.shape`. */
@@ -123,7 +128,9 @@ export function transpose(x: TensorLike, perm?: readonly number[]): Tensor {
   const given = perm !== undefined ? perm : t.shape.map((_, i) => t.rank - 1 - i);
   checkNumbers("transpose", "perm", given);
   const order = given.map((p) => normalizeAxis("transpose", p, t.rank));
-  if (order.length !== t.rank || new Set(order).size !== t.rank) throw new ShapeError(`transpose: perm must name each of ${t.rank} dimensions once, got ${showShape(given)}`);
+  if (order.length !== t.rank || new Set(order).size !== t.rank) {
+    throw new ShapeError(`transpose: perm must name each of ${t.rank} dimensions once, got ${showShape(given)}`);
+  }
   return order.every((p, i) => p === i) ? t : apply(transposeOp, [t], { perm: order })[0];
 }
 
@@ -167,8 +174,13 @@ export function slice(x: TensorLike, start: readonly number[], size: readonly nu
   for (const [what, list] of Object.entries({ start, size, step: by })) checkNumbers("slice", what, list);
   const shape = size.map((n, i) => (n === -1 ? Math.ceil((t.shape[i] - start[i]) / by[i]) : n));
   const fits = start.length === t.rank && shape.length === t.rank && by.length === t.rank
-    && shape.every((n, i) => [n, start[i], by[i]].every(Number.isInteger) && n >= 0 && start[i] >= 0 && by[i] >= 1 && (n === 0 || start[i] + (n - 1) * by[i] < t.shape[i]));
-  if (!fits) throw new ShapeError(`slice: start ${showShape(start)}, size ${showShape(size)}, step ${showShape(by)} does not lie inside ${showShape(t.shape)}`);
+    && [...start, ...shape, ...by].every(Number.isInteger)
+    && shape.every((n, i) => n >= 0 && start[i] >= 0 && by[i] >= 1 && (n === 0 || start[i] + (n - 1) * by[i] < t.shape[i]));
+  if (!fits) {
+    throw new ShapeError(
+      `slice: start ${showShape(start)}, size ${showShape(size)}, step ${showShape(by)} does not lie inside ${showShape(t.shape)}`,
+    );
+  }
   return sameShape(shape, t.shape) ? t : apply(sliceOp, [t], { start, step: by, shape })[0];
 }
 
@@ -177,7 +189,8 @@ export function flip(x: TensorLike, axis = -1): Tensor {
   const t = asTensor(x, "f32", "flip");
   const at = normalizeAxis("flip", axis, t.rank);
   if (t.shape[at] <= 1) return t;
-  return apply(sliceOp, [t], { start: t.shape.map((d, i) => (i === at ? d - 1 : 0)), step: t.shape.map((_, i) => (i === at ? -1 : 1)), shape: t.shape })[0];
+  const [start, step] = [t.shape.map((d, i) => (i === at ? d - 1 : 0)), t.shape.map((_, i) => (i === at ? -1 : 1))];
+  return apply(sliceOp, [t], { start, step, shape: t.shape })[0];
 }
 
 /** `x` with `[before, after]` elements of `value` (default 0) added around each dimension. A fractional value makes integers f32. */
@@ -189,10 +202,13 @@ export function pad(x: TensorLike, padding: readonly (readonly [number, number])
   const t = cast(own, dtype);
   const pair = (p: unknown): boolean => Array.isArray(p) && p.length === 2 && p.every((n) => Number.isInteger(n) && n >= 0);
   if (!Array.isArray(padding) || padding.length !== t.rank || !padding.every(pair)) {
-    throw new ShapeError(`pad: expected ${t.rank} pairs of non-negative integers for ${t}, got ${Array.isArray(padding) ? JSON.stringify(padding) : kindOf(padding)}`);
+    throw new ShapeError(
+      `pad: expected ${t.rank} pairs of non-negative integers for ${t}, got ${shownList(padding)}`,
+    );
   }
   if (padding.every(([a, b]) => a === 0 && b === 0)) return t;
-  return apply(placeOp, [t], { start: padding.map((p) => p[0]), step: padding.map(() => 1), shape: t.shape.map((d, i) => d + padding[i][0] + padding[i][1]), value })[0];
+  const shape = t.shape.map((d, i) => d + padding[i][0] + padding[i][1]);
+  return apply(placeOp, [t], { start: padding.map((p) => p[0]), step: padding.map(() => 1), shape, value })[0];
 }
 
 export const concatOp: Op = {
@@ -229,7 +245,9 @@ export const concatOp: Op = {
 
 /** A list of at least one tensor, all of one dtype. */
 function listed(who: string, tensors: readonly TensorLike[]): readonly Tensor[] {
-  if (!Array.isArray(tensors) || tensors.length === 0) throw new ShapeError(`${who}: expected an array of at least one tensor, got ${Array.isArray(tensors) ? "none" : kindOf(tensors)}`);
+  if (!Array.isArray(tensors) || tensors.length === 0) {
+    throw new ShapeError(`${who}: expected an array of at least one tensor, got ${Array.isArray(tensors) ? "none" : kindOf(tensors)}`);
+  }
   return promoted(who, tensors);
 }
 
@@ -244,7 +262,11 @@ export function concat(tensors: readonly TensorLike[], axis = -1): Tensor {
 export function stack(tensors: readonly TensorLike[], axis = 0): Tensor {
   const list = listed("stack", tensors);
   const at = normalizeAxis("stack", axis, list[0].rank + 1);
-  for (const t of list) if (!sameShape(t.shape, list[0].shape)) throw new ShapeError(`stack: expected tensors of one shape, got ${list.map((l) => showShape(l.shape)).join(" and ")}`);
+  for (const t of list) {
+    if (!sameShape(t.shape, list[0].shape)) {
+      throw new ShapeError(`stack: expected tensors of one shape, got ${list.map((l) => showShape(l.shape)).join(" and ")}`);
+    }
+  }
   return concat(list.map((t) => expandDims(t, at)), at);
 }
 

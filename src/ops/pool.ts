@@ -63,6 +63,8 @@ function pool(op: Op, who: string, input: TensorLike, size: Pair, options: PoolO
 }
 
 /** Largest element of each window, x[N, H, W, C] -> [N, P, Q, C]. The gradient goes to the first largest. */
-export const maxPool2d = (x: TensorLike, size: Pair = 2, options: PoolOptions = {}): Tensor => pool(maxPoolOp, "maxPool2d", x, size, options);
+export const maxPool2d = (x: TensorLike, size: Pair = 2, options: PoolOptions = {}): Tensor =>
+  pool(maxPoolOp, "maxPool2d", x, size, options);
 /** Mean of each window, x[N, H, W, C] -> [N, P, Q, C]. */
-export const avgPool2d = (x: TensorLike, size: Pair = 2, options: PoolOptions = {}): Tensor => pool(avgPoolOp, "avgPool2d", x, size, options);
+export const avgPool2d = (x: TensorLike, size: Pair = 2, options: PoolOptions = {}): Tensor =>
+  pool(avgPoolOp, "avgPool2d", x, size, options);

@@ -1,6 +1,8 @@
 /**
- * @file The one rule of dtypes (docs/numbers.md), NumPy's and Keras' with 32 bits: bool < i32, u32 < f32. Operands become the least dtype that is above all of theirs; i32 and u32 have none that
- * could hold both, so they are an error. JavaScript's numbers are weak: an integer follows the other operand (beside bools it is i32), a fraction, an infinity or NaN makes integers f32.
+ * @file The one rule of dtypes (docs/numbers.md), NumPy's and Keras' with 32 bits: bool < i32, u32 < f32. Operands become the least dtype
+ *   that is above all of theirs; i32 and u32 have none that
+ * could hold both, so they are an error. JavaScript's numbers are weak: an integer follows the other operand (beside bools it is i32), a
+ * fraction, an infinity or NaN makes integers f32.
  */
 import type { DType } from "../dtype.ts";
 import { DTypeError } from "../errors.ts";
@@ -13,20 +15,22 @@ function join(who: string, operands: readonly TensorLike[], a: DType, b: DType):
   if (a === b || b === "bool") return a;
   if (a === "bool" || b === "f32") return b;
   if (a === "f32") return a;
-  throw new DTypeError(`${who}: i32 and u32 have no common dtype of 32 bits, got ${operands.filter((t) => t instanceof Tensor).join(" and ")}; convert one with cast()`);
+  const tensors = operands.filter((t) => t instanceof Tensor).join(" and ");
+  throw new DTypeError(`${who}: i32 and u32 have no common dtype of 32 bits, got ${tensors}; convert one with cast()`);
 }
 
-/** The operands of `who` as tensors of one dtype. @throws DTypeError for i32 with u32, ArgumentError for what is no tensor, DataError for a number out of range. */
+/**
+ * The operands of `who` as tensors of one dtype. @throws DTypeError for i32 with u32, ArgumentError for what is no tensor, DataError for
+ * a number out of range.
+ */
 export function promoted(who: string, operands: readonly TensorLike[]): readonly Tensor[] {
-  const dtypeOf = (list: readonly TensorLike[]): DType | undefined => {
-    let dtype: DType | undefined;
-    for (const t of list) if (t instanceof Tensor) dtype = dtype === undefined ? t.dtype : join(who, list, dtype, t.dtype);
-    return dtype;
-  };
-  const beside = dtypeOf(operands);
+  let dtype: DType | undefined;
+  for (const t of operands) if (t instanceof Tensor) dtype = dtype === undefined ? t.dtype : join(who, operands, dtype, t.dtype);
+  const beside = dtype;
   const tensors = operands.map((x) => asTensor(x, beside, who));
-  const dtype = dtypeOf(tensors) as DType;
-  return tensors.map((t) => cast(t, dtype));
+  let all = dtype ?? tensors[0].dtype;
+  for (const t of tensors) all = join(who, tensors, all, t.dtype);
+  return tensors.every((t) => t.dtype === all) ? tensors : tensors.map((t) => cast(t, all));
 }
 
 /** The operand of a function that is only defined on f32: integers and bools become that. */

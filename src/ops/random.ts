@@ -4,12 +4,13 @@
  */
 import { apply } from "../apply.ts";
 import { checkCount, checkNumber, checkOptions, kindOf } from "../check.ts";
+import { checkShape } from "../elements.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../errors.ts";
 import { asTensor, currentGraph } from "../graph.ts";
 import type { Op, TensorType } from "../graph.ts";
 import { showShape } from "../shape.ts";
 import type { Shape } from "../shape.ts";
-import { checkDType, checkShape, Tensor } from "../tensor.ts";
+import { checkDType, Tensor } from "../tensor.ts";
 import type { TensorLike } from "../tensor.ts";
 import * as wasm from "../wasm/encode/random.ts";
 import { add, cast, less, log, neg } from "./map.ts";

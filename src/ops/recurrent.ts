@@ -153,7 +153,11 @@ export interface RecurrentOptions {
 }
 
 function attributes(who: string, xw: Tensor, wr: Tensor, gates: number, o: RecurrentOptions, resetAfter = false): Attrs {
-  for (const t of [xw, wr, o.h0 ?? xw, o.mask ?? xw]) if (!(t instanceof Tensor)) throw new ArgumentError(`${who}: expected tensors, got ${kindOf(t)}`);
+  for (const t of [xw, wr, o.h0 ?? xw, o.mask ?? xw]) {
+    if (!(t instanceof Tensor)) {
+      throw new ArgumentError(`${who}: expected tensors, got ${kindOf(t)}`);
+    }
+  }
   const u = wr.shape[0];
   if (xw.rank !== 3 || wr.rank !== 2 || wr.shape[1] !== gates * u || xw.shape[2] !== gates * u) {
     throw new ShapeError(`${who}: expected xw [batch, time, ${gates}*units] and wr [units, ${gates}*units], got ${showShape(xw.shape)} and ${showShape(wr.shape)}`);
@@ -178,7 +182,9 @@ export function lstmSequence(xw: Tensor, wr: Tensor, options: RecurrentOptions &
 }
 
 /** All steps of a GRU (Cho et al. 2014; Keras gate order z r h): xw[B,T,3U], wr[U,3U] -> h[B,T,U]. `recurrentBias` [3U] goes with `resetAfter` (default true). */
-export function gruSequence(xw: Tensor, wr: Tensor, options: RecurrentOptions & { recurrentBias?: Tensor | null; resetAfter?: boolean } = {}): Tensor {
+export function gruSequence(
+  xw: Tensor, wr: Tensor, options: RecurrentOptions & { recurrentBias?: Tensor | null; resetAfter?: boolean } = {},
+): Tensor {
   const { recurrentBias = null, resetAfter = true, ...o } = checkOptions("gru", options);
   return apply(gruOp, [xw, wr, recurrentBias, o.h0 ?? null, maskOf(o), o.factors ?? null], attributes("gru", xw, wr, 3, o, resetAfter))[0];
 }

@@ -33,7 +33,8 @@ const extreme: Rule = (dy, y, x, axis, count) => {
 };
 
 /**
- * For each element along the middle of x[outer, size, inner] the product of the others. Neighbours are paired, so that nothing is divided: an element may be 0. Those without a partner get 1, and the
+ * For each element along the middle of x[outer, size, inner] the product of the others. Neighbours are paired, so that nothing is
+ * divided: an element may be 0. Those without a partner get 1, and the
  * others of a pair are those of both.
  */
 function productOfOthers(x: Tensor): Tensor {
@@ -50,12 +51,13 @@ const factors: Rule = (dy, _y, x, axis, count) => {
   return x.size === 0 ? x : mul(dy, reshape(productOfOthers(reshape(x, [outer, size, inner])), x.shape));
 };
 
-function reduction(op: ReduceOp, dtypes: readonly DType[], result: DType | null, rule: Rule | null): Op {
-  const vjp: Vjp = ({ dy, y, x, attrs }) => {
-    const [axis, count] = [attrs.axis as number, attrs.count as number];
-    const inp = x[0] as Tensor;
-    return [(rule as Rule)(kept(dy[0] as Tensor, inp, axis, count), kept(y[0], inp, axis, count), inp, axis, count)];
-  };
+const by = (rule: Rule): Vjp => ({ dy, y, x, attrs }) => {
+  const [axis, count] = [attrs.axis as number, attrs.count as number];
+  const inp = x[0] as Tensor;
+  return [rule(kept(dy[0] as Tensor, inp, axis, count), kept(y[0], inp, axis, count), inp, axis, count)];
+};
+
+function reduction(op: ReduceOp, dtypes: readonly DType[], result: DType | null = null): Op {
   return {
     name: op,
     infer: ([input], attrs) => {
@@ -65,7 +67,7 @@ function reduction(op: ReduceOp, dtypes: readonly DType[], result: DType | null,
       if (op !== "sum" && op !== "prod" && sizeBetween(x.shape, axis, axis + count) === 0) throw new ShapeError(`${op}: nothing to reduce over in ${showShape(x.shape)}`);
       return [{ shape: without(x.shape, axis, count), dtype: result ?? x.dtype }];
     },
-    vjp: rule === null ? null : vjp,
+    vjp: null,
     prologue: prologueOf,
     lower: (node) => {
       const x = node.inputs[0] as Tensor;
@@ -75,12 +77,13 @@ function reduction(op: ReduceOp, dtypes: readonly DType[], result: DType | null,
   };
 }
 
-export const sumOp = reduction("sum", ["f32", "i32"], null, (dy, _y, x) => broadcastTo(dy, x.shape));
-export const maxOp = reduction("max", ["f32", "i32"], null, extreme);
-export const minOp = reduction("min", ["f32", "i32"], null, extreme);
-export const prodOp = reduction("prod", ["f32", "i32"], null, factors);
-export const argMaxOp = reduction("argmax", ["f32", "i32"], "i32", null);
-export const argMinOp = reduction("argmin", ["f32", "i32"], "i32", null);
+// Rules stand here, each with its op, so that bundles have those of the ops they use.
+export const sumOp: Op = { ...reduction("sum", ["f32", "i32"]), vjp: by((dy, _y, x) => broadcastTo(dy, x.shape)) };
+export const maxOp: Op = { ...reduction("max", ["f32", "i32"]), vjp: by(extreme) };
+export const minOp: Op = { ...reduction("min", ["f32", "i32"]), vjp: by(extreme) };
+export const prodOp: Op = { ...reduction("prod", ["f32", "i32"]), vjp: by(factors) };
+export const argMaxOp = reduction("argmax", ["f32", "i32"], "i32");
+export const argMinOp = reduction("argmin", ["f32", "i32"], "i32");
 
 function run(op: Op, x: Tensor, axis: number, count: number): Tensor {
   // One element is its own sum, extreme and product.
@@ -107,7 +110,8 @@ export function reduceOptions(who: string, options: ReduceOptions): Required<Red
 function reduce(op: Op, x: TensorLike, options: ReduceOptions): Tensor {
   const t = asTensor(x, "f32", op.name);
   const { axis, keepDims } = reduceOptions(op.name, options);
-  const additive = op === sumOp || op === prodOp;
+  // By name: bundles that sum do without products.
+  const additive = op.name === "sum" || op.name === "prod";
   if (t.dtype === "bool" || (t.dtype === "u32" && additive)) {
     const y = reduce(op, cast(t, "i32"), options);
     return t.dtype === "u32" || !additive ? cast(y, t.dtype) : y;

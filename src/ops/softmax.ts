@@ -108,7 +108,8 @@ export const softmaxCrossEntropyOp: Op = {
 };
 
 /**
- * Cross-entropy of softmax(logits[..., C]) against labels: f32 probabilities [..., C] or class numbers [...] (i32). Returns the loss of each
+ * Cross-entropy of softmax(logits[..., C]) against labels: f32 probabilities [..., C] or class numbers [...] (i32). Returns the loss of
+ * each
  * row [...] and the probabilities [..., C] (which carry no gradient). Class numbers outside [0, C) are clamped: check them before.
  */
 export function softmaxCrossEntropy(logits: TensorLike, labels: TensorLike): { loss: Tensor; probs: Tensor } {
@@ -128,7 +129,8 @@ export function oneHot(indices: TensorLike, depth: number): Tensor {
 }
 
 /**
- * log(sum(exp(x))) along `axis` (default: last), f32, without overflow: the largest element is subtracted first, as a constant. Where all elements are -Infinity so is the result, and its gradient is NaN,
+ * log(sum(exp(x))) along `axis` (default: last), f32, without overflow: the largest element is subtracted first, as a constant. Where all
+ * elements are -Infinity so is the result, and its gradient is NaN,
  * as in JAX.
  */
 export function logSumExp(x: TensorLike, options: { axis?: number; keepDims?: boolean } = {}): Tensor {

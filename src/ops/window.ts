@@ -14,7 +14,11 @@ export type ConvPadding = Padding | "causal";
 
 export function pair(who: string, value: Pair, least = 1): readonly [number, number] {
   const both = typeof value === "number" ? [value, value] : value;
-  if (!Array.isArray(both) || both.length !== 2 || both.some((v) => !Number.isInteger(v) || v < least)) throw new ArgumentError(`${who}: expected an integer >= ${least} or two of them, got ${Array.isArray(value) ? JSON.stringify(value) : shown(value)}`);
+  if (!Array.isArray(both) || both.length !== 2 || both.some((v) => !Number.isInteger(v) || v < least)) {
+    throw new ArgumentError(
+      `${who}: expected an integer >= ${least} or two of them, got ${Array.isArray(value) ? JSON.stringify(value) : shown(value)}`,
+    );
+  }
   return [both[0], both[1]];
 }
 

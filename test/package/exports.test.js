@@ -138,7 +138,7 @@ test("package: an error that nobody catches can be read, also where a pipe takes
     console.log(tensor([1]), model);
     await model.predict([[1, 2, 3]]);`;
   const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", code], { encoding: "utf8" });
-  assert.match(stdout, /^Tensor \{[\s\S]*\nModel \{|^Tensor \{.*\} Model \{/m);
+  assert.match(stdout, /^Tensor f32\[1\] \[1\] Model \{/m);
   assert.match(stderr, /^ShapeError: predict: the model expects x of shape/m);
   assert.ok(stderr.length < 4096, `${stderr.length} characters`);
 });

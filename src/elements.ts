@@ -1,0 +1,114 @@
+/** @file What may become elements of tensors: numbers in nested and typed arrays, checked. No number is changed or wrapped without a word. */
+import { checkOneOf, kindOf } from "./check.ts";
+import { allocate } from "./dtype.ts";
+import type { DType, TypedArray } from "./dtype.ts";
+import { DataError, ShapeError } from "./errors.ts";
+import { showShape, sizeOf } from "./shape.ts";
+import type { Shape } from "./shape.ts";
+
+/** Levels of nested arrays, as in NumPy. */
+const MAX_RANK = 64;
+
+/** 4 GiB: what WebAssembly's memory can address, and what WebGPU binds at most. */
+const MAX_ELEMENTS = 2 ** 30 - 1;
+
+/** True for typed arrays, false for DataView. */
+export function isTypedArray(data: unknown): data is ArrayLike<number> & ArrayBufferView {
+  return ArrayBuffer.isView(data) && !(data instanceof DataView);
+}
+
+const isRow = (data: unknown): data is ArrayLike<unknown> & Iterable<unknown> => Array.isArray(data) || isTypedArray(data);
+
+/** The numbers of nested arrays, as JavaScript has them, and their shape. `bools`: all are booleans. */
+export function readNested(who: string, data: unknown): { shape: number[]; values: Float64Array; bools: boolean } {
+  const shape: number[] = [];
+  for (let row = data; isRow(row); row = row[0]) {
+    if (shape.push(row.length) > MAX_RANK) {
+      throw new DataError(`${who}: arrays are nested more than ${MAX_RANK} deep; one of them may hold itself`);
+    }
+  }
+  checkShape(who, shape);
+  const values = new Float64Array(sizeOf(shape));
+  let at = 0, bools = 0;
+  const fill = (row: unknown, dim: number): void => {
+    if (dim === shape.length) {
+      if (typeof row !== "number" && typeof row !== "boolean") {
+        throw new DataError(
+          `${who}: expected a number at depth ${dim}, got ${typeof row === "string" ? row : kindOf(row)}; rows must all have one depth`,
+        );
+      }
+      bools += Number(typeof row === "boolean");
+      values[at++] = Number(row);
+    } else {
+      if (!isRow(row) || row.length !== shape[dim]) {
+        throw new ShapeError(
+          `${who}: rows must be equally long: expected ${shape[dim]} items at depth ${dim}, got ${isRow(row) ? row.length : kindOf(row)}`,
+        );
+      }
+      for (const item of row) fill(item, dim + 1);
+    }
+  };
+  fill(data, 0);
+  return { shape, values, bools: bools > 0 && bools === at };
+}
+
+/**
+ * @throws ShapeError unless every dimension is a non-negative integer and there are at most `most` elements (default: what a backend can
+ * hold).
+ */
+export function checkShape(who: string, shape: Shape, most = MAX_ELEMENTS): void {
+  if (!Array.isArray(shape)) throw new ShapeError(`${who}: expected a shape such as [2, 3], got ${kindOf(shape)}`);
+  for (const d of shape) {
+    if (!Number.isInteger(d) || d < 0) throw new ShapeError(`${who}: a dimension must be a non-negative integer, got ${showShape(shape)}`);
+  }
+  const size = sizeOf(shape);
+  if (size > most) {
+    throw new ShapeError(
+      `${who}: ${showShape(shape)} has ${size} elements (${(size / 2 ** 28).toFixed(1)} GiB), a tensor has at most ${most} (4 GiB)`,
+    );
+  }
+}
+
+/** `value`, which integers hold without its fraction. @throws DataError where `dtype` does not reach so far; never wraps. */
+export function checkRange(who: string, value: number, dtype: DType): number {
+  if (dtype === "i32" ? !(value > -2147483649 && value < 2147483648) : dtype === "u32" && !(value > -1 && value < 4294967296)) {
+    throw new DataError(
+      `${who}: ${value} is out of the range of ${dtype}, ${dtype === "i32" ? "-2147483648 to 2147483647" : "0 to 4294967295"}`,
+    );
+  }
+  return value;
+}
+
+/** The numbers as elements of `dtype`: integers truncate, bools are "not zero". */
+export function elements(who: string, values: ArrayLike<number>, dtype: DType): TypedArray {
+  const host = allocate(dtype, values.length);
+  for (let i = 0; i < values.length; i++) host[i] = dtype === "bool" ? Number(values[i] !== 0) : checkRange(who, values[i], dtype);
+  return host;
+}
+
+/** f32, for numbers without a dtype. @throws DataError for integers alone, one of which f32 would change. */
+export function defaultType(who: string, values: Float64Array): "f32" {
+  const changed = values.find((v) => Math.fround(v) !== v && Number.isSafeInteger(v));
+  if (changed !== undefined && values.every(Number.isInteger)) {
+    throw new DataError(
+      `${who}: the integer ${changed} would become ${Math.fround(changed)} as f32; give the dtype: "f32" rounds, "i32" and "u32" keep it or say no`,
+    );
+  }
+  return "f32";
+}
+
+/**
+ * The dtype of JavaScript's numbers, all `whole` or not, beside elements of `dtype`: they follow it where it can hold them (see
+ * promote.ts).
+ */
+export function dtypeBeside(whole: boolean, dtype: DType): DType {
+  return !whole ? "f32" : dtype === "bool" ? "i32" : dtype;
+}
+
+/** True for Float16Array, which not every engine has. */
+export const isHalf = (data: object): boolean => Object.prototype.toString.call(data) === "[object Float16Array]";
+
+/** @throws ArgumentError unless `dtype` is one. */
+export function checkDTypeName(who: string, dtype: DType): void {
+  checkOneOf(who, "dtype", dtype, ["f32", "i32", "u32", "bool"]);
+}
