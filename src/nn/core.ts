@@ -13,7 +13,7 @@ import { activationOf, checkCount, checkImages, checkNumber, checkOneOf, checkRa
 import type { ActivationOption, NameOption } from "./options.ts";
 
 /** A layer without weights and without options but its name. */
-const optionless = (kind: string, args: { readonly [name: string]: unknown }, options: NameOption, call: (x: Tensor) => Tensor, anyDtype = true): Layer => layerOf(kind, args, { name: "" }, options, () => ({ call, anyDtype }));
+const optionless = (kind: string, args: { readonly [name: string]: unknown }, options: NameOption, call: (x: Tensor) => Tensor): Layer => layerOf(kind, args, { name: "" }, options, () => ({ call, anyDtype: true }));
 
 /** [batch, ...] -> [batch, the rest as one dimension]. */
 export function flatten(options: NameOption = {}): Layer {
@@ -66,13 +66,13 @@ export function dropout(rate: number, options: NameOption = {}): Layer {
   return optionless("dropout", { rate }, options, (x) => {
     const factors = dropoutFactors(rate, x.shape);
     return factors === null ? x : mul(x, factors);
-  }, false);
+  });
 }
 
 /** An activation as a layer. @throws ArgumentError for an unknown name. */
 export function activation(fn: Exclude<ActivationOption, null>, options: NameOption = {}): Layer {
   const { apply } = activationOf("activation", fn);
-  return optionless("activation", { activation: fn }, options, apply, false);
+  return optionless("activation", { activation: fn }, options, apply);
 }
 
 /** One number for all sides, [rows, columns], or [[top, bottom], [left, right]]. */

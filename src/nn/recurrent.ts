@@ -286,12 +286,12 @@ export function timeDistributed(inner: Layer, options: NameOption = {}): Layer {
   if (typeof inner?.call !== "function") throw new ArgumentError("timeDistributed: expected a layer, such as dense(10)");
   return layerOf("timeDistributed", { layer: described(inner) }, { name: "" }, options, () => ({
     parts: { "": inner },
-    anyDtype: true,
     call: (x) => {
       checkRank(x.shape, "[batch, time, ...]", 3, Infinity);
       const [batch, time] = x.shape;
       const y = inner.call(reshape(x, [batch * time, ...x.shape.slice(2)]));
       return reshape(y, [batch, time, ...y.shape.slice(1)]);
     },
+    anyDtype: true,
   }));
 }

@@ -260,8 +260,3 @@ export function cast(x: Tensor, dtype: DType): Tensor {
   const from = dtype !== "f32" && x.node?.op === castOp && x.node.attrs.given === true ? (x.node.inputs[0] as Tensor) : x;
   return from.dtype === dtype ? from : apply(castOp, [from], { dtype })[0];
 }
-
-/** A model's input as the f32 that models compute with. What wants integers, such as an embedding, gets those that were given: f32 has not all above 2^24. */
-export function inputAsFloat(x: Tensor): Tensor {
-  return x.dtype === "f32" ? x : apply(castOp, [x], { dtype: "f32", given: true })[0];
-}
