@@ -63,6 +63,15 @@ export function bringHome(backend: Backend): Promise<unknown> | null {
   return reads.length > 0 ? Promise.allSettled(reads) : null;
 }
 
+/** `host` as bytes or as words. @throws DataError for an element that is no byte. */
+function storedAs(host: HostArray, storage: Storage | undefined): HostArray {
+  if (storage === undefined) return host instanceof Uint8Array ? new Int32Array(host) : host;
+  const bytes = Uint8Array.from(host);
+  const wrong = bytes.findIndex((v, i) => v !== host[i]);
+  if (wrong >= 0) throw new DataError(`set: a tensor made from bytes holds 0 to 255, got ${host[wrong]} in element ${wrong}; make it from an Int32Array`);
+  return bytes;
+}
+
 /**
  * An array of numbers of one shape and dtype, row-major: f32, i32, u32 or bool. Made by `tensor()`, `zeros()` … and returned by ops and models. Elements may be on a device;
  * `await data()`, `array()` or `item()` bring them to the host. Nothing has to be disposed of. While a function is traced, a tensor is a place in its graph without elements.
@@ -287,15 +296,6 @@ export class Tensor {
     if (this.#storage.disposed) throw new LockstepError(`${what}: tensor ${this} was disposed`);
     return this.#storage;
   }
-}
-
-/** `host` as bytes or as words. @throws DataError for an element that is no byte. */
-function storedAs(host: HostArray, storage: Storage | undefined): HostArray {
-  if (storage === undefined) return host instanceof Uint8Array ? new Int32Array(host) : host;
-  const bytes = Uint8Array.from(host);
-  const wrong = bytes.findIndex((v, i) => v !== host[i]);
-  if (wrong >= 0) throw new DataError(`set: a tensor made from bytes holds 0 to 255, got ${host[wrong]} in element ${wrong}; make it from an Int32Array`);
-  return bytes;
 }
 
 /**

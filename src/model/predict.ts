@@ -1,4 +1,5 @@
 /** @file What runs a model forward: its prediction programs, made once per shape and kept. Those of training are in programs.ts. */
+import { apply } from "../apply.ts";
 import type { Backend } from "../backend.ts";
 import type { Lru } from "../cache.ts";
 import { ArgumentError, LockstepError } from "../errors.ts";
@@ -7,7 +8,7 @@ import { keysOf, withMode } from "../mode.ts";
 import type { Mode } from "../mode.ts";
 import { counter, withContext } from "../nn/layer.ts";
 import type { Context, Weight } from "../nn/layer.ts";
-import { inputAsFloat } from "../ops/map.ts";
+import { castOp } from "../ops/map.ts";
 import { Executable, programCache } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import { madeInside } from "./layers.ts";
@@ -21,6 +22,9 @@ export interface Network {
   nameOf(weight: Weight): string;
   readonly seed: number;
 }
+
+/** A model's input as the f32 that models compute with. What casts it to integers, as an embedding does, gets those that were given: f32 has not all above 2^24. */
+const inputAsFloat = (x: Tensor): Tensor => (x.dtype === "f32" ? x : apply(castOp, [x], { dtype: "f32", given: true })[0]);
 
 /** Makes programs once per shape and keeps them. */
 export class PredictPrograms {

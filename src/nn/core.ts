@@ -10,11 +10,12 @@ import { Tensor } from "../tensor.ts";
 import { dropoutFactors } from "./dropout.ts";
 import type { Layer } from "./layer.ts";
 import { activationOf, checkCount, checkImages, checkNumber, checkOneOf, checkRank, layerOf, pairOf } from "./options.ts";
-import type { ActivationOption, NameOption, OptionsDescription } from "./options.ts";
+import type { ActivationOption, NameOption } from "./options.ts";
 
 /** A layer without weights and without options but its name. */
-const optionless = (kind: string, args: { readonly [name: string]: unknown }, options: NameOption, call: (x: Tensor) => Tensor, more: Pick<OptionsDescription, "mask" | "anyDtype"> = { anyDtype: true }): Layer =>
-  layerOf(kind, args, { name: "" }, options, () => ({ call, ...more }));
+const optionless = (
+  kind: string, args: { readonly [name: string]: unknown }, options: NameOption, call: (x: Tensor) => Tensor, mask?: "pass",
+): Layer => layerOf(kind, args, { name: "" }, options, () => ({ call, mask, anyDtype: true }));
 
 /** [batch, ...] -> [batch, the rest as one dimension]. */
 export function flatten(options: NameOption = {}): Layer {
@@ -67,13 +68,13 @@ export function dropout(rate: number, options: NameOption = {}): Layer {
   return optionless("dropout", { rate }, options, (x) => {
     const factors = dropoutFactors(rate, x.shape, x);
     return factors === null ? x : mul(x, factors);
-  }, { mask: "pass" });
+  }, "pass");
 }
 
 /** An activation as a layer. @throws ArgumentError for an unknown name. */
 export function activation(fn: Exclude<ActivationOption, null>, options: NameOption = {}): Layer {
   const { apply } = activationOf("activation", fn);
-  return optionless("activation", { activation: fn }, options, apply, { mask: "pass" });
+  return optionless("activation", { activation: fn }, options, apply, "pass");
 }
 
 /** One number for all sides, [rows, columns], or [[top, bottom], [left, right]]. */

@@ -15,7 +15,6 @@ import type { Given, NameOption } from "./options.ts";
 function merging<D extends NameOption>(kind: string, defaults: D, options: Given<D>, merge: (tensors: readonly Tensor[], o: D) => Tensor, exactly: number | null = null): Layer {
   return layerOf(kind, {}, defaults, options, (o) => ({
     mask: "use",
-    anyDtype: true,
     call: (x, _weights, ...more) => {
       const tensors = [x, ...more].map((t) => {
         if (!(t instanceof Tensor)) throw new ArgumentError(`expected tensors, got ${kindOf(t)}`);
@@ -24,6 +23,7 @@ function merging<D extends NameOption>(kind: string, defaults: D, options: Given
       if (exactly !== null && tensors.length !== exactly) throw new ArgumentError(`expected ${exactly} tensors, got ${tensors.length}`);
       return masked(merge(tensors, o), eitherMask(tensors.map(maskOf)));
     },
+    anyDtype: true,
   }));
 }
 

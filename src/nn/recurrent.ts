@@ -293,12 +293,12 @@ export function timeDistributed(inner: Layer, options: NameOption = {}): Layer {
   return layerOf("timeDistributed", { layer: described(inner) }, { name: "" }, options, () => ({
     parts: { "": inner },
     mask: "pass",
-    anyDtype: true,
     call: (x) => {
       checkRank(x.shape, "[batch, time, ...]", 3, Infinity);
       const [batch, time] = x.shape;
       const y = inner.call(reshape(x, [batch * time, ...x.shape.slice(2)]));
       return reshape(y, [batch, time, ...y.shape.slice(1)]);
     },
+    anyDtype: true,
   }));
 }

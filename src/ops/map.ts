@@ -361,8 +361,3 @@ export function cast(x: TensorLike, dtype: DType): Tensor {
   checkDTypeName("cast", dtype);
   return apply(castOp, [from], { dtype })[0];
 }
-
-/** A model's input as the f32 that models compute with. What wants integers, such as an embedding, gets those that were given: f32 has not all above 2^24. */
-export function inputAsFloat(x: Tensor): Tensor {
-  return x.dtype === "f32" ? x : apply(castOp, [x], { dtype: "f32", given: true })[0];
-}

@@ -12,6 +12,7 @@ import type { UnplacedCall } from "./fuse.ts";
 import { placeTemporaries, readsInOrder } from "./memory.ts";
 import type { Binding, Call, Operand, Place, Plan } from "./plan.ts";
 import { base, liveNodes } from "./simplify.ts";
+import { asWords } from "./storage.ts";
 
 /** A copy of all elements: a body of no steps, since applications hold the encoder of bodies anyway, and that of copies only where they move elements. */
 const copyCall = (from: Tensor, to: Tensor, source: string): UnplacedCall => ({
@@ -79,7 +80,7 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limi
 
   const stored = new Map<Tensor, Storage>();
   for (const t of [...graph.inputs, ...captures]) if (t.storage) stored.set(t, t.storage);
-  const ordered = asWords([...before, ...calls, ...after, ...late], stored);
+  const ordered = asWords([...before, ...calls, ...after, ...late], stored, copyCall);
   const halves = limits.halves?.(ordered, fixed, graph.firstGradient);
   const { places, slots } = placeTemporaries(ordered, fixed, limits, halves);
   const operand = (t: Tensor | null): Operand | null => {
@@ -102,28 +103,6 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limi
     slots,
     calls: placed,
   };
-}
-
-/** True where the kernel reads its input `k` as bytes just as well: gathered rows, and elements that a body takes one after another. */
-const readsBytes = (c: UnplacedCall, k: number): boolean => (c.kernel === "gather" && k === 0) || readsInOrder(c, k);
-
-/** Puts a copy as words before the first call that reads an input or capture in another storage and needs words. */
-function asWords(calls: readonly UnplacedCall[], stored: ReadonlyMap<Tensor, Storage>): readonly UnplacedCall[] {
-  if (stored.size === 0) return calls;
-  const copies = new Map<Tensor, Tensor>();
-  return calls.flatMap((c) => {
-    const before: UnplacedCall[] = [];
-    const inputs = c.inputs.map((t, k) => {
-      if (t === null || !stored.has(base(t)) || readsBytes(c, k)) return t;
-      return once(copies, t, () => {
-        const b = base(t);
-        const words = new Tensor(t.shape, t.dtype, b.node, -1, null);
-        before.push(copyCall(b, words, "unpack"));
-        return words;
-      });
-    });
-    return [...before, { ...c, inputs }];
-  });
 }
 
 /** Whether the one call of `calls` that gives `value` may write it to `target`, a leaf, which then has no reader at or after it. */
