@@ -1,5 +1,4 @@
 /** @file What `fit`, `evaluate` and `predict` take as data, checked and made into tensors before anything runs. */
-import { checkCount, kindOf } from "../check.ts";
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, DataError, ShapeError } from "../errors.ts";
 import { toTensor } from "../samples.ts";
@@ -69,20 +68,19 @@ async function withSteps(t: Tensor, steps: number): Promise<Tensor> {
   return tensor(out, [samples, steps, ...rest], t.dtype);
 }
 
-/** Inputs brought to the lengths of `padTo`. @throws ArgumentError for lengths that are none, or a model without an open dimension; DataError for longer inputs */
+/** Inputs brought to the lengths of `padTo`. @throws ArgumentError where that is none, or the model has no open dimension; DataError for longer inputs */
 export async function padded(who: string, inputs: readonly Tensor[], shapes: readonly OpenShape[], padTo: PadTo): Promise<Tensor[]> {
-  if (padTo !== "powersOfTwo") {
-    if (!Array.isArray(padTo) || padTo.length === 0) throw new ArgumentError(`${who}: padTo must be a list of lengths or "powersOfTwo", got ${typeof padTo === "string" ? JSON.stringify(padTo) : kindOf(padTo)}`);
-    for (const n of padTo) checkCount(who, "padTo", n as number);
+  const list = Array.isArray(padTo) ? (padTo as readonly number[]) : null;
+  if ((list === null && padTo !== "powersOfTwo") || !shapes.some((s) => s[0] === null)) {
+    throw new ArgumentError(`${who}: padTo takes a list of lengths or "powersOfTwo", for a model with an inputShape that begins with null; got ${JSON.stringify(padTo)} for ${shapes.map(showShape).join(", ")}`);
   }
-  if (!shapes.some((s) => s[0] === null)) throw new ArgumentError(`${who}: padTo needs a model with an inputShape that begins with null, such as [null, 8]`);
   return Promise.all(inputs.map((t, i) => {
-    if (shapes[i][0] !== null) return t;
     const steps = t.shape[1];
     let next = 1;
     while (next < steps) next *= 2;
-    if (padTo !== "powersOfTwo") next = Math.min(...padTo.filter((n) => n >= steps));
-    if (next === Infinity) throw new DataError(`${who}: padTo has no length for ${steps} steps, its longest is ${Math.max(...(padTo as readonly number[]))}`);
+    if (list !== null) next = Math.min(...list.filter((n) => n >= steps));
+    if (shapes[i][0] !== null) return t;
+    if (next === Infinity) throw new DataError(`${who}: padTo has no length for ${steps} steps: ${showShape(list ?? [])}`);
     return withSteps(t, next);
   }));
 }
@@ -91,7 +89,7 @@ export async function padded(who: string, inputs: readonly Tensor[], shapes: rea
 export async function unpadded(y: Tensor, output: OpenShape, given: readonly Tensor[], inputs: readonly Tensor[]): Promise<Tensor> {
   if (!output.includes(null)) return y;
   const steps = new Set(inputs.flatMap((t, i) => (output[0] === null && t.shape[1] === y.shape[1] ? given[i].shape[1] : [])));
-  if (steps.size !== 1) throw new ShapeError(`predict: padTo cannot tell which parts of an output ${showShape([null, ...output])} belong to steps that were put in; give inputs of the lengths that you want`);
+  if (steps.size !== 1) throw new ShapeError(`predict: padTo cannot tell which steps of the output ${showShape([null, ...output])} to leave out`);
   return withSteps(y, [...steps][0]);
 }
 

@@ -173,7 +173,7 @@ export class Model extends InferenceModel {
     let inputs = await this.read(who, x);
     if (padTo !== undefined) {
       inputs = await padded(who, inputs, this.inputShapes as readonly OpenShape[], padTo);
-      if (this.outputShape.includes(null)) throw new ArgumentError(`${who}: padTo would count steps that it puts in as samples of an output ${showShape([null, ...this.outputShape])}; give inputs and targets of equal lengths, with weights`);
+      if (this.outputShape.includes(null)) throw new ArgumentError(`${who}: padTo would train on steps that it puts in, with an output ${showShape([null, ...this.outputShape])}`);
     }
     const samples = inputs[0].shape[0];
     const target = await readTargets(who, y, samples, this.#recipe.loss, this.outputShape);

@@ -16,11 +16,8 @@ export interface Shapes<S extends OpenShape> {
  */
 const SIZES = [[64, 48], [960, 640], [12, 8]] as const;
 
-/** A dimension that two sizes make differ is open. @throws ShapeError where the number of dimensions does. */
-function joined(a: Shape, b: Shape): OpenShape {
-  if (a.length !== b.length) throw new ShapeError(`the number of dimensions must not depend on a size, got ${showShape(a)} and ${showShape(b)}`);
-  return a.map((d, i) => (d === b[i] ? d : null));
-}
+/** A dimension that two sizes make differ is open. */
+const joined = (a: Shape, b: Shape): OpenShape => a.map((d, i) => (d === b[i] ? d : null));
 
 /** The shapes of a model whose inputs have open dimensions; `trace` gives them for one size. @throws ShapeError where a layer needs the size. */
 export function openShapes<T extends Shapes<Shape>>(inputShapes: readonly OpenShape[], trace: (size: number) => T): Shapes<OpenShape> & { readonly traced: T } {
@@ -35,5 +32,5 @@ export function openShapes<T extends Shapes<Shape>>(inputShapes: readonly OpenSh
       reason ??= error;
     }
   }
-  throw new ShapeError(`${reason?.message}; this was tried with sizes from 8 to 960 for null in inputShape ${inputShapes.map(showShape).join(", ")}: a layer whose weights depend on such a dimension, such as dense after flatten, needs its size`, { cause: reason });
+  throw new ShapeError(`${reason?.message}; so with several sizes for null in inputShape ${inputShapes.map(showShape).join(", ")}: a layer whose weights depend on that dimension needs its size`);
 }

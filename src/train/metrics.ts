@@ -200,9 +200,9 @@ function perClass(name: string, options: ClassOptions | undefined, score: (hits:
   if (topK !== null) checkCount(name, "topK", topK);
   if (classId !== null) {
     checkCount(name, "classId", classId, 0);
-    if ((context !== null || classes !== undefined) && classId >= columns) throw new ArgumentError(`${name}: classId must be below the number of outputs, ${columns}, got ${classId}`);
+    if (context !== null || classes !== undefined) checkNumber(name, "classId", classId, 0, columns - 1);
   }
-  if (average !== null && !["macro", "weighted", "micro"].includes(average)) throw new ArgumentError(`${name}: average must be "macro", "weighted", "micro" or null, got ${JSON.stringify(average)}`);
+  checkOneOf(name, "average", String(average), ["macro", "weighted", "micro", "null"]);
   return {
     name,
     config: { ...given },
@@ -257,7 +257,7 @@ export function confusionMatrix(options?: { readonly classes?: number; readonly 
       const outputs = outputsOf(name, context);
       if (given.classes !== undefined) checkOutputs(name, given.classes, context.outputShape);
       if (outputs > 1 && context.loss.name === "binaryCrossentropy") {
-        throw new ArgumentError(`${name}: it counts one class for each row, but binaryCrossentropy takes each of ${outputs} outputs for itself; use precision({ average: null }) and recall({ average: null }), or categoricalCrossentropy`);
+        throw new ArgumentError(`${name}: it counts one class for each row, but binaryCrossentropy takes each of ${outputs} outputs for itself; use precision and recall with average: null`);
       }
       return confusionMatrix({ ...given, classes: outputs });
     },
