@@ -1,4 +1,7 @@
-/** @file The forms in which people hand over samples, made into tensors: nested arrays, whose rows may be typed arrays, elements with a shape, tensors. All else is an error that names what came. */
+/**
+ * @file The forms in which people hand over samples, made into tensors: nested arrays, whose rows may be typed arrays, elements with a
+ * shape, tensors. All else is an error that names what came.
+ */
 import { kindOf } from "./check.ts";
 import type { TypedArray } from "./dtype.ts";
 import { ArgumentError, DataError, ShapeError } from "./errors.ts";
@@ -10,7 +13,10 @@ import { Tensor, tensor } from "./tensor.ts";
 /** Numbers or booleans in arrays of arrays, all rows of one level equally long; the innermost ones may be typed arrays. */
 export type NestedData = number | boolean | ArrayBufferView | readonly NestedData[];
 
-/** A tensor, nested arrays, a typed array, or elements with their shape, such as `trainTestSplit` gives; the first dimension counts the samples. */
+/**
+ * A tensor, nested arrays, a typed array, or elements with their shape, such as `trainTestSplit` gives; the first dimension counts the
+ * samples.
+ */
 export type Data = Tensor | NestedData | { readonly data: ArrayBufferView | readonly number[]; readonly shape: Shape };
 
 /** Dimensions beyond which nested arrays are taken for ones that hold themselves. */
@@ -26,22 +32,30 @@ export function described(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.slice(0, 40));
   if (typeof value !== "object" || value === null || isRow(value)) return kindOf(value);
   const keys = Object.keys(value);
-  return `${value.constructor?.name === "Object" ? "an object" : `a ${value.constructor?.name || "generator"}`}${keys.length > 0 ? ` with ${keys.slice(0, 6).join(", ")}` : ""}${"then" in value ? ": await it" : "xs" in value ? ": give xs and ys as two arguments" : ""}`;
+  const name = value.constructor?.name;
+  const advice = "then" in value ? ": await it" : "xs" in value ? ": give xs and ys as two arguments" : "";
+  const held = keys.length > 0 ? ` with ${keys.slice(0, 6).join(", ")}` : "";
+  return `${name === "Object" ? "an object" : `a ${name || "generator"}`}${held}${advice}`;
 }
 
 /**
- * Nested arrays as a tensor: f32, bool where all elements are booleans, and what a typed array of the same kind gives where all rows are typed arrays of one kind.
- * Integers that f32 would round are i32 if all elements are such: class numbers and indices stay what they are.
+ * Nested arrays as a tensor: f32, bool where all elements are booleans, and what a typed array of the same kind gives where all rows
+ * are typed arrays of one kind but doubles. Integers that f32 would round are i32 if all elements are such: class numbers and indices stay what
+ * they are.
  */
 function nested(data: Row): Tensor {
   const shape: number[] = [];
   let first: unknown = data;
-  for (; isRow(first); first = first[0]) if (shape.push(first.length) > MOST_DIMENSIONS) throw new DataError(`expected at most ${MOST_DIMENSIONS} dimensions; does an array hold itself?`);
+  for (; isRow(first); first = first[0]) {
+    shape.push(first.length);
+    if (shape.length > MOST_DIMENSIONS) throw new DataError(`expected at most ${MOST_DIMENSIONS} dimensions; does an array hold itself?`);
+  }
   const inner = shape.length - 1;
   const width = shape[inner];
   const rows: Row[] = [];
   /** Where in the arrays the next row is, at this depth. */
-  const place = (row: number, depth: number): string => shape.slice(0, depth).map((d, k) => `[${Math.floor(row / sizeOf(shape.slice(k + 1, inner))) % d}]`).join("");
+  const place = (row: number, depth: number): string =>
+    shape.slice(0, depth).map((d, k) => `[${Math.floor(row / sizeOf(shape.slice(k + 1, inner))) % d}]`).join("");
   const visit = (row: Row, depth: number): void => {
     if (depth === inner) rows.push(row);
     else {
@@ -49,7 +63,8 @@ function nested(data: Row): Tensor {
         const item = row[i];
         if (!isRow(item) || item.length !== shape[depth + 1]) {
           const got = isRow(item) ? `${item.length}; padSequences makes them so` : described(item);
-          throw new ShapeError(`rows must be equally long: expected ${shape[depth + 1]} items at ${place(rows.length, depth + 1)}, got ${got}`);
+          const at = place(rows.length, depth + 1);
+          throw new ShapeError(`rows must be equally long: expected ${shape[depth + 1]} items at ${at}, got ${got}`);
         }
         visit(item, depth + 1);
       }
@@ -57,7 +72,7 @@ function nested(data: Row): Tensor {
   };
   visit(data, 0);
   const kind = isTyped(rows[0]) ? (rows[0].constructor as new (size: number) => TypedArray) : null;
-  if (kind !== null && rows.every((r) => r instanceof kind)) {
+  if (kind !== null && !(rows[0] instanceof Float64Array) && rows.every((r) => r instanceof kind)) {
     const all = new kind(sizeOf(shape));
     rows.forEach((r, i) => all.set(r as TypedArray, i * width));
     return tensor(all, shape);
@@ -78,6 +93,13 @@ function nested(data: Row): Tensor {
   return tensor(all, shape, booleans ? "bool" : integers && rounded ? "i32" : "f32");
 }
 
+/** Nested or typed arrays as a tensor, of this shape where one is given. */
+function fromRow(row: Row, shape?: Shape): Tensor {
+  if (isTyped(row) && !((row as unknown) instanceof Float64Array)) return tensor(row, shape);
+  const { host, shape: own, dtype } = nested(row);
+  return tensor(host as TypedArray, shape ?? own, dtype);
+}
+
 /**
  * Data in any of its forms as a tensor.
  * @param who names it in errors: `fit: x`
@@ -86,16 +108,14 @@ function nested(data: Row): Tensor {
 export function toTensor(who: string, data: Data): Tensor {
   if (data instanceof Tensor) return data;
   return naming(who, () => {
-    if (isTyped(data)) return tensor(data);
-    if (Array.isArray(data)) return nested(data);
+    if (isRow(data)) return fromRow(data);
     if (typeof data === "number" || typeof data === "boolean") return tensor(data);
     const { data: elements, shape } = (data ?? {}) as { data?: unknown; shape?: unknown };
     if (!isRow(elements) || !Array.isArray(shape)) {
       const hint = typeof elements === "function" ? "; of a tensor t: { data: await t.data(), shape: t.shape }" : "";
-      throw new ArgumentError(`expected a tensor, nested arrays of numbers, a typed array, or { data, shape }, got ${described(data)}${hint}`);
+      const forms = "a tensor, nested arrays of numbers, a typed array, or { data, shape }";
+      throw new ArgumentError(`expected ${forms}, got ${described(data)}${hint}`);
     }
-    if (isTyped(elements)) return tensor(elements, shape);
-    const flat = nested(elements);
-    return tensor(flat.host as TypedArray, shape, flat.dtype);
+    return fromRow(elements, shape);
   });
 }

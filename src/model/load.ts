@@ -31,7 +31,15 @@ export const FORMAT = "lockstep";
 export const VERSION = 1;
 
 interface Entry { readonly kind: string; readonly name: string; readonly config: Config }
-export interface Described { readonly format: string; readonly version: number; readonly name: string; readonly seed: number; readonly sequential: boolean; readonly inputShapes: readonly OpenShape[]; readonly layers: readonly Entry[] }
+export interface Described {
+  readonly format: string;
+  readonly version: number;
+  readonly name: string;
+  readonly seed: number;
+  readonly sequential: boolean;
+  readonly inputShapes: readonly OpenShape[];
+  readonly layers: readonly Entry[];
+}
 
 /**
  * FNV-1a goes on with the UTF-16 units of a text. Nothing else before a first prediction runs as often as these two loops. Kept short, they stay below what makes V8 optimize them in the

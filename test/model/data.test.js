@@ -70,6 +70,7 @@ test("dtypes of nested arrays", () => {
     [[1, 2], "f32[2]"], [[[1.5], [2]], "f32[2, 1]"], [[true, false], "bool[2]"], [[true, 2], "f32[2]"],
     [[Float32Array.of(1, 2), Float32Array.of(3, 4)], "f32[2, 2]"], [[[Float32Array.of(1, 2)], [Float32Array.of(3, 4)]], "f32[2, 1, 2]"],
     [[Float64Array.of(1, 2), [3, 4]], "f32[2, 2]"], [[Int32Array.of(1, 2)], "i32[1, 2]"], [[], "f32[0]"], [[[], []], "f32[2, 0]"],
+    [Float64Array.of(1, 0.1), "f32[2]"], [[Float64Array.of(1, 0.1)], "f32[1, 2]"], [new Float64Array(0), "f32[0]"], [Uint8Array.of(1), "i32[1]"],
     [[1, 16777216], "f32[2]"], [[1, 16777217], "i32[2]"], [[0.5, 16777217], "f32[2]"], [[1, 2 ** 40 + 1], "f32[2]"],
   ];
   for (const [d, type] of cases) assert.is(String(of(d)), type, JSON.stringify(d));
@@ -80,7 +81,11 @@ test("dtypes of nested arrays", () => {
 test("indices and class numbers above 2^24 in nested arrays stay what they are", async () => {
   const n = 2 ** 24 + 2;
   assert.equal(toTensor("x", [[16777217], [3]]).host, Int32Array.of(16777217, 3));
-  assert.equal(toTensor("x", { data: [16777217, 3], shape: [2, 1] }).host, Int32Array.of(16777217, 3));
+  for (const given of [[16777217, 3], Float64Array.of(16777217, 3)]) {
+    assert.equal(toTensor("x", { data: given, shape: [2, 1] }).host, Int32Array.of(16777217, 3));
+    assert.equal(toTensor("x", [given]).host, Int32Array.of(16777217, 3));
+    assert.equal(toTensor("x", given).host, Int32Array.of(16777217, 3));
+  }
   const table = new Float32Array(n);
   table[16777216] = 1;
   table[16777217] = 2;

@@ -191,7 +191,7 @@ test("padTo leaves out the outputs of steps that it put in", async () => {
   await m.compile({ loss: "mse", backend });
   const error = await errorOf(() => m.fit(words(1, 5), tensor(new Float32Array(10), [1, 5, 2]), { padTo: [8], ...quiet }));
   assert.instance(error, ArgumentError);
-  assert.match(error.message, /fit: padTo would train on steps that it puts in.*\[null, null, 2\]/);
+  assert.match(error.message, /fit: padTo would count steps that it puts in.*\[null, null, 2\]/);
 });
 
 test("padTo that cannot be used", async () => {
