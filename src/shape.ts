@@ -7,7 +7,8 @@ export type Shape = readonly number[];
 export type OpenShape = readonly (number | null)[];
 
 /** Whether a shape is one of those that `open` stands for. */
-export const fits = (shape: Shape, open: OpenShape): boolean => shape.length === open.length && open.every((d, i) => d === null || d === shape[i]);
+export const fits = (shape: Shape, open: OpenShape): boolean =>
+  shape.length === open.length && open.every((d, i) => d === null || d === shape[i]);
 
 /** Number of elements. */
 export function sizeOf(shape: Shape): number {

@@ -23,7 +23,10 @@ export function oneHot(labels: ArrayLike<number>, classes: number): Float32Array
 }
 
 /** The typed arrays that rows on the host may come in. */
-export type RowData = Float32Array | Float64Array | Int32Array | Int16Array | Int8Array | Uint32Array | Uint16Array | Uint8Array | Uint8ClampedArray;
+export type RowData =
+  | Float32Array | Float64Array
+  | Int32Array | Int16Array | Int8Array
+  | Uint32Array | Uint16Array | Uint8Array | Uint8ClampedArray;
 
 /** Elements on the host: `shape[0]` rows, row-major. */
 export interface Rows<T extends RowData = RowData> {

@@ -20,15 +20,19 @@ export interface PadOptions {
   readonly dtype?: "i32" | "f32";
 }
 
-const isList = (value: unknown): value is ArrayLike<unknown> => Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
+const isList = (value: unknown): value is ArrayLike<unknown> =>
+  Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
 
 /**
- * Sequences as rows of one length, `[sequences.length, maxLength]`, or `[sequences.length, maxLength, ...step]` where steps have a shape: as `keras.utils.pad_sequences`
- * (https://keras.io/api/data_loading/timeseries/#pad_sequences-function). Empty sequences become rows of `value`.
- * @throws DataError for no sequence, for what is no number, steps of unequal shapes, and numbers that i32 cannot keep; ArgumentError for bad options
+ * Sequences as rows of one length, `[sequences.length, maxLength]`, or `[sequences.length, maxLength, ...step]` where steps have a
+ * shape: as `keras.utils.pad_sequences` (https://keras.io/api/data_loading/timeseries/#pad_sequences-function). Empty sequences become
+ * rows of `value`.
+ * @throws DataError for no sequence, for what is no number, steps of unequal shapes, and numbers that i32 cannot keep; ArgumentError
+ * for bad options
  */
 export function padSequences(sequences: readonly Sequence[], options: PadOptions = {}): Rows<Int32Array | Float32Array> {
-  const { maxLength, padding = "pre", truncating = "pre", value = 0, dtype = "i32" } = checkOptions("padSequences", options, ["maxLength", "padding", "truncating", "value", "dtype"]);
+  checkOptions("padSequences", options, ["maxLength", "padding", "truncating", "value", "dtype"]);
+  const { maxLength, padding = "pre", truncating = "pre", value = 0, dtype = "i32" } = options;
   checkOneOf("padSequences", "padding", padding, ["pre", "post"]);
   checkOneOf("padSequences", "truncating", truncating, ["pre", "post"]);
   checkOneOf("padSequences", "dtype", dtype, ["i32", "f32"]);
@@ -36,7 +40,7 @@ export function padSequences(sequences: readonly Sequence[], options: PadOptions
   if (maxLength !== undefined) checkCount("padSequences", "maxLength", maxLength);
   if (!isList(sequences)) throw new ArgumentError(`padSequences: expected a list of sequences, got ${kindOf(sequences)}`);
   const list = Array.from(sequences as ArrayLike<unknown>, (s, i) => {
-    if (!isList(s)) throw new DataError(`padSequences: sequence ${i} must be an array of numbers, got ${typeof s === "number" ? s : kindOf(s)}`);
+    if (!isList(s)) throw new DataError(`padSequences: sequence ${i} must be an array of numbers, got ${kindOf(s)}`);
     return s;
   });
   if (list.length === 0) throw new DataError("padSequences: expected at least one sequence, got none");
@@ -54,11 +58,17 @@ export function padSequences(sequences: readonly Sequence[], options: PadOptions
   data.fill(keep(value, () => "the value"));
   const put = (item: unknown, dim: number, at: number, where: string): number => {
     if (dim < step.length) {
-      if (!isList(item) || item.length !== step[dim]) throw new DataError(`padSequences: ${where} must have steps of shape [${step.join(", ")}], as the first one has; got ${isList(item) ? `${item.length} items` : kindOf(item)}`);
+      if (!isList(item) || item.length !== step[dim]) {
+        const got = isList(item) ? `${item.length} items` : kindOf(item);
+        throw new DataError(`padSequences: ${where} must have steps of shape [${step.join(", ")}], as the first one has; got ${got}`);
+      }
       for (let i = 0; i < item.length; i++) at = put(item[i], dim + 1, at, where);
       return at;
     }
-    if (typeof item !== "number" && typeof item !== "boolean") throw new DataError(`padSequences: ${where} must have numbers, got ${typeof item === "string" ? JSON.stringify(item) : kindOf(item)}`);
+    if (typeof item !== "number" && typeof item !== "boolean") {
+      const got = typeof item === "string" ? JSON.stringify(item) : kindOf(item);
+      throw new DataError(`padSequences: ${where} must have numbers, got ${got}`);
+    }
     data[at] = keep(Number(item), () => `${where} has`);
     return at + 1;
   };

@@ -1,6 +1,6 @@
 /** @file Iterables of batches: what a batch may be, and how one is read, gone on with over epochs, and begun again. */
-import { kindOf } from "../check.ts";
 import { ArgumentError, DataError } from "../errors.ts";
+import { described } from "../samples.ts";
 import type { Data } from "../samples.ts";
 import { Tensor } from "../tensor.ts";
 import type { Inputs } from "./data.ts";
@@ -14,16 +14,21 @@ export type Batches = Iterable<Batch> | AsyncIterable<Batch> | (() => Iterable<B
 /** Iterable, but no batch after another: the one would give keys and values, the other single samples without targets. */
 const isCollection = (x: unknown): boolean => x instanceof Map || x instanceof Set || x instanceof Tensor || ArrayBuffer.isView(x);
 
-const isIterable = (x: unknown): x is Iterable<unknown> | AsyncIterable<unknown> => typeof x === "object" && x !== null && !isCollection(x) && (Symbol.asyncIterator in x || Symbol.iterator in x);
+const isIterable = (x: unknown): x is Iterable<unknown> | AsyncIterable<unknown> =>
+  typeof x === "object" && x !== null && !isCollection(x) && (Symbol.asyncIterator in x || Symbol.iterator in x);
 
-/** True for what yields batches instead of being one array of samples, or makes such a thing anew for each epoch, as a generator function does. */
+/**
+ * True for what yields batches instead of being one array of samples, or makes such a thing anew for each epoch, as a generator
+ * function does.
+ */
 export const isBatches = (x: unknown): x is Batches => typeof x === "function" || (isIterable(x) && !Array.isArray(x));
 
 /** @throws ArgumentError for what is no batch. */
 function partsOf(who: string, batch: unknown): readonly [Inputs, Data, Data?] {
   if (Array.isArray(batch) && (batch.length === 2 || batch.length === 3)) return batch as unknown as readonly [Inputs, Data, Data?];
   if (typeof batch === "object" && batch !== null && "xs" in batch && "ys" in batch) return [batch.xs as Inputs, batch.ys as Data];
-  throw new ArgumentError(`${who}: expected batches [x, y], [x, y, weights] or { xs, ys }, got ${Array.isArray(batch) ? `a list of ${batch.length}` : typeof batch === "object" && batch !== null ? `an object with the keys ${Object.keys(batch).join(", ")}` : kindOf(batch)}`);
+  const length = Array.isArray(batch) ? ` of ${batch.length}` : "";
+  throw new ArgumentError(`${who}: expected batches [x, y], [x, y, weights] or { xs, ys }, got ${described(batch)}${length}`);
 }
 
 /** Reads batches one after another; when there are no more it begins again. */
@@ -37,7 +42,10 @@ export class BatchReader {
     this.#batches = batches;
   }
 
-  /** The next batch, or null at the end: what comes after that is the first again. @throws ArgumentError for what is no batch or gives none. */
+  /**
+   * The next batch, or null at the end: what comes after that is the first again. @throws ArgumentError for what is no batch or gives
+   * none.
+   */
   async next(): Promise<readonly [Inputs, Data, Data?] | null> {
     this.#iterator ??= this.#begin();
     const { done, value } = await this.#iterator.next();
@@ -57,12 +65,16 @@ export class BatchReader {
 
   /** The error for an iterable that has nothing more to give. */
   spent(what: string): DataError {
-    return new DataError(`${this.#who}: the iterable gave ${what}; a generator object is spent after one pass: pass the generator function, or something that can be iterated again`);
+    const advice = "a generator object is spent after one pass: pass the generator function, or something that can be iterated again";
+    return new DataError(`${this.#who}: the iterable gave ${what}; ${advice}`);
   }
 
   #begin(): Iterator<unknown> | AsyncIterator<unknown> {
     const list: unknown = typeof this.#batches === "function" ? this.#batches() : this.#batches;
-    if (!isIterable(list)) throw new ArgumentError(`${this.#who}: expected a function that gives an (async) iterable of batches [x, y], as a generator function does, got ${String(list)}`);
+    if (!isIterable(list)) {
+      const expected = "a function that gives an (async) iterable of batches [x, y], as a generator function does";
+      throw new ArgumentError(`${this.#who}: expected ${expected}, got ${String(list)}`);
+    }
     return Symbol.asyncIterator in list ? list[Symbol.asyncIterator]() : list[Symbol.iterator]();
   }
 }

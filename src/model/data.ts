@@ -1,5 +1,4 @@
 /** @file What `fit`, `evaluate` and `predict` take as data, checked and made into tensors before anything runs. */
-import { checkCount, kindOf } from "../check.ts";
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, DataError, ShapeError } from "../errors.ts";
 import { toTensor } from "../samples.ts";
@@ -34,7 +33,8 @@ async function checkFinite(who: string, t: Tensor): Promise<void> {
 /** Inputs as tensors with equally many samples. @throws DataError, ShapeError */
 export async function readInputs(who: string, x: Inputs, expected: readonly OpenShape[] | null): Promise<Tensor[]> {
   const inputs = expected?.length ?? 1;
-  const many = Array.isArray(x) && x.length > 0 && (x.every((t) => t instanceof Tensor || (typeof t === "object" && t !== null && "data" in t && "shape" in t)) || (inputs > 1 && x.length === inputs));
+  const whole = (t: unknown): boolean => t instanceof Tensor || (typeof t === "object" && t !== null && "data" in t && "shape" in t);
+  const many = Array.isArray(x) && x.length > 0 && (x.every(whole) || (inputs > 1 && x.length === inputs));
   const tensors = many ? (x as readonly Data[]).map((each, i) => toTensor(`${who}: x[${i}]`, each)) : [toTensor(`${who}: x`, x as Data)];
   if (expected !== null && tensors.length !== inputs) throw new ShapeError(`${who}: the model has ${inputs} input${inputs === 1 ? "" : "s"}, got ${tensors.length}${inputs > 1 ? "; give a list with one item for each" : ""}`);
   for (const [i, t] of tensors.entries()) {
@@ -52,8 +52,9 @@ export async function readInputs(who: string, x: Inputs, expected: readonly Open
 }
 
 /**
- * Lengths that the first dimension of samples is brought to where the model's `inputShape` leaves it open (`[null, 8]`): the next one of a list, or the next power of two. Zeros are put
- * in behind the last step, and what the model makes of them is its own matter: layers that know of a mask pass over them, others do not.
+ * Lengths that the first dimension of samples is brought to where the model's `inputShape` leaves it open (`[null, 8]`): the next one
+ * of a list, or the next power of two. Zeros are put in behind the last step, and what the model makes of them is its own matter:
+ * layers that know of a mask pass over them, others do not.
  */
 export type PadTo = readonly number[] | "powersOfTwo";
 
@@ -69,29 +70,37 @@ async function withSteps(t: Tensor, steps: number): Promise<Tensor> {
   return tensor(out, [samples, steps, ...rest], t.dtype);
 }
 
-/** Inputs brought to the lengths of `padTo`. @throws ArgumentError for lengths that are none, or a model without an open dimension; DataError for longer inputs */
+/**
+ * Inputs brought to the lengths of `padTo`. @throws ArgumentError where that is none, or the model has no open dimension; DataError for
+ * longer inputs
+ */
 export async function padded(who: string, inputs: readonly Tensor[], shapes: readonly OpenShape[], padTo: PadTo): Promise<Tensor[]> {
-  if (padTo !== "powersOfTwo") {
-    if (!Array.isArray(padTo) || padTo.length === 0) throw new ArgumentError(`${who}: padTo must be a list of lengths or "powersOfTwo", got ${typeof padTo === "string" ? JSON.stringify(padTo) : kindOf(padTo)}`);
-    for (const n of padTo) checkCount(who, "padTo", n as number);
+  const list = Array.isArray(padTo) ? (padTo as readonly number[]) : null;
+  if ((list === null && padTo !== "powersOfTwo") || !shapes.some((s) => s[0] === null)) {
+    const got = `${JSON.stringify(padTo)} for ${shapes.map(showShape).join(", ")}`;
+    throw new ArgumentError(`${who}: padTo takes a list of lengths or "powersOfTwo", for an inputShape that begins with null; got ${got}`);
   }
-  if (!shapes.some((s) => s[0] === null)) throw new ArgumentError(`${who}: padTo needs a model with an inputShape that begins with null, such as [null, 8]`);
   return Promise.all(inputs.map((t, i) => {
-    if (shapes[i][0] !== null) return t;
     const steps = t.shape[1];
     let next = 1;
     while (next < steps) next *= 2;
-    if (padTo !== "powersOfTwo") next = Math.min(...padTo.filter((n) => n >= steps));
-    if (next === Infinity) throw new DataError(`${who}: padTo has no length for ${steps} steps, its longest is ${Math.max(...(padTo as readonly number[]))}`);
+    if (list !== null) next = Math.min(...list.filter((n) => n >= steps));
+    if (shapes[i][0] !== null) return t;
+    if (next === Infinity) throw new DataError(`${who}: padTo has no length for ${steps} steps: ${showShape(list ?? [])}`);
     return withSteps(t, next);
   }));
 }
 
-/** Outputs without those of steps that `padded` put into what was `given`. @throws ShapeError where the output depends on the length in another way than having as many steps */
+/**
+ * Outputs without those of steps that `padded` put into what was `given`. @throws ShapeError where the output depends on the length in
+ * another way than having as many steps
+ */
 export async function unpadded(y: Tensor, output: OpenShape, given: readonly Tensor[], inputs: readonly Tensor[]): Promise<Tensor> {
   if (!output.includes(null)) return y;
   const steps = new Set(inputs.flatMap((t, i) => (output[0] === null && t.shape[1] === y.shape[1] ? given[i].shape[1] : [])));
-  if (steps.size !== 1) throw new ShapeError(`predict: padTo cannot tell which parts of an output ${showShape([null, ...output])} belong to steps that were put in; give inputs of the lengths that you want`);
+  if (steps.size !== 1) {
+    throw new ShapeError(`predict: padTo cannot tell which steps of the output ${showShape([null, ...output])} to leave out`);
+  }
   return withSteps(y, [...steps][0]);
 }
 
@@ -109,9 +118,14 @@ export async function readTargets(who: string, y: Data, samples: number, loss: L
   const data = await t.data();
   const lead = [samples, ...output.slice(0, -1)];
   if (loss.labels === "class") {
-    if (!fits(t.shape, lead) && !fits(t.shape, [...lead, 1])) throw new ShapeError(`${who}: ${loss.name} expects class numbers ${showShape([null, ...output.slice(0, -1)])}, got ${showShape(t.shape)}; for one-hot labels use categoricalCrossentropy`);
+    if (!fits(t.shape, lead) && !fits(t.shape, [...lead, 1])) {
+      const shapes = `${showShape([null, ...output.slice(0, -1)])}, got ${showShape(t.shape)}`;
+      throw new ShapeError(`${who}: ${loss.name} expects class numbers ${shapes}; for one-hot labels use categoricalCrossentropy`);
+    }
     const classes = output[output.length - 1];
-    if (classes === null) throw new ShapeError(`${who}: ${loss.name} needs a fixed number of classes, the output is ${showShape([null, ...output])}`);
+    if (classes === null) {
+      throw new ShapeError(`${who}: ${loss.name} needs a fixed number of classes, the output is ${showShape([null, ...output])}`);
+    }
     for (let i = 0; i < data.length; i++) {
       if (!Number.isInteger(data[i]) || data[i] < 0 || data[i] >= classes) throw new DataError(`${who}: labels must be class numbers 0 to ${classes - 1}, got ${data[i]} in element ${i}`);
     }
@@ -151,7 +165,9 @@ function checkClassWeight(who: string, classWeight: ClassWeight): void {
  * Class weights are for training alone: only the first `trained` samples have them. Null: all 1.
  * @param y what `readTargets` gave: class numbers (i32) or rows (f32)
  */
-export async function readWeights(who: string, weights: Data | undefined, classWeight: ClassWeight | undefined, y: Tensor, samples: number, trained = samples): Promise<Tensor | null> {
+export async function readWeights(
+  who: string, weights: Data | undefined, classWeight: ClassWeight | undefined, y: Tensor, samples: number, trained = samples,
+): Promise<Tensor | null> {
   if (weights === undefined && classWeight === undefined) return null;
   const perLabel = y.dtype === "i32" ? y.shape : [samples, ...y.shape.slice(1, -1)];
   let shape: Shape = classWeight === undefined ? [samples] : perLabel;

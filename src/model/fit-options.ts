@@ -15,7 +15,10 @@ export interface EvaluateOptions {
   readonly sampleWeight?: Data;
   /** Batches after which to stop. Default: all. */
   readonly steps?: number;
-  /** Lengths that sequences are brought to, so that there are few programs: see `PadTo`. Not for models with an output for each step. Default: none. */
+  /**
+   * Lengths that sequences are brought to, so that there are few programs: see `PadTo`. Not for models with an output for each step.
+   * Default: none.
+   */
   readonly padTo?: PadTo;
 }
 
@@ -34,8 +37,8 @@ export interface FitOptions extends Omit<EvaluateOptions, "steps"> {
   /** Validate after every so many epochs only, or after those of a list, which counts from 1. Default 1. */
   readonly validationFreq?: number | readonly number[];
   /**
-   * Batches of an epoch. The next epoch goes on where this one ended; what has come to its end, data or an iterable that can be iterated again, begins anew.
-   * Default: as many as there are.
+   * Batches of an epoch. The next epoch goes on where this one ended; what has come to its end, data or an iterable that can be
+   * iterated again, begins anew. Default: as many as there are.
    */
   readonly stepsPerEpoch?: number;
   /** Mix the samples anew in each epoch. Default true. */
@@ -57,7 +60,10 @@ export interface FitOptions extends Omit<EvaluateOptions, "steps"> {
   readonly stream?: ProgressStream;
 }
 
-const FIT_OPTIONS = ["batchSize", "sampleWeight", "padTo", "epochs", "initialEpoch", "validationSplit", "validationData", "validationSteps", "validationFreq", "stepsPerEpoch", "shuffle", "seed", "classWeight", "callbacks", "recoverEvery", "verbose", "stream"];
+const FIT_OPTIONS = [
+  "batchSize", "sampleWeight", "padTo", "epochs", "initialEpoch", "validationSplit", "validationData", "validationSteps", "validationFreq",
+  "stepsPerEpoch", "shuffle", "seed", "classWeight", "callbacks", "recoverEvery", "verbose", "stream",
+];
 const METHODS = ["onTrainBegin", "onTrainEnd", "onEpochBegin", "onEpochEnd", "onBatchEnd", "onFault"];
 
 /** @throws ArgumentError for what is no callback: a factory without its parentheses, or an object whose methods nobody would call. */
@@ -85,7 +91,9 @@ export function checkFitOptions(o: FitOptions): void {
   checkPart("fit", "validationSplit", validationSplit);
   checkCount("fit", "seed", seed, 0);
   const data: unknown = o.validationData;
-  if (data !== undefined && !isBatches(data) && !(Array.isArray(data) && (data.length === 2 || data.length === 3))) throw new ArgumentError(`fit: validationData must be a list [x, y] or [x, y, weights], or an iterable of batches, got ${kindOf(data)}`);
+  if (data !== undefined && !isBatches(data) && !(Array.isArray(data) && (data.length === 2 || data.length === 3))) {
+    throw new ArgumentError(`fit: validationData must be a list [x, y] or [x, y, weights], or an iterable of batches, got ${kindOf(data)}`);
+  }
   for (const key of ["stepsPerEpoch", "validationSteps"] as const) if (o[key] !== undefined) checkCount("fit", key, o[key] as number);
   const { validationFreq = 1 } = o;
   for (const n of Array.isArray(validationFreq) ? validationFreq : [validationFreq]) checkCount("fit", "validationFreq", n as number);
@@ -99,6 +107,8 @@ export function checkFitOptions(o: FitOptions): void {
 export function refuse<O extends object>(who: string, options: O, keys: readonly (keyof O & string)[]): void {
   for (const key of keys) {
     const value: unknown = options[key];
-    if (value !== undefined && value !== false && value !== 0) throw new ArgumentError(`${who}: ${key} cannot be used with an iterable of batches: batches are taken as they come${key === "sampleWeight" ? "; yield [x, y, weights]" : ""}`);
+    if (value === undefined || value === false || value === 0) continue;
+    const advice = key === "sampleWeight" ? "; yield [x, y, weights]" : "";
+    throw new ArgumentError(`${who}: ${key} cannot be used with an iterable of batches: batches are taken as they come${advice}`);
   }
 }

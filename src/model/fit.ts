@@ -39,6 +39,13 @@ type State = { training: Training; programs: Programs; train: Tally; evaluate: T
 /** One for each model, so that one program serves all calls of fit. */
 const watches = new WeakMap<Model, Watch>();
 
+/** What is evaluated after epochs; null: nothing. `tensors`: those that stay on the device. */
+interface Validation {
+  readonly tensors: readonly Tensor[];
+  readonly run: (() => Promise<Logs>) | null;
+  readonly release: () => void;
+}
+
 /** Steps between looks at the watch where a look waits for the device. */
 const WATCH_STEPS = 50;
 
@@ -110,7 +117,8 @@ export async function runFit(model: Model, x: Inputs | Batches, y?: Data | FitOp
   }
   const o = options ?? {};
   checkFitOptions(o);
-  const data = await model.prepare("fit", x as Inputs, y as Data, { ...o, validationSplit: o.validationData === undefined ? o.validationSplit : 0 });
+  const validationSplit = o.validationData === undefined ? o.validationSplit : 0;
+  const data = await model.prepare("fit", x as Inputs, y as Data, { ...o, validationSplit });
   try {
     return await new Fit(model, o).runResident(data);
   } finally {
@@ -159,8 +167,10 @@ class Fit {
     const state = this.#model.state("fit");
     const split = this.#options.validationData === undefined ? validationSplit : 0;
     const trained = samplesBefore(data.samples, split);
-    if (split > 0 && trained === data.samples) throw new DataError(`fit: validationSplit ${validationSplit} of ${data.samples} samples leaves none to validate on`);
-    if (trained === 0) throw new DataError(`fit: validationSplit ${validationSplit} of ${data.samples} samples leaves none to train on`);
+    if ((split > 0 && trained === data.samples) || trained === 0) {
+      const without = trained === 0 ? "train" : "validate";
+      throw new DataError(`fit: validationSplit ${split} of ${data.samples} samples leaves none to ${without} on`);
+    }
     const size = Math.min(batchSize, trained);
     const validation = await this.#validation(size);
     // Steps of one pass over the data. An epoch of another number of steps goes on where the one before ended.
@@ -170,7 +180,8 @@ class Fit {
     const args = argumentsOf(data);
     const slices = new Slices();
     const end = Math.min(data.samples, trained + validationSteps * size);
-    const validate = trained < data.samples ? (): Promise<Logs> => runEvaluation(this.#model.state("fit"), data, trained, end, size) : validation.run;
+    const validateSplit = (): Promise<Logs> => runEvaluation(this.#model.state("fit"), data, trained, end, size);
+    const validate = trained < data.samples ? validateSplit : validation.run;
     try {
       // Tracing makes the optimizer's state, which the first copy must hold.
       await this.#program(state, data, size, shuffled);
@@ -215,13 +226,13 @@ class Fit {
         }
         ended = false;
         const [x, y, sampleWeight] = batch;
-        const samples = await model.readSamples("fit", x, y, { sampleWeight, classWeight, padTo });
+        const data = await model.readSamples("fit", x, y, { sampleWeight, classWeight, padTo });
         const now = model.state("fit");
         if (step === 0) now.programs.trainCursor.begin(seed, epoch, 0);
-        const args = argumentsOf(samples);
-        const shape = { count: samples.samples, shuffled: 0, resident: false };
-        const { inputs, y: target, weights } = samples;
-        await using(() => now.programs.train(inputs, target, weights, shape, now.training, now.train, this.#watch), args, (program) => inTurn(program, args, () => {}));
+        const args = argumentsOf(data);
+        const shape = { count: data.samples, shuffled: 0, resident: false };
+        const find = (): Promise<Executable> => now.programs.train(data.inputs, data.y, data.weights, shape, now.training, now.train, this.#watch);
+        await using(find, args, (program) => inTurn(program, args, () => {}));
         await this.#afterStep(now, bar, step++);
         await slices.rest();
       }
@@ -238,12 +249,15 @@ class Fit {
   }
 
   /** What evaluates validationData, if there is such. */
-  async #validation(batchSize: number): Promise<{ readonly tensors: readonly Tensor[]; readonly run: (() => Promise<Logs>) | null; readonly release: () => void }> {
+  async #validation(batchSize: number): Promise<Validation> {
     const { validationData, validationSteps, padTo } = this.#options;
     const model = this.#model;
     const who = "fit: validationData";
-    if (isBatches(validationData)) return { tensors: [], run: () => evaluateBatches(model, who, validationData, validationSteps, padTo), release: () => {} };
-    if (validationData === undefined) return { tensors: [], run: null, release: () => {} };
+    const release = (): void => {};
+    if (validationData === undefined) return { tensors: [], run: null, release };
+    if (isBatches(validationData)) {
+      return { tensors: [], run: () => evaluateBatches(model, who, validationData, validationSteps, padTo), release };
+    }
     const [x, y, sampleWeight] = validationData;
     const data = await model.prepare(who, x, y, { sampleWeight, padTo });
     const end = Math.min(data.samples, (validationSteps ?? Infinity) * batchSize);
@@ -316,7 +330,11 @@ class Fit {
   }
 
   /** `epochSteps` runs steps `from` to the end of the epoch and tells `done` after each; it may be called again after a lost device. `inputs`: data on the device. */
-  async #run(steps: number | null, validate: (() => Promise<Logs>) | null, epochSteps: (epoch: number, bar: Progress, from: number, done: (step: number) => Promise<void>) => Promise<void>, inputs: readonly Tensor[], rewindable = true): Promise<History> {
+  async #run(
+    steps: number | null, validate: Validation["run"],
+    epochSteps: (epoch: number, bar: Progress, from: number, done: (step: number) => Promise<void>) => Promise<void>,
+    inputs: readonly Tensor[], rewindable = true,
+  ): Promise<History> {
     const { epochs = 1, initialEpoch = 0, verbose = 1, validationFreq = 1 } = this.#options;
     const stream = this.#options.stream ?? defaultStream();
     const bar = progress({ stream, verbose, epochs, steps });
@@ -326,13 +344,14 @@ class Fit {
         bar.beginEpoch(epoch);
         await this.#tell((c, training) => c.onEpochBegin?.(epoch, {} as Logs, training));
         if (this.#model.inputShapes !== null) this.#model.state("fit").train.reset();
-        const validates = validate === null || (typeof validationFreq === "number" ? (epoch + 1) % validationFreq === 0 : validationFreq.includes(epoch + 1));
-        this.#handle.validates = validates;
+        const chosen = typeof validationFreq === "number" ? (epoch + 1) % validationFreq === 0 : validationFreq.includes(epoch + 1);
+        this.#handle.validates = chosen || validate === null;
         const logs = await this.#withRecovery(rewindable, inputs, async (from, done) => {
           await epochSteps(epoch, bar, from, done);
           if (this.#watch !== null) await this.#checkFault();
           const all: { [name: string]: number | number[][] } = { ...(await this.#model.state("fit").train.read()) };
-          for (const [name, value] of Object.entries(validates && validate !== null ? await validate() : {})) all[`val${name[0].toUpperCase()}${name.slice(1)}`] = value;
+          const validated = chosen && validate !== null ? await validate() : ({} as Logs);
+          for (const [name, value] of Object.entries(validated)) all[`val${name[0].toUpperCase()}${name.slice(1)}`] = value;
           return all as Logs;
         });
         this.#epochs.push(epoch);

@@ -32,8 +32,8 @@ import { summaryOf } from "./summary.ts";
 /** Options of `sequential()` and `model()`. */
 export interface ModelOptions {
   /**
-   * Shape of one sample, or a list of shapes for several inputs. A dimension that is null has any size, which each batch decides, and a program is made for each:
-   * `[null, 8]` for sequences of 8 features. Without it the model is built when it first sees data.
+   * Shape of one sample, or a list of shapes for several inputs. A dimension that is null has any size, which each batch decides, and a
+   * program is made for each: `[null, 8]` for sequences of 8 features. Without it the model is built when it first sees data.
    */
   readonly inputShape?: OpenShape | readonly OpenShape[];
   /** Default `model`. */
@@ -46,7 +46,10 @@ export interface ModelOptions {
 export interface PredictOptions {
   /** Samples computed together. Default 32. */
   readonly batchSize?: number;
-  /** Lengths that sequences are brought to, so that there are few programs: see `PadTo`. Outputs for steps put in are left out. Default: none. */
+  /**
+   * Lengths that sequences are brought to, so that there are few programs: see `PadTo`. Outputs for steps put in are left out. Default:
+   * none.
+   */
   readonly padTo?: PadTo;
 }
 
@@ -129,7 +132,8 @@ export class InferenceModel {
   }
 
   /**
-   * Makes all weights for inputs of these shapes (without the batch dimension; null: any size). Harmless when repeated with the same shapes.
+   * Makes all weights for inputs of these shapes (without the batch dimension; null: any size). Harmless when repeated with the same
+   * shapes.
    * @throws ShapeError naming the layer that does not fit, or that needs a size that is null.
    */
   build(inputShapes: readonly OpenShape[]): void {

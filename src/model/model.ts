@@ -116,8 +116,8 @@ export class Model extends InferenceModel {
 
   /**
    * Trains for `epochs` passes over the data. See `FitOptions`; `history` has one entry for each epoch and name (loss, metrics, and with validation valLoss …).
-   * @param x samples: nested arrays, a tensor, `{ data, shape }`, a list of these for several inputs, or an (async) iterable of batches `[x, y]`, `[x, y, weights]` or
-   * `{ xs, ys }`, or a generator function of such.
+   * @param x samples: nested arrays, a tensor, `{ data, shape }`, a list of these for several inputs, or an (async) iterable of batches
+   * `[x, y]`, `[x, y, weights]` or `{ xs, ys }`, or a generator function of such.
    * @param y targets with as many samples; left out for an iterable.
    * @throws DataError, ShapeError, ArgumentError before anything runs; LockstepError before `compile()`, while another `fit` runs, and when another model was compiled with
    * the same optimizer since; DeviceLostError where a lost
@@ -143,7 +143,8 @@ export class Model extends InferenceModel {
    */
   async evaluate(x: Inputs | Batches, y?: Data | EvaluateOptions, options?: EvaluateOptions): Promise<Logs> {
     const iterable = isBatches(x);
-    const o = checkOptions("evaluate", iterable ? (options ?? (y as EvaluateOptions | undefined)) : options, ["batchSize", "sampleWeight", "steps", "padTo"]);
+    const given = iterable ? (options ?? (y as EvaluateOptions | undefined)) : options;
+    const o = checkOptions("evaluate", given, ["batchSize", "sampleWeight", "steps", "padTo"]);
     const { batchSize = 32, sampleWeight, steps = Infinity, padTo } = o;
     checkCount("evaluate", "batchSize", batchSize);
     if (o.steps !== undefined) checkCount("evaluate", "steps", steps);
@@ -193,11 +194,17 @@ export class Model extends InferenceModel {
   async readSamples(who: string, x: Inputs, y: Data, options: SampleOptions = {}): Promise<Samples> {
     const { sampleWeight, classWeight, validationSplit = 0, padTo } = options;
     if (this.#recipe === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
-    if (y === undefined) throw new ArgumentError(`${who}: targets y are missing${Array.isArray(x) ? "; a list of batches is given as a function: () => list" : ""}`);
+    if (y === undefined) {
+      const advice = Array.isArray(x) ? "; a list of batches is given as a function: () => list" : "";
+      throw new ArgumentError(`${who}: targets y are missing${advice}`);
+    }
     let inputs = await this.read(who, x);
     if (padTo !== undefined) {
       inputs = await padded(who, inputs, this.inputShapes as readonly OpenShape[], padTo);
-      if (this.outputShape.includes(null)) throw new ArgumentError(`${who}: padTo would count steps that it puts in as samples of an output ${showShape([null, ...this.outputShape])}; give inputs and targets of equal lengths, with weights`);
+      const output = this.outputShape;
+      if (output.includes(null)) {
+        throw new ArgumentError(`${who}: padTo would count steps that it puts in, with an output ${showShape([null, ...output])}`);
+      }
     }
     const samples = inputs[0].shape[0];
     const target = await readTargets(who, y, samples, this.#recipe.loss, this.outputShape);

@@ -11,19 +11,21 @@ export interface Shapes<S extends OpenShape> {
 }
 
 /**
- * Sizes that stand in pairs for an open dimension: shapes that differ between the two depend on it. Multiples of what layers divide by; the first pair is tried first, the second
- * has room for long windows, the third fits into short tables of positions.
+ * Sizes that stand in pairs for an open dimension: shapes that differ between the two depend on it. Multiples of what layers divide by;
+ * the first pair is tried first, the second has room for long windows, the third fits into short tables of positions.
  */
 const SIZES = [[64, 48], [960, 640], [12, 8]] as const;
 
-/** A dimension that two sizes make differ is open. @throws ShapeError where the number of dimensions does. */
-function joined(a: Shape, b: Shape): OpenShape {
-  if (a.length !== b.length) throw new ShapeError(`the number of dimensions must not depend on a size, got ${showShape(a)} and ${showShape(b)}`);
-  return a.map((d, i) => (d === b[i] ? d : null));
-}
+/** A dimension that two sizes make differ is open. */
+const joined = (a: Shape, b: Shape): OpenShape => a.map((d, i) => (d === b[i] ? d : null));
 
-/** The shapes of a model whose inputs have open dimensions; `trace` gives them for one size. @throws ShapeError where a layer needs the size. */
-export function openShapes<T extends Shapes<Shape>>(inputShapes: readonly OpenShape[], trace: (size: number) => T): Shapes<OpenShape> & { readonly traced: T } {
+/**
+ * The shapes of a model whose inputs have open dimensions; `trace` gives them for one size. @throws ShapeError where a layer needs the
+ * size.
+ */
+export function openShapes<T extends Shapes<Shape>>(
+  inputShapes: readonly OpenShape[], trace: (size: number) => T,
+): Shapes<OpenShape> & { readonly traced: T } {
   let reason: ShapeError | null = null;
   for (const pair of SIZES) {
     try {
@@ -35,5 +37,6 @@ export function openShapes<T extends Shapes<Shape>>(inputShapes: readonly OpenSh
       reason ??= error;
     }
   }
-  throw new ShapeError(`${reason?.message}; this was tried with sizes from 8 to 960 for null in inputShape ${inputShapes.map(showShape).join(", ")}: a layer whose weights depend on such a dimension, such as dense after flatten, needs its size`, { cause: reason });
+  const given = inputShapes.map(showShape).join(", ");
+  throw new ShapeError(`${reason?.message}; a layer whose weights depend on what is null in inputShape ${given} needs its size`);
 }

@@ -18,7 +18,8 @@ export function summaryOf(model: InferenceModel, outputOf: (layer: Layer) => Ope
     ["Layer (type)", "Output shape", "Parameters"],
     ...model.layers.map((l) => {
       const shape = outputOf(l);
-      return [`${l.name} (${l.kind})`, shape === null ? "?" : showShape(["batch" as unknown as number, ...shape]), l.built ? count(parameters([l])) : "? (not built)"];
+      const shown = shape === null ? "?" : showShape(["batch" as unknown as number, ...shape]);
+      return [`${l.name} (${l.kind})`, shown, l.built ? count(parameters([l])) : "? (not built)"];
     }),
   ];
   const widths = [0, 1, 2].map((c) => Math.max(...rows.map((r) => r[c].length)));

@@ -33,8 +33,8 @@ export interface NormalizationOptions extends NameOption {
 export interface NormalizationLayer extends Layer {
   /**
    * Takes mean and variance from `data` [samples, ...], replacing those of an earlier call. Sums are in double precision (Welford).
-   * @param data as `fit` takes it: a tensor, nested arrays, `{ data, shape }`, or a typed array, which `shape` may follow. Data handed over as arrays are read before this
-   * returns; wait for tensors.
+   * @param data as `fit` takes it: a tensor, nested arrays, `{ data, shape }`, or a typed array, which `shape` may follow. Data handed
+   * over as arrays are read before this returns; wait for tensors.
    * @throws DataError for empty or non-finite data, ShapeError when shapes do not fit, ArgumentError for what is no data
    */
   adapt(data: Data, shape?: Shape): Promise<void>;
@@ -99,7 +99,10 @@ export function normalization(options: NormalizationOptions = {}): Normalization
       // Doubles are not rounded before they are summed.
       if (elements instanceof Float64Array) {
         const own = (given as { shape?: Shape }).shape ?? [elements.length];
-        if (sizeOf(own) !== elements.length) throw new ShapeError(`normalization: shape ${showShape(own)} has ${sizeOf(own)} elements, the data has ${elements.length}`);
+        const size = sizeOf(own);
+        if (size !== elements.length) {
+          throw new ShapeError(`normalization: shape ${showShape(own)} has ${size} elements, the data has ${elements.length}`);
+        }
         return take(elements, own);
       }
       const t = toTensor("normalization: adapt", given);

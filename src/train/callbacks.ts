@@ -65,7 +65,10 @@ export interface MonitorOptions {
 }
 
 interface Monitor {
-  /** The watched number; null for one of validation in an epoch without. @throws ArgumentError when there is none, listing what there is. */
+  /**
+   * The watched number; null for one of validation in an epoch without. @throws ArgumentError when there is none, listing what there
+   * is.
+   */
   read(logs: Logs, training: TrainingHandle): number | null;
   /** True when `value` is better than `than` by more than `delta`, or than everything where that is null. Never for NaN. */
   better(value: number, than: number | null, delta: number): boolean;

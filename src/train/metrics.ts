@@ -1,8 +1,8 @@
 /**
  * @file Metrics with the semantics of Keras 3 (https://keras.io/api/metrics/), counted over a whole epoch inside the
  * compiled step: hits as integers, errors as a sum with its rounding error beside it (Neumaier 1974), so that the result
- * does not depend on batch sizes. Precision, recall and F1 count all elements by a threshold, as in Keras; those of classes that exclude each other are
- * averaged as in scikit-learn. Sample weights are of the loss alone.
+ * does not depend on batch sizes. Precision, recall and F1 count all elements by a threshold, as in Keras; those of classes that
+ * exclude each other are averaged as in scikit-learn. Sample weights are of the loss alone.
  */
 import { checkCount, checkMade, checkNumber, checkOneOf, checkOptions, unknownName } from "../check.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../errors.ts";
@@ -156,15 +156,22 @@ export const cosineSimilarity = (): Metric =>
 export type Average = "macro" | "weighted" | "micro" | null;
 
 /**
- * Options of metrics of classes. Two kinds of outputs are told apart by the loss. Behind `sparseCategoricalCrossentropy` and `categoricalCrossentropy` one class of
- * a row is true and the one with the largest output is predicted. Behind all other losses, `binaryCrossentropy` above all, each output says yes or no for itself.
+ * Options of metrics of classes. Two kinds of outputs are told apart by the loss. Behind `sparseCategoricalCrossentropy` and
+ * `categoricalCrossentropy` one class of a row is true and the one with the largest output is predicted. Behind all other losses,
+ * `binaryCrossentropy` above all, each output says yes or no for itself.
  */
 export interface ClassOptions {
-  /** Number of outputs. Default: as many as the model has. A metric that is used without a model takes one class to be true if this is above 1. */
+  /**
+   * Number of outputs. Default: as many as the model has. A metric that is used without a model takes one class to be true if this is
+   * above 1.
+   */
   readonly classes?: number;
   /** Default micro, which counts all elements, as Keras' Precision and Recall do; for classes that exclude each other macro. */
   readonly average?: Average;
-  /** A class is predicted where its output is larger, and true where its target is above 0.5. Default 0.5; for classes that exclude each other null: the largest output is predicted. */
+  /**
+   * A class is predicted where its output is larger, and true where its target is above 0.5. Default 0.5; for classes that exclude each
+   * other null: the largest output is predicted.
+   */
   readonly threshold?: number | null;
   /** Counts this output alone. Default null: all. */
   readonly classId?: number | null;
@@ -193,11 +200,16 @@ function amongLargest(x: Tensor, k: number): Tensor {
   return less(sum(cast(before, "i32"), { axis: -1 }), k);
 }
 
+type Score = (hits: number, predicted: number, actual: number) => number;
+
+/** Whether one class of a row is true, so that the others are not. */
+const isExclusive = (loss: Loss): boolean => loss.labels === "class" || loss.name === "categoricalCrossentropy";
+
 /** Counts true positives, predictions and occurrences of each class, or of all elements together. */
-function perClass(name: string, options: ClassOptions | undefined, score: (hits: number, predicted: number, actual: number) => number, context: MetricContext | null = null): Metric {
+function perClass(name: string, options: ClassOptions | undefined, score: Score, context: MetricContext | null = null): Metric {
   const given = checkOptions(name, options, ["classes", "average", "threshold", "classId", "topK"]);
   const { classes, classId = null, topK = null } = given;
-  const independent = context === null ? (classes ?? 1) === 1 : !(context.loss.labels === "class" || context.loss.name === "categoricalCrossentropy");
+  const independent = context === null ? (classes ?? 1) === 1 : !isExclusive(context.loss);
   const { average = independent ? "micro" : "macro" } = given;
   if (classes !== undefined) checkCount(name, "classes", classes);
   if (classes !== undefined && context !== null) checkOutputs(name, classes, context.outputShape);
@@ -209,9 +221,10 @@ function perClass(name: string, options: ClassOptions | undefined, score: (hits:
   if (topK !== null) checkCount(name, "topK", topK);
   if (classId !== null) {
     checkCount(name, "classId", classId, 0);
-    if ((context !== null || classes !== undefined) && classId >= columns) throw new ArgumentError(`${name}: classId must be below the number of outputs, ${columns}, got ${classId}`);
+    if (context !== null || classes !== undefined) checkNumber(name, "classId", classId, 0, columns - 1);
   }
-  if (average !== null && !["macro", "weighted", "micro"].includes(average)) throw new ArgumentError(`${name}: average must be "macro", "weighted", "micro" or null, got ${JSON.stringify(average)}`);
+
+  checkOneOf(name, "average", String(average), ["macro", "weighted", "micro", "null"]);
   return made(name, {
     name,
     config: { ...given },
@@ -248,8 +261,9 @@ export const recall = (options?: ClassOptions): Metric => perClass("recall", opt
 export const f1 = (options?: ClassOptions): Metric => perClass("f1", options, (hits, predicted, actual) => ratio(2 * hits, predicted + actual));
 
 /**
- * How often each true class (row) was predicted as each class (column). One output (`classes` 1) gives the two classes "no" and "yes", by `threshold` (default 0.5).
- * `classes` default: the model's outputs. @throws ArgumentError for several outputs behind `binaryCrossentropy`, of which any number may be true at once.
+ * How often each true class (row) was predicted as each class (column). One output (`classes` 1) gives the two classes "no" and "yes",
+ * by `threshold` (default 0.5). `classes` default: the model's outputs. @throws ArgumentError for several outputs behind
+ * `binaryCrossentropy`, of which any number may be true at once.
  */
 export function confusionMatrix(options?: { readonly classes?: number; readonly threshold?: number }): Metric {
   const name = "confusionMatrix";
@@ -266,7 +280,8 @@ export function confusionMatrix(options?: { readonly classes?: number; readonly 
       const outputs = outputsOf(name, context);
       if (given.classes !== undefined) checkOutputs(name, given.classes, context.outputShape);
       if (outputs > 1 && context.loss.name === "binaryCrossentropy") {
-        throw new ArgumentError(`${name}: it counts one class for each row, but binaryCrossentropy takes each of ${outputs} outputs for itself; use precision({ average: null }) and recall({ average: null }), or categoricalCrossentropy`);
+        const kind = `binaryCrossentropy takes each of ${outputs} outputs for itself`;
+        throw new ArgumentError(`${name}: it counts one class for each row, but ${kind}; use precision and recall with average: null`);
       }
       return confusionMatrix({ ...given, classes: outputs });
     },
@@ -300,6 +315,10 @@ export interface AucOptions {
   readonly name?: string;
 }
 
+const AUC: Required<AucOptions> = {
+  numThresholds: 200, curve: "ROC", summationMethod: "interpolation", fromLogits: false, multiLabel: false, numLabels: null, name: "auc",
+};
+
 /** The natural logarithm of x >= 1 by sums and products alone, since engines differ in the last bit of theirs and a metric may decide when training stops. */
 function logarithm(x: number): number {
   let [m, halvings] = [x, 0];
@@ -313,14 +332,14 @@ function logarithm(x: number): number {
 
 /**
  * The area under the curve of all thresholds: how well probabilities tell targets of 1 from those of 0, whatever the share of each; 1 is perfect, 0.5 (ROC) is chance.
- * Approximated as in Keras, from counts at `numThresholds` thresholds (https://keras.io/api/metrics/classification_metrics/#auc-class); several outputs count as one list, unless
- * `multiLabel`. Predictions outside of [0, 1] count as 0 or 1. It is given as `auc()`, not by name, so that only applications that use it, or
- * `loadModel`, hold it.
+ * Approximated as in Keras, from counts at `numThresholds` thresholds (https://keras.io/api/metrics/classification_metrics/#auc-class);
+ * several outputs count as one list, unless `multiLabel`. Predictions outside of [0, 1] count as 0 or 1. It is given as `auc()`, not by
+ * name, so that only applications that use it, or `loadModel`, hold it.
  * @throws ArgumentError for options that it does not have or cannot use; when called, ShapeError unless there is a target for each prediction.
  */
 export function auc(options?: AucOptions): Metric {
   if ((options as unknown) instanceof Tensor) throw new ArgumentError("metrics: auc makes a metric: write auc()");
-  const { name, ...config } = optionsOf<Required<AucOptions>>("auc", { numThresholds: 200, curve: "ROC", summationMethod: "interpolation", fromLogits: false, multiLabel: false, numLabels: null, name: "auc" }, options);
+  const { name, ...config } = optionsOf<Required<AucOptions>>("auc", AUC, options);
   const { numThresholds, curve, summationMethod, fromLogits, multiLabel } = config;
   checkCount("auc", "numThresholds", numThresholds, 2);
   checkOneOf("auc", "curve", curve, ["ROC", "PR"]);
@@ -333,7 +352,8 @@ export function auc(options?: AucOptions): Metric {
     // From the highest threshold, above which nothing is, to the lowest.
     let [fp, tp, sum] = [0, 0, 0];
     const [negatives, positives] = [0, 1].map((k) => Array.from(counts).reduce((all, n, i) => (i % 2 === k ? all + n : all), 0));
-    const point = (): readonly [number, number] => (curve === "ROC" ? [ratio(fp, negatives), ratio(tp, positives)] : [ratio(tp, positives), ratio(tp, tp + fp)]);
+    const point = (): readonly [number, number] =>
+      curve === "ROC" ? [ratio(fp, negatives), ratio(tp, positives)] : [ratio(tp, positives), ratio(tp, tp + fp)];
     for (let i = steps - 1; i >= 0; i--) {
       const [x0, y0] = point();
       const [dfp, dtp] = [counts[2 * i], counts[2 * i + 1]];
@@ -355,14 +375,20 @@ export function auc(options?: AucOptions): Metric {
     config,
     // How many predictions lie between two thresholds, the upper one included, for targets of 0 and of 1: a count per threshold would be 200 comparisons of each prediction.
     state: [{ name: "counts", shape: [labels * steps, 2], dtype: "i32" }],
-    ...(multiLabel && config.numLabels === null && { resolve: (context: MetricContext) => auc({ ...config, name, numLabels: outputsOf(name, context) }) }),
+    ...(multiLabel && config.numLabels === null && {
+      resolve: (context: MetricContext) => auc({ ...config, name, numLabels: outputsOf(name, context) }),
+    }),
     update: (yTrue, yPred, [counts]) => {
-      if (multiLabel && labels !== lastOf(yPred.shape)) throw new ShapeError(`auc: made for ${labels} labels, the model has ${lastOf(yPred.shape)} outputs; set numLabels: ${lastOf(yPred.shape)}`);
+      const outputs = lastOf(yPred.shape);
+      if (multiLabel && labels !== outputs) {
+        throw new ShapeError(`auc: made for ${labels} labels, the model has ${outputs} outputs; set numLabels: ${outputs}`);
+      }
       const actual = cast(greater(alike("auc", yTrue, yPred), 0.5), "i32");
       const between = cast(clip(sub(ceil(mul(fromLogits ? sigmoid(yPred) : yPred, steps)), 1), 0, steps - 1), "i32");
       const at = add(mul(labels > 1 ? add(between, mul(iota([labels]), steps)) : between, 2), actual);
       // Sums of ones: exact in f32 for batches below 2^24 predictions.
-      return [add(counts, reshape(cast(scatterAdd(broadcastTo(asTensor(1), [yPred.size]), reshape(at, [yPred.size]), labels * steps * 2), "i32"), [labels * steps, 2]))];
+      const sums = scatterAdd(broadcastTo(asTensor(1), [yPred.size]), reshape(at, [yPred.size]), labels * steps * 2);
+      return [add(counts, reshape(cast(sums, "i32"), [labels * steps, 2]))];
     },
     result: ([counts]) => {
       let all = 0;
@@ -386,7 +412,10 @@ export type MetricName = "accuracy" | "acc" | keyof typeof METRICS | LossName;
 /** Names that `metrics` options take, besides those of losses. */
 export const METRIC_NAMES: readonly string[] = ["accuracy", "acc", ...Object.keys(METRICS)];
 
-/** One output is binary, class numbers are sparse, everything else is categorical, as in Keras; but outputs that binary cross-entropy trains each for itself are counted so. */
+/**
+ * One output is binary, class numbers are sparse, everything else is categorical, as in Keras; but outputs that binary cross-entropy
+ * trains each for itself are counted so.
+ */
 function accuracyFor({ loss, outputShape }: MetricContext): Metric {
   if (lastOf(outputShape) === 1 || loss.name === "binaryCrossentropy") return binaryAccuracy();
   return loss.labels === "class" ? sparseCategoricalAccuracy() : categoricalAccuracy();

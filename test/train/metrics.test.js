@@ -135,7 +135,7 @@ test("threshold, topK and classId as in Keras' Precision and Recall", async () =
   // Class numbers: the true class is among the two largest.
   const want = count(([t, , row]) => [...row.keys()].sort((a, b) => row[b] - row[a] || a - b).slice(0, 2).includes(t)) / pairs.length;
   near(await epoch(metricByName(metrics.recall({ topK: 2, average: "micro" }), { loss: lossByName("sparseCategoricalCrossentropy"), outputShape: [CLASSES] }), sparse), want);
-  for (const [options, text] of [[{ topK: 0 }, /topK must be an integer >= 1/], [{ classId: -1 }, /classId must be an integer >= 0/], [{ classId: 3 }, /classId must be below the number of outputs, 3, got 3/]]) {
+  for (const [options, text] of [[{ topK: 0 }, /topK must be an integer >= 1/], [{ classId: -1 }, /classId must be an integer >= 0/], [{ classId: 3 }, /classId must be a number in \[0, 2\], got 3/]]) {
     assert.throws(() => metricByName(metrics.precision(options), bce), (error) => error.name === "ArgumentError" && text.test(error.message), JSON.stringify(options));
   }
   await epoch(metrics.precision({ classId: 1 }), multiLabel).then(assert.unreachable, (error) => assert.match(error.message, /made for 1 output, the model has 3; set classes: 3/));

@@ -1,7 +1,7 @@
 /** What editors and the compiler must see of the public API: right uses compile, each wrong one is an error on its line. Never run. */
 import { adam, compile, dense, earlyStopping, f1, grad, loadModel, loadWeights, lstm, matmul, meanSquaredError, mul, sequential, sum, tensor, valueAndGrad } from "lockstep";
 import type { Callback, History, LossName, MetricName, OptimizerName, Tensor } from "lockstep";
-import { parseCsv } from "lockstep/data";
+import { padSequences, parseCsv, trainTestSplit } from "lockstep/data";
 import { openSafetensors, readSafetensors, writeSafetensors } from "lockstep/safetensors";
 
 const names: readonly [LossName, OptimizerName, MetricName] = ["sparseCategoricalCrossentropy", "adamw", "accuracy"];
@@ -41,6 +41,20 @@ export async function files(response: Response, stream: ReadableStream<Uint8Arra
   await loadModel(file, { layer: {} });
 }
 
+/** Forms of data, batches and shapes. */
+export async function forms(): Promise<readonly (number | null)[]> {
+  const reader = sequential([dense(1)], { inputShape: [null, 2] });
+  const rows = [Float32Array.of(1, 2), Float32Array.of(3, 4)];
+  const { xTrain, yTrain } = trainTestSplit({ data: new Float32Array(4), shape: [2, 2] }, { data: new Uint8Array(2), shape: [2] });
+  await reader.fit(xTrain, yTrain, { stepsPerEpoch: 2, validationFreq: [1, 3], padTo: "powersOfTwo", validationData: async function* () {
+    yield { xs: rows, ys: [1, 2] };
+  } });
+  await reader.fit(() => [[rows, [1, 2]] as const, [rows, yTrain, [0.5, 1]] as const], { validationData: [rows, yTrain], validationSteps: 1 });
+  await reader.evaluate(() => [{ xs: rows, ys: yTrain }], { steps: 1 });
+  await reader.predict(padSequences([[1, 2], [3]], { dtype: "f32", padding: "post" }), { padTo: [16, 32] });
+  return reader.outputShape;
+}
+
 /** Arguments without a type are tensors; others say what they are. */
 export const untyped = compile((x, y) => matmul(x, y));
 export const slope = compile((x) => valueAndGrad((t) => sum(mul(t, x)), [x])(x).grads);
@@ -67,6 +81,10 @@ export function wrong(): void {
   void model.compile({ loss: "mse", optimizer: "Adam" });
   // @ts-expect-error an unknown option
   adam({ lr: 0.1 });
+  // @ts-expect-error columns are no data
+  void model.predict({ a: [1], b: [2] });
+  // @ts-expect-error data that has to be awaited
+  void model.predict(Promise.resolve([[1]]));
   // @ts-expect-error an unknown option
   earlyStopping({ restore_best_weights: true });
   // @ts-expect-error an unknown activation
