@@ -44,29 +44,30 @@ const MOST_FOLLOWED = 256;
 /** Which nodes run as one, and what reads what. */
 export class Fuser {
   /** By the node's id, as what follows. */
-  readonly #unitOf: (Unit | undefined)[] = [];
-  readonly #consumers: Node[][] = [];
+  readonly #unitOf: (Unit | undefined)[];
+  readonly #consumers: Node[][];
   /** How many other units read a node's results. */
-  readonly #outside: number[] = [];
+  readonly #outside: Uint32Array;
   /** One tensor for all that are the same bytes with the same shape. */
   readonly #operands = new Map<string, Tensor>();
   readonly roots: ReadonlySet<Tensor>;
   /** Outputs that a node reads or that are roots. */
   readonly read: ReadonlySet<Tensor>;
   readonly #limits: Limits;
-  /** Reads that all searches together have followed. */
-  followed = 0;
 
   constructor(nodes: readonly Node[], roots: readonly Tensor[], limits: Limits) {
     this.roots = new Set(roots.map(base));
     this.#limits = limits;
+    const size = 1 + (nodes.at(-1)?.id ?? 0);
+    this.#unitOf = new Array<undefined>(size);
+    this.#consumers = new Array<Node[]>(size);
+    this.#outside = new Uint32Array(size);
     const read = new Set(this.roots);
     this.read = read;
     for (const n of nodes) {
       const u: Unit = { nodes: [n], space: n.op.lower === "map" ? n.outputs[0].shape : null, reads: [], constants: [], outputs: 1 };
       this.#unitOf[n.id] = u;
       this.#consumers[n.id] = [];
-      this.#outside[n.id] = 0;
       for (const t of n.inputs) {
         if (t === null) continue;
         const b = base(t);
@@ -132,13 +133,13 @@ export class Fuser {
     const [below, above] = [new Set([producer]), new Set([consumer])];
     // What is added to a set while it is walked is walked too.
     const [down, up] = [below.values(), above.values()];
-    const until = this.followed + MOST_FOLLOWED;
-    while (this.followed < until) {
+    for (let left = MOST_FOLLOWED; left > 0; ) {
       const from = down.next().value;
       if (from === undefined) return false;
       for (const n of from.nodes) {
+        if (this.#outside[n.id] === 0) continue;
         for (const c of this.readers(n)) {
-          if (c.id > last || this.followed++ > until) break;
+          if (c.id > last || left-- < 0) break;
           const u = this.unit(c) as Unit;
           if (u === consumer ? from !== producer : above.has(u)) return true;
           if (u !== consumer) below.add(u);
@@ -147,7 +148,7 @@ export class Fuser {
       const to = up.next().value;
       if (to === undefined) return false;
       for (const t of to.reads) {
-        this.followed++;
+        left--;
         const u = this.unit(base(t).node as Node);
         if (u === producer ? to !== consumer : u !== undefined && below.has(u)) return true;
         if (u !== undefined && u !== producer) above.add(u);
