@@ -106,22 +106,26 @@ export class Fuser {
     const constants = from.constants.filter((c) => !into.constants.includes(c));
     if (into.nodes.length + from.nodes.length + into.constants.length + constants.length > this.#limits.maxSteps) return;
     // The producer reads nothing of the consumer, which reads of it.
-    const inner = new Set<Node>();
-    const others: Tensor[] = [];
-    for (const t of consumer.reads) {
-      const { node } = base(t) as { node: Node };
-      if (this.unit(node) === producer) inner.add(node);
-      else others.push(t);
-    }
-    const fresh = others.filter((t) => !producer.reads.includes(t));
+    const reads = [...producer.reads];
+    /** Nodes of the producer that the consumer reads, and others that both read. */
+    const [inner, shared]: [Node[], Node[]] = [[], []];
     let outputs = producer.outputs + consumer.outputs;
-    for (const m of inner) if (this.#outside[m.id] === 1 && !this.roots.has(m.outputs[0])) outputs--;
-    if (producer.reads.length + fresh.length + outputs > this.#limits.maxOperands || this.#waits(producer, consumer, n.id)) return;
+    for (const t of consumer.reads) {
+      const source = base(t).node as Node;
+      const unit = this.unit(source);
+      if (unit === producer) {
+        if (inner.includes(source)) continue;
+        inner.push(source);
+        if (this.#outside[source.id] === 1 && !this.roots.has(source.outputs[0])) outputs--;
+      } else {
+        if (!reads.includes(t)) reads.push(t);
+        if (unit !== undefined && !shared.includes(source) && producer.reads.some((o) => base(o).node === source)) shared.push(source);
+      }
+    }
+    if (reads.length + outputs > this.#limits.maxOperands || this.#waits(producer, consumer, n.id)) return;
 
-    for (const m of inner) this.#outside[m.id]--;
-    const sources = new Set(producer.reads.map((t) => base(t).node as Node));
-    for (const m of new Set(others.map((t) => base(t).node as Node))) if (sources.has(m)) this.#outside[m.id]--;
-    into.reads = [...producer.reads, ...fresh];
+    for (const m of [...inner, ...shared]) this.#outside[m.id]--;
+    into.reads = reads;
     into.constants.push(...constants);
     into.outputs = outputs;
     into.nodes.push(...from.nodes);
