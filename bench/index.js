@@ -5,7 +5,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { cpus } from "node:os";
+import { cpus, loadavg } from "node:os";
 import { fileURLToPath } from "node:url";
 import { COMPILE_HEAD, compileTimes } from "./compile.js";
 import { latency } from "./latency.js";
@@ -42,7 +42,7 @@ if (wanted.length === 0 || wanted.includes("compile")) {
   for (const row of rows) console.log(`  ${row.map((cell, i) => (i === 0 ? cell.padEnd(26) : cell.padStart(9))).join(" ")}`);
   if (wanted.every((name) => name === "compile")) {
     const worst = Math.max(...rows.map((row) => Number(row.at(-1))));
-    const said = `From a traced function to a program, milliseconds of the processor, with what V8's other threads do meanwhile: tracing with the optimizer's update, gradients, planning, encoding for WebAssembly. At most 20 µs a node are wanted at every size; the most here are ${worst}.`;
+    const said = `From a traced function to a program, milliseconds of the processor, with what V8's other threads do meanwhile: tracing with the optimizer's update, gradients, planning, encoding for WebAssembly. Load ${loadavg()[0].toFixed(1)}, of which this is about 1. At most 20 µs a node are wanted at every size; the most here are ${worst}.`;
     writeSection("bench:compile", [machine, said, table(COMPILE_HEAD, rows)].join("\n\n"));
   }
 }
