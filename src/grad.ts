@@ -2,7 +2,7 @@
 import { kindOf } from "./check.ts";
 import { ArgumentError, LockstepError, ShapeError } from "./errors.ts";
 import { currentGraph, symbolOf } from "./graph.ts";
-import type { Graph, Node } from "./graph.ts";
+import type { Graph } from "./graph.ts";
 import { sameShape, showShape } from "./shape.ts";
 import { naming } from "./naming.ts";
 import { checkDType, Tensor } from "./tensor.ts";
@@ -20,11 +20,13 @@ function checkParameters(who: string, of: readonly Tensor[]): readonly Tensor[] 
   return of;
 }
 
-/** Nodes that depend on one of `targets`. */
-function dependents(graph: Graph, targets: readonly Tensor[]): Set<Node> {
-  const found = new Set<Node>(targets.map((t) => t.node as Node));
-  for (const node of graph.nodes) {
-    if (!found.has(node) && node.op.vjp !== null && node.inputs.some((t) => t !== null && t.node !== null && found.has(t.node))) found.add(node);
+/** By id, up to that of `last`: whether a node depends on one of `targets`. */
+function dependents(graph: Graph, targets: readonly Tensor[], last: number): boolean[] {
+  const found = new Array<boolean>(last + 1).fill(false);
+  for (const { node } of targets) if (node !== null && node.id <= last) found[node.id] = true;
+  for (let id = 0; id <= last; id++) {
+    const { op, inputs } = graph.nodes[id];
+    if (!found[id] && op.vjp !== null) found[id] = inputs.some((t) => t !== null && t.node !== null && found[t.node.id]);
   }
   return found;
 }
@@ -56,16 +58,16 @@ export function gradients(y: Tensor, of: readonly Tensor[]): Tensor[] {
   checkDecided(graph, y);
   const targets = checkParameters("gradients", of).map((t) => symbolOf(graph, t));
   graph.firstGradient = Math.min(graph.firstGradient, graph.nodes.length);
-  const needed = dependents(graph, targets);
+  const needed = dependents(graph, targets, y.node.id);
   const grads = new Map<Tensor, Tensor>();
   grads.set(y, graph.constant(1, "f32", y.shape));
   for (let i = y.node.id; i >= 0; i--) {
     const node = graph.nodes[i];
     const { source, op: { vjp } } = node;
-    if (!needed.has(node) || vjp === null) continue;
+    if (!needed[i] || vjp === null) continue;
     const dy = node.outputs.map((t) => grads.get(t) ?? null);
     if (dy.every((d) => d === null)) continue;
-    const needs = node.inputs.map((t) => t !== null && t.node !== null && needed.has(t.node));
+    const needs = node.inputs.map((t) => t !== null && t.node !== null && needed[t.node.id]);
     const rule = () => vjp({ dy, y: node.outputs, x: node.inputs, needs, attrs: node.attrs });
     const dx = source ? graph.scope(`${source}'`, rule) : rule();
     node.inputs.forEach((input, k) => {

@@ -348,4 +348,18 @@ test("the backend option: a name, a backend, or the one opened last", async () =
   useBackend(backend);
 });
 
+test("arguments that are a part of themselves are refused, and deep ones are not", async () => {
+  const first = compile((tree) => {
+    let t = tree;
+    while (Array.isArray(t)) t = t[0];
+    return t;
+  });
+  let deep = tensor([1, 2]);
+  for (let i = 0; i < 900; i++) deep = [deep];
+  assert.equal(await (await first(deep)).array(), [1, 2]);
+  const cyclic = [];
+  cyclic.push(cyclic);
+  await first(cyclic).then(assert.unreachable, (error) => assert.match(`${error.name} ${error.message}`, /ArgumentError.*1000 inside each other.*part of itself/));
+});
+
 test.run();

@@ -44,29 +44,30 @@ const MOST_FOLLOWED = 256;
 /** Which nodes run as one, and what reads what. */
 export class Fuser {
   /** By the node's id, as what follows. */
-  readonly #unitOf: (Unit | undefined)[] = [];
-  readonly #consumers: Node[][] = [];
+  readonly #unitOf: (Unit | undefined)[];
+  readonly #consumers: Node[][];
   /** How many other units read a node's results. */
-  readonly #outside: number[] = [];
+  readonly #outside: Uint32Array;
   /** One tensor for all that are the same bytes with the same shape. */
   readonly #operands = new Map<string, Tensor>();
   readonly roots: ReadonlySet<Tensor>;
   /** Outputs that a node reads or that are roots. */
   readonly read: ReadonlySet<Tensor>;
   readonly #limits: Limits;
-  /** Reads that all searches together have followed. */
-  followed = 0;
 
   constructor(nodes: readonly Node[], roots: readonly Tensor[], limits: Limits) {
     this.roots = new Set(roots.map(base));
     this.#limits = limits;
+    const size = 1 + (nodes.at(-1)?.id ?? 0);
+    this.#unitOf = new Array<undefined>(size);
+    this.#consumers = new Array<Node[]>(size);
+    this.#outside = new Uint32Array(size);
     const read = new Set(this.roots);
     this.read = read;
     for (const n of nodes) {
       const u: Unit = { nodes: [n], space: n.op.lower === "map" ? n.outputs[0].shape : null, reads: [], constants: [], outputs: 1 };
       this.#unitOf[n.id] = u;
       this.#consumers[n.id] = [];
-      this.#outside[n.id] = 0;
       for (const t of n.inputs) {
         if (t === null) continue;
         const b = base(t);
@@ -105,22 +106,26 @@ export class Fuser {
     const constants = from.constants.filter((c) => !into.constants.includes(c));
     if (into.nodes.length + from.nodes.length + into.constants.length + constants.length > this.#limits.maxSteps) return;
     // The producer reads nothing of the consumer, which reads of it.
-    const inner = new Set<Node>();
-    const others: Tensor[] = [];
-    for (const t of consumer.reads) {
-      const { node } = base(t) as { node: Node };
-      if (this.unit(node) === producer) inner.add(node);
-      else others.push(t);
-    }
-    const fresh = others.filter((t) => !producer.reads.includes(t));
+    const reads = [...producer.reads];
+    /** Nodes of the producer that the consumer reads, and others that both read. */
+    const [inner, shared]: [Node[], Node[]] = [[], []];
     let outputs = producer.outputs + consumer.outputs;
-    for (const m of inner) if (this.#outside[m.id] === 1 && !this.roots.has(m.outputs[0])) outputs--;
-    if (producer.reads.length + fresh.length + outputs > this.#limits.maxOperands || this.#waits(producer, consumer, n.id)) return;
+    for (const t of consumer.reads) {
+      const source = base(t).node as Node;
+      const unit = this.unit(source);
+      if (unit === producer) {
+        if (inner.includes(source)) continue;
+        inner.push(source);
+        if (this.#outside[source.id] === 1 && !this.roots.has(source.outputs[0])) outputs--;
+      } else {
+        if (!reads.includes(t)) reads.push(t);
+        if (unit !== undefined && !shared.includes(source) && producer.reads.some((o) => base(o).node === source)) shared.push(source);
+      }
+    }
+    if (reads.length + outputs > this.#limits.maxOperands || this.#waits(producer, consumer, n.id)) return;
 
-    for (const m of inner) this.#outside[m.id]--;
-    const sources = new Set(producer.reads.map((t) => base(t).node as Node));
-    for (const m of new Set(others.map((t) => base(t).node as Node))) if (sources.has(m)) this.#outside[m.id]--;
-    into.reads = [...producer.reads, ...fresh];
+    for (const m of [...inner, ...shared]) this.#outside[m.id]--;
+    into.reads = reads;
     into.constants.push(...constants);
     into.outputs = outputs;
     into.nodes.push(...from.nodes);
@@ -132,13 +137,13 @@ export class Fuser {
     const [below, above] = [new Set([producer]), new Set([consumer])];
     // What is added to a set while it is walked is walked too.
     const [down, up] = [below.values(), above.values()];
-    const until = this.followed + MOST_FOLLOWED;
-    while (this.followed < until) {
+    for (let left = MOST_FOLLOWED; left > 0; ) {
       const from = down.next().value;
       if (from === undefined) return false;
       for (const n of from.nodes) {
+        if (this.#outside[n.id] === 0) continue;
         for (const c of this.readers(n)) {
-          if (c.id > last || this.followed++ > until) break;
+          if (c.id > last || left-- < 0) break;
           const u = this.unit(c) as Unit;
           if (u === consumer ? from !== producer : above.has(u)) return true;
           if (u !== consumer) below.add(u);
@@ -147,7 +152,7 @@ export class Fuser {
       const to = up.next().value;
       if (to === undefined) return false;
       for (const t of to.reads) {
-        this.followed++;
+        left--;
         const u = this.unit(base(t).node as Node);
         if (u === producer ? to !== consumer : u !== undefined && below.has(u)) return true;
         if (u !== undefined && u !== producer) above.add(u);

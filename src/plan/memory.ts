@@ -41,12 +41,17 @@ export const packOffsets: Pack = (ranges, alignment) => {
       if (from & 1) parts.push(from++);
       if (to & 1) parts.push(--to);
     }
-    const taken = new Set<Runs | undefined>(parts.map((p) => any[p]));
-    for (let above of parts) while ((above >>= 1) > 0) taken.add(all[above]);
+    const taken: Runs[] = [];
+    for (const p of parts) if (any[p] !== undefined) taken.push(any[p]);
+    // What is above a part has calls of the range and others, and so its first or its last call.
+    for (let [a, b] = [first + leaves, last + leaves]; a > 0; a >>= 1, b >>= 1) {
+      if (all[a] !== undefined) taken.push(all[a]);
+      if (a !== b && all[b] !== undefined) taken.push(all[b]);
+    }
     let at = 0;
     for (let before = -1; before < at; ) {
       before = at;
-      for (const runs of taken) at = Math.max(at, runs?.endWithin(at, at + bytes) ?? 0);
+      for (const runs of taken) at = Math.max(at, runs.endWithin(at, at + bytes));
     }
     offsets[i] = at;
     total = Math.max(total, at + bytes);

@@ -9,14 +9,14 @@ export function base(t: Tensor): Tensor {
 
 /** Nodes that compute something for `roots`, in graph order, without leaves and aliases. */
 export function liveNodes(graph: Graph, roots: readonly Tensor[]): Node[] {
-  const live: boolean[] = [];
+  const live = new Uint8Array(graph.nodes.length);
   const waiting: Node[] = [];
   const visit = (t: Tensor | null): void => {
-    if (t === null || t.node === null || live[t.node.id]) return;
-    live[t.node.id] = true;
+    if (t === null || t.node === null || live[t.node.id] === 1) return;
+    live[t.node.id] = 1;
     waiting.push(t.node);
   };
   roots.forEach(visit);
   for (let node = waiting.pop(); node !== undefined; node = waiting.pop()) node.inputs.forEach(visit);
-  return graph.nodes.filter((n) => live[n.id] && n.op.lower !== "leaf" && n.op.lower !== "alias");
+  return graph.nodes.filter((n) => live[n.id] === 1 && n.op.lower !== "leaf" && n.op.lower !== "alias");
 }

@@ -96,11 +96,10 @@ class Writer implements CommandWriter {
       return read;
     }
     const binding = source.place.index, key = [opcode, pieces, source.place.offset, ...words].join();
-    const name = `${binding} ${key}`, known = this.#places.get(name), index = known ?? this.kept.length;
+    const known = this.kept.length, index = once(this.#places, `${binding} ${key}`, () => known);
     const ref = (access: Ref["access"]): Ref => ({ place: { space: "kept", index, offset: 0 }, bytes, access });
-    if (known === undefined) {
+    if (index === known) {
       this.kept.push({ binding, bytes, key });
-      this.#places.set(name, index);
       this.#left -= bytes;
       this.prologue.push({ opcode, pieces, words: [source, ref("write"), ...words] });
     }
@@ -152,56 +151,35 @@ function workOf({ kernel, inputs, outputs, attrs }: Call): number {
   return a.t !== undefined && a.u !== undefined ? elements * a.u : elements * 4;
 }
 
-/** Bytes of one space that commands since the last barrier read and wrote: [by several threads, by commands of one piece, which all run on one thread in order]. */
-interface Open {
-  readonly reads: readonly [Runs, Runs];
-  readonly writes: readonly [Runs, Runs];
+/** Bytes that commands since the last barrier touched: by space, whether they wrote them, and whether several threads did; commands of one piece all run on one thread, in order. */
+type Touched = Map<string, Runs>;
+
+const touchedAs = ({ place }: Ref, writes: boolean, several: boolean): string => `${place.space}${place.index} ${writes} ${several}`;
+
+/** True when the command touches bytes that another wrote, or writes bytes that another read. */
+function conflicts({ words, pieces }: Command, touched: Touched): boolean {
+  const both = [true, false];
+  return words.some((w) => typeof w !== "number" && w.bytes > 0 && both.some((writes) => (writes || w.access !== "read") && both.some((several) => (several || pieces > 1)
+    && (touched.get(touchedAs(w, writes, several))?.endWithin(w.place.offset, w.place.offset + w.bytes) ?? 0) > 0)));
 }
-
-/** What has been touched since the last barrier. */
-class Touched {
-  #spaces = new Map<string, Open>();
-
-  /** True when the command touches bytes that another wrote, or writes bytes that another read. */
-  conflicts({ words, pieces }: Command): boolean {
-    return words.some((w) => {
-      if (typeof w === "number" || w.bytes === 0) return false;
-      const open = this.#spaces.get(spaceOf(w));
-      if (open === undefined) return false;
-      const from = w.place.offset, to = from + w.bytes;
-      const within = ([several, single]: readonly [Runs, Runs]): boolean => several.endWithin(from, to) > 0 || (pieces !== 1 && single.endWithin(from, to) > 0);
-      return within(open.writes) || (w.access !== "read" && within(open.reads));
-    });
-  }
-
-  add({ words, pieces }: Command): void {
-    for (const w of words) {
-      if (typeof w === "number" || w.bytes === 0) continue;
-      const open = once(this.#spaces, spaceOf(w), (): Open => ({ reads: [new Runs(), new Runs()], writes: [new Runs(), new Runs()] }));
-      open[w.access === "read" ? "reads" : "writes"][pieces === 1 ? 1 : 0].add(w.place.offset, w.place.offset + w.bytes);
-    }
-  }
-}
-
-const spaceOf = ({ place }: Ref): string => `${place.space}${place.index}`;
 
 /** Fills in addresses. `slots[i]` and `scratch` are byte addresses; those of kept memory count on from `bindings`. */
 export function link({ commands, prologue }: Pick<Encoded, "commands" | "prologue">, bindings: number, slots: readonly number[], scratch: number): CommandList {
   const length = commands.reduce((n, c) => n + HEADER_WORDS + c.words.length, 0);
   const words = new Uint32Array(length);
   const patches: Patch[] = [];
-  let touched = new Touched();
+  const touched: Touched = new Map();
   let barriers = 0;
   let at = 0;
   let main = 0;
   for (const [i, c] of commands.entries()) {
     if (i === prologue) main = at;
-    const wait = c.pieces === 0 || touched.conflicts(c);
+    const wait = c.pieces === 0 || conflicts(c, touched);
     if (wait) {
-      touched = new Touched();
+      touched.clear();
       barriers++;
     }
-    touched.add(c);
+    for (const w of c.words) if (typeof w !== "number" && w.bytes > 0) once(touched, touchedAs(w, w.access !== "read", c.pieces > 1), () => new Runs()).add(w.place.offset, w.place.offset + w.bytes);
     words[at++] = c.opcode | (wait ? BARRIER : 0);
     words[at++] = HEADER_WORDS + c.words.length;
     words[at++] = c.pieces;

@@ -6,7 +6,7 @@
 // First, so that bundles begin with the text of the kernels: 0.4 KB less after compression.
 import { shaderText } from "./shader.ts";
 import type { Program } from "../backend.ts";
-import { Lru } from "../cache.ts";
+import { Lru, once } from "../cache.ts";
 import { BackendError, internal, OutOfMemoryError } from "../errors.ts";
 import type { Plan } from "../plan/plan.ts";
 import { slotBytes } from "../plan/plan.ts";
@@ -68,14 +68,15 @@ export function encode(plan: Plan, features: GpuFeatures): EncodedPlan {
   let absent = 0;
   let here = 0;
   let source = "";
-  let last: Shader | null = null;
-  let found: ShaderText | null = null;
+  /** Programs are mostly a few kernels again and again: their texts by what they are made of. */
+  const texts = new Map<string, ShaderText>();
   const writer: DispatchWriter = {
     features,
     dispatch(shader: Shader, buffers, groups) {
-      // Turns of a recurrent layer are one shader, of the same buffers.
-      if (shader !== last) found = shaderText((last = shader), new Set(buffers.flatMap((b, i) => (b?.half ? [i] : []))));
-      const { text, entry, declared } = found as ShaderText;
+      const halves = buffers.flatMap((b, i) => (b?.half ? [i] : []));
+      const { file, entry: wanted, constants, hooks = {}, body } = shader;
+      const key = [file, wanted, Object.entries(constants).join(), Object.entries(hooks).join(), halves.join(), body].join("\n");
+      const { text, entry, declared } = once(texts, key, () => shaderText(shader, new Set(halves)));
       const label = `${shader.file}.${entry}`;
       if (declared.length > features.maxBuffers) {
         throw new BackendError(`webgpu: ${label}${source ? ` (${source})` : ""} needs ${declared.length} buffers, this adapter binds ${features.maxBuffers}; use open("wasm")`);

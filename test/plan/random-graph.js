@@ -98,8 +98,9 @@ const LARGE = [[521], [2, 263], [23, 29]];
 /**
  * A graph with inputs, captures, results and assignments: `{ graph, results, inputs, captures }`, the last two being
  * elements. Assigned values are shaped to their targets; among them are swaps, leaves, shared values and results.
+ * `most` ops are taken from the list of steps, or fewer.
  */
-export function randomGraph(seed) {
+export function randomGraph(seed, most = 18) {
   const random = randomSource(seed + 1);
   for (let k = 0; k < 8; k++) random();
   const graph = new Graph();
@@ -128,7 +129,7 @@ export function randomGraph(seed) {
       const fits = pool.filter((t) => t.shape.every((d, k) => t.rank <= x.rank && (d === 1 || d === x.shape[x.rank - t.rank + k])));
       return fits.length ? pick(random, fits) : x;
     };
-    const steps = 2 + Math.floor(random() * 18);
+    const steps = 2 + Math.floor(random() * most);
     for (let k = 0; k < steps; k++) {
       const x = random() < 0.6 ? pool[pool.length - 1 - Math.floor(random() * Math.min(3, pool.length))] : pick(random, pool);
       const y = pick(random, STEPS)[1]({ random, x, mate });
