@@ -60,7 +60,7 @@ function name(named: Named, option: string, what: string): void {
 function check(who: string, key: string, value: unknown, named: Named): void {
   if (isCustom(value)) {
     const { name: of } = value as { readonly name?: string };
-    if (of === undefined) throw new ArgumentError(`save: ${who}: its ${key} is a function without a name, which a file cannot hold; use the name of one of Lockstep's, or name it (const mine = (x) => ...) and give it to loadModel, or save weights alone with writeSafetensors of lockstep/safetensors`);
+    if (of === undefined) throw new ArgumentError(`save: ${who}: its ${key} is a function without a name, which a file cannot hold; name it (const mine = (x) => ...) and give it to loadModel`);
     name(named, key.endsWith("Regularizer") ? "regularizers" : "activations", of);
   } else if (typeof value === "object" && value !== null && (Array.isArray(value) || [Object.prototype, null].includes(Object.getPrototypeOf(value) as null))) {
     const { kind, own } = value as { readonly kind?: string; readonly own?: boolean };
@@ -68,7 +68,7 @@ function check(who: string, key: string, value: unknown, named: Named): void {
     for (const [inner, v] of Object.entries(value)) check(who, Array.isArray(value) ? key : inner, v, named);
   } else if (!(value === null || value === undefined || typeof value === "string" || typeof value === "boolean" || Number.isFinite(value))) {
     const what = typeof value === "object" ? Object.prototype.toString.call(value).slice(8, -1) : typeof value === "number" ? value : `a ${typeof value}`;
-    throw new ArgumentError(`save: ${who}: its ${key} is ${what}, which a file cannot hold; a config has numbers, texts, true, false, null, arrays and plain objects of such`);
+    throw new ArgumentError(`save: ${who}: its ${key} is ${what}, which a file cannot hold; use numbers, texts, arrays and plain objects`);
   }
 }
 
@@ -130,7 +130,7 @@ export async function encodeModel(model: Model, { optimizer = model.training !==
   }
   const names = new Set<string>();
   for (const [weight] of named) {
-    if (names.has(weight)) throw new ArgumentError(`save: two weights of model "${model.name}" are called "${weight}", layer/weight; give one of the layers, or of the weights of a layer, another name`);
+    if (names.has(weight)) throw new ArgumentError(`save: two weights of model "${model.name}" are called "${weight}", layer/weight; give one of the layers another name`);
     names.add(weight);
   }
   tell(model, missing);
@@ -162,7 +162,7 @@ export async function loadModel(source: ModelSource, options: LoadModelOptions =
     const { loss: saved, optimizer: { kind, config, own: ownOptimizer }, metrics, frozen = [], state: prefix = "optimizer" } = parse<DescribedTraining>(who, "training", training);
     const given = options.loss ?? (Object.hasOwn(losses, saved.name) ? losses[saved.name] : undefined);
     if (given === undefined && (saved.config.custom === true || !isLossName(saved.name))) throw new FileError(`${who}: its loss "${saved.name}" is a function, which a file cannot hold; pass losses: { ${saved.name} } to loadModel, or another one as loss`);
-    if (ownOptimizer === true && options.optimizer === undefined) throw new FileError(`${who}: its optimizer "${kind}", or the schedule of its learning rate, is not one of Lockstep's; pass one to loadModel as optimizer`);
+    if (ownOptimizer === true && options.optimizer === undefined) throw new FileError(`${who}: its optimizer "${kind}" or its schedule is not one of Lockstep's; pass optimizer to loadModel`);
     for (const l of model.layers) l.trainable = !frozen.includes(l.name);
     return {
       loss: given ?? lossFromConfig(saved.name, saved.config), optimizer: options.optimizer ?? optimizerFromConfig(kind, config),

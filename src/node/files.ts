@@ -1,6 +1,6 @@
 /** @file Whole files in Node, Deno and Bun, and what else their built-in modules do for us. */
 import { FileError } from "../errors.ts";
-import { xxh32 } from "../io/checksum.ts";
+import { hex, xxh32 } from "../io/checksum.ts";
 
 /** Reading up to so many bytes takes less than the way through the event loop, which is 1 ms of a program's start. */
 const AT_ONCE_BYTES = 2 ** 20;
@@ -93,7 +93,7 @@ function machine(fs: Builtins["node:fs"]): string {
     name += builtin("node:os")?.hostname();
     name += fs.readlinkSync("/proc/self/ns/pid");
   } catch {} // not Linux, or not allowed
-  return xxh32(new TextEncoder().encode(name)).toString(16).padStart(8, "0");
+  return hex(xxh32(new TextEncoder().encode(name)));
 }
 
 /** True while the process of that number may run. */
@@ -106,24 +106,17 @@ function mayRun(pid: number): boolean {
   }
 }
 
-/** What begins the name of a temporary file for `target`; the process and a random part follow. */
-const temporaryOf = (fs: Builtins["node:fs"], target: string): string => `${target}.lockstep-${machine(fs)}-`;
-
 /**
- * Removes what killed saves to `target` left: temporary files of this machine whose process has ended, or bears the number of this one and wrote before it started.
- * Others may still be written.
+ * Removes what killed saves left: of the temporary files in `folder` whose names begin so, those whose process has ended, or bears the number of this one and wrote before it
+ * started. Others may still be written.
  */
-async function removeLeftovers(fs: Builtins["node:fs"], target: string): Promise<void> {
-  const { basename, dirname, join } = builtin("node:path") as Builtins["node:path"];
-  const { readdir, rm, stat } = fs.promises;
-  const begin = basename(temporaryOf(fs, target));
-  const started = Date.now() - 1000 * process.uptime();
-  for (const name of await readdir(dirname(target))) {
+async function removeLeftovers({ promises: { readdir, rm, stat } }: Builtins["node:fs"], folder: string, begin: string): Promise<void> {
+  for (const name of await readdir(folder)) {
     const [, pid] = (name.startsWith(begin) && /^(\d+)-[\da-f]{8}\.tmp$/.exec(name.slice(begin.length))) || [];
     if (pid === undefined) continue;
-    const file = join(dirname(target), name);
+    const file = `${folder}/${name}`;
     // A second of grace, for file systems that round times.
-    if (Number(pid) === process.pid ? (await stat(file)).mtimeMs < started - 1000 : !mayRun(Number(pid))) await rm(file, { force: true });
+    if (Number(pid) === process.pid ? (await stat(file)).mtimeMs < Date.now() - 1000 * process.uptime() - 1000 : !mayRun(Number(pid))) await rm(file, { force: true });
   }
 }
 
@@ -150,9 +143,10 @@ export async function writeBytesAtomic(path: string | URL, bytes: Uint8Array): P
     const old = await stat(target).catch(() => null);
     // A pipe or a device cannot be replaced.
     if (old !== null && !old.isFile() && !old.isDirectory()) return await writeFile(target, bytes);
-    await removeLeftovers(fs, target).catch(() => {}); // a folder that cannot be listed can still be written to
-    const [random] = crypto.getRandomValues(new Uint32Array(1));
-    temporary = `${temporaryOf(fs, target)}${process.pid}-${random.toString(16).padStart(8, "0")}.tmp`;
+    const { basename, dirname } = builtin("node:path") as Builtins["node:path"];
+    const begin = `${basename(target)}.lockstep-${machine(fs)}-`;
+    await removeLeftovers(fs, dirname(target), begin).catch(() => {}); // a folder that cannot be listed can still be written to
+    temporary = `${dirname(target)}/${begin}${process.pid}-${crypto.randomUUID().slice(0, 8)}.tmp`;
     const file = await open(temporary, "wx");
     try {
       if (old !== null) {
