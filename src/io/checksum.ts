@@ -1,5 +1,6 @@
 /**
- * @file What tells damage of a model file: XXH32 (https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md), which four lanes of words compute at several bytes a
+ * @file What tells damage of a model file: XXH32 (https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md), which four lanes of
+ * words compute at several bytes a
  * cycle without tables, so that neither a large file nor the start of a small program waits for it.
  */
 import type { Shape } from "../shape.ts";
@@ -10,7 +11,8 @@ const P1 = 0x9e3779b1 | 0, P2 = 0x85ebca77 | 0, P3 = 0xc2b2ae3d | 0, P4 = 0x27d4
 const turned = (x: number, by: number): number => (x << by) | (x >>> (32 - by));
 
 /** `hash` with a value: a product, a turn to the left, another product. */
-const mixed = (hash: number, value: number, by: number, turn: number, then: number): number => Math.imul(turned(hash + Math.imul(value, by), turn), then);
+const mixed = (hash: number, value: number, by: number, turn: number, then: number): number =>
+  Math.imul(turned(hash + Math.imul(value, by), turn), then);
 
 /** XXH32 of bytes. With the sum of what came before as seed it goes on from part to part. */
 export function xxh32(bytes: Uint8Array, seed = 0): number {
@@ -45,7 +47,8 @@ const byName = ([a]: readonly [string, ...unknown[]], [b]: readonly [string, ...
 export const hex = (hash: number): string => (hash >>> 0).toString(16).padStart(8, "0");
 
 /**
- * The sum of a file's content, whatever the order in which a program writes it again: XXH32 of the UTF-8 of JSON, which holds all metadata but the sum itself as
+ * The sum of a file's content, whatever the order in which a program writes it again: XXH32 of the UTF-8 of JSON, which holds all
+ * metadata but the sum itself as
  * `[[key, text] ...]` and all tensors as `[[name, dtype, shape] ...]`, both by name, going on with the bytes of each tensor.
  */
 export function checksum(metadata: Metadata, tensors: readonly Summed[]): string {
@@ -62,7 +65,10 @@ function fnv(hash: number, length: number, at: (i: number) => number): number {
   return next;
 }
 
-/** The sum of files that were written before `checksum`: of units of UTF-16 and of whole words, so that a second change in the highest bits takes back the first. */
+/**
+ * The sum of files that were written before `checksum`: of units of UTF-16 and of whole words, so that a second change in the
+ * highest bits takes back the first.
+ */
 export function olderChecksum({ lockstep = "", training = "" }: Metadata, tensors: readonly Summed[]): string {
   const text = (hash: number, s: string): number => fnv(hash, s.length, (i) => s.charCodeAt(i));
   return hex([...tensors].sort(byName).reduce((hash, [name, { shape }, bytes]) => {

@@ -7,8 +7,10 @@ type GivenSource = string | URL | ArrayBufferView | ArrayBufferLike
   | { arrayBuffer(): Promise<ArrayBuffer> } | { getReader(): unknown } | AsyncIterable<Uint8Array>;
 
 /**
- * What a file is read from, or a promise of it: a path (Node, Deno, Bun), an address (http:, https:, blob:, data: or file:, as text or `URL`; on pages also relative), a
- * `Response`, `Blob`, `File`, a stream of bytes (a `ReadableStream`, or one of Node's), or the bytes themselves (an `ArrayBuffer` or a view of one).
+ * What a file is read from, or a promise of it: a path (Node, Deno, Bun), an address (http:, https:, blob:, data: or file:, as text or
+ * `URL`; on pages also relative), a
+ * `Response`, `Blob`, `File`, a stream of bytes (a `ReadableStream`, or one of Node's), or the bytes themselves (an `ArrayBuffer` or a
+ * view of one).
  */
 export type ModelSource = GivenSource | PromiseLike<GivenSource>;
 
@@ -16,7 +18,8 @@ export type ModelSource = GivenSource | PromiseLike<GivenSource>;
 export const isAddress = (name: string): boolean =>
   /^(https?|blob|data):/i.test(name) || (builtin("node:fs") === undefined && (globalThis as { location?: unknown }).location !== undefined);
 
-export const cannotRead = (who: string, why: string, cause?: unknown): FileError => new FileError(`cannot read "${cut(who, 120)}": ${why}`, { cause });
+export const cannotRead = (who: string, why: string, cause?: unknown): FileError =>
+  new FileError(`cannot read "${cut(who, 120)}": ${why}`, { cause });
 
 /** What a promise of the web gives. @throws FileError for what it rejects with. */
 export async function arrived<T>(who: string, promise: Promise<T>): Promise<T> {
@@ -53,5 +56,6 @@ export async function bytesOf(what: string, given: ModelSource): Promise<{ reado
   }
   // Runtimes that know other streams than those of the web take them here too.
   if (of.getReader !== undefined || of[Symbol.asyncIterator] !== undefined) return bytesOf(who, new Response(source as ReadableStream));
-  throw new ArgumentError(`${what}: expected a path, an address, bytes, a Blob, a Response or a stream, got ${Object.prototype.toString.call(source).slice(8, -1)}`);
+  const kind = Object.prototype.toString.call(source).slice(8, -1);
+  throw new ArgumentError(`${what}: expected a path, an address, bytes, a Blob, a Response or a stream, got ${kind}`);
 }

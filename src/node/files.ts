@@ -40,7 +40,10 @@ export async function readBytes(path: string | URL): Promise<Uint8Array> {
   }
 }
 
-/** A file as it is now: its size, and a text that another one in its place does not have. Null for what has no bytes to choose from: pipes, devices. */
+/**
+ * A file as it is now: its size, and a text that another one in its place does not have. Null for what has no bytes to choose from:
+ * pipes, devices.
+ */
 export interface FileState { readonly size: number; readonly version: string }
 
 const stateOf = ({ size, ino, mtimeMs }: import("node:fs").Stats): FileState => ({ size, version: `${size} ${ino} ${mtimeMs}` });
@@ -63,7 +66,9 @@ export async function readRange(path: string | URL, { version }: FileState, begi
       const bytes = new Uint8Array(end - begin);
       let at = 0;
       for (let got = 1; at < bytes.length && got > 0; at += got) got = (await file.read(bytes, at, bytes.length - at, begin + at)).bytesRead;
-      if (at < bytes.length || stateOf(await file.stat()).version !== version) throw fault("read", path, "it has changed since its header was read");
+      if (at < bytes.length || stateOf(await file.stat()).version !== version) {
+        throw fault("read", path, "it has changed since its header was read");
+      }
       return bytes;
     } finally {
       await file.close();
@@ -86,7 +91,10 @@ async function targetOf(path: string): Promise<string> {
   }
 }
 
-/** Tells processes of one machine, which see each other by their numbers, from those elsewhere that share a folder with it. Containers have a name or numbers of their own. */
+/**
+ * Tells processes of one machine, which see each other by their numbers, from those elsewhere that share a folder with it.
+ * Containers have a name or numbers of their own.
+ */
 function machine(fs: Builtins["node:fs"]): string {
   let name = "";
   try {
@@ -107,7 +115,8 @@ function mayRun(pid: number): boolean {
 }
 
 /**
- * Removes what killed saves left: of the temporary files in `folder` whose names begin so, those whose process has ended, or bears the number of this one and wrote before it
+ * Removes what killed saves left: of the temporary files in `folder` whose names begin so, those whose process has ended, or bears the
+ * number of this one and wrote before it
  * started. Others may still be written.
  */
 async function removeLeftovers({ promises: { readdir, rm, stat } }: Builtins["node:fs"], folder: string, begin: string): Promise<void> {
@@ -116,7 +125,9 @@ async function removeLeftovers({ promises: { readdir, rm, stat } }: Builtins["no
     if (pid === undefined) continue;
     const file = `${folder}/${name}`;
     // A second of grace, for file systems that round times.
-    if (Number(pid) === process.pid ? (await stat(file)).mtimeMs < Date.now() - 1000 * process.uptime() - 1000 : !mayRun(Number(pid))) await rm(file, { force: true });
+    const started = Date.now() - 1000 * process.uptime() - 1000;
+    const dead = Number(pid) === process.pid ? (await stat(file)).mtimeMs < started : !mayRun(Number(pid));
+    if (dead) await rm(file, { force: true });
   }
 }
 
@@ -129,8 +140,10 @@ function pathOf(path: string | URL): string {
 
 /**
  * Replaces a file as a whole: after a crash at any moment the path holds either the old bytes or the new ones. They go to
- * a temporary file in the same folder, which is renamed when they are on the disk and removed when anything fails; what is left of a process that was killed
- * meanwhile, the next call removes. The file keeps its mode and, where that is allowed, its owner; symbolic links stay, and what they lead to is replaced.
+ * a temporary file in the same folder, which is renamed when they are on the disk and removed when anything fails; what is left of a
+ * process that was killed
+ * meanwhile, the next call removes. The file keeps its mode and, where that is allowed, its owner; symbolic links stay, and what they
+ * lead to is replaced.
  * @param path a path or file: URL
  * @throws FileError naming the path.
  */

@@ -248,7 +248,8 @@ function logarithm(x: number): number {
 /**
  * The area under the curve of all thresholds: how well probabilities tell targets of 1 from those of 0, whatever the share of each; 1 is perfect, 0.5 (ROC) is chance.
  * Approximated as in Keras, from counts at `numThresholds` thresholds (https://keras.io/api/metrics/classification_metrics/#auc-class); several outputs count as one list.
- * Predictions outside of [0, 1] count as 0 or 1. It is given as `auc()`, not by name, so that only applications that use it, or `loadModel`, hold it.
+ * Predictions outside of [0, 1] count as 0 or 1. It is given as `auc()`, not by name, so that only applications that use it, or
+ * `loadModel`, hold it.
  * @throws ArgumentError for options that it does not have or cannot use; when called, ShapeError unless there is a target for each prediction.
  */
 export function auc(options?: AucOptions): Metric {
