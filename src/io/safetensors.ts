@@ -2,7 +2,8 @@
  * @file The safetensors container over bytes in memory: eight bytes of header length, a JSON header, then the tensors'
  * elements back to back. Format: https://huggingface.co/docs/safetensors. Nothing of a file is believed before it is
  * checked, and nothing is allocated that is not backed by bytes which are really there. Elements are little-endian, as
- * typed arrays are on every platform that has WebAssembly. Here is what model files need; `lockstep/safetensors` reads and writes all else.
+ * typed arrays are on every platform that has WebAssembly. Here is what model files need; `lockstep/safetensors` reads and writes all
+ * else.
  */
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, DTypeError, FileError, ShapeError } from "../errors.ts";
@@ -62,7 +63,8 @@ export const bytesIn = (dtype: string, shape: Shape): number => (shape.includes(
 
 /**
  * Writes tensors: larger elements first, so that all are aligned, then by name, so that equal contents give equal bytes.
- * @throws ArgumentError for a reserved or repeated name, metadata that is not text and a dtype that the format does not have, ShapeError for bytes that do not fit the shape, each
+ * @throws ArgumentError for a reserved or repeated name, metadata that is not text and a dtype that the format does not have,
+ * ShapeError for bytes that do not fit the shape, each
  * naming it.
  */
 export const encodeRaw = (
@@ -79,7 +81,9 @@ export const encodeRaw = (
     if (name === METADATA) throw new ArgumentError(`"${METADATA}" is reserved by the format, give the tensor another name`);
     if (names.has(name)) throw new ArgumentError(`two tensors are named "${name}"; names must differ`);
     names.add(name);
-    if (!Object.hasOwn(BITS, dtype)) throw new ArgumentError(`tensor "${name}": dtype must be one of ${Object.keys(BITS).join(", ")}, got ${show(dtype)}`);
+    if (!Object.hasOwn(BITS, dtype)) {
+      throw new ArgumentError(`tensor "${name}": dtype must be one of ${Object.keys(BITS).join(", ")}, got ${show(dtype)}`);
+    }
     if (!shape.every(isSize) || bytesIn(dtype, shape) !== bytes.length) {
       throw new ShapeError(`tensor "${name}" of shape ${showShape(shape)} must have ${bytesIn(dtype, shape)} bytes of ${dtype}, got ${bytes.length}`);
     }
@@ -193,7 +197,8 @@ function headerText(header: Uint8Array): string {
 }
 
 /**
- * Calls `visit` with the keys and values of the object that a header is, one after another: as one value a million of them is as much again in memory and three times as slow.
+ * Calls `visit` with the keys and values of the object that a header is, one after another: as one value a million of them is as much
+ * again in memory and three times as slow.
  * @throws FileError for what is no JSON, and for a key that stands twice in a value: JSON.parse would silently keep the last
  */
 function forEachEntry(text: string, visit: (name: string, value: unknown) => void): void {
@@ -204,7 +209,9 @@ function forEachEntry(text: string, visit: (name: string, value: unknown) => voi
   };
   const expect = (characters: string): string => {
     const found = next();
-    if (found === "" || !characters.includes(found)) throw new FileError(`the header is no JSON: expected ${[...characters].join(" or ")} at character ${at}, found ${found || "its end"}`);
+    if (found === "" || !characters.includes(found)) {
+      throw new FileError(`the header is no JSON: expected ${[...characters].join(" or ")} at character ${at}, found ${found || "its end"}`);
+    }
     at++;
     return found;
   };
@@ -314,7 +321,9 @@ function checkCoverage(tensors: ReadonlyMap<string, Entry>, dataBytes: number | 
     }
     at = end;
   }
-  if (dataBytes !== null && at !== dataBytes) throw new FileError(`the tensors must fill the data, they end at byte ${at} of ${dataBytes}`);
+  if (dataBytes !== null && at !== dataBytes) {
+    throw new FileError(`the tensors must fill the data, they end at byte ${at} of ${dataBytes}`);
+  }
 }
 
 /** A text for an error, cut short: a header may hold megabytes. */
@@ -369,7 +378,10 @@ export function fromBits(from: Uint8Array | Uint16Array, widen: (bits: number) =
   return new Float32Array(bits.buffer);
 }
 
-/** The bits of the f32 equal to a finite number of a shorter format, all of which are exact in f32: `size` bits of fraction below an exponent, whose bias is given. */
+/**
+ * The bits of the f32 equal to a finite number of a shorter format, all of which are exact in f32: `size` bits of fraction below an
+ * exponent, whose bias is given.
+ */
 export function finiteBits(bits: number, sign: number, size: number, bias: number): number {
   const exponent = bits >> size;
   const fraction = bits & ((1 << size) - 1);

@@ -1,24 +1,25 @@
 /** @file Where files come from: paths, addresses, bytes, and what the web hands them out as. */
 import { ArgumentError, FileError } from "../errors.ts";
 import { builtin, readBytes } from "../node/files.ts";
+import { cut } from "./safetensors.ts";
 
 type GivenSource = string | URL | ArrayBufferView | ArrayBufferLike
   | { arrayBuffer(): Promise<ArrayBuffer> } | { getReader(): unknown } | AsyncIterable<Uint8Array>;
 
 /**
- * What a file is read from, or a promise of it: a path (Node, Deno, Bun), an address (http:, https:, blob:, data: or file:, as text or `URL`; on pages also relative), a
- * `Response`, `Blob`, `File`, a stream of bytes (a `ReadableStream`, or one of Node's), or the bytes themselves (an `ArrayBuffer` or a view of one).
+ * What a file is read from, or a promise of it: a path (Node, Deno, Bun), an address (http:, https:, blob:, data: or file:, as text or
+ * `URL`; on pages also relative), a
+ * `Response`, `Blob`, `File`, a stream of bytes (a `ReadableStream`, or one of Node's), or the bytes themselves (an `ArrayBuffer` or a
+ * view of one).
  */
 export type ModelSource = GivenSource | PromiseLike<GivenSource>;
-
-/** A name for error texts. Addresses may hold the whole file. */
-const short = (name: string): string => (name.length > 120 ? `${name.slice(0, 117)}...` : name);
 
 /** True for what `fetch` takes: addresses, and on pages and their workers, where there are no files, relative ones. */
 export const isAddress = (name: string): boolean =>
   /^(https?|blob|data):/i.test(name) || (builtin("node:fs") === undefined && (globalThis as { location?: unknown }).location !== undefined);
 
-export const cannotRead = (who: string, why: string, cause?: unknown): FileError => new FileError(`cannot read "${short(who)}": ${why}`, { cause });
+export const cannotRead = (who: string, why: string, cause?: unknown): FileError =>
+  new FileError(`cannot read "${cut(who, 120)}": ${why}`, { cause });
 
 /** What a promise of the web gives. @throws FileError for what it rejects with. */
 export async function arrived<T>(who: string, promise: Promise<T>): Promise<T> {
@@ -41,28 +42,20 @@ export function checkResponse(who: string, { ok, status, statusText, headers }: 
 export async function bytesOf(what: string, given: ModelSource): Promise<{ readonly who: string; readonly bytes: Uint8Array }> {
   const source = await given;
   if (typeof source === "string" || source instanceof URL) {
-    const name = String(source);
-    if (!isAddress(name)) return { who: name, bytes: await readBytes(/^file:/i.test(name) ? new URL(name) : name) };
-    return bytesOf(name, arrived(name, fetch(name)));
+    const who = String(source);
+    if (isAddress(who)) return bytesOf(who, arrived(who, fetch(who)));
+    return { who, bytes: await readBytes(/^file:/i.test(who) ? new URL(who) : who) };
   }
-  const who = short((source as { url?: string })?.url || (source as { name?: string })?.name || what);
-  const { byteLength, arrayBuffer, getReader, [Symbol.asyncIterator]: chunks } = (source ?? {}) as Partial<Response & ReadableStream & ArrayBuffer>;
+  const of = Object(source) as Partial<Response & File & ReadableStream & ArrayBuffer & AsyncIterable<Uint8Array>>;
+  const who = cut(of.url || of.name || what, 120);
   if (ArrayBuffer.isView(source)) return { who, bytes: new Uint8Array(source.buffer, source.byteOffset, source.byteLength) };
-  if (byteLength !== undefined && byteLength >= 0) return { who, bytes: new Uint8Array(source as ArrayBuffer) };
-  if (typeof arrayBuffer === "function") {
-    const { headers } = source as Response;
-    if (headers !== undefined) checkResponse(who, source as Response);
+  if (of.byteLength !== undefined) return { who, bytes: new Uint8Array(source as ArrayBuffer) };
+  if (of.arrayBuffer !== undefined) {
+    if (of.headers !== undefined) checkResponse(who, source as Response);
     return { who, bytes: new Uint8Array(await arrived(who, (source as Response).arrayBuffer())) };
   }
-  if (getReader !== undefined) return bytesOf(who, new Response(source as ReadableStream));
-  if (chunks !== undefined) return bytesOf(who, collected(who, source as AsyncIterable<Uint8Array>));
-  throw new ArgumentError(`${what}: expected a path, an address, bytes, a Blob, a Response or a stream, got ${Object.prototype.toString.call(source).slice(8, -1)}`);
-}
-
-async function collected(who: string, source: AsyncIterable<Uint8Array>): Promise<Blob> {
-  const chunks: Uint8Array[] = [];
-  await arrived(who, (async () => {
-    for await (const chunk of source) chunks.push(chunk);
-  })());
-  return new Blob(chunks as BlobPart[]);
+  // Runtimes that know other streams than those of the web take them here too.
+  if (of.getReader !== undefined || of[Symbol.asyncIterator] !== undefined) return bytesOf(who, new Response(source as ReadableStream));
+  const kind = Object.prototype.toString.call(source).slice(8, -1);
+  throw new ArgumentError(`${what}: expected a path, an address, bytes, a Blob, a Response or a stream, got ${kind}`);
 }

@@ -27,7 +27,10 @@ export type { ModelSource } from "../io/source.ts";
 
 /** What of one's own a file names: it holds no code. */
 export interface LoadOptions {
-  /** Makes layers that are not Lockstep's own, by the name or the kind of the layer: functions, objects with a `call`, and what `layer({ kind, config, ... })` made. */
+  /**
+   * Makes layers that are not Lockstep's own, by the name or the kind of the layer: functions, objects with a `call`, and what
+   * `layer({ kind, config, ... })` made.
+   */
   readonly layers?: { readonly [nameOrKind: string]: (config: Config) => LayerLike };
   /** Functions that stood as activations, by their names. */
   readonly activations?: { readonly [name: string]: (x: Tensor) => Tensor };
@@ -40,7 +43,10 @@ interface Given extends LoadOptions {
 
 /** Options of `loadWeights`. */
 export interface LoadWeightsOptions {
-  /** What the file calls a weight that is `layer/weight` here: a function, or an object in which those whose names agree may be missing. Default: the same. */
+  /**
+   * What the file calls a weight that is `layer/weight` here: a function, or an object in which those whose names agree may be
+   * missing. Default: the same.
+   */
   readonly names?: ((name: string) => string) | { readonly [name: string]: string };
 }
 
@@ -50,7 +56,15 @@ export const VERSION = 1;
 /** `own`: a layer that is not Lockstep's. */
 interface DescribedLayer { readonly kind: string; readonly config: Config; readonly own?: boolean }
 interface NamedLayer extends DescribedLayer { readonly name: string }
-export interface Described { readonly format: string; readonly version: number; readonly name: string; readonly seed: number; readonly sequential: boolean; readonly inputShapes: readonly OpenShape[]; readonly layers: readonly NamedLayer[] }
+export interface Described {
+  readonly format: string;
+  readonly version: number;
+  readonly name: string;
+  readonly seed: number;
+  readonly sequential: boolean;
+  readonly inputShapes: readonly OpenShape[];
+  readonly layers: readonly NamedLayer[];
+}
 
 /** A Lockstep file's bytes, decoded and compared with their checksum; a file of someone else's has none. @throws FileError */
 function decode(who: string, bytes: Uint8Array): SafeTensorsFile {
@@ -111,18 +125,25 @@ function assignWeights(who: string, model: InferenceModel, file: SafeTensorsFile
   }
   const found = wanted.map(({ name, tensor }) => {
     const { shape, dtype } = tensors.get(name) as Entry;
-    if (!sameShape(shape, tensor.shape)) throw new FileError(`${who}: "${name}" has shape ${showShape(shape)}, the layer needs ${showShape(tensor.shape)}`);
-    if (!/^B?F\d+$/.test(dtype) || !Object.hasOwn(MODEL_DTYPES, dtype)) throw new FileError(`${who}: "${name}" holds ${dtype}, the layer needs F32`);
+    if (!sameShape(shape, tensor.shape)) {
+      throw new FileError(`${who}: "${name}" has shape ${showShape(shape)}, the layer needs ${showShape(tensor.shape)}`);
+    }
+    if (!/^B?F\d+$/.test(dtype) || !Object.hasOwn(MODEL_DTYPES, dtype)) {
+      throw new FileError(`${who}: "${name}" holds ${dtype}, the layer needs F32`);
+    }
     return { tensor, data: elementsOf(who, name, file) };
   });
   for (const { tensor, data } of found) tensor.set(data);
 }
 
 /**
- * Reads weights by layer and weight name into a model that has been built. What the file holds besides is passed over; nothing changes when it does not fit.
- * F16, BF16 and F64 become f32. Kernels whose dimensions stand in another order, as PyTorch's, are read with `lockstep/safetensors`, transposed and given to `setWeights`.
+ * Reads weights by layer and weight name into a model that has been built. What the file holds besides is passed over; nothing changes
+ * when it does not fit.
+ * F16, BF16 and F64 become f32. Kernels whose dimensions stand in another order, as PyTorch's, are read with `lockstep/safetensors`,
+ * transposed and given to `setWeights`.
  * @param source a path, address, response, blob, stream or bytes, as in `ModelSource`.
- * @throws FileError for what cannot be read, is no safetensors, lacks weights, which it lists, or has them in other shapes; ArgumentError for `names` that are none of the model's
+ * @throws FileError for what cannot be read, is no safetensors, lacks weights, which it lists, or has them in other shapes;
+ * ArgumentError for `names` that are none of the model's
  * and for what is no source.
  */
 export async function loadWeights(model: InferenceModel, source: ModelSource, options: LoadWeightsOptions = {}): Promise<void> {
@@ -134,14 +155,19 @@ export async function loadWeights(model: InferenceModel, source: ModelSource, op
   assignWeights(who, model, decode(who, bytes), typeof names === "function" ? names : (name) => (Object.hasOwn(names, name) ? names[name] : name));
 }
 
-/** The functions that stood in a layer's config, in the places of their names; regularizers are left out where nobody trains. @throws FileError for one that is not given. */
+/**
+ * The functions that stood in a layer's config, in the places of their names; regularizers are left out where nobody trains. @throws
+ * FileError for one that is not given.
+ */
 function withFunctions(who: string, config: Config, { activations = {}, regularizers }: Given): Config {
   const entries = Object.entries(config).map(([key, value]) => {
     const { name, custom } = (value ?? {}) as { readonly name?: string; readonly custom?: boolean };
     if (custom !== true || name === undefined) return [key, value];
     const [option, given] = key.endsWith("Regularizer") ? ["regularizers", regularizers] : ["activations", activations];
     if (given === undefined) return [key, null];
-    if (!Object.hasOwn(given, name)) throw new FileError(`${who}: its ${key} "${name}" is a function, which a file cannot hold; pass ${option}: { ${name} } to loadModel`);
+    if (!Object.hasOwn(given, name)) {
+      throw new FileError(`${who}: its ${key} "${name}" is a function, which a file cannot hold; pass ${option}: { ${name} } to loadModel`);
+    }
     return [key, given[name]];
   });
   return Object.fromEntries(entries) as Config;
@@ -154,16 +180,24 @@ export async function readModel<M extends InferenceModel>(source: ModelSource, g
   const file = decode(who, bytes);
   const { metadata, tensors } = file;
   const config = parse<Described>(who, "lockstep", metadata.lockstep);
-  if (config.format !== FORMAT) throw new FileError(`${who}: metadata "lockstep" must have the format "${FORMAT}", found ${show(config.format)}`);
-  if (config.version !== VERSION) throw new FileError(`${who}: written by format version ${show(config.version)}, this Lockstep reads ${VERSION}`);
+  if (config.format !== FORMAT) {
+    throw new FileError(`${who}: metadata "lockstep" must have the format "${FORMAT}", found ${show(config.format)}`);
+  }
+  if (config.version !== VERSION) {
+    throw new FileError(`${who}: written by format version ${show(config.version)}, this Lockstep reads ${VERSION}`);
+  }
   if (!Array.isArray(config.layers) || !config.layers.every(isEntry) || !Array.isArray(config.inputShapes)) throw new FileError(`${who}: metadata "lockstep" is damaged: expected layers and inputShapes`);
-  if (!config.sequential) throw new FileError(`${who}: model "${show(config.name)}" was made from a function, which a file cannot hold; build it in code and read its weights with loadWeights(model, file)`);
+  if (!config.sequential) {
+    throw new FileError(`${who}: model "${show(config.name)}" was made from a function, which a file cannot hold; build it in code and read its weights with loadWeights(model, file)`);
+  }
   const model = await rebuilt(who, "lockstep", () => {
     const { layers: custom = {} } = given;
     const layerOf = (kind: string, layerConfig: Config, own: boolean, name: string, named: Config = {}): Layer => {
       const key = own || !isLayerKind(kind) ? [name, kind].find((k) => Object.hasOwn(custom, k)) : undefined;
       if (key !== undefined) return asLayers([custom[key](layerConfig)])[0];
-      if (own || !isLayerKind(kind)) throw new FileError(`${who}: layer "${cut(name)}" is of the custom kind "${cut(kind)}"; pass layers: { ${cut(kind)}: (config) => ... } to loadModel`);
+      if (own || !isLayerKind(kind)) {
+        throw new FileError(`${who}: layer "${cut(name)}" is of the custom kind "${cut(kind)}"; pass layers: { ${cut(kind)}: (config) => ... } to loadModel`);
+      }
       return layerFromConfig(kind, withFunctions(`${who}: layer "${cut(name)}"`, { ...layerConfig, ...named }, given), (inner) => layerOf(inner.kind, inner.config, inner.own === true, name));
     };
     const namedOf = (l: NamedLayer): Layer => {
@@ -176,7 +210,9 @@ export async function readModel<M extends InferenceModel>(source: ModelSource, g
     const elements = Array.from(tensors.values(), ({ shape }) => sizeOf(shape)).reduce((a, b) => a + b, 0);
     let left = elements;
     const checkWeight = (name: string, shape: Shape): void => {
-      if (!(sizeOf(shape) <= left)) throw new ShapeError(`its ${name} of shape ${showShape(shape)} has ${sizeOf(shape)} elements, the file has ${elements} in all, of which ${left} are left`);
+      if (!(sizeOf(shape) <= left)) {
+        throw new ShapeError(`its ${name} of shape ${showShape(shape)} has ${sizeOf(shape)} elements, the file has ${elements} in all, of which ${left} are left`);
+      }
       left -= sizeOf(shape);
     };
     return withContext({ checkWeight, traced: anticipate }, () => make(config.layers.map(namedOf), { inputShape: config.inputShapes.length === 1 ? config.inputShapes[0] : config.inputShapes, name: config.name, seed: config.seed }));
@@ -188,7 +224,8 @@ export async function readModel<M extends InferenceModel>(source: ModelSource, g
 /**
  * Reads a model that `save` wrote; what it holds for training is passed over.
  * @param source a path, address, response, blob, stream or bytes, as in `ModelSource`.
- * @throws FileError for a file that cannot be read, is damaged, of another format or version, names layers or functions that `options` do not give, or is of a model that is a
+ * @throws FileError for a file that cannot be read, is damaged, of another format or version, names layers or functions that `options`
+ * do not give, or is of a model that is a
  * function (rebuild it in code and use loadWeights); ArgumentError for what is no source.
  */
 export async function loadModel(source: ModelSource, options: LoadOptions = {}): Promise<InferenceModel> {

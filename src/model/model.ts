@@ -163,10 +163,13 @@ export class Model extends InferenceModel {
 
   /**
    * Writes the model to one safetensors file: weights, configuration and, unless `optimizer` is false, what training needs to go on exactly.
-   * The file appears complete or not at all, keeps its mode, and may be a symbolic link. Needs a file system (Node, Deno, Bun); elsewhere use `toBytes()`.
-   * A file holds no code: the first save of a model says on the console what of one's own (layers, losses, metrics, named functions) `loadModel` must be given again.
+   * The file appears complete or not at all, keeps its mode, and may be a symbolic link. Needs a file system (Node, Deno, Bun);
+   * elsewhere use `toBytes()`.
+   * A file holds no code: the first save of a model says on the console what of one's own (layers, losses, metrics, named functions)
+   * `loadModel` must be given again.
    * @param path a path or file: URL
-   * @throws ArgumentError for what a file cannot even name, such as an activation that is a function without a name, and for two weights of one name; LockstepError before the model is built; FileError where writing fails.
+   * @throws ArgumentError for what a file cannot even name, such as an activation that is a function without a name, and for two
+   * weights of one name; LockstepError before the model is built; FileError where writing fails.
    */
   async save(path: string | URL, options: SaveOptions = {}): Promise<void> {
     await saveModel(this, path, options);

@@ -27,7 +27,10 @@ import type { Training } from "./programs.ts";
 
 /** Options of `save` and `toBytes`. */
 export interface SaveOptions {
-  /** Also what training needs to go on exactly: optimizer, its state, loss and metrics; what is of one's own by name. Default true for a compiled model. */
+  /**
+   * Also what training needs to go on exactly: optimizer, its state, loss and metrics; what is of one's own by name. Default true
+   * for a compiled model.
+   */
   readonly optimizer?: boolean;
 }
 
@@ -41,14 +44,23 @@ export interface LoadModelOptions extends LoadOptions {
   readonly metrics?: { readonly [name: string]: Metric | LossFunction | null };
   /** In the place of the loss that was saved. */
   readonly loss?: LossName | Loss | LossFunction;
-  /** For a model whose optimizer or schedule was one's own; it takes over the state that was saved. Default: the optimizer that was saved. */
+  /**
+   * For a model whose optimizer or schedule was one's own; it takes over the state that was saved. Default: the optimizer that was
+   * saved.
+   */
   readonly optimizer?: Optimizer;
   /** For a model that was saved with its training. Default: the backend opened last. */
   readonly backend?: BackendName | Backend;
 }
 
 /** `frozen`: names of layers that are not trainable. `state`: what names of the optimizer's tensors begin with. `own`: not Lockstep's. */
-interface DescribedTraining { readonly loss: { readonly name: string; readonly config: Config }; readonly optimizer: { readonly kind: string; readonly config: Config; readonly own?: boolean }; readonly metrics: readonly DescribedMetric[]; readonly frozen?: readonly string[]; readonly state?: string }
+interface DescribedTraining {
+  readonly loss: { readonly name: string; readonly config: Config };
+  readonly optimizer: { readonly kind: string; readonly config: Config; readonly own?: boolean };
+  readonly metrics: readonly DescribedMetric[];
+  readonly frozen?: readonly string[];
+  readonly state?: string;
+}
 
 /** What a file only names, for `loadModel` to be given: names by its options. */
 type Named = Map<string, Set<string>>;
@@ -57,11 +69,16 @@ function name(named: Named, option: string, what: string): void {
   named.set(option, (named.get(option) ?? new Set()).add(what));
 }
 
-/** Looks through a config for what is no plain data, notes what a file can name, and @throws ArgumentError for the rest, which JSON would leave out or change. */
+/**
+ * Looks through a config for what is no plain data, notes what a file can name, and @throws ArgumentError for the rest, which JSON
+ * would leave out or change.
+ */
 function check(who: string, key: string, value: unknown, named: Named): void {
   if (isCustom(value)) {
     const { name: of } = value as { readonly name?: string };
-    if (of === undefined) throw new ArgumentError(`save: ${who}: its ${key} is a function without a name, which a file cannot hold; use the name of one of Lockstep's, or name it (const mine = (x) => ...) and give it to loadModel, or save weights alone with writeSafetensors of lockstep/safetensors`);
+    if (of === undefined) {
+      throw new ArgumentError(`save: ${who}: its ${key} is a function without a name, which a file cannot hold; name it (const mine = (x) => ...) and give it to loadModel`);
+    }
     name(named, key.endsWith("Regularizer") ? "regularizers" : "activations", of);
   } else if (typeof value === "object" && value !== null && (Array.isArray(value) || [Object.prototype, null].includes(Object.getPrototypeOf(value) as null))) {
     const { kind, own } = value as { readonly kind?: string; readonly own?: boolean };
@@ -69,7 +86,7 @@ function check(who: string, key: string, value: unknown, named: Named): void {
     for (const [inner, v] of Object.entries(value)) check(who, Array.isArray(value) ? key : inner, v, named);
   } else if (!(value === null || value === undefined || typeof value === "string" || typeof value === "boolean" || Number.isFinite(value))) {
     const what = typeof value === "object" ? Object.prototype.toString.call(value).slice(8, -1) : typeof value === "number" ? value : `a ${typeof value}`;
-    throw new ArgumentError(`save: ${who}: its ${key} is ${what}, which a file cannot hold; a config has numbers, texts, true, false, null, arrays and plain objects of such`);
+    throw new ArgumentError(`save: ${who}: its ${key} is ${what}, which a file cannot hold; use numbers, texts, arrays and plain objects`);
   }
 }
 
@@ -148,7 +165,9 @@ export async function encodeModel(model: Model, { optimizer = model.training !==
   }
   const names = new Set<string>();
   for (const [weight] of named) {
-    if (names.has(weight)) throw new ArgumentError(`save: two weights of model "${model.name}" are called "${weight}", layer/weight; give one of the layers, or of the weights of a layer, another name`);
+    if (names.has(weight)) {
+      throw new ArgumentError(`save: two weights of model "${model.name}" are called "${weight}", layer/weight; give one of the layers another name`);
+    }
     names.add(weight);
   }
   tell(model, missing);
@@ -168,7 +187,8 @@ export async function saveModel(model: Model, path: string | URL, options: SaveO
  * Reads a model that `save` wrote. Saved with its training, it comes back compiled and `fit` goes on exactly where it ended
  * (give the same data, seed, and `initialEpoch`).
  * @param source a path, address, response, blob, stream or bytes, as in `ModelSource`.
- * @throws FileError for a file that cannot be read, is damaged, of another format or version, names layers, functions, losses or metrics that `options` do not give, or is of a
+ * @throws FileError for a file that cannot be read, is damaged, of another format or version, names layers, functions, losses or
+ * metrics that `options` do not give, or is of a
  * model that is a function (rebuild it in code and use loadWeights); ArgumentError for unknown options and what is no source.
  */
 export async function loadModel(source: ModelSource, options: LoadModelOptions = {}): Promise<Model> {
@@ -179,8 +199,12 @@ export async function loadModel(source: ModelSource, options: LoadModelOptions =
   const { state, ...recipe } = await rebuilt(who, "training", () => {
     const { loss: saved, optimizer: { kind, config, own: ownOptimizer }, metrics, frozen = [], state: prefix = "optimizer" } = parse<DescribedTraining>(who, "training", training);
     const given = options.loss ?? (Object.hasOwn(losses, saved.name) ? losses[saved.name] : undefined);
-    if (given === undefined && (saved.config.custom === true || !isLossName(saved.name))) throw new FileError(`${who}: its loss "${saved.name}" is a function, which a file cannot hold; pass losses: { ${saved.name} } to loadModel, or another one as loss`);
-    if (ownOptimizer === true && options.optimizer === undefined) throw new FileError(`${who}: its optimizer "${kind}", or the schedule of its learning rate, is not one of Lockstep's; pass one to loadModel as optimizer`);
+    if (given === undefined && (saved.config.custom === true || !isLossName(saved.name))) {
+      throw new FileError(`${who}: its loss "${saved.name}" is a function, which a file cannot hold; pass losses: { ${saved.name} } to loadModel, or another one as loss`);
+    }
+    if (ownOptimizer === true && options.optimizer === undefined) {
+      throw new FileError(`${who}: its optimizer "${kind}" or its schedule is not one of Lockstep's; pass optimizer to loadModel`);
+    }
     freeze(model.layers, new Set(frozen));
     return {
       loss: given ?? lossFromConfig(saved.name, saved.config), optimizer: options.optimizer ?? optimizerFromConfig(kind, config),
@@ -200,7 +224,9 @@ function metricOf(who: string, metric: DescribedMetric, own: NonNullable<LoadMod
   if (typeof metric === "string") return metric as MetricName;
   const { name: as, kind = as, config = {} } = metric;
   if (metric.own !== true) return { ...metricFromConfig(kind, config, { ...METRICS, auc }), name: as };
-  if (!Object.hasOwn(own, as)) throw new FileError(`${who}: its metric "${as}" is a function or of your own, which a file cannot hold; pass metrics: { ${as} } to loadModel, or { ${as}: null } to go without`);
+  if (!Object.hasOwn(own, as)) {
+    throw new FileError(`${who}: its metric "${as}" is a function or of your own, which a file cannot hold; pass metrics: { ${as} } to loadModel, or { ${as}: null } to go without`);
+  }
   const given = own[as];
   return typeof given === "function" ? average(as, {}, given) : given && { ...given, name: as };
 }

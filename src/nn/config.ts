@@ -18,7 +18,9 @@ interface InnerLayer { readonly kind: string; readonly config: Config; readonly 
 
 function checkInner(value: unknown): InnerLayer {
   const { kind, config } = (value ?? {}) as Partial<InnerLayer>;
-  if (typeof kind !== "string" || typeof config !== "object" || config === null) throw new ArgumentError(`layerFromConfig: expected a layer as { kind, config }, got ${JSON.stringify(value)}`);
+  if (typeof kind !== "string" || typeof config !== "object" || config === null) {
+    throw new ArgumentError(`layerFromConfig: expected a layer as { kind, config }, got ${JSON.stringify(value)}`);
+  }
   return value as InnerLayer;
 }
 
@@ -49,7 +51,8 @@ const factoriesOf = (kind: string): (typeof FACTORIES)[number] | undefined => FA
 export const isLayerKind = (kind: string): boolean => factoriesOf(kind) !== undefined;
 
 /**
- * A new layer with the options of `config`, without weights until it is built. `inner` makes the layer that stands in the config of another.
+ * A new layer with the options of `config`, without weights until it is built. `inner` makes the layer that stands in the config of
+ * another.
  * @throws ArgumentError for an unknown kind, unknown or bad options, and where a function stood that could not be saved
  */
 export function layerFromConfig(kind: string, config: Config, inner: (layer: InnerLayer) => Layer = (l) => layerFromConfig(l.kind, l.config)): Layer {

@@ -42,7 +42,10 @@ export const CUSTOM = { custom: true } as const;
 /** A function by its name, for `loadModel` to ask for; the option's own name is what engines call one that was given none. */
 const namedCustom = ({ name }: { readonly name: string }, key: string): Attr => (name === "" || name === key ? CUSTOM : { ...CUSTOM, name });
 
-/** Options as plain data: functions become their own config or `CUSTOM`, with their names, except those of initializers, which are left out: what they made is in the weights. */
+/**
+ * Options as plain data: functions become their own config or `CUSTOM`, with their names, except those of initializers, which are
+ * left out: what they made is in the weights.
+ */
 function configOf(options: { readonly [key: string]: unknown }): Config {
   const config: { [key: string]: Attr } = {};
   for (const [key, value] of Object.entries(options)) {

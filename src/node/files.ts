@@ -1,6 +1,6 @@
 /** @file Whole files in Node, Deno and Bun, and what else their built-in modules do for us. */
 import { FileError } from "../errors.ts";
-import { xxh32 } from "../io/checksum.ts";
+import { hex, xxh32 } from "../io/checksum.ts";
 
 /** Reading up to so many bytes takes less than the way through the event loop, which is 1 ms of a program's start. */
 const AT_ONCE_BYTES = 2 ** 20;
@@ -40,7 +40,10 @@ export async function readBytes(path: string | URL): Promise<Uint8Array> {
   }
 }
 
-/** A file as it is now: its size, and a text that another one in its place does not have. Null for what has no bytes to choose from: pipes, devices. */
+/**
+ * A file as it is now: its size, and a text that another one in its place does not have. Null for what has no bytes to choose from:
+ * pipes, devices.
+ */
 export interface FileState { readonly size: number; readonly version: string }
 
 const stateOf = ({ size, ino, mtimeMs }: import("node:fs").Stats): FileState => ({ size, version: `${size} ${ino} ${mtimeMs}` });
@@ -63,7 +66,9 @@ export async function readRange(path: string | URL, { version }: FileState, begi
       const bytes = new Uint8Array(end - begin);
       let at = 0;
       for (let got = 1; at < bytes.length && got > 0; at += got) got = (await file.read(bytes, at, bytes.length - at, begin + at)).bytesRead;
-      if (at < bytes.length || stateOf(await file.stat()).version !== version) throw fault("read", path, "it has changed since its header was read");
+      if (at < bytes.length || stateOf(await file.stat()).version !== version) {
+        throw fault("read", path, "it has changed since its header was read");
+      }
       return bytes;
     } finally {
       await file.close();
@@ -86,14 +91,17 @@ async function targetOf(path: string): Promise<string> {
   }
 }
 
-/** Tells processes of one machine, which see each other by their numbers, from those elsewhere that share a folder with it. Containers have a name or numbers of their own. */
+/**
+ * Tells processes of one machine, which see each other by their numbers, from those elsewhere that share a folder with it.
+ * Containers have a name or numbers of their own.
+ */
 function machine(fs: Builtins["node:fs"]): string {
   let name = "";
   try {
     name += builtin("node:os")?.hostname();
     name += fs.readlinkSync("/proc/self/ns/pid");
   } catch {} // not Linux, or not allowed
-  return xxh32(new TextEncoder().encode(name)).toString(16).padStart(8, "0");
+  return hex(xxh32(new TextEncoder().encode(name)));
 }
 
 /** True while the process of that number may run. */
@@ -106,24 +114,20 @@ function mayRun(pid: number): boolean {
   }
 }
 
-/** What begins the name of a temporary file for `target`; the process and a random part follow. */
-const temporaryOf = (fs: Builtins["node:fs"], target: string): string => `${target}.lockstep-${machine(fs)}-`;
-
 /**
- * Removes what killed saves to `target` left: temporary files of this machine whose process has ended, or bears the number of this one and wrote before it started.
- * Others may still be written.
+ * Removes what killed saves left: of the temporary files in `folder` whose names begin so, those whose process has ended, or bears the
+ * number of this one and wrote before it
+ * started. Others may still be written.
  */
-async function removeLeftovers(fs: Builtins["node:fs"], target: string): Promise<void> {
-  const { basename, dirname, join } = builtin("node:path") as Builtins["node:path"];
-  const { readdir, rm, stat } = fs.promises;
-  const begin = basename(temporaryOf(fs, target));
-  const started = Date.now() - 1000 * process.uptime();
-  for (const name of await readdir(dirname(target))) {
+async function removeLeftovers({ promises: { readdir, rm, stat } }: Builtins["node:fs"], folder: string, begin: string): Promise<void> {
+  for (const name of await readdir(folder)) {
     const [, pid] = (name.startsWith(begin) && /^(\d+)-[\da-f]{8}\.tmp$/.exec(name.slice(begin.length))) || [];
     if (pid === undefined) continue;
-    const file = join(dirname(target), name);
+    const file = `${folder}/${name}`;
     // A second of grace, for file systems that round times.
-    if (Number(pid) === process.pid ? (await stat(file)).mtimeMs < started - 1000 : !mayRun(Number(pid))) await rm(file, { force: true });
+    const started = Date.now() - 1000 * process.uptime() - 1000;
+    const dead = Number(pid) === process.pid ? (await stat(file)).mtimeMs < started : !mayRun(Number(pid));
+    if (dead) await rm(file, { force: true });
   }
 }
 
@@ -136,8 +140,10 @@ function pathOf(path: string | URL): string {
 
 /**
  * Replaces a file as a whole: after a crash at any moment the path holds either the old bytes or the new ones. They go to
- * a temporary file in the same folder, which is renamed when they are on the disk and removed when anything fails; what is left of a process that was killed
- * meanwhile, the next call removes. The file keeps its mode and, where that is allowed, its owner; symbolic links stay, and what they lead to is replaced.
+ * a temporary file in the same folder, which is renamed when they are on the disk and removed when anything fails; what is left of a
+ * process that was killed
+ * meanwhile, the next call removes. The file keeps its mode and, where that is allowed, its owner; symbolic links stay, and what they
+ * lead to is replaced.
  * @param path a path or file: URL
  * @throws FileError naming the path.
  */
@@ -150,9 +156,10 @@ export async function writeBytesAtomic(path: string | URL, bytes: Uint8Array): P
     const old = await stat(target).catch(() => null);
     // A pipe or a device cannot be replaced.
     if (old !== null && !old.isFile() && !old.isDirectory()) return await writeFile(target, bytes);
-    await removeLeftovers(fs, target).catch(() => {}); // a folder that cannot be listed can still be written to
-    const [random] = crypto.getRandomValues(new Uint32Array(1));
-    temporary = `${temporaryOf(fs, target)}${process.pid}-${random.toString(16).padStart(8, "0")}.tmp`;
+    const { basename, dirname } = builtin("node:path") as Builtins["node:path"];
+    const begin = `${basename(target)}.lockstep-${machine(fs)}-`;
+    await removeLeftovers(fs, dirname(target), begin).catch(() => {}); // a folder that cannot be listed can still be written to
+    temporary = `${dirname(target)}/${begin}${process.pid}-${crypto.randomUUID().slice(0, 8)}.tmp`;
     const file = await open(temporary, "wx");
     try {
       if (old !== null) {

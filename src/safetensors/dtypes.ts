@@ -2,15 +2,16 @@
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, DTypeError } from "../errors.ts";
 import { convert, cut, elements, finiteBits, fromBits, halfBits, MODEL_DTYPES, show } from "../io/safetensors.ts";
-import type { ReadElements } from "../io/safetensors.ts";
+import type { RawTensor, ReadElements } from "../io/safetensors.ts";
 import { naming } from "../naming.ts";
 
 /**
- * The dtypes of the format. F4 and F6 are OCP's microscaling floats, packed; F8_E4M3 has no infinities, as in machine learning elsewhere (E4M3FN); F8_E8M0 are powers of two; C64 are pairs
+ * The dtypes of the format. F4 and F6 are OCP's microscaling floats, packed; F8_E4M3 has no infinities, as in machine learning
+ * elsewhere (E4M3FN); F8_E8M0 are powers of two; C64 are pairs
  * of F32.
  */
-export type SafetensorsDType = "BOOL" | "U8" | "I8" | "U16" | "I16" | "U32" | "I32" | "U64" | "I64" | "F16" | "BF16" | "F32" | "F64" | "C64"
-  | "F8_E4M3" | "F8_E5M2" | "F8_E8M0" | "F8_E4M3FNUZ" | "F8_E5M2FNUZ" | "F6_E2M3" | "F6_E3M2" | "F4";
+export type SafetensorsDType = "BOOL" | "U8" | "I8" | "U16" | "I16" | "U32" | "I32" | "U64" | "I64" | "F16" | "BF16" | "F32" | "F64"
+  | "C64" | "F8_E4M3" | "F8_E5M2" | "F8_E8M0" | "F8_E4M3FNUZ" | "F8_E5M2FNUZ" | "F6_E2M3" | "F6_E3M2" | "F4";
 
 const NAN_BITS = 0x7fc00000;
 
@@ -43,14 +44,16 @@ const READ: { readonly [dtype: string]: ReadElements } = {
  * @throws DTypeError for a dtype that has none, FileError for elements that do not fit it
  */
 export const converted = (name: string, dtype: string, bytes: Uint8Array): TypedArray => naming(`tensor "${cut(name)}"`, () => {
-  if (!Object.hasOwn(READ, dtype)) throw new DTypeError(`no dtype of a tensor holds ${dtype}; read its bytes, with raw: true or readRaw()`);
+  if (!Object.hasOwn(READ, dtype)) {
+    throw new DTypeError(`no dtype of a tensor holds ${dtype}; read its bytes, with raw: true or readRaw()`);
+  }
   return READ[dtype](bytes);
 });
 
 /** Typed arrays that can be written, and the dtype of each. Half floats only where the engine has such. */
 const ARRAYS: { readonly [type: string]: SafetensorsDType } = {
-  Float32Array: "F32", Float64Array: "F64", Float16Array: "F16", Int8Array: "I8", Uint8Array: "U8", Uint8ClampedArray: "U8", Int16Array: "I16", Uint16Array: "U16",
-  Int32Array: "I32", Uint32Array: "U32", BigInt64Array: "I64", BigUint64Array: "U64",
+  Float32Array: "F32", Float64Array: "F64", Float16Array: "F16", Int8Array: "I8", Uint8Array: "U8", Uint8ClampedArray: "U8",
+  Int16Array: "I16", Uint16Array: "U16", Int32Array: "I32", Uint32Array: "U32", BigInt64Array: "I64", BigUint64Array: "U64",
 };
 
 const words = new Uint32Array(1);
@@ -85,7 +88,9 @@ function shorter(data: ArrayLike<number>, dtype: string): Uint8Array {
   for (let i = 0; i < data.length; i++) {
     float[0] = data[i];
     out[i] = dtype === "F16" ? nearestHalf() : nearestBf16();
-    if ((out[i] & 0x7fff) >= infinity && Number.isFinite(data[i])) throw new ArgumentError(`${data[i]} at ${i} is out of the range of ${dtype}`);
+    if ((out[i] & 0x7fff) >= infinity && Number.isFinite(data[i])) {
+      throw new ArgumentError(`${data[i]} at ${i} is out of the range of ${dtype}`);
+    }
   }
   return new Uint8Array(out.buffer);
 }
@@ -93,7 +98,8 @@ function shorter(data: ArrayLike<number>, dtype: string): Uint8Array {
 type Integers = { readonly length: number; [i: number]: number | bigint; readonly buffer: ArrayBufferLike };
 
 const INTEGERS: { readonly [dtype: string]: new (length: number) => Integers } = {
-  BOOL: Uint8Array, U8: Uint8Array, I8: Int8Array, U16: Uint16Array, I16: Int16Array, U32: Uint32Array, I32: Int32Array, U64: BigUint64Array, I64: BigInt64Array,
+  BOOL: Uint8Array, U8: Uint8Array, I8: Int8Array, U16: Uint16Array, I16: Int16Array, U32: Uint32Array, I32: Int32Array,
+  U64: BigUint64Array, I64: BigInt64Array,
 };
 
 /** Integers as those of another size. @throws ArgumentError for one that does not fit. */
@@ -110,7 +116,8 @@ function integers(data: Integers, dtype: string): Uint8Array {
 /** Numbers as f32 or f64. @throws ArgumentError for one that would become infinite. */
 function floats(data: ArrayLike<number>, dtype: string): Uint8Array {
   const out = dtype === "F64" ? Float64Array.from(data) : Float32Array.from(data);
-  for (let i = 0; i < out.length; i++) if (Number.isFinite(data[i]) && !Number.isFinite(out[i])) throw new ArgumentError(`${data[i]} at ${i} is out of the range of ${dtype}`);
+  const at = out.findIndex((x, i) => !Number.isFinite(x) && Number.isFinite(data[i]));
+  if (at >= 0) throw new ArgumentError(`${data[at]} at ${at} is out of the range of ${dtype}`);
   return new Uint8Array(out.buffer);
 }
 
@@ -119,16 +126,22 @@ const OTHERS: { readonly [own: string]: readonly string[] } = { F32: ["F16", "BF
 
 /**
  * Elements of a typed array as bytes of a file.
- * @param dtype what they become, default what the array holds; F16, BF16 and F64 from Float32Array, F32 from Float64Array, rounded to the nearest; integers from other integers
+ * @param dtype what they become, default what the array holds; F16, BF16 and F64 from Float32Array, F32 from Float64Array, rounded to
+ * the nearest; integers from other integers
  * @throws DTypeError for other conversions and other arrays, ArgumentError for elements that do not fit
  */
-export const packed = (name: string, data: ArrayBufferView, dtype?: string): { readonly dtype: string; readonly bytes: Uint8Array } => naming(`tensor "${cut(name)}"`, () => {
+export const packed = (name: string, data: ArrayBufferView, dtype?: string): Pick<RawTensor, "dtype" | "bytes"> => naming(`tensor "${cut(name)}"`, () => {
   const type = Object.prototype.toString.call(data).slice(8, -1);
-  if (!Object.hasOwn(ARRAYS, type)) throw new DTypeError(`expected data in a typed array, got ${type}; nested arrays become one with tensor(...)`);
+  if (!Object.hasOwn(ARRAYS, type)) {
+    throw new DTypeError(`expected data in a typed array, got ${type}; nested arrays become one with tensor(...)`);
+  }
   const own = ARRAYS[type];
   if (dtype === undefined || dtype === own) return { dtype: own, bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) };
   const others = Object.hasOwn(INTEGERS, own) ? Object.keys(INTEGERS) : OTHERS[own] ?? [];
-  if (!others.includes(dtype)) throw new DTypeError(`a ${type} is written as ${[own, ...others].join(", ")}, got dtype ${show(dtype)}; give other dtypes as { dtype, shape, bytes }`);
+  if (!others.includes(dtype)) {
+    const known = [own, ...others].join(", ");
+    throw new DTypeError(`a ${type} is written as ${known}, got dtype ${show(dtype)}; give other dtypes as { dtype, shape, bytes }`);
+  }
   if (Object.hasOwn(INTEGERS, own)) return { dtype, bytes: integers(data as unknown as Integers, dtype) };
   return { dtype, bytes: (dtype === "F16" || dtype === "BF16" ? shorter : floats)(data as Float32Array, dtype) };
 });

@@ -18,10 +18,19 @@ export interface Ranges {
 /** What is read at first, so that most headers need no second request. */
 const FIRST_BYTES = 2 ** 16;
 
-const inMemory = (who: string, bytes: Uint8Array): Ranges => ({ who, size: bytes.length, begin: bytes, read: async (begin, end) => bytes.subarray(begin, end) });
+const inMemory = (who: string, bytes: Uint8Array): Ranges =>
+  ({ who, size: bytes.length, begin: bytes, read: async (begin, end) => bytes.subarray(begin, end) });
+
+interface Answer {
+  readonly bytes: Uint8Array;
+  readonly whole: boolean;
+  readonly size: number | null;
+  /** Tells an answer from one about another file. */
+  readonly version: string | null;
+}
 
 /** A part of what is at an address, or all of it where the server does not give parts. */
-async function requested(who: string, begin: number, end: number): Promise<{ readonly bytes: Uint8Array; readonly whole: boolean; readonly size: number | null; readonly version: string | null }> {
+async function requested(who: string, begin: number, end: number): Promise<Answer> {
   const response = await arrived(who, fetch(who, { headers: { Range: `bytes=${begin}-${end - 1}` } }));
   checkResponse(who, response);
   const bytes = new Uint8Array(await arrived(who, response.arrayBuffer()));
@@ -29,7 +38,9 @@ async function requested(who: string, begin: number, end: number): Promise<{ rea
   // Servers of other origins may hide both.
   const [, from = String(begin), size = "*"] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers.get("content-range") ?? "") ?? [];
   const whole = response.status !== 206;
-  if (!whole && (Number(from) !== begin || bytes.length > end - begin)) throw cannotRead(who, `asked for bytes ${begin} to ${end - 1}, the server sent ${bytes.length} bytes from ${from} on`);
+  if (!whole && (Number(from) !== begin || bytes.length > end - begin)) {
+    throw cannotRead(who, `asked for bytes ${begin} to ${end - 1}, the server sent ${bytes.length} bytes from ${from} on`);
+  }
   return { bytes, whole, size: size === "*" ? null : Number(size), version: headers.get("etag") ?? headers.get("last-modified") };
 }
 
@@ -44,7 +55,9 @@ async function overHttp(who: string): Promise<Ranges> {
       const { bytes, whole, version } = await requested(who, begin, end);
       if (version !== first.version) throw cannotRead(who, "it has changed since its header was read");
       const part = whole ? bytes.subarray(begin, end) : bytes;
-      if (part.length < end - begin) throw new FileError(`${who}: the file is truncated: bytes ${begin} to ${end - 1} are wanted, ${part.length} of them are there`);
+      if (part.length < end - begin) {
+        throw new FileError(`${who}: the file is truncated: bytes ${begin} to ${end - 1} are wanted, ${part.length} of them are there`);
+      }
       return part;
     },
   };
@@ -64,7 +77,8 @@ export async function rangesOf(what: string, given: ModelSource): Promise<Ranges
     }
   } else if (typeof Blob === "function" && source instanceof Blob) {
     const who = (source as File).name ?? what;
-    const read = async (begin: number, end: number): Promise<Uint8Array> => new Uint8Array(await arrived(who, source.slice(begin, end).arrayBuffer()));
+    const read = async (begin: number, end: number): Promise<Uint8Array> =>
+      new Uint8Array(await arrived(who, source.slice(begin, end).arrayBuffer()));
     return { who, size: source.size, begin: await read(0, FIRST_BYTES), read };
   }
   const { who, bytes } = await bytesOf(what, source);

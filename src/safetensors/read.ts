@@ -26,7 +26,8 @@ export interface SafeTensor {
   readonly dtype: SafetensorsDType;
   readonly shape: Shape;
   /**
-   * A copy of the elements, row-major: F32, F16, BF16, F8 and F64 as f32, exactly but F64, which is rounded; I32, I16, I8, U16, U8 and I64 as i32; U32 and U64 as u32; BOOL as
+   * A copy of the elements, row-major: F32, F16, BF16, F8 and F64 as f32, exactly but F64, which is rounded; I32, I16, I8, U16, U8 and
+   * I64 as i32; U32 and U64 as u32; BOOL as
    * 0 and 1 in a Uint32Array, of which `tensor(data, shape, "bool")` makes booleans.
    */
   readonly data: TypedArray;
@@ -51,7 +52,10 @@ export interface SafetensorsFile {
   readonly metadata: { readonly [key: string]: string };
   /** By name, in the order of the header. */
   readonly tensors: ReadonlyMap<string, SafetensorsInfo>;
-  /** A tensor's elements. @throws FileError for a name that the file does not have and elements that do not fit, DTypeError for F4, F6 and C64. */
+  /**
+   * A tensor's elements. @throws FileError for a name that the file does not have and elements that do not fit, DTypeError for F4,
+   * F6 and C64.
+   */
   read(name: string): Promise<SafeTensor>;
   /** A tensor's bytes. @throws FileError for a name that the file does not have. */
   readRaw(name: string): Promise<RawSafeTensor>;
@@ -59,7 +63,10 @@ export interface SafetensorsFile {
 
 /** Options of `readSafetensors`. */
 export interface SafetensorsOptions {
-  /** Which tensors to read, by name or by a function. Of files on disk, servers that give ranges, and blobs the others are not read. Default all. */
+  /**
+   * Which tensors to read, by name or by a function. Of files on disk, servers that give ranges, and blobs the others are not
+   * read. Default all.
+   */
   readonly names?: readonly string[] | ((name: string) => boolean);
   /** True for bytes instead of elements. Default false. */
   readonly raw?: boolean;
@@ -77,14 +84,19 @@ async function opened(what: string, source: ModelSource): Promise<Opened> {
   const start = LENGTH_BYTES + length;
   const bytes = start <= begin.length ? begin.subarray(LENGTH_BYTES, start) : await read(LENGTH_BYTES, start);
   const header = naming(who, () => readHeader(bytes, size === null ? null : size - start));
-  return { ...header, who, read: (from, to) => (start + to <= begin.length ? Promise.resolve(begin.subarray(start + from, start + to)) : read(start + from, start + to)) };
+  return {
+    ...header, who,
+    read: async (from, to) => (start + to <= begin.length ? begin.subarray(start + from, start + to) : read(start + from, start + to)),
+  };
 }
 
 function entryOf({ who, tensors }: { readonly who: string; readonly tensors: ReadonlyMap<string, Entry> }, name: string): Entry {
   const entry = tensors.get(name);
   if (entry !== undefined) return entry;
   const names = [...tensors.keys()];
-  throw new FileError(`${who}: no tensor "${cut(name)}"; ${hint(name, names.slice(0, 1000))}it has ${names.slice(0, 8).map((n) => cut(n)).join(", ")}${names.length > 8 ? ` and ${names.length - 8} more` : ""}`);
+  const some = names.slice(0, 8).map((n) => cut(n)).join(", ");
+  const more = names.length > 8 ? ` and ${names.length - 8} more` : "";
+  throw new FileError(`${who}: no tensor "${cut(name)}"; ${hint(name, names.slice(0, 1000))}it has ${some}${more}`);
 }
 
 const rawOf = ({ dtype, shape }: Entry, bytes: Uint8Array): RawTensor => ({ dtype, shape, bytes: new Uint8Array(bytes) });
@@ -96,7 +108,8 @@ const tensorOf = (who: string, name: string, { dtype, shape }: Entry, bytes: Uin
 const RUN_BYTES = 2 ** 26;
 
 /** Bytes of the tensors, in the order of the data. */
-async function* parts(entries: readonly (readonly [string, Entry])[], read: Opened["read"]): AsyncGenerator<readonly [string, Entry, Uint8Array]> {
+async function* parts(
+  entries: readonly (readonly [string, Entry])[], read: Opened["read"]): AsyncGenerator<readonly [string, Entry, Uint8Array]> {
   const order = [...entries].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
   for (let i = 0; i < order.length;) {
     const { begin } = order[i][1];
@@ -109,10 +122,12 @@ async function* parts(entries: readonly (readonly [string, Entry])[], read: Open
 }
 
 /**
- * Reads a file's header, and its tensors when they are asked for: of files on disk, servers that give ranges, and blobs only the bytes of that tensor. Nothing stays open.
+ * Reads a file's header, and its tensors when they are asked for: of files on disk, servers that give ranges, and blobs only the bytes
+ * of that tensor. Nothing stays open.
  * @param source a path, address, response, blob, stream or bytes, as `loadModel` takes them
  * @throws FileError for what cannot be read and every departure from the format, ArgumentError for what is no source
- * @example const file = await openSafetensors("https://example.org/model.safetensors"); const { data, shape } = await file.read("wte.weight");
+ * @example const file = await openSafetensors("https://example.org/model.safetensors"); const { data, shape } = await
+ * file.read("wte.weight");
  */
 export async function openSafetensors(source: ModelSource): Promise<SafetensorsFile> {
   const file = await opened("openSafetensors", source);
@@ -122,7 +137,8 @@ export async function openSafetensors(source: ModelSource): Promise<SafetensorsF
   };
   return {
     metadata: file.metadata,
-    tensors: new Map(Array.from(file.tensors, ([name, { dtype, shape, begin, end }]) => [name, { dtype: dtype as SafetensorsDType, shape, byteLength: end - begin }])),
+    tensors: new Map(Array.from(file.tensors, ([name, { dtype, shape, begin, end }]) =>
+      [name, { dtype: dtype as SafetensorsDType, shape, byteLength: end - begin }])),
     read: async (name) => tensorOf(file.who, name, entryOf(file, name), await read(name)),
     readRaw: async (name) => rawOf(entryOf(file, name), await read(name)) as RawSafeTensor,
   };
@@ -131,15 +147,21 @@ export async function openSafetensors(source: ModelSource): Promise<SafetensorsF
 /**
  * Reads tensors of a file, all of them or those that `names` tells.
  * @param source a path, address, response, blob, stream or bytes, as `loadModel` takes them
- * @throws FileError for what cannot be read, every departure from the format, names that the file does not have and elements that do not fit (I64 beyond i32, F64 beyond f32),
+ * @throws FileError for what cannot be read, every departure from the format, names that the file does not have and elements that do
+ * not fit (I64 beyond i32, F64 beyond f32),
  * DTypeError for F4, F6 and C64 unless `raw`, ArgumentError for unknown options and what is no source
  * @example const { tensors } = await readSafetensors("model.safetensors", { names: (name) => name.startsWith("encoder.") });
  */
-export async function readSafetensors(source: ModelSource, options: SafetensorsOptions & { readonly raw: true }): Promise<Safetensors<RawSafeTensor>>;
-export async function readSafetensors(source: ModelSource, options?: SafetensorsOptions & { readonly raw?: false }): Promise<Safetensors<SafeTensor>>;
-export async function readSafetensors(source: ModelSource, options: SafetensorsOptions = {}): Promise<Safetensors<SafeTensor | RawSafeTensor>> {
+export async function readSafetensors(
+  source: ModelSource, options: SafetensorsOptions & { readonly raw: true }): Promise<Safetensors<RawSafeTensor>>;
+export async function readSafetensors(
+  source: ModelSource, options?: SafetensorsOptions & { readonly raw?: false }): Promise<Safetensors<SafeTensor>>;
+export async function readSafetensors(
+  source: ModelSource, options: SafetensorsOptions = {}): Promise<Safetensors<SafeTensor | RawSafeTensor>> {
   const { names, raw = false } = checkOptions("readSafetensors", options, ["names", "raw"]);
-  if (names !== undefined && typeof names !== "function" && !Array.isArray(names)) throw new ArgumentError(`readSafetensors: names must be a list or a function, got ${kindOf(names)}`);
+  if (names !== undefined && typeof names !== "function" && !Array.isArray(names)) {
+    throw new ArgumentError(`readSafetensors: names must be a list or a function, got ${kindOf(names)}`);
+  }
   let file: Opened;
   if (names === undefined) {
     const { who, bytes } = await bytesOf("readSafetensors", source);
@@ -154,6 +176,8 @@ export async function readSafetensors(source: ModelSource, options: SafetensorsO
   const entries = [...all].filter(([name]) => wanted.has(name));
   // In the order of the header, whatever that of the data.
   const tensors = new Map<string, SafeTensor | RawSafeTensor>(entries.map(([name]) => [name, undefined as never]));
-  for await (const [name, entry, bytes] of parts(entries, file.read)) tensors.set(name, raw ? (rawOf(entry, bytes) as RawSafeTensor) : tensorOf(who, name, entry, bytes));
+  for await (const [name, entry, bytes] of parts(entries, file.read)) {
+    tensors.set(name, raw ? (rawOf(entry, bytes) as RawSafeTensor) : tensorOf(who, name, entry, bytes));
+  }
   return { metadata, tensors };
 }
