@@ -98,18 +98,19 @@ export function expRows(x: usize, y: usize, yStep: usize, cols: u32, n: u32, lar
     }
     const low = lowOf(f32x4.splat(power)), round = roundOf(f32x4.splat(power)), lowest = f32x4.splat(-Infinity);
     let sum = f32x4.splat(0), a = lowest, total: f32 = 0, lost: f32 = 0;
-    for (const full = x + (<usize>(cols & ~3) << 2); x < full;) {
-      // With what rounding lost before (Kahan, "Further Remarks on Reducing Truncation Errors", 1965).
-      const part = hsum(sum) - lost, grown: f32 = total + part;
-      lost = (grown - total) - part;
-      total = grown;
-      sum = f32x4.splat(0);
+    for (const full = x + (<usize>(cols & ~3) << 2);;) {
       for (const end = min(full, x + SERIAL); x < end; x += 16, next += 16, y += yStep) {
         a = vmax(v128.load(next), a);
         const e = expOf(v128.load(x), low, log2e, round, ln2, c4, c3, c2, c1, c0);
         v128.store(y, e);
         sum = f32x4.add(sum, e);
       }
+      if (x >= full) break;
+      // With what rounding lost before (Kahan, "Further Remarks on Reducing Truncation Errors", 1965).
+      const part = hsum(sum) - lost, grown: f32 = total + part;
+      lost = (grown - total) - part;
+      total = grown;
+      sum = f32x4.splat(0);
     }
     if (rest) {
       const mask = tailMask(rest);
