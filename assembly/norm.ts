@@ -28,8 +28,22 @@ function neutral(scratch: usize): void {
   }
 }
 
-/** Of each of `n` rows the sum and that of the squares, four lanes each. */
+/** Most elements of a row that are added one after another. */
+const SERIAL: u32 = 4096;
+
+/** Of each of `n` rows the sum and that of the squares, four lanes each; of long ones in halves, for the rounding. */
 function moments(x: usize, cols: u32, n: u32, to: usize): void {
+  if (cols > SERIAL) {
+    const half = ((cols >> 1) + 15) & ~15;
+    for (; n; n--, x += cols << 2, to += 32) {
+      moments(x, half, 1, to);
+      const sum = v128.load(to), squares = v128.load(to, 16);
+      moments(x + (half << 2), cols - half, 1, to);
+      v128.store(to, f32x4.add(sum, v128.load(to)));
+      v128.store(to, f32x4.add(squares, v128.load(to, 16)), 16);
+    }
+    return;
+  }
   for (; n; n--, to += 32) {
     let a = f32x4.splat(0), b = a, c = a, d = a, a2 = a, b2 = a, c2 = a, d2 = a, left = <i32>cols;
     for (; left >= 16; left -= 16, x += 64) {

@@ -5,16 +5,18 @@
  * then a map block (see map.ts) with one output, which stays in scratch.
  * With inner = 1 a piece is a block of rows; else a block of at most MAP_TILE columns of one outer index. (A computed tile is whole
  * rows, or one row of some columns.)
- * Sums are taken in blocks (of a tile, of BLOCK rows) that are then added: the error grows with the square root of the length at most.
+ * Sums are taken in blocks (of a tile, of up to BLOCK rows) that are then added in pairs, and pairs in pairs: the error grows with the logarithm
+ * of the length (Higham, "The Accuracy of Floating Point Summation", 1993). Which elements meet is decided by the shape alone.
  */
 import { MAP_TILE, REDUCE_ARGMAX, REDUCE_ARGMIN, REDUCE_HEADER, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD, REDUCE_SUM } from "../src/wasm/opcodes";
-import { mapSetup, mapTile, slotPointer } from "./map";
+import { fillTile, mapSetup, mapTile, slotPointer } from "./map";
 import { hsum, storeTail } from "./simd";
 
-/** Rows of a column sum that are added before they join the total. */
-const BLOCK: u32 = 128;
-// Behind the tiles of map in scratch: a block's column totals.
+/** Rows in memory of a block, and the fewest of a block of computed ones, which are added one tile after another. */
+const BLOCK: u32 = 128, LEAST_BLOCK: u32 = 16;
+// Behind the tiles of map in scratch: column totals of a block, of 2, 4, ... blocks, each this far from the one before.
 const TOTALS: usize = 786432;
+const TOTAL_BYTES: usize = 4 * MAP_TILE;
 
 export function reduce(c: usize, piece: u32, scratch: usize): void {
   if (load<u32>(c, 12) == 1) rows(c, piece, scratch);
@@ -43,21 +45,39 @@ function startI(op: u32): i32 {
   return op == REDUCE_PROD ? 1 : op == REDUCE_SUM ? 0 : op == REDUCE_MAX || op == REDUCE_ARGMAX ? i32.MIN_VALUE : i32.MAX_VALUE;
 }
 
+// @ts-ignore: decorator
+@inline
+function sum16(p: usize): v128 {
+  return f32x4.add(f32x4.add(load<v128>(p), load<v128>(p, 16)), f32x4.add(load<v128>(p, 32), load<v128>(p, 48)));
+}
+
+/** In pairs as far as registers go, which also leaves one addition of 16 to wait for the one before. */
 function sumF(p: usize, n: u32): f32 {
-  let s0 = f32x4.splat(0);
-  let s1 = s0;
-  let s2 = s0;
-  let s3 = s0;
-  const end16 = p + ((n & ~15) << 2);
-  for (; p < end16; p += 64) {
-    s0 = f32x4.add(s0, load<v128>(p));
-    s1 = f32x4.add(s1, load<v128>(p, 16));
-    s2 = f32x4.add(s2, load<v128>(p, 32));
-    s3 = f32x4.add(s3, load<v128>(p, 48));
+  let s = f32x4.splat(0);
+  for (; n >= 64; n -= 64, p += 256) {
+    s = f32x4.add(s, f32x4.add(f32x4.add(sum16(p), sum16(p + 64)), f32x4.add(sum16(p + 128), sum16(p + 192))));
   }
-  let total = hsum(f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3)));
-  for (const end = p + ((n & 15) << 2); p < end; p += 4) total += load<f32>(p);
+  if (!n) return hsum(s);
+  for (; n >= 16; n -= 16, p += 64) s = f32x4.add(s, sum16(p));
+  for (; n >= 4; n -= 4, p += 16) s = f32x4.add(s, load<v128>(p));
+  let total = hsum(s);
+  for (; n; n--, p += 4) total += load<f32>(p);
   return total;
+}
+
+/** The sum of elements [begin, begin + n) of a row, in halves down to a few tiles. */
+function longSum(c: usize, x: usize, begin: u32, n: u32, scratch: usize): f32 {
+  if (n <= 4 * <u32>MAP_TILE) {
+    let sum: f32 = 0;
+    for (const end = begin + n; begin < end; begin += MAP_TILE) {
+      const some = min<u32>(MAP_TILE, end - begin);
+      sum += sumF(values(c, x, begin, some, scratch), some);
+    }
+    return sum;
+  }
+  const half = ((n >> 1) + (MAP_TILE - 1)) & ~(MAP_TILE - 1);
+  const sum = longSum(c, x, begin, half, scratch);
+  return sum + longSum(c, x, begin + half, n - half, scratch);
 }
 
 function combineF(op: u32, p: usize, n: u32, total: f32): f32 {
@@ -148,6 +168,10 @@ function argOf(op: u32, integer: bool, p: usize, n: u32): usize {
 }
 
 function longRow(c: usize, op: u32, integer: bool, y: usize, x: usize, begin: u32, size: u32, scratch: usize): void {
+  if (op == REDUCE_SUM && !integer) {
+    store<f32>(y, longSum(c, x, begin, size, scratch));
+    return;
+  }
   let f = startF(op);
   let i = startI(op);
   for (let r: u32 = 0; r < size; r += MAP_TILE) {
@@ -190,30 +214,55 @@ function columns(c: usize, piece: u32, scratch: usize): void {
     return;
   }
   const totals = scratch + TOTALS;
+  let top = totals;
   const start = integer ? startI(op) : reinterpret<i32>(startF(op));
   for (let k: u32 = 0; k < n; k++) store<i32>(y + (k << 2), start);
   // In memory all rows of a block are at hand. Computed: several rows of all columns make one tile, of some columns one row at a time.
   const together = x ? BLOCK : n == inner ? max<u32>(1, MAP_TILE / n) : 1;
-  const step = (x ? inner : n) << 2;
-  for (let r: u32 = 0; r < size; r += BLOCK) {
-    const last = min(size, r + BLOCK);
-    for (let k: u32 = 0; k < n; k++) store<i32>(totals + (k << 2), start);
+  const step = (x ? inner : n) << 2, block = max(LEAST_BLOCK, together);
+  for (let r: u32 = 0, blocks: u32 = 0; r < size; r += block) {
+    const last = min(size, r + block);
+    fillTile(top, start, n << 2);
     for (let q = r; q < last; q += together) {
       const many = min(together, last - q);
       let p = values(c, x, (o * size + q) * inner + first, many * n, scratch);
-      if (op == REDUCE_SUM && !integer) addRows(totals, p, step, many, n);
-      else for (let m: u32 = 0; m < many; m++, p += step) addRow(op, integer, totals, p, n);
+      if (op == REDUCE_SUM && !integer && many >= 4) addRows(top, p, step, many, n);
+      else for (let m: u32 = 0; m < many; m++, p += step) addRow(op, integer, top, p, n);
     }
-    addRow(op, integer, y, totals, n);
+    // What is of as many blocks joins, as digits carry when one counts.
+    for (let count = ++blocks; !(count & 1); count >>= 1) {
+      top -= TOTAL_BYTES;
+      addRow(op, integer, top, top + TOTAL_BYTES, n);
+    }
+    top += TOTAL_BYTES;
   }
+  if (!size) return;
+  while ((top -= TOTAL_BYTES) > totals) addRow(op, integer, top - TOTAL_BYTES, top, n);
+  addRow(op, integer, y, totals, n);
 }
 
-/** d[k] += p[k] + p[k + step] + ... of `rows` rows in order, never writing past n. Sums stay in registers: added in memory each row would wait for the one before. */
+// @ts-ignore: decorator
+@inline
+function sumOf4(p: usize, step: usize): v128 {
+  const q = p + 2 * step;
+  return f32x4.add(f32x4.add(v128.load(p), v128.load(p + step)), f32x4.add(v128.load(q), v128.load(q + step)));
+}
+
+/**
+ * d[k] += p[k] + p[k + step] + ... of `rows` rows, four of them in pairs, never writing past n. Sums stay in registers: added in memory each row would
+ * wait for the one before.
+ */
 function addRows(d: usize, p: usize, step: u32, rows: u32, n: u32): void {
   for (; n >= 16; n -= 16, d += 64, p += 64) {
     let s0 = v128.load(d), s1 = v128.load(d, 16), s2 = v128.load(d, 32), s3 = v128.load(d, 48);
-    let q = p;
-    for (let r = rows; r; r--, q += step) {
+    let q = p, r = rows;
+    for (; r >= 4; r -= 4, q += step << 2) {
+      s0 = f32x4.add(s0, sumOf4(q, step));
+      s1 = f32x4.add(s1, sumOf4(q + 16, step));
+      s2 = f32x4.add(s2, sumOf4(q + 32, step));
+      s3 = f32x4.add(s3, sumOf4(q + 48, step));
+    }
+    for (; r; r--, q += step) {
       s0 = f32x4.add(s0, v128.load(q));
       s1 = f32x4.add(s1, v128.load(q, 16));
       s2 = f32x4.add(s2, v128.load(q, 32));
@@ -226,8 +275,9 @@ function addRows(d: usize, p: usize, step: u32, rows: u32, n: u32): void {
   }
   for (; n; d += 16, p += 16) {
     const columns = min<u32>(n, 4);
-    let s = v128.load(d), q = p;
-    for (let r = rows; r; r--, q += step) s = f32x4.add(s, v128.load(q));
+    let s = v128.load(d), q = p, r = rows;
+    for (; r >= 4; r -= 4, q += step << 2) s = f32x4.add(s, sumOf4(q, step));
+    for (; r; r--, q += step) s = f32x4.add(s, v128.load(q));
     if (columns == 4) v128.store(d, s);
     else storeTail(d, s, columns);
     n -= columns;

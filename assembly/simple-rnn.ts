@@ -24,7 +24,7 @@ export function simpleRnn(args: usize, piece: u32, scratch: usize): void {
   const kStride = <usize>load<u32>(args, 12);
   const panelStride = <usize>load<u32>(args, 16);
   const mask = <usize>load<u32>(args, 24);
-  let factors = TRAINING ? <usize>load<u32>(args, 28) : <usize>0;
+  let factors: usize = TRAINING ? <usize>load<u32>(args, 28) : 0;
   const steps = load<u32>(args, 36);
   const u = load<u32>(args, 40);
   const rows = load<u32>(args, 44);

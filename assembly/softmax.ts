@@ -13,6 +13,8 @@ import { hsum, madd, msub, storeTail, storeUpTo, tailMask, vmax } from "./simd";
 
 /** Most rows that are taken together. */
 const ROWS: u32 = 16;
+/** Bytes of a row that are added one after another before they join the sum. */
+const SERIAL: usize = 2048;
 /** In scratch: where what nobody reads is put, then a word each of what is known of ROWS rows and one more, then a part of a row. */
 const NOWHERE: usize = 0, LARGEST: usize = 16, SUMS: usize = LARGEST + 4 * ROWS + 16, POWERS: usize = SUMS + 4 * ROWS + 16, TOPS: usize = POWERS + 4 * ROWS + 16, PART: usize = TOPS + 4 * ROWS + 16;
 /** Columns of that part. */
@@ -95,12 +97,20 @@ export function expRows(x: usize, y: usize, yStep: usize, cols: u32, n: u32, lar
       continue;
     }
     const low = lowOf(f32x4.splat(power)), round = roundOf(f32x4.splat(power)), lowest = f32x4.splat(-Infinity);
-    let sum = f32x4.splat(0), a = lowest;
-    for (let end = x + (<usize>(cols & ~3) << 2); x < end; x += 16, next += 16, y += yStep) {
-      a = vmax(v128.load(next), a);
-      const e = expOf(v128.load(x), low, log2e, round, ln2, c4, c3, c2, c1, c0);
-      v128.store(y, e);
-      sum = f32x4.add(sum, e);
+    let sum = f32x4.splat(0), a = lowest, total: f32 = 0, lost: f32 = 0;
+    for (const full = x + (<usize>(cols & ~3) << 2);;) {
+      for (const end = min(full, x + SERIAL); x < end; x += 16, next += 16, y += yStep) {
+        a = vmax(v128.load(next), a);
+        const e = expOf(v128.load(x), low, log2e, round, ln2, c4, c3, c2, c1, c0);
+        v128.store(y, e);
+        sum = f32x4.add(sum, e);
+      }
+      if (x >= full) break;
+      // With what rounding lost before (Kahan, "Further Remarks on Reducing Truncation Errors", 1965).
+      const part = hsum(sum) - lost, grown: f32 = total + part;
+      lost = (grown - total) - part;
+      total = grown;
+      sum = f32x4.splat(0);
     }
     if (rest) {
       const mask = tailMask(rest);
@@ -111,7 +121,7 @@ export function expRows(x: usize, y: usize, yStep: usize, cols: u32, n: u32, lar
       x += rest << 2;
       if (yStep) y += rest << 2;
     }
-    store<f32>(word, hsum(sum), SUMS);
+    store<f32>(word, total + (hsum(sum) - lost), SUMS);
     store<f32>(word, power, POWERS);
     store<f32>(word, largest, TOPS);
     largest = hmax(a);

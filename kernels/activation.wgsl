@@ -59,7 +59,7 @@ fn activation_softplus(x: f32) -> f32 {
 }
 
 fn activation_softsign(x: f32) -> f32 {
-  return x / (1.0 + abs(x));
+  return op_div(x, 1.0 + abs(x));
 }
 
 fn activation_elu(x: f32) -> f32 {

@@ -203,14 +203,14 @@ fn positive_pow(a: f32, y: f32) -> f32 {
   let p = log_rest(f);
   let f2 = f * f;
   let lost = product_error(f, f, f2);
-  let high = f - 0.5 * f2;
+  // Sums of two floats are split by bits, which no compiler that takes a + b - a for b undoes.
+  let high = leading_bits(f - 0.5 * f2);
   let low = ((f - high) - 0.5 * f2) + (p * f * f2 - 0.5 * lost);
   // log2 = k + (high + low) / ln 2
   let t = high * LOG2E;
   let t_low = product_error(high, LOG2E, t) + (high * 1.925963033500911e-8 + low * LOG2E);
-  let s = k + t;
-  let from_k = select(t - s, k - s, abs(k) > abs(t));
-  let s_low = (from_k + select(k, t, abs(k) > abs(t))) + t_low;
+  let s = leading_bits(k + t);
+  let s_low = ((k - s) + t) + t_low;
   let z = y * s;
   // Beyond these every f32 is 0 or infinite.
   if (z > 130.0) { return f32_bits(0x7f800000u); }
@@ -234,7 +234,8 @@ fn f32_pow(x: f32, y: f32) -> f32 {
   let y_bits = bitcast<u32>(y);
   let y_infinite = is_infinite(y);
   if ((y_bits & 0x7fffffffu) == 0u || x_bits == 0x3f800000u || (x_bits == 0xbf800000u && y_infinite)) { return 1.0; }
-  if (f32_isnan(x)) { return x; }
+  // To the first power the largest floats are next to overflow.
+  if (f32_isnan(x) || y_bits == 0x3f800000u) { return x; }
   if (f32_isnan(y)) { return y; }
   let a = abs(x);
   let y_negative = y_bits > 0x80000000u;

@@ -44,24 +44,24 @@ fn layerNorm(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grou
   let p = place_of(id.x + id.y * groups.x, local);
   var mean = 0.0;
   if (CENTERED) {
-    var own = 0.0;
+    var own = vec2<f32>();
     for (var i = p.begin; i < p.end; i += LANES) {
-      own += x[i];
+      own = plus(p, own, i, x[i]);
     }
-    mean = join_sum(p, local, own) * (1.0 / f32(COLS));
+    mean = join_sum(p, local, own.x + own.y) * (1.0 / f32(COLS));
   }
   var left = 0.0;
-  var squares = 0.0;
+  var squares = vec2<f32>();
   for (var i = p.begin; i < p.end; i += LANES) {
     let d = x[i] - mean;
     left += d;
-    squares += d * d;
+    squares = plus(p, squares, i, d * d);
   }
   var rest = 0.0;
   if (CENTERED) {
     rest = join_sum(p, local, left) * (1.0 / f32(COLS));
   }
-  let rstd = 1.0 / sqrt(max(join_sum(p, local, squares) * (1.0 / f32(COLS)) - rest * rest, 0.0) + EPSILON);
+  let rstd = 1.0 / sqrt(max(join_sum(p, local, squares.x + squares.y) * (1.0 / f32(COLS)) - rest * rest, 0.0) + EPSILON);
   for (var i = p.begin; i < p.end; i += LANES) {
     var y = (x[i] - mean - rest) * rstd * gamma_at(i - p.first);
     if (HAS_BETA) {

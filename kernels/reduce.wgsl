@@ -1,6 +1,6 @@
 // reduce(inputs...) -> y: y[outer, inner] = op over size of x[outer, size, inner], x in memory or computed by a fused body.
 // A workgroup of 256 makes LANES outputs, COLUMN = 256 / LANES invocations for each; each takes every COLUMN-th element of
-// its part, then they are joined: by a tree in workgroup memory, or, where an output's invocations are neighbours (INNER 1) and there are
+// its part, in blocks, then they are joined: by a tree in workgroup memory, or, where an output's invocations are neighbours (INNER 1) and there are
 // subgroups, within these first. Long reductions are split into PARTS workgroups, whose results a second dispatch of this
 // kernel joins. The order of additions depends on shapes and the size of subgroups only.
 // The body declares the bindings from 1 on and element(i, index), the i-th element of x; where there is none, a hook says which parts are read.
@@ -19,6 +19,8 @@ const PARTS: u32 = 1;
 const CHUNK: u32 = 1;
 const LANES: u32 = 1;
 const COLUMN: u32 = 256 / LANES;
+// Elements that an invocation adds one after another before they join its total.
+const BLOCK: u32 = 32;
 // The fewest invocations of a subgroup. They are taken to be neighbours.
 const SUBGROUP_SIZE: u32 = 4;
 
@@ -174,8 +176,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let base = output / INNER * (SIZE * INNER) + output % INNER;
   let end = select(0u, min(SIZE, (part + 1u) * CHUNK), inside);
   var total = Accumulator(start(), 0xffffffffu);
-  for (var r = part * CHUNK + row; r < end; r += COLUMN) {
-    total = combine(total, element(base + r * INNER, r));
+  // In blocks, for the rounding.
+  for (var r = part * CHUNK + row; r < end;) {
+    var block = Accumulator(start(), 0xffffffffu);
+    for (let last = min(end, r + BLOCK * COLUMN); r < last; r += COLUMN) {
+      block = combine(block, element(base + r * INNER, r));
+    }
+    total = combine(total, block);
   }
   let joined = join(total, row * LANES + lane, row);
   if (inside && row == 0u) {

@@ -26,6 +26,12 @@ fn is_first(p: Place) -> bool {
   return p.lane == 0u && p.begin < p.end;
 }
 
+// An invocation's sum so far and, apart for the rounding, that of its last few elements, with element i.
+fn plus(p: Place, sum: vec2<f32>, i: u32, v: f32) -> vec2<f32> {
+  let last = sum.y + v;
+  return select(vec2(sum.x, last), vec2(sum.x + last, 0.0), (i - p.first) / LANES % 32u == 31u);
+}
+
 // The sum of what a row's invocations have.
 fn tree_sum(p: Place, local: u32, own: f32) -> f32 {
   sums[local] = own;

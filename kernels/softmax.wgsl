@@ -54,11 +54,11 @@ fn row_max(p: Place, local: u32) -> f32 {
 }
 
 fn exp_sum(p: Place, local: u32, largest: f32) -> f32 {
-  var sum = 0.0;
+  var sum = vec2<f32>();
   for (var i = p.begin; i < p.end; i += LANES) {
-    sum += f32_exp(logits[i] - largest);
+    sum = plus(p, sum, i, f32_exp(logits[i] - largest));
   }
-  return join_sum(p, local, sum);
+  return join_sum(p, local, sum.x + sum.y);
 }
 
 @compute @workgroup_size(ROW_THREADS)
@@ -84,11 +84,11 @@ fn logSoftmax(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) gro
 @compute @workgroup_size(ROW_THREADS)
 fn softmaxGrad(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let p = place_of(id.x + id.y * groups.x, local);
-  var own = 0.0;
+  var own = vec2<f32>();
   for (var i = p.begin; i < p.end; i += LANES) {
-    own += dy[i] * saved[i];
+    own = plus(p, own, i, dy[i] * saved[i]);
   }
-  let dot = join_sum(p, local, own);
+  let dot = join_sum(p, local, own.x + own.y);
   for (var i = p.begin; i < p.end; i += LANES) {
     result[i] = (dy[i] - dot) * saved[i];
   }
@@ -97,11 +97,11 @@ fn softmaxGrad(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) gr
 @compute @workgroup_size(ROW_THREADS)
 fn logSoftmaxGrad(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let p = place_of(id.x + id.y * groups.x, local);
-  var own = 0.0;
+  var own = vec2<f32>();
   for (var i = p.begin; i < p.end; i += LANES) {
-    own += dy[i];
+    own = plus(p, own, i, dy[i]);
   }
-  let total = join_sum(p, local, own);
+  let total = join_sum(p, local, own.x + own.y);
   for (var i = p.begin; i < p.end; i += LANES) {
     result[i] = dy[i] - f32_exp(saved[i]) * total;
   }

@@ -33,10 +33,15 @@ fn any_not(a: Scalar) -> Scalar { return ~a; }
 // The branch not taken may be NaN.
 fn any_where(c: u32, a: Scalar, b: Scalar) -> Scalar { return select(b, a, c != 0u); }
 
-fn op_div(a: f32, b: f32) -> f32 { return a / b; }
+// Devices may multiply by the reciprocal, which of a divisor beyond 2^126 is subnormal and may be flushed: then a / b is 0, and infinity / b
+// NaN. A fourth of both has the same quotient.
+fn op_div(a: f32, b: f32) -> f32 {
+  let scale = select(1.0, 0.25, abs(b) > 8.507059e37);
+  return (a * scale) / (b * scale);
+}
 // Floor modulo. A quotient rounded over a whole number leaves a remainder outside [0, b), which is put back.
 fn op_mod(a: f32, b: f32) -> f32 {
-  let r = a - b * floor(a / b);
+  let r = a - b * floor(op_div(a, b));
   let low = select(r, r + b, r != 0.0 && (r < 0.0) != (b < 0.0));
   return select(low, low - b, abs(low) >= abs(b));
 }
