@@ -47,11 +47,7 @@ export function lstm(args: usize, piece: u32, scratch: usize): void {
   const kStride = <usize>load<u32>(args, 20);
   const panelStride = <usize>load<u32>(args, 24);
   const mask = <usize>load<u32>(args, 36);
-<<<<<<< HEAD
-  let factors = TRAINING ? <usize>load<u32>(args, 40) : <usize>0;
-=======
   let factors: usize = TRAINING ? <usize>load<u32>(args, 40) : 0;
->>>>>>> recurrent
   const steps = load<u32>(args, 48);
   const u = load<u32>(args, 52);
   const rows = load<u32>(args, 56);
