@@ -159,7 +159,7 @@ const touchedAs = ({ place }: Ref, writes: boolean, several: boolean): string =>
 /** True when the command touches bytes that another wrote, or writes bytes that another read. */
 function conflicts({ words, pieces }: Command, touched: Touched): boolean {
   const both = [true, false];
-  return words.some((w) => typeof w !== "number" && w.bytes > 0 && both.some((writes) => (writes || w.access !== "read") && both.some((several) => (several || pieces > 1)
+  return words.some((w) => typeof w !== "number" && w.bytes > 0 && both.some((writes) => (writes || w.access !== "read") && both.some((several) => (several || pieces !== 1)
     && (touched.get(touchedAs(w, writes, several))?.endWithin(w.place.offset, w.place.offset + w.bytes) ?? 0) > 0)));
 }
 
@@ -179,7 +179,7 @@ export function link({ commands, prologue }: Pick<Encoded, "commands" | "prologu
       touched.clear();
       barriers++;
     }
-    for (const w of c.words) if (typeof w !== "number" && w.bytes > 0) once(touched, touchedAs(w, w.access !== "read", c.pieces > 1), () => new Runs()).add(w.place.offset, w.place.offset + w.bytes);
+    for (const w of c.words) if (typeof w !== "number" && w.bytes > 0) once(touched, touchedAs(w, w.access !== "read", c.pieces !== 1), () => new Runs()).add(w.place.offset, w.place.offset + w.bytes);
     words[at++] = c.opcode | (wait ? BARRIER : 0);
     words[at++] = HEADER_WORDS + c.words.length;
     words[at++] = c.pieces;
