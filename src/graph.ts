@@ -110,7 +110,7 @@ export const constantOp: Op = {
   lower: (node) => [{ kernel: "fill", encode: fill, inputs: [], outputs: [node.outputs[0]], attrs: { value: node.attrs.value } }],
 };
 
-/** Attributes as text that differs where they do. JSON has one word for NaN and both infinities and no -0, and takes several times as long. */
+/** Attributes as text that differs where they do. JSON has one word for NaN and both infinities and no -0, and takes much longer. */
 export function attrsKey(attr: Attr): string {
   if (typeof attr === "string") return JSON.stringify(attr);
   if (Object.is(attr, -0)) return "-0";

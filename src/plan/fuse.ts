@@ -36,8 +36,9 @@ export interface UnplacedCall extends Lowered {
 }
 
 /**
- * Reads that a search for a way between two units follows before it takes it that there is one. Ways are mostly short, and so are searches where there is none: they go from
- * both ends and are over when one side has no more to follow. What a merge is lost by has thousands of units on both sides that have nothing to do with each other.
+ * Reads that a search for a way between two units follows before it gives up and takes it that there is one: then the two stay two maps.
+ * Ways are mostly short, and so are searches where there is none: they go from both ends and are over when one side has nothing more to
+ * follow. So a merge is lost only where both sides have hundreds of reads that have nothing to do with the other.
  */
 const MOST_FOLLOWED = 256;
 
@@ -98,7 +99,10 @@ export class Fuser {
     return this.#consumers[n.id];
   }
 
-  /** Merges the units of `source` and of `n`, which reads it and is the last node so far, when the result is still one map and nothing would wait for itself. */
+  /**
+   * Merges the units of `source` and of `n`, which reads it and is the last node so far, when the result is still one map and nothing would
+   * wait for itself.
+   */
   tryMerge(source: Node, n: Node): void {
     const [producer, consumer] = [this.unit(source) as Unit, this.unit(n) as Unit];
     if (producer === consumer || producer.space === null || consumer.space === null || !sameShape(producer.space, consumer.space)) return;

@@ -23,8 +23,9 @@ export interface Range {
 export type Pack = (ranges: readonly Range[], alignment: number) => { slots: number[]; places: Place[] };
 
 /**
- * Offsets for ranges in one memory, which is one slot: largest first, each at the lowest gap that holds it. What is taken stands in a tree over the calls, whose leaves are
- * calls and whose other parts are those of two, so that a range of any length is a few parts, and what lives together with it is in these and in those above.
+ * Offsets for ranges in one memory, which is one slot: largest first, each at the lowest gap that holds it. What is taken stands in a tree
+ * over the calls, whose leaves are calls and whose other parts join two, so that a range of any length is a few parts, and what lives
+ * together with it is in these and in those above.
  */
 export const packOffsets: Pack = (ranges, alignment) => {
   const offsets = new Array<number>(ranges.length).fill(0);
@@ -76,7 +77,9 @@ export const assignSlots: Pack = (ranges) => {
   for (const i of order) {
     const { bytes, first, last } = ranges[i];
     for (; now < first; now++) {
-      for (const s of busy[now] ?? []) free.splice(least(free.length, (k) => slots[free[k]] > slots[s] || (slots[free[k]] === slots[s] && free[k] > s)), 0, s);
+      for (const s of busy[now] ?? []) {
+        free.splice(least(free.length, (k) => slots[free[k]] > slots[s] || (slots[free[k]] === slots[s] && free[k] > s)), 0, s);
+      }
     }
     const fits = least(free.length, (k) => slots[free[k]] >= bytes);
     const [slot] = fits < free.length ? free.splice(fits, 1) : [slots.push(bytes) - 1];

@@ -151,7 +151,10 @@ function workOf({ kernel, inputs, outputs, attrs }: Call): number {
   return a.t !== undefined && a.u !== undefined ? elements * a.u : elements * 4;
 }
 
-/** Bytes that commands since the last barrier touched: by space, whether they wrote them, and whether several threads did; commands of one piece all run on one thread, in order. */
+/**
+ * Bytes that commands since the last barrier touched: by space, whether they wrote them, and whether several threads did. Commands of one
+ * piece all run on one thread, in order.
+ */
 type Touched = Map<string, Runs>;
 
 const touchedAs = ({ place }: Ref, writes: boolean, several: boolean): string => `${place.space}${place.index} ${writes} ${several}`;
@@ -159,7 +162,8 @@ const touchedAs = ({ place }: Ref, writes: boolean, several: boolean): string =>
 /** True when the command touches bytes that another wrote, or writes bytes that another read. */
 function conflicts({ words, pieces }: Command, touched: Touched): boolean {
   const both = [true, false];
-  return words.some((w) => typeof w !== "number" && w.bytes > 0 && both.some((writes) => (writes || w.access !== "read") && both.some((several) => (several || pieces > 1)
+  return words.some((w) => typeof w !== "number" && w.bytes > 0
+    && both.some((writes) => (writes || w.access !== "read") && both.some((several) => (several || pieces !== 1)
     && (touched.get(touchedAs(w, writes, several))?.endWithin(w.place.offset, w.place.offset + w.bytes) ?? 0) > 0)));
 }
 
@@ -179,7 +183,11 @@ export function link({ commands, prologue }: Pick<Encoded, "commands" | "prologu
       touched.clear();
       barriers++;
     }
-    for (const w of c.words) if (typeof w !== "number" && w.bytes > 0) once(touched, touchedAs(w, w.access !== "read", c.pieces > 1), () => new Runs()).add(w.place.offset, w.place.offset + w.bytes);
+    for (const w of c.words) {
+      if (typeof w === "number" || w.bytes === 0) continue;
+      const { offset } = w.place;
+      once(touched, touchedAs(w, w.access !== "read", c.pieces !== 1), () => new Runs()).add(offset, offset + w.bytes);
+    }
     words[at++] = c.opcode | (wait ? BARRIER : 0);
     words[at++] = HEADER_WORDS + c.words.length;
     words[at++] = c.pieces;
