@@ -1,12 +1,11 @@
 /** @file Iterables of batches: what a batch may be, and how one is read, gone on with over epochs, and begun again. */
 import { ArgumentError, DataError } from "../errors.ts";
 import { described } from "../samples.ts";
-import type { Data } from "../samples.ts";
 import { Tensor } from "../tensor.ts";
-import type { Inputs } from "./data.ts";
+import type { Inputs, Targets } from "./data.ts";
 
 /** A batch of an iterable: inputs, targets and, optionally, sample weights; `{ xs, ys }` as TensorFlow.js writes it. */
-export type Batch = readonly [Inputs, Data] | readonly [Inputs, Data, Data] | { readonly xs: Inputs; readonly ys: Data };
+export type Batch = readonly [Inputs, Targets] | readonly [Inputs, Targets, Targets] | { readonly xs: Inputs; readonly ys: Targets };
 
 /** What gives batches, anew each time that it is iterated; a function, such as an (async) generator function, is called for that. */
 export type Batches = Iterable<Batch> | AsyncIterable<Batch> | (() => Iterable<Batch> | AsyncIterable<Batch>);
@@ -24,9 +23,9 @@ const isIterable = (x: unknown): x is Iterable<unknown> | AsyncIterable<unknown>
 export const isBatches = (x: unknown): x is Batches => typeof x === "function" || (isIterable(x) && !Array.isArray(x));
 
 /** @throws ArgumentError for what is no batch. */
-function partsOf(who: string, batch: unknown): readonly [Inputs, Data, Data?] {
-  if (Array.isArray(batch) && (batch.length === 2 || batch.length === 3)) return batch as unknown as readonly [Inputs, Data, Data?];
-  if (typeof batch === "object" && batch !== null && "xs" in batch && "ys" in batch) return [batch.xs as Inputs, batch.ys as Data];
+function partsOf(who: string, batch: unknown): readonly [Inputs, Targets, Targets?] {
+  if (Array.isArray(batch) && (batch.length === 2 || batch.length === 3)) return batch as unknown as readonly [Inputs, Targets, Targets?];
+  if (typeof batch === "object" && batch !== null && "xs" in batch && "ys" in batch) return [batch.xs as Inputs, batch.ys as Targets];
   const length = Array.isArray(batch) ? ` of ${batch.length}` : "";
   throw new ArgumentError(`${who}: expected batches [x, y], [x, y, weights] or { xs, ys }, got ${described(batch)}${length}`);
 }
@@ -46,7 +45,7 @@ export class BatchReader {
    * The next batch, or null at the end: what comes after that is the first again. @throws ArgumentError for what is no batch or gives
    * none.
    */
-  async next(): Promise<readonly [Inputs, Data, Data?] | null> {
+  async next(): Promise<readonly [Inputs, Targets, Targets?] | null> {
     this.#iterator ??= this.#begin();
     const { done, value } = await this.#iterator.next();
     if (done === true) {

@@ -12,6 +12,8 @@ export type { Data } from "../samples.ts";
 
 /** One input, or a list with one item for each input of a model of several. */
 export type Inputs = Data | readonly Data[];
+/** One target, or for a model of several outputs a list with one for each or an object by their names; null for an output without a loss. */
+export type Targets = Data | readonly (Data | null)[] | { readonly [output: string]: Data };
 /** Tensors that have been looked through already, with the elements they had then. */
 const finite = new WeakMap<Tensor, TypedArray>();
 
@@ -133,6 +135,11 @@ export async function readTargets(who: string, y: Data, samples: number, loss: L
     return t.dtype === "i32" && sameShape(t.shape, shape) ? t : convert(data, "i32", shape);
   }
   const short = output[output.length - 1] === 1 && fits(t.shape, lead);
+  // A function may take what it likes; only a column that is missing is put back, which would broadcast.
+  if (loss.config.custom === true && !short) {
+    await checkFinite(`${who}: y`, t);
+    return t;
+  }
   if (!fits(t.shape, [samples, ...output]) && !short) {
     throw new ShapeError(`${who}: ${loss.name} expects targets of shape ${showShape([null, ...output])}, got ${showShape(t.shape)}${loss.name === "categoricalCrossentropy" ? "; for class numbers use sparseCategoricalCrossentropy" : ""}`);
   }

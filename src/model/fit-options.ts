@@ -5,14 +5,14 @@ import type { ProgressStream } from "../progress.ts";
 import type { Callback } from "../train/callbacks.ts";
 import { isBatches } from "./batches.ts";
 import type { Batches } from "./batches.ts";
-import type { ClassWeight, Data, Inputs, PadTo } from "./data.ts";
+import type { ClassWeight, Inputs, PadTo, Targets } from "./data.ts";
 
 /** Options of `evaluate`. */
 export interface EvaluateOptions {
   /** Samples computed together; more than there are: all at once. Default 32. */
   readonly batchSize?: number;
   /** One weight per sample, in the loss alone: metrics count samples as they are. Default all 1. */
-  readonly sampleWeight?: Data;
+  readonly sampleWeight?: Targets;
   /** Batches after which to stop. Default: all. */
   readonly steps?: number;
   /**
@@ -31,7 +31,7 @@ export interface FitOptions extends Omit<EvaluateOptions, "steps"> {
   /** Part of the data, from its end, that is not trained on but evaluated after each epoch. Default 0. */
   readonly validationSplit?: number;
   /** Evaluated after each epoch: data, or an iterable of batches; takes the place of validationSplit. */
-  readonly validationData?: readonly [x: Inputs, y: Data, sampleWeight?: Data] | Batches;
+  readonly validationData?: readonly [x: Inputs, y: Targets, sampleWeight?: Targets] | Batches;
   /** Batches of validation after which to stop; the next one begins with the first batch again. Default: all. */
   readonly validationSteps?: number;
   /** Validate after every so many epochs only, or after those of a list, which counts from 1. Default 1. */

@@ -14,10 +14,12 @@ import type { Callback, LogHistory, Logs, TrainingHandle } from "../train/callba
 import { BatchReader, isBatches } from "./batches.ts";
 import type { Batches } from "./batches.ts";
 import { samplesBefore } from "./data.ts";
-import type { Data, Inputs, PadTo } from "./data.ts";
-import type { Model, Prepared, Samples } from "./model.ts";
-import { Watch } from "./programs.ts";
-import type { Programs, Tally, Training } from "./programs.ts";
+import type { Inputs, PadTo, Targets } from "./data.ts";
+import type { AnyModel, Prepared, SampleOptions, Samples } from "./model.ts";
+import { argumentsOf } from "./programs.ts";
+import type { Programs, Training } from "./programs.ts";
+import { Watch } from "./tally.ts";
+import type { Tally } from "./tally.ts";
 import { checkFitOptions, refuse } from "./fit-options.ts";
 import type { FitOptions } from "./fit-options.ts";
 import { describe, time } from "./probe.ts";
@@ -37,7 +39,7 @@ export interface History {
 type State = { training: Training; programs: Programs; train: Tally; evaluate: Tally };
 
 /** One for each model, so that one program serves all calls of fit. */
-const watches = new WeakMap<Model, Watch>();
+const watches = new WeakMap<AnyModel, Watch>();
 
 /** What is evaluated after epochs; null: nothing. `tensors`: those that stay on the device. */
 interface Validation {
@@ -59,7 +61,7 @@ export function runEvaluation({ training, programs, evaluate }: State, data: Pre
     const slices = new Slices();
     for (let at = from; at < to; at += batchSize) {
       const shape = { count: Math.min(batchSize, to - at), shuffled: 0, resident: true };
-      await using(() => programs.evaluate(data.inputs, data.y, data.weights, shape, training, evaluate), args, (program) => inTurn(program, args, () => {}));
+      await using(() => programs.evaluate(data, shape, training, evaluate), args, (program) => inTurn(program, args, () => {}));
       await slices.rest();
     }
     return evaluate.read();
@@ -67,7 +69,7 @@ export function runEvaluation({ training, programs, evaluate }: State, data: Pre
 }
 
 /** Loss and metrics over the batches of an iterable, at most `steps` of them. */
-export async function evaluateBatches(model: Model, who: string, batches: Batches, steps = Infinity, padTo?: PadTo): Promise<Logs> {
+export async function evaluateBatches(model: AnyModel, who: string, batches: Batches, steps = Infinity, padTo?: PadTo): Promise<Logs> {
   const reader = new BatchReader(who, batches);
   const slices = new Slices();
   const next = async (): Promise<Samples | null> => {
@@ -84,10 +86,10 @@ export async function evaluateBatches(model: Model, who: string, batches: Batche
     return await evaluate.alone(async () => {
       evaluate.reset();
       for (let step = 1; batch !== null; step++) {
-        const { inputs, y, weights, samples } = batch;
-        const args = argumentsOf(batch);
-        const shape = { count: samples, shuffled: 0, resident: false };
-        await using(() => programs.evaluate(inputs, y, weights, shape, training, evaluate), args, (program) => inTurn(program, args, () => {}));
+        const data = batch;
+        const args = argumentsOf(data);
+        const shape = { count: data.samples, shuffled: 0, resident: false };
+        await using(() => programs.evaluate(data, shape, training, evaluate), args, (program) => inTurn(program, args, () => {}));
         batch = step < steps ? await next() : null;
         await slices.rest();
       }
@@ -98,8 +100,6 @@ export async function evaluateBatches(model: Model, who: string, batches: Batche
   }
 }
 
-const argumentsOf = (d: Samples): Tensor[] => [...d.inputs, d.y, ...(d.weights === null ? [] : [d.weights])];
-
 async function upload(data: Prepared, { backend }: Programs): Promise<void> {
   for (const t of argumentsOf(data)) {
     await t.arrival(backend);
@@ -107,8 +107,20 @@ async function upload(data: Prepared, { backend }: Programs): Promise<void> {
   }
 }
 
+/** One step on a batch: its loss and metrics. */
+export async function trainBatch(model: AnyModel, x: Inputs, y: Targets, options: SampleOptions): Promise<Logs> {
+  const data = await model.readSamples("trainOnBatch", x, y, options);
+  const { training, programs, train } = model.state("trainOnBatch");
+  train.reset();
+  programs.trainCursor.begin(model.seed, 0, 0);
+  const args = argumentsOf(data);
+  const shape = { count: data.samples, shuffled: 0, resident: false };
+  await using(() => programs.train(data, shape, training, train), args, (program) => inTurn(program, args, () => {}));
+  return train.read();
+}
+
 /** @throws ArgumentError naming the option. */
-export async function runFit(model: Model, x: Inputs | Batches, y?: Data | FitOptions, options?: FitOptions): Promise<History> {
+export async function runFit(model: AnyModel, x: Inputs | Batches, y?: Targets | FitOptions, options?: FitOptions): Promise<History> {
   if (isBatches(x)) {
     const o = (options ?? y ?? {}) as FitOptions;
     checkFitOptions(o);
@@ -118,7 +130,7 @@ export async function runFit(model: Model, x: Inputs | Batches, y?: Data | FitOp
   const o = options ?? {};
   checkFitOptions(o);
   const validationSplit = o.validationData === undefined ? o.validationSplit : 0;
-  const data = await model.prepare("fit", x as Inputs, y as Data, { ...o, validationSplit });
+  const data = await model.prepare("fit", x as Inputs, y as Targets, { ...o, validationSplit });
   try {
     return await new Fit(model, o).runResident(data);
   } finally {
@@ -127,7 +139,7 @@ export async function runFit(model: Model, x: Inputs | Batches, y?: Data | FitOp
 }
 
 class Fit {
-  readonly #model: Model;
+  readonly #model: AnyModel;
   readonly #options: FitOptions;
   readonly #epochs: number[] = [];
   readonly #history: { [name: string]: (number | number[][])[] } = {};
@@ -140,7 +152,7 @@ class Fit {
   #stopped = false;
   #steps = 0;
 
-  constructor(model: Model, options: FitOptions) {
+  constructor(model: AnyModel, options: FitOptions) {
     this.#model = model;
     this.#options = options;
     this.#callbacks = options.callbacks ?? [];
@@ -231,7 +243,7 @@ class Fit {
         if (step === 0) now.programs.trainCursor.begin(seed, epoch, 0);
         const args = argumentsOf(data);
         const shape = { count: data.samples, shuffled: 0, resident: false };
-        const find = (): Promise<Executable> => now.programs.train(data.inputs, data.y, data.weights, shape, now.training, now.train, this.#watch);
+        const find = (): Promise<Executable> => now.programs.train(data, shape, now.training, now.train, this.#watch);
         await using(find, args, (program) => inTurn(program, args, () => {}));
         await this.#afterStep(now, bar, step++);
         await slices.rest();
@@ -299,7 +311,7 @@ class Fit {
   }
 
   async #program(state: State, data: Prepared, count: number, shuffled: number): Promise<Executable> {
-    const program = await state.programs.train(data.inputs, data.y, data.weights, { count, shuffled, resident: true }, state.training, state.train, this.#watch);
+    const program = await state.programs.train(data, { count, shuffled, resident: true }, state.training, state.train, this.#watch);
     await program.arrival([]);
     return program;
   }

@@ -12,6 +12,7 @@ import type { CallOptions } from "../mode.ts";
 import { context, counter, layerWith, withContext } from "../nn/layer.ts";
 import type { Config, IndexCheck, Layer, Parts, Weight } from "../nn/layer.ts";
 import { CUSTOM } from "../nn/options.ts";
+import { naming } from "../naming.ts";
 import { optionsOf } from "../options.ts";
 import { Slices } from "../pacing.ts";
 import { sameShape, showShape } from "../shape.ts";
@@ -23,6 +24,8 @@ import { padded, readInputs, unpadded } from "./data.ts";
 import type { Inputs, PadTo } from "./data.ts";
 import { asLayers, madeInside } from "./layers.ts";
 import type { LayerLike } from "./layers.ts";
+import { outputNames, outputsOf, tensorsOf } from "./outputs.ts";
+import type { Outputs } from "./outputs.ts";
 import { openShapes } from "./open.ts";
 import type { Shapes } from "./open.ts";
 import { runNow, using } from "../run.ts";
@@ -56,7 +59,7 @@ export interface PredictOptions {
 const DEFAULT_NAME = "model";
 
 /** What a file holds of a model within another: a function cannot be written to one. */
-function nestedConfig(model: InferenceModel): Config {
+function nestedConfig(model: InferenceModel<Outputs>): Config {
   const { name, seed, isSequential } = model;
   return {
     ...(name === DEFAULT_NAME ? {} : { name }),
@@ -68,7 +71,7 @@ function nestedConfig(model: InferenceModel): Config {
 }
 
 /** A model that predicts. `lockstep/inference` calls it `Model`; that of `lockstep` extends it by training. */
-export class InferenceModel {
+export class InferenceModel<O extends Outputs = Tensor> {
   readonly name: string;
   readonly seed: number;
   /** True for models made by `sequential`. */
@@ -76,14 +79,20 @@ export class InferenceModel {
   /** In the order of their first call. */
   readonly layers: readonly Layer[];
   /** @internal What it computes. */
-  readonly forward: (inputs: readonly Tensor[]) => Tensor;
+  readonly forward: (inputs: readonly Tensor[]) => O;
   #inputShapes: readonly OpenShape[] | null = null;
-  #outputShape: OpenShape | null = null;
+  #outputShapes: readonly OpenShape[] | null = null;
+  #outputNames: readonly string[] = [""];
+  /** What the function gave for the shapes that it was built with. */
+  #structure: O | null = null;
   #outputs: ReadonlyMap<Layer, OpenShape> = new Map();
   /** Inputs that layers read as indices, with what these must be below. */
   readonly #checks = new Map<number, { readonly limit: number; readonly check: IndexCheck }>();
   #backend: Backend | null = null;
   #layer: Layer | null = null;
+  /** Of a call that is being made: whether it is by `call`, and all outputs, of which a layer gives the first. */
+  #direct = false;
+  #given: O | null = null;
   /** True while the shapes of its inputs are known from what it was called with alone. */
   #builtWithin = false;
   /** The layers, once they are known, as the parts of `asLayer`. */
@@ -93,14 +102,14 @@ export class InferenceModel {
   protected programs: PredictPrograms | null = null;
 
   /** Use `sequential()` or `model()`. */
-  constructor(layers: readonly Layer[], forward: ((inputs: readonly Tensor[]) => Tensor) | null, options: ModelOptions) {
+  constructor(layers: readonly Layer[], forward: ((inputs: readonly Tensor[]) => O) | null, options: ModelOptions) {
     const { name, seed, inputShape } = optionsOf<Required<Omit<ModelOptions, "inputShape">> & ModelOptions>("model", { name: DEFAULT_NAME, seed: 0, inputShape: undefined }, options);
     checkCount("model", "seed", seed, 0);
     this.name = name;
     this.seed = seed;
     this.layers = layers;
     this.isSequential = forward === null;
-    this.forward = forward ?? ((inputs) => layers.reduce((x, l) => l.call(x), inputs[0]));
+    this.forward = forward ?? ((inputs) => layers.reduce((x, l) => l.call(x), inputs[0]) as O);
     if (forward === null) nameLayers(layers);
     if (inputShape !== undefined) {
       if (!Array.isArray(inputShape)) throw new ArgumentError(`model: inputShape must be a list of sizes without the batch, such as [28, 28, 1], got ${JSON.stringify(inputShape)}`);
@@ -115,10 +124,22 @@ export class InferenceModel {
     return this.#inputShapes;
   }
 
-  /** Shape of the output for one sample; null where it depends on the size of an input. @throws LockstepError before the model is built. */
+  /** Shape of the output for one sample; null where it depends on the size of an input. @throws LockstepError before the model is built, and for several outputs. */
   get outputShape(): OpenShape {
-    if (this.#outputShape === null) throw new LockstepError(`model "${this.name}" is not built yet: give inputShape, or call build(), fit() or predict() first`);
-    return this.#outputShape;
+    const shapes = this.outputShapes;
+    if (shapes.length > 1) throw new LockstepError(`model "${this.name}" has ${shapes.length} outputs: see outputShapes`);
+    return shapes[0];
+  }
+
+  /** As `outputShape`, for each of several outputs. @throws LockstepError before the model is built. */
+  get outputShapes(): readonly OpenShape[] {
+    if (this.#outputShapes === null) throw new LockstepError(`model "${this.name}" is not built yet: give inputShape, or call build(), fit() or predict() first`);
+    return this.#outputShapes;
+  }
+
+  /** Names of several outputs: keys of the object that the function returns, or for a list those of the layers that gave them. One tensor is [""]. */
+  get outputNames(): readonly string[] {
+    return this.#outputNames;
   }
 
   /** Weights in layer order, trainable or not. Empty before the model is built. */
@@ -145,80 +166,84 @@ export class InferenceModel {
     if (this.isSequential && inputShapes.length !== 1) throw new ShapeError(`sequential: expected one input, got ${inputShapes.length}; for several inputs use model((a, b) => ...)`);
     const found = new Set<Layer>(this.layers);
     const nextStream = counter();
-    const traceWith = (size: number): Shapes<Shape> & { readonly graph: Graph } => {
+    const traceWith = (size: number): Shapes<Shape> & { readonly graph: Graph; readonly output: O; readonly makers: ReadonlyMap<Tensor, Layer> } => {
       // A batch of one tells the shapes.
       const graph = new Graph();
       const layers = new Map<Layer, Shape>();
+      const makers = new Map<Tensor, Layer>();
       const inputs = inputShapes.map((shape) => graph.input({ shape: [1, ...shape.map((d) => d ?? size)], dtype: "f32" }));
-      const output: unknown = trace(graph, () => withMode({ training: false, key: keysOf(this.seed).ofRun() }, () => withContext({
+      const output = trace(graph, () => withMode({ training: false, key: keysOf(this.seed).ofRun() }, () => withContext({
         seed: this.seed, nextStream,
         called: (layer, y) => {
           found.add(layer);
           layers.set(layer, y.shape.slice(1));
+          makers.set(y, layer);
         },
         indexes: (input, limit, check) => {
           const i = inputs.indexOf(input);
           if (i >= 0 && limit < (this.#checks.get(i)?.limit ?? Infinity)) this.#checks.set(i, { limit, check });
         },
       }, () => this.forward(inputs))));
-      if (!(output instanceof Tensor)) throw new ArgumentError(`model: its function must return one tensor, got ${kindOf(output)}`);
-      return { graph, output: output.shape.slice(1), layers };
+      const tensors = naming("model: its function's outputs", () => tensorsOf(output));
+      return { graph, output, makers, outputs: tensors.map((t) => t.shape.slice(1)), layers };
     };
     const fixed = inputShapes.flat().includes(null) ? null : traceWith(0);
-    const { output, layers, traced } = fixed === null ? openShapes(inputShapes, traceWith) : { ...fixed, traced: fixed };
+    const { outputs, layers, traced } = fixed === null ? openShapes(inputShapes, traceWith) : { ...fixed, traced: fixed };
     context().traced?.(traced.graph);
-    this.#outputShape = output;
+    this.#outputShapes = outputs;
+    this.#structure = traced.output;
     this.#outputs = layers;
     if (!this.isSequential) {
       (this.layers as Layer[]).splice(0, Infinity, ...found);
       nameLayers(this.layers);
       if (this.#layer?.trainable === false) this.trainable = false;
     }
+    this.#outputNames = outputNames(traced.output, (t) => traced.makers.get(t)?.name);
     this.#inputShapes = inputShapes;
     this.builtOnce();
   }
 
   /**
-   * The output for `x`, as a tensor [samples, ...outputShape]. Dropout is off, normalization uses its moving averages. Needs no `compile()`.
+   * The output for `x`, as a tensor [samples, ...outputShape]; several as the model's function returns them. Dropout is off, normalization uses its moving averages. Needs no `compile()`.
    * @param x samples with the batch as first dimension: a tensor, nested arrays, `{ data, shape }`, or a list of tensors for several inputs. Models compute in f32:
    *   other dtypes are cast on the device, to which bytes go as bytes.
    * @throws ShapeError when `x` does not fit the model, DataError for indices that an embedding does not have, ArgumentError for bad options.
    */
-  async predict(x: Inputs, options: PredictOptions = {}): Promise<Tensor> {
+  async predict(x: Inputs, options: PredictOptions = {}): Promise<O> {
     const { batchSize = 32, padTo } = checkOptions("predict", options, ["batchSize", "padTo"]);
     checkCount("predict", "batchSize", batchSize);
     const given = await this.read("predict", x);
-    if (padTo === undefined) return this.#predict(given, batchSize);
+    if (padTo === undefined) return outputsOf(this.#structure as O, await this.#predict(given, batchSize));
     const inputs = await padded("predict", given, this.inputShapes as readonly OpenShape[], padTo);
-    return unpadded(await this.#predict(inputs, batchSize), this.outputShape, given, inputs);
+    const padding = await this.#predict(inputs, batchSize);
+    return outputsOf(this.#structure as O, await Promise.all(padding.map((y, i) => unpadded(y, this.outputShapes[i], given, inputs))));
   }
 
-  async #predict(inputs: readonly Tensor[], batchSize: number): Promise<Tensor> {
+  async #predict(inputs: readonly Tensor[], batchSize: number): Promise<Tensor[]> {
     await this.follow();
     const programs = this.programs as PredictPrograms;
-    const run = async (part: readonly Tensor[]): Promise<Tensor> => {
-      const [y] = await using(() => programs.predict(part), part, (program) => runNow(program, part, () => program.results()));
-      return y;
-    };
+    const run = (part: readonly Tensor[]): Promise<Tensor[]> =>
+      using(() => programs.predict(part), part, (program) => runNow(program, part, () => program.results()));
     const samples = inputs[0].shape[0];
     if (samples <= batchSize) return run(inputs);
-    let out: TypedArray | undefined;
-    let y = inputs[0];
+    const out: TypedArray[] = [];
+    let parts: Tensor[] = [];
     const slices = new Slices();
     const host = await Promise.all(inputs.map(async (t) => t.host ?? t.data()));
     for (let from = 0; from < samples; from += batchSize) {
       const count = Math.min(batchSize, samples - from);
-      const part = inputs.map((t, i) => {
+      parts = await run(inputs.map((t, i) => {
         const row = t.size / samples;
         return tensor(host[i].subarray(from * row, (from + count) * row), [count, ...t.shape.slice(1)], t.dtype);
-      });
-      y = await run(part);
-      const size = y.size / count;
-      out ??= allocate(y.dtype, samples * size);
-      out.set(await y.data(), from * size);
+      }));
+      for (const [i, y] of parts.entries()) {
+        const size = y.size / count;
+        out[i] ??= allocate(y.dtype, samples * size);
+        out[i].set(await y.data(), from * size);
+      }
       await slices.rest();
     }
-    return tensor(out as TypedArray, [samples, ...y.shape.slice(1)], y.dtype);
+    return parts.map((y, i) => tensor(out[i], [samples, ...y.shape.slice(1)], y.dtype));
   }
 
   /** Copies of all weights, in the order of `weights`: layers in order, and within a layer as its page lists them (kernel, bias …). */
@@ -266,8 +291,15 @@ export class InferenceModel {
    * model where it has not been. Behind the inputs may come `{ training }`.
    * @throws ShapeError where inputs do not fit
    */
-  call(x: Tensor, ...more: readonly (Tensor | CallOptions | null | undefined)[]): Tensor {
-    return this.asLayer.call(x, ...more);
+  call(x: Tensor, ...more: readonly (Tensor | CallOptions | null | undefined)[]): O {
+    this.#direct = true;
+    try {
+      this.asLayer.call(x, ...more);
+      return this.#given as O;
+    } finally {
+      this.#direct = false;
+      this.#given = null;
+    }
   }
 
   /** True where all layers are. Setting it sets that of every layer, as in Keras; takes effect with the next `compile`. @throws ArgumentError for what is neither true nor false */
@@ -283,7 +315,7 @@ export class InferenceModel {
 
   /** @internal The model as a layer, whose weights are named layer/weight. */
   get asLayer(): Layer {
-    return (this.#layer ??= Object.assign(layerWith({
+    return (this.#layer ??= layerWith({
       kind: "model",
       config: nestedConfig(this),
       mask: "use",
@@ -300,9 +332,14 @@ export class InferenceModel {
         const called = (l: Layer): void => {
           if (!this.layers.includes(l) && l.weights.length > 0) throw new ArgumentError(madeInside(l));
         };
-        return withContext({ called }, () => this.forward(inputs));
+        const direct = this.#direct;
+        const outputs = withContext({ called }, () => this.forward(inputs));
+        this.#given = outputs;
+        const [first, ...others] = tensorsOf(outputs);
+        if (others.length > 0 && !direct) throw new ArgumentError("a model of several outputs cannot stand in a row; call it in model(fn)");
+        return first;
       },
-    }, [], this.#parts), { layers: this.layers }));
+    }, [], this.#parts));
   }
 
   /** Builds the model for inputs within what is traced around; where these come with several sizes, such a dimension is of any size, unless `build` has said which. */
@@ -391,7 +428,7 @@ export function layersOf(layers: readonly LayerLike[]): Layer[] {
 }
 
 /** @throws ArgumentError for what is no function. */
-export function forwardOf(fn: (...inputs: Tensor[]) => Tensor): (inputs: readonly Tensor[]) => Tensor {
+export function forwardOf<O extends Outputs>(fn: (...inputs: Tensor[]) => O): (inputs: readonly Tensor[]) => O {
   if (typeof fn !== "function") throw new ArgumentError(`model: expected a function from inputs to the output, got ${kindOf(fn)}; for layers in a row use sequential([...])`);
   return (inputs) => fn(...inputs);
 }
@@ -407,9 +444,9 @@ export function sequential(layers: readonly LayerLike[], options: ModelOptions =
 
 /**
  * A model from a function that calls layers: branches, shared layers, several inputs.
- * @param fn takes one tensor per input, with the batch as first dimension, and returns the output. It runs whenever a new batch size is compiled; make the layers outside of it.
+ * @param fn takes one tensor per input, with the batch as first dimension, and returns the output, or several in a list or an object. It runs whenever a new batch size is compiled; make the layers outside of it.
  * @example const a = dense(8, { activation: "relu" }), b = dense(8); const m = model((x) => add(a.call(x), b.call(x)), { inputShape: [4] });
  */
-export function model(fn: (...inputs: Tensor[]) => Tensor, options: ModelOptions = {}): InferenceModel {
+export function model<O extends Outputs>(fn: (...inputs: Tensor[]) => O, options: ModelOptions = {}): InferenceModel<O> {
   return new InferenceModel([], forwardOf(fn), options);
 }

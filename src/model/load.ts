@@ -21,6 +21,7 @@ import type { Tensor } from "../tensor.ts";
 import type { InferenceModel, ModelOptions } from "./inference.ts";
 import { sequential } from "./inference.ts";
 import { asLayers } from "./layers.ts";
+import type { Outputs } from "./outputs.ts";
 import type { LayerLike } from "./layers.ts";
 
 export type { ModelSource } from "../io/source.ts";
@@ -114,7 +115,7 @@ export async function rebuilt<R>(who: string, key: string, make: () => R | Promi
 const some = (names: readonly string[]): string => `${names.slice(0, 8).map((name) => cut(name)).join(", ")}${names.length > 8 ? ` and ${names.length - 8} more` : ""}`;
 
 /** Weights of `model` from tensors named `layer/weight`, or as `nameOf` says. Checks all before it changes any. */
-function assignWeights(who: string, model: InferenceModel, file: SafeTensorsFile, nameOf = (name: string): string => name): void {
+function assignWeights(who: string, model: InferenceModel<Outputs>, file: SafeTensorsFile, nameOf = (name: string): string => name): void {
   const { tensors } = file;
   const wanted = model.layers.flatMap((l) => l.weights.map((w) => ({ tensor: w.tensor, name: nameOf(`${l.name}/${w.name}`) })));
   const names = new Set(wanted.map(({ name }) => name));
@@ -146,7 +147,7 @@ function assignWeights(who: string, model: InferenceModel, file: SafeTensorsFile
  * ArgumentError for `names` that are none of the model's
  * and for what is no source.
  */
-export async function loadWeights(model: InferenceModel, source: ModelSource, options: LoadWeightsOptions = {}): Promise<void> {
+export async function loadWeights(model: InferenceModel<Outputs>, source: ModelSource, options: LoadWeightsOptions = {}): Promise<void> {
   const { names = {} } = checkOptions("loadWeights", options, ["names"]);
   const { who, bytes } = await bytesOf("model file", source);
   const known = new Set(model.layers.flatMap((l) => l.weights.map((w) => `${l.name}/${w.name}`)));

@@ -1,6 +1,6 @@
 /** @file Model: an InferenceModel that learns. The training loop is in fit.ts, files in save.ts. */
 import type { Backend } from "../backend.ts";
-import { checkCount, checkOptions, unknownName } from "../check.ts";
+import { checkCount, checkNumber, checkOptions, unknownName } from "../check.ts";
 import { ArgumentError, LockstepError } from "../errors.ts";
 import { asTensor } from "../graph.ts";
 import type { BackendName } from "../init.ts";
@@ -18,47 +18,72 @@ import { optimizerByName } from "../train/optimizers.ts";
 import type { Optimizer, OptimizerName } from "../train/optimizers.ts";
 import type { Logs } from "../train/callbacks.ts";
 import { padded, readTargets, readWeights, samplesBefore } from "./data.ts";
-import type { ClassWeight, Data, Inputs, PadTo } from "./data.ts";
+import type { ClassWeight, Data, Inputs, PadTo, Targets } from "./data.ts";
 import { isBatches } from "./batches.ts";
-import type { Batches } from "./batches.ts";
-import { evaluateBatches, runEvaluation, runFit } from "./fit.ts";
+import type { Batch, Batches } from "./batches.ts";
+import { evaluateBatches, runEvaluation, runFit, trainBatch } from "./fit.ts";
 import type { EvaluateOptions, FitOptions, History } from "./fit.ts";
 import { refuse } from "./fit-options.ts";
 import { forwardOf, InferenceModel, layersOf } from "./inference.ts";
 import type { ModelOptions } from "./inference.ts";
 import type { LayerLike } from "./layers.ts";
-import { penaltiesOf, Programs, Tally } from "./programs.ts";
-import type { Training } from "./programs.ts";
+import { logName, perOutput } from "./outputs.ts";
+import type { ForOutputs, Outputs } from "./outputs.ts";
+import { penaltiesOf, Programs } from "./programs.ts";
+import type { OutputTraining, Target, Training } from "./programs.ts";
+import { Tally } from "./tally.ts";
 import { encodeModel, saveModel } from "./save.ts";
 import type { SaveOptions } from "./save.ts";
 
 /** What a model learns by: the options of `Model.compile`. */
 export interface CompileModelOptions {
-  /** A name as in Keras (camelCase), a loss, or a function (yTrue, yPred) => loss per sample. */
-  readonly loss: LossName | Loss | LossFunction;
+  /**
+   * A name as in Keras (camelCase), a loss, or a function (yTrue, yPred) => loss per sample, for targets of any shape. For several outputs one for all, or one for each, in a
+   * list or by name; those with null or without one are not trained on and take no target.
+   */
+  readonly loss: ForOutputs<LossOption>;
+  /** What the losses of several outputs count in their sum, in a list or by name. Default all 1. */
+  readonly lossWeights?: readonly number[] | { readonly [output: string]: number };
   /** A name, or an optimizer such as adam({ learningRate: 1e-3 }). Default `rmsprop`, as in Keras. */
   readonly optimizer?: OptimizerName | Optimizer;
-  /** Names or metrics; `accuracy` becomes the kind that fits the loss and the output. Default none. */
-  readonly metrics?: readonly (MetricName | Metric | LossFunction)[];
+  /** Names or metrics; `accuracy` becomes the kind that fits the loss and the output. For several outputs one or a list of them for each, in a list or by name. Default none. */
+  readonly metrics?: readonly MetricOption[] | ForOutputs<MetricOption | readonly MetricOption[]>;
   /** `auto`: the first fit times its step on each backend there is, takes the fastest and says so. Default: the backend opened last. */
   readonly backend?: BackendName | Backend;
 }
 
-/** What `compile` was told, kept until the output's shape is known. */
-interface Recipe {
-  readonly loss: Loss;
+type LossOption = LossName | Loss | LossFunction;
+type MetricOption = MetricName | Metric | LossFunction;
+
+/** What `compile` was told, kept until the outputs' shapes are known. */
+interface Recipe extends Pick<CompileModelOptions, "loss" | "lossWeights"> {
   readonly optimizer: Optimizer;
-  readonly metrics: readonly (MetricName | Metric | LossFunction)[];
+  readonly metrics: NonNullable<CompileModelOptions["metrics"]>;
 }
 
+/** A model of whatever outputs. */
+export type AnyModel = Model<Outputs>;
+
 /** The model that was last compiled with an optimizer: its state, the number of steps above all, is of one model. */
-const owners = new WeakMap<Optimizer, Model>();
+const owners = new WeakMap<Optimizer, AnyModel>();
+
+/** True for what is one loss and not losses for several outputs. */
+const isLoss = (value: unknown): boolean => typeof value === "string" || typeof value === "function" || typeof (value as Partial<Loss> | null)?.call === "function";
+
+/** Layers and those within them, outer ones first, with whether they are trainable. */
+function trainability(layers: readonly Layer[], into = new Map<Layer, boolean>()): ReadonlyMap<Layer, boolean> {
+  for (const l of layers) {
+    into.set(l, l.trainable);
+    trainability(l.layers ?? [], into);
+  }
+  return into;
+}
 
 /**
  * A model that learns: what `sequential()` and `model()` of `lockstep` make, and `loadModel()` for files with training. `compile()` sets the loss and the
  * optimizer, `fit()` trains, `evaluate()` measures, `predict()` computes, `save()` and `toBytes()` write a file. Shapes never name the batch dimension.
  */
-export class Model extends InferenceModel {
+export class Model<O extends Outputs = Tensor> extends InferenceModel<O> {
   /** @internal True until fit has chosen a backend for `auto`. */
   choosing = false;
   #recipe: Recipe | null = null;
@@ -78,9 +103,9 @@ export class Model extends InferenceModel {
     return this.#recipe?.optimizer ?? null;
   }
 
-  /** @internal What compile() was told about metrics. */
-  get metrics(): readonly (MetricName | Metric | LossFunction)[] {
-    return this.#recipe?.metrics ?? [];
+  /** @internal What compile() was told about the metrics of a single output. */
+  get metrics(): readonly MetricOption[] {
+    return this.outputNames[0] === "" ? ((this.#recipe?.metrics ?? []) as readonly MetricOption[]) : [];
   }
 
   /** The layer of this name, or at this place (negative: from the end), as Keras' `get_layer`. @throws ArgumentError listing the names where there is none. */
@@ -102,10 +127,11 @@ export class Model extends InferenceModel {
    */
   async compile(options: CompileModelOptions): Promise<void> {
     if (this.#fitting) throw new LockstepError("compile: the model is being trained; await fit first");
-    checkOptions("compile", options, ["loss", "optimizer", "metrics", "backend"]);
-    const metrics = options.metrics ?? [];
-    if (!Array.isArray(metrics)) throw new ArgumentError(`compile: metrics must be a list, got ${String(metrics)}`);
-    const recipe: Recipe = { loss: lossByName(options.loss), optimizer: optimizerByName(options.optimizer ?? "rmsprop"), metrics };
+    const { loss, lossWeights, metrics = [] } = checkOptions("compile", options, ["loss", "lossWeights", "optimizer", "metrics", "backend"]);
+    // What is no loss is an error now, whatever the outputs will be.
+    const losses = isLoss(loss) || typeof loss !== "object" || loss === null ? [loss as LossOption] : Object.values(loss as { readonly [output: string]: LossOption | null });
+    for (const l of losses) if (l !== null) lossByName(l);
+    const recipe: Recipe = { loss, lossWeights, optimizer: optimizerByName(options.optimizer ?? "rmsprop"), metrics };
     const training = this.#resolve(recipe);
     this.open(await resolveBackend(options.backend));
     this.choosing = options.backend === "auto";
@@ -123,14 +149,21 @@ export class Model extends InferenceModel {
    * the same optimizer since; DeviceLostError where a lost
    * GPU cannot be recovered from; what callbacks throw.
    */
-  async fit(x: Inputs | Batches, y?: Data | FitOptions, options?: FitOptions): Promise<History> {
-    if (this.#fitting) throw new LockstepError("fit: the model is being trained already; await that first");
+  async fit(x: Inputs | Batches, y?: Targets | FitOptions, options?: FitOptions): Promise<History> {
+    return this.#alone("fit", () => runFit(this, x, y, options));
+  }
+
+  /** Runs a training that no other one of this model or its optimizer may meet. */
+  async #alone<R>(who: string, train: () => Promise<R>): Promise<R> {
+    if (this.#fitting) throw new LockstepError(`${who}: the model is being trained already; await that first`);
     const owner = this.optimizer && owners.get(this.optimizer);
-    if (owner && owner !== this) throw new LockstepError(`fit: the optimizer of model "${this.name}" was given to model "${owner.name}" since, and counts its steps; compile this one again with an optimizer of its own`);
+    if (owner && owner !== this) {
+      throw new LockstepError(`${who}: the optimizer of model "${this.name}" was given to model "${owner.name}" since, and counts its steps; compile this one again with an optimizer of its own`);
+    }
     this.#fitting = true;
     try {
       if (this.#recipe !== null) await this.follow();
-      return await runFit(this, x, y, options);
+      return await train();
     } finally {
       this.#fitting = false;
     }
@@ -141,7 +174,7 @@ export class Model extends InferenceModel {
    * @param x samples or an iterable of batches, as for `fit`. @param y targets, one for each sample; left out for an iterable.
    * @throws DataError, ShapeError, ArgumentError for data that does not fit; LockstepError before `compile()`.
    */
-  async evaluate(x: Inputs | Batches, y?: Data | EvaluateOptions, options?: EvaluateOptions): Promise<Logs> {
+  async evaluate(x: Inputs | Batches, y?: Targets | EvaluateOptions, options?: EvaluateOptions): Promise<Logs> {
     const iterable = isBatches(x);
     const given = iterable ? (options ?? (y as EvaluateOptions | undefined)) : options;
     const o = checkOptions("evaluate", given, ["batchSize", "sampleWeight", "steps", "padTo"]);
@@ -153,12 +186,29 @@ export class Model extends InferenceModel {
       refuse("evaluate", o, ["batchSize", "sampleWeight"]);
       return evaluateBatches(this, "evaluate", x, steps, padTo);
     }
-    const data = await this.prepare("evaluate", x, y as Data, { sampleWeight, padTo });
+    const data = await this.prepare("evaluate", x, y as Targets, { sampleWeight, padTo });
     try {
       return await runEvaluation(this.state("evaluate"), data, 0, Math.min(data.samples, steps * batchSize), batchSize);
     } finally {
       data.release();
     }
+  }
+
+  /**
+   * One step on one batch, as in a loop of one's own: the loss and metrics of this batch alone, before the step. Random layers follow from the model's seed and the optimizer's steps.
+   * @param x inputs, @param y targets, as for `fit`.
+   * @throws as `fit`
+   */
+  async trainOnBatch(x: Inputs, y: Targets, options: BatchOptions = {}): Promise<Logs> {
+    const { sampleWeight, classWeight } = checkOptions("trainOnBatch", options, ["sampleWeight", "classWeight"]);
+    return this.#alone("trainOnBatch", () => trainBatch(this, x, y, { sampleWeight, classWeight }));
+  }
+
+  /** Loss and metrics of one batch: `evaluate` without batches. @throws as `evaluate` */
+  async testOnBatch(x: Inputs, y: Targets, options: Pick<BatchOptions, "sampleWeight"> = {}): Promise<Logs> {
+    const { sampleWeight } = checkOptions("testOnBatch", options, ["sampleWeight"]);
+    if (this.#recipe !== null) await this.follow();
+    return evaluateBatches(this, "testOnBatch", () => [[x, y, sampleWeight] as Batch]);
   }
 
   /**
@@ -189,12 +239,12 @@ export class Model extends InferenceModel {
   state(who: string): { training: Training; programs: Programs; train: Tally; evaluate: Tally } {
     const training = this.#training;
     if (training === null || this.programs === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
-    this.#tallies ??= { train: new Tally(training.metrics), evaluate: new Tally(training.metrics) };
+    this.#tallies ??= { train: new Tally(training.outputs), evaluate: new Tally(training.outputs) };
     return { training, programs: this.programs as Programs, ...this.#tallies };
   }
 
   /** @internal Checks data and builds the model where it has not been. */
-  async readSamples(who: string, x: Inputs, y: Data, options: SampleOptions = {}): Promise<Samples> {
+  async readSamples(who: string, x: Inputs, y: Targets, options: SampleOptions = {}): Promise<Samples> {
     const { sampleWeight, classWeight, validationSplit = 0, padTo } = options;
     if (this.#recipe === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
     if (y === undefined) {
@@ -204,20 +254,31 @@ export class Model extends InferenceModel {
     let inputs = await this.read(who, x);
     if (padTo !== undefined) {
       inputs = await padded(who, inputs, this.inputShapes as readonly OpenShape[], padTo);
-      const output = this.outputShape;
-      if (output.includes(null)) {
-        throw new ArgumentError(`${who}: padTo would count steps that it puts in, with an output ${showShape([null, ...output])}`);
-      }
+      const output = this.outputShapes.find((shape) => shape.includes(null));
+      if (output !== undefined) throw new ArgumentError(`${who}: padTo would count steps that it puts in, with an output ${showShape([null, ...output])}`);
     }
     const samples = inputs[0].shape[0];
-    const target = await readTargets(who, y, samples, this.#recipe.loss, this.outputShape);
-    const weights = await readWeights(who, sampleWeight, classWeight, target, samples, samplesBefore(samples, validationSplit));
-    return { inputs, y: target, weights, samples };
+    const { outputNames: names, outputShapes } = this;
+    const { outputs } = this.state(who).training;
+    if (names.length > 1 && classWeight !== undefined) throw new ArgumentError(`${who}: classWeight is for models of one output; use sampleWeight`);
+    const each = perOutput<Data>(`${who}: y`, y as ForOutputs<Data>, names, () => false);
+    const forOne = (value: unknown): boolean => value instanceof Tensor || !(Array.isArray(value) ? value.length === names.length && typeof value[0] !== "number" : isPlain(value));
+    const weights = perOutput<Data>(`${who}: sampleWeight`, sampleWeight as ForOutputs<Data>, names, forOne);
+    const targets: Target[] = [];
+    for (const [i, { name, loss }] of outputs.entries()) {
+      if (loss === null) continue;
+      const where = name === "" ? who : `${who}: output "${name}"`;
+      const given = each[i];
+      if (given === null) throw new ArgumentError(`${where}: its target is missing in y`);
+      const target = await readTargets(where, given, samples, loss, outputShapes[i]);
+      targets.push({ y: target, weights: await readWeights(where, weights[i] ?? undefined, classWeight, target, samples, samplesBefore(samples, validationSplit)) });
+    }
+    return { inputs, targets, samples };
   }
 
   /** @internal The same with data that can stay on the backend for as long as it is needed. */
-  async prepare(who: string, x: Inputs, y: Data, options: SampleOptions = {}): Promise<Prepared> {
-    const { inputs, y: target, weights, samples } = await this.readSamples(who, x, y, options);
+  async prepare(who: string, x: Inputs, y: Targets, options: SampleOptions = {}): Promise<Prepared> {
+    const { inputs, targets, samples } = await this.readSamples(who, x, y, options);
     // Tensors of one's own, so that those given do not stay on the backend until they are collected.
     const held: Tensor[] = [];
     const own = (t: Tensor): Tensor => {
@@ -226,7 +287,10 @@ export class Model extends InferenceModel {
       held.push(copy);
       return copy;
     };
-    return { inputs: inputs.map(own), y: own(target), weights: weights && own(weights), samples, release: () => held.forEach((t) => t.dispose()) };
+    return {
+      inputs: inputs.map(own), targets: targets.map(({ y: target, weights }) => ({ y: own(target), weights: weights && own(weights) })), samples,
+      release: () => held.forEach((t) => t.dispose()),
+    };
   }
 
   override dispose(): void {
@@ -246,15 +310,31 @@ export class Model extends InferenceModel {
     if (#recipe in this && this.#recipe !== null) this.#begin(this.#resolve(this.#recipe));
   }
 
-  /** The metrics that names stand for; null while the output's shape is not known. @throws ArgumentError */
-  #resolve({ loss, optimizer, metrics }: Recipe): Training | null {
+  /** What names stand for, for each output; null while their shapes are not known. @throws ArgumentError */
+  #resolve({ loss, lossWeights, optimizer, metrics }: Recipe): Training | null {
     if (this.inputShapes === null) return null;
-    const { outputShape } = this;
-    const resolved = metrics.map((m) => metricByName(m, { loss, outputShape }));
-    const names = ["loss", ...resolved.map((m) => m.name)];
-    const twice = names.find((n, i) => names.indexOf(n) !== i);
+    const names = this.outputNames;
+    const losses = perOutput<LossOption>("compile: loss", loss, names, isLoss);
+    const weights = lossWeights === undefined ? null : perOutput<number>("compile: lossWeights", lossWeights, names, () => false);
+    const none = Array.isArray(metrics) && metrics.length === 0;
+    const lists = none ? names.map(() => metrics) : perOutput<MetricOption | readonly MetricOption[]>("compile: metrics", metrics as readonly MetricOption[], names, () => false);
+    const outputs = this.outputShapes.map((outputShape, i): OutputTraining => {
+      const [own, list, weight] = [losses[i], lists[i] ?? [], weights?.[i] ?? 1];
+      checkNumber("compile", "lossWeights", weight, -Infinity);
+      if (names[i] === "" && !Array.isArray(list)) throw new ArgumentError(`compile: metrics must be a list, got ${String(list)}`);
+      if (own === null) {
+        if ((list as readonly unknown[]).length !== 0) throw new ArgumentError(`compile: output "${names[i]}" has metrics, which need a loss and so a target`);
+        return { name: names[i], loss: null, weight, metrics: [] };
+      }
+      const resolved = lossByName(own);
+      const all = (Array.isArray(list) ? list : [list]) as readonly MetricOption[];
+      return { name: names[i], loss: resolved, weight, metrics: all.map((m) => metricByName(m, { loss: resolved, outputShape })) };
+    });
+    if (outputs.every((o) => o.loss === null)) throw new ArgumentError("compile: expected a loss for one output at least");
+    const logs = ["loss", ...outputs.flatMap((o) => [...(o.name === "" ? [] : [logName(o.name, "loss")]), ...o.metrics.map((m) => logName(o.name, m.name))])];
+    const twice = logs.find((n, i) => logs.indexOf(n) !== i);
     if (twice !== undefined) throw new ArgumentError(`compile: two metrics are named "${twice}"; give one of them another name`);
-    return { loss, optimizer, metrics: resolved };
+    return { outputs, optimizer, trainable: trainability(this.layers) };
   }
 
   #begin(training: Training | null): void {
@@ -263,9 +343,20 @@ export class Model extends InferenceModel {
   }
 }
 
+/** Options of `trainOnBatch`. */
+export interface BatchOptions {
+  /** As for `fit`. Default all 1. */
+  readonly sampleWeight?: Targets;
+  /** As for `fit`. Default all 1. */
+  readonly classWeight?: ClassWeight;
+}
+
+/** True for an object that is a list of things by name, and not data. */
+const isPlain = (value: unknown): boolean => typeof value === "object" && value !== null && !ArrayBuffer.isView(value) && !("data" in value && "shape" in value);
+
 /** How samples are to be read. Class weights are for the first `1 - validationSplit` of them. */
 export interface SampleOptions {
-  readonly sampleWeight?: Data;
+  readonly sampleWeight?: Targets;
   readonly classWeight?: ClassWeight;
   readonly validationSplit?: number;
   readonly padTo?: PadTo;
@@ -274,8 +365,8 @@ export interface SampleOptions {
 /** Data checked and as tensors. */
 export interface Samples {
   readonly inputs: readonly Tensor[];
-  readonly y: Tensor;
-  readonly weights: Tensor | null;
+  /** For each output that is trained on. */
+  readonly targets: readonly Target[];
   readonly samples: number;
 }
 
@@ -295,9 +386,9 @@ export function sequential(layers: readonly LayerLike[], options: ModelOptions =
 
 /**
  * A model from a function that calls layers: branches, shared layers, several inputs.
- * @param fn takes one tensor per input, with the batch as first dimension, and returns the output. It runs whenever a new batch size is compiled; make the layers outside of it.
+ * @param fn takes one tensor per input, with the batch as first dimension, and returns the output, or several in a list or an object. It runs whenever a new batch size is compiled; make the layers outside of it.
  * @example const a = dense(8, { activation: "relu" }), b = dense(8); const m = model((x) => add(a.call(x), b.call(x)), { inputShape: [4] });
  */
-export function model(fn: (...inputs: Tensor[]) => Tensor, options: ModelOptions = {}): Model {
+export function model<O extends Outputs>(fn: (...inputs: Tensor[]) => O, options: ModelOptions = {}): Model<O> {
   return new Model([], forwardOf(fn), options);
 }

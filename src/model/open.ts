@@ -6,7 +6,7 @@ import type { OpenShape, Shape } from "../shape.ts";
 
 /** Shapes of a model's parts for one sample. */
 export interface Shapes<S extends OpenShape> {
-  readonly output: S;
+  readonly outputs: readonly S[];
   readonly layers: ReadonlyMap<Layer, S>;
 }
 
@@ -31,7 +31,7 @@ export function openShapes<T extends Shapes<Shape>>(
     try {
       const [traced, other] = pair.map(trace);
       const layers = new Map([...traced.layers].map(([layer, shape]) => [layer, joined(shape, other.layers.get(layer) ?? shape)]));
-      return { output: joined(traced.output, other.output), layers, traced };
+      return { outputs: traced.outputs.map((shape, i) => joined(shape, other.outputs[i])), layers, traced };
     } catch (error) {
       if (!(error instanceof ShapeError)) throw error;
       reason ??= error;

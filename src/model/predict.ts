@@ -12,11 +12,13 @@ import { castOp } from "../ops/map.ts";
 import { Executable, programCache } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import { madeInside } from "./layers.ts";
+import { tensorsOf } from "./outputs.ts";
+import type { Outputs } from "./outputs.ts";
 
 /** What programs need of a model. */
 export interface Network {
   /** Layers in order, or a function. */
-  readonly forward: (inputs: readonly Tensor[]) => Tensor;
+  readonly forward: (inputs: readonly Tensor[]) => Outputs;
   readonly weights: readonly Weight[];
   /** layer/weight */
   nameOf(weight: Weight): string;
@@ -41,12 +43,12 @@ export class PredictPrograms {
     this.#keys = keysOf(network.seed);
   }
 
-  /** The output for a batch. */
+  /** The outputs for a batch. */
   predict(inputs: readonly Tensor[]): Promise<Executable> {
     return this.cached(`predict ${inputs.join()}`, () => {
       const graph = new Graph();
-      const output = trace(graph, () => symbolOf(graph, this.forward(inputs.map((t) => graph.input(t)), false)));
-      return Executable.create(graph, [output], this.backend);
+      const outputs = trace(graph, () => tensorsOf(this.forward(inputs.map((t) => graph.input(t)), false)).map((t) => symbolOf(graph, t)));
+      return Executable.create(graph, outputs, this.backend);
     });
   }
 
@@ -62,7 +64,7 @@ export class PredictPrograms {
   }
 
   /** The layers on `xs`. `key` starts the streams of random layers. */
-  protected forward(xs: readonly Tensor[], training: boolean, key: Mode["key"] = this.#keys.ofRun(), called: Context["called"] = () => {}): Tensor {
+  protected forward(xs: readonly Tensor[], training: boolean, key: Mode["key"] = this.#keys.ofRun(), called: Context["called"] = () => {}): Outputs {
     const { network } = this;
     const known = new Set(network.weights.map((w) => w.tensor));
     return withMode({ training, key }, () => withContext({

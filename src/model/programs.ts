@@ -3,132 +3,83 @@
  * by (shuffled) position, runs forward, loss, gradients and update, and adds to the epoch's loss and metrics, all where
  * the data is. Between steps nothing is written and nothing is read.
  */
-import { allocate } from "../dtype.ts";
 import { gradients } from "../grad.ts";
 import { asTensor, assign, currentGraph, Graph, symbolOf, trace } from "../graph.ts";
-import { add, cast, equal, greater, isFinite, mul, not, sub, where } from "../ops/map.ts";
+import { add, cast, equal, mul, where } from "../ops/map.ts";
+import type { Layer } from "../nn/layer.ts";
 import { maskOf } from "../nn/masks.ts";
 import { pick } from "../ops/gather.ts";
 import { iota } from "../ops/move.ts";
 import { permutation } from "../ops/random.ts";
-import { sum } from "../ops/reduce.ts";
 import { seedWords } from "../random.ts";
 import { Executable } from "../run.ts";
-import { Tensor, tensor, zeros } from "../tensor.ts";
+import { tensor } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
 import { reduceLoss, separateSigmoid } from "../train/losses.ts";
-import type { Logs } from "../train/callbacks.ts";
 import type { Loss } from "../train/losses.ts";
 import type { Metric } from "../train/metrics.ts";
 import type { Optimizer } from "../train/optimizers.ts";
+import { tensorsOf } from "./outputs.ts";
+import type { Outputs } from "./outputs.ts";
 import { PredictPrograms } from "./predict.ts";
 import type { Network } from "./predict.ts";
+import type { Tally, Watch } from "./tally.ts";
 
 /** Tells a shuffle from every other use of the seed. */
 const SHUFFLE_STREAM = 0x5f5f;
 
-/** How the model learns. */
-export interface Training {
-  readonly loss: Loss;
-  readonly optimizer: Optimizer;
+/** What one output is trained by. */
+export interface OutputTraining {
+  /** "" for a model of one. */
+  readonly name: string;
+  /** Null: it is not trained on. */
+  readonly loss: Loss | null;
+  /** In the sum of all losses. */
+  readonly weight: number;
   readonly metrics: readonly Metric[];
 }
 
-let ids = 0;
-
-/** Loss and metrics of an epoch, counted on the device. */
-export class Tally {
-  /** Names it among programs. */
-  readonly id = ids++;
-  readonly #metrics: readonly Metric[];
-  /** Sum of batch losses times samples, its rounding error, and samples. */
-  readonly #loss = [zeros([]), zeros([]), zeros([])];
-  readonly #states: readonly (readonly Tensor[])[];
-  /** The last batch's loss. */
-  readonly last = zeros([]);
-  #turn: Promise<unknown> = Promise.resolve();
-
-  constructor(metrics: readonly Metric[]) {
-    this.#metrics = metrics;
-    this.#states = metrics.map((m) => m.state.map((s) => zeros(s.shape, s.dtype)));
-  }
-
-  /** Inside a trace: adds a batch. */
-  add(loss: Tensor, samples: number, y: Tensor, prediction: Tensor): void {
-    const [sum, error, count] = this.#loss;
-    // Kahan: what the last addition lost is put back into the next.
-    const term = sub(mul(loss, samples), error);
-    const next = add(sum, term);
-    assign(sum, next);
-    assign(error, sub(sub(next, sum), term));
-    assign(count, add(count, samples));
-    assign(this.last, loss);
-    this.#metrics.forEach((m, i) => {
-      const states = this.#states[i];
-      m.update(y, prediction, states).forEach((value, k) => assign(states[k], value));
-    });
-  }
-
-  /** Runs `count` when all that was handed in before is done: two evaluations at once would add to the same sums. */
-  alone<R>(count: () => Promise<R>): Promise<R> {
-    const result = this.#turn.then(count);
-    this.#turn = result.catch(() => {});
-    return result;
-  }
-
-  /** What a checkpoint must keep. */
-  get tensors(): Tensor[] {
-    return [...this.#loss, ...this.#states.flat(), this.last];
-  }
-
-  reset(): void {
-    for (const t of [...this.#loss, ...this.#states.flat()]) t.set(allocate(t.dtype, t.size));
-  }
-
-  /** The epoch so far, by name, with `prefix` before each. */
-  async read(): Promise<Logs> {
-    const [sum, , count] = await Promise.all(this.#loss.map((t) => t.item()));
-    const out: { [name: string]: number | number[][] } = { loss: sum / count };
-    for (const [i, m] of this.#metrics.entries()) out[m.name] = m.result(await Promise.all(this.#states[i].map((t) => t.data())));
-    return out as Logs;
-  }
+/** How the model learns. */
+export interface Training {
+  readonly outputs: readonly OutputTraining[];
+  readonly optimizer: Optimizer;
+  /** Which layers are trained: a change counts from the next `compile` on. */
+  readonly trainable: ReadonlyMap<Layer, boolean>;
 }
 
-/** Where numbers first stopped being finite, kept on the device. */
-export class Watch {
-  /** Names it among programs. */
-  readonly id = ids++;
-  /** The first step (from 1) with a number that is not finite; 0: none yet. */
-  readonly step = zeros([], "i32");
-  /** Not finite elements in each source at that step. */
-  #counts: readonly Tensor[] = [];
-  #sources: readonly string[] = [];
+/** What an output is to be, and the weights of its loss's values. */
+export interface Target {
+  readonly y: Tensor;
+  readonly weights: Tensor | null;
+}
 
-  /** Inside a trace: looks at `tensors` of this step. */
-  look(tensors: readonly { source: string; tensor: Tensor }[], step: Tensor): void {
-    const counts = tensors.map(({ tensor: t }) => sum(cast(not(isFinite(t)), "i32")));
-    if (this.#counts.length !== counts.length) this.#counts = counts.map(() => zeros([], "i32"));
-    this.#sources = tensors.map((t) => t.source);
-    const before = greater(this.step, 0);
-    this.#counts.forEach((count, i) => assign(count, where(before, count, counts[i])));
-    assign(this.step, where(before, this.step, where(greater(counts.reduce(add), 0), step, 0)));
-  }
+/** What an output gave in a step. */
+export interface Result {
+  readonly y: Tensor;
+  readonly prediction: Tensor;
+  readonly loss: Tensor;
+}
 
-  /** Forgets what it saw. */
-  reset(): void {
-    this.step.set(new Int32Array(1));
-  }
+/** Inputs, and a target for each output that is trained on. */
+export interface BatchTensors {
+  readonly inputs: readonly Tensor[];
+  readonly targets: readonly Target[];
+}
 
-  /** The first source with such an element, or null. */
-  async read(): Promise<{ step: number; source: string } | null> {
-    const step = await this.step.item();
-    if (step === 0) return null;
-    const counts = await Promise.all(this.#counts.map((t) => t.item()));
-    return { step, source: this.#sources[counts.findIndex((n) => n > 0)] };
-  }
+/** What the programs of these take, in order. */
+export const argumentsOf = ({ inputs, targets }: BatchTensors): Tensor[] => [...inputs, ...targets.flatMap(({ y, weights }) => (weights === null ? [y] : [y, weights]))];
 
-  /** What a checkpoint must keep. */
-  get tensors(): Tensor[] {
-    return [this.step, ...this.#counts];
+/** Runs `fn` with layers trainable as they were when the model was compiled. */
+function asCompiled<R>(trainable: ReadonlyMap<Layer, boolean>, fn: () => R): R {
+  const now = Array.from(trainable.keys(), (l) => [l, l.trainable] as const);
+  const set = (states: Iterable<readonly [Layer, boolean]>): void => {
+    for (const [l, value] of states) l.trainable = value;
+  };
+  set(trainable);
+  try {
+    return fn();
+  } finally {
+    set(now);
   }
 }
 
@@ -170,16 +121,15 @@ export class Programs extends PredictPrograms {
     this.evaluateCursor.dispose();
   }
 
-  /** One optimizer step on a batch of `inputs` and `y` (and sample weights). Returns nothing: all it does is assigned. */
-  train(inputs: readonly Tensor[], y: Tensor, weights: Tensor | null, shape: StepShape, training: Training, tally: Tally, watch: Watch | null = null): Promise<Executable> {
-    return this.#step(watch === null ? "train" : `train, watched ${watch.id}`, inputs, y, weights, shape, tally, (xs, target, weight) => {
-      const { loss, optimizer } = training;
+  /** One optimizer step on a batch. Returns nothing: all it does is assigned. */
+  train(batch: BatchTensors, shape: StepShape, training: Training, tally: Tally, watch: Watch | null = null): Promise<Executable> {
+    return this.#step(watch === null ? "train" : `train, watched ${watch.id}`, batch, shape, training, tally, (xs, targets) => {
+      const { optimizer } = training;
       const owners = this.network.weights.filter((w) => w.trainable);
       const params = owners.map((w) => w.tensor);
       const watched: { source: string; tensor: Tensor }[] = [];
-      const output = this.forward(xs, true, () => this.#key(optimizer), (layer, y) => watched.push({ source: `layer ${layer.name}`, tensor: y }));
-      const prediction = separateSigmoid(output);
-      const value = this.#loss(loss, target, prediction, weight, maskOf(output));
+      const outputs = this.forward(xs, true, () => this.#key(optimizer), (layer, y) => watched.push({ source: `layer ${layer.name}`, tensor: y }));
+      const { value, results } = this.#losses(training, outputs, targets);
       const grads = gradients(value, params.map((p) => symbolOf(currentGraph() as Graph, p)));
       if (watch !== null) {
         watched.push({ source: "the loss", tensor: value });
@@ -188,31 +138,27 @@ export class Programs extends PredictPrograms {
         watch.look(watched.filter((w) => w.tensor.dtype === "f32"), add(optimizer.iterations, 1));
       }
       optimizer.update(params, grads);
-      return { value, prediction };
+      return { value, results };
     });
   }
 
   /** Loss and metrics of a batch. */
-  evaluate(inputs: readonly Tensor[], y: Tensor, weights: Tensor | null, shape: StepShape, training: Training, tally: Tally): Promise<Executable> {
-    return this.#step("evaluate", inputs, y, weights, shape, tally, (xs, target, weight) => {
-      const output = this.forward(xs, false);
-      const prediction = separateSigmoid(output);
-      return { value: this.#loss(training.loss, target, prediction, weight, maskOf(output)), prediction };
-    });
+  evaluate(batch: BatchTensors, shape: StepShape, training: Training, tally: Tally): Promise<Executable> {
+    return this.#step("evaluate", batch, shape, training, tally, (xs, targets) => this.#losses(training, this.forward(xs, false), targets));
   }
 
-  #step(kind: string, inputs: readonly Tensor[], y: Tensor, weights: Tensor | null, shape: StepShape, tally: Tally, body: (xs: Tensor[], y: Tensor, w: Tensor | null) => { value: Tensor; prediction: Tensor }): Promise<Executable> {
-    const key = `${kind} ${inputs.join()} ${y} ${weights} ${JSON.stringify(shape)} ${tally.id}`;
-    return this.cached(key, () => {
+  #step(kind: string, given: BatchTensors, shape: StepShape, training: Training, tally: Tally, body: (xs: Tensor[], targets: Target[]) => { value: Tensor; results: Result[] }): Promise<Executable> {
+    const types = given.targets.map(({ y, weights }) => `${y} ${weights}`);
+    return this.cached(`${kind} ${given.inputs.join()} ${types.join()} ${JSON.stringify(shape)} ${tally.id}`, () => {
       const graph = new Graph();
-      trace(graph, () => {
-        const data = [...inputs, y, ...(weights === null ? [] : [weights])].map((t) => graph.input(t));
+      trace(graph, () => asCompiled(training.trainable, () => {
+        const data = argumentsOf(given).map((t) => graph.input(t));
         const batch = shape.resident ? gatherBatch(kind !== "evaluate" ? this.trainCursor : this.evaluateCursor, data, shape) : data;
-        const xs = batch.slice(0, inputs.length);
-        const target = batch[inputs.length];
-        const { value, prediction } = body(xs, target, weights === null ? null : batch[inputs.length + 1]);
-        tally.add(value, shape.count, target, prediction);
-      });
+        const xs = batch.splice(0, given.inputs.length);
+        const targets = given.targets.map(({ weights }) => ({ y: batch.shift() as Tensor, weights: weights && (batch.shift() as Tensor) }));
+        const { value, results } = body(xs, targets);
+        tally.add(value, shape.count, results);
+      }));
       return Executable.create(graph, [], this.backend);
     });
   }
@@ -224,8 +170,20 @@ export class Programs extends PredictPrograms {
     return where(equal(at, 2), cast(optimizer.iterations, "u32"), where(equal(at, 3), asTensor(1, "u32"), this.trainCursor.key));
   }
 
-  #loss(loss: Loss, y: Tensor, prediction: Tensor, weights: Tensor | null, mask: Tensor | null): Tensor {
-    return penaltiesOf(this.network).reduce((sum, penalty) => add(sum, penalty), reduceLoss(loss.call(y, prediction), weights, mask));
+  /** The loss of all outputs that are trained on, with penalties. */
+  #losses({ outputs }: Training, given: Outputs, targets: readonly Target[]): { value: Tensor; results: Result[] } {
+    const tensors = tensorsOf(given);
+    const terms: Tensor[] = [];
+    const results: Result[] = [];
+    outputs.forEach(({ loss, weight }, i) => {
+      if (loss === null) return;
+      const { y, weights } = targets[results.length];
+      const prediction = separateSigmoid(tensors[i]);
+      const value = reduceLoss(loss.call(y, prediction), weights, maskOf(tensors[i]));
+      results.push({ y, prediction, loss: value });
+      terms.push(mul(value, weight));
+    });
+    return { value: [...terms, ...penaltiesOf(this.network)].reduce((a, b) => add(a, b)), results };
   }
 }
 

@@ -21,7 +21,7 @@ import { isMadeOptimizer, optimizerFromConfig } from "../train/optimizers.ts";
 import type { Optimizer } from "../train/optimizers.ts";
 import { elementsOf, FORMAT, parse, readModel, rebuilt, VERSION } from "./load.ts";
 import type { Described, LoadOptions, ModelSource } from "./load.ts";
-import type { Model } from "./model.ts";
+import type { AnyModel, Model } from "./model.ts";
 import { sequential } from "./model.ts";
 import type { Training } from "./programs.ts";
 
@@ -90,7 +90,7 @@ function check(who: string, key: string, value: unknown, named: Named): void {
   }
 }
 
-function describe(model: Model, named: Named): Described {
+function describe(model: AnyModel, named: Named): Described {
   if (model.inputShapes === null) throw new LockstepError(`save: model "${model.name}" is not built yet: give inputShape, or call fit() or predict() first`);
   return {
     format: FORMAT, version: VERSION, name: model.name, seed: model.seed, sequential: model.isSequential, inputShapes: model.inputShapes,
@@ -113,17 +113,19 @@ function describeLayers(layers: readonly Layer[], named: Named): Described["laye
 
 /** Names of layers that are not trainable; those of models within have their model's name before them. */
 function frozenOf(layers: readonly Layer[], path = ""): string[] {
-  return layers.flatMap((l) => [...(l.trainable ? [] : [path + l.name]), ...frozenOf(l.layers ?? [], `${path}${l.name}/`)]);
+  return layers.flatMap((l) => [...(l.trainable ? [] : [path + l.name]), ...frozenOf(l.kind === "model" ? (l.layers ?? []) : [], `${path}${l.name}/`)]);
 }
 
 function freeze(layers: readonly Layer[], frozen: ReadonlySet<string>, path = ""): void {
   for (const l of layers) {
     l.trainable = !frozen.has(path + l.name);
-    freeze(l.layers ?? [], frozen, `${path}${l.name}/`);
+    if (l.kind === "model") freeze(l.layers ?? [], frozen, `${path}${l.name}/`);
   }
 }
 
-function describeTraining(model: Model, { loss, optimizer }: Training, named: Named): DescribedTraining {
+function describeTraining(model: AnyModel, { outputs, optimizer }: Training, named: Named): DescribedTraining {
+  // A model of several outputs is a function, of which a file has the weights alone.
+  const loss = outputs.find((o) => o.loss !== null)?.loss as Loss;
   const frozen = frozenOf(model.layers);
   const metrics = model.metrics.map(describeMetric);
   const [ownLoss, ownOptimizer] = [!isMadeLoss(loss), !isMadeOptimizer(optimizer)];
@@ -137,10 +139,10 @@ function describeTraining(model: Model, { loss, optimizer }: Training, named: Na
 }
 
 /** Models that were told of. */
-const told = new WeakSet<Model>();
+const told = new WeakSet<AnyModel>();
 
 /** Says once what a file cannot hold, and what `loadModel` must be given. */
-function tell(model: Model, named: Named): void {
+function tell(model: AnyModel, named: Named): void {
   if (told.has(model) || (model.isSequential && named.size === 0)) return;
   told.add(model);
   const keyOf = (key: string): string => (/^[A-Za-z_$][\w$]*$/.test(key) ? key : JSON.stringify(key));
@@ -150,7 +152,7 @@ function tell(model: Model, named: Named): void {
 }
 
 /** The file as bytes. */
-export async function encodeModel(model: Model, { optimizer = model.training !== null }: SaveOptions): Promise<Uint8Array> {
+export async function encodeModel(model: AnyModel, { optimizer = model.training !== null }: SaveOptions): Promise<Uint8Array> {
   const missing: Named = new Map();
   const config = describe(model, missing);
   const named = model.layers.flatMap((l) => l.weights.map((w) => [`${l.name}/${w.name}`, w.tensor] as const));
@@ -178,7 +180,7 @@ export async function encodeModel(model: Model, { optimizer = model.training !==
   return encodeRaw(tensors, metadata);
 }
 
-export async function saveModel(model: Model, path: string | URL, options: SaveOptions): Promise<void> {
+export async function saveModel(model: AnyModel, path: string | URL, options: SaveOptions): Promise<void> {
   const bytes = await encodeModel(model, options);
   await writeBytesAtomic(path, bytes);
 }

@@ -69,7 +69,7 @@ export interface Layer {
   readonly weights: readonly Weight[];
   /** True once it has its weights. */
   readonly built: boolean;
-  /** Of a model as a layer: its layers. */
+  /** Those that it calls: the layers of a model that is one, and what `bidirectional` and its like hold. */
   readonly layers?: readonly Layer[];
   /**
    * Makes the weights for inputs of the first argument's shape if there are none yet, and computes the output. `x` has the batch as first dimension.
@@ -172,6 +172,9 @@ export function layerWith({ kind, config, build, call, mask: handling }: LayerDe
       const all = [...own, ...parts.flatMap(([part, nameOf]) => part.weights.map((w) => weightIn(self, w, nameOf(w.name))))];
       if (all.length !== weights.length) weights = all;
       return weights;
+    },
+    get layers(): readonly Layer[] {
+      return parts.map(([part]) => part);
     },
     built: false,
     call(x: Tensor, ...given: readonly (Tensor | CallOptions | null | undefined)[]): Tensor {

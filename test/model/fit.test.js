@@ -325,7 +325,8 @@ test("a layer made anew each time that a function runs is an error, not a layer 
   for (const m of [model((x) => dense(2).call(x), { inputShape: [4] }), sequential([(x) => dense(2).call(x)], { inputShape: [4] })]) {
     assert.match((await errorOf(() => m.predict(data.x))).message, /layer "dense" has weights that the model does not know.*outside of the function/);
   }
-  assert.match((await errorOf(() => model((x) => [x], { inputShape: [4] }))).message, /must return one tensor, got an array/);
+  assert.match((await errorOf(() => model(() => [3], { inputShape: [4] }))).message, /model: its function's outputs: expected tensors, .* got 3/);
+  assert.match((await errorOf(() => model(() => [], { inputShape: [4] }))).message, /must return a tensor, or a list or an object of tensors, got none/);
 });
 
 test("inputs of a model of several as nested arrays, with shapes, or as tensors", async () => {
