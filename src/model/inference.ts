@@ -26,7 +26,7 @@ import type { LayerLike } from "./layers.ts";
 import { openShapes } from "./open.ts";
 import type { Shapes } from "./open.ts";
 import { runNow, using } from "../run.ts";
-import { PredictPrograms } from "./predict.ts";
+import { inputAsFloat, PredictPrograms } from "./predict.ts";
 import { summaryOf } from "./summary.ts";
 
 /** Options of `sequential()` and `model()`. */
@@ -236,7 +236,7 @@ export class InferenceModel {
     if (values.length !== weights.length) throw new ShapeError(`setWeights: model "${this.name}" has ${weights.length} weights, got ${values.length}`);
     const next = weights.map((w, i) => {
       const v = values[i];
-      const host = v instanceof Tensor ? v : tensor(v as TypedArray | NestedArray, ArrayBuffer.isView(v) ? w.tensor.shape : undefined);
+      const host = v instanceof Tensor ? v : tensor(v, ArrayBuffer.isView(v) ? w.tensor.shape : undefined, "f32");
       if (host.host === null) throw new LockstepError(`setWeights: value ${i} has no elements on the host; await data() first`);
       if (!sameShape(host.shape, w.tensor.shape)) throw new ShapeError(`setWeights: weight ${i} (${this.nameOf(w)}) has shape ${showShape(w.tensor.shape)}, got ${showShape(host.shape)}`);
       return new Float32Array(host.host);
@@ -300,7 +300,7 @@ export class InferenceModel {
         const called = (l: Layer): void => {
           if (!this.layers.includes(l) && l.weights.length > 0) throw new ArgumentError(madeInside(l));
         };
-        return withContext({ called }, () => this.forward(inputs));
+        return withContext({ called }, () => this.forward(inputs.map(inputAsFloat)));
       },
     }, [], this.#parts), { layers: this.layers }));
   }
