@@ -8,10 +8,11 @@
 export { loadModel } from "./model/save.ts";
 export type { LoadModelOptions, SaveOptions } from "./model/save.ts";
 export { model, sequential } from "./model/model.ts";
-export type { CompileModelOptions, Model } from "./model/model.ts";
+export type { BatchOptions, CompileModelOptions, Model } from "./model/model.ts";
+export type { ForOutputs, Outputs } from "./model/outputs.ts";
 export type { InferenceModel, ModelOptions, PredictOptions } from "./model/inference.ts";
 export type { Batch, Batches } from "./model/batches.ts";
-export type { Data, Inputs, PadTo } from "./model/data.ts";
+export type { Data, Inputs, PadTo, Targets } from "./model/data.ts";
 export type { EvaluateOptions, FitOptions, History } from "./model/fit.ts";
 export type { LayerLike } from "./model/layers.ts";
 export { loadWeights } from "./model/load.ts";

@@ -86,7 +86,7 @@ export interface CallOptions {
 /** The options behind the tensors of a call, if there are any. @throws ArgumentError for an option that there is none of */
 export function callOptions(more: readonly unknown[]): CallOptions | null {
   const last = more[more.length - 1];
-  if (typeof last !== "object" || last === null || last instanceof Tensor || Array.isArray(last)) return null;
+  if (typeof last !== "object" || last === null || last instanceof Tensor || last instanceof Promise || Array.isArray(last)) return null;
   const { training, ...rest } = last as CallOptions;
   const unknown = Object.keys(rest)[0];
   if (unknown !== undefined || (training !== undefined && typeof training !== "boolean")) {

@@ -161,6 +161,8 @@ test("randomCategorical draws classes with the probabilities of softmax", async 
     assert.ok(Math.abs(found - share) <= 5 * Math.sqrt((share * (1 - share)) / draws), `row ${row}, class ${k}: ${found}, expected ${share}`);
   }));
   assert.match((await errorOf(() => compile(() => randomCategorical(randomKey(), tensor([1, 2], [2], "i32")))())).message, /randomCategorical.*f32/);
+  assert.equal(await (await compile(() => randomCategorical(randomKey(), [[-1e9, 0], [0, -1e9]], 2))()).array(), [[1, 1], [0, 0]]);
+  for (const count of [-1, 1.5, "2"]) assert.match((await errorOf(() => compile((l) => randomCategorical(randomKey(), l, count))(logits))).message, /randomCategorical: count/);
 });
 
 test("optimizer.apply is one update outside of a traced function", async () => {

@@ -29,7 +29,7 @@ import type { Outputs } from "./outputs.ts";
 import { openShapes } from "./open.ts";
 import type { Shapes } from "./open.ts";
 import { runNow, using } from "../run.ts";
-import { PredictPrograms } from "./predict.ts";
+import { inputAsFloat, PredictPrograms } from "./predict.ts";
 import { summaryOf } from "./summary.ts";
 
 /** Options of `sequential()` and `model()`. */
@@ -261,7 +261,7 @@ export class InferenceModel<O extends Outputs = Tensor> {
     if (values.length !== weights.length) throw new ShapeError(`setWeights: model "${this.name}" has ${weights.length} weights, got ${values.length}`);
     const next = weights.map((w, i) => {
       const v = values[i];
-      const host = v instanceof Tensor ? v : tensor(v as TypedArray | NestedArray, ArrayBuffer.isView(v) ? w.tensor.shape : undefined);
+      const host = v instanceof Tensor ? v : tensor(v, ArrayBuffer.isView(v) ? w.tensor.shape : undefined, "f32");
       if (host.host === null) throw new LockstepError(`setWeights: value ${i} has no elements on the host; await data() first`);
       if (!sameShape(host.shape, w.tensor.shape)) throw new ShapeError(`setWeights: weight ${i} (${this.nameOf(w)}) has shape ${showShape(w.tensor.shape)}, got ${showShape(host.shape)}`);
       return new Float32Array(host.host);
@@ -333,7 +333,7 @@ export class InferenceModel<O extends Outputs = Tensor> {
           if (!this.layers.includes(l) && l.weights.length > 0) throw new ArgumentError(madeInside(l));
         };
         const direct = this.#direct;
-        const outputs = withContext({ called }, () => this.forward(inputs));
+        const outputs = withContext({ called }, () => this.forward(inputs.map(inputAsFloat)));
         this.#given = outputs;
         const [first, ...others] = tensorsOf(outputs);
         if (others.length > 0 && !direct) throw new ArgumentError("a model of several outputs cannot stand in a row; call it in model(fn)");

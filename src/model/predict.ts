@@ -8,6 +8,7 @@ import { keysOf, withMode } from "../mode.ts";
 import type { Mode } from "../mode.ts";
 import { counter, withContext } from "../nn/layer.ts";
 import type { Context, Weight } from "../nn/layer.ts";
+import { maskOf, masked } from "../nn/masks.ts";
 import { castOp } from "../ops/map.ts";
 import { Executable, programCache } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
@@ -26,7 +27,8 @@ export interface Network {
 }
 
 /** A model's input as the f32 that models compute with. What casts it to integers, as an embedding does, gets those that were given: f32 has not all above 2^24. */
-const inputAsFloat = (x: Tensor): Tensor => (x.dtype === "f32" ? x : apply(castOp, [x], { dtype: "f32", given: true })[0]);
+export const inputAsFloat = (x: Tensor): Tensor =>
+  x.dtype === "f32" ? x : masked(apply(castOp, [x], { dtype: "f32", given: true })[0], maskOf(x));
 
 /** Makes programs once per shape and keeps them. */
 export class PredictPrograms {

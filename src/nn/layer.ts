@@ -142,8 +142,18 @@ export interface LayerDescription {
 /**
  * A layer from its description. `config.name` becomes its name.
  * @example const scale = layer({ kind: "scale", config: {}, build: (shape, weight) => { weight("gamma", [shape.at(-1)], { init: "ones" }); }, call: (x, { gamma }) => mul(x, gamma) });
+ * @throws ArgumentError for what is no description
  */
 export function layer(description: LayerDescription): Layer {
+  const { kind, config, call } = Object(description) as LayerDescription;
+  if (typeof kind !== "string" || typeof config !== "object" || config === null || typeof call !== "function") {
+    throw new ArgumentError(`layer: expected { kind: "...", config: { ... }, call: (x, weights) => ... }, got ${kindOf(description)}`);
+  }
+  return layerFrom(description);
+}
+
+/** What `layer` does, for descriptions that are right. */
+export function layerFrom(description: LayerDescription): Layer {
   return layerWith(description, [], Object.entries(description.parts ?? {}).map(([prefix, part]) => [part, (name) => prefixed(prefix, name)]));
 }
 
@@ -181,7 +191,9 @@ export function layerWith({ kind, config, build, call, mask: handling }: LayerDe
       const run = (): Tensor => {
         const options = callOptions(given);
         const more = (options === null ? given : given.slice(0, -1)) as readonly (Tensor | null | undefined)[];
-        if (!(x instanceof Tensor)) throw new ArgumentError(`expected a tensor, got ${kindOf(x)}`);
+        for (const t of [x, ...more.filter((m) => m !== null && m !== undefined)]) {
+          if (!(t instanceof Tensor)) throw new ArgumentError(`expected a tensor, got ${kindOf(t)}`);
+        }
         if (build && !self.built) {
           own.length = 0;
           build(x.shape, (name, shape, { init, trainable = true, regularizer = null }) => {

@@ -17,8 +17,9 @@ import type { Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Initializer, InitializerName } from "./initializers.ts";
 import { initializer } from "./initializers.ts";
-import { layer } from "./layer.ts";
+import { layerFrom } from "./layer.ts";
 import type { Config, Layer, LayerDescription, Regularizer, WeightOptions } from "./layer.ts";
+import { maskOf, masked } from "./masks.ts";
 import { regularizer } from "./regularizers.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
@@ -198,12 +199,12 @@ export function layerOf<D extends object>(kind: string, args: { readonly [name: 
   const of = { ...o } as { readonly [option: string]: unknown };
   checkBeginnings(kind, of);
   const { build, call, anyDtype, ...rest } = describe(o);
-  const made = layer({
+  const made = layerFrom({
     kind,
     config: configOf({ ...args, ...of }),
     build: (shape, weight) => build?.(shape, (name, size, more, option = name) =>
       weight(name, size, { init: of[`${option}Initializer`] as InitializerOption, regularizer: regularizer((of[`${option}Regularizer`] ?? null) as RegularizerOption), ...more })),
-    call: anyDtype ? call : (x, ...more) => call(cast(x, "f32"), ...more),
+    call: anyDtype ? call : (x, ...more) => call(masked(cast(x, "f32"), maskOf(x)), ...more),
     ...rest,
   });
   MADE.add(made);

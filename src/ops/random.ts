@@ -74,13 +74,16 @@ export function randomBernoulli(key: Tensor, p: number, shape: Shape, options: R
  * Class numbers drawn with the probabilities softmax(logits): logits [..., classes] -> i32 [..., count], by the largest of logits and Gumbel noise (Gumbel 1954).
  * A logit of -Infinity is never drawn. `key`: u32[4]. `count` default 1. @throws DTypeError, ShapeError for logits that are no f32 or have no class
  */
-export function randomCategorical(key: Tensor, logits: Tensor, count = 1, options: RandomOptions = {}): Tensor {
-  checkDType("randomCategorical", logits, ["f32"]);
-  const { shape, rank } = logits;
+export function randomCategorical(key: Tensor, logits: TensorLike, count = 1, options: RandomOptions = {}): Tensor {
+  checkKey("randomCategorical", key);
+  checkCount("randomCategorical", "count", count, 0);
+  const x = asTensor(logits, "f32", "randomCategorical");
+  checkDType("randomCategorical", x, ["f32"]);
+  const { shape, rank } = x;
   if (rank === 0 || shape[rank - 1] === 0) throw new ShapeError(`randomCategorical: expected logits [..., classes], got ${showShape(shape)}`);
   const each = [...shape.slice(0, -1), count, shape[rank - 1]];
   const noise = neg(log(neg(log(draw("uniform", key, each, options)))));
-  return argMax(add(expandDims(logits, -2), noise), -1);
+  return argMax(add(expandDims(x, -2), noise), -1);
 }
 
 /** `count` consecutive elements from `start` (i32, one element) of a pseudo-random permutation of 0 .. size-1, as i32[count]. `key`: u32[4]. */

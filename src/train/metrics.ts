@@ -55,11 +55,12 @@ export interface MetricContext {
 /** Gives one value for each sample; its mean over the epoch is the metric. */
 export type MetricFunction = LossFunction;
 
-/** What made each of Lockstep's metrics, by the function that counts: a copy under another name still has it. */
-const MADE = new WeakMap<Metric["update"], { readonly kind: string; readonly metric: Metric }>();
+/** What made each of Lockstep's metrics, by the functions that count and resolve: a copy under another name still has them. */
+const MADE = new WeakMap<object, { readonly kind: string; readonly metric: Metric }>();
 
 function made(kind: string, metric: Metric): Metric {
   MADE.set(metric.update, { kind, metric });
+  if (metric.resolve) MADE.set(metric.resolve, { kind, metric });
   return metric;
 }
 
@@ -370,7 +371,7 @@ export function auc(options?: AucOptions): Metric {
     }
     return sum;
   };
-  return made(name, {
+  return made("auc", {
     name,
     config,
     // How many predictions lie between two thresholds, the upper one included, for targets of 0 and of 1: a count per threshold would be 200 comparisons of each prediction.
@@ -453,7 +454,11 @@ export function metricByName(metric: MetricName | Metric | MetricFunction, conte
   }
   if (typeof metric !== "string") {
     if (metric === null || typeof metric !== "object" || typeof metric.update !== "function") throw new ArgumentError(`metrics: expected a name, a metric or a function of (yTrue, yPred), got ${String(metric)}`);
-    return metric.resolve?.(context) ?? metric;
+    if (!metric.resolve) return metric;
+    // What a copy has of its own, such as another name, stays.
+    const first = MADE.get(metric.resolve)?.metric ?? metric;
+    const own = Object.entries(metric).filter(([key, value]) => first[key as keyof Metric] !== value);
+    return { ...metric.resolve(context), ...Object.fromEntries(own) };
   }
   if (metric === "accuracy" || metric === "acc") return { ...accuracyFor(context), name: metric };
   if (Object.hasOwn(METRICS, metric)) return { ...metricByName(metricFromConfig(metric, {}), context), name: metric };

@@ -70,7 +70,7 @@ test("dtypes of nested arrays", () => {
     [[1, 2], "f32[2]"], [[[1.5], [2]], "f32[2, 1]"], [[true, false], "bool[2]"], [[true, 2], "f32[2]"],
     [[Float32Array.of(1, 2), Float32Array.of(3, 4)], "f32[2, 2]"], [[[Float32Array.of(1, 2)], [Float32Array.of(3, 4)]], "f32[2, 1, 2]"],
     [[Float64Array.of(1, 2), [3, 4]], "f32[2, 2]"], [[Int32Array.of(1, 2)], "i32[1, 2]"], [[], "f32[0]"], [[[], []], "f32[2, 0]"],
-    [Float64Array.of(1, 0.1), "f32[2]"], [[Float64Array.of(1, 0.1)], "f32[1, 2]"], [new Float64Array(0), "f32[0]"], [Uint8Array.of(1), "i32[1]"],
+    [Float64Array.of(1, 0.1), "f32[2]"], [[Float64Array.of(1, 0.1)], "f32[1, 2]"], [new Float64Array(0), "f32[0]"], [Uint8Array.of(1), "i32:u8[1]"],
     [[1, 16777216], "f32[2]"], [[1, 16777217], "i32[2]"], [[0.5, 16777217], "f32[2]"], [[1, 2 ** 40 + 1], "f32[2]"],
   ];
   for (const [d, type] of cases) assert.is(String(of(d)), type, JSON.stringify(d));
@@ -93,6 +93,18 @@ test("indices and class numbers above 2^24 in nested arrays stay what they are",
   m.setWeights([tensor(table, [n, 1])]);
   assert.equal(await (await m.predict([[16777217]])).array(), [[2]]);
   assert.equal(await (await m.predict([[16777216]])).array(), [[1]]);
+  assert.match((await errorOf(() => m.predict([[16777219]]))).message, /indices 0 to 16777217, got 16777219/);
+  const classes = sequential([dense(3, { activation: "softmax" })], { inputShape: [1] });
+  await classes.compile({ loss: "sparseCategoricalCrossentropy" });
+  assert.match((await errorOf(() => classes.fit([[1]], [16777219], { verbose: 0 }))).message, /class numbers 0 to 2, got 16777219/);
+});
+
+test("setWeights takes numbers and integers of any size, as the f32 that weights are", async () => {
+  const m = sequential([dense(1)], { inputShape: [1] });
+  for (const [kernel, bias] of [[[[16777219]], [true]], [Float64Array.of(16777219), Uint8Array.of(1)], [Int32Array.of(16777219), [1]]]) {
+    m.setWeights([kernel, bias]);
+    assert.equal((await Promise.all((await m.getWeights()).map((t) => t.data()))).map(([v]) => v), [16777220, 1]);
+  }
 });
 
 const circular = [[1, 2, 3, 4]];

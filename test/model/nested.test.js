@@ -8,7 +8,7 @@ import { open } from "../../build/esm/init.js";
 import { model, sequential } from "../../build/esm/model/model.js";
 import { loadModel } from "../../build/esm/model/save.js";
 import { batchNorm, conv1d, dense, dropout, embedding, flatten, globalAvgPool1d, l2 } from "../../build/esm/nn/index.js";
-import { add, mul, square } from "../../build/esm/ops/map.js";
+import { add, cast, mul, square } from "../../build/esm/ops/map.js";
 import { mean } from "../../build/esm/ops/composite.js";
 import { tensor } from "../../build/esm/tensor.js";
 import { sgd } from "../../build/esm/train/optimizers.js";
@@ -48,6 +48,26 @@ test("models are called in functions of layers and in compiled functions, built 
   assert.equal([...(await y.data())], [6, 6, 6]);
   const { grads } = await compile((t) => valueAndGrad(() => mean(base.call(t)), base.parameters)())(a);
   assert.equal([...(await grads[1].data())].map((v) => Math.round(v * 3)), [1, 1, 1]);
+});
+
+test("a model within takes inputs of any dtype as one by itself does: as f32, with the integers that were given for embeddings", async () => {
+  const base = sequential([(x) => mul(x, 3)], { inputShape: [2] });
+  const net = model((x) => base.call(cast(x, "i32")), { inputShape: [2] });
+  assert.is(String(await net.predict([[7, 9]])), "f32[1, 2]");
+  assert.equal(await (await net.predict([[7, 9]])).array(), [[21, 27]]);
+  // As integers they would be 50331651.
+  const given = tensor([[7, 16777217]], undefined, "i32");
+  for (const y of [await base.predict(given), await compile((t) => base.call(t))(given), base.call(given)]) {
+    assert.is(y.dtype, "f32");
+    assert.equal(await y.array(), [[21, 50331648]]);
+  }
+  const n = 2 ** 24 + 2;
+  const table = new Float32Array(n);
+  table[16777217] = 2;
+  const words = sequential([embedding(n, 1), flatten()], { inputShape: [1] });
+  words.setWeights([table]);
+  const y = await compile((t) => words.call(t))(tensor([[16777217]], undefined, "i32"));
+  assert.equal(await y.array(), [[2]]);
 });
 
 test("a frozen model keeps its weights and its averages, also when it is frozen before it is built", async () => {

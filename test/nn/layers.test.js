@@ -49,6 +49,21 @@ test("an unknown option is refused with the list of known ones", () => {
   assert.is(nn.dense(3, { activation: undefined }).config.activation, null);
 });
 
+test("what is no description of a layer is refused, and so is what is no tensor when it is called", () => {
+  for (const [given, said] of [[undefined, "undefined"], [null, "null"], [Promise.resolve({}), "await it"], [{}, "object"], [{ kind: "own", config: {} }, "kind, config"], ["dense", "string"]]) {
+    throws(() => nn.layer(given), ArgumentError, new RegExp(`layer: expected \\{ kind.*got .*${said}`));
+  }
+  const own = () => nn.layer({ kind: "own", config: {}, call: (x) => x });
+  const wrong = [[Promise.resolve(zeros([1, 2, 3])), "await it"], [[[1]], "an array"], [3, "number"], [new Float32Array(2), "object"]];
+  for (const make of [own, () => nn.dense(2), () => nn.lstm(2), () => nn.merge.add()]) {
+    for (const [given, said] of [...wrong, [null, "null"], [undefined, "undefined"]]) throws(() => make().call(given), ArgumentError, new RegExp(`layer "\\w+": expected a tensor, got .*${said}`));
+    // Behind the first, null is a tensor that is left out, and an object with no tensor's place in it are options.
+    for (const [given, said] of wrong.slice(0, 3)) {
+      for (const more of [[given], [given, null], [null, given, { training: false }]]) throws(() => make().call(zeros([1, 2, 3]), ...more), ArgumentError, new RegExp(`expected a tensor, got .*${said}`));
+    }
+  }
+});
+
 test("bad arguments are refused when the layer is made", () => {
   for (const units of [0, -1, 2.5, "3", undefined]) throws(() => nn.dense(units), ArgumentError, /dense: units must be an integer >= 1/);
   throws(() => nn.dense(3, { activation: "rleu" }), ArgumentError, /dense: unknown activation "rleu"; did you mean "relu"\? known: linear, relu/);

@@ -7,7 +7,8 @@ import { open } from "../../build/esm/init.js";
 import { model, sequential } from "../../build/esm/model/model.js";
 import { loadModel } from "../../build/esm/model/save.js";
 import * as nn from "../../build/esm/nn/index.js";
-import { maskOf } from "../../build/esm/nn/masks.js";
+import { maskOf, masked } from "../../build/esm/nn/masks.js";
+import { cast } from "../../build/esm/ops/map.js";
 import { tensor } from "../../build/esm/tensor.js";
 import { errorOf } from "../model/helpers.js";
 
@@ -94,6 +95,17 @@ test("batchNorm in training takes the statistics of the steps that count", async
   await compile((x) => norm.call(mask.call(x)), { training: true })(tensor([[[1], [3], [0]], [[8], [0], [0]]]));
   near(await norm.weights[0].tensor.data(), [4], "mean");
   near([(await norm.weights[1].tensor.data())[0] / 10], [(9 + 1 + 16) / 3 / 10], "variance");
+});
+
+test("integers keep their mask where a layer or a model within takes them as f32", async () => {
+  const marked = nn.layer({ kind: "marked", config: {}, call: (x) => masked(cast(x, "i32"), tensor([[true, false]])) });
+  const x = tensor([[[2], [4]]]);
+  const mean = nn.globalAvgPool1d();
+  near(await (await compile((t) => mean.call(marked.call(t)))(x)).data(), [2], "a layer");
+  const inner = sequential([nn.globalAvgPool1d()], { inputShape: [2, 1] });
+  near(await (await compile((t) => inner.call(marked.call(t)))(x)).data(), [2], "a model");
+  const own = sequential([(t) => mean.call(t)], { inputShape: [2, 1] });
+  near(await (await sequential([marked, own], { inputShape: [2, 1] }).predict(x)).data(), [2], "a function in a model");
 });
 
 test("the loss is the mean over the steps that count, as Keras', with sample weights and without", async () => {

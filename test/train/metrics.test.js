@@ -290,6 +290,21 @@ test("both curves of one model have names", () => {
   assert.equal([metrics.auc(), metrics.auc({ curve: "PR", name: "prAuc" })].map((m) => [m.name, m.config.curve]), [["auc", "ROC"], ["prAuc", "PR"]]);
 });
 
+test("a copy of a metric keeps what it has of its own when the model tells it the number of outputs", () => {
+  const context = { loss: lossByName("sparseCategoricalCrossentropy"), outputShape: [3] };
+  for (const make of [metrics.precision, metrics.f1, metrics.confusionMatrix, () => metrics.auc({ multiLabel: true })]) {
+    const first = make();
+    assert.is(metricByName(first, context).name, first.name);
+    const copy = metricByName({ ...first, name: "renamed", result: () => 7 }, context);
+    assert.is(copy.name, "renamed");
+    assert.is(copy.result([]), 7);
+    assert.equal(copy.state, metricByName(first, context).state);
+    assert.is(copy.state[0].shape[0] % 3, 0, first.name);
+    const update = () => [];
+    assert.is(metricByName({ ...first, update }, context).update, update);
+  }
+});
+
 test("auc is a function, not a name", async () => {
   const context = { loss: lossByName("bce"), outputShape: [1] };
   for (const name of ["auc", "AUC"]) assert.throws(() => metricByName(name, context), (error) => error.name === "ArgumentError" && /give auc\(\)/.test(error.message));
