@@ -69,7 +69,7 @@ export async function acgan(o = options({ epochs: 20, samples: 2000 })) {
   const history = [];
   const steps = Math.floor(samples / BATCH);
   for (let epoch = 0; epoch < o.epochs; epoch++) {
-    const sums = { discriminator: 0, generator: 0, accuracy: 0 };
+    const sums = { discriminator: 0, generator: 0, digit: 0 };
     for (let step = 0; step < steps; step++) {
       const at = step * BATCH;
       const drawn = classes(BATCH);
@@ -89,12 +89,12 @@ export async function acgan(o = options({ epochs: 20, samples: 2000 })) {
       const g = await combined.trainOnBatch([noise(2 * BATCH), tensor(wanted)], { real: new Float32Array(2 * BATCH).fill(0.9), digit: tensor(wanted) });
       sums.discriminator += d.loss / steps;
       sums.generator += g.loss / steps;
-      sums.accuracy += g.digitLoss / steps;
+      sums.digit += g.digitLoss / steps;
     }
-    history.push({ discriminator: sums.discriminator, generator: sums.generator, digit: sums.accuracy });
+    history.push(sums);
     if (o.verbose) {
-      const { discriminator: d, generator: g, accuracy } = sums;
-      console.log(`Epoch ${epoch + 1}/${o.epochs} - discriminator: ${d.toFixed(3)} - generator: ${g.toFixed(3)} - digits of the generator: ${accuracy.toFixed(3)}`);
+      const { discriminator: d, generator: g, digit } = sums;
+      console.log(`Epoch ${epoch + 1}/${o.epochs} - discriminator: ${d.toFixed(3)} - generator: ${g.toFixed(3)} - digits of the generator: ${digit.toFixed(3)}`);
     }
   }
 
