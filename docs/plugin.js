@@ -4,7 +4,7 @@
  */
 import { Converter } from "typedoc";
 
-const MACHINERY = /^src\/(plan\/|graph\.ts|dual\.ts|random\.ts|compile\.ts|model\/(programs|predict)\.ts|webgpu\/dispatch\.ts)/;
+const MACHINERY = /^src\/(plan\/|graph\.ts|cache\.ts|dual\.ts|random\.ts|compile\.ts|model\/(programs|predict)\.ts|webgpu\/dispatch\.ts)/;
 /** Exported, although they stand beside machinery. */
 const PUBLIC = new Set(["assign", "add", "avgPool2d", "conv2d", "conv2dTranspose", "elu", "leakyRelu", "maxPool2d", "relu", "reshape", "softmax", "compile", "Compiled", "CompileOptions"]);
 
