@@ -1,6 +1,6 @@
 /** @file Iterables of batches: what a batch may be, and how one is read, gone on with over epochs, and begun again. */
+import { kindOf } from "../check.ts";
 import { ArgumentError, DataError } from "../errors.ts";
-import { described } from "../samples.ts";
 import type { Data } from "../samples.ts";
 import { Tensor } from "../tensor.ts";
 import type { Inputs } from "./data.ts";
@@ -28,7 +28,7 @@ function partsOf(who: string, batch: unknown): readonly [Inputs, Data, Data?] {
   if (Array.isArray(batch) && (batch.length === 2 || batch.length === 3)) return batch as unknown as readonly [Inputs, Data, Data?];
   if (typeof batch === "object" && batch !== null && "xs" in batch && "ys" in batch) return [batch.xs as Inputs, batch.ys as Data];
   const length = Array.isArray(batch) ? ` of ${batch.length}` : "";
-  throw new ArgumentError(`${who}: expected batches [x, y], [x, y, weights] or { xs, ys }, got ${described(batch)}${length}`);
+  throw new ArgumentError(`${who}: expected batches [x, y], [x, y, weights] or { xs, ys }, got ${kindOf(batch)}${length}`);
 }
 
 /** Reads batches one after another; when there are no more it begins again. */

@@ -70,7 +70,7 @@ test("dtypes of nested arrays", () => {
     [[1, 2], "f32[2]"], [[[1.5], [2]], "f32[2, 1]"], [[true, false], "bool[2]"], [[true, 2], "f32[2]"],
     [[Float32Array.of(1, 2), Float32Array.of(3, 4)], "f32[2, 2]"], [[[Float32Array.of(1, 2)], [Float32Array.of(3, 4)]], "f32[2, 1, 2]"],
     [[Float64Array.of(1, 2), [3, 4]], "f32[2, 2]"], [[Int32Array.of(1, 2)], "i32[1, 2]"], [[], "f32[0]"], [[[], []], "f32[2, 0]"],
-    [Float64Array.of(1, 0.1), "f32[2]"], [[Float64Array.of(1, 0.1)], "f32[1, 2]"], [new Float64Array(0), "f32[0]"], [Uint8Array.of(1), "i32[1]"],
+    [Float64Array.of(1, 0.1), "f32[2]"], [[Float64Array.of(1, 0.1)], "f32[1, 2]"], [new Float64Array(0), "f32[0]"], [Uint8Array.of(1), "i32:u8[1]"],
     [[1, 16777216], "f32[2]"], [[1, 16777217], "i32[2]"], [[0.5, 16777217], "f32[2]"], [[1, 2 ** 40 + 1], "f32[2]"],
   ];
   for (const [d, type] of cases) assert.is(String(of(d)), type, JSON.stringify(d));
@@ -109,7 +109,7 @@ const WRONG = [
   ["a Map", new Map([[[1, 2, 3, 4], [1]]]), ArgumentError, ["a Map"]],
   ["a Set", new Set([[1, 2, 3, 4]]), ArgumentError, ["a Set"]],
   ["text", "1,2,3,4", ArgumentError, ['got "1,2,3,4"']],
-  ["a promise", Promise.resolve([[1, 2, 3, 4]]), ArgumentError, ["a Promise: await it"]],
+  ["a promise", Promise.resolve([[1, 2, 3, 4]]), ArgumentError, ["a Promise; await it"]],
   ["a data frame", new DataFrame(), ArgumentError, ["a DataFrame with columns, values", "nested arrays"]],
   ["a date", new Date(0), ArgumentError, ["a Date"]],
   ["a tensor of another library", tfTensor, ArgumentError, ["await t.data()", "t.shape"]],
