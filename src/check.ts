@@ -94,11 +94,14 @@ export function checkFlag(who: string, what: string, value: boolean): void {
   if (typeof value !== "boolean") throw new ArgumentError(`${who}: ${what} must be true or false, got ${shown(value)}`);
 }
 
-/** What came in the place of something else, for an error text. */
+/** What came in the place of something else, and what to do about it where that is known. */
 export function kindOf(value: unknown): string {
-  if (value === null || typeof value !== "object") return String(value === null ? value : typeof value);
-  if (value instanceof Promise) return "a promise; await it first";
-  return Array.isArray(value) ? "an array" : `object { ${Object.keys(value).slice(0, 4).join(", ")} }`;
+  if (typeof value === "string") return JSON.stringify(value.slice(0, 40));
+  if (value === null || typeof value !== "object") return value === null ? "null" : typeof value;
+  const name = value.constructor?.name;
+  const keys = Array.isArray(value) || ArrayBuffer.isView(value) ? [] : Object.keys(value);
+  const held = keys.length > 0 ? ` with ${keys.slice(0, 6).join(", ")}` : "";
+  return `${/^(Array|Object)$/.test(name) ? `an ${name.toLowerCase()}` : `a ${name || "generator"}`}${held}${"then" in value ? "; await it first" : ""}`;
 }
 
 /** A text in quotes, so that "10" is not taken for the number, and what stands in an object: `dense({ units: 8 })` is TensorFlow.js' way. */

@@ -2,7 +2,7 @@
 import { checkOneOf, kindOf } from "./check.ts";
 import { allocate } from "./dtype.ts";
 import type { DType, TypedArray } from "./dtype.ts";
-import { DataError, ShapeError } from "./errors.ts";
+import { DataError, DTypeError, ShapeError } from "./errors.ts";
 import { showShape, sizeOf } from "./shape.ts";
 import type { Shape } from "./shape.ts";
 
@@ -17,39 +17,62 @@ export function isTypedArray(data: unknown): data is ArrayLike<number> & ArrayBu
   return ArrayBuffer.isView(data) && !(data instanceof DataView);
 }
 
-const isRow = (data: unknown): data is ArrayLike<unknown> & Iterable<unknown> => Array.isArray(data) || isTypedArray(data);
+/** A level of nested arrays. */
+export const isRow = (data: unknown): data is ArrayLike<unknown> => Array.isArray(data) || isTypedArray(data);
 
-/** The numbers of nested arrays, as JavaScript has them, and their shape. `bools`: all are booleans. */
-export function readNested(who: string, data: unknown): { shape: number[]; values: Float64Array; bools: boolean } {
+/** @throws DTypeError for 64-bit integers. */
+export function checkKind(who: string, data: ArrayLike<unknown>): void {
+  if (data instanceof BigInt64Array || data instanceof BigUint64Array) {
+    throw new DTypeError(`${who}: 64-bit integers cannot be kept, got ${kindOf(data)}; convert with Int32Array.from(data, Number)`);
+  }
+}
+
+/** What nested arrays hold. */
+interface Nested {
+  readonly shape: number[];
+  /** The numbers, as JavaScript has them. */
+  readonly values: Float64Array;
+  /** All are booleans. */
+  readonly bools: boolean;
+  /** What all innermost rows are, if they are typed arrays of one kind. */
+  readonly kind: (new (values: Float64Array) => ArrayLike<number>) | null;
+}
+
+/** Reads nested arrays. @throws ShapeError for rows of unequal length, DataError for elements that are no numbers, each with the place. */
+export function readNested(who: string, data: ArrayLike<unknown>): Nested {
   const shape: number[] = [];
-  for (let row = data; isRow(row); row = row[0]) {
-    if (shape.push(row.length) > MAX_RANK) {
-      throw new DataError(`${who}: arrays are nested more than ${MAX_RANK} deep; one of them may hold itself`);
-    }
+  for (let row: unknown = data; isRow(row); row = row[0]) {
+    if (shape.push(row.length) > MAX_RANK) throw new DataError(`${who}: arrays are nested more than ${MAX_RANK} deep; one of them may hold itself`);
   }
   checkShape(who, shape);
   const values = new Float64Array(sizeOf(shape));
+  const place: number[] = [];
+  const kinds = new Set<unknown>();
   let at = 0, bools = 0;
-  const fill = (row: unknown, dim: number): void => {
-    if (dim === shape.length) {
-      if (typeof row !== "number" && typeof row !== "boolean") {
-        throw new DataError(
-          `${who}: expected a number at depth ${dim}, got ${typeof row === "string" ? row : kindOf(row)}; rows must all have one depth`,
-        );
-      }
-      bools += Number(typeof row === "boolean");
-      values[at++] = Number(row);
-    } else {
-      if (!isRow(row) || row.length !== shape[dim]) {
-        throw new ShapeError(
-          `${who}: rows must be equally long: expected ${shape[dim]} items at depth ${dim}, got ${isRow(row) ? row.length : kindOf(row)}`,
-        );
-      }
-      for (const item of row) fill(item, dim + 1);
+  const wrong = (depth: number, expected: string, got: string): string => `expected ${expected} at [${place.slice(0, depth).join("][")}], got ${got}`;
+  const fill = (row: unknown, depth: number): void => {
+    if (!isRow(row) || row.length !== shape[depth]) {
+      const got = isRow(row) ? `${row.length}; padSequences makes them so` : kindOf(row);
+      throw new ShapeError(`${who}: rows must be equally long: ${wrong(depth, `${shape[depth]} items`, got)}`);
+    }
+    const inner = depth === shape.length - 1;
+    if (inner) {
+      checkKind(who, row);
+      kinds.add(row.constructor);
+    }
+    for (let i = 0; i < row.length; i++) {
+      const item = row[i];
+      place[depth] = i;
+      if (!inner) fill(item, depth + 1);
+      else if (typeof item === "number" || typeof item === "boolean") {
+        bools += Number(typeof item === "boolean");
+        values[at++] = Number(item);
+      } else throw new DataError(`${who}: ${wrong(depth + 1, "a number", kindOf(item))}`);
     }
   };
   fill(data, 0);
-  return { shape, values, bools: bools > 0 && bools === at };
+  const [kind] = kinds;
+  return { shape, values, bools: bools > 0 && bools === at, kind: kinds.size === 1 && kind !== Array ? (kind as Nested["kind"]) : null };
 }
 
 /**
@@ -87,12 +110,10 @@ export function elements(who: string, values: ArrayLike<number>, dtype: DType): 
 }
 
 /** f32, for numbers without a dtype. @throws DataError for integers alone, one of which f32 would change. */
-export function defaultType(who: string, values: Float64Array): "f32" {
+export function defaultType(who: string, values: Float64Array): DType {
   const changed = values.find((v) => Math.fround(v) !== v && Number.isSafeInteger(v));
   if (changed !== undefined && values.every(Number.isInteger)) {
-    throw new DataError(
-      `${who}: the integer ${changed} would become ${Math.fround(changed)} as f32; give the dtype: "f32" rounds, "i32" and "u32" keep it or say no`,
-    );
+    throw new DataError(`${who}: the integer ${changed} would become ${Math.fround(changed)} as f32; give the dtype: "f32" rounds, "i32" and "u32" keep it or say no`);
   }
   return "f32";
 }

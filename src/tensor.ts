@@ -9,7 +9,7 @@ import { kindOf } from "./check.ts";
 import type { Node } from "./graph.ts";
 import { allocate, bytesOf, dtypeOf, view } from "./dtype.ts";
 import type { DType, HostArray, Storage, TypedArray } from "./dtype.ts";
-import { checkDTypeName, checkShape, defaultType, dtypeBeside, elements, isHalf, isTypedArray, readNested } from "./elements.ts";
+import { checkDTypeName, checkKind, checkShape, defaultType, dtypeBeside, elements, isHalf, isTypedArray, readNested } from "./elements.ts";
 import { ArgumentError, DataError, DTypeError, LockstepError, ShapeError } from "./errors.ts";
 import { showShape, sizeOf } from "./shape.ts";
 import type { Shape } from "./shape.ts";
@@ -312,46 +312,43 @@ export function tensor(data: TypedArray | ArrayBufferView | NestedArray, shape?:
   return make("tensor", data, shape, dtype);
 }
 
-/** What `tensor` does, for `who`. Numbers without a dtype are `beside` other elements: see `dtypeBeside`. */
-function make(who: string, data: unknown, shape?: Shape, dtype?: DType, beside: DType = "f32"): Tensor {
+/** The dtype of numbers that came without one. `data`: what they are read from. */
+type Choose = (who: string, values: Float64Array, data: unknown) => DType;
+
+/** @internal What `tensor` does, for `who`. `rows`: typed arrays of one kind that are rows give what one of them does. */
+export function make(who: string, data: unknown, shape?: Shape, dtype?: DType, choose: Choose = defaultType, rows = false): Tensor {
   if (shape !== undefined) checkShape(who, shape);
   if (dtype !== undefined) checkDTypeName(who, dtype);
-  const fit = (length: number): void => {
-    if (shape !== undefined && sizeOf(shape) !== length) {
-      throw new ShapeError(`${who}: shape ${showShape(shape)} has ${sizeOf(shape)} elements, the data has ${length}`);
-    }
+  const made = (own: Shape, length: number, type: DType, host: HostArray): Tensor => {
+    if (sizeOf(own) !== length) throw new ShapeError(`${who}: shape ${showShape(own)} has ${sizeOf(own)} elements, the data has ${length}`);
+    return new Tensor(own, type, null, 0, host);
   };
   if (isTypedArray(data)) {
-    if (data instanceof BigInt64Array || data instanceof BigUint64Array) {
-      throw new DTypeError(
-        `${who}: 64-bit integers cannot be kept, got a ${data.constructor.name}; convert with Int32Array.from(data, Number)`,
-      );
-    }
-    fit(data.length);
+    checkKind(who, data);
     const own = shape ?? [data.length];
     checkShape(who, own);
     const known = data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint32Array;
-    const type = dtype ?? (known ? dtypeOf(data) : data instanceof Float64Array ? defaultType(who, data) : isHalf(data) ? "f32" : "i32");
+    const type = dtype ?? (known ? dtypeOf(data) : data instanceof Float64Array ? choose(who, data, data) : isHalf(data) ? "f32" : "i32");
     // A pixel or class number stays a byte up to the kernel that reads it.
     if (type === "i32" && (data instanceof Uint8Array || data instanceof Uint8ClampedArray)) {
-      return new Tensor(own, type, null, 0, new Uint8Array(data.buffer, data.byteOffset, data.length));
+      return made(own, data.length, type, new Uint8Array(data.buffer, data.byteOffset, data.length));
     }
     const kept = known && (type === "bool" ? dtypeOf(data) === "u32" && (data as Uint32Array).every((v) => v < 2) : dtypeOf(data) === type);
-    return new Tensor(own, type, null, 0, kept ? (data as TypedArray) : elements(who, data, type));
+    return made(own, data.length, type, kept ? (data as TypedArray) : elements(who, data, type));
   }
-  if (typeof data !== "number" && typeof data !== "boolean" && !Array.isArray(data)) {
-    throw new ArgumentError(`${who}: expected a tensor, numbers, nested arrays or a typed array, got ${kindOf(data)}`);
-  }
-  const { shape: own, values, bools } = readNested(who, data);
-  fit(values.length);
-  const ofNumbers = (): DType => (beside === "f32" ? defaultType(who, values) : dtypeBeside(values.every(Number.isInteger), beside));
-  const type = dtype ?? (bools ? "bool" : ofNumbers());
-  return new Tensor(shape ?? own, type, null, 0, elements(who, values, type));
+  const scalar = typeof data === "number" || typeof data === "boolean";
+  if (!scalar && !Array.isArray(data)) throw new ArgumentError(`${who}: expected a tensor, numbers, nested arrays or a typed array, got ${kindOf(data)}`);
+  const { shape: own, values, bools, kind } = readNested(who, scalar ? [data] : data);
+  if (rows && kind !== null) return make(who, new kind(values), shape ?? own, dtype, choose);
+  const type = dtype ?? (bools ? "bool" : choose(who, values, data));
+  return made(shape ?? (scalar ? [] : own), values.length, type, elements(who, values, type));
 }
 
 /** A tensor from what `tensor` takes, whose numbers stand beside elements of `dtype`. */
 export function tensorBeside(who: string, data: unknown, dtype: DType): Tensor {
-  return make(who, data, undefined, undefined, dtype);
+  return make(who, data, undefined, undefined, dtype === "f32" ? defaultType : (_, values) => (
+    values === data ? defaultType(who, values) : dtypeBeside(values.every(Number.isInteger), dtype)
+  ));
 }
 
 function filled(who: string, shape: Shape, value: number | boolean, dtype?: DType): Tensor {

@@ -1,6 +1,6 @@
 /** @file Iterables of batches: what a batch may be, and how one is read, gone on with over epochs, and begun again. */
+import { kindOf } from "../check.ts";
 import { ArgumentError, DataError } from "../errors.ts";
-import { described } from "../samples.ts";
 import { Tensor } from "../tensor.ts";
 import type { Inputs, Targets } from "./data.ts";
 
@@ -27,7 +27,7 @@ function partsOf(who: string, batch: unknown): readonly [Inputs, Targets, Target
   if (Array.isArray(batch) && (batch.length === 2 || batch.length === 3)) return batch as unknown as readonly [Inputs, Targets, Targets?];
   if (typeof batch === "object" && batch !== null && "xs" in batch && "ys" in batch) return [batch.xs as Inputs, batch.ys as Targets];
   const length = Array.isArray(batch) ? ` of ${batch.length}` : "";
-  throw new ArgumentError(`${who}: expected batches [x, y], [x, y, weights] or { xs, ys }, got ${described(batch)}${length}`);
+  throw new ArgumentError(`${who}: expected batches [x, y], [x, y, weights] or { xs, ys }, got ${kindOf(batch)}${length}`);
 }
 
 /** Reads batches one after another; when there are no more it begins again. */

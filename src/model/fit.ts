@@ -6,7 +6,6 @@ import { DataError, DeviceLostError, LockstepError } from "../errors.ts";
 import { Slices } from "../pacing.ts";
 import { progress } from "../progress.ts";
 import type { Progress, ProgressStream } from "../progress.ts";
-import { relieved } from "../relief.ts";
 import { inTurn, using } from "../run.ts";
 import type { Executable } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
@@ -14,12 +13,12 @@ import type { Callback, LogHistory, Logs, TrainingHandle } from "../train/callba
 import { BatchReader, isBatches } from "./batches.ts";
 import type { Batches } from "./batches.ts";
 import { samplesBefore } from "./data.ts";
-import type { Inputs, PadTo, Targets } from "./data.ts";
-import type { AnyModel, Prepared, SampleOptions, Samples } from "./model.ts";
+import type { Inputs, Targets } from "./data.ts";
+import { evaluateBatches, runEvaluation, upload } from "./evaluate.ts";
+import type { State } from "./evaluate.ts";
+import type { AnyModel, Prepared } from "./model.ts";
 import { argumentsOf } from "./programs.ts";
-import type { Programs, Training } from "./programs.ts";
 import { Watch } from "./tally.ts";
-import type { Tally } from "./tally.ts";
 import { checkFitOptions, refuse } from "./fit-options.ts";
 import type { FitOptions } from "./fit-options.ts";
 import { describe, time } from "./probe.ts";
@@ -36,8 +35,6 @@ export interface History {
   readonly history: LogHistory;
 }
 
-type State = { training: Training; programs: Programs; train: Tally; evaluate: Tally };
-
 /** One for each model, so that one program serves all calls of fit. */
 const watches = new WeakMap<AnyModel, Watch>();
 
@@ -50,74 +47,6 @@ interface Validation {
 
 /** Steps between looks at the watch where a look waits for the device. */
 const WATCH_STEPS = 50;
-
-/** Loss and metrics over samples [from, to). One at a time for a model: others wait. */
-export function runEvaluation({ training, programs, evaluate }: State, data: Prepared, from: number, to: number, batchSize: number): Promise<Logs> {
-  return evaluate.alone(async () => {
-    await upload(data, programs);
-    evaluate.reset();
-    programs.evaluateCursor.begin(0, 0, from);
-    const args = argumentsOf(data);
-    const slices = new Slices();
-    for (let at = from; at < to; at += batchSize) {
-      const shape = { count: Math.min(batchSize, to - at), shuffled: 0, resident: true };
-      await using(() => programs.evaluate(data, shape, training, evaluate), args, (program) => inTurn(program, args, () => {}));
-      await slices.rest();
-    }
-    return evaluate.read();
-  });
-}
-
-/** Loss and metrics over the batches of an iterable, at most `steps` of them. */
-export async function evaluateBatches(model: AnyModel, who: string, batches: Batches, steps = Infinity, padTo?: PadTo): Promise<Logs> {
-  const reader = new BatchReader(who, batches);
-  const slices = new Slices();
-  const next = async (): Promise<Samples | null> => {
-    const batch = await reader.next();
-    if (batch === null) return null;
-    const [x, y, sampleWeight] = batch;
-    return model.readSamples(who, x, y, { sampleWeight, padTo });
-  };
-  try {
-    // The first batch may build the model, which decides what is counted.
-    let batch = await next();
-    if (batch === null) throw reader.spent("no batch");
-    const { programs, training, evaluate } = model.state(who);
-    return await evaluate.alone(async () => {
-      evaluate.reset();
-      for (let step = 1; batch !== null; step++) {
-        const data = batch;
-        const args = argumentsOf(data);
-        const shape = { count: data.samples, shuffled: 0, resident: false };
-        await using(() => programs.evaluate(data, shape, training, evaluate), args, (program) => inTurn(program, args, () => {}));
-        batch = step < steps ? await next() : null;
-        await slices.rest();
-      }
-      return evaluate.read();
-    });
-  } finally {
-    await reader.close();
-  }
-}
-
-async function upload(data: Prepared, { backend }: Programs): Promise<void> {
-  for (const t of argumentsOf(data)) {
-    await t.arrival(backend);
-    await relieved(backend, () => t.upload(backend));
-  }
-}
-
-/** One step on a batch: its loss and metrics. */
-export async function trainBatch(model: AnyModel, x: Inputs, y: Targets, options: SampleOptions): Promise<Logs> {
-  const data = await model.readSamples("trainOnBatch", x, y, options);
-  const { training, programs, train } = model.state("trainOnBatch");
-  train.reset();
-  programs.trainCursor.begin(model.seed, 0, 0);
-  const args = argumentsOf(data);
-  const shape = { count: data.samples, shuffled: 0, resident: false };
-  await using(() => programs.train(data, shape, training, train), args, (program) => inTurn(program, args, () => {}));
-  return train.read();
-}
 
 /** @throws ArgumentError naming the option. */
 export async function runFit(model: AnyModel, x: Inputs | Batches, y?: Targets | FitOptions, options?: FitOptions): Promise<History> {

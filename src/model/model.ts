@@ -21,7 +21,9 @@ import { padded, readTargets, readWeights, samplesBefore } from "./data.ts";
 import type { ClassWeight, Data, Inputs, PadTo, Targets } from "./data.ts";
 import { isBatches } from "./batches.ts";
 import type { Batch, Batches } from "./batches.ts";
-import { evaluateBatches, runEvaluation, runFit, trainBatch } from "./fit.ts";
+import { evaluateBatches, runEvaluation, trainBatch } from "./evaluate.ts";
+import type { State } from "./evaluate.ts";
+import { runFit } from "./fit.ts";
 import type { EvaluateOptions, FitOptions, History } from "./fit.ts";
 import { refuse } from "./fit-options.ts";
 import { forwardOf, InferenceModel, layersOf } from "./inference.ts";
@@ -236,7 +238,7 @@ export class Model<O extends Outputs = Tensor> extends InferenceModel<O> {
   }
 
   /** @internal What fit and evaluate run with. @throws LockstepError before compile(). */
-  state(who: string): { training: Training; programs: Programs; train: Tally; evaluate: Tally } {
+  state(who: string): State {
     const training = this.#training;
     if (training === null || this.programs === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
     this.#tallies ??= { train: new Tally(training.outputs), evaluate: new Tally(training.outputs) };

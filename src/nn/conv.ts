@@ -8,7 +8,7 @@ import type { ConvPadding, Padding, Pair } from "../ops/window.ts";
 import type { Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Layer } from "./layer.ts";
-import { activationOf, checkCount, checkFeatures, checkImages, checkPadding, lastOf, layerOf, onImages, windowOf } from "./options.ts";
+import { activationOf, checkCount, checkFeatures, checkImages, checkPadding, lastOf, layerOf, onImages, windowOf, whole } from "./options.ts";
 import type { ActivationOption, Given, InitializerOption, NameOption, PairOrSingle, SplitActivation } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
@@ -205,10 +205,10 @@ const TRANSPOSE2D: Kind = {
   rank: 4,
   defaults: { ...KERNEL, ...MOVES },
   kernels: (size, channels, filters) => [["kernel", [...size, filters, channels]]],
-  run: (x, [kernel], { strides, padding, bias }, { apply }) => {
+  run: (x, [kernel], { strides, padding, bias }, activation) => {
     checkFeatures(x, lastOf(kernel.shape));
     const y = convolveTransposed(x, kernel, { strides, padding: padding as Padding });
-    return apply(bias ? add(y, bias) : y);
+    return whole(activation)(bias ? add(y, bias) : y);
   },
 };
 const TRANSPOSE1D: Kind = { ...TRANSPOSE2D, kind: "conv1dTranspose", rank: 3 };

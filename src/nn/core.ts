@@ -9,7 +9,7 @@ import type { Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { dropoutFactors } from "./dropout.ts";
 import type { Layer } from "./layer.ts";
-import { activationOf, checkCount, checkImages, checkNumber, checkOneOf, checkRank, layerOf, pairOf } from "./options.ts";
+import { activationOf, checkCount, checkImages, checkNumber, checkOneOf, checkRank, layerOf, pairOf, whole } from "./options.ts";
 import type { ActivationOption, NameOption } from "./options.ts";
 
 /** A layer without weights and without options but its name. */
@@ -73,8 +73,7 @@ export function dropout(rate: number, options: NameOption = {}): Layer {
 
 /** An activation as a layer. @throws ArgumentError for an unknown name. */
 export function activation(fn: Exclude<ActivationOption, null>, options: NameOption = {}): Layer {
-  const { apply } = activationOf("activation", fn);
-  return optionless("activation", { activation: fn }, options, apply, "pass");
+  return optionless("activation", { activation: fn }, options, whole(activationOf("activation", fn)), "pass");
 }
 
 /** One number for all sides, [rows, columns], or [[top, bottom], [left, right]]. */

@@ -1,7 +1,7 @@
 /** @file What the layers share in reading their options: unknown keys are refused, activations are split into what kernels apply and the rest, everything is kept as plain data. */
 import { checkOneOf, plain, shown } from "../check.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
-import { activationByName, isKernelActivation } from "../ops/activation.ts";
+import { isKernelActivation, KERNEL_ACTIVATIONS, otherActivation } from "../ops/activation.ts";
 import type { ActivationName } from "../ops/activation.ts";
 import { cast } from "../ops/map.ts";
 import { reshape } from "../ops/move.ts";
@@ -123,8 +123,6 @@ export interface SplitActivation {
   readonly kernel: Activation;
   /** Applies the rest. */
   readonly after: (x: Tensor) => Tensor;
-  /** All of it, as a function. */
-  readonly apply: (x: Tensor) => Tensor;
   /** True where the kernel applies all of it. */
   readonly inKernel: boolean;
 }
@@ -137,10 +135,12 @@ export function activationOf(who: string, option: ActivationOption): SplitActiva
     const got = isLayer(value) ? "a layer: put it behind this one" : shown(value);
     throw new ArgumentError(`${who}: expected the name of an activation or a function, got ${got}${why}`);
   }
-  const apply = typeof value === "string" ? activationByName(who, value) : (value as (x: Tensor) => Tensor);
-  const inKernel = typeof value === "string" && isKernelActivation(value);
-  return { kernel: inKernel ? value : "linear", after: inKernel ? (x) => x : apply, apply, inKernel };
+  if (typeof value === "string" && isKernelActivation(value)) return { kernel: value, after: (x) => x, inKernel: true };
+  return { kernel: "linear", after: typeof value === "string" ? otherActivation(who, value) : (value as (x: Tensor) => Tensor), inKernel: false };
 }
+
+/** All of an activation as a function. */
+export const whole = ({ kernel, after }: SplitActivation) => (x: Tensor): Tensor => after(KERNEL_ACTIVATIONS[kernel](x));
 
 const isLayer = (value: unknown): boolean => typeof (value as Partial<Layer>).call === "function";
 

@@ -18,7 +18,7 @@ import type { Initializer } from "./initializers.ts";
 import { initializer, ones } from "./initializers.ts";
 import type { Layer } from "./layer.ts";
 import { maskOf, masked } from "./masks.ts";
-import { activationOf, checkCount, checkFeatures, checkNumber, checkOneOf, checkRank, described, lastOf, layerOf } from "./options.ts";
+import { activationOf, checkCount, checkFeatures, checkNumber, checkOneOf, checkRank, described, lastOf, layerOf, whole } from "./options.ts";
 import type { ActivationOption, InitializerOption, NameOption, SplitActivation } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
@@ -194,7 +194,7 @@ const LSTM: Kind = {
     const { h, c } = lstmSequence(xw, wr, { ...options, c0: states[1] });
     return [h, c];
   },
-  cell: (wr, _bias, activation, gate) => lstmCell(wr, activation.apply, gate.apply),
+  cell: (wr, _bias, activation, gate) => lstmCell(wr, whole(activation), whole(gate)),
 };
 
 function withForgetBias(units: number, init: Initializer): Initializer {
@@ -213,7 +213,7 @@ const GRU: Kind = {
   gates: 3,
   stateCount: 1,
   sequence: (xw, wr, recurrentBias, _states, options, o) => [gruSequence(xw, wr, { ...options, recurrentBias, resetAfter: o.resetAfter === true })],
-  cell: (wr, recurrentBias, activation, gate, o) => gruCell(wr, recurrentBias, o.resetAfter === true, activation.apply, gate.apply),
+  cell: (wr, recurrentBias, activation, gate, o) => gruCell(wr, recurrentBias, o.resetAfter === true, whole(activation), whole(gate)),
 };
 
 const SIMPLE_RNN: Kind = {
@@ -222,7 +222,7 @@ const SIMPLE_RNN: Kind = {
   gates: 1,
   stateCount: 1,
   sequence: (xw, wr, _bias, _states, options) => [simpleRnnSequence(xw, wr, options)],
-  cell: (wr, _bias, activation) => simpleRnnCell(wr, activation.apply),
+  cell: (wr, _bias, activation) => simpleRnnCell(wr, whole(activation)),
 };
 
 /**

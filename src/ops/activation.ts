@@ -6,8 +6,11 @@ import { checkFlag, unknownName } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
 import type { Activation } from "../plan/kernels.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
-import { abs, add, and, div, erf, exp, expm1, greater, greaterEqual, less, log1p, maximum, minimum, mul, neg, relu, sigmoid, sub, tanh, where } from "./map.ts";
+import {
+  abs, add, addOp, and, div, erf, exp, expm1, greater, greaterEqual, less, log1p, maximum, maximumOp, minimum, minimumOp, mul, mulOp, neg, onFloats, relu, reluOp, sigmoid, sub, tanh, where,
+} from "./map.ts";
 import { toFloat } from "./promote.ts";
+import { activationCode } from "../wasm/encode/matmul.ts";
 import { logSoftmaxOfRows, softmaxOfRows } from "./softmax.ts";
 
 const SELU_SCALE = 1.0507009873554805;
@@ -17,12 +20,19 @@ const SELU_ALPHA = 1.6732632423543772;
 // Bounds are the first operands of maximum and minimum, where ties have their gradient: slopes at a kink are 0, as where a kernel applies
 // the activation.
 
+// Of f32 alone: what dense layers apply behind their kernel brings no rule of dtypes along.
+const plus = onFloats(addOp);
+const times = onFloats(mulOp);
+const larger = onFloats(maximumOp);
+const smaller = onFloats(minimumOp);
+const positive = onFloats(reluOp);
+
 /** clip(x / 6 + 0.5, 0, 1), as in Keras 3. */
 export const hardSigmoid = (x: TensorLike): Tensor => minimum(1, maximum(0, add(mul(toFloat("hardSigmoid", x), 1 / 6), 0.5)));
 /** log(1 + exp(x)), without overflow. With `maximum` and not relu and abs the slope at 0 is sigmoid(0). */
 export function softplus(x: TensorLike): Tensor {
   const t = toFloat("softplus", x);
-  return add(maximum(t, 0), log1p(exp(neg(maximum(t, neg(t))))));
+  return plus(larger(t, 0), log1p(exp(neg(larger(t, neg(t))))));
 }
 /** x / (1 + |x|) */
 export function softsign(x: TensorLike): Tensor {
@@ -46,10 +56,10 @@ export const relu6 = (x: TensorLike): Tensor => minimum(6, relu(x));
 /** x sigmoid(x), also called swish. */
 export function silu(x: TensorLike): Tensor {
   const t = toFloat("silu", x);
-  return mul(t, sigmoid(t));
+  return times(t, sigmoid(t));
 }
 /** gelu, not approximated. */
-const exactGelu = (x: Tensor): Tensor => mul(mul(x, 0.5), add(erf(mul(x, Math.SQRT1_2)), 1));
+const exactGelu = (x: Tensor): Tensor => times(times(x, 0.5), plus(erf(times(x, Math.SQRT1_2)), 1));
 /** x Phi(x); `approximate`: the tanh form. Hendrycks & Gimpel 2016. */
 export function gelu(x: TensorLike, approximate = false): Tensor {
   const t = toFloat("gelu", x);
@@ -59,12 +69,12 @@ export function gelu(x: TensorLike, approximate = false): Tensor {
 /** x tanh(softplus(x)) */
 export function mish(x: TensorLike): Tensor {
   const t = toFloat("mish", x);
-  return mul(t, tanh(softplus(t)));
+  return times(t, tanh(softplus(t)));
 }
 /** relu6(x + 3) / 6 * x */
 export function hardSilu(x: TensorLike): Tensor {
   const t = toFloat("hardSilu", x);
-  return mul(t, mul(relu6(add(t, 3)), 1 / 6));
+  return times(t, times(smaller(6, positive(plus(t, 3))), 1 / 6));
 }
 
 /** As composites; the same functions that kernels apply. */
@@ -72,22 +82,20 @@ export const KERNEL_ACTIVATIONS: { readonly [name in Activation]: (x: Tensor) =>
   linear: (x) => x, relu, tanh, sigmoid, hardSigmoid, softplus, softsign, elu: (x) => elu(x), selu, leakyRelu: (x) => leakyRelu(x), exponential: exp, relu6,
 };
 
-const ACTIVATIONS = {
-  ...KERNEL_ACTIVATIONS, softmax: softmaxOfRows, logSoftmax: logSoftmaxOfRows, gelu: exactGelu, silu, swish: silu, mish, hardSilu, hardSwish: hardSilu,
+/** What no kernel applies. */
+export const OTHER_ACTIVATIONS = {
+  softmax: softmaxOfRows, logSoftmax: logSoftmaxOfRows, gelu: exactGelu, silu, swish: silu, mish, hardSilu, hardSwish: hardSilu,
 } as const satisfies { readonly [name: string]: (x: Tensor) => Tensor };
 
 /**
  * Names that `activation` options take: linear, relu, relu6, leakyRelu, elu, selu, tanh, sigmoid, hardSigmoid, softplus, softsign, exponential (applied by the kernels of
  * dense, convolution and recurrent layers), softmax, logSoftmax, gelu, silu (swish), mish, hardSilu (hardSwish). softmax and logSoftmax act along the last axis.
  */
-export type ActivationName = keyof typeof ACTIVATIONS;
+export type ActivationName = Activation | keyof typeof OTHER_ACTIVATIONS;
 
-/** All of `ActivationName`. */
-export const ACTIVATION_NAMES: readonly string[] = Object.keys(ACTIVATIONS);
-
-/** True for activations that matmul, convolution and recurrent kernels apply themselves. */
+/** True for activations that matmul, convolution and recurrent kernels apply themselves: layers that leave them to these do not bring the composites along. */
 export function isKernelActivation(name: string): name is Activation {
-  return Object.hasOwn(KERNEL_ACTIVATIONS, name);
+  return Object.hasOwn(activationCode, name);
 }
 
 /** @throws ArgumentError for any other. */
@@ -95,10 +103,10 @@ export function checkKernelActivation(who: string, name: string): void {
   if (!isKernelActivation(name)) throw new ArgumentError(`${who}: activation "${String(name)}" is not applied by the kernel; call it on the result`);
 }
 
-/** The function of a name. @throws ArgumentError listing the names. */
-export function activationByName(who: string, name: string): (x: Tensor) => Tensor {
-  if (Object.hasOwn(ACTIVATIONS, name)) return ACTIVATIONS[name as ActivationName];
-  throw unknownName(who, name, ACTIVATION_NAMES, "activation ");
+/** The function of a name that no kernel applies. @throws ArgumentError listing all names. */
+export function otherActivation(who: string, name: string): (x: Tensor) => Tensor {
+  if (Object.hasOwn(OTHER_ACTIVATIONS, name)) return OTHER_ACTIVATIONS[name as keyof typeof OTHER_ACTIVATIONS];
+  throw unknownName(who, name, [...Object.keys(activationCode), ...Object.keys(OTHER_ACTIVATIONS)], "activation ");
 }
 
 /** dy times the derivative of `activation` where its output is y. */

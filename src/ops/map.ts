@@ -102,6 +102,9 @@ function rounding(op: Op) {
   };
 }
 
+/** Of f32, tensors and numbers, without the rule of dtypes. */
+export const onFloats = (op: Op) => (...operands: readonly (Tensor | number)[]): Tensor => call(op, operands.map((x) => asTensor(x, "f32", op.name)));
+
 /** `bools`: what is done with two bools, another op, or this one as another dtype. By default an error. */
 function binary(op: Op, bools: Op | DType = op) {
   return (a: TensorLike, b: TensorLike): Tensor => {

@@ -121,7 +121,7 @@ const WRONG = [
   ["a Map", new Map([[[1, 2, 3, 4], [1]]]), ArgumentError, ["a Map"]],
   ["a Set", new Set([[1, 2, 3, 4]]), ArgumentError, ["a Set"]],
   ["text", "1,2,3,4", ArgumentError, ['got "1,2,3,4"']],
-  ["a promise", Promise.resolve([[1, 2, 3, 4]]), ArgumentError, ["a Promise: await it"]],
+  ["a promise", Promise.resolve([[1, 2, 3, 4]]), ArgumentError, ["a Promise; await it"]],
   ["a data frame", new DataFrame(), ArgumentError, ["a DataFrame with columns, values", "nested arrays"]],
   ["a date", new Date(0), ArgumentError, ["a Date"]],
   ["a tensor of another library", tfTensor, ArgumentError, ["await t.data()", "t.shape"]],
