@@ -24,10 +24,11 @@ const FILES = {
   "errors.js": "errors.js",
   "webgpu.js": "webgpu/index.js",
   "pool.js": "wasm/pool.js",
+  "write.js": "node/write.js",
   "worker.js": "wasm/worker.js",
 };
 /** Modules that are files of their own, so that others import these: classes that all entries share, and parts loaded on demand. */
-const SHARED = new Map(["errors.js", "webgpu.js", "pool.js"].map((file) => [join(esm, FILES[file]), `./${file}`]));
+const SHARED = new Map(["errors.js", "webgpu.js", "pool.js", "write.js"].map((file) => [join(esm, FILES[file]), `./${file}`]));
 
 /** Reads modules that tsc wrote, with their maps; for `inference`, without gradient rules. `kernels`: those of the GPU, and short names of their constants. */
 function modules(inference, kernels) {

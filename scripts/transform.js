@@ -44,6 +44,7 @@ const TRAINING_CODE = [
   // Tensors that get a new value in a run, or go on after the loss of a device.
   { file: "graph.js", is: (n) => n.type === "MethodDefinition" && n.key.name === "assign", put: "" },
   { file: "plan/build.js", is: (n) => n.type === "ForOfStatement" && n.right.property?.name === "assigns", put: ";" },
+  { file: "plan/build.js", is: (n) => n.type === "VariableDeclarator" && n.id.name === "inPlace", part: (n) => n.init, put: "null" },
   { file: "tensor.js", is: (n) => n.type === "MethodDefinition" && /^(recover|markDeviceNewer)$/.test(n.key.name), put: "" },
   { file: "run.js", is: (n) => n.type === "ForOfStatement" && n.right.property?.name === "assigned", put: ";" },
   { file: "run.js", is: (n) => n.type === "ExpressionStatement" && n.expression.left?.property?.name === "assigned", put: ";" },

@@ -40,8 +40,6 @@ export class Lru<V extends Kept> {
   readonly #mostValues: number;
   /** In the order of their last use. */
   readonly #entries = new Map<string, Entry<V>>();
-  #last: Entry<V> | null = null;
-  #bytes = 0;
 
   /** `most`: bytes that all may have together. */
   constructor(most: number, mostValues = MOST_VALUES) {
@@ -51,51 +49,42 @@ export class Lru<V extends Kept> {
 
   /** What is kept for `key`, or what `make` gives, which is forgotten if it is rejected. */
   get(key: string, make: () => Promise<V>): Promise<V> {
-    let entry = this.#entries.get(key);
-    if (entry !== undefined && entry === this.#last && entry.value?.closed !== true) return entry.made;
-    if (entry !== undefined) this.#entries.delete(key);
-    if (entry === undefined || entry.value?.closed === true) {
-      this.#bytes -= entry?.value?.bytes ?? 0;
-      entry = this.#make(key, make);
-    }
+    const kept = this.#entries.get(key);
+    const entry = kept === undefined || kept.value?.closed === true ? this.#make(key, make) : kept;
+    this.#entries.delete(key);
     this.#entries.set(key, entry);
-    this.#last = entry;
     return entry.made;
   }
 
   /** Closes all. */
   clear(): void {
-    const all = [...this.#entries.values()];
-    this.#entries.clear();
-    this.#last = null;
-    this.#bytes = 0;
-    for (const { made, value } of all) {
+    for (const { made, value } of this.#entries.values()) {
       if (value !== null) value.close?.();
       else made.then((v) => v.close?.(), () => {});
     }
+    this.#entries.clear();
   }
 
   #make(key: string, make: () => Promise<V>): Entry<V> {
     const entry: Entry<V> = { made: make(), value: null };
+    // Cleared meanwhile, or made again.
+    const gone = (): boolean => this.#entries.get(key) !== entry;
     entry.made.then((value) => {
-      // Cleared meanwhile.
-      if (this.#entries.get(key) !== entry) return;
+      if (gone()) return;
       entry.value = value;
-      this.#bytes += value.bytes;
-      this.#trim(entry);
-    }, () => {
-      if (this.#entries.get(key) === entry) this.#entries.delete(key);
-    });
+      const all = [...this.#entries];
+      let [bytes, count] = [all.reduce((sum, [, e]) => sum + (e.value?.bytes ?? 0), 0), all.length];
+      // What was used last.
+      all.pop();
+      for (const [k, e] of all) {
+        if (bytes <= this.#most && count <= this.#mostValues) return;
+        if (e.value === null || e === entry) continue;
+        this.#entries.delete(k);
+        bytes -= e.value.bytes;
+        count--;
+        e.value.close?.();
+      }
+    }, () => gone() || this.#entries.delete(key));
     return entry;
-  }
-
-  #trim(made: Entry<V>): void {
-    for (const [key, entry] of this.#entries) {
-      if (this.#bytes <= this.#most && this.#entries.size <= this.#mostValues) return;
-      if (entry.value === null || entry === made || entry === this.#last) continue;
-      this.#entries.delete(key);
-      this.#bytes -= entry.value.bytes;
-      entry.value.close?.();
-    }
   }
 }

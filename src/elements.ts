@@ -86,19 +86,15 @@ export function checkShape(who: string, shape: Shape, most = MAX_ELEMENTS): void
   }
   const size = sizeOf(shape);
   if (size > most) {
-    throw new ShapeError(
-      `${who}: ${showShape(shape)} has ${size} elements (${(size / 2 ** 28).toFixed(1)} GiB), a tensor has at most ${most} (4 GiB)`,
-    );
+    throw new ShapeError(`${who}: ${showShape(shape)} has ${size} elements, a tensor has at most ${most} (4 GiB)`);
   }
 }
 
 /** `value`, which integers hold without its fraction. @throws DataError where `dtype` does not reach so far; never wraps. */
 export function checkRange(who: string, value: number, dtype: DType): number {
-  if (dtype === "i32" ? !(value > -2147483649 && value < 2147483648) : dtype === "u32" && !(value > -1 && value < 4294967296)) {
-    throw new DataError(
-      `${who}: ${value} is out of the range of ${dtype}, ${dtype === "i32" ? "-2147483648 to 2147483647" : "0 to 4294967295"}`,
-    );
-  }
+  if (dtype === "f32" || dtype === "bool") return value;
+  const low = dtype === "i32" ? -(2 ** 31) : 0;
+  if (!(value > low - 1 && value < low + 2 ** 32)) throw new DataError(`${who}: ${value} is out of the range of ${dtype}, ${low} to ${low + 2 ** 32 - 1}`);
   return value;
 }
 

@@ -295,7 +295,7 @@ test("what no backend can hold is refused with numbers, before any memory is tak
     [() => zeros([2 ** 32]), "zeros"], [() => ones([2 ** 16, 2 ** 16]), "ones"], [() => full([2 ** 32], 1, "i32"), "full"], [() => tensor([1], [2 ** 32]), "tensor"], [() => iota([2 ** 32]), "iota"], [() => broadcastTo(1, [2 ** 32]), "broadcastTo"],
     [() => randomNormal(key, [2 ** 32]), "random"], [() => oneHot(iota([2 ** 16]), 2 ** 16), "equal"], [() => add(zeros([2 ** 16, 1]), zeros([2 ** 16])), "add"], [() => matmul(zeros([2 ** 16, 1]), zeros([1, 2 ** 16])), "matmul"],
   ]) {
-    assert.throws(make, (e) => e.name === "ShapeError" && e.message.startsWith(`${who}: [`) && /has 4294967296 elements \(16\.0 GiB\), a tensor has at most 1073741823 \(4 GiB\)/.test(e.message), who);
+    assert.throws(make, (e) => e.name === "ShapeError" && e.message.startsWith(`${who}: [`) && /has 4294967296 elements, a tensor has at most 1073741823 \(4 GiB\)/.test(e.message), who);
   }
   for (const shape of [5, "2", null, [-1], [NaN], [1.5], ["2"]]) {
     for (const make of [zeros, ones, (s) => full(s, 1), (s) => iota(s), (s) => broadcastTo(1, s), (s) => randomNormal(key, s)]) assert.throws(() => make(shape), (e) => e.name === "ShapeError", String(shape));

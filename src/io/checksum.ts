@@ -14,26 +14,23 @@ const turned = (x: number, by: number): number => (x << by) | (x >>> (32 - by));
 const mixed = (hash: number, value: number, by: number, turn: number, then: number): number =>
   Math.imul(turned(hash + Math.imul(value, by), turn), then);
 
+/** Whole words of bytes. */
+function wordsOf(bytes: Uint8Array): Int32Array {
+  const { buffer, byteOffset, length } = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
+  return new Int32Array(buffer, byteOffset, Math.floor(length / 4));
+}
+
 /** XXH32 of bytes. With the sum of what came before as seed it goes on from part to part. */
 export function xxh32(bytes: Uint8Array, seed = 0): number {
   const { length } = bytes;
-  const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
-  const words = new Int32Array(aligned.buffer, aligned.byteOffset, Math.floor(length / 4));
+  const words = wordsOf(bytes);
+  const lanes = Int32Array.of(seed + P1 + P2, seed + P2, seed, seed - P1);
   let i = 0;
-  let hash = (seed + P5) | 0;
-  if (length >= 16) {
-    let a = (seed + P1 + P2) | 0, b = (seed + P2) | 0, c = seed | 0, d = (seed - P1) | 0;
-    for (const end = words.length - 3; i < end; i += 4) {
-      a = mixed(a, words[i], P2, 13, P1);
-      b = mixed(b, words[i + 1], P2, 13, P1);
-      c = mixed(c, words[i + 2], P2, 13, P1);
-      d = mixed(d, words[i + 3], P2, 13, P1);
-    }
-    hash = turned(a, 1) + turned(b, 7) + turned(c, 12) + turned(d, 18);
-  }
-  hash = (hash + (length | 0)) | 0;
+  for (const end = words.length - (words.length % 4); i < end; i++) lanes[i & 3] = mixed(lanes[i & 3], words[i], P2, 13, P1);
+  let hash = i === 0 ? seed + P5 : lanes.reduce((sum, lane, k) => sum + turned(lane, [1, 7, 12, 18][k]), 0);
+  hash = (hash + length) | 0;
   for (; i < words.length; i++) hash = mixed(hash, words[i], P3, 17, P4);
-  for (let k = 4 * i; k < length; k++) hash = mixed(hash, aligned[k], P5, 11, P1);
+  for (let k = 4 * i; k < length; k++) hash = mixed(hash, bytes[k], P5, 11, P1);
   hash = Math.imul(hash ^ (hash >>> 15), P2);
   hash = Math.imul(hash ^ (hash >>> 13), P3);
   return (hash ^ (hash >>> 16)) >>> 0;
@@ -58,21 +55,14 @@ export function checksum(metadata: Metadata, tensors: readonly Summed[]): string
   return `xxh32:${hex(sorted.reduce((hash, [, , bytes]) => xxh32(bytes, hash), xxh32(new TextEncoder().encode(text))))}`;
 }
 
-/** FNV-1a goes on with the units of a text or with words. */
-function fnv(hash: number, length: number, at: (i: number) => number): number {
-  let next = hash;
-  for (let i = 0; i < length; i++) next = Math.imul(next ^ at(i), 0x01000193);
-  return next;
-}
+/** FNV-1a goes on with words, or with the units of a text. */
+const fnv = (hash: number, units: ArrayLike<number>): number => Array.prototype.reduce.call(units, (sum, unit) => Math.imul((sum as number) ^ (unit as number), 0x01000193), hash) as number;
+const fnvOfText = (hash: number, s: string): number => fnv(hash, Uint16Array.from({ length: s.length }, (_, i) => s.charCodeAt(i)));
 
 /**
  * The sum of files that were written before `checksum`: of units of UTF-16 and of whole words, so that a second change in the
  * highest bits takes back the first.
  */
-export function olderChecksum({ lockstep = "", training = "" }: Metadata, tensors: readonly Summed[]): string {
-  const text = (hash: number, s: string): number => fnv(hash, s.length, (i) => s.charCodeAt(i));
-  return hex([...tensors].sort(byName).reduce((hash, [name, { shape }, bytes]) => {
-    const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    return fnv(text(hash, `${name} ${showShape(shape)}`), Math.floor(bytes.length / 4), (i) => words.getInt32(4 * i, true));
-  }, text(text(0x811c9dc5, lockstep), training)));
-}
+export const olderChecksum = ({ lockstep = "", training = "" }: Metadata, tensors: readonly Summed[]): string =>
+  hex([...tensors].sort(byName).reduce(
+    (hash, [name, { shape }, bytes]) => fnv(fnvOfText(hash, `${name} ${showShape(shape)}`), wordsOf(bytes)), fnvOfText(fnvOfText(0x811c9dc5, lockstep), training)));

@@ -11,7 +11,7 @@ import { checksum } from "../io/checksum.ts";
 import { encodeRaw, rawOf } from "../io/safetensors.ts";
 import type { Config, Layer, Regularizer } from "../nn/layer.ts";
 import { CUSTOM, isCustom, isMade } from "../nn/options.ts";
-import { writeBytesAtomic } from "../node/files.ts";
+import { fault, fileSystem } from "../node/files.ts";
 import type { Attr } from "../plan/plan.ts";
 import { isLossName, isMadeLoss, lossFromConfig } from "../train/losses.ts";
 import type { Loss, LossFunction, LossName } from "../train/losses.ts";
@@ -181,7 +181,11 @@ export async function encodeModel(model: AnyModel, { optimizer = model.training 
 }
 
 export async function saveModel(model: AnyModel, path: string | URL, options: SaveOptions): Promise<void> {
+  fileSystem("write", path);
   const bytes = await encodeModel(model, options);
+  const { writeBytesAtomic } = await import("../node/write.ts").catch((cause: Error) => {
+    throw fault("write", path, cause.message, cause);
+  });
   await writeBytesAtomic(path, bytes);
 }
 

@@ -8,7 +8,8 @@ import { pathToFileURL } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { FileError } from "../../build/esm/errors.js";
-import { fileState, readBytes, readRange, writeBytesAtomic } from "../../build/esm/node/files.js";
+import { fileState, readBytes, readRange } from "../../build/esm/node/files.js";
+import { writeBytesAtomic } from "../../build/esm/node/write.js";
 
 const small = Uint8Array.from({ length: 100 }, (_, i) => i);
 const folder = mkdtempSync(join(tmpdir(), "lockstep-files-"));
@@ -96,7 +97,7 @@ test("file: URLs are written to; other addresses and pipes are not replaced", as
 });
 
 const script = `
-  const { writeBytesAtomic } = await import(${JSON.stringify(new URL("../../build/esm/node/files.js", import.meta.url).href)});
+  const { writeBytesAtomic } = await import(${JSON.stringify(new URL("../../build/esm/node/write.js", import.meta.url).href)});
   const bytes = new Uint8Array(2e7);
   console.log("begins");
   for (;;) await writeBytesAtomic(process.argv[1], bytes);`;
@@ -142,7 +143,7 @@ test("what a killed save left is removed by the next; what others may still writ
 test("several processes save to one path at once, and none disturbs another", async () => {
   const path = join(folder, "shared");
   const many = `
-    const { writeBytesAtomic } = await import(${JSON.stringify(new URL("../../build/esm/node/files.js", import.meta.url).href)});
+    const { writeBytesAtomic } = await import(${JSON.stringify(new URL("../../build/esm/node/write.js", import.meta.url).href)});
     const own = new Uint8Array(1e6).fill(Number(process.argv[2]));
     for (let i = 0; i < 15; i++) await Promise.all([writeBytesAtomic(process.argv[1], own), writeBytesAtomic(process.argv[1], own)]);`;
   const ends = await Promise.all([1, 2, 3].map((k) => new Promise((done) => {
@@ -177,7 +178,7 @@ test("a save with a folder's mode that forbids it is an error that names the pat
   // root may write everywhere
   const code = `
     if (process.getuid() === 0) process.setuid(65534);
-    const { writeBytesAtomic } = await import(${JSON.stringify(new URL("../../build/esm/node/files.js", import.meta.url).href)});
+    const { writeBytesAtomic } = await import(${JSON.stringify(new URL("../../build/esm/node/write.js", import.meta.url).href)});
     await writeBytesAtomic(process.argv[1], new Uint8Array(3)).catch((e) => console.log(e.name + ": " + e.message));`;
   const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", code, join(place, "model")], { encoding: "utf8" });
   if (!/Cannot find module/.test(stderr)) assert.match(stdout, /^FileError: cannot write ".*closed\/model": EACCES/, stderr);
