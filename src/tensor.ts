@@ -63,6 +63,9 @@ export function bringHome(backend: Backend): Promise<unknown> | null {
   return reads.length > 0 ? Promise.allSettled(reads) : null;
 }
 
+/** Of tensors in a graph, which have no elements: one for all, since a large graph has many. */
+const NOTHING: Elements = { host: null, device: null, pending: null, disposed: false, version: 0 };
+
 /** `host` as bytes or as words. @throws DataError for an element that is no byte. */
 function storedAs(host: HostArray, storage: Storage | undefined): HostArray {
   if (storage === undefined) return host instanceof Uint8Array ? new Int32Array(host) : host;
@@ -91,7 +94,7 @@ export class Tensor {
     this.dtype = dtype;
     this.node = node;
     this.index = index;
-    this.#storage = { host, device: null, pending: null, disposed: false, version: 0 };
+    this.#storage = node === null ? { host, device: null, pending: null, disposed: false, version: 0 } : NOTHING;
   }
 
   /** Number of elements. */
