@@ -19,7 +19,7 @@ for (const c of [...cases.reduce, ...cases.softmax, ...cases.matmul.filter(isVec
 
 /** A row for each kernel that has both variants: sizes at which all stages of a join run. */
 const BOTH = [
-  ["reduce", { inputs: [f([3, 5000])], fn: (x) => sum(x, -1), accumulates: true }],
+  ["reduce", { inputs: [f([3, 5000])], fn: (x) => sum(x, { axis: -1 }), accumulates: true }],
   ["softmax", { inputs: [f([3, 2500])], fn: (x) => softmax(x), tolerance: 1e-5 }],
   ["dots", { inputs: [f([1, 700]), f([37, 700])], fn: (a, b) => matmul(a, b, { transposeB: true }), accumulates: true }],
   ["columns", { inputs: [f([1, 700]), f([700, 37])], fn: (a, b) => matmul(a, b), accumulates: true }],
