@@ -225,18 +225,12 @@ function forEachEntry(text: string, visit: (name: string, value: unknown) => voi
     const keys = new Set<string>();
     for (let depth = 0; at < text.length; at++) {
       const c = text.charAt(at);
-      if (c === "{" || c === "[") depth++;
-      else if (c === "," && depth === 0) return;
-      else if (c === "}" || c === "]") {
-        if (depth > 0) depth--;
-        else return;
-      } else if (c === '"') {
-        if (depth === 1) {
-          const key = textHere();
-          if (next() === ":" && keys.size === keys.add(key).size) throw repeated(key);
-        } else at = textEnd(text, at);
+      if (c === '"') {
+        const key = depth === 1 ? textHere() : (at = textEnd(text, at));
+        if (typeof key === "string" && next() === ":" && keys.size === keys.add(key).size) throw repeated(key);
         at--;
-      }
+      } else if (c === "{" || c === "[") depth++;
+      else if (c === "}" || c === "]" ? depth-- === 0 : c === "," && depth === 0) return;
     }
   };
   for (let found = next() === "}" ? expect("}") : ""; found !== "}"; found = expect(",}")) {
