@@ -36,7 +36,7 @@ export function allocate(dtype: DType, size: number): TypedArray {
   try {
     return view(dtype, new ArrayBuffer(size * ELEMENT_BYTES), 0, size);
   } catch {
-    throw new LockstepError(`out of memory: ${size} elements need ${size * ELEMENT_BYTES} bytes, which this runtime does not give`);
+    throw new LockstepError(`out of memory: ${size} elements need ${size * ELEMENT_BYTES} bytes`);
   }
 }
 

@@ -23,7 +23,7 @@ export const isRow = (data: unknown): data is ArrayLike<unknown> => Array.isArra
 /** @throws DTypeError for 64-bit integers. */
 export function checkKind(who: string, data: ArrayLike<unknown>): void {
   if (data instanceof BigInt64Array || data instanceof BigUint64Array) {
-    throw new DTypeError(`${who}: 64-bit integers cannot be kept, got ${kindOf(data)}; convert with Int32Array.from(data, Number)`);
+    throw new DTypeError(`${who}: 64-bit integers cannot be kept, got ${kindOf(data)}; use Int32Array.from(data, Number)`);
   }
 }
 
@@ -42,7 +42,7 @@ interface Nested {
 export function readNested(who: string, data: ArrayLike<unknown>): Nested {
   const shape: number[] = [];
   for (let row: unknown = data; isRow(row); row = row[0]) {
-    if (shape.push(row.length) > MAX_RANK) throw new DataError(`${who}: arrays are nested more than ${MAX_RANK} deep; one of them may hold itself`);
+    if (shape.push(row.length) > MAX_RANK) throw new DataError(`${who}: arrays are nested more than ${MAX_RANK} deep; one may hold itself`);
   }
   checkShape(who, shape);
   const values = new Float64Array(sizeOf(shape));
@@ -109,7 +109,7 @@ export function elements(who: string, values: ArrayLike<number>, dtype: DType): 
 export function defaultType(who: string, values: Float64Array): DType {
   const changed = values.find((v) => Math.fround(v) !== v && Number.isSafeInteger(v));
   if (changed !== undefined && values.every(Number.isInteger)) {
-    throw new DataError(`${who}: the integer ${changed} would become ${Math.fround(changed)} as f32; give the dtype: "f32" rounds, "i32" and "u32" keep it or say no`);
+    throw new DataError(`${who}: the integer ${changed} would become ${Math.fround(changed)} as f32; give the dtype`);
   }
   return "f32";
 }

@@ -39,7 +39,7 @@ function checkDecided({ undecided }: Graph, y: Tensor): void {
     const who = undecided.get(t);
     if (who !== undefined) {
       throw new LockstepError(
-        `gradients: layer "${who}" does something else in training, and nobody said whether this is: trace it with compile(fn, { training: true }), or call what is to stay as in inference with call(x, { training: false })`,
+        `gradients: layer "${who}" does something else in training, and nobody said whether this is: write compile(fn, { training: true }) or call(x, { training: false })`,
       );
     }
     for (const input of t.node?.inputs ?? []) if (input !== null) below.add(input);

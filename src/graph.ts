@@ -166,10 +166,10 @@ export class Graph {
 
   /** Records that `target` (concrete) becomes `value` when a run ends. Reads inside the function see the old value. */
   assign(target: Tensor, value: Tensor): void {
-    if (target.node !== null) throw new LockstepError(`assign: the target must be a tensor with elements, got ${target}, which is computed inside the traced function`);
-    if (this.assigns.has(target)) throw new LockstepError(`assign: ${target} is assigned twice in one function; assignments take place together at the end`);
+    if (target.node !== null) throw new LockstepError(`assign: the target must be a tensor with elements, got ${target}, which is computed here`);
+    if (this.assigns.has(target)) throw new LockstepError(`assign: ${target} is assigned twice in one function`);
     if (!sameShape(target.shape, value.shape) || target.dtype !== value.dtype) throw new ShapeError(`assign: expected ${target}, got ${value}`);
-    if (target.storage) throw new DTypeError(`assign: ${target} was made from bytes, which an assignment cannot change; make it from an Int32Array`);
+    if (target.storage) throw new DTypeError(`assign: ${target} was made from bytes; make it from an Int32Array`);
     this.capture(target);
     this.assigns.set(target, value);
   }

@@ -37,7 +37,7 @@ export function toTensor(who: string, data: Data): Tensor {
   if (!plain && !(isRow(elements) && Array.isArray(shape))) {
     const hint = typeof elements === "function" ? "; of a tensor t: { data: await t.data(), shape: t.shape }"
       : "xs" in Object(data) ? "; give xs and ys as two arguments" : "";
-    throw new ArgumentError(`${who}: expected a tensor, nested arrays of numbers, a typed array, or { data, shape }, got ${kindOf(data)}${hint}`);
+    throw new ArgumentError(`${who}: expected a tensor, nested arrays, a typed array or { data, shape }, got ${kindOf(data)}${hint}`);
   }
   return make(who, elements, shape, undefined, sampleType, true);
 }

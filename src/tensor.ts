@@ -166,7 +166,7 @@ export class Tensor {
   /** Catches `x > 0` and `${+x}`: JavaScript would read a tensor as a number. */
   [Symbol.toPrimitive](hint: string): string {
     if (hint === "string") return this.toString();
-    throw new LockstepError(`tensor ${this} was used as a JavaScript number: write ops such as add(a, b), greater(a, b), where(c, a, b), or await item()`);
+    throw new LockstepError(`tensor ${this} was used as a JavaScript number: write ops such as add(a, b), or await item()`);
   }
 
   /** Prints what `console.log` shows, with the elements wherever they are. */
@@ -212,7 +212,7 @@ export class Tensor {
     const s = this.#concrete("upload");
     const there = this.on(backend);
     if (there !== null) return there;
-    if (s.host === null) throw s.device === null ? this.#empty() : new LockstepError(`tensor ${this}: its elements are on the backend "${s.device.backend.name}" that was used before; await data() first, or keep to one backend`);
+    if (s.host === null) throw s.device === null ? this.#empty() : new LockstepError(`tensor ${this}: its elements are on the backend "${s.device.backend.name}"; await data() first, or keep to one backend`);
     const buffer = backend.alloc(bytesOf(this.size, this.storage));
     try {
       backend.write(buffer, 0, s.host);
@@ -280,7 +280,7 @@ export class Tensor {
   }
 
   #empty(): LockstepError {
-    return new LockstepError(`tensor ${this}: its elements are gone, or it is a weight that was never loaded; use loadModel(), loadWeights() or setWeights() first`);
+    return new LockstepError(`tensor ${this}: its elements are gone or were never loaded; use loadModel(), loadWeights() or setWeights() first`);
   }
 
   /** Gives back the bytes on its device. */
@@ -294,7 +294,7 @@ export class Tensor {
 
   #concrete(what: string): Elements {
     if (this.node !== null) {
-      throw new LockstepError(`${what} was called on ${this} while its function is being traced: elements do not exist yet; return the tensor and read it afterwards`);
+      throw new LockstepError(`${what} was called on ${this} while its function is being traced; return the tensor and read it afterwards`);
     }
     if (this.#storage.disposed) throw new LockstepError(`${what}: tensor ${this} was disposed`);
     return this.#storage;

@@ -13,7 +13,7 @@ const MOST_DEPTH = 1000;
 export function mapTree(tree: Tree, fn: (leaf: Tensor, path: string) => Tensor, path = "", depth = 0): Tree {
   if (tree instanceof Tensor) return fn(tree, path);
   if (depth > MOST_DEPTH) {
-    throw new ArgumentError(`expected tensors, or arrays or objects of tensors, got more than ${MOST_DEPTH} inside each other: one is a part of itself`);
+    throw new ArgumentError(`expected tensors, or arrays or objects of tensors, got one that is a part of itself`);
   }
   const below = (key: string): string => (path === "" ? key : `${path}.${key}`);
   if (Array.isArray(tree)) return tree.map((t: Tree, i) => mapTree(t, fn, below(String(i)), depth + 1));

@@ -223,7 +223,7 @@ test("reading elements while tracing is an error", async () => {
 
 test("number coercion, async functions and wrong results are errors that say what to do", async () => {
   const x = tensor([1]);
-  await rejects(compile((t) => (t > 0 ? t : mul(t, 2)))(x), "LockstepError", /greater\(a, b\)/);
+  await rejects(compile((t) => (t > 0 ? t : mul(t, 2)))(x), "LockstepError", /such as add\(a, b\)/);
   await rejects(compile(async (t) => t)(x), "ArgumentError", /must not be async/);
   await rejects(compile(() => 5)(), "ArgumentError", /expected tensors.*got 5/);
   await rejects(compile(() => ({ loss: 5 }))(), "ArgumentError", /at "loss"/);
@@ -359,7 +359,7 @@ test("arguments that are a part of themselves are refused, and deep ones are not
   assert.equal(await (await first(deep)).array(), [1, 2]);
   const cyclic = [];
   cyclic.push(cyclic);
-  await first(cyclic).then(assert.unreachable, (error) => assert.match(`${error.name} ${error.message}`, /ArgumentError.*1000 inside each other.*part of itself/));
+  await first(cyclic).then(assert.unreachable, (error) => assert.match(`${error.name} ${error.message}`, /ArgumentError.*part of itself/));
 });
 
 test.run();

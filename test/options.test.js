@@ -135,7 +135,7 @@ for (const [kind, args] of Object.entries(LAYERS)) {
   });
 }
 
-const FLAT = /, got \[1, 4\]; where a recurrent layer stands before it, that needs returnSequences: true/;
+const FLAT = /, got \[1, 4\]; a recurrent layer before it needs returnSequences: true/;
 for (const [name, second] of Object.entries({
   lstm: () => L.lstm(3), gru: () => L.gru(3), simpleRnn: () => L.simpleRnn(3), bidirectional: () => L.bidirectional(L.lstm(3)), timeDistributed: () => L.timeDistributed(L.dense(3)),
   conv1d: () => L.conv1d(3, 2), maxPool1d: () => L.maxPool1d(), globalAvgPool1d: () => L.globalAvgPool1d(),

@@ -72,7 +72,7 @@ export const encodeRaw = (
   const order = [...tensors].sort(([a, { dtype: x }], [b, { dtype: y }]) => BITS[y] - BITS[x] || (a < b ? -1 : 1));
   const entries: string[] = [];
   for (const [key, value] of Object.entries(metadata)) {
-    if (typeof value !== "string") throw new ArgumentError(`metadata "${key}" must be a string, got ${typeof value}; use JSON.stringify for anything else`);
+    if (typeof value !== "string") throw new ArgumentError(`metadata "${key}" must be a string, got ${typeof value}; use JSON.stringify`);
   }
   if (Object.keys(metadata).length > 0) entries.push(`"${METADATA}":${JSON.stringify(metadata)}`);
   const names = new Set([METADATA]);
@@ -162,11 +162,11 @@ export function readHeader(bytes: Uint8Array, dataBytes: number | null): Header 
 /** Bytes of the header, from the first bytes of a file that has `fileBytes`. @throws FileError */
 export function headerLength(bytes: Uint8Array, fileBytes: number | null): number {
   if (bytes.length < LENGTH_BYTES) {
-    throw new FileError(`a safetensors file starts with ${LENGTH_BYTES} bytes of header length, the file has ${bytes.length} bytes`);
+    throw new FileError(`a safetensors file starts with ${LENGTH_BYTES} bytes of header length, it has ${bytes.length} bytes`);
   }
   const length = new DataView(bytes.buffer, bytes.byteOffset, LENGTH_BYTES).getBigUint64(0, true);
   if (length > (fileBytes ?? 2 ** 50) - LENGTH_BYTES) {
-    throw new FileError(`the file is truncated or not safetensors: it begins with ${JSON.stringify(String.fromCharCode(...bytes.subarray(0, LENGTH_BYTES)))}`);
+    throw new FileError(`it is truncated or not safetensors: it begins with ${JSON.stringify(String.fromCharCode(...bytes.subarray(0, LENGTH_BYTES)))}`);
   }
   if (length > MAX_HEADER_BYTES) {
     throw new FileError(`the header may have at most ${MAX_HEADER_BYTES} bytes, this one says ${length}`);
@@ -225,18 +225,12 @@ function forEachEntry(text: string, visit: (name: string, value: unknown) => voi
     const keys = new Set<string>();
     for (let depth = 0; at < text.length; at++) {
       const c = text.charAt(at);
-      if (c === "{" || c === "[") depth++;
-      else if (c === "," && depth === 0) return;
-      else if (c === "}" || c === "]") {
-        if (depth > 0) depth--;
-        else return;
-      } else if (c === '"') {
-        if (depth === 1) {
-          const key = textHere();
-          if (next() === ":" && keys.size === keys.add(key).size) throw repeated(key);
-        } else at = textEnd(text, at);
+      if (c === '"') {
+        const key = depth === 1 ? textHere() : (at = textEnd(text, at));
+        if (typeof key === "string" && next() === ":" && keys.size === keys.add(key).size) throw repeated(key);
         at--;
-      }
+      } else if (c === "{" || c === "[") depth++;
+      else if (c === "}" || c === "]" ? depth-- === 0 : c === "," && depth === 0) return;
     }
   };
   for (let found = next() === "}" ? expect("}") : ""; found !== "}"; found = expect(",}")) {
@@ -290,7 +284,7 @@ function checkMetadata(metadata: unknown): { readonly [key: string]: string } {
 function checkEntry(name: string, value: unknown, dataBytes: number): Entry {
   const fault = (expected: string, found: unknown): FileError =>
     new FileError(`tensor "${cut(name)}": ${expected}, found ${show(found)}`);
-  if (!isObject(value)) throw fault("must be an object with dtype, shape and data_offsets", value);
+  if (!isObject(value)) throw fault("must be an object", value);
   const { dtype, shape, data_offsets: offsets } = value;
   if (typeof dtype !== "string" || !Object.hasOwn(BITS, dtype)) {
     throw fault(`dtype must be one of ${Object.keys(BITS).join(", ")}`, dtype);

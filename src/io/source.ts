@@ -35,7 +35,7 @@ export async function arrived<T>(who: string, promise: Promise<T>): Promise<T> {
 /** @throws FileError for an answer that is no file. */
 export function checkResponse(who: string, { ok, status, statusText, headers }: Response): void {
   if (!ok) throw cannotRead(who, `the answer is HTTP status ${status} ${statusText}`);
-  if (headers.get("content-type")?.startsWith("text/html")) throw cannotRead(who, "the answer is an HTML page; is the address right?");
+  if (headers.get("content-type")?.startsWith("text/html")) throw cannotRead(who, "the answer is an HTML page");
 }
 
 /** @throws FileError where the source cannot be read, ArgumentError for what is none. */

@@ -64,14 +64,14 @@ export class BatchReader {
 
   /** The error for an iterable that has nothing more to give. */
   spent(what: string): DataError {
-    const advice = "a generator object is spent after one pass: pass the generator function, or something that can be iterated again";
+    const advice = "a generator object is spent after one pass: pass the generator function";
     return new DataError(`${this.#who}: the iterable gave ${what}; ${advice}`);
   }
 
   #begin(): Iterator<unknown> | AsyncIterator<unknown> {
     const list: unknown = typeof this.#batches === "function" ? this.#batches() : this.#batches;
     if (!isIterable(list)) {
-      const expected = "a function that gives an (async) iterable of batches [x, y], as a generator function does";
+      const expected = "a function that gives an iterable of batches [x, y]";
       throw new ArgumentError(`${this.#who}: expected ${expected}, got ${String(list)}`);
     }
     return Symbol.asyncIterator in list ? list[Symbol.asyncIterator]() : list[Symbol.iterator]();

@@ -26,7 +26,7 @@ async function checkFinite(who: string, t: Tensor): Promise<void> {
     // The difference of a number with itself is 0 unless it is NaN or infinite.
     if (data[i] - data[i] !== 0) {
       const row = Math.floor(i / (t.size / t.shape[0]));
-      throw new DataError(`${who}: expected finite numbers, got ${data[i]} in sample ${row} (element ${i}); clean the data or replace missing values first`);
+      throw new DataError(`${who}: expected finite numbers, got ${data[i]} in sample ${row} (element ${i}); replace missing values first`);
     }
   }
   finite.set(t, data);
@@ -41,7 +41,7 @@ export async function readInputs(who: string, x: Inputs, expected: readonly Open
   if (expected !== null && tensors.length !== inputs) throw new ShapeError(`${who}: the model has ${inputs} input${inputs === 1 ? "" : "s"}, got ${tensors.length}${inputs > 1 ? "; give a list with one item for each" : ""}`);
   for (const [i, t] of tensors.entries()) {
     const name = many ? `x[${i}]` : "x";
-    if (t.rank === 0) throw new ShapeError(`${who}: ${name} must have a first dimension that counts the samples, got a number`);
+    if (t.rank === 0) throw new ShapeError(`${who}: ${name} must have a dimension of samples, got a number`);
     if (t.shape[0] === 0) throw new DataError(`${who}: ${name} is empty: expected at least one sample, got shape ${showShape(t.shape)}`);
     if (t.shape[0] !== tensors[0].shape[0]) throw new DataError(`${who}: x[0] has ${tensors[0].shape[0]} samples, ${name} has ${t.shape[0]}`);
     const shape = expected?.[i];
@@ -80,7 +80,7 @@ export async function padded(who: string, inputs: readonly Tensor[], shapes: rea
   const list = Array.isArray(padTo) ? (padTo as readonly number[]) : null;
   if ((list === null && padTo !== "powersOfTwo") || !shapes.some((s) => s[0] === null)) {
     const got = `${JSON.stringify(padTo)} for ${shapes.map(showShape).join(", ")}`;
-    throw new ArgumentError(`${who}: padTo takes a list of lengths or "powersOfTwo", for an inputShape that begins with null; got ${got}`);
+    throw new ArgumentError(`${who}: padTo takes a list of lengths or "powersOfTwo", for an inputShape that begins with null, got ${got}`);
   }
   return Promise.all(inputs.map((t, i) => {
     const steps = t.shape[1];
@@ -101,7 +101,7 @@ export async function unpadded(y: Tensor, output: OpenShape, given: readonly Ten
   if (!output.includes(null)) return y;
   const steps = new Set(inputs.flatMap((t, i) => (output[0] === null && t.shape[1] === y.shape[1] ? given[i].shape[1] : [])));
   if (steps.size !== 1) {
-    throw new ShapeError(`predict: padTo cannot tell which steps of the output ${showShape([null, ...output])} to leave out`);
+    throw new ShapeError(`predict: padTo cannot tell which steps of the output ${showShape([null, ...output])}`);
   }
   return withSteps(y, [...steps][0]);
 }

@@ -92,7 +92,7 @@ export function checkFitOptions(o: FitOptions): void {
   checkCount("fit", "seed", seed, 0);
   const data: unknown = o.validationData;
   if (data !== undefined && !isBatches(data) && !(Array.isArray(data) && (data.length === 2 || data.length === 3))) {
-    throw new ArgumentError(`fit: validationData must be a list [x, y] or [x, y, weights], or an iterable of batches, got ${kindOf(data)}`);
+    throw new ArgumentError(`fit: validationData must be [x, y], [x, y, weights] or an iterable of batches, got ${kindOf(data)}`);
   }
   for (const key of ["stepsPerEpoch", "validationSteps"] as const) if (o[key] !== undefined) checkCount("fit", key, o[key] as number);
   const { validationFreq = 1 } = o;
@@ -109,6 +109,6 @@ export function refuse<O extends object>(who: string, options: O, keys: readonly
     const value: unknown = options[key];
     if (value === undefined || value === false || value === 0) continue;
     const advice = key === "sampleWeight" ? "; yield [x, y, weights]" : "";
-    throw new ArgumentError(`${who}: ${key} cannot be used with an iterable of batches: batches are taken as they come${advice}`);
+    throw new ArgumentError(`${who}: ${key} cannot be used with an iterable of batches${advice}`);
   }
 }

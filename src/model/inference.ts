@@ -112,7 +112,7 @@ export class InferenceModel<O extends Outputs = Tensor> {
     this.forward = forward ?? ((inputs) => layers.reduce((x, l) => l.call(x), inputs[0]) as O);
     if (forward === null) nameLayers(layers);
     if (inputShape !== undefined) {
-      if (!Array.isArray(inputShape)) throw new ArgumentError(`model: inputShape must be a list of sizes without the batch, such as [28, 28, 1], got ${JSON.stringify(inputShape)}`);
+      if (!Array.isArray(inputShape)) throw new ArgumentError(`model: inputShape must be a list of sizes such as [28, 28, 1], got ${JSON.stringify(inputShape)}`);
       const shapes = (Array.isArray(inputShape[0]) ? inputShape : [inputShape]) as readonly OpenShape[];
       for (const s of shapes) checkShape("inputShape", s.filter((d) => d !== null));
       this.build(shapes);
@@ -163,7 +163,7 @@ export class InferenceModel<O extends Outputs = Tensor> {
       if (own !== given) throw new ShapeError(`model "${this.name}" was built for inputs ${own}, got ${given}`);
       return;
     }
-    if (this.isSequential && inputShapes.length !== 1) throw new ShapeError(`sequential: expected one input, got ${inputShapes.length}; for several inputs use model((a, b) => ...)`);
+    if (this.isSequential && inputShapes.length !== 1) throw new ShapeError(`sequential: expected one input, got ${inputShapes.length}; for several use model((a, b) => ...)`);
     const found = new Set<Layer>(this.layers);
     const nextStream = counter();
     const traceWith = (size: number): Shapes<Shape> & { readonly graph: Graph; readonly output: O; readonly makers: ReadonlyMap<Tensor, Layer> } => {
@@ -262,7 +262,7 @@ export class InferenceModel<O extends Outputs = Tensor> {
     const next = weights.map((w, i) => {
       const v = values[i];
       const host = v instanceof Tensor ? v : tensor(v, ArrayBuffer.isView(v) ? w.tensor.shape : undefined, "f32");
-      if (host.host === null) throw new LockstepError(`setWeights: value ${i} has no elements on the host; await data() first`);
+      if (host.host === null) throw new LockstepError(`setWeights: value ${i} is not on the host; await data() first`);
       if (!sameShape(host.shape, w.tensor.shape)) throw new ShapeError(`setWeights: weight ${i} (${this.nameOf(w)}) has shape ${showShape(w.tensor.shape)}, got ${showShape(host.shape)}`);
       return new Float32Array(host.host);
     });

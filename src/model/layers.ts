@@ -14,7 +14,7 @@ export function isLayer(l: LayerLike): l is Layer {
 }
 
 /** Why a layer that a function made while it ran cannot be trained. */
-export const madeInside = (l: Layer): string => `layer "${l.name || l.kind}" has weights that the model does not know: it was made anew when the function ran again; make layers outside of the function that calls them`;
+export const madeInside = (l: Layer): string => `layer "${l.name || l.kind}" was made anew when the function ran again; make layers outside of the function that calls them`;
 
 /** Tensors held by an object, its arrays and its objects; the path is the name. */
 function weightsOf(object: object, path = ""): Weight[] {
@@ -58,6 +58,6 @@ export function asLayers(list: readonly LayerLike[]): Layer[] {
     if (typeof l === "object" && l !== null && "asLayer" in l) return (l as ModelLike).asLayer;
     if (typeof l === "function") return wrap(l.name || "function", [], l);
     if (typeof l === "object" && l !== null && typeof l.call === "function") return isLayer(l) ? l : wrap(l.constructor.name === "Object" ? "custom" : l.constructor.name, weightsOf(l), (x) => l.call(x));
-    throw new ArgumentError(`sequential: item ${i} is no layer: expected a layer such as dense(10), a function, or an object with call(x), got ${kindOf(l)}`);
+    throw new ArgumentError(`sequential: item ${i} is no layer: expected dense(10), a function, or an object with call(x), got ${kindOf(l)}`);
   });
 }

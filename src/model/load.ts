@@ -86,7 +86,7 @@ export function elementsOf(who: string, name: string, { data, tensors }: SafeTen
 }
 
 export function parse<T>(who: string, key: string, text: string | undefined): T {
-  if (text === undefined) throw new FileError(`${who}: not a Lockstep model: its metadata has no "${key}"; to read weights alone use loadWeights(model, file)`);
+  if (text === undefined) throw new FileError(`${who}: not a Lockstep model: its metadata has no "${key}"; use loadWeights(model, file)`);
   return naming(who, () => parseObject(`metadata "${key}"`, text)) as T;
 }
 
@@ -122,7 +122,7 @@ function assignWeights(who: string, model: InferenceModel<Outputs>, file: SafeTe
   const missing = [...names].filter((name) => !tensors.has(name));
   if (missing.length > 0) {
     const unused = [...tensors.keys()].filter((name) => !names.has(name));
-    throw new FileError(`${who}: no tensor "${missing[0]}"${missing.length > 1 ? ` (${missing.length} are missing: ${some(missing)})` : ""}; not used of the file: ${some(unused) || "nothing"}`);
+    throw new FileError(`${who}: no tensor "${missing[0]}"${missing.length > 1 ? ` (${missing.length} are missing: ${some(missing)})` : ""}; the file has besides: ${some(unused) || "nothing"}`);
   }
   const found = wanted.map(({ name, tensor }) => {
     const { shape, dtype } = tensors.get(name) as Entry;
@@ -189,7 +189,7 @@ export async function readModel<M extends InferenceModel>(source: ModelSource, g
   }
   if (!Array.isArray(config.layers) || !config.layers.every(isEntry) || !Array.isArray(config.inputShapes)) throw new FileError(`${who}: metadata "lockstep" is damaged: expected layers and inputShapes`);
   if (!config.sequential) {
-    throw new FileError(`${who}: model "${show(config.name)}" was made from a function, which a file cannot hold; build it in code and read its weights with loadWeights(model, file)`);
+    throw new FileError(`${who}: model "${show(config.name)}" was made from a function, which a file cannot hold; build it in code and use loadWeights(model, file)`);
   }
   const model = await rebuilt(who, "lockstep", () => {
     const { layers: custom = {} } = given;
@@ -212,7 +212,7 @@ export async function readModel<M extends InferenceModel>(source: ModelSource, g
     let left = elements;
     const checkWeight = (name: string, shape: Shape): void => {
       if (!(sizeOf(shape) <= left)) {
-        throw new ShapeError(`its ${name} of shape ${showShape(shape)} has ${sizeOf(shape)} elements, the file has ${elements} in all, of which ${left} are left`);
+        throw new ShapeError(`its ${name} of shape ${showShape(shape)} has ${sizeOf(shape)} elements, of ${elements} in the file ${left} are left`);
       }
       left -= sizeOf(shape);
     };

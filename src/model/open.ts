@@ -38,5 +38,5 @@ export function openShapes<T extends Shapes<Shape>>(
     }
   }
   const given = inputShapes.map(showShape).join(", ");
-  throw new ShapeError(`${reason?.message}; a layer whose weights depend on what is null in inputShape ${given} needs its size`);
+  throw new ShapeError(`${reason?.message}; a layer needs the size that is null in inputShape ${given}`);
 }

@@ -77,7 +77,7 @@ function check(who: string, key: string, value: unknown, named: Named): void {
   if (isCustom(value)) {
     const { name: of } = value as { readonly name?: string };
     if (of === undefined) {
-      throw new ArgumentError(`save: ${who}: its ${key} is a function without a name, which a file cannot hold; name it (const mine = (x) => ...) and give it to loadModel`);
+      throw new ArgumentError(`save: ${who}: its ${key} is a function without a name, which a file cannot hold; name it and give it to loadModel`);
     }
     name(named, key.endsWith("Regularizer") ? "regularizers" : "activations", of);
   } else if (typeof value === "object" && value !== null && (Array.isArray(value) || [Object.prototype, null].includes(Object.getPrototypeOf(value) as null))) {
@@ -86,7 +86,7 @@ function check(who: string, key: string, value: unknown, named: Named): void {
     for (const [inner, v] of Object.entries(value)) check(who, Array.isArray(value) ? key : inner, v, named);
   } else if (!(value === null || value === undefined || typeof value === "string" || typeof value === "boolean" || Number.isFinite(value))) {
     const what = typeof value === "object" ? Object.prototype.toString.call(value).slice(8, -1) : typeof value === "number" ? value : `a ${typeof value}`;
-    throw new ArgumentError(`save: ${who}: its ${key} is ${what}, which a file cannot hold; use numbers, texts, arrays and plain objects`);
+    throw new ArgumentError(`save: ${who}: its ${key} is ${what}, which a file cannot hold`);
   }
 }
 
@@ -148,7 +148,7 @@ function tell(model: AnyModel, named: Named): void {
   const keyOf = (key: string): string => (/^[A-Za-z_$][\w$]*$/.test(key) ? key : JSON.stringify(key));
   const options = Array.from(named, ([option, names]) =>
     `${option}${option === "optimizer" ? "" : `: { ${Array.from(names, (key) => (option === "layers" ? `${keyOf(key)}: (config) => ...` : keyOf(key))).join(", ")} }`}`).join(", ");
-  console.warn(`save: a file holds no code. ${model.isSequential ? `To read model "${model.name}" pass loadModel(file, { ${options} })` : `Model "${model.name}" was made from a function: build it in code and read its weights with loadWeights(model, file)`}`);
+  console.warn(`save: a file holds no code. ${model.isSequential ? `To read model "${model.name}" pass loadModel(file, { ${options} })` : `Model "${model.name}" was made from a function, which a file cannot hold; build it in code and use loadWeights(model, file)`}`);
 }
 
 /** The file as bytes. */
@@ -168,7 +168,7 @@ export async function encodeModel(model: AnyModel, { optimizer = model.training 
   const names = new Set<string>();
   for (const [weight] of named) {
     if (names.has(weight)) {
-      throw new ArgumentError(`save: two weights of model "${model.name}" are called "${weight}", layer/weight; give one of the layers another name`);
+      throw new ArgumentError(`save: two weights of model "${model.name}" are called "${weight}"; give one of the layers another name`);
     }
     names.add(weight);
   }
@@ -206,7 +206,7 @@ export async function loadModel(source: ModelSource, options: LoadModelOptions =
     const { loss: saved, optimizer: { kind, config, own: ownOptimizer }, metrics, frozen = [], state: prefix = "optimizer" } = parse<DescribedTraining>(who, "training", training);
     const given = options.loss ?? (Object.hasOwn(losses, saved.name) ? losses[saved.name] : undefined);
     if (given === undefined && (saved.config.custom === true || !isLossName(saved.name))) {
-      throw new FileError(`${who}: its loss "${saved.name}" is a function, which a file cannot hold; pass losses: { ${saved.name} } to loadModel, or another one as loss`);
+      throw new FileError(`${who}: its loss "${saved.name}" is a function, which a file cannot hold; pass losses: { ${saved.name} } to loadModel`);
     }
     if (ownOptimizer === true && options.optimizer === undefined) {
       throw new FileError(`${who}: its optimizer "${kind}" or its schedule is not one of Lockstep's; pass optimizer to loadModel`);
@@ -231,7 +231,7 @@ function metricOf(who: string, metric: DescribedMetric, own: NonNullable<LoadMod
   const { name: as, kind = as, config = {} } = metric;
   if (metric.own !== true) return { ...metricFromConfig(kind, config, { ...METRICS, auc }), name: as };
   if (!Object.hasOwn(own, as)) {
-    throw new FileError(`${who}: its metric "${as}" is a function or of your own, which a file cannot hold; pass metrics: { ${as} } to loadModel, or { ${as}: null } to go without`);
+    throw new FileError(`${who}: its metric "${as}" is a function, which a file cannot hold; pass metrics: { ${as} } to loadModel, or { ${as}: null }`);
   }
   const given = own[as];
   return typeof given === "function" ? average(as, {}, given) : given && { ...given, name: as };

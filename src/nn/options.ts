@@ -106,7 +106,7 @@ export function onImages(x: Tensor, rank: 3 | 4, fn: (images: Tensor) => Tensor)
 export function checkRank(shape: Shape, meaning: string, least: number, most = least): void {
   if (shape.length >= least && shape.length <= most) return;
   // What recurrent layers give by default.
-  const flat = shape.length === 2 && meaning.includes("time") ? "; where a recurrent layer stands before it, that needs returnSequences: true" : "";
+  const flat = shape.length === 2 && meaning.includes("time") ? "; a recurrent layer before it needs returnSequences: true" : "";
   throw new ShapeError(`expected ${meaning}, got ${showShape(shape)}${flat}`);
 }
 
@@ -131,7 +131,7 @@ export interface SplitActivation {
 export function activationOf(who: string, option: ActivationOption): SplitActivation {
   const value: unknown = option ?? "linear";
   if (typeof value !== "string" && typeof value !== "function") {
-    const why = isCustom(value) ? ": a function was there when the model was saved; make the layer again with it" : "";
+    const why = isCustom(value) ? ": a function was there when it was saved; give it again" : "";
     const got = isLayer(value) ? "a layer: put it behind this one" : shown(value);
     throw new ArgumentError(`${who}: expected the name of an activation or a function, got ${got}${why}`);
   }

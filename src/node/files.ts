@@ -25,7 +25,7 @@ export function fault(what: string, path: string | URL, why: string, cause?: unk
 /** @throws FileError where there are no files. */
 export function fileSystem(what: string, path: string | URL): Builtins["node:fs"] {
   const fs = builtin("node:fs");
-  if (fs === undefined) throw fault(what, path, "this runtime has no file system; pass bytes, for example those of fetch(), and write what toBytes() gives");
+  if (fs === undefined) throw fault(what, path, "this runtime has no file system; pass bytes, and write what toBytes() gives");
   return fs;
 }
 

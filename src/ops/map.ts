@@ -175,7 +175,7 @@ export const whereOp: Op = {
   name: "where",
   infer: (inputs) => {
     const [c, a, b] = inputs as readonly Tensor[];
-    if (c.dtype !== "bool") throw new DTypeError(`where: the condition must be bool, got ${c}; compare first, for example greater(x, 0)`);
+    if (c.dtype !== "bool") throw new DTypeError(`where: the condition must be bool, got ${c}; compare first`);
     if (a.dtype !== b.dtype) throw new DTypeError(`where: both branches must have one dtype, got ${a} and ${b}`);
     return [{ shape: broadcastShapes("where", [c.shape, a.shape, b.shape]), dtype: a.dtype }];
   },

@@ -282,7 +282,7 @@ export function confusionMatrix(options?: { readonly classes?: number; readonly 
       if (given.classes !== undefined) checkOutputs(name, given.classes, context.outputShape);
       if (outputs > 1 && context.loss.name === "binaryCrossentropy") {
         const kind = `binaryCrossentropy takes each of ${outputs} outputs for itself`;
-        throw new ArgumentError(`${name}: it counts one class for each row, but ${kind}; use precision and recall with average: null`);
+        throw new ArgumentError(`${name}: it counts one class for each row, and ${kind}; use precision and recall`);
       }
       return confusionMatrix({ ...given, classes: outputs });
     },

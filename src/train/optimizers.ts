@@ -211,7 +211,7 @@ function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [op
       assign(iterations, next);
     },
     apply(params, grads) {
-      if (currentGraph() !== null) throw new LockstepError(`${kind}: inside compile(fn) call update(); apply() is for gradients that have elements`);
+      if (currentGraph() !== null) throw new LockstepError(`${kind}: inside compile(fn) call update()`);
       return applyOnce(flatten(params), flatten(grads), (w, g) => this.update(w, g));
     },
     state() {

@@ -74,7 +74,7 @@ test("long windows, deep pooling and short tables of positions find sizes that f
 
 test("a layer whose weights depend on an open dimension is refused, by name", async () => {
   for (const [make, parts] of [
-    [() => sequential([flatten(), dense(3)], { inputShape: [null, 4] }), ['layer "dense"', "[null, 4]", "needs its size"]],
+    [() => sequential([flatten(), dense(3)], { inputShape: [null, 4] }), ['layer "dense"', "[null, 4]", "needs the size"]],
     [() => sequential([dense(3)], { inputShape: [null] }), ['layer "dense"', "[null]"]],
     [() => sequential([nn.layerNorm({ axis: [1, 2], name: "norm" })], { inputShape: [null, 4] }), ['layer "norm"']],
     [() => sequential([nn.prelu({ name: "slopes" })], { inputShape: [null, 4] }), ['layer "slopes"']],
@@ -202,7 +202,7 @@ test("padTo that cannot be used", async () => {
   assert.match((await of([])).message, /padTo has no length for 5 steps: \[\]/);
   for (const padTo of ["powers", 8, null]) assert.match((await of(padTo)).message, /padTo takes a list of lengths or "powersOfTwo"/);
   assert.instance(await of([8.5]), ShapeError);
-  assert.match((await of([8], sequential([lstm(2), dense(1)], { inputShape: [5, 2] }))).message, /an inputShape that begins with null; got \[8\] for \[5, 2\]/);
+  assert.match((await of([8], sequential([lstm(2), dense(1)], { inputShape: [5, 2] }))).message, /an inputShape that begins with null, got \[8\] for \[5, 2\]/);
 });
 
 test.after(() => backend.close());
