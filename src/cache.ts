@@ -40,6 +40,8 @@ export class Lru<V extends Kept> {
   readonly #mostValues: number;
   /** In the order of their last use. */
   readonly #entries = new Map<string, Entry<V>>();
+  /** What was used last, which is the last of them. */
+  #last: Entry<V> | null = null;
 
   /** `most`: bytes that all may have together. */
   constructor(most: number, mostValues = MOST_VALUES) {
@@ -51,8 +53,10 @@ export class Lru<V extends Kept> {
   get(key: string, make: () => Promise<V>): Promise<V> {
     const kept = this.#entries.get(key);
     const entry = kept === undefined || kept.value?.closed === true ? this.#make(key, make) : kept;
-    this.#entries.delete(key);
-    this.#entries.set(key, entry);
+    if (entry !== this.#last) {
+      this.#entries.delete(key);
+      this.#entries.set(key, (this.#last = entry));
+    }
     return entry.made;
   }
 
@@ -63,6 +67,7 @@ export class Lru<V extends Kept> {
       else made.then((v) => v.close?.(), () => {});
     }
     this.#entries.clear();
+    this.#last = null;
   }
 
   #make(key: string, make: () => Promise<V>): Entry<V> {

@@ -121,14 +121,14 @@ export class Executable {
 
   /** What to wait for until all that a run reads is on the backend or on the host; null: nothing. */
   arrival(inputs: readonly Tensor[]): Promise<unknown> | null {
-    const arrivals: Promise<unknown>[] = [];
-    for (const tensors of [inputs, this.captures]) {
-      for (const t of tensors) {
-        const arrival = t.arrival(this.backend);
-        if (arrival !== null) arrivals.push(arrival);
-      }
-    }
-    return arrivals.length > 0 ? Promise.all(arrivals) : null;
+    let arrivals: Promise<unknown>[] | null = null;
+    const look = (t: Tensor): void => {
+      const arrival = t.arrival(this.backend);
+      if (arrival !== null) (arrivals ??= []).push(arrival);
+    };
+    inputs.forEach(look);
+    this.captures.forEach(look);
+    return arrivals && Promise.all(arrivals);
   }
 
   /** Enqueues one run. `given` as the graph's inputs but the key, already checked. Results are read with `results()`. */

@@ -31,6 +31,7 @@ export function outputNames(outputs: Outputs, madeBy: (t: Tensor) => string | un
 
 /** Outputs of that structure, from their tensors in order. */
 export function outputsOf<O extends Outputs>(structure: O, tensors: readonly Tensor[]): O {
+  if (structure instanceof Tensor) return tensors[0] as O;
   let i = 0;
   return mapTree(structure, () => tensors[i++]) as O;
 }
