@@ -121,13 +121,7 @@ export class Executable {
 
   /** What to wait for until all that a run reads is on the backend or on the host; null: nothing. */
   arrival(inputs: readonly Tensor[]): Promise<unknown> | null {
-    const arrivals: Promise<unknown>[] = [];
-    for (const tensors of [inputs, this.captures]) {
-      for (const t of tensors) {
-        const arrival = t.arrival(this.backend);
-        if (arrival !== null) arrivals.push(arrival);
-      }
-    }
+    const arrivals = [...inputs, ...this.captures].map((t) => t.arrival(this.backend)).filter((arrival) => arrival !== null);
     return arrivals.length > 0 ? Promise.all(arrivals) : null;
   }
 
@@ -183,21 +177,17 @@ export function programCache({ limits: { maxBytes, hostMemory } }: Backend): Lru
   return new Lru(hostMemory ? maxBytes * MOST_PROGRAMS : maxBytes);
 }
 
-/** Enqueues a run of `program`, once there is room for what it reads, and calls `then` right after it, before any other run. */
+/** Enqueues a run of `program`, which somebody holds, once there is room for what it reads, and calls `then` right after it, before any other run. */
 export function runNow<T>(program: Executable, inputs: readonly Tensor[], then: () => T | Promise<T>): T | Promise<T> {
   try {
     program.enqueue(inputs);
   } catch (error) {
     if (!(error instanceof OutOfMemoryError)) throw error;
-    let made: { readonly value: T | Promise<T> } | undefined;
-    const again = (): void => {
+    let made: T | Promise<T>;
+    return relieved(program.backend, () => {
       program.enqueue(inputs);
-      made = { value: then() };
-    };
-    return holding(program, async () => {
-      await relieved(program.backend, again);
-      return (made as NonNullable<typeof made>).value;
-    });
+      made = then();
+    }).then(() => made);
   }
   return then();
 }
@@ -215,24 +205,21 @@ async function holding<T>(program: Executable, work: () => T | Promise<T>): Prom
 const turns = new WeakMap<Backend, Turns>();
 
 /** `runNow`, when its turn has come on a backend that is behind. */
-export function inTurn<T>(program: Executable, inputs: readonly Tensor[], then: () => T | Promise<T>): T | Promise<T> {
+export function inTurn<T>(program: Executable, inputs: readonly Tensor[], then: () => T | Promise<T>): Promise<T> {
   const { backend } = program;
-  if (!backend.limits.asynchronous) return runNow(program, inputs, then);
-  return holding(program, () => once(turns, backend, () => new Turns(backend)).take(() => runNow(program, inputs, then)));
+  const run = (): T | Promise<T> => runNow(program, inputs, then);
+  return holding(program, () => (backend.limits.asynchronous ? once(turns, backend, () => new Turns(backend)).take(run) : run()));
 }
 
 /** What `run` makes of the program that `find` gives, once what it reads is there. What had to make room between being found and being used is found again. */
 export async function using<T>(find: () => Promise<Executable>, inputs: readonly Tensor[], run: (program: Executable) => T | Promise<T>): Promise<T> {
   let program = await find();
   while (program.closed) program = await find();
-  program.begin();
-  try {
+  return holding(program, async () => {
     const arrival = program.arrival(inputs);
     if (arrival !== null) await arrival;
-    return await run(program);
-  } finally {
-    program.done();
-  }
+    return run(program);
+  });
 }
 
 const eagerPrograms = new WeakMap<Backend, Lru<Executable>>();
