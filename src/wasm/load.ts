@@ -53,7 +53,7 @@ function simdOf(who: string, module: WebAssembly.Module): Simd {
   const imports = WebAssembly.Module.imports(module);
   const exports = WebAssembly.Module.exports(module).map((e) => e.name);
   if (section === undefined || imports.length !== 1 || imports[0].kind !== "memory" || !exports.includes("run")) {
-    throw new BackendError(`${who}: not Lockstep's kernels: it exports ${exports.slice(0, 8).join(", ") || "nothing"}; use lockstep/plain.wasm or lockstep/relaxed.wasm of the installed package`);
+    throw new BackendError(`${who}: not Lockstep's kernels: it exports ${exports.slice(0, 8).join(", ") || "nothing"}; use lockstep/plain.wasm or lockstep/relaxed.wasm`);
   }
   const [build, simd] = new TextDecoder().decode(section).split(" ");
   if (build !== id) throw new BackendError(`${who}: kernels of another version of Lockstep: expected build ${id}, got ${build}; use lockstep/${simd}.wasm of the installed package`);
@@ -67,7 +67,7 @@ async function compiled(who: string, source: Uint8Array | Response, shared: bool
     // While it comes in; not where the flag of the memory has to be changed first, or where the server names another type, which streaming refuses.
     if (source.ok && !shared && typeof WebAssembly.compileStreaming === "function" && /^application\/wasm\b/.test(source.headers.get("content-type") ?? "")) return await WebAssembly.compileStreaming(source);
   } catch (cause) {
-    throw new BackendError(`${who}: cannot compile the kernels: ${(cause as Error).message}; where there is no relaxed SIMD use lockstep/plain.wasm, where compiling is forbidden allow 'wasm-unsafe-eval' in script-src or pass a WebAssembly.Module`, { cause });
+    throw new BackendError(`${who}: cannot compile the kernels: ${(cause as Error).message}; without relaxed SIMD use lockstep/plain.wasm, where compiling is forbidden allow 'wasm-unsafe-eval' in script-src or pass a WebAssembly.Module`, { cause });
   }
   if (!source.ok) throw new BackendError(`${who}: cannot fetch the kernels: HTTP status ${source.status} for ${source.url || "the response"}`);
   return compiled(who, new Uint8Array(await source.arrayBuffer()), shared);

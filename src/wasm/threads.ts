@@ -32,7 +32,7 @@ function obstacle(): string | null {
   const { crossOriginIsolated, navigator, process, Worker } = scope();
   // With its compatibility flags on it has the names, but nothing behind them.
   if (navigator?.userAgent === "Cloudflare-Workers") return "workerd has no threads";
-  if (crossOriginIsolated === false) return "the page is not cross-origin isolated: serve it, and its workers, with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp";
+  if (crossOriginIsolated === false) return "the page is not cross-origin isolated: serve it with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp";
   if (typeof SharedArrayBuffer === "undefined") return "this runtime has no shared memory";
   // Node has worker_threads; loading them, 1 to 2 ms of a start, waits for the first large program.
   return Worker === undefined && process?.versions?.node === undefined && workerThreads() === undefined ? "this runtime has no workers" : null;

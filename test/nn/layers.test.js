@@ -350,7 +350,7 @@ test("a function in a config is marked, with its name where it has one, and does
   assert.equal(config.activation, { custom: true, name: "tanhOf" });
   assert.equal(config.kernelRegularizer, { custom: true });
   assert.not.ok("kernelInitializer" in config);
-  throws(() => nn.layerFromConfig("dense", { units: 2, activation: { custom: true } }), ArgumentError, /a function was there when the model was saved/);
+  throws(() => nn.layerFromConfig("dense", { units: 2, activation: { custom: true } }), ArgumentError, /a function was there when it was saved/);
   throws(() => nn.layerFromConfig("dense", { units: 2, kernelRegularizer: { custom: true } }), ArgumentError, /regularizer/);
 });
 
