@@ -11,7 +11,8 @@
  * Factors multiply h[t-1] everywhere but in this last sum.
  *
  * `gruGrad`, argument words: dxw, dhw?, dh0?, dh?, w, h, gates, h0?, mask?, factors?, B, T, U, rows, activation,
- * recurrentActivation, reverse, resetAfter. w is wr transposed and packed: panels over U, 3U deep. (0 where no product is needed: T is 1 at most, h0 and
+ * recurrentActivation, reverse, resetAfter. w is wr transposed and packed: panels over U, 3U deep. (0 where no product is needed: T is 1
+ * at most, h0 and
  * dh0 absent.) dxw and dhw are the gradients of xw and of h[t-1] wr + bias2; without resetAfter they are equal.
  *
  * A piece is `rows` sequences over all of their steps. Scratch per row: paddedBytes(2U) + 2 paddedBytes(U) for gru,

@@ -5,7 +5,8 @@
  * then a map block (see map.ts) with one output, which stays in scratch.
  * With inner = 1 a piece is a block of rows; else a block of at most MAP_TILE columns of one outer index. (A computed tile is whole
  * rows, or one row of some columns.)
- * Sums are taken in blocks (of a tile, of up to BLOCK rows) that are then added in pairs, and pairs in pairs: the error grows with the logarithm
+ * Sums are taken in blocks (of a tile, of up to BLOCK rows) that are then added in pairs, and pairs in pairs: the error grows with the
+ * logarithm
  * of the length (Higham, "The Accuracy of Floating Point Summation", 1993). Which elements meet is decided by the shape alone.
  */
 import { MAP_TILE, REDUCE_ARGMAX, REDUCE_ARGMIN, REDUCE_HEADER, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD, REDUCE_SUM } from "../src/wasm/opcodes";
@@ -249,7 +250,8 @@ function sumOf4(p: usize, step: usize): v128 {
 }
 
 /**
- * d[k] += p[k] + p[k + step] + ... of `rows` rows, four of them in pairs, never writing past n. Sums stay in registers: added in memory each row would
+ * d[k] += p[k] + p[k + step] + ... of `rows` rows, four of them in pairs, never writing past n. Sums stay in registers: added in memory
+ * each row would
  * wait for the one before.
  */
 function addRows(d: usize, p: usize, step: u32, rows: u32, n: u32): void {

@@ -1,6 +1,8 @@
 /**
- * @file What it takes to make a program of a graph, by kind and size: milliseconds of tracing (with the optimizer's update), gradients, planning and encoding, and microseconds
- * for each node, of which at most 20 are wanted at every size. Medians of the processor's time, that of the engine's threads included, which collect and compile meanwhile; the
+ * @file What it takes to make a program of a graph, by kind and size: milliseconds of tracing (with the optimizer's update), gradients,
+ * planning and encoding, and microseconds
+ * for each node, of which at most 20 are wanted at every size. Medians of the processor's time, that of the engine's threads included,
+ * which collect and compile meanwhile; the
  * engine has seen graphs of all kinds before.
  */
 import { open } from "lockstep";

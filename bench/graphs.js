@@ -1,6 +1,8 @@
 /**
- * @file Graphs of any size, for what planning takes (compile.js) and for tests of it: chains, branches that join, and training steps of deep networks.
- * A kind takes a number of steps, branches or layers and gives `{ types, parameters, loss, values? }`: the loss of inputs of these types, whose gradients by
+ * @file Graphs of any size, for what planning takes (compile.js) and for tests of it: chains, branches that join, and training steps of
+ * deep networks.
+ * A kind takes a number of steps, branches or layers and gives `{ types, parameters, loss, values? }`: the loss of inputs of these types,
+ * whose gradients by
  * the parameters update them by adam.
  */
 import { gradients } from "../build/esm/grad.js";

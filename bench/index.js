@@ -1,6 +1,8 @@
 /**
- * @file `npm run bench [training|latency|matmul|compile]`: samples/s of the three trainings, batch-1 latency, the rate of large products, and how long
- * graphs take to become programs. One thread; medians over interleaved rounds, since machines are noisy. Without names it writes its sections of RESULTS.md, with `compile` alone
+ * @file `npm run bench [training|latency|matmul|compile]`: samples/s of the three trainings, batch-1 latency, the rate of large products,
+ * and how long
+ * graphs take to become programs. One thread; medians over interleaved rounds, since machines are noisy. Without names it writes its
+ * sections of RESULTS.md, with `compile` alone
  * that of compiling.
  */
 import { spawnSync } from "node:child_process";

@@ -1,6 +1,8 @@
 /**
- * @file An auxiliary classifier GAN (Odena et al. 2017) of handwritten digits: a generator draws a digit of a class, a discriminator says whether an image is
- * drawn by it and which digit it is. Both train by `trainOnBatch`; the discriminator is frozen within the combined model alone. Images of 14 x 14 pixels, made
+ * @file An auxiliary classifier GAN (Odena et al. 2017) of handwritten digits: a generator draws a digit of a class, a discriminator says
+ * whether an image is
+ * drawn by it and which digit it is. Both train by `trainOnBatch`; the discriminator is frozen within the combined model alone. Images of
+ * 14 x 14 pixels, made
  * from digits that are drawn here from strokes.
  *
  *   node examples/acgan.js [--epochs N] [--samples N] [--seed N]

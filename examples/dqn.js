@@ -1,5 +1,6 @@
 /**
- * @file Deep Q-learning (Mnih et al. 2015) of a game, with a replay memory and a target network: a ball falls, and a paddle at the bottom has to be under it. The learning
+ * @file Deep Q-learning (Mnih et al. 2015) of a game, with a replay memory and a target network: a ball falls, and a paddle at the bottom
+ * has to be under it. The learning
  * step, which reads two networks and trains one, is one compiled program.
  *
  *   node examples/dqn.js [--epochs N] [--seed N]        epochs: hundreds of games

@@ -1,6 +1,8 @@
 /**
- * @file A variational autoencoder (Kingma & Welling 2014) of handwritten digits, trained by a loop of one's own: the loss is the reconstruction's cross-entropy and the
- * distance of the codes from a normal distribution, and each step draws its batch and its noise inside the compiled program. Digits are drawn here from strokes.
+ * @file A variational autoencoder (Kingma & Welling 2014) of handwritten digits, trained by a loop of one's own: the loss is the
+ * reconstruction's cross-entropy and the
+ * distance of the codes from a normal distribution, and each step draws its batch and its noise inside the compiled program. Digits are
+ * drawn here from strokes.
  *
  *   node examples/vae.js [--epochs N] [--samples N] [--seed N]
  */

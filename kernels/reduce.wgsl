@@ -1,6 +1,7 @@
 // reduce(inputs...) -> y: y[outer, inner] = op over size of x[outer, size, inner], x in memory or computed by a fused body.
 // A workgroup of 256 makes LANES outputs, COLUMN = 256 / LANES invocations for each; each takes every COLUMN-th element of
-// its part, in blocks, then they are joined: by a tree in workgroup memory, or, where an output's invocations are neighbours (INNER 1) and there are
+// its part, in blocks, then they are joined: by a tree in workgroup memory, or, where an output's invocations are neighbours (INNER 1)
+// and there are
 // subgroups, within these first. Long reductions are split into PARTS workgroups, whose results a second dispatch of this
 // kernel joins. The order of additions depends on shapes and the size of subgroups only.
 // The body declares the bindings from 1 on and element(i, index), the i-th element of x; where there is none, a hook says which parts are read.

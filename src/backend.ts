@@ -64,6 +64,9 @@ export interface Backend {
   sync(): Promise<void>;
   /** Resolves when everything enqueued so far has run or failed, and leaves errors to later calls. */
   caughtUp(): Promise<void>;
-  /** Frees everything. Later calls but free() are errors. Elements that tensors have nowhere else are brought to the host first: where that takes a while, a promise resolves when it is done. */
+  /**
+   * Frees everything. Later calls but free() are errors. Elements that tensors have nowhere else are brought to the host first: where
+   * that takes a while, a promise resolves when it is done.
+   */
   close(): void | Promise<void>;
 }

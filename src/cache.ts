@@ -34,7 +34,10 @@ interface Entry<V> {
   value: V | null;
 }
 
-/** Values made once by key. Those not used for longest are closed when there are too many, or too large ones; what is being made, was just made or was used last stays. */
+/**
+ * Values made once by key. Those not used for longest are closed when there are too many, or too large ones; what is being made, was just
+ * made or was used last stays.
+ */
 export class Lru<V extends Kept> {
   readonly #most: number;
   readonly #mostValues: number;

@@ -20,7 +20,9 @@ function distance(a: string, b: string): number {
 /** `learningRate`: lr */
 const initials = (name: string): string => plain(name[0] + name.slice(1).replace(/[^A-Z]/g, ""));
 
-/** `did you mean "accuracy"? `, or nothing where no known name is within a third of the letters, has these initials, or begins or ends so. */
+/**
+ * `did you mean "accuracy"? `, or nothing where no known name is within a third of the letters, has these initials, or begins or ends so.
+ */
 export function hint(name: string, known: readonly string[]): string {
   const own = plain(name);
   let best = "";

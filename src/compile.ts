@@ -20,7 +20,8 @@ export interface CompileOptions {
   /** Warn when more than this many different shapes have been compiled: a sign that shapes change with every call. Default 16. */
   readonly warnAfter?: number;
   /**
-   * Whether layers inside are to do what they do in training: dropout drops, batchNorm takes the batch's statistics and moves its averages. Default: not given, which is as
+   * Whether layers inside are to do what they do in training: dropout drops, batchNorm takes the batch's statistics and moves its
+   * averages. Default: not given, which is as
    * false, but gradients through such a layer are an error then.
    */
   readonly training?: boolean;
@@ -33,7 +34,10 @@ export interface Compiled<A extends readonly Tree[], R extends Tree | void> {
   (...args: A): Promise<R>;
   /** The plan for these arguments as text. */
   print(...args: A): Promise<string>;
-  /** How many runs have drawn random numbers, which with the seed is what the next ones follow from. Set it to go on where another training ended. */
+  /**
+   * How many runs have drawn random numbers, which with the seed is what the next ones follow from. Set it to go on where another
+   * training ended.
+   */
   draws: number;
   /** Frees all programs. Calling again compiles again. */
   close(): void;

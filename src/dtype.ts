@@ -10,8 +10,10 @@ export type TypedArray = Float32Array | Int32Array | Uint32Array;
 export type HostArray = TypedArray | Uint8Array;
 
 /**
- * How elements lie in memory, where it is not as 32-bit words. `u8`: i32 elements of 0 to 255 that came as bytes. `f16`: f32 temporaries, where a backend can.
- * What an element computes as is its dtype. Kernels that gain by it read such operands as they are; before the others the planner puts a copy of words.
+ * How elements lie in memory, where it is not as 32-bit words. `u8`: i32 elements of 0 to 255 that came as bytes. `f16`: f32 temporaries,
+ * where a backend can.
+ * What an element computes as is its dtype. Kernels that gain by it read such operands as they are; before the others the planner puts a
+ * copy of words.
  */
 export type Storage = "u8" | "f16";
 

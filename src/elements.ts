@@ -1,4 +1,6 @@
-/** @file What may become elements of tensors: numbers in nested and typed arrays, checked. No number is changed or wrapped without a word. */
+/**
+ * @file What may become elements of tensors: numbers in nested and typed arrays, checked. No number is changed or wrapped without a word.
+ */
 import { checkOneOf, kindOf } from "./check.ts";
 import { allocate } from "./dtype.ts";
 import type { DType, TypedArray } from "./dtype.ts";

@@ -31,7 +31,10 @@ function dependents(graph: Graph, targets: readonly Tensor[], last: number): boo
   return found;
 }
 
-/** A value that would be another one in training must not be descended on as if it were that one: dropout would be the identity. @throws LockstepError naming the layer */
+/**
+ * A value that would be another one in training must not be descended on as if it were that one: dropout would be the identity. @throws
+ * LockstepError naming the layer
+ */
 function checkDecided({ undecided }: Graph, y: Tensor): void {
   if (undecided.size === 0) return;
   const below = new Set<Tensor>([y]);
@@ -48,7 +51,8 @@ function checkDecided({ undecided }: Graph, y: Tensor): void {
 
 /**
  * Gradients of the scalar `y` for each tensor in `of`, symbols of the function being traced or tensors with elements that it uses; zeros where y does
- * not depend on one. @throws LockstepError outside of a traced function, and where a layer on the way behaves differently in training and the mode is not given; ShapeError unless y is a scalar f32.
+ * not depend on one. @throws LockstepError outside of a traced function, and where a layer on the way behaves differently in training and
+ * the mode is not given; ShapeError unless y is a scalar f32.
  */
 export function gradients(y: Tensor, of: readonly Tensor[]): Tensor[] {
   const graph = currentGraph();

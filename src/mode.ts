@@ -1,6 +1,8 @@
 /**
- * @file The mode of what is being traced: whether it trains, and where its random numbers come from. `fit`, `evaluate`, `predict` and `compile(fn, { training, seed })` set
- * it, a layer's `call(x, { training })` sets it for that call, and layers ask for nothing else: a loop of one's own trains what `fit` trains.
+ * @file The mode of what is being traced: whether it trains, and where its random numbers come from. `fit`, `evaluate`, `predict` and
+ * `compile(fn, { training, seed })` set
+ * it, a layer's `call(x, { training })` sets it for that call, and layers ask for nothing else: a loop of one's own trains what `fit`
+ * trains.
  */
 import { ArgumentError, LockstepError } from "./errors.ts";
 import { currentGraph, symbolOf } from "./graph.ts";
@@ -29,7 +31,8 @@ export function withMode<R>(inner: Partial<Mode>, fn: () => R): R {
 }
 
 /**
- * What a layer asks that behaves differently in training. Where nobody said, the answer is no, and the graph remembers that it depends on it: `x` is what the layer reads.
+ * What a layer asks that behaves differently in training. Where nobody said, the answer is no, and the graph remembers that it depends on
+ * it: `x` is what the layer reads.
  * @throws LockstepError for training outside of a traced function
  */
 export function isTraining(x: Tensor): boolean {
@@ -45,8 +48,10 @@ export function isTraining(x: Tensor): boolean {
 }
 
 /**
- * The random key of this run, u32[4], for `randomNormal(key, shape)` and the other random ops: another one at each run of the function or model, the same for all that one run
- * draws, which streams tell apart. Follows from the seed of `fit`, `compile(fn, { seed })` or the model, and how many runs there were before.
+ * The random key of this run, u32[4], for `randomNormal(key, shape)` and the other random ops: another one at each run of the function or
+ * model, the same for all that one run
+ * draws, which streams tell apart. Follows from the seed of `fit`, `compile(fn, { seed })` or the model, and how many runs there were
+ * before.
  * @throws LockstepError outside of a traced function or model
  */
 export function randomKey(): Tensor {
@@ -79,7 +84,10 @@ export function keysOf(seed: number): Keys {
 
 /** What `call` of a layer or model takes behind its tensors. */
 export interface CallOptions {
-  /** As in training (dropout drops, batchNorm takes the batch's statistics) or as in inference. Default: what the function, model or layer around says. */
+  /**
+   * As in training (dropout drops, batchNorm takes the batch's statistics) or as in inference. Default: what the function, model or layer
+   * around says.
+   */
   readonly training?: boolean;
 }
 

@@ -1,4 +1,7 @@
-/** @file What is done about a backend that is full before an error says so: handles that nobody has any more are collected, then programs that can be made again go. */
+/**
+ * @file What is done about a backend that is full before an error says so: handles that nobody has any more are collected, then programs
+ * that can be made again go.
+ */
 import type { Backend } from "./backend.ts";
 import { once } from "./cache.ts";
 import { OutOfMemoryError } from "./errors.ts";
@@ -23,7 +26,8 @@ const SPARE = 5;
 const PRESSURE_BYTES = 64 * 2 ** 20;
 
 /**
- * Time for handles that have gone out of use to be collected. Their finalizers run in tasks of their own, so loops that only await promises leave them none; and engines
+ * Time for handles that have gone out of use to be collected. Their finalizers run in tasks of their own, so loops that only await
+ * promises leave them none; and engines
  * do not know how large what they stand for is, so without the pressure they would see no need to look.
  */
 async function collect(ms: number): Promise<void> {
@@ -38,7 +42,10 @@ async function collect(ms: number): Promise<void> {
   await new Promise((done) => setTimeout(done, ms));
 }
 
-/** What `work` gives. Where `backend` is out of memory it makes room and calls `work` again, so it must be something that can be repeated. @throws what `work` does in the end */
+/**
+ * What `work` gives. Where `backend` is out of memory it makes room and calls `work` again, so it must be something that can be repeated.
+ * @throws what `work` does in the end
+ */
 export async function relieved<T>(backend: Backend, work: () => T | Promise<T>): Promise<T> {
   for (let tries = 0; ; tries++) {
     try {

@@ -15,12 +15,18 @@ import { Tensor } from "./tensor.ts";
 
 /** Bytes that programs of eager ops may hold: they are made again in 0.2 ms. */
 const MOST_EAGER = 64 * 2 ** 20;
-/** Part of its memory that the programs of one function or model may hold on a backend: room for a training step, an evaluation and other models beside them. */
+/**
+ * Part of its memory that the programs of one function or model may hold on a backend: room for a training step, an evaluation and other
+ * models beside them.
+ */
 const MOST_PROGRAMS = 1 / 4;
 /** About what the objects of a plan take for each of its calls. */
 const CALL_BYTES = 4096;
 
-/** What an executable holds on its backend. Knows nothing of the executable, whose tensors are to be collected when nobody has it any more. */
+/**
+ * What an executable holds on its backend. Knows nothing of the executable, whose tensors are to be collected when nobody has it any
+ * more.
+ */
 class Held implements Spare {
   readonly backend: Backend;
   readonly program: Program;
@@ -221,7 +227,10 @@ export function inTurn<T>(program: Executable, inputs: readonly Tensor[], then: 
   return holding(program, () => once(turns, backend, () => new Turns(backend)).take(() => runNow(program, inputs, then)));
 }
 
-/** What `run` makes of the program that `find` gives, once what it reads is there. What had to make room between being found and being used is found again. */
+/**
+ * What `run` makes of the program that `find` gives, once what it reads is there. What had to make room between being found and being
+ * used is found again.
+ */
 export async function using<T>(find: () => Promise<Executable>, inputs: readonly Tensor[], run: (program: Executable) => T | Promise<T>): Promise<T> {
   let program = await find();
   while (program.closed) program = await find();

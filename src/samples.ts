@@ -25,7 +25,8 @@ const sampleType = (_who: string, values: Float64Array): "i32" | "f32" =>
   values.some((v) => Math.fround(v) !== v) && values.every((v) => (v | 0) === v) ? "i32" : "f32";
 
 /**
- * Data in any of its forms as a tensor: what `tensor` makes of it, but numbers get the dtype of samples, and rows that are typed arrays of one kind
+ * Data in any of its forms as a tensor: what `tensor` makes of it, but numbers get the dtype of samples, and rows that are typed arrays
+ * of one kind
  * keep theirs.
  * @param who names it in errors: `fit: x`
  * @throws ArgumentError for what is none of the forms, ShapeError for rows of unequal length, DataError for elements that are no numbers

@@ -56,7 +56,10 @@ function giveBack(device: Device): void {
 
 const collected = new FinalizationRegistry<Device>(giveBack);
 
-/** For backends that are about to be closed: reads what tensors have only there, at once or in commands that `backend` enqueues before this returns. Null: there is nothing. */
+/**
+ * For backends that are about to be closed: reads what tensors have only there, at once or in commands that `backend` enqueues before
+ * this returns. Null: there is nothing.
+ */
 export function bringHome(backend: Backend): Promise<unknown> | null {
   const reads: Promise<ArrayBuffer>[] = [];
   for (const device of devices.get(backend) ?? []) if (device.only) reads.push((device.home = backend.read(device.buffer, 0, device.buffer.bytes)));
@@ -108,7 +111,8 @@ export class Tensor {
   }
 
   /**
-   * The elements, row-major, as a typed array (f32: Float32Array, i32: Int32Array, u32 and bool: Uint32Array; of a tensor made from bytes a new
+   * The elements, row-major, as a typed array (f32: Float32Array, i32: Int32Array, u32 and bool: Uint32Array; of a tensor made from bytes
+   * a new
    * Int32Array each time). Treat it as read-only.
    * @throws LockstepError while tracing and after `dispose()`.
    */
@@ -189,7 +193,10 @@ export class Tensor {
     return this.#storage.host;
   }
 
-  /** @internal How the elements lie in memory, if not as words; of an input or capture of a graph, those of the tensor that it stands for. It never changes. */
+  /**
+   * @internal How the elements lie in memory, if not as words; of an input or capture of a graph, those of the tensor that it stands for.
+   * It never changes.
+   */
   get storage(): Storage | undefined {
     if (this.node !== null) return this.node.attrs.storage as Storage | undefined;
     return this.#storage.host instanceof Uint8Array ? "u8" : undefined;
@@ -201,7 +208,10 @@ export class Tensor {
     return device !== null && device.backend === backend ? device.buffer : null;
   }
 
-  /** @internal What to wait for before `backend` can take the elements: an op that computes them, or another backend that alone has them. Null: nothing. */
+  /**
+   * @internal What to wait for before `backend` can take the elements: an op that computes them, or another backend that alone has them.
+   * Null: nothing.
+   */
   arrival(backend: Backend): Promise<unknown> | null {
     const { pending, host, device } = this.#storage;
     return pending ?? (host === null && device !== null && device.backend !== backend ? this.data() : null);

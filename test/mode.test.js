@@ -1,4 +1,7 @@
-/** The mode of a trace: loops of one's own train what fit trains, and gradients through layers that nobody told whether they train are refused. */
+/**
+ * The mode of a trace: loops of one's own train what fit trains, and gradients through layers that nobody told whether they train are
+ * refused.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { compile } from "../build/esm/compile.js";

@@ -12,7 +12,9 @@ export type { Data } from "../samples.ts";
 
 /** One input, or a list with one item for each input of a model of several. */
 export type Inputs = Data | readonly Data[];
-/** One target, or for a model of several outputs a list with one for each or an object by their names; null for an output without a loss. */
+/**
+ * One target, or for a model of several outputs a list with one for each or an object by their names; null for an output without a loss.
+ */
 export type Targets = Data | readonly (Data | null)[] | { readonly [output: string]: Data };
 /** Tensors that have been looked through already, with the elements they had then. */
 const finite = new WeakMap<Tensor, TypedArray>();

@@ -309,7 +309,10 @@ class Fit {
     return { epoch: this.#epochs, history: this.#history as unknown as LogHistory };
   }
 
-  /** Runs an epoch; when the device is lost, goes on from the last copy on another backend. Iterables cannot be rewound: there the error stands, and the model has the weights of the copy. */
+  /**
+   * Runs an epoch; when the device is lost, goes on from the last copy on another backend. Iterables cannot be rewound: there the error
+   * stands, and the model has the weights of the copy.
+   */
   async #withRecovery<R>(rewindable: boolean, inputs: readonly Tensor[], epoch: (from: number, done: (step: number) => Promise<void>) => Promise<R>): Promise<R> {
     const model = this.#model;
     const every = this.#options.recoverEvery ?? 200;

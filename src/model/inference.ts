@@ -124,7 +124,10 @@ export class InferenceModel<O extends Outputs = Tensor> {
     return this.#inputShapes;
   }
 
-  /** Shape of the output for one sample; null where it depends on the size of an input. @throws LockstepError before the model is built, and for several outputs. */
+  /**
+   * Shape of the output for one sample; null where it depends on the size of an input. @throws LockstepError before the model is built,
+   * and for several outputs.
+   */
   get outputShape(): OpenShape {
     const shapes = this.outputShapes;
     if (shapes.length > 1) throw new LockstepError(`model "${this.name}" has ${shapes.length} outputs: see outputShapes`);
@@ -137,7 +140,10 @@ export class InferenceModel<O extends Outputs = Tensor> {
     return this.#outputShapes;
   }
 
-  /** Names of several outputs: keys of the object that the function returns, or for a list those of the layers that gave them. One tensor is [""]. */
+  /**
+   * Names of several outputs: keys of the object that the function returns, or for a list those of the layers that gave them. One tensor
+   * is [""].
+   */
   get outputNames(): readonly string[] {
     return this.#outputNames;
   }
@@ -147,7 +153,10 @@ export class InferenceModel<O extends Outputs = Tensor> {
     return this.layers.flatMap((l) => l.weights);
   }
 
-  /** The tensors of all weights that are trainable, in layer order: what `valueAndGrad` and optimizers take in a loop of one's own. Empty before the model is built. */
+  /**
+   * The tensors of all weights that are trainable, in layer order: what `valueAndGrad` and optimizers take in a loop of one's own. Empty
+   * before the model is built.
+   */
   get parameters(): readonly Tensor[] {
     return this.weights.filter((w) => w.trainable).map((w) => w.tensor);
   }
@@ -204,8 +213,10 @@ export class InferenceModel<O extends Outputs = Tensor> {
   }
 
   /**
-   * The output for `x`, as a tensor [samples, ...outputShape]; several as the model's function returns them. Dropout is off, normalization uses its moving averages. Needs no `compile()`.
-   * @param x samples with the batch as first dimension: a tensor, nested arrays, `{ data, shape }`, or a list of tensors for several inputs. Models compute in f32:
+   * The output for `x`, as a tensor [samples, ...outputShape]; several as the model's function returns them. Dropout is off,
+   * normalization uses its moving averages. Needs no `compile()`.
+   * @param x samples with the batch as first dimension: a tensor, nested arrays, `{ data, shape }`, or a list of tensors for several
+   * inputs. Models compute in f32:
    *   other dtypes are cast on the device, to which bytes go as bytes.
    * @throws ShapeError when `x` does not fit the model, DataError for indices that an embedding does not have, ArgumentError for bad options.
    */
@@ -281,7 +292,8 @@ export class InferenceModel<O extends Outputs = Tensor> {
   }
 
   /**
-   * Frees all that the model holds: programs, weights, also those that another model shares, and what `compile` set up. Nobody has to call it, but the memory is free
+   * Frees all that the model holds: programs, weights, also those that another model shares, and what `compile` set up. Nobody has to
+   * call it, but the memory is free
    * at once instead of when the model is collected. Harmless when repeated; what is done with the model afterwards is a LockstepError.
    */
   dispose(): void {
@@ -291,7 +303,8 @@ export class InferenceModel<O extends Outputs = Tensor> {
   }
 
   /**
-   * The output for symbols or tensors, as part of what is traced around: a model is a layer, in `sequential([base, head])`, in `model(fn)` and in `compile(fn)`. Builds the
+   * The output for symbols or tensors, as part of what is traced around: a model is a layer, in `sequential([base, head])`, in
+   * `model(fn)` and in `compile(fn)`. Builds the
    * model where it has not been. Behind the inputs may come `{ training }`.
    * @throws ShapeError where inputs do not fit
    */
@@ -306,7 +319,10 @@ export class InferenceModel<O extends Outputs = Tensor> {
     }
   }
 
-  /** True where all layers are. Setting it sets that of every layer, as in Keras; takes effect with the next `compile`. @throws ArgumentError for what is neither true nor false */
+  /**
+   * True where all layers are. Setting it sets that of every layer, as in Keras; takes effect with the next `compile`. @throws
+   * ArgumentError for what is neither true nor false
+   */
   get trainable(): boolean {
     return this.layers.length === 0 ? this.asLayer.trainable : this.layers.every((l) => l.trainable);
   }
@@ -346,7 +362,10 @@ export class InferenceModel<O extends Outputs = Tensor> {
     }, [], this.#parts));
   }
 
-  /** Builds the model for inputs within what is traced around; where these come with several sizes, such a dimension is of any size, unless `build` has said which. */
+  /**
+   * Builds the model for inputs within what is traced around; where these come with several sizes, such a dimension is of any size,
+   * unless `build` has said which.
+   */
   #buildWithin(shapes: readonly Shape[]): void {
     const known = this.#inputShapes;
     const fits = (own: OpenShape, shape: Shape): boolean => own.length === shape.length && own.every((d, i) => d === null || d === shape[i]);
@@ -448,7 +467,8 @@ export function sequential(layers: readonly LayerLike[], options: ModelOptions =
 
 /**
  * A model from a function that calls layers: branches, shared layers, several inputs.
- * @param fn takes one tensor per input, with the batch as first dimension, and returns the output, or several in a list or an object. It runs whenever a new batch size is compiled; make the layers outside of it.
+ * @param fn takes one tensor per input, with the batch as first dimension, and returns the output, or several in a list or an object. It
+ * runs whenever a new batch size is compiled; make the layers outside of it.
  * @example const a = dense(8, { activation: "relu" }), b = dense(8); const m = model((x) => add(a.call(x), b.call(x)), { inputShape: [4] });
  */
 export function model<O extends Outputs>(fn: (...inputs: Tensor[]) => O, options: ModelOptions = {}): InferenceModel<O> {

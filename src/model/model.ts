@@ -40,7 +40,8 @@ import type { SaveOptions } from "./save.ts";
 /** What a model learns by: the options of `Model.compile`. */
 export interface CompileModelOptions {
   /**
-   * A name as in Keras (camelCase), a loss, or a function (yTrue, yPred) => loss per sample, for targets of any shape. For several outputs one for all, or one for each, in a
+   * A name as in Keras (camelCase), a loss, or a function (yTrue, yPred) => loss per sample, for targets of any shape. For several
+   * outputs one for all, or one for each, in a
    * list or by name; those with null or without one are not trained on and take no target.
    */
   readonly loss: ForOutputs<LossOption>;
@@ -48,7 +49,10 @@ export interface CompileModelOptions {
   readonly lossWeights?: readonly number[] | { readonly [output: string]: number };
   /** A name, or an optimizer such as adam({ learningRate: 1e-3 }). Default `rmsprop`, as in Keras. */
   readonly optimizer?: OptimizerName | Optimizer;
-  /** Names or metrics; `accuracy` becomes the kind that fits the loss and the output. For several outputs one or a list of them for each, in a list or by name. Default none. */
+  /**
+   * Names or metrics; `accuracy` becomes the kind that fits the loss and the output. For several outputs one or a list of them for each,
+   * in a list or by name. Default none.
+   */
   readonly metrics?: readonly MetricOption[] | ForOutputs<MetricOption | readonly MetricOption[]>;
   /** `auto`: the first fit times its step on each backend there is, takes the fastest and says so. Default: the backend opened last. */
   readonly backend?: BackendName | Backend;
@@ -110,7 +114,10 @@ export class Model<O extends Outputs = Tensor> extends InferenceModel<O> {
     return this.outputNames[0] === "" ? ((this.#recipe?.metrics ?? []) as readonly MetricOption[]) : [];
   }
 
-  /** The layer of this name, or at this place (negative: from the end), as Keras' `get_layer`. @throws ArgumentError listing the names where there is none. */
+  /**
+   * The layer of this name, or at this place (negative: from the end), as Keras' `get_layer`. @throws ArgumentError listing the names
+   * where there is none.
+   */
   getLayer(nameOrIndex: string | number): Layer {
     const found = typeof nameOrIndex === "number" ? this.layers.at(nameOrIndex) : this.layers.find((l) => l.name === nameOrIndex);
     if (found === undefined) throw unknownName("getLayer", String(nameOrIndex), this.layers.map((l) => l.name), "layer ");
@@ -197,7 +204,8 @@ export class Model<O extends Outputs = Tensor> extends InferenceModel<O> {
   }
 
   /**
-   * One step on one batch, as in a loop of one's own: the loss and metrics of this batch alone, before the step. Random layers follow from the model's seed and the optimizer's steps.
+   * One step on one batch, as in a loop of one's own: the loss and metrics of this batch alone, before the step. Random layers follow
+   * from the model's seed and the optimizer's steps.
    * @param x inputs, @param y targets, as for `fit`.
    * @throws as `fit`
    */
@@ -232,7 +240,10 @@ export class Model<O extends Outputs = Tensor> extends InferenceModel<O> {
     return encodeModel(this, options);
   }
 
-  /** Inside a traced function, what the regularizers of its layers (`kernelRegularizer` and so on) add to the loss, for a loop of one's own: Keras' `sum(model.losses)`. 0 without any. */
+  /**
+   * Inside a traced function, what the regularizers of its layers (`kernelRegularizer` and so on) add to the loss, for a loop of one's
+   * own: Keras' `sum(model.losses)`. 0 without any.
+   */
   penalty(): Tensor {
     return penaltiesOf(this).reduce((sum, penalty) => add(sum, penalty), asTensor(0));
   }
@@ -388,7 +399,8 @@ export function sequential(layers: readonly LayerLike[], options: ModelOptions =
 
 /**
  * A model from a function that calls layers: branches, shared layers, several inputs.
- * @param fn takes one tensor per input, with the batch as first dimension, and returns the output, or several in a list or an object. It runs whenever a new batch size is compiled; make the layers outside of it.
+ * @param fn takes one tensor per input, with the batch as first dimension, and returns the output, or several in a list or an object. It
+ * runs whenever a new batch size is compiled; make the layers outside of it.
  * @example const a = dense(8, { activation: "relu" }), b = dense(8); const m = model((x) => add(a.call(x), b.call(x)), { inputShape: [4] });
  */
 export function model<O extends Outputs>(fn: (...inputs: Tensor[]) => O, options: ModelOptions = {}): Model<O> {

@@ -11,7 +11,8 @@ export type Outputs = Tensor | readonly Tensor[] | { readonly [name: string]: Te
 export type ForOutputs<T> = T | readonly (T | null)[] | { readonly [output: string]: T | null };
 
 /**
- * Names of the outputs that a model's function gave: "" for a single tensor, keys of an object, and in a list the names of the layers that made
+ * Names of the outputs that a model's function gave: "" for a single tensor, keys of an object, and in a list the names of the layers
+ * that made
  * them (`output` where none did), with a number behind those that come again.
  * @throws ArgumentError for what is no output
  */

@@ -26,7 +26,10 @@ export interface Network {
   readonly seed: number;
 }
 
-/** A model's input as the f32 that models compute with. What casts it to integers, as an embedding does, gets those that were given: f32 has not all above 2^24. */
+/**
+ * A model's input as the f32 that models compute with. What casts it to integers, as an embedding does, gets those that were given: f32
+ * has not all above 2^24.
+ */
 export const inputAsFloat = (x: Tensor): Tensor =>
   x.dtype === "f32" ? x : masked(apply(castOp, [x], { dtype: "f32", given: true })[0], maskOf(x));
 

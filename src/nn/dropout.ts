@@ -6,7 +6,8 @@ import type { Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 
 /**
- * 0 with probability `rate`, else 1 / (1 - rate), for each element of `shape`; null where nothing is dropped: in inference and for rate 0. `x` is what is to be dropped of.
+ * 0 with probability `rate`, else 1 / (1 - rate), for each element of `shape`; null where nothing is dropped: in inference and for rate
+ * 0. `x` is what is to be dropped of.
  * @throws LockstepError for training without a source of random numbers
  */
 export function dropoutFactors(rate: number, shape: Shape, x: Tensor): Tensor | null {

@@ -169,7 +169,10 @@ export function initializer(nameOrFunction: InitializerName | Initializer): Init
   throw unknownName("initializer", nameOrFunction, Object.keys(BY_NAME));
 }
 
-/** What an initializer gives for the weight `name`. @throws ArgumentError where that is not one f32 number for each element, as for `randomNormal` in the place of `randomNormal()`. */
+/**
+ * What an initializer gives for the weight `name`. @throws ArgumentError where that is not one f32 number for each element, as for
+ * `randomNormal` in the place of `randomNormal()`.
+ */
 export function firstValues(name: string, init: InitializerName | Initializer, shape: Shape, random: Random): Float32Array {
   const values: unknown = initializer(init)(shape, random);
   const size = sizeOf(shape);

@@ -133,7 +133,10 @@ export interface LayerDescription {
   readonly build?: (inputShape: Shape, weight: (name: string, shape: Shape, options: WeightOptions) => Tensor) => void;
   /** Layers that `call` calls. Their weights count as this layer's, named with the key in front: `forward` makes kernel into forwardKernel. */
   readonly parts?: { readonly [prefix: string]: Layer };
-  /** What becomes of the mask of its input (see masking.ts): the output's too, or used up by the layer itself. Default: lost, which a warning says. */
+  /**
+   * What becomes of the mask of its input (see masking.ts): the output's too, or used up by the layer itself. Default: lost, which a
+   * warning says.
+   */
   readonly mask?: "pass" | "use";
   /** Computes the output; `weights` by name, without those of parts. */
   readonly call: (x: Tensor, weights: { readonly [name: string]: Tensor }, ...more: readonly (Tensor | null | undefined)[]) => Tensor;

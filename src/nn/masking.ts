@@ -1,6 +1,8 @@
 /**
- * @file Masks: which steps of sequences count. They travel with the tensors that layers hand to layers, as in Keras 3: made by `embedding({ maskZero: true })` and `masking()`,
- * used by recurrent layers, `globalAvgPool1d`, `batchNorm` in training and the loss, handed on by layers that keep the steps apart, and lost with any other.
+ * @file Masks: which steps of sequences count. They travel with the tensors that layers hand to layers, as in Keras 3: made by
+ * `embedding({ maskZero: true })` and `masking()`,
+ * used by recurrent layers, `globalAvgPool1d`, `batchNorm` in training and the loss, handed on by layers that keep the steps apart, and
+ * lost with any other.
  */
 import { cast, greater, mul, notEqual } from "../ops/map.ts";
 import { expandDims } from "../ops/move.ts";
@@ -17,7 +19,10 @@ export interface MaskingOptions extends NameOption {
   readonly maskValue?: number;
 }
 
-/** Sequences [batch, time, features] with a mask: steps all of whose features are `maskValue` do not count in the layers behind, and become 0. @throws ArgumentError for bad options; when called, ShapeError for another rank */
+/**
+ * Sequences [batch, time, features] with a mask: steps all of whose features are `maskValue` do not count in the layers behind, and
+ * become 0. @throws ArgumentError for bad options; when called, ShapeError for another rank
+ */
 export function masking(options: MaskingOptions = {}): Layer {
   return layerOf<Required<MaskingOptions>>("masking", {}, { name: "", maskValue: 0 }, options, ({ maskValue }) => {
     checkNumber("masking", "maskValue", maskValue, -Infinity);

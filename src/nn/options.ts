@@ -166,7 +166,10 @@ const ELSEWHERE: readonly (readonly [name: RegExp, write: string])[] = [
   [/^trainable$/, "layer.trainable = false"],
 ];
 
-/** @throws ArgumentError for arguments that are given as options (TensorFlow.js takes all in one object) and options that stand elsewhere: it says where. */
+/**
+ * @throws ArgumentError for arguments that are given as options (TensorFlow.js takes all in one object) and options that stand elsewhere:
+ * it says where.
+ */
 function checkPlaces(kind: string, args: { readonly [name: string]: unknown }, known: object, given: object | undefined): void {
   const names = Object.keys(args);
   const asOptions = names.filter((name) => Object.hasOwn(Object(args[name]), name));

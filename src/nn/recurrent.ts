@@ -44,7 +44,10 @@ export interface SimpleRnnOptions extends NameOption {
   readonly returnSequences?: boolean;
   /** Share of the input's features dropped in training, the same ones at every step of a sample. Default 0. */
   readonly dropout?: number;
-  /** Share of the state dropped where a step reads it, in training, the same elements at every step and gate (Gal & Ghahramani 2016). Default 0. */
+  /**
+   * Share of the state dropped where a step reads it, in training, the same elements at every step and gate (Gal & Ghahramani 2016).
+   * Default 0.
+   */
   readonly recurrentDropout?: number;
   /** Read from the last step to the first, and give outputs in that order. Default false. */
   readonly goBackwards?: boolean;
@@ -227,7 +230,8 @@ const SIMPLE_RNN: Kind = {
 
 /**
  * Long short-term memory (Hochreiter & Schmidhuber 1997), gates in the order i f c o: [batch, time, features] -> [batch, units], or [batch, time, units] with `returnSequences`.
- * `call(x, h, c, mask)`: initial states [batch, units] and mask [batch, time] (default: that of x), all optional; a masked step keeps the states and repeats the last output.
+ * `call(x, h, c, mask)`: initial states [batch, units] and mask [batch, time] (default: that of x), all optional; a masked step keeps the
+ * states and repeats the last output.
  * Weights: kernel [features, 4 units], recurrentKernel [units, 4 units], bias [4 units].
  * @throws ArgumentError for units below 1 and unknown options; when called, ShapeError for another rank or no steps
  */
@@ -262,7 +266,8 @@ const MERGE = {
 
 /**
  * A recurrent layer and a copy that reads the other way (Schuster & Paliwal 1997), with outputs of the same step merged.
- * `call(x, ...states of the first, ...states of the second, mask)`; with `returnSequences` masked steps give 0. Weights: forwardKernel … backwardBias.
+ * `call(x, ...states of the first, ...states of the second, mask)`; with `returnSequences` masked steps give 0. Weights: forwardKernel …
+ * backwardBias.
  * @throws ArgumentError unless `inner` is lstm, gru or simpleRnn, and for unknown options
  */
 export function bidirectional(inner: RecurrentLayer, options: BidirectionalOptions = {}): Layer {

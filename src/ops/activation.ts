@@ -93,7 +93,10 @@ export const OTHER_ACTIVATIONS = {
  */
 export type ActivationName = Activation | keyof typeof OTHER_ACTIVATIONS;
 
-/** True for activations that matmul, convolution and recurrent kernels apply themselves: layers that leave them to these do not bring the composites along. */
+/**
+ * True for activations that matmul, convolution and recurrent kernels apply themselves: layers that leave them to these do not bring the
+ * composites along.
+ */
 export function isKernelActivation(name: string): name is Activation {
   return Object.hasOwn(activationCode, name);
 }

@@ -1,5 +1,6 @@
 /**
- * @file Elementwise ops. One row each: name, dtypes, gradient. Operands broadcast by NumPy's rule; dtypes by that of promote.ts. All of them are steps
+ * @file Elementwise ops. One row each: name, dtypes, gradient. Operands broadcast by NumPy's rule; dtypes by that of promote.ts. All of
+ * them are steps
  * of the `map` kernel, fused with their neighbours by plan/fuse.ts; the step of the same name is in assembly/map.ts.
  */
 import { apply } from "../apply.ts";

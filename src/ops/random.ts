@@ -71,8 +71,10 @@ export function randomBernoulli(key: Tensor, p: number, shape: Shape, options: R
 }
 
 /**
- * Class numbers drawn with the probabilities softmax(logits): logits [..., classes] -> i32 [..., count], by the largest of logits and Gumbel noise (Gumbel 1954).
- * A logit of -Infinity is never drawn. `key`: u32[4]. `count` default 1. @throws DTypeError, ShapeError for logits that are no f32 or have no class
+ * Class numbers drawn with the probabilities softmax(logits): logits [..., classes] -> i32 [..., count], by the largest of logits and
+ * Gumbel noise (Gumbel 1954).
+ * A logit of -Infinity is never drawn. `key`: u32[4]. `count` default 1. @throws DTypeError, ShapeError for logits that are no f32 or
+ * have no class
  */
 export function randomCategorical(key: Tensor, logits: TensorLike, count = 1, options: RandomOptions = {}): Tensor {
   checkKey("randomCategorical", key);

@@ -148,7 +148,10 @@ export interface RecurrentOptions {
   readonly mask?: Tensor | null;
   /** [B, U]; default zeros. */
   readonly h0?: Tensor | null;
-  /** [B, U], multiplies what each step reads of h (recurrent dropout), but not the share of h that a GRU or a masked step keeps. Default none. */
+  /**
+   * [B, U], multiplies what each step reads of h (recurrent dropout), but not the share of h that a GRU or a masked step keeps. Default
+   * none.
+   */
   readonly factors?: Tensor | null;
 }
 

@@ -2,7 +2,8 @@
  * @file The kernels a backend must have: for each, the order of its operands and its attributes. This is the whole
  * vocabulary between lowering (src/ops) and the backends (src/wasm/encode, the test reference); `assembly/x.ts` and
  * `test/reference/x.js` carry the same names. Operands are contiguous row-major f32 unless said otherwise;
- * Operands are stored as words unless it says otherwise. "?" marks an input that may be absent (null) or an output that nobody may read (null).
+ * Operands are stored as words unless it says otherwise. "?" marks an input that may be absent (null) or an output that nobody may read
+ * (null).
  *
  * Letters: N batch, H W input rows and columns, C input channels, P Q output rows and columns, F filters, R S kernel
  * rows and columns; T time steps, B batch of a sequence, U units, G gates; M K N as in C[M,N] = A[M,K] B[K,N].
@@ -103,7 +104,8 @@ export interface SoftmaxCrossEntropyAttrs extends SoftmaxAttrs { readonly sparse
 export interface LayerNormAttrs { readonly rows: number; readonly cols: number; readonly epsilon: number; readonly centered: boolean }
 
 /**
- * `gather(x[outer,size,inner], index[count] i32) -> y[outer,count,inner]`: any dtype, x also stored as u8; an index outside [0,size) is clamped.
+ * `gather(x[outer,size,inner], index[count] i32) -> y[outer,count,inner]`: any dtype, x also stored as u8; an index outside [0,size) is
+ * clamped.
  * `scatterAdd(updates[outer,count,inner], index[count] i32) -> y[outer,size,inner]`: f32, zero where nothing is added, added in the order of `index`, which is clamped as by gather.
  */
 export interface GatherAttrs { readonly outer: number; readonly size: number; readonly inner: number; readonly count: number }
@@ -145,14 +147,18 @@ export interface PermutationAttrs { readonly size: number; readonly stream: numb
  *
  * `lstm(xw, wr, h0?, c0?, mask?, factors?) -> h[B,T,U], c[B,T,U], gates?[B,T,4U]`: gates are i f c~ o after their activations.
  *    h = o * activation(c), c = f*c_prev + i*c~.
- * `lstmGrad(dh[B,T,U]?, dcLast[B,U]?, wr, c, gates, h0?, c0?, mask?, factors?) -> dgates[B,T,4U], dh0?[B,U], dc0?[B,U]`: dgates = d loss / d(pre-activations) = d xw;
+ * `lstmGrad(dh[B,T,U]?, dcLast[B,U]?, wr, c, gates, h0?, c0?, mask?, factors?) -> dgates[B,T,4U], dh0?[B,U], dc0?[B,U]`: dgates = d loss
+ * / d(pre-activations) = d xw;
  *    zero at masked steps. dcLast adds to the cell gradient at the last computed step. (The weight gradient is a matmul of shifted h and dgates, in the graph.)
- * `gru(xw, wr, bias2?[3U], h0?, mask?, factors?) -> h[B,T,U], gates?[B,T,4U]`: gates are z, r, h~ after activations and, with resetAfter, the recurrent candidate part
+ * `gru(xw, wr, bias2?[3U], h0?, mask?, factors?) -> h[B,T,U], gates?[B,T,4U]`: gates are z, r, h~ after activations and, with resetAfter,
+ * the recurrent candidate part
  *    (h_prev Wr_h + bias2_h) before r is applied; without resetAfter, r*h_prev. bias2 is the recurrent bias, only with resetAfter.
  *    h = z*h_prev + (1-z)*h~.
- * `gruGrad(dh[B,T,U]?, wr, h, gates, h0?, mask?, factors?) -> dxw[B,T,3U], dhw?[B,T,3U], dh0?[B,U]`: dhw is the gradient of h_prev Wr + bias2 (differs from dxw only in
+ * `gruGrad(dh[B,T,U]?, wr, h, gates, h0?, mask?, factors?) -> dxw[B,T,3U], dhw?[B,T,3U], dh0?[B,U]`: dhw is the gradient of h_prev Wr +
+ * bias2 (differs from dxw only in
  *    the candidate part, and only with resetAfter; without resetAfter dhw's candidate part multiplies r*h_prev).
- * `simpleRnn(xw[B,T,U], wr[U,U], h0?, mask?, factors?) -> h[B,T,U]`, `simpleRnnGrad(dh?, wr, h, h0?, mask?, factors?) -> dxw[B,T,U], dh0?[B,U]`
+ * `simpleRnn(xw[B,T,U], wr[U,U], h0?, mask?, factors?) -> h[B,T,U]`, `simpleRnnGrad(dh?, wr, h, h0?, mask?, factors?) -> dxw[B,T,U],
+ * dh0?[B,U]`
  */
 export interface RecurrentAttrs {
   readonly b: number; readonly t: number; readonly u: number;

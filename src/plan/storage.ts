@@ -1,5 +1,6 @@
 /**
- * @file Inputs and captures that are not stored as words (`Storage` in dtype.ts). Kernels that gain by it read them as they are; others get a copy. To read another
+ * @file Inputs and captures that are not stored as words (`Storage` in dtype.ts). Kernels that gain by it read them as they are; others
+ * get a copy. To read another
  * storage, a kernel says so here and in kernels.ts, and its encoders look at the operand's `storage`.
  */
 import { once } from "../cache.ts";

@@ -46,7 +46,8 @@ export interface Optimizer {
    */
   update(params: Tree, grads: Tree): void;
   /**
-   * One update outside of a traced function, on the default backend: changes `params` by gradients that have elements. A loop is faster with `update` inside the function that
+   * One update outside of a traced function, on the default backend: changes `params` by gradients that have elements. A loop is faster
+   * with `update` inside the function that
    * computes the gradients, which is then one program with it.
    * @throws as `update`, and LockstepError inside a traced function
    */

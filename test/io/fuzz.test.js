@@ -1,4 +1,7 @@
-/** Thousands of damaged files, the same in every run: each is a FileError or a sound file, and none makes memory that no bytes stand behind. */
+/**
+ * Thousands of damaged files, the same in every run: each is a FileError or a sound file, and none makes memory that no bytes stand
+ * behind.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { DTypeError, FileError } from "../../build/esm/errors.js";

@@ -1,4 +1,7 @@
-/** What files cannot hold: layers, functions, losses and metrics of one's own come back when loadModel is given them, saving says which, and no name makes two tensors one. */
+/**
+ * What files cannot hold: layers, functions, losses and metrics of one's own come back when loadModel is given them, saving says which,
+ * and no name makes two tensors one.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ArgumentError, FileError } from "../../build/esm/errors.js";

@@ -37,7 +37,8 @@ for (const [name, fn] of Object.entries(ops)) {
 
   test(`${name}: further arguments`, async () => {
     for (const value of Object.values(NO_OPTIONS)) {
-      // An argument more than a function has is ignored, as everywhere in JavaScript; nothing may fail in another way than by an error that is ours.
+      // An argument more than a function has is ignored, as everywhere in JavaScript; nothing may fail in another way than by an error
+      // that is ours.
       for (const first of [t, tensor([0, 1], undefined, "i32"), tensor(Uint32Array.of(1, 2, 3, 4))]) {
         const result = await outcome(fn, [first, value]);
         if (fn.length > 1 && (value === null || typeof value === "string" || typeof value === "symbol" || value === promise)) assert.is.not(result, "", `${name}(${first}, ${String(value)})`);

@@ -1,4 +1,7 @@
-/** Tests of the rule of dtypes: every binary op with operands of every pair of dtypes and with numbers, eager and traced, against NumPy's rule in 32 bits written down here. */
+/**
+ * Tests of the rule of dtypes: every binary op with operands of every pair of dtypes and with numbers, eager and traced, against NumPy's
+ * rule in 32 bits written down here.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { compile } from "../../build/esm/compile.js";

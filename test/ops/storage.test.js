@@ -1,4 +1,6 @@
-/** Tests that storage changes no result: every case of every op that takes i32 gives the same bits for elements that are stored as bytes. */
+/**
+ * Tests that storage changes no result: every case of every op that takes i32 gives the same bits for elements that are stored as bytes.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { allCases, reference, runOnce, traceForward, wasms } from "./harness.js";

@@ -61,7 +61,8 @@ function casesOf(n) {
 }
 
 /**
- * A list of `{ name, tolerance, error }`, where `error(backend)` is the largest relative error (of layerNorm to the largest element). A mean of
+ * A list of `{ name, tolerance, error }`, where `error(backend)` is the largest relative error (of layerNorm to the largest element). A
+ * mean of
  * one number is off by no more than the rounding of 1 / n and of the result.
  */
 export function sumCases(n) {

@@ -182,7 +182,7 @@ test("kernels: relaxed SIMD is not taken for reproducible results", async () => 
   const renamed = Buffer.concat([named.subarray(0, named.lastIndexOf("lockstep") - 2), Buffer.from([named[named.lastIndexOf("lockstep") - 2] + 2]), named.subarray(named.lastIndexOf("lockstep") - 1, named.lastIndexOf("plain")), Buffer.from("relaxed")]);
   await refused({ module: renamed, reproducible: true }, ArgumentError, /reproducible: true needs the plain kernels/);
   if (RELAXED) assert.is((await used({ module: url("relaxed"), threads: 2 })).simd, "relaxed");
-  else await refused({ module: url("relaxed") }, BackendError, /where there is no relaxed SIMD use lockstep\/plain\.wasm/);
+  else await refused({ module: url("relaxed") }, BackendError, /without relaxed SIMD use lockstep\/plain\.wasm/);
 });
 
 test("kernels: the files serve lockstep/inference too", async () => {

@@ -1,5 +1,6 @@
 /**
- * Tests of planning at size: work that grows with the graph and not faster (counted, not timed), chains and models deeper than the stack, and that what bounds the search
+ * Tests of planning at size: work that grows with the graph and not faster (counted, not timed), chains and models deeper than the stack,
+ * and that what bounds the search
  * of fusion loses nothing: the same calls as a fusion that searches without end.
  */
 import { test } from "uvu";
@@ -70,7 +71,10 @@ for (const name of Object.keys(KINDS)) {
   });
 }
 
-/** Ranges as those of a network's training: what comes early is read last, among much that is short. They count how often they are looked at. */
+/**
+ * Ranges as those of a network's training: what comes early is read last, among much that is short. They count how often they are looked
+ * at.
+ */
 function countingRanges(n) {
   const counts = { looks: 0 };
   const look = (value) => {
@@ -149,7 +153,10 @@ test("link: barriers where the rule, read literally, has them", () => {
   }
 });
 
-/** Fusion with a search that never gives up and counts operands anew for every merge: for each map, the nodes whose results it writes, and its nodes. */
+/**
+ * Fusion with a search that never gives up and counts operands anew for every merge: for each map, the nodes whose results it writes, and
+ * its nodes.
+ */
 function fusedWithoutBounds(nodes, roots) {
   const isRoot = new Set(roots.map(base));
   const unitOf = new Map(nodes.map((n) => [n, [n]]));

@@ -33,7 +33,10 @@ class BackendError extends Error {
   name = "BackendError";
 }
 
-/** What the views that `write` takes hold: dtypes, and bytes, of which a buffer has an element each. A Float64Array is one f32 element per number, unrounded. */
+/**
+ * What the views that `write` takes hold: dtypes, and bytes, of which a buffer has an element each. A Float64Array is one f32 element per
+ * number, unrounded.
+ */
 const VIEW_TYPES = { Float32Array: "f32", Float64Array: "f32", Int32Array: "i32", Uint32Array: "u32", Uint8Array: "u8" };
 
 class ReferenceBuffer {

@@ -1,4 +1,7 @@
-/** Tests of memory above 2 GiB, where addresses are above 2^31: the same bits as below, with threads and without, in the background and not. */
+/**
+ * Tests of memory above 2 GiB, where addresses are above 2^31: the same bits as below, with threads and without, in the background and
+ * not.
+ */
 import { freemem } from "node:os";
 import { test } from "uvu";
 import * as assert from "uvu/assert";

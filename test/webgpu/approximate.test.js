@@ -1,5 +1,6 @@
 /**
- * @file Special values on a device that divides by multiplying with a reciprocal, subnormal ones flushed, and whose powers are a unit in the
+ * @file Special values on a device that divides by multiplying with a reciprocal, subnormal ones flushed, and whose powers are a unit in
+ * the
  * last place too large: both are allowed to it. The shaders' text is changed to that, so that the software adapter behaves so.
  */
 import { test } from "uvu";

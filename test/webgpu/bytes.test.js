@@ -1,4 +1,7 @@
-/** Bytes on the GPU: every case that takes i32 gives the same for elements stored as bytes, models train and predict as on f32, and the data set takes its bytes alone. */
+/**
+ * Bytes on the GPU: every case that takes i32 gives the same for elements stored as bytes, models train and predict as on f32, and the
+ * data set takes its bytes alone.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { sequential } from "../../build/esm/model/model.js";
