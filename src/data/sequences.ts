@@ -52,7 +52,7 @@ export function padSequences(sequences: readonly Sequence[], options: PadOptions
   const data = dtype === "i32" ? new Int32Array(size) : new Float32Array(size);
 
   const keep = (v: number, where: () => string): number => {
-    if (dtype === "i32" && (v | 0) !== v) throw new DataError(`padSequences: ${where()} ${v} cannot be kept as i32; give dtype: "f32"`);
+    if (dtype === "i32" && (v | 0) !== v) throw new DataError(`padSequences: ${where()} ${v}, which i32 cannot keep; give dtype: "f32"`);
     return v;
   };
   data.fill(keep(value, () => "the value"));

@@ -25,7 +25,7 @@ test("padSequences of floats, typed arrays, empty sequences and steps with a sha
 
 test("padSequences refuses what it cannot keep", () => {
   throws(() => padSequences([]), DataError, "at least one sequence");
-  throws(() => padSequences("ab"), ArgumentError, "list of sequences", "string");
+  throws(() => padSequences("ab"), ArgumentError, "list of sequences", '"ab"');
   throws(() => padSequences([[1], 2]), DataError, "sequence 1");
   throws(() => padSequences([[1], ["two"]]), DataError, "sequence 1", '"two"');
   throws(() => padSequences([[1], [0.5]]), DataError, "sequence 1", "0.5", 'dtype: "f32"');

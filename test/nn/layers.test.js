@@ -50,7 +50,7 @@ test("an unknown option is refused with the list of known ones", () => {
 });
 
 test("what is no description of a layer is refused, and so is what is no tensor when it is called", () => {
-  for (const [given, said] of [[undefined, "undefined"], [null, "null"], [Promise.resolve({}), "await it"], [{}, "object"], [{ kind: "own", config: {} }, "kind, config"], ["dense", "string"]]) {
+  for (const [given, said] of [[undefined, "undefined"], [null, "null"], [Promise.resolve({}), "await it"], [{}, "object"], [{ kind: "own", config: {} }, "kind, config"], ["dense", "\"dense\""]]) {
     throws(() => nn.layer(given), ArgumentError, new RegExp(`layer: expected \\{ kind.*got .*${said}`));
   }
   const own = () => nn.layer({ kind: "own", config: {}, call: (x) => x });
