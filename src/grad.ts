@@ -26,7 +26,7 @@ function dependents(graph: Graph, targets: readonly Tensor[], last: number): boo
   for (const { node } of targets) if (node !== null && node.id <= last) found[node.id] = true;
   for (let id = 0; id <= last; id++) {
     const { op, inputs } = graph.nodes[id];
-    if (!found[id] && op.vjp !== null) found[id] = inputs.some((t) => t !== null && t.node !== null && found[t.node.id]);
+    if (!found[id] && (op.vjp !== null || op.gradientOf !== undefined)) found[id] = inputs.some((t) => t !== null && t.node !== null && found[t.node.id]);
   }
   return found;
 }
@@ -67,10 +67,11 @@ export function gradients(y: Tensor, of: readonly Tensor[]): Tensor[] {
   grads.set(y, graph.constant(1, "f32", y.shape));
   for (let i = y.node.id; i >= 0; i--) {
     const node = graph.nodes[i];
-    const { source, op: { vjp } } = node;
-    if (!needed[i] || vjp === null) continue;
+    const { source, op: { vjp, gradientOf } } = node;
+    if (!needed[i] || (vjp === null && gradientOf === undefined)) continue;
     const dy = node.outputs.map((t) => grads.get(t) ?? null);
     if (dy.every((d) => d === null)) continue;
+    if (vjp === null) throw new LockstepError(`gradients: the gradient of ${gradientOf} has none of its own; leave ${gradientOf} out of what takes gradients of gradients`);
     const needs = node.inputs.map((t) => t !== null && t.node !== null && needed[t.node.id]);
     const rule = () => vjp({ dy, y: node.outputs, x: node.inputs, needs, attrs: node.attrs });
     const dx = source ? graph.scope(`${source}'`, rule) : rule();

@@ -64,6 +64,8 @@ export interface Op {
   readonly infer: (inputs: readonly (Tensor | null)[], attrs: Attrs) => readonly TensorType[];
   /** The gradient rule; null: not differentiable, gradients stop here. */
   readonly vjp: Vjp | null;
+  /** Of gradients' ops without a rule of their own, whose it is: taking them for something that depends on nothing would lose terms, so gradients through them are refused. */
+  readonly gradientOf?: string;
   readonly lower: "map" | "alias" | "leaf" | Pick<Lowered, "encode" | "part"> | ((node: Node) => readonly Lowered[]);
   /** For kernels that take a fused body in the place of their operand: the unit that becomes it, if any. */
   readonly prologue?: (fuser: Fuser, node: Node) => Unit | null;

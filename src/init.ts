@@ -1,7 +1,7 @@
 /** @file Opening backends: the only place that chooses one. */
 import type { Backend } from "./backend.ts";
 import { once } from "./cache.ts";
-import { checkOptions } from "./check.ts";
+import { checkOptions, kindOf } from "./check.ts";
 import { ArgumentError, BackendError } from "./errors.ts";
 import type { Graph } from "./graph.ts";
 import { partsOf } from "./plan/fuse.ts";
@@ -65,6 +65,7 @@ export function anticipate(graph: Graph | null = null): void {
 
 /** Makes `backend` the default, for backends that do not come from `open`. */
 export function useBackend(backend: Backend): void {
+  if (typeof (backend as Partial<Backend> | undefined)?.alloc !== "function") throw new ArgumentError(`useBackend: expected a backend, such as await open("wasm"), got ${kindOf(backend)}`);
   current = Promise.resolve(backend);
 }
 

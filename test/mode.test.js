@@ -10,9 +10,10 @@ import { gradients, valueAndGrad } from "../build/esm/grad.js";
 import { open } from "../build/esm/init.js";
 import { randomKey } from "../build/esm/mode.js";
 import { model, sequential } from "../build/esm/model/model.js";
-import { batchNorm, bidirectional, dense, dropout, gru, lstm, timeDistributed } from "../build/esm/nn/index.js";
+import { batchNorm, bidirectional, dense, dropout, gru, lstm, simpleRnn, timeDistributed } from "../build/esm/nn/index.js";
 import { mean } from "../build/esm/ops/composite.js";
 import { add, mul, square, sub } from "../build/esm/ops/map.js";
+import { maxPool2d } from "../build/esm/ops/pool.js";
 import { randomCategorical, randomNormal } from "../build/esm/ops/random.js";
 import { tensor } from "../build/esm/tensor.js";
 import { adam, sgd } from "../build/esm/train/optimizers.js";
@@ -182,6 +183,20 @@ test("optimizer.apply is one update outside of a traced function", async () => {
   assert.match((await errorOf(() => eager.apply([w], [tensor([1, 2, 3])]))).message, /adam: expected gradients f32\[2\], got f32\[3\]/);
   assert.match((await errorOf(() => compile((t) => { sgd().apply([w], [t]); })(g))).message, /update\(\)/);
   assert.equal(await w.data(), await v.data());
+});
+
+test("a gradient of a gradient that some op cannot give is refused, not taken for nothing", async () => {
+  const penalty = (fn) => compile((t) => {
+    const inner = valueAndGrad(() => mean(square(fn(t))), [t])().grads[0];
+    return valueAndGrad(() => mean(square(inner)), [t])().grads[0];
+  });
+  const x = tensor(Float32Array.of(1, 2, 3, 4), [1, 2, 2, 1]);
+  assert.match((await errorOf(() => penalty((t) => maxPool2d(t, 2))(x))).message, /the gradient of max pooling has none of its own/);
+  for (const layer of [lstm(2), gru(2), simpleRnn(2)]) {
+    assert.match((await errorOf(() => penalty((t) => layer.call(t, { training: false }))(tensor(new Float32Array(6).fill(0.5), [1, 3, 2])))).message, /gradients: the gradient of (lstm|gru|simpleRnn) has none/);
+  }
+  // d/dx of mean((2 x / n)^2) is 8 x / n^3.
+  assert.equal([...(await (await penalty((t) => t)(x)).data())], [1, 2, 3, 4].map((v) => (8 * v) / 64));
 });
 
 test.run();

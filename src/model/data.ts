@@ -137,10 +137,11 @@ export async function readTargets(who: string, y: Data, samples: number, loss: L
     return t.dtype === "i32" && sameShape(t.shape, shape) ? t : convert(data, "i32", shape);
   }
   const short = output[output.length - 1] === 1 && fits(t.shape, lead);
-  // A function may take what it likes; only a column that is missing is put back, which would broadcast.
+  // A function may take what it likes; only a column that is missing, or is too much, would broadcast.
   if (loss.config.custom === true && !short) {
     await checkFinite(`${who}: y`, t);
-    return t;
+    const column = t.rank === output.length + 2 && t.shape[t.rank - 1] === 1 && fits(t.shape.slice(0, -1), [samples, ...output]);
+    return column ? tensor(await t.data(), t.shape.slice(0, -1), t.dtype) : t;
   }
   if (!fits(t.shape, [samples, ...output]) && !short) {
     throw new ShapeError(`${who}: ${loss.name} expects targets of shape ${showShape([null, ...output])}, got ${showShape(t.shape)}${loss.name === "categoricalCrossentropy" ? "; for class numbers use sparseCategoricalCrossentropy" : ""}`);

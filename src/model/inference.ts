@@ -286,6 +286,7 @@ export class InferenceModel<O extends Outputs = Tensor> {
 
   /** A Keras-like table: layer, output shape, parameters. Prints it, unless `print` is given, and returns it. */
   summary(print: (text: string) => void = console.log): string {
+    if (typeof print !== "function") throw new ArgumentError(`summary: expected a function that prints, got ${kindOf(print)}`);
     const text = summaryOf(this, (l) => this.#outputs.get(l) ?? null);
     print(text);
     return text;

@@ -13,6 +13,9 @@ export function isLayer(l: LayerLike): l is Layer {
   return typeof l === "object" && "kind" in l && "weights" in l && "config" in l;
 }
 
+/** Kinds of layers that were functions without a name and objects of no class: only the names that the model gave them tell them apart. */
+export const isNameless = (kind: string): boolean => kind === "function" || kind === "custom";
+
 /** Why a layer that a function made while it ran cannot be trained. */
 export const madeInside = (l: Layer): string => `layer "${l.name || l.kind}" was made anew when the function ran again; make layers outside of the function that calls them`;
 

@@ -2,9 +2,9 @@
  * @file Models from files: one safetensors file with the weights and the configuration as JSON in its metadata. What a file
  * holds for training besides is handed on as it is; save.ts, which writes such files, makes it an optimizer again.
  */
-import { checkOptions, unknownName } from "../check.ts";
+import { checkOptions, kindOf, unknownName } from "../check.ts";
 import type { TypedArray } from "../dtype.ts";
-import { FileError, ShapeError } from "../errors.ts";
+import { ArgumentError, FileError, ShapeError } from "../errors.ts";
 import { anticipate } from "../init.ts";
 import { checksum, olderChecksum } from "../io/checksum.ts";
 import { cut, decodeSafetensors, MODEL_DTYPES, parseObject, show } from "../io/safetensors.ts";
@@ -20,7 +20,7 @@ import type { OpenShape, Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { InferenceModel, ModelOptions } from "./inference.ts";
 import { sequential } from "./inference.ts";
-import { asLayers } from "./layers.ts";
+import { asLayers, isNameless } from "./layers.ts";
 import type { Outputs } from "./outputs.ts";
 import type { LayerLike } from "./layers.ts";
 
@@ -149,6 +149,7 @@ function assignWeights(who: string, model: InferenceModel<Outputs>, file: SafeTe
  */
 export async function loadWeights(model: InferenceModel<Outputs>, source: ModelSource, options: LoadWeightsOptions = {}): Promise<void> {
   const { names = {} } = checkOptions("loadWeights", options, ["names"]);
+  if (!Array.isArray((model as Partial<InferenceModel> | undefined)?.layers)) throw new ArgumentError(`loadWeights: expected a model, got ${kindOf(model)}`);
   const { who, bytes } = await bytesOf("model file", source);
   const known = new Set(model.layers.flatMap((l) => l.weights.map((w) => `${l.name}/${w.name}`)));
   const unknown = typeof names === "function" ? undefined : Object.keys(names).find((name) => !known.has(name));
@@ -194,10 +195,10 @@ export async function readModel<M extends InferenceModel>(source: ModelSource, g
   const model = await rebuilt(who, "lockstep", () => {
     const { layers: custom = {} } = given;
     const layerOf = (kind: string, layerConfig: Config, own: boolean, name: string, named: Config = {}): Layer => {
-      const key = own || !isLayerKind(kind) ? [name, kind].find((k) => Object.hasOwn(custom, k)) : undefined;
+      const key = own || !isLayerKind(kind) ? (isNameless(kind) ? [name] : [name, kind]).find((k) => Object.hasOwn(custom, k)) : undefined;
       if (key !== undefined) return asLayers([custom[key](layerConfig)])[0];
       if (own || !isLayerKind(kind)) {
-        throw new FileError(`${who}: layer "${cut(name)}" is of the custom kind "${cut(kind)}"; pass layers: { ${cut(kind)}: (config) => ... } to loadModel`);
+        throw new FileError(`${who}: layer "${cut(name)}" is of the custom kind "${cut(kind)}"; pass layers: { ${cut(isNameless(kind) ? name : kind)}: (config) => ... } to loadModel`);
       }
       return layerFromConfig(kind, withFunctions(`${who}: layer "${cut(name)}"`, { ...layerConfig, ...named }, given), (inner) => layerOf(inner.kind, inner.config, inner.own === true, name));
     };

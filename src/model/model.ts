@@ -309,8 +309,8 @@ export class Model<O extends Outputs = Tensor> extends InferenceModel<O> {
   override dispose(): void {
     super.dispose();
     const { optimizer } = this;
-    // Its rate and the number of its steps stay, so that it can be given to another model.
-    if (optimizer !== null && owners.get(optimizer) === this) for (const [name, t] of Object.entries(optimizer.state())) if (name.includes("/")) t.dispose();
+    // So that it can be given to another model.
+    if (optimizer !== null && owners.get(optimizer) === this) optimizer.release();
     for (const { tensors } of Object.values(this.#tallies ?? {})) for (const t of tensors) t.dispose();
   }
 

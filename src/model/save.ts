@@ -21,6 +21,7 @@ import { isMadeOptimizer, optimizerFromConfig } from "../train/optimizers.ts";
 import type { Optimizer } from "../train/optimizers.ts";
 import { elementsOf, FORMAT, parse, readModel, rebuilt, VERSION } from "./load.ts";
 import type { Described, LoadOptions, ModelSource } from "./load.ts";
+import { isNameless } from "./layers.ts";
 import type { AnyModel, Model } from "./model.ts";
 import { sequential } from "./model.ts";
 import type { Training } from "./programs.ts";
@@ -105,7 +106,7 @@ function describeLayers(layers: readonly Layer[], named: Named): Described["laye
     const { kind, name: own } = l;
     // A model within; that of a function says so in its config.
     if (l.layers !== undefined && model !== undefined && !isCustom(model)) return { kind, name: own, config: { ...l.config, model: { ...(model as Config), layers: describeLayers(l.layers, named) as unknown as Attr } } as Config };
-    if (!isMade(l) && !isCustom(model)) name(named, "layers", kind);
+    if (!isMade(l) && !isCustom(model)) name(named, "layers", isNameless(kind) ? own : kind);
     if (l.config !== CUSTOM) for (const [key, value] of Object.entries(l.config)) check(`layer "${own}"`, key, value, named);
     return { kind, name: own, config, ...(!isMade(l) && { own: true }) };
   });
@@ -152,7 +153,8 @@ function tell(model: AnyModel, named: Named): void {
 }
 
 /** The file as bytes. */
-export async function encodeModel(model: AnyModel, { optimizer = model.training !== null }: SaveOptions): Promise<Uint8Array> {
+export async function encodeModel(model: AnyModel, options: SaveOptions): Promise<Uint8Array> {
+  const { optimizer = model.training !== null } = checkOptions("save", options, ["optimizer"]);
   const missing: Named = new Map();
   const config = describe(model, missing);
   const named = model.layers.flatMap((l) => l.weights.map((w) => [`${l.name}/${w.name}`, w.tensor] as const));

@@ -1,4 +1,5 @@
 /** @file Layers that move elements, drop them, and frame images. */
+import { shown } from "../check.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
 import { mul } from "../ops/map.ts";
 import { matmul } from "../ops/matmul.ts";
@@ -42,7 +43,7 @@ export function reshape(targetShape: Shape, options: NameOption = {}): Layer {
 
 /** Dimensions of a sample in the order `dims`, which counts from 1: permute([2, 1]) takes [batch, a, b] to [batch, b, a]. @throws ArgumentError unless each of 1 .. dims.length comes once. */
 export function permute(dims: readonly number[], options: NameOption = {}): Layer {
-  if (!Array.isArray(dims) || [...dims].sort((a, b) => a - b).some((d, i) => d !== i + 1)) throw new ArgumentError(`permute: dims must name each of 1 to ${Array.isArray(dims) ? dims.length : "n"} once (the batch, 0, stays), got ${JSON.stringify(dims)}`);
+  if (!Array.isArray(dims) || [...dims].sort((a, b) => a - b).some((d, i) => d !== i + 1)) throw new ArgumentError(`permute: dims must name each of 1 to ${Array.isArray(dims) ? dims.length : "n"} once (the batch, 0, stays), got ${Array.isArray(dims) ? `[${dims.join(", ")}]` : shown(dims)}`);
   return optionless("permute", { dims: [...dims] }, options, (x) => {
     checkRank(x.shape, `a batch of rank ${dims.length + 1}`, dims.length + 1);
     return transpose(x, [0, ...dims]);

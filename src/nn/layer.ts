@@ -219,7 +219,7 @@ export function layerWith({ kind, config, build, call, mask: handling }: LayerDe
       const mask = maskOf(x);
       if (mask !== null && maskOf(y) === null) {
         if (handling === "pass") masked(y, mask);
-        else if (handling !== "use" && !known) console.warn(`lockstep: layer "${self.name || kind}" does not hand on the mask: layers behind it take all steps`);
+        else if (handling !== "use" && !known && mask.rank > 1) console.warn(`lockstep: layer "${self.name || kind}" does not hand on the mask: layers behind it take all steps`);
       }
       context().called(self, y);
       return y;

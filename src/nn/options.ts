@@ -78,7 +78,7 @@ export type PairOrSingle = Pair | readonly [number];
 export function windowOf(who: string, rank: 3 | 4, what: string, value: PairOrSingle): readonly [number, number] {
   if (rank === 4) return pairOf(who, what, value as Pair);
   const one: unknown = Array.isArray(value) && value.length === 1 ? value[0] : value;
-  if (!Number.isInteger(one) || (one as number) < 1) throw new ArgumentError(`${who}: ${what} must be an integer >= 1, got ${JSON.stringify(value)}`);
+  if (!Number.isInteger(one) || (one as number) < 1) throw new ArgumentError(`${who}: ${what} must be an integer >= 1, got ${Array.isArray(value) ? `[${value.join(", ")}]` : shown(value)}`);
   return [1, one as number];
 }
 

@@ -7,6 +7,7 @@ import type { CallOptions } from "../mode.ts";
 import { add, cast, greater, greaterEqual, lessEqual, mul, where } from "../ops/map.ts";
 import { matmul } from "../ops/matmul.ts";
 import { concat, expandDims, flip, iota, reshape, slice } from "../ops/move.ts";
+import { max } from "../ops/reduce.ts";
 import { gruSequence, lstmSequence, simpleRnnSequence } from "../ops/recurrent.ts";
 import type { RecurrentOptions as SequenceOptions } from "../ops/recurrent.ts";
 import { sameShape, showShape } from "../shape.ts";
@@ -297,12 +298,20 @@ export function timeDistributed(inner: Layer, options: NameOption = {}): Layer {
   if (typeof inner?.call !== "function") throw new ArgumentError("timeDistributed: expected a layer, such as dense(10)");
   return layerOf("timeDistributed", { layer: described(inner) }, { name: "" }, options, () => ({
     parts: { "": inner },
-    mask: "pass",
+    mask: "use",
     call: (x) => {
       checkRank(x.shape, "[batch, time, ...]", 3, Infinity);
       const [batch, time] = x.shape;
-      const y = inner.call(reshape(x, [batch * time, ...x.shape.slice(2)]));
-      return reshape(y, [batch, time, ...y.shape.slice(1)]);
+      // A mask of more than steps, of words in sentences, is of what the inner layer reads.
+      const mask = maskOf(x);
+      const steps = reshape(x, [batch * time, ...x.shape.slice(2)]);
+      const y = inner.call(masked(steps, mask && reshape(mask, [batch * time, ...mask.shape.slice(2)])));
+      const left = maskOf(y);
+      const output = reshape(y, [batch, time, ...y.shape.slice(1)]);
+      if (mask === null || mask.rank === 2) return masked(output, mask);
+      if (left !== null && left.rank > 1) return masked(output, reshape(left, [batch, time, ...left.shape.slice(1)]));
+      const inside = mask.shape.slice(2).map((_, i) => i + 2);
+      return masked(output, greater(max(cast(mask, "i32"), { axis: inside }), 0));
     },
     anyDtype: true,
   }));

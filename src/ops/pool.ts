@@ -29,6 +29,7 @@ export const maxPoolGradOp: Op = {
   name: "maxPoolGrad",
   infer: (_inputs, attrs) => floats(input(attrsOf(attrs))),
   vjp: null,
+  gradientOf: "max pooling",
   lower: { encode: wasm.maxPoolGrad, part: CONV },
 };
 

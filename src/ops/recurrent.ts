@@ -71,6 +71,7 @@ export const lstmGradOp: Op = {
   name: "lstmGrad",
   infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 4), state(attrsOf(attrs)), state(attrsOf(attrs))),
   vjp: null,
+  gradientOf: "lstm",
   lower: { encode: wasm.lstmGrad, part: RECURRENT },
 };
 
@@ -112,6 +113,7 @@ export const gruGradOp: Op = {
   name: "gruGrad",
   infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 3), seq(attrsOf(attrs), 3), state(attrsOf(attrs))),
   vjp: null,
+  gradientOf: "gru",
   lower: { encode: wasm.gruGrad, part: RECURRENT },
 };
 
@@ -133,6 +135,7 @@ export const simpleRnnGradOp: Op = {
   name: "simpleRnnGrad",
   infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 1), state(attrsOf(attrs))),
   vjp: null,
+  gradientOf: "simpleRnn",
   lower: { encode: wasm.simpleRnnGrad, part: RECURRENT },
 };
 

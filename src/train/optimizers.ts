@@ -19,7 +19,7 @@ import { sameShape, showShape } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { full, tensor, zeros } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
-import { flatten } from "../tree.ts";
+import { flatten, mapTree } from "../tree.ts";
 import type { Tree } from "../tree.ts";
 import { naturalLog } from "./log.ts";
 import { isMadeSchedule, scheduleFromConfig } from "./schedules.ts";
@@ -52,6 +52,8 @@ export interface Optimizer {
    * @throws as `update`, and LockstepError inside a traced function
    */
   apply(params: Tree, grads: Tree): Promise<void>;
+  /** @internal Forgets the parameters and their state, whose bytes it gives back, and begins to count steps anew. */
+  release(): void;
   /** All that a resumed training needs: `iterations`, `learningRate`, and for the i-th parameter `m/i` … */
   state(): { readonly [name: string]: Tensor };
   /** Takes over saved state, before or after the first update. @throws FileError when entries are missing, unknown or of another shape; nothing has changed then. */
@@ -118,6 +120,24 @@ const MADE = new WeakSet<Optimizer["update"]>();
 /** True where kind and config are all that it takes to make the optimizer again. */
 export const isMadeOptimizer = ({ update }: Optimizer): boolean => MADE.has(update);
 
+/** The gradients in the order of the parameters that they belong to by name. @throws ShapeError where the two have not one structure */
+function matching(kind: string, params: Tree, grads: Tree): Tensor[] {
+  const found = new Map<string, Tensor>();
+  mapTree(grads, (g, path) => {
+    found.set(path, g);
+    return g;
+  });
+  const paths: string[] = [];
+  mapTree(params, (p, path) => {
+    paths.push(path);
+    return p;
+  });
+  const missing = paths.find((path) => !found.has(path));
+  if (missing === undefined && paths.length === found.size) return paths.map((path) => found.get(path) as Tensor);
+  const shown = (list: Iterable<string>): string => [...list].join(", ") || "nothing";
+  throw new ShapeError(`${kind}: expected gradients of the structure of the parameters, ${shown(paths)}, got ${shown(found.keys())}`);
+}
+
 function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [option: string]: Attr }, rule: Rule): Optimizer {
   const { weightDecay = null, clipNorm = null, globalClipNorm = null, clipValue = null } = options;
   checkOptions(kind, options, [...COMMON, ...Object.keys(rest)]);
@@ -146,6 +166,8 @@ function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [op
   /** The state of each parameter, made where there is none. */
   function statesOf(params: readonly Tensor[]): readonly (readonly Tensor[])[] {
     const fresh = params.filter((p) => !numbers.has(p));
+    // Bias corrections count the steps of all: what joins later would begin as if it had made them.
+    if (numbers.size > 0 && fresh.length > 0) throw new LockstepError(`${kind}: it has updated other parameters before; make an optimizer for each set of them`);
     const waiting = slots.length - numbers.size;
     if (waiting > fresh.length) throw new FileError(`${kind}: the loaded state is of ${slots.length} parameters, there are ${numbers.size + fresh.length}; it belongs to another model`);
     fresh.forEach((p, j) => {
@@ -193,7 +215,7 @@ function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [op
     },
     update(params, grads) {
       if (currentGraph() === null) throw new LockstepError(`${kind}: call update() inside compile(fn)`);
-      const [weights, given] = [flatten(params), flatten(grads)];
+      const [weights, given] = [flatten(params), matching(kind, params, grads)];
       checkStructure(weights, given);
       for (const w of weights) if (w.dtype !== "f32") throw new ShapeError(`${kind}: parameters must be f32, got ${w}`);
       const states = statesOf(weights);
@@ -213,7 +235,13 @@ function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [op
     },
     apply(params, grads) {
       if (currentGraph() !== null) throw new LockstepError(`${kind}: inside compile(fn) call update()`);
-      return applyOnce(flatten(params), flatten(grads), (w, g) => this.update(w, g));
+      return applyOnce(flatten(params), matching(kind, params, grads), (w, g) => this.update(w, g));
+    },
+    release() {
+      for (const t of slots.flat()) t.dispose();
+      slots = [];
+      numbers.clear();
+      iterations.set(new Int32Array(1));
     },
     state() {
       const all: { [name: string]: Tensor } = { iterations, learningRate: rateTensor };

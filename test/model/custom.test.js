@@ -267,4 +267,21 @@ test("loadWeights maps names, and lists what is missing and what is left over", 
   assert.is(await fingerprint(copy), await fingerprint(m));
 });
 
+test("functions without a name come back by the names that the model gave them, never one in the place of another", async () => {
+  const { warn } = console;
+  const said = [];
+  console.warn = (text) => said.push(text);
+  const net = sequential([(x) => mul(x, 2), nn.dense(2), (x) => add(x, 100)], { inputShape: [2] });
+  const file = await net.toBytes().finally(() => (console.warn = warn));
+  assert.match(said[0], /layers: \{ function: \(config\) => \.\.\., function_1: \(config\) => \.\.\. \}/);
+  let error;
+  await loadModel(file, { layers: { function: () => (x) => mul(x, 2) } }).catch((e) => (error = e));
+  assert.match(error.message, /layer "function_1" .* pass layers: \{ function_1/);
+  const again = await loadModel(file, { layers: { function: () => (x) => mul(x, 2), function_1: () => (x) => add(x, 100) } });
+  const x = tensor([[1, 2]]);
+  assert.equal(await (await again.predict(x)).array(), await (await net.predict(x)).array());
+  await net.toBytes({ optimiser: false }).catch((e) => (error = e));
+  assert.match(error.message, /optimiser/);
+});
+
 test.run();

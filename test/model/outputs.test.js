@@ -167,4 +167,11 @@ test("a loss of one's own takes targets of any shape", async () => {
   assert.match((await errorOf(() => net.evaluate(x, tensor([[1], [2], [3]])))).message, /x has 2 samples, y has 3/);
 });
 
+test("a column too much in the targets of a loss of one's own does not broadcast", async () => {
+  const k = dense(1, { kernelInitializer: "ones" });
+  const net = model((t) => sum(k.call(t), { axis: -1 }), { inputShape: [1] });
+  await net.compile({ loss: (y, p) => square(sub(y, p)), optimizer: "sgd" });
+  near((await net.evaluate(tensor([[1], [2], [3]]), tensor([[1], [2], [4]]))).loss, 1 / 3, "column");
+});
+
 test.run();

@@ -54,7 +54,7 @@ test("what is no description of a layer is refused, and so is what is no tensor 
     throws(() => nn.layer(given), ArgumentError, new RegExp(`layer: expected \\{ kind.*got .*${said}`));
   }
   const own = () => nn.layer({ kind: "own", config: {}, call: (x) => x });
-  const wrong = [[Promise.resolve(zeros([1, 2, 3])), "await it"], [[[1]], "an array"], [3, "number"], [new Float32Array(2), "object"]];
+  const wrong = [[Promise.resolve(zeros([1, 2, 3])), "await it"], [[[1]], "an array"], [3, "number"], [new Float32Array(2), "Float32Array"]];
   for (const make of [own, () => nn.dense(2), () => nn.lstm(2), () => nn.merge.add()]) {
     for (const [given, said] of [...wrong, [null, "null"], [undefined, "undefined"]]) throws(() => make().call(given), ArgumentError, new RegExp(`layer "\\w+": expected a tensor, got .*${said}`));
     // Behind the first, null is a tensor that is left out, and an object with no tensor's place in it are options.

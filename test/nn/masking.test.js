@@ -149,4 +149,17 @@ test("maskZero and masking are saved, also within models within models", async (
   near(await (await sequential(again.layers, { inputShape: [4] }).predict(x)).data(), await (await net.predict(x)).data(), "layers");
 });
 
+test("timeDistributed hands the mask of words in sentences to its layer, and says which sentences count", async () => {
+  const words = nn.embedding(9, 3, { maskZero: true });
+  const each = nn.lstm(2);
+  const net = (length) => sequential([words, nn.timeDistributed(each)], { inputShape: [2, length] });
+  const [[long]] = [await (await net(4).predict(tensor([[[3, 5, 0, 0], [1, 0, 0, 0]]]))).array()];
+  near(long[0], (await (await net(2).predict(tensor([[[3, 5], [1, 1]]]))).array())[0][0], "first");
+  near(long[1], (await (await net(1).predict(tensor([[[1], [1]]]))).array())[0][0], "second");
+  const masks = await compile((ids) => [maskOf(nn.timeDistributed(nn.lstm(2)).call(words.call(ids))), maskOf(nn.timeDistributed(nn.gru(2, { returnSequences: true })).call(words.call(ids)))])(
+    tensor([[[3, 5], [1, 0], [0, 0]]], undefined, "i32"));
+  assert.equal(await masks[0].array(), [[1, 1, 0]]);
+  assert.equal(await masks[1].array(), [[[1, 1], [1, 0], [0, 0]]]);
+});
+
 test.run();

@@ -279,4 +279,32 @@ test("update refuses gradients of another structure, and to run outside of a tra
   assert.throws(() => optimizers.sgd().update(params, params), /inside compile/);
 });
 
+test("gradients belong to parameters by name, whatever the order of keys, and must have their structure", async () => {
+  const [a, b] = [tensor([1]), tensor([1])];
+  const optimizer = optimizers.sgd({ learningRate: 0.1 });
+  await optimizer.apply({ a, b }, { b: tensor([-1]), a: tensor([1]) });
+  assert.equal([await a.item(), await b.item()], [Math.fround(0.9), Math.fround(1.1)]);
+  for (const grads of [{ a: tensor([1]), c: tensor([1]) }, [tensor([1]), tensor([1])], { a: tensor([1]) }]) {
+    let error;
+    try {
+      await optimizer.apply({ a, b }, grads);
+    } catch (e) {
+      error = e;
+    }
+    assert.match(String(error), /ShapeError: sgd: expected gradients of the structure of the parameters, a, b, got/);
+  }
+});
+
+test("an optimizer serves one set of parameters", async () => {
+  const optimizer = optimizers.adam();
+  await optimizer.apply([tensor([1])], [tensor([1])]);
+  let error;
+  try {
+    await optimizer.apply([tensor([1])], [tensor([1])]);
+  } catch (e) {
+    error = e;
+  }
+  assert.match(String(error), /adam: it has updated other parameters before; make an optimizer for each set/);
+});
+
 test.run();
