@@ -310,7 +310,7 @@ export class Model<O extends Outputs = Tensor> extends InferenceModel<O> {
     super.dispose();
     const { optimizer } = this;
     // So that it can be given to another model.
-    if (optimizer !== null && owners.get(optimizer) === this) optimizer.release();
+    if (optimizer !== null && owners.get(optimizer) === this) optimizer.release?.();
     for (const { tensors } of Object.values(this.#tallies ?? {})) for (const t of tensors) t.dispose();
   }
 

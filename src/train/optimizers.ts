@@ -53,7 +53,7 @@ export interface Optimizer {
    */
   apply(params: Tree, grads: Tree): Promise<void>;
   /** @internal Forgets the parameters and their state, whose bytes it gives back, and begins to count steps anew. */
-  release(): void;
+  release?(): void;
   /** All that a resumed training needs: `iterations`, `learningRate`, and for the i-th parameter `m/i` … */
   state(): { readonly [name: string]: Tensor };
   /** Takes over saved state, before or after the first update. @throws FileError when entries are missing, unknown or of another shape; nothing has changed then. */
