@@ -22,24 +22,26 @@ export const sparesOf = (backend: Backend): Set<Spare> => once(all, backend, () 
 const TRIES = 9;
 /** The try before which programs go. */
 const SPARE = 5;
-/** Engines collect when array buffers of so many bytes come and go; these are never written, so they take no memory. */
+/** Engines collect when array buffers of so many bytes come and go, later tries of more; these are never written, so they take no memory. */
 const PRESSURE_BYTES = 64 * 2 ** 20;
+/** Most of one buffer, as a power of two times the above: V8 collects at once where buffers grow by half of the largest heap. */
+const MOST_PRESSURE = 5;
 
 /**
  * Time for handles that have gone out of use to be collected. Their finalizers run in tasks of their own, so loops that only await
  * promises leave them none; and engines
  * do not know how large what they stand for is, so without the pressure they would see no need to look.
  */
-async function collect(ms: number): Promise<void> {
+async function collect(tries: number): Promise<void> {
   let seen = 0;
   try {
     // What nobody reads, bundlers leave out.
-    seen = new ArrayBuffer(PRESSURE_BYTES).byteLength;
+    seen = new ArrayBuffer(PRESSURE_BYTES * 2 ** Math.min(tries, MOST_PRESSURE)).byteLength;
   } catch {
     // No address space: pressure enough.
   }
   if (seen >= 0) await nextTask();
-  await new Promise((done) => setTimeout(done, ms));
+  await new Promise((done) => setTimeout(done, 2 ** tries));
 }
 
 /**
@@ -53,7 +55,7 @@ export async function relieved<T>(backend: Backend, work: () => T | Promise<T>):
     } catch (error) {
       if (!(error instanceof OutOfMemoryError) || tries === TRIES) throw error;
       if (tries === SPARE) for (const s of sparesOf(backend)) s.spare();
-      await collect(2 ** tries);
+      await collect(tries);
     }
   }
 }
