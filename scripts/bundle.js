@@ -14,6 +14,8 @@ import { writeTypes } from "./types.js";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const esm = join(root, "build/esm");
 const shadersFile = join(root, "build/shaders.js");
+/** The constant that is false in what only predicts. */
+const trainingFile = join(esm, "training.js");
 
 /** Every file that is shipped, with its module. */
 const FILES = {
@@ -44,6 +46,7 @@ function modules(inference, kernels) {
     },
     load(file) {
       if (file === shadersFile) return { code: kernels.shaders, map: { mappings: "" } };
+      if (inference && file === trainingFile) return { code: "export const TRAINING = false;\n", map: { mappings: "" } };
       const code = readFileSync(file, "utf8");
       if (!file.startsWith(esm)) return { code: inference ? code.replace('prefix = ""', 'prefix = "inference-"') : code, map: { mappings: "" } };
       const map = JSON.parse(readFileSync(`${file}.map`, "utf8"));
