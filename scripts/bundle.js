@@ -8,7 +8,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import terser from "@rollup/plugin-terser";
 import { rollup } from "rollup";
 import { called, eager, firstPrediction, smallModel } from "./eager.js";
-import { decodeMappings, encodeMappings, forInference, forBundlers } from "./transform.js";
+import { decodeMappings, encodeMappings, forBundlers } from "./transform.js";
 import { writeTypes } from "./types.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -52,7 +52,7 @@ function modules(inference, kernels) {
       const map = JSON.parse(readFileSync(`${file}.map`, "utf8"));
       const sources = map.sources.map((source) => resolve(dirname(file), source));
       const constants = file.startsWith(join(esm, "webgpu")) ? kernels.constants : new Map();
-      return forBundlers(inference ? forInference(file, code) : code, constants, { ...map, sources, mappings: decodeMappings(map.mappings) });
+      return forBundlers(code, constants, { ...map, sources, mappings: decodeMappings(map.mappings) });
     },
   };
 }

@@ -19,7 +19,7 @@ import { sameShape, showShape } from "../shape.ts";
 import type { OpenShape, Shape } from "../shape.ts";
 import { Tensor, tensor } from "../tensor.ts";
 import type { NestedArray } from "../tensor.ts";
-import type { Attr } from "../plan/plan.ts";
+import type { Attr } from "../op.ts";
 import { padded, readInputs, unpadded } from "./data.ts";
 import type { Inputs, PadTo } from "./data.ts";
 import { asLayers, madeInside } from "./layers.ts";

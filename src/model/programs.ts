@@ -16,58 +16,17 @@ import { Executable } from "../run.ts";
 import { tensor } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
 import { reduceLoss, separateSigmoid } from "../train/losses.ts";
-import type { Loss } from "../train/losses.ts";
-import type { Metric } from "../train/metrics.ts";
 import type { Optimizer } from "../train/optimizers.ts";
 import { tensorsOf } from "./outputs.ts";
 import type { Outputs } from "./outputs.ts";
 import { PredictPrograms } from "./predict.ts";
 import type { Network } from "./predict.ts";
 import type { Tally, Watch } from "./tally.ts";
+import { argumentsOf } from "./training.ts";
+import type { BatchTensors, Result, Target, Training } from "./training.ts";
 
 /** Tells a shuffle from every other use of the seed. */
 const SHUFFLE_STREAM = 0x5f5f;
-
-/** What one output is trained by. */
-export interface OutputTraining {
-  /** "" for a model of one. */
-  readonly name: string;
-  /** Null: it is not trained on. */
-  readonly loss: Loss | null;
-  /** In the sum of all losses. */
-  readonly weight: number;
-  readonly metrics: readonly Metric[];
-}
-
-/** How the model learns. */
-export interface Training {
-  readonly outputs: readonly OutputTraining[];
-  readonly optimizer: Optimizer;
-  /** Which layers are trained: a change counts from the next `compile` on. */
-  readonly trainable: ReadonlyMap<Layer, boolean>;
-}
-
-/** What an output is to be, and the weights of its loss's values. */
-export interface Target {
-  readonly y: Tensor;
-  readonly weights: Tensor | null;
-}
-
-/** What an output gave in a step. */
-export interface Result {
-  readonly y: Tensor;
-  readonly prediction: Tensor;
-  readonly loss: Tensor;
-}
-
-/** Inputs, and a target for each output that is trained on. */
-export interface BatchTensors {
-  readonly inputs: readonly Tensor[];
-  readonly targets: readonly Target[];
-}
-
-/** What the programs of these take, in order. */
-export const argumentsOf = ({ inputs, targets }: BatchTensors): Tensor[] => [...inputs, ...targets.flatMap(({ y, weights }) => (weights === null ? [y] : [y, weights]))];
 
 /** Runs `fn` with layers trainable as they were when the model was compiled. */
 function asCompiled<R>(trainable: ReadonlyMap<Layer, boolean>, fn: () => R): R {

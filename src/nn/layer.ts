@@ -8,7 +8,7 @@ import { scope } from "../graph.ts";
 import type { Graph } from "../graph.ts";
 import { callOptions, withMode } from "../mode.ts";
 import type { CallOptions } from "../mode.ts";
-import type { Attr } from "../plan/plan.ts";
+import type { Attr } from "../op.ts";
 import { Random } from "../random.ts";
 import { sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
@@ -16,6 +16,7 @@ import { Tensor } from "../tensor.ts";
 import { firstValues } from "./initializers.ts";
 import type { Initializer, InitializerName } from "./initializers.ts";
 import { maskOf, masked } from "./masks.ts";
+import { TRAINING } from "../training.ts";
 
 /** A layer's options as plain data: what `save` writes and `loadModel` reads. */
 export type Config = { readonly [key: string]: Attr | undefined };
@@ -203,7 +204,7 @@ export function layerWith({ kind, config, build, call, mask: handling }: LayerDe
             const { checkWeight } = context();
             checkWeight?.(name, shape);
             // What a file is about to replace need not be random: 1 ms of the start of a small model, 2 s of one with 12 million weights (Node 20).
-            const data = checkWeight ? new Float32Array(sizeOf(shape)) : firstValues(name, init, shape, new Random(context().seed, context().nextStream()));
+            const data = !TRAINING ? null : checkWeight ? new Float32Array(sizeOf(shape)) : firstValues(name, init, shape, new Random(context().seed, context().nextStream()));
             const tensor = new Tensor(shape, "f32", null, 0, data);
             own.push(weightIn(self, { name, tensor, trainable, regularizer }));
             byName[name] = tensor;

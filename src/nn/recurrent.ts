@@ -22,6 +22,7 @@ import { maskOf, masked } from "./masks.ts";
 import { activationOf, checkCount, checkFeatures, checkNumber, checkOneOf, checkRank, described, lastOf, layerOf, whole } from "./options.ts";
 import type { ActivationOption, InitializerOption, NameOption, SplitActivation } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
+import { TRAINING } from "../training.ts";
 
 /** Options of `simpleRnn`. */
 export interface SimpleRnnOptions extends NameOption {
@@ -158,7 +159,7 @@ function recurrent(kind: Kind, units: number, options: Partial<Options>): Recurr
         checkRank(shape, "[batch, time, features]", 3);
         weight("kernel", [lastOf(shape), kind.gates * units]);
         weight("recurrentKernel", [units, kind.gates * units], {}, "recurrent");
-        if (o.useBias) weight("bias", [...(o.resetAfter ? [2] : []), kind.gates * units], o.unitForgetBias ? { init: withForgetBias(units, initializer(o.biasInitializer)) } : {});
+        if (o.useBias) weight("bias", [...(o.resetAfter ? [2] : []), kind.gates * units], TRAINING && o.unitForgetBias ? { init: withForgetBias(units, initializer(o.biasInitializer)) } : {});
       },
       call: (x, weights, ...more) => run(x, weights, more),
     };

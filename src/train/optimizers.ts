@@ -13,7 +13,7 @@ import type { Config } from "../nn/layer.ts";
 import { clip } from "../ops/composite.ts";
 import { abs, add, cast, div, expm1, greater, maximum, minimum, mul, neg, rsqrt, sqrt, square, sub, where } from "../ops/map.ts";
 import { sum } from "../ops/reduce.ts";
-import type { Attr } from "../plan/plan.ts";
+import type { Attr } from "../op.ts";
 import { Executable, inTurn, using } from "../run.ts";
 import { sameShape, showShape } from "../shape.ts";
 import type { Shape } from "../shape.ts";

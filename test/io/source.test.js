@@ -10,7 +10,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ArgumentError, FileError } from "../../build/esm/errors.js";
 import { loadModel as loadInference, loadWeights } from "../../build/esm/model/load.js";
-import { loadModel } from "../../build/esm/model/save.js";
+import { loadModel } from "../../build/esm/model/resume.js";
 import { sequential } from "../../build/esm/model/model.js";
 import { dense } from "../../build/esm/nn/index.js";
 import { openSafetensors, readSafetensors } from "../../build/esm/safetensors/index.js";

@@ -5,7 +5,7 @@ import { NonFiniteError } from "../../build/esm/errors.js";
 import { open } from "../../build/esm/init.js";
 import { model, sequential } from "../../build/esm/model/model.js";
 import { dense, dropout, merge } from "../../build/esm/nn/index.js";
-import { loadModel } from "../../build/esm/model/save.js";
+import { loadModel } from "../../build/esm/model/resume.js";
 import { add, mul } from "../../build/esm/ops/map.js";
 import { sum } from "../../build/esm/ops/reduce.js";
 import { ones, tensor, zeros } from "../../build/esm/tensor.js";
