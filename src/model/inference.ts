@@ -184,6 +184,11 @@ export class InferenceModel<O extends Outputs = Tensor> {
       const output = trace(graph, () => withMode({ training: false, key: keysOf(this.seed).ofRun() }, () => withContext({
         seed: this.seed, nextStream,
         called: (layer, y) => {
+          // It would not be trained, counted or saved. The layer that calls it is named in front.
+          if (this.isSequential && layer.weights.some(({ tensor }) => !this.weights.some((w) => w.tensor === tensor))) {
+            const { name, kind } = layer;
+            throw new ArgumentError(`it calls layer "${name || kind}", which would not learn: list it, layer({ ..., parts: { inner } })`);
+          }
           found.add(layer);
           layers.set(layer, y.shape.slice(1));
           makers.set(y, layer);

@@ -171,9 +171,9 @@ export class LearningModel<O extends Outputs = Tensor> extends InferenceModel<O>
   async readSamples(who: string, x: Inputs, y: Targets, options: SampleOptions = {}): Promise<Samples> {
     const { sampleWeight, classWeight, validationSplit = 0, padTo } = options;
     if (this.#recipe === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
-    if (y === undefined) {
+    if (y === undefined || y === null) {
       const advice = Array.isArray(x) ? "; a list of batches is given as a function: () => list" : "";
-      throw new ArgumentError(`${who}: targets y are missing${advice}`);
+      throw new ArgumentError(`${who}: targets y are missing, got ${y}; give them behind x${advice}`);
     }
     let inputs = await this.read(who, x);
     if (padTo !== undefined) {

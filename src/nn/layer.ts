@@ -139,6 +139,8 @@ export interface LayerDescription {
    * warning says.
    */
   readonly mask?: "pass" | "use";
+  /** The most tensors that `call` takes, with those that may be null; to give it more is an ArgumentError. Default: any number. */
+  readonly inputs?: number;
   /** Computes the output; `weights` by name, without those of parts. */
   readonly call: (x: Tensor, weights: { readonly [name: string]: Tensor }, ...more: readonly (Tensor | null | undefined)[]) => Tensor;
 }
@@ -165,7 +167,8 @@ export function layerFrom(description: LayerDescription): Layer {
 export type Parts = (readonly [part: Layer, nameOf: (name: string) => string])[];
 
 /** A layer that holds weights already, and layers, which may become more. */
-export function layerWith({ kind, config, build, call, mask: handling }: LayerDescription, held: readonly Weight[], parts: Parts): Layer {
+export function layerWith(description: LayerDescription, held: readonly Weight[], parts: Parts): Layer {
+  const { kind, config, build, call, mask: handling, inputs = Infinity } = description;
   const own: Weight[] = [];
   let weights: readonly Weight[] = own;
   const byName: { [name: string]: Tensor } = {};
@@ -195,9 +198,13 @@ export function layerWith({ kind, config, build, call, mask: handling }: LayerDe
       const run = (): Tensor => {
         const options = callOptions(given);
         const more = (options === null ? given : given.slice(0, -1)) as readonly (Tensor | null | undefined)[];
-        for (const t of [x, ...more.filter((m) => m !== null && m !== undefined)]) {
+        [x, ...more].forEach((t, i) => {
+          if (i > 0 && (t === null || t === undefined)) return;
           if (!(t instanceof Tensor)) throw new ArgumentError(`expected a tensor, got ${kindOf(t)}`);
-        }
+          if (i < inputs) return;
+          const most = inputs === 1 ? "one tensor" : `at most ${inputs} tensors`;
+          throw new ArgumentError(`expected ${most}, got ${more.length + 1}; join them first, as concatenate().call(a, b) does`);
+        });
         if (build && !self.built) {
           own.length = 0;
           build(x.shape, (name, shape, { init, trainable = true, regularizer = null }) => {

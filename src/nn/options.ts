@@ -154,7 +154,7 @@ export function isCustom(value: unknown): boolean {
 export type MakeWeight = (name: string, shape: Shape, more?: Partial<WeightOptions>, option?: string) => Tensor;
 
 /** What is left to say of a layer once its options are read. */
-export interface OptionsDescription extends Pick<LayerDescription, "parts" | "call" | "mask"> {
+export interface OptionsDescription extends Pick<LayerDescription, "parts" | "call" | "mask" | "inputs"> {
   readonly build?: (inputShape: Shape, weight: MakeWeight) => void;
   /** True for layers that take elements of any dtype as they are. The others compute in f32: `call` has x as such. */
   readonly anyDtype?: boolean;
@@ -213,6 +213,8 @@ export function layerOf<D extends object>(kind: string, args: { readonly [name: 
       return weight(name, size, { init, regularizer: penalty, ...more });
     }),
     call: anyDtype ? call : (x, ...more) => call(masked(cast(x, "f32"), maskOf(x)), ...more),
+    // A layer that passed over a second tensor would compute something else than was meant.
+    inputs: 1,
     ...rest,
   });
   MADE.add(made);

@@ -52,7 +52,10 @@ export interface Optimizer {
    * @throws as `update`, and LockstepError inside a traced function
    */
   apply(params: Tree, grads: Tree): Promise<void>;
-  /** @internal Forgets the parameters and their state, whose bytes it gives back, and begins to count steps anew. */
+  /**
+   * Forgets the parameters and their state, whose bytes it gives back, and begins to count steps anew; `model.dispose()` calls it. An
+   * optimizer of one's own may go without: the bytes of its state then go back when its tensors are collected.
+   */
   release?(): void;
   /** All that a resumed training needs: `iterations`, `learningRate`, and for the i-th parameter `m/i` … */
   state(): { readonly [name: string]: Tensor };
