@@ -195,7 +195,8 @@ export class LearningModel<O extends Outputs = Tensor> extends InferenceModel<O>
       const given = each[i];
       if (given === null) throw new ArgumentError(`${where}: its target is missing in y`);
       const target = await readTargets(where, given, samples, loss, outputShapes[i]);
-      targets.push({ y: target, weights: await readWeights(where, weights[i] ?? undefined, classWeight, target, samples, samplesBefore(samples, validationSplit)) });
+      const trained = samplesBefore(samples, validationSplit);
+      targets.push({ y: target, weights: await readWeights(where, target, { weights: weights[i] ?? undefined, classWeight, samples, trained }) });
     }
     return { inputs, targets, samples };
   }

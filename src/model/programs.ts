@@ -69,6 +69,17 @@ export interface StepShape {
   readonly resident: boolean;
 }
 
+/** A program that takes a step over data. */
+interface Step {
+  /** Names it among programs. */
+  readonly kind: string;
+  readonly cursor: Cursor;
+  readonly batch: BatchTensors;
+  readonly shape: StepShape;
+  readonly training: Training;
+  readonly tally: Tally;
+}
+
 /** The programs of a model that learns. */
 export class Programs extends PredictPrograms {
   readonly trainCursor = new Cursor();
@@ -82,7 +93,8 @@ export class Programs extends PredictPrograms {
 
   /** One optimizer step on a batch. Returns nothing: all it does is assigned. */
   train(batch: BatchTensors, shape: StepShape, training: Training, tally: Tally, watch: Watch | null = null): Promise<Executable> {
-    return this.#step(watch === null ? "train" : `train, watched ${watch.id}`, batch, shape, training, tally, (xs, targets) => {
+    const kind = watch === null ? "train" : `train, watched ${watch.id}`;
+    return this.#step({ kind, cursor: this.trainCursor, batch, shape, training, tally }, (xs, targets) => {
       const { optimizer } = training;
       const owners = this.network.weights.filter((w) => w.trainable);
       const params = owners.map((w) => w.tensor);
@@ -103,16 +115,18 @@ export class Programs extends PredictPrograms {
 
   /** Loss and metrics of a batch. */
   evaluate(batch: BatchTensors, shape: StepShape, training: Training, tally: Tally): Promise<Executable> {
-    return this.#step("evaluate", batch, shape, training, tally, (xs, targets) => this.#losses(training, this.forward(xs, false), targets));
+    const step = { kind: "evaluate", cursor: this.evaluateCursor, batch, shape, training, tally };
+    return this.#step(step, (xs, targets) => this.#losses(training, this.forward(xs, false), targets));
   }
 
-  #step(kind: string, given: BatchTensors, shape: StepShape, training: Training, tally: Tally, body: (xs: Tensor[], targets: Target[]) => { value: Tensor; results: Result[] }): Promise<Executable> {
+  #step(step: Step, body: (xs: Tensor[], targets: Target[]) => { value: Tensor; results: Result[] }): Promise<Executable> {
+    const { kind, cursor, batch: given, shape, training, tally } = step;
     const types = given.targets.map(({ y, weights }) => `${y} ${weights}`);
     return this.cached(`${kind} ${given.inputs.join()} ${types.join()} ${JSON.stringify(shape)} ${tally.id}`, () => {
       const graph = new Graph();
       trace(graph, () => asCompiled(training.trainable, () => {
         const data = argumentsOf(given).map((t) => graph.input(t));
-        const batch = shape.resident ? gatherBatch(kind !== "evaluate" ? this.trainCursor : this.evaluateCursor, data, shape) : data;
+        const batch = shape.resident ? gatherBatch(cursor, data, shape) : data;
         const xs = batch.splice(0, given.inputs.length);
         const targets = given.targets.map(({ weights }) => ({ y: batch.shift() as Tensor, weights: weights && (batch.shift() as Tensor) }));
         const { value, results } = body(xs, targets);

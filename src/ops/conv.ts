@@ -91,7 +91,10 @@ export function conv2d(input: TensorLike, filters: TensorLike, options: Conv2dOp
   for (const t of [x, w]) checkDType("conv2d", t, ["f32"]);
   if (w.rank !== 4) throw new ShapeError(`conv2d: expected filters [rows, columns, channels, filters], got ${showShape(w.shape)}`);
   checkKernelActivation("conv2d", activation);
-  const window = windowOf("conv2d", x, [w.shape[0], w.shape[1]], pair("conv2d: strides", strides), pair("conv2d: dilation", dilation), padding, ["valid", "same", "causal"]);
+  const window = windowOf("conv2d", x.shape, {
+    size: [w.shape[0], w.shape[1]], strides: pair("conv2d: strides", strides), dilation: pair("conv2d: dilation", dilation),
+    padding, paddings: ["valid", "same", "causal"],
+  });
   const f = w.shape[3];
   if (w.shape[2] * groups !== window.c || f % groups !== 0) {
     throw new ShapeError(`conv2d: input ${showShape(x.shape)} has ${window.c} channels, filters ${showShape(w.shape)} with ${groups} group${groups === 1 ? "" : "s"} read ${w.shape[2] * groups}`);
@@ -114,7 +117,7 @@ export function conv2dTranspose(input: TensorLike, filters: TensorLike, options:
   const [n, p, q, f] = x.shape;
   const [r, s, c] = w.shape;
   const full = (size: number, k: number, stride: number): number => size * stride + (padding === "same" ? 0 : Math.max(k - stride, 0));
-  const window = windowOf("conv2dTranspose", { shape: [n, full(p, r, sh), full(q, s, sw), c] }, [r, s], [sh, sw], [1, 1], padding);
+  const window = windowOf("conv2dTranspose", [n, full(p, r, sh), full(q, s, sw), c], { size: [r, s], strides: [sh, sw], padding });
   const attrs: ConvAttrs = { ...window, f, groups: 1, activation: "linear" };
   return apply(conv2dInputGradOp, [x, w], attrs as unknown as Attrs)[0];
 }

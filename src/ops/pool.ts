@@ -59,7 +59,7 @@ function pool(op: Op, who: string, input: TensorLike, size: Pair, options: PoolO
   const x = asTensor(input, "f32", who);
   const { strides = size, padding = "valid" } = checkOptions(who, options, ["strides", "padding"]);
   checkDType(who, x, ["f32"]);
-  const attrs = windowOf(who, x, pair(`${who}: poolSize`, size), pair(`${who}: strides`, strides), [1, 1], padding);
+  const attrs = windowOf(who, x.shape, { size: pair(`${who}: poolSize`, size), strides: pair(`${who}: strides`, strides), padding });
   return apply(op, [x], attrs as unknown as Attrs)[0];
 }
 

@@ -58,7 +58,7 @@ function encodeNarrowFilterGrad({ inputs: [x, dy], outputs, attrs: given }: Call
   const parts = pieces > 1 ? out.shared(pieces * rows * attrs.f * 4) : null;
   const y = write(outputs[0]);
   out.command(CONV2D_NARROW_FILTER_GRAD, pieces, [read(x), read(dy), 0, parts?.write ?? y, ...found.words, found.pieces, 0, perPiece]);
-  if (parts) encodeCombine(out, parts.read, 0, y, pieces, rows, attrs.f, 0);
+  if (parts) encodeCombine(out, { parts: parts.read, count: pieces, bias: 0, y, rows, columns: attrs.f, activation: "linear" });
   return true;
 }
 
