@@ -1,6 +1,6 @@
 /**
- * @file The parts of the kernels that are loaded by the first program that needs them, beside the core (assembly/core.ts). Ops name the part of their kernels, so that
- * applications whose ops need none do not have it in their bundles.
+ * @file The parts of the kernels that are loaded by the first program that needs them, beside the core (assembly/core.ts). Ops name the
+ * part of their kernels, so that applications whose ops need none do not have it in their bundles.
  */
 import { TRAINING } from "../training.ts";
 import type { Simd } from "./load.ts";
