@@ -121,11 +121,17 @@ export function tileStart(rows: u32, t: u32): u32 {
   return rows / tiles * t + min(rows % tiles, t);
 }
 
+/** The core's `multiplyBlock` with its tiles, a fifth of the bytes of the part for convolutions. */
+// @ts-ignore: decorator
+@external("core", "multiplyBlock")
+declare function multiplyBlockOfCore(c: usize, scratch: usize, a: usize, aStep: u32, aPanel: u32, b: usize, k: u32, kc: u32): void;
+
 /**
  * Multiplies one K block [k, k + kc) of the piece: `a` holds a panel every `aPanel` bytes, with `aStep` bytes between its
  * k's; `b` is the piece's first panel of B at k = 0.
  */
 export function multiplyBlock(c: usize, scratch: usize, a: usize, aStep: u32, aPanel: u32, b: usize, k: u32, kc: u32): void {
+  if (PART) return multiplyBlockOfCore(c, scratch, a, aStep, aPanel, b, k, kc);
   const f = scratch + FIELDS;
   const rows = load<u32>(f, 20), cols = load<u32>(f, 28);
   const bStep: u32 = load<u32>(c, 72), bPanel: u32 = load<u32>(c, 76), ldc = load<u32>(f, 40);

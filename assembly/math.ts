@@ -9,6 +9,7 @@
  * "ULP a / b" is the largest error seen in the plain / relaxed build, against double, over every 251st f32 and a
  * million arguments each in [-4, 4] and [-110, 110].
  */
+import { COS, ERF, EXP, EXPM1, EXPM1_SHORT, LOG, NUMBERS, SIN } from "./constants";
 import { madd, vmax, vmin } from "./simd";
 
 // @ts-ignore: decorator
@@ -17,7 +18,10 @@ function f4(x: f32): v128 {
   return f32x4.splat(x);
 }
 
-/** A constant of the tables below in all lanes. V8 makes a vector constant of the code anew at each use, in three instructions of which one of a kind runs per cycle; reading it is one of two (exp: 2.1 ns a vector instead of 3.3). */
+/**
+ * A constant of the table in all lanes. V8 makes a vector constant of the code anew at each use, in three instructions of which one of a kind
+ * runs per cycle; reading it is one of two (exp: 2.1 ns a vector instead of 3.3).
+ */
 // @ts-ignore: decorator
 @inline
 export function c(address: usize): v128 {
@@ -31,10 +35,6 @@ export function at(polynomial: usize, i: usize): v128 {
   return v128.load_splat<f32>(polynomial + (i << 2));
 }
 
-const NUMBERS: usize = memory.data<f32>([
-  1.44269504088896341, -0.693145751953125, -1.428606765330187e-6, 12583166, 12583039, 25166078, -104, 0.6931471805599453, 89, 1, 2, 9.02, 3.95, 80, -0.5, 1.17549435e-38, 23,
-  1.428606765330187e-6, 0.693145751953125, 3.4028234663852886e38,
-]);
 export const LOG2E: usize = NUMBERS;
 /** -ln 2 as a sum: 15 leading bits, so that its product with an exponent is exact, and the rest. */
 export const MINUS_LN2_HIGH: usize = NUMBERS + 4;
@@ -64,9 +64,6 @@ const TWENTY_THREE: usize = NUMBERS + 64;
 const LN2_LOW: usize = NUMBERS + 68;
 const LN2_HIGH: usize = NUMBERS + 72;
 const LARGEST: usize = NUMBERS + 76;
-
-/** exp r for |r| <= ln(2) / 2, without the powers 0 and 1, whose coefficients are 1. */
-const EXP: usize = memory.data<f32>([0.001383643364533782, 0.00836913101375103, 0.041668105870485306, 0.16666516661643982, 0.4999999403953552]);
 
 // @ts-ignore: decorator
 @inline
@@ -109,9 +106,6 @@ function expUpTo(high: v128, x: v128): v128 {
   return f32x4.mul(f32x4.mul(q, i32x4.shl(half, 23)), i32x4.shl(rest, 23));
 }
 
-/** expm1 r for |r| <= ln 2, without the power 1. */
-const EXPM1: usize = memory.data<f32>([2.5410312446183525e-5, 0.00020106213924009353, 0.0013886312954127789, 0.00833257008343935, 0.04166669026017189, 0.16666673123836517, 0.5]);
-
 /**
  * expm1(z) for EXP_LOW <= z <= EXP_HIGH, with even n as 2^n (expm1 r + 1 - 2^-n): |r| <= ln 2 keeps the cancellation
  * small. The sign of zero is the caller's business.
@@ -149,9 +143,6 @@ function withSign(y: v128, x: v128): v128 {
   return v128.or(y, v128.and(x, f4(-0.0)));
 }
 
-/** expm1 r for |r| <= ln(2) / 2, without the power 1. */
-const EXPM1_SHORT: usize = memory.data<f32>([0.0013839015737175941, 0.008367069996893406, 0.041667744517326355, 0.16666539013385773, 0.4999999701976776]);
-
 /** expm1(z) for |z| < 87 where 2^n needs no halves. The sign of zero is the caller's business. */
 // @ts-ignore: decorator
 @inline
@@ -176,12 +167,6 @@ export function tanh(x: v128): v128 {
   const m = expm1Bounded(f32x4.add(a, a));
   return withSign(f32x4.div(m, f32x4.add(m, c(TWO))), x);
 }
-
-/** q of erf's formula. */
-const ERF: usize = memory.data<f32>([
-  -9.38598077482311e-6, 0.00011884818377438933, -0.0006373308133333921, 0.001675638952292502, -0.0001694845996098593, -0.019147826358675957, 0.10277630388736725, 0.6366195678710938,
-  0.12837916612625122,
-]);
 
 /**
  * erf |x| = -expm1(-a (1 + q(a))) with a = |x| and a + a q(a) = -log(erfc a): a smooth function that a polynomial fits
@@ -210,11 +195,6 @@ export function sigmoid(x: v128): v128 {
   const e = expUpTo(c(SIGMOID_HIGH), x);
   return f32x4.div(e, f32x4.add(e, c(ONE)));
 }
-
-/** (log(1 + f) - f + f^2 / 2) / f^3 */
-const LOG: usize = memory.data<f32>([
-  0.05317102372646332, -0.10904499143362045, 0.12112025916576385, -0.1255202442407608, 0.1420944333076477, -0.16659215092658997, 0.20002225041389465, -0.2500016987323761, 0.3333331346511841,
-]);
 
 /** log(1 + f) + k ln 2 for f in [sqrt(1/2) - 1, sqrt(2) - 1] and integers k. */
 // @ts-ignore: decorator
@@ -282,10 +262,6 @@ const HALF_PI_HIGH: f64 = 1.5707963267341256;
 const HALF_PI_LOW: f64 = 6.077100506506192e-11;
 /** Adding this to a double rounds it to an integer, whose low bits are those of the sum. */
 const ROUND_DOUBLE: f64 = 6755399441055744.0;
-
-/** (sin r - r) / r^3 and (cos r - 1 + r^2 / 2) / r^4 in r^2, for |r| <= pi/4. */
-const SIN: usize = memory.data<f32>([-0.00019517897453624755, 0.008332187309861183, -0.16666655242443085]);
-const COS: usize = memory.data<f32>([2.4432327336398885e-5, -0.0013887309469282627, 0.04166664555668831]);
 
 /** sin for |r| <= pi/4. */
 // @ts-ignore: decorator

@@ -1,7 +1,6 @@
 /**
  * @file Walks a command list. Every thread walks the same list and takes pieces of each command as long as there are any; where a
  * command carries a barrier, all wait until everything before it is done. How commands look: src/wasm/commands.ts.
- * The build sets TRAINING; with 0 what only the backward pass and training call is left out (a fifth of the bytes).
  */
 import * as O from "../src/wasm/opcodes";
 import { gather, gatherBytes, scatterAdd } from "./gather";
@@ -9,13 +8,21 @@ import { softmaxCrossEntropy } from "./loss";
 import { map } from "./map";
 import { combine, matmul, matmulSmall, pack } from "./matmul";
 import { copy, fill, iota } from "./move";
+import { call as conv } from "./parts/conv";
+import { call as norm } from "./parts/norm";
+import { call as recurrent } from "./parts/recurrent";
 import { permutation, random } from "./random";
 import { reduce } from "./reduce";
 import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "./softmax";
 
-/** The kernels of another part (assembly/parts/): scripts/wasm.js puts here what calls them. */
-@external("build", "part")
-declare function part(number: u32, op: u32, c: usize, piece: u32, scratch: usize): void;
+/** Calls a part's kernels: directly in the whole module, else by the table into which JavaScript puts them (src/wasm/table.ts). */
+function part(op: u32, c: usize, piece: u32, scratch: usize): void {
+  const number = op >> O.PART_SHIFT;
+  if (!WHOLE) call_indirect<void>(number, op, c, piece, scratch);
+  else if (number == O.PART_CONV) conv(op, c, piece, scratch);
+  else if (number == O.PART_RECURRENT) recurrent(op, c, piece, scratch);
+  else norm(op, c, piece, scratch);
+}
 
 function call(op: u32, c: usize, piece: u32, scratch: usize): void {
   switch (op) {
@@ -38,7 +45,7 @@ function call(op: u32, c: usize, piece: u32, scratch: usize): void {
     case O.SOFTMAX_CROSS_ENTROPY: if (TRAINING) softmaxCrossEntropy(c, piece, scratch); else unreachable(); break;
     case O.RANDOM: random(c, piece, scratch); break;
     case O.PERMUTATION: if (TRAINING) permutation(c, piece, scratch); else unreachable(); break;
-    default: part(op >> O.PART_SHIFT, op, c, piece, scratch);
+    default: part(op, c, piece, scratch);
   }
 }
 

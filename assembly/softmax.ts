@@ -8,6 +8,7 @@
  * found in the same loop, which computes while memory is read. A NaN in a row makes the row NaN; -inf gives probability 0, and a row of nothing but
  * -inf is NaN.
  */
+import { EXP_TIMES } from "./constants";
 import { LN2, LOG2E, MINUS_LN2_HIGH, MINUS_LN2_LOW, at, c, exp, log } from "./math";
 import { hsum, madd, msub, storeTail, storeUpTo, tailMask, vmax } from "./simd";
 
@@ -37,11 +38,6 @@ export function rowMax(x: usize, cols: u32): f32 {
   return hmax(a);
 }
 
-/**
- * FACTOR exp r for |r| <= ln(2) / 2 with a relative error of 9.3e-8, fitted as those of math.ts are, without the highest power: the factor, which
- * sums of exponentials have in common, makes its coefficient 1, and an addition does the work of a multiply-add. Then the numbers of `fused`.
- */
-const EXP_TIMES: usize = memory.data<f32>([5.051524639129639, 20.08717918395996, 60.25691223144531, 120.5164566040039, 120.5165023803711, 1.000244140625, -1.00048828125]);
 /** Up to here an element's multiple n of ln 2 takes nine bits, so that its product with 15 bits of ln 2 is exact. */
 const MOST: f32 = 256;
 

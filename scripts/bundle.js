@@ -39,7 +39,6 @@ function modules(inference, kernels) {
     resolveId(id, importer) {
       if (importer === undefined) return null;
       if (id === "#kernels" || id === "#shaders") return join(root, "build", `${id.slice(1)}.js`);
-      if (id.startsWith("#")) return { id: inference ? `#inference-${id.slice(1)}` : id, external: true };
       if (!id.startsWith(".")) return { id, external: true };
       const file = resolve(dirname(importer), id);
       return SHARED.has(file) && file !== this.entry ? { id: file, external: "absolute" } : file;
@@ -48,7 +47,7 @@ function modules(inference, kernels) {
       if (file === shadersFile) return { code: kernels.shaders, map: { mappings: "" } };
       if (inference && file === trainingFile) return { code: "export const TRAINING = false;\n", map: { mappings: "" } };
       const code = readFileSync(file, "utf8");
-      if (!file.startsWith(esm)) return { code: inference ? code.replace('prefix = ""', 'prefix = "inference-"') : code, map: { mappings: "" } };
+      if (!file.startsWith(esm)) return { code, map: { mappings: "" } };
       const map = JSON.parse(readFileSync(`${file}.map`, "utf8"));
       const sources = map.sources.map((source) => resolve(dirname(file), source));
       const constants = file.startsWith(join(esm, "webgpu")) ? kernels.constants : new Map();

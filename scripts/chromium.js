@@ -1,5 +1,5 @@
 /** @file A headless Chromium for tests: that of @sparticuz/chromium on Linux x64, an installed Chrome elsewhere, with the software adapter where there is one. */
-import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -32,10 +32,15 @@ function browser(software) {
   return { executablePath, env: { ...process.env, ...env }, args: ["--no-sandbox", "--disable-background-networking", ...WEBGPU] };
 }
 
-/** What names with # mean where no condition of package.json holds, as addresses from its folder. */
+/** What names with # mean where no condition of package.json holds, as addresses from its folder. Import maps have no patterns, so those come with every file that fits. */
 export function packageImports() {
   const { imports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  return Object.fromEntries(Object.entries(imports).map(([name, target]) => [name, (target.default ?? target).slice(1)]));
+  const built = readdirSync(join(root, "build")).map((file) => `/build/${file}`);
+  return Object.fromEntries(Object.entries(imports).flatMap(([name, target]) => {
+    const [start, end] = (target.default ?? target).slice(1).split("*");
+    if (end === undefined) return [[name, start]];
+    return built.filter((path) => path.startsWith(start) && path.endsWith(end)).map((path) => [name.replace("*", path.slice(start.length, -end.length)), path]);
+  }));
 }
 
 /** Bare names that the sources and tests import, for the page. */

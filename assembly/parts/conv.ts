@@ -1,4 +1,4 @@
-/** @file Calls the kernels of convolutional networks: a part of the kernels that applications without such layers do not download (scripts/wasm.js). */
+/** @file Calls the kernels of convolutional networks: a part of the kernels that applications without such layers do not download. */
 import * as O from "../../src/wasm/opcodes";
 import { conv2d, conv2dFilterGrad } from "../conv";
 import { conv2dNarrow } from "../conv-narrow";
@@ -7,7 +7,7 @@ import { avgPool, avgPoolGrad, maxPool, maxPoolGrad } from "../pool";
 import { winograd, winogradFilters } from "../winograd";
 import { winogradFilterGrad, winogradInputGrad, winogradTiles } from "../winograd-grad";
 
-export function conv(op: u32, c: usize, piece: u32, scratch: usize): void {
+export function call(op: u32, c: usize, piece: u32, scratch: usize): void {
   switch (op) {
     case O.CONV2D: conv2d(c, piece, scratch); break;
     case O.CONV2D_FILTER_GRAD: if (TRAINING) conv2dFilterGrad(c, piece, scratch); else unreachable(); break;

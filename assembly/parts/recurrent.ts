@@ -1,10 +1,10 @@
-/** @file Calls the kernels of recurrent layers: a part of the kernels that applications without such layers do not download (scripts/wasm.js). */
+/** @file Calls the kernels of recurrent layers: a part of the kernels that applications without such layers do not download. */
 import * as O from "../../src/wasm/opcodes";
 import { gru, gruGrad } from "../gru";
 import { lstm, lstmGrad } from "../lstm";
 import { simpleRnn, simpleRnnGrad } from "../simple-rnn";
 
-export function recurrent(op: u32, c: usize, piece: u32, scratch: usize): void {
+export function call(op: u32, c: usize, piece: u32, scratch: usize): void {
   switch (op) {
     case O.LSTM: lstm(c, piece, scratch); break;
     case O.LSTM_GRAD: if (TRAINING) lstmGrad(c, piece, scratch); else unreachable(); break;

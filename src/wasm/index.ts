@@ -9,7 +9,8 @@ import { bringHome } from "../tensor.ts";
 import { Allocator } from "./allocator.ts";
 import type { WasmBuffer } from "./allocator.ts";
 import { encode, forgetTaken, kernelOf, link } from "./commands.ts";
-import { KernelInstance } from "./instance.ts";
+import { instantiate } from "./instance.ts";
+import type { KernelInstance } from "./instance.ts";
 import { loadKernels, loadPart } from "./load.ts";
 import type { KernelSource, Kernels } from "./load.ts";
 import { HEADER_WORDS, SCRATCH_BYTES } from "./opcodes.ts";
@@ -344,8 +345,7 @@ export async function openWasm({ reproducible = false, maxBytes = MAX_PAGES * PA
   const kernels = await loadKernels(source, WebAssembly.validate(RELAXED_PROBE), reproducible, wanted.workers > 0);
   const arrangement = wanted.workers > 0 && !kernels.shared ? { ...wanted, workers: 0, problem: "the kernels were passed as a compiled module, whose memory cannot be shared" } : wanted;
   const { memory, pages } = newMemory(Math.floor(maxBytes / PAGE), kernels.shared);
-  const instance = await WebAssembly.instantiate(kernels.module, { env: { memory } });
-  return new LinearBackend(kernels, new KernelInstance(kernels, memory, instance), memory, pages * PAGE, arrangement, worker);
+  return new LinearBackend(kernels, await instantiate(kernels, memory), memory, pages * PAGE, arrangement, worker);
 }
 
 /** Begins to load what `openWasm({})` takes, with the parts of `used` where the kernels come in parts. */

@@ -2,10 +2,11 @@
  * @file Getting hold of the kernels: those in the package as text, which need no configuration, a `.wasm` file by its address or as a
  * response, or a compiled module. Two builds exist, plain and relaxed SIMD; each says in a custom section which it is. Files and modules are whole, text comes as a core and parts.
  */
-import { id, prefix } from "#kernels";
+import { id } from "#kernels";
 import { once } from "../cache.ts";
 import { ArgumentError, BackendError } from "../errors.ts";
 import { builtin, readBytes } from "../node/files.ts";
+import { TRAINING } from "../training.ts";
 import type { KernelPart, Simd } from "./parts.ts";
 
 /**
@@ -113,14 +114,20 @@ async function inflated(bytes: Uint8Array): Promise<Uint8Array> {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-/** One build of the core, or a part of it, as the package holds it: deflated and base64, or, where the condition `workerd` holds, a compiled module, which is whole. */
+/** The core, where the condition `workerd` holds a compiled module, which is whole. */
+const loadCore: (simd: Simd) => Promise<{ readonly default: string | WebAssembly.Module }> = TRAINING
+  ? (simd) => (simd === "plain" ? import("#kernels/plain") : import("#kernels/relaxed"))
+  : (simd) => (simd === "plain" ? import("#kernels/inference-plain") : import("#kernels/inference-relaxed"));
+
+/** One build of the core, or a part of it, as the package holds it: deflated and base64, or a module. */
 async function packed(simd: Simd, part: KernelPart | null): Promise<string | WebAssembly.Module> {
   try {
-    return (await (part !== null ? part.load(simd) : simd === "plain" ? import("#plain") : import("#relaxed"))).default;
+    return (await (part !== null ? part.load(simd) : loadCore(simd))).default;
   } catch (cause) {
     try {
+      const file = `${TRAINING ? "" : "inference-"}${simd}${part === null ? "" : `-${part.name}`}.js`;
       // A page without a bundler does not know names with #. The file is beside the one that holds this code; bundlers must not look for it, nor for a pattern.
-      return ((await import(/* webpackIgnore: true */ /* @vite-ignore */ [".", `${prefix}${simd}${part === null ? "" : `-${part.name}`}.js`].join("/"))) as { readonly default: string }).default;
+      return ((await import(/* webpackIgnore: true */ /* @vite-ignore */ [".", file].join("/"))) as { readonly default: string }).default;
     } catch {
       throw new BackendError(`open: cannot load the kernels: ${(cause as Error).message}; pass them as module, see lockstep/${simd}.wasm`, { cause });
     }

@@ -1,8 +1,13 @@
 /**
  * @file Numbers shared by the encoder (TypeScript) and the kernels (AssemblyScript imports this very file).
- * Plain constants only. The kernels are built whole and in parts (scripts/wasm.js): an opcode's part is what PART_SHIFT leaves of it.
+ * Plain constants only. The kernels are built whole and in parts: the number of an opcode's part is what PART_SHIFT leaves of it.
  */
 export const PART_SHIFT = 5;
+export const PART_CONV = 1;
+export const PART_RECURRENT = 2;
+export const PART_NORM = 3;
+/** One more than the last. */
+export const PARTS = 4;
 
 // The core: map, reduce, move; products; softmax, loss and norms; random.
 export const MAP = 1;

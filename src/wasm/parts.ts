@@ -1,7 +1,9 @@
 /**
- * @file The parts of the kernels that are loaded by the first program that needs them, beside the core (scripts/wasm.js). Ops name the part of their kernels, so that
- * applications whose ops need none do not have it in their bundles.
+ * @file The parts of the kernels that are loaded by the first program that needs them, beside the core (assembly/core.ts). Ops name the
+ * part of their kernels, so that applications whose ops need none do not have it in their bundles.
  */
+import { TRAINING } from "../training.ts";
+import { PART_CONV, PART_NORM, PART_RECURRENT } from "./opcodes.ts";
 
 /** The builds of the kernels: 128-bit SIMD, and that with relaxed instructions (fused multiply-add). */
 export type Simd = "plain" | "relaxed";
@@ -10,17 +12,32 @@ export type Simd = "plain" | "relaxed";
 export interface KernelPart {
   /** As its file is called. */
   readonly name: string;
-  /** What PART_SHIFT leaves of its opcodes. */
+  /** What PART_SHIFT leaves of its opcodes: where it stands in the table that the core calls it by. */
   readonly number: number;
-  /** Its binary, deflated, in base64. */
+  /** Its binary, deflated, in base64. Bundlers need to read the names. */
   load(simd: Simd): Promise<{ readonly default: string }>;
 }
 
 /** Convolutions and pooling. */
-export const CONV: KernelPart = { name: "conv", number: 1, load: (simd) => (simd === "plain" ? import("#plain-conv") : import("#relaxed-conv")) };
+export const CONV: KernelPart = {
+  name: "conv", number: PART_CONV,
+  load: TRAINING
+    ? (simd) => (simd === "plain" ? import("#parts/plain-conv") : import("#parts/relaxed-conv"))
+    : (simd) => (simd === "plain" ? import("#parts/inference-plain-conv") : import("#parts/inference-relaxed-conv")),
+};
 
 /** LSTM, GRU, simple recurrent layers. */
-export const RECURRENT: KernelPart = { name: "recurrent", number: 2, load: (simd) => (simd === "plain" ? import("#plain-recurrent") : import("#relaxed-recurrent")) };
+export const RECURRENT: KernelPart = {
+  name: "recurrent", number: PART_RECURRENT,
+  load: TRAINING
+    ? (simd) => (simd === "plain" ? import("#parts/plain-recurrent") : import("#parts/relaxed-recurrent"))
+    : (simd) => (simd === "plain" ? import("#parts/inference-plain-recurrent") : import("#parts/inference-relaxed-recurrent")),
+};
 
 /** Layer normalization. */
-export const NORM: KernelPart = { name: "norm", number: 3, load: (simd) => (simd === "plain" ? import("#plain-norm") : import("#relaxed-norm")) };
+export const NORM: KernelPart = {
+  name: "norm", number: PART_NORM,
+  load: TRAINING
+    ? (simd) => (simd === "plain" ? import("#parts/plain-norm") : import("#parts/relaxed-norm"))
+    : (simd) => (simd === "plain" ? import("#parts/inference-plain-norm") : import("#parts/inference-relaxed-norm")),
+};

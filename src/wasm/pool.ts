@@ -15,8 +15,8 @@ export interface PoolOptions {
   readonly threads: number;
   /** `threads` where worker 0 leads, `threads - 1` where the caller is thread 0. */
   readonly workers: number;
-  /** The kernels: the first exports what the others import. There may be more for the next workers. */
-  readonly modules: readonly WebAssembly.Module[];
+  /** The kernels: the core, or the whole, and parts by their numbers. There may be more for the next workers. */
+  readonly modules: readonly (WebAssembly.Module | undefined)[];
   readonly memory: WebAssembly.Memory;
   readonly source: WorkerSource | undefined;
   /** Address of so many bytes that are never given back. */

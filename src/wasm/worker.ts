@@ -4,11 +4,12 @@
  * orders from its queue (queue.ts) one after another, as messages, and answers each.
  */
 import { abort, hand } from "./sync.ts";
+import { environment, join } from "./table.ts";
 
 /** What a worker is told once, at its start. */
 export interface WorkerStart {
-  /** The first exports what the others import. */
-  readonly modules: readonly WebAssembly.Module[];
+  /** The core, or the whole, and parts by their numbers. */
+  readonly modules: readonly (WebAssembly.Module | undefined)[];
   readonly memory: WebAssembly.Memory;
   readonly thread: number;
   readonly threads: number;
@@ -72,10 +73,11 @@ const port = connect();
 let begun: { start: WorkerStart; exports: Exports } | null = null;
 
 function begin(start: WorkerStart): void {
-  const [core, ...parts] = start.modules;
-  const env = { memory: start.memory };
-  const exports = new WebAssembly.Instance(core, { env }).exports as unknown as Exports;
-  for (const part of parts) new WebAssembly.Instance(part, { env, core: exports });
+  const env = environment(start.memory);
+  const exports = new WebAssembly.Instance(start.modules[0] as WebAssembly.Module, { env }).exports as unknown as Exports;
+  start.modules.forEach((part, number) => {
+    if (number > 0 && part !== undefined) join(number, new WebAssembly.Instance(part, { env, core: exports }), env);
+  });
   begun = { start, exports };
   port.post("ready");
   if (start.thread === 0) return;

@@ -36,7 +36,7 @@ export async function withSites(use) {
     // What a bundler does: workers and strict pages have no import map.
     if (/^\/build\/esm\/.*\.js$/.test(path)) {
       const up = "../".repeat(path.split("/").length - 3);
-      const code = readFileSync(join(root, path), "utf8").replace(/(from |import\()"#([\w-]+)"/g, `$1"${up}$2.js"`);
+      const code = readFileSync(join(root, path), "utf8").replace(/(from |import\()"#(?:kernels\/|parts\/)?([\w-]+)"/g, `$1"${up}$2.js"`);
       return response.setHeader("content-type", "text/javascript").end(code);
     }
     request.url = path;
