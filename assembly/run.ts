@@ -8,6 +8,7 @@ import { softmaxCrossEntropy } from "./loss";
 import { map } from "./map";
 import { combine, matmul, matmulSmall, pack } from "./matmul";
 import { copy, fill, iota } from "./move";
+import { call as attention } from "./parts/attention";
 import { call as conv } from "./parts/conv";
 import { call as norm } from "./parts/norm";
 import { call as recurrent } from "./parts/recurrent";
@@ -21,7 +22,8 @@ function part(op: u32, c: usize, piece: u32, scratch: usize): void {
   if (!WHOLE) call_indirect<void>(number, op, c, piece, scratch);
   else if (number == O.PART_CONV) conv(op, c, piece, scratch);
   else if (number == O.PART_RECURRENT) recurrent(op, c, piece, scratch);
-  else norm(op, c, piece, scratch);
+  else if (number == O.PART_NORM) norm(op, c, piece, scratch);
+  else attention(op, c, piece, scratch);
 }
 
 function call(op: u32, c: usize, piece: u32, scratch: usize): void {

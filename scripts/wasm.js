@@ -2,6 +2,7 @@
  * @file Compiles the CPU kernels (assembly/, AssemblyScript) and packs them as text, on as many threads as there are cores, since asc takes
  * half of a build's time.
  */
+import { readdirSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
 
@@ -14,7 +15,7 @@ const OPTIONS = `-O3 --shrinkLevel 1 --noAssert --runtime stub --importMemory --
 /** The modules of a build by their entries: all kernels in one, or the core, which calls parts by a table that it imports. */
 const WHOLE = { entry: "whole", options: "--use WHOLE=1 --use PART=0" };
 const CORE = { entry: "core", options: "--use WHOLE=0 --use PART=0 --importTable" };
-const PARTS = ["conv", "recurrent", "norm"].map((part) => ({ part, entry: `parts/${part}`, options: "--use WHOLE=0 --use PART=1" }));
+const PARTS = readdirSync("assembly/parts").map((file) => file.slice(0, -3)).map((part) => ({ part, entry: `parts/${part}`, options: "--use WHOLE=0 --use PART=1" }));
 
 /** Every module; what takes longest comes first. Builds of `inference` have no kernels of the backward pass. */
 function modules() {

@@ -14,9 +14,10 @@ import * as pooling from "./wasm/encode/pool.ts";
 import * as drawing from "./wasm/encode/random.ts";
 import * as sequences from "./wasm/encode/recurrent.ts";
 import * as reductions from "./wasm/encode/reduce.ts";
+import * as attending from "./wasm/encode/rotary.ts";
 import * as rows from "./wasm/encode/softmax.ts";
 import type { WasmKernel } from "./wasm/kernel.ts";
-import { CONV, NORM, RECURRENT } from "./wasm/parts.ts";
+import { ATTENTION, CONV, NORM, RECURRENT } from "./wasm/parts.ts";
 
 /** A kernel with all that backends know of it. */
 interface Known extends Kernel {
@@ -53,6 +54,8 @@ export const gru: Known = { name: "gru", wasm: { encode: sequences.gru, part: RE
 export const gruGrad: Known = { name: "gruGrad", wasm: { encode: sequences.gruGrad, part: RECURRENT } };
 export const simpleRnn: Known = { name: "simpleRnn", wasm: { encode: sequences.simpleRnn, part: RECURRENT } };
 export const simpleRnnGrad: Known = { name: "simpleRnnGrad", wasm: { encode: sequences.simpleRnnGrad, part: RECURRENT } };
+
+export const rotary: Known = { name: "rotary", wasm: { encode: attending.rotary, part: ATTENTION } };
 
 export const layerNorm: Known = { name: "layerNorm", wasm: { encode: norms.layerNorm, part: NORM } };
 export const layerNormGrad: Known = { name: "layerNormGrad", wasm: { encode: norms.layerNormGrad, part: NORM } };

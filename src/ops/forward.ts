@@ -13,5 +13,7 @@ export { logSoftmax, logSumExp, oneHot, softmax } from "./softmax.ts";
 export { broadcastTo, concat, expandDims, flip, iota, pad, reshape, slice, stack, stopGradient, transpose } from "./move.ts";
 export { gather, scatterAdd } from "./gather.ts";
 export { randomBernoulli, randomBits, randomCategorical, randomNormal, randomUniform } from "./random.ts";
+export { rotary } from "./rotary.ts";
+export type { RotaryOptions } from "./rotary.ts";
 export { gruSequence, lstmSequence, simpleRnnSequence } from "./recurrent.ts";
 export { elu, gelu, hardSigmoid, hardSilu, leakyRelu, mish, relu6, selu, silu, softplus, softsign } from "./activation.ts";

@@ -106,6 +106,17 @@ export interface SoftmaxCrossEntropyAttrs extends SoftmaxAttrs { readonly sparse
 export interface LayerNormAttrs { readonly rows: number; readonly cols: number; readonly epsilon: number; readonly centered: boolean }
 
 /**
+ * `rotary(x[outer,time,heads,dim], cos[time,half], sin[time,half]) -> y`: pairs of features (a, b), which are (2i, 2i + 1) with neighbours,
+ * else (i, i + half), become (a cos - b sin, b cos + a sin); features behind the first 2 half are copied. back: by the negative angle.
+ */
+export interface RotaryAttrs {
+  readonly outer: number; readonly time: number; readonly heads: number; readonly dim: number;
+  readonly half: number;
+  readonly neighbours: boolean;
+  readonly back: boolean;
+}
+
+/**
  * `gather(x[outer,size,inner], index[count] i32) -> y[outer,count,inner]`: any dtype, x also stored as u8; an index outside [0,size) is
  * clamped.
  * `scatterAdd(updates[outer,count,inner], index[count] i32) -> y[outer,size,inner]`: f32, zero where nothing is added, added in the order of `index`, which is clamped as by gather.

@@ -6,8 +6,9 @@ export const PART_SHIFT = 5;
 export const PART_CONV = 1;
 export const PART_RECURRENT = 2;
 export const PART_NORM = 3;
+export const PART_ATTENTION = 4;
 /** One more than the last. */
-export const PARTS = 4;
+export const PARTS = 5;
 
 // The core: map, reduce, move; products; softmax, loss and norms; random.
 export const MAP = 1;
@@ -59,6 +60,9 @@ export const SIMPLE_RNN_GRAD = 69;
 // Part 3: layer normalization.
 export const LAYER_NORM = 96;
 export const LAYER_NORM_GRAD = 97;
+
+// Part 4: transformers.
+export const ROTARY = 128;
 
 // Activations that kernels apply themselves (matmul epilogue, recurrent cells). Each has a derivative that needs only the output.
 export const ACT_LINEAR = 0;

@@ -3,7 +3,7 @@
  * part of their kernels, so that applications whose ops need none do not have it in their bundles.
  */
 import { TRAINING } from "../training.ts";
-import { PART_CONV, PART_NORM, PART_RECURRENT } from "./opcodes.ts";
+import { PART_ATTENTION, PART_CONV, PART_NORM, PART_RECURRENT } from "./opcodes.ts";
 
 /** The builds of the kernels: 128-bit SIMD, and that with relaxed instructions (fused multiply-add). */
 export type Simd = "plain" | "relaxed";
@@ -40,4 +40,12 @@ export const NORM: KernelPart = {
   load: TRAINING
     ? (simd) => (simd === "plain" ? import("#parts/plain-norm") : import("#parts/relaxed-norm"))
     : (simd) => (simd === "plain" ? import("#parts/inference-plain-norm") : import("#parts/inference-relaxed-norm")),
+};
+
+/** What transformers have beside products. */
+export const ATTENTION: KernelPart = {
+  name: "attention", number: PART_ATTENTION,
+  load: TRAINING
+    ? (simd) => (simd === "plain" ? import("#parts/plain-attention") : import("#parts/relaxed-attention"))
+    : (simd) => (simd === "plain" ? import("#parts/inference-plain-attention") : import("#parts/inference-relaxed-attention")),
 };

@@ -11,11 +11,12 @@ import { avgPool, avgPoolGrad, maxPool, maxPoolGrad } from "./encode/pool.ts";
 import { permutation, random } from "./encode/random.ts";
 import { gru, gruGrad, lstm, lstmGrad, simpleRnn, simpleRnnGrad } from "./encode/recurrent.ts";
 import { reduce } from "./encode/reduce.ts";
+import { rotary } from "./encode/rotary.ts";
 import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "./encode/softmax.ts";
 
 export const GPU_ENCODERS: { readonly [kernel: string]: GpuEncoder } = {
   map, reduce, copy, fill, iota,
   matmul, conv2d, conv2dInputGrad, conv2dFilterGrad, maxPool, maxPoolGrad, avgPool, avgPoolGrad,
   softmax, softmaxGrad, logSoftmax, logSoftmaxGrad, softmaxCrossEntropy, layerNorm, layerNormGrad, gather, scatterAdd, random, permutation,
-  lstm, lstmGrad, gru, gruGrad, simpleRnn, simpleRnnGrad,
+  rotary, lstm, lstmGrad, gru, gruGrad, simpleRnn, simpleRnnGrad,
 };

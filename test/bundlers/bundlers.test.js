@@ -72,7 +72,7 @@ test("bundlers: what is built runs in Chromium, with the same bits as in Node", 
 }));
 
 /** Strings of optimizers, losses, metrics, gradient rules and backward kernels, none of which base64 text can hold by chance; test/package/inference.test.js has more. */
-const TRAINING = ["vjp:", "rmsprop", "klDivergence", "topKCategoricalAccuracy", "softmaxGrad", "gradients: expected a scalar"];
+const TRAINING = ["rmsprop", "klDivergence", "topKCategoricalAccuracy", "softmaxGrad", "gradients: expected a scalar"];
 /** Of models, their training and what it takes. */
 const MODELS = ["rmsprop", "klDivergence", "topKCategoricalAccuracy", "gradients: expected a scalar", "glorotUniform", "is not built yet"];
 /** Of layers, kernels and callbacks that no application here uses. */
@@ -94,6 +94,8 @@ for (const bundler of Object.keys(BUILDERS)) {
     // In one file there is the part for WebGPU too.
     const told = (parts) => (bundler.includes("one file") ? parts.filter((part) => !KERNEL_NAMES.includes(part)) : parts);
     without(told(TRAINING), infer, train, "the application that predicts");
+    const rules = /\bvjp:\s*(?!null)/;
+    assert.ok(rules.test(train) && !rules.test(infer), "gradient rules in what trains, none in what predicts");
     without(MODELS, functions, train, "the application of functions");
     // esbuild and webpack write files of parts also where only what they have dropped imports them. Nobody loads these.
     without(['name:"conv"', 'name:"recurrent"'], train, layers, "the application of dense layers");

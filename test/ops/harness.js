@@ -153,7 +153,7 @@ export function magnitudes({ graph, results, data }) {
 export const maxAbs = (list) => list.reduce((m, x) => Math.max(m, Math.abs(x)), 0);
 
 /** All cases, by family. */
-export const FAMILIES = ["map", "reduce", "matmul", "conv", "pool", "softmax", "norm", "gather", "move", "random", "recurrent"];
+export const FAMILIES = Object.keys(OPS);
 export async function allCases() {
   const loaded = await Promise.all(FAMILIES.map(async (family) => [family, (await import(`./${family}.js`)).cases]));
   return Object.fromEntries(loaded);

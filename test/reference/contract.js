@@ -91,6 +91,11 @@ export const CONTRACT = {
       return [operand("y", a.outer * a.inner, index ? ["i32"] : a.body ? ["f32", "i32"] : typeOfFirst(call))];
     },
   },
+  rotary: {
+    check: ({ dim, half }) => (2 * half <= dim ? null : `half ${half} is more than half of ${dim}`),
+    inputs: (a) => [f32("x", a.outer, a.time, a.heads, a.dim), f32("cos", a.time, a.half), f32("sin", a.time, a.half)],
+    outputs: (a) => [f32("y", a.outer, a.time, a.heads, a.dim)],
+  },
   matmul: {
     check: checkMatmul,
     inputs: (a) => [f32("a", a.batchA, a.m, a.k), f32("b", a.batchB, a.k, a.n), maybe(f32("bias", a.n))],

@@ -15,13 +15,14 @@ import { layerNorm, layerNormGrad } from "./norm.js";
 import * as pool from "./pool.js";
 import { permutation, random } from "./random.js";
 import * as recurrent from "./recurrent.js";
+import { rotary } from "./rotary.js";
 import { reduce } from "./reduce.js";
 import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "./softmax.js";
 import { validatePlan } from "./validate.js";
 
 /** Every kernel by name: `kernel(attrs, inputs, outputs, call)` over Float64Arrays; null where an operand is absent. */
 export const KERNELS = {
-  map, reduce, matmul, softmax, softmaxGrad, logSoftmax, logSoftmaxGrad, layerNorm, layerNormGrad, ...conv, ...gather, ...loss, ...move, ...pool, random, permutation, ...recurrent,
+  map, reduce, matmul, softmax, softmaxGrad, logSoftmax, logSoftmaxGrad, layerNorm, layerNormGrad, ...conv, ...gather, ...loss, ...move, ...pool, random, permutation, ...recurrent, rotary,
 };
 
 const ELEMENT_BYTES = 4;

@@ -10,7 +10,7 @@ import { normalizeLast } from "../../build/esm/ops/norm.js";
 import { environment, join } from "../../build/esm/wasm/table.js";
 
 const script = new URL("../../build/esm/wasm/worker.js", import.meta.url);
-const PARTS = ["conv", "recurrent", "norm"];
+const PARTS = ["conv", "recurrent", "norm", "attention"];
 
 const bytes = async (name) => inflateRawSync(Buffer.from((await import(`../../build/${name}.js`)).default, "base64"));
 const imports = (module) => WebAssembly.Module.imports(module).map(({ module, name, kind }) => `${module} ${name} ${kind}`);

@@ -1,0 +1,10 @@
+/** @file Calls the kernels of transformers: a part of the kernels that applications without such layers do not download. */
+import * as O from "../../src/wasm/opcodes";
+import { rotary } from "../rotary";
+
+export function call(op: u32, c: usize, piece: u32, scratch: usize): void {
+  switch (op) {
+    case O.ROTARY: rotary(c, piece, scratch); break;
+    default: unreachable();
+  }
+}
