@@ -105,7 +105,7 @@ export function counter(): () => number {
 }
 
 const silent = { called: (): void => {} };
-let current: Context = { seed: 0, nextStream: counter(), ...silent };
+let current: Context = Object.assign({ seed: 0, nextStream: counter() }, silent);
 
 /** The context layers run in; outside of a model: seed 0. */
 export function context(): Context {

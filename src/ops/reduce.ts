@@ -78,10 +78,10 @@ function reduction(op: ReduceOp, dtypes: readonly DType[], result: DType | null 
 }
 
 // Rules stand here, each with its op, so that bundles have those of the ops they use.
-export const sumOp: Op = { ...reduction("sum", ["f32", "i32"]), vjp: by((dy, _y, x) => broadcastTo(dy, x.shape)) };
-export const maxOp: Op = { ...reduction("max", ["f32", "i32"]), vjp: by(extreme) };
-export const minOp: Op = { ...reduction("min", ["f32", "i32"]), vjp: by(extreme) };
-export const prodOp: Op = { ...reduction("prod", ["f32", "i32"]), vjp: by(factors) };
+export const sumOp: Op = Object.assign(reduction("sum", ["f32", "i32"]), { vjp: by((dy, _y, x) => broadcastTo(dy, x.shape)) });
+export const maxOp: Op = Object.assign(reduction("max", ["f32", "i32"]), { vjp: by(extreme) });
+export const minOp: Op = Object.assign(reduction("min", ["f32", "i32"]), { vjp: by(extreme) });
+export const prodOp: Op = Object.assign(reduction("prod", ["f32", "i32"]), { vjp: by(factors) });
 export const argMaxOp = reduction("argmax", ["f32", "i32"], "i32");
 export const argMinOp = reduction("argmin", ["f32", "i32"], "i32");
 

@@ -133,7 +133,7 @@ export function encode(plan: Plan, mostKept = Infinity): Encoded {
     writer.begin();
     call.encode(call, writer);
     const parts = [0, call.part?.number];
-    assert([...writer.commands.slice(from), ...writer.prologue.slice(prepared)].every((c) => parts.includes(c.opcode >> PART_SHIFT)), () => `${call.kernel}: commands of another part of the kernels than ${call.part?.name ?? "the core"}`);
+    assert(() => [...writer.commands.slice(from), ...writer.prologue.slice(prepared)].every((c) => parts.includes(c.opcode >> PART_SHIFT)), () => `${call.kernel}: commands of another part of the kernels than ${call.part?.name ?? "the core"}`);
     work += workOf(call);
     if (writer.commands.slice(from).some((c) => c.pieces > 1)) sharedWork += workOf(call);
   }
