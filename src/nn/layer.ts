@@ -230,7 +230,7 @@ export function layerWith({ kind, config, build, call, mask: handling }: LayerDe
 }
 
 /** `weight` as one of `owner`'s, which is trained only while the owner is. */
-export const weightIn = (owner: Pick<Layer, "trainable">, weight: Weight, name = weight.name): Weight => ({
+const weightIn = (owner: Pick<Layer, "trainable">, weight: Weight, name = weight.name): Weight => ({
   name,
   tensor: weight.tensor,
   regularizer: weight.regularizer,

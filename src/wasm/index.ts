@@ -11,7 +11,7 @@ import { encode, forgetTaken, link } from "./commands.ts";
 import { KernelInstance } from "./instance.ts";
 import { loadKernels, loadPart } from "./load.ts";
 import type { KernelSource, Kernels } from "./load.ts";
-import { HEADER_WORDS, SCRATCH_BYTES } from "./opcodes.ts";
+import { SCRATCH_BYTES } from "./opcodes.ts";
 import type { KernelPart } from "./parts.ts";
 import type { Pool, PoolOptions } from "./pool.ts";
 import { Preparations } from "./prepared.ts";
@@ -367,6 +367,3 @@ function newMemory(most: number, shared: boolean): { memory: WebAssembly.Memory;
     }
   }
 }
-
-/** Words of a command before its arguments; for tools that read command lists. */
-export const COMMAND_HEADER_WORDS = HEADER_WORDS;
