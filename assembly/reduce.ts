@@ -82,7 +82,6 @@ function longSum(c: usize, x: usize, begin: u32, n: u32, scratch: usize): f32 {
 }
 
 function combineF(op: u32, p: usize, n: u32, total: f32): f32 {
-  if (op == REDUCE_SUM) return total + sumF(p, n);
   const end = p + (n << 2);
   if (op == REDUCE_MAX) for (; p < end; p += 4) total = max<f32>(total, load<f32>(p));
   else if (op == REDUCE_MIN) for (; p < end; p += 4) total = min<f32>(total, load<f32>(p));
@@ -132,9 +131,11 @@ function rows(c: usize, piece: u32, scratch: usize): void {
     const many = min(together, end - o);
     if (many > 1 || size <= <u32>MAP_TILE) {
       let p = size == 0 ? x : values(c, x, o * size, many * size, scratch);
-      for (let r: u32 = 0; r < many; r++) {
-        finishRow(op, integer, y + ((o + r) << 2), p, size);
-        p += size << 2;
+      let q = y + (o << 2);
+      for (const last = q + (many << 2); q < last; q += 4, p += size << 2) {
+        // Asking what to do in finishRow costs sums of 16 to 64 elements 8 to 20 % (Xeon, Node 20).
+        if (op == REDUCE_SUM && !integer) store<f32>(q, sumF(p, size));
+        else finishRow(op, integer, q, p, size);
       }
     } else {
       longRow(c, op, integer, y + (o << 2), x, o * size, size, scratch);

@@ -81,6 +81,6 @@ await stage("kernels of the GPU (kernels/, WGSL) into build/shaders.js", () => {
 });
 writeFileSync("build/shaders.d.ts", "declare const shaders: { readonly [file: string]: string };\nexport default shaders;\n");
 
-await stage("modules (src/, TypeScript) into build/esm", () => node(command("typescript", "tsc"), ["-p", "tsconfig.json"]));
+await stage("modules (src/, TypeScript) into build/esm", () => node(command("typescript-7", "tsc"), ["-p", "tsconfig.json"]));
 
 await stage("bundles and types of the package into build/", bundle);

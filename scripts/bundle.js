@@ -7,7 +7,7 @@ import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import terser from "@rollup/plugin-terser";
 import { rollup } from "rollup";
-import { forBundlers, forInference } from "./transform.js";
+import { forBundlers } from "./transform.js";
 import { writeTypes } from "./types.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -30,7 +30,7 @@ const FILES = {
 /** Modules that are files of their own, so that others import these: classes that all entries share, and parts loaded on demand. */
 const SHARED = new Map(["errors.js", "webgpu.js", "pool.js", "write.js"].map((file) => [join(esm, FILES[file]), `./${file}`]));
 
-/** Reads modules that tsc wrote, with their maps; for `inference`, without gradient rules. `entry`: the file that is written. */
+/** Reads modules that tsc wrote, with their maps; for `inference` with TRAINING false. `entry`: the file that is written. */
 function modules(entry, inference) {
   return {
     name: "modules",
@@ -48,7 +48,7 @@ function modules(entry, inference) {
       if (!file.startsWith(esm)) return { code: inference ? code.replace('prefix = ""', 'prefix = "inference-"') : code, map: { mappings: "" } };
       const map = JSON.parse(readFileSync(`${file}.map`, "utf8"));
       map.sources = map.sources.map((source) => resolve(dirname(file), source));
-      return { code: inference ? forInference(file, code) : code, map };
+      return { code, map };
     },
     transform: (code, file) => (file.startsWith(esm) ? forBundlers(code) : null),
   };

@@ -9,11 +9,13 @@ const COMMENT = /\/\/.*|\/\*[^]*?\*\//g;
 /** Two characters between which space must stay: words would be joined, and operators become another one. */
 const JOINED = /[\w.]{2}|[^\w\s(){}[\],;:.@]{2}/;
 
-/** WGSL without marks of the loader, which tells names of variables by the space before them. */
+/**
+ * WGSL without marks of the loader, which tells names of variables by the space before them. `vec4<f32>` is `vec4f`, by aliases that WGSL has.
+ */
 function squeezed(text) {
   const needed = (space, at, all) => (JOINED.test(all[at - 1] + all[at + space.length]) ? " " : "");
   const small = text.replace(COMMENT, " ").trim().replace(/\s+/g, needed);
-  return small.replace(/\bvar<[^>]*>/g, "$& ");
+  return small.replace(/\b(vec\d|mat\dx\d)<([fiu])32>/g, "$1$2").replace(/\bvar<[^>]*>/g, "$& ");
 }
 
 /** @param {string} text a file of kernels/ */

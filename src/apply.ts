@@ -4,7 +4,7 @@ import { checkShape } from "./elements.ts";
 import { ArgumentError, LockstepError } from "./errors.ts";
 import { currentGraph, symbolOf } from "./graph.ts";
 import type { Op } from "./graph.ts";
-import type { Attrs } from "./plan/plan.ts";
+import type { Attrs } from "./op.ts";
 import { runEagerly } from "./run.ts";
 import { Tensor } from "./tensor.ts";
 

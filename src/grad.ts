@@ -91,19 +91,32 @@ export function gradients(y: Tensor, of: readonly Tensor[]): Tensor[] {
  * @param fn takes the arguments and returns a scalar f32 loss; it uses `params` by closure.
  * @param params tensors, or arrays or objects of tensors (f32).
  * @returns `(...args) => { value, grads }` with `grads` of the structure of `params`.
+ * @throws ArgumentError unless both are given
  */
 export function valueAndGrad<A extends readonly Tensor[], P extends Tree>(fn: (...args: A) => Tensor, params: P): (...args: A) => { value: Tensor; grads: P };
 export function valueAndGrad<A extends readonly unknown[], P extends Tree>(fn: (...args: A) => Tensor, params: P): (...args: A) => { value: Tensor; grads: P };
 // Two, so that arguments without a type are tensors.
 export function valueAndGrad<A extends readonly unknown[], P extends Tree>(fn: (...args: A) => Tensor, params: P): (...args: A) => { value: Tensor; grads: P } {
+  return valueAndGradOf("valueAndGrad", fn, params);
+}
+
+function valueAndGradOf<A extends readonly unknown[], P extends Tree>(
+  who: string, fn: (...args: A) => Tensor, params: P,
+): (...args: A) => { value: Tensor; grads: P } {
+  if (typeof fn !== "function") throw new ArgumentError(`${who}: expected a function that returns the loss, got ${kindOf(fn)}`);
+  // In JAX they are the function's arguments, which numbers or nothing name.
+  if (params === undefined || params === null || typeof params === "number") {
+    throw new ArgumentError(`${who}: params: expected tensors that the function uses, got ${params}; write ${who}(fn, params)`);
+  }
   return (...args) => {
     const graph = currentGraph();
-    if (graph === null) throw new LockstepError("valueAndGrad: call the returned function inside compile(fn): gradients are part of a compiled program");
-    if (typeof fn !== "function") throw new ArgumentError(`valueAndGrad: expected a function that returns the loss, got ${kindOf(fn)}`);
-    const leaves = checkParameters("valueAndGrad", naming("valueAndGrad: params", () => flatten(params))).map((t) => symbolOf(graph, t));
+    if (graph === null) {
+      throw new LockstepError(`${who}: call the returned function inside compile(fn): gradients are part of a compiled program`);
+    }
+    const leaves = checkParameters(who, naming(`${who}: params`, () => flatten(params))).map((t) => symbolOf(graph, t));
     const value = fn(...args);
     if (!(value instanceof Tensor)) {
-      throw new ArgumentError(`valueAndGrad: the function must return a scalar tensor, the loss, got ${kindOf(value)}`);
+      throw new ArgumentError(`${who}: the function must return a scalar tensor, the loss, got ${kindOf(value)}`);
     }
     const grads = gradients(symbolOf(graph, value), leaves);
     let i = 0;
@@ -115,6 +128,6 @@ export function valueAndGrad<A extends readonly unknown[], P extends Tree>(fn: (
 export function grad<A extends readonly Tensor[], P extends Tree>(fn: (...args: A) => Tensor, params: P): (...args: A) => P;
 export function grad<A extends readonly unknown[], P extends Tree>(fn: (...args: A) => Tensor, params: P): (...args: A) => P;
 export function grad<A extends readonly unknown[], P extends Tree>(fn: (...args: A) => Tensor, params: P): (...args: A) => P {
-  const both = valueAndGrad(fn, params);
+  const both = valueAndGradOf("grad", fn, params);
   return (...args) => both(...args).grads;
 }

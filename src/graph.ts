@@ -4,86 +4,35 @@
  */
 import { once } from "./cache.ts";
 import { kindOf } from "./check.ts";
-import type { DType, Storage } from "./dtype.ts";
+import type { DType } from "./dtype.ts";
 import { checkRange, dtypeBeside } from "./elements.ts";
 import { ArgumentError, DTypeError, LockstepError, ShapeError } from "./errors.ts";
 import { naming } from "./naming.ts";
-import type { Fuser, Unit } from "./plan/fuse.ts";
-import type { Attr, Attrs } from "./plan/plan.ts";
+import type { Attr, Attrs, LoweredOf, NodeOf, OpOf, TensorType, VjpContextOf, VjpOf } from "./op.ts";
 import type { Shape } from "./shape.ts";
 import { sameShape } from "./shape.ts";
 import { Tensor, tensorBeside } from "./tensor.ts";
 import type { TensorLike } from "./tensor.ts";
-import { fill } from "./wasm/encode/move.ts";
-import type { KernelPart } from "./wasm/parts.ts";
-import type { Encoder } from "./wasm/writer.ts";
+import { TRAINING } from "./training.ts";
 
-export interface TensorType {
-  readonly shape: Shape;
-  readonly dtype: DType;
-  /** Of inputs and captures alone. */
-  readonly storage?: Storage | undefined;
-}
-
-/** What a gradient rule sees. Letters follow the kernels: x inputs, y outputs, dy gradients of outputs. */
-export interface VjpContext {
-  /** Gradient of each output; null where the loss does not depend on it. At least one is not null. */
-  readonly dy: readonly (Tensor | null)[];
-  readonly y: readonly Tensor[];
-  readonly x: readonly (Tensor | null)[];
-  /** Which inputs' gradients anybody wants; a rule may skip the others. */
-  readonly needs: readonly boolean[];
-  readonly attrs: Attrs;
-}
-
-/** Gradients of the inputs, in order; null where there is none. */
-export type Vjp = (context: VjpContext) => readonly (Tensor | null)[];
-
-/** One kernel call before placement: operands are the tensors of the graph. */
-export interface Lowered {
-  readonly kernel: string;
-  readonly encode: Encoder;
-  /** Of WebAssembly's kernels, where it is not the core. */
-  readonly part?: KernelPart;
-  readonly inputs: readonly (Tensor | null)[];
-  readonly outputs: readonly (Tensor | null)[];
-  readonly attrs: Attrs;
-  /** How many of the first outputs the kernel writes even where nobody reads them. Default 1. */
-  readonly required?: number;
-}
-
-/**
- * One op: everything the library knows of it. `lower` is "map" for elementwise ops (the fuser builds their bodies),
- * "alias" for ops whose output is the same bytes, "leaf" for graph inputs, `{ encode, part? }` for one call of the kernel that has the op's name,
- * operands and attributes, or a function giving kernel calls. Kernels come with their encoder for WebAssembly and the part that has them, so that bundlers drop those of ops that nobody uses; a backend that is
- * loaded on demand finds its own by name.
- */
-export interface Op {
-  readonly name: string;
-  /** Shapes and dtypes of the outputs. Throws the error that the user sees. */
-  readonly infer: (inputs: readonly (Tensor | null)[], attrs: Attrs) => readonly TensorType[];
-  /** The gradient rule; null: not differentiable, gradients stop here. */
-  readonly vjp: Vjp | null;
-  /** Of gradients' ops without a rule of their own, whose it is: taking them for something that depends on nothing would lose terms, so gradients through them are refused. */
-  readonly gradientOf?: string;
-  readonly lower: "map" | "alias" | "leaf" | Pick<Lowered, "encode" | "part"> | ((node: Node) => readonly Lowered[]);
-  /** For kernels that take a fused body in the place of their operand: the unit that becomes it, if any. */
-  readonly prologue?: (fuser: Fuser, node: Node) => Unit | null;
-}
+export type { Attr, Attrs, Kernel, TensorType } from "./op.ts";
+export type Lowered = LoweredOf<Tensor>;
+export type Node = NodeOf<Tensor>;
+export type Op = OpOf<Tensor>;
+export type Vjp = VjpOf<Tensor>;
+export type VjpContext = VjpContextOf<Tensor>;
 
 /** Types of f32 outputs. */
 export const floats = (...shapes: readonly Shape[]): TensorType[] => shapes.map((shape) => ({ shape, dtype: "f32" }));
 
-export class Node {
+class GraphNode implements Node {
   readonly id: number;
   readonly graph: Graph;
   readonly op: Op;
   readonly inputs: readonly (Tensor | null)[];
   readonly attrs: Attrs;
   readonly outputs: readonly Tensor[];
-  /** The layer or scope it was traced in. */
   readonly source: string;
-  /** Of an alias: the tensor, of no alias, whose bytes its output is. */
   readonly base: Tensor | null;
 
   constructor(graph: Graph, id: number, op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs, types: readonly TensorType[], source: string) {
@@ -109,7 +58,7 @@ export const constantOp: Op = {
   name: "constant",
   infer: (_inputs, attrs) => [{ shape: attrs.shape as unknown as Shape, dtype: attrs.dtype as DType }],
   vjp: null,
-  lower: (node) => [{ kernel: "fill", encode: fill, inputs: [], outputs: [node.outputs[0]], attrs: { value: node.attrs.value } }],
+  lower: (node) => [{ kernel: { name: "fill" }, inputs: [], outputs: [node.outputs[0]], attrs: { value: node.attrs.value } }],
 };
 
 /** Attributes as text that differs where they do. JSON has one word for NaN and both infinities and no -0, and takes much longer. */
@@ -168,6 +117,7 @@ export class Graph {
 
   /** Records that `target` (concrete) becomes `value` when a run ends. Reads inside the function see the old value. */
   assign(target: Tensor, value: Tensor): void {
+    if (!TRAINING) return;
     if (target.node !== null) throw new LockstepError(`assign: the target must be a tensor with elements, got ${target}, which is computed here`);
     if (this.assigns.has(target)) throw new LockstepError(`assign: ${target} is assigned twice in one function`);
     if (!sameShape(target.shape, value.shape) || target.dtype !== value.dtype) throw new ShapeError(`assign: expected ${target}, got ${value}`);
@@ -200,7 +150,7 @@ export class Graph {
   }
 
   #push(op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs, types: readonly TensorType[]): Node {
-    const node = new Node(this, this.nodes.length, op, inputs, attrs, types, this.source);
+    const node = new GraphNode(this, this.nodes.length, op, inputs, attrs, types, this.source);
     this.nodes.push(node);
     return node;
   }

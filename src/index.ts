@@ -5,10 +5,12 @@
 
 // Models
 // What writes files comes first: bundles hold modules in this order, in which they pack to 0.4 KB less.
-export { loadModel } from "./model/save.ts";
-export type { LoadModelOptions, SaveOptions } from "./model/save.ts";
+export { loadModel } from "./model/resume.ts";
+export type { LoadModelOptions } from "./model/resume.ts";
+export type { SaveOptions } from "./model/save.ts";
 export { model, sequential } from "./model/model.ts";
-export type { BatchOptions, CompileModelOptions, Model } from "./model/model.ts";
+export type { CompileModelOptions } from "./model/learning.ts";
+export type { BatchOptions, Model } from "./model/model.ts";
 export type { ForOutputs, Outputs } from "./model/outputs.ts";
 export type { InferenceModel, ModelOptions, PredictOptions } from "./model/inference.ts";
 export type { Batch, Batches } from "./model/batches.ts";

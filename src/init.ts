@@ -4,7 +4,7 @@ import { once } from "./cache.ts";
 import { checkOptions, kindOf } from "./check.ts";
 import { ArgumentError, BackendError } from "./errors.ts";
 import type { Graph } from "./graph.ts";
-import { partsOf } from "./plan/fuse.ts";
+import { kernelsOf } from "./plan/fuse.ts";
 import { anticipateWasm, openWasm } from "./wasm/index.ts";
 import type { WasmBackend, WasmOptions } from "./wasm/index.ts";
 import type { GpuBackend, WebGpuOptions } from "./webgpu/index.ts";
@@ -60,7 +60,7 @@ export async function defaultBackend(): Promise<Backend> {
 
 /** Begins to load what `auto` will need, where nothing is open yet, to run `graph`: kernels are fetched and compiled beside the calling thread. What fails here fails again when it is needed. */
 export function anticipate(graph: Graph | null = null): void {
-  if (current === null) anticipateWasm(() => (graph === null ? [] : partsOf(graph.nodes)));
+  if (current === null) anticipateWasm(() => (graph === null ? [] : kernelsOf(graph.nodes)));
 }
 
 /** Makes `backend` the default, for backends that do not come from `open`. */

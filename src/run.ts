@@ -8,10 +8,12 @@ import type { Op } from "./graph.ts";
 import { defaultBackend } from "./init.ts";
 import { nextTask, Turns } from "./pacing.ts";
 import { buildPlan } from "./plan/build.ts";
-import type { Attrs, Plan } from "./plan/plan.ts";
+import type { Attrs } from "./op.ts";
+import type { Plan } from "./plan/plan.ts";
 import { relieved, sparesOf } from "./relief.ts";
 import type { Spare } from "./relief.ts";
 import { Tensor } from "./tensor.ts";
+import { TRAINING } from "./training.ts";
 
 /** Bytes that programs of eager ops may hold: they are made again in 0.2 ms. */
 const MOST_EAGER = 64 * 2 ** 20;
@@ -161,7 +163,7 @@ export class Executable {
       buffers[b++] = buffer;
     }
     this.backend.run(this.#program, buffers);
-    for (const t of this.#assigned) t.markDeviceNewer();
+    if (TRAINING) for (const t of this.#assigned) t.markDeviceNewer();
   }
 
   /** The results of the last enqueued run: on the host where that costs no more than a copy, else as device tensors. */

@@ -1,6 +1,17 @@
 /** @file Tensors as text. */
 import type { DType, HostArray } from "./dtype.ts";
-import type { Tensor } from "./tensor.ts";
+import type { Shape } from "./shape.ts";
+
+/** What is shown of a tensor. */
+interface Shown {
+  readonly shape: Shape;
+  readonly rank: number;
+  readonly size: number;
+  readonly dtype: DType;
+  /** Not null while it is traced. */
+  readonly node: object | null;
+  toString(): string;
+}
 
 /** An element in the fewest digits, of six and more, that tell it from others. */
 function digits(dtype: DType, v: number): string {
@@ -13,7 +24,7 @@ function digits(dtype: DType, v: number): string {
 }
 
 /** What `console.log` shows of a tensor: as NumPy, of more than 1,000 elements the first and last three along each dimension. */
-export function show(t: Tensor, data: HostArray | null): string {
+export function show(t: Shown, data: HostArray | null): string {
   if (data === null) return `Tensor ${t} ${t.node === null ? "(await print() shows its elements)" : "(traced)"}`;
   const part = (dim: number, at: number, step: number): string => {
     if (dim === t.rank) return digits(t.dtype, data[at]);

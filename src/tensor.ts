@@ -3,10 +3,10 @@
  * function is being traced, a place in its graph. Lifetimes are not the user's job: device bytes go back to their
  * backend when the handle is collected, or at once with `dispose()` / `using`.
  */
-import type { Backend, DeviceBuffer } from "./backend.ts";
+import type { Device, DeviceBuffer } from "./device.ts";
 import { once } from "./cache.ts";
 import { kindOf } from "./check.ts";
-import type { Node } from "./graph.ts";
+import type { NodeOf } from "./op.ts";
 import { allocate, bytesOf, dtypeOf, view } from "./dtype.ts";
 import type { DType, HostArray, Storage, TypedArray } from "./dtype.ts";
 import { checkDTypeName, checkKind, checkShape, defaultType, dtypeBeside, elements, isHalf, isTypedArray, readNested } from "./elements.ts";
@@ -14,6 +14,7 @@ import { ArgumentError, DataError, DTypeError, LockstepError, ShapeError } from 
 import { showShape, sizeOf } from "./shape.ts";
 import type { Shape } from "./shape.ts";
 import { show } from "./show.ts";
+import { TRAINING } from "./training.ts";
 
 /** Nested arrays of numbers or booleans, all rows of one level equally long. */
 export type NestedArray = number | boolean | readonly NestedArray[];
@@ -25,8 +26,8 @@ export type NestedArray = number | boolean | readonly NestedArray[];
 export type TensorLike = Tensor | NestedArray | TypedArray;
 
 /** @internal Where a tensor's elements are on a backend. */
-interface Device {
-  readonly backend: Backend;
+interface Held {
+  readonly backend: Device;
   readonly buffer: DeviceBuffer;
   /** They are nowhere else. */
   only: boolean;
@@ -37,7 +38,7 @@ interface Device {
 /** Where a concrete tensor's elements are. `host` is null when the device has newer ones. */
 interface Elements {
   host: HostArray | null;
-  device: Device | null;
+  device: Held | null;
   pending: Promise<void> | null;
   disposed: boolean;
   /** Counts changes of the elements: what was read before one must not pass for the elements after it. */
@@ -47,20 +48,20 @@ interface Elements {
 const INSPECT: unique symbol = Symbol.for("nodejs.util.inspect.custom");
 
 /** What tensors have on each backend. Not the tensors: those that nobody has are to be collected. */
-const devices = new WeakMap<Backend, Set<Device>>();
+const devices = new WeakMap<Device, Set<Held>>();
 
-function giveBack(device: Device): void {
+function giveBack(device: Held): void {
   devices.get(device.backend)?.delete(device);
   device.backend.free(device.buffer);
 }
 
-const collected = new FinalizationRegistry<Device>(giveBack);
+const collected = new FinalizationRegistry<Held>(giveBack);
 
 /**
  * For backends that are about to be closed: reads what tensors have only there, at once or in commands that `backend` enqueues before
  * this returns. Null: there is nothing.
  */
-export function bringHome(backend: Backend): Promise<unknown> | null {
+export function bringHome(backend: Device): Promise<unknown> | null {
   const reads: Promise<ArrayBuffer>[] = [];
   for (const device of devices.get(backend) ?? []) if (device.only) reads.push((device.home = backend.read(device.buffer, 0, device.buffer.bytes)));
   return reads.length > 0 ? Promise.allSettled(reads) : null;
@@ -86,13 +87,13 @@ export class Tensor {
   readonly shape: Shape;
   readonly dtype: DType;
   /** The graph node that computes this tensor while tracing; null for a tensor with elements. */
-  readonly node: Node | null;
+  readonly node: NodeOf<Tensor> | null;
   /** Which output of `node` this is. */
   readonly index: number;
   readonly #storage: Elements;
 
   /** Use `tensor()`, `zeros()` … to make one. */
-  constructor(shape: Shape, dtype: DType, node: Node | null, index: number, host: HostArray | null) {
+  constructor(shape: Shape, dtype: DType, node: NodeOf<Tensor> | null, index: number, host: HostArray | null) {
     this.shape = shape;
     this.dtype = dtype;
     this.node = node;
@@ -203,7 +204,7 @@ export class Tensor {
   }
 
   /** @internal Elements on `backend`, or null. */
-  on(backend: Backend): DeviceBuffer | null {
+  on(backend: Device): DeviceBuffer | null {
     const { device } = this.#storage;
     return device !== null && device.backend === backend ? device.buffer : null;
   }
@@ -212,13 +213,13 @@ export class Tensor {
    * @internal What to wait for before `backend` can take the elements: an op that computes them, or another backend that alone has them.
    * Null: nothing.
    */
-  arrival(backend: Backend): Promise<unknown> | null {
+  arrival(backend: Device): Promise<unknown> | null {
     const { pending, host, device } = this.#storage;
     return pending ?? (host === null && device !== null && device.backend !== backend ? this.data() : null);
   }
 
   /** @internal Makes sure the elements are on `backend` and returns their buffer, which this tensor then owns. */
-  upload(backend: Backend): DeviceBuffer {
+  upload(backend: Device): DeviceBuffer {
     const s = this.#concrete("upload");
     const there = this.on(backend);
     if (there !== null) return there;
@@ -235,16 +236,17 @@ export class Tensor {
   }
 
   /** @internal Takes ownership of a device buffer that holds the elements. */
-  adopt(backend: Backend, buffer: DeviceBuffer): void {
+  adopt(backend: Device, buffer: DeviceBuffer): void {
     this.#leave();
-    const device: Device = { backend, buffer, only: this.#storage.host === null, home: null };
+    const device: Held = { backend, buffer, only: this.#storage.host === null, home: null };
     this.#storage.device = device;
-    once(devices, backend, () => new Set<Device>()).add(device);
+    once(devices, backend, () => new Set<Held>()).add(device);
     collected.register(this, device, this);
   }
 
   /** @internal Leaves its device, which may be lost; `host` takes the place of what was on it. Without it the host's own elements stay. */
   recover(host: TypedArray | null = null): void {
+    if (!TRAINING) return;
     const s = this.#storage;
     this.#leave();
     s.pending = null;
@@ -253,6 +255,7 @@ export class Tensor {
 
   /** @internal The device copy is newer than the host's. */
   markDeviceNewer(): void {
+    if (!TRAINING) return;
     const s = this.#storage;
     s.host = null;
     s.version++;

@@ -11,7 +11,7 @@ const require = createRequire(import.meta.url);
 const project = fileURLToPath(new URL("types/tsconfig.json", import.meta.url));
 
 function tsc(...args) {
-  const manifest = require.resolve("typescript/package.json");
+  const manifest = require.resolve("typescript-7/package.json");
   const script = join(dirname(manifest), JSON.parse(readFileSync(manifest, "utf8")).bin.tsc);
   return spawnSync(process.execPath, [script, ...args], { encoding: "utf8" });
 }

@@ -15,8 +15,18 @@ type GivenSource = string | URL | ArrayBufferView | ArrayBufferLike
 export type ModelSource = GivenSource | PromiseLike<GivenSource>;
 
 /** True for what `fetch` takes: addresses, and on pages and their workers, where there are no files, relative ones. */
-export const isAddress = (name: string): boolean =>
+const isAddress = (name: string): boolean =>
   /^(https?|blob|data):/i.test(name) || (builtin("node:fs") === undefined && (globalThis as { location?: unknown }).location !== undefined);
+
+/** The file that `name` names; null for what `fetch` takes. @throws FileError for other addresses, which no file is called */
+export function pathOf(name: string): string | URL | null {
+  if (isAddress(name)) return null;
+  const kind = /^(?!file:)[a-z][a-z\d+.-]+:(?=\/\/)/i.exec(name);
+  if (kind) {
+    throw cannotRead(name, `expected a path or an address with http:, https:, file:, blob: or data:, got ${kind[0]}; give its bytes`);
+  }
+  return /^file:/i.test(name) ? new URL(name) : name;
+}
 
 export const cannotRead = (who: string, why: string, cause?: unknown): FileError =>
   new FileError(`cannot read "${cut(who, 120)}": ${why}`, { cause });
@@ -43,8 +53,8 @@ export async function bytesOf(what: string, given: ModelSource): Promise<{ reado
   const source = await given;
   if (typeof source === "string" || source instanceof URL) {
     const who = String(source);
-    if (isAddress(who)) return bytesOf(who, arrived(who, fetch(who)));
-    return { who, bytes: await readBytes(/^file:/i.test(who) ? new URL(who) : who) };
+    const path = pathOf(who);
+    return path === null ? bytesOf(who, arrived(who, fetch(who))) : { who, bytes: await readBytes(path) };
   }
   const of = Object(source) as Partial<Response & File & ReadableStream & ArrayBuffer & AsyncIterable<Uint8Array>>;
   const who = cut(of.url || of.name || what, 120);
@@ -54,8 +64,11 @@ export async function bytesOf(what: string, given: ModelSource): Promise<{ reado
     if (of.headers !== undefined) checkResponse(who, source as Response);
     return { who, bytes: new Uint8Array(await arrived(who, (source as Response).arrayBuffer())) };
   }
-  // Runtimes that know other streams than those of the web take them here too.
-  if (of.getReader !== undefined || of[Symbol.asyncIterator] !== undefined) return bytesOf(who, new Response(source as ReadableStream));
+  if (of.locked) throw cannotRead(who, "the stream is locked, something else reads it; release its reader or give the bytes");
+  if (of.getReader !== undefined || of[Symbol.asyncIterator] !== undefined) {
+    // Runtimes that know other streams than those of the web take them here too; one that has been read from is refused.
+    return bytesOf(who, arrived(who, (async () => new Response(source as ReadableStream))()));
+  }
   const kind = Object.prototype.toString.call(source).slice(8, -1);
   throw new ArgumentError(`${what}: expected a path, an address, bytes, a Blob, a Response or a stream, got ${kind}`);
 }

@@ -170,13 +170,22 @@ function checkClassWeight(who: string, classWeight: ClassWeight): void {
   }
 }
 
+/** What samples count. */
+interface SampleWeights {
+  readonly weights: Data | undefined;
+  readonly classWeight: ClassWeight | undefined;
+  readonly samples: number;
+  /** How many of them, the first, are trained on. */
+  readonly trained: number;
+}
+
 /**
  * Weights of the loss's values, [samples] or, where a sample has several labels, [samples, ...labels]: sample weights times class weights.
  * Class weights are for training alone: only the first `trained` samples have them. Null: all 1.
  * @param y what `readTargets` gave: class numbers (i32) or rows (f32)
  */
 export async function readWeights(
-  who: string, weights: Data | undefined, classWeight: ClassWeight | undefined, y: Tensor, samples: number, trained = samples,
+  who: string, y: Tensor, { weights, classWeight, samples, trained }: SampleWeights,
 ): Promise<Tensor | null> {
   if (weights === undefined && classWeight === undefined) return null;
   const perLabel = y.dtype === "i32" ? y.shape : [samples, ...y.shape.slice(1, -1)];

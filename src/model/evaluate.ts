@@ -6,13 +6,9 @@ import type { Logs } from "../train/callbacks.ts";
 import { BatchReader } from "./batches.ts";
 import type { Batches } from "./batches.ts";
 import type { Inputs, PadTo, Targets } from "./data.ts";
-import type { AnyModel, Prepared, SampleOptions, Samples } from "./model.ts";
-import { argumentsOf } from "./programs.ts";
-import type { Programs, Training } from "./programs.ts";
-import type { Tally } from "./tally.ts";
-
-/** What a compiled model runs with. */
-export type State = { readonly training: Training; readonly programs: Programs; readonly train: Tally; readonly evaluate: Tally };
+import type { AnyModel, Prepared, SampleOptions, Samples, State } from "./learning.ts";
+import type { Programs } from "./programs.ts";
+import { argumentsOf } from "./training.ts";
 
 /** Loss and metrics over samples [from, to). One at a time for a model: others wait. */
 export function runEvaluation({ training, programs, evaluate }: State, data: Prepared, from: number, to: number, batchSize: number): Promise<Logs> {

@@ -15,9 +15,9 @@ import type { Batches } from "./batches.ts";
 import { samplesBefore } from "./data.ts";
 import type { Inputs, Targets } from "./data.ts";
 import { evaluateBatches, runEvaluation, upload } from "./evaluate.ts";
-import type { State } from "./evaluate.ts";
-import type { AnyModel, Prepared } from "./model.ts";
-import { argumentsOf } from "./programs.ts";
+import type { AnyModel, Prepared, State } from "./learning.ts";
+import { saveModel } from "./save.ts";
+import { argumentsOf } from "./training.ts";
 import { Watch } from "./tally.ts";
 import { checkFitOptions, refuse } from "./fit-options.ts";
 import type { FitOptions } from "./fit-options.ts";
@@ -96,7 +96,7 @@ class Fit {
       },
       weights: async () => Promise.all((await model.getWeights()).map(async (t) => (await t.data()) as Float32Array)),
       setWeights: (w) => model.setWeights(w),
-      save: (path) => model.save(path),
+      save: (path) => saveModel(model, path, {}),
       optimizer,
       validates: true,
       history: { epoch: this.#epochs, history: this.#history as unknown as LogHistory },

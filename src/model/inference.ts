@@ -19,7 +19,7 @@ import { sameShape, showShape } from "../shape.ts";
 import type { OpenShape, Shape } from "../shape.ts";
 import { Tensor, tensor } from "../tensor.ts";
 import type { NestedArray } from "../tensor.ts";
-import type { Attr } from "../plan/plan.ts";
+import type { Attr } from "../op.ts";
 import { padded, readInputs, unpadded } from "./data.ts";
 import type { Inputs, PadTo } from "./data.ts";
 import { asLayers, madeInside } from "./layers.ts";
@@ -184,6 +184,11 @@ export class InferenceModel<O extends Outputs = Tensor> {
       const output = trace(graph, () => withMode({ training: false, key: keysOf(this.seed).ofRun() }, () => withContext({
         seed: this.seed, nextStream,
         called: (layer, y) => {
+          // It would not be trained, counted or saved. The layer that calls it is named in front.
+          if (this.isSequential && layer.weights.some(({ tensor }) => !this.weights.some((w) => w.tensor === tensor))) {
+            const { name, kind } = layer;
+            throw new ArgumentError(`it calls layer "${name || kind}", which would not learn: list it, layer({ ..., parts: { inner } })`);
+          }
           found.add(layer);
           layers.set(layer, y.shape.slice(1));
           makers.set(y, layer);

@@ -42,6 +42,7 @@ function wrap(kind: string, own: readonly Weight[], run: (x: Tensor) => Tensor):
   return layerWith({
     kind,
     config: CUSTOM,
+    inputs: 1,
     call: (x) => {
       const y: unknown = withContext({ called }, () => run(x));
       if (!(y instanceof Tensor)) throw new ArgumentError(`its function must return a tensor, got ${kindOf(y)}`);

@@ -1,119 +1,31 @@
-/** @file Model: an InferenceModel that learns. The training loop is in fit.ts, files in save.ts. */
-import type { Backend } from "../backend.ts";
-import { checkCount, checkNumber, checkOptions, unknownName } from "../check.ts";
-import { ArgumentError, LockstepError } from "../errors.ts";
+/** @file Model: what people make and train. The training loop is in fit.ts, files in save.ts. */
+import { checkCount, checkOptions, unknownName } from "../check.ts";
+import { ArgumentError } from "../errors.ts";
 import { asTensor } from "../graph.ts";
-import type { BackendName } from "../init.ts";
-import { resolveBackend } from "../init.ts";
 import type { Layer } from "../nn/layer.ts";
 import { add } from "../ops/map.ts";
-import { showShape } from "../shape.ts";
-import type { OpenShape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
-import { lossByName } from "../train/losses.ts";
-import type { Loss, LossFunction, LossName } from "../train/losses.ts";
-import { metricByName } from "../train/metrics.ts";
-import type { Metric, MetricName } from "../train/metrics.ts";
-import { optimizerByName } from "../train/optimizers.ts";
-import type { Optimizer, OptimizerName } from "../train/optimizers.ts";
 import type { Logs } from "../train/callbacks.ts";
-import { padded, readTargets, readWeights, samplesBefore } from "./data.ts";
-import type { ClassWeight, Data, Inputs, PadTo, Targets } from "./data.ts";
+import type { ClassWeight, Inputs, Targets } from "./data.ts";
 import { isBatches } from "./batches.ts";
 import type { Batch, Batches } from "./batches.ts";
 import { evaluateBatches, runEvaluation, trainBatch } from "./evaluate.ts";
-import type { State } from "./evaluate.ts";
 import { runFit } from "./fit.ts";
 import type { EvaluateOptions, FitOptions, History } from "./fit.ts";
 import { refuse } from "./fit-options.ts";
-import { forwardOf, InferenceModel, layersOf } from "./inference.ts";
+import { forwardOf, layersOf } from "./inference.ts";
 import type { ModelOptions } from "./inference.ts";
 import type { LayerLike } from "./layers.ts";
-import { logName, perOutput } from "./outputs.ts";
-import type { ForOutputs, Outputs } from "./outputs.ts";
-import { penaltiesOf, Programs } from "./programs.ts";
-import type { OutputTraining, Target, Training } from "./programs.ts";
-import { Tally } from "./tally.ts";
+import type { Outputs } from "./outputs.ts";
+import { penaltiesOf } from "./programs.ts";
 import { encodeModel, saveModel } from "./save.ts";
 import type { SaveOptions } from "./save.ts";
-
-/** What a model learns by: the options of `Model.compile`. */
-export interface CompileModelOptions {
-  /**
-   * A name as in Keras (camelCase), a loss, or a function (yTrue, yPred) => loss per sample, for targets of any shape. For several
-   * outputs one for all, or one for each, in a
-   * list or by name; those with null or without one are not trained on and take no target.
-   */
-  readonly loss: ForOutputs<LossOption>;
-  /** What the losses of several outputs count in their sum, in a list or by name. Default all 1. */
-  readonly lossWeights?: readonly number[] | { readonly [output: string]: number };
-  /** A name, or an optimizer such as adam({ learningRate: 1e-3 }). Default `rmsprop`, as in Keras. */
-  readonly optimizer?: OptimizerName | Optimizer;
-  /**
-   * Names or metrics; `accuracy` becomes the kind that fits the loss and the output. For several outputs one or a list of them for each,
-   * in a list or by name. Default none.
-   */
-  readonly metrics?: readonly MetricOption[] | ForOutputs<MetricOption | readonly MetricOption[]>;
-  /** `auto`: the first fit times its step on each backend there is, takes the fastest and says so. Default: the backend opened last. */
-  readonly backend?: BackendName | Backend;
-}
-
-type LossOption = LossName | Loss | LossFunction;
-type MetricOption = MetricName | Metric | LossFunction;
-
-/** What `compile` was told, kept until the outputs' shapes are known. */
-interface Recipe extends Pick<CompileModelOptions, "loss" | "lossWeights"> {
-  readonly optimizer: Optimizer;
-  readonly metrics: NonNullable<CompileModelOptions["metrics"]>;
-}
-
-/** A model of whatever outputs. */
-export type AnyModel = Model<Outputs>;
-
-/** The model that was last compiled with an optimizer: its state, the number of steps above all, is of one model. */
-const owners = new WeakMap<Optimizer, AnyModel>();
-
-/** True for what is one loss and not losses for several outputs. */
-const isLoss = (value: unknown): boolean => typeof value === "string" || typeof value === "function" || typeof (value as Partial<Loss> | null)?.call === "function";
-
-/** Layers and those within them, outer ones first, with whether they are trainable. */
-function trainability(layers: readonly Layer[], into = new Map<Layer, boolean>()): ReadonlyMap<Layer, boolean> {
-  for (const l of layers) {
-    into.set(l, l.trainable);
-    trainability(l.layers ?? [], into);
-  }
-  return into;
-}
-
+import { LearningModel } from "./learning.ts";
 /**
  * A model that learns: what `sequential()` and `model()` of `lockstep` make, and `loadModel()` for files with training. `compile()` sets the loss and the
  * optimizer, `fit()` trains, `evaluate()` measures, `predict()` computes, `save()` and `toBytes()` write a file. Shapes never name the batch dimension.
  */
-export class Model<O extends Outputs = Tensor> extends InferenceModel<O> {
-  /** @internal True until fit has chosen a backend for `auto`. */
-  choosing = false;
-  #recipe: Recipe | null = null;
-  /** Known once the shapes are. */
-  #training: Training | null = null;
-  /** Made when they are first needed: a model that only predicts does not. */
-  #tallies: { train: Tally; evaluate: Tally } | null = null;
-  #fitting = false;
-
-  /** @internal What compile() set up, for saving. */
-  get training(): Training | null {
-    return this.#training;
-  }
-
-  /** @internal What compile() was given; null before. */
-  get optimizer(): Optimizer | null {
-    return this.#recipe?.optimizer ?? null;
-  }
-
-  /** @internal What compile() was told about the metrics of a single output. */
-  get metrics(): readonly MetricOption[] {
-    return this.outputNames[0] === "" ? ((this.#recipe?.metrics ?? []) as readonly MetricOption[]) : [];
-  }
-
+export class Model<O extends Outputs = Tensor> extends LearningModel<O> {
   /**
    * The layer of this name, or at this place (negative: from the end), as Keras' `get_layer`. @throws ArgumentError listing the names
    * where there is none.
@@ -130,26 +42,6 @@ export class Model<O extends Outputs = Tensor> extends InferenceModel<O> {
   }
 
   /**
-   * Sets loss, optimizer and metrics, and opens the backend. Weights stay as they are; the optimizer starts anew.
-   * Programs are made by `fit`, `evaluate` and `predict`, one for each shape of a batch.
-   * @throws ArgumentError for unknown names and options, and for two metrics of one name; LockstepError while `fit` runs; BackendError where the backend cannot be opened.
-   */
-  async compile(options: CompileModelOptions): Promise<void> {
-    if (this.#fitting) throw new LockstepError("compile: the model is being trained; await fit first");
-    const { loss, lossWeights, metrics = [] } = checkOptions("compile", options, ["loss", "lossWeights", "optimizer", "metrics", "backend"]);
-    // What is no loss is an error now, whatever the outputs will be.
-    const losses = isLoss(loss) || typeof loss !== "object" || loss === null ? [loss as LossOption] : Object.values(loss as { readonly [output: string]: LossOption | null });
-    for (const l of losses) if (l !== null) lossByName(l);
-    const recipe: Recipe = { loss, lossWeights, optimizer: optimizerByName(options.optimizer ?? "rmsprop"), metrics };
-    const training = this.#resolve(recipe);
-    this.open(await resolveBackend(options.backend));
-    this.choosing = options.backend === "auto";
-    this.#recipe = recipe;
-    owners.set(recipe.optimizer, this);
-    this.#begin(training);
-  }
-
-  /**
    * Trains for `epochs` passes over the data. See `FitOptions`; `history` has one entry for each epoch and name (loss, metrics, and with validation valLoss …).
    * @param x samples: nested arrays, a tensor, `{ data, shape }`, a list of these for several inputs, or an (async) iterable of batches
    * `[x, y]`, `[x, y, weights]` or `{ xs, ys }`, or a generator function of such.
@@ -159,23 +51,7 @@ export class Model<O extends Outputs = Tensor> extends InferenceModel<O> {
    * GPU cannot be recovered from; what callbacks throw.
    */
   async fit(x: Inputs | Batches, y?: Targets | FitOptions, options?: FitOptions): Promise<History> {
-    return this.#alone("fit", () => runFit(this, x, y, options));
-  }
-
-  /** Runs a training that no other one of this model or its optimizer may meet. */
-  async #alone<R>(who: string, train: () => Promise<R>): Promise<R> {
-    if (this.#fitting) throw new LockstepError(`${who}: the model is being trained already; await that first`);
-    const owner = this.optimizer && owners.get(this.optimizer);
-    if (owner && owner !== this) {
-      throw new LockstepError(`${who}: the optimizer of model "${this.name}" was given to model "${owner.name}" since, and counts its steps; compile this one again with an optimizer of its own`);
-    }
-    this.#fitting = true;
-    try {
-      if (this.#recipe !== null) await this.follow();
-      return await train();
-    } finally {
-      this.#fitting = false;
-    }
+    return this.alone("fit", () => runFit(this, x, y, options));
   }
 
   /**
@@ -190,7 +66,7 @@ export class Model<O extends Outputs = Tensor> extends InferenceModel<O> {
     const { batchSize = 32, sampleWeight, steps = Infinity, padTo } = o;
     checkCount("evaluate", "batchSize", batchSize);
     if (o.steps !== undefined) checkCount("evaluate", "steps", steps);
-    if (this.#recipe !== null) await this.follow();
+    if (this.optimizer !== null) await this.follow();
     if (iterable) {
       refuse("evaluate", o, ["batchSize", "sampleWeight"]);
       return evaluateBatches(this, "evaluate", x, steps, padTo);
@@ -211,13 +87,13 @@ export class Model<O extends Outputs = Tensor> extends InferenceModel<O> {
    */
   async trainOnBatch(x: Inputs, y: Targets, options: BatchOptions = {}): Promise<Logs> {
     const { sampleWeight, classWeight } = checkOptions("trainOnBatch", options, ["sampleWeight", "classWeight"]);
-    return this.#alone("trainOnBatch", () => trainBatch(this, x, y, { sampleWeight, classWeight }));
+    return this.alone("trainOnBatch", () => trainBatch(this, x, y, { sampleWeight, classWeight }));
   }
 
   /** Loss and metrics of one batch: `evaluate` without batches. @throws as `evaluate` */
   async testOnBatch(x: Inputs, y: Targets, options: Pick<BatchOptions, "sampleWeight"> = {}): Promise<Logs> {
     const { sampleWeight } = checkOptions("testOnBatch", options, ["sampleWeight"]);
-    if (this.#recipe !== null) await this.follow();
+    if (this.optimizer !== null) await this.follow();
     return evaluateBatches(this, "testOnBatch", () => [[x, y, sampleWeight] as Batch]);
   }
 
@@ -247,113 +123,6 @@ export class Model<O extends Outputs = Tensor> extends InferenceModel<O> {
   penalty(): Tensor {
     return penaltiesOf(this).reduce((sum, penalty) => add(sum, penalty), asTensor(0));
   }
-
-  /** @internal What fit and evaluate run with. @throws LockstepError before compile(). */
-  state(who: string): State {
-    const training = this.#training;
-    if (training === null || this.programs === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
-    this.#tallies ??= { train: new Tally(training.outputs), evaluate: new Tally(training.outputs) };
-    return { training, programs: this.programs as Programs, ...this.#tallies };
-  }
-
-  /** @internal Checks data and builds the model where it has not been. */
-  async readSamples(who: string, x: Inputs, y: Targets, options: SampleOptions = {}): Promise<Samples> {
-    const { sampleWeight, classWeight, validationSplit = 0, padTo } = options;
-    if (this.#recipe === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
-    if (y === undefined) {
-      const advice = Array.isArray(x) ? "; a list of batches is given as a function: () => list" : "";
-      throw new ArgumentError(`${who}: targets y are missing${advice}`);
-    }
-    let inputs = await this.read(who, x);
-    if (padTo !== undefined) {
-      inputs = await padded(who, inputs, this.inputShapes as readonly OpenShape[], padTo);
-      const output = this.outputShapes.find((shape) => shape.includes(null));
-      if (output !== undefined) throw new ArgumentError(`${who}: padTo would count steps that it puts in, with an output ${showShape([null, ...output])}`);
-    }
-    const samples = inputs[0].shape[0];
-    const { outputNames: names, outputShapes } = this;
-    const { outputs } = this.state(who).training;
-    if (names.length > 1 && classWeight !== undefined) throw new ArgumentError(`${who}: classWeight is for models of one output; use sampleWeight`);
-    const each = perOutput<Data>(`${who}: y`, y as ForOutputs<Data>, names, () => false);
-    const forOne = (value: unknown): boolean => value instanceof Tensor || !(Array.isArray(value) ? value.length === names.length && typeof value[0] !== "number" : isPlain(value));
-    const weights = perOutput<Data>(`${who}: sampleWeight`, sampleWeight as ForOutputs<Data>, names, forOne);
-    const targets: Target[] = [];
-    for (const [i, { name, loss }] of outputs.entries()) {
-      if (loss === null) continue;
-      const where = name === "" ? who : `${who}: output "${name}"`;
-      const given = each[i];
-      if (given === null) throw new ArgumentError(`${where}: its target is missing in y`);
-      const target = await readTargets(where, given, samples, loss, outputShapes[i]);
-      targets.push({ y: target, weights: await readWeights(where, weights[i] ?? undefined, classWeight, target, samples, samplesBefore(samples, validationSplit)) });
-    }
-    return { inputs, targets, samples };
-  }
-
-  /** @internal The same with data that can stay on the backend for as long as it is needed. */
-  async prepare(who: string, x: Inputs, y: Targets, options: SampleOptions = {}): Promise<Prepared> {
-    const { inputs, targets, samples } = await this.readSamples(who, x, y, options);
-    // Tensors of one's own, so that those given do not stay on the backend until they are collected.
-    const held: Tensor[] = [];
-    const own = (t: Tensor): Tensor => {
-      if (t.host === null) return t;
-      const copy = new Tensor(t.shape, t.dtype, null, 0, t.host);
-      held.push(copy);
-      return copy;
-    };
-    return {
-      inputs: inputs.map(own), targets: targets.map(({ y: target, weights }) => ({ y: own(target), weights: weights && own(weights) })), samples,
-      release: () => held.forEach((t) => t.dispose()),
-    };
-  }
-
-  override dispose(): void {
-    super.dispose();
-    const { optimizer } = this;
-    // So that it can be given to another model.
-    if (optimizer !== null && owners.get(optimizer) === this) optimizer.release?.();
-    for (const { tensors } of Object.values(this.#tallies ?? {})) for (const t of tensors) t.dispose();
-  }
-
-  protected override programsOn(backend: Backend): Programs {
-    return new Programs(backend, this);
-  }
-
-  protected override builtOnce(): void {
-    // The constructor of InferenceModel may build before this class has its fields; there is no recipe then.
-    if (#recipe in this && this.#recipe !== null) this.#begin(this.#resolve(this.#recipe));
-  }
-
-  /** What names stand for, for each output; null while their shapes are not known. @throws ArgumentError */
-  #resolve({ loss, lossWeights, optimizer, metrics }: Recipe): Training | null {
-    if (this.inputShapes === null) return null;
-    const names = this.outputNames;
-    const losses = perOutput<LossOption>("compile: loss", loss, names, isLoss);
-    const weights = lossWeights === undefined ? null : perOutput<number>("compile: lossWeights", lossWeights, names, () => false);
-    const none = Array.isArray(metrics) && metrics.length === 0;
-    const lists = none ? names.map(() => metrics) : perOutput<MetricOption | readonly MetricOption[]>("compile: metrics", metrics as readonly MetricOption[], names, () => false);
-    const outputs = this.outputShapes.map((outputShape, i): OutputTraining => {
-      const [own, list, weight] = [losses[i], lists[i] ?? [], weights?.[i] ?? 1];
-      checkNumber("compile", "lossWeights", weight, -Infinity);
-      if (names[i] === "" && !Array.isArray(list)) throw new ArgumentError(`compile: metrics must be a list, got ${String(list)}`);
-      if (own === null) {
-        if ((list as readonly unknown[]).length !== 0) throw new ArgumentError(`compile: output "${names[i]}" has metrics, which need a loss and so a target`);
-        return { name: names[i], loss: null, weight, metrics: [] };
-      }
-      const resolved = lossByName(own);
-      const all = (Array.isArray(list) ? list : [list]) as readonly MetricOption[];
-      return { name: names[i], loss: resolved, weight, metrics: all.map((m) => metricByName(m, { loss: resolved, outputShape })) };
-    });
-    if (outputs.every((o) => o.loss === null)) throw new ArgumentError("compile: expected a loss for one output at least");
-    const logs = ["loss", ...outputs.flatMap((o) => [...(o.name === "" ? [] : [logName(o.name, "loss")]), ...o.metrics.map((m) => logName(o.name, m.name))])];
-    const twice = logs.find((n, i) => logs.indexOf(n) !== i);
-    if (twice !== undefined) throw new ArgumentError(`compile: two metrics are named "${twice}"; give one of them another name`);
-    return { outputs, optimizer, trainable: trainability(this.layers) };
-  }
-
-  #begin(training: Training | null): void {
-    this.#training = training;
-    this.#tallies = null;
-  }
 }
 
 /** Options of `trainOnBatch`. */
@@ -362,30 +131,6 @@ export interface BatchOptions {
   readonly sampleWeight?: Targets;
   /** As for `fit`. Default all 1. */
   readonly classWeight?: ClassWeight;
-}
-
-/** True for an object that is a list of things by name, and not data. */
-const isPlain = (value: unknown): boolean => typeof value === "object" && value !== null && !ArrayBuffer.isView(value) && !("data" in value && "shape" in value);
-
-/** How samples are to be read. Class weights are for the first `1 - validationSplit` of them. */
-export interface SampleOptions {
-  readonly sampleWeight?: Targets;
-  readonly classWeight?: ClassWeight;
-  readonly validationSplit?: number;
-  readonly padTo?: PadTo;
-}
-
-/** Data checked and as tensors. */
-export interface Samples {
-  readonly inputs: readonly Tensor[];
-  /** For each output that is trained on. */
-  readonly targets: readonly Target[];
-  readonly samples: number;
-}
-
-/** `release` frees copies that were made. */
-export interface Prepared extends Samples {
-  readonly release: () => void;
 }
 
 /**

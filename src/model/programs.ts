@@ -16,58 +16,17 @@ import { Executable } from "../run.ts";
 import { tensor } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
 import { reduceLoss, separateSigmoid } from "../train/losses.ts";
-import type { Loss } from "../train/losses.ts";
-import type { Metric } from "../train/metrics.ts";
 import type { Optimizer } from "../train/optimizers.ts";
 import { tensorsOf } from "./outputs.ts";
 import type { Outputs } from "./outputs.ts";
 import { PredictPrograms } from "./predict.ts";
 import type { Network } from "./predict.ts";
 import type { Tally, Watch } from "./tally.ts";
+import { argumentsOf } from "./training.ts";
+import type { BatchTensors, Result, Target, Training } from "./training.ts";
 
 /** Tells a shuffle from every other use of the seed. */
 const SHUFFLE_STREAM = 0x5f5f;
-
-/** What one output is trained by. */
-export interface OutputTraining {
-  /** "" for a model of one. */
-  readonly name: string;
-  /** Null: it is not trained on. */
-  readonly loss: Loss | null;
-  /** In the sum of all losses. */
-  readonly weight: number;
-  readonly metrics: readonly Metric[];
-}
-
-/** How the model learns. */
-export interface Training {
-  readonly outputs: readonly OutputTraining[];
-  readonly optimizer: Optimizer;
-  /** Which layers are trained: a change counts from the next `compile` on. */
-  readonly trainable: ReadonlyMap<Layer, boolean>;
-}
-
-/** What an output is to be, and the weights of its loss's values. */
-export interface Target {
-  readonly y: Tensor;
-  readonly weights: Tensor | null;
-}
-
-/** What an output gave in a step. */
-export interface Result {
-  readonly y: Tensor;
-  readonly prediction: Tensor;
-  readonly loss: Tensor;
-}
-
-/** Inputs, and a target for each output that is trained on. */
-export interface BatchTensors {
-  readonly inputs: readonly Tensor[];
-  readonly targets: readonly Target[];
-}
-
-/** What the programs of these take, in order. */
-export const argumentsOf = ({ inputs, targets }: BatchTensors): Tensor[] => [...inputs, ...targets.flatMap(({ y, weights }) => (weights === null ? [y] : [y, weights]))];
 
 /** Runs `fn` with layers trainable as they were when the model was compiled. */
 function asCompiled<R>(trainable: ReadonlyMap<Layer, boolean>, fn: () => R): R {
@@ -110,6 +69,17 @@ export interface StepShape {
   readonly resident: boolean;
 }
 
+/** A program that takes a step over data. */
+interface Step {
+  /** Names it among programs. */
+  readonly kind: string;
+  readonly cursor: Cursor;
+  readonly batch: BatchTensors;
+  readonly shape: StepShape;
+  readonly training: Training;
+  readonly tally: Tally;
+}
+
 /** The programs of a model that learns. */
 export class Programs extends PredictPrograms {
   readonly trainCursor = new Cursor();
@@ -123,7 +93,8 @@ export class Programs extends PredictPrograms {
 
   /** One optimizer step on a batch. Returns nothing: all it does is assigned. */
   train(batch: BatchTensors, shape: StepShape, training: Training, tally: Tally, watch: Watch | null = null): Promise<Executable> {
-    return this.#step(watch === null ? "train" : `train, watched ${watch.id}`, batch, shape, training, tally, (xs, targets) => {
+    const kind = watch === null ? "train" : `train, watched ${watch.id}`;
+    return this.#step({ kind, cursor: this.trainCursor, batch, shape, training, tally }, (xs, targets) => {
       const { optimizer } = training;
       const owners = this.network.weights.filter((w) => w.trainable);
       const params = owners.map((w) => w.tensor);
@@ -144,16 +115,18 @@ export class Programs extends PredictPrograms {
 
   /** Loss and metrics of a batch. */
   evaluate(batch: BatchTensors, shape: StepShape, training: Training, tally: Tally): Promise<Executable> {
-    return this.#step("evaluate", batch, shape, training, tally, (xs, targets) => this.#losses(training, this.forward(xs, false), targets));
+    const step = { kind: "evaluate", cursor: this.evaluateCursor, batch, shape, training, tally };
+    return this.#step(step, (xs, targets) => this.#losses(training, this.forward(xs, false), targets));
   }
 
-  #step(kind: string, given: BatchTensors, shape: StepShape, training: Training, tally: Tally, body: (xs: Tensor[], targets: Target[]) => { value: Tensor; results: Result[] }): Promise<Executable> {
+  #step(step: Step, body: (xs: Tensor[], targets: Target[]) => { value: Tensor; results: Result[] }): Promise<Executable> {
+    const { kind, cursor, batch: given, shape, training, tally } = step;
     const types = given.targets.map(({ y, weights }) => `${y} ${weights}`);
     return this.cached(`${kind} ${given.inputs.join()} ${types.join()} ${JSON.stringify(shape)} ${tally.id}`, () => {
       const graph = new Graph();
       trace(graph, () => asCompiled(training.trainable, () => {
         const data = argumentsOf(given).map((t) => graph.input(t));
-        const batch = shape.resident ? gatherBatch(kind !== "evaluate" ? this.trainCursor : this.evaluateCursor, data, shape) : data;
+        const batch = shape.resident ? gatherBatch(cursor, data, shape) : data;
         const xs = batch.splice(0, given.inputs.length);
         const targets = given.targets.map(({ weights }) => ({ y: batch.shift() as Tensor, weights: weights && (batch.shift() as Tensor) }));
         const { value, results } = body(xs, targets);

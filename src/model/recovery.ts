@@ -4,8 +4,7 @@
  */
 import type { Backend } from "../backend.ts";
 import type { TypedArray } from "../dtype.ts";
-import { succeed } from "../init.ts";
-import { openWasm } from "../wasm/index.ts";
+import { resolveBackend, succeed } from "../init.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** A backend that can be opened anew after its device was lost. */
@@ -39,7 +38,7 @@ export async function replace(lost: Backend): Promise<Backend> {
   } catch {
     // No new device: the CPU is always there.
   }
-  next ??= await openWasm({});
+  next ??= await resolveBackend("wasm");
   await succeed(lost, next);
   return next;
 }

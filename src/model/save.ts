@@ -2,29 +2,24 @@
  * @file Models as files, for training: the file that load.ts reads, with the optimizer's state where training is to go on.
  * Names of tensors are `layer/weight` and `optimizer/name`, or `optimizer_1/name` where a layer is called `optimizer`.
  */
-import type { Backend } from "../backend.ts";
 import { checkOptions } from "../check.ts";
-import { ArgumentError, FileError, LockstepError } from "../errors.ts";
-import { resolveBackend } from "../init.ts";
-import type { BackendName } from "../init.ts";
+import { ArgumentError, LockstepError } from "../errors.ts";
 import { checksum } from "../io/checksum.ts";
 import { encodeRaw, rawOf } from "../io/safetensors.ts";
-import type { Config, Layer, Regularizer } from "../nn/layer.ts";
+import type { Config, Layer } from "../nn/layer.ts";
 import { CUSTOM, isCustom, isMade } from "../nn/options.ts";
 import { fault, fileSystem } from "../node/files.ts";
-import type { Attr } from "../plan/plan.ts";
-import { isLossName, isMadeLoss, lossFromConfig } from "../train/losses.ts";
-import type { Loss, LossFunction, LossName } from "../train/losses.ts";
-import { auc, average, describeMetric, metricFromConfig, METRICS } from "../train/metrics.ts";
-import type { DescribedMetric, Metric, MetricName } from "../train/metrics.ts";
-import { isMadeOptimizer, optimizerFromConfig } from "../train/optimizers.ts";
-import type { Optimizer } from "../train/optimizers.ts";
-import { elementsOf, FORMAT, parse, readModel, rebuilt, VERSION } from "./load.ts";
-import type { Described, LoadOptions, ModelSource } from "./load.ts";
+import type { Attr } from "../op.ts";
+import { isMadeLoss } from "../train/losses.ts";
+import type { Loss } from "../train/losses.ts";
+import { describeMetric } from "../train/metrics.ts";
+import type { DescribedMetric } from "../train/metrics.ts";
+import { isMadeOptimizer } from "../train/optimizers.ts";
+import { FORMAT, VERSION } from "./load.ts";
+import type { Described } from "./load.ts";
 import { isNameless } from "./layers.ts";
-import type { AnyModel, Model } from "./model.ts";
-import { sequential } from "./model.ts";
-import type { Training } from "./programs.ts";
+import type { AnyModel } from "./learning.ts";
+import type { Training } from "./training.ts";
 
 /** Options of `save` and `toBytes`. */
 export interface SaveOptions {
@@ -35,27 +30,8 @@ export interface SaveOptions {
   readonly optimizer?: boolean;
 }
 
-/** Options of `loadModel`: what of one's own a file names, since it holds no code, and the backend. */
-export interface LoadModelOptions extends LoadOptions {
-  /** Functions that stood as regularizers, by their names. */
-  readonly regularizers?: { readonly [name: string]: Regularizer };
-  /** Losses of one's own, by their names. */
-  readonly losses?: { readonly [name: string]: Loss | LossFunction };
-  /** Metrics of one's own, by their names; null goes without it. */
-  readonly metrics?: { readonly [name: string]: Metric | LossFunction | null };
-  /** In the place of the loss that was saved. */
-  readonly loss?: LossName | Loss | LossFunction;
-  /**
-   * For a model whose optimizer or schedule was one's own; it takes over the state that was saved. Default: the optimizer that was
-   * saved.
-   */
-  readonly optimizer?: Optimizer;
-  /** For a model that was saved with its training. Default: the backend opened last. */
-  readonly backend?: BackendName | Backend;
-}
-
 /** `frozen`: names of layers that are not trainable. `state`: what names of the optimizer's tensors begin with. `own`: not Lockstep's. */
-interface DescribedTraining {
+export interface DescribedTraining {
   readonly loss: { readonly name: string; readonly config: Config };
   readonly optimizer: { readonly kind: string; readonly config: Config; readonly own?: boolean };
   readonly metrics: readonly DescribedMetric[];
@@ -115,13 +91,6 @@ function describeLayers(layers: readonly Layer[], named: Named): Described["laye
 /** Names of layers that are not trainable; those of models within have their model's name before them. */
 function frozenOf(layers: readonly Layer[], path = ""): string[] {
   return layers.flatMap((l) => [...(l.trainable ? [] : [path + l.name]), ...frozenOf(l.kind === "model" ? (l.layers ?? []) : [], `${path}${l.name}/`)]);
-}
-
-function freeze(layers: readonly Layer[], frozen: ReadonlySet<string>, path = ""): void {
-  for (const l of layers) {
-    l.trainable = !frozen.has(path + l.name);
-    if (l.kind === "model") freeze(l.layers ?? [], frozen, `${path}${l.name}/`);
-  }
 }
 
 function describeTraining(model: AnyModel, { outputs, optimizer }: Training, named: Named): DescribedTraining {
@@ -189,52 +158,4 @@ export async function saveModel(model: AnyModel, path: string | URL, options: Sa
     throw fault("write", path, cause.message, cause);
   });
   await writeBytesAtomic(path, bytes);
-}
-
-/**
- * Reads a model that `save` wrote. Saved with its training, it comes back compiled and `fit` goes on exactly where it ended
- * (give the same data, seed, and `initialEpoch`).
- * @param source a path, address, response, blob, stream or bytes, as in `ModelSource`.
- * @throws FileError for a file that cannot be read, is damaged, of another format or version, names layers, functions, losses or
- * metrics that `options` do not give, or is of a
- * model that is a function (rebuild it in code and use loadWeights); ArgumentError for unknown options and what is no source.
- */
-export async function loadModel(source: ModelSource, options: LoadModelOptions = {}): Promise<Model> {
-  const { layers, activations, regularizers = {}, losses = {}, metrics: own = {} } = checkOptions("loadModel", options, ["layers", "activations", "regularizers", "losses", "metrics", "loss", "optimizer", "backend"]);
-  const { model, who, file } = await readModel(source, { layers, activations, regularizers }, sequential);
-  const { training } = file.metadata;
-  if (training === undefined) return model;
-  const { state, ...recipe } = await rebuilt(who, "training", () => {
-    const { loss: saved, optimizer: { kind, config, own: ownOptimizer }, metrics, frozen = [], state: prefix = "optimizer" } = parse<DescribedTraining>(who, "training", training);
-    const given = options.loss ?? (Object.hasOwn(losses, saved.name) ? losses[saved.name] : undefined);
-    if (given === undefined && (saved.config.custom === true || !isLossName(saved.name))) {
-      throw new FileError(`${who}: its loss "${saved.name}" is a function, which a file cannot hold; pass losses: { ${saved.name} } to loadModel`);
-    }
-    if (ownOptimizer === true && options.optimizer === undefined) {
-      throw new FileError(`${who}: its optimizer "${kind}" or its schedule is not one of Lockstep's; pass optimizer to loadModel`);
-    }
-    freeze(model.layers, new Set(frozen));
-    return {
-      loss: given ?? lossFromConfig(saved.name, saved.config), optimizer: options.optimizer ?? optimizerFromConfig(kind, config),
-      metrics: metrics.map((m) => metricOf(who, m, own)).filter((m) => m !== null), state: String(prefix),
-    };
-  });
-  const backend = await resolveBackend(options.backend);
-  await rebuilt(who, "training", async () => {
-    await model.compile({ ...recipe, backend });
-    const named = [...file.tensors].filter(([tensor]) => tensor.startsWith(`${state}/`));
-    recipe.optimizer.load(Object.fromEntries(named.map(([tensor, { shape }]) => [tensor.slice(state.length + 1), { shape, data: elementsOf(who, tensor, file) }])));
-  });
-  return model;
-}
-
-function metricOf(who: string, metric: DescribedMetric, own: NonNullable<LoadModelOptions["metrics"]>): MetricName | Metric | LossFunction | null {
-  if (typeof metric === "string") return metric as MetricName;
-  const { name: as, kind = as, config = {} } = metric;
-  if (metric.own !== true) return { ...metricFromConfig(kind, config, { ...METRICS, auc }), name: as };
-  if (!Object.hasOwn(own, as)) {
-    throw new FileError(`${who}: its metric "${as}" is a function, which a file cannot hold; pass metrics: { ${as} } to loadModel, or { ${as}: null }`);
-  }
-  const given = own[as];
-  return typeof given === "function" ? average(as, {}, given) : given && { ...given, name: as };
 }

@@ -2,8 +2,6 @@
 import type { Layer } from "../nn/layer.ts";
 import { showShape } from "../shape.ts";
 import type { OpenShape } from "../shape.ts";
-import type { InferenceModel } from "./inference.ts";
-import type { Outputs } from "./outputs.ts";
 
 const count = (n: number): string => n.toLocaleString("en-US");
 
@@ -14,7 +12,7 @@ function bytes(b: number): string {
 /** Elements of the weights, or of those only that are trainable or not. */
 const parameters = (layers: readonly Layer[], trainable?: boolean): number => layers.reduce((n, l) => l.weights.reduce((m, w) => m + (trainable === !w.trainable ? 0 : w.tensor.size), n), 0);
 
-export function summaryOf(model: InferenceModel<Outputs>, outputOf: (layer: Layer) => OpenShape | null): string {
+export function summaryOf(model: { readonly name: string; readonly layers: readonly Layer[] }, outputOf: (layer: Layer) => OpenShape | null): string {
   const rows = [
     ["Layer (type)", "Output shape", "Parameters"],
     ...model.layers.map((l) => {

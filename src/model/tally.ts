@@ -7,7 +7,7 @@ import { zeros } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Logs } from "../train/callbacks.ts";
 import { logName } from "./outputs.ts";
-import type { OutputTraining, Result } from "./programs.ts";
+import type { OutputTraining, Result } from "./training.ts";
 
 let ids = 0;
 

@@ -101,6 +101,7 @@ export interface SoftmaxOptions extends NameOption {
 export function softmax(options: SoftmaxOptions = {}): Layer {
   return layerOf<Required<SoftmaxOptions>>("softmax", {}, { name: "", axis: -1 }, options, ({ axis }) => ({
     mask: "pass",
+    inputs: 2,
     call: (x, _weights, mask) => softmaxOf(mask ? add(x, where(cast(mask, "bool"), 0, -1e9)) : x, axis),
   }));
 }

@@ -8,7 +8,7 @@ import { scope } from "../graph.ts";
 import type { Graph } from "../graph.ts";
 import { callOptions, withMode } from "../mode.ts";
 import type { CallOptions } from "../mode.ts";
-import type { Attr } from "../plan/plan.ts";
+import type { Attr } from "../op.ts";
 import { Random } from "../random.ts";
 import { sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
@@ -16,6 +16,7 @@ import { Tensor } from "../tensor.ts";
 import { firstValues } from "./initializers.ts";
 import type { Initializer, InitializerName } from "./initializers.ts";
 import { maskOf, masked } from "./masks.ts";
+import { TRAINING } from "../training.ts";
 
 /** A layer's options as plain data: what `save` writes and `loadModel` reads. */
 export type Config = { readonly [key: string]: Attr | undefined };
@@ -138,6 +139,8 @@ export interface LayerDescription {
    * warning says.
    */
   readonly mask?: "pass" | "use";
+  /** The most tensors that `call` takes, with those that may be null; to give it more is an ArgumentError. Default: any number. */
+  readonly inputs?: number;
   /** Computes the output; `weights` by name, without those of parts. */
   readonly call: (x: Tensor, weights: { readonly [name: string]: Tensor }, ...more: readonly (Tensor | null | undefined)[]) => Tensor;
 }
@@ -164,7 +167,8 @@ export function layerFrom(description: LayerDescription): Layer {
 export type Parts = (readonly [part: Layer, nameOf: (name: string) => string])[];
 
 /** A layer that holds weights already, and layers, which may become more. */
-export function layerWith({ kind, config, build, call, mask: handling }: LayerDescription, held: readonly Weight[], parts: Parts): Layer {
+export function layerWith(description: LayerDescription, held: readonly Weight[], parts: Parts): Layer {
+  const { kind, config, build, call, mask: handling, inputs = Infinity } = description;
   const own: Weight[] = [];
   let weights: readonly Weight[] = own;
   const byName: { [name: string]: Tensor } = {};
@@ -194,16 +198,20 @@ export function layerWith({ kind, config, build, call, mask: handling }: LayerDe
       const run = (): Tensor => {
         const options = callOptions(given);
         const more = (options === null ? given : given.slice(0, -1)) as readonly (Tensor | null | undefined)[];
-        for (const t of [x, ...more.filter((m) => m !== null && m !== undefined)]) {
+        [x, ...more].forEach((t, i) => {
+          if (i > 0 && (t === null || t === undefined)) return;
           if (!(t instanceof Tensor)) throw new ArgumentError(`expected a tensor, got ${kindOf(t)}`);
-        }
+          if (i < inputs) return;
+          const most = inputs === 1 ? "one tensor" : `at most ${inputs} tensors`;
+          throw new ArgumentError(`expected ${most}, got ${more.length + 1}; join them first, as concatenate().call(a, b) does`);
+        });
         if (build && !self.built) {
           own.length = 0;
           build(x.shape, (name, shape, { init, trainable = true, regularizer = null }) => {
             const { checkWeight } = context();
             checkWeight?.(name, shape);
             // What a file is about to replace need not be random: 1 ms of the start of a small model, 2 s of one with 12 million weights (Node 20).
-            const data = checkWeight ? new Float32Array(sizeOf(shape)) : firstValues(name, init, shape, new Random(context().seed, context().nextStream()));
+            const data = !TRAINING ? null : checkWeight ? new Float32Array(sizeOf(shape)) : firstValues(name, init, shape, new Random(context().seed, context().nextStream()));
             const tensor = new Tensor(shape, "f32", null, 0, data);
             own.push(weightIn(self, { name, tensor, trainable, regularizer }));
             byName[name] = tensor;

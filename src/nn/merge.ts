@@ -15,6 +15,7 @@ import type { Given, NameOption } from "./options.ts";
 function merging<D extends NameOption>(kind: string, defaults: D, options: Given<D>, merge: (tensors: readonly Tensor[], o: D) => Tensor, exactly: number | null = null): Layer {
   return layerOf(kind, {}, defaults, options, (o) => ({
     mask: "use",
+    inputs: Infinity,
     call: (x, _weights, ...more) => {
       const tensors = [x, ...more].map((t) => {
         if (!(t instanceof Tensor)) throw new ArgumentError(`expected tensors, got ${kindOf(t)}`);

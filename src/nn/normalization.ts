@@ -18,6 +18,7 @@ import { featureStatistics } from "./statistics.ts";
 import { checkCount, checkNumber, checkRank, lastOf, layerOf } from "./options.ts";
 import type { Given, InitializerOption, MakeWeight, NameOption } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
+import { TRAINING } from "../training.ts";
 
 /** Options of `normalization`. */
 export interface NormalizationOptions extends NameOption {
@@ -181,7 +182,7 @@ export function batchNorm(options: BatchNormOptions = {}): Layer {
         if (x.shape[at] !== movingMean.shape[0]) throw new ShapeError(`its weights were made for ${movingMean.shape[0]} features in dimension ${at}, got ${showShape(x.shape)}`);
         const broad = (t: Tensor): Tensor => (at === x.rank - 1 ? t : reshape(t, x.shape.map((d, i) => (i === at ? d : 1))));
         const scaleOf = (variance: Tensor): Tensor => (o.scale ? mul(rsqrt(add(variance, o.epsilon)), gamma) : rsqrt(add(variance, o.epsilon)));
-        if (!self.trainable || !isTraining(x)) {
+        if (!TRAINING || !self.trainable || !isTraining(x)) {
           const y = mul(sub(x, broad(movingMean)), broad(scaleOf(movingVariance)));
           return o.center ? add(y, broad(beta)) : y;
         }

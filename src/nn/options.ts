@@ -11,7 +11,7 @@ import { naming } from "../naming.ts";
 import { optionsOf } from "../options.ts";
 import type { Given } from "../options.ts";
 import type { Activation } from "../plan/kernels.ts";
-import type { Attr } from "../plan/plan.ts";
+import type { Attr } from "../op.ts";
 import { showShape } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -22,6 +22,7 @@ import type { Config, Layer, LayerDescription, Regularizer, WeightOptions } from
 import { maskOf, masked } from "./masks.ts";
 import { regularizer } from "./regularizers.ts";
 import type { RegularizerOption } from "./regularizers.ts";
+import { TRAINING } from "../training.ts";
 
 export { checkCount, checkNumber, checkOneOf } from "../check.ts";
 export type { Given } from "../options.ts";
@@ -153,7 +154,7 @@ export function isCustom(value: unknown): boolean {
 export type MakeWeight = (name: string, shape: Shape, more?: Partial<WeightOptions>, option?: string) => Tensor;
 
 /** What is left to say of a layer once its options are read. */
-export interface OptionsDescription extends Pick<LayerDescription, "parts" | "call" | "mask"> {
+export interface OptionsDescription extends Pick<LayerDescription, "parts" | "call" | "mask" | "inputs"> {
   readonly build?: (inputShape: Shape, weight: MakeWeight) => void;
   /** True for layers that take elements of any dtype as they are. The others compute in f32: `call` has x as such. */
   readonly anyDtype?: boolean;
@@ -195,19 +196,25 @@ function checkBeginnings(kind: string, options: { readonly [option: string]: unk
  * @throws ArgumentError for unknown options, initializers and regularizers, and what `describe` refuses
  */
 export function layerOf<D extends object>(kind: string, args: { readonly [name: string]: unknown }, defaults: D, given: Given<D>, describe: (options: D) => OptionsDescription): Layer {
-  checkPlaces(kind, args, defaults, given);
+  if (TRAINING) checkPlaces(kind, args, defaults, given);
   const o = optionsOf(kind, defaults, given);
   const { name } = o as NameOption;
   if (typeof name !== "string") throw new ArgumentError(`${kind}: name must be a string, got ${String(name)}`);
   const of = { ...o } as { readonly [option: string]: unknown };
-  checkBeginnings(kind, of);
+  if (TRAINING) checkBeginnings(kind, of);
   const { build, call, anyDtype, ...rest } = describe(o);
   const made = layerFrom({
     kind,
     config: configOf({ ...args, ...of }),
-    build: (shape, weight) => build?.(shape, (name, size, more, option = name) =>
-      weight(name, size, { init: of[`${option}Initializer`] as InitializerOption, regularizer: regularizer((of[`${option}Regularizer`] ?? null) as RegularizerOption), ...more })),
+    build: (shape, weight) => build?.(shape, (name, size, more, option = name) => {
+      // Weights that only predict get their elements from a file.
+      const init = (TRAINING ? of[`${option}Initializer`] : "zeros") as InitializerOption;
+      const penalty = TRAINING ? regularizer((of[`${option}Regularizer`] ?? null) as RegularizerOption) : null;
+      return weight(name, size, { init, regularizer: penalty, ...more });
+    }),
     call: anyDtype ? call : (x, ...more) => call(masked(cast(x, "f32"), maskOf(x)), ...more),
+    // A layer that passed over a second tensor would compute something else than was meant.
+    inputs: 1,
     ...rest,
   });
   MADE.add(made);

@@ -22,6 +22,7 @@ import { maskOf, masked } from "./masks.ts";
 import { activationOf, checkCount, checkFeatures, checkNumber, checkOneOf, checkRank, described, lastOf, layerOf, whole } from "./options.ts";
 import type { ActivationOption, InitializerOption, NameOption, SplitActivation } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
+import { TRAINING } from "../training.ts";
 
 /** Options of `simpleRnn`. */
 export interface SimpleRnnOptions extends NameOption {
@@ -104,6 +105,11 @@ interface Kind {
   readonly cell: (wr: Tensor, bias: Tensor | null, activation: SplitActivation, gate: SplitActivation, o: Options) => Cell;
 }
 
+/** @throws ArgumentError for tensors behind the states and the mask */
+function checkMore(more: readonly unknown[], states: number): void {
+  if (more.length > states + 1) throw new ArgumentError(`expected at most ${states} initial states and a mask, got ${more.length} tensors`);
+}
+
 function recurrent(kind: Kind, units: number, options: Partial<Options>): RecurrentLayer {
   const who = kind.kind;
   const statesOf = new WeakMap<Tensor, () => readonly Tensor[]>();
@@ -120,7 +126,7 @@ function recurrent(kind: Kind, units: number, options: Partial<Options>): Recurr
       const [batch, time] = x.shape;
       if (time === 0) throw new ShapeError(`expected at least one step, got ${showShape(x.shape)}`);
       checkFeatures(x, weights.kernel.shape[0]);
-      if (more.length > kind.stateCount + 1) throw new ArgumentError(`expected at most ${kind.stateCount} initial states and a mask, got ${more.length} tensors`);
+      checkMore(more, kind.stateCount);
       const states = Array.from({ length: kind.stateCount }, (_, k) => more[k] ?? null);
       const mask = more[kind.stateCount] ?? maskOf(x);
       for (const s of states) if (s !== null && !sameShape(s.shape, [batch, units])) throw new ShapeError(`expected initial states ${showShape([batch, units])}, got ${showShape(s.shape)}`);
@@ -158,8 +164,9 @@ function recurrent(kind: Kind, units: number, options: Partial<Options>): Recurr
         checkRank(shape, "[batch, time, features]", 3);
         weight("kernel", [lastOf(shape), kind.gates * units]);
         weight("recurrentKernel", [units, kind.gates * units], {}, "recurrent");
-        if (o.useBias) weight("bias", [...(o.resetAfter ? [2] : []), kind.gates * units], o.unitForgetBias ? { init: withForgetBias(units, initializer(o.biasInitializer)) } : {});
+        if (o.useBias) weight("bias", [...(o.resetAfter ? [2] : []), kind.gates * units], TRAINING && o.unitForgetBias ? { init: withForgetBias(units, initializer(o.biasInitializer)) } : {});
       },
+      inputs: Infinity,
       call: (x, weights, ...more) => run(x, weights, more),
     };
   });
@@ -280,7 +287,9 @@ export function bidirectional(inner: RecurrentLayer, options: BidirectionalOptio
     return {
       parts: { forward, backward },
       mask: "use",
+      inputs: Infinity,
       call: (x, _weights, ...more) => {
+        checkMore(more, 2 * n);
         const mask = more[2 * n] ?? maskOf(x);
         const [a, b] = [forward, backward].map((part, i) => part.call(x, ...Array.from({ length: n }, (_, k) => more[i * n + k]), mask));
         if (!inner.returnSequences) return MERGE[mergeMode](a, b);

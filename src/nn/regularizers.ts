@@ -4,6 +4,7 @@ import { abs, add, mul, square } from "../ops/map.ts";
 import { sum } from "../ops/reduce.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Regularizer } from "./layer.ts";
+import { TRAINING } from "../training.ts";
 
 /** What regularizer options take: a function, a name (factor 0.01), the factors, or null for none. */
 export type RegularizerOption = Regularizer | "l1" | "l2" | "l1l2" | { readonly l1?: number; readonly l2?: number } | null;
@@ -14,6 +15,7 @@ export function l1l2(l1 = 0, l2 = 0): Regularizer {
     if (!Number.isFinite(factor) || factor < 0) throw new ArgumentError(`regularizer: a factor must be a number >= 0, got ${String(factor)}`);
   }
   const penalty = (w: Tensor): Tensor => {
+    if (!TRAINING) return w;
     const first = l1 === 0 ? null : mul(sum(abs(w)), l1);
     const second = l2 === 0 ? null : mul(sum(square(w)), l2);
     return first === null ? second ?? mul(sum(w), 0) : second === null ? first : add(first, second);

@@ -4,13 +4,13 @@
  */
 import { checkFlag, unknownName } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
+import { ACTIVATIONS } from "../plan/kernels.ts";
 import type { Activation } from "../plan/kernels.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
 import {
   abs, add, addOp, and, div, erf, exp, expm1, greater, greaterEqual, less, log1p, maximum, maximumOp, minimum, minimumOp, mul, mulOp, neg, onFloats, relu, reluOp, sigmoid, sub, tanh, where,
 } from "./map.ts";
 import { toFloat } from "./promote.ts";
-import { activationCode } from "../wasm/encode/matmul.ts";
 import { logSoftmaxOfRows, softmaxOfRows } from "./softmax.ts";
 
 const SELU_SCALE = 1.0507009873554805;
@@ -98,7 +98,7 @@ export type ActivationName = Activation | keyof typeof OTHER_ACTIVATIONS;
  * composites along.
  */
 export function isKernelActivation(name: string): name is Activation {
-  return Object.hasOwn(activationCode, name);
+  return (ACTIVATIONS as readonly string[]).includes(name);
 }
 
 /** @throws ArgumentError for any other. */
@@ -109,7 +109,7 @@ export function checkKernelActivation(who: string, name: string): void {
 /** The function of a name that no kernel applies. @throws ArgumentError listing all names. */
 export function otherActivation(who: string, name: string): (x: Tensor) => Tensor {
   if (Object.hasOwn(OTHER_ACTIVATIONS, name)) return OTHER_ACTIVATIONS[name as keyof typeof OTHER_ACTIVATIONS];
-  throw unknownName(who, name, [...Object.keys(activationCode), ...Object.keys(OTHER_ACTIVATIONS)], "activation ");
+  throw unknownName(who, name, [...ACTIVATIONS, ...Object.keys(OTHER_ACTIVATIONS)], "activation ");
 }
 
 /** dy times the derivative of `activation` where its output is y. */

@@ -5,12 +5,12 @@ import { ShapeError } from "../errors.ts";
 import { asTensor, floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
 import type { Activation, ConvAttrs } from "../plan/kernels.ts";
-import type { Attrs } from "../plan/plan.ts";
+import type { Attrs } from "../op.ts";
 import { showShape } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
-import * as wasm from "../wasm/encode/conv.ts";
-import { CONV } from "../wasm/parts.ts";
+import * as kernels from "../kernels.ts";
+import { TRAINING } from "../training.ts";
 import { activationGrad, checkKernelActivation } from "./activation.ts";
 import { checkBias, columnSum } from "./matmul.ts";
 import { pair, windowOf } from "./window.ts";
@@ -27,7 +27,7 @@ const linear = (a: ConvAttrs): Attrs => ({ ...a, activation: "linear" });
 export const conv2dOp: Op = {
   name: "conv2d",
   infer: (_inputs, attrs) => floats(shapes.y(attrsOf(attrs))),
-  vjp: ({ dy, y, x, needs, attrs }) => {
+  vjp: TRAINING ? ({ dy, y, x, needs, attrs }) => {
     const a = attrsOf(attrs);
     const dz = activationGrad(a.activation, dy[0] as Tensor, y[0]);
     return [
@@ -35,30 +35,30 @@ export const conv2dOp: Op = {
       needs[1] ? apply(conv2dFilterGradOp, [x[0], dz], linear(a))[0] : null,
       needs[2] ? columnSum(dz) : null,
     ];
-  },
-  lower: { encode: wasm.conv2d, part: CONV },
+  } : null,
+  lower: kernels.conv2d,
 };
 
 /** (dy, w) -> dx; linear in both. */
 export const conv2dInputGradOp: Op = {
   name: "conv2dInputGrad",
   infer: (_inputs, attrs) => floats(shapes.x(attrsOf(attrs))),
-  vjp: ({ dy, x, needs, attrs }) => [
+  vjp: TRAINING ? ({ dy, x, needs, attrs }) => [
     needs[0] ? apply(conv2dOp, [dy[0], x[1], null], attrs)[0] : null,
     needs[1] ? apply(conv2dFilterGradOp, [dy[0], x[0]], attrs)[0] : null,
-  ],
-  lower: { encode: wasm.conv2dInputGrad, part: CONV },
+  ] : null,
+  lower: kernels.conv2dInputGrad,
 };
 
 /** (x, dy) -> dw; linear in both. */
 export const conv2dFilterGradOp: Op = {
   name: "conv2dFilterGrad",
   infer: (_inputs, attrs) => floats(shapes.w(attrsOf(attrs))),
-  vjp: ({ dy, x, needs, attrs }) => [
+  vjp: TRAINING ? ({ dy, x, needs, attrs }) => [
     needs[0] ? apply(conv2dInputGradOp, [x[1], dy[0]], attrs)[0] : null,
     needs[1] ? apply(conv2dOp, [x[0], dy[0], null], attrs)[0] : null,
-  ],
-  lower: { encode: wasm.conv2dFilterGrad, part: CONV },
+  ] : null,
+  lower: kernels.conv2dFilterGrad,
 };
 
 /** Options of the op `conv2d`. */
@@ -91,7 +91,10 @@ export function conv2d(input: TensorLike, filters: TensorLike, options: Conv2dOp
   for (const t of [x, w]) checkDType("conv2d", t, ["f32"]);
   if (w.rank !== 4) throw new ShapeError(`conv2d: expected filters [rows, columns, channels, filters], got ${showShape(w.shape)}`);
   checkKernelActivation("conv2d", activation);
-  const window = windowOf("conv2d", x, [w.shape[0], w.shape[1]], pair("conv2d: strides", strides), pair("conv2d: dilation", dilation), padding, ["valid", "same", "causal"]);
+  const window = windowOf("conv2d", x.shape, {
+    size: [w.shape[0], w.shape[1]], strides: pair("conv2d: strides", strides), dilation: pair("conv2d: dilation", dilation),
+    padding, paddings: ["valid", "same", "causal"],
+  });
   const f = w.shape[3];
   if (w.shape[2] * groups !== window.c || f % groups !== 0) {
     throw new ShapeError(`conv2d: input ${showShape(x.shape)} has ${window.c} channels, filters ${showShape(w.shape)} with ${groups} group${groups === 1 ? "" : "s"} read ${w.shape[2] * groups}`);
@@ -114,7 +117,7 @@ export function conv2dTranspose(input: TensorLike, filters: TensorLike, options:
   const [n, p, q, f] = x.shape;
   const [r, s, c] = w.shape;
   const full = (size: number, k: number, stride: number): number => size * stride + (padding === "same" ? 0 : Math.max(k - stride, 0));
-  const window = windowOf("conv2dTranspose", { shape: [n, full(p, r, sh), full(q, s, sw), c] }, [r, s], [sh, sw], [1, 1], padding);
+  const window = windowOf("conv2dTranspose", [n, full(p, r, sh), full(q, s, sw), c], { size: [r, s], strides: [sh, sw], padding });
   const attrs: ConvAttrs = { ...window, f, groups: 1, activation: "linear" };
   return apply(conv2dInputGradOp, [x, w], attrs as unknown as Attrs)[0];
 }

@@ -7,7 +7,8 @@ import type { Op } from "../graph.ts";
 import { aroundAxes, normalizeAxis, showShape } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
-import * as wasm from "../wasm/encode/gather.ts";
+import * as kernels from "../kernels.ts";
+import { TRAINING } from "../training.ts";
 import { reshape } from "./move.ts";
 
 function checkIndex(who: string, index: Tensor): void {
@@ -25,15 +26,15 @@ const pickOp: Op = {
   vjp: null,
   lower: ({ inputs, outputs, attrs }) => {
     const [x, index] = inputs as readonly Tensor[];
-    return [{ kernel: "gather", encode: wasm.gather, inputs, outputs, attrs: { ...aroundAxes(x.shape, attrs.axis as number), count: index.size } }];
+    return [{ kernel: kernels.gather, inputs, outputs, attrs: { ...aroundAxes(x.shape, attrs.axis as number), count: index.size } }];
   },
 };
 
 export const gatherOp: Op = Object.assign({}, pickOp, {
-  vjp: ({ dy, x, attrs }) => {
+  vjp: TRAINING ? ({ dy, x, attrs }) => {
     const t = x[0] as Tensor;
     return [apply(scatterAddOp, [dy[0], x[1]], { axis: attrs.axis, size: t.shape[attrs.axis as number] })[0], null];
-  },
+  } : null,
 } satisfies Partial<Op>);
 
 /** (updates, index[count]) along attrs.axis, into zeros with attrs.size there. */
@@ -47,9 +48,9 @@ export const scatterAddOp: Op = {
     if (u.shape[axis] !== (index as Tensor).shape[0]) throw new ShapeError(`scatterAdd: ${u.shape[axis]} updates along axis ${axis} of ${showShape(u.shape)}, but ${(index as Tensor).shape[0]} indices`);
     return floats(u.shape.map((d, k) => (k === axis ? (attrs.size as number) : d)));
   },
-  vjp: ({ dy, x, attrs }) => [apply(gatherOp, [dy[0], x[1]], { axis: attrs.axis })[0], null],
+  vjp: TRAINING ? ({ dy, x, attrs }) => [apply(gatherOp, [dy[0], x[1]], { axis: attrs.axis })[0], null] : null,
   lower: ({ inputs, outputs, attrs }) => [
-    { kernel: "scatterAdd", encode: wasm.scatterAdd, inputs, outputs, attrs: { ...aroundAxes(outputs[0].shape, attrs.axis as number), count: (inputs[1] as Tensor).size } },
+    { kernel: kernels.scatterAdd, inputs, outputs, attrs: { ...aroundAxes(outputs[0].shape, attrs.axis as number), count: (inputs[1] as Tensor).size } },
   ],
 };
 

@@ -5,15 +5,17 @@
  */
 import { apply } from "../apply.ts";
 import type { DType } from "../dtype.ts";
-import { checkDTypeName } from "../elements.ts";
 import { DTypeError } from "../errors.ts";
 import { asTensor, constantOp, currentGraph } from "../graph.ts";
 import type { Op, Vjp, VjpContext } from "../graph.ts";
 import { broadcastShapes, sameShape } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
-import { promoted, toFloat } from "./promote.ts";
-import { sumTo } from "./reduce.ts";
+import { TRAINING } from "../training.ts";
+import { sumTo } from "./broadcast.ts";
+import { cast, promoted, toFloat } from "./promote.ts";
+
+export { cast, castOp } from "./promote.ts";
 
 const NUMBERS: readonly DType[] = ["f32", "i32", "u32"];
 const FLOAT: readonly DType[] = ["f32"];
@@ -42,7 +44,7 @@ function row(name: string, allowed: readonly DType[], rule: Rule | null, result:
       }
       return [{ shape: broadcastShapes(name, list.map((t) => t.shape)), dtype: result ?? list[0].dtype }];
     },
-    vjp: rule === null ? null : elementwise(rule),
+    vjp: TRAINING && rule !== null ? elementwise(rule) : null,
     lower: "map",
   };
 }
@@ -115,49 +117,47 @@ function binary(op: Op, bools: Op | DType = op) {
   };
 }
 
-const zero = (): null => null;
-
-export const addOp = row("add", NUMBERS, ({ dy }) => [dy, dy]);
-export const subOp = row("sub", NUMBERS, ({ dy, needs }) => [dy, needs[1] ? neg(dy) : null]);
-export const mulOp = row("mul", NUMBERS, ({ dy, a, b, needs }) => [needs[0] ? mul(dy, b) : null, needs[1] ? mul(dy, a) : null]);
-export const divOp = row("div", NUMBERS, ({ dy, y, b, needs }) => [needs[0] ? div(dy, b) : null, needs[1] ? neg(mul(dy, div(y, b))) : null]);
+export const addOp = row("add", NUMBERS, TRAINING ? ({ dy }) => [dy, dy] : null);
+export const subOp = row("sub", NUMBERS, TRAINING ? ({ dy, needs }) => [dy, needs[1] ? neg(dy) : null] : null);
+export const mulOp = row("mul", NUMBERS, TRAINING ? ({ dy, a, b, needs }) => [needs[0] ? mul(dy, b) : null, needs[1] ? mul(dy, a) : null] : null);
+export const divOp = row("div", NUMBERS, TRAINING ? ({ dy, y, b, needs }) => [needs[0] ? div(dy, b) : null, needs[1] ? neg(mul(dy, div(y, b))) : null] : null);
 /** b - 1, but 0 where b is: a^0 is 1 everywhere, also where a^-1 is infinite. */
 const lowered = (b: Tensor): Tensor => ((constantValue(b) ?? 0) === 0 ? where(equal(b, 0), 0, sub(b, 1)) : sub(b, 1));
 /** d(a^b) = b a^(b-1) da + a^b log(a) db; the second term counts only where a > 0. */
-export const powOp = row("pow", FLOAT, ({ dy, y, a, b, needs }) => [
+export const powOp = row("pow", FLOAT, TRAINING ? ({ dy, y, a, b, needs }) => [
   needs[0] ? mul(dy, mul(b, pow(a, lowered(b)))) : null,
   needs[1] ? mul(dy, where(greater(a, 0), mul(y, log(where(greater(a, 0), a, 1))), 0)) : null,
-]);
+] : null);
 /** On ties the gradient goes to the first operand, as in TensorFlow. */
-export const maximumOp = row("maximum", NUMBERS, ({ dy, a, b }) => [where(greaterEqual(a, b), dy, 0), where(less(a, b), dy, 0)]);
-export const minimumOp = row("minimum", NUMBERS, ({ dy, a, b }) => [where(lessEqual(a, b), dy, 0), where(greater(a, b), dy, 0)]);
+export const maximumOp = row("maximum", NUMBERS, TRAINING ? ({ dy, a, b }) => [where(greaterEqual(a, b), dy, 0), where(less(a, b), dy, 0)] : null);
+export const minimumOp = row("minimum", NUMBERS, TRAINING ? ({ dy, a, b }) => [where(lessEqual(a, b), dy, 0), where(greater(a, b), dy, 0)] : null);
 /** Floor modulo: the result has the sign of b. d/da = 1, d/db = -floor(a/b). */
-export const modOp = row("mod", NUMBERS, ({ dy, a, b, needs }) => [dy, needs[1] ? neg(mul(dy, floor(div(a, b)))) : null]);
+export const modOp = row("mod", NUMBERS, TRAINING ? ({ dy, a, b, needs }) => [dy, needs[1] ? neg(mul(dy, floor(div(a, b)))) : null] : null);
 
-export const negOp = row("neg", NUMBERS, ({ dy }) => [neg(dy)]);
-export const absOp = row("abs", NUMBERS, ({ dy, a }) => [mul(dy, sign(a))]);
+export const negOp = row("neg", NUMBERS, TRAINING ? ({ dy }) => [neg(dy)] : null);
+export const absOp = row("abs", NUMBERS, TRAINING ? ({ dy, a }) => [mul(dy, sign(a))] : null);
 export const signOp = row("sign", NUMBERS, null);
 export const floorOp = row("floor", FLOAT, null);
 export const ceilOp = row("ceil", FLOAT, null);
 export const roundOp = row("round", FLOAT, null);
-export const expOp = row("exp", FLOAT, ({ dy, y }) => [mul(dy, y)]);
-export const logOp = row("log", FLOAT, ({ dy, a }) => [div(dy, a)]);
-export const expm1Op = row("expm1", FLOAT, ({ dy, y }) => [mul(dy, add(y, 1))]);
-export const log1pOp = row("log1p", FLOAT, ({ dy, a }) => [div(dy, add(a, 1))]);
-export const sqrtOp = row("sqrt", FLOAT, ({ dy, y }) => [div(mul(dy, 0.5), y)]);
+export const expOp = row("exp", FLOAT, TRAINING ? ({ dy, y }) => [mul(dy, y)] : null);
+export const logOp = row("log", FLOAT, TRAINING ? ({ dy, a }) => [div(dy, a)] : null);
+export const expm1Op = row("expm1", FLOAT, TRAINING ? ({ dy, y }) => [mul(dy, add(y, 1))] : null);
+export const log1pOp = row("log1p", FLOAT, TRAINING ? ({ dy, a }) => [div(dy, add(a, 1))] : null);
+export const sqrtOp = row("sqrt", FLOAT, TRAINING ? ({ dy, y }) => [div(mul(dy, 0.5), y)] : null);
 /** d(x^-1/2) = -1/2 x^-3/2 */
-export const rsqrtOp = row("rsqrt", FLOAT, ({ dy, y }) => [mul(mul(dy, -0.5), mul(y, mul(y, y)))]);
+export const rsqrtOp = row("rsqrt", FLOAT, TRAINING ? ({ dy, y }) => [mul(mul(dy, -0.5), mul(y, mul(y, y)))] : null);
 /** 2 dy a, the product first: so that nothing but a itself is kept from the forward pass. */
-export const squareOp = row("square", NUMBERS, ({ dy, a }) => [mul(mul(dy, a), 2)]);
-export const reciprocalOp = row("reciprocal", FLOAT, ({ dy, y }) => [neg(mul(dy, mul(y, y)))]);
-export const sinOp = row("sin", FLOAT, ({ dy, a }) => [mul(dy, cos(a))]);
-export const cosOp = row("cos", FLOAT, ({ dy, a }) => [neg(mul(dy, sin(a)))]);
-export const tanhOp = row("tanh", FLOAT, ({ dy, y }) => [mul(dy, sub(1, mul(y, y)))]);
-export const sigmoidOp = row("sigmoid", FLOAT, ({ dy, y }) => [mul(dy, mul(y, sub(1, y)))]);
+export const squareOp = row("square", NUMBERS, TRAINING ? ({ dy, a }) => [mul(mul(dy, a), 2)] : null);
+export const reciprocalOp = row("reciprocal", FLOAT, TRAINING ? ({ dy, y }) => [neg(mul(dy, mul(y, y)))] : null);
+export const sinOp = row("sin", FLOAT, TRAINING ? ({ dy, a }) => [mul(dy, cos(a))] : null);
+export const cosOp = row("cos", FLOAT, TRAINING ? ({ dy, a }) => [neg(mul(dy, sin(a)))] : null);
+export const tanhOp = row("tanh", FLOAT, TRAINING ? ({ dy, y }) => [mul(dy, sub(1, mul(y, y)))] : null);
+export const sigmoidOp = row("sigmoid", FLOAT, TRAINING ? ({ dy, y }) => [mul(dy, mul(y, sub(1, y)))] : null);
 /** d erf(x) = 2/sqrt(pi) exp(-x^2) */
-export const erfOp = row("erf", FLOAT, ({ dy, a }) => [mul(dy, mul(1.1283791670955126, exp(neg(mul(a, a)))))]);
+export const erfOp = row("erf", FLOAT, TRAINING ? ({ dy, a }) => [mul(dy, mul(1.1283791670955126, exp(neg(mul(a, a)))))] : null);
 /** max(x, 0), with gradient 0 at 0. */
-export const reluOp = row("relu", FLOAT, ({ dy, y }) => [where(greater(y, 0), dy, 0)]);
+export const reluOp = row("relu", FLOAT, TRAINING ? ({ dy, y }) => [where(greater(y, 0), dy, 0)] : null);
 
 export const equalOp = row("equal", ALL, null, "bool");
 export const notEqualOp = row("notEqual", ALL, null, "bool");
@@ -180,18 +180,11 @@ export const whereOp: Op = {
     if (a.dtype !== b.dtype) throw new DTypeError(`where: both branches must have one dtype, got ${a} and ${b}`);
     return [{ shape: broadcastShapes("where", [c.shape, a.shape, b.shape]), dtype: a.dtype }];
   },
-  vjp: ({ dy, x, needs }) => {
+  vjp: TRAINING ? ({ dy, x, needs }) => {
     const [c, a, b] = x as readonly Tensor[];
     const d = dy[0] as Tensor;
     return [null, needs[1] ? sumTo(where(c, d, 0), a.shape) : null, needs[2] ? sumTo(where(c, 0, d), b.shape) : null];
-  },
-  lower: "map",
-};
-
-export const castOp: Op = {
-  name: "cast",
-  infer: (inputs, attrs) => [{ shape: (inputs[0] as Tensor).shape, dtype: attrs.dtype as DType }],
-  vjp: ({ dy, x }) => [(x[0] as Tensor).dtype === "f32" ? dy[0] : zero()],
+  } : null,
   lower: "map",
 };
 
@@ -352,16 +345,4 @@ export const isFinite = float(isFiniteOp);
  */
 export function where(condition: TensorLike, a: TensorLike, b: TensorLike): Tensor {
   return call(whereOp, [asTensor(condition, "bool", "where"), ...promoted("where", [a, b])]);
-}
-
-/**
- * `x` with another dtype. f32 to integer truncates toward zero, NaN gives 0 and what is out of range the nearest end; i32 and u32 keep
- * their bits; to bool means "not zero". Shape of x. The gradient passes from f32 to f32 only.
- */
-export function cast(x: TensorLike, dtype: DType): Tensor {
-  const t = asTensor(x, "f32", "cast");
-  const from = dtype !== "f32" && t.node?.op === castOp && t.node.attrs.given === true ? (t.node.inputs[0] as Tensor) : t;
-  if (from.dtype === dtype) return from;
-  checkDTypeName("cast", dtype);
-  return apply(castOp, [from], { dtype })[0];
 }

@@ -5,15 +5,16 @@ import { ShapeError } from "../errors.ts";
 import { asTensor, floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
 import type { Activation, MatmulAttrs } from "../plan/kernels.ts";
-import type { Attrs } from "../plan/plan.ts";
+import type { Attrs } from "../op.ts";
 import { broadcastShapes, sameShape, showShape, sizeBetween, sizeOf } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
-import * as wasm from "../wasm/encode/matmul.ts";
+import * as kernels from "../kernels.ts";
+import { TRAINING } from "../training.ts";
 import { activationGrad, checkKernelActivation } from "./activation.ts";
-import { asMatrix, broadcastTo, reshape, transpose, withShape } from "./move.ts";
+import { asMatrix, broadcastTo, reshape, sumOp, sumTo, withShape } from "./broadcast.ts";
+import { transpose } from "./move.ts";
 import { promoted } from "./promote.ts";
-import { sumOp, sumTo } from "./reduce.ts";
 
 interface Options { transposeA: boolean; transposeB: boolean; activation: Activation }
 
@@ -42,16 +43,16 @@ export const matmulOp: Op = {
     return floats([...broadcastShapes("matmul", [a.shape.slice(0, -2), b.shape.slice(0, -2)]), m, n]);
   },
   // With C = A B: dA = dC B^T, dB = A^T dC; transposed operands swap the roles.
-  vjp: ({ dy, y, x, needs, attrs }) => {
+  vjp: TRAINING ? ({ dy, y, x, needs, attrs }) => {
     const [a, b] = x as readonly Tensor[];
     const { transposeA: ta, transposeB: tb, activation } = attrs as unknown as Options;
     const dz = activationGrad(activation, dy[0] as Tensor, y[0]);
     const da = !needs[0] ? null : ta ? product(b, dz, tb, true) : product(dz, b, false, !tb);
     const db = !needs[1] ? null : productB(a, dz, ta, tb, b);
     return [da && sumTo(da, a.shape), db && sumTo(db, b.shape), needs[2] ? columnSum(dz) : null];
-  },
+  } : null,
   lower: ({ inputs, outputs, attrs }) => [
-    { kernel: "matmul", encode: wasm.matmul, inputs, outputs, attrs: geometry(inputs[0] as Tensor, inputs[1] as Tensor, attrs as unknown as Options) as unknown as Attrs },
+    { kernel: kernels.matmul, inputs, outputs, attrs: geometry(inputs[0] as Tensor, inputs[1] as Tensor, attrs as unknown as Options) as unknown as Attrs },
   ],
 };
 

@@ -5,77 +5,19 @@ import type { DType } from "../dtype.ts";
 import { checkOptions, kindOf } from "../check.ts";
 import { checkDTypeName, checkRange, checkShape, dtypeBeside } from "../elements.ts";
 import { ShapeError } from "../errors.ts";
-import { asTensor, constantOp, currentGraph } from "../graph.ts";
-import type { Lowered, Node, Op, TensorType } from "../graph.ts";
-import type { CopyAttrs } from "../plan/kernels.ts";
-import type { Attrs } from "../plan/plan.ts";
-import { broadcastShapes, broadcastStrides, normalizeAxis, sameShape, showShape, sizeBetween, sizeOf, stridesOf } from "../shape.ts";
+import { asTensor, currentGraph } from "../graph.ts";
+import type { Node, Op } from "../graph.ts";
+import type { Attrs } from "../op.ts";
+import { normalizeAxis, sameShape, showShape, sizeBetween, sizeOf, stridesOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import type { TensorLike } from "../tensor.ts";
-import * as wasm from "../wasm/encode/move.ts";
-import { cast } from "./map.ts";
-import { promoted } from "./promote.ts";
-import { sumTo } from "./reduce.ts";
+import * as kernels from "../kernels.ts";
+import { TRAINING } from "../training.ts";
+import { checkNumbers, copy, numbers, reshape, shaped, shownList } from "./broadcast.ts";
+import { cast, promoted } from "./promote.ts";
 
-/** By default elements of x one after another into all of y. */
-export function copy(x: Tensor, y: Tensor, attrs: Partial<CopyAttrs>): Lowered {
-  const all: CopyAttrs = { xOffset: 0, yOffset: 0, yStrides: stridesOf(y.shape), fill: null, partial: false, shape: y.shape, xStrides: stridesOf(x.shape), ...attrs };
-  return { kernel: "copy", encode: wasm.copy, inputs: [x], outputs: [y], attrs: all as unknown as Attrs };
-}
-
-const numbers = (a: unknown): readonly number[] => a as readonly number[];
-
-const shownList = (list: unknown): string => (Array.isArray(list) ? JSON.stringify(list) : kindOf(list));
-
-/** @throws ShapeError unless `list` is an array of numbers. */
-function checkNumbers(who: string, what: string, list: readonly number[]): void {
-  if (!Array.isArray(list) || list.some((n) => typeof n !== "number")) {
-    throw new ShapeError(`${who}: ${what} must be an array of numbers, got ${shownList(list)}`);
-  }
-}
-
-/** The type of what has the elements of `x` in the shape `attrs.shape`. */
-function shaped([x]: readonly (Tensor | null)[], attrs: Attrs): readonly TensorType[] {
-  return [{ shape: numbers(attrs.shape), dtype: (x as Tensor).dtype }];
-}
-
-/** A constant in another shape: still a constant, which elementwise ops take as an immediate. Null where `x` is none. */
-function filledAs(x: Tensor, shape: Shape): Tensor | null {
-  const graph = currentGraph();
-  return graph === null || x.node === null || x.node.op !== constantOp ? null : graph.constant(x.node.attrs.value as number, x.dtype, shape);
-}
-
-export const reshapeOp: Op = {
-  name: "reshape",
-  infer: shaped,
-  vjp: ({ dy, x }) => [reshape(dy[0] as Tensor, (x[0] as Tensor).shape)],
-  lower: "alias",
-};
-
-/** Same elements, in a shape that is known to have as many. */
-export function withShape(x: Tensor, shape: Shape): Tensor {
-  if (sameShape(shape, x.shape)) return x;
-  const constant = filledAs(x, shape);
-  if (constant !== null) return constant;
-  const source = x.node !== null && x.node.op === reshapeOp ? (x.node.inputs[0] as Tensor) : x;
-  return sameShape(source.shape, shape) ? source : apply(reshapeOp, [source], { shape })[0];
-}
-
-/** Same elements, another shape; one dimension may be -1 (what is left). @throws ShapeError when the sizes differ. */
-export function reshape(x: TensorLike, shape: Shape): Tensor {
-  const t = asTensor(x, "f32", "reshape");
-  checkNumbers("reshape", "shape", shape);
-  const known = sizeOf(shape.filter((d) => d !== -1));
-  const full = shape.map((d) => (d === -1 ? t.size / known : d));
-  if (shape.filter((d) => d === -1).length > 1 || full.some((d) => !Number.isInteger(d) || d < 0) || sizeOf(full) !== t.size) {
-    throw new ShapeError(`reshape: ${showShape(t.shape)} has ${t.size} elements and cannot become ${showShape(shape)}`);
-  }
-  return withShape(t, full);
-}
-
-/** All dimensions but the last as one. */
-export const asMatrix = (x: Tensor): Tensor => withShape(x, [sizeBetween(x.shape, 0, x.rank - 1), x.shape[x.rank - 1]]);
+export { broadcastTo, broadcastToOp, reshape, reshapeOp } from "./broadcast.ts";
 
 export const stopGradientOp: Op = { name: "stopGradient", infer: ([x]) => [x as Tensor], vjp: null, lower: "alias" };
 
@@ -84,37 +26,13 @@ export function stopGradient(x: TensorLike): Tensor {
   return apply(stopGradientOp, [asTensor(x, "f32", "stopGradient")])[0];
 }
 
-export const broadcastToOp: Op = {
-  name: "broadcastTo",
-  infer: ([x], attrs) => {
-    const to = numbers(attrs.shape);
-    if (!sameShape(broadcastShapes("broadcastTo", [(x as Tensor).shape, to]), to)) throw new ShapeError(`broadcastTo: ${showShape((x as Tensor).shape)} does not broadcast to ${showShape(to)}`);
-    return shaped([x], attrs);
-  },
-  vjp: ({ dy, x }) => [sumTo(dy[0] as Tensor, (x[0] as Tensor).shape)],
-  lower: ({ inputs, outputs }) => {
-    const [x, y] = [inputs[0] as Tensor, outputs[0]];
-    return [copy(x, y, { xStrides: broadcastStrides(x.shape, y.shape) })];
-  },
-};
-
-/** `x` repeated to `shape` by NumPy's rule. */
-export function broadcastTo(x: TensorLike, shape: Shape): Tensor {
-  const t = asTensor(x, "f32", "broadcastTo");
-  // However large: traced, it need not exist.
-  checkShape("broadcastTo", shape, Infinity);
-  if (sameShape(t.shape, shape)) return t;
-  broadcastToOp.infer([t], { shape });
-  return filledAs(t, shape) ?? apply(broadcastToOp, [t], { shape })[0];
-}
-
 export const transposeOp: Op = {
   name: "transpose",
   infer: ([x], attrs) => [{ shape: numbers(attrs.perm).map((p) => (x as Tensor).shape[p]), dtype: (x as Tensor).dtype }],
-  vjp: ({ dy, attrs }) => {
+  vjp: TRAINING ? ({ dy, attrs }) => {
     const perm = numbers(attrs.perm);
     return [transpose(dy[0] as Tensor, perm.map((_, i) => perm.indexOf(i)))];
-  },
+  } : null,
   lower: ({ inputs, outputs, attrs }) => {
     const x = inputs[0] as Tensor;
     const strides = stridesOf(x.shape);
@@ -144,7 +62,7 @@ function block(shape: Shape, attrs: Attrs): [number, number[]] {
 export const sliceOp: Op = {
   name: "slice",
   infer: shaped,
-  vjp: ({ dy, x, attrs }) => [apply(placeOp, [dy[0] as Tensor], { start: attrs.start, step: attrs.step, shape: (x[0] as Tensor).shape })[0]],
+  vjp: TRAINING ? ({ dy, x, attrs }) => [apply(placeOp, [dy[0] as Tensor], { start: attrs.start, step: attrs.step, shape: (x[0] as Tensor).shape })[0]] : null,
   lower: ({ inputs, outputs, attrs }) => {
     const x = inputs[0] as Tensor;
     const [xOffset, xStrides] = block(x.shape, attrs);
@@ -156,7 +74,7 @@ export const sliceOp: Op = {
 export const placeOp: Op = {
   name: "place",
   infer: shaped,
-  vjp: ({ dy, x, attrs }) => [apply(sliceOp, [dy[0] as Tensor], { start: attrs.start, step: attrs.step, shape: (x[0] as Tensor).shape })[0]],
+  vjp: TRAINING ? ({ dy, x, attrs }) => [apply(sliceOp, [dy[0] as Tensor], { start: attrs.start, step: attrs.step, shape: (x[0] as Tensor).shape })[0]] : null,
   lower: ({ inputs, outputs, attrs }) => {
     const x = inputs[0] as Tensor;
     const [yOffset, yStrides] = block(outputs[0].shape, attrs);
@@ -221,7 +139,7 @@ export const concatOp: Op = {
     }
     return [{ shape: list[0].shape.map((d, i) => (i === axis ? list.reduce((n, t) => n + t.shape[axis], 0) : d)), dtype: list[0].dtype }];
   },
-  vjp: ({ dy, x, attrs, needs }) => {
+  vjp: TRAINING ? ({ dy, x, attrs, needs }) => {
     const axis = attrs.axis as number;
     let at = 0;
     return (x as readonly Tensor[]).map((t, i) => {
@@ -229,7 +147,7 @@ export const concatOp: Op = {
       at += t.shape[axis];
       return needs[i] ? slice(dy[0] as Tensor, start, t.shape) : null;
     });
-  },
+  } : null,
   lower: (node: Node) => {
     const axis = node.attrs.axis as number;
     const y = node.outputs[0];
@@ -283,7 +201,7 @@ export const iotaOp: Op = {
   vjp: null,
   lower: ({ outputs, attrs }) => {
     const [shape, axis] = [numbers(attrs.shape), attrs.axis as number];
-    return [{ kernel: "iota", encode: wasm.iota, inputs: [], outputs, attrs: { size: shape.length ? shape[axis] : 1, inner: sizeBetween(shape, axis + 1, shape.length) } }];
+    return [{ kernel: kernels.iota, inputs: [], outputs, attrs: { size: shape.length ? shape[axis] : 1, inner: sizeBetween(shape, axis + 1, shape.length) } }];
   },
 };
 

@@ -3,12 +3,12 @@ import { apply } from "../apply.ts";
 import { ShapeError } from "../errors.ts";
 import type { Op } from "../graph.ts";
 import type { LayerNormAttrs } from "../plan/kernels.ts";
-import type { Attrs } from "../plan/plan.ts";
+import type { Attrs } from "../op.ts";
 import { showShape, sizeBetween } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
-import * as wasm from "../wasm/encode/norm.ts";
-import { NORM } from "../wasm/parts.ts";
+import * as kernels from "../kernels.ts";
+import { TRAINING } from "../training.ts";
 import { mean } from "./composite.ts";
 import { add, mul, neg, square, sub } from "./map.ts";
 import { columnSum } from "./matmul.ts";
@@ -31,7 +31,7 @@ export const layerNormOp: Op = {
     }
     return [t.shape, [t.shape[0]], [t.shape[0]]].map((shape) => ({ shape, dtype: "f32" }));
   },
-  vjp: ({ dy: [dy, dMean, dRstd], y, x: inputs, needs, attrs }) => {
+  vjp: TRAINING ? ({ dy: [dy, dMean, dRstd], y, x: inputs, needs, attrs }) => {
     const [x, gamma] = inputs as [Tensor, Tensor | null];
     const m = along(y[1]);
     const [dxOfY, dGamma, dBeta] = dy ? apply(layerNormGradOp, [dy, x, gamma, y[1], y[2]], attrs) : [null, null, null];
@@ -41,15 +41,15 @@ export const layerNormOp: Op = {
     if (dMean && attrsOf(attrs).centered) dx = plus(dx, broadcastTo(mul(along(dMean), part), x.shape));
     if (dRstd) dx = plus(dx, mul(mul(along(mul(dRstd, mul(y[2], square(y[2])))), -part), sub(x, m)));
     return [dx, needs[1] ? dGamma : null, needs[2] ? dBeta : null];
-  },
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "layerNorm", encode: wasm.layerNorm, part: NORM, inputs, outputs, attrs }],
+  } : null,
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: kernels.layerNorm, inputs, outputs, attrs }],
 };
 
 /** (dy, x, gamma?, mean, rstd) -> dx, dgamma, dbeta */
 export const layerNormGradOp: Op = {
   name: "layerNormGrad",
   infer: ([dy]) => [(dy as Tensor).shape, [(dy as Tensor).shape[1]], [(dy as Tensor).shape[1]]].map((shape) => ({ shape, dtype: "f32" })),
-  vjp: ({ dy: [d, dGamma, dBeta], x: inputs, needs, attrs }) => {
+  vjp: TRAINING ? ({ dy: [d, dGamma, dBeta], x: inputs, needs, attrs }) => {
     const [dy1, x, gamma, m1, r1] = inputs as [Tensor, Tensor, Tensor | null, Tensor, Tensor];
     const { centered } = attrsOf(attrs);
     const [m, rstd] = [along(m1), along(r1)];
@@ -73,8 +73,8 @@ export const layerNormGradOp: Op = {
       neg(rows(mul(toZ, rstd))),
       rows(add(mul(d, sub(centre(g), mul(z, gz))), mul(toZ, distance))),
     ].map((t, i) => plus(t, ofSums[i]));
-  },
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "layerNormGrad", encode: wasm.layerNormGrad, part: NORM, inputs, outputs, attrs }],
+  } : null,
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: kernels.layerNormGrad, inputs, outputs, attrs }],
 };
 
 export interface NormalizeOptions {

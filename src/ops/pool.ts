@@ -4,11 +4,11 @@ import { checkOptions } from "../check.ts";
 import { asTensor, floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
 import type { PoolAttrs } from "../plan/kernels.ts";
-import type { Attrs } from "../plan/plan.ts";
+import type { Attrs } from "../op.ts";
 import { checkDType } from "../tensor.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
-import * as wasm from "../wasm/encode/pool.ts";
-import { CONV } from "../wasm/parts.ts";
+import * as kernels from "../kernels.ts";
+import { TRAINING } from "../training.ts";
 import { pair, windowOf } from "./window.ts";
 import type { Padding, Pair } from "./window.ts";
 
@@ -20,8 +20,8 @@ const output = (a: PoolAttrs): readonly number[] => [a.n, a.p, a.q, a.c];
 export const maxPoolOp: Op = {
   name: "maxPool",
   infer: (_inputs, attrs) => [...floats(output(attrsOf(attrs))), { shape: output(attrsOf(attrs)), dtype: "i32" }],
-  vjp: ({ dy, y, attrs }) => [dy[0] === null ? null : apply(maxPoolGradOp, [dy[0], y[1]], attrs)[0]],
-  lower: { encode: wasm.maxPool, part: CONV },
+  vjp: TRAINING ? ({ dy, y, attrs }) => [dy[0] === null ? null : apply(maxPoolGradOp, [dy[0], y[1]], attrs)[0]] : null,
+  lower: kernels.maxPool,
 };
 
 /** Linear in dy; its own gradient would gather by the index and is not offered. */
@@ -30,21 +30,21 @@ export const maxPoolGradOp: Op = {
   infer: (_inputs, attrs) => floats(input(attrsOf(attrs))),
   vjp: null,
   gradientOf: "max pooling",
-  lower: { encode: wasm.maxPoolGrad, part: CONV },
+  lower: kernels.maxPoolGrad,
 };
 
 export const avgPoolOp: Op = {
   name: "avgPool",
   infer: (_inputs, attrs) => floats(output(attrsOf(attrs))),
-  vjp: ({ dy, attrs }) => [apply(avgPoolGradOp, [dy[0]], attrs)[0]],
-  lower: { encode: wasm.avgPool, part: CONV },
+  vjp: TRAINING ? ({ dy, attrs }) => [apply(avgPoolGradOp, [dy[0]], attrs)[0]] : null,
+  lower: kernels.avgPool,
 };
 
 export const avgPoolGradOp: Op = {
   name: "avgPoolGrad",
   infer: (_inputs, attrs) => floats(input(attrsOf(attrs))),
-  vjp: ({ dy, attrs }) => [apply(avgPoolOp, [dy[0]], attrs)[0]],
-  lower: { encode: wasm.avgPoolGrad, part: CONV },
+  vjp: TRAINING ? ({ dy, attrs }) => [apply(avgPoolOp, [dy[0]], attrs)[0]] : null,
+  lower: kernels.avgPoolGrad,
 };
 
 /** Options of the ops `maxPool2d` and `avgPool2d`. */
@@ -59,7 +59,7 @@ function pool(op: Op, who: string, input: TensorLike, size: Pair, options: PoolO
   const x = asTensor(input, "f32", who);
   const { strides = size, padding = "valid" } = checkOptions(who, options, ["strides", "padding"]);
   checkDType(who, x, ["f32"]);
-  const attrs = windowOf(who, x, pair(`${who}: poolSize`, size), pair(`${who}: strides`, strides), [1, 1], padding);
+  const attrs = windowOf(who, x.shape, { size: pair(`${who}: poolSize`, size), strides: pair(`${who}: strides`, strides), padding });
   return apply(op, [x], attrs as unknown as Attrs)[0];
 }
 

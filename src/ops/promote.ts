@@ -4,12 +4,34 @@
  * could hold both, so they are an error. JavaScript's numbers are weak: an integer follows the other operand (beside bools it is i32), a
  * fraction, an infinity or NaN makes integers f32.
  */
+import { apply } from "../apply.ts";
 import type { DType } from "../dtype.ts";
+import { checkDTypeName } from "../elements.ts";
 import { DTypeError } from "../errors.ts";
 import { asTensor } from "../graph.ts";
+import type { Op } from "../graph.ts";
 import { Tensor } from "../tensor.ts";
 import type { TensorLike } from "../tensor.ts";
-import { cast } from "./map.ts";
+import { TRAINING } from "../training.ts";
+
+export const castOp: Op = {
+  name: "cast",
+  infer: (inputs, attrs) => [{ shape: (inputs[0] as Tensor).shape, dtype: attrs.dtype as DType }],
+  vjp: TRAINING ? ({ dy, x }) => [(x[0] as Tensor).dtype === "f32" ? dy[0] : null] : null,
+  lower: "map",
+};
+
+/**
+ * `x` with another dtype. f32 to integer truncates toward zero, NaN gives 0 and what is out of range the nearest end; i32 and u32 keep
+ * their bits; to bool means "not zero". Shape of x. The gradient passes from f32 to f32 only.
+ */
+export function cast(x: TensorLike, dtype: DType): Tensor {
+  const t = asTensor(x, "f32", "cast");
+  const from = dtype !== "f32" && t.node?.op === castOp && t.node.attrs.given === true ? (t.node.inputs[0] as Tensor) : t;
+  if (from.dtype === dtype) return from;
+  checkDTypeName("cast", dtype);
+  return apply(castOp, [from], { dtype })[0];
+}
 
 function join(who: string, operands: readonly TensorLike[], a: DType, b: DType): DType {
   if (a === b || b === "bool") return a;

@@ -12,7 +12,7 @@ import { showShape } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { checkDType, Tensor } from "../tensor.ts";
 import type { TensorLike } from "../tensor.ts";
-import * as wasm from "../wasm/encode/random.ts";
+import * as kernels from "../kernels.ts";
 import { add, cast, less, log, neg } from "./map.ts";
 import { expandDims } from "./move.ts";
 import { argMax } from "./reduce.ts";
@@ -29,7 +29,7 @@ export const randomOp: Op = {
     return [{ shape: attrs.shape as unknown as Shape, dtype: attrs.kind === "bits" ? "u32" : "f32" }];
   },
   vjp: null,
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "random", encode: wasm.random, inputs, outputs, attrs: { kind: attrs.kind, stream: attrs.stream, count: outputs[0].size } }],
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: kernels.random, inputs, outputs, attrs: { kind: attrs.kind, stream: attrs.stream, count: outputs[0].size } }],
 };
 
 export const permutationOp: Op = {
@@ -40,7 +40,7 @@ export const permutationOp: Op = {
     return [{ shape: [attrs.count as number], dtype: "i32" }];
   },
   vjp: null,
-  lower: { encode: wasm.permutation },
+  lower: kernels.permutation,
 };
 
 /** Options of random ops. */

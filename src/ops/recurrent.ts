@@ -6,16 +6,17 @@ import { apply } from "../apply.ts";
 import { currentGraph, floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
 import type { Activation, RecurrentAttrs } from "../plan/kernels.ts";
-import type { Attrs } from "../plan/plan.ts";
+import type { Attrs } from "../op.ts";
 import { checkOptions, kindOf } from "../check.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
 import { sameShape, showShape } from "../shape.ts";
 import { Tensor, zeros } from "../tensor.ts";
-import * as wasm from "../wasm/encode/recurrent.ts";
-import { RECURRENT } from "../wasm/parts.ts";
+import * as kernels from "../kernels.ts";
+import { TRAINING } from "../training.ts";
 import { add, cast, mul, sub, where, equal } from "./map.ts";
 import { columnSum, matmul } from "./matmul.ts";
-import { asMatrix, broadcastTo, concat, expandDims, reshape, slice } from "./move.ts";
+import { asMatrix, broadcastTo, reshape } from "./broadcast.ts";
+import { concat, expandDims, slice } from "./move.ts";
 import { sum } from "./reduce.ts";
 
 const attrsOf = (attrs: Attrs): RecurrentAttrs => attrs as unknown as RecurrentAttrs;
@@ -55,7 +56,7 @@ function lastStep(dc: Tensor | null, a: RecurrentAttrs): Tensor | null {
 export const lstmOp: Op = {
   name: "lstm",
   infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 1), seq(attrsOf(attrs), 1), seq(attrsOf(attrs), 4)),
-  vjp: ({ dy, y, x, needs, attrs }) => {
+  vjp: TRAINING ? ({ dy, y, x, needs, attrs }) => {
     const a = attrsOf(attrs);
     const [, wr, h0, c0, mask, factors] = x;
     const [h, c, gates] = y;
@@ -63,8 +64,8 @@ export const lstmOp: Op = {
     const before = previous(h, h0, a);
     const dwr = needs[1] ? weightGrad(dropped(before, factors), dgates) : null;
     return [dgates, dwr, h0 && dh0, c0 && dc0, null, needs[5] ? factorsGrad(before, readGrad(dgates, wr as Tensor)) : null];
-  },
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "lstm", encode: wasm.lstm, part: RECURRENT, inputs, outputs, attrs, required: 2 }],
+  } : null,
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: kernels.lstm, inputs, outputs, attrs, required: 2 }],
 };
 
 export const lstmGradOp: Op = {
@@ -72,14 +73,14 @@ export const lstmGradOp: Op = {
   infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 4), state(attrsOf(attrs)), state(attrsOf(attrs))),
   vjp: null,
   gradientOf: "lstm",
-  lower: { encode: wasm.lstmGrad, part: RECURRENT },
+  lower: kernels.lstmGrad,
 };
 
 /** (xw, wr, bias2?, h0?, mask?, factors?) -> h, gates */
 export const gruOp: Op = {
   name: "gru",
   infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 1), seq(attrsOf(attrs), 4)),
-  vjp: ({ dy, y, x, needs, attrs }) => {
+  vjp: TRAINING ? ({ dy, y, x, needs, attrs }) => {
     const a = attrsOf(attrs);
     const [, wr, bias2, h0, mask, factors] = x;
     const [h, gates] = y;
@@ -88,8 +89,8 @@ export const gruOp: Op = {
     const dwr = needs[1] ? gruWeightGrad(dropped(before, factors), dhw, gates, a) : null;
     const dfactors = needs[5] ? factorsGrad(before, gruReadGrad(dhw, wr as Tensor, gates, a)) : null;
     return [dxw, dwr, bias2 && (needs[2] ? columnSum(dhw) : null), h0 && dh0, null, dfactors];
-  },
-  lower: { encode: wasm.gru, part: RECURRENT },
+  } : null,
+  lower: kernels.gru,
 };
 
 /** Columns of `blocks` gates of x[B,T,G*U]. */
@@ -114,21 +115,21 @@ export const gruGradOp: Op = {
   infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 3), seq(attrsOf(attrs), 3), state(attrsOf(attrs))),
   vjp: null,
   gradientOf: "gru",
-  lower: { encode: wasm.gruGrad, part: RECURRENT },
+  lower: kernels.gruGrad,
 };
 
 /** (xw, wr, h0?, mask?, factors?) -> h */
 export const simpleRnnOp: Op = {
   name: "simpleRnn",
   infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 1)),
-  vjp: ({ dy, y, x, needs, attrs }) => {
+  vjp: TRAINING ? ({ dy, y, x, needs, attrs }) => {
     const [, wr, h0, mask, factors] = x;
     const [dxw, dh0] = apply(simpleRnnGradOp, [dy[0], wr, y[0], h0, mask, factors], attrs);
     const before = previous(y[0], h0, attrsOf(attrs));
     const dwr = needs[1] ? weightGrad(dropped(before, factors), dxw) : null;
     return [dxw, dwr, h0 && dh0, null, needs[4] ? factorsGrad(before, readGrad(dxw, wr as Tensor)) : null];
-  },
-  lower: { encode: wasm.simpleRnn, part: RECURRENT },
+  } : null,
+  lower: kernels.simpleRnn,
 };
 
 export const simpleRnnGradOp: Op = {
@@ -136,7 +137,7 @@ export const simpleRnnGradOp: Op = {
   infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 1), state(attrsOf(attrs))),
   vjp: null,
   gradientOf: "simpleRnn",
-  lower: { encode: wasm.simpleRnnGrad, part: RECURRENT },
+  lower: kernels.simpleRnnGrad,
 };
 
 /** Options of the recurrent ops. */

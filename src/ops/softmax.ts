@@ -3,13 +3,12 @@ import { apply } from "../apply.ts";
 import { checkCount } from "../check.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
 import { asTensor, floats } from "../graph.ts";
-import type { Op } from "../graph.ts";
+import type { Kernel, Op } from "../graph.ts";
 import { normalizeAxis, sameShape, showShape, sizeBetween } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
-import { softmaxCrossEntropy as encodeLoss } from "../wasm/encode/loss.ts";
-import * as wasm from "../wasm/encode/softmax.ts";
-import type { Encoder } from "../wasm/writer.ts";
+import * as kernels from "../kernels.ts";
+import { TRAINING } from "../training.ts";
 import { add, cast, equal, exp, isFinite, log, mul, neg, sub, where } from "./map.ts";
 import { expandDims, iota, reshape, stopGradient, transpose } from "./move.ts";
 import { toFloat } from "./promote.ts";
@@ -17,15 +16,16 @@ import { max, reduceOptions, sum } from "./reduce.ts";
 
 const rows = (x: Tensor): { rows: number; cols: number } => ({ rows: sizeBetween(x.shape, 0, x.rank - 1), cols: x.shape[x.rank - 1] });
 
-function alongRows(name: string, grad: Op, encode: Encoder): Op {
+function alongRows(kernel: Kernel, grad: Op): Op {
+  const { name } = kernel;
   return {
     name,
     infer: ([x]) => {
       checkDType(name, x as Tensor, ["f32"]);
       return [x as Tensor];
     },
-    vjp: ({ dy, y }) => [apply(grad, [dy[0], y[0]])[0]],
-    lower: ({ inputs, outputs }) => [{ kernel: name, encode, inputs, outputs, attrs: rows(outputs[0]) }],
+    vjp: TRAINING ? ({ dy, y }) => [apply(grad, [dy[0], y[0]])[0]] : null,
+    lower: ({ inputs, outputs }) => [{ kernel, inputs, outputs, attrs: rows(outputs[0]) }],
   };
 }
 
@@ -35,29 +35,29 @@ const rowSum = (x: Tensor): Tensor => sum(x, { axis: -1, keepDims: true });
 export const softmaxGradOp: Op = {
   name: "softmaxGrad",
   infer: ([dy]) => [dy as Tensor],
-  vjp: ({ dy, x }) => {
+  vjp: TRAINING ? ({ dy, x }) => {
     const [d, g, y] = [dy[0], x[0], x[1]] as [Tensor, Tensor, Tensor];
     const inner = rowSum(mul(g, y));
     const dyy = rowSum(mul(d, y));
     return [sub(mul(d, y), mul(dyy, y)), sub(mul(d, sub(g, inner)), mul(g, dyy))];
-  },
-  lower: ({ inputs, outputs }) => [{ kernel: "softmaxGrad", encode: wasm.softmaxGrad, inputs, outputs, attrs: rows(outputs[0]) }],
+  } : null,
+  lower: ({ inputs, outputs }) => [{ kernel: kernels.softmaxGrad, inputs, outputs, attrs: rows(outputs[0]) }],
 };
 
 /** (dy, y) -> dy - exp(y) sum(dy) */
 export const logSoftmaxGradOp: Op = {
   name: "logSoftmaxGrad",
   infer: ([dy]) => [dy as Tensor],
-  vjp: ({ dy, x }) => {
+  vjp: TRAINING ? ({ dy, x }) => {
     const [d, g, y] = [dy[0], x[0], x[1]] as [Tensor, Tensor, Tensor];
     const p = exp(y);
     return [sub(d, rowSum(mul(d, p))), neg(mul(mul(d, p), rowSum(g)))];
-  },
-  lower: ({ inputs, outputs }) => [{ kernel: "logSoftmaxGrad", encode: wasm.logSoftmaxGrad, inputs, outputs, attrs: rows(outputs[0]) }],
+  } : null,
+  lower: ({ inputs, outputs }) => [{ kernel: kernels.logSoftmaxGrad, inputs, outputs, attrs: rows(outputs[0]) }],
 };
 
-export const softmaxOp = alongRows("softmax", softmaxGradOp, wasm.softmax);
-export const logSoftmaxOp = alongRows("logSoftmax", logSoftmaxGradOp, wasm.logSoftmax);
+export const softmaxOp = alongRows(kernels.softmax, softmaxGradOp);
+export const logSoftmaxOp = alongRows(kernels.logSoftmax, logSoftmaxGradOp);
 
 function alongAxis(op: Op, x: TensorLike, axis: number): Tensor {
   const t = toFloat(op.name, x);
@@ -95,7 +95,7 @@ export const softmaxCrossEntropyOp: Op = {
     return floats(z.shape.slice(0, -1), z.shape);
   },
   // d loss / d logits = probs sum(labels) - labels; d loss / d labels = -log(probs) = logsumexp - logits
-  vjp: ({ dy, y, x, needs, attrs }) => {
+  vjp: TRAINING ? ({ dy, y, x, needs, attrs }) => {
     if (dy[1] !== null) throw new ShapeError("softmaxCrossEntropy: its probabilities carry no gradient; use softmax()");
     const [z, labels] = x as readonly Tensor[];
     const probs = y[1];
@@ -103,8 +103,8 @@ export const softmaxCrossEntropyOp: Op = {
     const mass = attrs.sparse ? probs : mul(probs, rowSum(labels));
     const d = expandDims(dy[0] as Tensor, z.rank - 1);
     return [needs[0] ? mul(sub(mass, target), d) : null, needs[1] ? neg(mul(logSoftmaxOfRows(z), d)) : null];
-  },
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: "softmaxCrossEntropy", encode: encodeLoss, inputs, outputs, attrs: { ...rows(inputs[0] as Tensor), sparse: attrs.sparse } }],
+  } : null,
+  lower: ({ inputs, outputs, attrs }) => [{ kernel: kernels.softmaxCrossEntropy, inputs, outputs, attrs: { ...rows(inputs[0] as Tensor), sparse: attrs.sparse } }],
 };
 
 /**

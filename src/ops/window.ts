@@ -31,13 +31,31 @@ function along(size: number, kernel: number, stride: number, dilation: number, p
   return [out, Math.floor(Math.max(0, (out - 1) * stride + span - size) / 2)];
 }
 
-/** @throws ShapeError unless the shape is [N, H, W, C] and the window fits, ArgumentError for an unknown padding. */
-export function windowOf(who: string, { shape }: { readonly shape: Shape }, [r, s]: readonly [number, number], strides: readonly [number, number], dilation: readonly [number, number], padding: ConvPadding, known: readonly ConvPadding[] = ["valid", "same"]): WindowAttrs {
+/** A window as options give it; rows come before columns. */
+interface WindowOptions {
+  readonly size: readonly [number, number];
+  readonly strides: readonly [number, number];
+  /** Default 1. */
+  readonly dilation?: readonly [number, number];
+  readonly padding: ConvPadding;
+  /** What `padding` may be. Default `valid` and `same`. */
+  readonly paddings?: readonly ConvPadding[];
+}
+
+/**
+ * The windows of an input [N, H, W, C]. @throws ShapeError unless that is its shape and the window fits, ArgumentError for an unknown
+ * padding.
+ */
+export function windowOf(who: string, shape: Shape, options: WindowOptions): WindowAttrs {
+  const { size: [r, s], strides, dilation = [1, 1], padding, paddings = ["valid", "same"] } = options;
   if (shape.length !== 4) throw new ShapeError(`${who}: expected [batch, height, width, channels], got ${showShape(shape)}`);
-  checkOneOf(who, "padding", padding, known);
+  checkOneOf(who, "padding", padding, paddings);
   const [n, h, w, c] = shape;
   const [p, padTop] = along(h, r, strides[0], dilation[0], padding);
   const [q, padLeft] = along(w, s, strides[1], dilation[1], padding);
-  if (p === 0 || q === 0) throw new ShapeError(`${who}: a window of ${(r - 1) * dilation[0] + 1}x${(s - 1) * dilation[1] + 1} does not fit into the ${h}x${w} input; use padding "same" or a smaller window`);
+  if (p === 0 || q === 0) {
+    const span = `${(r - 1) * dilation[0] + 1}x${(s - 1) * dilation[1] + 1}`;
+    throw new ShapeError(`${who}: a window of ${span} does not fit into the ${h}x${w} input; use padding "same" or a smaller window`);
+  }
   return { n, h, w, c, p, q, r, s, strideH: strides[0], strideW: strides[1], dilationH: dilation[0], dilationW: dilation[1], padTop, padLeft };
 }

@@ -1,22 +1,21 @@
 /** @file Graph to Plan: live nodes, fusion, places for results and assigned tensors, memory for the rest. */
 import { assert } from "../assert.ts";
-import type { Limits } from "../backend.ts";
 import { once } from "../cache.ts";
 import { bytesOf } from "../dtype.ts";
 import type { Storage } from "../dtype.ts";
 import type { Graph } from "../graph.ts";
 import { Tensor } from "../tensor.ts";
-import { map } from "../wasm/encode/map.ts";
-import { fuse } from "./fuse.ts";
-import type { UnplacedCall } from "./fuse.ts";
+import { TRAINING } from "../training.ts";
+import { fuse, MAP } from "./fuse.ts";
+import type { PlanLimits, UnplacedCall } from "./limits.ts";
 import { placeTemporaries, readsInOrder } from "./memory.ts";
 import type { Binding, Call, Operand, Place, Plan } from "./plan.ts";
 import { base, liveNodes } from "./simplify.ts";
 import { asWords } from "./storage.ts";
 
-/** A copy of all elements: a body of no steps, since applications hold the encoder of bodies anyway, and that of copies only where they move elements. */
+/** A copy of all elements: a body of no steps, since backends always have the kernel of bodies, and that of copies only where ops move elements. */
 const copyCall = (from: Tensor, to: Tensor, source: string): UnplacedCall => ({
-  kernel: "map", encode: map, inputs: [from], outputs: [to], attrs: { body: { space: [from.size], strides: [[1]], steps: [], results: [0] } }, source,
+  kernel: MAP, inputs: [from], outputs: [to], attrs: { body: { space: [from.size], strides: [[1]], steps: [], results: [0] } }, source,
 });
 
 const isLeaf = (t: Tensor): boolean => base(t).node?.op.lower === "leaf";
@@ -27,7 +26,7 @@ const standIn = (like: Tensor): Tensor => new Tensor(like.shape, like.dtype, lik
 /**
  * Plans `graph`. Bindings are the graph's inputs, then its captures in order, then `results`.
  */
-export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limits): Plan {
+export function buildPlan(graph: Graph, results: readonly Tensor[], limits: PlanLimits): Plan {
   const captures = [...graph.captures.values()];
   const roots = [...results, ...graph.assigns.values()];
   const nodes = liveNodes(graph, roots);
@@ -55,14 +54,14 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limi
 
   // Assignments: written in place where nothing reads the old value at or after that call, else copied at the end.
   const late: UnplacedCall[] = [];
-  const inPlace = whereInPlace(calls);
+  const inPlace = TRAINING ? whereInPlace(calls) : null;
   const assigned = new Set<Tensor>();
-  for (const [target, value] of graph.assigns) {
+  for (const [target, value] of TRAINING ? graph.assigns : []) {
     const symbol = graph.captures.get(target) as Tensor;
     assigned.add(symbol);
     const b = base(value);
     if (b === symbol) continue;
-    if (!fixed.has(b) && inPlace(symbol, b)) {
+    if (!fixed.has(b) && inPlace?.(symbol, b)) {
       fixed.set(b, fixed.get(symbol) as Place);
       continue;
     }
@@ -91,7 +90,8 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limi
     const storage = halves?.has(b) ? "f16" : stored.get(b);
     return { place: at, shape: t.shape, dtype: t.dtype, ...(storage && { storage }) };
   };
-  const placed = ordered.map((c): Call => ({ ...c, inputs: c.inputs.map(operand), outputs: c.outputs.map(operand) }));
+  const placed = ordered.map(({ kernel, inputs, outputs, attrs, source }): Call => (
+    { kernel: kernel.name, inputs: inputs.map(operand), outputs: outputs.map(operand), attrs, source }));
   const binding = (kind: Binding["kind"], { shape, dtype, size }: Tensor, written: boolean, storage?: Storage): Binding => (
     { kind, shape, dtype, ...(storage && { storage }), bytes: bytesOf(size, storage), written });
   return {
@@ -102,6 +102,7 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Limi
     ],
     slots,
     calls: placed,
+    kernels: Object.fromEntries(ordered.map(({ kernel }) => [kernel.name, kernel])),
   };
 }
 

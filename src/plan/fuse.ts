@@ -3,18 +3,16 @@
  * outside, and a chain that only feeds a reduction becomes the reduction's prologue. Matmul, convolution and recurrent
  * kernels take bias and activation as operands of their ops, so nothing is left to fuse behind them.
  */
-import type { Limits } from "../backend.ts";
 import { assert } from "../assert.ts";
 import { once } from "../cache.ts";
 import { constantOp } from "../graph.ts";
-import type { Lowered, Node } from "../graph.ts";
+import type { Attrs, Kernel, Lowered, Node } from "../graph.ts";
 import type { DType } from "../dtype.ts";
 import { broadcastStrides, sameShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
-import { map } from "../wasm/encode/map.ts";
-import type { KernelPart } from "../wasm/parts.ts";
-import type { Attrs, MapBody, MapStep } from "./plan.ts";
+import type { PlanLimits, UnplacedCall } from "./limits.ts";
+import type { MapBody, MapStep } from "./plan.ts";
 import { base } from "./simplify.ts";
 
 /** Nodes that run as one. */
@@ -30,10 +28,8 @@ export interface Unit {
   outputs: number;
 }
 
-/** A kernel call whose operands are still graph tensors. */
-export interface UnplacedCall extends Lowered {
-  readonly source: string;
-}
+/** The kernel of elementwise nodes. */
+export const MAP: Kernel = { name: "map" };
 
 /**
  * Reads that a search for a way between two units follows before it gives up and takes it that there is one: then the two stay two maps.
@@ -54,9 +50,9 @@ export class Fuser {
   readonly roots: ReadonlySet<Tensor>;
   /** Outputs that a node reads or that are roots. */
   readonly read: ReadonlySet<Tensor>;
-  readonly #limits: Limits;
+  readonly #limits: PlanLimits;
 
-  constructor(nodes: readonly Node[], roots: readonly Tensor[], limits: Limits) {
+  constructor(nodes: readonly Node[], roots: readonly Tensor[], limits: PlanLimits) {
     this.roots = new Set(roots.map(base));
     this.#limits = limits;
     const size = 1 + (nodes.at(-1)?.id ?? 0);
@@ -226,7 +222,7 @@ export class Fuser {
 }
 
 /** Groups `nodes` and gives the kernel calls in an order in which every operand is computed before it is read. */
-export function fuse(nodes: readonly Node[], roots: readonly Tensor[], limits: Limits): UnplacedCall[] {
+export function fuse(nodes: readonly Node[], roots: readonly Tensor[], limits: PlanLimits): UnplacedCall[] {
   const fuser = new Fuser(nodes, roots, limits);
   for (const n of nodes) {
     if (n.op.lower !== "map") continue;
@@ -238,7 +234,7 @@ export function fuse(nodes: readonly Node[], roots: readonly Tensor[], limits: L
   fuser.finish();
   const prologues = new Map<Unit | undefined, Unit>();
   for (const n of nodes) {
-    const prologue = n.op.prologue?.(fuser, n);
+    const prologue = n.op.takesBody ? prologueOf(fuser, n) : null;
     if (prologue) prologues.set(fuser.unit(n), prologue);
   }
   const joined = new Set(prologues.values());
@@ -253,7 +249,7 @@ export function fuse(nodes: readonly Node[], roots: readonly Tensor[], limits: L
       return { inputs, outputs, attrs: { body: fuser.body(unit, inputs, outputs) as unknown as Attrs } };
     };
     if (u.space !== null) {
-      calls.push({ kernel: "map", encode: map, ...mapped(u), source: sourceOf(u) });
+      calls.push({ kernel: MAP, ...mapped(u), source: sourceOf(u) });
       continue;
     }
     const prologue = prologues.get(u);
@@ -271,12 +267,12 @@ function lowered(n: Node): readonly Lowered[] {
   const { name, lower } = n.op;
   if (typeof lower === "function") return lower(n);
   assert(typeof lower !== "string", () => `cannot lower ${name}`);
-  return [{ kernel: name, ...lower, inputs: n.inputs, outputs: n.outputs, attrs: n.attrs }];
+  return [{ kernel: lower, inputs: n.inputs, outputs: n.outputs, attrs: n.attrs }];
 }
 
-/** The parts of WebAssembly's kernels that calls of these nodes need, beside the core. */
-export function partsOf(nodes: readonly Node[]): KernelPart[] {
-  return nodes.flatMap((n) => (typeof n.op.lower === "string" ? [] : lowered(n).flatMap(({ part }) => part ?? [])));
+/** The kernels that calls of these nodes need, but for the planner's own. */
+export function kernelsOf(nodes: readonly Node[]): Kernel[] {
+  return nodes.flatMap((n) => (typeof n.op.lower === "string" ? [] : lowered(n).map(({ kernel }) => kernel)));
 }
 
 /** A constant that only elementwise nodes read stands in their bodies and needs no memory. */
@@ -288,8 +284,8 @@ function sourceOf(u: Unit): string {
   return [...new Set(u.nodes.map((n) => n.source))].slice(0, 3).join(" ").trim();
 }
 
-/** For `prologue` of reductions: the map unit whose one result `n` reads and nothing else. */
-export function prologueOf(fuser: Fuser, n: Node): Unit | null {
+/** The map unit whose one result `n` reads, and nothing else does. */
+function prologueOf(fuser: Fuser, n: Node): Unit | null {
   const u = fuser.unit(base(n.inputs[0] as Tensor).node as Node);
   if (u === undefined || u.space === null || u.outputs !== 1 || sizeOf(u.space) === 0) return null;
   const { inputs, outputs } = fuser.operands(u);

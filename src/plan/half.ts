@@ -5,7 +5,7 @@
  */
 import { sizeOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
-import type { UnplacedCall } from "./fuse.ts";
+import type { UnplacedCall } from "./limits.ts";
 import type { Place } from "./plan.ts";
 import { base } from "./simplify.ts";
 

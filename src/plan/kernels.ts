@@ -31,8 +31,10 @@ export interface ReduceAttrs {
 }
 
 /** Activations applied inside kernels, each with a derivative computable from its output alone. */
-export type Activation =
-  | "linear" | "relu" | "tanh" | "sigmoid" | "hardSigmoid" | "softplus" | "softsign" | "elu" | "selu" | "leakyRelu" | "exponential" | "relu6";
+export const ACTIVATIONS = [
+  "linear", "relu", "tanh", "sigmoid", "hardSigmoid", "softplus", "softsign", "elu", "selu", "leakyRelu", "exponential", "relu6",
+] as const;
+export type Activation = (typeof ACTIVATIONS)[number];
 
 /**
  * `matmul(a, b, bias?) -> y`: y[batch, M, N] = activation(op(a) op(b) + bias[N]). a is [batch or 1, M, K], or [.., K, M] with

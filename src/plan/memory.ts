@@ -3,24 +3,13 @@
  * arXiv 2001.03288); others get whole slots that are reused when their tensor has died. Elementwise results take over
  * the bytes of an operand that dies there.
  */
-import type { Limits } from "../backend.ts";
 import { ELEMENT_BYTES, HALF_BYTES } from "../dtype.ts";
 import { sizeOf, stridesOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
-import type { UnplacedCall } from "./fuse.ts";
+import type { Pack, PlanLimits, UnplacedCall } from "./limits.ts";
 import type { MapBody, Place } from "./plan.ts";
 import { least, Runs } from "./runs.ts";
 import { base } from "./simplify.ts";
-
-/** Bytes that are alive from call `first` to call `last`, both included. */
-export interface Range {
-  readonly bytes: number;
-  readonly first: number;
-  readonly last: number;
-}
-
-/** How ranges get places on a kind of backend: the bytes of its slots, and where each range is, in their order. */
-export type Pack = (ranges: readonly Range[], alignment: number) => { slots: number[]; places: Place[] };
 
 /**
  * Offsets for ranges in one memory, which is one slot: largest first, each at the lowest gap that holds it. What is taken stands in a tree
@@ -91,14 +80,14 @@ export const assignSlots: Pack = (ranges) => {
 
 /** True when input `k` of a map call is read at the index that is written: each element once, in order. */
 export function readsInOrder(call: UnplacedCall, k: number): boolean {
-  if (call.kernel !== "map") return false;
+  if (call.kernel.name !== "map") return false;
   const body = call.attrs.body as unknown as MapBody;
   const full = stridesOf(body.space);
   return body.strides[k].every((s, d) => s === full[d] || body.space[d] === 1);
 }
 
 /** Places for all tensors that `calls` write and that have none in `fixed` yet. `halves`: those with two bytes for each element. */
-export function placeTemporaries(calls: readonly UnplacedCall[], fixed: ReadonlyMap<Tensor, Place>, limits: Limits, halves?: ReadonlySet<Tensor>): { places: Map<Tensor, Place>; slots: number[] } {
+export function placeTemporaries(calls: readonly UnplacedCall[], fixed: ReadonlyMap<Tensor, Place>, limits: PlanLimits, halves?: ReadonlySet<Tensor>): { places: Map<Tensor, Place>; slots: number[] } {
   const ranges = new Map<Tensor, { bytes: number; first: number; last: number }>();
   calls.forEach((c, i) => {
     for (const t of [...c.outputs, ...c.inputs]) {
@@ -112,7 +101,7 @@ export function placeTemporaries(calls: readonly UnplacedCall[], fixed: Readonly
 
   // A map output that takes over a dying operand's bytes shares its range, which goes on: one that nobody reads would leave it to the next output.
   calls.forEach((c, i) => {
-    if (c.kernel !== "map") return;
+    if (c.kernel.name !== "map") return;
     for (const out of c.outputs) {
       const own = out && ranges.get(out);
       if (!own || own.first !== i || own.last === i) continue;

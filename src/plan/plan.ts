@@ -1,16 +1,11 @@
 /**
  * @file The Plan: what every backend compiles. An ordered list of kernel calls over operands that live in bindings
- * (buffers handed in with each run) or slots (temporaries). Plain data and printable, but for the encoder that comes with each call, and the part of the kernels.
+ * (buffers handed in with each run) or slots (temporaries). Plain data and printable, but for the table of kernels.
  */
 import type { DType, Storage } from "../dtype.ts";
 import type { Shape } from "../shape.ts";
 import { showShape } from "../shape.ts";
-import type { KernelPart } from "../wasm/parts.ts";
-import type { Encoder } from "../wasm/writer.ts";
-
-/** Attributes of nodes and calls: plain data, so that plans print and equal nodes compare. */
-export type Attr = number | boolean | string | null | readonly Attr[] | { readonly [key: string]: Attr };
-export type Attrs = { readonly [key: string]: Attr };
+import type { Attrs, Attr, Kernel } from "../op.ts";
 
 /** Where an operand's bytes are. `offset` in bytes. */
 export interface Place {
@@ -38,10 +33,6 @@ export interface Operand {
  */
 export interface Call {
   readonly kernel: string;
-  /** Writes the call's commands for WebAssembly. Other backends know the kernel by its name. */
-  readonly encode: Encoder;
-  /** The part of WebAssembly's kernels that its commands may be of; absent: the core alone. */
-  readonly part?: KernelPart;
   readonly inputs: readonly (Operand | null)[];
   readonly outputs: readonly (Operand | null)[];
   readonly attrs: Attrs;
@@ -65,6 +56,8 @@ export interface Plan {
   /** Bytes of each temporary slot. One-memory backends get one slot. */
   readonly slots: readonly number[];
   readonly calls: readonly Call[];
+  /** What ops brought of the kernels that calls name, by name. */
+  readonly kernels: { readonly [name: string]: Kernel };
 }
 
 /** A step of a fused elementwise body: `args` are registers; register `i` is input `i`, register `inputs + j` is the result of step `j`. */

@@ -6,12 +6,12 @@
 import { once } from "../cache.ts";
 import type { Storage } from "../dtype.ts";
 import { Tensor } from "../tensor.ts";
-import type { UnplacedCall } from "./fuse.ts";
+import type { UnplacedCall } from "./limits.ts";
 import { readsInOrder } from "./memory.ts";
 import { base } from "./simplify.ts";
 
 /** True where the kernel reads its input `k` as bytes just as well: gathered rows, and elements that a body takes one after another. */
-const readsBytes = (c: UnplacedCall, k: number): boolean => (c.kernel === "gather" && k === 0) || readsInOrder(c, k);
+const readsBytes = (c: UnplacedCall, k: number): boolean => (c.kernel.name === "gather" && k === 0) || readsInOrder(c, k);
 
 /** Puts a copy as words (made by `copy`) before the first call that reads one of `stored` and needs words. */
 export function asWords(calls: readonly UnplacedCall[], stored: ReadonlyMap<Tensor, Storage>, copy: (from: Tensor, to: Tensor, source: string) => UnplacedCall): readonly UnplacedCall[] {

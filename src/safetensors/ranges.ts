@@ -1,6 +1,6 @@
 /** @file Parts of files: what a disk, a server and a blob can give without the rest. */
 import { FileError } from "../errors.ts";
-import { arrived, bytesOf, cannotRead, checkResponse, isAddress } from "../io/source.ts";
+import { arrived, bytesOf, cannotRead, checkResponse, pathOf } from "../io/source.ts";
 import type { ModelSource } from "../io/source.ts";
 import { fileState, readRange } from "../node/files.ts";
 
@@ -69,7 +69,7 @@ export async function rangesOf(what: string, given: ModelSource): Promise<Ranges
   if (typeof source === "string" || source instanceof URL) {
     const who = String(source);
     if (/^https?:/i.test(who)) return overHttp(who);
-    const path = isAddress(who) ? null : /^file:/i.test(who) ? new URL(who) : who;
+    const path = pathOf(who);
     const state = path === null ? null : await fileState(path);
     if (path !== null && state !== null) {
       const read = (begin: number, end: number): Promise<Uint8Array> => readRange(path, state, begin, end);

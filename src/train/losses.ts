@@ -269,6 +269,10 @@ export function reduceLoss(perSample: Tensor, weights: Tensor | null = null, mas
 
 /** Weights in a shape that broadcasts to `perSample` from the front. */
 function spread(weights: Tensor, { shape, rank }: Tensor): Tensor {
+  if (rank === 0) {
+    const expected = "one value for each sample, for sample weights, class weights or a mask";
+    throw new ShapeError(`loss: expected ${expected}, got a scalar; reduce the last axis alone: mean(x, { axis: -1 })`);
+  }
   const own = weights.rank === rank + 1 && weights.shape[rank] === 1 ? weights.shape.slice(0, rank) : weights.shape;
   if (own.length > rank || own.some((d, i) => d !== 1 && d !== shape[i])) throw new ShapeError(`sample weights: expected ${showShape(shape)} or its first dimensions, got ${showShape(weights.shape)}`);
   return reshape(cast(weights, "f32"), [...own, ...new Array<number>(rank - own.length).fill(1)]);

@@ -14,6 +14,9 @@ import { once } from "../cache.ts";
 import type { Call, Plan } from "../plan/plan.ts";
 import { Runs } from "../plan/runs.ts";
 import { sizeOf } from "../shape.ts";
+import { map } from "./encode/map.ts";
+import { fill } from "./encode/move.ts";
+import type { WasmKernel } from "./kernel.ts";
 import { HEADER_WORDS, PART_SHIFT } from "./opcodes.ts";
 import type { CommandWriter, Ref, Word } from "./writer.ts";
 
@@ -123,6 +126,12 @@ export interface Encoded {
   readonly sharedWork: number;
 }
 
+/** Kernels that the planner calls. Others come with the ops that call them. */
+const OWN: { readonly [name: string]: WasmKernel } = { map: { encode: map }, fill: { encode: fill } };
+
+/** What is known here of a kernel that a plan calls. */
+export const kernelOf = (plan: Plan, name: string): WasmKernel => (plan.kernels[name].wasm as WasmKernel | undefined) ?? OWN[name];
+
 /** Encodes a plan. What is made of weights may be kept in `mostKept` bytes; the results are the same bits with any number. */
 export function encode(plan: Plan, mostKept = Infinity): Encoded {
   const writer = new Writer(plan.bindings, mostKept);
@@ -131,9 +140,10 @@ export function encode(plan: Plan, mostKept = Infinity): Encoded {
   for (const call of plan.calls) {
     const from = writer.commands.length, prepared = writer.prologue.length;
     writer.begin();
-    call.encode(call, writer);
-    const parts = [0, call.part?.number];
-    assert(() => [...writer.commands.slice(from), ...writer.prologue.slice(prepared)].every((c) => parts.includes(c.opcode >> PART_SHIFT)), () => `${call.kernel}: commands of another part of the kernels than ${call.part?.name ?? "the core"}`);
+    const { encode: write, part } = kernelOf(plan, call.kernel);
+    write(call, writer);
+    const parts = [0, part?.number];
+    assert(() => [...writer.commands.slice(from), ...writer.prologue.slice(prepared)].every((c) => parts.includes(c.opcode >> PART_SHIFT)), () => `${call.kernel}: commands of another part of the kernels than ${part?.name ?? "the core"}`);
     work += workOf(call);
     if (writer.commands.slice(from).some((c) => c.pieces > 1)) sharedWork += workOf(call);
   }

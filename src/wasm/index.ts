@@ -2,17 +2,18 @@
 import type { Backend, DeviceBuffer, Limits, Program } from "../backend.ts";
 import { ArgumentError, BackendError, internal } from "../errors.ts";
 import { packOffsets } from "../plan/memory.ts";
+import type { Kernel } from "../op.ts";
 import type { Plan } from "../plan/plan.ts";
 import { slotBytes } from "../plan/plan.ts";
 import { bringHome } from "../tensor.ts";
 import { Allocator } from "./allocator.ts";
 import type { WasmBuffer } from "./allocator.ts";
-import { encode, forgetTaken, link } from "./commands.ts";
+import { encode, forgetTaken, kernelOf, link } from "./commands.ts";
 import { KernelInstance } from "./instance.ts";
 import { loadKernels, loadPart } from "./load.ts";
 import type { KernelSource, Kernels } from "./load.ts";
 import { SCRATCH_BYTES } from "./opcodes.ts";
-import type { KernelPart } from "./parts.ts";
+import type { WasmKernel } from "./kernel.ts";
 import type { Pool, PoolOptions } from "./pool.ts";
 import { Preparations } from "./prepared.ts";
 import type { Prepared } from "./prepared.ts";
@@ -179,7 +180,7 @@ class LinearBackend implements WasmBackend {
   async compile(plan: Plan): Promise<Program> {
     this.#open("compile");
     const encoded = encode(plan, (this.limits.maxBytes - this.#allocator.live.bytes) * MOST_KEPT);
-    await this.#kernels.need(plan.calls.flatMap(({ part }) => part ?? []), () => void (this.#queue?.renew() ?? this.#pool?.renew()));
+    await this.#kernels.need(Object.keys(plan.kernels).flatMap((name) => kernelOf(plan, name).part ?? []), () => void (this.#queue?.renew() ?? this.#pool?.renew()));
     this.#open("compile");
     const need = slotBytes(plan) + encoded.sharedBytes;
     if (need > this.limits.maxBytes) throw new BackendError(`wasm: the program needs ${need} bytes of working memory, the limit is ${this.limits.maxBytes}; use a smaller batch`);
@@ -347,11 +348,11 @@ export async function openWasm({ reproducible = false, maxBytes = MAX_PAGES * PA
   return new LinearBackend(kernels, new KernelInstance(kernels, memory, instance), memory, pages * PAGE, arrangement, worker);
 }
 
-/** Begins to load the kernels that `openWasm({})` takes, with `parts` where they come in parts. */
-export async function anticipateWasm(parts: () => readonly KernelPart[]): Promise<void> {
+/** Begins to load what `openWasm({})` takes, with the parts of `used` where the kernels come in parts. */
+export async function anticipateWasm(used: () => readonly Kernel[]): Promise<void> {
   try {
     const kernels = await loadKernels(undefined, WebAssembly.validate(RELAXED_PROBE), false, arrange("auto", undefined, undefined).workers > 0);
-    if (!kernels.whole) await Promise.all(parts().map((part) => loadPart(part, kernels)));
+    if (!kernels.whole) await Promise.all(used().flatMap(({ wasm }) => (wasm as WasmKernel | undefined)?.part ?? []).map((part) => loadPart(part, kernels)));
   } catch {
     // Said when they are needed.
   }

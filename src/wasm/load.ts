@@ -6,16 +6,13 @@ import { id, prefix } from "#kernels";
 import { once } from "../cache.ts";
 import { ArgumentError, BackendError } from "../errors.ts";
 import { builtin, readBytes } from "../node/files.ts";
-import type { KernelPart } from "./parts.ts";
+import type { KernelPart, Simd } from "./parts.ts";
 
 /**
  * Where kernels come from: the address of a `.wasm` file (in Node, Deno and Bun also a path), a response with one, its bytes, or a module that is compiled already.
  * The files are `lockstep/plain.wasm` and `lockstep/relaxed.wasm`.
  */
 export type KernelSource = URL | string | Response | PromiseLike<Response> | BufferSource | WebAssembly.Module;
-
-/** The builds of the kernels: 128-bit SIMD, and that with relaxed instructions (fused multiply-add). */
-export type Simd = "plain" | "relaxed";
 
 export interface Kernels {
   readonly module: WebAssembly.Module;

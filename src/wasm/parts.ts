@@ -2,7 +2,9 @@
  * @file The parts of the kernels that are loaded by the first program that needs them, beside the core (scripts/wasm.js). Ops name the part of their kernels, so that
  * applications whose ops need none do not have it in their bundles.
  */
-import type { Simd } from "./load.ts";
+
+/** The builds of the kernels: 128-bit SIMD, and that with relaxed instructions (fused multiply-add). */
+export type Simd = "plain" | "relaxed";
 
 /** A part of the kernels as bundles hold it. */
 export interface KernelPart {

@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { FileError } from "../../build/esm/errors.js";
 import { checksum, olderChecksum, xxh32 } from "../../build/esm/io/checksum.js";
 import { open } from "../../build/esm/init.js";
-import { loadModel } from "../../build/esm/model/save.js";
+import { loadModel } from "../../build/esm/model/resume.js";
 import { sequential } from "../../build/esm/model/model.js";
 import { dense } from "../../build/esm/nn/index.js";
 import { readSafetensors, writeSafetensors } from "../../build/esm/safetensors/index.js";

@@ -10,7 +10,7 @@ import { checksum } from "../../build/esm/io/checksum.js";
 import { decodeSafetensors } from "../../build/esm/io/safetensors.js";
 import { loadModel as loadInference, loadWeights } from "../../build/esm/model/load.js";
 import { sequential } from "../../build/esm/model/model.js";
-import { loadModel } from "../../build/esm/model/save.js";
+import { loadModel } from "../../build/esm/model/resume.js";
 import * as nn from "../../build/esm/nn/index.js";
 import { Random } from "../../build/esm/random.js";
 import { openSafetensors, readSafetensors, writeSafetensors } from "../../build/esm/safetensors/index.js";

@@ -10,7 +10,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ArgumentError, FileError } from "../../build/esm/errors.js";
 import { loadModel as loadInference, loadWeights } from "../../build/esm/model/load.js";
-import { loadModel } from "../../build/esm/model/save.js";
+import { loadModel } from "../../build/esm/model/resume.js";
 import { sequential } from "../../build/esm/model/model.js";
 import { dense } from "../../build/esm/nn/index.js";
 import { openSafetensors, readSafetensors } from "../../build/esm/safetensors/index.js";
@@ -133,11 +133,23 @@ test("a response or stream that was read already, and one that fails", async () 
   await refused(() => response, "cannot read");
   const failing = () => new ReadableStream({ pull: (controller) => controller.error(new Error("the line is dead")) });
   await refused(failing, "the line is dead");
+  const stream = new Blob([bytes]).stream(), reader = stream.getReader();
+  await refused(() => stream, "the stream is locked", "release its reader");
+  await reader.read();
+  reader.releaseLock();
+  await refused(() => stream, "cannot read");
   await refused(async function* () {
     yield new Uint8Array(3);
     throw new Error("no more");
   }, "no more");
   await refused(() => new File([bytes.subarray(0, 99)], "half.safetensors"), "half.safetensors", "truncated");
+});
+
+test("an address of a kind that nothing here reads is no path", async () => {
+  for (const address of ["ftp://host/x", new URL("s3://bucket/x")]) {
+    await refused(() => address, `cannot read "${address}"`, "http:", "file:", `got ${String(address).split("/")[0]}`);
+  }
+  for (const name of ["C://nowhere", "no:where"]) await refused(() => name, "no such file");
 });
 
 test("what is no source says what would be", async () => {

@@ -5,7 +5,7 @@ import { mkdtempSync, readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { open } from "../../build/esm/init.js";
-import { loadModel } from "../../build/esm/model/save.js";
+import { loadModel } from "../../build/esm/model/resume.js";
 import { earlyStopping, learningRateScheduler, modelCheckpoint, reduceLrOnPlateau } from "../../build/esm/train/callbacks.js";
 import { adam, sgd } from "../../build/esm/train/optimizers.js";
 

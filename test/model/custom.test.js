@@ -8,7 +8,7 @@ import { ArgumentError, FileError } from "../../build/esm/errors.js";
 import { open } from "../../build/esm/init.js";
 import { loadModel as loadInference, loadWeights } from "../../build/esm/model/load.js";
 import { model, sequential } from "../../build/esm/model/model.js";
-import { loadModel } from "../../build/esm/model/save.js";
+import { loadModel } from "../../build/esm/model/resume.js";
 import * as nn from "../../build/esm/nn/index.js";
 import { abs, add, mul, square, sub } from "../../build/esm/ops/map.js";
 import { mean } from "../../build/esm/ops/composite.js";

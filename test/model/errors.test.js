@@ -5,6 +5,8 @@ import { ArgumentError, DataError, LockstepError, ShapeError } from "../../build
 import { open } from "../../build/esm/init.js";
 import { model, sequential } from "../../build/esm/model/model.js";
 import { conv2d, dense, dropout, embedding, flatten, lstm, merge } from "../../build/esm/nn/index.js";
+import { mean } from "../../build/esm/ops/composite.js";
+import { square, sub } from "../../build/esm/ops/map.js";
 import { tensor, zeros } from "../../build/esm/tensor.js";
 import { earlyStopping } from "../../build/esm/train/callbacks.js";
 import { meanSquaredError } from "../../build/esm/train/losses.js";
@@ -60,6 +62,8 @@ const CASES = [
   ["ragged rows", regression, (m) => m.fit([[1, 2, 3, 4], [1, 2, 3]], [[1], [2]], quiet), ShapeError, ["equally long", "4", "3"]],
   ["no number", regression, (m) => m.fit([[1, 2, "three", 4]], [[1]], quiet), DataError, ["expected a number", "three"]],
   ["null for x", regression, (m) => m.fit(null, data.y, quiet), ArgumentError, ["null"]],
+  ["null for y", regression, (m) => m.fit(data.x, null, quiet), ArgumentError, ["fit: targets y are missing", "null", "behind x"]],
+  ["null for y in a batch", regression, (m) => m.fit([[data.x, null]].values(), quiet), ArgumentError, ["fit: targets y are missing", "null"]],
   ["y missing", regression, (m) => m.fit(data.x, undefined, quiet), ArgumentError, ["fit", "y"]],
   ["y of the wrong shape", regression, (m) => m.fit(data.x, zeros([20, 2]), quiet), ShapeError, ["fit", "meanSquaredError", "[null, 1]", "[20, 2]"]],
   ["y with other dimensions of the same size", async () => {
@@ -131,6 +135,11 @@ const CASES = [
     await m.compile({ loss: () => 1, backend });
     await m.fit(data.x, data.y, quiet);
   }, LockstepError, ["loss", "tensor"]],
+  ["sample weights for a loss that is a scalar", async () => {
+    const m = network();
+    await m.compile({ loss: (y, p) => mean(square(sub(y, p))), backend });
+    return m;
+  }, (m) => m.fit(data.x, data.y, { sampleWeight: new Float32Array(20), ...quiet }), ShapeError, ["loss", "one value for each sample", "sample weights", "a scalar", "axis: -1"]],
   ["too few weights", regression, (m) => m.setWeights([zeros([4, 8])]), ShapeError, ["setWeights", "4", "1"]],
   ["a weight of the wrong shape", regression, async (m) => {
     const [first, second, third] = await m.getWeights();

@@ -4,8 +4,8 @@ import * as assert from "uvu/assert";
 import { NonFiniteError } from "../../build/esm/errors.js";
 import { open } from "../../build/esm/init.js";
 import { model, sequential } from "../../build/esm/model/model.js";
-import { dense, dropout, merge } from "../../build/esm/nn/index.js";
-import { loadModel } from "../../build/esm/model/save.js";
+import { dense, dropout, layer, merge } from "../../build/esm/nn/index.js";
+import { loadModel } from "../../build/esm/model/resume.js";
 import { add, mul } from "../../build/esm/ops/map.js";
 import { sum } from "../../build/esm/ops/reduce.js";
 import { ones, tensor, zeros } from "../../build/esm/tensor.js";
@@ -327,6 +327,17 @@ test("a layer made anew each time that a function runs is an error, not a layer 
   }
   assert.match((await errorOf(() => model(() => [3], { inputShape: [4] }))).message, /model: its function's outputs: expected tensors, .* got 3/);
   assert.match((await errorOf(() => model(() => [], { inputShape: [4] }))).message, /must return a tensor, or a list or an object of tensors, got none/);
+});
+
+test("a layer of one's own that calls another must list it, where a row of layers would not learn it otherwise", async () => {
+  const inner = dense(2);
+  const around = (parts) => layer({ kind: "around", config: {}, parts, call: (x) => inner.call(x) });
+  const said = /layer "around": it calls layer "dense", which would not learn: .*parts/;
+  assert.match((await errorOf(() => sequential([around()], { inputShape: [4] }))).message, said);
+  assert.match((await errorOf(() => sequential([around()]).predict(data.x))).message, said);
+  assert.is(sequential([around({ inner })], { inputShape: [4] }).weights.length, 2);
+  const own = around();
+  assert.is(model((x) => own.call(x), { inputShape: [4] }).weights.length, 2);
 });
 
 test("inputs of a model of several as nested arrays, with shapes, or as tensors", async () => {

@@ -6,7 +6,7 @@ import { ArgumentError, DataError, ShapeError } from "../../build/esm/errors.js"
 import { valueAndGrad } from "../../build/esm/grad.js";
 import { open } from "../../build/esm/init.js";
 import { model, sequential } from "../../build/esm/model/model.js";
-import { loadModel } from "../../build/esm/model/save.js";
+import { loadModel } from "../../build/esm/model/resume.js";
 import { batchNorm, conv1d, dense, dropout, embedding, flatten, globalAvgPool1d, l2 } from "../../build/esm/nn/index.js";
 import { add, cast, mul, square } from "../../build/esm/ops/map.js";
 import { mean } from "../../build/esm/ops/composite.js";

@@ -4,7 +4,7 @@ import * as assert from "uvu/assert";
 import { ArgumentError, DataError, LockstepError, ShapeError } from "../../build/esm/errors.js";
 import { open } from "../../build/esm/init.js";
 import { model, sequential } from "../../build/esm/model/model.js";
-import { loadModel } from "../../build/esm/model/save.js";
+import { loadModel } from "../../build/esm/model/resume.js";
 import * as nn from "../../build/esm/nn/index.js";
 import { merge } from "../../build/esm/nn/index.js";
 import { slice } from "../../build/esm/ops/move.js";

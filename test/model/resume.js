@@ -4,7 +4,7 @@
  */
 import { open } from "../../build/esm/init.js";
 import { sequential } from "../../build/esm/model/model.js";
-import { loadModel } from "../../build/esm/model/save.js";
+import { loadModel } from "../../build/esm/model/resume.js";
 import { batchNorm, dense, dropout } from "../../build/esm/nn/index.js";
 import { adam } from "../../build/esm/train/optimizers.js";
 import { fingerprint, table } from "./helpers.js";

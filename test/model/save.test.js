@@ -12,7 +12,7 @@ import { checksum } from "../../build/esm/io/checksum.js";
 import { encodeSafetensors } from "../../build/esm/io/safetensors.js";
 import { model, sequential } from "../../build/esm/model/model.js";
 import { loadWeights } from "../../build/esm/model/load.js";
-import { loadModel } from "../../build/esm/model/save.js";
+import { loadModel } from "../../build/esm/model/resume.js";
 import * as nn from "../../build/esm/nn/index.js";
 import { add, mul } from "../../build/esm/ops/map.js";
 import { Random } from "../../build/esm/random.js";

@@ -365,6 +365,24 @@ test("regularizers add up what Keras' do", async () => {
   throws(() => nn.l2(-1), ArgumentError, />= 0/);
 });
 
+test("tensors that a layer would pass over are refused", () => {
+  const x = values(2, 3), steps = values(2, 4, 3);
+  const one = [nn.dense(2), nn.batchNorm(), nn.flatten(), nn.dropout(0.5), nn.activation("relu"), nn.layerNorm(), nn.leakyRelu()];
+  for (const layer of one) {
+    throws(() => build(layer, x, x), ArgumentError, new RegExp(`layer "${layer.kind}": expected one tensor, got 2; .*concatenate`));
+    assert.is(build(layer, x, null, undefined).shape[0], 2);
+    const call = () => layer.call(zeros([2, 3]), null, { training: false });
+    assert.is(trace(new Graph(), () => withContext(contextOf(), call)).shape[0], 2);
+  }
+  throws(() => build(nn.timeDistributed(nn.dense(2)), steps, x), ArgumentError, /"timeDistributed": expected one tensor/);
+  throws(() => build(nn.softmax(), x, x, x), ArgumentError, /"softmax": expected at most 2 tensors, got 3/);
+  throws(() => build(nn.lstm(3), steps, x, x, null, x), ArgumentError, /"lstm": expected at most 2 initial states and a mask, got 4/);
+  throws(() => build(nn.bidirectional(nn.gru(3)), steps, x, x, null, x), ArgumentError, /"bidirectional": expected at most 2 initial states and a mask/);
+  const own = (inputs) => nn.layer({ kind: "own", config: {}, inputs, call: (a, _weights, ...more) => [a, ...more].reduce((p, q) => mul(p, q)) });
+  assert.equal(build(own(), x, x, x).shape, [2, 3]);
+  throws(() => build(own(2), x, x, x), ArgumentError, /"own": expected at most 2 tensors, got 3/);
+});
+
 test("merge layers take several tensors and say when one is missing", async () => {
   const [a, b, c] = [values(2, 3), values(2, 3), tensor([[1, 2, 3]])];
   const y = await compile((xs) => nn.merge.add().call(...xs))([a, b, c]);

@@ -5,7 +5,7 @@ import { compile } from "../../build/esm/compile.js";
 import { ArgumentError, ShapeError } from "../../build/esm/errors.js";
 import { open } from "../../build/esm/init.js";
 import { model, sequential } from "../../build/esm/model/model.js";
-import { loadModel } from "../../build/esm/model/save.js";
+import { loadModel } from "../../build/esm/model/resume.js";
 import * as nn from "../../build/esm/nn/index.js";
 import { maskOf, masked } from "../../build/esm/nn/masks.js";
 import { cast } from "../../build/esm/ops/map.js";

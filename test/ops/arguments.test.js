@@ -108,6 +108,7 @@ test("doors of compiled functions and gradients", async () => {
   await rejects(() => compile(() => 3)(), /got 3/);
   failsWith(() => compile(t), /compile: expected a function/);
   const loss = (x) => ops.sum(ops.square(x));
+  for (const value of [undefined, null, 0]) failsWith(() => grad(loss, value), /^grad: params: .* got (undefined|null|0); write grad\(fn, params\)/);
   for (const value of [undefined, null, "text", promise, 3]) {
     await rejects(() => inside(() => valueAndGrad(() => loss(t), value)()), /valueAndGrad: params: expected tensors/);
     await rejects(() => inside(() => grad(value, [t])()), /expected a function/);

@@ -4,6 +4,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { OPS } from "../../build/esm/ops/index.js";
 import { buildPlan } from "../../build/esm/plan/build.js";
+import { kernelOf } from "../../build/esm/wasm/commands.js";
 import { STEP_NAMES } from "../../build/esm/wasm/step-names.js";
 import * as steps from "../../build/esm/wasm/steps.js";
 import { CONTRACT } from "../reference/contract.js";
@@ -23,9 +24,10 @@ function reached(limits) {
   const [kernels, bodySteps] = [new Set(), new Set()];
   for (const c of Object.values(cases).flat()) {
     for (const { graph, results } of tracesOf(c)) {
-      for (const call of buildPlan(graph, results, limits).calls) {
+      const plan = buildPlan(graph, results, limits);
+      for (const call of plan.calls) {
         kernels.add(call.kernel);
-        assert.type(call.encode, "function", call.kernel);
+        assert.type(kernelOf(plan, call.kernel).encode, "function", call.kernel);
         for (const step of call.attrs.body?.steps ?? []) bodySteps.add(step.op);
       }
     }

@@ -37,7 +37,7 @@ const filters = ([x, [r, s, n], { groups = 1 }]) => [r, s, x[3] / groups, n];
 /** Attributes of the gradient kernels for a geometry. */
 function attributes([x, w, { strides = 1, padding = "valid", dilation = 1, groups = 1 }]) {
   const both = (v) => (typeof v === "number" ? [v, v] : v);
-  const window = windowOf("test", { rank: 4, shape: x }, [w[0], w[1]], both(strides), both(dilation), padding, ["valid", "same", "causal"]);
+  const window = windowOf("test", x, { size: [w[0], w[1]], strides: both(strides), dilation: both(dilation), padding, paddings: ["valid", "same", "causal"] });
   return { ...window, f: w[2], groups, activation: "linear" };
 }
 

@@ -12,7 +12,7 @@ const title = ([x, size, o]) => `${x.join("x")}, ${size}, ${JSON.stringify(o)}`;
 
 function attributes([x, size, { strides = size, padding = "valid" }]) {
   const both = (v) => (typeof v === "number" ? [v, v] : v);
-  return windowOf("test", { rank: 4, shape: x }, both(size), both(strides), [1, 1], padding);
+  return windowOf("test", x, { size: both(size), strides: both(strides), padding });
 }
 
 /** The op itself, with its second output. */

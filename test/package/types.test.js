@@ -53,12 +53,12 @@ writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "consumer", p
 writeFileSync(join(folder, "app.ts"), APP);
 
 /** What tsc says of files (default app.ts) under these options, an error a line. `compiler`: a development package. */
-function check(name, options, files = ["app.ts"], compiler = "typescript") {
+function check(name, options, files = ["app.ts"], compiler = "typescript-7") {
   const config = { compilerOptions: { target: "ES2022", strict: true, noEmit: true, skipLibCheck: false, types: [], lib: ["ES2022", "DOM"], ...options }, files };
   return checkConfig(name, config, compiler);
 }
 
-function checkConfig(name, config, compiler = "typescript") {
+function checkConfig(name, config, compiler = "typescript-7") {
   writeFileSync(join(folder, `tsconfig.${name}.json`), JSON.stringify(config));
   const { status, stdout, stderr } = spawnSync(process.execPath, [command(compiler, "tsc"), "-p", `tsconfig.${name}.json`, "--pretty", "false"], { cwd: folder, encoding: "utf8" });
   const errors = stdout.split("\n").filter((line) => /\berror TS/.test(line));
@@ -101,7 +101,7 @@ const blocksOf = (page) => [...readFileSync(join(root, page), "utf8").matchAll(/
 
 test("types: the JavaScript of README and docs is TypeScript as it stands, under what tsc --init writes", () => {
   rmSync(join(folder, "tsconfig.json"), { force: true });
-  const { stdout } = spawnSync(process.execPath, [command("typescript", "tsc"), "--init"], { cwd: folder, encoding: "utf8" });
+  const { stdout } = spawnSync(process.execPath, [command("typescript-7", "tsc"), "--init"], { cwd: folder, encoding: "utf8" });
   assert.ok(existsSync(join(folder, "tsconfig.json")), stdout);
   const guide = "docs/from-keras.md";
   const own = ["README.md", ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`)].filter((page) => page.endsWith(".md") && page !== guide).flatMap(blocksOf);
@@ -113,12 +113,12 @@ test("types: the JavaScript of README and docs is TypeScript as it stands, under
 
 test("types: a lib.dom that lacks WebGPU, that of TypeScript 5, alone and with @webgpu/types", () => {
   const config = (types) => ({ ...bundler, types });
-  assert.equal(check("five", config([]), ["app.ts"], "typescript-5"), []);
+  assert.equal(check("five", config([]), ["app.ts"], "typescript"), []);
   writeFileSync(join(folder, "gpu.ts"), 'import { open } from "lockstep";\nexport const gpu = async () => open("webgpu", { gpu: navigator.gpu, powerPreference: "low-power" });\n');
-  assert.equal(check("five-gpu", config(["@webgpu/types"]), ["app.ts", "gpu.ts"], "typescript-5"), []);
+  assert.equal(check("five-gpu", config(["@webgpu/types"]), ["app.ts", "gpu.ts"], "typescript"), []);
   assert.equal(check("seven-entry", bundler, ["gpu.ts"]), []);
   // There is nothing to pass where nothing declares it.
-  assert.match(check("five-none", config([]), ["gpu.ts"], "typescript-5").join("\n"), /Property 'gpu' does not exist/);
+  assert.match(check("five-none", config([]), ["gpu.ts"], "typescript").join("\n"), /Property 'gpu' does not exist/);
 });
 
 test("types: beside @webgpu/types and a lib.dom that has WebGPU", () => {
@@ -130,7 +130,7 @@ test("types: beside @webgpu/types and a lib.dom that has WebGPU", () => {
 });
 
 test("types: moduleResolution node10, which does not read exports", () => {
-  assert.equal(check("node10", { module: "CommonJS", moduleResolution: "node10" }, ["app.ts"], "typescript-5"), []);
+  assert.equal(check("node10", { module: "CommonJS", moduleResolution: "node10" }, ["app.ts"], "typescript"), []);
   const { exports, types, typesVersions } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const typed = Object.entries(exports).filter(([, target]) => target.types !== undefined).map(([name, target]) => [name.replace(/^\.\/?/, ""), target.types]);
   assert.equal({ "": types, ...Object.fromEntries(Object.entries(typesVersions["*"]).map(([name, [file]]) => [name, file])) }, Object.fromEntries(typed));

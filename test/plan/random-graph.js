@@ -37,7 +37,8 @@ export function evaluate(graph, inputs, captures) {
       KERNELS.map({ body }, node.inputs.map(valueOf), [known.get(outputs[0])], { inputs: node.inputs });
       continue;
     }
-    for (const call of op.lower(node)) KERNELS[call.kernel](call.attrs, call.inputs.map(valueOf), call.outputs.map(valueOf), call);
+    const calls = typeof op.lower === "function" ? op.lower(node) : [{ kernel: op.lower, inputs: node.inputs, outputs, attrs: node.attrs }];
+    for (const call of calls) KERNELS[call.kernel.name](call.attrs, call.inputs.map(valueOf), call.outputs.map(valueOf), call);
   }
   return known;
 }

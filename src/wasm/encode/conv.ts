@@ -9,6 +9,7 @@ import { at, read, write } from "../writer.ts";
 import type { CommandWriter, Encoder } from "../writer.ts";
 import { ONE_TAP, activationCode, encodeCombine, encodeProduct } from "./matmul.ts";
 import { encodeWinograd, encodeWinogradFilterGrad, encodeWinogradInputGrad } from "./winograd.ts";
+import { TRAINING } from "../../training.ts";
 
 /** Pixels of a piece of CONV2D_NARROW, about, and fewest columns: a tile has 6 pixels of one or two rows. */
 const NARROW_PIXELS = 256;
@@ -57,7 +58,7 @@ function encodeNarrowFilterGrad({ inputs: [x, dy], outputs, attrs: given }: Call
   const parts = pieces > 1 ? out.shared(pieces * rows * attrs.f * 4) : null;
   const y = write(outputs[0]);
   out.command(CONV2D_NARROW_FILTER_GRAD, pieces, [read(x), read(dy), 0, parts?.write ?? y, ...found.words, found.pieces, 0, perPiece]);
-  if (parts) encodeCombine(out, parts.read, 0, y, pieces, rows, attrs.f, 0);
+  if (parts) encodeCombine(out, { parts: parts.read, count: pieces, bias: 0, y, rows, columns: attrs.f, activation: "linear" });
   return true;
 }
 
@@ -101,7 +102,7 @@ export const conv2dFilterGrad: Encoder = (call, out) => {
  * Rows of x with the same remainder by the stride (a phase) meet the same taps; each pair of phases is a product of its own.
  */
 export const conv2dInputGrad: Encoder = (call, out) => {
-  if (encodeWinogradInputGrad(call, out)) return;
+  if (TRAINING && encodeWinogradInputGrad(call, out)) return;
   const attrs = call.attrs as unknown as ConvAttrs;
   const { n, h, w: width, p, q, s, c, f, groups } = attrs;
   const channels = c / groups, filters = f / groups;

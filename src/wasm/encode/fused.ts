@@ -3,6 +3,7 @@
  * instead of one for each of its tensors.
  */
 import type { MapBody, MapStep } from "../../plan/plan.ts";
+import { TRAINING } from "../../training.ts";
 
 /** What the interpreter does at once. Registers are those of the body. */
 export interface Instruction {
@@ -54,7 +55,7 @@ export function instructions(body: MapBody, scalar: (register: number) => boolea
     const { op, args, dtype } = step(r) as MapStep;
     if (op === "const" || inside.has(r)) continue;
     const whole = dtype === "f32" && (op === "add" || op === "sub");
-    const adam = whole && op === "sub" ? match(ADAM, r, [MEAN, SQUARE], ["size", "c1", "c2", "epsilon"]) : null;
+    const adam = TRAINING && whole && op === "sub" ? match(ADAM, r, [MEAN, SQUARE], ["size", "c1", "c2", "epsilon"]) : null;
     if (adam !== null) {
       const { w, m, v, g, size, c1, c2, epsilon, kept0, kept1 } = adam;
       found.push({ op: "adam", args: [w, m, v, g, size, c1, c2, epsilon], defines: [r, kept0, kept1] });

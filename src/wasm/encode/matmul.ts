@@ -138,13 +138,24 @@ export function encodeProduct(out: CommandWriter, opcode: number, product: Produ
     stepB, panelB, columnsC * 4, parts ? ACT_LINEAR : activationCode[product.activation],
     ...packing, ...(small ? [b.transposed ? 1 : 0, b.ld] : []),
   ]);
-  if (parts) encodeCombine(out, parts.read, bias, c, split.chunks, product.rowsC, columnsC, activationCode[product.activation]);
+  if (parts) encodeCombine(out, { parts: parts.read, count: split.chunks, bias, y: c, rows: product.rowsC, columns: columnsC, activation: product.activation });
+}
+
+/** Sums of `count` parts of K. */
+interface Combination {
+  readonly parts: Word;
+  readonly count: number;
+  readonly bias: Word;
+  readonly y: Word;
+  readonly rows: number;
+  readonly columns: number;
+  readonly activation: Activation;
 }
 
 /** `y[rows, columns] = activation(bias + parts in order)`. */
-export function encodeCombine(out: CommandWriter, parts: Word, bias: Word, y: Word, count: number, rows: number, columns: number, activation: number): void {
+export function encodeCombine(out: CommandWriter, { parts, count, bias, y, rows, columns, activation }: Combination): void {
   const perPiece = Math.max(1, Math.ceil(COPY_WORK / columns / count));
-  out.command(MATMUL_COMBINE, Math.ceil(rows / perPiece), [parts, bias, y, count, rows * columns * 4, rows, columns, activation, perPiece]);
+  out.command(MATMUL_COMBINE, Math.ceil(rows / perPiece), [parts, bias, y, count, rows * columns * 4, rows, columns, activationCode[activation], perPiece]);
 }
 
 /** Packs B, where `panels` is their number in all, into memory that all pieces read; gives its address. */

@@ -3,7 +3,7 @@ import type { ConvAttrs, MatmulAttrs } from "../../plan/kernels.ts";
 import type { Limits } from "../../backend.ts";
 import { halfTensors } from "../../plan/half.ts";
 import type { HalfOperands } from "../../plan/half.ts";
-import type { UnplacedCall } from "../../plan/fuse.ts";
+import type { UnplacedCall } from "../../plan/limits.ts";
 import type { MapBody, Operand } from "../../plan/plan.ts";
 import { base } from "../../plan/simplify.ts";
 import type { Tensor } from "../../tensor.ts";
@@ -17,7 +17,7 @@ const READ: { readonly [kernel: string]: readonly number[] } = {
 };
 
 function outputsOf({ kernel, attrs, inputs, outputs }: UnplacedCall): boolean {
-  switch (kernel) {
+  switch (kernel.name) {
     case "map": {
       const places = new Map<Tensor, number>();
       const operand = (t: Tensor): Operand => {
@@ -37,8 +37,9 @@ function outputsOf({ kernel, attrs, inputs, outputs }: UnplacedCall): boolean {
 }
 
 function operandsOf(call: UnplacedCall): HalfOperands {
-  const all = call.kernel === "map" || call.kernel === "reduce";
-  const read = Object.hasOwn(READ, call.kernel) ? READ[call.kernel] : [];
+  const { name } = call.kernel;
+  const all = name === "map" || name === "reduce";
+  const read = Object.hasOwn(READ, name) ? READ[name] : [];
   const written = outputsOf(call);
   return { inputs: call.inputs.map((_, k) => all || read.includes(k)), outputs: call.outputs.map(() => written) };
 }

@@ -1,6 +1,7 @@
 /** @file GPU encoders of layerNorm and its gradient (kernels/norm.wgsl). */
 import type { LayerNormAttrs } from "../../plan/kernels.ts";
-import type { Attrs, Call, MapBody, Operand } from "../../plan/plan.ts";
+import type { Attrs } from "../../op.ts";
+import type { Call, MapBody, Operand } from "../../plan/plan.ts";
 import type { GpuEncoder } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
 import { reduce } from "./reduce.ts";

@@ -1,0 +1,58 @@
+/**
+ * @file Every kernel as a value: its name (plan/kernels.ts says what it does) and what the WebAssembly backend, which is part of every
+ * application, needs to run it. Ops name these values, so that bundlers drop those of ops that nobody uses. The WebGPU backend is loaded on
+ * demand and has a table of its own by name (webgpu/commands.ts).
+ */
+import type { Kernel } from "./op.ts";
+import * as convolution from "./wasm/encode/conv.ts";
+import * as indexing from "./wasm/encode/gather.ts";
+import * as losses from "./wasm/encode/loss.ts";
+import * as product from "./wasm/encode/matmul.ts";
+import * as moving from "./wasm/encode/move.ts";
+import * as norms from "./wasm/encode/norm.ts";
+import * as pooling from "./wasm/encode/pool.ts";
+import * as drawing from "./wasm/encode/random.ts";
+import * as sequences from "./wasm/encode/recurrent.ts";
+import * as reductions from "./wasm/encode/reduce.ts";
+import * as rows from "./wasm/encode/softmax.ts";
+import type { WasmKernel } from "./wasm/kernel.ts";
+import { CONV, NORM, RECURRENT } from "./wasm/parts.ts";
+
+/** A kernel with all that backends know of it. */
+interface Known extends Kernel {
+  readonly wasm: WasmKernel;
+}
+
+export const reduce: Known = { name: "reduce", wasm: { encode: reductions.reduce } };
+export const copy: Known = { name: "copy", wasm: { encode: moving.copy } };
+export const iota: Known = { name: "iota", wasm: { encode: moving.iota } };
+export const gather: Known = { name: "gather", wasm: { encode: indexing.gather } };
+export const scatterAdd: Known = { name: "scatterAdd", wasm: { encode: indexing.scatterAdd } };
+export const matmul: Known = { name: "matmul", wasm: { encode: product.matmul } };
+
+export const softmax: Known = { name: "softmax", wasm: { encode: rows.softmax } };
+export const softmaxGrad: Known = { name: "softmaxGrad", wasm: { encode: rows.softmaxGrad } };
+export const logSoftmax: Known = { name: "logSoftmax", wasm: { encode: rows.logSoftmax } };
+export const logSoftmaxGrad: Known = { name: "logSoftmaxGrad", wasm: { encode: rows.logSoftmaxGrad } };
+export const softmaxCrossEntropy: Known = { name: "softmaxCrossEntropy", wasm: { encode: losses.softmaxCrossEntropy } };
+
+export const random: Known = { name: "random", wasm: { encode: drawing.random } };
+export const permutation: Known = { name: "permutation", wasm: { encode: drawing.permutation } };
+
+export const conv2d: Known = { name: "conv2d", wasm: { encode: convolution.conv2d, part: CONV } };
+export const conv2dInputGrad: Known = { name: "conv2dInputGrad", wasm: { encode: convolution.conv2dInputGrad, part: CONV } };
+export const conv2dFilterGrad: Known = { name: "conv2dFilterGrad", wasm: { encode: convolution.conv2dFilterGrad, part: CONV } };
+export const maxPool: Known = { name: "maxPool", wasm: { encode: pooling.maxPool, part: CONV } };
+export const maxPoolGrad: Known = { name: "maxPoolGrad", wasm: { encode: pooling.maxPoolGrad, part: CONV } };
+export const avgPool: Known = { name: "avgPool", wasm: { encode: pooling.avgPool, part: CONV } };
+export const avgPoolGrad: Known = { name: "avgPoolGrad", wasm: { encode: pooling.avgPoolGrad, part: CONV } };
+
+export const lstm: Known = { name: "lstm", wasm: { encode: sequences.lstm, part: RECURRENT } };
+export const lstmGrad: Known = { name: "lstmGrad", wasm: { encode: sequences.lstmGrad, part: RECURRENT } };
+export const gru: Known = { name: "gru", wasm: { encode: sequences.gru, part: RECURRENT } };
+export const gruGrad: Known = { name: "gruGrad", wasm: { encode: sequences.gruGrad, part: RECURRENT } };
+export const simpleRnn: Known = { name: "simpleRnn", wasm: { encode: sequences.simpleRnn, part: RECURRENT } };
+export const simpleRnnGrad: Known = { name: "simpleRnnGrad", wasm: { encode: sequences.simpleRnnGrad, part: RECURRENT } };
+
+export const layerNorm: Known = { name: "layerNorm", wasm: { encode: norms.layerNorm, part: NORM } };
+export const layerNormGrad: Known = { name: "layerNormGrad", wasm: { encode: norms.layerNormGrad, part: NORM } };

@@ -1,0 +1,87 @@
+/**
+ * @file The op record and what it speaks of: attributes, kernels, nodes of a graph. Over T, the type of tensors, so that a tensor can say
+ * which node computes it; graph.ts has these types with `Tensor` put in.
+ */
+import type { DType, Storage } from "./dtype.ts";
+import type { Shape } from "./shape.ts";
+
+/** Attributes of nodes and calls: plain data, so that plans print and equal nodes compare. */
+export type Attr = number | boolean | string | null | readonly Attr[] | { readonly [key: string]: Attr };
+export type Attrs = { readonly [key: string]: Attr };
+
+export interface TensorType {
+  readonly shape: Shape;
+  readonly dtype: DType;
+  /** Of inputs and captures alone. */
+  readonly storage?: Storage | undefined;
+}
+
+/**
+ * A kernel of the vocabulary (plan/kernels.ts). Calls name it. Ops bring the value (kernels.ts), so that an application holds the code of
+ * those that its ops use; a backend that is loaded on demand has all of them, by name.
+ */
+export interface Kernel {
+  readonly name: string;
+  /** What the WebAssembly backend needs to run it, which nobody else looks into. Absent where the planner calls it: that is always there. */
+  readonly wasm?: object;
+}
+
+/** One kernel call before placement: operands are the tensors of the graph. */
+export interface LoweredOf<T> {
+  readonly kernel: Kernel;
+  readonly inputs: readonly (T | null)[];
+  readonly outputs: readonly (T | null)[];
+  readonly attrs: Attrs;
+  /** How many of the first outputs the kernel writes even where nobody reads them. Default 1. */
+  readonly required?: number;
+}
+
+/** What a gradient rule sees. Letters follow the kernels: x inputs, y outputs, dy gradients of outputs. */
+export interface VjpContextOf<T> {
+  /** Gradient of each output; null where the loss does not depend on it. At least one is not null. */
+  readonly dy: readonly (T | null)[];
+  readonly y: readonly T[];
+  readonly x: readonly (T | null)[];
+  /** Which inputs' gradients anybody wants; a rule may skip the others. */
+  readonly needs: readonly boolean[];
+  readonly attrs: Attrs;
+}
+
+/** Gradients of the inputs, in order; null where there is none. */
+export type VjpOf<T> = (context: VjpContextOf<T>) => readonly (T | null)[];
+
+/**
+ * One op: everything the library knows of it. `lower` is "map" for elementwise ops (the fuser builds their bodies), "alias" for ops whose
+ * output is the same bytes, "leaf" for graph inputs, a kernel for one call of it with the op's operands and attributes, or a function
+ * giving kernel calls.
+ */
+export interface OpOf<T> {
+  readonly name: string;
+  /** Shapes and dtypes of the outputs. Throws the error that the user sees. */
+  readonly infer: (inputs: readonly (T | null)[], attrs: Attrs) => readonly TensorType[];
+  /** The gradient rule; null: not differentiable, gradients stop here. */
+  readonly vjp: VjpOf<T> | null;
+  /**
+   * Of gradients' ops without a rule of their own, whose it is: taking them for something that depends on nothing would lose terms, so
+   * gradients through them are refused.
+   */
+  readonly gradientOf?: string;
+  readonly lower: "map" | "alias" | "leaf" | Kernel | ((node: NodeOf<T>) => readonly LoweredOf<T>[]);
+  /** For kernels that take a fused body in the place of their operand. Default false. */
+  readonly takesBody?: boolean;
+}
+
+/** What computes tensors of a graph. */
+export interface NodeOf<T> {
+  readonly id: number;
+  /** Tells graphs apart. */
+  readonly graph: object;
+  readonly op: OpOf<T>;
+  readonly inputs: readonly (T | null)[];
+  readonly attrs: Attrs;
+  readonly outputs: readonly T[];
+  /** The layer or scope it was traced in. */
+  readonly source: string;
+  /** Of an alias: the tensor, of no alias, whose bytes its output is. */
+  readonly base: T | null;
+}
