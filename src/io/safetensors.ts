@@ -59,7 +59,7 @@ export const BITS: { readonly [dtype: string]: number } = {
 };
 
 /** Bytes of a tensor. A product too large to be exact is larger than any file, so that comparisons still tell. */
-export const bytesIn = (dtype: string, shape: Shape): number => (shape.includes(0) ? 0 : (sizeOf(shape) * BITS[dtype]) / 8);
+const bytesIn = (dtype: string, shape: Shape): number => (shape.includes(0) ? 0 : (sizeOf(shape) * BITS[dtype]) / 8);
 
 /**
  * Writes tensors: larger elements first, so that all are aligned, then by name, so that equal contents give equal bytes.
@@ -109,7 +109,7 @@ export const encodeRaw = (
 });
 
 /** The bytes of a view. */
-export const bytesOfView = ({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array => new Uint8Array(buffer, byteOffset, byteLength);
+const bytesOfView = ({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array => new Uint8Array(buffer, byteOffset, byteLength);
 
 /** Writes tensors as F32, I32 or U32. @throws as `encodeRaw`, and DTypeError for other elements. */
 export const encodeSafetensors = (tensors: Record<string, HostTensor>, metadata: Record<string, string> = {}): Uint8Array =>

@@ -9,7 +9,7 @@ import { Tensor } from "../tensor.ts";
 /** A layer, a model, a function of a tensor, or an object with a `call` whose f32 tensor properties are trainable weights. */
 export type LayerLike = Layer | ((x: Tensor) => Tensor) | { call(x: Tensor): Tensor };
 
-export function isLayer(l: LayerLike): l is Layer {
+function isLayer(l: LayerLike): l is Layer {
   return typeof l === "object" && "kind" in l && "weights" in l && "config" in l;
 }
 

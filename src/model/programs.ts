@@ -43,7 +43,7 @@ function asCompiled<R>(trainable: ReadonlyMap<Layer, boolean>, fn: () => R): R {
 }
 
 /** The current positions and seeds of a run over data, read by its programs. */
-export class Cursor {
+class Cursor {
   /** u32[4]: seed, epoch. */
   readonly key = tensor(new Uint32Array(4));
   /** Index of the batch's first sample. */

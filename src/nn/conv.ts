@@ -58,7 +58,8 @@ interface Options extends Required<BiasOptions> {
 }
 
 const BIAS: Required<BiasOptions> = { name: "", activation: null, useBias: true, biasInitializer: "zeros", biasRegularizer: null };
-const KERNEL: Required<KernelOptions> = { ...BIAS, kernelInitializer: "glorotUniform", kernelRegularizer: null };
+// What bundles may leave out has no spread at module level: bundlers take it for an effect, a call that the build marks as pure not.
+const KERNEL: Required<KernelOptions> = Object.assign({ kernelInitializer: "glorotUniform" as const, kernelRegularizer: null }, BIAS);
 const MOVES = { strides: 1, padding: "valid" } as const;
 
 /** What tells one kind of convolution from another. */
@@ -105,8 +106,8 @@ const PLAIN: Pick<Kind, "kernels" | "run"> = {
   },
   run: (x, [kernel], options, activation) => activation.after(convolve(x, kernel, options)),
 };
-const CONV2D: Kind = { ...PLAIN, kind: "conv2d", rank: 4, defaults: { ...KERNEL, ...MOVES, dilationRate: 1, groups: 1 } };
-const CONV1D: Kind = { ...CONV2D, kind: "conv1d", rank: 3 };
+const CONV2D: Kind = Object.assign({ kind: "conv2d", rank: 4, defaults: Object.assign({ dilationRate: 1, groups: 1 }, KERNEL, MOVES) } as const, PLAIN);
+const CONV1D: Kind = Object.assign({}, CONV2D, { kind: "conv1d", rank: 3 } as const);
 
 /**
  * 2-D convolution: [batch, height, width, channels] -> [batch, rows, columns, filters].
@@ -150,7 +151,8 @@ export interface DepthwiseConv2dOptions extends BiasOptions, WindowOptions {
 }
 
 /** A name of their own: bundlers keep what reads a property at the top level. */
-const DEPTHWISE_DEFAULTS: Required<DepthwiseConv2dOptions> = { ...BIAS, ...MOVES, dilationRate: 1, depthMultiplier: 1, depthwiseInitializer: "glorotUniform", depthwiseRegularizer: null };
+const DEPTHWISE_DEFAULTS: Required<DepthwiseConv2dOptions> =
+  Object.assign({ dilationRate: 1, depthMultiplier: 1, depthwiseInitializer: "glorotUniform", depthwiseRegularizer: null } as const, BIAS, MOVES);
 
 const DEPTHWISE: Kind = {
   kind: "depthwiseConv2d",
@@ -177,7 +179,7 @@ export interface SeparableConv2dOptions extends DepthwiseConv2dOptions {
 const SEPARABLE: Kind = {
   kind: "separableConv2d",
   rank: 4,
-  defaults: { ...DEPTHWISE_DEFAULTS, pointwiseInitializer: "glorotUniform", pointwiseRegularizer: null } as Required<SeparableConv2dOptions>,
+  defaults: Object.assign({ pointwiseInitializer: "glorotUniform", pointwiseRegularizer: null } as const, DEPTHWISE_DEFAULTS),
   kernels: (size, channels, filters, { depthMultiplier = 1 }) => [
     ["depthwiseKernel", [...size, channels, depthMultiplier], "depthwise"],
     ["pointwiseKernel", [1, 1, channels * depthMultiplier, filters], "pointwise"],
@@ -203,7 +205,7 @@ export interface Conv2dTransposeOptions extends KernelOptions {
 const TRANSPOSE2D: Kind = {
   kind: "conv2dTranspose",
   rank: 4,
-  defaults: { ...KERNEL, ...MOVES },
+  defaults: Object.assign({}, KERNEL, MOVES),
   kernels: (size, channels, filters) => [["kernel", [...size, filters, channels]]],
   run: (x, [kernel], { strides, padding, bias }, activation) => {
     checkFeatures(x, lastOf(kernel.shape));
@@ -211,7 +213,7 @@ const TRANSPOSE2D: Kind = {
     return whole(activation)(bias ? add(y, bias) : y);
   },
 };
-const TRANSPOSE1D: Kind = { ...TRANSPOSE2D, kind: "conv1dTranspose", rank: 3 };
+const TRANSPOSE1D: Kind = Object.assign({}, TRANSPOSE2D, { kind: "conv1dTranspose", rank: 3 } as const);
 
 /**
  * Transposed convolution ("deconvolution"), the gradient of conv2d: [batch, height, width, channels] -> [batch, rows, columns, filters].

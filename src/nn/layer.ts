@@ -106,7 +106,7 @@ export function counter(): () => number {
 }
 
 const silent = { called: (): void => {} };
-let current: Context = { seed: 0, nextStream: counter(), ...silent };
+let current: Context = Object.assign({ seed: 0, nextStream: counter() }, silent);
 
 /** The context layers run in; outside of a model: seed 0. */
 export function context(): Context {
@@ -238,7 +238,7 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
 }
 
 /** `weight` as one of `owner`'s, which is trained only while the owner is. */
-export const weightIn = (owner: Pick<Layer, "trainable">, weight: Weight, name = weight.name): Weight => ({
+const weightIn = (owner: Pick<Layer, "trainable">, weight: Weight, name = weight.name): Weight => ({
   name,
   tensor: weight.tensor,
   regularizer: weight.regularizer,

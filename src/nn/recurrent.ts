@@ -198,7 +198,7 @@ function silentUntilRead(h: Tensor, mask: Tensor, reverse: boolean): Tensor {
 
 const LSTM: Kind = {
   kind: "lstm",
-  defaults: { ...DEFAULTS, recurrentActivation: "sigmoid", unitForgetBias: true },
+  defaults: Object.assign({ recurrentActivation: "sigmoid", unitForgetBias: true } as const, DEFAULTS),
   gates: 4,
   stateCount: 2,
   sequence: (xw, wr, _bias, states, options) => {
@@ -220,7 +220,7 @@ function withForgetBias(units: number, init: Initializer): Initializer {
 
 const GRU: Kind = {
   kind: "gru",
-  defaults: { ...DEFAULTS, recurrentActivation: "sigmoid", resetAfter: true },
+  defaults: Object.assign({ recurrentActivation: "sigmoid", resetAfter: true } as const, DEFAULTS),
   gates: 3,
   stateCount: 1,
   sequence: (xw, wr, recurrentBias, _states, options, o) => [gruSequence(xw, wr, { ...options, recurrentBias, resetAfter: o.resetAfter === true })],

@@ -138,7 +138,7 @@ export function reduction(op: ReduceOp, dtypes: readonly DType[], result: DType 
   };
 }
 
-export const sumOp: Op = { ...reduction("sum", ["f32", "i32"]), vjp: TRAINING ? ruleOf((dy, _y, x) => broadcastTo(dy, x.shape)) : null };
+export const sumOp: Op = Object.assign(reduction("sum", ["f32", "i32"]), { vjp: TRAINING ? ruleOf((dy, _y, x) => broadcastTo(dy, x.shape)) : null } satisfies Partial<Op>);
 
 /** `op` over `count` axes from `axis` on. */
 export function alongAxes(op: Op, x: Tensor, axis: number, count: number): Tensor {

@@ -30,13 +30,12 @@ const pickOp: Op = {
   },
 };
 
-export const gatherOp: Op = {
-  ...pickOp,
+export const gatherOp: Op = Object.assign({}, pickOp, {
   vjp: TRAINING ? ({ dy, x, attrs }) => {
     const t = x[0] as Tensor;
     return [apply(scatterAddOp, [dy[0], x[1]], { axis: attrs.axis, size: t.shape[attrs.axis as number] })[0], null];
   } : null,
-};
+} satisfies Partial<Op>);
 
 /** (updates, index[count]) along attrs.axis, into zeros with attrs.size there. */
 export const scatterAddOp: Op = {

@@ -38,9 +38,9 @@ const factors: ReductionRule = (dy, _y, x, axis, count) => {
 };
 
 // Rules stand here, each with its op, so that bundles have those of the ops they use.
-export const maxOp: Op = { ...reduction("max", ["f32", "i32"]), vjp: TRAINING ? ruleOf(extreme) : null };
-export const minOp: Op = { ...reduction("min", ["f32", "i32"]), vjp: TRAINING ? ruleOf(extreme) : null };
-export const prodOp: Op = { ...reduction("prod", ["f32", "i32"]), vjp: TRAINING ? ruleOf(factors) : null };
+export const maxOp: Op = Object.assign(reduction("max", ["f32", "i32"]), { vjp: TRAINING ? ruleOf(extreme) : null } satisfies Partial<Op>);
+export const minOp: Op = Object.assign(reduction("min", ["f32", "i32"]), { vjp: TRAINING ? ruleOf(extreme) : null } satisfies Partial<Op>);
+export const prodOp: Op = Object.assign(reduction("prod", ["f32", "i32"]), { vjp: TRAINING ? ruleOf(factors) : null } satisfies Partial<Op>);
 export const argMaxOp = reduction("argmax", ["f32", "i32"], "i32");
 export const argMinOp = reduction("argmin", ["f32", "i32"], "i32");
 

@@ -21,8 +21,7 @@ const bytewise = (size: number, bias: number, nan: (bits: number) => boolean): R
 
 const fitsInt = (x: bigint): boolean => x >= -0x80000000n && x <= 0x7fffffffn;
 
-const READ: { readonly [dtype: string]: ReadElements } = {
-  ...MODEL_DTYPES,
+const READ: { readonly [dtype: string]: ReadElements } = Object.assign({}, MODEL_DTYPES, {
   BOOL: (b) => convert(b, new Uint32Array(b.length), (x) => x <= 1, "0 or 1"),
   U8: (b) => new Int32Array(b),
   I8: (b) => new Int32Array(elements(Int8Array, 1, b)),
@@ -37,7 +36,7 @@ const READ: { readonly [dtype: string]: ReadElements } = {
   F8_E5M2FNUZ: bytewise(2, 16, (bits) => bits === 0x80),
   // An exponent alone: 2^-127 is no normal f32.
   F8_E8M0: (b) => fromBits(b, (bits) => (bits === 255 ? NAN_BITS : bits === 0 ? 0x400000 : bits << 23)),
-};
+} satisfies { readonly [dtype: string]: ReadElements });
 
 /**
  * A copy of the elements in the nearest dtype that tensors have.

@@ -73,7 +73,7 @@ export const METRICS = {
 export type MetricName = "accuracy" | "acc" | keyof typeof METRICS | LossName;
 
 /** Names that `metrics` options take, besides those of losses. */
-export const METRIC_NAMES: readonly string[] = ["accuracy", "acc", ...Object.keys(METRICS)];
+export const METRIC_NAMES: readonly string[] = ["accuracy", "acc"].concat(Object.keys(METRICS));
 
 /**
  * One output is binary, class numbers are sparse, everything else is categorical, as in Keras; but outputs that binary cross-entropy

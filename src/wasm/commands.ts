@@ -143,7 +143,7 @@ export function encode(plan: Plan, mostKept = Infinity): Encoded {
     const { encode: write, part } = kernelOf(plan, call.kernel);
     write(call, writer);
     const parts = [0, part?.number];
-    assert([...writer.commands.slice(from), ...writer.prologue.slice(prepared)].every((c) => parts.includes(c.opcode >> PART_SHIFT)), () => `${call.kernel}: commands of another part of the kernels than ${part?.name ?? "the core"}`);
+    assert(() => [...writer.commands.slice(from), ...writer.prologue.slice(prepared)].every((c) => parts.includes(c.opcode >> PART_SHIFT)), () => `${call.kernel}: commands of another part of the kernels than ${part?.name ?? "the core"}`);
     work += workOf(call);
     if (writer.commands.slice(from).some((c) => c.pieces > 1)) sharedWork += workOf(call);
   }

@@ -13,7 +13,7 @@ import { instantiate } from "./instance.ts";
 import type { KernelInstance } from "./instance.ts";
 import { loadKernels, loadPart } from "./load.ts";
 import type { KernelSource, Kernels } from "./load.ts";
-import { HEADER_WORDS, SCRATCH_BYTES } from "./opcodes.ts";
+import { SCRATCH_BYTES } from "./opcodes.ts";
 import type { WasmKernel } from "./kernel.ts";
 import type { Pool, PoolOptions } from "./pool.ts";
 import { Preparations } from "./prepared.ts";
@@ -368,6 +368,3 @@ function newMemory(most: number, shared: boolean): { memory: WebAssembly.Memory;
     }
   }
 }
-
-/** Words of a command before its arguments; for tools that read command lists. */
-export const COMMAND_HEADER_WORDS = HEADER_WORDS;

@@ -31,7 +31,7 @@ function access(text: string, { name, vector }: Variable): string {
   const assigned = /^\s*=(?!=)/.exec(text.slice(end));
   const before = text.slice(0, found.index);
   if (assigned === null) {
-    assert(!/^\s*(?:[-+*/%&|^]|<<|>>)=/.test(text.slice(end)), () => `${name} is stored as f16 and changed in place`);
+    assert(() => !/^\s*(?:[-+*/%&|^]|<<|>>)=/.test(text.slice(end)), () => `${name} is stored as f16 and changed in place`);
     return `${before}${vector ? `half_vector(${name}[${index}])` : `half_of_${name}(${index})`}${access(text.slice(end), { name, vector })}`;
   }
   assert(vector, () => `${name} is stored as f16 and written element by element`);

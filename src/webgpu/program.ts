@@ -89,10 +89,10 @@ export function encode(plan: Plan, features: GpuFeatures): EncodedPlan {
         assert(b.access === "read" || writable, () => `${label}: binding ${binding} is declared read-only and was given to be written`);
         return { binding, space: b.place.space, index: b.place.index, offset: b.place.offset, bytes: b.bytes, writable };
       });
-      assert(resources.every((r, i) => !resources.some((o, j) => j < i && o.space === r.space && o.index === r.index && (o.writable || r.writable))), () => `${label}: a buffer is bound twice, and written`);
+      assert(() => resources.every((r, i) => !resources.some((o, j) => j < i && o.space === r.space && o.index === r.index && (o.writable || r.writable))), () => `${label}: a buffer is bound twice, and written`);
       absent = Math.max(absent, missing);
       const counts = typeof groups === "number" ? fold(groups) : ([...groups] as [number, number, number]);
-      assert(counts.every((n) => Number.isInteger(n) && n >= 0 && n <= MOST_GROUPS), () => `${label}: ${counts} groups`);
+      assert(() => counts.every((n) => Number.isInteger(n) && n >= 0 && n <= MOST_GROUPS), () => `${label}: ${counts} groups`);
       if (counts.every((n) => n > 0)) dispatches.push({ label, text, entry, declared, resources, groups: counts });
     },
     temporary(bytes) {
@@ -289,7 +289,7 @@ export class GpuProgram implements Program {
   #separate(buffers: readonly GpuMemory[]): { from: GPUBuffer; to: GPUBuffer; bytes: number }[] {
     const { bindings } = this.plan;
     const written = new Set(this.#ids.filter((_, i) => bindings[i].written));
-    assert(written.size === bindings.filter((b) => b.written).length, () => "run: one buffer for two bindings that are written");
+    assert(() => written.size === bindings.filter((b) => b.written).length, () => "run: one buffer for two bindings that are written");
     const copies: { from: GPUBuffer; to: GPUBuffer; bytes: number }[] = [];
     buffers.forEach(({ memory }, i) => {
       const own = (memory as NonNullable<typeof memory>).buffer;

@@ -41,16 +41,20 @@ function declarationsOf(file: string, text: string): Declarations {
     from = i + 1;
     if (declaration === ";") continue;
     const name = /^(?:@\w+(?:\([^)]*\))?\s*)*(?:fn|const|struct|alias|var(?:<[^>]*>)?)\s+(\w+)/.exec(declaration)?.[1];
-    assert(name !== undefined && !found.has(name), () => `${file}.wgsl: unknown or repeated declaration ${declaration.slice(0, 80)}`);
+    assert(name !== undefined, () => `${file}.wgsl: unknown declaration ${declaration.slice(0, 80)}`);
+    assert(() => !found.has(name), () => `${file}.wgsl: repeated declaration ${name}`);
     found.set(name, declaration);
   }
   return found;
 }
 
+/** What a function declares. */
+const OWN = /\b(?:let|var|const)\s+(\w+)|[(,]\s*(?:@\w+\(\w+\)\s*)?(\w+)\s*:/g;
+
 let libraries: Declarations | null = null;
 
 function fileText(file: string): string {
-  assert(Object.hasOwn(shaders, file), () => `no file kernels/${file}.wgsl`);
+  assert(() => Object.hasOwn(shaders, file), () => `no file kernels/${file}.wgsl`);
   return shaders[file];
 }
 
@@ -75,7 +79,7 @@ export function shaderText({ file, entry = "main", constants, hooks = {}, body }
   let source = fileText(file);
   if (body !== undefined) {
     const block = /^\/\/ body$[^]*^\/\/ end body$/m;
-    assert(block.test(source), () => `${file}.wgsl has no body`);
+    assert(() => block.test(source), () => `${file}.wgsl has no body`);
     source = source.replace(block, () => body);
   }
   const all = new Map([...library(), ...declarationsOf(file, source.replace(/^\/\/.*$/gm, ""))]);
@@ -92,7 +96,7 @@ export function shaderText({ file, entry = "main", constants, hooks = {}, body }
     all.set(name, found.replace(target, name));
   }
   const stored = halves.size > 0 ? storeHalves(all, halves) : (declaration: string): string => declaration;
-  assert(all.has(entry), () => `${file}.wgsl has no entry point ${entry}`);
+  assert(() => all.has(entry), () => `${file}.wgsl has no entry point ${entry}`);
 
   const kept = new Map<string, string>();
   const wanted = [entry];
@@ -102,8 +106,9 @@ export function shaderText({ file, entry = "main", constants, hooks = {}, body }
     if (found === undefined) continue;
     const declaration = stored(found);
     kept.set(name, declaration);
-    // A member (`v.x`) is not a variable.
-    wanted.push(...(declaration.match(/(?<![.\w])[A-Za-z_]\w*/g) ?? []));
+    // A member (`v.x`) is not a variable, and a function's own variables and parameters are not those of the module.
+    const own = new Set([...declaration.matchAll(OWN)].map(([, variable, parameter]) => variable ?? parameter));
+    wanted.push(...(declaration.match(/(?<![.\w])[A-Za-z_]\w*/g) ?? []).filter((word) => !own.has(word)));
   }
   const declarations = [...kept.values()];
   const declared = declarations
@@ -111,7 +116,7 @@ export function shaderText({ file, entry = "main", constants, hooks = {}, body }
     .filter((m) => m !== null)
     .map((m) => ({ binding: Number(m[1]), writable: m[2] === "read_write" }))
     .sort((a, b) => a.binding - b.binding);
-  assert(declared.every((d, i) => i === 0 || d.binding !== declared[i - 1].binding), () => `${file}.wgsl: ${entry} reaches two variables of one binding`);
+  assert(() => declared.every((d, i) => i === 0 || d.binding !== declared[i - 1].binding), () => `${file}.wgsl: ${entry} reaches two variables of one binding`);
   // Joins run over as many invocations as a subgroup has, which no analysis can tell to be the same for all of them.
   if (declarations.some((d) => /\bsubgroup[A-Z]\w*\(/.test(d))) declarations.push("diagnostic(off, subgroup_uniformity);", "enable subgroups;");
   return { text: declarations.reverse().join("\n"), entry, declared };

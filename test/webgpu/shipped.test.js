@@ -1,4 +1,4 @@
-/** @file The backend as it is shipped, where constants of kernels have short names: cases of all kernels. */
+/** @file The backend as it is shipped: cases of all kernels. */
 import { test } from "uvu";
 import { openWebGpu } from "../../build/webgpu.js";
 import { allCases, hasGradient } from "../ops/harness.js";
