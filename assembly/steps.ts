@@ -203,6 +203,10 @@ function transcendental(op: u32, d: usize, a: usize, b: usize, end: usize): void
       for (; d < end; d += 16, a += 16) store<v128>(d, M.erf(load<v128>(a)));
       return;
     }
+    case S.STEP_ERFC: {
+      for (; d < end; d += 16, a += 16) store<v128>(d, M.erfc(load<v128>(a)));
+      return;
+    }
     case S.STEP_POW: {
       for (; d < end; d += 16, a += 16, b += 16) store<v128>(d, M.pow(load<v128>(a), load<v128>(b)));
       return;

@@ -1,6 +1,6 @@
 // Elementary functions on f32, the twin of assembly/math.ts: the same reductions and polynomials, one scalar at a time.
 // WGSL's own exp, log and tanh may be wrong by many units in the last place and tanh may overflow; these are good to
-// about 2 ulp everywhere. NaN, infinities and their signs are found and made by integer bit operations only, because
+// about 2 ulp everywhere, erfc to 4. NaN, infinities and their signs are found and made by integer bit operations only, because
 // WGSL lets a compiler assume that neither occurs. Subnormal arguments and results may be flushed to zero by the device.
 // f32_pow and f32_sin have no doubles here: pow carries the logarithm as a sum of two floats, sin reduces its argument
 // by pi/2 in three parts (Cody & Waite), good for |x| < 8192, with an absolute error of about 1e-7 |x| / 8192 beyond.
@@ -101,6 +101,38 @@ fn f32_erf(x: f32) -> f32 {
   q = q * a + 0.12837916612625122;
   let m = bounded_expm1(-(a * q + a));
   return select(with_sign(m, x), x, f32_isnan(x));
+}
+
+// erfc |x| = exp(-a^2) t (1 + u R(u)) with t = 1 / (1 + 3/4 a) and u = 1 - t. a^2 is the square of a's leading bits, which is exact, and a rest.
+fn f32_erfc(x: f32) -> f32 {
+  let a = min(10.1, abs(x));
+  let high = leading_bits(a);
+  let z = -(high * high);
+  let rest = (high - a) * (high + a);
+  let n = round((z + rest) * LOG2E);
+  let r = ((z - n * LN2_HIGH) - n * LN2_LOW) + rest;
+  var q = 0.001383643364533782 * r + 0.00836913101375103;
+  q = q * r + 0.041668105870485306;
+  q = q * r + 0.16666516661643982;
+  q = q * r + 0.4999999403953552;
+  q = q * r + 1.0;
+  let b = 0.75 * a;
+  let t = 1.0 / (1.0 + b);
+  let u = b * t;
+  var p = -0.016683265566825867 * u + 0.20398560166358948;
+  p = p * u + -0.5227160453796387;
+  p = p * u + 0.5303887128829956;
+  p = p * u + -0.32631704211235046;
+  p = p * u + 0.18124642968177795;
+  p = p * u + 0.06911755353212357;
+  p = p * u + 0.04008667543530464;
+  p = p * u + -0.23143944144248962;
+  p = p * u + -0.504501223564148;
+  let g = p * (u * t) + t;
+  let k = i32(n);
+  let half = k >> 1u;
+  let y = (r * q * g + g) * power_of_two(half) * power_of_two(k - half);
+  return select(select(y, 2.0 - y, x < 0.0), x, f32_isnan(x));
 }
 
 // sigmoid x = e / (1 + e) with e = exp x: e is finite after the clamp, and 1 + e = e where the result is 1.

@@ -7,7 +7,7 @@ import * as assert from "uvu/assert";
 import { Graph, trace } from "../build/esm/graph.js";
 import * as m from "../build/esm/ops/map.js";
 import { prepare, randomSource, wasms } from "./ops/harness.js";
-import { erf } from "./reference/elementwise.js";
+import { erf, erfc } from "./reference/elementwise.js";
 
 const CHUNK = 1 << 16;
 
@@ -68,7 +68,7 @@ const within = (limit) => (x) => Math.abs(x) < limit;
 /** Function, double precision, the bounds that assembly/math.ts states for the plain and the relaxed build, domain. */
 const FUNCTIONS = [
   ["exp", Math.exp, 1.15, 0.89], ["expm1", Math.expm1, 1.36, 1.39], ["log", Math.log, 0.78, 0.78], ["log1p", Math.log1p, 1.37, 1.37], ["tanh", Math.tanh, 2.39, 2.39],
-  ["sigmoid", (x) => 1 / (1 + Math.exp(-x)), 2.3, 2.26], ["erf", erf, 1.89, 1.66], ["sin", Math.sin, 1.55, 1.54, within(6.5e6)], ["cos", Math.cos, 1.57, 1.57, within(6.5e6)],
+  ["sigmoid", (x) => 1 / (1 + Math.exp(-x)), 2.3, 2.26], ["erf", erf, 1.89, 1.66], ["erfc", erfc, 4.2, 3.9], ["sin", Math.sin, 1.55, 1.54, within(6.5e6)], ["cos", Math.cos, 1.57, 1.57, within(6.5e6)],
   ["sqrt", Math.sqrt, 0.5, 0.5], ["reciprocal", (x) => 1 / x, 0.5, 0.5], ["rsqrt", (x) => 1 / Math.sqrt(x), 1.5, 1.5],
 ];
 /** The sweeps here are not those that the bounds were measured with. */
@@ -95,6 +95,7 @@ const SPECIAL = {
   tanh: [[NaN, NaN], [Infinity, 1], [-Infinity, -1], [0, 0], [-0, -0], [20, 1], [-20, -1]],
   sigmoid: [[NaN, NaN], [Infinity, 1], [-Infinity, 0], [0, 0.5], [-0, 0.5], [30, 1], [200, 1], [-200, 0]],
   erf: [[NaN, NaN], [Infinity, 1], [-Infinity, -1], [0, 0], [-0, -0], [5, 1], [-5, -1]],
+  erfc: [[NaN, NaN], [Infinity, 0], [-Infinity, 2], [0, 1], [-0, 1], [1e-40, 1], [-1e-40, 1], [10.06, 0], [11, 0], [-5, 2]],
   sin: [[NaN, NaN], [Infinity, NaN], [-Infinity, NaN], [0, 0], [-0, -0]],
   cos: [[NaN, NaN], [Infinity, NaN], [-Infinity, NaN], [0, 1], [-0, 1]],
   sqrt: [[NaN, NaN], [Infinity, Infinity], [-1, NaN], [0, 0], [-0, -0]],
@@ -164,7 +165,7 @@ test("sin and cos of large arguments: an absolute error of some 2^-53 |x|, and n
 test("functions are monotonic where they saturate, and stay in their range", async () => {
   for (const wasm of wasms) {
     const xs = range(-20, 20, 100000);
-    for (const [name, low, high] of [["tanh", -1, 1], ["sigmoid", 0, 1], ["erf", -1, 1]]) {
+    for (const [name, low, high] of [["tanh", -1, 1], ["sigmoid", 0, 1], ["erf", -1, 1], ["erfc", 0, 2]]) {
       (await (await compiled(wasm, m[name], 1))(xs)).forEach((y, k) => assert.ok(y >= low && y <= high, `${name}(${xs[k]}) is ${y}`));
     }
   }

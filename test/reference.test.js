@@ -1,7 +1,7 @@
 /** Tests of the reference backend itself: known answers, how it runs plans and which it refuses. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { erf } from "./reference/elementwise.js";
+import { erf, erfc } from "./reference/elementwise.js";
 import { KERNELS, referenceBackend } from "./reference/index.js";
 import { sizeOf, zeros } from "./reference/numeric.js";
 import { philox } from "./reference/random.js";
@@ -63,6 +63,13 @@ test("erf to 1e-14", () => {
     assert.is(erf(-x), -erf(Number(x)));
   }
   assert.is(erf(Infinity), 1);
+});
+
+test("erfc to 1e-12 of itself", () => {
+  const known = { "-1": 1.8427007929497149, 0: 1, 0.5: 0.4795001221869535, 1.9: 0.007209570764742484, 2: 0.004677734981047265, 5: 1.5374597944280347e-12, 10: 2.088487583762545e-45 };
+  for (const [x, y] of Object.entries(known)) assert.ok(Math.abs(erfc(Number(x)) / y - 1) < 1e-12, x);
+  assert.equal([Infinity, -Infinity].map(erfc), [0, 2]);
+  assert.ok(Number.isNaN(erfc(NaN)));
 });
 
 test("Philox4x32-10: the known answers of its authors", () => {

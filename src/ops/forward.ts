@@ -1,6 +1,6 @@
 /** @file Functions of tensors but those that serve training alone; public.ts adds these. */
 export * from "./composite.ts";
-export { abs, add, and, cast, ceil, cos, div, equal, erf, exp, expm1, floor, floorDiv, greater, greaterEqual, isFinite, less, lessEqual, log, log1p, maximum, minimum, mod, mul, neg, not, notEqual, or, pow, reciprocal, relu, round, rsqrt, sigmoid, sign, sin, sqrt, square, sub, tanh, where, xor } from "./map.ts";
+export { abs, add, and, cast, ceil, cos, div, equal, erf, erfc, exp, expm1, floor, floorDiv, greater, greaterEqual, isFinite, less, lessEqual, log, log1p, maximum, minimum, mod, mul, neg, not, notEqual, or, pow, reciprocal, relu, round, rsqrt, sigmoid, sign, sin, sqrt, square, sub, tanh, where, xor } from "./map.ts";
 export { argMax, argMin, max, min, prod, sum } from "./reduce.ts";
 export type { ReduceOptions } from "./reduce.ts";
 export { dot, matmul, matrixTranspose } from "./matmul.ts";

@@ -43,6 +43,7 @@ export const STEP_XOR = 37;
 export const STEP_NOT = 38;
 export const STEP_ISFINITE = 39;
 export const STEP_WHERE = 40;
+export const STEP_ERFC = 41;
 export const STEP_STORE = 42;
 // What src/wasm/encode/fused.ts makes of several steps: a * b + c, c - a * b, and the whole of adam.
 export const STEP_MADD = 43;

@@ -13,7 +13,7 @@ const PAIRS = SPECIAL.flatMap((x) => SPECIAL.map((y) => [x, y]));
 const UNARY = [
   ["neg"], ["abs"], ["sign"], ["floor", -9, 9], ["ceil", -9, 9], ["round", -9, 9], ["exp", -8, 8], ["log", 0.05, 9], ["expm1", -3, 3],
   ["log1p", -0.9, 9], ["sqrt", 0.05, 9], ["rsqrt", 0.05, 9], ["square"], ["reciprocal", 0.2, 4], ["sin", -9, 9], ["cos", -9, 9], ["tanh", -4, 4],
-  ["sigmoid", -6, 6], ["erf", -3, 3], ["relu"],
+  ["sigmoid", -6, 6], ["erf", -3, 3], ["erfc", -3, 9], ["relu"],
 ];
 const BINARY = [["add"], ["sub"], ["mul"], ["div", 0.3, 4], ["pow", 0.3, 3], ["maximum"], ["minimum"], ["mod", 0.7, 3]];
 const COMPARE = ["equal", "notEqual", "less", "lessEqual", "greater", "greaterEqual"];
@@ -55,6 +55,7 @@ export const cases = [
     { op, name: "u32 extremes", inputs: [values([4294967295, 0, 4294967295, 2147483648, 7], "u32"), values([1, 1, 4294967295, 2147483649, 3], "u32")], fn: INTEGERS[op] ?? m[op], grad: false },
     { op, name: "i32 by zero", inputs: [values([7, -7, 0], "i32"), values([0, 0, 0], "i32")], fn: INTEGERS[op] ?? m[op], grad: false },
   ]),
+  { op: "erfc", name: "its tail, to where it is subnormal and then 0", inputs: [values([3, 4, 5, 6, 7, 8, 9, 9.19, 9.3, 9.7, 10, 10.05, 10.06, 10.1, 11, 1e30])], fn: m.erfc, grad: false },
   { op: "mod", name: "signs", inputs: [values([5, -5, 5, -5, 5.5, 6, -6, 0]), values([3, 3, -3, -3, 2, 3, 3, 2])], fn: m.mod, grad: false },
   { op: "pow", name: "negative base, whole exponents", inputs: [f([9], -3, -0.5), fixed(values([0, 1, 2, 3, -1, -2, -3, 4, 5]))], fn: m.pow },
   { op: "pow", name: "gradient of the exponent is 0 at base 0", inputs: [values([0, 0]), values([2, 3])], fn: m.pow, grad: false },

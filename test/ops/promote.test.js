@@ -175,7 +175,7 @@ test("where, concat, stack, pad, clip, matmul promote", async () => {
 });
 
 test("functions of f32 alone take integers and bools, with the value of the same f32", async () => {
-  const names = ["exp", "log", "expm1", "log1p", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "tanh", "sigmoid", "erf", "softplus", "softsign", "elu", "selu", "leakyRelu", "silu", "gelu", "mish", "hardSigmoid", "hardSilu", "softmax", "logSoftmax", "logSumExp"];
+  const names = ["exp", "log", "expm1", "log1p", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "tanh", "sigmoid", "erf", "erfc", "softplus", "softsign", "elu", "selu", "leakyRelu", "silu", "gelu", "mish", "hardSigmoid", "hardSilu", "softmax", "logSoftmax", "logSumExp"];
   for (const name of names) {
     for (const [values, dtype] of [[[0, 3, 1, 5], "u32"], [[0, 3, -1, 5], "i32"], [[0, 1, 1, 0], "bool"]]) {
       const [y, expected] = [ops[name](make(values, dtype)), ops[name](make(values, "f32"))];

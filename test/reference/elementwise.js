@@ -56,6 +56,11 @@ export function erf(x) {
   return Math.sign(x) * (1 - erfcFraction(Math.abs(x)));
 }
 
+/** 1 - erf(x), to about 1e-13 of itself. */
+export function erfc(x) {
+  return x < 2 ? 1 - erf(x) : x === Infinity ? 0 : Number.isNaN(x) ? x : erfcFraction(x);
+}
+
 /** Operations with a result of the arguments' dtype f32. */
 export const REAL = {
   add: (a, b) => a + b,
@@ -85,6 +90,7 @@ export const REAL = {
   tanh: (a) => Math.tanh(a),
   sigmoid: (a) => sigmoid(a),
   erf: (a) => erf(a),
+  erfc: (a) => erfc(a),
   relu: (a) => Math.max(a, 0),
 };
 
