@@ -2,6 +2,6 @@
 import { test } from "uvu";
 import { testInDeno } from "./deno.js";
 
-testInDeno("conformance", 145);
+testInDeno("conformance.test.js", 145);
 
 test.run();
