@@ -35,7 +35,10 @@ const NOT_YET = ["lines.test.js"];
 // -------------------------------------------------------------------------------------------------------------------------------
 
 /** Those that take longest, in this order first, so that none of them is begun when all others are through. See `--times`. */
-const FIRST = ["webgpu/ops"].map((name) => `${name}.test.js`);
+const FIRST = [
+  "webgpu/ops", "webgpu/chromium", "webgpu/deno-ops", "webgpu/conformance", "webgpu/recurrent", "webgpu/deno", "model/mnist",
+  "webgpu/training", "model/baselines", "webgpu/shipped", "webgpu/lifetime", "bundlers/bundlers", "size", "ops/sums", "io/fuzz",
+].map((name) => `${name}.test.js`);
 /** Those that mostly wait, for other processes and for each other's: one at a time runs beside those that compute. */
 const WAITING = ["platforms/", "web/", "package/workerd"];
 

@@ -1,4 +1,4 @@
-/** @file The sample of the op table, the tiles of products and f16 storage in Deno. LOCKSTEP_WHOLE=1: all of the op table. */
+/** @file The sample of the op table, the tiles of products and f16 storage in Deno. LOCKSTEP_WHOLE=1: all cases. */
 import { test } from "uvu";
 import { testInDeno } from "./deno.js";
 import { OPS } from "./elsewhere.js";
