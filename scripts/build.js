@@ -10,6 +10,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { bundle } from "./bundle.js";
 import { minifyWgsl } from "./minify-wgsl.js";
+import { unlessUnchanged } from "./unchanged.js";
 import { compileKernels } from "./wasm.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -39,23 +40,30 @@ async function stage(what, work) {
 /** `binary` with a custom section "lockstep" that holds `text`. */
 const named = (binary, text) => Buffer.concat([binary, Buffer.from([0, text.length + 9, 8]), Buffer.from(`lockstep${text}`)]);
 
-await stage("kernels of the CPU (assembly/, AssemblyScript) into build/*.wasm, and as text (Zopfli) for bundlers", async () => {
-  const modules = await compileKernels();
-  const hash = createHash("sha256");
-  for (const { binary } of modules) hash.update(binary);
-  // What a module must say of itself: the code that encodes commands and the kernels that read them belong together.
-  const id = hash.digest("hex").slice(0, 8);
-  writeFileSync("build/kernels.js", `export const id = "${id}";\n`);
-  for (const { name, simd, binary, text } of modules) {
-    if (text === null) writeFileSync(`build/${name}.wasm`, named(binary, `${id} ${simd}`));
-    else writeFileSync(`build/${name}.js`, `export default "${text}";\n`);
+/** Modules of src/ that assembly/ imports, which name opcodes and steps. */
+const importedBy = (text) => [...text.matchAll(/from "(?:\.\.\/)+(src\/[^"]+)"/g)].map(([, path]) => `${path}.ts`);
+const sources = readdirSync("assembly", { recursive: true }).filter((file) => file.endsWith(".ts"));
+const shared = new Set(sources.flatMap((file) => importedBy(readFileSync(join("assembly", file), "utf8"))));
+const KERNELS = "kernels of the CPU (assembly/, AssemblyScript) into build/*.wasm, and as text (Zopfli) for bundlers";
+await unlessUnchanged("kernels", ["assembly", ...shared, "scripts/build.js", "scripts/wasm.js"], /^(inference-)?(plain|relaxed)\b|^kernels\.|^whole\./, async () => {
+  await stage(KERNELS, async () => {
+    const modules = await compileKernels();
+    const hash = createHash("sha256");
+    for (const { binary } of modules) hash.update(binary);
+    // What a module must say of itself: the code that encodes commands and the kernels that read them belong together.
+    const id = hash.digest("hex").slice(0, 8);
+    writeFileSync("build/kernels.js", `export const id = "${id}";\n`);
+    for (const { name, simd, binary, text } of modules) {
+      if (text === null) writeFileSync(`build/${name}.wasm`, named(binary, `${id} ${simd}`));
+      else writeFileSync(`build/${name}.js`, `export default "${text}";\n`);
+    }
+  });
+  // workerd compiles no bytes; it takes modules that are imported. Those are whole, so that nobody asks for parts there.
+  for (const simd of ["plain", "relaxed"]) {
+    writeFileSync(`build/${simd}.workerd.js`, `import kernels from "./${simd}.wasm";\nexport default kernels;\n`);
   }
+  writeFileSync("build/whole.workerd.js", 'export default "";\n');
 });
-// workerd compiles no bytes; it takes modules that are imported. Those are whole, so that nobody asks for parts there.
-for (const simd of ["plain", "relaxed"]) {
-  writeFileSync(`build/${simd}.workerd.js`, `import kernels from "./${simd}.wasm";\nexport default kernels;\n`);
-}
-writeFileSync("build/whole.workerd.js", 'export default "";\n');
 
 await stage("kernels of the GPU (kernels/, WGSL) into build/shaders.js", () => {
   const files = readdirSync("kernels").filter((file) => file.endsWith(".wgsl")).sort();
@@ -66,4 +74,8 @@ writeFileSync("build/shaders.d.ts", "declare const shaders: { readonly [file: st
 
 await stage("modules (src/, TypeScript) into build/esm", () => node(command("typescript-7", "tsc"), ["-p", "tsconfig.json"]));
 
-await stage("bundles and types of the package into build/", bundle);
+/** `--modules`: not what is shipped, but all that tests of the modules import. */
+const whole = !process.argv.includes("--modules");
+const BUNDLES = "bundles and types of the package into build/";
+const inputs = ["build/esm", "build/shaders.js", "build/kernels.hash", "package.json", "scripts"];
+if (whole) await unlessUnchanged("bundles", inputs, /^[a-z]+\.js(\.map)?$|^types$/, () => stage(BUNDLES, bundle));

@@ -14,6 +14,12 @@ export function cases(kind) {
   return entries.filter((entry) => entry.kind === kind).map((entry) => structuredClone(loaded.get(entry.file)));
 }
 
+/** Of cases of layers, losses or optimizers the first of each class. */
+export const firstOfEachClass = (list) => list.filter((c, i) => {
+  const classOf = (other) => other[other.kind].class_name;
+  return list.findIndex((other) => classOf(other) === classOf(c)) === i;
+});
+
 const arrays = { float32: Float32Array, float64: Float64Array, int32: Int32Array };
 const decode = (dtype, b64) => new arrays[dtype](Uint8Array.from(atob(b64), (ch) => ch.charCodeAt(0)).buffer);
 

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { withBrowser } from "../../scripts/chromium.js";
+import { closeBrowser, withContext } from "../browser.js";
 import { BATCH, EPOCHS, SAMPLES } from "./body.js";
 import { expected, root, runIn } from "./runtimes.js";
 import { withSites } from "./site.js";
@@ -61,8 +61,8 @@ for (const runtime of RUNTIMES) {
 
 /** Calls a function of test/platforms/page.js on a page of a site. */
 function onPage(site, name, ...args) {
-  return withSites((at) => withBrowser(async (browser) => {
-    const page = await browser.newPage();
+  return withSites((at) => withContext(async (context) => {
+    const page = await context.newPage();
     const failed = new Promise((_, fail) => {
       page.on("pageerror", fail);
       page.on("crash", () => fail(new Error("the page crashed")));
@@ -154,4 +154,5 @@ const config :Workerd.Config = (services = [(name = "main", worker = (compatibil
   });
 }
 
+test.after(closeBrowser);
 test.run();

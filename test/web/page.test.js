@@ -12,7 +12,7 @@ import * as assert from "uvu/assert";
 import { build } from "vite";
 import { digits } from "../../examples/data.js";
 import { headers } from "../../examples/web/vite.config.js";
-import { withSite } from "../../scripts/chromium.js";
+import { closeBrowser, withSiteContext } from "../browser.js";
 import { measureThreads } from "./main-thread.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
@@ -21,6 +21,8 @@ mkdirSync(screenshots, { recursive: true });
 
 const DESKTOP = { width: 1280, height: 800 };
 const PHONE = { width: 390, height: 844 };
+/** Plots read the page's locale, which is not a valid one where the machine's is "C". */
+const LOCALE = "en-US";
 /** A loaded machine may take long; nothing here passes or fails by time. */
 const PATIENCE = { timeout: 120_000 };
 
@@ -33,9 +35,7 @@ const handle = (request, response) => {
 
 /** Opens the page, hands `use` what it needs, and fails for errors and violations of the policy. */
 function onPage(use, { viewport = DESKTOP } = {}) {
-  return withSite(handle, async (browser, url) => {
-    // Plots read the page's locale, which is not a valid one where the machine's is "C".
-    const context = await browser.newContext({ locale: "en-US", viewport });
+  return withSiteContext(handle, async (context, url, browser) => {
     const page = await context.newPage();
     page.setDefaultTimeout(PATIENCE.timeout);
     const errors = [];
@@ -46,7 +46,7 @@ function onPage(use, { viewport = DESKTOP } = {}) {
     await page.getByRole("button", { name: "Start training" }).and(page.locator(":enabled")).waitFor();
     await use(page, browser);
     assert.equal(errors, []);
-  });
+  }, { locale: LOCALE, viewport });
 }
 
 const textOf = (page, id) => page.locator(`#${id}`).textContent();
@@ -225,16 +225,17 @@ for (const [what, policy, said] of [
   ["workers", "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'none'", /^The worker could not start: .*Content-Security-Policy/],
   ["WebAssembly", "default-src 'self'; script-src 'self'; worker-src 'self'", /cannot compile the kernels.*'wasm-unsafe-eval'/s],
 ]) {
-  test(`a policy that forbids ${what}: the page says so`, () => withSite((request, response) => {
+  test(`a policy that forbids ${what}: the page says so`, () => withSiteContext((request, response) => {
     for (const [name, value] of Object.entries({ ...headers, "Content-Security-Policy": policy })) response.setHeader(name, value);
     files(request, response, () => response.writeHead(404).end());
-  }, async (browser, url) => {
-    const page = await (await browser.newContext({ locale: "en-US" })).newPage();
+  }, async (context, url) => {
+    const page = await context.newPage();
     await page.goto(url);
     await page.waitForFunction(() => !/^(Loading …|)$/.test(document.getElementById("status").textContent), null, PATIENCE);
     assert.match(await textOf(page, "status"), said);
     assert.is(await button(page, "Start training").isEnabled(), false);
-  }));
+  }, { locale: LOCALE }));
 }
 
+test.after(closeBrowser);
 test.run();

@@ -1,11 +1,17 @@
-/** @file The conformance cases and the op table on WebGPU in Chromium: the same test files, imported by a page. */
+/**
+ * @file The samples of the conformance cases and of the op table, tiles and f16 storage on WebGPU in Chromium: the same test files,
+ * imported by pages of one browser. LOCKSTEP_WHOLE=1: all cases.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { withPage } from "../../scripts/chromium.js";
+import { CONFORMANCE, OPS } from "./elsewhere.js";
 
-/** Imports a test file in a page and waits for uvu's summary: { total, passed, output }. */
-function runInPage(file) {
-  return withPage((page) => new Promise((done, fail) => {
+/** Imports a test file in a new page like `first` and waits for uvu's summary: { total, passed, output }. */
+async function runInPage(first, file) {
+  const page = await first.context().browser().newPage();
+  await page.goto(first.url());
+  const summary = await new Promise((done, fail) => {
     let output = "";
     page.on("pageerror", fail);
     page.on("crash", () => fail(new Error("the page crashed")));
@@ -15,13 +21,25 @@ function runInPage(file) {
       const [, passed] = /Passed:\s+(\d+)/.exec(output) ?? [];
       if (passed !== undefined) done({ total: Number(total), passed: Number(passed), output });
     });
-    page.evaluate((path) => import(path), file).catch(fail);
-  }));
+    page.evaluate((path) => import(path), `/test/webgpu/${file}`).catch(fail);
+  });
+  await page.close();
+  return summary;
 }
 
-for (const [file, least] of [["conformance", 145], ["ops", 2500], ["tiles", 16], ["half", 26]]) {
-  test(`${file} in Chromium`, async () => {
-    const { total, passed, output } = await runInPage(`/test/webgpu/${file}.test.js`);
+const FILES = [CONFORMANCE, OPS, ["tiles.test.js", 16], ["half.test.js", 26]];
+
+/** By file: the summary, or why there is none. */
+const ran = new Map();
+test.before(() => withPage(async (page) => {
+  for (const [file] of FILES) ran.set(file, await runInPage(page, file).catch((error) => error));
+}));
+
+for (const [file, least] of FILES) {
+  test(`${file} in Chromium`, () => {
+    const summary = ran.get(file);
+    if (summary instanceof Error) throw summary;
+    const { total, passed, output } = summary;
     assert.is(passed, total, output);
     assert.ok(total >= least, `${total} tests`);
   });

@@ -1,9 +1,10 @@
-/** @file The op table, the tiles of products and f16 storage in Deno. */
+/** @file The sample of the op table, the tiles of products and f16 storage in Deno. LOCKSTEP_WHOLE=1: all cases. */
 import { test } from "uvu";
 import { testInDeno } from "./deno.js";
+import { OPS } from "./elsewhere.js";
 
-testInDeno("ops", 2500);
-testInDeno("tiles", 16);
-testInDeno("half", 26);
+testInDeno(...OPS);
+testInDeno("tiles.test.js", 16);
+testInDeno("half.test.js", 26);
 
 test.run();

@@ -12,7 +12,8 @@ const deno = join(dirname(createRequire(import.meta.url).resolve("deno/package.j
 /** Runs a test file in Deno and reads uvu's summary: { total, passed, output }. */
 function runInDeno(file) {
   return new Promise((done, fail) => {
-    const child = spawn(process.execPath, [deno, "run", "--allow-all", "--unstable-webgpu", file], { cwd: root, env: { ...process.env, DENO_NO_UPDATE_CHECK: "1" } });
+    const args = [deno, "run", "--allow-all", "--unstable-webgpu", file];
+    const child = spawn(process.execPath, args, { cwd: root, env: { ...process.env, DENO_NO_UPDATE_CHECK: "1" } });
     let output = "";
     child.stdout.on("data", (d) => (output += d));
     child.stderr.on("data", (d) => (output += d));
@@ -27,7 +28,7 @@ function runInDeno(file) {
 /** A test that runs another file, which has at least so many tests, in Deno. */
 export function testInDeno(file, least) {
   test(`${file} in Deno`, async () => {
-    const { total, passed, output } = await runInDeno(`test/webgpu/${file}.test.js`);
+    const { total, passed, output } = await runInDeno(`test/webgpu/${file}`);
     assert.is(passed, total, output);
     assert.ok(total >= least, `${total} tests\n${output}`);
   });

@@ -1,7 +1,8 @@
-/** @file The conformance cases in Deno. */
+/** @file The sample of the conformance cases in Deno. LOCKSTEP_WHOLE=1: all cases. */
 import { test } from "uvu";
 import { testInDeno } from "./deno.js";
+import { CONFORMANCE } from "./elsewhere.js";
 
-testInDeno("conformance", 145);
+testInDeno(...CONFORMANCE);
 
 test.run();

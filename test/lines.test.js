@@ -1,0 +1,41 @@
+/**
+ * @file Lines of code, comments and documents are short enough for two files side by side. Rows of tables in Markdown, which cannot be
+ * wrapped, may be longer.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+
+const LONGEST = 140;
+const FOLDERS = ["src", "assembly", "kernels", "scripts", "test", "bench", "examples", "docs"];
+/** What people write: not recorded data, nor snapshots. */
+const WRITTEN = /\.(js|ts|wgsl|md|html|css|py)$/;
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** Files of a folder of the repository, without packages installed somewhere in it. */
+const filesOf = (folder) => readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+  const path = join(folder, entry.name);
+  if (entry.isDirectory()) return entry.name === "node_modules" ? [] : filesOf(path);
+  return WRITTEN.test(path) ? [path] : [];
+});
+
+/** "path:line: how long" of each line that is too long. */
+function longLines(path) {
+  const lines = readFileSync(join(root, path), "utf8").split("\n");
+  const isLong = (line) => line.length > LONGEST && !(path.endsWith(".md") && line.startsWith("|"));
+  return lines.flatMap((line, i) => (isLong(line) ? [`${path}:${i + 1}: ${line.length} characters`] : []));
+}
+
+for (const folder of [...FOLDERS, "."]) {
+  test(`lines: ${folder === "." ? "documents" : folder}`, () => {
+    const files = folder === "." ? readdirSync(root).filter((name) => name.endsWith(".md")) : filesOf(folder);
+    assert.ok(files.length > 0, "nothing was read");
+    const long = files.flatMap(longLines);
+    assert.is(long.length, 0, `${long.length} lines are longer than ${LONGEST} characters:\n${long.join("\n")}`);
+  });
+}
+
+test.run();
