@@ -26,7 +26,7 @@ const QUICK = [
   "ops/forward", "ops/gradient", "ops/completeness", "ops/promote", "ops/storage", "ops/edges", "types", "lines",
   "conformance/layers", "conformance/losses", "nn/layers", "nn/masking", "reference", "reference-gradients", "graph", "tensor",
   "plan/build", "plan/fuse",
-  // The test of the rules of dependencies belongs here.
+  "dependencies",
 ].map((name) => `${name}.test.js`);
 
 // -------------------------------------------------------------------------------------------------------------------------------

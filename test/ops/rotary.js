@@ -13,7 +13,7 @@ export const cases = [
     const angles = [shape.at(-3), half];
     return {
       op: "rotary", name: `${shape} of which ${2 * half}${neighbours ? ", neighbours" : ""}`, inputs: [f(shape), f(angles, -1, 1), f(angles, -1, 1)],
-      fn: (x, cos, sin) => rotary(x, cos, sin, { neighbours }), accumulates: true, tolerance: 4 * ULP, grad: !shape.includes(0),
+      fn: (x, cos, sin) => rotary(x, cos, sin, { neighbours }), scale: 4, tolerance: 2 * ULP, grad: !shape.includes(0),
     };
   })),
   {
