@@ -59,12 +59,8 @@ export type { DType, TypedArray } from "./dtype.ts";
 export type { OpenShape, Shape } from "./shape.ts";
 export type { Tree } from "./tree.ts";
 export * as ops from "./ops/public.ts";
-export {
-  abs, and, argMax, argMin, broadcastTo, cast, ceil, clip, concat, cos, div, dot, equal, erf, erfc, exp, expandDims, expm1, flip, floor, floorDiv, gather, gelu, greater, greaterEqual, hardSigmoid,
-  iota, isFinite, less, lessEqual, log, log1p, logSoftmax, logSumExp, matmul, max, maximum, mean, min, minimum, mod, mul, neg, norm, not, notEqual, oneHot, or, pad, permutation, pow, prod,
-  randomBernoulli, randomBits, randomCategorical, randomNormal, randomUniform, reciprocal, round, rsqrt, scatterAdd, selu, sigmoid, sign, silu, sin, slice, softmaxCrossEntropy, softplus, softsign,
-  sqrt, square, stack, stopGradient, sub, sum, tanh, transpose, variance, where, xor,
-} from "./ops/public.ts";
+export * from "./ops/common.ts";
+export { permutation, softmaxCrossEntropy, stopGradient } from "./ops/public.ts";
 
 // Backends
 export { open, useBackend } from "./init.ts";

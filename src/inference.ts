@@ -40,12 +40,7 @@ export type { DType, TypedArray } from "./dtype.ts";
 export type { OpenShape, Shape } from "./shape.ts";
 export type { Tree } from "./tree.ts";
 export * as ops from "./ops/forward.ts";
-export {
-  abs, and, argMax, argMin, broadcastTo, cast, ceil, clip, concat, cos, div, dot, equal, erf, erfc, exp, expandDims, expm1, flip, floor, floorDiv, gather, gelu, greater, greaterEqual, hardSigmoid,
-  iota, isFinite, less, lessEqual, log, log1p, logSoftmax, logSumExp, matmul, max, maximum, mean, min, minimum, mod, mul, neg, norm, not, notEqual, oneHot, or, pad, pow, prod,
-  randomBernoulli, randomBits, randomCategorical, randomNormal, randomUniform, reciprocal, round, rsqrt, scatterAdd, selu, sigmoid, sign, silu, sin, slice, softplus, softsign,
-  sqrt, square, stack, sub, sum, tanh, transpose, variance, where, xor,
-} from "./ops/forward.ts";
+export * from "./ops/common.ts";
 
 // Backends
 export { open, useBackend } from "./init.ts";
