@@ -10,7 +10,7 @@
  * input when the encoder stores it by the last step that reads that input.
  */
 import { MODE_BYTES, MODE_CONTIGUOUS, MODE_SCALAR, MAP_TILE, MAP_PIECE, MAP_HEADER } from "../src/wasm/opcodes";
-import { STEP_ADAM } from "../build/steps";
+import { STEP_ADAM } from "../src/wasm/steps";
 import { adam } from "./adam";
 import { widenBytes } from "./move";
 import { step } from "./steps";

@@ -1,10 +1,10 @@
 /**
  * @file One elementwise step over a tile: `step(op, d, a, b, c, bytes)` writes bytes/16 vectors to d from the operands
- * at a, b, c. Numbers are places in src/wasm/step-names.ts; integer variants are op + TYPE_I32 and so on. d may equal an operand.
+ * at a, b, c. Numbers are those of src/wasm/steps.ts; integer variants are op + TYPE_I32 and so on. d may equal an operand.
  * Three functions keep each small enough to be optimised at once: plain arithmetic, transcendental functions, integers.
  */
-import * as S from "../build/steps";
 import { ACT_SIGMOID, ACT_TANH } from "../src/wasm/opcodes";
+import * as S from "../src/wasm/steps";
 import { activateRow } from "./activation";
 import * as M from "./math";
 import { madd, msub } from "./simd";

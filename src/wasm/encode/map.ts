@@ -14,21 +14,20 @@ import type { CommandWriter, Encoder, Word } from "../writer.ts";
 
 const TYPE: { readonly [type in DType]: number } = { f32: 0, i32: steps.TYPE_I32, u32: steps.TYPE_U32, bool: steps.TYPE_BOOL };
 
-const STORE = STEP_NAMES.indexOf("store");
-
 function castCode(from: DType, to: DType): number {
-  if (to === "bool") return from === "f32" ? steps.STEP_CAST_F32_BOOL : from === "bool" ? STORE : steps.STEP_CAST_INT_BOOL;
-  if (from === "f32") return to === "i32" ? steps.STEP_CAST_F32_I32 : to === "u32" ? steps.STEP_CAST_F32_U32 : STORE;
+  if (to === "bool") return from === "f32" ? steps.STEP_CAST_F32_BOOL : from === "bool" ? steps.STEP_STORE : steps.STEP_CAST_INT_BOOL;
+  if (from === "f32") return to === "i32" ? steps.STEP_CAST_F32_I32 : to === "u32" ? steps.STEP_CAST_F32_U32 : steps.STEP_STORE;
   if (to === "f32") return from === "u32" ? steps.STEP_CAST_U32_F32 : steps.STEP_CAST_I32_F32;
-  return STORE;
+  return steps.STEP_STORE;
 }
 
 /** The number of an elementwise step from operands of type `from` to `dtype`. */
 function stepCode(op: string, dtype: DType, from: DType): number {
   if (op === "cast") return castCode(from, dtype);
+  if (op === "where") return steps.STEP_WHERE;
   const code = STEP_NAMES.indexOf(op);
   assert(code >= 0, () => `map: no step "${op}"`);
-  return op === "where" ? code : code + TYPE[from];
+  return code + TYPE[from];
 }
 
 /** The bits of an immediate. */
@@ -92,7 +91,7 @@ function allocate(body: MapBody, inputs: readonly Operand[], outputs: readonly (
       if (dead && r >= n && !direct.has(r) && !isConstant(r)) free.push(slotOf.get(r) as number);
     }
   });
-  for (const [r, slot] of stores) words.push(STORE, slot, slotOf.get(r) as number, 0, 0);
+  for (const [r, slot] of stores) words.push(steps.STEP_STORE, slot, slotOf.get(r) as number, 0, 0);
   if (count > 255) throw new BackendError(`wasm: an elementwise chain of ${body.steps.length} steps needs ${count} slots, at most 255 are there`);
   return { constants, steps: words, count };
 }
