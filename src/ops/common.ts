@@ -1,7 +1,28 @@
-/** @file The functions of tensors that `lockstep` and `lockstep/inference` export by name, beside all of them in `ops`. */
+/** @file The functions of tensors that `lockstep` and `lockstep/inference` export by name, and `ops` too. */
 export {
-  abs, and, argMax, argMin, broadcastTo, cast, ceil, clip, concat, cos, div, dot, equal, erf, erfc, exp, expandDims, expm1, flip, floor, floorDiv, gather, gelu, greater, greaterEqual, hardSigmoid,
-  iota, isFinite, less, lessEqual, log, log1p, logSoftmax, logSumExp, matmul, max, maximum, mean, min, minimum, mod, mul, neg, norm, not, notEqual, oneHot, or, pad, pow, prod,
-  randomBernoulli, randomBits, randomCategorical, randomNormal, randomUniform, reciprocal, round, rsqrt, scatterAdd, selu, sigmoid, sign, silu, sin, slice, softplus, softsign,
-  sqrt, square, stack, sub, sum, tanh, transpose, variance, where, xor,
-} from "./forward.ts";
+  abs, and, cast, ceil, cos, div, equal, erf, erfc, exp, expm1, floor, floorDiv, greater, greaterEqual, isFinite, less, lessEqual, log, log1p, maximum, minimum, mod, mul, neg, not, notEqual, or, pow, reciprocal, round, rsqrt, sigmoid, sign, sin, sqrt, square, sub, tanh, where, xor,
+} from "./map.ts";
+export {
+  argMax, argMin, max, min, prod, sum,
+} from "./reduce.ts";
+export {
+  broadcastTo, concat, expandDims, flip, iota, pad, slice, stack, transpose,
+} from "./move.ts";
+export {
+  clip, mean, norm, variance,
+} from "./composite.ts";
+export {
+  dot, matmul,
+} from "./matmul.ts";
+export {
+  gather, scatterAdd,
+} from "./gather.ts";
+export {
+  gelu, hardSigmoid, selu, silu, softplus, softsign,
+} from "./activation.ts";
+export {
+  logSoftmax, logSumExp, oneHot,
+} from "./softmax.ts";
+export {
+  randomBernoulli, randomBits, randomCategorical, randomNormal, randomUniform,
+} from "./random.ts";

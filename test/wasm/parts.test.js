@@ -7,10 +7,11 @@ import * as assert from "uvu/assert";
 import { noise } from "../platforms/body.js";
 import { compile, matmul, open, ops, tensor } from "../../build/esm/index.js";
 import { normalizeLast } from "../../build/esm/ops/norm.js";
+import * as parts from "../../build/esm/wasm/parts.js";
 import { environment, join } from "../../build/esm/wasm/table.js";
 
 const script = new URL("../../build/esm/wasm/worker.js", import.meta.url);
-const PARTS = ["conv", "recurrent", "norm", "attention"];
+const PARTS = Object.values(parts).sort((a, b) => a.number - b.number).map(({ name }) => name);
 
 const bytes = async (name) => inflateRawSync(Buffer.from((await import(`../../build/${name}.js`)).default, "base64"));
 const imports = (module) => WebAssembly.Module.imports(module).map(({ module, name, kind }) => `${module} ${name} ${kind}`);
