@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * @file Tensor: a shape, a dtype and either elements (on the host, on a device, or on their way there) or, while a
  * function is being traced, a place in its graph. Lifetimes are not the user's job: device bytes go back to their
@@ -58,7 +59,7 @@ function giveBack(device: Held): void {
 const collected = new FinalizationRegistry<Held>(giveBack);
 
 /**
- * For backends that are about to be closed: reads what tensors have only there, at once or in commands that `backend` enqueues before
+ * @internal For backends that are about to be closed: reads what tensors have only there, at once or in commands that `backend` enqueues before
  * this returns. Null: there is nothing.
  */
 export function bringHome(backend: Device): Promise<unknown> | null {
@@ -360,7 +361,7 @@ export function make(who: string, data: unknown, shape?: Shape, dtype?: DType, c
   return made(shape ?? (scalar ? [] : own), values.length, type, elements(who, values, type));
 }
 
-/** A tensor from what `tensor` takes, whose numbers stand beside elements of `dtype`. */
+/** @internal A tensor from what `tensor` takes, whose numbers stand beside elements of `dtype`. */
 export function tensorBeside(who: string, data: unknown, dtype: DType): Tensor {
   return make(who, data, undefined, undefined, dtype === "f32" ? defaultType : (_, values) => (
     values === data ? defaultType(who, values) : dtypeBeside(values.every(Number.isInteger), dtype)
@@ -389,7 +390,7 @@ export function ones(shape: Shape, dtype: DType = "f32"): Tensor {
   return filled("ones", shape, 1, dtype);
 }
 
-/** @throws DTypeError unless `x` has one of `allowed`. */
+/** @internal @throws DTypeError unless `x` has one of `allowed`. */
 export function checkDType(who: string, x: Tensor, allowed: readonly DType[]): void {
   if (!allowed.includes(x.dtype)) throw new DTypeError(`${who}: expected dtype ${allowed.join(" or ")}, got ${x}; convert with cast()`);
 }

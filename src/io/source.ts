@@ -31,7 +31,7 @@ export function pathOf(name: string): string | URL | null {
 export const cannotRead = (who: string, why: string, cause?: unknown): FileError =>
   new FileError(`cannot read "${cut(who, 120)}": ${why}`, { cause });
 
-/** What a promise of the web gives. @throws FileError for what it rejects with. */
+/** @internal What a promise of the web gives. @throws FileError for what it rejects with. */
 export async function arrived<T>(who: string, promise: Promise<T>): Promise<T> {
   try {
     return await promise;
@@ -42,13 +42,13 @@ export async function arrived<T>(who: string, promise: Promise<T>): Promise<T> {
   }
 }
 
-/** @throws FileError for an answer that is no file. */
+/** @internal @throws FileError for an answer that is no file. */
 export function checkResponse(who: string, { ok, status, statusText, headers }: Response): void {
   if (!ok) throw cannotRead(who, `the answer is HTTP status ${status} ${statusText}`);
   if (headers.get("content-type")?.startsWith("text/html")) throw cannotRead(who, "the answer is an HTML page");
 }
 
-/** @throws FileError where the source cannot be read, ArgumentError for what is none. */
+/** @internal @throws FileError where the source cannot be read, ArgumentError for what is none. */
 export async function bytesOf(what: string, given: ModelSource): Promise<{ readonly who: string; readonly bytes: Uint8Array }> {
   const source = await given;
   if (typeof source === "string" || source instanceof URL) {

@@ -19,10 +19,10 @@ interface Scope {
 const MOST_THREADS = 64;
 const MOST_AUTO_THREADS = 8;
 
-/** What this place may have. */
+/** @internal What this place may have. */
 export const scope = (): Scope => globalThis as Scope;
 
-/** worker_threads where there are any and no page: Node, Deno, Bun. */
+/** @internal worker_threads where there are any and no page: Node, Deno, Bun. */
 export function workerThreads({ process, document, Worker } = scope()): typeof import("node:worker_threads") | undefined {
   return document === undefined || Worker === undefined ? process?.getBuiltinModule?.("node:worker_threads") : undefined;
 }
@@ -56,7 +56,7 @@ function cores(): number {
   return navigator?.hardwareConcurrency ?? process?.getBuiltinModule?.("node:os").availableParallelism() ?? 1;
 }
 
-/** How work is done here. */
+/** @internal How work is done here. */
 export interface Arrangement {
   /** What was asked for. */
   readonly threads: number;
@@ -68,7 +68,7 @@ export interface Arrangement {
   readonly problem: string | null;
 }
 
-/** @throws ArgumentError for options out of range. */
+/** @internal @throws ArgumentError for options out of range. */
 export function arrange(wanted: "auto" | number, background: boolean | undefined, source: WorkerSource | undefined): Arrangement {
   if (wanted !== "auto" && (!Number.isInteger(wanted) || wanted < 1 || wanted > MOST_THREADS)) throw new ArgumentError(`open: threads must be "auto" or an integer from 1 to ${MOST_THREADS}, got ${String(wanted)}`);
   if (background !== undefined && typeof background !== "boolean") throw new ArgumentError(`open: background must be true or false, got ${String(background)}`);

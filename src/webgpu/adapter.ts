@@ -23,7 +23,7 @@ export interface WebGpuOptions {
   readonly storage?: "f32" | "f16";
 }
 
-/** An open device with what it can do. */
+/** @internal An open device with what it can do. */
 export interface OpenDevice {
   readonly device: GPUDevice;
   /** The adapter as its driver names it. */
@@ -36,7 +36,7 @@ export interface OpenDevice {
 }
 
 /**
- * Promises of a device that it has not settled yet. Dawn settles them in a callback of the event loop that uses the object returned by
+ * @internal Promises of a device that it has not settled yet. Dawn settles them in a callback of the event loop that uses the object returned by
  * `create()` without keeping it alive: collected before them, it left one process in ten hanging or aborted (webgpu 0.6.2, on
  * close() with a read under way).
  */
@@ -97,7 +97,7 @@ async function findGpu(options: WebGpuOptions): Promise<GPU> {
 }
 
 /**
- * Opens a device with the adapter's own limits.
+ * @internal Opens a device with the adapter's own limits.
  * @throws BackendError where there is no WebGPU or no adapter, saying what to install.
  */
 export async function openDevice(options: WebGpuOptions): Promise<OpenDevice> {
