@@ -11,7 +11,7 @@
  */
 import { MODE_BYTES, MODE_CONTIGUOUS, MODE_SCALAR, MAP_TILE, MAP_PIECE, MAP_HEADER } from "../src/wasm/opcodes";
 import { STEP_ADAM } from "../src/wasm/steps";
-import { adam } from "./adam";
+import { adam } from "./map/adam";
 import { widenBytes } from "./move";
 import { step } from "./steps";
 

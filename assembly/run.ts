@@ -4,7 +4,7 @@
  */
 import * as O from "../src/wasm/opcodes";
 import { gather, gatherBytes, scatterAdd } from "./gather";
-import { softmaxCrossEntropy } from "./loss";
+import { softmaxCrossEntropy } from "./softmax/cross-entropy";
 import { map } from "./map";
 import { combine, matmul, matmulSmall, pack } from "./matmul";
 import { copy, fill, iota } from "./move";

@@ -6,7 +6,7 @@
 import type { Kernel } from "./op.ts";
 import * as convolution from "./wasm/encode/conv.ts";
 import * as indexing from "./wasm/encode/gather.ts";
-import * as losses from "./wasm/encode/loss.ts";
+import * as losses from "./wasm/encode/softmax/cross-entropy.ts";
 import * as product from "./wasm/encode/matmul.ts";
 import * as moving from "./wasm/encode/move.ts";
 import * as norms from "./wasm/encode/norm.ts";

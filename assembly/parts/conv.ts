@@ -1,11 +1,11 @@
 /** @file Calls the kernels of convolutional networks: a part of the kernels that applications without such layers do not download. */
 import * as O from "../../src/wasm/opcodes";
 import { conv2d, conv2dFilterGrad } from "../conv";
-import { conv2dNarrow } from "../conv-narrow";
-import { conv2dNarrowFilterGrad } from "../conv-narrow-grad";
+import { conv2dNarrow } from "../conv/narrow";
+import { conv2dNarrowFilterGrad } from "../conv/narrow-grad";
 import { avgPool, avgPoolGrad, maxPool, maxPoolGrad } from "../pool";
-import { winograd, winogradFilters } from "../winograd";
-import { winogradFilterGrad, winogradInputGrad, winogradTiles } from "../winograd-grad";
+import { winograd, winogradFilters } from "../conv/winograd";
+import { winogradFilterGrad, winogradInputGrad, winogradTiles } from "../conv/winograd-grad";
 
 export function call(op: u32, c: usize, piece: u32, scratch: usize): void {
   switch (op) {

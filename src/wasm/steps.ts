@@ -45,7 +45,7 @@ export const STEP_ISFINITE = 39;
 export const STEP_WHERE = 40;
 export const STEP_ERFC = 41;
 export const STEP_STORE = 42;
-// What src/wasm/encode/fused.ts makes of several steps: a * b + c, c - a * b, and the whole of adam.
+// What src/wasm/encode/map/fused.ts makes of several steps: a * b + c, c - a * b, and the whole of adam.
 export const STEP_MADD = 43;
 export const STEP_MSUB = 44;
 export const STEP_ADAM = 45;

@@ -2,7 +2,7 @@
 import type { GpuEncoder } from "./dispatch.ts";
 import { conv2d, conv2dFilterGrad, conv2dInputGrad } from "./encode/conv.ts";
 import { gather, scatterAdd } from "./encode/gather.ts";
-import { softmaxCrossEntropy } from "./encode/loss.ts";
+import { softmaxCrossEntropy } from "./encode/softmax/cross-entropy.ts";
 import { map } from "./encode/map.ts";
 import { matmul } from "./encode/matmul.ts";
 import { copy, fill, iota } from "./encode/move.ts";

@@ -16,13 +16,13 @@ const GEOMETRIES = [
 /** Largest error by tiles, relative to the sum of the terms' magnitudes: 12 ulp are met with four channels, 7 with more; with windows 2. */
 const TILED_TOLERANCE = 16 * ULP;
 const LARGE = [[[2, 14, 14, 16], [3, 3, 32], { padding: "same" }], [[3, 28, 28, 1], [5, 5, 6], {}], [[1, 13, 17, 33], [3, 3, 17], { padding: "same", strides: 2 }], [[4, 8, 8, 64], [1, 1, 31], {}], [[2, 12, 12, 24], [3, 3, 24], { groups: 24, padding: "same" }], [[1, 7, 7, 70], [3, 3, 10], {}], [[1, 2, 1100, 1], [1, 3, 8], {}]];
-/** By 3x3 filters, enough for tiles of 4x4 pixels (assembly/winograd.ts); the number of channels, filters, rows and columns that tiles or panels leave over differ. */
+/** By 3x3 filters, enough for tiles of 4x4 pixels (assembly/conv/winograd.ts); the number of channels, filters, rows and columns that tiles or panels leave over differ. */
 const TILED = [
   [[2, 13, 13, 32], [3, 3, 64], {}], [[1, 17, 19, 8], [3, 3, 12], { padding: "same" }], [[3, 10, 15, 12], [3, 3, 20], {}], [[1, 28, 6, 20], [3, 3, 36], { padding: "same" }],
   [[1, 36, 32, 4], [3, 3, 8], { padding: "same" }], [[1, 12, 12, 132], [3, 3, 12], { padding: "same" }], [[1, 12, 12, 64], [3, 3, 104], { padding: "same" }],
   [[1, 24, 24, 16], [3, 3, 72], {}], [[5, 4, 4, 16], [3, 3, 16], { padding: "same" }], [[1, 14, 17, 12], [3, 3, 20], { padding: "causal" }],
 ];
-/** Few elements in a window (assembly/conv-narrow.ts, conv-narrow-grad.ts). */
+/** Few elements in a window (assembly/conv/narrow.ts, conv/narrow-grad.ts). */
 const NARROW = [
   [[2, 28, 28, 1], [3, 3, 32], {}], [[1, 17, 19, 3], [3, 3, 8], { padding: "same" }], [[2, 13, 12, 3], [5, 4, 16], { padding: "same", strides: [2, 1] }],
   [[1, 19, 21, 2], [3, 3, 8], { dilation: [2, 3] }], [[1, 16, 15, 3], [7, 7, 24], { padding: "same", strides: 2 }], [[3, 7, 9, 24], [1, 1, 40], {}], [[1, 3, 40, 5], [3, 3, 8], { strides: [1, 2] }],

@@ -6,7 +6,7 @@ import { add, div, mul, sqrt, square, sub } from "../../build/esm/ops/map.js";
 import { buildPlan } from "../../build/esm/plan/build.js";
 import { zeros } from "../../build/esm/tensor.js";
 import { adam, adamw } from "../../build/esm/train/optimizers.js";
-import { instructions } from "../../build/esm/wasm/encode/fused.js";
+import { instructions } from "../../build/esm/wasm/encode/map/fused.js";
 import { ULP, assertClose, prepare, randomSource, reference, wasms } from "../ops/harness.js";
 
 const SIZE = 700;

@@ -1,5 +1,5 @@
 /**
- * @file Encodes the convolutions as products whose A is gathered (assembly/conv.ts), where neither tiles (winograd.ts) nor windows read in place (assembly/conv-narrow.ts)
+ * @file Encodes the convolutions as products whose A is gathered (assembly/conv.ts), where neither tiles (conv/winograd.ts) nor windows read in place (assembly/conv/narrow.ts)
  * are faster. Groups are the product's batch.
  */
 import type { ConvAttrs } from "../../plan/kernels.ts";
@@ -8,7 +8,7 @@ import { CONV2D, CONV2D_FILTER_GRAD, CONV2D_NARROW, CONV2D_NARROW_FILTER_GRAD } 
 import { at, read, write } from "../writer.ts";
 import type { CommandWriter, Encoder } from "../writer.ts";
 import { ONE_TAP, activationCode, encodeCombine, encodeProduct } from "./matmul.ts";
-import { encodeWinograd, encodeWinogradFilterGrad, encodeWinogradInputGrad } from "./winograd.ts";
+import { encodeWinograd, encodeWinogradFilterGrad, encodeWinogradInputGrad } from "./conv/winograd.ts";
 import { TRAINING } from "../../training.ts";
 
 /** Pixels of a piece of CONV2D_NARROW, about, and fewest columns: a tile has 6 pixels of one or two rows. */
@@ -19,11 +19,11 @@ const NARROW_K = 256;
 const NARROW_FILTERS = 6144;
 /** Most bytes that a piece copies of an image, to put zeros around. */
 const NARROW_BYTES = 1 << 19;
-/** The gradient of the filters: most pixels of a piece (assembly/conv-narrow-grad.ts), and sums that are added up in the end, each of some pieces. */
+/** The gradient of the filters: most pixels of a piece (assembly/conv/narrow-grad.ts), and sums that are added up in the end, each of some pieces. */
 const NARROW_MOST_PIXELS = 1024;
 const NARROW_PARTS = 16;
 
-/** The words that CONV2D_NARROW and its gradient share, from the image's rows on, and pieces of all images; null for convolutions that are not theirs (assembly/conv-narrow.ts). */
+/** The words that CONV2D_NARROW and its gradient share, from the image's rows on, and pieces of all images; null for convolutions that are not theirs (assembly/conv/narrow.ts). */
 function narrow(attrs: ConvAttrs, shift: boolean): { words: number[]; pieces: number; shifted: boolean; pixels: number } | null {
   const { n, h, w: columns, p, q, r, s, c, f, strideH, strideW, dilationH, dilationW, padTop, padLeft } = attrs;
   const k = r * s * c;

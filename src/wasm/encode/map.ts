@@ -2,7 +2,7 @@
 import type { DType } from "../../dtype.ts";
 import { assert } from "../../assert.ts";
 import { BackendError } from "../../errors.ts";
-import { instructions } from "./fused.ts";
+import { instructions } from "./map/fused.ts";
 import { base } from "./place.ts";
 import { collapse, sizeOf, stridesOf } from "../../shape.ts";
 import type { Call, MapBody, Operand } from "../../plan/plan.ts";

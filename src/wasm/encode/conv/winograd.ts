@@ -1,10 +1,10 @@
-/** @file Encodes convolutions by 3x3 filters with stride 1 as products of transformed tiles (assembly/winograd.ts), where that takes less time than windows. */
-import type { ConvAttrs } from "../../plan/kernels.ts";
-import type { Call } from "../../plan/plan.ts";
-import { MATMUL, WINOGRAD, WINOGRAD_FILTERS, WINOGRAD_FILTER_GRAD, WINOGRAD_INPUT_GRAD, WINOGRAD_TILES } from "../opcodes.ts";
-import { at, read, write } from "../writer.ts";
-import type { CommandWriter, Word } from "../writer.ts";
-import { ONE_TAP, activationCode, encodeProduct } from "./matmul.ts";
+/** @file Encodes convolutions by 3x3 filters with stride 1 as products of transformed tiles (assembly/conv/winograd.ts), where that takes less time than windows. */
+import type { ConvAttrs } from "../../../plan/kernels.ts";
+import type { Call } from "../../../plan/plan.ts";
+import { MATMUL, WINOGRAD, WINOGRAD_FILTERS, WINOGRAD_FILTER_GRAD, WINOGRAD_INPUT_GRAD, WINOGRAD_TILES } from "../../opcodes.ts";
+import { at, read, write } from "../../writer.ts";
+import type { CommandWriter, Word } from "../../writer.ts";
+import { ONE_TAP, activationCode, encodeProduct } from "../matmul.ts";
 
 /** Elements of a transformed tile, NR of assembly/gemm.ts, and bytes between the elements. */
 const XI = 36;

@@ -15,10 +15,10 @@
  *   12 y's rows  13 y's columns  14 F  15 tiles of a piece  16 columns of a piece  17 column blocks  18 activation
  *   Pieces: tile blocks x column blocks. C and F are multiples of 4.
  */
-import { ACT_RELU } from "../src/wasm/opcodes";
-import { epilogue } from "./epilogue";
-import { MR, NR } from "./gemm";
-import { madd, vmax } from "./simd";
+import { ACT_RELU } from "../../src/wasm/opcodes";
+import { epilogue } from "../epilogue";
+import { MR, NR } from "../gemm";
+import { madd, vmax } from "../simd";
 
 export const XI: u32 = 36;
 // Scratch: a tile between its two passes; zeros for rows outside the image; the tiles' V and, for some columns, their M.

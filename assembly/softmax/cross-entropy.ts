@@ -7,8 +7,8 @@
  * With m the row's maximum and s = sum exp(x - m), the loss is summed as labels (log s - (x - m)): m cancels, and with it
  * the rounding that a large m would bring; no term is negative. A label of 0 adds nothing, even where the logit is -inf.
  */
-import { hsum, tailMask } from "./simd";
-import { divideRows, expRows, largestOf, logSums, rowMax, sumOf, together } from "./softmax";
+import { hsum, tailMask } from "../simd";
+import { divideRows, expRows, largestOf, logSums, rowMax, sumOf, together } from "../softmax";
 
 /** sum(labels (logSum - (x - m))) */
 function labelledSum(x: usize, labels: usize, cols: u32, largest: f32, logOfSum: f32): f32 {

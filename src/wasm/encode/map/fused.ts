@@ -2,12 +2,12 @@
  * @file Steps of a `map` body that one loop of the interpreter can do together: fewer passes over the tiles, and for adam one pass over memory
  * instead of one for each of its tensors.
  */
-import type { MapBody, MapStep } from "../../plan/plan.ts";
-import { TRAINING } from "../../training.ts";
+import type { MapBody, MapStep } from "../../../plan/plan.ts";
+import { TRAINING } from "../../../training.ts";
 
 /** What the interpreter does at once. Registers are those of the body. */
 export interface Instruction {
-  /** An elementwise op, `madd` (a * b + c), `msub` (c - a * b) or `adam` (the order of its registers: assembly/adam.ts). */
+  /** An elementwise op, `madd` (a * b + c), `msub` (c - a * b) or `adam` (the order of its registers: assembly/map/adam.ts). */
   readonly op: string;
   readonly args: readonly number[];
   readonly defines: readonly number[];

@@ -1,9 +1,9 @@
-/** @file Encoder of softmaxCrossEntropy (assembly/loss.ts). */
-import type { SoftmaxCrossEntropyAttrs } from "../../plan/kernels.ts";
-import { SOFTMAX_CROSS_ENTROPY } from "../opcodes.ts";
-import type { Encoder } from "../writer.ts";
-import { read, write } from "../writer.ts";
-import { split } from "./move.ts";
+/** @file Encoder of softmaxCrossEntropy (assembly/softmax/cross-entropy.ts). */
+import type { SoftmaxCrossEntropyAttrs } from "../../../plan/kernels.ts";
+import { SOFTMAX_CROSS_ENTROPY } from "../../opcodes.ts";
+import type { Encoder } from "../../writer.ts";
+import { read, write } from "../../writer.ts";
+import { split } from "../move.ts";
 
 /** Steps an element costs: four passes, one with an exponential. */
 const ELEMENT_WORK = 10;

@@ -1,12 +1,12 @@
 /**
- * @file `conv2dNarrowFilterGrad(x, dy) -> parts of dw` for the windows of conv-narrow.ts, also read where they are: gathering them took as long as half of the
- * multiplying. The words of conv-narrow.ts, but
+ * @file `conv2dNarrowFilterGrad(x, dy) -> parts of dw` for the windows of conv/narrow.ts, also read where they are: gathering them took as long as half of the
+ * multiplying. The words of conv/narrow.ts, but
  *   1 dy  2 unused  3 parts[pieces][R*S*C][F]  21 blocks: 18 rows of y of an image each, 19 of them an image  22 unused (0)  23 blocks of a piece
  * A piece adds up its blocks' pixels in order; `combine` (matmul.ts) adds up the parts.
  */
-import { MAX_K, fillTable, imageRows, lineBytes } from "./conv-narrow";
-import { MR, NR } from "./gemm";
-import { madd } from "./simd";
+import { MAX_K, fillTable, imageRows, lineBytes } from "./narrow";
+import { MR, NR } from "../gemm";
+import { madd } from "../simd";
 
 /** Scratch: the offsets of a window's elements, those of a block's pixels, the copy of the image. */
 const PIXELS: usize = MAX_K * 4;

@@ -1,5 +1,5 @@
 /**
- * @file Gradients of convolutions by 3x3 filters, as the transposes of the maps in winograd.ts.
+ * @file Gradients of convolutions by 3x3 filters, as the transposes of the maps in conv/winograd.ts.
  *
  * `winogradInputGrad(dy, u transposed) -> dx`: the words of `winograd` with dy as the image, no bias, dx as y and its channels as F, no activation, then
  *   19 padTop  20 padLeft  21 tiles that are transformed at a time. A piece has whole images, since tiles of dx overlap.
@@ -8,8 +8,8 @@
  * `winogradFilterGrad(parts) -> dw`: 0 parts[xi][C][F]  1 dw  2 their number  3 bytes between parts  4 bytes between xi's  5 C * F  6 elements of a piece.
  *   Parts are added up in order.
  */
-import { MR, NR } from "./gemm";
-import { madd } from "./simd";
+import { MR, NR } from "../gemm";
+import { madd } from "../simd";
 import { COLUMNS, GAP, TEMP, TILES, XI, f, multiplyAll, transformForProduct, transformTiles } from "./winograd";
 
 /** B of `count` lines of six, `stride` bytes apart in a line: from `from` + next * line to `to` + step * i + next * line. */

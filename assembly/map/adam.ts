@@ -7,8 +7,8 @@
  *   m1 = m + (g - m) c1;  v1 = v + (g^2 - v) c2;  w1 = w - m1 size / (sqrt(v1) + epsilon)
  * An output may be the same memory as any of the inputs.
  */
-import { slotPointer } from "./map";
-import { madd } from "./simd";
+import { slotPointer } from "../map";
+import { madd } from "../simd";
 
 export function adam(p: usize, scratch: usize, bytes: usize): void {
   let w1 = slotPointer(scratch, load<u32>(p, 4)), w = slotPointer(scratch, load<u32>(p, 8)), m = slotPointer(scratch, load<u32>(p, 12)), v = slotPointer(scratch, load<u32>(p, 16));

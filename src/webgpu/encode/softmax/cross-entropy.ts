@@ -1,9 +1,9 @@
 /** @file GPU encoder of softmaxCrossEntropy (kernels/softmax.wgsl). */
-import type { SoftmaxCrossEntropyAttrs } from "../../plan/kernels.ts";
-import type { GpuEncoder } from "../dispatch.ts";
-import { read, write } from "../dispatch.ts";
-import { fillWith } from "./move.ts";
-import { encodeRows } from "./softmax.ts";
+import type { SoftmaxCrossEntropyAttrs } from "../../../plan/kernels.ts";
+import type { GpuEncoder } from "../../dispatch.ts";
+import { read, write } from "../../dispatch.ts";
+import { fillWith } from "../move.ts";
+import { encodeRows } from "../softmax.ts";
 
 export const softmaxCrossEntropy: GpuEncoder = (call, out) => {
   const attrs = call.attrs as unknown as SoftmaxCrossEntropyAttrs;

@@ -9,10 +9,10 @@
  *   took a sixth of the instructions. Else 0
  * An element's sum runs over taps and channels in order from the bias, as in conv.ts.
  */
-import { ACT_RELU } from "../src/wasm/opcodes";
-import { epilogue } from "./epilogue";
-import { MR, NR } from "./gemm";
-import { madd, vmax } from "./simd";
+import { ACT_RELU } from "../../src/wasm/opcodes";
+import { epilogue } from "../epilogue";
+import { MR, NR } from "../gemm";
+import { madd, vmax } from "../simd";
 
 /** Scratch: the offsets of a window's elements, zeros for an absent bias, the copy of the image. */
 export const MAX_K: u32 = 256;
