@@ -20,16 +20,49 @@ const LAYERS = [
 
 module.exports = {
   forbidden: [
-    { name: "no-circle", comment: "Two files that need each other are one, or need a third.", severity: "error", from: {}, to: { circular: true } },
+    {
+      name: "no-circle",
+      comment: "Two files that need each other are one, or need a third.",
+      severity: "error",
+      from: {},
+      to: { circular: true },
+    },
     ...LAYERS.slice(0, -1).map(({ name, path }, i) => ({
-      name: `${name}-upward`, comment: "A layer knows nothing of those above it.", severity: "error",
-      from: { path }, to: { path: LAYERS.slice(i + 1).map((l) => l.path) },
+      name: `${name}-upward`,
+      comment: "A layer knows nothing of those above it.",
+      severity: "error",
+      from: { path },
+      to: { path: LAYERS.slice(i + 1).map((l) => l.path) },
     })),
-    { name: "backends-apart", comment: "Backends know plans, and neither each other nor graphs.", severity: "error", from: { path: "^src/wasm/" }, to: { path: "^src/(webgpu/|graph\\.ts$)" } },
+    {
+      name: "backends-apart",
+      comment: "Backends know plans, and neither each other nor graphs.",
+      severity: "error",
+      from: { path: "^src/wasm/" },
+      to: { path: "^src/(webgpu/|graph\\.ts$)" },
+    },
     { name: "backends-apart-2", severity: "error", from: { path: "^src/webgpu/" }, to: { path: "^src/(wasm/|graph\\.ts$)" } },
-    { name: "backends-opened-in-one-place", comment: "init.ts opens backends, kernels.ts names their code.", severity: "error", from: { path: "^src/(?!(wasm|webgpu)/|(init|kernels|index|inference)\\.ts$)" }, to: { path: "^src/(wasm|webgpu)/" } },
-    { name: "all-placed", comment: "A new file at the top of src belongs to a layer: add it to this list.", severity: "error", from: {}, to: { path: "^src/", pathNot: LAYERS.map((l) => l.path) } },
-    { name: "nothing-foreign", comment: "src has no runtime dependency; webgpu is an optional peer.", severity: "error", from: { path: "^src/" }, to: { dependencyTypes: ["npm", "npm-dev", "npm-peer", "npm-no-pkg", "npm-unknown"], pathNot: "@webgpu/types" } },
+    {
+      name: "backends-opened-in-one-place",
+      comment: "init.ts opens backends, kernels.ts names their code.",
+      severity: "error",
+      from: { path: "^src/(?!(wasm|webgpu)/|(init|kernels|index|inference)\\.ts$)" },
+      to: { path: "^src/(wasm|webgpu)/" },
+    },
+    {
+      name: "all-placed",
+      comment: "A new file at the top of src belongs to a layer: add it to this list.",
+      severity: "error",
+      from: {},
+      to: { path: "^src/", pathNot: LAYERS.map((l) => l.path) },
+    },
+    {
+      name: "nothing-foreign",
+      comment: "src has no runtime dependency; webgpu is an optional peer.",
+      severity: "error",
+      from: { path: "^src/" },
+      to: { dependencyTypes: ["npm", "npm-dev", "npm-peer", "npm-no-pkg", "npm-unknown"], pathNot: "@webgpu/types" },
+    },
   ],
   options: { tsPreCompilationDeps: true, doNotFollow: { path: "node_modules" }, tsConfig: { fileName: "tsconfig.json" } },
 };

@@ -7,8 +7,17 @@
  * recurrent cells, which need no call, and for all others.
  */
 import {
-  ACT_ELU, ACT_EXPONENTIAL, ACT_HARD_SIGMOID, ACT_LEAKY_RELU, ACT_RELU, ACT_RELU6, ACT_SELU, ACT_SIGMOID, ACT_SOFTPLUS,
-  ACT_SOFTSIGN, ACT_TANH,
+  ACT_ELU,
+  ACT_EXPONENTIAL,
+  ACT_HARD_SIGMOID,
+  ACT_LEAKY_RELU,
+  ACT_RELU,
+  ACT_RELU6,
+  ACT_SELU,
+  ACT_SIGMOID,
+  ACT_SOFTPLUS,
+  ACT_SOFTSIGN,
+  ACT_TANH,
 } from "../src/wasm/opcodes";
 import { exp, expm1, log1p, sigmoid, tanh } from "./math";
 import { storeUpTo, vmax, vmin } from "./simd";
@@ -48,17 +57,24 @@ function activate(act: u32, x: v128): v128 {
       return vmin(f32x4.splat(1), positive(line));
     }
     // log(1 + e^x) = max(x, 0) + log(1 + e^-|x|): no overflow.
-    case ACT_SOFTPLUS: return f32x4.add(positive(x), log1p(exp(f32x4.neg(f32x4.abs(x)))));
-    case ACT_SOFTSIGN: return f32x4.div(x, f32x4.add(f32x4.splat(1), f32x4.abs(x)));
-    case ACT_ELU: return f32x4.add(positive(x), expm1(negative(x)));
+    case ACT_SOFTPLUS:
+      return f32x4.add(positive(x), log1p(exp(f32x4.neg(f32x4.abs(x)))));
+    case ACT_SOFTSIGN:
+      return f32x4.div(x, f32x4.add(f32x4.splat(1), f32x4.abs(x)));
+    case ACT_ELU:
+      return f32x4.add(positive(x), expm1(negative(x)));
     case ACT_SELU: {
       const left = f32x4.mul(f32x4.splat(SELU_SCALE_ALPHA), expm1(negative(x)));
       return f32x4.add(f32x4.mul(f32x4.splat(SELU_SCALE), positive(x)), left);
     }
-    case ACT_LEAKY_RELU: return vmax(f32x4.mul(f32x4.splat(LEAKY_SLOPE), x), x);
-    case ACT_EXPONENTIAL: return exp(x);
-    case ACT_RELU6: return vmin(f32x4.splat(6), positive(x));
-    default: return x;
+    case ACT_LEAKY_RELU:
+      return vmax(f32x4.mul(f32x4.splat(LEAKY_SLOPE), x), x);
+    case ACT_EXPONENTIAL:
+      return exp(x);
+    case ACT_RELU6:
+      return vmin(f32x4.splat(6), positive(x));
+    default:
+      return x;
   }
 }
 
@@ -94,26 +110,36 @@ export function activateRow(act: u32, to: usize, from: usize, n: u32): void {
 export function derivative(act: u32, y: v128): v128 {
   const one = f32x4.splat(1);
   switch (act) {
-    case ACT_RELU: return v128.and(f32x4.gt(y, f32x4.splat(0)), one);
-    case ACT_TANH: return f32x4.sub(one, f32x4.mul(y, y));
-    case ACT_SIGMOID: return f32x4.mul(y, f32x4.sub(one, y));
-    case ACT_HARD_SIGMOID: return f32x4.div(inside(y, 0, 1), f32x4.splat(6));
+    case ACT_RELU:
+      return v128.and(f32x4.gt(y, f32x4.splat(0)), one);
+    case ACT_TANH:
+      return f32x4.sub(one, f32x4.mul(y, y));
+    case ACT_SIGMOID:
+      return f32x4.mul(y, f32x4.sub(one, y));
+    case ACT_HARD_SIGMOID:
+      return f32x4.div(inside(y, 0, 1), f32x4.splat(6));
     // sigmoid(x) = 1 - 1 / (1 + e^x) = 1 - e^-y.
-    case ACT_SOFTPLUS: return f32x4.neg(expm1(f32x4.neg(y)));
+    case ACT_SOFTPLUS:
+      return f32x4.neg(expm1(f32x4.neg(y)));
     case ACT_SOFTSIGN: {
       const rest = f32x4.sub(one, f32x4.abs(y));
       return f32x4.mul(rest, rest);
     }
     // Left of zero y = e^x - 1, so that the derivative is y + 1; right of it 1.
-    case ACT_ELU: return f32x4.add(one, negative(y));
+    case ACT_ELU:
+      return f32x4.add(one, negative(y));
     case ACT_SELU: {
       const left = f32x4.lt(y, f32x4.splat(0));
       return v128.bitselect(f32x4.add(y, f32x4.splat(SELU_SCALE_ALPHA)), f32x4.splat(SELU_SCALE), left);
     }
-    case ACT_LEAKY_RELU: return v128.bitselect(one, f32x4.splat(LEAKY_SLOPE), f32x4.gt(y, f32x4.splat(0)));
-    case ACT_EXPONENTIAL: return y;
-    case ACT_RELU6: return inside(y, 0, 6);
-    default: return one;
+    case ACT_LEAKY_RELU:
+      return v128.bitselect(one, f32x4.splat(LEAKY_SLOPE), f32x4.gt(y, f32x4.splat(0)));
+    case ACT_EXPONENTIAL:
+      return y;
+    case ACT_RELU6:
+      return inside(y, 0, 6);
+    default:
+      return one;
   }
 }
 

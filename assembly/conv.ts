@@ -10,12 +10,33 @@
  * Both take the words of gemm.ts, then
  *   22 image rows  23 image columns  24 bytes between pixels of the image  25 grid rows  26 grid columns
  *   27 tap rows  28 tap columns  29 channels of a tap  30 mul  31 add  32 dilation of rows  33 mul  34 add  35 dilation of columns
- * and conv2d: 36 rows of c's image (0: c's rows are the grid's pixels)  37 its columns  38 first row  39 first column  40 row step  41 column step.
+ * and conv2d: 36 rows of c's image (0: c's rows are the grid's pixels)  37 its columns  38 first row  39 first column  40 row step
+ *   41 column step.
  * A tap may stand for a whole row of taps (channels = S * C, one tap column) where windows never cross the image's sides.
  */
 import {
-  A_STEP, GEMM_SCRATCH, GEMM_WORDS, MR, blockK, endK, firstK, firstRow, multiplyBlock, openPiece, packColumns, packRows, pieceA, pieceB, pieceC,
-  pieceColumns, pieceRows, pieceStep, redirect, tileCount, tileStart, zeros,
+  A_STEP,
+  GEMM_SCRATCH,
+  GEMM_WORDS,
+  MR,
+  blockK,
+  endK,
+  firstK,
+  firstRow,
+  multiplyBlock,
+  openPiece,
+  packColumns,
+  packRows,
+  pieceA,
+  pieceB,
+  pieceC,
+  pieceColumns,
+  pieceRows,
+  pieceStep,
+  redirect,
+  tileCount,
+  tileStart,
+  zeros,
 } from "./gemm";
 import { storeTail } from "./simd";
 
@@ -44,14 +65,16 @@ export function conv2d(c: usize, piece: u32, scratch: usize): void {
 
 /** Copies the piece's rows to their pixels of c, which starts at `y`. */
 function spreadPixels(g: usize, scratch: usize, y: usize, ldc: u32): void {
-  const gridH = load<u32>(g, 12), gridW = load<u32>(g, 16);
-  const rows = pieceRows(scratch), cols = pieceColumns(scratch);
+  const gridH = load<u32>(g, 12);
+  const gridW = load<u32>(g, 16);
+  const rows = pieceRows(scratch);
+  const cols = pieceColumns(scratch);
   let from = scratch + SPREAD;
   for (let i: u32 = 0; i < rows; i++) {
     const pixel = firstRow(scratch) + i;
-    const row = pixel / gridW % gridH * load<u32>(g, 72) + load<u32>(g, 64);
-    const column = pixel % gridW * load<u32>(g, 76) + load<u32>(g, 68);
-    let to = y + ((pixel / gridW / gridH * load<u32>(g, 56) + row) * load<u32>(g, 60) + column) * ldc;
+    const row = ((pixel / gridW) % gridH) * load<u32>(g, 72) + load<u32>(g, 64);
+    const column = (pixel % gridW) * load<u32>(g, 76) + load<u32>(g, 68);
+    let to = y + (((pixel / gridW / gridH) * load<u32>(g, 56) + row) * load<u32>(g, 60) + column) * ldc;
     let n = cols;
     for (; n >= 4; n -= 4, from += 16, to += 16) v128.store(to, v128.load(from));
     if (n) storeTail(to, v128.load(from), n);
@@ -72,21 +95,32 @@ export function conv2dFilterGrad(c: usize, piece: u32, scratch: usize): void {
 }
 
 function packPatches(g: usize, scratch: usize, k: u32, kc: u32): void {
-  const h = load<i32>(g), w = load<i32>(g, 4), pixelBytes = load<i32>(g, 8);
-  const gridH = load<u32>(g, 12), gridW = load<u32>(g, 16);
-  const mulH = load<i32>(g, 32), addH = load<i32>(g, 36), mulW = load<i32>(g, 44), addW = load<i32>(g, 48);
-  const spanH = (load<i32>(g, 20) - 1) * load<i32>(g, 40), spanW = (load<i32>(g, 24) - 1) * load<i32>(g, 52);
+  const h = load<i32>(g);
+  const w = load<i32>(g, 4);
+  const pixelBytes = load<i32>(g, 8);
+  const gridH = load<u32>(g, 12);
+  const gridW = load<u32>(g, 16);
+  const mulH = load<i32>(g, 32);
+  const addH = load<i32>(g, 36);
+  const mulW = load<i32>(g, 44);
+  const addW = load<i32>(g, 48);
+  const spanH = (load<i32>(g, 20) - 1) * load<i32>(g, 40);
+  const spanW = (load<i32>(g, 24) - 1) * load<i32>(g, 52);
   // Windows are inside the image where their first tap has row in [top, bottom) and column in [left, right).
-  const top = max(0, -spanH), bottom = h - max(0, spanH);
-  const left = max(0, -spanW), right = w - max(0, spanW);
+  const top = max(0, -spanH);
+  const bottom = h - max(0, spanH);
+  const left = max(0, -spanW);
+  const right = w - max(0, spanW);
   const stepX = mulW * pixelBytes;
-  const rows = pieceRows(scratch), tiles = tileCount(rows);
+  const rows = pieceRows(scratch);
+  const tiles = tileCount(rows);
   const pixel = firstRow(scratch);
   let q = pixel % gridW;
   let p = pixel / gridW;
-  let image = pieceA(scratch) + p / gridH * <u32>(h * w * pixelBytes);
+  let image = pieceA(scratch) + (p / gridH) * <u32>(h * w * pixelBytes);
   p %= gridH;
-  let y = <i32>p * mulH + addH, x = <i32>q * mulW + addW;
+  let y = <i32>p * mulH + addH;
+  let x = <i32>q * mulW + addW;
   let dst = scratch;
   for (let t: u32 = 0; t < tiles; t++, dst += kc * A_STEP) {
     const count = tileStart(rows, t + 1) - tileStart(rows, t);
@@ -124,34 +158,58 @@ function packPatches(g: usize, scratch: usize, k: u32, kc: u32): void {
 
 // @ts-ignore: decorator
 @inline
-function entryOf(scratch: usize, i: u32): usize { return scratch + TABLE + min(i, MR - 1) * 16; }
+function entryOf(scratch: usize, i: u32): usize {
+  return scratch + TABLE + min(i, MR - 1) * 16;
+}
 
 /** Packs k's [k, k + kc) of a tile whose pixels are in the table; `inside` says that no window leaves the image. */
 function packTile(g: usize, scratch: usize, dst: usize, count: u32, inside: bool, k: u32, kc: u32): void {
-  const e0 = entryOf(scratch, 0), e1 = entryOf(scratch, 1), e2 = entryOf(scratch, 2);
-  const e3 = entryOf(scratch, 3), e4 = entryOf(scratch, 4), e5 = entryOf(scratch, 5);
-  const h = load<u32>(g), w = load<u32>(g, 4), pixelBytes = load<i32>(g, 8);
-  const tapsW = load<u32>(g, 24), run = load<u32>(g, 28), dilationH = load<i32>(g, 40), dilationW = load<i32>(g, 52);
+  const e0 = entryOf(scratch, 0);
+  const e1 = entryOf(scratch, 1);
+  const e2 = entryOf(scratch, 2);
+  const e3 = entryOf(scratch, 3);
+  const e4 = entryOf(scratch, 4);
+  const e5 = entryOf(scratch, 5);
+  const h = load<u32>(g);
+  const w = load<u32>(g, 4);
+  const pixelBytes = load<i32>(g, 8);
+  const tapsW = load<u32>(g, 24);
+  const run = load<u32>(g, 28);
+  const dilationH = load<i32>(g, 40);
+  const dilationW = load<i32>(g, 52);
   // Windows one float apart: the rows of the panel lie next to each other.
   const adjacent = inside && count == MR && load<u32>(entryOf(scratch, MR - 1)) - load<u32>(e0) == MR * 4 - 4;
   const tap = k / run;
   let channel = k % run;
   let s = tap % tapsW;
-  let dy = <i32>(tap / tapsW) * dilationH, dx = <i32>s * dilationW;
+  let dy = <i32>(tap / tapsW) * dilationH;
+  let dx = <i32>s * dilationW;
   while (kc) {
     const n = min(run - channel, kc);
     const offset = <u32>((dy * <i32>w + dx) * pixelBytes) + channel * 4;
     if (adjacent) packColumns(dst, load<u32>(e0) + offset, 4, n, MR);
     else if (inside) {
       packRows(
-        dst, n, load<u32>(e0) + offset, load<u32>(e1) + offset, load<u32>(e2) + offset,
-        load<u32>(e3) + offset, load<u32>(e4) + offset, load<u32>(e5) + offset,
+        dst,
+        n,
+        load<u32>(e0) + offset,
+        load<u32>(e1) + offset,
+        load<u32>(e2) + offset,
+        load<u32>(e3) + offset,
+        load<u32>(e4) + offset,
+        load<u32>(e5) + offset,
       );
     } else {
       const none = zeros(scratch);
       packRows(
-        dst, n, under(e0, offset, dy, dx, h, w, none), under(e1, offset, dy, dx, h, w, none), under(e2, offset, dy, dx, h, w, none),
-        under(e3, offset, dy, dx, h, w, none), under(e4, offset, dy, dx, h, w, none), under(e5, offset, dy, dx, h, w, none),
+        dst,
+        n,
+        under(e0, offset, dy, dx, h, w, none),
+        under(e1, offset, dy, dx, h, w, none),
+        under(e2, offset, dy, dx, h, w, none),
+        under(e3, offset, dy, dx, h, w, none),
+        under(e4, offset, dy, dx, h, w, none),
+        under(e5, offset, dy, dx, h, w, none),
       );
     }
     dst += n * A_STEP;
@@ -175,14 +233,18 @@ function under(entry: usize, offset: u32, dy: i32, dx: i32, h: u32, w: u32, none
 }
 
 function packPatchColumns(g: usize, scratch: usize, k: u32, kc: u32): void {
-  const run = load<u32>(g, 28), tapsW = load<u32>(g, 24);
-  const rows = pieceRows(scratch), first = firstRow(scratch);
+  const run = load<u32>(g, 28);
+  const tapsW = load<u32>(g, 24);
+  const rows = pieceRows(scratch);
+  const first = firstRow(scratch);
   const tiles = tileCount(rows);
   let dst = scratch;
   for (let t: u32 = 0; t < tiles; t++, dst += kc * A_STEP) {
-    const start = tileStart(rows, t), end = tileStart(rows, t + 1);
+    const start = tileStart(rows, t);
+    const end = tileStart(rows, t + 1);
     for (let row = start; row < end;) {
-      const tap = (first + row) / run, channel = (first + row) % run;
+      const tap = (first + row) / run;
+      const channel = (first + row) % run;
       const count = min(run - channel, end - row);
       packTap(g, dst + (row - start) * 4, pieceA(scratch) + channel * 4, tap / tapsW, tap % tapsW, k, kc, count);
       row += count;
@@ -192,10 +254,15 @@ function packPatchColumns(g: usize, scratch: usize, k: u32, kc: u32): void {
 
 /** `count` channels of tap (r, s) over pixels [k, k + kc) of the grid. */
 function packTap(g: usize, dst: usize, image: usize, r: i32, s: i32, k: u32, kc: u32, count: u32): void {
-  const h = load<u32>(g), w = load<i32>(g, 4), pixelBytes: u32 = load<u32>(g, 8);
-  const gridH = load<u32>(g, 12), gridW = load<u32>(g, 16);
-  const mulH = load<i32>(g, 32), mulW = load<i32>(g, 44);
-  const addH = load<i32>(g, 36) + r * load<i32>(g, 40), addW = load<i32>(g, 48) + s * load<i32>(g, 52);
+  const h = load<u32>(g);
+  const w = load<i32>(g, 4);
+  const pixelBytes: u32 = load<u32>(g, 8);
+  const gridH = load<u32>(g, 12);
+  const gridW = load<u32>(g, 16);
+  const mulH = load<i32>(g, 32);
+  const mulW = load<i32>(g, 44);
+  const addH = load<i32>(g, 36) + r * load<i32>(g, 40);
+  const addW = load<i32>(g, 48) + s * load<i32>(g, 52);
   // Grid columns [from, to) read inside the image.
   const from: u32 = addW >= 0 ? 0 : (mulW - 1 - addW) / mulW;
   const to: u32 = addW < w ? (w - 1 - addW) / mulW + 1 : 0;
@@ -215,7 +282,10 @@ function packTap(g: usize, dst: usize, image: usize, r: i32, s: i32, k: u32, kc:
     dst += (end - q) * A_STEP;
     kc -= end - q;
     q = 0;
-    if (++p == gridH) { p = 0; n++; }
+    if (++p == gridH) {
+      p = 0;
+      n++;
+    }
   }
 }
 

@@ -22,12 +22,19 @@ function clampedIndex(p: usize, size: u32): u32 {
 }
 
 export function gather(c: usize, piece: u32, scratch: usize): void {
-  const x = <usize>load<u32>(c), index = <usize>load<u32>(c, 4);
-  const size = load<u32>(c, 12), inner = load<u32>(c, 16), count = load<u32>(c, 20), rows = load<u32>(c, 24), perPiece = load<u32>(c, 28);
-  const first = piece * perPiece, last = min(first + perPiece, rows);
+  const x = <usize>load<u32>(c);
+  const index = <usize>load<u32>(c, 4);
+  const size = load<u32>(c, 12);
+  const inner = load<u32>(c, 16);
+  const count = load<u32>(c, 20);
+  const rows = load<u32>(c, 24);
+  const perPiece = load<u32>(c, 28);
+  const first = piece * perPiece;
+  const last = min(first + perPiece, rows);
   const rowBytes = inner << 2;
   let to = <usize>load<u32>(c, 8) + first * rowBytes;
-  let o = first / count, j = first - o * count;
+  let o = first / count;
+  let j = first - o * count;
   for (let row = first; row < last; o++, j = 0) {
     const from = x + o * size * rowBytes;
     const end = min(count, j + last - row);
@@ -41,9 +48,15 @@ export function gather(c: usize, piece: u32, scratch: usize): void {
 }
 
 export function gatherBytes(c: usize, piece: u32, scratch: usize): void {
-  const x = <usize>load<u32>(c), index = <usize>load<u32>(c, 4);
-  const size = load<u32>(c, 12), inner = load<u32>(c, 16), count = load<u32>(c, 20), rows = load<u32>(c, 24), perPiece = load<u32>(c, 28);
-  const first = piece * perPiece, last = min(first + perPiece, rows);
+  const x = <usize>load<u32>(c);
+  const index = <usize>load<u32>(c, 4);
+  const size = load<u32>(c, 12);
+  const inner = load<u32>(c, 16);
+  const count = load<u32>(c, 20);
+  const rows = load<u32>(c, 24);
+  const perPiece = load<u32>(c, 28);
+  const first = piece * perPiece;
+  const last = min(first + perPiece, rows);
   let to = <usize>load<u32>(c, 8) + ((first * inner) << 2);
   for (let row = first; row < last; row++, to += inner << 2) {
     const o = row / count;
@@ -53,7 +66,8 @@ export function gatherBytes(c: usize, piece: u32, scratch: usize): void {
 
 function addWords(to: usize, from: usize, n: u32): void {
   for (; n >= 8; n -= 8, to += 32, from += 32) {
-    const a = f32x4.add(v128.load(to), v128.load(from)), b = f32x4.add(v128.load(to, 16), v128.load(from, 16));
+    const a = f32x4.add(v128.load(to), v128.load(from));
+    const b = f32x4.add(v128.load(to, 16), v128.load(from, 16));
     v128.store(to, a);
     v128.store(to, b, 16);
   }
@@ -67,11 +81,19 @@ function addWords(to: usize, from: usize, n: u32): void {
 }
 
 export function scatterAdd(c: usize, piece: u32, scratch: usize): void {
-  const size = load<u32>(c, 12), inner = load<u32>(c, 16), count = load<u32>(c, 20);
-  const rowsPerPiece = load<u32>(c, 24), colsPerPiece = load<u32>(c, 28), rowPieces = load<u32>(c, 32), colPieces = load<u32>(c, 36);
-  const part = piece / colPieces, o = part / rowPieces;
-  const col = (piece - part * colPieces) * colsPerPiece, cols = min(colsPerPiece, inner - col);
-  const row = (part - o * rowPieces) * rowsPerPiece, rows = min(rowsPerPiece, size - row);
+  const size = load<u32>(c, 12);
+  const inner = load<u32>(c, 16);
+  const count = load<u32>(c, 20);
+  const rowsPerPiece = load<u32>(c, 24);
+  const colsPerPiece = load<u32>(c, 28);
+  const rowPieces = load<u32>(c, 32);
+  const colPieces = load<u32>(c, 36);
+  const part = piece / colPieces;
+  const o = part / rowPieces;
+  const col = (piece - part * colPieces) * colsPerPiece;
+  const cols = min(colsPerPiece, inner - col);
+  const row = (part - o * rowPieces) * rowsPerPiece;
+  const rows = min(rowsPerPiece, size - row);
   const rowBytes = inner << 2;
   const to = <usize>load<u32>(c, 8) + (o * size + row) * rowBytes + (col << 2);
   let from = <usize>load<u32>(c) + o * count * rowBytes + (col << 2);
@@ -81,7 +103,8 @@ export function scatterAdd(c: usize, piece: u32, scratch: usize): void {
   } else {
     for (let i: u32 = 0; i < rows; i++) fillWords(to + i * rowBytes, cols, 0);
   }
-  const index = <usize>load<u32>(c, 4), end = index + (count << 2);
+  const index = <usize>load<u32>(c, 4);
+  const end = index + (count << 2);
   for (let p = index; p < end; p += 4, from += rowBytes) {
     const i = clampedIndex(p, size) - row;
     if (i < rows) addWords(to + i * rowBytes, from, cols);

@@ -18,11 +18,17 @@ import { epilogue } from "./epilogue";
 import { madd, storeTail, vmax } from "./simd";
 
 export const GEMM_WORDS: u32 = 22;
-/** Rows of a tile. The FMA build keeps 12 sums, 2 vectors of B and 1 of A in V8's 15 registers. Without FMA older V8 loads all of A first, and spills above 4. */
+/**
+ * Rows of a tile. The FMA build keeps 12 sums, 2 vectors of B and 1 of A in V8's 15 registers. Without FMA older V8 loads all of A first,
+ * and spills above 4.
+ */
 export const MR: u32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
 /** Columns of a tile. */
 export const NR: u32 = 8;
-/** Panels that a product of one row takes at once. V8 loads all of B first: sums and loads must fit 15 registers where mul and add are separate. */
+/**
+ * Panels that a product of one row takes at once. V8 loads all of B first: sums and loads must fit 15 registers where mul and add are
+ * separate.
+ */
 const ROW_PANELS: u32 = ASC_FEATURE_RELAXED_SIMD ? 4 : 3;
 /** K of one block: a panel of B (KC * 32 bytes) and one of A share L1. */
 export const KC: u32 = 512;
@@ -38,38 +44,60 @@ export const GEMM_SCRATCH: usize = FIELDS + 128;
 
 // @ts-ignore: decorator
 @inline
-export function zeros(scratch: usize): usize { return scratch + ZEROS; }
+export function zeros(scratch: usize): usize {
+  return scratch + ZEROS;
+}
 // @ts-ignore: decorator
 @inline
-export function pieceA(scratch: usize): usize { return load<u32>(scratch + FIELDS); }
+export function pieceA(scratch: usize): usize {
+  return load<u32>(scratch + FIELDS);
+}
 // @ts-ignore: decorator
 @inline
-export function pieceB(scratch: usize): usize { return load<u32>(scratch + FIELDS, 4); }
+export function pieceB(scratch: usize): usize {
+  return load<u32>(scratch + FIELDS, 4);
+}
 // @ts-ignore: decorator
 @inline
-export function pieceBias(scratch: usize): usize { return load<u32>(scratch + FIELDS, 8); }
+export function pieceBias(scratch: usize): usize {
+  return load<u32>(scratch + FIELDS, 8);
+}
 // @ts-ignore: decorator
 @inline
-export function firstRow(scratch: usize): u32 { return load<u32>(scratch + FIELDS, 16); }
+export function firstRow(scratch: usize): u32 {
+  return load<u32>(scratch + FIELDS, 16);
+}
 // @ts-ignore: decorator
 @inline
-export function pieceRows(scratch: usize): u32 { return load<u32>(scratch + FIELDS, 20); }
+export function pieceRows(scratch: usize): u32 {
+  return load<u32>(scratch + FIELDS, 20);
+}
 // @ts-ignore: decorator
 @inline
-export function firstK(scratch: usize): u32 { return load<u32>(scratch + FIELDS, 32); }
+export function firstK(scratch: usize): u32 {
+  return load<u32>(scratch + FIELDS, 32);
+}
 // @ts-ignore: decorator
 @inline
-export function endK(scratch: usize): u32 { return load<u32>(scratch + FIELDS, 36); }
+export function endK(scratch: usize): u32 {
+  return load<u32>(scratch + FIELDS, 36);
+}
 /** Where the piece's first element of c goes, its columns, and the bytes between its rows. */
 // @ts-ignore: decorator
 @inline
-export function pieceC(scratch: usize): usize { return load<u32>(scratch + FIELDS, 12); }
+export function pieceC(scratch: usize): usize {
+  return load<u32>(scratch + FIELDS, 12);
+}
 // @ts-ignore: decorator
 @inline
-export function pieceColumns(scratch: usize): u32 { return load<u32>(scratch + FIELDS, 28); }
+export function pieceColumns(scratch: usize): u32 {
+  return load<u32>(scratch + FIELDS, 28);
+}
 // @ts-ignore: decorator
 @inline
-export function pieceStep(scratch: usize): u32 { return load<u32>(scratch + FIELDS, 40); }
+export function pieceStep(scratch: usize): u32 {
+  return load<u32>(scratch + FIELDS, 40);
+}
 
 /** Sends the piece's part of c elsewhere. */
 // @ts-ignore: decorator
@@ -81,19 +109,24 @@ export function redirect(scratch: usize, y: usize, ldc: u32): void {
 
 /** Bounds and addresses of a piece, into scratch. a stays the batch's first element, the other addresses are the piece's own. */
 export function openPiece(c: usize, piece: u32, scratch: usize): void {
-  const n = load<u32>(c, 20), k = load<u32>(c, 24);
-  const rowSize = load<u32>(c, 28), colSize = load<u32>(c, 32), kSize = load<u32>(c, 36);
-  const rowBlocks = load<u32>(c, 40), colBlocks = load<u32>(c, 44), chunks = load<u32>(c, 48);
-  const col = piece % colBlocks * colSize;
+  const n = load<u32>(c, 20);
+  const k = load<u32>(c, 24);
+  const rowSize = load<u32>(c, 28);
+  const colSize = load<u32>(c, 32);
+  const kSize = load<u32>(c, 36);
+  const rowBlocks = load<u32>(c, 40);
+  const colBlocks = load<u32>(c, 44);
+  const chunks = load<u32>(c, 48);
+  const col = (piece % colBlocks) * colSize;
   piece /= colBlocks;
-  const row = piece % rowBlocks * rowSize;
+  const row = (piece % rowBlocks) * rowSize;
   piece /= rowBlocks;
   const chunk = piece % chunks;
   const batch = piece / chunks;
   const bias: usize = load<u32>(c, 8);
   const f = scratch + FIELDS;
   store<usize>(f, load<u32>(c) + batch * load<u32>(c, 52));
-  store<usize>(f, load<u32>(c, 4) + batch * load<u32>(c, 56) + col / NR * load<u32>(c, 76), 4);
+  store<usize>(f, load<u32>(c, 4) + batch * load<u32>(c, 56) + (col / NR) * load<u32>(c, 76), 4);
   store<usize>(f, bias ? bias + batch * load<u32>(c, 64) + col * 4 : bias, 8);
   store<u32>(f, load<u32>(c, 12) + batch * load<u32>(c, 60) + chunk * load<u32>(c, 68) + row * load<u32>(c, 80) + col * 4, 12);
   store<u32>(f, row, 16);
@@ -108,17 +141,21 @@ export function openPiece(c: usize, piece: u32, scratch: usize): void {
 /** K of the block that starts where `rest` is left: KC, with an even cut of what is less than two of them. */
 // @ts-ignore: decorator
 @inline
-export function blockK(rest: u32): u32 { return rest <= KC ? rest : rest >= 2 * KC ? KC : (rest / 2 + 3) & ~3; }
+export function blockK(rest: u32): u32 {
+  return rest <= KC ? rest : rest >= 2 * KC ? KC : (rest / 2 + 3) & ~3;
+}
 
 /** Tiles that a piece's rows are cut into, and the first row of tile `t`: even cuts, the taller tiles first. */
 // @ts-ignore: decorator
 @inline
-export function tileCount(rows: u32): u32 { return (rows + MR - 1) / MR; }
+export function tileCount(rows: u32): u32 {
+  return (rows + MR - 1) / MR;
+}
 // @ts-ignore: decorator
 @inline
 export function tileStart(rows: u32, t: u32): u32 {
   const tiles = tileCount(rows);
-  return rows / tiles * t + min(rows % tiles, t);
+  return (rows / tiles) * t + min(rows % tiles, t);
 }
 
 /** The core's `multiplyBlock` with its tiles, a fifth of the bytes of the part for convolutions. */
@@ -133,8 +170,11 @@ declare function multiplyBlockOfCore(c: usize, scratch: usize, a: usize, aStep: 
 export function multiplyBlock(c: usize, scratch: usize, a: usize, aStep: u32, aPanel: u32, b: usize, k: u32, kc: u32): void {
   if (PART) return multiplyBlockOfCore(c, scratch, a, aStep, aPanel, b, k, kc);
   const f = scratch + FIELDS;
-  const rows = load<u32>(f, 20), cols = load<u32>(f, 28);
-  const bStep: u32 = load<u32>(c, 72), bPanel: u32 = load<u32>(c, 76), ldc = load<u32>(f, 40);
+  const rows = load<u32>(f, 20);
+  const cols = load<u32>(f, 28);
+  const bStep: u32 = load<u32>(c, 72);
+  const bPanel: u32 = load<u32>(c, 76);
+  const ldc = load<u32>(f, 40);
   const activation = load<u32>(c, 84);
   const last = k + kc == load<u32>(f, 36);
   // ACT_LINEAR and ACT_RELU come first: both are done with the floor.
@@ -148,8 +188,11 @@ export function multiplyBlock(c: usize, scratch: usize, a: usize, aStep: u32, aP
   store<u32>(f, initStep, 60);
   store<f32>(f, floor, 64);
   const tiles = tileCount(rows);
-  const height = rows / tiles, tall = rows % tiles, split = tall * (height + 1);
-  let bias: usize = load<u32>(f, 8), y: usize = load<u32>(f, 12);
+  const height = rows / tiles;
+  const tall = rows % tiles;
+  const split = tall * (height + 1);
+  let bias: usize = load<u32>(f, 8);
+  let y: usize = load<u32>(f, 12);
   const biasStep = bias ? NR * 4 : 0;
   if (!bias) bias = scratch + ZEROS;
   b += k * bStep;
@@ -180,20 +223,53 @@ export function multiplyBlock(c: usize, scratch: usize, a: usize, aStep: u32, aP
 // @ts-ignore: decorator
 @inline
 function tile(R: u32, V: u32, f: usize, tiles: u32, panel: usize, bPanel: usize, y: usize, init: usize, cols: u32): void {
-  const aStep = load<u32>(f, 48), aPanel = load<u32>(f, 52), bStep = load<u32>(f, 56);
-  const initStep = load<u32>(f, 60), ldc = load<u32>(f, 40);
+  const aStep = load<u32>(f, 48);
+  const aPanel = load<u32>(f, 52);
+  const bStep = load<u32>(f, 56);
+  const initStep = load<u32>(f, 60);
+  const ldc = load<u32>(f, 40);
   const end = bPanel + load<u32>(f, 44) * bStep;
   const low = v128.load_splat<f32>(f, 64);
   for (; tiles; tiles--, panel += aPanel) {
-    let c00 = v128.load(init), c01 = c00;
+    let c00 = v128.load(init);
+    let c01 = c00;
     if (V > 1) c01 = v128.load(init, 16);
     init += initStep;
-    let c10 = c00, c11 = c00, c20 = c00, c21 = c00, c30 = c00, c31 = c00, c40 = c00, c41 = c00, c50 = c00, c51 = c00;
-    if (R > 1) { c10 = v128.load(init); if (V > 1) c11 = v128.load(init, 16); init += initStep; }
-    if (R > 2) { c20 = v128.load(init); if (V > 1) c21 = v128.load(init, 16); init += initStep; }
-    if (R > 3) { c30 = v128.load(init); if (V > 1) c31 = v128.load(init, 16); init += initStep; }
-    if (R > 4) { c40 = v128.load(init); if (V > 1) c41 = v128.load(init, 16); init += initStep; }
-    if (R > 5) { c50 = v128.load(init); if (V > 1) c51 = v128.load(init, 16); init += initStep; }
+    let c10 = c00;
+    let c11 = c00;
+    let c20 = c00;
+    let c21 = c00;
+    let c30 = c00;
+    let c31 = c00;
+    let c40 = c00;
+    let c41 = c00;
+    let c50 = c00;
+    let c51 = c00;
+    if (R > 1) {
+      c10 = v128.load(init);
+      if (V > 1) c11 = v128.load(init, 16);
+      init += initStep;
+    }
+    if (R > 2) {
+      c20 = v128.load(init);
+      if (V > 1) c21 = v128.load(init, 16);
+      init += initStep;
+    }
+    if (R > 3) {
+      c30 = v128.load(init);
+      if (V > 1) c31 = v128.load(init, 16);
+      init += initStep;
+    }
+    if (R > 4) {
+      c40 = v128.load(init);
+      if (V > 1) c41 = v128.load(init, 16);
+      init += initStep;
+    }
+    if (R > 5) {
+      c50 = v128.load(init);
+      if (V > 1) c51 = v128.load(init, 16);
+      init += initStep;
+    }
     let a = panel;
     for (let b = bPanel; b != end; b += bStep) {
       const b0 = v128.load(b);
@@ -202,20 +278,55 @@ function tile(R: u32, V: u32, f: usize, tiles: u32, panel: usize, bPanel: usize,
       const a0 = v128.load_splat<f32>(a);
       c00 = madd(a0, b0, c00);
       if (V > 1) c01 = madd(a0, b1, c01);
-      if (R > 1) { const x = v128.load_splat<f32>(a, 4); c10 = madd(x, b0, c10); if (V > 1) c11 = madd(x, b1, c11); }
-      if (R > 2) { const x = v128.load_splat<f32>(a, 8); c20 = madd(x, b0, c20); if (V > 1) c21 = madd(x, b1, c21); }
-      if (R > 3) { const x = v128.load_splat<f32>(a, 12); c30 = madd(x, b0, c30); if (V > 1) c31 = madd(x, b1, c31); }
-      if (R > 4) { const x = v128.load_splat<f32>(a, 16); c40 = madd(x, b0, c40); if (V > 1) c41 = madd(x, b1, c41); }
-      if (R > 5) { const x = v128.load_splat<f32>(a, 20); c50 = madd(x, b0, c50); if (V > 1) c51 = madd(x, b1, c51); }
+      if (R > 1) {
+        const x = v128.load_splat<f32>(a, 4);
+        c10 = madd(x, b0, c10);
+        if (V > 1) c11 = madd(x, b1, c11);
+      }
+      if (R > 2) {
+        const x = v128.load_splat<f32>(a, 8);
+        c20 = madd(x, b0, c20);
+        if (V > 1) c21 = madd(x, b1, c21);
+      }
+      if (R > 3) {
+        const x = v128.load_splat<f32>(a, 12);
+        c30 = madd(x, b0, c30);
+        if (V > 1) c31 = madd(x, b1, c31);
+      }
+      if (R > 4) {
+        const x = v128.load_splat<f32>(a, 16);
+        c40 = madd(x, b0, c40);
+        if (V > 1) c41 = madd(x, b1, c41);
+      }
+      if (R > 5) {
+        const x = v128.load_splat<f32>(a, 20);
+        c50 = madd(x, b0, c50);
+        if (V > 1) c51 = madd(x, b1, c51);
+      }
       a += aStep;
     }
     put(V, y, vmax(low, c00), vmax(low, c01), cols);
     y += ldc;
-    if (R > 1) { put(V, y, vmax(low, c10), vmax(low, c11), cols); y += ldc; }
-    if (R > 2) { put(V, y, vmax(low, c20), vmax(low, c21), cols); y += ldc; }
-    if (R > 3) { put(V, y, vmax(low, c30), vmax(low, c31), cols); y += ldc; }
-    if (R > 4) { put(V, y, vmax(low, c40), vmax(low, c41), cols); y += ldc; }
-    if (R > 5) { put(V, y, vmax(low, c50), vmax(low, c51), cols); y += ldc; }
+    if (R > 1) {
+      put(V, y, vmax(low, c10), vmax(low, c11), cols);
+      y += ldc;
+    }
+    if (R > 2) {
+      put(V, y, vmax(low, c20), vmax(low, c21), cols);
+      y += ldc;
+    }
+    if (R > 3) {
+      put(V, y, vmax(low, c30), vmax(low, c31), cols);
+      y += ldc;
+    }
+    if (R > 4) {
+      put(V, y, vmax(low, c40), vmax(low, c41), cols);
+      y += ldc;
+    }
+    if (R > 5) {
+      put(V, y, vmax(low, c50), vmax(low, c51), cols);
+      y += ldc;
+    }
   }
 }
 
@@ -224,9 +335,18 @@ function tile(R: u32, V: u32, f: usize, tiles: u32, panel: usize, bPanel: usize,
  * multipliers busy.
  */
 function multiplyRow(a: usize, aStep: u32, b: usize, bStep: u32, kc: u32, y: usize, init: usize, floor: f32): void {
-  let c0 = v128.load(init), c1 = v128.load(init, 16), c2 = v128.load(init, 32), c3 = v128.load(init, 48);
-  let c4 = v128.load(init, 64), c5 = v128.load(init, 80), c6 = c0, c7 = c0;
-  if (ROW_PANELS > 3) { c6 = v128.load(init, 96); c7 = v128.load(init, 112); }
+  let c0 = v128.load(init);
+  let c1 = v128.load(init, 16);
+  let c2 = v128.load(init, 32);
+  let c3 = v128.load(init, 48);
+  let c4 = v128.load(init, 64);
+  let c5 = v128.load(init, 80);
+  let c6 = c0;
+  let c7 = c0;
+  if (ROW_PANELS > 3) {
+    c6 = v128.load(init, 96);
+    c7 = v128.load(init, 112);
+  }
   for (const end = b + kc * bStep; b != end; b += bStep) {
     const x = v128.load_splat<f32>(a);
     c0 = madd(x, v128.load(b), c0);
@@ -265,18 +385,42 @@ function put(V: u32, y: usize, v0: v128, v1: v128, cols: u32): void {
   else storeTail(y, v0, cols);
 }
 
-function tiles1x8(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(1, 2, f, m, a, b, y, init, cols); }
-function tiles2x8(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(2, 2, f, m, a, b, y, init, cols); }
-function tiles3x8(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(3, 2, f, m, a, b, y, init, cols); }
-function tiles4x8(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(4, 2, f, m, a, b, y, init, cols); }
-function tiles5x8(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(5, 2, f, m, a, b, y, init, cols); }
-function tiles6x8(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(6, 2, f, m, a, b, y, init, cols); }
-function tiles1x4(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(1, 1, f, m, a, b, y, init, cols); }
-function tiles2x4(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(2, 1, f, m, a, b, y, init, cols); }
-function tiles3x4(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(3, 1, f, m, a, b, y, init, cols); }
-function tiles4x4(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(4, 1, f, m, a, b, y, init, cols); }
-function tiles5x4(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(5, 1, f, m, a, b, y, init, cols); }
-function tiles6x4(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void { tile(6, 1, f, m, a, b, y, init, cols); }
+function tiles1x8(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void {
+  tile(1, 2, f, m, a, b, y, init, cols);
+}
+function tiles2x8(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void {
+  tile(2, 2, f, m, a, b, y, init, cols);
+}
+function tiles3x8(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void {
+  tile(3, 2, f, m, a, b, y, init, cols);
+}
+function tiles4x8(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void {
+  tile(4, 2, f, m, a, b, y, init, cols);
+}
+function tiles5x8(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void {
+  tile(5, 2, f, m, a, b, y, init, cols);
+}
+function tiles6x8(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void {
+  tile(6, 2, f, m, a, b, y, init, cols);
+}
+function tiles1x4(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void {
+  tile(1, 1, f, m, a, b, y, init, cols);
+}
+function tiles2x4(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void {
+  tile(2, 1, f, m, a, b, y, init, cols);
+}
+function tiles3x4(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void {
+  tile(3, 1, f, m, a, b, y, init, cols);
+}
+function tiles4x4(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void {
+  tile(4, 1, f, m, a, b, y, init, cols);
+}
+function tiles5x4(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void {
+  tile(5, 1, f, m, a, b, y, init, cols);
+}
+function tiles6x4(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void {
+  tile(6, 1, f, m, a, b, y, init, cols);
+}
 
 /** The tile of 1 to MR rows that fits. Each is a function of its own, so that V8 allocates registers for it alone. */
 function multiplyTiles(rows: u32, f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void {
@@ -299,23 +443,34 @@ function multiplyTiles(rows: u32, f: usize, m: u32, a: usize, b: usize, y: usize
 /** Packs `n` k's of MR rows, each contiguous from its own address: dst[k * MR + i] = p_i[k]. Rows past MR are ignored. */
 export function packRows(dst: usize, n: u32, p0: usize, p1: usize, p2: usize, p3: usize, p4: usize, p5: usize): void {
   for (; n >= 4; n -= 4) {
-    const r0 = v128.load(p0), r1 = v128.load(p1), r2 = v128.load(p2), r3 = v128.load(p3);
-    const t0 = v128.shuffle<i32>(r0, r1, 0, 4, 1, 5), t1 = v128.shuffle<i32>(r0, r1, 2, 6, 3, 7);
-    const t2 = v128.shuffle<i32>(r2, r3, 0, 4, 1, 5), t3 = v128.shuffle<i32>(r2, r3, 2, 6, 3, 7);
+    const r0 = v128.load(p0);
+    const r1 = v128.load(p1);
+    const r2 = v128.load(p2);
+    const r3 = v128.load(p3);
+    const t0 = v128.shuffle<i32>(r0, r1, 0, 4, 1, 5);
+    const t1 = v128.shuffle<i32>(r0, r1, 2, 6, 3, 7);
+    const t2 = v128.shuffle<i32>(r2, r3, 0, 4, 1, 5);
+    const t3 = v128.shuffle<i32>(r2, r3, 2, 6, 3, 7);
     v128.store(dst, v128.shuffle<i64>(t0, t2, 0, 2));
     v128.store(dst, v128.shuffle<i64>(t0, t2, 1, 3), MR * 4);
     v128.store(dst, v128.shuffle<i64>(t1, t3, 0, 2), MR * 8);
     v128.store(dst, v128.shuffle<i64>(t1, t3, 1, 3), MR * 12);
     if (MR > 4) {
-      const r4 = v128.load(p4), r5 = v128.load(p5);
-      const lo = v128.shuffle<i32>(r4, r5, 0, 4, 1, 5), hi = v128.shuffle<i32>(r4, r5, 2, 6, 3, 7);
+      const r4 = v128.load(p4);
+      const r5 = v128.load(p5);
+      const lo = v128.shuffle<i32>(r4, r5, 0, 4, 1, 5);
+      const hi = v128.shuffle<i32>(r4, r5, 2, 6, 3, 7);
       v128.store64_lane(dst, lo, 0, 16);
       v128.store64_lane(dst, lo, 1, MR * 4 + 16);
       v128.store64_lane(dst, hi, 0, MR * 8 + 16);
       v128.store64_lane(dst, hi, 1, MR * 12 + 16);
-      p4 += 16; p5 += 16;
+      p4 += 16;
+      p5 += 16;
     }
-    p0 += 16; p1 += 16; p2 += 16; p3 += 16;
+    p0 += 16;
+    p1 += 16;
+    p2 += 16;
+    p3 += 16;
     dst += A_STEP * 4;
   }
   for (; n; n--) {
@@ -326,9 +481,13 @@ export function packRows(dst: usize, n: u32, p0: usize, p1: usize, p2: usize, p3
     if (MR > 4) {
       store<f32>(dst, load<f32>(p4), 16);
       store<f32>(dst, load<f32>(p5), 20);
-      p4 += 4; p5 += 4;
+      p4 += 4;
+      p5 += 4;
     }
-    p0 += 4; p1 += 4; p2 += 4; p3 += 4;
+    p0 += 4;
+    p1 += 4;
+    p2 += 4;
+    p3 += 4;
     dst += A_STEP;
   }
 }

@@ -1,8 +1,7 @@
 /**
- * @file The GRU over whole sequences, and its gradient. Layouts: h [B,T,U]; xw, dxw, dhw [B,T,3U] in gate order z r h~; gates [B,T,4U]: z, r,
- * h~ after their activations and then `side`, which is q = h[t-1] wr_h + bias2_h with resetAfter and p = r * h[t-1]
- * without; bias2 [3U]; h0, dh0, factors [B,U]; mask i32 [B,T]. Where mask is 0 the state is kept, and gates, dxw and dhw are 0.
- * Absent operands are address 0.
+ * @file The GRU over whole sequences, and its gradient. Layouts: h [B,T,U]; xw, dxw, dhw [B,T,3U] in gate order z r h~; gates [B,T,4U]: z,
+ * r, h~ after their activations and then `side`, which is q = h[t-1] wr_h + bias2_h with resetAfter and p = r * h[t-1] without; bias2 [3U];
+ * h0, dh0, factors [B,U]; mask i32 [B,T]. Where mask is 0 the state is kept, and gates, dxw and dhw are 0. Absent operands are address 0.
  *
  * `gru`, argument words: h, gates?, xw, w, wCandidate, kStride, panelStride, bias2?, h0?, mask?, factors?, B, T, U, rows,
  * activation, recurrentActivation, reverse, resetAfter. w with its strides is wr[U,3U] in a form that `product` (recurrent.ts)
@@ -10,10 +9,9 @@
  *   h~ = activation(xw_h + r * q) or activation(xw_h + p wr_h);  h[t] = z * h[t-1] + (1 - z) * h~
  * Factors multiply h[t-1] everywhere but in this last sum.
  *
- * `gruGrad`, argument words: dxw, dhw?, dh0?, dh?, w, h, gates, h0?, mask?, factors?, B, T, U, rows, activation,
- * recurrentActivation, reverse, resetAfter. w is wr transposed and packed: panels over U, 3U deep. (0 where no product is needed: T is 1
- * at most, h0 and
- * dh0 absent.) dxw and dhw are the gradients of xw and of h[t-1] wr + bias2; without resetAfter they are equal.
+ * `gruGrad`, argument words: dxw, dhw?, dh0?, dh?, w, h, gates, h0?, mask?, factors?, B, T, U, rows, activation, recurrentActivation,
+ * reverse, resetAfter. w is wr transposed and packed: panels over U, 3U deep. (0 where no product is needed: T is 1 at most, h0 and dh0
+ * absent.) dxw and dhw are the gradients of xw and of h[t-1] wr + bias2; without resetAfter they are equal.
  *
  * A piece is `rows` sequences over all of their steps. Scratch per row: paddedBytes(2U) + 2 paddedBytes(U) for gru,
  * 2 paddedBytes(U) + paddedBytes(3U) for gruGrad; where there are factors one paddedBytes(U) more for gru, two for gruGrad.
@@ -29,7 +27,7 @@ function gateCell(u: u32, gateAct: u32, pre: usize, hPrev: usize, side: usize): 
   activateRow(gateAct, pre, pre, u << 1);
   if (!side) return;
   if (!hPrev) return copyRow(side, 0, u);
-  const gate = <usize>u << 2;
+  const gate = (<usize>u) << 2;
   for (let at: usize = 0; at < gate; at += 16) v128.store(side + at, f32x4.mul(v128.load(pre + gate + at), v128.load(hPrev + at)));
 }
 
@@ -37,10 +35,8 @@ function gateCell(u: u32, gateAct: u32, pre: usize, hPrev: usize, side: usize): 
  * h of one sequence from z and r in `pre`. With resetAfter `side` is q, and `xw` the projected input of h~; without, `side` is p, and
  * `xw` the whole pre-activation of h~.
  */
-function candidateCell(
-  u: u32, act: u32, resetAfter: u32, pre: usize, xw: usize, side: usize, hPrev: usize, h: usize, gates: usize,
-): void {
-  const gate = <usize>u << 2;
+function candidateCell(u: u32, act: u32, resetAfter: u32, pre: usize, xw: usize, side: usize, hPrev: usize, h: usize, gates: usize): void {
+  const gate = (<usize>u) << 2;
   const r = pre + gate;
   if (gates) {
     copyRow(gates, pre, u << 1);
@@ -49,7 +45,8 @@ function candidateCell(
   // Without gates h~ takes the place of r.
   const candidate = gates ? gates + (gate << 1) : r;
   if (resetAfter) {
-    for (let at: usize = 0, left = u; at < gate; at += 16, left -= 4) storeUpTo(candidate + at, madd(v128.load(r + at), v128.load(side + at), v128.load(xw + at)), left);
+    for (let at: usize = 0, left = u; at < gate; at += 16, left -= 4)
+      storeUpTo(candidate + at, madd(v128.load(r + at), v128.load(side + at), v128.load(xw + at)), left);
     xw = candidate;
   }
   activateRow(act, candidate, xw, u);
@@ -65,11 +62,11 @@ function candidateCell(
 function start(u: u32, resetAfter: u32, pre: usize, preCandidate: usize, xw: usize, bias: usize): void {
   copyRow(pre, xw, u << 1);
   if (!resetAfter) {
-    copyRow(preCandidate, xw + (<usize>u << 3), u);
+    copyRow(preCandidate, xw + ((<usize>u) << 3), u);
     return;
   }
   if (bias) addRow(pre, bias, u << 1);
-  copyRow(preCandidate, bias ? bias + (<usize>u << 3) : 0, u);
+  copyRow(preCandidate, bias ? bias + ((<usize>u) << 3) : 0, u);
 }
 
 export function gru(args: usize, piece: u32, scratch: usize): void {
@@ -93,7 +90,7 @@ export function gru(args: usize, piece: u32, scratch: usize): void {
 
   const first = piece * rows;
   const count = min(rows, load<u32>(args, 44) - first);
-  const units = <usize>u << 2;
+  const units = (<usize>u) << 2;
   const stride = paddedBytes(u);
   const preStride = paddedBytes(u << 1) + stride;
   // One product over 3U needs the sums side by side, two products whole panels each.
@@ -129,8 +126,8 @@ export function gru(args: usize, piece: u32, scratch: usize): void {
       const row = at + r * steps;
       const state = h + <usize>row * units;
       const last = hPrev ? hPrev + <usize>r * hStride : 0;
-      const saved = gates ? gates + (<usize>row * units << 2) : 0;
-      if (mask && !load<u32>(mask + (<usize>row << 2))) {
+      const saved = gates ? gates + ((<usize>row * units) << 2) : 0;
+      if (mask && !load<u32>(mask + ((<usize>row) << 2))) {
         copyRow(state, last, u);
         if (saved) copyRow(saved, 0, u << 2);
         continue;
@@ -150,7 +147,16 @@ export function gru(args: usize, piece: u32, scratch: usize): void {
  * `hPrev` is 0 for a zero state.
  */
 function candidateGrad(
-  u: u32, act: u32, gateAct: u32, resetAfter: u32, dh: usize, dhNext: usize, hPrev: usize, gates: usize, dxw: usize, dhw: usize,
+  u: u32,
+  act: u32,
+  gateAct: u32,
+  resetAfter: u32,
+  dh: usize,
+  dhNext: usize,
+  hPrev: usize,
+  gates: usize,
+  dxw: usize,
+  dhw: usize,
 ): void {
   if (usual(act, gateAct)) candidateGradRow(true, u, act, gateAct, resetAfter, dh, dhNext, hPrev, gates, dxw, dhw);
   else candidateGradRow(false, u, act, gateAct, resetAfter, dh, dhNext, hPrev, gates, dxw, dhw);
@@ -159,13 +165,23 @@ function candidateGrad(
 // @ts-ignore: decorator
 @inline
 function candidateGradRow(
-  fast: bool, u: u32, act: u32, gateAct: u32, resetAfter: u32, dh: usize, dhNext: usize, hPrev: usize, gates: usize, dxw: usize, dhw: usize,
+  fast: bool,
+  u: u32,
+  act: u32,
+  gateAct: u32,
+  resetAfter: u32,
+  dh: usize,
+  dhNext: usize,
+  hPrev: usize,
+  gates: usize,
+  dxw: usize,
+  dhw: usize,
 ): void {
-  const gate = <usize>u << 2;
+  const gate = (<usize>u) << 2;
   const gate2 = gate << 1;
   const one = f32x4.splat(1);
   for (let j: u32 = 0; j < u; j += 4) {
-    const at = <usize>j << 2;
+    const at = (<usize>j) << 2;
     const left = u - j;
     const z = v128.load(gates + at);
     const candidate = v128.load(gates + gate2 + at);
@@ -192,9 +208,9 @@ function candidateGradRow(
 
 /** Without resetAfter: r of one sequence from dp, the gradient of r * h[t-1]; `dhNext` gets its part of it. */
 function resetGrad(u: u32, gateAct: u32, dp: usize, dhNext: usize, hPrev: usize, gates: usize, dxw: usize): void {
-  const gate = <usize>u << 2;
+  const gate = (<usize>u) << 2;
   for (let j: u32 = 0; j < u; j += 4) {
-    const at = <usize>j << 2;
+    const at = (<usize>j) << 2;
     const r = v128.load(gates + gate + at);
     const d = v128.load(dp + at);
     let dr = f32x4.splat(0);
@@ -225,7 +241,7 @@ export function gruGrad(args: usize, piece: u32, scratch: usize): void {
 
   const first = piece * rows;
   const count = min(rows, load<u32>(args, 40) - first);
-  const units = <usize>u << 2;
+  const units = (<usize>u) << 2;
   const wide = units * 3;
   const stride = paddedBytes(u);
   const panelStride = wide << 3;
@@ -260,13 +276,13 @@ export function gruGrad(args: usize, piece: u32, scratch: usize): void {
       const dxwRow = from + <usize>r * fromStride;
       const dhwRow = recurrent + <usize>r * recurrentStride;
       if (!resetAfter) copyRow(dp + <usize>r * stride, 0, u);
-      if (mask && !load<u32>(mask + (<usize>row << 2))) {
+      if (mask && !load<u32>(mask + ((<usize>row) << 2))) {
         if (dhRow) addRow(next, dhRow, u);
         copyRow(dxwRow, 0, u * 3);
         if (resetAfter) copyRow(dhwRow, 0, u * 3);
       } else {
         const last = hPrev ? hPrev + <usize>r * hStride : 0;
-        candidateGrad(u, act, gateAct, resetAfter, dhRow, next, last, gates + (<usize>row * units << 2), dxwRow, dhwRow);
+        candidateGrad(u, act, gateAct, resetAfter, dhRow, next, last, gates + ((<usize>row * units) << 2), dxwRow, dhwRow);
       }
     }
     const wanted = hPrev || dh0;
@@ -286,10 +302,15 @@ export function gruGrad(args: usize, piece: u32, scratch: usize): void {
     if (wanted) product(count, u, u, from + (units << 1), fromStride, w + (units << 4), 32, panelStride, dp, stride);
     for (let r: u32 = 0; r < count; r++) {
       const row = at + r * steps;
-      if (mask && !load<u32>(mask + (<usize>row << 2))) continue;
+      if (mask && !load<u32>(mask + ((<usize>row) << 2))) continue;
       const last = read ? read + <usize>r * readStride : 0;
       resetGrad(
-        u, gateAct, dp + <usize>r * stride, through + <usize>r * stride, last, gates + (<usize>row * units << 2),
+        u,
+        gateAct,
+        dp + <usize>r * stride,
+        through + <usize>r * stride,
+        last,
+        gates + ((<usize>row * units) << 2),
         from + <usize>r * fromStride,
       );
     }

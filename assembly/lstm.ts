@@ -25,7 +25,7 @@ import { madd, storeUpTo } from "./simd";
 
 /** One sequence, one step: from the four pre-activations `pre`[4U] to h, c and, if wanted, gates. cPrev is 0 for a zero state. */
 function cell(u: u32, act: u32, gateAct: u32, pre: usize, cPrev: usize, h: usize, c: usize, gates: usize): void {
-  const gate = <usize>u << 2;
+  const gate = (<usize>u) << 2;
   const gate2 = gate << 1;
   const gate3 = gate2 + gate;
   if (!gates) gates = pre;
@@ -38,7 +38,8 @@ function cell(u: u32, act: u32, gateAct: u32, pre: usize, cPrev: usize, h: usize
     storeUpTo(c + at, state, left);
   }
   activateRow(act, h, c, u);
-  for (let at: usize = 0, left = u; at < gate; at += 16, left -= 4) storeUpTo(h + at, f32x4.mul(v128.load(gates + gate3 + at), v128.load(h + at)), left);
+  for (let at: usize = 0, left = u; at < gate; at += 16, left -= 4)
+    storeUpTo(h + at, f32x4.mul(v128.load(gates + gate3 + at), v128.load(h + at)), left);
 }
 
 export function lstm(args: usize, piece: u32, scratch: usize): void {
@@ -57,7 +58,7 @@ export function lstm(args: usize, piece: u32, scratch: usize): void {
 
   const first = piece * rows;
   const count = min(rows, load<u32>(args, 44) - first);
-  const units = <usize>u << 2;
+  const units = (<usize>u) << 2;
   const wide = units << 2;
   if (factors) factors += <usize>first * units;
   const preStride = paddedBytes(u << 2);
@@ -87,7 +88,7 @@ export function lstm(args: usize, piece: u32, scratch: usize): void {
       const state = <usize>row * units;
       const last = cPrev ? cPrev + <usize>r * cStride : 0;
       const saved = gates ? gates + <usize>row * wide : 0;
-      if (mask && !load<u32>(mask + (<usize>row << 2))) {
+      if (mask && !load<u32>(mask + ((<usize>row) << 2))) {
         copyRow(h + state, hPrev ? hPrev + <usize>r * hStride : 0, u);
         copyRow(c + state, last, u);
         if (saved) copyRow(saved, 0, u << 2);
@@ -103,10 +104,21 @@ export function lstm(args: usize, piece: u32, scratch: usize): void {
 
 /**
  * One sequence, one step back. `dh` (0: absent) and what came from the later step, `dhNext`, make the gradient of h; `dhNext` is set to
- * zero for the product that follows, `dc` turned from the gradient of this step's cell into that of the step before. `out` is a row to work in.
+ * zero for the product that follows, `dc` turned from the gradient of this step's cell into that of the step before. `out` is a row to work
+ * in.
  */
 function cellGrad(
-  u: u32, act: u32, gateAct: u32, dh: usize, dhNext: usize, dc: usize, out: usize, c: usize, cPrev: usize, gates: usize, dgates: usize,
+  u: u32,
+  act: u32,
+  gateAct: u32,
+  dh: usize,
+  dhNext: usize,
+  dc: usize,
+  out: usize,
+  c: usize,
+  cPrev: usize,
+  gates: usize,
+  dgates: usize,
 ): void {
   activateRow(act, out, c, u);
   if (usual(act, gateAct)) cellGradRow(true, u, act, gateAct, dh, dhNext, dc, out, cPrev, gates, dgates);
@@ -116,9 +128,19 @@ function cellGrad(
 // @ts-ignore: decorator
 @inline
 function cellGradRow(
-  fast: bool, u: u32, act: u32, gateAct: u32, dh: usize, dhNext: usize, dc: usize, out: usize, cPrev: usize, gates: usize, dgates: usize,
+  fast: bool,
+  u: u32,
+  act: u32,
+  gateAct: u32,
+  dh: usize,
+  dhNext: usize,
+  dc: usize,
+  out: usize,
+  cPrev: usize,
+  gates: usize,
+  dgates: usize,
 ): void {
-  const gate = <usize>u << 2;
+  const gate = (<usize>u) << 2;
   const gate2 = gate << 1;
   const gate3 = gate2 + gate;
   for (let at: usize = 0, left = u; at < gate; at += 16, left -= 4) {
@@ -162,7 +184,7 @@ export function lstmGrad(args: usize, piece: u32, scratch: usize): void {
 
   const first = piece * rows;
   const count = min(rows, load<u32>(args, 44) - first);
-  const units = <usize>u << 2;
+  const units = (<usize>u) << 2;
   const wide = units << 2;
   const stride = paddedBytes(u);
   const dhNext = scratch;
@@ -185,7 +207,7 @@ export function lstmGrad(args: usize, piece: u32, scratch: usize): void {
       const row = (first + r) * steps + t;
       const dhRow = dh ? dh + <usize>row * units : 0;
       const dgatesRow = dgates + <usize>row * wide;
-      if (mask && !load<u32>(mask + (<usize>row << 2))) {
+      if (mask && !load<u32>(mask + ((<usize>row) << 2))) {
         if (dhRow) addRow(dhNext + <usize>r * stride, dhRow, u);
         copyRow(dgatesRow, 0, u << 2);
         continue;
@@ -194,8 +216,17 @@ export function lstmGrad(args: usize, piece: u32, scratch: usize): void {
       if (s) cPrev = c + <usize>(row - t + before) * units;
       else if (c0) cPrev = c0 + <usize>(first + r) * units;
       cellGrad(
-        u, act, gateAct, dhRow, dhNext + <usize>r * stride, dc + <usize>r * stride, out, c + <usize>row * units, cPrev,
-        gates + <usize>row * wide, dgatesRow,
+        u,
+        act,
+        gateAct,
+        dhRow,
+        dhNext + <usize>r * stride,
+        dc + <usize>r * stride,
+        out,
+        c + <usize>row * units,
+        cPrev,
+        gates + <usize>row * wide,
+        dgatesRow,
       );
     }
     if (s || dh0) {

@@ -2,12 +2,12 @@
  * @file map: a fused chain of elementwise steps as a tile interpreter (numexpr's idea): the chain runs over TILE elements
  * at a time, which stay in L1, one step after another.
  *
- * Arguments: n, inputs, outputs, steps, rank, constants; then dims[rank]; per input: address, mode, strides[rank] in
- * elements; per output: address; per constant: slot, bits; per step: opcode, dst, a, b, c (slots); adam takes the place of three (see adam.ts).
- * Slots: inputs, then outputs, then temporaries (constants among them). Each slot has a pointer for the current tile: to
- * memory where the operand is contiguous words, else to its tile in scratch, where bytes become words.
- * Parallel over blocks of PIECE elements of the flat iteration space. An output may be the same memory as a contiguous
- * input when the encoder stores it by the last step that reads that input.
+ * Arguments: n, inputs, outputs, steps, rank, constants; then dims[rank]; per input: address, mode, strides[rank] in elements; per output:
+ * address; per constant: slot, bits; per step: opcode, dst, a, b, c (slots); adam takes the place of three (see adam.ts). Slots: inputs,
+ * then outputs, then temporaries (constants among them). Each slot has a pointer for the current tile: to memory where the operand is
+ * contiguous words, else to its tile in scratch, where bytes become words.
+ * Parallel over blocks of PIECE elements of the flat iteration space. An output may be the same memory as a contiguous input when the
+ * encoder stores it by the last step that reads that input.
  */
 import { MODE_BYTES, MODE_CONTIGUOUS, MODE_SCALAR, MAP_TILE, MAP_PIECE, MAP_HEADER } from "../src/wasm/opcodes";
 import { STEP_ADAM } from "../src/wasm/steps";
@@ -150,7 +150,15 @@ export function mapTile(c: usize, begin: u32, n: u32, direct: bool, scratch: usi
     if (TRAINING && load<u32>(p) == STEP_ADAM) {
       adam(p, scratch, bytes);
       p += 40;
-    } else step(load<u32>(p), slotPointer(scratch, load<u32>(p, 4)), slotPointer(scratch, load<u32>(p, 8)), slotPointer(scratch, load<u32>(p, 12)), slotPointer(scratch, load<u32>(p, 16)), bytes);
+    } else
+      step(
+        load<u32>(p),
+        slotPointer(scratch, load<u32>(p, 4)),
+        slotPointer(scratch, load<u32>(p, 8)),
+        slotPointer(scratch, load<u32>(p, 12)),
+        slotPointer(scratch, load<u32>(p, 16)),
+        bytes,
+      );
   }
   if (direct && !whole) {
     for (let o: u32 = 0; o < outputs; o++) copyExactly(<usize>load<u32>(outs + (o << 2)) + (begin << 2), tileOf(scratch, inputs + o), n);

@@ -19,8 +19,8 @@ function f4(x: f32): v128 {
 }
 
 /**
- * A constant of the table in all lanes. V8 makes a vector constant of the code anew at each use, in three instructions of which one of a kind
- * runs per cycle; reading it is one of two (exp: 2.1 ns a vector instead of 3.3).
+ * A constant of the table in all lanes. V8 makes a vector constant of the code anew at each use, in three instructions of which one of a
+ * kind runs per cycle; reading it is one of two (exp: 2.1 ns a vector instead of 3.3).
  */
 // @ts-ignore: decorator
 @inline
@@ -106,7 +106,8 @@ export function exp(x: v128): v128 {
 // @ts-ignore: decorator
 @inline
 function expUpTo(high: v128, x: v128): v128 {
-  const z = vmin(high, vmax(c(EXP_LOW), x)), round = c(ROUND);
+  const z = vmin(high, vmax(c(EXP_LOW), x));
+  const round = c(ROUND);
   const t = madd(z, c(LOG2E), round);
   return scaled(expPolynomial(reduceLn2(z, f32x4.sub(t, round))), t);
 }
@@ -203,15 +204,17 @@ export function erf(x: v128): v128 {
 }
 
 /**
- * erfc |x| = exp(-a^2) t (1 + u R(u)) with a = |x|, t = 1 / (1 + 3/4 a) and u = 1 - t = 3/4 a t; erfc(-a) = 2 - erfc(a). That exp(a^2) erfc(a)
- * is smooth in such a t for all a is Shepherd & Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x", Math. Comp. 36 (1981).
- * Rounding a^2 would cost the tail 70 ulp: as in Cody, "Rational Chebyshev approximations for the error function", Math. Comp. 23 (1969), it is
- * the square of a's leading 12 bits, which is exact, and a rest. exp r is applied as g + g (exp r - 1), a rounding less. ULP 4.2 / 3.9.
+ * erfc |x| = exp(-a^2) t (1 + u R(u)) with a = |x|, t = 1 / (1 + 3/4 a) and u = 1 - t = 3/4 a t; erfc(-a) = 2 - erfc(a). That exp(a^2)
+ * erfc(a) is smooth in such a t for all a is Shepherd & Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x", Math. Comp. 36
+ * (1981). Rounding a^2 would cost the tail 70 ulp: as in Cody, "Rational Chebyshev approximations for the error function", Math. Comp. 23
+ * (1969), it is the square of a's leading 12 bits, which is exact, and a rest. exp r is applied as g + g (exp r - 1), a rounding less. ULP
+ * 4.2 / 3.9.
  */
 // @ts-ignore: decorator
 @inline
 export function erfc(x: v128): v128 {
-  const a = vmin(c(ERFC_HIGH), f32x4.abs(x)), one = c(ONE);
+  const a = vmin(c(ERFC_HIGH), f32x4.abs(x));
+  const one = c(ONE);
   const leading = v128.and(a, i32x4.splat(0xfffff000));
   const z = f32x4.neg(f32x4.mul(leading, leading));
   const rest = f32x4.mul(f32x4.sub(leading, a), f32x4.add(leading, a));
@@ -269,7 +272,8 @@ const SQRT_HALF: i32 = 0x3f3504f3;
 // @ts-ignore: decorator
 @inline
 export function log(x: v128): v128 {
-  const tiny = f32x4.lt(x, c(LEAST_NORMAL)), one = c(ONE);
+  const tiny = f32x4.lt(x, c(LEAST_NORMAL));
+  const one = c(ONE);
   // 2^23 where x is subnormal, else 1.
   const scale = v128.xor(one, v128.and(tiny, i32x4.splat(0x74800000)));
   const u = f32x4.mul(x, scale);
@@ -292,7 +296,8 @@ function logSpecial(x: v128, y: v128): v128 {
 // @ts-ignore: decorator
 @inline
 export function log1p(x: v128): v128 {
-  const z = vmin(c(LARGEST), x), one = c(ONE);
+  const z = vmin(c(LARGEST), x);
+  const one = c(ONE);
   const u = f32x4.add(z, one);
   const b = f32x4.sub(u, one);
   const lost = f32x4.add(f32x4.sub(one, f32x4.sub(u, b)), f32x4.sub(z, b));
@@ -352,7 +357,8 @@ function roundQuarters(x: v128): v128 {
 function sinTurned(x: v128, quarter: i32): v128 {
   const low = f64x2.promote_low_f32x4(x);
   const high = f64x2.promote_low_f32x4(i32x4.shuffle(x, x, 2, 3, 2, 3));
-  const tLow = roundQuarters(low), tHigh = roundQuarters(high);
+  const tLow = roundQuarters(low);
+  const tHigh = roundQuarters(high);
   const k = i32x4.add(i32x4.shuffle(tLow, tHigh, 0, 2, 4, 6), i32x4.splat(quarter));
   const rest = i64x2.shuffle(reduceHalf(low, tLow), reduceHalf(high, tHigh), 0, 2);
   // Only where |x| is so large that its digits are spent does this clamp anything.

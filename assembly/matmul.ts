@@ -14,8 +14,26 @@
  */
 import { epilogue } from "./epilogue";
 import {
-  A_STEP, GEMM_SCRATCH, GEMM_WORDS, NR, blockK, endK, firstK, firstRow, multiplyBlock, openPiece, packColumns, packRows, pieceA, pieceB,
-  pieceBias, pieceC, pieceColumns, pieceRows, tileCount, tileStart,
+  A_STEP,
+  GEMM_SCRATCH,
+  GEMM_WORDS,
+  NR,
+  blockK,
+  endK,
+  firstK,
+  firstRow,
+  multiplyBlock,
+  openPiece,
+  packColumns,
+  packRows,
+  pieceA,
+  pieceB,
+  pieceBias,
+  pieceC,
+  pieceColumns,
+  pieceRows,
+  tileCount,
+  tileStart,
 } from "./gemm";
 import { madd, storeTail, tailMask } from "./simd";
 
@@ -31,14 +49,16 @@ export function matmul(c: usize, piece: u32, scratch: usize): void {
 export function matmulSmall(c: usize, piece: u32, scratch: usize): void {
   openPiece(c, piece, scratch);
   if (load<u32>(c, 16) == 1 && load<u32>(c + TRANSPOSE_A, 8)) return multiplyDots(c, scratch);
-  const n = load<u32>(c, 20), k = load<u32>(c, 24);
+  const n = load<u32>(c, 20);
+  const k = load<u32>(c, 24);
   const packed = scratch + GEMM_SCRATCH;
   packPanels(pieceB(scratch), packed, k, n, load<u32>(c + TRANSPOSE_A, 12), load<u32>(c + TRANSPOSE_A, 8), 0, (n + NR - 1) / NR, k * 32);
   multiplyPiece(c, scratch, packed);
 }
 
 function multiplyPiece(c: usize, scratch: usize, b: usize): void {
-  const transposed = load<u32>(c + TRANSPOSE_A), lda: u32 = load<u32>(c + TRANSPOSE_A, 4);
+  const transposed = load<u32>(c + TRANSPOSE_A);
+  const lda: u32 = load<u32>(c + TRANSPOSE_A, 4);
   const rows = pieceRows(scratch);
   const end = endK(scratch);
   const a = pieceA(scratch) + firstRow(scratch) * (transposed ? 4 : lda);
@@ -62,8 +82,18 @@ function packA(dst: usize, a: usize, lda: u32, transposed: u32, rows: u32, kc: u
     const end = tileStart(rows, t + 1);
     if (transposed) packColumns(dst, a + row * 4, lda, kc, end - row);
     else {
-      const p = a + row * lda, last = a + (end - 1) * lda;
-      packRows(dst, kc, p, min(p + lda, last), min(p + 2 * lda, last), min(p + 3 * lda, last), min(p + 4 * lda, last), min(p + 5 * lda, last));
+      const p = a + row * lda;
+      const last = a + (end - 1) * lda;
+      packRows(
+        dst,
+        kc,
+        p,
+        min(p + lda, last),
+        min(p + 2 * lda, last),
+        min(p + 3 * lda, last),
+        min(p + 4 * lda, last),
+        min(p + 5 * lda, last),
+      );
     }
     row = end;
   }
@@ -71,8 +101,11 @@ function packA(dst: usize, a: usize, lda: u32, transposed: u32, rows: u32, kc: u
 
 /** One row of a times b [N, K]: dot products, four columns at a time, since packing b would cost more than it saves. */
 function multiplyDots(c: usize, scratch: usize): void {
-  const k = load<u32>(c, 24), ldb = load<u32>(c + TRANSPOSE_A, 12);
-  const cols = pieceColumns(scratch), y = pieceC(scratch), bias = pieceBias(scratch);
+  const k = load<u32>(c, 24);
+  const ldb = load<u32>(c + TRANSPOSE_A, 12);
+  const cols = pieceColumns(scratch);
+  const y = pieceC(scratch);
+  const bias = pieceBias(scratch);
   const b = pieceB(scratch);
   const last = b + (cols - 1) * ldb;
   for (let col: u32 = 0; col < cols; col += 4) {
@@ -87,9 +120,17 @@ function multiplyDots(c: usize, scratch: usize): void {
 }
 
 function dots(a: usize, p0: usize, p1: usize, p2: usize, p3: usize, k: u32): v128 {
-  let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0, t0 = s0, t1 = s0, t2 = s0, t3 = s0;
+  let s0 = f32x4.splat(0);
+  let s1 = s0;
+  let s2 = s0;
+  let s3 = s0;
+  let t0 = s0;
+  let t1 = s0;
+  let t2 = s0;
+  let t3 = s0;
   for (; k >= 8; k -= 8) {
-    const x = v128.load(a), z = v128.load(a, 16);
+    const x = v128.load(a);
+    const z = v128.load(a, 16);
     s0 = madd(x, v128.load(p0), s0);
     s1 = madd(x, v128.load(p1), s1);
     s2 = madd(x, v128.load(p2), s2);
@@ -98,7 +139,11 @@ function dots(a: usize, p0: usize, p1: usize, p2: usize, p3: usize, k: u32): v12
     t1 = madd(z, v128.load(p1, 16), t1);
     t2 = madd(z, v128.load(p2, 16), t2);
     t3 = madd(z, v128.load(p3, 16), t3);
-    a += 32; p0 += 32; p1 += 32; p2 += 32; p3 += 32;
+    a += 32;
+    p0 += 32;
+    p1 += 32;
+    p2 += 32;
+    p3 += 32;
   }
   while (k) {
     const n = min<u32>(k, 4);
@@ -108,7 +153,11 @@ function dots(a: usize, p0: usize, p1: usize, p2: usize, p3: usize, k: u32): v12
     s1 = madd(x, v128.and(mask, v128.load(p1)), s1);
     s2 = madd(x, v128.and(mask, v128.load(p2)), s2);
     s3 = madd(x, v128.and(mask, v128.load(p3)), s3);
-    a += 16; p0 += 16; p1 += 16; p2 += 16; p3 += 16;
+    a += 16;
+    p0 += 16;
+    p1 += 16;
+    p2 += 16;
+    p3 += 16;
     k -= n;
   }
   s0 = f32x4.add(s0, t0);
@@ -121,12 +170,16 @@ function dots(a: usize, p0: usize, p1: usize, p2: usize, p3: usize, k: u32): v12
 }
 
 export function pack(c: usize, piece: u32, scratch: usize): void {
-  const k = load<u32>(c, 8), n = load<u32>(c, 12), tapsH = load<u32>(c, 24), tapsW = load<u32>(c, 28);
-  const perPiece = load<u32>(c, 44), pieces = load<u32>(c, 48);
+  const k = load<u32>(c, 8);
+  const n = load<u32>(c, 12);
+  const tapsH = load<u32>(c, 24);
+  const tapsW = load<u32>(c, 28);
+  const perPiece = load<u32>(c, 44);
+  const pieces = load<u32>(c, 48);
   const panels = (n + NR - 1) / NR;
   const panelBytes = tapsH * tapsW * k * 32;
   const batch = piece / pieces;
-  const first = piece % pieces * perPiece;
+  const first = (piece % pieces) * perPiece;
   const b: usize = load<u32>(c) + batch * load<u32>(c, 40);
   let dst: usize = load<u32>(c, 4) + batch * panels * panelBytes;
   for (let r: u32 = 0; r < tapsH; r++) {
@@ -170,14 +223,22 @@ function packTransposed(b: usize, dst: usize, ldb: u32, k: u32, cols: u32): void
 /** dst[k][0..3] = p_i[k], with 32 bytes between k's. */
 function transpose4(p0: usize, p1: usize, p2: usize, p3: usize, dst: usize, k: u32): void {
   for (; k >= 4; k -= 4) {
-    const r0 = v128.load(p0), r1 = v128.load(p1), r2 = v128.load(p2), r3 = v128.load(p3);
-    const t0 = v128.shuffle<i32>(r0, r1, 0, 4, 1, 5), t1 = v128.shuffle<i32>(r0, r1, 2, 6, 3, 7);
-    const t2 = v128.shuffle<i32>(r2, r3, 0, 4, 1, 5), t3 = v128.shuffle<i32>(r2, r3, 2, 6, 3, 7);
+    const r0 = v128.load(p0);
+    const r1 = v128.load(p1);
+    const r2 = v128.load(p2);
+    const r3 = v128.load(p3);
+    const t0 = v128.shuffle<i32>(r0, r1, 0, 4, 1, 5);
+    const t1 = v128.shuffle<i32>(r0, r1, 2, 6, 3, 7);
+    const t2 = v128.shuffle<i32>(r2, r3, 0, 4, 1, 5);
+    const t3 = v128.shuffle<i32>(r2, r3, 2, 6, 3, 7);
     v128.store(dst, v128.shuffle<i64>(t0, t2, 0, 2));
     v128.store(dst, v128.shuffle<i64>(t0, t2, 1, 3), 32);
     v128.store(dst, v128.shuffle<i64>(t1, t3, 0, 2), 64);
     v128.store(dst, v128.shuffle<i64>(t1, t3, 1, 3), 96);
-    p0 += 16; p1 += 16; p2 += 16; p3 += 16;
+    p0 += 16;
+    p1 += 16;
+    p2 += 16;
+    p3 += 16;
     dst += 128;
   }
   for (; k; k--, dst += 32) {
@@ -185,17 +246,25 @@ function transpose4(p0: usize, p1: usize, p2: usize, p3: usize, dst: usize, k: u
     store<f32>(dst, load<f32>(p1), 4);
     store<f32>(dst, load<f32>(p2), 8);
     store<f32>(dst, load<f32>(p3), 12);
-    p0 += 4; p1 += 4; p2 += 4; p3 += 4;
+    p0 += 4;
+    p1 += 4;
+    p2 += 4;
+    p3 += 4;
   }
 }
 
 export function combine(c: usize, piece: u32, scratch: usize): void {
-  const parts = load<u32>(c, 12), partBytes: u32 = load<u32>(c, 16), n = load<u32>(c, 24), perPiece = load<u32>(c, 32);
-  const bias: usize = load<u32>(c, 4), activation = load<u32>(c, 28);
+  const parts = load<u32>(c, 12);
+  const partBytes: u32 = load<u32>(c, 16);
+  const n = load<u32>(c, 24);
+  const perPiece = load<u32>(c, 32);
+  const bias: usize = load<u32>(c, 4);
+  const activation = load<u32>(c, 28);
   const first = piece * perPiece;
   const end = min(first + perPiece, load<u32>(c, 20));
   for (let row = first; row < end; row++) {
-    const part: usize = load<u32>(c) + row * n * 4, y: usize = load<u32>(c, 8) + row * n * 4;
+    const part: usize = load<u32>(c) + row * n * 4;
+    const y: usize = load<u32>(c, 8) + row * n * 4;
     for (let i: u32 = 0; i < n; i += 4) {
       let p = part + i * 4;
       let sum = bias ? f32x4.add(v128.load(bias + i * 4), v128.load(p)) : v128.load(p);

@@ -19,11 +19,14 @@ const BULK_WORDS: u32 = 1024;
 /** Copies `n` words between areas that do not overlap. */
 export function copyWords(to: usize, from: usize, n: u32): void {
   if (n >= BULK_WORDS) {
-    memory.copy(to, from, <usize>n << 2);
+    memory.copy(to, from, (<usize>n) << 2);
     return;
   }
   for (; n >= 16; n -= 16, to += 64, from += 64) {
-    const a = v128.load(from), b = v128.load(from, 16), c = v128.load(from, 32), d = v128.load(from, 48);
+    const a = v128.load(from);
+    const b = v128.load(from, 16);
+    const c = v128.load(from, 32);
+    const d = v128.load(from, 48);
     v128.store(to, a);
     v128.store(to, b, 16);
     v128.store(to, c, 32);
@@ -57,21 +60,30 @@ export function fillWords(to: usize, n: u32, bits: u32): void {
 @inline
 function copyStrided(to: usize, from: usize, rows: u32, cols: u32, toRow: i32, fromRow: i32, toCol: i32, fromCol: i32): void {
   for (let i: u32 = 0; i < rows; i++, to += toRow, from += fromRow) {
-    let a = to, b = from;
+    let a = to;
+    let b = from;
     for (let j: u32 = 0; j < cols; j++, a += toCol, b += fromCol) store<u32>(a, load<u32>(b));
   }
 }
 
 /** A rectangle whose columns are contiguous in y and whose rows are contiguous in x: transposed in blocks of 4 x 4. */
 function copyTransposed(to: usize, from: usize, rows: u32, cols: u32, toRow: i32, fromCol: i32): void {
-  const rows4 = rows & ~3, cols4 = cols & ~3;
+  const rows4 = rows & ~3;
+  const cols4 = cols & ~3;
   for (let j: u32 = 0; j < cols4; j += 4) {
-    const from1 = from + fromCol, from2 = from1 + fromCol, from3 = from2 + fromCol;
+    const from1 = from + fromCol;
+    const from2 = from1 + fromCol;
+    const from3 = from2 + fromCol;
     let t = to;
-    for (let i: usize = 0; i < (<usize>rows4 << 2); i += 16) {
-      const a = v128.load(from + i), b = v128.load(from1 + i), c = v128.load(from2 + i), d = v128.load(from3 + i);
-      const ab = i32x4.shuffle(a, b, 0, 4, 1, 5), cd = i32x4.shuffle(c, d, 0, 4, 1, 5);
-      const abHigh = i32x4.shuffle(a, b, 2, 6, 3, 7), cdHigh = i32x4.shuffle(c, d, 2, 6, 3, 7);
+    for (let i: usize = 0; i < (<usize>rows4) << 2; i += 16) {
+      const a = v128.load(from + i);
+      const b = v128.load(from1 + i);
+      const c = v128.load(from2 + i);
+      const d = v128.load(from3 + i);
+      const ab = i32x4.shuffle(a, b, 0, 4, 1, 5);
+      const cd = i32x4.shuffle(c, d, 0, 4, 1, 5);
+      const abHigh = i32x4.shuffle(a, b, 2, 6, 3, 7);
+      const cdHigh = i32x4.shuffle(c, d, 2, 6, 3, 7);
       v128.store(t, i64x2.shuffle(ab, cd, 0, 2));
       t += toRow;
       v128.store(t, i64x2.shuffle(ab, cd, 1, 3));
@@ -81,7 +93,7 @@ function copyTransposed(to: usize, from: usize, rows: u32, cols: u32, toRow: i32
       v128.store(t, i64x2.shuffle(abHigh, cdHigh, 1, 3));
       t += toRow;
     }
-    if (rows > rows4) copyStrided(t, from + (<usize>rows4 << 2), rows - rows4, 4, toRow, 4, 4, fromCol);
+    if (rows > rows4) copyStrided(t, from + ((<usize>rows4) << 2), rows - rows4, 4, toRow, 4, 4, fromCol);
     to += 16;
     from = from3 + fromCol;
   }
@@ -101,15 +113,33 @@ function copyTile(to: usize, from: usize, rows: u32, cols: u32, toRow: i32, from
 }
 
 export function copy(c: usize, piece: u32, scratch: usize): void {
-  const x = <usize>load<u32>(c) + (load<u32>(c, 8) << 2), y = <usize>load<u32>(c, 4) + (load<u32>(c, 12) << 2);
-  const d1 = load<u32>(c, 20), d2 = load<u32>(c, 24), d3 = load<u32>(c, 28), rows = load<u32>(c, 32), cols = load<u32>(c, 36);
-  const x0 = load<i32>(c, 40), x1 = load<i32>(c, 44), x2 = load<i32>(c, 48), x3 = load<i32>(c, 52);
-  const y0 = load<i32>(c, 64), y1 = load<i32>(c, 68), y2 = load<i32>(c, 72), y3 = load<i32>(c, 76);
-  const xRow = load<i32>(c, 56) << 2, xCol = load<i32>(c, 60) << 2, yRow = load<i32>(c, 80) << 2, yCol = load<i32>(c, 84) << 2;
-  const rowBlock = load<u32>(c, 88), colBlock = load<u32>(c, 92), perPiece = load<u32>(c, 100);
-  const first = piece * perPiece, last = min<u32>(first + perPiece, load<u32>(c, 96));
+  const x = <usize>load<u32>(c) + (load<u32>(c, 8) << 2);
+  const y = <usize>load<u32>(c, 4) + (load<u32>(c, 12) << 2);
+  const d1 = load<u32>(c, 20);
+  const d2 = load<u32>(c, 24);
+  const d3 = load<u32>(c, 28);
+  const rows = load<u32>(c, 32);
+  const cols = load<u32>(c, 36);
+  const x0 = load<i32>(c, 40);
+  const x1 = load<i32>(c, 44);
+  const x2 = load<i32>(c, 48);
+  const x3 = load<i32>(c, 52);
+  const y0 = load<i32>(c, 64);
+  const y1 = load<i32>(c, 68);
+  const y2 = load<i32>(c, 72);
+  const y3 = load<i32>(c, 76);
+  const xRow = load<i32>(c, 56) << 2;
+  const xCol = load<i32>(c, 60) << 2;
+  const yRow = load<i32>(c, 80) << 2;
+  const yCol = load<i32>(c, 84) << 2;
+  const rowBlock = load<u32>(c, 88);
+  const colBlock = load<u32>(c, 92);
+  const perPiece = load<u32>(c, 100);
+  const first = piece * perPiece;
+  const last = min<u32>(first + perPiece, load<u32>(c, 96));
 
-  const colTiles = (cols + colBlock - 1) / colBlock, rowTiles = (rows + rowBlock - 1) / rowBlock;
+  const colTiles = (cols + colBlock - 1) / colBlock;
+  const rowTiles = (rows + rowBlock - 1) / rowBlock;
   let rest = first / colTiles;
   let col = (first - rest * colTiles) * colBlock;
   let outer = rest / rowTiles;
@@ -140,9 +170,11 @@ export function copy(c: usize, piece: u32, scratch: usize): void {
 }
 
 export function fill(c: usize, piece: u32, scratch: usize): void {
-  const y = <usize>load<u32>(c), count = load<u32>(c, 4), perPiece = load<u32>(c, 12);
+  const y = <usize>load<u32>(c);
+  const count = load<u32>(c, 4);
+  const perPiece = load<u32>(c, 12);
   const first = piece * perPiece;
-  fillWords(y + (<usize>first << 2), min(perPiece, count - first), load<u32>(c, 8));
+  fillWords(y + ((<usize>first) << 2), min(perPiece, count - first), load<u32>(c, 8));
 }
 
 /** Stores k, k + 1, ... `n` words. */
@@ -161,12 +193,17 @@ function ramp(to: usize, n: u32, k: u32, isFloat: u32): void {
 }
 
 export function iota(c: usize, piece: u32, scratch: usize): void {
-  const count = load<u32>(c, 4), size = load<u32>(c, 8), inner = load<u32>(c, 12), isFloat = load<u32>(c, 16), perPiece = load<u32>(c, 20);
+  const count = load<u32>(c, 4);
+  const size = load<u32>(c, 8);
+  const inner = load<u32>(c, 12);
+  const isFloat = load<u32>(c, 16);
+  const perPiece = load<u32>(c, 20);
   const first = piece * perPiece;
   let left = min(perPiece, count - first);
-  let to = <usize>load<u32>(c) + (<usize>first << 2);
+  let to = <usize>load<u32>(c) + ((<usize>first) << 2);
   const row = first / inner;
-  let k = row % size, done = first - row * inner;
+  let k = row % size;
+  let done = first - row * inner;
   while (left) {
     const n = min(left, inner == 1 ? size - k : inner - done);
     if (inner == 1) {
@@ -177,7 +214,7 @@ export function iota(c: usize, piece: u32, scratch: usize): void {
       if (++k == size) k = 0;
       done = 0;
     }
-    to += <usize>n << 2;
+    to += (<usize>n) << 2;
     left -= n;
   }
 }

@@ -29,14 +29,20 @@ function storeUpTo4(p: usize, v: v128, n: i32): void {
 @inline
 function max2x2(x: usize, rowBytes: i32, y: usize, index: usize, channels: i32, withIndex: bool): void {
   const colBytes = channels << 2;
-  const one = i32x4.splat(1), two = i32x4.splat(2);
+  const one = i32x4.splat(1);
+  const two = i32x4.splat(2);
   const below = x + rowBytes;
   for (let i: usize = 0, left = channels; left > 0; left -= 4, i += 16) {
-    const a = v128.load(x + i), b = v128.load(x + colBytes + i), c = v128.load(below + i), d = v128.load(below + colBytes + i);
-    const top = vmax(b, a), bottom = vmax(d, c);
+    const a = v128.load(x + i);
+    const b = v128.load(x + colBytes + i);
+    const c = v128.load(below + i);
+    const d = v128.load(below + colBytes + i);
+    const top = vmax(b, a);
+    const bottom = vmax(d, c);
     storeUpTo4(y + i, vmax(bottom, top), left);
     if (withIndex) {
-      const kTop = v128.and(f32x4.gt(b, a), one), kBottom = i32x4.sub(two, f32x4.gt(d, c));
+      const kTop = v128.and(f32x4.gt(b, a), one);
+      const kBottom = i32x4.sub(two, f32x4.gt(d, c));
       storeUpTo4(index + i, i32x4.max_s(kTop, v128.and(f32x4.gt(bottom, top), kBottom)), left);
     }
   }
@@ -45,10 +51,22 @@ function max2x2(x: usize, rowBytes: i32, y: usize, index: usize, channels: i32, 
 /** Any window, clipped: x is its position (r0, s0), `tap` that position's index, `nextTap` what a row adds to it. */
 // @ts-ignore: decorator
 @inline
-function maxWindow(x: usize, rowBytes: i32, rows: i32, cols: i32, tap: i32, nextTap: i32, y: usize, index: usize, channels: i32, withIndex: bool): void {
+function maxWindow(
+  x: usize,
+  rowBytes: i32,
+  rows: i32,
+  cols: i32,
+  tap: i32,
+  nextTap: i32,
+  y: usize,
+  index: usize,
+  channels: i32,
+  withIndex: bool,
+): void {
   const colBytes = channels << 2;
   for (let i: usize = 0, left = channels; left > 0; left -= 4, i += 16) {
-    let best = v128.load(x + i), k = i32x4.splat(tap);
+    let best = v128.load(x + i);
+    let k = i32x4.splat(tap);
     let row = x + i;
     for (let r = 0, t = tap; r < rows; r++, row += rowBytes, t += nextTap) {
       let p = row;
@@ -65,12 +83,20 @@ function maxWindow(x: usize, rowBytes: i32, rows: i32, cols: i32, tap: i32, next
 }
 
 function maxPoolRow(c: usize, row: i32): void {
-  const h = load<i32>(c, 12), w = load<i32>(c, 16), channels = load<i32>(c, 20), p = load<i32>(c, 24), q = load<i32>(c, 28);
-  const windowRows = load<i32>(c, 32), windowCols = load<i32>(c, 36), strideW = load<i32>(c, 44);
-  const colBytes = channels << 2, rowBytes = w * colBytes;
+  const h = load<i32>(c, 12);
+  const w = load<i32>(c, 16);
+  const channels = load<i32>(c, 20);
+  const p = load<i32>(c, 24);
+  const q = load<i32>(c, 28);
+  const windowRows = load<i32>(c, 32);
+  const windowCols = load<i32>(c, 36);
+  const strideW = load<i32>(c, 44);
+  const colBytes = channels << 2;
+  const rowBytes = w * colBytes;
   const n = row / p;
   const top = (row - n * p) * load<i32>(c, 40) - load<i32>(c, 48);
-  const r0 = max(0, -top), rows = min(windowRows, h - top) - r0;
+  const r0 = max(0, -top);
+  const rows = min(windowRows, h - top) - r0;
   const xRow = <usize>load<u32>(c) + (n * h + top + r0) * rowBytes;
   let y = <usize>load<u32>(c, 4) + row * q * colBytes;
   let index = <usize>load<u32>(c, 8);
@@ -79,7 +105,8 @@ function maxPoolRow(c: usize, row: i32): void {
   const is2x2 = windowRows == 2 && windowCols == 2 && rows == 2;
 
   for (let j = 0, left = -load<i32>(c, 52); j < q; j++, left += strideW, y += colBytes, index += colBytes) {
-    const s0 = max(0, -left), cols = min(windowCols, w - left) - s0;
+    const s0 = max(0, -left);
+    const cols = min(windowCols, w - left) - s0;
     const x = xRow + (left + s0) * colBytes;
     if (is2x2 && cols == 2) {
       if (withIndex) max2x2(x, rowBytes, y, index, channels, true);
@@ -96,7 +123,9 @@ function maxPoolRow(c: usize, row: i32): void {
 }
 
 export function maxPool(c: usize, piece: u32, scratch: usize): void {
-  const perPiece = load<u32>(c, 60), first = piece * perPiece, last = min(first + perPiece, load<u32>(c, 56));
+  const perPiece = load<u32>(c, 60);
+  const first = piece * perPiece;
+  const last = min(first + perPiece, load<u32>(c, 56));
   for (let row = first; row < last; row++) maxPoolRow(c, row);
 }
 
@@ -115,23 +144,34 @@ function avgWindow(x: usize, rowBytes: i32, rows: i32, cols: i32, y: usize, chan
 }
 
 function avgPoolRow(c: usize, row: i32): void {
-  const h = load<i32>(c, 12), w = load<i32>(c, 16), channels = load<i32>(c, 20), p = load<i32>(c, 24), q = load<i32>(c, 28);
-  const windowRows = load<i32>(c, 32), windowCols = load<i32>(c, 36), strideW = load<i32>(c, 44);
-  const colBytes = channels << 2, rowBytes = w * colBytes;
+  const h = load<i32>(c, 12);
+  const w = load<i32>(c, 16);
+  const channels = load<i32>(c, 20);
+  const p = load<i32>(c, 24);
+  const q = load<i32>(c, 28);
+  const windowRows = load<i32>(c, 32);
+  const windowCols = load<i32>(c, 36);
+  const strideW = load<i32>(c, 44);
+  const colBytes = channels << 2;
+  const rowBytes = w * colBytes;
   const n = row / p;
   const top = (row - n * p) * load<i32>(c, 40) - load<i32>(c, 48);
-  const r0 = max(0, -top), rows = min(windowRows, h - top) - r0;
+  const r0 = max(0, -top);
+  const rows = min(windowRows, h - top) - r0;
   const xRow = <usize>load<u32>(c) + (n * h + top + r0) * rowBytes;
   let y = <usize>load<u32>(c, 4) + row * q * colBytes;
   for (let j = 0, left = -load<i32>(c, 52); j < q; j++, left += strideW, y += colBytes) {
-    const s0 = max(0, -left), cols = min(windowCols, w - left) - s0;
+    const s0 = max(0, -left);
+    const cols = min(windowCols, w - left) - s0;
     if (rows <= 0 || cols <= 0) memory.fill(y, 0, colBytes);
     else avgWindow(xRow + (left + s0) * colBytes, rowBytes, rows, cols, y, channels);
   }
 }
 
 export function avgPool(c: usize, piece: u32, scratch: usize): void {
-  const perPiece = load<u32>(c, 60), first = piece * perPiece, last = min(first + perPiece, load<u32>(c, 56));
+  const perPiece = load<u32>(c, 60);
+  const first = piece * perPiece;
+  const last = min(first + perPiece, load<u32>(c, 56));
   for (let row = first; row < last; row++) avgPoolRow(c, row);
 }
 
@@ -147,16 +187,19 @@ function maxTap(dx: usize, dy: usize, index: usize, channels: i32, tap: i32): vo
 // @ts-ignore: decorator
 @inline
 function maxTwoTaps(dx: usize, dy: usize, index: usize, channels: i32, tap: i32): void {
-  const t = i32x4.splat(tap), u = i32x4.splat(tap + 1);
+  const t = i32x4.splat(tap);
+  const u = i32x4.splat(tap + 1);
   const next = dx + (channels << 2);
-  const full = <usize>(channels & ~3) << 2;
+  const full = (<usize>(channels & ~3)) << 2;
   for (let i: usize = 0; i < full; i += 16) {
-    const g = v128.load(dy + i), k = v128.load(index + i);
+    const g = v128.load(dy + i);
+    const k = v128.load(index + i);
     v128.store(dx + i, v128.and(g, i32x4.eq(k, t)));
     v128.store(next + i, v128.and(g, i32x4.eq(k, u)));
   }
   if (channels & 3) {
-    const g = v128.load(dy + full), k = v128.load(index + full);
+    const g = v128.load(dy + full);
+    const k = v128.load(index + full);
     storeTail(dx + full, v128.and(g, i32x4.eq(k, t)), channels & 3);
     storeTail(next + full, v128.and(g, i32x4.eq(k, u)), channels & 3);
   }
@@ -186,18 +229,26 @@ function addScaled(dx: usize, dy: usize, channels: i32, scale: f32): void {
 
 /** One row of dx under windows that tile the input; index 0 means the average. */
 function tiledGradRow(c: usize, row: i32): void {
-  const h = load<i32>(c, 12), w = load<i32>(c, 16), channels = load<i32>(c, 20), p = load<i32>(c, 24), q = load<i32>(c, 28);
-  const windowRows = load<i32>(c, 32), windowCols = load<i32>(c, 36);
+  const h = load<i32>(c, 12);
+  const w = load<i32>(c, 16);
+  const channels = load<i32>(c, 20);
+  const p = load<i32>(c, 24);
+  const q = load<i32>(c, 28);
+  const windowRows = load<i32>(c, 32);
+  const windowCols = load<i32>(c, 36);
   const colBytes = channels << 2;
-  const n = row / h, y = row - n * h;
-  const i = y / windowRows, r = y - i * windowRows;
+  const n = row / h;
+  const y = row - n * h;
+  const i = y / windowRows;
+  const r = y - i * windowRows;
   let dx = <usize>load<u32>(c, 8) + row * w * colBytes;
   if (i >= p) {
     memory.fill(dx, 0, w * colBytes);
     return;
   }
   const offset = (n * p + i) * q * colBytes;
-  let dy = <usize>load<u32>(c) + offset, index = <usize>load<u32>(c, 4);
+  let dy = <usize>load<u32>(c) + offset;
+  let index = <usize>load<u32>(c, 4);
   const isMax = index != 0;
   index += offset;
   const rows = min(windowRows, h - i * windowRows);
@@ -220,11 +271,20 @@ function tiledGradRow(c: usize, row: i32): void {
 
 /** Rows [begin, end) of dx of image n under any windows; index 0 means the average. */
 function gradRows(c: usize, n: i32, begin: i32, end: i32): void {
-  const h = load<i32>(c, 12), w = load<i32>(c, 16), channels = load<i32>(c, 20), p = load<i32>(c, 24), q = load<i32>(c, 28);
-  const windowRows = load<i32>(c, 32), windowCols = load<i32>(c, 36), strideH = load<i32>(c, 40), strideW = load<i32>(c, 44);
-  const padTop = load<i32>(c, 48), padLeft = load<i32>(c, 52);
+  const h = load<i32>(c, 12);
+  const w = load<i32>(c, 16);
+  const channels = load<i32>(c, 20);
+  const p = load<i32>(c, 24);
+  const q = load<i32>(c, 28);
+  const windowRows = load<i32>(c, 32);
+  const windowCols = load<i32>(c, 36);
+  const strideH = load<i32>(c, 40);
+  const strideW = load<i32>(c, 44);
+  const padTop = load<i32>(c, 48);
+  const padLeft = load<i32>(c, 52);
   const index = <usize>load<u32>(c, 4);
-  const colBytes = channels << 2, rowBytes = w * colBytes;
+  const colBytes = channels << 2;
+  const rowBytes = w * colBytes;
   const image = <usize>load<u32>(c, 8) + n * h * rowBytes;
   memory.fill(image + begin * rowBytes, 0, (end - begin) * rowBytes);
 
@@ -232,11 +292,13 @@ function gradRows(c: usize, n: i32, begin: i32, end: i32): void {
   const lastWindow = min(p, (end - 1 + padTop) / strideH + 1);
   for (let i = firstWindow; i < lastWindow; i++) {
     const top = i * strideH - padTop;
-    const r0 = max(0, begin - top), r1 = min(windowRows, end - top);
+    const r0 = max(0, begin - top);
+    const r1 = min(windowRows, end - top);
     const insideRows = min(windowRows, h - top) - max(0, -top);
     for (let j = 0; j < q; j++) {
       const left = j * strideW - padLeft;
-      const s0 = max(0, -left), s1 = min(windowCols, w - left);
+      const s0 = max(0, -left);
+      const s1 = min(windowCols, w - left);
       const offset = ((n * p + i) * q + j) * colBytes;
       const dy = <usize>load<u32>(c) + offset;
       const scale = <f32>1 / <f32>(insideRows * (s1 - s0));
@@ -254,7 +316,9 @@ function gradRows(c: usize, n: i32, begin: i32, end: i32): void {
 // @ts-ignore: decorator
 @inline
 function grad(c: usize, piece: u32): void {
-  const perPiece = load<u32>(c, 60), first = <i32>(piece * perPiece), last = min<i32>(first + perPiece, load<u32>(c, 56));
+  const perPiece = load<u32>(c, 60);
+  const first = <i32>(piece * perPiece);
+  const last = min<i32>(first + perPiece, load<u32>(c, 56));
   const tiled = load<u32>(c, 32) == load<u32>(c, 40) && load<u32>(c, 36) == load<u32>(c, 44) && (load<u32>(c, 48) | load<u32>(c, 52)) == 0;
   if (tiled) {
     for (let row = first; row < last; row++) tiledGradRow(c, row);
@@ -262,7 +326,9 @@ function grad(c: usize, piece: u32): void {
   }
   const h = load<i32>(c, 12);
   for (let row = first; row < last;) {
-    const n = row / h, begin = row - n * h, end = min(h, begin + last - row);
+    const n = row / h;
+    const begin = row - n * h;
+    const end = min(h, begin + last - row);
     gradRows(c, n, begin, end);
     row += end - begin;
   }

@@ -41,11 +41,15 @@ function fillBlocks(to: usize, key: usize, kind: u32, stream: u32, block: u32): 
   let b = i32x4.splat(stream);
   let c = v128.load32_splat(key, 8);
   let d = v128.load32_splat(key, 12);
-  let k0 = v128.load32_splat(key), k1 = v128.load32_splat(key, 4);
-  const m0 = i32x4.splat(M0), m1 = i32x4.splat(M1);
+  let k0 = v128.load32_splat(key);
+  let k1 = v128.load32_splat(key, 4);
+  const m0 = i32x4.splat(M0);
+  const m1 = i32x4.splat(M1);
   for (let round = 0; round < 10; round++) {
-    const aLow = i64x2.extmul_low_i32x4_u(a, m0), aHigh = i64x2.extmul_high_i32x4_u(a, m0);
-    const cLow = i64x2.extmul_low_i32x4_u(c, m1), cHigh = i64x2.extmul_high_i32x4_u(c, m1);
+    const aLow = i64x2.extmul_low_i32x4_u(a, m0);
+    const aHigh = i64x2.extmul_high_i32x4_u(a, m0);
+    const cLow = i64x2.extmul_low_i32x4_u(c, m1);
+    const cHigh = i64x2.extmul_high_i32x4_u(c, m1);
     a = v128.xor(v128.xor(i32x4.shuffle(cLow, cHigh, 1, 3, 5, 7), b), k0);
     c = v128.xor(v128.xor(i32x4.shuffle(aLow, aHigh, 1, 3, 5, 7), d), k1);
     b = i32x4.shuffle(cLow, cHigh, 0, 2, 4, 6);
@@ -76,8 +80,10 @@ function fillBlocks(to: usize, key: usize, kind: u32, stream: u32, block: u32): 
     c = v128.load(to, 32);
     d = v128.load(to, 48);
   }
-  const ab0 = i32x4.shuffle(a, b, 0, 4, 1, 5), ab1 = i32x4.shuffle(a, b, 2, 6, 3, 7);
-  const cd0 = i32x4.shuffle(c, d, 0, 4, 1, 5), cd1 = i32x4.shuffle(c, d, 2, 6, 3, 7);
+  const ab0 = i32x4.shuffle(a, b, 0, 4, 1, 5);
+  const ab1 = i32x4.shuffle(a, b, 2, 6, 3, 7);
+  const cd0 = i32x4.shuffle(c, d, 0, 4, 1, 5);
+  const cd1 = i32x4.shuffle(c, d, 2, 6, 3, 7);
   v128.store(to, i64x2.shuffle(ab0, cd0, 0, 2));
   v128.store(to, i64x2.shuffle(ab0, cd0, 1, 3), 16);
   v128.store(to, i64x2.shuffle(ab1, cd1, 0, 2), 32);
@@ -93,20 +99,25 @@ function normals(at: usize): void {
   const bits = v128.load(at, 16);
   const n = i32x4.shr_u(i32x4.add(bits, i32x4.splat(1 << 21)), 22);
   const r = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(bits, i32x4.shl(n, 22))), f32x4.splat(3.7450702829239286e-7));
-  const s = sinReduced(r), c = cosReduced(r);
+  const s = sinReduced(r);
+  const c = cosReduced(r);
   v128.store(at, f32x4.mul(radius, turned(s, c, i32x4.add(n, i32x4.splat(1)))));
   v128.store(at, f32x4.mul(radius, turned(s, c, n)), 16);
 }
 
 export function random(c: usize, piece: u32, scratch: usize): void {
-  const y: usize = load<u32>(c), key: usize = load<u32>(c, 4);
-  const kind = load<u32>(c, 8), stream = load<u32>(c, 12), count = load<u32>(c, 16), perPiece = load<u32>(c, 20);
+  const y: usize = load<u32>(c);
+  const key: usize = load<u32>(c, 4);
+  const kind = load<u32>(c, 8);
+  const stream = load<u32>(c, 12);
+  const count = load<u32>(c, 16);
+  const perPiece = load<u32>(c, 20);
   let i = piece * perPiece;
   const end = min(count - i, perPiece) + i;
-  for (; i + 16 <= end; i += 16) fillBlocks(y + (<usize>i << 2), key, kind, stream, i >> 2);
+  for (; i + 16 <= end; i += 16) fillBlocks(y + ((<usize>i) << 2), key, kind, stream, i >> 2);
   if (i < end) {
     fillBlocks(scratch, key, kind, stream, i >> 2);
-    memory.copy(y + (<usize>i << 2), scratch, <usize>(end - i) << 2);
+    memory.copy(y + ((<usize>i) << 2), scratch, (<usize>(end - i)) << 2);
   }
 }
 
@@ -115,7 +126,7 @@ export function random(c: usize, piece: u32, scratch: usize): void {
 @inline
 function mix(v: u32, roundKey: u32): u32 {
   const p = <u64>(v ^ roundKey) * M0;
-  return (<u32>p ^ <u32>(p >> 32)) * M1;
+  return ((<u32>p) ^ (<u32>(p >> 32))) * M1;
 }
 
 /**
@@ -126,28 +137,34 @@ function feistel(v: u32, low: u32, high: u32, roundKeys: usize): u32 {
   let right = v & ((1 << low) - 1);
   let left = v >> low;
   for (let round: u32 = 0; round < FEISTEL_ROUNDS; round += 2, roundKeys += 8) {
-    left ^= mix(right, load<u32>(roundKeys)) >> 1 >> (31 - high);
+    left ^= (mix(right, load<u32>(roundKeys)) >> 1) >> (31 - high);
     right ^= mix(left, load<u32>(roundKeys, 4)) >> (32 - low);
   }
   return (left << low) | right;
 }
 
 export function permutation(c: usize, piece: u32, scratch: usize): void {
-  const y: usize = load<u32>(c), key: usize = load<u32>(c, 4), start = load<u32>(load<u32>(c, 8));
-  const size = load<u32>(c, 12), stream = load<u32>(c, 16), count = load<u32>(c, 20), perPiece = load<u32>(c, 24);
+  const y: usize = load<u32>(c);
+  const key: usize = load<u32>(c, 4);
+  const start = load<u32>(load<u32>(c, 8));
+  const size = load<u32>(c, 12);
+  const stream = load<u32>(c, 16);
+  const count = load<u32>(c, 20);
+  const perPiece = load<u32>(c, 24);
   // 24 round keys: blocks 2^31 + 0 .. 3 and 4 .. 7.
   fillBlocks(scratch, key, 0, stream, 0x80000000);
   fillBlocks(scratch + 64, key, 0, stream, 0x80000004);
   const bits = max<u32>(32 - clz(size - 1), 1);
-  const high = bits >> 1, low = bits - high;
+  const high = bits >> 1;
+  const low = bits - high;
   const first = piece * perPiece;
   const n = min(count - first, perPiece);
-  const to = y + (<usize>first << 2);
+  const to = y + ((<usize>first) << 2);
   let v = <u32>((<u64>start + first) % size);
   for (let j: u32 = 0; j < n; j++) {
     let w = feistel(v, low, high, scratch);
     while (w >= size) w = feistel(w, low, high, scratch);
-    store<u32>(to + (<usize>j << 2), w);
+    store<u32>(to + ((<usize>j) << 2), w);
     if (++v == size) v = 0;
   }
 }

@@ -1,16 +1,17 @@
 /**
  * @file What the recurrent kernels (lstm, gru, simple-rnn) share: the product of one time step.
  *
- * `product`: c[rows, n] += a[rows, k] w[k, n]. w is read in panels of 8 columns: w + panel*panelStride + i*kStride is row i of
- * a panel. Packed weights have kStride 32 and panelStride 32*k; a plain row-major matrix of ld columns has kStride 4*ld
- * and panelStride 32, which is as good when there are too few rows to pay for packing. c's rows are written in
- * whole panels: they must be working memory with n rounded up to 8. Every element of c sums over k in order, whichever
- * tile computes it, so that a sequence's result does not depend on the batch it is in.
+ * `product`: c[rows, n] += a[rows, k] w[k, n]. w is read in panels of 8 columns: w + panel*panelStride + i*kStride is row i of a panel.
+ * Packed weights have kStride 32 and panelStride 32*k; a plain row-major matrix of ld columns has kStride 4*ld and panelStride 32, which is
+ * as good when there are too few rows to pay for packing. c's rows are written in whole panels: they must be working memory with n rounded
+ * up to 8. Every element of c sums over k in order, whichever tile computes it, so that a sequence's result does not depend on the batch it
+ * is in.
  *
  * Where a kernel has `factors` [B,U], recurrent dropout (constant over steps), products read h * factors, and gradients come back
  * through the same.
  *
- * Weights are packed by `pack` of matmul.ts. What is in columns of the last panel that w does not have, nobody looks at: sums of them go into padding.
+ * Weights are packed by `pack` of matmul.ts. What is in columns of the last panel that w does not have, nobody looks at: sums of them go
+ * into padding.
  *
  * Method: register tiles of 4 rows x 8 columns (8 accumulators cover 2 FMA units of latency 4) as in GotoBLAS: Goto and van de
  * Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008. No blocking: a panel fits L1, the weights L2.
@@ -27,7 +28,7 @@ const PANEL_BYTES: usize = 32;
 // @ts-ignore: decorator
 @inline
 export function paddedBytes(n: u32): usize {
-  return <usize>((n + (PANEL - 1)) & ~(PANEL - 1)) << 2;
+  return (<usize>((n + (PANEL - 1)) & ~(PANEL - 1))) << 2;
 }
 
 /** to[0..n) = from[0..n); zero when `from` is absent (0). */
@@ -35,13 +36,13 @@ export function paddedBytes(n: u32): usize {
 @inline
 export function copyRow(to: usize, from: usize, n: u32): void {
   if (from) copyWords(to, from, n);
-  else memory.fill(to, 0, <usize>n << 2);
+  else memory.fill(to, 0, (<usize>n) << 2);
 }
 
 /** to[0..n) += from[0..n) in working memory (whole vectors are written). */
 export function addRow(to: usize, from: usize, n: u32): void {
   for (let i: u32 = 0; i < n; i += 4) {
-    const at = <usize>i << 2;
+    const at = (<usize>i) << 2;
     v128.store(to + at, f32x4.add(v128.load(to + at), v128.load(from + at)));
   }
 }
@@ -50,11 +51,11 @@ export function addRow(to: usize, from: usize, n: u32): void {
 export function dropRows(rows: u32, n: u32, from: usize, fromStride: usize, factors: usize, to: usize, toStride: usize): void {
   for (let r: u32 = 0; r < rows; r++) {
     for (let i: u32 = 0; i < n; i += 4) {
-      const at = <usize>i << 2;
+      const at = (<usize>i) << 2;
       v128.store(to + at, f32x4.mul(v128.load(from + at), v128.load(factors + at)));
     }
     from += fromStride;
-    factors += <usize>n << 2;
+    factors += (<usize>n) << 2;
     to += toStride;
   }
 }
@@ -63,12 +64,12 @@ export function dropRows(rows: u32, n: u32, from: usize, fromStride: usize, fact
 export function addDropped(rows: u32, n: u32, from: usize, factors: usize, to: usize, stride: usize): void {
   for (let r: u32 = 0; r < rows; r++) {
     for (let i: u32 = 0; i < n; i += 4) {
-      const at = <usize>i << 2;
+      const at = (<usize>i) << 2;
       v128.store(to + at, madd(v128.load(from + at), v128.load(factors + at), v128.load(to + at)));
       v128.store(from + at, f32x4.splat(0));
     }
     from += stride;
-    factors += <usize>n << 2;
+    factors += (<usize>n) << 2;
     to += stride;
   }
 }
@@ -89,7 +90,7 @@ function tile(k: u32, a0: usize, aStride: usize, w: usize, kStride: usize, c0: u
   let s21 = v128.load(c2, 16);
   let s30 = v128.load(c3);
   let s31 = v128.load(c3, 16);
-  for (const end = a0 + (<usize>k << 2); a0 < end; a0 += 4) {
+  for (const end = a0 + ((<usize>k) << 2); a0 < end; a0 += 4) {
     const w0 = v128.load(w);
     const w1 = v128.load(w, 16);
     let x = v128.load_splat<f32>(a0);
@@ -132,7 +133,7 @@ function row24(k: u32, a: usize, w0: usize, kStride: usize, panelStride: usize, 
   let s3 = v128.load(c, 48);
   let s4 = v128.load(c, 64);
   let s5 = v128.load(c, 80);
-  for (const end = a + (<usize>k << 2); a < end; a += 4) {
+  for (const end = a + ((<usize>k) << 2); a < end; a += 4) {
     const x = v128.load_splat<f32>(a);
     s0 = madd(x, v128.load(w0), s0);
     s1 = madd(x, v128.load(w0, 16), s1);
@@ -155,7 +156,7 @@ function row24(k: u32, a: usize, w0: usize, kStride: usize, panelStride: usize, 
 function row8(k: u32, a: usize, w: usize, kStride: usize, c: usize): void {
   let s0 = v128.load(c);
   let s1 = v128.load(c, 16);
-  for (const end = a + (<usize>k << 2); a < end; a += 4) {
+  for (const end = a + ((<usize>k) << 2); a < end; a += 4) {
     const x = v128.load_splat<f32>(a);
     s0 = madd(x, v128.load(w), s0);
     s1 = madd(x, v128.load(w, 16), s1);
@@ -168,7 +169,7 @@ function row8(k: u32, a: usize, w: usize, kStride: usize, c: usize): void {
 /** Half a panel: never reads more than 12 bytes past a plain matrix. */
 function row4(k: u32, a: usize, w: usize, kStride: usize, c: usize): void {
   let s = v128.load(c);
-  for (const end = a + (<usize>k << 2); a < end; a += 4) {
+  for (const end = a + ((<usize>k) << 2); a < end; a += 4) {
     s = madd(v128.load_splat<f32>(a), v128.load(w), s);
     w += kStride;
   }
@@ -192,14 +193,23 @@ function row(n: u32, k: u32, a: usize, w: usize, kStride: usize, panelStride: us
 
 /** c[rows, n] += a[rows, k] w[k, n]; strides in bytes, c's rows padded to whole panels. Four rows or more need packed weights. */
 export function product(
-  rows: u32, n: u32, k: u32, a: usize, aStride: usize, w: usize, kStride: usize, panelStride: usize, c: usize, cStride: usize,
+  rows: u32,
+  n: u32,
+  k: u32,
+  a: usize,
+  aStride: usize,
+  w: usize,
+  kStride: usize,
+  panelStride: usize,
+  c: usize,
+  cStride: usize,
 ): void {
   const tiled = rows & ~3;
   if (tiled) {
     let panel = w;
     for (let j: u32 = 0; j < n; j += PANEL) {
       let ar = a;
-      let cr = c + (<usize>j << 2);
+      let cr = c + ((<usize>j) << 2);
       for (let r: u32 = 0; r < tiled; r += 4) {
         tile(k, ar, aStride, panel, kStride, cr, cStride);
         ar += aStride << 2;

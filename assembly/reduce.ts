@@ -6,15 +6,24 @@
  * With inner = 1 a piece is a block of rows; else a block of at most MAP_TILE columns of one outer index. (A computed tile is whole
  * rows, or one row of some columns.)
  * Sums are taken in blocks (of a tile, of up to BLOCK rows) that are then added in pairs, and pairs in pairs: the error grows with the
- * logarithm
- * of the length (Higham, "The Accuracy of Floating Point Summation", 1993). Which elements meet is decided by the shape alone.
+ * logarithm of the length (Higham, "The Accuracy of Floating Point Summation", 1993). Which elements meet is decided by the shape alone.
  */
-import { MAP_TILE, REDUCE_ARGMAX, REDUCE_ARGMIN, REDUCE_HEADER, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD, REDUCE_SUM } from "../src/wasm/opcodes";
+import {
+  MAP_TILE,
+  REDUCE_ARGMAX,
+  REDUCE_ARGMIN,
+  REDUCE_HEADER,
+  REDUCE_MAX,
+  REDUCE_MIN,
+  REDUCE_PROD,
+  REDUCE_SUM,
+} from "../src/wasm/opcodes";
 import { fillTile, mapSetup, mapTile, slotPointer } from "./map";
 import { hsum, storeTail } from "./simd";
 
 /** Rows in memory of a block, and the fewest of a block of computed ones, which are added one tile after another. */
-const BLOCK: u32 = 128, LEAST_BLOCK: u32 = 16;
+const BLOCK: u32 = 128;
+const LEAST_BLOCK: u32 = 16;
 // Behind the tiles of map in scratch: column totals of a block, of 2, 4, ... blocks, each this far from the one before.
 const TOTALS: usize = 786432;
 const TOTAL_BYTES: usize = 4 * MAP_TILE;
@@ -98,7 +107,10 @@ function combineI(op: u32, p: usize, n: u32, total: i32): i32 {
   return total;
 }
 
-/** XORed with values it turns their order round, so that a search for the smallest is one for the largest: -x of a float, -1 - x of an integer. */
+/**
+ * XORed with values it turns their order round, so that a search for the smallest is one for the largest: -x of a float, -1 - x of an
+ * integer.
+ */
 // @ts-ignore: decorator
 @inline
 function flipOf(op: u32, integer: bool): i32 {
@@ -110,14 +122,15 @@ function flipOf(op: u32, integer: bool): i32 {
 @inline
 function before(integer: bool, v: i32, best: i32): bool {
   if (integer) return v > best;
-  const a = reinterpret<f32>(v), b = reinterpret<f32>(best);
+  const a = reinterpret<f32>(v);
+  const b = reinterpret<f32>(best);
   return !(a <= b) && b == b;
 }
 
 function rows(c: usize, piece: u32, scratch: usize): void {
   const word = load<u32>(c);
   const op = word & 255;
-  const integer = (word >> 8) != 0;
+  const integer = word >> 8 != 0;
   const outer = load<u32>(c, 4);
   const size = load<u32>(c, 8);
   const y: usize = load<u32>(c, 16);
@@ -158,7 +171,8 @@ function finishRow(op: u32, integer: bool, y: usize, p: usize, n: u32): void {
 /** Where the first of n elements is that goes before all others. */
 function argOf(op: u32, integer: bool, p: usize, n: u32): usize {
   const flip = flipOf(op, integer);
-  let at = p, best = load<i32>(p) ^ flip;
+  let at = p;
+  let best = load<i32>(p) ^ flip;
   for (const end = p + (n << 2); (p += 4) < end;) {
     const v = load<i32>(p) ^ flip;
     if (before(integer, v, best)) {
@@ -200,7 +214,7 @@ function longRow(c: usize, op: u32, integer: bool, y: usize, x: usize, begin: u3
 function columns(c: usize, piece: u32, scratch: usize): void {
   const word = load<u32>(c);
   const op = word & 255;
-  const integer = (word >> 8) != 0;
+  const integer = word >> 8 != 0;
   const size = load<u32>(c, 8);
   const inner = load<u32>(c, 12);
   const x: usize = load<u32>(c, 20);
@@ -221,7 +235,8 @@ function columns(c: usize, piece: u32, scratch: usize): void {
   for (let k: u32 = 0; k < n; k++) store<i32>(y + (k << 2), start);
   // In memory all rows of a block are at hand. Computed: several rows of all columns make one tile, of some columns one row at a time.
   const together = x ? BLOCK : n == inner ? max<u32>(1, MAP_TILE / n) : 1;
-  const step = (x ? inner : n) << 2, block = max(LEAST_BLOCK, together);
+  const step = (x ? inner : n) << 2;
+  const block = max(LEAST_BLOCK, together);
   for (let r: u32 = 0, blocks: u32 = 0; r < size; r += block) {
     const last = min(size, r + block);
     fillTile(top, start, n << 2);
@@ -252,13 +267,16 @@ function sumOf4(p: usize, step: usize): v128 {
 
 /**
  * d[k] += p[k] + p[k + step] + ... of `rows` rows, four of them in pairs, never writing past n. Sums stay in registers: added in memory
- * each row would
- * wait for the one before.
+ * each row would wait for the one before.
  */
 function addRows(d: usize, p: usize, step: u32, rows: u32, n: u32): void {
   for (; n >= 16; n -= 16, d += 64, p += 64) {
-    let s0 = v128.load(d), s1 = v128.load(d, 16), s2 = v128.load(d, 32), s3 = v128.load(d, 48);
-    let q = p, r = rows;
+    let s0 = v128.load(d);
+    let s1 = v128.load(d, 16);
+    let s2 = v128.load(d, 32);
+    let s3 = v128.load(d, 48);
+    let q = p;
+    let r = rows;
     for (; r >= 4; r -= 4, q += step << 2) {
       s0 = f32x4.add(s0, sumOf4(q, step));
       s1 = f32x4.add(s1, sumOf4(q + 16, step));
@@ -278,7 +296,9 @@ function addRows(d: usize, p: usize, step: u32, rows: u32, n: u32): void {
   }
   for (; n; d += 16, p += 16) {
     const columns = min<u32>(n, 4);
-    let s = v128.load(d), q = p, r = rows;
+    let s = v128.load(d);
+    let q = p;
+    let r = rows;
     for (; r >= 4; r -= 4, q += step << 2) s = f32x4.add(s, sumOf4(q, step));
     for (; r; r--, q += step) s = f32x4.add(s, v128.load(q));
     if (columns == 4) v128.store(d, s);
@@ -297,7 +317,15 @@ function addRow(op: u32, integer: bool, d: usize, p: usize, n: u32): void {
   }
   for (const end = d + (n << 2); d < end; d += 4, p += 4) {
     if (integer) store<i32>(d, combineI(op, p, 1, load<i32>(d)));
-    else store<f32>(d, op == REDUCE_PROD ? load<f32>(d) * load<f32>(p) : op == REDUCE_MAX ? max<f32>(load<f32>(d), load<f32>(p)) : min<f32>(load<f32>(d), load<f32>(p)));
+    else
+      store<f32>(
+        d,
+        op == REDUCE_PROD
+          ? load<f32>(d) * load<f32>(p)
+          : op == REDUCE_MAX
+            ? max<f32>(load<f32>(d), load<f32>(p))
+            : min<f32>(load<f32>(d), load<f32>(p)),
+      );
   }
 }
 
@@ -306,7 +334,8 @@ function argColumns(c: usize, op: u32, integer: bool, y: usize, x: usize, begin:
   for (let r: u32 = 0; r < size; r++) {
     const p = values(c, x, begin + r * inner, n, scratch);
     for (let k: u32 = 0; k < n; k++) {
-      const v = load<i32>(p + (k << 2)) ^ flip, best = scratch + TOTALS + (k << 2);
+      const v = load<i32>(p + (k << 2)) ^ flip;
+      const best = scratch + TOTALS + (k << 2);
       if (r == 0 || before(integer, v, load<i32>(best))) {
         store<i32>(best, v);
         store<u32>(y + (k << 2), r);

@@ -22,23 +22,38 @@ function second(a: v128, b: v128, c: v128, s: v128): v128 {
 }
 
 export function rotary(c: usize, piece: u32, scratch: usize): void {
-  const x = <usize>load<u32>(c), cos = <usize>load<u32>(c, 4), sin = <usize>load<u32>(c, 8), y = <usize>load<u32>(c, 12);
-  const rows = load<u32>(c, 16), time = load<u32>(c, 20), heads = load<u32>(c, 24), dim = load<u32>(c, 28);
-  const half = load<u32>(c, 32), neighbours = load<u32>(c, 36), perPiece = load<u32>(c, 44);
+  const x = <usize>load<u32>(c);
+  const cos = <usize>load<u32>(c, 4);
+  const sin = <usize>load<u32>(c, 8);
+  const y = <usize>load<u32>(c, 12);
+  const rows = load<u32>(c, 16);
+  const time = load<u32>(c, 20);
+  const heads = load<u32>(c, 24);
+  const dim = load<u32>(c, 28);
+  const half = load<u32>(c, 32);
+  const neighbours = load<u32>(c, 36);
+  const perPiece = load<u32>(c, 44);
   const sign = f32x4.splat(load<u32>(c, 40) ? -1 : 1);
   const last = min(rows, (piece + 1) * perPiece);
   for (let row = piece * perPiece; row < last; row++) {
     const t = (row / heads) % time;
-    const from = x + ((row * dim) << 2), to = y + ((row * dim) << 2);
-    const cs = cos + ((t * half) << 2), sn = sin + ((t * half) << 2);
+    const from = x + ((row * dim) << 2);
+    const to = y + ((row * dim) << 2);
+    const cs = cos + ((t * half) << 2);
+    const sn = sin + ((t * half) << 2);
     if (neighbours) {
       for (let i: u32 = 0; i < half; i += 4) {
         const n = half - i;
-        const p = from + (i << 3), q = to + (i << 3);
-        const u = v128.load(p), v = v128.load(p, 16);
-        const a = i32x4.shuffle(u, v, 0, 2, 4, 6), b = i32x4.shuffle(u, v, 1, 3, 5, 7);
-        const co = v128.load(cs + (i << 2)), si = f32x4.mul(v128.load(sn + (i << 2)), sign);
-        const d = first(a, b, co, si), e = second(a, b, co, si);
+        const p = from + (i << 3);
+        const q = to + (i << 3);
+        const u = v128.load(p);
+        const v = v128.load(p, 16);
+        const a = i32x4.shuffle(u, v, 0, 2, 4, 6);
+        const b = i32x4.shuffle(u, v, 1, 3, 5, 7);
+        const co = v128.load(cs + (i << 2));
+        const si = f32x4.mul(v128.load(sn + (i << 2)), sign);
+        const d = first(a, b, co, si);
+        const e = second(a, b, co, si);
         storeUpTo(q, i32x4.shuffle(d, e, 0, 4, 1, 5), n << 1);
         if (n > 2) storeUpTo(q + 16, i32x4.shuffle(d, e, 2, 6, 3, 7), (n - 2) << 1);
       }
@@ -46,9 +61,12 @@ export function rotary(c: usize, piece: u32, scratch: usize): void {
       const over = half << 2;
       for (let i: u32 = 0; i < half; i += 4) {
         const n = half - i;
-        const p = from + (i << 2), q = to + (i << 2);
-        const a = v128.load(p), b = v128.load(p + over);
-        const co = v128.load(cs + (i << 2)), si = f32x4.mul(v128.load(sn + (i << 2)), sign);
+        const p = from + (i << 2);
+        const q = to + (i << 2);
+        const a = v128.load(p);
+        const b = v128.load(p + over);
+        const co = v128.load(cs + (i << 2));
+        const si = f32x4.mul(v128.load(sn + (i << 2)), sign);
         storeUpTo(q, first(a, b, co, si), n);
         storeUpTo(q + over, second(a, b, co, si), n);
       }

@@ -28,26 +28,69 @@ function part(op: u32, c: usize, piece: u32, scratch: usize): void {
 
 function call(op: u32, c: usize, piece: u32, scratch: usize): void {
   switch (op) {
-    case O.MAP: map(c, piece, scratch); break;
-    case O.REDUCE: reduce(c, piece, scratch); break;
-    case O.COPY: copy(c, piece, scratch); break;
-    case O.FILL: fill(c, piece, scratch); break;
-    case O.IOTA: iota(c, piece, scratch); break;
-    case O.GATHER: gather(c, piece, scratch); break;
-    case O.GATHER_BYTES: gatherBytes(c, piece, scratch); break;
-    case O.SCATTER_ADD: scatterAdd(c, piece, scratch); break;
-    case O.MATMUL: matmul(c, piece, scratch); break;
-    case O.MATMUL_SMALL: matmulSmall(c, piece, scratch); break;
-    case O.PACK: pack(c, piece, scratch); break;
-    case O.MATMUL_COMBINE: combine(c, piece, scratch); break;
-    case O.SOFTMAX: softmax(c, piece, scratch); break;
-    case O.SOFTMAX_GRAD: if (TRAINING) softmaxGrad(c, piece, scratch); else unreachable(); break;
-    case O.LOG_SOFTMAX: logSoftmax(c, piece, scratch); break;
-    case O.LOG_SOFTMAX_GRAD: if (TRAINING) logSoftmaxGrad(c, piece, scratch); else unreachable(); break;
-    case O.SOFTMAX_CROSS_ENTROPY: if (TRAINING) softmaxCrossEntropy(c, piece, scratch); else unreachable(); break;
-    case O.RANDOM: random(c, piece, scratch); break;
-    case O.PERMUTATION: if (TRAINING) permutation(c, piece, scratch); else unreachable(); break;
-    default: part(op, c, piece, scratch);
+    case O.MAP:
+      map(c, piece, scratch);
+      break;
+    case O.REDUCE:
+      reduce(c, piece, scratch);
+      break;
+    case O.COPY:
+      copy(c, piece, scratch);
+      break;
+    case O.FILL:
+      fill(c, piece, scratch);
+      break;
+    case O.IOTA:
+      iota(c, piece, scratch);
+      break;
+    case O.GATHER:
+      gather(c, piece, scratch);
+      break;
+    case O.GATHER_BYTES:
+      gatherBytes(c, piece, scratch);
+      break;
+    case O.SCATTER_ADD:
+      scatterAdd(c, piece, scratch);
+      break;
+    case O.MATMUL:
+      matmul(c, piece, scratch);
+      break;
+    case O.MATMUL_SMALL:
+      matmulSmall(c, piece, scratch);
+      break;
+    case O.PACK:
+      pack(c, piece, scratch);
+      break;
+    case O.MATMUL_COMBINE:
+      combine(c, piece, scratch);
+      break;
+    case O.SOFTMAX:
+      softmax(c, piece, scratch);
+      break;
+    case O.SOFTMAX_GRAD:
+      if (TRAINING) softmaxGrad(c, piece, scratch);
+      else unreachable();
+      break;
+    case O.LOG_SOFTMAX:
+      logSoftmax(c, piece, scratch);
+      break;
+    case O.LOG_SOFTMAX_GRAD:
+      if (TRAINING) logSoftmaxGrad(c, piece, scratch);
+      else unreachable();
+      break;
+    case O.SOFTMAX_CROSS_ENTROPY:
+      if (TRAINING) softmaxCrossEntropy(c, piece, scratch);
+      else unreachable();
+      break;
+    case O.RANDOM:
+      random(c, piece, scratch);
+      break;
+    case O.PERMUTATION:
+      if (TRAINING) permutation(c, piece, scratch);
+      else unreachable();
+      break;
+    default:
+      part(op, c, piece, scratch);
   }
 }
 
@@ -80,13 +123,16 @@ function barrier(sync: usize, threads: u32): bool {
   return !atomic.load<u32>(sync, O.SYNC_ABORT);
 }
 
-/** Claims that a thread makes of a command's pieces, at most about: with 4, two threads share the 43 pieces of a product as 23 and 20, with 16 as 22 and 21. */
+/**
+ * Claims that a thread makes of a command's pieces, at most about: with 4, two threads share the 43 pieces of a product as 23 and 20, with
+ * 16 as 22 and 21.
+ */
 const CLAIMS: u32 = 16;
 
 /**
- * Runs pieces that no other thread has taken: a thread that is late, slow or interrupted takes fewer. Neighbouring pieces touch neighbouring
- * memory, so some are taken together. Every thread finds nothing left once; the last to do so sets the counter back for the next run,
- * since all others are through with this command.
+ * Runs pieces that no other thread has taken: a thread that is late, slow or interrupted takes fewer. Neighbouring pieces touch
+ * neighbouring memory, so some are taken together. Every thread finds nothing left once; the last to do so sets the counter back for the
+ * next run, since all others are through with this command.
  */
 function takePieces(op: u32, c: usize, pieces: u32, threads: u32, scratch: usize, taken: usize): void {
   const some = max<u32>(1, pieces / (threads * CLAIMS));
@@ -123,7 +169,9 @@ export function run(list: usize, end: usize, thread: u32, threads: u32, scratch:
   return threads == 1 || barrier(sync, threads);
 }
 
-/** Runs one piece of the command at `command`: for callers that take a list in small bites. Whoever calls keeps the order of the commands. */
+/**
+ * Runs one piece of the command at `command`: for callers that take a list in small bites. Whoever calls keeps the order of the commands.
+ */
 export function piece(command: usize, index: u32, scratch: usize): void {
   call(load<u32>(command) & 0xffff, command + 4 * O.HEADER_WORDS, index, scratch);
 }

@@ -33,7 +33,7 @@ export function simpleRnn(args: usize, piece: u32, scratch: usize): void {
 
   const first = piece * rows;
   const count = min(rows, load<u32>(args, 32) - first);
-  const units = <usize>u << 2;
+  const units = (<usize>u) << 2;
   const stride = paddedBytes(u);
   const dropped = scratch + <usize>rows * stride;
   if (factors) factors += <usize>first * units;
@@ -52,7 +52,7 @@ export function simpleRnn(args: usize, piece: u32, scratch: usize): void {
     for (let r: u32 = 0; r < count; r++) {
       const row = at + r * steps;
       const state = h + <usize>row * units;
-      if (mask && !load<u32>(mask + (<usize>row << 2))) copyRow(state, hPrev ? hPrev + <usize>r * hStride : 0, u);
+      if (mask && !load<u32>(mask + ((<usize>row) << 2))) copyRow(state, hPrev ? hPrev + <usize>r * hStride : 0, u);
       else activateRow(act, state, scratch + <usize>r * stride, u);
     }
     hPrev = h + <usize>at * units;
@@ -63,7 +63,7 @@ export function simpleRnn(args: usize, piece: u32, scratch: usize): void {
 /** One sequence, one step back: `dhNext` is set to zero for the product that follows. */
 function cellGrad(u: u32, act: u32, dh: usize, dhNext: usize, h: usize, dxw: usize): void {
   for (let j: u32 = 0; j < u; j += 4) {
-    const at = <usize>j << 2;
+    const at = (<usize>j) << 2;
     let gradient = v128.load(dhNext + at);
     if (dh) gradient = f32x4.add(gradient, v128.load(dh + at));
     storeUpTo(dxw + at, f32x4.mul(gradient, derivative(act, v128.load(h + at))), u - j);
@@ -87,7 +87,7 @@ export function simpleRnnGrad(args: usize, piece: u32, scratch: usize): void {
 
   const first = piece * rows;
   const count = min(rows, load<u32>(args, 28) - first);
-  const units = <usize>u << 2;
+  const units = (<usize>u) << 2;
   const stride = paddedBytes(u);
   // The gradient of h * factors, where there are some.
   const read = scratch + <usize>rows * stride;
@@ -103,7 +103,7 @@ export function simpleRnnGrad(args: usize, piece: u32, scratch: usize): void {
       const state = <usize>row * units;
       const next = scratch + <usize>r * stride;
       const dhRow = dh ? dh + state : 0;
-      if (mask && !load<u32>(mask + (<usize>row << 2))) {
+      if (mask && !load<u32>(mask + ((<usize>row) << 2))) {
         if (dhRow) addRow(next, dhRow, u);
         copyRow(dxw + state, 0, u);
       } else {

@@ -143,7 +143,8 @@ export function step(op: u32, d: usize, a: usize, b: usize, c: usize, bytes: usi
     }
     case S.STEP_WHERE: {
       // The condition is 0 or 1; negated it is a mask.
-      for (; d < end; d += 16, a += 16, b += 16, c += 16) store<v128>(d, v128.bitselect(load<v128>(b), load<v128>(c), i32x4.neg(load<v128>(a))));
+      for (; d < end; d += 16, a += 16, b += 16, c += 16)
+        store<v128>(d, v128.bitselect(load<v128>(b), load<v128>(c), i32x4.neg(load<v128>(a))));
       return;
     }
     case S.STEP_MADD: {
@@ -192,11 +193,11 @@ function transcendental(op: u32, d: usize, a: usize, b: usize, end: usize): void
       return;
     }
     case S.STEP_TANH: {
-      activateRow(ACT_TANH, d, a, <u32>(end - d) >> 2);
+      activateRow(ACT_TANH, d, a, (<u32>(end - d)) >> 2);
       return;
     }
     case S.STEP_SIGMOID: {
-      activateRow(ACT_SIGMOID, d, a, <u32>(end - d) >> 2);
+      activateRow(ACT_SIGMOID, d, a, (<u32>(end - d)) >> 2);
       return;
     }
     case S.STEP_ERF: {
@@ -282,7 +283,8 @@ function integer(op: u32, d: usize, a: usize, b: usize, end: usize): void {
       return;
     }
     case S.STEP_SIGN + S.TYPE_I32: {
-      for (; d < end; d += 16, a += 16) store<v128>(d, v128.or(i32x4.shr_s(load<v128>(a), 31), bool01(i32x4.gt_s(load<v128>(a), i32x4.splat(0)))));
+      for (; d < end; d += 16, a += 16)
+        store<v128>(d, v128.or(i32x4.shr_s(load<v128>(a), 31), bool01(i32x4.gt_s(load<v128>(a), i32x4.splat(0)))));
       return;
     }
     case S.STEP_SIGN + S.TYPE_U32: {

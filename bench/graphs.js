@@ -2,8 +2,7 @@
  * @file Graphs of any size, for what planning takes (compile.js) and for tests of it: chains, branches that join, and training steps of
  * deep networks.
  * A kind takes a number of steps, branches or layers and gives `{ types, parameters, loss, values? }`: the loss of inputs of these types,
- * whose gradients by
- * the parameters update them by adam.
+ * whose gradients by the parameters update them by adam.
  */
 import { gradients } from "../build/esm/grad.js";
 import { assign, Graph, trace } from "../build/esm/graph.js";
@@ -56,7 +55,12 @@ function batchNorm(x, { gamma, beta, movingMean, movingVariance }) {
 
 const normWeights = (weight, n) => {
   const [gamma, beta] = [weight(n), weight(n)];
-  return { gamma, beta, movingMean: new Tensor([n], "f32", null, 0, new Float32Array(n)), movingVariance: new Tensor([n], "f32", null, 0, new Float32Array(n).fill(1)) };
+  return {
+    gamma,
+    beta,
+    movingMean: new Tensor([n], "f32", null, 0, new Float32Array(n)),
+    movingVariance: new Tensor([n], "f32", null, 0, new Float32Array(n).fill(1)),
+  };
 };
 
 /** What follows from `count` layers that `make(weight, i)` gives weights of and `apply(x, w)` is. */
@@ -67,55 +71,132 @@ function stack(count, input, make, apply, finish = (h) => mean(square(h))) {
 }
 
 export const KINDS = {
-  "elementwise chain": { perSize: 1.5, make: (size) => ({ types: [f32(16)], parameters: [], values: (x) => {
-    let y = x;
-    for (let i = 0; i < size; i++) y = i % 2 ? sin(y) : mul(y, 1 + i / size);
-    return y;
-  } }) },
-  "chain with gradients": { perSize: 3.54, make: (size) => {
-    const { parameters, weight } = weights();
-    const w = weight(16);
-    return { types: [f32(16)], parameters, loss: (x) => {
-      let y = x;
-      for (let i = 0; i < size; i++) y = i % 2 ? sin(y) : mul(y, w);
-      return sum(y);
-    } };
-  } },
-  "branches that join": { perSize: 4, make: (size) => ({ types: [f32(16)], parameters: [], values: (x) => {
-    let all = Array.from({ length: size }, (_, i) => tanh(mul(x, 1 + i)));
-    while (all.length > 1) all = Array.from({ length: Math.ceil(all.length / 2) }, (_, i) => (2 * i + 1 < all.length ? add(all[2 * i], all[2 * i + 1]) : all[2 * i]));
-    return all[0];
-  } }) },
-  "branches of sums": { perSize: 6, make: (size) => ({ types: [f32(4, 16)], parameters: [], values: (x) => {
-    let y = x;
-    // Each branch waits for a sum of what comes before and is read by all that come behind.
-    for (let i = 0; i < size; i++) y = add(y, mul(sum(sin(mul(y, i + 2)), { axis: 0 }), x));
-    return y;
-  } }) },
-  "residual MLP, batchNorm": { perSize: 104, make: (size) => stack(size, f32(8, 16), (weight) => ({ w: weight(16, 16), norm: normWeights(weight, 16) }), (h, { w, norm }) => add(h, relu(batchNorm(matmul(h, w), norm)))) },
-  "convolutions, batchNorm": { perSize: 104, make: (size) => stack(size, f32(2, 8, 8, 8), (weight) => ({ w: weight(3, 3, 8, 8), norm: normWeights(weight, 8) }), (h, { w, norm }) => add(h, relu(batchNorm(conv2d(h, w, { padding: "same" }), norm)))) },
-  "transformer": { perSize: 203, make: (size) => stack(size, f32(8, 16),
-    (weight) => ({ q: weight(16, 16), k: weight(16, 16), v: weight(16, 16), o: weight(16, 16), g1: weight(16), b1: weight(16), g2: weight(16), b2: weight(16), up: weight(16, 32), down: weight(32, 16) }),
-    (x, { q, k, v, o, g1, b1, g2, b2, up, down }) => {
-      const h = normalizeLast(x, 1, { gamma: g1, beta: b1, epsilon: 1e-3, centered: true });
-      const y = add(x, matmul(matmul(softmax(matmul(matmul(h, q), matmul(h, k), { transposeB: true })), matmul(h, v)), o));
-      return add(y, matmul(gelu(matmul(normalizeLast(y, 1, { gamma: g2, beta: b2, epsilon: 1e-3, centered: true }), up)), down));
-    }) },
-  "unrolled RNN, gelu": { perSize: 25, make: (size) => {
-    const { parameters, weight } = weights();
-    const [wx, wr, bias] = [weight(4, 8), weight(8, 8), weight(8)];
-    return { types: [f32(2, size, 4)], parameters, loss: (x) => {
-      const all = matmul(x, wx, { bias });
-      let h = gelu(reshape(slice(all, [0, 0, 0], [2, 1, 8]), [2, 8]));
-      for (let t = 1; t < size; t++) h = gelu(add(reshape(slice(all, [0, t, 0], [2, 1, 8]), [2, 8]), matmul(h, wr)));
-      return mean(square(h));
-    } };
-  } },
-  "many small parameters": { perSize: 21, make: (size) => {
-    const { parameters, weight } = weights();
-    for (let i = 0; i < size; i++) weight(1 + (i % 7));
-    return { types: [], parameters, loss: () => parameters.map((w) => sum(square(w))).reduce((a, b) => add(a, b)) };
-  } },
+  "elementwise chain": {
+    perSize: 1.5,
+    make: (size) => ({
+      types: [f32(16)],
+      parameters: [],
+      values: (x) => {
+        let y = x;
+        for (let i = 0; i < size; i++) y = i % 2 ? sin(y) : mul(y, 1 + i / size);
+        return y;
+      },
+    }),
+  },
+  "chain with gradients": {
+    perSize: 3.54,
+    make: (size) => {
+      const { parameters, weight } = weights();
+      const w = weight(16);
+      return {
+        types: [f32(16)],
+        parameters,
+        loss: (x) => {
+          let y = x;
+          for (let i = 0; i < size; i++) y = i % 2 ? sin(y) : mul(y, w);
+          return sum(y);
+        },
+      };
+    },
+  },
+  "branches that join": {
+    perSize: 4,
+    make: (size) => ({
+      types: [f32(16)],
+      parameters: [],
+      values: (x) => {
+        let all = Array.from({ length: size }, (_, i) => tanh(mul(x, 1 + i)));
+        while (all.length > 1)
+          all = Array.from({ length: Math.ceil(all.length / 2) }, (_, i) =>
+            2 * i + 1 < all.length ? add(all[2 * i], all[2 * i + 1]) : all[2 * i],
+          );
+        return all[0];
+      },
+    }),
+  },
+  "branches of sums": {
+    perSize: 6,
+    make: (size) => ({
+      types: [f32(4, 16)],
+      parameters: [],
+      values: (x) => {
+        let y = x;
+        // Each branch waits for a sum of what comes before and is read by all that come behind.
+        for (let i = 0; i < size; i++) y = add(y, mul(sum(sin(mul(y, i + 2)), { axis: 0 }), x));
+        return y;
+      },
+    }),
+  },
+  "residual MLP, batchNorm": {
+    perSize: 104,
+    make: (size) =>
+      stack(
+        size,
+        f32(8, 16),
+        (weight) => ({ w: weight(16, 16), norm: normWeights(weight, 16) }),
+        (h, { w, norm }) => add(h, relu(batchNorm(matmul(h, w), norm))),
+      ),
+  },
+  "convolutions, batchNorm": {
+    perSize: 104,
+    make: (size) =>
+      stack(
+        size,
+        f32(2, 8, 8, 8),
+        (weight) => ({ w: weight(3, 3, 8, 8), norm: normWeights(weight, 8) }),
+        (h, { w, norm }) => add(h, relu(batchNorm(conv2d(h, w, { padding: "same" }), norm))),
+      ),
+  },
+  transformer: {
+    perSize: 203,
+    make: (size) =>
+      stack(
+        size,
+        f32(8, 16),
+        (weight) => ({
+          q: weight(16, 16),
+          k: weight(16, 16),
+          v: weight(16, 16),
+          o: weight(16, 16),
+          g1: weight(16),
+          b1: weight(16),
+          g2: weight(16),
+          b2: weight(16),
+          up: weight(16, 32),
+          down: weight(32, 16),
+        }),
+        (x, { q, k, v, o, g1, b1, g2, b2, up, down }) => {
+          const h = normalizeLast(x, 1, { gamma: g1, beta: b1, epsilon: 1e-3, centered: true });
+          const y = add(x, matmul(matmul(softmax(matmul(matmul(h, q), matmul(h, k), { transposeB: true })), matmul(h, v)), o));
+          return add(y, matmul(gelu(matmul(normalizeLast(y, 1, { gamma: g2, beta: b2, epsilon: 1e-3, centered: true }), up)), down));
+        },
+      ),
+  },
+  "unrolled RNN, gelu": {
+    perSize: 25,
+    make: (size) => {
+      const { parameters, weight } = weights();
+      const [wx, wr, bias] = [weight(4, 8), weight(8, 8), weight(8)];
+      return {
+        types: [f32(2, size, 4)],
+        parameters,
+        loss: (x) => {
+          const all = matmul(x, wx, { bias });
+          let h = gelu(reshape(slice(all, [0, 0, 0], [2, 1, 8]), [2, 8]));
+          for (let t = 1; t < size; t++) h = gelu(add(reshape(slice(all, [0, t, 0], [2, 1, 8]), [2, 8]), matmul(h, wr)));
+          return mean(square(h));
+        },
+      };
+    },
+  },
+  "many small parameters": {
+    perSize: 21,
+    make: (size) => {
+      const { parameters, weight } = weights();
+      for (let i = 0; i < size; i++) weight(1 + (i % 7));
+      return { types: [], parameters, loss: () => parameters.map((w) => sum(square(w))).reduce((a, b) => add(a, b)) };
+    },
+  },
 };
 
 /** The traced graph of a kind of graph, `{ graph, results }`, and how long the parts of it took. */

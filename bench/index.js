@@ -1,9 +1,7 @@
 /**
  * @file `npm run bench [training|latency|matmul|compile]`: samples/s of the three trainings, batch-1 latency, the rate of large products,
- * and how long
- * graphs take to become programs. One thread; medians over interleaved rounds, since machines are noisy. Without names it writes its
- * sections of RESULTS.md, with `compile` alone
- * that of compiling.
+ * and how long graphs take to become programs. One thread; medians over interleaved rounds, since machines are noisy. Without names it
+ * writes its sections of RESULTS.md, with `compile` alone that of compiling.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -26,7 +24,9 @@ const parts = { training, latency, matmul };
 const wanted = process.argv.slice(2);
 const known = [...Object.keys(parts), "compile"];
 for (const name of wanted) if (!known.includes(name)) throw new Error(`bench: unknown part "${name}"; known: ${known.join(", ")}`);
-const machine = `Node ${process.versions.node} (V8 ${process.versions.v8}), ${cpus()[0]?.model.trim()}, ${cpus().length} cores, ${new Date().toISOString().slice(0, 10)}`;
+const machine =
+  `Node ${process.versions.node} (V8 ${process.versions.v8}), ${cpus()[0]?.model.trim()}, ${cpus().length} cores, ` +
+  `${new Date().toISOString().slice(0, 10)}`;
 const sections = [];
 console.log(machine);
 for (const [name, run] of Object.entries(parts)) {
@@ -44,7 +44,10 @@ if (wanted.length === 0 || wanted.includes("compile")) {
   for (const row of rows) console.log(`  ${row.map((cell, i) => (i === 0 ? cell.padEnd(26) : cell.padStart(9))).join(" ")}`);
   if (wanted.every((name) => name === "compile")) {
     const worst = Math.max(...rows.map((row) => Number(row.at(-1))));
-    const said = `From a traced function to a program, milliseconds of the processor, with what V8's other threads do meanwhile: tracing with the optimizer's update, gradients, planning, encoding for WebAssembly. Load ${loadavg()[0].toFixed(1)}, of which this is about 1. At most 20 µs a node are wanted at every size; the most here are ${worst}.`;
+    const said =
+      "From a traced function to a program, milliseconds of the processor, with what V8's other threads do meanwhile: tracing with the " +
+      `optimizer's update, gradients, planning, encoding for WebAssembly. Load ${loadavg()[0].toFixed(1)}, of which this is about 1. ` +
+      `At most 20 µs a node are wanted at every size; the most here are ${worst}.`;
     writeSection("bench:compile", [machine, said, table(COMPILE_HEAD, rows)].join("\n\n"));
   }
 }

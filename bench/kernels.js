@@ -1,8 +1,9 @@
 /**
- * @file `node bench/kernels.js [words ...] [--threads=2] [--plain] [--rounds=40]`: each kernel by itself, beside what the core can
- * do. Products and convolutions in GFLOP/s and as a fraction of a register-only loop of multiply-adds, the rest in GB/s of the bytes
- * that must move and as a fraction of a copy loop. Convolutions are counted as direct sums; those by tiles do with up to a fourth of the multiplying and so exceed the loop. Rounds are interleaved. Figures are of the fastest round (on a shared
- * machine one that nobody disturbed), in brackets the mean over the thread's own processor time. Words choose kernels whose name contains one of them.
+ * @file `node bench/kernels.js [words ...] [--threads=2] [--plain] [--rounds=40]`: each kernel by itself, beside what the core can do.
+ * Products and convolutions in GFLOP/s and as a fraction of a register-only loop of multiply-adds, the rest in GB/s of the bytes that must
+ * move and as a fraction of a copy loop. Convolutions are counted as direct sums; those by tiles do with up to a fourth of the multiplying
+ * and so exceed the loop. Rounds are interleaved. Figures are of the fastest round (on a shared machine one that nobody disturbed), in
+ * brackets the mean over the thread's own processor time. Words choose kernels whose name contains one of them.
  */
 import { adam, add, conv2d, layerNorm, logSoftmax, matmul, open, rmsNorm, softmax, sum, tensor } from "../build/esm/index.js";
 import { apply } from "../build/esm/apply.js";
@@ -24,26 +25,73 @@ const symbol = (shape, dtype = "f32") => ({ shape, dtype });
 
 /** A convolution's attributes, with "same" padding when `same`. */
 function geometry(n, h, w, c, f, r, stride = 1, same = true) {
-  const p = same ? Math.ceil(h / stride) : Math.floor((h - r) / stride) + 1, q = same ? Math.ceil(w / stride) : Math.floor((w - r) / stride) + 1;
+  const p = same ? Math.ceil(h / stride) : Math.floor((h - r) / stride) + 1;
+  const q = same ? Math.ceil(w / stride) : Math.floor((w - r) / stride) + 1;
   const pad = (size, out) => (same ? Math.floor(Math.max(0, (out - 1) * stride + r - size) / 2) : 0);
-  return { n, h, w, c, p, q, r, s: r, strideH: stride, strideW: stride, dilationH: 1, dilationW: 1, padTop: pad(h, p), padLeft: pad(w, q), f, groups: 1, activation: "linear" };
+  return {
+    n,
+    h,
+    w,
+    c,
+    p,
+    q,
+    r,
+    s: r,
+    strideH: stride,
+    strideW: stride,
+    dilationH: 1,
+    dilationW: 1,
+    padTop: pad(h, p),
+    padLeft: pad(w, q),
+    f,
+    groups: 1,
+    activation: "linear",
+  };
 }
 
 function* cases() {
-  for (const n of [64, 128, 256, 512, 1024]) yield { name: `matmul ${n}`, flops: 2 * n ** 3, inputs: [[n, n], [n, n]], fn: (a, b) => matmul(a, b) };
-  yield { name: "matmul 512 A^T B", flops: 2 * 512 ** 3, inputs: [[512, 512], [512, 512]], fn: (a, b) => matmul(a, b, { transposeA: true }) };
-  yield { name: "matmul 512 A B^T", flops: 2 * 512 ** 3, inputs: [[512, 512], [512, 512]], fn: (a, b) => matmul(a, b, { transposeB: true }) };
+  for (const n of [64, 128, 256, 512, 1024])
+    yield { name: `matmul ${n}`, flops: 2 * n ** 3, inputs: [[n, n], [n, n]], fn: (a, b) => matmul(a, b) };
+  yield {
+    name: "matmul 512 A^T B",
+    flops: 2 * 512 ** 3,
+    inputs: [[512, 512], [512, 512]],
+    fn: (a, b) => matmul(a, b, { transposeA: true }),
+  };
+  yield {
+    name: "matmul 512 A B^T",
+    flops: 2 * 512 ** 3,
+    inputs: [[512, 512], [512, 512]],
+    fn: (a, b) => matmul(a, b, { transposeB: true }),
+  };
   const layers = [
-    ["CNN 1", geometry(32, 28, 28, 1, 32, 3, 1, false)], ["CNN 2", geometry(32, 13, 13, 32, 64, 3, 1, false)], ["32x32x32", geometry(8, 32, 32, 32, 32, 3)],
-    ["16x16x64", geometry(8, 16, 16, 64, 64, 3)], ["8x8x128", geometry(8, 8, 8, 128, 128, 3)], ["32x32x3 to 32", geometry(8, 32, 32, 3, 32, 3)],
-    ["32x32x32 to 64 /2", geometry(8, 32, 32, 32, 64, 3, 2)], ["1x1 16x16x64 to 128", geometry(8, 16, 16, 64, 128, 1)],
+    ["CNN 1", geometry(32, 28, 28, 1, 32, 3, 1, false)],
+    ["CNN 2", geometry(32, 13, 13, 32, 64, 3, 1, false)],
+    ["32x32x32", geometry(8, 32, 32, 32, 32, 3)],
+    ["16x16x64", geometry(8, 16, 16, 64, 64, 3)],
+    ["8x8x128", geometry(8, 8, 8, 128, 128, 3)],
+    ["32x32x3 to 32", geometry(8, 32, 32, 3, 32, 3)],
+    ["32x32x32 to 64 /2", geometry(8, 32, 32, 32, 64, 3, 2)],
+    ["1x1 16x16x64 to 128", geometry(8, 16, 16, 64, 128, 1)],
   ];
   for (const [name, a] of layers) {
     const flops = 2 * a.n * a.p * a.q * a.f * a.r * a.s * a.c;
-    const x = [a.n, a.h, a.w, a.c], w = [a.r, a.s, a.c, a.f], y = [a.n, a.p, a.q, a.f];
+    const x = [a.n, a.h, a.w, a.c];
+    const w = [a.r, a.s, a.c, a.f];
+    const y = [a.n, a.p, a.q, a.f];
     // The product with the same sizes, for comparison: rows, columns and inner dimension of the convolution's own.
-    yield { name: `product ${name}`, flops, inputs: [[a.n * a.p * a.q, a.r * a.s * a.c], [a.r * a.s * a.c, a.f]], fn: (u, v) => matmul(u, v) };
-    yield { name: `conv ${name}`, flops, inputs: [x, w], fn: (u, v) => conv2d(u, v, { strides: a.strideH, padding: a.p === a.h || a.strideH > 1 ? "same" : "valid" }) };
+    yield {
+      name: `product ${name}`,
+      flops,
+      inputs: [[a.n * a.p * a.q, a.r * a.s * a.c], [a.r * a.s * a.c, a.f]],
+      fn: (u, v) => matmul(u, v),
+    };
+    yield {
+      name: `conv ${name}`,
+      flops,
+      inputs: [x, w],
+      fn: (u, v) => conv2d(u, v, { strides: a.strideH, padding: a.p === a.h || a.strideH > 1 ? "same" : "valid" }),
+    };
     if (a.c > 3) yield { name: `conv dx ${name}`, flops, inputs: [y, w], fn: (u, v) => apply(conv2dInputGradOp, [u, v], a)[0] };
     yield { name: `conv dw ${name}`, flops, inputs: [x, y], fn: (u, v) => apply(conv2dFilterGradOp, [u, v], a)[0] };
   }
@@ -57,14 +105,19 @@ function* cases() {
     yield { name: `rmsNorm ${cols}`, bytes: 2 * LARGE, inputs: [shape], fn: (x) => rmsNorm().call(x) };
     // dx, dgamma and dbeta: x and dy read, dx written.
     yield {
-      name: `layerNorm grad ${cols}`, bytes: 3 * LARGE, inputs: [shape, shape, [cols], [shape[0]], [shape[0]]],
-      fn: (dy, x, gamma, mean, rstd) => apply(layerNormGradOp, [dy, x, gamma, mean, rstd], { rows: shape[0], cols, epsilon: 1e-3, centered: true }),
+      name: `layerNorm grad ${cols}`,
+      bytes: 3 * LARGE,
+      inputs: [shape, shape, [cols], [shape[0]], [shape[0]]],
+      fn: (dy, x, gamma, mean, rstd) =>
+        apply(layerNormGradOp, [dy, x, gamma, mean, rstd], { rows: shape[0], cols, epsilon: 1e-3, centered: true }),
     };
   }
   yield { name: "columnSum 64", bytes: LARGE, inputs: [[floats / 64, 64]], fn: (x) => sum(x, { axis: 0 }) };
   yield { name: "add", bytes: 3 * LARGE, inputs: [[floats], [floats]], fn: (a, b) => add(a, b) };
   yield {
-    name: "adam", bytes: 7 * LARGE, inputs: [[floats]],
+    name: "adam",
+    bytes: 7 * LARGE,
+    inputs: [[floats]],
     fn: (g) => {
       const w = tensor(new Float32Array(floats), [floats]);
       adam().update([w], [g]);
@@ -82,13 +135,26 @@ async function prepare(backend, { inputs, fn, name }, show) {
   const program = await backend.compile(plan);
   const buffers = plan.bindings.map((b) => {
     const buffer = backend.alloc(b.bytes);
-    backend.write(buffer, 0, Float32Array.from({ length: b.bytes / 4 }, (_, i) => ((i * 7919) % 1000) / 1000 - 0.4));
+    backend.write(
+      buffer,
+      0,
+      Float32Array.from({ length: b.bytes / 4 }, (_, i) => ((i * 7919) % 1000) / 1000 - 0.4),
+    );
     return buffer;
   });
-  return { run: () => backend.run(program, buffers), close: () => { program.close(); buffers.forEach((b) => backend.free(b)); } };
+  return {
+    run: () => backend.run(program, buffers),
+    close: () => {
+      program.close();
+      buffers.forEach((b) => backend.free(b));
+    },
+  };
 }
 
-/** Milliseconds that this thread has had, in steps of a scheduler's tick: what others do on a busy machine does not count. NaN where Node has no such clock. */
+/**
+ * Milliseconds that this thread has had, in steps of a scheduler's tick: what others do on a busy machine does not count. NaN where Node
+ * has no such clock.
+ */
 const ownTime = () => {
   const { user, system } = process.threadCpuUsage?.() ?? { user: NaN, system: NaN };
   return (user + system) / 1000;
@@ -104,8 +170,10 @@ function time(run, calls) {
 async function main() {
   const option = (name, otherwise) => Number(process.argv.find((a) => a.startsWith(`--${name}=`))?.split("=")[1] ?? otherwise);
   const words = process.argv.slice(2).filter((a) => !a.startsWith("--"));
-  const show = process.argv.includes("--show"), plain = process.argv.includes("--plain");
-  const rounds = option("rounds", 40), threads = option("threads", 1);
+  const show = process.argv.includes("--show");
+  const plain = process.argv.includes("--plain");
+  const rounds = option("rounds", 40);
+  const threads = option("threads", 1);
   const backends = [await open("wasm", { threads: 1, reproducible: plain })];
   if (threads > 1) backends.push(await open("wasm", { threads, reproducible: plain }));
   const fma = fmaLoop(backends[0].simd);
@@ -114,7 +182,8 @@ async function main() {
     const times = [0, 0, 0, 0].map(() => time(run, 1));
     return Math.max(1, Math.round(ROUND / Math.min(...times)));
   };
-  const fmaCalls = callsOf(fma.run), copyCalls = callsOf(copy.run);
+  const fmaCalls = callsOf(fma.run);
+  const copyCalls = callsOf(copy.run);
   console.log(`Node ${process.versions.node}, ${backends[0].simd} SIMD, ${rounds} rounds; fastest (mean of own time)`);
   for (const c of cases()) {
     if (words.length > 0 && !words.some((w) => c.name.includes(w))) continue;
@@ -125,7 +194,9 @@ async function main() {
     for (const r of runs) for (const from = performance.now(); performance.now() - from < 60;) r.run();
     for (const b of backends) await b.warm();
     await new Promise((done) => setTimeout(done, 5));
-    const all = [{ run: ceiling.run, calls: c.flops ? fmaCalls : copyCalls }, ...runs.map(({ run }) => ({ run, calls: callsOf(run) }))].map((r) => ({ ...r, best: Infinity, own: 0 }));
+    const all = [{ run: ceiling.run, calls: c.flops ? fmaCalls : copyCalls }, ...runs.map(({ run }) => ({ run, calls: callsOf(run) }))].map(
+      (r) => ({ ...r, best: Infinity, own: 0 }),
+    );
     for (let i = 0; i < rounds; i++) {
       for (const r of all) {
         const from = ownTime();
@@ -134,13 +205,16 @@ async function main() {
       }
     }
     const [limit, ...ours] = all.map(({ best, own }, i) => {
-      const amount = (i === 0 ? ceiling.flops ?? ceiling.bytes : c.flops ?? c.bytes) / 1e6;
+      const amount = (i === 0 ? (ceiling.flops ?? ceiling.bytes) : (c.flops ?? c.bytes)) / 1e6;
       return { best: amount / best, mean: amount / own };
     });
     const unit = c.flops ? "GFLOP/s" : "GB/s";
     const one = ours[0];
     const percent = (what) => ((100 * one[what]) / limit[what]).toFixed(0);
-    const figures = [`${one.best.toFixed(1)} (${one.mean.toFixed(1)}) ${unit}`.padEnd(22), `${percent("best")} (${percent("mean")}) % of ${limit.best.toFixed(1)} (${limit.mean.toFixed(1)})`];
+    const figures = [
+      `${one.best.toFixed(1)} (${one.mean.toFixed(1)}) ${unit}`.padEnd(22),
+      `${percent("best")} (${percent("mean")}) % of ${limit.best.toFixed(1)} (${limit.mean.toFixed(1)})`,
+    ];
     for (const more of ours.slice(1)) figures.push(`${threads} threads ${more.best.toFixed(1)}, ${(more.best / one.best).toFixed(2)}x`);
     console.log(`  ${c.name.padEnd(28)} ${figures.join("   ")}`);
     for (const r of runs) r.close();

@@ -15,11 +15,14 @@ async function rates(backend) {
     const b = tensor(new Float32Array(n * n).fill(0.25), [n, n]);
     // Repeated inside one program, each on the last one's result, so that calls and copies do not count.
     const repeats = Math.max(1, Math.min(64, Math.round(2e8 / (2 * n ** 3))));
-    const run = compile(() => {
-      let y = a;
-      for (let i = 0; i < repeats; i++) y = product(y, b);
-      return y;
-    }, { backend });
+    const run = compile(
+      () => {
+        let y = a;
+        for (let i = 0; i < repeats; i++) y = product(y, b);
+        return y;
+      },
+      { backend },
+    );
     await run();
     await backend.warm();
     const times = [];
@@ -28,7 +31,10 @@ async function rates(backend) {
       await run();
       times.push((performance.now() - from) / repeats);
     }
-    rows.push([`matmul ${n}, ${backend.threads} thread${backend.threads > 1 ? "s" : ""} (${backend.simd})`, `${((2 * n ** 3) / median(times.slice(3)) / 1e6).toFixed(1)} GFLOP/s`]);
+    rows.push([
+      `matmul ${n}, ${backend.threads} thread${backend.threads > 1 ? "s" : ""} (${backend.simd})`,
+      `${((2 * n ** 3) / median(times.slice(3)) / 1e6).toFixed(1)} GFLOP/s`,
+    ]);
   }
   return rows;
 }

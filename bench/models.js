@@ -7,17 +7,29 @@ export const MODELS = {
   FFN: {
     samples: 32 * 512,
     input: [8],
-    make: () => sequential([dense(10, { activation: "relu" }), dense(5, { activation: "relu" }), dense(1, { activation: "sigmoid" })], { inputShape: [8] }),
+    make: () =>
+      sequential([dense(10, { activation: "relu" }), dense(5, { activation: "relu" }), dense(1, { activation: "sigmoid" })], {
+        inputShape: [8],
+      }),
     compile: { loss: "binaryCrossentropy", optimizer: () => sgd({ learningRate: 0.01 }) },
     target: (n) => ({ data: noise(n, 3).map((v) => Number(v > 0.5)), shape: [n, 1] }),
   },
   CNN: {
     samples: 32 * 12,
     input: [28, 28, 1],
-    make: () => sequential([
-      conv2d(32, 3, { activation: "relu" }), maxPool2d(2), conv2d(64, 3, { activation: "relu" }), maxPool2d(2),
-      flatten(), dense(64, { activation: "relu" }), dense(10, { activation: "softmax" }),
-    ], { inputShape: [28, 28, 1] }),
+    make: () =>
+      sequential(
+        [
+          conv2d(32, 3, { activation: "relu" }),
+          maxPool2d(2),
+          conv2d(64, 3, { activation: "relu" }),
+          maxPool2d(2),
+          flatten(),
+          dense(64, { activation: "relu" }),
+          dense(10, { activation: "softmax" }),
+        ],
+        { inputShape: [28, 28, 1] },
+      ),
     compile: { loss: "categoricalCrossentropy", optimizer: () => adam() },
     target: (n) => ({ data: classes(n, 10), shape: [n, 10] }),
   },
@@ -38,8 +50,11 @@ export async function prepare(name, backend) {
   const size = m.input.reduce((a, b) => a * b, 1);
   const y = m.target(m.samples);
   return {
-    model, samples: m.samples,
-    x: tensor(noise(m.samples * size, 1), [m.samples, ...m.input]), y: tensor(y.data, y.shape), one: tensor(noise(size, 2), [1, ...m.input]),
+    model,
+    samples: m.samples,
+    x: tensor(noise(m.samples * size, 1), [m.samples, ...m.input]),
+    y: tensor(y.data, y.shape),
+    one: tensor(noise(size, 2), [1, ...m.input]),
   };
 }
 

@@ -6,13 +6,30 @@ import { readFileSync, writeFileSync } from "node:fs";
 
 const FILE = new URL("RESULTS.md", import.meta.url);
 
+const LONGEST = 140;
+
+/** Prose as people wrap it; rows of tables cannot be. */
+function wrapped(markdown) {
+  const lines = [];
+  for (let line of markdown.split("\n")) {
+    while (line.length > LONGEST && !line.startsWith("|")) {
+      const at = line.lastIndexOf(" ", LONGEST);
+      if (at < 0) break;
+      lines.push(line.slice(0, at));
+      line = line.slice(at + 1);
+    }
+    lines.push(line);
+  }
+  return lines.join("\n");
+}
+
 /** Replaces the section `name`, or appends it. */
 export function writeSection(name, markdown, file = FILE) {
   const [begin, end] = [`<!-- ${name}: begin -->`, `<!-- ${name}: end -->`];
   const text = readFileSync(file, "utf8");
-  const section = `${begin}\n${markdown.trim()}\n${end}`;
+  const section = `${begin}\n${wrapped(markdown.trim())}\n${end}`;
   const [from, to] = [text.indexOf(begin), text.indexOf(end)];
-  if ((from < 0) !== (to < 0) || from > to) throw new Error(`RESULTS.md: section "${name}" needs both "${begin}" and "${end}", in this order`);
+  if (from < 0 !== to < 0 || from > to) throw new Error(`RESULTS.md: section "${name}" needs both "${begin}" and "${end}", in this order`);
   writeFileSync(file, from < 0 ? `${text.trimEnd()}\n\n${section}\n` : text.slice(0, from) + section + text.slice(to + end.length));
 }
 

@@ -6,7 +6,11 @@ const ROUNDS = 9;
 
 export async function training() {
   const rows = [];
-  for (const { threads, reproducible } of [{ threads: 1, reproducible: false }, { threads: 1, reproducible: true }, { threads: "auto", reproducible: false }]) {
+  for (const { threads, reproducible } of [
+    { threads: 1, reproducible: false },
+    { threads: 1, reproducible: true },
+    { threads: "auto", reproducible: false },
+  ]) {
     const backend = await open("wasm", { threads, reproducible });
     const runs = await Promise.all(Object.keys(MODELS).map(async (name) => ({ name, rates: [], ...(await prepare(name, backend)) })));
     const options = { epochs: 1, batchSize: 32, verbose: 0, seed: 1 };
@@ -19,7 +23,12 @@ export async function training() {
         r.rates.push((1000 * r.samples) / (performance.now() - from));
       }
     }
-    for (const r of runs) rows.push([`${r.name} training, ${backend.threads} thread${backend.threads > 1 ? "s" : ""} (${backend.simd}${reproducible ? ", reproducible" : ""})`, `${Math.round(median(r.rates)).toLocaleString("en-US")} samples/s`]);
+    for (const r of runs)
+      rows.push([
+        `${r.name} training, ${backend.threads} thread${backend.threads > 1 ? "s" : ""} ` +
+          `(${backend.simd}${reproducible ? ", reproducible" : ""})`,
+        `${Math.round(median(r.rates)).toLocaleString("en-US")} samples/s`,
+      ]);
   }
   return rows;
 }

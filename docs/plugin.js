@@ -1,16 +1,36 @@
 /**
- * @file For TypeDoc: what `@file` says of an entry point becomes the text of its page. Types that public ones refer to (options above all) get pages,
- * but not those of the compiler, of the tables behind names, and of the platform.
+ * @file For TypeDoc: what `@file` says of an entry point becomes the text of its page. Types that public ones refer to (options above all)
+ * get pages, but not those of the compiler, of the tables behind names, and of the platform.
  */
 import { Converter } from "typedoc";
 
 const MACHINERY = /^src\/(plan\/|graph\.ts|cache\.ts|dual\.ts|random\.ts|compile\.ts|model\/(programs|predict)\.ts|webgpu\/dispatch\.ts)/;
 /** Exported, although they stand beside machinery. */
-const PUBLIC = new Set(["assign", "add", "avgPool2d", "conv2d", "conv2dTranspose", "elu", "leakyRelu", "maxPool2d", "relu", "reshape", "softmax", "compile", "Compiled", "CompileOptions"]);
+const PUBLIC = new Set([
+  "assign",
+  "add",
+  "avgPool2d",
+  "conv2d",
+  "conv2dTranspose",
+  "elu",
+  "leakyRelu",
+  "maxPool2d",
+  "relu",
+  "reshape",
+  "softmax",
+  "compile",
+  "Compiled",
+  "CompileOptions",
+]);
 
 function hidden({ packageName, packagePath }, name) {
   if (PUBLIC.has(name)) return false;
-  return packageName !== "lockstep" || MACHINERY.test(packagePath) || /^[A-Z_]+$/.test(name) || ["Device", "Executable", "Held", "Prepared", "Recipe", "Storage"].includes(name);
+  return (
+    packageName !== "lockstep" ||
+    MACHINERY.test(packagePath) ||
+    /^[A-Z_]+$/.test(name) ||
+    ["Device", "Executable", "Held", "Prepared", "Recipe", "Storage"].includes(name)
+  );
 }
 
 export function load(app) {

@@ -1,14 +1,25 @@
 /**
  * @file An auxiliary classifier GAN (Odena et al. 2017) of handwritten digits: a generator draws a digit of a class, a discriminator says
- * whether an image is
- * drawn by it and which digit it is. Both train by `trainOnBatch`; the discriminator is frozen within the combined model alone. Images of
- * 14 x 14 pixels, made
- * from digits that are drawn here from strokes.
+ * whether an image is drawn by it and which digit it is. Both train by `trainOnBatch`; the discriminator is frozen within the combined
+ * model alone. Images of 14 x 14 pixels, made from digits that are drawn here from strokes.
  *
  *   node examples/acgan.js [--epochs N] [--samples N] [--seed N]
  */
 import {
-  adam, batchNorm, conv2d, conv2dTranspose, dense, dropout, embedding, flatten, leakyRelu, model, mul, reshape, sequential, tensor,
+  adam,
+  batchNorm,
+  conv2d,
+  conv2dTranspose,
+  dense,
+  dropout,
+  embedding,
+  flatten,
+  leakyRelu,
+  model,
+  mul,
+  reshape,
+  sequential,
+  tensor,
 } from "lockstep";
 import { options, percent, report, start } from "./common.js";
 import { digits, uniform } from "./data.js";
@@ -32,24 +43,41 @@ function smallDigits(count, seed) {
 export function makeGenerator(seed) {
   const classes = embedding(10, LATENT, { embeddingsInitializer: "glorotUniform" });
   const draw = sequential([
-    dense(7 * 7 * 16), batchNorm({ momentum: 0.9 }), leakyRelu(), reshape([7, 7, 16]),
-    conv2dTranspose(16, 3, { strides: 2, padding: "same" }), batchNorm({ momentum: 0.9 }), leakyRelu(),
+    dense(7 * 7 * 16),
+    batchNorm({ momentum: 0.9 }),
+    leakyRelu(),
+    reshape([7, 7, 16]),
+    conv2dTranspose(16, 3, { strides: 2, padding: "same" }),
+    batchNorm({ momentum: 0.9 }),
+    leakyRelu(),
     conv2d(1, 3, { padding: "same", activation: "sigmoid" }),
   ]);
   return model((noise, digit) => draw.call(mul(noise, classes.call(digit))), { inputShape: [[LATENT], []], name: "generator", seed });
 }
 
 export function makeDiscriminator(seed) {
-  const trunk = sequential([
-    conv2d(16, 3, { strides: 2, padding: "same" }), leakyRelu(), dropout(0.3),
-    conv2d(32, 3, { strides: 2, padding: "same" }), batchNorm({ momentum: 0.9 }), leakyRelu(), dropout(0.3), flatten(),
-  ], { inputShape: [SIDE, SIDE, 1], name: "trunk" });
+  const trunk = sequential(
+    [
+      conv2d(16, 3, { strides: 2, padding: "same" }),
+      leakyRelu(),
+      dropout(0.3),
+      conv2d(32, 3, { strides: 2, padding: "same" }),
+      batchNorm({ momentum: 0.9 }),
+      leakyRelu(),
+      dropout(0.3),
+      flatten(),
+    ],
+    { inputShape: [SIDE, SIDE, 1], name: "trunk" },
+  );
   const real = dense(1, { activation: "sigmoid" });
   const digit = dense(10, { activation: "softmax" });
-  return model((image) => {
-    const features = trunk.call(image);
-    return { real: real.call(features), digit: digit.call(features) };
-  }, { inputShape: [SIDE, SIDE, 1], name: "discriminator", seed });
+  return model(
+    (image) => {
+      const features = trunk.call(image);
+      return { real: real.call(features), digit: digit.call(features) };
+    },
+    { inputShape: [SIDE, SIDE, 1], name: "discriminator", seed },
+  );
 }
 
 export async function acgan(o = options({ epochs: 20, samples: 2000 })) {
@@ -57,7 +85,11 @@ export async function acgan(o = options({ epochs: 20, samples: 2000 })) {
   const { x, y } = smallDigits(samples, o.seed);
   const random = uniform(o.seed);
   // Four uniform numbers are nearly normal.
-  const noise = (count) => tensor(Float32Array.from({ length: count * LATENT }, () => (random() + random() + random() + random() - 2) * 1.7), [count, LATENT]);
+  const noise = (count) =>
+    tensor(
+      Float32Array.from({ length: count * LATENT }, () => (random() + random() + random() + random() - 2) * 1.7),
+      [count, LATENT],
+    );
   const classes = (count) => Int32Array.from({ length: count }, () => Math.floor(random() * 10));
 
   const [generator, discriminator] = [makeGenerator(o.seed), makeDiscriminator(o.seed + 1)];
@@ -83,12 +115,16 @@ export async function acgan(o = options({ epochs: 20, samples: 2000 })) {
       const real = Float32Array.from({ length: 2 * BATCH }, (_, i) => (i < BATCH ? 0.9 : 0));
       const digit = Int32Array.from([...y.subarray(at, at + BATCH), ...drawn]);
       const d = await discriminator.trainOnBatch(
-        tensor(images, [2 * BATCH, SIDE, SIDE, 1]), { real: tensor(real, [2 * BATCH, 1]), digit: tensor(digit) },
+        tensor(images, [2 * BATCH, SIDE, SIDE, 1]),
+        { real: tensor(real, [2 * BATCH, 1]), digit: tensor(digit) },
         // The classes of what the generator draws tell nothing of the data's.
         { sampleWeight: { digit: Float32Array.from({ length: 2 * BATCH }, (_, i) => (i < BATCH ? 2 : 0)) } },
       );
       const wanted = classes(2 * BATCH);
-      const g = await combined.trainOnBatch([noise(2 * BATCH), tensor(wanted)], { real: new Float32Array(2 * BATCH).fill(0.9), digit: tensor(wanted) });
+      const g = await combined.trainOnBatch([noise(2 * BATCH), tensor(wanted)], {
+        real: new Float32Array(2 * BATCH).fill(0.9),
+        digit: tensor(wanted),
+      });
       sums.discriminator += d.loss / steps;
       sums.generator += g.loss / steps;
       sums.digit += g.digitLoss / steps;
@@ -96,7 +132,10 @@ export async function acgan(o = options({ epochs: 20, samples: 2000 })) {
     history.push(sums);
     if (o.verbose) {
       const { discriminator: d, generator: g, digit } = sums;
-      console.log(`Epoch ${epoch + 1}/${o.epochs} - discriminator: ${d.toFixed(3)} - generator: ${g.toFixed(3)} - digits of the generator: ${digit.toFixed(3)}`);
+      console.log(
+        `Epoch ${epoch + 1}/${o.epochs} - discriminator: ${d.toFixed(3)} - generator: ${g.toFixed(3)} - digits of the generator: ` +
+          `${digit.toFixed(3)}`,
+      );
     }
   }
 
@@ -104,14 +143,21 @@ export async function acgan(o = options({ epochs: 20, samples: 2000 })) {
   const pictures = await (await generator.predict([noise(10), ten])).data();
   if (o.verbose) {
     for (let row = 0; row < SIDE; row += 2) {
-      const line = (image) => Array.from({ length: SIDE }, (_, c) => " .:*#"[Math.min(4, Math.floor(pictures[image * SIDE * SIDE + row * SIDE + c] * 5))]).join("");
+      const line = (image) =>
+        Array.from({ length: SIDE }, (_, c) => " .:*#"[Math.min(4, Math.floor(pictures[image * SIDE * SIDE + row * SIDE + c] * 5))]).join(
+          "",
+        );
       console.log([0, 1, 2, 3, 4].map(line).join(" "));
     }
   }
   const { digit } = await discriminator.predict(tensor(x.slice(0, 200 * SIDE * SIDE), [200, SIDE, SIDE, 1]));
   const p = await digit.array();
   const read = p.filter((row, i) => row.indexOf(Math.max(...row)) === y[i]).length / p.length;
-  report(`ACGAN of ${samples} digits`, { epochs: o.epochs, "digits that are read": percent(read), "generator's loss": history.at(-1).generator.toFixed(3) });
+  report(`ACGAN of ${samples} digits`, {
+    epochs: o.epochs,
+    "digits that are read": percent(read),
+    "generator's loss": history.at(-1).generator.toFixed(3),
+  });
   return { history, read, discriminator, generator, images: tensor(x, [samples, SIDE, SIDE, 1]) };
 }
 

@@ -16,8 +16,10 @@ async function readImages(folder, part, most) {
   const file = (name) => [join(folder, `${name}.gz`), join(folder, name)].find(existsSync) ?? join(folder, name);
   const images = await readIdx(readBytes(file(`${part}-images-idx3-ubyte`)), `${part} images`);
   const labels = await readIdx(readBytes(file(`${part}-labels-idx1-ubyte`)), `${part} labels`);
-  if (images.shape.length !== 3 || images.shape[1] !== 28 || images.shape[2] !== 28) throw new Error(`${folder}: expected ${part} images of 28x28, got [${images.shape.join(", ")}]`);
-  if (labels.shape[0] !== images.shape[0]) throw new Error(`${folder}: there are ${images.shape[0]} ${part} images and ${labels.shape[0]} labels`);
+  if (images.shape.length !== 3 || images.shape[1] !== 28 || images.shape[2] !== 28)
+    throw new Error(`${folder}: expected ${part} images of 28x28, got [${images.shape.join(", ")}]`);
+  if (labels.shape[0] !== images.shape[0])
+    throw new Error(`${folder}: there are ${images.shape[0]} ${part} images and ${labels.shape[0]} labels`);
   const count = Math.min(most, images.shape[0]);
   const x = Float32Array.from(images.data.subarray(0, count * 784), (v) => v / 255);
   return { x: tensor(x, [count, 28, 28, 1]), y: tensor(oneHot(labels.data.subarray(0, count), 10), [count, 10]) };
@@ -33,15 +35,30 @@ export async function cnn(o = options({ epochs: 20, samples: Infinity })) {
   const train = folder === null ? drawImages(Math.min(o.samples, 6000), o.seed) : await readImages(folder, "train", o.samples);
   const test = folder === null ? drawImages(1000, o.seed + 1000) : await readImages(folder, "t10k", Infinity);
 
-  const model = sequential([
-    conv2d(32, 3, { activation: "relu" }), maxPool2d(2),
-    conv2d(64, 3, { activation: "relu" }), maxPool2d(2),
-    flatten(), dense(64, { activation: "relu" }), dense(10, { activation: "softmax" }),
-  ], { inputShape: [28, 28, 1], name: "cnn", seed: o.seed });
+  const model = sequential(
+    [
+      conv2d(32, 3, { activation: "relu" }),
+      maxPool2d(2),
+      conv2d(64, 3, { activation: "relu" }),
+      maxPool2d(2),
+      flatten(),
+      dense(64, { activation: "relu" }),
+      dense(10, { activation: "softmax" }),
+    ],
+    { inputShape: [28, 28, 1], name: "cnn", seed: o.seed },
+  );
   model.summary();
-  await model.compile({ loss: "categoricalCrossentropy", optimizer: adam({ learningRate: 1e-3 }), metrics: ["accuracy", "precision", "recall", "f1"] });
+  await model.compile({
+    loss: "categoricalCrossentropy",
+    optimizer: adam({ learningRate: 1e-3 }),
+    metrics: ["accuracy", "precision", "recall", "f1"],
+  });
   const { epoch } = await model.fit(train.x, train.y, {
-    epochs: o.epochs, batchSize: 32, validationSplit: 0.1, seed: o.seed, verbose: o.verbose,
+    epochs: o.epochs,
+    batchSize: 32,
+    validationSplit: 0.1,
+    seed: o.seed,
+    verbose: o.verbose,
     callbacks: [earlyStopping({ monitor: "valAccuracy", patience: 2, restoreBestWeights: true })],
   });
 
@@ -52,8 +69,13 @@ export async function cnn(o = options({ epochs: 20, samples: Infinity })) {
   const first = (await test.x.data()).subarray(0, 784);
   const p = await (await copy.predict({ data: first, shape: [1, 28, 28, 1] })).data();
   report(`CNN on ${folder ?? "drawn digits"}, ${test.x.shape[0]} test images`, {
-    epochs: epoch.length, accuracy: percent(result.accuracy), precision: percent(result.precision), recall: percent(result.recall), f1: percent(result.f1),
-    "first image": `read as ${p.indexOf(Math.max(...p))}, is ${(await test.y.data()).subarray(0, 10).indexOf(1)}`, saved: path,
+    epochs: epoch.length,
+    accuracy: percent(result.accuracy),
+    precision: percent(result.precision),
+    recall: percent(result.recall),
+    f1: percent(result.f1),
+    "first image": `read as ${p.indexOf(Math.max(...p))}, is ${(await test.y.data()).subarray(0, 10).indexOf(1)}`,
+    saved: path,
   });
   return result;
 }

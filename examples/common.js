@@ -9,10 +9,17 @@ import { parseArgs } from "node:util";
 export function options(defaults) {
   const { values } = parseArgs({
     options: {
-      data: { type: "string" }, epochs: { type: "string" }, samples: { type: "string" }, seed: { type: "string" }, out: { type: "string" }, verbose: { type: "string" },
+      data: { type: "string" },
+      epochs: { type: "string" },
+      samples: { type: "string" },
+      seed: { type: "string" },
+      out: { type: "string" },
+      verbose: { type: "string" },
     },
   });
-  const numbers = Object.fromEntries(["epochs", "samples", "seed", "verbose"].filter((k) => values[k] !== undefined).map((k) => [k, Number(values[k])]));
+  const numbers = Object.fromEntries(
+    ["epochs", "samples", "seed", "verbose"].filter((k) => values[k] !== undefined).map((k) => [k, Number(values[k])]),
+  );
   for (const [name, value] of Object.entries(numbers)) {
     if (!Number.isInteger(value) || value < 0) throw new Error(`--${name} must be an integer of at least 0, got "${values[name]}"`);
   }

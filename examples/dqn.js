@@ -1,7 +1,6 @@
 /**
  * @file Deep Q-learning (Mnih et al. 2015) of a game, with a replay memory and a target network: a ball falls, and a paddle at the bottom
- * has to be under it. The learning
- * step, which reads two networks and trains one, is one compiled program.
+ * has to be under it. The learning step, which reads two networks and trains one, is one compiled program.
  *
  *   node examples/dqn.js [--epochs N] [--seed N]        epochs: hundreds of games
  */
@@ -28,20 +27,24 @@ function move(game, action) {
 
 export async function dqn(o = options({ epochs: 8 })) {
   const random = uniform(o.seed);
-  const make = () => sequential([dense(32, { activation: "relu" }), dense(32, { activation: "relu" }), dense(ACTIONS)], { inputShape: [3], seed: o.seed });
+  const make = () =>
+    sequential([dense(32, { activation: "relu" }), dense(32, { activation: "relu" }), dense(ACTIONS)], { inputShape: [3], seed: o.seed });
   const [network, target] = [make(), make()];
   const optimizer = adam({ learningRate: 2e-3 });
 
-  const learn = compile((states, actions, rewards, ends, nexts) => {
-    const best = max(target.call(nexts), { axis: 1 });
-    const wanted = add(rewards, mul(mul(best, sub(1, ends)), DISCOUNT));
-    const { value, grads } = valueAndGrad(() => {
-      const chosen = sum(mul(network.call(states), oneHot(actions, ACTIONS)), { axis: 1 });
-      return mean(square(sub(wanted, chosen)));
-    }, network.parameters)();
-    optimizer.update(network.parameters, grads);
-    return value;
-  }, { training: true });
+  const learn = compile(
+    (states, actions, rewards, ends, nexts) => {
+      const best = max(target.call(nexts), { axis: 1 });
+      const wanted = add(rewards, mul(mul(best, sub(1, ends)), DISCOUNT));
+      const { value, grads } = valueAndGrad(() => {
+        const chosen = sum(mul(network.call(states), oneHot(actions, ACTIONS)), { axis: 1 });
+        return mean(square(sub(wanted, chosen)));
+      }, network.parameters)();
+      optimizer.update(network.parameters, grads);
+      return value;
+    },
+    { training: true },
+  );
   const follow = compile(() => target.parameters.forEach((w, i) => assign(w, network.parameters[i])));
 
   const act = async (game, exploring) => {
@@ -66,7 +69,12 @@ export async function dqn(o = options({ epochs: 8 })) {
         if (over && result.reward > 0) won++;
         if (memory.length < BATCH) continue;
         const batch = Array.from({ length: BATCH }, () => memory[Math.floor(random() * memory.length)]);
-        const column = (i, dtype) => tensor(batch.map((row) => row[i]), undefined, dtype);
+        const column = (i, dtype) =>
+          tensor(
+            batch.map((row) => row[i]),
+            undefined,
+            dtype,
+          );
         loss = await (await learn(column(0), column(1, "i32"), column(2), column(3), column(4))).item();
         if (steps % 200 === 0) await follow();
       }
@@ -85,7 +93,11 @@ export async function dqn(o = options({ epochs: 8 })) {
       if (result.reward > 0) caught++;
     }
   }
-  report(`DQN, ball and paddle, ${steps} steps`, { "caught without chance": `${caught} of ${SIDE}`, "at first": percent(wins[0]), "at last": percent(wins.at(-1)) });
+  report(`DQN, ball and paddle, ${steps} steps`, {
+    "caught without chance": `${caught} of ${SIDE}`,
+    "at first": percent(wins[0]),
+    "at last": percent(wins.at(-1)),
+  });
   return { caught, of: SIDE, losses, wins };
 }
 

@@ -1,6 +1,6 @@
 /**
- * @file A feed-forward network, 8-10-5-1 with sigmoid and binary cross-entropy: does a patient have diabetes? Data: a CSV
- * of eight numbers and a class 0 or 1 (--data FILE, or tables/pima-indians-diabetes.csv under LOCKSTEP_DATA, or a table made up here).
+ * @file A feed-forward network, 8-10-5-1 with sigmoid and binary cross-entropy: does a patient have diabetes? Data: a CSV of eight numbers
+ * and a class 0 or 1 (--data FILE, or tables/pima-indians-diabetes.csv under LOCKSTEP_DATA, or a table made up here).
  *
  *   node examples/ffn.js [--data FILE] [--epochs N] [--seed N] [--out MODEL]
  */
@@ -37,11 +37,22 @@ export async function ffn(o = options({ epochs: 200 })) {
 
   const scale = normalization();
   await scale.adapt(tensor(xTrain.data, xTrain.shape));
-  const model = sequential([scale, dense(10, { activation: "relu" }), dense(5, { activation: "relu" }), dense(1, { activation: "sigmoid" })], { inputShape: [8], name: "ffn", seed: o.seed });
+  const model = sequential(
+    [scale, dense(10, { activation: "relu" }), dense(5, { activation: "relu" }), dense(1, { activation: "sigmoid" })],
+    { inputShape: [8], name: "ffn", seed: o.seed },
+  );
   model.summary();
-  await model.compile({ loss: "binaryCrossentropy", optimizer: adam({ learningRate: 5e-3 }), metrics: ["accuracy", "precision", "recall", "f1"] });
+  await model.compile({
+    loss: "binaryCrossentropy",
+    optimizer: adam({ learningRate: 5e-3 }),
+    metrics: ["accuracy", "precision", "recall", "f1"],
+  });
   const { epoch } = await model.fit(xTrain, yTrain, {
-    epochs: o.epochs, batchSize: 32, validationSplit: 0.15, seed: o.seed, verbose: o.verbose,
+    epochs: o.epochs,
+    batchSize: 32,
+    validationSplit: 0.15,
+    seed: o.seed,
+    verbose: o.verbose,
     callbacks: [earlyStopping({ patience: 15, restoreBestWeights: true })],
   });
 
@@ -51,8 +62,13 @@ export async function ffn(o = options({ epochs: 200 })) {
   const copy = await loadModel(path);
   const p = await (await copy.predict({ data: xTest.data.subarray(0, 8), shape: [1, 8] })).item();
   report(`FFN 8-10-5-1 on ${file ?? "a made-up table"}, ${xTest.shape[0]} held-out rows`, {
-    epochs: epoch.length, accuracy: percent(result.accuracy), precision: percent(result.precision), recall: percent(result.recall), f1: percent(result.f1),
-    "first row": `p = ${p.toFixed(3)}, class ${yTest.data[0]}`, saved: path,
+    epochs: epoch.length,
+    accuracy: percent(result.accuracy),
+    precision: percent(result.precision),
+    recall: percent(result.recall),
+    f1: percent(result.f1),
+    "first row": `p = ${p.toFixed(3)}, class ${yTest.data[0]}`,
+    saved: path,
   });
   return result;
 }

@@ -49,15 +49,26 @@ export async function forecast(o = options({ epochs: 60 })) {
   if (low === high) throw new Error(`${file}: the series does not change before its last fifth: there is nothing to learn`);
   const { x, y, count } = windowsOfWindows(raw.map((v) => (v - low) / (high - low)));
   const trained = split - HISTORY;
-  const part = (from, to) => ({ x: tensor(x.slice(from * STEPS * WIDTH, to * STEPS * WIDTH), [to - from, STEPS, WIDTH]), y: tensor(y.slice(from, to), [to - from, 1]) });
+  const part = (from, to) => ({
+    x: tensor(x.slice(from * STEPS * WIDTH, to * STEPS * WIDTH), [to - from, STEPS, WIDTH]),
+    y: tensor(y.slice(from, to), [to - from, 1]),
+  });
   const train = part(0, trained);
   const test = part(trained, count);
 
-  const model = sequential([lstm(100, { activation: "relu" }), dense(50, { activation: "relu" }), dense(1)], { inputShape: [STEPS, WIDTH], name: "lstm", seed: o.seed });
+  const model = sequential([lstm(100, { activation: "relu" }), dense(50, { activation: "relu" }), dense(1)], {
+    inputShape: [STEPS, WIDTH],
+    name: "lstm",
+    seed: o.seed,
+  });
   model.summary();
   await model.compile({ loss: "mse", optimizer: adam({ learningRate: 1e-3 }), metrics: ["mae"] });
   const { epoch } = await model.fit(train.x, train.y, {
-    epochs: o.epochs, batchSize: 32, validationSplit: 0.15, seed: o.seed, verbose: o.verbose,
+    epochs: o.epochs,
+    batchSize: 32,
+    validationSplit: 0.15,
+    seed: o.seed,
+    verbose: o.verbose,
     callbacks: [earlyStopping({ patience: 6, restoreBestWeights: true })],
   });
 
@@ -71,8 +82,12 @@ export async function forecast(o = options({ epochs: 60 })) {
   const next = await (await copy.predict(tensor(x.slice(-STEPS * WIDTH), [1, STEPS, WIDTH]))).item();
   const unit = high - low;
   report(`LSTM on ${file ?? "a made-up season"}, ${count - trained} steps ahead of training`, {
-    epochs: epoch.length, "mean absolute error": (mae * unit).toFixed(3), "of persistence": (persistence * unit).toFixed(3), ratio: (mae / persistence).toFixed(3),
-    "last value predicted": `${(next * unit + low).toFixed(2)}, was ${raw[raw.length - 1].toFixed(2)}`, saved: path,
+    epochs: epoch.length,
+    "mean absolute error": (mae * unit).toFixed(3),
+    "of persistence": (persistence * unit).toFixed(3),
+    ratio: (mae / persistence).toFixed(3),
+    "last value predicted": `${(next * unit + low).toFixed(2)}, was ${raw[raw.length - 1].toFixed(2)}`,
+    saved: path,
   });
   return { mae: mae * unit, persistence: persistence * unit };
 }

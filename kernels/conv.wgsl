@@ -82,7 +82,11 @@ fn activate(x: f32) -> f32 {
 // end hooks
 
 @compute @workgroup_size(THREADS_X, THREADS_Y)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_id) local: vec3<u32>
+) {
   gemm(group.x + group.y * groups.x, local.x, local.y);
 }
 
@@ -163,7 +167,11 @@ fn place_pixel(batch: u32, row: u32) -> u32 {
 }
 
 @compute @workgroup_size(64)
-fn direct(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn direct(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32
+) {
   let i = (group.x + group.y * groups.x) * 64u + local;
   if (i >= ELEMENTS) {
     return;
@@ -185,7 +193,11 @@ fn direct(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
 }
 
 @compute @workgroup_size(64)
-fn direct_input_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn direct_input_grad(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32
+) {
   let i = (group.x + group.y * groups.x) * 64u + local;
   if (i >= ELEMENTS) {
     return;
@@ -213,7 +225,11 @@ var<workgroup> pixel_sums: array<f32, 256>;
 
 // 16 elements of dw, which are neighbours along filters, by 16 invocations for each, which take every 16th pixel of a chunk.
 @compute @workgroup_size(16, 16)
-fn direct_filter_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+fn direct_filter_grad(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_id) local: vec3<u32>
+) {
   let g = group.x + group.y * groups.x;
   let split = g % SPLITS;
   let i = g / SPLITS * 16u + local.x;

@@ -45,7 +45,11 @@ fn gather(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups:
 }
 
 @compute @workgroup_size(THREADS)
-fn gatherBytes(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn gatherBytes(
+  @builtin(workgroup_id) id: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32
+) {
   let at = (id.x + id.y * groups.x) * THREADS + local;
   if (at >= TOTAL) {
     return;
@@ -56,7 +60,11 @@ fn gatherBytes(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) gr
 }
 
 @compute @workgroup_size(THREADS)
-fn scatterAdd(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn scatterAdd(
+  @builtin(workgroup_id) id: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32
+) {
   let at = (id.x + id.y * groups.x) * THREADS + local;
   if (at >= TOTAL) {
     return;
@@ -76,7 +84,11 @@ fn scatterAdd(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) gro
 var<workgroup> tile: array<u32, THREADS>;
 
 @compute @workgroup_size(THREADS)
-fn orderIndex(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn orderIndex(
+  @builtin(workgroup_id) id: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32
+) {
   let first = (id.x + id.y * groups.x) * THREADS;
   if (first >= COUNT) {
     return;
@@ -100,7 +112,11 @@ fn orderIndex(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) gro
 }
 
 @compute @workgroup_size(THREADS)
-fn scatterAddOrdered(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn scatterAddOrdered(
+  @builtin(workgroup_id) id: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32
+) {
   let at = (id.x + id.y * groups.x) * THREADS + local;
   if (at >= TOTAL) {
     return;

@@ -12,10 +12,10 @@
 //   load_a, load_b, write_y    `vector_*` where runs of four are aligned, else `lanes_*`
 //   activate(x)
 //
-// A workgroup makes TILE_M x TILE_N elements of one batch of y, summing over one chunk of k. Step by step over TILE_K it
-// copies a tile of A and one of B to workgroup memory, while the next ones are on their way to registers. An invocation
-// keeps ROWS x COLUMNS sums (4 or 8 each) in named matrices, a row in each column, since an indexed array would live in memory: its rows and
-// columns are one or two runs of four, the second THREADS_Y or THREADS_X runs on, so that neighbours read neighbouring words.
+// A workgroup makes TILE_M x TILE_N elements of one batch of y, summing over one chunk of k. Step by step over TILE_K it copies a tile of A
+// and one of B to workgroup memory, while the next ones are on their way to registers. An invocation keeps ROWS x COLUMNS sums (4 or 8
+// each) in named matrices, a row in each column, since an indexed array would live in memory: its rows and columns are one or two runs of
+// four, the second THREADS_Y or THREADS_X runs on, so that neighbours read neighbouring words.
 //
 // Tiles are made of 4 x 4 blocks of four vectors. A vector runs along k or along rows (columns of B), as the operand does in
 // memory: nothing is transposed on the way in, and turning a block in registers costs nothing. Vector j of block
@@ -83,11 +83,20 @@ fn gemm_block_b(k4: u32, i: u32) -> mat4x4<f32> {
 
 // Four rows of sums + four k's of rows of A times those of B.
 fn gemm_add(sums: mat4x4<f32>, rows: mat4x4<f32>, block: mat4x4<f32>) -> mat4x4<f32> {
-  return mat4x4<f32>(gemm_add_row(sums[0], rows[0], block), gemm_add_row(sums[1], rows[1], block), gemm_add_row(sums[2], rows[2], block), gemm_add_row(sums[3], rows[3], block));
+  return mat4x4<f32>(
+    gemm_add_row(sums[0], rows[0], block),
+    gemm_add_row(sums[1], rows[1], block),
+    gemm_add_row(sums[2], rows[2], block),
+    gemm_add_row(sums[3], rows[3], block)
+  );
 }
 
 fn gemm_add_row(sum: vec4<f32>, row: vec4<f32>, block: mat4x4<f32>) -> vec4<f32> {
-  return fma(vec4<f32>(row.w), block[3], fma(vec4<f32>(row.z), block[2], fma(vec4<f32>(row.y), block[1], fma(vec4<f32>(row.x), block[0], sum))));
+  return fma(
+    vec4<f32>(row.w),
+    block[3],
+    fma(vec4<f32>(row.z), block[2], fma(vec4<f32>(row.y), block[1], fma(vec4<f32>(row.x), block[0], sum)))
+  );
 }
 
 fn gemm_store(batch: u32, split: u32, row: u32, column: u32, sums: mat4x4<f32>) {
@@ -107,7 +116,12 @@ fn gemm_store_row(batch: u32, split: u32, row: u32, column: u32, sum: vec4<f32>)
     if (HAS_BIAS) {
       let first = batch * BIAS_STRIDE;
       let last = first + N - 1u;
-      v += vec4<f32>(bias[first + column], bias[min(first + column + 1u, last)], bias[min(first + column + 2u, last)], bias[min(first + column + 3u, last)]);
+      v += vec4<f32>(
+        bias[first + column],
+        bias[min(first + column + 1u, last)],
+        bias[min(first + column + 2u, last)],
+        bias[min(first + column + 3u, last)]
+      );
     }
     v = activate_vector(v);
   }
@@ -225,7 +239,12 @@ fn lane_a(batch: u32, row: u32, k: u32) -> f32 {
 
 fn lanes_a(batch: u32, row: u32, k: u32) -> vec4<f32> {
   let step = select(vec2(1u, 0u), vec2(0u, 1u), A_ALONG_K);
-  return vec4<f32>(lane_a(batch, row, k), lane_a(batch, row + step.x, k + step.y), lane_a(batch, row + 2u * step.x, k + 2u * step.y), lane_a(batch, row + 3u * step.x, k + 3u * step.y));
+  return vec4<f32>(
+    lane_a(batch, row, k),
+    lane_a(batch, row + step.x, k + step.y),
+    lane_a(batch, row + 2u * step.x, k + 2u * step.y),
+    lane_a(batch, row + 3u * step.x, k + 3u * step.y)
+  );
 }
 
 // B[k..k+3, column] with B_ALONG_K, else B[k, column..column+3]; likewise.
@@ -243,7 +262,12 @@ fn lane_b(batch: u32, column: u32, k: u32) -> f32 {
 
 fn lanes_b(batch: u32, column: u32, k: u32) -> vec4<f32> {
   let step = select(vec2(1u, 0u), vec2(0u, 1u), B_ALONG_K);
-  return vec4<f32>(lane_b(batch, column, k), lane_b(batch, column + step.x, k + step.y), lane_b(batch, column + 2u * step.x, k + 2u * step.y), lane_b(batch, column + 3u * step.x, k + 3u * step.y));
+  return vec4<f32>(
+    lane_b(batch, column, k),
+    lane_b(batch, column + step.x, k + step.y),
+    lane_b(batch, column + 2u * step.x, k + 2u * step.y),
+    lane_b(batch, column + 3u * step.x, k + 3u * step.y)
+  );
 }
 
 // Writes the first `count` of v to y: those beyond four do not exist.

@@ -1,5 +1,5 @@
-// Temporaries that are stored as f16, two elements in a word, on every device: a library. The loader puts these around what kernels read from and
-// write to such bindings; see src/webgpu/half.ts.
+// Temporaries that are stored as f16, two elements in a word, on every device: a library. The loader puts these around what kernels read
+// from and write to such bindings; see src/webgpu/half.ts.
 
 // Element i of the word that it is in.
 fn half_lane(word: u32, i: u32) -> f32 {
@@ -19,7 +19,8 @@ fn half_word(v: vec2<f32>) -> u32 {
   let bits = bitcast<vec2<u32>>(v);
   let magnitude = bits & vec2<u32>(0x7fffffffu);
   let outside = magnitude > vec2<u32>(0x477fe000u);
-  let special = ((bits >> vec2<u32>(16u)) & vec2<u32>(0x8000u)) | select(vec2<u32>(0x7c00u), vec2<u32>(0x7e00u), magnitude > vec2<u32>(0x7f800000u));
+  let special = ((bits >> vec2<u32>(16u)) & vec2<u32>(0x8000u)) |
+    select(vec2<u32>(0x7c00u), vec2<u32>(0x7e00u), magnitude > vec2<u32>(0x7f800000u));
   let kept = select(vec2<u32>(), special, outside);
   return pack2x16float(select(v, vec2<f32>(), outside)) | kept.x | (kept.y << 16u);
 }

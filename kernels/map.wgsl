@@ -1,6 +1,6 @@
-// map(inputs...) -> outputs...: a fused elementwise body, one element (or four, as vec4) per invocation.
-// The body declares the bindings (one per tensor; an output in the place of an input is bound once) and `element(i)`, which
-// computes the i-th element or vec4 of every output. Inputs are read with the strides baked into the body.
+// map(inputs...) -> outputs...: a fused elementwise body, one element (or four, as vec4) per invocation. The body declares the bindings
+// (one per tensor; an output in the place of an input is bound once) and `element(i)`, which computes the i-th element or vec4 of every
+// output. Inputs are read with the strides baked into the body.
 
 // Invocations with work to do.
 const COUNT: u32 = 1;

@@ -103,7 +103,8 @@ fn f32_erf(x: f32) -> f32 {
   return select(with_sign(m, x), x, f32_isnan(x));
 }
 
-// erfc |x| = exp(-a^2) t (1 + u R(u)) with t = 1 / (1 + 3/4 a) and u = 1 - t. a^2 is the square of a's leading bits, which is exact, and a rest.
+// erfc |x| = exp(-a^2) t (1 + u R(u)) with t = 1 / (1 + 3/4 a) and u = 1 - t. a^2 is the square of a's leading bits, which is exact, and a
+// rest.
 fn f32_erfc(x: f32) -> f32 {
   let a = min(10.1, abs(x));
   let high = leading_bits(a);

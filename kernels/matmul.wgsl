@@ -75,7 +75,11 @@ fn place_y(batch: u32, row: u32) -> u32 {
 }
 
 @compute @workgroup_size(THREADS_X, THREADS_Y)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_id) local: vec3<u32>
+) {
   gemm(group.x + group.y * groups.x, local.x, local.y);
 }
 
@@ -137,7 +141,12 @@ fn dots(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   var sum = vec4<f32>();
   for (var k = split * CHUNK + 4u * local; k < end; k += 256u) {
     let v = load_a(batch, 0u, k);
-    sum += vec4<f32>(dot(v, load_b(batch, first, k)), dot(v, load_b(batch, first + 1u, k)), dot(v, load_b(batch, first + 2u, k)), dot(v, load_b(batch, first + 3u, k)));
+    sum += vec4<f32>(
+      dot(v, load_b(batch, first, k)),
+      dot(v, load_b(batch, first + 1u, k)),
+      dot(v, load_b(batch, first + 2u, k)),
+      dot(v, load_b(batch, first + 3u, k))
+    );
   }
   let total = join_dots(local, sum);
   if (local == 0u) {
@@ -180,7 +189,11 @@ fn subgroup_columns(i: u32, own: vec4<f32>) -> vec4<f32> {
 }
 
 @compute @workgroup_size(8, 32)
-fn columns(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+fn columns(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_id) local: vec3<u32>
+) {
   let g = group.x + group.y * groups.x;
   if (g >= (N + 31u) / 32u * SPLITS * BATCH) {
     return;

@@ -74,7 +74,11 @@ const TILES_5: u32 = (SIZE_5 + TILE - 1) / TILE;
 var<workgroup> tile: array<u32, 272>;
 
 @compute @workgroup_size(16, 16)
-fn transpose(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+fn transpose(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_id) local: vec3<u32>
+) {
   let g = group.x + group.y * groups.x;
   let first_5 = (g % TILES_5) * TILE;
   let first_4 = (g / TILES_5 % TILES_4) * TILE;

@@ -3,8 +3,9 @@
 // layerNorm      x, gamma?, beta? -> y, mean?[ROWS], rstd?[ROWS]
 // layerNormGrad  dy, x, gamma?, mean, rstd -> dx
 //
-// See rows.wgsl for how rows are shared. The variance is of distances from the mean: a sum of squares less the square of the sum would cancel. These distances have a mean
-// of their own, what the rounding of the mean has left, which is subtracted in turn: of numbers near 10000 it is about 1/1000. Where CENTERED is false the mean is taken to be 0.
+// See rows.wgsl for how rows are shared. The variance is of distances from the mean: a sum of squares less the square of the sum would
+// cancel. These distances have a mean of their own, what the rounding of the mean has left, which is subtracted in turn: of numbers near
+// 10000 it is about 1/1000. Where CENTERED is false the mean is taken to be 0.
 
 const ROWS: u32 = 1;
 const COLS: u32 = 1;
@@ -40,7 +41,11 @@ fn gamma_at(i: u32) -> f32 {
 }
 
 @compute @workgroup_size(ROW_THREADS)
-fn layerNorm(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn layerNorm(
+  @builtin(workgroup_id) id: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32
+) {
   let p = place_of(id.x + id.y * groups.x, local);
   var mean = 0.0;
   if (CENTERED) {
@@ -81,7 +86,11 @@ fn layerNorm(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grou
 
 // dx = rstd (g - mean(g) - z mean(g z)) with g = dy gamma and z = (x - mean) rstd.
 @compute @workgroup_size(ROW_THREADS)
-fn layerNormGrad(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn layerNormGrad(
+  @builtin(workgroup_id) id: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32
+) {
   let p = place_of(id.x + id.y * groups.x, local);
   let mean = mean_in[p.row];
   let rstd = rstd_in[p.row];

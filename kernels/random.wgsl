@@ -123,7 +123,11 @@ fn feistel(v: u32) -> u32 {
 }
 
 @compute @workgroup_size(THREADS)
-fn permutation(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn permutation(
+  @builtin(workgroup_id) id: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32
+) {
   if (local < FEISTEL_ROUNDS / 4u) {
     let words = philox(ROUND_KEY_BLOCK + local);
     round_keys[local * 4u] = words.x;

@@ -1,23 +1,24 @@
-// Recurrent layers over whole sequences, and their gradients: what lstm.wgsl, gru.wgsl and simple-rnn.wgsl share. All go in turns, one or two
-// for a step: for every unit sums of products of vectors, which the turn before has left, with columns of wr; then what the cell
-// makes of them. Gradients go the other way through the steps and multiply by wr transposed.
+// Recurrent layers over whole sequences, and their gradients: what lstm.wgsl, gru.wgsl and simple-rnn.wgsl share. All go in turns, one or
+// two for a step: for every unit sums of products of vectors, which the turn before has left, with columns of wr; then what the cell makes
+// of them. Gradients go the other way through the steps and multiply by wr transposed.
 //
 // A workgroup has four sequences: every value is a vec4 with a sequence in each lane, so that one element of wr serves four
 // products; past the last sequence lanes repeat it. Invocation (slice, lane) sums its slice of the products of one unit; slice 0, the
 // owner of the unit, then joins the sums and does the rest. Sums are added in an order that depends on shapes only.
 //
-// TOGETHER: a workgroup has an invocation for every unit and takes all turns in one dispatch; vectors are in workgroup memory.
-// Otherwise units are cut into BLOCKS of WIDTH, each of a workgroup of its own, and every turn is a dispatch: the number of workgroups along x
-// beyond BLOCKS (which have nothing to do) is that of the turn, so that all turns are one pipeline with one set of buffers. Vectors
-// are in `vectors`, those read and those written apart, since workgroups of one turn do not wait for each other.
+// TOGETHER: a workgroup has an invocation for every unit and takes all turns in one dispatch; vectors are in workgroup memory. Otherwise
+// units are cut into BLOCKS of WIDTH, each of a workgroup of its own, and every turn is a dispatch: the number of workgroups along x beyond
+// BLOCKS (which have nothing to do) is that of the turn, so that all turns are one pipeline with one set of buffers. Vectors are in
+// `vectors`, those read and those written apart, since workgroups of one turn do not wait for each other.
 //
-// Hooks: cell(c, sums); turn_of(turn), what is multiplied, where that is not the same at every turn; read_vector and write_vector, `shared_*` where TOGETHER, else `stored_*`;
-// activate, derivative, activate_gate, derivative_gate: of the candidate (and the LSTM's output) and of gates.
+// Hooks: cell(c, sums); turn_of(turn), what is multiplied, where that is not the same at every turn; read_vector and write_vector,
+// `shared_*` where TOGETHER, else `stored_*`; activate, derivative, activate_gate, derivative_gate: of the candidate (and the LSTM's
+// output) and of gates.
 //
-// `extra` holds the operands that are often absent, those that there are, at the elements *_AT (OUTSIDE: there is none): eight buffers are all
-// that every device can bind.
-// h0, c0 and factors are [BATCH,UNITS], mask [BATCH,STEPS]: where it is 0 the state is kept, and gates and gradients are 0. Factors
-// multiply what a step reads of h (recurrent dropout, constant over steps), and so the gradients that come back from there.
+// `extra` holds the operands that are often absent, those that there are, at the elements *_AT (OUTSIDE: there is none): eight buffers are
+// all that every device can bind. h0, c0 and factors are [BATCH,UNITS], mask [BATCH,STEPS]: where it is 0 the state is kept, and gates and
+// gradients are 0. Factors multiply what a step reads of h (recurrent dropout, constant over steps), and so the gradients that come back
+// from there.
 
 const BATCH: u32 = 1;
 const STEPS: u32 = 1;
@@ -77,7 +78,9 @@ fn read_extra(at: vec4<u32>) -> vec4<f32> { return bitcast<vec4<f32>>(read_bits(
 
 fn derivative_vector(v: vec4<f32>) -> vec4<f32> { return vec4(derivative(v.x), derivative(v.y), derivative(v.z), derivative(v.w)); }
 fn gate_vector(v: vec4<f32>) -> vec4<f32> { return vec4(activate_gate(v.x), activate_gate(v.y), activate_gate(v.z), activate_gate(v.w)); }
-fn derivative_gate_vector(v: vec4<f32>) -> vec4<f32> { return vec4(derivative_gate(v.x), derivative_gate(v.y), derivative_gate(v.z), derivative_gate(v.w)); }
+fn derivative_gate_vector(v: vec4<f32>) -> vec4<f32> {
+  return vec4(derivative_gate(v.x), derivative_gate(v.y), derivative_gate(v.z), derivative_gate(v.w));
+}
 
 // All vectors, none at the first turn.
 fn turn_of(turn: u32) -> Turn {

@@ -1,12 +1,11 @@
-// reduce(inputs...) -> y: y[outer, inner] = op over size of x[outer, size, inner], x in memory or computed by a fused body.
-// A workgroup of 256 makes LANES outputs, COLUMN = 256 / LANES invocations for each; each takes every COLUMN-th element of
-// its part, in blocks, then they are joined: by a tree in workgroup memory, or, where an output's invocations are neighbours (INNER 1)
-// and there are
-// subgroups, within these first. Long reductions are split into PARTS workgroups, whose results a second dispatch of this
-// kernel joins. The order of additions depends on shapes and the size of subgroups only.
-// The body declares the bindings from 1 on and element(i, index), the i-th element of x; where there is none, a hook says which parts are read.
-// `first` of an accumulator is the element, `index` where it is along size, of argmax and argmin alone. Hooks: combine(a, b), which calls
-// merge, or before, equals and is_nan; keep(slot, a) and kept(slot), an accumulator in workgroup memory; store(at, a); join(total,
+// reduce(inputs...) -> y: y[outer, inner] = op over size of x[outer, size, inner], x in memory or computed by a fused body. A workgroup of
+// 256 makes LANES outputs, COLUMN = 256 / LANES invocations for each; each takes every COLUMN-th element of its part, in blocks, then they
+// are joined: by a tree in workgroup memory, or, where an output's invocations are neighbours (INNER 1) and there are subgroups, within
+// these first. Long reductions are split into PARTS workgroups, whose results a second dispatch of this kernel joins. The order of
+// additions depends on shapes and the size of subgroups only.
+// The body declares the bindings from 1 on and element(i, index), the i-th element of x; where there is none, a hook says which parts are
+// read. `first` of an accumulator is the element, `index` where it is along size, of argmax and argmin alone. Hooks: combine(a, b), which
+// calls merge, or before, equals and is_nan; keep(slot, a) and kept(slot), an accumulator in workgroup memory; store(at, a); join(total,
 // slot, row), one of join_tree and join_subgroups.
 
 alias Element = f32;
@@ -77,7 +76,8 @@ fn combine_values(a: Accumulator, b: Accumulator) -> Accumulator {
   return Accumulator(merge(a.first, b.first), 0u);
 }
 
-// Keeps the first of equals whatever the order of its operands. A NaN, of which comparisons are false, goes before everything but an earlier NaN.
+// Keeps the first of equals whatever the order of its operands. A NaN, of which comparisons are false, goes before everything but an
+// earlier NaN.
 fn combine_places(a: Accumulator, b: Accumulator) -> Accumulator {
   let a_nan = is_nan(a.first);
   let b_nan = is_nan(b.first);

@@ -23,12 +23,12 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
   if (row >= ROWS) {
     return;
   }
-  let from = row * DIM;
+  let start = row * DIM;
   if (i >= HALF) {
-    y[from + HALF + i] = x[from + HALF + i];
+    y[start + HALF + i] = x[start + HALF + i];
     return;
   }
-  let first = from + select(i, 2u * i, NEIGHBOURS);
+  let first = start + select(i, 2u * i, NEIGHBOURS);
   let second = first + select(HALF, 1u, NEIGHBOURS);
   let angle = ((row / HEADS) % TIME) * HALF + i;
   let c = cosines[angle];

@@ -1,5 +1,5 @@
-// The plain recurrent layer over whole sequences, and its gradient: the cells of recurrent.wgsl. Layouts: xw, h, dh, dxw [BATCH,STEPS,UNITS];
-// dh0 [BATCH,UNITS].
+// The plain recurrent layer over whole sequences, and its gradient: the cells of recurrent.wgsl. Layouts: xw, h, dh, dxw
+// [BATCH,STEPS,UNITS]; dh0 [BATCH,UNITS].
 //
 // simpleRnn      xw, wr[UNITS, UNITS], h0?, mask?, factors? -> h;  h[t] = activation(xw[t] + h[t-1] wr)
 // simpleRnnGrad  dh?, wr transposed [UNITS, UNITS], h, mask?, factors? -> dxw, dh0, which carries the gradient

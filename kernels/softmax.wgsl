@@ -72,7 +72,11 @@ fn softmax(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups
 }
 
 @compute @workgroup_size(ROW_THREADS)
-fn logSoftmax(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn logSoftmax(
+  @builtin(workgroup_id) id: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32
+) {
   let p = place_of(id.x + id.y * groups.x, local);
   let largest = row_max(p, local);
   let log_sum = f32_log(exp_sum(p, local, largest));
@@ -82,7 +86,11 @@ fn logSoftmax(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) gro
 }
 
 @compute @workgroup_size(ROW_THREADS)
-fn softmaxGrad(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn softmaxGrad(
+  @builtin(workgroup_id) id: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32
+) {
   let p = place_of(id.x + id.y * groups.x, local);
   var own = vec2<f32>();
   for (var i = p.begin; i < p.end; i += LANES) {
@@ -95,7 +103,11 @@ fn softmaxGrad(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) gr
 }
 
 @compute @workgroup_size(ROW_THREADS)
-fn logSoftmaxGrad(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn logSoftmaxGrad(
+  @builtin(workgroup_id) id: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32
+) {
   let p = place_of(id.x + id.y * groups.x, local);
   var own = vec2<f32>();
   for (var i = p.begin; i < p.end; i += LANES) {
@@ -108,7 +120,11 @@ fn logSoftmaxGrad(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups)
 }
 
 @compute @workgroup_size(ROW_THREADS)
-fn softmaxCrossEntropy(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn softmaxCrossEntropy(
+  @builtin(workgroup_id) id: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32
+) {
   let p = place_of(id.x + id.y * groups.x, local);
   let largest = row_max(p, local);
   let sum = exp_sum(p, local, largest);

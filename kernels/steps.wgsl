@@ -33,9 +33,8 @@ fn any_not(a: Scalar) -> Scalar { return ~a; }
 // The branch not taken may be NaN.
 fn any_where(c: u32, a: Scalar, b: Scalar) -> Scalar { return select(b, a, c != 0u); }
 
-// Devices may multiply by the reciprocal, which of a divisor beyond 2^126 is subnormal and may be flushed: then a / b is 0, and infinity
-// / b
-// NaN. A fourth of both has the same quotient.
+// Devices may multiply by the reciprocal, which of a divisor beyond 2^126 is subnormal and may be flushed: then a / b is 0, and infinity /
+// b NaN. A fourth of both has the same quotient.
 fn op_div(a: f32, b: f32) -> f32 {
   let scale = select(1.0, 0.25, abs(b) > 8.507059e37);
   return (a * scale) / (b * scale);

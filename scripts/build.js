@@ -1,6 +1,7 @@
 /**
- * @file Builds everything into build/: CPU kernels (WebAssembly modules, also packed, deflated and as base64), GPU kernels (kernels/*.wgsl, minified into shaders.js),
- * the modules of the library (build/esm, from src by tsc; tests import these), and what the package ships: bundles of them and their types.
+ * @file Builds everything into build/: CPU kernels (WebAssembly modules, also packed, deflated and as base64), GPU kernels (kernels/*.wgsl,
+ * minified into shaders.js), the modules of the library (build/esm, from src by tsc; tests import these), and what the package ships:
+ * bundles of them and their types.
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -18,16 +19,8 @@ const require = createRequire(import.meta.url);
 process.chdir(root);
 mkdirSync("build", { recursive: true });
 
-/** The script behind a package's command, so that no shell and no .bin links are needed. */
-function command(name, bin) {
-  const file = require.resolve(`${name}/package.json`);
-  const { bin: bins } = JSON.parse(readFileSync(file, "utf8"));
-  return join(dirname(file), typeof bins === "string" ? bins : bins[bin]);
-}
-
-function node(script, args) {
-  execFileSync(process.execPath, [script, ...args], { stdio: "inherit" });
-}
+/** The compiler. */
+const TSC = join(dirname(require.resolve("typescript-7/package.json")), "bin/tsc");
 
 /** Does one stage and says what it was and how long it took. */
 async function stage(what, work) {
@@ -40,39 +33,47 @@ async function stage(what, work) {
 /** `binary` with a custom section "lockstep" that holds `text`. */
 const named = (binary, text) => Buffer.concat([binary, Buffer.from([0, text.length + 9, 8]), Buffer.from(`lockstep${text}`)]);
 
-/** Modules of src/ that assembly/ imports, which name opcodes and steps. */
-const importedBy = (text) => [...text.matchAll(/from "(?:\.\.\/)+(src\/[^"]+)"/g)].map(([, path]) => `${path}.ts`);
-const sources = readdirSync("assembly", { recursive: true }).filter((file) => file.endsWith(".ts"));
-const shared = new Set(sources.flatMap((file) => importedBy(readFileSync(join("assembly", file), "utf8"))));
 const KERNELS = "kernels of the CPU (assembly/, AssemblyScript) into build/*.wasm, and as text (Zopfli) for bundlers";
-await unlessUnchanged("kernels", ["assembly", ...shared, "scripts/build.js", "scripts/wasm.js"], /^(inference-)?(plain|relaxed)\b|^kernels\.|^whole\./, async () => {
-  await stage(KERNELS, async () => {
-    const modules = await compileKernels();
-    const hash = createHash("sha256");
-    for (const { binary } of modules) hash.update(binary);
-    // What a module must say of itself: the code that encodes commands and the kernels that read them belong together.
-    const id = hash.digest("hex").slice(0, 8);
-    writeFileSync("build/kernels.js", `export const id = "${id}";\n`);
-    for (const { name, simd, binary, text } of modules) {
-      if (text === null) writeFileSync(`build/${name}.wasm`, named(binary, `${id} ${simd}`));
-      else writeFileSync(`build/${name}.js`, `export default "${text}";\n`);
+await unlessUnchanged(
+  "kernels",
+  ["assembly", "src/wasm", "scripts/build.js", "scripts/wasm.js"],
+  /^(inference-)?(plain|relaxed)\b|^kernels\.|^whole\./,
+  async () => {
+    await stage(KERNELS, async () => {
+      const modules = await compileKernels();
+      const hash = createHash("sha256");
+      for (const { binary } of modules) hash.update(binary);
+      // What a module must say of itself: the code that encodes commands and the kernels that read them belong together.
+      const id = hash.digest("hex").slice(0, 8);
+      writeFileSync("build/kernels.js", `export const id = "${id}";\n`);
+      for (const { name, simd, binary, text } of modules) {
+        if (text === null) writeFileSync(`build/${name}.wasm`, named(binary, `${id} ${simd}`));
+        else writeFileSync(`build/${name}.js`, `export default "${text}";\n`);
+      }
+    });
+    // workerd compiles no bytes; it takes modules that are imported. Those are whole, so that nobody asks for parts there.
+    for (const simd of ["plain", "relaxed"]) {
+      writeFileSync(`build/${simd}.workerd.js`, `import kernels from "./${simd}.wasm";\nexport default kernels;\n`);
     }
-  });
-  // workerd compiles no bytes; it takes modules that are imported. Those are whole, so that nobody asks for parts there.
-  for (const simd of ["plain", "relaxed"]) {
-    writeFileSync(`build/${simd}.workerd.js`, `import kernels from "./${simd}.wasm";\nexport default kernels;\n`);
-  }
-  writeFileSync("build/whole.workerd.js", 'export default "";\n');
-});
+    writeFileSync("build/whole.workerd.js", 'export default "";\n');
+  },
+);
 
 await stage("kernels of the GPU (kernels/, WGSL) into build/shaders.js", () => {
-  const files = readdirSync("kernels").filter((file) => file.endsWith(".wgsl")).sort();
+  const files = readdirSync("kernels")
+    .filter((file) => file.endsWith(".wgsl"))
+    .sort();
   const shaders = files.map((file) => [file.slice(0, -".wgsl".length), minifyWgsl(readFileSync(join("kernels", file), "utf8"))]);
-  writeFileSync("build/shaders.js", `/** @file Generated by scripts/build.js: kernels/*.wgsl by name. */\nexport default ${JSON.stringify(Object.fromEntries(shaders))};\n`);
+  writeFileSync(
+    "build/shaders.js",
+    `/** @file Generated by scripts/build.js: kernels/*.wgsl by name. */\nexport default ${JSON.stringify(Object.fromEntries(shaders))};\n`,
+  );
 });
 writeFileSync("build/shaders.d.ts", "declare const shaders: { readonly [file: string]: string };\nexport default shaders;\n");
 
-await stage("modules (src/, TypeScript) into build/esm", () => node(command("typescript-7", "tsc"), ["-p", "tsconfig.json"]));
+await stage("modules (src/, TypeScript) into build/esm", () =>
+  execFileSync(process.execPath, [TSC, "-p", "tsconfig.json"], { stdio: "inherit" }),
+);
 
 /** `--modules`: not what is shipped, but all that tests of the modules import. */
 const whole = !process.argv.includes("--modules");

@@ -71,18 +71,21 @@ async function write(file) {
     sourcemap: true,
     sourcemapPathTransform: (path, map) => relative(dirname(map), resolve(dirname(map), path)),
     paths: (id) => SHARED.get(id) ?? id,
-    plugins: [terser({
-      module: true,
-      ecma: 2022,
-      // Functions of one caller stay out of it: inside they would be parsed with it and again when it calls them, and bundlers of applications put them there anyway.
-      compress: { passes: 2, reduce_funcs: false, inline: 1 },
-      // What consoles show of a tensor, a model and an error.
-      keep_classnames: true,
-      // Bundlers of applications read these: which calls may be dropped, and which import is not theirs.
-      // ASCII alone: one other character makes engines hold and parse the whole file in two bytes a character.
-      // Short lines: of an error that nobody catches Node prints the whole line first, and in a pipe its message was cut off behind 147 KB of code.
-      format: { max_line_len: 160, ascii_only: true, preserve_annotations: true, comments: /webpackIgnore|@vite-ignore/ },
-    })],
+    plugins: [
+      terser({
+        module: true,
+        ecma: 2022,
+        // Functions of one caller stay out of it: inside they would be parsed with it and again when it calls them, and bundlers of
+        // applications put them there anyway.
+        compress: { passes: 2, reduce_funcs: false, inline: 1 },
+        // What consoles show of a tensor, a model and an error.
+        keep_classnames: true,
+        // Bundlers of applications read these: which calls may be dropped, and which import is not theirs.
+        // ASCII alone: one other character makes engines hold and parse the whole file in two bytes a character. Short lines: of an error
+        // that nobody catches Node prints the whole line first, and in a pipe its message was cut off behind 147 KB of code.
+        format: { max_line_len: 160, ascii_only: true, preserve_annotations: true, comments: /webpackIgnore|@vite-ignore/ },
+      }),
+    ],
   });
   await build.close();
 }

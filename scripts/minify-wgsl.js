@@ -1,6 +1,6 @@
 /**
- * @file Makes the GPU kernels small: WGSL without comments, white space, and what the loader (src/webgpu/shader.ts) always puts in: hooks, and
- * default bodies, of which the lines that say where they go stay. No name is changed, since the loader joins files by names.
+ * @file Makes the GPU kernels small: WGSL without comments, white space, and what the loader (src/webgpu/shader.ts) always puts in: hooks,
+ * and default bodies, of which the lines that say where they go stay. No name is changed, since the loader joins files by names.
  */
 
 const BODY = "// body\n// end body";
@@ -10,7 +10,8 @@ const COMMENT = /\/\/.*|\/\*[^]*?\*\//g;
 const JOINED = /[\w.]{2}|[^\w\s(){}[\],;:.@]{2}/;
 
 /**
- * WGSL without marks of the loader, which tells names of variables by the space before them. `vec4<f32>` is `vec4f`, by aliases that WGSL has.
+ * WGSL without marks of the loader, which tells names of variables by the space before them. `vec4<f32>` is `vec4f`, by aliases that WGSL
+ * has.
  */
 function squeezed(text) {
   const needed = (space, at, all) => (JOINED.test(all[at - 1] + all[at + space.length]) ? " " : "");

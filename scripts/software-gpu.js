@@ -2,8 +2,8 @@
  * @file A graphics adapter in software, for tests where there is no GPU: SwiftShader and the Vulkan loader out of the package
  * @sparticuz/chromium, unpacked into build/gpu once. Linux x64 only. The variables must be set before a process starts.
  */
-import { execFile } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { execFile, execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -24,31 +24,14 @@ const FONTCONFIG = `<?xml version="1.0"?>
 </fontconfig>
 `;
 
-const BLOCK = 512;
-
-/** Regular files of a tar archive (POSIX ustar): name and bytes. */
-function* filesOf(tar) {
-  for (let at = 0; at + BLOCK <= tar.length;) {
-    const text = (from, to) => tar.toString("utf8", at + from, at + to).replace(/\0.*$/s, "");
-    const name = text(0, 100);
-    if (name === "") return;
-    const size = parseInt(text(124, 136), 8) || 0;
-    const type = text(156, 157);
-    if (type === "0" || type === "") yield { name: join(text(345, 500), name), bytes: tar.subarray(at + BLOCK, at + BLOCK + size) };
-    at += BLOCK + Math.ceil(size / BLOCK) * BLOCK;
-  }
-}
-
 function unpack() {
   const archives = join(dirname(require.resolve("@sparticuz/chromium")), "..");
   const bin = [join(archives, "bin"), join(archives, "../bin")].find((path) => existsSync(path));
   if (bin === undefined) throw new Error("@sparticuz/chromium has no folder bin");
-  const files = ["al2023", "swiftshader", "fonts"].flatMap((name) => [...filesOf(brotliDecompressSync(readFileSync(join(bin, `${name}.tar.br`))))]);
-  for (const { name, bytes } of files) {
-    const path = join(folder, name);
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, bytes);
-    chmodSync(path, 0o755);
+  mkdirSync(folder, { recursive: true });
+  for (const name of ["al2023", "swiftshader", "fonts"]) {
+    const archive = brotliDecompressSync(readFileSync(join(bin, `${name}.tar.br`)));
+    execFileSync("tar", ["--extract", "--no-same-owner", "--directory", folder], { input: archive });
   }
   // Last: where it is, all is.
   writeFileSync(FONTS, FONTCONFIG);

@@ -29,17 +29,20 @@ function* evaluated(program) {
   }
 }
 
-/** tsc puts names of imports that it does not know through a helper, for those of .ts files. Bundlers must see the comments beside the name. */
+/**
+ * tsc puts names of imports that it does not know through a helper, for those of .ts files. Bundlers must see the comments beside the name.
+ */
 const HELPER = "__rewriteRelativeImportExtension(";
 
 /**
- * A module as bundlers of applications take it best: what runs when it is imported is marked as pure, since none of it does anything but give
- * a value, so that what nobody uses is dropped. They know no mark for spreading, which they take for an effect.
+ * A module as bundlers of applications take it best: what runs when it is imported is marked as pure, since none of it does anything but
+ * give a value, so that what nobody uses is dropped. They know no mark for spreading, which they take for an effect.
  */
 export function forBundlers(code) {
   const edits = new MagicString(code);
   for (const { type, start, end } of evaluated(parseAst(code))) {
-    if (type === "SpreadElement") throw new Error(`a spread at module level, where Object.assign or concat can stand: ${code.slice(start, end)}`);
+    if (type === "SpreadElement")
+      throw new Error(`a spread at module level, where Object.assign or concat can stand: ${code.slice(start, end)}`);
     if (type === "CallExpression" || type === "NewExpression") edits.appendLeft(start, "/*#__PURE__*/");
   }
   edits.replaceAll(HELPER, "(");

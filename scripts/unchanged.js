@@ -19,13 +19,19 @@ function hashOf(paths) {
 const INSTALLED = "node_modules/.package-lock.json";
 
 /**
- * Does `work`, unless files and folders named by `inputs`, and the files of build/ whose names `outputs` matches, are those of the last time.
- * What these were is kept in build/`name`.hash.
+ * Does `work`, unless files and folders named by `inputs`, and the files of build/ whose names `outputs` matches, are those of the last
+ * time. What these were is kept in build/`name`.hash.
  */
 export async function unlessUnchanged(name, inputs, outputs, work) {
   const record = `build/${name}.hash`;
   const from = `${process.version} ${hashOf([...inputs, INSTALLED])}`;
-  const state = () => `${from} ${hashOf(readdirSync("build").filter((file) => outputs.test(file) && !file.endsWith(".hash")).sort().map((file) => `build/${file}`))}\n`;
+  const state = () =>
+    `${from} ${hashOf(
+      readdirSync("build")
+        .filter((file) => outputs.test(file) && !file.endsWith(".hash"))
+        .sort()
+        .map((file) => `build/${file}`),
+    )}\n`;
   if (existsSync(record) && readFileSync(record, "utf8") === state()) {
     console.log(`build: ${name} are as they were`);
     return;

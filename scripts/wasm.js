@@ -15,16 +15,26 @@ const OPTIONS = `-O3 --shrinkLevel 1 --noAssert --runtime stub --importMemory --
 /** The modules of a build by their entries: all kernels in one, or the core, which calls parts by a table that it imports. */
 const WHOLE = { entry: "whole", options: "--use WHOLE=1 --use PART=0" };
 const CORE = { entry: "core", options: "--use WHOLE=0 --use PART=0 --importTable" };
-const PARTS = readdirSync("assembly/parts").map((file) => file.slice(0, -3)).map((part) => ({ part, entry: `parts/${part}`, options: "--use WHOLE=0 --use PART=1" }));
+const PARTS = readdirSync("assembly/parts")
+  .map((file) => file.slice(0, -3))
+  .map((part) => ({ part, entry: `parts/${part}`, options: "--use WHOLE=0 --use PART=1" }));
 
 /** Every module; what takes longest comes first. Builds of `inference` have no kernels of the backward pass. */
 function modules() {
   const builds = [true, false].flatMap((training) => ["relaxed", "plain"].map((simd) => ({ training, simd })));
-  const of = (module, some = builds) => some.map((build) => {
-    const name = [...(build.training ? [] : ["inference"]), build.simd, ...(module.part ? [module.part] : [])].join("-");
-    return { ...build, ...module, name };
-  });
-  return [...of(WHOLE, builds.filter(({ training }) => training)), ...of(CORE), ...PARTS.flatMap((part) => of(part))];
+  const of = (module, some = builds) =>
+    some.map((build) => {
+      const name = [...(build.training ? [] : ["inference"]), build.simd, ...(module.part ? [module.part] : [])].join("-");
+      return { ...build, ...module, name };
+    });
+  return [
+    ...of(
+      WHOLE,
+      builds.filter(({ training }) => training),
+    ),
+    ...of(CORE),
+    ...PARTS.flatMap((part) => of(part)),
+  ];
 }
 
 async function compiled({ entry, options, simd, training }) {
@@ -42,18 +52,25 @@ async function compiled({ entry, options, simd, training }) {
 
 /** All modules: `name` and `simd`, the `binary`, and, but for whole ones, `text`: deflated, in base64. */
 export async function compileKernels() {
-  const all = modules(), rest = [...all];
-  await Promise.all(Array.from({ length: Math.min(4, availableParallelism()) }, () => new Promise((done, failed) => {
-    const worker = new Worker(new URL(import.meta.url));
-    let current = null;
-    worker.on("error", failed);
-    worker.on("message", (result) => {
-      if (current !== null) Object.assign(current, result);
-      current = rest.shift() ?? null;
-      if (current === null) worker.terminate().then(done, failed);
-      else worker.postMessage(current);
-    });
-  })));
+  const all = modules();
+  const rest = [...all];
+  await Promise.all(
+    Array.from(
+      { length: Math.min(4, availableParallelism()) },
+      () =>
+        new Promise((done, failed) => {
+          const worker = new Worker(new URL(import.meta.url));
+          let current = null;
+          worker.on("error", failed);
+          worker.on("message", (result) => {
+            if (current !== null) Object.assign(current, result);
+            current = rest.shift() ?? null;
+            if (current === null) worker.terminate().then(done, failed);
+            else worker.postMessage(current);
+          });
+        }),
+    ),
+  );
   return all;
 }
 

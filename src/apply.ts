@@ -16,7 +16,12 @@ export function apply(op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs =
     }
   }
   const graph = currentGraph();
-  if (graph !== null) return graph.add(op, inputs.map((t) => (t === null ? null : symbolOf(graph, t))), attrs);
+  if (graph !== null)
+    return graph.add(
+      op,
+      inputs.map((t) => (t === null ? null : symbolOf(graph, t))),
+      attrs,
+    );
   const symbol = inputs.find((t) => t !== null && t.node !== null);
   if (symbol) throw new LockstepError(`${op.name}: ${symbol} belongs to a traced function that has ended; return it from there`);
   for (const { shape } of op.infer(inputs, attrs)) checkShape(op.name, shape);

@@ -24,11 +24,17 @@ export interface Limits extends PlanLimits {
   readonly maxBytes: number;
   /** True where reading a result costs no more than a copy, so that results are copied out at once. */
   readonly hostMemory: boolean;
-  /** True where run() returns before the work is done: loops must wait now and then (pacing.ts), and reading costs a wait for what is under way. */
+  /**
+   * True where run() returns before the work is done: loops must wait now and then (pacing.ts), and reading costs a wait for what is under
+   * way.
+   */
   readonly asynchronous: boolean;
 }
 
-/** A machine that runs programs: what `open()` resolves to. Users need its `name` and `close()`; the rest is for the library and for backends of other makers. */
+/**
+ * A machine that runs programs: what `open()` resolves to. Users need its `name` and `close()`; the rest is for the library and for
+ * backends of other makers.
+ */
 export interface Backend extends Device {
   readonly limits: Limits;
   /** @throws BackendError when the plan cannot fit, with the numbers, before anything runs. */

@@ -7,7 +7,10 @@ interface Store<K, V> {
   delete(key: K): boolean;
 }
 
-/** What `store` has for `key`, or what `make` gives, from now on. A promise that is rejected is forgotten, so that the next call tries again. */
+/**
+ * What `store` has for `key`, or what `make` gives, from now on. A promise that is rejected is forgotten, so that the next call tries
+ * again.
+ */
 export function once<K, V>(store: Store<K, V>, key: K, make: () => V): V {
   const known = store.get(key);
   if (known !== undefined) return known;
@@ -67,7 +70,11 @@ export class Lru<V extends Kept> {
   clear(): void {
     for (const { made, value } of this.#entries.values()) {
       if (value !== null) value.close?.();
-      else made.then((v) => v.close?.(), () => {});
+      else
+        made.then(
+          (v) => v.close?.(),
+          () => {},
+        );
     }
     this.#entries.clear();
     this.#last = null;
@@ -77,22 +84,25 @@ export class Lru<V extends Kept> {
     const entry: Entry<V> = { made: make(), value: null };
     // Cleared meanwhile, or made again.
     const gone = (): boolean => this.#entries.get(key) !== entry;
-    entry.made.then((value) => {
-      if (gone()) return;
-      entry.value = value;
-      const all = [...this.#entries];
-      let [bytes, count] = [all.reduce((sum, [, e]) => sum + (e.value?.bytes ?? 0), 0), all.length];
-      // What was used last.
-      all.pop();
-      for (const [k, e] of all) {
-        if (bytes <= this.#most && count <= this.#mostValues) return;
-        if (e.value === null || e === entry) continue;
-        this.#entries.delete(k);
-        bytes -= e.value.bytes;
-        count--;
-        e.value.close?.();
-      }
-    }, () => gone() || this.#entries.delete(key));
+    entry.made.then(
+      (value) => {
+        if (gone()) return;
+        entry.value = value;
+        const all = [...this.#entries];
+        let [bytes, count] = [all.reduce((sum, [, e]) => sum + (e.value?.bytes ?? 0), 0), all.length];
+        // What was used last.
+        all.pop();
+        for (const [k, e] of all) {
+          if (bytes <= this.#most && count <= this.#mostValues) return;
+          if (e.value === null || e === entry) continue;
+          this.#entries.delete(k);
+          bytes -= e.value.bytes;
+          count--;
+          e.value.close?.();
+        }
+      },
+      () => gone() || this.#entries.delete(key),
+    );
     return entry;
   }
 }

@@ -1,4 +1,7 @@
-/** @file Checks of what users write: names of options, losses or layers, and numbers. An unknown name is an error that lists the known ones and points to one that is near. */
+/**
+ * @file Checks of what users write: names of options, losses or layers, and numbers. An unknown name is an error that lists the known ones
+ * and points to one that is near.
+ */
 import { ArgumentError } from "./errors.ts";
 
 /** Letters and digits only: `mean_squared_error`, `Mean-Squared-Error` and `meanSquaredError` are one name. */
@@ -44,18 +47,28 @@ export function hint(name: string, known: readonly string[]): string {
 export function checkOptions<O extends object>(who: string, options: O | undefined, known: readonly string[] | null = null): O {
   if (options === undefined) return {} as O;
   if (Object.prototype.toString.call(options) !== "[object Object]") {
-    throw new ArgumentError(`${who}: expected an object of options, got ${typeof options === "number" ? options : kindOf(options)}${known === null ? "" : `; known: ${known.join(", ")}`}`);
+    throw new ArgumentError(
+      `${who}: expected an object of options, got ` +
+        `${typeof options === "number" ? options : kindOf(options)}${known === null ? "" : `; known: ${known.join(", ")}`}`,
+    );
   }
-  for (const key of known === null ? [] : Object.keys(options)) if (!known?.includes(key)) throw unknownName(who, key, known ?? [], "option ");
+  for (const key of known === null ? [] : Object.keys(options))
+    if (!known?.includes(key)) throw unknownName(who, key, known ?? [], "option ");
   return options;
 }
 
-/** The error for a name that is not known: it lists the others and points to one that is near. `what` and a space tell what it would be the name of. */
+/**
+ * The error for a name that is not known: it lists the others and points to one that is near. `what` and a space tell what it would be the
+ * name of.
+ */
 export function unknownName(who: string, name: string, known: readonly string[], what = ""): ArgumentError {
   return new ArgumentError(`${who}: unknown ${what}${JSON.stringify(name)}; ${hint(String(name), known)}known: ${known.join(", ")}`);
 }
 
-/** @throws ArgumentError for a factory itself: without its parentheses it would pass for what it makes, and fail while tracing, with a text that helps nobody. */
+/**
+ * @throws ArgumentError for a factory itself: without its parentheses it would pass for what it makes, and fail while tracing, with a text
+ * that helps nobody.
+ */
 export function checkMade(who: string, noun: string, value: unknown, factories: { readonly [name: string]: unknown }): void {
   const name = Object.keys(factories).find((key) => factories[key] === value);
   if (name !== undefined) throw new ArgumentError(`${who}: ${name} makes ${noun}: write ${name}() or "${name}"`);
@@ -63,7 +76,8 @@ export function checkMade(who: string, noun: string, value: unknown, factories: 
 
 /** @throws ArgumentError unless `value` is an integer of at least `least`, and below 2^53. */
 export function checkCount(who: string, what: string, value: number, least = 1): void {
-  if (!Number.isSafeInteger(value) || value < least) throw new ArgumentError(`${who}: ${what} must be an integer >= ${least}, got ${shown(value)}`);
+  if (!Number.isSafeInteger(value) || value < least)
+    throw new ArgumentError(`${who}: ${what} must be an integer >= ${least}, got ${shown(value)}`);
 }
 
 /** @throws ArgumentError unless `value` is one of `known`. */
@@ -88,7 +102,8 @@ export function checkPositive(who: string, what: string, value: number): void {
 
 /** @throws ArgumentError unless `value` is a number in [0, 1). Text such as "" compares like a number. */
 export function checkPart(who: string, what: string, value: number): void {
-  if (!(Number.isFinite(value) && value >= 0 && value < 1)) throw new ArgumentError(`${who}: ${what} must be a number in [0, 1), got ${shown(value)}`);
+  if (!(Number.isFinite(value) && value >= 0 && value < 1))
+    throw new ArgumentError(`${who}: ${what} must be a number in [0, 1), got ${shown(value)}`);
 }
 
 /** @throws ArgumentError unless `value` is true or false: "false" would count as true. */
@@ -103,8 +118,12 @@ export function kindOf(value: unknown): string {
   const name = value.constructor?.name;
   const keys = Array.isArray(value) || ArrayBuffer.isView(value) ? [] : Object.keys(value);
   const held = keys.length > 0 ? ` with ${keys.slice(0, 6).join(", ")}` : "";
-  return `${/^(Array|Object)$/.test(name) ? `an ${name.toLowerCase()}` : `a ${name || "generator"}`}${held}${"then" in value ? "; await it first" : ""}`;
+  const kind = /^(Array|Object)$/.test(name) ? `an ${name.toLowerCase()}` : `a ${name || "generator"}`;
+  return `${kind}${held}${"then" in value ? "; await it first" : ""}`;
 }
 
-/** A text in quotes, so that "10" is not taken for the number, and what stands in an object: `dense({ units: 8 })` is TensorFlow.js' way. */
-export const shown = (value: unknown): string => (typeof value === "string" || String(value) === "[object Object]" ? JSON.stringify(value) : String(value));
+/**
+ * A text in quotes, so that "10" is not taken for the number, and what stands in an object: `dense({ units: 8 })` is TensorFlow.js' way.
+ */
+export const shown = (value: unknown): string =>
+  typeof value === "string" || String(value) === "[object Object]" ? JSON.stringify(value) : String(value);

@@ -20,9 +20,8 @@ export interface CompileOptions {
   /** Warn when more than this many different shapes have been compiled: a sign that shapes change with every call. Default 16. */
   readonly warnAfter?: number;
   /**
-   * Whether layers inside are to do what they do in training: dropout drops, batchNorm takes the batch's statistics and moves its
-   * averages. Default: not given, which is as
-   * false, but gradients through such a layer are an error then.
+   * Whether layers inside are to do what they do in training: dropout drops, batchNorm takes the batch's statistics and moves its averages.
+   * Default: not given, which is as false, but gradients through such a layer are an error then.
    */
   readonly training?: boolean;
   /** Where the random numbers of dropout and `randomKey()` begin. Default 0. */
@@ -47,37 +46,56 @@ export interface Compiled<A extends readonly Tree[], R extends Tree | void> {
 const returned = new WeakMap<Executable, Tree | null>();
 
 /**
- * Compiles `fn`. On the first call with arguments of some shapes and dtypes, `fn` runs once on symbols; what it computes becomes one program,
- * which later calls with such arguments replay. Inside, tensors have shapes but no elements; JavaScript numbers and branches are fixed at
- * tracing time; tensors used by closure are read anew at each run; `assign` (and optimizers) change them.
+ * Compiles `fn`. On the first call with arguments of some shapes and dtypes, `fn` runs once on symbols; what it computes becomes one
+ * program, which later calls with such arguments replay. Inside, tensors have shapes but no elements; JavaScript numbers and branches are
+ * fixed at tracing time; tensors used by closure are read anew at each run; `assign` (and optimizers) change them.
  * @param fn takes tensors, or arrays or objects of tensors, and returns the same kind or nothing. Must be synchronous.
  * @throws the errors of the ops inside, at the first call; nothing has run then.
  */
-export function compile<A extends readonly Tensor[], R extends Tree | void>(fn: (...args: A) => R, options?: CompileOptions): Compiled<A, R>;
+export function compile<A extends readonly Tensor[], R extends Tree | void>(
+  fn: (...args: A) => R,
+  options?: CompileOptions,
+): Compiled<A, R>;
 export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (...args: A) => R, options?: CompileOptions): Compiled<A, R>;
 // Two, so that arguments without a type are tensors and not trees, of which no op takes any.
-export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (...args: A) => R, options: CompileOptions = {}): Compiled<A, R> {
+export function compile<A extends readonly Tree[], R extends Tree | void>(
+  fn: (...args: A) => R,
+  options: CompileOptions = {},
+): Compiled<A, R> {
   if (typeof fn !== "function") throw new ArgumentError(`compile: expected a function of tensors, got ${kindOf(fn)}`);
-  const { backend: on, warnAfter = 16, training, seed = 0 } = checkOptions("compile", options, ["backend", "warnAfter", "training", "seed"]);
+  const {
+    backend: on,
+    warnAfter = 16,
+    training,
+    seed = 0,
+  } = checkOptions("compile", options, ["backend", "warnAfter", "training", "seed"]);
   if (training !== undefined) checkFlag("compile", "training", training);
   const keys = keysOf(seed);
   /** Where its programs are: one backend, until that is closed. */
   let home: { readonly backend: Backend; readonly cache: Lru<Executable> } | null = null;
   let shapes = 0;
   const create = async (args: A, backend: Backend): Promise<Executable> => {
-    if (shapes++ === warnAfter) console.warn(`lockstep: compile: ${shapes} different argument shapes so far, each with a program of its own; pad inputs to a few sizes`);
+    if (shapes++ === warnAfter)
+      console.warn(
+        `lockstep: compile: ${shapes} different argument shapes so far, each with a program of its own; pad inputs to a few sizes`,
+      );
     const graph = new Graph();
-    const { results, result } = trace(graph, () => withMode({ training: training ?? null, key: keys.ofRun() }, () => {
-      const symbols = mapTree(args, (t) => graph.input(t)) as unknown as A;
-      const out = fn(...symbols);
-      if (out instanceof Promise) {
-        // What it rejects with, reading elements most likely, follows from the mistake that is reported here.
-        out.catch(() => {});
-        throw new ArgumentError("compile: the function must not be async: tracing is synchronous, and there are no elements to await; return tensors and read them afterwards");
-      }
-      const tree = out === undefined ? null : (out as Tree);
-      return { result: tree, results: tree === null ? [] : flatten(tree).map((t) => symbolOf(graph, t)) };
-    }));
+    const { results, result } = trace(graph, () =>
+      withMode({ training: training ?? null, key: keys.ofRun() }, () => {
+        const symbols = mapTree(args, (t) => graph.input(t)) as unknown as A;
+        const out = fn(...symbols);
+        if (out instanceof Promise) {
+          // What it rejects with, reading elements most likely, follows from the mistake that is reported here.
+          out.catch(() => {});
+          throw new ArgumentError(
+            "compile: the function must not be async: tracing is synchronous, and there are no elements to await; return tensors and " +
+              "read them afterwards",
+          );
+        }
+        const tree = out === undefined ? null : (out as Tree);
+        return { result: tree, results: tree === null ? [] : flatten(tree).map((t) => symbolOf(graph, t)) };
+      }),
+    );
     const executable = await Executable.create(graph, results, backend);
     returned.set(executable, result);
     return executable;
@@ -97,18 +115,26 @@ export function compile<A extends readonly Tree[], R extends Tree | void>(fn: (.
   };
   const call = async (...args: A): Promise<R> => {
     const leaves = flatten(args);
-    return using(() => find(args, leaves), leaves, async (executable) => {
-      const result = returned.get(executable) as Tree | null;
-      const values = await inTurn<Tensor[] | null>(executable, leaves, () => (result === null ? null : executable.results()));
-      if (result === null || values === null) return undefined as R;
-      let i = 0;
-      return mapTree(result, () => values[i++]) as R;
-    });
+    return using(
+      () => find(args, leaves),
+      leaves,
+      async (executable) => {
+        const result = returned.get(executable) as Tree | null;
+        const values = await inTurn<Tensor[] | null>(executable, leaves, () => (result === null ? null : executable.results()));
+        if (result === null || values === null) return undefined as R;
+        let i = 0;
+        return mapTree(result, () => values[i++]) as R;
+      },
+    );
   };
-  return Object.defineProperty(Object.assign(call, {
-    print: async (...args: A) => showPlan((await find(args, flatten(args))).plan),
-    close: () => home?.cache.clear(),
-  }), "draws", { get: () => keys.draws, set: (draws: number) => void (keys.draws = draws), enumerable: true }) as Compiled<A, R>;
+  return Object.defineProperty(
+    Object.assign(call, {
+      print: async (...args: A) => showPlan((await find(args, flatten(args))).plan),
+      close: () => home?.cache.clear(),
+    }),
+    "draws",
+    { get: () => keys.draws, set: (draws: number) => void (keys.draws = draws), enumerable: true },
+  ) as Compiled<A, R>;
 }
 
 /** Where the tensors of a tree are, as text: trees of one structure and shapes share a program. */

@@ -25,7 +25,9 @@ export const HALF_BYTES = 2;
 
 /** Bytes of `size` elements, as words where no storage is given: always whole words. */
 export function bytesOf(size: number, storage?: Storage): number {
-  return storage === undefined ? size * ELEMENT_BYTES : Math.ceil((size * (storage === "u8" ? 1 : HALF_BYTES)) / ELEMENT_BYTES) * ELEMENT_BYTES;
+  return storage === undefined
+    ? size * ELEMENT_BYTES
+    : Math.ceil((size * (storage === "u8" ? 1 : HALF_BYTES)) / ELEMENT_BYTES) * ELEMENT_BYTES;
 }
 
 const ARRAYS = { f32: Float32Array, i32: Int32Array, u32: Uint32Array, bool: Uint32Array };

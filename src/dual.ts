@@ -51,8 +51,7 @@ export const softmax = /* @__PURE__ */ dualActivation(ops.softmax, layers.softma
 
 /**
  * `add(a, b)` is a + b, elementwise, for tensors, numbers and nested arrays. Shapes broadcast by NumPy's rule, dtypes promote
- * (docs/numbers.md). `add(options)` is the layer that adds
- * its inputs: `add().call(a, b)`.
+ * (docs/numbers.md). `add(options)` is the layer that adds its inputs: `add().call(a, b)`.
  * @throws DTypeError for i32 with u32, ShapeError where shapes do not broadcast.
  */
 export function add(a: TensorLike, b: TensorLike): Tensor;

@@ -50,8 +50,10 @@ export function readNested(who: string, data: ArrayLike<unknown>): Nested {
   const values = new Float64Array(sizeOf(shape));
   const place: number[] = [];
   const kinds = new Set<unknown>();
-  let at = 0, bools = 0;
-  const wrong = (depth: number, expected: string, got: string): string => `expected ${expected} at [${place.slice(0, depth).join("][")}], got ${got}`;
+  let at = 0;
+  let bools = 0;
+  const wrong = (depth: number, expected: string, got: string): string =>
+    `expected ${expected} at [${place.slice(0, depth).join("][")}], got ${got}`;
   const fill = (row: unknown, depth: number): void => {
     if (!isRow(row) || row.length !== shape[depth]) {
       const got = isRow(row) ? `${row.length}; padSequences makes them so` : kindOf(row);
@@ -96,7 +98,8 @@ export function checkShape(who: string, shape: Shape, most = MAX_ELEMENTS): void
 export function checkRange(who: string, value: number, dtype: DType): number {
   if (dtype === "f32" || dtype === "bool") return value;
   const low = dtype === "i32" ? -(2 ** 31) : 0;
-  if (!(value > low - 1 && value < low + 2 ** 32)) throw new DataError(`${who}: ${value} is out of the range of ${dtype}, ${low} to ${low + 2 ** 32 - 1}`);
+  if (!(value > low - 1 && value < low + 2 ** 32))
+    throw new DataError(`${who}: ${value} is out of the range of ${dtype}, ${low} to ${low + 2 ** 32 - 1}`);
   return value;
 }
 

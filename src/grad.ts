@@ -26,7 +26,8 @@ function dependents(graph: Graph, targets: readonly Tensor[], last: number): boo
   for (const { node } of targets) if (node !== null && node.id <= last) found[node.id] = true;
   for (let id = 0; id <= last; id++) {
     const { op, inputs } = graph.nodes[id];
-    if (!found[id] && (op.vjp !== null || op.gradientOf !== undefined)) found[id] = inputs.some((t) => t !== null && t.node !== null && found[t.node.id]);
+    if (!found[id] && (op.vjp !== null || op.gradientOf !== undefined))
+      found[id] = inputs.some((t) => t !== null && t.node !== null && found[t.node.id]);
   }
   return found;
 }
@@ -42,7 +43,8 @@ function checkDecided({ undecided }: Graph, y: Tensor): void {
     const who = undecided.get(t);
     if (who !== undefined) {
       throw new LockstepError(
-        `gradients: layer "${who}" does something else in training, and nobody said whether this is: write compile(fn, { training: true }) or call(x, { training: false })`,
+        `gradients: layer "${who}" does something else in training, and nobody said whether this is: write compile(fn, { training: ` +
+          "true }) or call(x, { training: false })",
       );
     }
     for (const input of t.node?.inputs ?? []) if (input !== null) below.add(input);
@@ -50,15 +52,16 @@ function checkDecided({ undecided }: Graph, y: Tensor): void {
 }
 
 /**
- * Gradients of the scalar `y` for each tensor in `of`, symbols of the function being traced or tensors with elements that it uses; zeros where y does
- * not depend on one. @throws LockstepError outside of a traced function, and where a layer on the way behaves differently in training and
- * the mode is not given; ShapeError unless y is a scalar f32.
+ * Gradients of the scalar `y` for each tensor in `of`, symbols of the function being traced or tensors with elements that it uses; zeros
+ * where y does not depend on one. @throws LockstepError outside of a traced function, and where a layer on the way behaves differently in
+ * training and the mode is not given; ShapeError unless y is a scalar f32.
  */
 export function gradients(y: Tensor, of: readonly Tensor[]): Tensor[] {
   const graph = currentGraph();
   if (!(y instanceof Tensor)) throw new ArgumentError(`gradients: expected the loss, a scalar tensor, got ${kindOf(y)}`);
   if (graph === null || y.node === null) throw new LockstepError("gradients: call it inside compile(fn), with a value computed there");
-  if (y.size !== 1 || y.dtype !== "f32") throw new ShapeError(`gradients: expected a scalar f32 loss, got ${y}; reduce it with sum() or mean()`);
+  if (y.size !== 1 || y.dtype !== "f32")
+    throw new ShapeError(`gradients: expected a scalar f32 loss, got ${y}; reduce it with sum() or mean()`);
   checkDecided(graph, y);
   const targets = checkParameters("gradients", of).map((t) => symbolOf(graph, t));
   graph.firstGradient = Math.min(graph.firstGradient, graph.nodes.length);
@@ -67,18 +70,27 @@ export function gradients(y: Tensor, of: readonly Tensor[]): Tensor[] {
   grads.set(y, graph.constant(1, "f32", y.shape));
   for (let i = y.node.id; i >= 0; i--) {
     const node = graph.nodes[i];
-    const { source, op: { vjp, gradientOf } } = node;
+    const {
+      source,
+      op: { vjp, gradientOf },
+    } = node;
     if (!needed[i] || (vjp === null && gradientOf === undefined)) continue;
     const dy = node.outputs.map((t) => grads.get(t) ?? null);
     if (dy.every((d) => d === null)) continue;
-    if (vjp === null) throw new LockstepError(`gradients: the gradient of ${gradientOf} has none of its own; leave ${gradientOf} out of what takes gradients of gradients`);
+    if (vjp === null)
+      throw new LockstepError(
+        `gradients: the gradient of ${gradientOf} has none of its own; leave ${gradientOf} out of what takes gradients of gradients`,
+      );
     const needs = node.inputs.map((t) => t !== null && t.node !== null && needed[t.node.id]);
     const rule = () => vjp({ dy, y: node.outputs, x: node.inputs, needs, attrs: node.attrs });
     const dx = source ? graph.scope(`${source}'`, rule) : rule();
     node.inputs.forEach((input, k) => {
       const d = dx[k] ?? null;
       if (input === null || d === null || !needs[k]) return;
-      if (!sameShape(d.shape, input.shape)) throw new Error(`internal: gradient of ${node.op.name}, input ${k}, has shape ${showShape(d.shape)}, the input ${showShape(input.shape)}`);
+      if (!sameShape(d.shape, input.shape))
+        throw new Error(
+          `internal: gradient of ${node.op.name}, input ${k}, has shape ${showShape(d.shape)}, the input ${showShape(input.shape)}`,
+        );
       const before = grads.get(input);
       grads.set(input, before === undefined ? d : add(before, d));
     });
@@ -93,15 +105,26 @@ export function gradients(y: Tensor, of: readonly Tensor[]): Tensor[] {
  * @returns `(...args) => { value, grads }` with `grads` of the structure of `params`.
  * @throws ArgumentError unless both are given
  */
-export function valueAndGrad<A extends readonly Tensor[], P extends Tree>(fn: (...args: A) => Tensor, params: P): (...args: A) => { value: Tensor; grads: P };
-export function valueAndGrad<A extends readonly unknown[], P extends Tree>(fn: (...args: A) => Tensor, params: P): (...args: A) => { value: Tensor; grads: P };
+export function valueAndGrad<A extends readonly Tensor[], P extends Tree>(
+  fn: (...args: A) => Tensor,
+  params: P,
+): (...args: A) => { value: Tensor; grads: P };
+export function valueAndGrad<A extends readonly unknown[], P extends Tree>(
+  fn: (...args: A) => Tensor,
+  params: P,
+): (...args: A) => { value: Tensor; grads: P };
 // Two, so that arguments without a type are tensors.
-export function valueAndGrad<A extends readonly unknown[], P extends Tree>(fn: (...args: A) => Tensor, params: P): (...args: A) => { value: Tensor; grads: P } {
+export function valueAndGrad<A extends readonly unknown[], P extends Tree>(
+  fn: (...args: A) => Tensor,
+  params: P,
+): (...args: A) => { value: Tensor; grads: P } {
   return valueAndGradOf("valueAndGrad", fn, params);
 }
 
 function valueAndGradOf<A extends readonly unknown[], P extends Tree>(
-  who: string, fn: (...args: A) => Tensor, params: P,
+  who: string,
+  fn: (...args: A) => Tensor,
+  params: P,
 ): (...args: A) => { value: Tensor; grads: P } {
   if (typeof fn !== "function") throw new ArgumentError(`${who}: expected a function that returns the loss, got ${kindOf(fn)}`);
   // In JAX they are the function's arguments, which numbers or nothing name.
@@ -113,7 +136,10 @@ function valueAndGradOf<A extends readonly unknown[], P extends Tree>(
     if (graph === null) {
       throw new LockstepError(`${who}: call the returned function inside compile(fn): gradients are part of a compiled program`);
     }
-    const leaves = checkParameters(who, naming(`${who}: params`, () => flatten(params))).map((t) => symbolOf(graph, t));
+    const leaves = checkParameters(
+      who,
+      naming(`${who}: params`, () => flatten(params)),
+    ).map((t) => symbolOf(graph, t));
     const value = fn(...args);
     if (!(value instanceof Tensor)) {
       throw new ArgumentError(`${who}: the function must return a scalar tensor, the loss, got ${kindOf(value)}`);

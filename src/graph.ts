@@ -35,7 +35,15 @@ class GraphNode implements Node {
   readonly source: string;
   readonly base: Tensor | null;
 
-  constructor(graph: Graph, id: number, op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs, types: readonly TensorType[], source: string) {
+  constructor(
+    graph: Graph,
+    id: number,
+    op: Op,
+    inputs: readonly (Tensor | null)[],
+    attrs: Attrs,
+    types: readonly TensorType[],
+    source: string,
+  ) {
     this.graph = graph;
     this.id = id;
     this.op = op;
@@ -118,9 +126,11 @@ export class Graph {
   /** Records that `target` (concrete) becomes `value` when a run ends. Reads inside the function see the old value. */
   assign(target: Tensor, value: Tensor): void {
     if (!TRAINING) return;
-    if (target.node !== null) throw new LockstepError(`assign: the target must be a tensor with elements, got ${target}, which is computed here`);
+    if (target.node !== null)
+      throw new LockstepError(`assign: the target must be a tensor with elements, got ${target}, which is computed here`);
     if (this.assigns.has(target)) throw new LockstepError(`assign: ${target} is assigned twice in one function`);
-    if (!sameShape(target.shape, value.shape) || target.dtype !== value.dtype) throw new ShapeError(`assign: expected ${target}, got ${value}`);
+    if (!sameShape(target.shape, value.shape) || target.dtype !== value.dtype)
+      throw new ShapeError(`assign: expected ${target}, got ${value}`);
     if (target.storage) throw new DTypeError(`assign: ${target} was made from bytes; make it from an Int32Array`);
     this.capture(target);
     this.assigns.set(target, value);
@@ -207,7 +217,10 @@ export function update(target: Tensor, next: (value: Tensor) => Tensor): void {
   graph.assign(target, symbolOf(graph, value));
 }
 
-/** Records that the concrete tensor `target` becomes `value` (same shape and dtype) when the traced function has run; every read inside sees the old value. @throws LockstepError outside of a traced function. */
+/**
+ * Records that the concrete tensor `target` becomes `value` (same shape and dtype) when the traced function has run; every read inside sees
+ * the old value. @throws LockstepError outside of a traced function.
+ */
 export function assign(target: Tensor, value: TensorLike): void {
   if (current === null) throw new LockstepError("assign: call it inside compile(fn); outside, use target.set(data)");
   if (!(target instanceof Tensor)) throw new ArgumentError(`assign: expected a tensor as the target, got ${kindOf(target)}`);

@@ -22,9 +22,42 @@ export type { LoadOptions, LoadWeightsOptions, ModelSource } from "./model/load.
 
 // Layers. Those that are also ops by name (conv2d, reshape, relu ...) come from dual.ts.
 export {
-  activation, avgPool1d, batchNorm, bidirectional, conv1d, conv1dTranspose, cropping2d, dense, depthwiseConv2d, dropout, embedding, flatten, globalAvgPool1d,
-  globalAvgPool2d, globalMaxPool1d, globalMaxPool2d, groupNorm, gru, l1, l1l2, l2, layer, layerNorm, lstm, masking, maxPool1d, normalization, permute, prelu, repeatVector,
-  rmsNorm, separableConv2d, simpleRnn, timeDistributed, upSampling2d, zeroPadding2d,
+  activation,
+  avgPool1d,
+  batchNorm,
+  bidirectional,
+  conv1d,
+  conv1dTranspose,
+  cropping2d,
+  dense,
+  depthwiseConv2d,
+  dropout,
+  embedding,
+  flatten,
+  globalAvgPool1d,
+  globalAvgPool2d,
+  globalMaxPool1d,
+  globalMaxPool2d,
+  groupNorm,
+  gru,
+  l1,
+  l1l2,
+  l2,
+  layer,
+  layerNorm,
+  lstm,
+  masking,
+  maxPool1d,
+  normalization,
+  permute,
+  prelu,
+  repeatVector,
+  rmsNorm,
+  separableConv2d,
+  simpleRnn,
+  timeDistributed,
+  upSampling2d,
+  zeroPadding2d,
 } from "./nn/index.ts";
 export type { Config, Layer, LayerDescription, Regularizer, Weight, WeightOptions } from "./nn/index.ts";
 export { average, concatenate, multiply, subtract } from "./nn/merge.ts";
@@ -33,11 +66,31 @@ export * as initializers from "./nn/initializers.ts";
 
 // Training
 export {
-  binaryCrossentropy, categoricalCrossentropy, cosineSimilarity, hinge, huber, klDivergence, logCosh, meanAbsoluteError, meanAbsolutePercentageError, meanSquaredError,
+  binaryCrossentropy,
+  categoricalCrossentropy,
+  cosineSimilarity,
+  hinge,
+  huber,
+  klDivergence,
+  logCosh,
+  meanAbsoluteError,
+  meanAbsolutePercentageError,
+  meanSquaredError,
   sparseCategoricalCrossentropy,
 } from "./train/losses.ts";
 export type { Loss, LossFunction, LossName } from "./train/losses.ts";
-export { auc, binaryAccuracy, categoricalAccuracy, confusionMatrix, f1, precision, recall, rootMeanSquaredError, sparseCategoricalAccuracy, topKCategoricalAccuracy } from "./train/metrics.ts";
+export {
+  auc,
+  binaryAccuracy,
+  categoricalAccuracy,
+  confusionMatrix,
+  f1,
+  precision,
+  recall,
+  rootMeanSquaredError,
+  sparseCategoricalAccuracy,
+  topKCategoricalAccuracy,
+} from "./train/metrics.ts";
 export type { AucOptions, Metric, MetricName } from "./train/metrics.ts";
 export { adagrad, adam, adamax, adamw, rmsprop, sgd } from "./train/optimizers.ts";
 export type { Optimizer, OptimizerName, OptimizerOptions } from "./train/optimizers.ts";
@@ -71,4 +124,14 @@ export type { KernelSource } from "./wasm/load.ts";
 export type { GpuBackend, WebGpuOptions } from "./webgpu/index.ts";
 
 // Errors
-export { ArgumentError, BackendError, DataError, DeviceLostError, DTypeError, FileError, LockstepError, NonFiniteError, ShapeError } from "./errors.ts";
+export {
+  ArgumentError,
+  BackendError,
+  DataError,
+  DeviceLostError,
+  DTypeError,
+  FileError,
+  LockstepError,
+  NonFiniteError,
+  ShapeError,
+} from "./errors.ts";

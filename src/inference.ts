@@ -1,7 +1,7 @@
 /**
  * @file The public names of `lockstep/inference`: models that predict, without optimizers, losses, metrics and gradients. A file that
- * `lockstep` saved loads here; what it holds for training is passed over. Initializers and regularizers are too: the weights of a model that is built
- * in code have no elements until `loadWeights` or `setWeights` brings them, which is an error where they are needed before.
+ * `lockstep` saved loads here; what it holds for training is passed over. Initializers and regularizers are too: the weights of a model
+ * that is built in code have no elements until `loadWeights` or `setWeights` brings them, which is an error where they are needed before.
  *
  * This entry stands alone: its ops carry no gradient rules, and its tensors, layers, models and backends are not those of `lockstep`.
  * Import everything from one of the two; error classes alone are shared.
@@ -20,9 +20,42 @@ export type { Outputs } from "./model/outputs.ts";
 
 // Layers. Those that are also ops by name (conv2d, reshape, relu ...) come from dual.ts.
 export {
-  activation, avgPool1d, batchNorm, bidirectional, conv1d, conv1dTranspose, cropping2d, dense, depthwiseConv2d, dropout, embedding, flatten, globalAvgPool1d,
-  globalAvgPool2d, globalMaxPool1d, globalMaxPool2d, groupNorm, gru, l1, l1l2, l2, layer, layerNorm, lstm, masking, maxPool1d, normalization, permute, prelu, repeatVector,
-  rmsNorm, separableConv2d, simpleRnn, timeDistributed, upSampling2d, zeroPadding2d,
+  activation,
+  avgPool1d,
+  batchNorm,
+  bidirectional,
+  conv1d,
+  conv1dTranspose,
+  cropping2d,
+  dense,
+  depthwiseConv2d,
+  dropout,
+  embedding,
+  flatten,
+  globalAvgPool1d,
+  globalAvgPool2d,
+  globalMaxPool1d,
+  globalMaxPool2d,
+  groupNorm,
+  gru,
+  l1,
+  l1l2,
+  l2,
+  layer,
+  layerNorm,
+  lstm,
+  masking,
+  maxPool1d,
+  normalization,
+  permute,
+  prelu,
+  repeatVector,
+  rmsNorm,
+  separableConv2d,
+  simpleRnn,
+  timeDistributed,
+  upSampling2d,
+  zeroPadding2d,
 } from "./nn/index.ts";
 export type { Config, Layer, LayerDescription, Regularizer, Weight, WeightOptions } from "./nn/index.ts";
 export { average, concatenate, multiply, subtract } from "./nn/merge.ts";
@@ -51,4 +84,14 @@ export type { KernelSource } from "./wasm/load.ts";
 export type { GpuBackend, WebGpuOptions } from "./webgpu/index.ts";
 
 // Errors
-export { ArgumentError, BackendError, DataError, DeviceLostError, DTypeError, FileError, LockstepError, NonFiniteError, ShapeError } from "./errors.ts";
+export {
+  ArgumentError,
+  BackendError,
+  DataError,
+  DeviceLostError,
+  DTypeError,
+  FileError,
+  LockstepError,
+  NonFiniteError,
+  ShapeError,
+} from "./errors.ts";

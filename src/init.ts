@@ -9,7 +9,9 @@ import { anticipateWasm, openWasm } from "./wasm/index.ts";
 import type { WasmBackend, WasmOptions } from "./wasm/index.ts";
 import type { GpuBackend, WebGpuOptions } from "./webgpu/index.ts";
 
-/** `auto`: the CPU, unless a model is compiled with it: then the first fit times one step on each backend there is and takes the fastest. */
+/**
+ * `auto`: the CPU, unless a model is compiled with it: then the first fit times one step on each backend there is and takes the fastest.
+ */
 export type BackendName = "auto" | "wasm" | "webgpu";
 
 const NAMES: readonly BackendName[] = ["auto", "wasm", "webgpu"];
@@ -20,7 +22,8 @@ const WEBGPU_OPTIONS: readonly (keyof WebGpuOptions)[] = ["powerPreference", "gp
 let current: Promise<Backend> | null = null;
 
 function checkName(who: string, name: string): void {
-  if (!(NAMES as readonly string[]).includes(name)) throw new ArgumentError(`${who}: unknown backend ${JSON.stringify(name)}; known: ${NAMES.map((n) => `"${n}"`).join(", ")}`);
+  if (!(NAMES as readonly string[]).includes(name))
+    throw new ArgumentError(`${who}: unknown backend ${JSON.stringify(name)}; known: ${NAMES.map((n) => `"${n}"`).join(", ")}`);
 }
 
 /** Opens a backend. That of the GPU is loaded only here. */
@@ -58,14 +61,18 @@ export async function defaultBackend(): Promise<Backend> {
   }
 }
 
-/** Begins to load what `auto` will need, where nothing is open yet, to run `graph`: kernels are fetched and compiled beside the calling thread. What fails here fails again when it is needed. */
+/**
+ * Begins to load what `auto` will need, where nothing is open yet, to run `graph`: kernels are fetched and compiled beside the calling
+ * thread. What fails here fails again when it is needed.
+ */
 export function anticipate(graph: Graph | null = null): void {
   if (current === null) anticipateWasm(() => (graph === null ? [] : kernelsOf(graph.nodes)));
 }
 
 /** Makes `backend` the default, for backends that do not come from `open`. */
 export function useBackend(backend: Backend): void {
-  if (typeof (backend as Partial<Backend> | undefined)?.alloc !== "function") throw new ArgumentError(`useBackend: expected a backend, such as await open("wasm"), got ${kindOf(backend)}`);
+  if (typeof (backend as Partial<Backend> | undefined)?.alloc !== "function")
+    throw new ArgumentError(`useBackend: expected a backend, such as await open("wasm"), got ${kindOf(backend)}`);
   current = Promise.resolve(backend);
 }
 

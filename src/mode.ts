@@ -1,8 +1,7 @@
 /**
  * @file The mode of what is being traced: whether it trains, and where its random numbers come from. `fit`, `evaluate`, `predict` and
- * `compile(fn, { training, seed })` set
- * it, a layer's `call(x, { training })` sets it for that call, and layers ask for nothing else: a loop of one's own trains what `fit`
- * trains.
+ * `compile(fn, { training, seed })` set it, a layer's `call(x, { training })` sets it for that call, and layers ask for nothing else: a
+ * loop of one's own trains what `fit` trains.
  */
 import { ArgumentError, LockstepError } from "./errors.ts";
 import { currentGraph, symbolOf } from "./graph.ts";
@@ -43,19 +42,22 @@ export function isTraining(x: Tensor): boolean {
     while (t.node?.op.lower === "alias") t = t.node.inputs[0] as Tensor;
     graph.undecided.set(t, graph.source);
   }
-  if (graph === null && current.training) throw new LockstepError("training is part of a traced function: call the layer inside compile(fn, { training: true })");
+  if (graph === null && current.training)
+    throw new LockstepError("training is part of a traced function: call the layer inside compile(fn, { training: true })");
   return current.training ?? false;
 }
 
 /**
  * The random key of this run, u32[4], for `randomNormal(key, shape)` and the other random ops: another one at each run of the function or
- * model, the same for all that one run
- * draws, which streams tell apart. Follows from the seed of `fit`, `compile(fn, { seed })` or the model, and how many runs there were
- * before.
+ * model, the same for all that one run draws, which streams tell apart. Follows from the seed of `fit`, `compile(fn, { seed })` or the
+ * model, and how many runs there were before.
  * @throws LockstepError outside of a traced function or model
  */
 export function randomKey(): Tensor {
-  if (current.key === null) throw new LockstepError("randomKey: there is no key here: call it, and layers such as dropout in training, inside of a model or of compile(fn)");
+  if (current.key === null)
+    throw new LockstepError(
+      "randomKey: there is no key here: call it, and layers such as dropout in training, inside of a model or of compile(fn)",
+    );
   return current.key();
 }
 
@@ -98,7 +100,10 @@ export function callOptions(more: readonly unknown[]): CallOptions | null {
   const { training, ...rest } = last as CallOptions;
   const unknown = Object.keys(rest)[0];
   if (unknown !== undefined || (training !== undefined && typeof training !== "boolean")) {
-    throw new ArgumentError(`call: expected tensors and then { training: true or false }, got ${unknown === undefined ? `training: ${String(training)}` : `the option "${unknown}"`}`);
+    throw new ArgumentError(
+      "call: expected tensors and then { training: true or false }, got " +
+        `${unknown === undefined ? `training: ${String(training)}` : `the option "${unknown}"`}`,
+    );
   }
   return last as CallOptions;
 }

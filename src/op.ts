@@ -22,7 +22,9 @@ export interface TensorType {
  */
 export interface Kernel {
   readonly name: string;
-  /** What the WebAssembly backend needs to run it, which nobody else looks into. Absent where the planner calls it: that is always there. */
+  /**
+   * What the WebAssembly backend needs to run it, which nobody else looks into. Absent where the planner calls it: that is always there.
+   */
   readonly wasm?: object;
 }
 

@@ -8,16 +8,18 @@ const SLICE_MS = 16;
 const RUNS_IN_FLIGHT = 3;
 
 /** Resolves in a new task, after tasks, events and frames that wait have had their turn. */
-export const nextTask: () => Promise<void> = typeof setImmediate === "function"
-  ? () => new Promise((done) => setImmediate(done))
-  : () => new Promise((done) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      done();
-    };
-    port2.postMessage(null);
-  });
+export const nextTask: () => Promise<void> =
+  typeof setImmediate === "function"
+    ? () => new Promise((done) => setImmediate(done))
+    : () =>
+        new Promise((done) => {
+          const { port1, port2 } = new MessageChannel();
+          port1.onmessage = () => {
+            port1.close();
+            done();
+          };
+          port2.postMessage(null);
+        });
 
 /** Gives other tasks a turn when enough time has passed. */
 export class Slices {

@@ -111,7 +111,12 @@ export function progress(options: ProgressOptions): Progress {
         open = false;
       } else {
         const time = now();
-        const parts = [`Epoch ${epoch + 1}/${epochs}`, showSeconds((time - began) / 1000), showStepTime(stepTime(time)), ...showMetrics(shown)];
+        const parts = [
+          `Epoch ${epoch + 1}/${epochs}`,
+          showSeconds((time - began) / 1000),
+          showStepTime(stepTime(time)),
+          ...showMetrics(shown),
+        ];
         stream.write(`${parts.join(" - ")}\n`);
       }
     },
@@ -126,7 +131,14 @@ export function progress(options: ProgressOptions): Progress {
  * One line of at most `width` characters: the bar shrinks, then goes, then the timing goes, then metrics from the end. What is
  * `final` is not drawn over and may wrap: it loses the bar only, or what early stopping watches would often be missing.
  */
-function fitLine(count: string, fraction: number | null, timing: string, metrics: readonly string[], width: number, final: boolean): string {
+function fitLine(
+  count: string,
+  fraction: number | null,
+  timing: string,
+  metrics: readonly string[],
+  width: number,
+  final: boolean,
+): string {
   const tail = [timing, ...metrics].join(" - ");
   const room = width - count.length - tail.length - 2;
   if (fraction !== null && room >= MIN_BAR_CELLS) {

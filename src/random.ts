@@ -12,7 +12,10 @@ const W1 = 0xbb67ae85;
 
 /** The high 32 bits of a product of two 32-bit words. */
 function mulHigh(a: number, b: number): number {
-  const aLow = a & 0xffff, aHigh = a >>> 16, bLow = b & 0xffff, bHigh = b >>> 16;
+  const aLow = a & 0xffff;
+  const aHigh = a >>> 16;
+  const bLow = b & 0xffff;
+  const bHigh = b >>> 16;
   const cross = aHigh * bLow + ((aLow * bLow) >>> 16);
   const middle = aLow * bHigh + (cross & 0xffff);
   return (aHigh * bHigh + (cross >>> 16) + (middle >>> 16)) >>> 0;
@@ -20,8 +23,10 @@ function mulHigh(a: number, b: number): number {
 
 function philoxInto(out: Uint32Array, at: number, c0: number, c1: number, c2: number, c3: number, k0: number, k1: number): void {
   for (let round = 0; round < 10; round++) {
-    const high0 = mulHigh(M0, c0), low0 = Math.imul(M0, c0);
-    const high1 = mulHigh(M1, c2), low1 = Math.imul(M1, c2);
+    const high0 = mulHigh(M0, c0);
+    const low0 = Math.imul(M0, c0);
+    const high1 = mulHigh(M1, c2);
+    const low1 = Math.imul(M1, c2);
     c0 = (high1 ^ c1 ^ k0) >>> 0;
     c1 = low1 >>> 0;
     c2 = (high0 ^ c3 ^ k1) >>> 0;
@@ -56,7 +61,8 @@ function logOf24(v: number): number {
     m /= 2;
     e++;
   }
-  const s = (m - 1) / (m + 1), u = s * s;
+  const s = (m - 1) / (m + 1);
+  const u = s * s;
   let sum = 0;
   for (let k = 23; k >= 1; k -= 2) sum = sum * u + 1 / k;
   return (e - 24) * Math.LN2 + 2 * s * sum;
@@ -65,18 +71,24 @@ function logOf24(v: number): number {
 /** [sin, cos] of 2 pi v 2^-24 for integers v in [0, 2^24): Taylor series within an eighth turn of the nearest quarter. */
 function turnOf24(v: number): readonly [number, number] {
   const quarter = (v + (1 << 21)) >> 22;
-  const r = (v - quarter * (1 << 22)) * (Math.PI / (1 << 23)), u = r * r;
-  let sin = 1, cos = 1;
+  const r = (v - quarter * (1 << 22)) * (Math.PI / (1 << 23));
+  const u = r * r;
+  let sin = 1;
+  let cos = 1;
   for (let k = 18; k >= 2; k -= 2) {
     sin = 1 - (sin * u) / (k * (k + 1));
     cos = 1 - (cos * u) / (k * (k - 1));
   }
   sin *= r;
   switch (quarter & 3) {
-    case 0: return [sin, cos];
-    case 1: return [cos, -sin];
-    case 2: return [-sin, -cos];
-    default: return [-cos, sin];
+    case 0:
+      return [sin, cos];
+    case 1:
+      return [cos, -sin];
+    case 2:
+      return [-sin, -cos];
+    default:
+      return [-cos, sin];
   }
 }
 
@@ -110,7 +122,8 @@ export class Random {
    */
   constructor(seed: number, stream = 0) {
     seedWords(seed);
-    if (!Number.isInteger(stream) || stream < 0 || stream >= 2 ** 32) throw new ArgumentError(`Random: stream must be an integer in [0, 2^32), got ${stream}`);
+    if (!Number.isInteger(stream) || stream < 0 || stream >= 2 ** 32)
+      throw new ArgumentError(`Random: stream must be an integer in [0, 2^32), got ${stream}`);
     this.seed = seed;
     this.stream = stream;
   }
@@ -151,7 +164,8 @@ export class Random {
 
   /** The words of whole blocks from number `block` on, at least `count`. */
   #blocks(count: number, draw: number, block: number): Uint32Array {
-    if (!Number.isInteger(count) || count < 0 || count > 2 ** 31) throw new ArgumentError(`Random: count must be an integer in [0, 2^31], got ${count}`);
+    if (!Number.isInteger(count) || count < 0 || count > 2 ** 31)
+      throw new ArgumentError(`Random: count must be an integer in [0, 2^31], got ${count}`);
     const [low, high] = seedWords(this.seed);
     const out = new Uint32Array(Math.ceil(count / 4) * 4);
     for (let at = 0; at < out.length; at += 4) philoxInto(out, at, block + at / 4, this.stream, draw, 0, low, high);
@@ -174,7 +188,8 @@ function mix(v: number, roundKey: number): number {
  * @throws ArgumentError for another size
  */
 export function permutation(size: number, key: ArrayLike<number>, stream = 0): Int32Array {
-  if (!Number.isInteger(size) || size < 0 || size >= 2 ** 31) throw new ArgumentError(`permutation: size must be an integer in [0, 2^31), got ${size}`);
+  if (!Number.isInteger(size) || size < 0 || size >= 2 ** 31)
+    throw new ArgumentError(`permutation: size must be an integer in [0, 2^31), got ${size}`);
   const at = permutationOf(size, key, stream);
   const out = new Int32Array(size);
   for (let i = 0; i < size; i++) out[i] = at(i);
@@ -188,12 +203,14 @@ export function permutationOf(size: number, key: ArrayLike<number>, stream = 0):
     philoxInto(roundKeys, i, 0x80000000 + i / 4, stream >>> 0, key[2] >>> 0, key[3] >>> 0, key[0] >>> 0, key[1] >>> 0);
   }
   const bits = Math.max(32 - Math.clz32(size - 1), 1);
-  const high = bits >> 1, low = bits - high;
+  const high = bits >> 1;
+  const low = bits - high;
   const lowMask = 2 ** low - 1;
   const feistel = (v: number): number => {
-    let left = v >>> low, right = v & lowMask;
+    let left = v >>> low;
+    let right = v & lowMask;
     for (let round = 0; round < FEISTEL_ROUNDS; round += 2) {
-      left ^= mix(right, roundKeys[round]) >>> 1 >>> (31 - high);
+      left ^= (mix(right, roundKeys[round]) >>> 1) >>> (31 - high);
       right ^= mix(left, roundKeys[round + 1]) >>> (32 - low);
     }
     return (left << low) | right;

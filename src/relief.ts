@@ -22,15 +22,16 @@ export const sparesOf = (backend: Backend): Set<Spare> => once(all, backend, () 
 const TRIES = 9;
 /** The try before which programs go. */
 const SPARE = 5;
-/** Engines collect when array buffers of so many bytes come and go, later tries of more; these are never written, so they take no memory. */
+/**
+ * Engines collect when array buffers of so many bytes come and go, later tries of more; these are never written, so they take no memory.
+ */
 const PRESSURE_BYTES = 64 * 2 ** 20;
 /** Most of one buffer, as a power of two times the above: V8 collects at once where buffers grow by half of the largest heap. */
 const MOST_PRESSURE = 5;
 
 /**
- * Time for handles that have gone out of use to be collected. Their finalizers run in tasks of their own, so loops that only await
- * promises leave them none; and engines
- * do not know how large what they stand for is, so without the pressure they would see no need to look.
+ * Time for handles that have gone out of use to be collected. Their finalizers run in tasks of their own, so loops that only await promises
+ * leave them none; and engines do not know how large what they stand for is, so without the pressure they would see no need to look.
  */
 async function collect(tries: number): Promise<void> {
   let seen = 0;

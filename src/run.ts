@@ -108,7 +108,8 @@ export class Executable {
 
   /** Plans and compiles `graph` for `backend`. */
   static async create(graph: Graph, results: readonly Tensor[], backend: Backend): Promise<Executable> {
-    // Tracing, planning and encoding a training step take some 10 ms each before the engine has optimized them: a page gets its turns in between.
+    // Tracing, planning and encoding a training step take some 10 ms each before the engine has optimized them: a page gets its turns in
+    // between.
     const turn = backend.limits.asynchronous ? nextTask : async (): Promise<void> => {};
     await turn();
     const plan = buildPlan(graph, results, backend.limits);
@@ -169,13 +170,15 @@ export class Executable {
   /** The results of the last enqueued run: on the host where that costs no more than a copy, else as device tensors. */
   async results(): Promise<Tensor[]> {
     const buffers = this.#buffers.slice(this.#buffers.length - this.#types.length);
-    return Promise.all(this.#types.map(async ({ shape, dtype, size }, i) => {
-      const staged = this.#outputs[i] !== null;
-      const bytes = staged ? await this.backend.read(buffers[i], 0, size * ELEMENT_BYTES) : null;
-      const result = new Tensor(shape, dtype, null, 0, bytes && view(dtype, bytes, 0, size));
-      if (!staged) result.adopt(this.backend, buffers[i]);
-      return result;
-    }));
+    return Promise.all(
+      this.#types.map(async ({ shape, dtype, size }, i) => {
+        const staged = this.#outputs[i] !== null;
+        const bytes = staged ? await this.backend.read(buffers[i], 0, size * ELEMENT_BYTES) : null;
+        const result = new Tensor(shape, dtype, null, 0, bytes && view(dtype, bytes, 0, size));
+        if (!staged) result.adopt(this.backend, buffers[i]);
+        return result;
+      }),
+    );
   }
 
   /** Gives back commands, temporaries and staging buffers. Harmless when repeated. */
@@ -233,7 +236,11 @@ export function inTurn<T>(program: Executable, inputs: readonly Tensor[], then: 
  * What `run` makes of the program that `find` gives, once what it reads is there. What had to make room between being found and being
  * used is found again.
  */
-export async function using<T>(find: () => Promise<Executable>, inputs: readonly Tensor[], run: (program: Executable) => T | Promise<T>): Promise<T> {
+export async function using<T>(
+  find: () => Promise<Executable>,
+  inputs: readonly Tensor[],
+  run: (program: Executable) => T | Promise<T>,
+): Promise<T> {
   let program = await find();
   while (program.closed) program = await find();
   program.begin();
@@ -248,7 +255,9 @@ export async function using<T>(find: () => Promise<Executable>, inputs: readonly
 
 const eagerPrograms = new WeakMap<Backend, Lru<Executable>>();
 
-/** Runs one op at once: a one-op plan on the default backend, cached by op, shapes and attributes. Elements follow; `data()` waits for them. */
+/**
+ * Runs one op at once: a one-op plan on the default backend, cached by op, shapes and attributes. Elements follow; `data()` waits for them.
+ */
 export function runEagerly(op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs): readonly Tensor[] {
   const graph = new Graph();
   const present = inputs.filter((t) => t !== null);
@@ -261,10 +270,14 @@ export function runEagerly(op: Op, inputs: readonly (Tensor | null)[], attrs: At
   const done = (async () => {
     const backend = await defaultBackend();
     const programs = once(eagerPrograms, backend, () => new Lru<Executable>(MOST_EAGER));
-    return using(() => programs.get(key, () => Executable.create(graph, results, backend)), present, async (program) => {
-      const made = await runNow(program, present, () => program.results());
-      return Promise.all(made.map((t) => t.data()));
-    });
+    return using(
+      () => programs.get(key, () => Executable.create(graph, results, backend)),
+      present,
+      async (program) => {
+        const made = await runNow(program, present, () => program.results());
+        return Promise.all(made.map((t) => t.data()));
+      },
+    );
   })();
   outputs.forEach((t, i) => t.fulfil(done.then((all) => all[i])));
   return outputs;

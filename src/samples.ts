@@ -25,9 +25,8 @@ const sampleType = (_who: string, values: Float64Array): "i32" | "f32" =>
   values.some((v) => Math.fround(v) !== v) && values.every((v) => (v | 0) === v) ? "i32" : "f32";
 
 /**
- * Data in any of its forms as a tensor: what `tensor` makes of it, but numbers get the dtype of samples, and rows that are typed arrays
- * of one kind
- * keep theirs.
+ * Data in any of its forms as a tensor: what `tensor` makes of it, but numbers get the dtype of samples, and rows that are typed arrays of
+ * one kind keep theirs.
  * @param who names it in errors: `fit: x`
  * @throws ArgumentError for what is none of the forms, ShapeError for rows of unequal length, DataError for elements that are no numbers
  */
@@ -36,8 +35,12 @@ export function toTensor(who: string, data: Data): Tensor {
   const plain = isRow(data) || typeof data === "number" || typeof data === "boolean";
   const { data: elements, shape } = (plain ? { data } : Object(data)) as { data?: unknown; shape?: Shape };
   if (!plain && !(isRow(elements) && Array.isArray(shape))) {
-    const hint = typeof elements === "function" ? "; of a tensor t: { data: await t.data(), shape: t.shape }"
-      : "xs" in Object(data) ? "; give xs and ys as two arguments" : "";
+    const hint =
+      typeof elements === "function"
+        ? "; of a tensor t: { data: await t.data(), shape: t.shape }"
+        : "xs" in Object(data)
+          ? "; give xs and ys as two arguments"
+          : "";
     throw new ArgumentError(`${who}: expected a tensor, nested arrays, a typed array or { data, shape }, got ${kindOf(data)}${hint}`);
   }
   return make(who, elements, shape, undefined, sampleType, true);

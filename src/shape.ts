@@ -85,10 +85,17 @@ export function sizeBetween(shape: Shape, from: number, to: number): number {
 
 /** A shape as three dimensions: before `axis`, the `count` dimensions from there on, and behind them. */
 export function aroundAxes(shape: Shape, axis: number, count = 1): { outer: number; size: number; inner: number } {
-  return { outer: sizeBetween(shape, 0, axis), size: sizeBetween(shape, axis, axis + count), inner: sizeBetween(shape, axis + count, shape.length) };
+  return {
+    outer: sizeBetween(shape, 0, axis),
+    size: sizeBetween(shape, axis, axis + count),
+    inner: sizeBetween(shape, axis + count, shape.length),
+  };
 }
 
-/** An iteration space and the strides of its operands with dimensions of size 1 dropped and neighbours merged where every operand steps through them evenly. At least one dimension is left. */
+/**
+ * An iteration space and the strides of its operands with dimensions of size 1 dropped and neighbours merged where every operand steps
+ * through them evenly. At least one dimension is left.
+ */
 export function collapse(space: readonly number[], strides: readonly (readonly number[])[]): { dims: number[]; strides: number[][] } {
   const dims: number[] = [];
   const merged: number[][] = strides.map(() => []);

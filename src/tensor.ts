@@ -59,12 +59,13 @@ function giveBack(device: Held): void {
 const collected = new FinalizationRegistry<Held>(giveBack);
 
 /**
- * @internal For backends that are about to be closed: reads what tensors have only there, at once or in commands that `backend` enqueues before
- * this returns. Null: there is nothing.
+ * @internal For backends that are about to be closed: reads what tensors have only there, at once or in commands that `backend` enqueues
+ * before this returns. Null: there is nothing.
  */
 export function bringHome(backend: Device): Promise<unknown> | null {
   const reads: Promise<ArrayBuffer>[] = [];
-  for (const device of devices.get(backend) ?? []) if (device.only) reads.push((device.home = backend.read(device.buffer, 0, device.buffer.bytes)));
+  for (const device of devices.get(backend) ?? [])
+    if (device.only) reads.push((device.home = backend.read(device.buffer, 0, device.buffer.bytes)));
   return reads.length > 0 ? Promise.allSettled(reads) : null;
 }
 
@@ -76,13 +77,15 @@ function storedAs(host: HostArray, storage: Storage | undefined): HostArray {
   if (storage === undefined) return host instanceof Uint8Array ? new Int32Array(host) : host;
   const bytes = Uint8Array.from(host);
   const wrong = bytes.findIndex((v, i) => v !== host[i]);
-  if (wrong >= 0) throw new DataError(`set: a tensor made from bytes holds 0 to 255, got ${host[wrong]} in element ${wrong}; make it from an Int32Array`);
+  if (wrong >= 0)
+    throw new DataError(`set: a tensor made from bytes holds 0 to 255, got ${host[wrong]} in element ${wrong}; make it from an Int32Array`);
   return bytes;
 }
 
 /**
- * An array of numbers of one shape and dtype, row-major: f32, i32, u32 or bool. Made by `tensor()`, `zeros()` … and returned by ops and models. Elements may be on a device;
- * `await data()`, `array()` or `item()` bring them to the host. Nothing has to be disposed of. While a function is traced, a tensor is a place in its graph without elements.
+ * An array of numbers of one shape and dtype, row-major: f32, i32, u32 or bool. Made by `tensor()`, `zeros()` … and returned by ops and
+ * models. Elements may be on a device; `await data()`, `array()` or `item()` bring them to the host. Nothing has to be disposed of. While a
+ * function is traced, a tensor is a place in its graph without elements.
  */
 export class Tensor {
   readonly shape: Shape;
@@ -113,9 +116,8 @@ export class Tensor {
   }
 
   /**
-   * The elements, row-major, as a typed array (f32: Float32Array, i32: Int32Array, u32 and bool: Uint32Array; of a tensor made from bytes
-   * a new
-   * Int32Array each time). Treat it as read-only.
+   * The elements, row-major, as a typed array (f32: Float32Array, i32: Int32Array, u32 and bool: Uint32Array; of a tensor made from bytes a
+   * new Int32Array each time). Treat it as read-only.
    * @throws LockstepError while tracing and after `dispose()`.
    */
   async data(): Promise<TypedArray> {
@@ -224,7 +226,12 @@ export class Tensor {
     const s = this.#concrete("upload");
     const there = this.on(backend);
     if (there !== null) return there;
-    if (s.host === null) throw s.device === null ? this.#empty() : new LockstepError(`tensor ${this}: its elements are on the backend "${s.device.backend.name}"; await data() first, or keep to one backend`);
+    if (s.host === null)
+      throw s.device === null
+        ? this.#empty()
+        : new LockstepError(
+            `tensor ${this}: its elements are on the backend "${s.device.backend.name}"; await data() first, or keep to one backend`,
+          );
     const buffer = backend.alloc(bytesOf(this.size, this.storage));
     try {
       backend.write(buffer, 0, s.host);
@@ -283,7 +290,8 @@ export class Tensor {
   set(data: TypedArray | NestedArray): void {
     const s = this.#concrete("set()");
     const next = make("set", data, ArrayBuffer.isView(data) ? this.shape : undefined, this.dtype);
-    if (showShape(next.shape) !== showShape(this.shape)) throw new ShapeError(`set: expected ${showShape(this.shape)}, got ${showShape(next.shape)}`);
+    if (showShape(next.shape) !== showShape(this.shape))
+      throw new ShapeError(`set: expected ${showShape(this.shape)}, got ${showShape(next.shape)}`);
     s.host = storedAs(next.host as HostArray, this.storage);
     s.version++;
     s.pending = null;
@@ -294,7 +302,9 @@ export class Tensor {
   }
 
   #empty(): LockstepError {
-    return new LockstepError(`tensor ${this}: its elements are gone or were never loaded; use loadModel(), loadWeights() or setWeights() first`);
+    return new LockstepError(
+      `tensor ${this}: its elements are gone or were never loaded; use loadModel(), loadWeights() or setWeights() first`,
+    );
   }
 
   /** Gives back the bytes on its device. */
@@ -354,7 +364,8 @@ export function make(who: string, data: unknown, shape?: Shape, dtype?: DType, c
     return made(own, data.length, type, kept ? (data as TypedArray) : elements(who, data, type));
   }
   const scalar = typeof data === "number" || typeof data === "boolean";
-  if (!scalar && !Array.isArray(data)) throw new ArgumentError(`${who}: expected a tensor, numbers, nested arrays or a typed array, got ${kindOf(data)}`);
+  if (!scalar && !Array.isArray(data))
+    throw new ArgumentError(`${who}: expected a tensor, numbers, nested arrays or a typed array, got ${kindOf(data)}`);
   const { shape: own, values, bools, kind } = readNested(who, scalar ? [data] : data);
   if (rows && kind !== null) return make(who, new kind(values), shape ?? own, dtype, choose);
   const type = dtype ?? (bools ? "bool" : choose(who, values, data));
@@ -363,9 +374,15 @@ export function make(who: string, data: unknown, shape?: Shape, dtype?: DType, c
 
 /** @internal A tensor from what `tensor` takes, whose numbers stand beside elements of `dtype`. */
 export function tensorBeside(who: string, data: unknown, dtype: DType): Tensor {
-  return make(who, data, undefined, undefined, dtype === "f32" ? defaultType : (_, values) => (
-    values === data ? defaultType(who, values) : dtypeBeside(values.every(Number.isInteger), dtype)
-  ));
+  return make(
+    who,
+    data,
+    undefined,
+    undefined,
+    dtype === "f32"
+      ? defaultType
+      : (_, values) => (values === data ? defaultType(who, values) : dtypeBeside(values.every(Number.isInteger), dtype)),
+  );
 }
 
 function filled(who: string, shape: Shape, value: number | boolean, dtype?: DType): Tensor {

@@ -41,23 +41,40 @@ test("and when there are too many", async () => {
   const lru = new Lru(Infinity, 3);
   const all = [];
   for (let i = 0; i < 10; i++) all.push(await lru.get(`${i}`, make(1)));
-  assert.equal(all.map((t) => t.closed), [...new Array(7).fill(true), false, false, false]);
+  assert.equal(
+    all.map((t) => t.closed),
+    [...new Array(7).fill(true), false, false, false],
+  );
 });
 
 test("what was just made is not closed before whoever asked for it has it", async () => {
   const lru = new Lru(1);
-  const things = await Promise.all([5, 1, 3].map(async (ticks, i) => lru.get(`${i}`, async () => {
-    for (let k = 0; k < ticks; k++) await null;
-    return new Thing(1);
-  }).then((t) => ({ t, closedThen: t.closed }))));
-  assert.equal(things.map((t) => t.closedThen), [false, false, false]);
+  const things = await Promise.all(
+    [5, 1, 3].map(async (ticks, i) =>
+      lru
+        .get(`${i}`, async () => {
+          for (let k = 0; k < ticks; k++) await null;
+          return new Thing(1);
+        })
+        .then((t) => ({ t, closedThen: t.closed })),
+    ),
+  );
+  assert.equal(
+    things.map((t) => t.closedThen),
+    [false, false, false],
+  );
 });
 
 test("what fails is forgotten", async () => {
   const lru = new Lru(100);
-  await lru.get("a", async () => {
-    throw new Error("not now");
-  }).then(() => assert.unreachable(), (e) => assert.is(e.message, "not now"));
+  await lru
+    .get("a", async () => {
+      throw new Error("not now");
+    })
+    .then(
+      () => assert.unreachable(),
+      (e) => assert.is(e.message, "not now"),
+    );
   assert.is((await lru.get("a", make(1))).bytes, 1);
 });
 

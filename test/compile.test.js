@@ -29,15 +29,24 @@ async function rejects(promise, name, pattern) {
 }
 
 test("bytes as arguments, captured and returned: programs tell them from words", async () => {
-  const table = tensor(Uint8Array.from({ length: 21 }, (_, i) => 250 - i), [7, 3]);
+  const table = tensor(
+    Uint8Array.from({ length: 21 }, (_, i) => 250 - i),
+    [7, 3],
+  );
   const f = compile((x, index) => ({ same: x, sum: add(x, 1), rows: gather(table, index), shaped: reshape(table, [21]) }));
   const index = tensor(Int32Array.of(6, 0));
   for (const x of [Uint8Array.of(1, 2, 255), Int32Array.of(1, -2, 300), Uint8Array.of(3, 4, 5)]) {
     const y = await f(tensor(x), index);
     assert.equal(await y.same.data(), Int32Array.from(x));
-    assert.equal(await y.sum.data(), Int32Array.from(x, (v) => v + 1));
+    assert.equal(
+      await y.sum.data(),
+      Int32Array.from(x, (v) => v + 1),
+    );
     assert.equal(await y.rows.array(), [[232, 231, 230], [250, 249, 248]]);
-    assert.equal(await y.shaped.data(), Int32Array.from({ length: 21 }, (_, i) => 250 - i));
+    assert.equal(
+      await y.shaped.data(),
+      Int32Array.from({ length: 21 }, (_, i) => 250 - i),
+    );
   }
   // Rows are read where the bytes are; for the rest of the function there are words.
   const text = await f.print(tensor(Uint8Array.of(1, 2, 255)), index);
@@ -48,7 +57,11 @@ test("bytes as arguments, captured and returned: programs tell them from words",
   table.set(Uint8Array.from({ length: 21 }, () => 7));
   assert.equal(await (await f(tensor(Uint8Array.of(1, 2, 255)), index)).rows.array(), [[7, 7, 7], [7, 7, 7]]);
   assert.equal(await before.array(), [[232, 231, 230], [250, 249, 248]]);
-  await rejects(compile((x) => assign(table, mul(x, 2)))(tensor(new Int32Array(21), [7, 3])), "DTypeError", /assign: i32:u8\[7, 3\] was made from bytes.*Int32Array/);
+  await rejects(
+    compile((x) => assign(table, mul(x, 2)))(tensor(new Int32Array(21), [7, 3])),
+    "DTypeError",
+    /assign: i32:u8\[7, 3\] was made from bytes.*Int32Array/,
+  );
   // Kept in another tensor, they are words.
   const kept = zeros([3], "i32");
   await compile((x) => assign(kept, x))(tensor(Uint8Array.of(1, 2, 255)));
@@ -189,11 +202,14 @@ test("training goes the same way on wasm and on the reference", async () => {
   const run = async (on) => {
     const params = { w: tensor([[0.5], [-0.25]]), bias: tensor([0]) };
     const loss = (x, y) => mean(square(sub(matmul(x, params.w, { bias: params.bias, activation: "tanh" }), y)));
-    const step = compile((x, y) => {
-      const { value, grads } = valueAndGrad(loss, params)(x, y);
-      for (const k of ["w", "bias"]) assign(params[k], sub(params[k], mul(grads[k], 0.1)));
-      return value;
-    }, { backend: on });
+    const step = compile(
+      (x, y) => {
+        const { value, grads } = valueAndGrad(loss, params)(x, y);
+        for (const k of ["w", "bias"]) assign(params[k], sub(params[k], mul(grads[k], 0.1)));
+        return value;
+      },
+      { backend: on },
+    );
     const [x, y] = [tensor([[1, 2], [3, 4], [5, -6]]), tensor([[0.3], [0.7], [0.2]])];
     const losses = [];
     for (let k = 0; k < 20; k++) losses.push(await (await step(x, y)).item());
@@ -210,7 +226,11 @@ test("inference with an LSTM needs neither cell states nor gates", async () => {
 });
 
 test("reading elements while tracing is an error", async () => {
-  for (const [use, pattern] of [[(x) => x.item(), /must not be async|being traced/], [(x) => x.set([1]), /set\(\) was called .* being traced/], [(x) => x.upload(backend), /being traced/]]) {
+  for (const [use, pattern] of [
+    [(x) => x.item(), /must not be async|being traced/],
+    [(x) => x.set([1]), /set\(\) was called .* being traced/],
+    [(x) => x.upload(backend), /being traced/],
+  ]) {
     await rejects(compile((x) => use(x))(tensor([1])), use.toString().includes("item") ? "ArgumentError" : "LockstepError", pattern);
   }
   let caught;

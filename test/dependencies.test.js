@@ -15,7 +15,10 @@ const tsConfig = extractTSConfig("tsconfig.json");
 /** The rules that files break, as `rule: from -> to`. */
 async function broken(files) {
   const { output } = await cruise(files, { ...options, ruleSet: { forbidden }, validate: true }, undefined, { tsConfig });
-  return { seen: output.modules.length, violations: output.summary.violations.map(({ rule, from, to }) => `${rule.name}: ${from} -> ${to}`) };
+  return {
+    seen: output.modules.length,
+    violations: output.summary.violations.map(({ rule, from, to }) => `${rule.name}: ${from} -> ${to}`),
+  };
 }
 
 test("layers of src know nothing of those above them, and there is no circle", async () => {

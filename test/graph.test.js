@@ -36,7 +36,9 @@ test("equal nodes are one node; other attributes, operands or signs of zero are 
 });
 
 test("constants that JSON cannot tell apart stay apart", async () => {
-  const fn = compile((x) => [NaN, Infinity, -Infinity].map((value) => where(greater(x, 0), x, value)).concat(div(1, mul(x, 0)), div(1, mul(x, -0))));
+  const fn = compile((x) =>
+    [NaN, Infinity, -Infinity].map((value) => where(greater(x, 0), x, value)).concat(div(1, mul(x, 0)), div(1, mul(x, -0))),
+  );
   const results = await fn(tensor([-1]));
   assert.equal(await Promise.all(results.map((t) => t.item())), [NaN, Infinity, -Infinity, -Infinity, Infinity]);
   const keys = [NaN, Infinity, -Infinity, 0, -0, null].map((value) => attrsKey({ list: [value] }));
@@ -49,7 +51,9 @@ test("ops outside of a graph keep such attributes apart, too", async () => {
 });
 
 test("a constant that is reshaped or broadcast is no work at run time", async () => {
-  const fn = compile((x) => mul(x, add(broadcastTo(reshape(currentGraph().constant(2, "f32", [1]), [1, 1]), [2, 3]), currentGraph().constant(1, "f32", [3]))));
+  const fn = compile((x) =>
+    mul(x, add(broadcastTo(reshape(currentGraph().constant(2, "f32", [1]), [1, 1]), [2, 3]), currentGraph().constant(1, "f32", [3]))),
+  );
   const x = tensor([[1, 2, 3], [4, 5, 6]]);
   assert.is((await fn.print(x)).match(/ = \w+\(/g).length, 1);
   assert.equal(await (await fn(x)).array(), [[3, 6, 9], [12, 15, 18]]);
@@ -91,17 +95,27 @@ test("scopes name nodes and errors", () => {
   const { graph } = traced((g) => {
     const x = g.input(f32(2));
     scope("model", () => scope("dense", () => add(x, x)));
-    assert.throws(() => scope("dense_2", () => matmul(g.input(f32(2, 3)), g.input(f32(2, 3)))), (e) => e.name === "ShapeError" && e.message.startsWith('layer "dense_2": matmul: inner dimensions differ'));
+    assert.throws(
+      () => scope("dense_2", () => matmul(g.input(f32(2, 3)), g.input(f32(2, 3)))),
+      (e) => e.name === "ShapeError" && e.message.startsWith('layer "dense_2": matmul: inner dimensions differ'),
+    );
   });
   assert.is(graph.nodes.find((n) => n.op === addOp).source, "model/dense");
-  assert.is(scope("outside", () => 7), 7);
+  assert.is(
+    scope("outside", () => 7),
+    7,
+  );
 });
 
 test("tracing ends also when the function throws, and nests", () => {
   const outer = new Graph();
-  assert.throws(() => trace(outer, () => {
-    throw new Error("inside");
-  }), /inside/);
+  assert.throws(
+    () =>
+      trace(outer, () => {
+        throw new Error("inside");
+      }),
+    /inside/,
+  );
   assert.is(currentGraph(), null);
   trace(outer, () => {
     const inner = new Graph();
@@ -112,8 +126,14 @@ test("tracing ends also when the function throws, and nests", () => {
 
 test("symbols of another or an ended trace are refused", () => {
   const { value: leaked } = traced((g) => g.input(f32(2)));
-  assert.throws(() => traced(() => add(leaked, 1)), (e) => e.name === "LockstepError" && /belongs to another traced function/.test(e.message));
-  assert.throws(() => add(leaked, tensor([1, 2])), (e) => e.name === "LockstepError" && /has ended/.test(e.message));
+  assert.throws(
+    () => traced(() => add(leaked, 1)),
+    (e) => e.name === "LockstepError" && /belongs to another traced function/.test(e.message),
+  );
+  assert.throws(
+    () => add(leaked, tensor([1, 2])),
+    (e) => e.name === "LockstepError" && /has ended/.test(e.message),
+  );
   assert.throws(() => traced(() => apply(addOp, [leaked, leaked])), /belongs to another/);
 });
 
@@ -123,7 +143,10 @@ test("assign: targets, shapes, dtypes, once only", () => {
   traced((g) => {
     const x = g.input(f32(2));
     assert.throws(() => assign(x, x), /computed here/);
-    assert.throws(() => assign(w, g.input(f32(3))), (e) => e.name === "ShapeError" && /expected f32\[2\], got f32\[3\]/.test(e.message));
+    assert.throws(
+      () => assign(w, g.input(f32(3))),
+      (e) => e.name === "ShapeError" && /expected f32\[2\], got f32\[3\]/.test(e.message),
+    );
     assert.throws(() => assign(w, g.input({ shape: [2], dtype: "i32" })), /expected f32\[2\], got i32\[2\]/);
     assign(w, x);
     assert.throws(() => assign(w, x), /assigned twice/);
@@ -137,7 +160,11 @@ test("gradients add up over uses, and stop where told", () => {
     const loss = sum(add(mul(x, y), mul(square(x), stopGradient(x))));
     return gradients(loss, [x, y, g.input(f32(3))]);
   });
-  const known = evaluate(graph, [[1, 2, 3], [4, 5, 6], [0, 0, 0]].map((v) => Float64Array.from(v)), []);
+  const known = evaluate(
+    graph,
+    [[1, 2, 3], [4, 5, 6], [0, 0, 0]].map((v) => Float64Array.from(v)),
+    [],
+  );
   assert.equal([...known.get(value[0])], [4 + 2, 5 + 8, 6 + 18], "y + 2 x stop(x)");
   assert.equal([...known.get(value[1])], [1, 2, 3]);
   assert.equal([...known.get(value[2])], [0, 0, 0], "the loss does not depend on it");
@@ -165,7 +192,10 @@ test("gradients: errors", () => {
   assert.throws(() => valueAndGrad(() => tensor(1), [])(), /inside compile/);
   traced((g) => {
     const x = g.input(f32(2));
-    assert.throws(() => gradients(x, [x]), (e) => e.name === "ShapeError" && /scalar f32 loss, got f32\[2\]/.test(e.message));
+    assert.throws(
+      () => gradients(x, [x]),
+      (e) => e.name === "ShapeError" && /scalar f32 loss, got f32\[2\]/.test(e.message),
+    );
     assert.throws(() => gradients(g.input({ shape: [], dtype: "i32" }), [x]), /scalar f32 loss/);
     assert.throws(() => valueAndGrad(() => 5, [x])(), /must return a scalar tensor/);
   });
@@ -178,7 +208,11 @@ test("valueAndGrad and grad keep the structure of the parameters", () => {
     const again = grad(() => sum(mul(params.a, params.list[0])), params)();
     return { loss, grads, again };
   });
-  const known = evaluate(graph, [], [...graph.captures.keys()].map((t) => Float64Array.from(t.host)));
+  const known = evaluate(
+    graph,
+    [],
+    [...graph.captures.keys()].map((t) => Float64Array.from(t.host)),
+  );
   assert.equal([...known.get(value.grads.a)], [3, 4]);
   assert.equal([...known.get(value.grads.list[0])], [1, 2]);
   assert.equal([...known.get(value.again.a)], [3, 4]);
@@ -195,8 +229,14 @@ test("trees", () => {
   assert.equal(paths, ["b", "a.0", "a.1.c"]);
   assert.is(copy.a[1].c, tree.a[1].c);
   assert.is(flatten(tree).length, 3);
-  assert.is(mapTree(tree.b, (t) => t), tree.b);
-  assert.throws(() => flatten({ x: { y: 5 } }), (e) => e.name === "ArgumentError" && /got 5 at "x.y"/.test(e.message));
+  assert.is(
+    mapTree(tree.b, (t) => t),
+    tree.b,
+  );
+  assert.throws(
+    () => flatten({ x: { y: 5 } }),
+    (e) => e.name === "ArgumentError" && /got 5 at "x.y"/.test(e.message),
+  );
   assert.throws(() => flatten(null), /got null/);
 });
 

@@ -19,11 +19,13 @@ async function compiled(wasm, fn, operands) {
   return async (...lists) => {
     const out = new Float32Array(lists[0].length);
     for (let from = 0; from < out.length; from += CHUNK) {
-      const [y] = await program.run(lists.map((list) => {
-        const chunk = new Float32Array(CHUNK);
-        chunk.set(list.subarray(from, from + CHUNK));
-        return chunk;
-      }));
+      const [y] = await program.run(
+        lists.map((list) => {
+          const chunk = new Float32Array(CHUNK);
+          chunk.set(list.subarray(from, from + CHUNK));
+          return chunk;
+        }),
+      );
       out.set(y.subarray(0, out.length - from), from);
     }
     return out;
@@ -67,9 +69,19 @@ function worst(got, want, xs) {
 const within = (limit) => (x) => Math.abs(x) < limit;
 /** Function, double precision, the bounds that assembly/math.ts states for the plain and the relaxed build, domain. */
 const FUNCTIONS = [
-  ["exp", Math.exp, 1.15, 0.89], ["expm1", Math.expm1, 1.36, 1.39], ["log", Math.log, 0.78, 0.78], ["log1p", Math.log1p, 1.37, 1.37], ["tanh", Math.tanh, 2.39, 2.39],
-  ["sigmoid", (x) => 1 / (1 + Math.exp(-x)), 2.3, 2.26], ["erf", erf, 1.89, 1.66], ["erfc", erfc, 4.2, 3.9], ["sin", Math.sin, 1.55, 1.54, within(6.5e6)], ["cos", Math.cos, 1.57, 1.57, within(6.5e6)],
-  ["sqrt", Math.sqrt, 0.5, 0.5], ["reciprocal", (x) => 1 / x, 0.5, 0.5], ["rsqrt", (x) => 1 / Math.sqrt(x), 1.5, 1.5],
+  ["exp", Math.exp, 1.15, 0.89],
+  ["expm1", Math.expm1, 1.36, 1.39],
+  ["log", Math.log, 0.78, 0.78],
+  ["log1p", Math.log1p, 1.37, 1.37],
+  ["tanh", Math.tanh, 2.39, 2.39],
+  ["sigmoid", (x) => 1 / (1 + Math.exp(-x)), 2.3, 2.26],
+  ["erf", erf, 1.89, 1.66],
+  ["erfc", erfc, 4.2, 3.9],
+  ["sin", Math.sin, 1.55, 1.54, within(6.5e6)],
+  ["cos", Math.cos, 1.57, 1.57, within(6.5e6)],
+  ["sqrt", Math.sqrt, 0.5, 0.5],
+  ["reciprocal", (x) => 1 / x, 0.5, 0.5],
+  ["rsqrt", (x) => 1 / Math.sqrt(x), 1.5, 1.5],
 ];
 /** The sweeps here are not those that the bounds were measured with. */
 const SLACK = 0.1;
@@ -110,7 +122,13 @@ for (const [name, pairs] of Object.entries(SPECIAL)) {
   test(`${name}: special values, signs of zero included`, async () => {
     for (const wasm of wasms) {
       const got = await (await compiled(wasm, m[name], 1))(Float32Array.from(pairs, (p) => p[0]));
-      pairs.forEach(([x, y], k) => assert.ok(Object.is(got[k], y), `${wasm.simd}: ${name}(${Object.is(x, -0) ? "-0" : x}) is ${Object.is(got[k], -0) ? "-0" : got[k]}, expected ${Object.is(y, -0) ? "-0" : y}`));
+      pairs.forEach(([x, y], k) =>
+        assert.ok(
+          Object.is(got[k], y),
+          `${wasm.simd}: ${name}(${Object.is(x, -0) ? "-0" : x}) is ${Object.is(got[k], -0) ? "-0" : got[k]}, expected ` +
+            `${Object.is(y, -0) ? "-0" : y}`,
+        ),
+      );
     }
   });
 }
@@ -137,10 +155,41 @@ test("pow: within 0.6 ulp over bases and exponents, equal bits in both builds", 
 });
 
 test("pow: all pairs of special values, as IEEE 754 says", async () => {
-  const list = [NaN, Infinity, -Infinity, 0, -0, 1, -1, 2, -2, 3, -3, 0.5, -0.5, 1.5, -1.5, 1e-45, -1e-45, 3.4028234663852886e38, -3.4028234663852886e38, 16777216, 16777215, -16777215, 1e10, 33, -33].map(Math.fround);
+  const list = [
+    NaN,
+    Infinity,
+    -Infinity,
+    0,
+    -0,
+    1,
+    -1,
+    2,
+    -2,
+    3,
+    -3,
+    0.5,
+    -0.5,
+    1.5,
+    -1.5,
+    1e-45,
+    -1e-45,
+    3.4028234663852886e38,
+    -3.4028234663852886e38,
+    16777216,
+    16777215,
+    -16777215,
+    1e10,
+    33,
+    -33,
+  ].map(Math.fround);
   const pairs = list.flatMap((x) => list.map((y) => [x, y]));
   for (const wasm of wasms) {
-    const got = await (await compiled(wasm, m.pow, 2))(Float32Array.from(pairs, (p) => p[0]), Float32Array.from(pairs, (p) => p[1]));
+    const got = await (
+      await compiled(wasm, m.pow, 2)
+    )(
+      Float32Array.from(pairs, (p) => p[0]),
+      Float32Array.from(pairs, (p) => p[1]),
+    );
     pairs.forEach(([x, y], k) => {
       const want = power(x, y);
       const right = Object.is(got[k], Math.fround(want)) || (Number.isFinite(want) && want !== 0 && ulps(got[k], want) <= 0.6);
@@ -176,7 +225,11 @@ test("odd functions are odd, bit by bit", async () => {
     const xs = range(0, 12, 50000);
     for (const name of ["tanh", "erf", "sin"]) {
       const f = await compiled(wasm, m[name], 1);
-      assert.equal((await f(xs.map((x) => -x))).map((y) => -y), await f(xs), name);
+      assert.equal(
+        (await f(xs.map((x) => -x))).map((y) => -y),
+        await f(xs),
+        name,
+      );
     }
   }
 });
@@ -195,7 +248,10 @@ test("a value does not depend on its place: vector, tail, tile and piece give th
         const program = await graphOf(n);
         for (const from of [0, 1, 510, 511, 16383, xs.length - n]) {
           const [part] = await program.run([xs.slice(from, from + n)]);
-          assert.ok(part.every((y, k) => Object.is(y, whole[from + k])), `${wasm.simd}: ${name}, ${n} from ${from}`);
+          assert.ok(
+            part.every((y, k) => Object.is(y, whole[from + k])),
+            `${wasm.simd}: ${name}, ${n} from ${from}`,
+          );
         }
         program.close();
       }

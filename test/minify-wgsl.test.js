@@ -5,25 +5,46 @@ import * as assert from "uvu/assert";
 import { minifyWgsl } from "../scripts/minify-wgsl.js";
 
 test("minify: comments and space go", () => {
-  assert.is(minifyWgsl("// a comment\nfn f(x: f32) -> f32 {\n  return /* b\n c */ x * 0.5 + vec4<f32>( x ).x; // d\n}\n"), "fn f(x:f32)->f32{return x*0.5+vec4f(x).x;}");
+  assert.is(
+    minifyWgsl("// a comment\nfn f(x: f32) -> f32 {\n  return /* b\n c */ x * 0.5 + vec4<f32>( x ).x; // d\n}\n"),
+    "fn f(x:f32)->f32{return x*0.5+vec4f(x).x;}",
+  );
 });
 
 test("minify: what would become another token stays apart, and names stay apart from what is before them", () => {
   assert.is(minifyWgsl("return a - -b & & c;"), "return a- -b& &c;");
   assert.is(minifyWgsl("const SIZES: array<u32, 2> = array<u32, 2>(1u, 2u);"), "const SIZES:array<u32,2> =array<u32,2>(1u,2u);");
-  assert.is(minifyWgsl("@group(0) @binding(1) var<storage, read_write> kept: array<u32>;"), "@group(0)@binding(1)var<storage,read_write> kept:array<u32>;");
-  assert.is(minifyWgsl("@compute @workgroup_size(64)\nfn main() { if (a < b) { return 1 .x; } else if (!b) { } }"), "@compute@workgroup_size(64)fn main(){if(a<b){return 1 .x;}else if(!b){}}");
+  assert.is(
+    minifyWgsl("@group(0) @binding(1) var<storage, read_write> kept: array<u32>;"),
+    "@group(0)@binding(1)var<storage,read_write> kept:array<u32>;",
+  );
+  assert.is(
+    minifyWgsl("@compute @workgroup_size(64)\nfn main() { if (a < b) { return 1 .x; } else if (!b) { } }"),
+    "@compute@workgroup_size(64)fn main(){if(a<b){return 1 .x;}else if(!b){}}",
+  );
 });
 
 test("minify: bodies that are put in go, the lines that say where stay; hooks go", () => {
-  assert.is(minifyWgsl("// hooks\nfn activate(x: f32) -> f32 {\n  return x;\n}\n// end hooks\nfn main() { activate(1.0); }"), "fn main(){activate(1.0);}");
-  assert.is(minifyWgsl("const N: u32 = 1;\n// body\nfn element(i: u32) {}\n// end body\nfn main() { element(N); }"), "const N:u32=1;\n// body\n// end body\nfn main(){element(N);}");
+  assert.is(
+    minifyWgsl("// hooks\nfn activate(x: f32) -> f32 {\n  return x;\n}\n// end hooks\nfn main() { activate(1.0); }"),
+    "fn main(){activate(1.0);}",
+  );
+  assert.is(
+    minifyWgsl("const N: u32 = 1;\n// body\nfn element(i: u32) {}\n// end body\nfn main() { element(N); }"),
+    "const N:u32=1;\n// body\n// end body\nfn main(){element(N);}",
+  );
 });
 
 test("minify: every kernel keeps its tokens", () => {
-  const tokens = (text) => text.replace(/\/\/.*|\/\*[^]*?\*\//g, " ").replace(/\b(vec\d|mat\dx\d)<([fiu])32>/g, "$1$2").match(/[\w.]+|[^\s\w]/g);
+  const tokens = (text) =>
+    text
+      .replace(/\/\/.*|\/\*[^]*?\*\//g, " ")
+      .replace(/\b(vec\d|mat\dx\d)<([fiu])32>/g, "$1$2")
+      .match(/[\w.]+|[^\s\w]/g);
   for (const file of readdirSync(new URL("../kernels/", import.meta.url))) {
-    const text = readFileSync(new URL(`../kernels/${file}`, import.meta.url), "utf8").replace(/^\/\/ hooks$[^]*^\/\/ end hooks$/m, "").replace(/^\/\/ body$[^]*^\/\/ end body$/m, "");
+    const text = readFileSync(new URL(`../kernels/${file}`, import.meta.url), "utf8")
+      .replace(/^\/\/ hooks$[^]*^\/\/ end hooks$/m, "")
+      .replace(/^\/\/ body$[^]*^\/\/ end body$/m, "");
     const small = minifyWgsl(text);
     assert.equal(tokens(small), tokens(text), file);
     assert.not.match(small, /\s\s|\/\/|\/\*/, file);

@@ -22,7 +22,11 @@ import { errorOf, fingerprint, table } from "./model/helpers.js";
 const wasm = await open("wasm", { reproducible: true, threads: 1 });
 test.after(() => wasm.close());
 
-const network = () => sequential([dense(8, { activation: "tanh" }), batchNorm({ momentum: 0.9 }), dropout(0.25), dense(6), dropout(0.5), dense(1)], { inputShape: [4], seed: 3 });
+const network = () =>
+  sequential([dense(8, { activation: "tanh" }), batchNorm({ momentum: 0.9 }), dropout(0.25), dense(6), dropout(0.5), dense(1)], {
+    inputShape: [4],
+    seed: 3,
+  });
 const halfSquare = (y, p) => mean(square(sub(p, y)));
 
 test("a loop of one's own with dropout and batchNorm trains what fit trains, bit for bit", async () => {
@@ -33,11 +37,14 @@ test("a loop of one's own with dropout and batchNorm trains what fit trains, bit
 
   const net = network();
   const optimizer = adam({ learningRate: 0.01 });
-  const step = compile((xs, ys) => {
-    const { value, grads } = valueAndGrad(() => halfSquare(ys, net.call(xs)), net.parameters)();
-    optimizer.update(net.parameters, grads);
-    return value;
-  }, { training: true, seed: 5 });
+  const step = compile(
+    (xs, ys) => {
+      const { value, grads } = valueAndGrad(() => halfSquare(ys, net.call(xs)), net.parameters)();
+      optimizer.update(net.parameters, grads);
+      return value;
+    },
+    { training: true, seed: 5 },
+  );
   for (let epoch = 0; epoch < 3; epoch++) {
     for (let at = 0; at < 64; at += 16) {
       await step(tensor(x.data.slice(at * 4, (at + 16) * 4), [16, 4]), tensor(y.data.slice(at, at + 16), [16, 1]));
@@ -74,7 +81,10 @@ const refused = {
 for (const [name, make] of Object.entries(refused)) {
   test(`gradients through ${name} need a mode`, async () => {
     const [layer, shape] = make();
-    const x = tensor(Float32Array.from({ length: 2 * shape.reduce((a, b) => a * b, 1) }, (_, i) => Math.fround(i / 10)), [2, ...shape]);
+    const x = tensor(
+      Float32Array.from({ length: 2 * shape.reduce((a, b) => a * b, 1) }, (_, i) => Math.fround(i / 10)),
+      [2, ...shape],
+    );
     const w = tensor(2);
     const fn = (t) => valueAndGrad(() => mean(square(layer.call(mul(t, w)))), [w])().grads[0];
     const error = await errorOf(() => compile(fn)(x));
@@ -110,7 +120,7 @@ test("a call's option stands over the function's, and is checked", async () => {
   assert.match((await errorOf(() => layer.call(x, { train: true }))).message, /layer "dropout": .*"train"/);
   assert.instance(await errorOf(() => compile((t) => layer.call(t, { training: 1 }))(x)), ArgumentError);
   assert.match((await errorOf(() => layer.call(x, { training: true }))).message, /compile\(fn, \{ training: true \}\)/);
-  assert.equal(await (layer.call(x)).data(), await x.data());
+  assert.equal(await layer.call(x).data(), await x.data());
   assert.instance(await errorOf(() => compile((t) => t, { train: true })), ArgumentError);
 });
 
@@ -118,10 +128,13 @@ test("a batchNorm that one step calls twice moves its averages twice, as Keras' 
   const norm = batchNorm({ momentum: 0.9 });
   const w = tensor(1);
   const [a, b] = [tensor([[1], [3]]), tensor([[10], [20]])];
-  const step = compile((x, y) => {
-    const { value } = valueAndGrad(() => add(mean(norm.call(mul(x, w))), mean(norm.call(mul(y, w)))), [w])();
-    return value;
-  }, { training: true });
+  const step = compile(
+    (x, y) => {
+      const { value } = valueAndGrad(() => add(mean(norm.call(mul(x, w))), mean(norm.call(mul(y, w)))), [w])();
+      return value;
+    },
+    { training: true },
+  );
   await step(a, b);
   const [mean_, variance] = norm.weights.slice(2).map((v) => v.tensor);
   const moved = (start, values) => values.reduce((average, v) => average * 0.9 + v * 0.1, start);
@@ -159,14 +172,26 @@ test("randomCategorical draws classes with the probabilities of softmax", async 
   assert.equal(y.shape, [2, draws]);
   assert.is(y.dtype, "i32");
   const data = await y.data();
-  [[1 / 8, 2 / 8, 5 / 8, 0], [0.25, 0.25, 0.25, 0.25]].forEach((shares, row) => shares.forEach((share, k) => {
-    const found = data.subarray(row * draws, (row + 1) * draws).filter((v) => v === k).length / draws;
-    // 5 standard deviations of a binomial share
-    assert.ok(Math.abs(found - share) <= 5 * Math.sqrt((share * (1 - share)) / draws), `row ${row}, class ${k}: ${found}, expected ${share}`);
-  }));
-  assert.match((await errorOf(() => compile(() => randomCategorical(randomKey(), tensor([1, 2], [2], "i32")))())).message, /randomCategorical.*f32/);
+  [[1 / 8, 2 / 8, 5 / 8, 0], [0.25, 0.25, 0.25, 0.25]].forEach((shares, row) =>
+    shares.forEach((share, k) => {
+      const found = data.subarray(row * draws, (row + 1) * draws).filter((v) => v === k).length / draws;
+      // 5 standard deviations of a binomial share
+      assert.ok(
+        Math.abs(found - share) <= 5 * Math.sqrt((share * (1 - share)) / draws),
+        `row ${row}, class ${k}: ${found}, expected ${share}`,
+      );
+    }),
+  );
+  assert.match(
+    (await errorOf(() => compile(() => randomCategorical(randomKey(), tensor([1, 2], [2], "i32")))())).message,
+    /randomCategorical.*f32/,
+  );
   assert.equal(await (await compile(() => randomCategorical(randomKey(), [[-1e9, 0], [0, -1e9]], 2))()).array(), [[1, 1], [0, 0]]);
-  for (const count of [-1, 1.5, "2"]) assert.match((await errorOf(() => compile((l) => randomCategorical(randomKey(), l, count))(logits))).message, /randomCategorical: count/);
+  for (const count of [-1, 1.5, "2"])
+    assert.match(
+      (await errorOf(() => compile((l) => randomCategorical(randomKey(), l, count))(logits))).message,
+      /randomCategorical: count/,
+    );
 });
 
 test("optimizer.apply is one update outside of a traced function", async () => {
@@ -181,22 +206,38 @@ test("optimizer.apply is one update outside of a traced function", async () => {
   assert.equal(await w.data(), await v.data());
   assert.is(await eager.iterations.item(), 3);
   assert.match((await errorOf(() => eager.apply([w], [tensor([1, 2, 3])]))).message, /adam: expected gradients f32\[2\], got f32\[3\]/);
-  assert.match((await errorOf(() => compile((t) => { sgd().apply([w], [t]); })(g))).message, /update\(\)/);
+  assert.match(
+    (
+      await errorOf(() =>
+        compile((t) => {
+          sgd().apply([w], [t]);
+        })(g),
+      )
+    ).message,
+    /update\(\)/,
+  );
   assert.equal(await w.data(), await v.data());
 });
 
 test("a gradient of a gradient that some op cannot give is refused, not taken for nothing", async () => {
-  const penalty = (fn) => compile((t) => {
-    const inner = valueAndGrad(() => mean(square(fn(t))), [t])().grads[0];
-    return valueAndGrad(() => mean(square(inner)), [t])().grads[0];
-  });
+  const penalty = (fn) =>
+    compile((t) => {
+      const inner = valueAndGrad(() => mean(square(fn(t))), [t])().grads[0];
+      return valueAndGrad(() => mean(square(inner)), [t])().grads[0];
+    });
   const x = tensor(Float32Array.of(1, 2, 3, 4), [1, 2, 2, 1]);
   assert.match((await errorOf(() => penalty((t) => maxPool2d(t, 2))(x))).message, /the gradient of max pooling has none of its own/);
   for (const layer of [lstm(2), gru(2), simpleRnn(2)]) {
-    assert.match((await errorOf(() => penalty((t) => layer.call(t, { training: false }))(tensor(new Float32Array(6).fill(0.5), [1, 3, 2])))).message, /gradients: the gradient of (lstm|gru|simpleRnn) has none/);
+    assert.match(
+      (await errorOf(() => penalty((t) => layer.call(t, { training: false }))(tensor(new Float32Array(6).fill(0.5), [1, 3, 2])))).message,
+      /gradients: the gradient of (lstm|gru|simpleRnn) has none/,
+    );
   }
   // d/dx of mean((2 x / n)^2) is 8 x / n^3.
-  assert.equal([...(await (await penalty((t) => t)(x)).data())], [1, 2, 3, 4].map((v) => (8 * v) / 64));
+  assert.equal(
+    [...(await (await penalty((t) => t)(x)).data())],
+    [1, 2, 3, 4].map((v) => (8 * v) / 64),
+  );
 });
 
 test.run();

@@ -1,4 +1,7 @@
-/** Options of factories: those that are not known and values out of range are errors, since JavaScript would drop or carry on with them silently. */
+/**
+ * Options of factories: those that are not known and values out of range are errors, since JavaScript would drop or carry on with them
+ * silently.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { hint } from "../build/esm/check.js";
@@ -9,13 +12,22 @@ import * as L from "../build/esm/index.js";
 const CASES = [
   // TensorFlow.js gives all arguments as one object.
   [() => L.dense({ units: 8, activation: "relu" }), /dense: units is no option of a layer; write dense\(units, \{ \.\.\. \}\)/],
-  [() => L.conv2d({ filters: 8, kernelSize: 3 }), /conv2d: filters is no option of a layer; write conv2d\(filters, kernelSize, \{ \.\.\. \}\)/],
+  [
+    () => L.conv2d({ filters: 8, kernelSize: 3 }),
+    /conv2d: filters is no option of a layer; write conv2d\(filters, kernelSize, \{ \.\.\. \}\)/,
+  ],
   [() => L.conv2d(8, { kernelSize: 3 }), /conv2d: kernelSize is no option of a layer; write conv2d\(filters, kernelSize, \{ \.\.\. \}\)/],
-  [() => L.conv2d(8, 3, { kernel_size: 3 }), /conv2d: kernel_size is no option of a layer; write conv2d\(filters, kernelSize, \{ \.\.\. \}\)/],
+  [
+    () => L.conv2d(8, 3, { kernel_size: 3 }),
+    /conv2d: kernel_size is no option of a layer; write conv2d\(filters, kernelSize, \{ \.\.\. \}\)/,
+  ],
   [() => L.maxPool2d({ poolSize: 2 }), /maxPool2d: poolSize is no option of a layer; write maxPool2d\(poolSize, \{ \.\.\. \}\)/],
   [() => L.lstm(4, { units: 4 }), /lstm: units is no option of a layer; write lstm\(units, \{ \.\.\. \}\)/],
   [() => L.embedding({ inputDim: 3, outputDim: 4 }), /embedding: inputDim must be an integer >= 1, got \{"inputDim":3,"outputDim":4\}/],
-  [() => L.embedding(9, 4, { inputLength: 3 }), /embedding: inputLength is no option of a layer; write sequential\(\[\.\.\.\], \{ inputShape: /],
+  [
+    () => L.embedding(9, 4, { inputLength: 3 }),
+    /embedding: inputLength is no option of a layer; write sequential\(\[\.\.\.\], \{ inputShape: /,
+  ],
   [() => L.lstm(4, { stateful: true }), /lstm: stateful is no option of a layer; write layer\.callWithStates\(x, \.\.\.states\)/],
   [() => L.gru(4, { return_state: true }), /gru: return_state is no option of a layer; write layer\.callWithStates\(x, \.\.\.states\)/],
   [() => L.simpleRnn(4, { return_sequences: true }), /simpleRnn: unknown option "return_sequences"; did you mean "returnSequences"/],
@@ -27,13 +39,28 @@ const CASES = [
   [() => L.conv2d(4, 3, { padding: "SAME" }), /conv2d: padding must be one of "valid", "same", got "SAME"/],
   [() => L.conv2d(4, 3, { padding: 1 }), /conv2d: padding must be "valid" or "same", got 1; the layer zeroPadding2d pads by numbers/],
   [() => L.maxPool2d(2, { padding: 1 }), /maxPool2d: padding must be "valid" or "same", got 1; the layer zeroPadding2d pads by numbers/],
-  [() => L.dense(4, { activation: L.leakyRelu({ negativeSlope: 0.1 }) }), /dense: expected the name of an activation or a function, got a layer: put it behind this one/],
+  [
+    () => L.dense(4, { activation: L.leakyRelu({ negativeSlope: 0.1 }) }),
+    /dense: expected the name of an activation or a function, got a layer: put it behind this one/,
+  ],
   [() => L.dense(4, { activation: L.zeros([2]) }), /dense: expected the name of an activation or a function, got f32\[2\]/],
-  [() => L.sequential([L.dense(4, { kernelInitializer: L.initializers.randomNormal })], { inputShape: [3] }), /layer "dense": the initializer of kernel must give a Float32Array of 12 elements, got function; write randomNormal\(\)/],
-  [() => L.sequential([L.dense(4, { biasInitializer: () => [0, 0, 0, 0] })], { inputShape: [3] }), /layer "dense": the initializer of bias must give a Float32Array of 4 elements, got an array/],
-  [() => L.sequential([L.dense(4, { biasInitializer: () => new Float32Array(3) })], { inputShape: [3] }), /layer "dense": the initializer of bias must give a Float32Array of 4 elements, got a Float32Array/],
+  [
+    () => L.sequential([L.dense(4, { kernelInitializer: L.initializers.randomNormal })], { inputShape: [3] }),
+    /layer "dense": the initializer of kernel must give a Float32Array of 12 elements, got function; write randomNormal\(\)/,
+  ],
+  [
+    () => L.sequential([L.dense(4, { biasInitializer: () => [0, 0, 0, 0] })], { inputShape: [3] }),
+    /layer "dense": the initializer of bias must give a Float32Array of 4 elements, got an array/,
+  ],
+  [
+    () => L.sequential([L.dense(4, { biasInitializer: () => new Float32Array(3) })], { inputShape: [3] }),
+    /layer "dense": the initializer of bias must give a Float32Array of 4 elements, got a Float32Array/,
+  ],
   [() => L.sequential(), /sequential: expected a list of layers, got undefined; write sequential\(\[layer, layer\]\)/],
-  [() => L.sequential([L.dense(2)]).add(L.dense(3)), /add: a model has its layers from the start; write sequential\(\[\.\.\.model\.layers, layer\]\)/],
+  [
+    () => L.sequential([L.dense(2)]).add(L.dense(3)),
+    /add: a model has its layers from the start; write sequential\(\[\.\.\.model\.layers, layer\]\)/,
+  ],
   [() => L.sequential([L.dense(2)]).getLayer("Dense"), /getLayer: unknown layer "Dense"; did you mean "dense"/],
   [() => L.sequential([L.dense(2)]).getLayer(1), /getLayer: unknown layer "1"; known: dense/],
   [() => (L.sequential([L.dense(2)]).trainable = 0), /model: trainable must be true or false, got 0/],
@@ -65,11 +92,17 @@ const CASES = [
   [() => L.precision({ threshold: NaN }), /precision: threshold must be a number, got NaN/],
   [() => L.topKCategoricalAccuracy({ k: 0 }), /topKCategoricalAccuracy: k must be an integer >= 1, got 0/],
   [() => L.confusionMatrix({ class: 3 }), /confusionMatrix: unknown option "class"/],
-  [() => L.exponentialDecay({ initialLearningRate: 1, decaySteps: 1, decayRate: 1, stairCase: true }), /unknown option "stairCase"; did you mean "staircase"/],
+  [
+    () => L.exponentialDecay({ initialLearningRate: 1, decaySteps: 1, decayRate: 1, stairCase: true }),
+    /unknown option "stairCase"; did you mean "staircase"/,
+  ],
   [() => L.cosineDecay(), /cosineDecay: decaySteps must be a positive number, got undefined/],
   [() => L.piecewiseConstantDecay({ boundaries: [NaN], values: [1, 2] }), /piecewiseConstantDecay: expected lists of numbers/],
   [() => L.piecewiseConstantDecay({}), /piecewiseConstantDecay: expected lists of numbers.*got boundaries undefined/],
-  [() => L.earlyStopping({ restore_best_weights: true }), /earlyStopping: unknown option "restore_best_weights"; did you mean "restoreBestWeights"/],
+  [
+    () => L.earlyStopping({ restore_best_weights: true }),
+    /earlyStopping: unknown option "restore_best_weights"; did you mean "restoreBestWeights"/,
+  ],
   [() => L.earlyStopping({ minDelta: NaN }), /earlyStopping: minDelta must be a number, got NaN/],
   [() => L.earlyStopping({ baseline: "0.5" }), /earlyStopping: baseline must be a number, got "0.5"/],
   [() => L.earlyStopping({ monitor: 3 }), /earlyStopping: monitor must be the name of a log, got 3/],
@@ -94,7 +127,10 @@ const CASES = [
   [() => data.parseCsv("1,2", { header: "yes" }), /csv: header must be true, false or "auto", got "yes"/],
   [() => data.parseCsv("1,2", { columns: "0" }), /csv: columns must be a list/],
   [() => data.parseCsv("age,b\n1,2\n", { columns: ["Age"] }), /csv: no column "Age"; did you mean "age"/],
-  [() => data.trainTestSplit({ data: new Float32Array(4), shape: [4] }, { data: new Float32Array(4), shape: [4] }, { testSize: 0.5 }), /trainTestSplit: unknown option "testSize"/],
+  [
+    () => data.trainTestSplit({ data: new Float32Array(4), shape: [4] }, { data: new Float32Array(4), shape: [4] }, { testSize: 0.5 }),
+    /trainTestSplit: unknown option "testSize"/,
+  ],
   [() => data.trainTestSplit(L.zeros([4]), L.zeros([4])), /trainTestSplit: x must be \{ data, shape \} with a typed array/],
   [() => data.oneHot(null, 2), /oneHot: expected an array of labels, got null/],
   [() => data.windows(undefined, 2), /windows: expected an array of numbers, got undefined/],
@@ -118,10 +154,47 @@ for (const [act, message] of CASES) {
 
 /** Every layer that has options, with the arguments that come before them. */
 const LAYERS = {
-  activation: ["relu"], avgPool1d: [2], avgPool2d: [2], batchNorm: [], bidirectional: [L.lstm(2)], concatenate: [], conv1d: [2, 3], conv1dTranspose: [2, 3], conv2d: [2, 3], conv2dTranspose: [2, 3],
-  cropping2d: [1], dense: [2], depthwiseConv2d: [3], dropout: [0.5], elu: [], embedding: [4, 2], flatten: [], globalAvgPool1d: [], globalAvgPool2d: [], globalMaxPool1d: [], globalMaxPool2d: [],
-  groupNorm: [2], gru: [2], layerNorm: [], leakyRelu: [], lstm: [2], maxPool1d: [2], maxPool2d: [2], normalization: [], permute: [[1]], prelu: [], relu: [], repeatVector: [2], reshape: [[2]],
-  rmsNorm: [], separableConv2d: [2, 3], simpleRnn: [2], softmax: [], timeDistributed: [L.dense(2)], upSampling2d: [2], zeroPadding2d: [1],
+  activation: ["relu"],
+  avgPool1d: [2],
+  avgPool2d: [2],
+  batchNorm: [],
+  bidirectional: [L.lstm(2)],
+  concatenate: [],
+  conv1d: [2, 3],
+  conv1dTranspose: [2, 3],
+  conv2d: [2, 3],
+  conv2dTranspose: [2, 3],
+  cropping2d: [1],
+  dense: [2],
+  depthwiseConv2d: [3],
+  dropout: [0.5],
+  elu: [],
+  embedding: [4, 2],
+  flatten: [],
+  globalAvgPool1d: [],
+  globalAvgPool2d: [],
+  globalMaxPool1d: [],
+  globalMaxPool2d: [],
+  groupNorm: [2],
+  gru: [2],
+  layerNorm: [],
+  leakyRelu: [],
+  lstm: [2],
+  maxPool1d: [2],
+  maxPool2d: [2],
+  normalization: [],
+  permute: [[1]],
+  prelu: [],
+  relu: [],
+  repeatVector: [2],
+  reshape: [[2]],
+  rmsNorm: [],
+  separableConv2d: [2, 3],
+  simpleRnn: [2],
+  softmax: [],
+  timeDistributed: [L.dense(2)],
+  upSampling2d: [2],
+  zeroPadding2d: [1],
 };
 
 for (const [kind, args] of Object.entries(LAYERS)) {
@@ -130,25 +203,47 @@ for (const [kind, args] of Object.entries(LAYERS)) {
     for (const option of ["inputShape", "input_shape", "batchInputShape", "batch_input_shape", "inputDim"]) {
       const own = kind === "embedding" && option === "inputDim";
       const place = own ? /write embedding\(inputDim, outputDim, / : /write sequential\(\[\.\.\.\], \{ inputShape: \[\.\.\.\] \}\)/;
-      assert.throws(() => L[kind](...args, { [option]: [3] }), (e) => e instanceof L.ArgumentError && e.message.startsWith(`${kind}: ${option} is no option of a layer; `) && place.test(e.message));
+      assert.throws(
+        () => L[kind](...args, { [option]: [3] }),
+        (e) =>
+          e instanceof L.ArgumentError && e.message.startsWith(`${kind}: ${option} is no option of a layer; `) && place.test(e.message),
+      );
     }
   });
 }
 
 const FLAT = /, got \[1, 4\]; a recurrent layer before it needs returnSequences: true/;
 for (const [name, second] of Object.entries({
-  lstm: () => L.lstm(3), gru: () => L.gru(3), simpleRnn: () => L.simpleRnn(3), bidirectional: () => L.bidirectional(L.lstm(3)), timeDistributed: () => L.timeDistributed(L.dense(3)),
-  conv1d: () => L.conv1d(3, 2), maxPool1d: () => L.maxPool1d(), globalAvgPool1d: () => L.globalAvgPool1d(),
+  lstm: () => L.lstm(3),
+  gru: () => L.gru(3),
+  simpleRnn: () => L.simpleRnn(3),
+  bidirectional: () => L.bidirectional(L.lstm(3)),
+  timeDistributed: () => L.timeDistributed(L.dense(3)),
+  conv1d: () => L.conv1d(3, 2),
+  maxPool1d: () => L.maxPool1d(),
+  globalAvgPool1d: () => L.globalAvgPool1d(),
 })) {
   test(`a recurrent layer that gives its last step only, before ${name}: the error names the option`, () => {
-    assert.throws(() => L.sequential([L.lstm(4), L.dropout(0.1), second()], { inputShape: [5, 2] }), (e) => e instanceof L.ShapeError && FLAT.test(e.message));
+    assert.throws(
+      () => L.sequential([L.lstm(4), L.dropout(0.1), second()], { inputShape: [5, 2] }),
+      (e) => e instanceof L.ShapeError && FLAT.test(e.message),
+    );
     assert.is(L.sequential([L.lstm(4, { returnSequences: true }), L.dropout(0.1), second()], { inputShape: [5, 2] }).layers.length, 3);
   });
 }
 
 test("activations by Keras' names: those of JavaScript's spelling are taken, others lead there", () => {
-  for (const name of "linear relu relu6 elu selu gelu tanh sigmoid softplus softsign softmax silu swish mish exponential".split(" ")) assert.is(L.dense(2, { activation: name }).config.activation, name);
-  for (const [name, meant] of Object.entries({ leaky_relu: "leakyRelu", hard_sigmoid: "hardSigmoid", hard_silu: "hardSilu", hard_swish: "hardSwish", log_softmax: "logSoftmax", ReLU: "relu", LogSoftmax: "logSoftmax" })) {
+  for (const name of "linear relu relu6 elu selu gelu tanh sigmoid softplus softsign softmax silu swish mish exponential".split(" "))
+    assert.is(L.dense(2, { activation: name }).config.activation, name);
+  for (const [name, meant] of Object.entries({
+    leaky_relu: "leakyRelu",
+    hard_sigmoid: "hardSigmoid",
+    hard_silu: "hardSilu",
+    hard_swish: "hardSwish",
+    log_softmax: "logSoftmax",
+    ReLU: "relu",
+    LogSoftmax: "logSoftmax",
+  })) {
     assert.throws(() => L.dense(2, { activation: name }), `did you mean "${meant}"`);
   }
 });
@@ -161,7 +256,15 @@ test("options that are undefined count as not given", () => {
 
 test("hints: spelling of other libraries, swapped and missing letters, initials; none for what is not near", () => {
   const known = ["accuracy", "meanSquaredError", "learningRate", "f1", "mae", "mse"];
-  for (const [name, meant] of [["acuracy", "accuracy"], ["Accuracy", "accuracy"], ["accurcay", "accuracy"], ["mean_squared_error", "meanSquaredError"], ["lr", "learningRate"], ["F1", "f1"], ["learning_rat", "learningRate"]]) {
+  for (const [name, meant] of [
+    ["acuracy", "accuracy"],
+    ["Accuracy", "accuracy"],
+    ["accurcay", "accuracy"],
+    ["mean_squared_error", "meanSquaredError"],
+    ["lr", "learningRate"],
+    ["F1", "f1"],
+    ["learning_rat", "learningRate"],
+  ]) {
     assert.is(hint(name, known), `did you mean "${meant}"? `, name);
   }
   for (const name of ["", "x", "precision", "a".repeat(1e5)]) assert.is(hint(name, known), "", name.slice(0, 20));

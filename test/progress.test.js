@@ -10,14 +10,20 @@ function setup(options = {}, stream = {}) {
   const writes = [];
   const report = progress({
     stream: { write: (text) => writes.push(text), isTTY: true, columns: 100, ...stream },
-    epochs: 10, steps: 1875, now: () => clock.time, ...options,
+    epochs: 10,
+    steps: 1875,
+    now: () => clock.time,
+    ...options,
   });
   return { report, clock, writes };
 }
 
 /** What a terminal shows: a carriage return starts the line again, and every redraw clears the rest of it. */
 function screen(writes) {
-  return writes.join("").split("\n").map((line) => line.slice(line.lastIndexOf("\r") + 1).replace(ANSI, ""));
+  return writes
+    .join("")
+    .split("\n")
+    .map((line) => line.slice(line.lastIndexOf("\r") + 1).replace(ANSI, ""));
 }
 
 /** Takes steps `from` to `to`, `ms` each. */
@@ -51,7 +57,10 @@ test("metrics stand in order of name, those of validation last", () => {
   run.report.beginEpoch(0);
   steps(run, 1, 3, 1);
   run.report.endEpoch({ val_loss: 1, zeal: 2, val_accuracy: 3, loss: 4, accuracy: 5 });
-  assert.equal(run.writes.join(""), "Epoch 1/10 - 0s - 1ms/step - accuracy: 5.0000 - loss: 4.0000 - zeal: 2.0000 - val_accuracy: 3.0000 - val_loss: 1.0000\n");
+  assert.equal(
+    run.writes.join(""),
+    "Epoch 1/10 - 0s - 1ms/step - accuracy: 5.0000 - loss: 4.0000 - zeal: 2.0000 - val_accuracy: 3.0000 - val_loss: 1.0000\n",
+  );
 });
 
 test("redraws come at most ten times a second, and `due` says when", () => {
@@ -122,7 +131,10 @@ test("what a narrow terminal loses: bar, timing, later metrics; at the end of an
     return [live, screen(run.writes)[1]];
   };
   const metrics = "accuracy: 0.5000 - loss: 1.5000";
-  assert.equal(lines(80), [`10/10 ━━━━━━━━━━━━━━━━━━━━ 0s 500ms/step - ${metrics}`, `10/10 ━━━━━━━━━━━━━━━━━━━━ 5s 500ms/step - ${metrics}`]);
+  assert.equal(lines(80), [
+    `10/10 ━━━━━━━━━━━━━━━━━━━━ 0s 500ms/step - ${metrics}`,
+    `10/10 ━━━━━━━━━━━━━━━━━━━━ 5s 500ms/step - ${metrics}`,
+  ]);
   assert.equal(lines(62), [`10/10 ━━━━━━━ 0s 500ms/step - ${metrics}`, `10/10 ━━━━━━━ 5s 500ms/step - ${metrics}`]);
   assert.equal(lines(56), [`10/10 0s 500ms/step - ${metrics}`, `10/10 5s 500ms/step - ${metrics}`]);
   assert.equal(lines(50), [`10/10 - ${metrics}`, `10/10 5s 500ms/step - ${metrics}`]);
@@ -173,8 +185,17 @@ test("numbers and times", () => {
     return run.writes[0].split("loss: ")[1].trim();
   };
   const cases = [
-    [0.97314, "0.9731"], [12.5, "12.5000"], [-0.25, "-0.2500"], [0.0011, "0.0011"], [0.001, "1.0000e-03"],
-    [0.00012345, "1.2345e-04"], [-3e-12, "-3.0000e-12"], [1e-100, "1.0000e-100"], [0, "0.0000e+00"], [NaN, "NaN"], [Infinity, "Infinity"],
+    [0.97314, "0.9731"],
+    [12.5, "12.5000"],
+    [-0.25, "-0.2500"],
+    [0.0011, "0.0011"],
+    [0.001, "1.0000e-03"],
+    [0.00012345, "1.2345e-04"],
+    [-3e-12, "-3.0000e-12"],
+    [1e-100, "1.0000e-100"],
+    [0, "0.0000e+00"],
+    [NaN, "NaN"],
+    [Infinity, "Infinity"],
   ];
   for (const [value, text] of cases) assert.is(shown(value), text);
 

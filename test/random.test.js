@@ -2,16 +2,27 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ArgumentError, ShapeError } from "../build/esm/errors.js";
-import { computeFans, constant, identity, initializer, orthogonal, randomNormal, randomUniform, truncatedNormal } from "../build/esm/nn/initializers.js";
+import {
+  computeFans,
+  constant,
+  identity,
+  initializer,
+  orthogonal,
+  randomNormal,
+  randomUniform,
+  truncatedNormal,
+} from "../build/esm/nn/initializers.js";
 import { Random, permutation, permutationOf, philox4x32 } from "../build/esm/random.js";
 
 const moments = (values) => {
-  let mean = 0, variance = 0;
+  let mean = 0;
+  let variance = 0;
   for (const v of values) mean += v / values.length;
   for (const v of values) variance += (v - mean) ** 2 / values.length;
   return { mean, variance };
 };
-const near = (actual, expected, tolerance, what) => assert.ok(Math.abs(actual - expected) <= tolerance, `${what}: expected ${expected} +- ${tolerance}, got ${actual}`);
+const near = (actual, expected, tolerance, what) =>
+  assert.ok(Math.abs(actual - expected) <= tolerance, `${what}: expected ${expected} +- ${tolerance}, got ${actual}`);
 
 test("philox4x32 gives the known answers of Random123", () => {
   assert.equal([...philox4x32([0, 0, 0, 0], [0, 0])], [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]);
@@ -42,10 +53,24 @@ test("equal seeds repeat, other seeds and streams differ", () => {
 });
 
 test("seeds, streams and counts are checked", () => {
-  for (const seed of [-1, 0.5, 2 ** 53, NaN, "1"]) assert.throws(() => new Random(seed), (e) => e instanceof ArgumentError && e.message.includes(String(seed)));
-  for (const stream of [-1, 2 ** 32, 1.5]) assert.throws(() => new Random(0, stream), (e) => e instanceof ArgumentError);
-  assert.throws(() => new Random(0).uniform(-1), (e) => e instanceof ArgumentError);
-  assert.throws(() => permutation(2 ** 31, [0, 0, 0, 0]), (e) => e instanceof ArgumentError);
+  for (const seed of [-1, 0.5, 2 ** 53, NaN, "1"])
+    assert.throws(
+      () => new Random(seed),
+      (e) => e instanceof ArgumentError && e.message.includes(String(seed)),
+    );
+  for (const stream of [-1, 2 ** 32, 1.5])
+    assert.throws(
+      () => new Random(0, stream),
+      (e) => e instanceof ArgumentError,
+    );
+  assert.throws(
+    () => new Random(0).uniform(-1),
+    (e) => e instanceof ArgumentError,
+  );
+  assert.throws(
+    () => permutation(2 ** 31, [0, 0, 0, 0]),
+    (e) => e instanceof ArgumentError,
+  );
 });
 
 test("uniform: multiples of 2^-24 in [0, 1) with the right moments", () => {
@@ -85,7 +110,11 @@ test("permutation is a bijection for every size", () => {
   const sizes = [...Array.from({ length: 70 }, (_, i) => i), 127, 128, 129, 997, 1024, 4099];
   for (const size of sizes) {
     const p = permutation(size, [size, 1, 2, 3], 4);
-    assert.equal([...p].sort((a, b) => a - b), Array.from({ length: size }, (_, i) => i), `size ${size}`);
+    assert.equal(
+      [...p].sort((a, b) => a - b),
+      Array.from({ length: size }, (_, i) => i),
+      `size ${size}`,
+    );
   }
 });
 
@@ -117,8 +146,10 @@ test("all 24 permutations of four come equally often", () => {
 });
 
 test("every element is as often anywhere, and as often before any other", () => {
-  const size = 13, total = 10000;
-  const place = new Float64Array(size * size), pair = new Float64Array(size * size);
+  const size = 13;
+  const total = 10000;
+  const place = new Float64Array(size * size);
+  const pair = new Float64Array(size * size);
   for (let i = 0; i < total; i++) {
     const p = permutation(size, [7, i, 0, 0]);
     for (let j = 0; j < size; j++) {
@@ -126,7 +157,8 @@ test("every element is as often anywhere, and as often before any other", () => 
       if (j > 0) pair[p[j - 1] * size + p[j]]++;
     }
   }
-  let places = 0, pairs = 0;
+  let places = 0;
+  let pairs = 0;
   for (let i = 0; i < size * size; i++) {
     places += (place[i] - total / size) ** 2 / (total / size);
     if (i % (size + 1) !== 0) pairs += (pair[i] - total / size) ** 2 / (total / size);
@@ -143,13 +175,20 @@ test("computeFans as Keras", () => {
 });
 
 const SHAPE = [3, 3, 20, 60];
-const FAN_IN = 180, FAN_AVERAGE = 360;
-const LIMITS = { glorotUniform: Math.sqrt(3 / FAN_AVERAGE), heUniform: Math.sqrt(6 / FAN_IN), lecunUniform: Math.sqrt(3 / FAN_IN), randomUniform: 0.05 };
+const FAN_IN = 180;
+const FAN_AVERAGE = 360;
+const LIMITS = {
+  glorotUniform: Math.sqrt(3 / FAN_AVERAGE),
+  heUniform: Math.sqrt(6 / FAN_IN),
+  lecunUniform: Math.sqrt(3 / FAN_IN),
+  randomUniform: 0.05,
+};
 for (const [name, limit] of Object.entries(LIMITS)) {
   test(`${name} fills its bounds`, () => {
     const values = initializer(name)(SHAPE, new Random(1));
     assert.is(values.length, 10800);
-    const largest = values.reduce((m, v) => Math.max(m, v), -1), smallest = values.reduce((m, v) => Math.min(m, v), 1);
+    const largest = values.reduce((m, v) => Math.max(m, v), -1);
+    const smallest = values.reduce((m, v) => Math.min(m, v), 1);
     near(largest, limit, limit * 0.002, "largest");
     near(smallest, -limit, limit * 0.002, "smallest");
     near(moments(values).variance, limit ** 2 / 3, limit ** 2 * 0.015, "variance");
@@ -161,7 +200,12 @@ for (const [name, stddev] of Object.entries(STDDEVS)) {
   test(`${name} has its variance and is cut off`, () => {
     const values = initializer(name)(SHAPE, new Random(2));
     near(Math.sqrt(moments(values).variance), stddev, stddev * 0.025, "standard deviation");
-    near(values.reduce((m, v) => Math.max(m, Math.abs(v)), 0), (2 * stddev) / 0.87962566103423978, stddev * 0.02, "largest");
+    near(
+      values.reduce((m, v) => Math.max(m, Math.abs(v)), 0),
+      (2 * stddev) / 0.87962566103423978,
+      stddev * 0.02,
+      "largest",
+    );
   });
 }
 
@@ -179,14 +223,20 @@ test("initializers with parameters", () => {
   assert.equal([...constant(2.5)([3])], [2.5, 2.5, 2.5]);
   assert.equal([...initializer("zeros")([2]), ...initializer("ones")([2])], [0, 0, 1, 1]);
   assert.equal([...identity(2)([2, 3])], [2, 0, 0, 0, 2, 0]);
-  assert.throws(() => identity()([2]), (e) => e instanceof ShapeError);
+  assert.throws(
+    () => identity()([2]),
+    (e) => e instanceof ShapeError,
+  );
 });
 
 for (const shape of [[1, 1], [5, 5], [64, 64], [40, 7], [7, 40], [3, 3, 4, 50], [3, 3, 4, 5]]) {
   test(`orthogonal [${shape}] has orthonormal columns or rows, times the gain`, () => {
-    const columns = shape.at(-1), rows = shape.slice(0, -1).reduce((a, b) => a * b, 1);
+    const columns = shape.at(-1);
+    const rows = shape.slice(0, -1).reduce((a, b) => a * b, 1);
     const q = orthogonal(2)(shape, new Random(6));
-    const byColumn = rows >= columns, count = Math.min(rows, columns), size = Math.max(rows, columns);
+    const byColumn = rows >= columns;
+    const count = Math.min(rows, columns);
+    const size = Math.max(rows, columns);
     const element = (vector, i) => (byColumn ? q[i * columns + vector] : q[vector * columns + i]);
     for (let a = 0; a < count; a++) {
       for (let b = 0; b <= a; b++) {
@@ -199,20 +249,27 @@ for (const shape of [[1, 1], [5, 5], [64, 64], [40, 7], [7, 40], [3, 3, 4, 50], 
 }
 
 test("orthogonal keeps the sign that makes R's diagonal positive, and needs two dimensions", () => {
-  const normals = new Random(8).normal(12), q = orthogonal()([4, 3], new Random(8));
+  const normals = new Random(8).normal(12);
+  const q = orthogonal()([4, 3], new Random(8));
   for (let j = 0; j < 3; j++) {
     let diagonal = 0;
     for (let i = 0; i < 4; i++) diagonal += q[i * 3 + j] * normals[i * 3 + j];
     assert.ok(diagonal > 0, `R[${j}, ${j}] = ${diagonal}`);
   }
-  assert.throws(() => orthogonal()([4], new Random(8)), (e) => e instanceof ShapeError);
+  assert.throws(
+    () => orthogonal()([4], new Random(8)),
+    (e) => e instanceof ShapeError,
+  );
 });
 
 test("initializer passes functions through and names what it knows", () => {
   const own = () => new Float32Array(1);
   assert.is(initializer(own), own);
   for (const name of ["glorot_uniform", "toString"]) {
-    assert.throws(() => initializer(name), (e) => e instanceof ArgumentError && e.message.includes(name) && e.message.includes("glorotUniform"));
+    assert.throws(
+      () => initializer(name),
+      (e) => e instanceof ArgumentError && e.message.includes(name) && e.message.includes("glorotUniform"),
+    );
   }
 });
 

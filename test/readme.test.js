@@ -34,7 +34,10 @@ test("README: there are blocks to run", () => {
 test("README: two screens of short lines", () => {
   const lines = readFileSync(join(root, "README.md"), "utf8").trimEnd().split("\n");
   assert.ok(lines.length <= 110, `${lines.length} lines`);
-  assert.equal(lines.filter((line) => line.length > 110), []);
+  assert.equal(
+    lines.filter((line) => line.length > 110),
+    [],
+  );
 });
 
 test("README: the first model learns the circle", () => {
@@ -46,12 +49,21 @@ test("README: the first model learns the circle", () => {
 });
 
 test("README: save, load, go on as if it had never stopped", () => {
-  const losses = outputs[1]().match(/\d\.\d+(e-\d+)?/g).map(Number);
+  const losses = outputs[1]()
+    .match(/\d\.\d+(e-\d+)?/g)
+    .map(Number);
   assert.is(losses.length, 6);
   assert.ok(losses[5] < 0.6 * losses[0], losses.join());
   // The same without the file between.
-  const whole = blocksOf("README.md")[1].replace("epochs: 3", "epochs: 6").replace(/^const file[\s\S]*$/m, "console.log(first.history.loss);\n");
-  assert.equal(runner(whole, "block-1-whole")().match(/\d\.\d+(e-\d+)?/g).map(Number), losses);
+  const whole = blocksOf("README.md")[1]
+    .replace("epochs: 3", "epochs: 6")
+    .replace(/^const file[\s\S]*$/m, "console.log(first.history.loss);\n");
+  assert.equal(
+    runner(whole, "block-1-whole")()
+      .match(/\d\.\d+(e-\d+)?/g)
+      .map(Number),
+    losses,
+  );
 });
 
 const pages = readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md"));
@@ -72,7 +84,11 @@ for (const [name, blocks] of guides) {
 }
 
 /** What a heading is called in an address, as GitHub makes it. */
-const anchor = (heading) => heading.toLowerCase().replace(/[^\w\- ]/g, "").replaceAll(" ", "-");
+const anchor = (heading) =>
+  heading
+    .toLowerCase()
+    .replace(/[^\w\- ]/g, "")
+    .replaceAll(" ", "-");
 
 test("README and docs: links and pictures lead to what is there", () => {
   let count = 0;
@@ -82,7 +98,11 @@ test("README and docs: links and pictures lead to what is there", () => {
       const [path, hash] = target.split("#");
       const file = path === "" ? join(root, page) : join(root, dirname(page), path);
       assert.ok(existsSync(file), `${page}: ${target}`);
-      if (hash !== undefined) assert.ok([...readFileSync(file, "utf8").matchAll(/^#+ (.*)$/gm)].some(([, heading]) => anchor(heading) === hash), `${page}: ${target}`);
+      if (hash !== undefined)
+        assert.ok(
+          [...readFileSync(file, "utf8").matchAll(/^#+ (.*)$/gm)].some(([, heading]) => anchor(heading) === hash),
+          `${page}: ${target}`,
+        );
       count++;
     }
   }
@@ -114,7 +134,9 @@ test("examples/lstm.js: beats persistence", () => {
 
 test("examples: a file named by the user is read", () => {
   const file = join(folder, "table.csv");
-  const rows = Array.from({ length: 200 }, (_, i) => [...Array.from({ length: 8 }, (_, k) => ((i * (k + 3)) % 17) - 8), Number((i * 3) % 17 > 8)].join());
+  const rows = Array.from({ length: 200 }, (_, i) =>
+    [...Array.from({ length: 8 }, (_, k) => ((i * (k + 3)) % 17) - 8), Number((i * 3) % 17 > 8)].join(),
+  );
   writeFileSync(file, rows.join("\n"));
   const text = run(["examples/ffn.js", "--verbose", "0", "--data", file], bare);
   assert.match(text, /40 held-out rows/);

@@ -94,7 +94,11 @@ test("softmaxCrossEntropy: probs give the gradient; sparse labels equal one-hot 
   const probs = zeros(rows, cols);
   KERNELS.softmaxCrossEntropy({ rows, cols, sparse: false }, [logits, dense], [zeros(rows), probs]);
   const expected = numericGradient(loss(dense, false), logits, [1, 1, 1]);
-  assertNear(probs.map((p, i) => p - dense[i]), expected, "probs - labels");
+  assertNear(
+    probs.map((p, i) => p - dense[i]),
+    expected,
+    "probs - labels",
+  );
   assertNear(loss(Float64Array.of(1, 3, 0), true)().slice(0, 2), loss(dense, false)().slice(0, 2), "sparse", 1e-14);
 });
 
@@ -123,9 +127,16 @@ function recurrentCase(gates, { seed, reverse, withStates, withMask, ...rest }) 
   const mask = withMask ? Float64Array.of(0, 1, 0, 1, 1, 1, 1, 0) : null;
   return {
     attrs: { b, t, u, reverse, resetAfter: true, activation: "tanh", recurrentActivation: "sigmoid", ...rest },
-    xw: small(b, t, gates, u), wr: small(u, gates, u), bias2: random(gates, u), mask,
-    h0: withStates ? random(b, u) : null, c0: withStates ? random(b, u) : null,
-    dh: random(b, t, u), dcLast: random(b, u), rows: b * t, states: b * u,
+    xw: small(b, t, gates, u),
+    wr: small(u, gates, u),
+    bias2: random(gates, u),
+    mask,
+    h0: withStates ? random(b, u) : null,
+    c0: withStates ? random(b, u) : null,
+    dh: random(b, t, u),
+    dcLast: random(b, u),
+    rows: b * t,
+    states: b * u,
   };
 }
 
@@ -261,7 +272,13 @@ function multiply(a, b, m, k, n, options = {}) {
 const camel = (name) => name.replace(/_(.)/g, (_, letter) => letter.toUpperCase());
 
 function caseAttrs(config, [b, t]) {
-  const { units: u, activation = "tanh", recurrent_activation: gate = "sigmoid", go_backwards: reverse = false, reset_after: resetAfter = true } = config;
+  const {
+    units: u,
+    activation = "tanh",
+    recurrent_activation: gate = "sigmoid",
+    go_backwards: reverse = false,
+    reset_after: resetAfter = true,
+  } = config;
   return { b, t, u, activation: camel(activation), recurrentActivation: camel(gate), reverse, resetAfter };
 }
 
@@ -271,28 +288,37 @@ const LAYERS = {
     const [h, c, gates, dgates] = [1, 1, 4, 4].map((g) => zeros(attrs.b, attrs.t, g, attrs.u));
     const [dh0, dc0] = [zeros(attrs.b, attrs.u), zeros(attrs.b, attrs.u)];
     KERNELS.lstm(attrs, [xw, wr, h0, c0, mask], [h, c, gates]);
-    return { outputs: [h, c], backward: (dh, dc) => {
-      KERNELS.lstmGrad(attrs, [dh, dc, wr, c, gates, h0, c0, mask], [dgates, dh0, dc0]);
-      return { dxw: dgates, states: [dh0, dc0] };
-    } };
+    return {
+      outputs: [h, c],
+      backward: (dh, dc) => {
+        KERNELS.lstmGrad(attrs, [dh, dc, wr, c, gates, h0, c0, mask], [dgates, dh0, dc0]);
+        return { dxw: dgates, states: [dh0, dc0] };
+      },
+    };
   },
   GRU: (attrs, { xw, wr, bias2, states: [h0], mask }) => {
     const [h, gates, dxw] = [1, 4, 3].map((g) => zeros(attrs.b, attrs.t, g, attrs.u));
     const dh0 = zeros(attrs.b, attrs.u);
     KERNELS.gru(attrs, [xw, wr, bias2, h0, mask], [h, gates]);
-    return { outputs: [h], backward: (dh) => {
-      KERNELS.gruGrad(attrs, [dh, wr, h, gates, h0, mask], [dxw, null, dh0]);
-      return { dxw, states: [dh0] };
-    } };
+    return {
+      outputs: [h],
+      backward: (dh) => {
+        KERNELS.gruGrad(attrs, [dh, wr, h, gates, h0, mask], [dxw, null, dh0]);
+        return { dxw, states: [dh0] };
+      },
+    };
   },
   SimpleRNN: (attrs, { xw, wr, states: [h0], mask }) => {
     const [h, dxw] = [1, 1].map((g) => zeros(attrs.b, attrs.t, g, attrs.u));
     const dh0 = zeros(attrs.b, attrs.u);
     KERNELS.simpleRnn(attrs, [xw, wr, h0, mask], [h]);
-    return { outputs: [h], backward: (dh) => {
-      KERNELS.simpleRnnGrad(attrs, [dh, wr, h, h0, mask], [dxw, dh0]);
-      return { dxw, states: [dh0] };
-    } };
+    return {
+      outputs: [h],
+      backward: (dh) => {
+        KERNELS.simpleRnnGrad(attrs, [dh, wr, h, h0, mask], [dxw, dh0]);
+        return { dxw, states: [dh0] };
+      },
+    };
   },
 };
 
@@ -312,7 +338,8 @@ function checkCase({ layer: { class_name: kind, config }, tensors }) {
   const order = Array.from({ length: b * t }, (_, row) => (attrs.reverse ? row - (row % t) + t - 1 - (row % t) : row));
   const last = lastRows(attrs);
   const pick = (x, rows) => Float64Array.from(rows.flatMap((row) => [...x.subarray(row * u, row * u + u)]));
-  const near = (got, name) => named[name] && assertNear(got, named[name].data, name, named[name].atol / Math.max(1, ...named[name].data.map(Math.abs)));
+  const near = (got, name) =>
+    named[name] && assertNear(got, named[name].data, name, named[name].atol / Math.max(1, ...named[name].data.map(Math.abs)));
   const rows = config.return_sequences ? order : last;
   near(pick(outputs[0], rows), "out/y");
   outputs.forEach((state, k) => near(pick(state, last), `out/state_${k}`));

@@ -12,7 +12,12 @@ function mapOnce(op, types, ...lists) {
   const args = lists.map((_, i) => i);
   const body = { space: [lists[0].length], strides: lists.map(() => [1]), steps: [{ op, args, dtype }], results: [lists.length] };
   const y = zeros(lists[0].length);
-  KERNELS.map({ body }, lists.map((l) => Float64Array.from(l)), [y], { inputs: lists.map((_, i) => ({ dtype: types[i] })) });
+  KERNELS.map(
+    { body },
+    lists.map((l) => Float64Array.from(l)),
+    [y],
+    { inputs: lists.map((_, i) => ({ dtype: types[i] })) },
+  );
   return [...y];
 }
 
@@ -50,13 +55,20 @@ for (const [op, types, args, expected] of [
 ]) {
   test(`map ${op} ${types.join(" ")}`, () => {
     const got = mapOnce(op, types, ...args);
-    got.forEach((g, i) => assert.ok(g === expected[i] || (Number.isNaN(g) && Number.isNaN(expected[i])), `[${i}]: got ${g}, expected ${expected[i]}`));
+    got.forEach((g, i) =>
+      assert.ok(g === expected[i] || (Number.isNaN(g) && Number.isNaN(expected[i])), `[${i}]: got ${g}, expected ${expected[i]}`),
+    );
   });
 }
 
 test("erf to 1e-14", () => {
   const known = {
-    0.1: 0.1124629160182849, 0.5: 0.5204998778130465, 1: 0.8427007929497149, 1.9: 0.9927904292352575, 2: 0.9953222650189527, 3: 0.9999779095030014,
+    0.1: 0.1124629160182849,
+    0.5: 0.5204998778130465,
+    1: 0.8427007929497149,
+    1.9: 0.9927904292352575,
+    2: 0.9953222650189527,
+    3: 0.9999779095030014,
   };
   for (const [x, y] of Object.entries(known)) {
     assert.ok(Math.abs(erf(Number(x)) - y) < 1e-14, x);
@@ -66,7 +78,15 @@ test("erf to 1e-14", () => {
 });
 
 test("erfc to 1e-12 of itself", () => {
-  const known = { "-1": 1.8427007929497149, 0: 1, 0.5: 0.4795001221869535, 1.9: 0.007209570764742484, 2: 0.004677734981047265, 5: 1.5374597944280347e-12, 10: 2.088487583762545e-45 };
+  const known = {
+    "-1": 1.8427007929497149,
+    0: 1,
+    0.5: 0.4795001221869535,
+    1.9: 0.007209570764742484,
+    2: 0.004677734981047265,
+    5: 1.5374597944280347e-12,
+    10: 2.088487583762545e-45,
+  };
   for (const [x, y] of Object.entries(known)) assert.ok(Math.abs(erfc(Number(x)) / y - 1) < 1e-12, x);
   assert.equal([Infinity, -Infinity].map(erfc), [0, 2]);
   assert.ok(Number.isNaN(erfc(NaN)));
@@ -100,7 +120,12 @@ test("reduce with a body: the sum of x * row over a broadcast row", () => {
   const body = { space: [2, 3], strides: [[3, 1], [0, 1]], steps: [{ op: "mul", args: [0, 1], dtype: "f32" }], results: [2] };
   const y = zeros(2);
   const call = { inputs: [{ dtype: "f32" }, { dtype: "f32" }] };
-  KERNELS.reduce({ op: "sum", outer: 2, size: 3, inner: 1, body }, [Float64Array.of(1, 2, 3, 4, 5, 6), Float64Array.of(1, 10, 100)], [y], call);
+  KERNELS.reduce(
+    { op: "sum", outer: 2, size: 3, inner: 1, body },
+    [Float64Array.of(1, 2, 3, 4, 5, 6), Float64Array.of(1, 10, 100)],
+    [y],
+    call,
+  );
   assert.equal([...y], [321, 654]);
 });
 
@@ -114,8 +139,38 @@ test("matmul: transposes, a shared matrix, bias, activation, K = 0", () => {
 });
 
 /** One row of windows over one row of input. */
-const rowWindow = (w, q, s, more) => ({ n: 1, h: 1, w, c: 1, p: 1, q, r: 1, s, strideH: 1, strideW: 1, dilationH: 1, dilationW: 1, padTop: 0, padLeft: 0, ...more });
-const transposeWindow = (a) => ({ ...a, h: a.w, w: a.h, p: a.q, q: a.p, r: a.s, s: a.r, strideH: a.strideW, strideW: a.strideH, dilationH: a.dilationW, dilationW: a.dilationH, padTop: a.padLeft, padLeft: a.padTop });
+const rowWindow = (w, q, s, more) => ({
+  n: 1,
+  h: 1,
+  w,
+  c: 1,
+  p: 1,
+  q,
+  r: 1,
+  s,
+  strideH: 1,
+  strideW: 1,
+  dilationH: 1,
+  dilationW: 1,
+  padTop: 0,
+  padLeft: 0,
+  ...more,
+});
+const transposeWindow = (a) => ({
+  ...a,
+  h: a.w,
+  w: a.h,
+  p: a.q,
+  q: a.p,
+  r: a.s,
+  s: a.r,
+  strideH: a.strideW,
+  strideW: a.strideH,
+  dilationH: a.dilationW,
+  dilationW: a.dilationH,
+  padTop: a.padLeft,
+  padLeft: a.padTop,
+});
 
 test("conv2d: stride, dilation and padding along both axes; groups, bias and activation", () => {
   const attrs = { ...rowWindow(6, 3, 2, { strideW: 2, dilationW: 3, padLeft: 1 }), f: 1, groups: 1, activation: "linear" };
@@ -150,7 +205,12 @@ test("softmax of large logits does not overflow", () => {
 test("copy reverses and pads; iota counts along its axis", () => {
   const y = zeros(5);
   const call = { outputs: [{ dtype: "f32" }] };
-  KERNELS.copy({ shape: [3], xOffset: 2, xStrides: [-1], yOffset: 1, yStrides: [1], fill: 9, partial: false }, [Float64Array.of(1, 2, 3)], [y], call);
+  KERNELS.copy(
+    { shape: [3], xOffset: 2, xStrides: [-1], yOffset: 1, yStrides: [1], fill: 9, partial: false },
+    [Float64Array.of(1, 2, 3)],
+    [y],
+    call,
+  );
   assert.equal([...y], [9, 3, 2, 1, 9]);
   const counted = zeros(2, 2, 2);
   KERNELS.iota({ size: 2, inner: 2 }, [], [counted]);
@@ -164,7 +224,10 @@ test("random: bits, uniforms and normals of one stream; a partial last block", (
     return y;
   };
   assert.equal([...draw("bits", 8)], [...philox([0, 3, 3, 4], [1, 2]), ...philox([1, 3, 3, 4], [1, 2])]);
-  assert.equal([...draw("uniform", 6)], [...draw("bits", 6)].map((b) => Math.floor(b / 256) / 2 ** 24));
+  assert.equal(
+    [...draw("uniform", 6)],
+    [...draw("bits", 6)].map((b) => Math.floor(b / 256) / 2 ** 24),
+  );
   const normals = draw("normal", 20000);
   const mean = normals.reduce((a, x) => a + x, 0) / normals.length;
   const variance = normals.reduce((a, x) => a + x * x, 0) / normals.length;
@@ -179,7 +242,10 @@ for (const size of [1, 2, 3, 7, 64, 65, 1000]) {
       return [...y];
     };
     const all = draw(0, size);
-    assert.equal([...all].sort((a, b) => a - b), Array.from({ length: size }, (_, i) => i));
+    assert.equal(
+      [...all].sort((a, b) => a - b),
+      Array.from({ length: size }, (_, i) => i),
+    );
     assert.equal(draw(size - 1, 3), [all[size - 1], all[0], all[1 % size]]);
     if (size === 1000) assert.ok(all.filter((v, i) => v === i).length < 10, "it hardly moves anything");
   });
@@ -228,14 +294,22 @@ const partial = { shape: [1], xOffset: 0, xStrides: [1], yOffset: 0, yStrides: [
 
 for (const [what, pattern, calls, bindings = BINDINGS] of [
   ["an unknown kernel", /no such kernel/, [call("dance", [X], [Y], {})]],
-  ["an unknown operation", /no operation "dance"/, [{ ...square(X, Y), attrs: { body: { ...square(X, Y).attrs.body, steps: [{ op: "dance", args: [0], dtype: "f32" }] } } }]],
+  [
+    "an unknown operation",
+    /no operation "dance"/,
+    [{ ...square(X, Y), attrs: { body: { ...square(X, Y).attrs.body, steps: [{ op: "dance", args: [0], dtype: "f32" }] } } }],
+  ],
   ["a slot read before it is written", /before it is written/, [square(SLOT, Y)]],
   ["a partial copy into nothing", /before it is written/, [call("copy", [X], [SLOT], partial), square(SLOT, Y)]],
   ["another dtype than was written", /was written as i32/, [fill({ ...SLOT, dtype: "i32" }, 1), square(SLOT, Y)]],
   ["an operand past its slot", /end past/, [fill({ ...SLOT, place: { ...SLOT.place, offset: 4 } }, 1), fill(Y, 0)]],
   ["a slot that is not there", /no slot 1/, [fill(at("slot", 1, [3]), 1), fill(Y, 0)]],
   ["strides past an input", /elements 0 to 4 of 3/, [square(X, Y, [2])]],
-  ["an operand of another size", /input b has 2 elements/, [fill(at("slot", 0, [2]), 1), call("matmul", [X, at("slot", 0, [2])], [at("binding", 1, [1])], matmulAttrs)]],
+  [
+    "an operand of another size",
+    /input b has 2 elements/,
+    [fill(at("slot", 0, [2]), 1), call("matmul", [X, at("slot", 0, [2])], [at("binding", 1, [1])], matmulAttrs)],
+  ],
   ["an output that is not written", /holds nothing/, [square(X, SLOT)]],
   ["an output written in part", /holds nothing/, [fill(at("binding", 1, [2]), 0)]],
   ["an input written secretly", /said to be only read/, [fill(X, 0), fill(Y, 0)]],
@@ -243,7 +317,12 @@ for (const [what, pattern, calls, bindings = BINDINGS] of [
 ]) {
   test(`compile refuses ${what}`, async () => {
     const plan = { bindings, slots: [12], calls };
-    const error = await referenceBackend().compile(plan).then(() => null, (e) => e);
+    const error = await referenceBackend()
+      .compile(plan)
+      .then(
+        () => null,
+        (e) => e,
+      );
     assert.ok(error, "it was accepted");
     assert.match(error.message, /^internal: /);
     assert.match(error.message, pattern);
@@ -256,13 +335,19 @@ test("run refuses operands that overlap, except elementwise in place", async () 
   const softmax = call("softmax", [SLOT], [SLOT], { rows: 1, cols: 3 });
   for (const bad of [square(SLOT, shifted), square(SLOT, SLOT, [0]), softmax]) {
     const plan = { bindings: BINDINGS, slots: [16], calls: [fill(wide, 1), bad, square(shifted, Y)] };
-    const error = await runPlan(plan, [Float32Array.of(1, 2, 3)]).then(() => null, (e) => e);
+    const error = await runPlan(plan, [Float32Array.of(1, 2, 3)]).then(
+      () => null,
+      (e) => e,
+    );
     assert.match(error?.message ?? "nothing thrown", /^internal: .* output 0 overlaps input 0$/);
   }
 });
 
 test("what a copy leaves out is NaN", async () => {
-  const { backend, buffers } = await runPlan({ bindings: BINDINGS, slots: [], calls: [call("copy", [X], [Y], { ...partial, partial: false })] }, [Float32Array.of(1, 2, 3)]);
+  const { backend, buffers } = await runPlan(
+    { bindings: BINDINGS, slots: [], calls: [call("copy", [X], [Y], { ...partial, partial: false })] },
+    [Float32Array.of(1, 2, 3)],
+  );
   assert.equal([...backend.values(buffers[1])], [1, NaN, NaN]);
 });
 

@@ -23,21 +23,44 @@ for (const flag of flags) if (flag !== "--quick" && flag !== "--times") throw ne
 
 /** For `--quick`: types, the op table and the layers on WebAssembly and on the float64 reference, and the planner. */
 const QUICK = [
-  "ops/forward", "ops/gradient", "ops/completeness", "ops/promote", "ops/storage", "ops/edges", "types", "lines",
-  "conformance/layers", "conformance/losses", "nn/layers", "nn/masking", "reference", "reference-gradients", "graph", "tensor",
-  "plan/build", "plan/fuse",
+  "ops/forward",
+  "ops/gradient",
+  "ops/completeness",
+  "ops/promote",
+  "ops/storage",
+  "ops/edges",
+  "types",
+  "lines",
+  "conformance/layers",
+  "conformance/losses",
+  "nn/layers",
+  "nn/masking",
+  "reference",
+  "reference-gradients",
+  "graph",
+  "tensor",
+  "plan/build",
+  "plan/fuse",
   "dependencies",
 ].map((name) => `${name}.test.js`);
 
-// -------------------------------------------------------------------------------------------------------------------------------
-// NOT YET PART OF THE SUITE, until the lines are wrapped; `node test/run.js lines` runs it. Then this list goes, and its one use.
-const NOT_YET = ["lines.test.js"];
-// -------------------------------------------------------------------------------------------------------------------------------
-
 /** Those that take longest, in this order first, so that none of them is begun when all others are through. See `--times`. */
 const FIRST = [
-  "webgpu/ops", "webgpu/chromium", "webgpu/deno-ops", "webgpu/conformance", "webgpu/recurrent", "webgpu/deno", "model/mnist",
-  "webgpu/training", "model/baselines", "webgpu/shipped", "webgpu/lifetime", "bundlers/bundlers", "size", "ops/sums", "io/fuzz",
+  "webgpu/ops",
+  "webgpu/chromium",
+  "webgpu/deno-ops",
+  "webgpu/conformance",
+  "webgpu/recurrent",
+  "webgpu/deno",
+  "model/mnist",
+  "webgpu/training",
+  "model/baselines",
+  "webgpu/shipped",
+  "webgpu/lifetime",
+  "bundlers/bundlers",
+  "size",
+  "ops/sums",
+  "io/fuzz",
 ].map((name) => `${name}.test.js`);
 /** Those that mostly wait, for other processes and for each other's: one at a time runs beside those that compute. */
 const WAITING = ["platforms/", "web/", "package/workerd"];
@@ -46,7 +69,6 @@ const place = (file) => (FIRST.includes(file) ? FIRST.indexOf(file) : FIRST.leng
 const files = readdirSync(here, { recursive: true })
   .map((path) => String(path).replaceAll("\\", "/"))
   .filter((f) => f.endsWith(".test.js") && (names.length === 0 || names.some((n) => f.includes(n))))
-  .filter((f) => names.length > 0 || !NOT_YET.includes(f))
   .filter((f) => !flags.has("--quick") || QUICK.includes(f))
   .sort()
   .sort((a, b) => place(a) - place(b));
@@ -68,7 +90,11 @@ if (files.some(onGpu)) {
 
 const inChromium = (file) => file.startsWith("web/");
 let noChromium = null;
-if (files.some(inChromium)) noChromium = await import("../scripts/chromium.js").then((m) => m.chromiumMissing(), (error) => error.message);
+if (files.some(inChromium))
+  noChromium = await import("../scripts/chromium.js").then(
+    (m) => m.chromiumMissing(),
+    (error) => error.message,
+  );
 
 /** What a test file needs that is not here, or null. */
 function missing(file) {
@@ -85,7 +111,9 @@ const LIMIT_MS = 45 * 60 * 1000;
  */
 function worked() {
   if (!existsSync("/proc/self/stat")) return NaN;
-  const fields = readFileSync("/proc/self/stat", "latin1").replace(/^.*\) /s, "").split(" ");
+  const fields = readFileSync("/proc/self/stat", "latin1")
+    .replace(/^.*\) /s, "")
+    .split(" ");
   return (Number(fields[13]) + Number(fields[14])) / 100;
 }
 let counted = worked();

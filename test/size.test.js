@@ -10,7 +10,7 @@ import * as assert from "uvu/assert";
 const BUDGETS = {
   "everything: lockstep, WebGPU with its kernels, worker, plain kernels": 152100,
   "lockstep without WebGPU": 90200,
-  "WebGPU": 33050,
+  WebGPU: 33050,
   "WebGPU kernels alone": 16500,
   "plain kernels, as embedded": 26000,
   "plain kernels of the core, as embedded": 12300,
@@ -32,10 +32,12 @@ async function application(code) {
   const bundle = await rollup({
     input: "app",
     onwarn() {},
-    plugins: [{
-      resolveId: (id) => (id === "app" ? id : files[id] ? build(files[id]).pathname : { id, external: true }),
-      load: (id) => (id === "app" ? code : null),
-    }],
+    plugins: [
+      {
+        resolveId: (id) => (id === "app" ? id : files[id] ? build(files[id]).pathname : { id, external: true }),
+        load: (id) => (id === "app" ? code : null),
+      },
+    ],
   });
   const { output } = await bundle.generate({ format: "es", plugins: [terser({ module: true, ecma: 2022, compress: { passes: 2 } })] });
   await bundle.close();
@@ -48,24 +50,31 @@ test("size: no download is larger than its budget", async () => {
   const webgpu = await application('export * from "webgpu"');
   const errors = file("errors.js");
   const kernels = file("inference-plain.js");
-  const core = file("plain.js"), conv = file("plain-conv.js");
+  const core = file("plain.js");
+  const conv = file("plain-conv.js");
   const plain = core + conv + file("plain-recurrent.js") + file("plain-norm.js");
   const sizes = {
     "everything: lockstep, WebGPU with its kernels, worker, plain kernels": library + webgpu + workers + plain,
     "lockstep without WebGPU": library,
-    "WebGPU": webgpu,
+    WebGPU: webgpu,
     "WebGPU kernels alone": file("shaders.js"),
     "plain kernels, as embedded": plain,
     "plain kernels of the core, as embedded": core,
     "plain.wasm": file("plain.wasm"),
     "relaxed.wasm": file("relaxed.wasm"),
-    "training: a convolutional network with adam, with its plain kernels": (await application('export { sequential, conv2d, maxPool2d, flatten, dense, dropout, adam } from "lockstep"')) + errors + core + conv,
-    "training: dense layers with adam, with its plain kernels": (await application('export { sequential, dense, adam } from "lockstep"')) + errors + core,
-    "inference: sequential of dense layers, with its plain kernels": (await application('export { sequential, dense, loadWeights } from "lockstep/inference"')) + errors + kernels,
-    "inference: loadModel, with its plain kernels": (await application('export { loadModel } from "lockstep/inference"')) + errors + kernels,
+    "training: a convolutional network with adam, with its plain kernels":
+      (await application('export { sequential, conv2d, maxPool2d, flatten, dense, dropout, adam } from "lockstep"')) + errors + core + conv,
+    "training: dense layers with adam, with its plain kernels":
+      (await application('export { sequential, dense, adam } from "lockstep"')) + errors + core,
+    "inference: sequential of dense layers, with its plain kernels":
+      (await application('export { sequential, dense, loadWeights } from "lockstep/inference"')) + errors + kernels,
+    "inference: loadModel, with its plain kernels":
+      (await application('export { loadModel } from "lockstep/inference"')) + errors + kernels,
   };
-  for (const [name, bytes] of Object.entries(sizes)) console.log(`${String(bytes).padStart(7)} of ${String(BUDGETS[name]).padStart(6)}  ${name}`);
-  for (const [name, bytes] of Object.entries(sizes)) assert.ok(bytes <= BUDGETS[name], `${name}: ${bytes} bytes, the budget is ${BUDGETS[name]}`);
+  for (const [name, bytes] of Object.entries(sizes))
+    console.log(`${String(bytes).padStart(7)} of ${String(BUDGETS[name]).padStart(6)}  ${name}`);
+  for (const [name, bytes] of Object.entries(sizes))
+    assert.ok(bytes <= BUDGETS[name], `${name}: ${bytes} bytes, the budget is ${BUDGETS[name]}`);
   assert.equal(Object.keys(sizes), Object.keys(BUDGETS));
 });
 

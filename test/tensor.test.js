@@ -27,13 +27,27 @@ async function rejects(promise, name, pattern) {
 
 test("shape and dtype come from the data", async () => {
   for (const [data, shape, dtype] of [
-    [5, [], "f32"], [true, [], "bool"], [[], [0], "f32"], [[1, 2, 3], [3], "f32"], [[[1, 2], [3, 4], [5, 6]], [3, 2], "f32"], [[[[1]]], [1, 1, 1], "f32"], [[[], []], [2, 0], "f32"], [[true, false], [2], "bool"],
-    [Float32Array.of(1, 2), [2], "f32"], [Int32Array.of(1), [1], "i32"], [Uint32Array.of(1), [1], "u32"], [Uint8Array.of(1, 255), [2], "i32"], [Float64Array.of(0.5), [1], "f32"],
+    [5, [], "f32"],
+    [true, [], "bool"],
+    [[], [0], "f32"],
+    [[1, 2, 3], [3], "f32"],
+    [[[1, 2], [3, 4], [5, 6]], [3, 2], "f32"],
+    [[[[1]]], [1, 1, 1], "f32"],
+    [[[], []], [2, 0], "f32"],
+    [[true, false], [2], "bool"],
+    [Float32Array.of(1, 2), [2], "f32"],
+    [Int32Array.of(1), [1], "i32"],
+    [Uint32Array.of(1), [1], "u32"],
+    [Uint8Array.of(1, 255), [2], "i32"],
+    [Float64Array.of(0.5), [1], "f32"],
   ]) {
     const t = tensor(data);
     assert.equal(t.shape, shape);
     assert.is(t.dtype, dtype);
-    assert.is(t.size, shape.reduce((a, d) => a * d, 1));
+    assert.is(
+      t.size,
+      shape.reduce((a, d) => a * d, 1),
+    );
     assert.is(t.rank, shape.length);
   }
   assert.equal(await tensor([[1, 2], [3, 4]]).array(), [[1, 2], [3, 4]]);
@@ -85,7 +99,8 @@ test("bytes are i32 elements that take one byte each: on the host, on a device, 
 });
 
 test("set keeps bytes bytes and words words", async () => {
-  const bytes = tensor(Uint8Array.of(1, 2, 3)), words = tensor(Int32Array.of(1, 2, 3));
+  const bytes = tensor(Uint8Array.of(1, 2, 3));
+  const words = tensor(Int32Array.of(1, 2, 3));
   for (const t of [bytes, words]) {
     const own = String(t);
     t.upload(backend);
@@ -93,11 +108,19 @@ test("set keeps bytes bytes and words words", async () => {
       t.set(data);
       assert.is(String(t), own);
       assert.equal(await t.data(), Int32Array.from(want));
-      assert.equal([...(await mul(t, 2).data())], want.map((v) => 2 * v), own);
+      assert.equal(
+        [...(await mul(t, 2).data())],
+        want.map((v) => 2 * v),
+        own,
+      );
     }
   }
   words.set(Int32Array.of(-1, 256, 3));
-  for (const wrong of [Int32Array.of(1, 256, 3), [1, -1, 3]]) assert.throws(() => bytes.set(wrong), (e) => e.name === "DataError" && /holds 0 to 255, got (256|-1) in element 1/.test(e.message));
+  for (const wrong of [Int32Array.of(1, 256, 3), [1, -1, 3]])
+    assert.throws(
+      () => bytes.set(wrong),
+      (e) => e.name === "DataError" && /holds 0 to 255, got (256|-1) in element 1/.test(e.message),
+    );
   assert.equal([...(await bytes.data())], [1, 2, 250], "nothing has changed");
 });
 
@@ -138,7 +161,8 @@ test("a tensor is no number and no condition", () => {
   const t = tensor([1, 2]);
   assert.is(String(t), "f32[2]");
   assert.is(`${t}`, "f32[2]");
-  for (const use of [() => +t, () => t * 2, () => t > 0, () => t + 1, () => `${t - 1}`]) assert.throws(use, (e) => e.name === "LockstepError" && /used as a JavaScript number/.test(e.message));
+  for (const use of [() => +t, () => t * 2, () => t > 0, () => t + 1, () => `${t - 1}`])
+    assert.throws(use, (e) => e.name === "LockstepError" && /used as a JavaScript number/.test(e.message));
 });
 
 test("ops outside of a compiled function run at once and can be chained", async () => {
@@ -156,8 +180,14 @@ test("ops outside of a compiled function take operands of every dtype and size 0
 });
 
 test("errors of ops are thrown where the op is called", () => {
-  assert.throws(() => add(tensor([1, 2]), tensor([1, 2, 3])), (e) => e.name === "ShapeError" && /add: shapes \[2\] and \[3\] do not broadcast/.test(e.message));
-  assert.throws(() => add(tensor(Uint32Array.of(1)), tensor(Int32Array.of(1))), (e) => e.name === "DTypeError" && /no common dtype of 32 bits, got u32\[1\] and i32\[1\]/.test(e.message));
+  assert.throws(
+    () => add(tensor([1, 2]), tensor([1, 2, 3])),
+    (e) => e.name === "ShapeError" && /add: shapes \[2\] and \[3\] do not broadcast/.test(e.message),
+  );
+  assert.throws(
+    () => add(tensor(Uint32Array.of(1)), tensor(Int32Array.of(1))),
+    (e) => e.name === "DTypeError" && /no common dtype of 32 bits, got u32\[1\] and i32\[1\]/.test(e.message),
+  );
 });
 
 test("set replaces elements on the host and on the device", async () => {
@@ -171,7 +201,10 @@ test("set replaces elements on the host and on the device", async () => {
   const m = zeros([2, 2]);
   m.set(Float32Array.of(1, 2, 3, 4));
   assert.equal(await m.array(), [[1, 2], [3, 4]]);
-  assert.throws(() => t.set([1, 2]), (e) => e.name === "ShapeError" && /expected \[3\], got \[2\]/.test(e.message));
+  assert.throws(
+    () => t.set([1, 2]),
+    (e) => e.name === "ShapeError" && /expected \[3\], got \[2\]/.test(e.message),
+  );
   assert.throws(() => m.set([1, 2, 3, 4]), /expected \[2, 2\], got \[4\]/);
   const n = zeros([2], "i32");
   n.set([1.7, -1.7]);
@@ -214,7 +247,10 @@ test("two backends: a tensor moves when its elements are on the host", async () 
   assert.is(t.on(backend), null);
   assert.is(backend.memory().buffers, live - 1, "the old copy is given back");
   t.markDeviceNewer();
-  assert.throws(() => t.upload(backend), (e) => e.name === "LockstepError" && /on the backend "wasm"; await data\(\)/.test(e.message));
+  assert.throws(
+    () => t.upload(backend),
+    (e) => e.name === "LockstepError" && /on the backend "wasm"; await data\(\)/.test(e.message),
+  );
   assert.equal(await t.array(), [1, 2]);
   assert.ok(t.upload(backend));
 });
@@ -224,10 +260,25 @@ test("elements that are gone are an error", async () => {
 });
 
 test("integers in nested arrays are kept or refused, never changed", async () => {
-  for (const data of [16777217, [16777217], [[1, -16777217]], [2147483647], [123456789, 0], Float64Array.of(16777217), [Float64Array.of(1, 16777217)]]) {
-    assert.throws(() => tensor(data), (e) => e.name === "DataError" && /^tensor: the integer -?\d+ would become -?\d+ as f32; give the dtype/.test(e.message), String(data));
+  for (const data of [
+    16777217,
+    [16777217],
+    [[1, -16777217]],
+    [2147483647],
+    [123456789, 0],
+    Float64Array.of(16777217),
+    [Float64Array.of(1, 16777217)],
+  ]) {
+    assert.throws(
+      () => tensor(data),
+      (e) => e.name === "DataError" && /^tensor: the integer -?\d+ would become -?\d+ as f32; give the dtype/.test(e.message),
+      String(data),
+    );
     const exact = tensor(data, undefined, "i32");
-    assert.equal([...(await exact.data())], [data].flat(2).flatMap((x) => (typeof x === "number" ? [x] : [...x])));
+    assert.equal(
+      [...(await exact.data())],
+      [data].flat(2).flatMap((x) => (typeof x === "number" ? [x] : [...x])),
+    );
     assert.is(tensor(data, undefined, "f32").dtype, "f32", "f32 was asked for");
   }
   assert.throws(() => full([2], 16777217), /^DataError|would become 16777216/);
@@ -239,8 +290,19 @@ test("integers in nested arrays are kept or refused, never changed", async () =>
 
 test("numbers out of a dtype's range are refused, never wrapped", async () => {
   for (const [data, dtype] of [
-    [[3e9], "i32"], [[-2147483649], "i32"], [[2147483648], "i32"], [[NaN], "i32"], [[Infinity], "i32"], [[-1], "u32"], [[4294967296], "u32"], [[NaN], "u32"], [Uint32Array.of(4294967295), "i32"], [Int32Array.of(-1), "u32"],
-    [Float32Array.of(3e9), "i32"], [Float64Array.of(NaN), "u32"], [Float64Array.of(1e300), "i32"],
+    [[3e9], "i32"],
+    [[-2147483649], "i32"],
+    [[2147483648], "i32"],
+    [[NaN], "i32"],
+    [[Infinity], "i32"],
+    [[-1], "u32"],
+    [[4294967296], "u32"],
+    [[NaN], "u32"],
+    [Uint32Array.of(4294967295), "i32"],
+    [Int32Array.of(-1), "u32"],
+    [Float32Array.of(3e9), "i32"],
+    [Float64Array.of(NaN), "u32"],
+    [Float64Array.of(1e300), "i32"],
   ]) {
     const refused = (e) => e.name === "DataError" && /out of the range of [iu]32, -?\d+ to \d+/.test(e.message);
     assert.throws(() => tensor(data, undefined, dtype), refused, `${data} ${dtype}`);
@@ -253,7 +315,12 @@ test("numbers out of a dtype's range are refused, never wrapped", async () => {
 
 test("bools are 0 and 1 whatever they came from, and bools alone", async () => {
   for (const [data, dtype, values] of [
-    [[2, 0.5, 0, -1], "bool", [1, 1, 0, 1]], [Uint32Array.of(5, 0), "bool", [1, 0]], [Uint8Array.of(255, 0), "bool", [1, 0]], [[true, 2], undefined, [1, 2]], [[2, true], undefined, [2, 1]], [true, "i32", [1]],
+    [[2, 0.5, 0, -1], "bool", [1, 1, 0, 1]],
+    [Uint32Array.of(5, 0), "bool", [1, 0]],
+    [Uint8Array.of(255, 0), "bool", [1, 0]],
+    [[true, 2], undefined, [1, 2]],
+    [[2, true], undefined, [2, 1]],
+    [true, "i32", [1]],
   ]) {
     const t = tensor(data, undefined, dtype);
     assert.equal([...(await t.data())], values);
@@ -267,9 +334,16 @@ test("bools are 0 and 1 whatever they came from, and bools alone", async () => {
 test("rows may be typed arrays; half floats are f32; 64-bit integers are refused", async () => {
   assert.equal(await tensor([Float32Array.of(1, 2), Float32Array.of(3, 4)]).array(), [[1, 2], [3, 4]]);
   assert.equal(await tensor([[Uint8Array.of(1)], [Uint8Array.of(255)]]).array(), [[[1]], [[255]]]);
-  assert.throws(() => tensor([Float32Array.of(1, 2), Float32Array.of(3)]), (e) => e.name === "ShapeError" && /expected 2 items at \[1\], got 1/.test(e.message));
+  assert.throws(
+    () => tensor([Float32Array.of(1, 2), Float32Array.of(3)]),
+    (e) => e.name === "ShapeError" && /expected 2 items at \[1\], got 1/.test(e.message),
+  );
   if (globalThis.Float16Array) assert.equal([...(await tensor(globalThis.Float16Array.of(0.5, -1)).data())], [0.5, -1]);
-  for (const data of [BigInt64Array.of(1n), [BigInt64Array.of(1n)], [1n], 1n]) assert.throws(() => tensor(data), (e) => /^(DType|Data|Argument)Error$/.test(e.name));
+  for (const data of [BigInt64Array.of(1n), [BigInt64Array.of(1n)], [1n], 1n])
+    assert.throws(
+      () => tensor(data),
+      (e) => /^(DType|Data|Argument)Error$/.test(e.name),
+    );
 });
 
 test("arrays that hold themselves or are too deep are an error", () => {
@@ -281,10 +355,24 @@ test("arrays that hold themselves or are too deep are an error", () => {
   for (let i = 0; i < 1e5; i++) deep = [deep];
   let wide = [1, 1];
   for (let i = 0; i < 60; i++) wide = [wide, wide];
-  for (const [data, name, pattern] of [[first, "DataError", /nested more than 64 deep; one may hold itself/], [deep, "DataError", /more than 64 deep/], [later, "DataError", /got an array/], [wide, "ShapeError", /a tensor has at most/]]) {
-    assert.throws(() => tensor(data), (e) => e.name === name && pattern.test(e.message));
-    assert.throws(() => add(data, 1), (e) => e.name === name && e.message.startsWith("add: "));
-    assert.throws(() => zeros([1]).set(data), (e) => e.name === name && e.message.startsWith("set: "));
+  for (const [data, name, pattern] of [
+    [first, "DataError", /nested more than 64 deep; one may hold itself/],
+    [deep, "DataError", /more than 64 deep/],
+    [later, "DataError", /got an array/],
+    [wide, "ShapeError", /a tensor has at most/],
+  ]) {
+    assert.throws(
+      () => tensor(data),
+      (e) => e.name === name && pattern.test(e.message),
+    );
+    assert.throws(
+      () => add(data, 1),
+      (e) => e.name === name && e.message.startsWith("add: "),
+    );
+    assert.throws(
+      () => zeros([1]).set(data),
+      (e) => e.name === name && e.message.startsWith("set: "),
+    );
   }
   assert.is(tensor(Array.from({ length: 64 }).reduce((x) => [x], 1)).rank, 64);
 });
@@ -292,15 +380,42 @@ test("arrays that hold themselves or are too deep are an error", () => {
 test("what no backend can hold is refused with numbers, before any memory is taken", () => {
   const key = tensor(Uint32Array.of(1, 2, 3, 4));
   for (const [make, who] of [
-    [() => zeros([2 ** 32]), "zeros"], [() => ones([2 ** 16, 2 ** 16]), "ones"], [() => full([2 ** 32], 1, "i32"), "full"], [() => tensor([1], [2 ** 32]), "tensor"], [() => iota([2 ** 32]), "iota"], [() => broadcastTo(1, [2 ** 32]), "broadcastTo"],
-    [() => randomNormal(key, [2 ** 32]), "random"], [() => oneHot(iota([2 ** 16]), 2 ** 16), "equal"], [() => add(zeros([2 ** 16, 1]), zeros([2 ** 16])), "add"], [() => matmul(zeros([2 ** 16, 1]), zeros([1, 2 ** 16])), "matmul"],
+    [() => zeros([2 ** 32]), "zeros"],
+    [() => ones([2 ** 16, 2 ** 16]), "ones"],
+    [() => full([2 ** 32], 1, "i32"), "full"],
+    [() => tensor([1], [2 ** 32]), "tensor"],
+    [() => iota([2 ** 32]), "iota"],
+    [() => broadcastTo(1, [2 ** 32]), "broadcastTo"],
+    [() => randomNormal(key, [2 ** 32]), "random"],
+    [() => oneHot(iota([2 ** 16]), 2 ** 16), "equal"],
+    [() => add(zeros([2 ** 16, 1]), zeros([2 ** 16])), "add"],
+    [() => matmul(zeros([2 ** 16, 1]), zeros([1, 2 ** 16])), "matmul"],
   ]) {
-    assert.throws(make, (e) => e.name === "ShapeError" && e.message.startsWith(`${who}: [`) && /has 4294967296 elements, a tensor has at most 1073741823 \(4 GiB\)/.test(e.message), who);
+    assert.throws(
+      make,
+      (e) =>
+        e.name === "ShapeError" &&
+        e.message.startsWith(`${who}: [`) &&
+        /has 4294967296 elements, a tensor has at most 1073741823 \(4 GiB\)/.test(e.message),
+      who,
+    );
   }
   for (const shape of [5, "2", null, [-1], [NaN], [1.5], ["2"]]) {
-    for (const make of [zeros, ones, (s) => full(s, 1), (s) => iota(s), (s) => broadcastTo(1, s), (s) => randomNormal(key, s)]) assert.throws(() => make(shape), (e) => e.name === "ShapeError", String(shape));
+    for (const make of [zeros, ones, (s) => full(s, 1), (s) => iota(s), (s) => broadcastTo(1, s), (s) => randomNormal(key, s)])
+      assert.throws(
+        () => make(shape),
+        (e) => e.name === "ShapeError",
+        String(shape),
+      );
   }
-  for (const use of [() => zeros([1], "float32"), () => full([1], "1"), () => full([1], null), () => tensor([1], [1], "f64"), () => iota([1], { dtype: "f64" }), () => cast(tensor([1]), "int")]) {
+  for (const use of [
+    () => zeros([1], "float32"),
+    () => full([1], "1"),
+    () => full([1], null),
+    () => tensor([1], [1], "f64"),
+    () => iota([1], { dtype: "f64" }),
+    () => cast(tensor([1]), "int"),
+  ]) {
     assert.throws(use, (e) => e.name === "ArgumentError", String(use));
   }
   assert.throws(() => iota([1], { type: "f32" }), /iota: unknown option "type"/);
@@ -308,11 +423,23 @@ test("what no backend can hold is refused with numbers, before any memory is tak
 
 test("console.log shows dtype, shape and elements; print brings them", async () => {
   for (const [t, text] of [
-    [tensor([[1, 2.5], [0.1, 1e-7]]), "Tensor f32[2, 2]\n[[1, 2.5],\n [0.1, 1e-7]]"], [tensor(3), "Tensor f32[] 3"], [tensor([true, false]), "Tensor bool[2] [true, false]"], [tensor(Int32Array.of(2147483647, -5)), "Tensor i32[2] [2147483647, -5]"],
-    [tensor([16777216, 1 / 3, NaN, Infinity, -0]), "Tensor f32[5] [16777216, 0.33333334, NaN, Infinity, 0]"], [tensor([[[1], [2]], [[3], [4]]]), "Tensor f32[2, 2, 1]\n[[[1],\n  [2]],\n\n [[3],\n  [4]]]"], [zeros([0]), "Tensor f32[0] []"],
-    [iota([1001]), "Tensor i32[1001] [0, 1, 2, ..., 998, 999, 1000]"], [iota([1000]), `Tensor i32[1000] [${Array.from({ length: 1000 }, (_, k) => k).join(", ")}]`],
-    [iota([7, 200], { axis: 0 }), `Tensor i32[7, 200]\n[${[0, 1, 2, "...", 4, 5, 6].map((r) => (r === "..." ? r : `[${r}, ${r}, ${r}, ..., ${r}, ${r}, ${r}]`)).join(",\n ")}]`], [iota([2, 600]), "Tensor i32[2, 600]\n[[0, 1, 2, ..., 597, 598, 599],\n [0, 1, 2, ..., 597, 598, 599]]"],
-  ]) assert.is(inspect(t), text);
+    [tensor([[1, 2.5], [0.1, 1e-7]]), "Tensor f32[2, 2]\n[[1, 2.5],\n [0.1, 1e-7]]"],
+    [tensor(3), "Tensor f32[] 3"],
+    [tensor([true, false]), "Tensor bool[2] [true, false]"],
+    [tensor(Int32Array.of(2147483647, -5)), "Tensor i32[2] [2147483647, -5]"],
+    [tensor([16777216, 1 / 3, NaN, Infinity, -0]), "Tensor f32[5] [16777216, 0.33333334, NaN, Infinity, 0]"],
+    [tensor([[[1], [2]], [[3], [4]]]), "Tensor f32[2, 2, 1]\n[[[1],\n  [2]],\n\n [[3],\n  [4]]]"],
+    [zeros([0]), "Tensor f32[0] []"],
+    [iota([1001]), "Tensor i32[1001] [0, 1, 2, ..., 998, 999, 1000]"],
+    [iota([1000]), `Tensor i32[1000] [${Array.from({ length: 1000 }, (_, k) => k).join(", ")}]`],
+    [
+      iota([7, 200], { axis: 0 }),
+      "Tensor i32[7, " +
+        `200]\n[${[0, 1, 2, "...", 4, 5, 6].map((r) => (r === "..." ? r : `[${r}, ${r}, ${r}, ..., ${r}, ${r}, ${r}]`)).join(",\n ")}]`,
+    ],
+    [iota([2, 600]), "Tensor i32[2, 600]\n[[0, 1, 2, ..., 597, 598, 599],\n [0, 1, 2, ..., 597, 598, 599]]"],
+  ])
+    assert.is(inspect(t), text);
   assert.match(inspect({ t: tensor([1, 2]) }), /t: Tensor f32\[2\] \[1, 2\]/);
   const later = add(tensor([1, 2]), 1);
   assert.is(inspect(later), "Tensor f32[2] (await print() shows its elements)");
@@ -334,7 +461,10 @@ test("console.log shows dtype, shape and elements; print brings them", async () 
   const gone = tensor([1]);
   gone.dispose();
   assert.match(inspect(gone), /^Tensor f32\[1\] /);
-  assert.throws(() => JSON.stringify({ weights: later }), (e) => e.name === "LockstepError" && /await array\(\)/.test(e.message));
+  assert.throws(
+    () => JSON.stringify({ weights: later }),
+    (e) => e.name === "LockstepError" && /await array\(\)/.test(e.message),
+  );
 });
 
 test.run();

@@ -18,7 +18,10 @@ test("transform: a spread at module level is an error, since bundlers keep it", 
 });
 
 test("transform: computed names of imports stand with their comments", () => {
-  assert.is(made("const a = () => import(__rewriteRelativeImportExtension(/* webpackIgnore: true */ b));"), "const a = () => import((/* webpackIgnore: true */ b));");
+  assert.is(
+    made("const a = () => import(__rewriteRelativeImportExtension(/* webpackIgnore: true */ b));"),
+    "const a = () => import((/* webpackIgnore: true */ b));",
+  );
 });
 
 test.run();

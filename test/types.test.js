@@ -29,7 +29,10 @@ test("src/webgpu is typed against @webgpu/types", () => {
   assert.ok(files.filter((file) => file.includes("/src/webgpu/")).length > 10, stdout);
   // Nothing else there declares WebGPU.
   const declares = (file) => /^(interface|declare var) GPU(Device|Buffer|Queue)\b/m.test(readFileSync(file, "utf8"));
-  assert.equal(files.filter((file) => file.endsWith(".d.ts") && declares(file)).map((file) => file.replace(/^.*node_modules\//, "")), ["@webgpu/types/dist/index.d.ts"]);
+  assert.equal(
+    files.filter((file) => file.endsWith(".d.ts") && declares(file)).map((file) => file.replace(/^.*node_modules\//, "")),
+    ["@webgpu/types/dist/index.d.ts"],
+  );
 });
 
 test.run();

@@ -1,15 +1,17 @@
 /**
- * @file Convolution by 3x3 filters with stride 1 as in Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR 2016): F(4x4, 3x3).
- * y = A^T [(G w G^T) . (B^T x B)] A for tiles of 4x4 pixels of y and 6x6 of x, so that 36 products of [tiles, C] by [C, F] do the work of
- * 144: the elements of 6x6 are called xi here. The matrices interpolate at 0, +-3/4, +-3/2 and infinity. These points have exact coefficients and
- * a third of the error of 0, +-1, +-2 (Barabasz et al., "Error analysis and improving the accuracy of Winograd convolution", 2018, tells what to look for); the
- * mean error is about twice that of a direct sum.
+ * @file Convolution by 3x3 filters with stride 1 as in Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR 2016):
+ * F(4x4, 3x3). y = A^T [(G w G^T) . (B^T x B)] A for tiles of 4x4 pixels of y and 6x6 of x, so that 36 products of [tiles, C] by [C, F] do
+ * the work of 144: the elements of 6x6 are called xi here. The matrices interpolate at 0, +-3/4, +-3/2 and infinity. These points have
+ * exact coefficients and a third of the error of 0, +-1, +-2 (Barabasz et al., "Error analysis and improving the accuracy of Winograd
+ * convolution", 2018, tells what to look for); the mean error is about twice that of a direct sum.
  *
  * The gradients are the transposes of these maps: with dM = A dy A^T, dx is the sum of overlapping tiles B (dM U^T) B^T, and
  * dw = G^T (sum over tiles of V . dM) G. So they need no more tiles than y has.
  *
- * `filters(w[3,3,C,F]) -> u`: 0 w  1 u  2 C  3 F  4 transposed  5 channels of a piece. u[xi][ceil(F / 8)][C][8], or, transposed, u[xi][ceil(C / 8)][F][8],
- *    with 64 bytes between one xi and the next, so that the 36 stores of an element do not meet in one set of L1. Columns past the last are undefined.
+ * `filters(w[3,3,C,F]) -> u`: 0 w  1 u  2 C  3 F  4 transposed  5 channels of a piece. u[xi][ceil(F / 8)][C][8], or, transposed,
+ *   u[xi][ceil(C / 8)][F][8],
+ *    with 64 bytes between one xi and the next, so that the 36 stores of an element do not meet in one set of L1. Columns past the last are
+ *    undefined.
  * `winograd(x, u, bias?) -> y`: 0 x  1 u  2 bias  3 y, then
  *   4 image rows  5 image columns  6 channels of the image  7 rows of tiles  8 tiles of a row  9 tiles  10 padTop  11 padLeft
  *   12 y's rows  13 y's columns  14 F  15 tiles of a piece  16 columns of a piece  17 column blocks  18 activation
@@ -35,12 +37,31 @@ export const GAP: u32 = 64;
 
 // @ts-ignore: decorator
 @inline
-export function f(x: f32): v128 { return f32x4.splat(x); }
+export function f(x: f32): v128 {
+  return f32x4.splat(x);
+}
 
 /** B^T of `count` lines of six: from p_i + next * line to `to` + step * i + nextTo * line. */
-function inputLines(count: u32, p0: usize, p1: usize, p2: usize, p3: usize, p4: usize, p5: usize, next: u32, to: usize, step: u32, nextTo: u32): void {
+function inputLines(
+  count: u32,
+  p0: usize,
+  p1: usize,
+  p2: usize,
+  p3: usize,
+  p4: usize,
+  p5: usize,
+  next: u32,
+  to: usize,
+  step: u32,
+  nextTo: u32,
+): void {
   for (let o: usize = 0; count; count--, o += next, to += nextTo) {
-    const d0 = v128.load(p0 + o), d1 = v128.load(p1 + o), d2 = v128.load(p2 + o), d3 = v128.load(p3 + o), d4 = v128.load(p4 + o), d5 = v128.load(p5 + o);
+    const d0 = v128.load(p0 + o);
+    const d1 = v128.load(p1 + o);
+    const d2 = v128.load(p2 + o);
+    const d3 = v128.load(p3 + o);
+    const d4 = v128.load(p4 + o);
+    const d5 = v128.load(p5 + o);
     let q = to;
     v128.store(q, madd(f(1.265625), d0, madd(f(-2.8125), d2, d4)));
     q += step;
@@ -63,7 +84,9 @@ function putPair(to: usize, step: u32, x: v128, odd: v128, even: v128): void {
 /** G of `count` lines of three, `stride` bytes apart in a line: from `from` + next * line to `to` + step * i + nextTo * line. */
 function filterLines(count: u32, from: usize, stride: u32, next: u32, to: usize, step: u32, nextTo: u32): void {
   for (; count; count--, from += next, to += nextTo) {
-    const g0 = v128.load(from), g1 = v128.load(from + stride), g2 = v128.load(from + 2 * stride);
+    const g0 = v128.load(from);
+    const g1 = v128.load(from + stride);
+    const g2 = v128.load(from + 2 * stride);
     let q = to;
     v128.store(q, f32x4.mul(f(64.0 / 81), g0));
     q += step;
@@ -75,17 +98,22 @@ function filterLines(count: u32, from: usize, stride: u32, next: u32, to: usize,
 }
 
 export function winogradFilters(c: usize, piece: u32, scratch: usize): void {
-  const channels = load<u32>(c, 8), columns = load<u32>(c, 12), transposed = TRAINING ? load<u32>(c, 16) != 0 : false, perPiece = load<u32>(c, 20);
-  const step = transposed ? (channels + NR - 1) / NR * columns * 32 + GAP : (columns + NR - 1) / NR * channels * 32 + GAP;
+  const channels = load<u32>(c, 8);
+  const columns = load<u32>(c, 12);
+  const transposed = TRAINING ? load<u32>(c, 16) != 0 : false;
+  const perPiece = load<u32>(c, 20);
+  const step = transposed ? ((channels + NR - 1) / NR) * columns * 32 + GAP : ((columns + NR - 1) / NR) * channels * 32 + GAP;
   const u: usize = load<u32>(c, 4);
-  const first = piece * perPiece, end = min(first + perPiece, channels);
+  const first = piece * perPiece;
+  const end = min(first + perPiece, channels);
   // Panel by panel, since that writes whole lines to each of the 36 xi's.
-  const filters = transposed ? 4 : NR, rows = transposed ? NR : perPiece;
+  const filters = transposed ? 4 : NR;
+  const rows = transposed ? NR : perPiece;
   for (let row = first; row < end; row += rows) {
     for (let column: u32 = 0; column < columns; column += filters) {
       for (let i = row; i < min(row + rows, end); i++) {
         for (let j = column; j < min(column + filters, columns); j += 4) {
-          const to = transposed ? u + (i / NR * columns + j) * 32 + i % NR * 4 : u + (j / NR * channels + i) * 32 + j % NR * 4;
+          const to = transposed ? u + ((i / NR) * columns + j) * 32 + (i % NR) * 4 : u + ((j / NR) * channels + i) * 32 + (j % NR) * 4;
           transformFilter(load<u32>(c) + (i * columns + j) * 4, channels * columns * 4, scratch + TEMP, transposed, to, step);
         }
       }
@@ -110,7 +138,10 @@ function transformFilter(w: usize, tap: u32, temp: usize, transposed: bool, to: 
 /** A of `count` lines of four, as inputLines. */
 function gradLines(count: u32, p0: usize, p1: usize, p2: usize, p3: usize, next: u32, to: usize, step: u32, nextTo: u32): void {
   for (let o: usize = 0; count; count--, o += next, to += nextTo) {
-    const y0 = v128.load(p0 + o), y1 = v128.load(p1 + o), y2 = v128.load(p2 + o), y3 = v128.load(p3 + o);
+    const y0 = v128.load(p0 + o);
+    const y1 = v128.load(p1 + o);
+    const y2 = v128.load(p2 + o);
+    const y3 = v128.load(p3 + o);
     let q = to;
     v128.store(q, y0);
     q += step;
@@ -126,35 +157,81 @@ function gradLines(count: u32, p0: usize, p1: usize, p2: usize, p3: usize, next:
  * to + xi * step + t / MR * panelStep + t % MR * tileStep + k / 8 * pairStep + k / 4 % 2 * oddStep + k % 4 * 4.
  */
 export function transformTiles(
-  c: usize, scratch: usize, first: u32, count: u32, grad: bool, to: usize, step: u32, panelStep: u32, tileStep: u32, pairStep: u32, oddStep: u32,
+  c: usize,
+  scratch: usize,
+  first: u32,
+  count: u32,
+  grad: bool,
+  to: usize,
+  step: u32,
+  panelStep: u32,
+  tileStep: u32,
+  pairStep: u32,
+  oddStep: u32,
 ): void {
-  const bytes = load<u32>(c, 24) * 4, none = scratch + ZEROS;
+  const bytes = load<u32>(c, 24) * 4;
+  const none = scratch + ZEROS;
   memory.fill(none, 0, bytes * 6);
   // Some channels of all tiles, then the next: where neighbouring tiles share lines of `to`, the lines of 36 xi's then stay in L1.
   for (let k: u32 = 0; k < bytes; k += CHUNK) {
-    transformChannels(c, scratch, first, count, grad, k, min(CHUNK, bytes - k), to + k / 32 * pairStep, step, panelStep, tileStep, pairStep, oddStep);
+    transformChannels(
+      c,
+      scratch,
+      first,
+      count,
+      grad,
+      k,
+      min(CHUNK, bytes - k),
+      to + (k / 32) * pairStep,
+      step,
+      panelStep,
+      tileStep,
+      pairStep,
+      oddStep,
+    );
   }
 }
 
 /** The bytes [k, k + run) of each pixel. */
 function transformChannels(
-  c: usize, scratch: usize, first: u32, count: u32, grad: bool, k: u32, run: u32, to: usize, step: u32, panelStep: u32, tileStep: u32, pairStep: u32, oddStep: u32,
+  c: usize,
+  scratch: usize,
+  first: u32,
+  count: u32,
+  grad: bool,
+  k: u32,
+  run: u32,
+  to: usize,
+  step: u32,
+  panelStep: u32,
+  tileStep: u32,
+  pairStep: u32,
+  oddStep: u32,
 ): void {
-  const h = load<i32>(c, 16), w = load<i32>(c, 20), bytes = load<u32>(c, 24) * 4, tileRows = load<u32>(c, 28), rowTiles = load<u32>(c, 32);
-  const none = scratch + ZEROS, line = w * bytes;
+  const h = load<i32>(c, 16);
+  const w = load<i32>(c, 20);
+  const bytes = load<u32>(c, 24) * 4;
+  const tileRows = load<u32>(c, 28);
+  const rowTiles = load<u32>(c, 32);
+  const none = scratch + ZEROS;
+  const line = w * bytes;
   let column = first % rowTiles;
   let row = first / rowTiles;
-  let image = load<u32>(c) + row / tileRows * <u32>h * line + k;
+  let image = load<u32>(c) + (row / tileRows) * <u32>h * line + k;
   row %= tileRows;
   for (let t: u32 = 0; t < count; t++) {
-    const y = <i32>(row * 4) - load<i32>(c, 40), x = <i32>(column * 4) - load<i32>(c, 44);
+    const y = <i32>(row * 4) - load<i32>(c, 40);
+    const x = <i32>(column * 4) - load<i32>(c, 44);
     const p = image + (y * w + x) * bytes;
-    const p0 = select<usize>(p, none, <u32>y < <u32>h), p1 = select<usize>(p + line, none, <u32>(y + 1) < <u32>h);
-    const p2 = select<usize>(p + 2 * line, none, <u32>(y + 2) < <u32>h), p3 = select<usize>(p + 3 * line, none, <u32>(y + 3) < <u32>h);
-    const v = to + t / MR * panelStep + t % MR * tileStep;
+    const p0 = select<usize>(p, none, <u32>y < <u32>h);
+    const p1 = select<usize>(p + line, none, <u32>(y + 1) < <u32>h);
+    const p2 = select<usize>(p + 2 * line, none, <u32>(y + 2) < <u32>h);
+    const p3 = select<usize>(p + 3 * line, none, <u32>(y + 3) < <u32>h);
+    const v = to + (t / MR) * panelStep + (t % MR) * tileStep;
     if (TRAINING && grad) transformGrad(scratch, p0, p1, p2, p3, min(4, w - x), bytes, run, v, step, pairStep, oddStep);
     else {
-      const p4 = select<usize>(p + 4 * line, none, <u32>(y + 4) < <u32>h), p5 = select<usize>(p + 5 * line, none, <u32>(y + 5) < <u32>h);
+      const p4 = select<usize>(p + 4 * line, none, <u32>(y + 4) < <u32>h);
+      const p5 = select<usize>(p + 5 * line, none, <u32>(y + 5) < <u32>h);
       transformInput(scratch, p0, p1, p2, p3, p4, p5, max(0, -x), min(6, w - x), bytes, run, v, step, pairStep, oddStep);
     }
     if (++column < rowTiles) continue;
@@ -167,7 +244,21 @@ function transformChannels(
 
 /** One tile of x: six rows, of which the columns [from, end) are in the image. */
 function transformInput(
-  scratch: usize, p0: usize, p1: usize, p2: usize, p3: usize, p4: usize, p5: usize, from: i32, end: i32, bytes: u32, run: u32, to: usize, step: u32, pairStep: u32, oddStep: u32,
+  scratch: usize,
+  p0: usize,
+  p1: usize,
+  p2: usize,
+  p3: usize,
+  p4: usize,
+  p5: usize,
+  from: i32,
+  end: i32,
+  bytes: u32,
+  run: u32,
+  to: usize,
+  step: u32,
+  pairStep: u32,
+  oddStep: u32,
 ): void {
   const temp = scratch + TEMP;
   if (from > 0 || end < 6) memory.fill(temp, 0, XI * 16);
@@ -180,7 +271,20 @@ function transformInput(
 }
 
 /** One tile of dy: four rows, of which the columns [0, end) are in the image. */
-function transformGrad(scratch: usize, p0: usize, p1: usize, p2: usize, p3: usize, end: i32, bytes: u32, run: u32, to: usize, step: u32, pairStep: u32, oddStep: u32): void {
+function transformGrad(
+  scratch: usize,
+  p0: usize,
+  p1: usize,
+  p2: usize,
+  p3: usize,
+  end: i32,
+  bytes: u32,
+  run: u32,
+  to: usize,
+  step: u32,
+  pairStep: u32,
+  oddStep: u32,
+): void {
   const temp = scratch + TEMP;
   if (end < 4) memory.fill(temp, 0, XI * 16);
   for (let k: u32 = 0; k < run; k += 16) {
@@ -197,13 +301,28 @@ export function transformForProduct(c: usize, scratch: usize, first: u32, count:
   transformTiles(c, scratch, first, count, grad, to, step, load<u32>(c, 24) * MR * 4, 16, MR * 32, MR * 16);
 }
 
-/** m[MR panels rows, 8] = V U for `panels` panels of tiles; `u` is a panel of K rows of 8 columns that ends at `end`, rows of m are `ldm` bytes apart. */
+/**
+ * m[MR panels rows, 8] = V U for `panels` panels of tiles; `u` is a panel of K rows of 8 columns that ends at `end`, rows of m are `ldm`
+ * bytes apart.
+ */
 function multiply(panels: u32, v: usize, u: usize, end: usize, m: usize, ldm: u32): void {
   for (; panels; panels--) {
-    let c00 = f(0), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00, c30 = c00, c31 = c00, c40 = c00, c41 = c00, c50 = c00, c51 = c00;
+    let c00 = f(0);
+    let c01 = c00;
+    let c10 = c00;
+    let c11 = c00;
+    let c20 = c00;
+    let c21 = c00;
+    let c30 = c00;
+    let c31 = c00;
+    let c40 = c00;
+    let c41 = c00;
+    let c50 = c00;
+    let c51 = c00;
     for (let b = u; b != end; v += MR * 16 - 16) {
       for (const stop = v + 16; v != stop; v += 4, b += 32) {
-        const b0 = v128.load(b), b1 = v128.load(b, 16);
+        const b0 = v128.load(b);
+        const b1 = v128.load(b, 16);
         const a0 = v128.load_splat<f32>(v);
         c00 = madd(a0, b0, c00);
         c01 = madd(a0, b1, c01);
@@ -251,36 +370,50 @@ function multiply(panels: u32, v: usize, u: usize, end: usize, m: usize, ldm: u3
 
 /** M = V U for all xi: `tiles` tiles (of panels of MR) by K channels, `columns` columns from the panel at `u` on. */
 export function multiplyAll(v: usize, stepV: u32, u: usize, stepU: u32, m: usize, stepM: u32, panels: u32, k: u32, columns: u32): void {
-  const ldm = (columns + NR - 1) / NR * 32;
+  const ldm = ((columns + NR - 1) / NR) * 32;
   for (let xi: u32 = 0; xi < XI; xi++, v += stepV, u += stepU, m += stepM) {
     for (let j: u32 = 0; j < ldm; j += 32) multiply(panels, v, u + j * k, u + (j + 32) * k, m + j, ldm);
   }
 }
 
 export function winograd(c: usize, piece: u32, scratch: usize): void {
-  const channels = load<u32>(c, 24), tileRows = load<u32>(c, 28), rowTiles = load<u32>(c, 32), filters = load<u32>(c, 56);
-  const columnBlocks = load<u32>(c, 68), perColumns = load<u32>(c, 64);
-  const first = piece / columnBlocks * load<u32>(c, 60);
+  const channels = load<u32>(c, 24);
+  const tileRows = load<u32>(c, 28);
+  const rowTiles = load<u32>(c, 32);
+  const filters = load<u32>(c, 56);
+  const columnBlocks = load<u32>(c, 68);
+  const perColumns = load<u32>(c, 64);
+  const first = (piece / columnBlocks) * load<u32>(c, 60);
   const count = min(load<u32>(c, 60), load<u32>(c, 36) - first);
   const panels = (count + MR - 1) / MR;
   const v = scratch + TILES;
-  const stepV = panels * MR * channels * 4 + GAP, stepU = (filters + NR - 1) / NR * channels * 32 + GAP;
+  const stepV = panels * MR * channels * 4 + GAP;
+  const stepU = ((filters + NR - 1) / NR) * channels * 32 + GAP;
   const m = v + XI * stepV;
   transformForProduct(c, scratch, first, count, false, v, stepV);
-  const start = piece % columnBlocks * perColumns, end = min(start + perColumns, filters);
+  const start = (piece % columnBlocks) * perColumns;
+  const end = min(start + perColumns, filters);
   for (let j = start; j < end; j += COLUMNS) {
     const columns = min(COLUMNS, end - j);
-    const ldm = (columns + NR - 1) / NR * 32;
+    const ldm = ((columns + NR - 1) / NR) * 32;
     const stepM = panels * MR * ldm + GAP;
     multiplyAll(v, stepV, load<u32>(c, 4) + j * channels * 4, stepU, m, stepM, panels, channels, columns);
     const bias: usize = load<u32>(c, 8);
     for (let t: u32 = 0; t < count; t++) {
       const tile = first + t;
-      const column = tile % rowTiles * 4, row = tile / rowTiles % tileRows * 4;
-      const pixel = (tile / rowTiles / tileRows * load<u32>(c, 48) + row) * load<u32>(c, 52) + column;
+      const column = (tile % rowTiles) * 4;
+      const row = ((tile / rowTiles) % tileRows) * 4;
+      const pixel = ((tile / rowTiles / tileRows) * load<u32>(c, 48) + row) * load<u32>(c, 52) + column;
       untransformTile(
-        c, scratch, m + t * ldm, stepM, columns, bias ? bias + j * 4 : bias,
-        load<u32>(c, 12) + (pixel * filters + j) * 4, min(4, load<u32>(c, 48) - row), min(4, load<u32>(c, 52) - column),
+        c,
+        scratch,
+        m + t * ldm,
+        stepM,
+        columns,
+        bias ? bias + j * 4 : bias,
+        load<u32>(c, 12) + (pixel * filters + j) * 4,
+        min(4, load<u32>(c, 48) - row),
+        min(4, load<u32>(c, 52) - column),
       );
     }
   }
@@ -308,7 +441,10 @@ function untransformTile(c: usize, scratch: usize, m: usize, step: u32, columns:
       q += sixth;
       const m4 = v128.load(q);
       const m5 = v128.load(q + sixth);
-      const s1 = f32x4.add(m1, m2), t1 = f32x4.sub(m1, m2), s2 = f32x4.add(m3, m4), t2 = f32x4.sub(m3, m4);
+      const s1 = f32x4.add(m1, m2);
+      const t1 = f32x4.sub(m1, m2);
+      const s2 = f32x4.add(m3, m4);
+      const t2 = f32x4.sub(m3, m4);
       v128.store(t, f32x4.add(m0, f32x4.add(s1, s2)));
       v128.store(t, madd(f(1.5), t2, f32x4.mul(f(0.75), t1)), 96);
       v128.store(t, madd(f(2.25), s2, f32x4.mul(f(0.5625), s1)), 192);
@@ -317,12 +453,19 @@ function untransformTile(c: usize, scratch: usize, m: usize, step: u32, columns:
     const start = bias ? v128.load(bias + k) : f(0);
     let to = y + k;
     for (let t = temp; t != temp + rows * 96; t += 96, to += lineBytes) {
-      const m1 = v128.load(t, 16), m2 = v128.load(t, 32), m3 = v128.load(t, 48), m4 = v128.load(t, 64);
-      const s1 = f32x4.add(m1, m2), t1 = f32x4.sub(m1, m2), s2 = f32x4.add(m3, m4), t2 = f32x4.sub(m3, m4);
+      const m1 = v128.load(t, 16);
+      const m2 = v128.load(t, 32);
+      const m3 = v128.load(t, 48);
+      const m4 = v128.load(t, 64);
+      const s1 = f32x4.add(m1, m2);
+      const t1 = f32x4.sub(m1, m2);
+      const s2 = f32x4.add(m3, m4);
+      const t2 = f32x4.sub(m3, m4);
       v128.store(to, vmax(low, f32x4.add(f32x4.add(start, v128.load(t)), f32x4.add(s1, s2))));
       if (width > 1) v128.store(to + pixelBytes, vmax(low, madd(f(1.5), t2, madd(f(0.75), t1, start))));
       if (width > 2) v128.store(to + 2 * pixelBytes, vmax(low, madd(f(2.25), s2, madd(f(0.5625), s1, start))));
-      if (width > 3) v128.store(to + 3 * pixelBytes, vmax(low, madd(f(3.375), t2, madd(f(0.421875), t1, f32x4.add(start, v128.load(t, 80))))));
+      if (width > 3)
+        v128.store(to + 3 * pixelBytes, vmax(low, madd(f(3.375), t2, madd(f(0.421875), t1, f32x4.add(start, v128.load(t, 80))))));
     }
   }
   if (<i32>activation > ACT_RELU) {

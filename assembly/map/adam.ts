@@ -11,12 +11,22 @@ import { slotPointer } from "../map";
 import { madd } from "../simd";
 
 export function adam(p: usize, scratch: usize, bytes: usize): void {
-  let w1 = slotPointer(scratch, load<u32>(p, 4)), w = slotPointer(scratch, load<u32>(p, 8)), m = slotPointer(scratch, load<u32>(p, 12)), v = slotPointer(scratch, load<u32>(p, 16));
-  let m1 = slotPointer(scratch, load<u32>(p, 24)), v1 = slotPointer(scratch, load<u32>(p, 28)), g = slotPointer(scratch, load<u32>(p, 32));
-  const size = v128.load(slotPointer(scratch, load<u32>(p, 36))), c1 = v128.load(slotPointer(scratch, load<u32>(p, 44))), c2 = v128.load(slotPointer(scratch, load<u32>(p, 48)));
+  let w1 = slotPointer(scratch, load<u32>(p, 4));
+  let w = slotPointer(scratch, load<u32>(p, 8));
+  let m = slotPointer(scratch, load<u32>(p, 12));
+  let v = slotPointer(scratch, load<u32>(p, 16));
+  let m1 = slotPointer(scratch, load<u32>(p, 24));
+  let v1 = slotPointer(scratch, load<u32>(p, 28));
+  let g = slotPointer(scratch, load<u32>(p, 32));
+  const size = v128.load(slotPointer(scratch, load<u32>(p, 36)));
+  const c1 = v128.load(slotPointer(scratch, load<u32>(p, 44)));
+  const c2 = v128.load(slotPointer(scratch, load<u32>(p, 48)));
   const epsilon = v128.load(slotPointer(scratch, load<u32>(p, 52)));
   for (const end = g + bytes; g < end; g += 16, w += 16, m += 16, v += 16, w1 += 16, m1 += 16, v1 += 16) {
-    const gradient = v128.load(g), mean = v128.load(m), square = v128.load(v), weight = v128.load(w);
+    const gradient = v128.load(g);
+    const mean = v128.load(m);
+    const square = v128.load(v);
+    const weight = v128.load(w);
     const newMean = madd(f32x4.sub(gradient, mean), c1, mean);
     const newSquare = madd(f32x4.sub(f32x4.mul(gradient, gradient), square), c2, square);
     v128.store(m1, newMean);

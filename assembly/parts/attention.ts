@@ -4,7 +4,10 @@ import { rotary } from "../rotary";
 
 export function call(op: u32, c: usize, piece: u32, scratch: usize): void {
   switch (op) {
-    case O.ROTARY: rotary(c, piece, scratch); break;
-    default: unreachable();
+    case O.ROTARY:
+      rotary(c, piece, scratch);
+      break;
+    default:
+      unreachable();
   }
 }

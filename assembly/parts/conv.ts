@@ -9,19 +9,53 @@ import { winogradFilterGrad, winogradInputGrad, winogradTiles } from "../conv/wi
 
 export function call(op: u32, c: usize, piece: u32, scratch: usize): void {
   switch (op) {
-    case O.CONV2D: conv2d(c, piece, scratch); break;
-    case O.CONV2D_FILTER_GRAD: if (TRAINING) conv2dFilterGrad(c, piece, scratch); else unreachable(); break;
-    case O.CONV2D_NARROW: conv2dNarrow(c, piece, scratch); break;
-    case O.CONV2D_NARROW_FILTER_GRAD: if (TRAINING) conv2dNarrowFilterGrad(c, piece, scratch); else unreachable(); break;
-    case O.WINOGRAD: winograd(c, piece, scratch); break;
-    case O.WINOGRAD_FILTERS: winogradFilters(c, piece, scratch); break;
-    case O.WINOGRAD_INPUT_GRAD: if (TRAINING) winogradInputGrad(c, piece, scratch); else unreachable(); break;
-    case O.WINOGRAD_TILES: if (TRAINING) winogradTiles(c, piece, scratch); else unreachable(); break;
-    case O.WINOGRAD_FILTER_GRAD: if (TRAINING) winogradFilterGrad(c, piece, scratch); else unreachable(); break;
-    case O.MAX_POOL: maxPool(c, piece, scratch); break;
-    case O.MAX_POOL_GRAD: if (TRAINING) maxPoolGrad(c, piece, scratch); else unreachable(); break;
-    case O.AVG_POOL: avgPool(c, piece, scratch); break;
-    case O.AVG_POOL_GRAD: if (TRAINING) avgPoolGrad(c, piece, scratch); else unreachable(); break;
-    default: unreachable();
+    case O.CONV2D:
+      conv2d(c, piece, scratch);
+      break;
+    case O.CONV2D_FILTER_GRAD:
+      if (TRAINING) conv2dFilterGrad(c, piece, scratch);
+      else unreachable();
+      break;
+    case O.CONV2D_NARROW:
+      conv2dNarrow(c, piece, scratch);
+      break;
+    case O.CONV2D_NARROW_FILTER_GRAD:
+      if (TRAINING) conv2dNarrowFilterGrad(c, piece, scratch);
+      else unreachable();
+      break;
+    case O.WINOGRAD:
+      winograd(c, piece, scratch);
+      break;
+    case O.WINOGRAD_FILTERS:
+      winogradFilters(c, piece, scratch);
+      break;
+    case O.WINOGRAD_INPUT_GRAD:
+      if (TRAINING) winogradInputGrad(c, piece, scratch);
+      else unreachable();
+      break;
+    case O.WINOGRAD_TILES:
+      if (TRAINING) winogradTiles(c, piece, scratch);
+      else unreachable();
+      break;
+    case O.WINOGRAD_FILTER_GRAD:
+      if (TRAINING) winogradFilterGrad(c, piece, scratch);
+      else unreachable();
+      break;
+    case O.MAX_POOL:
+      maxPool(c, piece, scratch);
+      break;
+    case O.MAX_POOL_GRAD:
+      if (TRAINING) maxPoolGrad(c, piece, scratch);
+      else unreachable();
+      break;
+    case O.AVG_POOL:
+      avgPool(c, piece, scratch);
+      break;
+    case O.AVG_POOL_GRAD:
+      if (TRAINING) avgPoolGrad(c, piece, scratch);
+      else unreachable();
+      break;
+    default:
+      unreachable();
   }
 }

@@ -1,7 +1,7 @@
 /**
- * @file `npm run bench:gpu`: Lockstep on this machine's GPU, in Node (Dawn) and in Chromium, against TensorFlow.js and jax-js on the same device in
- * Chromium. Where no GPU is found, a software adapter stands in on Linux x64, with sizes that it can do. Writes the section of this adapter in
- * bench/gpu/RESULTS.md. `-- --node`: without a browser.
+ * @file `npm run bench:gpu`: Lockstep on this machine's GPU, in Node (Dawn) and in Chromium, against TensorFlow.js and jax-js on the same
+ * device in Chromium. Where no GPU is found, a software adapter stands in on Linux x64, with sizes that it can do. Writes the section of
+ * this adapter in bench/gpu/RESULTS.md. `-- --node`: without a browser.
  */
 import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -25,16 +25,22 @@ async function chooseAdapter() {
   const software = softwareGpu();
   const env = { ...process.env, ...software };
   const found = software === null ? own : await probeGpu(env);
-  if (found.missing) throw new Error(`bench:gpu: no WebGPU adapter: ${found.missing}; install a graphics driver with Vulkan, Metal or Direct3D 12`);
+  if (found.missing)
+    throw new Error(`bench:gpu: no WebGPU adapter: ${found.missing}; install a graphics driver with Vulkan, Metal or Direct3D 12`);
   return { env, software: true, name: found.name };
 }
 
 /** Lockstep in Node, by a child process. */
 function inNode(env, size, storage) {
   return new Promise((done) => {
-    const child = execFile(process.execPath, [join(here, "node.js"), size, storage], { cwd: root, env, maxBuffer: 2 ** 26, timeout: LIMIT_MS }, (error, stdout) => {
-      done(error === null ? JSON.parse(stdout.trim().split("\n").at(-1)) : { error: error.message.split("\n").at(-1) });
-    });
+    const child = execFile(
+      process.execPath,
+      [join(here, "node.js"), size, storage],
+      { cwd: root, env, maxBuffer: 2 ** 26, timeout: LIMIT_MS },
+      (error, stdout) => {
+        done(error === null ? JSON.parse(stdout.trim().split("\n").at(-1)) : { error: error.message.split("\n").at(-1) });
+      },
+    );
     child.stderr.on("data", (text) => process.stderr.write(`Node: ${text}`));
   });
 }
@@ -42,15 +48,21 @@ function inNode(env, size, storage) {
 /** A library in a page: { file, options }, the file relative to the repository. */
 async function inPage({ file, options }, size, software) {
   try {
-    return await withPage(async (page) => {
-      page.on("console", (message) => message.type() === "log" && process.stderr.write(`Chromium: ${message.text()}\n`));
-      const working = page.evaluate(async ([path, given, how]) => {
-        const [{ start }, { measure }] = [await import(path), await import("/bench/gpu/measure.js")];
-        return measure(start, given, how, (line) => console.log(line));
-      }, [`/${file}`, options, size]);
-      const late = new Promise((_, fail) => setTimeout(fail, LIMIT_MS, new Error(`not done after ${LIMIT_MS / 60000} minutes`)).unref());
-      return await Promise.race([working, late]);
-    }, { software });
+    return await withPage(
+      async (page) => {
+        page.on("console", (message) => message.type() === "log" && process.stderr.write(`Chromium: ${message.text()}\n`));
+        const working = page.evaluate(
+          async ([path, given, how]) => {
+            const [{ start }, { measure }] = [await import(path), await import("/bench/gpu/measure.js")];
+            return measure(start, given, how, (line) => console.log(line));
+          },
+          [`/${file}`, options, size],
+        );
+        const late = new Promise((_, fail) => setTimeout(fail, LIMIT_MS, new Error(`not done after ${LIMIT_MS / 60000} minutes`)).unref());
+        return await Promise.race([working, late]);
+      },
+      { software },
+    );
   } catch (error) {
     return { error: String(error.message).split("\n")[0] };
   }
@@ -60,7 +72,15 @@ async function inPage({ file, options }, size, software) {
 async function bundle(name) {
   mkdirSync(bundles, { recursive: true });
   const outfile = join(bundles, `${name}.js`);
-  await build({ entryPoints: [join(here, "peers", `${name}.js`)], outfile, bundle: true, format: "esm", platform: "browser", logLevel: "error", define: { "process.env.NODE_ENV": '"production"' } });
+  await build({
+    entryPoints: [join(here, "peers", `${name}.js`)],
+    outfile,
+    bundle: true,
+    format: "esm",
+    platform: "browser",
+    logLevel: "error",
+    define: { "process.env.NODE_ENV": '"production"' },
+  });
   return `build/bench-gpu/${name}.js`;
 }
 
@@ -80,7 +100,14 @@ if (!process.argv.includes("--node")) {
 }
 
 const machine = `Node ${process.versions.node}, ${cpus()[0]?.model.trim()}, ${cpus().length} cores, ${platform()}`;
-const text = section({ adapter: columns[0].adapter ?? name, software, size, machine, date: new Date().toISOString().slice(0, 10), columns });
+const text = section({
+  adapter: columns[0].adapter ?? name,
+  software,
+  size,
+  machine,
+  date: new Date().toISOString().slice(0, 10),
+  columns,
+});
 console.log(text);
 
 const results = join(here, "RESULTS.md");

@@ -1,7 +1,8 @@
 /**
- * @file Measures one library, in Node or in a page. A library's `start(options)` gives `{ version, adapter?, statistics?, close, matmul(n), conv2d(image),
- * train(net, steps), transformer(sizes) }`; each of the four returns `{ work, run }`: `run()` does `work` units and resolves to a number when all of
- * it is done. Calls to the device are counted by wrapping WebGPU's prototypes, for every library alike.
+ * @file Measures one library, in Node or in a page. A library's `start(options)` gives
+ * `{ version, adapter?, statistics?, close, matmul(n), conv2d(image), train(net, steps), transformer(sizes) }`; each of the four returns
+ * `{ work, run }`: `run()` does `work` units and resolves to a number when all of it is done. Calls to the device are counted by wrapping
+ * WebGPU's prototypes, for every library alike.
  */
 import { NETS, SIZES } from "./workloads.js";
 
@@ -45,9 +46,9 @@ async function time({ work, run }) {
 }
 
 /**
- * Median milliseconds of JavaScript that encode one step, each on an idle device. Steps in a row measure something else in Node: while anything is
- * awaited, Dawn's binding looks for it in a loop that leaves 250 MB of garbage a second, and that is collected during the next step's encoding (a full
- * collection of 6 to 20 ms every 200 ms, webgpu 0.6.2).
+ * Median milliseconds of JavaScript that encode one step, each on an idle device. Steps in a row measure something else in Node: while
+ * anything is awaited, Dawn's binding looks for it in a loop that leaves 250 MB of garbage a second, and that is collected during the next
+ * step's encoding (a full collection of 6 to 20 ms every 200 ms, webgpu 0.6.2).
  */
 async function encodeTime({ run }, statistics) {
   const times = [];
@@ -85,8 +86,19 @@ export async function measure(start, options, size, say) {
   for (const n of products) await row(`matmul ${n}`, () => library.matmul(n), 2 * n ** 3);
   const { side, channels, kernel } = image;
   await row("conv2d", () => library.conv2d(image), 2 * image.count * side ** 2 * channels * kernel ** 2 * channels);
-  for (const net of Object.keys(NETS)) await row(net, () => library.train(net, steps[net]), undefined, () => library.train(net, 1));
-  await row("transformer", () => library.transformer(transformer), undefined, () => library.transformer(transformer));
+  for (const net of Object.keys(NETS))
+    await row(
+      net,
+      () => library.train(net, steps[net]),
+      undefined,
+      () => library.train(net, 1),
+    );
+  await row(
+    "transformer",
+    () => library.transformer(transformer),
+    undefined,
+    () => library.transformer(transformer),
+  );
   library.close();
   return { version: library.version, adapter: library.adapter ?? null, rows };
 }

@@ -1,4 +1,7 @@
-/** @file Lockstep in Node (Dawn), in a process of its own, since the adapter is chosen by its environment. Arguments: size, storage. The result is the last line. */
+/**
+ * @file Lockstep in Node (Dawn), in a process of its own, since the adapter is chosen by its environment. Arguments: size, storage. The
+ * result is the last line.
+ */
 import { globals } from "webgpu";
 import { start } from "./lockstep.js";
 import { measure } from "./measure.js";

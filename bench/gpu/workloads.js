@@ -3,14 +3,21 @@ import { classes, noise } from "../data.js";
 
 export const BATCH = 32;
 
-/** Sizes for a GPU, and those that a program in the place of one can do. The convolution has as many filters as channels and an output as large as its input. */
+/**
+ * Sizes for a GPU, and those that a program in the place of one can do. The convolution has as many filters as channels and an output as
+ * large as its input.
+ */
 export const SIZES = {
   gpu: {
-    products: [256, 512, 1024, 2048, 4096], image: { count: 32, side: 56, channels: 64, kernel: 3 }, steps: { FFN: 512, CNN: 48, LSTM: 64 },
+    products: [256, 512, 1024, 2048, 4096],
+    image: { count: 32, side: 56, channels: 64, kernel: 3 },
+    steps: { FFN: 512, CNN: 48, LSTM: 64 },
     transformer: { batch: 8, tokens: 256, width: 512 },
   },
   software: {
-    products: [64, 128], image: { count: 1, side: 14, channels: 64, kernel: 3 }, steps: { FFN: 16, CNN: 1, LSTM: 2 },
+    products: [64, 128],
+    image: { count: 1, side: 14, channels: 64, kernel: 3 },
+    steps: { FFN: 16, CNN: 1, LSTM: 2 },
     transformer: { batch: 1, tokens: 32, width: 64 },
   },
 };
@@ -31,10 +38,24 @@ export function dataOf(net, steps) {
   return { input, outputs, samples, x: noise(samples * input.reduce((a, b) => a * b, 1), 1), y: targets(samples) };
 }
 
-/** Weights of the transformer block: attention of one head without masks, and a feed-forward part of four times the width, each added to its input. */
+/**
+ * Weights of the transformer block: attention of one head without masks, and a feed-forward part of four times the width, each added to its
+ * input.
+ */
 export function blockWeights(width) {
-  const weight = (rows, cols) => ({ shape: [rows, cols], data: Float32Array.from({ length: rows * cols }, (_, i) => (((i * 7919) % 1000) / 1000 - 0.5) / Math.sqrt(rows)) });
-  return { q: weight(width, width), k: weight(width, width), v: weight(width, width), o: weight(width, width), up: weight(width, 4 * width), down: weight(4 * width, width) };
+  const weight = (rows, cols) => ({
+    shape: [rows, cols],
+    data: Float32Array.from({ length: rows * cols }, (_, i) => (((i * 7919) % 1000) / 1000 - 0.5) / Math.sqrt(rows)),
+  });
+  return {
+    q: weight(width, width),
+    k: weight(width, width),
+    v: weight(width, width),
+    o: weight(width, width),
+    up: weight(width, 4 * width),
+    down: weight(4 * width, width),
+  };
 }
 
-export const blockInput = ({ batch, tokens, width }) => Float32Array.from({ length: batch * tokens * width }, (_, i) => ((i * 31) % 97) / 97 - 0.5);
+export const blockInput = ({ batch, tokens, width }) =>
+  Float32Array.from({ length: batch * tokens * width }, (_, i) => ((i * 31) % 97) / 97 - 0.5);

@@ -1,7 +1,23 @@
 /** @file jax-js (WASM device; everything that can be is under one `jit`) under the contract of `worker.js`. */
 import { readFileSync } from "node:fs";
 import * as jax from "@jax-js/jax";
-import { ADAM, BATCH, CHECKED_STEPS, CONVS, convData, dataOf, NETS, nchw, nhwc, oihw, operands, outOf, PRODUCTS, spread, weightsOf } from "./workloads.js";
+import {
+  ADAM,
+  BATCH,
+  CHECKED_STEPS,
+  CONVS,
+  convData,
+  dataOf,
+  NETS,
+  nchw,
+  nhwc,
+  oihw,
+  operands,
+  outOf,
+  PRODUCTS,
+  spread,
+  weightsOf,
+} from "./workloads.js";
 
 // Arrays are counted: a call consumes its arguments, `.ref` keeps one.
 const { jit, lax, nn, numpy: np, tree, valueAndGrad, blockUntilReady } = jax;
@@ -13,7 +29,13 @@ const ACTIVATIONS = { relu: nn.relu, tanh: np.tanh, sigmoid: nn.sigmoid, softmax
 function lstm(x, kernel, recurrent, bias, units, activation) {
   const [batch, steps, features] = x.shape;
   const act = ACTIVATIONS[activation];
-  const projected = np.unstack(np.dot(x.reshape([batch * steps, features]), kernel).add(bias).reshape([batch, steps, 4 * units]), 1);
+  const projected = np.unstack(
+    np
+      .dot(x.reshape([batch * steps, features]), kernel)
+      .add(bias)
+      .reshape([batch, steps, 4 * units]),
+    1,
+  );
   let h = null;
   let c = null;
   for (const z of projected) {
@@ -55,7 +77,10 @@ const LOSSES = {
 
 const imageShape = (input) => (input.length === 3 ? [input[2], input[0], input[1]] : input);
 
-const parametersOf = (net) => weightsOf(net, true).map(({ data, shape }) => (shape.length === 4 ? array(oihw(data, shape), [shape[3], shape[2], 3, 3]) : array(data, shape)));
+const parametersOf = (net) =>
+  weightsOf(net, true).map(({ data, shape }) =>
+    shape.length === 4 ? array(oihw(data, shape), [shape[3], shape[2], 3, 3]) : array(data, shape),
+  );
 
 const predictor = (net) => {
   const last = ACTIVATIONS[NETS[net].layers.at(-1).activation];
@@ -96,7 +121,10 @@ export async function start() {
   async function convolution(name) {
     const v = CONVS[name];
     const data = convData(v);
-    const [x, w] = [array(nchw(data.x, [v.n, v.h, v.w, v.c]), [v.n, v.c, v.h, v.w]), array(oihw(data.w, [3, 3, v.c, v.f]), [v.f, v.c, 3, 3])];
+    const [x, w] = [
+      array(nchw(data.x, [v.n, v.h, v.w, v.c]), [v.n, v.c, v.h, v.w]),
+      array(oihw(data.w, [3, 3, v.c, v.f]), [v.f, v.c, 3, 3]),
+    ];
     const run = jit((p, q) => lax.conv(p, q, [1, 1], v.padding.toUpperCase()));
     const values = spread(nhwc(await run(x.ref, w.ref).data(), outOf(v)));
     const unit = async () => {
@@ -113,7 +141,8 @@ export async function start() {
     const shape = imageShape(input);
     const perSample = x.length / samples;
     const batches = Array.from({ length: samples / BATCH }, (_, i) => [
-      array(x.slice(i * BATCH * perSample, (i + 1) * BATCH * perSample), [BATCH, ...shape]), array(y.slice(i * BATCH * outputs, (i + 1) * BATCH * outputs), [BATCH, outputs]),
+      array(x.slice(i * BATCH * perSample, (i + 1) * BATCH * perSample), [BATCH, ...shape]),
+      array(y.slice(i * BATCH * outputs, (i + 1) * BATCH * outputs), [BATCH, outputs]),
     ]);
     const loss = valueAndGrad((params, images, targets) => LOSSES[NETS[net].loss](logits(net, params, images), targets));
     // Loss, gradients and Adam (Kingma & Ba 2015, end of section 2) in one jit.
@@ -121,7 +150,12 @@ export async function start() {
     const step = jit(([params, m, v, t], images, targets) => {
       const [value, grads] = loss(tree.ref(params), images, targets);
       const next = t.add(1);
-      const [c1, c2] = [beta1, beta2].map((b) => np.exp(next.ref.mul(Math.log(b))).mul(-1).add(1));
+      const [c1, c2] = [beta1, beta2].map((b) =>
+        np
+          .exp(next.ref.mul(Math.log(b)))
+          .mul(-1)
+          .add(1),
+      );
       const rate = np.sqrt(c2).mul(learningRate).div(c1);
       const out = params.map((p, i) => {
         const g = grads[i];
@@ -148,7 +182,11 @@ export async function start() {
     };
     for (let i = 0; i < CHECKED_STEPS; i++) await run();
     const after = await predictOne(tree.ref(state[0]), sample.ref).data();
-    return { values: Array.from(after, (v, i) => v - before[i]), close: () => (tree.dispose(state), step.dispose(), predictOne.dispose()), unit: run };
+    return {
+      values: Array.from(after, (v, i) => v - before[i]),
+      close: () => (tree.dispose(state), step.dispose(), predictOne.dispose()),
+      unit: run,
+    };
   }
 
   async function predict(net) {

@@ -4,11 +4,20 @@ import { ADAM, BATCH, CHECKED_STEPS, CONVS, convData, dataOf, NETS, operands, PR
 
 const { adam, compile, conv2d, dense, flatten, lstm, matmul, maxPool2d, open, ops, sequential, tensor } = lockstep;
 
-const LAYERS = { dense, conv2d: (units, options) => conv2d(units, 3, options), maxPool2d: () => maxPool2d(2), flatten: () => flatten(), lstm };
+const LAYERS = {
+  dense,
+  conv2d: (units, options) => conv2d(units, 3, options),
+  maxPool2d: () => maxPool2d(2),
+  flatten: () => flatten(),
+  lstm,
+};
 
 /** Untrained, with the given weights. */
 export function network(net) {
-  const model = sequential(NETS[net].layers.map(({ kind, units, activation }) => LAYERS[kind](units, { activation })), { inputShape: NETS[net].input });
+  const model = sequential(
+    NETS[net].layers.map(({ kind, units, activation }) => LAYERS[kind](units, { activation })),
+    { inputShape: NETS[net].input },
+  );
   model.setWeights(weightsOf(net).map((w) => w.data));
   return model;
 }
@@ -16,7 +25,10 @@ export function network(net) {
 export async function start({ threads = 1, reproducible = false }) {
   const backend = await open("wasm", { threads, reproducible });
   const make = { matmul: product, conv2d: convolution, train, predict };
-  return { version: `lockstep, ${backend.simd} SIMD, ${backend.threads} thread${backend.threads > 1 ? "s" : ""}`, prepare: (kind, of) => make[kind](of) };
+  return {
+    version: `lockstep, ${backend.simd} SIMD, ${backend.threads} thread${backend.threads > 1 ? "s" : ""}`,
+    prepare: (kind, of) => make[kind](of),
+  };
 
   /** Times `fn`, which makes a large result: one element of it is returned, since results are copied out of WASM memory. */
   async function timed(fn, rank, amount) {
@@ -32,11 +44,15 @@ export async function start({ threads = 1, reproducible = false }) {
   function product(n) {
     const { a, b } = operands(n);
     const [x, w] = [tensor(a, [n, n]), tensor(b, [n, n])];
-    return timed(() => {
-      let y = x;
-      for (let i = 0; i < PRODUCTS[n]; i++) y = matmul(y, w);
-      return y;
-    }, 2, PRODUCTS[n]);
+    return timed(
+      () => {
+        let y = x;
+        for (let i = 0; i < PRODUCTS[n]; i++) y = matmul(y, w);
+        return y;
+      },
+      2,
+      PRODUCTS[n],
+    );
   }
 
   function convolution(name) {
@@ -53,7 +69,12 @@ export async function start({ threads = 1, reproducible = false }) {
     const sample = tensor(one, [1, ...input]);
     const before = (await (await model.predict(sample)).data()).slice();
     const n = BATCH * CHECKED_STEPS;
-    await model.fit(tensor(x.slice(0, (n * x.length) / samples), [n, ...input]), tensor(y.slice(0, n * outputs), [n, outputs]), { epochs: 1, batchSize: BATCH, shuffle: false, verbose: 0 });
+    await model.fit(tensor(x.slice(0, (n * x.length) / samples), [n, ...input]), tensor(y.slice(0, n * outputs), [n, outputs]), {
+      epochs: 1,
+      batchSize: BATCH,
+      shuffle: false,
+      verbose: 0,
+    });
     const after = await (await model.predict(sample)).data();
     const [data, target] = [tensor(x, [samples, ...input]), tensor(y, [samples, outputs])];
     const unit = async () => (await model.fit(data, target, { epochs: 1, batchSize: BATCH, verbose: 0, seed: 1 }), samples);

@@ -1,4 +1,7 @@
-/** @file One interleaved run: for each task all participants take turns with short slices, so that what else the machine does hits all alike. */
+/**
+ * @file One interleaved run: for each task all participants take turns with short slices, so that what else the machine does hits all
+ * alike.
+ */
 import { once, Process } from "./process.js";
 import { CONVS, NETS, PRODUCTS, TASKS } from "./workloads.js";
 
@@ -13,7 +16,10 @@ const SPIN_MS = 20;
 /** A participant whose slice takes longer than this many times what was asked has few turns. */
 const SLOW = 6;
 const SLOW_ROUNDS = 3;
-/** Turns of one task end after this time, once everyone has had SLOW_ROUNDS: some libraries' steps take seconds, and a busy machine stretches all. */
+/**
+ * Turns of one task end after this time, once everyone has had SLOW_ROUNDS: some libraries' steps take seconds, and a busy machine
+ * stretches all.
+ */
 const TASK_MS = 35_000;
 
 /** What a slice did, in the task's unit. */
@@ -33,7 +39,8 @@ function difference(values, expected, tolerance) {
 
 /**
  * @param options rounds, sliceMs, warmMs, tasks (names), say(task, figures) after each
- * @returns { versions: id -> text, figures: task -> id -> { median, low, high, busy, kept, cpus } | { error } }; `busy`: others had the processors in too many turns to say anything
+ * @returns { versions: id -> text, figures: task -> id -> { median, low, high, busy, kept, cpus } | { error } }; `busy`: others had the
+ * processors in too many turns to say anything
  */
 export async function measure(participants, { tasks, say, ...settings }) {
   const all = Object.entries(participants).map(([id, p]) => ({ id, ...p, process: new Process(p.command, p.env) }));
@@ -53,7 +60,9 @@ export async function measure(participants, { tasks, say, ...settings }) {
 async function start(p, versions) {
   p.process.start();
   const reply = await p.process.ask({ command: "start" });
-  versions[p.id] = reply.error ? `did not start: ${reply.error}` : reply.version + (reply.node ? `, Node ${reply.node}` : `, Python ${reply.python}`);
+  versions[p.id] = reply.error
+    ? `did not start: ${reply.error}`
+    : reply.version + (reply.node ? `, Node ${reply.node}` : `, Python ${reply.python}`);
   if (reply.error) p.process.end();
   return reply.error ?? null;
 }
@@ -66,7 +75,9 @@ async function prepare(all, name, own, versions) {
   for (const p of all) {
     if (p.kinds && !p.kinds.includes(kind)) continue;
     const error = p.absent ?? (p.process.running ? null : await start(p, versions));
-    const reply = error ? { error } : await p.process.ask({ command: "prepare", kind, of, spec: kind === "conv2d" ? CONVS[of] : NETS[of], repeats: PRODUCTS[of] });
+    const reply = error
+      ? { error }
+      : await p.process.ask({ command: "prepare", kind, of, spec: kind === "conv2d" ? CONVS[of] : NETS[of], repeats: PRODUCTS[of] });
     const limit = p.id.startsWith("fma");
     // Lockstep is the first.
     if (!reply.error && !limit) expected ??= reply.values;
@@ -78,8 +89,8 @@ async function prepare(all, name, own, versions) {
 }
 
 /**
- * What others did to a turn. One thread: the time that it waited for a processor does not count. More: what the wait of one costs the others is not
- * known, so that turns in which any thread waited for more than 15 % of the time are left out while enough remain.
+ * What others did to a turn. One thread: the time that it waited for a processor does not count. More: what the wait of one costs the
+ * others is not known, so that turns in which any thread waited for more than 15 % of the time are left out while enough remain.
  */
 function undisturbed({ threads }, reply) {
   const { ms, ran, waited, mostWaited } = reply;
@@ -114,7 +125,14 @@ async function takeTurns(taking, task, own, { rounds, sliceMs, warmMs }) {
     const busy = p.threads > 1 && fair.length < Math.min(enough, SLOW_ROUNDS);
     const kept = p.threads > 1 && !busy ? fair : p.turns;
     const rates = kept.map((t) => rate(task, t));
-    own[p.id] = { median: median(rates), low: Math.min(...rates), high: Math.max(...rates), busy, kept: fair.length / p.turns.length, cpus: median(kept.map((t) => t.cpuMs / t.ms)) };
+    own[p.id] = {
+      median: median(rates),
+      low: Math.min(...rates),
+      high: Math.max(...rates),
+      busy,
+      kept: fair.length / p.turns.length,
+      cpus: median(kept.map((t) => t.cpuMs / t.ms)),
+    };
   }
 }
 
@@ -137,7 +155,10 @@ export async function firstPredictions(commands, rounds) {
   for (const [label, list] of Object.entries(runs)) {
     if (out[label]) continue;
     const phases = Object.keys(list[0].marks);
-    out[label] = { marks: Object.fromEntries(phases.map((p) => [p, median(list.map((r) => r.marks[p]))])), total: median(list.map((r) => r.total)) };
+    out[label] = {
+      marks: Object.fromEntries(phases.map((p) => [p, median(list.map((r) => r.marks[p]))])),
+      total: median(list.map((r) => r.total)),
+    };
   }
   return out;
 }

@@ -24,12 +24,18 @@ function tensorOf(name, { shape, data }) {
 }
 
 /** ValueInfoProto, float */
-const valueInfo = (name, shape) => bytes(text(1, name), block(2, block(1, bytes(int(1, FLOAT), block(2, bytes(...shape.map((d) => block(1, int(1, d)))))))));
+const valueInfo = (name, shape) =>
+  bytes(text(1, name), block(2, block(1, bytes(int(1, FLOAT), block(2, bytes(...shape.map((d) => block(1, int(1, d)))))))));
 
 /** AttributeProto */
 function attribute(name, value) {
   if (typeof value === "string") return bytes(text(1, name), text(4, value), int(20, 3));
-  if (Array.isArray(value)) return bytes(text(1, name), ...value.map((v) => (typeof v === "string" ? text(9, v) : int(8, v))), int(20, typeof value[0] === "string" ? 8 : 7));
+  if (Array.isArray(value))
+    return bytes(
+      text(1, name),
+      ...value.map((v) => (typeof v === "string" ? text(9, v) : int(8, v))),
+      int(20, typeof value[0] === "string" ? 8 : 7),
+    );
   return bytes(text(1, name), Number.isInteger(value) ? int(3, value) : float(2, value), int(20, Number.isInteger(value) ? 2 : 1));
 }
 
@@ -49,13 +55,29 @@ export class OnnxGraph {
   node(op, inputs, attributes = {}, output = 0) {
     const name = `t${this.#count++}`;
     const outputs = Array.from({ length: output }, () => "").concat(name);
-    this.#nodes.push(block(1, bytes(...inputs.map((i) => text(1, i)), ...outputs.map((o) => text(2, o)), text(4, op), ...Object.entries(attributes).map(([k, v]) => block(5, attribute(k, v))))));
+    this.#nodes.push(
+      block(
+        1,
+        bytes(
+          ...inputs.map((i) => text(1, i)),
+          ...outputs.map((o) => text(2, o)),
+          text(4, op),
+          ...Object.entries(attributes).map(([k, v]) => block(5, attribute(k, v))),
+        ),
+      ),
+    );
     return name;
   }
 
   /** `inputs`: name -> shape */
   build(inputs, output, shape) {
-    const graph = bytes(...this.#nodes, text(2, "bench"), ...this.#constants, ...Object.entries(inputs).map(([name, s]) => block(11, valueInfo(name, s))), block(12, valueInfo(output, shape)));
+    const graph = bytes(
+      ...this.#nodes,
+      text(2, "bench"),
+      ...this.#constants,
+      ...Object.entries(inputs).map(([name, s]) => block(11, valueInfo(name, s))),
+      block(12, valueInfo(output, shape)),
+    );
     return bytes(int(1, 8), block(7, graph), block(8, bytes(text(1, ""), int(2, 17))));
   }
 }

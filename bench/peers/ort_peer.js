@@ -3,7 +3,8 @@ import * as ort from "onnxruntime-web";
 import { OnnxGraph } from "./onnx.js";
 import { CONVS, convData, dataOf, NETS, nchw, nhwc, oihw, operands, outOf, PRODUCTS, spread, weightsOf } from "./workloads.js";
 
-const session = (model, threads) => ort.InferenceSession.create(model, { executionProviders: ["wasm"], graphOptimizationLevel: "all", intraOpNumThreads: threads });
+const session = (model, threads) =>
+  ort.InferenceSession.create(model, { executionProviders: ["wasm"], graphOptimizationLevel: "all", intraOpNumThreads: threads });
 
 const ACTIVATIONS = { relu: "Relu", sigmoid: "Sigmoid", softmax: "Softmax", tanh: "Tanh" };
 
@@ -11,7 +12,8 @@ const ACTIVATIONS = { relu: "Relu", sigmoid: "Sigmoid", softmax: "Softmax", tanh
 function gates(data, rows, units) {
   const out = new Float32Array(data.length);
   [0, 3, 1, 2].forEach((from, to) => {
-    for (let u = 0; u < units; u++) for (let r = 0; r < rows; r++) out[(to * units + u) * rows + r] = data[r * 4 * units + from * units + u];
+    for (let u = 0; u < units; u++)
+      for (let r = 0; r < rows; r++) out[(to * units + u) * rows + r] = data[r * 4 * units + from * units + u];
   });
   return out;
 }
@@ -45,8 +47,17 @@ function network(net) {
       const bias = new Float32Array(8 * units);
       bias.set(gates(b, 1, units));
       const sequence = g.node("Reshape", [y, g.constant(BigInt64Array.of(BigInt(steps), 1n, BigInt(f)), [3])]);
-      const parts = [g.constant(gates(w, f, units), [1, 4 * units, f]), g.constant(gates(r, units, units), [1, 4 * units, units]), g.constant(bias, [1, 8 * units])];
-      const last = g.node("LSTM", [sequence, ...parts], { hidden_size: units, activations: ["Sigmoid", ACTIVATIONS[activation], ACTIVATIONS[activation]] }, 1);
+      const parts = [
+        g.constant(gates(w, f, units), [1, 4 * units, f]),
+        g.constant(gates(r, units, units), [1, 4 * units, units]),
+        g.constant(bias, [1, 8 * units]),
+      ];
+      const last = g.node(
+        "LSTM",
+        [sequence, ...parts],
+        { hidden_size: units, activations: ["Sigmoid", ACTIVATIONS[activation], ACTIVATIONS[activation]] },
+        1,
+      );
       y = g.node("Reshape", [last, g.constant(BigInt64Array.of(1n, BigInt(units)), [2])]);
       shape = [units];
     }
@@ -59,7 +70,10 @@ export async function start({ threads = 1 }) {
   ort.env.wasm.numThreads = threads;
   ort.env.logLevel = "error";
   const make = { matmul: product, conv2d: convolution, train, predict };
-  return { version: `onnxruntime-web ${ort.env.versions.web}, WASM, ${threads} thread${threads > 1 ? "s" : ""}`, prepare: (kind, of) => make[kind](of) };
+  return {
+    version: `onnxruntime-web ${ort.env.versions.web}, WASM, ${threads} thread${threads > 1 ? "s" : ""}`,
+    prepare: (kind, of) => make[kind](of),
+  };
 
   async function product(n) {
     const { a, b } = operands(n);
@@ -79,7 +93,11 @@ export async function start({ threads = 1 }) {
     const [n, p, q, f] = outOf(v);
     const make = async (whole) => {
       const g = new OnnxGraph();
-      const y = g.node("Conv", ["x", g.constant(oihw(w, [3, 3, v.c, v.f]), [v.f, v.c, 3, 3])], v.padding === "same" ? { pads: [1, 1, 1, 1] } : {});
+      const y = g.node(
+        "Conv",
+        ["x", g.constant(oihw(w, [3, 3, v.c, v.f]), [v.f, v.c, 3, 3])],
+        v.padding === "same" ? { pads: [1, 1, 1, 1] } : {},
+      );
       // Results are copied out of WASM memory: one element is enough to time, so that the copy does not count.
       const corner = (value) => g.constant(BigInt64Array.of(value, value, value, value), [4]);
       const out = whole ? y : g.node("Slice", [y, corner(0n), corner(1n)]);

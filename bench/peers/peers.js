@@ -25,9 +25,16 @@ function findTorch() {
  */
 export function participants() {
   const python = findTorch();
-  const js = (node, name, options) => ({ command: [node ?? "", here("worker.js"), here(`${name}_peer.js`), JSON.stringify(options)], absent: node === null ? "this machine's Node has relaxed SIMD; no older one at hand" : null });
-  const torch = (threads) => ({ command: [python ?? "", here("torch_peer.py"), JSON.stringify({ threads })], absent: python === null ? "no Python with torch and numpy (Debian: python3-torch)" : null });
-  // Without these some runs were 2 to 7 times slower than others: it seems that the C library then gives the memory of results back and has it mapped anew at each call.
+  const js = (node, name, options) => ({
+    command: [node ?? "", here("worker.js"), here(`${name}_peer.js`), JSON.stringify(options)],
+    absent: node === null ? "this machine's Node has relaxed SIMD; no older one at hand" : null,
+  });
+  const torch = (threads) => ({
+    command: [python ?? "", here("torch_peer.py"), JSON.stringify({ threads })],
+    absent: python === null ? "no Python with torch and numpy (Debian: python3-torch)" : null,
+  });
+  // Without these some runs were 2 to 7 times slower than others: it seems that the C library then gives the memory of results back and has
+  // it mapped anew at each call.
   const malloc = { MALLOC_MMAP_THRESHOLD_: String(2 ** 30), MALLOC_TRIM_THRESHOLD_: String(2 ** 30) };
   const two = ["matmul", "conv2d", "train"];
   return {
@@ -41,7 +48,13 @@ export function participants() {
     torch: { label: "PyTorch", threads: 1, ...torch(1), env: malloc },
     torch2: { label: "PyTorch, 2 threads", threads: 2, kinds: two, ...torch(2), env: malloc },
     // Its pools spin while they wait, which costs it dearly on a machine with anything else to do: the better of both counts.
-    torch2passive: { label: "PyTorch, 2 threads, waiting passively", threads: 2, kinds: two, ...torch(2), env: { ...malloc, OMP_WAIT_POLICY: "PASSIVE" } },
+    torch2passive: {
+      label: "PyTorch, 2 threads, waiting passively",
+      threads: 2,
+      kinds: two,
+      ...torch(2),
+      env: { ...malloc, OMP_WAIT_POLICY: "PASSIVE" },
+    },
     fma: { label: "register-only FMA loop", threads: 1, kinds: ["matmul", "conv2d"], ...js(current, "fma", { relaxed: true }) },
     lockstepPlain: { label: "Lockstep, plain SIMD", threads: 1, kinds: ["matmul"], ...js(older, "lockstep", { threads: 1 }) },
     tfjsPlain: { label: "tfjs-wasm, plain SIMD", threads: 1, kinds: ["matmul"], ...js(older, "tfjs", {}) },

@@ -23,15 +23,16 @@ export function reader(figures) {
 
 /** Cells for participants; a failure becomes a footnote. */
 function cells(figures, notes) {
-  return (task, ids, unit) => ids.map((id) => {
-    const f = figures[task]?.[id];
-    if (f === undefined) return "–";
-    if (f.error === undefined && !f.busy) return digits[unit](f.median);
-    const text = f.error ?? BUSY;
-    const shown = f.error ? "–" : digits[unit](f.median);
-    if (!notes.includes(text)) notes.push(text);
-    return `${shown} (${notes.indexOf(text) + 1})`;
-  });
+  return (task, ids, unit) =>
+    ids.map((id) => {
+      const f = figures[task]?.[id];
+      if (f === undefined) return "–";
+      if (f.error === undefined && !f.busy) return digits[unit](f.median);
+      const text = f.error ?? BUSY;
+      const shown = f.error ? "–" : digits[unit](f.median);
+      if (!notes.includes(text)) notes.push(text);
+      return `${shown} (${notes.indexOf(text) + 1})`;
+    });
 }
 
 export function tables({ versions, figures, starts, sizes }, participants) {
@@ -40,7 +41,8 @@ export function tables({ versions, figures, starts, sizes }, participants) {
   const cell = cells(figures, notes);
   const label = (ids) => ids.map((id) => participants[id].label);
   const parts = [];
-  const add = (title, text, head, rows) => rows.length > 0 && parts.push(`### ${title}\n\n${text ? `${text}\n\n` : ""}${table(head, rows)}`);
+  const add = (title, text, head, rows) =>
+    rows.length > 0 && parts.push(`### ${title}\n\n${text ? `${text}\n\n` : ""}${table(head, rows)}`);
   const measured = (names) => names.filter((n) => figures[n]);
   const products = measured(Object.keys(PRODUCTS).map((n) => `matmul ${n}`));
   const convs = measured(Object.keys(CONVS).map((n) => `conv2d ${n}`));
@@ -48,46 +50,125 @@ export function tables({ versions, figures, starts, sizes }, participants) {
   const predictions = measured(Object.keys(NETS).map((n) => `predict ${n}`));
 
   const one = ["lockstep", "tfjs", "ort", "jax"];
-  const versus = (ids = ["lockstep", ...JS_PEERS]) => (t) => [times(value(t, ids[0]) / most(t, ids.slice(1)))];
+  const versus =
+    (ids = ["lockstep", ...JS_PEERS]) =>
+    (t) => [times(value(t, ids[0]) / most(t, ids.slice(1)))];
   const ofLoop = (t) => [percent(value(t, "lockstep") / value(t, "fma"))];
   const rates = [...label(one), "to best JS peer", "FMA loop", "of it", "FMA loop to best JS peer", "PyTorch"];
-  const rateRows = (names) => names.map((t) => [
-    t, ...cell(t, one, "GFLOP/s"), ...versus()(t), ...cell(t, ["fma"], "GFLOP/s"), ...ofLoop(t), times(value(t, "fma") / most(t, JS_PEERS)), ...cell(t, ["torch"], "GFLOP/s"),
-  ]);
-  add("Products, one thread, GFLOP/s", "f32, square, operands resident, packing included. *FMA loop*: multiply-adds on registers alone, what relaxed SIMD can do at most here, and so how far ahead of a peer one can be. PyTorch is native code with wider registers (AVX2 or AVX-512).", ["", ...rates], rateRows(products));
+  const rateRows = (names) =>
+    names.map((t) => [
+      t,
+      ...cell(t, one, "GFLOP/s"),
+      ...versus()(t),
+      ...cell(t, ["fma"], "GFLOP/s"),
+      ...ofLoop(t),
+      times(value(t, "fma") / most(t, JS_PEERS)),
+      ...cell(t, ["torch"], "GFLOP/s"),
+    ]);
+  add(
+    "Products, one thread, GFLOP/s",
+    "f32, square, operands resident, packing included. *FMA loop*: multiply-adds on registers alone, what relaxed SIMD can do at " +
+      "most here, and so how far ahead of a peer one can be. PyTorch is native code with wider registers (AVX2 or AVX-512).",
+    ["", ...rates],
+    rateRows(products),
+  );
   add("Convolutions forward, one thread, GFLOP/s", "3x3, stride 1, batch 32.", ["", ...rates], rateRows(convs));
 
   const torch2 = (t) => most(t, ["torch2", "torch2passive"]);
   const torchTwo = (t, unit) => cell(t, [value(t, "torch2passive") > value(t, "torch2") ? "torch2passive" : "torch2"], unit)[0];
-  add("Two threads", "Rates, and the factor to the same library's one thread. GFLOP/s and, in training, samples/s. PyTorch: the better of pools that spin and pools that wait passively.",
+  add(
+    "Two threads",
+    "Rates, and the factor to the same library's one thread. GFLOP/s and, in training, samples/s. PyTorch: the better of pools that " +
+      "spin and pools that wait passively.",
     ["", "Lockstep", "factor", "ORT-web", "factor", "PyTorch", "factor"],
     [...products, ...convs, ...trainings].map((t) => {
       const unit = t.startsWith("train") ? "samples/s" : "GFLOP/s";
-      return [t, ...cell(t, ["lockstep2"], unit), times(value(t, "lockstep2") / value(t, "lockstep")), ...cell(t, ["ort2"], unit), times(value(t, "ort2") / value(t, "ort")), torchTwo(t, unit), times(torch2(t) / value(t, "torch"))];
-    }));
+      return [
+        t,
+        ...cell(t, ["lockstep2"], unit),
+        times(value(t, "lockstep2") / value(t, "lockstep")),
+        ...cell(t, ["ort2"], unit),
+        times(value(t, "ort2") / value(t, "ort")),
+        torchTwo(t, unit),
+        times(torch2(t) / value(t, "torch")),
+      ];
+    }),
+  );
 
   const plain = ["lockstepPlain", "tfjsPlain", "ortPlain", "jaxPlain"];
-  add("Products without relaxed SIMD (older Node), one thread, GFLOP/s", "", ["", "Lockstep", "tfjs-wasm", "ORT-web", "jax-js", "to best JS peer", "register-only loop", "of it"],
-    products.map((t) => [t, ...cell(t, plain, "GFLOP/s"), ...versus(plain)(t), ...cell(t, ["fmaPlain"], "GFLOP/s"), percent(value(t, "lockstepPlain") / value(t, "fmaPlain"))]));
+  add(
+    "Products without relaxed SIMD (older Node), one thread, GFLOP/s",
+    "",
+    ["", "Lockstep", "tfjs-wasm", "ORT-web", "jax-js", "to best JS peer", "register-only loop", "of it"],
+    products.map((t) => [
+      t,
+      ...cell(t, plain, "GFLOP/s"),
+      ...versus(plain)(t),
+      ...cell(t, ["fmaPlain"], "GFLOP/s"),
+      percent(value(t, "lockstepPlain") / value(t, "fmaPlain")),
+    ]),
+  );
 
-  add("Training, batch 32, Adam, samples/s", "Lockstep: `fit` with shuffling; the others: one call a batch, in the fastest way they have (jax-js: one `jit` for the whole step; PyTorch: `nn.LSTM` for tanh, a scripted loop for relu).",
+  add(
+    "Training, batch 32, Adam, samples/s",
+    "Lockstep: `fit` with shuffling; the others: one call a batch, in the fastest way they have (jax-js: one `jit` for the whole " +
+      "step; PyTorch: `nn.LSTM` for tanh, a scripted loop for relu).",
     ["", ...label(one), "PyTorch", "to best JS peer", "to PyTorch", "2 threads to PyTorch's"],
-    trainings.map((t) => [t, ...cell(t, [...one, "torch"], "samples/s"), ...versus()(t), times(value(t, "lockstep") / value(t, "torch")), times(value(t, "lockstep2") / torch2(t))]));
+    trainings.map((t) => [
+      t,
+      ...cell(t, [...one, "torch"], "samples/s"),
+      ...versus()(t),
+      times(value(t, "lockstep") / value(t, "torch")),
+      times(value(t, "lockstep2") / torch2(t)),
+    ]),
+  );
 
-  add("What `reproducible: true` costs", "Time by time of the default, one thread.", ["", "default", "reproducible", "cost"],
-    [...products, ...trainings].map((t) => [t, ...cell(t, ["lockstep", "reproducible"], t.startsWith("train") ? "samples/s" : "GFLOP/s"), times(value(t, "lockstep") / value(t, "reproducible"))]));
+  add(
+    "What `reproducible: true` costs",
+    "Time by time of the default, one thread.",
+    ["", "default", "reproducible", "cost"],
+    [...products, ...trainings].map((t) => [
+      t,
+      ...cell(t, ["lockstep", "reproducible"], t.startsWith("train") ? "samples/s" : "GFLOP/s"),
+      times(value(t, "lockstep") / value(t, "reproducible")),
+    ]),
+  );
 
-  add("Prediction of one sample, microseconds", "From a host array to a host array. PyTorch: traced and frozen.", ["", ...label(["lockstep", "lockstep2", ...JS_PEERS]), "PyTorch", "best JS peer to Lockstep", "PyTorch to Lockstep"],
-    predictions.map((t) => [t, ...cell(t, ["lockstep", "lockstep2", ...JS_PEERS, "torch"], "us"), times(least(t, JS_PEERS) / value(t, "lockstep")), times(value(t, "torch") / value(t, "lockstep"))]));
+  add(
+    "Prediction of one sample, microseconds",
+    "From a host array to a host array. PyTorch: traced and frozen.",
+    ["", ...label(["lockstep", "lockstep2", ...JS_PEERS]), "PyTorch", "best JS peer to Lockstep", "PyTorch to Lockstep"],
+    predictions.map((t) => [
+      t,
+      ...cell(t, ["lockstep", "lockstep2", ...JS_PEERS, "torch"], "us"),
+      times(least(t, JS_PEERS) / value(t, "lockstep")),
+      times(value(t, "torch") / value(t, "lockstep")),
+    ]),
+  );
 
   if (starts) {
     const phases = ["import", "backend", "model", "predict"];
-    add("Import to first prediction in a fresh process (FFN), milliseconds", "`backend`: until it is ready; `model`: made, with weights (ORT-web loads its WASM file here); `predict`: the first one.", ["", ...phases, "total"],
-      Object.entries(starts).map(([name, s]) => [name, ...(s.error ? [...phases.map(() => "–"), s.error] : [...phases.map((p) => s.marks[p]?.toFixed(1) ?? "–"), s.total.toFixed(1)])]));
+    add(
+      "Import to first prediction in a fresh process (FFN), milliseconds",
+      "`backend`: until it is ready; `model`: made, with weights (ORT-web loads its WASM file here); `predict`: the first one.",
+      ["", ...phases, "total"],
+      Object.entries(starts).map(([name, s]) => [
+        name,
+        ...(s.error ? [...phases.map(() => "–"), s.error] : [...phases.map((p) => s.marks[p]?.toFixed(1) ?? "–"), s.total.toFixed(1)]),
+      ]),
+    );
   }
   if (sizes) {
-    add("Download, gzip", "Bundled and minified by esbuild, tree-shaken; one SIMD build of the kernels, of Lockstep the parts that the program needs. *later*: JavaScript of dynamic imports: backends, and kernels as text, in both builds.", ["", "JavaScript", "kernels", "at once", "later"],
-      Object.entries(sizes).map(([name, s]) => [name, ...(s.error ? ["–", "–", s.error, "–"] : [kb(s.js), s.wasm ? kb(s.wasm) : "–", kb(s.js + s.wasm), s.later ? kb(s.later) : "–"])]));
+    add(
+      "Download, gzip",
+      "Bundled and minified by esbuild, tree-shaken; one SIMD build of the kernels, of Lockstep the parts that the program needs. " +
+        "*later*: JavaScript of dynamic imports: backends, and kernels as text, in both builds.",
+      ["", "JavaScript", "kernels", "at once", "later"],
+      Object.entries(sizes).map(([name, s]) => [
+        name,
+        ...(s.error ? ["–", "–", s.error, "–"] : [kb(s.js), s.wasm ? kb(s.wasm) : "–", kb(s.js + s.wasm), s.later ? kb(s.later) : "–"]),
+      ]),
+    );
   }
   if (notes.length > 0) parts.push(notes.map((n, i) => `(${i + 1}) ${n}`).join("  \n"));
   const started = Object.entries(versions).map(([id, v]) => `- ${participants[id].label}: ${v}`);
@@ -102,13 +183,20 @@ const verdict = (lack) => (Number.isNaN(lack) ? "not measured" : lack <= 0 ? "me
 export function targets({ figures, starts, sizes }) {
   const { value, most } = reader(figures);
   const rows = [];
-  const atLeast = (what, wanted, got, show = times, busy = false) => rows.push([what, `≥ ${show(wanted)}`, show(got), 1 - got / wanted, busy]);
+  const atLeast = (what, wanted, got, show = times, busy = false) =>
+    rows.push([what, `≥ ${show(wanted)}`, show(got), 1 - got / wanted, busy]);
   const two = (t) => [times, figures[t].lockstep2?.busy];
   const atMost = (what, wanted, got, show) => rows.push([what, `≤ ${show(wanted)}`, show(got), got / wanted - 1]);
-  const each = (kind, all, fn) => Object.keys(all).map((n) => `${kind} ${n}`).filter((t) => figures[t]).forEach(fn);
+  const each = (kind, all, fn) =>
+    Object.keys(all)
+      .map((n) => `${kind} ${n}`)
+      .filter((t) => figures[t])
+      .forEach(fn);
   each("matmul", PRODUCTS, (t) => atLeast(`${t}, to the best JS peer`, 1.5, value(t, "lockstep") / most(t, JS_PEERS)));
   each("matmul", PRODUCTS, (t) => atLeast(`${t}, of the FMA loop`, 0.9, value(t, "lockstep") / value(t, "fma"), percent));
-  each("matmul", PRODUCTS, (t) => atLeast(`${t}, plain SIMD, to the best JS peer`, 1.2, value(t, "lockstepPlain") / most(t, ["tfjsPlain", "ortPlain", "jaxPlain"])));
+  each("matmul", PRODUCTS, (t) =>
+    atLeast(`${t}, plain SIMD, to the best JS peer`, 1.2, value(t, "lockstepPlain") / most(t, ["tfjsPlain", "ortPlain", "jaxPlain"])),
+  );
   each("matmul", PRODUCTS, (t) => atLeast(`${t}, 2 threads to 1`, 1.85, value(t, "lockstep2") / value(t, "lockstep"), ...two(t)));
   each("conv2d", CONVS, (t) => atLeast(`${t}, to the best JS peer`, 1.5, value(t, "lockstep") / most(t, JS_PEERS)));
   const torch2 = (t) => most(t, ["torch2", "torch2passive"]);
@@ -117,14 +205,19 @@ export function targets({ figures, starts, sizes }) {
     atLeast("train CNN, to PyTorch", 0.8, value("train CNN", "lockstep") / value("train CNN", "torch"));
     atLeast("train CNN, 2 threads to PyTorch's", 1, value("train CNN", "lockstep2") / torch2("train CNN"), ...two("train CNN"));
   }
-  for (const t of ["train LSTM", "train LSTM-tanh"]) if (figures[t]) atLeast(`${t}, to PyTorch`, 1.3, value(t, "lockstep") / value(t, "torch"));
+  for (const t of ["train LSTM", "train LSTM-tanh"])
+    if (figures[t]) atLeast(`${t}, to PyTorch`, 1.3, value(t, "lockstep") / value(t, "torch"));
   each("train", NETS, (t) => atMost(`${t}, cost of reproducible`, 1.6, value(t, "lockstep") / value(t, "reproducible"), times));
-  for (const [net, us] of [["FFN", 5], ["CNN", 150], ["LSTM", 60]]) if (figures[`predict ${net}`]) atMost(`predict ${net}, us`, us, value(`predict ${net}`, "lockstep"), (v) => v.toFixed(1));
+  for (const [net, us] of [["FFN", 5], ["CNN", 150], ["LSTM", 60]])
+    if (figures[`predict ${net}`]) atMost(`predict ${net}, us`, us, value(`predict ${net}`, "lockstep"), (v) => v.toFixed(1));
   if (starts) atMost("import to first prediction, ms", 15, starts.Lockstep?.total ?? NaN, (v) => v.toFixed(1));
   const size = (label) => (sizes?.[label] ? sizes[label].js + sizes[label].wasm : NaN);
   if (sizes) {
     atMost("download, all of it, with WebGPU", 75e3, size("Lockstep, all of it, with WebGPU"), kb);
     atMost("download, to predict with dense layers", 40e3, size("Lockstep, predicts with dense layers"), kb);
   }
-  return table(["", "target", "measured", ""], rows.map(([what, wanted, got, lack, busy]) => [what, wanted, got, verdict(lack) + (busy ? ` (${BUSY})` : "")]));
+  return table(
+    ["", "target", "measured", ""],
+    rows.map(([what, wanted, got, lack, busy]) => [what, wanted, got, verdict(lack) + (busy ? ` (${BUSY})` : "")]),
+  );
 }

@@ -18,7 +18,9 @@ const LAYERS = {
 
 function network(net) {
   const model = tf.sequential({
-    layers: NETS[net].layers.map(({ kind, units, activation }, i) => LAYERS[kind](units, { ...(activation && { activation }), ...(i === 0 && { inputShape: NETS[net].input }) })),
+    layers: NETS[net].layers.map(({ kind, units, activation }, i) =>
+      LAYERS[kind](units, { ...(activation && { activation }), ...(i === 0 && { inputShape: NETS[net].input }) }),
+    ),
   });
   model.setWeights(weightsOf(net).map((w) => tf.tensor(w.data, w.shape)));
   return model;
@@ -34,16 +36,20 @@ async function open() {
 export async function start() {
   await open();
   const make = { matmul: product, conv2d: convolution, train, predict };
-  return { version: `@tensorflow/tfjs ${tf.version.tfjs}, WASM backend, SIMD ${await tf.env().getAsync("WASM_HAS_SIMD_SUPPORT")}`, prepare: (kind, of) => make[kind](of) };
+  return {
+    version: `@tensorflow/tfjs ${tf.version.tfjs}, WASM backend, SIMD ${await tf.env().getAsync("WASM_HAS_SIMD_SUPPORT")}`,
+    prepare: (kind, of) => make[kind](of),
+  };
 
   async function product(n) {
     const { a, b } = operands(n);
     const [x, w] = [tf.tensor(a, [n, n]), tf.tensor(b, [n, n])];
-    const run = () => tf.tidy(() => {
-      let y = x;
-      for (let i = 0; i < PRODUCTS[n]; i++) y = tf.matMul(y, w);
-      return y;
-    });
+    const run = () =>
+      tf.tidy(() => {
+        let y = x;
+        for (let i = 0; i < PRODUCTS[n]; i++) y = tf.matMul(y, w);
+        return y;
+      });
     // Its kernels run while they are called: nothing is left to wait for.
     const y = run();
     const values = spread(await y.data());
@@ -64,7 +70,10 @@ export async function start() {
   async function train(net) {
     const model = network(net);
     const { x, y, one, samples, input, outputs } = dataOf(net);
-    model.compile({ loss: NETS[net].loss === "mse" ? "meanSquaredError" : NETS[net].loss, optimizer: tf.train.adam(ADAM.learningRate, ADAM.beta1, ADAM.beta2, ADAM.epsilon) });
+    model.compile({
+      loss: NETS[net].loss === "mse" ? "meanSquaredError" : NETS[net].loss,
+      optimizer: tf.train.adam(ADAM.learningRate, ADAM.beta1, ADAM.beta2, ADAM.epsilon),
+    });
     const sample = tf.tensor(one, [1, ...input]);
     const before = (await model.predict(sample).data()).slice();
     const [data, target] = [tf.tensor(x, [samples, ...input]), tf.tensor(y, [samples, outputs])];
@@ -78,7 +87,11 @@ export async function start() {
     };
     for (let i = 0; i < CHECKED_STEPS; i++) await step();
     const after = await model.predict(sample).data();
-    return { values: Array.from(after, (v, i) => v - before[i]), close: () => (model.dispose(), tf.dispose([data, target, sample, ...batches, ...targets])), unit: step };
+    return {
+      values: Array.from(after, (v, i) => v - before[i]),
+      close: () => (model.dispose(), tf.dispose([data, target, sample, ...batches, ...targets])),
+      unit: step,
+    };
   }
 
   async function predict(net) {

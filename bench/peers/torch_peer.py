@@ -1,7 +1,8 @@
-"""Native PyTorch on the CPU under the contract of `worker.js` (`torch_peer.py '{"threads": 1}'`), and of `first.js` (`torch_peer.py first`).
+"""Native PyTorch on the CPU under the contract of `worker.js` (`torch_peer.py '{"threads": 1}'`), and of
+`first.js` (`torch_peer.py first`).
 
-Numbers come from the same hash as in `workloads.js`. What PyTorch offers to be fast is used: `nn.LSTM` where its activations allow it, scripted
-loops where not, traced and frozen networks for predictions, Adam without copies of gradients.
+Numbers come from the same hash as in `workloads.js`. What PyTorch offers to be fast is used: `nn.LSTM` where its activations allow it,
+scripted loops where not, traced and frozen networks for predictions, Adam without copies of gradients.
 """
 import json
 import os
@@ -261,7 +262,10 @@ def main():
             if command == "start":
                 blas = os.path.realpath("/usr/lib/x86_64-linux-gnu/libblas.so.3")
                 threads = OPTIONS["threads"]
-                reply = {"version": f"PyTorch {torch.__version__}, {threads} thread{'s' if threads > 1 else ''}, BLAS {blas.split('/')[-2]}", "python": sys.version.split()[0]}
+                reply = {
+                    "version": f"PyTorch {torch.__version__}, {threads} thread{'s' if threads > 1 else ''}, BLAS {blas.split('/')[-2]}",
+                    "python": sys.version.split()[0],
+                }
             elif command == "prepare":
                 values, unit = MAKE[request["kind"]](request["of"], request)
                 inference = request["kind"] != "train"
@@ -280,7 +284,14 @@ def main():
                 after = main_thread()
                 cpu = 1000 * (time.process_time() - cpu)
                 most = max([0, *(v - threads.get(t, 0) for t, v in all_waited().items())])
-                reply = {"done": done, "ms": ms, "cpuMs": cpu, "ran": after[0] - before[0], "waited": after[1] - before[1], "mostWaited": most}
+                reply = {
+                    "done": done,
+                    "ms": ms,
+                    "cpuMs": cpu,
+                    "ran": after[0] - before[0],
+                    "waited": after[1] - before[1],
+                    "mostWaited": most,
+                }
             else:
                 unit, reply = None, {}
         except Exception as error:

@@ -1,6 +1,7 @@
 /**
  * @file How long threads were ready to run while others had the processor: on a shared machine most of the noise, and no library's doing.
- * From the kernel's schedstat (ns of running, ns of waiting; https://docs.kernel.org/scheduler/sched-stats.html); zeros where there is none (not Linux).
+ * From the kernel's schedstat (ns of running, ns of waiting; https://docs.kernel.org/scheduler/sched-stats.html); zeros where there is none
+ * (not Linux).
  */
 import { readdirSync, readFileSync } from "node:fs";
 

@@ -38,7 +38,14 @@ const commands = {
     } while (now - from < ms);
     const after = main();
     const { user, system } = process.cpuUsage(before.cpu);
-    return { done, ms: now - from, cpuMs: (user + system) / 1000, ran: after.ran - before.main.ran, waited: after.waited - before.main.waited, mostWaited: most(before.all, all()) };
+    return {
+      done,
+      ms: now - from,
+      cpuMs: (user + system) / 1000,
+      ran: after.ran - before.main.ran,
+      waited: after.waited - before.main.waited,
+      mostWaited: most(before.all, all()),
+    };
   },
   async close() {
     task?.close?.();
@@ -52,7 +59,11 @@ for await (const line of createInterface({ input: process.stdin })) {
   try {
     answer(await commands[command](rest));
   } catch (error) {
-    answer({ error: String(error?.message ?? error).split("\n")[0].slice(0, 300) });
+    answer({
+      error: String(error?.message ?? error)
+        .split("\n")[0]
+        .slice(0, 300),
+    });
   }
 }
 process.exit(0);

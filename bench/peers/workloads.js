@@ -17,21 +17,40 @@ export function noise(count, seed, low = 0, high = 1) {
 }
 
 const lstmNet = (activation) => ({
-  input: [10, 10], samples: 2048, loss: "mse",
-  layers: [{ kind: "lstm", units: 100, activation }, { kind: "dense", units: 50, activation: "relu" }, { kind: "dense", units: 1, activation: "linear" }],
+  input: [10, 10],
+  samples: 2048,
+  loss: "mse",
+  layers: [
+    { kind: "lstm", units: 100, activation },
+    { kind: "dense", units: 50, activation: "relu" },
+    { kind: "dense", units: 1, activation: "linear" },
+  ],
 });
 
 /** Layers as in Keras; images are [H, W, C]; `samples` is the size of the data set. */
 export const NETS = {
   FFN: {
-    input: [8], samples: 8192, loss: "binaryCrossentropy",
-    layers: [{ kind: "dense", units: 10, activation: "relu" }, { kind: "dense", units: 5, activation: "relu" }, { kind: "dense", units: 1, activation: "sigmoid" }],
+    input: [8],
+    samples: 8192,
+    loss: "binaryCrossentropy",
+    layers: [
+      { kind: "dense", units: 10, activation: "relu" },
+      { kind: "dense", units: 5, activation: "relu" },
+      { kind: "dense", units: 1, activation: "sigmoid" },
+    ],
   },
   CNN: {
-    input: [28, 28, 1], samples: 384, loss: "categoricalCrossentropy",
+    input: [28, 28, 1],
+    samples: 384,
+    loss: "categoricalCrossentropy",
     layers: [
-      { kind: "conv2d", units: 32, activation: "relu" }, { kind: "maxPool2d" }, { kind: "conv2d", units: 64, activation: "relu" }, { kind: "maxPool2d" },
-      { kind: "flatten" }, { kind: "dense", units: 64, activation: "relu" }, { kind: "dense", units: 10, activation: "softmax" },
+      { kind: "conv2d", units: 32, activation: "relu" },
+      { kind: "maxPool2d" },
+      { kind: "conv2d", units: 64, activation: "relu" },
+      { kind: "maxPool2d" },
+      { kind: "flatten" },
+      { kind: "dense", units: 64, activation: "relu" },
+      { kind: "dense", units: 10, activation: "softmax" },
     ],
   },
   LSTM: lstmNet("relu"),
@@ -46,8 +65,8 @@ export const CHECKED_STEPS = 4;
 const size = (shape) => shape.reduce((a, b) => a * b, 1);
 
 /**
- * Weights of a network, in Keras' order and layout: dense [in, out], conv [3, 3, in, out], LSTM kernel, recurrent kernel, bias with gates i, f, c, o.
- * `channelsFirst` permutes the rows of the dense layer after `flatten` for libraries whose images are [C, H, W].
+ * Weights of a network, in Keras' order and layout: dense [in, out], conv [3, 3, in, out], LSTM kernel, recurrent kernel, bias with gates
+ * i, f, c, o. `channelsFirst` permutes the rows of the dense layer after `flatten` for libraries whose images are [C, H, W].
  */
 export function weightsOf(net, channelsFirst = false) {
   let shape = NETS[net].input;
@@ -83,7 +102,8 @@ export function weightsOf(net, channelsFirst = false) {
 
 function chwRows(data, [h, w, c], units) {
   const out = new Float32Array(data.length);
-  for (let k = 0; k < c; k++) for (let i = 0; i < h * w; i++) out.set(data.subarray((i * c + k) * units, (i * c + k + 1) * units), (k * h * w + i) * units);
+  for (let k = 0; k < c; k++)
+    for (let i = 0; i < h * w; i++) out.set(data.subarray((i * c + k) * units, (i * c + k + 1) * units), (k * h * w + i) * units);
   return out;
 }
 
@@ -95,7 +115,8 @@ export function dataOf(net) {
   let y = noise(samples, 3);
   let outputs = 1;
   if (loss === "binaryCrossentropy") y = y.map((v) => Number(v > 0.5));
-  if (loss === "categoricalCrossentropy") [outputs, y] = [10, Float32Array.from({ length: samples * 10 }, (_, i) => Number(Math.floor(y[Math.floor(i / 10)] * 10) === i % 10))];
+  if (loss === "categoricalCrossentropy")
+    [outputs, y] = [10, Float32Array.from({ length: samples * 10 }, (_, i) => Number(Math.floor(y[Math.floor(i / 10)] * 10) === i % 10))];
   return { x, y, one, samples, input, outputs };
 }
 
@@ -134,8 +155,14 @@ export const spread = (data) => Array.from({ length: Math.min(data.length, 61) }
 
 /** task name -> { kind, of, unit (what a rate counts), tolerance of its result as a part of the largest element } */
 export const TASKS = Object.fromEntries([
-  ...Object.keys(PRODUCTS).map((n) => [`matmul ${n}`, { kind: "matmul", of: Number(n), flops: 2 * n ** 3, unit: "GFLOP/s", tolerance: 1e-4 }]),
-  ...Object.entries(CONVS).map(([name, v]) => [`conv2d ${name}`, { kind: "conv2d", of: name, flops: convFlops(v), unit: "GFLOP/s", tolerance: 1e-4 }]),
+  ...Object.keys(PRODUCTS).map((n) => [
+    `matmul ${n}`,
+    { kind: "matmul", of: Number(n), flops: 2 * n ** 3, unit: "GFLOP/s", tolerance: 1e-4 },
+  ]),
+  ...Object.entries(CONVS).map(([name, v]) => [
+    `conv2d ${name}`,
+    { kind: "conv2d", of: name, flops: convFlops(v), unit: "GFLOP/s", tolerance: 1e-4 },
+  ]),
   // What four steps change in a prediction: rounding in the gradients moves it far more than a forward pass does.
   ...Object.keys(NETS).map((net) => [`train ${net}`, { kind: "train", of: net, unit: "samples/s", tolerance: 5e-2 }]),
   ...Object.keys(NETS).map((net) => [`predict ${net}`, { kind: "predict", of: net, unit: "us", tolerance: 1e-4 }]),

@@ -1,4 +1,7 @@
-/** @file The model that examples/edge/worker.js answers with: is a point of the square [-1, 1]² inside the circle around 0 of radius 0.7? Trained in a second. */
+/**
+ * @file The model that examples/edge/worker.js answers with: is a point of the square [-1, 1]² inside the circle around 0 of radius 0.7?
+ * Trained in a second.
+ */
 import { adam, dense, open, sequential, tensor } from "lockstep";
 
 const SIDE = 24;
@@ -12,7 +15,11 @@ export function circle(side = SIDE) {
 /** The trained model as the bytes of a safetensors file, the same on every machine. */
 export async function trainedModel() {
   const backend = await open("wasm", { reproducible: true });
-  const model = sequential([dense(16, { activation: "relu" }), dense(16, { activation: "relu" }), dense(1, { activation: "sigmoid" })], { inputShape: [2], seed: 1, name: "circle" });
+  const model = sequential([dense(16, { activation: "relu" }), dense(16, { activation: "relu" }), dense(1, { activation: "sigmoid" })], {
+    inputShape: [2],
+    seed: 1,
+    name: "circle",
+  });
   await model.compile({ loss: "binaryCrossentropy", optimizer: adam({ learningRate: 0.01 }), backend });
   const { x, y } = circle();
   await model.fit(tensor(x), tensor(y), { epochs: 60, batchSize: 32, seed: 1, verbose: 0 });

@@ -17,18 +17,30 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 export const program = createRequire(import.meta.url)("workerd").default;
 
 /** Kernels and models stay files of their own, which the worker imports as modules. */
-export const modules = (out) => ({ name: "modules", setup: (b) => {
-  b.onResolve({ filter: /\.wasm$/ }, ({ path, resolveDir }) => {
-    copyFileSync(resolve(resolveDir, path), join(out, basename(path)));
-    return { path: `./${basename(path)}`, external: true };
-  });
-  b.onResolve({ filter: /\.safetensors$/ }, ({ path }) => ({ path, external: true }));
-} });
+export const modules = (out) => ({
+  name: "modules",
+  setup: (b) => {
+    b.onResolve({ filter: /\.wasm$/ }, ({ path, resolveDir }) => {
+      copyFileSync(resolve(resolveDir, path), join(out, basename(path)));
+      return { path: `./${basename(path)}`, external: true };
+    });
+    b.onResolve({ filter: /\.safetensors$/ }, ({ path }) => ({ path, external: true }));
+  },
+});
 
 /** Writes to the folder `out` what workerd needs. */
 export async function bundle(out) {
   mkdirSync(out, { recursive: true });
-  await build({ entryPoints: [join(here, "worker.js")], bundle: true, minify: true, format: "esm", target: "es2022", outdir: out, conditions: ["workerd", "worker", "browser"], plugins: [modules(out)] });
+  await build({
+    entryPoints: [join(here, "worker.js")],
+    bundle: true,
+    minify: true,
+    format: "esm",
+    target: "es2022",
+    outdir: out,
+    conditions: ["workerd", "worker", "browser"],
+    plugins: [modules(out)],
+  });
   writeFileSync(join(out, "model.safetensors"), await trainedModel());
   copyFileSync(join(here, "config.capnp"), join(out, "config.capnp"));
 }

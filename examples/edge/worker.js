@@ -22,10 +22,15 @@ const model = await loadModel(new Uint8Array(bytes), { backend });
 
 /** Rows of numbers, all of one length, as a tensor. */
 function rows(name, value) {
-  if (!Array.isArray(value) || value.length === 0 || value.length > MOST_ROWS) throw new BadRequest(`${name}: expected an array of 1 to ${MOST_ROWS} rows, got ${Array.isArray(value) ? `${value.length} rows` : JSON.stringify(value) ?? "nothing"}`);
+  if (!Array.isArray(value) || value.length === 0 || value.length > MOST_ROWS)
+    throw new BadRequest(
+      `${name}: expected an array of 1 to ${MOST_ROWS} rows, got ` +
+        `${Array.isArray(value) ? `${value.length} rows` : (JSON.stringify(value) ?? "nothing")}`,
+    );
   const width = value[0]?.length;
   const bad = value.findIndex((row) => !Array.isArray(row) || row.length === 0 || row.length !== width || !row.every(Number.isFinite));
-  if (bad >= 0) throw new BadRequest(`${name}: expected rows of equally many numbers, got ${JSON.stringify(value[bad]).slice(0, 80)} as row ${bad}`);
+  if (bad >= 0)
+    throw new BadRequest(`${name}: expected rows of equally many numbers, got ${JSON.stringify(value[bad]).slice(0, 80)} as row ${bad}`);
   return tensor(value);
 }
 
@@ -37,12 +42,16 @@ async function predict({ x }) {
 /** A worker keeps nothing from one request to the next that it can rely on: whoever asks gets the trained model. */
 async function train({ x, y, epochs = 20 }) {
   const [inputs, targets] = [rows("x", x), rows("y", y)];
-  if (inputs.shape[0] !== targets.shape[0]) throw new BadRequest(`y: expected ${inputs.shape[0]} rows, as many as x has, got ${targets.shape[0]}`);
-  if (!Number.isInteger(epochs) || epochs < 1 || epochs * x.length > MOST_TRAINED) throw new BadRequest(`epochs: expected an integer from 1 to ${Math.floor(MOST_TRAINED / x.length)} for ${x.length} rows, got ${JSON.stringify(epochs)}`);
+  if (inputs.shape[0] !== targets.shape[0])
+    throw new BadRequest(`y: expected ${inputs.shape[0]} rows, as many as x has, got ${targets.shape[0]}`);
+  if (!Number.isInteger(epochs) || epochs < 1 || epochs * x.length > MOST_TRAINED)
+    throw new BadRequest(
+      `epochs: expected an integer from 1 to ${Math.floor(MOST_TRAINED / x.length)} for ${x.length} rows, got ${JSON.stringify(epochs)}`,
+    );
   const small = sequential([dense(16, { activation: "tanh" }), dense(targets.shape[1])], { inputShape: [inputs.shape[1]], seed: 1 });
   await small.compile({ loss: "mse", optimizer: adam({ learningRate: 0.01 }), backend });
   const { history } = await small.fit(inputs, targets, { epochs, batchSize: Math.min(32, x.length), seed: 1, verbose: 0 });
-  return { losses: history.loss, model: btoa(String.fromCharCode(...await small.toBytes())) };
+  return { losses: history.loss, model: btoa(String.fromCharCode(...(await small.toBytes()))) };
 }
 
 const ROUTES = { "/predict": predict, "/train": train };
@@ -60,9 +69,14 @@ async function answer(request) {
 export default {
   async fetch(request) {
     const { pathname } = new URL(request.url);
-    if (pathname !== "/" && !Object.hasOwn(ROUTES, pathname)) return Response.json({ error: `no such address: ${pathname}; there are /, ${Object.keys(ROUTES).join(", ")}` }, { status: 404 });
+    if (pathname !== "/" && !Object.hasOwn(ROUTES, pathname))
+      return Response.json({ error: `no such address: ${pathname}; there are /, ${Object.keys(ROUTES).join(", ")}` }, { status: 404 });
     const method = pathname === "/" ? "GET" : "POST";
-    if (request.method !== method) return Response.json({ error: `${pathname}: expected ${method}, got ${request.method}` }, { status: 405, headers: { allow: method } });
+    if (request.method !== method)
+      return Response.json(
+        { error: `${pathname}: expected ${method}, got ${request.method}` },
+        { status: 405, headers: { allow: method } },
+      );
     try {
       return Response.json(await answer(request));
     } catch (error) {

@@ -11,7 +11,8 @@ const SEED = 1;
 function samples(x, labels) {
   const count = labels.length;
   return {
-    count, labels,
+    count,
+    labels,
     x: { data: x, shape: [count, SIDE, SIDE, 1] },
     y: { data: oneHot(labels, CLASSES), shape: [count, CLASSES] },
   };
@@ -45,7 +46,8 @@ export async function mnist(files) {
     return label === undefined ? [] : [{ count: image.count, x: Float32Array.from(image.data, (v) => v / 255), labels: label.data }];
   });
   pairs.sort((a, b) => b.count - a.count);
-  if (pairs.length === 0) throw new Error(`${files.map((f) => f.name).join(", ")}: drop a file of images together with the file of their labels`);
+  if (pairs.length === 0)
+    throw new Error(`${files.map((f) => f.name).join(", ")}: drop a file of images together with the file of their labels`);
   const [first, second] = pairs;
   const cut = second === undefined ? Math.floor(first.count * 0.9) : first.count;
   return {

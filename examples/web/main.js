@@ -189,4 +189,10 @@ const heard = {
 
 worker.onmessage = ({ data }) => heard[data.type](data);
 // Without a message where its script was not loaded.
-worker.onerror = ({ message }) => say("status", message ? `Error in the worker: ${message}` : "The worker could not start: its script was not found, or a Content-Security-Policy forbids it");
+worker.onerror = ({ message }) =>
+  say(
+    "status",
+    message
+      ? `Error in the worker: ${message}`
+      : "The worker could not start: its script was not found, or a Content-Security-Policy forbids it",
+  );

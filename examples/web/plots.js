@@ -14,18 +14,30 @@ function plot(element, { series, range, format }) {
     const style = getComputedStyle(element);
     const colour = (name) => style.getPropertyValue(name).trim();
     const axis = { stroke: colour("--muted"), font: FONT, grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
-    const line = ({ name, points }) => ({ label: name, stroke: colour(`--${name}`), width: 2, spanGaps: true, points: { show: points, size: 5, fill: colour(`--${name}`) } });
+    const line = ({ name, points }) => ({
+      label: name,
+      stroke: colour(`--${name}`),
+      width: 2,
+      spanGaps: true,
+      points: { show: points, size: 5, fill: colour(`--${name}`) },
+    });
     chart?.destroy();
-    chart = new uPlot({
-      width: element.clientWidth, height: element.clientHeight,
-      cursor: { show: false }, legend: { show: false },
-      scales: { x: { time: false, range: (_, low, high) => [0, Math.max(high ?? 0, 100)] }, y: { range } },
-      axes: [
-        { ...axis, size: 28, space: 70, values: (_, ticks) => ticks.map((t) => t.toLocaleString("en")) },
-        { ...axis, size: 46, space: 36, values: (_, ticks) => ticks.map(format) },
-      ],
-      series: [{}, ...series.map(line)],
-    }, rows, element);
+    chart = new uPlot(
+      {
+        width: element.clientWidth,
+        height: element.clientHeight,
+        cursor: { show: false },
+        legend: { show: false },
+        scales: { x: { time: false, range: (_, low, high) => [0, Math.max(high ?? 0, 100)] }, y: { range } },
+        axes: [
+          { ...axis, size: 28, space: 70, values: (_, ticks) => ticks.map((t) => t.toLocaleString("en")) },
+          { ...axis, size: 46, space: 36, values: (_, ticks) => ticks.map(format) },
+        ],
+        series: [{}, ...series.map(line)],
+      },
+      rows,
+      element,
+    );
   };
 
   draw();
@@ -50,15 +62,17 @@ function plot(element, { series, range, format }) {
 }
 
 /** Loss of the batches since the last point, and over held-out digits. */
-export const lossPlot = (element) => plot(element, {
-  series: [{ name: "training", points: false }, { name: "validation", points: true }],
-  range: (_, low, high) => [0, Math.max(0.2, Math.min(high ?? 2.5, 3))],
-  format: (v) => v.toFixed(v < 1 && v > 0 ? 2 : 1),
-});
+export const lossPlot = (element) =>
+  plot(element, {
+    series: [{ name: "training", points: false }, { name: "validation", points: true }],
+    range: (_, low, high) => [0, Math.max(0.2, Math.min(high ?? 2.5, 3))],
+    format: (v) => v.toFixed(v < 1 && v > 0 ? 2 : 1),
+  });
 
 /** Accuracy of each epoch, and over held-out digits. */
-export const accuracyPlot = (element) => plot(element, {
-  series: [{ name: "training", points: true }, { name: "validation", points: true }],
-  range: (_, low) => [Math.max(0, Math.min(0.9, Math.floor(10 * (low ?? 0)) / 10)), 1],
-  format: (v) => `${Math.round(100 * v)} %`,
-});
+export const accuracyPlot = (element) =>
+  plot(element, {
+    series: [{ name: "training", points: true }, { name: "validation", points: true }],
+    range: (_, low) => [Math.max(0, Math.min(0.9, Math.floor(10 * (low ?? 0)) / 10)), 1],
+    format: (v) => `${Math.round(100 * v)} %`,
+  });

@@ -36,11 +36,18 @@ function setPhase(next, text) {
 }
 
 function network() {
-  return sequential([
-    conv2d(32, 3, { activation: "relu" }), maxPool2d(2),
-    conv2d(64, 3, { activation: "relu" }), maxPool2d(2),
-    flatten(), dense(64, { activation: "relu" }), dense(10, { activation: "softmax" }),
-  ], { inputShape: [28, 28, 1], name: "digits", seed: SEED });
+  return sequential(
+    [
+      conv2d(32, 3, { activation: "relu" }),
+      maxPool2d(2),
+      conv2d(64, 3, { activation: "relu" }),
+      maxPool2d(2),
+      flatten(),
+      dense(64, { activation: "relu" }),
+      dense(10, { activation: "softmax" }),
+    ],
+    { inputShape: [28, 28, 1], name: "digits", seed: SEED },
+  );
 }
 
 /**
@@ -52,7 +59,12 @@ async function compile() {
   const saved = model === null ? null : await model.toBytes();
   const opened = settings.backend === "webgpu" ? await open("webgpu") : await open("wasm", { threads: settings.threads });
   const next = saved === null ? network() : await loadModel(saved);
-  await next.compile({ loss: "categoricalCrossentropy", optimizer: next.optimizer ?? adam({ learningRate: 1e-3 }), metrics: ["accuracy"], backend: settings.backend });
+  await next.compile({
+    loss: "categoricalCrossentropy",
+    optimizer: next.optimizer ?? adam({ learningRate: 1e-3 }),
+    metrics: ["accuracy"],
+    backend: settings.backend,
+  });
   model = next;
   backend = opened;
   await predicting;
@@ -167,10 +179,17 @@ async function train() {
   setPhase("running", `Training on ${data.name}`);
   try {
     await model.fit(data.train.x, data.train.y, {
-      batchSize: BATCH, initialEpoch: epoch, epochs: until, seed: SEED, validationData: [data.validation.x, data.validation.y],
+      batchSize: BATCH,
+      initialEpoch: epoch,
+      epochs: until,
+      seed: SEED,
+      validationData: [data.validation.x, data.validation.y],
       // With `auto`, fit says here which backend it found to be faster.
       stream: { write: log },
-      callbacks: [reporter(head(data.validation, CHECKED), step), earlyStopping({ monitor: "valAccuracy", patience: 3, restoreBestWeights: true })],
+      callbacks: [
+        reporter(head(data.validation, CHECKED), step),
+        earlyStopping({ monitor: "valAccuracy", patience: 3, restoreBestWeights: true }),
+      ],
     });
     setPhase("finished", `${epoch < until ? "Converged" : "Finished"} after ${epoch} ${epoch === 1 ? "epoch" : "epochs"}`);
     answer();
@@ -186,13 +205,15 @@ function log(text) {
 }
 
 function launch() {
-  fitting = train().catch((error) => {
-    fail(error);
-    setPhase("stopped", "Stopped by an error");
-  }).finally(() => {
-    fitting = null;
-    openGate();
-  });
+  fitting = train()
+    .catch((error) => {
+      fail(error);
+      setPhase("stopped", "Stopped by an error");
+    })
+    .finally(() => {
+      fitting = null;
+      openGate();
+    });
 }
 
 // --- Data -------------------------------------------------------------------------------------------------------------
@@ -205,8 +226,11 @@ function useData(next) {
   data = next;
   const shown = Math.min(30, data.train.count);
   post("data", {
-    name: data.name, training: data.train.count, validation: data.validation.count,
-    pixels: data.train.x.data.slice(0, shown * 784), labels: Array.from(data.train.labels.slice(0, shown)),
+    name: data.name,
+    training: data.train.count,
+    validation: data.validation.count,
+    pixels: data.train.x.data.slice(0, shown * 784),
+    labels: Array.from(data.train.labels.slice(0, shown)),
   });
 }
 
@@ -227,7 +251,9 @@ function answer() {
       const p = await model.predict({ data: pixels, shape: [1, 28, 28, 1] }).then((t) => t.data());
       post("prediction", { id, probabilities: Array.from(p), step });
     }
-  })().catch(fail).finally(() => (predicting = null));
+  })()
+    .catch(fail)
+    .finally(() => (predicting = null));
 }
 
 // --- Messages ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,10 @@ import { ArgumentError, DataError } from "../errors.ts";
 
 /** Options of `parseCsv`. */
 export interface CsvOptions {
-  /** Whether the first record names the columns. "auto" (default): it does when none of its cells is a number but one of the second record's is. */
+  /**
+   * Whether the first record names the columns. "auto" (default): it does when none of its cells is a number but one of the second record's
+   * is.
+   */
   readonly header?: boolean | "auto";
   /** One character. Default ",". */
   readonly delimiter?: string;
@@ -45,10 +48,22 @@ const NOT_A_VALUE = /^([+-]?(nan|inf|infinity)|)$/i;
  * ArgumentError for an unknown column or a delimiter that is not one character.
  */
 export function parseCsv(text: string, options: CsvOptions = {}): Table {
-  const { header = "auto", delimiter = ",", columns, categorical = [] } = checkOptions("csv", options, ["header", "delimiter", "columns", "categorical"]);
-  if (typeof text !== "string") throw new ArgumentError(`csv: expected the text of the table, got ${ArrayBuffer.isView(text) ? "bytes; decode them with new TextDecoder().decode(bytes)" : typeof text}`);
-  if (header !== "auto" && typeof header !== "boolean") throw new ArgumentError(`csv: header must be true, false or "auto", got ${JSON.stringify(header)}`);
-  for (const [what, list] of Object.entries({ columns, categorical })) if (list !== undefined && !Array.isArray(list)) throw new ArgumentError(`csv: ${what} must be a list of names or indices, got ${typeof list}`);
+  const {
+    header = "auto",
+    delimiter = ",",
+    columns,
+    categorical = [],
+  } = checkOptions("csv", options, ["header", "delimiter", "columns", "categorical"]);
+  if (typeof text !== "string")
+    throw new ArgumentError(
+      "csv: expected the text of the table, got " +
+        `${ArrayBuffer.isView(text) ? "bytes; decode them with new TextDecoder().decode(bytes)" : typeof text}`,
+    );
+  if (header !== "auto" && typeof header !== "boolean")
+    throw new ArgumentError(`csv: header must be true, false or "auto", got ${JSON.stringify(header)}`);
+  for (const [what, list] of Object.entries({ columns, categorical }))
+    if (list !== undefined && !Array.isArray(list))
+      throw new ArgumentError(`csv: ${what} must be a list of names or indices, got ${typeof list}`);
   if (typeof delimiter !== "string" || delimiter.length !== 1 || delimiter === '"' || delimiter === "\n" || delimiter === "\r") {
     throw new ArgumentError(`csv: delimiter must be one character other than a quote or a line break, got ${JSON.stringify(delimiter)}`);
   }
@@ -99,14 +114,19 @@ function records(text: string, delimiter: string): Row[] {
         line += lineBreaks(cell);
         at = close + 1;
         if (at < end && text[at] !== delimiter && !isBreak(text[at])) {
-          throw new DataError(`csv: line ${line}: expected ${JSON.stringify(delimiter)} or the end of the line after a closing quote, found ${JSON.stringify(text[at])}`);
+          throw new DataError(
+            `csv: line ${line}: expected ${JSON.stringify(delimiter)} or the end of the line after a closing quote, found ` +
+              `${JSON.stringify(text[at])}`,
+          );
         }
       } else {
         const begin = at;
         while (at < end && text[at] !== delimiter && !isBreak(text[at])) at++;
         cell = text.slice(begin, at);
         if (cell.includes('"')) {
-          throw new DataError(`csv: line ${line}: a cell with quotes must be quoted as a whole and its quotes doubled, found ${JSON.stringify(cell)}`);
+          throw new DataError(
+            `csv: line ${line}: a cell with quotes must be quoted as a whole and its quotes doubled, found ${JSON.stringify(cell)}`,
+          );
         }
       }
       cells.push(cell);
@@ -163,7 +183,10 @@ function checkNames(names: readonly string[]): void {
 function columnIndex(column: string | number, names: readonly string[]): number {
   const index = typeof column === "number" ? column : names.indexOf(column);
   if (!(index in names)) {
-    throw new ArgumentError(`csv: no column ${JSON.stringify(column)}; ${hint(String(column), names)}the columns are ${names.map((n) => JSON.stringify(n)).join(", ")}`);
+    throw new ArgumentError(
+      `csv: no column ${JSON.stringify(column)}; ${hint(String(column), names)}the columns are ` +
+        `${names.map((n) => JSON.stringify(n)).join(", ")}`,
+    );
   }
   return index;
 }
@@ -177,7 +200,10 @@ function checkPresent(rows: readonly Row[], column: number, names: readonly stri
   for (const row of rows) {
     const cell = row.cells[column];
     if (NOT_A_VALUE.test(cell.trim())) {
-      throw new DataError(`${place(row, column, names)}: expected a value, found ${cell === "" ? "an empty cell" : JSON.stringify(cell)}; fill in or drop missing values first`);
+      throw new DataError(
+        `${place(row, column, names)}: expected a value, found ${cell === "" ? "an empty cell" : JSON.stringify(cell)}; fill in or ` +
+          "drop missing values first",
+      );
     }
   }
 }
@@ -189,15 +215,18 @@ function isNumeric(rows: readonly Row[], column: number, names: readonly string[
   const mostly = numbers * 2 >= rows.length;
   const odd = rows.find((row) => isNumber(row.cells[column]) !== mostly)!;
   throw new DataError(
-    `${place(odd, column, names)}: expected a ${mostly ? "number" : "text"} like most of the column, found ${JSON.stringify(odd.cells[column])}; ` +
-    "name the column in `categorical` to read all of it as text",
+    `${place(odd, column, names)}: expected a ${mostly ? "number" : "text"} like most of the column, found ` +
+      `${JSON.stringify(odd.cells[column])}; ` +
+      "name the column in `categorical` to read all of it as text",
   );
 }
 
 function checkFinite(rows: readonly Row[], column: number, names: readonly string[]): void {
   for (const row of rows) {
     if (!Number.isFinite(Math.fround(Number(row.cells[column])))) {
-      throw new DataError(`${place(row, column, names)}: expected a number in the range of f32, found ${JSON.stringify(row.cells[column])}`);
+      throw new DataError(
+        `${place(row, column, names)}: expected a number in the range of f32, found ${JSON.stringify(row.cells[column])}`,
+      );
     }
   }
 }

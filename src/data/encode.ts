@@ -5,7 +5,10 @@ import { permutation, seedWords } from "../random.ts";
 import type { Shape } from "../shape.ts";
 import { showShape, sizeOf } from "../shape.ts";
 
-/** Labels `[n]` to rows `[n, classes]` with a one at the label. @throws DataError naming the first label that is not an integer in [0, classes). */
+/**
+ * Labels `[n]` to rows `[n, classes]` with a one at the label. @throws DataError naming the first label that is not an integer in
+ * [0, classes).
+ */
 export function oneHot(labels: ArrayLike<number>, classes: number): Float32Array {
   if (!Number.isInteger(classes) || classes < 1) {
     throw new ArgumentError(`oneHot: classes must be a positive integer, got ${classes}`);
@@ -24,9 +27,7 @@ export function oneHot(labels: ArrayLike<number>, classes: number): Float32Array
 
 /** The typed arrays that rows on the host may come in. */
 export type RowData =
-  | Float32Array | Float64Array
-  | Int32Array | Int16Array | Int8Array
-  | Uint32Array | Uint16Array | Uint8Array | Uint8ClampedArray;
+  Float32Array | Float64Array | Int32Array | Int16Array | Int8Array | Uint32Array | Uint16Array | Uint8Array | Uint8ClampedArray;
 
 /** Elements on the host: `shape[0]` rows, row-major. */
 export interface Rows<T extends RowData = RowData> {
@@ -69,22 +70,31 @@ export function trainTestSplit<X extends RowData, Y extends RowData>(x: Rows<X>,
   }
   const test = Math.round(rows * testFraction);
   if (test === 0 || test === rows) {
-    throw new DataError(`trainTestSplit: both parts must have rows, got ${rows - test} for training and ${test} for test from ${rows} rows`);
+    throw new DataError(
+      `trainTestSplit: both parts must have rows, got ${rows - test} for training and ${test} for test from ${rows} rows`,
+    );
   }
   const order = permutation(rows, [...seedWords(seed), 0, 0]);
   const testRows = order.subarray(0, test);
   const trainRows = order.subarray(test);
   return {
-    xTrain: takeRows(x, trainRows), yTrain: takeRows(y, trainRows),
-    xTest: takeRows(x, testRows), yTest: takeRows(y, testRows),
+    xTrain: takeRows(x, trainRows),
+    yTrain: takeRows(y, trainRows),
+    xTest: takeRows(x, testRows),
+    yTest: takeRows(y, testRows),
   };
 }
 
 function checkRows(name: string, rows: Rows): void {
   const { shape, data } = rows ?? {};
-  if (!Array.isArray(shape) || !ArrayBuffer.isView(data)) throw new ArgumentError(`trainTestSplit: ${name} must be { data, shape } with a typed array; of a tensor t: { data: await t.data(), shape: t.shape }`);
+  if (!Array.isArray(shape) || !ArrayBuffer.isView(data))
+    throw new ArgumentError(
+      `trainTestSplit: ${name} must be { data, shape } with a typed array; of a tensor t: { data: await t.data(), shape: t.shape }`,
+    );
   if (shape.length === 0 || sizeOf(shape) !== data.length) {
-    throw new DataError(`trainTestSplit: ${name} of shape ${showShape(shape)} must have rows and ${sizeOf(shape)} elements, got ${data.length}`);
+    throw new DataError(
+      `trainTestSplit: ${name} of shape ${showShape(shape)} must have rows and ${sizeOf(shape)} elements, got ${data.length}`,
+    );
   }
 }
 
@@ -109,7 +119,9 @@ export function windows(series: ArrayLike<number>, length: number): { x: Rows<Fl
   if (typeof series?.length !== "number") throw new ArgumentError(`windows: expected an array of numbers, got ${kindOf(series)}`);
   const n = series.length - length;
   if (n < 1) {
-    throw new DataError(`windows: windows of ${length} values and the next one need a series of at least ${length + 1}, got ${series.length}`);
+    throw new DataError(
+      `windows: windows of ${length} values and the next one need a series of at least ${length + 1}, got ${series.length}`,
+    );
   }
   const values = Float32Array.from(series);
   const fault = values.findIndex((value) => !Number.isFinite(value));

@@ -39,7 +39,10 @@ function fill<T extends IdxData>(out: T, element: (i: number) => number): T {
 
 /** @throws ArgumentError for what is no Uint8Array, such as a path. */
 function checkBytes(bytes: Uint8Array, who: string): void {
-  if (!(bytes instanceof Uint8Array)) throw new ArgumentError(`${who}: expected the bytes of a file as a Uint8Array, got ${Object.prototype.toString.call(bytes).slice(8, -1)}`);
+  if (!(bytes instanceof Uint8Array))
+    throw new ArgumentError(
+      `${who}: expected the bytes of a file as a Uint8Array, got ${Object.prototype.toString.call(bytes).slice(8, -1)}`,
+    );
 }
 
 const MAGIC_BYTES = 4;
@@ -55,12 +58,18 @@ const GZIP_MAGIC = [0x1f, 0x8b];
 export function parseIdx(bytes: Uint8Array, who = "idx"): IdxFile {
   checkBytes(bytes, who);
   const header = readHeader(bytes, who);
-  if (header === null) throw new FileError(`${who}: ${bytes[3]} dimensions need a header of ${MAGIC_BYTES + 4 * bytes[3]} bytes, the file has ${bytes.length}; it is truncated`);
+  if (header === null)
+    throw new FileError(
+      `${who}: ${bytes[3]} dimensions need a header of ${MAGIC_BYTES + 4 * bytes[3]} bytes, the file has ${bytes.length}; it is truncated`,
+    );
   const { format, shape, start } = header;
   const expected = dataBytes(header);
   const found = bytes.length - start;
   if (found !== expected) {
-    throw new FileError(`${who}: shape ${showShape(shape)} needs ${expected} bytes of data, found ${found}${found < expected ? "; the file is truncated" : ""}`);
+    throw new FileError(
+      `${who}: shape ${showShape(shape)} needs ${expected} bytes of data, found ` +
+        `${found}${found < expected ? "; the file is truncated" : ""}`,
+    );
   }
   return { shape, data: format.read(new DataView(bytes.buffer, bytes.byteOffset + start, found)) };
 }
@@ -78,7 +87,9 @@ const dataBytes = ({ format, shape }: Header): number => (shape.includes(0) ? 0 
 function readHeader(bytes: Uint8Array, who: string): Header | null {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < MAGIC_BYTES || bytes[0] !== 0 || bytes[1] !== 0) {
-    throw new FileError(`${who}: an IDX file starts with two zero bytes, a type code and a rank, found ${hex(bytes.subarray(0, MAGIC_BYTES))}`);
+    throw new FileError(
+      `${who}: an IDX file starts with two zero bytes, a type code and a rank, found ${hex(bytes.subarray(0, MAGIC_BYTES))}`,
+    );
   }
   const format = FORMATS[bytes[2]];
   if (format === undefined) {
@@ -96,10 +107,13 @@ export async function readIdx(bytes: Uint8Array, who = "idx"): Promise<IdxFile> 
   const compressed = GZIP_MAGIC.every((byte, i) => bytes[i] === byte);
   if (!compressed) return parseIdx(bytes, who);
   // What unpacks to more than its header says is refused there, not at the end of whatever it holds.
-  return parseIdx(await unpack(bytes, who, MOST_BYTES, (head) => {
-    const header = head.length < MAGIC_BYTES ? null : readHeader(head, who);
-    return header && header.start + dataBytes(header);
-  }), who);
+  return parseIdx(
+    await unpack(bytes, who, MOST_BYTES, (head) => {
+      const header = head.length < MAGIC_BYTES ? null : readHeader(head, who);
+      return header && header.start + dataBytes(header);
+    }),
+    who,
+  );
 }
 
 /**
@@ -115,7 +129,12 @@ export async function gunzip(bytes: Uint8Array, options: { who?: string; maxByte
 }
 
 /** `lengthOf` says from the first bytes how many there will be, or null while it needs more of them. */
-async function unpack(bytes: Uint8Array, who: string, maxBytes: number, lengthOf: ((head: Uint8Array) => number | null) | null): Promise<Uint8Array> {
+async function unpack(
+  bytes: Uint8Array,
+  who: string,
+  maxBytes: number,
+  lengthOf: ((head: Uint8Array) => number | null) | null,
+): Promise<Uint8Array> {
   const reader = new Blob([new Uint8Array(bytes)]).stream().pipeThrough(new DecompressionStream("gzip")).getReader();
   const chunks: Uint8Array[] = [];
   let size = 0;
@@ -128,7 +147,8 @@ async function unpack(bytes: Uint8Array, who: string, maxBytes: number, lengthOf
       if (size > maxBytes) break;
       chunks.push(value);
       if (expected === null && lengthOf !== null) expected = lengthOf(joined(chunks, size));
-      if (expected !== null && size > expected) throw new FileError(`${who}: the gzip data unpacks to more than the ${expected} bytes that its header speaks of`);
+      if (expected !== null && size > expected)
+        throw new FileError(`${who}: the gzip data unpacks to more than the ${expected} bytes that its header speaks of`);
     }
   } catch (cause) {
     if (cause instanceof FileError) {

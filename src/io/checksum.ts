@@ -1,12 +1,15 @@
 /**
  * @file What tells damage of a model file: XXH32 (https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md), which four lanes of
- * words compute at several bytes a
- * cycle without tables, so that neither a large file nor the start of a small program waits for it.
+ * words compute at several bytes a cycle without tables, so that neither a large file nor the start of a small program waits for it.
  */
 import type { Shape } from "../shape.ts";
 import { showShape } from "../shape.ts";
 
-const P1 = 0x9e3779b1 | 0, P2 = 0x85ebca77 | 0, P3 = 0xc2b2ae3d | 0, P4 = 0x27d4eb2f, P5 = 0x165667b1;
+const P1 = 0x9e3779b1 | 0;
+const P2 = 0x85ebca77 | 0;
+const P3 = 0xc2b2ae3d | 0;
+const P4 = 0x27d4eb2f;
+const P5 = 0x165667b1;
 
 const turned = (x: number, by: number): number => (x << by) | (x >>> (32 - by));
 
@@ -44,25 +47,38 @@ const byName = ([a]: readonly [string, ...unknown[]], [b]: readonly [string, ...
 export const hex = (hash: number): string => (hash >>> 0).toString(16).padStart(8, "0");
 
 /**
- * The sum of a file's content, whatever the order in which a program writes it again: XXH32 of the UTF-8 of JSON, which holds all
- * metadata but the sum itself as
- * `[[key, text] ...]` and all tensors as `[[name, dtype, shape] ...]`, both by name, going on with the bytes of each tensor.
+ * The sum of a file's content, whatever the order in which a program writes it again: XXH32 of the UTF-8 of JSON, which holds all metadata
+ * but the sum itself as `[[key, text] ...]` and all tensors as `[[name, dtype, shape] ...]`, both by name, going on with the bytes of each
+ * tensor.
  */
 export function checksum(metadata: Metadata, tensors: readonly Summed[]): string {
   const sorted = [...tensors].sort(byName);
-  const said = Object.entries(metadata).filter(([key]) => key !== "checksum").sort(byName);
+  const said = Object.entries(metadata)
+    .filter(([key]) => key !== "checksum")
+    .sort(byName);
   const text = JSON.stringify([said, sorted.map(([name, { dtype, shape }]) => [name, dtype, shape])]);
   return `xxh32:${hex(sorted.reduce((hash, [, , bytes]) => xxh32(bytes, hash), xxh32(new TextEncoder().encode(text))))}`;
 }
 
 /** FNV-1a goes on with words, or with the units of a text. */
-const fnv = (hash: number, units: ArrayLike<number>): number => Array.prototype.reduce.call(units, (sum, unit) => Math.imul((sum as number) ^ (unit as number), 0x01000193), hash) as number;
-const fnvOfText = (hash: number, s: string): number => fnv(hash, Uint16Array.from({ length: s.length }, (_, i) => s.charCodeAt(i)));
+const fnv = (hash: number, units: ArrayLike<number>): number =>
+  Array.prototype.reduce.call(units, (sum, unit) => Math.imul((sum as number) ^ (unit as number), 0x01000193), hash) as number;
+const fnvOfText = (hash: number, s: string): number =>
+  fnv(
+    hash,
+    Uint16Array.from({ length: s.length }, (_, i) => s.charCodeAt(i)),
+  );
 
 /**
  * The sum of files that were written before `checksum`: of units of UTF-16 and of whole words, so that a second change in the
  * highest bits takes back the first.
  */
 export const olderChecksum = ({ lockstep = "", training = "" }: Metadata, tensors: readonly Summed[]): string =>
-  hex([...tensors].sort(byName).reduce(
-    (hash, [name, { shape }, bytes]) => fnv(fnvOfText(hash, `${name} ${showShape(shape)}`), wordsOf(bytes)), fnvOfText(fnvOfText(0x811c9dc5, lockstep), training)));
+  hex(
+    [...tensors]
+      .sort(byName)
+      .reduce(
+        (hash, [name, { shape }, bytes]) => fnv(fnvOfText(hash, `${name} ${showShape(shape)}`), wordsOf(bytes)),
+        fnvOfText(fnvOfText(0x811c9dc5, lockstep), training),
+      ),
+  );

@@ -54,8 +54,28 @@ const OPENING_BRACE = 0x7b;
 
 /** The dtypes of the format, and bits of an element (https://docs.rs/safetensors, enum Dtype). */
 export const BITS: { readonly [dtype: string]: number } = {
-  BOOL: 8, U8: 8, I8: 8, F8_E5M2: 8, F8_E4M3: 8, F8_E8M0: 8, F8_E4M3FNUZ: 8, F8_E5M2FNUZ: 8, F4: 4, F6_E2M3: 6, F6_E3M2: 6,
-  U16: 16, I16: 16, F16: 16, BF16: 16, U32: 32, I32: 32, F32: 32, U64: 64, I64: 64, F64: 64, C64: 64,
+  BOOL: 8,
+  U8: 8,
+  I8: 8,
+  F8_E5M2: 8,
+  F8_E4M3: 8,
+  F8_E8M0: 8,
+  F8_E4M3FNUZ: 8,
+  F8_E5M2FNUZ: 8,
+  F4: 4,
+  F6_E2M3: 6,
+  F6_E3M2: 6,
+  U16: 16,
+  I16: 16,
+  F16: 16,
+  BF16: 16,
+  U32: 32,
+  I32: 32,
+  F32: 32,
+  U64: 64,
+  I64: 64,
+  F64: 64,
+  C64: 64,
 };
 
 /** Bytes of a tensor. A product too large to be exact is larger than any file, so that comparisons still tell. */
@@ -63,57 +83,64 @@ const bytesIn = (dtype: string, shape: Shape): number => (shape.includes(0) ? 0 
 
 /**
  * Writes tensors: larger elements first, so that all are aligned, then by name, so that equal contents give equal bytes.
- * @throws ArgumentError for a reserved or repeated name, metadata that is not text and a dtype that the format does not have,
- * ShapeError for bytes that do not fit the shape, each
- * naming it.
+ * @throws ArgumentError for a reserved or repeated name, metadata that is not text and a dtype that the format does not have, ShapeError
+ * for bytes that do not fit the shape, each naming it.
  */
 export const encodeRaw = (
-  tensors: readonly (readonly [name: string, tensor: RawTensor])[], metadata: { readonly [key: string]: string } = {}): Uint8Array => naming("safetensors", () => {
-  const order = [...tensors].sort(([a, { dtype: x }], [b, { dtype: y }]) => BITS[y] - BITS[x] || (a < b ? -1 : 1));
-  const entries: string[] = [];
-  for (const [key, value] of Object.entries(metadata)) {
-    if (typeof value !== "string") throw new ArgumentError(`metadata "${key}" must be a string, got ${typeof value}; use JSON.stringify`);
-  }
-  if (Object.keys(metadata).length > 0) entries.push(`"${METADATA}":${JSON.stringify(metadata)}`);
-  const names = new Set([METADATA]);
-  let end = 0;
-  for (const [name, { dtype, shape, bytes }] of order) {
-    if (name === METADATA) throw new ArgumentError(`"${METADATA}" is reserved by the format, give the tensor another name`);
-    if (names.has(name)) throw new ArgumentError(`two tensors are named "${name}"; names must differ`);
-    names.add(name);
-    if (!Object.hasOwn(BITS, dtype)) {
-      throw new ArgumentError(`tensor "${name}": dtype must be one of ${Object.keys(BITS).join(", ")}, got ${show(dtype)}`);
+  tensors: readonly (readonly [name: string, tensor: RawTensor])[],
+  metadata: { readonly [key: string]: string } = {},
+): Uint8Array =>
+  naming("safetensors", () => {
+    const order = [...tensors].sort(([a, { dtype: x }], [b, { dtype: y }]) => BITS[y] - BITS[x] || (a < b ? -1 : 1));
+    const entries: string[] = [];
+    for (const [key, value] of Object.entries(metadata)) {
+      if (typeof value !== "string") throw new ArgumentError(`metadata "${key}" must be a string, got ${typeof value}; use JSON.stringify`);
     }
-    if (!shape.every(isSize) || bytesIn(dtype, shape) !== bytes.length) {
-      throw new ShapeError(`tensor "${name}" of shape ${showShape(shape)} must have ${bytesIn(dtype, shape)} bytes of ${dtype}, got ${bytes.length}`);
+    if (Object.keys(metadata).length > 0) entries.push(`"${METADATA}":${JSON.stringify(metadata)}`);
+    const names = new Set([METADATA]);
+    let end = 0;
+    for (const [name, { dtype, shape, bytes }] of order) {
+      if (name === METADATA) throw new ArgumentError(`"${METADATA}" is reserved by the format, give the tensor another name`);
+      if (names.has(name)) throw new ArgumentError(`two tensors are named "${name}"; names must differ`);
+      names.add(name);
+      if (!Object.hasOwn(BITS, dtype)) {
+        throw new ArgumentError(`tensor "${name}": dtype must be one of ${Object.keys(BITS).join(", ")}, got ${show(dtype)}`);
+      }
+      if (!shape.every(isSize) || bytesIn(dtype, shape) !== bytes.length) {
+        throw new ShapeError(
+          `tensor "${name}" of shape ${showShape(shape)} must have ${bytesIn(dtype, shape)} bytes of ${dtype}, got ${bytes.length}`,
+        );
+      }
+      const begin = end;
+      end += bytes.length;
+      entries.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [begin, end] })}`);
     }
-    const begin = end;
-    end += bytes.length;
-    entries.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [begin, end] })}`);
-  }
-  const header = new TextEncoder().encode(`{${entries.join(",")}}`);
-  const headerBytes = Math.ceil(header.length / ALIGNMENT) * ALIGNMENT;
-  if (headerBytes > MAX_HEADER_BYTES) {
-    throw new ArgumentError(`the header may have at most ${MAX_HEADER_BYTES} bytes, names and metadata here need ${headerBytes}`);
-  }
-  const file = new Uint8Array(LENGTH_BYTES + headerBytes + end);
-  new DataView(file.buffer).setUint32(0, headerBytes, true);
-  file.fill(SPACE, LENGTH_BYTES, LENGTH_BYTES + headerBytes);
-  file.set(header, LENGTH_BYTES);
-  let at = LENGTH_BYTES + headerBytes;
-  for (const [, { bytes }] of order) {
-    file.set(bytes, at);
-    at += bytes.length;
-  }
-  return file;
-});
+    const header = new TextEncoder().encode(`{${entries.join(",")}}`);
+    const headerBytes = Math.ceil(header.length / ALIGNMENT) * ALIGNMENT;
+    if (headerBytes > MAX_HEADER_BYTES) {
+      throw new ArgumentError(`the header may have at most ${MAX_HEADER_BYTES} bytes, names and metadata here need ${headerBytes}`);
+    }
+    const file = new Uint8Array(LENGTH_BYTES + headerBytes + end);
+    new DataView(file.buffer).setUint32(0, headerBytes, true);
+    file.fill(SPACE, LENGTH_BYTES, LENGTH_BYTES + headerBytes);
+    file.set(header, LENGTH_BYTES);
+    let at = LENGTH_BYTES + headerBytes;
+    for (const [, { bytes }] of order) {
+      file.set(bytes, at);
+      at += bytes.length;
+    }
+    return file;
+  });
 
 /** The bytes of a view. */
 const bytesOfView = ({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array => new Uint8Array(buffer, byteOffset, byteLength);
 
 /** Writes tensors as F32, I32 or U32. @throws as `encodeRaw`, and DTypeError for other elements. */
 export const encodeSafetensors = (tensors: Record<string, HostTensor>, metadata: Record<string, string> = {}): Uint8Array =>
-  encodeRaw(naming("safetensors", () => Object.entries(tensors).map(([name, tensor]) => [name, rawOf(name, tensor)] as const)), metadata);
+  encodeRaw(
+    naming("safetensors", () => Object.entries(tensors).map(([name, tensor]) => [name, rawOf(name, tensor)] as const)),
+    metadata,
+  );
 
 /** A tensor of a model as bytes. @throws DTypeError, ShapeError */
 export function rawOf(name: string, { shape, data }: HostTensor): RawTensor {
@@ -125,7 +152,9 @@ function fileDType(name: string, data: TypedArray): string {
   if (data instanceof Float32Array) return "F32";
   if (data instanceof Int32Array) return "I32";
   if (data instanceof Uint32Array) return "U32";
-  throw new DTypeError(`tensor "${name}" must hold a Float32Array, Int32Array or Uint32Array, got ${Object.prototype.toString.call(data).slice(8, -1)}`);
+  throw new DTypeError(
+    `tensor "${name}" must hold a Float32Array, Int32Array or Uint32Array, got ${Object.prototype.toString.call(data).slice(8, -1)}`,
+  );
 }
 
 function checkShape(name: string, shape: Shape, length: number): void {
@@ -139,12 +168,13 @@ function checkShape(name: string, shape: Shape, length: number): void {
  * @param who what the bytes are, usually a path, for error texts
  * @throws FileError for every departure from the format, naming the tensor, what was expected and what was found
  */
-export const decodeSafetensors = (bytes: Uint8Array, who = "safetensors"): SafeTensorsFile => naming(who, () => {
-  const start = LENGTH_BYTES + headerLength(bytes, bytes.length);
-  // Without what Node's Buffer puts over the methods of Uint8Array.
-  const data = new Uint8Array(bytes.buffer, bytes.byteOffset + start, bytes.length - start);
-  return { ...readHeader(bytes.subarray(LENGTH_BYTES, start), data.length), data };
-});
+export const decodeSafetensors = (bytes: Uint8Array, who = "safetensors"): SafeTensorsFile =>
+  naming(who, () => {
+    const start = LENGTH_BYTES + headerLength(bytes, bytes.length);
+    // Without what Node's Buffer puts over the methods of Uint8Array.
+    const data = new Uint8Array(bytes.buffer, bytes.byteOffset + start, bytes.length - start);
+    return { ...readHeader(bytes.subarray(LENGTH_BYTES, start), data.length), data };
+  });
 
 /** Reads a header; `dataBytes` are the bytes behind it, null where nobody knows how many. @throws FileError */
 export function readHeader(bytes: Uint8Array, dataBytes: number | null): Header {
@@ -166,7 +196,9 @@ export function headerLength(bytes: Uint8Array, fileBytes: number | null): numbe
   }
   const length = new DataView(bytes.buffer, bytes.byteOffset, LENGTH_BYTES).getBigUint64(0, true);
   if (length > (fileBytes ?? 2 ** 50) - LENGTH_BYTES) {
-    throw new FileError(`it is truncated or not safetensors: it begins with ${JSON.stringify(String.fromCharCode(...bytes.subarray(0, LENGTH_BYTES)))}`);
+    throw new FileError(
+      `it is truncated or not safetensors: it begins with ${JSON.stringify(String.fromCharCode(...bytes.subarray(0, LENGTH_BYTES)))}`,
+    );
   }
   if (length > MAX_HEADER_BYTES) {
     throw new FileError(`the header may have at most ${MAX_HEADER_BYTES} bytes, this one says ${length}`);
@@ -210,7 +242,9 @@ function forEachEntry(text: string, visit: (name: string, value: unknown) => voi
   const expect = (characters: string): string => {
     const found = next();
     if (found === "" || !characters.includes(found)) {
-      throw new FileError(`the header is no JSON: expected ${[...characters].join(" or ")} at character ${at}, found ${found || "its end"}`);
+      throw new FileError(
+        `the header is no JSON: expected ${[...characters].join(" or ")} at character ${at}, found ${found || "its end"}`,
+      );
     }
     at++;
     return found;
@@ -282,8 +316,7 @@ function checkMetadata(metadata: unknown): { readonly [key: string]: string } {
 }
 
 function checkEntry(name: string, value: unknown, dataBytes: number): Entry {
-  const fault = (expected: string, found: unknown): FileError =>
-    new FileError(`tensor "${cut(name)}": ${expected}, found ${show(found)}`);
+  const fault = (expected: string, found: unknown): FileError => new FileError(`tensor "${cut(name)}": ${expected}, found ${show(found)}`);
   if (!isObject(value)) throw fault("must be an object", value);
   const { dtype, shape, data_offsets: offsets } = value;
   if (typeof dtype !== "string" || !Object.hasOwn(BITS, dtype)) {
@@ -295,7 +328,10 @@ function checkEntry(name: string, value: unknown, dataBytes: number): Entry {
   if (begin > end || end > dataBytes) throw fault(`data_offsets must be ordered and inside the ${dataBytes} bytes of data`, offsets);
   const expected = bytesIn(dtype, shape);
   if (end - begin !== expected) {
-    throw fault(`${dtype} of shape ${cut(showShape(shape))} needs ${expected} bytes`, `${end - begin} bytes (data_offsets ${show(offsets)})`);
+    throw fault(
+      `${dtype} of shape ${cut(showShape(shape))} needs ${expected} bytes`,
+      `${end - begin} bytes (data_offsets ${show(offsets)})`,
+    );
   }
   return { dtype, shape, begin, end };
 }
@@ -311,7 +347,10 @@ function checkCoverage(tensors: ReadonlyMap<string, Entry>, dataBytes: number | 
   at = 0;
   for (const [name, { begin, end }] of ordered ? tensors : [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)) {
     if (begin !== at) {
-      throw new FileError(`tensor "${cut(name)}" must begin at byte ${at} of the data, where the one before ends, found ${begin}: ${begin > at ? "a hole" : "an overlap"}`);
+      throw new FileError(
+        `tensor "${cut(name)}" must begin at byte ${at} of the data, where the one before ends, found ${begin}: ` +
+          `${begin > at ? "a hole" : "an overlap"}`,
+      );
     }
     at = end;
   }
@@ -326,7 +365,7 @@ export const cut = (text: string, most = 80): string => (text.length > most ? `$
 /** A value for an error text. Engines read JSON that they cannot write, since it is nested too deep. */
 export function show(value: unknown): string {
   try {
-    return cut(typeof value === "string" ? value : JSON.stringify(value) ?? "nothing");
+    return cut(typeof value === "string" ? value : (JSON.stringify(value) ?? "nothing"));
   } catch {
     return "what is nested too deep";
   }
@@ -336,7 +375,11 @@ export function show(value: unknown): string {
 export type ReadElements = (bytes: Uint8Array) => TypedArray;
 
 /** Elements in the place of bytes; those that do not lie at a multiple of their size are moved first. */
-export function elements<T extends ArrayBufferView>(of: new (buffer: ArrayBufferLike, offset: number, length: number) => T, size: number, bytes: Uint8Array): T {
+export function elements<T extends ArrayBufferView>(
+  of: new (buffer: ArrayBufferLike, offset: number, length: number) => T,
+  size: number,
+  bytes: Uint8Array,
+): T {
   const { buffer, byteOffset, length } = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes);
   return new of(buffer, byteOffset, length / size);
 }
@@ -357,7 +400,11 @@ function fitsFloat(x: number): boolean {
 
 /** Copies `from` into `to`. @throws FileError at the first element that does not fit. */
 export function convert<T extends number | bigint>(
-  from: ArrayLike<T>, to: TypedArray, fits: (x: T) => boolean, expected: string): TypedArray {
+  from: ArrayLike<T>,
+  to: TypedArray,
+  fits: (x: T) => boolean,
+  expected: string,
+): TypedArray {
   for (let i = 0; i < to.length; i++) {
     if (!fits(from[i])) throw new FileError(`elements must be ${expected}, found ${from[i]} at ${i}`);
     to[i] = Number(from[i]);

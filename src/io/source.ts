@@ -3,14 +3,19 @@ import { ArgumentError, FileError } from "../errors.ts";
 import { builtin, readBytes } from "../node/files.ts";
 import { cut } from "./safetensors.ts";
 
-type GivenSource = string | URL | ArrayBufferView | ArrayBufferLike
-  | { arrayBuffer(): Promise<ArrayBuffer> } | { getReader(): unknown } | AsyncIterable<Uint8Array>;
+type GivenSource =
+  | string
+  | URL
+  | ArrayBufferView
+  | ArrayBufferLike
+  | { arrayBuffer(): Promise<ArrayBuffer> }
+  | { getReader(): unknown }
+  | AsyncIterable<Uint8Array>;
 
 /**
  * What a file is read from, or a promise of it: a path (Node, Deno, Bun), an address (http:, https:, blob:, data: or file:, as text or
- * `URL`; on pages also relative), a
- * `Response`, `Blob`, `File`, a stream of bytes (a `ReadableStream`, or one of Node's), or the bytes themselves (an `ArrayBuffer` or a
- * view of one).
+ * `URL`; on pages also relative), a `Response`, `Blob`, `File`, a stream of bytes (a `ReadableStream`, or one of Node's), or the bytes
+ * themselves (an `ArrayBuffer` or a view of one).
  */
 export type ModelSource = GivenSource | PromiseLike<GivenSource>;
 

@@ -40,15 +40,23 @@ export async function readInputs(who: string, x: Inputs, expected: readonly Open
   const whole = (t: unknown): boolean => t instanceof Tensor || (typeof t === "object" && t !== null && "data" in t && "shape" in t);
   const many = Array.isArray(x) && x.length > 0 && (x.every(whole) || (inputs > 1 && x.length === inputs));
   const tensors = many ? (x as readonly Data[]).map((each, i) => toTensor(`${who}: x[${i}]`, each)) : [toTensor(`${who}: x`, x as Data)];
-  if (expected !== null && tensors.length !== inputs) throw new ShapeError(`${who}: the model has ${inputs} input${inputs === 1 ? "" : "s"}, got ${tensors.length}${inputs > 1 ? "; give a list with one item for each" : ""}`);
+  if (expected !== null && tensors.length !== inputs)
+    throw new ShapeError(
+      `${who}: the model has ${inputs} input${inputs === 1 ? "" : "s"}, got ` +
+        `${tensors.length}${inputs > 1 ? "; give a list with one item for each" : ""}`,
+    );
   for (const [i, t] of tensors.entries()) {
     const name = many ? `x[${i}]` : "x";
     if (t.rank === 0) throw new ShapeError(`${who}: ${name} must have a dimension of samples, got a number`);
     if (t.shape[0] === 0) throw new DataError(`${who}: ${name} is empty: expected at least one sample, got shape ${showShape(t.shape)}`);
-    if (t.shape[0] !== tensors[0].shape[0]) throw new DataError(`${who}: x[0] has ${tensors[0].shape[0]} samples, ${name} has ${t.shape[0]}`);
+    if (t.shape[0] !== tensors[0].shape[0])
+      throw new DataError(`${who}: x[0] has ${tensors[0].shape[0]} samples, ${name} has ${t.shape[0]}`);
     const shape = expected?.[i];
     if (shape && !fits(t.shape.slice(1), shape)) {
-      throw new ShapeError(`${who}: the model expects ${name} of shape ${showShape([null, ...shape])}, got ${showShape(t.shape)}${t.rank === shape.length ? "; a single sample needs a first dimension of 1" : ""}`);
+      throw new ShapeError(
+        `${who}: the model expects ${name} of shape ${showShape([null, ...shape])}, got ` +
+          `${showShape(t.shape)}${t.rank === shape.length ? "; a single sample needs a first dimension of 1" : ""}`,
+      );
     }
     await checkFinite(`${who}: ${name}`, t);
   }
@@ -84,15 +92,17 @@ export async function padded(who: string, inputs: readonly Tensor[], shapes: rea
     const got = `${JSON.stringify(padTo)} for ${shapes.map(showShape).join(", ")}`;
     throw new ArgumentError(`${who}: padTo takes a list of lengths or "powersOfTwo", for an inputShape that begins with null, got ${got}`);
   }
-  return Promise.all(inputs.map((t, i) => {
-    const steps = t.shape[1];
-    let next = 1;
-    while (next < steps) next *= 2;
-    if (list !== null) next = Math.min(...list.filter((n) => n >= steps));
-    if (shapes[i][0] !== null) return t;
-    if (next === Infinity) throw new DataError(`${who}: padTo has no length for ${steps} steps: ${showShape(list ?? [])}`);
-    return withSteps(t, next);
-  }));
+  return Promise.all(
+    inputs.map((t, i) => {
+      const steps = t.shape[1];
+      let next = 1;
+      while (next < steps) next *= 2;
+      if (list !== null) next = Math.min(...list.filter((n) => n >= steps));
+      if (shapes[i][0] !== null) return t;
+      if (next === Infinity) throw new DataError(`${who}: padTo has no length for ${steps} steps: ${showShape(list ?? [])}`);
+      return withSteps(t, next);
+    }),
+  );
 }
 
 /**
@@ -118,7 +128,8 @@ function convert(data: TypedArray, dtype: "f32" | "i32", shape: Shape): Tensor {
  */
 export async function readTargets(who: string, y: Data, samples: number, loss: Loss, output: OpenShape): Promise<Tensor> {
   const t = toTensor(`${who}: y`, y);
-  if (t.rank === 0 || t.shape[0] !== samples) throw new DataError(`${who}: x has ${samples} samples, y has ${t.rank === 0 ? "a single number" : t.shape[0]}`);
+  if (t.rank === 0 || t.shape[0] !== samples)
+    throw new DataError(`${who}: x has ${samples} samples, y has ${t.rank === 0 ? "a single number" : t.shape[0]}`);
   const data = await t.data();
   const lead = [samples, ...output.slice(0, -1)];
   if (loss.labels === "class") {
@@ -131,7 +142,8 @@ export async function readTargets(who: string, y: Data, samples: number, loss: L
       throw new ShapeError(`${who}: ${loss.name} needs a fixed number of classes, the output is ${showShape([null, ...output])}`);
     }
     for (let i = 0; i < data.length; i++) {
-      if (!Number.isInteger(data[i]) || data[i] < 0 || data[i] >= classes) throw new DataError(`${who}: labels must be class numbers 0 to ${classes - 1}, got ${data[i]} in element ${i}`);
+      if (!Number.isInteger(data[i]) || data[i] < 0 || data[i] >= classes)
+        throw new DataError(`${who}: labels must be class numbers 0 to ${classes - 1}, got ${data[i]} in element ${i}`);
     }
     const shape = t.shape.slice(0, lead.length);
     return t.dtype === "i32" && sameShape(t.shape, shape) ? t : convert(data, "i32", shape);
@@ -144,12 +156,16 @@ export async function readTargets(who: string, y: Data, samples: number, loss: L
     return column ? tensor(await t.data(), t.shape.slice(0, -1), t.dtype) : t;
   }
   if (!fits(t.shape, [samples, ...output]) && !short) {
-    throw new ShapeError(`${who}: ${loss.name} expects targets of shape ${showShape([null, ...output])}, got ${showShape(t.shape)}${loss.name === "categoricalCrossentropy" ? "; for class numbers use sparseCategoricalCrossentropy" : ""}`);
+    throw new ShapeError(
+      `${who}: ${loss.name} expects targets of shape ${showShape([null, ...output])}, got ` +
+        `${showShape(t.shape)}${loss.name === "categoricalCrossentropy" ? "; for class numbers use sparseCategoricalCrossentropy" : ""}`,
+    );
   }
   await checkFinite(`${who}: y`, t);
   if (loss.name.endsWith("Crossentropy")) {
     for (let i = 0; i < data.length; i++) {
-      if (data[i] < 0 || data[i] > 1) throw new DataError(`${who}: ${loss.name} expects labels between 0 and 1, got ${data[i]} in element ${i}`);
+      if (data[i] < 0 || data[i] > 1)
+        throw new DataError(`${who}: ${loss.name} expects labels between 0 and 1, got ${data[i]} in element ${i}`);
     }
   }
   return t.dtype === "f32" && !short ? t : convert(data, "f32", short ? [...t.shape, 1] : t.shape);
@@ -163,10 +179,15 @@ export const samplesBefore = (samples: number, split: number): number => Math.fl
 
 /** @throws ArgumentError unless each class number has a finite weight. */
 function checkClassWeight(who: string, classWeight: ClassWeight): void {
-  if (typeof classWeight !== "object" || classWeight === null || classWeight instanceof Map) throw new ArgumentError(`${who}: classWeight must be an object { classNumber: weight }, got ${classWeight instanceof Map ? "a Map" : String(classWeight)}`);
+  if (typeof classWeight !== "object" || classWeight === null || classWeight instanceof Map)
+    throw new ArgumentError(
+      `${who}: classWeight must be an object { classNumber: weight }, got ${classWeight instanceof Map ? "a Map" : String(classWeight)}`,
+    );
   for (const [label, weight] of Object.entries(classWeight)) {
-    if (!/^\d+$/.test(label)) throw new ArgumentError(`${who}: classWeight has the key ${JSON.stringify(label)}; keys must be class numbers from 0`);
-    if (!Number.isFinite(weight)) throw new ArgumentError(`${who}: classWeight of class ${label} must be a finite number, got ${String(weight)}`);
+    if (!/^\d+$/.test(label))
+      throw new ArgumentError(`${who}: classWeight has the key ${JSON.stringify(label)}; keys must be class numbers from 0`);
+    if (!Number.isFinite(weight))
+      throw new ArgumentError(`${who}: classWeight of class ${label} must be a finite number, got ${String(weight)}`);
   }
 }
 
@@ -185,7 +206,9 @@ interface SampleWeights {
  * @param y what `readTargets` gave: class numbers (i32) or rows (f32)
  */
 export async function readWeights(
-  who: string, y: Tensor, { weights, classWeight, samples, trained }: SampleWeights,
+  who: string,
+  y: Tensor,
+  { weights, classWeight, samples, trained }: SampleWeights,
 ): Promise<Tensor | null> {
   if (weights === undefined && classWeight === undefined) return null;
   const perLabel = y.dtype === "i32" ? y.shape : [samples, ...y.shape.slice(1, -1)];
@@ -194,7 +217,11 @@ export async function readWeights(
   if (weights !== undefined) {
     const t = toTensor(`${who}: sampleWeight`, weights);
     const each = sameShape(t.shape, perLabel);
-    if (!each && t.size !== samples) throw new ShapeError(`${who}: sampleWeight must have one number for each of ${samples} samples${perLabel.length > 1 ? ` or the shape ${showShape(perLabel)}` : ""}, got ${showShape(t.shape)}`);
+    if (!each && t.size !== samples)
+      throw new ShapeError(
+        `${who}: sampleWeight must have one number for each of ${samples} ` +
+          `samples${perLabel.length > 1 ? ` or the shape ${showShape(perLabel)}` : ""}, got ${showShape(t.shape)}`,
+      );
     await checkFinite(`${who}: sampleWeight`, t);
     const given = await t.data();
     if (each) shape = perLabel;

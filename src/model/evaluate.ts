@@ -11,7 +11,13 @@ import type { Programs } from "./programs.ts";
 import { argumentsOf } from "./training.ts";
 
 /** Loss and metrics over samples [from, to). One at a time for a model: others wait. */
-export function runEvaluation({ training, programs, evaluate }: State, data: Prepared, from: number, to: number, batchSize: number): Promise<Logs> {
+export function runEvaluation(
+  { training, programs, evaluate }: State,
+  data: Prepared,
+  from: number,
+  to: number,
+  batchSize: number,
+): Promise<Logs> {
   return evaluate.alone(async () => {
     await upload(data, programs);
     evaluate.reset();
@@ -20,7 +26,11 @@ export function runEvaluation({ training, programs, evaluate }: State, data: Pre
     const slices = new Slices();
     for (let at = from; at < to; at += batchSize) {
       const shape = { count: Math.min(batchSize, to - at), shuffled: 0, resident: true };
-      await using(() => programs.evaluate(data, shape, training, evaluate), args, (program) => inTurn(program, args, () => {}));
+      await using(
+        () => programs.evaluate(data, shape, training, evaluate),
+        args,
+        (program) => inTurn(program, args, () => {}),
+      );
       await slices.rest();
     }
     return evaluate.read();
@@ -48,7 +58,11 @@ export async function evaluateBatches(model: AnyModel, who: string, batches: Bat
         const data = batch;
         const args = argumentsOf(data);
         const shape = { count: data.samples, shuffled: 0, resident: false };
-        await using(() => programs.evaluate(data, shape, training, evaluate), args, (program) => inTurn(program, args, () => {}));
+        await using(
+          () => programs.evaluate(data, shape, training, evaluate),
+          args,
+          (program) => inTurn(program, args, () => {}),
+        );
         batch = step < steps ? await next() : null;
         await slices.rest();
       }
@@ -75,6 +89,10 @@ export async function trainBatch(model: AnyModel, x: Inputs, y: Targets, options
   programs.trainCursor.begin(model.seed, 0, 0);
   const args = argumentsOf(data);
   const shape = { count: data.samples, shuffled: 0, resident: false };
-  await using(() => programs.train(data, shape, training, train), args, (program) => inTurn(program, args, () => {}));
+  await using(
+    () => programs.train(data, shape, training, train),
+    args,
+    (program) => inTurn(program, args, () => {}),
+  );
   return train.read();
 }

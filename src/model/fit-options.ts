@@ -50,8 +50,8 @@ export interface FitOptions extends Omit<EvaluateOptions, "steps"> {
   /** Called in order. */
   readonly callbacks?: readonly Callback[];
   /**
-   * Steps after which weights and optimizer are copied to the host on backends whose device can be lost. Training then goes on from the last
-   * copy, on a new device or on WASM. 0: no copies, a lost device ends training with a DeviceLostError. Default 200.
+   * Steps after which weights and optimizer are copied to the host on backends whose device can be lost. Training then goes on from the
+   * last copy, on a new device or on WASM. 0: no copies, a lost device ends training with a DeviceLostError. Default 200.
    */
   readonly recoverEvery?: number;
   /** 0: silent; 1: a bar on a terminal, else one line per epoch; 2: one line per epoch. Default 1. */
@@ -61,8 +61,23 @@ export interface FitOptions extends Omit<EvaluateOptions, "steps"> {
 }
 
 const FIT_OPTIONS = [
-  "batchSize", "sampleWeight", "padTo", "epochs", "initialEpoch", "validationSplit", "validationData", "validationSteps", "validationFreq",
-  "stepsPerEpoch", "shuffle", "seed", "classWeight", "callbacks", "recoverEvery", "verbose", "stream",
+  "batchSize",
+  "sampleWeight",
+  "padTo",
+  "epochs",
+  "initialEpoch",
+  "validationSplit",
+  "validationData",
+  "validationSteps",
+  "validationFreq",
+  "stepsPerEpoch",
+  "shuffle",
+  "seed",
+  "classWeight",
+  "callbacks",
+  "recoverEvery",
+  "verbose",
+  "stream",
 ];
 const METHODS = ["onTrainBegin", "onTrainEnd", "onEpochBegin", "onEpochEnd", "onBatchEnd", "onFault"];
 
@@ -71,11 +86,20 @@ function checkCallbacks(callbacks: readonly Callback[]): void {
   if (!Array.isArray(callbacks)) throw new ArgumentError(`fit: callbacks must be a list, got ${kindOf(callbacks)}`);
   for (const [i, c] of callbacks.entries() as Iterable<[number, unknown]>) {
     if (typeof c !== "object" || c === null) {
-      throw new ArgumentError(`fit: callbacks[${i}] must be an object with methods such as onEpochEnd, got ${kindOf(c)}${typeof c === "function" && c.name !== "" ? ` ${c.name}; to call it, write ${c.name}(...)` : ""}`);
+      throw new ArgumentError(
+        `fit: callbacks[${i}] must be an object with methods such as onEpochEnd, got ` +
+          `${kindOf(c)}${typeof c === "function" && c.name !== "" ? ` ${c.name}; to call it, write ${c.name}(...)` : ""}`,
+      );
     }
-    const unknown = Object.keys(c).find((key) => /^on[A-Z_]?[a-z]/.test(key) && !METHODS.includes(key) && typeof (c as { readonly [key: string]: unknown })[key] === "function");
+    const unknown = Object.keys(c).find(
+      (key) =>
+        /^on[A-Z_]?[a-z]/.test(key) && !METHODS.includes(key) && typeof (c as { readonly [key: string]: unknown })[key] === "function",
+    );
     if (unknown !== undefined || !METHODS.some((m) => m in c)) {
-      throw new ArgumentError(`fit: callbacks[${i}] has ${unknown === undefined ? "no method that fit calls" : `an unknown method "${unknown}"`}; ${hint(unknown ?? "", METHODS)}known: ${METHODS.join(", ")}`);
+      throw new ArgumentError(
+        `fit: callbacks[${i}] has ${unknown === undefined ? "no method that fit calls" : `an unknown method "${unknown}"`}; ` +
+          `${hint(unknown ?? "", METHODS)}known: ${METHODS.join(", ")}`,
+      );
     }
   }
 }
@@ -99,7 +123,8 @@ export function checkFitOptions(o: FitOptions): void {
   for (const n of Array.isArray(validationFreq) ? validationFreq : [validationFreq]) checkCount("fit", "validationFreq", n as number);
   if (o.shuffle !== undefined) checkFlag("fit", "shuffle", o.shuffle);
   if (![0, 1, 2].includes(verbose)) throw new ArgumentError(`fit: verbose must be 0, 1 or 2, got ${JSON.stringify(verbose)}`);
-  if (stream !== undefined && typeof stream?.write !== "function") throw new ArgumentError("fit: stream must have a write(text), as process.stdout has");
+  if (stream !== undefined && typeof stream?.write !== "function")
+    throw new ArgumentError("fit: stream must have a write(text), as process.stdout has");
   if (o.callbacks !== undefined) checkCallbacks(o.callbacks);
 }
 

@@ -127,23 +127,28 @@ class Fit {
       // Tracing makes the optimizer's state, which the first copy must hold.
       await this.#program(state, data, size, shuffled);
       if (this.#model.choosing) await this.#choose(data, size, shuffled);
-      return await this.#run(steps, validate, async (epoch, bar, from, done) => {
-        const now = this.#model.state("fit");
-        await upload(data, now.programs);
-        const last = trained % size || size;
-        let program: Executable | null = null;
-        for (let step = from; step < steps && !this.#stopped; step++) {
-          const at = (epoch * steps + step) % pass;
-          if (at === 0 || step === from) now.programs.trainCursor.begin(seed, Math.floor((epoch * steps + step) / pass), at * size);
-          // A program is looked up when the batch size changes, and again when callbacks made so many others that it had to go.
-          if (at === 0 || at === pass - 1) program = null;
-          while (program === null || program.closed) program = await this.#program(now, data, at === pass - 1 ? last : size, shuffled);
-          await inTurn(program, args, () => {});
-          await this.#afterStep(now, bar, step);
-          await done(step + 1);
-          await slices.rest();
-        }
-      }, [...args, ...validation.tensors]);
+      return await this.#run(
+        steps,
+        validate,
+        async (epoch, bar, from, done) => {
+          const now = this.#model.state("fit");
+          await upload(data, now.programs);
+          const last = trained % size || size;
+          let program: Executable | null = null;
+          for (let step = from; step < steps && !this.#stopped; step++) {
+            const at = (epoch * steps + step) % pass;
+            if (at === 0 || step === from) now.programs.trainCursor.begin(seed, Math.floor((epoch * steps + step) / pass), at * size);
+            // A program is looked up when the batch size changes, and again when callbacks made so many others that it had to go.
+            if (at === 0 || at === pass - 1) program = null;
+            while (program === null || program.closed) program = await this.#program(now, data, at === pass - 1 ? last : size, shuffled);
+            await inTurn(program, args, () => {});
+            await this.#afterStep(now, bar, step);
+            await done(step + 1);
+            await slices.rest();
+          }
+        },
+        [...args, ...validation.tensors],
+      );
     } finally {
       validation.release();
     }
@@ -157,7 +162,7 @@ class Fit {
     const slices = new Slices();
     const epochSteps = async (epoch: number, bar: Progress): Promise<void> => {
       let step = 0;
-      for (let ended = false; !this.#stopped && step < (stepsPerEpoch ?? Infinity); ) {
+      for (let ended = false; !this.#stopped && step < (stepsPerEpoch ?? Infinity);) {
         const batch = await reader.next();
         if (batch === null) {
           // With a number of steps the epoch goes on with the first batch again, once there is one.
@@ -236,7 +241,13 @@ class Fit {
   /** Everything that a training step changes, but its position. */
   #changing(): Tensor[] {
     const { train, evaluate, training } = this.#model.state("fit");
-    return [...this.#model.weights.map((w) => w.tensor), ...Object.values(training.optimizer.state()), ...train.tensors, ...evaluate.tensors, ...(this.#watch?.tensors ?? [])];
+    return [
+      ...this.#model.weights.map((w) => w.tensor),
+      ...Object.values(training.optimizer.state()),
+      ...train.tensors,
+      ...evaluate.tensors,
+      ...(this.#watch?.tensors ?? []),
+    ];
   }
 
   async #program(state: State, data: Prepared, count: number, shuffled: number): Promise<Executable> {
@@ -270,11 +281,16 @@ class Fit {
     await this.#tell((c, training) => c.onFault?.(fault.step, fault.source, training));
   }
 
-  /** `epochSteps` runs steps `from` to the end of the epoch and tells `done` after each; it may be called again after a lost device. `inputs`: data on the device. */
+  /**
+   * `epochSteps` runs steps `from` to the end of the epoch and tells `done` after each; it may be called again after a lost device.
+   * `inputs`: data on the device.
+   */
   async #run(
-    steps: number | null, validate: Validation["run"],
+    steps: number | null,
+    validate: Validation["run"],
     epochSteps: (epoch: number, bar: Progress, from: number, done: (step: number) => Promise<void>) => Promise<void>,
-    inputs: readonly Tensor[], rewindable = true,
+    inputs: readonly Tensor[],
+    rewindable = true,
   ): Promise<History> {
     const { epochs = 1, initialEpoch = 0, verbose = 1, validationFreq = 1 } = this.#options;
     const stream = this.#options.stream ?? defaultStream();
@@ -304,7 +320,8 @@ class Fit {
     } finally {
       bar.stop();
       // So that a device that is lost afterwards does not take what was learned with it. What cannot be read says so when it is used.
-      if (!this.#model.state("fit").programs.backend.limits.hostMemory) await Promise.all(this.#changing().map((t) => t.data())).catch(() => {});
+      if (!this.#model.state("fit").programs.backend.limits.hostMemory)
+        await Promise.all(this.#changing().map((t) => t.data())).catch(() => {});
     }
     return { epoch: this.#epochs, history: this.#history as unknown as LogHistory };
   }
@@ -313,7 +330,11 @@ class Fit {
    * Runs an epoch; when the device is lost, goes on from the last copy on another backend. Iterables cannot be rewound: there the error
    * stands, and the model has the weights of the copy.
    */
-  async #withRecovery<R>(rewindable: boolean, inputs: readonly Tensor[], epoch: (from: number, done: (step: number) => Promise<void>) => Promise<R>): Promise<R> {
+  async #withRecovery<R>(
+    rewindable: boolean,
+    inputs: readonly Tensor[],
+    epoch: (from: number, done: (step: number) => Promise<void>) => Promise<R>,
+  ): Promise<R> {
     const model = this.#model;
     const every = this.#options.recoverEvery ?? 200;
     const needed = every > 0 && this.#model.inputShapes !== null && !model.state("fit").programs.backend.limits.hostMemory;

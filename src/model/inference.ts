@@ -103,7 +103,11 @@ export class InferenceModel<O extends Outputs = Tensor> {
 
   /** Use `sequential()` or `model()`. */
   constructor(layers: readonly Layer[], forward: ((inputs: readonly Tensor[]) => O) | null, options: ModelOptions) {
-    const { name, seed, inputShape } = optionsOf<Required<Omit<ModelOptions, "inputShape">> & ModelOptions>("model", { name: DEFAULT_NAME, seed: 0, inputShape: undefined }, options);
+    const { name, seed, inputShape } = optionsOf<Required<Omit<ModelOptions, "inputShape">> & ModelOptions>(
+      "model",
+      { name: DEFAULT_NAME, seed: 0, inputShape: undefined },
+      options,
+    );
     checkCount("model", "seed", seed, 0);
     this.name = name;
     this.seed = seed;
@@ -112,9 +116,14 @@ export class InferenceModel<O extends Outputs = Tensor> {
     this.forward = forward ?? ((inputs) => layers.reduce((x, l) => l.call(x), inputs[0]) as O);
     if (forward === null) nameLayers(layers);
     if (inputShape !== undefined) {
-      if (!Array.isArray(inputShape)) throw new ArgumentError(`model: inputShape must be a list of sizes such as [28, 28, 1], got ${JSON.stringify(inputShape)}`);
+      if (!Array.isArray(inputShape))
+        throw new ArgumentError(`model: inputShape must be a list of sizes such as [28, 28, 1], got ${JSON.stringify(inputShape)}`);
       const shapes = (Array.isArray(inputShape[0]) ? inputShape : [inputShape]) as readonly OpenShape[];
-      for (const s of shapes) checkShape("inputShape", s.filter((d) => d !== null));
+      for (const s of shapes)
+        checkShape(
+          "inputShape",
+          s.filter((d) => d !== null),
+        );
       this.build(shapes);
     }
   }
@@ -136,7 +145,8 @@ export class InferenceModel<O extends Outputs = Tensor> {
 
   /** As `outputShape`, for each of several outputs. @throws LockstepError before the model is built. */
   get outputShapes(): readonly OpenShape[] {
-    if (this.#outputShapes === null) throw new LockstepError(`model "${this.name}" is not built yet: give inputShape, or call build(), fit() or predict() first`);
+    if (this.#outputShapes === null)
+      throw new LockstepError(`model "${this.name}" is not built yet: give inputShape, or call build(), fit() or predict() first`);
     return this.#outputShapes;
   }
 
@@ -172,32 +182,45 @@ export class InferenceModel<O extends Outputs = Tensor> {
       if (own !== given) throw new ShapeError(`model "${this.name}" was built for inputs ${own}, got ${given}`);
       return;
     }
-    if (this.isSequential && inputShapes.length !== 1) throw new ShapeError(`sequential: expected one input, got ${inputShapes.length}; for several use model((a, b) => ...)`);
+    if (this.isSequential && inputShapes.length !== 1)
+      throw new ShapeError(`sequential: expected one input, got ${inputShapes.length}; for several use model((a, b) => ...)`);
     const found = new Set<Layer>(this.layers);
     const nextStream = counter();
-    const traceWith = (size: number): Shapes<Shape> & { readonly graph: Graph; readonly output: O; readonly makers: ReadonlyMap<Tensor, Layer> } => {
+    const traceWith = (
+      size: number,
+    ): Shapes<Shape> & { readonly graph: Graph; readonly output: O; readonly makers: ReadonlyMap<Tensor, Layer> } => {
       // A batch of one tells the shapes.
       const graph = new Graph();
       const layers = new Map<Layer, Shape>();
       const makers = new Map<Tensor, Layer>();
       const inputs = inputShapes.map((shape) => graph.input({ shape: [1, ...shape.map((d) => d ?? size)], dtype: "f32" }));
-      const output = trace(graph, () => withMode({ training: false, key: keysOf(this.seed).ofRun() }, () => withContext({
-        seed: this.seed, nextStream,
-        called: (layer, y) => {
-          // It would not be trained, counted or saved. The layer that calls it is named in front.
-          if (this.isSequential && layer.weights.some(({ tensor }) => !this.weights.some((w) => w.tensor === tensor))) {
-            const { name, kind } = layer;
-            throw new ArgumentError(`it calls layer "${name || kind}", which would not learn: list it, layer({ ..., parts: { inner } })`);
-          }
-          found.add(layer);
-          layers.set(layer, y.shape.slice(1));
-          makers.set(y, layer);
-        },
-        indexes: (input, limit, check) => {
-          const i = inputs.indexOf(input);
-          if (i >= 0 && limit < (this.#checks.get(i)?.limit ?? Infinity)) this.#checks.set(i, { limit, check });
-        },
-      }, () => this.forward(inputs))));
+      const output = trace(graph, () =>
+        withMode({ training: false, key: keysOf(this.seed).ofRun() }, () =>
+          withContext(
+            {
+              seed: this.seed,
+              nextStream,
+              called: (layer, y) => {
+                // It would not be trained, counted or saved. The layer that calls it is named in front.
+                if (this.isSequential && layer.weights.some(({ tensor }) => !this.weights.some((w) => w.tensor === tensor))) {
+                  const { name, kind } = layer;
+                  throw new ArgumentError(
+                    `it calls layer "${name || kind}", which would not learn: list it, layer({ ..., parts: { inner } })`,
+                  );
+                }
+                found.add(layer);
+                layers.set(layer, y.shape.slice(1));
+                makers.set(y, layer);
+              },
+              indexes: (input, limit, check) => {
+                const i = inputs.indexOf(input);
+                if (i >= 0 && limit < (this.#checks.get(i)?.limit ?? Infinity)) this.#checks.set(i, { limit, check });
+              },
+            },
+            () => this.forward(inputs),
+          ),
+        ),
+      );
       const tensors = naming("model: its function's outputs", () => tensorsOf(output));
       return { graph, output, makers, outputs: tensors.map((t) => t.shape.slice(1)), layers };
     };
@@ -223,7 +246,8 @@ export class InferenceModel<O extends Outputs = Tensor> {
    * @param x samples with the batch as first dimension: a tensor, nested arrays, `{ data, shape }`, or a list of tensors for several
    * inputs. Models compute in f32:
    *   other dtypes are cast on the device, to which bytes go as bytes.
-   * @throws ShapeError when `x` does not fit the model, DataError for indices that an embedding does not have, ArgumentError for bad options.
+   * @throws ShapeError when `x` does not fit the model, DataError for indices that an embedding does not have, ArgumentError for bad
+   * options.
    */
   async predict(x: Inputs, options: PredictOptions = {}): Promise<O> {
     const { batchSize = 32, padTo } = checkOptions("predict", options, ["batchSize", "padTo"]);
@@ -240,7 +264,11 @@ export class InferenceModel<O extends Outputs = Tensor> {
   /** The outputs for one batch. */
   #run(inputs: readonly Tensor[]): Promise<Tensor[]> {
     const programs = this.programs as PredictPrograms;
-    return using(() => programs.predict(inputs), inputs, (program) => runNow(program, inputs, () => program.results()));
+    return using(
+      () => programs.predict(inputs),
+      inputs,
+      (program) => runNow(program, inputs, () => program.results()),
+    );
   }
 
   async #predict(inputs: readonly Tensor[], batchSize: number): Promise<Tensor[]> {
@@ -252,10 +280,12 @@ export class InferenceModel<O extends Outputs = Tensor> {
     const host = await Promise.all(inputs.map(async (t) => t.host ?? t.data()));
     for (let from = 0; from < samples; from += batchSize) {
       const count = Math.min(batchSize, samples - from);
-      parts = await this.#run(inputs.map((t, i) => {
-        const row = t.size / samples;
-        return tensor(host[i].subarray(from * row, (from + count) * row), [count, ...t.shape.slice(1)], t.dtype);
-      }));
+      parts = await this.#run(
+        inputs.map((t, i) => {
+          const row = t.size / samples;
+          return tensor(host[i].subarray(from * row, (from + count) * row), [count, ...t.shape.slice(1)], t.dtype);
+        }),
+      );
       for (const [i, y] of parts.entries()) {
         const size = y.size / count;
         out[i] ??= allocate(y.dtype, samples * size);
@@ -268,22 +298,32 @@ export class InferenceModel<O extends Outputs = Tensor> {
 
   /** Copies of all weights, in the order of `weights`: layers in order, and within a layer as its page lists them (kernel, bias …). */
   async getWeights(): Promise<Tensor[]> {
-    return Promise.all(this.weights.map(async ({ tensor: t }) => {
-      const data = await t.data();
-      return new Tensor(t.shape, t.dtype, null, 0, data.slice() as TypedArray);
-    }));
+    return Promise.all(
+      this.weights.map(async ({ tensor: t }) => {
+        const data = await t.data();
+        return new Tensor(t.shape, t.dtype, null, 0, data.slice() as TypedArray);
+      }),
+    );
   }
 
-  /** Replaces all weights, in the order of `getWeights`. Nothing changes when one does not fit. @throws ShapeError for another number or shape, ArgumentError for what is no list. */
+  /**
+   * Replaces all weights, in the order of `getWeights`. Nothing changes when one does not fit. @throws ShapeError for another number or
+   * shape, ArgumentError for what is no list.
+   */
   setWeights(values: readonly (Tensor | TypedArray | NestedArray)[]): void {
     const weights = this.weights;
-    if (!Array.isArray(values)) throw new ArgumentError(`setWeights: expected a list of ${weights.length} tensors or arrays, got ${kindOf(values)}`);
-    if (values.length !== weights.length) throw new ShapeError(`setWeights: model "${this.name}" has ${weights.length} weights, got ${values.length}`);
+    if (!Array.isArray(values))
+      throw new ArgumentError(`setWeights: expected a list of ${weights.length} tensors or arrays, got ${kindOf(values)}`);
+    if (values.length !== weights.length)
+      throw new ShapeError(`setWeights: model "${this.name}" has ${weights.length} weights, got ${values.length}`);
     const next = weights.map((w, i) => {
       const v = values[i];
       const host = v instanceof Tensor ? v : tensor(v, ArrayBuffer.isView(v) ? w.tensor.shape : undefined, "f32");
       if (host.host === null) throw new LockstepError(`setWeights: value ${i} is not on the host; await data() first`);
-      if (!sameShape(host.shape, w.tensor.shape)) throw new ShapeError(`setWeights: weight ${i} (${this.nameOf(w)}) has shape ${showShape(w.tensor.shape)}, got ${showShape(host.shape)}`);
+      if (!sameShape(host.shape, w.tensor.shape))
+        throw new ShapeError(
+          `setWeights: weight ${i} (${this.nameOf(w)}) has shape ${showShape(w.tensor.shape)}, got ${showShape(host.shape)}`,
+        );
       return new Float32Array(host.host);
     });
     next.forEach((data, i) => weights[i].tensor.set(data));
@@ -298,9 +338,9 @@ export class InferenceModel<O extends Outputs = Tensor> {
   }
 
   /**
-   * Frees all that the model holds: programs, weights, also those that another model shares, and what `compile` set up. Nobody has to
-   * call it, but the memory is free
-   * at once instead of when the model is collected. Harmless when repeated; what is done with the model afterwards is a LockstepError.
+   * Frees all that the model holds: programs, weights, also those that another model shares, and what `compile` set up. Nobody has to call
+   * it, but the memory is free at once instead of when the model is collected. Harmless when repeated; what is done with the model
+   * afterwards is a LockstepError.
    */
   dispose(): void {
     this.#disposed = true;
@@ -309,9 +349,8 @@ export class InferenceModel<O extends Outputs = Tensor> {
   }
 
   /**
-   * The output for symbols or tensors, as part of what is traced around: a model is a layer, in `sequential([base, head])`, in
-   * `model(fn)` and in `compile(fn)`. Builds the
-   * model where it has not been. Behind the inputs may come `{ training }`.
+   * The output for symbols or tensors, as part of what is traced around: a model is a layer, in `sequential([base, head])`, in `model(fn)`
+   * and in `compile(fn)`. Builds the model where it has not been. Behind the inputs may come `{ training }`.
    * @throws ShapeError where inputs do not fit
    */
   call(x: Tensor, ...more: readonly (Tensor | CallOptions | null | undefined)[]): O {
@@ -341,31 +380,36 @@ export class InferenceModel<O extends Outputs = Tensor> {
 
   /** @internal The model as a layer, whose weights are named layer/weight. */
   get asLayer(): Layer {
-    return (this.#layer ??= layerWith({
-      kind: "model",
-      config: nestedConfig(this),
-      mask: "use",
-      call: (x, _weights, ...more) => {
-        const inputs = [x, ...more].map((t) => {
-          if (!(t instanceof Tensor)) throw new ArgumentError(`model "${this.name}": expected tensors, got ${kindOf(t)}`);
-          return t;
-        });
-        this.#buildWithin(inputs.map((t) => t.shape.slice(1)));
-        if (this.#parts.length === 0) {
-          for (const l of this.layers) this.#parts.push([l, (name) => `${l.name}/${name}`]);
-          if (!this.asLayer.trainable) this.trainable = false;
-        }
-        const called = (l: Layer): void => {
-          if (!this.layers.includes(l) && l.weights.length > 0) throw new ArgumentError(madeInside(l));
-        };
-        const direct = this.#direct;
-        const outputs = withContext({ called }, () => this.forward(inputs.map(inputAsFloat)));
-        this.#given = outputs;
-        const [first, ...others] = tensorsOf(outputs);
-        if (others.length > 0 && !direct) throw new ArgumentError("a model of several outputs cannot stand in a row; call it in model(fn)");
-        return first;
+    return (this.#layer ??= layerWith(
+      {
+        kind: "model",
+        config: nestedConfig(this),
+        mask: "use",
+        call: (x, _weights, ...more) => {
+          const inputs = [x, ...more].map((t) => {
+            if (!(t instanceof Tensor)) throw new ArgumentError(`model "${this.name}": expected tensors, got ${kindOf(t)}`);
+            return t;
+          });
+          this.#buildWithin(inputs.map((t) => t.shape.slice(1)));
+          if (this.#parts.length === 0) {
+            for (const l of this.layers) this.#parts.push([l, (name) => `${l.name}/${name}`]);
+            if (!this.asLayer.trainable) this.trainable = false;
+          }
+          const called = (l: Layer): void => {
+            if (!this.layers.includes(l) && l.weights.length > 0) throw new ArgumentError(madeInside(l));
+          };
+          const direct = this.#direct;
+          const outputs = withContext({ called }, () => this.forward(inputs.map(inputAsFloat)));
+          this.#given = outputs;
+          const [first, ...others] = tensorsOf(outputs);
+          if (others.length > 0 && !direct)
+            throw new ArgumentError("a model of several outputs cannot stand in a row; call it in model(fn)");
+          return first;
+        },
       },
-    }, [], this.#parts));
+      [],
+      this.#parts,
+    ));
   }
 
   /**
@@ -374,7 +418,8 @@ export class InferenceModel<O extends Outputs = Tensor> {
    */
   #buildWithin(shapes: readonly Shape[]): void {
     const known = this.#inputShapes;
-    const fits = (own: OpenShape, shape: Shape): boolean => own.length === shape.length && own.every((d, i) => d === null || d === shape[i]);
+    const fits = (own: OpenShape, shape: Shape): boolean =>
+      own.length === shape.length && own.every((d, i) => d === null || d === shape[i]);
     if (known !== null && known.length === shapes.length && known.every((own, i) => fits(own, shapes[i]))) return;
     if (!this.#builtWithin || known === null || known.some((own, i) => own.length !== shapes[i]?.length)) {
       this.build(shapes);
@@ -449,16 +494,21 @@ function nameLayers(layers: readonly Layer[]): void {
 
 /** @throws ArgumentError for an empty list or something that is no layer. */
 export function layersOf(layers: readonly LayerLike[]): Layer[] {
-  if (!Array.isArray(layers)) throw new ArgumentError(`sequential: expected a list of layers, got ${kindOf(layers)}; write sequential([layer, layer])`);
+  if (!Array.isArray(layers))
+    throw new ArgumentError(`sequential: expected a list of layers, got ${kindOf(layers)}; write sequential([layer, layer])`);
   const twice = layers.find((l, i) => typeof l === "object" && layers.indexOf(l) !== i);
-  if (twice !== undefined) throw new ArgumentError("sequential: a layer stands in the list twice; to share its weights use model((x) => l.call(l.call(x)))");
+  if (twice !== undefined)
+    throw new ArgumentError("sequential: a layer stands in the list twice; to share its weights use model((x) => l.call(l.call(x)))");
   if (layers.length === 0) throw new ArgumentError("sequential: expected at least one layer, got none");
   return asLayers(layers);
 }
 
 /** @throws ArgumentError for what is no function. */
 export function forwardOf<O extends Outputs>(fn: (...inputs: Tensor[]) => O): (inputs: readonly Tensor[]) => O {
-  if (typeof fn !== "function") throw new ArgumentError(`model: expected a function from inputs to the output, got ${kindOf(fn)}; for layers in a row use sequential([...])`);
+  if (typeof fn !== "function")
+    throw new ArgumentError(
+      `model: expected a function from inputs to the output, got ${kindOf(fn)}; for layers in a row use sequential([...])`,
+    );
   return (inputs) => fn(...inputs);
 }
 
@@ -475,7 +525,8 @@ export function sequential(layers: readonly LayerLike[], options: ModelOptions =
  * A model from a function that calls layers: branches, shared layers, several inputs.
  * @param fn takes one tensor per input, with the batch as first dimension, and returns the output, or several in a list or an object. It
  * runs whenever a new batch size is compiled; make the layers outside of it.
- * @example const a = dense(8, { activation: "relu" }), b = dense(8); const m = model((x) => add(a.call(x), b.call(x)), { inputShape: [4] });
+ * @example const a = dense(8, { activation: "relu" }), b = dense(8); const m = model((x) => add(a.call(x), b.call(x)), { inputShape: [4]
+ * });
  */
 export function model<O extends Outputs>(fn: (...inputs: Tensor[]) => O, options: ModelOptions = {}): InferenceModel<O> {
   return new InferenceModel([], forwardOf(fn), options);

@@ -17,7 +17,8 @@ function isLayer(l: LayerLike): l is Layer {
 export const isNameless = (kind: string): boolean => kind === "function" || kind === "custom";
 
 /** Why a layer that a function made while it ran cannot be trained. */
-export const madeInside = (l: Layer): string => `layer "${l.name || l.kind}" was made anew when the function ran again; make layers outside of the function that calls them`;
+export const madeInside = (l: Layer): string =>
+  `layer "${l.name || l.kind}" was made anew when the function ran again; make layers outside of the function that calls them`;
 
 /** Tensors held by an object, its arrays and its objects; the path is the name. */
 function weightsOf(object: object, path = ""): Weight[] {
@@ -25,11 +26,15 @@ function weightsOf(object: object, path = ""): Weight[] {
     const name = path === "" ? key : `${path}.${key}`;
     if (value instanceof Tensor) return value.dtype === "f32" ? [{ name, tensor: value, trainable: true, regularizer: null }] : [];
     if (typeof value === "object" && value !== null && isLayer(value as LayerLike)) return [];
-    return Array.isArray(value) || (typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype) ? weightsOf(value, name) : [];
+    return Array.isArray(value) || (typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype)
+      ? weightsOf(value, name)
+      : [];
   });
 }
 
-/** `own` are the function's weights; those of layers that it calls are added as `layer.weight`, since the model is told of this layer alone. */
+/**
+ * `own` are the function's weights; those of layers that it calls are added as `layer.weight`, since the model is told of this layer alone.
+ */
 function wrap(kind: string, own: readonly Weight[], run: (x: Tensor) => Tensor): Layer {
   const inner: Parts = [];
   let complete = false;
@@ -39,17 +44,21 @@ function wrap(kind: string, own: readonly Weight[], run: (x: Tensor) => Tensor):
     const key = l.name || `${l.kind}${inner.filter(([other]) => other.kind === l.kind).length || ""}`;
     inner.push([l, (name) => `${key}.${name}`]);
   };
-  return layerWith({
-    kind,
-    config: CUSTOM,
-    inputs: 1,
-    call: (x) => {
-      const y: unknown = withContext({ called }, () => run(x));
-      if (!(y instanceof Tensor)) throw new ArgumentError(`its function must return a tensor, got ${kindOf(y)}`);
-      complete = true;
-      return y;
+  return layerWith(
+    {
+      kind,
+      config: CUSTOM,
+      inputs: 1,
+      call: (x) => {
+        const y: unknown = withContext({ called }, () => run(x));
+        if (!(y instanceof Tensor)) throw new ArgumentError(`its function must return a tensor, got ${kindOf(y)}`);
+        complete = true;
+        return y;
+      },
     },
-  }, own, inner);
+    own,
+    inner,
+  );
 }
 
 /** What a model is as a layer of another: see `asLayer` of InferenceModel. */
@@ -61,7 +70,10 @@ export function asLayers(list: readonly LayerLike[]): Layer[] {
   return list.map((l, i) => {
     if (typeof l === "object" && l !== null && "asLayer" in l) return (l as ModelLike).asLayer;
     if (typeof l === "function") return wrap(l.name || "function", [], l);
-    if (typeof l === "object" && l !== null && typeof l.call === "function") return isLayer(l) ? l : wrap(l.constructor.name === "Object" ? "custom" : l.constructor.name, weightsOf(l), (x) => l.call(x));
-    throw new ArgumentError(`sequential: item ${i} is no layer: expected dense(10), a function, or an object with call(x), got ${kindOf(l)}`);
+    if (typeof l === "object" && l !== null && typeof l.call === "function")
+      return isLayer(l) ? l : wrap(l.constructor.name === "Object" ? "custom" : l.constructor.name, weightsOf(l), (x) => l.call(x));
+    throw new ArgumentError(
+      `sequential: item ${i} is no layer: expected dense(10), a function, or an object with call(x), got ${kindOf(l)}`,
+    );
   });
 }

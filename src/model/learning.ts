@@ -1,4 +1,7 @@
-/** @file LearningModel: an InferenceModel with a loss and an optimizer, and how it reads samples. What is done with it is in fit.ts, evaluate.ts and save.ts. */
+/**
+ * @file LearningModel: an InferenceModel with a loss and an optimizer, and how it reads samples. What is done with it is in fit.ts,
+ * evaluate.ts and save.ts.
+ */
 import type { Backend } from "../backend.ts";
 import { checkNumber, checkOptions } from "../check.ts";
 import { ArgumentError, LockstepError } from "../errors.ts";
@@ -25,9 +28,8 @@ import { Tally } from "./tally.ts";
 /** What a model learns by: the options of `Model.compile`. */
 export interface CompileModelOptions {
   /**
-   * A name as in Keras (camelCase), a loss, or a function (yTrue, yPred) => loss per sample, for targets of any shape. For several
-   * outputs one for all, or one for each, in a
-   * list or by name; those with null or without one are not trained on and take no target.
+   * A name as in Keras (camelCase), a loss, or a function (yTrue, yPred) => loss per sample, for targets of any shape. For several outputs
+   * one for all, or one for each, in a list or by name; those with null or without one are not trained on and take no target.
    */
   readonly loss: ForOutputs<LossOption>;
   /** What the losses of several outputs count in their sum, in a list or by name. Default all 1. */
@@ -59,7 +61,8 @@ export type AnyModel = LearningModel<Outputs>;
 const owners = new WeakMap<Optimizer, AnyModel>();
 
 /** True for what is one loss and not losses for several outputs. */
-const isLoss = (value: unknown): boolean => typeof value === "string" || typeof value === "function" || typeof (value as Partial<Loss> | null)?.call === "function";
+const isLoss = (value: unknown): boolean =>
+  typeof value === "string" || typeof value === "function" || typeof (value as Partial<Loss> | null)?.call === "function";
 
 /** Layers and those within them, outer ones first, with whether they are trainable. */
 function trainability(layers: readonly Layer[], into = new Map<Layer, boolean>()): ReadonlyMap<Layer, boolean> {
@@ -71,7 +74,8 @@ function trainability(layers: readonly Layer[], into = new Map<Layer, boolean>()
 }
 
 /** True for an object that is a list of things by name, and not data. */
-const isPlain = (value: unknown): boolean => typeof value === "object" && value !== null && !ArrayBuffer.isView(value) && !("data" in value && "shape" in value);
+const isPlain = (value: unknown): boolean =>
+  typeof value === "object" && value !== null && !ArrayBuffer.isView(value) && !("data" in value && "shape" in value);
 
 /** How samples are to be read. Class weights are for the first `1 - validationSplit` of them. */
 export interface SampleOptions {
@@ -126,13 +130,21 @@ export class LearningModel<O extends Outputs = Tensor> extends InferenceModel<O>
   /**
    * Sets loss, optimizer and metrics, and opens the backend. Weights stay as they are; the optimizer starts anew.
    * Programs are made by `fit`, `evaluate` and `predict`, one for each shape of a batch.
-   * @throws ArgumentError for unknown names and options, and for two metrics of one name; LockstepError while `fit` runs; BackendError where the backend cannot be opened.
+   * @throws ArgumentError for unknown names and options, and for two metrics of one name; LockstepError while `fit` runs; BackendError
+   * where the backend cannot be opened.
    */
   async compile(options: CompileModelOptions): Promise<void> {
     if (this.#fitting) throw new LockstepError("compile: the model is being trained; await fit first");
-    const { loss, lossWeights, metrics = [] } = checkOptions("compile", options, ["loss", "lossWeights", "optimizer", "metrics", "backend"]);
+    const {
+      loss,
+      lossWeights,
+      metrics = [],
+    } = checkOptions("compile", options, ["loss", "lossWeights", "optimizer", "metrics", "backend"]);
     // What is no loss is an error now, whatever the outputs will be.
-    const losses = isLoss(loss) || typeof loss !== "object" || loss === null ? [loss as LossOption] : Object.values(loss as { readonly [output: string]: LossOption | null });
+    const losses =
+      isLoss(loss) || typeof loss !== "object" || loss === null
+        ? [loss as LossOption]
+        : Object.values(loss as { readonly [output: string]: LossOption | null });
     for (const l of losses) if (l !== null) lossByName(l);
     const recipe: Recipe = { loss, lossWeights, optimizer: optimizerByName(options.optimizer ?? "rmsprop"), metrics };
     const training = this.#resolve(recipe);
@@ -148,7 +160,10 @@ export class LearningModel<O extends Outputs = Tensor> extends InferenceModel<O>
     if (this.#fitting) throw new LockstepError(`${who}: the model is being trained already; await that first`);
     const owner = this.optimizer && owners.get(this.optimizer);
     if (owner && owner !== this) {
-      throw new LockstepError(`${who}: the optimizer of model "${this.name}" was given to model "${owner.name}" since, and counts its steps; compile this one again with an optimizer of its own`);
+      throw new LockstepError(
+        `${who}: the optimizer of model "${this.name}" was given to model "${owner.name}" since, and counts its steps; compile this ` +
+          "one again with an optimizer of its own",
+      );
     }
     this.#fitting = true;
     try {
@@ -179,14 +194,17 @@ export class LearningModel<O extends Outputs = Tensor> extends InferenceModel<O>
     if (padTo !== undefined) {
       inputs = await padded(who, inputs, this.inputShapes as readonly OpenShape[], padTo);
       const output = this.outputShapes.find((shape) => shape.includes(null));
-      if (output !== undefined) throw new ArgumentError(`${who}: padTo would count steps that it puts in, with an output ${showShape([null, ...output])}`);
+      if (output !== undefined)
+        throw new ArgumentError(`${who}: padTo would count steps that it puts in, with an output ${showShape([null, ...output])}`);
     }
     const samples = inputs[0].shape[0];
     const { outputNames: names, outputShapes } = this;
     const { outputs } = this.state(who).training;
-    if (names.length > 1 && classWeight !== undefined) throw new ArgumentError(`${who}: classWeight is for models of one output; use sampleWeight`);
+    if (names.length > 1 && classWeight !== undefined)
+      throw new ArgumentError(`${who}: classWeight is for models of one output; use sampleWeight`);
     const each = perOutput<Data>(`${who}: y`, y as ForOutputs<Data>, names, () => false);
-    const forOne = (value: unknown): boolean => value instanceof Tensor || !(Array.isArray(value) ? value.length === names.length && typeof value[0] !== "number" : isPlain(value));
+    const forOne = (value: unknown): boolean =>
+      value instanceof Tensor || !(Array.isArray(value) ? value.length === names.length && typeof value[0] !== "number" : isPlain(value));
     const weights = perOutput<Data>(`${who}: sampleWeight`, sampleWeight as ForOutputs<Data>, names, forOne);
     const targets: Target[] = [];
     for (const [i, { name, loss }] of outputs.entries()) {
@@ -196,7 +214,10 @@ export class LearningModel<O extends Outputs = Tensor> extends InferenceModel<O>
       if (given === null) throw new ArgumentError(`${where}: its target is missing in y`);
       const target = await readTargets(where, given, samples, loss, outputShapes[i]);
       const trained = samplesBefore(samples, validationSplit);
-      targets.push({ y: target, weights: await readWeights(where, target, { weights: weights[i] ?? undefined, classWeight, samples, trained }) });
+      targets.push({
+        y: target,
+        weights: await readWeights(where, target, { weights: weights[i] ?? undefined, classWeight, samples, trained }),
+      });
     }
     return { inputs, targets, samples };
   }
@@ -213,7 +234,9 @@ export class LearningModel<O extends Outputs = Tensor> extends InferenceModel<O>
       return copy;
     };
     return {
-      inputs: inputs.map(own), targets: targets.map(({ y: target, weights }) => ({ y: own(target), weights: weights && own(weights) })), samples,
+      inputs: inputs.map(own),
+      targets: targets.map(({ y: target, weights }) => ({ y: own(target), weights: weights && own(weights) })),
+      samples,
       release: () => held.forEach((t) => t.dispose()),
     };
   }
@@ -242,13 +265,16 @@ export class LearningModel<O extends Outputs = Tensor> extends InferenceModel<O>
     const losses = perOutput<LossOption>("compile: loss", loss, names, isLoss);
     const weights = lossWeights === undefined ? null : perOutput<number>("compile: lossWeights", lossWeights, names, () => false);
     const none = Array.isArray(metrics) && metrics.length === 0;
-    const lists = none ? names.map(() => metrics) : perOutput<MetricOption | readonly MetricOption[]>("compile: metrics", metrics as readonly MetricOption[], names, () => false);
+    const lists = none
+      ? names.map(() => metrics)
+      : perOutput<MetricOption | readonly MetricOption[]>("compile: metrics", metrics as readonly MetricOption[], names, () => false);
     const outputs = this.outputShapes.map((outputShape, i): OutputTraining => {
       const [own, list, weight] = [losses[i], lists[i] ?? [], weights?.[i] ?? 1];
       checkNumber("compile", "lossWeights", weight, -Infinity);
       if (names[i] === "" && !Array.isArray(list)) throw new ArgumentError(`compile: metrics must be a list, got ${String(list)}`);
       if (own === null) {
-        if ((list as readonly unknown[]).length !== 0) throw new ArgumentError(`compile: output "${names[i]}" has metrics, which need a loss and so a target`);
+        if ((list as readonly unknown[]).length !== 0)
+          throw new ArgumentError(`compile: output "${names[i]}" has metrics, which need a loss and so a target`);
         return { name: names[i], loss: null, weight, metrics: [] };
       }
       const resolved = lossByName(own);
@@ -256,7 +282,10 @@ export class LearningModel<O extends Outputs = Tensor> extends InferenceModel<O>
       return { name: names[i], loss: resolved, weight, metrics: all.map((m) => metricByName(m, { loss: resolved, outputShape })) };
     });
     if (outputs.every((o) => o.loss === null)) throw new ArgumentError("compile: expected a loss for one output at least");
-    const logs = ["loss", ...outputs.flatMap((o) => [...(o.name === "" ? [] : [logName(o.name, "loss")]), ...o.metrics.map((m) => logName(o.name, m.name))])];
+    const logs = [
+      "loss",
+      ...outputs.flatMap((o) => [...(o.name === "" ? [] : [logName(o.name, "loss")]), ...o.metrics.map((m) => logName(o.name, m.name))]),
+    ];
     const twice = logs.find((n, i) => logs.indexOf(n) !== i);
     if (twice !== undefined) throw new ArgumentError(`compile: two metrics are named "${twice}"; give one of them another name`);
     return { outputs, optimizer, trainable: trainability(this.layers) };

@@ -55,8 +55,14 @@ export const FORMAT = "lockstep";
 export const VERSION = 1;
 
 /** `own`: a layer that is not Lockstep's. */
-interface DescribedLayer { readonly kind: string; readonly config: Config; readonly own?: boolean }
-interface NamedLayer extends DescribedLayer { readonly name: string }
+interface DescribedLayer {
+  readonly kind: string;
+  readonly config: Config;
+  readonly own?: boolean;
+}
+interface NamedLayer extends DescribedLayer {
+  readonly name: string;
+}
 export interface Described {
   readonly format: string;
   readonly version: number;
@@ -73,7 +79,10 @@ function decode(who: string, bytes: Uint8Array): SafeTensorsFile {
   const { metadata, tensors, data } = file;
   const expected = metadata.checksum;
   if (metadata.lockstep === undefined && expected === undefined) return file;
-  const got = (/^xxh32:/.test(expected) ? checksum : olderChecksum)(metadata, Array.from(tensors, ([name, t]) => [name, t, data.subarray(t.begin, t.end)]));
+  const got = (/^xxh32:/.test(expected) ? checksum : olderChecksum)(
+    metadata,
+    Array.from(tensors, ([name, t]) => [name, t, data.subarray(t.begin, t.end)]),
+  );
   if (got !== expected) throw new FileError(`${who}: damaged: it has the checksum ${got}, the file says ${expected ?? "nothing"}`);
   return file;
 }
@@ -90,7 +99,8 @@ export function parse<T>(who: string, key: string, text: string | undefined): T 
   return naming(who, () => parseObject(`metadata "${key}"`, text)) as T;
 }
 
-const isEntry = (l: Described["layers"][number] | null): boolean => typeof l?.kind === "string" && typeof l.name === "string" && typeof l.config === "object" && l.config !== null;
+const isEntry = (l: Described["layers"][number] | null): boolean =>
+  typeof l?.kind === "string" && typeof l.name === "string" && typeof l.config === "object" && l.config !== null;
 
 /** A model within a model. @throws FileError for what does not describe one */
 function nestedOf(who: string, { name, config }: NamedLayer): { layers: readonly NamedLayer[]; options: ModelOptions } {
@@ -112,7 +122,11 @@ export async function rebuilt<R>(who: string, key: string, make: () => R | Promi
 }
 
 /** Some of many names. */
-const some = (names: readonly string[]): string => `${names.slice(0, 8).map((name) => cut(name)).join(", ")}${names.length > 8 ? ` and ${names.length - 8} more` : ""}`;
+const some = (names: readonly string[]): string =>
+  `${names
+    .slice(0, 8)
+    .map((name) => cut(name))
+    .join(", ")}${names.length > 8 ? ` and ${names.length - 8} more` : ""}`;
 
 /** Weights of `model` from tensors named `layer/weight`, or as `nameOf` says. Checks all before it changes any. */
 function assignWeights(who: string, model: InferenceModel<Outputs>, file: SafeTensorsFile, nameOf = (name: string): string => name): void {
@@ -122,7 +136,10 @@ function assignWeights(who: string, model: InferenceModel<Outputs>, file: SafeTe
   const missing = [...names].filter((name) => !tensors.has(name));
   if (missing.length > 0) {
     const unused = [...tensors.keys()].filter((name) => !names.has(name));
-    throw new FileError(`${who}: no tensor "${missing[0]}"${missing.length > 1 ? ` (${missing.length} are missing: ${some(missing)})` : ""}; the file has besides: ${some(unused) || "nothing"}`);
+    throw new FileError(
+      `${who}: no tensor "${missing[0]}"${missing.length > 1 ? ` (${missing.length} are missing: ${some(missing)})` : ""}; the file ` +
+        `has besides: ${some(unused) || "nothing"}`,
+    );
   }
   const found = wanted.map(({ name, tensor }) => {
     const { shape, dtype } = tensors.get(name) as Entry;
@@ -143,18 +160,23 @@ function assignWeights(who: string, model: InferenceModel<Outputs>, file: SafeTe
  * F16, BF16 and F64 become f32. Kernels whose dimensions stand in another order, as PyTorch's, are read with `lockstep/safetensors`,
  * transposed and given to `setWeights`.
  * @param source a path, address, response, blob, stream or bytes, as in `ModelSource`.
- * @throws FileError for what cannot be read, is no safetensors, lacks weights, which it lists, or has them in other shapes;
- * ArgumentError for `names` that are none of the model's
- * and for what is no source.
+ * @throws FileError for what cannot be read, is no safetensors, lacks weights, which it lists, or has them in other shapes; ArgumentError
+ * for `names` that are none of the model's and for what is no source.
  */
 export async function loadWeights(model: InferenceModel<Outputs>, source: ModelSource, options: LoadWeightsOptions = {}): Promise<void> {
   const { names = {} } = checkOptions("loadWeights", options, ["names"]);
-  if (!Array.isArray((model as Partial<InferenceModel> | undefined)?.layers)) throw new ArgumentError(`loadWeights: expected a model, got ${kindOf(model)}`);
+  if (!Array.isArray((model as Partial<InferenceModel> | undefined)?.layers))
+    throw new ArgumentError(`loadWeights: expected a model, got ${kindOf(model)}`);
   const { who, bytes } = await bytesOf("model file", source);
   const known = new Set(model.layers.flatMap((l) => l.weights.map((w) => `${l.name}/${w.name}`)));
   const unknown = typeof names === "function" ? undefined : Object.keys(names).find((name) => !known.has(name));
   if (unknown !== undefined) throw unknownName("loadWeights: names", unknown, [...known], "weight ");
-  assignWeights(who, model, decode(who, bytes), typeof names === "function" ? names : (name) => (Object.hasOwn(names, name) ? names[name] : name));
+  assignWeights(
+    who,
+    model,
+    decode(who, bytes),
+    typeof names === "function" ? names : (name) => (Object.hasOwn(names, name) ? names[name] : name),
+  );
 }
 
 /**
@@ -176,7 +198,11 @@ function withFunctions(who: string, config: Config, { activations = {}, regulari
 }
 
 /** A model as a file describes it, with all else that the file holds. `make` makes it of its layers. */
-export async function readModel<M extends InferenceModel>(source: ModelSource, given: Given, make: (layers: readonly LayerLike[], options: ModelOptions) => M): Promise<{ model: M; who: string; file: SafeTensorsFile }> {
+export async function readModel<M extends InferenceModel>(
+  source: ModelSource,
+  given: Given,
+  make: (layers: readonly LayerLike[], options: ModelOptions) => M,
+): Promise<{ model: M; who: string; file: SafeTensorsFile }> {
   anticipate();
   const { who, bytes } = await bytesOf("model file", source);
   const file = decode(who, bytes);
@@ -188,9 +214,13 @@ export async function readModel<M extends InferenceModel>(source: ModelSource, g
   if (config.version !== VERSION) {
     throw new FileError(`${who}: written by format version ${show(config.version)}, this Lockstep reads ${VERSION}`);
   }
-  if (!Array.isArray(config.layers) || !config.layers.every(isEntry) || !Array.isArray(config.inputShapes)) throw new FileError(`${who}: metadata "lockstep" is damaged: expected layers and inputShapes`);
+  if (!Array.isArray(config.layers) || !config.layers.every(isEntry) || !Array.isArray(config.inputShapes))
+    throw new FileError(`${who}: metadata "lockstep" is damaged: expected layers and inputShapes`);
   if (!config.sequential) {
-    throw new FileError(`${who}: model "${show(config.name)}" was made from a function, which a file cannot hold; build it in code and use loadWeights(model, file)`);
+    throw new FileError(
+      `${who}: model "${show(config.name)}" was made from a function, which a file cannot hold; build it in code and use ` +
+        "loadWeights(model, file)",
+    );
   }
   const model = await rebuilt(who, "lockstep", () => {
     const { layers: custom = {} } = given;
@@ -198,13 +228,21 @@ export async function readModel<M extends InferenceModel>(source: ModelSource, g
       const key = own || !isLayerKind(kind) ? (isNameless(kind) ? [name] : [name, kind]).find((k) => Object.hasOwn(custom, k)) : undefined;
       if (key !== undefined) return asLayers([custom[key](layerConfig)])[0];
       if (own || !isLayerKind(kind)) {
-        throw new FileError(`${who}: layer "${cut(name)}" is of the custom kind "${cut(kind)}"; pass layers: { ${cut(isNameless(kind) ? name : kind)}: (config) => ... } to loadModel`);
+        throw new FileError(
+          `${who}: layer "${cut(name)}" is of the custom kind "${cut(kind)}"; pass layers: { ${cut(isNameless(kind) ? name : kind)}: ` +
+            "(config) => ... } to loadModel",
+        );
       }
-      return layerFromConfig(kind, withFunctions(`${who}: layer "${cut(name)}"`, { ...layerConfig, ...named }, given), (inner) => layerOf(inner.kind, inner.config, inner.own === true, name));
+      return layerFromConfig(kind, withFunctions(`${who}: layer "${cut(name)}"`, { ...layerConfig, ...named }, given), (inner) =>
+        layerOf(inner.kind, inner.config, inner.own === true, name),
+      );
     };
     const namedOf = (l: NamedLayer): Layer => {
       const nested = l.kind === "model" && l.own !== true ? nestedOf(who, l) : null;
-      const made = nested !== null ? asLayers([make(nested.layers.map(namedOf), nested.options)])[0] : layerOf(l.kind, l.config, l.own === true || l.config.custom === true, l.name, { name: l.name });
+      const made =
+        nested !== null
+          ? asLayers([make(nested.layers.map(namedOf), nested.options)])[0]
+          : layerOf(l.kind, l.config, l.own === true || l.config.custom === true, l.name, { name: l.name });
       made.name = l.name;
       return made;
     };
@@ -213,11 +251,19 @@ export async function readModel<M extends InferenceModel>(source: ModelSource, g
     let left = elements;
     const checkWeight = (name: string, shape: Shape): void => {
       if (!(sizeOf(shape) <= left)) {
-        throw new ShapeError(`its ${name} of shape ${showShape(shape)} has ${sizeOf(shape)} elements, of ${elements} in the file ${left} are left`);
+        throw new ShapeError(
+          `its ${name} of shape ${showShape(shape)} has ${sizeOf(shape)} elements, of ${elements} in the file ${left} are left`,
+        );
       }
       left -= sizeOf(shape);
     };
-    return withContext({ checkWeight, traced: anticipate }, () => make(config.layers.map(namedOf), { inputShape: config.inputShapes.length === 1 ? config.inputShapes[0] : config.inputShapes, name: config.name, seed: config.seed }));
+    return withContext({ checkWeight, traced: anticipate }, () =>
+      make(config.layers.map(namedOf), {
+        inputShape: config.inputShapes.length === 1 ? config.inputShapes[0] : config.inputShapes,
+        name: config.name,
+        seed: config.seed,
+      }),
+    );
   });
   assignWeights(who, model, file);
   return { model, who, file };
@@ -226,9 +272,8 @@ export async function readModel<M extends InferenceModel>(source: ModelSource, g
 /**
  * Reads a model that `save` wrote; what it holds for training is passed over.
  * @param source a path, address, response, blob, stream or bytes, as in `ModelSource`.
- * @throws FileError for a file that cannot be read, is damaged, of another format or version, names layers or functions that `options`
- * do not give, or is of a model that is a
- * function (rebuild it in code and use loadWeights); ArgumentError for what is no source.
+ * @throws FileError for a file that cannot be read, is damaged, of another format or version, names layers or functions that `options` do
+ * not give, or is of a model that is a function (rebuild it in code and use loadWeights); ArgumentError for what is no source.
  */
 export async function loadModel(source: ModelSource, options: LoadOptions = {}): Promise<InferenceModel> {
   return (await readModel(source, checkOptions("loadModel", options, ["layers", "activations"]), sequential)).model;

@@ -22,8 +22,9 @@ import { encodeModel, saveModel } from "./save.ts";
 import type { SaveOptions } from "./save.ts";
 import { LearningModel } from "./learning.ts";
 /**
- * A model that learns: what `sequential()` and `model()` of `lockstep` make, and `loadModel()` for files with training. `compile()` sets the loss and the
- * optimizer, `fit()` trains, `evaluate()` measures, `predict()` computes, `save()` and `toBytes()` write a file. Shapes never name the batch dimension.
+ * A model that learns: what `sequential()` and `model()` of `lockstep` make, and `loadModel()` for files with training. `compile()` sets
+ * the loss and the optimizer, `fit()` trains, `evaluate()` measures, `predict()` computes, `save()` and `toBytes()` write a file. Shapes
+ * never name the batch dimension.
  */
 export class Model<O extends Outputs = Tensor> extends LearningModel<O> {
   /**
@@ -32,7 +33,13 @@ export class Model<O extends Outputs = Tensor> extends LearningModel<O> {
    */
   getLayer(nameOrIndex: string | number): Layer {
     const found = typeof nameOrIndex === "number" ? this.layers.at(nameOrIndex) : this.layers.find((l) => l.name === nameOrIndex);
-    if (found === undefined) throw unknownName("getLayer", String(nameOrIndex), this.layers.map((l) => l.name), "layer ");
+    if (found === undefined)
+      throw unknownName(
+        "getLayer",
+        String(nameOrIndex),
+        this.layers.map((l) => l.name),
+        "layer ",
+      );
     return found;
   }
 
@@ -42,13 +49,14 @@ export class Model<O extends Outputs = Tensor> extends LearningModel<O> {
   }
 
   /**
-   * Trains for `epochs` passes over the data. See `FitOptions`; `history` has one entry for each epoch and name (loss, metrics, and with validation valLoss …).
+   * Trains for `epochs` passes over the data. See `FitOptions`; `history` has one entry for each epoch and name (loss, metrics, and with
+   * validation valLoss …).
    * @param x samples: nested arrays, a tensor, `{ data, shape }`, a list of these for several inputs, or an (async) iterable of batches
    * `[x, y]`, `[x, y, weights]` or `{ xs, ys }`, or a generator function of such.
    * @param y targets with as many samples; left out for an iterable.
-   * @throws DataError, ShapeError, ArgumentError before anything runs; LockstepError before `compile()`, while another `fit` runs, and when another model was compiled with
-   * the same optimizer since; DeviceLostError where a lost
-   * GPU cannot be recovered from; what callbacks throw.
+   * @throws DataError, ShapeError, ArgumentError before anything runs; LockstepError before `compile()`, while another `fit` runs, and when
+   * another model was compiled with the same optimizer since; DeviceLostError where a lost GPU cannot be recovered from; what callbacks
+   * throw.
    */
   async fit(x: Inputs | Batches, y?: Targets | FitOptions, options?: FitOptions): Promise<History> {
     return this.alone("fit", () => runFit(this, x, y, options));
@@ -98,8 +106,8 @@ export class Model<O extends Outputs = Tensor> extends LearningModel<O> {
   }
 
   /**
-   * Writes the model to one safetensors file: weights, configuration and, unless `optimizer` is false, what training needs to go on exactly.
-   * The file appears complete or not at all, keeps its mode, and may be a symbolic link. Needs a file system (Node, Deno, Bun);
+   * Writes the model to one safetensors file: weights, configuration and, unless `optimizer` is false, what training needs to go on
+   * exactly. The file appears complete or not at all, keeps its mode, and may be a symbolic link. Needs a file system (Node, Deno, Bun);
    * elsewhere use `toBytes()`.
    * A file holds no code: the first save of a model says on the console what of one's own (layers, losses, metrics, named functions)
    * `loadModel` must be given again.
@@ -146,7 +154,8 @@ export function sequential(layers: readonly LayerLike[], options: ModelOptions =
  * A model from a function that calls layers: branches, shared layers, several inputs.
  * @param fn takes one tensor per input, with the batch as first dimension, and returns the output, or several in a list or an object. It
  * runs whenever a new batch size is compiled; make the layers outside of it.
- * @example const a = dense(8, { activation: "relu" }), b = dense(8); const m = model((x) => add(a.call(x), b.call(x)), { inputShape: [4] });
+ * @example const a = dense(8, { activation: "relu" }), b = dense(8);
+ * const m = model((x) => add(a.call(x), b.call(x)), { inputShape: [4] });
  */
 export function model<O extends Outputs>(fn: (...inputs: Tensor[]) => O, options: ModelOptions = {}): Model<O> {
   return new Model([], forwardOf(fn), options);

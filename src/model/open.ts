@@ -24,7 +24,8 @@ const joined = (a: Shape, b: Shape): OpenShape => a.map((d, i) => (d === b[i] ? 
  * size.
  */
 export function openShapes<T extends Shapes<Shape>>(
-  inputShapes: readonly OpenShape[], trace: (size: number) => T,
+  inputShapes: readonly OpenShape[],
+  trace: (size: number) => T,
 ): Shapes<OpenShape> & { readonly traced: T } {
   let reason: ShapeError | null = null;
   for (const pair of SIZES) {

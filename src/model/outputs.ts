@@ -11,9 +11,8 @@ export type Outputs = Tensor | readonly Tensor[] | { readonly [name: string]: Te
 export type ForOutputs<T> = T | readonly (T | null)[] | { readonly [output: string]: T | null };
 
 /**
- * Names of the outputs that a model's function gave: "" for a single tensor, keys of an object, and in a list the names of the layers
- * that made
- * them (`output` where none did), with a number behind those that come again.
+ * Names of the outputs that a model's function gave: "" for a single tensor, keys of an object, and in a list the names of the layers that
+ * made them (`output` where none did), with a number behind those that come again.
  * @throws ArgumentError for what is no output
  */
 export function outputNames(outputs: Outputs, madeBy: (t: Tensor) => string | undefined): string[] {
@@ -47,7 +46,12 @@ export const logName = (output: string, what: string): string => (output === "" 
  * What was given for outputs of these names, one for each; null where there is none. `isOne`: true for what is meant for all of them.
  * @throws ArgumentError for a list of another length, an unknown name, and what is neither
  */
-export function perOutput<T>(who: string, given: ForOutputs<T>, names: readonly string[], isOne: (value: unknown) => boolean): (T | null)[] {
+export function perOutput<T>(
+  who: string,
+  given: ForOutputs<T>,
+  names: readonly string[],
+  isOne: (value: unknown) => boolean,
+): (T | null)[] {
   if (names[0] === "" || isOne(given)) return names.map(() => given as T);
   const outputs = `one for each output, ${names.join(", ")}`;
   if (Array.isArray(given)) {

@@ -52,7 +52,14 @@ export class PredictPrograms {
   predict(inputs: readonly Tensor[]): Promise<Executable> {
     return this.cached(`predict ${inputs.join()}`, () => {
       const graph = new Graph();
-      const outputs = trace(graph, () => tensorsOf(this.forward(inputs.map((t) => graph.input(t)), false)).map((t) => symbolOf(graph, t)));
+      const outputs = trace(graph, () =>
+        tensorsOf(
+          this.forward(
+            inputs.map((t) => graph.input(t)),
+            false,
+          ),
+        ).map((t) => symbolOf(graph, t)),
+      );
       return Executable.create(graph, outputs, this.backend);
     });
   }
@@ -69,16 +76,27 @@ export class PredictPrograms {
   }
 
   /** The layers on `xs`. `key` starts the streams of random layers. */
-  protected forward(xs: readonly Tensor[], training: boolean, key: Mode["key"] = this.#keys.ofRun(), called: Context["called"] = () => {}): Outputs {
+  protected forward(
+    xs: readonly Tensor[],
+    training: boolean,
+    key: Mode["key"] = this.#keys.ofRun(),
+    called: Context["called"] = () => {},
+  ): Outputs {
     const { network } = this;
     const known = new Set(network.weights.map((w) => w.tensor));
-    return withMode({ training, key }, () => withContext({
-      seed: network.seed, nextStream: counter(),
-      called: (layer, output) => {
-        if (layer.weights.some((w) => !known.has(w.tensor))) throw new ArgumentError(madeInside(layer));
-        called(layer, output);
-      },
-    }, () => network.forward(xs.map(inputAsFloat))));
+    return withMode({ training, key }, () =>
+      withContext(
+        {
+          seed: network.seed,
+          nextStream: counter(),
+          called: (layer, output) => {
+            if (layer.weights.some((w) => !known.has(w.tensor))) throw new ArgumentError(madeInside(layer));
+            called(layer, output);
+          },
+        },
+        () => network.forward(xs.map(inputAsFloat)),
+      ),
+    );
   }
 
   protected cached(key: string, create: () => Promise<Executable>): Promise<Executable> {

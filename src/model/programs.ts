@@ -99,14 +99,26 @@ export class Programs extends PredictPrograms {
       const owners = this.network.weights.filter((w) => w.trainable);
       const params = owners.map((w) => w.tensor);
       const watched: { source: string; tensor: Tensor }[] = [];
-      const outputs = this.forward(xs, true, () => this.#key(optimizer), (layer, y) => watched.push({ source: `layer ${layer.name}`, tensor: y }));
+      const outputs = this.forward(
+        xs,
+        true,
+        () => this.#key(optimizer),
+        (layer, y) => watched.push({ source: `layer ${layer.name}`, tensor: y }),
+      );
       const { value, results } = this.#losses(training, outputs, targets);
-      const grads = gradients(value, params.map((p) => symbolOf(currentGraph() as Graph, p)));
+      const grads = gradients(
+        value,
+        params.map((p) => symbolOf(currentGraph() as Graph, p)),
+      );
       if (watch !== null) {
         watched.push({ source: "the loss", tensor: value });
         // Backwards: the gradient that fails first is that of the last layer.
-        for (let i = grads.length - 1; i >= 0; i--) watched.push({ source: `the gradient of ${this.network.nameOf(owners[i])}`, tensor: grads[i] });
-        watch.look(watched.filter((w) => w.tensor.dtype === "f32"), add(optimizer.iterations, 1));
+        for (let i = grads.length - 1; i >= 0; i--)
+          watched.push({ source: `the gradient of ${this.network.nameOf(owners[i])}`, tensor: grads[i] });
+        watch.look(
+          watched.filter((w) => w.tensor.dtype === "f32"),
+          add(optimizer.iterations, 1),
+        );
       }
       optimizer.update(params, grads);
       return { value, results };
@@ -124,14 +136,19 @@ export class Programs extends PredictPrograms {
     const types = given.targets.map(({ y, weights }) => `${y} ${weights}`);
     return this.cached(`${kind} ${given.inputs.join()} ${types.join()} ${JSON.stringify(shape)} ${tally.id}`, () => {
       const graph = new Graph();
-      trace(graph, () => asCompiled(training.trainable, () => {
-        const data = argumentsOf(given).map((t) => graph.input(t));
-        const batch = shape.resident ? gatherBatch(cursor, data, shape) : data;
-        const xs = batch.splice(0, given.inputs.length);
-        const targets = given.targets.map(({ weights }) => ({ y: batch.shift() as Tensor, weights: weights && (batch.shift() as Tensor) }));
-        const { value, results } = body(xs, targets);
-        tally.add(value, shape.count, results);
-      }));
+      trace(graph, () =>
+        asCompiled(training.trainable, () => {
+          const data = argumentsOf(given).map((t) => graph.input(t));
+          const batch = shape.resident ? gatherBatch(cursor, data, shape) : data;
+          const xs = batch.splice(0, given.inputs.length);
+          const targets = given.targets.map(({ weights }) => ({
+            y: batch.shift() as Tensor,
+            weights: weights && (batch.shift() as Tensor),
+          }));
+          const { value, results } = body(xs, targets);
+          tally.add(value, shape.count, results);
+        }),
+      );
       return Executable.create(graph, [], this.backend);
     });
   }
@@ -161,11 +178,13 @@ export class Programs extends PredictPrograms {
 }
 
 /** What regularizers add to the loss. */
-export const penaltiesOf = ({ weights }: Pick<Network, "weights">): Tensor[] => weights.flatMap((w) => (w.regularizer !== null && w.trainable ? [w.regularizer(w.tensor)] : []));
+export const penaltiesOf = ({ weights }: Pick<Network, "weights">): Tensor[] =>
+  weights.flatMap((w) => (w.regularizer !== null && w.trainable ? [w.regularizer(w.tensor)] : []));
 
 /** The batch at the cursor, which moves on. */
 function gatherBatch({ key, position }: Cursor, data: readonly Tensor[], { count, shuffled }: StepShape): Tensor[] {
-  const index = shuffled > 0 ? permutation(key, shuffled, { start: position, count, stream: SHUFFLE_STREAM }) : add(iota([count]), position);
+  const index =
+    shuffled > 0 ? permutation(key, shuffled, { start: position, count, stream: SHUFFLE_STREAM }) : add(iota([count]), position);
   assign(position, add(position, count));
   return data.map((t) => pick(t, index));
 }

@@ -47,45 +47,71 @@ function freeze(layers: readonly Layer[], frozen: ReadonlySet<string>, path = ""
  * Reads a model that `save` wrote. Saved with its training, it comes back compiled and `fit` goes on exactly where it ended
  * (give the same data, seed, and `initialEpoch`).
  * @param source a path, address, response, blob, stream or bytes, as in `ModelSource`.
- * @throws FileError for a file that cannot be read, is damaged, of another format or version, names layers, functions, losses or
- * metrics that `options` do not give, or is of a
- * model that is a function (rebuild it in code and use loadWeights); ArgumentError for unknown options and what is no source.
+ * @throws FileError for a file that cannot be read, is damaged, of another format or version, names layers, functions, losses or metrics
+ * that `options` do not give, or is of a model that is a function (rebuild it in code and use loadWeights); ArgumentError for unknown
+ * options and what is no source.
  */
 export async function loadModel(source: ModelSource, options: LoadModelOptions = {}): Promise<Model> {
-  const { layers, activations, regularizers = {}, losses = {}, metrics: own = {} } = checkOptions("loadModel", options, ["layers", "activations", "regularizers", "losses", "metrics", "loss", "optimizer", "backend"]);
+  const {
+    layers,
+    activations,
+    regularizers = {},
+    losses = {},
+    metrics: own = {},
+  } = checkOptions("loadModel", options, ["layers", "activations", "regularizers", "losses", "metrics", "loss", "optimizer", "backend"]);
   const { model, who, file } = await readModel(source, { layers, activations, regularizers }, sequential);
   const { training } = file.metadata;
   if (training === undefined) return model;
   const { state, ...recipe } = await rebuilt(who, "training", () => {
-    const { loss: saved, optimizer: { kind, config, own: ownOptimizer }, metrics, frozen = [], state: prefix = "optimizer" } = parse<DescribedTraining>(who, "training", training);
+    const {
+      loss: saved,
+      optimizer: { kind, config, own: ownOptimizer },
+      metrics,
+      frozen = [],
+      state: prefix = "optimizer",
+    } = parse<DescribedTraining>(who, "training", training);
     const given = options.loss ?? (Object.hasOwn(losses, saved.name) ? losses[saved.name] : undefined);
     if (given === undefined && (saved.config.custom === true || !isLossName(saved.name))) {
-      throw new FileError(`${who}: its loss "${saved.name}" is a function, which a file cannot hold; pass losses: { ${saved.name} } to loadModel`);
+      throw new FileError(
+        `${who}: its loss "${saved.name}" is a function, which a file cannot hold; pass losses: { ${saved.name} } to loadModel`,
+      );
     }
     if (ownOptimizer === true && options.optimizer === undefined) {
       throw new FileError(`${who}: its optimizer "${kind}" or its schedule is not one of Lockstep's; pass optimizer to loadModel`);
     }
     freeze(model.layers, new Set(frozen));
     return {
-      loss: given ?? lossFromConfig(saved.name, saved.config), optimizer: options.optimizer ?? optimizerFromConfig(kind, config),
-      metrics: metrics.map((m) => metricOf(who, m, own)).filter((m) => m !== null), state: String(prefix),
+      loss: given ?? lossFromConfig(saved.name, saved.config),
+      optimizer: options.optimizer ?? optimizerFromConfig(kind, config),
+      metrics: metrics.map((m) => metricOf(who, m, own)).filter((m) => m !== null),
+      state: String(prefix),
     };
   });
   const backend = await resolveBackend(options.backend);
   await rebuilt(who, "training", async () => {
     await model.compile({ ...recipe, backend });
     const named = [...file.tensors].filter(([tensor]) => tensor.startsWith(`${state}/`));
-    recipe.optimizer.load(Object.fromEntries(named.map(([tensor, { shape }]) => [tensor.slice(state.length + 1), { shape, data: elementsOf(who, tensor, file) }])));
+    recipe.optimizer.load(
+      Object.fromEntries(
+        named.map(([tensor, { shape }]) => [tensor.slice(state.length + 1), { shape, data: elementsOf(who, tensor, file) }]),
+      ),
+    );
   });
   return model;
 }
 
-function metricOf(who: string, metric: DescribedMetric, own: NonNullable<LoadModelOptions["metrics"]>): MetricName | Metric | LossFunction | null {
+function metricOf(
+  who: string,
+  metric: DescribedMetric,
+  own: NonNullable<LoadModelOptions["metrics"]>,
+): MetricName | Metric | LossFunction | null {
   if (typeof metric === "string") return metric as MetricName;
   const { name: as, kind = as, config = {} } = metric;
   if (metric.own !== true) return { ...metricFromConfig(kind, config, { ...METRICS, auc }), name: as };
   if (!Object.hasOwn(own, as)) {
-    throw new FileError(`${who}: its metric "${as}" is a function, which a file cannot hold; pass metrics: { ${as} } to loadModel, or { ${as}: null }`);
+    throw new FileError(
+      `${who}: its metric "${as}" is a function, which a file cannot hold; pass metrics: { ${as} } to loadModel, or { ${as}: null }`,
+    );
   }
   const given = own[as];
   return typeof given === "function" ? average(as, {}, given) : given && { ...given, name: as };

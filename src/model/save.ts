@@ -54,25 +54,50 @@ function check(who: string, key: string, value: unknown, named: Named): void {
   if (isCustom(value)) {
     const { name: of } = value as { readonly name?: string };
     if (of === undefined) {
-      throw new ArgumentError(`save: ${who}: its ${key} is a function without a name, which a file cannot hold; name it and give it to loadModel`);
+      throw new ArgumentError(
+        `save: ${who}: its ${key} is a function without a name, which a file cannot hold; name it and give it to loadModel`,
+      );
     }
     name(named, key.endsWith("Regularizer") ? "regularizers" : "activations", of);
-  } else if (typeof value === "object" && value !== null && (Array.isArray(value) || [Object.prototype, null].includes(Object.getPrototypeOf(value) as null))) {
+  } else if (
+    typeof value === "object" &&
+    value !== null &&
+    (Array.isArray(value) || [Object.prototype, null].includes(Object.getPrototypeOf(value) as null))
+  ) {
     const { kind, own } = value as { readonly kind?: string; readonly own?: boolean };
     if (own === true && typeof kind === "string") name(named, "layers", kind);
     for (const [inner, v] of Object.entries(value)) check(who, Array.isArray(value) ? key : inner, v, named);
-  } else if (!(value === null || value === undefined || typeof value === "string" || typeof value === "boolean" || Number.isFinite(value))) {
-    const what = typeof value === "object" ? Object.prototype.toString.call(value).slice(8, -1) : typeof value === "number" ? value : `a ${typeof value}`;
+  } else if (!(
+    value === null ||
+    value === undefined ||
+    typeof value === "string" ||
+    typeof value === "boolean" ||
+    Number.isFinite(value)
+  )) {
+    const what =
+      typeof value === "object"
+        ? Object.prototype.toString.call(value).slice(8, -1)
+        : typeof value === "number"
+          ? value
+          : `a ${typeof value}`;
     throw new ArgumentError(`save: ${who}: its ${key} is ${what}, which a file cannot hold`);
   }
 }
 
 function describe(model: AnyModel, named: Named): Described {
-  if (model.inputShapes === null) throw new LockstepError(`save: model "${model.name}" is not built yet: give inputShape, or call fit() or predict() first`);
+  if (model.inputShapes === null)
+    throw new LockstepError(`save: model "${model.name}" is not built yet: give inputShape, or call fit() or predict() first`);
   return {
-    format: FORMAT, version: VERSION, name: model.name, seed: model.seed, sequential: model.isSequential, inputShapes: model.inputShapes,
+    format: FORMAT,
+    version: VERSION,
+    name: model.name,
+    seed: model.seed,
+    sequential: model.isSequential,
+    inputShapes: model.inputShapes,
     // The layers of a function do not come back from the file, so that their options need not be in it.
-    layers: model.isSequential ? describeLayers(model.layers, named) : model.layers.map((l) => ({ kind: l.kind, name: l.name, config: {}, ...(!isMade(l) && { own: true }) })),
+    layers: model.isSequential
+      ? describeLayers(model.layers, named)
+      : model.layers.map((l) => ({ kind: l.kind, name: l.name, config: {}, ...(!isMade(l) && { own: true }) })),
   };
 }
 
@@ -81,7 +106,12 @@ function describeLayers(layers: readonly Layer[], named: Named): Described["laye
     const { name: _, model, ...config } = l.config;
     const { kind, name: own } = l;
     // A model within; that of a function says so in its config.
-    if (l.layers !== undefined && model !== undefined && !isCustom(model)) return { kind, name: own, config: { ...l.config, model: { ...(model as Config), layers: describeLayers(l.layers, named) as unknown as Attr } } as Config };
+    if (l.layers !== undefined && model !== undefined && !isCustom(model))
+      return {
+        kind,
+        name: own,
+        config: { ...l.config, model: { ...(model as Config), layers: describeLayers(l.layers, named) as unknown as Attr } } as Config,
+      };
     if (!isMade(l) && !isCustom(model)) name(named, "layers", isNameless(kind) ? own : kind);
     if (l.config !== CUSTOM) for (const [key, value] of Object.entries(l.config)) check(`layer "${own}"`, key, value, named);
     return { kind, name: own, config, ...(!isMade(l) && { own: true }) };
@@ -90,7 +120,10 @@ function describeLayers(layers: readonly Layer[], named: Named): Described["laye
 
 /** Names of layers that are not trainable; those of models within have their model's name before them. */
 function frozenOf(layers: readonly Layer[], path = ""): string[] {
-  return layers.flatMap((l) => [...(l.trainable ? [] : [path + l.name]), ...frozenOf(l.kind === "model" ? (l.layers ?? []) : [], `${path}${l.name}/`)]);
+  return layers.flatMap((l) => [
+    ...(l.trainable ? [] : [path + l.name]),
+    ...frozenOf(l.kind === "model" ? (l.layers ?? []) : [], `${path}${l.name}/`),
+  ]);
 }
 
 function describeTraining(model: AnyModel, { outputs, optimizer }: Training, named: Named): DescribedTraining {
@@ -103,8 +136,10 @@ function describeTraining(model: AnyModel, { outputs, optimizer }: Training, nam
   if (ownOptimizer) name(named, "optimizer", "");
   for (const m of metrics) if (typeof m === "object" && m.own === true) name(named, "metrics", m.name);
   return {
-    ...(frozen.length > 0 && { frozen }), loss: { name: loss.name, config: ownLoss ? CUSTOM : loss.config },
-    optimizer: ownOptimizer ? { kind: optimizer.kind, config: {}, own: true } : { kind: optimizer.kind, config: optimizer.config }, metrics,
+    ...(frozen.length > 0 && { frozen }),
+    loss: { name: loss.name, config: ownLoss ? CUSTOM : loss.config },
+    optimizer: ownOptimizer ? { kind: optimizer.kind, config: {}, own: true } : { kind: optimizer.kind, config: optimizer.config },
+    metrics,
   };
 }
 
@@ -116,9 +151,15 @@ function tell(model: AnyModel, named: Named): void {
   if (told.has(model) || (model.isSequential && named.size === 0)) return;
   told.add(model);
   const keyOf = (key: string): string => (/^[A-Za-z_$][\w$]*$/.test(key) ? key : JSON.stringify(key));
-  const options = Array.from(named, ([option, names]) =>
-    `${option}${option === "optimizer" ? "" : `: { ${Array.from(names, (key) => (option === "layers" ? `${keyOf(key)}: (config) => ...` : keyOf(key))).join(", ")} }`}`).join(", ");
-  console.warn(`save: a file holds no code. ${model.isSequential ? `To read model "${model.name}" pass loadModel(file, { ${options} })` : `Model "${model.name}" was made from a function, which a file cannot hold; build it in code and use loadWeights(model, file)`}`);
+  const options = Array.from(named, ([option, names]) => {
+    if (option === "optimizer") return option;
+    const shown = Array.from(names, (key) => (option === "layers" ? `${keyOf(key)}: (config) => ...` : keyOf(key)));
+    return `${option}: { ${shown.join(", ")} }`;
+  }).join(", ");
+  const advice = model.isSequential
+    ? `To read model "${model.name}" pass loadModel(file, { ${options} })`
+    : `Model "${model.name}" was made from a function, which a file cannot hold; build it in code and use loadWeights(model, file)`;
+  console.warn(`save: a file holds no code. ${advice}`);
 }
 
 /** The file as bytes. */
@@ -147,7 +188,10 @@ export async function encodeModel(model: AnyModel, options: SaveOptions): Promis
   // All reads are asked for at once: a training that goes on meanwhile must not leave a weight of one step beside that of the next.
   const data = await Promise.all(named.map(([, t]) => t.data()));
   const tensors = named.map(([weight, { shape }], i) => [weight, rawOf(weight, { shape, data: data[i] })] as const);
-  metadata.checksum = checksum(metadata, tensors.map(([weight, t]) => [weight, t, t.bytes]));
+  metadata.checksum = checksum(
+    metadata,
+    tensors.map(([weight, t]) => [weight, t, t.bytes]),
+  );
   return encodeRaw(tensors, metadata);
 }
 

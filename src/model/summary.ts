@@ -10,9 +10,13 @@ function bytes(b: number): string {
 }
 
 /** Elements of the weights, or of those only that are trainable or not. */
-const parameters = (layers: readonly Layer[], trainable?: boolean): number => layers.reduce((n, l) => l.weights.reduce((m, w) => m + (trainable === !w.trainable ? 0 : w.tensor.size), n), 0);
+const parameters = (layers: readonly Layer[], trainable?: boolean): number =>
+  layers.reduce((n, l) => l.weights.reduce((m, w) => m + (trainable === !w.trainable ? 0 : w.tensor.size), n), 0);
 
-export function summaryOf(model: { readonly name: string; readonly layers: readonly Layer[] }, outputOf: (layer: Layer) => OpenShape | null): string {
+export function summaryOf(
+  model: { readonly name: string; readonly layers: readonly Layer[] },
+  outputOf: (layer: Layer) => OpenShape | null,
+): string {
   const rows = [
     ["Layer (type)", "Output shape", "Parameters"],
     ...model.layers.map((l) => {
@@ -32,6 +36,10 @@ export function summaryOf(model: { readonly name: string; readonly layers: reado
     line("├", "┼", "┤"),
     ...text.slice(1),
     line("└", "┴", "┘"),
-    totals.map(([what, trainable]) => `${what} ${count(parameters(model.layers, trainable))} (${bytes(4 * parameters(model.layers, trainable))})`).join(", "),
+    totals
+      .map(
+        ([what, trainable]) => `${what} ${count(parameters(model.layers, trainable))} (${bytes(4 * parameters(model.layers, trainable))})`,
+      )
+      .join(", "),
   ].join("\n");
 }

@@ -43,10 +43,12 @@ export class Tally {
     assign(count, add(count, samples));
     assign(this.last, loss);
     this.#parts.forEach((part, i) => assign(part, add(part, mul(results[i].loss, samples))));
-    this.#outputs.forEach(({ metrics }, i) => metrics.forEach((m, j) => {
-      const states = this.#states[i][j];
-      m.update(results[i].y, results[i].prediction, states).forEach((value, k) => assign(states[k], value));
-    }));
+    this.#outputs.forEach(({ metrics }, i) =>
+      metrics.forEach((m, j) => {
+        const states = this.#states[i][j];
+        m.update(results[i].y, results[i].prediction, states).forEach((value, k) => assign(states[k], value));
+      }),
+    );
   }
 
   /** Runs `count` when all that was handed in before is done: two evaluations at once would add to the same sums. */
@@ -71,7 +73,8 @@ export class Tally {
     const out: { [name: string]: number | number[][] } = { loss: sum / count };
     for (const [i, { name, metrics }] of this.#outputs.entries()) {
       if (name !== "") out[logName(name, "loss")] = (await this.#parts[i].item()) / count;
-      for (const [j, m] of metrics.entries()) out[logName(name, m.name)] = m.result(await Promise.all(this.#states[i][j].map((t) => t.data())));
+      for (const [j, m] of metrics.entries())
+        out[logName(name, m.name)] = m.result(await Promise.all(this.#states[i][j].map((t) => t.data())));
     }
     return out as Logs;
   }

@@ -44,4 +44,7 @@ export interface BatchTensors {
 }
 
 /** What the programs of these take, in order. */
-export const argumentsOf = ({ inputs, targets }: BatchTensors): Tensor[] => [...inputs, ...targets.flatMap(({ y, weights }) => (weights === null ? [y] : [y, weights]))];
+export const argumentsOf = ({ inputs, targets }: BatchTensors): Tensor[] => [
+  ...inputs,
+  ...targets.flatMap(({ y, weights }) => (weights === null ? [y] : [y, weights])),
+];

@@ -21,19 +21,25 @@ export interface ReluOptions extends NameOption {
 
 /** min(x, maxValue) where x >= threshold, else negativeSlope * (x - threshold). @throws ArgumentError for negative options. */
 export function relu(options: ReluOptions = {}): Layer {
-  return layerOf<Required<ReluOptions>>("relu", {}, { name: "", maxValue: null, negativeSlope: 0, threshold: 0 }, options, ({ maxValue, negativeSlope, threshold }) => {
-    if (maxValue !== null) checkNumber("relu", "maxValue", maxValue, 0);
-    checkNumber("relu", "negativeSlope", negativeSlope, 0);
-    checkNumber("relu", "threshold", threshold, 0);
-    return {
-      mask: "pass",
-      call: (x) => {
-        if (negativeSlope === 0 && threshold === 0) return maxValue === null ? reluOf(x) : minimum(reluOf(x), maxValue);
-        const above = maxValue === null ? x : minimum(x, maxValue);
-        return where(threshold === 0 ? greater(x, 0) : greaterEqual(x, threshold), above, mul(sub(x, threshold), negativeSlope));
-      },
-    };
-  });
+  return layerOf<Required<ReluOptions>>(
+    "relu",
+    {},
+    { name: "", maxValue: null, negativeSlope: 0, threshold: 0 },
+    options,
+    ({ maxValue, negativeSlope, threshold }) => {
+      if (maxValue !== null) checkNumber("relu", "maxValue", maxValue, 0);
+      checkNumber("relu", "negativeSlope", negativeSlope, 0);
+      checkNumber("relu", "threshold", threshold, 0);
+      return {
+        mask: "pass",
+        call: (x) => {
+          if (negativeSlope === 0 && threshold === 0) return maxValue === null ? reluOf(x) : minimum(reluOf(x), maxValue);
+          const above = maxValue === null ? x : minimum(x, maxValue);
+          return where(threshold === 0 ? greater(x, 0) : greaterEqual(x, threshold), above, mul(sub(x, threshold), negativeSlope));
+        },
+      };
+    },
+  );
 }
 
 /** Options of `leakyRelu`. */
@@ -42,7 +48,10 @@ export interface LeakyReluOptions extends NameOption {
   readonly negativeSlope?: number;
 }
 
-/** x where positive, else negativeSlope * x. The default slope is 0.3, that of the activation "leakyRelu" 0.2, as in Keras. @throws ArgumentError for a negative slope. */
+/**
+ * x where positive, else negativeSlope * x. The default slope is 0.3, that of the activation "leakyRelu" 0.2, as in
+ * Keras. @throws ArgumentError for a negative slope.
+ */
 export function leakyRelu(options: LeakyReluOptions = {}): Layer {
   return layerOf<Required<LeakyReluOptions>>("leakyRelu", {}, { name: "", negativeSlope: 0.3 }, options, ({ negativeSlope }) => {
     checkNumber("leakyRelu", "negativeSlope", negativeSlope, 0);
@@ -76,19 +85,34 @@ export interface PreluOptions extends NameOption {
 
 /** x where positive, else alpha x, with a learned alpha for each element of a sample (He et al. 2015). Weights: alpha. */
 export function prelu(options: PreluOptions = {}): Layer {
-  return layerOf<Required<PreluOptions>>("prelu", {}, { name: "", alphaInitializer: "zeros", alphaRegularizer: null, sharedAxes: null }, options, ({ sharedAxes }) => ({
-    build: (shape, weight) => {
-      checkRank(shape, "[batch, ...]", 2, Infinity);
-      const shared = (sharedAxes ?? []).map((axis) => normalizeAxis("sharedAxes", axis, shape.length));
-      if (shared.includes(0)) throw new ArgumentError("sharedAxes: the batch, 0, is always shared");
-      weight("alpha", shape.slice(1).map((d, i) => (shared.includes(i + 1) ? 1 : d)));
-    },
-    mask: "pass",
-    call: (x, { alpha }) => {
-      if (!sameShape(x.shape.slice(1).map((d, i) => (alpha.shape[i] === 1 ? 1 : d)), alpha.shape)) throw new ShapeError(`its alpha was made for samples ${showShape(alpha.shape)}, got ${showShape(x.shape.slice(1))}`);
-      return sub(reluOf(x), mul(alpha, reluOf(neg(x))));
-    },
-  }));
+  return layerOf<Required<PreluOptions>>(
+    "prelu",
+    {},
+    { name: "", alphaInitializer: "zeros", alphaRegularizer: null, sharedAxes: null },
+    options,
+    ({ sharedAxes }) => ({
+      build: (shape, weight) => {
+        checkRank(shape, "[batch, ...]", 2, Infinity);
+        const shared = (sharedAxes ?? []).map((axis) => normalizeAxis("sharedAxes", axis, shape.length));
+        if (shared.includes(0)) throw new ArgumentError("sharedAxes: the batch, 0, is always shared");
+        weight(
+          "alpha",
+          shape.slice(1).map((d, i) => (shared.includes(i + 1) ? 1 : d)),
+        );
+      },
+      mask: "pass",
+      call: (x, { alpha }) => {
+        if (
+          !sameShape(
+            x.shape.slice(1).map((d, i) => (alpha.shape[i] === 1 ? 1 : d)),
+            alpha.shape,
+          )
+        )
+          throw new ShapeError(`its alpha was made for samples ${showShape(alpha.shape)}, got ${showShape(x.shape.slice(1))}`);
+        return sub(reluOf(x), mul(alpha, reluOf(neg(x))));
+      },
+    }),
+  );
 }
 
 /** Options of `softmax`. */

@@ -18,7 +18,9 @@ export type Cell = (xw: Tensor, read: Tensor, states: readonly Tensor[]) => read
 const block = (x: Tensor, k: number, units: number, count = 1): Tensor => slice(x, [0, k * units], [x.shape[0], count * units]);
 
 /** h = activation(xw + h wr) */
-export const simpleRnnCell = (wr: Tensor, activation: Fn): Cell => (xw, read) => [activation(add(xw, matmul(read, wr)))];
+export const simpleRnnCell =
+  (wr: Tensor, activation: Fn): Cell =>
+  (xw, read) => [activation(add(xw, matmul(read, wr)))];
 
 /** Gates i f c o: c = f c + i c~, h = o activation(c). */
 export function lstmCell(wr: Tensor, activation: Fn, gate: Fn): Cell {
@@ -60,7 +62,13 @@ export interface UnrollOptions {
 }
 
 /** All steps of `cell` over xw [batch, time, gates * units]: h after each step [batch, time, units] and the last states. */
-export function unroll(cell: Cell, xw: Tensor, units: number, states: readonly (Tensor | null)[], { mask, reverse, factors }: UnrollOptions): { h: Tensor; states: readonly Tensor[] } {
+export function unroll(
+  cell: Cell,
+  xw: Tensor,
+  units: number,
+  states: readonly (Tensor | null)[],
+  { mask, reverse, factors }: UnrollOptions,
+): { h: Tensor; states: readonly Tensor[] } {
   const [batch, time, width] = xw.shape;
   let now: readonly Tensor[] = states.map((s) => s ?? zeros([batch, units]));
   const outputs = new Array<Tensor>(time);

@@ -14,7 +14,11 @@ import { avgPool1d, avgPool2d, globalAvgPool1d, globalAvgPool2d, globalMaxPool1d
 import { bidirectional, gru, lstm, simpleRnn, timeDistributed } from "./recurrent.ts";
 
 /** A layer within the config of another; `own`: it is not one of Lockstep's. */
-interface InnerLayer { readonly kind: string; readonly config: Config; readonly own?: boolean }
+interface InnerLayer {
+  readonly kind: string;
+  readonly config: Config;
+  readonly own?: boolean;
+}
 
 function checkInner(value: unknown): InnerLayer {
   const { kind, config } = (value ?? {}) as Partial<InnerLayer>;
@@ -24,13 +28,35 @@ function checkInner(value: unknown): InnerLayer {
   return value as InnerLayer;
 }
 
-/** The factories by the names of their positional arguments. Without `subtract` and `dot`, which take two tensors: files hold layers in a row, where there is one. */
+/**
+ * The factories by the names of their positional arguments. Without `subtract` and `dot`, which take two tensors: files hold layers in a
+ * row, where there is one.
+ */
 const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: string]: (...args: never[]) => Layer }])[] = [
   [["units"], { dense, lstm, gru, simpleRnn }],
   [["filters", "kernelSize"], { conv2d, conv1d, separableConv2d, conv2dTranspose, conv1dTranspose }],
   [["kernelSize"], { depthwiseConv2d }],
   [["poolSize"], { maxPool2d, avgPool2d, maxPool1d, avgPool1d }],
-  [[], { globalAvgPool2d, globalMaxPool2d, globalAvgPool1d, globalMaxPool1d, flatten, relu, leakyRelu, elu, prelu, softmax, normalization, batchNorm, layerNorm, rmsNorm, masking }],
+  [
+    [],
+    {
+      globalAvgPool2d,
+      globalMaxPool2d,
+      globalAvgPool1d,
+      globalMaxPool1d,
+      flatten,
+      relu,
+      leakyRelu,
+      elu,
+      prelu,
+      softmax,
+      normalization,
+      batchNorm,
+      layerNorm,
+      rmsNorm,
+      masking,
+    },
+  ],
   [[], { add, multiply, average, maximum, minimum, concatenate }],
   [["targetShape"], { reshape }],
   [["dims"], { permute }],
@@ -45,7 +71,8 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
   [["groups"], { groupNorm }],
 ];
 
-const factoriesOf = (kind: string): (typeof FACTORIES)[number] | undefined => FACTORIES.find(([, factories]) => Object.hasOwn(factories, kind));
+const factoriesOf = (kind: string): (typeof FACTORIES)[number] | undefined =>
+  FACTORIES.find(([, factories]) => Object.hasOwn(factories, kind));
 
 /** True for kinds that `layerFromConfig` knows. */
 export const isLayerKind = (kind: string): boolean => factoriesOf(kind) !== undefined;
@@ -55,9 +82,18 @@ export const isLayerKind = (kind: string): boolean => factoriesOf(kind) !== unde
  * another.
  * @throws ArgumentError for an unknown kind, unknown or bad options, and where a function stood that could not be saved
  */
-export function layerFromConfig(kind: string, config: Config, inner: (layer: InnerLayer) => Layer = (l) => layerFromConfig(l.kind, l.config)): Layer {
+export function layerFromConfig(
+  kind: string,
+  config: Config,
+  inner: (layer: InnerLayer) => Layer = (l) => layerFromConfig(l.kind, l.config),
+): Layer {
   const found = factoriesOf(kind);
-  if (found === undefined) throw unknownName("kind of layer", kind, FACTORIES.flatMap(([, factories]) => Object.keys(factories)));
+  if (found === undefined)
+    throw unknownName(
+      "kind of layer",
+      kind,
+      FACTORIES.flatMap(([, factories]) => Object.keys(factories)),
+    );
   const [names, factories] = found;
   const options: { [key: string]: unknown } = { ...config };
   const args = names.map((name) => {

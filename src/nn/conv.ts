@@ -8,7 +8,18 @@ import type { ConvPadding, Padding, Pair } from "../ops/window.ts";
 import type { Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Layer } from "./layer.ts";
-import { activationOf, checkCount, checkFeatures, checkImages, checkPadding, lastOf, layerOf, onImages, windowOf, whole } from "./options.ts";
+import {
+  activationOf,
+  checkCount,
+  checkFeatures,
+  checkImages,
+  checkPadding,
+  lastOf,
+  layerOf,
+  onImages,
+  windowOf,
+  whole,
+} from "./options.ts";
 import type { ActivationOption, Given, InitializerOption, NameOption, PairOrSingle, SplitActivation } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
@@ -69,16 +80,27 @@ interface Kind {
   readonly rank: 3 | 4;
   readonly defaults: Options;
   /** Name and shape of each kernel, and the name of its options where it is another. @throws ShapeError for channels that do not fit */
-  readonly kernels: (size: readonly number[], channels: number, filters: number, o: Options) => readonly (readonly [name: string, shape: Shape, option?: string])[];
+  readonly kernels: (
+    size: readonly number[],
+    channels: number,
+    filters: number,
+    o: Options,
+  ) => readonly (readonly [name: string, shape: Shape, option?: string])[];
   readonly run: (images: Tensor, kernels: readonly Tensor[], options: ConvolveOptions, activation: SplitActivation) => Tensor;
 }
 
 /** `filters`: of each channel by itself where there is `depthMultiplier` and this is null. */
-function convolution({ kind, rank, defaults, kernels, run }: Kind, filters: number | null, kernelSize: PairOrSingle, options: Given<Options>): Layer {
+function convolution(
+  { kind, rank, defaults, kernels, run }: Kind,
+  filters: number | null,
+  kernelSize: PairOrSingle,
+  options: Given<Options>,
+): Layer {
   return layerOf(kind, filters === null ? { kernelSize } : { filters, kernelSize }, defaults, options, (o) => {
     const { padding, groups = 1, depthMultiplier = 1 } = o;
     for (const [what, count] of Object.entries({ filters: filters ?? 1, groups, depthMultiplier })) checkCount(kind, what, count);
-    if (filters !== null && filters % groups !== 0) throw new ArgumentError(`${kind}: filters must be a multiple of groups, got ${filters} filters and ${groups} groups`);
+    if (filters !== null && filters % groups !== 0)
+      throw new ArgumentError(`${kind}: filters must be a multiple of groups, got ${filters} filters and ${groups} groups`);
     const size = windowOf(kind, rank, "kernelSize", kernelSize);
     const strides = windowOf(kind, rank, "strides", o.strides);
     const dilation = windowOf(kind, rank, "dilationRate", o.dilationRate ?? 1);
@@ -92,8 +114,15 @@ function convolution({ kind, rank, defaults, kernels, run }: Kind, filters: numb
         for (const [name, kernel, option] of kernels(size.slice(4 - rank), channels, outputs, o)) weight(name, kernel, {}, option);
         if (o.useBias) weight("bias", [outputs]);
       },
-      call: (x, { bias = null, ...weights }) => onImages(x, rank, (images) =>
-        run(images, Object.values(weights).map((w) => (rank === 4 ? w : reshape(w, [1, ...w.shape]))), { strides, dilation, padding, groups, bias, activation: activation.kernel }, activation)),
+      call: (x, { bias = null, ...weights }) =>
+        onImages(x, rank, (images) =>
+          run(
+            images,
+            Object.values(weights).map((w) => (rank === 4 ? w : reshape(w, [1, ...w.shape]))),
+            { strides, dilation, padding, groups, bias, activation: activation.kernel },
+            activation,
+          ),
+        ),
     };
   });
 }
@@ -106,15 +135,20 @@ const PLAIN: Pick<Kind, "kernels" | "run"> = {
   },
   run: (x, [kernel], options, activation) => activation.after(convolve(x, kernel, options)),
 };
-const CONV2D: Kind = Object.assign({ kind: "conv2d", rank: 4, defaults: Object.assign({ dilationRate: 1, groups: 1 }, KERNEL, MOVES) } as const, PLAIN);
+const CONV2D: Kind = Object.assign(
+  { kind: "conv2d", rank: 4, defaults: Object.assign({ dilationRate: 1, groups: 1 }, KERNEL, MOVES) } as const,
+  PLAIN,
+);
 const CONV1D: Kind = Object.assign({}, CONV2D, { kind: "conv1d", rank: 3 } as const);
 
 /**
  * 2-D convolution: [batch, height, width, channels] -> [batch, rows, columns, filters].
  * Weights: kernel [height, width, channels / groups, filters], bias [filters].
- * @throws ArgumentError for bad options; when called, ShapeError for another rank, channels that do not divide into groups and inputs smaller than the kernel.
+ * @throws ArgumentError for bad options; when called, ShapeError for another rank, channels that do not divide into groups and inputs
+ * smaller than the kernel.
  */
-export const conv2d = (filters: number, kernelSize: Pair, options: Conv2dLayerOptions = {}): Layer => convolution(CONV2D, filters, kernelSize, options);
+export const conv2d = (filters: number, kernelSize: Pair, options: Conv2dLayerOptions = {}): Layer =>
+  convolution(CONV2D, filters, kernelSize, options);
 
 /** Options of `conv1d`. */
 export interface Conv1dOptions extends KernelOptions {
@@ -132,9 +166,13 @@ export interface Conv1dOptions extends KernelOptions {
  * 1-D convolution: [batch, time, channels] -> [batch, steps, filters]. Weights: kernel [size, channels / groups, filters], bias [filters].
  * @throws as `conv2d`.
  */
-export const conv1d = (filters: number, kernelSize: number | readonly [number], options: Conv1dOptions = {}): Layer => convolution(CONV1D, filters, kernelSize, options);
+export const conv1d = (filters: number, kernelSize: number | readonly [number], options: Conv1dOptions = {}): Layer =>
+  convolution(CONV1D, filters, kernelSize, options);
 
-/** Convolves each channel alone with kernel [height, width, channels, multiplier]: filters of one channel lie side by side, as groups have them. */
+/**
+ * Convolves each channel alone with kernel [height, width, channels, multiplier]: filters of one channel lie side by side, as groups have
+ * them.
+ */
 function depthwise(x: Tensor, kernel: Tensor, options: ConvolveOptions): Tensor {
   const [r, s, channels, multiplier] = kernel.shape;
   return convolve(x, reshape(kernel, [r, s, 1, channels * multiplier]), { ...options, groups: channels });
@@ -151,8 +189,11 @@ export interface DepthwiseConv2dOptions extends BiasOptions, WindowOptions {
 }
 
 /** A name of their own: bundlers keep what reads a property at the top level. */
-const DEPTHWISE_DEFAULTS: Required<DepthwiseConv2dOptions> =
-  Object.assign({ dilationRate: 1, depthMultiplier: 1, depthwiseInitializer: "glorotUniform", depthwiseRegularizer: null } as const, BIAS, MOVES);
+const DEPTHWISE_DEFAULTS: Required<DepthwiseConv2dOptions> = Object.assign(
+  { dilationRate: 1, depthMultiplier: 1, depthwiseInitializer: "glorotUniform", depthwiseRegularizer: null } as const,
+  BIAS,
+  MOVES,
+);
 
 const DEPTHWISE: Kind = {
   kind: "depthwiseConv2d",
@@ -166,7 +207,8 @@ const DEPTHWISE: Kind = {
  * Convolution of each channel alone: [batch, height, width, channels] -> [batch, rows, columns, channels * depthMultiplier].
  * Weights: kernel [height, width, channels, depthMultiplier], bias [channels * depthMultiplier]. @throws as `conv2d`.
  */
-export const depthwiseConv2d = (kernelSize: Pair, options: DepthwiseConv2dOptions = {}): Layer => convolution(DEPTHWISE, null, kernelSize, options);
+export const depthwiseConv2d = (kernelSize: Pair, options: DepthwiseConv2dOptions = {}): Layer =>
+  convolution(DEPTHWISE, null, kernelSize, options);
 
 /** Options of `separableConv2d`. */
 export interface SeparableConv2dOptions extends DepthwiseConv2dOptions {
@@ -184,14 +226,17 @@ const SEPARABLE: Kind = {
     ["depthwiseKernel", [...size, channels, depthMultiplier], "depthwise"],
     ["pointwiseKernel", [1, 1, channels * depthMultiplier, filters], "pointwise"],
   ],
-  run: (x, [first, second], { bias, activation, ...moves }, { after }) => after(convolve(depthwise(x, first, moves), second, { bias, activation })),
+  run: (x, [first, second], { bias, activation, ...moves }, { after }) =>
+    after(convolve(depthwise(x, first, moves), second, { bias, activation })),
 };
 
 /**
- * Convolution of each channel alone, then of all channels with a 1x1 kernel: [batch, height, width, channels] -> [batch, rows, columns, filters].
- * Weights: depthwiseKernel [height, width, channels, depthMultiplier], pointwiseKernel [1, 1, channels * depthMultiplier, filters], bias [filters]. @throws as `conv2d`.
+ * Convolution of each channel alone, then of all channels with a 1x1 kernel: [batch, height, width, channels] ->
+ * [batch, rows, columns, filters]. Weights: depthwiseKernel [height, width, channels, depthMultiplier], pointwiseKernel
+ * [1, 1, channels * depthMultiplier, filters], bias [filters]. @throws as `conv2d`.
  */
-export const separableConv2d = (filters: number, kernelSize: Pair, options: SeparableConv2dOptions = {}): Layer => convolution(SEPARABLE, filters, kernelSize, options);
+export const separableConv2d = (filters: number, kernelSize: Pair, options: SeparableConv2dOptions = {}): Layer =>
+  convolution(SEPARABLE, filters, kernelSize, options);
 
 /** Options of `conv2dTranspose`. */
 export interface Conv2dTransposeOptions extends KernelOptions {
@@ -219,7 +264,8 @@ const TRANSPOSE1D: Kind = Object.assign({}, TRANSPOSE2D, { kind: "conv1dTranspos
  * Transposed convolution ("deconvolution"), the gradient of conv2d: [batch, height, width, channels] -> [batch, rows, columns, filters].
  * Weights: kernel [height, width, filters, channels], bias [filters]. @throws as `conv2d`.
  */
-export const conv2dTranspose = (filters: number, kernelSize: Pair, options: Conv2dTransposeOptions = {}): Layer => convolution(TRANSPOSE2D, filters, kernelSize, options);
+export const conv2dTranspose = (filters: number, kernelSize: Pair, options: Conv2dTransposeOptions = {}): Layer =>
+  convolution(TRANSPOSE2D, filters, kernelSize, options);
 
 /** Options of `conv1dTranspose`. */
 export interface Conv1dTransposeOptions extends KernelOptions {
@@ -229,5 +275,9 @@ export interface Conv1dTransposeOptions extends KernelOptions {
   readonly padding?: Padding;
 }
 
-/** Transposed 1-D convolution: [batch, time, channels] -> [batch, steps, filters]. Weights: kernel [size, filters, channels], bias [filters]. @throws as `conv2d`. */
-export const conv1dTranspose = (filters: number, kernelSize: number | readonly [number], options: Conv1dTransposeOptions = {}): Layer => convolution(TRANSPOSE1D, filters, kernelSize, options);
+/**
+ * Transposed 1-D convolution: [batch, time, channels] -> [batch, steps, filters]. Weights: kernel [size, filters, channels], bias
+ * [filters]. @throws as `conv2d`.
+ */
+export const conv1dTranspose = (filters: number, kernelSize: number | readonly [number], options: Conv1dTransposeOptions = {}): Layer =>
+  convolution(TRANSPOSE1D, filters, kernelSize, options);

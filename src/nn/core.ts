@@ -15,7 +15,11 @@ import type { ActivationOption, NameOption } from "./options.ts";
 
 /** A layer without weights and without options but its name. */
 const optionless = (
-  kind: string, args: { readonly [name: string]: unknown }, options: NameOption, call: (x: Tensor) => Tensor, mask?: "pass",
+  kind: string,
+  args: { readonly [name: string]: unknown },
+  options: NameOption,
+  call: (x: Tensor) => Tensor,
+  mask?: "pass",
 ): Layer => layerOf(kind, args, { name: "" }, options, () => ({ call, mask, anyDtype: true }));
 
 /** [batch, ...] -> [batch, the rest as one dimension]. */
@@ -26,9 +30,16 @@ export function flatten(options: NameOption = {}): Layer {
   });
 }
 
-/** [batch, ...] -> [batch, ...targetShape]; one dimension may be -1 (what is left). @throws ArgumentError for other dimensions below 0; when called, ShapeError when the sizes differ. */
+/**
+ * [batch, ...] -> [batch, ...targetShape]; one dimension may be -1 (what is left). @throws ArgumentError for other dimensions below 0; when
+ * called, ShapeError when the sizes differ.
+ */
 export function reshape(targetShape: Shape, options: NameOption = {}): Layer {
-  if (!Array.isArray(targetShape) || targetShape.some((d) => !Number.isInteger(d) || d < -1) || targetShape.filter((d) => d === -1).length > 1) {
+  if (
+    !Array.isArray(targetShape) ||
+    targetShape.some((d) => !Number.isInteger(d) || d < -1) ||
+    targetShape.filter((d) => d === -1).length > 1
+  ) {
     throw new ArgumentError(`reshape: expected the shape of one sample, with at most one -1, got ${JSON.stringify(targetShape)}`);
   }
   return optionless("reshape", { targetShape: [...targetShape] }, options, (x) => {
@@ -36,14 +47,22 @@ export function reshape(targetShape: Shape, options: NameOption = {}): Layer {
     const known = sizeOf(targetShape.filter((d) => d !== -1));
     const sample = sizeOf(x.shape.slice(1));
     const full = targetShape.map((d) => (d === -1 ? sample / known : d));
-    if (!full.every(Number.isInteger) || sizeOf(full) !== sample) throw new ShapeError(`a sample ${showShape(x.shape.slice(1))} has ${sample} elements and cannot become ${showShape(targetShape)}`);
+    if (!full.every(Number.isInteger) || sizeOf(full) !== sample)
+      throw new ShapeError(`a sample ${showShape(x.shape.slice(1))} has ${sample} elements and cannot become ${showShape(targetShape)}`);
     return reshaped(x, [x.shape[0], ...full]);
   });
 }
 
-/** Dimensions of a sample in the order `dims`, which counts from 1: permute([2, 1]) takes [batch, a, b] to [batch, b, a]. @throws ArgumentError unless each of 1 .. dims.length comes once. */
+/**
+ * Dimensions of a sample in the order `dims`, which counts from 1: permute([2, 1]) takes [batch, a, b] to
+ * [batch, b, a]. @throws ArgumentError unless each of 1 .. dims.length comes once.
+ */
 export function permute(dims: readonly number[], options: NameOption = {}): Layer {
-  if (!Array.isArray(dims) || [...dims].sort((a, b) => a - b).some((d, i) => d !== i + 1)) throw new ArgumentError(`permute: dims must name each of 1 to ${Array.isArray(dims) ? dims.length : "n"} once (the batch, 0, stays), got ${Array.isArray(dims) ? `[${dims.join(", ")}]` : shown(dims)}`);
+  if (!Array.isArray(dims) || [...dims].sort((a, b) => a - b).some((d, i) => d !== i + 1))
+    throw new ArgumentError(
+      `permute: dims must name each of 1 to ${Array.isArray(dims) ? dims.length : "n"} once (the batch, 0, stays), got ` +
+        `${Array.isArray(dims) ? `[${dims.join(", ")}]` : shown(dims)}`,
+    );
   return optionless("permute", { dims: [...dims] }, options, (x) => {
     checkRank(x.shape, `a batch of rank ${dims.length + 1}`, dims.length + 1);
     return transpose(x, [0, ...dims]);
@@ -66,10 +85,16 @@ export function repeatVector(n: number, options: NameOption = {}): Layer {
  */
 export function dropout(rate: number, options: NameOption = {}): Layer {
   checkNumber("dropout", "rate", rate, 0, 1);
-  return optionless("dropout", { rate }, options, (x) => {
-    const factors = dropoutFactors(rate, x.shape, x);
-    return factors === null ? x : mul(x, factors);
-  }, "pass");
+  return optionless(
+    "dropout",
+    { rate },
+    options,
+    (x) => {
+      const factors = dropoutFactors(rate, x.shape, x);
+      return factors === null ? x : mul(x, factors);
+    },
+    "pass",
+  );
 }
 
 /** An activation as a layer. @throws ArgumentError for an unknown name. */
@@ -98,13 +123,17 @@ export function zeroPadding2d(padding: Frame = 1, options: NameOption = {}): Lay
   });
 }
 
-/** Images without their outer rows and columns. `cropping` default 0. @throws ArgumentError for negative numbers; when called, ShapeError when nothing is left. */
+/**
+ * Images without their outer rows and columns. `cropping` default 0. @throws ArgumentError for negative numbers; when called, ShapeError
+ * when nothing is left.
+ */
 export function cropping2d(cropping: Frame = 0, options: NameOption = {}): Layer {
   const [[top, bottom], [left, right]] = frameOf("cropping2d", "cropping", cropping);
   return optionless("cropping2d", { cropping }, options, (x) => {
     checkImages(x.shape, 4);
     const [n, h, w, c] = x.shape;
-    if (top + bottom >= h || left + right >= w) throw new ShapeError(`cropping ${JSON.stringify(cropping)} leaves nothing of the ${h}x${w} input`);
+    if (top + bottom >= h || left + right >= w)
+      throw new ShapeError(`cropping ${JSON.stringify(cropping)} leaves nothing of the ${h}x${w} input`);
     return slice(x, [0, top, left, 0], [n, h - top - bottom, w - left - right, c]);
   });
 }
@@ -115,27 +144,39 @@ export interface UpSampling2dOptions extends NameOption {
   readonly interpolation?: "nearest" | "bilinear";
 }
 
-/** Images enlarged by whole factors: [batch, height, width, channels] -> [batch, height * rows, width * columns, channels]. `size` default 2. @throws ArgumentError for sizes below 1. */
+/**
+ * Images enlarged by whole factors: [batch, height, width, channels] -> [batch, height * rows, width * columns, channels]. `size`
+ * default 2. @throws ArgumentError for sizes below 1.
+ */
 export function upSampling2d(size: Pair = 2, options: UpSampling2dOptions = {}): Layer {
-  return layerOf<Required<UpSampling2dOptions>>("upSampling2d", { size }, { name: "", interpolation: "nearest" }, options, ({ interpolation }) => {
-    const [rows, columns] = pairOf("upSampling2d", "size", size);
-    checkOneOf("upSampling2d", "interpolation", interpolation, ["nearest", "bilinear"]);
-    return {
-      call: (x) => {
-        checkImages(x.shape, 4);
-        const [n, h, w, c] = x.shape;
-        if (interpolation === "bilinear") {
-          const tall = matmul(interpolationMatrix(h, rows), reshaped(x, [n, h, w * c]));
-          return reshaped(matmul(interpolationMatrix(w, columns), reshaped(tall, [n * h * rows, w, c])), [n, h * rows, w * columns, c]);
-        }
-        const spread = broadcastTo(reshaped(x, [n, h, 1, w, 1, c]), [n, h, rows, w, columns, c]);
-        return reshaped(spread, [n, h * rows, w * columns, c]);
-      },
-    };
-  });
+  return layerOf<Required<UpSampling2dOptions>>(
+    "upSampling2d",
+    { size },
+    { name: "", interpolation: "nearest" },
+    options,
+    ({ interpolation }) => {
+      const [rows, columns] = pairOf("upSampling2d", "size", size);
+      checkOneOf("upSampling2d", "interpolation", interpolation, ["nearest", "bilinear"]);
+      return {
+        call: (x) => {
+          checkImages(x.shape, 4);
+          const [n, h, w, c] = x.shape;
+          if (interpolation === "bilinear") {
+            const tall = matmul(interpolationMatrix(h, rows), reshaped(x, [n, h, w * c]));
+            return reshaped(matmul(interpolationMatrix(w, columns), reshaped(tall, [n * h * rows, w, c])), [n, h * rows, w * columns, c]);
+          }
+          const spread = broadcastTo(reshaped(x, [n, h, 1, w, 1, c]), [n, h, rows, w, columns, c]);
+          return reshaped(spread, [n, h * rows, w * columns, c]);
+        },
+      };
+    },
+  );
 }
 
-/** [size * factor, size]: row i holds the shares of the two pixels on both sides of output center (i + 1/2) / factor - 1/2, those outside counting as the edge. */
+/**
+ * [size * factor, size]: row i holds the shares of the two pixels on both sides of output center (i + 1/2) / factor - 1/2, those outside
+ * counting as the edge.
+ */
 function interpolationMatrix(size: number, factor: number): Tensor {
   const shares = new Float32Array(size * factor * size);
   for (let i = 0; i < size * factor; i++) {

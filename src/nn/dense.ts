@@ -22,7 +22,13 @@ export interface DenseOptions extends NameOption {
 }
 
 const DEFAULTS: Required<DenseOptions> = {
-  name: "", activation: null, useBias: true, kernelInitializer: "glorotUniform", biasInitializer: "zeros", kernelRegularizer: null, biasRegularizer: null,
+  name: "",
+  activation: null,
+  useBias: true,
+  kernelInitializer: "glorotUniform",
+  biasInitializer: "zeros",
+  kernelRegularizer: null,
+  biasRegularizer: null,
 };
 
 /**

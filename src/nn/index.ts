@@ -4,7 +4,14 @@ export type { Config, Layer, LayerDescription, Regularizer, Weight, WeightOption
 export { dense } from "./dense.ts";
 export type { DenseOptions } from "./dense.ts";
 export { conv1d, conv1dTranspose, conv2d, conv2dTranspose, depthwiseConv2d, separableConv2d } from "./conv.ts";
-export type { Conv1dOptions, Conv1dTransposeOptions, Conv2dLayerOptions, Conv2dTransposeOptions, DepthwiseConv2dOptions, SeparableConv2dOptions } from "./conv.ts";
+export type {
+  Conv1dOptions,
+  Conv1dTransposeOptions,
+  Conv2dLayerOptions,
+  Conv2dTransposeOptions,
+  DepthwiseConv2dOptions,
+  SeparableConv2dOptions,
+} from "./conv.ts";
 export { avgPool1d, avgPool2d, globalAvgPool1d, globalAvgPool2d, globalMaxPool1d, globalMaxPool2d, maxPool1d, maxPool2d } from "./pool.ts";
 export type { GlobalPoolOptions, Pool1dOptions, Pool2dOptions } from "./pool.ts";
 export { activation, cropping2d, dropout, flatten, permute, repeatVector, reshape, upSampling2d, zeroPadding2d } from "./core.ts";
@@ -18,7 +25,14 @@ export type { EmbeddingOptions } from "./embedding.ts";
 export { bidirectional, gru, lstm, simpleRnn, timeDistributed } from "./recurrent.ts";
 export type { BidirectionalOptions, GruOptions, LstmOptions, RecurrentLayer, SimpleRnnOptions } from "./recurrent.ts";
 export { batchNorm, groupNorm, layerNorm, normalization, rmsNorm } from "./normalization.ts";
-export type { BatchNormOptions, GroupNormOptions, LayerNormOptions, NormalizationLayer, NormalizationOptions, RmsNormOptions } from "./normalization.ts";
+export type {
+  BatchNormOptions,
+  GroupNormOptions,
+  LayerNormOptions,
+  NormalizationLayer,
+  NormalizationOptions,
+  RmsNormOptions,
+} from "./normalization.ts";
 export * as merge from "./merge.ts";
 export { l1, l1l2, l2 } from "./regularizers.ts";
 export type { RegularizerOption } from "./regularizers.ts";

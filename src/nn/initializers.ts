@@ -45,7 +45,10 @@ function scaledNormal(scale: number, mode: FanMode): Initializer {
   return (shape, random) => truncatedNormal(0, Math.sqrt(varianceFor(shape, scale, mode)) / TRUNCATED_STDDEV)(shape, random);
 }
 
-/** Uniform in +-sqrt(6 / (fanIn + fanOut)): Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010. */
+/**
+ * Uniform in +-sqrt(6 / (fanIn + fanOut)): Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural
+ * networks", 2010.
+ */
 export const glorotUniform: Initializer = scaledUniform(1, "fanAverage");
 /** Truncated normal of variance 2 / (fanIn + fanOut): Glorot & Bengio 2010. */
 export const glorotNormal: Initializer = scaledNormal(1, "fanAverage");
@@ -83,7 +86,9 @@ export const zeros: Initializer = constant(0);
 /** All elements 1. */
 export const ones: Initializer = constant(1);
 
-/** The identity matrix times `gain`; where the shape is not square, ones run down the main diagonal. @throws ShapeError unless of rank 2. */
+/**
+ * The identity matrix times `gain`; where the shape is not square, ones run down the main diagonal. @throws ShapeError unless of rank 2.
+ */
 export function identity(gain = 1): Initializer {
   return (shape) => {
     if (shape.length !== 2) throw new ShapeError(`identity: expected a shape of rank 2, got ${showShape(shape)}`);
@@ -104,13 +109,18 @@ export function orthogonal(gain = 1): Initializer {
     if (shape.length < 2) throw new ShapeError(`orthogonal: expected a shape of rank 2 or more, got ${showShape(shape)}`);
     const columns = shape[shape.length - 1];
     const rows = sizeOf(shape.slice(0, -1));
-    const size = Math.max(rows, columns), count = Math.min(rows, columns);
+    const size = Math.max(rows, columns);
+    const count = Math.min(rows, columns);
     const normals = random.normal(size * count);
     const vectors = Array.from({ length: count }, (_, j) => Float64Array.from({ length: size }, (_, i) => normals[i * count + j]));
     orthonormalize(vectors);
     const out = new Float32Array(size * count);
     const [step, vectorStep] = rows >= columns ? [columns, 1] : [1, columns];
-    vectors.forEach((vector, j) => vector.forEach((value, i) => { out[i * step + j * vectorStep] = gain * value; }));
+    vectors.forEach((vector, j) =>
+      vector.forEach((value, i) => {
+        out[i * step + j * vectorStep] = gain * value;
+      }),
+    );
     return out;
   };
 }
@@ -122,7 +132,8 @@ export function orthogonal(gain = 1): Initializer {
  */
 function orthonormalize(vectors: readonly Float64Array[]): void {
   vectors.forEach((vector, j) => {
-    let before = dot(vector, vector), after = before;
+    let before = dot(vector, vector);
+    let after = before;
     for (let pass = 0; pass === 0 || (pass === 1 && after < 0.25 * before); pass++) {
       before = after;
       for (let k = 0; k < j; k++) addScaled(vector, vectors[k], -dot(vector, vectors[k]));
@@ -135,7 +146,11 @@ function orthonormalize(vectors: readonly Float64Array[]): void {
 
 /** Four sums, so that one addition need not wait for another. */
 function dot(a: Float64Array, b: Float64Array): number {
-  let s0 = 0, s1 = 0, s2 = 0, s3 = 0, i = 0;
+  let s0 = 0;
+  let s1 = 0;
+  let s2 = 0;
+  let s3 = 0;
+  let i = 0;
   for (; i + 4 <= a.length; i += 4) {
     s0 += a[i] * b[i];
     s1 += a[i + 1] * b[i + 1];
@@ -151,14 +166,25 @@ function addScaled(a: Float64Array, b: Float64Array, scale: number): void {
 }
 
 const BY_NAME = {
-  zeros, ones, glorotUniform, glorotNormal, heUniform, heNormal, lecunUniform, lecunNormal,
-  constant: constant(), randomUniform: randomUniform(), randomNormal: randomNormal(), truncatedNormal: truncatedNormal(),
-  orthogonal: orthogonal(), identity: identity(),
+  zeros,
+  ones,
+  glorotUniform,
+  glorotNormal,
+  heUniform,
+  heNormal,
+  lecunUniform,
+  lecunNormal,
+  constant: constant(),
+  randomUniform: randomUniform(),
+  randomNormal: randomNormal(),
+  truncatedNormal: truncatedNormal(),
+  orthogonal: orthogonal(),
+  identity: identity(),
 } as const satisfies Record<string, Initializer>;
 
 /**
- * Names that stand for initializers with their default parameters: zeros, ones, constant, glorotUniform, glorotNormal, heUniform, heNormal, lecunUniform, lecunNormal,
- * randomUniform, randomNormal, truncatedNormal, orthogonal, identity.
+ * Names that stand for initializers with their default parameters: zeros, ones, constant, glorotUniform, glorotNormal, heUniform, heNormal,
+ * lecunUniform, lecunNormal, randomUniform, randomNormal, truncatedNormal, orthogonal, identity.
  */
 export type InitializerName = keyof typeof BY_NAME;
 

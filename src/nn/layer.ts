@@ -51,8 +51,8 @@ export interface WeightOptions {
 }
 
 /**
- * A part of a model with weights of its own. Functions such as `dense(10)` make one; `layer()` makes one from a description. Its weights come into being with the
- * first call, when the shape of the input is known.
+ * A part of a model with weights of its own. Functions such as `dense(10)` make one; `layer()` makes one from a description. Its weights
+ * come into being with the first call, when the shape of the input is known.
  */
 export interface Layer {
   /** What made it: dense, conv2d … */
@@ -62,8 +62,8 @@ export interface Layer {
   /** Its options, with defaults filled in. */
   readonly config: Config;
   /**
-   * Default true. False freezes the layer: training leaves its weights as they are, and `batchNorm` works as in inference, as in Keras. Takes effect with the next `compile`;
-   * kept in files that hold the training.
+   * Default true. False freezes the layer: training leaves its weights as they are, and `batchNorm` works as in inference, as in Keras.
+   * Takes effect with the next `compile`; kept in files that hold the training.
    */
   trainable: boolean;
   /** Empty until the first call. */
@@ -73,8 +73,8 @@ export interface Layer {
   /** Those that it calls: the layers of a model that is one, and what `bidirectional` and its like hold. */
   readonly layers?: readonly Layer[];
   /**
-   * Makes the weights for inputs of the first argument's shape if there are none yet, and computes the output. `x` has the batch as first dimension.
-   * Behind the tensors may come `{ training }`: see `CallOptions`.
+   * Makes the weights for inputs of the first argument's shape if there are none yet, and computes the output. `x` has the batch as first
+   * dimension. Behind the tensors may come `{ training }`: see `CallOptions`.
    * @throws ShapeError naming the layer where `x` does not fit, ArgumentError for what is no tensor.
    */
   call(x: Tensor, ...more: readonly (Tensor | CallOptions | null | undefined)[]): Tensor;
@@ -93,7 +93,10 @@ export interface Context {
   called(layer: Layer, output: Tensor): void;
   /** Told, while a model is built, of an input whose elements are indices, what they must be below, and how to check a batch of them. */
   readonly indexes?: (input: Tensor, limit: number, check: IndexCheck) => void;
-  /** While a model is read from a file, whose values replace those of all weights: @throws ShapeError for a weight that the file cannot hold. */
+  /**
+   * While a model is read from a file, whose values replace those of all weights: @throws ShapeError for a weight that the file cannot
+   * hold.
+   */
   readonly checkWeight?: (name: string, shape: Shape) => void;
   /** Told of the graph whose shapes a model was built from. */
   readonly traced?: (graph: Graph) => void;
@@ -132,7 +135,9 @@ export interface LayerDescription {
   readonly config: Config;
   /** Makes the weights for an input shape; also the place to check it. `weight(name, shape, options)` returns the new tensor. */
   readonly build?: (inputShape: Shape, weight: (name: string, shape: Shape, options: WeightOptions) => Tensor) => void;
-  /** Layers that `call` calls. Their weights count as this layer's, named with the key in front: `forward` makes kernel into forwardKernel. */
+  /**
+   * Layers that `call` calls. Their weights count as this layer's, named with the key in front: `forward` makes kernel into forwardKernel.
+   */
   readonly parts?: { readonly [prefix: string]: Layer };
   /**
    * What becomes of the mask of its input (see masking.ts): the output's too, or used up by the layer itself. Default: lost, which a
@@ -147,7 +152,9 @@ export interface LayerDescription {
 
 /**
  * A layer from its description. `config.name` becomes its name.
- * @example const scale = layer({ kind: "scale", config: {}, build: (shape, weight) => { weight("gamma", [shape.at(-1)], { init: "ones" }); }, call: (x, { gamma }) => mul(x, gamma) });
+ * @example const scale = layer({ kind: "scale", config: {},
+ *   build: (shape, weight) => { weight("gamma", [shape.at(-1)], { init: "ones" }); },
+ *   call: (x, { gamma }) => mul(x, gamma) });
  * @throws ArgumentError for what is no description
  */
 export function layer(description: LayerDescription): Layer {
@@ -160,7 +167,11 @@ export function layer(description: LayerDescription): Layer {
 
 /** What `layer` does, for descriptions that are right. */
 export function layerFrom(description: LayerDescription): Layer {
-  return layerWith(description, [], Object.entries(description.parts ?? {}).map(([prefix, part]) => [part, (name) => prefixed(prefix, name)]));
+  return layerWith(
+    description,
+    [],
+    Object.entries(description.parts ?? {}).map(([prefix, part]) => [part, (name) => prefixed(prefix, name)]),
+  );
 }
 
 /** Inner layers, with what names their weights have in the outer one. */
@@ -210,8 +221,13 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
           build(x.shape, (name, shape, { init, trainable = true, regularizer = null }) => {
             const { checkWeight } = context();
             checkWeight?.(name, shape);
-            // What a file is about to replace need not be random: 1 ms of the start of a small model, 2 s of one with 12 million weights (Node 20).
-            const data = !TRAINING ? null : checkWeight ? new Float32Array(sizeOf(shape)) : firstValues(name, init, shape, new Random(context().seed, context().nextStream()));
+            // What a file is about to replace need not be random: 1 ms of the start of a small model, 2 s of one with 12 million weights
+            // (Node 20).
+            const data = !TRAINING
+              ? null
+              : checkWeight
+                ? new Float32Array(sizeOf(shape))
+                : firstValues(name, init, shape, new Random(context().seed, context().nextStream()));
             const tensor = new Tensor(shape, "f32", null, 0, data);
             own.push(weightIn(self, { name, tensor, trainable, regularizer }));
             byName[name] = tensor;
@@ -220,14 +236,17 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
         }
         self.built = true;
         // The model is told of this layer, not of its parts.
-        return withMode(options?.training === undefined ? {} : { training: options.training }, () => withContext(parts.length === 0 ? {} : silent, () => call(x, byName, ...more)));
+        return withMode(options?.training === undefined ? {} : { training: options.training }, () =>
+          withContext(parts.length === 0 ? {} : silent, () => call(x, byName, ...more)),
+        );
       };
       const known = self.built;
       const y = scope(self.name || kind, run);
       const mask = maskOf(x);
       if (mask !== null && maskOf(y) === null) {
         if (handling === "pass") masked(y, mask);
-        else if (handling !== "use" && !known && mask.rank > 1) console.warn(`lockstep: layer "${self.name || kind}" does not hand on the mask: layers behind it take all steps`);
+        else if (handling !== "use" && !known && mask.rank > 1)
+          console.warn(`lockstep: layer "${self.name || kind}" does not hand on the mask: layers behind it take all steps`);
       }
       context().called(self, y);
       return y;

@@ -12,7 +12,13 @@ import { maskOf, masked } from "./masks.ts";
 import { layerOf } from "./options.ts";
 import type { Given, NameOption } from "./options.ts";
 
-function merging<D extends NameOption>(kind: string, defaults: D, options: Given<D>, merge: (tensors: readonly Tensor[], o: D) => Tensor, exactly: number | null = null): Layer {
+function merging<D extends NameOption>(
+  kind: string,
+  defaults: D,
+  options: Given<D>,
+  merge: (tensors: readonly Tensor[], o: D) => Tensor,
+  exactly: number | null = null,
+): Layer {
   return layerOf(kind, {}, defaults, options, (o) => ({
     mask: "use",
     inputs: Infinity,
@@ -29,9 +35,11 @@ function merging<D extends NameOption>(kind: string, defaults: D, options: Given
 }
 
 /** A step of a sum or product counts where it counts in one of the inputs; all steps do where one input has no mask. As in Keras 3. */
-const eitherMask = (masks: readonly (Tensor | null)[]): Tensor | null => (masks.includes(null) ? null : (masks as readonly Tensor[]).reduce((a, b) => map.or(a, b)));
+const eitherMask = (masks: readonly (Tensor | null)[]): Tensor | null =>
+  masks.includes(null) ? null : (masks as readonly Tensor[]).reduce((a, b) => map.or(a, b));
 
-const pairwise = (kind: string, op: (a: Tensor, b: Tensor) => Tensor, options: NameOption, exactly: number | null = null): Layer => merging(kind, { name: "" }, options, (tensors) => tensors.reduce(op), exactly);
+const pairwise = (kind: string, op: (a: Tensor, b: Tensor) => Tensor, options: NameOption, exactly: number | null = null): Layer =>
+  merging(kind, { name: "" }, options, (tensors) => tensors.reduce(op), exactly);
 
 /** The sum of all inputs. */
 export const add = (options: NameOption = {}): Layer => pairwise("add", map.add, options);
@@ -46,7 +54,12 @@ export const minimum = (options: NameOption = {}): Layer => pairwise("minimum", 
 
 /** The mean of all inputs. */
 export function average(options: NameOption = {}): Layer {
-  return merging("average", { name: "" }, options, (tensors) => map.mul(tensors.reduce((a, b) => map.add(a, b)), 1 / tensors.length));
+  return merging("average", { name: "" }, options, (tensors) =>
+    map.mul(
+      tensors.reduce((a, b) => map.add(a, b)),
+      1 / tensors.length,
+    ),
+  );
 }
 
 /** Options of `concatenate`. */
@@ -57,7 +70,9 @@ export interface ConcatenateOptions extends NameOption {
 
 /** The inputs joined along `axis`. When called, @throws ShapeError when other dimensions differ. */
 export function concatenate(options: ConcatenateOptions = {}): Layer {
-  return merging<Required<ConcatenateOptions>>("concatenate", { name: "", axis: -1 }, options, (tensors, { axis }) => concat(tensors, axis));
+  return merging<Required<ConcatenateOptions>>("concatenate", { name: "", axis: -1 }, options, (tensors, { axis }) =>
+    concat(tensors, axis),
+  );
 }
 
 /** Options of `dot`. */
@@ -68,17 +83,27 @@ export interface DotOptions extends NameOption {
   readonly normalize?: boolean;
 }
 
-/** Sums of products along one dimension of each of two inputs, sample by sample: the other dimensions of the first, then those of the second; [batch, 1] when none is left. */
+/**
+ * Sums of products along one dimension of each of two inputs, sample by sample: the other dimensions of the first, then those of the
+ * second; [batch, 1] when none is left.
+ */
 export function dot(options: DotOptions): Layer {
   const { axes = -1 } = options ?? {};
   const both = typeof axes === "number" ? [axes, axes] : axes;
-  if (!Array.isArray(both) || both.length !== 2 || !both.every(Number.isInteger)) throw new ArgumentError(`dot: axes must be an integer or two of them, got ${JSON.stringify(axes)}`);
-  return merging<Required<DotOptions>>("dot", { name: "", axes: -1, normalize: false }, options, ([a, b], { normalize }) => {
-    const [left, right] = [a, b].map((x, i) => asMatrices(x, both[i], normalize));
-    const y = matmul(left.rows, right.rows, { transposeB: true });
-    const rest = [...left.rest, ...right.rest];
-    return reshape(y, [a.shape[0], ...(rest.length === 0 ? [1] : rest)]);
-  }, 2);
+  if (!Array.isArray(both) || both.length !== 2 || !both.every(Number.isInteger))
+    throw new ArgumentError(`dot: axes must be an integer or two of them, got ${JSON.stringify(axes)}`);
+  return merging<Required<DotOptions>>(
+    "dot",
+    { name: "", axes: -1, normalize: false },
+    options,
+    ([a, b], { normalize }) => {
+      const [left, right] = [a, b].map((x, i) => asMatrices(x, both[i], normalize));
+      const y = matmul(left.rows, right.rows, { transposeB: true });
+      const rest = [...left.rest, ...right.rest];
+      return reshape(y, [a.shape[0], ...(rest.length === 0 ? [1] : rest)]);
+    },
+    2,
+  );
 }
 
 /** x as [batch, other dimensions, axis]. */

@@ -52,8 +52,10 @@ const SMALLEST_DEVIATION = 1e-7;
 export function normalization(options: NormalizationOptions = {}): NormalizationLayer {
   const { axis = -1, mean: givenMean = null, variance: givenVariance = null } = options ?? {};
   if ((givenMean === null) !== (givenVariance === null)) throw new ArgumentError("normalization: mean and variance must be given together");
-  let known: { mean: readonly number[]; variance: readonly number[] } | null = givenMean === null || givenVariance === null ? null : { mean: listOf("mean", givenMean), variance: listOf("variance", givenVariance) };
-  if (known !== null && known.variance.some((v) => v < 0)) throw new ArgumentError(`normalization: variance must be >= 0, got ${JSON.stringify(givenVariance)}`);
+  let known: { mean: readonly number[]; variance: readonly number[] } | null =
+    givenMean === null || givenVariance === null ? null : { mean: listOf("mean", givenMean), variance: listOf("variance", givenVariance) };
+  if (known !== null && known.variance.some((v) => v < 0))
+    throw new ArgumentError(`normalization: variance must be >= 0, got ${JSON.stringify(givenVariance)}`);
 
   const axesOf = (rank: number): readonly number[] => {
     const axes = axis === null ? [] : normalizeAxes("axis", axis, rank);
@@ -64,30 +66,50 @@ export function normalization(options: NormalizationOptions = {}): Normalization
 
   const fill = (values: readonly number[], shape: Shape): Float32Array => {
     const size = sizeOf(shape);
-    if (values.length !== size && values.length !== 1) throw new ShapeError(`it has the mean and variance of ${values.length} features, got inputs of ${size} (axis ${JSON.stringify(axis)})`);
+    if (values.length !== size && values.length !== 1)
+      throw new ShapeError(
+        `it has the mean and variance of ${values.length} features, got inputs of ${size} (axis ${JSON.stringify(axis)})`,
+      );
     return Float32Array.from({ length: size }, (_, i) => values[values.length === 1 ? 0 : i]);
   };
-  const base = layerOf<Required<NormalizationOptions>>("normalization", {}, { name: "", axis: -1, mean: null, variance: null }, options, () => ({
-    build: (shape, weight) => {
-      checkRank(shape, "[batch, ...]", 1, Infinity);
-      if (known === null) throw new LockstepError("it has seen no data: call await layer.adapt(data) before the model is used, or give the options mean and variance");
-      const features = featuresOf(shape);
-      for (const [name, values] of Object.entries(known)) weight(name, features, { init: "zeros", trainable: false }).set(fill(values, features));
-    },
-    call: (x, { mean, variance }) => {
-      const features = featuresOf(x.shape);
-      if (!sameShape(features, mean.shape)) throw new ShapeError(`it has the mean and variance of features ${showShape(mean.shape)}, got ${showShape(features)} in ${showShape(x.shape)}`);
-      const axes = axesOf(x.rank);
-      const broad = x.shape.map((d, i) => (axes.includes(i) ? d : 1));
-      return div(sub(x, reshape(mean, broad)), maximum(sqrt(reshape(variance, broad)), SMALLEST_DEVIATION));
-    },
-  }));
+  const base = layerOf<Required<NormalizationOptions>>(
+    "normalization",
+    {},
+    { name: "", axis: -1, mean: null, variance: null },
+    options,
+    () => ({
+      build: (shape, weight) => {
+        checkRank(shape, "[batch, ...]", 1, Infinity);
+        if (known === null)
+          throw new LockstepError(
+            "it has seen no data: call await layer.adapt(data) before the model is used, or give the options mean and variance",
+          );
+        const features = featuresOf(shape);
+        for (const [name, values] of Object.entries(known))
+          weight(name, features, { init: "zeros", trainable: false }).set(fill(values, features));
+      },
+      call: (x, { mean, variance }) => {
+        const features = featuresOf(x.shape);
+        if (!sameShape(features, mean.shape))
+          throw new ShapeError(
+            `it has the mean and variance of features ${showShape(mean.shape)}, got ${showShape(features)} in ${showShape(x.shape)}`,
+          );
+        const axes = axesOf(x.rank);
+        const broad = x.shape.map((d, i) => (axes.includes(i) ? d : 1));
+        return div(sub(x, reshape(mean, broad)), maximum(sqrt(reshape(variance, broad)), SMALLEST_DEVIATION));
+      },
+    }),
+  );
 
   const take = (data: ArrayLike<number>, shape: Shape): void => {
-    if (shape.length === 0 || sizeOf(shape) === 0) throw new DataError(`normalization: adapt needs at least one sample, got data of shape ${showShape(shape)}`);
+    if (shape.length === 0 || sizeOf(shape) === 0)
+      throw new DataError(`normalization: adapt needs at least one sample, got data of shape ${showShape(shape)}`);
     const features = featuresOf(shape);
     const [mean, variance] = base.weights;
-    if (mean !== undefined && !sameShape(mean.tensor.shape, features)) throw new ShapeError(`normalization: the layer is in use for features ${showShape(mean.tensor.shape)}, the data has ${showShape(features)}`);
+    if (mean !== undefined && !sameShape(mean.tensor.shape, features))
+      throw new ShapeError(
+        `normalization: the layer is in use for features ${showShape(mean.tensor.shape)}, the data has ${showShape(features)}`,
+      );
     known = featureStatistics(data, shape, axesOf(shape.length));
     Object.assign(base.config, known);
     mean?.tensor.set(Float32Array.from(known.mean));
@@ -114,7 +136,8 @@ export function normalization(options: NormalizationOptions = {}): Normalization
 
 function listOf(what: string, value: number | readonly number[]): readonly number[] {
   const list = typeof value === "number" ? [value] : value;
-  if (!Array.isArray(list) || list.length === 0 || !list.every(Number.isFinite)) throw new ArgumentError(`normalization: ${what} must be a number or an array of numbers, got ${JSON.stringify(value)}`);
+  if (!Array.isArray(list) || list.length === 0 || !list.every(Number.isFinite))
+    throw new ArgumentError(`normalization: ${what} must be a number or an array of numbers, got ${JSON.stringify(value)}`);
   return list;
 }
 
@@ -137,7 +160,14 @@ interface AffineOptions extends NameOption {
 }
 
 const AFFINE: Required<AffineOptions> = {
-  name: "", epsilon: 1e-3, center: true, scale: true, betaInitializer: "zeros", gammaInitializer: "ones", betaRegularizer: null, gammaRegularizer: null,
+  name: "",
+  epsilon: 1e-3,
+  center: true,
+  scale: true,
+  betaInitializer: "zeros",
+  gammaInitializer: "ones",
+  betaRegularizer: null,
+  gammaRegularizer: null,
 };
 
 /** Makes gamma and beta, as far as the options want them. */
@@ -165,45 +195,59 @@ export interface BatchNormOptions extends AffineOptions {
  * @throws ArgumentError for bad options; when called, ShapeError for another number of features
  */
 export function batchNorm(options: BatchNormOptions = {}): Layer {
-  const self: Layer = layerOf<Required<BatchNormOptions>>("batchNorm", {}, { ...AFFINE, axis: -1, momentum: 0.99, movingMeanInitializer: "zeros", movingVarianceInitializer: "ones" }, options, (o) => {
-    checkNumber("batchNorm", "epsilon", o.epsilon, 0);
-    checkNumber("batchNorm", "momentum", o.momentum, 0, 1);
-    return {
-      build: (shape, weight) => {
-        checkRank(shape, "[batch, ..., features]", 2, Infinity);
-        const features = [shape[normalizeAxis("axis", o.axis, shape.length)]];
-        affine(o, features, weight);
-        weight("movingMean", features, { trainable: false });
-        weight("movingVariance", features, { trainable: false });
-      },
-      mask: "pass",
-      call: (x, { gamma, beta, movingMean, movingVariance }) => {
-        const at = normalizeAxis("axis", o.axis, x.rank);
-        if (x.shape[at] !== movingMean.shape[0]) throw new ShapeError(`its weights were made for ${movingMean.shape[0]} features in dimension ${at}, got ${showShape(x.shape)}`);
-        const broad = (t: Tensor): Tensor => (at === x.rank - 1 ? t : reshape(t, x.shape.map((d, i) => (i === at ? d : 1))));
-        const scaleOf = (variance: Tensor): Tensor => (o.scale ? mul(rsqrt(add(variance, o.epsilon)), gamma) : rsqrt(add(variance, o.epsilon)));
-        if (!TRAINING || !self.trainable || !isTraining(x)) {
-          const y = mul(sub(x, broad(movingMean)), broad(scaleOf(movingVariance)));
-          return o.center ? add(y, broad(beta)) : y;
-        }
-        if (x.size === 0) throw new ShapeError(`a batch without elements has no mean, got ${showShape(x.shape)}`);
-        const axis = x.shape.map((_, i) => i).filter((i) => i !== at);
-        const meanOfBatch = meanWhere(maskOf(x), x, at);
-        const mean = meanOfBatch(x, { axis });
-        // The derivative of the variance by the mean is 0, and y depends on the mean only through the shift: with the mean a constant
-        // in both passes over x, the gradient is two sums over the batch (dy and dy * centered), the rest is of the size of the features.
-        const center = stopGradient(mean);
-        const centered = sub(x, broad(center));
-        const variance = meanOfBatch(square(centered), { axis });
-        const scale = scaleOf(variance);
-        const moved = mul(sub(center, mean), scale);
-        const y = add(mul(centered, broad(scale)), broad(o.center ? add(moved, beta) : moved));
-        update(movingMean, (average) => blendIn(average, mean, o.momentum));
-        update(movingVariance, (average) => blendIn(average, variance, o.momentum));
-        return y;
-      },
-    };
-  });
+  const self: Layer = layerOf<Required<BatchNormOptions>>(
+    "batchNorm",
+    {},
+    { ...AFFINE, axis: -1, momentum: 0.99, movingMeanInitializer: "zeros", movingVarianceInitializer: "ones" },
+    options,
+    (o) => {
+      checkNumber("batchNorm", "epsilon", o.epsilon, 0);
+      checkNumber("batchNorm", "momentum", o.momentum, 0, 1);
+      return {
+        build: (shape, weight) => {
+          checkRank(shape, "[batch, ..., features]", 2, Infinity);
+          const features = [shape[normalizeAxis("axis", o.axis, shape.length)]];
+          affine(o, features, weight);
+          weight("movingMean", features, { trainable: false });
+          weight("movingVariance", features, { trainable: false });
+        },
+        mask: "pass",
+        call: (x, { gamma, beta, movingMean, movingVariance }) => {
+          const at = normalizeAxis("axis", o.axis, x.rank);
+          if (x.shape[at] !== movingMean.shape[0])
+            throw new ShapeError(`its weights were made for ${movingMean.shape[0]} features in dimension ${at}, got ${showShape(x.shape)}`);
+          const broad = (t: Tensor): Tensor =>
+            at === x.rank - 1
+              ? t
+              : reshape(
+                  t,
+                  x.shape.map((d, i) => (i === at ? d : 1)),
+                );
+          const scaleOf = (variance: Tensor): Tensor =>
+            o.scale ? mul(rsqrt(add(variance, o.epsilon)), gamma) : rsqrt(add(variance, o.epsilon));
+          if (!TRAINING || !self.trainable || !isTraining(x)) {
+            const y = mul(sub(x, broad(movingMean)), broad(scaleOf(movingVariance)));
+            return o.center ? add(y, broad(beta)) : y;
+          }
+          if (x.size === 0) throw new ShapeError(`a batch without elements has no mean, got ${showShape(x.shape)}`);
+          const axis = x.shape.map((_, i) => i).filter((i) => i !== at);
+          const meanOfBatch = meanWhere(maskOf(x), x, at);
+          const mean = meanOfBatch(x, { axis });
+          // The derivative of the variance by the mean is 0, and y depends on the mean only through the shift: with the mean a constant
+          // in both passes over x, the gradient is two sums over the batch (dy and dy * centered), the rest is of the size of the features.
+          const center = stopGradient(mean);
+          const centered = sub(x, broad(center));
+          const variance = meanOfBatch(square(centered), { axis });
+          const scale = scaleOf(variance);
+          const moved = mul(sub(center, mean), scale);
+          const y = add(mul(centered, broad(scale)), broad(o.center ? add(moved, beta) : moved));
+          update(movingMean, (average) => blendIn(average, mean, o.momentum));
+          update(movingVariance, (average) => blendIn(average, variance, o.momentum));
+          return y;
+        },
+      };
+    },
+  );
   return self;
 }
 
@@ -215,7 +259,8 @@ function meanWhere(mask: Tensor | null, x: Tensor, feature: number): typeof mean
   return (t, options) => div(sum(mul(t, counts), options), add(mul(sum(counts), each), 1e-7));
 }
 
-const blendIn = (average: Tensor, value: Tensor, momentum: number): Tensor => add(mul(average, momentum), mul(stopGradient(value), 1 - momentum));
+const blendIn = (average: Tensor, value: Tensor, momentum: number): Tensor =>
+  add(mul(average, momentum), mul(stopGradient(value), 1 - momentum));
 
 /** True when `axes` are the last dimensions in order, so that a sample's part is one run of memory. */
 const areLast = (axes: readonly number[], rank: number): boolean => axes.every((a, i) => a === rank - axes.length + i);
@@ -232,17 +277,33 @@ function scaleAndShift(y: Tensor, gamma: Tensor | undefined, beta: Tensor | unde
 }
 
 /** Layers that normalize each sample over `axis`. */
-function overAxes<D extends { readonly axis: number | readonly number[]; readonly epsilon: number }>(kind: string, defaults: D, options: Given<D>, centered: boolean, build: (o: D, shape: Shape, weight: MakeWeight) => void): Layer {
+function overAxes<D extends { readonly axis: number | readonly number[]; readonly epsilon: number }>(
+  kind: string,
+  defaults: D,
+  options: Given<D>,
+  centered: boolean,
+  build: (o: D, shape: Shape, weight: MakeWeight) => void,
+): Layer {
   return layerOf(kind, {}, defaults, options, (o) => {
     const { epsilon } = o;
     checkNumber(kind, "epsilon", epsilon, 0);
     return {
       mask: "pass",
-      build: (shape, weight) => build(o, normalizeAxes("axis", o.axis, shape.length).map((a) => shape[a]), weight),
+      build: (shape, weight) =>
+        build(
+          o,
+          normalizeAxes("axis", o.axis, shape.length).map((a) => shape[a]),
+          weight,
+        ),
       call: (x, { scale, gamma = scale, beta }) => {
         const axes = normalizeAxes("axis", o.axis, x.rank);
         if (areLast(axes, x.rank)) return normalizeLast(x, axes.length, { gamma, beta, epsilon, centered });
-        return scaleAndShift(standardize(x, axes, epsilon, centered), gamma, beta, x.shape.map((d, i) => (axes.includes(i) ? d : 1)));
+        return scaleAndShift(
+          standardize(x, axes, epsilon, centered),
+          gamma,
+          beta,
+          x.shape.map((d, i) => (axes.includes(i) ? d : 1)),
+        );
       },
     };
   });
@@ -258,7 +319,8 @@ export interface LayerNormOptions extends AffineOptions {
  * Layer normalization (Ba et al. 2016): each sample is brought to mean 0 and variance 1 over `axis`, then scaled and shifted.
  * Weights: gamma, beta of the shape of the axes. @throws as `batchNorm`.
  */
-export const layerNorm = (options: LayerNormOptions = {}): Layer => overAxes<Required<LayerNormOptions>>("layerNorm", { ...AFFINE, axis: -1 }, options, true, affine);
+export const layerNorm = (options: LayerNormOptions = {}): Layer =>
+  overAxes<Required<LayerNormOptions>>("layerNorm", { ...AFFINE, axis: -1 }, options, true, affine);
 
 /** Options of `rmsNorm`. */
 export interface RmsNormOptions extends NameOption {
@@ -268,9 +330,14 @@ export interface RmsNormOptions extends NameOption {
   readonly epsilon?: number;
 }
 
-/** Root mean square normalization (Zhang & Sennrich 2019): x / sqrt(mean(x^2) + epsilon) * scale over `axis`. Weights: scale, of the shape of the axes. */
+/**
+ * Root mean square normalization (Zhang & Sennrich 2019): x / sqrt(mean(x^2) + epsilon) * scale over `axis`. Weights: scale, of the shape
+ * of the axes.
+ */
 export const rmsNorm = (options: RmsNormOptions = {}): Layer =>
-  overAxes<Required<RmsNormOptions>>("rmsNorm", { name: "", axis: -1, epsilon: 1e-6 }, options, false, (_o, shape, weight) => weight("scale", shape, { init: "ones" }));
+  overAxes<Required<RmsNormOptions>>("rmsNorm", { name: "", axis: -1, epsilon: 1e-6 }, options, false, (_o, shape, weight) =>
+    weight("scale", shape, { init: "ones" }),
+  );
 
 /** Options of `groupNorm`. */
 export interface GroupNormOptions extends AffineOptions {
@@ -279,8 +346,8 @@ export interface GroupNormOptions extends AffineOptions {
 }
 
 /**
- * Group normalization (Wu & He 2018): each sample is brought to mean 0 and variance 1 within `groups` parts of its features (the last dimension).
- * `groups` default 32; -1: each feature alone. Weights: gamma, beta [features]. @throws as `batchNorm`.
+ * Group normalization (Wu & He 2018): each sample is brought to mean 0 and variance 1 within `groups` parts of its features (the last
+ * dimension). `groups` default 32; -1: each feature alone. Weights: gamma, beta [features]. @throws as `batchNorm`.
  */
 export function groupNorm(groups = 32, options: GroupNormOptions = {}): Layer {
   return layerOf<Required<GroupNormOptions>>("groupNorm", { groups }, { ...AFFINE, axis: -1 }, options, (o) => {
@@ -290,8 +357,10 @@ export function groupNorm(groups = 32, options: GroupNormOptions = {}): Layer {
       build: (shape, weight) => {
         checkRank(shape, "[batch, ..., features]", 2, Infinity);
         const features = lastOf(shape);
-        if (normalizeAxis("axis", o.axis, shape.length) !== shape.length - 1) throw new ArgumentError(`axis must be the last dimension, got ${o.axis}`);
-        if (groups !== -1 && features % groups !== 0) throw new ShapeError(`${features} features cannot be split into ${groups} groups of one size`);
+        if (normalizeAxis("axis", o.axis, shape.length) !== shape.length - 1)
+          throw new ArgumentError(`axis must be the last dimension, got ${o.axis}`);
+        if (groups !== -1 && features % groups !== 0)
+          throw new ShapeError(`${features} features cannot be split into ${groups} groups of one size`);
         affine(o, [features], weight);
       },
       mask: "pass",

@@ -1,4 +1,7 @@
-/** @file What the layers share in reading their options: unknown keys are refused, activations are split into what kernels apply and the rest, everything is kept as plain data. */
+/**
+ * @file What the layers share in reading their options: unknown keys are refused, activations are split into what kernels apply and the
+ * rest, everything is kept as plain data.
+ */
 import { checkOneOf, plain, shown } from "../check.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
 import { isKernelActivation, KERNEL_ACTIVATIONS, otherActivation } from "../ops/activation.ts";
@@ -42,7 +45,8 @@ export interface NameOption {
 export const CUSTOM = { custom: true } as const;
 
 /** A function by its name, for `loadModel` to ask for; the option's own name is what engines call one that was given none. */
-const namedCustom = ({ name }: { readonly name: string }, key: string): Attr => (name === "" || name === key ? CUSTOM : { ...CUSTOM, name });
+const namedCustom = ({ name }: { readonly name: string }, key: string): Attr =>
+  name === "" || name === key ? CUSTOM : { ...CUSTOM, name };
 
 /**
  * Options as plain data: functions become their own config or `CUSTOM`, with their names, except those of initializers, which are
@@ -79,13 +83,17 @@ export type PairOrSingle = Pair | readonly [number];
 export function windowOf(who: string, rank: 3 | 4, what: string, value: PairOrSingle): readonly [number, number] {
   if (rank === 4) return pairOf(who, what, value as Pair);
   const one: unknown = Array.isArray(value) && value.length === 1 ? value[0] : value;
-  if (!Number.isInteger(one) || (one as number) < 1) throw new ArgumentError(`${who}: ${what} must be an integer >= 1, got ${Array.isArray(value) ? `[${value.join(", ")}]` : shown(value)}`);
+  if (!Number.isInteger(one) || (one as number) < 1)
+    throw new ArgumentError(
+      `${who}: ${what} must be an integer >= 1, got ${Array.isArray(value) ? `[${value.join(", ")}]` : shown(value)}`,
+    );
   return [1, one as number];
 }
 
 /** @throws ArgumentError for another padding; for numbers, as PyTorch takes them, it names the layer that pads by so much. */
 export function checkPadding<P extends string>(kind: string, padding: P, known: readonly P[]): void {
-  if (typeof padding !== "string" && kind.endsWith("2d")) throw new ArgumentError(`${kind}: padding must be "valid" or "same", got ${shown(padding)}; the layer zeroPadding2d pads by numbers`);
+  if (typeof padding !== "string" && kind.endsWith("2d"))
+    throw new ArgumentError(`${kind}: padding must be "valid" or "same", got ${shown(padding)}; the layer zeroPadding2d pads by numbers`);
   checkOneOf(kind, "padding", padding, known);
 }
 
@@ -116,7 +124,8 @@ export const lastOf = (shape: Shape): number => shape[shape.length - 1];
 
 /** @throws ShapeError unless the last dimension still is what the weights were made for. */
 export function checkFeatures(x: Tensor, features: number): void {
-  if (lastOf(x.shape) !== features) throw new ShapeError(`its weights were made for ${features} features in the last dimension, got ${showShape(x.shape)}`);
+  if (lastOf(x.shape) !== features)
+    throw new ShapeError(`its weights were made for ${features} features in the last dimension, got ${showShape(x.shape)}`);
 }
 
 export interface SplitActivation {
@@ -137,11 +146,18 @@ export function activationOf(who: string, option: ActivationOption): SplitActiva
     throw new ArgumentError(`${who}: expected the name of an activation or a function, got ${got}${why}`);
   }
   if (typeof value === "string" && isKernelActivation(value)) return { kernel: value, after: (x) => x, inKernel: true };
-  return { kernel: "linear", after: typeof value === "string" ? otherActivation(who, value) : (value as (x: Tensor) => Tensor), inKernel: false };
+  return {
+    kernel: "linear",
+    after: typeof value === "string" ? otherActivation(who, value) : (value as (x: Tensor) => Tensor),
+    inKernel: false,
+  };
 }
 
 /** All of an activation as a function. */
-export const whole = ({ kernel, after }: SplitActivation) => (x: Tensor): Tensor => after(KERNEL_ACTIVATIONS[kernel](x));
+export const whole =
+  ({ kernel, after }: SplitActivation) =>
+  (x: Tensor): Tensor =>
+    after(KERNEL_ACTIVATIONS[kernel](x));
 
 const isLayer = (value: unknown): boolean => typeof (value as Partial<Layer>).call === "function";
 
@@ -150,7 +166,10 @@ export function isCustom(value: unknown): boolean {
   return typeof value === "object" && value !== null && (value as { custom?: unknown }).custom === true;
 }
 
-/** Makes a weight, begun and penalized as the options of its name say: kernelInitializer and kernelRegularizer for kernel. `option` is that name where it is another. */
+/**
+ * Makes a weight, begun and penalized as the options of its name say: kernelInitializer and kernelRegularizer for kernel. `option` is that
+ * name where it is another.
+ */
 export type MakeWeight = (name: string, shape: Shape, more?: Partial<WeightOptions>, option?: string) => Tensor;
 
 /** What is left to say of a layer once its options are read. */
@@ -176,7 +195,9 @@ function checkPlaces(kind: string, args: { readonly [name: string]: unknown }, k
   const asOptions = names.filter((name) => Object.hasOwn(Object(args[name]), name));
   for (const key of [...asOptions, ...Object.keys(given ?? {}).filter((k) => !(k in known))]) {
     const small = plain(key);
-    const write = names.some((name) => plain(name) === small) ? `${kind}(${names.join(", ")}, { ... })` : ELSEWHERE.find(([name]) => name.test(small))?.[1];
+    const write = names.some((name) => plain(name) === small)
+      ? `${kind}(${names.join(", ")}, { ... })`
+      : ELSEWHERE.find(([name]) => name.test(small))?.[1];
     if (write !== undefined) throw new ArgumentError(`${kind}: ${key} is no option of a layer; write ${write}`);
   }
 }
@@ -195,7 +216,13 @@ function checkBeginnings(kind: string, options: { readonly [option: string]: unk
  * A layer from its positional arguments by name and its options, which together are its config.
  * @throws ArgumentError for unknown options, initializers and regularizers, and what `describe` refuses
  */
-export function layerOf<D extends object>(kind: string, args: { readonly [name: string]: unknown }, defaults: D, given: Given<D>, describe: (options: D) => OptionsDescription): Layer {
+export function layerOf<D extends object>(
+  kind: string,
+  args: { readonly [name: string]: unknown },
+  defaults: D,
+  given: Given<D>,
+  describe: (options: D) => OptionsDescription,
+): Layer {
   if (TRAINING) checkPlaces(kind, args, defaults, given);
   const o = optionsOf(kind, defaults, given);
   const { name } = o as NameOption;
@@ -206,12 +233,13 @@ export function layerOf<D extends object>(kind: string, args: { readonly [name: 
   const made = layerFrom({
     kind,
     config: configOf({ ...args, ...of }),
-    build: (shape, weight) => build?.(shape, (name, size, more, option = name) => {
-      // Weights that only predict get their elements from a file.
-      const init = (TRAINING ? of[`${option}Initializer`] : "zeros") as InitializerOption;
-      const penalty = TRAINING ? regularizer((of[`${option}Regularizer`] ?? null) as RegularizerOption) : null;
-      return weight(name, size, { init, regularizer: penalty, ...more });
-    }),
+    build: (shape, weight) =>
+      build?.(shape, (name, size, more, option = name) => {
+        // Weights that only predict get their elements from a file.
+        const init = (TRAINING ? of[`${option}Initializer`] : "zeros") as InitializerOption;
+        const penalty = TRAINING ? regularizer((of[`${option}Regularizer`] ?? null) as RegularizerOption) : null;
+        return weight(name, size, { init, regularizer: penalty, ...more });
+      }),
     call: anyDtype ? call : (x, ...more) => call(masked(cast(x, "f32"), maskOf(x)), ...more),
     // A layer that passed over a second tensor would compute something else than was meant.
     inputs: 1,

@@ -24,19 +24,39 @@ export interface Pool2dOptions extends NameOption {
 type Windows = (x: Tensor, size: Pair, options: PoolOptions) => Tensor;
 
 /** Images by themselves; with a rank of 3 sequences, as images of height 1. */
-function pool<P extends PairOrSingle>(kind: string, rank: 3 | 4, windows: Windows, poolSize: P, options: { readonly name?: string; readonly strides?: P | null; readonly padding?: Padding }): Layer {
-  return layerOf<{ name: string; strides: P | null; padding: Padding }>(kind, { poolSize }, { name: "", strides: null, padding: "valid" }, options, (o) => {
-    const size = windowOf(kind, rank, "poolSize", poolSize);
-    const strides = o.strides === null ? size : windowOf(kind, rank, "strides", o.strides);
-    checkPadding(kind, o.padding, ["valid", "same"]);
-    return { call: (x) => onImages(x, rank, (images) => windows(images, size, { strides, padding: o.padding })) };
-  });
+function pool<P extends PairOrSingle>(
+  kind: string,
+  rank: 3 | 4,
+  windows: Windows,
+  poolSize: P,
+  options: { readonly name?: string; readonly strides?: P | null; readonly padding?: Padding },
+): Layer {
+  return layerOf<{ name: string; strides: P | null; padding: Padding }>(
+    kind,
+    { poolSize },
+    { name: "", strides: null, padding: "valid" },
+    options,
+    (o) => {
+      const size = windowOf(kind, rank, "poolSize", poolSize);
+      const strides = o.strides === null ? size : windowOf(kind, rank, "strides", o.strides);
+      checkPadding(kind, o.padding, ["valid", "same"]);
+      return { call: (x) => onImages(x, rank, (images) => windows(images, size, { strides, padding: o.padding })) };
+    },
+  );
 }
 
-/** The largest element of each window: [batch, height, width, channels] -> [batch, rows, columns, channels]. `poolSize` default 2. @throws ArgumentError for bad options; when called, ShapeError for another rank. */
-export const maxPool2d = (poolSize: Pair = 2, options: Pool2dOptions = {}): Layer => pool("maxPool2d", 4, maximizeWindows, poolSize, options);
-/** The mean of each window: [batch, height, width, channels] -> [batch, rows, columns, channels]. `poolSize` default 2. @throws as `maxPool2d`. */
-export const avgPool2d = (poolSize: Pair = 2, options: Pool2dOptions = {}): Layer => pool("avgPool2d", 4, averageWindows, poolSize, options);
+/**
+ * The largest element of each window: [batch, height, width, channels] -> [batch, rows, columns, channels]. `poolSize`
+ * default 2. @throws ArgumentError for bad options; when called, ShapeError for another rank.
+ */
+export const maxPool2d = (poolSize: Pair = 2, options: Pool2dOptions = {}): Layer =>
+  pool("maxPool2d", 4, maximizeWindows, poolSize, options);
+/**
+ * The mean of each window: [batch, height, width, channels] -> [batch, rows, columns, channels]. `poolSize` default 2. @throws as
+ * `maxPool2d`.
+ */
+export const avgPool2d = (poolSize: Pair = 2, options: Pool2dOptions = {}): Layer =>
+  pool("avgPool2d", 4, averageWindows, poolSize, options);
 
 /** Options of `maxPool1d` and `avgPool1d`. */
 export interface Pool1dOptions extends NameOption {
@@ -46,10 +66,14 @@ export interface Pool1dOptions extends NameOption {
   readonly padding?: Padding;
 }
 
-/** The largest element of each window: [batch, time, channels] -> [batch, steps, channels]. `poolSize` default 2. @throws as `maxPool2d`. */
-export const maxPool1d = (poolSize: number | readonly [number] = 2, options: Pool1dOptions = {}): Layer => pool("maxPool1d", 3, maximizeWindows, poolSize, options);
+/**
+ * The largest element of each window: [batch, time, channels] -> [batch, steps, channels]. `poolSize` default 2. @throws as `maxPool2d`.
+ */
+export const maxPool1d = (poolSize: number | readonly [number] = 2, options: Pool1dOptions = {}): Layer =>
+  pool("maxPool1d", 3, maximizeWindows, poolSize, options);
 /** The mean of each window: [batch, time, channels] -> [batch, steps, channels]. `poolSize` default 2. @throws as `maxPool2d`. */
-export const avgPool1d = (poolSize: number | readonly [number] = 2, options: Pool1dOptions = {}): Layer => pool("avgPool1d", 3, averageWindows, poolSize, options);
+export const avgPool1d = (poolSize: number | readonly [number] = 2, options: Pool1dOptions = {}): Layer =>
+  pool("avgPool1d", 3, averageWindows, poolSize, options);
 
 /** Options of pooling over all positions. */
 export interface GlobalPoolOptions extends NameOption {
@@ -57,7 +81,13 @@ export interface GlobalPoolOptions extends NameOption {
   readonly keepDims?: boolean;
 }
 
-function globalPool(kind: string, reduce: (x: Tensor, options: ReduceOptions) => Tensor, axis: readonly number[], options: GlobalPoolOptions, mask?: "use"): Layer {
+function globalPool(
+  kind: string,
+  reduce: (x: Tensor, options: ReduceOptions) => Tensor,
+  axis: readonly number[],
+  options: GlobalPoolOptions,
+  mask?: "use",
+): Layer {
   return layerOf<Required<GlobalPoolOptions>>(kind, {}, { name: "", keepDims: false }, options, ({ keepDims }) => ({
     mask,
     call: (x) => {

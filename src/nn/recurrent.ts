@@ -19,7 +19,18 @@ import type { Initializer } from "./initializers.ts";
 import { initializer, ones } from "./initializers.ts";
 import type { Layer } from "./layer.ts";
 import { maskOf, masked } from "./masks.ts";
-import { activationOf, checkCount, checkFeatures, checkNumber, checkOneOf, checkRank, described, lastOf, layerOf, whole } from "./options.ts";
+import {
+  activationOf,
+  checkCount,
+  checkFeatures,
+  checkNumber,
+  checkOneOf,
+  checkRank,
+  described,
+  lastOf,
+  layerOf,
+  whole,
+} from "./options.ts";
 import type { ActivationOption, InitializerOption, NameOption, SplitActivation } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 import { TRAINING } from "../training.ts";
@@ -71,7 +82,10 @@ export interface GruOptions extends SimpleRnnOptions {
   readonly resetAfter?: boolean;
 }
 
-/** A layer over [batch, time, features]. `call(x, ...initial states, mask)`: states [batch, units], mask [batch, time] where 0 (or false) skips the step; each may be null. */
+/**
+ * A layer over [batch, time, features]. `call(x, ...initial states, mask)`: states [batch, units], mask [batch, time] where 0 (or false)
+ * skips the step; each may be null.
+ */
 export interface RecurrentLayer extends Layer {
   /** Number of states: 2 for LSTM (h, c), otherwise 1. */
   readonly stateCount: number;
@@ -90,8 +104,19 @@ interface Options extends Required<SimpleRnnOptions> {
 }
 
 const DEFAULTS: Options = {
-  name: "", activation: "tanh", useBias: true, kernelInitializer: "glorotUniform", recurrentInitializer: "orthogonal", biasInitializer: "zeros",
-  kernelRegularizer: null, recurrentRegularizer: null, biasRegularizer: null, returnSequences: false, goBackwards: false, dropout: 0, recurrentDropout: 0,
+  name: "",
+  activation: "tanh",
+  useBias: true,
+  kernelInitializer: "glorotUniform",
+  recurrentInitializer: "orthogonal",
+  biasInitializer: "zeros",
+  kernelRegularizer: null,
+  recurrentRegularizer: null,
+  biasRegularizer: null,
+  returnSequences: false,
+  goBackwards: false,
+  dropout: 0,
+  recurrentDropout: 0,
 };
 
 /** What tells one kind of layer from another. */
@@ -101,7 +126,14 @@ interface Kind {
   readonly gates: number;
   readonly stateCount: number;
   /** The kernel: all steps of each state, h first. */
-  readonly sequence: (xw: Tensor, wr: Tensor, bias: Tensor | null, states: readonly (Tensor | null)[], options: SequenceOptions, o: Options) => readonly Tensor[];
+  readonly sequence: (
+    xw: Tensor,
+    wr: Tensor,
+    bias: Tensor | null,
+    states: readonly (Tensor | null)[],
+    options: SequenceOptions,
+    o: Options,
+  ) => readonly Tensor[];
   readonly cell: (wr: Tensor, bias: Tensor | null, activation: SplitActivation, gate: SplitActivation, o: Options) => Cell;
 }
 
@@ -129,8 +161,11 @@ function recurrent(kind: Kind, units: number, options: Partial<Options>): Recurr
       checkMore(more, kind.stateCount);
       const states = Array.from({ length: kind.stateCount }, (_, k) => more[k] ?? null);
       const mask = more[kind.stateCount] ?? maskOf(x);
-      for (const s of states) if (s !== null && !sameShape(s.shape, [batch, units])) throw new ShapeError(`expected initial states ${showShape([batch, units])}, got ${showShape(s.shape)}`);
-      if (mask !== null && !sameShape(mask.shape, [batch, time])) throw new ShapeError(`expected a mask ${showShape([batch, time])}, got ${showShape(mask.shape)}`);
+      for (const s of states)
+        if (s !== null && !sameShape(s.shape, [batch, units]))
+          throw new ShapeError(`expected initial states ${showShape([batch, units])}, got ${showShape(s.shape)}`);
+      if (mask !== null && !sameShape(mask.shape, [batch, time]))
+        throw new ShapeError(`expected a mask ${showShape([batch, time])}, got ${showShape(mask.shape)}`);
       const row = (i: number): Tensor => reshape(slice(weights.bias, [i, 0], [1, kind.gates * units]), [kind.gates * units]);
       const { bias = null } = weights;
       const [inputBias, recurrentBias] = bias !== null && o.resetAfter ? [row(0), row(1)] : [bias, null];
@@ -143,12 +178,23 @@ function recurrent(kind: Kind, units: number, options: Partial<Options>): Recurr
       let h: Tensor;
       let lastStates: () => readonly Tensor[];
       if (activation.inKernel && gate.inKernel) {
-        const options = { activation: activation.kernel, recurrentActivation: gate.kernel, reverse, mask, h0: states[0], factors: stateFactors };
+        const options = {
+          activation: activation.kernel,
+          recurrentActivation: gate.kernel,
+          reverse,
+          mask,
+          h0: states[0],
+          factors: stateFactors,
+        };
         const sequence = kind.sequence(xw, wr, recurrentBias, states, options, o);
         h = sequence[0];
         lastStates = () => sequence.map((s) => stepOf(s, last));
       } else {
-        const steps = unroll(kind.cell(wr, recurrentBias, activation, gate, o), xw, units, states, { mask: mask === null ? null : cast(mask, "i32"), reverse, factors: stateFactors });
+        const steps = unroll(kind.cell(wr, recurrentBias, activation, gate, o), xw, units, states, {
+          mask: mask === null ? null : cast(mask, "i32"),
+          reverse,
+          factors: stateFactors,
+        });
         h = steps.h;
         lastStates = () => steps.states;
       }
@@ -164,7 +210,12 @@ function recurrent(kind: Kind, units: number, options: Partial<Options>): Recurr
         checkRank(shape, "[batch, time, features]", 3);
         weight("kernel", [lastOf(shape), kind.gates * units]);
         weight("recurrentKernel", [units, kind.gates * units], {}, "recurrent");
-        if (o.useBias) weight("bias", [...(o.resetAfter ? [2] : []), kind.gates * units], TRAINING && o.unitForgetBias ? { init: withForgetBias(units, initializer(o.biasInitializer)) } : {});
+        if (o.useBias)
+          weight(
+            "bias",
+            [...(o.resetAfter ? [2] : []), kind.gates * units],
+            TRAINING && o.unitForgetBias ? { init: withForgetBias(units, initializer(o.biasInitializer)) } : {},
+          );
       },
       inputs: Infinity,
       call: (x, weights, ...more) => run(x, weights, more),
@@ -187,7 +238,10 @@ function stepOf(x: Tensor, t: number): Tensor {
   return reshape(slice(x, [0, t, 0], [batch, 1, units]), [batch, units]);
 }
 
-/** Outputs are 0 until a step has been read: an initial state is no output. The kernel repeats the state, which otherwise starts at 0 anyway. */
+/**
+ * Outputs are 0 until a step has been read: an initial state is no output. The kernel repeats the state, which otherwise starts at 0
+ * anyway.
+ */
 function silentUntilRead(h: Tensor, mask: Tensor, reverse: boolean): Tensor {
   const time = h.shape[1];
   const [from, to] = [iota([time, time], { axis: 0 }), iota([time, time], { axis: 1 })];
@@ -223,7 +277,9 @@ const GRU: Kind = {
   defaults: Object.assign({ recurrentActivation: "sigmoid", resetAfter: true } as const, DEFAULTS),
   gates: 3,
   stateCount: 1,
-  sequence: (xw, wr, recurrentBias, _states, options, o) => [gruSequence(xw, wr, { ...options, recurrentBias, resetAfter: o.resetAfter === true })],
+  sequence: (xw, wr, recurrentBias, _states, options, o) => [
+    gruSequence(xw, wr, { ...options, recurrentBias, resetAfter: o.resetAfter === true }),
+  ],
   cell: (wr, recurrentBias, activation, gate, o) => gruCell(wr, recurrentBias, o.resetAfter === true, whole(activation), whole(gate)),
 };
 
@@ -237,24 +293,25 @@ const SIMPLE_RNN: Kind = {
 };
 
 /**
- * Long short-term memory (Hochreiter & Schmidhuber 1997), gates in the order i f c o: [batch, time, features] -> [batch, units], or [batch, time, units] with `returnSequences`.
- * `call(x, h, c, mask)`: initial states [batch, units] and mask [batch, time] (default: that of x), all optional; a masked step keeps the
- * states and repeats the last output.
+ * Long short-term memory (Hochreiter & Schmidhuber 1997), gates in the order i f c o: [batch, time, features] -> [batch, units], or
+ * [batch, time, units] with `returnSequences`. `call(x, h, c, mask)`: initial states [batch, units] and mask [batch, time] (default: that
+ * of x), all optional; a masked step keeps the states and repeats the last output.
  * Weights: kernel [features, 4 units], recurrentKernel [units, 4 units], bias [4 units].
  * @throws ArgumentError for units below 1 and unknown options; when called, ShapeError for another rank or no steps
  */
 export const lstm = (units: number, options: LstmOptions = {}): RecurrentLayer => recurrent(LSTM, units, options);
 
 /**
- * Gated recurrent unit (Cho et al. 2014), gates in the order z r h: [batch, time, features] -> [batch, units] or [batch, time, units]. `call(x, h, mask)` as in `lstm`.
- * Weights: kernel [features, 3 units], recurrentKernel [units, 3 units], bias [2, 3 units] (input, recurrent), or [3 units] without `resetAfter`.
+ * Gated recurrent unit (Cho et al. 2014), gates in the order z r h: [batch, time, features] -> [batch, units] or [batch, time, units].
+ * `call(x, h, mask)` as in `lstm`. Weights: kernel [features, 3 units], recurrentKernel [units, 3 units], bias [2, 3 units] (input,
+ * recurrent), or [3 units] without `resetAfter`.
  * @throws as `lstm`
  */
 export const gru = (units: number, options: GruOptions = {}): RecurrentLayer => recurrent(GRU, units, options);
 
 /**
- * Elman's network, h = activation(x kernel + h recurrentKernel + bias): [batch, time, features] -> [batch, units] or [batch, time, units]. `call(x, h, mask)` as in `lstm`.
- * Weights: kernel [features, units], recurrentKernel [units, units], bias [units].
+ * Elman's network, h = activation(x kernel + h recurrentKernel + bias): [batch, time, features] -> [batch, units] or [batch, time, units].
+ * `call(x, h, mask)` as in `lstm`. Weights: kernel [features, units], recurrentKernel [units, units], bias [units].
  * @throws as `lstm`
  */
 export const simpleRnn = (units: number, options: SimpleRnnOptions = {}): RecurrentLayer => recurrent(SIMPLE_RNN, units, options);
@@ -281,28 +338,37 @@ const MERGE = {
 export function bidirectional(inner: RecurrentLayer, options: BidirectionalOptions = {}): Layer {
   if (typeof inner?.backwards !== "function") throw new ArgumentError("bidirectional: expected a layer made by lstm, gru or simpleRnn");
   const n = inner.stateCount;
-  return layerOf<Required<BidirectionalOptions>>("bidirectional", { layer: described(inner) }, { name: "", mergeMode: "concat" }, options, ({ mergeMode }) => {
-    checkOneOf("bidirectional", "mergeMode", mergeMode, Object.keys(MERGE) as (keyof typeof MERGE)[]);
-    const [forward, backward] = [inner, inner.backwards()];
-    return {
-      parts: { forward, backward },
-      mask: "use",
-      inputs: Infinity,
-      call: (x, _weights, ...more) => {
-        checkMore(more, 2 * n);
-        const mask = more[2 * n] ?? maskOf(x);
-        const [a, b] = [forward, backward].map((part, i) => part.call(x, ...Array.from({ length: n }, (_, k) => more[i * n + k]), mask));
-        if (!inner.returnSequences) return MERGE[mergeMode](a, b);
-        const counts = mask && cast(mask, "bool");
-        // Both halves are 0 at steps that do not count, where one direction alone repeats its last output: Keras' zero_output_for_mask.
-        const shown = (h: Tensor): Tensor => (counts === null ? h : where(expandDims(counts, 2), h, 0));
-        return masked(MERGE[mergeMode](shown(a), shown(flip(b, 1))), counts);
-      },
-    };
-  });
+  return layerOf<Required<BidirectionalOptions>>(
+    "bidirectional",
+    { layer: described(inner) },
+    { name: "", mergeMode: "concat" },
+    options,
+    ({ mergeMode }) => {
+      checkOneOf("bidirectional", "mergeMode", mergeMode, Object.keys(MERGE) as (keyof typeof MERGE)[]);
+      const [forward, backward] = [inner, inner.backwards()];
+      return {
+        parts: { forward, backward },
+        mask: "use",
+        inputs: Infinity,
+        call: (x, _weights, ...more) => {
+          checkMore(more, 2 * n);
+          const mask = more[2 * n] ?? maskOf(x);
+          const [a, b] = [forward, backward].map((part, i) => part.call(x, ...Array.from({ length: n }, (_, k) => more[i * n + k]), mask));
+          if (!inner.returnSequences) return MERGE[mergeMode](a, b);
+          const counts = mask && cast(mask, "bool");
+          // Both halves are 0 at steps that do not count, where one direction alone repeats its last output: Keras' zero_output_for_mask.
+          const shown = (h: Tensor): Tensor => (counts === null ? h : where(expandDims(counts, 2), h, 0));
+          return masked(MERGE[mergeMode](shown(a), shown(flip(b, 1))), counts);
+        },
+      };
+    },
+  );
 }
 
-/** Applies `inner` to every step: [batch, time, ...] -> [batch, time, ...]. Weights: those of `inner`. @throws ArgumentError unless `inner` is a layer. */
+/**
+ * Applies `inner` to every step: [batch, time, ...] -> [batch, time, ...]. Weights: those of `inner`. @throws ArgumentError unless `inner`
+ * is a layer.
+ */
 export function timeDistributed(inner: Layer, options: NameOption = {}): Layer {
   if (typeof inner?.call !== "function") throw new ArgumentError("timeDistributed: expected a layer, such as dense(10)");
   return layerOf("timeDistributed", { layer: described(inner) }, { name: "" }, options, () => ({

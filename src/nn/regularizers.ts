@@ -12,13 +12,14 @@ export type RegularizerOption = Regularizer | "l1" | "l2" | "l1l2" | { readonly 
 /** l1 * sum(|w|) + l2 * sum(w^2). Defaults 0. @throws ArgumentError unless both are finite and not negative. */
 export function l1l2(l1 = 0, l2 = 0): Regularizer {
   for (const factor of [l1, l2]) {
-    if (!Number.isFinite(factor) || factor < 0) throw new ArgumentError(`regularizer: a factor must be a number >= 0, got ${String(factor)}`);
+    if (!Number.isFinite(factor) || factor < 0)
+      throw new ArgumentError(`regularizer: a factor must be a number >= 0, got ${String(factor)}`);
   }
   const penalty = (w: Tensor): Tensor => {
     if (!TRAINING) return w;
     const first = l1 === 0 ? null : mul(sum(abs(w)), l1);
     const second = l2 === 0 ? null : mul(sum(square(w)), l2);
-    return first === null ? second ?? mul(sum(w), 0) : second === null ? first : add(first, second);
+    return first === null ? (second ?? mul(sum(w), 0)) : second === null ? first : add(first, second);
   };
   return Object.assign(penalty, { config: { l1, l2 } });
 }

@@ -43,7 +43,10 @@ export async function readBytes(path: string | URL): Promise<Uint8Array> {
  * A file as it is now: its size, and a text that another one in its place does not have. Null for what has no bytes to choose from:
  * pipes, devices.
  */
-export interface FileState { readonly size: number; readonly version: string }
+export interface FileState {
+  readonly size: number;
+  readonly version: string;
+}
 
 const stateOf = ({ size, ino, mtimeMs }: import("node:fs").Stats): FileState => ({ size, version: `${size} ${ino} ${mtimeMs}` });
 
@@ -64,7 +67,8 @@ export async function readRange(path: string | URL, { version }: FileState, begi
     try {
       const bytes = new Uint8Array(end - begin);
       let at = 0;
-      for (let got = 1; at < bytes.length && got > 0; at += got) got = (await file.read(bytes, at, bytes.length - at, begin + at)).bytesRead;
+      for (let got = 1; at < bytes.length && got > 0; at += got)
+        got = (await file.read(bytes, at, bytes.length - at, begin + at)).bytesRead;
       if (at < bytes.length || stateOf(await file.stat()).version !== version) {
         throw fault("read", path, "it has changed since its header was read");
       }

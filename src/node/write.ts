@@ -42,8 +42,7 @@ function mayRun(pid: number): boolean {
 
 /**
  * Removes what killed saves left: of the temporary files in `folder` whose names begin so, those whose process has ended, or bears the
- * number of this one and wrote before it
- * started. Others may still be written.
+ * number of this one and wrote before it started. Others may still be written.
  */
 async function removeLeftovers({ promises: { readdir, rm, stat } }: Builtins["node:fs"], folder: string, begin: string): Promise<void> {
   for (const name of await readdir(folder)) {
@@ -65,11 +64,10 @@ function pathOf(path: string | URL): string {
 }
 
 /**
- * Replaces a file as a whole: after a crash at any moment the path holds either the old bytes or the new ones. They go to
- * a temporary file in the same folder, which is renamed when they are on the disk and removed when anything fails; what is left of a
- * process that was killed
- * meanwhile, the next call removes. The file keeps its mode and, where that is allowed, its owner; symbolic links stay, and what they
- * lead to is replaced.
+ * Replaces a file as a whole: after a crash at any moment the path holds either the old bytes or the new ones. They go to a temporary file
+ * in the same folder, which is renamed when they are on the disk and removed when anything fails; what is left of a process that was killed
+ * meanwhile, the next call removes. The file keeps its mode and, where that is allowed, its owner; symbolic links stay, and what they lead
+ * to is replaced.
  * @param path a path or file: URL
  * @throws FileError naming the path.
  */

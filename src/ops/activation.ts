@@ -8,7 +8,32 @@ import { ACTIVATIONS } from "../plan/kernels.ts";
 import type { Activation } from "../plan/kernels.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
 import {
-  abs, add, addOp, and, div, erf, exp, expm1, greater, greaterEqual, less, log1p, maximum, maximumOp, minimum, minimumOp, mul, mulOp, neg, onFloats, relu, reluOp, sigmoid, sub, tanh, where,
+  abs,
+  add,
+  addOp,
+  and,
+  div,
+  erf,
+  exp,
+  expm1,
+  greater,
+  greaterEqual,
+  less,
+  log1p,
+  maximum,
+  maximumOp,
+  minimum,
+  minimumOp,
+  mul,
+  mulOp,
+  neg,
+  onFloats,
+  relu,
+  reluOp,
+  sigmoid,
+  sub,
+  tanh,
+  where,
 } from "./map.ts";
 import { toFloat } from "./promote.ts";
 import { logSoftmaxOfRows, softmaxOfRows } from "./softmax.ts";
@@ -79,17 +104,36 @@ export function hardSilu(x: TensorLike): Tensor {
 
 /** As composites; the same functions that kernels apply. */
 export const KERNEL_ACTIVATIONS: { readonly [name in Activation]: (x: Tensor) => Tensor } = {
-  linear: (x) => x, relu, tanh, sigmoid, hardSigmoid, softplus, softsign, elu: (x) => elu(x), selu, leakyRelu: (x) => leakyRelu(x), exponential: exp, relu6,
+  linear: (x) => x,
+  relu,
+  tanh,
+  sigmoid,
+  hardSigmoid,
+  softplus,
+  softsign,
+  elu: (x) => elu(x),
+  selu,
+  leakyRelu: (x) => leakyRelu(x),
+  exponential: exp,
+  relu6,
 };
 
 /** What no kernel applies. */
 export const OTHER_ACTIVATIONS = {
-  softmax: softmaxOfRows, logSoftmax: logSoftmaxOfRows, gelu: exactGelu, silu, swish: silu, mish, hardSilu, hardSwish: hardSilu,
+  softmax: softmaxOfRows,
+  logSoftmax: logSoftmaxOfRows,
+  gelu: exactGelu,
+  silu,
+  swish: silu,
+  mish,
+  hardSilu,
+  hardSwish: hardSilu,
 } as const satisfies { readonly [name: string]: (x: Tensor) => Tensor };
 
 /**
- * Names that `activation` options take: linear, relu, relu6, leakyRelu, elu, selu, tanh, sigmoid, hardSigmoid, softplus, softsign, exponential (applied by the kernels of
- * dense, convolution and recurrent layers), softmax, logSoftmax, gelu, silu (swish), mish, hardSilu (hardSwish). softmax and logSoftmax act along the last axis.
+ * Names that `activation` options take: linear, relu, relu6, leakyRelu, elu, selu, tanh, sigmoid, hardSigmoid, softplus, softsign,
+ * exponential (applied by the kernels of dense, convolution and recurrent layers), softmax, logSoftmax, gelu, silu (swish), mish, hardSilu
+ * (hardSwish). softmax and logSoftmax act along the last axis.
  */
 export type ActivationName = Activation | keyof typeof OTHER_ACTIVATIONS;
 
@@ -103,7 +147,8 @@ export function isKernelActivation(name: string): name is Activation {
 
 /** @throws ArgumentError for any other. */
 export function checkKernelActivation(who: string, name: string): void {
-  if (!isKernelActivation(name)) throw new ArgumentError(`${who}: activation "${String(name)}" is not applied by the kernel; call it on the result`);
+  if (!isKernelActivation(name))
+    throw new ArgumentError(`${who}: activation "${String(name)}" is not applied by the kernel; call it on the result`);
 }
 
 /** The function of a name that no kernel applies. @throws ArgumentError listing all names. */
@@ -115,19 +160,32 @@ export function otherActivation(who: string, name: string): (x: Tensor) => Tenso
 /** dy times the derivative of `activation` where its output is y. */
 export function activationGrad(activation: Activation, dy: Tensor, y: Tensor): Tensor {
   switch (activation) {
-    case "linear": return dy;
-    case "relu": return where(greater(y, 0), dy, 0);
-    case "tanh": return mul(dy, sub(1, mul(y, y)));
-    case "sigmoid": return mul(dy, mul(y, sub(1, y)));
-    case "hardSigmoid": return where(and(greater(y, 0), less(y, 1)), mul(dy, 1 / 6), 0);
-    case "softplus": return mul(dy, neg(expm1(neg(y))));
-    case "softsign": return mul(dy, mul(sub(1, abs(y)), sub(1, abs(y))));
-    case "elu": return mul(dy, where(greater(y, 0), 1, add(y, 1)));
-    case "selu": return mul(dy, where(greater(y, 0), SELU_SCALE, add(y, SELU_SCALE * SELU_ALPHA)));
-    case "leakyRelu": return where(greater(y, 0), dy, mul(dy, 0.2));
-    case "exponential": return mul(dy, y);
-    case "relu6": return where(and(greater(y, 0), less(y, 6)), dy, 0);
-    default: return activation satisfies never;
+    case "linear":
+      return dy;
+    case "relu":
+      return where(greater(y, 0), dy, 0);
+    case "tanh":
+      return mul(dy, sub(1, mul(y, y)));
+    case "sigmoid":
+      return mul(dy, mul(y, sub(1, y)));
+    case "hardSigmoid":
+      return where(and(greater(y, 0), less(y, 1)), mul(dy, 1 / 6), 0);
+    case "softplus":
+      return mul(dy, neg(expm1(neg(y))));
+    case "softsign":
+      return mul(dy, mul(sub(1, abs(y)), sub(1, abs(y))));
+    case "elu":
+      return mul(dy, where(greater(y, 0), 1, add(y, 1)));
+    case "selu":
+      return mul(dy, where(greater(y, 0), SELU_SCALE, add(y, SELU_SCALE * SELU_ALPHA)));
+    case "leakyRelu":
+      return where(greater(y, 0), dy, mul(dy, 0.2));
+    case "exponential":
+      return mul(dy, y);
+    case "relu6":
+      return where(and(greater(y, 0), less(y, 6)), dy, 0);
+    default:
+      return activation satisfies never;
   }
 }
 

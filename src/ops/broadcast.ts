@@ -19,7 +19,16 @@ import { TRAINING } from "../training.ts";
 
 /** By default elements of x one after another into all of y. */
 export function copy(x: Tensor, y: Tensor, attrs: Partial<CopyAttrs>): Lowered {
-  const all: CopyAttrs = { xOffset: 0, yOffset: 0, yStrides: stridesOf(y.shape), fill: null, partial: false, shape: y.shape, xStrides: stridesOf(x.shape), ...attrs };
+  const all: CopyAttrs = {
+    xOffset: 0,
+    yOffset: 0,
+    yStrides: stridesOf(y.shape),
+    fill: null,
+    partial: false,
+    shape: y.shape,
+    xStrides: stridesOf(x.shape),
+    ...attrs,
+  };
   return { kernel: kernels.copy, inputs: [x], outputs: [y], attrs: all as unknown as Attrs };
 }
 
@@ -42,7 +51,9 @@ export function shaped([x]: readonly (Tensor | null)[], attrs: Attrs): readonly 
 /** A constant in another shape: still a constant, which elementwise ops take as an immediate. Null where `x` is none. */
 function filledAs(x: Tensor, shape: Shape): Tensor | null {
   const graph = currentGraph();
-  return graph === null || x.node === null || x.node.op !== constantOp ? null : graph.constant(x.node.attrs.value as number, x.dtype, shape);
+  return graph === null || x.node === null || x.node.op !== constantOp
+    ? null
+    : graph.constant(x.node.attrs.value as number, x.dtype, shape);
 }
 
 export const reshapeOp: Op = {
@@ -80,7 +91,8 @@ export const broadcastToOp: Op = {
   name: "broadcastTo",
   infer: ([x], attrs) => {
     const to = numbers(attrs.shape);
-    if (!sameShape(broadcastShapes("broadcastTo", [(x as Tensor).shape, to]), to)) throw new ShapeError(`broadcastTo: ${showShape((x as Tensor).shape)} does not broadcast to ${showShape(to)}`);
+    if (!sameShape(broadcastShapes("broadcastTo", [(x as Tensor).shape, to]), to))
+      throw new ShapeError(`broadcastTo: ${showShape((x as Tensor).shape)} does not broadcast to ${showShape(to)}`);
     return shaped([x], attrs);
   },
   vjp: TRAINING ? ({ dy, x }) => [sumTo(dy[0] as Tensor, (x[0] as Tensor).shape)] : null,
@@ -102,7 +114,10 @@ export function broadcastTo(x: TensorLike, shape: Shape): Tensor {
 
 /** dy with the reduced dimensions back, as ones. */
 export function kept(dy: Tensor, x: Tensor, axis: number, count: number): Tensor {
-  return reshape(dy, x.shape.map((d, i) => (i >= axis && i < axis + count ? 1 : d)));
+  return reshape(
+    dy,
+    x.shape.map((d, i) => (i >= axis && i < axis + count ? 1 : d)),
+  );
 }
 
 /** `shape` with the reduced dimensions left out. */
@@ -112,11 +127,13 @@ const without = (shape: Shape, axis: number, count: number): Shape => shape.filt
 export type ReductionRule = (dy: Tensor, y: Tensor, x: Tensor, axis: number, count: number) => Tensor;
 
 /** The gradient rule of a reduction. */
-export const ruleOf = (rule: ReductionRule): Vjp => ({ dy, y, x, attrs }) => {
-  const [axis, count] = [attrs.axis as number, attrs.count as number];
-  const inp = x[0] as Tensor;
-  return [rule(kept(dy[0] as Tensor, inp, axis, count), kept(y[0], inp, axis, count), inp, axis, count)];
-};
+export const ruleOf =
+  (rule: ReductionRule): Vjp =>
+  ({ dy, y, x, attrs }) => {
+    const [axis, count] = [attrs.axis as number, attrs.count as number];
+    const inp = x[0] as Tensor;
+    return [rule(kept(dy[0] as Tensor, inp, axis, count), kept(y[0], inp, axis, count), inp, axis, count)];
+  };
 
 export function reduction(op: ReduceOp, dtypes: readonly DType[], result: DType | null = null): Op {
   return {
@@ -125,7 +142,8 @@ export function reduction(op: ReduceOp, dtypes: readonly DType[], result: DType 
       const x = input as Tensor;
       const [axis, count] = [attrs.axis as number, attrs.count as number];
       checkDType(op, x, dtypes);
-      if (op !== "sum" && op !== "prod" && sizeBetween(x.shape, axis, axis + count) === 0) throw new ShapeError(`${op}: nothing to reduce over in ${showShape(x.shape)}`);
+      if (op !== "sum" && op !== "prod" && sizeBetween(x.shape, axis, axis + count) === 0)
+        throw new ShapeError(`${op}: nothing to reduce over in ${showShape(x.shape)}`);
       return [{ shape: without(x.shape, axis, count), dtype: result ?? x.dtype }];
     },
     vjp: null,
@@ -133,12 +151,16 @@ export function reduction(op: ReduceOp, dtypes: readonly DType[], result: DType 
     lower: (node) => {
       const x = node.inputs[0] as Tensor;
       const [axis, count] = [node.attrs.axis as number, node.attrs.count as number];
-      return [{ kernel: kernels.reduce, inputs: [x], outputs: node.outputs, attrs: { op, ...aroundAxes(x.shape, axis, count), body: null } }];
+      return [
+        { kernel: kernels.reduce, inputs: [x], outputs: node.outputs, attrs: { op, ...aroundAxes(x.shape, axis, count), body: null } },
+      ];
     },
   };
 }
 
-export const sumOp: Op = Object.assign(reduction("sum", ["f32", "i32"]), { vjp: TRAINING ? ruleOf((dy, _y, x) => broadcastTo(dy, x.shape)) : null } satisfies Partial<Op>);
+export const sumOp: Op = Object.assign(reduction("sum", ["f32", "i32"]), {
+  vjp: TRAINING ? ruleOf((dy, _y, x) => broadcastTo(dy, x.shape)) : null,
+} satisfies Partial<Op>);
 
 /** `op` over `count` axes from `axis` on. */
 export function alongAxes(op: Op, x: Tensor, axis: number, count: number): Tensor {
@@ -150,7 +172,7 @@ export function alongAxes(op: Op, x: Tensor, axis: number, count: number): Tenso
 /** `op` of `x` over `axes`, in order: one run of neighbours after another. */
 export function reduceAxes(op: Op, x: Tensor, axes: readonly number[]): Tensor {
   let y = x;
-  for (let end = axes.length; end > 0; ) {
+  for (let end = axes.length; end > 0;) {
     let start = end - 1;
     while (start > 0 && axes[start - 1] === axes[start] - 1) start--;
     y = alongAxes(op, y, axes[start], end - start);

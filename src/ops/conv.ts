@@ -27,15 +27,17 @@ const linear = (a: ConvAttrs): Attrs => ({ ...a, activation: "linear" });
 export const conv2dOp: Op = {
   name: "conv2d",
   infer: (_inputs, attrs) => floats(shapes.y(attrsOf(attrs))),
-  vjp: TRAINING ? ({ dy, y, x, needs, attrs }) => {
-    const a = attrsOf(attrs);
-    const dz = activationGrad(a.activation, dy[0] as Tensor, y[0]);
-    return [
-      needs[0] ? apply(conv2dInputGradOp, [dz, x[1]], linear(a))[0] : null,
-      needs[1] ? apply(conv2dFilterGradOp, [x[0], dz], linear(a))[0] : null,
-      needs[2] ? columnSum(dz) : null,
-    ];
-  } : null,
+  vjp: TRAINING
+    ? ({ dy, y, x, needs, attrs }) => {
+        const a = attrsOf(attrs);
+        const dz = activationGrad(a.activation, dy[0] as Tensor, y[0]);
+        return [
+          needs[0] ? apply(conv2dInputGradOp, [dz, x[1]], linear(a))[0] : null,
+          needs[1] ? apply(conv2dFilterGradOp, [x[0], dz], linear(a))[0] : null,
+          needs[2] ? columnSum(dz) : null,
+        ];
+      }
+    : null,
   lower: kernels.conv2d,
 };
 
@@ -43,10 +45,12 @@ export const conv2dOp: Op = {
 export const conv2dInputGradOp: Op = {
   name: "conv2dInputGrad",
   infer: (_inputs, attrs) => floats(shapes.x(attrsOf(attrs))),
-  vjp: TRAINING ? ({ dy, x, needs, attrs }) => [
-    needs[0] ? apply(conv2dOp, [dy[0], x[1], null], attrs)[0] : null,
-    needs[1] ? apply(conv2dFilterGradOp, [dy[0], x[0]], attrs)[0] : null,
-  ] : null,
+  vjp: TRAINING
+    ? ({ dy, x, needs, attrs }) => [
+        needs[0] ? apply(conv2dOp, [dy[0], x[1], null], attrs)[0] : null,
+        needs[1] ? apply(conv2dFilterGradOp, [dy[0], x[0]], attrs)[0] : null,
+      ]
+    : null,
   lower: kernels.conv2dInputGrad,
 };
 
@@ -54,10 +58,12 @@ export const conv2dInputGradOp: Op = {
 export const conv2dFilterGradOp: Op = {
   name: "conv2dFilterGrad",
   infer: (_inputs, attrs) => floats(shapes.w(attrsOf(attrs))),
-  vjp: TRAINING ? ({ dy, x, needs, attrs }) => [
-    needs[0] ? apply(conv2dInputGradOp, [x[1], dy[0]], attrs)[0] : null,
-    needs[1] ? apply(conv2dOp, [x[0], dy[0], null], attrs)[0] : null,
-  ] : null,
+  vjp: TRAINING
+    ? ({ dy, x, needs, attrs }) => [
+        needs[0] ? apply(conv2dInputGradOp, [x[1], dy[0]], attrs)[0] : null,
+        needs[1] ? apply(conv2dOp, [x[0], dy[0], null], attrs)[0] : null,
+      ]
+    : null,
   lower: kernels.conv2dFilterGrad,
 };
 
@@ -65,7 +71,10 @@ export const conv2dFilterGradOp: Op = {
 export interface Conv2dOptions {
   /** Default 1. */
   readonly strides?: Pair;
-  /** `valid`: no padding; `same`: output is ceil(input / stride), as in TensorFlow; `causal`: so too, all padding before the first row and column. Default `valid`. */
+  /**
+   * `valid`: no padding; `same`: output is ceil(input / stride), as in TensorFlow; `causal`: so too, all padding before the first row and
+   * column. Default `valid`.
+   */
   readonly padding?: ConvPadding;
   /** Distance of the taps. Default 1. */
   readonly dilation?: Pair;
@@ -79,8 +88,8 @@ export interface Conv2dOptions {
 
 /**
  * x[N, H, W, C] with filters w[R, S, C/groups, F] -> [N, P, Q, F], f32.
- * On WebAssembly many 3x3 convolutions run on tiles of 4x4 pixels (Winograd's method): the mean error of an element is then about twice that of a direct sum, and
- * a NaN or an infinity of x reaches all elements of the tiles that read it.
+ * On WebAssembly many 3x3 convolutions run on tiles of 4x4 pixels (Winograd's method): the mean error of an element is then about twice
+ * that of a direct sum, and a NaN or an infinity of x reaches all elements of the tiles that read it.
  * @throws ShapeError when ranks or channels do not fit or the window is larger than the input.
  */
 export function conv2d(input: TensorLike, filters: TensorLike, options: Conv2dOptions = {}): Tensor {
@@ -92,12 +101,18 @@ export function conv2d(input: TensorLike, filters: TensorLike, options: Conv2dOp
   if (w.rank !== 4) throw new ShapeError(`conv2d: expected filters [rows, columns, channels, filters], got ${showShape(w.shape)}`);
   checkKernelActivation("conv2d", activation);
   const window = windowOf("conv2d", x.shape, {
-    size: [w.shape[0], w.shape[1]], strides: pair("conv2d: strides", strides), dilation: pair("conv2d: dilation", dilation),
-    padding, paddings: ["valid", "same", "causal"],
+    size: [w.shape[0], w.shape[1]],
+    strides: pair("conv2d: strides", strides),
+    dilation: pair("conv2d: dilation", dilation),
+    padding,
+    paddings: ["valid", "same", "causal"],
   });
   const f = w.shape[3];
   if (w.shape[2] * groups !== window.c || f % groups !== 0) {
-    throw new ShapeError(`conv2d: input ${showShape(x.shape)} has ${window.c} channels, filters ${showShape(w.shape)} with ${groups} group${groups === 1 ? "" : "s"} read ${w.shape[2] * groups}`);
+    throw new ShapeError(
+      `conv2d: input ${showShape(x.shape)} has ${window.c} channels, filters ${showShape(w.shape)} with ${groups} ` +
+        `group${groups === 1 ? "" : "s"} read ${w.shape[2] * groups}`,
+    );
   }
   checkBias("conv2d", bias, f);
   const attrs: ConvAttrs = { ...window, f, groups, activation };
@@ -105,15 +120,18 @@ export function conv2d(input: TensorLike, filters: TensorLike, options: Conv2dOp
 }
 
 /**
- * The gradient of conv2d with respect to its input, as an op of its own ("transposed convolution"): x[N, P, Q, F] with w[R, S, C, F] -> [N, H, W, C].
- * `valid`: H = (P-1)*stride + R (at least P*stride); `same`: H = P*stride. f32, one group.
+ * The gradient of conv2d with respect to its input, as an op of its own ("transposed convolution"): x[N, P, Q, F] with w[R, S, C, F] ->
+ * [N, H, W, C]. `valid`: H = (P-1)*stride + R (at least P*stride); `same`: H = P*stride. f32, one group.
  */
 export function conv2dTranspose(input: TensorLike, filters: TensorLike, options: { strides?: Pair; padding?: Padding } = {}): Tensor {
   const [x, w] = [asTensor(input, "f32", "conv2dTranspose"), asTensor(filters, "f32", "conv2dTranspose")];
   for (const t of [x, w]) checkDType("conv2dTranspose", t, ["f32"]);
   const { strides = 1, padding = "valid" } = checkOptions("conv2dTranspose", options, ["strides", "padding"]);
   const [sh, sw] = pair("conv2dTranspose: strides", strides);
-  if (x.rank !== 4 || w.rank !== 4 || x.shape[3] !== w.shape[3]) throw new ShapeError(`conv2dTranspose: expected x [N, P, Q, F] and w [R, S, C, F], got ${showShape(x.shape)} and ${showShape(w.shape)}`);
+  if (x.rank !== 4 || w.rank !== 4 || x.shape[3] !== w.shape[3])
+    throw new ShapeError(
+      `conv2dTranspose: expected x [N, P, Q, F] and w [R, S, C, F], got ${showShape(x.shape)} and ${showShape(w.shape)}`,
+    );
   const [n, p, q, f] = x.shape;
   const [r, s, c] = w.shape;
   const full = (size: number, k: number, stride: number): number => size * stride + (padding === "same" ? 0 : Math.max(k - stride, 0));

@@ -1,4 +1,7 @@
-/** @file Functions of tensors, all but those that serve training alone, which public.ts adds: those of common.ts, and what only `ops` has by these names. */
+/**
+ * @file Functions of tensors, all but those that serve training alone, which public.ts adds: those of common.ts, and what only `ops` has by
+ * these names.
+ */
 export * from "./common.ts";
 export { add, relu } from "./map.ts";
 export type { ReduceOptions } from "./reduce.ts";

@@ -15,7 +15,10 @@ function checkIndex(who: string, index: Tensor): void {
   if (index.dtype !== "i32") throw new DTypeError(`${who}: the index must be i32, got ${index}; convert with cast(index, "i32")`);
 }
 
-/** (x, index[count]) along attrs.axis; index is one-dimensional here, `gather` reshapes. Without a gradient, so that what only picks samples does without scatterAdd. */
+/**
+ * (x, index[count]) along attrs.axis; index is one-dimensional here, `gather` reshapes. Without a gradient, so that what only picks samples
+ * does without scatterAdd.
+ */
 const pickOp: Op = {
   name: "gather",
   infer: ([x, index], attrs) => {
@@ -31,10 +34,12 @@ const pickOp: Op = {
 };
 
 export const gatherOp: Op = Object.assign({}, pickOp, {
-  vjp: TRAINING ? ({ dy, x, attrs }) => {
-    const t = x[0] as Tensor;
-    return [apply(scatterAddOp, [dy[0], x[1]], { axis: attrs.axis, size: t.shape[attrs.axis as number] })[0], null];
-  } : null,
+  vjp: TRAINING
+    ? ({ dy, x, attrs }) => {
+        const t = x[0] as Tensor;
+        return [apply(scatterAddOp, [dy[0], x[1]], { axis: attrs.axis, size: t.shape[attrs.axis as number] })[0], null];
+      }
+    : null,
 } satisfies Partial<Op>);
 
 /** (updates, index[count]) along attrs.axis, into zeros with attrs.size there. */
@@ -45,18 +50,26 @@ export const scatterAddOp: Op = {
     checkDType("scatterAdd", u, ["f32"]);
     checkIndex("scatterAdd", index as Tensor);
     const axis = attrs.axis as number;
-    if (u.shape[axis] !== (index as Tensor).shape[0]) throw new ShapeError(`scatterAdd: ${u.shape[axis]} updates along axis ${axis} of ${showShape(u.shape)}, but ${(index as Tensor).shape[0]} indices`);
+    if (u.shape[axis] !== (index as Tensor).shape[0])
+      throw new ShapeError(
+        `scatterAdd: ${u.shape[axis]} updates along axis ${axis} of ${showShape(u.shape)}, but ${(index as Tensor).shape[0]} indices`,
+      );
     return floats(u.shape.map((d, k) => (k === axis ? (attrs.size as number) : d)));
   },
   vjp: TRAINING ? ({ dy, x, attrs }) => [apply(gatherOp, [dy[0], x[1]], { axis: attrs.axis })[0], null] : null,
   lower: ({ inputs, outputs, attrs }) => [
-    { kernel: kernels.scatterAdd, inputs, outputs, attrs: { ...aroundAxes(outputs[0].shape, attrs.axis as number), count: (inputs[1] as Tensor).size } },
+    {
+      kernel: kernels.scatterAdd,
+      inputs,
+      outputs,
+      attrs: { ...aroundAxes(outputs[0].shape, attrs.axis as number), count: (inputs[1] as Tensor).size },
+    },
   ],
 };
 
 /**
- * Slices of `x` along `axis` (default 0) at each `index` (i32, any shape): x[..., size, ...] -> x.shape[:axis] + index.shape + x.shape[axis+1:].
- * An index outside of the axis is clamped into it. The gradient adds up the slices of equal index, in order.
+ * Slices of `x` along `axis` (default 0) at each `index` (i32, any shape): x[..., size, ...] -> x.shape[:axis] + index.shape +
+ * x.shape[axis+1:]. An index outside of the axis is clamped into it. The gradient adds up the slices of equal index, in order.
  */
 export function gather(x: TensorLike, index: TensorLike, axis = 0): Tensor {
   const t = asTensor(x, "f32", "gather");
@@ -73,7 +86,10 @@ export function pick(x: Tensor, index: Tensor): Tensor {
   return apply(pickOp, [x, index], { axis: 0 })[0];
 }
 
-/** Zeros with `size` along `axis` (default 0) to which updates[..., count, ...] are added at index[count] (i32). Deterministic: in the order of `index`. */
+/**
+ * Zeros with `size` along `axis` (default 0) to which updates[..., count, ...] are added at index[count] (i32). Deterministic: in the order
+ * of `index`.
+ */
 export function scatterAdd(updates: TensorLike, index: TensorLike, size: number, axis = 0): Tensor {
   const u = asTensor(updates, "f32", "scatterAdd");
   checkCount("scatterAdd", "size", size, 0);

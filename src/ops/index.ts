@@ -19,5 +19,8 @@ function isOp(value: unknown): value is Op {
 
 /** Ops by family: the family is the file in src/ops and, with the same name, in assembly and test/ops. */
 export const OPS: { readonly [family: string]: readonly Op[] } = Object.fromEntries(
-  Object.entries({ map, reduce, matmul, conv, pool, softmax, norm, gather, move, random, recurrent, rotary }).map(([family, module]) => [family, Object.values(module).filter(isOp)]),
+  Object.entries({ map, reduce, matmul, conv, pool, softmax, norm, gather, move, random, recurrent, rotary }).map(([family, module]) => [
+    family,
+    Object.values(module).filter(isOp),
+  ]),
 );

@@ -1,7 +1,6 @@
 /**
  * @file Elementwise ops. One row each: name, dtypes, gradient. Operands broadcast by NumPy's rule; dtypes by that of promote.ts. All of
- * them are steps
- * of the `map` kernel, fused with their neighbours by plan/fuse.ts; the step of the same name is in assembly/map.ts.
+ * them are steps of the `map` kernel, fused with their neighbours by plan/fuse.ts; the step of the same name is in assembly/map.ts.
  */
 import { apply } from "../apply.ts";
 import type { DType } from "../dtype.ts";
@@ -40,9 +39,18 @@ function row(name: string, allowed: readonly DType[], rule: Rule | null, result:
       const list = inputs as readonly Tensor[];
       for (const t of list) {
         checkDType(name, t, allowed);
-        if (t.dtype !== list[0].dtype) throw new DTypeError(`${name}: operands must have one dtype, got ${list.join(" and ")}; convert one with cast()`);
+        if (t.dtype !== list[0].dtype)
+          throw new DTypeError(`${name}: operands must have one dtype, got ${list.join(" and ")}; convert one with cast()`);
       }
-      return [{ shape: broadcastShapes(name, list.map((t) => t.shape)), dtype: result ?? list[0].dtype }];
+      return [
+        {
+          shape: broadcastShapes(
+            name,
+            list.map((t) => t.shape),
+          ),
+          dtype: result ?? list[0].dtype,
+        },
+      ];
     },
     vjp: TRAINING && rule !== null ? elementwise(rule) : null,
     lower: "map",
@@ -56,8 +64,15 @@ export function constantValue(t: Tensor): number | null {
 
 // Constants are folded where one IEEE rounding of exact arithmetic gives what the kernel would.
 const FOLD: { readonly [name: string]: (a: number, b: number) => number } = {
-  add: (a, b) => a + b, sub: (a, b) => a - b, mul: (a, b) => a * b, div: (a, b) => a / b,
-  neg: (a) => -a, abs: (a) => Math.abs(a), sqrt: (a) => Math.sqrt(a), maximum: (a, b) => Math.max(a, b), minimum: (a, b) => Math.min(a, b),
+  add: (a, b) => a + b,
+  sub: (a, b) => a - b,
+  mul: (a, b) => a * b,
+  div: (a, b) => a / b,
+  neg: (a) => -a,
+  abs: (a) => Math.abs(a),
+  sqrt: (a) => Math.sqrt(a),
+  maximum: (a, b) => Math.max(a, b),
+  minimum: (a, b) => Math.min(a, b),
 };
 
 /** The second operand that leaves the first as it is; that of add and mul does so also as the first. */
@@ -69,8 +84,15 @@ function call(op: Op, operands: readonly Tensor[]): Tensor {
   const values = operands.map(constantValue);
   const fold = FOLD[op.name];
   if (fold !== undefined && operands.every((t, i) => values[i] !== null && t.dtype === "f32")) {
-    const shape = broadcastShapes(op.name, operands.map((t) => t.shape));
-    return graph.constant(Math.fround(fold(Math.fround(values[0] as number), Math.fround(values[values.length - 1] as number))), "f32", shape);
+    const shape = broadcastShapes(
+      op.name,
+      operands.map((t) => t.shape),
+    );
+    return graph.constant(
+      Math.fround(fold(Math.fround(values[0] as number), Math.fround(values[values.length - 1] as number))),
+      "f32",
+      shape,
+    );
   }
   const [a, b] = operands;
   const neutral = NEUTRAL[op.name];
@@ -84,7 +106,15 @@ function withoutBroadcasts(op: Op, operands: readonly Tensor[]): readonly Tensor
   if (!operands.some((t) => t.node?.op.name === "broadcastTo")) return operands;
   const { shape } = op.infer(operands, {})[0];
   const sources = operands.map((t) => (t.node?.op.name === "broadcastTo" ? (t.node.inputs[0] as Tensor) : t));
-  return sameShape(broadcastShapes(op.name, sources.map((t) => t.shape)), shape) ? sources : operands;
+  return sameShape(
+    broadcastShapes(
+      op.name,
+      sources.map((t) => t.shape),
+    ),
+    shape,
+  )
+    ? sources
+    : operands;
 }
 
 /** Of integers too. */
@@ -106,31 +136,64 @@ function rounding(op: Op) {
 }
 
 /** Of f32, tensors and numbers, without the rule of dtypes. */
-export const onFloats = (op: Op) => (...operands: readonly (Tensor | number)[]): Tensor => call(op, operands.map((x) => asTensor(x, "f32", op.name)));
+export const onFloats =
+  (op: Op) =>
+  (...operands: readonly (Tensor | number)[]): Tensor =>
+    call(
+      op,
+      operands.map((x) => asTensor(x, "f32", op.name)),
+    );
 
 /** `bools`: what is done with two bools, another op, or this one as another dtype. By default an error. */
 function binary(op: Op, bools: Op | DType = op) {
   return (a: TensorLike, b: TensorLike): Tensor => {
     const operands = promoted(op.name, [a, b]);
     if (operands[0].dtype !== "bool") return call(op, operands);
-    return typeof bools === "string" ? call(op, operands.map((t) => cast(t, bools))) : call(bools, operands);
+    return typeof bools === "string"
+      ? call(
+          op,
+          operands.map((t) => cast(t, bools)),
+        )
+      : call(bools, operands);
   };
 }
 
 export const addOp = row("add", NUMBERS, TRAINING ? ({ dy }) => [dy, dy] : null);
 export const subOp = row("sub", NUMBERS, TRAINING ? ({ dy, needs }) => [dy, needs[1] ? neg(dy) : null] : null);
-export const mulOp = row("mul", NUMBERS, TRAINING ? ({ dy, a, b, needs }) => [needs[0] ? mul(dy, b) : null, needs[1] ? mul(dy, a) : null] : null);
-export const divOp = row("div", NUMBERS, TRAINING ? ({ dy, y, b, needs }) => [needs[0] ? div(dy, b) : null, needs[1] ? neg(mul(dy, div(y, b))) : null] : null);
+export const mulOp = row(
+  "mul",
+  NUMBERS,
+  TRAINING ? ({ dy, a, b, needs }) => [needs[0] ? mul(dy, b) : null, needs[1] ? mul(dy, a) : null] : null,
+);
+export const divOp = row(
+  "div",
+  NUMBERS,
+  TRAINING ? ({ dy, y, b, needs }) => [needs[0] ? div(dy, b) : null, needs[1] ? neg(mul(dy, div(y, b))) : null] : null,
+);
 /** b - 1, but 0 where b is: a^0 is 1 everywhere, also where a^-1 is infinite. */
 const lowered = (b: Tensor): Tensor => ((constantValue(b) ?? 0) === 0 ? where(equal(b, 0), 0, sub(b, 1)) : sub(b, 1));
 /** d(a^b) = b a^(b-1) da + a^b log(a) db; the second term counts only where a > 0. */
-export const powOp = row("pow", FLOAT, TRAINING ? ({ dy, y, a, b, needs }) => [
-  needs[0] ? mul(dy, mul(b, pow(a, lowered(b)))) : null,
-  needs[1] ? mul(dy, where(greater(a, 0), mul(y, log(where(greater(a, 0), a, 1))), 0)) : null,
-] : null);
+export const powOp = row(
+  "pow",
+  FLOAT,
+  TRAINING
+    ? ({ dy, y, a, b, needs }) => [
+        needs[0] ? mul(dy, mul(b, pow(a, lowered(b)))) : null,
+        needs[1] ? mul(dy, where(greater(a, 0), mul(y, log(where(greater(a, 0), a, 1))), 0)) : null,
+      ]
+    : null,
+);
 /** On ties the gradient goes to the first operand, as in TensorFlow. */
-export const maximumOp = row("maximum", NUMBERS, TRAINING ? ({ dy, a, b }) => [where(greaterEqual(a, b), dy, 0), where(less(a, b), dy, 0)] : null);
-export const minimumOp = row("minimum", NUMBERS, TRAINING ? ({ dy, a, b }) => [where(lessEqual(a, b), dy, 0), where(greater(a, b), dy, 0)] : null);
+export const maximumOp = row(
+  "maximum",
+  NUMBERS,
+  TRAINING ? ({ dy, a, b }) => [where(greaterEqual(a, b), dy, 0), where(less(a, b), dy, 0)] : null,
+);
+export const minimumOp = row(
+  "minimum",
+  NUMBERS,
+  TRAINING ? ({ dy, a, b }) => [where(lessEqual(a, b), dy, 0), where(greater(a, b), dy, 0)] : null,
+);
 /** Floor modulo: the result has the sign of b. d/da = 1, d/db = -floor(a/b). */
 export const modOp = row("mod", NUMBERS, TRAINING ? ({ dy, a, b, needs }) => [dy, needs[1] ? neg(mul(dy, floor(div(a, b)))) : null] : null);
 
@@ -182,11 +245,13 @@ export const whereOp: Op = {
     if (a.dtype !== b.dtype) throw new DTypeError(`where: both branches must have one dtype, got ${a} and ${b}`);
     return [{ shape: broadcastShapes("where", [c.shape, a.shape, b.shape]), dtype: a.dtype }];
   },
-  vjp: TRAINING ? ({ dy, x, needs }) => {
-    const [c, a, b] = x as readonly Tensor[];
-    const d = dy[0] as Tensor;
-    return [null, needs[1] ? sumTo(where(c, d, 0), a.shape) : null, needs[2] ? sumTo(where(c, 0, d), b.shape) : null];
-  } : null,
+  vjp: TRAINING
+    ? ({ dy, x, needs }) => {
+        const [c, a, b] = x as readonly Tensor[];
+        const d = dy[0] as Tensor;
+        return [null, needs[1] ? sumTo(where(c, d, 0), a.shape) : null, needs[2] ? sumTo(where(c, 0, d), b.shape) : null];
+      }
+    : null,
   lower: "map",
 };
 
@@ -286,8 +351,8 @@ export const sigmoid = float(sigmoidOp);
 /** Gauss' error function. f32, also of integers and bools. Shape of x. */
 export const erf = float(erfOp);
 /**
- * 1 - erf(x), the complementary error function, to 4 units in the last place also where it is tiny (0 from 10.06 on), and 1 - erf(x) gives 0.
- * f32, also of integers and bools. Shape of x. After Cody 1969 and Shepherd & Laframboise 1981.
+ * 1 - erf(x), the complementary error function, to 4 units in the last place also where it is tiny (0 from 10.06 on), and 1 - erf(x)
+ * gives 0. f32, also of integers and bools. Shape of x. After Cody 1969 and Shepherd & Laframboise 1981.
  */
 export const erfc = float(erfcOp);
 /** max(x, 0), with gradient 0 at 0. f32. Shape of x. @throws DTypeError for bools. */

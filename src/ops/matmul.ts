@@ -16,7 +16,11 @@ import { asMatrix, broadcastTo, reshape, sumOp, sumTo, withShape } from "./broad
 import { transpose } from "./move.ts";
 import { promoted } from "./promote.ts";
 
-interface Options { transposeA: boolean; transposeB: boolean; activation: Activation }
+interface Options {
+  transposeA: boolean;
+  transposeB: boolean;
+  activation: Activation;
+}
 
 function geometry(a: Tensor, b: Tensor, { transposeA, transposeB, activation }: Options): MatmulAttrs {
   const [rows, inner] = [a.shape[a.rank - 2], a.shape[a.rank - 1]];
@@ -24,10 +28,23 @@ function geometry(a: Tensor, b: Tensor, { transposeA, transposeB, activation }: 
   const [m, k] = transposeA ? [inner, rows] : [rows, inner];
   const [kb, n] = transposeB ? [cols, innerB] : [innerB, cols];
   if (k !== kb) {
-    throw new ShapeError(`matmul: inner dimensions differ: a ${showShape(a.shape)}${transposeA ? " transposed" : ""} has ${k}, b ${showShape(b.shape)}${transposeB ? " transposed" : ""} has ${kb}`);
+    throw new ShapeError(
+      `matmul: inner dimensions differ: a ${showShape(a.shape)}${transposeA ? " transposed" : ""} has ${k}, b ` +
+        `${showShape(b.shape)}${transposeB ? " transposed" : ""} has ${kb}`,
+    );
   }
   const [batchA, batchB] = [sizeBetween(a.shape, 0, a.rank - 2), sizeBetween(b.shape, 0, b.rank - 2)];
-  return { batch: Math.max(batchA, batchB) * (batchA === 0 || batchB === 0 ? 0 : 1), batchA, batchB, m, k, n, transposeA, transposeB, activation };
+  return {
+    batch: Math.max(batchA, batchB) * (batchA === 0 || batchB === 0 ? 0 : 1),
+    batchA,
+    batchB,
+    m,
+    k,
+    n,
+    transposeA,
+    transposeB,
+    activation,
+  };
 }
 
 export const matmulOp: Op = {
@@ -36,23 +53,31 @@ export const matmulOp: Op = {
     const [a, b, bias] = inputs as readonly (Tensor | null)[] as [Tensor, Tensor, Tensor | null];
     for (const t of [a, b]) {
       checkDType("matmul", t, ["f32"]);
-      if (t.rank < 2) throw new ShapeError(`matmul: operands need at least 2 dimensions, got ${showShape(t.shape)}; add one with expandDims()`);
+      if (t.rank < 2)
+        throw new ShapeError(`matmul: operands need at least 2 dimensions, got ${showShape(t.shape)}; add one with expandDims()`);
     }
     const { m, n } = geometry(a, b, attrs as unknown as Options);
     checkBias("matmul", bias, n);
     return floats([...broadcastShapes("matmul", [a.shape.slice(0, -2), b.shape.slice(0, -2)]), m, n]);
   },
   // With C = A B: dA = dC B^T, dB = A^T dC; transposed operands swap the roles.
-  vjp: TRAINING ? ({ dy, y, x, needs, attrs }) => {
-    const [a, b] = x as readonly Tensor[];
-    const { transposeA: ta, transposeB: tb, activation } = attrs as unknown as Options;
-    const dz = activationGrad(activation, dy[0] as Tensor, y[0]);
-    const da = !needs[0] ? null : ta ? product(b, dz, tb, true) : product(dz, b, false, !tb);
-    const db = !needs[1] ? null : productB(a, dz, ta, tb, b);
-    return [da && sumTo(da, a.shape), db && sumTo(db, b.shape), needs[2] ? columnSum(dz) : null];
-  } : null,
+  vjp: TRAINING
+    ? ({ dy, y, x, needs, attrs }) => {
+        const [a, b] = x as readonly Tensor[];
+        const { transposeA: ta, transposeB: tb, activation } = attrs as unknown as Options;
+        const dz = activationGrad(activation, dy[0] as Tensor, y[0]);
+        const da = !needs[0] ? null : ta ? product(b, dz, tb, true) : product(dz, b, false, !tb);
+        const db = !needs[1] ? null : productB(a, dz, ta, tb, b);
+        return [da && sumTo(da, a.shape), db && sumTo(db, b.shape), needs[2] ? columnSum(dz) : null];
+      }
+    : null,
   lower: ({ inputs, outputs, attrs }) => [
-    { kernel: kernels.matmul, inputs, outputs, attrs: geometry(inputs[0] as Tensor, inputs[1] as Tensor, attrs as unknown as Options) as unknown as Attrs },
+    {
+      kernel: kernels.matmul,
+      inputs,
+      outputs,
+      attrs: geometry(inputs[0] as Tensor, inputs[1] as Tensor, attrs as unknown as Options) as unknown as Attrs,
+    },
   ],
 };
 
@@ -64,11 +89,13 @@ function productB(a: Tensor, dz: Tensor, ta: boolean, tb: boolean, b: Tensor): T
 }
 
 /** a b where leading dimensions are equal, or one matrix is shared: what the operands of a product and its gradient are. */
-export const product = (a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor => apply(matmulOp, [a, b, null], { transposeA, transposeB, activation: "linear" })[0];
+export const product = (a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor =>
+  apply(matmulOp, [a, b, null], { transposeA, transposeB, activation: "linear" })[0];
 
 /** @throws ShapeError unless `bias` is [size] or null. */
 export function checkBias(who: string, bias: Tensor | null, size: number): void {
-  if (bias !== null && !sameShape(bias.shape, [size])) throw new ShapeError(`${who}: expected a bias of shape [${size}], got ${showShape(bias.shape)}`);
+  if (bias !== null && !sameShape(bias.shape, [size]))
+    throw new ShapeError(`${who}: expected a bias of shape [${size}], got ${showShape(bias.shape)}`);
 }
 
 /** Sum over all dimensions but the last: the gradient of a bias. */
@@ -102,14 +129,25 @@ export function matmul(left: TensorLike, right: TensorLike, options: MatmulOptio
   if (a.rank < 2 || b.rank < 2) return apply(matmulOp, [a, b, bias], attrs)[0];
   const [leadA, leadB] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
   const lead = broadcastShapes("matmul", [leadA, leadB]);
-  if (sizeOf(leadB) === 1 && !transposeA && a.rank > 2) return withShape(linear(a, withShape(b, b.shape.slice(-2)), bias, attrs), [...lead, a.shape[a.rank - 2], transposeB ? b.shape[b.rank - 2] : b.shape[b.rank - 1]]);
-  const whole = (t: Tensor, own: readonly number[]): Tensor => (sameShape(own, lead) || sizeOf(own) === 1 ? t : broadcastTo(t, [...lead, ...t.shape.slice(-2)]));
+  if (sizeOf(leadB) === 1 && !transposeA && a.rank > 2)
+    return withShape(linear(a, withShape(b, b.shape.slice(-2)), bias, attrs), [
+      ...lead,
+      a.shape[a.rank - 2],
+      transposeB ? b.shape[b.rank - 2] : b.shape[b.rank - 1],
+    ]);
+  const whole = (t: Tensor, own: readonly number[]): Tensor =>
+    sameShape(own, lead) || sizeOf(own) === 1 ? t : broadcastTo(t, [...lead, ...t.shape.slice(-2)]);
   const y = apply(matmulOp, [whole(a, leadA), whole(b, leadB), bias], attrs)[0];
   return withShape(y, [...lead, ...y.shape.slice(-2)]);
 }
 
 /** a[..., K] b[K, N] + bias[N], activated: one product of all rows. */
-export function linear(a: Tensor, b: Tensor, bias: Tensor | null, { transposeA = false, transposeB = false, activation = "linear" }: Partial<Options> = {}): Tensor {
+export function linear(
+  a: Tensor,
+  b: Tensor,
+  bias: Tensor | null,
+  { transposeA = false, transposeB = false, activation = "linear" }: Partial<Options> = {},
+): Tensor {
   const y = apply(matmulOp, [asMatrix(a), b, bias], { transposeA, transposeB, activation })[0];
   return withShape(y, [...a.shape.slice(0, -1), y.shape[1]]);
 }

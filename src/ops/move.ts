@@ -1,4 +1,7 @@
-/** @file Ops that only move elements: reshape (no bytes move), broadcast, transpose, slice, pad, concat, flip, iota. All of one kernel, `copy`, with strides. */
+/**
+ * @file Ops that only move elements: reshape (no bytes move), broadcast, transpose, slice, pad, concat, flip, iota. All of one kernel,
+ * `copy`, with strides.
+ */
 import { apply } from "../apply.ts";
 import { allocate } from "../dtype.ts";
 import type { DType } from "../dtype.ts";
@@ -29,10 +32,17 @@ export function stopGradient(x: TensorLike): Tensor {
 export const transposeOp: Op = {
   name: "transpose",
   infer: ([x], attrs) => [{ shape: numbers(attrs.perm).map((p) => (x as Tensor).shape[p]), dtype: (x as Tensor).dtype }],
-  vjp: TRAINING ? ({ dy, attrs }) => {
-    const perm = numbers(attrs.perm);
-    return [transpose(dy[0] as Tensor, perm.map((_, i) => perm.indexOf(i)))];
-  } : null,
+  vjp: TRAINING
+    ? ({ dy, attrs }) => {
+        const perm = numbers(attrs.perm);
+        return [
+          transpose(
+            dy[0] as Tensor,
+            perm.map((_, i) => perm.indexOf(i)),
+          ),
+        ];
+      }
+    : null,
   lower: ({ inputs, outputs, attrs }) => {
     const x = inputs[0] as Tensor;
     const strides = stridesOf(x.shape);
@@ -62,7 +72,9 @@ function block(shape: Shape, attrs: Attrs): [number, number[]] {
 export const sliceOp: Op = {
   name: "slice",
   infer: shaped,
-  vjp: TRAINING ? ({ dy, x, attrs }) => [apply(placeOp, [dy[0] as Tensor], { start: attrs.start, step: attrs.step, shape: (x[0] as Tensor).shape })[0]] : null,
+  vjp: TRAINING
+    ? ({ dy, x, attrs }) => [apply(placeOp, [dy[0] as Tensor], { start: attrs.start, step: attrs.step, shape: (x[0] as Tensor).shape })[0]]
+    : null,
   lower: ({ inputs, outputs, attrs }) => {
     const x = inputs[0] as Tensor;
     const [xOffset, xStrides] = block(x.shape, attrs);
@@ -74,7 +86,9 @@ export const sliceOp: Op = {
 export const placeOp: Op = {
   name: "place",
   infer: shaped,
-  vjp: TRAINING ? ({ dy, x, attrs }) => [apply(sliceOp, [dy[0] as Tensor], { start: attrs.start, step: attrs.step, shape: (x[0] as Tensor).shape })[0]] : null,
+  vjp: TRAINING
+    ? ({ dy, x, attrs }) => [apply(sliceOp, [dy[0] as Tensor], { start: attrs.start, step: attrs.step, shape: (x[0] as Tensor).shape })[0]]
+    : null,
   lower: ({ inputs, outputs, attrs }) => {
     const x = inputs[0] as Tensor;
     const [yOffset, yStrides] = block(outputs[0].shape, attrs);
@@ -91,9 +105,12 @@ export function slice(x: TensorLike, start: readonly number[], size: readonly nu
   const by = step ?? t.shape.map(() => 1);
   for (const [what, list] of Object.entries({ start, size, step: by })) checkNumbers("slice", what, list);
   const shape = size.map((n, i) => (n === -1 ? Math.ceil((t.shape[i] - start[i]) / by[i]) : n));
-  const fits = start.length === t.rank && shape.length === t.rank && by.length === t.rank
-    && [...start, ...shape, ...by].every(Number.isInteger)
-    && shape.every((n, i) => n >= 0 && start[i] >= 0 && by[i] >= 1 && (n === 0 || start[i] + (n - 1) * by[i] < t.shape[i]));
+  const fits =
+    start.length === t.rank &&
+    shape.length === t.rank &&
+    by.length === t.rank &&
+    [...start, ...shape, ...by].every(Number.isInteger) &&
+    shape.every((n, i) => n >= 0 && start[i] >= 0 && by[i] >= 1 && (n === 0 || start[i] + (n - 1) * by[i] < t.shape[i]));
   if (!fits) {
     throw new ShapeError(
       `slice: start ${showShape(start)}, size ${showShape(size)}, step ${showShape(by)} does not lie inside ${showShape(t.shape)}`,
@@ -120,9 +137,7 @@ export function pad(x: TensorLike, padding: readonly (readonly [number, number])
   const t = cast(own, dtype);
   const pair = (p: unknown): boolean => Array.isArray(p) && p.length === 2 && p.every((n) => Number.isInteger(n) && n >= 0);
   if (!Array.isArray(padding) || padding.length !== t.rank || !padding.every(pair)) {
-    throw new ShapeError(
-      `pad: expected ${t.rank} pairs of non-negative integers for ${t}, got ${shownList(padding)}`,
-    );
+    throw new ShapeError(`pad: expected ${t.rank} pairs of non-negative integers for ${t}, got ${shownList(padding)}`);
   }
   if (padding.every(([a, b]) => a === 0 && b === 0)) return t;
   const shape = t.shape.map((d, i) => d + padding[i][0] + padding[i][1]);
@@ -135,19 +150,24 @@ export const concatOp: Op = {
     const list = inputs as readonly Tensor[];
     const axis = attrs.axis as number;
     for (const t of list) {
-      if (t.rank !== list[0].rank || t.shape.some((d, i) => i !== axis && d !== list[0].shape[i])) throw new ShapeError(`concat: all dimensions but axis ${axis} must be equal, got ${list.map((l) => showShape(l.shape)).join(" and ")}`);
+      if (t.rank !== list[0].rank || t.shape.some((d, i) => i !== axis && d !== list[0].shape[i]))
+        throw new ShapeError(
+          `concat: all dimensions but axis ${axis} must be equal, got ${list.map((l) => showShape(l.shape)).join(" and ")}`,
+        );
     }
     return [{ shape: list[0].shape.map((d, i) => (i === axis ? list.reduce((n, t) => n + t.shape[axis], 0) : d)), dtype: list[0].dtype }];
   },
-  vjp: TRAINING ? ({ dy, x, attrs, needs }) => {
-    const axis = attrs.axis as number;
-    let at = 0;
-    return (x as readonly Tensor[]).map((t, i) => {
-      const start = t.shape.map((_, d) => (d === axis ? at : 0));
-      at += t.shape[axis];
-      return needs[i] ? slice(dy[0] as Tensor, start, t.shape) : null;
-    });
-  } : null,
+  vjp: TRAINING
+    ? ({ dy, x, attrs, needs }) => {
+        const axis = attrs.axis as number;
+        let at = 0;
+        return (x as readonly Tensor[]).map((t, i) => {
+          const start = t.shape.map((_, d) => (d === axis ? at : 0));
+          at += t.shape[axis];
+          return needs[i] ? slice(dy[0] as Tensor, start, t.shape) : null;
+        });
+      }
+    : null,
   lower: (node: Node) => {
     const axis = node.attrs.axis as number;
     const y = node.outputs[0];
@@ -185,7 +205,10 @@ export function stack(tensors: readonly TensorLike[], axis = 0): Tensor {
       throw new ShapeError(`stack: expected tensors of one shape, got ${list.map((l) => showShape(l.shape)).join(" and ")}`);
     }
   }
-  return concat(list.map((t) => expandDims(t, at)), at);
+  return concat(
+    list.map((t) => expandDims(t, at)),
+    at,
+  );
 }
 
 /** `x` with a dimension of size 1 added before `axis`. */
@@ -201,7 +224,14 @@ export const iotaOp: Op = {
   vjp: null,
   lower: ({ outputs, attrs }) => {
     const [shape, axis] = [numbers(attrs.shape), attrs.axis as number];
-    return [{ kernel: kernels.iota, inputs: [], outputs, attrs: { size: shape.length ? shape[axis] : 1, inner: sizeBetween(shape, axis + 1, shape.length) } }];
+    return [
+      {
+        kernel: kernels.iota,
+        inputs: [],
+        outputs,
+        attrs: { size: shape.length ? shape[axis] : 1, inner: sizeBetween(shape, axis + 1, shape.length) },
+      },
+    ];
   },
 };
 

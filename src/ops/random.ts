@@ -19,7 +19,8 @@ import { argMax } from "./reduce.ts";
 
 function checkKey(who: string, key: Tensor): void {
   if (!(key instanceof Tensor)) throw new ArgumentError(`${who}: expected a key, a tensor u32[4], got ${kindOf(key)}`);
-  if (key.dtype !== "u32" || key.size !== 4) throw new DTypeError(`${who}: the key must be u32[4] (seed low, seed high, and two counters), got ${key}`);
+  if (key.dtype !== "u32" || key.size !== 4)
+    throw new DTypeError(`${who}: the key must be u32[4] (seed low, seed high, and two counters), got ${key}`);
 }
 
 export const randomOp: Op = {
@@ -29,14 +30,17 @@ export const randomOp: Op = {
     return [{ shape: attrs.shape as unknown as Shape, dtype: attrs.kind === "bits" ? "u32" : "f32" }];
   },
   vjp: null,
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: kernels.random, inputs, outputs, attrs: { kind: attrs.kind, stream: attrs.stream, count: outputs[0].size } }],
+  lower: ({ inputs, outputs, attrs }) => [
+    { kernel: kernels.random, inputs, outputs, attrs: { kind: attrs.kind, stream: attrs.stream, count: outputs[0].size } },
+  ],
 };
 
 export const permutationOp: Op = {
   name: "permutation",
   infer: ([key, start], attrs): readonly TensorType[] => {
     checkKey("permutation", key as Tensor);
-    if ((start as Tensor).dtype !== "i32" || (start as Tensor).size !== 1) throw new ShapeError(`permutation: start must be one i32, got ${start as Tensor}`);
+    if ((start as Tensor).dtype !== "i32" || (start as Tensor).size !== 1)
+      throw new ShapeError(`permutation: start must be one i32, got ${start as Tensor}`);
     return [{ shape: [attrs.count as number], dtype: "i32" }];
   },
   vjp: null,
@@ -82,13 +86,16 @@ export function randomCategorical(key: Tensor, logits: TensorLike, count = 1, op
   const x = asTensor(logits, "f32", "randomCategorical");
   checkDType("randomCategorical", x, ["f32"]);
   const { shape, rank } = x;
-  if (rank === 0 || shape[rank - 1] === 0) throw new ShapeError(`randomCategorical: expected logits [..., classes], got ${showShape(shape)}`);
+  if (rank === 0 || shape[rank - 1] === 0)
+    throw new ShapeError(`randomCategorical: expected logits [..., classes], got ${showShape(shape)}`);
   const each = [...shape.slice(0, -1), count, shape[rank - 1]];
   const noise = neg(log(neg(log(draw("uniform", key, each, options)))));
   return argMax(add(expandDims(x, -2), noise), -1);
 }
 
-/** `count` consecutive elements from `start` (i32, one element) of a pseudo-random permutation of 0 .. size-1, as i32[count]. `key`: u32[4]. */
+/**
+ * `count` consecutive elements from `start` (i32, one element) of a pseudo-random permutation of 0 .. size-1, as i32[count]. `key`: u32[4].
+ */
 export function permutation(key: Tensor, size: number, given: { start: TensorLike; count?: number } & RandomOptions): Tensor {
   checkKey("permutation", key);
   checkCount("permutation", "size", size);

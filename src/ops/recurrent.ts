@@ -56,15 +56,17 @@ function lastStep(dc: Tensor | null, a: RecurrentAttrs): Tensor | null {
 export const lstmOp: Op = {
   name: "lstm",
   infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 1), seq(attrsOf(attrs), 1), seq(attrsOf(attrs), 4)),
-  vjp: TRAINING ? ({ dy, y, x, needs, attrs }) => {
-    const a = attrsOf(attrs);
-    const [, wr, h0, c0, mask, factors] = x;
-    const [h, c, gates] = y;
-    const [dgates, dh0, dc0] = apply(lstmGradOp, [dy[0], lastStep(dy[1], a), wr, c, gates, h0, c0, mask, factors], attrs);
-    const before = previous(h, h0, a);
-    const dwr = needs[1] ? weightGrad(dropped(before, factors), dgates) : null;
-    return [dgates, dwr, h0 && dh0, c0 && dc0, null, needs[5] ? factorsGrad(before, readGrad(dgates, wr as Tensor)) : null];
-  } : null,
+  vjp: TRAINING
+    ? ({ dy, y, x, needs, attrs }) => {
+        const a = attrsOf(attrs);
+        const [, wr, h0, c0, mask, factors] = x;
+        const [h, c, gates] = y;
+        const [dgates, dh0, dc0] = apply(lstmGradOp, [dy[0], lastStep(dy[1], a), wr, c, gates, h0, c0, mask, factors], attrs);
+        const before = previous(h, h0, a);
+        const dwr = needs[1] ? weightGrad(dropped(before, factors), dgates) : null;
+        return [dgates, dwr, h0 && dh0, c0 && dc0, null, needs[5] ? factorsGrad(before, readGrad(dgates, wr as Tensor)) : null];
+      }
+    : null,
   lower: ({ inputs, outputs, attrs }) => [{ kernel: kernels.lstm, inputs, outputs, attrs, required: 2 }],
 };
 
@@ -80,16 +82,18 @@ export const lstmGradOp: Op = {
 export const gruOp: Op = {
   name: "gru",
   infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 1), seq(attrsOf(attrs), 4)),
-  vjp: TRAINING ? ({ dy, y, x, needs, attrs }) => {
-    const a = attrsOf(attrs);
-    const [, wr, bias2, h0, mask, factors] = x;
-    const [h, gates] = y;
-    const [dxw, dhw, dh0] = apply(gruGradOp, [dy[0], wr, h, gates, h0, mask, factors], attrs);
-    const before = previous(h, h0, a);
-    const dwr = needs[1] ? gruWeightGrad(dropped(before, factors), dhw, gates, a) : null;
-    const dfactors = needs[5] ? factorsGrad(before, gruReadGrad(dhw, wr as Tensor, gates, a)) : null;
-    return [dxw, dwr, bias2 && (needs[2] ? columnSum(dhw) : null), h0 && dh0, null, dfactors];
-  } : null,
+  vjp: TRAINING
+    ? ({ dy, y, x, needs, attrs }) => {
+        const a = attrsOf(attrs);
+        const [, wr, bias2, h0, mask, factors] = x;
+        const [h, gates] = y;
+        const [dxw, dhw, dh0] = apply(gruGradOp, [dy[0], wr, h, gates, h0, mask, factors], attrs);
+        const before = previous(h, h0, a);
+        const dwr = needs[1] ? gruWeightGrad(dropped(before, factors), dhw, gates, a) : null;
+        const dfactors = needs[5] ? factorsGrad(before, gruReadGrad(dhw, wr as Tensor, gates, a)) : null;
+        return [dxw, dwr, bias2 && (needs[2] ? columnSum(dhw) : null), h0 && dh0, null, dfactors];
+      }
+    : null,
   lower: kernels.gru,
 };
 
@@ -122,13 +126,15 @@ export const gruGradOp: Op = {
 export const simpleRnnOp: Op = {
   name: "simpleRnn",
   infer: (_inputs, attrs) => floats(seq(attrsOf(attrs), 1)),
-  vjp: TRAINING ? ({ dy, y, x, needs, attrs }) => {
-    const [, wr, h0, mask, factors] = x;
-    const [dxw, dh0] = apply(simpleRnnGradOp, [dy[0], wr, y[0], h0, mask, factors], attrs);
-    const before = previous(y[0], h0, attrsOf(attrs));
-    const dwr = needs[1] ? weightGrad(dropped(before, factors), dxw) : null;
-    return [dxw, dwr, h0 && dh0, null, needs[4] ? factorsGrad(before, readGrad(dxw, wr as Tensor)) : null];
-  } : null,
+  vjp: TRAINING
+    ? ({ dy, y, x, needs, attrs }) => {
+        const [, wr, h0, mask, factors] = x;
+        const [dxw, dh0] = apply(simpleRnnGradOp, [dy[0], wr, y[0], h0, mask, factors], attrs);
+        const before = previous(y[0], h0, attrsOf(attrs));
+        const dwr = needs[1] ? weightGrad(dropped(before, factors), dxw) : null;
+        return [dxw, dwr, h0 && dh0, null, needs[4] ? factorsGrad(before, readGrad(dxw, wr as Tensor)) : null];
+      }
+    : null,
   lower: kernels.simpleRnn,
 };
 
@@ -167,30 +173,51 @@ function attributes(who: string, xw: Tensor, wr: Tensor, gates: number, o: Recur
   }
   const u = wr.shape[0];
   if (xw.rank !== 3 || wr.rank !== 2 || wr.shape[1] !== gates * u || xw.shape[2] !== gates * u) {
-    throw new ShapeError(`${who}: expected xw [batch, time, ${gates}*units] and wr [units, ${gates}*units], got ${showShape(xw.shape)} and ${showShape(wr.shape)}`);
+    throw new ShapeError(
+      `${who}: expected xw [batch, time, ${gates}*units] and wr [units, ${gates}*units], got ${showShape(xw.shape)} and ` +
+        `${showShape(wr.shape)}`,
+    );
   }
   const [b, t] = xw.shape;
-  if (o.h0 && !sameShape(o.h0.shape, [b, u])) throw new ShapeError(`${who}: expected an initial state ${showShape([b, u])}, got ${showShape(o.h0.shape)}`);
+  if (o.h0 && !sameShape(o.h0.shape, [b, u]))
+    throw new ShapeError(`${who}: expected an initial state ${showShape([b, u])}, got ${showShape(o.h0.shape)}`);
   if (o.factors && !sameShape(o.factors.shape, [b, u])) {
     throw new ShapeError(`${who}: expected factors ${showShape([b, u])}, got ${showShape(o.factors.shape)}`);
   }
-  if (o.mask && !sameShape(o.mask.shape, [b, t])) throw new ShapeError(`${who}: expected a mask ${showShape([b, t])}, got ${showShape(o.mask.shape)}`);
-  const attrs: RecurrentAttrs = { b, t, u, activation: o.activation ?? "tanh", recurrentActivation: o.recurrentActivation ?? "sigmoid", reverse: o.reverse ?? false, resetAfter };
+  if (o.mask && !sameShape(o.mask.shape, [b, t]))
+    throw new ShapeError(`${who}: expected a mask ${showShape([b, t])}, got ${showShape(o.mask.shape)}`);
+  const attrs: RecurrentAttrs = {
+    b,
+    t,
+    u,
+    activation: o.activation ?? "tanh",
+    recurrentActivation: o.recurrentActivation ?? "sigmoid",
+    reverse: o.reverse ?? false,
+    resetAfter,
+  };
   return attrs as unknown as Attrs;
 }
 
 const maskOf = (o: RecurrentOptions): Tensor | null => (o.mask ? cast(o.mask, "i32") : null);
 
-/** All steps of an LSTM (Hochreiter & Schmidhuber 1997; Keras gate order i f c o): xw[B,T,4U], wr[U,4U] -> h[B,T,U], c[B,T,U]. Gradients flow through all of h and the last computed step of c. */
+/**
+ * All steps of an LSTM (Hochreiter & Schmidhuber 1997; Keras gate order i f c o): xw[B,T,4U], wr[U,4U] -> h[B,T,U], c[B,T,U]. Gradients
+ * flow through all of h and the last computed step of c.
+ */
 export function lstmSequence(xw: Tensor, wr: Tensor, options: RecurrentOptions & { c0?: Tensor | null } = {}): { h: Tensor; c: Tensor } {
   const { c0 = null, ...o } = checkOptions("lstm", options);
   const [h, c] = apply(lstmOp, [xw, wr, o.h0 ?? null, c0, maskOf(o), o.factors ?? null], attributes("lstm", xw, wr, 4, o));
   return { h, c };
 }
 
-/** All steps of a GRU (Cho et al. 2014; Keras gate order z r h): xw[B,T,3U], wr[U,3U] -> h[B,T,U]. `recurrentBias` [3U] goes with `resetAfter` (default true). */
+/**
+ * All steps of a GRU (Cho et al. 2014; Keras gate order z r h): xw[B,T,3U], wr[U,3U] -> h[B,T,U]. `recurrentBias` [3U] goes with
+ * `resetAfter` (default true).
+ */
 export function gruSequence(
-  xw: Tensor, wr: Tensor, options: RecurrentOptions & { recurrentBias?: Tensor | null; resetAfter?: boolean } = {},
+  xw: Tensor,
+  wr: Tensor,
+  options: RecurrentOptions & { recurrentBias?: Tensor | null; resetAfter?: boolean } = {},
 ): Tensor {
   const { recurrentBias = null, resetAfter = true, ...o } = checkOptions("gru", options);
   return apply(gruOp, [xw, wr, recurrentBias, o.h0 ?? null, maskOf(o), o.factors ?? null], attributes("gru", xw, wr, 3, o, resetAfter))[0];

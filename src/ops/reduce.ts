@@ -1,4 +1,7 @@
-/** @file Reductions over axes. Kernel `reduce` works on [outer, size, inner]; axes that are not neighbours are reduced one run after another. */
+/**
+ * @file Reductions over axes. Kernel `reduce` works on [outer, size, inner]; axes that are not neighbours are reduced one run after
+ * another.
+ */
 import { checkFlag, checkOptions } from "../check.ts";
 import { asTensor } from "../graph.ts";
 import type { Op } from "../graph.ts";
@@ -19,9 +22,8 @@ const extreme: ReductionRule = (dy, y, x, axis, count) => {
 };
 
 /**
- * For each element along the middle of x[outer, size, inner] the product of the others. Neighbours are paired, so that nothing is
- * divided: an element may be 0. Those without a partner get 1, and the
- * others of a pair are those of both.
+ * For each element along the middle of x[outer, size, inner] the product of the others. Neighbours are paired, so that nothing is divided:
+ * an element may be 0. Those without a partner get 1, and the others of a pair are those of both.
  */
 function productOfOthers(x: Tensor): Tensor {
   const [outer, size, inner] = x.shape;
@@ -40,7 +42,9 @@ const factors: ReductionRule = (dy, _y, x, axis, count) => {
 // Rules stand here, each with its op, so that bundles have those of the ops they use.
 export const maxOp: Op = Object.assign(reduction("max", ["f32", "i32"]), { vjp: TRAINING ? ruleOf(extreme) : null } satisfies Partial<Op>);
 export const minOp: Op = Object.assign(reduction("min", ["f32", "i32"]), { vjp: TRAINING ? ruleOf(extreme) : null } satisfies Partial<Op>);
-export const prodOp: Op = Object.assign(reduction("prod", ["f32", "i32"]), { vjp: TRAINING ? ruleOf(factors) : null } satisfies Partial<Op>);
+export const prodOp: Op = Object.assign(reduction("prod", ["f32", "i32"]), {
+  vjp: TRAINING ? ruleOf(factors) : null,
+} satisfies Partial<Op>);
 export const argMaxOp = reduction("argmax", ["f32", "i32"], "i32");
 export const argMinOp = reduction("argmin", ["f32", "i32"], "i32");
 
@@ -71,7 +75,12 @@ function reduce(op: Op, x: TensorLike, options: ReduceOptions): Tensor {
   }
   const axes = normalizeAxes(op.name, axis, t.rank);
   const y = reduceAxes(op, t, axes);
-  return keepDims ? reshape(y, t.shape.map((d, i) => (axes.includes(i) ? 1 : d))) : y;
+  return keepDims
+    ? reshape(
+        y,
+        t.shape.map((d, i) => (axes.includes(i) ? 1 : d)),
+      )
+    : y;
 }
 
 /** Sum over `axis`. Integers wrap, bools are counted in i32. */

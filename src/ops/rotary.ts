@@ -1,4 +1,6 @@
-/** @file Rotary position embedding (Su et al. 2021, arXiv 2104.09864): pairs of features turned by an angle that grows with the position. */
+/**
+ * @file Rotary position embedding (Su et al. 2021, arXiv 2104.09864): pairs of features turned by an angle that grows with the position.
+ */
 import { apply } from "../apply.ts";
 import { checkFlag, checkOptions } from "../check.ts";
 import { ShapeError } from "../errors.ts";
@@ -35,19 +37,21 @@ export const rotaryOp: Op = {
     return floats([outer, time, heads, dim]);
   },
   // A turn back is the transpose of a turn.
-  vjp: TRAINING ? ({ dy, x, needs, attrs }) => {
-    const a = attrsOf(attrs);
-    const [t, cos, sin] = x as readonly Tensor[];
-    const d = dy[0] as Tensor;
-    const [[x1, x2], [d1, d2]] = [pairsOf(t, a), pairsOf(d, a)];
-    const over = (values: Tensor): Tensor => sum(values, { axis: [0, 2] });
-    const turned = sub(mul(d2, x1), mul(d1, x2));
-    return [
-      needs[0] ? apply(rotaryOp, [d, cos, sin], { ...attrs, back: !a.back })[0] : null,
-      needs[1] ? over(add(mul(d1, x1), mul(d2, x2))) : null,
-      needs[2] ? over(a.back ? sub(mul(d1, x2), mul(d2, x1)) : turned) : null,
-    ];
-  } : null,
+  vjp: TRAINING
+    ? ({ dy, x, needs, attrs }) => {
+        const a = attrsOf(attrs);
+        const [t, cos, sin] = x as readonly Tensor[];
+        const d = dy[0] as Tensor;
+        const [[x1, x2], [d1, d2]] = [pairsOf(t, a), pairsOf(d, a)];
+        const over = (values: Tensor): Tensor => sum(values, { axis: [0, 2] });
+        const turned = sub(mul(d2, x1), mul(d1, x2));
+        return [
+          needs[0] ? apply(rotaryOp, [d, cos, sin], { ...attrs, back: !a.back })[0] : null,
+          needs[1] ? over(add(mul(d1, x1), mul(d2, x2))) : null,
+          needs[2] ? over(a.back ? sub(mul(d1, x2), mul(d2, x1)) : turned) : null,
+        ];
+      }
+    : null,
   lower: kernels.rotary,
 };
 
@@ -70,7 +74,9 @@ export function rotary(x: TensorLike, cos: TensorLike, sin: TensorLike, options:
   const [time, heads, dim] = t.shape.slice(-3);
   if (c.rank !== 2 || c.shape[0] !== time || c.shape[1] === 0 || 2 * c.shape[1] > dim || !sameShape(c.shape, s.shape)) {
     const [given, other] = [c, s].map(({ shape }) => showShape(shape));
-    throw new ShapeError(`rotary: x ${showShape(t.shape)} needs cos and sin [${time}, at most ${Math.floor(dim / 2)}], got ${given} and ${other}`);
+    throw new ShapeError(
+      `rotary: x ${showShape(t.shape)} needs cos and sin [${time}, at most ${Math.floor(dim / 2)}], got ${given} and ${other}`,
+    );
   }
   const outer = sizeBetween(t.shape, 0, t.rank - 3);
   const attrs: RotaryAttrs = { outer, time, heads, dim, half: c.shape[1], neighbours, back: false };

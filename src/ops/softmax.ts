@@ -35,12 +35,14 @@ const rowSum = (x: Tensor): Tensor => sum(x, { axis: -1, keepDims: true });
 export const softmaxGradOp: Op = {
   name: "softmaxGrad",
   infer: ([dy]) => [dy as Tensor],
-  vjp: TRAINING ? ({ dy, x }) => {
-    const [d, g, y] = [dy[0], x[0], x[1]] as [Tensor, Tensor, Tensor];
-    const inner = rowSum(mul(g, y));
-    const dyy = rowSum(mul(d, y));
-    return [sub(mul(d, y), mul(dyy, y)), sub(mul(d, sub(g, inner)), mul(g, dyy))];
-  } : null,
+  vjp: TRAINING
+    ? ({ dy, x }) => {
+        const [d, g, y] = [dy[0], x[0], x[1]] as [Tensor, Tensor, Tensor];
+        const inner = rowSum(mul(g, y));
+        const dyy = rowSum(mul(d, y));
+        return [sub(mul(d, y), mul(dyy, y)), sub(mul(d, sub(g, inner)), mul(g, dyy))];
+      }
+    : null,
   lower: ({ inputs, outputs }) => [{ kernel: kernels.softmaxGrad, inputs, outputs, attrs: rows(outputs[0]) }],
 };
 
@@ -48,11 +50,13 @@ export const softmaxGradOp: Op = {
 export const logSoftmaxGradOp: Op = {
   name: "logSoftmaxGrad",
   infer: ([dy]) => [dy as Tensor],
-  vjp: TRAINING ? ({ dy, x }) => {
-    const [d, g, y] = [dy[0], x[0], x[1]] as [Tensor, Tensor, Tensor];
-    const p = exp(y);
-    return [sub(d, rowSum(mul(d, p))), neg(mul(mul(d, p), rowSum(g)))];
-  } : null,
+  vjp: TRAINING
+    ? ({ dy, x }) => {
+        const [d, g, y] = [dy[0], x[0], x[1]] as [Tensor, Tensor, Tensor];
+        const p = exp(y);
+        return [sub(d, rowSum(mul(d, p))), neg(mul(mul(d, p), rowSum(g)))];
+      }
+    : null,
   lower: ({ inputs, outputs }) => [{ kernel: kernels.logSoftmaxGrad, inputs, outputs, attrs: rows(outputs[0]) }],
 };
 
@@ -88,29 +92,36 @@ export const softmaxCrossEntropyOp: Op = {
   infer: ([logits, labels], attrs) => {
     const [z, y] = [logits as Tensor, labels as Tensor];
     checkDType("softmaxCrossEntropy", z, ["f32"]);
-    if (y.dtype !== (attrs.sparse ? "i32" : "f32")) throw new DTypeError(`softmaxCrossEntropy: expected ${attrs.sparse ? "i32 class numbers" : "f32 probabilities"} as labels, got ${y}`);
+    if (y.dtype !== (attrs.sparse ? "i32" : "f32"))
+      throw new DTypeError(`softmaxCrossEntropy: expected ${attrs.sparse ? "i32 class numbers" : "f32 probabilities"} as labels, got ${y}`);
     if (z.rank === 0) throw new ShapeError("softmaxCrossEntropy: expected logits [..., classes], got a single number");
     const expected = attrs.sparse ? z.shape.slice(0, -1) : z.shape;
-    if (!sameShape(y.shape, expected)) throw new ShapeError(`softmaxCrossEntropy: logits ${showShape(z.shape)} need labels ${showShape(expected)}, got ${showShape(y.shape)}`);
+    if (!sameShape(y.shape, expected))
+      throw new ShapeError(
+        `softmaxCrossEntropy: logits ${showShape(z.shape)} need labels ${showShape(expected)}, got ${showShape(y.shape)}`,
+      );
     return floats(z.shape.slice(0, -1), z.shape);
   },
   // d loss / d logits = probs sum(labels) - labels; d loss / d labels = -log(probs) = logsumexp - logits
-  vjp: TRAINING ? ({ dy, y, x, needs, attrs }) => {
-    if (dy[1] !== null) throw new ShapeError("softmaxCrossEntropy: its probabilities carry no gradient; use softmax()");
-    const [z, labels] = x as readonly Tensor[];
-    const probs = y[1];
-    const target = attrs.sparse ? oneHot(labels, z.shape[z.rank - 1]) : labels;
-    const mass = attrs.sparse ? probs : mul(probs, rowSum(labels));
-    const d = expandDims(dy[0] as Tensor, z.rank - 1);
-    return [needs[0] ? mul(sub(mass, target), d) : null, needs[1] ? neg(mul(logSoftmaxOfRows(z), d)) : null];
-  } : null,
-  lower: ({ inputs, outputs, attrs }) => [{ kernel: kernels.softmaxCrossEntropy, inputs, outputs, attrs: { ...rows(inputs[0] as Tensor), sparse: attrs.sparse } }],
+  vjp: TRAINING
+    ? ({ dy, y, x, needs, attrs }) => {
+        if (dy[1] !== null) throw new ShapeError("softmaxCrossEntropy: its probabilities carry no gradient; use softmax()");
+        const [z, labels] = x as readonly Tensor[];
+        const probs = y[1];
+        const target = attrs.sparse ? oneHot(labels, z.shape[z.rank - 1]) : labels;
+        const mass = attrs.sparse ? probs : mul(probs, rowSum(labels));
+        const d = expandDims(dy[0] as Tensor, z.rank - 1);
+        return [needs[0] ? mul(sub(mass, target), d) : null, needs[1] ? neg(mul(logSoftmaxOfRows(z), d)) : null];
+      }
+    : null,
+  lower: ({ inputs, outputs, attrs }) => [
+    { kernel: kernels.softmaxCrossEntropy, inputs, outputs, attrs: { ...rows(inputs[0] as Tensor), sparse: attrs.sparse } },
+  ],
 };
 
 /**
  * Cross-entropy of softmax(logits[..., C]) against labels: f32 probabilities [..., C] or class numbers [...] (i32). Returns the loss of
- * each
- * row [...] and the probabilities [..., C] (which carry no gradient). Class numbers outside [0, C) are clamped: check them before.
+ * each row [...] and the probabilities [..., C] (which carry no gradient). Class numbers outside [0, C) are clamped: check them before.
  */
 export function softmaxCrossEntropy(logits: TensorLike, labels: TensorLike): { loss: Tensor; probs: Tensor } {
   const z = toFloat("softmaxCrossEntropy", logits);
@@ -130,8 +141,7 @@ export function oneHot(indices: TensorLike, depth: number): Tensor {
 
 /**
  * log(sum(exp(x))) along `axis` (default: last), f32, without overflow: the largest element is subtracted first, as a constant. Where all
- * elements are -Infinity so is the result, and its gradient is NaN,
- * as in JAX.
+ * elements are -Infinity so is the result, and its gradient is NaN, as in JAX.
  */
 export function logSumExp(x: TensorLike, options: { axis?: number; keepDims?: boolean } = {}): Tensor {
   const t = toFloat("logSumExp", x);
@@ -140,5 +150,10 @@ export function logSumExp(x: TensorLike, options: { axis?: number; keepDims?: bo
   const top = max(t, { axis: at, keepDims: true });
   const largest = stopGradient(where(isFinite(top), top, 0));
   const y = add(log(sum(exp(sub(t, largest)), { axis: at, keepDims: true })), largest);
-  return keepDims ? y : reshape(y, t.shape.filter((_, i) => i !== at));
+  return keepDims
+    ? y
+    : reshape(
+        y,
+        t.shape.filter((_, i) => i !== at),
+      );
 }

@@ -47,7 +47,13 @@ interface WindowOptions {
  * padding.
  */
 export function windowOf(who: string, shape: Shape, options: WindowOptions): WindowAttrs {
-  const { size: [r, s], strides, dilation = [1, 1], padding, paddings = ["valid", "same"] } = options;
+  const {
+    size: [r, s],
+    strides,
+    dilation = [1, 1],
+    padding,
+    paddings = ["valid", "same"],
+  } = options;
   if (shape.length !== 4) throw new ShapeError(`${who}: expected [batch, height, width, channels], got ${showShape(shape)}`);
   checkOneOf(who, "padding", padding, paddings);
   const [n, h, w, c] = shape;
@@ -57,5 +63,20 @@ export function windowOf(who: string, shape: Shape, options: WindowOptions): Win
     const span = `${(r - 1) * dilation[0] + 1}x${(s - 1) * dilation[1] + 1}`;
     throw new ShapeError(`${who}: a window of ${span} does not fit into the ${h}x${w} input; use padding "same" or a smaller window`);
   }
-  return { n, h, w, c, p, q, r, s, strideH: strides[0], strideW: strides[1], dilationH: dilation[0], dilationW: dilation[1], padTop, padLeft };
+  return {
+    n,
+    h,
+    w,
+    c,
+    p,
+    q,
+    r,
+    s,
+    strideH: strides[0],
+    strideW: strides[1],
+    dilationH: dilation[0],
+    dilationW: dilation[1],
+    padTop,
+    padLeft,
+  };
 }

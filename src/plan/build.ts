@@ -13,9 +13,16 @@ import type { Binding, Call, Operand, Place, Plan } from "./plan.ts";
 import { base, liveNodes } from "./simplify.ts";
 import { asWords } from "./storage.ts";
 
-/** A copy of all elements: a body of no steps, since backends always have the kernel of bodies, and that of copies only where ops move elements. */
+/**
+ * A copy of all elements: a body of no steps, since backends always have the kernel of bodies, and that of copies only where ops move
+ * elements.
+ */
 const copyCall = (from: Tensor, to: Tensor, source: string): UnplacedCall => ({
-  kernel: MAP, inputs: [from], outputs: [to], attrs: { body: { space: [from.size], strides: [[1]], steps: [], results: [0] } }, source,
+  kernel: MAP,
+  inputs: [from],
+  outputs: [to],
+  attrs: { body: { space: [from.size], strides: [[1]], steps: [], results: [0] } },
+  source,
 });
 
 const isLeaf = (t: Tensor): boolean => base(t).node?.op.lower === "leaf";
@@ -90,10 +97,21 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Plan
     const storage = halves?.has(b) ? "f16" : stored.get(b);
     return { place: at, shape: t.shape, dtype: t.dtype, ...(storage && { storage }) };
   };
-  const placed = ordered.map(({ kernel, inputs, outputs, attrs, source }): Call => (
-    { kernel: kernel.name, inputs: inputs.map(operand), outputs: outputs.map(operand), attrs, source }));
-  const binding = (kind: Binding["kind"], { shape, dtype, size }: Tensor, written: boolean, storage?: Storage): Binding => (
-    { kind, shape, dtype, ...(storage && { storage }), bytes: bytesOf(size, storage), written });
+  const placed = ordered.map(({ kernel, inputs, outputs, attrs, source }): Call => ({
+    kernel: kernel.name,
+    inputs: inputs.map(operand),
+    outputs: outputs.map(operand),
+    attrs,
+    source,
+  }));
+  const binding = (kind: Binding["kind"], { shape, dtype, size }: Tensor, written: boolean, storage?: Storage): Binding => ({
+    kind,
+    shape,
+    dtype,
+    ...(storage && { storage }),
+    bytes: bytesOf(size, storage),
+    written,
+  });
   return {
     bindings: [
       ...graph.inputs.map((t) => binding("input", t, false, t.storage)),

@@ -137,7 +137,7 @@ export class Fuser {
     const [below, above] = [new Set([producer]), new Set([consumer])];
     // What is added to a set while it is walked is walked too.
     const [down, up] = [below.values(), above.values()];
-    for (let left = MOST_FOLLOWED; left > 0; ) {
+    for (let left = MOST_FOLLOWED; left > 0;) {
       const from = down.next().value;
       if (from === undefined) return false;
       for (const n of from.nodes) {
@@ -216,8 +216,14 @@ export class Fuser {
       assert(r !== undefined, () => `fuse: no register for ${t}`);
       return r;
     };
-    for (const n of u.nodes) register.set(n.outputs[0], step({ op: n.op.name, args: (n.inputs as readonly Tensor[]).map(argument), dtype: n.outputs[0].dtype }));
-    return { space, strides: inputs.map((t) => broadcastStrides(t.shape, space)), steps, results: outputs.map((t) => register.get(t) as number) };
+    for (const n of u.nodes)
+      register.set(n.outputs[0], step({ op: n.op.name, args: (n.inputs as readonly Tensor[]).map(argument), dtype: n.outputs[0].dtype }));
+    return {
+      space,
+      strides: inputs.map((t) => broadcastStrides(t.shape, space)),
+      steps,
+      results: outputs.map((t) => register.get(t) as number),
+    };
   }
 }
 

@@ -1,7 +1,7 @@
 /**
- * @file Which temporaries are stored as f16, on backends that can. Only values of the forward pass: what a backward pass reads again is most of
- * a training step's memory, and rounding it by 2^-11 does little harm (Micikevicius et al. 2018, arXiv 1710.03740). Gradients stay f32, since
- * they become too small for f16, and so do weights, optimizer states, inputs and results, which are no temporaries.
+ * @file Which temporaries are stored as f16, on backends that can. Only values of the forward pass: what a backward pass reads again is
+ * most of a training step's memory, and rounding it by 2^-11 does little harm (Micikevicius et al. 2018, arXiv 1710.03740). Gradients stay
+ * f32, since they become too small for f16, and so do weights, optimizer states, inputs and results, which are no temporaries.
  */
 import { sizeOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -22,7 +22,12 @@ const LEAST_SIZE = 1024;
  * Temporaries that `calls` hold as f16: f32 tensors made before `firstGradient`, of which every call that touches them says that it can.
  * @param fixed tensors that live in bindings
  */
-export function halfTensors(calls: readonly UnplacedCall[], fixed: ReadonlyMap<Tensor, Place>, firstGradient: number, halves: (call: UnplacedCall) => HalfOperands): Set<Tensor> {
+export function halfTensors(
+  calls: readonly UnplacedCall[],
+  fixed: ReadonlyMap<Tensor, Place>,
+  firstGradient: number,
+  halves: (call: UnplacedCall) => HalfOperands,
+): Set<Tensor> {
   const found = new Set<Tensor>();
   const refused = new Set<Tensor>(fixed.keys());
   for (const call of calls) {

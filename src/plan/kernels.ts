@@ -1,7 +1,7 @@
 /**
- * @file The kernels a backend must have: for each, the order of its operands and its attributes. This is the whole
- * vocabulary between lowering (src/ops) and the backends (src/wasm/encode, the test reference); `assembly/x.ts` and
- * `test/reference/x.js` carry the same names. Operands are contiguous row-major f32 unless said otherwise;
+ * @file The kernels a backend must have: for each, the order of its operands and its attributes. This is the whole vocabulary between
+ * lowering (src/ops) and the backends (src/wasm/encode, the test reference); `assembly/x.ts` and `test/reference/x.js` carry the same
+ * names. Operands are contiguous row-major f32 unless said otherwise;
  * Operands are stored as words unless it says otherwise. "?" marks an input that may be absent (null) or an output that nobody may read
  * (null).
  *
@@ -10,10 +10,14 @@
  */
 import type { MapBody } from "./plan.ts";
 
-/** `map(inputs...) -> outputs...`: the body over `body.space`; inputs read with strides, outputs contiguous. Any dtype. Inputs that are
- * contiguous too may be stored as u8. Integer division
- * and modulo by 0 give 0; a cast from f32 to an integer saturates, NaN gives 0; maximum, minimum and relu pass a NaN on. */
-export interface MapAttrs { readonly body: MapBody }
+/**
+ * `map(inputs...) -> outputs...`: the body over `body.space`; inputs read with strides, outputs contiguous. Any dtype. Inputs that are
+ * contiguous too may be stored as u8. Integer division and modulo by 0 give 0; a cast from f32 to an integer saturates, NaN gives 0;
+ * maximum, minimum and relu pass a NaN on.
+ */
+export interface MapAttrs {
+  readonly body: MapBody;
+}
 
 export type ReduceOp = "sum" | "max" | "min" | "prod" | "argmax" | "argmin";
 
@@ -32,7 +36,18 @@ export interface ReduceAttrs {
 
 /** Activations applied inside kernels, each with a derivative computable from its output alone. */
 export const ACTIVATIONS = [
-  "linear", "relu", "tanh", "sigmoid", "hardSigmoid", "softplus", "softsign", "elu", "selu", "leakyRelu", "exponential", "relu6",
+  "linear",
+  "relu",
+  "tanh",
+  "sigmoid",
+  "hardSigmoid",
+  "softplus",
+  "softsign",
+  "elu",
+  "selu",
+  "leakyRelu",
+  "exponential",
+  "relu6",
 ] as const;
 export type Activation = (typeof ACTIVATIONS)[number];
 
@@ -55,19 +70,27 @@ export interface MatmulAttrs {
 
 /** Geometry of a 2-D window: output row p reads input rows p*strideH - padTop + r*dilationH. Outside is zero (or ignored by pooling). */
 export interface WindowAttrs {
-  readonly n: number; readonly h: number; readonly w: number; readonly c: number;
-  readonly p: number; readonly q: number;
-  readonly r: number; readonly s: number;
-  readonly strideH: number; readonly strideW: number;
-  readonly dilationH: number; readonly dilationW: number;
-  readonly padTop: number; readonly padLeft: number;
+  readonly n: number;
+  readonly h: number;
+  readonly w: number;
+  readonly c: number;
+  readonly p: number;
+  readonly q: number;
+  readonly r: number;
+  readonly s: number;
+  readonly strideH: number;
+  readonly strideW: number;
+  readonly dilationH: number;
+  readonly dilationW: number;
+  readonly padTop: number;
+  readonly padLeft: number;
 }
 
 /**
  * `conv2d(x[N,H,W,C], w[R,S,C/groups,F], bias[F]?) -> y[N,P,Q,F]` = activation(conv + bias)
  * `conv2dInputGrad(dy[N,P,Q,F], w) -> dx[N,H,W,C]` (activation is "linear")
- * `conv2dFilterGrad(x, dy) -> dw[R,S,C/groups,F]` (activation is "linear")
- * Filter f belongs to group floor(f / (F/groups)), which reads channels [group*C/groups, ...).
+ * `conv2dFilterGrad(x, dy) -> dw[R,S,C/groups,F]` (activation is "linear") Filter f belongs to group floor(f / (F/groups)), which reads
+ * channels [group*C/groups, ...).
  */
 export interface ConvAttrs extends WindowAttrs {
   readonly f: number;
@@ -88,29 +111,42 @@ export type PoolAttrs = WindowAttrs;
  * `softmax(x) -> y`, `logSoftmax(x) -> y` over the last axis of [rows, cols];
  * `softmaxGrad(dy, y) -> dx` = (dy - sum(dy*y)) * y;  `logSoftmaxGrad(dy, y) -> dx` = dy - exp(y) * sum(dy)
  */
-export interface SoftmaxAttrs { readonly rows: number; readonly cols: number }
+export interface SoftmaxAttrs {
+  readonly rows: number;
+  readonly cols: number;
+}
 
 /**
- * `softmaxCrossEntropy(logits[rows,cols], labels) -> loss[rows], probs?[rows,cols]`: loss = logsumexp(logits)*sum(labels) - sum(labels*logits)
- * with labels f32 [rows,cols], or, with sparse, i32 [rows]: loss = logsumexp(logits) - logits[label], labels clamped into [0, cols). A label of 0 adds nothing, even where
- * the logit is -infinity. probs = softmax(logits).
+ * `softmaxCrossEntropy(logits[rows,cols], labels) -> loss[rows], probs?[rows,cols]`: loss = logsumexp(logits)*sum(labels) -
+ * sum(labels*logits) with labels f32 [rows,cols], or, with sparse, i32 [rows]: loss = logsumexp(logits) - logits[label], labels clamped
+ * into [0, cols). A label of 0 adds nothing, even where the logit is -infinity. probs = softmax(logits).
  */
-export interface SoftmaxCrossEntropyAttrs extends SoftmaxAttrs { readonly sparse: boolean }
+export interface SoftmaxCrossEntropyAttrs extends SoftmaxAttrs {
+  readonly sparse: boolean;
+}
 
 /**
  * `layerNorm(x[rows,cols], gamma?[cols], beta?[cols]) -> y[rows,cols], mean?[rows], rstd?[rows]`: y = (x - mean) * rstd * gamma + beta with
  * rstd = 1 / sqrt(mean((x - mean)^2) + epsilon); mean is 0 unless centered.
- * `layerNormGrad(dy, x, gamma?, mean, rstd) -> dx, dgamma?[cols], dbeta?[cols]`: dx = rstd * (g - mean(g) - z * mean(g*z)), g = dy * gamma, z = (x - mean) * rstd, means of rows;
- * mean(g) is 0 unless centered. dgamma and dbeta are the sums over rows of dy * z and dy.
+ * `layerNormGrad(dy, x, gamma?, mean, rstd) -> dx, dgamma?[cols], dbeta?[cols]`: dx = rstd * (g - mean(g) - z * mean(g*z)), g = dy * gamma,
+ * z = (x - mean) * rstd, means of rows; mean(g) is 0 unless centered. dgamma and dbeta are the sums over rows of dy * z and dy.
  */
-export interface LayerNormAttrs { readonly rows: number; readonly cols: number; readonly epsilon: number; readonly centered: boolean }
+export interface LayerNormAttrs {
+  readonly rows: number;
+  readonly cols: number;
+  readonly epsilon: number;
+  readonly centered: boolean;
+}
 
 /**
  * `rotary(x[outer,time,heads,dim], cos[time,half], sin[time,half]) -> y`: pairs of features (a, b), which are (2i, 2i + 1) with neighbours,
  * else (i, i + half), become (a cos - b sin, b cos + a sin); features behind the first 2 half are copied. back: by the negative angle.
  */
 export interface RotaryAttrs {
-  readonly outer: number; readonly time: number; readonly heads: number; readonly dim: number;
+  readonly outer: number;
+  readonly time: number;
+  readonly heads: number;
+  readonly dim: number;
   readonly half: number;
   readonly neighbours: boolean;
   readonly back: boolean;
@@ -119,50 +155,75 @@ export interface RotaryAttrs {
 /**
  * `gather(x[outer,size,inner], index[count] i32) -> y[outer,count,inner]`: any dtype, x also stored as u8; an index outside [0,size) is
  * clamped.
- * `scatterAdd(updates[outer,count,inner], index[count] i32) -> y[outer,size,inner]`: f32, zero where nothing is added, added in the order of `index`, which is clamped as by gather.
+ * `scatterAdd(updates[outer,count,inner], index[count] i32) -> y[outer,size,inner]`: f32, zero where nothing is added, added in the order
+ * of `index`, which is clamped as by gather.
  */
-export interface GatherAttrs { readonly outer: number; readonly size: number; readonly inner: number; readonly count: number }
+export interface GatherAttrs {
+  readonly outer: number;
+  readonly size: number;
+  readonly inner: number;
+  readonly count: number;
+}
 
 /**
- * `copy(x) -> y`: y[yOffset + sum i_d*yStrides_d] = x[xOffset + sum i_d*xStrides_d] for every i in `shape` (rank <= 6, elements, strides may be
- * negative or, for x, 0). Any dtype. With `fill` not null, every element of y is first set to `fill` (padding).
- * Several copies may write parts of one y (concat): those after the first have `partial` true and y counts as updated.
+ * `copy(x) -> y`: y[yOffset + sum i_d*yStrides_d] = x[xOffset + sum i_d*xStrides_d] for every i in `shape` (rank <= 6, elements, strides
+ * may be negative or, for x, 0). Any dtype. With `fill` not null, every element of y is first set to `fill` (padding). Several copies may
+ * write parts of one y (concat): those after the first have `partial` true and y counts as updated.
  */
 export interface CopyAttrs {
   readonly shape: readonly number[];
-  readonly xOffset: number; readonly xStrides: readonly number[];
-  readonly yOffset: number; readonly yStrides: readonly number[];
+  readonly xOffset: number;
+  readonly xStrides: readonly number[];
+  readonly yOffset: number;
+  readonly yStrides: readonly number[];
   readonly fill: number | null;
   readonly partial: boolean;
 }
 
 /** `fill() -> y`: every element is `value` in y's dtype. */
-export interface FillAttrs { readonly value: number }
+export interface FillAttrs {
+  readonly value: number;
+}
 /** `iota() -> y`: y viewed as [outer, size, inner] holds its index along size, in y's dtype. */
-export interface IotaAttrs { readonly size: number; readonly inner: number }
+export interface IotaAttrs {
+  readonly size: number;
+  readonly inner: number;
+}
 
 /**
- * `random(key u32[4]) -> y[count]`: Philox4x32-10 with key (key0, key1) and counter (i, stream, key2, key3) gives elements 4i..4i+3.
- * bits: u32 as they are; uniform: f32 (bits >> 8) * 2^-24 in [0, 1); normal: f32 Box-Muller of
- * pairs of the four: radius from ((bits >> 8) + 1) * 2^-24, angle 2 pi times the other uniform.
+ * `random(key u32[4]) -> y[count]`: Philox4x32-10 with key (key0, key1) and counter (i, stream, key2, key3) gives elements 4i..4i+3. bits:
+ * u32 as they are; uniform: f32 (bits >> 8) * 2^-24 in [0, 1); normal: f32 Box-Muller of pairs of the four: radius from ((bits >> 8) + 1) *
+ * 2^-24, angle 2 pi times the other uniform.
  */
-export interface RandomAttrs { readonly kind: "bits" | "uniform" | "normal"; readonly stream: number; readonly count: number }
+export interface RandomAttrs {
+  readonly kind: "bits" | "uniform" | "normal";
+  readonly stream: number;
+  readonly count: number;
+}
 
-/** `permutation(key u32[4], start i32[1]) -> y i32[count]`: y[j] = pi((start + j) mod size), pi the pseudo-random bijection of [0, size) chosen by key and stream. */
-export interface PermutationAttrs { readonly size: number; readonly stream: number; readonly count: number }
+/**
+ * `permutation(key u32[4], start i32[1]) -> y i32[count]`: y[j] = pi((start + j) mod size), pi the pseudo-random bijection of [0, size)
+ * chosen by key and stream.
+ */
+export interface PermutationAttrs {
+  readonly size: number;
+  readonly stream: number;
+  readonly count: number;
+}
 
 /**
  * Recurrent sequences, batch-major. xw[B,T,G*U] = x Wx + bias is computed before by one matmul; wr[U,G*U]; h0 c0 [B,U] (absent: zeros).
- * Gate order i f c o (lstm), z r h (gru). `activation` is for the candidate (and the LSTM's cell output), `recurrentActivation` for gates. `reverse`: from the last step to the
- * first; h[b,t] is always the state after reading x[b,t]. mask? i32 [B,T]: where 0 the state is kept (h and c copied from the previous step) and gates are 0.
- * factors? [B,U] multiplies what each step reads of h (recurrent dropout): h_prev below stands for h_prev * factors, but not in
- * the gru's last sum.
+ * Gate order i f c o (lstm), z r h (gru). `activation` is for the candidate (and the LSTM's cell output), `recurrentActivation` for gates.
+ * `reverse`: from the last step to the first; h[b,t] is always the state after reading x[b,t]. mask? i32 [B,T]: where 0 the state is kept
+ * (h and c copied from the previous step) and gates are 0. factors? [B,U] multiplies what each step reads of h (recurrent dropout): h_prev
+ * below stands for h_prev * factors, but not in the gru's last sum.
  *
  * `lstm(xw, wr, h0?, c0?, mask?, factors?) -> h[B,T,U], c[B,T,U], gates?[B,T,4U]`: gates are i f c~ o after their activations.
  *    h = o * activation(c), c = f*c_prev + i*c~.
  * `lstmGrad(dh[B,T,U]?, dcLast[B,U]?, wr, c, gates, h0?, c0?, mask?, factors?) -> dgates[B,T,4U], dh0?[B,U], dc0?[B,U]`: dgates = d loss
  * / d(pre-activations) = d xw;
- *    zero at masked steps. dcLast adds to the cell gradient at the last computed step. (The weight gradient is a matmul of shifted h and dgates, in the graph.)
+ *    zero at masked steps. dcLast adds to the cell gradient at the last computed step. (The weight gradient is a matmul of shifted h and
+ *    dgates, in the graph.)
  * `gru(xw, wr, bias2?[3U], h0?, mask?, factors?) -> h[B,T,U], gates?[B,T,4U]`: gates are z, r, h~ after activations and, with resetAfter,
  * the recurrent candidate part
  *    (h_prev Wr_h + bias2_h) before r is applied; without resetAfter, r*h_prev. bias2 is the recurrent bias, only with resetAfter.
@@ -174,7 +235,9 @@ export interface PermutationAttrs { readonly size: number; readonly stream: numb
  * dh0?[B,U]`
  */
 export interface RecurrentAttrs {
-  readonly b: number; readonly t: number; readonly u: number;
+  readonly b: number;
+  readonly t: number;
+  readonly u: number;
   readonly activation: Activation;
   readonly recurrentActivation: Activation;
   readonly reverse: boolean;

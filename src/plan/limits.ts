@@ -22,7 +22,10 @@ export type Pack = (ranges: readonly Range[], alignment: number) => { slots: num
 export interface PlanLimits {
   /** Byte alignment of slot offsets. */
   readonly alignment: number;
-  /** Where temporaries go: `packOffsets` where all may share one allocation, `assignSlots` where each slot is a buffer of its own (memory.ts). */
+  /**
+   * Where temporaries go: `packOffsets` where all may share one allocation, `assignSlots` where each slot is a buffer of its own
+   * (memory.ts).
+   */
   readonly pack: Pack;
   /** Most tensors a fused elementwise call may read and write together. */
   readonly maxOperands: number;

@@ -39,7 +39,7 @@ export const packOffsets: Pack = (ranges, alignment) => {
       if (a !== b && all[b] !== undefined) taken.push(all[b]);
     }
     let at = 0;
-    for (let before = -1; before < at; ) {
+    for (let before = -1; before < at;) {
       before = at;
       for (const runs of taken) at = Math.max(at, runs.endWithin(at, at + bytes));
     }
@@ -67,7 +67,11 @@ export const assignSlots: Pack = (ranges) => {
     const { bytes, first, last } = ranges[i];
     for (; now < first; now++) {
       for (const s of busy[now] ?? []) {
-        free.splice(least(free.length, (k) => slots[free[k]] > slots[s] || (slots[free[k]] === slots[s] && free[k] > s)), 0, s);
+        free.splice(
+          least(free.length, (k) => slots[free[k]] > slots[s] || (slots[free[k]] === slots[s] && free[k] > s)),
+          0,
+          s,
+        );
       }
     }
     const fits = least(free.length, (k) => slots[free[k]] >= bytes);
@@ -87,28 +91,40 @@ export function readsInOrder(call: UnplacedCall, k: number): boolean {
 }
 
 /** Places for all tensors that `calls` write and that have none in `fixed` yet. `halves`: those with two bytes for each element. */
-export function placeTemporaries(calls: readonly UnplacedCall[], fixed: ReadonlyMap<Tensor, Place>, limits: PlanLimits, halves?: ReadonlySet<Tensor>): { places: Map<Tensor, Place>; slots: number[] } {
+export function placeTemporaries(
+  calls: readonly UnplacedCall[],
+  fixed: ReadonlyMap<Tensor, Place>,
+  limits: PlanLimits,
+  halves?: ReadonlySet<Tensor>,
+): { places: Map<Tensor, Place>; slots: number[] } {
   const ranges = new Map<Tensor, { bytes: number; first: number; last: number }>();
   calls.forEach((c, i) => {
     for (const t of [...c.outputs, ...c.inputs]) {
       const b = t && base(t);
       if (b === null || fixed.has(b)) continue;
-      const range = ranges.get(b) ?? { bytes: Math.max(1, sizeOf(b.shape)) * (halves?.has(b) ? HALF_BYTES : ELEMENT_BYTES), first: i, last: i };
+      const range = ranges.get(b) ?? {
+        bytes: Math.max(1, sizeOf(b.shape)) * (halves?.has(b) ? HALF_BYTES : ELEMENT_BYTES),
+        first: i,
+        last: i,
+      };
       range.last = i;
       ranges.set(b, range);
     }
   });
 
-  // A map output that takes over a dying operand's bytes shares its range, which goes on: one that nobody reads would leave it to the next output.
+  // A map output that takes over a dying operand's bytes shares its range, which goes on: one that nobody reads would leave it to the next
+  // output.
   calls.forEach((c, i) => {
     if (c.kernel.name !== "map") return;
     for (const out of c.outputs) {
       const own = out && ranges.get(out);
       if (!own || own.first !== i || own.last === i) continue;
-      const dying = c.inputs.map((t) => t && base(t)).find((b, _, all) => {
-        const range = b && ranges.get(b);
-        return range?.last === i && range.first !== i && range.bytes === own.bytes && all.every((o, k) => o !== b || readsInOrder(c, k));
-      });
+      const dying = c.inputs
+        .map((t) => t && base(t))
+        .find((b, _, all) => {
+          const range = b && ranges.get(b);
+          return range?.last === i && range.first !== i && range.bytes === own.bytes && all.every((o, k) => o !== b || readsInOrder(c, k));
+        });
       const range = dying && ranges.get(dying);
       if (!range) continue;
       range.last = own.last;

@@ -108,7 +108,10 @@ export function showPlan(plan: Plan): string {
       .filter(([k]) => k !== "body")
       .map(([k, v]) => `${k}=${showAttr(v)}`);
     if (c.attrs.body) attrs.push(showBody(c.attrs.body as unknown as MapBody));
-    lines.push(`${c.outputs.map(showOperand).join(", ")} = ${c.kernel}(${c.inputs.map(showOperand).join(", ")}) ${attrs.join(" ")}${c.source ? `  ; ${c.source}` : ""}`);
+    lines.push(
+      `${c.outputs.map(showOperand).join(", ")} = ${c.kernel}(${c.inputs.map(showOperand).join(", ")}) ` +
+        `${attrs.join(" ")}${c.source ? `  ; ${c.source}` : ""}`,
+    );
   }
   return lines.join("\n");
 }

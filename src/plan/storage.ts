@@ -1,7 +1,6 @@
 /**
- * @file Inputs and captures that are not stored as words (`Storage` in dtype.ts). Kernels that gain by it read them as they are; others
- * get a copy. To read another
- * storage, a kernel says so here and in kernels.ts, and its encoders look at the operand's `storage`.
+ * @file Inputs and captures that are not stored as words (`Storage` in dtype.ts). Kernels that gain by it read them as they are; others get
+ * a copy. To read another storage, a kernel says so here and in kernels.ts, and its encoders look at the operand's `storage`.
  */
 import { once } from "../cache.ts";
 import type { Storage } from "../dtype.ts";
@@ -14,7 +13,11 @@ import { base } from "./simplify.ts";
 const readsBytes = (c: UnplacedCall, k: number): boolean => (c.kernel.name === "gather" && k === 0) || readsInOrder(c, k);
 
 /** Puts a copy as words (made by `copy`) before the first call that reads one of `stored` and needs words. */
-export function asWords(calls: readonly UnplacedCall[], stored: ReadonlyMap<Tensor, Storage>, copy: (from: Tensor, to: Tensor, source: string) => UnplacedCall): readonly UnplacedCall[] {
+export function asWords(
+  calls: readonly UnplacedCall[],
+  stored: ReadonlyMap<Tensor, Storage>,
+  copy: (from: Tensor, to: Tensor, source: string) => UnplacedCall,
+): readonly UnplacedCall[] {
   if (stored.size === 0) return calls;
   const copies = new Map<Tensor, Tensor>();
   return calls.flatMap((c) => {

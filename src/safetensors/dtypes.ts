@@ -6,18 +6,40 @@ import type { RawTensor, ReadElements } from "../io/safetensors.ts";
 import { naming } from "../naming.ts";
 
 /**
- * The dtypes of the format. F4 and F6 are OCP's microscaling floats, packed; F8_E4M3 has no infinities, as in machine learning
- * elsewhere (E4M3FN); F8_E8M0 are powers of two; C64 are pairs
- * of F32.
+ * The dtypes of the format. F4 and F6 are OCP's microscaling floats, packed; F8_E4M3 has no infinities, as in machine learning elsewhere
+ * (E4M3FN); F8_E8M0 are powers of two; C64 are pairs of F32.
  */
-export type SafetensorsDType = "BOOL" | "U8" | "I8" | "U16" | "I16" | "U32" | "I32" | "U64" | "I64" | "F16" | "BF16" | "F32" | "F64"
-  | "C64" | "F8_E4M3" | "F8_E5M2" | "F8_E8M0" | "F8_E4M3FNUZ" | "F8_E5M2FNUZ" | "F6_E2M3" | "F6_E3M2" | "F4";
+export type SafetensorsDType =
+  | "BOOL"
+  | "U8"
+  | "I8"
+  | "U16"
+  | "I16"
+  | "U32"
+  | "I32"
+  | "U64"
+  | "I64"
+  | "F16"
+  | "BF16"
+  | "F32"
+  | "F64"
+  | "C64"
+  | "F8_E4M3"
+  | "F8_E5M2"
+  | "F8_E8M0"
+  | "F8_E4M3FNUZ"
+  | "F8_E5M2FNUZ"
+  | "F6_E2M3"
+  | "F6_E3M2"
+  | "F4";
 
 const NAN_BITS = 0x7fc00000;
 
 /** Bytes as floats: `nan` tells which are none, the others are finite, of `size` bits of fraction and an exponent with `bias`. */
-const bytewise = (size: number, bias: number, nan: (bits: number) => boolean): ReadElements => (b) =>
-  fromBits(b, (bits) => (nan(bits) ? NAN_BITS : finiteBits(bits & 0x7f, (bits & 0x80) << 24, size, bias)));
+const bytewise =
+  (size: number, bias: number, nan: (bits: number) => boolean): ReadElements =>
+  (b) =>
+    fromBits(b, (bits) => (nan(bits) ? NAN_BITS : finiteBits(bits & 0x7f, (bits & 0x80) << 24, size, bias)));
 
 const fitsInt = (x: bigint): boolean => x >= -0x80000000n && x <= 0x7fffffffn;
 
@@ -42,17 +64,28 @@ const READ: { readonly [dtype: string]: ReadElements } = Object.assign({}, MODEL
  * A copy of the elements in the nearest dtype that tensors have.
  * @throws DTypeError for a dtype that has none, FileError for elements that do not fit it
  */
-export const converted = (name: string, dtype: string, bytes: Uint8Array): TypedArray => naming(`tensor "${cut(name)}"`, () => {
-  if (!Object.hasOwn(READ, dtype)) {
-    throw new DTypeError(`no dtype of a tensor holds ${dtype}; read its bytes, with raw: true or readRaw()`);
-  }
-  return READ[dtype](bytes);
-});
+export const converted = (name: string, dtype: string, bytes: Uint8Array): TypedArray =>
+  naming(`tensor "${cut(name)}"`, () => {
+    if (!Object.hasOwn(READ, dtype)) {
+      throw new DTypeError(`no dtype of a tensor holds ${dtype}; read its bytes, with raw: true or readRaw()`);
+    }
+    return READ[dtype](bytes);
+  });
 
 /** Typed arrays that can be written, and the dtype of each. Half floats only where the engine has such. */
 const ARRAYS: { readonly [type: string]: SafetensorsDType } = {
-  Float32Array: "F32", Float64Array: "F64", Float16Array: "F16", Int8Array: "I8", Uint8Array: "U8", Uint8ClampedArray: "U8",
-  Int16Array: "I16", Uint16Array: "U16", Int32Array: "I32", Uint32Array: "U32", BigInt64Array: "I64", BigUint64Array: "U64",
+  Float32Array: "F32",
+  Float64Array: "F64",
+  Float16Array: "F16",
+  Int8Array: "I8",
+  Uint8Array: "U8",
+  Uint8ClampedArray: "U8",
+  Int16Array: "I16",
+  Uint16Array: "U16",
+  Int32Array: "I32",
+  Uint32Array: "U32",
+  BigInt64Array: "I64",
+  BigUint64Array: "U64",
 };
 
 const words = new Uint32Array(1);
@@ -97,8 +130,15 @@ function shorter(data: ArrayLike<number>, dtype: string): Uint8Array {
 type Integers = { readonly length: number; [i: number]: number | bigint; readonly buffer: ArrayBufferLike };
 
 const INTEGERS: { readonly [dtype: string]: new (length: number) => Integers } = {
-  BOOL: Uint8Array, U8: Uint8Array, I8: Int8Array, U16: Uint16Array, I16: Int16Array, U32: Uint32Array, I32: Int32Array,
-  U64: BigUint64Array, I64: BigInt64Array,
+  BOOL: Uint8Array,
+  U8: Uint8Array,
+  I8: Int8Array,
+  U16: Uint16Array,
+  I16: Int16Array,
+  U32: Uint32Array,
+  I32: Int32Array,
+  U64: BigUint64Array,
+  I64: BigInt64Array,
 };
 
 /** Integers as those of another size. @throws ArgumentError for one that does not fit. */
@@ -129,18 +169,19 @@ const OTHERS: { readonly [own: string]: readonly string[] } = { F32: ["F16", "BF
  * the nearest; integers from other integers
  * @throws DTypeError for other conversions and other arrays, ArgumentError for elements that do not fit
  */
-export const packed = (name: string, data: ArrayBufferView, dtype?: string): Pick<RawTensor, "dtype" | "bytes"> => naming(`tensor "${cut(name)}"`, () => {
-  const type = Object.prototype.toString.call(data).slice(8, -1);
-  if (!Object.hasOwn(ARRAYS, type)) {
-    throw new DTypeError(`expected data in a typed array, got ${type}; nested arrays become one with tensor(...)`);
-  }
-  const own = ARRAYS[type];
-  if (dtype === undefined || dtype === own) return { dtype: own, bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) };
-  const others = Object.hasOwn(INTEGERS, own) ? Object.keys(INTEGERS) : OTHERS[own] ?? [];
-  if (!others.includes(dtype)) {
-    const known = [own, ...others].join(", ");
-    throw new DTypeError(`a ${type} is written as ${known}, got dtype ${show(dtype)}; give other dtypes as { dtype, shape, bytes }`);
-  }
-  if (Object.hasOwn(INTEGERS, own)) return { dtype, bytes: integers(data as unknown as Integers, dtype) };
-  return { dtype, bytes: (dtype === "F16" || dtype === "BF16" ? shorter : floats)(data as Float32Array, dtype) };
-});
+export const packed = (name: string, data: ArrayBufferView, dtype?: string): Pick<RawTensor, "dtype" | "bytes"> =>
+  naming(`tensor "${cut(name)}"`, () => {
+    const type = Object.prototype.toString.call(data).slice(8, -1);
+    if (!Object.hasOwn(ARRAYS, type)) {
+      throw new DTypeError(`expected data in a typed array, got ${type}; nested arrays become one with tensor(...)`);
+    }
+    const own = ARRAYS[type];
+    if (dtype === undefined || dtype === own) return { dtype: own, bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) };
+    const others = Object.hasOwn(INTEGERS, own) ? Object.keys(INTEGERS) : (OTHERS[own] ?? []);
+    if (!others.includes(dtype)) {
+      const known = [own, ...others].join(", ");
+      throw new DTypeError(`a ${type} is written as ${known}, got dtype ${show(dtype)}; give other dtypes as { dtype, shape, bytes }`);
+    }
+    if (Object.hasOwn(INTEGERS, own)) return { dtype, bytes: integers(data as unknown as Integers, dtype) };
+    return { dtype, bytes: (dtype === "F16" || dtype === "BF16" ? shorter : floats)(data as Float32Array, dtype) };
+  });

@@ -18,8 +18,12 @@ export interface Ranges {
 /** What is read at first, so that most headers need no second request. */
 const FIRST_BYTES = 2 ** 16;
 
-const inMemory = (who: string, bytes: Uint8Array): Ranges =>
-  ({ who, size: bytes.length, begin: bytes, read: async (begin, end) => bytes.subarray(begin, end) });
+const inMemory = (who: string, bytes: Uint8Array): Ranges => ({
+  who,
+  size: bytes.length,
+  begin: bytes,
+  read: async (begin, end) => bytes.subarray(begin, end),
+});
 
 interface Answer {
   readonly bytes: Uint8Array;
@@ -50,7 +54,9 @@ async function overHttp(who: string): Promise<Ranges> {
   // A shorter answer ends with the file.
   const size = first.size ?? (first.bytes.length < FIRST_BYTES ? first.bytes.length : null);
   return {
-    who, size, begin: first.bytes,
+    who,
+    size,
+    begin: first.bytes,
     async read(begin, end) {
       const { bytes, whole, version } = await requested(who, begin, end);
       if (version !== first.version) throw cannotRead(who, "it has changed since its header was read");

@@ -26,9 +26,8 @@ export interface SafeTensor {
   readonly dtype: SafetensorsDType;
   readonly shape: Shape;
   /**
-   * A copy of the elements, row-major: F32, F16, BF16, F8 and F64 as f32, exactly but F64, which is rounded; I32, I16, I8, U16, U8 and
-   * I64 as i32; U32 and U64 as u32; BOOL as
-   * 0 and 1 in a Uint32Array, of which `tensor(data, shape, "bool")` makes booleans.
+   * A copy of the elements, row-major: F32, F16, BF16, F8 and F64 as f32, exactly but F64, which is rounded; I32, I16, I8, U16, U8 and I64
+   * as i32; U32 and U64 as u32; BOOL as 0 and 1 in a Uint32Array, of which `tensor(data, shape, "bool")` makes booleans.
    */
   readonly data: TypedArray;
 }
@@ -85,7 +84,8 @@ async function opened(what: string, source: ModelSource): Promise<Opened> {
   const bytes = start <= begin.length ? begin.subarray(LENGTH_BYTES, start) : await read(LENGTH_BYTES, start);
   const header = naming(who, () => readHeader(bytes, size === null ? null : size - start));
   return {
-    ...header, who,
+    ...header,
+    who,
     read: async (from, to) => (start + to <= begin.length ? begin.subarray(start + from, start + to) : read(start + from, start + to)),
   };
 }
@@ -94,22 +94,30 @@ function entryOf({ who, tensors }: { readonly who: string; readonly tensors: Rea
   const entry = tensors.get(name);
   if (entry !== undefined) return entry;
   const names = [...tensors.keys()];
-  const some = names.slice(0, 8).map((n) => cut(n)).join(", ");
+  const some = names
+    .slice(0, 8)
+    .map((n) => cut(n))
+    .join(", ");
   const more = names.length > 8 ? ` and ${names.length - 8} more` : "";
   throw new FileError(`${who}: no tensor "${cut(name)}"; ${hint(name, names.slice(0, 1000))}it has ${some}${more}`);
 }
 
 const rawOf = ({ dtype, shape }: Entry, bytes: Uint8Array): RawTensor => ({ dtype, shape, bytes: new Uint8Array(bytes) });
 
-const tensorOf = (who: string, name: string, { dtype, shape }: Entry, bytes: Uint8Array): SafeTensor =>
-  ({ dtype: dtype as SafetensorsDType, shape, data: naming(who, () => converted(name, dtype, bytes)) });
+const tensorOf = (who: string, name: string, { dtype, shape }: Entry, bytes: Uint8Array): SafeTensor => ({
+  dtype: dtype as SafetensorsDType,
+  shape,
+  data: naming(who, () => converted(name, dtype, bytes)),
+});
 
 /** Parts that follow one another are read together, up to so many bytes. */
 const RUN_BYTES = 2 ** 26;
 
 /** Bytes of the tensors, in the order of the data. */
 async function* parts(
-  entries: readonly (readonly [string, Entry])[], read: Opened["read"]): AsyncGenerator<readonly [string, Entry, Uint8Array]> {
+  entries: readonly (readonly [string, Entry])[],
+  read: Opened["read"],
+): AsyncGenerator<readonly [string, Entry, Uint8Array]> {
   const order = [...entries].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
   for (let i = 0; i < order.length;) {
     const { begin } = order[i][1];
@@ -137,8 +145,12 @@ export async function openSafetensors(source: ModelSource): Promise<SafetensorsF
   };
   return {
     metadata: file.metadata,
-    tensors: new Map(Array.from(file.tensors, ([name, { dtype, shape, begin, end }]) =>
-      [name, { dtype: dtype as SafetensorsDType, shape, byteLength: end - begin }])),
+    tensors: new Map(
+      Array.from(file.tensors, ([name, { dtype, shape, begin, end }]) => [
+        name,
+        { dtype: dtype as SafetensorsDType, shape, byteLength: end - begin },
+      ]),
+    ),
     read: async (name) => tensorOf(file.who, name, entryOf(file, name), await read(name)),
     readRaw: async (name) => rawOf(entryOf(file, name), await read(name)) as RawSafeTensor,
   };
@@ -147,17 +159,22 @@ export async function openSafetensors(source: ModelSource): Promise<SafetensorsF
 /**
  * Reads tensors of a file, all of them or those that `names` tells.
  * @param source a path, address, response, blob, stream or bytes, as `loadModel` takes them
- * @throws FileError for what cannot be read, every departure from the format, names that the file does not have and elements that do
- * not fit (I64 beyond i32, F64 beyond f32),
- * DTypeError for F4, F6 and C64 unless `raw`, ArgumentError for unknown options and what is no source
+ * @throws FileError for what cannot be read, every departure from the format, names that the file does not have and elements that do not
+ * fit (I64 beyond i32, F64 beyond f32), DTypeError for F4, F6 and C64 unless `raw`, ArgumentError for unknown options and what is no source
  * @example const { tensors } = await readSafetensors("model.safetensors", { names: (name) => name.startsWith("encoder.") });
  */
 export async function readSafetensors(
-  source: ModelSource, options: SafetensorsOptions & { readonly raw: true }): Promise<Safetensors<RawSafeTensor>>;
+  source: ModelSource,
+  options: SafetensorsOptions & { readonly raw: true },
+): Promise<Safetensors<RawSafeTensor>>;
 export async function readSafetensors(
-  source: ModelSource, options?: SafetensorsOptions & { readonly raw?: false }): Promise<Safetensors<SafeTensor>>;
+  source: ModelSource,
+  options?: SafetensorsOptions & { readonly raw?: false },
+): Promise<Safetensors<SafeTensor>>;
 export async function readSafetensors(
-  source: ModelSource, options: SafetensorsOptions = {}): Promise<Safetensors<SafeTensor | RawSafeTensor>> {
+  source: ModelSource,
+  options: SafetensorsOptions = {},
+): Promise<Safetensors<SafeTensor | RawSafeTensor>> {
   const { names, raw = false } = checkOptions("readSafetensors", options, ["names", "raw"]);
   if (names !== undefined && typeof names !== "function" && !Array.isArray(names)) {
     throw new ArgumentError(`readSafetensors: names must be a list or a function, got ${kindOf(names)}`);

@@ -8,11 +8,16 @@ import { optionsOf } from "../options.ts";
 import type { MetricName } from "./metrics.ts";
 import type { Optimizer } from "./optimizers.ts";
 
-/** Names of what is one number, whatever its options. `precision`, `recall` and `f1` may be one for each class, `confusionMatrix` is a table, one's own may be either. */
+/**
+ * Names of what is one number, whatever its options. `precision`, `recall` and `f1` may be one for each class, `confusionMatrix` is a
+ * table, one's own may be either.
+ */
 export type NumberName = "loss" | "auc" | Exclude<MetricName, "precision" | "recall" | "f1" | "confusionMatrix">;
 
 /** Values by name, those of validation with `val` in front. There are only those that the training has. */
-export type ByName<Numbers, All> = { readonly [name in NumberName | `val${Capitalize<NumberName>}`]: Numbers } & { readonly [name: string]: All };
+export type ByName<Numbers, All> = { readonly [name in NumberName | `val${Capitalize<NumberName>}`]: Numbers } & {
+  readonly [name: string]: All;
+};
 
 /** What an epoch or a batch gave, by name: loss, accuracy, valLoss, valAccuracy … */
 export type Logs = ByName<number, number | number[][]>;
@@ -80,7 +85,8 @@ const MONITOR: Filled<MonitorOptions> = { monitor: undefined, mode: "auto" };
 
 function monitorOf(who: string, { monitor, mode = "auto" }: MonitorOptions): Monitor {
   checkOneOf(who, "mode", mode, ["auto", "min", "max"]);
-  if (monitor !== undefined && typeof monitor !== "string") throw new ArgumentError(`${who}: monitor must be the name of a log, got ${String(monitor)}`);
+  if (monitor !== undefined && typeof monitor !== "string")
+    throw new ArgumentError(`${who}: monitor must be the name of a log, got ${String(monitor)}`);
   let name = monitor ?? "loss";
   const upward = (): boolean => (mode === "auto" ? /acc|precision|recall|f1|auc/i.test(name) : mode === "max");
   return {
@@ -91,7 +97,10 @@ function monitorOf(who: string, { monitor, mode = "auto" }: MonitorOptions): Mon
       const value = Object.hasOwn(logs, name) ? logs[name] : undefined;
       if (typeof value === "number") return value;
       const numbers = Object.keys(logs).filter((key) => typeof logs[key] === "number");
-      throw new ArgumentError(`${who}: cannot monitor "${name}": ${value === undefined ? "there is no such log" : "it is not one number"}; there are: ${numbers.join(", ") || "none"}`);
+      throw new ArgumentError(
+        `${who}: cannot monitor "${name}": ${value === undefined ? "there is no such log" : "it is not one number"}; there are: ` +
+          `${numbers.join(", ") || "none"}`,
+      );
     },
     better: (value, than, delta) => {
       const sign = upward() ? 1 : -1;
@@ -116,7 +125,11 @@ export interface EarlyStoppingOptions extends MonitorOptions {
 
 /** Stops training when the monitored number has stopped improving. */
 export function earlyStopping(options?: EarlyStoppingOptions): Callback {
-  const { minDelta, patience, baseline, restoreBestWeights, startFromEpoch, ...watched } = optionsOf<Filled<EarlyStoppingOptions>>("earlyStopping", { ...MONITOR, minDelta: 0, patience: 0, baseline: null, restoreBestWeights: false, startFromEpoch: 0 }, options);
+  const { minDelta, patience, baseline, restoreBestWeights, startFromEpoch, ...watched } = optionsOf<Filled<EarlyStoppingOptions>>(
+    "earlyStopping",
+    { ...MONITOR, minDelta: 0, patience: 0, baseline: null, restoreBestWeights: false, startFromEpoch: 0 },
+    options,
+  );
   const monitor = monitorOf("earlyStopping", watched);
   checkNumber("earlyStopping", "minDelta", minDelta, -Infinity);
   checkCount("earlyStopping", "patience", patience, 0);
@@ -161,11 +174,17 @@ export interface ModelCheckpointOptions extends MonitorOptions {
 
 /**
  * Saves the model after each epoch.
- * @param path `{epoch}` in it becomes the epoch's number, from 1, and `{name}` that log with four decimals: `model-{epoch}-{valLoss}.safetensors`
+ * @param path `{epoch}` in it becomes the epoch's number, from 1, and `{name}` that log with four decimals:
+ * `model-{epoch}-{valLoss}.safetensors`
  */
 export function modelCheckpoint(path: string, options?: ModelCheckpointOptions): Callback {
-  const { saveBestOnly, initialValueThreshold, ...watched } = optionsOf<Filled<ModelCheckpointOptions>>("modelCheckpoint", { ...MONITOR, saveBestOnly: false, initialValueThreshold: null }, options);
-  if (typeof path !== "string" || path === "") throw new ArgumentError(`modelCheckpoint: expected the path of a file, got ${path === "" ? "an empty text" : String(path)}`);
+  const { saveBestOnly, initialValueThreshold, ...watched } = optionsOf<Filled<ModelCheckpointOptions>>(
+    "modelCheckpoint",
+    { ...MONITOR, saveBestOnly: false, initialValueThreshold: null },
+    options,
+  );
+  if (typeof path !== "string" || path === "")
+    throw new ArgumentError(`modelCheckpoint: expected the path of a file, got ${path === "" ? "an empty text" : String(path)}`);
   const monitor = monitorOf("modelCheckpoint", watched);
   if (initialValueThreshold !== null) checkNumber("modelCheckpoint", "initialValueThreshold", initialValueThreshold, -Infinity);
   // Kept from one fit to the next, as in Keras: training that goes on must not overwrite a better model.
@@ -177,12 +196,17 @@ export function modelCheckpoint(path: string, options?: ModelCheckpointOptions):
         if (value === null || !monitor.better(value, best, 0)) return;
         best = value;
       }
-      await training.save(path.replace(/\{(\w+)\}/g, (_, name: string) => {
-        if (name === "epoch") return String(epoch + 1);
-        const value = Object.hasOwn(logs, name) ? logs[name] : undefined;
-        if (typeof value !== "number") throw new ArgumentError(`modelCheckpoint: no number "${name}" for the path "${path}"; there are: epoch, ${Object.keys(logs).join(", ")}`);
-        return value.toFixed(4);
-      }));
+      await training.save(
+        path.replace(/\{(\w+)\}/g, (_, name: string) => {
+          if (name === "epoch") return String(epoch + 1);
+          const value = Object.hasOwn(logs, name) ? logs[name] : undefined;
+          if (typeof value !== "number")
+            throw new ArgumentError(
+              `modelCheckpoint: no number "${name}" for the path "${path}"; there are: epoch, ${Object.keys(logs).join(", ")}`,
+            );
+          return value.toFixed(4);
+        }),
+      );
     },
   };
 }
@@ -194,7 +218,10 @@ export function modelCheckpoint(path: string, options?: ModelCheckpointOptions):
 export function terminateOnNaN(): Callback {
   return {
     onFault(step, source) {
-      throw new NonFiniteError(`loss became NaN or infinite at step ${step}, ${source}; try a smaller learning rate or clipNorm, and look for extreme numbers in the data`);
+      throw new NonFiniteError(
+        `loss became NaN or infinite at step ${step}, ${source}; try a smaller learning rate or clipNorm, and look for extreme ` +
+          "numbers in the data",
+      );
     },
   };
 }
@@ -216,12 +243,22 @@ export interface ReduceLrOnPlateauOptions extends MonitorOptions {
 /** @throws LockstepError, before any training is lost, where the rate follows a schedule. */
 function checkSettable(who: string, { kind, config }: Optimizer): void {
   const { kind: schedule } = (config.learningRate ?? {}) as { readonly kind?: string };
-  if (schedule !== undefined) throw new LockstepError(`${who}: the learning rate of ${kind} follows ${schedule} and cannot be set; give ${kind} a number, or leave ${who} out`);
+  if (schedule !== undefined)
+    throw new LockstepError(
+      `${who}: the learning rate of ${kind} follows ${schedule} and cannot be set; give ${kind} a number, or leave ${who} out`,
+    );
 }
 
-/** Reduces the learning rate when the monitored number has stopped improving. When training begins, @throws LockstepError for an optimizer with a schedule. */
+/**
+ * Reduces the learning rate when the monitored number has stopped improving. When training begins, @throws LockstepError for an optimizer
+ * with a schedule.
+ */
 export function reduceLrOnPlateau(options?: ReduceLrOnPlateauOptions): Callback {
-  const { factor, patience, minDelta, cooldown, minLr, ...watched } = optionsOf<Filled<ReduceLrOnPlateauOptions>>("reduceLrOnPlateau", { ...MONITOR, factor: 0.1, patience: 10, minDelta: 1e-4, cooldown: 0, minLr: 0 }, options);
+  const { factor, patience, minDelta, cooldown, minLr, ...watched } = optionsOf<Filled<ReduceLrOnPlateauOptions>>(
+    "reduceLrOnPlateau",
+    { ...MONITOR, factor: 0.1, patience: 10, minDelta: 1e-4, cooldown: 0, minLr: 0 },
+    options,
+  );
   const monitor = monitorOf("reduceLrOnPlateau", watched);
   checkPart("reduceLrOnPlateau", "factor", factor);
   checkCount("reduceLrOnPlateau", "patience", patience, 0);
@@ -261,14 +298,19 @@ export function reduceLrOnPlateau(options?: ReduceLrOnPlateauOptions): Callback 
   };
 }
 
-/** Sets the learning rate of each epoch to `fn(epoch, learningRate so far)`. @throws ArgumentError when that is not a number of at least 0, LockstepError for an optimizer with a schedule. */
+/**
+ * Sets the learning rate of each epoch to `fn(epoch, learningRate so far)`. @throws ArgumentError when that is not a number of at least 0,
+ * LockstepError for an optimizer with a schedule.
+ */
 export function learningRateScheduler(fn: (epoch: number, learningRate: number) => number): Callback {
-  if (typeof fn !== "function") throw new ArgumentError(`learningRateScheduler: expected a function (epoch, learningRate) => number, got ${String(fn)}`);
+  if (typeof fn !== "function")
+    throw new ArgumentError(`learningRateScheduler: expected a function (epoch, learningRate) => number, got ${String(fn)}`);
   return {
     onTrainBegin: ({ optimizer }) => checkSettable("learningRateScheduler", optimizer),
     onEpochBegin(epoch, _logs, { optimizer }) {
       const rate = fn(epoch, optimizer.learningRate);
-      if (typeof rate !== "number" || !Number.isFinite(rate)) throw new ArgumentError(`learningRateScheduler: the function must return a number, got ${String(rate)} for epoch ${epoch}`);
+      if (typeof rate !== "number" || !Number.isFinite(rate))
+        throw new ArgumentError(`learningRateScheduler: the function must return a number, got ${String(rate)} for epoch ${epoch}`);
       optimizer.learningRate = rate;
     },
   };

@@ -1,6 +1,6 @@
 /**
- * @file Metrics of classes: precision, recall, F1, the confusion matrix and the area under a curve. All elements are counted by a threshold,
- * as in Keras; those of classes that exclude each other are averaged as in scikit-learn.
+ * @file Metrics of classes: precision, recall, F1, the confusion matrix and the area under a curve. All elements are counted by a
+ * threshold, as in Keras; those of classes that exclude each other are averaged as in scikit-learn.
  */
 import { checkCount, checkNumber, checkOneOf, checkOptions } from "../check.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
@@ -21,8 +21,9 @@ import { alike, lastOf, made, ratio, trueClass } from "./metric.ts";
 import type { Metric, MetricContext } from "./metric.ts";
 
 /**
- * How classes become one number, as in scikit-learn: `macro` the mean over all classes, `weighted` that mean weighted by how often a class is true,
- * `micro` one count over all classes, null every class for itself (one row of numbers). A class never met counts as 0, as in Keras' F1Score.
+ * How classes become one number, as in scikit-learn: `macro` the mean over all classes, `weighted` that mean weighted by how often a class
+ * is true, `micro` one count over all classes, null every class for itself (one row of numbers). A class never met counts as 0, as in
+ * Keras' F1Score.
  */
 export type Average = "macro" | "weighted" | "micro" | null;
 
@@ -53,7 +54,10 @@ export interface ClassOptions {
 /** @throws ShapeError unless the model has as many outputs. */
 function checkOutputs(name: string, classes: number, outputShape: OpenShape): void {
   const outputs = lastOf(outputShape);
-  if (classes !== outputs) throw new ShapeError(`${name}: made for ${classes} output${classes === 1 ? "" : "s"}, the model has ${outputs}; set classes: ${outputs}`);
+  if (classes !== outputs)
+    throw new ShapeError(
+      `${name}: made for ${classes} output${classes === 1 ? "" : "s"}, the model has ${outputs}; set classes: ${outputs}`,
+    );
 }
 
 /** The outputs of a model, by which a metric has counters. @throws ShapeError where their number is not fixed. */
@@ -129,7 +133,8 @@ export const precision = (options?: ClassOptions): Metric => perClass("precision
 /** Which part of what is true was predicted: TP / (TP + FN). */
 export const recall = (options?: ClassOptions): Metric => perClass("recall", options, (hits, _predicted, actual) => ratio(hits, actual));
 /** The harmonic mean of precision and recall: 2 TP / (2 TP + FP + FN). */
-export const f1 = (options?: ClassOptions): Metric => perClass("f1", options, (hits, predicted, actual) => ratio(2 * hits, predicted + actual));
+export const f1 = (options?: ClassOptions): Metric =>
+  perClass("f1", options, (hits, predicted, actual) => ratio(2 * hits, predicted + actual));
 
 /**
  * How often each true class (row) was predicted as each class (column). One output (`classes` 1) gives the two classes "no" and "yes",
@@ -174,7 +179,10 @@ export interface AucOptions {
   readonly numThresholds?: number;
   /** `ROC`: true positive rate over false positive rate; `PR`: precision over recall. Default ROC. */
   readonly curve?: "ROC" | "PR";
-  /** Between two points: `interpolation` (ROC: a line; PR: Davis & Goadrich 2006), or the lower (`minoring`) or the higher (`majoring`) of them. Default interpolation. */
+  /**
+   * Between two points: `interpolation` (ROC: a line; PR: Davis & Goadrich 2006), or the lower (`minoring`) or the higher (`majoring`) of
+   * them. Default interpolation.
+   */
   readonly summationMethod?: "interpolation" | "minoring" | "majoring";
   /** Predictions are logits, not probabilities. Default false. */
   readonly fromLogits?: boolean;
@@ -187,10 +195,19 @@ export interface AucOptions {
 }
 
 const AUC: Required<AucOptions> = {
-  numThresholds: 200, curve: "ROC", summationMethod: "interpolation", fromLogits: false, multiLabel: false, numLabels: null, name: "auc",
+  numThresholds: 200,
+  curve: "ROC",
+  summationMethod: "interpolation",
+  fromLogits: false,
+  multiLabel: false,
+  numLabels: null,
+  name: "auc",
 };
 
-/** The natural logarithm of x >= 1 by sums and products alone, since engines differ in the last bit of theirs and a metric may decide when training stops. */
+/**
+ * The natural logarithm of x >= 1 by sums and products alone, since engines differ in the last bit of theirs and a metric may decide when
+ * training stops.
+ */
 function logarithm(x: number): number {
   let [m, halvings] = [x, 0];
   for (; m > Math.SQRT2; m /= 2) halvings++;
@@ -202,11 +219,12 @@ function logarithm(x: number): number {
 }
 
 /**
- * The area under the curve of all thresholds: how well probabilities tell targets of 1 from those of 0, whatever the share of each; 1 is perfect, 0.5 (ROC) is chance.
- * Approximated as in Keras, from counts at `numThresholds` thresholds (https://keras.io/api/metrics/classification_metrics/#auc-class);
- * several outputs count as one list, unless `multiLabel`. Predictions outside of [0, 1] count as 0 or 1. It is given as `auc()`, not by
- * name, so that only applications that use it, or `loadModel`, hold it.
- * @throws ArgumentError for options that it does not have or cannot use; when called, ShapeError unless there is a target for each prediction.
+ * The area under the curve of all thresholds: how well probabilities tell targets of 1 from those of 0, whatever the share of each; 1 is
+ * perfect, 0.5 (ROC) is chance. Approximated as in Keras, from counts at `numThresholds` thresholds
+ * (https://keras.io/api/metrics/classification_metrics/#auc-class); several outputs count as one list, unless `multiLabel`. Predictions
+ * outside of [0, 1] count as 0 or 1. It is given as `auc()`, not by name, so that only applications that use it, or `loadModel`, hold it.
+ * @throws ArgumentError for options that it does not have or cannot use; when called, ShapeError unless there is a target for each
+ * prediction.
  */
 export function auc(options?: AucOptions): Metric {
   if ((options as unknown) instanceof Tensor) throw new ArgumentError("metrics: auc makes a metric: write auc()");
@@ -244,11 +262,13 @@ export function auc(options?: AucOptions): Metric {
   return made("auc", {
     name,
     config,
-    // How many predictions lie between two thresholds, the upper one included, for targets of 0 and of 1: a count per threshold would be 200 comparisons of each prediction.
+    // How many predictions lie between two thresholds, the upper one included, for targets of 0 and of 1: a count per threshold would be
+    // 200 comparisons of each prediction.
     state: [{ name: "counts", shape: [labels * steps, 2], dtype: "i32" }],
-    ...(multiLabel && config.numLabels === null && {
-      resolve: (context: MetricContext) => auc({ ...config, name, numLabels: outputsOf(name, context) }),
-    }),
+    ...(multiLabel &&
+      config.numLabels === null && {
+        resolve: (context: MetricContext) => auc({ ...config, name, numLabels: outputsOf(name, context) }),
+      }),
     update: (yTrue, yPred, [counts]) => {
       const outputs = lastOf(yPred.shape);
       if (multiLabel && labels !== outputs) {

@@ -8,7 +8,28 @@ import { checkMade, checkNumber, checkPositive, unknownName } from "../check.ts"
 import { ArgumentError, DTypeError, ShapeError } from "../errors.ts";
 import type { Config } from "../nn/layer.ts";
 import { clip, mean } from "../ops/composite.ts";
-import { abs, add, cast, div, equal, exp, lessEqual, log, log1p, maximum, mul, neg, notEqual, and, rsqrt, sigmoid, sigmoidOp, square, sub, where } from "../ops/map.ts";
+import {
+  abs,
+  add,
+  cast,
+  div,
+  equal,
+  exp,
+  lessEqual,
+  log,
+  log1p,
+  maximum,
+  mul,
+  neg,
+  notEqual,
+  and,
+  rsqrt,
+  sigmoid,
+  sigmoidOp,
+  square,
+  sub,
+  where,
+} from "../ops/map.ts";
 import { reshape, reshapeOp } from "../ops/move.ts";
 import { sum } from "../ops/reduce.ts";
 import { oneHot, softmaxCrossEntropy, softmaxOp } from "../ops/softmax.ts";
@@ -28,7 +49,10 @@ export interface Loss {
   readonly name: string;
   readonly config: Config;
   readonly call: LossFunction;
-  /** `same`: targets have the shape of the predictions. `class`: they are class numbers (i32) without the last axis, or with a last axis of 1. */
+  /**
+   * `same`: targets have the shape of the predictions. `class`: they are class numbers (i32) without the last axis, or with a last axis
+   * of 1.
+   */
   readonly labels: "same" | "class";
 }
 
@@ -62,7 +86,10 @@ function matched(who: string, yTrue: Tensor, yPred: Tensor): readonly [Tensor, T
 export function classNumbers(who: string, yTrue: Tensor, yPred: Tensor): Tensor {
   const lead = yPred.shape.slice(0, -1);
   if (yPred.rank === 0 || !(sameShape(yTrue.shape, lead) || sameShape(yTrue.shape, [...lead, 1]))) {
-    throw new ShapeError(`${who}: predictions ${showShape(yPred.shape)} need class numbers ${showShape(lead)}, got ${showShape(yTrue.shape)}; for one-hot targets use the categorical form`);
+    throw new ShapeError(
+      `${who}: predictions ${showShape(yPred.shape)} need class numbers ${showShape(lead)}, got ${showShape(yTrue.shape)}; for ` +
+        "one-hot targets use the categorical form",
+    );
   }
   return reshape(cast(yTrue, "i32"), lead);
 }
@@ -76,7 +103,10 @@ function softmaxLogits(yPred: Tensor): Tensor | null {
   return reshape(node.inputs[0] as Tensor, yPred.shape);
 }
 
-/** What went into the sigmoid that `yPred` is, in its shape; null when it is none. A kernel that applies sigmoid itself is traced again without. */
+/**
+ * What went into the sigmoid that `yPred` is, in its shape; null when it is none. A kernel that applies sigmoid itself is traced again
+ * without.
+ */
 function sigmoidLogits(yPred: Tensor): Tensor | null {
   const { node } = throughReshape(yPred);
   if (node === null) return null;
@@ -97,7 +127,10 @@ export function separateSigmoid(yPred: Tensor): Tensor {
   return logits === null ? yPred : sigmoid(logits);
 }
 
-/** max(z, 0) - z y + log(1 + exp(-|z|)) = -log sigmoid(z) where y = 1, -log(1 - sigmoid(z)) where y = 0. `maximum` has the right slopes at z = 0. */
+/**
+ * max(z, 0) - z y + log(1 + exp(-|z|)) = -log sigmoid(z) where y = 1, -log(1 - sigmoid(z)) where y = 0. `maximum` has the right slopes at
+ * z = 0.
+ */
 function sigmoidCrossEntropy(z: Tensor, y: Tensor): Tensor {
   return add(sub(maximum(z, 0), mul(z, y)), log1p(exp(neg(maximum(z, neg(z))))));
 }
@@ -149,17 +182,25 @@ export function categoricalCrossentropy(options?: CrossentropyOptions): Loss {
   });
 }
 
-/** Class numbers (i32) [...] or [..., 1] against predicted probabilities [..., C]: -log of the class's share. Numbers outside of [0, C) must be refused before. */
+/**
+ * Class numbers (i32) [...] or [..., 1] against predicted probabilities [..., C]: -log of the class's share. Numbers outside of [0, C) must
+ * be refused before.
+ */
 export function sparseCategoricalCrossentropy(options?: { readonly fromLogits?: boolean }): Loss {
   const name = "sparseCategoricalCrossentropy";
   const { fromLogits } = optionsOf(name, { fromLogits: false }, options);
-  return make(name, { fromLogits }, (yTrue, yPred) => {
-    const classes = classNumbers(name, yTrue, yPred);
-    const logits = fromLogits ? yPred : softmaxLogits(yPred);
-    if (logits !== null) return softmaxCrossEntropy(logits, classes).loss;
-    const picked = sum(mul(yPred, oneHot(classes, yPred.shape[yPred.rank - 1])), overLast);
-    return neg(log(clip(div(picked, sum(yPred, overLast)), EPSILON, 1 - EPSILON)));
-  }, "class");
+  return make(
+    name,
+    { fromLogits },
+    (yTrue, yPred) => {
+      const classes = classNumbers(name, yTrue, yPred);
+      const logits = fromLogits ? yPred : softmaxLogits(yPred);
+      if (logits !== null) return softmaxCrossEntropy(logits, classes).loss;
+      const picked = sum(mul(yPred, oneHot(classes, yPred.shape[yPred.rank - 1])), overLast);
+      return neg(log(clip(div(picked, sum(yPred, overLast)), EPSILON, 1 - EPSILON)));
+    },
+    "class",
+  );
 }
 
 /** A loss over targets and predictions of one shape. */
@@ -219,14 +260,29 @@ export const cosineSimilarity = (): Loss =>
   });
 
 const LOSSES = {
-  binaryCrossentropy, categoricalCrossentropy, sparseCategoricalCrossentropy, meanSquaredError, meanAbsoluteError,
-  meanAbsolutePercentageError, huber, klDivergence, hinge, logCosh, cosineSimilarity,
-  bce: binaryCrossentropy, mse: meanSquaredError, mae: meanAbsoluteError, mape: meanAbsolutePercentageError, kld: klDivergence, logcosh: logCosh,
+  binaryCrossentropy,
+  categoricalCrossentropy,
+  sparseCategoricalCrossentropy,
+  meanSquaredError,
+  meanAbsoluteError,
+  meanAbsolutePercentageError,
+  huber,
+  klDivergence,
+  hinge,
+  logCosh,
+  cosineSimilarity,
+  bce: binaryCrossentropy,
+  mse: meanSquaredError,
+  mae: meanAbsoluteError,
+  mape: meanAbsolutePercentageError,
+  kld: klDivergence,
+  logcosh: logCosh,
 } as const satisfies { readonly [name: string]: (options: never) => Loss };
 
 /**
- * Keras' name in camelCase, or its short form: binaryCrossentropy (bce), categoricalCrossentropy, sparseCategoricalCrossentropy, meanSquaredError (mse), meanAbsoluteError
- * (mae), meanAbsolutePercentageError (mape), huber, klDivergence (kld), hinge, logCosh (logcosh), cosineSimilarity.
+ * Keras' name in camelCase, or its short form: binaryCrossentropy (bce), categoricalCrossentropy, sparseCategoricalCrossentropy,
+ * meanSquaredError (mse), meanAbsoluteError (mae), meanAbsolutePercentageError (mape), huber, klDivergence (kld), hinge, logCosh (logcosh),
+ * cosineSimilarity.
  */
 export type LossName = keyof typeof LOSSES;
 
@@ -242,25 +298,32 @@ export function lossFromConfig(name: string, config: Config): Loss {
   return (LOSSES[name] as (options: never) => Loss)(config as never);
 }
 
-/** A loss from what `loss` options take: a name (Keras' in camelCase, or mse, mae, bce …) with default options, a loss, or a function. @throws ArgumentError listing the names. */
+/**
+ * A loss from what `loss` options take: a name (Keras' in camelCase, or mse, mae, bce …) with default options, a loss, or a
+ * function. @throws ArgumentError listing the names.
+ */
 export function lossByName(loss: LossName | Loss | LossFunction): Loss {
   if (typeof loss === "string") return lossFromConfig(loss, {});
   if (typeof loss === "function") {
     checkMade("loss", "a loss", loss, LOSSES);
     return make(loss.name || "loss", { custom: true }, loss);
   }
-  if (loss === null || typeof loss !== "object" || typeof loss.call !== "function") throw new ArgumentError(`loss: expected a name, a loss or a function of (yTrue, yPred), got ${String(loss)}; names: ${LOSS_NAMES.join(", ")}`);
+  if (loss === null || typeof loss !== "object" || typeof loss.call !== "function")
+    throw new ArgumentError(
+      `loss: expected a name, a loss or a function of (yTrue, yPred), got ${String(loss)}; names: ${LOSS_NAMES.join(", ")}`,
+    );
   return loss;
 }
 
 /**
- * sum(perSample * weights) / number of values, a scalar: Keras' `sum_over_batch_size`. `weights` (default: all 1) have the shape of `perSample`
- * [batch, ...] or miss dimensions at its end ([batch] weighs whole samples).
+ * sum(perSample * weights) / number of values, a scalar: Keras' `sum_over_batch_size`. `weights` (default: all 1) have the shape of
+ * `perSample` [batch, ...] or miss dimensions at its end ([batch] weighs whole samples).
  * `mask`: which of the values count, of a shape as that of weights; the sum is divided by the number of those.
  * @throws ShapeError when they do not fit.
  */
 export function reduceLoss(perSample: Tensor, weights: Tensor | null = null, mask: Tensor | null = null): Tensor {
-  if (!(perSample instanceof Tensor) || perSample.dtype !== "f32") throw new DTypeError(`loss: expected a function that returns an f32 tensor, got ${String(perSample)}`);
+  if (!(perSample instanceof Tensor) || perSample.dtype !== "f32")
+    throw new DTypeError(`loss: expected a function that returns an f32 tensor, got ${String(perSample)}`);
   const weighted = weights === null ? perSample : mul(perSample, spread(weights, perSample));
   if (mask === null) return div(sum(weighted), Math.max(1, perSample.size));
   const counts = spread(mask, perSample);
@@ -274,6 +337,7 @@ function spread(weights: Tensor, { shape, rank }: Tensor): Tensor {
     throw new ShapeError(`loss: expected ${expected}, got a scalar; reduce the last axis alone: mean(x, { axis: -1 })`);
   }
   const own = weights.rank === rank + 1 && weights.shape[rank] === 1 ? weights.shape.slice(0, rank) : weights.shape;
-  if (own.length > rank || own.some((d, i) => d !== 1 && d !== shape[i])) throw new ShapeError(`sample weights: expected ${showShape(shape)} or its first dimensions, got ${showShape(weights.shape)}`);
+  if (own.length > rank || own.some((d, i) => d !== 1 && d !== shape[i]))
+    throw new ShapeError(`sample weights: expected ${showShape(shape)} or its first dimensions, got ${showShape(weights.shape)}`);
   return reshape(cast(weights, "f32"), [...own, ...new Array<number>(rank - own.length).fill(1)]);
 }

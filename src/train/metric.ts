@@ -57,7 +57,8 @@ export const ratio = (part: number, whole: number): number => (whole === 0 ? 0 :
 /** The share of elements for which `hit` (bool) holds. */
 export function share(name: string, config: Config, hit: (yTrue: Tensor, yPred: Tensor) => Tensor): Metric {
   return made(name, {
-    name, config,
+    name,
+    config,
     state: [{ name: "hits", shape: [], dtype: "i32" }, { name: "count", shape: [], dtype: "i32" }],
     update: (yTrue, yPred, [hits, count]) => {
       const now = hit(yTrue, yPred);
@@ -70,11 +71,19 @@ export function share(name: string, config: Config, hit: (yTrue: Tensor, yPred: 
 /** The mean of `values`. */
 export function average(name: string, config: Config, values: MetricFunction, finish: (mean: number) => number = (m) => m): Metric {
   return {
-    name, config,
-    state: [{ name: "total", shape: [], dtype: "f32" }, { name: "lost", shape: [], dtype: "f32" }, { name: "count", shape: [], dtype: "i32" }],
+    name,
+    config,
+    state: [
+      { name: "total", shape: [], dtype: "f32" },
+      { name: "lost", shape: [], dtype: "f32" },
+      { name: "count", shape: [], dtype: "i32" },
+    ],
     update: (yTrue, yPred, [total, lost, count]) => {
       const perSample = values(yTrue, yPred);
-      if (!(perSample instanceof Tensor) || perSample.dtype !== "f32") throw new DTypeError(`metric "${name}": expected a function that returns an f32 tensor, one value for each sample, got ${String(perSample)}`);
+      if (!(perSample instanceof Tensor) || perSample.dtype !== "f32")
+        throw new DTypeError(
+          `metric "${name}": expected a function that returns an f32 tensor, one value for each sample, got ${String(perSample)}`,
+        );
       const batch = sum(perSample);
       const next = add(total, batch);
       const error = where(greaterEqual(abs(total), abs(batch)), add(sub(total, next), batch), add(sub(batch, next), total));
@@ -89,7 +98,8 @@ export const lastOf = <D extends number | null>(shape: readonly D[]): D | 1 => (
 
 /** Targets as f32 in the predictions' shape. */
 export function alike(who: string, yTrue: Tensor, yPred: Tensor): Tensor {
-  if (yTrue.size !== yPred.size) throw new ShapeError(`${who}: expected targets of the predictions' shape ${showShape(yPred.shape)}, got ${showShape(yTrue.shape)}`);
+  if (yTrue.size !== yPred.size)
+    throw new ShapeError(`${who}: expected targets of the predictions' shape ${showShape(yPred.shape)}, got ${showShape(yTrue.shape)}`);
   return reshape(cast(yTrue, "f32"), yPred.shape);
 }
 

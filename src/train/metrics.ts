@@ -26,7 +26,9 @@ export type { Metric, MetricContext, MetricFunction, MetricState } from "./metri
 export function binaryAccuracy(options?: { readonly threshold?: number }): Metric {
   const { threshold } = optionsOf("binaryAccuracy", { threshold: 0.5 }, options);
   checkNumber("binaryAccuracy", "threshold", threshold, -Infinity);
-  return share("binaryAccuracy", { threshold }, (yTrue, yPred) => equal(alike("binaryAccuracy", yTrue, yPred), cast(greater(yPred, threshold), "f32")));
+  return share("binaryAccuracy", { threshold }, (yTrue, yPred) =>
+    equal(alike("binaryAccuracy", yTrue, yPred), cast(greater(yPred, threshold), "f32")),
+  );
 }
 
 /** Share of rows whose largest prediction is where the one-hot target is largest; the first of equals counts. */
@@ -36,10 +38,14 @@ export function categoricalAccuracy(): Metric {
 
 /** Share of rows whose largest prediction is at the class number; the first of equals counts. */
 export function sparseCategoricalAccuracy(): Metric {
-  return share("sparseCategoricalAccuracy", {}, (yTrue, yPred) => equal(classNumbers("sparseCategoricalAccuracy", yTrue, yPred), argMax(yPred)));
+  return share("sparseCategoricalAccuracy", {}, (yTrue, yPred) =>
+    equal(classNumbers("sparseCategoricalAccuracy", yTrue, yPred), argMax(yPred)),
+  );
 }
 
-/** Share of rows in which fewer than `k` (default 5) predictions are larger than that of the true class (one-hot targets or class numbers). */
+/**
+ * Share of rows in which fewer than `k` (default 5) predictions are larger than that of the true class (one-hot targets or class numbers).
+ */
 export function topKCategoricalAccuracy(options?: { readonly k?: number }): Metric {
   const { k } = optionsOf("topKCategoricalAccuracy", { k: 5 }, options);
   checkCount("topKCategoricalAccuracy", "k", k);
@@ -51,24 +57,45 @@ export function topKCategoricalAccuracy(options?: { readonly k?: number }): Metr
 }
 
 /** The mean of |target - prediction|. */
-export const meanAbsoluteError = (): Metric => made("meanAbsoluteError", average("meanAbsoluteError", {}, lossByName("meanAbsoluteError").call));
+export const meanAbsoluteError = (): Metric =>
+  made("meanAbsoluteError", average("meanAbsoluteError", {}, lossByName("meanAbsoluteError").call));
 /** The mean of (target - prediction)^2. */
-export const meanSquaredError = (): Metric => made("meanSquaredError", average("meanSquaredError", {}, lossByName("meanSquaredError").call));
+export const meanSquaredError = (): Metric =>
+  made("meanSquaredError", average("meanSquaredError", {}, lossByName("meanSquaredError").call));
 /** The square root of the mean of (target - prediction)^2. */
-export const rootMeanSquaredError = (): Metric => made("rootMeanSquaredError", average("rootMeanSquaredError", {}, lossByName("meanSquaredError").call, Math.sqrt));
+export const rootMeanSquaredError = (): Metric =>
+  made("rootMeanSquaredError", average("rootMeanSquaredError", {}, lossByName("meanSquaredError").call, Math.sqrt));
 
 /** The mean cosine of the angle between target and prediction, 1 where they point the same way: the loss of this name without its minus. */
 export const cosineSimilarity = (): Metric =>
-  made("cosineSimilarity", average("cosineSimilarity", {}, (yTrue, yPred) => neg(lossByName("cosineSimilarity").call(yTrue, yPred))));
+  made(
+    "cosineSimilarity",
+    average("cosineSimilarity", {}, (yTrue, yPred) => neg(lossByName("cosineSimilarity").call(yTrue, yPred))),
+  );
 
 export const METRICS = {
-  binaryAccuracy, categoricalAccuracy, sparseCategoricalAccuracy, topKCategoricalAccuracy, precision, recall, f1, confusionMatrix, meanAbsoluteError, meanSquaredError, rootMeanSquaredError,
-  cosineSimilarity, mae: meanAbsoluteError, mse: meanSquaredError, rmse: rootMeanSquaredError, sparseTopKCategoricalAccuracy: topKCategoricalAccuracy,
+  binaryAccuracy,
+  categoricalAccuracy,
+  sparseCategoricalAccuracy,
+  topKCategoricalAccuracy,
+  precision,
+  recall,
+  f1,
+  confusionMatrix,
+  meanAbsoluteError,
+  meanSquaredError,
+  rootMeanSquaredError,
+  cosineSimilarity,
+  mae: meanAbsoluteError,
+  mse: meanSquaredError,
+  rmse: rootMeanSquaredError,
+  sparseTopKCategoricalAccuracy: topKCategoricalAccuracy,
 } as const satisfies { readonly [name: string]: (options: never) => Metric };
 
 /**
- * A metric's name in camelCase, its short form, or that of a loss, whose mean is then taken: accuracy (acc), binaryAccuracy, categoricalAccuracy, sparseCategoricalAccuracy,
- * topKCategoricalAccuracy, precision, recall, f1, confusionMatrix, meanAbsoluteError (mae), meanSquaredError (mse), rootMeanSquaredError (rmse), cosineSimilarity.
+ * A metric's name in camelCase, its short form, or that of a loss, whose mean is then taken: accuracy (acc), binaryAccuracy,
+ * categoricalAccuracy, sparseCategoricalAccuracy, topKCategoricalAccuracy, precision, recall, f1, confusionMatrix, meanAbsoluteError (mae),
+ * meanSquaredError (mse), rootMeanSquaredError (rmse), cosineSimilarity.
  */
 export type MetricName = "accuracy" | "acc" | keyof typeof METRICS | LossName;
 
@@ -92,14 +119,24 @@ export function describeMetric(metric: MetricName | Metric | MetricFunction): De
   if (typeof metric === "string") return metric;
   const { kind, metric: first } = (typeof metric === "object" && MADE.get(metric.update)) || {};
   // A copy that counts or results otherwise is another metric.
-  if (typeof metric === "function" || !first || first.config !== metric.config || first.result !== metric.result || first.state !== metric.state) {
+  if (
+    typeof metric === "function" ||
+    !first ||
+    first.config !== metric.config ||
+    first.result !== metric.result ||
+    first.state !== metric.state
+  ) {
     return { name: metric.name || "metric", own: true };
   }
   return { name: metric.name, ...(kind !== metric.name && { kind }), config: metric.config };
 }
 
 /** The metric that `describeMetric` described, if it is Lockstep's. @throws ArgumentError for another kind, listing them. */
-export function metricFromConfig(kind: string, config: Config, factories: { readonly [kind: string]: (options: never) => Metric } = METRICS): Metric {
+export function metricFromConfig(
+  kind: string,
+  config: Config,
+  factories: { readonly [kind: string]: (options: never) => Metric } = METRICS,
+): Metric {
   if (!Object.hasOwn(factories, kind)) throw unknownName("metrics", kind, METRIC_NAMES);
   return factories[kind](config as never);
 }
@@ -115,7 +152,8 @@ export function metricByName(metric: MetricName | Metric | MetricFunction, conte
     return average(metric.name || "metric", {}, metric);
   }
   if (typeof metric !== "string") {
-    if (metric === null || typeof metric !== "object" || typeof metric.update !== "function") throw new ArgumentError(`metrics: expected a name, a metric or a function of (yTrue, yPred), got ${String(metric)}`);
+    if (metric === null || typeof metric !== "object" || typeof metric.update !== "function")
+      throw new ArgumentError(`metrics: expected a name, a metric or a function of (yTrue, yPred), got ${String(metric)}`);
     if (!metric.resolve) return metric;
     // What a copy has of its own, such as another name, stays.
     const first = MADE.get(metric.resolve)?.metric ?? metric;

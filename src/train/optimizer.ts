@@ -32,18 +32,20 @@ export interface Optimizer {
   readonly config: Config;
   /** Number of updates so far, an i32 scalar. */
   readonly iterations: Tensor;
-  /** Setting it changes the next step, without compiling again. With a schedule both reading and setting throw: the rate is `state().learningRate`. */
+  /**
+   * Setting it changes the next step, without compiling again. With a schedule both reading and setting throw: the rate is
+   * `state().learningRate`.
+   */
   learningRate: number;
   /**
-   * Inside a traced function: records new values for `params` (f32 tensors with elements), state and iterations. State is kept by parameter,
-   * so that several traced functions share it.
+   * Inside a traced function: records new values for `params` (f32 tensors with elements), state and iterations. State is kept by
+   * parameter, so that several traced functions share it.
    * @throws ShapeError when `grads` do not have the structure of `params`, FileError when state that was loaded does not fit them.
    */
   update(params: Tree, grads: Tree): void;
   /**
    * One update outside of a traced function, on the default backend: changes `params` by gradients that have elements. A loop is faster
-   * with `update` inside the function that
-   * computes the gradients, which is then one program with it.
+   * with `update` inside the function that computes the gradients, which is then one program with it.
    * @throws as `update`, and LockstepError inside a traced function
    */
   apply(params: Tree, grads: Tree): Promise<void>;
@@ -54,7 +56,10 @@ export interface Optimizer {
   release?(): void;
   /** All that a resumed training needs: `iterations`, `learningRate`, and for the i-th parameter `m/i` … */
   state(): { readonly [name: string]: Tensor };
-  /** Takes over saved state, before or after the first update. @throws FileError when entries are missing, unknown or of another shape; nothing has changed then. */
+  /**
+   * Takes over saved state, before or after the first update. @throws FileError when entries are missing, unknown or of another shape;
+   * nothing has changed then.
+   */
   load(state: SavedState): void;
 }
 
@@ -104,7 +109,8 @@ function clippingOf(kind: string, { clipNorm = null, globalClipNorm = null, clip
 }
 
 export function checkRate(kind: string, rate: number): void {
-  if (!(rate >= 0 && Number.isFinite(rate))) throw new ArgumentError(`${kind}: learningRate must be a number of at least 0 or a schedule, got ${String(rate)}`);
+  if (!(rate >= 0 && Number.isFinite(rate)))
+    throw new ArgumentError(`${kind}: learningRate must be a number of at least 0 or a schedule, got ${String(rate)}`);
 }
 
 export const COMMON = ["learningRate", "weightDecay", "clipNorm", "globalClipNorm", "clipValue"];
@@ -140,13 +146,15 @@ export function optimizer(kind: string, options: OptimizerOptions, rest: { reado
   const { weightDecay = null, clipNorm = null, globalClipNorm = null, clipValue = null } = options;
   checkOptions(kind, options, [...COMMON, ...Object.keys(rest)]);
   for (const [name, value] of Object.entries(rest)) {
-    if (typeof value === "boolean" || name === "nesterov" || name === "centered" || name === "amsgrad") checkFlag(kind, name, value as boolean);
+    if (typeof value === "boolean" || name === "nesterov" || name === "centered" || name === "amsgrad")
+      checkFlag(kind, name, value as boolean);
     else checkNumber(kind, name, value as number, 0);
   }
   if (weightDecay !== null) checkNumber(kind, "weightDecay", weightDecay, 0);
   const learningRate = options.learningRate as number | Schedule;
   const clipped = clippingOf(kind, options);
-  const schedule = typeof learningRate === "object" && learningRate !== null && typeof learningRate.value === "function" ? learningRate : null;
+  const schedule =
+    typeof learningRate === "object" && learningRate !== null && typeof learningRate.value === "function" ? learningRate : null;
   if (schedule === null) checkRate(kind, learningRate as number);
   let rate = schedule === null ? (learningRate as number) : 0;
   const rateTensor = tensor(rate, [], "f32");
@@ -165,12 +173,20 @@ export function optimizer(kind: string, options: OptimizerOptions, rest: { reado
   function statesOf(params: readonly Tensor[]): readonly (readonly Tensor[])[] {
     const fresh = params.filter((p) => !numbers.has(p));
     // Bias corrections count the steps of all: what joins later would begin as if it had made them.
-    if (numbers.size > 0 && fresh.length > 0) throw new LockstepError(`${kind}: it has updated other parameters before; make an optimizer for each set of them`);
+    if (numbers.size > 0 && fresh.length > 0)
+      throw new LockstepError(`${kind}: it has updated other parameters before; make an optimizer for each set of them`);
     const waiting = slots.length - numbers.size;
-    if (waiting > fresh.length) throw new FileError(`${kind}: the loaded state is of ${slots.length} parameters, there are ${numbers.size + fresh.length}; it belongs to another model`);
+    if (waiting > fresh.length)
+      throw new FileError(
+        `${kind}: the loaded state is of ${slots.length} parameters, there are ${numbers.size + fresh.length}; it belongs to another model`,
+      );
     fresh.forEach((p, j) => {
       const wrong = slots[numbers.size + j]?.find((t) => !sameShape(t.shape, p.shape));
-      if (wrong !== undefined) throw new FileError(`${kind}: the loaded state of parameter ${numbers.size + j} has shape ${showShape(wrong.shape)}, the parameter ${showShape(p.shape)}; it belongs to another model`);
+      if (wrong !== undefined)
+        throw new FileError(
+          `${kind}: the loaded state of parameter ${numbers.size + j} has shape ${showShape(wrong.shape)}, the parameter ` +
+            `${showShape(p.shape)}; it belongs to another model`,
+        );
     });
     for (const p of fresh) {
       const i = numbers.size;
@@ -187,9 +203,20 @@ export function optimizer(kind: string, options: OptimizerOptions, rest: { reado
     checkStructure(weights, given);
     const backend = await defaultBackend();
     const find = async (): Promise<Executable> => {
-      if (applied?.program.backend === backend && !applied.program.closed && applied.params.length === weights.length && applied.params.every((w, i) => w === weights[i])) return applied.program;
+      if (
+        applied?.program.backend === backend &&
+        !applied.program.closed &&
+        applied.params.length === weights.length &&
+        applied.params.every((w, i) => w === weights[i])
+      )
+        return applied.program;
       const graph = new Graph();
-      trace(graph, () => update(weights, given.map((g) => graph.input(g))));
+      trace(graph, () =>
+        update(
+          weights,
+          given.map((g) => graph.input(g)),
+        ),
+      );
       applied = { params: weights, program: await Executable.create(graph, [], backend) };
       return applied.program;
     };
@@ -202,11 +229,15 @@ export function optimizer(kind: string, options: OptimizerOptions, rest: { reado
     config: { learningRate: scheduleConfig ?? rate, ...rest, weightDecay, clipNorm, globalClipNorm, clipValue },
     iterations,
     get learningRate() {
-      if (schedule !== null) throw new LockstepError(`${kind}: the learning rate follows ${schedule.kind}; the last one is await optimizer.state().learningRate.item()`);
+      if (schedule !== null)
+        throw new LockstepError(
+          `${kind}: the learning rate follows ${schedule.kind}; the last one is await optimizer.state().learningRate.item()`,
+        );
       return rate;
     },
     set learningRate(value: number) {
-      if (schedule !== null) throw new LockstepError(`${kind}: the learning rate follows ${schedule.kind} and cannot be set; make the optimizer with a number`);
+      if (schedule !== null)
+        throw new LockstepError(`${kind}: the learning rate follows ${schedule.kind} and cannot be set; make the optimizer with a number`);
       checkRate(kind, value);
       rate = value;
       rateTensor.set(Float32Array.of(value));
@@ -247,7 +278,10 @@ export function optimizer(kind: string, options: OptimizerOptions, rest: { reado
       return all;
     },
     load(saved) {
-      const count = numbers.size > 0 || rule.slots.length === 0 ? slots.length : Object.keys(saved).filter((name) => name.startsWith(`${rule.slots[0]}/`)).length;
+      const count =
+        numbers.size > 0 || rule.slots.length === 0
+          ? slots.length
+          : Object.keys(saved).filter((name) => name.startsWith(`${rule.slots[0]}/`)).length;
       const expected = new Map<string, Shape>([["iterations", []], ["learningRate", []]]);
       for (let i = 0; i < count; i++) {
         rule.slots.forEach((slot, k) => {
@@ -256,14 +290,25 @@ export function optimizer(kind: string, options: OptimizerOptions, rest: { reado
         });
       }
       for (const [name, shape] of expected) {
-        if (!Object.hasOwn(saved, name)) throw new FileError(`${kind}: the saved state has no "${name}"; it belongs to another optimizer or model`);
+        if (!Object.hasOwn(saved, name))
+          throw new FileError(`${kind}: the saved state has no "${name}"; it belongs to another optimizer or model`);
         const { shape: own, data } = saved[name];
-        if (!sameShape(own, shape) || data.length !== shape.reduce((a, b) => a * b, 1)) throw new FileError(`${kind}: saved "${name}" must have shape ${showShape(shape)}, got ${showShape(own)} with ${data.length} elements; it belongs to another model`);
+        if (!sameShape(own, shape) || data.length !== shape.reduce((a, b) => a * b, 1))
+          throw new FileError(
+            `${kind}: saved "${name}" must have shape ${showShape(shape)}, got ${showShape(own)} with ${data.length} elements; it ` +
+              "belongs to another model",
+          );
       }
       const unknown = Object.keys(saved).find((name) => !expected.has(name));
-      if (unknown !== undefined) throw new FileError(`${kind}: the saved state has "${unknown}", which this optimizer does not; it belongs to another optimizer or model`);
+      if (unknown !== undefined)
+        throw new FileError(
+          `${kind}: the saved state has "${unknown}", which this optimizer does not; it belongs to another optimizer or model`,
+        );
       const elements = (slot: string, i: number): Float32Array => new Float32Array(saved[stateName(slot, i)].data);
-      if (numbers.size === 0) slots = Array.from({ length: count }, (_, i) => rule.slots.map((slot) => tensor(elements(slot, i), saved[stateName(slot, i)].shape)));
+      if (numbers.size === 0)
+        slots = Array.from({ length: count }, (_, i) =>
+          rule.slots.map((slot) => tensor(elements(slot, i), saved[stateName(slot, i)].shape)),
+        );
       else slots.forEach((list, i) => list.forEach((t, k) => t.set(elements(rule.slots[k], i))));
       iterations.set(Int32Array.from(saved.iterations.data));
       const loaded = saved.learningRate.data[0];

@@ -28,17 +28,22 @@ export interface SgdOptions extends OptimizerOptions {
 export function sgd(given?: SgdOptions): Optimizer {
   const { learningRate = 0.01, momentum = 0, nesterov = false, ...options } = checkOptions("sgd", given);
   checkNumber("sgd", "momentum", momentum, 0, 1);
-  return optimizer("sgd", { learningRate, ...options }, { momentum, nesterov }, {
-    slots: momentum === 0 ? [] : ["momentum"],
-    initial: 0,
-    stepSize: asGiven,
-    step: (w, g, [m], rate) => {
-      const move = mul(g, rate);
-      if (momentum === 0) return [sub(w, move)];
-      const next = sub(mul(m, momentum), move);
-      return [nesterov ? add(w, sub(mul(next, momentum), move)) : add(w, next), next];
+  return optimizer(
+    "sgd",
+    { learningRate, ...options },
+    { momentum, nesterov },
+    {
+      slots: momentum === 0 ? [] : ["momentum"],
+      initial: 0,
+      stepSize: asGiven,
+      step: (w, g, [m], rate) => {
+        const move = mul(g, rate);
+        if (momentum === 0) return [sub(w, move)];
+        const next = sub(mul(m, momentum), move);
+        return [nesterov ? add(w, sub(mul(next, momentum), move)) : add(w, next), next];
+      },
     },
-  });
+  );
 }
 
 /** Options of `rmsprop`. */
@@ -57,19 +62,24 @@ export interface RmspropOptions extends OptimizerOptions {
 export function rmsprop(given?: RmspropOptions): Optimizer {
   const { learningRate = 0.001, rho = 0.9, momentum = 0, epsilon = 1e-7, centered = false, ...options } = checkOptions("rmsprop", given);
   checkNumber("rmsprop", "rho", rho, 0, 1);
-  return optimizer("rmsprop", { learningRate, ...options }, { rho, momentum, epsilon, centered }, {
-    slots: ["velocity", ...(momentum > 0 ? ["momentum"] : []), ...(centered ? ["averageGradient"] : [])],
-    initial: 0,
-    stepSize: asGiven,
-    step: (w, g, state, rate) => {
-      const velocity = add(mul(state[0], rho), mul(square(g), 1 - rho));
-      const averages = centered ? [add(mul(state[state.length - 1], rho), mul(g, 1 - rho))] : [];
-      const spread = centered ? sub(velocity, square(averages[0])) : velocity;
-      const move = mul(mul(g, rate), rsqrt(add(spread, epsilon)));
-      const moves = momentum > 0 ? [add(mul(state[1], momentum), move)] : [];
-      return [sub(w, moves[0] ?? move), velocity, ...moves, ...averages];
+  return optimizer(
+    "rmsprop",
+    { learningRate, ...options },
+    { rho, momentum, epsilon, centered },
+    {
+      slots: ["velocity", ...(momentum > 0 ? ["momentum"] : []), ...(centered ? ["averageGradient"] : [])],
+      initial: 0,
+      stepSize: asGiven,
+      step: (w, g, state, rate) => {
+        const velocity = add(mul(state[0], rho), mul(square(g), 1 - rho));
+        const averages = centered ? [add(mul(state[state.length - 1], rho), mul(g, 1 - rho))] : [];
+        const spread = centered ? sub(velocity, square(averages[0])) : velocity;
+        const move = mul(mul(g, rate), rsqrt(add(spread, epsilon)));
+        const moves = momentum > 0 ? [add(mul(state[1], momentum), move)] : [];
+        return [sub(w, moves[0] ?? move), velocity, ...moves, ...averages];
+      },
     },
-  });
+  );
 }
 
 /** Options of `adam`, `adamw` and `adamax`. */
@@ -84,19 +94,27 @@ export interface AdamOptions extends OptimizerOptions {
   readonly amsgrad?: boolean;
 }
 
-function adaptiveMoments(kind: string, { learningRate = 0.001, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7, amsgrad = false, ...options }: AdamOptions): Optimizer {
+function adaptiveMoments(
+  kind: string,
+  { learningRate = 0.001, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7, amsgrad = false, ...options }: AdamOptions,
+): Optimizer {
   const [first, second] = [correction(kind, "beta1", beta1), correction(kind, "beta2", beta2)];
-  return optimizer(kind, { learningRate, ...options }, { beta1, beta2, epsilon, amsgrad }, {
-    slots: amsgrad ? ["m", "v", "vMax"] : ["m", "v"],
-    initial: 0,
-    stepSize: (rate, t) => div(mul(rate, sqrt(second(t))), first(t)),
-    step: (w, g, [m, v, vMax], size) => {
-      const m1 = towards(m, g, 1 - beta1);
-      const v1 = towards(v, square(g), 1 - beta2);
-      const top = amsgrad ? [maximum(vMax, v1)] : [];
-      return [sub(w, div(mul(m1, size), add(sqrt(top[0] ?? v1), epsilon))), m1, v1, ...top];
+  return optimizer(
+    kind,
+    { learningRate, ...options },
+    { beta1, beta2, epsilon, amsgrad },
+    {
+      slots: amsgrad ? ["m", "v", "vMax"] : ["m", "v"],
+      initial: 0,
+      stepSize: (rate, t) => div(mul(rate, sqrt(second(t))), first(t)),
+      step: (w, g, [m, v, vMax], size) => {
+        const m1 = towards(m, g, 1 - beta1);
+        const v1 = towards(v, square(g), 1 - beta2);
+        const top = amsgrad ? [maximum(vMax, v1)] : [];
+        return [sub(w, div(mul(m1, size), add(sqrt(top[0] ?? v1), epsilon))), m1, v1, ...top];
+      },
     },
-  });
+  );
 }
 
 /** Kingma & Ba 2015: w -= learningRate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon). Default learning rate 0.001. */
@@ -113,16 +131,21 @@ export function adamax(given?: Omit<AdamOptions, "amsgrad">): Optimizer {
   const { learningRate = 0.001, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7, ...options } = checkOptions("adamax", given);
   checkNumber("adamax", "beta2", beta2, 0, 1);
   const first = correction("adamax", "beta1", beta1);
-  return optimizer("adamax", { learningRate, ...options }, { beta1, beta2, epsilon }, {
-    slots: ["m", "u"],
-    initial: 0,
-    stepSize: (rate, t) => div(rate, first(t)),
-    step: (w, g, [m, u], size) => {
-      const m1 = towards(m, g, 1 - beta1);
-      const u1 = maximum(mul(u, beta2), abs(g));
-      return [sub(w, div(mul(m1, size), add(u1, epsilon))), m1, u1];
+  return optimizer(
+    "adamax",
+    { learningRate, ...options },
+    { beta1, beta2, epsilon },
+    {
+      slots: ["m", "u"],
+      initial: 0,
+      stepSize: (rate, t) => div(rate, first(t)),
+      step: (w, g, [m, u], size) => {
+        const m1 = towards(m, g, 1 - beta1);
+        const u1 = maximum(mul(u, beta2), abs(g));
+        return [sub(w, div(mul(m1, size), add(u1, epsilon))), m1, u1];
+      },
     },
-  });
+  );
 }
 
 /** Options of `adagrad`. */
@@ -136,18 +159,25 @@ export interface AdagradOptions extends OptimizerOptions {
 /** Duchi et al. 2011: a += g^2, w -= learningRate * g / sqrt(a + epsilon). Default learning rate 0.001. */
 export function adagrad(given?: AdagradOptions): Optimizer {
   const { learningRate = 0.001, initialAccumulatorValue = 0.1, epsilon = 1e-7, ...options } = checkOptions("adagrad", given);
-  return optimizer("adagrad", { learningRate, ...options }, { initialAccumulatorValue, epsilon }, {
-    slots: ["accumulator"],
-    initial: initialAccumulatorValue,
-    stepSize: asGiven,
-    step: (w, g, [a], rate) => {
-      const a1 = add(a, square(g));
-      return [sub(w, div(mul(g, rate), sqrt(add(a1, epsilon)))), a1];
+  return optimizer(
+    "adagrad",
+    { learningRate, ...options },
+    { initialAccumulatorValue, epsilon },
+    {
+      slots: ["accumulator"],
+      initial: initialAccumulatorValue,
+      stepSize: asGiven,
+      step: (w, g, [a], rate) => {
+        const a1 = add(a, square(g));
+        return [sub(w, div(mul(g, rate), sqrt(add(a1, epsilon)))), a1];
+      },
     },
-  });
+  );
 }
 
-const OPTIMIZERS = { sgd, rmsprop, adam, adamw, adamax, adagrad } as const satisfies { readonly [kind: string]: (options: never) => Optimizer };
+const OPTIMIZERS = { sgd, rmsprop, adam, adamw, adamax, adagrad } as const satisfies {
+  readonly [kind: string]: (options: never) => Optimizer;
+};
 
 /** sgd, rmsprop, adam, adamw, adamax or adagrad, with default options. */
 export type OptimizerName = keyof typeof OPTIMIZERS;
@@ -164,14 +194,20 @@ function factoryOf(kind: string): (config: Config) => Optimizer {
 /** An optimizer from what its `kind` and `config` were, with fresh state. @throws ArgumentError for another kind, listing them. */
 export function optimizerFromConfig(kind: string, config: Config): Optimizer {
   const { learningRate } = config;
-  const scheduled = typeof learningRate === "object" && learningRate !== null ? (learningRate as unknown as { kind: string; config: Config }) : null;
-  return factoryOf(kind)(scheduled === null ? config : { ...config, learningRate: scheduleFromConfig(scheduled.kind, scheduled.config) as unknown as Attr });
+  const scheduled =
+    typeof learningRate === "object" && learningRate !== null ? (learningRate as unknown as { kind: string; config: Config }) : null;
+  return factoryOf(kind)(
+    scheduled === null ? config : { ...config, learningRate: scheduleFromConfig(scheduled.kind, scheduled.config) as unknown as Attr },
+  );
 }
 
-/** An optimizer from what `optimizer` options take: a name, with default options, or an optimizer. @throws ArgumentError listing the names. */
+/**
+ * An optimizer from what `optimizer` options take: a name, with default options, or an optimizer. @throws ArgumentError listing the names.
+ */
 export function optimizerByName(optimizer: OptimizerName | Optimizer): Optimizer {
   if (typeof optimizer === "string") return factoryOf(optimizer)({});
   checkMade("optimizer", "an optimizer", optimizer, OPTIMIZERS);
-  if (optimizer === null || typeof optimizer !== "object" || typeof optimizer.update !== "function") throw new ArgumentError(`optimizer: expected a name or an optimizer, got ${String(optimizer)}; names: ${OPTIMIZER_NAMES.join(", ")}`);
+  if (optimizer === null || typeof optimizer !== "object" || typeof optimizer.update !== "function")
+    throw new ArgumentError(`optimizer: expected a name or an optimizer, got ${String(optimizer)}; names: ${OPTIMIZER_NAMES.join(", ")}`);
   return optimizer;
 }

@@ -33,7 +33,12 @@ export const isMadeSchedule = ({ value }: Schedule): boolean => MADE.has(value);
  * A schedule by `value(step, options)`. The options are those of `defaults`, all numbers or flags; what is undefined there must be given.
  * @throws ArgumentError for unknown options and other values
  */
-function schedule<O extends object>(kind: string, defaults: Required<O> | { readonly [K in keyof O]-?: O[K] | undefined }, options: O | undefined, value: (step: Tensor, options: Required<O>) => Tensor): Schedule {
+function schedule<O extends object>(
+  kind: string,
+  defaults: Required<O> | { readonly [K in keyof O]-?: O[K] | undefined },
+  options: O | undefined,
+  value: (step: Tensor, options: Required<O>) => Tensor,
+): Schedule {
   const config = optionsOf<object>(kind, defaults, options) as Required<O>;
   for (const [name, n] of Object.entries(config) as [keyof O & string, number | boolean | null][]) {
     if (name === "decaySteps") checkPositive(kind, name, n as number);
@@ -60,10 +65,12 @@ const progress = (step: Tensor, { decaySteps, staircase }: Required<DecayOptions
 };
 
 /** initialLearningRate * decayRate^(step / decaySteps) */
-export const exponentialDecay = (options: DecayOptions): Schedule => schedule("exponentialDecay", DECAY, options, (step, o) => mul(pow(o.decayRate, progress(step, o)), o.initialLearningRate));
+export const exponentialDecay = (options: DecayOptions): Schedule =>
+  schedule("exponentialDecay", DECAY, options, (step, o) => mul(pow(o.decayRate, progress(step, o)), o.initialLearningRate));
 
 /** initialLearningRate / (1 + decayRate * step / decaySteps) */
-export const inverseTimeDecay = (options: DecayOptions): Schedule => schedule("inverseTimeDecay", DECAY, options, (step, o) => div(o.initialLearningRate, add(mul(progress(step, o), o.decayRate), 1)));
+export const inverseTimeDecay = (options: DecayOptions): Schedule =>
+  schedule("inverseTimeDecay", DECAY, options, (step, o) => div(o.initialLearningRate, add(mul(progress(step, o), o.decayRate), 1)));
 
 /** Options of `polynomialDecay`. */
 export interface PolynomialDecayOptions {
@@ -79,11 +86,16 @@ export interface PolynomialDecayOptions {
 
 /** (initialLearningRate - endLearningRate) * (1 - step / decaySteps)^power + endLearningRate, and endLearningRate after decaySteps. */
 export const polynomialDecay = (options: PolynomialDecayOptions): Schedule =>
-  schedule("polynomialDecay", { decaySteps: undefined, initialLearningRate: undefined, endLearningRate: 0.0001, power: 1, cycle: false }, options, (step, { initialLearningRate, decaySteps, endLearningRate, power, cycle }) => {
-    const rounds = cycle ? where(equal(step, 0), 1, ceil(div(step, decaySteps))) : asTensor(1);
-    const done = div(cycle ? step : minimum(step, decaySteps), mul(rounds, decaySteps));
-    return add(mul(pow(sub(1, done), power), initialLearningRate - endLearningRate), endLearningRate);
-  });
+  schedule(
+    "polynomialDecay",
+    { decaySteps: undefined, initialLearningRate: undefined, endLearningRate: 0.0001, power: 1, cycle: false },
+    options,
+    (step, { initialLearningRate, decaySteps, endLearningRate, power, cycle }) => {
+      const rounds = cycle ? where(equal(step, 0), 1, ceil(div(step, decaySteps))) : asTensor(1);
+      const done = div(cycle ? step : minimum(step, decaySteps), mul(rounds, decaySteps));
+      return add(mul(pow(sub(1, done), power), initialLearningRate - endLearningRate), endLearningRate);
+    },
+  );
 
 /** Options of `cosineDecay`. */
 export interface CosineDecayOptions {
@@ -100,32 +112,58 @@ export interface CosineDecayOptions {
 
 /** Half a cosine wave from initialLearningRate (or warmupTarget) down to alpha times it: Loshchilov & Hutter 2016, without restarts. */
 export const cosineDecay = (options: CosineDecayOptions): Schedule =>
-  schedule("cosineDecay", { decaySteps: undefined, initialLearningRate: undefined, alpha: 0, warmupTarget: null, warmupSteps: 0 }, options, (step, { initialLearningRate, decaySteps, alpha, warmupTarget, warmupSteps }) => {
-    const decay = (at: Tensor, from: number): Tensor => {
-      const wave = mul(add(cos(mul(div(minimum(at, decaySteps), decaySteps), Math.PI)), 1), 0.5);
-      return mul(add(mul(wave, 1 - alpha), alpha), from);
-    };
-    if (warmupTarget === null) return decay(step, initialLearningRate);
-    if (warmupSteps <= 0) return decay(step, warmupTarget);
-    const warmup = add(mul(div(step, warmupSteps), warmupTarget - initialLearningRate), initialLearningRate);
-    return where(less(step, warmupSteps), warmup, decay(sub(step, warmupSteps), warmupTarget));
-  });
+  schedule(
+    "cosineDecay",
+    { decaySteps: undefined, initialLearningRate: undefined, alpha: 0, warmupTarget: null, warmupSteps: 0 },
+    options,
+    (step, { initialLearningRate, decaySteps, alpha, warmupTarget, warmupSteps }) => {
+      const decay = (at: Tensor, from: number): Tensor => {
+        const wave = mul(add(cos(mul(div(minimum(at, decaySteps), decaySteps), Math.PI)), 1), 0.5);
+        return mul(add(mul(wave, 1 - alpha), alpha), from);
+      };
+      if (warmupTarget === null) return decay(step, initialLearningRate);
+      if (warmupSteps <= 0) return decay(step, warmupTarget);
+      const warmup = add(mul(div(step, warmupSteps), warmupTarget - initialLearningRate), initialLearningRate);
+      return where(less(step, warmupSteps), warmup, decay(sub(step, warmupSteps), warmupTarget));
+    },
+  );
 
-/** values[i] up to and including step boundaries[i], the last value after the last boundary. @throws ArgumentError unless boundaries rise and there is one value more. */
+/**
+ * values[i] up to and including step boundaries[i], the last value after the last boundary. @throws ArgumentError unless boundaries rise
+ * and there is one value more.
+ */
 export function piecewiseConstantDecay(options: { readonly boundaries: readonly number[]; readonly values: readonly number[] }): Schedule {
   const { boundaries, values } = checkOptions("piecewiseConstantDecay", options, ["boundaries", "values"]);
   const numbers = (list: unknown): boolean => Array.isArray(list) && list.every((n) => Number.isFinite(n));
-  if (!numbers(boundaries) || !numbers(values) || values.length !== boundaries.length + 1 || boundaries.some((b, i) => i > 0 && b <= boundaries[i - 1])) {
-    throw new ArgumentError(`piecewiseConstantDecay: expected lists of numbers, rising boundaries and one value more, got boundaries ${JSON.stringify(boundaries)} and values ${JSON.stringify(values)}`);
+  if (
+    !numbers(boundaries) ||
+    !numbers(values) ||
+    values.length !== boundaries.length + 1 ||
+    boundaries.some((b, i) => i > 0 && b <= boundaries[i - 1])
+  ) {
+    throw new ArgumentError(
+      "piecewiseConstantDecay: expected lists of numbers, rising boundaries and one value more, got boundaries " +
+        `${JSON.stringify(boundaries)} and values ${JSON.stringify(values)}`,
+    );
   }
   return made({
     kind: "piecewiseConstantDecay",
     config: { boundaries, values },
-    value: (step) => boundaries.reduceRight<Tensor>((after, boundary, i) => where(lessEqual(step, boundary), values[i], after), asTensor(values[boundaries.length])),
+    value: (step) =>
+      boundaries.reduceRight<Tensor>(
+        (after, boundary, i) => where(lessEqual(step, boundary), values[i], after),
+        asTensor(values[boundaries.length]),
+      ),
   });
 }
 
-const SCHEDULES: { readonly [kind: string]: (options: never) => Schedule } = { exponentialDecay, inverseTimeDecay, polynomialDecay, cosineDecay, piecewiseConstantDecay };
+const SCHEDULES: { readonly [kind: string]: (options: never) => Schedule } = {
+  exponentialDecay,
+  inverseTimeDecay,
+  polynomialDecay,
+  cosineDecay,
+  piecewiseConstantDecay,
+};
 
 /** A schedule from what its `kind` and `config` were. @throws ArgumentError for another kind, listing them. */
 export function scheduleFromConfig(kind: string, config: Config): Schedule {

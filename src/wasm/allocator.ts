@@ -87,7 +87,10 @@ export class Allocator {
       const { buffers, bytes } = this.live;
       // What the whole memory could not hold, no waiting helps.
       const Kind = span > this.#most ? BackendError : OutOfMemoryError;
-      throw new Kind(`wasm: out of memory: ${span} bytes wanted, ${bytes} in use in ${buffers} buffers, the memory ends at ${this.#most}; use a smaller batch or model, or dispose() of tensors`);
+      throw new Kind(
+        `wasm: out of memory: ${span} bytes wanted, ${bytes} in use in ${buffers} buffers, the memory ends at ${this.#most}; use a ` +
+          "smaller batch or model, or dispose() of tensors",
+      );
     };
     if (need > this.#most - now) fail();
     try {

@@ -1,13 +1,13 @@
 /**
- * @file Plan to command list. Encoders write commands with references; here references get addresses, and a command
- * gets a barrier where it touches bytes that a command since the last barrier wrote, or writes bytes that one read. Commands of one piece need none among themselves: one
- * thread runs them all.
+ * @file Plan to command list. Encoders write commands with references; here references get addresses, and a command gets a barrier where it
+ * touches bytes that a command since the last barrier wrote, or writes bytes that one read. Commands of one piece need none among
+ * themselves: one thread runs them all.
  *
- * What an encoder makes of weights alone (CommandWriter.prepare) stands before everything else, as the list's prologue, in memory that outlives the run; a run whose weights
- * have not changed starts behind it.
+ * What an encoder makes of weights alone (CommandWriter.prepare) stands before everything else, as the list's prologue, in memory that
+ * outlives the run; a run whose weights have not changed starts behind it.
  *
- * A command: opcode | barrier << 16, length in words, pieces, a counter of pieces taken, then the kernel's arguments. Addresses of bindings change
- * from run to run, so their words are listed as patches.
+ * A command: opcode | barrier << 16, length in words, pieces, a counter of pieces taken, then the kernel's arguments. Addresses of bindings
+ * change from run to run, so their words are listed as patches.
  */
 import { assert } from "../assert.ts";
 import { once } from "../cache.ts";
@@ -98,8 +98,10 @@ class Writer implements CommandWriter {
       this.command(opcode, pieces, [source, write, ...words]);
       return read;
     }
-    const binding = source.place.index, key = [opcode, pieces, source.place.offset, ...words].join();
-    const known = this.kept.length, index = once(this.#places, `${binding} ${key}`, () => known);
+    const binding = source.place.index;
+    const key = [opcode, pieces, source.place.offset, ...words].join();
+    const known = this.kept.length;
+    const index = once(this.#places, `${binding} ${key}`, () => known);
     const ref = (access: Ref["access"]): Ref => ({ place: { space: "kept", index, offset: 0 }, bytes, access });
     if (index === known) {
       this.kept.push({ binding, bytes, key });
@@ -138,17 +140,28 @@ export function encode(plan: Plan, mostKept = Infinity): Encoded {
   let work = 0;
   let sharedWork = 0;
   for (const call of plan.calls) {
-    const from = writer.commands.length, prepared = writer.prologue.length;
+    const from = writer.commands.length;
+    const prepared = writer.prologue.length;
     writer.begin();
     const { encode: write, part } = kernelOf(plan, call.kernel);
     write(call, writer);
     const parts = [0, part?.number];
-    assert(() => [...writer.commands.slice(from), ...writer.prologue.slice(prepared)].every((c) => parts.includes(c.opcode >> PART_SHIFT)), () => `${call.kernel}: commands of another part of the kernels than ${part?.name ?? "the core"}`);
+    assert(
+      () => [...writer.commands.slice(from), ...writer.prologue.slice(prepared)].every((c) => parts.includes(c.opcode >> PART_SHIFT)),
+      () => `${call.kernel}: commands of another part of the kernels than ${part?.name ?? "the core"}`,
+    );
     work += workOf(call);
     if (writer.commands.slice(from).some((c) => c.pieces > 1)) sharedWork += workOf(call);
   }
   const { commands, prologue, kept, sharedBytes } = writer;
-  return { commands: prologue.length > 0 ? [...prologue, FENCE, ...commands] : commands, prologue: prologue.length && prologue.length + 1, kept, sharedBytes, work, sharedWork };
+  return {
+    commands: prologue.length > 0 ? [...prologue, FENCE, ...commands] : commands,
+    prologue: prologue.length && prologue.length + 1,
+    kept,
+    sharedBytes,
+    work,
+    sharedWork,
+  };
 }
 
 /** About how many multiply-adds a call is; moving an element counts as some. */
@@ -172,13 +185,29 @@ const touchedAs = ({ place }: Ref, writes: boolean, several: boolean): string =>
 /** True when the command touches bytes that another wrote, or writes bytes that another read. */
 function conflicts({ words, pieces }: Command, touched: Touched): boolean {
   const both = [true, false];
-  return words.some((w) => typeof w !== "number" && w.bytes > 0
-    && both.some((writes) => (writes || w.access !== "read") && both.some((several) => (several || pieces !== 1)
-    && (touched.get(touchedAs(w, writes, several))?.endWithin(w.place.offset, w.place.offset + w.bytes) ?? 0) > 0)));
+  return words.some(
+    (w) =>
+      typeof w !== "number" &&
+      w.bytes > 0 &&
+      both.some(
+        (writes) =>
+          (writes || w.access !== "read") &&
+          both.some(
+            (several) =>
+              (several || pieces !== 1) &&
+              (touched.get(touchedAs(w, writes, several))?.endWithin(w.place.offset, w.place.offset + w.bytes) ?? 0) > 0,
+          ),
+      ),
+  );
 }
 
 /** Fills in addresses. `slots[i]` and `scratch` are byte addresses; those of kept memory count on from `bindings`. */
-export function link({ commands, prologue }: Pick<Encoded, "commands" | "prologue">, bindings: number, slots: readonly number[], scratch: number): CommandList {
+export function link(
+  { commands, prologue }: Pick<Encoded, "commands" | "prologue">,
+  bindings: number,
+  slots: readonly number[],
+  scratch: number,
+): CommandList {
   const length = commands.reduce((n, c) => n + HEADER_WORDS + c.words.length, 0);
   const words = new Uint32Array(length);
   const patches: Patch[] = [];
@@ -216,7 +245,10 @@ export function link({ commands, prologue }: Pick<Encoded, "commands" | "prologu
   return { words, patches, commands: commands.length, barriers, prologue: main };
 }
 
-/** After an aborted run: threads count in the headers of commands (word 3) the pieces that have been taken, and the run did not come to setting that back. */
+/**
+ * After an aborted run: threads count in the headers of commands (word 3) the pieces that have been taken, and the run did not come to
+ * setting that back.
+ */
 export function forgetTaken(words: Uint32Array, list: number, end: number): void {
   for (let at = list >>> 2; at < end >>> 2; at += words[at + 1]) words[at + 3] = 0;
 }

@@ -25,28 +25,35 @@ import type { Arrangement, WorkerSource } from "./threads.ts";
 
 /** Options of `open("wasm")`. */
 export interface WasmOptions {
-  /** Plain SIMD only, so that results are the same bits in every runtime and on every machine. Default false: relaxed SIMD (fused multiply-add) where there is any. */
+  /**
+   * Plain SIMD only, so that results are the same bits in every runtime and on every machine. Default false: relaxed SIMD (fused
+   * multiply-add) where there is any.
+   */
   readonly reproducible?: boolean;
   /** Most bytes of linear memory. Default and limit: 4 GiB. */
   readonly maxBytes?: number;
   /**
    * Threads that share a program's work; `auto`: one for each core, at most 8. Workers start with the first program that is large enough.
-   * Results are the same bits for any number. One thread where there are no threads (pages that are not cross-origin isolated, workerd). Default auto.
+   * Results are the same bits for any number. One thread where there are no threads (pages that are not cross-origin isolated, workerd).
+   * Default auto.
    */
   readonly threads?: "auto" | number;
   /**
-   * The kernels, in place of those in the package: `new URL("lockstep/relaxed.wasm", ...)`, `fetch(...)`, bytes or, where compiling is forbidden, a compiled module,
-   * which runs on one thread. Default: the kernels in the package, of which only the build that this engine takes is loaded.
+   * The kernels, in place of those in the package: `new URL("lockstep/relaxed.wasm", ...)`, `fetch(...)`, bytes or, where compiling is
+   * forbidden, a compiled module, which runs on one thread. Default: the kernels in the package, of which only the build that this engine
+   * takes is loaded.
    */
   readonly module?: KernelSource;
   /**
-   * All work of more than some 70 us is done by workers, and the calling thread never waits for them. Where there are no threads it takes turns with
-   * other tasks instead, every 8 ms. Default: true on a page's main thread with more than one thread, which may not wait, else false: the calling thread takes part.
+   * All work of more than some 70 us is done by workers, and the calling thread never waits for them. Where there are no threads it takes
+   * turns with other tasks instead, every 8 ms. Default: true on a page's main thread with more than one thread, which may not wait, else
+   * false: the calling thread takes part.
    */
   readonly background?: boolean;
   /**
-   * Address of the workers' script (`lockstep/worker.js`, or a copy), or a function that starts a worker with it. Default: the script beside this
-   * module, found as `new Worker(new URL("./worker.js", import.meta.url), { type: "module" })`; needed where a bundler does not follow that (esbuild, Rollup).
+   * Address of the workers' script (`lockstep/worker.js`, or a copy), or a function that starts a worker with it. Default: the script
+   * beside this module, found as `new Worker(new URL("./worker.js", import.meta.url), { type: "module" })`; needed where a bundler does not
+   * follow that (esbuild, Rollup).
    */
   readonly worker?: WorkerSource;
 }
@@ -59,7 +66,10 @@ export interface WasmBackend extends Backend {
   readonly threads: number;
   /** Threads that the next large program will use: 1 until the workers have started, and where they cannot. */
   readonly activeThreads: number;
-  /** Why that stays 1 although more were asked for (no cross-origin isolation, workers blocked or not found), or null. Written to the console once, unless threads is `auto` and there can be none. */
+  /**
+   * Why that stays 1 although more were asked for (no cross-origin isolation, workers blocked or not found), or null. Written to the
+   * console once, unless threads is `auto` and there can be none.
+   */
   readonly threadsProblem: string | null;
   /** Resolves when the workers have started, for programs large enough that are compiled already; useful before timing. */
   warm(): Promise<void>;
@@ -78,10 +88,45 @@ const FIRST_ADDRESS = 1024;
 const MOST_KEPT = 1 / 4;
 
 /** A module with one `f32x4.relaxed_madd`: valid only where the engine has relaxed SIMD. */
-const RELAXED_PROBE = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 6, 1, 96, 1, 123, 1, 123, 3, 2, 1, 0, 10, 13, 1, 11, 0, 32, 0, 32, 0, 32, 0, 253, 133, 2, 11);
+const RELAXED_PROBE = Uint8Array.of(
+  0,
+  97,
+  115,
+  109,
+  1,
+  0,
+  0,
+  0,
+  1,
+  6,
+  1,
+  96,
+  1,
+  123,
+  1,
+  123,
+  3,
+  2,
+  1,
+  0,
+  10,
+  13,
+  1,
+  11,
+  0,
+  32,
+  0,
+  32,
+  0,
+  32,
+  0,
+  253,
+  133,
+  2,
+  11,
+);
 /** A module with one `i32x4.splat`. */
 const SIMD_PROBE = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 17, 11);
-
 
 /** Where `bytes` bytes at `offset` are. */
 function addressOf(what: string, buffer: DeviceBuffer, offset: number, bytes: number): number {
@@ -111,7 +156,14 @@ class LinearBackend implements WasmBackend {
   #closed = false;
   #failure: Error | null = null;
 
-  constructor({ simd }: Kernels, kernels: KernelInstance, memory: WebAssembly.Memory, maxBytes: number, { threads, workers, queued, problem }: Arrangement, source: WorkerSource | undefined) {
+  constructor(
+    { simd }: Kernels,
+    kernels: KernelInstance,
+    memory: WebAssembly.Memory,
+    maxBytes: number,
+    { threads, workers, queued, problem }: Arrangement,
+    source: WorkerSource | undefined,
+  ) {
     this.simd = simd;
     this.threads = threads;
     this.#problem = problem;
@@ -125,18 +177,20 @@ class LinearBackend implements WasmBackend {
     this.#poolOptions = workers > 0 ? { threads, workers, modules: kernels.modules, memory, source, alloc } : null;
     this.#bytes = new Uint8Array(memory.buffer);
     this.#words = new Uint32Array(memory.buffer);
-    this.#queue = !queued ? null : new Queue({
-      bytes: () => this.#views(),
-      words: () => {
-        this.#views();
-        return this.#words;
-      },
-      run: (list, end) => this.#runWith(null, list, end),
-      failed: () => this.#preparations.forget(),
-      piece: (command, piece) => kernels.exports.piece(command, piece, this.#scratch.address),
-      alloc: (bytes) => this.#allocator.alloc(bytes),
-      free: (buffer) => this.#allocator.free(buffer),
-    });
+    this.#queue = !queued
+      ? null
+      : new Queue({
+          bytes: () => this.#views(),
+          words: () => {
+            this.#views();
+            return this.#words;
+          },
+          run: (list, end) => this.#runWith(null, list, end),
+          failed: () => this.#preparations.forget(),
+          piece: (command, piece) => kernels.exports.piece(command, piece, this.#scratch.address),
+          alloc: (bytes) => this.#allocator.alloc(bytes),
+          free: (buffer) => this.#allocator.free(buffer),
+        });
   }
 
   get closed(): boolean {
@@ -181,10 +235,16 @@ class LinearBackend implements WasmBackend {
   async compile(plan: Plan): Promise<Program> {
     this.#open("compile");
     const encoded = encode(plan, (this.limits.maxBytes - this.#allocator.live.bytes) * MOST_KEPT);
-    await this.#kernels.need(Object.keys(plan.kernels).flatMap((name) => kernelOf(plan, name).part ?? []), () => void (this.#queue?.renew() ?? this.#pool?.renew()));
+    await this.#kernels.need(
+      Object.keys(plan.kernels).flatMap((name) => kernelOf(plan, name).part ?? []),
+      () => void (this.#queue?.renew() ?? this.#pool?.renew()),
+    );
     this.#open("compile");
     const need = slotBytes(plan) + encoded.sharedBytes;
-    if (need > this.limits.maxBytes) throw new BackendError(`wasm: the program needs ${need} bytes of working memory, the limit is ${this.limits.maxBytes}; use a smaller batch`);
+    if (need > this.limits.maxBytes)
+      throw new BackendError(
+        `wasm: the program needs ${need} bytes of working memory, the limit is ${this.limits.maxBytes}; use a smaller batch`,
+      );
     const held: WasmBuffer[] = [];
     const take = (bytes: number): WasmBuffer => {
       const b = this.#allocator.alloc(bytes);
@@ -219,7 +279,8 @@ class LinearBackend implements WasmBackend {
     for (let i = 0; i < buffers.length; i++) {
       const { address, bytes } = buffers[i] as WasmBuffer;
       if (bound[i] === address) continue;
-      if (bytes < plan.bindings[i].bytes) throw internal(`run: binding ${i} needs ${plan.bindings[i].bytes} bytes, its buffer has ${bytes}`);
+      if (bytes < plan.bindings[i].bytes)
+        throw internal(`run: binding ${i} needs ${plan.bindings[i].bytes} bytes, its buffer has ${bytes}`);
       bound[i] = address;
       changed = true;
     }
@@ -243,7 +304,9 @@ class LinearBackend implements WasmBackend {
       }
       for (let i = 0; i < written.length; i++) this.#allocator.changed(buffers[written[i]] as WasmBuffer);
       if (this.#queue !== null) {
-        const patches = changed ? Uint32Array.from(list.patches.flatMap((p) => [code.address + 4 * p.word, bound[p.binding] + p.offset])) : null;
+        const patches = changed
+          ? Uint32Array.from(list.patches.flatMap((p) => [code.address + 4 * p.word, bound[p.binding] + p.offset]))
+          : null;
         this.#queue.run({ list: from, end, patches, shared: program.large, long: program.long });
         return;
       }
@@ -278,14 +341,17 @@ class LinearBackend implements WasmBackend {
     const options = this.#poolOptions;
     if (options === null) return;
     // A file of its own: most pages are not cross-origin isolated and have no threads, and small models need none.
-    this.#loading ??= import("./pool.ts").then(({ Pool }) => {
-      if (this.#closed) return;
-      this.#pool = new Pool(options);
-      this.#queue?.join(this.#pool);
-    }, (error: Error) => {
-      this.#problem = error.message;
-      console.warn(`lockstep: wasm: one thread does all: what starts workers could not be loaded: ${error.message}`);
-    });
+    this.#loading ??= import("./pool.ts").then(
+      ({ Pool }) => {
+        if (this.#closed) return;
+        this.#pool = new Pool(options);
+        this.#queue?.join(this.#pool);
+      },
+      (error: Error) => {
+        this.#problem = error.message;
+        console.warn(`lockstep: wasm: one thread does all: what starts workers could not be loaded: ${error.message}`);
+      },
+    );
     await this.#loading;
     await this.#pool?.start();
   }
@@ -311,7 +377,12 @@ class LinearBackend implements WasmBackend {
     }
     if (finished !== 0) return;
     pool?.reset();
-    this.#failure = new BackendError(cause === null ? "wasm: a worker stopped in the middle of a run; the next large program starts new workers" : `wasm: a kernel stopped: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    this.#failure = new BackendError(
+      cause === null
+        ? "wasm: a worker stopped in the middle of a run; the next large program starts new workers"
+        : `wasm: a kernel stopped: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
     throw this.#failure;
   }
 
@@ -335,15 +406,29 @@ class LinearBackend implements WasmBackend {
   }
 }
 
-/** Opens a WASM backend. @throws BackendError where WebAssembly SIMD is missing or `module` is not Lockstep's, ArgumentError for options out of range. */
-export async function openWasm({ reproducible = false, maxBytes = MAX_PAGES * PAGE, threads = "auto", background, worker, module: source }: WasmOptions = {}): Promise<WasmBackend> {
-  if (!(maxBytes >= 4 * 2 ** 20 && maxBytes <= MAX_PAGES * PAGE)) throw new ArgumentError(`open: maxBytes must be between 4 MiB and 4 GiB, got ${maxBytes}`);
+/**
+ * Opens a WASM backend. @throws BackendError where WebAssembly SIMD is missing or `module` is not Lockstep's, ArgumentError for options out
+ * of range.
+ */
+export async function openWasm({
+  reproducible = false,
+  maxBytes = MAX_PAGES * PAGE,
+  threads = "auto",
+  background,
+  worker,
+  module: source,
+}: WasmOptions = {}): Promise<WasmBackend> {
+  if (!(maxBytes >= 4 * 2 ** 20 && maxBytes <= MAX_PAGES * PAGE))
+    throw new ArgumentError(`open: maxBytes must be between 4 MiB and 4 GiB, got ${maxBytes}`);
   if (typeof WebAssembly !== "object" || !WebAssembly.validate(SIMD_PROBE)) {
     throw new BackendError("wasm: this runtime has no WebAssembly SIMD; it needs Chrome 91, Firefox 89, Safari 16.4, Node 16.4 or newer");
   }
   const wanted = arrange(threads, background, worker);
   const kernels = await loadKernels(source, WebAssembly.validate(RELAXED_PROBE), reproducible, wanted.workers > 0);
-  const arrangement = wanted.workers > 0 && !kernels.shared ? { ...wanted, workers: 0, problem: "the kernels were passed as a compiled module, whose memory cannot be shared" } : wanted;
+  const arrangement =
+    wanted.workers > 0 && !kernels.shared
+      ? { ...wanted, workers: 0, problem: "the kernels were passed as a compiled module, whose memory cannot be shared" }
+      : wanted;
   const { memory, pages } = newMemory(Math.floor(maxBytes / PAGE), kernels.shared);
   return new LinearBackend(kernels, await instantiate(kernels, memory), memory, pages * PAGE, arrangement, worker);
 }
@@ -351,20 +436,38 @@ export async function openWasm({ reproducible = false, maxBytes = MAX_PAGES * PA
 /** Begins to load what `openWasm({})` takes, with the parts of `used` where the kernels come in parts. */
 export async function anticipateWasm(used: () => readonly Kernel[]): Promise<void> {
   try {
-    const kernels = await loadKernels(undefined, WebAssembly.validate(RELAXED_PROBE), false, arrange("auto", undefined, undefined).workers > 0);
-    if (!kernels.whole) await Promise.all(used().flatMap(({ wasm }) => (wasm as WasmKernel | undefined)?.part ?? []).map((part) => loadPart(part, kernels)));
+    const kernels = await loadKernels(
+      undefined,
+      WebAssembly.validate(RELAXED_PROBE),
+      false,
+      arrange("auto", undefined, undefined).workers > 0,
+    );
+    if (!kernels.whole)
+      await Promise.all(
+        used()
+          .flatMap(({ wasm }) => (wasm as WasmKernel | undefined)?.part ?? [])
+          .map((part) => loadPart(part, kernels)),
+      );
   } catch {
     // Said when they are needed.
   }
 }
 
-/** Memory that can grow to `most` pages. What is shared cannot move, so that it is reserved whole: where there is no room for that (phones), for half, down to 256 MiB. */
+/**
+ * Memory that can grow to `most` pages. What is shared cannot move, so that it is reserved whole: where there is no room for that (phones),
+ * for half, down to 256 MiB.
+ */
 function newMemory(most: number, shared: boolean): { memory: WebAssembly.Memory; pages: number } {
   for (let pages = most; ; pages >>= 1) {
     try {
       return { memory: new WebAssembly.Memory({ initial: FIRST_PAGES, maximum: pages, shared }), pages };
     } catch (cause) {
-      if (!shared || pages < 2 * LEAST_SHARED_PAGES) throw new BackendError(`wasm: no address space for ${(pages * PAGE) / 2 ** 20} MiB of ${shared ? "shared " : ""}memory; close other backends or pages, or give a smaller maxBytes`, { cause });
+      if (!shared || pages < 2 * LEAST_SHARED_PAGES)
+        throw new BackendError(
+          `wasm: no address space for ${(pages * PAGE) / 2 ** 20} MiB of ${shared ? "shared " : ""}memory; close other backends or ` +
+            "pages, or give a smaller maxBytes",
+          { cause },
+        );
     }
   }
 }

@@ -36,11 +36,15 @@ export class KernelInstance {
   /** Loads those of `parts` that are not there; `added` hears of each. @throws BackendError where one cannot be had. */
   async need(parts: readonly KernelPart[], added: () => void): Promise<void> {
     if (this.#kernels.whole) return;
-    await Promise.all(parts.map((part) => once(this.#parts, part, async () => {
-      const module = await loadPart(part, this.#kernels);
-      join(part.number, await WebAssembly.instantiate(module, { env: this.#env, core: this.exports }), this.#env);
-      this.modules[part.number] = module;
-      added();
-    })));
+    await Promise.all(
+      parts.map((part) =>
+        once(this.#parts, part, async () => {
+          const module = await loadPart(part, this.#kernels);
+          join(part.number, await WebAssembly.instantiate(module, { env: this.#env, core: this.exports }), this.#env);
+          this.modules[part.number] = module;
+          added();
+        }),
+      ),
+    );
   }
 }

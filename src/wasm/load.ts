@@ -1,6 +1,7 @@
 /**
  * @file Getting hold of the kernels: those in the package as text, which need no configuration, a `.wasm` file by its address or as a
- * response, or a compiled module. Two builds exist, plain and relaxed SIMD; each says in a custom section which it is. Files and modules are whole, text comes as a core and parts.
+ * response, or a compiled module. Two builds exist, plain and relaxed SIMD; each says in a custom section which it is. Files and modules
+ * are whole, text comes as a core and parts.
  */
 import { id } from "#kernels";
 import { once } from "../cache.ts";
@@ -10,8 +11,8 @@ import { TRAINING } from "../training.ts";
 import type { KernelPart, Simd } from "./parts.ts";
 
 /**
- * Where kernels come from: the address of a `.wasm` file (in Node, Deno and Bun also a path), a response with one, its bytes, or a module that is compiled already.
- * The files are `lockstep/plain.wasm` and `lockstep/relaxed.wasm`.
+ * Where kernels come from: the address of a `.wasm` file (in Node, Deno and Bun also a path), a response with one, its bytes, or a module
+ * that is compiled already. The files are `lockstep/plain.wasm` and `lockstep/relaxed.wasm`.
  */
 export type KernelSource = URL | string | Response | PromiseLike<Response> | BufferSource | WebAssembly.Module;
 
@@ -51,29 +52,53 @@ function simdOf(who: string, module: WebAssembly.Module): Simd {
   const imports = WebAssembly.Module.imports(module);
   const exports = WebAssembly.Module.exports(module).map((e) => e.name);
   if (section === undefined || imports.length !== 1 || imports[0].kind !== "memory" || !exports.includes("run")) {
-    throw new BackendError(`${who}: not Lockstep's kernels: it exports ${exports.slice(0, 8).join(", ") || "nothing"}; use lockstep/plain.wasm or lockstep/relaxed.wasm`);
+    throw new BackendError(
+      `${who}: not Lockstep's kernels: it exports ${exports.slice(0, 8).join(", ") || "nothing"}; use lockstep/plain.wasm or ` +
+        "lockstep/relaxed.wasm",
+    );
   }
   const [build, simd] = new TextDecoder().decode(section).split(" ");
-  if (build !== id) throw new BackendError(`${who}: kernels of another version of Lockstep: expected build ${id}, got ${build}; use lockstep/${simd}.wasm of the installed package`);
+  if (build !== id)
+    throw new BackendError(
+      `${who}: kernels of another version of Lockstep: expected build ${id}, got ${build}; use lockstep/${simd}.wasm of the ` +
+        "installed package",
+    );
   return simd as Simd;
 }
 
-/** Compiles bytes or a response. @throws BackendError for what is no WebAssembly, or that this engine does not know, and for a response that is none. */
+/**
+ * Compiles bytes or a response. @throws BackendError for what is no WebAssembly, or that this engine does not know, and for a response that
+ * is none.
+ */
 async function compiled(who: string, source: Uint8Array | Response, shared: boolean): Promise<WebAssembly.Module> {
   try {
-    if (ArrayBuffer.isView(source)) return await WebAssembly.compile((shared ? withSharedMemory(source) : source) as Uint8Array<ArrayBuffer>);
-    // While it comes in; not where the flag of the memory has to be changed first, or where the server names another type, which streaming refuses.
-    if (source.ok && !shared && typeof WebAssembly.compileStreaming === "function" && /^application\/wasm\b/.test(source.headers.get("content-type") ?? "")) return await WebAssembly.compileStreaming(source);
+    if (ArrayBuffer.isView(source))
+      return await WebAssembly.compile((shared ? withSharedMemory(source) : source) as Uint8Array<ArrayBuffer>);
+    // While it comes in; not where the flag of the memory has to be changed first, or where the server names another type, which streaming
+    // refuses.
+    if (
+      source.ok &&
+      !shared &&
+      typeof WebAssembly.compileStreaming === "function" &&
+      /^application\/wasm\b/.test(source.headers.get("content-type") ?? "")
+    )
+      return await WebAssembly.compileStreaming(source);
   } catch (cause) {
-    throw new BackendError(`${who}: cannot compile the kernels: ${(cause as Error).message}; without relaxed SIMD use lockstep/plain.wasm, where compiling is forbidden allow 'wasm-unsafe-eval' in script-src or pass a WebAssembly.Module`, { cause });
+    throw new BackendError(
+      `${who}: cannot compile the kernels: ${(cause as Error).message}; without relaxed SIMD use lockstep/plain.wasm, where ` +
+        "compiling is forbidden allow 'wasm-unsafe-eval' in script-src or pass a WebAssembly.Module",
+      { cause },
+    );
   }
-  if (!source.ok) throw new BackendError(`${who}: cannot fetch the kernels: HTTP status ${source.status} for ${source.url || "the response"}`);
+  if (!source.ok)
+    throw new BackendError(`${who}: cannot fetch the kernels: HTTP status ${source.status} for ${source.url || "the response"}`);
   return compiled(who, new Uint8Array(await source.arrayBuffer()), shared);
 }
 
 /** What is at an address; where there are files it may be a path. */
 async function fromAddress(who: string, address: string): Promise<Uint8Array | Response> {
-  if (builtin("node:fs") !== undefined && !/^(https?|data|blob):/.test(address)) return readBytes(address.startsWith("file:") ? new URL(address) : address);
+  if (builtin("node:fs") !== undefined && !/^(https?|data|blob):/.test(address))
+    return readBytes(address.startsWith("file:") ? new URL(address) : address);
   try {
     return await fetch(address);
   } catch (cause) {
@@ -91,7 +116,10 @@ async function given(source: KernelSource, shared: boolean): Promise<Kernels> {
   else if (typeof Response === "function" && value instanceof Response) found = value;
   else if (ArrayBuffer.isView(value)) found = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
   else if (value instanceof ArrayBuffer) found = new Uint8Array(value);
-  else throw new ArgumentError(`${who}: expected a URL, a Response, bytes or a WebAssembly.Module, got ${value === null ? "null" : typeof value}`);
+  else
+    throw new ArgumentError(
+      `${who}: expected a URL, a Response, bytes or a WebAssembly.Module, got ${value === null ? "null" : typeof value}`,
+    );
   const module = await compiled(who, found, shared);
   return { module, simd: simdOf(who, module), shared, whole: true };
 }
@@ -104,12 +132,19 @@ function decoded(base64: string): Uint8Array {
   return Buffer?.from(base64, "base64") ?? Uint8Array.from(atob(base64), (ch) => ch.charCodeAt(0));
 }
 
-/** Undoes raw DEFLATE (RFC 1951): packed so, what a page downloads is a third smaller, since base64 hides from HTTP's compression what repeats. */
+/**
+ * Undoes raw DEFLATE (RFC 1951): packed so, what a page downloads is a third smaller, since base64 hides from HTTP's compression what
+ * repeats.
+ */
 async function inflated(bytes: Uint8Array): Promise<Uint8Array> {
   // At once where there is zlib; a stream takes several turns of the event loop.
   const zlib = builtin("node:zlib");
   if (zlib !== undefined) return zlib.inflateRawSync(bytes);
-  if (typeof DecompressionStream === "undefined") throw new BackendError("open: this browser cannot unpack the kernels (DecompressionStream: Chrome 103, Firefox 113, Safari 16.4); pass them as module, see lockstep/plain.wasm");
+  if (typeof DecompressionStream === "undefined")
+    throw new BackendError(
+      "open: this browser cannot unpack the kernels (DecompressionStream: Chrome 103, Firefox 113, Safari 16.4); pass them as " +
+        "module, see lockstep/plain.wasm",
+    );
   const stream = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
@@ -126,17 +161,20 @@ async function packed(simd: Simd, part: KernelPart | null): Promise<string | Web
   } catch (cause) {
     try {
       const file = `${TRAINING ? "" : "inference-"}${simd}${part === null ? "" : `-${part.name}`}.js`;
-      // A page without a bundler does not know names with #. The file is beside the one that holds this code; bundlers must not look for it, nor for a pattern.
+      // A page without a bundler does not know names with #. The file is beside the one that holds this code; bundlers must not look for
+      // it, nor for a pattern.
       return ((await import(/* webpackIgnore: true */ /* @vite-ignore */ [".", file].join("/"))) as { readonly default: string }).default;
     } catch {
-      throw new BackendError(`open: cannot load the kernels: ${(cause as Error).message}; pass them as module, see lockstep/${simd}.wasm`, { cause });
+      throw new BackendError(`open: cannot load the kernels: ${(cause as Error).message}; pass them as module, see lockstep/${simd}.wasm`, {
+        cause,
+      });
     }
   }
 }
 
 /**
- * From the file beside this one, in Node and Bun: at once, and 3 ms earlier than from text that is imported, decoded and unpacked. Bundled applications have none,
- * or one of another version; Deno might ask its user.
+ * From the file beside this one, in Node and Bun: at once, and 3 ms earlier than from text that is imported, decoded and unpacked. Bundled
+ * applications have none, or one of another version; Deno might ask its user.
  */
 async function beside(simd: Simd, shared: boolean): Promise<Kernels | null> {
   const here: unknown = import.meta.url;
@@ -151,13 +189,16 @@ async function beside(simd: Simd, shared: boolean): Promise<Kernels | null> {
 }
 
 /** A module that the package holds as text. */
-const unpacked = async (text: string, shared: boolean): Promise<WebAssembly.Module> => compiled("open", await inflated(decoded(text)), shared);
+const unpacked = async (text: string, shared: boolean): Promise<WebAssembly.Module> =>
+  compiled("open", await inflated(decoded(text)), shared);
 
 async function embedded(simd: Simd, shared: boolean): Promise<Kernels> {
   const file = await beside(simd, shared);
   if (file !== null) return file;
   const found = await packed(simd, null);
-  return typeof found === "string" ? { module: await unpacked(found, shared), simd, shared, whole: false } : { module: found, simd, shared: false, whole: true };
+  return typeof found === "string"
+    ? { module: await unpacked(found, shared), simd, shared, whole: false }
+    : { module: found, simd, shared: false, whole: true };
 }
 
 const builtIn = new Map<string, Promise<Kernels>>();
@@ -172,10 +213,18 @@ export function loadPart(part: KernelPart, { simd, shared }: Kernels): Promise<W
  * The kernels to run with. `relaxed`: may be the relaxed build. `shared`: for a memory shared among threads, where that can be had.
  * @throws BackendError for a module that is not Lockstep's or cannot be had, ArgumentError for one that does not fit the options.
  */
-export async function loadKernels(source: KernelSource | undefined, relaxed: boolean, reproducible: boolean, shared: boolean): Promise<Kernels> {
+export async function loadKernels(
+  source: KernelSource | undefined,
+  relaxed: boolean,
+  reproducible: boolean,
+  shared: boolean,
+): Promise<Kernels> {
   if (source !== undefined) {
     const kernels = await given(source, shared);
-    if (reproducible && kernels.simd === "relaxed") throw new ArgumentError("open: reproducible: true needs the plain kernels, module has those with relaxed SIMD; pass lockstep/plain.wasm");
+    if (reproducible && kernels.simd === "relaxed")
+      throw new ArgumentError(
+        "open: reproducible: true needs the plain kernels, module has those with relaxed SIMD; pass lockstep/plain.wasm",
+      );
     return kernels;
   }
   const simd = relaxed && !reproducible ? "relaxed" : "plain";

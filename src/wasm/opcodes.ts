@@ -1,6 +1,6 @@
 /**
- * @file Numbers shared by the encoder (TypeScript) and the kernels (AssemblyScript imports this very file).
- * Plain constants only. The kernels are built whole and in parts: the number of an opcode's part is what PART_SHIFT leaves of it.
+ * @file Numbers shared by the encoder (TypeScript) and the kernels (AssemblyScript imports this very file). Plain constants only. The
+ * kernels are built whole and in parts: the number of an opcode's part is what PART_SHIFT leaves of it.
  */
 export const PART_SHIFT = 5;
 export const PART_CONV = 1;

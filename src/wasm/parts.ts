@@ -20,7 +20,8 @@ export interface KernelPart {
 
 /** Convolutions and pooling. */
 export const CONV: KernelPart = {
-  name: "conv", number: PART_CONV,
+  name: "conv",
+  number: PART_CONV,
   load: TRAINING
     ? (simd) => (simd === "plain" ? import("#parts/plain-conv") : import("#parts/relaxed-conv"))
     : (simd) => (simd === "plain" ? import("#parts/inference-plain-conv") : import("#parts/inference-relaxed-conv")),
@@ -28,7 +29,8 @@ export const CONV: KernelPart = {
 
 /** LSTM, GRU, simple recurrent layers. */
 export const RECURRENT: KernelPart = {
-  name: "recurrent", number: PART_RECURRENT,
+  name: "recurrent",
+  number: PART_RECURRENT,
   load: TRAINING
     ? (simd) => (simd === "plain" ? import("#parts/plain-recurrent") : import("#parts/relaxed-recurrent"))
     : (simd) => (simd === "plain" ? import("#parts/inference-plain-recurrent") : import("#parts/inference-relaxed-recurrent")),
@@ -36,7 +38,8 @@ export const RECURRENT: KernelPart = {
 
 /** Layer normalization. */
 export const NORM: KernelPart = {
-  name: "norm", number: PART_NORM,
+  name: "norm",
+  number: PART_NORM,
   load: TRAINING
     ? (simd) => (simd === "plain" ? import("#parts/plain-norm") : import("#parts/relaxed-norm"))
     : (simd) => (simd === "plain" ? import("#parts/inference-plain-norm") : import("#parts/inference-relaxed-norm")),
@@ -44,7 +47,8 @@ export const NORM: KernelPart = {
 
 /** What transformers have beside products. */
 export const ATTENTION: KernelPart = {
-  name: "attention", number: PART_ATTENTION,
+  name: "attention",
+  number: PART_ATTENTION,
   load: TRAINING
     ? (simd) => (simd === "plain" ? import("#parts/plain-attention") : import("#parts/relaxed-attention"))
     : (simd) => (simd === "plain" ? import("#parts/inference-plain-attention") : import("#parts/inference-relaxed-attention")),

@@ -75,7 +75,10 @@ export class Pool {
     return this.#problem;
   }
 
-  /** Starts the workers; resolves when they wait for jobs, or when they cannot. Harmless when repeated; where they could not start it does not try again. */
+  /**
+   * Starts the workers; resolves when they wait for jobs, or when they cannot. Harmless when repeated; where they could not start it does
+   * not try again.
+   */
   start(): Promise<void> {
     this.#starting ??= this.#launch();
     return this.#starting;
@@ -148,7 +151,9 @@ export class Pool {
     new Uint8Array(memory.buffer, sync, SYNC_BYTES).fill(0);
     const crew: Crew = { sync, handles: [], lead: null, ready: false, kept: false, giveUp: [] };
     this.#crew = crew;
-    const problems = await Promise.all(Array.from({ length: workers }, (_, i) => this.#hire(crew, threads - workers + i, this.#scratch + i * SCRATCH_BYTES)));
+    const problems = await Promise.all(
+      Array.from({ length: workers }, (_, i) => this.#hire(crew, threads - workers + i, this.#scratch + i * SCRATCH_BYTES)),
+    );
     // Dismissed meanwhile.
     if (this.#crew !== crew) return;
     const problem = problems.find((p) => p !== null) ?? null;

@@ -1,4 +1,7 @@
-/** @file Memory for what the prologues of command lists make of weights (commands.ts), kept from run to run. Programs that make the same of one buffer share it. */
+/**
+ * @file Memory for what the prologues of command lists make of weights (commands.ts), kept from run to run. Programs that make the same of
+ * one buffer share it.
+ */
 import type { Allocator, WasmBuffer } from "./allocator.ts";
 import type { Kept } from "./commands.ts";
 

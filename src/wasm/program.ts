@@ -26,7 +26,14 @@ export class WasmProgram implements Program {
   readonly written: readonly number[];
   readonly #release: () => void;
 
-  constructor(plan: Plan, list: CommandList, code: WasmBuffer, { kept, work, sharedWork, sharedBytes }: Encoded, prepared: Prepared[], release: () => void) {
+  constructor(
+    plan: Plan,
+    list: CommandList,
+    code: WasmBuffer,
+    { kept, work, sharedWork, sharedBytes }: Encoded,
+    prepared: Prepared[],
+    release: () => void,
+  ) {
     this.plan = plan;
     this.list = list;
     this.code = code;

@@ -97,7 +97,10 @@ export class Queue {
     };
   }
 
-  /** New workers, which have a part of the kernels that the present ones have not: as soon as these have done what they were ordered to. What is pushed from now on waits for that. */
+  /**
+   * New workers, which have a part of the kernels that the present ones have not: as soon as these have done what they were ordered to.
+   * What is pushed from now on waits for that.
+   */
   async renew(): Promise<void> {
     const pool = this.#pool;
     if (pool === null || this.#renewing) return;
@@ -192,8 +195,7 @@ export class Queue {
       if (order.kind === "run") {
         patch(this.#machine.words(), order.patches);
         forgetTaken(this.#machine.words(), order.list, order.end);
-      }
-      else if (stage !== null) {
+      } else if (stage !== null) {
         this.#machine.bytes().copyWithin(order.to, order.from, order.from + order.length);
         this.#machine.free(stage);
       }

@@ -26,7 +26,13 @@ function ofThread(worker: ThreadWorker, { message, died }: Listeners): Handle {
   worker.on("messageerror", (error: Error) => died(error.message));
   worker.on("error", (error: Error) => died(error.message));
   worker.on("exit", (code: number) => died(`it ended with code ${code}`));
-  return { post: (m) => worker.postMessage(m), keep: (alive) => (alive ? worker.ref() : worker.unref()), terminate: () => void worker.terminate(), lock: null, watch: () => {} };
+  return {
+    post: (m) => worker.postMessage(m),
+    keep: (alive) => (alive ? worker.ref() : worker.unref()),
+    terminate: () => void worker.terminate(),
+    lock: null,
+    watch: () => {},
+  };
 }
 
 function ofWeb(worker: Worker, { message, died }: Listeners): Handle {
@@ -44,25 +50,35 @@ function ofWeb(worker: Worker, { message, died }: Listeners): Handle {
   const locks = scope().document === undefined && workerThreads() !== undefined ? undefined : scope().navigator?.locks;
   const lock = locks === undefined ? null : `lockstep ${crypto.randomUUID()}`;
   return {
-    post: (m) => worker.postMessage(m), keep: (alive) => (alive ? own.ref?.() : own.unref?.()), terminate: () => worker.terminate(),
-    lock, watch: () => void (lock !== null && locks?.request(lock, () => died("it ended"))),
+    post: (m) => worker.postMessage(m),
+    keep: (alive) => (alive ? own.ref?.() : own.unref?.()),
+    terminate: () => worker.terminate(),
+    lock,
+    watch: () => void (lock !== null && locks?.request(lock, () => died("it ended"))),
   };
 }
 
 /**
  * Starts a worker. Deno and Bun have Web Workers too, but theirs do not tell when they end, and Deno's keep the process alive:
- * worker_threads do neither, and start as fast (until they wait for jobs: Deno 29 ms, Bun 14 ms, Node 20 24 ms, Chromium's Web Workers 23 ms; 2-core x64).
+ * worker_threads do neither, and start as fast (until they wait for jobs: Deno 29 ms, Bun 14 ms, Node 20 24 ms, Chromium's Web Workers 23
+ * ms; 2-core x64).
  */
 export function spawn(source: WorkerSource | undefined, listeners: Listeners): Handle {
   if (typeof source === "function") {
     const worker = source();
-    return typeof (worker as ThreadWorker).on === "function" ? ofThread(worker as ThreadWorker, listeners) : ofWeb(worker as Worker, listeners);
+    return typeof (worker as ThreadWorker).on === "function"
+      ? ofThread(worker as ThreadWorker, listeners)
+      : ofWeb(worker as Worker, listeners);
   }
   const threads = workerThreads();
   if (threads !== undefined) {
-    // Not in one expression with import.meta.url: Vite and webpack would copy the file as an asset, beside the worker that they make of it below.
+    // Not in one expression with import.meta.url: Vite and webpack would copy the file as an asset, beside the worker that they make of it
+    // below.
     const here = import.meta.url;
-    return ofThread(new threads.Worker(source === undefined ? new URL("./worker.js", here) : /^\w\w+:/.test(String(source)) ? new URL(source) : source), listeners);
+    return ofThread(
+      new threads.Worker(source === undefined ? new URL("./worker.js", here) : /^\w\w+:/.test(String(source)) ? new URL(source) : source),
+      listeners,
+    );
   }
   if (source !== undefined) return ofWeb(new Worker(source, { type: "module" }), listeners);
   return ofWeb(new Worker(new URL("./worker.js", import.meta.url), { type: "module" }), listeners);

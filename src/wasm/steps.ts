@@ -1,6 +1,6 @@
 /**
- * @file Numbers of the elementwise steps of `map`: STEP_ and the op's name in capitals. Shared by the encoder, which
- * finds a step's number by its place in step-names.ts, and assembly/map.ts, which has one case per number. i32 variants where they differ.
+ * @file Numbers of the elementwise steps of `map`: STEP_ and the op's name in capitals. Shared by the encoder, which finds a step's number
+ * by its place in step-names.ts, and assembly/map.ts, which has one case per number. i32 variants where they differ.
  */
 export const STEP_CONST = 0;
 export const STEP_ADD = 1;

@@ -3,7 +3,8 @@ import { ArgumentError } from "../errors.ts";
 
 /**
  * Where the script of the workers comes from: its address, or a function that starts one. For bundlers that do not follow
- * `new Worker(new URL("./worker.js", import.meta.url), { type: "module" })`. The function may return a Web Worker or one of `node:worker_threads`.
+ * `new Worker(new URL("./worker.js", import.meta.url), { type: "module" })`. The function may return a Web Worker or one of
+ * `node:worker_threads`.
  */
 export type WorkerSource = URL | string | (() => unknown);
 
@@ -32,10 +33,16 @@ function obstacle(): string | null {
   const { crossOriginIsolated, navigator, process, Worker } = scope();
   // With its compatibility flags on it has the names, but nothing behind them.
   if (navigator?.userAgent === "Cloudflare-Workers") return "workerd has no threads";
-  if (crossOriginIsolated === false) return "the page is not cross-origin isolated: serve it with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp";
+  if (crossOriginIsolated === false)
+    return (
+      "the page is not cross-origin isolated: serve it with the headers Cross-Origin-Opener-Policy: same-origin and " +
+      "Cross-Origin-Embedder-Policy: require-corp"
+    );
   if (typeof SharedArrayBuffer === "undefined") return "this runtime has no shared memory";
   // Node has worker_threads; loading them, 1 to 2 ms of a start, waits for the first large program.
-  return Worker === undefined && process?.versions?.node === undefined && workerThreads() === undefined ? "this runtime has no workers" : null;
+  return Worker === undefined && process?.versions?.node === undefined && workerThreads() === undefined
+    ? "this runtime has no workers"
+    : null;
 }
 
 /** True on a page's main thread, which may not wait for others. (Node with a DOM library may.) */
@@ -70,9 +77,12 @@ export interface Arrangement {
 
 /** @internal @throws ArgumentError for options out of range. */
 export function arrange(wanted: "auto" | number, background: boolean | undefined, source: WorkerSource | undefined): Arrangement {
-  if (wanted !== "auto" && (!Number.isInteger(wanted) || wanted < 1 || wanted > MOST_THREADS)) throw new ArgumentError(`open: threads must be "auto" or an integer from 1 to ${MOST_THREADS}, got ${String(wanted)}`);
-  if (background !== undefined && typeof background !== "boolean") throw new ArgumentError(`open: background must be true or false, got ${String(background)}`);
-  if (source !== undefined && typeof source !== "string" && typeof source !== "function" && !(source instanceof URL)) throw new ArgumentError(`open: worker must be an address or a function that starts a worker, got ${String(source)}`);
+  if (wanted !== "auto" && (!Number.isInteger(wanted) || wanted < 1 || wanted > MOST_THREADS))
+    throw new ArgumentError(`open: threads must be "auto" or an integer from 1 to ${MOST_THREADS}, got ${String(wanted)}`);
+  if (background !== undefined && typeof background !== "boolean")
+    throw new ArgumentError(`open: background must be true or false, got ${String(background)}`);
+  if (source !== undefined && typeof source !== "string" && typeof source !== "function" && !(source instanceof URL))
+    throw new ArgumentError(`open: worker must be an address or a function that starts a worker, got ${String(source)}`);
   const page = onPage();
   const missing = obstacle();
   const threads = wanted !== "auto" ? wanted : missing !== null ? 1 : Math.min(cores(), MOST_AUTO_THREADS);

@@ -45,7 +45,11 @@ function connect(): Port {
   const { process } = globalThis as { process?: { getBuiltinModule?: NodeJS.Process["getBuiltinModule"] } };
   const parentPort = process?.getBuiltinModule?.("node:worker_threads")?.parentPort;
   if (parentPort) return { post: (m) => parentPort.postMessage(m), receive: (handler) => void parentPort.on("message", handler) };
-  const scope = globalThis as unknown as { postMessage(m: unknown): void; onmessage: ((e: { data: unknown }) => void) | null; onmessageerror: (() => void) | null };
+  const scope = globalThis as unknown as {
+    postMessage(m: unknown): void;
+    onmessage: ((e: { data: unknown }) => void) | null;
+    onmessageerror: (() => void) | null;
+  };
   scope.onmessageerror = () => {
     // An error that nobody catches is what the other side hears of.
     throw new Error("a message could not be read");
@@ -93,12 +97,16 @@ port.receive((message) => {
   if (begun === null) {
     const start = message as WorkerStart;
     if (start.lock === null) return begin(start);
-    navigator.locks.request(start.lock, () => {
-      begin(start);
-      return new Promise(() => {});
-    }).catch((error) => queueMicrotask(() => {
-      throw error;
-    }));
+    navigator.locks
+      .request(start.lock, () => {
+        begin(start);
+        return new Promise(() => {});
+      })
+      .catch((error) =>
+        queueMicrotask(() => {
+          throw error;
+        }),
+      );
     return;
   }
   try {

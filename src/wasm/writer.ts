@@ -23,13 +23,18 @@ export interface CommandWriter {
    * only, never on the number of threads. `words` are the kernel's arguments as 32-bit integers (see `f32Word`) or Refs.
    */
   command(opcode: number, pieces: number, words: readonly Word[]): void;
-  /** Bytes of working memory shared by the threads, alive for the commands of the call being encoded. 64-byte aligned; undefined contents. */
+  /**
+   * Bytes of working memory shared by the threads, alive for the commands of the call being encoded. 64-byte aligned; undefined contents.
+   */
   shared(bytes: number): { read: Ref; write: Ref };
-  /** True where `bytes` that `prepare` makes of `source` outlive the run: of a capture that the program does not write, such as a weight when a model predicts. 0: whatever memory there is. */
+  /**
+   * True where `bytes` that `prepare` makes of `source` outlive the run: of a capture that the program does not write, such as a weight
+   * when a model predicts. 0: whatever memory there is.
+   */
   keeps(source: Word, bytes: number): boolean;
   /**
-   * Appends a command that makes `bytes` of `source` and numbers alone, such as packed weights; its words are `source`, the address of what it makes, `words`. Gives where that
-   * then is: in kept memory, to be made again only when the source has changed, or in shared memory.
+   * Appends a command that makes `bytes` of `source` and numbers alone, such as packed weights; its words are `source`, the address of what
+   * it makes, `words`. Gives where that then is: in kept memory, to be made again only when the source has changed, or in shared memory.
    */
   prepare(opcode: number, pieces: number, source: Word, bytes: number, words: readonly number[]): Ref;
 }
@@ -59,7 +64,6 @@ export function at(word: Word, byteOffset: number): Word {
   if (typeof word === "number") return word === 0 ? 0 : word + byteOffset;
   return { ...word, place: { ...word.place, offset: word.place.offset + byteOffset }, bytes: word.bytes - byteOffset } as Ref;
 }
-
 
 const bits = new DataView(new ArrayBuffer(4));
 

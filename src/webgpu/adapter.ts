@@ -2,7 +2,10 @@
 import { BackendError } from "../errors.ts";
 import type { GpuFeatures } from "./dispatch.ts";
 
-/** A WebGPU entry point such as `navigator.gpu`. Not named GPU: lib.dom does not declare that before TypeScript 6, and these declarations are checked with it. */
+/**
+ * A WebGPU entry point such as `navigator.gpu`. Not named GPU: lib.dom does not declare that before TypeScript 6, and these declarations
+ * are checked with it.
+ */
 export interface GpuEntryPoint {
   /** An adapter, or null where there is none. */
   requestAdapter(options?: { readonly powerPreference?: "high-performance" | "low-power" }): Promise<unknown>;
@@ -17,8 +20,9 @@ export interface WebGpuOptions {
   /** Options of the package `webgpu` (Dawn), such as `backend=vulkan` or `enable-dawn-features=...`. Only in Node. Default: none. */
   readonly dawn?: readonly string[];
   /**
-   * How temporaries of the forward pass are stored: `f16` halves their memory and traffic and rounds them to 11 bits, on any adapter. Everything is
-   * computed in f32; inputs, results, weights, gradients and optimizer states stay f32. Values beyond 65504 become infinite. Default: `f32`.
+   * How temporaries of the forward pass are stored: `f16` halves their memory and traffic and rounds them to 11 bits, on any adapter.
+   * Everything is computed in f32; inputs, results, weights, gradients and optimizer states stay f32. Values beyond 65504 become infinite.
+   * Default: `f32`.
    */
   readonly storage?: "f32" | "f16";
 }
@@ -36,8 +40,8 @@ export interface OpenDevice {
 }
 
 /**
- * @internal Promises of a device that it has not settled yet. Dawn settles them in a callback of the event loop that uses the object returned by
- * `create()` without keeping it alive: collected before them, it left one process in ten hanging or aborted (webgpu 0.6.2, on
+ * @internal Promises of a device that it has not settled yet. Dawn settles them in a callback of the event loop that uses the object
+ * returned by `create()` without keeping it alive: collected before them, it left one process in ten hanging or aborted (webgpu 0.6.2, on
  * close() with a read under way).
  */
 export class Pending {
@@ -59,8 +63,14 @@ export class Pending {
 
 /** Limits that are raised to what the adapter has. */
 const LIMITS = [
-  "maxStorageBuffersPerShaderStage", "maxStorageBufferBindingSize", "maxBufferSize", "maxComputeWorkgroupStorageSize",
-  "maxComputeInvocationsPerWorkgroup", "maxComputeWorkgroupSizeX", "maxComputeWorkgroupSizeY", "maxComputeWorkgroupSizeZ",
+  "maxStorageBuffersPerShaderStage",
+  "maxStorageBufferBindingSize",
+  "maxBufferSize",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupSizeY",
+  "maxComputeWorkgroupSizeZ",
 ] as const;
 
 /** Features that are taken where they are. */
@@ -83,7 +93,10 @@ async function findGpu(options: WebGpuOptions): Promise<GPU> {
   const own = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
   if (own !== undefined) return own;
   if (!isNode()) {
-    throw new BackendError('webgpu: this runtime has no navigator.gpu; it needs Chrome 113, Safari 26, Firefox 141 or Deno 1.39 (with --unstable-webgpu), on a secure page (https or localhost); use open("wasm")');
+    throw new BackendError(
+      "webgpu: this runtime has no navigator.gpu; it needs Chrome 113, Safari 26, Firefox 141 or Deno 1.39 (with --unstable-webgpu), " +
+        'on a secure page (https or localhost); use open("wasm")',
+    );
   }
   // By a name that bundlers do not follow, also once it is minified: the package is an optional peer.
   const name = String("webgpu");
@@ -91,7 +104,7 @@ async function findGpu(options: WebGpuOptions): Promise<GPU> {
   try {
     dawn = (await import(/* webpackIgnore: true */ /* @vite-ignore */ name)) as DawnModule;
   } catch (cause) {
-    throw new BackendError('webgpu: Node has no WebGPU of its own; install the package that adds it: npm install webgpu', { cause });
+    throw new BackendError("webgpu: Node has no WebGPU of its own; install the package that adds it: npm install webgpu", { cause });
   }
   return dawn.create([...(options.dawn ?? [])]);
 }
@@ -104,7 +117,10 @@ export async function openDevice(options: WebGpuOptions): Promise<OpenDevice> {
   let gpu: GPU | null = await findGpu(options);
   const adapter = await gpu.requestAdapter({ powerPreference: options.powerPreference ?? "high-performance" });
   if (adapter === null) {
-    throw new BackendError('webgpu: no adapter was found: no graphics driver with Vulkan, Metal or Direct3D 12 is installed, or WebGPU is turned off; use open("wasm")');
+    throw new BackendError(
+      "webgpu: no adapter was found: no graphics driver with Vulkan, Metal or Direct3D 12 is installed, or WebGPU is turned off; use " +
+        'open("wasm")',
+    );
   }
   const requiredLimits: { [limit: string]: number } = {};
   for (const limit of LIMITS) requiredLimits[limit] = adapter.limits[limit];
@@ -113,7 +129,10 @@ export async function openDevice(options: WebGpuOptions): Promise<OpenDevice> {
   try {
     device = await adapter.requestDevice({ requiredFeatures, requiredLimits, label: "lockstep" });
   } catch (cause) {
-    throw new BackendError(`webgpu: the adapter ${describe(adapter)} gave no device: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw new BackendError(
+      `webgpu: the adapter ${describe(adapter)} gave no device: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
   }
   const { limits } = device;
   const pending = new Pending();

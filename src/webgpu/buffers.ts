@@ -1,4 +1,7 @@
-/** @file Device memory: storage buffers that are kept for the next tensor of their size when they are freed, and staging buffers for reading. */
+/**
+ * @file Device memory: storage buffers that are kept for the next tensor of their size when they are freed, and staging buffers for
+ * reading.
+ */
 import type { DeviceBuffer } from "../backend.ts";
 import { BackendError } from "../errors.ts";
 
@@ -63,7 +66,10 @@ export class Buffers {
   /** @throws BackendError when one buffer cannot be so large. */
   alloc(bytes: number): GpuMemory {
     const size = rounded(bytes);
-    if (size > this.#maxBytes) throw new BackendError(`webgpu: a tensor of ${bytes} bytes does not fit: this adapter binds at most ${this.#maxBytes} bytes at once; use a smaller batch`);
+    if (size > this.#maxBytes)
+      throw new BackendError(
+        `webgpu: a tensor of ${bytes} bytes does not fit: this adapter binds at most ${this.#maxBytes} bytes at once; use a smaller batch`,
+      );
     let memory = this.#free.get(size)?.pop();
     if (memory === undefined) {
       const buffer = this.#device.createBuffer({ size, usage: STORAGE | COPY_SRC | COPY_DST });

@@ -1,8 +1,8 @@
 /**
- * @file What GPU encoders write: dispatches of WGSL kernels with their constants and buffers. The loader takes what an
- * entry point of `kernels/x.wgsl` reaches, rewrites `const NAME: T = ...;` lines whose name is in `constants`, functions whose name is in `hooks`,
- * and the block between `// body` and `// end body`. Functions of the library files (math, steps, activation, recurrent, gemm) that a kernel calls and does not define are added
- * to it: `f32_exp(x)` of kernels/math.wgsl, for example. Nothing else is changed.
+ * @file What GPU encoders write: dispatches of WGSL kernels with their constants and buffers. The loader takes what an entry point of
+ * `kernels/x.wgsl` reaches, rewrites `const NAME: T = ...;` lines whose name is in `constants`, functions whose name is in `hooks`, and the
+ * block between `// body` and `// end body`. Functions of the library files (math, steps, activation, recurrent, gemm) that a kernel calls
+ * and does not define are added to it: `f32_exp(x)` of kernels/math.wgsl, for example. Nothing else is changed.
  */
 import { bytesOf } from "../dtype.ts";
 import type { Call, Operand, Place } from "../plan/plan.ts";
@@ -50,9 +50,10 @@ export interface GpuFeatures {
 export interface DispatchWriter {
   readonly features: GpuFeatures;
   /**
-   * Appends a dispatch. `buffers[i]` is bound at @group(0) @binding(i); null stands for an absent operand (a small dummy is bound).
-   * One buffer may not be bound both read-only and writable, or twice writable: an encoder that meets an output in the place of an input binds it once.
-   * `groups`: a count, which is folded into (x, y) when it exceeds 65,535 (kernels compute `group = id.x + id.y * count.x` and return past their end), or [x, y, z].
+   * Appends a dispatch. `buffers[i]` is bound at @group(0) @binding(i); null stands for an absent operand (a small dummy is bound). One
+   * buffer may not be bound both read-only and writable, or twice writable: an encoder that meets an output in the place of an input binds
+   * it once. `groups`: a count, which is folded into (x, y) when it exceeds 65,535 (kernels compute `group = id.x + id.y * count.x` and
+   * return past their end), or [x, y, z].
    */
   dispatch(shader: Shader, buffers: readonly (Bound | null)[], groups: number | readonly [number, number, number]): void;
   /** A buffer of `bytes` for the dispatches of the call being encoded: partial sums and the like. Undefined contents. */
@@ -62,7 +63,8 @@ export interface DispatchWriter {
 /** Encodes one kernel call as dispatches. */
 export type GpuEncoder = (call: Call, out: DispatchWriter) => void;
 
-const bound = (o: Operand | null, access: Bound["access"]): Bound | null => (o === null ? null : { place: o.place, bytes: bytesOf(sizeOf(o.shape), o.storage), access, half: o.storage === "f16" });
+const bound = (o: Operand | null, access: Bound["access"]): Bound | null =>
+  o === null ? null : { place: o.place, bytes: bytesOf(sizeOf(o.shape), o.storage), access, half: o.storage === "f16" };
 
 /** An operand that the kernel reads. */
 export const read = (o: Operand | null): Bound | null => bound(o, "read");

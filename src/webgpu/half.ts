@@ -1,7 +1,7 @@
 /**
- * @file f32 bindings that hold f16. What kernels write for f32 is kept, but for the declarations of such bindings and what stands where they are
- * indexed: `x[i]` becomes a call of kernels/half.wgsl. Elements are read one by one or in vectors of four and written in vectors only, since
- * invocations that write halves of one word would undo each other's work.
+ * @file f32 bindings that hold f16. What kernels write for f32 is kept, but for the declarations of such bindings and what stands where
+ * they are indexed: `x[i]` becomes a call of kernels/half.wgsl. Elements are read one by one or in vectors of four and written in vectors
+ * only, since invocations that write halves of one word would undo each other's work.
  */
 import { internal } from "../errors.ts";
 import { assert } from "../assert.ts";
@@ -31,18 +31,25 @@ function access(text: string, { name, vector }: Variable): string {
   const assigned = /^\s*=(?!=)/.exec(text.slice(end));
   const before = text.slice(0, found.index);
   if (assigned === null) {
-    assert(() => !/^\s*(?:[-+*/%&|^]|<<|>>)=/.test(text.slice(end)), () => `${name} is stored as f16 and changed in place`);
-    return `${before}${vector ? `half_vector(${name}[${index}])` : `half_of_${name}(${index})`}${access(text.slice(end), { name, vector })}`;
+    assert(
+      () => !/^\s*(?:[-+*/%&|^]|<<|>>)=/.test(text.slice(end)),
+      () => `${name} is stored as f16 and changed in place`,
+    );
+    const read = vector ? `half_vector(${name}[${index}])` : `half_of_${name}(${index})`;
+    return `${before}${read}${access(text.slice(end), { name, vector })}`;
   }
   assert(vector, () => `${name} is stored as f16 and written element by element`);
   const from = end + assigned[0].length;
   const stop = text.indexOf(";", from);
-  return `${before}${name}[${index}] = half_words(${access(text.slice(from, stop), { name, vector }).trim()})${access(text.slice(stop), { name, vector })}`;
+  return (
+    `${before}${name}[${index}] = ` +
+    `half_words(${access(text.slice(from, stop), { name, vector }).trim()})${access(text.slice(stop), { name, vector })}`
+  );
 }
 
 /**
- * Declares the bindings of `halves` among `declarations` as f16, with a function for each whose elements are read one by one, and returns what
- * other declarations must be put through.
+ * Declares the bindings of `halves` among `declarations` as f16, with a function for each whose elements are read one by one, and returns
+ * what other declarations must be put through.
  * @throws Error (internal) for bindings that hold no f32, and where one is written element by element.
  */
 export function storeHalves(declarations: Map<string, string>, halves: ReadonlySet<number>): (declaration: string) => string {

@@ -76,17 +76,33 @@ class WebGpuBackend implements GpuBackend {
     this.#pending = pending;
     this.#release = release;
     const maxBytes = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
-    this.limits = { alignment: device.limits.minStorageBufferOffsetAlignment, maxBytes, pack: assignSlots, hostMemory: false, asynchronous: true, maxOperands: Math.min(features.maxBuffers, MOST_OPERANDS), maxSteps: MOST_STEPS, ...(options.storage === "f16" ? { halves } : {}) };
+    this.limits = {
+      alignment: device.limits.minStorageBufferOffsetAlignment,
+      maxBytes,
+      pack: assignSlots,
+      hostMemory: false,
+      asynchronous: true,
+      maxOperands: Math.min(features.maxBuffers, MOST_OPERANDS),
+      maxSteps: MOST_STEPS,
+      ...(options.storage === "f16" ? { halves } : {}),
+    };
     this.#buffers = new Buffers(device, maxBytes);
     this.#pipelines = new Pipelines(device, pending);
     device.addEventListener("uncapturederror", (event) => {
       const { error } = event;
       const { bytes, buffers } = this.#buffers.live;
       this.#buffers.trim();
-      this.#failure ??= new BackendError(error.constructor.name === "GPUOutOfMemoryError" ? `webgpu: out of memory with ${bytes} bytes in ${buffers} buffers in use: ${error.message}` : `webgpu: ${error.message}`);
+      this.#failure ??= new BackendError(
+        error.constructor.name === "GPUOutOfMemoryError"
+          ? `webgpu: out of memory with ${bytes} bytes in ${buffers} buffers in use: ${error.message}`
+          : `webgpu: ${error.message}`,
+      );
     });
     void device.lost.then(({ reason, message }) => {
-      this.#lost ??= new DeviceLostError(`webgpu: the device was lost (${reason}): ${message}; what only it had is gone: a model goes on from the weights that its last fit ended with, others must be set again`);
+      this.#lost ??= new DeviceLostError(
+        `webgpu: the device was lost (${reason}): ${message}; what only it had is gone: a model goes on from the weights that its ` +
+          "last fit ended with, others must be set again",
+      );
       this.#rejectWaiting(this.#lost);
     });
   }
@@ -116,7 +132,10 @@ class WebGpuBackend implements GpuBackend {
     this.#open("write");
     const { bytes, memory } = buffer as GpuMemory;
     if (memory === null) throw internal("write into a freed buffer");
-    assert(offset >= 0 && offset + data.byteLength <= bytes, () => `write of ${data.byteLength} bytes at ${offset} into a buffer of ${bytes}`);
+    assert(
+      offset >= 0 && offset + data.byteLength <= bytes,
+      () => `write of ${data.byteLength} bytes at ${offset} into a buffer of ${bytes}`,
+    );
     this.#flush();
     const from = data.buffer as ArrayBuffer;
     // The queue takes whole words: what is left of bytes follows in one, and buffers end with whole ones.
@@ -235,10 +254,13 @@ class WebGpuBackend implements GpuBackend {
         },
         (error: unknown) => {
           // Work on a device that was just lost may fail a moment before the loss is known: what it says then is beside the point.
-          setTimeout(() => {
-            this.#waiting.delete(stop);
-            reject(this.#lost ?? error);
-          }, this.#closed ? 0 : LOSS_DELAY_MS);
+          setTimeout(
+            () => {
+              this.#waiting.delete(stop);
+              reject(this.#lost ?? error);
+            },
+            this.#closed ? 0 : LOSS_DELAY_MS,
+          );
         },
       );
     });
@@ -259,6 +281,9 @@ const LOSS_DELAY_MS = 50;
  */
 export async function openWebGpu(options: WebGpuOptions = {}): Promise<GpuBackend> {
   const { storage = "f32" } = options;
-  if (storage !== "f32" && storage !== "f16") throw new ArgumentError(`webgpu: unknown storage ${JSON.stringify(storage)}; known: "f32" (default), "f16" for temporaries of the forward pass`);
+  if (storage !== "f32" && storage !== "f16")
+    throw new ArgumentError(
+      `webgpu: unknown storage ${JSON.stringify(storage)}; known: "f32" (default), "f16" for temporaries of the forward pass`,
+    );
   return new WebGpuBackend(await openDevice(options), options);
 }

@@ -79,7 +79,10 @@ export function encode(plan: Plan, features: GpuFeatures): EncodedPlan {
       const { text, entry, declared } = once(texts, key, () => shaderText(shader, new Set(halves)));
       const label = `${shader.file}.${entry}`;
       if (declared.length > features.maxBuffers) {
-        throw new BackendError(`webgpu: ${label}${source ? ` (${source})` : ""} needs ${declared.length} buffers, this adapter binds ${features.maxBuffers}; use open("wasm")`);
+        throw new BackendError(
+          `webgpu: ${label}${source ? ` (${source})` : ""} needs ${declared.length} buffers, this adapter binds ` +
+            `${features.maxBuffers}; use open("wasm")`,
+        );
       }
       let missing = 0;
       const resources = declared.map(({ binding, writable }): Resource => {
@@ -89,21 +92,35 @@ export function encode(plan: Plan, features: GpuFeatures): EncodedPlan {
         assert(b.access === "read" || writable, () => `${label}: binding ${binding} is declared read-only and was given to be written`);
         return { binding, space: b.place.space, index: b.place.index, offset: b.place.offset, bytes: b.bytes, writable };
       });
-      assert(() => resources.every((r, i) => !resources.some((o, j) => j < i && o.space === r.space && o.index === r.index && (o.writable || r.writable))), () => `${label}: a buffer is bound twice, and written`);
+      assert(
+        () =>
+          resources.every(
+            (r, i) => !resources.some((o, j) => j < i && o.space === r.space && o.index === r.index && (o.writable || r.writable)),
+          ),
+        () => `${label}: a buffer is bound twice, and written`,
+      );
       absent = Math.max(absent, missing);
       const counts = typeof groups === "number" ? fold(groups) : ([...groups] as [number, number, number]);
-      assert(() => counts.every((n) => Number.isInteger(n) && n >= 0 && n <= MOST_GROUPS), () => `${label}: ${counts} groups`);
+      assert(
+        () => counts.every((n) => Number.isInteger(n) && n >= 0 && n <= MOST_GROUPS),
+        () => `${label}: ${counts} groups`,
+      );
       if (counts.every((n) => n > 0)) dispatches.push({ label, text, entry, declared, resources, groups: counts });
     },
     temporary(bytes) {
       const index = here++;
       temporaries[index] = Math.max(temporaries[index] ?? 0, bytes);
       const place = { space: "temporary", index, offset: 0 } as const;
-      return { read: { place, bytes, access: "read" }, write: { place, bytes, access: "write" }, update: { place, bytes, access: "update" } };
+      return {
+        read: { place, bytes, access: "read" },
+        write: { place, bytes, access: "write" },
+        update: { place, bytes, access: "update" },
+      };
     },
   };
   for (const call of plan.calls) {
-    if (!Object.hasOwn(GPU_ENCODERS, call.kernel)) throw new BackendError(`webgpu: there is no kernel "${call.kernel}"${call.source ? ` (${call.source})` : ""} yet; use open("wasm")`);
+    if (!Object.hasOwn(GPU_ENCODERS, call.kernel))
+      throw new BackendError(`webgpu: there is no kernel "${call.kernel}"${call.source ? ` (${call.source})` : ""} yet; use open("wasm")`);
     here = 0;
     source = call.source;
     GPU_ENCODERS[call.kernel](call, writer);
@@ -114,7 +131,9 @@ export function encode(plan: Plan, features: GpuFeatures): EncodedPlan {
 /** @throws BackendError for the first tensor or temporary that one binding cannot hold. */
 export function checkSizes(plan: Plan, temporaries: readonly number[], maxBytes: number): void {
   const refuse = (what: string, bytes: number): never => {
-    throw new BackendError(`webgpu: ${what} needs ${bytes} bytes, this adapter binds at most ${maxBytes} at once; use a smaller batch, or open("wasm")`);
+    throw new BackendError(
+      `webgpu: ${what} needs ${bytes} bytes, this adapter binds at most ${maxBytes} at once; use a smaller batch, or open("wasm")`,
+    );
   };
   for (const b of plan.bindings) if (b.bytes > maxBytes) refuse(`a tensor ${b.dtype}${showShape(b.shape)} (${b.kind})`, b.bytes);
   for (const bytes of [...plan.slots, ...temporaries]) if (bytes > maxBytes) refuse("a temporary", bytes);
@@ -155,13 +174,18 @@ export class Pipelines {
     const layout = this.#layout(declared);
     this.#device.pushErrorScope("validation");
     const module = this.#device.createShaderModule({ code: text, label });
-    const creating = this.#pending.add(this.#device.createComputePipelineAsync({ label, layout: layout.pipeline, compute: { module, entryPoint: entry } }));
+    const creating = this.#pending.add(
+      this.#device.createComputePipelineAsync({ label, layout: layout.pipeline, compute: { module, entryPoint: entry } }),
+    );
     const [pipeline, invalid] = await Promise.all([creating.catch((error: unknown) => error as Error), this.popErrorScope()]);
     if (invalid !== null || pipeline instanceof Error) {
       const { messages } = await this.#pending.add(module.getCompilationInfo());
       const lines = text.split("\n");
       const details = messages.filter((m) => m.type === "error").map((m) => `${m.message} in: ${lines[m.lineNum - 1] ?? ""}`);
-      throw new BackendError(`webgpu: the driver refused ${label}: ${details.join("; ") || (pipeline instanceof Error ? pipeline.message : invalid?.message)}`, { cause: pipeline });
+      throw new BackendError(
+        `webgpu: the driver refused ${label}: ${details.join("; ") || (pipeline instanceof Error ? pipeline.message : invalid?.message)}`,
+        { cause: pipeline },
+      );
     }
     return { pipeline, layout: layout.group, bytes: PIPELINE_BYTES + 2 * text.length };
   }
@@ -171,7 +195,11 @@ export class Pipelines {
     let found = this.#layouts.get(key);
     if (found === undefined) {
       const group = this.#device.createBindGroupLayout({
-        entries: declared.map((d) => ({ binding: d.binding, visibility: COMPUTE, buffer: { type: d.writable ? "storage" : "read-only-storage" } as const })),
+        entries: declared.map((d) => ({
+          binding: d.binding,
+          visibility: COMPUTE,
+          buffer: { type: d.writable ? "storage" : "read-only-storage" } as const,
+        })),
       });
       found = { group, pipeline: this.#device.createPipelineLayout({ bindGroupLayouts: [group] }) };
       this.#layouts.set(key, found);
@@ -208,7 +236,14 @@ export class GpuProgram implements Program {
   #copies: readonly { from: GPUBuffer; to: GPUBuffer; bytes: number }[] = [];
   #closed = false;
 
-  private constructor(plan: Plan, device: GPUDevice, buffers: Buffers, encoded: EncodedPlan, pipelines: readonly Pipeline[], memory: { slots: GpuMemory[]; temporaries: GpuMemory[]; absent: GpuMemory[] }) {
+  private constructor(
+    plan: Plan,
+    device: GPUDevice,
+    buffers: Buffers,
+    encoded: EncodedPlan,
+    pipelines: readonly Pipeline[],
+    memory: { slots: GpuMemory[]; temporaries: GpuMemory[]; absent: GpuMemory[] },
+  ) {
     this.plan = plan;
     this.bytes = slotBytes(plan) + encoded.temporaries.reduce((a, b) => a + b, 0);
     this.#device = device;
@@ -219,7 +254,11 @@ export class GpuProgram implements Program {
     this.#ids = plan.bindings.map(() => 0);
     this.#bound = new Array<GPUBuffer>(plan.bindings.length);
     this.#dispatches = encoded.dispatches.map(({ resources, groups }, i) => ({
-      ...pipelines[i], groups, resources, group: null, known: new Map(),
+      ...pipelines[i],
+      groups,
+      resources,
+      group: null,
+      known: new Map(),
       bindings: [...new Set(resources.filter((r) => r.space === "binding").map((r) => r.index))],
     }));
   }
@@ -229,13 +268,20 @@ export class GpuProgram implements Program {
     const ready = await Promise.all(encoded.dispatches.map((d) => pipelines.get(d)));
     device.pushErrorScope("out-of-memory");
     const take = (bytes: number): GpuMemory => buffers.alloc(bytes);
-    const memory = { slots: plan.slots.map(take), temporaries: encoded.temporaries.map(take), absent: Array.from({ length: encoded.absent + 1 }, () => take(0)) };
+    const memory = {
+      slots: plan.slots.map(take),
+      temporaries: encoded.temporaries.map(take),
+      absent: Array.from({ length: encoded.absent + 1 }, () => take(0)),
+    };
     const full = await pipelines.popErrorScope();
     const program = new GpuProgram(plan, device, buffers, encoded, ready, memory);
     if (full !== null) {
       program.close();
       buffers.trim();
-      throw new OutOfMemoryError(`webgpu: out of memory: the program needs ${program.bytes} bytes of temporaries beside the ${buffers.live.bytes} bytes in use; use a smaller batch`);
+      throw new OutOfMemoryError(
+        `webgpu: out of memory: the program needs ${program.bytes} bytes of temporaries beside the ${buffers.live.bytes} bytes in ` +
+          "use; use a smaller batch",
+      );
     }
     return program;
   }
@@ -289,7 +335,10 @@ export class GpuProgram implements Program {
   #separate(buffers: readonly GpuMemory[]): { from: GPUBuffer; to: GPUBuffer; bytes: number }[] {
     const { bindings } = this.plan;
     const written = new Set(this.#ids.filter((_, i) => bindings[i].written));
-    assert(() => written.size === bindings.filter((b) => b.written).length, () => "run: one buffer for two bindings that are written");
+    assert(
+      () => written.size === bindings.filter((b) => b.written).length,
+      () => "run: one buffer for two bindings that are written",
+    );
     const copies: { from: GPUBuffer; to: GPUBuffer; bytes: number }[] = [];
     buffers.forEach(({ memory }, i) => {
       const own = (memory as NonNullable<typeof memory>).buffer;
@@ -305,18 +354,26 @@ export class GpuProgram implements Program {
   }
 
   #bindGroup({ bindings, known, layout, resources }: Dispatch): GPUBindGroup {
-    const key = bindings.map((i) => `${this.#ids[i]}${this.#shadows.has(i) && this.#bound[i] === this.#shadows.get(i)?.memory?.buffer ? "s" : ""}`).join();
+    const key = bindings
+      .map((i) => `${this.#ids[i]}${this.#shadows.has(i) && this.#bound[i] === this.#shadows.get(i)?.memory?.buffer ? "s" : ""}`)
+      .join();
     let group = known.get(key);
     if (group === undefined) {
       if (known.size >= MOST_BIND_GROUPS) known.clear();
-      group = this.#device.createBindGroup({ layout, entries: resources.map((r) => ({ binding: r.binding, resource: this.#resource(r) })) });
+      group = this.#device.createBindGroup({
+        layout,
+        entries: resources.map((r) => ({ binding: r.binding, resource: this.#resource(r) })),
+      });
       known.set(key, group);
     }
     return group;
   }
 
   #resource({ space, index, offset, bytes }: Resource): GPUBufferBinding {
-    const buffer = space === "binding" ? this.#bound[index] : (space === "slot" ? this.#slots : space === "temporary" ? this.#temporaries : this.#absent)[index].memory?.buffer;
+    const buffer =
+      space === "binding"
+        ? this.#bound[index]
+        : (space === "slot" ? this.#slots : space === "temporary" ? this.#temporaries : this.#absent)[index].memory?.buffer;
     if (buffer === undefined) throw internal("run after close()");
     // Up to the end of a vec4: buffers are whole numbers of them.
     return { buffer, offset, size: Math.min(buffer.size - offset, Math.max(16, Math.ceil(bytes / 16) * 16)) };

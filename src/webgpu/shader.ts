@@ -24,7 +24,10 @@ export interface ShaderText {
   readonly declared: readonly Declared[];
 }
 
-/** `const`, `var`, `fn`, `struct` or `alias` at module scope, by name. Names bound twice (variables of different entry points never are) are refused. */
+/**
+ * `const`, `var`, `fn`, `struct` or `alias` at module scope, by name. Names bound twice (variables of different entry points never are) are
+ * refused.
+ */
 type Declarations = ReadonlyMap<string, string>;
 
 /** Splits WGSL without comments into its module-scope declarations. */
@@ -42,7 +45,10 @@ function declarationsOf(file: string, text: string): Declarations {
     if (declaration === ";") continue;
     const name = /^(?:@\w+(?:\([^)]*\))?\s*)*(?:fn|const|struct|alias|var(?:<[^>]*>)?)\s+(\w+)/.exec(declaration)?.[1];
     assert(name !== undefined, () => `${file}.wgsl: unknown declaration ${declaration.slice(0, 80)}`);
-    assert(() => !found.has(name), () => `${file}.wgsl: repeated declaration ${name}`);
+    assert(
+      () => !found.has(name),
+      () => `${file}.wgsl: repeated declaration ${name}`,
+    );
     found.set(name, declaration);
   }
   return found;
@@ -54,7 +60,10 @@ const OWN = /\b(?:let|var|const)\s+(\w+)|[(,]\s*(?:@\w+\(\w+\)\s*)?(\w+)\s*:/g;
 let libraries: Declarations | null = null;
 
 function fileText(file: string): string {
-  assert(() => Object.hasOwn(shaders, file), () => `no file kernels/${file}.wgsl`);
+  assert(
+    () => Object.hasOwn(shaders, file),
+    () => `no file kernels/${file}.wgsl`,
+  );
   return shaders[file];
 }
 
@@ -63,7 +72,10 @@ function library(): Declarations {
   return (libraries ??= declarationsOf("libraries", LIBRARIES.map(fileText).join("\n")));
 }
 
-/** A constant with its value. Where the file does not say f32, or the build left the constant out, numbers are u32, negative ones wrapped around. */
+/**
+ * A constant with its value. Where the file does not say f32, or the build left the constant out, numbers are u32, negative ones wrapped
+ * around.
+ */
 function constant(name: string, value: Constants[string], declared = ""): string {
   if (typeof value === "string") return `alias ${name} = ${value};`;
   if (typeof value === "object") return `const ${name} = vec2<u32>(${value.join()});`;
@@ -75,11 +87,17 @@ function constant(name: string, value: Constants[string], declared = ""): string
  * @param halves bindings that hold f16
  * @throws Error (internal) for a file, entry point, hook or body block that is not there.
  */
-export function shaderText({ file, entry = "main", constants, hooks = {}, body }: Shader, halves: ReadonlySet<number> = new Set()): ShaderText {
+export function shaderText(
+  { file, entry = "main", constants, hooks = {}, body }: Shader,
+  halves: ReadonlySet<number> = new Set(),
+): ShaderText {
   let source = fileText(file);
   if (body !== undefined) {
     const block = /^\/\/ body$[^]*^\/\/ end body$/m;
-    assert(() => block.test(source), () => `${file}.wgsl has no body`);
+    assert(
+      () => block.test(source),
+      () => `${file}.wgsl has no body`,
+    );
     source = source.replace(block, () => body);
   }
   const all = new Map([...library(), ...declarationsOf(file, source.replace(/^\/\/.*$/gm, ""))]);
@@ -87,7 +105,13 @@ export function shaderText({ file, entry = "main", constants, hooks = {}, body }
     const [, op, type = "f32"] = /^op_([A-Za-z\d]+)(?:_(\w+))?$/.exec(name) ?? [];
     if (op === undefined || all.has(name)) return all.get(name);
     const scalar = type === "f32" ? all.get(`f32_${op}`) : undefined;
-    return scalar?.replace(`f32_${op}`, name) ?? all.get(`any_${op}`)?.replace(`any_${op}`, name).replaceAll("Scalar", type === "bool" ? "u32" : type);
+    return (
+      scalar?.replace(`f32_${op}`, name) ??
+      all
+        .get(`any_${op}`)
+        ?.replace(`any_${op}`, name)
+        .replaceAll("Scalar", type === "bool" ? "u32" : type)
+    );
   };
   for (const [name, value] of Object.entries(constants)) all.set(name, constant(name, value, all.get(name)));
   for (const [name, target] of Object.entries(hooks)) {
@@ -96,7 +120,10 @@ export function shaderText({ file, entry = "main", constants, hooks = {}, body }
     all.set(name, found.replace(target, name));
   }
   const stored = halves.size > 0 ? storeHalves(all, halves) : (declaration: string): string => declaration;
-  assert(() => all.has(entry), () => `${file}.wgsl has no entry point ${entry}`);
+  assert(
+    () => all.has(entry),
+    () => `${file}.wgsl has no entry point ${entry}`,
+  );
 
   const kept = new Map<string, string>();
   const wanted = [entry];
@@ -116,8 +143,12 @@ export function shaderText({ file, entry = "main", constants, hooks = {}, body }
     .filter((m) => m !== null)
     .map((m) => ({ binding: Number(m[1]), writable: m[2] === "read_write" }))
     .sort((a, b) => a.binding - b.binding);
-  assert(() => declared.every((d, i) => i === 0 || d.binding !== declared[i - 1].binding), () => `${file}.wgsl: ${entry} reaches two variables of one binding`);
+  assert(
+    () => declared.every((d, i) => i === 0 || d.binding !== declared[i - 1].binding),
+    () => `${file}.wgsl: ${entry} reaches two variables of one binding`,
+  );
   // Joins run over as many invocations as a subgroup has, which no analysis can tell to be the same for all of them.
-  if (declarations.some((d) => /\bsubgroup[A-Z]\w*\(/.test(d))) declarations.push("diagnostic(off, subgroup_uniformity);", "enable subgroups;");
+  if (declarations.some((d) => /\bsubgroup[A-Z]\w*\(/.test(d)))
+    declarations.push("diagnostic(off, subgroup_uniformity);", "enable subgroups;");
   return { text: declarations.reverse().join("\n"), entry, declared };
 }

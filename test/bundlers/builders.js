@@ -11,7 +11,10 @@ import webpack from "webpack";
 const html = (script) => `<!doctype html><meta charset="utf-8"><title>app</title><script type="module" src="${script}"></script>\n`;
 
 /** What node-resolve, Rollup's usual plugin, does for JavaScript alone: names by Node's rules. */
-const resolution = { name: "resolution", resolveId: (id, importer) => (importer === undefined || id.startsWith(".") ? null : createRequire(importer).resolve(id)) };
+const resolution = {
+  name: "resolution",
+  resolveId: (id, importer) => (importer === undefined || id.startsWith(".") ? null : createRequire(importer).resolve(id)),
+};
 
 /**
  * By name: builds `entry` of the project `root` into `out` and resolves to what it warned of. The result has an index.html.
@@ -27,27 +30,58 @@ export const BUILDERS = {
     return warnings;
   },
   async esbuild(root, entry, out) {
-    const { warnings } = await esbuild({ absWorkingDir: root, entryPoints: { main: entry }, bundle: true, splitting: true, format: "esm", minify: true, outdir: out, logLevel: "silent" });
+    const { warnings } = await esbuild({
+      absWorkingDir: root,
+      entryPoints: { main: entry },
+      bundle: true,
+      splitting: true,
+      format: "esm",
+      minify: true,
+      outdir: out,
+      logLevel: "silent",
+    });
     writeFileSync(join(out, "index.html"), html("./main.js"));
     return warnings.map((w) => w.text);
   },
   /** One file, as a script without modules. */
   async "esbuild (one file)"(root, entry, out) {
-    const { warnings } = await esbuild({ absWorkingDir: root, entryPoints: { main: entry }, bundle: true, format: "iife", minify: true, outdir: out, logLevel: "silent" });
+    const { warnings } = await esbuild({
+      absWorkingDir: root,
+      entryPoints: { main: entry },
+      bundle: true,
+      format: "iife",
+      minify: true,
+      outdir: out,
+      logLevel: "silent",
+    });
     writeFileSync(join(out, "index.html"), html("./main.js"));
     return warnings.map((w) => w.text);
   },
   async vite(root, entry, out) {
     const warnings = [];
     const say = (message) => void warnings.push(message);
-    const customLogger = { info() {}, warn: say, warnOnce: say, error: say, clearScreen() {}, hasErrorLogged: () => false, hasWarned: false };
+    const customLogger = {
+      info() {},
+      warn: say,
+      warnOnce: say,
+      error: say,
+      clearScreen() {},
+      hasErrorLogged: () => false,
+      hasWarned: false,
+    };
     writeFileSync(join(root, "index.html"), html(`./${entry}`));
     await vite({ root, base: "./", configFile: false, customLogger, logLevel: "warn", build: { outDir: out, emptyOutDir: true } });
     return warnings;
   },
   async webpack(root, entry, out) {
     const stats = await new Promise((done, failed) => {
-      const compiler = webpack({ mode: "production", context: root, entry: `./${entry}`, output: { path: out, filename: "main.js" }, performance: false });
+      const compiler = webpack({
+        mode: "production",
+        context: root,
+        entry: `./${entry}`,
+        output: { path: out, filename: "main.js" },
+        performance: false,
+      });
       compiler.run((error, result) => compiler.close(() => (error ? failed(error) : done(result))));
     });
     const { errors, warnings } = stats.toJson({ all: false, errors: true, warnings: true });

@@ -1,6 +1,6 @@
 /**
- * @file Applications that bundlers build from the installed package, run in Chromium: no configuration, no warnings, the same bits as in Node, one build of
- * the kernels downloaded at a time, and nothing in them that they do not use.
+ * @file Applications that bundlers build from the installed package, run in Chromium: no configuration, no warnings, the same bits as in
+ * Node, one build of the kernels downloaded at a time, and nothing in them that they do not use.
  */
 import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -20,8 +20,14 @@ for (const app of APPS) {
 }
 const outOf = (bundler, app) => join(folder, "out", bundler.replace(/\W+/g, "-"), app);
 /** All JavaScript that a bundler wrote for an application, without the part for WebGPU, which is loaded on demand and serves everything. */
-const textOf = (bundler, app) => readdirSync(outOf(bundler, app), { recursive: true }).map(String).filter((f) => f.endsWith(".js"))
-  .map((f) => readFileSync(join(outOf(bundler, app), f), "utf8")).filter((text) => bundler.includes("one file") || !text.includes("@workgroup_size")).join("\n").replaceAll("`", '"');
+const textOf = (bundler, app) =>
+  readdirSync(outOf(bundler, app), { recursive: true })
+    .map(String)
+    .filter((f) => f.endsWith(".js"))
+    .map((f) => readFileSync(join(outOf(bundler, app), f), "utf8"))
+    .filter((text) => bundler.includes("one file") || !text.includes("@workgroup_size"))
+    .join("\n")
+    .replaceAll("`", '"');
 
 // In Node, from the installed package.
 const here = {};
@@ -46,32 +52,43 @@ for (const [bundler, build] of Object.entries(BUILDERS)) {
 /** Kernels in base64: nothing else is that long without a break. */
 const KERNELS = /[A-Za-z0-9+/=]{1500,}/;
 
-test("bundlers: what is built runs in Chromium, with the same bits as in Node", () => withPage(async (page) => {
-  const origin = new URL(page.url()).origin;
-  let problems;
-  let kernels;
-  page.on("pageerror", (error) => problems.push(String(error)));
-  page.on("console", (message) => void (message.type() === "error" && !message.location().url.endsWith("favicon.ico") && problems.push(message.text())));
-  page.on("response", (response) => void (response.url().endsWith(".js") && kernels.push(response.text().then((text) => Number(KERNELS.test(text))))));
-  for (const bundler of Object.keys(BUILDERS)) {
-    for (const app of APPS) {
-      problems = [];
-      kernels = [];
-      await page.goto(`${origin}/build/bundlers/${outOf(bundler, app).slice(folder.length + 1)}/index.html`);
-      await page.waitForFunction(() => typeof globalThis.app === "function");
-      const result = await page.evaluate((file) => globalThis.app(file), trained.file);
-      const who = `${bundler}, ${app}`;
-      assert.equal({ ...result, simd: null }, { ...expected[app], simd: null }, who);
-      assert.equal(problems, [], who);
-      if (app === "train" || app === "infer") assert.is(result.simd, "relaxed", who);
-      // Where there are chunks: the plain build, and before it, where that was opened, the relaxed one; of layers two parts. Never one that was not asked for.
-      const builds = (await Promise.all(kernels)).filter((count) => count > 0);
-      if (!bundler.includes("one file")) assert.is(builds.length, { train: 2, infer: 2, functions: 1, layers: 3 }[app], who);
+test("bundlers: what is built runs in Chromium, with the same bits as in Node", () =>
+  withPage(async (page) => {
+    const origin = new URL(page.url()).origin;
+    let problems;
+    let kernels;
+    page.on("pageerror", (error) => problems.push(String(error)));
+    page.on(
+      "console",
+      (message) => void (message.type() === "error" && !message.location().url.endsWith("favicon.ico") && problems.push(message.text())),
+    );
+    page.on(
+      "response",
+      (response) => void (response.url().endsWith(".js") && kernels.push(response.text().then((text) => Number(KERNELS.test(text))))),
+    );
+    for (const bundler of Object.keys(BUILDERS)) {
+      for (const app of APPS) {
+        problems = [];
+        kernels = [];
+        await page.goto(`${origin}/build/bundlers/${outOf(bundler, app).slice(folder.length + 1)}/index.html`);
+        await page.waitForFunction(() => typeof globalThis.app === "function");
+        const result = await page.evaluate((file) => globalThis.app(file), trained.file);
+        const who = `${bundler}, ${app}`;
+        assert.equal({ ...result, simd: null }, { ...expected[app], simd: null }, who);
+        assert.equal(problems, [], who);
+        if (app === "train" || app === "infer") assert.is(result.simd, "relaxed", who);
+        // Where there are chunks: the plain build, and before it, where that was opened, the relaxed one; of layers two parts. Never one
+        // that was not asked for.
+        const builds = (await Promise.all(kernels)).filter((count) => count > 0);
+        if (!bundler.includes("one file")) assert.is(builds.length, { train: 2, infer: 2, functions: 1, layers: 3 }[app], who);
+      }
     }
-  }
-}));
+  }));
 
-/** Strings of optimizers, losses, metrics, gradient rules and backward kernels, none of which base64 text can hold by chance; test/package/inference.test.js has more. */
+/**
+ * Strings of optimizers, losses, metrics, gradient rules and backward kernels, none of which base64 text can hold by chance;
+ * test/package/inference.test.js has more.
+ */
 const TRAINING = ["rmsprop", "klDivergence", "topKCategoricalAccuracy", "softmaxGrad", "gradients: expected a scalar"];
 /** Of models, their training and what it takes. */
 const MODELS = ["rmsprop", "klDivergence", "topKCategoricalAccuracy", "gradients: expected a scalar", "glorotUniform", "is not built yet"];

@@ -11,8 +11,15 @@ import { load, lossOf, networkOf } from "./network.js";
 export const all = cases("fit");
 
 async function check(testCase, backend) {
-  const { optimizer: { class_name: kind, config }, batch_size: batchSize, epochs } = testCase;
-  const optimizer = optimizerFromConfig(kind.toLowerCase(), Object.fromEntries(Object.entries(config).map(([key, value]) => [camel(key), value])));
+  const {
+    optimizer: { class_name: kind, config },
+    batch_size: batchSize,
+    epochs,
+  } = testCase;
+  const optimizer = optimizerFromConfig(
+    kind.toLowerCase(),
+    Object.fromEntries(Object.entries(config).map(([key, value]) => [camel(key), value])),
+  );
   const { network, weightOf } = networkOf(testCase);
   const x = load(testCase, "in/x");
   await network.compile({ loss: lossOf(testCase), optimizer, backend });

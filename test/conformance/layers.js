@@ -41,7 +41,18 @@ async function check(testCase, backend) {
     return tensor(data, shape);
   });
   const graph = new Graph();
-  const built = trace(graph, () => withContext(context, () => run(layer, argumentsOf(testCase, layer, inputs.map((t) => graph.input(t))))));
+  const built = trace(graph, () =>
+    withContext(context, () =>
+      run(
+        layer,
+        argumentsOf(
+          testCase,
+          layer,
+          inputs.map((t) => graph.input(t)),
+        ),
+      ),
+    ),
+  );
   assert.ok(built.length >= testCase.outputs.length);
 
   const weight = (name) => {
@@ -59,18 +70,24 @@ async function check(testCase, backend) {
   }
 
   const differentiable = names.filter((_, i) => inputs[i].dtype === "f32");
-  const step = compile((xs) => withContext(context, () => {
-    let outputs;
-    const wanted = [...xs.filter((t) => t.dtype === "f32"), ...testCase.params.map(weight)];
-    const { grads } = valueAndGrad(() => {
-      outputs = run(layer, argumentsOf(testCase, layer, xs)).slice(0, testCase.outputs.length);
-      return outputs.map((y, i) => {
-        const { data, shape } = tensorOf(testCase, `cotangent/${testCase.outputs[i]}`);
-        return sum(mul(y, tensor(data, shape)));
-      }).reduce((a, b) => add(a, b));
-    }, wanted)();
-    return { outputs, grads };
-  }), { backend, training });
+  const step = compile(
+    (xs) =>
+      withContext(context, () => {
+        let outputs;
+        const wanted = [...xs.filter((t) => t.dtype === "f32"), ...testCase.params.map(weight)];
+        const { grads } = valueAndGrad(() => {
+          outputs = run(layer, argumentsOf(testCase, layer, xs)).slice(0, testCase.outputs.length);
+          return outputs
+            .map((y, i) => {
+              const { data, shape } = tensorOf(testCase, `cotangent/${testCase.outputs[i]}`);
+              return sum(mul(y, tensor(data, shape)));
+            })
+            .reduce((a, b) => add(a, b));
+        }, wanted)();
+        return { outputs, grads };
+      }),
+    { backend, training },
+  );
   const { outputs, grads } = await step(inputs);
   const compare = async (t, name) => {
     const expected = tensorOf(testCase, name);

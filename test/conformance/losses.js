@@ -29,11 +29,14 @@ export function lossTests(test, label, backend, chosen = all) {
     test(`${testCase.name} (${label})`, async () => {
       const loss = lossOf(testCase.loss);
       const weights = testCase.tensors["in/sample_weight"] ? input("sample_weight") : null;
-      const run = compile((y, p, w) => {
-        const perSample = loss.call(y, p);
-        const total = losses.reduceLoss(perSample, w.length ? w[0] : null);
-        return { perSample, total, grad: gradients(total, [p])[0] };
-      }, { backend });
+      const run = compile(
+        (y, p, w) => {
+          const perSample = loss.call(y, p);
+          const total = losses.reduceLoss(perSample, w.length ? w[0] : null);
+          return { perSample, total, grad: gradients(total, [p])[0] };
+        },
+        { backend },
+      );
       const { perSample, total, grad } = await run(input("y_true"), input("y_pred"), weights === null ? [] : [weights]);
       assert.equal(perSample.shape, tensorOf(testCase, "out/per_sample").shape);
       assertClose(await perSample.data(), tensorOf(testCase, "out/per_sample"), "per sample", slack);

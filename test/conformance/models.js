@@ -17,7 +17,10 @@ import { load, lossOf, networkOf } from "./network.js";
 function recorder() {
   const recorded = [];
   return {
-    kind: "recorder", config: {}, learningRate: 0, recorded,
+    kind: "recorder",
+    config: {},
+    learningRate: 0,
+    recorded,
     iterations: tensor(0, [], "i32"),
     update: (params, grads) => grads.forEach((g, i) => assign((recorded[i] ??= zeros(params[i].shape)), g)),
     state: () => ({}),
@@ -59,12 +62,23 @@ async function check(testCase, backend) {
   network.setWeights(before);
   const context = { seed: 0, nextStream: () => 0, called: () => {} };
   const differentiable = inputs.map((t, i) => (t.dtype === "f32" ? i : -1)).filter((i) => i >= 0);
-  const run = compile((xs, target, weight) => withContext(context, () => {
-    const prediction = call(...xs);
-    let loss = reduceLoss(lossOf(testCase).call(target, prediction), weight[0] ?? null);
-    for (const w of network.weights) if (w.regularizer !== null) loss = add(loss, w.regularizer(w.tensor));
-    return { prediction, loss, grads: gradients(loss, differentiable.map((i) => xs[i])) };
-  }), { backend, training: testCase.training });
+  const run = compile(
+    (xs, target, weight) =>
+      withContext(context, () => {
+        const prediction = call(...xs);
+        let loss = reduceLoss(lossOf(testCase).call(target, prediction), weight[0] ?? null);
+        for (const w of network.weights) if (w.regularizer !== null) loss = add(loss, w.regularizer(w.tensor));
+        return {
+          prediction,
+          loss,
+          grads: gradients(
+            loss,
+            differentiable.map((i) => xs[i]),
+          ),
+        };
+      }),
+    { backend, training: testCase.training },
+  );
   const { prediction, loss, grads } = await run(inputs, y, sampleWeight === undefined ? [] : [sampleWeight]);
   await compare(prediction, "out/y_pred");
   await compare(loss, "out/loss");

@@ -13,14 +13,17 @@ export function load(testCase, name) {
 
 /** The case's loss. */
 export function lossOf({ loss: { class_name: name, config } }) {
-  return losses[name[0].toLowerCase() + name.slice(1)](Object.fromEntries(Object.entries(config).map(([key, value]) => [camel(key), value])));
+  return losses[name[0].toLowerCase() + name.slice(1)](
+    Object.fromEntries(Object.entries(config).map(([key, value]) => [camel(key), value])),
+  );
 }
 
 /** The function that the topology describes, over `layers` by name. */
 function functionOf(testCase, layers) {
   return (...inputs) => {
     const values = new Map(testCase.inputs.map((name, i) => [name, inputs[i]]));
-    for (const { name, shared, inbound } of testCase.layers) values.set(name, layers.get(shared ?? name).call(...inbound.map((from) => values.get(from))));
+    for (const { name, shared, inbound } of testCase.layers)
+      values.set(name, layers.get(shared ?? name).call(...inbound.map((from) => values.get(from))));
     return values.get(testCase.output);
   };
 }
@@ -35,8 +38,11 @@ export function networkOf(testCase) {
   const call = functionOf(testCase, layers);
   const network = testCase.topology === "sequential" ? sequential([...layers.values()], { inputShape }) : model(call, { inputShape });
   const names = network.layers.flatMap((l) => l.weights.map((w) => `${l.name}/${w.name}`));
-  const stored = new Map([...testCase.params.map((n) => [n, `param/${n}`]), ...testCase.states.map((n) => [n, `state/${n}`])].map(([n, key]) => [ours(n), key]));
-  if (stored.size !== names.length || !names.every((n) => stored.has(n))) throw new Error(`${testCase.name}: expected weights ${[...stored.keys()]}, the model has ${names}`);
+  const stored = new Map(
+    [...testCase.params.map((n) => [n, `param/${n}`]), ...testCase.states.map((n) => [n, `state/${n}`])].map(([n, key]) => [ours(n), key]),
+  );
+  if (stored.size !== names.length || !names.every((n) => stored.has(n)))
+    throw new Error(`${testCase.name}: expected weights ${[...stored.keys()]}, the model has ${names}`);
   network.setWeights(names.map((n) => load(testCase, stored.get(n))));
   return { network, call, weightOf: (name) => network.weights[names.indexOf(ours(name))].tensor };
 }

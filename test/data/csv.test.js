@@ -119,14 +119,20 @@ if (existsSync(tables)) {
     const table = read("pima-indians-diabetes.csv");
     assert.equal([table.rows, table.columns.length, Object.keys(table.categories).length], [768, 9, 0]);
     assert.equal(Array.from(table.values.slice(0, 9)), Array.from(Float32Array.of(6, 148, 72, 35, 0, 33.6, 0.627, 50, 1)));
-    assert.is(Array.from({ length: 768 }, (_, i) => table.values[i * 9 + 8]).reduce((a, b) => a + b), 268);
+    assert.is(
+      Array.from({ length: 768 }, (_, i) => table.values[i * 9 + 8]).reduce((a, b) => a + b),
+      268,
+    );
   });
 
   test("data: iris", () => {
     const table = read("iris.csv");
     assert.equal([table.rows, table.columns.length], [150, 5]);
     assert.equal(table.categories, { 4: ["Iris-setosa", "Iris-versicolor", "Iris-virginica"] });
-    assert.equal([0, 50, 149].map((row) => table.values[row * 5 + 4]), [0, 1, 2]);
+    assert.equal(
+      [0, 50, 149].map((row) => table.values[row * 5 + 4]),
+      [0, 1, 2],
+    );
   });
 
   test("data: airline passengers", () => {

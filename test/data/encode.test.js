@@ -33,7 +33,10 @@ test("trainTestSplit parts every row once and keeps x with y", () => {
     ys.data.forEach((row, i) => assert.equal([...xs.data.slice(2 * i, 2 * i + 2)], [10 * row, 10 * row + 1]));
   }
   const order = [...yTest.data, ...yTrain.data];
-  assert.equal([...order].sort((a, b) => a - b), [...y.data]);
+  assert.equal(
+    [...order].sort((a, b) => a - b),
+    [...y.data],
+  );
   assert.not.equal(order, [...y.data], "shuffled");
 });
 

@@ -17,8 +17,14 @@ test("padSequences as in the documentation of keras.utils.pad_sequences", () => 
 });
 
 test("padSequences of floats, typed arrays, empty sequences and steps with a shape", () => {
-  assert.equal(padSequences([[0.5], [], Float64Array.of(1, 2)], { dtype: "f32", value: 9 }), { shape: [3, 2], data: Float32Array.of(9, 0.5, 9, 9, 1, 2) });
-  assert.equal(padSequences([[], [[1, 2], [3, 4]], [Int8Array.of(5, 6)]]), { shape: [3, 2, 2], data: Int32Array.of(0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 5, 6) });
+  assert.equal(padSequences([[0.5], [], Float64Array.of(1, 2)], { dtype: "f32", value: 9 }), {
+    shape: [3, 2],
+    data: Float32Array.of(9, 0.5, 9, 9, 1, 2),
+  });
+  assert.equal(padSequences([[], [[1, 2], [3, 4]], [Int8Array.of(5, 6)]]), {
+    shape: [3, 2, 2],
+    data: Int32Array.of(0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 5, 6),
+  });
   assert.equal(padSequences([[16777217, 2147483647]]).data, Int32Array.of(16777217, 2147483647));
   assert.equal(padSequences([[], []]), { shape: [2, 0], data: new Int32Array(0) });
 });

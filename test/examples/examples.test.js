@@ -45,12 +45,15 @@ test("acgan: both networks learn, and the discriminator's dropout and batch norm
   const before = [Float64Array.from(await movingMean.data()), Float64Array.from(await movingVariance.data())];
   assert.ok(before[0].some((v) => v !== 0) && before[1].some((v) => v !== 1), "training has moved the averages");
   norm.trainable = true;
-  const walk = compile((x) => {
-    const seen = [];
-    let h = x;
-    for (const layer of trunk.slice(0, trunk.indexOf(norm) + 1)) seen.push((h = layer.call(h)));
-    return seen;
-  }, { training: true, seed: 3 });
+  const walk = compile(
+    (x) => {
+      const seen = [];
+      let h = x;
+      for (const layer of trunk.slice(0, trunk.indexOf(norm) + 1)) seen.push((h = layer.call(h)));
+      return seen;
+    },
+    { training: true, seed: 3 },
+  );
   const [, active, dropped, input, output] = await walk(images);
 
   const [a, d] = [await active.data(), await dropped.data()];

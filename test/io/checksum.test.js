@@ -31,7 +31,8 @@ function specified(bytes, seed = 0) {
   let sum = u32(BigInt(seed) + P5);
   if (bytes.length >= 16) {
     const lanes = [P1 + P2, P2, 0n, -P1].map((x) => u32(BigInt(seed) + x));
-    for (; at + 16 <= bytes.length; at += 16) lanes.forEach((lane, i) => (lanes[i] = u32(rotate(u32(lane + word(at + 4 * i) * P2), 13n) * P1)));
+    for (; at + 16 <= bytes.length; at += 16)
+      lanes.forEach((lane, i) => (lanes[i] = u32(rotate(u32(lane + word(at + 4 * i) * P2), 13n) * P1)));
     sum = u32(lanes.map((lane, i) => rotate(lane, [1n, 7n, 12n, 18n][i])).reduce((a, b) => a + b));
   }
   sum = u32(sum + BigInt(bytes.length));
@@ -81,7 +82,11 @@ test("the file says the sum of its content, whatever the order of tensors and me
   let at = 0;
   const header = { __metadata__: file.metadata };
   for (const name of names) {
-    const { dtype, shape, bytes: { length } } = file.tensors.get(name);
+    const {
+      dtype,
+      shape,
+      bytes: { length },
+    } = file.tensors.get(name);
     header[name] = { dtype, shape, data_offsets: [at, (at += length)] };
   }
   const text = Buffer.from(JSON.stringify(header, null, 1));
@@ -89,7 +94,10 @@ test("the file says the sum of its content, whatever the order of tensors and me
   length.writeBigUInt64LE(BigInt(text.length));
   const again = Buffer.concat([length, text, ...names.map((name) => file.tensors.get(name).bytes)]);
   const [a, b] = [await loadModel(bytes), await loadModel(again)];
-  assert.equal((await a.getWeights()).map((w) => [...w.host]), (await b.getWeights()).map((w) => [...w.host]));
+  assert.equal(
+    (await a.getWeights()).map((w) => [...w.host]),
+    (await b.getWeights()).map((w) => [...w.host]),
+  );
 });
 
 test("no pair of changed bits in one tensor, or in two, passes", () => {
@@ -122,7 +130,10 @@ test("two flipped signs, which the older sum cannot see, are damage", async () =
   const { dtype } = file.tensors.get("dense/kernel");
   assert.is(dtype, "F32");
   for (const at of [3, 7]) damaged[header + at] ^= 0x80;
-  const error = await loadModel(damaged).then(() => null, (e) => e);
+  const error = await loadModel(damaged).then(
+    () => null,
+    (e) => e,
+  );
   assert.instance(error, FileError);
   assert.match(error.message, /model file: damaged: it has the checksum xxh32:.*, the file says xxh32:/);
   const [first] = file.tensors.values();
@@ -141,7 +152,11 @@ test("names, dtypes, shapes and all metadata are summed", () => {
     differs(file.metadata, put([name, { ...t, dtype: t.dtype === "F32" ? "I32" : "F32" }]), "dtype");
     differs(file.metadata, put([name, { ...t, shape: [1, ...t.shape] }]), "shape");
     if (t.shape.length > 1) differs(file.metadata, put([name, { ...t, shape: [...t.shape].reverse() }]), "dimensions in another order");
-    differs(file.metadata, all.filter((_, k) => k !== i), "one tensor less");
+    differs(
+      file.metadata,
+      all.filter((_, k) => k !== i),
+      "one tensor less",
+    );
   }
   for (const [key, text] of Object.entries(file.metadata).filter(([k]) => k !== "checksum")) {
     for (let at = 0; at < text.length; at++) {
@@ -157,9 +172,15 @@ test("files with the older sum load, and damage that it sees is told", async () 
   const { checksum: _, ...metadata } = file.metadata;
   const older = await writeSafetensors(file.tensors, { ...metadata, checksum: olderChecksum(metadata, parts(file.tensors)) });
   const model = await loadModel(older);
-  assert.equal((await model.getWeights()).map((w) => [...w.host]), (await net.getWeights()).map((w) => [...w.host]));
+  assert.equal(
+    (await model.getWeights()).map((w) => [...w.host]),
+    (await net.getWeights()).map((w) => [...w.host]),
+  );
   older[older.length - 1] ^= 1;
-  const error = await loadModel(older).then(() => null, (e) => e);
+  const error = await loadModel(older).then(
+    () => null,
+    (e) => e,
+  );
   assert.instance(error, FileError);
   assert.match(error.message, /damaged: it has the checksum [0-9a-f]{8}, the file says [0-9a-f]{8}/);
 });
@@ -170,13 +191,22 @@ test("a file that version 0.1 wrote loads, goes on, and is damaged where a byte 
   const model = await loadModel(older, { backend });
   const [x, y] = [[[1, 2, 3], [0, 1, 0]], [[1], [0]]];
   // What that version said of it.
-  const near = async (expected) => (await (await model.predict(x)).data()).forEach((p, i) => assert.ok(Math.abs(p - expected[i]) < 1e-6, `${p}, expected ${expected[i]}`));
+  const near = async (expected) =>
+    (await (await model.predict(x)).data()).forEach((p, i) => assert.ok(Math.abs(p - expected[i]) < 1e-6, `${p}, expected ${expected[i]}`));
   await near([0.5304835438728333, 0.5791493654251099]);
   await model.fit(x, y, { verbose: 0, epochs: 4, initialEpoch: 3 });
   await near([0.5371053814888, 0.5635640621185303]);
   backend.close();
   older[older.length - 5] ^= 1;
-  assert.match((await loadModel(older).then(() => null, (e) => e)).message, /damaged/);
+  assert.match(
+    (
+      await loadModel(older).then(
+        () => null,
+        (e) => e,
+      )
+    ).message,
+    /damaged/,
+  );
 });
 
 test.run();

@@ -14,7 +14,15 @@ import { readSafetensors } from "../../build/esm/safetensors/index.js";
 /** A file with the elements of all tensors. */
 function decodeSafetensors(bytes, who = "safetensors") {
   const { metadata, tensors, data } = decodeHeader(bytes, who);
-  return { metadata, tensors: new Map(Array.from(tensors, ([name, t]) => [name, { ...t, data: naming(who, () => converted(name, t.dtype, data.subarray(t.begin, t.end))) }])) };
+  return {
+    metadata,
+    tensors: new Map(
+      Array.from(tensors, ([name, t]) => [
+        name,
+        { ...t, data: naming(who, () => converted(name, t.dtype, data.subarray(t.begin, t.end))) },
+      ]),
+    ),
+  };
 }
 
 /** A file from a header (object or text) and body bytes, right or wrong. */
@@ -55,7 +63,7 @@ const sample = {
 };
 
 test("what was written is read back, bit for bit", () => {
-  const metadata = { format: "lockstep", note: "naïve \"quoted\" 🙂" };
+  const metadata = { format: "lockstep", note: 'naïve "quoted" 🙂' };
   const back = decodeSafetensors(encodeSafetensors(sample, metadata));
   assert.equal(back.metadata, metadata);
   assert.equal([...back.tensors.keys()], ["dense/bias", "dense/kernel", "empty", "step"]);
@@ -99,7 +107,11 @@ test("names that are special in JavaScript survive", () => {
 
 test("encode names the tensor that does not fit", () => {
   const data = Float32Array.of(1, 2);
-  const throws = (tensors, metadata, type, text) => assert.throws(() => encodeSafetensors(tensors, metadata), (e) => e instanceof type && e.message.includes(text));
+  const throws = (tensors, metadata, type, text) =>
+    assert.throws(
+      () => encodeSafetensors(tensors, metadata),
+      (e) => e instanceof type && e.message.includes(text),
+    );
   throws({ w: { shape: [3], data } }, {}, ShapeError, '"w" of shape [3] must have 3 elements, got 2');
   throws({ w: { shape: [-1, -2], data } }, {}, ShapeError, '"w"');
   throws({ w: { shape: [2], data: Float64Array.of(1, 2) } }, {}, DTypeError, "Float64Array");
@@ -132,13 +144,23 @@ test("every dtype reads as its nearest", () => {
 });
 
 test("all 65536 halves", () => {
-  const { data } = decodeOne("F16", [65536], Uint16Array.from({ length: 65536 }, (_, i) => i));
+  const { data } = decodeOne(
+    "F16",
+    [65536],
+    Uint16Array.from({ length: 65536 }, (_, i) => i),
+  );
   for (let bits = 0; bits < 65536; bits++) {
     const sign = bits & 0x8000 ? -1 : 1;
     const exponent = (bits >> 10) & 31;
     const fraction = bits & 1023;
-    const expected = exponent === 31 ? (fraction ? NaN : sign * Infinity)
-      : exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25);
+    const expected =
+      exponent === 31
+        ? fraction
+          ? NaN
+          : sign * Infinity
+        : exponent === 0
+          ? sign * fraction * 2 ** -24
+          : sign * (1024 + fraction) * 2 ** (exponent - 25);
     assert.ok(Object.is(data[bits], expected), `0x${bits.toString(16)}: ${data[bits]}, expected ${expected}`);
   }
 });
@@ -159,7 +181,23 @@ test("faults of the header", () => {
   refuses(file("[1]"), "must start with");
   refuses(file(" {}"), "must start with");
   refuses(file("{"), "JSON");
-  for (const text of ['{"a"}', '{"a":}', '{"a":1', '{"a":1,}', '{,}', '{"a":1}}', '{a:1}', '{"a" 1}', '{"a":1]', "{}{}", '{"a', '{"a\\"', '{"a":{"b":1}', '{"a":"b}']) refuses(file(text));
+  for (const text of [
+    '{"a"}',
+    '{"a":}',
+    '{"a":1',
+    '{"a":1,}',
+    "{,}",
+    '{"a":1}}',
+    "{a:1}",
+    '{"a" 1}',
+    '{"a":1]',
+    "{}{}",
+    '{"a',
+    '{"a\\"',
+    '{"a":{"b":1}',
+    '{"a":"b}',
+  ])
+    refuses(file(text));
   refuses(file('{"a\xff":1}'.replace("\xff", "\u0001")), "JSON");
   const notUtf8 = file('{"aa":1}');
   notUtf8[10] = 0xff;
@@ -205,7 +243,10 @@ test("tensors must tile the data", () => {
 });
 
 test("keys are unique, metadata is text", () => {
-  refuses(file('{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"\\u0061":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}'), '"a" twice');
+  refuses(
+    file('{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"\\u0061":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}'),
+    '"a" twice',
+  );
   refuses(file('{"a":{"dtype":"F32","dtype":"I32","shape":[0],"data_offsets":[0,0]}}'), '"dtype" twice');
   refuses(file('{"__metadata__":{"k":"1","k" :"2"}}'), '"k" twice');
   refuses(file({ __metadata__: { k: 1 } }), '"k"', "found 1");
@@ -215,7 +256,10 @@ test("keys are unique, metadata is text", () => {
   assert.equal(repeatedValue.metadata, { a: "b", b: "b", c: '"a":{}\\' });
 });
 
-const small = encodeSafetensors({ a: { shape: [2], data: Float32Array.of(1, 2) }, b: { shape: [1, 1], data: Int32Array.of(3) } }, { k: "v" });
+const small = encodeSafetensors(
+  { a: { shape: [2], data: Float32Array.of(1, 2) }, b: { shape: [1, 1], data: Int32Array.of(3) } },
+  { k: "v" },
+);
 
 test("a file cut anywhere is refused", () => {
   for (let length = 0; length < small.length; length++) refuses(small.subarray(0, length));
@@ -240,7 +284,10 @@ test("any changed byte gives a FileError or a sound decode", () => {
       }
       let elements = 0;
       for (const { shape, data } of decoded.tensors.values()) {
-        assert.is(data.length, shape.reduce((a, b) => a * b, 1));
+        assert.is(
+          data.length,
+          shape.reduce((a, b) => a * b, 1),
+        );
         elements += data.length;
       }
       assert.ok(elements <= 12, "no more elements than bytes");
@@ -263,7 +310,11 @@ if (existsSync(manifest)) {
   for (const { file: path, expect } of cases) {
     test(`conformance: ${path}`, async () => {
       const bytes = await readBytes(join(folder, path));
-      if (expect === "error") return assert.throws(() => decodeSafetensors(bytes, path), (e) => e instanceof FileError);
+      if (expect === "error")
+        return assert.throws(
+          () => decodeSafetensors(bytes, path),
+          (e) => e instanceof FileError,
+        );
       const expected = JSON.parse(readFileSync(join(folder, expect), "utf8"));
       const { metadata, tensors } = decodeSafetensors(bytes, path);
       const raw = await readSafetensors(join(folder, path), { raw: true });

@@ -26,7 +26,8 @@ const ANSWERS = {
   "/typeless": (response) => response.end(bytes),
   "/packed": (response) => response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync(bytes)),
   "/moved": (response) => response.writeHead(302, { location: "/model.safetensors" }).end(),
-  "/page": (response) => response.writeHead(200, { "content-type": "text/html; charset=utf-8" }).end("<!doctype html><title>Sign in</title>"),
+  "/page": (response) =>
+    response.writeHead(200, { "content-type": "text/html; charset=utf-8" }).end("<!doctype html><title>Sign in</title>"),
   "/text": (response) => response.writeHead(200, { "content-type": "text/plain" }).end("version https://git-lfs.github.com/spec/v1"),
   "/error": (response) => response.writeHead(503, "Busy").end(bytes),
   "/cut": (response) => {
@@ -35,7 +36,9 @@ const ANSWERS = {
   },
   "/short": (response) => response.end(bytes.subarray(0, bytes.length - 1)),
 };
-const server = createServer((request, response) => (ANSWERS[request.url] ?? ((r) => r.writeHead(404).end("<html>nothing</html>")))(response));
+const server = createServer((request, response) =>
+  (ANSWERS[request.url] ?? ((r) => r.writeHead(404).end("<html>nothing</html>")))(response),
+);
 await new Promise((done) => server.listen(0, "127.0.0.1", done));
 const origin = `http://127.0.0.1:${server.address().port}`;
 
@@ -86,7 +89,7 @@ const SOURCES = {
   "a Buffer": () => Buffer.from(bytes),
   "bytes within others": () => shifted,
   "a DataView": () => new DataView(shifted.buffer, 3),
-  "words": () => new Int32Array(bytes.length % 4 === 0 ? bytes.slice().buffer : 0),
+  words: () => new Int32Array(bytes.length % 4 === 0 ? bytes.slice().buffer : 0),
   "a stream": () => new Blob([bytes]).stream(),
   "a stream of Node": () => createReadStream(path, { highWaterMark: 100 }),
   "a stream of many parts": () => Readable.toWeb(createReadStream(path, { highWaterMark: 7 })),
@@ -98,8 +101,18 @@ const SOURCES = {
 for (const [what, source] of Object.entries(SOURCES)) test(`read from ${what}`, () => reads(source));
 
 async function refused(source, ...parts) {
-  for (const load of [loadModel, loadInference, readSafetensors, openSafetensors, (s) => loadWeights(net(), s), (s) => readSafetensors(s, { names: [] })]) {
-    const error = await load(source()).then(() => null, (e) => e);
+  for (const load of [
+    loadModel,
+    loadInference,
+    readSafetensors,
+    openSafetensors,
+    (s) => loadWeights(net(), s),
+    (s) => readSafetensors(s, { names: [] }),
+  ]) {
+    const error = await load(source()).then(
+      () => null,
+      (e) => e,
+    );
     assert.instance(error, FileError, `${error?.stack}`);
     for (const part of parts) assert.ok(error.message.includes(part), `"${error.message}" lacks "${part}"`);
   }
@@ -133,7 +146,8 @@ test("a response or stream that was read already, and one that fails", async () 
   await refused(() => response, "cannot read");
   const failing = () => new ReadableStream({ pull: (controller) => controller.error(new Error("the line is dead")) });
   await refused(failing, "the line is dead");
-  const stream = new Blob([bytes]).stream(), reader = stream.getReader();
+  const stream = new Blob([bytes]).stream();
+  const reader = stream.getReader();
   await refused(() => stream, "the stream is locked", "release its reader");
   await reader.read();
   reader.releaseLock();
@@ -153,9 +167,20 @@ test("an address of a kind that nothing here reads is no path", async () => {
 });
 
 test("what is no source says what would be", async () => {
-  for (const [source, what] of [[undefined, "Undefined"], [null, "Null"], [{}, "Object"], [7, "Number"], [true, "Boolean"], [["a"], "Array"], [() => 1, "Function"]]) {
+  for (const [source, what] of [
+    [undefined, "Undefined"],
+    [null, "Null"],
+    [{}, "Object"],
+    [7, "Number"],
+    [true, "Boolean"],
+    [["a"], "Array"],
+    [() => 1, "Function"],
+  ]) {
     for (const load of [loadModel, loadInference, readSafetensors, openSafetensors]) {
-      const error = await load(source).then(() => null, (e) => e);
+      const error = await load(source).then(
+        () => null,
+        (e) => e,
+      );
       assert.instance(error, ArgumentError);
       assert.match(error.message, new RegExp(`: expected a path, an address, bytes, a Blob, a Response or a stream, got ${what}$`));
     }
@@ -168,7 +193,10 @@ test("on a page, where there are no files, addresses may be relative", async () 
   const { fetch: own } = globalThis;
   try {
     process.getBuiltinModule = undefined;
-    assert.match((await loadModel("models/a.safetensors").catch((e) => e)).message, /cannot read "models\/a.safetensors": this runtime has no file system; pass bytes/);
+    assert.match(
+      (await loadModel("models/a.safetensors").catch((e) => e)).message,
+      /cannot read "models\/a.safetensors": this runtime has no file system; pass bytes/,
+    );
     const asked = [];
     globalThis.location = { href: `${origin}/` };
     globalThis.fetch = (address) => {

@@ -40,17 +40,37 @@ test("history's loss is the mean over samples, not over batches", async () => {
 
 test("methods are called in order, one callback after the other, and are waited for", async () => {
   const calls = [];
-  const logger = (name) => Object.fromEntries(["onTrainBegin", "onEpochBegin", "onBatchEnd", "onEpochEnd", "onTrainEnd"].map((method) => [method, async (...args) => {
-    await new Promise((done) => setTimeout(done, 1));
-    const number = args.length === 3 ? args[0] : "";
-    calls.push(`${name}.${method}${number}`);
-    if (method === "onEpochEnd") assert.equal(Object.keys(args[1]), ["loss", "mae"]);
-    if (method === "onBatchEnd") assert.equal(Object.keys(args[1]), ["loss"]);
-  }]));
+  const logger = (name) =>
+    Object.fromEntries(
+      ["onTrainBegin", "onEpochBegin", "onBatchEnd", "onEpochEnd", "onTrainEnd"].map((method) => [
+        method,
+        async (...args) => {
+          await new Promise((done) => setTimeout(done, 1));
+          const number = args.length === 3 ? args[0] : "";
+          calls.push(`${name}.${method}${number}`);
+          if (method === "onEpochEnd") assert.equal(Object.keys(args[1]), ["loss", "mae"]);
+          if (method === "onBatchEnd") assert.equal(Object.keys(args[1]), ["loss"]);
+        },
+      ]),
+    );
   const m = await compiled();
   await m.fit(data.x, data.y, { epochs: 2, batchSize: 20, callbacks: [logger("a"), logger("b")], ...quiet });
   const both = (...methods) => methods.flatMap((method) => [`a.${method}`, `b.${method}`]);
-  assert.equal(calls, both("onTrainBegin", "onEpochBegin0", "onBatchEnd0", "onBatchEnd1", "onEpochEnd0", "onEpochBegin1", "onBatchEnd2", "onBatchEnd3", "onEpochEnd1", "onTrainEnd"));
+  assert.equal(
+    calls,
+    both(
+      "onTrainBegin",
+      "onEpochBegin0",
+      "onBatchEnd0",
+      "onBatchEnd1",
+      "onEpochEnd0",
+      "onEpochBegin1",
+      "onBatchEnd2",
+      "onBatchEnd3",
+      "onEpochEnd1",
+      "onTrainEnd",
+    ),
+  );
 });
 
 test("stop() in onBatchEnd ends after that batch, in onEpochEnd after that epoch", async () => {
@@ -72,7 +92,12 @@ test("earlyStopping brings back the weights of the best epoch, bit for bit", asy
       if (epoch === 3) training.optimizer.learningRate = 0.9;
     },
   };
-  const h = await m.fit(data.x, data.y, { epochs: 30, validationSplit: 0.25, callbacks: [spoil, earlyStopping({ patience: 2, restoreBestWeights: true })], ...quiet });
+  const h = await m.fit(data.x, data.y, {
+    epochs: 30,
+    validationSplit: 0.25,
+    callbacks: [spoil, earlyStopping({ patience: 2, restoreBestWeights: true })],
+    ...quiet,
+  });
   const best = h.history.valLoss.indexOf(Math.min(...h.history.valLoss));
   assert.is(h.epoch.length, best + 3, "patience counts the epochs after the best");
   assert.is(await fingerprint(m), prints[best]);
@@ -105,15 +130,26 @@ test("learningRateScheduler and reduceLrOnPlateau set the rate of the optimizer 
   await m.fit(data.x, data.y, { epochs: 1, ...quiet });
   const still = sgd({ learningRate: 1e-12 });
   await m.compile({ loss: "mse", optimizer: still, backend });
-  await m.fit(data.x, data.y, { epochs: 5, callbacks: [reduceLrOnPlateau({ monitor: "loss", patience: 2, factor: 0.5, minDelta: 1e-3 })], ...quiet });
+  await m.fit(data.x, data.y, {
+    epochs: 5,
+    callbacks: [reduceLrOnPlateau({ monitor: "loss", patience: 2, factor: 0.5, minDelta: 1e-3 })],
+    ...quiet,
+  });
   assert.is(still.learningRate, 0.25e-12);
 });
 
 test("modelCheckpoint writes files that load", async () => {
   const folder = mkdtempSync(join(tmpdir(), "lockstep-"));
   const m = await compiled();
-  const { history } = await m.fit(data.x, data.y, { epochs: 2, callbacks: [modelCheckpoint(join(folder, "m-{epoch}-{loss}.safetensors"))], ...quiet });
-  assert.equal(readdirSync(folder).sort(), history.loss.map((l, i) => `m-${i + 1}-${l.toFixed(4)}.safetensors`));
+  const { history } = await m.fit(data.x, data.y, {
+    epochs: 2,
+    callbacks: [modelCheckpoint(join(folder, "m-{epoch}-{loss}.safetensors"))],
+    ...quiet,
+  });
+  assert.equal(
+    readdirSync(folder).sort(),
+    history.loss.map((l, i) => `m-${i + 1}-${l.toFixed(4)}.safetensors`),
+  );
   const last = await loadModel(join(folder, `m-2-${history.loss[1].toFixed(4)}.safetensors`), { backend });
   assert.is(await fingerprint(last), await fingerprint(m));
 });

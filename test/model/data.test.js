@@ -15,7 +15,8 @@ import { batches, errorOf, fingerprint, network, rows, table } from "./helpers.j
 const backend = await open("wasm", { reproducible: true });
 const data = table(45);
 const quiet = { verbose: 0 };
-const nestedOf = ({ data: d, shape: [n, ...rest] }) => Array.from({ length: n }, (_, i) => Array.from(d.slice(i * rest[0], (i + 1) * rest[0])));
+const nestedOf = ({ data: d, shape: [n, ...rest] }) =>
+  Array.from({ length: n }, (_, i) => Array.from(d.slice(i * rest[0], (i + 1) * rest[0])));
 const typedRowsOf = ({ data: d, shape: [n, width] }) => Array.from({ length: n }, (_, i) => d.slice(i * width, (i + 1) * width));
 
 async function compiled(options = {}) {
@@ -37,7 +38,12 @@ test("every form of the same data trains, evaluates and predicts the same", asyn
   for (const [name, form] of forms) {
     const m = await compiled();
     const [x, y] = [form(data.x), form(data.y)];
-    const { history } = await m.fit(x, y, { epochs: 2, sampleWeight: form({ data: new Float32Array(45).fill(0.5), shape: [45, 1] }), validationData: [x, y], ...quiet });
+    const { history } = await m.fit(x, y, {
+      epochs: 2,
+      sampleWeight: form({ data: new Float32Array(45).fill(0.5), shape: [45, 1] }),
+      validationData: [x, y],
+      ...quiet,
+    });
     seen.add(JSON.stringify([await fingerprint(m), history, await m.evaluate(x, y), Array.from(await (await m.predict(x)).data())]));
     assert.is(seen.size, 1, name);
   }
@@ -61,17 +67,33 @@ test("what trainTestSplit returns is taken by fit, evaluate, predict and adapt",
   assert.ok(Number.isFinite((await m.evaluate(xTest, yTest)).loss));
   assert.equal((await m.predict(xTest)).shape, [9, 1]);
   assert.match((await errorOf(() => normalization().adapt(Promise.resolve(xTrain)))).message, /normalization: adapt: .*await it/);
-  assert.match((await errorOf(() => normalization().adapt({ data: new Float64Array(5), shape: [2, 3] }))).message, /shape \[2, 3\] has 6 elements, the data has 5/);
+  assert.match(
+    (await errorOf(() => normalization().adapt({ data: new Float64Array(5), shape: [2, 3] }))).message,
+    /shape \[2, 3\] has 6 elements, the data has 5/,
+  );
 });
 
 test("dtypes of nested arrays", () => {
   const of = (d) => toTensor("x", d);
   const cases = [
-    [[1, 2], "f32[2]"], [[[1.5], [2]], "f32[2, 1]"], [[true, false], "bool[2]"], [[true, 2], "f32[2]"],
-    [[Float32Array.of(1, 2), Float32Array.of(3, 4)], "f32[2, 2]"], [[[Float32Array.of(1, 2)], [Float32Array.of(3, 4)]], "f32[2, 1, 2]"],
-    [[Float64Array.of(1, 2), [3, 4]], "f32[2, 2]"], [[Int32Array.of(1, 2)], "i32[1, 2]"], [[], "f32[0]"], [[[], []], "f32[2, 0]"],
-    [Float64Array.of(1, 0.1), "f32[2]"], [[Float64Array.of(1, 0.1)], "f32[1, 2]"], [new Float64Array(0), "f32[0]"], [Uint8Array.of(1), "i32:u8[1]"],
-    [[1, 16777216], "f32[2]"], [[1, 16777217], "i32[2]"], [[0.5, 16777217], "f32[2]"], [[1, 2 ** 40 + 1], "f32[2]"],
+    [[1, 2], "f32[2]"],
+    [[[1.5], [2]], "f32[2, 1]"],
+    [[true, false], "bool[2]"],
+    [[true, 2], "f32[2]"],
+    [[Float32Array.of(1, 2), Float32Array.of(3, 4)], "f32[2, 2]"],
+    [[[Float32Array.of(1, 2)], [Float32Array.of(3, 4)]], "f32[2, 1, 2]"],
+    [[Float64Array.of(1, 2), [3, 4]], "f32[2, 2]"],
+    [[Int32Array.of(1, 2)], "i32[1, 2]"],
+    [[], "f32[0]"],
+    [[[], []], "f32[2, 0]"],
+    [Float64Array.of(1, 0.1), "f32[2]"],
+    [[Float64Array.of(1, 0.1)], "f32[1, 2]"],
+    [new Float64Array(0), "f32[0]"],
+    [Uint8Array.of(1), "i32:u8[1]"],
+    [[1, 16777216], "f32[2]"],
+    [[1, 16777217], "i32[2]"],
+    [[0.5, 16777217], "f32[2]"],
+    [[1, 2 ** 40 + 1], "f32[2]"],
   ];
   for (const [d, type] of cases) assert.is(String(of(d)), type, JSON.stringify(d));
   assert.equal(of([[Float32Array.of(1, 2)], [Float32Array.of(3, 4)]]).host, Float32Array.of(1, 2, 3, 4));
@@ -103,7 +125,10 @@ test("setWeights takes numbers and integers of any size, as the f32 that weights
   const m = sequential([dense(1)], { inputShape: [1] });
   for (const [kernel, bias] of [[[[16777219]], [true]], [Float64Array.of(16777219), Uint8Array.of(1)], [Int32Array.of(16777219), [1]]]) {
     m.setWeights([kernel, bias]);
-    assert.equal((await Promise.all((await m.getWeights()).map((t) => t.data()))).map(([v]) => v), [16777220, 1]);
+    assert.equal(
+      (await Promise.all((await m.getWeights()).map((t) => t.data()))).map(([v]) => v),
+      [16777220, 1],
+    );
   }
 });
 
@@ -139,7 +164,16 @@ const WRONG = [
   ["a typed row that is short", [Float32Array.of(1, 2), Float32Array.of(3)], ShapeError, ["expected 2 items at [1], got 1"]],
   ["promises in rows", [Promise.resolve([1, 2, 3, 4])], DataError, ["[0]", "await it"]],
   ["64-bit integers", [BigInt64Array.of(1n, 2n, 3n, 4n)], DTypeError, ["BigInt64Array"]],
-  ["an array that holds itself first", (() => { const a = []; a.push(a); return a; })(), DataError, ["hold itself"]],
+  [
+    "an array that holds itself first",
+    (() => {
+      const a = [];
+      a.push(a);
+      return a;
+    })(),
+    DataError,
+    ["hold itself"],
+  ],
   ["an array that holds itself later", circular, ShapeError, ["expected 4 items at [1], got 2"]],
   ["a shape that is too small", { data: new Float32Array(8), shape: [1, 4] }, ShapeError, ["[1, 4]", "8"]],
 ];
@@ -186,7 +220,13 @@ test("predict, adapt and y take no iterables of batches", async () => {
 
 test("what is no batch in an iterable", async () => {
   const m = await compiled();
-  for (const [batch, text] of [[[[[1, 2, 3, 4]]], "an array of 1"], [tensor([[1, 2, 3, 4]]), "a Tensor"], [{ x: [[1, 2, 3, 4]], y: [[1]] }, "with x, y"], [5, "number"], [null, "null"]]) {
+  for (const [batch, text] of [
+    [[[[1, 2, 3, 4]]], "an array of 1"],
+    [tensor([[1, 2, 3, 4]]), "a Tensor"],
+    [{ x: [[1, 2, 3, 4]], y: [[1]] }, "with x, y"],
+    [5, "number"],
+    [null, "null"],
+  ]) {
     for (const act of [() => m.fit(() => [batch], quiet), () => m.evaluate(() => [batch])]) {
       const error = await errorOf(act);
       assert.instance(error, ArgumentError);
@@ -216,7 +256,10 @@ test("batches as { xs, ys }, also with a weight as [x, y, weights], train and ev
   assert.equal(await whole.evaluate(named, { steps: 2 }), two);
   assert.equal(await whole.evaluate(named, undefined, { steps: 2 }), two);
   assert.equal(await whole.evaluate(data.x, data.y, { batchSize: 16, steps: 2 }), two);
-  assert.match((await errorOf(() => whole.evaluate(named, { batchSize: 4 }))).message, /evaluate: batchSize cannot be used with an iterable/);
+  assert.match(
+    (await errorOf(() => whole.evaluate(named, { batchSize: 4 }))).message,
+    /evaluate: batchSize cannot be used with an iterable/,
+  );
   assert.match((await errorOf(() => whole.evaluate([].values()))).message, /evaluate: the iterable gave no batch/);
 });
 
@@ -265,12 +308,16 @@ test("validationSplit with validationSteps", async () => {
   const [a, b] = [await compiled(), await compiled()];
   const options = { epochs: 2, batchSize: 8, ...quiet };
   const split = await a.fit(data.x, data.y, { ...options, validationSplit: 0.4, validationSteps: 1 });
-  const given = await b.fit(rows(data.x, 0, 27), rows(data.y, 0, 27), { ...options, validationData: [rows(data.x, 27, 35), rows(data.y, 27, 35)] });
+  const given = await b.fit(rows(data.x, 0, 27), rows(data.y, 0, 27), {
+    ...options,
+    validationData: [rows(data.x, 27, 35), rows(data.y, 27, 35)],
+  });
   assert.equal(split.history, given.history);
 });
 
 test("validationFreq: every so many epochs, or those of a list, counted from 1", async () => {
-  const run = async (validationFreq) => (await (await compiled()).fit(data.x, data.y, { epochs: 5, validationSplit: 0.2, validationFreq, ...quiet })).history;
+  const run = async (validationFreq) =>
+    (await (await compiled()).fit(data.x, data.y, { epochs: 5, validationSplit: 0.2, validationFreq, ...quiet })).history;
   const all = await run(undefined);
   assert.is(all.valLoss.length, 5);
   assert.equal((await run(2)).valLoss, [all.valLoss[1], all.valLoss[3]]);
@@ -281,11 +328,21 @@ test("validationFreq: every so many epochs, or those of a list, counted from 1",
 
 test("callbacks that watch validation look at epochs that have it", async () => {
   for (const monitor of [undefined, "valLoss", "valMae"]) {
-    const { epoch } = await (await compiled()).fit(data.x, data.y, { epochs: 9, validationSplit: 0.2, validationFreq: 2, callbacks: [earlyStopping({ monitor, mode: "max", patience: 1 })], ...quiet });
+    const { epoch } = await (
+      await compiled()
+    ).fit(data.x, data.y, {
+      epochs: 9,
+      validationSplit: 0.2,
+      validationFreq: 2,
+      callbacks: [earlyStopping({ monitor, mode: "max", patience: 1 })],
+      ...quiet,
+    });
     // Losses fall: the second validation, after epoch 4, is the first that is not "better".
     assert.equal(epoch, [0, 1, 2, 3]);
   }
-  const error = await errorOf(async () => (await compiled()).fit(data.x, data.y, { epochs: 2, validationFreq: 2, callbacks: [earlyStopping({ monitor: "valLoss" })], ...quiet }));
+  const error = await errorOf(async () =>
+    (await compiled()).fit(data.x, data.y, { epochs: 2, validationFreq: 2, callbacks: [earlyStopping({ monitor: "valLoss" })], ...quiet }),
+  );
   assert.match(error.message, /cannot monitor "valLoss"/);
 });
 
@@ -319,14 +376,27 @@ const column = (n) => ({ data: new Float32Array(n), shape: [n, 1] });
 test("stepsPerEpoch: the next epoch goes on where the last one ended, and data begins again", async () => {
   const n = 10;
   const { m, steps, watch } = await revealing(n);
-  const { history } = await m.fit(identity(n), column(n), { batchSize: 4, stepsPerEpoch: 2, epochs: 4, shuffle: false, callbacks: [watch], ...quiet });
+  const { history } = await m.fit(identity(n), column(n), {
+    batchSize: 4,
+    stepsPerEpoch: 2,
+    epochs: 4,
+    shuffle: false,
+    callbacks: [watch],
+    ...quiet,
+  });
   assert.is(history.loss.length, 4);
   assert.equal(steps, [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9], [0, 1, 2, 3], [4, 5, 6, 7], [8, 9], [0, 1, 2, 3], [4, 5, 6, 7]]);
   const shuffled = await revealing(n);
   await shuffled.m.fit(identity(n), column(n), { batchSize: 4, stepsPerEpoch: 2, epochs: 3, callbacks: [shuffled.watch], ...quiet });
   for (const pass of [shuffled.steps.slice(0, 3), shuffled.steps.slice(3)]) {
-    assert.equal(pass.map((s) => s.length), [4, 4, 2]);
-    assert.equal(pass.flat().sort((a, b) => a - b), [...Array(n).keys()]);
+    assert.equal(
+      pass.map((s) => s.length),
+      [4, 4, 2],
+    );
+    assert.equal(
+      pass.flat().sort((a, b) => a - b),
+      [...Array(n).keys()],
+    );
   }
   assert.not.equal(shuffled.steps.slice(0, 3), shuffled.steps.slice(3), "each pass has an order of its own");
   const longer = await revealing(n);
@@ -346,7 +416,11 @@ test("stepsPerEpoch of an iterable goes on across epochs; what is spent begins a
   const error = await errorOf(() => once.m.fit(batches(set, 4), { stepsPerEpoch: 2, epochs: 2, ...quiet }));
   assert.instance(error, DataError);
   assert.match(error.message, /gave 1 of the 2 batches of epoch 2.*generator/);
-  for (const key of ["stepsPerEpoch", "validationSteps"]) assert.match((await errorOf(() => m.fit(identity(n), column(n), { [key]: 0, ...quiet }))).message, new RegExp(`${key} must be an integer >= 1`));
+  for (const key of ["stepsPerEpoch", "validationSteps"])
+    assert.match(
+      (await errorOf(() => m.fit(identity(n), column(n), { [key]: 0, ...quiet }))).message,
+      new RegExp(`${key} must be an integer >= 1`),
+    );
 });
 
 test.after(() => backend.close());

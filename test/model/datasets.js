@@ -28,8 +28,14 @@ export const series = (name) => parseCsv(text(`tables/${name}.csv`), { columns: 
 
 /** The rows of a table without header, permuted by `seed`, as [{ features, label }]. */
 export function table(name, seed) {
-  const lines = text(`tables/${name}.csv`).trim().split(/\r?\n/).map((line) => line.split(","));
-  return Array.from(permutation(lines.length, [seed, 0, 0, 0]), (i) => ({ features: lines[i].slice(0, -1).map(Number), label: lines[i].at(-1) }));
+  const lines = text(`tables/${name}.csv`)
+    .trim()
+    .split(/\r?\n/)
+    .map((line) => line.split(","));
+  return Array.from(permutation(lines.length, [seed, 0, 0, 0]), (i) => ({
+    features: lines[i].slice(0, -1).map(Number),
+    label: lines[i].at(-1),
+  }));
 }
 
 /** The first `count` characters of Shakespeare as numbers in order of their first use, and how many there are. */

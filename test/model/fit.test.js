@@ -51,7 +51,8 @@ const column = (n) => ({ data: new Float32Array(n), shape: [n, 1] });
 const seen = (step) => [...step.keys()].filter((i) => step[i] > 1e-3);
 
 test("equal seeds give equal weights bit for bit, other seeds do not", async () => {
-  const run = (seed, modelSeed = 1) => trained({ rate: 0.3, seed: modelSeed }, data.x, data.y, { epochs: 3, seed, ...quiet }).then(fingerprint);
+  const run = (seed, modelSeed = 1) =>
+    trained({ rate: 0.3, seed: modelSeed }, data.x, data.y, { epochs: 3, seed, ...quiet }).then(fingerprint);
   const [a, b, otherFit, otherModel] = [await run(5), await run(5), await run(6), await run(5, 2)];
   assert.is(a, b);
   assert.is.not(a, otherFit);
@@ -59,15 +60,24 @@ test("equal seeds give equal weights bit for bit, other seeds do not", async () 
 });
 
 test("a shuffled epoch trains on every sample exactly once, each epoch in another order", async () => {
-  const n = 37, size = 8, epochs = 3, stepsOfEpoch = 5;
+  const n = 37;
+  const size = 8;
+  const epochs = 3;
+  const stepsOfEpoch = 5;
   const { m, steps, watch } = await revealing(n);
   await m.fit(identity(n), column(n), { epochs, batchSize: size, seed: 3, callbacks: [watch], ...quiet });
   assert.is(steps.length, epochs * stepsOfEpoch);
   const orders = [];
   for (let e = 0; e < epochs; e++) {
     const epoch = steps.slice(e * stepsOfEpoch, (e + 1) * stepsOfEpoch).map(seen);
-    assert.equal(epoch.map((s) => s.length), [8, 8, 8, 8, 5]);
-    assert.equal(epoch.flat().sort((a, b) => a - b), [...Array(n).keys()]);
+    assert.equal(
+      epoch.map((s) => s.length),
+      [8, 8, 8, 8, 5],
+    );
+    assert.equal(
+      epoch.flat().sort((a, b) => a - b),
+      [...Array(n).keys()],
+    );
     orders.push(epoch.join(";"));
   }
   const inOrder = Array.from({ length: stepsOfEpoch }, (_, k) => [...Array(n).keys()].slice(k * size, (k + 1) * size)).join(";");
@@ -104,7 +114,8 @@ test("validationSplit keeps the last part out of training and evaluates it", asy
   await odd.m.fit(identity(n), column(n), { validationSplit: 0.25, batchSize: 7, callbacks: [odd.watch], ...quiet });
   assert.is(odd.steps.flatMap(seen).length, 7, "what is trained on is rounded down, as in Keras");
 
-  const split = network(), given = network();
+  const split = network();
+  const given = network();
   for (const s of [split, given]) await s.compile({ loss: "mse", optimizer: adam(), metrics: ["mae"], backend });
   const a = await split.fit(data.x, data.y, { epochs: 2, validationSplit: 0.2, ...quiet });
   const validationData = [rows(data.x, 36, 45), rows(data.y, 36, 45)];
@@ -134,7 +145,11 @@ test("iterables of batches train as the same samples in one array", async () => 
   assert.is(await fingerprint(await trained({}, () => batches(data, 16), { epochs: 2, ...quiet })), expected);
   assert.is(await fingerprint(await trained({}, asyncIterable[Symbol.asyncIterator], { epochs: 2, ...quiet })), expected);
   assert.is(await fingerprint(await trained({}, () => [...batches(data, 16)], { epochs: 2, ...quiet })), expected);
-  for (const wrong of [() => 5, () => null, () => () => {}]) assert.match((await errorOf(() => trained({}, wrong, quiet))).message, /expected a function that gives an iterable of batches \[x, y\]/);
+  for (const wrong of [() => 5, () => null, () => () => {}])
+    assert.match(
+      (await errorOf(() => trained({}, wrong, quiet))).message,
+      /expected a function that gives an iterable of batches \[x, y\]/,
+    );
 });
 
 test("a generator lasts one epoch; the error for the second says so", async () => {
@@ -154,7 +169,8 @@ test("an iterable's first batch builds a model without inputShape", async () => 
 test("several inputs: two branches give what one layer over both gives", async () => {
   const both = concatenated();
   const one = sequential([dense(2)], { inputShape: [7], seed: 4 });
-  const head = dense(2), join = merge.concatenate();
+  const head = dense(2);
+  const join = merge.concatenate();
   const two = model((a, b) => head.call(join.call(a, b)), { inputShape: [[4], [3]], seed: 4 });
   two.setWeights(await one.getWeights());
   for (const m of [one, two]) await m.compile({ loss: "mse", optimizer: "adam", backend });
@@ -162,11 +178,15 @@ test("several inputs: two branches give what one layer over both gives", async (
   await one.fit(both.joined, target, { epochs: 3, batchSize: 8, ...quiet });
   await two.fit([both.a, both.b], target, { epochs: 3, batchSize: 8, ...quiet });
   assert.is(await fingerprint(two), await fingerprint(one));
-  assert.equal(await (await two.predict([both.a, both.b], { batchSize: 6 })).data(), await (await one.predict(both.joined, { batchSize: 6 })).data());
+  assert.equal(
+    await (await two.predict([both.a, both.b], { batchSize: 6 })).data(),
+    await (await one.predict(both.joined, { batchSize: 6 })).data(),
+  );
 });
 
 function concatenated() {
-  const a = rows(data.x, 0, 20), b = { data: data.x.data.slice(80, 140), shape: [20, 3] };
+  const a = rows(data.x, 0, 20);
+  const b = { data: data.x.data.slice(80, 140), shape: [20, 3] };
   const joined = Float32Array.from({ length: 140 }, (_, i) => {
     const [row, k] = [Math.floor(i / 7), i % 7];
     return k < 4 ? a.data[row * 4 + k] : b.data[row * 3 + k - 4];
@@ -175,7 +195,8 @@ function concatenated() {
 }
 
 test("a layer that is called twice is one layer, trained by both calls", async () => {
-  const shared = dense(1, { useBias: false, kernelInitializer: "ones" }), total = merge.add();
+  const shared = dense(1, { useBias: false, kernelInitializer: "ones" });
+  const total = merge.add();
   const m = model((a, b) => total.call(shared.call(a), shared.call(b)), { inputShape: [[1], [1]] });
   assert.is(m.weights.length, 1);
   await m.compile({ loss: output, optimizer: sgd({ learningRate: 1 }), backend });
@@ -212,7 +233,10 @@ test("classWeight of one-hot targets and of class numbers", async () => {
   const labels = Int32Array.from({ length: 45 }, (_, i) => i % 3);
   const hot = Float32Array.from({ length: 135 }, (_, i) => (labels[Math.floor(i / 3)] === i % 3 ? 1 : 0));
   const prints = [];
-  for (const [loss, y] of [["sparseCategoricalCrossentropy", { data: labels, shape: [45] }], ["categoricalCrossentropy", { data: hot, shape: [45, 3] }]]) {
+  for (const [loss, y] of [
+    ["sparseCategoricalCrossentropy", { data: labels, shape: [45] }],
+    ["categoricalCrossentropy", { data: hot, shape: [45, 3] }],
+  ]) {
     const m = sequential([dense(3, { activation: "softmax" })], { inputShape: [4] });
     await m.compile({ loss, optimizer: "sgd", backend });
     const { history } = await m.fit(data.x, y, { classWeight: { 1: 4 }, ...quiet });
@@ -249,8 +273,14 @@ test("custom layers: functions, and objects whose tensors are trained", async ()
   const scale = new Scale();
   const twice = (x) => mul(x, 2);
   const m = sequential([twice, scale, dense(1, { useBias: false, kernelInitializer: "ones" })], { inputShape: [4] });
-  assert.equal(m.layers.map((l) => l.name), ["twice", "Scale", "dense"]);
-  assert.equal(m.weights.map((w) => w.name), ["factor", "kernel"]);
+  assert.equal(
+    m.layers.map((l) => l.name),
+    ["twice", "Scale", "dense"],
+  );
+  assert.equal(
+    m.weights.map((w) => w.name),
+    ["factor", "kernel"],
+  );
   await m.compile({ loss: output, optimizer: sgd({ learningRate: 1 }), backend });
   await m.fit([[1, 2, 3, 4]], [[0]], quiet);
   assert.equal([...(await scale.factor.data())], [1 - 2, 1 - 4, 1 - 6, 1 - 8]);
@@ -261,7 +291,13 @@ test("terminateOnNaN names the first step whose loss is not finite", async () =>
   const m = network();
   await m.compile({ loss: "mse", optimizer: sgd({ learningRate: 1e12 }), backend });
   const losses = [];
-  const error = await errorOf(() => m.fit(data.x, data.y, { epochs: 20, callbacks: [{ onBatchEnd: (_s, { loss }) => void losses.push(loss) }, terminateOnNaN()], ...quiet }));
+  const error = await errorOf(() =>
+    m.fit(data.x, data.y, {
+      epochs: 20,
+      callbacks: [{ onBatchEnd: (_s, { loss }) => void losses.push(loss) }, terminateOnNaN()],
+      ...quiet,
+    }),
+  );
   assert.instance(error, NonFiniteError);
   assert.ok(losses.slice(0, -1).every(Number.isFinite));
   // A layer's output or a gradient may overflow before the loss does; steps count from 1 here.
@@ -286,7 +322,8 @@ test("other tasks get turns while fit, evaluate and predict run", async () => {
     "fit of an iterable": () => m.fit(generator, { epochs: 2, ...quiet }),
     evaluate: () => m.evaluate(big.x, big.y, { batchSize: 1 }),
     predict: () => m.predict(big.x, { batchSize: 1 }),
-  })) assert.ok((await ticksOf(work)) >= 2, name);
+  }))
+    assert.ok((await ticksOf(work)) >= 2, name);
 });
 
 test("a model trains one fit at a time", async () => {
@@ -301,17 +338,27 @@ test("a model trains one fit at a time", async () => {
 test("layers that a function or an object of one's own calls are trained, counted, and saved with it", async () => {
   const block = () => {
     const inner = dense(4, { activation: "tanh" });
-    return function residual(x) { return add(x, inner.call(x)); };
+    return function residual(x) {
+      return add(x, inner.call(x));
+    };
   };
   class Block {
     scale = tensor([1, 1, 1, 1]);
     inner = dense(4, { name: "own" });
-    call(x) { return add(mul(x, this.scale), this.inner.call(x)); }
+    call(x) {
+      return add(mul(x, this.scale), this.inner.call(x));
+    }
   }
   const m = sequential([block(), new Block(), dense(1)], { inputShape: [4], seed: 3 });
   await m.compile({ loss: "mse", optimizer: adam({ learningRate: 0.05 }), backend });
-  assert.equal(m.weights.map((w) => m.nameOf(w)), ["residual/dense.kernel", "residual/dense.bias", "Block/scale", "Block/own.kernel", "Block/own.bias", "dense/kernel", "dense/bias"]);
-  assert.match(m.summary(() => {}), /residual \(residual\) +│ \[batch, 4\] +│ +20 /);
+  assert.equal(
+    m.weights.map((w) => m.nameOf(w)),
+    ["residual/dense.kernel", "residual/dense.bias", "Block/scale", "Block/own.kernel", "Block/own.bias", "dense/kernel", "dense/bias"],
+  );
+  assert.match(
+    m.summary(() => {}),
+    /residual \(residual\) +│ \[batch, 4\] +│ +20 /,
+  );
   const before = await Promise.all((await m.getWeights()).map((t) => t.array()));
   await m.fit(data.x, data.y, { epochs: 2, ...quiet });
   const after = await Promise.all((await m.getWeights()).map((t) => t.array()));
@@ -325,8 +372,14 @@ test("a layer made anew each time that a function runs is an error, not a layer 
   for (const m of [model((x) => dense(2).call(x), { inputShape: [4] }), sequential([(x) => dense(2).call(x)], { inputShape: [4] })]) {
     assert.match((await errorOf(() => m.predict(data.x))).message, /layer "dense" was made anew.*outside of the function/);
   }
-  assert.match((await errorOf(() => model(() => [3], { inputShape: [4] }))).message, /model: its function's outputs: expected tensors, .* got 3/);
-  assert.match((await errorOf(() => model(() => [], { inputShape: [4] }))).message, /must return a tensor, or a list or an object of tensors, got none/);
+  assert.match(
+    (await errorOf(() => model(() => [3], { inputShape: [4] }))).message,
+    /model: its function's outputs: expected tensors, .* got 3/,
+  );
+  assert.match(
+    (await errorOf(() => model(() => [], { inputShape: [4] }))).message,
+    /must return a tensor, or a list or an object of tensors, got none/,
+  );
 });
 
 test("a layer of one's own that calls another must list it, where a row of layers would not learn it otherwise", async () => {
@@ -347,7 +400,10 @@ test("inputs of a model of several as nested arrays, with shapes, or as tensors"
   assert.equal(await (await m.predict([[[1, 2], [3, 4]], [[1, 2, 3], [4, 5, 6]]])).array(), want);
   assert.equal(await (await m.predict([{ data: Float32Array.of(1, 2, 3, 4), shape: [2, 2] }, [[1, 2, 3], [4, 5, 6]]])).array(), want);
   assert.match((await errorOf(() => m.predict([[1, 2]]))).message, /the model has 2 inputs, got 1; give a list/);
-  assert.match((await errorOf(() => sequential([dense(1)]).predict([tensor([[1]]), tensor([[1]])]))).message, /sequential: expected one input, got 2/);
+  assert.match(
+    (await errorOf(() => sequential([dense(1)]).predict([tensor([[1]]), tensor([[1]])]))).message,
+    /sequential: expected one input, got 2/,
+  );
 });
 
 test("a model without weights can be fitted with globalClipNorm", async () => {
@@ -369,11 +425,11 @@ test("class weights count in training, not in validation, as in Keras", async ()
   const weights = { 0: 10, 1: 2 };
   const m = await counting("binaryCrossentropy", 1, { activation: "sigmoid" });
   const { history } = await m.fit(x, y, { validationSplit: 0.5, classWeight: weights, ...quiet });
-  assert.ok(Math.abs(history.loss[0] - Math.LN2 * (10 + 2 * 3) / 4) < 1e-5, `loss ${history.loss[0]}`);
+  assert.ok(Math.abs(history.loss[0] - (Math.LN2 * (10 + 2 * 3)) / 4) < 1e-5, `loss ${history.loss[0]}`);
   assert.ok(Math.abs(history.valLoss[0] - Math.LN2) < 1e-6, `valLoss ${history.valLoss[0]}`);
   const sampleWeight = Float32Array.of(1, 1, 1, 1, 3, 1, 1, 1);
   const both = (await m.fit(x, y, { validationSplit: 0.5, classWeight: weights, sampleWeight, ...quiet })).history;
-  assert.ok(Math.abs(both.valLoss[0] - Math.LN2 * 6 / 4) < 1e-6, `valLoss ${both.valLoss[0]}`);
+  assert.ok(Math.abs(both.valLoss[0] - (Math.LN2 * 6) / 4) < 1e-6, `valLoss ${both.valLoss[0]}`);
 });
 
 test("class and sample weights of samples with several labels", async () => {
@@ -391,12 +447,18 @@ test("class and sample weights of samples with several labels", async () => {
   for (const shape of dimensions) {
     const m = await build("sparseCategoricalCrossentropy");
     near((await m.fit(x, { data: labels, shape }, { classWeight: { 0: 7, 1: 3 }, ...quiet })).history.loss[0], mean * (7 + 3 + 3 + 3));
-    near((await m.fit(x, { data: labels, shape }, { classWeight: { 0: 7, 1: 3 }, sampleWeight: [1, 2], ...quiet })).history.loss[0], mean * (7 + 3 + 1 + 2 * (1 + 1 + 3)));
+    near(
+      (await m.fit(x, { data: labels, shape }, { classWeight: { 0: 7, 1: 3 }, sampleWeight: [1, 2], ...quiet })).history.loss[0],
+      mean * (7 + 3 + 1 + 2 * (1 + 1 + 3)),
+    );
     near((await m.evaluate(x, { data: labels, shape }, { sampleWeight: [[1, 0, 2], [0, 0, 4]] })).loss, mean * 7);
   }
   const m = await build("categoricalCrossentropy");
   near((await m.fit(x, oneHot, { classWeight: { 0: 7, 1: 3 }, ...quiet })).history.loss[0], mean * (7 + 3 + 3 + 3));
-  near((await m.fit(x, oneHot, { sampleWeight: { data: Float32Array.of(1, 0, 2, 0, 0, 4), shape: [2, 3] }, ...quiet })).history.loss[0], mean * 7);
+  near(
+    (await m.fit(x, oneHot, { sampleWeight: { data: Float32Array.of(1, 0, 2, 0, 0, 4), shape: [2, 3] }, ...quiet })).history.loss[0],
+    mean * 7,
+  );
 });
 
 test("evaluations at the same time, and beside fit, give what each gives alone", async () => {
@@ -415,7 +477,13 @@ test("evaluations at the same time, and beside fit, give what each gives alone",
 
 test("a failed evaluation does not hold up the next", async () => {
   const m = network();
-  await m.compile({ loss: (_y, p) => { if (m.broken) throw new Error("broken"); return sum(p, { axis: -1 }); }, backend });
+  await m.compile({
+    loss: (_y, p) => {
+      if (m.broken) throw new Error("broken");
+      return sum(p, { axis: -1 });
+    },
+    backend,
+  });
   m.broken = true;
   assert.match((await errorOf(() => m.evaluate(data.x, data.y))).message, /broken/);
   m.broken = false;
@@ -426,7 +494,17 @@ test("compile while fit runs is refused, and fit goes on", async () => {
   const m = network();
   await m.compile({ loss: "mse", backend });
   let error = null;
-  const { epoch } = await m.fit(data.x, data.y, { epochs: 3, ...quiet, callbacks: [{ onEpochEnd: async (e) => { if (e === 1) error = await errorOf(() => m.compile({ loss: "mae", backend })); } }] });
+  const { epoch } = await m.fit(data.x, data.y, {
+    epochs: 3,
+    ...quiet,
+    callbacks: [
+      {
+        onEpochEnd: async (e) => {
+          if (e === 1) error = await errorOf(() => m.compile({ loss: "mae", backend }));
+        },
+      },
+    ],
+  });
   assert.match(error.message, /compile: the model is being trained/);
   assert.equal(epoch, [0, 1, 2]);
 });

@@ -1,7 +1,23 @@
 /** Models, functions and tensors go on when their backend is closed or lost: on the one opened next, with the same numbers. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { adam, add, assign, BackendError, compile, dense, DeviceLostError, dropout, mul, open, sequential, sum, tensor, useBackend, zeros } from "../../build/esm/index.js";
+import {
+  adam,
+  add,
+  assign,
+  BackendError,
+  compile,
+  dense,
+  DeviceLostError,
+  dropout,
+  mul,
+  open,
+  sequential,
+  sum,
+  tensor,
+  useBackend,
+  zeros,
+} from "../../build/esm/index.js";
 import { fingerprint, table } from "./helpers.js";
 
 const quiet = { verbose: 0 };
@@ -109,10 +125,13 @@ test("a function that was given a backend which is closed says so", async () => 
   const f = compile((x) => add(x, 1), { backend });
   await f(zeros([2]));
   backend.close();
-  await f(zeros([2])).then(() => assert.unreachable("it ran"), (e) => {
-    assert.instance(e, BackendError);
-    assert.match(e.message, /after close\(\)/);
-  });
+  await f(zeros([2])).then(
+    () => assert.unreachable("it ran"),
+    (e) => {
+      assert.instance(e, BackendError);
+      assert.match(e.message, /after close\(\)/);
+    },
+  );
 });
 
 test("two backends: weights follow from one to the other and back", async () => {
@@ -141,17 +160,26 @@ test("two backends: weights follow from one to the other and back", async () => 
 async function device() {
   const inner = await openOne();
   let lost = false;
-  const guard = (name) => (...args) => {
-    if (lost) throw new DeviceLostError("device: it was lost");
-    return inner[name](...args);
-  };
+  const guard =
+    (name) =>
+    (...args) => {
+      if (lost) throw new DeviceLostError("device: it was lost");
+      return inner[name](...args);
+    };
   return {
-    name: "device", limits: { ...inner.limits, hostMemory: false },
+    name: "device",
+    limits: { ...inner.limits, hostMemory: false },
     get closed() {
       return lost;
     },
-    alloc: guard("alloc"), free: (b) => inner.free(b), write: guard("write"), compile: guard("compile"), sync: guard("sync"), run: guard("run"),
-    caughtUp: () => inner.caughtUp(), close: () => inner.close(),
+    alloc: guard("alloc"),
+    free: (b) => inner.free(b),
+    write: guard("write"),
+    compile: guard("compile"),
+    sync: guard("sync"),
+    run: guard("run"),
+    caughtUp: () => inner.caughtUp(),
+    close: () => inner.close(),
     read: async (...args) => guard("read")(...args),
     lose: () => void (lost = true),
   };
@@ -175,7 +203,8 @@ test("lost in the middle of a fit over batches: the error stands, the model has 
   const lost = await device();
   const model = await trained({ backend: lost });
   function* batches() {
-    for (let i = 0; i < 4; i++) yield [{ data: data.x.data.slice(0, 40), shape: [10, 4] }, { data: data.y.data.slice(0, 10), shape: [10, 1] }];
+    for (let i = 0; i < 4; i++)
+      yield [{ data: data.x.data.slice(0, 40), shape: [10, 4] }, { data: data.y.data.slice(0, 10), shape: [10, 1] }];
   }
   await model.fit(batches, { epochs: 1, ...quiet });
   const before = await fingerprint(model);
@@ -183,7 +212,10 @@ test("lost in the middle of a fit over batches: the error stands, the model has 
   const onBatchEnd = () => {
     if (++steps === 3) lost.lose();
   };
-  await model.fit(batches, { epochs: 1, callbacks: [{ onBatchEnd }], ...quiet }).then(() => assert.unreachable("it went on"), (e) => assert.instance(e, DeviceLostError));
+  await model.fit(batches, { epochs: 1, callbacks: [{ onBatchEnd }], ...quiet }).then(
+    () => assert.unreachable("it went on"),
+    (e) => assert.instance(e, DeviceLostError),
+  );
   const next = await openOne();
   assert.is(await fingerprint(model), before);
   await predict(model);
@@ -200,7 +232,10 @@ test("what only a lost device had is an error that says so", async () => {
   const next = await openOne();
   const use = compile(() => sum(w));
   for (const call of [() => w.data(), () => add(w, 1).data(), () => use()]) {
-    await call().then(() => assert.unreachable("numbers from nowhere"), (e) => assert.instance(e, DeviceLostError));
+    await call().then(
+      () => assert.unreachable("numbers from nowhere"),
+      (e) => assert.instance(e, DeviceLostError),
+    );
   }
   w.set([1, 2]);
   assert.is(await (await use()).item(), 3);

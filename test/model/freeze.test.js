@@ -8,8 +8,14 @@ import { add, mul } from "../../build/esm/ops/map.js";
 import { tensor } from "../../build/esm/tensor.js";
 import { adam, sgd } from "../../build/esm/train/optimizers.js";
 
-const x = tensor(Float32Array.from({ length: 128 }, (_, i) => Math.fround(Math.sin(i))), [32, 4]);
-const y = tensor(Float32Array.from({ length: 32 }, (_, i) => Math.fround(Math.cos(i))), [32, 1]);
+const x = tensor(
+  Float32Array.from({ length: 128 }, (_, i) => Math.fround(Math.sin(i))),
+  [32, 4],
+);
+const y = tensor(
+  Float32Array.from({ length: 32 }, (_, i) => Math.fround(Math.cos(i))),
+  [32, 1],
+);
 const quiet = { verbose: 0, epochs: 2, batchSize: 16 };
 
 /** Names of weights that `fit` changes. */
@@ -26,7 +32,10 @@ test("a frozen layer keeps its weights, from the next compile on", async () => {
   assert.equal(await changed(net), ["base/kernel", "base/bias", "head/kernel", "head/bias"]);
   net.layers[0].trainable = false;
   assert.equal(await changed(net), ["head/kernel", "head/bias"]);
-  assert.match(net.summary(() => {}), /Parameters: 19 .* trainable 4 .* other 15 /);
+  assert.match(
+    net.summary(() => {}),
+    /Parameters: 19 .* trainable 4 .* other 15 /,
+  );
   net.layers[0].trainable = true;
   assert.is((await changed(net, { compile: false })).length, 2, "what was compiled goes on as it was");
   assert.is((await changed(net)).length, 4);
@@ -36,7 +45,10 @@ test("a model's trainable is that of all its layers; layers are found by name an
   const net = sequential([nn.dense(3, { name: "base" }), nn.dense(3), nn.dense(1, { name: "head" })], { inputShape: [4] });
   assert.is(net.trainable, true);
   net.trainable = false;
-  assert.equal(net.layers.map((l) => l.trainable), [false, false, false]);
+  assert.equal(
+    net.layers.map((l) => l.trainable),
+    [false, false, false],
+  );
   assert.equal([net.getLayer("dense"), net.getLayer(0), net.getLayer(-1)], [net.layers[1], net.layers[0], net.layers[2]]);
   net.getLayer("head").trainable = true;
   assert.is(net.trainable, false);
@@ -87,7 +99,19 @@ test("layers inside of others", async () => {
 
   const inner = nn.dense(4);
   const block = (t) => add(inner.call(t), t);
-  const skip = sequential([block, { scale: tensor([1, 2, 3, 4]), call(t) { return mul(t, this.scale); } }, nn.dense(1, { name: "head" })], { inputShape: [4] });
+  const skip = sequential(
+    [
+      block,
+      {
+        scale: tensor([1, 2, 3, 4]),
+        call(t) {
+          return mul(t, this.scale);
+        },
+      },
+      nn.dense(1, { name: "head" }),
+    ],
+    { inputShape: [4] },
+  );
   inner.trainable = false;
   assert.equal(await changed(skip), ["custom/scale", "head/kernel", "head/bias"]);
   skip.layers[1].trainable = false;
@@ -96,7 +120,8 @@ test("layers inside of others", async () => {
   skip.layers[0].trainable = false;
   assert.equal(await changed(skip), ["head/kernel", "head/bias"]);
 
-  const a = nn.dense(3, { name: "a" }), b = nn.dense(1, { name: "b" });
+  const a = nn.dense(3, { name: "a" });
+  const b = nn.dense(1, { name: "b" });
   const functional = model((t) => b.call(a.call(t)), { inputShape: [4] });
   a.trainable = false;
   assert.equal(await changed(functional), ["b/kernel", "b/bias"]);
@@ -109,11 +134,20 @@ test("a file keeps what is frozen, and training goes on with the same bits", asy
   await whole.compile({ loss: "mse", optimizer: adam() });
   await whole.fit(x, y, quiet);
   const again = await loadModel(await whole.toBytes());
-  assert.equal(again.layers.map((l) => l.trainable), [false, false, true]);
+  assert.equal(
+    again.layers.map((l) => l.trainable),
+    [false, false, true],
+  );
   await whole.fit(x, y, { ...quiet, initialEpoch: 2, epochs: 4 });
   await again.fit(x, y, { ...quiet, initialEpoch: 2, epochs: 4 });
-  assert.equal((await again.getWeights()).map((w) => [...w.host]), (await whole.getWeights()).map((w) => [...w.host]));
-  assert.equal((await loadModel(await make().toBytes())).layers.map((l) => l.trainable), [true, true, true]);
+  assert.equal(
+    (await again.getWeights()).map((w) => [...w.host]),
+    (await whole.getWeights()).map((w) => [...w.host]),
+  );
+  assert.equal(
+    (await loadModel(await make().toBytes())).layers.map((l) => l.trainable),
+    [true, true, true],
+  );
 });
 
 test.run();

@@ -5,7 +5,28 @@ import { open } from "../../build/esm/init.js";
 import { InferenceModel } from "../../build/esm/model/inference.js";
 import { model, sequential } from "../../build/esm/model/model.js";
 import {
-  activation, batchNorm, bidirectional, conv1d, conv2d, dense, depthwiseConv2d, dropout, embedding, flatten, globalAvgPool2d, gru, layerNorm, lstm, maxPool2d, merge, normalization, permute, reshape, softmax, timeDistributed, upSampling2d,
+  activation,
+  batchNorm,
+  bidirectional,
+  conv1d,
+  conv2d,
+  dense,
+  depthwiseConv2d,
+  dropout,
+  embedding,
+  flatten,
+  globalAvgPool2d,
+  gru,
+  layerNorm,
+  lstm,
+  maxPool2d,
+  merge,
+  normalization,
+  permute,
+  reshape,
+  softmax,
+  timeDistributed,
+  upSampling2d,
 } from "../../build/esm/nn/index.js";
 import { cast, div, mul } from "../../build/esm/ops/map.js";
 import { Random } from "../../build/esm/random.js";
@@ -40,7 +61,7 @@ const MODELS = {
   embedding: [() => [embedding(100, 3), flatten(), dense(2)], [6], 100],
   "embedding behind other shapes": [() => [reshape([3, 2]), permute([2, 1]), embedding(100, 3)], [6], 100],
   "embedding of each step": [() => [timeDistributed(embedding(100, 3))], [2, 3], 100],
-  "activations": [() => [activation("tanh"), softmax()], [7], 3],
+  activations: [() => [activation("tanh"), softmax()], [7], 3],
   "dropout first": [() => [dropout(0.5), dense(2)], [7]],
   upSampling2d: [() => [upSampling2d(2, { interpolation: "bilinear" })], pixels],
   "flatten alone": [() => [flatten()], pixels],
@@ -69,7 +90,10 @@ for (const [name, [layers, shape, limit = 128]] of Object.entries(MODELS)) {
   test(`predict: ${name}: booleans`, async () => {
     const size = shape.reduce((a, d) => a * d, 1);
     const bits = numbers(2 * size, 2).map(Boolean);
-    const nest = (list, [d, ...rest]) => (rest.length === 0 ? list : Array.from({ length: d }, (_, i) => nest(list.slice((i * list.length) / d, ((i + 1) * list.length) / d), rest)));
+    const nest = (list, [d, ...rest]) =>
+      rest.length === 0
+        ? list
+        : Array.from({ length: d }, (_, i) => nest(list.slice((i * list.length) / d, ((i + 1) * list.length) / d), rest));
     const m = sequential(layers(), { inputShape: shape, seed: 3 });
     await m.compile({ loss: "mse", backend });
     const want = await predictions(layers, shape, Float32Array.from(bits));
@@ -82,15 +106,24 @@ test("one model takes one kind after another, each with a program of its own", a
   await m.compile({ loss: "mse", backend });
   const list = numbers(8, 100);
   const want = await (await m.predict({ data: Float32Array.from(list), shape: [2, 4] })).data();
-  for (const Kind of [...KINDS, Float32Array, ...[...KINDS].reverse()]) assert.equal(await (await m.predict({ data: Kind.from(list), shape: [2, 4] })).data(), want, Kind.name);
+  for (const Kind of [...KINDS, Float32Array, ...[...KINDS].reverse()])
+    assert.equal(await (await m.predict({ data: Kind.from(list), shape: [2, 4] })).data(), want, Kind.name);
 });
 
 test("layers by themselves take any dtype too, and cast it where they compute in f32", async () => {
   const list = numbers(24, 2);
-  for (const [make, shape] of [[() => dense(2), [4, 6]], [() => conv2d(2, 2), [1, 4, 2, 3]], [() => normalization({ mean: 1, variance: 4 }), [4, 6]], [() => lstm(2), [2, 4, 3]], [() => maxPool2d(2), [1, 4, 2, 3]], [() => softmax(), [24]]]) {
+  for (const [make, shape] of [
+    [() => dense(2), [4, 6]],
+    [() => conv2d(2, 2), [1, 4, 2, 3]],
+    [() => normalization({ mean: 1, variance: 4 }), [4, 6]],
+    [() => lstm(2), [2, 4, 3]],
+    [() => maxPool2d(2), [1, 4, 2, 3]],
+    [() => softmax(), [24]],
+  ]) {
     const l = make();
     const want = await l.call(tensor(Float32Array.from(list), shape)).data();
-    for (const x of [tensor(Uint8Array.from(list), shape), tensor(Int32Array.from(list), shape), tensor(list.map(Boolean), shape)]) assert.equal(await l.call(x).data(), want, `${l.kind}, ${x}`);
+    for (const x of [tensor(Uint8Array.from(list), shape), tensor(Int32Array.from(list), shape), tensor(list.map(Boolean), shape)])
+      assert.equal(await l.call(x).data(), want, `${l.kind}, ${x}`);
   }
   // What only moves elements leaves them as they are.
   assert.is(flatten().call(tensor(Int32Array.from(list), [2, 3, 4])).dtype, "i32");
@@ -98,11 +131,23 @@ test("layers by themselves take any dtype too, and cast it where they compute in
 
 test("functional models of several inputs take each of another kind", async () => {
   const ids = embedding(300, 3);
-  const m = model((a, b, c) => merge.concatenate().call(left.call(a), mul(right.call(b), 2), flatten().call(ids.call(c))), { inputShape: [[4], [4], [2]] });
+  const m = model((a, b, c) => merge.concatenate().call(left.call(a), mul(right.call(b), 2), flatten().call(ids.call(c))), {
+    inputShape: [[4], [4], [2]],
+  });
   await m.compile({ loss: "mse", backend });
   const [a, b, c] = [numbers(20), numbers(20, 2), numbers(10)];
-  const want = await (await m.predict([{ data: Float32Array.from(a), shape: [5, 4] }, { data: Float32Array.from(b), shape: [5, 4] }, { data: Float32Array.from(c), shape: [5, 2] }])).data();
-  const got = await m.predict([{ data: Uint8ClampedArray.from(a), shape: [5, 4] }, tensor(b.map(Boolean), [5, 4]), { data: Int32Array.from(c), shape: [5, 2] }]);
+  const want = await (
+    await m.predict([
+      { data: Float32Array.from(a), shape: [5, 4] },
+      { data: Float32Array.from(b), shape: [5, 4] },
+      { data: Float32Array.from(c), shape: [5, 2] },
+    ])
+  ).data();
+  const got = await m.predict([
+    { data: Uint8ClampedArray.from(a), shape: [5, 4] },
+    tensor(b.map(Boolean), [5, 4]),
+    { data: Int32Array.from(c), shape: [5, 2] },
+  ]);
   assert.equal(await got.data(), want);
 });
 
@@ -136,7 +181,19 @@ test("normalization adapts to bytes and normalizes bytes: the statistics are tho
 });
 
 /** A classifier of images. */
-const classifier = (scaler) => sequential([scaler, conv2d(4, 3, { activation: "relu" }), batchNorm(), maxPool2d(2), flatten(), dropout(0.25), dense(3, { activation: "softmax" })], { inputShape: [7, 5, 3], seed: 2 });
+const classifier = (scaler) =>
+  sequential(
+    [
+      scaler,
+      conv2d(4, 3, { activation: "relu" }),
+      batchNorm(),
+      maxPool2d(2),
+      flatten(),
+      dropout(0.25),
+      dense(3, { activation: "softmax" }),
+    ],
+    { inputShape: [7, 5, 3], seed: 2 },
+  );
 const SAMPLES = 41;
 const images = numbers(SAMPLES * 105);
 const labels = numbers(SAMPLES, 3, 2);
@@ -159,9 +216,13 @@ test("fit and evaluate: images and labels as bytes train the very weights that f
 });
 
 test("fit: batches of bytes, and booleans as data and targets", async () => {
-  const x = numbers(60, 2), y = numbers(20, 2, 3);
+  const x = numbers(60, 2);
+  const y = numbers(20, 2, 3);
   const run = async (data, target, asBatches) => {
-    const m = sequential([layerNorm(), dense(4, { activation: "relu" }), dense(1, { activation: "sigmoid" })], { inputShape: [3], seed: 1 });
+    const m = sequential([layerNorm(), dense(4, { activation: "relu" }), dense(1, { activation: "sigmoid" })], {
+      inputShape: [3],
+      seed: 1,
+    });
     await m.compile({ loss: "binaryCrossentropy", optimizer: "sgd", metrics: ["accuracy"], backend });
     await m.fit(...(asBatches ? [() => [[data, target]]] : [data, target]), { epochs: 3, ...quiet });
     return fingerprint(m);
@@ -170,7 +231,14 @@ test("fit: batches of bytes, and booleans as data and targets", async () => {
   for (const asBatches of [false, true]) {
     const want = await run({ data: Float32Array.from(x), shape: [20, 3] }, { data: Float32Array.from(y), shape: [20, 1] }, asBatches);
     assert.is(await run({ data: Uint8Array.from(x), shape: [20, 3] }, { data: Uint8Array.from(y), shape: [20, 1] }, asBatches), want);
-    assert.is(await run(rows(x, Boolean), y.map((v) => [Boolean(v)]), asBatches), want);
+    assert.is(
+      await run(
+        rows(x, Boolean),
+        y.map((v) => [Boolean(v)]),
+        asBatches,
+      ),
+      want,
+    );
     assert.is(await run(tensor(Uint8Array.from(x), [20, 3]), tensor(y.map(Boolean), [20]), asBatches), want);
   }
 });
@@ -190,7 +258,11 @@ test("a data set of bytes takes its bytes on the device, and no more", async () 
     write.call(backend, buffer, offset, data);
   };
   try {
-    await m.fit(x, y, { batchSize: 32, ...quiet, callbacks: [{ onBatchEnd: () => void (during = Math.max(during, backend.memory().bytes)) }] });
+    await m.fit(x, y, {
+      batchSize: 32,
+      ...quiet,
+      callbacks: [{ onBatchEnd: () => void (during = Math.max(during, backend.memory().bytes)) }],
+    });
   } finally {
     delete backend.write;
   }
@@ -202,7 +274,8 @@ test("a data set of bytes takes its bytes on the device, and no more", async () 
 
 test("models of lockstep/inference take them too", async () => {
   const list = numbers(8);
-  const run = async (data) => (await new InferenceModel([dense(3)], null, { inputShape: [4], seed: 1 }).predict({ data, shape: [2, 4] })).data();
+  const run = async (data) =>
+    (await new InferenceModel([dense(3)], null, { inputShape: [4], seed: 1 }).predict({ data, shape: [2, 4] })).data();
   assert.equal(await run(Uint8Array.from(list)), await run(Float32Array.from(list)));
 });
 

@@ -1,7 +1,21 @@
 /** What models and functions hold on a backend, when they give it back, and what a backend that is full does. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { adam, add, BackendError, compile, dense, loadModel, LockstepError, matmul, mul, open, sequential, tensor, zeros } from "../../build/esm/index.js";
+import {
+  adam,
+  add,
+  BackendError,
+  compile,
+  dense,
+  loadModel,
+  LockstepError,
+  matmul,
+  mul,
+  open,
+  sequential,
+  tensor,
+  zeros,
+} from "../../build/esm/index.js";
 
 const quiet = { verbose: 0 };
 const MiB = 2 ** 20;
@@ -11,10 +25,13 @@ const bytes = await sequential([dense(512)], { inputShape: [512] }).toBytes();
 const x = () => ({ data: new Float32Array(512).fill(1), shape: [1, 512] });
 
 async function rejects(promise, pattern) {
-  await promise.then(() => assert.unreachable("it resolved"), (e) => {
-    assert.instance(e, LockstepError);
-    assert.match(e.message, pattern);
-  });
+  await promise.then(
+    () => assert.unreachable("it resolved"),
+    (e) => {
+      assert.instance(e, LockstepError);
+      assert.match(e.message, pattern);
+    },
+  );
 }
 
 test("load, predict, dispose without a turn of the event loop", async () => {
@@ -66,12 +83,19 @@ test("a disposed model says so", async () => {
   await model.compile({ loss: "mse" });
   const fitting = model.fit(zeros([8, 4]), zeros([8, 1]), { epochs: 3, callbacks: [{ onEpochEnd: () => model.dispose() }], ...quiet });
   await rejects(fitting, /was disposed/);
-  for (const call of [() => model.predict(zeros([1, 4])), () => model.evaluate(zeros([1, 4]), zeros([1, 1])), () => model.fit(zeros([1, 4]), zeros([1, 1]), quiet)]) {
+  for (const call of [
+    () => model.predict(zeros([1, 4])),
+    () => model.evaluate(zeros([1, 4]), zeros([1, 1])),
+    () => model.fit(zeros([1, 4]), zeros([1, 1]), quiet),
+  ]) {
     await rejects(call(), /model "gone" was disposed; load or build it again/);
   }
   await rejects(model.getWeights(), /was disposed/);
   await rejects(model.toBytes(), /was disposed/);
-  assert.throws(() => model.setWeights([new Float32Array(4), new Float32Array(1)]), (e) => e instanceof LockstepError && /was disposed/.test(e.message));
+  assert.throws(
+    () => model.setWeights([new Float32Array(4), new Float32Array(1)]),
+    (e) => e instanceof LockstepError && /was disposed/.test(e.message),
+  );
   backend.close();
 });
 
@@ -90,10 +114,13 @@ test("what cannot fit says so with the numbers", async () => {
   const backend = await open("wasm", { maxBytes: 8 * MiB, threads: 1 });
   const f = compile((a) => add(a, 1));
   const big = tensor(new Float32Array(1.5 * MiB));
-  await f(big).then(() => assert.unreachable("it fitted"), (e) => {
-    assert.instance(e, BackendError);
-    assert.match(e.message, /out of memory: \d+ bytes wanted, \d+ in use in \d+ buffers, the memory ends at 8388608/);
-  });
+  await f(big).then(
+    () => assert.unreachable("it fitted"),
+    (e) => {
+      assert.instance(e, BackendError);
+      assert.match(e.message, /out of memory: \d+ bytes wanted, \d+ in use in \d+ buffers, the memory ends at 8388608/);
+    },
+  );
   assert.equal([...(await (await f(zeros([2]))).data())], [1, 1], "and the backend goes on");
   backend.close();
 });

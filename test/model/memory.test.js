@@ -28,7 +28,10 @@ function assertNotAbove(after, before) {
   for (const key of ["linear", "buffers", "bytes"]) assert.ok(after[key] <= before[key], `${key}: ${after[key]}, before ${before[key]}`);
 }
 
-/** @throws unless memory after `repeat` more runs of `work` is what it was after `first`, or less where earlier tests' leavings were collected. */
+/**
+ * @throws unless memory after `repeat` more runs of `work` is what it was after `first`, or less where earlier tests' leavings were
+ * collected.
+ */
 async function assertFlat(first, repeat, work) {
   for (let i = 0; i < first; i++) await work(i);
   const objects = await heap();
@@ -73,7 +76,8 @@ test("1,000 steps in 28 calls of fit with fresh arrays, with validation and metr
 test("large arrays do not wait for the garbage collector", async () => {
   const m = sequential([flatten(), dense(1)], { inputShape: [64, 64] });
   await m.compile({ loss: "mse", backend });
-  const fit = () => m.fit({ data: new Float32Array(256 * 4096), shape: [256, 64, 64] }, { data: new Float32Array(256), shape: [256, 1] }, quiet);
+  const fit = () =>
+    m.fit({ data: new Float32Array(256 * 4096), shape: [256, 64, 64] }, { data: new Float32Array(256), shape: [256, 1] }, quiet);
   await fit();
   // What earlier tests left is collected here, so that the next call takes other places; from then on all take the same.
   await heap();
@@ -131,7 +135,8 @@ test("evaluate and save", async () => {
 function counting() {
   const counter = { allocations: 0 };
   const wrapped = { name: backend.name, limits: backend.limits };
-  for (const method of ["free", "write", "read", "compile", "run", "sync", "close"]) wrapped[method] = (...args) => backend[method](...args);
+  for (const method of ["free", "write", "read", "compile", "run", "sync", "close"])
+    wrapped[method] = (...args) => backend[method](...args);
   wrapped.alloc = (bytes) => {
     counter.allocations++;
     return backend.alloc(bytes);
@@ -139,17 +144,27 @@ function counting() {
   return { wrapped, counter };
 }
 
-const cnn = () => sequential([conv2d(4, 3, { activation: "relu" }), maxPool2d(2), flatten(), dropout(0.5), dense(3, { activation: "softmax" })], { inputShape: [8, 8, 1] });
+const cnn = () =>
+  sequential([conv2d(4, 3, { activation: "relu" }), maxPool2d(2), flatten(), dropout(0.5), dense(3, { activation: "softmax" })], {
+    inputShape: [8, 8, 1],
+  });
 
 for (const [name, make, x, y, loss] of [
   ["a dense network", () => network({ rate: 0.2 }), data.x, data.y, "mse"],
-  ["a convolutional network", cnn, { data: new Float32Array(45 * 64).fill(0.5), shape: [45, 8, 8, 1] }, { data: new Int32Array(45).fill(1), shape: [45] }, "sparseCategoricalCrossentropy"],
+  [
+    "a convolutional network",
+    cnn,
+    { data: new Float32Array(45 * 64).fill(0.5), shape: [45, 8, 8, 1] },
+    { data: new Int32Array(45).fill(1), shape: [45] },
+    "sparseCategoricalCrossentropy",
+  ],
 ]) {
   test(`${name}: after the first step of each shape nothing is allocated`, async () => {
     const { wrapped, counter } = counting();
     const m = make();
     await m.compile({ loss, optimizer: "adam", metrics: ["accuracy"], backend: wrapped });
-    const counts = [], memory = [];
+    const counts = [];
+    const memory = [];
     const watch = {
       onBatchEnd: () => {
         counts.push(counter.allocations);

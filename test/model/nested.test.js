@@ -23,10 +23,28 @@ test("sequential takes models, which train as their layers would", async () => {
   const { x, y } = table(32);
   const base = baseOf({ inputShape: [4] });
   const head = sequential([dense(1, { name: "out" })], { inputShape: [8], seed: 3 });
-  const flat = sequential([...baseOf({ inputShape: [4] }).layers, ...sequential([dense(1, { name: "out" })], { inputShape: [8], seed: 3 }).layers], { inputShape: [4] });
+  const flat = sequential(
+    [...baseOf({ inputShape: [4] }).layers, ...sequential([dense(1, { name: "out" })], { inputShape: [8], seed: 3 }).layers],
+    { inputShape: [4] },
+  );
   const nested = sequential([base, head], { inputShape: [4] });
-  assert.equal(nested.layers.map((l) => l.name), ["model", "model_1"]);
-  assert.equal(nested.weights.map((w) => w.name), ["dense/kernel", "dense/bias", "batchNorm/gamma", "batchNorm/beta", "batchNorm/movingMean", "batchNorm/movingVariance", "out/kernel", "out/bias"]);
+  assert.equal(
+    nested.layers.map((l) => l.name),
+    ["model", "model_1"],
+  );
+  assert.equal(
+    nested.weights.map((w) => w.name),
+    [
+      "dense/kernel",
+      "dense/bias",
+      "batchNorm/gamma",
+      "batchNorm/beta",
+      "batchNorm/movingMean",
+      "batchNorm/movingVariance",
+      "out/kernel",
+      "out/bias",
+    ],
+  );
   assert.is(nested.nameOf(nested.weights[0]), "model/dense/kernel");
   for (const m of [nested, flat]) {
     await m.compile({ loss: "mse", optimizer: sgd({ learningRate: 0.05 }) });
@@ -34,23 +52,32 @@ test("sequential takes models, which train as their layers would", async () => {
   }
   assert.is(await fingerprint(nested), await fingerprint(flat));
   // The weights are the base's own.
-  assert.equal(await (await sequential([base], { inputShape: [4] }).predict(asTensor(x))).data(), await (await base.predict(asTensor(x))).data());
+  assert.equal(
+    await (await sequential([base], { inputShape: [4] }).predict(asTensor(x))).data(),
+    await (await base.predict(asTensor(x))).data(),
+  );
 });
 
 test("models are called in functions of layers and in compiled functions, built or not", async () => {
   const base = sequential([dense(3, { kernelInitializer: "ones" })]);
   const net = model((a, b) => base.call(add(base.call(a), base.call(b))), { inputShape: [[3], [3]] });
-  assert.equal(net.layers.map((l) => l.kind), ["model"]);
+  assert.equal(
+    net.layers.map((l) => l.kind),
+    ["model"],
+  );
   assert.is(net.weights.length, 2);
   const [a, b] = [tensor([[1, 2, 3]]), tensor([[1, 0, 0]])];
   assert.equal([...(await (await net.predict([a, b])).data())], [21, 21, 21]);
   const y = await compile((t) => base.call(t))(a);
   assert.equal([...(await y.data())], [6, 6, 6]);
   const { grads } = await compile((t) => valueAndGrad(() => mean(base.call(t)), base.parameters)())(a);
-  assert.equal([...(await grads[1].data())].map((v) => Math.round(v * 3)), [1, 1, 1]);
+  assert.equal(
+    [...(await grads[1].data())].map((v) => Math.round(v * 3)),
+    [1, 1, 1],
+  );
 });
 
-test("a model within takes inputs of any dtype as one by itself does: as f32, with the integers that were given for embeddings", async () => {
+test("a model within takes inputs of any dtype as one by itself does: as f32, with the integers for embeddings", async () => {
   const base = sequential([(x) => mul(x, 3)], { inputShape: [2] });
   const net = model((x) => base.call(cast(x, "i32")), { inputShape: [2] });
   assert.is(String(await net.predict([[7, 9]])), "f32[1, 2]");
@@ -104,16 +131,25 @@ test("nested models are saved and come back", async () => {
   await net.compile({ loss: "mse", optimizer: "adam" });
   await net.fit(x, y, { epochs: 1, verbose: 0 });
   const again = await loadModel(await net.toBytes());
-  assert.equal(again.layers.map((l) => [l.kind, l.name]), [["model", "base"], ["model", "model"]]);
+  assert.equal(
+    again.layers.map((l) => [l.kind, l.name]),
+    [["model", "base"], ["model", "model"]],
+  );
   assert.is(await fingerprint(again), await fingerprint(net));
-  assert.equal(again.weights.map((w) => w.trainable), net.weights.map((w) => w.trainable));
+  assert.equal(
+    again.weights.map((w) => w.trainable),
+    net.weights.map((w) => w.trainable),
+  );
   for (const m of [net, again]) await m.fit(x, y, { epochs: 2, initialEpoch: 1, verbose: 0 });
   assert.is(await fingerprint(again), await fingerprint(net));
   const inner = baseOf({ inputShape: [4] });
   inner.layers[0].trainable = false;
   const outer = sequential([inner], { inputShape: [4] });
   await outer.compile({ loss: "mse" });
-  assert.equal((await loadModel(await outer.toBytes())).weights.map((w) => w.trainable), [false, false, true, true, false, false]);
+  assert.equal(
+    (await loadModel(await outer.toBytes())).weights.map((w) => w.trainable),
+    [false, false, true, true, false, false],
+  );
   const fn = sequential([model((t) => mul(t, 2))], { inputShape: [4] });
   assert.match((await errorOf(() => fn.toBytes())).message, /layer "model": .*function/);
 });

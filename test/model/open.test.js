@@ -17,12 +17,28 @@ const backend = await open("wasm", { reproducible: true });
 const quiet = { verbose: 0 };
 const random = new Random(4);
 const sequences = (samples, steps, features) => tensor(random.normal(samples * steps * features), [samples, steps, features]);
-const words = (samples, steps) => tensor(Int32Array.from(random.uniform(samples * steps), (v) => 1 + Math.floor(v * 9)), [samples, steps]);
+const words = (samples, steps) =>
+  tensor(
+    Int32Array.from(random.uniform(samples * steps), (v) => 1 + Math.floor(v * 9)),
+    [samples, steps],
+  );
 /** The shapes of layers' outputs as summary shows them. */
-const shown = (m) => m.summary(() => {}).split("\n").filter((l) => l.startsWith("│")).slice(1).map((l) => l.split("│")[2].trim());
+const shown = (m) =>
+  m
+    .summary(() => {})
+    .split("\n")
+    .filter((l) => l.startsWith("│"))
+    .slice(1)
+    .map((l) => l.split("│")[2].trim());
 
 test("a model of any length: shapes, weights and predictions are those of the model of each length", async () => {
-  const layers = () => [conv1d(6, 3, { activation: "relu" }), maxPool1d(2), lstm(5, { returnSequences: true }), globalAvgPool1d(), dense(2)];
+  const layers = () => [
+    conv1d(6, 3, { activation: "relu" }),
+    maxPool1d(2),
+    lstm(5, { returnSequences: true }),
+    globalAvgPool1d(),
+    dense(2),
+  ];
   const m = sequential(layers(), { inputShape: [null, 4], seed: 3 });
   assert.equal(m.inputShapes, [[null, 4]]);
   assert.equal(m.outputShape, [2]);
@@ -39,10 +55,15 @@ test("a model of any length: shapes, weights and predictions are those of the mo
 });
 
 test("an output for each step has an open dimension, also [null] alone, of images, and of several inputs", async () => {
-  const tagger = sequential([embedding(10, 4), bidirectional(lstm(3, { returnSequences: true })), dense(5, { activation: "softmax" })], { inputShape: [null] });
+  const tagger = sequential([embedding(10, 4), bidirectional(lstm(3, { returnSequences: true })), dense(5, { activation: "softmax" })], {
+    inputShape: [null],
+  });
   assert.equal([tagger.inputShapes, tagger.outputShape], [[[null]], [null, 5]]);
   assert.equal((await tagger.predict(words(9, 6), { batchSize: 4 })).shape, [9, 6, 5]);
-  assert.equal(await (await tagger.predict([[1, 2, 3]])).array(), await (await tagger.predict([[1, 2, 3], [4, 5, 6]], { batchSize: 1 })).array().then((a) => a.slice(0, 1)));
+  assert.equal(
+    await (await tagger.predict([[1, 2, 3]])).array(),
+    await (await tagger.predict([[1, 2, 3], [4, 5, 6]], { batchSize: 1 })).array().then((a) => a.slice(0, 1)),
+  );
   const images = sequential([conv2d(3, 3, { padding: "same" }), upSampling2d(2)], { inputShape: [null, null, 1] });
   assert.equal(images.outputShape, [null, null, 3]);
   assert.equal((await images.predict(tensor(random.normal(2 * 5 * 7), [2, 5, 7, 1]))).shape, [2, 10, 14, 3]);
@@ -63,7 +84,9 @@ test("long windows, deep pooling and short tables of positions find sizes that f
     for (let i = 0; i < 4; i++) y = ups[i].call(y);
     return joined.call(x, y);
   };
-  const pools = Array.from({ length: 4 }, () => nn.avgPool2d(2)), ups = Array.from({ length: 4 }, () => upSampling2d(2)), joined = merge.concatenate();
+  const pools = Array.from({ length: 4 }, () => nn.avgPool2d(2));
+  const ups = Array.from({ length: 4 }, () => upSampling2d(2));
+  const joined = merge.concatenate();
   assert.equal(model(unet, { inputShape: [null, null, 3] }).outputShape, [null, null, 6]);
   const table = tensor(random.normal(20 * 4), [20, 4]);
   const positions = (x) => nn.merge.add().call(x, slice(table, [0, 0], [x.shape[1], 4]));
@@ -107,10 +130,12 @@ test("batches of different lengths train as models of those lengths do, one step
   }
   const got = await m.getWeights();
   for (const [i, w] of got.entries()) assert.equal(await w.array(), await weights[i].array(), `weight ${i}`);
-  const each = await Promise.all(data.map(async ([x, y]) => {
-    const [p, want] = [await (await m.predict(x)).data(), await y.data()];
-    return Array.from(p, (v, i) => [(v - want[i]) ** 2, Math.abs(v - want[i])]);
-  }));
+  const each = await Promise.all(
+    data.map(async ([x, y]) => {
+      const [p, want] = [await (await m.predict(x)).data(), await y.data()];
+      return Array.from(p, (v, i) => [(v - want[i]) ** 2, Math.abs(v - want[i])]);
+    }),
+  );
   const mean = (k) => each.flat().reduce((a, b) => a + b[k], 0) / each.flat().length;
   assert.ok(Math.abs(history.valLoss[1] - mean(0)) < 1e-6 && Math.abs(history.valMae[1] - mean(1)) < 1e-6);
   const evaluated = await m.evaluate(() => data);
@@ -166,7 +191,13 @@ test("padTo brings lengths to a few with zeros behind, for fit, evaluate and pre
   };
   const [by, hand] = [await make(), await make()];
   const y = tensor(random.normal(6), [6, 1]);
-  for (const [steps, padTo, length] of [[3, [8, 4, 16], 4], [4, [4], 4], [9, "powersOfTwo", 16], [8, "powersOfTwo", 8], [1, "powersOfTwo", 1]]) {
+  for (const [steps, padTo, length] of [
+    [3, [8, 4, 16], 4],
+    [4, [4], 4],
+    [9, "powersOfTwo", 16],
+    [8, "powersOfTwo", 8],
+    [1, "powersOfTwo", 1],
+  ]) {
     const x = sequences(6, steps, 2);
     const want = zeroed(x, length);
     assert.equal(await (await by.predict(x, { padTo })).array(), await (await hand.predict(want)).array());
@@ -187,7 +218,10 @@ test("padTo leaves out the outputs of steps that it put in", async () => {
     assert.equal(padded.shape, [5, 6, 2]);
     assert.equal(await padded.array(), await whole.array());
   }
-  assert.match((await errorOf(() => sequential([conv1d(2, 3)], { inputShape: [null, 1] }).predict(sequences(1, 5, 1), { padTo: [8] }))).message, /predict: padTo cannot tell which steps of the output \[null, null, 2\]/);
+  assert.match(
+    (await errorOf(() => sequential([conv1d(2, 3)], { inputShape: [null, 1] }).predict(sequences(1, 5, 1), { padTo: [8] }))).message,
+    /predict: padTo cannot tell which steps of the output \[null, null, 2\]/,
+  );
   await m.compile({ loss: "mse", backend });
   const error = await errorOf(() => m.fit(words(1, 5), tensor(new Float32Array(10), [1, 5, 2]), { padTo: [8], ...quiet }));
   assert.instance(error, ArgumentError);
@@ -202,7 +236,10 @@ test("padTo that cannot be used", async () => {
   assert.match((await of([])).message, /padTo has no length for 5 steps: \[\]/);
   for (const padTo of ["powers", 8, null]) assert.match((await of(padTo)).message, /padTo takes a list of lengths or "powersOfTwo"/);
   assert.instance(await of([8.5]), ShapeError);
-  assert.match((await of([8], sequential([lstm(2), dense(1)], { inputShape: [5, 2] }))).message, /an inputShape that begins with null, got \[8\] for \[5, 2\]/);
+  assert.match(
+    (await of([8], sequential([lstm(2), dense(1)], { inputShape: [5, 2] }))).message,
+    /an inputShape that begins with null, got \[8\] for \[5, 2\]/,
+  );
 });
 
 test.after(() => backend.close());

@@ -21,7 +21,10 @@ test.after(() => wasm.close());
 const near = (a, b, what) => assert.ok(Math.abs(a - b) <= 1e-5 * Math.max(1, Math.abs(b)), `${what}: ${a}, expected ${b}`);
 /** y = x and 3 x as two outputs, whose layers begin with ones. */
 const twice = (give, options = {}) => {
-  const [a, b] = [dense(1, { kernelInitializer: "ones", name: "a", ...options }), dense(1, { kernelInitializer: () => Float32Array.of(3), name: "b" })];
+  const [a, b] = [
+    dense(1, { kernelInitializer: "ones", name: "a", ...options }),
+    dense(1, { kernelInitializer: () => Float32Array.of(3), name: "b" }),
+  ];
   return model((x) => give(a.call(x), b.call(x)), { inputShape: [1] });
 };
 const x = tensor([[1], [2]]);
@@ -30,7 +33,12 @@ const [ya, yb] = [tensor([[0], [0]]), tensor([[0], [0]])];
 
 const forms = {
   "a list": [(a, b) => [a, b], ["a", "b"], { loss: ["mse", "mae"], lossWeights: [2, 10], metrics: [["mae"], "mse"] }, [ya, yb]],
-  "an object": [(a, b) => ({ first: a, second: b }), ["first", "second"], { loss: { first: "mse", second: "mae" }, lossWeights: { first: 2, second: 10 }, metrics: { first: "mae", second: ["mse"] } }, { second: yb, first: ya }],
+  "an object": [
+    (a, b) => ({ first: a, second: b }),
+    ["first", "second"],
+    { loss: { first: "mse", second: "mae" }, lossWeights: { first: 2, second: 10 }, metrics: { first: "mae", second: ["mse"] } },
+    { second: yb, first: ya },
+  ],
 };
 for (const [form, [give, [first, second], options, y]] of Object.entries(forms)) {
   test(`outputs in ${form}: losses, weights, metrics and predictions are each one's own`, async () => {
@@ -39,7 +47,13 @@ for (const [form, [give, [first, second], options, y]] of Object.entries(forms))
     assert.equal(net.outputShapes, [[1], [1]]);
     assert.instance(await errorOf(() => net.outputShape), LockstepError);
     await net.compile({ optimizer: sgd({ learningRate: 0.01 }), ...options });
-    const expected = { loss: 2 * 2.5 + 10 * 4.5, [`${first}Loss`]: 2.5, [`${first}Mae`]: 1.5, [`${second}Loss`]: 4.5, [`${second}Mse`]: 22.5 };
+    const expected = {
+      loss: 2 * 2.5 + 10 * 4.5,
+      [`${first}Loss`]: 2.5,
+      [`${first}Mae`]: 1.5,
+      [`${second}Loss`]: 4.5,
+      [`${second}Mse`]: 22.5,
+    };
     const result = await net.evaluate(x, y);
     assert.equal(Object.keys(result).sort(), Object.keys(expected).sort());
     for (const [name, value] of Object.entries(expected)) near(result[name], value, name);
@@ -52,8 +66,8 @@ for (const [form, [give, [first, second], options, y]] of Object.entries(forms))
     for (const [name, value] of Object.entries(expected)) near(history[name][0], value, `fit: ${name}`);
     assert.ok(`val${first[0].toUpperCase()}${first.slice(1)}Loss` in history);
     // d/dw of 2 mean(w^2 x^2) is 2 * 2 * 2.5 at w = 1, of 10 mean|w x| 10 * 1.5.
-    near((await net.weights[0].tensor.item()), 1 - 0.01 * 10, "kernel of the first");
-    near((await net.weights[2].tensor.item()), 3 - 0.01 * 15, "kernel of the second");
+    near(await net.weights[0].tensor.item(), 1 - 0.01 * 10, "kernel of the first");
+    near(await net.weights[2].tensor.item(), 3 - 0.01 * 15, "kernel of the second");
   });
 }
 
@@ -67,14 +81,29 @@ test("one loss for all outputs, outputs without one, weights of samples for one 
   assert.equal(Object.keys(await net.evaluate(x, { b: yb })), ["loss", "bLoss"]);
   near((await net.fit(x, { b: yb }, { verbose: 0 })).history.bLoss[0], 22.5, "fit without a");
   near(await net.weights[0].tensor.item(), 1 - 0.01, "a is moved by its penalty alone");
-  await net.fit(function* () { yield [x, { b: yb }]; yield { xs: x, ys: [null, yb] }; }, { verbose: 0 });
+  await net.fit(
+    function* () {
+      yield [x, { b: yb }];
+      yield { xs: x, ys: [null, yb] };
+    },
+    { verbose: 0 },
+  );
 });
 
 test("a model of several outputs within another, and its weights in files", async () => {
   const inner = twice((a, b) => ({ a, b }));
-  const outer = model((t) => { const { a, b } = inner.call(t); return add(a, b); }, { inputShape: [1] });
+  const outer = model(
+    (t) => {
+      const { a, b } = inner.call(t);
+      return add(a, b);
+    },
+    { inputShape: [1] },
+  );
   assert.equal(await (await outer.predict(x)).array(), [[4], [8]]);
-  const [p, q] = await compile((t) => { const { a, b } = inner.call(t); return [a, b]; })(x);
+  const [p, q] = await compile((t) => {
+    const { a, b } = inner.call(t);
+    return [a, b];
+  })(x);
   assert.equal([...(await p.data()), ...(await q.data())], [1, 2, 3, 6]);
   assert.match((await errorOf(() => sequential([inner, dense(1)], { inputShape: [1] }))).message, /several outputs cannot stand in a row/);
   await inner.compile({ loss: "mse", optimizer: "adam" });
@@ -99,7 +128,10 @@ test("what does not fit the outputs is refused by name", async () => {
   await says(() => net.compile({ loss: { a: "msee" } }), /"msee"/);
   await says(() => net.compile({ loss: [null, null] }), /a loss for one output at least/);
   await says(() => net.compile({ loss: "mse", lossWeights: [1, "2"] }), /lossWeights/);
-  await says(() => net.compile({ loss: "mse", metrics: ["mae"] }), /compile: metrics: expected a list with one for each output, a, b, got 1/);
+  await says(
+    () => net.compile({ loss: "mse", metrics: ["mae"] }),
+    /compile: metrics: expected a list with one for each output, a, b, got 1/,
+  );
   await says(() => net.compile({ loss: { a: "mse" }, metrics: { b: "mae" } }), /output "b" has metrics/);
   await net.compile({ loss: "mse", optimizer: "sgd" });
   await says(() => net.fit(x, ya), /fit: y: expected a list or an object with one for each output, a, b, got f32\[2, 1\]/);
@@ -145,7 +177,10 @@ test("which layers train is what it was at compile, so that a discriminator can 
   assert.is(after[0], between[0]);
   assert.not.equal(after[1], between[1]);
   const moving = await d.layers[1].weights[2].tensor.data();
-  assert.ok(moving.some((v) => v !== 0), "its averages move when it trains by itself");
+  assert.ok(
+    moving.some((v) => v !== 0),
+    "its averages move when it trains by itself",
+  );
   assert.is(d.trainable, false);
 });
 

@@ -10,13 +10,22 @@ async function fragile(lostAt, reopen = null) {
   const check = () => {
     if (runs >= lostAt) throw new DeviceLostError("fragile: the device was lost");
   };
-  const guard = (name) => (...args) => {
-    check();
-    return inner[name](...args);
-  };
+  const guard =
+    (name) =>
+    (...args) => {
+      check();
+      return inner[name](...args);
+    };
   const backend = {
-    name: "fragile", limits: { ...inner.limits, hostMemory: false, asynchronous: true },
-    alloc: guard("alloc"), free: (b) => inner.free(b), write: guard("write"), compile: guard("compile"), sync: guard("sync"), caughtUp: () => inner.caughtUp(), close: () => inner.close(),
+    name: "fragile",
+    limits: { ...inner.limits, hostMemory: false, asynchronous: true },
+    alloc: guard("alloc"),
+    free: (b) => inner.free(b),
+    write: guard("write"),
+    compile: guard("compile"),
+    sync: guard("sync"),
+    caughtUp: () => inner.caughtUp(),
+    close: () => inner.close(),
     read: async (...args) => {
       check();
       return inner.read(...args);
@@ -32,8 +41,14 @@ async function fragile(lostAt, reopen = null) {
   return backend;
 }
 
-const x = tensor(Float32Array.from({ length: 96 * 3 }, (_, i) => ((i * 37) % 101) / 101), [96, 3]);
-const y = tensor(Float32Array.from({ length: 96 }, (_, i) => ((i * 13) % 7) / 7), [96, 1]);
+const x = tensor(
+  Float32Array.from({ length: 96 * 3 }, (_, i) => ((i * 37) % 101) / 101),
+  [96, 3],
+);
+const y = tensor(
+  Float32Array.from({ length: 96 }, (_, i) => ((i * 13) % 7) / 7),
+  [96, 1],
+);
 
 async function train(backend, optimizer, options = {}) {
   const model = sequential([dense(8, { activation: "tanh" }), dropout(0.2), dense(1)], { inputShape: [3], seed: 3 });
@@ -71,14 +86,18 @@ for (const [name, optimizer] of [["adam", adam], ["adagrad", adagrad]]) {
 }
 
 test("fit: without a new device it goes on on WASM", async () => {
-  const { result, said } = await quietly(async () => train(await fragile(7, () => Promise.reject(new Error("no adapter"))), adam(), { recoverEvery: 2 }));
+  const { result, said } = await quietly(async () =>
+    train(await fragile(7, () => Promise.reject(new Error("no adapter"))), adam(), { recoverEvery: 2 }),
+  );
   assert.match(said[0], /on wasm/);
   assert.is(result.history.loss.length, 3);
 });
 
 test("fit: lost twice in one epoch", async () => {
   const whole = await train(await fragile(Infinity), adam());
-  const { result, said } = await quietly(async () => train(await fragile(3, () => fragile(3, () => fragile(Infinity))), adam(), { recoverEvery: 2 }));
+  const { result, said } = await quietly(async () =>
+    train(await fragile(3, () => fragile(3, () => fragile(Infinity))), adam(), { recoverEvery: 2 }),
+  );
   assert.equal(result.weights, whole.weights);
   assert.is(said.length, 2);
 });
@@ -93,7 +112,11 @@ test("fit: recoverEvery 0 lets the error through", async () => {
 });
 
 test("fit: a callback's error is not taken for a lost device", async () => {
-  const callback = { onEpochEnd() { throw new Error("mine"); } };
+  const callback = {
+    onEpochEnd() {
+      throw new Error("mine");
+    },
+  };
   try {
     await train(await fragile(Infinity), adam(), { callbacks: [callback] });
     assert.unreachable();
@@ -104,9 +127,15 @@ test("fit: a callback's error is not taken for a lost device", async () => {
 
 test("terminateOnNaN: names the step and the layer", async () => {
   const backend = await open("wasm");
-  const model = sequential([dense(4, { name: "first" }), dense(4, { name: "second", activation: "exponential" }), dense(1, { name: "third" })], { inputShape: [3], seed: 3 });
+  const model = sequential(
+    [dense(4, { name: "first" }), dense(4, { name: "second", activation: "exponential" }), dense(1, { name: "third" })],
+    { inputShape: [3], seed: 3 },
+  );
   await model.compile({ loss: "mse", optimizer: adam({ learningRate: 100 }), backend });
-  const big = tensor((await x.data()).map((v) => v * 3), [96, 3]);
+  const big = tensor(
+    (await x.data()).map((v) => v * 3),
+    [96, 3],
+  );
   let said = "";
   try {
     await model.fit(big, y, { epochs: 20, batchSize: 8, verbose: 0, callbacks: [terminateOnNaN()] });

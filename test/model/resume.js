@@ -20,6 +20,13 @@ async function fresh() {
 }
 
 const m = initial === undefined ? await fresh() : await loadModel(file, { backend });
-const { history } = await m.fit(data.x, data.y, { epochs: Number(epochs), initialEpoch: Number(initial ?? 0), batchSize: 16, validationSplit: 0.2, seed: 5, verbose: 0 });
+const { history } = await m.fit(data.x, data.y, {
+  epochs: Number(epochs),
+  initialEpoch: Number(initial ?? 0),
+  batchSize: 16,
+  validationSplit: 0.2,
+  seed: 5,
+  verbose: 0,
+});
 await m.save(file);
 console.log(JSON.stringify({ weights: await fingerprint(m), losses: history.loss, valMae: history.valMae }));

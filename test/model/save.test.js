@@ -43,7 +43,9 @@ async function heard(fn) {
 }
 const quietly = async (fn) => (await heard(fn)).value;
 
-const image = [6, 6, 4], sequence = [5, 4], row = [8];
+const image = [6, 6, 4];
+const sequence = [5, 4];
+const row = [8];
 /** A layer of each kind, with options away from their defaults, and the shape of its input. */
 const LAYERS = {
   dense: [nn.dense(3, { activation: "tanh", useBias: false, kernelRegularizer: { l2: 0.1 } }), row],
@@ -89,7 +91,12 @@ const LAYERS = {
   groupNorm: [nn.groupNorm(2, { scale: false }), image],
 };
 const MERGES = {
-  add: nn.merge.add(), multiply: nn.merge.multiply(), average: nn.merge.average(), maximum: nn.merge.maximum(), minimum: nn.merge.minimum(), concatenate: nn.merge.concatenate({ axis: 1 }),
+  add: nn.merge.add(),
+  multiply: nn.merge.multiply(),
+  average: nn.merge.average(),
+  maximum: nn.merge.maximum(),
+  minimum: nn.merge.minimum(),
+  concatenate: nn.merge.concatenate({ axis: 1 }),
 };
 
 test("the tables have every kind of layer that files can hold", async () => {
@@ -99,7 +106,12 @@ test("the tables have every kind of layer that files can hold", async () => {
 
 for (const [kind, [layer, inputShape]] of Object.entries(LAYERS)) {
   test(`${kind} comes back from a file`, async () => {
-    const x = { data: new Random(3).uniform(2 * inputShape.reduce((a, b) => a * b)).map((v) => (kind === "embedding" ? Math.floor(9 * v) : 2 * v - 1)), shape: [2, ...inputShape] };
+    const x = {
+      data: new Random(3)
+        .uniform(2 * inputShape.reduce((a, b) => a * b))
+        .map((v) => (kind === "embedding" ? Math.floor(9 * v) : 2 * v - 1)),
+      shape: [2, ...inputShape],
+    };
     if (kind === "normalization") layer.adapt(asTensor(x));
     const m = sequential([layer], { inputShape, seed: 2, name: "one" });
     // Numbers that no initializer gives; positive, for variances.
@@ -108,9 +120,15 @@ for (const [kind, [layer, inputShape]] of Object.entries(LAYERS)) {
     await m.save(path);
     const copy = await loadModel(path);
     assert.equal([copy.name, copy.seed, copy.inputShapes, copy.outputShape], ["one", 2, m.inputShapes, m.outputShape]);
-    assert.equal(copy.layers.map((l) => [l.kind, l.name]), m.layers.map((l) => [l.kind, l.name]));
+    assert.equal(
+      copy.layers.map((l) => [l.kind, l.name]),
+      m.layers.map((l) => [l.kind, l.name]),
+    );
     assert.equal(JSON.parse(JSON.stringify(copy.layers[0].config)), JSON.parse(JSON.stringify({ ...layer.config, name: layer.name })));
-    assert.equal(copy.weights.map((w) => [w.name, w.trainable]), m.weights.map((w) => [w.name, w.trainable]));
+    assert.equal(
+      copy.weights.map((w) => [w.name, w.trainable]),
+      m.weights.map((w) => [w.name, w.trainable]),
+    );
     assert.is(await fingerprint(copy), await fingerprint(m));
     assert.equal(await (await copy.predict(x)).data(), await (await m.predict(x)).data());
   });
@@ -237,7 +255,8 @@ test("a model that is a function: the file says so, its weights load into the fu
     const [a, b, join] = [nn.dense(3, { name: "left" }), nn.dense(3), nn.merge.add()];
     return model((x) => join.call(a.call(x), b.call(x)), { inputShape: [4], seed });
   };
-  const m = make(1), copy = make(2);
+  const m = make(1);
+  const copy = make(2);
   await m.save(file("function"));
   const error = await errorOf(() => loadModel(file("function")));
   assert.instance(error, FileError);
@@ -276,7 +295,8 @@ test("every truncation and every changed byte is a FileError, and changes no wei
 test("files of others, of other versions and of other models are FileErrors that say what they are", async () => {
   const bytes = await network().toBytes();
   const { metadata, tensors } = await readSafetensors(bytes);
-  const edited = (change) => encodeSafetensors(Object.fromEntries(tensors), { ...metadata, lockstep: JSON.stringify(change(JSON.parse(metadata.lockstep))) });
+  const edited = (change) =>
+    encodeSafetensors(Object.fromEntries(tensors), { ...metadata, lockstep: JSON.stringify(change(JSON.parse(metadata.lockstep))) });
   const foreign = encodeSafetensors({ w: { shape: [2], data: new Float32Array(2) } });
   for (const [damaged, message] of [
     [foreign, /not a Lockstep model/],
@@ -303,16 +323,28 @@ test("files of others, of other versions and of other models are FileErrors that
 
 /** `bytes` with the JSON of one metadata entry changed, and the checksum that goes with it. */
 async function resealed(bytes, key, change) {
-  const { metadata: { checksum: _, ...rest }, tensors } = await readSafetensors(bytes, { raw: true });
+  const {
+    metadata: { checksum: _, ...rest },
+    tensors,
+  } = await readSafetensors(bytes, { raw: true });
   const changed = { ...rest, [key]: JSON.stringify(change(JSON.parse(rest[key]))) };
-  return writeSafetensors(tensors, { ...changed, checksum: checksum(changed, Array.from(tensors, ([name, t]) => [name, t, t.bytes])) });
+  return writeSafetensors(tensors, {
+    ...changed,
+    checksum: checksum(
+      changed,
+      Array.from(tensors, ([name, t]) => [name, t, t.bytes]),
+    ),
+  });
 }
 
 test("a file whose checksum is right and whose configuration is not is refused at once, before sizes in it are allocated", async () => {
   const m = sequential([nn.lstm(3), nn.dense(2)], { inputShape: [2, 4] });
   await m.compile({ loss: "mse", optimizer: adam(), metrics: [precision({ classes: 2 })], backend });
   const bytes = await m.toBytes();
-  const layer = (at, config) => (c) => ({ ...c, layers: c.layers.map((l, i) => (i === at ? { ...l, config: { ...l.config, ...config } } : l)) });
+  const layer = (at, config) => (c) => ({
+    ...c,
+    layers: c.layers.map((l, i) => (i === at ? { ...l, config: { ...l.config, ...config } } : l)),
+  });
   const training = (change) => (c) => ({ ...c, ...change(c) });
   for (const [key, change, message] of [
     ["lockstep", (c) => ({ ...c, version: 99 }), /version 99/],
@@ -325,10 +357,22 @@ test("a file whose checksum is right and whose configuration is not is refused a
     ["lockstep", layer(1, { units: 3 }), /dense.*bias.*3 elements, of 106 in the file 1 are left/],
     ["lockstep", layer(1, { units: 1 }), /"dense\/kernel" has shape \[3, 2\], the layer needs \[3, 1\]/],
     ["lockstep", layer(1, { activation: "__proto__" }), /unknown activation "__proto__"/],
-    ["lockstep", (c) => ({ ...c, layers: [{ ...c.layers[0], kind: "constructor" }, c.layers[1]] }), /layer "lstm" is of the custom kind "constructor"; pass layers/],
-    ["training", training((c) => ({ optimizer: { ...c.optimizer, config: { ...c.optimizer.config, beta1: "" } } })), /beta1 must be a number/],
+    [
+      "lockstep",
+      (c) => ({ ...c, layers: [{ ...c.layers[0], kind: "constructor" }, c.layers[1]] }),
+      /layer "lstm" is of the custom kind "constructor"; pass layers/,
+    ],
+    [
+      "training",
+      training((c) => ({ optimizer: { ...c.optimizer, config: { ...c.optimizer.config, beta1: "" } } })),
+      /beta1 must be a number/,
+    ],
     ["training", training((c) => ({ optimizer: { ...c.optimizer, kind: "toString" } })), /unknown "toString"/],
-    ["training", training(() => ({ metrics: [{ name: "precision", config: { classes: 2 ** 31 } }] })), /precision: made for 2147483648 outputs, the model has 2/],
+    [
+      "training",
+      training(() => ({ metrics: [{ name: "precision", config: { classes: 2 ** 31 } }] })),
+      /precision: made for 2147483648 outputs, the model has 2/,
+    ],
     ["training", training(() => ({ metrics: [{ name: "hasOwnProperty", config: {} }] })), /unknown "hasOwnProperty"/],
   ]) {
     const damaged = await resealed(bytes, key, change);
@@ -343,7 +387,11 @@ test("a file saved while fit runs holds the weights and the optimizer of one ste
   // The gradient of every weight is 1, so that each is minus the number of steps.
   const m = sequential([nn.dense(1, { kernelInitializer: "zeros" })], { inputShape: [1] });
   await m.compile({ loss: (_y, p) => mul(p, 1), optimizer: sgd({ learningRate: 1 }), backend });
-  const fit = m.fit({ data: new Float32Array(400).fill(1), shape: [400, 1] }, new Float32Array(400), { batchSize: 1, epochs: 30, ...quiet });
+  const fit = m.fit({ data: new Float32Array(400).fill(1), shape: [400, 1] }, new Float32Array(400), {
+    batchSize: 1,
+    epochs: 30,
+    ...quiet,
+  });
   const seen = new Set();
   for (let i = 0; i < 40; i++) {
     const { tensors } = await readSafetensors(await m.toBytes());
@@ -375,7 +423,12 @@ test("metrics made with options come back with them; one's own functions are giv
 
 test("a loss that is a function is not taken for the one of Lockstep whose name it has", async () => {
   const m = network();
-  await m.compile({ loss: function mse(_y, p) { return p; }, backend });
+  await m.compile({
+    loss: function mse(_y, p) {
+      return p;
+    },
+    backend,
+  });
   const bytes = await m.toBytes();
   assert.match((await errorOf(() => loadModel(bytes, { backend }))).message, /its loss "mse" is a function/);
   assert.ok((await loadModel(bytes, { backend, loss: "mse" })).isSequential);
@@ -386,12 +439,24 @@ test.after(() => {
   rmSync(folder, { recursive: true });
 });
 test("what is no model file says what it is", async () => {
-  for (const [bytes, begin] of [["<!doctype html><title>404</title>", '"<!doctyp"'], ['{"modelTopology": {}}', '"{\\"modelT"'], ["PK\u0003\u0004 and what a .keras file has", '"PK\\u0003\\u0004 and']]) {
+  for (const [bytes, begin] of [
+    ["<!doctype html><title>404</title>", '"<!doctyp"'],
+    ['{"modelTopology": {}}', '"{\\"modelT"'],
+    ["PK\u0003\u0004 and what a .keras file has", '"PK\\u0003\\u0004 and'],
+  ]) {
     const error = await errorOf(() => loadModel(new TextEncoder().encode(bytes)));
     assert.instance(error, FileError);
     assert.ok(error.message.includes(`not safetensors: it begins with ${begin}`), error.message);
   }
-  for (const [source, what] of [[undefined, "Undefined"], [null, "Null"], [{}, "Object"], [7, "Number"], [["a"], "Array"], [() => 1, "Function"], [Promise.resolve({}), "Object"]]) {
+  for (const [source, what] of [
+    [undefined, "Undefined"],
+    [null, "Null"],
+    [{}, "Object"],
+    [7, "Number"],
+    [["a"], "Array"],
+    [() => 1, "Function"],
+    [Promise.resolve({}), "Object"],
+  ]) {
     for (const load of [() => loadModel(source), () => loadWeights(sequential([nn.dense(1)], { inputShape: [1] }), source)]) {
       const error = await errorOf(load);
       assert.instance(error, ArgumentError);
@@ -404,7 +469,10 @@ test("a model is read from a file: URL", async () => {
   const net = sequential([nn.dense(2)], { inputShape: [3], seed: 4 });
   await net.save(file("by url.safetensors"));
   const again = await loadModel(pathToFileURL(file("by url.safetensors")));
-  assert.equal((await again.getWeights()).map((w) => [...w.host]), (await net.getWeights()).map((w) => [...w.host]));
+  assert.equal(
+    (await again.getWeights()).map((w) => [...w.host]),
+    (await net.getWeights()).map((w) => [...w.host]),
+  );
   assert.match((await errorOf(() => loadModel(pathToFileURL(file("none.safetensors"))))).message, "none.safetensors");
 });
 

@@ -1,4 +1,6 @@
-/** Not a test: run by save.test.js and killed. `node saver.js FILE` saves a model whose weights are all 1, 2, 3 … in turn to FILE, for ever. */
+/**
+ * Not a test: run by save.test.js and killed. `node saver.js FILE` saves a model whose weights are all 1, 2, 3 … in turn to FILE, for ever.
+ */
 import { sequential } from "../../build/esm/model/model.js";
 import { dense } from "../../build/esm/nn/index.js";
 

@@ -10,13 +10,23 @@ function read(m) {
   const text = m.summary((t) => (printed += t));
   assert.is(printed, text);
   const lines = text.split("\n");
-  const cells = lines.filter((l) => l.startsWith("│")).map((l) => l.split("│").slice(1, -1).map((c) => c.trim()));
+  const cells = lines
+    .filter((l) => l.startsWith("│"))
+    .map((l) =>
+      l
+        .split("│")
+        .slice(1, -1)
+        .map((c) => c.trim()),
+    );
   assert.is(new Set(lines.slice(1, -1).map((l) => l.length)).size, 1, "all lines of the table are equally long");
   return { title: lines[0], head: cells[0], rows: cells.slice(1), last: lines.at(-1) };
 }
 
 test("a sequential model", () => {
-  const m = sequential([conv2d(8, 3, { padding: "same" }), batchNorm(), maxPool2d(2), flatten(), dense(1000, { name: "head" })], { inputShape: [8, 8, 1], name: "digits" });
+  const m = sequential([conv2d(8, 3, { padding: "same" }), batchNorm(), maxPool2d(2), flatten(), dense(1000, { name: "head" })], {
+    inputShape: [8, 8, 1],
+    name: "digits",
+  });
   const { title, head, rows, last } = read(m);
   assert.is(title, 'Model: "digits"');
   assert.equal(head, ["Layer (type)", "Output shape", "Parameters"]);
@@ -31,7 +41,8 @@ test("a sequential model", () => {
 });
 
 test("a model that is a function, with a layer called twice", () => {
-  const shared = dense(3), join = merge.add();
+  const shared = dense(3);
+  const join = merge.add();
   const { rows, last } = read(model((a, b) => join.call(shared.call(a), shared.call(b)), { inputShape: [[2], [2]] }));
   assert.equal(rows, [["dense (dense)", "[batch, 3]", "9"], ["add (add)", "[batch, 3]", "0"]]);
   assert.match(last, /^Parameters: 9 \(36 B\)/);

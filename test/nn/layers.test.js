@@ -19,7 +19,10 @@ test.after(() => wasm.close());
 /** Numbers in [-1, 1] that differ. */
 const values = (...shape) => {
   const size = shape.reduce((a, b) => a * b, 1);
-  return tensor(Float32Array.from({ length: size }, (_, i) => ((i * 37 + 11) % 101) / 50 - 1), shape);
+  return tensor(
+    Float32Array.from({ length: size }, (_, i) => ((i * 37 + 11) % 101) / 50 - 1),
+    shape,
+  );
 };
 const contextOf = (options = {}) => {
   let stream = 0;
@@ -31,18 +34,24 @@ const build = (layer, ...inputs) => {
   const graph = new Graph();
   return trace(graph, () => withContext(contextOf(), () => layer.call(...inputs.map((t) => t && graph.input(t)))));
 };
-const throws = (fn, type, pattern) => assert.throws(fn, (error) => {
-  assert.instance(error, type);
-  assert.match(error.message, pattern);
-  return true;
-});
+const throws = (fn, type, pattern) =>
+  assert.throws(fn, (error) => {
+    assert.instance(error, type);
+    assert.match(error.message, pattern);
+    return true;
+  });
 const near = (a, b, tolerance, what) => {
   assert.is(a.length, b.length, what);
-  for (let i = 0; i < a.length; i++) if (!(Math.abs(a[i] - b[i]) <= tolerance)) throw new Error(`${what}: element ${i} is ${a[i]}, expected ${b[i]}`);
+  for (let i = 0; i < a.length; i++)
+    if (!(Math.abs(a[i] - b[i]) <= tolerance)) throw new Error(`${what}: element ${i} is ${a[i]}, expected ${b[i]}`);
 };
 
 test("an unknown option is refused with the list of known ones", () => {
-  throws(() => nn.dense(3, { actvation: "relu" }), ArgumentError, /dense: unknown option "actvation"; did you mean "activation"\? known: .*activation, useBias/);
+  throws(
+    () => nn.dense(3, { actvation: "relu" }),
+    ArgumentError,
+    /dense: unknown option "actvation"; did you mean "activation"\? known: .*activation, useBias/,
+  );
   throws(() => nn.lstm(3, { resetAfter: true }), ArgumentError, /lstm: unknown option "resetAfter"/);
   throws(() => nn.conv2d(3, 3, { stride: 2 }), ArgumentError, /strides/);
   throws(() => nn.dense(3, "relu"), ArgumentError, /dense: expected an object of options/);
@@ -50,23 +59,41 @@ test("an unknown option is refused with the list of known ones", () => {
 });
 
 test("what is no description of a layer is refused, and so is what is no tensor when it is called", () => {
-  for (const [given, said] of [[undefined, "undefined"], [null, "null"], [Promise.resolve({}), "await it"], [{}, "object"], [{ kind: "own", config: {} }, "kind, config"], ["dense", "\"dense\""]]) {
+  for (const [given, said] of [
+    [undefined, "undefined"],
+    [null, "null"],
+    [Promise.resolve({}), "await it"],
+    [{}, "object"],
+    [{ kind: "own", config: {} }, "kind, config"],
+    ["dense", '"dense"'],
+  ]) {
     throws(() => nn.layer(given), ArgumentError, new RegExp(`layer: expected \\{ kind.*got .*${said}`));
   }
   const own = () => nn.layer({ kind: "own", config: {}, call: (x) => x });
-  const wrong = [[Promise.resolve(zeros([1, 2, 3])), "await it"], [[[1]], "an array"], [3, "number"], [new Float32Array(2), "Float32Array"]];
+  const wrong = [
+    [Promise.resolve(zeros([1, 2, 3])), "await it"],
+    [[[1]], "an array"],
+    [3, "number"],
+    [new Float32Array(2), "Float32Array"],
+  ];
   for (const make of [own, () => nn.dense(2), () => nn.lstm(2), () => nn.merge.add()]) {
-    for (const [given, said] of [...wrong, [null, "null"], [undefined, "undefined"]]) throws(() => make().call(given), ArgumentError, new RegExp(`layer "\\w+": expected a tensor, got .*${said}`));
+    for (const [given, said] of [...wrong, [null, "null"], [undefined, "undefined"]])
+      throws(() => make().call(given), ArgumentError, new RegExp(`layer "\\w+": expected a tensor, got .*${said}`));
     // Behind the first, null is a tensor that is left out, and an object with no tensor's place in it are options.
     for (const [given, said] of wrong.slice(0, 3)) {
-      for (const more of [[given], [given, null], [null, given, { training: false }]]) throws(() => make().call(zeros([1, 2, 3]), ...more), ArgumentError, new RegExp(`expected a tensor, got .*${said}`));
+      for (const more of [[given], [given, null], [null, given, { training: false }]])
+        throws(() => make().call(zeros([1, 2, 3]), ...more), ArgumentError, new RegExp(`expected a tensor, got .*${said}`));
     }
   }
 });
 
 test("bad arguments are refused when the layer is made", () => {
   for (const units of [0, -1, 2.5, "3", undefined]) throws(() => nn.dense(units), ArgumentError, /dense: units must be an integer >= 1/);
-  throws(() => nn.dense(3, { activation: "rleu" }), ArgumentError, /dense: unknown activation "rleu"; did you mean "relu"\? known: linear, relu/);
+  throws(
+    () => nn.dense(3, { activation: "rleu" }),
+    ArgumentError,
+    /dense: unknown activation "rleu"; did you mean "relu"\? known: linear, relu/,
+  );
   throws(() => nn.lstm(3, { recurrentActivation: "sigmod" }), ArgumentError, /lstm: recurrentActivation: unknown activation/);
   throws(() => nn.dense(3, { kernelInitializer: "glorot" }), ArgumentError, /dense: initializer: .*glorotUniform/);
   throws(() => nn.dense(3, { kernelRegularizer: "l3" }), ArgumentError, /dense: regularizer: .*"l2"/);
@@ -113,17 +140,30 @@ test("weights have Keras' names, shapes and first values", () => {
   };
   assert.equal(shapesOf(nn.dense(3), values(2, 4)), { kernel: [4, 3], bias: [3] });
   assert.equal(shapesOf(nn.conv1d(4, 3), values(2, 7, 2)), { kernel: [3, 2, 4], bias: [4] });
-  assert.equal(shapesOf(nn.separableConv2d(4, 3, { useBias: false }), values(2, 7, 7, 2)), { depthwiseKernel: [3, 3, 2, 1], pointwiseKernel: [1, 1, 2, 4] });
+  assert.equal(shapesOf(nn.separableConv2d(4, 3, { useBias: false }), values(2, 7, 7, 2)), {
+    depthwiseKernel: [3, 3, 2, 1],
+    pointwiseKernel: [1, 1, 2, 4],
+  });
   assert.equal(shapesOf(nn.gru(2), values(2, 7, 3)), { kernel: [3, 6], recurrentKernel: [2, 6], bias: [2, 6] });
   assert.equal(shapesOf(nn.batchNorm(), values(2, 3)), { gamma: [3], beta: [3], movingMean: [3], movingVariance: [3] });
-  assert.equal(Object.keys(shapesOf(nn.bidirectional(nn.simpleRnn(2)), values(2, 7, 3))), ["forwardKernel", "forwardRecurrentKernel", "forwardBias", "backwardKernel", "backwardRecurrentKernel", "backwardBias"]);
+  assert.equal(Object.keys(shapesOf(nn.bidirectional(nn.simpleRnn(2)), values(2, 7, 3))), [
+    "forwardKernel",
+    "forwardRecurrentKernel",
+    "forwardBias",
+    "backwardKernel",
+    "backwardRecurrentKernel",
+    "backwardBias",
+  ]);
   assert.equal(shapesOf(nn.timeDistributed(nn.dense(5)), values(2, 7, 3)), { kernel: [3, 5], bias: [5] });
   const lstm = nn.lstm(2);
   build(lstm, values(1, 3, 2));
   assert.equal([...lstm.weights[2].tensor.host], [0, 0, 1, 1, 0, 0, 0, 0]);
   const bn = nn.batchNorm();
   build(bn, values(4, 1));
-  assert.equal(bn.weights.map((w) => [w.tensor.host[0], w.trainable]), [[1, true], [0, true], [0, false], [1, false]]);
+  assert.equal(
+    bn.weights.map((w) => [w.tensor.host[0], w.trainable]),
+    [[1, true], [0, true], [0, false], [1, false]],
+  );
 });
 
 test("weights depend on the seed and their number only", () => {
@@ -156,7 +196,7 @@ test("dropout keeps the mean, repeats with its key, and is nothing in inference"
   const kept = a.filter((v) => v !== 0);
   assert.ok(kept.every((v) => Math.abs(v - 1 / 0.75) < 1e-6));
   // 5 standard deviations of a binomial share
-  assert.ok(Math.abs(kept.length / x.size - 0.75) < 5 * Math.sqrt(0.75 * 0.25 / x.size), `kept ${kept.length}`);
+  assert.ok(Math.abs(kept.length / x.size - 0.75) < 5 * Math.sqrt((0.75 * 0.25) / x.size), `kept ${kept.length}`);
   assert.equal(await run(0.25, true, key(1, 2, 3)), a);
   assert.not.equal(await run(0.25, true, key(1, 2, 4)), a);
   assert.equal(await run(0.25, false, key(1, 2, 3)), await x.data());
@@ -167,17 +207,23 @@ test("dropout keeps the mean, repeats with its key, and is nothing in inference"
 test("two dropout layers of one step draw different elements, and the gradient has the same ones as the output", async () => {
   const [first, second] = [nn.dropout(0.5), nn.dropout(0.5)];
   const x = tensor(new Float32Array(256).fill(1), [256]);
-  const [a, b, dx] = await compile((t, k) => inMode(true, k, () => {
-    let y;
-    const { grads } = valueAndGrad(() => sum((y = first.call(t))), [t])();
-    return [y, second.call(t), grads[0]];
-  }))(x, key(5));
+  const [a, b, dx] = await compile((t, k) =>
+    inMode(true, k, () => {
+      let y;
+      const { grads } = valueAndGrad(() => sum((y = first.call(t))), [t])();
+      return [y, second.call(t), grads[0]];
+    }),
+  )(x, key(5));
   assert.not.equal(await a.data(), await b.data());
   assert.equal(await a.data(), await dx.data());
 });
 
 test("dropout in training needs a key", () => {
-  throws(() => inMode(true, null, () => trace(new Graph(), () => nn.dropout(0.5).call(values(2, 2)))), LockstepError, /^layer "dropout": .*key/);
+  throws(
+    () => inMode(true, null, () => trace(new Graph(), () => nn.dropout(0.5).call(values(2, 2)))),
+    LockstepError,
+    /^layer "dropout": .*key/,
+  );
 });
 
 const tanhOf = (x) => tanh(x);
@@ -193,7 +239,11 @@ for (const [name, [make, stateCount, gates]] of Object.entries(recurrences)) {
     for (const masked of [false, true]) {
       test(`${name} ${JSON.stringify(options)}${masked ? " masked" : ""}: steps unrolled in the graph equal the kernel's`, async () => {
         const x = values(3, 5, 2);
-        const states = Array.from({ length: stateCount }, (_, k) => values(3, 4 + k).data().then((d) => tensor(d.slice(k, k + 12), [3, 4])));
+        const states = Array.from({ length: stateCount }, (_, k) =>
+          values(3, 4 + k)
+            .data()
+            .then((d) => tensor(d.slice(k, k + 12), [3, 4])),
+        );
         const mask = masked ? tensor([[0, 1, 1, 0, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0]], undefined, "i32") : null;
         const results = [];
         const inputs = [x, ...(await Promise.all(states))];
@@ -221,7 +271,13 @@ for (const [name, [make, stateCount, gates]] of Object.entries(recurrences)) {
 }
 
 test("dropout of a recurrent layer drops the same features at every step, and state without loss of the mean", async () => {
-  const plain = nn.simpleRnn(1, { activation: "linear", kernelInitializer: "ones", recurrentInitializer: "zeros", returnSequences: true, dropout: 0.5 });
+  const plain = nn.simpleRnn(1, {
+    activation: "linear",
+    kernelInitializer: "ones",
+    recurrentInitializer: "zeros",
+    returnSequences: true,
+    dropout: 0.5,
+  });
   const x = tensor(new Float32Array(64 * 3 * 2).fill(1), [64, 3, 2]);
   const run = (layer, training, k) => compile((t, kt) => inMode(training, kt, () => layer.call(t)))(x, k).then((y) => y.array());
   const y = await run(plain, true, key(3));
@@ -229,7 +285,14 @@ test("dropout of a recurrent layer drops the same features at every step, and st
   assert.equal(new Set(y.flat(2)).size, 3);
   assert.ok((await run(plain, false, key(3))).flat(2).every((v) => v === 2));
 
-  const state = nn.simpleRnn(1, { activation: "linear", kernelInitializer: "zeros", recurrentInitializer: "ones", biasInitializer: "ones", returnSequences: true, recurrentDropout: 0.5 });
+  const state = nn.simpleRnn(1, {
+    activation: "linear",
+    kernelInitializer: "zeros",
+    recurrentInitializer: "ones",
+    biasInitializer: "ones",
+    returnSequences: true,
+    recurrentDropout: 0.5,
+  });
   const z = await run(state, true, key(3));
   assert.equal([...new Set(z.map((steps) => steps.flat().join()))].sort(), ["1,1,1", "1,3,7"]);
   assert.equal((await run(state, false, key(3)))[0].flat(), [1, 2, 3]);
@@ -267,7 +330,10 @@ test("normalization: adapt takes mean and variance in double precision", async (
   near(layer.config.variance, [0.25, (1000 * 1000 - 1) / 12 / 1e6, 0], 1e-9, "variance");
   const y = await compile((x) => layer.call(x))(tensor([[100001, 0.4995, 5]]));
   near(await y.data(), [1, 0, 0], 1e-6, "output");
-  assert.equal(layer.weights.map((w) => [w.name, w.trainable]), [["mean", false], ["variance", false]]);
+  assert.equal(
+    layer.weights.map((w) => [w.name, w.trainable]),
+    [["mean", false], ["variance", false]],
+  );
 });
 
 test("normalization: adapt before or after the first use, from tensors, arrays and typed arrays, over any axes", async () => {
@@ -301,7 +367,10 @@ test("normalization: adapt before or after the first use, from tensors, arrays a
 test("normalization says what is missing", async () => {
   throws(() => build(nn.normalization({ name: "scale" }), values(2, 3)), LockstepError, /^layer "scale": .*adapt\(data\)/);
   const rejects = async (promise, type, pattern) => {
-    const error = await promise.then(() => null, (e) => e);
+    const error = await promise.then(
+      () => null,
+      (e) => e,
+    );
     assert.instance(error, type);
     assert.match(error.message, pattern);
   };
@@ -316,21 +385,57 @@ test("normalization says what is missing", async () => {
 });
 
 test("a layer comes back from its config as JSON", async () => {
-  const images = values(2, 6, 6, 4), series = values(2, 6, 4), rows = values(2, 4);
+  const images = values(2, 6, 6, 4);
+  const series = values(2, 6, 4);
+  const rows = values(2, 4);
   const indices = tensor([[1, 2], [0, 3]], undefined, "i32");
   const made = [
-    [nn.dense(3, { activation: "gelu", kernelRegularizer: nn.l2(0.1), name: "d" }), rows], [nn.conv2d(4, [3, 2], { padding: "same", groups: 2, activation: "relu" }), images],
-    [nn.conv1d(3, 2, { padding: "causal" }), series], [nn.depthwiseConv2d(3, { depthMultiplier: 2 }), images], [nn.separableConv2d(3, 3), images],
-    [nn.conv2dTranspose(3, 3, { strides: 2 }), images], [nn.conv1dTranspose(3, 3), series], [nn.maxPool2d([2, 3]), images], [nn.avgPool2d(2, { strides: 1 }), images],
-    [nn.maxPool1d(3), series], [nn.avgPool1d(), series], [nn.globalAvgPool2d(), images], [nn.globalMaxPool2d({ keepDims: true }), images], [nn.globalAvgPool1d(), series],
-    [nn.globalMaxPool1d(), series], [nn.flatten(), images], [nn.reshape([2, -1]), rows], [nn.permute([2, 1]), series], [nn.repeatVector(3), rows], [nn.dropout(0.5), rows],
-    [nn.activation("mish"), rows], [nn.zeroPadding2d([[1, 2], [0, 3]]), images], [nn.cropping2d([1, 2]), images], [nn.upSampling2d(2, { interpolation: "bilinear" }), images],
-    [nn.relu({ maxValue: 0.5, negativeSlope: 0.1, threshold: 0.2 }), rows], [nn.leakyRelu(), rows], [nn.elu({ alpha: 2 }), rows], [nn.prelu({ sharedAxes: [1, 2] }), images],
-    [nn.softmax({ axis: 1 }), series], [nn.embedding(5, 3), indices], [nn.lstm(3, { activation: "relu", unitForgetBias: false }), series], [nn.gru(3, { resetAfter: false }), series],
-    [nn.simpleRnn(3, { goBackwards: true }), series], [nn.bidirectional(nn.gru(2, { returnSequences: true }), { mergeMode: "ave" }), series], [nn.timeDistributed(nn.dense(2)), series],
-    [nn.normalization({ mean: [1, 2, 3, 4], variance: 2 }), rows], [nn.batchNorm({ scale: false, axis: 1 }), images], [nn.layerNorm({ axis: [1, 2] }), series], [nn.rmsNorm(), rows],
-    [nn.groupNorm(2), images], [nn.merge.concatenate({ axis: 1 }), rows], [nn.merge.add(), rows, rows],
-    [nn.merge.multiply(), rows, rows], [nn.merge.average(), rows, rows], [nn.merge.maximum(), rows, rows], [nn.merge.minimum(), rows, rows],
+    [nn.dense(3, { activation: "gelu", kernelRegularizer: nn.l2(0.1), name: "d" }), rows],
+    [nn.conv2d(4, [3, 2], { padding: "same", groups: 2, activation: "relu" }), images],
+    [nn.conv1d(3, 2, { padding: "causal" }), series],
+    [nn.depthwiseConv2d(3, { depthMultiplier: 2 }), images],
+    [nn.separableConv2d(3, 3), images],
+    [nn.conv2dTranspose(3, 3, { strides: 2 }), images],
+    [nn.conv1dTranspose(3, 3), series],
+    [nn.maxPool2d([2, 3]), images],
+    [nn.avgPool2d(2, { strides: 1 }), images],
+    [nn.maxPool1d(3), series],
+    [nn.avgPool1d(), series],
+    [nn.globalAvgPool2d(), images],
+    [nn.globalMaxPool2d({ keepDims: true }), images],
+    [nn.globalAvgPool1d(), series],
+    [nn.globalMaxPool1d(), series],
+    [nn.flatten(), images],
+    [nn.reshape([2, -1]), rows],
+    [nn.permute([2, 1]), series],
+    [nn.repeatVector(3), rows],
+    [nn.dropout(0.5), rows],
+    [nn.activation("mish"), rows],
+    [nn.zeroPadding2d([[1, 2], [0, 3]]), images],
+    [nn.cropping2d([1, 2]), images],
+    [nn.upSampling2d(2, { interpolation: "bilinear" }), images],
+    [nn.relu({ maxValue: 0.5, negativeSlope: 0.1, threshold: 0.2 }), rows],
+    [nn.leakyRelu(), rows],
+    [nn.elu({ alpha: 2 }), rows],
+    [nn.prelu({ sharedAxes: [1, 2] }), images],
+    [nn.softmax({ axis: 1 }), series],
+    [nn.embedding(5, 3), indices],
+    [nn.lstm(3, { activation: "relu", unitForgetBias: false }), series],
+    [nn.gru(3, { resetAfter: false }), series],
+    [nn.simpleRnn(3, { goBackwards: true }), series],
+    [nn.bidirectional(nn.gru(2, { returnSequences: true }), { mergeMode: "ave" }), series],
+    [nn.timeDistributed(nn.dense(2)), series],
+    [nn.normalization({ mean: [1, 2, 3, 4], variance: 2 }), rows],
+    [nn.batchNorm({ scale: false, axis: 1 }), images],
+    [nn.layerNorm({ axis: [1, 2] }), series],
+    [nn.rmsNorm(), rows],
+    [nn.groupNorm(2), images],
+    [nn.merge.concatenate({ axis: 1 }), rows],
+    [nn.merge.add(), rows, rows],
+    [nn.merge.multiply(), rows, rows],
+    [nn.merge.average(), rows, rows],
+    [nn.merge.maximum(), rows, rows],
+    [nn.merge.minimum(), rows, rows],
   ];
   for (const [layer, ...inputs] of made) {
     const again = nn.layerFromConfig(layer.kind, JSON.parse(JSON.stringify(layer.config)));
@@ -346,18 +451,31 @@ test("a layer comes back from its config as JSON", async () => {
 });
 
 test("a function in a config is marked, with its name where it has one, and does not come back by itself", () => {
-  const { config } = nn.dense(2, { activation: tanhOf, kernelRegularizer: (w) => sum(w), kernelInitializer: (shape) => new Float32Array(shape[0] * shape[1]) });
+  const { config } = nn.dense(2, {
+    activation: tanhOf,
+    kernelRegularizer: (w) => sum(w),
+    kernelInitializer: (shape) => new Float32Array(shape[0] * shape[1]),
+  });
   assert.equal(config.activation, { custom: true, name: "tanhOf" });
   assert.equal(config.kernelRegularizer, { custom: true });
   assert.not.ok("kernelInitializer" in config);
-  throws(() => nn.layerFromConfig("dense", { units: 2, activation: { custom: true } }), ArgumentError, /a function was there when it was saved/);
+  throws(
+    () => nn.layerFromConfig("dense", { units: 2, activation: { custom: true } }),
+    ArgumentError,
+    /a function was there when it was saved/,
+  );
   throws(() => nn.layerFromConfig("dense", { units: 2, kernelRegularizer: { custom: true } }), ArgumentError, /regularizer/);
 });
 
 test("regularizers add up what Keras' do", async () => {
   const w = tensor([[1, -2], [3, 0]]);
   const valueOf = async (r) => (await compile((t) => r(t))(w)).item();
-  near([await valueOf(nn.l1(0.5)), await valueOf(nn.l2(0.5)), await valueOf(nn.l1l2(0.1, 0.01)), await valueOf(nn.l1l2())], [3, 7, 0.74, 0], 1e-6, "penalty");
+  near(
+    [await valueOf(nn.l1(0.5)), await valueOf(nn.l2(0.5)), await valueOf(nn.l1l2(0.1, 0.01)), await valueOf(nn.l1l2())],
+    [3, 7, 0.74, 0],
+    1e-6,
+    "penalty",
+  );
   const layer = nn.dense(2, { kernelRegularizer: "l2" });
   build(layer, values(1, 2));
   assert.equal(layer.weights[0].regularizer.config, { l1: 0, l2: 0.01 });
@@ -366,7 +484,8 @@ test("regularizers add up what Keras' do", async () => {
 });
 
 test("tensors that a layer would pass over are refused", () => {
-  const x = values(2, 3), steps = values(2, 4, 3);
+  const x = values(2, 3);
+  const steps = values(2, 4, 3);
   const one = [nn.dense(2), nn.batchNorm(), nn.flatten(), nn.dropout(0.5), nn.activation("relu"), nn.layerNorm(), nn.leakyRelu()];
   for (const layer of one) {
     throws(() => build(layer, x, x), ArgumentError, new RegExp(`layer "${layer.kind}": expected one tensor, got 2; .*concatenate`));
@@ -377,8 +496,13 @@ test("tensors that a layer would pass over are refused", () => {
   throws(() => build(nn.timeDistributed(nn.dense(2)), steps, x), ArgumentError, /"timeDistributed": expected one tensor/);
   throws(() => build(nn.softmax(), x, x, x), ArgumentError, /"softmax": expected at most 2 tensors, got 3/);
   throws(() => build(nn.lstm(3), steps, x, x, null, x), ArgumentError, /"lstm": expected at most 2 initial states and a mask, got 4/);
-  throws(() => build(nn.bidirectional(nn.gru(3)), steps, x, x, null, x), ArgumentError, /"bidirectional": expected at most 2 initial states and a mask/);
-  const own = (inputs) => nn.layer({ kind: "own", config: {}, inputs, call: (a, _weights, ...more) => [a, ...more].reduce((p, q) => mul(p, q)) });
+  throws(
+    () => build(nn.bidirectional(nn.gru(3)), steps, x, x, null, x),
+    ArgumentError,
+    /"bidirectional": expected at most 2 initial states and a mask/,
+  );
+  const own = (inputs) =>
+    nn.layer({ kind: "own", config: {}, inputs, call: (a, _weights, ...more) => [a, ...more].reduce((p, q) => mul(p, q)) });
   assert.equal(build(own(), x, x, x).shape, [2, 3]);
   throws(() => build(own(2), x, x, x), ArgumentError, /"own": expected at most 2 tensors, got 3/);
 });
@@ -386,7 +510,12 @@ test("tensors that a layer would pass over are refused", () => {
 test("merge layers take several tensors and say when one is missing", async () => {
   const [a, b, c] = [values(2, 3), values(2, 3), tensor([[1, 2, 3]])];
   const y = await compile((xs) => nn.merge.add().call(...xs))([a, b, c]);
-  near(await y.data(), (await a.data()).map((v, i) => 2 * v + 1 + (i % 3)), 1e-6, "sum");
+  near(
+    await y.data(),
+    (await a.data()).map((v, i) => 2 * v + 1 + (i % 3)),
+    1e-6,
+    "sum",
+  );
   throws(() => build(nn.merge.add(), a, null), ArgumentError, /expected tensors, got null/);
 });
 

@@ -17,16 +17,23 @@ test.after(() => wasm.close());
 
 const near = (a, b, what) => {
   assert.is(a.length, b.length, what);
-  for (let i = 0; i < a.length; i++) if (!(Math.abs(a[i] - b[i]) <= 1e-6)) throw new Error(`${what}: element ${i} is ${a[i]}, expected ${b[i]}`);
+  for (let i = 0; i < a.length; i++)
+    if (!(Math.abs(a[i] - b[i]) <= 1e-6)) throw new Error(`${what}: element ${i} is ${a[i]}, expected ${b[i]}`);
 };
-const run = async (layers, ids) => (await (await sequential(layers, { inputShape: [ids[0].length] }).predict(tensor(ids))).array());
+const run = async (layers, ids) => await (await sequential(layers, { inputShape: [ids[0].length] }).predict(tensor(ids))).array();
 
-const recurrent = { lstm: (o) => nn.lstm(3, o), gru: (o) => nn.gru(3, o), simpleRnn: (o) => nn.simpleRnn(3, o), "lstm with gelu": (o) => nn.lstm(3, { activation: "gelu", ...o }) };
+const recurrent = {
+  lstm: (o) => nn.lstm(3, o),
+  gru: (o) => nn.gru(3, o),
+  simpleRnn: (o) => nn.simpleRnn(3, o),
+  "lstm with gelu": (o) => nn.lstm(3, { activation: "gelu", ...o }),
+};
 for (const [name, make] of Object.entries(recurrent)) {
   test(`${name} behind embedding({ maskZero }) passes padding over, before and after the sequence`, async () => {
     const [words, read] = [nn.embedding(10, 4, { maskZero: true }), make({})];
     const [short] = await run([words, read], [[5, 7, 9]]);
-    for (const ids of [[5, 7, 9, 0, 0], [0, 0, 5, 7, 9], [5, 0, 7, 0, 9]]) near((await run([words, nn.dropout(0.5), read], [ids]))[0], short, String(ids));
+    for (const ids of [[5, 7, 9, 0, 0], [0, 0, 5, 7, 9], [5, 0, 7, 0, 9]])
+      near((await run([words, nn.dropout(0.5), read], [ids]))[0], short, String(ids));
   });
 
   test(`bidirectional(${name}) with returnSequences gives 0 at steps that do not count, in both halves`, async () => {
@@ -47,8 +54,22 @@ for (const [name, make] of Object.entries(recurrent)) {
 }
 
 test("the mask goes on through stacked recurrent layers and those that keep steps apart", async () => {
-  const kept = () => [nn.dense(4, { activation: "gelu" }), nn.layerNorm(), nn.batchNorm(), nn.rmsNorm(), nn.timeDistributed(nn.dense(3)), nn.activation("tanh"), nn.relu(), nn.leakyRelu(),
-    nn.elu(), nn.prelu({ sharedAxes: [1] }), nn.dropout(0.5), nn.softmax(), nn.gru(3, { returnSequences: true }), nn.bidirectional(nn.lstm(2, { returnSequences: true }))];
+  const kept = () => [
+    nn.dense(4, { activation: "gelu" }),
+    nn.layerNorm(),
+    nn.batchNorm(),
+    nn.rmsNorm(),
+    nn.timeDistributed(nn.dense(3)),
+    nn.activation("tanh"),
+    nn.relu(),
+    nn.leakyRelu(),
+    nn.elu(),
+    nn.prelu({ sharedAxes: [1] }),
+    nn.dropout(0.5),
+    nn.softmax(),
+    nn.gru(3, { returnSequences: true }),
+    nn.bidirectional(nn.lstm(2, { returnSequences: true })),
+  ];
   const layers = [nn.embedding(10, 4, { maskZero: true }), ...kept(), nn.lstm(3)];
   near((await run(layers, [[5, 7, 9, 0, 0]]))[0], (await run(layers, [[5, 7, 9]]))[0], "stack");
 });
@@ -59,13 +80,21 @@ test("masking passes over steps whose features are all the value, and makes them
   const net = (length) => sequential(layers, { inputShape: [length, 2] });
   const short = await (await net(2).predict(x([[1, -1], [2, 3]]))).data();
   near(await (await net(4).predict(x([[-1, -1], [1, -1], [-1, -1], [2, 3]]))).data(), short, "lstm");
-  assert.equal(await (await sequential([nn.masking({ maskValue: -1 })], { inputShape: [2, 2] }).predict(x([[-1, -1], [-1, 2]]))).array(), [[[0, 0], [-1, 2]]]);
+  assert.equal(await (await sequential([nn.masking({ maskValue: -1 })], { inputShape: [2, 2] }).predict(x([[-1, -1], [-1, 2]]))).array(), [
+    [[0, 0], [-1, 2]],
+  ]);
   assert.instance(await errorOf(() => sequential([nn.masking()], { inputShape: [2] })), ShapeError);
   assert.instance(await errorOf(() => nn.masking({ value: 1 })), ArgumentError);
 });
 
 test("globalAvgPool1d is the mean of the steps that count", async () => {
-  const y = await run([nn.embedding(10, 1, { maskZero: true, embeddingsInitializer: () => Float32Array.from({ length: 10 }, (_, i) => i) }), nn.globalAvgPool1d()], [[2, 5, 0, 0], [0, 3, 3, 9]]);
+  const y = await run(
+    [
+      nn.embedding(10, 1, { maskZero: true, embeddingsInitializer: () => Float32Array.from({ length: 10 }, (_, i) => i) }),
+      nn.globalAvgPool1d(),
+    ],
+    [[2, 5, 0, 0], [0, 3, 3, 9]],
+  );
   near(y.flat(), [3.5, 5], "means");
 });
 
@@ -119,7 +148,7 @@ test("the loss is the mean over the steps that count, as Keras', with sample wei
   const { history } = await net.fit(x, y, { verbose: 0 });
   near(history.loss, [(1 + 4 + 9) / 3], "fit");
   // d/dw mean of w^2 x^2 over three steps is 2 (1 + 4 + 9) / 3.
-  near(await net.weights[0].tensor.data(), [1 - 0.01 * 2 * 14 / 3], "kernel");
+  near(await net.weights[0].tensor.data(), [1 - (0.01 * 2 * 14) / 3], "kernel");
   const none = make();
   await none.compile({ loss: "mse", optimizer: "sgd" });
   assert.is((await none.evaluate(tensor([[[0], [0], [0]]]), tensor([[[1], [1], [1]]]))).loss, 0);
@@ -156,8 +185,10 @@ test("timeDistributed hands the mask of words in sentences to its layer, and say
   const [[long]] = [await (await net(4).predict(tensor([[[3, 5, 0, 0], [1, 0, 0, 0]]]))).array()];
   near(long[0], (await (await net(2).predict(tensor([[[3, 5], [1, 1]]]))).array())[0][0], "first");
   near(long[1], (await (await net(1).predict(tensor([[[1], [1]]]))).array())[0][0], "second");
-  const masks = await compile((ids) => [maskOf(nn.timeDistributed(nn.lstm(2)).call(words.call(ids))), maskOf(nn.timeDistributed(nn.gru(2, { returnSequences: true })).call(words.call(ids)))])(
-    tensor([[[3, 5], [1, 0], [0, 0]]], undefined, "i32"));
+  const masks = await compile((ids) => [
+    maskOf(nn.timeDistributed(nn.lstm(2)).call(words.call(ids))),
+    maskOf(nn.timeDistributed(nn.gru(2, { returnSequences: true })).call(words.call(ids))),
+  ])(tensor([[[3, 5], [1, 0], [0, 0]]], undefined, "i32"));
   assert.equal(await masks[0].array(), [[1, 1, 0]]);
   assert.equal(await masks[1].array(), [[[1, 1], [1, 0], [0, 0]]]);
 });

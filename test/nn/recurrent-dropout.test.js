@@ -16,7 +16,11 @@ import { tensor } from "../../build/esm/tensor.js";
 const wasm = await open("wasm");
 test.after(() => wasm.close());
 
-const values = (...shape) => tensor(Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => ((i * 37 + 11) % 101) / 50 - 1), shape);
+const values = (...shape) =>
+  tensor(
+    Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => ((i * 37 + 11) % 101) / 50 - 1),
+    shape,
+  );
 const key = tensor(Uint32Array.of(5, 0, 0, 0), [4], "u32");
 /** Calls `fn` as a training step does. */
 const training = (k, fn) => {
@@ -38,9 +42,14 @@ const KINDS = {
 for (const [name, [make, stateCount, gates]] of Object.entries(KINDS)) {
   for (const masked of [false, true]) {
     for (const options of [{ returnSequences: true }, { goBackwards: true }]) {
-      test(`${name} ${JSON.stringify(options)}${masked ? " masked" : ""}: outputs, states and gradients are those of unrolled steps`, async () => {
+      test(`${name} ${JSON.stringify(options)}${masked ? " masked" : ""}: all results are those of unrolled steps`, async () => {
         const inputs = [values(9, 5, 2), ...Array.from({ length: stateCount }, () => values(9, 4))];
-        const mask = masked ? tensor(Int32Array.from({ length: 45 }, (_, i) => Number(i % 3 !== 1)), [9, 5]) : null;
+        const mask = masked
+          ? tensor(
+              Int32Array.from({ length: 45 }, (_, i) => Number(i % 3 !== 1)),
+              [9, 5],
+            )
+          : null;
         const results = [];
         let weights = null;
         // A function is an activation that no kernel applies.
@@ -51,17 +60,24 @@ for (const [name, [make, stateCount, gates]] of Object.entries(KINDS)) {
           weights = layer.weights;
           const step = compile((xs, k) => {
             let all;
-            const { grads } = valueAndGrad(() => training(k, () => {
-              const { output, states } = layer.callWithStates(...xs, mask);
-              all = [output, ...states];
-              return sum(mul(output, output));
-            }), [...xs, ...layer.weights.map((w) => w.tensor)])();
+            const { grads } = valueAndGrad(
+              () =>
+                training(k, () => {
+                  const { output, states } = layer.callWithStates(...xs, mask);
+                  all = [output, ...states];
+                  return sum(mul(output, output));
+                }),
+              [...xs, ...layer.weights.map((w) => w.tensor)],
+            )();
             return [...all, ...grads];
           });
           results.push(await Promise.all((await step(inputs, key)).map((t) => t.data())));
         }
         results[0].forEach((own, i) => {
-          assert.ok(own.some((v) => v !== 0), `result ${i}`);
+          assert.ok(
+            own.some((v) => v !== 0),
+            `result ${i}`,
+          );
           own.forEach((v, j) => assert.ok(Math.abs(v - results[1][i][j]) <= 2e-5, `result ${i}[${j}]: ${v}, unrolled ${results[1][i][j]}`));
         });
       });
@@ -74,10 +90,18 @@ for (const [name, [make, stateCount, gates]] of Object.entries(KINDS)) {
       const x = values(2, steps, 3);
       build(layer, x);
       const graph = new Graph();
-      const results = trace(graph, () => training(graph.input(key), () => {
-        const loss = sum(layer.call(graph.input(x)));
-        return [loss, ...gradients(loss, layer.weights.map((w) => w.tensor))];
-      }));
+      const results = trace(graph, () =>
+        training(graph.input(key), () => {
+          const loss = sum(layer.call(graph.input(x)));
+          return [
+            loss,
+            ...gradients(
+              loss,
+              layer.weights.map((w) => w.tensor),
+            ),
+          ];
+        }),
+      );
       return buildPlan(graph, results, wasm.limits).calls.map((c) => c.kernel);
     };
     const calls = callsOf(2000);
@@ -86,7 +110,8 @@ for (const [name, [make, stateCount, gates]] of Object.entries(KINDS)) {
   });
 
   test(`${name}: what is dropped is read as zero at every step, and what is not grows by 1 / (1 - rate)`, async () => {
-    const single = (o) => (name === "lstm" ? nn.lstm(1, o) : name === "simpleRnn" ? nn.simpleRnn(1, o) : nn.gru(1, { ...o, resetAfter: name === "gru" }));
+    const single = (o) =>
+      name === "lstm" ? nn.lstm(1, o) : name === "simpleRnn" ? nn.simpleRnn(1, o) : nn.gru(1, { ...o, resetAfter: name === "gru" });
     const x = values(64, 6, 2);
     const outputs = [];
     let kernel = null;
@@ -101,7 +126,10 @@ for (const [name, [make, stateCount, gates]] of Object.entries(KINDS)) {
       outputs.push(await (await compile((t, k) => training(k, () => layer.call(t)))(x, key)).array());
     }
     const kinds = outputs[0].map((sample, i) => [1, 2].filter((k) => JSON.stringify(sample) === JSON.stringify(outputs[k][i])));
-    assert.ok(kinds.every((k) => k.length === 1), "each sample is all of the one or all of the other, bit for bit");
+    assert.ok(
+      kinds.every((k) => k.length === 1),
+      "each sample is all of the one or all of the other, bit for bit",
+    );
     assert.equal(new Set(kinds.flat()).size, 2);
   });
 }

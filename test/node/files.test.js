@@ -1,6 +1,20 @@
 /** Files in Node: replaced as a whole, with the mode and the links they had, and nothing left of killed saves. */
 import { spawn, spawnSync } from "node:child_process";
-import { chmodSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,7 +30,10 @@ const folder = mkdtempSync(join(tmpdir(), "lockstep-files-"));
 test.after(() => rmSync(folder, { recursive: true }));
 
 async function refused(action, ...parts) {
-  const error = await action().then(() => null, (e) => e);
+  const error = await action().then(
+    () => null,
+    (e) => e,
+  );
   assert.instance(error, FileError);
   for (const part of parts) assert.ok(error.message.includes(part), `"${error.message}" lacks "${part}"`);
 }
@@ -31,7 +48,10 @@ test("files are replaced as a whole", async () => {
     assert.equal(await readdir(folder), ["a.safetensors"]);
     await writeBytesAtomic(join(folder, "other"), small);
     const failure = async (action, text) => {
-      const error = await action().then(() => null, (e) => e);
+      const error = await action().then(
+        () => null,
+        (e) => e,
+      );
       assert.instance(error, FileError);
       assert.ok(error.message.includes(text), error.message);
     };
@@ -39,7 +59,10 @@ test("files are replaced as a whole", async () => {
     await failure(() => writeBytesAtomic(join(folder, "no", "such"), small), join(folder, "no", "such"));
     await failure(() => writeBytesAtomic(folder, small), folder); // the rename fails, after the bytes were written
     assert.equal((await readdir(folder)).sort(), ["a.safetensors", "other"]);
-    assert.equal((await readdir(join(folder, ".."))).filter((name) => folder.endsWith(name.split(".")[0]) && name.endsWith(".tmp")), []);
+    assert.equal(
+      (await readdir(join(folder, ".."))).filter((name) => folder.endsWith(name.split(".")[0]) && name.endsWith(".tmp")),
+      [],
+    );
   } finally {
     await rm(folder, { recursive: true });
   }
@@ -133,7 +156,10 @@ test("what a killed save left is removed by the next; what others may still writ
     put(`${begin}1-00000004.tmp`, 1e6), // a process that runs, of another user
     put(`killed.lockstep-00000000-${pid}-00000005.tmp`, 1e6), // another machine
     put(`killed2.lockstep-${begin.slice(16, 24)}-${pid}-00000006.tmp`), // another file
-    put("killed.tmp"), put(`killed.${pid}.tmp`), put(`${begin}${pid}-00000007.tmp.bak`), put(`${begin}${pid}-1.tmp`),
+    put("killed.tmp"),
+    put(`killed.${pid}.tmp`),
+    put(`${begin}${pid}-00000007.tmp.bak`),
+    put(`${begin}${pid}-1.tmp`),
   ];
   await writeBytesAtomic(path, small);
   for (const name of gone) assert.not(existsSync(join(folder, name)), `${name} is gone`);
@@ -146,16 +172,26 @@ test("several processes save to one path at once, and none disturbs another", as
     const { writeBytesAtomic } = await import(${JSON.stringify(new URL("../../build/esm/node/write.js", import.meta.url).href)});
     const own = new Uint8Array(1e6).fill(Number(process.argv[2]));
     for (let i = 0; i < 15; i++) await Promise.all([writeBytesAtomic(process.argv[1], own), writeBytesAtomic(process.argv[1], own)]);`;
-  const ends = await Promise.all([1, 2, 3].map((k) => new Promise((done) => {
-    const child = spawn(process.execPath, ["--input-type=module", "-e", many, path, String(k)], { stdio: ["ignore", "inherit", "pipe"] });
-    let said = "";
-    child.stderr.on("data", (d) => (said += d));
-    child.once("close", (code) => done(`${code} ${said}`));
-  })));
+  const ends = await Promise.all(
+    [1, 2, 3].map(
+      (k) =>
+        new Promise((done) => {
+          const child = spawn(process.execPath, ["--input-type=module", "-e", many, path, String(k)], {
+            stdio: ["ignore", "inherit", "pipe"],
+          });
+          let said = "";
+          child.stderr.on("data", (d) => (said += d));
+          child.once("close", (code) => done(`${code} ${said}`));
+        }),
+    ),
+  );
   assert.equal(ends, ["0 ", "0 ", "0 "]);
   const bytes = readFileSync(path);
   assert.ok(bytes.length === 1e6 && bytes.every((b) => b === bytes[0]));
-  assert.equal(readdirSync(folder).filter((f) => f.startsWith("shared.")), []);
+  assert.equal(
+    readdirSync(folder).filter((f) => f.startsWith("shared.")),
+    [],
+  );
 });
 
 test("ranges of a file; not of one that took its place", async () => {

@@ -12,7 +12,22 @@ import { adam } from "../../build/esm/train/optimizers.js";
 
 const t = tensor([[1, 2], [3, 4]]);
 const promise = Promise.resolve(t);
-const NO_TENSORS = { undefined, null: null, promise, text: "text", empty: "", object: {}, function: () => t, symbol: Symbol("s"), bigint: 10n, map: new Map(), date: new Date(0), ragged: [[[1], [1, 2]]], holes: [undefined], "text in an array": ["1"] };
+const NO_TENSORS = {
+  undefined,
+  null: null,
+  promise,
+  text: "text",
+  empty: "",
+  object: {},
+  function: () => t,
+  symbol: Symbol("s"),
+  bigint: 10n,
+  map: new Map(),
+  date: new Date(0),
+  ragged: [[[1], [1, 2]]],
+  holes: [undefined],
+  "text in an array": ["1"],
+};
 /** What may stand for a number, an axis, a shape or options, but is none. */
 const NO_OPTIONS = { ...NO_TENSORS, NaN, Infinity, negative: -1, fraction: 1.5, true: true, array: [], "array of NaN": [NaN] };
 
@@ -31,7 +46,8 @@ async function outcome(fn, args) {
 for (const [name, fn] of Object.entries(ops)) {
   test(`${name}: what is no tensor`, async () => {
     for (const [what, value] of Object.entries(NO_TENSORS)) {
-      for (const rest of [[], [value], [value, value], [t], [t, t], [[2, 2]], [1, 2]]) assert.is.not(await outcome(fn, [value, ...rest]), "", `${name}(${what}, ${rest.map(String)})`);
+      for (const rest of [[], [value], [value, value], [t], [t, t], [[2, 2]], [1, 2]])
+        assert.is.not(await outcome(fn, [value, ...rest]), "", `${name}(${what}, ${rest.map(String)})`);
     }
   });
 
@@ -41,17 +57,19 @@ for (const [name, fn] of Object.entries(ops)) {
       // that is ours.
       for (const first of [t, tensor([0, 1], undefined, "i32"), tensor(Uint32Array.of(1, 2, 3, 4))]) {
         const result = await outcome(fn, [first, value]);
-        if (fn.length > 1 && (value === null || typeof value === "string" || typeof value === "symbol" || value === promise)) assert.is.not(result, "", `${name}(${first}, ${String(value)})`);
+        if (fn.length > 1 && (value === null || typeof value === "string" || typeof value === "symbol" || value === promise))
+          assert.is.not(result, "", `${name}(${first}, ${String(value)})`);
       }
     }
   });
 }
 
-const failsWith = (fn, pattern, name = "ArgumentError") => assert.throws(fn, (e) => {
-  assert.is(e.name, name, e.message);
-  assert.match(e.message, pattern);
-  return true;
-});
+const failsWith = (fn, pattern, name = "ArgumentError") =>
+  assert.throws(fn, (e) => {
+    assert.is(e.name, name, e.message);
+    assert.match(e.message, pattern);
+    return true;
+  });
 
 test("texts say who, and what came", () => {
   failsWith(() => ops.sub(promise, 1), /^sub: expected a tensor, .*got a Promise; await it first/);
@@ -91,7 +109,11 @@ test("indices in nested arrays are exact", async () => {
 });
 
 test("doors of compiled functions and gradients", async () => {
-  const inside = async (fn) => compile(() => { fn(); return t; })();
+  const inside = async (fn) =>
+    compile(() => {
+      fn();
+      return t;
+    })();
   const rejects = async (fn, pattern, name = "ArgumentError") => {
     let error = null;
     await fn().catch((e) => (error = e));
@@ -108,7 +130,8 @@ test("doors of compiled functions and gradients", async () => {
   await rejects(() => compile(() => 3)(), /got 3/);
   failsWith(() => compile(t), /compile: expected a function/);
   const loss = (x) => ops.sum(ops.square(x));
-  for (const value of [undefined, null, 0]) failsWith(() => grad(loss, value), /^grad: params: .* got (undefined|null|0); write grad\(fn, params\)/);
+  for (const value of [undefined, null, 0])
+    failsWith(() => grad(loss, value), /^grad: params: .* got (undefined|null|0); write grad\(fn, params\)/);
   for (const value of [undefined, null, "text", promise, 3]) {
     await rejects(() => inside(() => valueAndGrad(() => loss(t), value)()), /valueAndGrad: params: expected tensors/);
     await rejects(() => inside(() => grad(value, [t])()), /expected a function/);
@@ -121,7 +144,11 @@ test("doors of compiled functions and gradients", async () => {
     await rejects(() => inside(() => adam().update([t], value)), /expected tensors/);
     if (value !== 3) await rejects(() => inside(() => assign(t, value)), /assign: expected a tensor/);
   }
-  await rejects(() => inside(() => valueAndGrad(() => loss(t), [tensor(Int32Array.of(1))])()), /expected dtype f32, got i32\[1\]/, "DTypeError");
+  await rejects(
+    () => inside(() => valueAndGrad(() => loss(t), [tensor(Int32Array.of(1))])()),
+    /expected dtype f32, got i32\[1\]/,
+    "DTypeError",
+  );
 });
 
 test.run();

@@ -1,4 +1,7 @@
-/** Tests that nothing is missing: every op has a gradient rule or an explicit null, kernels, a reference, steps and cases; every kernel is reached. */
+/**
+ * Tests that nothing is missing: every op has a gradient rule or an explicit null, kernels, a reference, steps and cases; every kernel is
+ * reached.
+ */
 import { existsSync, readFileSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -40,7 +43,8 @@ const found = reached(wasms[0].limits);
 test("families are the same in the table of ops, in sources, kernels and tests", () => {
   assert.equal(Object.keys(OPS).sort(), [...FAMILIES].sort());
   for (const family of FAMILIES) {
-    for (const file of [`src/ops/${family}.ts`, `assembly/${family}.ts`, `test/ops/${family}.js`]) assert.ok(existsSync(new URL(file, root)), file);
+    for (const file of [`src/ops/${family}.ts`, `assembly/${family}.ts`, `test/ops/${family}.js`])
+      assert.ok(existsSync(new URL(file, root)), file);
     assert.ok(OPS[family].length > 0, `${family} has ops`);
   }
 });
@@ -56,20 +60,33 @@ for (const { family, op } of ops) {
     const own = cases[family].filter((c) => c.op === op.name);
     assert.ok(own.length > 0, `a case in test/ops/${family}.js`);
     if (op.vjp !== null) assert.ok(own.some(hasGradient), "a case with gradients");
-    assert.ok(own.some((c) => traceForward(c).graph.nodes.some((n) => n.op === op)), "a case that uses the op itself");
+    assert.ok(
+      own.some((c) => traceForward(c).graph.nodes.some((n) => n.op === op)),
+      "a case that uses the op itself",
+    );
     if (op.lower !== "map") return;
     if (op.name === "where" || op.name === "cast") {
-      assert.ok(Object.keys(steps).some((name) => name.startsWith(`STEP_${op.name.toUpperCase()}`)), "a step number");
+      assert.ok(
+        Object.keys(steps).some((name) => name.startsWith(`STEP_${op.name.toUpperCase()}`)),
+        "a step number",
+      );
       return;
     }
     assert.type(steps[`STEP_${op.name.toUpperCase()}`], "number", "a step number in src/wasm/steps.ts");
-    assert.ok([REAL, INTEGER, LOGICAL, PREDICATE].some((table) => Object.hasOwn(table, op.name)), "a reference step");
+    assert.ok(
+      [REAL, INTEGER, LOGICAL, PREDICATE].some((table) => Object.hasOwn(table, op.name)),
+      "a reference step",
+    );
   });
 }
 
 test("every case names an op of its family", () => {
   for (const [family, list] of Object.entries(cases)) {
-    for (const c of list) assert.ok(OPS[family].some((op) => op.name === c.op), `${family}: ${c.op}: ${c.name}`);
+    for (const c of list)
+      assert.ok(
+        OPS[family].some((op) => op.name === c.op),
+        `${family}: ${c.op}: ${c.name}`,
+      );
     const titles = list.map((c) => `${c.op}: ${c.name}`);
     assert.is(new Set(titles).size, titles.length, `titles of ${family} are unique: ${titles.filter((t, k) => titles.indexOf(t) !== k)}`);
   }
@@ -88,11 +105,18 @@ test("every elementwise op is reached as a step of a body", () => {
 
 test("step-names.ts has each step of steps.ts at its number", () => {
   const numbers = Object.entries(steps).filter(([name]) => name.startsWith("STEP_") && !name.startsWith("STEP_CAST"));
-  assert.equal(Object.fromEntries(STEP_NAMES.flatMap((name, i) => (name === "-" ? [] : [[`STEP_${name.toUpperCase()}`, i]]))), Object.fromEntries(numbers));
+  assert.equal(
+    Object.fromEntries(STEP_NAMES.flatMap((name, i) => (name === "-" ? [] : [[`STEP_${name.toUpperCase()}`, i]]))),
+    Object.fromEntries(numbers),
+  );
 });
 
 test("no step or opcode has the number of another, and the kernels use all of them", () => {
-  const kernels = ["map", "steps", "reduce", "run"].map((name) => `assembly/${name}.ts`).filter((file) => existsSync(new URL(file, root))).map((file) => readFileSync(new URL(file, root), "utf8")).join("\n");
+  const kernels = ["map", "steps", "reduce", "run"]
+    .map((name) => `assembly/${name}.ts`)
+    .filter((file) => existsSync(new URL(file, root)))
+    .map((file) => readFileSync(new URL(file, root), "utf8"))
+    .join("\n");
   const numbers = new Map();
   for (const [name, value] of Object.entries(steps)) {
     if (!name.startsWith("STEP_") || name === "STEP_CASTS") continue;

@@ -33,7 +33,12 @@ test("pow: base 0, exponent 0, negative bases", async () => {
   await check("pow(x, 0)", (x) => ops.pow(x, 0), [[0, 1, -2, INF]], [[0, 0, 0, 0]]);
   await check("pow(x, 1)", (x) => ops.pow(x, 1), [[0, -2]], [[1, 1]]);
   await check("pow(x, 2)", (x) => ops.pow(x, 2), [[0, -2]], [[0, -4]]);
-  await check("pow(x, b)", (x, b) => ops.pow(x, b), [[0, 0, 0, 0, 2, -2, -2, 0], [0, 1, 2, 0.5, 0, 2, 3, -1]], [[0, 1, 0, INF, 0, -4, 12, -INF], [0, 0, 0, 0, Math.LN2, 0, 0, 0]]);
+  await check(
+    "pow(x, b)",
+    (x, b) => ops.pow(x, b),
+    [[0, 0, 0, 0, 2, -2, -2, 0], [0, 1, 2, 0.5, 0, 2, 3, -1]],
+    [[0, 1, 0, INF, 0, -4, 12, -INF], [0, 0, 0, 0, Math.LN2, 0, 0, 0]],
+  );
 });
 
 test("norm of zeros has the gradient 0, of others the direction", async () => {
@@ -81,8 +86,13 @@ test("kinks: 0 at 0 of abs, relu and sign; composites have the slopes of the ker
   const points = [-3, -1, 0, 3, 6, 7];
   for (const name of ["relu", "relu6", "leakyRelu", "elu", "selu", "softplus", "softsign", "hardSigmoid", "sigmoid", "tanh"]) {
     const [composite] = await gradientsOf(KERNEL_ACTIVATIONS[name], points);
-    const [kernel] = await gradientsOf((x) => linear(ops.reshape(x, [points.length, 1]), tensor([[1]]), null, { activation: name }), points);
-    composite.forEach((g, k) => assert.ok(Math.abs(g - kernel[k]) < 2e-6, `${name} at ${points[k]}: ${g} as a composite, ${kernel[k]} in a kernel`));
+    const [kernel] = await gradientsOf(
+      (x) => linear(ops.reshape(x, [points.length, 1]), tensor([[1]]), null, { activation: name }),
+      points,
+    );
+    composite.forEach((g, k) =>
+      assert.ok(Math.abs(g - kernel[k]) < 2e-6, `${name} at ${points[k]}: ${g} as a composite, ${kernel[k]} in a kernel`),
+    );
   }
 });
 

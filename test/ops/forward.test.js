@@ -10,7 +10,13 @@ for (const [family, cases] of Object.entries(await allCases())) {
       const scale = c.accumulates ? await runOnce(reference, magnitudes(traced)) : null;
       for (const wasm of wasms) {
         const got = await runOnce(wasm, traced);
-        got.forEach((y, k) => assertClose(y, want[k], traced.results[k].dtype, { tolerance: c.tolerance, scale: scale?.[k] ?? c.scale ?? null, what: `${wasm.simd} result ${k}` }));
+        got.forEach((y, k) =>
+          assertClose(y, want[k], traced.results[k].dtype, {
+            tolerance: c.tolerance,
+            scale: scale?.[k] ?? c.scale ?? null,
+            what: `${wasm.simd} result ${k}`,
+          }),
+        );
       }
     });
   }

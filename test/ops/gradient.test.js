@@ -11,7 +11,20 @@ import * as m from "../../build/esm/ops/map.js";
 import { reshape, stopGradient } from "../../build/esm/ops/move.js";
 import { maxPool2d } from "../../build/esm/ops/pool.js";
 import { max, min, sum } from "../../build/esm/ops/reduce.js";
-import { allCases, assertClose, hasGradient, maxAbs, prepare, randomSource, reference, runOnce, targetsOf, traceForward, traceGradient, wasms } from "./harness.js";
+import {
+  allCases,
+  assertClose,
+  hasGradient,
+  maxAbs,
+  prepare,
+  randomSource,
+  reference,
+  runOnce,
+  targetsOf,
+  traceForward,
+  traceGradient,
+  wasms,
+} from "./harness.js";
 
 /** Most elements of one input that are moved; they are chosen at random in larger ones. */
 const MOST = 12;
@@ -61,16 +74,28 @@ for (const [family, cases] of Object.entries(await allCases())) {
     test(`${family}: gradient of ${c.op}: ${c.name}`, async () => {
       const traced = traceGradient(c);
       const [, ...want] = await runOnce(reference, traced);
-      const numeric = await differences(c, traced.data.map((x) => x.slice()));
+      const numeric = await differences(
+        c,
+        traced.data.map((x) => x.slice()),
+      );
       numeric.forEach((elements, k) => {
         const scale = Math.max(1, maxAbs(want[k]));
         for (const { at, value } of elements) {
-          assert.ok(Math.abs(want[k][at] - value) <= 1e-6 * scale, `input ${targetsOf(c)[k]}[${at}]: the rule gives ${want[k][at]}, differences give ${value}`);
+          assert.ok(
+            Math.abs(want[k][at] - value) <= 1e-6 * scale,
+            `input ${targetsOf(c)[k]}[${at}]: the rule gives ${want[k][at]}, differences give ${value}`,
+          );
         }
       });
       for (const wasm of wasms) {
         const [, ...got] = await runOnce(wasm, traced);
-        got.forEach((g, k) => assertClose(g, want[k], "f32", { tolerance: c.gradTolerance ?? 5e-6, scale: Math.max(1e-3, maxAbs(want[k])), what: `${wasm.simd}, gradient of input ${targetsOf(c)[k]}` }));
+        got.forEach((g, k) =>
+          assertClose(g, want[k], "f32", {
+            tolerance: c.gradTolerance ?? 5e-6,
+            scale: Math.max(1e-3, maxAbs(want[k])),
+            what: `${wasm.simd}, gradient of input ${targetsOf(c)[k]}`,
+          }),
+        );
       }
     });
   }
@@ -85,7 +110,12 @@ const CONVENTIONS = [
   ["relu: 0 at 0", m.relu, [[0, 1, -1]], [[0, 1, 0]]],
   ["abs: 0 at 0", m.abs, [[0, 1, -1]], [[0, 1, -1]]],
   ["pow: no gradient for the exponent where the base is not positive", m.pow, [[0, -2, 1], [2, 3, 5]], [[0, 12, 5], [0, 0, 0]]],
-  ["where: the branch that is not taken has 0, not NaN", (x) => m.where(m.greater(x, 0), m.log(m.where(m.greater(x, 0), x, 1)), 0), [[2, -1]], [[0.5, 0]]],
+  [
+    "where: the branch that is not taken has 0, not NaN",
+    (x) => m.where(m.greater(x, 0), m.log(m.where(m.greater(x, 0), x, 1)), 0),
+    [[2, -1]],
+    [[0.5, 0]],
+  ],
   ["clip: 1 inside, and at the lower and upper bound", (x) => clip(x, -1, 1), [[0, -1, 1, 2, -2]], [[1, 1, 1, 0, 0]]],
   ["floor, sign and rounding have none", (x) => m.add(m.floor(x), m.add(m.sign(x), m.round(x))), [[1.5, -2.5]], [[0, 0]]],
   ["stopGradient has none", (x) => m.mul(stopGradient(x), x), [[3, 4]], [[3, 4]]],

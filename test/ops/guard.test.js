@@ -44,7 +44,8 @@ async function guardedRun(backend, plan, data, paint) {
     assert.equal(all.subarray(0, GUARD), guard, `bytes before binding ${k} (${plan.bindings[k].kind})`);
     assert.equal(all.subarray(GUARD + buffer.bytes), guard, `bytes after binding ${k} (${plan.bindings[k].kind})`);
     const inside = all.slice(GUARD, GUARD + (k < data.length ? data[k].byteLength : buffer.bytes));
-    if (k < data.length) assert.equal(inside, new Uint8Array(data[k].buffer, data[k].byteOffset, data[k].byteLength), `input ${k} is as it was`);
+    if (k < data.length)
+      assert.equal(inside, new Uint8Array(data[k].buffer, data[k].byteOffset, data[k].byteLength), `input ${k} is as it was`);
     else results.push(inside);
     backend.free(buffer.outer);
   }

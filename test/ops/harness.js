@@ -44,9 +44,13 @@ export const fixed = (spec) => ({ ...spec, fixed: true });
 /** The elements of input `k` of a case: a Float64Array of f32 numbers, or integers in their own type. */
 function elementsOf(spec, k) {
   const n = sizeOf(spec.shape);
-  if (spec.list) return spec.dtype === "f32" ? Float64Array.from(spec.list, Math.fround) : allocate(spec.dtype, n).map((_, j) => spec.list[j]);
+  if (spec.list)
+    return spec.dtype === "f32" ? Float64Array.from(spec.list, Math.fround) : allocate(spec.dtype, n).map((_, j) => spec.list[j]);
   const random = randomSource(n * 31 + k * 7 + 1);
-  if (spec.dtype !== "f32") return (spec.storage ? new Uint8Array(n) : allocate(spec.dtype, n)).map(() => spec.low + Math.floor(random() * (spec.high - spec.low + 1)));
+  if (spec.dtype !== "f32")
+    return (spec.storage ? new Uint8Array(n) : allocate(spec.dtype, n)).map(
+      () => spec.low + Math.floor(random() * (spec.high - spec.low + 1)),
+    );
   const order = Array.from({ length: n }, (_, j) => j);
   for (let j = n - 1; j > 0; j--) {
     const at = Math.floor(random() * (j + 1));
@@ -68,7 +72,11 @@ export function traceForward(c) {
 /** Inputs that gradients are taken for. */
 export const targetsOf = (c) => c.inputs.flatMap((spec, k) => (spec.dtype === "f32" && !spec.fixed ? [k] : []));
 
-const rules = new Map(Object.values(OPS).flat().map((op) => [op.name, op.vjp]));
+const rules = new Map(
+  Object.values(OPS)
+    .flat()
+    .map((op) => [op.name, op.vjp]),
+);
 
 /** True for cases that are differentiated: the op has a rule, and the case is not exempt for a reason that it states. */
 export const hasGradient = (c) => c.grad !== false && Boolean(rules.get(c.op)) && targetsOf(c).length > 0;
@@ -79,13 +87,21 @@ export function traceGradient(c) {
   const cotangents = [];
   const results = trace(graph, () => {
     const inputs = c.inputs.map((spec) => graph.input(spec));
-    const parts = listOf(c.fn(...inputs)).filter((y) => y.dtype === "f32").map((y) => {
-      const spec = { shape: y.shape, dtype: "f32", low: -1, high: 1 };
-      cotangents.push(spec);
-      return sum(mul(y, graph.input(spec)));
-    });
+    const parts = listOf(c.fn(...inputs))
+      .filter((y) => y.dtype === "f32")
+      .map((y) => {
+        const spec = { shape: y.shape, dtype: "f32", low: -1, high: 1 };
+        cotangents.push(spec);
+        return sum(mul(y, graph.input(spec)));
+      });
     const loss = parts.reduce((a, part) => add(a, part));
-    return [loss, ...gradients(loss, targetsOf(c).map((k) => inputs[k]))];
+    return [
+      loss,
+      ...gradients(
+        loss,
+        targetsOf(c).map((k) => inputs[k]),
+      ),
+    ];
   });
   return { graph, results, data: [...c.inputs.map(elementsOf), ...cotangents.map((spec, k) => elementsOf(spec, k + 3))] };
 }
@@ -101,12 +117,16 @@ export async function prepare(backend, graph, results) {
   return {
     plan,
     async run(data) {
-      data.forEach((x, k) => backend.write(buffers[k], 0, x instanceof Float64Array && backend.name !== "reference" ? Float32Array.from(x) : x));
+      data.forEach((x, k) =>
+        backend.write(buffers[k], 0, x instanceof Float64Array && backend.name !== "reference" ? Float32Array.from(x) : x),
+      );
       backend.run(program, buffers);
-      return Promise.all(results.map(async (t, k) => {
-        if (backend.name === "reference") return Float64Array.from(backend.values(buffers[first + k]));
-        return new HOST[t.dtype](await backend.read(buffers[first + k], 0, t.size * 4));
-      }));
+      return Promise.all(
+        results.map(async (t, k) => {
+          if (backend.name === "reference") return Float64Array.from(backend.values(buffers[first + k]));
+          return new HOST[t.dtype](await backend.read(buffers[first + k], 0, t.size * 4));
+        }),
+      );
     },
     close() {
       program.close();
@@ -128,8 +148,8 @@ export const reference = referenceBackend();
 export const wasms = [await open("wasm", { reproducible: true }), await open("wasm")];
 
 /**
- * Every f32 element within `tolerance` of the wanted one, relative to `scale` (the wanted one itself where null); NaN
- * only for NaN, infinity where the wanted number rounds to it. `smallest` is the least error allowed anywhere. Other dtypes are equal.
+ * Every f32 element within `tolerance` of the wanted one, relative to `scale` (the wanted one itself where null); NaN only for NaN,
+ * infinity where the wanted number rounds to it. `smallest` is the least error allowed anywhere. Other dtypes are equal.
  */
 export function assertClose(got, want, dtype, { tolerance = 8 * ULP, scale = null, what = "", smallest = 2 ** -149 } = {}) {
   assert.is(got.length, want.length, what);
@@ -139,7 +159,8 @@ export function assertClose(got, want, dtype, { tolerance = 8 * ULP, scale = nul
       if (!Object.is(got[k], rounded)) assert.unreachable(`${what}[${k}]: got ${got[k]}, expected ${rounded}`);
       continue;
     }
-    const bound = tolerance * Math.max(Math.abs(want[k]), scale === null ? 0 : typeof scale === "number" ? scale : Math.abs(scale[k])) + smallest;
+    const bound =
+      tolerance * Math.max(Math.abs(want[k]), scale === null ? 0 : typeof scale === "number" ? scale : Math.abs(scale[k])) + smallest;
     // Written so that NaN fails.
     if (!(Math.abs(got[k] - want[k]) <= bound)) assert.unreachable(`${what}[${k}]: got ${got[k]}, expected ${want[k]} within ${bound}`);
   }

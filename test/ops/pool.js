@@ -5,8 +5,19 @@ import { windowOf } from "../../build/esm/ops/window.js";
 import { f, i, values } from "./harness.js";
 
 const GEOMETRIES = [
-  [[1, 1, 1, 1], 1, {}], [[2, 4, 4, 3], 2, {}], [[2, 5, 5, 4], 2, {}], [[1, 5, 7, 5], 2, { padding: "same" }], [[2, 6, 5, 3], 3, { strides: 1 }], [[1, 7, 6, 1], [3, 2], { strides: [2, 3], padding: "same" }],
-  [[1, 6, 6, 8], 3, { strides: 2, padding: "same" }], [[0, 4, 4, 2], 2, {}], [[1, 9, 1, 13], [4, 1], { strides: 2 }], [[3, 5, 5, 17], [5, 5], {}], [[1, 3, 3, 2], 5, { padding: "same", strides: 1 }], [[1, 9, 9, 2], 2, { strides: 4 }], [[2, 13, 11, 33], 3, { strides: 2 }],
+  [[1, 1, 1, 1], 1, {}],
+  [[2, 4, 4, 3], 2, {}],
+  [[2, 5, 5, 4], 2, {}],
+  [[1, 5, 7, 5], 2, { padding: "same" }],
+  [[2, 6, 5, 3], 3, { strides: 1 }],
+  [[1, 7, 6, 1], [3, 2], { strides: [2, 3], padding: "same" }],
+  [[1, 6, 6, 8], 3, { strides: 2, padding: "same" }],
+  [[0, 4, 4, 2], 2, {}],
+  [[1, 9, 1, 13], [4, 1], { strides: 2 }],
+  [[3, 5, 5, 17], [5, 5], {}],
+  [[1, 3, 3, 2], 5, { padding: "same", strides: 1 }],
+  [[1, 9, 9, 2], 2, { strides: 4 }],
+  [[2, 13, 11, 33], 3, { strides: 2 }],
 ];
 const title = ([x, size, o]) => `${x.join("x")}, ${size}, ${JSON.stringify(o)}`;
 
@@ -26,10 +37,35 @@ export const cases = GEOMETRIES.flatMap((g) => {
     { op: "maxPool", name: `${title(g)}, with index`, inputs: [f(g[0])], fn: withIndex(a), tolerance: 0 },
     { op: "avgPool", name: title(g), inputs: [f(g[0])], fn: (x) => avgPool2d(x, g[1], g[2]), accumulates: true },
     { op: "avgPoolGrad", name: title(g), inputs: [f(output)], fn: (dy) => apply(avgPoolGradOp, [dy], a)[0], accumulates: true },
-    { op: "maxPoolGrad", name: `${title(g)}, first element of each window`, inputs: [f(output), i(output, 0, 0)].map((s, k) => (k === 1 && (a.padTop > 0 || a.padLeft > 0) ? i(output, Math.min(a.r - 1, a.padTop) * a.s + Math.min(a.s - 1, a.padLeft), Math.min(a.r - 1, a.padTop) * a.s + Math.min(a.s - 1, a.padLeft)) : s)),
-      fn: (dy, index) => apply(maxPoolGradOp, [dy, index], a)[0], accumulates: true },
+    {
+      op: "maxPoolGrad",
+      name: `${title(g)}, first element of each window`,
+      inputs: [f(output), i(output, 0, 0)].map((s, k) =>
+        k === 1 && (a.padTop > 0 || a.padLeft > 0)
+          ? i(
+              output,
+              Math.min(a.r - 1, a.padTop) * a.s + Math.min(a.s - 1, a.padLeft),
+              Math.min(a.r - 1, a.padTop) * a.s + Math.min(a.s - 1, a.padLeft),
+            )
+          : s,
+      ),
+      fn: (dy, index) => apply(maxPoolGradOp, [dy, index], a)[0],
+      accumulates: true,
+    },
   ];
 }).concat([
-  { op: "maxPool", name: "the first of equals", inputs: [values([1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 0, 0, 0, 0], "f32", [1, 4, 4, 1])], fn: withIndex(attributes([[1, 4, 4, 1], 2, {}])), grad: false },
-  { op: "maxPool", name: "minus infinity", inputs: [values([-Infinity, -Infinity, -Infinity, -Infinity], "f32", [1, 2, 2, 1])], fn: withIndex(attributes([[1, 2, 2, 1], 2, {}])), grad: false },
+  {
+    op: "maxPool",
+    name: "the first of equals",
+    inputs: [values([1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 0, 0, 0, 0], "f32", [1, 4, 4, 1])],
+    fn: withIndex(attributes([[1, 4, 4, 1], 2, {}])),
+    grad: false,
+  },
+  {
+    op: "maxPool",
+    name: "minus infinity",
+    inputs: [values([-Infinity, -Infinity, -Infinity, -Infinity], "f32", [1, 2, 2, 1])],
+    fn: withIndex(attributes([[1, 2, 2, 1], 2, {}])),
+    grad: false,
+  },
 ]);

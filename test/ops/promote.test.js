@@ -35,7 +35,10 @@ function rule(op, a, b) {
   const dtype = common(a, b);
   if (dtype === null) return null;
   const integer = dtype === "i32" || dtype === "u32";
-  if (op === "floorDiv") return dtype === "f32" ? null : [dtype === "bool" ? "i32" : dtype, dtype === "bool" ? "i32" : dtype, (x, y) => (y === 0 ? 0 : Math.floor(x / y))];
+  if (op === "floorDiv")
+    return dtype === "f32"
+      ? null
+      : [dtype === "bool" ? "i32" : dtype, dtype === "bool" ? "i32" : dtype, (x, y) => (y === 0 ? 0 : Math.floor(x / y))];
   // Integers to the power of a tensor may be negative powers, which NumPy refuses.
   if (op === "pow") return dtype === "f32" ? ["f32", "f32", REAL.pow] : null;
   if (COMPARISONS.includes(op)) return [dtype, "bool", PREDICATE[op]];
@@ -67,7 +70,11 @@ async function both(op, a, b) {
 }
 
 function refuses(op, a, b, what) {
-  assert.throws(() => ops[op](a, b), (e) => e.name === "DTypeError" && e.message.startsWith(`${op}: `), what);
+  assert.throws(
+    () => ops[op](a, b),
+    (e) => e.name === "DTypeError" && e.message.startsWith(`${op}: `),
+    what,
+  );
 }
 
 for (const op of [...ARITHMETIC, "div", "floorDiv", "pow", ...COMPARISONS, ...BITS]) {
@@ -85,7 +92,14 @@ for (const op of [...ARITHMETIC, "div", "floorDiv", "pow", ...COMPARISONS, ...BI
         const [u, v] = [as(VALUES[a], dtype), as(OTHERS[b], dtype)];
         const got = await both(op, x, y);
         assert.is(got.dtype, result, what);
-        assert.equal(got.values.map((n) => n + 0), as(u.map((n, k) => fn(n, v[k])), result).map((n) => n + 0), what);
+        assert.equal(
+          got.values.map((n) => n + 0),
+          as(
+            u.map((n, k) => fn(n, v[k])),
+            result,
+          ).map((n) => n + 0),
+          what,
+        );
       }
     }
   });
@@ -98,7 +112,11 @@ for (const op of [...ARITHMETIC, "div", "floorDiv", "pow", ...COMPARISONS, ...BI
         const own = !Number.isInteger(number) ? "f32" : a === "bool" ? "i32" : a;
         if (op === "pow" && common(a, own) !== "f32") continue;
         if (own === "u32" && number < 0 && op !== "div") {
-          assert.throws(() => ops[op](x, number), (e) => e.name === "DataError" && e.message.startsWith(`${op}: -2 is out of the range of u32`), what);
+          assert.throws(
+            () => ops[op](x, number),
+            (e) => e.name === "DataError" && e.message.startsWith(`${op}: -2 is out of the range of u32`),
+            what,
+          );
           continue;
         }
         const expected = rule(op, a, own);
@@ -111,9 +129,22 @@ for (const op of [...ARITHMETIC, "div", "floorDiv", "pow", ...COMPARISONS, ...BI
           // Division by elements of 0.
           if (swapped && (op === "div" || op === "mod" || op === "floorDiv" || op === "pow")) continue;
           const got = await both(op, ...operands);
-          const [u, v] = [as(VALUES[a], dtype), as(VALUES[a].map(() => number), dtype)];
+          const [u, v] = [
+            as(VALUES[a], dtype),
+            as(
+              VALUES[a].map(() => number),
+              dtype,
+            ),
+          ];
           assert.is(got.dtype, result, what);
-          assert.equal(got.values.map((n) => n + 0), as(u.map((n, k) => (swapped ? fn(v[k], n) : fn(n, v[k]))), result).map((n) => n + 0), what);
+          assert.equal(
+            got.values.map((n) => n + 0),
+            as(
+              u.map((n, k) => (swapped ? fn(v[k], n) : fn(n, v[k]))),
+              result,
+            ).map((n) => n + 0),
+            what,
+          );
         }
       }
     }
@@ -121,7 +152,10 @@ for (const op of [...ARITHMETIC, "div", "floorDiv", "pow", ...COMPARISONS, ...BI
 }
 
 test("bytes times a fraction, and means of integers", async () => {
-  assert.equal([...(await ops.mul(tensor(Uint8Array.of(255, 128)), 1 / 255).data())], [...Float32Array.of(255 * Math.fround(1 / 255), 128 * Math.fround(1 / 255))]);
+  assert.equal(
+    [...(await ops.mul(tensor(Uint8Array.of(255, 128)), 1 / 255).data())],
+    [...Float32Array.of(255 * Math.fround(1 / 255), 128 * Math.fround(1 / 255))],
+  );
   assert.is(await ops.mean(tensor(Int32Array.of(10, 20, 30))).item(), 20);
   assert.is(await ops.mean(tensor([true, false, true, true])).item(), 0.75);
   assert.is(await ops.mean(tensor(Int32Array.of(2147483647, 2147483647))).item(), 2 ** 31, "no sum wraps");
@@ -144,8 +178,13 @@ test("numbers with two numbers, and nested arrays, are f32; beside integers they
 test("folding constants and dropping neutral operands keep the rule", async () => {
   const x = tensor(Int32Array.of(3, -4));
   for (const [fn, dtype, values] of [
-    [(t) => ops.div(t, 1), "f32", [3, -4]], [(t) => ops.add(t, 0), "i32", [3, -4]], [(t) => ops.mul(1, t), "i32", [3, -4]], [(t) => ops.mul(t, ops.add(0.25, 0.25)), "f32", [1.5, -2]],
-    [(t) => ops.add(ops.greater(t, 0), 0), "i32", [1, 0]], [(t) => ops.mul(ops.greater(t, 0), 1), "i32", [1, 0]], [(t) => ops.sub(t, 0), "i32", [3, -4]],
+    [(t) => ops.div(t, 1), "f32", [3, -4]],
+    [(t) => ops.add(t, 0), "i32", [3, -4]],
+    [(t) => ops.mul(1, t), "i32", [3, -4]],
+    [(t) => ops.mul(t, ops.add(0.25, 0.25)), "f32", [1.5, -2]],
+    [(t) => ops.add(ops.greater(t, 0), 0), "i32", [1, 0]],
+    [(t) => ops.mul(ops.greater(t, 0), 1), "i32", [1, 0]],
+    [(t) => ops.sub(t, 0), "i32", [3, -4]],
     [(t) => ops.add(t, ops.div(1, 2)), "f32", [3.5, -3.5]],
   ]) {
     const y = await compile(fn)(x);
@@ -158,24 +197,84 @@ test("folding constants and dropping neutral operands keep the rule", async () =
 test("where, concat, stack, pad, clip, matmul promote", async () => {
   const [i, f, b, u] = [tensor(Int32Array.of(1, 2)), tensor([0.5, 1.5]), tensor([true, false]), tensor(Uint32Array.of(1, 2))];
   for (const [t, dtype, values] of [
-    [ops.where(b, i, f), "f32", [1, 1.5]], [ops.where(b, i, 0.5), "f32", [1, 0.5]], [ops.where(b, i, 7), "i32", [1, 7]], [ops.where(b, 1, 2.5), "f32", [1, 2.5]], [ops.where([false, true], i, 0), "i32", [0, 2]],
-    [ops.where(b, b, 5), "i32", [1, 5]], [ops.concat([i, f]), "f32", [1, 2, 0.5, 1.5]], [ops.concat([b, i]), "i32", [1, 0, 1, 2]], [ops.concat([i, [3]]), "i32", [1, 2, 3]], [ops.stack([b, f], 1), "f32", [1, 0.5, 0, 1.5]],
-    [ops.pad(i, [[1, 0]], 9), "i32", [9, 1, 2]], [ops.pad(i, [[1, 0]], 0.5), "f32", [0.5, 1, 2]], [ops.pad(b, [[0, 1]]), "bool", [1, 0, 0]], [ops.pad(b, [[0, 1]], 2), "i32", [1, 0, 2]],
-    [ops.clip(i, 0, 1.5), "f32", [1, 1.5]], [ops.clip(i, 2, 5), "i32", [2, 2]], [ops.matmul([[1, 0.5]], ops.reshape(i, [2, 1])), "f32", [2]], [ops.dot(b, f), "f32", [0.5]],
-    [ops.sum(b), "i32", [1]], [ops.sum(u), "u32", [3]], [ops.prod(u), "u32", [2]], [ops.prod(b), "i32", [0]], [ops.max(b), "bool", [1]], [ops.min(b), "bool", [0]], [ops.argMin(b), "i32", [1]],
-    [ops.sum(tensor(Uint32Array.of(4000000000, 5))), "u32", [4000000005]], [ops.floor(i), "i32", [1, 2]], [ops.relu(tensor(Int32Array.of(-1, 16777217))), "i32", [0, 16777217]],
-    [ops.pow(tensor(Int32Array.of(3, 46341, -2)), 2), "i32", [9, -2147479015, 4]], [ops.pow(i, 0), "i32", [1, 1]], [ops.pow(i, 0.5), "f32", [1, Math.fround(Math.SQRT2)]], [ops.isFinite(i), "bool", [1, 1]],
+    [ops.where(b, i, f), "f32", [1, 1.5]],
+    [ops.where(b, i, 0.5), "f32", [1, 0.5]],
+    [ops.where(b, i, 7), "i32", [1, 7]],
+    [ops.where(b, 1, 2.5), "f32", [1, 2.5]],
+    [ops.where([false, true], i, 0), "i32", [0, 2]],
+    [ops.where(b, b, 5), "i32", [1, 5]],
+    [ops.concat([i, f]), "f32", [1, 2, 0.5, 1.5]],
+    [ops.concat([b, i]), "i32", [1, 0, 1, 2]],
+    [ops.concat([i, [3]]), "i32", [1, 2, 3]],
+    [ops.stack([b, f], 1), "f32", [1, 0.5, 0, 1.5]],
+    [ops.pad(i, [[1, 0]], 9), "i32", [9, 1, 2]],
+    [ops.pad(i, [[1, 0]], 0.5), "f32", [0.5, 1, 2]],
+    [ops.pad(b, [[0, 1]]), "bool", [1, 0, 0]],
+    [ops.pad(b, [[0, 1]], 2), "i32", [1, 0, 2]],
+    [ops.clip(i, 0, 1.5), "f32", [1, 1.5]],
+    [ops.clip(i, 2, 5), "i32", [2, 2]],
+    [ops.matmul([[1, 0.5]], ops.reshape(i, [2, 1])), "f32", [2]],
+    [ops.dot(b, f), "f32", [0.5]],
+    [ops.sum(b), "i32", [1]],
+    [ops.sum(u), "u32", [3]],
+    [ops.prod(u), "u32", [2]],
+    [ops.prod(b), "i32", [0]],
+    [ops.max(b), "bool", [1]],
+    [ops.min(b), "bool", [0]],
+    [ops.argMin(b), "i32", [1]],
+    [ops.sum(tensor(Uint32Array.of(4000000000, 5))), "u32", [4000000005]],
+    [ops.floor(i), "i32", [1, 2]],
+    [ops.relu(tensor(Int32Array.of(-1, 16777217))), "i32", [0, 16777217]],
+    [ops.pow(tensor(Int32Array.of(3, 46341, -2)), 2), "i32", [9, -2147479015, 4]],
+    [ops.pow(i, 0), "i32", [1, 1]],
+    [ops.pow(i, 0.5), "f32", [1, Math.fround(Math.SQRT2)]],
+    [ops.isFinite(i), "bool", [1, 1]],
   ]) {
     assert.is(t.dtype, dtype);
     assert.equal([...(await t.data())], values, String(t));
   }
-  for (const use of [() => ops.where(b, i, u), () => ops.concat([i, u]), () => ops.stack([u, i]), () => ops.matmul(ops.reshape(i, [1, 2]), ops.reshape(i, [2, 1])), () => ops.where(i, 1, 2), () => ops.pow(i, -1), () => ops.max(u)]) {
+  for (const use of [
+    () => ops.where(b, i, u),
+    () => ops.concat([i, u]),
+    () => ops.stack([u, i]),
+    () => ops.matmul(ops.reshape(i, [1, 2]), ops.reshape(i, [2, 1])),
+    () => ops.where(i, 1, 2),
+    () => ops.pow(i, -1),
+    () => ops.max(u),
+  ]) {
     assert.throws(use, (e) => e.name === "DTypeError", String(use));
   }
 });
 
 test("functions of f32 alone take integers and bools, with the value of the same f32", async () => {
-  const names = ["exp", "log", "expm1", "log1p", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "tanh", "sigmoid", "erf", "erfc", "softplus", "softsign", "elu", "selu", "leakyRelu", "silu", "gelu", "mish", "hardSigmoid", "hardSilu", "softmax", "logSoftmax", "logSumExp"];
+  const names = [
+    "exp",
+    "log",
+    "expm1",
+    "log1p",
+    "sqrt",
+    "rsqrt",
+    "reciprocal",
+    "sin",
+    "cos",
+    "tanh",
+    "sigmoid",
+    "erf",
+    "erfc",
+    "softplus",
+    "softsign",
+    "elu",
+    "selu",
+    "leakyRelu",
+    "silu",
+    "gelu",
+    "mish",
+    "hardSigmoid",
+    "hardSilu",
+    "softmax",
+    "logSoftmax",
+    "logSumExp",
+  ];
   for (const name of names) {
     for (const [values, dtype] of [[[0, 3, 1, 5], "u32"], [[0, 3, -1, 5], "i32"], [[0, 1, 1, 0], "bool"]]) {
       const [y, expected] = [ops[name](make(values, dtype)), ops[name](make(values, "f32"))];
@@ -187,7 +286,10 @@ test("functions of f32 alone take integers and bools, with the value of the same
 
 test("floorDiv is NumPy's floor_divide", async () => {
   const divide = async (a, b, T) => [...(await ops.floorDiv(tensor(T.from(a)), tensor(T.from(b))).data())];
-  assert.equal(await divide([-7, 7, -7, 7, -2147483648, -2147483648, 5, -5], [2, -2, -2, 2, 3, -1, 0, 0], Int32Array), [-4, -4, 3, 3, -715827883, -2147483648, 0, 0]);
+  assert.equal(
+    await divide([-7, 7, -7, 7, -2147483648, -2147483648, 5, -5], [2, -2, -2, 2, 3, -1, 0, 0], Int32Array),
+    [-4, -4, 3, 3, -715827883, -2147483648, 0, 0],
+  );
   assert.equal(await divide([4294967295, 7, 5], [2, 2, 0], Uint32Array), [2147483647, 3, 0]);
   assert.equal([...(await ops.floorDiv(tensor(Int32Array.of(-7, 7)), 2).data())], [-4, 3]);
 });

@@ -18,7 +18,12 @@ function lastCell(c, reverse) {
 }
 
 /** Factors of recurrent dropout: some are zero. */
-const some = (shape) => values(Array.from({ length: shape[0] * shape[1] }, (_, k) => [1.25, 0, 0.75, 2][((k * 7) % 11) % 4]), "f32", shape);
+const some = (shape) =>
+  values(
+    Array.from({ length: shape[0] * shape[1] }, (_, k) => [1.25, 0, 0.75, 2][((k * 7) % 11) % 4]),
+    "f32",
+    shape,
+  );
 
 function lstm(name, [batch, steps, units], { state = false, mask = null, factors = null, ...options }) {
   const inputs = [f([batch, steps, 4 * units], -1.5, 1.5), f([units, 4 * units], -0.6, 0.6)];
@@ -63,9 +68,15 @@ function simpleRnn(name, [batch, steps, units], { state = false, mask = null, fa
 }
 
 const VARIANTS = [
-  ["plain", {}], ["state", { state: true }], ["reverse", { reverse: true, state: true }], ["mask", { mask: i }], ["bool mask, reverse", { mask: b, reverse: true, state: true }],
-  ["hardSigmoid gates", { recurrentActivation: "hardSigmoid" }], ["softsign", { activation: "softsign", state: true }],
-  ["factors", { factors: some }], ["factors, state", { factors: some, state: true }],
+  ["plain", {}],
+  ["state", { state: true }],
+  ["reverse", { reverse: true, state: true }],
+  ["mask", { mask: i }],
+  ["bool mask, reverse", { mask: b, reverse: true, state: true }],
+  ["hardSigmoid gates", { recurrentActivation: "hardSigmoid" }],
+  ["softsign", { activation: "softsign", state: true }],
+  ["factors", { factors: some }],
+  ["factors, state", { factors: some, state: true }],
   ["factors, mask, reverse", { factors: some, mask: i, reverse: true, state: true }],
   ["factors not differentiated, state", { factors: (shape) => fixed(some(shape)), state: true }],
 ];
@@ -80,20 +91,53 @@ const gradOps = SIZES.flatMap(([batch, steps, units]) => {
   const name = title([batch, steps, units]);
   return [
     {
-      op: "lstmGrad", name: `${name} factors`, ...close, scale: 4, inputs: [h, state, f([units, 4 * units], -0.6, 0.6), h, gates, state, state, some([batch, units])],
+      op: "lstmGrad",
+      name: `${name} factors`,
+      ...close,
+      scale: 4,
+      inputs: [h, state, f([units, 4 * units], -0.6, 0.6), h, gates, state, state, some([batch, units])],
       fn: (dh, dc, wr, c, g, h0, c0, factors) => apply(r.lstmGradOp, [dh, dc, wr, c, g, h0, c0, null, factors], attrs),
     },
     {
-      op: "gruGrad", name: `${name} factors`, ...close, scale: 4, inputs: [h, f([units, 3 * units], -0.6, 0.6), h, gates, state, some([batch, units])],
+      op: "gruGrad",
+      name: `${name} factors`,
+      ...close,
+      scale: 4,
+      inputs: [h, f([units, 3 * units], -0.6, 0.6), h, gates, state, some([batch, units])],
       fn: (dh, wr, y, g, h0, factors) => apply(r.gruGradOp, [dh, wr, y, g, h0, null, factors], attrs),
     },
     {
-      op: "simpleRnnGrad", name: `${name} factors`, ...close, scale: 4, inputs: [h, f([units, units], -0.6, 0.6), h, state, some([batch, units])],
+      op: "simpleRnnGrad",
+      name: `${name} factors`,
+      ...close,
+      scale: 4,
+      inputs: [h, f([units, units], -0.6, 0.6), h, state, some([batch, units])],
       fn: (dh, wr, y, h0, factors) => apply(r.simpleRnnGradOp, [dh, wr, y, h0, null, factors], attrs),
     },
-    { op: "lstmGrad", name, inputs: [h, state, f([units, 4 * units], -0.6, 0.6), h, gates, state, state], fn: (dh, dc, wr, c, g, h0, c0) => apply(r.lstmGradOp, [dh, dc, wr, c, g, h0, c0, null, null], attrs), ...close, scale: 4 },
-    { op: "gruGrad", name, inputs: [h, f([units, 3 * units], -0.6, 0.6), h, gates, state], fn: (dh, wr, y, g, h0) => apply(r.gruGradOp, [dh, wr, y, g, h0, null, null], attrs), ...close, scale: 4 },
-    { op: "simpleRnnGrad", name, inputs: [h, f([units, units], -0.6, 0.6), h, state], fn: (dh, wr, y, h0) => apply(r.simpleRnnGradOp, [dh, wr, y, h0, null, null], attrs), ...close, scale: 4 },
+    {
+      op: "lstmGrad",
+      name,
+      inputs: [h, state, f([units, 4 * units], -0.6, 0.6), h, gates, state, state],
+      fn: (dh, dc, wr, c, g, h0, c0) => apply(r.lstmGradOp, [dh, dc, wr, c, g, h0, c0, null, null], attrs),
+      ...close,
+      scale: 4,
+    },
+    {
+      op: "gruGrad",
+      name,
+      inputs: [h, f([units, 3 * units], -0.6, 0.6), h, gates, state],
+      fn: (dh, wr, y, g, h0) => apply(r.gruGradOp, [dh, wr, y, g, h0, null, null], attrs),
+      ...close,
+      scale: 4,
+    },
+    {
+      op: "simpleRnnGrad",
+      name,
+      inputs: [h, f([units, units], -0.6, 0.6), h, state],
+      fn: (dh, wr, y, h0) => apply(r.simpleRnnGradOp, [dh, wr, y, h0, null, null], attrs),
+      ...close,
+      scale: 4,
+    },
   ];
 });
 
@@ -105,13 +149,25 @@ export const cases = [
   gru("resetAfter false, state, mask", [2, 5, 3], { resetAfter: false, state: true, mask: i }),
   gru("resetAfter false, 17 units", [3, 3, 17], { resetAfter: false, state: true }),
   gru("resetAfter false, factors", [3, 4, 5], { resetAfter: false, factors: some }),
-  gru("resetAfter false, factors, state, mask, reverse", [6, 3, 7], { resetAfter: false, factors: some, state: true, mask: i, reverse: true }),
+  gru("resetAfter false, factors, state, mask, reverse", [6, 3, 7], {
+    resetAfter: false,
+    factors: some,
+    state: true,
+    mask: i,
+    reverse: true,
+  }),
   gru("bias, factors, state", [2, 5, 3], { bias: true, factors: some, state: true }),
   ...MAKERS.flatMap((make) => [[4, 2, 8], [9, 5, 33], [1, 3, 1]].map((size) => make("factors", size, { factors: some, state: true }))),
   gru("resetAfter false, factors", [9, 5, 33], { resetAfter: false, factors: some, state: true }),
   gru("bias, mask, reverse", [2, 5, 3], { bias: true, mask: i, reverse: true }),
   simpleRnn("relu", [2, 3, 4], { activation: "relu" }),
   { ...lstm("only the last cell state is used", [2, 3, 4], {}), fn: (xw, wr) => lastCell(r.lstmSequence(xw, wr).c, false) },
-  { op: "lstm", name: "weights not differentiated", inputs: [f([2, 3, 8], -1, 1), fixed(f([2, 8], -0.6, 0.6))], fn: (xw, wr) => mul(r.lstmSequence(xw, wr).h, 2), ...close },
+  {
+    op: "lstm",
+    name: "weights not differentiated",
+    inputs: [f([2, 3, 8], -1, 1), fixed(f([2, 8], -0.6, 0.6))],
+    fn: (xw, wr) => mul(r.lstmSequence(xw, wr).h, 2),
+    ...close,
+  },
   ...gradOps,
 ];

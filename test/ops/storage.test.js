@@ -6,7 +6,10 @@ import * as assert from "uvu/assert";
 import { allCases, reference, runOnce, traceForward, wasms } from "./harness.js";
 
 /** The case with its i32 inputs as numbers that are bytes. */
-const asBytes = (spec) => (spec.dtype === "i32" && !spec.storage && !spec.list ? { ...spec, storage: "u8", low: Math.max(0, spec.low), high: Math.min(255, Math.max(0, spec.high)) } : spec);
+const asBytes = (spec) =>
+  spec.dtype === "i32" && !spec.storage && !spec.list
+    ? { ...spec, storage: "u8", low: Math.max(0, spec.low), high: Math.min(255, Math.max(0, spec.high)) }
+    : spec;
 
 let tried = 0;
 for (const [family, cases] of Object.entries(await allCases())) {
@@ -17,7 +20,8 @@ for (const [family, cases] of Object.entries(await allCases())) {
       tried++;
       const stored = traceForward({ ...c, inputs });
       const words = traceForward({ ...c, inputs: inputs.map(({ storage, ...spec }) => spec) });
-      for (const backend of [reference, ...wasms]) assert.equal(await runOnce(backend, stored), await runOnce(backend, words), `${c.op}, ${c.name}`);
+      for (const backend of [reference, ...wasms])
+        assert.equal(await runOnce(backend, stored), await runOnce(backend, words), `${c.op}, ${c.name}`);
     }
   });
 }

@@ -9,7 +9,7 @@ import { randomSource, runOnce, traceForward } from "./harness.js";
 
 /** Many of one number, whose roundings all go one way, and numbers of nine magnitudes. */
 const DATA = {
-  "0.1": (n) => new Float64Array(n).fill(Math.fround(0.1)),
+  0.1: (n) => new Float64Array(n).fill(Math.fround(0.1)),
   mixed: (n) => {
     const random = randomSource(7);
     return Float64Array.from({ length: n }, (_, i) => Math.fround(random() * 10 ** (((i * 7) % 9) - 4)));
@@ -51,7 +51,10 @@ function casesOf(n) {
     { name: "variance", shape: [n], fn: (x) => variance(x), want: (x) => [meanAndVariance(x, n).v], only: "mixed" },
     { name: "softmax", shape: [1, n], fn: (x) => softmax(x), want: (x) => x.map(() => 1 / n), only: "0.1" },
     {
-      name: "layerNorm", shape: [1, n], fn: (x) => layerNorm({ center: false, scale: false, epsilon: 0 }).call(x), only: "mixed",
+      name: "layerNorm",
+      shape: [1, n],
+      fn: (x) => layerNorm({ center: false, scale: false, epsilon: 0 }).call(x),
+      only: "mixed",
       want: (x) => {
         const { m, v } = meanAndVariance(x, n);
         return x.map((e) => (e - m) / Math.sqrt(v));
@@ -62,20 +65,26 @@ function casesOf(n) {
 
 /**
  * A list of `{ name, tolerance, error }`, where `error(backend)` is the largest relative error (of layerNorm to the largest element). A
- * mean of
- * one number is off by no more than the rounding of 1 / n and of the result.
+ * mean of one number is off by no more than the rounding of 1 / n and of the result.
  */
 export function sumCases(n) {
-  return Object.entries(DATA).flatMap(([kind, make]) => casesOf(n).filter((c) => !c.only || c.only === kind).map((c) => ({
-    name: `${c.name} of ${n} times ${kind}`,
-    tolerance: c.name === "softmax" ? 4e-6 : c.name.startsWith("all: mean") && kind === "0.1" ? 1.2e-7 : 1e-6,
-    async error(backend) {
-      const data = make(n);
-      const { graph, results } = traceForward({ inputs: [{ shape: c.shape, dtype: "f32", list: [] }], fn: c.fn });
-      const [got] = await runOnce(backend, { graph, results, data: [data] });
-      const want = c.want(data);
-      const scale = c.name === "layerNorm" ? want.reduce((a, v) => Math.max(a, Math.abs(v)), 0) : null;
-      return got.reduce((worst, v, i) => Math.max(worst, Number.isFinite(v) ? Math.abs(v - want[i]) / (scale ?? Math.abs(want[i])) : Infinity), 0);
-    },
-  })));
+  return Object.entries(DATA).flatMap(([kind, make]) =>
+    casesOf(n)
+      .filter((c) => !c.only || c.only === kind)
+      .map((c) => ({
+        name: `${c.name} of ${n} times ${kind}`,
+        tolerance: c.name === "softmax" ? 4e-6 : c.name.startsWith("all: mean") && kind === "0.1" ? 1.2e-7 : 1e-6,
+        async error(backend) {
+          const data = make(n);
+          const { graph, results } = traceForward({ inputs: [{ shape: c.shape, dtype: "f32", list: [] }], fn: c.fn });
+          const [got] = await runOnce(backend, { graph, results, data: [data] });
+          const want = c.want(data);
+          const scale = c.name === "layerNorm" ? want.reduce((a, v) => Math.max(a, Math.abs(v)), 0) : null;
+          return got.reduce(
+            (worst, v, i) => Math.max(worst, Number.isFinite(v) ? Math.abs(v - want[i]) / (scale ?? Math.abs(want[i])) : Infinity),
+            0,
+          );
+        },
+      })),
+  );
 }

@@ -15,7 +15,8 @@ const read = (file) => readFileSync(join(root, file), "utf8");
 
 function* walk(node) {
   yield node;
-  for (const value of Object.values(node)) for (const child of Array.isArray(value) ? value : [value]) if (typeof child?.type === "string") yield* walk(child);
+  for (const value of Object.values(node))
+    for (const child of Array.isArray(value) ? value : [value]) if (typeof child?.type === "string") yield* walk(child);
 }
 
 const targets = (value) => (typeof value === "string" ? [value] : Object.values(value).flatMap(targets));
@@ -23,11 +24,19 @@ const targets = (value) => (typeof value === "string" ? [value] : Object.values(
 test("package: what exports and imports name is packed", () => {
   // Modules that are bundled, and their types, are for the build alone.
   const inside = new Set(["#kernels", "#shaders"]);
-  const named = [...Object.values(json.exports), ...Object.entries(json.imports).filter(([name]) => !inside.has(name)).map(([, value]) => value)].flatMap(targets);
+  const named = [
+    ...Object.values(json.exports),
+    ...Object.entries(json.imports)
+      .filter(([name]) => !inside.has(name))
+      .map(([, value]) => value),
+  ].flatMap(targets);
   assert.ok(named.length > 10);
   for (const file of named) {
     const [start, end = ""] = file.replace(/^\.\//, "").split("*");
-    assert.ok(file.includes("*") ? [...packed.keys()].some((f) => f.startsWith(start) && f.endsWith(end)) : packed.has(start), `${file} is not packed`);
+    assert.ok(
+      file.includes("*") ? [...packed.keys()].some((f) => f.startsWith(start) && f.endsWith(end)) : packed.has(start),
+      `${file} is not packed`,
+    );
   }
 });
 
@@ -36,7 +45,11 @@ test("package: lock files name no registry, so that any gives the same packages"
 });
 
 test("package: nothing else is packed", () => {
-  for (const file of packed.keys()) assert.match(file, /^(package\.json|README\.md|CHANGELOG\.md|LICENSE|build\/[a-z0-9.-]+\.(js|js\.map|wasm)|build\/types\/[\w/-]+\.d\.ts)$/);
+  for (const file of packed.keys())
+    assert.match(
+      file,
+      /^(package\.json|README\.md|CHANGELOG\.md|LICENSE|build\/[a-z0-9.-]+\.(js|js\.map|wasm)|build\/types\/[\w/-]+\.d\.ts)$/,
+    );
 });
 
 /** Most bytes of the package as it is installed, without source maps. */
@@ -49,17 +62,26 @@ test("package: at most 1.08 MB", () => {
 test("package: no dependency, no script at installation, no side effects", () => {
   assert.is(json.dependencies, undefined);
   assert.is(json.sideEffects, false);
-  assert.equal(Object.keys(json.peerDependencies).filter((name) => !json.peerDependenciesMeta[name]?.optional), []);
-  assert.equal(Object.keys(json.scripts).filter((name) => /^(pre|post)?install$|^prepare$/.test(name)), []);
+  assert.equal(
+    Object.keys(json.peerDependencies).filter((name) => !json.peerDependenciesMeta[name]?.optional),
+    [],
+  );
+  assert.equal(
+    Object.keys(json.scripts).filter((name) => /^(pre|post)?install$|^prepare$/.test(name)),
+    [],
+  );
 });
 
 test("package: no code from text, no source of chance but the seeded ones", () => {
   for (const file of scripts) {
     for (const node of walk(parseAst(read(file)))) {
-      if (node.type === "CallExpression" || node.type === "NewExpression") assert.not(["eval", "Function"].includes(node.callee.name), `${file}: ${node.callee.name}`);
-      if (node.type === "MemberExpression") assert.not(node.object.name === "Math" && node.property.name === "random", `${file}: Math.random`);
+      if (node.type === "CallExpression" || node.type === "NewExpression")
+        assert.not(["eval", "Function"].includes(node.callee.name), `${file}: ${node.callee.name}`);
+      if (node.type === "MemberExpression")
+        assert.not(node.object.name === "Math" && node.property.name === "random", `${file}: Math.random`);
       // Strings as code for timers, and the constructor of functions by way of another function.
-      if (node.type === "MemberExpression") assert.not(node.property.name === "constructor" && node.object.type.includes("Function"), `${file}: constructor of a function`);
+      if (node.type === "MemberExpression")
+        assert.not(node.property.name === "constructor" && node.object.type.includes("Function"), `${file}: constructor of a function`);
     }
   }
 });
@@ -70,10 +92,12 @@ test("package: modules of Node are never imported by name, and names with # only
     for (const node of walk(parseAst(read(file)))) {
       if (node.type === "ImportExpression" && node.source.type === "Literal") {
         assert.match(node.source.value, /^(\.\/[a-z]+\.js|#(kernels|parts)\/(inference-)?(plain|relaxed)(-[a-z]+)?)$/, file);
-        if (node.source.value.startsWith("#")) assert.is(node.source.value.includes("/inference-"), file === "build/inference.js", `${file}: ${node.source.value}`);
+        if (node.source.value.startsWith("#"))
+          assert.is(node.source.value.includes("/inference-"), file === "build/inference.js", `${file}: ${node.source.value}`);
         found++;
       }
-      if ((node.type === "ImportDeclaration" || node.type === "ExportNamedDeclaration") && node.source) assert.match(node.source.value, /^\.\/[a-z]+\.(js|wasm)$/, file);
+      if ((node.type === "ImportDeclaration" || node.type === "ExportNamedDeclaration") && node.source)
+        assert.match(node.source.value, /^\.\/[a-z]+\.(js|wasm)$/, file);
     }
   }
   assert.ok(found >= 6, `${found} imports on demand`);
@@ -85,7 +109,11 @@ test("package: require() takes every entry: nothing awaits at the top level", as
     if (seen.has(file)) return;
     seen.add(file);
     const program = parseAst(read(file));
-    const awaits = (node) => node.type === "AwaitExpression" || (node.type === "ForOfStatement" && node.await) || (!/Function/.test(node.type) && Object.values(node).some((v) => (Array.isArray(v) ? v : [v]).some((c) => typeof c?.type === "string" && awaits(c))));
+    const awaits = (node) =>
+      node.type === "AwaitExpression" ||
+      (node.type === "ForOfStatement" && node.await) ||
+      (!/Function/.test(node.type) &&
+        Object.values(node).some((v) => (Array.isArray(v) ? v : [v]).some((c) => typeof c?.type === "string" && awaits(c))));
     assert.not(awaits(program), `${file} awaits`);
     for (const { source } of program.body) if (source) visit(join(dirname(file), source.value));
   };
@@ -93,7 +121,13 @@ test("package: require() takes every entry: nothing awaits at the top level", as
   assert.ok(seen.size >= 4);
   if (process.features.require_module) {
     const require = createRequire(import.meta.url);
-    for (const [name, use] of [["lockstep", "sequential"], ["lockstep/inference", "sequential"], ["lockstep/data", "oneHot"], ["lockstep/safetensors", "readSafetensors"]]) assert.type(require(name)[use], "function");
+    for (const [name, use] of [
+      ["lockstep", "sequential"],
+      ["lockstep/inference", "sequential"],
+      ["lockstep/data", "oneHot"],
+      ["lockstep/safetensors", "readSafetensors"],
+    ])
+      assert.type(require(name)[use], "function");
   }
 });
 
@@ -106,11 +140,17 @@ test("package: entries export what their sources do, and share the classes of er
     assert.equal(Object.keys(bundle).sort(), Object.keys(await import(`../../build/esm/${source}.js`)).sort());
   }
   for (const name of Object.keys(whole).filter((n) => /^[A-Z].*Error$/.test(n))) assert.is(inference[name], whole[name]);
-  assert.throws(() => data.parseIdx(new Uint8Array(3)), (error) => error instanceof whole.FileError || error instanceof whole.DataError);
+  assert.throws(
+    () => data.parseIdx(new Uint8Array(3)),
+    (error) => error instanceof whole.FileError || error instanceof whole.DataError,
+  );
   assert.instance(await safetensors.readSafetensors(new Uint8Array(3)).catch((error) => error), whole.FileError);
   // Tensors of either entry can be written.
   const file = await safetensors.writeSafetensors({ a: whole.tensor([1, 2]), b: inference.tensor([true, false]) });
-  assert.equal([...(await safetensors.readSafetensors(file)).tensors].map(([name, t]) => [name, t.dtype, [...t.data]]), [["a", "F32", [1, 2]], ["b", "BOOL", [1, 0]]]);
+  assert.equal(
+    [...(await safetensors.readSafetensors(file)).tensors].map(([name, t]) => [name, t.dtype, [...t.data]]),
+    [["a", "F32", [1, 2]], ["b", "BOOL", [1, 0]]],
+  );
 });
 
 test("package: source maps lead to the sources", () => {
@@ -122,7 +162,12 @@ test("package: source maps lead to the sources", () => {
       if (!path.includes(`${join(root, "src")}`)) return;
       assert.is(map.sourcesContent[i], readFileSync(path, "utf8"), `${file}: ${source}`);
     });
-    assert.ok(map.sources.every((s) => s.startsWith("../src/") || /^(\.\.\/build\/)?\w+\.js$/.test(s) || s.startsWith("kernels") || s.startsWith("shaders")), `${file}: ${map.sources.join()}`);
+    assert.ok(
+      map.sources.every(
+        (s) => s.startsWith("../src/") || /^(\.\.\/build\/)?\w+\.js$/.test(s) || s.startsWith("kernels") || s.startsWith("shaders"),
+      ),
+      `${file}: ${map.sources.join()}`,
+    );
     assert.match(read(file), /\n\/\/# sourceMappingURL=/);
   }
   assert.ok(readdirSync(join(root, "build")).filter((f) => f.endsWith(".js.map")).length >= 6);
@@ -131,7 +176,10 @@ test("package: source maps lead to the sources", () => {
 test("package: a position in the bundle is that of the source", async () => {
   // An error thrown in the bundle, with the stack that Node maps.
   const code = 'import { sequential } from "lockstep"; try { sequential([]); } catch (e) { console.log(e.stack); }';
-  const stack = execFileSync(process.execPath, ["--enable-source-maps", "--input-type=module", "-e", code], { cwd: root, encoding: "utf8" });
+  const stack = execFileSync(process.execPath, ["--enable-source-maps", "--input-type=module", "-e", code], {
+    cwd: root,
+    encoding: "utf8",
+  });
   const [, line] = /src\/model\/inference\.ts:(\d+)/.exec(stack) ?? [];
   assert.match(read("src/model/inference.ts").split("\n")[line - 1] ?? "", /expected at least one layer/, stack);
 });

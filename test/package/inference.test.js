@@ -9,11 +9,35 @@ import * as I from "lockstep/inference";
 
 const text = (name) => readFileSync(new URL(`../../build/${name}.js`, import.meta.url), "utf8");
 
-/** What only training has, as it stands in the whole bundle: names of optimizers, losses, metrics, callbacks and backward kernels, gradient rules, errors. */
+/**
+ * What only training has, as it stands in the whole bundle: names of optimizers, losses, metrics, callbacks and backward kernels, gradient
+ * rules, errors.
+ */
 const TRAINING = [
-  "rmsprop", "adamax", "categoricalCrossentropy", "klDivergence", "confusionMatrix", "topKCategoricalAccuracy", "earlyStopping", "reduceLrOnPlateau", "cosineDecay",
-  "lstmGrad", "gruGrad", "simpleRnnGrad", "maxPoolGrad", "avgPoolGrad", "softmaxGrad", "logSoftmaxGrad", "conv2dFilterGrad", "gradients: expected a scalar", "valueAndGrad", "call compile({ loss, optimizer }) first",
-  "training is part of a traced function", "a batch without elements has no mean", "assign: the target must be", "epsilon\"]",
+  "rmsprop",
+  "adamax",
+  "categoricalCrossentropy",
+  "klDivergence",
+  "confusionMatrix",
+  "topKCategoricalAccuracy",
+  "earlyStopping",
+  "reduceLrOnPlateau",
+  "cosineDecay",
+  "lstmGrad",
+  "gruGrad",
+  "simpleRnnGrad",
+  "maxPoolGrad",
+  "avgPoolGrad",
+  "softmaxGrad",
+  "logSoftmaxGrad",
+  "conv2dFilterGrad",
+  "gradients: expected a scalar",
+  "valueAndGrad",
+  "call compile({ loss, optimizer }) first",
+  "training is part of a traced function",
+  "a batch without elements has no mean",
+  "assign: the target must be",
+  'epsilon"]',
 ];
 
 test("inference: no optimizer, loss, metric, callback, gradient rule or backward kernel", () => {
@@ -41,15 +65,54 @@ test("inference: nothing of training can be called", () => {
 
 /** One model for each kind of network, so that every forward kernel runs. */
 const NETWORKS = {
-  image: { inputShape: [12, 12, 3], layers: (F) => [
-    F.zeroPadding2d(1), F.conv2d(8, 3, { activation: "relu", padding: "same" }), F.batchNorm(), F.depthwiseConv2d(3), F.maxPool2d(2), F.separableConv2d(6, 3, { padding: "same" }), F.avgPool2d(2),
-    F.conv2dTranspose(4, 3, { strides: 2 }), F.groupNorm(2), F.upSampling2d(2), F.cropping2d(1), F.leakyRelu(), F.flatten(), F.dense(10, { activation: "softmax" }),
-  ] },
-  sequence: { inputShape: [9, 5], layers: (F) => [
-    F.normalization({ mean: [1, 2, 3, 4, 5], variance: [1, 2, 1, 2, 1] }), F.lstm(8, { returnSequences: true }), F.layerNorm(), F.gru(7, { returnSequences: true }), F.bidirectional(F.simpleRnn(6, { returnSequences: true })),
-    F.timeDistributed(F.dense(4, { activation: "gelu" })), F.conv1d(5, 3, { padding: "causal" }), F.maxPool1d(2), F.rmsNorm(), F.globalAvgPool1d(), F.dropout(0.5), F.dense(3, { activation: "logSoftmax" }),
-  ] },
-  words: { inputShape: [6], layers: (F) => [F.embedding(11, 4), F.permute([2, 1]), F.flatten(), F.repeatVector(2), F.globalMaxPool1d(), F.prelu(), F.dense(1, { activation: "sigmoid" })] },
+  image: {
+    inputShape: [12, 12, 3],
+    layers: (F) => [
+      F.zeroPadding2d(1),
+      F.conv2d(8, 3, { activation: "relu", padding: "same" }),
+      F.batchNorm(),
+      F.depthwiseConv2d(3),
+      F.maxPool2d(2),
+      F.separableConv2d(6, 3, { padding: "same" }),
+      F.avgPool2d(2),
+      F.conv2dTranspose(4, 3, { strides: 2 }),
+      F.groupNorm(2),
+      F.upSampling2d(2),
+      F.cropping2d(1),
+      F.leakyRelu(),
+      F.flatten(),
+      F.dense(10, { activation: "softmax" }),
+    ],
+  },
+  sequence: {
+    inputShape: [9, 5],
+    layers: (F) => [
+      F.normalization({ mean: [1, 2, 3, 4, 5], variance: [1, 2, 1, 2, 1] }),
+      F.lstm(8, { returnSequences: true }),
+      F.layerNorm(),
+      F.gru(7, { returnSequences: true }),
+      F.bidirectional(F.simpleRnn(6, { returnSequences: true })),
+      F.timeDistributed(F.dense(4, { activation: "gelu" })),
+      F.conv1d(5, 3, { padding: "causal" }),
+      F.maxPool1d(2),
+      F.rmsNorm(),
+      F.globalAvgPool1d(),
+      F.dropout(0.5),
+      F.dense(3, { activation: "logSoftmax" }),
+    ],
+  },
+  words: {
+    inputShape: [6],
+    layers: (F) => [
+      F.embedding(11, 4),
+      F.permute([2, 1]),
+      F.flatten(),
+      F.repeatVector(2),
+      F.globalMaxPool1d(),
+      F.prelu(),
+      F.dense(1, { activation: "sigmoid" }),
+    ],
+  },
 };
 
 const folder = mkdtempSync(join(tmpdir(), "lockstep-"));
@@ -69,7 +132,10 @@ for (const [name, { inputShape, layers }] of Object.entries(NETWORKS)) {
     assert.ok(expected.every(Number.isFinite));
     for (const source of [file, readFileSync(file)]) {
       const model = await I.loadModel(source);
-      assert.is(model.summary(() => {}), whole.summary(() => {}));
+      assert.is(
+        model.summary(() => {}),
+        whole.summary(() => {}),
+      );
       assert.equal(await (await model.predict({ data: x, shape: [4, ...inputShape] })).data(), expected);
       // In parts, as for more samples than the batch size.
       assert.equal(await (await model.predict({ data: x, shape: [4, ...inputShape] }, { batchSize: 3 })).data(), expected);
@@ -102,22 +168,38 @@ test("inference: a damaged file is refused as by the whole library", async () =>
 function fileOf(dtype, kernel, extra) {
   const size = kernel.byteLength;
   const header = JSON.stringify({
-    "dense/kernel": { dtype, shape: [1, 2], data_offsets: [0, size] }, ids: { dtype: "I64", shape: [extra.length], data_offsets: [size, size + extra.byteLength] },
+    "dense/kernel": { dtype, shape: [1, 2], data_offsets: [0, size] },
+    ids: { dtype: "I64", shape: [extra.length], data_offsets: [size, size + extra.byteLength] },
   });
   const length = new DataView(new ArrayBuffer(8));
   length.setBigUint64(0, BigInt(header.length), true);
-  return new Uint8Array(Buffer.concat([new Uint8Array(length.buffer), Buffer.from(header), new Uint8Array(kernel.buffer), new Uint8Array(extra.buffer)]));
+  return new Uint8Array(
+    Buffer.concat([new Uint8Array(length.buffer), Buffer.from(header), new Uint8Array(kernel.buffer), new Uint8Array(extra.buffer)]),
+  );
 }
 
 test("inference: weights come from floats of every width, integers are told and passed over", async () => {
   const model = I.sequential([I.dense(2, { useBias: false })], { inputShape: [1] });
-  for (const [dtype, kernel] of [["F16", Uint16Array.of(0x3c00, 0x4000)], ["BF16", Uint16Array.of(0x3f80, 0x4000)], ["F32", Float32Array.of(1, 2)], ["F64", Float64Array.of(1, 2)]]) {
+  for (const [dtype, kernel] of [
+    ["F16", Uint16Array.of(0x3c00, 0x4000)],
+    ["BF16", Uint16Array.of(0x3f80, 0x4000)],
+    ["F32", Float32Array.of(1, 2)],
+    ["F64", Float64Array.of(1, 2)],
+  ]) {
     await I.loadWeights(model, fileOf(dtype, kernel, BigInt64Array.of(7n, -1n)));
     assert.equal(await (await model.getWeights())[0].array(), [[1, 2]], dtype);
   }
-  for (const [dtype, kernel] of [["U8", Uint8Array.of(1, 2)], ["I16", Int16Array.of(1, 2)], ["BOOL", Uint8Array.of(1, 0)], ["I64", BigInt64Array.of(1n, 2n)]]) {
+  for (const [dtype, kernel] of [
+    ["U8", Uint8Array.of(1, 2)],
+    ["I16", Int16Array.of(1, 2)],
+    ["BOOL", Uint8Array.of(1, 0)],
+    ["I64", BigInt64Array.of(1n, 2n)],
+  ]) {
     for (const [F, m] of [[I, model], [L, L.sequential([L.dense(2, { useBias: false })], { inputShape: [1] })]]) {
-      const error = await F.loadWeights(m, fileOf(dtype, kernel, BigInt64Array.of(7n))).then(() => null, (e) => e);
+      const error = await F.loadWeights(m, fileOf(dtype, kernel, BigInt64Array.of(7n))).then(
+        () => null,
+        (e) => e,
+      );
       assert.instance(error, L.FileError);
       assert.is(error.message, `model file: "dense/kernel" holds ${dtype}, the layer needs F32`);
     }
@@ -126,9 +208,18 @@ test("inference: weights come from floats of every width, integers are told and 
 
 test("inference: weights have no elements until they are loaded or set, but those that options give", async () => {
   await I.open("wasm", { reproducible: true });
-  const model = I.sequential([I.dense(2, { kernelInitializer: I.initializers.heNormal, kernelRegularizer: I.l2(0.1) })], { inputShape: [3] });
-  assert.equal(model.weights.map((w) => w.tensor.shape), [[3, 2], [2]]);
-  for (const use of [() => model.predict([[1, 2, 3]]), () => model.getWeights(), () => model.layers[0].call(I.tensor([[1, 2, 3]])).data()]) {
+  const model = I.sequential([I.dense(2, { kernelInitializer: I.initializers.heNormal, kernelRegularizer: I.l2(0.1) })], {
+    inputShape: [3],
+  });
+  assert.equal(
+    model.weights.map((w) => w.tensor.shape),
+    [[3, 2], [2]],
+  );
+  for (const use of [
+    () => model.predict([[1, 2, 3]]),
+    () => model.getWeights(),
+    () => model.layers[0].call(I.tensor([[1, 2, 3]])).data(),
+  ]) {
     try {
       await use();
       assert.unreachable();
@@ -139,7 +230,10 @@ test("inference: weights have no elements until they are loaded or set, but thos
   }
   model.setWeights([[[1, 0], [0, 1], [1, 1]], [10, 20]]);
   assert.equal(await (await model.predict([[1, 2, 3]])).array(), [[14, 25]]);
-  assert.equal((await model.getWeights()).map((t) => t.size), [6, 2]);
+  assert.equal(
+    (await model.getWeights()).map((t) => t.size),
+    [6, 2],
+  );
   const scale = I.sequential([I.normalization({ mean: [1, 2], variance: [4, 9] })], { inputShape: [2] });
   assert.equal(await (await scale.predict([[3, 8]])).array(), [[1, 2]]);
 });

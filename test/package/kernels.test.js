@@ -14,7 +14,10 @@ const bytes = readFileSync(url("plain"));
 const RELAXED = WebAssembly.validate(readFileSync(url("relaxed")));
 const wasm = { "content-type": "application/wasm" };
 
-const ones = tensor(Float32Array.from({ length: 200 * 200 }, (_, i) => (i % 7) - 3), [200, 200]);
+const ones = tensor(
+  Float32Array.from({ length: 200 * 200 }, (_, i) => (i % 7) - 3),
+  [200, 200],
+);
 /** Opens with `options`, computes, closes. */
 async function used(options) {
   const backend = await open("wasm", options);
@@ -81,24 +84,25 @@ test("kernels: a compiled module, which runs on one thread", async () => {
   assert.equal(one.result, expected.result);
 });
 
-test("kernels: the address of a server, streamed where it says what it sends", () => served(async (origin) => {
-  const streaming = WebAssembly.compileStreaming;
-  let streams = 0;
-  WebAssembly.compileStreaming = (source) => {
-    streams++;
-    return streaming(source);
-  };
-  try {
-    assert.equal((await used({ module: `${origin}/plain.wasm`, threads: 1 })).result, expected.result);
-    assert.is(streams, 1);
-    assert.equal((await used({ module: new URL(`${origin}/plain.wasm`), threads: 2 })).result, expected.result);
-    assert.equal((await used({ module: `${origin}/untyped`, threads: 1 })).result, expected.result);
-    assert.equal((await used({ module: fetch(`${origin}/plain.wasm`), threads: 1 })).result, expected.result);
-    assert.is(streams, 2);
-  } finally {
-    WebAssembly.compileStreaming = streaming;
-  }
-}));
+test("kernels: the address of a server, streamed where it says what it sends", () =>
+  served(async (origin) => {
+    const streaming = WebAssembly.compileStreaming;
+    let streams = 0;
+    WebAssembly.compileStreaming = (source) => {
+      streams++;
+      return streaming(source);
+    };
+    try {
+      assert.equal((await used({ module: `${origin}/plain.wasm`, threads: 1 })).result, expected.result);
+      assert.is(streams, 1);
+      assert.equal((await used({ module: new URL(`${origin}/plain.wasm`), threads: 2 })).result, expected.result);
+      assert.equal((await used({ module: `${origin}/untyped`, threads: 1 })).result, expected.result);
+      assert.equal((await used({ module: fetch(`${origin}/plain.wasm`), threads: 1 })).result, expected.result);
+      assert.is(streams, 2);
+    } finally {
+      WebAssembly.compileStreaming = streaming;
+    }
+  }));
 
 async function refused(options, type, message) {
   try {
@@ -111,23 +115,36 @@ async function refused(options, type, message) {
   assert.unreachable(`accepted ${Object.keys(options)}`);
 }
 
-test("kernels: what is not there, or no kernels, is refused with what to do", () => served(async (origin) => {
-  await refused({ module: `${origin}/missing` }, BackendError, /HTTP status 404 for http/);
-  await refused({ module: `${origin}/page` }, BackendError, /cannot compile the kernels: .*lockstep\/plain\.wasm.*'wasm-unsafe-eval' in script-src/s);
-  await refused({ module: "http://127.0.0.1:1/plain.wasm" }, BackendError, /cannot fetch the kernels from http:\/\/127\.0\.0\.1:1/);
-  await refused({ module: "/no/such/file.wasm" }, FileError, /no\/such\/file/);
-  await refused({ module: new Response("", { status: 500 }) }, BackendError, /HTTP status 500/);
-  await refused({ module: new Uint8Array(3) }, BackendError, /cannot compile the kernels/);
-  await refused({ module: 7 }, ArgumentError, /expected a URL, a Response, bytes or a WebAssembly\.Module, got number/);
-  await refused({ module: null }, ArgumentError, /got null/);
-}));
+test("kernels: what is not there, or no kernels, is refused with what to do", () =>
+  served(async (origin) => {
+    await refused({ module: `${origin}/missing` }, BackendError, /HTTP status 404 for http/);
+    await refused(
+      { module: `${origin}/page` },
+      BackendError,
+      /cannot compile the kernels: .*lockstep\/plain\.wasm.*'wasm-unsafe-eval' in script-src/s,
+    );
+    await refused({ module: "http://127.0.0.1:1/plain.wasm" }, BackendError, /cannot fetch the kernels from http:\/\/127\.0\.0\.1:1/);
+    await refused({ module: "/no/such/file.wasm" }, FileError, /no\/such\/file/);
+    await refused({ module: new Response("", { status: 500 }) }, BackendError, /HTTP status 500/);
+    await refused({ module: new Uint8Array(3) }, BackendError, /cannot compile the kernels/);
+    await refused({ module: 7 }, ArgumentError, /expected a URL, a Response, bytes or a WebAssembly\.Module, got number/);
+    await refused({ module: null }, ArgumentError, /got null/);
+  }));
 
 test("kernels: a module of someone else, or of another version", async () => {
-  await refused({ module: new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0)) }, BackendError, /not Lockstep's kernels: it exports nothing/);
+  await refused(
+    { module: new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0)) },
+    BackendError,
+    /not Lockstep's kernels: it exports nothing/,
+  );
   const other = Buffer.from(bytes);
   const at = other.lastIndexOf("lockstep") + 8;
   other.write("00000000", at);
-  await refused({ module: other }, BackendError, /another version of Lockstep: expected build [0-9a-f]{8}, got 00000000; use lockstep\/plain\.wasm/);
+  await refused(
+    { module: other },
+    BackendError,
+    /another version of Lockstep: expected build [0-9a-f]{8}, got 00000000; use lockstep\/plain\.wasm/,
+  );
 });
 
 test("kernels: without their files, or beside those of another version, the embedded ones", async () => {
@@ -139,7 +156,8 @@ test("kernels: without their files, or beside those of another version, the embe
     for (const [name, file] of Object.entries(besides)) {
       const copy = join(folder, name);
       mkdirSync(join(copy, "build"), { recursive: true });
-      for (const f of ["package.json", "build/index.js", "build/errors.js", ...(file === bytes ? [] : ["build/plain.js"])]) cpSync(fileURLToPath(new URL(`../../${f}`, import.meta.url)), join(copy, f));
+      for (const f of ["package.json", "build/index.js", "build/errors.js", ...(file === bytes ? [] : ["build/plain.js"])])
+        cpSync(fileURLToPath(new URL(`../../${f}`, import.meta.url)), join(copy, f));
       if (file !== null) writeFileSync(join(copy, "build/plain.wasm"), file);
       const { open: openCopy } = await import(pathToFileURL(join(copy, "build/index.js")).href);
       const backend = await openCopy("wasm", { reproducible: true });
@@ -158,7 +176,8 @@ test("without the file that starts workers one thread does all, and says why", a
   console.warn = (text) => warnings.push(text);
   try {
     mkdirSync(join(folder, "build"));
-    for (const f of ["package.json", "build/index.js", "build/errors.js", "build/plain.wasm", "build/relaxed.wasm"]) cpSync(fileURLToPath(new URL(`../../${f}`, import.meta.url)), join(folder, f));
+    for (const f of ["package.json", "build/index.js", "build/errors.js", "build/plain.wasm", "build/relaxed.wasm"])
+      cpSync(fileURLToPath(new URL(`../../${f}`, import.meta.url)), join(folder, f));
     const copy = await import(pathToFileURL(join(folder, "build/index.js")).href);
     const backend = await copy.open("wasm", { threads: 2 });
     await backend.warm();
@@ -179,7 +198,12 @@ test("without the file that starts workers one thread does all, and says why", a
 test("kernels: relaxed SIMD is not taken for reproducible results", async () => {
   // The name is what tells: where there is no relaxed SIMD its build does not compile.
   const named = Buffer.from(bytes);
-  const renamed = Buffer.concat([named.subarray(0, named.lastIndexOf("lockstep") - 2), Buffer.from([named[named.lastIndexOf("lockstep") - 2] + 2]), named.subarray(named.lastIndexOf("lockstep") - 1, named.lastIndexOf("plain")), Buffer.from("relaxed")]);
+  const renamed = Buffer.concat([
+    named.subarray(0, named.lastIndexOf("lockstep") - 2),
+    Buffer.from([named[named.lastIndexOf("lockstep") - 2] + 2]),
+    named.subarray(named.lastIndexOf("lockstep") - 1, named.lastIndexOf("plain")),
+    Buffer.from("relaxed"),
+  ]);
   await refused({ module: renamed, reproducible: true }, ArgumentError, /reproducible: true needs the plain kernels/);
   if (RELAXED) assert.is((await used({ module: url("relaxed"), threads: 2 })).simd, "relaxed");
   else await refused({ module: url("relaxed") }, BackendError, /without relaxed SIMD use lockstep\/plain\.wasm/);

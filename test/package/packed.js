@@ -9,7 +9,14 @@ export const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 /** The files of the package with their sizes, `{ path, size }`. */
 export function packedFiles() {
   const npm = process.platform === "win32" ? "npm.cmd" : "npm";
-  const [{ files }] = JSON.parse(execFileSync(npm, ["pack", "--dry-run", "--json", "--ignore-scripts"], { cwd: root, encoding: "utf8", shell: process.platform === "win32", stdio: ["ignore", "pipe", "ignore"] }));
+  const [{ files }] = JSON.parse(
+    execFileSync(npm, ["pack", "--dry-run", "--json", "--ignore-scripts"], {
+      cwd: root,
+      encoding: "utf8",
+      shell: process.platform === "win32",
+      stdio: ["ignore", "pipe", "ignore"],
+    }),
+  );
   return files;
 }
 

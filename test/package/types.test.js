@@ -10,7 +10,8 @@ const folder = project("consumer");
 
 const APP = `
 import { adam, compile, dense, loadModel, open, ops, sequential, tensor, valueAndGrad, BackendError } from "lockstep";
-import type { Backend, Callback, GpuBackend, History, KernelSource, Layer, Loss, Metric, Model, Optimizer, Tensor, WasmBackend } from "lockstep";
+import type { Backend, Callback, GpuBackend, History, KernelSource, Layer, Loss, Metric, Model } from "lockstep";
+import type { Optimizer, Tensor, WasmBackend } from "lockstep";
 import { parseCsv, trainTestSplit } from "lockstep/data";
 import { openSafetensors, readSafetensors, writeSafetensors } from "lockstep/safetensors";
 import type { SafetensorsFile, SafeTensor } from "lockstep/safetensors";
@@ -37,7 +38,9 @@ export async function tensors(): Promise<Uint8Array> {
   const { tensors } = await readSafetensors(new Uint8Array(8), { names: ["a"] });
   const read: SafeTensor = await file.read([...tensors.keys()].join());
   const { bytes } = await file.readRaw("a");
-  return writeSafetensors({ a: read, b: tensor(read.data, read.shape), c: { dtype: "I64", shape: [bytes.length / 8], bytes }, d: { shape: [1], data: Float64Array.of(1) } }, { format: "pt" });
+  const c = { dtype: "I64", shape: [bytes.length / 8], bytes } as const;
+  const d = { shape: [1], data: Float64Array.of(1) };
+  return writeSafetensors({ a: read, b: tensor(read.data, read.shape), c, d }, { format: "pt" });
 }
 const predictor: inference.Model = inference.sequential([inference.dense(1)]);
 // @ts-expect-error A model that predicts cannot be trained.
@@ -46,7 +49,8 @@ void predictor.fit;
 dense("8");
 export type All = [Loss, Metric, Optimizer, WasmBackend];
 const table = parseCsv("a,b\\n1,2\\n3,4");
-export const split = trainTestSplit({ data: table.values, shape: [table.rows, 2] }, { data: table.values, shape: [table.rows, 2] }, { seed: 1 });
+const rows = { data: table.values, shape: [table.rows, 2] };
+export const split = trainTestSplit(rows, rows, { seed: 1 });
 export const e: Error = new BackendError(String(layers.length) + tensor([1]).toString());
 `;
 writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }));
@@ -54,13 +58,20 @@ writeFileSync(join(folder, "app.ts"), APP);
 
 /** What tsc says of files (default app.ts) under these options, an error a line. `compiler`: a development package. */
 function check(name, options, files = ["app.ts"], compiler = "typescript-7") {
-  const config = { compilerOptions: { target: "ES2022", strict: true, noEmit: true, skipLibCheck: false, types: [], lib: ["ES2022", "DOM"], ...options }, files };
+  const config = {
+    compilerOptions: { target: "ES2022", strict: true, noEmit: true, skipLibCheck: false, types: [], lib: ["ES2022", "DOM"], ...options },
+    files,
+  };
   return checkConfig(name, config, compiler);
 }
 
 function checkConfig(name, config, compiler = "typescript-7") {
   writeFileSync(join(folder, `tsconfig.${name}.json`), JSON.stringify(config));
-  const { status, stdout, stderr } = spawnSync(process.execPath, [command(compiler, "tsc"), "-p", `tsconfig.${name}.json`, "--pretty", "false"], { cwd: folder, encoding: "utf8" });
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [command(compiler, "tsc"), "-p", `tsconfig.${name}.json`, "--pretty", "false"],
+    { cwd: folder, encoding: "utf8" },
+  );
   const errors = stdout.split("\n").filter((line) => /\berror TS/.test(line));
   assert.is(status === 0, errors.length === 0, stdout + stderr);
   return errors;
@@ -71,8 +82,15 @@ const projects = {
   "a bundler, with lib.dom alone": bundler,
   "Node, with lib.dom and @types/node": { module: "nodenext", moduleResolution: "nodenext", types: ["node"] },
   "the strictest options": {
-    module: "nodenext", moduleResolution: "nodenext", lib: ["ESNext", "DOM", "DOM.Iterable"], types: ["node"],
-    exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, noPropertyAccessFromIndexSignature: true, verbatimModuleSyntax: true, isolatedModules: true,
+    module: "nodenext",
+    moduleResolution: "nodenext",
+    lib: ["ESNext", "DOM", "DOM.Iterable"],
+    types: ["node"],
+    exactOptionalPropertyTypes: true,
+    noUncheckedIndexedAccess: true,
+    noPropertyAccessFromIndexSignature: true,
+    verbatimModuleSyntax: true,
+    isolatedModules: true,
   },
 };
 Object.entries(projects).forEach(([name, options], i) => {
@@ -81,40 +99,53 @@ Object.entries(projects).forEach(([name, options], i) => {
 
 test("types: libraries that know no WebGPU, as lib.dom before TypeScript 6", () => {
   // What the declarations need of lib.dom, and nothing else of it.
-  writeFileSync(join(folder, "older.ts"), `${APP}
+  writeFileSync(
+    join(folder, "older.ts"),
+    `${APP}
 declare global {
   class URL { constructor(address: string); }
   class Response {}
   type BufferSource = ArrayBufferView | ArrayBuffer;
   namespace WebAssembly { class Module {} }
 }
-`);
+`,
+  );
   assert.equal(check("older", { ...bundler, lib: ["ES2022"] }, ["older.ts"]), []);
 });
 
 /** The JavaScript blocks of a page, as files. */
-const blocksOf = (page) => [...readFileSync(join(root, page), "utf8").matchAll(/^```js\n([\s\S]*?)^```/gm)].map(([, code], i) => {
-  const file = `${page.replace(/\W/g, "-")}-block-${i}.ts`;
-  writeFileSync(join(folder, file), code);
-  return file;
-});
+const blocksOf = (page) =>
+  [...readFileSync(join(root, page), "utf8").matchAll(/^```js\n([\s\S]*?)^```/gm)].map(([, code], i) => {
+    const file = `${page.replace(/\W/g, "-")}-block-${i}.ts`;
+    writeFileSync(join(folder, file), code);
+    return file;
+  });
 
 test("types: the JavaScript of README and docs is TypeScript as it stands, under what tsc --init writes", () => {
   rmSync(join(folder, "tsconfig.json"), { force: true });
   const { stdout } = spawnSync(process.execPath, [command("typescript-7", "tsc"), "--init"], { cwd: folder, encoding: "utf8" });
   assert.ok(existsSync(join(folder, "tsconfig.json")), stdout);
   const guide = "docs/from-keras.md";
-  const own = ["README.md", ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`)].filter((page) => page.endsWith(".md") && page !== guide).flatMap(blocksOf);
+  const own = ["README.md", ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`)]
+    .filter((page) => page.endsWith(".md") && page !== guide)
+    .flatMap(blocksOf);
   assert.ok(own.length > 7, own.join());
   assert.equal(checkConfig("init", { extends: "./tsconfig.json", compilerOptions: { noEmit: true }, files: own }), []);
   // The guide has functions whose parameters only JavaScript leaves without types.
-  assert.equal(checkConfig("guide", { extends: "./tsconfig.json", compilerOptions: { noEmit: true, noImplicitAny: false }, files: blocksOf(guide) }), []);
+  assert.equal(
+    checkConfig("guide", { extends: "./tsconfig.json", compilerOptions: { noEmit: true, noImplicitAny: false }, files: blocksOf(guide) }),
+    [],
+  );
 });
 
 test("types: a lib.dom that lacks WebGPU, that of TypeScript 5, alone and with @webgpu/types", () => {
   const config = (types) => ({ ...bundler, types });
   assert.equal(check("five", config([]), ["app.ts"], "typescript"), []);
-  writeFileSync(join(folder, "gpu.ts"), 'import { open } from "lockstep";\nexport const gpu = async () => open("webgpu", { gpu: navigator.gpu, powerPreference: "low-power" });\n');
+  writeFileSync(
+    join(folder, "gpu.ts"),
+    'import { open } from "lockstep";\nexport const gpu = async () => open("webgpu", { gpu: navigator.gpu, powerPreference: ' +
+      '"low-power" });\n',
+  );
   assert.equal(check("five-gpu", config(["@webgpu/types"]), ["app.ts", "gpu.ts"], "typescript"), []);
   assert.equal(check("seven-entry", bundler, ["gpu.ts"]), []);
   // There is nothing to pass where nothing declares it.
@@ -123,7 +154,8 @@ test("types: a lib.dom that lacks WebGPU, that of TypeScript 5, alone and with @
 
 test("types: beside @webgpu/types and a lib.dom that has WebGPU", () => {
   const options = { ...bundler, types: ["@webgpu/types"] };
-  // lib.dom of TypeScript 7 declares WebGPU itself, and @webgpu/types 0.1.74 a little differently: these two disagree in a project without anything else.
+  // lib.dom of TypeScript 7 declares WebGPU itself, and @webgpu/types 0.1.74 a little differently: these two disagree in a project without
+  // anything else.
   writeFileSync(join(folder, "empty.ts"), "export {};\n");
   assert.equal(check("gpu", options), check("gpu-empty", options, ["empty.ts"]));
   assert.equal(check("gpu-skip", { ...options, skipLibCheck: true }), []);
@@ -132,8 +164,13 @@ test("types: beside @webgpu/types and a lib.dom that has WebGPU", () => {
 test("types: moduleResolution node10, which does not read exports", () => {
   assert.equal(check("node10", { module: "CommonJS", moduleResolution: "node10" }, ["app.ts"], "typescript"), []);
   const { exports, types, typesVersions } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  const typed = Object.entries(exports).filter(([, target]) => target.types !== undefined).map(([name, target]) => [name.replace(/^\.\/?/, ""), target.types]);
-  assert.equal({ "": types, ...Object.fromEntries(Object.entries(typesVersions["*"]).map(([name, [file]]) => [name, file])) }, Object.fromEntries(typed));
+  const typed = Object.entries(exports)
+    .filter(([, target]) => target.types !== undefined)
+    .map(([name, target]) => [name.replace(/^\.\/?/, ""), target.types]);
+  assert.equal(
+    { "": types, ...Object.fromEntries(Object.entries(typesVersions["*"]).map(([name, [file]]) => [name, file])) },
+    Object.fromEntries(typed),
+  );
 });
 
 test("types: the check sees errors, in the package's declarations too", () => {

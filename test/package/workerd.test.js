@@ -1,4 +1,7 @@
-/** @file The package in workerd, which compiles no bytes: bundled with the conditions of its tools, it imports the kernels as modules and needs no configuration. */
+/**
+ * @file The package in workerd, which compiles no bytes: bundled with the conditions of its tools, it imports the kernels as modules and
+ * needs no configuration.
+ */
 import { spawn } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -16,7 +19,9 @@ const folder = project("workerd");
 const out = join(folder, "out");
 mkdirSync(out);
 writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "worker", private: true, type: "module" }));
-writeFileSync(join(folder, "worker.js"), `
+writeFileSync(
+  join(folder, "worker.js"),
+  `
 import { adam, dense, open, sequential } from "lockstep";
 import * as inference from "lockstep/inference";
 
@@ -29,33 +34,54 @@ async function answer() {
   const predictor = await inference.loadModel(await model.toBytes());
   const noFile = await inference.loadModel("model.safetensors").catch((error) => error.name + ": " + error.message);
   const relaxed = await open("wasm");
-  return { simd: [backend.simd, relaxed.simd], threads: backend.activeThreads, trained: await (await model.predict([[1, 1]])).array(), predicted: await (await predictor.predict([[1, 1]])).array(), noFile };
+  const trained = await (await model.predict([[1, 1]])).array();
+  const predicted = await (await predictor.predict([[1, 1]])).array();
+  return { simd: [backend.simd, relaxed.simd], threads: backend.activeThreads, trained, predicted, noFile };
 }
 export default { fetch: () => answer().then((value) => Response.json(value), (error) => new Response(error.stack, { status: 500 })) };
-`);
+`,
+);
 
 /** As wrangler does: .wasm files stay modules of their own. */
-const wasmModules = { name: "wasm", setup: (b) => b.onResolve({ filter: /\.wasm$/ }, ({ path, resolveDir }) => {
-  copyFileSync(resolve(resolveDir, path), join(out, basename(path)));
-  return { path: `./${basename(path)}`, external: true };
-}) };
-const { warnings } = await build({ absWorkingDir: folder, entryPoints: ["worker.js"], bundle: true, format: "esm", outdir: out, conditions: ["workerd", "worker", "browser"], plugins: [wasmModules], logLevel: "silent" });
+const wasmModules = {
+  name: "wasm",
+  setup: (b) =>
+    b.onResolve({ filter: /\.wasm$/ }, ({ path, resolveDir }) => {
+      copyFileSync(resolve(resolveDir, path), join(out, basename(path)));
+      return { path: `./${basename(path)}`, external: true };
+    }),
+};
+const { warnings } = await build({
+  absWorkingDir: folder,
+  entryPoints: ["worker.js"],
+  bundle: true,
+  format: "esm",
+  outdir: out,
+  conditions: ["workerd", "worker", "browser"],
+  plugins: [wasmModules],
+  logLevel: "silent",
+});
 
-writeFileSync(join(out, "config.capnp"), `using Workerd = import "/workerd/workerd.capnp";
+writeFileSync(
+  join(out, "config.capnp"),
+  `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (services = [(name = "main", worker = .worker)], sockets = [(name = "http", http = (), service = "main")]);
 const worker :Workerd.Worker = (
-  modules = [(name = "worker.js", esModule = embed "worker.js"), (name = "plain.wasm", wasm = embed "plain.wasm"), (name = "relaxed.wasm", wasm = embed "relaxed.wasm")],
+  modules = [(name = "worker.js", esModule = embed "worker.js"), (name = "plain.wasm", wasm = embed "plain.wasm"),
+    (name = "relaxed.wasm", wasm = embed "relaxed.wasm")],
   compatibilityDate = "2025-09-01",
 );
-`);
+`,
+);
 
 /** A port that was free a moment ago. */
-const freePort = () => new Promise((done) => {
-  const server = createServer().listen(0, "127.0.0.1", () => {
-    const { port } = server.address();
-    server.close(() => done(port));
+const freePort = () =>
+  new Promise((done) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => done(port));
+    });
   });
-});
 
 /** Starts workerd, asks once and stops it. */
 async function ask() {

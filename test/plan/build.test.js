@@ -1,4 +1,7 @@
-/** Tests of whole plans: text snapshots of four models, that plans are deterministic, bindings, and where results and assigned values are computed. */
+/**
+ * Tests of whole plans: text snapshots of four models, that plans are deterministic, bindings, and where results and assigned values are
+ * computed.
+ */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -64,8 +67,14 @@ test("bindings are inputs, captures and results, in order, and say who is writte
     graph.assign(w, add(x, graph.capture(c)));
     return [mul(x, 2)];
   });
-  assert.equal(plan.bindings.map((b) => [b.kind, b.written]), [["input", false], ["capture", false], ["capture", true], ["output", true]]);
-  assert.equal(plan.bindings.map((b) => b.bytes), [12, 12, 12, 12]);
+  assert.equal(
+    plan.bindings.map((b) => [b.kind, b.written]),
+    [["input", false], ["capture", false], ["capture", true], ["output", true]],
+  );
+  assert.equal(
+    plan.bindings.map((b) => b.bytes),
+    [12, 12, 12, 12],
+  );
 });
 
 test("an update is written in place, in the call that computes it", () => {
@@ -87,8 +96,12 @@ test("a value that a later call still needs the old of is not written in place",
     graph.assign(w, next);
     return [mul(sum(next), sum(concat([old, next])))];
   });
-  const writes = plan.calls.findIndex((c) => c.outputs.some((o) => o.place.space === "binding" && plan.bindings[o.place.index].kind === "capture"));
-  const reads = plan.calls.map((c) => c.inputs.some((o) => o.place.space === "binding" && plan.bindings[o.place.index].kind === "capture")).lastIndexOf(true);
+  const writes = plan.calls.findIndex((c) =>
+    c.outputs.some((o) => o.place.space === "binding" && plan.bindings[o.place.index].kind === "capture"),
+  );
+  const reads = plan.calls
+    .map((c) => c.inputs.some((o) => o.place.space === "binding" && plan.bindings[o.place.index].kind === "capture"))
+    .lastIndexOf(true);
   assert.ok(writes >= reads, showPlan(plan));
 });
 
@@ -100,15 +113,21 @@ test("a swap saves one side before anything is written", () => {
     return [];
   });
   assert.equal(kernels(plan), ["copy", "copy", "copy", "copy"]);
-  assert.ok(plan.calls.slice(0, 2).every((c) => c.outputs[0].place.space === "slot"), showPlan(plan));
+  assert.ok(
+    plan.calls.slice(0, 2).every((c) => c.outputs[0].place.space === "slot"),
+    showPlan(plan),
+  );
 });
 
 test("assigning a tensor to itself does nothing", () => {
   const a = concrete(2);
-  assert.equal(planOf((graph) => {
-    graph.assign(a, graph.capture(a));
-    return [];
-  }).calls, []);
+  assert.equal(
+    planOf((graph) => {
+      graph.assign(a, graph.capture(a));
+      return [];
+    }).calls,
+    [],
+  );
 });
 
 test("a result is computed where it is wanted; a second of the same is a copy, an input's too", () => {
@@ -143,7 +162,8 @@ test("slots of a backend without one memory are whole buffers", () => {
   const { graph, results } = MODELS.mlp();
   const plan = buildPlan(graph, results, reference.limits);
   assert.ok(plan.slots.length > 1);
-  for (const call of plan.calls) for (const o of [...call.inputs, ...call.outputs]) if (o?.place.space === "slot") assert.is(o.place.offset, 0);
+  for (const call of plan.calls)
+    for (const o of [...call.inputs, ...call.outputs]) if (o?.place.space === "slot") assert.is(o.place.offset, 0);
 });
 
 test.run();

@@ -30,7 +30,14 @@ function planOf(shapes, fn, within = limits) {
 const kernels = (plan) => plan.calls.map((c) => c.kernel);
 const ops = (call) => call.attrs.body.steps.map((s) => s.op).filter((op) => op !== "const");
 
-for (const [name, fn] of Object.entries({ gelu: (x) => gelu(x), "gelu by tanh": (x) => gelu(x, true), mish, selu, square, "where chain": (x) => where(greater(x, 0), mul(x, 2), exp(x)) })) {
+for (const [name, fn] of Object.entries({
+  gelu: (x) => gelu(x),
+  "gelu by tanh": (x) => gelu(x, true),
+  mish,
+  selu,
+  square,
+  "where chain": (x) => where(greater(x, 0), mul(x, 2), exp(x)),
+})) {
   test(`${name} is one map of one input`, () => {
     const plan = planOf([[3, 5]], fn);
     assert.equal(kernels(plan), ["map"]);
@@ -62,10 +69,15 @@ test("a chain into a sum through a reshape, and into max and argmax, too", () =>
 });
 
 test("a chain that is also read elsewhere is not a prologue", () => {
-  assert.equal(kernels(planOf([[4, 6]], (x) => {
-    const y = square(x);
-    return [sum(y, { axis: 1 }), y];
-  })), ["map", "reduce"]);
+  assert.equal(
+    kernels(
+      planOf([[4, 6]], (x) => {
+        const y = square(x);
+        return [sum(y, { axis: 1 }), y];
+      }),
+    ),
+    ["map", "reduce"],
+  );
   const twice = planOf([[4, 6]], (x) => {
     const y = square(x);
     return [sum(y, { axis: 1 }), sum(y, { axis: 0 })];
@@ -128,10 +140,22 @@ test("variance is two reductions with bodies where it can be", () => {
 
 test("unread outputs of a kernel are null unless the kernel always writes them", () => {
   const inference = planOf([[2, 3, 8], [2, 8]], (xw, wr) => lstmSequence(xw, wr).h);
-  assert.equal(inference.calls[0].outputs.map((o) => o !== null), [true, true, false], "h, c, gates");
+  assert.equal(
+    inference.calls[0].outputs.map((o) => o !== null),
+    [true, true, false],
+    "h, c, gates",
+  );
   const probs = planOf([[3, 4], [3, 4]], (z, y) => softmaxCrossEntropy(z, y).probs);
-  assert.equal(probs.calls[0].outputs.map((o) => o !== null), [true, true], "loss, probs");
-  assert.equal(planOf([[1, 4, 4, 1]], (x) => maxPool2d(x)).calls[0].outputs.map((o) => o !== null), [true, false], "y, index");
+  assert.equal(
+    probs.calls[0].outputs.map((o) => o !== null),
+    [true, true],
+    "loss, probs",
+  );
+  assert.equal(
+    planOf([[1, 4, 4, 1]], (x) => maxPool2d(x)).calls[0].outputs.map((o) => o !== null),
+    [true, false],
+    "y, index",
+  );
 });
 
 test("bodies stay within a backend's limits", () => {
@@ -144,7 +168,10 @@ test("bodies stay within a backend's limits", () => {
       calls++;
       // A single step has what operands it has.
       const alone = ops(call).length === 1;
-      assert.ok(alone || call.inputs.length + call.outputs.length <= 5 + (call.kernel.name === "reduce" ? 1 : 0), `graph ${seed}: operands`);
+      assert.ok(
+        alone || call.inputs.length + call.outputs.length <= 5 + (call.kernel.name === "reduce" ? 1 : 0),
+        `graph ${seed}: operands`,
+      );
       assert.ok(alone || call.attrs.body.steps.length <= 7, `graph ${seed}: ${call.attrs.body.steps.length} steps`);
     }
   }

@@ -1,7 +1,6 @@
 /**
  * Tests of planning at size: work that grows with the graph and not faster (counted, not timed), chains and models deeper than the stack,
- * and that what bounds the search
- * of fusion loses nothing: the same calls as a fusion that searches without end.
+ * and that what bounds the search of fusion loses nothing: the same calls as a fusion that searches without end.
  */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -32,14 +31,18 @@ const sized = (name, nodes) => graphOf(name, Math.max(2, Math.round(nodes / KIND
 /** Calls of methods of `classes` while `fn` runs. */
 function counted(classes, fn) {
   let calls = 0;
-  const undo = classes.flatMap((c) => Object.getOwnPropertyNames(c.prototype).filter((name) => name !== "constructor").map((name) => {
-    const method = c.prototype[name];
-    c.prototype[name] = function (...args) {
-      calls++;
-      return method.apply(this, args);
-    };
-    return () => (c.prototype[name] = method);
-  }));
+  const undo = classes.flatMap((c) =>
+    Object.getOwnPropertyNames(c.prototype)
+      .filter((name) => name !== "constructor")
+      .map((name) => {
+        const method = c.prototype[name];
+        c.prototype[name] = function (...args) {
+          calls++;
+          return method.apply(this, args);
+        };
+        return () => (c.prototype[name] = method);
+      }),
+  );
   try {
     fn();
   } finally {
@@ -58,7 +61,12 @@ for (const name of Object.keys(KINDS)) {
       const fusing = counted([Fuser], () => fuse(nodesOf, roots, limits));
       const placing = counted([Runs], () => {
         plan = buildPlan(graph, results, limits);
-        link(encode(plan), plan.bindings.length, plan.slots.map(() => 65536), 0);
+        link(
+          encode(plan),
+          plan.bindings.length,
+          plan.slots.map(() => 65536),
+          0,
+        );
       });
       return { nodes: graph.nodes.length, fusing, placing, calls: plan.calls.length };
     });
@@ -83,7 +91,17 @@ function countingRanges(n) {
   };
   const ranges = Array.from({ length: n }, (_, i) => {
     const [bytes, first, last] = [64 * (1 + ((i * 7919) % 13)), i, i % 3 === 0 && i < n / 2 ? n - i : Math.min(n, i + 1 + (i % 4))];
-    return { get bytes() { return look(bytes); }, get first() { return look(first); }, get last() { return look(last); } };
+    return {
+      get bytes() {
+        return look(bytes);
+      },
+      get first() {
+        return look(first);
+      },
+      get last() {
+        return look(last);
+      },
+    };
   });
   return { ranges, counts };
 }
@@ -115,19 +133,33 @@ test("packOffsets and assignSlots place as the rules that they stand for, read l
       while (others.some(([o, from]) => from < at + r.bytes && at < from + o.bytes)) at += 64;
       offsets.set(r, at);
     }
-    assert.equal(packOffsets(ranges, 64).places.map((p) => p.offset), ranges.map((r) => offsets.get(r)), `seed ${seed}`);
+    assert.equal(
+      packOffsets(ranges, 64).places.map((p) => p.offset),
+      ranges.map((r) => offsets.get(r)),
+      `seed ${seed}`,
+    );
 
     const slots = [];
     const slotOf = new Map();
     for (const r of [...ranges].sort((a, b) => a.first - b.first || b.bytes - a.bytes)) {
-      const free = slots.map((s, i) => ({ ...s, i })).filter((s) => s.until < r.first && s.bytes >= r.bytes).sort((a, b) => a.bytes - b.bytes || a.i - b.i);
+      const free = slots
+        .map((s, i) => ({ ...s, i }))
+        .filter((s) => s.until < r.first && s.bytes >= r.bytes)
+        .sort((a, b) => a.bytes - b.bytes || a.i - b.i);
       const i = free[0]?.i ?? slots.push({ bytes: r.bytes, until: 0 }) - 1;
       slots[i].until = r.last;
       slotOf.set(r, i);
     }
     const assigned = assignSlots(ranges, 64);
-    assert.equal(assigned.slots, slots.map((s) => s.bytes));
-    assert.equal(assigned.places.map((p) => p.index), ranges.map((r) => slotOf.get(r)), `seed ${seed}`);
+    assert.equal(
+      assigned.slots,
+      slots.map((s) => s.bytes),
+    );
+    assert.equal(
+      assigned.places.map((p) => p.index),
+      ranges.map((r) => slotOf.get(r)),
+      `seed ${seed}`,
+    );
   }
 });
 
@@ -136,14 +168,36 @@ test("link: barriers where the rule, read literally, has them", () => {
     const random = randomSource(seed + 5);
     const below = (n) => Math.floor(random() * n);
     const commands = Array.from({ length: 1 + below(60) }, () => ({
-      opcode: 1, pieces: random() < 0.4 ? 1 : random() < 0.05 ? 0 : 3,
-      words: Array.from({ length: below(4) }, () => (random() < 0.2 ? below(99) : { place: { space: ["slot", "binding", "scratch"][below(3)], index: below(2), offset: 4 * below(40) }, bytes: 4 * below(12), access: ["read", "write", "update"][below(3)] })),
+      opcode: 1,
+      pieces: random() < 0.4 ? 1 : random() < 0.05 ? 0 : 3,
+      words: Array.from({ length: below(4) }, () =>
+        random() < 0.2
+          ? below(99)
+          : {
+              place: { space: ["slot", "binding", "scratch"][below(3)], index: below(2), offset: 4 * below(40) },
+              bytes: 4 * below(12),
+              access: ["read", "write", "update"][below(3)],
+            },
+      ),
     }));
     let open = [];
     let barriers = 0;
     for (const { pieces, words } of commands) {
-      const spans = words.filter((w) => typeof w !== "number" && w.bytes > 0).map((w) => ({ space: `${w.place.space}${w.place.index}`, from: w.place.offset, to: w.place.offset + w.bytes, writes: w.access !== "read", single: pieces === 1 }));
-      if (pieces === 0 || spans.some((a) => open.some((b) => (a.writes || b.writes) && !(a.single && b.single) && a.space === b.space && a.from < b.to && b.from < a.to))) {
+      const spans = words
+        .filter((w) => typeof w !== "number" && w.bytes > 0)
+        .map((w) => ({
+          space: `${w.place.space}${w.place.index}`,
+          from: w.place.offset,
+          to: w.place.offset + w.bytes,
+          writes: w.access !== "read",
+          single: pieces === 1,
+        }));
+      if (
+        pieces === 0 ||
+        spans.some((a) =>
+          open.some((b) => (a.writes || b.writes) && !(a.single && b.single) && a.space === b.space && a.from < b.to && b.from < a.to),
+        )
+      ) {
         open = [];
         barriers++;
       }
@@ -201,16 +255,31 @@ function fusedWithoutBounds(nodes, roots) {
       for (const m of merged) unitOf.set(m, merged);
     }
   }
-  return [...new Set(unitOf.values())].filter((u) => isMap(u[0])).map((u) => operandsOf(u).outputs.map((n) => n.id).join()).sort();
+  return [...new Set(unitOf.values())]
+    .filter((u) => isMap(u[0]))
+    .map((u) =>
+      operandsOf(u)
+        .outputs.map((n) => n.id)
+        .join(),
+    )
+    .sort();
 }
 
 /** For each map, alone or inside of a reduction, what it writes. */
 function fused(nodes, roots) {
   const fuser = new Fuser(nodes, roots, limits);
-  for (const n of nodes.filter((m) => m.op.lower === "map")) for (const t of n.inputs) if (base(t).node.op.lower === "map" && t.node.op.lower === "map") fuser.tryMerge(base(t).node, n);
+  for (const n of nodes.filter((m) => m.op.lower === "map"))
+    for (const t of n.inputs) if (base(t).node.op.lower === "map" && t.node.op.lower === "map") fuser.tryMerge(base(t).node, n);
   fuser.finish();
   const units = new Set(nodes.map((n) => fuser.unit(n)).filter((u) => u.space !== null));
-  return [...units].map((u) => fuser.operands(u).outputs.map((t) => t.node.id).join()).sort();
+  return [...units]
+    .map((u) =>
+      fuser
+        .operands(u)
+        .outputs.map((t) => t.node.id)
+        .join(),
+    )
+    .sort();
 }
 
 test("standard models, and random graphs, are fused as if the search had no bounds", () => {
@@ -239,7 +308,10 @@ test("where the search gives up two maps take the place of one, with the same va
   // What is doubled is read by 400 others, and meets the end of 400 products that have nothing to do with it.
   const fn = (x, w) => {
     const y = mul(x, 2);
-    const others = concat(Array.from({ length: 400 }, () => 0).reduce((all) => [...all, flip(all.at(-1), 1)], [flip(y, 0)]), 0);
+    const others = concat(
+      Array.from({ length: 400 }, () => 0).reduce((all) => [...all, flip(all.at(-1), 1)], [flip(y, 0)]),
+      0,
+    );
     let z = w;
     for (let i = 0; i < 400; i++) z = matmul(z, w);
     return [sum(others), add(y, z)];
@@ -287,7 +359,10 @@ test("20,001 calls one after another, and as many reshapes, each read", async ()
 });
 
 test("a model of 2,000 layers predicts and trains", async () => {
-  const deep = sequential(Array.from({ length: 2000 }, () => dense(1, { kernelInitializer: "ones", useBias: false })), { inputShape: [1] });
+  const deep = sequential(
+    Array.from({ length: 2000 }, () => dense(1, { kernelInitializer: "ones", useBias: false })),
+    { inputShape: [1] },
+  );
   await deep.compile({ loss: "mse", optimizer: "sgd", backend: wasms[0] });
   assert.equal(await (await deep.predict(tensor([[3], [-2]]))).array(), [[3], [-2]]);
   // The loss is 0, and so is every gradient.
@@ -307,7 +382,9 @@ test("large random graphs give what evaluation node by node does", async () => {
     const first = plan.bindings.length - made.results.length;
     want.results.forEach((x, k) => {
       const got = reference.values(buffers[first + k]);
-      x.forEach((v, i) => assert.ok(Math.abs(got[i] - v) <= 1e-9 * Math.max(1, Math.abs(v)), `graph ${seed}, result ${k}: ${got[i]} for ${v}`));
+      x.forEach((v, i) =>
+        assert.ok(Math.abs(got[i] - v) <= 1e-9 * Math.max(1, Math.abs(v)), `graph ${seed}, result ${k}: ${got[i]} for ${v}`),
+      );
     });
     program.close();
     for (const b of buffers) reference.free(b);

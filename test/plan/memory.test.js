@@ -21,21 +21,32 @@ function randomRanges(seed) {
 
 /** The most bytes that are alive at one time: no plan can need less. */
 function peak(ranges) {
-  return ranges.reduce((most, { first }) => Math.max(most, ranges.filter((r) => r.first <= first && first <= r.last).reduce((sum, r) => sum + r.bytes, 0)), 0);
+  return ranges.reduce(
+    (most, { first }) =>
+      Math.max(
+        most,
+        ranges.filter((r) => r.first <= first && first <= r.last).reduce((sum, r) => sum + r.bytes, 0),
+      ),
+    0,
+  );
 }
 
 for (const alignment of [4, 64]) {
   test(`packOffsets: no two that live together overlap, alignment ${alignment}`, () => {
     for (let seed = 0; seed < 300; seed++) {
       const ranges = randomRanges(seed);
-      const { slots: [total = 0], places } = packOffsets(ranges, alignment);
+      const {
+        slots: [total = 0],
+        places,
+      } = packOffsets(ranges, alignment);
       const offsets = places.map((p) => p.offset);
       ranges.forEach((a, i) => {
         assert.is(offsets[i] % alignment, 0);
         assert.ok(offsets[i] + a.bytes <= total);
         for (let j = 0; j < i; j++) {
           const b = ranges[j];
-          if (together(a, b)) assert.ok(offsets[i] + a.bytes <= offsets[j] || offsets[j] + b.bytes <= offsets[i], `seed ${seed}: ${i} and ${j}`);
+          if (together(a, b))
+            assert.ok(offsets[i] + a.bytes <= offsets[j] || offsets[j] + b.bytes <= offsets[i], `seed ${seed}: ${i} and ${j}`);
         }
       });
       assert.ok(total >= peak(ranges));
@@ -107,7 +118,13 @@ test("random graphs: every call finds in its slots what was computed for it", ()
 test("elementwise results take over the bytes of an operand that dies there", () => {
   const { graph, results } = MODELS.mlp();
   const plan = buildPlan(graph, results, wasms[0].limits);
-  const inPlace = plan.calls.filter((c) => c.kernel === "map" && c.outputs.some((o) => c.inputs.some((x) => x.place.space === "slot" && x.place.offset === o.place.offset && o.place.space === "slot")));
+  const inPlace = plan.calls.filter(
+    (c) =>
+      c.kernel === "map" &&
+      c.outputs.some((o) =>
+        c.inputs.some((x) => x.place.space === "slot" && x.place.offset === o.place.offset && o.place.space === "slot"),
+      ),
+  );
   assert.ok(inPlace.length > 0, showPlan(plan));
 });
 

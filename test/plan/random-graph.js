@@ -33,7 +33,12 @@ export function evaluate(graph, inputs, captures) {
     if (op.lower === "map") {
       const { shape, dtype } = outputs[0];
       const n = node.inputs.length;
-      const body = { space: shape, strides: node.inputs.map((t) => broadcastStrides(t.shape, shape)), steps: [{ op: op.name, args: node.inputs.map((_, k) => k), dtype }], results: [n] };
+      const body = {
+        space: shape,
+        strides: node.inputs.map((t) => broadcastStrides(t.shape, shape)),
+        steps: [{ op: op.name, args: node.inputs.map((_, k) => k), dtype }],
+        results: [n],
+      };
       KERNELS.map({ body }, node.inputs.map(valueOf), [known.get(outputs[0])], { inputs: node.inputs });
       continue;
     }
@@ -50,7 +55,10 @@ function reshaped(random, shape) {
   const n = sizeOf(shape);
   const options = [[n], [1, n], [n, 1], [...shape, 1], [1, ...shape], shape.filter((d) => d !== 1)];
   for (const d of [2, 3, 4]) if (n % d === 0) options.push([d, n / d], [n / d, d]);
-  return pick(random, options.filter((s) => s.length <= 4));
+  return pick(
+    random,
+    options.filter((s) => s.length <= 4),
+  );
 }
 
 /** One random step from what is there. `bound` keeps numbers small, so that f32 and float64 stay close. */
@@ -62,10 +70,22 @@ const STEPS = [
   ["binary", ({ random, x, mate }) => pick(random, [m.add, m.sub, m.mul, m.maximum, m.minimum])(x, mate(x))],
   ["binary", ({ random, x, mate }) => pick(random, [m.add, m.sub, m.mul])(mate(x), x)],
   ["divide", ({ x, mate }) => m.div(x, m.add(m.square(mate(x)), 1))],
-  ["where", ({ x, mate }) => m.where(m.equal(v.iota(x.shape.length ? x.shape : [1]), 1), x.rank ? x : v.reshape(x, [1]), m.neg(x.rank ? mate(x) : v.reshape(x, [1])))],
+  [
+    "where",
+    ({ x, mate }) =>
+      m.where(
+        m.equal(v.iota(x.shape.length ? x.shape : [1]), 1),
+        x.rank ? x : v.reshape(x, [1]),
+        m.neg(x.rank ? mate(x) : v.reshape(x, [1])),
+      ),
+  ],
   ["sum", ({ random, x }) => (x.rank ? m.mul(sum(x, { axis: Math.floor(random() * x.rank), keepDims: random() < 0.5 }), 0.25) : x)],
   ["mean of all", ({ x }) => m.mul(sum(x), 1 / Math.max(1, x.size))],
-  ["max", ({ random, x }) => (x.rank && !x.shape.includes(0) ? pick(random, [max, min])(x, { axis: Math.floor(random() * x.rank), keepDims: random() < 0.5 }) : x)],
+  [
+    "max",
+    ({ random, x }) =>
+      x.rank && !x.shape.includes(0) ? pick(random, [max, min])(x, { axis: Math.floor(random() * x.rank), keepDims: random() < 0.5 }) : x,
+  ],
   ["argmax of integers", ({ x }) => (x.rank && x.size > 0 ? m.mul(m.cast(argMax(m.mod(v.iota(x.shape), 3)), "f32"), 0.1) : x)],
   ["reshape", ({ random, x }) => v.reshape(x, reshaped(random, x.shape))],
   ["reshape and meet", ({ random, x }) => m.add(v.reshape(m.tanh(x), reshaped(random, x.shape)), 0.25)],
@@ -73,22 +93,48 @@ const STEPS = [
   ["transpose", ({ x }) => v.transpose(x)],
   ["stop", ({ x }) => v.stopGradient(x)],
   ["broadcast", ({ x }) => (x.rank < 4 && x.size < 60 ? v.broadcastTo(x, [2, ...x.shape]) : x)],
-  ["slice", ({ random, x }) => v.slice(x, x.shape.map((d) => (d > 1 && random() < 0.5 ? 1 : 0)), x.shape.map(() => -1))],
+  [
+    "slice",
+    ({ random, x }) =>
+      v.slice(
+        x,
+        x.shape.map((d) => (d > 1 && random() < 0.5 ? 1 : 0)),
+        x.shape.map(() => -1),
+      ),
+  ],
   ["flip", ({ random, x }) => (x.rank ? v.flip(x, Math.floor(random() * x.rank)) : x)],
-  ["pad", ({ x }) => (x.rank && x.size < 60 ? v.pad(x, x.shape.map((_, d) => [d % 2, 1])) : x)],
+  [
+    "pad",
+    ({ x }) =>
+      x.rank && x.size < 60
+        ? v.pad(
+            x,
+            x.shape.map((_, d) => [d % 2, 1]),
+          )
+        : x,
+  ],
   ["concat", ({ x, mate }) => (x.rank && x.size < 60 ? v.concat([x, v.broadcastTo(mate(x), x.shape), x], 0) : x)],
   ["gather", ({ x }) => (x.rank && x.shape[0] > 0 ? gather(x, m.mod(v.iota([3]), x.shape[0]), 0) : x)],
-  ["product", ({ x }) => {
-    const k = x.rank ? x.shape[x.rank - 1] : 1;
-    const rows = v.reshape(x, [x.size / Math.max(1, k), k]);
-    return k > 0 ? m.mul(matmul(rows, rows, { transposeB: true }), 1 / k) : x;
-  }],
-  ["product with bias", ({ x }) => {
-    const k = x.rank ? x.shape[x.rank - 1] : 1;
-    if (k === 0) return x;
-    const rows = v.reshape(x, [x.size / k, k]);
-    return matmul(rows, m.mul(matmul(rows, rows, { transposeA: true }), 1 / Math.max(1, rows.shape[0])), { bias: m.mul(sum(rows, { axis: 0 }), 0.125), activation: "tanh" });
-  }],
+  [
+    "product",
+    ({ x }) => {
+      const k = x.rank ? x.shape[x.rank - 1] : 1;
+      const rows = v.reshape(x, [x.size / Math.max(1, k), k]);
+      return k > 0 ? m.mul(matmul(rows, rows, { transposeB: true }), 1 / k) : x;
+    },
+  ],
+  [
+    "product with bias",
+    ({ x }) => {
+      const k = x.rank ? x.shape[x.rank - 1] : 1;
+      if (k === 0) return x;
+      const rows = v.reshape(x, [x.size / k, k]);
+      return matmul(rows, m.mul(matmul(rows, rows, { transposeA: true }), 1 / Math.max(1, rows.shape[0])), {
+        bias: m.mul(sum(rows, { axis: 0 }), 0.125),
+        activation: "tanh",
+      });
+    },
+  ],
   ["softmax", ({ random, x }) => (x.rank && x.shape.at(-1) > 0 ? pick(random, [softmax, (t) => m.mul(logSoftmax(t), 0.25)])(x) : x)],
 ];
 
@@ -140,7 +186,8 @@ export function randomGraph(seed, most = 18) {
       if (random() < 0.3) pool.push(y);
     }
     const differentiated = random() < 0.35;
-    const shaped = (x, shape) => (x.size === sizeOf(shape) ? v.reshape(x, shape) : v.broadcastTo(m.mul(sum(x), 1 / Math.max(1, x.size)), shape));
+    const shaped = (x, shape) =>
+      x.size === sizeOf(shape) ? v.reshape(x, shape) : v.broadcastTo(m.mul(sum(x), 1 / Math.max(1, x.size)), shape);
     if (differentiated) {
       const loss = m.mul(sum(m.tanh(pool[pool.length - 1])), 1 / Math.max(1, pool[pool.length - 1].size));
       const wanted = targets.map((t) => graph.capture(t));

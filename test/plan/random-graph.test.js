@@ -16,7 +16,8 @@ async function check(backend, made, tolerance) {
   const buffers = plan.bindings.map(({ bytes }) => backend.alloc(bytes));
   const exact = backend === reference;
   const put = (k, x) => backend.write(buffers[k], 0, exact || x instanceof Uint8Array ? x : Float32Array.from(x));
-  const get = async (k) => (exact ? Float64Array.from(backend.values(buffers[k])) : new Float32Array(await backend.read(buffers[k], 0, plan.bindings[k].bytes)));
+  const get = async (k) =>
+    exact ? Float64Array.from(backend.values(buffers[k])) : new Float32Array(await backend.read(buffers[k], 0, plan.bindings[k].bytes));
   inputs.forEach((x, k) => put(k, x));
   let captures = made.captures;
   captures.forEach((x, k) => put(inputs.length + k, x));
@@ -26,12 +27,14 @@ async function check(backend, made, tolerance) {
     for (let turn = 0; turn < 2; turn++) {
       const want = expected({ ...made, captures });
       backend.run(program, buffers);
-      for (const [k, x] of want.results.entries()) assertClose(await get(inputs.length + captures.length + k), x, "f32", { tolerance, scale: 1, what: `run ${turn}, result ${k}` });
+      for (const [k, x] of want.results.entries())
+        assertClose(await get(inputs.length + captures.length + k), x, "f32", { tolerance, scale: 1, what: `run ${turn}, result ${k}` });
       for (const [k, x] of want.captures.entries()) {
         if (!assigned[k]) assert.equal(await get(inputs.length + k), untouched[k], `run ${turn}, capture ${k}, which is not assigned`);
         assertClose(await get(inputs.length + k), x, "f32", { tolerance, scale: 1, what: `run ${turn}, capture ${k}` });
       }
-      for (const [k, x] of inputs.entries()) if (!(x instanceof Uint8Array)) assertClose(await get(k), x, "f32", { tolerance: 0, what: `run ${turn}, input ${k}` });
+      for (const [k, x] of inputs.entries())
+        if (!(x instanceof Uint8Array)) assertClose(await get(k), x, "f32", { tolerance: 0, what: `run ${turn}, input ${k}` });
       captures = want.captures;
     }
   } catch (error) {
@@ -62,7 +65,10 @@ test("random graphs are of all kinds", () => {
   const made = Array.from({ length: GRAPHS }, (_, seed) => randomGraph(seed));
   assert.ok(made.filter(({ inputs }) => inputs.some((x) => x instanceof Uint8Array)).length > GRAPHS / 5, "bytes");
   assert.ok(made.filter(({ graph }) => graph.assigns.size > 1).length > GRAPHS / 4, "several assignments");
-  assert.ok(made.filter(({ graph }) => [...graph.assigns.values()].some((t) => t.node.op.name === "capture")).length > GRAPHS / 50, "swaps");
+  assert.ok(
+    made.filter(({ graph }) => [...graph.assigns.values()].some((t) => t.node.op.name === "capture")).length > GRAPHS / 50,
+    "swaps",
+  );
   assert.ok(made.filter(({ results }) => new Set(results).size < results.length).length > GRAPHS / 20, "results returned twice");
   assert.ok(made.filter(({ results }) => results.some((t) => t.node.op.lower === "leaf")).length > GRAPHS / 20, "results that are leaves");
 });

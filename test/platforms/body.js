@@ -1,27 +1,62 @@
 /**
- * @file What is asked of every runtime: short reproducible trainings of the three kinds of networks, saved and loaded, with the SHA-256 of their
- * weights. Imported by Node, Deno, Bun, pages and their workers alike; needs nothing but the built library.
+ * @file What is asked of every runtime: short reproducible trainings of the three kinds of networks, saved and loaded, with the SHA-256 of
+ * their weights. Imported by Node, Deno, Bun, pages and their workers alike; needs nothing but the built library.
  */
-import { adam, compile, conv2d, dense, flatten, loadModel, lstm, matmul, maxPool2d, open, sequential, sgd, tensor } from "../../build/esm/index.js";
+import {
+  adam,
+  compile,
+  conv2d,
+  dense,
+  flatten,
+  loadModel,
+  lstm,
+  matmul,
+  maxPool2d,
+  open,
+  sequential,
+  sgd,
+  tensor,
+} from "../../build/esm/index.js";
 
 /** Numbers in [-0.5, 0.5), the same everywhere. */
 export const noise = (n, seed) => Float32Array.from({ length: n }, (_, i) => (((i + seed) * 7919) % 10007) / 10007 - 0.5);
 
-const oneHot = (n, classes) => Float32Array.from({ length: n * classes }, (_, i) => Number(Math.floor(i / classes) % classes === i % classes));
+const oneHot = (n, classes) =>
+  Float32Array.from({ length: n * classes }, (_, i) => Number(Math.floor(i / classes) % classes === i % classes));
 
 /** Steps of the CNN and the LSTM are large enough to be shared among threads, those of the FFN are not. */
 const NETWORKS = {
   ffn: {
     layers: () => [dense(10, { activation: "relu" }), dense(5, { activation: "relu" }), dense(1, { activation: "sigmoid" })],
-    inputShape: [8], loss: "binaryCrossentropy", optimizer: () => sgd({ learningRate: 0.05 }), target: (n) => tensor(noise(n, 3).map((v) => Number(v > 0)), [n, 1]),
+    inputShape: [8],
+    loss: "binaryCrossentropy",
+    optimizer: () => sgd({ learningRate: 0.05 }),
+    target: (n) =>
+      tensor(
+        noise(n, 3).map((v) => Number(v > 0)),
+        [n, 1],
+      ),
   },
   cnn: {
-    layers: () => [conv2d(8, 3, { activation: "relu" }), conv2d(16, 3, { activation: "relu" }), maxPool2d(2), flatten(), dense(32, { activation: "relu" }), dense(10, { activation: "softmax" })],
-    inputShape: [16, 16, 1], loss: "categoricalCrossentropy", optimizer: () => adam(), target: (n) => tensor(oneHot(n, 10), [n, 10]),
+    layers: () => [
+      conv2d(8, 3, { activation: "relu" }),
+      conv2d(16, 3, { activation: "relu" }),
+      maxPool2d(2),
+      flatten(),
+      dense(32, { activation: "relu" }),
+      dense(10, { activation: "softmax" }),
+    ],
+    inputShape: [16, 16, 1],
+    loss: "categoricalCrossentropy",
+    optimizer: () => adam(),
+    target: (n) => tensor(oneHot(n, 10), [n, 10]),
   },
   lstm: {
     layers: () => [lstm(64), dense(1)],
-    inputShape: [8, 10], loss: "mse", optimizer: () => adam(), target: (n) => tensor(noise(n, 5), [n, 1]),
+    inputShape: [8, 10],
+    loss: "mse",
+    optimizer: () => adam(),
+    target: (n) => tensor(noise(n, 5), [n, 1]),
   },
 };
 
@@ -34,18 +69,33 @@ async function sha256(parts) {
   return Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)), (b) => b.toString(16).padStart(2, "0")).join("");
 }
 
-/** Has workers started that have all kernels: the first program that needs a part of them has others started in place of those there are. */
+/**
+ * Has workers started that have all kernels: the first program that needs a part of them has others started in place of those there are.
+ */
 export async function ready(backend) {
   for (const { layers, inputShape } of Object.values(NETWORKS)) {
     const model = sequential(layers(), { inputShape });
     await model.compile({ loss: "mse", backend });
-    await (await model.predict(tensor(noise(inputShape.reduce((a, b) => a * b, 1), 1), [1, ...inputShape]))).data();
+    await (
+      await model.predict(
+        tensor(
+          noise(
+            inputShape.reduce((a, b) => a * b, 1),
+            1,
+          ),
+          [1, ...inputShape],
+        ),
+      )
+    ).data();
     model.dispose();
   }
   await backend.warm();
 }
 
-/** Trains one network on `backend`, saves it, to `file` if given, and loads it: { hashes of the weights and of predictions before and after, losses of the epochs }. */
+/**
+ * Trains one network on `backend`, saves it, to `file` if given, and loads it: { hashes of the weights and of predictions before and after,
+ * losses of the epochs }.
+ */
 export async function train(name, backend, file = null, epochs = EPOCHS) {
   const { layers, inputShape, loss, optimizer, target } = NETWORKS[name];
   const model = sequential(layers(), { inputShape, seed: 7 });
@@ -58,11 +108,14 @@ export async function train(name, backend, file = null, epochs = EPOCHS) {
   };
   const trained = await hashes(model);
   if (file !== null) await model.save(file);
-  const loaded = await hashes(await loadModel(file ?? await model.toBytes(), { backend }));
+  const loaded = await hashes(await loadModel(file ?? (await model.toBytes()), { backend }));
   return { ...trained, loaded, losses: [...history.loss, ...history.valLoss] };
 }
 
-/** All three on a backend with these options, workers ready: what came out, and how it ran. `folder`: where models are saved; else they stay in memory. */
+/**
+ * All three on a backend with these options, workers ready: what came out, and how it ran. `folder`: where models are saved; else they stay
+ * in memory.
+ */
 export async function trainAll({ folder = null, ...options } = {}) {
   const backend = await open("wasm", { reproducible: true, ...options });
   await ready(backend);
@@ -83,8 +136,9 @@ export async function product(backend) {
 }
 
 /**
- * A worker whose first job throws: its working memory has an address that WebAssembly does not take. (A real trap, as in test/wasm/threads.test.js,
- * reads outside of memory, which the Chromium of @sparticuz/chromium 147 does not survive even in a module of one load.)
+ * A worker whose first job throws: its working memory has an address that WebAssembly does not take. (A real trap, as in
+ * test/wasm/threads.test.js, reads outside of memory, which the Chromium of @sparticuz/chromium 147 does not survive even in a module of
+ * one load.)
  */
 export function failing(start) {
   const worker = start();
@@ -103,16 +157,21 @@ export async function until(condition) {
 }
 
 /**
- * Workers that end and that throw. `start` makes a worker of this runtime. Returns what happened, for the caller to judge: here is not always an
- * assertion library. A hash is a product that went through; an error is given as text.
+ * Workers that end and that throw. `start` makes a worker of this runtime. Returns what happened, for the caller to judge: here is not
+ * always an assertion library. A hash is a product that went through; an error is given as text.
  */
 export async function accidents(start, options = {}) {
   let make = start;
   const made = [];
-  const backend = await open("wasm", { threads: 2, reproducible: true, ...options, worker: () => {
-    made.push(make());
-    return made.at(-1);
-  } });
+  const backend = await open("wasm", {
+    threads: 2,
+    reproducible: true,
+    ...options,
+    worker: () => {
+      made.push(make());
+      return made.at(-1);
+    },
+  });
   const attempt = () => product(backend).catch((error) => `${error.name}: ${error.message}`);
   const endAll = () => made.forEach((w) => w.terminate());
   const log = { expected: await attempt() };

@@ -1,4 +1,7 @@
-/** @file The worker of examples/edge in workerd: its predictions are the bits of Node, it trains, and what is wrong with a request is the sender's to read. */
+/**
+ * @file The worker of examples/edge in workerd: its predictions are the bits of Node, it trains, and what is wrong with a request is the
+ * sender's to read.
+ */
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { loadModel, open, tensor } from "lockstep";
@@ -9,12 +12,13 @@ import { bundle, serve } from "../../examples/edge/serve.js";
 import { root } from "../package/packed.js";
 
 /** A port that was free a moment ago. */
-const freePort = () => new Promise((done) => {
-  const server = createServer().listen(0, "127.0.0.1", () => {
-    const { port } = server.address();
-    server.close(() => done(port));
+const freePort = () =>
+  new Promise((done) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => done(port));
+    });
   });
-});
 
 let url;
 let child;
@@ -44,7 +48,10 @@ test("edge: predictions are the bits of Node, also of requests at the same time"
   const right = expected.filter(([p], i) => Number(p > 0.5) === inside[i][0]).length;
   assert.ok(right > 0.95 * x.length, `${right} of ${x.length} points are told right`);
   const answers = await Promise.all([x, x.slice(0, 1), x.slice(7, 107), x].map((part) => ask("/predict", { x: part })));
-  assert.equal(answers, [expected, expected.slice(0, 1), null, expected].map((y, i) => ({ status: 200, y: y ?? answers[i].y })));
+  assert.equal(
+    answers,
+    [expected, expected.slice(0, 1), null, expected].map((y, i) => ({ status: 200, y: y ?? answers[i].y })),
+  );
   for (const [i, [p]] of answers[2].y.entries()) assert.ok(Math.abs(p - expected[7 + i][0]) < 1e-6);
 });
 
@@ -59,7 +66,12 @@ for (const [name, path, body, message] of [
   ["ragged rows", "/predict", { x: [[0, 1], [0]] }, /got \[0\] as row 1$/],
   ["rows of another length", "/predict", { x: [[1, 2, 3]] }, /^predict: the model expects x of shape \[null, 2\], got \[1, 3\]$/],
   ["targets for some", "/train", { x: [[1], [2]], y: [[1]] }, /^y: expected 2 rows, as many as x has, got 1$/],
-  ["too much training", "/train", { x: [[1], [2]], y: [[1], [2]], epochs: 25_001 }, /^epochs: expected an integer from 1 to 25000 for 2 rows, got 25001$/],
+  [
+    "too much training",
+    "/train",
+    { x: [[1], [2]], y: [[1], [2]], epochs: 25_001 },
+    /^epochs: expected an integer from 1 to 25000 for 2 rows, got 25001$/,
+  ],
   ["epochs that are no number", "/train", { x: [[1]], y: [[1]], epochs: "5" }, /got "5"$/],
 ]) {
   test(`edge: ${name} is 400`, async () => {
@@ -82,7 +94,10 @@ test("edge: training lowers the loss, and the trained model comes with the answe
   assert.ok(losses.at(-1) < losses[0] / 20, `${losses[0]} -> ${losses.at(-1)}`);
   const learned = await loadModel(Buffer.from(model, "base64"));
   const y = await (await learned.predict(tensor(xor.x))).array();
-  assert.equal(y.map(([v]) => [Math.round(v)]), xor.y);
+  assert.equal(
+    y.map(([v]) => [Math.round(v)]),
+    xor.y,
+  );
 });
 
 test.run();

@@ -1,4 +1,7 @@
-/** @file The shared body in Node, Deno or Bun: prints what came out as one line of JSON. Arguments: "train" or "accidents" or "wait" or "simd", and options of `open` as JSON. */
+/**
+ * @file The shared body in Node, Deno or Bun: prints what came out as one line of JSON. Arguments: "train" or "accidents" or "wait" or
+ * "simd", and options of `open` as JSON.
+ */
 import { open } from "../../build/esm/index.js";
 import { accidents, product, trainAll } from "./body.js";
 

@@ -44,7 +44,13 @@ export async function trainHere(options) {
   const observed = observe();
   const from = { ...calls };
   const out = await trainAll(options);
-  return { ...out, isolated: crossOriginIsolated, turns: stop(), ...observed(), calls: { run: calls.run - from.run, piece: calls.piece - from.piece } };
+  return {
+    ...out,
+    isolated: crossOriginIsolated,
+    turns: stop(),
+    ...observed(),
+    calls: { run: calls.run - from.run, piece: calls.piece - from.piece },
+  };
 }
 
 export function accidentsHere() {

@@ -14,7 +14,8 @@ const newer = (version) => join(nodes, `node_modules/node-${version}/bin/node`);
 /** The versions of Node beside the running one, which are installed where they are missing. None but on Linux x64. */
 export function newerNodes() {
   if (process.platform !== "linux" || process.arch !== "x64") return [];
-  if (!existsSync(newer(24)) || !existsSync(newer(26))) execFileSync("npm", ["ci", "--prefix", nodes, "--no-audit", "--no-fund"], { encoding: "utf8" });
+  if (!existsSync(newer(24)) || !existsSync(newer(26)))
+    execFileSync("npm", ["ci", "--prefix", nodes, "--no-audit", "--no-fund"], { encoding: "utf8" });
   return ["node-24", "node-26"];
 }
 
@@ -31,7 +32,11 @@ const RUNTIMES = {
 export function runIn(runtime, what, options) {
   const [command, ...args] = RUNTIMES[runtime];
   return new Promise((done, fail) => {
-    const child = spawn(command, [...args, join(root, "test/platforms/in-process.js"), what, JSON.stringify(options)], { cwd: root, env: { ...process.env, DENO_NO_UPDATE_CHECK: "1" }, timeout: 120_000 });
+    const child = spawn(command, [...args, join(root, "test/platforms/in-process.js"), what, JSON.stringify(options)], {
+      cwd: root,
+      env: { ...process.env, DENO_NO_UPDATE_CHECK: "1" },
+      timeout: 120_000,
+    });
     let output = "";
     let errors = "";
     child.stdout.on("data", (d) => (output += d));

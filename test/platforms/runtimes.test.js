@@ -1,6 +1,7 @@
 /**
- * @file The same in every runtime: the three networks trained with one and two threads, saved, loaded and asked, with the same bits everywhere.
- * Node (the running one, 24 and 26), Deno, Bun and workerd are here; Chromium, on pages and in their workers, in threads.test.js against the same hashes.
+ * @file The same in every runtime: the three networks trained with one and two threads, saved, loaded and asked, with the same bits
+ * everywhere. Node (the running one, 24 and 26), Deno, Bun and workerd are here; Chromium, on pages and in their workers, in
+ * threads.test.js against the same hashes.
  */
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -46,13 +47,27 @@ for (const runtime of nodes) {
 test("workerd: the same weights, one thread", async () => {
   const out = join(root, "build/workerd-suite");
   mkdirSync(out, { recursive: true });
-  const contents = `import { trainAll } from "./body.js"; export default { test: async () => console.log("TRAINED " + JSON.stringify([await trainAll({ threads: 1 }), await trainAll({ threads: 2 })])) };`;
-  await build({ stdin: { contents, resolveDir: join(root, "test/platforms") }, bundle: true, format: "esm", outfile: join(out, "worker.js"), conditions: ["workerd"], plugins: [modules(out)], logLevel: "error" });
-  writeFileSync(join(out, "config.capnp"), `using Workerd = import "/workerd/workerd.capnp";
+  const contents =
+    `import { trainAll } from "./body.js"; export default { test: async () => console.log("TRAINED " + JSON.stringify([await ` +
+    "trainAll({ threads: 1 }), await trainAll({ threads: 2 })])) };";
+  await build({
+    stdin: { contents, resolveDir: join(root, "test/platforms") },
+    bundle: true,
+    format: "esm",
+    outfile: join(out, "worker.js"),
+    conditions: ["workerd"],
+    plugins: [modules(out)],
+    logLevel: "error",
+  });
+  writeFileSync(
+    join(out, "config.capnp"),
+    `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (services = [(name = "main", worker = (compatibilityDate = "2025-09-01", modules = [
-  (name = "worker.js", esModule = embed "worker.js"), (name = "plain.wasm", wasm = embed "plain.wasm"), (name = "relaxed.wasm", wasm = embed "relaxed.wasm"),
+  (name = "worker.js", esModule = embed "worker.js"), (name = "plain.wasm", wasm = embed "plain.wasm"),
+  (name = "relaxed.wasm", wasm = embed "relaxed.wasm"),
 ]))]);
-`);
+`,
+  );
   const output = await new Promise((done, fail) => {
     const child = spawn(program, ["test", "config.capnp"], { cwd: out, timeout: 120_000 });
     let text = "";

@@ -1,6 +1,6 @@
 /**
- * @file The built library on loopback, as a site would serve it: with or without cross-origin isolation, with a
- * Content-Security-Policy, with files missing. What stands in the first part of the path chooses: /isolated/page, /plain/build/esm/index.js …
+ * @file The built library on loopback, as a site would serve it: with or without cross-origin isolation, with a Content-Security-Policy,
+ * with files missing. What stands in the first part of the path chooses: /isolated/page, /plain/build/esm/index.js …
  */
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";

@@ -39,7 +39,12 @@ for (const runtime of RUNTIMES) {
     test(`${runtime}: the same weights with ${JSON.stringify(options)}`, async () => {
       const { results, how } = await runIn(runtime, "train", options);
       assert.equal(results, await expected());
-      assert.equal(how, { threads: options.threads, activeThreads: options.threads, threadsProblem: null, queued: options.background === true });
+      assert.equal(how, {
+        threads: options.threads,
+        activeThreads: options.threads,
+        threadsProblem: null,
+        queued: options.background === true,
+      });
     });
   }
 
@@ -51,7 +56,8 @@ for (const runtime of RUNTIMES) {
   });
 
   for (const options of [{}, { background: true }]) {
-    test(`${runtime}: workers that end and that fail, ${JSON.stringify(options)}`, async () => checkAccidents(await runIn(runtime, "accidents", options)));
+    test(`${runtime}: workers that end and that fail, ${JSON.stringify(options)}`, async () =>
+      checkAccidents(await runIn(runtime, "accidents", options)));
 
     test(`${runtime}: the process ends by itself with workers that wait, ${JSON.stringify(options)}`, async () => {
       assert.is((await runIn(runtime, "wait", { threads: 2, ...options })).activeThreads, 2);
@@ -61,15 +67,23 @@ for (const runtime of RUNTIMES) {
 
 /** Calls a function of test/platforms/page.js on a page of a site. */
 function onPage(site, name, ...args) {
-  return withSites((at) => withContext(async (context) => {
-    const page = await context.newPage();
-    const failed = new Promise((_, fail) => {
-      page.on("pageerror", fail);
-      page.on("crash", () => fail(new Error("the page crashed")));
-    });
-    await page.goto(`${at(site)}/page`);
-    return Promise.race([failed, page.evaluate(async ([module, f, operands]) => (await import(module))[f](...operands), [`${at(site)}/test/platforms/page.js`, name, args])]);
-  }));
+  return withSites((at) =>
+    withContext(async (context) => {
+      const page = await context.newPage();
+      const failed = new Promise((_, fail) => {
+        page.on("pageerror", fail);
+        page.on("crash", () => fail(new Error("the page crashed")));
+      });
+      await page.goto(`${at(site)}/page`);
+      return Promise.race([
+        failed,
+        page.evaluate(
+          async ([module, f, operands]) => (await import(module))[f](...operands),
+          [`${at(site)}/test/platforms/page.js`, name, args],
+        ),
+      ]);
+    }),
+  );
 }
 
 /** Steps of the large networks, cnn and lstm, with those of validation and of prediction before and after they are saved. */
@@ -121,7 +135,12 @@ test("chromium: a worker's script by its address", async () => {
   assert.is(how.activeThreads, 2);
 });
 
-for (const [site, options, active] of [["isolated", { threads: 2 }, 2], ["isolated", { threads: 2, background: true }, 2], ["strict", { threads: 2 }, 2], ["plain", { threads: 2 }, 1]]) {
+for (const [site, options, active] of [
+  ["isolated", { threads: 2 }, 2],
+  ["isolated", { threads: 2, background: true }, 2],
+  ["strict", { threads: 2 }, 2],
+  ["plain", { threads: 2 }, 1],
+]) {
   test(`chromium, a worker of a page (${site}) with ${JSON.stringify(options)}`, async () => {
     const { results, how, error } = await onPage(site, "trainInWorker", options);
     assert.is(error, undefined);
@@ -137,10 +156,17 @@ for (const flags of [[], ["nodejs_compat"]]) {
   test(`workerd ${flags}: one thread, without a try`, async () => {
     const config = join(tmpdir(), `lockstep-${process.pid}-${flags.length}.capnp`);
     const file = (name) => `(name = "${name}", esModule = ${JSON.stringify(readFileSync(join(root, "build/esm", name), "utf8"))})`;
-    const main = `import { arrange } from "./wasm/threads.js"; export default { test: () => console.log("ARRANGED " + JSON.stringify([arrange("auto"), arrange(1), arrange(4)])) };`;
-    writeFileSync(config, `using Workerd = import "/workerd/workerd.capnp";
-const config :Workerd.Config = (services = [(name = "main", worker = (compatibilityDate = "2026-01-01", compatibilityFlags = ${JSON.stringify(flags)}, modules = [(name = "main.js", esModule = ${JSON.stringify(main)}), ${file("wasm/threads.js")}, ${file("errors.js")}]))]);
-`);
+    const main =
+      `import { arrange } from "./wasm/threads.js"; export default { test: () => console.log("ARRANGED " + ` +
+      `JSON.stringify([arrange("auto"), arrange(1), arrange(4)])) };`;
+    writeFileSync(
+      config,
+      `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (services = [(name = "main", worker = (
+  compatibilityDate = "2026-01-01", compatibilityFlags = ${JSON.stringify(flags)},
+  modules = [(name = "main.js", esModule = ${JSON.stringify(main)}), ${file("wasm/threads.js")}, ${file("errors.js")}]))]);
+`,
+    );
     const output = await new Promise((done, fail) => {
       const child = spawn(require("workerd").default, ["test", config], { timeout: 60_000 });
       let text = "";
@@ -149,7 +175,8 @@ const config :Workerd.Config = (services = [(name = "main", worker = (compatibil
       child.on("close", () => done(text));
     });
     const [, json] = /ARRANGED (.*)/.exec(output) ?? assert.unreachable(output);
-    for (const { workers, queued, problem } of JSON.parse(json).filter((_, i) => i !== 1)) assert.equal({ workers, queued, problem }, { workers: 0, queued: false, problem: "workerd has no threads" });
+    for (const { workers, queued, problem } of JSON.parse(json).filter((_, i) => i !== 1))
+      assert.equal({ workers, queued, problem }, { workers: 0, queued: false, problem: "workerd has no threads" });
     assert.equal(JSON.parse(json)[1], { threads: 1, workers: 0, queued: false, problem: null });
   });
 }

@@ -29,7 +29,10 @@ function checkStep(step, register, types) {
   if (step.args.length !== arity) return `${step.op} takes ${arity} arguments, not ${step.args.length}`;
   if (step.args.some((r) => !(r >= 0 && r < register))) return `${step.op} reads registers ${step.args} before step ${register} set them`;
   if (step.op === "const" && typeof step.value !== "number") return `const has no number but ${step.value}`;
-  const complaint = checkTypes(step, step.args.map((r) => types[r]));
+  const complaint = checkTypes(
+    step,
+    step.args.map((r) => types[r]),
+  );
   return complaint && `${step.op} ${complaint}`;
 }
 
@@ -49,8 +52,10 @@ function checkResults(body, outputs, types, size) {
 export function checkBody(call, limits) {
   const { body } = call.attrs;
   const { inputs, outputs } = call;
-  if (inputs.includes(null) || body.strides.length !== inputs.length) return `${inputs.length} inputs for ${body.strides.length} lists of strides`;
-  if (inputs.length + outputs.length > limits.maxOperands) return `${inputs.length + outputs.length} operands, more than ${limits.maxOperands}`;
+  if (inputs.includes(null) || body.strides.length !== inputs.length)
+    return `${inputs.length} inputs for ${body.strides.length} lists of strides`;
+  if (inputs.length + outputs.length > limits.maxOperands)
+    return `${inputs.length + outputs.length} operands, more than ${limits.maxOperands}`;
   if (body.steps.length > limits.maxSteps) return `${body.steps.length} steps, more than ${limits.maxSteps}`;
   for (const [i, x] of inputs.entries()) {
     const size = x.shape.reduce((a, d) => a * d, 1);

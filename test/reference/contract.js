@@ -57,10 +57,7 @@ function checkGather({ size, count }) {
 
 function checkCopy({ shape, xOffset, xStrides, yOffset, yStrides }, call) {
   if (shape.length > 6) return `rank ${shape.length} is above 6`;
-  return (
-    inside("x", sizeOf(call.inputs[0]), shape, xOffset, xStrides) ??
-    inside("y", sizeOf(call.outputs[0]), shape, yOffset, yStrides)
-  );
+  return inside("x", sizeOf(call.inputs[0]), shape, xOffset, xStrides) ?? inside("y", sizeOf(call.outputs[0]), shape, yOffset, yStrides);
 }
 
 function checkReduce({ op, size, outer, inner }) {
@@ -75,7 +72,10 @@ function checkRange({ size, count }, call) {
 }
 
 const pool = (inputs, outputs) => ({ check: checkPool, inputs, outputs });
-const rows = (inputs, outputs) => ({ inputs: (a) => inputs.map((n) => f32(n, a.rows, a.cols)), outputs: (a) => outputs.map((n) => f32(n, a.rows, a.cols)) });
+const rows = (inputs, outputs) => ({
+  inputs: (a) => inputs.map((n) => f32(n, a.rows, a.cols)),
+  outputs: (a) => outputs.map((n) => f32(n, a.rows, a.cols)),
+});
 const initial = (name, a) => maybe(f32(name, a.b, a.u));
 const mask = (a) => maybe(i32("mask", a.b, a.t));
 const sequence = (name, a, gates) => f32(name, a.b, a.t, gates, a.u);
@@ -116,10 +116,22 @@ export const CONTRACT = {
     inputs: (a) => [f32("x", ...windowInput(a)), f32("dy", ...windowOutput(a, a.f))],
     outputs: (a) => [f32("dw", ...filterSizes(a))],
   },
-  maxPool: pool((a) => [f32("x", ...windowInput(a))], (a) => [f32("y", ...windowOutput(a, a.c)), maybe(i32("index", ...windowOutput(a, a.c)))]),
-  maxPoolGrad: pool((a) => [f32("dy", ...windowOutput(a, a.c)), i32("index", ...windowOutput(a, a.c))], (a) => [f32("dx", ...windowInput(a))]),
-  avgPool: pool((a) => [f32("x", ...windowInput(a))], (a) => [f32("y", ...windowOutput(a, a.c))]),
-  avgPoolGrad: pool((a) => [f32("dy", ...windowOutput(a, a.c))], (a) => [f32("dx", ...windowInput(a))]),
+  maxPool: pool(
+    (a) => [f32("x", ...windowInput(a))],
+    (a) => [f32("y", ...windowOutput(a, a.c)), maybe(i32("index", ...windowOutput(a, a.c)))],
+  ),
+  maxPoolGrad: pool(
+    (a) => [f32("dy", ...windowOutput(a, a.c)), i32("index", ...windowOutput(a, a.c))],
+    (a) => [f32("dx", ...windowInput(a))],
+  ),
+  avgPool: pool(
+    (a) => [f32("x", ...windowInput(a))],
+    (a) => [f32("y", ...windowOutput(a, a.c))],
+  ),
+  avgPoolGrad: pool(
+    (a) => [f32("dy", ...windowOutput(a, a.c))],
+    (a) => [f32("dx", ...windowInput(a))],
+  ),
   softmax: rows(["x"], ["y"]),
   logSoftmax: rows(["x"], ["y"]),
   softmaxGrad: rows(["dy", "y"], ["dx"]),
@@ -133,7 +145,13 @@ export const CONTRACT = {
     outputs: (a) => [f32("y", a.rows, a.cols), maybe(f32("mean", a.rows)), maybe(f32("rstd", a.rows))],
   },
   layerNormGrad: {
-    inputs: (a) => [f32("dy", a.rows, a.cols), f32("x", a.rows, a.cols), maybe(f32("gamma", a.cols)), f32("mean", a.rows), f32("rstd", a.rows)],
+    inputs: (a) => [
+      f32("dy", a.rows, a.cols),
+      f32("x", a.rows, a.cols),
+      maybe(f32("gamma", a.cols)),
+      f32("mean", a.rows),
+      f32("rstd", a.rows),
+    ],
     outputs: (a) => [f32("dx", a.rows, a.cols), maybe(f32("dgamma", a.cols)), maybe(f32("dbeta", a.cols))],
   },
   gather: {
@@ -167,17 +185,41 @@ export const CONTRACT = {
     outputs: (a) => [sequence("h", a, 1), sequence("c", a, 1), maybe(sequence("gates", a, 4))],
   },
   lstmGrad: {
-    inputs: (a) => [maybe(sequence("dh", a, 1)), initial("dcLast", a), f32("wr", a.u, 4 * a.u), sequence("c", a, 1),
-      sequence("gates", a, 4), initial("h0", a), initial("c0", a), mask(a), initial("factors", a)],
+    inputs: (a) => [
+      maybe(sequence("dh", a, 1)),
+      initial("dcLast", a),
+      f32("wr", a.u, 4 * a.u),
+      sequence("c", a, 1),
+      sequence("gates", a, 4),
+      initial("h0", a),
+      initial("c0", a),
+      mask(a),
+      initial("factors", a),
+    ],
     outputs: (a) => [sequence("dgates", a, 4), initial("dh0", a), initial("dc0", a)],
   },
   gru: {
     check: (a, call) => (call.inputs[2] && !a.resetAfter ? "bias2 is only for resetAfter" : null),
-    inputs: (a) => [sequence("xw", a, 3), f32("wr", a.u, 3 * a.u), maybe(f32("bias2", 3 * a.u)), initial("h0", a), mask(a), initial("factors", a)],
+    inputs: (a) => [
+      sequence("xw", a, 3),
+      f32("wr", a.u, 3 * a.u),
+      maybe(f32("bias2", 3 * a.u)),
+      initial("h0", a),
+      mask(a),
+      initial("factors", a),
+    ],
     outputs: (a) => [sequence("h", a, 1), maybe(sequence("gates", a, 4))],
   },
   gruGrad: {
-    inputs: (a) => [maybe(sequence("dh", a, 1)), f32("wr", a.u, 3 * a.u), sequence("h", a, 1), sequence("gates", a, 4), initial("h0", a), mask(a), initial("factors", a)],
+    inputs: (a) => [
+      maybe(sequence("dh", a, 1)),
+      f32("wr", a.u, 3 * a.u),
+      sequence("h", a, 1),
+      sequence("gates", a, 4),
+      initial("h0", a),
+      mask(a),
+      initial("factors", a),
+    ],
     outputs: (a) => [sequence("dxw", a, 3), maybe(sequence("dhw", a, 3)), initial("dh0", a)],
   },
   simpleRnn: {
@@ -185,7 +227,14 @@ export const CONTRACT = {
     outputs: (a) => [sequence("h", a, 1)],
   },
   simpleRnnGrad: {
-    inputs: (a) => [maybe(sequence("dh", a, 1)), f32("wr", a.u, a.u), sequence("h", a, 1), initial("h0", a), mask(a), initial("factors", a)],
+    inputs: (a) => [
+      maybe(sequence("dh", a, 1)),
+      f32("wr", a.u, a.u),
+      sequence("h", a, 1),
+      initial("h0", a),
+      mask(a),
+      initial("factors", a),
+    ],
     outputs: (a) => [sequence("dxw", a, 1), initial("dh0", a)],
   },
 };

@@ -29,9 +29,14 @@ export function constantOf(value, dtype) {
 /** A float64 array as the four-byte elements that a backend would hold. */
 export function encode(values, dtype) {
   switch (dtype) {
-    case "f32": return Float32Array.from(values);
-    case "i32": return Int32Array.from(values);
-    case "u32": case "bool": return Uint32Array.from(values);
-    default: throw new Error(`internal: no dtype "${dtype}"`);
+    case "f32":
+      return Float32Array.from(values);
+    case "i32":
+      return Int32Array.from(values);
+    case "u32":
+    case "bool":
+      return Uint32Array.from(values);
+    default:
+      throw new Error(`internal: no dtype "${dtype}"`);
   }
 }

@@ -22,7 +22,24 @@ import { validatePlan } from "./validate.js";
 
 /** Every kernel by name: `kernel(attrs, inputs, outputs, call)` over Float64Arrays; null where an operand is absent. */
 export const KERNELS = {
-  map, reduce, matmul, softmax, softmaxGrad, logSoftmax, logSoftmaxGrad, layerNorm, layerNormGrad, ...conv, ...gather, ...loss, ...move, ...pool, random, permutation, ...recurrent, rotary,
+  map,
+  reduce,
+  matmul,
+  softmax,
+  softmaxGrad,
+  logSoftmax,
+  logSoftmaxGrad,
+  layerNorm,
+  layerNormGrad,
+  ...conv,
+  ...gather,
+  ...loss,
+  ...move,
+  ...pool,
+  random,
+  permutation,
+  ...recurrent,
+  rotary,
 };
 
 const ELEMENT_BYTES = 4;
@@ -100,7 +117,9 @@ class ReferenceBackend {
     if (buffer.freed) throw new BackendError("reference backend: the buffer was freed");
     const aligned = [offset, bytes].every((n) => Number.isInteger(n) && n >= 0 && n % ELEMENT_BYTES === 0);
     if (!aligned || offset + bytes > buffer.bytes) {
-      throw new BackendError(`reference backend: bytes ${offset} to ${offset + bytes} are not whole elements inside a buffer of ${buffer.bytes} bytes`);
+      throw new BackendError(
+        `reference backend: bytes ${offset} to ${offset + bytes} are not whole elements inside a buffer of ${buffer.bytes} bytes`,
+      );
     }
     return buffer;
   }
@@ -121,7 +140,8 @@ class ReferenceBackend {
 
   write(buffer, offset, data) {
     const dtype = VIEW_TYPES[data.constructor.name];
-    if (dtype === undefined) throw new BackendError(`reference backend: cannot write a ${data.constructor.name}, only ${Object.keys(VIEW_TYPES).join(", ")}`);
+    if (dtype === undefined)
+      throw new BackendError(`reference backend: cannot write a ${data.constructor.name}, only ${Object.keys(VIEW_TYPES).join(", ")}`);
     const size = dtype === "u8" ? 1 : ELEMENT_BYTES;
     this.#checked(buffer, offset, Math.ceil((data.length * size) / ELEMENT_BYTES) * ELEMENT_BYTES);
     if (buffer.values.length !== buffer.bytes / size) buffer.values = new Float64Array(buffer.bytes / size).fill(NaN);
@@ -142,7 +162,8 @@ class ReferenceBackend {
   async compile(plan) {
     this.#open();
     plan.slots.forEach((bytes, i) => {
-      if (bytes > LIMITS.maxBytes) throw new BackendError(`reference backend: slot ${i} needs ${bytes} bytes, at most ${LIMITS.maxBytes} are possible`);
+      if (bytes > LIMITS.maxBytes)
+        throw new BackendError(`reference backend: slot ${i} needs ${bytes} bytes, at most ${LIMITS.maxBytes} are possible`);
     });
     validatePlan(plan, LIMITS);
     const slots = plan.slots.map((bytes) => new Float64Array(bytes / ELEMENT_BYTES));
@@ -160,7 +181,8 @@ class ReferenceBackend {
     this.#open();
     if (!program.slots) throw new BackendError("reference backend: the program is closed");
     const { bindings } = program.plan;
-    if (buffers.length !== bindings.length) throw new BackendError(`reference backend: ${buffers.length} buffers for ${bindings.length} bindings`);
+    if (buffers.length !== bindings.length)
+      throw new BackendError(`reference backend: ${buffers.length} buffers for ${bindings.length} bindings`);
     bindings.forEach(({ bytes }, i) => {
       const got = this.#checked(buffers[i]).bytes;
       if (got !== bytes) throw new BackendError(`reference backend: binding ${i} needs ${bytes} bytes, its buffer has ${got}`);

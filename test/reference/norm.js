@@ -6,7 +6,10 @@ export function layerNorm(attrs, [x, gamma, beta], [y, means, rstds]) {
   rowsOf(attrs, x).forEach((row, i) => {
     const mean = centered ? sum(row) / cols : 0;
     const rstd = 1 / Math.sqrt(sum(row.map((v) => (v - mean) ** 2)) / cols + epsilon);
-    y.set(row.map((v, j) => (v - mean) * rstd * (gamma?.[j] ?? 1) + (beta?.[j] ?? 0)), i * cols);
+    y.set(
+      row.map((v, j) => (v - mean) * rstd * (gamma?.[j] ?? 1) + (beta?.[j] ?? 0)),
+      i * cols,
+    );
     if (means !== null) means[i] = mean;
     if (rstds !== null) rstds[i] = rstd;
   });
@@ -23,7 +26,10 @@ export function layerNormGrad(attrs, [dy, x, gamma, means, rstds], [dx, dgamma, 
     const z = row.map((v) => (v - means[i]) * rstds[i]);
     const meanG = centered ? sum(g) / cols : 0;
     const meanGz = sum(g.map((v, j) => v * z[j])) / cols;
-    dx.set(g.map((v, j) => rstds[i] * (v - meanG - z[j] * meanGz)), i * cols);
+    dx.set(
+      g.map((v, j) => rstds[i] * (v - meanG - z[j] * meanGz)),
+      i * cols,
+    );
     dyRows[i].forEach((d, j) => {
       if (dgamma) dgamma[j] += d * z[j];
       if (dbeta) dbeta[j] += d;

@@ -34,4 +34,3 @@ export function assertNear(got, want, what, tolerance = 1e-6) {
   const scale = Math.max(1, ...want.map(Math.abs));
   got.forEach((g, i) => assert.ok(Math.abs(g - want[i]) <= tolerance * scale, `${what}[${i}]: got ${g}, expected ${want[i]}`));
 }
-

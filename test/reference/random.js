@@ -78,7 +78,9 @@ function bitsFor(size) {
 }
 
 export function permutation({ size, stream, count }, [key, [start]], [y]) {
-  const blocks = Array.from({ length: FEISTEL_ROUNDS / 4 }, (_, i) => philox([ROUND_KEY_BLOCK + i, stream, key[2], key[3]], [key[0], key[1]]));
+  const blocks = Array.from({ length: FEISTEL_ROUNDS / 4 }, (_, i) =>
+    philox([ROUND_KEY_BLOCK + i, stream, key[2], key[3]], [key[0], key[1]]),
+  );
   const roundKeys = blocks.flat();
   const bits = bitsFor(size);
   const high = Math.floor(bits / 2);

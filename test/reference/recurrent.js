@@ -130,7 +130,10 @@ export function gru(attrs, [xw, wr, bias2, h0, mask, factors], [h, gates]) {
         continue;
       }
       const { z, r, candidate, saved } = gruGates(attrs, rowOf(xw, 3 * U, row), droppedOf(hPrevious, factors, b), wr, bias2);
-      h.set(candidate.map((x, j) => z[j] * hPrevious[j] + (1 - z[j]) * x), row * U);
+      h.set(
+        candidate.map((x, j) => z[j] * hPrevious[j] + (1 - z[j]) * x),
+        row * U,
+      );
       if (gates) [z, r, candidate, saved].forEach((part, g) => gates.set(part, (row * 4 + g) * U));
     }
   }
@@ -170,7 +173,16 @@ export function gruGrad(attrs, [dh, wr, h, gates, h0, mask, factors], [dxw, dhw,
       if (isMasked(mask, row)) continue;
       const hPrevious = stateBefore(attrs, h, h0, b, previous);
       const dhwRow = dhw ? rowOf(dhw, 3 * U, row) : new Float64Array(3 * U);
-      carried = gruStepBack(attrs, carried, hPrevious, (v) => droppedOf(v, factors, b), rowOf(gates, 4 * U, row), wr, rowOf(dxw, 3 * U, row), dhwRow);
+      carried = gruStepBack(
+        attrs,
+        carried,
+        hPrevious,
+        (v) => droppedOf(v, factors, b),
+        rowOf(gates, 4 * U, row),
+        wr,
+        rowOf(dxw, 3 * U, row),
+        dhwRow,
+      );
     }
     if (dh0) dh0.set(carried, b * U);
   }

@@ -28,7 +28,10 @@ export function softmax(attrs, [x], [y]) {
 export function logSoftmax(attrs, [x], [y]) {
   rowsOf(attrs, x).forEach((row, i) => {
     const total = logSumExp(row);
-    y.set(row.map((v) => v - total), i * attrs.cols);
+    y.set(
+      row.map((v) => v - total),
+      i * attrs.cols,
+    );
   });
 }
 
@@ -37,7 +40,10 @@ export function softmaxGrad(attrs, [dy, y], [dx]) {
   const yRows = rowsOf(attrs, y);
   rowsOf(attrs, dy).forEach((dyRow, i) => {
     const dot = sum(dyRow.map((d, j) => d * yRows[i][j]));
-    dx.set(dyRow.map((d, j) => (d - dot) * yRows[i][j]), i * attrs.cols);
+    dx.set(
+      dyRow.map((d, j) => (d - dot) * yRows[i][j]),
+      i * attrs.cols,
+    );
   });
 }
 
@@ -46,6 +52,9 @@ export function logSoftmaxGrad(attrs, [dy, y], [dx]) {
   const yRows = rowsOf(attrs, y);
   rowsOf(attrs, dy).forEach((dyRow, i) => {
     const total = sum(dyRow);
-    dx.set(dyRow.map((d, j) => d - Math.exp(yRows[i][j]) * total), i * attrs.cols);
+    dx.set(
+      dyRow.map((d, j) => d - Math.exp(yRows[i][j]) * total),
+      i * attrs.cols,
+    );
   });
 }

@@ -41,16 +41,20 @@ class Contents {
     const { place } = operand;
     const elements = this[place.space]?.[place.index];
     if (elements === undefined) return `there is no ${place.space} ${place.index}`;
-    if (!(place.offset >= 0) || place.offset % ELEMENT_BYTES !== 0) return `byte offset ${place.offset} is not a multiple of ${ELEMENT_BYTES}`;
+    if (!(place.offset >= 0) || place.offset % ELEMENT_BYTES !== 0)
+      return `byte offset ${place.offset} is not a multiple of ${ELEMENT_BYTES}`;
     const { end } = this.range(operand);
-    return end <= elements.length ? null : `${spaceName(place)}: ${sizeOf(operand.shape)} elements end past its ${elements.length * ELEMENT_BYTES} bytes`;
+    return end <= elements.length
+      ? null
+      : `${spaceName(place)}: ${sizeOf(operand.shape)} elements end past its ${elements.length * ELEMENT_BYTES} bytes`;
   }
 
   checkRead(operand) {
     const { elements, start, end } = this.range(operand);
     for (let i = start; i < end; i++) {
       if (elements[i] === null) return `${spaceName(operand.place)} is read before it is written (element ${i - start})`;
-      if (!readsAs(elements[i], kindOf(operand))) return `${spaceName(operand.place)} was written as ${elements[i]}, is read as ${kindOf(operand)}`;
+      if (!readsAs(elements[i], kindOf(operand)))
+        return `${spaceName(operand.place)} was written as ${elements[i]}, is read as ${kindOf(operand)}`;
     }
     return null;
   }
@@ -145,7 +149,11 @@ function checkEnd({ bindings }, contents) {
     if (!b.written && contents.writtenBindings.has(i)) fail(`binding ${i}`, "is said to be only read, but a call writes it");
     const elements = contents.binding[i];
     const wrong = elements.findIndex((dtype) => dtype === null || !readsAs(dtype, kindOf(b)));
-    if (wrong >= 0) fail(`binding ${i}`, `element ${wrong} of ${b.kind} ${b.dtype}[${b.shape}] holds ${elements[wrong] ?? "nothing"} after the last call`);
+    if (wrong >= 0)
+      fail(
+        `binding ${i}`,
+        `element ${wrong} of ${b.kind} ${b.dtype}[${b.shape}] holds ${elements[wrong] ?? "nothing"} after the last call`,
+      );
   });
 }
 

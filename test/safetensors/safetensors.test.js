@@ -19,7 +19,10 @@ const bytesOf = (data) => new Uint8Array(data.buffer, data.byteOffset, data.byte
 const raw = (dtype, shape, data) => ({ dtype, shape, bytes: bytesOf(data) });
 
 async function refused(action, type, ...parts) {
-  const error = await action().then(() => null, (e) => e);
+  const error = await action().then(
+    () => null,
+    (e) => e,
+  );
   assert.instance(error, type, String(error?.stack));
   for (const part of parts) assert.ok(error.message.includes(part), `"${error.message}" lacks "${part}"`);
 }
@@ -58,7 +61,10 @@ test("every dtype reads as its nearest, from any place in memory, and as its byt
       const t = tensors.get(dtype);
       assert.equal([t.dtype, t.shape], [dtype, [2]]);
       assert.is(t.data.constructor, expected.constructor, dtype);
-      assert.ok(expected.every((v, i) => Object.is(v, t.data[i])), `${dtype}: ${t.data}`);
+      assert.ok(
+        expected.every((v, i) => Object.is(v, t.data[i])),
+        `${dtype}: ${t.data}`,
+      );
       assert.not(t.data.buffer === moved.buffer, "a copy");
       const bytes = (await readSafetensors(moved, { raw: true, names: [dtype] })).tensors.get(dtype);
       assert.equal(bytes, raw(dtype, [2], data));
@@ -78,11 +84,18 @@ function small(bits, size, exponents, bias) {
 test("all floats of eight bits", async () => {
   const every = Uint8Array.from({ length: 256 }, (_, i) => i);
   const nan = {
-    F8_E4M3: (b) => (b & 127) === 127, F8_E5M2: (b) => (b & 127) > 124, F8_E4M3FNUZ: (b) => b === 128, F8_E5M2FNUZ: (b) => b === 128, F8_E8M0: (b) => b === 255,
+    F8_E4M3: (b) => (b & 127) === 127,
+    F8_E5M2: (b) => (b & 127) > 124,
+    F8_E4M3FNUZ: (b) => b === 128,
+    F8_E5M2FNUZ: (b) => b === 128,
+    F8_E8M0: (b) => b === 255,
   };
   const value = {
-    F8_E4M3: (b) => small(b, 3, 4, 7), F8_E5M2: (b) => ((b & 127) === 124 ? (b > 127 ? -Infinity : Infinity) : small(b, 2, 5, 15)),
-    F8_E4M3FNUZ: (b) => small(b, 3, 4, 8), F8_E5M2FNUZ: (b) => small(b, 2, 5, 16), F8_E8M0: (b) => 2 ** (b - 127),
+    F8_E4M3: (b) => small(b, 3, 4, 7),
+    F8_E5M2: (b) => ((b & 127) === 124 ? (b > 127 ? -Infinity : Infinity) : small(b, 2, 5, 15)),
+    F8_E4M3FNUZ: (b) => small(b, 3, 4, 8),
+    F8_E5M2FNUZ: (b) => small(b, 2, 5, 16),
+    F8_E8M0: (b) => 2 ** (b - 127),
   };
   for (const dtype of Object.keys(value)) {
     const { data } = (await readSafetensors(await writeSafetensors({ t: raw(dtype, [256], every) }))).tensors.get("t");
@@ -92,17 +105,31 @@ test("all floats of eight bits", async () => {
 
 test("what no tensor holds is read as bytes: packed floats, complex numbers, elements out of range", async () => {
   const tensors = {
-    F4: raw("F4", [3, 2], Uint8Array.of(1, 2, 3)), F6_E2M3: raw("F6_E2M3", [4], Uint8Array.of(1, 2, 3)), F6_E3M2: raw("F6_E3M2", [8], new Uint8Array(6)), C64: raw("C64", [1], Float32Array.of(1, 2)),
+    F4: raw("F4", [3, 2], Uint8Array.of(1, 2, 3)),
+    F6_E2M3: raw("F6_E2M3", [4], Uint8Array.of(1, 2, 3)),
+    F6_E3M2: raw("F6_E3M2", [8], new Uint8Array(6)),
+    C64: raw("C64", [1], Float32Array.of(1, 2)),
   };
   const file = await writeSafetensors(tensors);
   for (const name of Object.keys(tensors)) {
-    await refused(() => readSafetensors(file, { names: [name] }), DTypeError, `tensor "${name}": no dtype of a tensor holds ${name}; read its bytes, with raw: true or readRaw()`);
+    await refused(
+      () => readSafetensors(file, { names: [name] }),
+      DTypeError,
+      `tensor "${name}": no dtype of a tensor holds ${name}; read its bytes, with raw: true or readRaw()`,
+    );
     assert.equal((await readSafetensors(file, { raw: true })).tensors.get(name), tensors[name]);
   }
   const large = await writeSafetensors({
-    i: { shape: [2], data: BigInt64Array.of(1n, 2n ** 31n) }, u: { shape: [1], data: BigUint64Array.of(2n ** 32n) }, d: { shape: [1], data: Float64Array.of(1e39) }, b: raw("BOOL", [1], Uint8Array.of(2)),
+    i: { shape: [2], data: BigInt64Array.of(1n, 2n ** 31n) },
+    u: { shape: [1], data: BigUint64Array.of(2n ** 32n) },
+    d: { shape: [1], data: Float64Array.of(1e39) },
+    b: raw("BOOL", [1], Uint8Array.of(2)),
   });
-  await refused(() => readSafetensors(large, { names: ["i"] }), FileError, 'tensor "i": elements must be in [-2^31, 2^31), found 2147483648 at 1');
+  await refused(
+    () => readSafetensors(large, { names: ["i"] }),
+    FileError,
+    'tensor "i": elements must be in [-2^31, 2^31), found 2147483648 at 1',
+  );
   await refused(() => readSafetensors(large, { names: ["u"] }), FileError, "below 2^32, found 4294967296");
   await refused(() => readSafetensors(large, { names: ["d"] }), FileError, "in the range of f32, found 1e+39");
   await refused(() => readSafetensors(large, { names: ["b"] }), FileError, "0 or 1, found 2");
@@ -112,8 +139,16 @@ test("what no tensor holds is read as bytes: packed floats, complex numbers, ele
 
 test("typed arrays are written as what they hold", async () => {
   const arrays = {
-    F32: Float32Array.of(1.5), F64: Float64Array.of(0.1), I8: Int8Array.of(-1), U8: Uint8Array.of(255), I16: Int16Array.of(-300), U16: Uint16Array.of(65535), I32: Int32Array.of(-1), U32: Uint32Array.of(7),
-    I64: BigInt64Array.of(-(2n ** 60n)), U64: BigUint64Array.of(2n ** 63n),
+    F32: Float32Array.of(1.5),
+    F64: Float64Array.of(0.1),
+    I8: Int8Array.of(-1),
+    U8: Uint8Array.of(255),
+    I16: Int16Array.of(-300),
+    U16: Uint16Array.of(65535),
+    I32: Int32Array.of(-1),
+    U32: Uint32Array.of(7),
+    I64: BigInt64Array.of(-(2n ** 60n)),
+    U64: BigUint64Array.of(2n ** 63n),
   };
   const file = await writeSafetensors(new Map(Object.entries(arrays).map(([name, data]) => [name, { shape: [1], data }])));
   const { tensors } = await readSafetensors(file, { raw: true });
@@ -122,7 +157,10 @@ test("typed arrays are written as what they hold", async () => {
   assert.equal([clamped.tensors.get("t").dtype, [...clamped.tensors.get("t").data]], ["U8", [255, 0]]);
   // Larger elements first, so that all are aligned.
   const sizes = [...tensors.values()].map((t) => t.bytes.length);
-  assert.equal(sizes, [...sizes].sort((a, b) => b - a));
+  assert.equal(
+    sizes,
+    [...sizes].sort((a, b) => b - a),
+  );
 });
 
 /** The nearest number of `digits` binary digits whose last is worth at least 2^low, of two the even one. In float64 all steps are exact. */
@@ -135,8 +173,33 @@ function nearest(x, digits, low) {
 }
 
 test("f32 becomes the nearest F16 and BF16, of two the even one", async () => {
-  const values = [1, -1, 1 + 2 ** -11, 1 + 3 * 2 ** -11, 2 ** -14, 2 ** -24, 2 ** -25, 1.5 * 2 ** -25, 2 ** -26, 65504, 65519, 3e-8, -6.1e-5, 6.0976e-5, 1023.5 * 2 ** -24, 0.1, 1 / 3, 1 + 2 ** -8, 1 + 3 * 2 ** -8, 3.3e38, 2 ** -126, 2 ** -133, 2 ** -134, 1.5 * 2 ** -134];
-  for (let i = 0; i < 3000; i++) values.push(((i * 7919) % 10007 - 5000) * 2 ** ((i % 60) - 40));
+  const values = [
+    1,
+    -1,
+    1 + 2 ** -11,
+    1 + 3 * 2 ** -11,
+    2 ** -14,
+    2 ** -24,
+    2 ** -25,
+    1.5 * 2 ** -25,
+    2 ** -26,
+    65504,
+    65519,
+    3e-8,
+    -6.1e-5,
+    6.0976e-5,
+    1023.5 * 2 ** -24,
+    0.1,
+    1 / 3,
+    1 + 2 ** -8,
+    1 + 3 * 2 ** -8,
+    3.3e38,
+    2 ** -126,
+    2 ** -133,
+    2 ** -134,
+    1.5 * 2 ** -134,
+  ];
+  for (let i = 0; i < 3000; i++) values.push((((i * 7919) % 10007) - 5000) * 2 ** ((i % 60) - 40));
   const float = new Float32Array(values);
   for (const [dtype, digits, low, most] of [["F16", 11, -24, 65520], ["BF16", 8, -133, Infinity]]) {
     const data = float.filter((v) => Math.abs(v) < most && v !== 0);
@@ -145,11 +208,27 @@ test("f32 becomes the nearest F16 and BF16, of two the even one", async () => {
     data.forEach((v, i) => assert.is(back.data[i], nearest(v, digits, low) || back.data[i] * 0, `${v} as ${dtype}`));
     const edges = Float32Array.of(0, -0, Infinity, -Infinity, NaN);
     const same = (await readSafetensors(await writeSafetensors({ t: { shape: [5], data: edges, dtype } }))).tensors.get("t");
-    assert.ok(edges.every((v, i) => Object.is(v, same.data[i])), `${dtype}: ${same.data}`);
+    assert.ok(
+      edges.every((v, i) => Object.is(v, same.data[i])),
+      `${dtype}: ${same.data}`,
+    );
   }
-  for (const large of [65536, 1e5, -1e10, 3e38]) await refused(() => writeSafetensors({ t: { shape: [1], data: Float32Array.of(large), dtype: "F16" } }), ArgumentError, "out of the range of F16");
-  await refused(() => writeSafetensors({ t: { shape: [2], data: Float32Array.of(1, 65520), dtype: "F16" } }), ArgumentError, 'tensor "t": 65520 at 1 is out of the range of F16');
-  await refused(() => writeSafetensors({ t: { shape: [1], data: Float32Array.of(3.4e38), dtype: "BF16" } }), ArgumentError, "out of the range of BF16");
+  for (const large of [65536, 1e5, -1e10, 3e38])
+    await refused(
+      () => writeSafetensors({ t: { shape: [1], data: Float32Array.of(large), dtype: "F16" } }),
+      ArgumentError,
+      "out of the range of F16",
+    );
+  await refused(
+    () => writeSafetensors({ t: { shape: [2], data: Float32Array.of(1, 65520), dtype: "F16" } }),
+    ArgumentError,
+    'tensor "t": 65520 at 1 is out of the range of F16',
+  );
+  await refused(
+    () => writeSafetensors({ t: { shape: [1], data: Float32Array.of(3.4e38), dtype: "BF16" } }),
+    ArgumentError,
+    "out of the range of BF16",
+  );
 });
 
 test("what was read is written again as it was", async () => {
@@ -161,18 +240,24 @@ test("what was read is written again as it was", async () => {
 });
 
 test("integers are written as others that hold them, floats as wider ones", async () => {
-  const one = async (data, dtype) => (await readSafetensors(await writeSafetensors({ t: { shape: [data.length], data, dtype } }), { raw: true })).tensors.get("t");
+  const one = async (data, dtype) =>
+    (await readSafetensors(await writeSafetensors({ t: { shape: [data.length], data, dtype } }), { raw: true })).tensors.get("t");
   assert.equal(await one(Int32Array.of(-1, 5), "I64"), raw("I64", [2], BigInt64Array.of(-1n, 5n)));
   assert.equal(await one(BigInt64Array.of(0n, 255n), "U8"), raw("U8", [2], Uint8Array.of(0, 255)));
   assert.equal(await one(Uint8Array.of(0, 1), "BOOL"), raw("BOOL", [2], Uint8Array.of(0, 1)));
   assert.equal(await one(Float32Array.of(0.1), "F64"), raw("F64", [1], Float64Array.of(Math.fround(0.1))));
   assert.equal(await one(Float64Array.of(0.1), "F32"), raw("F32", [1], Float32Array.of(0.1)));
   for (const [data, dtype, type, text] of [
-    [Int32Array.of(3, -1), "U8", ArgumentError, "-1 at 1 is out of the range of U8"], [Int32Array.of(-1), "U64", ArgumentError, "-1 at 0 is out of the range of U64"],
-    [Uint8Array.of(2), "BOOL", ArgumentError, "2 at 0 is out of the range of BOOL"], [BigUint64Array.of(2n ** 53n + 1n), "I32", ArgumentError, "out of the range of I32"],
-    [Float64Array.of(1e300), "F32", ArgumentError, "1e+300 at 0 is out of the range of F32"], [Float32Array.of(1), "I32", DTypeError, "a Float32Array is written as F32, F16, BF16, F64, got dtype I32"],
-    [Float32Array.of(1), "F8_E4M3", DTypeError, "give other dtypes as { dtype, shape, bytes }"], [Int32Array.of(1), "F32", DTypeError, "got dtype F32"],
-  ]) await refused(() => one(data, dtype), type, 'tensor "t": ', text);
+    [Int32Array.of(3, -1), "U8", ArgumentError, "-1 at 1 is out of the range of U8"],
+    [Int32Array.of(-1), "U64", ArgumentError, "-1 at 0 is out of the range of U64"],
+    [Uint8Array.of(2), "BOOL", ArgumentError, "2 at 0 is out of the range of BOOL"],
+    [BigUint64Array.of(2n ** 53n + 1n), "I32", ArgumentError, "out of the range of I32"],
+    [Float64Array.of(1e300), "F32", ArgumentError, "1e+300 at 0 is out of the range of F32"],
+    [Float32Array.of(1), "I32", DTypeError, "a Float32Array is written as F32, F16, BF16, F64, got dtype I32"],
+    [Float32Array.of(1), "F8_E4M3", DTypeError, "give other dtypes as { dtype, shape, bytes }"],
+    [Int32Array.of(1), "F32", DTypeError, "got dtype F32"],
+  ])
+    await refused(() => one(data, dtype), type, 'tensor "t": ', text);
 });
 
 test("tensors of Lockstep are written, wherever their elements are, and made of what was read", async () => {
@@ -180,16 +265,24 @@ test("tensors of Lockstep are written, wherever their elements are, and made of 
   const sum = add(tensor([[1, 2], [3, 4]]), tensor([10, 20]));
   const file = await writeSafetensors({ sum, yes: tensor([true, false]), i: tensor([1, -2], undefined, "i32"), scalar: tensor(7) });
   const { tensors } = await readSafetensors(file);
-  assert.equal([...tensors].map(([name, t]) => [name, t.dtype, t.shape]).sort(), [["i", "I32", [2]], ["scalar", "F32", []], ["sum", "F32", [2, 2]], ["yes", "BOOL", [2]]]);
+  assert.equal([...tensors].map(([name, t]) => [name, t.dtype, t.shape]).sort(), [
+    ["i", "I32", [2]],
+    ["scalar", "F32", []],
+    ["sum", "F32", [2, 2]],
+    ["yes", "BOOL", [2]],
+  ]);
   assert.equal(await tensor(tensors.get("sum").data, tensors.get("sum").shape).array(), [[11, 22], [13, 24]]);
   assert.equal(await tensor(tensors.get("yes").data, [2], "bool").array(), await tensor([true, false]).array());
   backend.close();
 });
 
 test("any names, and metadata of any texts", async () => {
-  const names = ["", "__proto__", "constructor", "0", "10", "9", "a.b/c", "\"\\\n\0", "ü 層 🙂", "\ud800", "n".repeat(1e5), "{}:,[]"];
+  const names = ["", "__proto__", "constructor", "0", "10", "9", "a.b/c", '"\\\n\0', "ü 層 🙂", "\ud800", "n".repeat(1e5), "{}:,[]"];
   const metadata = Object.fromEntries(names.map((name) => [name, `text of ${name}`]));
-  const file = await writeSafetensors(names.map((name, i) => [name, { shape: [1], data: Int32Array.of(i) }]), metadata);
+  const file = await writeSafetensors(
+    names.map((name, i) => [name, { shape: [1], data: Int32Array.of(i) }]),
+    metadata,
+  );
   const back = await readSafetensors(file);
   assert.equal(back.metadata, metadata);
   assert.equal([...back.tensors.keys()].sort(), [...names].sort());
@@ -202,12 +295,21 @@ test("what cannot be written says which tensor and why", async () => {
   await refused(() => writeSafetensors({ __metadata__: t }), ArgumentError, "reserved");
   await refused(() => writeSafetensors([["a", t], ["a", t]]), ArgumentError, 'two tensors are named "a"');
   await refused(() => writeSafetensors({ a: t }, { k: 1 }), ArgumentError, 'metadata "k" must be a string, got number');
-  await refused(() => writeSafetensors({ a: [1, 2] }), ArgumentError, 'tensor "a" must be a tensor, { shape, data } or { dtype, shape, bytes }, got an array');
+  await refused(
+    () => writeSafetensors({ a: [1, 2] }),
+    ArgumentError,
+    'tensor "a" must be a tensor, { shape, data } or { dtype, shape, bytes }, got an array',
+  );
   await refused(() => writeSafetensors({ a: null }), ArgumentError, "got null");
   await refused(() => writeSafetensors({ a: { shape: [1], data: [1] } }), DTypeError, "typed array, got Array");
   await refused(() => writeSafetensors({ a: { ...t, shape: [2] } }), ShapeError, '"a" of shape [2] must have 8 bytes of F32, got 4');
   await refused(() => writeSafetensors({ a: { ...t, shape: [-1, -1] } }), ShapeError, '"a"');
-  await refused(() => writeSafetensors({ a: { dtype: "F31", shape: [], bytes: new Uint8Array(4) } }), ArgumentError, "dtype must be one of", "got F31");
+  await refused(
+    () => writeSafetensors({ a: { dtype: "F31", shape: [], bytes: new Uint8Array(4) } }),
+    ArgumentError,
+    "dtype must be one of",
+    "got F31",
+  );
   await refused(() => writeSafetensors({ a: { dtype: "toString", shape: [], bytes: new Uint8Array(4) } }), ArgumentError, "got toString");
   await refused(() => writeSafetensors(undefined), ArgumentError, "expected tensors by name");
   await refused(() => writeSafetensors({ a: t }, "pt"), ArgumentError, "metadata");
@@ -215,8 +317,17 @@ test("what cannot be written says which tensor and why", async () => {
 });
 
 /** A file of some megabytes: a large header, a small tensor, a large one, and others. */
-const many = Object.fromEntries(Array.from({ length: 2000 }, (_, i) => [`block.${i}.weight`, { shape: [4], data: Float32Array.of(i, 1, 2, 3) }]));
-const file = await writeSafetensors({ ...many, large: { shape: [1000, 1000], data: Float32Array.from({ length: 1e6 }, (_, i) => i) }, tail: { shape: [1], data: Int8Array.of(-5) } }, { format: "pt" });
+const many = Object.fromEntries(
+  Array.from({ length: 2000 }, (_, i) => [`block.${i}.weight`, { shape: [4], data: Float32Array.of(i, 1, 2, 3) }]),
+);
+const file = await writeSafetensors(
+  {
+    ...many,
+    large: { shape: [1000, 1000], data: Float32Array.from({ length: 1e6 }, (_, i) => i) },
+    tail: { shape: [1], data: Int8Array.of(-5) },
+  },
+  { format: "pt" },
+);
 const path = join(folder, "large.safetensors");
 writeFileSync(path, file);
 
@@ -230,7 +341,10 @@ const server = createServer((request, response) => {
   }
   const part = file.subarray(Number(from), Number(to) + 1);
   served.push(part.length);
-  const headers = { etag: request.url === "/changing" ? `"${served.length}"` : '"1"', ...(request.url !== "/silent" && { "content-range": `bytes ${from}-${Number(from) + part.length - 1}/${file.length}` }) };
+  const headers = {
+    etag: request.url === "/changing" ? `"${served.length}"` : '"1"',
+    ...(request.url !== "/silent" && { "content-range": `bytes ${from}-${Number(from) + part.length - 1}/${file.length}` }),
+  };
   if (request.url === "/wrong") headers["content-range"] = `bytes ${Number(from) + 1}-${to}/${file.length}`;
   if (request.url === "/short" && served.length > 2) return response.writeHead(206, headers).end(part.subarray(1));
   return response.writeHead(part.length === 0 ? 416 : 206, headers).end(part);
@@ -302,11 +416,15 @@ test("a file that another takes the place of while it is read is an error", asyn
 });
 
 test("names that are not there, and options that are none", async () => {
-  await refused(() => readSafetensors(path, { names: ["block.1.wieght"] }), FileError, `${path}: no tensor "block.1.wieght"; did you mean "block.1.weight"?`);
+  await refused(
+    () => readSafetensors(path, { names: ["block.1.wieght"] }),
+    FileError,
+    `${path}: no tensor "block.1.wieght"; did you mean "block.1.weight"?`,
+  );
   await refused(async () => (await openSafetensors(path)).read("none"), FileError, 'no tensor "none"', "and 1994 more");
   await refused(async () => (await openSafetensors(path)).readRaw("__proto__"), FileError, "no tensor");
   await refused(() => readSafetensors(path, { name: [] }), ArgumentError, 'unknown option "name"');
-  await refused(() => readSafetensors(path, { names: "large" }), ArgumentError, "names must be a list or a function, got \"large\"");
+  await refused(() => readSafetensors(path, { names: "large" }), ArgumentError, 'names must be a list or a function, got "large"');
   assert.is((await readSafetensors(createReadStream(path), { names: ["large", "large"] })).tensors.size, 1);
 });
 

@@ -109,15 +109,29 @@ test("saveBestOnly remembers the best of earlier trainings, and takes one to beg
 });
 
 test("checkpoints: every epoch or the best only, with names", async () => {
-  assert.equal((await play(modelCheckpoint("m-{epoch}-{loss}.safetensors"), [2, 1.23456])).saved, ["m-1-2.0000.safetensors", "m-2-1.2346.safetensors"]);
+  assert.equal((await play(modelCheckpoint("m-{epoch}-{loss}.safetensors"), [2, 1.23456])).saved, [
+    "m-1-2.0000.safetensors",
+    "m-2-1.2346.safetensors",
+  ]);
   assert.equal((await play(modelCheckpoint("{epoch}", { saveBestOnly: true }), [5, 6, 4, NaN, 4, 3])).saved, ["1", "3", "6"]);
-  assert.equal((await play(modelCheckpoint("{epoch}", { saveBestOnly: true, monitor: "accuracy" }), [0.5, 0.4, 0.6].map((accuracy) => ({ accuracy })))).saved, ["1", "3"]);
+  assert.equal(
+    (
+      await play(
+        modelCheckpoint("{epoch}", { saveBestOnly: true, monitor: "accuracy" }),
+        [0.5, 0.4, 0.6].map((accuracy) => ({ accuracy })),
+      )
+    ).saved,
+    ["1", "3"],
+  );
   await play(modelCheckpoint("{valLoss}"), [1]).then(assert.unreachable, (error) => assert.match(error.message, 'no number "valLoss"'));
 });
 
 test("terminateOnNaN names the step and the layer", () => {
   const callback = terminateOnNaN();
-  assert.throws(() => callback.onFault(412, "layer conv2d_1"), (error) => error.name === "NonFiniteError" && error.message.startsWith("loss became NaN or infinite at step 412, layer conv2d_1;"));
+  assert.throws(
+    () => callback.onFault(412, "layer conv2d_1"),
+    (error) => error.name === "NonFiniteError" && error.message.startsWith("loss became NaN or infinite at step 412, layer conv2d_1;"),
+  );
 });
 
 test("reduceLrOnPlateau: patience, factor, cooldown, lower limit", async () => {
@@ -132,7 +146,10 @@ test("reduceLrOnPlateau: patience, factor, cooldown, lower limit", async () => {
 
 test("callbacks that set the rate refuse a schedule before training begins", async () => {
   const follows = sgd({ learningRate: exponentialDecay({ initialLearningRate: 0.1, decaySteps: 10, decayRate: 0.9 }) });
-  for (const [name, callback] of Object.entries({ reduceLrOnPlateau: reduceLrOnPlateau(), learningRateScheduler: learningRateScheduler((_, rate) => rate) })) {
+  for (const [name, callback] of Object.entries({
+    reduceLrOnPlateau: reduceLrOnPlateau(),
+    learningRateScheduler: learningRateScheduler((_, rate) => rate),
+  })) {
     await play(callback, [], follows).then(assert.unreachable, (error) => {
       assert.is(error.name, "LockstepError");
       assert.match(error.message, `${name}: the learning rate of sgd follows exponentialDecay and cannot be set; give sgd a number`);
@@ -141,8 +158,19 @@ test("callbacks that set the rate refuse a schedule before training begins", asy
 });
 
 test("learningRateScheduler sets the rate before each epoch", async () => {
-  assert.equal((await play(learningRateScheduler((epoch, rate) => (epoch < 2 ? rate : rate / 2)), [1, 1, 1, 1])).rates, [1, 1, 0.5, 0.25]);
-  await play(learningRateScheduler(() => undefined), [1]).then(assert.unreachable, (error) => assert.match(error.message, "must return a number, got undefined for epoch 0"));
+  assert.equal(
+    (
+      await play(
+        learningRateScheduler((epoch, rate) => (epoch < 2 ? rate : rate / 2)),
+        [1, 1, 1, 1],
+      )
+    ).rates,
+    [1, 1, 0.5, 0.25],
+  );
+  await play(
+    learningRateScheduler(() => undefined),
+    [1],
+  ).then(assert.unreachable, (error) => assert.match(error.message, "must return a number, got undefined for epoch 0"));
 });
 
 test("options are checked", () => {

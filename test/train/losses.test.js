@@ -11,24 +11,38 @@ import { softmax } from "../../build/esm/ops/softmax.js";
 import { tensor } from "../../build/esm/tensor.js";
 import * as losses from "../../build/esm/train/losses.js";
 
-const { binaryCrossentropy, categoricalCrossentropy, lossByName, lossFromConfig, reduceLoss, separateSigmoid, sparseCategoricalCrossentropy } = losses;
+const {
+  binaryCrossentropy,
+  categoricalCrossentropy,
+  lossByName,
+  lossFromConfig,
+  reduceLoss,
+  separateSigmoid,
+  sparseCategoricalCrossentropy,
+} = losses;
 const list = async (t) => Array.from(await t.data());
 const close = (got, want, tolerance = 1e-6) => {
   assert.is(got.length, want.length);
-  got.forEach((g, i) => assert.ok(Math.abs(g - want[i]) <= tolerance * Math.max(1, Math.abs(want[i])), `element ${i}: ${g}, expected ${want[i]}`));
+  got.forEach((g, i) =>
+    assert.ok(Math.abs(g - want[i]) <= tolerance * Math.max(1, Math.abs(want[i])), `element ${i}: ${g}, expected ${want[i]}`),
+  );
 };
 
 /** Loss per sample and gradient of its mean with respect to the logits, which `output` turns into predictions. */
-const run = (loss, output) => compile((y, z) => {
-  const perSample = loss.call(y, output(z));
-  return { perSample, grad: gradients(reduceLoss(perSample), [z])[0] };
-});
+const run = (loss, output) =>
+  compile((y, z) => {
+    const perSample = loss.call(y, output(z));
+    return { perSample, grad: gradients(reduceLoss(perSample), [z])[0] };
+  });
 
 const oneHotRows = tensor([[1, 0, 0], [0, 1, 0]]);
 const classes = tensor([0, 1], undefined, "i32");
 const extreme = tensor([[-500, 300, 0], [90, -90, 89]]);
 
-for (const [name, loss, y] of [["categorical", categoricalCrossentropy(), oneHotRows], ["sparse", sparseCategoricalCrossentropy(), classes]]) {
+for (const [name, loss, y] of [
+  ["categorical", categoricalCrossentropy(), oneHotRows],
+  ["sparse", sparseCategoricalCrossentropy(), classes],
+]) {
   test(`${name} cross-entropy of a softmax is one fused kernel, exact for extreme logits`, async () => {
     const fn = run(loss, softmax);
     const plan = await fn.print(y, extreme);
@@ -149,7 +163,13 @@ test("reduceLoss divides by the number of values, whatever the weights", async (
 });
 
 test("names, aliases, options, functions", () => {
-  for (const [alias, name] of Object.entries({ mse: "meanSquaredError", mae: "meanAbsoluteError", bce: "binaryCrossentropy", huber: "huber" })) assert.is(lossByName(alias).name, name);
+  for (const [alias, name] of Object.entries({
+    mse: "meanSquaredError",
+    mae: "meanAbsoluteError",
+    bce: "binaryCrossentropy",
+    huber: "huber",
+  }))
+    assert.is(lossByName(alias).name, name);
   assert.is(lossByName("sparseCategoricalCrossentropy").labels, "class");
   assert.is(lossByName("categoricalCrossentropy").labels, "same");
   const fn = function twice() {};
@@ -157,7 +177,10 @@ test("names, aliases, options, functions", () => {
   const smooth = categoricalCrossentropy({ labelSmoothing: 0.1 });
   assert.equal(lossFromConfig(smooth.name, smooth.config).config, { fromLogits: false, labelSmoothing: 0.1 });
   assert.is(lossByName(smooth), smooth);
-  assert.throws(() => lossByName("crossentropy"), (error) => error.name === "ArgumentError" && losses.LOSS_NAMES.every((n) => error.message.includes(n)));
+  assert.throws(
+    () => lossByName("crossentropy"),
+    (error) => error.name === "ArgumentError" && losses.LOSS_NAMES.every((n) => error.message.includes(n)),
+  );
   assert.throws(() => lossByName("toString"), /unknown "toString"/);
   assert.throws(() => binaryCrossentropy({ labelSmoothing: 2 }), /labelSmoothing/);
   assert.throws(() => losses.huber({ delta: 0 }), /delta/);

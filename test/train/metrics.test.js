@@ -34,10 +34,18 @@ const data = SIZES.map((n) => {
   return { n, scores, labels };
 });
 const argmax = (row) => row.indexOf(Math.max(...row));
-const pairs = data.flatMap(({ n, scores, labels }) => labels.map((label, i) => [label, argmax(scores.slice(i * CLASSES, (i + 1) * CLASSES)), scores.slice(i * CLASSES, (i + 1) * CLASSES)]));
+const pairs = data.flatMap(({ n, scores, labels }) =>
+  labels.map((label, i) => [label, argmax(scores.slice(i * CLASSES, (i + 1) * CLASSES)), scores.slice(i * CLASSES, (i + 1) * CLASSES)]),
+);
 const predictions = ({ n, scores }) => tensor(Float32Array.from(scores), [n, CLASSES]);
 const sparse = data.map((d) => [tensor(Int32Array.from(d.labels)), predictions(d)]);
-const oneHot = data.map((d) => [tensor(Float32Array.from({ length: d.n * CLASSES }, (_, i) => Number(d.labels[Math.floor(i / CLASSES)] === i % CLASSES)), [d.n, CLASSES]), predictions(d)]);
+const oneHot = data.map((d) => [
+  tensor(
+    Float32Array.from({ length: d.n * CLASSES }, (_, i) => Number(d.labels[Math.floor(i / CLASSES)] === i % CLASSES)),
+    [d.n, CLASSES],
+  ),
+  predictions(d),
+]);
 const count = (fn) => pairs.filter(fn).length;
 
 test("the data tell the metrics apart", () => {
@@ -49,7 +57,13 @@ test("the data tell the metrics apart", () => {
 test("categorical accuracies, by class numbers and one-hot", async () => {
   const want = count(([t, p]) => t === p) / pairs.length;
   assert.is(await epoch(metrics.sparseCategoricalAccuracy(), sparse), want);
-  assert.is(await epoch(metrics.sparseCategoricalAccuracy(), sparse.map(([y, p]) => [tensor(y.host, [y.size, 1]), p])), want);
+  assert.is(
+    await epoch(
+      metrics.sparseCategoricalAccuracy(),
+      sparse.map(([y, p]) => [tensor(y.host, [y.size, 1]), p]),
+    ),
+    want,
+  );
   assert.is(await epoch(metrics.categoricalAccuracy(), oneHot), want);
 });
 
@@ -62,8 +76,16 @@ test("top-k accuracy", async () => {
   assert.throws(() => metrics.topKCategoricalAccuracy({ k: 0 }), /k must be/);
 });
 
-const scoresOf = (tp, predicted, actual) => ({ precision: predicted ? tp / predicted : 0, recall: actual ? tp / actual : 0, f1: predicted + actual ? (2 * tp) / (predicted + actual) : 0 });
-const perClass = Array.from({ length: CLASSES }, (_, c) => [count(([t, p]) => t === c && p === c), count(([, p]) => p === c), count(([t]) => t === c)]);
+const scoresOf = (tp, predicted, actual) => ({
+  precision: predicted ? tp / predicted : 0,
+  recall: actual ? tp / actual : 0,
+  f1: predicted + actual ? (2 * tp) / (predicted + actual) : 0,
+});
+const perClass = Array.from({ length: CLASSES }, (_, c) => [
+  count(([t, p]) => t === c && p === c),
+  count(([, p]) => p === c),
+  count(([t]) => t === c),
+]);
 for (const name of ["precision", "recall", "f1"]) {
   test(`${name} of several classes`, async () => {
     const each = perClass.map((counts) => scoresOf(...counts)[name]);
@@ -94,9 +116,13 @@ test("several outputs, each with its own threshold decision", async () => {
 /** Rows of which any number of three labels are true. Behind a threshold of 0.5: 5 of 8 predictions are true, of 7 that should be made. */
 const labelRows = [[1, 0, 1], [0, 1, 1], [0, 0, 1], [1, 1, 0]];
 const outputRows = [[0.9, 0.7, 0.6], [0.4, 0.8, 0.3], [0.6, 0.65, 0.2], [0.7, 0.9, 0.4]];
-const multiLabel = [[tensor(labelRows.slice(0, 3)), tensor(outputRows.slice(0, 3))], [tensor(labelRows.slice(3)), tensor(outputRows.slice(3))]];
+const multiLabel = [
+  [tensor(labelRows.slice(0, 3)), tensor(outputRows.slice(0, 3))],
+  [tensor(labelRows.slice(3)), tensor(outputRows.slice(3))],
+];
 const bce = { loss: lossByName("binaryCrossentropy"), outputShape: [3] };
-const near = (got, want, what = "") => [got].flat(2).forEach((v, i) => assert.ok(Math.abs(v - [want].flat(2)[i]) < 1e-12, `${what}: ${got}, expected ${want}`));
+const near = (got, want, what = "") =>
+  [got].flat(2).forEach((v, i) => assert.ok(Math.abs(v - [want].flat(2)[i]) < 1e-12, `${what}: ${got}, expected ${want}`));
 
 test("outputs of their own count by threshold 0.5 over all elements, as Keras' Precision and Recall, by name and as objects", async () => {
   const want = { precision: 5 / 8, recall: 5 / 7, f1: 10 / 15, accuracy: 7 / 12, acc: 7 / 12, binaryAccuracy: 7 / 12 };
@@ -105,7 +131,8 @@ test("outputs of their own count by threshold 0.5 over all elements, as Keras' P
     near(await epoch(metrics[name](), multiLabel), want[name], `${name}() alone`);
     near(await epoch(metricByName(metrics[name](), bce), multiLabel), want[name], `${name}()`);
     near(await epoch(metricByName(metrics[name]({ classes: 3 }), bce), multiLabel), want[name], `${name}({ classes })`);
-    for (const loss of [lossByName("mse"), lossByName((_y, p) => p)]) near(await epoch(metricByName(name, { loss, outputShape: [3] }), multiLabel), want[name], loss.name);
+    for (const loss of [lossByName("mse"), lossByName((_y, p) => p)])
+      near(await epoch(metricByName(name, { loss, outputShape: [3] }), multiLabel), want[name], loss.name);
   }
 });
 
@@ -123,7 +150,8 @@ test("averages over outputs of their own are those of scikit-learn's multilabel 
 });
 
 test("threshold, topK and classId as in Keras' Precision and Recall", async () => {
-  const of = async (options) => Promise.all(["precision", "recall"].map((name) => epoch(metricByName(metrics[name](options), bce), multiLabel)));
+  const of = async (options) =>
+    Promise.all(["precision", "recall"].map((name) => epoch(metricByName(metrics[name](options), bce), multiLabel)));
   // Above 0.6, which f32 rounds up to more than 0.6: 0.9 0.7, 0.8, 0.65, 0.7 0.9, and both 0.6, which are not above themselves.
   near(await of({ threshold: Math.fround(0.6) }), [4 / 6, 4 / 7]);
   near(await of({ topK: 1 }), [3 / 4, 3 / 7]);
@@ -131,14 +159,43 @@ test("threshold, topK and classId as in Keras' Precision and Recall", async () =
   near(await of({ topK: 2, threshold: 0.5 }), [4 / 7, 4 / 7]);
   near(await of({ topK: 3 }), [7 / 12, 1]);
   near(await of({ topK: 1, classId: 0 }), [1, 1 / 2]);
-  near(await epoch(metrics.precision({ topK: 1 }), [[tensor([[0, 1, 0], [1, 0, 0]]), tensor([[0.5, 0.5, 0.5], [0.2, 0.2, 0.1]])]]), 1 / 2, "of equals the first");
+  near(
+    await epoch(metrics.precision({ topK: 1 }), [[tensor([[0, 1, 0], [1, 0, 0]]), tensor([[0.5, 0.5, 0.5], [0.2, 0.2, 0.1]])]]),
+    1 / 2,
+    "of equals the first",
+  );
   // Class numbers: the true class is among the two largest.
-  const want = count(([t, , row]) => [...row.keys()].sort((a, b) => row[b] - row[a] || a - b).slice(0, 2).includes(t)) / pairs.length;
-  near(await epoch(metricByName(metrics.recall({ topK: 2, average: "micro" }), { loss: lossByName("sparseCategoricalCrossentropy"), outputShape: [CLASSES] }), sparse), want);
-  for (const [options, text] of [[{ topK: 0 }, /topK must be an integer >= 1/], [{ classId: -1 }, /classId must be an integer >= 0/], [{ classId: 3 }, /classId must be a number in \[0, 2\], got 3/]]) {
-    assert.throws(() => metricByName(metrics.precision(options), bce), (error) => error.name === "ArgumentError" && text.test(error.message), JSON.stringify(options));
+  const want =
+    count(([t, , row]) =>
+      [...row.keys()]
+        .sort((a, b) => row[b] - row[a] || a - b)
+        .slice(0, 2)
+        .includes(t),
+    ) / pairs.length;
+  near(
+    await epoch(
+      metricByName(metrics.recall({ topK: 2, average: "micro" }), {
+        loss: lossByName("sparseCategoricalCrossentropy"),
+        outputShape: [CLASSES],
+      }),
+      sparse,
+    ),
+    want,
+  );
+  for (const [options, text] of [
+    [{ topK: 0 }, /topK must be an integer >= 1/],
+    [{ classId: -1 }, /classId must be an integer >= 0/],
+    [{ classId: 3 }, /classId must be a number in \[0, 2\], got 3/],
+  ]) {
+    assert.throws(
+      () => metricByName(metrics.precision(options), bce),
+      (error) => error.name === "ArgumentError" && text.test(error.message),
+      JSON.stringify(options),
+    );
   }
-  await epoch(metrics.precision({ classId: 1 }), multiLabel).then(assert.unreachable, (error) => assert.match(error.message, /made for 1 output, the model has 3; set classes: 3/));
+  await epoch(metrics.precision({ classId: 1 }), multiLabel).then(assert.unreachable, (error) =>
+    assert.match(error.message, /made for 1 output, the model has 3; set classes: 3/),
+  );
 });
 
 test("classes that exclude each other are averaged over, by name and as objects, for class numbers and one-hot rows", async () => {
@@ -151,17 +208,29 @@ test("classes that exclude each other are averaged over, by name and as objects,
       near(await epoch(metricByName(metrics[name](), context), batches), macro, name);
       near(await epoch(metricByName(metrics[name]({ average: null }), context), batches), [each], name);
       near(await epoch(metricByName(metrics[name]({ classId: 1 }), context), batches), each[1], name);
-      near(await epoch(metricByName(metrics[name]({ average: "micro" }), context), batches), count(([t, p]) => t === p) / pairs.length, name);
+      near(
+        await epoch(metricByName(metrics[name]({ average: "micro" }), context), batches),
+        count(([t, p]) => t === p) / pairs.length,
+        name,
+      );
     }
-    assert.equal(await epoch(metricByName("confusionMatrix", context), batches), await epoch(metricByName(metrics.confusionMatrix(), context), batches));
+    assert.equal(
+      await epoch(metricByName("confusionMatrix", context), batches),
+      await epoch(metricByName(metrics.confusionMatrix(), context), batches),
+    );
   }
   // Class numbers without a model would be compared with nothing.
-  await epoch(metrics.precision(), sparse).then(assert.unreachable, (error) => assert.match(error.message, /precision: expected targets of the predictions' shape/));
+  await epoch(metrics.precision(), sparse).then(assert.unreachable, (error) =>
+    assert.match(error.message, /precision: expected targets of the predictions' shape/),
+  );
 });
 
 test("a confusion matrix has no meaning where several labels may be true", () => {
   for (const metric of ["confusionMatrix", metrics.confusionMatrix(), metrics.confusionMatrix({ classes: 3 })]) {
-    assert.throws(() => metricByName(metric, bce), (error) => error.name === "ArgumentError" && /confusionMatrix.*binaryCrossentropy.*3 outputs/.test(error.message));
+    assert.throws(
+      () => metricByName(metric, bce),
+      (error) => error.name === "ArgumentError" && /confusionMatrix.*binaryCrossentropy.*3 outputs/.test(error.message),
+    );
   }
   assert.is(metricByName("confusionMatrix", { ...bce, outputShape: [1] }).state[0].shape.join(), "2,2");
 });
@@ -173,8 +242,11 @@ test("auc of several labels: of all elements, or the mean of the labels' areas",
   };
   near(await epoch(metricByName(metrics.auc(), bce), multiLabel), right(outputRows.flat(), labelRows.flat()));
   // Label 2: of the pairs (0.6, 0.4), (0.3, 0.4), (0.2, 0.4) one is in order; the other labels are perfect.
-  for (const metric of [metricByName(metrics.auc({ multiLabel: true }), bce), metrics.auc({ multiLabel: true, numLabels: 3 })]) near(await epoch(metric, multiLabel), (1 + 1 + 1 / 3) / 3);
-  await epoch(metrics.auc({ multiLabel: true, numLabels: 2 }), multiLabel).then(assert.unreachable, (error) => assert.match(error.message, /auc: made for 2 labels, the model has 3 outputs/));
+  for (const metric of [metricByName(metrics.auc({ multiLabel: true }), bce), metrics.auc({ multiLabel: true, numLabels: 3 })])
+    near(await epoch(metric, multiLabel), (1 + 1 + 1 / 3) / 3);
+  await epoch(metrics.auc({ multiLabel: true, numLabels: 2 }), multiLabel).then(assert.unreachable, (error) =>
+    assert.match(error.message, /auc: made for 2 labels, the model has 3 outputs/),
+  );
 });
 
 test("perfect predictions of a model with several labels score 1, with sample weights too", async () => {
@@ -204,7 +276,13 @@ test("one output", async () => {
   assert.is(await epoch(metrics.f1(), batches), 4 / 7);
   assert.is(await epoch(metrics.recall({ threshold: 0.3 }), batches), 1);
   assert.equal(await epoch(metrics.confusionMatrix(), batches), [[1, 1], [2, 2]]);
-  assert.is(await epoch(metrics.binaryAccuracy(), batches.map(([y, p]) => [tensor(y.host, [y.size]), p])), 3 / 6);
+  assert.is(
+    await epoch(
+      metrics.binaryAccuracy(),
+      batches.map(([y, p]) => [tensor(y.host, [y.size]), p]),
+    ),
+    3 / 6,
+  );
 });
 
 test("confusion matrix: rows true, columns predicted", async () => {
@@ -213,9 +291,14 @@ test("confusion matrix: rows true, columns predicted", async () => {
   assert.equal(await epoch(metrics.confusionMatrix({ classes: CLASSES }), oneHot), want);
 });
 
-/** Area under a curve from the definition: every prediction is compared with every threshold, in float64. PR between two points is integrated numerically. */
+/**
+ * Area under a curve from the definition: every prediction is compared with every threshold, in float64. PR between two points is
+ * integrated numerically.
+ */
 function areaOf(labels, scores, { numThresholds = 200, curve = "ROC", summationMethod = "interpolation" } = {}) {
-  const thresholds = Array.from({ length: numThresholds }, (_, i) => (i === 0 ? -1e-7 : i === numThresholds - 1 ? 1 + 1e-7 : i / (numThresholds - 1)));
+  const thresholds = Array.from({ length: numThresholds }, (_, i) =>
+    i === 0 ? -1e-7 : i === numThresholds - 1 ? 1 + 1e-7 : i / (numThresholds - 1),
+  );
   const above = (threshold, label) => scores.filter((s, i) => labels[i] === label && s > threshold).length;
   const [positives, negatives] = [1, 0].map((label) => labels.filter((l) => l === label).length);
   const points = thresholds.map((t) => [above(t, 1), above(t, 0)]).reverse();
@@ -240,7 +323,10 @@ const binary = [37, 37, 20, 1].map((n, k) => {
   return { labels, scores };
 });
 const [binaryLabels, binaryScores] = [binary.flatMap((b) => b.labels), binary.flatMap((b) => b.scores)];
-const binaryBatches = binary.map(({ labels, scores }) => [tensor(labels, [labels.length, 1]), tensor(Float32Array.from(scores), [scores.length, 1])]);
+const binaryBatches = binary.map(({ labels, scores }) => [
+  tensor(labels, [labels.length, 1]),
+  tensor(Float32Array.from(scores), [scores.length, 1]),
+]);
 
 for (const curve of ["ROC", "PR"]) {
   for (const summationMethod of ["interpolation", "minoring", "majoring"]) {
@@ -259,14 +345,22 @@ test("auc of ROC is the share of pairs in the right order, where thresholds tell
   const scores = Array.from(random.uniform(60), (v) => Math.fround(Math.round(v * 40) / 40));
   const labels = scores.map((s, i) => Number(s + (i % 5) / 5 > 1));
   let right = 0;
-  for (const [i, a] of scores.entries()) for (const [j, b] of scores.entries()) if (labels[i] === 1 && labels[j] === 0) right += a > b ? 1 : a === b ? 0.5 : 0;
+  for (const [i, a] of scores.entries())
+    for (const [j, b] of scores.entries()) if (labels[i] === 1 && labels[j] === 0) right += a > b ? 1 : a === b ? 0.5 : 0;
   const pairsOfBoth = labels.filter((l) => l === 1).length * labels.filter((l) => l === 0).length;
   const got = await epoch(metrics.auc(), [[tensor(labels), tensor(Float32Array.from(scores))]]);
   assert.ok(Math.abs(got - right / pairsOfBoth) < 1e-12, `${got}, expected ${right / pairsOfBoth}`);
   // Logits of the same probabilities, moved off the thresholds.
   const logits = scores.map((s) => Math.log((s + 0.002) / (1.012 - s)));
-  const want = areaOf(labels, logits.map((z) => 1 / (1 + Math.exp(-Math.fround(z)))));
-  assert.ok(Math.abs((await epoch(metrics.auc({ fromLogits: true }), [[tensor(labels, [60, 1]), tensor(Float32Array.from(logits), [60, 1])]])) - want) < 1e-12);
+  const want = areaOf(
+    labels,
+    logits.map((z) => 1 / (1 + Math.exp(-Math.fround(z)))),
+  );
+  assert.ok(
+    Math.abs(
+      (await epoch(metrics.auc({ fromLogits: true }), [[tensor(labels, [60, 1]), tensor(Float32Array.from(logits), [60, 1])]])) - want,
+    ) < 1e-12,
+  );
 });
 
 test("auc as in Keras' documentation", async () => {
@@ -287,7 +381,10 @@ test("auc at the ends: all one class, perfect, reversed, predictions outside of 
 });
 
 test("both curves of one model have names", () => {
-  assert.equal([metrics.auc(), metrics.auc({ curve: "PR", name: "prAuc" })].map((m) => [m.name, m.config.curve]), [["auc", "ROC"], ["prAuc", "PR"]]);
+  assert.equal(
+    [metrics.auc(), metrics.auc({ curve: "PR", name: "prAuc" })].map((m) => [m.name, m.config.curve]),
+    [["auc", "ROC"], ["prAuc", "PR"]],
+  );
 });
 
 test("a copy of a metric keeps what it has of its own when the model tells it the number of outputs", () => {
@@ -307,21 +404,34 @@ test("a copy of a metric keeps what it has of its own when the model tells it th
 
 test("auc is a function, not a name", async () => {
   const context = { loss: lossByName("bce"), outputShape: [1] };
-  for (const name of ["auc", "AUC"]) assert.throws(() => metricByName(name, context), (error) => error.name === "ArgumentError" && /give auc\(\)/.test(error.message));
-  await epoch(metricByName(metrics.auc, context), binaryBatches).then(assert.unreachable, (error) => assert.match(error.message, "write auc()"));
+  for (const name of ["auc", "AUC"])
+    assert.throws(
+      () => metricByName(name, context),
+      (error) => error.name === "ArgumentError" && /give auc\(\)/.test(error.message),
+    );
+  await epoch(metricByName(metrics.auc, context), binaryBatches).then(assert.unreachable, (error) =>
+    assert.match(error.message, "write auc()"),
+  );
   assert.throws(() => metrics.auc({ num_thresholds: 3 }), /did you mean "numThresholds"/);
   assert.throws(() => metrics.auc({ numThresholds: 1 }), /numThresholds must be an integer >= 2/);
   assert.throws(() => metrics.auc({ curve: "roc" }), /curve must be one of "ROC", "PR"/);
-  await epoch(metrics.auc(), [[tensor([0, 1]), tensor([[0.1, 0.9], [0.4, 0.6]])]]).then(assert.unreachable, (error) => assert.match(error.message, /auc: expected targets of the predictions' shape/));
+  await epoch(metrics.auc(), [[tensor([0, 1]), tensor([[0.1, 0.9], [0.4, 0.6]])]]).then(assert.unreachable, (error) =>
+    assert.match(error.message, /auc: expected targets of the predictions' shape/),
+  );
 });
 
 test("nothing counted gives 0", () => {
   const context = { loss: lossByName("mse"), outputShape: [3] };
   for (const name of metrics.METRIC_NAMES) {
     const metric = metricByName(name, context);
-    const result = metric.result(metric.state.map((s) => (s.dtype === "f32" ? new Float32Array(s.shape.reduce((a, b) => a * b, 1)) : new Int32Array(s.shape.reduce((a, b) => a * b, 1)))));
+    const result = metric.result(
+      metric.state.map((s) =>
+        s.dtype === "f32" ? new Float32Array(s.shape.reduce((a, b) => a * b, 1)) : new Int32Array(s.shape.reduce((a, b) => a * b, 1)),
+      ),
+    );
     assert.equal(result, name === "confusionMatrix" ? [[0, 0, 0], [0, 0, 0], [0, 0, 0]] : 0, name);
-    if (metric.state[0].shape.length === 1 && name !== "confusionMatrix") assert.equal(metrics[name]({ classes: 3, average: null }).result(metric.state.map(() => new Int32Array(3))), [[0, 0, 0]]);
+    if (metric.state[0].shape.length === 1 && name !== "confusionMatrix")
+      assert.equal(metrics[name]({ classes: 3, average: null }).result(metric.state.map(() => new Int32Array(3))), [[0, 0, 0]]);
   }
 });
 
@@ -353,8 +463,14 @@ test("accuracy by loss and output, names in logs", () => {
   assert.is(resolve("accuracy", "bce", [null, 3]).state.length, 2);
   assert.equal(resolve("f1", "bce", [10]).state[0].shape, [1]);
   assert.equal(resolve("f1", "sparseCategoricalCrossentropy", [10]).state[0].shape, [10]);
-  assert.throws(() => resolve("f1", "sparseCategoricalCrossentropy", [5, null]), (error) => error.name === "ShapeError" && /f1: expected a fixed number of outputs, got \[5, null\]/.test(error.message));
-  assert.throws(() => resolve("sharpness", "mse", [1]), (error) => error.name === "ArgumentError" && metrics.METRIC_NAMES.every((n) => error.message.includes(n)));
+  assert.throws(
+    () => resolve("f1", "sparseCategoricalCrossentropy", [5, null]),
+    (error) => error.name === "ShapeError" && /f1: expected a fixed number of outputs, got \[5, null\]/.test(error.message),
+  );
+  assert.throws(
+    () => resolve("sharpness", "mse", [1]),
+    (error) => error.name === "ArgumentError" && metrics.METRIC_NAMES.every((n) => error.message.includes(n)),
+  );
   assert.throws(() => metrics.f1({ classes: 3, average: "mean" }), /average must be/);
   assert.throws(() => metrics.f1({ classes: 0 }), /classes must be/);
 });
@@ -364,7 +480,9 @@ test("accuracy counts by class numbers for a sparse loss, by one-hot targets for
   const context = (loss) => ({ loss: lossByName(loss), outputShape: [CLASSES] });
   assert.is(await epoch(metricByName("accuracy", context("sparseCategoricalCrossentropy")), sparse), want);
   assert.is(await epoch(metricByName("acc", context("categoricalCrossentropy")), oneHot), want);
-  await epoch(metricByName("accuracy", context("categoricalCrossentropy")), sparse).then(assert.unreachable, (error) => assert.match(error.message, "categoricalAccuracy"));
+  await epoch(metricByName("accuracy", context("categoricalCrossentropy")), sparse).then(assert.unreachable, (error) =>
+    assert.match(error.message, "categoricalAccuracy"),
+  );
 });
 
 test("a function's mean, and a metric of one's own", async () => {
@@ -379,7 +497,11 @@ test("a function's mean, and a metric of one's own", async () => {
 
 test("wrong shapes are refused", async () => {
   const p = tensor([[0.1, 0.9], [0.5, 0.5]]);
-  for (const [metric, y] of [[metrics.precision({ classes: 3 }), tensor([[1, 0], [0, 1]])], [metrics.binaryAccuracy(), tensor([[1], [0]])], [metrics.sparseCategoricalAccuracy(), tensor([1, 2, 3], undefined, "i32")]]) {
+  for (const [metric, y] of [
+    [metrics.precision({ classes: 3 }), tensor([[1, 0], [0, 1]])],
+    [metrics.binaryAccuracy(), tensor([[1], [0]])],
+    [metrics.sparseCategoricalAccuracy(), tensor([1, 2, 3], undefined, "i32")],
+  ]) {
     await epoch(metric, [[y, p]]).then(assert.unreachable, (error) => assert.is(error.name, "ShapeError"));
   }
 });
@@ -394,10 +516,15 @@ test("cosineSimilarity as a metric is 1 where both point the same way, as in Ker
 test("metrics that would count something else than they say are refused", async () => {
   const context = { loss: lossByName("mse"), outputShape: [CLASSES] };
   assert.throws(() => metricByName(metrics.precision, context), /precision makes a metric: write precision\(\) or "precision"/);
-  await epoch(metricByName(() => 5, context), sparse).then(assert.unreachable, (error) => assert.match(error.message, /expected a function that returns an f32 tensor.*got 5/));
+  await epoch(
+    metricByName(() => 5, context),
+    sparse,
+  ).then(assert.unreachable, (error) => assert.match(error.message, /expected a function that returns an f32 tensor.*got 5/));
   assert.throws(() => metricByName(metrics.f1({ classes: 1 }), context), /f1: made for 1 output, the model has 4; set classes: 4/);
   for (const metric of [metrics.f1({ average: "weighted" }), metrics.precision({ average: null }), metrics.confusionMatrix()]) {
-    await epoch(metric, oneHot).then(assert.unreachable, (error) => assert.match(error.message, /made for 1 output, the model has 4; set classes: 4/));
+    await epoch(metric, oneHot).then(assert.unreachable, (error) =>
+      assert.match(error.message, /made for 1 output, the model has 4; set classes: 4/),
+    );
   }
 });
 

@@ -16,7 +16,12 @@ const makeParams = () => SHAPES.map((shape, i) => normal(shape, 100 + i));
 const makeGrads = (t) => SHAPES.map((shape, i) => normal(shape, 10 * t + i));
 const stepOf = (optimizer, params) => compile((grads) => optimizer.update(params, grads));
 const snapshot = async (tensors) => Promise.all(tensors.map(async (t) => Array.from(await t.data())));
-const saved = async (optimizer) => Object.fromEntries(await Promise.all(Object.entries(optimizer.state()).map(async ([name, t]) => [name, { shape: t.shape, data: (await t.data()).slice() }])));
+const saved = async (optimizer) =>
+  Object.fromEntries(
+    await Promise.all(
+      Object.entries(optimizer.state()).map(async ([name, t]) => [name, { shape: t.shape, data: (await t.data()).slice() }]),
+    ),
+  );
 
 const VARIANTS = {
   sgd: () => optimizers.sgd(),
@@ -125,7 +130,10 @@ test("state that was loaded first must fit the parameters of the first update", 
     adam.load(state);
     assert.equal(await saved(adam), state);
     const params = shapes.map((shape, i) => normal(shape, i));
-    await stepOf(adam, params)(params).then(assert.unreachable, (error) => assert.ok(error.name === "FileError" && message.test(error.message), error.message));
+    await stepOf(
+      adam,
+      params,
+    )(params).then(assert.unreachable, (error) => assert.ok(error.name === "FileError" && message.test(error.message), error.message));
   };
   await attempt([[3, 4], [6], []], /parameter 1 has shape \[5\], the parameter \[6\]/);
   await attempt([[3, 4], [5]], /of 3 parameters, there are 2/);
@@ -162,7 +170,10 @@ async function clipped(options, grads) {
   await stepOf(optimizers.sgd({ learningRate: 1, ...options }), params)(grads.map((g) => tensor(g)));
   return (await snapshot(params)).map((p) => p.map((v) => -v));
 }
-const near = (got, want) => got.forEach((list, i) => list.forEach((v, k) => assert.ok(Math.abs(v - want[i][k]) < 1e-6, `${JSON.stringify(got)}, expected ${JSON.stringify(want)}`)));
+const near = (got, want) =>
+  got.forEach((list, i) =>
+    list.forEach((v, k) => assert.ok(Math.abs(v - want[i][k]) < 1e-6, `${JSON.stringify(got)}, expected ${JSON.stringify(want)}`)),
+  );
 
 test("clipping", async () => {
   near(await clipped({ clipNorm: 1 }, [[3, 4], [0.3, 0.4], [0, 0]]), [[0.6, 0.8], [0.3, 0.4], [0, 0]]);
@@ -201,21 +212,40 @@ test("beta 0 is allowed", async () => {
 });
 
 test("the logarithm is that of Math.log to the last bits", () => {
-  for (const x of [0.9, 0.99, 0.999, 0.9999, 0.5, 1e-3, 1e-300, 1, 1.4142, 2, 10, 1e300]) assert.ok(Math.abs(naturalLog(x) - Math.log(x)) <= 4e-16 * Math.abs(Math.log(x)), `ln ${x}`);
+  for (const x of [0.9, 0.99, 0.999, 0.9999, 0.5, 1e-3, 1e-300, 1, 1.4142, 2, 10, 1e300])
+    assert.ok(Math.abs(naturalLog(x) - Math.log(x)) <= 4e-16 * Math.abs(Math.log(x)), `ln ${x}`);
 });
 
 const pi = Math.PI;
 const initialLearningRate = 0.1;
 const SCHEDULES = [
   [schedules.exponentialDecay({ initialLearningRate, decaySteps: 10, decayRate: 0.5 }), (t) => 0.1 * 0.5 ** (t / 10)],
-  [schedules.exponentialDecay({ initialLearningRate, decaySteps: 10, decayRate: 0.5, staircase: true }), (t) => 0.1 * 0.5 ** Math.floor(t / 10)],
+  [
+    schedules.exponentialDecay({ initialLearningRate, decaySteps: 10, decayRate: 0.5, staircase: true }),
+    (t) => 0.1 * 0.5 ** Math.floor(t / 10),
+  ],
   [schedules.inverseTimeDecay({ initialLearningRate, decaySteps: 10, decayRate: 0.5 }), (t) => 0.1 / (1 + 0.5 * (t / 10))],
-  [schedules.inverseTimeDecay({ initialLearningRate, decaySteps: 10, decayRate: 0.5, staircase: true }), (t) => 0.1 / (1 + 0.5 * Math.floor(t / 10))],
+  [
+    schedules.inverseTimeDecay({ initialLearningRate, decaySteps: 10, decayRate: 0.5, staircase: true }),
+    (t) => 0.1 / (1 + 0.5 * Math.floor(t / 10)),
+  ],
   [schedules.polynomialDecay({ initialLearningRate, decaySteps: 10 }), (t) => (0.1 - 1e-4) * (1 - Math.min(t, 10) / 10) + 1e-4],
-  [schedules.polynomialDecay({ initialLearningRate, decaySteps: 10, power: 2, endLearningRate: 0.01 }), (t) => 0.09 * (1 - Math.min(t, 10) / 10) ** 2 + 0.01],
-  [schedules.polynomialDecay({ initialLearningRate, decaySteps: 10, cycle: true, endLearningRate: 0.01 }), (t) => 0.09 * (1 - t / (10 * Math.max(1, Math.ceil(t / 10)))) + 0.01],
-  [schedules.cosineDecay({ initialLearningRate, decaySteps: 10, alpha: 0.2 }), (t) => 0.1 * (0.8 * 0.5 * (1 + Math.cos((pi * Math.min(t, 10)) / 10)) + 0.2)],
-  [schedules.cosineDecay({ initialLearningRate, decaySteps: 10, warmupTarget: 0.5, warmupSteps: 4 }), (t) => (t < 4 ? 0.1 + 0.4 * (t / 4) : 0.5 * 0.5 * (1 + Math.cos((pi * Math.min(t - 4, 10)) / 10)))],
+  [
+    schedules.polynomialDecay({ initialLearningRate, decaySteps: 10, power: 2, endLearningRate: 0.01 }),
+    (t) => 0.09 * (1 - Math.min(t, 10) / 10) ** 2 + 0.01,
+  ],
+  [
+    schedules.polynomialDecay({ initialLearningRate, decaySteps: 10, cycle: true, endLearningRate: 0.01 }),
+    (t) => 0.09 * (1 - t / (10 * Math.max(1, Math.ceil(t / 10)))) + 0.01,
+  ],
+  [
+    schedules.cosineDecay({ initialLearningRate, decaySteps: 10, alpha: 0.2 }),
+    (t) => 0.1 * (0.8 * 0.5 * (1 + Math.cos((pi * Math.min(t, 10)) / 10)) + 0.2),
+  ],
+  [
+    schedules.cosineDecay({ initialLearningRate, decaySteps: 10, warmupTarget: 0.5, warmupSteps: 4 }),
+    (t) => (t < 4 ? 0.1 + 0.4 * (t / 4) : 0.5 * 0.5 * (1 + Math.cos((pi * Math.min(t - 4, 10)) / 10))),
+  ],
   [schedules.piecewiseConstantDecay({ boundaries: [3, 12], values: [1, 0.5, 0.1] }), (t) => (t <= 3 ? 1 : t <= 12 ? 0.5 : 0.1)],
 ];
 
@@ -268,14 +298,19 @@ test("names and configs", () => {
   assert.is(optimizerByName("sgd").learningRate, 0.01);
   assert.is(optimizerByName("adam").learningRate, 0.001);
   assert.is(optimizerByName("adamw").config.weightDecay, 0.004);
-  assert.throws(() => optimizerByName("adma"), (error) => error.name === "ArgumentError" && OPTIMIZER_NAMES.every((n) => error.message.includes(n)));
+  assert.throws(
+    () => optimizerByName("adma"),
+    (error) => error.name === "ArgumentError" && OPTIMIZER_NAMES.every((n) => error.message.includes(n)),
+  );
   assert.throws(() => optimizerByName(null), /expected a name or an optimizer/);
   assert.throws(() => optimizers.adam({ learningRate: "fast" }), /learningRate must be/);
 });
 
 test("update refuses gradients of another structure, and to run outside of a traced function", async () => {
   const params = makeParams();
-  await compile((g) => optimizers.sgd().update(params, [g]))(tensor([1])).then(assert.unreachable, (error) => assert.is(error.name, "ShapeError"));
+  await compile((g) => optimizers.sgd().update(params, [g]))(tensor([1])).then(assert.unreachable, (error) =>
+    assert.is(error.name, "ShapeError"),
+  );
   assert.throws(() => optimizers.sgd().update(params, params), /inside compile/);
 });
 

@@ -1,5 +1,22 @@
 /** What editors and the compiler must see of the public API: right uses compile, each wrong one is an error on its line. Never run. */
-import { adam, compile, dense, earlyStopping, f1, grad, loadModel, loadWeights, lstm, matmul, meanSquaredError, mul, sequential, sum, tensor, valueAndGrad } from "lockstep";
+import {
+  adam,
+  compile,
+  dense,
+  earlyStopping,
+  f1,
+  grad,
+  loadModel,
+  loadWeights,
+  lstm,
+  matmul,
+  meanSquaredError,
+  mul,
+  sequential,
+  sum,
+  tensor,
+  valueAndGrad,
+} from "lockstep";
 import type { Callback, History, LossName, MetricName, OptimizerName, Tensor } from "lockstep";
 import { padSequences, parseCsv, trainTestSplit } from "lockstep/data";
 import { openSafetensors, readSafetensors, writeSafetensors } from "lockstep/safetensors";
@@ -9,10 +26,18 @@ const own: Callback = { onEpochEnd: (_epoch, logs, training) => (logs.loss < 0.1
 const model = sequential([dense(4, { activation: "relu" }), (x) => x, lstm(3)], { inputShape: [2, 4], name: "m" });
 
 export async function right(): Promise<number> {
-  await model.compile({ loss: "mse", optimizer: "adam", metrics: ["accuracy", "mae", f1(), (_y: Tensor, p: Tensor) => p], backend: "wasm" });
+  await model.compile({
+    loss: "mse",
+    optimizer: "adam",
+    metrics: ["accuracy", "mae", f1(), (_y: Tensor, p: Tensor) => p],
+    backend: "wasm",
+  });
   await model.compile({ loss: names[0], optimizer: names[1], metrics: [names[2]] });
   await model.compile({ loss: meanSquaredError(), optimizer: adam({ learningRate: 1e-3 }) });
-  const history: History = await model.fit({ data: new Float32Array(8), shape: [1, 2, 4] }, [[1, 2, 3]], { epochs: 1, callbacks: [own, earlyStopping({ patience: 2 })] });
+  const history: History = await model.fit({ data: new Float32Array(8), shape: [1, 2, 4] }, [[1, 2, 3]], {
+    epochs: 1,
+    callbacks: [own, earlyStopping({ patience: 2 })],
+  });
   const { loss, accuracy, f1: scores } = await model.evaluate(tensor([[[1, 2]]]), [[1]]);
   const best: number = Math.max(accuracy, ...history.history.valLoss) - loss;
   // @ts-expect-error f1 may be one number for each class
@@ -26,14 +51,40 @@ export async function right(): Promise<number> {
 
 /** What files are read from, and what of one's own loadModel is given. */
 export async function files(response: Response, stream: ReadableStream<Uint8Array>, file: File): Promise<void> {
-  for (const source of [response, fetch("a"), stream, file, "a", new URL("a:b"), new ArrayBuffer(8), new DataView(new ArrayBuffer(8)), new SharedArrayBuffer(8), Promise.resolve(file)]) await loadModel(source);
-  await loadModel(file, { layers: { scale: ({ by }) => (x) => mul(x, by as number) }, activations: { cubic: (x) => mul(x, x) }, regularizers: { half: (w) => sum(w) }, losses: { mine: (y, p) => mul(y, p) }, metrics: { own: null, f1: f1() } });
+  for (const source of [
+    response,
+    fetch("a"),
+    stream,
+    file,
+    "a",
+    new URL("a:b"),
+    new ArrayBuffer(8),
+    new DataView(new ArrayBuffer(8)),
+    new SharedArrayBuffer(8),
+    Promise.resolve(file),
+  ])
+    await loadModel(source);
+  await loadModel(file, {
+    layers: {
+      scale:
+        ({ by }) =>
+        (x) =>
+          mul(x, by as number),
+    },
+    activations: { cubic: (x) => mul(x, x) },
+    regularizers: { half: (w) => sum(w) },
+    losses: { mine: (y, p) => mul(y, p) },
+    metrics: { own: null, f1: f1() },
+  });
   await loadWeights(model, response, { names: (name) => name.toUpperCase() });
   await loadWeights(model, response, { names: { "dense/kernel": "fc.weight" } });
   const { tensors, metadata } = await readSafetensors(file, { names: ["a"], raw: true });
   const bytes: Uint8Array | undefined = tensors.get("a")?.bytes;
   const data: Float32Array | Int32Array | Uint32Array = (await (await openSafetensors(stream)).read("a")).data;
-  await writeSafetensors({ a: tensor(data), b: { shape: [1], data: BigInt64Array.of(1n) }, c: { dtype: "F4", shape: [2], bytes: bytes ?? new Uint8Array(1) } }, metadata);
+  await writeSafetensors(
+    { a: tensor(data), b: { shape: [1], data: BigInt64Array.of(1n) }, c: { dtype: "F4", shape: [2], bytes: bytes ?? new Uint8Array(1) } },
+    metadata,
+  );
   await model.save(new URL("file:///a"));
   // @ts-expect-error a number is no source
   await loadModel(7);
@@ -46,10 +97,18 @@ export async function forms(): Promise<readonly (number | null)[]> {
   const reader = sequential([dense(1)], { inputShape: [null, 2] });
   const rows = [Float32Array.of(1, 2), Float32Array.of(3, 4)];
   const { xTrain, yTrain } = trainTestSplit({ data: new Float32Array(4), shape: [2, 2] }, { data: new Uint8Array(2), shape: [2] });
-  await reader.fit(xTrain, yTrain, { stepsPerEpoch: 2, validationFreq: [1, 3], padTo: "powersOfTwo", validationData: async function* () {
-    yield { xs: rows, ys: [1, 2] };
-  } });
-  await reader.fit(() => [[rows, [1, 2]] as const, [rows, yTrain, [0.5, 1]] as const], { validationData: [rows, yTrain], validationSteps: 1 });
+  await reader.fit(xTrain, yTrain, {
+    stepsPerEpoch: 2,
+    validationFreq: [1, 3],
+    padTo: "powersOfTwo",
+    validationData: async function* () {
+      yield { xs: rows, ys: [1, 2] };
+    },
+  });
+  await reader.fit(() => [[rows, [1, 2]] as const, [rows, yTrain, [0.5, 1]] as const], {
+    validationData: [rows, yTrain],
+    validationSteps: 1,
+  });
   await reader.evaluate(() => [{ xs: rows, ys: yTrain }], { steps: 1 });
   await reader.predict(padSequences([[1, 2], [3]], { dtype: "f32", padding: "post" }), { padTo: [16, 32] });
   return reader.outputShape;

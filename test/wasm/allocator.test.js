@@ -51,7 +51,10 @@ test("freeing twice is harmless", () => {
 test("out of memory is an error with the numbers, and what was there stays usable", () => {
   const allocator = new Allocator(new WebAssembly.Memory({ initial: 1, maximum: 4 }), 0, 4);
   const a = allocator.alloc(100000);
-  assert.throws(() => allocator.alloc(4 * PAGE), (e) => e.name === "BackendError" && /262208 bytes wanted, 100032 in use/.test(e.message));
+  assert.throws(
+    () => allocator.alloc(4 * PAGE),
+    (e) => e.name === "BackendError" && /262208 bytes wanted, 100032 in use/.test(e.message),
+  );
   allocator.free(a);
   assert.ok(allocator.alloc(3 * PAGE));
 });

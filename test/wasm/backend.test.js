@@ -36,7 +36,11 @@ test("maxBytes and names are checked", async () => {
   await rejects(openWasm({ maxBytes: 2 ** 33 }), "ArgumentError", /4 GiB/);
   await rejects(openWasm({ maxBytes: NaN }), "ArgumentError", /NaN/);
   await rejects(open("cuda"), "ArgumentError", /unknown backend "cuda"/);
-  await rejects(open("wasm", { thread: 2 }), "ArgumentError", /open: unknown option "thread"; did you mean "threads"\? known: reproducible, maxBytes, threads/);
+  await rejects(
+    open("wasm", { thread: 2 }),
+    "ArgumentError",
+    /open: unknown option "thread"; did you mean "threads"\? known: reproducible, maxBytes, threads/,
+  );
   await rejects(open("wasm", { storage: "f16" }), "ArgumentError", /unknown option "storage"/);
   await rejects(open("webgpu", { threads: 2 }), "ArgumentError", /unknown option "threads"; .*known: powerPreference, gpu, dawn, storage/);
   await rejects(open("wasm", 2), "ArgumentError", /expected an object of options, got 2/);
@@ -58,10 +62,19 @@ test("bytes written are bytes read, at any offset, also after the memory has gro
 
 test("a limit on memory is kept", async () => {
   const backend = await openWasm({ maxBytes: 8 << 20 });
-  assert.throws(() => backend.alloc(9 << 20), (e) => e.name === "BackendError");
+  assert.throws(
+    () => backend.alloc(9 << 20),
+    (e) => e.name === "BackendError",
+  );
   const graph = new Graph();
-  const results = trace(graph, () => [sum(concat([graph.input({ shape: [1 << 21], dtype: "f32" }), graph.input({ shape: [1 << 21], dtype: "f32" })]))]);
-  await rejects(backend.compile(buildPlan(graph, results, backend.limits)), "BackendError", /the program needs 16777216 bytes of working memory, the limit is 8388608; use a smaller batch/);
+  const results = trace(graph, () => [
+    sum(concat([graph.input({ shape: [1 << 21], dtype: "f32" }), graph.input({ shape: [1 << 21], dtype: "f32" })])),
+  ]);
+  await rejects(
+    backend.compile(buildPlan(graph, results, backend.limits)),
+    "BackendError",
+    /the program needs 16777216 bytes of working memory, the limit is 8388608; use a smaller batch/,
+  );
   assert.ok(backend.alloc(1 << 20));
 });
 
@@ -100,7 +113,14 @@ test("a program of another backend, missing buffers and small buffers are refuse
   const program = await backend.compile(plan);
   assert.throws(() => backend.run({ plan, close() {} }, []), /program of another backend/);
   assert.throws(() => backend.run(program, []), /0 buffers for 4 bindings/);
-  assert.throws(() => backend.run(program, plan.bindings.map(() => backend.alloc(4))), /binding 0 needs 112 bytes/);
+  assert.throws(
+    () =>
+      backend.run(
+        program,
+        plan.bindings.map(() => backend.alloc(4)),
+      ),
+    /binding 0 needs 112 bytes/,
+  );
 });
 
 test("a closed backend says so", async () => {

@@ -3,7 +3,15 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { buildPlan } from "../../build/esm/plan/build.js";
 import { BARRIER, encode, link } from "../../build/esm/wasm/commands.js";
-import { CONV2D, CONV2D_NARROW, CONV2D_NARROW_FILTER_GRAD, HEADER_WORDS, WINOGRAD, WINOGRAD_FILTER_GRAD, WINOGRAD_INPUT_GRAD } from "../../build/esm/wasm/opcodes.js";
+import {
+  CONV2D,
+  CONV2D_NARROW,
+  CONV2D_NARROW_FILTER_GRAD,
+  HEADER_WORDS,
+  WINOGRAD,
+  WINOGRAD_FILTER_GRAD,
+  WINOGRAD_INPUT_GRAD,
+} from "../../build/esm/wasm/opcodes.js";
 import { at, f32Word } from "../../build/esm/wasm/writer.js";
 import { allCases, hasGradient, randomSource, traceForward, traceGradient, wasms } from "../ops/harness.js";
 import { MODELS } from "../plan/models.js";
@@ -19,7 +27,13 @@ function parse({ words }) {
   const commands = [];
   for (let i = 0; i < words.length; i += words[i + 1]) {
     assert.ok(words[i + 1] >= HEADER_WORDS, "a command has a length");
-    commands.push({ opcode: words[i] & 0xffff, barrier: (words[i] & BARRIER) !== 0, pieces: words[i + 2], args: words.subarray(i + HEADER_WORDS, i + words[i + 1]), start: i });
+    commands.push({
+      opcode: words[i] & 0xffff,
+      barrier: (words[i] & BARRIER) !== 0,
+      pieces: words[i + 2],
+      args: words.subarray(i + HEADER_WORDS, i + words[i + 1]),
+      start: i,
+    });
   }
   return commands;
 }
@@ -59,7 +73,11 @@ function check(encoded, name) {
   const list = link(encoded, BINDINGS, SLOT_BASE, SCRATCH);
   const commands = parse(list);
   assert.is(commands.length, encoded.commands.length, name);
-  assert.equal(commands.map((c) => c.barrier), expectedBarriers(encoded.commands), `${name}: barriers`);
+  assert.equal(
+    commands.map((c) => c.barrier),
+    expectedBarriers(encoded.commands),
+    `${name}: barriers`,
+  );
   assert.is(list.barriers, commands.filter((c) => c.barrier).length);
   const patched = new Map(list.patches.map((p) => [p.word, p]));
   encoded.commands.forEach((c, i) => {
@@ -69,7 +87,8 @@ function check(encoded, name) {
       const at = commands[i].start + HEADER_WORDS + k;
       if (typeof w === "number") assert.is(list.words[at], w >>> 0, `${name}: a number`);
       else if (w.place.space === "binding") assert.equal(patched.get(at), { word: at, binding: w.place.index, offset: w.place.offset });
-      else if (w.place.space === "kept") assert.equal(patched.get(at), { word: at, binding: BINDINGS + w.place.index, offset: w.place.offset });
+      else if (w.place.space === "kept")
+        assert.equal(patched.get(at), { word: at, binding: BINDINGS + w.place.index, offset: w.place.offset });
       else assert.is(list.words[at], (w.place.space === "slot" ? SLOT_BASE[w.place.index] : SCRATCH) + w.place.offset);
     });
   });
@@ -109,42 +128,74 @@ test("random references: overlapping, touching and empty spans", () => {
   for (let seed = 0; seed < 300; seed++) {
     const random = randomSource(seed);
     const whole = (n) => Math.floor(random() * n);
-    const ref = () => ({ place: { space: ["slot", "binding", "scratch"][whole(3)], index: 0, offset: 4 * whole(8) }, bytes: 4 * whole(5), access: ["read", "write", "update"][whole(3)] });
-    const commands = Array.from({ length: 12 }, () => ({ opcode: 1 + whole(60), pieces: 1 + whole(4), words: Array.from({ length: 1 + whole(4) }, () => (random() < 0.3 ? whole(2 ** 32) : ref())) }));
+    const ref = () => ({
+      place: { space: ["slot", "binding", "scratch"][whole(3)], index: 0, offset: 4 * whole(8) },
+      bytes: 4 * whole(5),
+      access: ["read", "write", "update"][whole(3)],
+    });
+    const commands = Array.from({ length: 12 }, () => ({
+      opcode: 1 + whole(60),
+      pieces: 1 + whole(4),
+      words: Array.from({ length: 1 + whole(4) }, () => (random() < 0.3 ? whole(2 ** 32) : ref())),
+    }));
     check({ commands, prologue: 0, sharedBytes: 64 }, `seed ${seed}`);
   }
 });
 
 test("a command with overlapping operands of its own needs no barrier before itself", () => {
   const place = { space: "slot", index: 0, offset: 0 };
-  const list = link({ commands: [{ opcode: 1, pieces: 1, words: [{ place, bytes: 16, access: "read" }, { place, bytes: 16, access: "write" }] }], prologue: 0, sharedBytes: 0 }, BINDINGS, SLOT_BASE, SCRATCH);
+  const list = link(
+    {
+      commands: [{ opcode: 1, pieces: 1, words: [{ place, bytes: 16, access: "read" }, { place, bytes: 16, access: "write" }] }],
+      prologue: 0,
+      sharedBytes: 0,
+    },
+    BINDINGS,
+    SLOT_BASE,
+    SCRATCH,
+  );
   assert.is(list.barriers, 0);
 });
 
 test("words of references and floats", () => {
   assert.is(at(0, 64), 0, "an absent operand stays absent");
-  assert.equal(at({ place: { space: "slot", index: 0, offset: 4 }, bytes: 16, access: "read" }, 8), { place: { space: "slot", index: 0, offset: 12 }, bytes: 8, access: "read" });
+  assert.equal(at({ place: { space: "slot", index: 0, offset: 4 }, bytes: 16, access: "read" }, 8), {
+    place: { space: "slot", index: 0, offset: 12 },
+    bytes: 8,
+    access: "read",
+  });
   assert.is(f32Word(1), 0x3f800000);
   assert.is(f32Word(-0), 0x80000000);
 });
 
-test("convolutions by 3x3 filters, and their gradients, are products of tiles; those of few channels read windows in place, others pack them", async () => {
-  const kernels = { conv2d: WINOGRAD, conv2dInputGrad: WINOGRAD_INPUT_GRAD, conv2dFilterGrad: WINOGRAD_FILTER_GRAD };
-  const { conv } = await allCases();
-  const opcodes = (c) => {
-    const { graph, results } = traceForward(c);
-    return encode(buildPlan(graph, results, wasms[0].limits)).commands.map((command) => command.opcode);
-  };
-  const tiled = conv.filter((c) => c.tiled);
-  assert.equal(new Set(tiled.map((c) => c.op)), new Set(Object.keys(kernels)));
-  for (const c of tiled) assert.ok(opcodes(c).includes(kernels[c.op]), `${c.op} ${c.name}`);
-  const narrow = conv.filter((c) => c.narrow && c.op === "conv2d");
-  assert.ok(narrow.length > 10);
-  for (const c of narrow) assert.equal(opcodes(c), [CONV2D_NARROW], c.name);
-  for (const c of conv.filter((other) => other.narrow && other.op === "conv2dFilterGrad")) assert.is(opcodes(c)[0], CONV2D_NARROW_FILTER_GRAD, c.name);
-  const others = conv.filter((c) => /strides|dilation|groups|^1x1x1x1|^4x8x8x64/.test(c.name) && c.op === "conv2d" && !c.narrow && !c.name.startsWith("0x"));
-  assert.ok(others.length > 10);
-  for (const c of others) assert.ok(opcodes(c).every((opcode) => opcode <= CONV2D), c.name);
-});
+test(
+  "convolutions by 3x3 filters, and their gradients, are products of tiles; those of few channels read windows in place, others pack " +
+    "them",
+  async () => {
+    const kernels = { conv2d: WINOGRAD, conv2dInputGrad: WINOGRAD_INPUT_GRAD, conv2dFilterGrad: WINOGRAD_FILTER_GRAD };
+    const { conv } = await allCases();
+    const opcodes = (c) => {
+      const { graph, results } = traceForward(c);
+      return encode(buildPlan(graph, results, wasms[0].limits)).commands.map((command) => command.opcode);
+    };
+    const tiled = conv.filter((c) => c.tiled);
+    assert.equal(new Set(tiled.map((c) => c.op)), new Set(Object.keys(kernels)));
+    for (const c of tiled) assert.ok(opcodes(c).includes(kernels[c.op]), `${c.op} ${c.name}`);
+    const narrow = conv.filter((c) => c.narrow && c.op === "conv2d");
+    assert.ok(narrow.length > 10);
+    for (const c of narrow) assert.equal(opcodes(c), [CONV2D_NARROW], c.name);
+    for (const c of conv.filter((other) => other.narrow && other.op === "conv2dFilterGrad"))
+      assert.is(opcodes(c)[0], CONV2D_NARROW_FILTER_GRAD, c.name);
+    const others = conv.filter(
+      (c) => /strides|dilation|groups|^1x1x1x1|^4x8x8x64/.test(c.name) && c.op === "conv2d" && !c.narrow && !c.name.startsWith("0x"),
+    );
+    assert.ok(others.length > 10);
+    for (const c of others)
+      assert.ok(
+        opcodes(c).every((opcode) => opcode <= CONV2D),
+        c.name,
+      );
+  },
+);
 
 test.run();

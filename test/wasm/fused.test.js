@@ -10,7 +10,10 @@ import { instructions } from "../../build/esm/wasm/encode/map/fused.js";
 import { ULP, assertClose, prepare, randomSource, reference, wasms } from "../ops/harness.js";
 
 const SIZE = 700;
-const scalarIn = ({ strides, steps }) => (r) => (r < strides.length ? strides[r].every((s) => s === 0) : steps[r - strides.length].op === "const");
+const scalarIn =
+  ({ strides, steps }) =>
+  (r) =>
+    r < strides.length ? strides[r].every((s) => s === 0) : steps[r - strides.length].op === "const";
 const opsOf = ({ attrs: { body } }) => instructions(body, scalarIn(body)).map((i) => i.op);
 
 function planOf(fn, inputs) {
@@ -29,14 +32,24 @@ test("adam's update of a parameter is one instruction, whatever is computed befo
 });
 
 test("what only resembles adam's update is none", () => {
-  assert.not(elementwise(planOf(update(adam({ amsgrad: true })), [[SIZE]]))[0].includes("adam"), "the largest mean square is another value");
-  assert.not(elementwise(planOf((...x) => step(...x).concat(mul(step(...x)[1], 2)), [[SIZE], [SIZE], [SIZE], [SIZE], []]))[0].includes("adam"), "the mean is read by another step");
-  assert.not(elementwise(planOf((...x) => step(...x), [[SIZE], [SIZE], [SIZE], [SIZE], [SIZE]]))[0].includes("adam"), "the step size is no number");
+  assert.not(
+    elementwise(planOf(update(adam({ amsgrad: true })), [[SIZE]]))[0].includes("adam"),
+    "the largest mean square is another value",
+  );
+  assert.not(
+    elementwise(planOf((...x) => step(...x).concat(mul(step(...x)[1], 2)), [[SIZE], [SIZE], [SIZE], [SIZE], []]))[0].includes("adam"),
+    "the mean is read by another step",
+  );
+  assert.not(
+    elementwise(planOf((...x) => step(...x), [[SIZE], [SIZE], [SIZE], [SIZE], [SIZE]]))[0].includes("adam"),
+    "the step size is no number",
+  );
 });
 
 /** Adam's update as a function of w, g, m, v and the step size. */
 function step(w, g, m, v, size) {
-  const m1 = add(m, mul(sub(g, m), 0.1)), v1 = add(v, mul(sub(square(g), v), 0.001));
+  const m1 = add(m, mul(sub(g, m), 0.1));
+  const v1 = add(v, mul(sub(square(g), v), 0.001));
   return [sub(w, div(mul(m1, size), add(sqrt(v1), 1e-7))), m1, v1];
 }
 
@@ -62,7 +75,8 @@ async function same(fn, inputs, tolerance) {
     return all;
   };
   const want = await values(reference);
-  for (const wasm of wasms) (await values(wasm)).forEach((y, k) => assertClose(y, want[k], "f32", { tolerance, scale: 1, what: `${wasm.simd}, result ${k}` }));
+  for (const wasm of wasms)
+    (await values(wasm)).forEach((y, k) => assertClose(y, want[k], "f32", { tolerance, scale: 1, what: `${wasm.simd}, result ${k}` }));
 }
 
 for (const [name, [fn, expected]] of Object.entries(MIXED)) {

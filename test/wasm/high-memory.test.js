@@ -33,10 +33,24 @@ async function trained(backend) {
     const options = { loss: compile.loss, optimizer: compile.optimizer() };
     await fit(name, make(), options, tensor(noise(64 * input.reduce((a, b) => a * b, 1), 1), [64, ...input]), tensor(y.data, y.shape));
   }
-  const words = tensor(Int32Array.from({ length: 64 * 16 }, (_, i) => (i * 31) % 50), [64, 16]);
-  const text = sequential([embedding(50, 32), layerNorm(), gru(64), dense(128, { activation: "gelu" }), dense(3, { activation: "softmax" })], { inputShape: [16] });
-  await fit("text", text, { loss: "sparseCategoricalCrossentropy", optimizer: sgd() }, words, tensor(Int32Array.from({ length: 64 }, (_, i) => i % 3)));
-  const image = sequential([reshape([16, 16, 1]), conv2d(16, 5, { strides: 2, padding: "same" }), avgPool2d(2), flatten(), dense(4)], { inputShape: [256] });
+  const words = tensor(
+    Int32Array.from({ length: 64 * 16 }, (_, i) => (i * 31) % 50),
+    [64, 16],
+  );
+  const text = sequential(
+    [embedding(50, 32), layerNorm(), gru(64), dense(128, { activation: "gelu" }), dense(3, { activation: "softmax" })],
+    { inputShape: [16] },
+  );
+  await fit(
+    "text",
+    text,
+    { loss: "sparseCategoricalCrossentropy", optimizer: sgd() },
+    words,
+    tensor(Int32Array.from({ length: 64 }, (_, i) => i % 3)),
+  );
+  const image = sequential([reshape([16, 16, 1]), conv2d(16, 5, { strides: 2, padding: "same" }), avgPool2d(2), flatten(), dense(4)], {
+    inputShape: [256],
+  });
   await fit("image", image, { loss: "mse", optimizer: sgd() }, tensor(noise(64 * 256, 5), [64, 256]), tensor(noise(64 * 4, 6), [64, 4]));
   return found;
 }
@@ -60,7 +74,9 @@ for (const [threads, background] of [[1, false], [1, true], [2, false], [2, true
       assert.ok(backend.memory().linear > 2 * GIB);
       assert.is(backend.activeThreads, threads);
       for (const [name, tensors] of Object.entries(low)) {
-        tensors.forEach((t, i) => assert.ok(Buffer.from(t.buffer).equals(Buffer.from(high[name][i].buffer)), `${name}: tensor ${i} differs`));
+        tensors.forEach((t, i) =>
+          assert.ok(Buffer.from(t.buffer).equals(Buffer.from(high[name][i].buffer)), `${name}: tensor ${i} differs`),
+        );
       }
       backend.free(below);
     } finally {

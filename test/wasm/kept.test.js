@@ -1,4 +1,7 @@
-/** What is made of weights (packed, transformed) is kept from run to run, and made anew when they change, by whatever way; the bits are the same. */
+/**
+ * What is made of weights (packed, transformed) is kept from run to run, and made anew when they change, by whatever way; the bits are the
+ * same.
+ */
 import { createHash } from "node:crypto";
 import { Worker } from "node:worker_threads";
 import { test } from "uvu";
@@ -30,17 +33,19 @@ WebAssembly.instantiate = async (module, imports) => {
   memory = imports.env.memory;
   // A part of the kernels, which the core calls.
   if (exports.run === undefined) return { exports };
-  return { exports: {
-    ...exports,
-    run: (list, end, ...rest) => {
-      note(list, end);
-      return exports.run(list, end, ...rest);
+  return {
+    exports: {
+      ...exports,
+      run: (list, end, ...rest) => {
+        note(list, end);
+        return exports.run(list, end, ...rest);
+      },
+      piece: (command, piece, scratch) => {
+        if (piece === 0) ran.push(new Uint32Array(memory.buffer, command, HEADER_WORDS)[0] & 0xffff);
+        exports.piece(command, piece, scratch);
+      },
     },
-    piece: (command, piece, scratch) => {
-      if (piece === 0) ran.push(new Uint32Array(memory.buffer, command, HEADER_WORDS)[0] & 0xffff);
-      exports.piece(command, piece, scratch);
-    },
-  } };
+  };
 };
 /** Workers whose orders are noted. */
 function start() {
@@ -56,8 +61,18 @@ function start() {
 /** How many commands prepared weights since the last call. */
 const preparations = () => ran.splice(0).filter((op) => op === PACK || op === WINOGRAD_FILTERS).length;
 
-const random = (seed, ...shape) => tensor(noise(shape.reduce((a, b) => a * b, 1), seed), shape);
-const hash = (data) => createHash("sha256").update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)).digest("hex");
+const random = (seed, ...shape) =>
+  tensor(
+    noise(
+      shape.reduce((a, b) => a * b, 1),
+      seed,
+    ),
+    shape,
+  );
+const hash = (data) =>
+  createHash("sha256")
+    .update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+    .digest("hex");
 /** A tensor's bits: comparing large arrays takes minutes where they differ. */
 const bits = async (t) => hash(await (await t).data());
 
@@ -128,11 +143,14 @@ test("weights that another program assigns, that are written, and that the progr
   w.set(v.host);
   assert.is(await bits(f(x)), await expected(v.host));
   // What it reads is the old value.
-  const g = compile((x) => {
-    const y = matmul(x, w);
-    assign(w, y);
-    return y;
-  }, { backend });
+  const g = compile(
+    (x) => {
+      const y = matmul(x, w);
+      assign(w, y);
+      return y;
+    },
+    { backend },
+  );
   for (let i = 0; i < 3; i++) {
     const next = await expected(await w.data());
     assert.is(await bits(g(x)), next);
@@ -159,13 +177,17 @@ test("buffers that are written by a run, exchanged, freed and taken again", asyn
     backend.write(b, 0, noise(bytes / 4, seed));
     return b;
   };
-  const x = buffer(1), out = backend.alloc(bytes);
+  const x = buffer(1);
+  const out = backend.alloc(bytes);
   const result = async (w) => {
     preparations();
     backend.run(program, [x, w, out]);
     return hash(new Float32Array(await backend.read(out, 0, bytes)));
   };
-  const given = async (w) => bits(compile(matmul, { backend })(tensor(noise(bytes / 4, 1), SHAPE), tensor(new Float32Array(await backend.read(w, 0, bytes)), SHAPE)));
+  const given = async (w) =>
+    bits(
+      compile(matmul, { backend })(tensor(noise(bytes / 4, 1), SHAPE), tensor(new Float32Array(await backend.read(w, 0, bytes)), SHAPE)),
+    );
   const [v, w] = [buffer(2), buffer(3)];
   const [yv, yw] = [await given(v), await given(w)];
   for (let i = 0; i < 2; i++) {
@@ -192,12 +214,19 @@ test("buffers that are written by a run, exchanged, freed and taken again", asyn
   backend.close();
 });
 
-const layers = () => [conv2d(16, 3, { activation: "relu" }), conv2d(24, 3, { strides: 2 }), flatten(), dense(12, { activation: "tanh" }), dense(3)];
+const layers = () => [
+  conv2d(16, 3, { activation: "relu" }),
+  conv2d(24, 3, { strides: 2 }),
+  flatten(),
+  dense(12, { activation: "tanh" }),
+  dense(3),
+];
 const inputShape = [16, 16, 8];
 
 test("models: fit, evaluate, setWeights and loading between predictions", async () => {
   const backend = await open("wasm", { threads: 1, reproducible: true });
-  const x = random(1, 32, ...inputShape), y = random(2, 32, 3);
+  const x = random(1, 32, ...inputShape);
+  const y = random(2, 32, 3);
   const model = sequential(layers(), { inputShape });
   await model.compile({ loss: "mse", optimizer: "adam", backend });
   /** What a model that was made for this predicts, and what its loss is. */
@@ -228,7 +257,9 @@ test("models: fit, evaluate, setWeights and loading between predictions", async 
 test("training keeps nothing, but for layers that are frozen", async () => {
   for (const [name, make] of Object.entries(MODELS)) {
     const { graph, results } = make();
-    const { kept, prologue } = encode(buildPlan(graph, results, { alignment: 64, maxBytes: 2 ** 32, pack: packOffsets, maxOperands: 24, maxSteps: 96 }));
+    const { kept, prologue } = encode(
+      buildPlan(graph, results, { alignment: 64, maxBytes: 2 ** 32, pack: packOffsets, maxOperands: 24, maxSteps: 96 }),
+    );
     assert.equal([kept.length, prologue], [0, 0], name);
   }
   const backend = await open("wasm", { threads: 1 });
@@ -270,14 +301,19 @@ test("programs share what they make of the same weights, and give it back", asyn
   backend.close();
 });
 
-test("few tiles of many channels: tiles where filters are kept, windows where each run would transform them; memory does not decide", async () => {
+test("few tiles of many channels: tiles where filters are kept, windows where runs transform them; memory does not decide", async () => {
   const shapes = [[1, 7, 7, 128], [3, 3, 128, 128]];
   const f = (x, w) => convolution(x, w, { padding: "same" });
   const opcodes = (captured, most) => {
     const graph = new Graph();
     const w = { shape: shapes[1], dtype: "f32" };
-    const results = trace(graph, () => [f(graph.input({ shape: shapes[0], dtype: "f32" }), captured ? graph.capture(random(1, ...shapes[1])) : graph.input(w))]);
-    return encode(buildPlan(graph, results, { alignment: 64, maxBytes: 2 ** 32, pack: packOffsets, maxOperands: 24, maxSteps: 96 }), most).commands.map((c) => c.opcode);
+    const results = trace(graph, () => [
+      f(graph.input({ shape: shapes[0], dtype: "f32" }), captured ? graph.capture(random(1, ...shapes[1])) : graph.input(w)),
+    ]);
+    return encode(
+      buildPlan(graph, results, { alignment: 64, maxBytes: 2 ** 32, pack: packOffsets, maxOperands: 24, maxSteps: 96 }),
+      most,
+    ).commands.map((c) => c.opcode);
   };
   assert.equal(opcodes(true), [WINOGRAD_FILTERS, 0, WINOGRAD]);
   assert.equal(opcodes(true, 0), [WINOGRAD_FILTERS, WINOGRAD]);
@@ -314,7 +350,9 @@ const N = 256;
 /** x -> x w w, with `w` captured: some 10 ms of work. */
 async function long(backend, w) {
   const graph = new Graph();
-  const results = trace(graph, () => [matmul(matmul(graph.input({ shape: [N, N], dtype: "f32" }), symbolOf(graph, w)), symbolOf(graph, w))]);
+  const results = trace(graph, () => [
+    matmul(matmul(graph.input({ shape: [N, N], dtype: "f32" }), symbolOf(graph, w)), symbolOf(graph, w)),
+  ]);
   return Executable.create(graph, results, backend);
 }
 
@@ -331,9 +369,13 @@ const copy = (t) => tensor(t.host.slice(), t.shape);
 const BACKGROUND = {
   "two workers": { threads: 2, background: true, worker: start },
   "one worker": { threads: 1, background: true, worker: start },
-  "this thread": { threads: 2, background: true, worker: () => {
-    throw new Error("no worker today");
-  } },
+  "this thread": {
+    threads: 2,
+    background: true,
+    worker: () => {
+      throw new Error("no worker today");
+    },
+  },
 };
 
 for (const [name, options] of Object.entries(BACKGROUND)) {
@@ -351,9 +393,11 @@ for (const [name, options] of Object.entries(BACKGROUND)) {
     preparations();
     assert.is(await next(), yv);
     assert.is(preparations(), 1);
-    const same = next(), again = next();
+    const same = next();
+    const again = next();
     weights.set(w.host.slice());
-    const other = next(), last = next();
+    const other = next();
+    const last = next();
     weights.set(v.host.slice());
     const back = next();
     assert.equal(await Promise.all([same, again, other, last, back]), [yv, yv, yw, yw, yv]);
@@ -374,7 +418,10 @@ for (const background of [true, false]) {
     await (async () => {
       p.enqueue([x]);
       await p.results();
-    })().then(() => assert.unreachable("it resolved"), (error) => assert.is(error.name, "BackendError"));
+    })().then(
+      () => assert.unreachable("it resolved"),
+      (error) => assert.is(error.name, "BackendError"),
+    );
     await backend.warm();
     preparations();
     p.enqueue([x]);

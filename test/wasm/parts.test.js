@@ -11,11 +11,16 @@ import * as parts from "../../build/esm/wasm/parts.js";
 import { environment, join } from "../../build/esm/wasm/table.js";
 
 const script = new URL("../../build/esm/wasm/worker.js", import.meta.url);
-const PARTS = Object.values(parts).sort((a, b) => a.number - b.number).map(({ name }) => name);
+const PARTS = Object.values(parts)
+  .sort((a, b) => a.number - b.number)
+  .map(({ name }) => name);
 
 const bytes = async (name) => inflateRawSync(Buffer.from((await import(`../../build/${name}.js`)).default, "base64"));
 const imports = (module) => WebAssembly.Module.imports(module).map(({ module, name, kind }) => `${module} ${name} ${kind}`);
-const exports = (module) => WebAssembly.Module.exports(module).map(({ name }) => name).sort();
+const exports = (module) =>
+  WebAssembly.Module.exports(module)
+    .map(({ name }) => name)
+    .sort();
 
 for (const build of ["plain", "relaxed"]) {
   const file = readFileSync(new URL(`../../build/${build}.wasm`, import.meta.url));
@@ -46,7 +51,10 @@ for (const build of ["plain", "relaxed", "inference-plain", "inference-relaxed"]
       for (const { module: from, name } of WebAssembly.Module.imports(module)) if (from === "core") taken.add(name);
     }
     // Nothing is exported in vain.
-    assert.equal(exports(module).filter((name) => !taken.has(name)), ["piece", "run", "work"]);
+    assert.equal(
+      exports(module).filter((name) => !taken.has(name)),
+      ["piece", "run", "work"],
+    );
   });
 }
 
@@ -102,40 +110,51 @@ test("a backend that is closed while a part comes: compiling fails", async () =>
   const backend = await open("wasm", { threads: 1 });
   const running = convolution(backend)(image, filters);
   backend.close();
-  await Promise.resolve(running).then(() => assert.unreachable("it ran"), (error) => assert.is(error.name, "BackendError"));
+  await Promise.resolve(running).then(
+    () => assert.unreachable("it ran"),
+    (error) => assert.is(error.name, "BackendError"),
+  );
 });
 
 for (const background of [false, true]) {
-  test(`${background ? "background" : "the calling thread takes part"}: workers that are ready give way to others that have the part, after what they do`, async () => {
-    const single = await open("wasm", { threads: 1 });
-    const [x, expectedImage] = [square(3), await elements(convolution(single)(image, filters))];
-    const expected = await elements(product(single)(x));
-    single.close();
-    const made = [];
-    const backend = await open("wasm", { threads: 2, background, worker: () => {
-      made.push(new Worker(script));
-      return made.at(-1);
-    } });
-    const multiply = product(backend);
-    assert.equal(await elements(multiply(x)), expected);
-    await backend.warm();
-    const crew = made.length;
-    assert.is(crew, background ? 2 : 1);
-    assert.is(backend.activeThreads, 2);
-    // Under way in the workers when the part comes, and ordered while it does.
-    const results = Array.from({ length: 6 }, () => elements(multiply(x)));
-    const images = elements(convolution(backend)(image, filters));
-    for (let i = 0; i < 6; i++) results.push(elements(multiply(x)));
-    for (const result of await Promise.all(results)) assert.equal(result, expected);
-    assert.equal(await images, expectedImage);
-    await backend.warm();
-    assert.is(made.length, 2 * crew);
-    assert.is(backend.activeThreads, 2);
-    assert.equal(await elements(convolution(backend)(image, filters)), expectedImage);
-    assert.equal(await elements(multiply(x)), expected);
-    assert.is(made.length, 2 * crew);
-    backend.close();
-  });
+  test(
+    `${background ? "background" : "the calling thread takes part"}: workers that are ready give way to others that have the part, ` +
+      "after what they do",
+    async () => {
+      const single = await open("wasm", { threads: 1 });
+      const [x, expectedImage] = [square(3), await elements(convolution(single)(image, filters))];
+      const expected = await elements(product(single)(x));
+      single.close();
+      const made = [];
+      const backend = await open("wasm", {
+        threads: 2,
+        background,
+        worker: () => {
+          made.push(new Worker(script));
+          return made.at(-1);
+        },
+      });
+      const multiply = product(backend);
+      assert.equal(await elements(multiply(x)), expected);
+      await backend.warm();
+      const crew = made.length;
+      assert.is(crew, background ? 2 : 1);
+      assert.is(backend.activeThreads, 2);
+      // Under way in the workers when the part comes, and ordered while it does.
+      const results = Array.from({ length: 6 }, () => elements(multiply(x)));
+      const images = elements(convolution(backend)(image, filters));
+      for (let i = 0; i < 6; i++) results.push(elements(multiply(x)));
+      for (const result of await Promise.all(results)) assert.equal(result, expected);
+      assert.equal(await images, expectedImage);
+      await backend.warm();
+      assert.is(made.length, 2 * crew);
+      assert.is(backend.activeThreads, 2);
+      assert.equal(await elements(convolution(backend)(image, filters)), expectedImage);
+      assert.equal(await elements(multiply(x)), expected);
+      assert.is(made.length, 2 * crew);
+      backend.close();
+    },
+  );
 }
 
 test.run();

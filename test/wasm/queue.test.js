@@ -1,4 +1,7 @@
-/** @file The queue of a backend whose owner may not wait: order, bounds, failures; with workers, and on the calling thread where they cannot start. */
+/**
+ * @file The queue of a backend whose owner may not wait: order, bounds, failures; with workers, and on the calling thread where they cannot
+ * start.
+ */
 import { Worker } from "node:worker_threads";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -15,24 +18,32 @@ const start = () => new Worker(script);
 const WAYS = {
   "two workers": { threads: 2, background: true },
   "one worker": { threads: 1, background: true },
-  "this thread": { threads: 2, background: true, worker: () => {
-    throw new Error("no worker today");
-  } },
+  "this thread": {
+    threads: 2,
+    background: true,
+    worker: () => {
+      throw new Error("no worker today");
+    },
+  },
 };
 
 /** Workers that count the orders that the one that leads has not answered. */
 function counting() {
-  const ahead = { waiting: [], most: 0, start: () => {
-    const worker = start();
-    const post = worker.postMessage.bind(worker);
-    worker.postMessage = (message) => {
-      if (message.kind !== undefined) ahead.waiting.push(message.kind);
-      ahead.most = Math.max(ahead.most, ahead.waiting.filter((kind) => kind === "run").length);
-      post(message);
-    };
-    worker.on("message", (reply) => reply.failed === null && ahead.waiting.shift());
-    return worker;
-  } };
+  const ahead = {
+    waiting: [],
+    most: 0,
+    start: () => {
+      const worker = start();
+      const post = worker.postMessage.bind(worker);
+      worker.postMessage = (message) => {
+        if (message.kind !== undefined) ahead.waiting.push(message.kind);
+        ahead.most = Math.max(ahead.most, ahead.waiting.filter((kind) => kind === "run").length);
+        post(message);
+      };
+      worker.on("message", (reply) => reply.failed === null && ahead.waiting.shift());
+      return worker;
+    },
+  };
   return ahead;
 }
 
@@ -125,10 +136,13 @@ for (const [name, options] of Object.entries(WAYS)) {
     const ahead = counting();
     const backend = await open("wasm", { worker: ahead.start, ...options });
     const [w, count] = [square(6), zeros([])];
-    const f = compile((x) => {
-      assign(w, matmul(matmul(x, w), x));
-      assign(count, add(count, 1));
-    }, { backend });
+    const f = compile(
+      (x) => {
+        assign(w, matmul(matmul(x, w), x));
+        assign(count, add(count, 1));
+      },
+      { backend },
+    );
     const x = square(7);
     await f(x);
     await backend.warm();
@@ -154,7 +168,10 @@ for (const [name, options] of Object.entries(WAYS)) {
     const waiting = [p.results(), backend.sync()];
     backend.close();
     for (const w of waiting) {
-      await w.then(() => assert.unreachable("it resolved"), (error) => assert.is(`${error.name}: ${error.message}`, "BackendError: wasm: the backend was closed meanwhile"));
+      await w.then(
+        () => assert.unreachable("it resolved"),
+        (error) => assert.is(`${error.name}: ${error.message}`, "BackendError: wasm: the backend was closed meanwhile"),
+      );
     }
   });
 }
@@ -188,10 +205,13 @@ test("a run that fails: those behind it too, but not their writes; then all is a
   p.enqueue([x]);
   const second = backend.sync();
   for (const waiting of [first, second]) {
-    await waiting.then(() => assert.unreachable("it resolved"), (error) => {
-      assert.is(error.name, "BackendError");
-      assert.match(error.message, "the next large program starts new workers");
-    });
+    await waiting.then(
+      () => assert.unreachable("it resolved"),
+      (error) => {
+        assert.is(error.name, "BackendError");
+        assert.match(error.message, "the next large program starts new workers");
+      },
+    );
   }
   assert.equal(new Float32Array(await backend.read(captured.on(backend), 0, 4 * N * N)), await w.data());
   p.enqueue([x]);
@@ -211,7 +231,10 @@ test("a failure that nobody waited for is thrown by the next call, once", async 
   // Who only waits for the end does not count.
   await backend.caughtUp();
   assert.ok(await until(() => backend.activeThreads === 1));
-  await backend.sync().then(() => assert.unreachable("it resolved"), (error) => assert.is(error.name, "BackendError"));
+  await backend.sync().then(
+    () => assert.unreachable("it resolved"),
+    (error) => assert.is(error.name, "BackendError"),
+  );
   await backend.sync();
   backend.close();
 });
@@ -221,10 +244,15 @@ test("fit is rejected when a worker dies under it; the next fit has new ones and
   const right = await train("cnn", single);
   single.close();
   const made = [];
-  const backend = await open("wasm", { threads: 2, background: true, reproducible: true, worker: () => {
-    made.push(start());
-    return made.at(-1);
-  } });
+  const backend = await open("wasm", {
+    threads: 2,
+    background: true,
+    reproducible: true,
+    worker: () => {
+      made.push(start());
+      return made.at(-1);
+    },
+  });
   await ready(backend);
   made.splice(0, made.length - 2);
   let steps = 0;
@@ -233,7 +261,10 @@ test("fit is rejected when a worker dies under it; the next fit has new ones and
     if (message.kind === "run" && ++steps === 4) made[1].terminate();
     postMessage.call(this, message);
   };
-  await train("cnn", backend, 1000).then(() => assert.unreachable("it resolved"), (error) => assert.match(`${error.name}: ${error.message}`, /^BackendError: wasm: a worker stopped/));
+  await train("cnn", backend, 1000).then(
+    () => assert.unreachable("it resolved"),
+    (error) => assert.match(`${error.name}: ${error.message}`, /^BackendError: wasm: a worker stopped/),
+  );
   assert.equal(await train("cnn", backend), right);
   await backend.warm();
   assert.is(made.length, 4);
@@ -283,7 +314,10 @@ test("shared memory that cannot be reserved whole: half of it, or an error", asy
     backend.close();
     alone.close();
     room = 1024;
-    await open("wasm", { threads: 2 }).then(() => assert.unreachable("it resolved"), (error) => assert.match(`${error.name}: ${error.message}`, /^BackendError: wasm: no address space for 256 MiB of shared memory/));
+    await open("wasm", { threads: 2 }).then(
+      () => assert.unreachable("it resolved"),
+      (error) => assert.match(`${error.name}: ${error.message}`, /^BackendError: wasm: no address space for 256 MiB of shared memory/),
+    );
   } finally {
     WebAssembly.Memory = Memory;
   }
@@ -291,7 +325,10 @@ test("shared memory that cannot be reserved whole: half of it, or an error", asy
 
 test("open: background and worker of other kinds", async () => {
   for (const options of [{ background: 1 }, { background: "yes" }, { worker: 5 }, { worker: null }]) {
-    await open("wasm", options).then(() => assert.unreachable(JSON.stringify(options)), (error) => assert.is(error.name, "ArgumentError"));
+    await open("wasm", options).then(
+      () => assert.unreachable(JSON.stringify(options)),
+      (error) => assert.is(error.name, "ArgumentError"),
+    );
   }
 });
 

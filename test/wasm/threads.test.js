@@ -145,8 +145,14 @@ test("open: threads out of range", async () => {
 
 test("the process ends by itself with workers waiting", async () => {
   const { spawnSync } = await import("node:child_process");
-  const code = `import { compile, matmul, open, zeros } from "lockstep"; const b = await open("wasm", { threads: 2 }); const f = compile((x) => matmul(x, x)); await f(zeros([512, 512])); await b.warm(); await f(zeros([512, 512])); console.log("done");`;
-  const { status, stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", code], { cwd: new URL("../..", import.meta.url), encoding: "utf8", timeout: 30000 });
+  const code =
+    `import { compile, matmul, open, zeros } from "lockstep"; const b = await open("wasm", { threads: 2 }); const f = compile((x) => ` +
+    `matmul(x, x)); await f(zeros([512, 512])); await b.warm(); await f(zeros([512, 512])); console.log("done");`;
+  const { status, stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", code], {
+    cwd: new URL("../..", import.meta.url),
+    encoding: "utf8",
+    timeout: 30000,
+  });
   assert.is(stdout, "done\n");
   assert.is(status, 0);
 });

@@ -11,7 +11,10 @@ async function record(browser, action) {
   const events = [];
   session.on("Tracing.dataCollected", ({ value }) => events.push(...value));
   const complete = new Promise((done) => session.once("Tracing.tracingComplete", done));
-  await session.send("Tracing.start", { transferMode: "ReportEvents", traceConfig: { recordMode: "recordUntilFull", traceBufferSizeInKb: 400_000, includedCategories: ["toplevel"] } });
+  await session.send("Tracing.start", {
+    transferMode: "ReportEvents",
+    traceConfig: { recordMode: "recordUntilFull", traceBufferSizeInKb: 400_000, includedCategories: ["toplevel"] },
+  });
   try {
     await action();
   } finally {
@@ -36,7 +39,10 @@ export async function measureThreads(browser, action) {
   const sum = (list) => list.reduce((total, e) => total + e.tdur, 0) / 1000;
   const longest = ofPage.reduce((a, b) => (b.tdur > a.tdur ? b : a), { tdur: 0 });
   return {
-    tasks: ofPage.length, page: sum(ofPage), workers: sum(tasks.filter((e) => nameOf(e) === "DedicatedWorker thread")),
-    longest: longest.tdur / 1000, from: JSON.stringify(longest.args),
+    tasks: ofPage.length,
+    page: sum(ofPage),
+    workers: sum(tasks.filter((e) => nameOf(e) === "DedicatedWorker thread")),
+    longest: longest.tdur / 1000,
+    from: JSON.stringify(longest.args),
   };
 }

@@ -1,7 +1,6 @@
 /**
  * @file Special values on a device that divides by multiplying with a reciprocal, subnormal ones flushed, and whose powers are a unit in
- * the
- * last place too large: both are allowed to it. The shaders' text is changed to that, so that the software adapter behaves so.
+ * the last place too large: both are allowed to it. The shaders' text is changed to that, so that the software adapter behaves so.
  */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -21,13 +20,15 @@ function change(file, name, from, to) {
 }
 
 const QUOTIENT = /(\([^()]*\)|[\w.]+)\/(\([^()]*\)|[\w.]+)/;
-for (const [file, name] of [["steps", "op_div"], ["steps", "op_reciprocal"], ["math", "f32_tanh"], ["math", "f32_sigmoid"]]) change(file, name, QUOTIENT, " quotient($1,$2)");
+for (const [file, name] of [["steps", "op_div"], ["steps", "op_reciprocal"], ["math", "f32_tanh"], ["math", "f32_sigmoid"]])
+  change(file, name, QUOTIENT, " quotient($1,$2)");
 // The last product is of the polynomial and a power of two.
 const POWER = /return (\w+)\*(?=(\w+)\((\w+)\)\*\2\(\w+-\3\);\})/g;
 assert.is(shaders.math.match(POWER)?.length, 1, "the power's last product");
 shaders.math = shaders.math.replace(POWER, "return bitcast<f32>(bitcast<u32>($1)+1u)*");
 shaders.steps += `
-fn quotient(a:f32,b:f32)->f32{let r=1./b;let bits=bitcast<u32>(r);return a*bitcast<f32>(select(bits,bits&0x80000000u,(bits&0x7f800000u)==0u));}
+fn quotient(a:f32,b:f32)->f32{let r=1./b;let bits=bitcast<u32>(r);
+return a*bitcast<f32>(select(bits,bits&0x80000000u,(bits&0x7f800000u)==0u));}
 `;
 
 const gpu = await openGpu();
@@ -38,7 +39,10 @@ for (const c of (await allCases()).map.filter(({ op }) => OPS.includes(op))) tes
 const LARGEST = 3.4028234663852886e38;
 const pairs = (list) => [values(list.map(([a]) => a)), values(list.map(([, b]) => b))];
 const MORE = {
-  "div by large numbers": { fn: div, inputs: pairs([[1e38, 2e38], [-3e38, 2e38], [LARGEST, LARGEST], [Infinity, -2e38], [1e30, 3e38], [5, -Infinity], [0, 3e38]]) },
+  "div by large numbers": {
+    fn: div,
+    inputs: pairs([[1e38, 2e38], [-3e38, 2e38], [LARGEST, LARGEST], [Infinity, -2e38], [1e30, 3e38], [5, -Infinity], [0, 3e38]]),
+  },
   "mod by large numbers": { fn: mod, inputs: pairs([[1e38, 2e38], [-1e38, 2e38], [3e38, 2e38], [LARGEST, LARGEST]]), scale: 1e38 },
   "pow next to overflow": { fn: pow, inputs: pairs([[LARGEST, 1], [-LARGEST, 1], [LARGEST, 0.5], [1.5e19, 2], [-6.9e12, 3], [2, 127.5]]) },
   "pow of large exponents": { fn: pow, inputs: [f([997], 0.9, 1.1), f([997], -500, 500)], tolerance: 4 * 2 ** -23 },

@@ -59,8 +59,14 @@ test("a training step is one submission and makes no buffer or bind group after 
   const backend = await open("webgpu", { gpu: watch.gpu });
   const net = sequential([dense(8, { activation: "relu" }), dense(3, { activation: "softmax" })], { inputShape: [4], seed: 1 });
   await net.compile({ loss: "categoricalCrossentropy", optimizer: "adam", backend });
-  const x = tensor(Float32Array.from({ length: 64 }, (_, i) => Math.fround(i % 7 / 7)), [16, 4]);
-  const y = tensor(Float32Array.from({ length: 48 }, (_, i) => Number(i % 3 === Math.floor(i / 3) % 3)), [16, 3]);
+  const x = tensor(
+    Float32Array.from({ length: 64 }, (_, i) => Math.fround((i % 7) / 7)),
+    [16, 4],
+  );
+  const y = tensor(
+    Float32Array.from({ length: 48 }, (_, i) => Number(i % 3 === Math.floor(i / 3) % 3)),
+    [16, 3],
+  );
   const steps = [];
   const onBatchEnd = () => void steps.push({ ...watch.counts });
   await net.fit(x, y, { batchSize: 4, epochs: 3, callbacks: [{ onBatchEnd }], recoverEvery: 0, verbose: 0 });
@@ -80,10 +86,13 @@ test("a run is one submission, results are pooled", async () => {
   const watch = watched();
   const backend = await open("webgpu", { gpu: watch.gpu });
   const w = zeros([5]);
-  const step = compile((x) => {
-    assign(w, add(w, x));
-    return sum(exp(mul(x, w)));
-  }, { backend });
+  const step = compile(
+    (x) => {
+      assign(w, add(w, x));
+      return sum(exp(mul(x, w)));
+    },
+    { backend },
+  );
   const x = tensor([1, 2, 3, 4, 5]);
   for (let i = 0; i < 2; i++) (await step(x)).dispose();
   const before = { ...watch.counts };
@@ -97,10 +106,13 @@ test("calls that nobody waits for run in order, and a few of them at a time", as
   const watch = watched();
   const backend = await open("webgpu", { gpu: watch.gpu });
   const w = tensor([1]);
-  const step = compile((x) => {
-    assign(w, add(mul(w, 2), x));
-    return mul(w, 1);
-  }, { backend });
+  const step = compile(
+    (x) => {
+      assign(w, add(mul(w, 2), x));
+      return mul(w, 1);
+    },
+    { backend },
+  );
   await step(tensor([0]));
   await backend.sync();
   // From here on the device says that it is done only when it is let.
@@ -141,10 +153,13 @@ test("equal shaders share a pipeline", async () => {
 test("one tensor as an argument and as what is assigned", async () => {
   const backend = await openGpu();
   const w = tensor([1, 2, 3]);
-  const step = compile((x) => {
-    assign(w, mul(x, 2));
-    return add(x, w);
-  }, { backend });
+  const step = compile(
+    (x) => {
+      assign(w, mul(x, 2));
+      return add(x, w);
+    },
+    { backend },
+  );
   assert.equal([...(await (await step(w)).data())], [2, 4, 6]);
   assert.equal([...(await (await step(w)).data())], [4, 8, 12]);
   assert.equal([...(await w.data())], [4, 8, 12]);
@@ -174,7 +189,10 @@ test("a lost device: every later call says so, and nothing hangs", async () => {
   const y = await step(x);
   const pending = y.data();
   watch.device.destroy();
-  await pending.then(() => {}, (error) => assert.instance(error, DeviceLostError));
+  await pending.then(
+    () => {},
+    (error) => assert.instance(error, DeviceLostError),
+  );
   await rejects(async () => (await step(x)).data(), DeviceLostError, /device was lost \(destroyed\)/);
   await rejects(async () => backend.alloc(4), DeviceLostError, /was lost/);
   await rejects(() => backend.sync(), DeviceLostError, /was lost/);
@@ -200,7 +218,11 @@ test("a tensor that does not fit says so with the numbers, before anything runs"
   const backend = await open("webgpu", { gpu: watched({ maxStorageBufferBindingSize: most }).gpu });
   assert.is(backend.limits.maxBytes, most);
   await rejects(async () => backend.alloc(most + 4), BackendError, /134217732 bytes.*134217728/);
-  const plan = { bindings: [{ kind: "input", shape: [most / 4 + 1], dtype: "f32", bytes: most + 4, written: false }], slots: [], calls: [] };
+  const plan = {
+    bindings: [{ kind: "input", shape: [most / 4 + 1], dtype: "f32", bytes: most + 4, written: false }],
+    slots: [],
+    calls: [],
+  };
   await rejects(() => backend.compile(plan), BackendError, /f32\[33554433\] \(input\) needs 134217732 bytes.*134217728/);
   backend.close();
 });
@@ -236,15 +258,23 @@ test("a folded dispatch reaches every element", async () => {
   backend.close();
 });
 
-const script = (body, ...flags) => promisify(execFile)(process.execPath, [...flags, "--input-type=module", "--eval", body], { cwd: new URL("../..", import.meta.url), timeout: 30000 });
+const script = (body, ...flags) =>
+  promisify(execFile)(process.execPath, [...flags, "--input-type=module", "--eval", body], {
+    cwd: new URL("../..", import.meta.url),
+    timeout: 30000,
+  });
 
 test("the process ends after close()", async () => {
-  const { stdout } = await script('import { open } from "./build/esm/init.js"; const b = await open("webgpu"); const x = b.alloc(4); b.write(x, 0, Int32Array.of(5)); console.log(new Int32Array(await b.read(x, 0, 4))[0]); b.close();');
+  const { stdout } = await script(
+    'import { open } from "./build/esm/init.js"; const b = await open("webgpu"); const x = b.alloc(4); b.write(x, 0, ' +
+      "Int32Array.of(5)); console.log(new Int32Array(await b.read(x, 0, 4))[0]); b.close();",
+  );
   assert.is(stdout.trim(), "5");
 });
 
 test("closing with a read under way: collecting garbage does not take the ground from under Dawn", async () => {
-  const { stdout } = await script(`
+  const { stdout } = await script(
+    `
     import { setImmediate, setTimeout } from "node:timers/promises";
     import { open } from "./build/esm/init.js";
     for (let i = 0; i < 5; i++) {
@@ -259,8 +289,13 @@ test("closing with a read under way: collecting garbage does not take the ground
         await setImmediate();
       }
       await setTimeout(20);
-    }`, "--expose-gc");
-  assert.equal(stdout.trim().split("\n"), Array.from({ length: 5 }, () => "BackendError"));
+    }`,
+    "--expose-gc",
+  );
+  assert.equal(
+    stdout.trim().split("\n"),
+    Array.from({ length: 5 }, () => "BackendError"),
+  );
 });
 
 test("a missing adapter is an error that says what to do", async () => {

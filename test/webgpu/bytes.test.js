@@ -28,33 +28,60 @@ test("the last bytes are written too, whatever their number", async () => {
 });
 
 test("cases of elements stored as bytes", async () => {
-  const stored = Object.values(await allCases()).flat().filter(({ inputs }) => inputs.some((spec) => spec.storage));
+  const stored = Object.values(await allCases())
+    .flat()
+    .filter(({ inputs }) => inputs.some((spec) => spec.storage));
   assert.ok(stored.length > 25);
   for (const c of stored) await checkForward(gpu, c);
 });
 
 for (const family of ["gather", "move", "reduce", "softmax"]) {
   test(`${family}: bytes and words give the same`, async () => {
-    for (const c of (await allCases())[family].filter(({ inputs }) => inputs.some((spec) => spec.dtype === "i32" && !spec.list && spec.low >= 0 && spec.high < 256))) {
-      const inputs = c.inputs.map((spec) => (spec.dtype === "i32" && !spec.list && spec.low >= 0 && spec.high < 256 ? { ...spec, storage: "u8" } : spec));
+    for (const c of (await allCases())[family].filter(({ inputs }) =>
+      inputs.some((spec) => spec.dtype === "i32" && !spec.list && spec.low >= 0 && spec.high < 256),
+    )) {
+      const inputs = c.inputs.map((spec) =>
+        spec.dtype === "i32" && !spec.list && spec.low >= 0 && spec.high < 256 ? { ...spec, storage: "u8" } : spec,
+      );
       const words = inputs.map(({ storage, ...spec }) => spec);
-      assert.equal(await runOnce(gpu, traceForward({ ...c, inputs })), await runOnce(gpu, traceForward({ ...c, inputs: words })), `${c.op}, ${c.name}`);
+      assert.equal(
+        await runOnce(gpu, traceForward({ ...c, inputs })),
+        await runOnce(gpu, traceForward({ ...c, inputs: words })),
+        `${c.op}, ${c.name}`,
+      );
     }
   });
 }
 
 test("fit, evaluate and predict on images of bytes: as on f32, bit for bit", async () => {
   // A sample has 45 bytes: rows begin anywhere in a word.
-  const samples = 23, shape = [samples, 5, 3, 3];
+  const samples = 23;
+  const shape = [samples, 5, 3, 3];
   const run = async (Kind) => {
-    const m = sequential([(x) => div(x, 255), conv2d(4, 3, { activation: "relu" }), flatten(), dense(3, { activation: "softmax" })], { inputShape: [5, 3, 3], seed: 1 });
+    const m = sequential([(x) => div(x, 255), conv2d(4, 3, { activation: "relu" }), flatten(), dense(3, { activation: "softmax" })], {
+      inputShape: [5, 3, 3],
+      seed: 1,
+    });
     await m.compile({ loss: "sparseCategoricalCrossentropy", optimizer: "adam", backend: gpu });
     const x = { data: Kind.from(bytes(samples * 45)), shape };
     const y = { data: Uint8Array.from({ length: samples }, (_, i) => i % 3), shape: [samples] };
     const before = gpu.memory().bytes;
     let during = Infinity;
-    await m.fit(x, y, { epochs: 2, batchSize: 5, seed: 3, ...quiet, callbacks: [{ onTrainBegin: () => void (during = gpu.memory().bytes), onBatchEnd: () => void (during = Math.max(during, gpu.memory().bytes)) }] });
-    return { weights: await fingerprint(m), evaluated: await m.evaluate(x, y), predicted: await (await m.predict(x, { batchSize: 7 })).data(), used: during - before };
+    await m.fit(x, y, {
+      epochs: 2,
+      batchSize: 5,
+      seed: 3,
+      ...quiet,
+      callbacks: [
+        { onTrainBegin: () => void (during = gpu.memory().bytes), onBatchEnd: () => void (during = Math.max(during, gpu.memory().bytes)) },
+      ],
+    });
+    return {
+      weights: await fingerprint(m),
+      evaluated: await m.evaluate(x, y),
+      predicted: await (await m.predict(x, { batchSize: 7 })).data(),
+      used: during - before,
+    };
   };
   const { used: wordsUsed, ...want } = await run(Float32Array);
   for (const Kind of [Uint8Array, Uint8ClampedArray]) {

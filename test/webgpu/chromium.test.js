@@ -31,9 +31,11 @@ const FILES = [CONFORMANCE, OPS, ["tiles.test.js", 16], ["half.test.js", 26]];
 
 /** By file: the summary, or why there is none. */
 const ran = new Map();
-test.before(() => withPage(async (page) => {
-  for (const [file] of FILES) ran.set(file, await runInPage(page, file).catch((error) => error));
-}));
+test.before(() =>
+  withPage(async (page) => {
+    for (const [file] of FILES) ran.set(file, await runInPage(page, file).catch((error) => error));
+  }),
+);
 
 for (const [file, least] of FILES) {
   test(`${file} in Chromium`, () => {

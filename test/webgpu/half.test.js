@@ -1,4 +1,6 @@
-/** @file `storage: "f16"`: which temporaries are stored so, what rounding does to them, every kernel that reads them, and training with it. */
+/**
+ * @file `storage: "f16"`: which temporaries are stored so, what rounding does to them, every kernel that reads them, and training with it.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ArgumentError } from "../../build/esm/errors.js";
@@ -16,12 +18,21 @@ const half = await openGpu({ storage: "f16" });
 const ROUNDING = 2 ** -11;
 
 /** Quarters between -2 and 2: they, and short sums of their products, are f16 numbers. */
-const quarters = (shape, seed) => ({ shape, dtype: "f32", list: Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => (((i * 2654435761 + seed * 40503) >>> 8) % 17 - 8) / 4) });
+const quarters = (shape, seed) => ({
+  shape,
+  dtype: "f32",
+  list: Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => ((((i * 2654435761 + seed * 40503) >>> 8) % 17) - 8) / 4),
+});
 
 /** What reads a temporary h[64, 48], which a product makes, with another input of the shape given, and the plan's text for that operand. */
 const READERS = [
   ["map, in vectors", [1], (h) => ops.matmul(ops.exp(h), ops.reshape(h, [48, 64])), /= map\(#\d+:f16\[64, 48\]\)/],
-  ["map, in place and broadcast", [1, 48], (h, k) => ops.softmax(ops.add(ops.mul(ops.softmax(h), h), k)), /#(\d+):f16\[64, 48\] = map\([^)]*#\1:f16\[64, 48\]/],
+  [
+    "map, in place and broadcast",
+    [1, 48],
+    (h, k) => ops.softmax(ops.add(ops.mul(ops.softmax(h), h), k)),
+    /#(\d+):f16\[64, 48\] = map\([^)]*#\1:f16\[64, 48\]/,
+  ],
   ["map, element by element", [1, 3], (h, k) => ops.sub(ops.reshape(h, [3072, 1]), k), /= map\([^)]*f16\[3072, 1\]/],
   ["reduce, rows", [1], (h) => ops.max(h, { axis: -1 }), /= reduce\(#\d+:f16/],
   ["reduce with a prologue, columns", [1], (h) => ops.sum(ops.square(h), { axis: 0 }), /= reduce\(#\d+:f16/],
@@ -30,7 +41,12 @@ const READERS = [
   ["matmul, a row by it", [1, 48], (h, k) => ops.matmul(k, ops.reshape(h, [48, 64])), /= matmul\([^)]*f16\[48, 64\]/],
   ["conv2d", [3, 3, 8, 4], (h, k) => ops.conv2d(ops.reshape(h, [1, 16, 24, 8]), k), /= conv2d\(#\d+:f16/],
   ["conv2d, odd channels", [2, 2, 3, 3], (h, k) => ops.conv2d(ops.reshape(h, [1, 32, 32, 3]), k), /= conv2d\(#\d+:f16/],
-  ["conv2d, a filter for each channel", [3, 3, 1, 8], (h, k) => ops.conv2d(ops.reshape(h, [1, 16, 24, 8]), k, { groups: 8 }), /= conv2d\(#\d+:f16/],
+  [
+    "conv2d, a filter for each channel",
+    [3, 3, 1, 8],
+    (h, k) => ops.conv2d(ops.reshape(h, [1, 16, 24, 8]), k, { groups: 8 }),
+    /= conv2d\(#\d+:f16/,
+  ],
   ["maxPool", [1], (h) => ops.maxPool2d(ops.reshape(h, [1, 16, 24, 8]), 2), /= maxPool\(#\d+:f16/],
   ["avgPool", [1], (h) => ops.avgPool2d(ops.reshape(h, [1, 16, 24, 8]), 3), /= avgPool\(#\d+:f16/],
   ["softmax", [1], (h) => ops.softmax(h), /= softmax\(#\d+:f16/],
@@ -56,7 +72,11 @@ for (const [name, shape, read, pattern] of READERS) {
 }
 
 test("a product is rounded to 11 bits once, and added up in f32", async () => {
-  const random = (shape, seed) => ({ shape, dtype: "f32", list: Array.from({ length: shape[0] * shape[1] }, (_, i) => Math.sin(i * 12.9898 + seed)) });
+  const random = (shape, seed) => ({
+    shape,
+    dtype: "f32",
+    list: Array.from({ length: shape[0] * shape[1] }, (_, i) => Math.sin(i * 12.9898 + seed)),
+  });
   const c = { inputs: [random([40, 300], 1), random([300, 32], 2), random([32, 20], 3)], fn: (x, a, b) => ops.matmul(ops.matmul(x, a), b) };
   const traced = traceForward(c);
   const [[want], [scale]] = [await runOnce(reference, traced), await runOnce(reference, magnitudes(traced))];
@@ -77,7 +97,10 @@ test("a product is rounded to 11 bits once, and added up in f32", async () => {
 });
 
 test("a product whose k is split, with bias and activation", async () => {
-  const c = { inputs: [quarters([32, 2048], 1), quarters([2048, 32], 2), quarters([32], 3)], fn: (a, b, bias) => ops.softmax(ops.matmul(ops.mul(a, 1 / 64), b, { bias, activation: "relu" })) };
+  const c = {
+    inputs: [quarters([32, 2048], 1), quarters([2048, 32], 2), quarters([32], 3)],
+    fn: (a, b, bias) => ops.softmax(ops.matmul(ops.mul(a, 1 / 64), b, { bias, activation: "relu" })),
+  };
   const traced = traceForward(c);
   const plan = showPlan(buildPlan(traced.graph, traced.results, half.limits));
   assert.match(plan, /#\d+:f16\[32, 32\] = matmul/, plan);
@@ -94,28 +117,45 @@ test("what f16 cannot hold: infinity beyond 65504, NaN stays, small numbers lose
   const plan = showPlan(buildPlan(traced.graph, traced.results, half.limits));
   assert.match(plan, /#\d+:f16\[1, 1, 256, 4\] = map/, plan);
   const [got] = await runOnce(half, traced);
-  const wanted = [1, 65504, Infinity, Infinity, -Infinity, Infinity, -Infinity, NaN, 0, -0, 2 ** -14, 2 ** -24, 0, 0.333251953125].map((v) => -v);
+  const wanted = [1, 65504, Infinity, Infinity, -Infinity, Infinity, -Infinity, NaN, 0, -0, 2 ** -14, 2 ** -24, 0, 0.333251953125].map(
+    (v) => -v,
+  );
   got.forEach((v, i) => {
     const want = wanted[i % wanted.length];
     // A device may flush what is subnormal in f16.
-    const same = Object.is(v, want) || (Math.abs(want) < 2 ** -14 && want !== 0 && v === 0) || (Math.abs(list[i % list.length]) === 2 ** -30 && v === 0);
+    const same =
+      Object.is(v, want) ||
+      (Math.abs(want) < 2 ** -14 && want !== 0 && v === 0) ||
+      (Math.abs(list[i % list.length]) === 2 ** -30 && v === 0);
     assert.ok(same, `${list[i % list.length]} became ${v}`);
   });
 });
 
 test("gradients, weights and results stay f32; what the backward pass reads again is f16", () => {
-  const c = { inputs: [quarters([64, 32], 1), quarters([32, 32], 2), quarters([32, 32], 3)], fn: (x, a, b) => ops.sum(ops.matmul(ops.tanh(ops.matmul(ops.tanh(ops.matmul(x, a)), b)), a)) };
+  const c = {
+    inputs: [quarters([64, 32], 1), quarters([32, 32], 2), quarters([32, 32], 3)],
+    fn: (x, a, b) => ops.sum(ops.matmul(ops.tanh(ops.matmul(ops.tanh(ops.matmul(x, a)), b)), a)),
+  };
   const { graph, results } = traceGradient(c);
   const lines = showPlan(buildPlan(graph, results, half.limits)).split("\n");
-  assert.ok(lines.some((line) => /f16\[64, 32\].* = matmul/.test(line)), lines.join("\n"));
-  assert.not(lines.some((line) => /f16.* = .*; .*'/.test(line)), lines.join("\n"));
+  assert.ok(
+    lines.some((line) => /f16\[64, 32\].* = matmul/.test(line)),
+    lines.join("\n"),
+  );
+  assert.not(
+    lines.some((line) => /f16.* = .*; .*'/.test(line)),
+    lines.join("\n"),
+  );
   for (const line of lines) assert.not.match(line, /%\d+:f16/);
   const bytes = (backend) => slotBytes(buildPlan(graph, results, backend.limits));
   assert.ok(bytes(half) < bytes(gpu));
 });
 
 test("gradients of a deep net agree with those of f32", async () => {
-  const c = { inputs: [quarters([64, 32], 1), quarters([32, 32], 2), quarters([32, 32], 3)], fn: (x, a, b) => ops.mean(ops.square(ops.matmul(ops.tanh(ops.matmul(ops.tanh(ops.matmul(x, ops.mul(a, 0.1))), b)), a))) };
+  const c = {
+    inputs: [quarters([64, 32], 1), quarters([32, 32], 2), quarters([32, 32], 3)],
+    fn: (x, a, b) => ops.mean(ops.square(ops.matmul(ops.tanh(ops.matmul(ops.tanh(ops.matmul(x, ops.mul(a, 0.1))), b)), a))),
+  };
   const traced = traceGradient(c);
   const [want, got] = [await runOnce(reference, traced), await runOnce(half, traced)];
   got.forEach((g, k) => assertClose(g, want[k], "f32", { tolerance: 8 * ROUNDING, scale: maxAbs(want[k]), what: `result ${k}` }));
@@ -132,17 +172,35 @@ test("training: losses within 2 % of f32's, and less memory", async () => {
     return Math.fround((inside ? 0.8 : 0.1) + 0.3 * Math.sin(i * 78.233));
   });
   const trained = async (backend) => {
-    const model = sequential([conv2d(8, 3, { activation: "relu" }), maxPool2d(2), conv2d(16, 3, { activation: "relu" }), flatten(), dense(32, { activation: "relu" }), dense(4)], { inputShape: [size, size, 1], seed: 3 });
+    const model = sequential(
+      [
+        conv2d(8, 3, { activation: "relu" }),
+        maxPool2d(2),
+        conv2d(16, 3, { activation: "relu" }),
+        flatten(),
+        dense(32, { activation: "relu" }),
+        dense(4),
+      ],
+      { inputShape: [size, size, 1], seed: 3 },
+    );
     await model.compile({ loss: sparseCategoricalCrossentropy({ fromLogits: true }), optimizer: adam({ learningRate: 0.01 }), backend });
     const seen = [];
-    await model.fit(tensor(pixels, [count, size, size, 1]), tensor(Int32Array.from(labels), [count]), { epochs: 8, batchSize: 32, seed: 1, verbose: 0, callbacks: [{ onBatchEnd: (_step, { loss }) => void seen.push(loss) }] });
+    await model.fit(tensor(pixels, [count, size, size, 1]), tensor(Int32Array.from(labels), [count]), {
+      epochs: 8,
+      batchSize: 32,
+      seed: 1,
+      verbose: 0,
+      callbacks: [{ onBatchEnd: (_step, { loss }) => void seen.push(loss) }],
+    });
     const { bytes } = backend.memory();
     model.dispose();
     return { seen, bytes };
   };
   const [single, mixed] = [await trained(gpu), await trained(half)];
   assert.is(mixed.seen.length, 32);
-  mixed.seen.forEach((loss, i) => assert.ok(Math.abs(loss - single.seen[i]) <= 0.02 * single.seen[0], `step ${i}: ${loss} with f16, ${single.seen[i]} with f32`));
+  mixed.seen.forEach((loss, i) =>
+    assert.ok(Math.abs(loss - single.seen[i]) <= 0.02 * single.seen[0], `step ${i}: ${loss} with f16, ${single.seen[i]} with f32`),
+  );
   assert.ok(mixed.seen.at(-1) < 0.5 * mixed.seen[0], `it learned nothing: ${mixed.seen}`);
   assert.not.equal(mixed.seen, single.seen);
   assert.ok(mixed.bytes < single.bytes, `${mixed.bytes} and ${single.bytes} bytes`);

@@ -5,8 +5,14 @@ import { adam, add, assign, compile, dense, mul, open, sequential, sum, tensor, 
 import { entryPoint, masked, openGpu } from "./gpu.js";
 
 const quiet = { verbose: 0 };
-const x = tensor(Float32Array.from({ length: 160 }, (_, i) => ((i * 37) % 101) / 101), [40, 4]);
-const y = tensor(Float32Array.from({ length: 40 }, (_, i) => ((i * 13) % 7) / 7), [40, 1]);
+const x = tensor(
+  Float32Array.from({ length: 160 }, (_, i) => ((i * 37) % 101) / 101),
+  [40, 4],
+);
+const y = tensor(
+  Float32Array.from({ length: 40 }, (_, i) => ((i * 13) % 7) / 7),
+  [40, 1],
+);
 
 /** A backend, its device, and how many buffers there are and pipelines were made. */
 async function counted() {
@@ -116,7 +122,7 @@ test("weights after fit survive a lost device", async () => {
   assert.ok(near(await (await model.predict(x)).data(), predicted));
   await model.fit(x, y, { epochs: 1, batchSize: 16, ...quiet });
   assert.is(await model.optimizer.iterations.item(), steps + 3);
-  assert.is(await (await compile(() => sum(add(model.weights[1].tensor, 1)))()).item() > 0, true);
+  assert.is((await (await compile(() => sum(add(model.weights[1].tensor, 1)))()).item()) > 0, true);
   backend.close();
   cpu.close();
 });

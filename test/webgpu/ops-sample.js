@@ -14,12 +14,20 @@ const table = await wholeTable();
 const { entries, traits } = sampleOf(table, gpu);
 
 test("the sample has every op and gradient rule, every kernel and every dtype", () => {
-  const ops = Object.values(OPS).flat().flatMap(({ name, vjp }) => (vjp === null ? [name] : [name, `gradient of ${name}`]));
+  const ops = Object.values(OPS)
+    .flat()
+    .flatMap(({ name, vjp }) => (vjp === null ? [name] : [name, `gradient of ${name}`]));
   assert.equal([...new Set(entries.map(({ op }) => op))].sort(), ops.sort());
   const dtypes = ["f32", "i32", "u32", "bool"];
   const wanted = [...Object.keys(CONTRACT).map((kernel) => `kernel ${kernel}`), ...dtypes.map((dtype) => `result ${dtype}`)];
-  assert.equal(wanted.filter((trait) => !traits.has(trait)), []);
-  assert.ok([...traits].some((trait) => /^kernel .*\bu8\b/.test(trait)), "bytes");
+  assert.equal(
+    wanted.filter((trait) => !traits.has(trait)),
+    [],
+  );
+  assert.ok(
+    [...traits].some((trait) => /^kernel .*\bu8\b/.test(trait)),
+    "bytes",
+  );
   assert.ok(entries.length < table.length / 4, `${entries.length} of ${table.length}`);
 });
 

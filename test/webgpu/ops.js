@@ -2,7 +2,17 @@
 import { buildPlan } from "../../build/esm/plan/build.js";
 import { encode } from "../../build/esm/webgpu/program.js";
 import {
-  allCases, assertClose, hasGradient, magnitudes, maxAbs, reference, runOnce, targetsOf, traceForward, traceGradient, ULP,
+  allCases,
+  assertClose,
+  hasGradient,
+  magnitudes,
+  maxAbs,
+  reference,
+  runOnce,
+  targetsOf,
+  traceForward,
+  traceGradient,
+  ULP,
 } from "../ops/harness.js";
 
 const SLACK = 10;
@@ -36,14 +46,16 @@ export async function checkGradient(gpu, c) {
 
 /** The whole table: each case, and behind it its gradients where it has them. An entry: `op`, `inputs`, `name`, `trace()`, `check(gpu)`. */
 export async function wholeTable() {
-  return Object.entries(await allCases()).flatMap(([family, cases]) => cases.flatMap((c) => {
-    const title = `${c.op}: ${c.name}`;
-    const { inputs } = c;
-    const forward = { op: c.op, inputs, name: `${family}: ${title}`, trace: () => traceForward(c), check: (gpu) => checkForward(gpu, c) };
-    if (!hasGradient(c)) return [forward];
-    const [op, name] = [`gradient of ${c.op}`, `${family}: gradient of ${title}`];
-    return [forward, { op, inputs, name, trace: () => traceGradient(c), check: (gpu) => checkGradient(gpu, c) }];
-  }));
+  return Object.entries(await allCases()).flatMap(([family, cases]) =>
+    cases.flatMap((c) => {
+      const title = `${c.op}: ${c.name}`;
+      const { inputs } = c;
+      const forward = { op: c.op, inputs, name: `${family}: ${title}`, trace: () => traceForward(c), check: (gpu) => checkForward(gpu, c) };
+      if (!hasGradient(c)) return [forward];
+      const [op, name] = [`gradient of ${c.op}`, `${family}: gradient of ${title}`];
+      return [forward, { op, inputs, name, trace: () => traceGradient(c), check: (gpu) => checkGradient(gpu, c) }];
+    }),
+  );
 }
 
 /** Inputs that compilers may treat each in its own way. */
@@ -61,10 +73,12 @@ function traits(entry, gpu) {
   const { graph, results } = entry.trace();
   const plan = buildPlan(graph, results, gpu.limits);
   const { dispatches } = encode(plan, gpu.features);
-  const operand = (o) => (o === null ? "none" : o.storage ?? o.dtype);
+  const operand = (o) => (o === null ? "none" : (o.storage ?? o.dtype));
   return [
     `op ${entry.op}`,
-    ...Object.keys(SPECIAL).filter((kind) => entry.inputs.some(SPECIAL[kind])).map((kind) => `op ${entry.op} of ${kind}`),
+    ...Object.keys(SPECIAL)
+      .filter((kind) => entry.inputs.some(SPECIAL[kind]))
+      .map((kind) => `op ${entry.op} of ${kind}`),
     ...results.map((t) => `result ${t.dtype}`),
     ...plan.calls.flatMap(({ kernel, inputs, outputs, attrs }) => [
       `kernel ${kernel}`,

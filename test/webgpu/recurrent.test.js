@@ -1,4 +1,7 @@
-/** @file Recurrent layers whose units are spread over workgroups, a dispatch for each turn: every case as if workgroups were too small, and wide layers. */
+/**
+ * @file Recurrent layers whose units are spread over workgroups, a dispatch for each turn: every case as if workgroups were too small, and
+ * wide layers.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { gruSequence, lstmSequence, simpleRnnSequence } from "../../build/esm/ops/recurrent.js";
@@ -22,17 +25,49 @@ const close = { scale: 1, tolerance: 2e-5, gradTolerance: 4e-5 };
 const weights = (units, gates) => f([units, gates * units], -0.06, 0.06);
 /** A row for each kernel: batch, steps, units, and what is called. */
 const WIDE = [
-  ["lstm", { inputs: [f([5, 3, 4 * 300], -1, 1), weights(300, 4), f([5, 300], -1, 1), f([5, 300], -1, 1), i([5, 3], 0, 1)], fn: (xw, wr, h0, c0, mask) => lstmSequence(xw, wr, { h0, c0, mask }).h }, 4, 4],
-  ["gru", { inputs: [f([5, 3, 3 * 300], -1, 1), weights(300, 3), f([3 * 300], -1, 1)], fn: (xw, wr, recurrentBias) => gruSequence(xw, wr, { recurrentBias }) }, 3, 3],
-  ["gru, resetAfter false", { inputs: [f([5, 3, 3 * 300], -1, 1), weights(300, 3), f([5, 300], -1, 1)], fn: (xw, wr, h0) => gruSequence(xw, wr, { h0, resetAfter: false }) }, 7, 7],
-  ["lstm, factors", {
-    inputs: [f([5, 3, 4 * 300], -1, 1), weights(300, 4), f([5, 300], 0, 2)],
-    fn: (xw, wr, factors) => lstmSequence(xw, wr, { factors }).h,
-  }, 3, 3],
+  [
+    "lstm",
+    {
+      inputs: [f([5, 3, 4 * 300], -1, 1), weights(300, 4), f([5, 300], -1, 1), f([5, 300], -1, 1), i([5, 3], 0, 1)],
+      fn: (xw, wr, h0, c0, mask) => lstmSequence(xw, wr, { h0, c0, mask }).h,
+    },
+    4,
+    4,
+  ],
+  [
+    "gru",
+    {
+      inputs: [f([5, 3, 3 * 300], -1, 1), weights(300, 3), f([3 * 300], -1, 1)],
+      fn: (xw, wr, recurrentBias) => gruSequence(xw, wr, { recurrentBias }),
+    },
+    3,
+    3,
+  ],
+  [
+    "gru, resetAfter false",
+    {
+      inputs: [f([5, 3, 3 * 300], -1, 1), weights(300, 3), f([5, 300], -1, 1)],
+      fn: (xw, wr, h0) => gruSequence(xw, wr, { h0, resetAfter: false }),
+    },
+    7,
+    7,
+  ],
+  [
+    "lstm, factors",
+    {
+      inputs: [f([5, 3, 4 * 300], -1, 1), weights(300, 4), f([5, 300], 0, 2)],
+      fn: (xw, wr, factors) => lstmSequence(xw, wr, { factors }).h,
+    },
+    3,
+    3,
+  ],
   ["simpleRnn", { inputs: [f([5, 3, 300], -1, 1), weights(300, 1)], fn: (xw, wr) => simpleRnnSequence(xw, wr) }, 3, 3],
 ];
 
-const turnsOf = ({ graph, results }) => encode(buildPlan(graph, results, gpu.limits), gpu.features).dispatches.filter((d) => d.entry === "main" && /^(lstm|gru|simple-rnn)\./.test(d.label));
+const turnsOf = ({ graph, results }) =>
+  encode(buildPlan(graph, results, gpu.limits), gpu.features).dispatches.filter(
+    (d) => d.entry === "main" && /^(lstm|gru|simple-rnn)\./.test(d.label),
+  );
 
 for (const [name, c, forward, backward] of WIDE) {
   test(`300 units: ${name}`, async () => {
@@ -53,7 +88,10 @@ for (const [name, c, forward, backward] of WIDE) {
 
 test("up to 256 units are one dispatch, of a workgroup for each four sequences", () => {
   const turns = turnsOf(traceForward({ inputs: [f([9, 20, 4 * 256], -1, 1), weights(256, 4)], fn: (xw, wr) => lstmSequence(xw, wr).h }));
-  assert.equal(turns.map((d) => d.groups), [[3, 1, 1]]);
+  assert.equal(
+    turns.map((d) => d.groups),
+    [[3, 1, 1]],
+  );
 });
 
 test.after(() => {

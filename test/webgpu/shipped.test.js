@@ -10,10 +10,12 @@ const gpu = await openWebGpu({ dawn: DAWN });
 const EVERY = 8;
 
 for (const [family, cases] of Object.entries(await allCases())) {
-  cases.filter((_, i) => i % EVERY === 0).forEach((c) => {
-    test(`${family}: ${c.op}: ${c.name}`, () => checkForward(gpu, c));
-    if (hasGradient(c)) test(`${family}: gradient of ${c.op}: ${c.name}`, () => checkGradient(gpu, c));
-  });
+  cases
+    .filter((_, i) => i % EVERY === 0)
+    .forEach((c) => {
+      test(`${family}: ${c.op}: ${c.name}`, () => checkForward(gpu, c));
+      if (hasGradient(c)) test(`${family}: gradient of ${c.op}: ${c.name}`, () => checkGradient(gpu, c));
+    });
 }
 
 test.after(() => gpu.close());

@@ -1,5 +1,6 @@
 /**
- * @file Products by every tile of workgroups that a GPU gets, which a software adapter has no need of: it passes for a GPU here, without subgroups.
+ * @file Products by every tile of workgroups that a GPU gets, which a software adapter has no need of: it passes for a GPU here, without
+ * subgroups.
  */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -27,13 +28,20 @@ const PRODUCTS = [
 ];
 
 for (const { m, n, k, tile } of PRODUCTS) {
-  for (const [transposeA, transposeB] of m < 50 ? [[false, false], [true, false], [false, true], [true, true]] : [[n % 2 === 0, n % 2 === 0]]) {
+  for (const [transposeA, transposeB] of m < 50
+    ? [[false, false], [true, false], [false, true], [true, true]]
+    : [[n % 2 === 0, n % 2 === 0]]) {
     test(`${m}x${k} by ${k}x${n}${transposeA ? ", A transposed" : ""}${transposeB ? ", B transposed" : ""}: ${tile}`, async () => {
-      const c = { inputs: [f(transposeA ? [k, m] : [m, k]), f(transposeB ? [n, k] : [k, n])], fn: (a, b) => matmul(a, b, { transposeA, transposeB }) };
+      const c = {
+        inputs: [f(transposeA ? [k, m] : [m, k]), f(transposeB ? [n, k] : [k, n])],
+        fn: (a, b) => matmul(a, b, { transposeA, transposeB }),
+      };
       const traced = traceForward(c);
       const program = await prepare(gpu, traced.graph, traced.results);
       const [product] = encode(program.plan, gpu.features).dispatches;
-      const [rows, columns, x, y, step] = ["ROWS", "COLUMNS", "THREADS_X", "THREADS_Y", "TILE_K"].map((name) => constant(product.text, name));
+      const [rows, columns, x, y, step] = ["ROWS", "COLUMNS", "THREADS_X", "THREADS_Y", "TILE_K"].map((name) =>
+        constant(product.text, name),
+      );
       assert.is(`${rows}x${columns} by ${x}x${y}, ${step}`, tile);
       const [got] = await program.run(traced.data);
       program.close();

@@ -32,7 +32,12 @@ for (const name of Object.keys(MODELS)) {
     const steps = Number(process.env.LOCKSTEP_STEPS ?? STEPS[name]);
     const [onGpu, onCpu] = [await losses(name, gpu, steps), await losses(name, cpu, steps)];
     assert.is(onGpu.seen.length, steps);
-    onGpu.seen.forEach((loss, i) => assert.ok(Math.abs(loss - onCpu.seen[i]) <= 0.01 * Math.abs(onCpu.seen[i]), `step ${i}: ${loss} on the GPU, ${onCpu.seen[i]} on the CPU`));
+    onGpu.seen.forEach((loss, i) =>
+      assert.ok(
+        Math.abs(loss - onCpu.seen[i]) <= 0.01 * Math.abs(onCpu.seen[i]),
+        `step ${i}: ${loss} on the GPU, ${onCpu.seen[i]} on the CPU`,
+      ),
+    );
     // What was trained can be read, and is not what it began with.
     const [a, b] = [await (await onGpu.model.getWeights())[0].data(), await (await onCpu.model.getWeights())[0].data()];
     assert.ok(a.every((v, i) => Math.abs(v - b[i]) < 0.01));
@@ -54,8 +59,16 @@ test("random numbers and initial weights are the same bits", async () => {
 });
 
 test("auc counts the same on both backends", async () => {
-  const scores = (batch) => tensor(Float32Array.from({ length: 300 }, (_, i) => Math.fround(((i * 37 + batch * 11) % 101) / 101)), [300, 1]);
-  const labels = (batch) => tensor(Float32Array.from({ length: 300 }, (_, i) => Number(((i * 37 + batch * 11) % 101) + ((i * 13) % 60) > 90)), [300, 1]);
+  const scores = (batch) =>
+    tensor(
+      Float32Array.from({ length: 300 }, (_, i) => Math.fround(((i * 37 + batch * 11) % 101) / 101)),
+      [300, 1],
+    );
+  const labels = (batch) =>
+    tensor(
+      Float32Array.from({ length: 300 }, (_, i) => Number(((i * 37 + batch * 11) % 101) + ((i * 13) % 60) > 90)),
+      [300, 1],
+    );
   for (const metric of [auc(), auc({ curve: "PR" })]) {
     const counted = async (backend) => {
       const state = metric.state.map((s) => zeros(s.shape, s.dtype));
@@ -66,15 +79,24 @@ test("auc counts the same on both backends", async () => {
       return { counts: counts.map((c) => [...c]), area: metric.result(counts) };
     };
     const [onGpu, onCpu] = [await counted(gpu), await counted(cpu)];
-    assert.is(onCpu.counts[0].reduce((a, b) => a + b), 900);
+    assert.is(
+      onCpu.counts[0].reduce((a, b) => a + b),
+      900,
+    );
     assert.equal(onGpu, onCpu);
     assert.ok(onCpu.area > 0.6 && onCpu.area < 0.99, `${onCpu.area}`);
   }
 });
 
 test("auto: times both backends, takes one, says which, and leaves no trace", async () => {
-  const x = tensor(Float32Array.from({ length: 256 }, (_, i) => i / 256), [64, 4]);
-  const y = tensor(Float32Array.from({ length: 64 }, (_, i) => i / 64), [64, 1]);
+  const x = tensor(
+    Float32Array.from({ length: 256 }, (_, i) => i / 256),
+    [64, 4],
+  );
+  const y = tensor(
+    Float32Array.from({ length: 64 }, (_, i) => i / 64),
+    [64, 1],
+  );
   let said = "";
   const stream = { write: (text) => (said += text) };
   const trained = async (backend, options) => {
@@ -90,20 +112,32 @@ test("auto: times both backends, takes one, says which, and leaves no trace", as
 });
 
 test("device.destroy() in the middle of fit: training goes on on a new device, with the same weights", async () => {
-  const x = tensor(Float32Array.from({ length: 256 }, (_, i) => i / 256), [64, 4]);
-  const y = tensor(Float32Array.from({ length: 64 }, (_, i) => i / 64), [64, 1]);
+  const x = tensor(
+    Float32Array.from({ length: 256 }, (_, i) => i / 256),
+    [64, 4],
+  );
+  const y = tensor(
+    Float32Array.from({ length: 64 }, (_, i) => i / 64),
+    [64, 1],
+  );
   /** The entry point with its newest device in sight. */
   const watched = () => {
     const entry = create([...DAWN]);
-    const seen = { device: null, opened: 0, gpu: { requestAdapter: async (options) => {
-      const adapter = await entry.requestAdapter(options);
-      const request = adapter.requestDevice.bind(adapter);
-      adapter.requestDevice = async (descriptor) => {
-        seen.opened++;
-        return (seen.device = await request(descriptor));
-      };
-      return adapter;
-    } } };
+    const seen = {
+      device: null,
+      opened: 0,
+      gpu: {
+        requestAdapter: async (options) => {
+          const adapter = await entry.requestAdapter(options);
+          const request = adapter.requestDevice.bind(adapter);
+          adapter.requestDevice = async (descriptor) => {
+            seen.opened++;
+            return (seen.device = await request(descriptor));
+          };
+          return adapter;
+        },
+      },
+    };
     return seen;
   };
   const trained = async (destroyAt) => {

@@ -1,4 +1,7 @@
-/** @file Kernels that exist for subgroups and without them: reductions, softmax and products with vectors on an adapter that hides its subgroups. */
+/**
+ * @file Kernels that exist for subgroups and without them: reductions, softmax and products with vectors on an adapter that hides its
+ * subgroups.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { matmul } from "../../build/esm/ops/matmul.js";
@@ -15,7 +18,8 @@ const own = await openGpu();
 const cases = await allCases();
 /** Whether a matrix of a product is a row or a column. */
 const isVector = (c) => c.inputs.slice(0, 2).some(({ shape }) => shape.slice(-2).includes(1));
-for (const c of [...cases.reduce, ...cases.softmax, ...cases.matmul.filter(isVector)]) test(`${c.op}: ${c.name}`, () => checkForward(plain, c));
+for (const c of [...cases.reduce, ...cases.softmax, ...cases.matmul.filter(isVector)])
+  test(`${c.op}: ${c.name}`, () => checkForward(plain, c));
 
 /** A row for each kernel that has both variants: sizes at which all stages of a join run. */
 const BOTH = [
@@ -29,7 +33,9 @@ for (const [name, c] of BOTH) {
     for (const gpu of [plain, own]) {
       const { graph, results } = traceForward(c);
       const program = await prepare(gpu, graph, results);
-      const texts = encode(program.plan, gpu.features).dispatches.map((d) => d.text).join("\n");
+      const texts = encode(program.plan, gpu.features)
+        .dispatches.map((d) => d.text)
+        .join("\n");
       program.close();
       assert.is(/enable subgroups;[^]*\bsubgroup[A-Z]\w*\(/.test(texts), gpu.features.subgroupSize > 0);
       await checkForward(gpu, c);

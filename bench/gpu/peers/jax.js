@@ -10,7 +10,10 @@ const array = (data, shape) => np.array(data, { shape });
 /** Glorot's uniform weights, from a fixed sequence. */
 function glorot(shape, fanIn, fanOut, seed) {
   const limit = Math.sqrt(6 / (fanIn + fanOut));
-  return array(Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => limit * Math.sin((i + 1) * 12.9898 * seed)), shape);
+  return array(
+    Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => limit * Math.sin((i + 1) * 12.9898 * seed)),
+    shape,
+  );
 }
 const denseWeights = (inputs, units, seed) => [glorot([inputs, units], inputs, units, seed), np.zeros([units])];
 const convWeights = (channels, filters, seed) => [glorot([filters, channels, 3, 3], 9 * channels, 9 * filters, seed), np.zeros([filters])];
@@ -26,7 +29,13 @@ function maxPool(x) {
 /** [B, T, F] -> [B, units] with relu, its steps unrolled: there is no scan. */
 function lstm(x, kernel, recurrent, bias, units) {
   const [batch, steps, features] = x.shape;
-  const projected = np.unstack(np.dot(x.reshape([batch * steps, features]), kernel).add(bias).reshape([batch, steps, 4 * units]), 1);
+  const projected = np.unstack(
+    np
+      .dot(x.reshape([batch * steps, features]), kernel)
+      .add(bias)
+      .reshape([batch, steps, 4 * units]),
+    1,
+  );
   let [h, c] = [null, null];
   for (const z of projected) {
     const [i, f, g, o] = np.split(h === null ? z : z.add(np.dot(h, recurrent.ref)), 4, 1);
@@ -58,7 +67,13 @@ const NETS = {
     adam: true,
   },
   LSTM: {
-    weights: () => [glorot([10, 400], 10, 400, 1), glorot([100, 400], 100, 400, 2), np.zeros([400]), ...denseWeights(100, 50, 3), ...denseWeights(50, 1, 4)],
+    weights: () => [
+      glorot([10, 400], 10, 400, 1),
+      glorot([100, 400], 100, 400, 2),
+      np.zeros([400]),
+      ...denseWeights(100, 50, 3),
+      ...denseWeights(50, 1, 4),
+    ],
     apply: ([w, r, b, w1, b1, w2, b2], x) => dense(nn.relu(dense(lstm(x, w, r, b, 100), w1, b1)), w2, b2),
     loss: (z, y) => np.mean(np.square(z.sub(y))),
     adam: true,
@@ -69,7 +84,12 @@ const NETS = {
 function update([params, m, v, t], grads, useAdam) {
   if (!useAdam) return [params.map((p, i) => p.sub(grads[i].mul(0.01))), m, v, t];
   const next = t.add(1);
-  const [c1, c2] = [0.9, 0.999].map((b) => np.exp(next.ref.mul(Math.log(b))).mul(-1).add(1));
+  const [c1, c2] = [0.9, 0.999].map((b) =>
+    np
+      .exp(next.ref.mul(Math.log(b)))
+      .mul(-1)
+      .add(1),
+  );
   const rate = np.sqrt(c2).mul(1e-3).div(c1);
   const made = params.map((p, i) => {
     const m1 = m[i].mul(0.9).add(grads[i].ref.mul(0.1));
@@ -112,7 +132,8 @@ export async function start({ version }) {
       const shape = input.length === 3 ? [input[2], input[0], input[1]] : input;
       const size = x.length / samples;
       const batches = Array.from({ length: steps }, (_, i) => [
-        array(x.slice(i * BATCH * size, (i + 1) * BATCH * size), [BATCH, ...shape]), array(y.slice(i * BATCH * outputs, (i + 1) * BATCH * outputs), [BATCH, outputs]),
+        array(x.slice(i * BATCH * size, (i + 1) * BATCH * size), [BATCH, ...shape]),
+        array(y.slice(i * BATCH * outputs, (i + 1) * BATCH * outputs), [BATCH, outputs]),
       ]);
       const { weights, apply, loss, adam } = NETS[net];
       const graded = valueAndGrad((params, images, targets) => loss(apply(params, images), targets));

@@ -6,12 +6,25 @@ import { BATCH, blockInput, blockWeights, chain, dataOf, NETS } from "../workloa
 const { dense, conv2d, maxPooling2d, flatten, lstm } = tf.layers;
 
 const LAYERS = {
-  FFN: (inputShape) => [dense({ units: 10, activation: "relu", inputShape }), dense({ units: 5, activation: "relu" }), dense({ units: 1, activation: "sigmoid" })],
-  CNN: (inputShape) => [
-    conv2d({ filters: 32, kernelSize: 3, activation: "relu", inputShape }), maxPooling2d({ poolSize: 2 }), conv2d({ filters: 64, kernelSize: 3, activation: "relu" }), maxPooling2d({ poolSize: 2 }),
-    flatten(), dense({ units: 64, activation: "relu" }), dense({ units: 10, activation: "softmax" }),
+  FFN: (inputShape) => [
+    dense({ units: 10, activation: "relu", inputShape }),
+    dense({ units: 5, activation: "relu" }),
+    dense({ units: 1, activation: "sigmoid" }),
   ],
-  LSTM: (inputShape) => [lstm({ units: 100, activation: "relu", recurrentActivation: "sigmoid", inputShape }), dense({ units: 50, activation: "relu" }), dense({ units: 1 })],
+  CNN: (inputShape) => [
+    conv2d({ filters: 32, kernelSize: 3, activation: "relu", inputShape }),
+    maxPooling2d({ poolSize: 2 }),
+    conv2d({ filters: 64, kernelSize: 3, activation: "relu" }),
+    maxPooling2d({ poolSize: 2 }),
+    flatten(),
+    dense({ units: 64, activation: "relu" }),
+    dense({ units: 10, activation: "softmax" }),
+  ],
+  LSTM: (inputShape) => [
+    lstm({ units: 100, activation: "relu", recurrentActivation: "sigmoid", inputShape }),
+    dense({ units: 50, activation: "relu" }),
+    dense({ units: 1 }),
+  ],
 };
 const COMPILE = {
   FFN: () => ({ loss: "binaryCrossentropy", optimizer: tf.train.sgd(0.01) }),
@@ -56,11 +69,16 @@ export async function start() {
       const model = tf.sequential({ layers: LAYERS[net](NETS[net].input) });
       model.compile(COMPILE[net]());
       const [data, targets] = [tf.tensor(x, [samples, ...input]), tf.tensor(y, [samples, outputs])];
-      return { work: steps, run: async () => (await model.fit(data, targets, { epochs: 1, batchSize: BATCH, verbose: 0, yieldEvery: "never" })).history.loss[0] };
+      return {
+        work: steps,
+        run: async () => (await model.fit(data, targets, { epochs: 1, batchSize: BATCH, verbose: 0, yieldEvery: "never" })).history.loss[0],
+      };
     },
 
     transformer({ batch, tokens, width }) {
-      const p = Object.fromEntries(Object.entries(blockWeights(width)).map(([name, { data, shape }]) => [name, tf.variable(tf.tensor(data, shape))]));
+      const p = Object.fromEntries(
+        Object.entries(blockWeights(width)).map(([name, { data, shape }]) => [name, tf.variable(tf.tensor(data, shape))]),
+      );
       const x = tf.tensor(blockInput({ batch, tokens, width }), [batch, tokens, width]);
       const optimizer = tf.train.sgd(1e-3);
       const by = (y, w) => tf.matMul(y.reshape([-1, w.shape[0]]), w).reshape([batch, tokens, w.shape[1]]);

@@ -13,7 +13,16 @@ export const gather: Encoder = (call, out) => {
   const rows = outer * count;
   if (rows * inner === 0) return;
   const { pieces, perPiece } = split(rows, inner);
-  out.command(call.inputs[0]?.storage ? GATHER_BYTES : GATHER, pieces, [read(call.inputs[0]), read(call.inputs[1]), write(call.outputs[0]), size, inner, count, rows, perPiece]);
+  out.command(call.inputs[0]?.storage ? GATHER_BYTES : GATHER, pieces, [
+    read(call.inputs[0]),
+    read(call.inputs[1]),
+    write(call.outputs[0]),
+    size,
+    inner,
+    count,
+    rows,
+    perPiece,
+  ]);
 };
 
 export const scatterAdd: Encoder = (call, out) => {
@@ -30,6 +39,15 @@ export const scatterAdd: Encoder = (call, out) => {
   const rowPieces = Math.ceil(size / rowsPerPiece);
   const usedCols = Math.ceil(inner / colsPerPiece);
   out.command(SCATTER_ADD, outer * rowPieces * usedCols, [
-    read(call.inputs[0]), read(call.inputs[1]), write(call.outputs[0]), size, inner, count, rowsPerPiece, colsPerPiece, rowPieces, usedCols,
+    read(call.inputs[0]),
+    read(call.inputs[1]),
+    write(call.outputs[0]),
+    size,
+    inner,
+    count,
+    rowsPerPiece,
+    colsPerPiece,
+    rowPieces,
+    usedCols,
   ]);
 };

@@ -92,7 +92,8 @@ function allocate(body: MapBody, inputs: readonly Operand[], outputs: readonly (
     }
   });
   for (const [r, slot] of stores) words.push(steps.STEP_STORE, slot, slotOf.get(r) as number, 0, 0);
-  if (count > 255) throw new BackendError(`wasm: an elementwise chain of ${body.steps.length} steps needs ${count} slots, at most 255 are there`);
+  if (count > 255)
+    throw new BackendError(`wasm: an elementwise chain of ${body.steps.length} steps needs ${count} slots, at most 255 are there`);
   return { constants, steps: words, count };
 }
 
@@ -102,7 +103,15 @@ export function mapBlock(body: MapBody, inputs: readonly (Operand | null)[], out
   const { dims, strides } = collapse(body.space, body.strides);
   const full = stridesOf(dims);
   const slots = allocate(body, operands, outputs);
-  const words: Word[] = [sizeOf(body.space), operands.length, outputs.length, slots.steps.length / 5, dims.length, slots.constants.length / 2, ...dims];
+  const words: Word[] = [
+    sizeOf(body.space),
+    operands.length,
+    outputs.length,
+    slots.steps.length / 5,
+    dims.length,
+    slots.constants.length / 2,
+    ...dims,
+  ];
   operands.forEach((o, i) => {
     const own = strides[i];
     const contiguous = own.every((s, d) => s === full[d] || dims[d] === 1);

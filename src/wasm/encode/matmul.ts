@@ -4,16 +4,40 @@
  */
 import type { Activation, MatmulAttrs } from "../../plan/kernels.ts";
 import {
-  ACT_ELU, ACT_EXPONENTIAL, ACT_HARD_SIGMOID, ACT_LEAKY_RELU, ACT_LINEAR, ACT_RELU, ACT_RELU6, ACT_SELU, ACT_SIGMOID, ACT_SOFTPLUS, ACT_SOFTSIGN, ACT_TANH,
-  MATMUL, MATMUL_COMBINE, MATMUL_SMALL, PACK,
+  ACT_ELU,
+  ACT_EXPONENTIAL,
+  ACT_HARD_SIGMOID,
+  ACT_LEAKY_RELU,
+  ACT_LINEAR,
+  ACT_RELU,
+  ACT_RELU6,
+  ACT_SELU,
+  ACT_SIGMOID,
+  ACT_SOFTPLUS,
+  ACT_SOFTSIGN,
+  ACT_TANH,
+  MATMUL,
+  MATMUL_COMBINE,
+  MATMUL_SMALL,
+  PACK,
 } from "../opcodes.ts";
 import { read, write } from "../writer.ts";
 import type { CommandWriter, Encoder, Word } from "../writer.ts";
 
 /** The ACT_* number of an activation. */
 export const activationCode: Readonly<Record<Activation, number>> = {
-  linear: ACT_LINEAR, relu: ACT_RELU, tanh: ACT_TANH, sigmoid: ACT_SIGMOID, hardSigmoid: ACT_HARD_SIGMOID, softplus: ACT_SOFTPLUS,
-  softsign: ACT_SOFTSIGN, elu: ACT_ELU, selu: ACT_SELU, leakyRelu: ACT_LEAKY_RELU, exponential: ACT_EXPONENTIAL, relu6: ACT_RELU6,
+  linear: ACT_LINEAR,
+  relu: ACT_RELU,
+  tanh: ACT_TANH,
+  sigmoid: ACT_SIGMOID,
+  hardSigmoid: ACT_HARD_SIGMOID,
+  softplus: ACT_SOFTPLUS,
+  softsign: ACT_SOFTSIGN,
+  elu: ACT_ELU,
+  selu: ACT_SELU,
+  leakyRelu: ACT_LEAKY_RELU,
+  exponential: ACT_EXPONENTIAL,
+  relu6: ACT_RELU6,
 };
 
 /** NR in assembly/gemm.ts: columns of a panel of B, and bytes of one of its rows. */
@@ -22,7 +46,10 @@ const PANEL_BYTES = 32;
 /** Most rows of a piece (assembly/gemm.ts) and the fewest for which packing B pays, where it is not kept. */
 const MAX_ROWS = 120;
 const MIN_ROWS = 12;
-/** Bytes of weights from which fewer rows gain by panels that are kept: 2 to 12 rows of 256x256 took 0.9 of the time, of 512x512 0.7 to 0.9, of less the same. */
+/**
+ * Bytes of weights from which fewer rows gain by panels that are kept: 2 to 12 rows of 256x256 took 0.9 of the time, of 512x512 0.7 to 0.9,
+ * of less the same.
+ */
 export const LARGE_WEIGHTS = 1 << 18;
 /** Multiply-adds worth a piece of their own: tens of microseconds. */
 const PIECE_WORK = 1 << 18;
@@ -59,8 +86,8 @@ export interface Product {
 }
 
 /**
- * B as stored: [k, n] with rows `ld` bytes apart, or, transposed, [n, k / taps] for each tap, or, packed, in panels [ceil(n / PANEL)][k][PANEL].
- * `stride` is from batch to batch.
+ * B as stored: [k, n] with rows `ld` bytes apart, or, transposed, [n, k / taps] for each tap, or, packed, in panels
+ * [ceil(n / PANEL)][k][PANEL]. `stride` is from batch to batch.
  */
 export interface MatrixB {
   readonly word: Word;
@@ -86,16 +113,24 @@ export const matmul: Encoder = (call, out) => {
   const attrs = call.attrs as unknown as MatmulAttrs;
   const { k, n, transposeA, transposeB } = attrs;
   // Batches that share B are rows of one product.
-  const fold = attrs.batchB === 1 && (attrs.batchA === attrs.batch && !transposeA);
+  const fold = attrs.batchB === 1 && attrs.batchA === attrs.batch && !transposeA;
   const batch = fold ? 1 : attrs.batch;
   const m = fold ? attrs.m * attrs.batch : attrs.m;
   const [a, b, bias] = call.inputs;
   const product: Product = {
-    batch, m, n, k,
-    a: read(a), strideA: attrs.batchA === 1 ? 0 : m * k * 4,
+    batch,
+    m,
+    n,
+    k,
+    a: read(a),
+    strideA: attrs.batchA === 1 ? 0 : m * k * 4,
     b: { word: read(b), stride: attrs.batchB === 1 ? 0 : k * n * 4, ld: (transposeB ? k : n) * 4, transposed: transposeB, taps: ONE_TAP },
-    bias: read(bias ?? null), strideBias: 0,
-    c: write(call.outputs[0]), strideC: m * n * 4, rowsC: batch * m, columnsC: n,
+    bias: read(bias ?? null),
+    strideBias: 0,
+    c: write(call.outputs[0]),
+    strideC: m * n * 4,
+    rowsC: batch * m,
+    columnsC: n,
     activation: attrs.activation,
   };
   encodeProduct(out, MATMUL, product, [transposeA ? 1 : 0, (transposeA ? m : k) * 4]);
@@ -118,9 +153,13 @@ export function encodeProduct(out: CommandWriter, opcode: number, product: Produ
   const kept = out.keeps(b.word, bytesB);
   const few = m === 1 || (m <= MIN_ROWS && !(kept && bytesB >= LARGE_WEIGHTS));
   const direct = k === 0 || (!b.packed && !b.transposed && (few || n <= PANEL));
-  const alone = opcode === MATMUL && split.rowBlocks <= 2 && split.columnBlocks * split.chunks === 1 && panels * k * PANEL_BYTES <= PRIVATE_BYTES;
+  const alone =
+    opcode === MATMUL && split.rowBlocks <= 2 && split.columnBlocks * split.chunks === 1 && panels * k * PANEL_BYTES <= PRIVATE_BYTES;
   const small = dots || (alone && !direct && !b.packed && !kept);
-  let wordB = b.word, strideB = b.stride, stepB = b.ld, panelB = PANEL_BYTES;
+  let wordB = b.word;
+  let strideB = b.stride;
+  let stepB = b.ld;
+  let panelB = PANEL_BYTES;
   if (dots) panelB = PANEL * b.ld;
   else if (!direct) {
     stepB = PANEL_BYTES;
@@ -132,13 +171,41 @@ export function encodeProduct(out: CommandWriter, opcode: number, product: Produ
   }
   const parts = split.chunks > 1 ? out.shared(split.chunks * product.rowsC * columnsC * 4) : null;
   out.command(small ? MATMUL_SMALL : opcode, batch * split.chunks * split.rowBlocks * split.columnBlocks, [
-    a, wordB, parts ? 0 : bias, parts ? parts.write : c, m, n, k,
-    split.rows, split.columns, split.k, split.rowBlocks, split.columnBlocks, split.chunks,
-    product.strideA, strideB, product.strideC, product.strideBias, parts ? product.rowsC * columnsC * 4 : 0,
-    stepB, panelB, columnsC * 4, parts ? ACT_LINEAR : activationCode[product.activation],
-    ...packing, ...(small ? [b.transposed ? 1 : 0, b.ld] : []),
+    a,
+    wordB,
+    parts ? 0 : bias,
+    parts ? parts.write : c,
+    m,
+    n,
+    k,
+    split.rows,
+    split.columns,
+    split.k,
+    split.rowBlocks,
+    split.columnBlocks,
+    split.chunks,
+    product.strideA,
+    strideB,
+    product.strideC,
+    product.strideBias,
+    parts ? product.rowsC * columnsC * 4 : 0,
+    stepB,
+    panelB,
+    columnsC * 4,
+    parts ? ACT_LINEAR : activationCode[product.activation],
+    ...packing,
+    ...(small ? [b.transposed ? 1 : 0, b.ld] : []),
   ]);
-  if (parts) encodeCombine(out, { parts: parts.read, count: split.chunks, bias, y: c, rows: product.rowsC, columns: columnsC, activation: product.activation });
+  if (parts)
+    encodeCombine(out, {
+      parts: parts.read,
+      count: split.chunks,
+      bias,
+      y: c,
+      rows: product.rowsC,
+      columns: columnsC,
+      activation: product.activation,
+    });
 }
 
 /** Sums of `count` parts of K. */
@@ -155,22 +222,50 @@ interface Combination {
 /** `y[rows, columns] = activation(bias + parts in order)`. */
 export function encodeCombine(out: CommandWriter, { parts, count, bias, y, rows, columns, activation }: Combination): void {
   const perPiece = Math.max(1, Math.ceil(COPY_WORK / columns / count));
-  out.command(MATMUL_COMBINE, Math.ceil(rows / perPiece), [parts, bias, y, count, rows * columns * 4, rows, columns, activationCode[activation], perPiece]);
+  out.command(MATMUL_COMBINE, Math.ceil(rows / perPiece), [
+    parts,
+    bias,
+    y,
+    count,
+    rows * columns * 4,
+    rows,
+    columns,
+    activationCode[activation],
+    perPiece,
+  ]);
 }
 
 /** Packs B, where `panels` is their number in all, into memory that all pieces read; gives its address. */
-export function encodePack(out: CommandWriter, { batch, n, k, b }: Pick<Product, "batch" | "n" | "k" | "b">, panels: number, bytes: number): Word {
+export function encodePack(
+  out: CommandWriter,
+  { batch, n, k, b }: Pick<Product, "batch" | "n" | "k" | "b">,
+  panels: number,
+  bytes: number,
+): Word {
   const perPiece = Math.max(1, Math.floor(COPY_WORK / (k * PANEL)));
   const pieces = Math.ceil(panels / perPiece);
   return out.prepare(PACK, (b.stride === 0 ? 1 : batch) * pieces, b.word, bytes, [
-    k / (b.taps.rows * b.taps.columns), n, b.ld, b.transposed ? 1 : 0, b.taps.rows, b.taps.columns, b.taps.rowStride, b.taps.columnStride, b.stride, perPiece, pieces,
+    k / (b.taps.rows * b.taps.columns),
+    n,
+    b.ld,
+    b.transposed ? 1 : 0,
+    b.taps.rows,
+    b.taps.columns,
+    b.taps.rowStride,
+    b.taps.columnStride,
+    b.stride,
+    perPiece,
+    pieces,
   ]);
 }
 
 interface Split {
-  readonly rows: number; readonly rowBlocks: number;
-  readonly columns: number; readonly columnBlocks: number;
-  readonly k: number; readonly chunks: number;
+  readonly rows: number;
+  readonly rowBlocks: number;
+  readonly columns: number;
+  readonly columnBlocks: number;
+  readonly k: number;
+  readonly chunks: number;
 }
 
 /**

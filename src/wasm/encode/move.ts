@@ -34,7 +34,11 @@ function fillWith(y: Operand, value: number, out: CommandWriter): void {
   if (pieces > 0) out.command(FILL, pieces, [write(y), count, constantWord(value, y.dtype), perPiece]);
 }
 
-interface Dimension { size: number; x: number; y: number }
+interface Dimension {
+  size: number;
+  x: number;
+  y: number;
+}
 
 /**
  * The dimensions in the order in which a copy walks them: y's largest stride first, no sizes of 1, neighbours that are
@@ -43,7 +47,8 @@ interface Dimension { size: number; x: number; y: number }
 function copyOrder(dimensions: readonly Dimension[]): Dimension[] {
   const order = dimensions.filter((d) => d.size !== 1).sort((a, b) => b.y - a.y);
   for (let i = order.length - 2; i >= 0; i--) {
-    const a = order[i], b = order[i + 1];
+    const a = order[i];
+    const b = order[i + 1];
     if (a.x === b.x * b.size && a.y === b.y * b.size) order.splice(i, 2, { size: a.size * b.size, x: b.x, y: b.y });
   }
   const last = order.length - 1;
@@ -75,14 +80,16 @@ function tileOf(rows: Dimension, cols: Dimension): { rowBlock: number; colBlock:
 
 export const copy: Encoder = (call, out) => {
   const a = call.attrs as unknown as CopyAttrs;
-  const x = call.inputs[0], y = call.outputs[0];
+  const x = call.inputs[0];
+  const y = call.outputs[0];
   if (y === null) return;
   assert(a.shape.length <= COPY_RANK, () => `copy of rank ${a.shape.length}: at most ${COPY_RANK}`);
   if (a.fill !== null) fillWith(y, a.fill, out);
   if (sizeOf(a.shape) === 0) return;
 
   // A dimension that y walks backwards is walked from its other end, in both.
-  let xOffset = a.xOffset, yOffset = a.yOffset;
+  let xOffset = a.xOffset;
+  let yOffset = a.yOffset;
   const dimensions = a.shape.map((size, i) => {
     const backwards = a.yStrides[i] < 0;
     if (!backwards) return { size, x: a.xStrides[i], y: a.yStrides[i] };
@@ -91,15 +98,24 @@ export const copy: Encoder = (call, out) => {
     return { size, x: -a.xStrides[i], y: -a.yStrides[i] };
   });
   const order = copyOrder(dimensions);
-  const rows = order[COPY_RANK - 2], cols = order[COPY_RANK - 1];
+  const rows = order[COPY_RANK - 2];
+  const cols = order[COPY_RANK - 1];
   const { rowBlock, colBlock } = tileOf(rows, cols);
   const outer = order.slice(0, -2).reduce((n, d) => n * d.size, 1);
   const tiles = outer * Math.ceil(rows.size / rowBlock) * Math.ceil(cols.size / colBlock);
   const { pieces, perPiece } = split(tiles, rowBlock * colBlock);
   out.command(COPY, pieces, [
-    read(x), a.partial || a.fill !== null ? update(y) : write(y), xOffset, yOffset,
-    ...order.map((d) => d.size), ...order.map((d) => d.x >>> 0), ...order.map((d) => d.y),
-    rowBlock, colBlock, tiles, perPiece,
+    read(x),
+    a.partial || a.fill !== null ? update(y) : write(y),
+    xOffset,
+    yOffset,
+    ...order.map((d) => d.size),
+    ...order.map((d) => d.x >>> 0),
+    ...order.map((d) => d.y),
+    rowBlock,
+    colBlock,
+    tiles,
+    perPiece,
   ]);
 };
 

@@ -13,7 +13,15 @@ export const layerNorm: Encoder = (call, out) => {
   const { rows, cols, epsilon, centered } = call.attrs as unknown as LayerNormAttrs;
   if (rows * cols === 0) return;
   const { pieces, perPiece } = split(rows, cols * ELEMENT_WORK);
-  out.command(LAYER_NORM, pieces, [...call.inputs.map(read), ...call.outputs.map(write), rows, cols, f32Word(epsilon), Number(centered), perPiece]);
+  out.command(LAYER_NORM, pieces, [
+    ...call.inputs.map(read),
+    ...call.outputs.map(write),
+    rows,
+    cols,
+    f32Word(epsilon),
+    Number(centered),
+    perPiece,
+  ]);
 };
 
 export const layerNormGrad: Encoder = (call, out) => {
@@ -26,6 +34,6 @@ export const layerNormGrad: Encoder = (call, out) => {
   const parts = out.shared(2 * bytes || 4);
   out.command(LAYER_NORM_GRAD, pieces, [...call.inputs.map(read), write(dx), parts.write, rows, cols, Number(centered), perPiece, bytes]);
   sums.forEach((y, i) => {
-    if (y !== null) columnSum(out, y, { ...at(parts.read, i * bytes) as Ref, bytes }, pieces, cols);
+    if (y !== null) columnSum(out, y, { ...(at(parts.read, i * bytes) as Ref), bytes }, pieces, cols);
   });
 };

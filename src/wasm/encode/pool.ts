@@ -10,7 +10,20 @@ function command(out: CommandWriter, opcode: number, operands: readonly Word[], 
   if (rows * workPerRow === 0) return;
   const { pieces, perPiece } = split(rows, workPerRow);
   out.command(opcode, pieces, [
-    ...operands, a.h, a.w, a.c, a.p, a.q, a.r, a.s, a.strideH, a.strideW, a.padTop >>> 0, a.padLeft >>> 0, rows, perPiece,
+    ...operands,
+    a.h,
+    a.w,
+    a.c,
+    a.p,
+    a.q,
+    a.r,
+    a.s,
+    a.strideH,
+    a.strideW,
+    a.padTop >>> 0,
+    a.padLeft >>> 0,
+    rows,
+    perPiece,
   ]);
 }
 

@@ -15,7 +15,12 @@ export const random: Encoder = (call, out) => {
   const { kind, stream, count } = call.attrs as unknown as RandomAttrs;
   if (count === 0) return;
   out.command(RANDOM, Math.ceil(count / RANDOM_PER_PIECE), [
-    write(call.outputs[0]), read(call.inputs[0]), KINDS[kind], stream, count, RANDOM_PER_PIECE,
+    write(call.outputs[0]),
+    read(call.inputs[0]),
+    KINDS[kind],
+    stream,
+    count,
+    RANDOM_PER_PIECE,
   ]);
 };
 
@@ -24,6 +29,12 @@ export const permutation: Encoder = (call, out) => {
   const { size, stream, count } = call.attrs as unknown as PermutationAttrs;
   if (count === 0) return;
   out.command(PERMUTATION, Math.ceil(count / PERMUTATION_PER_PIECE), [
-    write(call.outputs[0]), read(call.inputs[0]), read(call.inputs[1]), size, stream, count, PERMUTATION_PER_PIECE,
+    write(call.outputs[0]),
+    read(call.inputs[0]),
+    read(call.inputs[1]),
+    size,
+    stream,
+    count,
+    PERMUTATION_PER_PIECE,
   ]);
 };

@@ -1,7 +1,7 @@
 /**
- * @file Encoders of the recurrent sequence kernels (assembly/lstm.ts, gru.ts, simple-rnn.ts). A piece is a block of sequences over
- * all of their steps. The recurrent weights are packed first, once for all steps, in panels of
- * 8 columns; transposed for gradients. Words stand in the order that the kernels' headers give.
+ * @file Encoders of the recurrent sequence kernels (assembly/lstm.ts, gru.ts, simple-rnn.ts). A piece is a block of sequences over all of
+ * their steps. The recurrent weights are packed first, once for all steps, in panels of 8 columns; transposed for gradients. Words stand in
+ * the order that the kernels' headers give.
  */
 import type { RecurrentAttrs } from "../../plan/kernels.ts";
 import type { Call, Operand } from "../../plan/plan.ts";
@@ -14,7 +14,10 @@ import { LARGE_WEIGHTS, ONE_TAP, activationCode, encodePack } from "./matmul.ts"
 /** Columns of a packed panel; bytes of its row. */
 const PANEL = 8;
 const PANEL_BYTES = 32;
-/** Rows of the product's register tile: fewer sequences than this read the weights as they are, unless packing them is kept (256 units: 0.4 of the time for one). */
+/**
+ * Rows of the product's register tile: fewer sequences than this read the weights as they are, unless packing them is kept (256 units: 0.4
+ * of the time for one).
+ */
 const TILE_ROWS = 4;
 /** Most sequences of a piece: whole tiles, and enough pieces for several threads at a batch of 32. */
 const MAX_ROWS = 8;
@@ -41,7 +44,12 @@ function rowsOf(columns: number): number {
 
 /** Packs w[k, n] of rows of `ld` elements; gives where it then is. */
 function pack(out: CommandWriter, w: Word, k: number, n: number, ld: number, transposed: boolean): Word {
-  return encodePack(out, { batch: 1, n, k, b: { word: w, stride: 0, ld: 4 * ld, transposed, taps: ONE_TAP } }, Math.ceil(n / PANEL), 4 * k * padded(n));
+  return encodePack(
+    out,
+    { batch: 1, n, k, b: { word: w, stride: 0, ld: 4 * ld, transposed, taps: ONE_TAP } },
+    Math.ceil(n / PANEL),
+    4 * k * padded(n),
+  );
 }
 
 interface Weights {
@@ -74,7 +82,12 @@ function backwardWeights(out: CommandWriter, a: RecurrentAttrs, wr: Operand, col
 }
 
 function command(
-  out: CommandWriter, opcode: number, a: RecurrentAttrs, rows: number, words: readonly Word[], options: readonly number[],
+  out: CommandWriter,
+  opcode: number,
+  a: RecurrentAttrs,
+  rows: number,
+  words: readonly Word[],
+  options: readonly number[],
 ): void {
   out.command(opcode, Math.ceil(a.b / rows), [...words, a.b, a.t, a.u, rows, activationCode[a.activation], ...options]);
 }
@@ -86,8 +99,17 @@ export const lstm: Encoder = (call, out) => {
   if (a.b === 0) return;
   const w = forwardWeights(out, a, required(call, wr, "wr"), h0, [4 * a.u]);
   const words = [
-    write(required(call, h, "h")), write(required(call, c, "c")), write(gates), read(required(call, xw, "xw")), w.parts[0], w.kStride,
-    w.panelStride, read(h0), read(c0), read(mask), read(factors),
+    write(required(call, h, "h")),
+    write(required(call, c, "c")),
+    write(gates),
+    read(required(call, xw, "xw")),
+    w.parts[0],
+    w.kStride,
+    w.panelStride,
+    read(h0),
+    read(c0),
+    read(mask),
+    read(factors),
   ];
   const rows = rowsOf(padded(4 * a.u) + (factors === null ? 0 : padded(a.u)));
   command(out, LSTM, a, rows, words, [activationCode[a.recurrentActivation], Number(a.reverse)]);
@@ -101,8 +123,17 @@ export const lstmGrad: Encoder = (call, out) => {
   if (a.b === 0) return;
   const w = a.t > 1 || dh0 ? backwardWeights(out, a, required(call, wr, "wr"), 4 * a.u) : 0;
   const words = [
-    write(required(call, dgates, "dgates")), write(dh0), write(dc0), read(dh), read(dcLast), w, read(required(call, c, "c")),
-    read(required(call, gates, "gates")), read(c0), read(mask), read(factors),
+    write(required(call, dgates, "dgates")),
+    write(dh0),
+    write(dc0),
+    read(dh),
+    read(dcLast),
+    w,
+    read(required(call, c, "c")),
+    read(required(call, gates, "gates")),
+    read(c0),
+    read(mask),
+    read(factors),
   ];
   const rows = rowsOf((factors === null ? 3 : 4) * padded(a.u));
   command(out, LSTM_GRAD, a, rows, words, [activationCode[a.recurrentActivation], Number(a.reverse)]);
@@ -115,8 +146,17 @@ export const gru: Encoder = (call, out) => {
   if (a.b === 0) return;
   const w = forwardWeights(out, a, required(call, wr, "wr"), h0, a.resetAfter ? [3 * a.u] : [2 * a.u, a.u]);
   const words = [
-    write(required(call, h, "h")), write(gates), read(required(call, xw, "xw")), w.parts[0], w.parts[1] ?? 0, w.kStride, w.panelStride,
-    read(bias2), read(h0), read(mask), read(factors),
+    write(required(call, h, "h")),
+    write(gates),
+    read(required(call, xw, "xw")),
+    w.parts[0],
+    w.parts[1] ?? 0,
+    w.kStride,
+    w.panelStride,
+    read(bias2),
+    read(h0),
+    read(mask),
+    read(factors),
   ];
   const rows = rowsOf(padded(2 * a.u) + (factors === null ? 2 : 3) * padded(a.u));
   command(out, GRU, a, rows, words, [activationCode[a.recurrentActivation], Number(a.reverse), Number(a.resetAfter)]);
@@ -129,8 +169,16 @@ export const gruGrad: Encoder = (call, out) => {
   if (a.b === 0) return;
   const w = a.t > 1 || h0 || dh0 ? backwardWeights(out, a, required(call, wr, "wr"), 3 * a.u) : 0;
   const words = [
-    write(required(call, dxw, "dxw")), write(dhw), write(dh0), read(dh), w, read(required(call, h, "h")),
-    read(required(call, gates, "gates")), read(h0), read(mask), read(factors),
+    write(required(call, dxw, "dxw")),
+    write(dhw),
+    write(dh0),
+    read(dh),
+    w,
+    read(required(call, h, "h")),
+    read(required(call, gates, "gates")),
+    read(h0),
+    read(mask),
+    read(factors),
   ];
   const rows = rowsOf((factors === null ? 2 : 4) * padded(a.u) + padded(3 * a.u));
   command(out, GRU_GRAD, a, rows, words, [activationCode[a.recurrentActivation], Number(a.reverse), Number(a.resetAfter)]);

@@ -7,7 +7,14 @@ import { read, write } from "../writer.ts";
 import type { CommandWriter, Encoder, Word } from "../writer.ts";
 import { mapBlock } from "./map.ts";
 
-const CODE: { readonly [op in ReduceOp]: number } = { sum: O.REDUCE_SUM, max: O.REDUCE_MAX, min: O.REDUCE_MIN, prod: O.REDUCE_PROD, argmax: O.REDUCE_ARGMAX, argmin: O.REDUCE_ARGMIN };
+const CODE: { readonly [op in ReduceOp]: number } = {
+  sum: O.REDUCE_SUM,
+  max: O.REDUCE_MAX,
+  min: O.REDUCE_MIN,
+  prod: O.REDUCE_PROD,
+  argmax: O.REDUCE_ARGMAX,
+  argmin: O.REDUCE_ARGMIN,
+};
 
 /** Columns of a cache line: what a piece has at least. */
 const LINE = 16;
@@ -38,9 +45,23 @@ export const reduce: Encoder = (call: Call, out: CommandWriter) => {
   const across = Math.ceil(inner / per);
   const pieces = rows ? Math.ceil(outer / per) : outer * across;
   // The element type is the values': argmax writes i32 whatever it reads. A prologue's values have the type of its result.
-  const type = body === null ? (call.inputs[0] as Operand).dtype : body.results[0] < body.strides.length ? (call.inputs[body.results[0]] as Operand).dtype : body.steps[body.results[0] - body.strides.length].dtype;
+  const type =
+    body === null
+      ? (call.inputs[0] as Operand).dtype
+      : body.results[0] < body.strides.length
+        ? (call.inputs[body.results[0]] as Operand).dtype
+        : body.steps[body.results[0] - body.strides.length].dtype;
   assert(type === "f32" || type === "i32", () => `reduce of ${type}`);
-  const words: Word[] = [CODE[op] | (type === "i32" ? 256 : 0), outer, size, inner, write(y), plain ? read(call.inputs[0]) : 0, per, across];
+  const words: Word[] = [
+    CODE[op] | (type === "i32" ? 256 : 0),
+    outer,
+    size,
+    inner,
+    write(y),
+    plain ? read(call.inputs[0]) : 0,
+    per,
+    across,
+  ];
   if (!plain) words.push(...mapBlock(body, call.inputs, [null]));
   out.command(O.REDUCE, pieces, words);
 };

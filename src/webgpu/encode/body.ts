@@ -64,7 +64,10 @@ export function coordinates(dims: readonly number[]): string[] {
 }
 
 /** The index of an operand read with `strides` over `dims`, `contiguous` standing for the element's own number. */
-export function indexExpression(dims: readonly number[], strides: readonly number[]): { readonly expression: string; readonly strided: boolean } {
+export function indexExpression(
+  dims: readonly number[],
+  strides: readonly number[],
+): { readonly expression: string; readonly strided: boolean } {
   const full = stridesOf(dims);
   if (strides.every((s, d) => s === full[d] || dims[d] === 1)) return { expression: "i", strided: false };
   const terms = strides.flatMap((s, d) => (s === 0 || dims[d] === 1 ? [] : [s === 1 ? `c${d}` : `c${d} * ${s}u`]));
@@ -80,7 +83,8 @@ export interface Slot {
   readonly outputs: readonly number[];
 }
 
-const samePlace = (a: Operand, b: Operand): boolean => a.place.space === b.place.space && a.place.index === b.place.index && a.place.offset === b.place.offset;
+const samePlace = (a: Operand, b: Operand): boolean =>
+  a.place.space === b.place.space && a.place.index === b.place.index && a.place.offset === b.place.offset;
 
 /** Groups operands by place, outputs' places first taken by inputs. */
 export function slotsOf(inputs: readonly Operand[], outputs: readonly Operand[]): Slot[] {
@@ -106,7 +110,10 @@ export function slotsOf(inputs: readonly Operand[], outputs: readonly Operand[])
 export function declaration(k: number, slot: Slot, vector: boolean): string {
   const bytes = slot.operand.storage === "u8";
   const type = bytes ? "u32" : TYPE[slot.operand.dtype];
-  return `@group(0) @binding(${k}) var<storage, ${slot.written ? "read_write" : "read"}> b${k}: array<${vector && !bytes ? `vec4<${type}>` : type}>;`;
+  return (
+    `@group(0) @binding(${k}) var<storage, ${slot.written ? "read_write" : "read"}> b${k}: ` +
+    `array<${vector && !bytes ? `vec4<${type}>` : type}>;`
+  );
 }
 
 /** `expression` of an element (or vec4) in memory of type `from` as type `to`: the same bits. */

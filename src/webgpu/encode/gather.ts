@@ -16,7 +16,11 @@ export const gather: GpuEncoder = (call, out) => {
   if (total === 0) return;
   const buffers = [write(call.outputs[0]), ...call.inputs.map(read)];
   if (call.inputs[0]?.storage === "u8") {
-    return out.dispatch({ file: "gather", entry: "gatherBytes", constants: { SIZE: size, INNER: inner, COUNT: count, TOTAL: total } }, buffers, groupsOf(total));
+    return out.dispatch(
+      { file: "gather", entry: "gatherBytes", constants: { SIZE: size, INNER: inner, COUNT: count, TOTAL: total } },
+      buffers,
+      groupsOf(total),
+    );
   }
   const unit = inner % 4 === 0 ? 4 : 1;
   const constants = { Element: unit === 4 ? "vec4<u32>" : "u32", SIZE: size, INNER: inner / unit, COUNT: count, TOTAL: total / unit };
@@ -35,6 +39,10 @@ export const scatterAdd: GpuEncoder = (call, out) => {
     return;
   }
   const order = out.temporary(8 * count);
-  out.dispatch({ file: "gather", entry: "orderIndex", constants: { SIZE: size, COUNT: count } }, [order.write, null, index], groupsOf(count));
+  out.dispatch(
+    { file: "gather", entry: "orderIndex", constants: { SIZE: size, COUNT: count } },
+    [order.write, null, index],
+    groupsOf(count),
+  );
   out.dispatch({ file: "gather", entry: "scatterAddOrdered", constants }, [y, updates, order.read], groupsOf(total));
 };

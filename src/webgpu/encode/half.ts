@@ -1,4 +1,7 @@
-/** @file Which operands kernels can have as f16: any that they read as f32, and those that they write in vectors of four, since two halves share a word. */
+/**
+ * @file Which operands kernels can have as f16: any that they read as f32, and those that they write in vectors of four, since two halves
+ * share a word.
+ */
 import type { ConvAttrs, MatmulAttrs } from "../../plan/kernels.ts";
 import type { Limits } from "../../backend.ts";
 import { halfTensors } from "../../plan/half.ts";
@@ -12,8 +15,20 @@ import { isNarrow } from "./conv.ts";
 
 /** Inputs that a kernel reads as f32 wherever they are. The others it reads as words. */
 const READ: { readonly [kernel: string]: readonly number[] } = {
-  matmul: [0, 1, 2], conv2d: [0, 1, 2], conv2dInputGrad: [0, 1], conv2dFilterGrad: [0, 1], maxPool: [0], avgPool: [0],
-  softmax: [0], logSoftmax: [0], softmaxGrad: [0, 1], logSoftmaxGrad: [0, 1], softmaxCrossEntropy: [0], lstm: [0], gru: [0], simpleRnn: [0],
+  matmul: [0, 1, 2],
+  conv2d: [0, 1, 2],
+  conv2dInputGrad: [0, 1],
+  conv2dFilterGrad: [0, 1],
+  maxPool: [0],
+  avgPool: [0],
+  softmax: [0],
+  logSoftmax: [0],
+  softmaxGrad: [0, 1],
+  logSoftmaxGrad: [0, 1],
+  softmaxCrossEntropy: [0],
+  lstm: [0],
+  gru: [0],
+  simpleRnn: [0],
 };
 
 function outputsOf({ kernel, attrs, inputs, outputs }: UnplacedCall): boolean {
@@ -25,14 +40,20 @@ function outputsOf({ kernel, attrs, inputs, outputs }: UnplacedCall): boolean {
         if (!places.has(b)) places.set(b, places.size);
         return { place: { space: "slot", index: places.get(b) as number, offset: 0 }, shape: t.shape, dtype: t.dtype };
       };
-      return writesVectors(attrs.body as unknown as MapBody, (inputs as readonly Tensor[]).map(operand), (outputs as readonly Tensor[]).map(operand));
+      return writesVectors(
+        attrs.body as unknown as MapBody,
+        (inputs as readonly Tensor[]).map(operand),
+        (outputs as readonly Tensor[]).map(operand),
+      );
     }
-    case "matmul": return (attrs as unknown as MatmulAttrs).n % 4 === 0;
+    case "matmul":
+      return (attrs as unknown as MatmulAttrs).n % 4 === 0;
     case "conv2d": {
       const { f, groups } = attrs as unknown as ConvAttrs;
       return (f / groups) % 4 === 0 && !isNarrow(groups, f / groups);
     }
-    default: return false;
+    default:
+      return false;
   }
 }
 

@@ -26,8 +26,9 @@ const TILES: readonly Tile[] = [
   { rows: 8, columns: 8, x: 16, y: 16, k: 8, speed: 1 },
 ];
 /**
- * The tile of adapters that are programs on the CPU: half the workgroup memory of the first of TILES. Compiling counts there, and SwiftShader
- * clears that memory by unrolled stores under wgpu: 123 ms for a product instead of 371, under Dawn 54 instead of 79 (long sums run 1.25 to 1.7 times as long).
+ * The tile of adapters that are programs on the CPU: half the workgroup memory of the first of TILES. Compiling counts there, and
+ * SwiftShader clears that memory by unrolled stores under wgpu: 123 ms for a product instead of 371, under Dawn 54 instead of 79 (long sums
+ * run 1.25 to 1.7 times as long).
  */
 const SOFTWARE_TILE: Tile = { rows: 4, columns: 4, x: 8, y: 8, k: 8, speed: 1 };
 /** Invocations that keep a GPU busy; with fewer, smaller tiles and splitting k pay. */
@@ -75,7 +76,12 @@ export interface Split {
 
 /** Cuts k where `invocations` alone would leave the GPU idle. `sizeY`: elements of one part's result. */
 export function splitOf(k: number, step: number, invocations: number, sizeY: number): Split {
-  const wanted = Math.min(Math.ceil(BUSY / invocations), Math.floor(k / LEAST_CHUNK), MOST_SPLITS, Math.floor(MOST_PART_BYTES / (4 * sizeY)));
+  const wanted = Math.min(
+    Math.ceil(BUSY / invocations),
+    Math.floor(k / LEAST_CHUNK),
+    MOST_SPLITS,
+    Math.floor(MOST_PART_BYTES / (4 * sizeY)),
+  );
   const chunk = Math.max(1, Math.ceil(k / Math.max(1, wanted) / step)) * step;
   return { splits: Math.max(1, Math.ceil(k / chunk)), chunk };
 }
@@ -102,7 +108,14 @@ export function encodeProduct(out: DispatchWriter, product: Product): void {
   const tile = tileOf(product, out.features);
   const { splits, chunk } = tile;
   dispatchSplit(out, product, "main", splits, groupsOf(tile, product) * splits, {
-    SPLITS: splits, CHUNK: chunk, THREADS_X: tile.x, THREADS_Y: tile.y, ROWS: tile.rows, COLUMNS: tile.columns, TILE_K: tile.k, BIAS_STRIDE: product.biasStride,
+    SPLITS: splits,
+    CHUNK: chunk,
+    THREADS_X: tile.x,
+    THREADS_Y: tile.y,
+    ROWS: tile.rows,
+    COLUMNS: tile.columns,
+    TILE_K: tile.k,
+    BIAS_STRIDE: product.biasStride,
   });
 }
 
@@ -110,22 +123,47 @@ export function encodeProduct(out: DispatchWriter, product: Product): void {
 function dispatchSplit(out: DispatchWriter, product: Product, entry: string, splits: number, groups: number, constants: Constants): void {
   const { a, b, bias, y, sizeY, columnsY, activation } = product;
   const parts = splits > 1 ? out.temporary(4 * splits * sizeY) : null;
-  out.dispatch({
-    file: product.file, entry,
-    constants: { ...product.constants, ...constants, BATCH: product.batch, M: product.m, N: product.n, K: product.k, ELEMENTS: sizeY, HAS_BIAS: bias !== null },
-    hooks: { ...product.hooks, activate: activationFunction(parts ? "linear" : activation) },
-  }, [a, b, bias, parts ? parts.write : y], groups);
+  out.dispatch(
+    {
+      file: product.file,
+      entry,
+      constants: {
+        ...product.constants,
+        ...constants,
+        BATCH: product.batch,
+        M: product.m,
+        N: product.n,
+        K: product.k,
+        ELEMENTS: sizeY,
+        HAS_BIAS: bias !== null,
+      },
+      hooks: { ...product.hooks, activate: activationFunction(parts ? "linear" : activation) },
+    },
+    [a, b, bias, parts ? parts.write : y],
+    groups,
+  );
   if (parts) addUp(out, parts.read, bias, y, { splits, sizeY, columnsY, activation });
 }
 
 /** y = activation(bias + the parts in order). */
-export function addUp(out: DispatchWriter, parts: Bound, bias: Bound | null, y: Bound | null, { splits, sizeY, columnsY, activation }: { splits: number; sizeY: number; columnsY: number; activation: Activation }): void {
+export function addUp(
+  out: DispatchWriter,
+  parts: Bound,
+  bias: Bound | null,
+  y: Bound | null,
+  { splits, sizeY, columnsY, activation }: { splits: number; sizeY: number; columnsY: number; activation: Activation },
+): void {
   const inVectors = columnsY % 4 === 0;
-  out.dispatch({
-    file: "epilogue", entry: inVectors ? "vectors" : "main",
-    constants: { SIZE: sizeY, N: columnsY, SPLITS: splits, HAS_BIAS: bias !== null },
-    hooks: { activate: activationFunction(activation) },
-  }, [parts, bias, y], Math.ceil(sizeY / (inVectors ? 4 : 1) / EPILOGUE_THREADS));
+  out.dispatch(
+    {
+      file: "epilogue",
+      entry: inVectors ? "vectors" : "main",
+      constants: { SIZE: sizeY, N: columnsY, SPLITS: splits, HAS_BIAS: bias !== null },
+      hooks: { activate: activationFunction(activation) },
+    },
+    [parts, bias, y],
+    Math.ceil(sizeY / (inVectors ? 4 : 1) / EPILOGUE_THREADS),
+  );
 }
 
 /** A matrix of a product: elements from batch to batch, along its rows or columns, and along k. */
@@ -136,7 +174,8 @@ export interface Strides {
 }
 
 /** Whether runs of four elements are aligned vectors. The direction of vectors is the one with stride 1; k is preferred. */
-const aligned = (s: Strides, size: number, k: number): boolean => (s.k === 1 ? k % 4 === 0 && s.along % 4 === 0 : size % 4 === 0 && s.k % 4 === 0) && s.batch % 4 === 0;
+const aligned = (s: Strides, size: number, k: number): boolean =>
+  (s.k === 1 ? k % 4 === 0 && s.along % 4 === 0 : size % 4 === 0 && s.k % 4 === 0) && s.batch % 4 === 0;
 
 /** The only row or column of a matrix runs along k, whatever its strides say. */
 const inLine = (s: Strides, size: number, k: number): Strides => (size === 1 ? { batch: s.batch, along: k, k: 1 } : s);
@@ -147,10 +186,17 @@ export const matmul: GpuEncoder = (call, out) => {
   const { batch, k, n, transposeA, transposeB } = attrs;
   const [a, b, bias] = call.inputs;
   encodeMatmul(out, {
-    batch, m: attrs.m, n, k,
-    a: read(a), stridesA: { batch: attrs.batchA === 1 ? 0 : attrs.m * k, along: transposeA ? 1 : k, k: transposeA ? attrs.m : 1 },
-    b: read(b), stridesB: { batch: attrs.batchB === 1 ? 0 : k * n, along: transposeB ? k : 1, k: transposeB ? 1 : n },
-    bias: read(bias ?? null), y: write(call.outputs[0]), activation: attrs.activation,
+    batch,
+    m: attrs.m,
+    n,
+    k,
+    a: read(a),
+    stridesA: { batch: attrs.batchA === 1 ? 0 : attrs.m * k, along: transposeA ? 1 : k, k: transposeA ? attrs.m : 1 },
+    b: read(b),
+    stridesB: { batch: attrs.batchB === 1 ? 0 : k * n, along: transposeB ? k : 1, k: transposeB ? 1 : n },
+    bias: read(bias ?? null),
+    y: write(call.outputs[0]),
+    activation: attrs.activation,
   });
 };
 
@@ -184,17 +230,35 @@ export function encodeMatmul(out: DispatchWriter, p: MatrixProduct): void {
   const turned = p.n === 1 && m > 1;
   const rows = turned ? 1 : m;
   const columns = turned ? m : p.n;
-  const left = turned ? p.b : p.a, right = turned ? p.a : p.b;
+  const left = turned ? p.b : p.a;
+  const right = turned ? p.a : p.b;
   const row = inLine(turned ? p.stridesB : p.stridesA, rows, k);
   const column = inLine(turned ? p.stridesA : p.stridesB, columns, k);
   const alongB = column.k === 1;
   const product: Product = {
-    file: "matmul", batch, m: rows, n: columns, k,
-    a: k === 0 ? null : left, b: k === 0 ? null : right, bias: p.bias, y: p.y,
-    sizeY: batch * m * p.n, columnsY: p.n, biasStride: 0, activation: p.activation,
+    file: "matmul",
+    batch,
+    m: rows,
+    n: columns,
+    k,
+    a: k === 0 ? null : left,
+    b: k === 0 ? null : right,
+    bias: p.bias,
+    y: p.y,
+    sizeY: batch * m * p.n,
+    columnsY: p.n,
+    biasStride: 0,
+    activation: p.activation,
     constants: {
-      A_BATCH: row.batch, A_ROW: row.along, A_K: row.k, B_BATCH: column.batch, B_COLUMN: column.along, B_K: column.k,
-      A_ALONG_K: row.k === 1, B_ALONG_K: alongB, BIAS_STEP: biasStep,
+      A_BATCH: row.batch,
+      A_ROW: row.along,
+      A_K: row.k,
+      B_BATCH: column.batch,
+      B_COLUMN: column.along,
+      B_K: column.k,
+      A_ALONG_K: row.k === 1,
+      B_ALONG_K: alongB,
+      BIAS_STEP: biasStep,
     },
     hooks: {
       load_a: aligned(row, rows, k) ? "vector_a" : "lanes_a",
@@ -209,5 +273,9 @@ export function encodeMatmul(out: DispatchWriter, p: MatrixProduct): void {
   const { subgroupSize } = out.features;
   const join = subgroupSize > 0 ? "subgroup" : "tree";
   const hooks = { ...product.hooks, ...(alongB ? { join_dots: `${join}_dots` } : { join_columns: `${join}_columns` }) };
-  dispatchSplit(out, { ...product, hooks }, alongB ? "dots" : "columns", splits, groups * splits, { SPLITS: splits, CHUNK: chunk, SUBGROUP_SIZE: subgroupSize });
+  dispatchSplit(out, { ...product, hooks }, alongB ? "dots" : "columns", splits, groups * splits, {
+    SPLITS: splits,
+    CHUNK: chunk,
+    SUBGROUP_SIZE: subgroupSize,
+  });
 }

@@ -20,7 +20,12 @@ export const layerNorm: GpuEncoder = (call, out) => {
   const [x, gamma, beta] = call.inputs.map(read);
   const [y, mean, rstd] = call.outputs.map(write);
   const constants = {
-    EPSILON: Math.fround(attrs.epsilon), CENTERED: attrs.centered, HAS_GAMMA: gamma !== null, HAS_BETA: beta !== null, HAS_MEAN: mean !== null, HAS_RSTD: rstd !== null,
+    EPSILON: Math.fround(attrs.epsilon),
+    CENTERED: attrs.centered,
+    HAS_GAMMA: gamma !== null,
+    HAS_BETA: beta !== null,
+    HAS_MEAN: mean !== null,
+    HAS_RSTD: rstd !== null,
   };
   encodeRows(out, "norm", "layerNorm", attrs, constants, [y, x, gamma, beta, mean, rstd]);
 };
@@ -29,11 +34,19 @@ export const layerNormGrad: GpuEncoder = (call, out) => {
   const attrs = call.attrs as unknown as LayerNormAttrs;
   const { rows, cols } = attrs;
   const columnSum = (inputs: Call["inputs"], y: Operand | null, body: MapBody | null): void => {
-    if (y !== null) reduce({ ...call, inputs, outputs: [y], attrs: { op: "sum", outer: 1, size: rows, inner: cols, body } as unknown as Attrs }, out);
+    if (y !== null)
+      reduce({ ...call, inputs, outputs: [y], attrs: { op: "sum", outer: 1, size: rows, inner: cols, body } as unknown as Attrs }, out);
   };
   const [dyIn, xIn, , meanIn, rstdIn] = call.inputs;
   columnSum([dyIn, xIn, meanIn, rstdIn], call.outputs[1], gammaBody(rows, cols));
   columnSum([dyIn], call.outputs[2], null);
   const [dy, x, gamma, mean, rstd] = call.inputs.map(read);
-  encodeRows(out, "norm", "layerNormGrad", attrs, { CENTERED: attrs.centered, HAS_GAMMA: gamma !== null }, [write(call.outputs[0]), x, gamma, dy, mean, rstd]);
+  encodeRows(out, "norm", "layerNormGrad", attrs, { CENTERED: attrs.centered, HAS_GAMMA: gamma !== null }, [
+    write(call.outputs[0]),
+    x,
+    gamma,
+    dy,
+    mean,
+    rstd,
+  ]);
 };

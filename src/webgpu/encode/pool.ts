@@ -11,13 +11,25 @@ function pool(max: boolean, backward: boolean): GpuEncoder {
     const a = attrs as unknown as PoolAttrs;
     const size = a.n * a.c * (backward ? a.h * a.w : a.p * a.q);
     if (size === 0) return;
-    out.dispatch({
-      file: "pool", entry: backward ? "pool_grad" : "pool",
-      constants: {
-        SIZE: size, MAX: max, HAS_INDEX: taken != null, C: a.c,
-        IMAGE: [a.h, a.w], OUTPUT: [a.p, a.q], TAPS: [a.r, a.s], STRIDE: [a.strideH, a.strideW], PAD: [a.padTop, a.padLeft],
+    out.dispatch(
+      {
+        file: "pool",
+        entry: backward ? "pool_grad" : "pool",
+        constants: {
+          SIZE: size,
+          MAX: max,
+          HAS_INDEX: taken != null,
+          C: a.c,
+          IMAGE: [a.h, a.w],
+          OUTPUT: [a.p, a.q],
+          TAPS: [a.r, a.s],
+          STRIDE: [a.strideH, a.strideW],
+          PAD: [a.padTop, a.padLeft],
+        },
       },
-    }, [read(x), backward ? read(index ?? null) : write(taken ?? null), write(y)], Math.ceil(size / THREADS));
+      [read(x), backward ? read(index ?? null) : write(taken ?? null), write(y)],
+      Math.ceil(size / THREADS),
+    );
   };
 }
 

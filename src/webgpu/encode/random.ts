@@ -13,7 +13,11 @@ export const random: GpuEncoder = (call, out) => {
   const { kind, stream, count } = call.attrs as unknown as RandomAttrs;
   if (count === 0) return;
   const constants = { KIND: KINDS[kind], STREAM: stream, COUNT: count };
-  out.dispatch({ file: "random", entry: "random", constants }, [write(call.outputs[0]), read(call.inputs[0])], Math.ceil(count / (4 * THREADS)));
+  out.dispatch(
+    { file: "random", entry: "random", constants },
+    [write(call.outputs[0]), read(call.inputs[0])],
+    Math.ceil(count / (4 * THREADS)),
+  );
 };
 
 /** `permutation(key, start) -> y` */
@@ -21,5 +25,9 @@ export const permutation: GpuEncoder = (call, out) => {
   const { size, stream, count } = call.attrs as unknown as PermutationAttrs;
   if (count === 0) return;
   const buffers = [write(call.outputs[0]), ...call.inputs.map(read)];
-  out.dispatch({ file: "random", entry: "permutation", constants: { SIZE: size, STREAM: stream, COUNT: count } }, buffers, Math.ceil(count / THREADS));
+  out.dispatch(
+    { file: "random", entry: "permutation", constants: { SIZE: size, STREAM: stream, COUNT: count } },
+    buffers,
+    Math.ceil(count / THREADS),
+  );
 };

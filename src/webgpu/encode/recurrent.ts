@@ -1,7 +1,7 @@
 /**
- * @file GPU encoders of the recurrent sequence kernels (kernels/recurrent.wgsl with the cells of lstm.wgsl, gru.wgsl and simple-rnn.wgsl): one dispatch for
- * all steps, or, of layers with more units than a workgroup has invocations, one for each turn. Gradients read the recurrent weights
- * transposed, by a dispatch before.
+ * @file GPU encoders of the recurrent sequence kernels (kernels/recurrent.wgsl with the cells of lstm.wgsl, gru.wgsl and simple-rnn.wgsl):
+ * one dispatch for all steps, or, of layers with more units than a workgroup has invocations, one for each turn. Gradients read the
+ * recurrent weights transposed, by a dispatch before.
  */
 import type { RecurrentAttrs } from "../../plan/kernels.ts";
 import type { Call, Operand } from "../../plan/plan.ts";
@@ -29,7 +29,10 @@ function transposed(out: DispatchWriter, wr: Operand | null, u: number, columns:
   return memory.read;
 }
 
-/** Those operands that there are in one buffer, and as constants at which elements they are: OUTSIDE of kernels/index.wgsl where they are not. */
+/**
+ * Those operands that there are in one buffer, and as constants at which elements they are: OUTSIDE of kernels/index.wgsl where they are
+ * not.
+ */
 function together(out: DispatchWriter, operands: { readonly [name: string]: Operand | null }): { extra: Bound | null; where: Constants } {
   const where: { [name: string]: number } = {};
   const copies: { o: Operand; size: number; at: number }[] = [];
@@ -64,7 +67,11 @@ interface Cell {
 const VECTORS_BINDING = 6;
 
 /** How the work is shared out. */
-function layout({ maxWorkgroupSize, maxWorkgroupBytes }: GpuFeatures, units: number, { terms, sums }: Cell): { together: boolean; width: number; slices: number } {
+function layout(
+  { maxWorkgroupSize, maxWorkgroupBytes }: GpuFeatures,
+  units: number,
+  { terms, sums }: Cell,
+): { together: boolean; width: number; slices: number } {
   const threads = Math.min(MAX_THREADS, maxWorkgroupSize);
   const room = Math.floor(maxWorkgroupBytes / VECTOR_BYTES);
   const together = units <= threads && terms <= room;
@@ -85,13 +92,30 @@ function dispatch(out: DispatchWriter, { b, t, u, reverse, activation, recurrent
   const shader = {
     file,
     constants: {
-      ...constants, BATCH: b, STEPS: t, UNITS: u, REVERSE: reverse, TURNS: turns, ROW: row, SUMS: sums, VECTORS: terms,
-      TOGETHER: together, BLOCKS: blocks, WIDTH: width, SLICES: slices, SHARED: Math.max(1, vectors + sums * (slices - 1) * width), PARTIALS: vectors,
+      ...constants,
+      BATCH: b,
+      STEPS: t,
+      UNITS: u,
+      REVERSE: reverse,
+      TURNS: turns,
+      ROW: row,
+      SUMS: sums,
+      VECTORS: terms,
+      TOGETHER: together,
+      BLOCKS: blocks,
+      WIDTH: width,
+      SLICES: slices,
+      SHARED: Math.max(1, vectors + sums * (slices - 1) * width),
+      PARTIALS: vectors,
     },
     hooks: {
-      ...hooks, read_vector: `${memory}_read`, write_vector: `${memory}_write`,
-      activate: activationFunction(activation), derivative: `derivative_${activation}`,
-      activate_gate: activationFunction(recurrentActivation), derivative_gate: `derivative_${recurrentActivation}`,
+      ...hooks,
+      read_vector: `${memory}_read`,
+      write_vector: `${memory}_write`,
+      activate: activationFunction(activation),
+      derivative: `derivative_${activation}`,
+      activate_gate: activationFunction(recurrentActivation),
+      derivative_gate: `derivative_${recurrentActivation}`,
     },
   };
   if (together) return out.dispatch(shader, buffers, groups);
@@ -101,17 +125,25 @@ function dispatch(out: DispatchWriter, { b, t, u, reverse, activation, recurrent
 }
 
 /** Encoders of a kernel: nothing for empty sequences. */
-const encoder = (cell: (a: RecurrentAttrs, call: Call, out: DispatchWriter) => Cell): GpuEncoder => (call, out) => {
-  const a = call.attrs as unknown as RecurrentAttrs;
-  if (a.b * a.t * a.u > 0) dispatch(out, a, cell(a, call, out));
-};
+const encoder =
+  (cell: (a: RecurrentAttrs, call: Call, out: DispatchWriter) => Cell): GpuEncoder =>
+  (call, out) => {
+    const a = call.attrs as unknown as RecurrentAttrs;
+    if (a.b * a.t * a.u > 0) dispatch(out, a, cell(a, call, out));
+  };
 
 export const lstm = encoder(({ t, u }, call, out) => {
   const [xw, wr, H0, C0, MASK, FACTORS] = call.inputs;
   const [h, c, gates] = call.outputs;
   const { extra, where } = together(out, { H0, C0, MASK, FACTORS });
   return {
-    file: "lstm", hooks: { cell: "lstm" }, turns: t + Number(H0 !== null), terms: u, row: 4 * u, sums: 4, constants: { ...where, HAS_GATES: gates !== null },
+    file: "lstm",
+    hooks: { cell: "lstm" },
+    turns: t + Number(H0 !== null),
+    terms: u,
+    row: 4 * u,
+    sums: 4,
+    constants: { ...where, HAS_GATES: gates !== null },
     buffers: [write(h), write(c), write(gates), read(xw), read(wr), extra, null],
   };
 });
@@ -124,7 +156,13 @@ export const lstmGrad = encoder(({ b, t, u }, call, out) => {
   const weights = transposed(out, wr, u, 4 * u);
   const [dh, dc] = [dh0, dc0].map((o) => write(o) ?? out.temporary(4 * b * u).update);
   return {
-    file: "lstm", hooks: { cell: "lstm_grad" }, turns: t + Number(dh0 !== null), terms: 4 * u, row: u, sums: 1, constants: where,
+    file: "lstm",
+    hooks: { cell: "lstm_grad" },
+    turns: t + Number(dh0 !== null),
+    terms: 4 * u,
+    row: u,
+    sums: 1,
+    constants: where,
     buffers: [write(dgates), dc, read(gates), read(c), weights, extra, null, dh],
   };
 });
@@ -135,7 +173,12 @@ export const gru = encoder(({ b, t, u, resetAfter }, call, out) => {
   const { extra, where } = together(out, { H0, MASK, FACTORS });
   const saved = write(gates) ?? (resetAfter ? null : out.temporary(16 * b * t * u).update);
   return {
-    file: "gru", hooks: { cell: "gru", ...(resetAfter ? {} : { turn_of: "gru_turn" }) }, turns: t * (resetAfter ? 1 : 2) + Number(H0 !== null), terms: u, row: 3 * u, sums: 3,
+    file: "gru",
+    hooks: { cell: "gru", ...(resetAfter ? {} : { turn_of: "gru_turn" }) },
+    turns: t * (resetAfter ? 1 : 2) + Number(H0 !== null),
+    terms: u,
+    row: 3 * u,
+    sums: 3,
     constants: { ...where, RESET_AFTER: resetAfter, HAS_BIAS: bias2 !== null, HAS_GATES: saved !== null },
     buffers: [write(h), null, saved, read(xw), read(wr), extra, null, null, read(bias2)],
   };
@@ -147,7 +190,12 @@ export const gruGrad = encoder(({ b, t, u, resetAfter }, call, out) => {
   const { extra, where } = together(out, { DH, H0, MASK, FACTORS });
   const weights = transposed(out, wr, u, 3 * u);
   return {
-    file: "gru", hooks: { cell: "gru_grad", ...(resetAfter ? {} : { turn_of: "gru_grad_turn" }) }, turns: t * (resetAfter ? 1 : 2) + Number(dh0 !== null), terms: 3 * u, row: u, sums: 1,
+    file: "gru",
+    hooks: { cell: "gru_grad", ...(resetAfter ? {} : { turn_of: "gru_grad_turn" }) },
+    turns: t * (resetAfter ? 1 : 2) + Number(dh0 !== null),
+    terms: 3 * u,
+    row: u,
+    sums: 1,
     constants: { ...where, RESET_AFTER: resetAfter, HAS_DHW: dhw !== null },
     buffers: [write(dxw), write(dhw), read(gates), read(h), weights, extra, null, write(dh0) ?? out.temporary(4 * b * u).update],
   };
@@ -157,7 +205,13 @@ export const simpleRnn = encoder(({ t, u }, call, out) => {
   const [xw, wr, H0, MASK, FACTORS] = call.inputs;
   const { extra, where } = together(out, { H0, MASK, FACTORS });
   return {
-    file: "simple-rnn", hooks: { cell: "simple" }, turns: t + Number(H0 !== null), terms: u, row: u, sums: 1, constants: where,
+    file: "simple-rnn",
+    hooks: { cell: "simple" },
+    turns: t + Number(H0 !== null),
+    terms: u,
+    row: u,
+    sums: 1,
+    constants: where,
     buffers: [write(call.outputs[0]), null, null, read(xw), read(wr), extra, null],
   };
 });
@@ -169,7 +223,13 @@ export const simpleRnnGrad = encoder(({ b, t, u }, call, out) => {
   const { extra, where } = together(out, { DH, MASK, FACTORS });
   const weights = transposed(out, wr, u, u);
   return {
-    file: "simple-rnn", hooks: { cell: "simple_grad" }, turns: t + Number(dh0 !== null), terms: u, row: u, sums: 1, constants: where,
+    file: "simple-rnn",
+    hooks: { cell: "simple_grad" },
+    turns: t + Number(dh0 !== null),
+    terms: u,
+    row: u,
+    sums: 1,
+    constants: where,
     buffers: [write(dxw), null, null, read(h), weights, extra, null, write(dh0) ?? out.temporary(4 * b * u).update],
   };
 });

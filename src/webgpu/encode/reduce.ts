@@ -18,8 +18,22 @@ const ENOUGH_GROUPS = 512;
 /** Neighbouring outputs of a column reduction that a workgroup makes: a whole line of memory of each row. */
 const COLUMN_LANES = 32;
 
-const COMBINE: { readonly [op in ReduceOp]: string } = { sum: "add", prod: "mul", max: "maximum", min: "minimum", argmax: "greater", argmin: "less" };
-const START: { readonly [op in ReduceOp]: number } = { sum: 0, prod: 1, max: -Infinity, min: Infinity, argmax: -Infinity, argmin: Infinity };
+const COMBINE: { readonly [op in ReduceOp]: string } = {
+  sum: "add",
+  prod: "mul",
+  max: "maximum",
+  min: "minimum",
+  argmax: "greater",
+  argmin: "less",
+};
+const START: { readonly [op in ReduceOp]: number } = {
+  sum: 0,
+  prod: 1,
+  max: -Infinity,
+  min: Infinity,
+  argmax: -Infinity,
+  argmin: Infinity,
+};
 const INTEGER_LIMITS: { readonly [limit: string]: number } = { "-Infinity": -(2 ** 31), Infinity: 2 ** 31 - 1 };
 
 const isArg = (op: ReduceOp): boolean => op === "argmax" || op === "argmin";
@@ -28,7 +42,12 @@ const isArg = (op: ReduceOp): boolean => op === "argmax" || op === "argmin";
 const powerOfTwo = (n: number): number => 2 ** Math.ceil(Math.log2(Math.max(1, n)));
 
 /** How `size` elements for each of `outputs` results are dealt to workgroups: `whole` keeps a result's elements in one. */
-function deal(outputs: number, size: number, inner: number, whole: boolean): { lanes: number; parts: number; chunk: number; blocks: number } {
+function deal(
+  outputs: number,
+  size: number,
+  inner: number,
+  whole: boolean,
+): { lanes: number; parts: number; chunk: number; blocks: number } {
   // Short reductions: an invocation each. Rows: as many invocations as elements, up to all. Columns: a line of them side by side.
   let lanes: number;
   if (inner === 1) lanes = Math.max(1, THREADS / powerOfTwo(Math.ceil(size / 4)));
@@ -44,7 +63,14 @@ function deal(outputs: number, size: number, inner: number, whole: boolean): { l
 function operation(op: ReduceOp, type: DType): Hooks {
   const suffix = type === "f32" ? "" : "_i32";
   if (!isArg(op)) return { combine: "combine_values", merge: `op_${COMBINE[op]}${suffix}`, keep: "keep_value", kept: "kept_value" };
-  return { combine: "combine_places", before: `op_${COMBINE[op]}${suffix}`, equals: `op_equal${suffix}`, is_nan: type === "f32" ? "f32_isnan" : "never", keep: "keep_place", kept: "kept_place" };
+  return {
+    combine: "combine_places",
+    before: `op_${COMBINE[op]}${suffix}`,
+    equals: `op_equal${suffix}`,
+    is_nan: type === "f32" ? "f32_isnan" : "never",
+    keep: "keep_place",
+    kept: "kept_place",
+  };
 }
 
 /** Elements in memory, or computed by a prologue: the body. */
@@ -52,7 +78,11 @@ function sourceOf(body: MapBody, inputs: readonly Operand[]): { text: string; bu
   const slots = slotsOf(inputs, []);
   const { dims, strides } = collapse(body.space, body.strides);
   const reads = strides.map((s) => indexExpression(dims, s));
-  const lines = [...slots.map((s, k) => declaration(k + 1, s, false)), stepsFunction(body, inputs), "fn element(i: u32, index: u32) -> Accumulator {"];
+  const lines = [
+    ...slots.map((s, k) => declaration(k + 1, s, false)),
+    stepsFunction(body, inputs),
+    "fn element(i: u32, index: u32) -> Accumulator {",
+  ];
   if (reads.some((r) => r.strided)) lines.push(...coordinates(dims));
   const values = inputs.map((o, i) => {
     const k = slots.findIndex((s) => s.inputs.includes(i));
@@ -74,19 +104,41 @@ export const reduce: GpuEncoder = (call, out) => {
   assert(type === "f32" || type === "i32", () => `reduce of ${type}`);
   if (size === 0) return fillWith(y, START[op], out);
   const start = type === "i32" ? (INTEGER_LIMITS[START[op]] ?? START[op]) : START[op];
-  const stage = (from: { body?: string; hooks?: Hooks; size: number; inner: number }, sources: readonly (Bound | null)[], target: Bound | null, whole: boolean): void => {
+  const stage = (
+    from: { body?: string; hooks?: Hooks; size: number; inner: number },
+    sources: readonly (Bound | null)[],
+    target: Bound | null,
+    whole: boolean,
+  ): void => {
     const { lanes, parts, chunk, blocks } = deal(outputs, from.size, from.inner, whole);
     const { subgroupSize } = out.features;
     // The invocations of an output that is not the last dimension's are no neighbours.
     const inSubgroups = subgroupSize > 0 && from.inner === 1 && lanes < THREADS;
-    out.dispatch({
-      file: "reduce", body: from.body,
-      constants: { Element: type, START: elementBits(type, start), OUTPUTS: outputs, SIZE: from.size, INNER: from.inner, PARTS: parts, CHUNK: chunk, LANES: lanes, SUBGROUP_SIZE: subgroupSize },
-      hooks: {
-        ...operation(op, type), ...from.hooks, join: inSubgroups ? "join_subgroups" : "join_tree",
-        store: !isArg(op) ? "store_value" : whole ? "store_index" : "store_place",
+    out.dispatch(
+      {
+        file: "reduce",
+        body: from.body,
+        constants: {
+          Element: type,
+          START: elementBits(type, start),
+          OUTPUTS: outputs,
+          SIZE: from.size,
+          INNER: from.inner,
+          PARTS: parts,
+          CHUNK: chunk,
+          LANES: lanes,
+          SUBGROUP_SIZE: subgroupSize,
+        },
+        hooks: {
+          ...operation(op, type),
+          ...from.hooks,
+          join: inSubgroups ? "join_subgroups" : "join_tree",
+          store: !isArg(op) ? "store_value" : whole ? "store_index" : "store_place",
+        },
       },
-    }, [target, ...sources], blocks * parts);
+      [target, ...sources],
+      blocks * parts,
+    );
   };
   const source = sourceOf(prologue, inputs);
   const { parts } = deal(outputs, size, inner, false);

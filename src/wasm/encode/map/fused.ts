@@ -1,6 +1,6 @@
 /**
- * @file Steps of a `map` body that one loop of the interpreter can do together: fewer passes over the tiles, and for adam one pass over memory
- * instead of one for each of its tensors.
+ * @file Steps of a `map` body that one loop of the interpreter can do together: fewer passes over the tiles, and for adam one pass over
+ * memory instead of one for each of its tensors.
  */
 import type { MapBody, MapStep } from "../../../plan/plan.ts";
 import { TRAINING } from "../../../training.ts";
@@ -34,14 +34,26 @@ export function instructions(body: MapBody, scalar: (register: number) => boolea
   const inside = new Set<number>();
   const found: Instruction[] = [];
 
-  /** The registers that the pattern's names stand for where it ends in `root`, or null. `kept`: patterns whose values may be results; `numbers`: names of what must be scalar. */
-  const match = (pattern: Pattern, root: number, kept: readonly Pattern[] = [], numbers: readonly string[] = []): { readonly [name: string]: number } | null => {
+  /**
+   * The registers that the pattern's names stand for where it ends in `root`, or null. `kept`: patterns whose values may be results;
+   * `numbers`: names of what must be scalar.
+   */
+  const match = (
+    pattern: Pattern,
+    root: number,
+    kept: readonly Pattern[] = [],
+    numbers: readonly string[] = [],
+  ): { readonly [name: string]: number } | null => {
     const names: { [name: string]: number } = {};
     const within: number[] = [];
     const fits = (p: Pattern, r: number): boolean => {
       if (typeof p === "string") return (names[p] ??= r) === r;
       const s = step(r);
-      const own = s?.op === p[0] && s.dtype === "f32" && !inside.has(r) && (r === root || (uses.get(r) === 1 && (kept.includes(p) || !results.has(r))));
+      const own =
+        s?.op === p[0] &&
+        s.dtype === "f32" &&
+        !inside.has(r) &&
+        (r === root || (uses.get(r) === 1 && (kept.includes(p) || !results.has(r))));
       if (r !== root) within.push(r);
       if (kept.includes(p)) names[`kept${kept.indexOf(p)}`] = r;
       return own && p.slice(1).every((q, i) => fits(q as Pattern, s.args[i]));
@@ -61,8 +73,10 @@ export function instructions(body: MapBody, scalar: (register: number) => boolea
       found.push({ op: "adam", args: [w, m, v, g, size, c1, c2, epsilon], defines: [r, kept0, kept1] });
       continue;
     }
-    const sum = whole ? (op === "sub" ? match(MSUB, r) : match(MADD, r) ?? match(MADD_TURNED, r)) : null;
-    found.push(sum === null ? { op, args, defines: [r] } : { op: op === "sub" ? "msub" : "madd", args: [sum.a, sum.b, sum.c], defines: [r] });
+    const sum = whole ? (op === "sub" ? match(MSUB, r) : (match(MADD, r) ?? match(MADD_TURNED, r))) : null;
+    found.push(
+      sum === null ? { op, args, defines: [r] } : { op: op === "sub" ? "msub" : "madd", args: [sum.a, sum.b, sum.c], defines: [r] },
+    );
   }
   return found.reverse();
 }

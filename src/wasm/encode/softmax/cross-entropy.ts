@@ -13,6 +13,13 @@ export const softmaxCrossEntropy: Encoder = (call, out) => {
   const { pieces, perPiece } = split(rows, cols * ELEMENT_WORK);
   if (pieces === 0) return;
   out.command(SOFTMAX_CROSS_ENTROPY, pieces, [
-    read(call.inputs[0]), read(call.inputs[1]), write(call.outputs[0]), write(call.outputs[1]), rows, cols, sparse ? 1 : 0, perPiece,
+    read(call.inputs[0]),
+    read(call.inputs[1]),
+    write(call.outputs[0]),
+    write(call.outputs[1]),
+    rows,
+    cols,
+    sparse ? 1 : 0,
+    perPiece,
   ]);
 };

@@ -10,5 +10,9 @@ export const softmaxCrossEntropy: GpuEncoder = (call, out) => {
   const [loss, probs] = call.outputs;
   // A row of no classes loses nothing.
   if (attrs.cols === 0 && loss !== null) fillWith(loss, 0, out);
-  encodeRows(out, "softmax", "softmaxCrossEntropy", attrs, { SPARSE: attrs.sparse, HAS_LOSS: loss !== null, HAS_PROBS: probs !== null }, [write(loss), ...call.inputs.map(read), write(probs)]);
+  encodeRows(out, "softmax", "softmaxCrossEntropy", attrs, { SPARSE: attrs.sparse, HAS_LOSS: loss !== null, HAS_PROBS: probs !== null }, [
+    write(loss),
+    ...call.inputs.map(read),
+    write(probs),
+  ]);
 };
