@@ -7,8 +7,10 @@ import type { Shape } from "./shape.ts";
 
 /** Attributes of nodes and calls: plain data, so that plans print and equal nodes compare. */
 export type Attr = number | boolean | string | null | readonly Attr[] | { readonly [key: string]: Attr };
+/** Attributes by name. */
 export type Attrs = { readonly [key: string]: Attr };
 
+/** What a trace knows of a tensor. */
 export interface TensorType {
   readonly shape: Shape;
   readonly dtype: DType;
@@ -68,6 +70,7 @@ export interface OpOf<T> {
    * gradients through them are refused.
    */
   readonly gradientOf?: string;
+  /** How it becomes kernel calls; see above. */
   readonly lower: "map" | "alias" | "leaf" | Kernel | ((node: NodeOf<T>) => readonly LoweredOf<T>[]);
   /** For kernels that take a fused body in the place of their operand. Default false. */
   readonly takesBody?: boolean;

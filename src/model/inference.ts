@@ -372,6 +372,7 @@ export class InferenceModel<O extends Outputs = Tensor> {
     return this.layers.length === 0 ? this.asLayer.trainable : this.layers.every((l) => l.trainable);
   }
 
+  /** As the getter says. */
   set trainable(value: boolean) {
     checkFlag("model", "trainable", value);
     this.asLayer.trainable = value;

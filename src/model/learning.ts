@@ -45,7 +45,9 @@ export interface CompileModelOptions {
   readonly backend?: BackendName | Backend;
 }
 
+/** A loss by name, as an object, or as a function of targets and predictions. */
 type LossOption = LossName | Loss | LossFunction;
+/** A metric by name, as an object, or as a function of targets and predictions. */
 type MetricOption = MetricName | Metric | LossFunction;
 
 /** What `compile` was told, kept until the outputs' shapes are known. */

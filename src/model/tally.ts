@@ -63,6 +63,7 @@ export class Tally {
     return [...this.#loss, ...this.#parts, ...this.#states.flat(2), this.last];
   }
 
+  /** Begins an epoch. */
   reset(): void {
     for (const t of [...this.#loss, ...this.#parts, ...this.#states.flat(2)]) t.set(allocate(t.dtype, t.size));
   }
