@@ -22,7 +22,7 @@ import type { NestedArray } from "../tensor.ts";
 import type { Attr } from "../op.ts";
 import { padded, readInputs, unpadded } from "./data.ts";
 import type { Inputs, PadTo } from "./data.ts";
-import { asLayers, madeInside } from "./layers.ts";
+import { forwardOf, layersOf, madeInside, nameLayers } from "./layers.ts";
 import type { LayerLike } from "./layers.ts";
 import { outputNames, outputsOf, tensorsOf } from "./outputs.ts";
 import type { Outputs } from "./outputs.ts";
@@ -474,43 +474,6 @@ export class InferenceModel<O extends Outputs = Tensor> {
 
   /** @internal Called once, when the shapes have become known. */
   protected builtOnce(): void {}
-}
-
-/** kind, kind_1, kind_2 … for layers without a name of their own. @throws ArgumentError for two of one name. */
-function nameLayers(layers: readonly Layer[]): void {
-  const taken = new Set<string>();
-  for (const l of layers) {
-    if (l.name === "") continue;
-    if (taken.has(l.name)) throw new ArgumentError(`model: two layers are named "${l.name}"; names must differ`);
-    taken.add(l.name);
-  }
-  for (const l of layers) {
-    for (let i = 0; l.name === ""; i++) {
-      const name = i === 0 ? l.kind : `${l.kind}_${i}`;
-      if (!taken.has(name)) l.name = name;
-    }
-    taken.add(l.name);
-  }
-}
-
-/** @throws ArgumentError for an empty list or something that is no layer. */
-export function layersOf(layers: readonly LayerLike[]): Layer[] {
-  if (!Array.isArray(layers))
-    throw new ArgumentError(`sequential: expected a list of layers, got ${kindOf(layers)}; write sequential([layer, layer])`);
-  const twice = layers.find((l, i) => typeof l === "object" && layers.indexOf(l) !== i);
-  if (twice !== undefined)
-    throw new ArgumentError("sequential: a layer stands in the list twice; to share its weights use model((x) => l.call(l.call(x)))");
-  if (layers.length === 0) throw new ArgumentError("sequential: expected at least one layer, got none");
-  return asLayers(layers);
-}
-
-/** @throws ArgumentError for what is no function. */
-export function forwardOf<O extends Outputs>(fn: (...inputs: Tensor[]) => O): (inputs: readonly Tensor[]) => O {
-  if (typeof fn !== "function")
-    throw new ArgumentError(
-      `model: expected a function from inputs to the output, got ${kindOf(fn)}; for layers in a row use sequential([...])`,
-    );
-  return (inputs) => fn(...inputs);
 }
 
 /**

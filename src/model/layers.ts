@@ -5,6 +5,7 @@ import { layerWith, withContext } from "../nn/layer.ts";
 import type { Layer, Parts, Weight } from "../nn/layer.ts";
 import { CUSTOM } from "../nn/options.ts";
 import { Tensor } from "../tensor.ts";
+import type { Outputs } from "./outputs.ts";
 
 /** A layer, a model, a function of a tensor, or an object with a `call` whose f32 tensor properties are trainable weights. */
 export type LayerLike = Layer | ((x: Tensor) => Tensor) | { call(x: Tensor): Tensor };
@@ -76,4 +77,41 @@ export function asLayers(list: readonly LayerLike[]): Layer[] {
       `sequential: item ${i} is no layer: expected dense(10), a function, or an object with call(x), got ${kindOf(l)}`,
     );
   });
+}
+
+/** kind, kind_1, kind_2 … for layers without a name of their own. @throws ArgumentError for two of one name. */
+export function nameLayers(layers: readonly Layer[]): void {
+  const taken = new Set<string>();
+  for (const l of layers) {
+    if (l.name === "") continue;
+    if (taken.has(l.name)) throw new ArgumentError(`model: two layers are named "${l.name}"; names must differ`);
+    taken.add(l.name);
+  }
+  for (const l of layers) {
+    for (let i = 0; l.name === ""; i++) {
+      const name = i === 0 ? l.kind : `${l.kind}_${i}`;
+      if (!taken.has(name)) l.name = name;
+    }
+    taken.add(l.name);
+  }
+}
+
+/** @throws ArgumentError for an empty list or something that is no layer. */
+export function layersOf(layers: readonly LayerLike[]): Layer[] {
+  if (!Array.isArray(layers))
+    throw new ArgumentError(`sequential: expected a list of layers, got ${kindOf(layers)}; write sequential([layer, layer])`);
+  const twice = layers.find((l, i) => typeof l === "object" && layers.indexOf(l) !== i);
+  if (twice !== undefined)
+    throw new ArgumentError("sequential: a layer stands in the list twice; to share its weights use model((x) => l.call(l.call(x)))");
+  if (layers.length === 0) throw new ArgumentError("sequential: expected at least one layer, got none");
+  return asLayers(layers);
+}
+
+/** @throws ArgumentError for what is no function. */
+export function forwardOf<O extends Outputs>(fn: (...inputs: Tensor[]) => O): (inputs: readonly Tensor[]) => O {
+  if (typeof fn !== "function")
+    throw new ArgumentError(
+      `model: expected a function from inputs to the output, got ${kindOf(fn)}; for layers in a row use sequential([...])`,
+    );
+  return (inputs) => fn(...inputs);
 }

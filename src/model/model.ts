@@ -13,7 +13,7 @@ import { evaluateBatches, runEvaluation, trainBatch } from "./evaluate.ts";
 import { runFit } from "./fit.ts";
 import type { EvaluateOptions, FitOptions, History } from "./fit.ts";
 import { refuse } from "./fit-options.ts";
-import { forwardOf, layersOf } from "./inference.ts";
+import { forwardOf, layersOf } from "./layers.ts";
 import type { ModelOptions } from "./inference.ts";
 import type { LayerLike } from "./layers.ts";
 import type { Outputs } from "./outputs.ts";
