@@ -51,6 +51,7 @@ function addressOf(what: string, buffer: DeviceBuffer, offset: number, bytes: nu
   return (buffer as WasmBuffer).address + offset;
 }
 
+/** @internal The backend. */
 export class LinearBackend implements WasmBackend {
   readonly name = "wasm";
   readonly simd: "plain" | "relaxed";

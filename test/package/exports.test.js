@@ -180,8 +180,8 @@ test("package: a position in the bundle is that of the source", async () => {
     cwd: root,
     encoding: "utf8",
   });
-  const [, line] = /src\/model\/inference\.ts:(\d+)/.exec(stack) ?? [];
-  assert.match(read("src/model/inference.ts").split("\n")[line - 1] ?? "", /expected at least one layer/, stack);
+  const [, line] = /src\/model\/layers\.ts:(\d+)/.exec(stack) ?? [];
+  assert.match(read("src/model/layers.ts").split("\n")[line - 1] ?? "", /expected at least one layer/, stack);
 });
 
 test("package: an error that nobody catches can be read, also where a pipe takes 64 KB, and consoles name what they show", () => {
