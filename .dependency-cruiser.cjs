@@ -3,7 +3,7 @@
  * tensors and graphs; plans; backends, which know plans alone; kernels; what runs programs; ops and gradients; layers; training; models.
  */
 const BASE = "(assert|cache|check|device|dtype|elements|errors|naming|op|options|random|shape|show|training)";
-const GRAPH = "(tensor|tree|graph|mode|samples)";
+const GRAPH = "(tensor|tree|graph|body|mode|samples)";
 const LAYERS = [
   { name: "base", path: `^src/${BASE}\\.ts$`, below: [] },
   { name: "graph", path: `^src/${GRAPH}\\.ts$`, below: [] },

@@ -14,6 +14,7 @@ import { call as norm } from "./parts/norm";
 import { call as recurrent } from "./parts/recurrent";
 import { permutation, random } from "./random";
 import { reduce } from "./reduce";
+import { beginStep } from "./scan";
 import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "./softmax";
 
 /** Calls a part's kernels: directly in the whole module, else by the table into which JavaScript puts them (src/wasm/table.ts). */
@@ -153,6 +154,10 @@ function takePieces(op: u32, c: usize, pieces: u32, threads: u32, scratch: usize
  * the threads share (opcodes.ts). Returns when all threads have finished; false when the run was aborted.
  */
 export function run(list: usize, end: usize, thread: u32, threads: u32, scratch: usize, sync: usize): bool {
+  return walk(list, end, thread, threads, scratch, sync) && (threads == 1 || barrier(sync, threads));
+}
+
+function walk(list: usize, end: usize, thread: u32, threads: u32, scratch: usize, sync: usize): bool {
   while (list < end) {
     const word = load<u32>(list);
     const op = word & 0xffff;
@@ -160,13 +165,32 @@ export function run(list: usize, end: usize, thread: u32, threads: u32, scratch:
     const pieces = load<u32>(list, 8);
     if (threads > 1 && word >> 16 != 0 && !barrier(sync, threads)) return false;
     const c = list + 4 * O.HEADER_WORDS;
-    if (threads == 1 || pieces == 1) {
+    if (op == O.LOOP) {
+      if (!loop(c, thread, threads, scratch, sync)) return false;
+    } else if (threads == 1 || pieces == 1) {
       // A single piece is always the last thread's.
       if (thread == threads - 1) for (let p: u32 = 0; p < pieces; p++) call(op, c, p, scratch);
     } else takePieces(op, c, pieces, threads, scratch, list + 12);
     list += words << 2;
   }
-  return threads == 1 || barrier(sync, threads);
+  return true;
+}
+
+/**
+ * Repeats the commands of a body: steps, words up to the end of the body, the body, and which of its words to set at the beginning of each
+ * step, which the last thread does while the others wait.
+ */
+function loop(c: usize, thread: u32, threads: u32, scratch: usize, sync: usize): bool {
+  const steps = load<u32>(c);
+  const body = c + 4 * O.LOOP_HEADER;
+  const end = c + (load<u32>(c, 4) << 2);
+  for (let step: u32 = 0; step < steps; step++) {
+    if (threads > 1 && step > 0 && !barrier(sync, threads)) return false;
+    if (thread == threads - 1) beginStep(c, end, step);
+    if (threads > 1 && !barrier(sync, threads)) return false;
+    if (!walk(body, end, thread, threads, scratch, sync)) return false;
+  }
+  return true;
 }
 
 /**

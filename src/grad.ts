@@ -2,7 +2,7 @@
 import { kindOf } from "./check.ts";
 import { ArgumentError, LockstepError, ShapeError } from "./errors.ts";
 import { currentGraph, symbolOf } from "./graph.ts";
-import type { Graph } from "./graph.ts";
+import type { Graph, Node } from "./graph.ts";
 import { sameShape, showShape } from "./shape.ts";
 import { naming } from "./naming.ts";
 import { checkDType, Tensor } from "./tensor.ts";
@@ -52,23 +52,16 @@ function checkDecided({ undecided }: Graph, y: Tensor): void {
 }
 
 /**
- * Gradients of the scalar `y` for each tensor in `of`, symbols of the function being traced or tensors with elements that it uses; zeros
- * where y does not depend on one. @throws LockstepError outside of a traced function, and where a layer on the way behaves differently in
- * training and the mode is not given; ShapeError unless y is a scalar f32.
+ * @internal
+ * Gradients for each of `targets` of what the keys of `seeds` are sums of products in with their values: the reverse walk itself. null
+ * where none of them depends on a target. `graph` is being traced.
  */
-export function gradients(y: Tensor, of: readonly Tensor[]): Tensor[] {
-  const graph = currentGraph();
-  if (!(y instanceof Tensor)) throw new ArgumentError(`gradients: expected the loss, a scalar tensor, got ${kindOf(y)}`);
-  if (graph === null || y.node === null) throw new LockstepError("gradients: call it inside compile(fn), with a value computed there");
-  if (y.size !== 1 || y.dtype !== "f32")
-    throw new ShapeError(`gradients: expected a scalar f32 loss, got ${y}; reduce it with sum() or mean()`);
-  checkDecided(graph, y);
-  const targets = checkParameters("gradients", of).map((t) => symbolOf(graph, t));
+export function pullback(graph: Graph, seeds: ReadonlyMap<Tensor, Tensor>, targets: readonly Tensor[]): (Tensor | null)[] {
   graph.firstGradient = Math.min(graph.firstGradient, graph.nodes.length);
-  const needed = dependents(graph, targets, y.node.id);
-  const grads = new Map<Tensor, Tensor>();
-  grads.set(y, graph.constant(1, "f32", y.shape));
-  for (let i = y.node.id; i >= 0; i--) {
+  const last = Math.max(-1, ...[...seeds.keys()].map(({ node }) => (node as Node).id));
+  const needed = dependents(graph, targets, last);
+  const grads = new Map(seeds);
+  for (let i = last; i >= 0; i--) {
     const node = graph.nodes[i];
     const {
       source,
@@ -95,7 +88,24 @@ export function gradients(y: Tensor, of: readonly Tensor[]): Tensor[] {
       grads.set(input, before === undefined ? d : add(before, d));
     });
   }
-  return targets.map((t) => grads.get(t) ?? graph.constant(0, "f32", t.shape));
+  return targets.map((t) => grads.get(t) ?? null);
+}
+
+/**
+ * Gradients of the scalar `y` for each tensor in `of`, symbols of the function being traced or tensors with elements that it uses; zeros
+ * where y does not depend on one. @throws LockstepError outside of a traced function, and where a layer on the way behaves differently in
+ * training and the mode is not given; ShapeError unless y is a scalar f32.
+ */
+export function gradients(y: Tensor, of: readonly Tensor[]): Tensor[] {
+  const graph = currentGraph();
+  if (!(y instanceof Tensor)) throw new ArgumentError(`gradients: expected the loss, a scalar tensor, got ${kindOf(y)}`);
+  if (graph === null || y.node === null) throw new LockstepError("gradients: call it inside compile(fn), with a value computed there");
+  if (y.size !== 1 || y.dtype !== "f32")
+    throw new ShapeError(`gradients: expected a scalar f32 loss, got ${y}; reduce it with sum() or mean()`);
+  checkDecided(graph, y);
+  const targets = checkParameters("gradients", of).map((t) => symbolOf(graph, t));
+  const found = pullback(graph, new Map([[y, graph.constant(1, "f32", y.shape)]]), targets);
+  return targets.map((t, i) => found[i] ?? graph.constant(0, "f32", t.shape));
 }
 
 /**

@@ -136,6 +136,17 @@ export class Graph {
     this.assigns.set(target, value);
   }
 
+  /** The symbol here of `t`, which is one of another graph. @throws LockstepError: only the body of a loop sees what is around it. */
+  adopt(t: Tensor): Tensor {
+    throw new LockstepError(`tensor ${t} belongs to another traced function; pass it in as an argument`);
+  }
+
+  /** Gives `node` outputs more, behind those that it has: what an op turned out to be asked for after it had been traced. */
+  extend(node: Node, types: readonly TensorType[]): void {
+    const outputs = node.outputs as Tensor[];
+    for (const { shape, dtype } of types) outputs.push(new Tensor(shape, dtype, node, outputs.length, null));
+  }
+
   /** A number for each random op, so that their streams differ. */
   nextStream(): number {
     return this.#randomStreams++;
@@ -192,8 +203,7 @@ export function scope<R>(name: string, fn: () => R): R {
 /** The symbol that stands for `t` in `graph`. @throws LockstepError when `t` belongs to another trace. */
 export function symbolOf(graph: Graph, t: Tensor): Tensor {
   if (t.node === null) return graph.capture(t);
-  if (t.node.graph !== graph) throw new LockstepError(`tensor ${t} belongs to another traced function; pass it in as an argument`);
-  return t;
+  return t.node.graph === graph ? t : graph.adopt(t);
 }
 
 /**

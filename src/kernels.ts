@@ -15,6 +15,7 @@ import * as drawing from "./wasm/encode/random.ts";
 import * as sequences from "./wasm/encode/recurrent.ts";
 import * as reductions from "./wasm/encode/reduce.ts";
 import * as attending from "./wasm/encode/rotary.ts";
+import * as loops from "./wasm/encode/scan.ts";
 import * as rows from "./wasm/encode/softmax.ts";
 import type { WasmKernel } from "./wasm/kernel.ts";
 import { ATTENTION, CONV, NORM, RECURRENT } from "./wasm/parts.ts";
@@ -54,6 +55,8 @@ export const gru: Known = { name: "gru", wasm: { encode: sequences.gru, part: RE
 export const gruGrad: Known = { name: "gruGrad", wasm: { encode: sequences.gruGrad, part: RECURRENT } };
 export const simpleRnn: Known = { name: "simpleRnn", wasm: { encode: sequences.simpleRnn, part: RECURRENT } };
 export const simpleRnnGrad: Known = { name: "simpleRnnGrad", wasm: { encode: sequences.simpleRnnGrad, part: RECURRENT } };
+
+export const scan: Known = { name: "scan", wasm: { encode: loops.scan } };
 
 export const rotary: Known = { name: "rotary", wasm: { encode: attending.rotary, part: ATTENTION } };
 

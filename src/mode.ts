@@ -61,6 +61,9 @@ export function randomKey(): Tensor {
   return current.key();
 }
 
+/** What `randomKey` asks; null where nothing random may happen. */
+export const keySource = (): Mode["key"] => current.key;
+
 /** Keys of runs, one after another: u32[4], the seed's two words, how many runs have drawn before, 1. */
 export interface Keys {
   draws: number;

@@ -38,6 +38,15 @@ export interface LoweredOf<T> {
   readonly attrs: Attrs;
   /** How many of the first outputs the kernel writes even where nobody reads them. Default 1. */
   readonly required?: number;
+  /** What the kernel repeats (scan in plan/kernels.ts): a traced graph and those of its tensors that the last outputs collect. */
+  readonly body?: BodyOf<T>;
+}
+
+/** A graph that a kernel runs again and again. */
+export interface BodyOf<T> {
+  /** A `Graph`, which this file need not know. */
+  readonly graph: object;
+  readonly results: readonly T[];
 }
 
 /** What a gradient rule sees. Letters follow the kernels: x inputs, y outputs, dy gradients of outputs. */

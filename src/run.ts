@@ -2,6 +2,7 @@
 import type { Backend, DeviceBuffer, Program } from "./backend.ts";
 import { Lru, once } from "./cache.ts";
 import { ELEMENT_BYTES, view } from "./dtype.ts";
+import type { TypedArray } from "./dtype.ts";
 import { LockstepError, OutOfMemoryError } from "./errors.ts";
 import { attrsKey, Graph, trace } from "./graph.ts";
 import type { Op } from "./graph.ts";
@@ -266,19 +267,47 @@ export function runEagerly(op: Op, inputs: readonly (Tensor | null)[], attrs: At
     return graph.add(op, symbols, attrs);
   });
   const key = `${op.name}(${inputs.map(String).join()})${attrsKey(attrs)}`;
-  const outputs = results.map((t) => new Tensor(t.shape, t.dtype, null, 0, null));
-  const done = (async () => {
+  return awaited(results, async () => {
     const backend = await defaultBackend();
     const programs = once(eagerPrograms, backend, () => new Lru<Executable>(MOST_EAGER));
     return using(
       () => programs.get(key, () => Executable.create(graph, results, backend)),
       present,
-      async (program) => {
-        const made = await runNow(program, present, () => program.results());
-        return Promise.all(made.map((t) => t.data()));
-      },
+      (program) => elementsOf(program, present),
     );
-  })();
+  });
+}
+
+/** Tensors of the types of `symbols`, whose elements `run` gives later. */
+function awaited(symbols: readonly Tensor[], run: () => Promise<readonly TypedArray[]>): readonly Tensor[] {
+  const outputs = symbols.map((t) => new Tensor(t.shape, t.dtype, null, 0, null));
+  const done = run();
   outputs.forEach((t, i) => t.fulfil(done.then((all) => all[i])));
   return outputs;
+}
+
+/** The elements of the results of a run. */
+async function elementsOf(program: Executable, inputs: readonly Tensor[]): Promise<readonly TypedArray[]> {
+  const made = await runNow(program, inputs, () => program.results());
+  return Promise.all(made.map((t) => t.data()));
+}
+
+/** Runs what `build` adds to a graph at once, on the default backend. Elements follow; `data()` waits for them. */
+export function runGraph(build: (graph: Graph) => readonly Tensor[]): readonly Tensor[] {
+  const graph = new Graph();
+  const results = trace(graph, () => build(graph));
+  return awaited(results, async () => {
+    const backend = await defaultBackend();
+    return using(
+      () => Executable.create(graph, results, backend),
+      [],
+      async (program) => {
+        try {
+          return await elementsOf(program, []);
+        } finally {
+          program.close();
+        }
+      },
+    );
+  });
 }

@@ -11,6 +11,7 @@ import * as random from "./random.ts";
 import * as recurrent from "./recurrent.ts";
 import * as reduce from "./reduce.ts";
 import * as rotary from "./rotary.ts";
+import * as scan from "./scan.ts";
 import * as softmax from "./softmax.ts";
 
 function isOp(value: unknown): value is Op {
@@ -19,8 +20,7 @@ function isOp(value: unknown): value is Op {
 
 /** Ops by family: the family is the file in src/ops and, with the same name, in assembly and test/ops. */
 export const OPS: { readonly [family: string]: readonly Op[] } = Object.fromEntries(
-  Object.entries({ map, reduce, matmul, conv, pool, softmax, norm, gather, move, random, recurrent, rotary }).map(([family, module]) => [
-    family,
-    Object.values(module).filter(isOp),
-  ]),
+  Object.entries({ map, reduce, matmul, conv, pool, softmax, norm, gather, move, random, recurrent, rotary, scan }).map(
+    ([family, module]) => [family, Object.values(module).filter(isOp)],
+  ),
 );

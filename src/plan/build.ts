@@ -1,29 +1,20 @@
 /** @file Graph to Plan: live nodes, fusion, places for results and assigned tensors, memory for the rest. */
 import { assert } from "../assert.ts";
 import { once } from "../cache.ts";
-import { bytesOf } from "../dtype.ts";
+import { bytesOf, ELEMENT_BYTES } from "../dtype.ts";
 import type { Storage } from "../dtype.ts";
 import type { Graph } from "../graph.ts";
 import { Tensor } from "../tensor.ts";
 import { TRAINING } from "../training.ts";
-import { fuse, MAP } from "./fuse.ts";
+import { wholeCopy } from "./copy.ts";
+import { fuse } from "./fuse.ts";
 import type { PlanLimits, UnplacedCall } from "./limits.ts";
 import { placeTemporaries, readsInOrder } from "./memory.ts";
 import type { Binding, Call, Operand, Place, Plan } from "./plan.ts";
 import { base, liveNodes } from "./simplify.ts";
 import { asWords } from "./storage.ts";
 
-/**
- * A copy of all elements: a body of no steps, since backends always have the kernel of bodies, and that of copies only where ops move
- * elements.
- */
-const copyCall = (from: Tensor, to: Tensor, source: string): UnplacedCall => ({
-  kernel: MAP,
-  inputs: [from],
-  outputs: [to],
-  attrs: { body: { space: [from.size], strides: [[1]], steps: [], results: [0] } },
-  source,
-});
+const copyCall = (from: Tensor, to: Tensor, source: string): UnplacedCall => ({ ...wholeCopy(from, to), source });
 
 const isLeaf = (t: Tensor): boolean => base(t).node?.op.lower === "leaf";
 
@@ -37,7 +28,7 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Plan
   const captures = [...graph.captures.values()];
   const roots = [...results, ...graph.assigns.values()];
   const nodes = liveNodes(graph, roots);
-  const calls: UnplacedCall[] = fuse(nodes, roots, limits);
+  const calls = fuse(nodes, roots, limits).map((call) => withBody(call, limits));
 
   const fixed = new Map<Tensor, Place>();
   const place = (index: number): Place => ({ space: "binding", index, offset: 0 });
@@ -97,11 +88,12 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Plan
     const storage = halves?.has(b) ? "f16" : stored.get(b);
     return { place: at, shape: t.shape, dtype: t.dtype, ...(storage && { storage }) };
   };
-  const placed = ordered.map(({ kernel, inputs, outputs, attrs, source }): Call => ({
+  const placed = ordered.map(({ kernel, inputs, outputs, attrs, body, source }): Call => ({
     kernel: kernel.name,
     inputs: inputs.map(operand),
     outputs: outputs.map(operand),
     attrs,
+    ...(body && { body: body.plan }),
     source,
   }));
   const binding = (kind: Binding["kind"], { shape, dtype, size }: Tensor, written: boolean, storage?: Storage): Binding => ({
@@ -120,8 +112,26 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Plan
     ],
     slots,
     calls: placed,
-    kernels: Object.fromEntries(ordered.map(({ kernel }) => [kernel.name, kernel])),
+    kernels: Object.assign({}, ...ordered.map(({ kernel, body }) => ({ ...body?.plan?.kernels, [kernel.name]: kernel }))),
   };
+}
+
+/**
+ * A call that repeats a graph of its own, with that planned: outputs that nobody reads are no results of it, and its temporaries are
+ * outputs of the call, behind the others, which live as long as it runs.
+ */
+function withBody(call: UnplacedCall, limits: PlanLimits): UnplacedCall {
+  const { body, outputs } = call;
+  if (body === undefined) return call;
+  const carried = outputs.length - body.results.length;
+  const plan = buildPlan(
+    body.graph as Graph,
+    body.results.filter((_, i) => outputs[carried + i] !== null),
+    // What is read again at another step is no temporary, and the rest is small.
+    { ...limits, halves: undefined },
+  );
+  const slots = plan.slots.map((bytes) => new Tensor([Math.ceil(bytes / ELEMENT_BYTES)], "f32", null, 0, null));
+  return { ...call, outputs: [...outputs.filter((t) => t !== null), ...slots], body: { ...body, plan } };
 }
 
 /** Whether the one call of `calls` that gives `value` may write it to `target`, a leaf, which then has no reader at or after it. */

@@ -6,11 +6,12 @@
 import { assert } from "../assert.ts";
 import { once } from "../cache.ts";
 import { constantOp } from "../graph.ts";
-import type { Attrs, Kernel, Lowered, Node } from "../graph.ts";
+import type { Attrs, Graph, Kernel, Lowered, Node } from "../graph.ts";
 import type { DType } from "../dtype.ts";
 import { broadcastStrides, sameShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
+import { MAP } from "./copy.ts";
 import type { PlanLimits, UnplacedCall } from "./limits.ts";
 import type { MapBody, MapStep } from "./plan.ts";
 import { base } from "./simplify.ts";
@@ -27,9 +28,6 @@ export interface Unit {
   /** How many of its nodes' results are roots or read by other units. */
   outputs: number;
 }
-
-/** The kernel of elementwise nodes. */
-export const MAP: Kernel = { name: "map" };
 
 /**
  * Reads that a search for a way between two units follows before it gives up and takes it that there is one: then the two stay two maps.
@@ -278,7 +276,10 @@ function lowered(n: Node): readonly Lowered[] {
 
 /** The kernels that calls of these nodes need, but for the planner's own. */
 export function kernelsOf(nodes: readonly Node[]): Kernel[] {
-  return nodes.flatMap((n) => (typeof n.op.lower === "string" ? [] : lowered(n).map(({ kernel }) => kernel)));
+  return nodes.flatMap((n) => {
+    if (typeof n.op.lower === "string") return [];
+    return lowered(n).flatMap(({ kernel, body }) => [kernel, ...(body ? kernelsOf((body.graph as Graph).nodes) : [])]);
+  });
 }
 
 /** A constant that only elementwise nodes read stands in their bodies and needs no memory. */

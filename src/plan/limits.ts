@@ -1,11 +1,13 @@
 /** @file What the planner asks of a backend, and the calls it makes of a graph before they have places. */
-import type { LoweredOf } from "../op.ts";
+import type { BodyOf, LoweredOf } from "../op.ts";
 import type { Tensor } from "../tensor.ts";
-import type { Place } from "./plan.ts";
+import type { Place, Plan } from "./plan.ts";
 
 /** A kernel call whose operands are still graph tensors. */
 export interface UnplacedCall extends LoweredOf<Tensor> {
   readonly source: string;
+  /** With the plan of it, once there is one. */
+  readonly body?: BodyOf<Tensor> & { readonly plan?: Plan };
 }
 
 /** Bytes that are alive from call `first` to call `last`, both included. */

@@ -36,6 +36,8 @@ export interface Call {
   readonly inputs: readonly (Operand | null)[];
   readonly outputs: readonly (Operand | null)[];
   readonly attrs: Attrs;
+  /** The plan that the kernel repeats: see scan in kernels.ts. */
+  readonly body?: Plan;
   /** The user-level op or layer this came from, for dumps and errors. */
   readonly source: string;
 }
@@ -111,6 +113,11 @@ export function showPlan(plan: Plan): string {
     lines.push(
       `${c.outputs.map(showOperand).join(", ")} = ${c.kernel}(${c.inputs.map(showOperand).join(", ")}) ` +
         `${attrs.join(" ")}${c.source ? `  ; ${c.source}` : ""}`,
+      ...(c.body
+        ? showPlan(c.body)
+            .split("\n")
+            .map((line) => `  ${line}`)
+        : []),
     );
   }
   return lines.join("\n");

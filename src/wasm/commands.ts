@@ -17,17 +17,12 @@ import { sizeOf } from "../shape.ts";
 import { map } from "./encode/map.ts";
 import { fill } from "./encode/move.ts";
 import type { WasmKernel } from "./kernel.ts";
-import { HEADER_WORDS, PART_SHIFT } from "./opcodes.ts";
-import type { CommandWriter, Ref, Word } from "./writer.ts";
+import { HEADER_WORDS, LOOP, LOOP_HEADER, PART_SHIFT } from "./opcodes.ts";
+import { movesOf } from "./writer.ts";
+import type { Command, CommandWriter, Loop, Ref, Word } from "./writer.ts";
 
 /** Set in a command's first word where all threads must have finished what came before. */
 export const BARRIER = 1 << 16;
-
-interface Command {
-  readonly opcode: number;
-  readonly pieces: number;
-  readonly words: readonly Word[];
-}
 
 /** Stands between the prologue and the rest: a command without pieces is nothing but a barrier. */
 const FENCE: Command = { opcode: 0, pieces: 0, words: [] };
@@ -66,17 +61,17 @@ class Writer implements CommandWriter {
   /** Most shared scratch that one call wants. */
   sharedBytes = 0;
   #here = 0;
-  readonly #bindings: Plan["bindings"];
+  readonly plan: Plan;
   #left: number;
 
-  constructor(bindings: Plan["bindings"], mostKept: number) {
-    this.#bindings = bindings;
+  constructor(plan: Plan, mostKept: number) {
+    this.plan = plan;
     this.#left = mostKept;
   }
 
-  command(opcode: number, pieces: number, words: readonly Word[]): void {
+  command(opcode: number, pieces: number, words: readonly Word[], loop?: Loop): void {
     assert(Number.isInteger(pieces) && pieces >= 0, () => `command ${opcode}: ${pieces} pieces`);
-    if (pieces > 0) this.commands.push({ opcode, pieces, words });
+    if (pieces > 0) this.commands.push({ opcode, pieces, words, loop });
   }
 
   shared(bytes: number): { read: Ref; write: Ref } {
@@ -88,7 +83,7 @@ class Writer implements CommandWriter {
 
   keeps(source: Word, bytes: number): source is Ref {
     if (typeof source === "number" || source.place.space !== "binding") return false;
-    const { kind, written } = this.#bindings[source.place.index];
+    const { kind, written } = this.plan.bindings[source.place.index];
     return kind === "capture" && !written && bytes <= this.#left;
   }
 
@@ -136,22 +131,15 @@ export const kernelOf = (plan: Plan, name: string): WasmKernel => (plan.kernels[
 
 /** Encodes a plan. What is made of weights may be kept in `mostKept` bytes; the results are the same bits with any number. */
 export function encode(plan: Plan, mostKept = Infinity): Encoded {
-  const writer = new Writer(plan.bindings, mostKept);
+  const writer = new Writer(plan, mostKept);
   let work = 0;
   let sharedWork = 0;
   for (const call of plan.calls) {
     const from = writer.commands.length;
-    const prepared = writer.prologue.length;
     writer.begin();
-    const { encode: write, part } = kernelOf(plan, call.kernel);
-    write(call, writer);
-    const parts = [0, part?.number];
-    assert(
-      () => [...writer.commands.slice(from), ...writer.prologue.slice(prepared)].every((c) => parts.includes(c.opcode >> PART_SHIFT)),
-      () => `${call.kernel}: commands of another part of the kernels than ${part?.name ?? "the core"}`,
-    );
+    encodeCall(call, writer, [writer.commands, writer.prologue]);
     work += workOf(call);
-    if (writer.commands.slice(from).some((c) => c.pieces > 1)) sharedWork += workOf(call);
+    if (writer.commands.slice(from).some(severalThreads)) sharedWork += workOf(call);
   }
   const { commands, prologue, kept, sharedBytes } = writer;
   return {
@@ -164,9 +152,24 @@ export function encode(plan: Plan, mostKept = Infinity): Encoded {
   };
 }
 
+const severalThreads = ({ pieces, loop }: Command): boolean => pieces > 1 || (loop !== undefined && loop.commands.some(severalThreads));
+
+/** Writes the commands of a call into `out`, which appends them to `lists`. */
+export function encodeCall(call: Call, out: CommandWriter, lists: readonly (readonly Command[])[]): void {
+  const lengths = lists.map(({ length }) => length);
+  const { encode: write, part } = kernelOf(out.plan, call.kernel);
+  write(call, out);
+  const parts = [0, part?.number];
+  assert(
+    () => lists.every((list, i) => list.slice(lengths[i]).every((c) => parts.includes(c.opcode >> PART_SHIFT))),
+    () => `${call.kernel}: commands of another part of the kernels than ${part?.name ?? "the core"}`,
+  );
+}
+
 /** About how many multiply-adds a call is; moving an element counts as some. */
-function workOf({ kernel, inputs, outputs, attrs }: Call): number {
+function workOf({ kernel, inputs, outputs, attrs, body }: Call): number {
   const a = attrs as { readonly [name: string]: number };
+  if (body !== undefined) return a.length * body.calls.reduce((sum, call) => sum + workOf(call), 0);
   if (kernel === "matmul") return a.batch * a.m * a.k * a.n;
   if (kernel.startsWith("conv2d")) return (a.n * a.p * a.q * a.r * a.s * a.c * a.f) / a.groups;
   const elements = [...inputs, ...outputs].reduce((n, o) => n + (o === null ? 0 : sizeOf(o.shape)), 0);
@@ -182,6 +185,12 @@ type Touched = Map<string, Runs>;
 
 const touchedAs = ({ place }: Ref, writes: boolean, several: boolean): string => `${place.space}${place.index} ${writes} ${several}`;
 
+/** Where the bytes that `ref` stands for, at any step of the loops around, begin and end. */
+function extent(ref: Ref): readonly [number, number] {
+  const { offset } = ref.place;
+  return [offset, offset + ref.bytes + movesOf(ref).reduce((sum, { bytes, steps }) => sum + bytes * Math.max(0, steps - 1), 0)];
+}
+
 /** True when the command touches bytes that another wrote, or writes bytes that another read. */
 function conflicts({ words, pieces }: Command, touched: Touched): boolean {
   const both = [true, false];
@@ -193,12 +202,94 @@ function conflicts({ words, pieces }: Command, touched: Touched): boolean {
         (writes) =>
           (writes || w.access !== "read") &&
           both.some(
-            (several) =>
-              (several || pieces !== 1) &&
-              (touched.get(touchedAs(w, writes, several))?.endWithin(w.place.offset, w.place.offset + w.bytes) ?? 0) > 0,
+            (several) => (several || pieces !== 1) && (touched.get(touchedAs(w, writes, several))?.endWithin(...extent(w)) ?? 0) > 0,
           ),
       ),
   );
+}
+
+/** A word that a loop sets at the beginning of each step: the address `base` and `stride` bytes more for each step before. */
+interface Moved {
+  readonly word: number;
+  readonly base: Ref;
+  readonly stride: number;
+}
+
+/** Writes commands as words. */
+class Linker {
+  readonly words: number[] = [];
+  readonly patches: Patch[] = [];
+  barriers = 0;
+  readonly #touched: Touched = new Map();
+  /** What loops set that are being written, the outermost first. */
+  readonly #loops: { readonly reverse: boolean; readonly moved: Moved[] }[] = [];
+  readonly #bindings: number;
+  readonly #slots: readonly number[];
+  readonly #scratch: number;
+
+  constructor(bindings: number, slots: readonly number[], scratch: number) {
+    this.#bindings = bindings;
+    this.#slots = slots;
+    this.#scratch = scratch;
+  }
+
+  command(c: Command): void {
+    const { words } = this;
+    const start = words.length;
+    const wait = c.pieces === 0 || c.loop !== undefined || conflicts(c, this.#touched);
+    if (wait) {
+      this.#touched.clear();
+      this.barriers++;
+    }
+    for (const w of c.words) {
+      if (typeof w === "number" || w.bytes === 0) continue;
+      once(this.#touched, touchedAs(w, w.access !== "read", c.pieces !== 1), () => new Runs()).add(...extent(w));
+    }
+    words.push(c.opcode | (wait ? BARRIER : 0), 0, c.pieces, 0);
+    for (const w of c.words) this.#word(w);
+    if (c.loop !== undefined) this.#loop(c.loop);
+    words[start + 1] = words.length - start;
+  }
+
+  /** A loop's arguments: steps, words of its body and of what comes before it, the body, how many words it sets, and which to what. */
+  #loop({ steps, reverse, commands }: Loop): void {
+    const { words } = this;
+    const start = words.length;
+    const moved: Moved[] = [];
+    this.#loops.push({ reverse, moved });
+    words.push(steps, 0);
+    for (const c of commands) this.command(c);
+    words[start + 1] = words.length - start;
+    this.#loops.pop();
+    words.push(moved.length);
+    for (const { word, base, stride } of moved) {
+      words.push(word - start);
+      this.#word(base);
+      words.push(stride);
+    }
+  }
+
+  #word(w: Word): void {
+    const { words } = this;
+    const at = words.length;
+    if (typeof w === "number") return void words.push(w);
+    const { space, index, offset } = w.place;
+    const moves = movesOf(w);
+    const depth = moves.reduce((last, { bytes }, i) => (bytes !== 0 ? i : last), -1);
+    if (depth >= 0) {
+      const { bytes, steps } = moves[depth];
+      const { reverse, moved } = this.#loops[depth];
+      const from = reverse ? bytes * Math.max(0, steps - 1) : 0;
+      const base = { ...w, place: { ...w.place, offset: offset + from, moves: moves.slice(0, depth) } } as Ref;
+      moved.push({ word: at, base, stride: reverse ? -bytes : bytes });
+      words.push(0);
+      return;
+    }
+    if (space === "binding" || space === "kept") {
+      this.patches.push({ word: at, binding: space === "kept" ? this.#bindings + index : index, offset });
+      words.push(0);
+    } else words.push((space === "slot" ? this.#slots[index] : this.#scratch) + offset);
+  }
 }
 
 /** Fills in addresses. `slots[i]` and `scratch` are byte addresses; those of kept memory count on from `bindings`. */
@@ -208,41 +299,14 @@ export function link(
   slots: readonly number[],
   scratch: number,
 ): CommandList {
-  const length = commands.reduce((n, c) => n + HEADER_WORDS + c.words.length, 0);
-  const words = new Uint32Array(length);
-  const patches: Patch[] = [];
-  const touched: Touched = new Map();
-  let barriers = 0;
-  let at = 0;
+  const linker = new Linker(bindings, slots, scratch);
   let main = 0;
   for (const [i, c] of commands.entries()) {
-    if (i === prologue) main = at;
-    const wait = c.pieces === 0 || conflicts(c, touched);
-    if (wait) {
-      touched.clear();
-      barriers++;
-    }
-    for (const w of c.words) {
-      if (typeof w === "number" || w.bytes === 0) continue;
-      const { offset } = w.place;
-      once(touched, touchedAs(w, w.access !== "read", c.pieces !== 1), () => new Runs()).add(offset, offset + w.bytes);
-    }
-    words[at++] = c.opcode | (wait ? BARRIER : 0);
-    words[at++] = HEADER_WORDS + c.words.length;
-    words[at++] = c.pieces;
-    words[at++] = 0;
-    for (const w of c.words) {
-      if (typeof w === "number") {
-        words[at++] = w;
-        continue;
-      }
-      const { space, index, offset } = w.place;
-      if (space === "binding" || space === "kept") patches.push({ word: at, binding: space === "kept" ? bindings + index : index, offset });
-      else words[at] = (space === "slot" ? slots[index] : scratch) + offset;
-      at++;
-    }
+    if (i === prologue) main = linker.words.length;
+    linker.command(c);
   }
-  return { words, patches, commands: commands.length, barriers, prologue: main };
+  const { words, patches, barriers } = linker;
+  return { words: Uint32Array.from(words), patches, commands: commands.length, barriers, prologue: main };
 }
 
 /**
@@ -250,5 +314,27 @@ export function link(
  * setting that back.
  */
 export function forgetTaken(words: Uint32Array, list: number, end: number): void {
-  for (let at = list >>> 2; at < end >>> 2; at += words[at + 1]) words[at + 3] = 0;
+  for (let at = list >>> 2; at < end >>> 2; at += words[at + 1]) {
+    words[at + 3] = 0;
+    if (isLoop(words[at])) forgetTaken(words, ...bodyOf(words, at * 4));
+  }
+}
+
+/** Where the commands are that the loop at `command` repeats: from and to, in bytes. */
+export function bodyOf(words: Uint32Array, command: number): readonly [number, number] {
+  const start = (command >>> 2) + HEADER_WORDS;
+  return [4 * (start + LOOP_HEADER), 4 * (start + words[start + 1])];
+}
+
+/** Whether the first word of a command is that of a loop. */
+export const isLoop = (word: number): boolean => (word & ~BARRIER) === LOOP;
+
+/** What the kernels do at the beginning of a step of the loop at `command`: sets the addresses that move. */
+export function beginStep(words: Uint32Array, command: number, step: number): void {
+  const start = (command >>> 2) + HEADER_WORDS;
+  const table = start + words[start + 1];
+  for (let i = 0; i < words[table]; i++) {
+    const [word, base, stride] = words.subarray(table + 1 + 3 * i, table + 4 + 3 * i);
+    words[start + word] = base + step * (stride | 0);
+  }
 }

@@ -34,6 +34,8 @@ export const SOFTMAX_CROSS_ENTROPY = 20;
 export const RANDOM = 24;
 export const PERMUTATION = 25;
 
+export const LOOP = 28;
+
 // Part 1: convolutional networks.
 export const CONV2D = 32;
 export const CONV2D_FILTER_GRAD = 33;
@@ -82,6 +84,9 @@ export const ACT_RELU6 = 11;
 export const SCRATCH_BYTES = 1048576;
 /** Words before a command's arguments: opcode | barrier << 16, length in words, pieces, pieces taken by threads (0 between runs). */
 export const HEADER_WORDS = 4;
+
+/** Words of a loop before its body: steps, words up to the end of the body. */
+export const LOOP_HEADER = 2;
 
 // map: elements of a tile, of a piece, words before the dimensions, and how an input is read.
 export const MAP_TILE = 512;

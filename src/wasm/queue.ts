@@ -16,7 +16,7 @@
 import { BackendError } from "../errors.ts";
 import { Slices } from "../pacing.ts";
 import type { WasmBuffer } from "./allocator.ts";
-import { forgetTaken } from "./commands.ts";
+import { beginStep, bodyOf, forgetTaken, isLoop } from "./commands.ts";
 import { HEADER_WORDS } from "./opcodes.ts";
 import type { Pool } from "./pool.ts";
 import type { Order, Reply } from "./worker.ts";
@@ -247,14 +247,26 @@ export class Queue {
 
   /** Pieces are independent and commands in order, so any number of turns in between leaves the same bits. */
   async #runInSlices({ list, end, patches }: Order & { kind: "run" }): Promise<void> {
+    patch(this.#machine.words(), patches);
+    await this.#walk(list, end);
+  }
+
+  async #walk(list: number, end: number): Promise<void> {
     const machine = this.#machine;
-    patch(machine.words(), patches);
     for (let command = list; command < end && !this.#closed;) {
       const at = command >>> 2;
-      const [, words, pieces] = machine.words().subarray(at, at + HEADER_WORDS);
-      for (let piece = 0; piece < pieces && !this.#closed; piece++) {
-        machine.piece(command, piece);
-        if (this.#slices.due) await this.#slices.rest();
+      const [opcode, words, pieces] = machine.words().subarray(at, at + HEADER_WORDS);
+      if (isLoop(opcode)) {
+        const steps = machine.words()[at + HEADER_WORDS];
+        for (let step = 0; step < steps && !this.#closed; step++) {
+          beginStep(machine.words(), command, step);
+          await this.#walk(...bodyOf(machine.words(), command));
+        }
+      } else {
+        for (let piece = 0; piece < pieces && !this.#closed; piece++) {
+          machine.piece(command, piece);
+          if (this.#slices.due) await this.#slices.rest();
+        }
       }
       command += words << 2;
     }

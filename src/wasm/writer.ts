@@ -3,12 +3,41 @@
  * turns references into addresses and sets a barrier where a command touches what another may still use.
  */
 import { bytesOf } from "../dtype.ts";
-import type { Call, Operand, Place } from "../plan/plan.ts";
+import type { Call, Operand, Place, Plan } from "../plan/plan.ts";
 import { sizeOf } from "../shape.ts";
+
+/** How far a place moves in a loop: at step t of `steps` it is t times `bytes` behind its offset. */
+export interface Move {
+  readonly bytes: number;
+  readonly steps: number;
+}
+
+/** A place as the body of a loop has it. */
+export interface BodyPlace extends Place {
+  /** By loop, the outermost first. */
+  readonly moves: readonly Move[];
+  /** Where it is for what is around the innermost loop, which neither moves nor writes it; null where that does. */
+  readonly constant: Place | null;
+}
+
+/** What a command repeats. */
+export interface Loop {
+  readonly steps: number;
+  readonly reverse: boolean;
+  readonly commands: readonly Command[];
+}
+
+/** A command before addresses are known. */
+export interface Command {
+  readonly opcode: number;
+  readonly pieces: number;
+  readonly words: readonly Word[];
+  readonly loop?: Loop | undefined;
+}
 
 /** A reference to bytes, with how the command uses them. */
 export interface Ref {
-  readonly place: Place | { readonly space: "scratch" | "kept"; readonly index: number; readonly offset: number };
+  readonly place: Place | BodyPlace | { readonly space: "scratch" | "kept"; readonly index: number; readonly offset: number };
   readonly bytes: number;
   readonly access: "read" | "write" | "update";
 }
@@ -18,11 +47,13 @@ export type Word = number | Ref;
 
 /** Where an encoder puts its commands. */
 export interface CommandWriter {
+  /** The plan that is being encoded, which has the kernels that its calls name. */
+  readonly plan: Plan;
   /**
    * Appends a command. `pieces` is the number of independent parts the work is split into: it depends on shapes
    * only, never on the number of threads. `words` are the kernel's arguments as 32-bit integers (see `f32Word`) or Refs.
    */
-  command(opcode: number, pieces: number, words: readonly Word[]): void;
+  command(opcode: number, pieces: number, words: readonly Word[], loop?: Loop): void;
   /**
    * Bytes of working memory shared by the threads, alive for the commands of the call being encoded. 64-byte aligned; undefined contents.
    */
@@ -41,6 +72,9 @@ export interface CommandWriter {
 
 /** Encodes one kernel call as commands. */
 export type Encoder = (call: Call, out: CommandWriter) => void;
+
+/** How a place moves in the loops around it. */
+export const movesOf = ({ place }: Ref): readonly Move[] => ("moves" in place ? place.moves : []);
 
 const bytesIn = (o: Operand): number => bytesOf(sizeOf(o.shape), o.storage);
 

@@ -3,6 +3,8 @@
  * the number of elements and the dtype of every input and output, and conditions on the attributes themselves.
  * map and reduce with a body are checked in body.js.
  */
+import { bindingsOf } from "./scan.js";
+
 const product = (...sizes) => sizes.reduce((a, b) => a * b, 1);
 
 const operand = (name, size, dtype) => ({ name, size, dtype, optional: false });
@@ -71,6 +73,23 @@ function checkRange({ size, count }, call) {
   return null;
 }
 
+/** Operands against the bindings of the body, of which what moves has one for each step. */
+function checkScan({ length, moves }, { inputs, outputs, body }) {
+  const roles = bindingsOf(body);
+  const of = (role) => roles.filter((r) => r.role === role);
+  const all = [...of("carried"), ...of("collected")];
+  if (inputs.length !== of("operand").length || moves.length !== inputs.length)
+    return `${inputs.length} operands, of which ${moves.length} may move, for ${of("operand").length}`;
+  if (outputs.length !== all.length + body.slots.length)
+    return `${outputs.length} outputs for ${all.length} and ${body.slots.length} slots`;
+  const wrong = [...of("operand"), ...all].find(({ role, at, size }) => {
+    const steps = role === "collected" || (role === "operand" && moves[at]) ? length : 1;
+    const operand = role === "operand" ? inputs[at] : outputs[role === "carried" ? at : of("carried").length + at];
+    return operand === null || sizeOf(operand) !== steps * size;
+  });
+  return wrong === undefined ? null : `${wrong.role} ${wrong.at} does not have ${wrong.size} elements a step`;
+}
+
 const pool = (inputs, outputs) => ({ check: checkPool, inputs, outputs });
 const rows = (inputs, outputs) => ({
   inputs: (a) => inputs.map((n) => f32(n, a.rows, a.cols)),
@@ -96,6 +115,7 @@ export const CONTRACT = {
     inputs: (a) => [f32("x", a.outer, a.time, a.heads, a.dim), f32("cos", a.time, a.half), f32("sin", a.time, a.half)],
     outputs: (a) => [f32("y", a.outer, a.time, a.heads, a.dim)],
   },
+  scan: { check: checkScan, inputs: () => null, outputs: () => null },
   matmul: {
     check: checkMatmul,
     inputs: (a) => [f32("a", a.batchA, a.m, a.k), f32("b", a.batchB, a.k, a.n), maybe(f32("bias", a.n))],

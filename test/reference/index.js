@@ -16,6 +16,7 @@ import * as pool from "./pool.js";
 import { permutation, random } from "./random.js";
 import * as recurrent from "./recurrent.js";
 import { rotary } from "./rotary.js";
+import { scan } from "./scan.js";
 import { reduce } from "./reduce.js";
 import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "./softmax.js";
 import { validatePlan } from "./validate.js";
@@ -40,6 +41,7 @@ export const KERNELS = {
   permutation,
   ...recurrent,
   rotary,
+  scan: (attrs, inputs, outputs, call) => scan(attrs, inputs, outputs, call, runCalls),
 };
 
 const ELEMENT_BYTES = 4;
@@ -92,8 +94,22 @@ function checkOverlaps(call, inputs, outputs) {
 /** Outputs hold NaN until they are computed, except those that a call reads (in place) or updates (partial copies). */
 function paint(call, inputs, outputs) {
   if (call.kernel === "copy" && call.attrs.partial) return;
+  // Its calls do so themselves.
+  if (call.kernel === "scan") return;
   for (const y of outputs) {
     if (y !== null && !inputs.some((x) => x !== null && overlap(x, y))) y.fill(NaN);
+  }
+}
+
+/** Runs calls over the elements that operands have, and tells of each output that is written. */
+function runCalls(calls, elementsOf, written = () => {}) {
+  for (const call of calls) {
+    const inputs = call.inputs.map(elementsOf);
+    const outputs = call.outputs.map(elementsOf);
+    checkOverlaps(call, inputs, outputs);
+    paint(call, inputs, outputs);
+    KERNELS[call.kernel](call.attrs, inputs, outputs, call);
+    for (const y of call.outputs) if (y) written(y);
   }
 }
 
@@ -202,14 +218,9 @@ class ReferenceBackend {
       const whole = space === "slot" ? program.slots[index] : buffers[index].values;
       return whole.subarray(start, start + operand.shape.reduce((a, d) => a * d, 1));
     };
-    for (const call of program.plan.calls) {
-      const inputs = call.inputs.map(elementsOf);
-      const outputs = call.outputs.map(elementsOf);
-      checkOverlaps(call, inputs, outputs);
-      paint(call, inputs, outputs);
-      KERNELS[call.kernel](call.attrs, inputs, outputs, call);
-      for (const y of call.outputs) if (y?.place.space === "binding") buffers[y.place.index].dtype = y.dtype;
-    }
+    runCalls(program.plan.calls, elementsOf, (y) => {
+      if (y.place.space === "binding") buffers[y.place.index].dtype = y.dtype;
+    });
   }
 
   async sync() {

@@ -116,7 +116,8 @@ const present = (operands) => operands.filter((o) => o !== null);
 function follow(contents, call) {
   const inputs = present(call.inputs);
   const outputs = present(call.outputs);
-  const updated = call.kernel === "copy" && call.attrs.partial ? outputs : [];
+  const carried = call.body?.bindings.filter((b) => b.kind === "capture" && b.written).length ?? 0;
+  const updated = call.kernel === "copy" && call.attrs.partial ? outputs : outputs.slice(0, carried);
   const complaints = [
     ...[...inputs, ...outputs].map((o) => () => contents.checkInside(o)),
     ...[...inputs, ...updated].map((o) => () => contents.checkRead(o)),
@@ -162,6 +163,7 @@ export function validatePlan(plan, limits) {
   checkBindings(plan);
   const contents = new Contents(plan);
   plan.calls.forEach((call, i) => {
+    if (call.body) validatePlan(call.body, limits);
     const complaint = checkCall(call, limits) ?? follow(contents, call);
     if (complaint) fail(`call ${i}, ${call.kernel}${call.source ? ` (${call.source})` : ""}`, complaint);
   });
