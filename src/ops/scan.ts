@@ -89,10 +89,10 @@ function likeTree<T extends ScanTree>(tree: T, leaves: readonly Tensor[]): T {
 
 /** @throws ArgumentError, ShapeError, DTypeError unless a step hands on what it was given. */
 function checkCarry(given: ScanTree, begin: readonly Tensor[], next: ScanTree): readonly Tensor[] {
-  const paths = (tree: ScanTree): string => {
+  const paths = (tree: ScanTree): string | null => {
     const found: string[] = [];
     if (tree !== null) mapTree(tree, (t, path) => (found.push(path), t));
-    return found.join();
+    return tree && found.join();
   };
   const leaves = leavesOf("scan: what the step carries on", next ?? null);
   if (paths(given) !== paths(next ?? null))

@@ -12,6 +12,7 @@ import { permutation, random } from "./encode/random.ts";
 import { gru, gruGrad, lstm, lstmGrad, simpleRnn, simpleRnnGrad } from "./encode/recurrent.ts";
 import { reduce } from "./encode/reduce.ts";
 import { rotary } from "./encode/rotary.ts";
+import { scan } from "./encode/scan.ts";
 import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "./encode/softmax.ts";
 
 export const GPU_ENCODERS: { readonly [kernel: string]: GpuEncoder } = {
@@ -40,6 +41,7 @@ export const GPU_ENCODERS: { readonly [kernel: string]: GpuEncoder } = {
   random,
   permutation,
   rotary,
+  scan,
   lstm,
   lstmGrad,
   gru,

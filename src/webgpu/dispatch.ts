@@ -56,6 +56,10 @@ export interface DispatchWriter {
    * return past their end), or [x, y, z].
    */
   dispatch(shader: Shader, buffers: readonly (Bound | null)[], groups: number | readonly [number, number, number]): void;
+  /** What `write` appends is done `steps` times. */
+  loop(steps: number, write: () => void): void;
+  /** Appends the dispatches of a call that is part of the one being encoded. */
+  call(call: Call): void;
   /** A buffer of `bytes` for the dispatches of the call being encoded: partial sums and the like. Undefined contents. */
   temporary(bytes: number): { readonly read: Bound; readonly write: Bound; readonly update: Bound };
 }

@@ -45,13 +45,34 @@ interface EncodedDispatch {
   readonly groups: readonly [number, number, number];
 }
 
+/** Dispatches, and lists of them that are done several times. */
+type Listed<T> = T | { readonly steps: number; readonly list: readonly Listed<T>[] };
+
 export interface EncodedPlan {
+  readonly list: readonly Listed<EncodedDispatch>[];
+  /** Those of the list, in its order, each once. */
   readonly dispatches: readonly EncodedDispatch[];
   /** Bytes of each temporary. Calls take turns with them. */
   readonly temporaries: readonly number[];
   /** Absent outputs of one dispatch at most. */
   readonly absent: number;
 }
+
+/** Dispatches in their order, those of a loop once. */
+function* flat<T extends object>(list: readonly Listed<T>[]): Generator<T, undefined> {
+  for (const item of list) {
+    if ("list" in item) yield* flat(item.list);
+    else yield item;
+  }
+}
+
+/** A list of others in the place of the dispatches. */
+const mapped = <T extends object, R extends object>(list: readonly Listed<T>[], fn: (item: T) => R): Listed<R>[] =>
+  list.map((item) => ("list" in item ? { steps: item.steps, list: mapped(item.list, fn) } : fn(item)));
+
+/** How many dispatches a run does. */
+const count = <T extends object>(list: readonly Listed<T>[]): number =>
+  list.reduce((sum, item) => sum + ("list" in item ? item.steps * count(item.list) : 1), 0);
 
 /** Counts of groups along x and y: kernels take `x + y * count.x` as their number and return past their end. */
 function fold(groups: number): [number, number, number] {
@@ -63,7 +84,7 @@ function fold(groups: number): [number, number, number] {
 
 /** @throws BackendError where a kernel needs more buffers than the adapter binds. */
 export function encode(plan: Plan, features: GpuFeatures): EncodedPlan {
-  const dispatches: EncodedDispatch[] = [];
+  let list: Listed<EncodedDispatch>[] = [];
   const temporaries: number[] = [];
   let absent = 0;
   let here = 0;
@@ -105,7 +126,22 @@ export function encode(plan: Plan, features: GpuFeatures): EncodedPlan {
         () => counts.every((n) => Number.isInteger(n) && n >= 0 && n <= MOST_GROUPS),
         () => `${label}: ${counts} groups`,
       );
-      if (counts.every((n) => n > 0)) dispatches.push({ label, text, entry, declared, resources, groups: counts });
+      if (counts.every((n) => n > 0)) list.push({ label, text, entry, declared, resources, groups: counts });
+    },
+    loop(steps, write) {
+      const around = list;
+      list = [];
+      write();
+      if (list.length > 0) around.push({ steps, list });
+      list = around;
+    },
+    call(call) {
+      if (!Object.hasOwn(GPU_ENCODERS, call.kernel))
+        throw new BackendError(
+          `webgpu: there is no kernel "${call.kernel}"${call.source ? ` (${call.source})` : ""} yet; use open("wasm")`,
+        );
+      source = call.source;
+      GPU_ENCODERS[call.kernel](call, writer);
     },
     temporary(bytes) {
       const index = here++;
@@ -119,13 +155,10 @@ export function encode(plan: Plan, features: GpuFeatures): EncodedPlan {
     },
   };
   for (const call of plan.calls) {
-    if (!Object.hasOwn(GPU_ENCODERS, call.kernel))
-      throw new BackendError(`webgpu: there is no kernel "${call.kernel}"${call.source ? ` (${call.source})` : ""} yet; use open("wasm")`);
     here = 0;
-    source = call.source;
-    GPU_ENCODERS[call.kernel](call, writer);
+    writer.call(call);
   }
-  return { dispatches, temporaries, absent };
+  return { list, dispatches: [...flat(list)], temporaries, absent };
 }
 
 /** @throws BackendError for the first tensor or temporary that one binding cannot hold. */
@@ -224,6 +257,7 @@ export class GpuProgram implements Program {
   readonly bytes: number;
   readonly #device: GPUDevice;
   readonly #buffers: Buffers;
+  readonly #list: readonly Listed<Dispatch>[];
   readonly #dispatches: readonly Dispatch[];
   readonly #slots: readonly GpuMemory[];
   readonly #temporaries: readonly GpuMemory[];
@@ -253,14 +287,16 @@ export class GpuProgram implements Program {
     this.#absent = memory.absent;
     this.#ids = plan.bindings.map(() => 0);
     this.#bound = new Array<GPUBuffer>(plan.bindings.length);
-    this.#dispatches = encoded.dispatches.map(({ resources, groups }, i) => ({
-      ...pipelines[i],
+    let next = 0;
+    this.#list = mapped(encoded.list, ({ resources, groups }): Dispatch => ({
+      ...pipelines[next++],
       groups,
       resources,
       group: null,
       known: new Map(),
       bindings: [...new Set(resources.filter((r) => r.space === "binding").map((r) => r.index))],
     }));
+    this.#dispatches = [...flat(this.#list)];
   }
 
   /** @throws BackendError for shaders that the driver refuses and for temporaries that do not fit into its memory. */
@@ -292,7 +328,7 @@ export class GpuProgram implements Program {
 
   /** Dispatches of a run. */
   get dispatches(): number {
-    return this.#dispatches.length;
+    return count(this.#list);
   }
 
   /** Encodes one run over `buffers`, one for each of the plan's bindings. */
@@ -301,11 +337,18 @@ export class GpuProgram implements Program {
     for (const { from, to, bytes } of this.#copies) encoder.copyBufferToBuffer(from, 0, to, 0, bytes);
     const pass = encoder.beginComputePass();
     let last: GPUComputePipeline | null = null;
-    for (const d of this.#dispatches) {
-      if (d.pipeline !== last) pass.setPipeline((last = d.pipeline));
-      pass.setBindGroup(0, (d.group ??= this.#bindGroup(d)));
-      pass.dispatchWorkgroups(d.groups[0], d.groups[1], d.groups[2]);
-    }
+    const encodeAll = (list: readonly Listed<Dispatch>[]): void => {
+      for (const d of list) {
+        if ("list" in d) {
+          for (let step = 0; step < d.steps; step++) encodeAll(d.list);
+          continue;
+        }
+        if (d.pipeline !== last) pass.setPipeline((last = d.pipeline));
+        pass.setBindGroup(0, (d.group ??= this.#bindGroup(d)));
+        pass.dispatchWorkgroups(d.groups[0], d.groups[1], d.groups[2]);
+      }
+    };
+    encodeAll(this.#list);
     pass.end();
   }
 
