@@ -15,19 +15,19 @@ fn first_word() -> u32 {
 
 // y [WORDS] = the step's row of x [STEPS, WORDS]
 @compute @workgroup_size(THREADS)
-fn read_row(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-  let i = (id.x + id.y * groups.x) * THREADS + local;
-  if (i < WORDS) {
-    y[i] = x[first_word() + i];
+fn read_row(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) i: u32) {
+  let word = (id.x + id.y * groups.x) * THREADS + i;
+  if (word < WORDS) {
+    y[word] = x[first_word() + word];
   }
 }
 
 // The step's row of y [STEPS, WORDS] = x [WORDS]
 @compute @workgroup_size(THREADS)
-fn write_row(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-  let i = (id.x + id.y * groups.x) * THREADS + local;
-  if (i < WORDS) {
-    y[first_word() + i] = x[i];
+fn write_row(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) i: u32) {
+  let word = (id.x + id.y * groups.x) * THREADS + i;
+  if (word < WORDS) {
+    y[first_word() + word] = x[word];
   }
 }
 

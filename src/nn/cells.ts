@@ -1,11 +1,12 @@
 /**
- * @file One step of each recurrent layer written out in ops, and a loop of such steps unrolled in the graph: for activations
+ * @file One step of each recurrent layer written out in ops, and the loop over such steps: for activations
  * that the sequence kernels do not apply (gelu, one's own functions). The same numbers as the kernels, one op at a time.
  */
 import { add, mul } from "../ops/map.ts";
 import { matmul } from "../ops/matmul.ts";
-import { reshape, slice, stack } from "../ops/move.ts";
+import { slice, transpose } from "../ops/move.ts";
 import { blend, keepMasked } from "../ops/recurrent.ts";
+import { scan } from "../ops/scan.ts";
 import { zeros } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -51,8 +52,8 @@ export function gruCell(wr: Tensor, recurrentBias: Tensor | null, resetAfter: bo
   };
 }
 
-/** Options of `unroll`. */
-export interface UnrollOptions {
+/** Options of `overSteps`. */
+export interface StepOptions {
   /** i32 [batch, time]: where 0 the states stay. */
   readonly mask: Tensor | null;
   /** From the last step to the first. */
@@ -62,24 +63,25 @@ export interface UnrollOptions {
 }
 
 /** All steps of `cell` over xw [batch, time, gates * units]: h after each step [batch, time, units] and the last states. */
-export function unroll(
+export function overSteps(
   cell: Cell,
   xw: Tensor,
   units: number,
   states: readonly (Tensor | null)[],
-  { mask, reverse, factors }: UnrollOptions,
+  { mask, reverse, factors }: StepOptions,
 ): { h: Tensor; states: readonly Tensor[] } {
-  const [batch, time, width] = xw.shape;
-  let now: readonly Tensor[] = states.map((s) => s ?? zeros([batch, units]));
-  const outputs = new Array<Tensor>(time);
-  for (let i = 0; i < time; i++) {
-    const t = reverse ? time - 1 - i : i;
-    const before = now;
-    const read = factors === null ? before[0] : mul(before[0], factors);
-    const next = cell(reshape(slice(xw, [0, t, 0], [batch, 1, width]), [batch, width]), read, before);
-    const kept = mask === null ? null : reshape(slice(mask, [0, t], [batch, 1]), [batch]);
-    now = kept === null ? next : next.map((s, k) => keepMasked(s, before[k], kept));
-    outputs[t] = now[0];
-  }
-  return { h: stack(outputs, 1), states: now };
+  const [batch] = xw.shape;
+  const steps = transpose(xw, [1, 0, 2]);
+  const [last, h] = scan(
+    (before: readonly Tensor[], given) => {
+      const [x, kept = null] = given;
+      const next = cell(x, factors === null ? before[0] : mul(before[0], factors), before);
+      const now = kept === null ? next : next.map((s, k) => keepMasked(s, before[k], kept));
+      return [now, now[0]];
+    },
+    states.map((s) => s ?? zeros([batch, units])),
+    mask === null ? [steps] : [steps, transpose(mask, [1, 0])],
+    { reverse },
+  );
+  return { h: transpose(h, [1, 0, 2]), states: last };
 }

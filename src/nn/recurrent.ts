@@ -1,6 +1,6 @@
 /**
  * @file LSTM, GRU and simple recurrent layers. The inputs' part of all steps is one product; the steps run in the sequence
- * kernels, or unrolled in the graph where an activation is not one that kernels apply. Also the bidirectional wrapper.
+ * kernels, or a loop of steps where an activation is not one that kernels apply. Also the bidirectional wrapper.
  */
 import { ArgumentError, ShapeError } from "../errors.ts";
 import type { CallOptions } from "../mode.ts";
@@ -12,7 +12,7 @@ import { gruSequence, lstmSequence, simpleRnnSequence } from "../ops/recurrent.t
 import type { RecurrentOptions as SequenceOptions } from "../ops/recurrent.ts";
 import { sameShape, showShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
-import { gruCell, lstmCell, simpleRnnCell, unroll } from "./cells.ts";
+import { gruCell, lstmCell, overSteps, simpleRnnCell } from "./cells.ts";
 import type { Cell } from "./cells.ts";
 import { dropoutFactors } from "./dropout.ts";
 import type { Initializer } from "./initializers.ts";
@@ -190,7 +190,7 @@ function recurrent(kind: Kind, units: number, options: Partial<Options>): Recurr
         h = sequence[0];
         lastStates = () => sequence.map((s) => stepOf(s, last));
       } else {
-        const steps = unroll(kind.cell(wr, recurrentBias, activation, gate, o), xw, units, states, {
+        const steps = overSteps(kind.cell(wr, recurrentBias, activation, gate, o), xw, units, states, {
           mask: mask === null ? null : cast(mask, "i32"),
           reverse,
           factors: stateFactors,

@@ -1,4 +1,4 @@
-/** @file Layers beyond the conformance cases: errors, names, configs, dropout, adapt, unrolled against kernel recurrences. */
+/** @file Layers beyond the conformance cases: errors, names, configs, dropout, adapt, loops of steps against kernel recurrences. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { compile } from "../../build/esm/compile.js";
@@ -237,7 +237,7 @@ const recurrences = {
 for (const [name, [make, stateCount, gates]] of Object.entries(recurrences)) {
   for (const options of [{}, { returnSequences: true, goBackwards: true }, { returnSequences: true }]) {
     for (const masked of [false, true]) {
-      test(`${name} ${JSON.stringify(options)}${masked ? " masked" : ""}: steps unrolled in the graph equal the kernel's`, async () => {
+      test(`${name} ${JSON.stringify(options)}${masked ? " masked" : ""}: steps in a loop equal the kernel's`, async () => {
         const x = values(3, 5, 2);
         const states = Array.from({ length: stateCount }, (_, k) =>
           values(3, 4 + k)
