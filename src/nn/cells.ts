@@ -5,8 +5,8 @@
 import { add, mul } from "../ops/map.ts";
 import { matmul } from "../ops/matmul.ts";
 import { slice, transpose } from "../ops/move.ts";
+import { loop } from "../ops/loop.ts";
 import { blend, keepMasked } from "../ops/recurrent.ts";
-import { scan } from "../ops/scan.ts";
 import { zeros } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -70,18 +70,18 @@ export function overSteps(
   states: readonly (Tensor | null)[],
   { mask, reverse, factors }: StepOptions,
 ): { h: Tensor; states: readonly Tensor[] } {
-  const [batch] = xw.shape;
+  const [batch, time] = xw.shape;
   const steps = transpose(xw, [1, 0, 2]);
-  const [last, h] = scan(
-    (before: readonly Tensor[], given) => {
-      const [x, kept = null] = given;
+  const { carry, ys } = loop({
+    begin: states.map((s) => s ?? zeros([batch, units])),
+    xs: mask === null ? [steps] : [steps, transpose(mask, [1, 0])],
+    length: time,
+    reverse,
+    step: (before, [x, kept]) => {
       const next = cell(x, factors === null ? before[0] : mul(before[0], factors), before);
-      const now = kept === null ? next : next.map((s, k) => keepMasked(s, before[k], kept));
-      return [now, now[0]];
+      const now = mask === null ? next : next.map((s, k) => keepMasked(s, before[k], kept));
+      return { next: now, ys: [now[0]] };
     },
-    states.map((s) => s ?? zeros([batch, units])),
-    mask === null ? [steps] : [steps, transpose(mask, [1, 0])],
-    { reverse },
-  );
-  return { h: transpose(h, [1, 0, 2]), states: last };
+  });
+  return { h: transpose(ys[0], [1, 0, 2]), states: carry };
 }

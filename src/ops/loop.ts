@@ -1,49 +1,110 @@
-/** @file What a scan repeats, for the op and for its gradient. */
-import type { Body } from "../body.ts";
-import { symbolOf } from "../graph.ts";
-import type { Attrs, TensorType } from "../graph.ts";
+/** @file A loop as an op: what `scan` (scan.ts) and recurrent layers are made of. */
+import { Body } from "../body.ts";
+import { constantOp, currentGraph, symbolOf, trace } from "../graph.ts";
+import type { Attrs, Graph, Lowered, Op } from "../graph.ts";
+import * as kernels from "../kernels.ts";
+import { withMode } from "../mode.ts";
+import { wholeCopy } from "../plan/copy.ts";
+import { base } from "../plan/simplify.ts";
+import { runGraph } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
+import { TRAINING } from "../training.ts";
+import { numbers } from "./broadcast.ts";
+import { scanGradients } from "./scan-grad.ts";
+import { collectedTypes, operandsOf, repeatedBy, Step } from "./step.ts";
+import type { Repeated } from "./step.ts";
 
-/** What a scan repeats. */
-export interface Repeated {
-  readonly body: Body;
+/**
+ * (what is carried at the beginning, operands...) -> (what is carried in the end, collected...). A null for what is carried stands for a
+ * number, in `fills`.
+ */
+export const scanOp: Op = {
+  name: "scan",
+  infer: (_inputs, attrs) => {
+    const repeated = repeatedBy(attrs);
+    return [...repeated.carried.map(({ shape, dtype }) => ({ shape, dtype })), ...collectedTypes(repeated)];
+  },
+  vjp: TRAINING ? (context) => scanGradients(repeatedBy(context.attrs), context, addScan) : null,
+  lower: ({ inputs, outputs, attrs }): readonly Lowered[] => {
+    const repeated = repeatedBy(attrs);
+    const { body, length, reverse, carried, collected } = repeated;
+    return [
+      ...carried.map((_, i): Lowered => {
+        const [from, to] = [inputs[i], outputs[i]];
+        if (from !== null) return wholeCopy(from, to);
+        return { kernel: { name: "fill" }, inputs: [], outputs: [to], attrs: { value: numbers(attrs.fills)[i] } };
+      }),
+      {
+        kernel: kernels.scan,
+        inputs: inputs.slice(carried.length),
+        outputs,
+        required: carried.length,
+        attrs: { length, reverse, moves: operandsOf(repeated).map(({ moves }) => moves) },
+        body: { graph: body, results: collected.slice(0, outputs.length - carried.length) },
+      },
+    ];
+  },
+};
+
+/** Adds a scan to the graph around its body. `begin`: symbols there of what is carried at the beginning. */
+function addScan(repeated: Repeated, begin: readonly Tensor[]): readonly Tensor[] {
+  const constants = begin.map((t) => (base(t).node?.op === constantOp ? (base(t).node?.attrs.value as number) : null));
+  const inputs = [...begin.map((t, i) => (constants[i] === null ? t : null)), ...operandsOf(repeated).map(({ tensor }) => tensor)];
+  const attrs = { step: new Step(repeated) as unknown as Attrs, fills: constants.map((value) => value ?? 0) };
+  return repeated.body.outer.add(scanOp, inputs, attrs);
+}
+
+/** A loop over lists of tensors. */
+export interface Loop {
+  /** What the first step is given. */
+  readonly begin: readonly Tensor[];
+  /** [length, ...] each, of which a step gets its slices. */
+  readonly xs: readonly Tensor[];
   readonly length: number;
   readonly reverse: boolean;
-  /** Whether the gradient computes again what it needs of each step, in place of keeping it. */
-  readonly remat: boolean;
-  /** What is assigned in the body and so read at the next step, in the order of its captures. */
-  readonly carried: readonly Tensor[];
-  /** How many of them, the first ones, the caller carries. The others are what layers assign, which gradients do not descend on. */
-  readonly explicit: number;
-  /** Symbols of the body that are collected, one value a step. Gradients append what they need. */
-  readonly collected: Tensor[];
+  readonly remat?: boolean;
+  /** Gives the random keys of the steps in the graph around, u32[length, 4]. Default: nothing in the loop may draw. */
+  readonly keys?: ((outer: Graph) => Tensor) | null;
+  /** One step, traced: what it carries on, which has the shapes and dtypes of what it was given, and what it collects. */
+  readonly step: (carry: readonly Tensor[], x: readonly Tensor[]) => { next: readonly Tensor[]; ys: readonly Tensor[] };
 }
 
-let next = 0;
-
-/** What a scan repeats as an attribute of its node: nodes are equal where they repeat the same. */
-export class Step {
-  readonly id = next++;
-  readonly #repeated: Repeated;
-
-  constructor(repeated: Repeated) {
-    this.#repeated = repeated;
-  }
-
-  get repeated(): Repeated {
-    return this.#repeated;
-  }
+/** What the last step carries on, and what all steps collect, [length, ...] each; outside of any trace the loop runs at once. */
+export function loop(given: Loop): { carry: readonly Tensor[]; ys: readonly Tensor[] } {
+  const graph = currentGraph();
+  const results = graph === null ? runGraph((own) => traceLoop(own, given)) : traceLoop(graph, given);
+  return { carry: results.slice(0, given.begin.length), ys: results.slice(given.begin.length) };
 }
 
-/** What a node of a scan repeats. */
-export const repeatedBy = ({ step }: Attrs): Repeated => (step as unknown as Step).repeated;
-
-/** What the body reads but for what is carried: its inputs, then its captures. */
-export function operandsOf({ body }: Repeated): readonly { readonly tensor: Tensor; readonly moves: boolean }[] {
-  const captured = [...body.captures.keys()].filter((t) => !body.assigns.has(t));
-  return [...body.operands, ...captured.map((t) => ({ tensor: symbolOf(body.outer, t), moves: false }))];
+function traceLoop(outer: Graph, { begin, xs, length, reverse, remat = false, keys = null, step }: Loop): readonly Tensor[] {
+  const body = new Body(outer);
+  const first = begin.map((t) => symbolOf(outer, t));
+  const targets = first.map(({ shape, dtype }) => body.carry(shape, dtype));
+  const slices = xs.map((t) => body.slice(symbolOf(outer, t)));
+  let key: Tensor | null = null;
+  const ofStep = keys && ((): Tensor => (key ??= body.slice(trace(outer, () => keys(outer)))));
+  const ys = trace(body, () =>
+    withMode({ key: ofStep }, () => {
+      const made = step(
+        targets.map((t) => body.capture(t)),
+        slices,
+      );
+      targets.forEach((t, i) => body.assign(t, symbolOf(body, made.next[i])));
+      return made.ys.map((t) => symbolOf(body, t));
+    }),
+  );
+  const carried = [...body.captures.keys()].filter((t) => body.assigns.has(t));
+  // What layers assign goes on from step to step, and out of the loop.
+  const assigned = carried.slice(targets.length);
+  const held = assigned.map((t) => outer.assigns.get(t) ?? symbolOf(outer, t));
+  // One value may be collected twice.
+  const collected = [...new Set(ys)];
+  const outputs = addScan({ body, length, reverse, remat, carried, explicit: targets.length, collected }, [...first, ...held]);
+  assigned.forEach((t, i) => {
+    outer.assigns.delete(t);
+    outer.assign(t, outputs[targets.length + i]);
+  });
+  const [who] = body.undecided.values();
+  if (who !== undefined) for (const t of outputs) outer.undecided.set(t, who);
+  return [...outputs.slice(0, targets.length), ...ys.map((t) => outputs[carried.length + collected.indexOf(t)])];
 }
-
-/** The types of what a step collects, of all steps. */
-export const collectedTypes = ({ length, collected }: Repeated, from = 0): TensorType[] =>
-  collected.slice(from).map(({ shape, dtype }) => ({ shape: [length, ...shape], dtype }));

@@ -10,8 +10,8 @@ import { pullback } from "../grad.ts";
 import { sizeBetween } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { reshape } from "./broadcast.ts";
-import { collectedTypes } from "./loop.ts";
-import type { Repeated } from "./loop.ts";
+import { collectedTypes } from "./step.ts";
+import type { Repeated } from "./step.ts";
 import { add } from "./map.ts";
 import { matmulOp, product } from "./matmul.ts";
 

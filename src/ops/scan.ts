@@ -2,67 +2,20 @@
  * @file `scan`: a loop whose body is traced, differentiated and planned once and runs as often as there are steps, inside the program; and
  * `checkpoint`, which is one step of such a loop. After `jax.lax.scan` and `jax.checkpoint`.
  */
-import { Body } from "../body.ts";
 import { checkCount, checkFlag, checkOptions, kindOf } from "../check.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../errors.ts";
-import { constantOp, currentGraph, symbolOf, trace } from "../graph.ts";
-import type { Attrs, Graph, Lowered, Op } from "../graph.ts";
-import * as kernels from "../kernels.ts";
-import { keySource, withMode } from "../mode.ts";
+import { symbolOf } from "../graph.ts";
+import { keySource } from "../mode.ts";
 import { naming } from "../naming.ts";
-import { wholeCopy } from "../plan/copy.ts";
-import { base } from "../plan/simplify.ts";
-import { runGraph } from "../run.ts";
 import { sameShape, showShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { flatten, mapTree } from "../tree.ts";
 import type { Tree } from "../tree.ts";
-import { TRAINING } from "../training.ts";
-import { numbers, reshape } from "./broadcast.ts";
-import { collectedTypes, operandsOf, repeatedBy, Step } from "./loop.ts";
-import type { Repeated } from "./loop.ts";
+import { reshape } from "./broadcast.ts";
+import { loop } from "./loop.ts";
 import { randomBits } from "./random.ts";
-import { scanGradients } from "./scan-grad.ts";
 
-/**
- * (what is carried at the beginning, operands...) -> (what is carried in the end, collected...). A null for what is carried stands for a
- * number, in `fills`.
- */
-export const scanOp: Op = {
-  name: "scan",
-  infer: (_inputs, attrs) => {
-    const repeated = repeatedBy(attrs);
-    return [...repeated.carried.map(({ shape, dtype }) => ({ shape, dtype })), ...collectedTypes(repeated)];
-  },
-  vjp: TRAINING ? (context) => scanGradients(repeatedBy(context.attrs), context, addScan) : null,
-  lower: ({ inputs, outputs, attrs }): readonly Lowered[] => {
-    const repeated = repeatedBy(attrs);
-    const { body, length, reverse, carried, collected } = repeated;
-    return [
-      ...carried.map((_, i): Lowered => {
-        const [from, to] = [inputs[i], outputs[i]];
-        if (from !== null) return wholeCopy(from, to);
-        return { kernel: { name: "fill" }, inputs: [], outputs: [to], attrs: { value: numbers(attrs.fills)[i] } };
-      }),
-      {
-        kernel: kernels.scan,
-        inputs: inputs.slice(carried.length),
-        outputs,
-        required: carried.length,
-        attrs: { length, reverse, moves: operandsOf(repeated).map(({ moves }) => moves) },
-        body: { graph: body, results: collected.slice(0, outputs.length - carried.length) },
-      },
-    ];
-  },
-};
-
-/** Adds a scan to the graph around its body. `begin`: symbols there of what is carried at the beginning. */
-function addScan(repeated: Repeated, begin: readonly Tensor[]): readonly Tensor[] {
-  const constants = begin.map((t) => (base(t).node?.op === constantOp ? (base(t).node?.attrs.value as number) : null));
-  const inputs = [...begin.map((t, i) => (constants[i] === null ? t : null)), ...operandsOf(repeated).map(({ tensor }) => tensor)];
-  const attrs = { step: new Step(repeated) as unknown as Attrs, fills: constants.map((value) => value ?? 0) };
-  return repeated.body.outer.add(scanOp, inputs, attrs);
-}
+export { scanOp } from "./loop.ts";
 
 /** Options of `scan`. */
 export interface ScanOptions {
@@ -145,63 +98,25 @@ export function scan<C extends ScanTree, X extends ScanTree, Y extends ScanTree>
   const begin = leavesOf("scan: init", init ?? null);
   const sequences = leavesOf("scan: xs", xs ?? null);
   const length = lengthOf(sequences, given);
-  const outer = currentGraph();
-  const made = { carry: init, ys: null as unknown as Y };
-  const build = (graph: Graph): readonly Tensor[] => {
-    const { traced, values, outputs } = traceLoop(graph, { step, init, xs, length, reverse, remat }, begin, sequences);
-    made.ys = traced;
-    return [...outputs.slice(0, begin.length), ...values];
-  };
-  const results = outer === null ? runGraph(build) : build(outer);
-  return [likeTree(init ?? null, results) as C, likeTree(made.ys, results.slice(begin.length))];
-}
-
-/** The loop in `outer`: its outputs, those of them that are the ys, and the tree of these. */
-function traceLoop<C extends ScanTree, X extends ScanTree, Y extends ScanTree>(
-  outer: Graph,
-  given: { step: (carry: C, x: X) => readonly [C, Y]; init: C; xs: X; length: number; reverse: boolean; remat: boolean },
-  begin: readonly Tensor[],
-  sequences: readonly Tensor[],
-): { traced: Y; values: readonly Tensor[]; outputs: readonly Tensor[] } {
-  const { step, init, xs, length, reverse, remat } = given;
-  const body = new Body(outer);
-  const symbols = [begin, sequences].map((list) => list.map((t) => symbolOf(outer, t)));
-  const targets = symbols[0].map(({ shape, dtype }) => body.carry(shape, dtype));
-  const slices = symbols[1].map((t) => body.slice(t));
-  const result = trace(body, () =>
-    withMode({ key: keyOfSteps(outer, body, length) }, () => {
-      const carry = likeTree(
-        init ?? null,
-        targets.map((t) => body.capture(t)),
-      ) as C;
-      const out = step(carry, likeTree(xs ?? null, slices) as X) as unknown;
+  const source = keySource();
+  let tree = null as unknown as Y;
+  const { carry, ys } = loop({
+    begin,
+    xs: sequences,
+    length,
+    reverse,
+    remat,
+    keys: source && ((outer) => randomBits(symbolOf(outer, source()), [length, 4])),
+    step: (now, x) => {
+      const out = step(likeTree(init ?? null, now) as C, likeTree(xs ?? null, x) as X) as unknown;
       if (!Array.isArray(out) || out.length !== 2)
         throw new ArgumentError(`scan: the step must return [carry, y] (null for none), got ${kindOf(out)}`);
       const [next, y] = out as [C, Y];
-      checkCarry(init ?? null, begin, next).forEach((t, i) => body.assign(targets[i], symbolOf(body, t)));
-      return { y: (y ?? null) as Y, collected: leavesOf("scan: y", y ?? null).map((t) => symbolOf(body, t)) };
-    }),
-  );
-  const carried = [...body.captures.keys()].filter((t) => body.assigns.has(t));
-  const assigned = carried.slice(targets.length);
-  const held = assigned.map((t) => outer.assigns.get(t) ?? symbolOf(outer, t));
-  // One value may be collected twice.
-  const collected = [...new Set(result.collected)];
-  const outputs = addScan({ body, length, reverse, remat, carried, explicit: targets.length, collected }, [...symbols[0], ...held]);
-  assigned.forEach((t, i) => {
-    outer.assigns.delete(t);
-    outer.assign(t, outputs[targets.length + i]);
+      tree = y ?? (null as Y);
+      return { next: checkCarry(init ?? null, begin, next), ys: leavesOf("scan: y", tree) };
+    },
   });
-  const [who] = body.undecided.values();
-  if (who !== undefined) for (const t of outputs) outer.undecided.set(t, who);
-  return { traced: result.y, values: result.collected.map((t) => outputs[carried.length + collected.indexOf(t)]), outputs };
-}
-
-/** A random key for each step, made of that of the run, if the body asks for one. */
-function keyOfSteps(outer: Graph, body: Body, length: number): (() => Tensor) | null {
-  const source = keySource();
-  let key: Tensor | null = null;
-  return source && (() => (key ??= body.slice(trace(outer, () => randomBits(symbolOf(outer, source()), [length, 4])))));
+  return [likeTree(init ?? null, carry) as C, likeTree(tree, ys)];
 }
 
 /**
