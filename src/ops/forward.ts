@@ -17,5 +17,3 @@ export { rotary } from "./rotary.ts";
 export type { RotaryOptions } from "./rotary.ts";
 export { gruSequence, lstmSequence, simpleRnnSequence } from "./recurrent.ts";
 export { elu, hardSilu, leakyRelu, mish, relu6 } from "./activation.ts";
-export { checkpoint, scan } from "./scan.ts";
-export type { ScanOptions, ScanTree } from "./scan.ts";
