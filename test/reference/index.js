@@ -4,6 +4,7 @@
  * output before it is computed. Nothing is fast and nothing is rounded: other backends are compared with it.
  */
 import { assignSlots } from "../../build/esm/plan/memory.js";
+import * as attention from "./attention.js";
 import * as conv from "./conv.js";
 import { encode } from "./dtype.js";
 import * as gather from "./gather.js";
@@ -42,6 +43,7 @@ export const KERNELS = {
   ...recurrent,
   rotary,
   scan: (attrs, inputs, outputs, call) => scan(attrs, inputs, outputs, call, runCalls),
+  ...attention,
 };
 
 const ELEMENT_BYTES = 4;
