@@ -47,6 +47,7 @@ export {
   l2,
   layer,
   layerNorm,
+  layerStack,
   lstm,
   masking,
   maxPool1d,

@@ -45,6 +45,7 @@ export {
   l2,
   layer,
   layerNorm,
+  layerStack,
   lstm,
   masking,
   maxPool1d,

@@ -16,6 +16,7 @@ import { positionEmbedding, rotaryEmbedding, sinePositionEncoding, tokenAndPosit
 import { transformerDecoder, transformerEncoder } from "./transformer.ts";
 import { batchNorm, groupNorm, layerNorm, normalization, rmsNorm } from "./normalization.ts";
 import { avgPool1d, avgPool2d, globalAvgPool1d, globalAvgPool2d, globalMaxPool1d, globalMaxPool2d, maxPool1d, maxPool2d } from "./pool.ts";
+import { layerStack } from "./stack.ts";
 import { bidirectional, gru, lstm, simpleRnn, timeDistributed } from "./recurrent.ts";
 
 /** A layer within the config of another; `own`: it is not one of Lockstep's; `shared`: it is the one of this name in the same model. */
@@ -74,6 +75,7 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
   [["size"], { upSampling2d }],
   [["inputDim", "outputDim"], { embedding }],
   [["layer"], { bidirectional, timeDistributed, tiedHead }],
+  [["layer", "count"], { layerStack }],
   [["groups"], { groupNorm }],
   [[], { attention, rotaryEmbedding, sinePositionEncoding }],
   [["numHeads", "keyDim"], { multiHeadAttention }],

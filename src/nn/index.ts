@@ -38,6 +38,8 @@ export { geglu, swiglu } from "./gated.ts";
 export type { GegluOptions, SwigluOptions } from "./gated.ts";
 export { transformerDecoder, transformerEncoder } from "./transformer.ts";
 export type { TransformerDecoderCallOptions, TransformerEncoderCallOptions, TransformerLayer, TransformerOptions } from "./transformer.ts";
+export { layerStack } from "./stack.ts";
+export type { LayerStackOptions } from "./stack.ts";
 export { bidirectional, gru, lstm, simpleRnn, timeDistributed } from "./recurrent.ts";
 export type { BidirectionalOptions, GruOptions, LstmOptions, RecurrentLayer, SimpleRnnOptions } from "./recurrent.ts";
 export { batchNorm, groupNorm, layerNorm, normalization, rmsNorm } from "./normalization.ts";

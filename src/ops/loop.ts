@@ -65,8 +65,15 @@ export interface Loop {
   readonly remat?: boolean;
   /** Gives the random keys of the steps in the graph around, u32[length, 4]. Default: nothing in the loop may draw. */
   readonly keys?: ((outer: Graph) => Tensor) | null;
-  /** One step, traced: what it carries on, which has the shapes and dtypes of what it was given, and what it collects. */
-  readonly step: (carry: readonly Tensor[], x: readonly Tensor[]) => { next: readonly Tensor[]; ys: readonly Tensor[] };
+  /**
+   * One step, traced: what it carries on, which has the shapes and dtypes of what it was given, and what it collects. `sliceOf` gives slices
+   * of further tensors [length, ...] of the graph around.
+   */
+  readonly step: (
+    carry: readonly Tensor[],
+    x: readonly Tensor[],
+    sliceOf: (whole: Tensor) => Tensor,
+  ) => { next: readonly Tensor[]; ys: readonly Tensor[] };
 }
 
 /** What the last step carries on, and what all steps collect, [length, ...] each; outside of any trace the loop runs at once. */
@@ -80,7 +87,8 @@ function traceLoop(outer: Graph, { begin, xs, length, reverse, remat = false, ke
   const body = new Body(outer);
   const first = begin.map((t) => symbolOf(outer, t));
   const targets = first.map(({ shape, dtype }) => body.carry(shape, dtype));
-  const slices = xs.map((t) => body.slice(symbolOf(outer, t)));
+  const sliceOf = (whole: Tensor): Tensor => body.slice(symbolOf(outer, whole));
+  const slices = xs.map(sliceOf);
   let key: Tensor | null = null;
   const ofStep = keys && ((): Tensor => (key ??= body.slice(trace(outer, () => keys(outer)))));
   const ys = trace(body, () =>
@@ -88,6 +96,7 @@ function traceLoop(outer: Graph, { begin, xs, length, reverse, remat = false, ke
       const made = step(
         targets.map((t) => body.capture(t)),
         slices,
+        sliceOf,
       );
       targets.forEach((t, i) => body.assign(t, symbolOf(body, made.next[i])));
       return made.ys.map((t) => symbolOf(body, t));

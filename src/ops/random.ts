@@ -6,8 +6,9 @@ import { apply } from "../apply.ts";
 import { checkCount, checkNumber, checkOptions, kindOf } from "../check.ts";
 import { checkShape } from "../elements.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../errors.ts";
-import { asTensor, currentGraph } from "../graph.ts";
-import type { Op, TensorType } from "../graph.ts";
+import { asTensor, currentGraph, symbolOf } from "../graph.ts";
+import type { Graph, Op, TensorType } from "../graph.ts";
+import { keySource } from "../mode.ts";
 import { showShape } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { checkDType, Tensor } from "../tensor.ts";
@@ -46,6 +47,12 @@ export const permutationOp: Op = {
   vjp: null,
   lower: kernels.permutation,
 };
+
+/** What gives the steps of a loop random keys of their own, u32[length, 4], of the run's; null where nothing random may happen. */
+export function keysOfSteps(length: number): ((outer: Graph) => Tensor) | null {
+  const source = keySource();
+  return source && ((outer) => randomBits(symbolOf(outer, source()), [length, 4]));
+}
 
 /** Options of random ops. */
 export interface RandomOptions {

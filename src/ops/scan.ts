@@ -4,8 +4,6 @@
  */
 import { checkCount, checkFlag, checkOptions, kindOf } from "../check.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../errors.ts";
-import { symbolOf } from "../graph.ts";
-import { keySource } from "../mode.ts";
 import { naming } from "../naming.ts";
 import { sameShape, showShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -13,7 +11,7 @@ import { flatten, mapTree } from "../tree.ts";
 import type { Tree } from "../tree.ts";
 import { reshape } from "./broadcast.ts";
 import { loop } from "./loop.ts";
-import { randomBits } from "./random.ts";
+import { keysOfSteps } from "./random.ts";
 
 export { scanOp } from "./loop.ts";
 
@@ -98,7 +96,6 @@ export function scan<C extends ScanTree, X extends ScanTree, Y extends ScanTree>
   const begin = leavesOf("scan: init", init ?? null);
   const sequences = leavesOf("scan: xs", xs ?? null);
   const length = lengthOf(sequences, given);
-  const source = keySource();
   let tree = null as unknown as Y;
   const { carry, ys } = loop({
     begin,
@@ -106,7 +103,7 @@ export function scan<C extends ScanTree, X extends ScanTree, Y extends ScanTree>
     length,
     reverse,
     remat,
-    keys: source && ((outer) => randomBits(symbolOf(outer, source()), [length, 4])),
+    keys: keysOfSteps(length),
     step: (now, x) => {
       const out = step(likeTree(init ?? null, now) as C, likeTree(xs ?? null, x) as X) as unknown;
       if (!Array.isArray(out) || out.length !== 2)

@@ -1,0 +1,71 @@
+/** @file Many layers of one kind, one after another, as one layer: their weights are stacked, and a loop runs over them. */
+import { checkCount, checkFlag } from "../check.ts";
+import { ArgumentError, ShapeError } from "../errors.ts";
+import { reshape, slice } from "../ops/move.ts";
+import { loop } from "../ops/loop.ts";
+import { keysOfSteps } from "../ops/random.ts";
+import { sameShape, showShape } from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
+import { isDecoding } from "./decoding.ts";
+import { withContext } from "./layer.ts";
+import type { Layer } from "./layer.ts";
+import { maskOf, masked } from "./masks.ts";
+import { described, layerOf } from "./options.ts";
+import type { NameOption } from "./options.ts";
+
+/** Options of `layerStack`. */
+export interface LayerStackOptions extends NameOption {
+  /**
+   * Training keeps what each layer was given and computes the rest again in the backward pass: memory for one layer in place of all of them,
+   * about a third more time. Default false.
+   */
+  readonly remat?: boolean;
+}
+
+/** Row `k` of what is stacked. */
+const row = (whole: Tensor, k: number): Tensor =>
+  reshape(slice(whole, [k, ...whole.shape.slice(1).map(() => 0)], [1, ...whole.shape.slice(1)]), whole.shape.slice(1));
+
+/**
+ * `count` layers like `inner`, one after another, each with weights of its own and given what the one before gave: [batch, ...] of any shape
+ * that `inner` keeps. It is traced once and runs in a loop, so that a hundred layers compile as fast as one (as Haiku's `layer_stack`).
+ * Weights: those of `inner`, [count, ...] each. Layers that keep averages, such as `batchNorm`, cannot be trained in it.
+ * @example layerStack(transformerEncoder(512, 4), 12)
+ * @throws ArgumentError unless `inner` is a layer without weights yet and `count` is 1 or more; when called, ShapeError where `inner` gives
+ * another shape than it is given
+ */
+export function layerStack(inner: Layer, count: number, options: LayerStackOptions = {}): Layer {
+  if (typeof inner?.call !== "function") throw new ArgumentError("layerStack: expected a layer, such as transformerEncoder(512, 4)");
+  checkCount("layerStack", "count", count);
+  if (inner.built) throw new ArgumentError(`layerStack: ${inner.kind} "${inner.name}" has weights of one layer; give a new one`);
+  return layerOf("layerStack", { layer: described(inner), count }, { name: "", remat: false }, options, ({ remat }) => {
+    checkFlag("layerStack", "remat", remat);
+    const step = (x: Tensor, weightOf: (whole: Tensor) => Tensor): Tensor => {
+      const y = withContext({ stack: { count, weightOf } }, () => inner.call(x));
+      if (!sameShape(x.shape, y.shape) || x.dtype !== y.dtype)
+        throw new ShapeError(
+          `${inner.kind} was given ${x.dtype}${showShape(x.shape)} and gave ${y.dtype}${showShape(y.shape)}, which the next layer cannot be given`,
+        );
+      return y;
+    };
+    return {
+      parts: { "": inner },
+      mask: "pass",
+      call: (x) => {
+        // Each layer has keys and values of its own there, which no loop tells apart.
+        if (isDecoding()) return Array.from({ length: count }).reduce((y: Tensor, _, k) => step(y, (whole) => row(whole, k)), x);
+        const mask = maskOf(x);
+        const { carry } = loop({
+          begin: [x],
+          xs: [],
+          length: count,
+          reverse: false,
+          remat,
+          keys: keysOfSteps(count),
+          step: ([y], _x, sliceOf) => ({ next: [step(masked(y, mask), sliceOf)], ys: [] }),
+        });
+        return carry[0];
+      },
+    };
+  });
+}
