@@ -113,7 +113,7 @@ test("trains, is saved and comes back", async () => {
       [64, 4],
     ),
     tensor(
-      Float32Array.from({ length: 64 }, (_, i) => Math.sin(3 * i)),
+      Float32Array.from({ length: 64 }, (_, i) => Math.sin(12 * i)),
       [64, 1],
     ),
   ];
