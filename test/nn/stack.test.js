@@ -119,7 +119,7 @@ test("trains, is saved and comes back", async () => {
   ];
   const { loss } = (await net.fit(inputs, targets, { epochs: 120, verbose: 0, seed: 1 })).history;
   assert.ok(loss.at(-1) < 0.5 * loss[0], `${loss[0]} to ${loss.at(-1)}`);
-  const again = await loadModel(await net.save());
+  const again = await loadModel(await net.toBytes());
   assert.equal(await elements(await again.predict(inputs)), await elements(await net.predict(inputs)));
   assert.is(again.layers[1].kind, "layerStack");
 });
