@@ -15,7 +15,9 @@ import * as drawing from "./wasm/encode/random.ts";
 import * as sequences from "./wasm/encode/recurrent.ts";
 import * as reductions from "./wasm/encode/reduce.ts";
 import * as attending from "./wasm/encode/rotary.ts";
+import * as scattering from "./wasm/encode/scatter.ts";
 import * as rows from "./wasm/encode/softmax.ts";
+import * as sampling from "./wasm/encode/threshold.ts";
 import type { WasmKernel } from "./wasm/kernel.ts";
 import { ATTENTION, CONV, NORM, RECURRENT } from "./wasm/parts.ts";
 
@@ -56,6 +58,8 @@ export const simpleRnn: Known = { name: "simpleRnn", wasm: { encode: sequences.s
 export const simpleRnnGrad: Known = { name: "simpleRnnGrad", wasm: { encode: sequences.simpleRnnGrad, part: RECURRENT } };
 
 export const rotary: Known = { name: "rotary", wasm: { encode: attending.rotary, part: ATTENTION } };
+export const scatterUpdate: Known = { name: "scatterUpdate", wasm: { encode: scattering.scatterUpdate, part: ATTENTION } };
+export const massThreshold: Known = { name: "massThreshold", wasm: { encode: sampling.massThreshold, part: ATTENTION } };
 
 export const layerNorm: Known = { name: "layerNorm", wasm: { encode: norms.layerNorm, part: NORM } };
 export const layerNormGrad: Known = { name: "layerNormGrad", wasm: { encode: norms.layerNormGrad, part: NORM } };

@@ -15,5 +15,8 @@ export { softmax } from "./softmax.ts";
 export { reshape, stopGradient } from "./move.ts";
 export { rotary } from "./rotary.ts";
 export type { RotaryOptions } from "./rotary.ts";
+export { scatterUpdate } from "./scatter.ts";
+export { massThreshold } from "./threshold.ts";
+export type { MassThresholdOptions } from "./threshold.ts";
 export { gruSequence, lstmSequence, simpleRnnSequence } from "./recurrent.ts";
 export { elu, hardSilu, leakyRelu, mish, relu6 } from "./activation.ts";

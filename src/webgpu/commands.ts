@@ -12,7 +12,9 @@ import { permutation, random } from "./encode/random.ts";
 import { gru, gruGrad, lstm, lstmGrad, simpleRnn, simpleRnnGrad } from "./encode/recurrent.ts";
 import { reduce } from "./encode/reduce.ts";
 import { rotary } from "./encode/rotary.ts";
+import { scatterUpdate } from "./encode/scatter.ts";
 import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "./encode/softmax.ts";
+import { massThreshold } from "./encode/threshold.ts";
 
 export const GPU_ENCODERS: { readonly [kernel: string]: GpuEncoder } = {
   map,
@@ -40,6 +42,8 @@ export const GPU_ENCODERS: { readonly [kernel: string]: GpuEncoder } = {
   random,
   permutation,
   rotary,
+  scatterUpdate,
+  massThreshold,
   lstm,
   lstmGrad,
   gru,
