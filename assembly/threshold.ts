@@ -101,7 +101,7 @@ function countFrom(x: usize, n: u32, least: f32, count: usize): f64 {
   return <f64>counted;
 }
 
-/** Puts the elements that are in [low, high], and their weights, one after another into scratch, which they may come from. Gives their number. */
+/** Puts the elements in [low, high], and their weights, one after another into scratch, which they may come from. Gives their number. */
 function keepBetween(x: usize, w: usize, n: u32, low: f32, high: f32, scratch: usize): u32 {
   const from = f32x4.splat(low),
     to = f32x4.splat(high);
@@ -142,7 +142,7 @@ function thresholdOf(x: usize, w: usize, n: u32, mass: f64, scratch: usize): f32
 
   let low = keyOf(smallest),
     high = keyOf(largest);
-  /** What weighs more than all that is left; what is heavier than `high`; how many of what is left are at least `low`, and beyond `high`. */
+  /** Weights of what is before all that is left and of what is beyond `high`; how many of what is left are at least `low`, and beyond. */
   let before: f64 = 0,
     above: f64 = 0;
   let fromLow = n,

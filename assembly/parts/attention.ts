@@ -1,5 +1,6 @@
 /** @file Calls the kernels of transformers: a part of the kernels that applications without such layers do not download. */
 import * as O from "../../src/wasm/opcodes";
+import { attention, attentionGrad } from "../attention";
 import { rotary } from "../rotary";
 import { scatterUpdate } from "../scatter";
 import { massThreshold } from "../threshold";
@@ -14,6 +15,13 @@ export function call(op: u32, c: usize, piece: u32, scratch: usize): void {
       break;
     case O.MASS_THRESHOLD:
       massThreshold(c, piece, scratch);
+      break;
+    case O.ATTENTION:
+      attention(c, piece, scratch);
+      break;
+    case O.ATTENTION_GRAD:
+      if (TRAINING) attentionGrad(c, piece, scratch);
+      else unreachable();
       break;
     default:
       unreachable();

@@ -3,7 +3,7 @@ import { scatterUpdate } from "../../build/esm/ops/scatter.js";
 import { reshape } from "../../build/esm/ops/move.js";
 import { b, bytes, f, i, u, values } from "./harness.js";
 
-// x, and how many rows are replaced: scalars, parts of vectors, whole ones, more columns than a piece has, more rows than there are, nothing.
+// x, and how many rows are replaced: scalars, parts of vectors, whole ones, more columns than a piece has, more rows than x, nothing.
 const GEOMETRIES = [
   [[5], 3],
   [[1], 1],

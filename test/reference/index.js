@@ -5,6 +5,7 @@
  */
 import { assignSlots } from "../../build/esm/plan/memory.js";
 import { updates } from "./contract.js";
+import * as attention from "./attention.js";
 import * as conv from "./conv.js";
 import { encode } from "./dtype.js";
 import * as gather from "./gather.js";
@@ -45,6 +46,7 @@ export const KERNELS = {
   rotary,
   scatterUpdate,
   massThreshold,
+  ...attention,
 };
 
 const ELEMENT_BYTES = 4;
