@@ -1,5 +1,6 @@
 /** @file The encoder of each kernel that plans call: this table says what the backend can do. */
 import type { GpuEncoder } from "./dispatch.ts";
+import { attention, attentionGrad } from "./encode/attention.ts";
 import { conv2d, conv2dFilterGrad, conv2dInputGrad } from "./encode/conv.ts";
 import { gather, scatterAdd } from "./encode/gather.ts";
 import { softmaxCrossEntropy } from "./encode/softmax/cross-entropy.ts";
@@ -42,6 +43,8 @@ export const GPU_ENCODERS: { readonly [kernel: string]: GpuEncoder } = {
   random,
   permutation,
   rotary,
+  attention,
+  attentionGrad,
   scatterUpdate,
   massThreshold,
   lstm,
