@@ -4,7 +4,7 @@ import { constantOp, currentGraph, symbolOf, trace } from "../graph.ts";
 import type { Attrs, Graph, Lowered, Op } from "../graph.ts";
 import * as kernels from "../kernels.ts";
 import { withMode } from "../mode.ts";
-import { wholeCopy } from "../plan/copy.ts";
+import { copyCall } from "../plan/copy.ts";
 import { base } from "../plan/simplify.ts";
 import { runGraph } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
@@ -31,7 +31,7 @@ export const scanOp: Op = {
     return [
       ...carried.map((_, i): Lowered => {
         const [from, to] = [inputs[i], outputs[i]];
-        if (from !== null) return wholeCopy(from, to);
+        if (from !== null) return copyCall(from, to);
         return { kernel: { name: "fill" }, inputs: [], outputs: [to], attrs: { value: numbers(attrs.fills)[i] } };
       }),
       {

@@ -1,5 +1,6 @@
 /** @file The encoder of each kernel that plans call: this table says what the backend can do. */
 import type { GpuEncoder } from "./dispatch.ts";
+import { attention, attentionGrad } from "./encode/attention.ts";
 import { conv2d, conv2dFilterGrad, conv2dInputGrad } from "./encode/conv.ts";
 import { gather, scatterAdd } from "./encode/gather.ts";
 import { softmaxCrossEntropy } from "./encode/softmax/cross-entropy.ts";
@@ -13,7 +14,9 @@ import { gru, gruGrad, lstm, lstmGrad, simpleRnn, simpleRnnGrad } from "./encode
 import { reduce } from "./encode/reduce.ts";
 import { rotary } from "./encode/rotary.ts";
 import { scan } from "./encode/scan.ts";
+import { scatterUpdate } from "./encode/scatter.ts";
 import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "./encode/softmax.ts";
+import { massThreshold } from "./encode/threshold.ts";
 
 export const GPU_ENCODERS: { readonly [kernel: string]: GpuEncoder } = {
   map,
@@ -42,6 +45,10 @@ export const GPU_ENCODERS: { readonly [kernel: string]: GpuEncoder } = {
   permutation,
   rotary,
   scan,
+  attention,
+  attentionGrad,
+  scatterUpdate,
+  massThreshold,
   lstm,
   lstmGrad,
   gru,

@@ -4,6 +4,7 @@
  * output before it is computed. Nothing is fast and nothing is rounded: other backends are compared with it.
  */
 import { assignSlots } from "../../build/esm/plan/memory.js";
+import { updates } from "./contract.js";
 import * as attention from "./attention.js";
 import * as conv from "./conv.js";
 import { encode } from "./dtype.js";
@@ -19,7 +20,9 @@ import * as recurrent from "./recurrent.js";
 import { rotary } from "./rotary.js";
 import { scan } from "./scan.js";
 import { reduce } from "./reduce.js";
+import { scatterUpdate } from "./scatter.js";
 import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "./softmax.js";
+import { massThreshold } from "./threshold.js";
 import { validatePlan } from "./validate.js";
 
 /** Every kernel by name: `kernel(attrs, inputs, outputs, call)` over Float64Arrays; null where an operand is absent. */
@@ -43,6 +46,8 @@ export const KERNELS = {
   ...recurrent,
   rotary,
   scan: (attrs, inputs, outputs, call) => scan(attrs, inputs, outputs, call, runCalls),
+  scatterUpdate,
+  massThreshold,
   ...attention,
 };
 
@@ -93,9 +98,9 @@ function checkOverlaps(call, inputs, outputs) {
   });
 }
 
-/** Outputs hold NaN until they are computed, except those that a call reads (in place) or updates (partial copies). */
+/** Outputs hold NaN until they are computed, except those that a call reads (in place) or updates. */
 function paint(call, inputs, outputs) {
-  if (call.kernel === "copy" && call.attrs.partial) return;
+  if (updates(call)) return;
   // Its calls do so themselves.
   if (call.kernel === "scan") return;
   for (const y of outputs) {
