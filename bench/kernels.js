@@ -5,7 +5,22 @@
  * and so exceed the loop. Rounds are interleaved. Figures are of the fastest round (on a shared machine one that nobody disturbed), in
  * brackets the mean over the thread's own processor time. Words choose kernels whose name contains one of them.
  */
-import { adam, add, conv2d, layerNorm, logSoftmax, matmul, open, rmsNorm, softmax, sum, tensor } from "../build/esm/index.js";
+import {
+  adam,
+  add,
+  conv2d,
+  gradients,
+  layerNorm,
+  logSoftmax,
+  matmul,
+  mul,
+  open,
+  rmsNorm,
+  softmax,
+  sum,
+  tensor,
+  transpose,
+} from "../build/esm/index.js";
 import { apply } from "../build/esm/apply.js";
 import { Graph, trace } from "../build/esm/graph.js";
 import { attention, attentionGradOp } from "../build/esm/ops/attention.js";
@@ -146,6 +161,9 @@ function* attentionCases() {
       inputs: [[b * heads, t, dim], [b * heads, t, dim]],
       fn: (x, y) => matmul(x, y, { transposeB: true }),
     };
+    const whole = { flops: 7 * b * heads * t * (t + 1) * dim, inputs: [q, q, q, q] };
+    yield { name: `attention step ${name} causal`, ...whole, fn: attentionStep(true) };
+    yield { name: `the same of other ops ${name}`, ...whole, fn: attentionStep(false) };
     for (const causal of [false, true]) {
       const title = `${name}${causal ? " causal" : ""}`;
       const pairs = causal ? (t * (t + 1)) / 2 : t * t;
@@ -162,6 +180,21 @@ function* attentionCases() {
       };
     }
   }
+}
+
+/** y and all gradients of causal attention as one op, or made of others, for y's gradient d. */
+function attentionStep(fused) {
+  return (q, k, v, d) => {
+    const [, t, , dim] = q.shape;
+    const heads = (x) => transpose(x, [0, 2, 1, 3]);
+    const composite = () => {
+      const scores = mul(matmul(heads(q), heads(k), { transposeB: true }), 1 / Math.sqrt(dim));
+      const hidden = Float32Array.from({ length: t * t }, (_, i) => (i % t > Math.floor(i / t) ? -Infinity : 0));
+      return heads(matmul(softmax(add(scores, tensor(hidden, [t, t]))), heads(v)));
+    };
+    const y = fused ? attention(q, k, v, { causal: true }) : composite();
+    return [y, ...gradients(sum(mul(y, d)), [q, k, v])];
+  };
 }
 
 /** Plans and compiles a case on `backend` and gives a function that runs it once. */

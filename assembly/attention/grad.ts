@@ -1,10 +1,11 @@
 /**
- * @file attentionGrad   after the common words 23 queries and 24 keys of a tile, 25 keys of a piece, 26 bytes from one piece's dq to the next
- *                       one's of the same head, 27 dy, 28 q, 29 k, 30 v, 31 delta, 32 lse, 33 dq, 34 dk, 35 dv, 36 dscore?
+ * @file attentionGrad   after the common words 23 queries and 24 keys of a tile, 25 keys of a piece, 26 bytes from one piece's dq to the
+ *                       next one's of the same head, 27 dy, 28 q, 29 k, 30 v, 31 delta, 32 lse, 33 dq, 34 dk, 35 dv, 36 dscore?
  *
  * A piece is a run of keys of one of their heads: b x kvHeads x runs. For a tile of keys it goes through all queries that see some of
  * them: weights are computed again from lse, and what is added to dk and dv stays in scratch. dq has what this run of keys adds to it.
- * Scores have queries as rows here, so that they are what the products with q and dy read as they are; those with k take a transposed copy.
+ * Scores have queries as rows here, so that they are what the products with q and dy read as they are; those with k take a transposed
+ * copy.
  */
 import { OWN, address, endOf, open, packA, packB, packColumnsOf, positionOf, power, product, startOf, up, word } from "../attention";
 import { A_STEP, MR, NR } from "../gemm";

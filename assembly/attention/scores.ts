@@ -69,7 +69,9 @@ function factors(words: v128, least: v128, factor: v128): v128 {
   return v128.and(i32x4.lt_s(i32x4.shr_u(words, 8), least), factor);
 }
 
-/** Multiplies weights s[n, 8] by dropout's factors: columns are rows of the scores from `row` on, rows, `ld` bytes apart, keys from j on. */
+/**
+ * Multiplies weights s[n, 8] by dropout's factors: columns are rows of the scores from `row` on, rows, `ld` bytes apart, keys from j on.
+ */
 export function dropColumns(c: usize, s: usize, ld: u32, row: u32, j: u32, n: u32, scratch: usize): void {
   const words = scratch + WORDS;
   const least = i32x4.splat(word(c, 20));
