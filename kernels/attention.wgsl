@@ -8,7 +8,7 @@
 // queries  q, dy, k, v, mask?, facts -> dq, dscore? (which holds zeros)
 // keys     k, v, q, dy, mask?, facts -> dk, dv
 //
-// A workgroup of 8 x 16 invocations has a tile of 16 ROWS rows, which pass tiles of 32 columns: rows are queries and columns keys, in `keys`
+// A workgroup of 8 x 16 invocations has a tile of 16 ROWS rows, passing tiles of 32 columns: rows are queries and columns keys, in `keys`
 // the other way round. Heads that share keys are one list of GROUP * TQ queries. An invocation has ROWS rows of four columns of each tile
 // of scores, and of the results each eighth vector of four features. The order of additions depends on shapes alone.
 

@@ -16,8 +16,8 @@ import type { NameOption } from "./options.ts";
 /** Options of `layerStack`. */
 export interface LayerStackOptions extends NameOption {
   /**
-   * Training keeps what each layer was given and computes the rest again in the backward pass: memory for one layer in place of all of them,
-   * about a third more time. Default false.
+   * Training keeps what each layer was given and computes the rest again in the backward pass: memory for one layer in place of all, about
+   * a third more time. Default false.
    */
   readonly remat?: boolean;
 }
@@ -27,8 +27,8 @@ const row = (whole: Tensor, k: number): Tensor =>
   reshape(slice(whole, [k, ...whole.shape.slice(1).map(() => 0)], [1, ...whole.shape.slice(1)]), whole.shape.slice(1));
 
 /**
- * `count` layers like `inner`, one after another, each with weights of its own and given what the one before gave: [batch, ...] of any shape
- * that `inner` keeps. It is traced once and runs in a loop, so that a hundred layers compile as fast as one (as Haiku's `layer_stack`).
+ * `count` layers like `inner`, one after another, each with weights of its own and given what the one before gave: [batch, ...] of any
+ * shape that `inner` keeps. It is traced once and runs in a loop: a hundred layers compile as fast as one. As Haiku's `layer_stack`.
  * Weights: those of `inner`, [count, ...] each. Layers that keep averages, such as `batchNorm`, cannot be trained in it.
  * @example layerStack(transformerEncoder(512, 4), 12)
  * @throws ArgumentError unless `inner` is a layer without weights yet and `count` is 1 or more; when called, ShapeError where `inner` gives
@@ -44,7 +44,8 @@ export function layerStack(inner: Layer, count: number, options: LayerStackOptio
       const y = withContext({ stack: { count, weightOf } }, () => inner.call(x));
       if (!sameShape(x.shape, y.shape) || x.dtype !== y.dtype)
         throw new ShapeError(
-          `${inner.kind} was given ${x.dtype}${showShape(x.shape)} and gave ${y.dtype}${showShape(y.shape)}, which the next layer cannot be given`,
+          `each layer must give what the next one takes: ${inner.kind} was given ${x.dtype}${showShape(x.shape)} and gave ` +
+            `${y.dtype}${showShape(y.shape)}`,
         );
       return y;
     };

@@ -66,8 +66,8 @@ export interface Loop {
   /** Gives the random keys of the steps in the graph around, u32[length, 4]. Default: nothing in the loop may draw. */
   readonly keys?: ((outer: Graph) => Tensor) | null;
   /**
-   * One step, traced: what it carries on, which has the shapes and dtypes of what it was given, and what it collects. `sliceOf` gives slices
-   * of further tensors [length, ...] of the graph around.
+   * One step, traced: what it carries on, which has the shapes and dtypes of what it was given, and what it collects. `sliceOf` gives
+   * slices of further tensors [length, ...] of the graph around.
    */
   readonly step: (
     carry: readonly Tensor[],

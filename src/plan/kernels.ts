@@ -309,10 +309,10 @@ export interface RecurrentAttrs {
 
 /**
  * `scan(operands...) -> carried..., collected..., slots...`: runs the call's `body`, a plan, `length` times, with `reverse` from the last
- * step to the first. The bindings of the body are, in their order: inputs, then captures that it does not write, which are the operands; captures
- * that it writes, which are the outputs `carried`, updated step by step, and what they hold before the call is what the first step reads;
- * its outputs, of which `collected` is one [length, ...] each, at step t in row t. Of an operand with `moves` [length, ...] the body reads
- * row t. The slots of the body are outputs of which nobody reads the elements. Any dtype.
+ * step to the first. The bindings of the body are, in their order: inputs, then captures that it does not write, which are the operands;
+ * captures that it writes, which are the outputs `carried`, updated step by step, and what they hold before the call is what the first step
+ * reads; its outputs, of which `collected` is one [length, ...] each, at step t in row t. Of an operand with `moves` [length, ...] the body
+ * reads row t. The slots of the body are outputs of which nobody reads the elements. Any dtype.
  */
 export interface ScanAttrs {
   readonly length: number;

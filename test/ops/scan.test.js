@@ -3,8 +3,8 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as lockstep from "../../build/esm/index.js";
 
-const { assign, batchNorm, compile, dropout, gradients, open, ops, randomKey, randomUniform, tensor, valueAndGrad, zeros } = lockstep;
-const { add, checkpoint, concat, matmul, mean, mul, scan, slice, sum, tanh } = ops;
+const { assign, batchNorm, compile, dropout, gradients, ones, open, ops, randomKey, randomUniform, tensor, valueAndGrad, zeros } = lockstep;
+const { add, checkpoint, concat, matmul, mean, mul, scan, scatterUpdate, slice, sum, tanh } = ops;
 
 /** Numbers in [-1, 1) that are always the same. */
 const numbers = (shape, seed = 1) => {
@@ -139,6 +139,32 @@ test("what a step assigns is read at the next one", async () => {
   assert.equal([...(await (await run()).data())], [0.5, 2.5, 4.5]);
   assert.equal([...(await (await run()).data())], [6.5, 8.5, 10.5]);
   assert.is((await count.data())[0], 12);
+});
+
+test("a table of which each step changes a row is changed where it is", async () => {
+  const table = zeros([100, 4]);
+  const run = compile((rows) => {
+    const at = zeros([1], "i32");
+    const [, ys] = scan(
+      (k, row) => {
+        const before = sum(table);
+        assign(table, scatterUpdate(table, k, row));
+        return [add(k, 3), before];
+      },
+      at,
+      rows,
+    );
+    return ys;
+  });
+  const rows = ones([5, 1, 4]);
+  assert.equal([...(await (await run(rows)).data())], [0, 4, 8, 12, 16]);
+  const changed = await table.data();
+  assert.equal(
+    Array.from({ length: 20 }, (_, i) => changed[4 * i]),
+    Array.from({ length: 20 }, (_, i) => Number(i < 15 && i % 3 === 0)),
+  );
+  const copies = (await run.print(rows)).split("\n").filter((line) => /\[(100, 4|400)\].* = map\(/.test(line));
+  assert.equal(copies, []);
 });
 
 test("outside of a compiled function a loop runs at once", async () => {
