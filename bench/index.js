@@ -1,6 +1,6 @@
 /**
- * @file `npm run bench [training|latency|matmul|compile]`: samples/s of the three trainings, batch-1 latency, the rate of large products,
- * and how long graphs take to become programs. One thread; medians over interleaved rounds, since machines are noisy. Without names it
+ * @file `npm run bench [training|latency|matmul|loops|compile]`: samples/s of the three trainings, batch-1 latency, the rate of large products,
+ * loops, and how long graphs take to become programs. One thread; medians over interleaved rounds, since machines are noisy. Without names it
  * writes its sections of RESULTS.md, with `compile` alone that of compiling.
  */
 import { spawnSync } from "node:child_process";
@@ -9,6 +9,7 @@ import { cpus, loadavg } from "node:os";
 import { fileURLToPath } from "node:url";
 import { COMPILE_HEAD, compileTimes } from "./compile.js";
 import { latency } from "./latency.js";
+import { loops } from "./loops.js";
 import { matmul } from "./matmul.js";
 import { table, writeSection } from "./sections.js";
 import { training } from "./training.js";
@@ -20,7 +21,7 @@ if (Number(process.versions.node.split(".")[0]) < 22 && existsSync(newer) && !pr
   process.exit(status ?? 1);
 }
 
-const parts = { training, latency, matmul };
+const parts = { training, latency, matmul, loops };
 const wanted = process.argv.slice(2);
 const known = [...Object.keys(parts), "compile"];
 for (const name of wanted) if (!known.includes(name)) throw new Error(`bench: unknown part "${name}"; known: ${known.join(", ")}`);
