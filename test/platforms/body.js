@@ -1,13 +1,15 @@
 /**
- * @file What is asked of every runtime: short reproducible trainings of the three kinds of networks, saved and loaded, with the SHA-256 of
+ * @file What is asked of every runtime: short reproducible trainings of networks of each kind, saved and loaded, with the SHA-256 of
  * their weights. Imported by Node, Deno, Bun, pages and their workers alike; needs nothing but the built library.
  */
 import {
   adam,
+  adamw,
   compile,
   conv2d,
   dense,
   flatten,
+  layerNorm,
   loadModel,
   lstm,
   matmul,
@@ -15,7 +17,10 @@ import {
   open,
   sequential,
   sgd,
+  sparseCategoricalCrossentropy,
   tensor,
+  tokenAndPositionEmbedding,
+  transformerDecoder,
 } from "../../build/esm/index.js";
 
 /** Numbers in [-0.5, 0.5), the same everywhere. */
@@ -24,7 +29,7 @@ export const noise = (n, seed) => Float32Array.from({ length: n }, (_, i) => (((
 const oneHot = (n, classes) =>
   Float32Array.from({ length: n * classes }, (_, i) => Number(Math.floor(i / classes) % classes === i % classes));
 
-/** Steps of the CNN and the LSTM are large enough to be shared among threads, those of the FFN are not. */
+/** Steps of the CNN, the LSTM and the GPT are large enough to be shared among threads, those of the FFN are not. */
 const NETWORKS = {
   ffn: {
     layers: () => [dense(10, { activation: "relu" }), dense(5, { activation: "relu" }), dense(1, { activation: "sigmoid" })],
@@ -58,7 +63,33 @@ const NETWORKS = {
     optimizer: () => adam(),
     target: (n) => tensor(noise(n, 5), [n, 1]),
   },
+  gpt: {
+    layers: () => [
+      tokenAndPositionEmbedding(17, 24, 32),
+      ...[0, 1].map(() => transformerDecoder(64, 4, { dropout: 0.1, normalizeFirst: true, activation: "gelu" })),
+      layerNorm(),
+      dense(17),
+    ],
+    inputShape: [24],
+    loss: sparseCategoricalCrossentropy({ fromLogits: true }),
+    optimizer: () => adamw({ learningRate: 1e-3, globalClipNorm: 1 }),
+    metrics: ["sparseCategoricalAccuracy"],
+    input: (n) => tokens(n, 24, 0),
+    target: (n) => tokens(n, 24, 1),
+    // 51 steps.
+    epochs: 17,
+  },
 };
+
+/** Numbers in [0, 17) of which the next follows from the two before, but for a few. */
+const tokens = (n, length, from) =>
+  tensor(
+    Int32Array.from({ length: n * length }, (_, i) => {
+      const [row, t] = [Math.floor(i / length), from + (i % length)];
+      return (row * 5 + t * t * 3 + (row % 7) * t) % 17;
+    }),
+    [n, length],
+  );
 
 export const SAMPLES = 128;
 export const BATCH = 32;
@@ -73,34 +104,33 @@ async function sha256(parts) {
  * Has workers started that have all kernels: the first program that needs a part of them has others started in place of those there are.
  */
 export async function ready(backend) {
-  for (const { layers, inputShape } of Object.values(NETWORKS)) {
+  for (const { layers, inputShape, input = numbersFor(inputShape) } of Object.values(NETWORKS)) {
     const model = sequential(layers(), { inputShape });
     await model.compile({ loss: "mse", backend });
-    await (
-      await model.predict(
-        tensor(
-          noise(
-            inputShape.reduce((a, b) => a * b, 1),
-            1,
-          ),
-          [1, ...inputShape],
-        ),
-      )
-    ).data();
+    await (await model.predict(input(1))).data();
     model.dispose();
   }
   await backend.warm();
 }
 
+const numbersFor = (shape) => (n) =>
+  tensor(
+    noise(
+      shape.reduce((a, b) => a * b, n),
+      1,
+    ),
+    [n, ...shape],
+  );
+
 /**
  * Trains one network on `backend`, saves it, to `file` if given, and loads it: { hashes of the weights and of predictions before and after,
  * losses of the epochs }.
  */
-export async function train(name, backend, file = null, epochs = EPOCHS) {
-  const { layers, inputShape, loss, optimizer, target } = NETWORKS[name];
+export async function train(name, backend, file = null, epochs = NETWORKS[name].epochs ?? EPOCHS) {
+  const { layers, inputShape, loss, optimizer, target, metrics = ["mae"], input = numbersFor(inputShape) } = NETWORKS[name];
   const model = sequential(layers(), { inputShape, seed: 7 });
-  await model.compile({ loss, optimizer: optimizer(), metrics: ["mae"], backend });
-  const x = tensor(noise(SAMPLES * inputShape.reduce((a, b) => a * b, 1), 1), [SAMPLES, ...inputShape]);
+  await model.compile({ loss, optimizer: optimizer(), metrics, backend });
+  const x = input(SAMPLES);
   const { history } = await model.fit(x, target(SAMPLES), { epochs, batchSize: BATCH, seed: 3, validationSplit: 0.25, verbose: 0 });
   const hashes = async (m) => {
     const weights = await Promise.all((await m.getWeights()).map((t) => t.data()));
@@ -113,7 +143,7 @@ export async function train(name, backend, file = null, epochs = EPOCHS) {
 }
 
 /**
- * All three on a backend with these options, workers ready: what came out, and how it ran. `folder`: where models are saved; else they stay
+ * All of them on a backend with these options, workers ready: what came out, and how it ran. `folder`: where models are saved; else they stay
  * in memory.
  */
 export async function trainAll({ folder = null, ...options } = {}) {

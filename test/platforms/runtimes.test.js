@@ -1,5 +1,5 @@
 /**
- * @file The same in every runtime: the three networks trained with one and two threads, saved, loaded and asked, with the same bits
+ * @file The same in every runtime: networks of each kind trained with one and two threads, saved, loaded and asked, with the same bits
  * everywhere. Node (the running one, 24 and 26), Deno, Bun and workerd are here; Chromium, on pages and in their workers, in
  * threads.test.js against the same hashes.
  */
