@@ -56,18 +56,21 @@ export {
   separableConv2d,
   simpleRnn,
   timeDistributed,
+  unitNormalization,
+  upSampling1d,
   upSampling2d,
   zeroPadding2d,
 } from "./nn/index.ts";
 export type { Config, Layer, LayerDescription, Regularizer, Weight, WeightOptions } from "./nn/index.ts";
 export { average, concatenate, multiply, subtract } from "./nn/merge.ts";
-export { add, avgPool2d, conv2d, conv2dTranspose, elu, leakyRelu, maxPool2d, relu, reshape, softmax } from "./dual.ts";
+export { add, avgPool2d, conv2d, conv2dTranspose, dot, elu, leakyRelu, maxPool2d, relu, reshape, softmax } from "./dual.ts";
 export * as initializers from "./nn/initializers.ts";
 
 // Training
 export {
   binaryCrossentropy,
   categoricalCrossentropy,
+  categoricalHinge,
   cosineSimilarity,
   hinge,
   huber,
@@ -76,7 +79,10 @@ export {
   meanAbsoluteError,
   meanAbsolutePercentageError,
   meanSquaredError,
+  meanSquaredLogarithmicError,
+  poisson,
   sparseCategoricalCrossentropy,
+  squaredHinge,
 } from "./train/losses.ts";
 export type { Loss, LossFunction, LossName } from "./train/losses.ts";
 export {
@@ -92,11 +98,29 @@ export {
   topKCategoricalAccuracy,
 } from "./train/metrics.ts";
 export type { AucOptions, Metric, MetricName } from "./train/metrics.ts";
-export { adagrad, adam, adamax, adamw, rmsprop, sgd } from "./train/optimizers.ts";
+export { perplexity } from "./train/perplexity.ts";
+export type { PerplexityOptions } from "./train/perplexity.ts";
+export { adadelta, adagrad, adam, adamax, adamw, lion, nadam, rmsprop, sgd } from "./train/optimizers.ts";
+export { muon } from "./train/muon.ts";
+export type { MuonOptions } from "./train/muon.ts";
 export type { Optimizer, OptimizerName, OptimizerOptions } from "./train/optimizers.ts";
-export { cosineDecay, exponentialDecay, inverseTimeDecay, piecewiseConstantDecay, polynomialDecay } from "./train/schedules.ts";
+export {
+  cosineDecay,
+  exponentialDecay,
+  inverseTimeDecay,
+  linearWarmup,
+  piecewiseConstantDecay,
+  polynomialDecay,
+} from "./train/schedules.ts";
 export type { Schedule } from "./train/schedules.ts";
-export { earlyStopping, learningRateScheduler, modelCheckpoint, reduceLrOnPlateau, terminateOnNaN } from "./train/callbacks.ts";
+export {
+  earlyStopping,
+  learningRateScheduler,
+  modelCheckpoint,
+  reduceLrOnPlateau,
+  swapEmaWeights,
+  terminateOnNaN,
+} from "./train/callbacks.ts";
 export type { Callback, LogHistory, Logs, TrainingHandle } from "./train/callbacks.ts";
 
 // Functions of tensors

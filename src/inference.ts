@@ -54,12 +54,14 @@ export {
   separableConv2d,
   simpleRnn,
   timeDistributed,
+  unitNormalization,
+  upSampling1d,
   upSampling2d,
   zeroPadding2d,
 } from "./nn/index.ts";
 export type { Config, Layer, LayerDescription, Regularizer, Weight, WeightOptions } from "./nn/index.ts";
 export { average, concatenate, multiply, subtract } from "./nn/merge.ts";
-export { add, avgPool2d, conv2d, conv2dTranspose, elu, leakyRelu, maxPool2d, relu, reshape, softmax } from "./dual.ts";
+export { add, avgPool2d, conv2d, conv2dTranspose, dot, elu, leakyRelu, maxPool2d, relu, reshape, softmax } from "./dual.ts";
 export * as initializers from "./nn/initializers.ts";
 
 // Functions of tensors

@@ -3,13 +3,24 @@ import { ArgumentError } from "../errors.ts";
 import { unknownName } from "../check.ts";
 import { elu, leakyRelu, prelu, relu, softmax } from "./activations.ts";
 import { conv1d, conv1dTranspose, conv2d, conv2dTranspose, depthwiseConv2d, separableConv2d } from "./conv.ts";
-import { activation, cropping2d, dropout, flatten, permute, repeatVector, reshape, upSampling2d, zeroPadding2d } from "./core.ts";
+import {
+  activation,
+  cropping2d,
+  dropout,
+  flatten,
+  permute,
+  repeatVector,
+  reshape,
+  upSampling1d,
+  upSampling2d,
+  zeroPadding2d,
+} from "./core.ts";
 import { dense } from "./dense.ts";
 import { embedding } from "./embedding.ts";
 import { masking } from "./masking.ts";
 import type { Config, Layer } from "./layer.ts";
 import { add, average, concatenate, maximum, minimum, multiply } from "./merge.ts";
-import { batchNorm, groupNorm, layerNorm, normalization, rmsNorm } from "./normalization.ts";
+import { batchNorm, groupNorm, layerNorm, normalization, rmsNorm, unitNormalization } from "./normalization.ts";
 import { avgPool1d, avgPool2d, globalAvgPool1d, globalAvgPool2d, globalMaxPool1d, globalMaxPool2d, maxPool1d, maxPool2d } from "./pool.ts";
 import { bidirectional, gru, lstm, simpleRnn, timeDistributed } from "./recurrent.ts";
 
@@ -54,6 +65,7 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
       batchNorm,
       layerNorm,
       rmsNorm,
+      unitNormalization,
       masking,
     },
   ],
@@ -65,7 +77,7 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
   [["activation"], { activation }],
   [["padding"], { zeroPadding2d }],
   [["cropping"], { cropping2d }],
-  [["size"], { upSampling2d }],
+  [["size"], { upSampling1d, upSampling2d }],
   [["inputDim", "outputDim"], { embedding }],
   [["layer"], { bidirectional, timeDistributed }],
   [["groups"], { groupNorm }],

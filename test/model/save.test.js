@@ -71,6 +71,7 @@ const LAYERS = {
   activation: [nn.activation("softplus"), row],
   zeroPadding2d: [nn.zeroPadding2d([[1, 0], [2, 3]]), image],
   cropping2d: [nn.cropping2d([[1, 0], [2, 1]]), image],
+  upSampling1d: [nn.upSampling1d(3), sequence],
   upSampling2d: [nn.upSampling2d([2, 3]), image],
   relu: [nn.relu({ maxValue: 1, negativeSlope: 0.1 }), row],
   leakyRelu: [nn.leakyRelu({ negativeSlope: 0.05 }), row],
@@ -87,6 +88,7 @@ const LAYERS = {
   normalization: [nn.normalization(), row],
   batchNorm: [nn.batchNorm({ momentum: 0.9, epsilon: 1e-2, center: false }), image],
   layerNorm: [nn.layerNorm({ epsilon: 1e-2 }), row],
+  unitNormalization: [nn.unitNormalization({ axis: [1, 2] }), sequence],
   rmsNorm: [nn.rmsNorm({ epsilon: 1e-2 }), row],
   groupNorm: [nn.groupNorm(2, { scale: false }), image],
 };
