@@ -209,6 +209,7 @@ export class InferenceModel<O extends Outputs = Tensor> {
                   );
                 }
                 found.add(layer);
+                if (y === null) return;
                 layers.set(layer, y.shape.slice(1));
                 makers.set(y, layer);
               },
