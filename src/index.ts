@@ -17,6 +17,9 @@ export type { Batch, Batches } from "./model/batches.ts";
 export type { Data, Inputs, PadTo, Targets } from "./model/data.ts";
 export type { EvaluateOptions, FitOptions, History } from "./model/fit.ts";
 export type { LayerLike } from "./model/layers.ts";
+export { generate, generator } from "./model/generate.ts";
+export type { GenerateOptions, GeneratorOptions, Session, Tokens } from "./model/generate.ts";
+export type { SamplingOptions } from "./model/sampling.ts";
 export { loadWeights } from "./model/load.ts";
 export type { LoadOptions, LoadWeightsOptions, ModelSource } from "./model/load.ts";
 

@@ -16,6 +16,9 @@ export { model, sequential } from "./model/inference.ts";
 export type { InferenceModel as Model, ModelOptions, PredictOptions } from "./model/inference.ts";
 export type { Data, Inputs, PadTo } from "./model/data.ts";
 export type { LayerLike } from "./model/layers.ts";
+export { generate, generator } from "./model/generate.ts";
+export type { GenerateOptions, GeneratorOptions, Session, Tokens } from "./model/generate.ts";
+export type { SamplingOptions } from "./model/sampling.ts";
 export type { Outputs } from "./model/outputs.ts";
 
 // Layers. Those that are also ops by name (conv2d, reshape, relu ...) come from dual.ts.
