@@ -5,7 +5,7 @@
 export * from "./common.ts";
 export { add, relu } from "./map.ts";
 export type { ReduceOptions } from "./reduce.ts";
-export { matrixTranspose } from "./matmul.ts";
+export { dot, matrixTranspose } from "./matmul.ts";
 export type { MatmulOptions } from "./matmul.ts";
 export { conv2d, conv2dTranspose } from "./conv.ts";
 export type { Conv2dOptions } from "./conv.ts";

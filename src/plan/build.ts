@@ -3,28 +3,27 @@ import { assert } from "../assert.ts";
 import { bytesOf, ELEMENT_BYTES } from "../dtype.ts";
 import type { Storage } from "../dtype.ts";
 import type { Graph } from "../graph.ts";
-import { Tensor } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
 import { TRAINING } from "../training.ts";
-import { changesNothing, copyCall } from "./copy.ts";
+import { copied, isLeaf, placeAssigned, standIn } from "./assigned.ts";
+import { changesNothing } from "./copy.ts";
 import { fuse } from "./fuse.ts";
-import { whereInPlace } from "./in-place.ts";
 import type { PlanLimits, UnplacedCall } from "./limits.ts";
 import { placeTemporaries } from "./memory.ts";
 import type { Binding, Call, Operand, Place, Plan } from "./plan.ts";
 import { base, liveNodes } from "./simplify.ts";
 import { asWords } from "./storage.ts";
 
-const isLeaf = (t: Tensor): boolean => base(t).node?.op.lower === "leaf";
-
-const copied = (from: Tensor, to: Tensor, source: string): UnplacedCall => ({ ...copyCall(from, to), source });
-
-/** A tensor that stands for bytes only: a copy's destination. */
-const standIn = (like: Tensor): Tensor => new Tensor(like.shape, like.dtype, like.node, -1, null);
-
 /**
- * Plans `graph`. Bindings are the graph's inputs, then its captures in order, then `results`.
+ * Plans `graph`. Bindings are the graph's inputs, then its captures in order, then `results`. `placing` places what is assigned; without
+ * it a program assigns nothing.
  */
-export function buildPlan(graph: Graph, results: readonly Tensor[], limits: PlanLimits): Plan {
+export function buildPlan(
+  graph: Graph,
+  results: readonly Tensor[],
+  limits: PlanLimits,
+  placing: typeof placeAssigned | null = TRAINING ? placeAssigned : null,
+): Plan {
   const captures = [...graph.captures.values()];
   const roots = [...results, ...graph.assigns.values()];
   const nodes = liveNodes(graph, roots);
@@ -50,31 +49,7 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Plan
     (isLeaf(t) ? before : after).push(copied(b, target, "result"));
   });
 
-  // Assignments: written in place where nothing reads the old value at or after that call, else copied at the end.
-  const late: UnplacedCall[] = [];
-  const inPlace = TRAINING && graph.assigns.size > 0 ? whereInPlace(calls, new Set(roots.map(base))) : null;
-  const assigned = new Set<Tensor>();
-  for (const [target, value] of TRAINING ? graph.assigns : []) {
-    const symbol = graph.captures.get(target) as Tensor;
-    assigned.add(symbol);
-    const b = base(value);
-    if (b === symbol) continue;
-    const there = fixed.has(b) ? null : inPlace?.(symbol, b);
-    if (there) {
-      for (const t of there) fixed.set(t, fixed.get(symbol) as Place);
-      continue;
-    }
-    const to = standIn(symbol);
-    fixed.set(to, fixed.get(symbol) as Place);
-    if (isLeaf(value)) {
-      // The value may itself be assigned in this run: save it before anything is written.
-      const saved = standIn(b);
-      before.push(copied(b, saved, "assign"));
-      late.push(copied(saved, to, "assign"));
-    } else {
-      late.push(copied(b, to, "assign"));
-    }
-  }
+  const { late, assigned } = placing?.(graph, calls, roots, fixed, before) ?? { late: [], assigned: new Set<Tensor>() };
 
   const stored = new Map<Tensor, Storage>();
   for (const t of [...graph.inputs, ...captures]) if (t.storage) stored.set(t, t.storage);
