@@ -32,6 +32,30 @@ function unit(bits: v128): v128 {
   return f32x4.mul(f32x4.convert_i32x4_s(bits), f32x4.splat(5.9604644775390625e-8));
 }
 
+/** A Philox block to `to`: of counter (i, j, two words at `rest`) and the two words at `key`, which may not be `to`. */
+export function philox(to: usize, i: u32, j: u32, rest: usize, key: usize): void {
+  let a = i;
+  let b = j;
+  let c = load<u32>(rest);
+  let d = load<u32>(rest, 4);
+  let k0 = load<u32>(key);
+  let k1 = load<u32>(key, 4);
+  for (let round = 0; round < 10; round++) {
+    const p = <u64>a * M0;
+    const q = <u64>c * M1;
+    a = (<u32>(q >> 32)) ^ b ^ k0;
+    b = <u32>q;
+    c = (<u32>(p >> 32)) ^ d ^ k1;
+    d = <u32>p;
+    k0 += W0;
+    k1 += W1;
+  }
+  store<u32>(to, a);
+  store<u32>(to, b, 4);
+  store<u32>(to, c, 8);
+  store<u32>(to, d, 12);
+}
+
 /**
  * Philox blocks `block` .. `block + 3`, one a lane, to 16 elements at `to`. Multiplying 32 x 32 -> 64 bits takes two
  * vectors of two products each.

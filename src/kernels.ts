@@ -4,6 +4,7 @@
  * demand and has a table of its own by name (webgpu/commands.ts).
  */
 import type { Kernel } from "./op.ts";
+import * as attending from "./wasm/encode/attention.ts";
 import * as convolution from "./wasm/encode/conv.ts";
 import * as indexing from "./wasm/encode/gather.ts";
 import * as losses from "./wasm/encode/softmax/cross-entropy.ts";
@@ -14,7 +15,7 @@ import * as pooling from "./wasm/encode/pool.ts";
 import * as drawing from "./wasm/encode/random.ts";
 import * as sequences from "./wasm/encode/recurrent.ts";
 import * as reductions from "./wasm/encode/reduce.ts";
-import * as attending from "./wasm/encode/rotary.ts";
+import * as turning from "./wasm/encode/rotary.ts";
 import * as rows from "./wasm/encode/softmax.ts";
 import type { WasmKernel } from "./wasm/kernel.ts";
 import { ATTENTION, CONV, NORM, RECURRENT } from "./wasm/parts.ts";
@@ -55,7 +56,9 @@ export const gruGrad: Known = { name: "gruGrad", wasm: { encode: sequences.gruGr
 export const simpleRnn: Known = { name: "simpleRnn", wasm: { encode: sequences.simpleRnn, part: RECURRENT } };
 export const simpleRnnGrad: Known = { name: "simpleRnnGrad", wasm: { encode: sequences.simpleRnnGrad, part: RECURRENT } };
 
-export const rotary: Known = { name: "rotary", wasm: { encode: attending.rotary, part: ATTENTION } };
+export const rotary: Known = { name: "rotary", wasm: { encode: turning.rotary, part: ATTENTION } };
+export const attention: Known = { name: "attention", wasm: { encode: attending.attention, part: ATTENTION } };
+export const attentionGrad: Known = { name: "attentionGrad", wasm: { encode: attending.attentionGrad, part: ATTENTION } };
 
 export const layerNorm: Known = { name: "layerNorm", wasm: { encode: norms.layerNorm, part: NORM } };
 export const layerNormGrad: Known = { name: "layerNormGrad", wasm: { encode: norms.layerNormGrad, part: NORM } };

@@ -1,11 +1,19 @@
 /** @file Calls the kernels of transformers: a part of the kernels that applications without such layers do not download. */
 import * as O from "../../src/wasm/opcodes";
+import { attention, attentionGrad } from "../attention";
 import { rotary } from "../rotary";
 
 export function call(op: u32, c: usize, piece: u32, scratch: usize): void {
   switch (op) {
     case O.ROTARY:
       rotary(c, piece, scratch);
+      break;
+    case O.ATTENTION:
+      attention(c, piece, scratch);
+      break;
+    case O.ATTENTION_GRAD:
+      if (TRAINING) attentionGrad(c, piece, scratch);
+      else unreachable();
       break;
     default:
       unreachable();

@@ -13,6 +13,8 @@ export { avgPool2d, maxPool2d } from "./pool.ts";
 export type { PoolOptions } from "./pool.ts";
 export { softmax } from "./softmax.ts";
 export { reshape, stopGradient } from "./move.ts";
+export { attention } from "./attention.ts";
+export type { AttentionOptions } from "./attention.ts";
 export { rotary } from "./rotary.ts";
 export type { RotaryOptions } from "./rotary.ts";
 export { gruSequence, lstmSequence, simpleRnnSequence } from "./recurrent.ts";

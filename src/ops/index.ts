@@ -1,5 +1,6 @@
 /** @file The table of all ops, for the completeness test and tools. Nothing in the library reads it, so bundlers drop what is not used. */
 import type { Op } from "../graph.ts";
+import * as attention from "./attention.ts";
 import * as conv from "./conv.ts";
 import * as gather from "./gather.ts";
 import * as map from "./map.ts";
@@ -19,8 +20,7 @@ function isOp(value: unknown): value is Op {
 
 /** Ops by family: the family is the file in src/ops and, with the same name, in assembly and test/ops. */
 export const OPS: { readonly [family: string]: readonly Op[] } = Object.fromEntries(
-  Object.entries({ map, reduce, matmul, conv, pool, softmax, norm, gather, move, random, recurrent, rotary }).map(([family, module]) => [
-    family,
-    Object.values(module).filter(isOp),
-  ]),
+  Object.entries({ map, reduce, matmul, conv, pool, softmax, norm, gather, move, random, recurrent, rotary, attention }).map(
+    ([family, module]) => [family, Object.values(module).filter(isOp)],
+  ),
 );

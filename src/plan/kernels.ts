@@ -153,6 +153,48 @@ export interface RotaryAttrs {
 }
 
 /**
+ * Scaled dot-product attention with online softmax (FlashAttention 2, Dao 2023): query i of head h reads the keys j of head
+ * floor(h / (heads / kvHeads)). Position of query i: o + i, with o = offset[b], or the attribute where there is no such operand. It sees
+ * key j where j < lengths[b]; j <= o + i if causal; and, unless window is 0, o + i - j < window and, if not causal, j - o - i < window.
+ * Keys that nobody in a row of the batch sees by these three rules are not read, whatever they hold. offset and lengths may be any i32; o
+ * counts as the nearest of [-2^29, 2^29].
+ *
+ * score = scale * (q . k) + mask, or without mask where it is bool: false hides the key. mask is read with maskStrides (elements, over
+ * [b, heads, tq, tk]; 0: broadcast). What is hidden has the weight 0.
+ *
+ * `attention(q[b,tq,heads,dim], k[b,tk,kvHeads,dim], v[b,tk,kvHeads,valueDim], mask? f32 or bool, offset? i32 [b], lengths? i32 [b],
+ * key? u32[4]) -> y[b,tq,heads,valueDim], lse?[b,heads,tq]`: y = sum over j of p v with p = exp(score - lse), lse = log sum exp(score). A
+ * row that sees nothing, or only scores of -infinity, gives y = 0 and lse = +infinity (so that p is 0 there). A NaN or +infinity among the
+ * scores makes y NaN.
+ * `attentionGrad(dy, q, k, v, delta[b,tq,heads], lse[b,heads,tq], mask?, offset?, lengths?, key?) -> dq, dk, dv,
+ * dscore?[b,heads,tq,tk]`: delta is the sum over features of dy * y, less the gradient of lse. dscore = p (f (dy . v) - delta), 0 where
+ * hidden; dq = scale * sum of dscore k, dk = scale * sum of dscore q, dv = sum of f p dy. dk and dv of keys that are not read are 0.
+ *
+ * Dropout, where there is a key (rate is 0 else): p counts f p in y, f = 1 / (1 - rate) where kept, else 0; lse is without it. Kept is what
+ * has (word >> 8) < round((1 - rate) 2^24), word being number j mod 4 of the Philox4x32-10 block with key (w0, w1) and counter
+ * (floor(j / 4), (b heads + h) tq + i, w2, w3); w0..w3 is the block with key (key0, key1) and counter (2^31 + 8, stream, key2, key3).
+ */
+export interface AttentionAttrs {
+  readonly b: number;
+  readonly tq: number;
+  readonly tk: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly dim: number;
+  readonly valueDim: number;
+  readonly scale: number;
+  readonly causal: boolean;
+  /** 0: none; at most 2^30. */
+  readonly window: number;
+  /** Where there is no operand `offset`. */
+  readonly offset: number;
+  /** Zeros where there is no mask. */
+  readonly maskStrides: readonly number[];
+  readonly rate: number;
+  readonly stream: number;
+}
+
+/**
  * `gather(x[outer,size,inner], index[count] i32) -> y[outer,count,inner]`: any dtype, x also stored as u8; an index outside [0,size) is
  * clamped.
  * `scatterAdd(updates[outer,count,inner], index[count] i32) -> y[outer,size,inner]`: f32, zero where nothing is added, added in the order

@@ -71,6 +71,22 @@ function checkRange({ size, count }, call) {
   return null;
 }
 
+function checkAttention(a, call) {
+  if (a.heads % a.kvHeads !== 0) return `${a.kvHeads} heads of keys must divide ${a.heads}`;
+  const mask = call.inputs[call.kernel === "attention" ? 3 : 6];
+  return mask ? inside("mask", sizeOf(mask), [a.b, a.heads, a.tq, a.tk], 0, a.maskStrides) : null;
+}
+
+const attentionQueries = (name, a, dim = a.dim) => f32(name, a.b, a.tq, a.heads, dim);
+const attentionKeys = (name, a, dim = a.dim) => f32(name, a.b, a.tk, a.kvHeads, dim);
+/** Operands that say who sees what, in both kernels. */
+const attentionRules = (a) => [
+  maybe(anySize(operand("mask", 0, ["f32", "bool"]))),
+  maybe(i32("offset", a.b)),
+  maybe(i32("lengths", a.b)),
+  maybe(u32("key", 4)),
+];
+
 const pool = (inputs, outputs) => ({ check: checkPool, inputs, outputs });
 const rows = (inputs, outputs) => ({
   inputs: (a) => inputs.map((n) => f32(n, a.rows, a.cols)),
@@ -95,6 +111,29 @@ export const CONTRACT = {
     check: ({ dim, half }) => (2 * half <= dim ? null : `half ${half} is more than half of ${dim}`),
     inputs: (a) => [f32("x", a.outer, a.time, a.heads, a.dim), f32("cos", a.time, a.half), f32("sin", a.time, a.half)],
     outputs: (a) => [f32("y", a.outer, a.time, a.heads, a.dim)],
+  },
+  attention: {
+    check: checkAttention,
+    inputs: (a) => [attentionQueries("q", a), attentionKeys("k", a), attentionKeys("v", a, a.valueDim), ...attentionRules(a)],
+    outputs: (a) => [attentionQueries("y", a, a.valueDim), maybe(f32("lse", a.b, a.heads, a.tq))],
+  },
+  attentionGrad: {
+    check: checkAttention,
+    inputs: (a) => [
+      attentionQueries("dy", a, a.valueDim),
+      attentionQueries("q", a),
+      attentionKeys("k", a),
+      attentionKeys("v", a, a.valueDim),
+      attentionQueries("delta", a, 1),
+      f32("lse", a.b, a.heads, a.tq),
+      ...attentionRules(a),
+    ],
+    outputs: (a) => [
+      attentionQueries("dq", a),
+      attentionKeys("dk", a),
+      attentionKeys("dv", a, a.valueDim),
+      maybe(f32("dscore", a.b, a.heads, a.tq, a.tk)),
+    ],
   },
   matmul: {
     check: checkMatmul,

@@ -4,6 +4,7 @@
  * output before it is computed. Nothing is fast and nothing is rounded: other backends are compared with it.
  */
 import { assignSlots } from "../../build/esm/plan/memory.js";
+import * as attention from "./attention.js";
 import * as conv from "./conv.js";
 import { encode } from "./dtype.js";
 import * as gather from "./gather.js";
@@ -40,6 +41,7 @@ export const KERNELS = {
   permutation,
   ...recurrent,
   rotary,
+  ...attention,
 };
 
 const ELEMENT_BYTES = 4;
