@@ -8,6 +8,7 @@
 import { adam, add, conv2d, layerNorm, logSoftmax, matmul, open, rmsNorm, softmax, sum, tensor } from "../build/esm/index.js";
 import { apply } from "../build/esm/apply.js";
 import { Graph, trace } from "../build/esm/graph.js";
+import { attention, attentionGradOp } from "../build/esm/ops/attention.js";
 import { conv2dFilterGradOp, conv2dInputGradOp } from "../build/esm/ops/conv.js";
 import { layerNormGradOp } from "../build/esm/ops/norm.js";
 import { softmaxGradOp } from "../build/esm/ops/softmax.js";
@@ -95,6 +96,7 @@ function* cases() {
     if (a.c > 3) yield { name: `conv dx ${name}`, flops, inputs: [y, w], fn: (u, v) => apply(conv2dInputGradOp, [u, v], a)[0] };
     yield { name: `conv dw ${name}`, flops, inputs: [x, y], fn: (u, v) => apply(conv2dFilterGradOp, [u, v], a)[0] };
   }
+  yield* attentionCases();
   const floats = LARGE / 4;
   for (const cols of [64, 512, 4096]) {
     const shape = [floats / cols, cols];
@@ -124,6 +126,42 @@ function* cases() {
       return [];
     },
   };
+}
+
+/**
+ * Attention of `b` sequences each way, beside the product of the same sizes: two products of queries, keys and features forward, five
+ * backward, and, where it is causal, of half of the pairs.
+ */
+function* attentionCases() {
+  const sizes = [
+    ["GPT 64", { b: 12, t: 64, heads: 4, dim: 32 }],
+    ...[256, 512, 1024, 2048].map((t) => [`${t}`, { b: 1, t, heads: 4, dim: 64 }]),
+  ];
+  for (const [name, { b, t, heads, dim }] of sizes) {
+    const q = [b, t, heads, dim];
+    const shared = { b, tq: t, tk: t, heads, kvHeads: heads, dim, valueDim: dim, scale: 1 / Math.sqrt(dim) };
+    yield {
+      name: `product attention ${name}`,
+      flops: 2 * b * heads * t * t * dim,
+      inputs: [[b * heads, t, dim], [b * heads, t, dim]],
+      fn: (x, y) => matmul(x, y, { transposeB: true }),
+    };
+    for (const causal of [false, true]) {
+      const title = `${name}${causal ? " causal" : ""}`;
+      const pairs = causal ? (t * (t + 1)) / 2 : t * t;
+      const flops = 2 * b * heads * pairs * dim;
+      yield { name: `attention ${title}`, flops: 2 * flops, inputs: [q, q, q], fn: (x, y, z) => attention(x, y, z, { causal }) };
+      yield {
+        name: `attention grad ${title}`,
+        flops: 5 * flops,
+        inputs: [q, q, q, q, [b, t, heads], [b, heads, t]],
+        fn: (...operands) => {
+          const attrs = { ...shared, causal, window: 0, offset: 0, maskStrides: [0, 0, 0, 0], rate: 0, stream: 0 };
+          return apply(attentionGradOp, [...operands, null, null, null, null], attrs).slice(0, 3);
+        },
+      };
+    }
+  }
 }
 
 /** Plans and compiles a case on `backend` and gives a function that runs it once. */
