@@ -34,6 +34,8 @@ function dualActivation<Op extends Operation, Make extends Factory>(op: Op, make
 export const conv2d = /* @__PURE__ */ dual(ops.conv2d, layers.conv2d);
 /** `conv2dTranspose(x, w, options)` computes; `conv2dTranspose(filters, kernelSize, options)` is the layer. */
 export const conv2dTranspose = /* @__PURE__ */ dual(ops.conv2dTranspose, layers.conv2dTranspose);
+/** `attention(q, k, v, options)` computes with heads; `attention(options)` is Keras' layer without. */
+export const attention = /* @__PURE__ */ dual(ops.attention, layers.attention);
 /** `maxPool2d(x, size, options)` computes; `maxPool2d(size, options)` is the layer. */
 export const maxPool2d = /* @__PURE__ */ dual(ops.maxPool2d, layers.maxPool2d);
 /** `avgPool2d(x, size, options)` computes; `avgPool2d(size, options)` is the layer. */

@@ -32,10 +32,12 @@ export {
   dropout,
   embedding,
   flatten,
+  geglu,
   globalAvgPool1d,
   globalAvgPool2d,
   globalMaxPool1d,
   globalMaxPool2d,
+  groupedQueryAttention,
   groupNorm,
   gru,
   l1,
@@ -46,20 +48,44 @@ export {
   lstm,
   masking,
   maxPool1d,
+  multiHeadAttention,
   normalization,
   permute,
+  positionEmbedding,
   prelu,
   repeatVector,
   rmsNorm,
+  rotaryEmbedding,
   separableConv2d,
   simpleRnn,
+  sinePositionEncoding,
+  swiglu,
+  tiedHead,
   timeDistributed,
+  tokenAndPositionEmbedding,
+  transformerDecoder,
+  transformerEncoder,
   upSampling2d,
   zeroPadding2d,
 } from "./nn/index.ts";
-export type { Config, Layer, LayerDescription, Regularizer, Weight, WeightOptions } from "./nn/index.ts";
+export type {
+  AttentionCallOptions,
+  AttentionLayer,
+  Config,
+  EmbeddingLayer,
+  FrequencyScaling,
+  Layer,
+  LayerDescription,
+  Regularizer,
+  RotaryEmbeddingOptions,
+  TransformerDecoderCallOptions,
+  TransformerEncoderCallOptions,
+  TransformerLayer,
+  Weight,
+  WeightOptions,
+} from "./nn/index.ts";
 export { average, concatenate, multiply, subtract } from "./nn/merge.ts";
-export { add, avgPool2d, conv2d, conv2dTranspose, elu, leakyRelu, maxPool2d, relu, reshape, softmax } from "./dual.ts";
+export { add, attention, avgPool2d, conv2d, conv2dTranspose, elu, leakyRelu, maxPool2d, relu, reshape, softmax } from "./dual.ts";
 export * as initializers from "./nn/initializers.ts";
 
 // Functions of tensors

@@ -14,9 +14,11 @@ export interface Mode {
   readonly training: boolean | null;
   /** Gives the run's random key, u32[4]. Null where nothing random may happen. */
   readonly key: (() => Tensor) | null;
+  /** What the call of the layer that runs was given behind its tensors. */
+  readonly given: CallOptions;
 }
 
-let current: Mode = { training: null, key: null };
+let current: Mode = { training: null, key: null, given: {} };
 
 /** Runs `fn` in another mode; what `inner` does not name stays as it is around. */
 export function withMode<R>(inner: Partial<Mode>, fn: () => R): R {
@@ -93,15 +95,21 @@ export interface CallOptions {
   readonly training?: boolean;
 }
 
-/** The options behind the tensors of a call, if there are any. @throws ArgumentError for an option that there is none of */
-export function callOptions(more: readonly unknown[]): CallOptions | null {
+/** The options behind the tensors of the call that runs, for layers that take more than `training`; their description lists them. */
+export const givenOptions = <O extends CallOptions>(): O => current.given as O;
+
+/**
+ * The options behind the tensors of a call, if there are any; `known` are those besides `training`. @throws ArgumentError for an option
+ * that there is none of
+ */
+export function callOptions(more: readonly unknown[], known: readonly string[] = []): CallOptions | null {
   const last = more[more.length - 1];
   if (typeof last !== "object" || last === null || last instanceof Tensor || last instanceof Promise || Array.isArray(last)) return null;
   const { training, ...rest } = last as CallOptions;
-  const unknown = Object.keys(rest)[0];
+  const unknown = Object.keys(rest).find((name) => !known.includes(name));
   if (unknown !== undefined || (training !== undefined && typeof training !== "boolean")) {
     throw new ArgumentError(
-      "call: expected tensors and then { training: true or false }, got " +
+      `call: expected tensors and then { ${["training: true or false", ...known].join(", ")} }, got ` +
         `${unknown === undefined ? `training: ${String(training)}` : `the option "${unknown}"`}`,
     );
   }

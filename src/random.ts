@@ -68,10 +68,14 @@ function logOf24(v: number): number {
   return (e - 24) * Math.LN2 + 2 * s * sum;
 }
 
-/** [sin, cos] of 2 pi v 2^-24 for integers v in [0, 2^24): Taylor series within an eighth turn of the nearest quarter. */
+/** [sin, cos] of 2 pi v 2^-24 for integers v in [0, 2^24). */
 function turnOf24(v: number): readonly [number, number] {
   const quarter = (v + (1 << 21)) >> 22;
-  const r = (v - quarter * (1 << 22)) * (Math.PI / (1 << 23));
+  return sinCos(quarter, (v - quarter * (1 << 22)) * (Math.PI / (1 << 23)));
+}
+
+/** [sin, cos] of `quarter` quarters of a turn and r radians: Taylor series for r within an eighth turn. */
+export function sinCos(quarter: number, r: number): readonly [number, number] {
   const u = r * r;
   let sin = 1;
   let cos = 1;

@@ -211,6 +211,7 @@ export class InferenceModel<O extends Outputs = Tensor> {
                   );
                 }
                 found.add(layer);
+                if (y === null) return;
                 layers.set(layer, y.shape.slice(1));
                 makers.set(y, layer);
               },

@@ -1,8 +1,8 @@
 /** @file Anything that works as a layer, made into one: plain functions, and objects with a `call` whose tensors are weights. */
 import { kindOf } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
-import { layerWith, withContext } from "../nn/layer.ts";
-import type { Layer, Parts, Weight } from "../nn/layer.ts";
+import { context, layerWith, withContext } from "../nn/layer.ts";
+import type { Context, Layer, Parts, Weight } from "../nn/layer.ts";
 import { CUSTOM } from "../nn/options.ts";
 import { Tensor } from "../tensor.ts";
 import type { Outputs } from "./outputs.ts";
@@ -39,7 +39,9 @@ function weightsOf(object: object, path = ""): Weight[] {
 function wrap(kind: string, own: readonly Weight[], run: (x: Tensor) => Tensor): Layer {
   const inner: Parts = [];
   let complete = false;
-  const called = (l: Layer): void => {
+  const called = (l: Layer, output: Tensor | null, outer: Context): void => {
+    // The weights that it reads are of a layer that the model has.
+    if (output === null) return outer.called(l, null);
     if (inner.some(([known]) => known === l)) return;
     if (complete && l.weights.length > 0) throw new ArgumentError(madeInside(l));
     const key = l.name || `${l.kind}${inner.filter(([other]) => other.kind === l.kind).length || ""}`;
@@ -51,7 +53,8 @@ function wrap(kind: string, own: readonly Weight[], run: (x: Tensor) => Tensor):
       config: CUSTOM,
       inputs: 1,
       call: (x) => {
-        const y: unknown = withContext({ called }, () => run(x));
+        const outer = context();
+        const y: unknown = withContext({ called: (l, output) => called(l, output, outer) }, () => run(x));
         if (!(y instanceof Tensor)) throw new ArgumentError(`its function must return a tensor, got ${kindOf(y)}`);
         complete = true;
         return y;

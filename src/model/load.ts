@@ -224,7 +224,14 @@ export async function readModel<M extends InferenceModel>(
   }
   const model = await rebuilt(who, "lockstep", () => {
     const { layers: custom = {} } = given;
-    const layerOf = (kind: string, layerConfig: Config, own: boolean, name: string, named: Config = {}): Layer => {
+    const layerOf = (
+      kind: string,
+      layerConfig: Config,
+      own: boolean,
+      name: string,
+      before: readonly Layer[],
+      named: Config = {},
+    ): Layer => {
       const key = own || !isLayerKind(kind) ? (isNameless(kind) ? [name] : [name, kind]).find((k) => Object.hasOwn(custom, k)) : undefined;
       if (key !== undefined) return asLayers([custom[key](layerConfig)])[0];
       if (own || !isLayerKind(kind)) {
@@ -233,16 +240,21 @@ export async function readModel<M extends InferenceModel>(
             "(config) => ... } to loadModel",
         );
       }
-      return layerFromConfig(kind, withFunctions(`${who}: layer "${cut(name)}"`, { ...layerConfig, ...named }, given), (inner) =>
-        layerOf(inner.kind, inner.config, inner.own === true, name),
-      );
+      return layerFromConfig(kind, withFunctions(`${who}: layer "${cut(name)}"`, { ...layerConfig, ...named }, given), (inner) => {
+        if (inner.shared === undefined) return layerOf(inner.kind, inner.config, inner.own === true, name, before);
+        const shared = before.find((l) => l.name === inner.shared);
+        if (shared === undefined)
+          throw new FileError(`${who}: layer "${cut(name)}" shares "${show(inner.shared)}", which is not before it`);
+        return shared;
+      });
     };
-    const namedOf = (l: NamedLayer): Layer => {
+    const allOf = (layers: readonly NamedLayer[]): Layer[] => layers.reduce<Layer[]>((before, l) => [...before, namedOf(l, before)], []);
+    const namedOf = (l: NamedLayer, before: readonly Layer[]): Layer => {
       const nested = l.kind === "model" && l.own !== true ? nestedOf(who, l) : null;
       const made =
         nested !== null
-          ? asLayers([make(nested.layers.map(namedOf), nested.options)])[0]
-          : layerOf(l.kind, l.config, l.own === true || l.config.custom === true, l.name, { name: l.name });
+          ? asLayers([make(allOf(nested.layers), nested.options)])[0]
+          : layerOf(l.kind, l.config, l.own === true || l.config.custom === true, l.name, before, { name: l.name });
       made.name = l.name;
       return made;
     };
@@ -258,7 +270,7 @@ export async function readModel<M extends InferenceModel>(
       left -= sizeOf(shape);
     };
     return withContext({ checkWeight, traced: anticipate }, () =>
-      make(config.layers.map(namedOf), {
+      make(allOf(config.layers), {
         inputShape: config.inputShapes.length === 1 ? config.inputShapes[0] : config.inputShapes,
         name: config.name,
         seed: config.seed,

@@ -104,7 +104,9 @@ export class Programs extends PredictPrograms {
         xs,
         true,
         () => this.#key(optimizer),
-        (layer, y) => watched.push({ source: `layer ${layer.name}`, tensor: y }),
+        (layer, y) => {
+          if (y !== null) watched.push({ source: `layer ${layer.name}`, tensor: y });
+        },
       );
       const { value, results } = this.#losses(training, outputs, targets);
       const grads = gradients(

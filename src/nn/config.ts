@@ -5,19 +5,25 @@ import { elu, leakyRelu, prelu, relu, softmax } from "./activations.ts";
 import { conv1d, conv1dTranspose, conv2d, conv2dTranspose, depthwiseConv2d, separableConv2d } from "./conv.ts";
 import { activation, cropping2d, dropout, flatten, permute, repeatVector, reshape, upSampling2d, zeroPadding2d } from "./core.ts";
 import { dense } from "./dense.ts";
-import { embedding } from "./embedding.ts";
+import { embedding, tiedHead } from "./embedding.ts";
 import { masking } from "./masking.ts";
 import type { Config, Layer } from "./layer.ts";
 import { add, average, concatenate, maximum, minimum, multiply } from "./merge.ts";
+import { attention } from "./attention.ts";
+import { geglu, swiglu } from "./gated.ts";
+import { groupedQueryAttention, multiHeadAttention } from "./heads.ts";
+import { positionEmbedding, rotaryEmbedding, sinePositionEncoding, tokenAndPositionEmbedding } from "./positions.ts";
+import { transformerDecoder, transformerEncoder } from "./transformer.ts";
 import { batchNorm, groupNorm, layerNorm, normalization, rmsNorm } from "./normalization.ts";
 import { avgPool1d, avgPool2d, globalAvgPool1d, globalAvgPool2d, globalMaxPool1d, globalMaxPool2d, maxPool1d, maxPool2d } from "./pool.ts";
 import { bidirectional, gru, lstm, simpleRnn, timeDistributed } from "./recurrent.ts";
 
-/** A layer within the config of another; `own`: it is not one of Lockstep's. */
+/** A layer within the config of another; `own`: it is not one of Lockstep's; `shared`: it is the one of this name in the same model. */
 interface InnerLayer {
   readonly kind: string;
   readonly config: Config;
   readonly own?: boolean;
+  readonly shared?: string;
 }
 
 function checkInner(value: unknown): InnerLayer {
@@ -67,8 +73,15 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
   [["cropping"], { cropping2d }],
   [["size"], { upSampling2d }],
   [["inputDim", "outputDim"], { embedding }],
-  [["layer"], { bidirectional, timeDistributed }],
+  [["layer"], { bidirectional, timeDistributed, tiedHead }],
   [["groups"], { groupNorm }],
+  [[], { attention, rotaryEmbedding, sinePositionEncoding }],
+  [["numHeads", "keyDim"], { multiHeadAttention }],
+  [["headDim", "numQueryHeads", "numKeyValueHeads"], { groupedQueryAttention }],
+  [["sequenceLength"], { positionEmbedding }],
+  [["vocabularySize", "sequenceLength", "embeddingDim"], { tokenAndPositionEmbedding }],
+  [["intermediateDim"], { swiglu, geglu }],
+  [["intermediateDim", "numHeads"], { transformerEncoder, transformerDecoder }],
 ];
 
 const factoriesOf = (kind: string): (typeof FACTORIES)[number] | undefined =>
@@ -85,7 +98,10 @@ export const isLayerKind = (kind: string): boolean => factoriesOf(kind) !== unde
 export function layerFromConfig(
   kind: string,
   config: Config,
-  inner: (layer: InnerLayer) => Layer = (l) => layerFromConfig(l.kind, l.config),
+  inner: (layer: InnerLayer) => Layer = (l) => {
+    if (l.shared !== undefined) throw new ArgumentError(`layerFromConfig: ${kind} shares layer "${l.shared}", which must be given`);
+    return layerFromConfig(l.kind, l.config);
+  },
 ): Layer {
   const found = factoriesOf(kind);
   if (found === undefined)

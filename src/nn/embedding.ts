@@ -1,14 +1,19 @@
-/** @file Vectors for indices. */
+/** @file Vectors for indices, and the way back: how much a vector agrees with that of each index. */
 import type { HostArray } from "../dtype.ts";
-import { DataError } from "../errors.ts";
+import { checkPositive } from "../check.ts";
+import { ArgumentError, DataError, LockstepError } from "../errors.ts";
+import { scope } from "../graph.ts";
+import type { Attr } from "../op.ts";
 import { gather } from "../ops/gather.ts";
-import { cast, castOp, notEqual } from "../ops/map.ts";
+import { cast, castOp, mul, notEqual, tanh } from "../ops/map.ts";
+import { linear } from "../ops/matmul.ts";
+import { toFloat } from "../ops/promote.ts";
 import { reshape, reshapeOp } from "../ops/move.ts";
 import type { Tensor } from "../tensor.ts";
 import { context } from "./layer.ts";
 import type { IndexCheck, Layer } from "./layer.ts";
-import { checkCount, layerOf } from "./options.ts";
-import { masked } from "./masks.ts";
+import { checkCount, checkFeatures, checkRank, layerOf } from "./options.ts";
+import { maskOf, masked } from "./masks.ts";
 import type { InitializerOption, NameOption } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
@@ -20,6 +25,32 @@ export interface EmbeddingOptions extends NameOption {
   readonly embeddingsRegularizer?: RegularizerOption;
   /** Index 0 is padding: its steps do not count in the layers behind, as in Keras. Default false. */
   readonly maskZero?: boolean;
+}
+
+/** A layer of vectors for indices. */
+export interface EmbeddingLayer extends Layer {
+  /**
+   * The products of x [batch, ..., outputDim] with the vector of each index, [batch, ..., inputDim]: logits of a head whose weights are the
+   * embeddings themselves, which learn from both (Press & Wolf 2017, arXiv 1608.05859). In `sequential` the layer `tiedHead` does it.
+   * @throws LockstepError before the layer's first call, ShapeError for another number of features
+   */
+  attend(x: Tensor): Tensor;
+}
+
+/** `layer`, whose first weight is embeddings [inputDim, outputDim], with the way back. */
+export function withAttend(layer: Layer): EmbeddingLayer {
+  return Object.assign(layer, {
+    attend: (given: Tensor) =>
+      scope(layer.name || layer.kind, () => {
+        const x = toFloat("attend", given);
+        const embeddings = layer.weights[0]?.tensor;
+        if (embeddings === undefined) throw new LockstepError("attend: it has no weights yet: call it with indices first");
+        checkRank(x.shape, "[batch, ..., features]", 2, Infinity);
+        checkFeatures(x, embeddings.shape[1]);
+        context().called(layer, null);
+        return masked(linear(x, embeddings, null, { transposeB: true }), maskOf(given));
+      }),
+  });
 }
 
 /** Tensors whose elements have been found to be indices below a limit. */
@@ -56,21 +87,65 @@ const given = (t: Tensor): Tensor => (t.node?.op === reshapeOp ? given(t.node.in
  * [inputDim, outputDim].
  * @throws ArgumentError for sizes below 1 and unknown options
  */
-export function embedding(inputDim: number, outputDim: number, options: EmbeddingOptions = {}): Layer {
+export function embedding(inputDim: number, outputDim: number, options: EmbeddingOptions = {}): EmbeddingLayer {
   checkCount("embedding", "inputDim", inputDim);
   checkCount("embedding", "outputDim", outputDim);
-  return layerOf<Required<EmbeddingOptions>>(
-    "embedding",
-    { inputDim, outputDim },
-    { name: "", embeddingsInitializer: "randomUniform", embeddingsRegularizer: null, maskZero: false },
+  return withAttend(
+    layerOf<Required<EmbeddingOptions>>(
+      "embedding",
+      { inputDim, outputDim },
+      { name: "", embeddingsInitializer: "randomUniform", embeddingsRegularizer: null, maskZero: false },
+      options,
+      ({ maskZero }) => ({
+        build: (_shape, weight) => weight("embeddings", [inputDim, outputDim]),
+        call: (x, { embeddings }) => {
+          context().indexes?.(source(x), inputDim, checkIndices);
+          const index = reshape(cast(given(x), "i32"), x.shape);
+          return masked(gather(embeddings, index), maskZero ? notEqual(index, 0) : null);
+        },
+      }),
+    ),
+  );
+}
+
+/** Options of `tiedHead`. */
+export interface TiedHeadOptions extends NameOption {
+  /** Logits are brought between -cap and cap, by cap tanh(logits / cap) (Gemma 2, arXiv 2408.00118). Default null: no. */
+  readonly logitSoftCap?: number | null;
+}
+
+/**
+ * The head of a language model that shares the weights of its `embedding`: x [batch, ..., outputDim] -> embedding.attend(x) [batch, ...,
+ * inputDim]. It has no weights of its own; the embedding must stand before it in the same model. In `model(fn)`, `embedding.attend(x)` is
+ * the same.
+ * @throws ArgumentError for another layer and bad options; when called, as `attend`
+ * @example const tokens = embedding(1000, 64); sequential([tokens, transformerDecoder(256, 4), tiedHead(tokens)], { inputShape: [32] });
+ */
+export function tiedHead(layer: EmbeddingLayer, options: TiedHeadOptions = {}): Layer {
+  if (typeof layer?.attend !== "function")
+    throw new ArgumentError("tiedHead: expected a layer made by embedding or tokenAndPositionEmbedding");
+  // The model gives names later.
+  const shared: Attr = {
+    kind: layer.kind,
+    config: {},
+    get shared() {
+      return layer.name;
+    },
+  };
+  return layerOf<Required<TiedHeadOptions>>(
+    "tiedHead",
+    { layer: shared },
+    { name: "", logitSoftCap: null },
     options,
-    ({ maskZero }) => ({
-      build: (_shape, weight) => weight("embeddings", [inputDim, outputDim]),
-      call: (x, { embeddings }) => {
-        context().indexes?.(source(x), inputDim, checkIndices);
-        const index = reshape(cast(given(x), "i32"), x.shape);
-        return masked(gather(embeddings, index), maskZero ? notEqual(index, 0) : null);
-      },
-    }),
+    ({ logitSoftCap: cap }) => {
+      if (cap !== null) checkPositive("tiedHead", "logitSoftCap", cap);
+      return {
+        mask: "pass",
+        call: (x) => {
+          const logits = layer.attend(x);
+          return cap === null ? logits : mul(tanh(mul(logits, 1 / cap)), cap);
+        },
+      };
+    },
   );
 }

@@ -20,8 +20,24 @@ export { elu, leakyRelu, prelu, relu, softmax } from "./activations.ts";
 export type { EluOptions, LeakyReluOptions, PreluOptions, ReluOptions, SoftmaxOptions } from "./activations.ts";
 export { masking } from "./masking.ts";
 export type { MaskingOptions } from "./masking.ts";
-export { embedding } from "./embedding.ts";
-export type { EmbeddingOptions } from "./embedding.ts";
+export { embedding, tiedHead } from "./embedding.ts";
+export type { EmbeddingLayer, EmbeddingOptions, TiedHeadOptions } from "./embedding.ts";
+export { attention } from "./attention.ts";
+export type { AttentionCallOptions, AttentionLayer, AttentionLayerOptions } from "./attention.ts";
+export { groupedQueryAttention, multiHeadAttention } from "./heads.ts";
+export type { GroupedQueryAttentionOptions, MultiHeadAttentionOptions } from "./heads.ts";
+export { positionEmbedding, rotaryEmbedding, sinePositionEncoding, tokenAndPositionEmbedding } from "./positions.ts";
+export type {
+  FrequencyScaling,
+  PositionEmbeddingOptions,
+  RotaryEmbeddingOptions,
+  SinePositionEncodingOptions,
+  TokenAndPositionEmbeddingOptions,
+} from "./positions.ts";
+export { geglu, swiglu } from "./gated.ts";
+export type { GegluOptions, SwigluOptions } from "./gated.ts";
+export { transformerDecoder, transformerEncoder } from "./transformer.ts";
+export type { TransformerDecoderCallOptions, TransformerEncoderCallOptions, TransformerLayer, TransformerOptions } from "./transformer.ts";
 export { bidirectional, gru, lstm, simpleRnn, timeDistributed } from "./recurrent.ts";
 export type { BidirectionalOptions, GruOptions, LstmOptions, RecurrentLayer, SimpleRnnOptions } from "./recurrent.ts";
 export { batchNorm, groupNorm, layerNorm, normalization, rmsNorm } from "./normalization.ts";

@@ -89,8 +89,8 @@ export interface Context {
   readonly seed: number;
   /** A number for each initialized weight. */
   readonly nextStream: () => number;
-  /** Told of each layer's call. */
-  called(layer: Layer, output: Tensor): void;
+  /** Told of each layer's call; output is null where another reads its weights. */
+  called(layer: Layer, output: Tensor | null): void;
   /** Told, while a model is built, of an input whose elements are indices, what they must be below, and how to check a batch of them. */
   readonly indexes?: (input: Tensor, limit: number, check: IndexCheck) => void;
   /**
@@ -127,18 +127,29 @@ export function withContext<R>(inner: Partial<Context>, fn: () => R): R {
   }
 }
 
+/** Inner layers by what their weights' names begin with. */
+type PartsByName = { readonly [prefix: string]: Layer };
+
 /** What `layer()` makes a layer of. */
 export interface LayerDescription {
   /** What the layer is called in summaries, names and files. */
   readonly kind: string;
   /** Its options as plain data, for files. */
   readonly config: Config;
-  /** Makes the weights for an input shape; also the place to check it. `weight(name, shape, options)` returns the new tensor. */
-  readonly build?: (inputShape: Shape, weight: (name: string, shape: Shape, options: WeightOptions) => Tensor) => void;
+  /**
+   * Makes the weights for an input shape; also the place to check it. `weight(name, shape, options)` returns the new tensor. Behind it come
+   * the shapes of further tensors of the first call.
+   */
+  readonly build?: (
+    inputShape: Shape,
+    weight: (name: string, shape: Shape, options: WeightOptions) => Tensor,
+    ...more: readonly (Shape | null)[]
+  ) => void;
   /**
    * Layers that `call` calls. Their weights count as this layer's, named with the key in front: `forward` makes kernel into forwardKernel.
+   * A function makes them at the first call, of the shapes of its tensors.
    */
-  readonly parts?: { readonly [prefix: string]: Layer };
+  readonly parts?: PartsByName | ((inputShape: Shape, ...more: readonly (Shape | null)[]) => PartsByName);
   /**
    * What becomes of the mask of its input (see masking.ts): the output's too, or used up by the layer itself. Default: lost, which a
    * warning says.
@@ -146,6 +157,8 @@ export interface LayerDescription {
   readonly mask?: "pass" | "use";
   /** The most tensors that `call` takes, with those that may be null; to give it more is an ArgumentError. Default: any number. */
   readonly inputs?: number;
+  /** @internal Names of options that callers may give behind the tensors, besides `training`: see `givenOptions`. Default: none. */
+  readonly options?: readonly string[];
   /** Computes the output; `weights` by name, without those of parts. */
   readonly call: (x: Tensor, weights: { readonly [name: string]: Tensor }, ...more: readonly (Tensor | null | undefined)[]) => Tensor;
 }
@@ -167,19 +180,18 @@ export function layer(description: LayerDescription): Layer {
 
 /** What `layer` does, for descriptions that are right. */
 export function layerFrom(description: LayerDescription): Layer {
-  return layerWith(
-    description,
-    [],
-    Object.entries(description.parts ?? {}).map(([prefix, part]) => [part, (name) => prefixed(prefix, name)]),
-  );
+  const { parts = {} } = description;
+  return layerWith(description, [], typeof parts === "function" ? [] : partsOf(parts));
 }
+
+const partsOf = (parts: PartsByName): Parts => Object.entries(parts).map(([prefix, part]) => [part, (name) => prefixed(prefix, name)]);
 
 /** Inner layers, with what names their weights have in the outer one. */
 export type Parts = (readonly [part: Layer, nameOf: (name: string) => string])[];
 
 /** A layer that holds weights already, and layers, which may become more. */
 export function layerWith(description: LayerDescription, held: readonly Weight[], parts: Parts): Layer {
-  const { kind, config, build, call, mask: handling, inputs = Infinity } = description;
+  const { kind, config, build, call, mask: handling, inputs = Infinity, parts: later } = description;
   const own: Weight[] = [];
   let weights: readonly Weight[] = own;
   const byName: { [name: string]: Tensor } = {};
@@ -207,7 +219,7 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
     built: false,
     call(x: Tensor, ...given: readonly (Tensor | CallOptions | null | undefined)[]): Tensor {
       const run = (): Tensor => {
-        const options = callOptions(given);
+        const options = callOptions(given, description.options);
         const more = (options === null ? given : given.slice(0, -1)) as readonly (Tensor | null | undefined)[];
         [x, ...more].forEach((t, i) => {
           if (i > 0 && (t === null || t === undefined)) return;
@@ -216,9 +228,14 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
           const most = inputs === 1 ? "one tensor" : `at most ${inputs} tensors`;
           throw new ArgumentError(`expected ${most}, got ${more.length + 1}; join them first, as concatenate().call(a, b) does`);
         });
+        const shapes = self.built ? [] : more.map((t) => t?.shape ?? null);
+        if (typeof later === "function" && !self.built) {
+          parts.splice(0, Infinity, ...partsOf(later(x.shape, ...shapes)));
+          if (!trainable) self.trainable = false;
+        }
         if (build && !self.built) {
           own.length = 0;
-          build(x.shape, (name, shape, { init, trainable = true, regularizer = null }) => {
+          const make: Parameters<typeof build>[1] = (name, shape, { init, trainable = true, regularizer = null }) => {
             const { checkWeight } = context();
             checkWeight?.(name, shape);
             // What a file is about to replace need not be random: 1 ms of the start of a small model, 2 s of one with 12 million weights
@@ -232,13 +249,13 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
             own.push(weightIn(self, { name, tensor, trainable, regularizer }));
             byName[name] = tensor;
             return tensor;
-          });
+          };
+          build(x.shape, make, ...shapes);
         }
         self.built = true;
         // The model is told of this layer, not of its parts.
-        return withMode(options?.training === undefined ? {} : { training: options.training }, () =>
-          withContext(parts.length === 0 ? {} : silent, () => call(x, byName, ...more)),
-        );
+        const mode = { given: options ?? {}, ...(options?.training === undefined ? {} : { training: options.training }) };
+        return withMode(mode, () => withContext(parts.length === 0 ? {} : silent, () => call(x, byName, ...more)));
       };
       const known = self.built;
       const y = scope(self.name || kind, run);

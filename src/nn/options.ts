@@ -174,7 +174,8 @@ export type MakeWeight = (name: string, shape: Shape, more?: Partial<WeightOptio
 
 /** What is left to say of a layer once its options are read. */
 export interface OptionsDescription extends Pick<LayerDescription, "parts" | "call" | "mask" | "inputs"> {
-  readonly build?: (inputShape: Shape, weight: MakeWeight) => void;
+  readonly options?: readonly string[];
+  readonly build?: (inputShape: Shape, weight: MakeWeight, ...more: readonly (Shape | null)[]) => void;
   /** True for layers that take elements of any dtype as they are. The others compute in f32: `call` has x as such. */
   readonly anyDtype?: boolean;
 }
@@ -233,13 +234,15 @@ export function layerOf<D extends object>(
   const made = layerFrom({
     kind,
     config: configOf({ ...args, ...of }),
-    build: (shape, weight) =>
-      build?.(shape, (name, size, more, option = name) => {
+    build: (shape, weight, ...others) => {
+      const make: MakeWeight = (name, size, more, option = name) => {
         // Weights that only predict get their elements from a file.
         const init = (TRAINING ? of[`${option}Initializer`] : "zeros") as InitializerOption;
         const penalty = TRAINING ? regularizer((of[`${option}Regularizer`] ?? null) as RegularizerOption) : null;
         return weight(name, size, { init, regularizer: penalty, ...more });
-      }),
+      };
+      build?.(shape, make, ...others);
+    },
     call: anyDtype ? call : (x, ...more) => call(masked(cast(x, "f32"), maskOf(x)), ...more),
     // A layer that passed over a second tensor would compute something else than was meant.
     inputs: 1,

@@ -35,6 +35,7 @@ export const FACTORIES = {
   LeakyReLU: nn.leakyRelu,
   MaxPooling1D: ({ poolSize, ...o }) => nn.maxPool1d(poolSize, o),
   MaxPooling2D: ({ poolSize, ...o }) => nn.maxPool2d(poolSize, o),
+  MultiHeadAttention: ({ numHeads, keyDim, ...o }) => nn.multiHeadAttention(numHeads, keyDim, o),
   Multiply: nn.merge.multiply,
   PReLU: nn.prelu,
   Permute: ({ dims, ...o }) => nn.permute(dims, o),
