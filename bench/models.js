@@ -1,6 +1,8 @@
 /** @file The three networks of the benchmarks, with data of the right shapes. */
 import { adam, conv2d, dense, flatten, lstm, maxPool2d, sequential, sgd, tensor } from "lockstep";
+import { tokenWindows } from "lockstep/data";
 import { classes, noise } from "./data.js";
+import { GPT, gpt, recipe } from "./gpt.js";
 
 /** name -> { make: compiled model, x, y, one: a single sample } */
 export const MODELS = {
@@ -44,6 +46,7 @@ export const MODELS = {
 
 /** A compiled model with its data. */
 export async function prepare(name, backend) {
+  if (name === "GPT") return prepareGpt(backend);
   const m = MODELS[name];
   const model = m.make();
   await model.compile({ loss: m.compile.loss, optimizer: m.compile.optimizer(), backend });
@@ -56,6 +59,15 @@ export async function prepare(name, backend) {
     y: tensor(y.data, y.shape),
     one: tensor(noise(size, 2), [1, ...m.input]),
   };
+}
+
+/** The same of the GPT, on ids of which nothing can be learned. */
+async function prepareGpt(backend) {
+  const model = gpt();
+  await model.compile({ ...recipe(), backend });
+  const ids = Uint8Array.from(noise(GPT.batch * GPT.block * 8 + 1, 1), (v) => v * GPT.vocabulary);
+  const { x, y } = tokenWindows(ids, { length: GPT.block, stride: GPT.block });
+  return { model, samples: x.shape[0], x, y };
 }
 
 export const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];

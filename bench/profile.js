@@ -1,24 +1,25 @@
 /**
- * @file `node bench/profile.js FFN|CNN|LSTM [--plain] [--threads=2] [--rounds=200]`: the time of each command of a training step. The
+ * @file `node bench/profile.js FFN|CNN|LSTM|GPT [--plain] [--threads=2] [--rounds=200]`: the time of each command of a training step. The
  * step's list is run command by command, on the data as they are. Beside it the time of the slowest of some threads (--threads) that each
  * ran an even part of its pieces, one after the other: what a step would take if barriers cost nothing, so what the cut into pieces allows.
  */
 import { open } from "lockstep";
 import { BARRIER } from "../build/esm/wasm/commands.js";
 import * as opcodes from "../build/esm/wasm/opcodes.js";
+import { GPT } from "./gpt.js";
 import { MODELS, prepare } from "./models.js";
 import { onNewerNode } from "./node.js";
 
 const NAMES = new Map(
   Object.entries(opcodes)
-    .filter(([name, v]) => v > 0 && v < 100 && !/^(SYNC|ACT|REDUCE_|MODE|MAP_|HEADER)/.test(name))
+    .filter(([name, v]) => v > 0 && v < opcodes.PARTS << opcodes.PART_SHIFT && !/^(PART|SYNC|ACT|REDUCE_|MODE|MAP_|HEADER)/.test(name))
     .map(([name, v]) => [v, name.toLowerCase()]),
 );
 const option = (name, otherwise) => Number(process.argv.find((a) => a.startsWith(`--${name}=`))?.split("=")[1] ?? otherwise);
 
 /** What a command works on, as far as its words tell. */
 function describe(op, words, pieces) {
-  if (op >= opcodes.MATMUL && op <= opcodes.CONV2D_FILTER_GRAD && op !== opcodes.PACK && op !== opcodes.MATMUL_COMBINE) {
+  if ([opcodes.MATMUL, opcodes.CONV2D, opcodes.CONV2D_FILTER_GRAD].includes(op)) {
     const [m, n, k] = words.slice(4, 7);
     const batch = pieces / (words[10] * words[11] * words[12]);
     return {
@@ -46,7 +47,8 @@ function describe(op, words, pieces) {
 
 async function main() {
   const name = process.argv[2];
-  if (!Object.hasOwn(MODELS, name)) throw new Error(`profile: name one of ${Object.keys(MODELS).join(", ")}`);
+  const batchSize = name === "GPT" ? GPT.batch : 32;
+  if (name !== "GPT" && !Object.hasOwn(MODELS, name)) throw new Error(`profile: name one of ${Object.keys(MODELS).join(", ")}, GPT`);
   const rounds = option("rounds", 200);
   const threads = option("threads", 2);
   let run = null;
@@ -56,10 +58,13 @@ async function main() {
   // The instance is the backend's own business; its run and its memory are caught on the way.
   WebAssembly.instantiate = async (module, imports) => {
     const instance = await instantiate(module, imports);
+    // Not of the parts of the kernels, which the core calls.
+    if (instance.exports.run === undefined) return instance;
     run = instance.exports.run;
     memory = imports.env.memory;
     return {
       exports: {
+        ...instance.exports,
         run: (...words) => {
           if (!programs.some((p) => p[0] === words[0])) programs.push(words);
           return run(...words);
@@ -69,7 +74,7 @@ async function main() {
   };
   const backend = await open("wasm", { threads: 1, reproducible: process.argv.includes("--plain") });
   const { model, x, y } = await prepare(name, backend);
-  for (let i = 0; i < 3; i++) await model.fit(x, y, { epochs: 1, batchSize: 32, verbose: 0, seed: 1 });
+  for (let i = 0; i < 3; i++) await model.fit(x, y, { epochs: 1, batchSize, verbose: 0, seed: 1 });
   // The training step is the longest list.
   const [from, end, , , scratch, sync] = programs.reduce((a, b) => (b[1] - b[0] > a[1] - a[0] ? b : a));
   const words = new Uint32Array(memory.buffer);

@@ -5,20 +5,22 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 
-/** Command-line options: --data, --epochs, --samples, --seed, --out, --verbose. Numbers are numbers. */
+/** Command-line options: --data, --epochs, --samples, --steps, --seed, --prompt, --out, --verbose. Numbers are numbers. */
 export function options(defaults) {
   const { values } = parseArgs({
     options: {
       data: { type: "string" },
       epochs: { type: "string" },
       samples: { type: "string" },
+      steps: { type: "string" },
+      prompt: { type: "string" },
       seed: { type: "string" },
       out: { type: "string" },
       verbose: { type: "string" },
     },
   });
   const numbers = Object.fromEntries(
-    ["epochs", "samples", "seed", "verbose"].filter((k) => values[k] !== undefined).map((k) => [k, Number(values[k])]),
+    ["epochs", "samples", "steps", "seed", "verbose"].filter((k) => values[k] !== undefined).map((k) => [k, Number(values[k])]),
   );
   for (const [name, value] of Object.entries(numbers)) {
     if (!Number.isInteger(value) || value < 0) throw new Error(`--${name} must be an integer of at least 0, got "${values[name]}"`);

@@ -223,3 +223,32 @@ export function twoClassTable(rows, seed = 0) {
   }
   return { x, y };
 }
+
+/** What stories are made of: each sentence takes one of each. */
+const WORDS = {
+  creature: ["fox", "owl", "hare", "badger", "heron", "mole", "otter", "raven", "toad", "wren"],
+  kind: ["old", "quiet", "hungry", "clever", "sleepy", "brave", "small", "grey"],
+  place: ["under the hill", "by the river", "in the tall grass", "behind the mill", "at the edge of the wood", "on the frozen pond"],
+  time: ["In the morning", "At noon", "Before the rain", "When the moon rose", "All winter long", "Once"],
+  deed: ["sang to", "waited for", "ran from", "shared its supper with", "told a secret to", "built a house for"],
+};
+
+/**
+ * A made-up text for models of language: short stories of a few sentences each, by a grammar, so that letters, words and who did what can
+ * be learned.
+ * @param {number} characters at least so many
+ * @param {number} [seed]
+ */
+export function stories(characters, seed = 0) {
+  const random = uniform(seed);
+  const one = (list) => list[Math.floor(random() * list.length)];
+  let out = "";
+  while (out.length < characters) {
+    const [hero, other] = [one(WORDS.creature), one(WORDS.creature)];
+    const [a, b] = [`the ${one(WORDS.kind)} ${hero}`, `the ${one(WORDS.kind)} ${other}`];
+    out += `${one(WORDS.time)} ${a} ${one(WORDS.deed)} ${b} ${one(WORDS.place)}.\n`;
+    out += `"${hero[0].toUpperCase()}${hero.slice(1)}," said ${b}, "who lives ${one(WORDS.place)}?"\n`;
+    out += `And ${a} ${one(WORDS.deed)} ${b} once more.\n\n`;
+  }
+  return out;
+}

@@ -15,6 +15,7 @@ export type { ForOutputs, Outputs } from "./model/outputs.ts";
 export type { InferenceModel, ModelOptions, PredictOptions } from "./model/inference.ts";
 export type { Batch, Batches } from "./model/batches.ts";
 export type { Data, Inputs, PadTo, Targets } from "./model/data.ts";
+export type { OverlappingData } from "./model/view.ts";
 export type { EvaluateOptions, FitOptions, History } from "./model/fit.ts";
 export type { LayerLike } from "./model/layers.ts";
 export { generate, generator } from "./model/generate.ts";

@@ -1,8 +1,40 @@
 /** @file Lockstep under the contract of `worker.js`. */
 import * as lockstep from "../lockstep.js";
-import { ADAM, BATCH, CHECKED_STEPS, CONVS, convData, dataOf, NETS, operands, PRODUCTS, spread, weightsOf } from "./workloads.js";
+import { tokenWindows } from "../lockstep-data.js";
+import { gpt } from "../gpt.js";
+import {
+  ADAM,
+  BATCH,
+  CHECKED_STEPS,
+  CONVS,
+  convData,
+  dataOf,
+  GPTS,
+  gptIds,
+  gptWeights,
+  NETS,
+  operands,
+  PRODUCTS,
+  spread,
+  weightsOf,
+} from "./workloads.js";
 
-const { adam, compile, conv2d, dense, flatten, lstm, matmul, maxPool2d, open, ops, sequential, tensor } = lockstep;
+const {
+  adam,
+  adamw,
+  compile,
+  conv2d,
+  dense,
+  flatten,
+  lstm,
+  matmul,
+  maxPool2d,
+  open,
+  ops,
+  sequential,
+  sparseCategoricalCrossentropy,
+  tensor,
+} = lockstep;
 
 const LAYERS = {
   dense,
@@ -24,7 +56,7 @@ export function network(net) {
 
 export async function start({ threads = 1, reproducible = false }) {
   const backend = await open("wasm", { threads, reproducible });
-  const make = { matmul: product, conv2d: convolution, train, predict };
+  const make = { matmul: product, conv2d: convolution, train, gpt: trainGpt, predict };
   return {
     version: `lockstep, ${backend.simd} SIMD, ${backend.threads} thread${backend.threads > 1 ? "s" : ""}`,
     prepare: (kind, of) => make[kind](of),
@@ -81,6 +113,25 @@ export async function start({ threads = 1, reproducible = false }) {
     await unit();
     await backend.warm();
     return { values: Array.from(after, (v, i) => v - before[i]), close: () => model.dispose(), unit };
+  }
+
+  async function trainGpt(name) {
+    const spec = GPTS[name];
+    const { block, batch, learningRate, beta1, beta2, epsilon, weightDecay, clip: globalClipNorm } = spec;
+    const model = gpt(spec);
+    model.setWeights(gptWeights(spec).map((w) => w.data));
+    const optimizer = adamw({ learningRate, beta1, beta2, epsilon, weightDecay, globalClipNorm });
+    await model.compile({ loss: sparseCategoricalCrossentropy({ fromLogits: true }), optimizer, backend });
+    const ids = gptIds(spec);
+    const { x, y } = tokenWindows(ids, { length: block, stride: block });
+    const sample = tensor(Int32Array.from(ids.subarray(0, block)), [1, block]);
+    const before = (await (await model.predict(sample)).data()).slice();
+    await model.fit(x, y, { batchSize: batch, stepsPerEpoch: CHECKED_STEPS, shuffle: false, verbose: 0 });
+    const after = await (await model.predict(sample)).data();
+    const unit = async () => (await model.fit(x, y, { batchSize: batch, stepsPerEpoch: 2, verbose: 0, seed: 1 }), 2 * batch * block);
+    await unit();
+    await backend.warm();
+    return { values: spread(after.map((v, i) => v - before[i])), close: () => model.dispose(), unit };
   }
 
   async function predict(net) {

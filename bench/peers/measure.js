@@ -3,7 +3,7 @@
  * alike.
  */
 import { once, Process } from "./process.js";
-import { CONVS, NETS, PRODUCTS, TASKS } from "./workloads.js";
+import { CONVS, GPTS, NETS, PRODUCTS, TASKS } from "./workloads.js";
 
 export const median = (values) => {
   const sorted = [...values].sort((a, b) => a - b);
@@ -77,7 +77,7 @@ async function prepare(all, name, own, versions) {
     const error = p.absent ?? (p.process.running ? null : await start(p, versions));
     const reply = error
       ? { error }
-      : await p.process.ask({ command: "prepare", kind, of, spec: kind === "conv2d" ? CONVS[of] : NETS[of], repeats: PRODUCTS[of] });
+      : await p.process.ask({ command: "prepare", kind, of, spec: CONVS[of] ?? GPTS[of] ?? NETS[of], repeats: PRODUCTS[of] });
     const limit = p.id.startsWith("fma");
     // Lockstep is the first.
     if (!reply.error && !limit) expected ??= reply.values;

@@ -1,6 +1,6 @@
 /** @file Who takes part, and how each is started. */
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -20,6 +20,25 @@ function findTorch() {
   return null;
 }
 
+/** What OpenBLAS takes the processor for. */
+const CORE = `
+import ctypes, os
+blas = ctypes.CDLL(os.path.realpath("/usr/lib/x86_64-linux-gnu/libblas.so.3").replace("libblas.so.3", "libopenblas.so.0"))
+blas.openblas_get_corename.restype = ctypes.c_char_p
+print(blas.openblas_get_corename().decode())`;
+
+/**
+ * The kernels that an OpenBLAS older than the processor should take: it does not know it and falls back to those of 2004. Null where it
+ * takes the right ones, or is not there.
+ */
+function betterCore(python) {
+  if (python === null || !existsSync("/proc/cpuinfo")) return null;
+  const { status, stdout } = spawnSync(python, ["-c", CORE], { encoding: "utf8" });
+  const cpu = readFileSync("/proc/cpuinfo", "utf8");
+  if (status !== 0 || stdout.trim() !== "Prescott" || !/\bavx2\b/.test(cpu)) return null;
+  return /\bavx512bw\b/.test(cpu) ? "SKYLAKEX" : "HASWELL";
+}
+
 /**
  * id -> { label, command, env, threads, kinds (those of tasks it takes part in; default all), absent (why it cannot run) }
  */
@@ -36,15 +55,19 @@ export function participants() {
   // Without these some runs were 2 to 7 times slower than others: it seems that the C library then gives the memory of results back and has
   // it mapped anew at each call.
   const malloc = { MALLOC_MMAP_THRESHOLD_: String(2 ** 30), MALLOC_TRIM_THRESHOLD_: String(2 ** 30) };
-  const two = ["matmul", "conv2d", "train"];
+  const two = ["matmul", "conv2d", "train", "gpt"];
+  // What the other libraries for JavaScript have.
+  const common = ["matmul", "conv2d", "train", "predict"];
+  const core = betterCore(python);
+  const told = { kinds: ["gpt"], env: { ...malloc, OPENBLAS_CORETYPE: core ?? "" } };
   return {
     lockstep: { label: "Lockstep", threads: 1, ...js(current, "lockstep", { threads: 1 }) },
     reproducible: { label: "Lockstep, `reproducible`", threads: 1, ...js(current, "lockstep", { threads: 1, reproducible: true }) },
     lockstep2: { label: "Lockstep, 2 threads", threads: 2, ...js(current, "lockstep", { threads: 2 }) },
-    tfjs: { label: "tfjs-wasm", threads: 1, ...js(current, "tfjs", {}) },
-    ort: { label: "ORT-web", threads: 1, ...js(current, "ort", { threads: 1 }) },
+    tfjs: { label: "tfjs-wasm", threads: 1, kinds: common, ...js(current, "tfjs", {}) },
+    ort: { label: "ORT-web", threads: 1, kinds: common, ...js(current, "ort", { threads: 1 }) },
     ort2: { label: "ORT-web, 2 threads", threads: 2, kinds: ["matmul", "conv2d"], ...js(current, "ort", { threads: 2 }) },
-    jax: { label: "jax-js", threads: 1, ...js(current, "jax", {}) },
+    jax: { label: "jax-js", threads: 1, kinds: common, ...js(current, "jax", {}) },
     torch: { label: "PyTorch", threads: 1, ...torch(1), env: malloc },
     torch2: { label: "PyTorch, 2 threads", threads: 2, kinds: two, ...torch(2), env: malloc },
     // Its pools spin while they wait, which costs it dearly on a machine with anything else to do: the better of both counts.
@@ -55,6 +78,10 @@ export function participants() {
       ...torch(2),
       env: { ...malloc, OMP_WAIT_POLICY: "PASSIVE" },
     },
+    ...(core !== null && {
+      torchTold: { label: `PyTorch, OpenBLAS told that it is a ${core}`, threads: 1, ...torch(1), ...told },
+      torchTold2: { label: `PyTorch, 2 threads, OpenBLAS told that it is a ${core}`, threads: 2, ...torch(2), ...told },
+    }),
     fma: { label: "register-only FMA loop", threads: 1, kinds: ["matmul", "conv2d"], ...js(current, "fma", { relaxed: true }) },
     lockstepPlain: { label: "Lockstep, plain SIMD", threads: 1, kinds: ["matmul"], ...js(older, "lockstep", { threads: 1 }) },
     tfjsPlain: { label: "tfjs-wasm, plain SIMD", threads: 1, kinds: ["matmul"], ...js(older, "tfjs", {}) },

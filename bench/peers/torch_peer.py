@@ -233,6 +233,84 @@ def train(_, request):
     return [a - b for a, b in zip(predict(), before)], unit
 
 
+class GptBlock(nn.Module):
+    """As nanoGPT's, in the order of operations that is quickest here: mask and scale are part of the product of queries and keys."""
+
+    def __init__(self, spec, index):
+        super().__init__()
+        c, self.heads = spec["width"], spec["heads"]
+
+        def kernel(i, rows, columns):
+            limit = 0.02 * float(np.sqrt(3))
+            return torch.from_numpy(noise(rows * columns, 200 + index + i, -limit, limit).reshape(rows, columns).T.copy())
+
+        self.first, self.second = nn.Parameter(torch.ones(c)), nn.Parameter(torch.ones(c))
+        self.qkv = nn.Parameter(torch.cat([kernel(i, c, c) for i in (1, 2, 3)]))
+        self.out = nn.Parameter(kernel(4, c, c))
+        self.wide, self.narrow = nn.Parameter(kernel(6, c, 4 * c)), nn.Parameter(kernel(7, 4 * c, c))
+        t = spec["block"]
+        self.mask = torch.full((1, t, t), float("-inf")).triu(1)
+
+    def forward(self, x):
+        f = nn.functional
+        b, t, c = x.shape
+        d = c // self.heads
+        qkv = f.linear(f.layer_norm(x, (c,), self.first, None, 1e-5), self.qkv)
+        q, k, v = (p.reshape(b, t, self.heads, d).transpose(1, 2).reshape(b * self.heads, t, d) for p in qkv.split(c, 2))
+        scores = torch.baddbmm(self.mask, q, k.transpose(1, 2), alpha=d**-0.5)
+        y = torch.bmm(torch.softmax(scores, -1), v).view(b, self.heads, t, d).transpose(1, 2).reshape(b, t, c)
+        x = x + f.linear(y, self.out)
+        return x + f.linear(f.gelu(f.linear(f.layer_norm(x, (c,), self.second, None, 1e-5), self.wide)), self.narrow)
+
+
+class Gpt(nn.Module):
+    def __init__(self, spec):
+        super().__init__()
+        v, t, c = spec["vocabulary"], spec["block"], spec["width"]
+        limit = 0.02 * float(np.sqrt(3))
+        self.tokens = nn.Parameter(torch.from_numpy(noise(v * c, 200, -limit, limit).reshape(v, c)))
+        self.positions = nn.Parameter(torch.from_numpy(noise(t * c, 201, -limit, limit).reshape(t, c)))
+        self.blocks = nn.Sequential(*(GptBlock(spec, 2 + 8 * i) for i in range(spec["layers"])))
+        self.last = nn.Parameter(torch.ones(c))
+
+    def forward(self, ids):
+        f = nn.functional
+        x = self.blocks(f.embedding(ids, self.tokens) + self.positions)
+        return f.linear(f.layer_norm(x, self.last.shape, self.last, None, 1e-5), self.tokens)
+
+
+def gpt(_, request):
+    spec = request["spec"]
+    block, batch, windows = spec["block"], spec["batch"], spec["windows"]
+    ids = torch.from_numpy((noise(windows * block + 1, 11).astype(np.float64) * spec["vocabulary"]).astype(np.int64))
+    x, y = ids[:-1].view(windows, block).split(batch), ids[1:].view(windows, block).split(batch)
+    model = Gpt(spec)
+    betas = (spec["beta1"], spec["beta2"])
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=spec["learningRate"], betas=betas, eps=spec["epsilon"], weight_decay=spec["weightDecay"], foreach=False
+    )
+
+    def logits():
+        with torch.no_grad():
+            return model(x[0][:1]).clone()
+
+    before = logits()
+
+    def unit():
+        i = unit.next % len(x)
+        unit.next += 1
+        optimizer.zero_grad(set_to_none=True)
+        nn.functional.cross_entropy(model(x[i]).view(-1, spec["vocabulary"]), y[i].reshape(-1)).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), spec["clip"])
+        optimizer.step()
+        return batch * block
+
+    unit.next = 0
+    for _ in range(STEPS):
+        unit()
+    return spread(logits() - before), unit
+
+
 def predict(_, request):
     spec = request["spec"]
     model = network(spec, logits=False).eval()
@@ -250,7 +328,7 @@ def predict(_, request):
     return unit.result.reshape(-1).tolist(), unit
 
 
-MAKE = {"matmul": product, "conv2d": convolution, "train": train, "predict": predict}
+MAKE = {"matmul": product, "conv2d": convolution, "train": train, "gpt": gpt, "predict": predict}
 
 
 def main():
@@ -268,7 +346,7 @@ def main():
                 }
             elif command == "prepare":
                 values, unit = MAKE[request["kind"]](request["of"], request)
-                inference = request["kind"] != "train"
+                inference = request["kind"] not in ("train", "gpt")
                 reply = {"values": values}
             elif command == "slice":
                 done, calls = 0, 0

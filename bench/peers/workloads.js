@@ -62,6 +62,42 @@ export const ADAM = { learningRate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-
 /** Training steps after which what the network predicts is compared with Lockstep's. */
 export const CHECKED_STEPS = 4;
 
+/**
+ * nanoGPT's recipe for CPUs (https://github.com/karpathy/nanoGPT): no biases, no dropout, the head's weights are the embedding's. AdamW,
+ * gradients clipped by their norm.
+ */
+export const GPTS = {
+  GPT: {
+    ...{ vocabulary: 65, block: 64, layers: 4, heads: 4, width: 128, batch: 12, windows: 96 },
+    ...{ learningRate: 1e-3, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0.1, clip: 1 },
+  },
+};
+
+/** Of a row of ids, in which the windows lie side by side; the last window needs the id behind it. */
+export const gptIds = ({ vocabulary, block, windows }) => Uint8Array.from(noise(windows * block + 1, 11), (v) => v * vocabulary);
+
+/**
+ * Weights in the order in which the GPT calls its layers: tokens [vocabulary, width], positions [block, width]; of each block scale [width],
+ * query, key, value, output [width, width], scale, and the two of the feed-forward block [in, out]; the last scale.
+ */
+export function gptWeights({ vocabulary, block, layers, width }) {
+  const limit = 0.02 * Math.sqrt(3);
+  const out = [];
+  const matrix = (...shape) => out.push({ shape, data: noise(size(shape), 200 + out.length, -limit, limit) });
+  const scale = () => out.push({ shape: [width], data: new Float32Array(width).fill(1) });
+  matrix(vocabulary, width);
+  matrix(block, width);
+  for (let i = 0; i < layers; i++) {
+    scale();
+    for (let k = 0; k < 4; k++) matrix(width, width);
+    scale();
+    matrix(width, 4 * width);
+    matrix(4 * width, width);
+  }
+  scale();
+  return out;
+}
+
 const size = (shape) => shape.reduce((a, b) => a * b, 1);
 
 /**
@@ -165,5 +201,6 @@ export const TASKS = Object.fromEntries([
   ]),
   // What four steps change in a prediction: rounding in the gradients moves it far more than a forward pass does.
   ...Object.keys(NETS).map((net) => [`train ${net}`, { kind: "train", of: net, unit: "samples/s", tolerance: 5e-2 }]),
+  ...Object.keys(GPTS).map((net) => [`train ${net}`, { kind: "gpt", of: net, unit: "tokens/s", tolerance: 5e-2 }]),
   ...Object.keys(NETS).map((net) => [`predict ${net}`, { kind: "predict", of: net, unit: "us", tolerance: 1e-4 }]),
 ]);

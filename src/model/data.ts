@@ -2,13 +2,14 @@
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, DataError, ShapeError } from "../errors.ts";
 import { toTensor } from "../samples.ts";
-import type { Data } from "../samples.ts";
 import { fits, sameShape, showShape, sizeOf } from "../shape.ts";
 import type { OpenShape, Shape } from "../shape.ts";
 import { Tensor, tensor } from "../tensor.ts";
 import type { Loss } from "../train/losses.ts";
+import { dense, elementsOf, toSamples, View } from "./view.ts";
+import type { Data, Samples } from "./view.ts";
 
-export type { Data } from "../samples.ts";
+export type { Data } from "./view.ts";
 
 /** One input, or a list with one item for each input of a model of several. */
 export type Inputs = Data | readonly Data[];
@@ -34,12 +35,12 @@ async function checkFinite(who: string, t: Tensor): Promise<void> {
   finite.set(t, data);
 }
 
-/** Inputs as tensors with equally many samples. @throws DataError, ShapeError */
-export async function readInputs(who: string, x: Inputs, expected: readonly OpenShape[] | null): Promise<Tensor[]> {
+/** Inputs with equally many samples. @throws DataError, ShapeError */
+export async function readInputs(who: string, x: Inputs, expected: readonly OpenShape[] | null): Promise<Samples[]> {
   const inputs = expected?.length ?? 1;
   const whole = (t: unknown): boolean => t instanceof Tensor || (typeof t === "object" && t !== null && "data" in t && "shape" in t);
   const many = Array.isArray(x) && x.length > 0 && (x.every(whole) || (inputs > 1 && x.length === inputs));
-  const tensors = many ? (x as readonly Data[]).map((each, i) => toTensor(`${who}: x[${i}]`, each)) : [toTensor(`${who}: x`, x as Data)];
+  const tensors = many ? (x as readonly Data[]).map((each, i) => toSamples(`${who}: x[${i}]`, each)) : [toSamples(`${who}: x`, x as Data)];
   if (expected !== null && tensors.length !== inputs)
     throw new ShapeError(
       `${who}: the model has ${inputs} input${inputs === 1 ? "" : "s"}, got ` +
@@ -47,7 +48,7 @@ export async function readInputs(who: string, x: Inputs, expected: readonly Open
     );
   for (const [i, t] of tensors.entries()) {
     const name = many ? `x[${i}]` : "x";
-    if (t.rank === 0) throw new ShapeError(`${who}: ${name} must have a dimension of samples, got a number`);
+    if (t.shape.length === 0) throw new ShapeError(`${who}: ${name} must have a dimension of samples, got a number`);
     if (t.shape[0] === 0) throw new DataError(`${who}: ${name} is empty: expected at least one sample, got shape ${showShape(t.shape)}`);
     if (t.shape[0] !== tensors[0].shape[0])
       throw new DataError(`${who}: x[0] has ${tensors[0].shape[0]} samples, ${name} has ${t.shape[0]}`);
@@ -55,10 +56,10 @@ export async function readInputs(who: string, x: Inputs, expected: readonly Open
     if (shape && !fits(t.shape.slice(1), shape)) {
       throw new ShapeError(
         `${who}: the model expects ${name} of shape ${showShape([null, ...shape])}, got ` +
-          `${showShape(t.shape)}${t.rank === shape.length ? "; a single sample needs a first dimension of 1" : ""}`,
+          `${showShape(t.shape)}${t.shape.length === shape.length ? "; a single sample needs a first dimension of 1" : ""}`,
       );
     }
-    await checkFinite(`${who}: ${name}`, t);
+    await checkFinite(`${who}: ${name}`, elementsOf(t));
   }
   return tensors;
 }
@@ -126,8 +127,15 @@ function convert(data: TypedArray, dtype: "f32" | "i32", shape: Shape): Tensor {
  * Targets in the form the loss wants: class numbers as i32 without a last dimension of 1, anything else as f32 of the
  * output's shape. @throws ShapeError, DataError for labels that are no class or probability.
  */
-export async function readTargets(who: string, y: Data, samples: number, loss: Loss, output: OpenShape): Promise<Tensor> {
-  const t = toTensor(`${who}: y`, y);
+export async function readTargets(who: string, y: Data, samples: number, loss: Loss, output: OpenShape): Promise<Samples> {
+  const given = toSamples(`${who}: y`, y);
+  if (given instanceof View && loss.labels === "class" && given.elements.dtype === "i32") {
+    const { shape } = given;
+    // What holds for all elements holds for samples of them.
+    await readTargets(who, given.elements, given.elements.size, loss, output.slice(-1));
+    if (fits(shape, [samples, ...output.slice(0, -1)])) return given;
+  }
+  const t = await dense(given);
   if (t.rank === 0 || t.shape[0] !== samples)
     throw new DataError(`${who}: x has ${samples} samples, y has ${t.rank === 0 ? "a single number" : t.shape[0]}`);
   const data = await t.data();
@@ -203,14 +211,15 @@ interface SampleWeights {
 /**
  * Weights of the loss's values, [samples] or, where a sample has several labels, [samples, ...labels]: sample weights times class weights.
  * Class weights are for training alone: only the first `trained` samples have them. Null: all 1.
- * @param y what `readTargets` gave: class numbers (i32) or rows (f32)
+ * @param target what `readTargets` gave: class numbers (i32) or rows (f32)
  */
 export async function readWeights(
   who: string,
-  y: Tensor,
+  target: Samples,
   { weights, classWeight, samples, trained }: SampleWeights,
 ): Promise<Tensor | null> {
   if (weights === undefined && classWeight === undefined) return null;
+  const y = await dense(target);
   const perLabel = y.dtype === "i32" ? y.shape : [samples, ...y.shape.slice(1, -1)];
   let shape: Shape = classWeight === undefined ? [samples] : perLabel;
   let out = new Float32Array(sizeOf(shape)).fill(1);

@@ -6,7 +6,7 @@ import type { Logs } from "../train/callbacks.ts";
 import { BatchReader } from "./batches.ts";
 import type { Batches } from "./batches.ts";
 import type { Inputs, PadTo, Targets } from "./data.ts";
-import type { AnyModel, Prepared, SampleOptions, Samples, State } from "./learning.ts";
+import type { AnyModel, Prepared, ReadBatch, SampleOptions, State } from "./learning.ts";
 import type { Programs } from "./programs.ts";
 import { argumentsOf } from "./training.ts";
 
@@ -41,11 +41,11 @@ export function runEvaluation(
 export async function evaluateBatches(model: AnyModel, who: string, batches: Batches, steps = Infinity, padTo?: PadTo): Promise<Logs> {
   const reader = new BatchReader(who, batches);
   const slices = new Slices();
-  const next = async (): Promise<Samples | null> => {
+  const next = async (): Promise<ReadBatch | null> => {
     const batch = await reader.next();
     if (batch === null) return null;
     const [x, y, sampleWeight] = batch;
-    return model.readSamples(who, x, y, { sampleWeight, padTo });
+    return model.readBatch(who, x, y, { sampleWeight, padTo });
   };
   try {
     // The first batch may build the model, which decides what is counted.
@@ -83,7 +83,7 @@ export async function upload(data: Prepared, { backend }: Programs): Promise<voi
 
 /** One step on a batch: its loss and metrics. */
 export async function trainBatch(model: AnyModel, x: Inputs, y: Targets, options: SampleOptions): Promise<Logs> {
-  const data = await model.readSamples("trainOnBatch", x, y, options);
+  const data = await model.readBatch("trainOnBatch", x, y, options);
   const { training, programs, train } = model.state("trainOnBatch");
   train.reset();
   programs.trainCursor.begin(model.seed, 0, 0);

@@ -175,7 +175,7 @@ class Fit {
         }
         ended = false;
         const [x, y, sampleWeight] = batch;
-        const data = await model.readSamples("fit", x, y, { sampleWeight, classWeight, padTo });
+        const data = await model.readBatch("fit", x, y, { sampleWeight, classWeight, padTo });
         const now = model.state("fit");
         if (step === 0) now.programs.trainCursor.begin(seed, epoch, 0);
         const args = argumentsOf(data);

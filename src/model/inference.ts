@@ -31,6 +31,8 @@ import type { Shapes } from "./open.ts";
 import { runNow, using } from "../run.ts";
 import { inputAsFloat, PredictPrograms } from "./predict.ts";
 import { summaryOf } from "./summary.ts";
+import { dense, elementsOf, View } from "./view.ts";
+import type { Samples } from "./view.ts";
 
 /** Options of `sequential()` and `model()`. */
 export interface ModelOptions {
@@ -253,7 +255,8 @@ export class InferenceModel<O extends Outputs = Tensor> {
   async predict(x: Inputs, options: PredictOptions = {}): Promise<O> {
     const { batchSize = 32, padTo } = checkOptions("predict", options, ["batchSize", "padTo"]);
     checkCount("predict", "batchSize", batchSize);
-    const given = await this.read("predict", x);
+    const read = await this.readInputs("predict", x);
+    const given = read.some((s) => s instanceof View) ? await Promise.all(read.map(dense)) : (read as readonly Tensor[]);
     // A prediction of a small network takes 3 us, and an await that need not be a tenth of one.
     if (this.#backend === null || this.#backend.closed) await this.follow();
     if (padTo === undefined) return outputsOf(this.#structure as O, await this.#predict(given, batchSize));
@@ -433,11 +436,12 @@ export class InferenceModel<O extends Outputs = Tensor> {
   }
 
   /** @internal Inputs that fit the model, which is built for them where it has not been. */
-  async read(who: string, x: Inputs): Promise<Tensor[]> {
+  async readInputs(who: string, x: Inputs): Promise<Samples[]> {
     if (this.#disposed) throw new LockstepError(`${who}: model "${this.name}" was disposed; load or build it again`);
     const inputs = await readInputs(who, x, this.#inputShapes);
     if (this.#inputShapes === null) this.build(inputs.map((t) => t.shape.slice(1)));
-    for (const [i, { limit, check }] of this.#checks) await check(`${who}: ${inputs.length > 1 ? `x[${i}]` : "x"}`, inputs[i], limit);
+    for (const [i, { limit, check }] of this.#checks)
+      await check(`${who}: ${inputs.length > 1 ? `x[${i}]` : "x"}`, elementsOf(inputs[i]), limit);
     return inputs;
   }
 

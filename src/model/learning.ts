@@ -23,8 +23,10 @@ import { InferenceModel } from "./inference.ts";
 import { logName, perOutput } from "./outputs.ts";
 import type { ForOutputs, Outputs } from "./outputs.ts";
 import { Programs } from "./programs.ts";
-import type { OutputTraining, Target, Training } from "./training.ts";
+import type { BatchSamples, OutputTraining, Target, TargetSamples, Training } from "./training.ts";
 import { Tally } from "./tally.ts";
+import { dense, View } from "./view.ts";
+import type { Samples } from "./view.ts";
 /** What a model learns by: the options of `Model.compile`. */
 export interface CompileModelOptions {
   /**
@@ -87,16 +89,20 @@ export interface SampleOptions {
   readonly padTo?: PadTo;
 }
 
-/** Data checked and as tensors. */
-export interface Samples {
+/** A batch, each sample of which has elements of its own. */
+export interface ReadBatch {
   readonly inputs: readonly Tensor[];
-  /** For each output that is trained on. */
   readonly targets: readonly Target[];
   readonly samples: number;
 }
 
+/** Data checked and as tensors. */
+export interface ReadSamples extends BatchSamples {
+  readonly samples: number;
+}
+
 /** `release` frees copies that were made. */
-export interface Prepared extends Samples {
+export interface Prepared extends ReadSamples {
   readonly release: () => void;
 }
 
@@ -185,16 +191,16 @@ export class LearningModel<O extends Outputs = Tensor> extends InferenceModel<O>
   }
 
   /** @internal Checks data and builds the model where it has not been. */
-  async readSamples(who: string, x: Inputs, y: Targets, options: SampleOptions = {}): Promise<Samples> {
+  async readSamples(who: string, x: Inputs, y: Targets, options: SampleOptions = {}): Promise<ReadSamples> {
     const { sampleWeight, classWeight, validationSplit = 0, padTo } = options;
     if (this.#recipe === null) throw new LockstepError(`${who}: call compile({ loss, optimizer }) first`);
     if (y === undefined || y === null) {
       const advice = Array.isArray(x) ? "; a list of batches is given as a function: () => list" : "";
       throw new ArgumentError(`${who}: targets y are missing, got ${y}; give them behind x${advice}`);
     }
-    let inputs = await this.read(who, x);
+    let inputs = await this.readInputs(who, x);
     if (padTo !== undefined) {
-      inputs = await padded(who, inputs, this.inputShapes as readonly OpenShape[], padTo);
+      inputs = await padded(who, await Promise.all(inputs.map(dense)), this.inputShapes as readonly OpenShape[], padTo);
       const output = this.outputShapes.find((shape) => shape.includes(null));
       if (output !== undefined)
         throw new ArgumentError(`${who}: padTo would count steps that it puts in, with an output ${showShape([null, ...output])}`);
@@ -208,7 +214,7 @@ export class LearningModel<O extends Outputs = Tensor> extends InferenceModel<O>
     const forOne = (value: unknown): boolean =>
       value instanceof Tensor || !(Array.isArray(value) ? value.length === names.length && typeof value[0] !== "number" : isPlain(value));
     const weights = perOutput<Data>(`${who}: sampleWeight`, sampleWeight as ForOutputs<Data>, names, forOne);
-    const targets: Target[] = [];
+    const targets: TargetSamples[] = [];
     for (const [i, { name, loss }] of outputs.entries()) {
       if (loss === null) continue;
       const where = name === "" ? who : `${who}: output "${name}"`;
@@ -224,7 +230,17 @@ export class LearningModel<O extends Outputs = Tensor> extends InferenceModel<O>
     return { inputs, targets, samples };
   }
 
-  /** @internal The same with data that can stay on the backend for as long as it is needed. */
+  /** @internal A batch that is given to a program as it is: samples that overlap are copied out of their row. */
+  async readBatch(who: string, x: Inputs, y: Targets, options: SampleOptions = {}): Promise<ReadBatch> {
+    const { inputs, targets, samples } = await this.readSamples(who, x, y, options);
+    return {
+      inputs: await Promise.all(inputs.map(dense)),
+      targets: await Promise.all(targets.map(async ({ y: target, weights }) => ({ y: await dense(target), weights }))),
+      samples,
+    };
+  }
+
+  /** @internal Samples that can stay on the backend for as long as they are needed. */
   async prepare(who: string, x: Inputs, y: Targets, options: SampleOptions = {}): Promise<Prepared> {
     const { inputs, targets, samples } = await this.readSamples(who, x, y, options);
     // Tensors of one's own, so that those given do not stay on the backend until they are collected.
@@ -235,9 +251,10 @@ export class LearningModel<O extends Outputs = Tensor> extends InferenceModel<O>
       held.push(copy);
       return copy;
     };
+    const ownSamples = (s: Samples): Samples => (s instanceof View ? new View(own(s.elements), s.shape, s.stride, s.offset) : own(s));
     return {
-      inputs: inputs.map(own),
-      targets: targets.map(({ y: target, weights }) => ({ y: own(target), weights: weights && own(weights) })),
+      inputs: inputs.map(ownSamples),
+      targets: targets.map(({ y: target, weights }) => ({ y: ownSamples(target), weights: weights && own(weights) })),
       samples,
       release: () => held.forEach((t) => t.dispose()),
     };

@@ -8,7 +8,6 @@ import { asTensor, assign, currentGraph, Graph, symbolOf, trace } from "../graph
 import { add, cast, equal, mul, where } from "../ops/map.ts";
 import type { Layer } from "../nn/layer.ts";
 import { maskOf } from "../nn/masks.ts";
-import { pick } from "../ops/gather.ts";
 import { iota } from "../ops/move.ts";
 import { permutation } from "../ops/random.ts";
 import { seedWords } from "../random.ts";
@@ -22,8 +21,10 @@ import type { Outputs } from "./outputs.ts";
 import { PredictPrograms } from "./predict.ts";
 import type { Network } from "./predict.ts";
 import type { Tally, Watch } from "./tally.ts";
-import { argumentsOf } from "./training.ts";
-import type { BatchTensors, Result, Target, Training } from "./training.ts";
+import { elementsOf, samplesAt } from "./view.ts";
+import type { Samples } from "./view.ts";
+import { samplesOf } from "./training.ts";
+import type { BatchSamples, Result, Target, Training } from "./training.ts";
 
 /** Tells a shuffle from every other use of the seed. */
 const SHUFFLE_STREAM = 0x5f5f;
@@ -74,7 +75,7 @@ interface Step {
   /** Names it among programs. */
   readonly kind: string;
   readonly cursor: Cursor;
-  readonly batch: BatchTensors;
+  readonly batch: BatchSamples;
   readonly shape: StepShape;
   readonly training: Training;
   readonly tally: Tally;
@@ -92,7 +93,7 @@ export class Programs extends PredictPrograms {
   }
 
   /** One optimizer step on a batch. Returns nothing: all it does is assigned. */
-  train(batch: BatchTensors, shape: StepShape, training: Training, tally: Tally, watch: Watch | null = null): Promise<Executable> {
+  train(batch: BatchSamples, shape: StepShape, training: Training, tally: Tally, watch: Watch | null = null): Promise<Executable> {
     const kind = watch === null ? "train" : `train, watched ${watch.id}`;
     return this.#step({ kind, cursor: this.trainCursor, batch, shape, training, tally }, (xs, targets) => {
       const { optimizer } = training;
@@ -128,7 +129,7 @@ export class Programs extends PredictPrograms {
   }
 
   /** Loss and metrics of a batch. */
-  evaluate(batch: BatchTensors, shape: StepShape, training: Training, tally: Tally): Promise<Executable> {
+  evaluate(batch: BatchSamples, shape: StepShape, training: Training, tally: Tally): Promise<Executable> {
     const step = { kind: "evaluate", cursor: this.evaluateCursor, batch, shape, training, tally };
     return this.#step(step, (xs, targets) => this.#losses(training, this.forward(xs, false), targets));
   }
@@ -140,8 +141,9 @@ export class Programs extends PredictPrograms {
       const graph = new Graph();
       trace(graph, () =>
         asCompiled(training.trainable, () => {
-          const data = argumentsOf(given).map((t) => graph.input(t));
-          const batch = shape.resident ? gatherBatch(cursor, data, shape) : data;
+          const samples = samplesOf(given);
+          const data = samples.map((t) => graph.input(elementsOf(t)));
+          const batch = shape.resident ? gatherBatch(cursor, samples, data, shape) : data;
           const xs = batch.splice(0, given.inputs.length);
           const targets = given.targets.map(({ weights }) => ({
             y: batch.shift() as Tensor,
@@ -183,10 +185,15 @@ export class Programs extends PredictPrograms {
 export const penaltiesOf = ({ weights }: Pick<Network, "weights">): Tensor[] =>
   weights.flatMap((w) => (w.regularizer !== null && w.trainable ? [w.regularizer(w.tensor)] : []));
 
-/** The batch at the cursor, which moves on. */
-function gatherBatch({ key, position }: Cursor, data: readonly Tensor[], { count, shuffled }: StepShape): Tensor[] {
+/** The batch at the cursor, which moves on. `data`: the elements of `samples`. */
+function gatherBatch(
+  { key, position }: Cursor,
+  samples: readonly Samples[],
+  data: readonly Tensor[],
+  { count, shuffled }: StepShape,
+): Tensor[] {
   const index =
     shuffled > 0 ? permutation(key, shuffled, { start: position, count, stream: SHUFFLE_STREAM }) : add(iota([count]), position);
   assign(position, add(position, count));
-  return data.map((t) => pick(t, index));
+  return samples.map((s, i) => samplesAt(s, data[i], index));
 }

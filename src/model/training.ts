@@ -4,6 +4,8 @@ import type { Tensor } from "../tensor.ts";
 import type { Loss } from "../train/losses.ts";
 import type { Metric } from "../train/metrics.ts";
 import type { Optimizer } from "../train/optimizers.ts";
+import { elementsOf } from "./view.ts";
+import type { Samples } from "./view.ts";
 
 /** What one output is trained by. */
 export interface OutputTraining {
@@ -37,14 +39,23 @@ export interface Result {
   readonly loss: Tensor;
 }
 
-/** Inputs, and a target for each output that is trained on. */
-export interface BatchTensors {
-  readonly inputs: readonly Tensor[];
-  readonly targets: readonly Target[];
+/** The same of data, whose samples may overlap. */
+export interface TargetSamples {
+  readonly y: Samples;
+  readonly weights: Tensor | null;
 }
 
-/** What the programs of these take, in order. */
-export const argumentsOf = ({ inputs, targets }: BatchTensors): Tensor[] => [
+/** Inputs, and a target for each output that is trained on. */
+export interface BatchSamples {
+  readonly inputs: readonly Samples[];
+  readonly targets: readonly TargetSamples[];
+}
+
+/** All of them, in order. */
+export const samplesOf = ({ inputs, targets }: BatchSamples): Samples[] => [
   ...inputs,
   ...targets.flatMap(({ y, weights }) => (weights === null ? [y] : [y, weights])),
 ];
+
+/** What the programs of these take, in order. */
+export const argumentsOf = (batch: BatchSamples): Tensor[] => samplesOf(batch).map(elementsOf);

@@ -35,6 +35,7 @@ import {
   tanh,
   where,
 } from "./map.ts";
+import { sloped } from "./move.ts";
 import { toFloat } from "./promote.ts";
 import { logSoftmaxOfRows, softmaxOfRows } from "./softmax.ts";
 
@@ -81,15 +82,27 @@ export const relu6 = (x: TensorLike): Tensor => minimum(6, relu(x));
 /** x sigmoid(x), also called swish. */
 export function silu(x: TensorLike): Tensor {
   const t = toFloat("silu", x);
-  return times(t, sigmoid(t));
+  const s = sigmoid(t);
+  return sloped(t, times(t, s), () => times(s, plus(times(t, sub(1, s)), 1)));
 }
-/** gelu, not approximated. */
-const exactGelu = (x: Tensor): Tensor => times(times(x, 0.5), plus(erf(times(x, Math.SQRT1_2)), 1));
+/** gelu, not approximated: x Phi(x), whose slope is Phi(x) + x phi(x). */
+function exactGelu(x: Tensor): Tensor {
+  const phi = times(plus(erf(times(x, Math.SQRT1_2)), 1), 0.5);
+  return sloped(x, times(x, phi), () => plus(phi, times(x, times(exp(times(times(x, x), -0.5)), NORMAL))));
+}
+/** The density of the normal distribution at 0: 1 / sqrt(2 pi). */
+const NORMAL = 0.3989422804014327;
+/** Of gelu's tanh form. */
+const CUBIC = 0.044715;
 /** x Phi(x); `approximate`: the tanh form. Hendrycks & Gimpel 2016. */
 export function gelu(x: TensorLike, approximate = false): Tensor {
   const t = toFloat("gelu", x);
   checkFlag("gelu", "approximate", approximate);
-  return approximate ? mul(mul(t, 0.5), add(tanh(mul(add(t, mul(mul(mul(t, t), t), 0.044715)), 0.7978845608028654)), 1)) : exactGelu(t);
+  if (!approximate) return exactGelu(t);
+  const s = tanh(times(plus(t, times(times(times(t, t), t), CUBIC)), 2 * NORMAL));
+  const half = times(plus(s, 1), 0.5);
+  const inner = (): Tensor => times(plus(times(times(t, t), 3 * CUBIC), 1), NORMAL);
+  return sloped(t, times(t, half), () => plus(half, times(t, times(sub(1, times(s, s)), inner()))));
 }
 /** x tanh(softplus(x)) */
 export function mish(x: TensorLike): Tensor {

@@ -49,6 +49,6 @@ export { matmul } from "./matmul.ts";
 export { gather, scatterAdd } from "./gather.ts";
 export { gelu, hardSigmoid, selu, silu, softplus, softsign } from "./activation.ts";
 export { logSoftmax, logSumExp, oneHot } from "./softmax.ts";
-export { randomBernoulli, randomBits, randomCategorical, randomNormal, randomUniform } from "./random.ts";
+export { randomBernoulli, randomBits, randomCategorical, randomNormal, randomUniform, randomWindows } from "./random.ts";
 export { checkpoint, scan } from "./scan.ts";
 export type { ScanOptions, ScanTree } from "./scan.ts";

@@ -18,6 +18,7 @@ import type { TensorLike } from "../tensor.ts";
 import * as kernels from "../kernels.ts";
 import { TRAINING } from "../training.ts";
 import { checkNumbers, copy, numbers, reshape, shaped, shownList } from "./broadcast.ts";
+import { mul } from "./map.ts";
 import { cast, promoted } from "./promote.ts";
 
 export { broadcastTo, broadcastToOp, reshape, reshapeOp } from "./broadcast.ts";
@@ -27,6 +28,23 @@ export const stopGradientOp: Op = { name: "stopGradient", infer: ([x]) => [x as 
 /** `x`, taken as a constant by gradients. */
 export function stopGradient(x: TensorLike): Tensor {
   return apply(stopGradientOp, [asTensor(x, "f32", "stopGradient")])[0];
+}
+
+/** (y, x, slope) -> y, with the gradient dy slope for x and none for the others. */
+export const slopedOp: Op = {
+  name: "sloped",
+  infer: ([y]) => [y as Tensor],
+  vjp: TRAINING ? ({ dy, x }) => [null, mul(dy[0] as Tensor, x[2] as Tensor), null] : null,
+  lower: "alias",
+};
+
+/**
+ * `y`, a function of `x` element by element whose derivative is `slope`. What gradients would make of the steps from x to y is several
+ * factors, each kept until the backward pass comes; the slope is one. Where nobody takes gradients it is not computed. It is called for
+ * its value alone: gradients of gradients descend on it.
+ */
+export function sloped(x: Tensor, y: Tensor, slope: () => Tensor): Tensor {
+  return !TRAINING || currentGraph() === null ? y : apply(slopedOp, [y, x, slope()])[0];
 }
 
 export const transposeOp: Op = {

@@ -14,8 +14,9 @@ import type { Shape } from "../shape.ts";
 import { checkDType, Tensor } from "../tensor.ts";
 import type { TensorLike } from "../tensor.ts";
 import * as kernels from "../kernels.ts";
-import { add, cast, less, log, neg } from "./map.ts";
-import { expandDims } from "./move.ts";
+import { gather } from "./gather.ts";
+import { add, cast, less, log, mod, neg } from "./map.ts";
+import { expandDims, iota, slice } from "./move.ts";
 import { argMax } from "./reduce.ts";
 
 function checkKey(who: string, key: Tensor): void {
@@ -110,4 +111,30 @@ export function permutation(key: Tensor, size: number, given: { start: TensorLik
   checkCount("permutation", "count", count, 0);
   const start = asTensor(options.start, "i32", "permutation: start");
   return apply(permutationOp, [key, start], { size, count, stream: streamOf(options) })[0];
+}
+
+/**
+ * `count` windows at random places of a row of ids, and for each the ids that follow: ids [n] -> x and y, both [count, length], of which y
+ * begins one later. Each place is as likely as any other (but for n / 2^32), and may come more than once. For loops of one's own, inside
+ * `compile()`: the ids stay where they are and no window is made on the host; `fit` takes `tokenWindows` of `lockstep/data`.
+ * `key`: u32[4]. `ids`: of any dtype, kept as bytes where they were made of bytes.
+ * @throws ShapeError unless ids are one-dimensional and more than `length`
+ */
+export function randomWindows(
+  key: Tensor,
+  ids: TensorLike,
+  count: number,
+  length: number,
+  options: RandomOptions = {},
+): { x: Tensor; y: Tensor } {
+  checkKey("randomWindows", key);
+  checkCount("randomWindows", "count", count);
+  checkCount("randomWindows", "length", length);
+  const row = asTensor(ids, "i32", "randomWindows");
+  if (row.rank !== 1 || row.size <= length)
+    throw new ShapeError(`randomWindows: windows of ${length} and the next one need ids [n], n > ${length}, got ${showShape(row.shape)}`);
+  const bits = draw("bits", key, [count], options);
+  const starts = cast(mod(bits, asTensor(row.size - length, "u32")), "i32");
+  const all = gather(row, add(expandDims(starts, 1), iota([length + 1])));
+  return { x: slice(all, [0, 0], [count, length]), y: slice(all, [0, 1], [count, length]) };
 }

@@ -3,7 +3,7 @@ import { assert } from "../assert.ts";
 import { bytesOf, ELEMENT_BYTES } from "../dtype.ts";
 import type { Storage } from "../dtype.ts";
 import type { Graph } from "../graph.ts";
-import type { Tensor } from "../tensor.ts";
+import { Tensor } from "../tensor.ts";
 import { TRAINING } from "../training.ts";
 import { copied, isLeaf, placeAssigned, standIn } from "./assigned.ts";
 import { changesNothing } from "./copy.ts";

@@ -7,7 +7,7 @@ export function base(t: Tensor): Tensor {
   return t.node?.base ?? t;
 }
 
-/** Nodes that compute something for `roots`, in graph order, without leaves and aliases. */
+/** Nodes that compute something for `roots`, in graph order, without leaves and aliases, which are read for their first input alone. */
 export function liveNodes(graph: Graph, roots: readonly Tensor[]): Node[] {
   const live = new Uint8Array(graph.nodes.length);
   const waiting: Node[] = [];
@@ -17,6 +17,7 @@ export function liveNodes(graph: Graph, roots: readonly Tensor[]): Node[] {
     waiting.push(t.node);
   };
   roots.forEach(visit);
-  for (let node = waiting.pop(); node !== undefined; node = waiting.pop()) node.inputs.forEach(visit);
+  for (let node = waiting.pop(); node !== undefined; node = waiting.pop())
+    (node.op.lower === "alias" ? node.inputs.slice(0, 1) : node.inputs).forEach(visit);
   return graph.nodes.filter((n) => live[n.id] === 1 && n.op.lower !== "leaf" && n.op.lower !== "alias");
 }

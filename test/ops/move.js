@@ -48,6 +48,16 @@ export const cases = [
     ...exact,
   },
   { op: "stopGradient", name: "value", inputs: [f([5])], fn: (x) => v.stopGradient(x), ...exact },
+  {
+    op: "sloped",
+    name: "value and slope",
+    inputs: [f([5])],
+    fn: (x) => {
+      const y = mul(x, mul(x, x));
+      return v.sloped(x, y, () => mul(mul(x, x), 3));
+    },
+    tolerance: 1e-6,
+  },
   { op: "stopGradient", name: "inside a chain", inputs: [f([5])], fn: (x) => mul(v.stopGradient(mul(x, 2)), 4), ...exact },
   ...[
     [[], [3]],
