@@ -1,8 +1,8 @@
 /**
- * @file What one core can do, measured in the same run as the kernels: a loop of multiply-adds on registers alone and a
- * loop that copies memory. Both are tiny WebAssembly modules assembled here, so that nothing of the library takes part.
+ * @file What one core can do, measured in the same run as the kernels: loops of multiply-adds on registers alone and with the loads of a
+ * product's tile, and a loop that copies memory. They are tiny WebAssembly modules assembled here, so that nothing of the library takes
+ * part.
  */
-const ACCUMULATORS = 12;
 const V128 = 0x7b;
 const I32 = 0x7f;
 const END = 0x0b;
@@ -29,19 +29,14 @@ const signed = (n) => {
 const section = (id, body) => [id, ...leb(body.length), ...body];
 const MAGIC = [0, 97, 115, 109, 1, 0, 0, 0];
 
-/** (func (param i32)): the parameter's number of rounds of ACCUMULATORS multiply-adds of vectors. */
-function fmaModule(relaxed) {
-  // Locals: 0 counter, 1 and 2 factors, then the sums. The results are stored, so that the loop is not dead.
-  const first = 3;
-  const round = Array.from({ length: ACCUMULATORS }, (_, i) =>
-    relaxed
-      ? [...get(1), ...get(2), ...get(first + i), ...RELAXED_MADD, ...set(first + i)]
-      : [...get(1), ...get(2), ...MUL, ...get(first + i), ...ADD, ...set(first + i)],
-  ).flat();
-  const store = Array.from({ length: ACCUMULATORS }, (_, i) => [0x41, ...signed(16 * i), ...get(first + i), 0xfd, 0x0b, 4, 0]).flat();
-  const load = Array.from({ length: 2 + ACCUMULATORS }, (_, i) => [0x41, ...signed(16 * i), 0xfd, 0x00, 4, 0, ...set(1 + i)]).flat();
-  const loop = [0x03, 0x40, ...round, ...round, ...round, ...round, ...get(0), 0x41, ...signed(4), 0x6b, 0x22, 0, 0x0d, 0, END];
-  const body = [1, 2 + ACCUMULATORS, V128, ...load, ...loop, ...store, END];
+/** (func (param i32)): as many rounds as the parameter says, four at a time; `round(i)` is the code of one, on `locals` vectors. */
+function loopModule(locals, round) {
+  // Local 0 is the counter. Vectors come from memory, which is zeros, and go back there, so that the loop is not dead.
+  const store = Array.from({ length: locals }, (_, i) => [0x41, ...signed(16 * i), ...get(1 + i), 0xfd, 0x0b, 4, 0]).flat();
+  const load = Array.from({ length: locals }, (_, i) => [0x41, ...signed(16 * i), 0xfd, 0x00, 4, 0, ...set(1 + i)]).flat();
+  const rounds = [0, 1, 2, 3].flatMap(round);
+  const loop = [0x03, 0x40, ...rounds, ...get(0), 0x41, ...signed(4), 0x6b, 0x22, 0, 0x0d, 0, END];
+  const body = [1, locals, V128, ...load, ...loop, ...store, END];
   return Uint8Array.from([
     ...MAGIC,
     ...section(1, [1, 0x60, 1, I32, 0]),
@@ -50,6 +45,35 @@ function fmaModule(relaxed) {
     ...section(7, [1, 1, 102, 0, 0]),
     ...section(10, [1, ...leb(body.length), ...body]),
   ]);
+}
+
+/** sum = a * b + sum, of locals. */
+const madd = (a, b, sum, relaxed) =>
+  relaxed
+    ? [...get(a), ...get(b), ...get(sum), ...RELAXED_MADD, ...set(sum)]
+    : [...get(a), ...get(b), ...MUL, ...get(sum), ...ADD, ...set(sum)];
+
+/**
+ * Multiply-adds on registers alone. Without fused ones the sums themselves are factors, since V8 moves products of what does not change out
+ * of the loop, which then would only add; and there is one sum more, since a product's time adds to each.
+ */
+function fmaModule(relaxed, sums) {
+  return loopModule(1 + sums, () => Array.from({ length: sums }, (_, i) => madd(1, relaxed ? 1 : 2 + i, 2 + i, relaxed)).flat());
+}
+
+/** Those of a tile of `rows` by two vectors with its loads, all from L1, and with nothing else: what a tile can do at most. */
+function tileModule(relaxed, rows) {
+  const [b, a, first] = [1, 3, 4];
+  const load = (local, at) => [0x41, 0, 0xfd, 0x00, 4, ...leb(at), ...set(local)];
+  return loopModule(3 + 2 * rows, (round) => {
+    const from = 1024 + round * 256;
+    const row = (i) => [
+      ...load(a, from + 32 + i * 16),
+      ...madd(a, b, first + 2 * i, relaxed),
+      ...madd(a, b + 1, first + 2 * i + 1, relaxed),
+    ];
+    return [...load(b, from), ...load(b + 1, from + 16), ...Array.from({ length: rows }, (_, i) => row(i)).flat()];
+  });
 }
 
 /** (func (param to from end)): copies 64 bytes a round while from < end. Memory is given in pages. */
@@ -67,11 +91,23 @@ function copyModule(pages) {
   ]);
 }
 
-/** A function that runs the register loop for about a millisecond, and its floating-point operations a call. */
+/** Runs of a loop for about a millisecond, and the floating-point operations of one. */
+function timed(module, sums) {
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module));
+  const rounds = Math.ceil(1_200_000 / sums) * 4;
+  return { run: () => exports.f(rounds), flops: rounds * sums * 4 * 2 };
+}
+
+/** A function that runs the register loop, and its floating-point operations a call. */
 export function fmaLoop(simd) {
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(fmaModule(simd === "relaxed")));
-  const rounds = 400_000;
-  return { run: () => exports.f(rounds), flops: rounds * ACCUMULATORS * 4 * 2 };
+  const sums = simd === "relaxed" ? 12 : 13;
+  return timed(fmaModule(simd === "relaxed", sums), sums);
+}
+
+/** The same of the loop that also loads what a tile of 6x8, without fused multiply-adds of 4x8, loads. */
+export function tileLoop(simd) {
+  const rows = simd === "relaxed" ? 6 : 4;
+  return timed(tileModule(simd === "relaxed", rows), 2 * rows);
 }
 
 /** A function that copies `bytes` from one place to another, and the bytes it reads and writes a call. */

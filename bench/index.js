@@ -1,7 +1,7 @@
 /**
- * @file `npm run bench [training|latency|matmul|loops|compile]`: samples/s of the three trainings, batch-1 latency, the rate of large products,
- * loops, and how long graphs take to become programs. One thread; medians over interleaved rounds, since machines are noisy. Without names it
- * writes its sections of RESULTS.md, with `compile` alone that of compiling.
+ * @file `npm run bench [training|latency|matmul|loops|compile]`: samples/s of the three trainings, batch-1 latency, the rate of large
+ * products, loops, and how long graphs take to become programs. One thread; medians over interleaved rounds, since machines are noisy.
+ * Without names it writes its sections of RESULTS.md, with `compile` alone that of compiling.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";

@@ -1,9 +1,10 @@
 /**
  * @file `node bench/kernels.js [words ...] [--threads=2] [--plain] [--rounds=40]`: each kernel by itself, beside what the core can do.
- * Products and convolutions in GFLOP/s and as a fraction of a register-only loop of multiply-adds, the rest in GB/s of the bytes that must
- * move and as a fraction of a copy loop. Convolutions are counted as direct sums; those by tiles do with up to a fourth of the multiplying
- * and so exceed the loop. Rounds are interleaved. Figures are of the fastest round (on a shared machine one that nobody disturbed), in
- * brackets the mean over the thread's own processor time. Words choose kernels whose name contains one of them.
+ * Products and convolutions in GFLOP/s and as a fraction of a register-only loop of multiply-adds, beside what such a loop does with the
+ * loads of a product's tile; the rest in GB/s of the bytes that must move and as a fraction of a copy loop. Convolutions are counted as
+ * direct sums; those by tiles do with up to a fourth of the multiplying and so exceed the loop. Rounds are interleaved. Figures are of the
+ * fastest round (on a shared machine one that nobody disturbed), in brackets the mean over the thread's own processor time. Words choose
+ * kernels whose name contains one of them.
  */
 import {
   adam,
@@ -29,7 +30,7 @@ import { layerNormGradOp } from "../build/esm/ops/norm.js";
 import { softmaxGradOp } from "../build/esm/ops/softmax.js";
 import { buildPlan } from "../build/esm/plan/build.js";
 import { showPlan } from "../build/esm/plan/plan.js";
-import { copyLoop, fmaLoop } from "./ceiling.js";
+import { copyLoop, fmaLoop, tileLoop } from "./ceiling.js";
 import { onNewerNode } from "./node.js";
 
 /** Bytes of the tensors whose kernels are bound by memory: beyond the caches. */
@@ -248,26 +249,28 @@ async function main() {
   const backends = [await open("wasm", { threads: 1, reproducible: plain })];
   if (threads > 1) backends.push(await open("wasm", { threads, reproducible: plain }));
   const fma = fmaLoop(backends[0].simd);
+  const tile = tileLoop(backends[0].simd);
   const copy = copyLoop(LARGE);
   const callsOf = (run) => {
     const times = [0, 0, 0, 0].map(() => time(run, 1));
     return Math.max(1, Math.round(ROUND / Math.min(...times)));
   };
-  const fmaCalls = callsOf(fma.run);
-  const copyCalls = callsOf(copy.run);
+  for (const loop of [fma, tile, copy]) loop.calls = callsOf(loop.run);
   console.log(`Node ${process.versions.node}, ${backends[0].simd} SIMD, ${rounds} rounds; fastest (mean of own time)`);
   for (const c of cases()) {
     if (words.length > 0 && !words.some((w) => c.name.includes(w))) continue;
-    const ceiling = c.flops ? fma : copy;
+    const ceilings = c.flops ? [fma, tile] : [copy];
     const runs = [];
     for (const backend of backends) runs.push(await prepare(backend, c, show && backend === backends[0]));
     // V8 compiles in the background what has run for a while.
     for (const r of runs) for (const from = performance.now(); performance.now() - from < 60;) r.run();
     for (const b of backends) await b.warm();
     await new Promise((done) => setTimeout(done, 5));
-    const all = [{ run: ceiling.run, calls: c.flops ? fmaCalls : copyCalls }, ...runs.map(({ run }) => ({ run, calls: callsOf(run) }))].map(
-      (r) => ({ ...r, best: Infinity, own: 0 }),
-    );
+    const all = [...ceilings, ...runs.map(({ run }) => ({ run, calls: callsOf(run), flops: c.flops, bytes: c.bytes }))].map((r) => ({
+      ...r,
+      best: Infinity,
+      own: 0,
+    }));
     for (let i = 0; i < rounds; i++) {
       for (const r of all) {
         const from = ownTime();
@@ -275,10 +278,12 @@ async function main() {
         r.own += (ownTime() - from) / r.calls / rounds;
       }
     }
-    const [limit, ...ours] = all.map(({ best, own }, i) => {
-      const amount = (i === 0 ? (ceiling.flops ?? ceiling.bytes) : (c.flops ?? c.bytes)) / 1e6;
+    const rates = all.map(({ flops, bytes, best, own }) => {
+      const amount = (flops ?? bytes) / 1e6;
       return { best: amount / best, mean: amount / own };
     });
+    const [limit, loads] = rates;
+    const ours = rates.slice(ceilings.length);
     const unit = c.flops ? "GFLOP/s" : "GB/s";
     const one = ours[0];
     const percent = (what) => ((100 * one[what]) / limit[what]).toFixed(0);
@@ -286,6 +291,7 @@ async function main() {
       `${one.best.toFixed(1)} (${one.mean.toFixed(1)}) ${unit}`.padEnd(22),
       `${percent("best")} (${percent("mean")}) % of ${limit.best.toFixed(1)} (${limit.mean.toFixed(1)})`,
     ];
+    if (c.flops) figures.push(`with loads ${loads.best.toFixed(1)} (${loads.mean.toFixed(1)})`);
     for (const more of ours.slice(1)) figures.push(`${threads} threads ${more.best.toFixed(1)}, ${(more.best / one.best).toFixed(2)}x`);
     console.log(`  ${c.name.padEnd(28)} ${figures.join("   ")}`);
     for (const r of runs) r.close();

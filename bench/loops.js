@@ -1,6 +1,6 @@
 /**
- * @file Loops in programs: a long short-term memory's cell written out in a `scan` beside the fused layer's kernel, and how long loops of few
- * and of many steps take to compile. One thread; rounds are interleaved.
+ * @file Loops in programs: a long short-term memory's cell written out in a `scan` beside the fused layer's kernel, and how long loops of
+ * few and of many steps take to compile. One thread; rounds are interleaved.
  */
 import { add, compile, matmul, mean, mul, open, ops, scan, sigmoid, slice, tanh, tensor, transpose, valueAndGrad, zeros } from "lockstep";
 import { noise } from "./data.js";

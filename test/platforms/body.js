@@ -143,8 +143,8 @@ export async function train(name, backend, file = null, epochs = NETWORKS[name].
 }
 
 /**
- * All of them on a backend with these options, workers ready: what came out, and how it ran. `folder`: where models are saved; else they stay
- * in memory.
+ * All of them on a backend with these options, workers ready: what came out, and how it ran. `folder`: where models are saved; else they
+ * stay in memory.
  */
 export async function trainAll({ folder = null, ...options } = {}) {
   const backend = await open("wasm", { reproducible: true, ...options });
