@@ -49,6 +49,11 @@ export class Body extends Graph {
     return target;
   }
 
+  /** The next step reads `value` where this one reads `target`: as `assign`, which is a training's. */
+  carryOn(target: Tensor, value: Tensor): void {
+    this.assigns.set(target, value);
+  }
+
   #operand(tensor: Tensor, shape: Shape, moves: boolean): Tensor {
     this.operands.push({ tensor, moves });
     return this.input({ shape, dtype: tensor.dtype });

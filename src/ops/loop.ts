@@ -4,6 +4,7 @@ import { constantOp, currentGraph, symbolOf, trace } from "../graph.ts";
 import type { Attrs, Graph, Lowered, Op } from "../graph.ts";
 import * as kernels from "../kernels.ts";
 import { withMode } from "../mode.ts";
+import { placeAssigned } from "../plan/assigned.ts";
 import { copyCall } from "../plan/copy.ts";
 import { base } from "../plan/simplify.ts";
 import { runGraph } from "../run.ts";
@@ -40,7 +41,7 @@ export const scanOp: Op = {
         outputs,
         required: carried.length,
         attrs: { length, reverse, moves: operandsOf(repeated).map(({ moves }) => moves) },
-        body: { graph: body, results: collected.slice(0, outputs.length - carried.length) },
+        body: { graph: body, results: collected.slice(0, outputs.length - carried.length), placing: placeAssigned },
       },
     ];
   },
@@ -98,7 +99,7 @@ function traceLoop(outer: Graph, { begin, xs, length, reverse, remat = false, ke
         slices,
         sliceOf,
       );
-      targets.forEach((t, i) => body.assign(t, symbolOf(body, made.next[i])));
+      targets.forEach((t, i) => body.carryOn(t, symbolOf(body, made.next[i])));
       return made.ys.map((t) => symbolOf(body, t));
     }),
   );
@@ -109,10 +110,7 @@ function traceLoop(outer: Graph, { begin, xs, length, reverse, remat = false, ke
   // One value may be collected twice.
   const collected = [...new Set(ys)];
   const outputs = addScan({ body, length, reverse, remat, carried, explicit: targets.length, collected }, [...first, ...held]);
-  assigned.forEach((t, i) => {
-    outer.assigns.delete(t);
-    outer.assign(t, outputs[targets.length + i]);
-  });
+  assigned.forEach((t, i) => outer.assigns.set(t, outputs[targets.length + i]));
   const [who] = body.undecided.values();
   if (who !== undefined) for (const t of outputs) outer.undecided.set(t, who);
   return [...outputs.slice(0, targets.length), ...ys.map((t) => outputs[carried.length + collected.indexOf(t)])];

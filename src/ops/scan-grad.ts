@@ -232,7 +232,7 @@ export function scanGradients(
       const d = found[i];
       if (d !== null) bring([d]);
       const own = gradients.get(carried.indexOf(target)) as { readonly target: Tensor };
-      next.assign(own.target, d === null ? next.constant(0, "f32", target.shape) : (made.get(d) as Tensor));
+      next.carryOn(own.target, d === null ? next.constant(0, "f32", target.shape) : (made.get(d) as Tensor));
     });
     wanted.forEach(({ k, tensor, moves }, i) => {
       const d = found[descended.length + i];
@@ -258,7 +258,7 @@ export function scanGradients(
       bring(rest);
       const sum = next.carry(tensor.shape, "f32");
       const at = begin.push(outer.constant(0, "f32", tensor.shape)) - 1;
-      next.assign(
+      next.carryOn(
         sum,
         rest.reduce((s, t) => add(s, made.get(t) as Tensor), next.capture(sum)),
       );

@@ -107,6 +107,7 @@ function withBody(call: UnplacedCall, limits: PlanLimits): UnplacedCall {
     body.results.filter((_, i) => outputs[carried + i] !== null),
     // What is read again at another step is no temporary, and the rest is small.
     { ...limits, halves: undefined },
+    body.placing as typeof placeAssigned,
   );
   const slots = plan.slots.map((bytes) => new Tensor([Math.ceil(bytes / ELEMENT_BYTES)], "f32", null, 0, null));
   return { ...call, outputs: [...outputs.filter((t) => t !== null), ...slots], body: { ...body, plan } };
