@@ -7,7 +7,25 @@
  * Scores have queries as rows here, so that they are what the products with q and dy read as they are; those with k take a transposed
  * copy.
  */
-import { OWN, address, endOf, open, packA, packB, packColumnsOf, positionOf, power, product, startOf, up, word } from "../attention";
+import {
+  OWN,
+  address,
+  backOf,
+  endOf,
+  keysOf,
+  open,
+  packA,
+  packB,
+  packColumnsOf,
+  positionOf,
+  power,
+  product,
+  reachOf,
+  startOf,
+  up,
+  within,
+  word,
+} from "../attention";
 import { A_STEP, MR, NR } from "../gemm";
 import { storeUpTo } from "../simd";
 import { dropRow, maskRow, seed } from "./scores";
@@ -17,18 +35,18 @@ const MOST_QUERIES: u32 = 128;
 const DELTA: usize = MOST_QUERIES * 4;
 const TILES: usize = OWN + 2 * DELTA;
 
-/** The first query that sees key j, of `position` the first's; at least 0. */
-function firstQuery(c: usize, position: i32, j: i32): i32 {
-  const window = <i32>word(c, 9);
-  if (word(c, 8)) return max(0, j - position);
-  return window ? max(0, j - position - window + 1) : 0;
+/** The first query that sees key j; at least 0. */
+// @ts-ignore: decorator
+@inline
+function firstQuery(j: i32, position: i32, reach: i32): i32 {
+  return max(0, j - position - reach + 1);
 }
 
-/** One more than the last query that sees key j. */
-function endQuery(c: usize, position: i32, j: i32): i32 {
-  const window = <i32>word(c, 9);
-  const tq = <i32>word(c, 1);
-  return window ? min(tq, j - position + window) : tq;
+/** One more than the last of `queries` that sees key j. */
+// @ts-ignore: decorator
+@inline
+function endQuery(j: i32, position: i32, back: i32, queries: u32): i32 {
+  return min(<i32>queries, j - position + back + 1);
 }
 
 export function attentionGrad(c: usize, piece: u32, scratch: usize): void {
@@ -48,6 +66,9 @@ export function attentionGrad(c: usize, piece: u32, scratch: usize): void {
   const b = piece / runs / kvHeads;
   const group = heads / kvHeads;
   const position = positionOf(c, b);
+  const keys = keysOf(c, b);
+  const reach = reachOf(c);
+  const back = backOf(c);
   const dq = address(c, 33, 0) + run * word(c, 26);
 
   const dimBytes = dim << 2;
@@ -90,15 +111,10 @@ export function attentionGrad(c: usize, piece: u32, scratch: usize): void {
 
   const last = min(tk, (run + 1) * perPiece);
   // Keys that nobody sees have no gradient.
-  const seen = max(<i32>(run * perPiece), min(<i32>last, startOf(c, position)));
-  const end = max(seen, min(<i32>last, endOf(c, b, position + tq - 1)));
-  for (let j = <i32>(run * perPiece); j < <i32>last; j++) {
-    if (j == seen) j = end;
-    if (j >= <i32>last) break;
-    const key = (b * tk + j) * kvHeads + g;
-    memory.fill(address(c, 34, key * dim), 0, dimBytes);
-    memory.fill(address(c, 35, key * valueDim), 0, valueBytes);
-  }
+  const seen = max(<i32>(run * perPiece), min(<i32>last, startOf(position, back)));
+  const end = max(seen, min(<i32>last, endOf(position + tq - 1, keys, reach)));
+  forget(c, b, g, run * perPiece, seen);
+  forget(c, b, g, end, last);
 
   for (let j0 = seen; j0 < end; j0 += keyTile) {
     const n = min<u32>(keyTile, end - j0);
@@ -107,8 +123,8 @@ export function attentionGrad(c: usize, piece: u32, scratch: usize): void {
     packColumnsOf(vTurned, address(c, 30, key * valueDim), valueStep, n, valueDim, 1);
     packB(kPanels, address(c, 29, key * dim), keyStep, n, dim, scale);
     let add = false;
-    const from = firstQuery(c, position, j0);
-    const to = endQuery(c, position, j0 + n - 1);
+    const from = firstQuery(j0, position, reach);
+    const to = endQuery(j0 + n - 1, position, back, tq);
     for (let h = g * group; h < (g + 1) * group; h++) {
       for (let i0 = from; i0 < to; i0 += queryTile) {
         const m = min<u32>(queryTile, to - i0);
@@ -124,16 +140,16 @@ export function attentionGrad(c: usize, piece: u32, scratch: usize): void {
           store<f32>(known + (i << 2), load<f32>(address(c, 32, row + i)));
           store<f32>(known + (i << 2), load<f32>(address(c, 31, query + i * heads)), DELTA);
         }
-        const whole = firstQuery(c, position, j0 + n - 1) <= i0 && endQuery(c, position, j0) >= i0 + <i32>m;
+        const whole = firstQuery(j0 + n - 1, position, reach) <= i0 && endQuery(j0, position, back, tq) >= i0 + <i32>m;
 
         for (let j: u32 = 0; j < n; j += NR) {
           const count = min(NR, n - j);
           let low: u32 = 0;
           let high = m;
           if (!whole) {
-            low = min(<i32>m, max(0, firstQuery(c, position, j0 + j) - i0));
+            low = within(firstQuery(j0 + j, position, reach) - i0, 0, m);
             low -= low % MR;
-            high = max(<i32>low, min(<i32>m, endQuery(c, position, j0 + j + count - 1) - i0));
+            high = within(endQuery(j0 + j + count - 1, position, back, tq) - i0, low, m);
           }
           const at = low * ld + (j << 2);
           const some = high - low;
@@ -174,12 +190,13 @@ export function attentionGrad(c: usize, piece: u32, scratch: usize): void {
           let low: u32 = 0;
           let high = n;
           if (!whole) {
-            low = min(<i32>n, max(0, startOf(c, position + i0 + i) - j0)) & ~3;
-            high = max(<i32>low, min(<i32>n, endOf(c, b, position + i0 + i + count - 1) - j0));
+            low = within(startOf(position + i0 + i, back) - j0, 0, n) & ~3;
+            high = within(endOf(position + i0 + i + count - 1, keys, reach) - j0, low, n);
           }
           if (word(c, 11)) for (let r: u32 = 0; r < count; r++) maskRow(c, s + r * ld + (low << 2), b, h, i0 + i + r, j0 + low, high - low);
           if (!whole || n & 3) {
-            for (let r: u32 = 0; r < 4; r++) hide(c, s + r * ld, d + r * ld, b, position + i0 + i + r, j0, low, up(high, 4), up(n, 4), n);
+            for (let r: u32 = 0; r < 4; r++)
+              hide(s + r * ld, d + r * ld, position + i0 + i + r - j0, min(<i32>n, keys - j0), reach, back, low, up(high, 4), up(n, 4));
           }
           const t = turned + (i << 2);
           if (!whole) {
@@ -201,8 +218,8 @@ export function attentionGrad(c: usize, piece: u32, scratch: usize): void {
         } else {
           for (let j: u32 = 0; j < n; j += MR) {
             const count = min(MR, n - j);
-            const low = min(<i32>m, max(0, firstQuery(c, position, j0 + j) - i0));
-            const some = max(0, min(<i32>m, endQuery(c, position, j0 + j + count - 1) - i0) - low);
+            const low = within(firstQuery(j0 + j, position, reach) - i0, 0, m);
+            const some = within(endQuery(j0 + j + count - 1, position, back, tq) - i0, low, m) - low;
             if (some == 0 && add) continue;
             const at = low * ld + (j << 2);
             const skip = low * NR * 4;
@@ -211,8 +228,8 @@ export function attentionGrad(c: usize, piece: u32, scratch: usize): void {
           }
           for (let i: u32 = 0; i < m; i += MR) {
             const count = min(MR, m - i);
-            const low = min(<i32>n, max(0, startOf(c, position + i0 + i) - j0));
-            const some = max(0, min(<i32>n, endOf(c, b, position + i0 + i + count - 1) - j0) - low);
+            const low = within(startOf(position + i0 + i, back) - j0, 0, n);
+            const some = within(endOf(position + i0 + i + count - 1, keys, reach) - j0, low, n) - low;
             if (some == 0) continue;
             const t = turned + low * ldTurned + (i << 2);
             const y = dq + query * dimBytes + i * queryStep;
@@ -222,16 +239,27 @@ export function attentionGrad(c: usize, piece: u32, scratch: usize): void {
         add = true;
       }
     }
-    for (let j: u32 = 0; j < n; j++) {
-      const at = key + j * kvHeads;
-      if (add) {
+    if (!add) forget(c, b, g, j0, j0 + n);
+    else {
+      for (let j: u32 = 0; j < n; j++) {
+        const at = key + j * kvHeads;
         put(address(c, 34, at * dim), dk + j * dkStep, dim);
         put(address(c, 35, at * valueDim), dv + j * dvStep, valueDim);
-      } else {
-        memory.fill(address(c, 34, at * dim), 0, dimBytes);
-        memory.fill(address(c, 35, at * valueDim), 0, valueBytes);
       }
     }
+  }
+}
+
+/** Keys [from, to) of a head have gradients of 0. */
+function forget(c: usize, b: u32, g: u32, from: u32, to: u32): void {
+  const tk = word(c, 2);
+  const kvHeads = word(c, 4);
+  const dim = word(c, 5);
+  const valueDim = word(c, 6);
+  for (let j = from; j < to; j++) {
+    const key = (b * tk + j) * kvHeads + g;
+    memory.fill(address(c, 34, key * dim), 0, dim << 2);
+    memory.fill(address(c, 35, key * valueDim), 0, valueDim << 2);
   }
 }
 
@@ -246,21 +274,23 @@ function clear(s: usize, ld: u32, low: u32, high: u32): void {
 }
 
 /**
- * Of a query's row: nothing outside of [low, high), which are whole vectors up to `end`, and weights of 0 for keys inside that it does not
- * see, or that are not among the n.
+ * Of the row of a query at `position`, counted from the first key: nothing outside of [low, high), which are whole vectors up to `end`, and
+ * weights of 0 for keys inside that it does not see.
  */
-function hide(c: usize, s: usize, d: usize, b: u32, position: i32, j0: i32, low: u32, high: u32, end: u32, n: u32): void {
+function hide(s: usize, d: usize, position: i32, keys: i32, reach: i32, back: i32, low: u32, high: u32, end: u32): void {
+  empty(s, d, 0, low);
+  empty(s, d, high, end);
+  const start = within(position - back, low, high);
+  for (let j = low; j < start; j++) veil(s + (j << 2), d + (j << 2));
+  for (let j = within(endOf(position, keys, reach), low, high); j < high; j++) veil(s + (j << 2), d + (j << 2));
+}
+
+function empty(s: usize, d: usize, low: u32, high: u32): void {
   const nothing = f32x4.splat(0);
-  for (let j: u32 = 0; j < end; j += 4) {
-    if (j == low) j = high;
-    if (j >= end) break;
-    v128.store(s + (j << 2), nothing);
-    v128.store(d + (j << 2), nothing);
+  for (let j = low << 2; j < high << 2; j += 16) {
+    v128.store(s + j, nothing);
+    v128.store(d + j, nothing);
   }
-  const first = min(<i32>high, startOf(c, position) - j0);
-  const last = min(<i32>n, endOf(c, b, position) - j0);
-  for (let j = <i32>low; j < first; j++) veil(s + (j << 2), d + (j << 2));
-  for (let j = max(<i32>low, last); j < <i32>high; j++) veil(s + (j << 2), d + (j << 2));
 }
 
 // @ts-ignore: decorator

@@ -4,7 +4,7 @@
  * attention of few queries, as in decoding, where each key and value is read for a few multiplications and packing them would cost more: a
  * piece is some heads that share their keys, b x kvHeads x groups of heads. Keys are tiles that stay in L1 from query to query.
  */
-import { OWN, address, endOf, positionOf, power, startOf, up, word } from "../attention";
+import { OWN, address, backOf, endOf, keysOf, positionOf, power, reachOf, startOf, up, within, word } from "../attention";
 import { log } from "../math";
 import { dots } from "../matmul";
 import { hsum, madd, storeUpTo, tailMask, vmax } from "../simd";
@@ -32,8 +32,11 @@ export function attentionRows(c: usize, piece: u32, scratch: usize): void {
   const h0 = g * group + (piece % groups) * most;
   const h1 = min(h0 + most, (g + 1) * group);
   const position = positionOf(c, b);
-  const first = startOf(c, position);
-  const end = endOf(c, b, position + tq - 1);
+  const keys = keysOf(c, b);
+  const reach = reachOf(c);
+  const back = backOf(c);
+  const first = startOf(position, back);
+  const end = endOf(position + tq - 1, keys, reach);
   const keyStep = (kvHeads * dim) << 2;
   const valueStep = (kvHeads * valueDim) << 2;
   const scale = f32x4.splat(load<f32>(c, 28));
@@ -49,9 +52,9 @@ export function attentionRows(c: usize, piece: u32, scratch: usize): void {
     let state = scratch + STATES;
     for (let h = h0; h < h1; h++) {
       for (let i: u32 = 0; i < tq; i++, state += stateBytes) {
-        const low = max(0, startOf(c, position + i) - j0);
-        const n = min(<i32>KEYS, endOf(c, b, position + i) - j0) - low;
-        if (n <= 0) continue;
+        const low = within(startOf(position + i, back) - j0, 0, KEYS);
+        const n = within(endOf(position + i, keys, reach) - j0, low, KEYS) - low;
+        if (n == 0) continue;
         const row = (b * heads + h) * tq + i;
         score(s, address(c, 25, ((b * tq + i) * heads + h) * dim), address(c, 26, key * dim) + low * keyStep, keyStep, n, dim, scale);
         if (word(c, 11)) maskRow(c, s, b, h, i, j0 + low, n);
