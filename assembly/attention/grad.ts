@@ -203,10 +203,16 @@ export function attentionGrad(c: usize, piece: u32, scratch: usize): void {
             clear(t, ldTurned, 0, low);
             clear(t, ldTurned, up(high, 4), n);
           }
+          const f = factors + (low << 2);
+          const some = up(high - low, 4);
           if (word(c, 14)) {
-            for (let r: u32 = 0; r < count; r++) dropRow(c, factors + r * ld + (low << 2), row + i + r, j0 + low, high - low, scratch);
-            slopesOf(s, d, ld, t, ldTurned, low, high, known + (i << 2), factors, true);
-          } else slopesOf(s, d, ld, t, ldTurned, low, high, known + (i << 2), 0, false);
+            for (let r: u32 = 0; r < count; r++) {
+              dropRow(c, f + r * ld, row + i + r, j0 + low, some, scratch);
+              times(d + r * ld + (low << 2), f + r * ld, some);
+            }
+          }
+          slopesOf(s, d, ld, t, ldTurned, low, high, known + (i << 2));
+          if (word(c, 14)) for (let r: u32 = 0; r < count; r++) times(s + r * ld + (low << 2), f + r * ld, some);
           if (word(c, 36)) for (let r: u32 = 0; r < count; r++) put(address(c, 36, (row + i + r) * tk + j0), d + r * ld, n);
         }
 
@@ -300,32 +306,32 @@ function veil(s: usize, d: usize): void {
   store<f32>(d, 0);
 }
 
+/** x *= y */
+function times(x: usize, y: usize, n: u32): void {
+  for (const end = x + (n << 2); x < end; x += 16, y += 16) v128.store(x, f32x4.mul(v128.load(x), v128.load(y)));
+}
+
 /** A row's four slopes; its weights in place of the scores, the slopes in place of dy v. */
 // @ts-ignore: decorator
 @inline
-function slopesOfRow(s: usize, d: usize, known: usize, factors: usize, drops: bool): v128 {
-  let p = power(f32x4.sub(v128.load(s), v128.load32_splat(known)));
-  let dp = v128.load(d);
-  if (drops) dp = f32x4.mul(dp, v128.load(factors));
-  dp = f32x4.mul(p, f32x4.sub(dp, v128.load32_splat(known, DELTA)));
-  if (drops) p = f32x4.mul(p, v128.load(factors));
+function slopesOfRow(s: usize, d: usize, known: usize): v128 {
+  const p = power(f32x4.sub(v128.load(s), v128.load32_splat(known)));
+  const slopes = f32x4.mul(p, f32x4.sub(v128.load(d), v128.load32_splat(known, DELTA)));
   v128.store(s, p);
-  v128.store(d, dp);
-  return dp;
+  v128.store(d, slopes);
+  return slopes;
 }
 
 /** Weights p = exp(score - lse) and slopes p (dy v - delta) of four queries for keys [low, high), the slopes transposed too. */
-// @ts-ignore: decorator
-@inline
-function slopesOf(s: usize, d: usize, ld: u32, t: usize, ldT: u32, low: u32, high: u32, known: usize, factors: usize, drops: bool): void {
+function slopesOf(s: usize, d: usize, ld: u32, t: usize, ldT: u32, low: u32, high: u32, known: usize): void {
   t += low * ldT;
   for (let j = low << 2; j < high << 2; j += 16, t += 4 * ldT) {
-    const r0 = slopesOfRow(s + j, d + j, known, factors + j, drops);
-    const r1 = slopesOfRow(s + ld + j, d + ld + j, known + 4, factors + ld + j, drops);
+    const r0 = slopesOfRow(s + j, d + j, known);
+    const r1 = slopesOfRow(s + ld + j, d + ld + j, known + 4);
     const t0 = v128.shuffle<i32>(r0, r1, 0, 4, 1, 5);
     const t1 = v128.shuffle<i32>(r0, r1, 2, 6, 3, 7);
-    const r2 = slopesOfRow(s + 2 * ld + j, d + 2 * ld + j, known + 8, factors + 2 * ld + j, drops);
-    const r3 = slopesOfRow(s + 3 * ld + j, d + 3 * ld + j, known + 12, factors + 3 * ld + j, drops);
+    const r2 = slopesOfRow(s + 2 * ld + j, d + 2 * ld + j, known + 8);
+    const r3 = slopesOfRow(s + 3 * ld + j, d + 3 * ld + j, known + 12);
     const t2 = v128.shuffle<i32>(r2, r3, 0, 4, 1, 5);
     const t3 = v128.shuffle<i32>(r2, r3, 2, 6, 3, 7);
     v128.store(t, v128.shuffle<i64>(t0, t2, 0, 2));
