@@ -67,7 +67,7 @@ export function attention(c: usize, piece: u32, scratch: usize): void {
   const acc = scores + keyTile * ld;
 
   open(scratch);
-  seed(c, scratch);
+  if (TRAINING) seed(c, scratch);
   const lanes = up(queries, NR) << 2;
   for (let i: usize = 0; i < lanes; i += 16) {
     v128.store(state + i, f32x4.splat(-Infinity));
@@ -109,7 +109,7 @@ export function attention(c: usize, piece: u32, scratch: usize): void {
       if (!whole) hide(s, ld, position + i - j0, keys - j0, reach, back, count, low, high, n);
       if (word(c, 11)) maskColumns(c, part, ld, b, h, i0 + i, count, j0 + low, high - low);
       soften(part, ld, high - low, state + (i << 2));
-      if (word(c, 14)) dropColumns(c, part, ld, (b * heads + h) * tq + i0 + i, j0 + low, high - low, scratch);
+      if (TRAINING && word(c, 14)) dropColumns(c, part, ld, (b * heads + h) * tq + i0 + i, j0 + low, high - low, scratch);
     }
     const add = j0 > first;
     if (add) shrink(acc, accStep, queries, state + SHRINK);

@@ -42,7 +42,7 @@ export function attentionRows(c: usize, piece: u32, scratch: usize): void {
   const stateBytes = 16 + (up(valueDim, 4) << 2);
   const s = scratch + SCORES;
 
-  seed(c, scratch);
+  if (TRAINING) seed(c, scratch);
   const all = (h1 - h0) * tq * stateBytes;
   memory.fill(scratch + STATES, 0, all);
   for (let i: usize = 0; i < all; i += stateBytes) store<f32>(scratch + STATES + i, -Infinity);
@@ -58,7 +58,7 @@ export function attentionRows(c: usize, piece: u32, scratch: usize): void {
         score(s, address(c, 25, ((b * tq + i) * heads + h) * dim), address(c, 26, key * dim) + low * keyStep, keyStep, n, dim, scale);
         if (word(c, 11)) maskRow(c, s, b, h, i, j0 + low, n);
         const less = soften(s, n, state);
-        if (word(c, 14)) {
+        if (TRAINING && word(c, 14)) {
           dropRow(c, scratch + FACTORS, row, j0 + low, n, scratch);
           for (let j: usize = 0; j < <usize>(n << 2); j += 16) {
             v128.store(s + j, f32x4.mul(v128.load(s + j), v128.load(scratch + FACTORS + j)));
