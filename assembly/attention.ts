@@ -9,7 +9,7 @@
  */
 import { EXP } from "./constants";
 import { A_STEP, MR, NR, multiplyTiles, packRows, setTiles } from "./gemm";
-import { LN2, LOG2E, ONE, ROUND_BIASED, at, c as constant } from "./math";
+import { LN2, LOG2E, ONE, ROUND_BIASED, at, c as constant, log } from "./math";
 import { madd, msub, vmax } from "./simd";
 
 /** Offsets count as the nearest number within this distance of 0, so that nothing overflows. */
@@ -49,20 +49,47 @@ export function positionOf(c: usize, b: u32): i32 {
   return max(-FARTHEST, min(FARTHEST, offset));
 }
 
-/** One more than the last key that a query of sequence `b` at `position` sees; not above the number of keys. */
-export function endOf(c: usize, b: u32, position: i32): i32 {
+/** As far as from anywhere to anywhere. */
+const ALL: i32 = 1 << 30;
+
+/** How many keys sequence `b` has. */
+export function keysOf(c: usize, b: u32): i32 {
   const given = word(c, 13);
+  const all = <i32>word(c, 2);
+  return given ? min(all, load<i32>(given + (b << 2))) : all;
+}
+
+/** The first position behind a query that it does not see, as a distance. */
+export function reachOf(c: usize): i32 {
   const window = <i32>word(c, 9);
-  let end = <i32>word(c, 2);
-  if (given) end = min(end, load<i32>(given + (b << 2)));
-  if (word(c, 8)) return min(end, position + 1);
-  return window ? min(end, position + window) : end;
+  return word(c, 8) ? 1 : window ? window : ALL;
+}
+
+/** How far back a query sees. */
+export function backOf(c: usize): i32 {
+  const window = <i32>word(c, 9);
+  return window ? window - 1 : ALL;
+}
+
+/** One more than the last of `keys` keys that a query at `position` sees. */
+// @ts-ignore: decorator
+@inline
+export function endOf(position: i32, keys: i32, reach: i32): i32 {
+  return min(keys, position + reach);
 }
 
 /** The first key that a query at `position` sees. */
-export function startOf(c: usize, position: i32): i32 {
-  const window = <i32>word(c, 9);
-  return window ? max(0, position + 1 - window) : 0;
+// @ts-ignore: decorator
+@inline
+export function startOf(position: i32, back: i32): i32 {
+  return max(0, position - back);
+}
+
+/** x as a number of `from` and up that is at most `to`. */
+// @ts-ignore: decorator
+@inline
+export function within(x: i32, from: u32, to: u32): u32 {
+  return max(<i32>from, min(<i32>to, x));
 }
 
 /** exp x for x below about 80, 0 below the normal floats; NaN stays. Errors are 1e-7 and what rounding n ln 2 makes: 1e-7 |x|. */
@@ -81,6 +108,12 @@ export function power(x: v128): v128 {
   q = madd(q, r, constant(ONE));
   q = madd(q, r, constant(ONE));
   return f32x4.mul(q, i32x4.shl(t, 23));
+}
+
+/** log(sum of exponentials) of a row of the scores to word 29, if it is there; infinity where nothing was seen. */
+export function keepLse(c: usize, row: u32, largest: f32, sum: f32): void {
+  if (!word(c, 29)) return;
+  store<f32>(address(c, 29, row), sum == 0 ? Infinity : largest + f32x4.extract_lane(log(f32x4.splat(sum)), 0));
 }
 
 /** The zeros that products begin with. */

@@ -5,10 +5,28 @@
  * and its exponentials are lanes of their own, and weights are what the product with v reads as they are. Of a tile of keys that not all
  * queries see, products leave out what none of eight queries, or of a tile of their rows, sees.
  */
-import { OWN, address, endOf, open, packA, packB, packColumnsOf, positionOf, power, product, startOf, up, word } from "../attention";
+import {
+  OWN,
+  address,
+  backOf,
+  endOf,
+  keepLse,
+  keysOf,
+  open,
+  packA,
+  packB,
+  packColumnsOf,
+  positionOf,
+  power,
+  product,
+  reachOf,
+  startOf,
+  up,
+  within,
+  word,
+} from "../attention";
 import { A_STEP, MR, NR } from "../gemm";
-import { log } from "../math";
-import { storeTail, vmax } from "../simd";
+import { storeUpTo, vmax } from "../simd";
 import { dropColumns, maskColumns, seed } from "./scores";
 
 /** Bytes of what is known of a query, one after another: its largest score, the sum of its weights, how much both have been scaled down. */
@@ -33,8 +51,11 @@ export function attention(c: usize, piece: u32, scratch: usize): void {
   const g = h / (heads / kvHeads);
   const queries = min(most, tq - i0);
   const position = positionOf(c, b) + <i32>i0;
-  const first = startOf(c, position);
-  const end = endOf(c, b, position + queries - 1);
+  const keys = keysOf(c, b);
+  const reach = reachOf(c);
+  const back = backOf(c);
+  const first = startOf(position, back);
+  const end = endOf(position + queries - 1, keys, reach);
 
   const state = scratch + OWN;
   const ld = most << 2;
@@ -46,7 +67,7 @@ export function attention(c: usize, piece: u32, scratch: usize): void {
   const acc = scores + keyTile * ld;
 
   open(scratch);
-  seed(c, scratch);
+  if (TRAINING) seed(c, scratch);
   const lanes = up(queries, NR) << 2;
   for (let i: usize = 0; i < lanes; i += 16) {
     v128.store(state + i, f32x4.splat(-Infinity));
@@ -59,16 +80,16 @@ export function attention(c: usize, piece: u32, scratch: usize): void {
     const key = (b * tk + j0) * kvHeads + g;
     packA(kPanels, address(c, 26, key * dim), (kvHeads * dim) << 2, n, dim);
     packB(vPanels, address(c, 27, key * valueDim), (kvHeads * valueDim) << 2, n, valueDim, 1);
-    const whole = endOf(c, b, position) >= j0 + <i32>n && startOf(c, position + queries - 1) <= j0;
+    const whole = endOf(position, keys, reach) >= j0 + <i32>n && startOf(position + queries - 1, back) <= j0;
     for (let i: u32 = 0; i < queries; i += NR) {
       const count = min(NR, queries - i);
       const s = scores + (i << 2);
       let low: u32 = 0;
       let high = n;
       if (!whole) {
-        low = min(<i32>n, max(0, startOf(c, position + i) - j0));
+        low = within(startOf(position + i, back) - j0, 0, n);
         low -= low % MR;
-        high = max(<i32>low, min(<i32>n, endOf(c, b, position + i + count - 1) - j0));
+        high = within(endOf(position + i + count - 1, keys, reach) - j0, low, n);
       }
       const part = s + low * ld;
       product(
@@ -85,10 +106,10 @@ export function attention(c: usize, piece: u32, scratch: usize): void {
         dim,
         false,
       );
-      if (!whole) hide(c, s, ld, b, position + i, count, j0, low, high, n);
+      if (!whole) hide(s, ld, position + i - j0, keys - j0, reach, back, count, low, high, n);
       if (word(c, 11)) maskColumns(c, part, ld, b, h, i0 + i, count, j0 + low, high - low);
       soften(part, ld, high - low, state + (i << 2));
-      if (word(c, 14)) dropColumns(c, part, ld, (b * heads + h) * tq + i0 + i, j0 + low, high - low, scratch);
+      if (TRAINING && word(c, 14)) dropColumns(c, part, ld, (b * heads + h) * tq + i0 + i, j0 + low, high - low, scratch);
     }
     const add = j0 > first;
     if (add) shrink(acc, accStep, queries, state + SHRINK);
@@ -96,8 +117,8 @@ export function attention(c: usize, piece: u32, scratch: usize): void {
     else {
       for (let i: u32 = 0; i < queries; i += MR) {
         const count = min(MR, queries - i);
-        const low = min(<i32>n, max(0, startOf(c, position + i) - j0));
-        const some = max(0, min(<i32>n, endOf(c, b, position + i + count - 1) - j0) - low);
+        const low = within(startOf(position + i, back) - j0, 0, n);
+        const some = within(endOf(position + i + count - 1, keys, reach) - j0, low, n) - low;
         const s = scores + low * ld + (i << 2);
         if (some || !add)
           product(scratch, s, ld, 0, vPanels + low * NR * 4, n * NR * 4, acc + i * accStep, accStep, count, valueDim, some, add);
@@ -108,17 +129,16 @@ export function attention(c: usize, piece: u32, scratch: usize): void {
 }
 
 /**
- * Of the scores s[n, count] of queries from `position` on with keys from j0 on: -infinity where the query does not see the key, in rows
- * [low, high), and weights 0 in the others.
+ * Of the scores s[n, count] of queries at `position` and behind, counted from the first of n keys: -infinity where the query does not see
+ * the key, in rows [low, high), and weights 0 in the others.
  */
-function hide(c: usize, s: usize, ld: u32, b: u32, position: i32, count: u32, j0: i32, low: u32, high: u32, n: u32): void {
+function hide(s: usize, ld: u32, position: i32, keys: i32, reach: i32, back: i32, count: u32, low: u32, high: u32, n: u32): void {
   clear(s, ld, 0, low);
   clear(s, ld, high, n);
   for (let i: u32 = 0; i < count; i++, s += 4) {
-    const start = min(<i32>high, startOf(c, position + i) - j0);
-    const end = endOf(c, b, position + i) - j0;
-    for (let j = <i32>low; j < start; j++) store<f32>(s + j * ld, -Infinity);
-    for (let j = max(<i32>low, end); j < <i32>high; j++) store<f32>(s + j * ld, -Infinity);
+    const start = within(position + i - back, low, high);
+    for (let j = low; j < start; j++) store<f32>(s + j * ld, -Infinity);
+    for (let j = within(endOf(position + i, keys, reach), low, high); j < high; j++) store<f32>(s + j * ld, -Infinity);
   }
 }
 
@@ -178,20 +198,14 @@ function shrink(y: usize, step: u32, rows: u32, factors: usize): void {
 /** Rows of the result by the sums of their weights, to y, and the logarithms of those to lse. */
 function finish(c: usize, acc: usize, accStep: u32, query: u32, step: u32, cols: u32, rows: u32, row: u32, state: usize): void {
   let y = address(c, 28, query * cols);
-  const lse = word(c, 29) ? address(c, 29, row) : 0;
   for (let i: u32 = 0; i < rows; i++, y += step << 2, acc += accStep) {
     const sum = load<f32>(state + (i << 2), SUMS);
     const nothing = sum == 0;
-    if (lse) {
-      const whole = load<f32>(state + (i << 2)) + f32x4.extract_lane(log(f32x4.splat(sum)), 0);
-      store<f32>(lse + (i << 2), nothing ? Infinity : whole);
-    }
+    keepLse(c, row + i, load<f32>(state + (i << 2)), sum);
     const factor = f32x4.splat(nothing ? 0 : 1 / sum);
-    let d: u32 = 0;
-    for (; d + 4 <= cols; d += 4) {
+    for (let d: u32 = 0; d < cols; d += 4) {
       const v = v128.load(acc + (d << 2));
-      v128.store(y + (d << 2), nothing ? factor : f32x4.mul(v, factor));
+      storeUpTo(y + (d << 2), nothing ? factor : f32x4.mul(v, factor), cols - d);
     }
-    if (d < cols) storeTail(y + (d << 2), nothing ? factor : f32x4.mul(v128.load(acc + (d << 2)), factor), cols - d);
   }
 }
