@@ -1,180 +1,213 @@
 /**
- * @file Scaled dot-product attention and its gradient: what they compute stands in src/plan/kernels.ts.
+ * @file Scaled dot-product attention and its gradient (what they compute stands in src/plan/kernels.ts): what their ways have in common.
+ * attention/forward.ts has tiles of queries, attention/rows.ts few queries as in decoding, attention/grad.ts the gradient.
  *
- * Both begin with
+ * All begin with
  *   0 b  1 tq  2 tk  3 heads  4 kvHeads  5 dim  6 valueDim  7 scale  8 causal  9 window  10 offset
  *   11 mask?  12 offset?  13 lengths?  14 key?  15 whether the mask is bool  16 .. 19 the mask's strides
  *   20 words >> 8 below this are kept  21 factor of what is kept  22 stream
- * attention       23 q, 24 k, 25 v, 26 y, 27 lse?
- *                 A piece is a head of a sequence.
- * attentionGrad   23 dy, 24 q, 25 k, 26 v, 27 delta, 28 lse, 29 dq, 30 dk, 31 dv, 32 dscore?
- *                 A piece is a head of keys of a sequence.
  */
-import { exp, log } from "./math";
-import { philox } from "./random";
+import { EXP } from "./constants";
+import { A_STEP, MR, NR, multiplyTiles, packRows, setTiles } from "./gemm";
+import { LN2, LOG2E, ONE, ROUND_BIASED, at, c as constant } from "./math";
+import { madd, msub, vmax } from "./simd";
 
 /** Offsets count as the nearest number within this distance of 0, so that nothing overflows. */
 const FARTHEST: i32 = 1 << 29;
 
-/** In scratch: the words that dropout starts from, and a block of them. */
-const SEED: usize = 0;
-const BLOCK: usize = 16;
+// In scratch: the fields of products, zeros that they begin with, the words that dropout starts from, and blocks of random words.
+const ZEROS: usize = 128;
+export const SEED: usize = 192;
+export const WORDS: usize = 256;
+/** Free from here on. */
+export const OWN: usize = 512;
 
 // @ts-ignore: decorator
 @inline
-function size(c: usize, i: u32): u32 {
+export function word(c: usize, i: u32): u32 {
   return load<u32>(c + (i << 2));
 }
 
-/** The word of `c` that is an address, plus `elements`. */
+/** The address that word `i` of `c` is, and `elements` further. */
 // @ts-ignore: decorator
 @inline
-function address(c: usize, i: u32, elements: u32): usize {
+export function address(c: usize, i: u32, elements: u32): usize {
   return <usize>load<u32>(c + (i << 2)) + (elements << 2);
 }
 
-/** Position of the first query of sequence `b`. */
-function positionOf(c: usize, b: u32): i32 {
-  const given = size(c, 12);
-  const offset = <i32>(given ? load<u32>(given + (b << 2)) : size(c, 10));
+/** A multiple of 4 or 8. */
+// @ts-ignore: decorator
+@inline
+export function up(n: u32, to: u32): u32 {
+  return (n + to - 1) & ~(to - 1);
+}
+
+/** Position of the first query of sequence `b` among the keys. */
+export function positionOf(c: usize, b: u32): i32 {
+  const given = word(c, 12);
+  const offset = <i32>(given ? load<u32>(given + (b << 2)) : word(c, 10));
   return max(-FARTHEST, min(FARTHEST, offset));
 }
 
-/** One more than the last key that a query at `position` sees. */
-function endOf(c: usize, b: u32, position: i32): i32 {
-  const given = size(c, 13);
-  let end = <i32>size(c, 2);
-  if (given) end = min(end, load<i32>(given + (b << 2)));
-  const window = size(c, 9);
-  if (size(c, 8)) end = min(end, position + 1);
-  else if (window) end = min(end, position + <i32>window);
-  return end;
+/** As far as from anywhere to anywhere. */
+const ALL: i32 = 1 << 30;
+
+/** How many keys sequence `b` has. */
+export function keysOf(c: usize, b: u32): i32 {
+  const given = word(c, 13);
+  const all = <i32>word(c, 2);
+  return given ? min(all, load<i32>(given + (b << 2))) : all;
+}
+
+/** The first position behind a query that it does not see, as a distance. */
+export function reachOf(c: usize): i32 {
+  const window = <i32>word(c, 9);
+  return word(c, 8) ? 1 : window ? window : ALL;
+}
+
+/** How far back a query sees. */
+export function backOf(c: usize): i32 {
+  const window = <i32>word(c, 9);
+  return window ? window - 1 : ALL;
+}
+
+/** One more than the last of `keys` keys that a query at `position` sees. */
+// @ts-ignore: decorator
+@inline
+export function endOf(position: i32, keys: i32, reach: i32): i32 {
+  return min(keys, position + reach);
 }
 
 /** The first key that a query at `position` sees. */
-function startOf(c: usize, position: i32): i32 {
-  const window = size(c, 9);
-  return window ? max(0, position + 1 - <i32>window) : 0;
+// @ts-ignore: decorator
+@inline
+export function startOf(position: i32, back: i32): i32 {
+  return max(0, position - back);
 }
 
-function dot(a: usize, b: usize, n: u32): f32 {
-  let sum: f64 = 0;
-  for (const end = a + (n << 2); a < end; a += 4, b += 4) sum += <f64>load<f32>(a) * <f64>load<f32>(b);
-  return <f32>sum;
+/** x as a number of `from` and up that is at most `to`. */
+// @ts-ignore: decorator
+@inline
+export function within(x: i32, from: u32, to: u32): u32 {
+  return max(<i32>from, min(<i32>to, x));
 }
 
-function addTimes(y: usize, x: usize, factor: f32, n: u32): void {
-  for (const end = y + (n << 2); y < end; y += 4, x += 4) store<f32>(y, load<f32>(y) + factor * load<f32>(x));
+/** exp x for x below about 80, 0 below the normal floats; NaN stays. Errors are 1e-7 and what rounding n ln 2 makes: 1e-7 |x|. */
+// @ts-ignore: decorator
+@inline
+export function power(x: v128): v128 {
+  // At the least the scale is 0.
+  const z = vmax(f32x4.splat(-88.02969), x);
+  const round = constant(ROUND_BIASED);
+  const t = madd(z, constant(LOG2E), round);
+  const r = msub(f32x4.sub(t, round), constant(LN2), z);
+  let q = madd(at(EXP, 0), r, at(EXP, 1));
+  q = madd(q, r, at(EXP, 2));
+  q = madd(q, r, at(EXP, 3));
+  q = madd(q, r, at(EXP, 4));
+  q = madd(q, r, constant(ONE));
+  q = madd(q, r, constant(ONE));
+  return f32x4.mul(q, i32x4.shl(t, 23));
 }
 
-/** -infinity where the mask hides the key. */
-function scoreOf(c: usize, q: usize, k: usize, b: u32, h: u32, i: u32, j: u32): f32 {
-  let s: f32 = load<f32>(c, 28) * dot(q, k, size(c, 5));
-  if (size(c, 11)) {
-    const mask = address(c, 11, b * size(c, 16) + h * size(c, 17) + i * size(c, 18) + j * size(c, 19));
-    if (!size(c, 15)) s += load<f32>(mask);
-    else if (!load<u32>(mask)) s = -Infinity;
-  }
-  return s;
+/** The zeros that products begin with. */
+export function open(scratch: usize): void {
+  memory.fill(scratch + ZEROS, 0, 64);
 }
 
-function exponential(x: f32): f32 {
-  return f32x4.extract_lane(exp(f32x4.splat(x)), 0);
-}
-
-/** Of weight j of a row: 1 without dropout. */
-function factorOf(c: usize, row: u32, j: u32, scratch: usize): f32 {
-  if (!size(c, 14)) return 1;
-  philox(scratch + BLOCK, j >> 2, row, scratch + SEED + 8, scratch + SEED);
-  return load<u32>(scratch + ((j & 3) << 2), BLOCK) >> 8 < size(c, 20) ? load<f32>(c, 84) : 0;
-}
-
-function seed(c: usize, scratch: usize): void {
-  const key = size(c, 14);
-  if (key) philox(scratch + SEED, 0x80000008, size(c, 22), key + 8, key);
-}
-
-export function attention(c: usize, piece: u32, scratch: usize): void {
-  const heads = size(c, 3);
-  const tq = size(c, 1);
-  const tk = size(c, 2);
-  const kvHeads = size(c, 4);
-  const dim = size(c, 5);
-  const valueDim = size(c, 6);
-  const b = piece / heads;
-  const h = piece % heads;
-  const g = h / (heads / kvHeads);
-  const position = positionOf(c, b);
-  seed(c, scratch);
-  for (let i: u32 = 0; i < tq; i++) {
-    const query = (b * tq + i) * heads + h;
-    const q = address(c, 23, query * dim);
-    const y = address(c, 26, query * valueDim);
-    const first = startOf(c, position + i);
-    const end = endOf(c, b, position + i);
-    let largest: f32 = -Infinity;
-    for (let j = first; j < end; j++) {
-      const key = (b * tk + j) * kvHeads + g;
-      largest = max(largest, scoreOf(c, q, address(c, 24, key * dim), b, h, i, j));
-    }
-    memory.fill(y, 0, valueDim << 2);
-    const lse = size(c, 27) + ((piece * tq + i) << 2);
-    if (size(c, 27)) store<f32>(lse, Infinity);
-    if (largest == -Infinity) continue;
-    let total: f32 = 0;
-    for (let j = first; j < end; j++) {
-      const key = (b * tk + j) * kvHeads + g;
-      const weight = exponential(scoreOf(c, q, address(c, 24, key * dim), b, h, i, j) - largest);
-      total += weight;
-      const factor = factorOf(c, piece * tq + i, j, scratch);
-      if (weight != 0) addTimes(y, address(c, 25, key * valueDim), weight * factor, valueDim);
-    }
-    for (let d: u32 = 0; d < valueDim; d++) store<f32>(y + (d << 2), load<f32>(y + (d << 2)) / total);
-    if (size(c, 27)) store<f32>(lse, largest + f32x4.extract_lane(log(f32x4.splat(total)), 0));
+/**
+ * y[rows, cols] = A B, or y + A B where `add`. A has panels of MR rows, `aPanel` bytes apart, with `aStep` bytes between k's; B has
+ * panels of NR columns, `bPanel` bytes apart. `ldc` bytes between rows of y.
+ */
+export function product(
+  scratch: usize,
+  a: usize,
+  aStep: u32,
+  aPanel: u32,
+  b: usize,
+  bPanel: u32,
+  y: usize,
+  ldc: u32,
+  rows: u32,
+  cols: u32,
+  k: u32,
+  add: bool,
+): void {
+  const tiles = rows / MR;
+  const rest = rows - tiles * MR;
+  const aRest = a + tiles * aPanel;
+  const below = tiles * MR * ldc;
+  setTiles(scratch, k, aStep, aPanel, NR * 4, add ? ldc : 0, ldc);
+  for (let col: u32 = 0; col < cols; col += NR, b += bPanel, y += NR * 4) {
+    const width = min(NR, cols - col);
+    if (tiles) multiplyTiles(MR, scratch, tiles, a, b, y, add ? y : scratch + ZEROS, width);
+    if (rest) multiplyTiles(rest, scratch, 1, aRest, b, y + below, add ? y + below : scratch + ZEROS, width);
   }
 }
 
-export function attentionGrad(c: usize, piece: u32, scratch: usize): void {
-  const heads = size(c, 3);
-  const tq = size(c, 1);
-  const tk = size(c, 2);
-  const kvHeads = size(c, 4);
-  const dim = size(c, 5);
-  const valueDim = size(c, 6);
-  const b = piece / kvHeads;
-  const g = piece % kvHeads;
-  const group = heads / kvHeads;
-  const scale = load<f32>(c, 28);
-  const position = positionOf(c, b);
-  seed(c, scratch);
-  for (let j: u32 = 0; j < tk; j++) {
-    const key = (b * tk + j) * kvHeads + g;
-    memory.fill(address(c, 30, key * dim), 0, dim << 2);
-    memory.fill(address(c, 31, key * valueDim), 0, valueDim << 2);
+/** `rows` rows of `k` elements, `ld` bytes apart, as panels of MR rows. */
+export function packA(dst: usize, a: usize, ld: u32, rows: u32, k: u32): void {
+  for (let row: u32 = 0; row < rows; row += MR, dst += k * A_STEP) {
+    const p = a + row * ld;
+    const last = a + (rows - 1) * ld;
+    packRows(dst, k, p, min(p + ld, last), min(p + 2 * ld, last), min(p + 3 * ld, last), min(p + 4 * ld, last), min(p + 5 * ld, last));
   }
-  for (let h = g * group; h < (g + 1) * group; h++) {
-    for (let i: u32 = 0; i < tq; i++) {
-      const query = (b * tq + i) * heads + h;
-      const row = (b * heads + h) * tq + i;
-      const dy = address(c, 23, query * valueDim);
-      const q = address(c, 24, query * dim);
-      const dq = address(c, 29, query * dim);
-      memory.fill(dq, 0, dim << 2);
-      if (size(c, 32)) memory.fill(address(c, 32, row * tk), 0, tk << 2);
-      const end = endOf(c, b, position + i);
-      for (let j = startOf(c, position + i); j < end; j++) {
-        const key = (b * tk + j) * kvHeads + g;
-        const k = address(c, 25, key * dim);
-        const p = exponential(scoreOf(c, q, k, b, h, i, j) - load<f32>(address(c, 28, row)));
-        if (p == 0) continue;
-        const factor = factorOf(c, row, j, scratch);
-        const dp = dot(dy, address(c, 26, key * valueDim), valueDim);
-        const ds: f32 = p * (factor * dp - load<f32>(address(c, 27, query)));
-        if (size(c, 32)) store<f32>(address(c, 32, row * tk + j), ds);
-        addTimes(dq, k, scale * ds, dim);
-        addTimes(address(c, 30, key * dim), q, scale * ds, dim);
-        addTimes(address(c, 31, key * valueDim), dy, factor * p, valueDim);
-      }
+}
+
+/** `rows` rows of `k` elements, `ld` bytes apart, times `scale`, as panels of which they are the columns. */
+export function packColumnsOf(dst: usize, b: usize, ld: u32, rows: u32, k: u32, scale: f32): void {
+  const last = b + (rows - 1) * ld;
+  for (let row: u32 = 0; row < rows; row += NR, dst += k * NR * 4) {
+    const p = b + row * ld;
+    turn(dst, k, p, min(p + ld, last), min(p + 2 * ld, last), min(p + 3 * ld, last), scale);
+    if (rows - row <= 4) break;
+    turn(dst + 16, k, p + 4 * ld, min(p + 5 * ld, last), min(p + 6 * ld, last), min(p + 7 * ld, last), scale);
+  }
+}
+
+/** Four rows of `k` elements, times `scale`, as four columns, with NR columns between k's. */
+function turn(dst: usize, k: u32, p0: usize, p1: usize, p2: usize, p3: usize, scale: f32): void {
+  const s = f32x4.splat(scale);
+  for (; k >= 4; k -= 4) {
+    const r0 = f32x4.mul(v128.load(p0), s);
+    const r1 = f32x4.mul(v128.load(p1), s);
+    const r2 = f32x4.mul(v128.load(p2), s);
+    const r3 = f32x4.mul(v128.load(p3), s);
+    const t0 = v128.shuffle<i32>(r0, r1, 0, 4, 1, 5);
+    const t1 = v128.shuffle<i32>(r0, r1, 2, 6, 3, 7);
+    const t2 = v128.shuffle<i32>(r2, r3, 0, 4, 1, 5);
+    const t3 = v128.shuffle<i32>(r2, r3, 2, 6, 3, 7);
+    v128.store(dst, v128.shuffle<i64>(t0, t2, 0, 2));
+    v128.store(dst, v128.shuffle<i64>(t0, t2, 1, 3), 32);
+    v128.store(dst, v128.shuffle<i64>(t1, t3, 0, 2), 64);
+    v128.store(dst, v128.shuffle<i64>(t1, t3, 1, 3), 96);
+    p0 += 16;
+    p1 += 16;
+    p2 += 16;
+    p3 += 16;
+    dst += 128;
+  }
+  for (; k; k--, dst += 32) {
+    store<f32>(dst, load<f32>(p0) * scale);
+    store<f32>(dst, load<f32>(p1) * scale, 4);
+    store<f32>(dst, load<f32>(p2) * scale, 8);
+    store<f32>(dst, load<f32>(p3) * scale, 12);
+    p0 += 4;
+    p1 += 4;
+    p2 += 4;
+    p3 += 4;
+  }
+}
+
+/** b[k, cols], with `ld` bytes between rows, times `scale`, as panels of NR columns. */
+export function packB(dst: usize, b: usize, ld: u32, k: u32, cols: u32, scale: f32): void {
+  const s = f32x4.splat(scale);
+  for (let col: u32 = 0; col < cols; col += NR, b += NR * 4) {
+    const wide = cols - col > 4;
+    let p = b;
+    for (let i: u32 = 0; i < k; i++, p += ld, dst += NR * 4) {
+      v128.store(dst, f32x4.mul(v128.load(p), s));
+      if (wide) v128.store(dst, f32x4.mul(v128.load(p, 16), s), 16);
     }
   }
 }

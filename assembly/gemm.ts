@@ -217,6 +217,22 @@ export function multiplyBlock(c: usize, scratch: usize, a: usize, aStep: u32, aP
 }
 
 /**
+ * The fields at `f` that `multiplyTiles` reads, for products that are no piece of a command: K, the bytes between k's and between panels of
+ * A, between k's of B, between rows of init (0: all begin with the same) and of y.
+ */
+// @ts-ignore: decorator
+@inline
+export function setTiles(f: usize, k: u32, aStep: u32, aPanel: u32, bStep: u32, initStep: u32, ldc: u32): void {
+  store<u32>(f, ldc, 40);
+  store<u32>(f, k, 44);
+  store<u32>(f, aStep, 48);
+  store<u32>(f, aPanel, 52);
+  store<u32>(f, bStep, 56);
+  store<u32>(f, initStep, 60);
+  store<f32>(f, -Infinity, 64);
+}
+
+/**
  * y[R, 4V] = max(init + A panel * B panel, floor) for `tiles` panels of A under each other; `cols` columns are stored.
  * The rest (K, steps, floor) is in the fields at `f`.
  */
@@ -422,8 +438,14 @@ function tiles6x4(f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, c
   tile(6, 1, f, m, a, b, y, init, cols);
 }
 
+/** The core's `multiplyTiles`. */
+// @ts-ignore: decorator
+@external("core", "multiplyTiles")
+declare function multiplyTilesOfCore(rows: u32, f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void;
+
 /** The tile of 1 to MR rows that fits. Each is a function of its own, so that V8 allocates registers for it alone. */
-function multiplyTiles(rows: u32, f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void {
+export function multiplyTiles(rows: u32, f: usize, m: u32, a: usize, b: usize, y: usize, init: usize, cols: u32): void {
+  if (PART) return multiplyTilesOfCore(rows, f, m, a, b, y, init, cols);
   if (cols > 4) {
     if (MR >= 6 && rows == 6) return tiles6x8(f, m, a, b, y, init, cols);
     if (MR >= 5 && rows == 5) return tiles5x8(f, m, a, b, y, init, cols);

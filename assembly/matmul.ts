@@ -119,7 +119,8 @@ function multiplyDots(c: usize, scratch: usize): void {
   if (activation) epilogue(y, 0, 1, cols, activation);
 }
 
-function dots(a: usize, p0: usize, p1: usize, p2: usize, p3: usize, k: u32): v128 {
+/** Of `k` elements at a, and as many at each p: four sums of products. */
+export function dots(a: usize, p0: usize, p1: usize, p2: usize, p3: usize, k: u32): v128 {
   let s0 = f32x4.splat(0);
   let s1 = s0;
   let s2 = s0;

@@ -32,39 +32,15 @@ function unit(bits: v128): v128 {
   return f32x4.mul(f32x4.convert_i32x4_s(bits), f32x4.splat(5.9604644775390625e-8));
 }
 
-/** A Philox block to `to`: of counter (i, j, two words at `rest`) and the two words at `key`, which may not be `to`. */
-export function philox(to: usize, i: u32, j: u32, rest: usize, key: usize): void {
-  let a = i;
-  let b = j;
-  let c = load<u32>(rest);
-  let d = load<u32>(rest, 4);
-  let k0 = load<u32>(key);
-  let k1 = load<u32>(key, 4);
-  for (let round = 0; round < 10; round++) {
-    const p = <u64>a * M0;
-    const q = <u64>c * M1;
-    a = (<u32>(q >> 32)) ^ b ^ k0;
-    b = <u32>q;
-    c = (<u32>(p >> 32)) ^ d ^ k1;
-    d = <u32>p;
-    k0 += W0;
-    k1 += W1;
-  }
-  store<u32>(to, a);
-  store<u32>(to, b, 4);
-  store<u32>(to, c, 8);
-  store<u32>(to, d, 12);
-}
-
 /**
- * Philox blocks `block` .. `block + 3`, one a lane, to 16 elements at `to`. Multiplying 32 x 32 -> 64 bits takes two
- * vectors of two products each.
+ * Four Philox blocks, one a lane, to `to`: the four first words, then the second ones and so on. The counters are a, b and the two words at
+ * `rest`, the key is the two words at `key`. Multiplying 32 x 32 -> 64 bits takes two vectors of two products each.
  */
-function fillBlocks(to: usize, key: usize, kind: u32, stream: u32, block: u32): void {
-  let a = i32x4.add(i32x4.splat(block), i32x4(0, 1, 2, 3));
-  let b = i32x4.splat(stream);
-  let c = v128.load32_splat(key, 8);
-  let d = v128.load32_splat(key, 12);
+// @ts-ignore: decorator
+@inline
+export function philox(to: usize, a: v128, b: v128, rest: usize, key: usize): void {
+  let c = v128.load32_splat(rest);
+  let d = v128.load32_splat(rest, 4);
   let k0 = v128.load32_splat(key);
   let k1 = v128.load32_splat(key, 4);
   const m0 = i32x4.splat(M0);
@@ -81,6 +57,19 @@ function fillBlocks(to: usize, key: usize, kind: u32, stream: u32, block: u32): 
     k0 = i32x4.add(k0, i32x4.splat(W0));
     k1 = i32x4.add(k1, i32x4.splat(W1));
   }
+  v128.store(to, a);
+  v128.store(to, b, 16);
+  v128.store(to, c, 32);
+  v128.store(to, d, 48);
+}
+
+/** Philox blocks `block` .. `block + 3` to 16 elements at `to`. */
+function fillBlocks(to: usize, key: usize, kind: u32, stream: u32, block: u32): void {
+  philox(to, i32x4.add(i32x4.splat(block), i32x4(0, 1, 2, 3)), i32x4.splat(stream), key + 8, key);
+  let a = v128.load(to);
+  let b = v128.load(to, 16);
+  let c = v128.load(to, 32);
+  let d = v128.load(to, 48);
   if (kind != 0) {
     a = i32x4.shr_u(a, 8);
     b = i32x4.shr_u(b, 8);

@@ -5,9 +5,25 @@
  * and so exceed the loop. Rounds are interleaved. Figures are of the fastest round (on a shared machine one that nobody disturbed), in
  * brackets the mean over the thread's own processor time. Words choose kernels whose name contains one of them.
  */
-import { adam, add, conv2d, layerNorm, logSoftmax, matmul, open, rmsNorm, softmax, sum, tensor } from "../build/esm/index.js";
+import {
+  adam,
+  add,
+  conv2d,
+  gradients,
+  layerNorm,
+  logSoftmax,
+  matmul,
+  mul,
+  open,
+  rmsNorm,
+  softmax,
+  sum,
+  tensor,
+  transpose,
+} from "../build/esm/index.js";
 import { apply } from "../build/esm/apply.js";
 import { Graph, trace } from "../build/esm/graph.js";
+import { attention, attentionGradOp } from "../build/esm/ops/attention.js";
 import { conv2dFilterGradOp, conv2dInputGradOp } from "../build/esm/ops/conv.js";
 import { layerNormGradOp } from "../build/esm/ops/norm.js";
 import { softmaxGradOp } from "../build/esm/ops/softmax.js";
@@ -95,6 +111,7 @@ function* cases() {
     if (a.c > 3) yield { name: `conv dx ${name}`, flops, inputs: [y, w], fn: (u, v) => apply(conv2dInputGradOp, [u, v], a)[0] };
     yield { name: `conv dw ${name}`, flops, inputs: [x, y], fn: (u, v) => apply(conv2dFilterGradOp, [u, v], a)[0] };
   }
+  yield* attentionCases();
   const floats = LARGE / 4;
   for (const cols of [64, 512, 4096]) {
     const shape = [floats / cols, cols];
@@ -123,6 +140,60 @@ function* cases() {
       adam().update([w], [g]);
       return [];
     },
+  };
+}
+
+/**
+ * Attention of `b` sequences each way, beside the product of the same sizes: two products of queries, keys and features forward, five
+ * backward, and, where it is causal, of half of the pairs.
+ */
+function* attentionCases() {
+  const sizes = [
+    ["GPT 64", { b: 12, t: 64, heads: 4, dim: 32 }],
+    ...[256, 512, 1024, 2048].map((t) => [`${t}`, { b: 1, t, heads: 4, dim: 64 }]),
+  ];
+  for (const [name, { b, t, heads, dim }] of sizes) {
+    const q = [b, t, heads, dim];
+    const shared = { b, tq: t, tk: t, heads, kvHeads: heads, dim, valueDim: dim, scale: 1 / Math.sqrt(dim) };
+    yield {
+      name: `product attention ${name}`,
+      flops: 2 * b * heads * t * t * dim,
+      inputs: [[b * heads, t, dim], [b * heads, t, dim]],
+      fn: (x, y) => matmul(x, y, { transposeB: true }),
+    };
+    const whole = { flops: 7 * b * heads * t * (t + 1) * dim, inputs: [q, q, q, q] };
+    yield { name: `attention step ${name} causal`, ...whole, fn: attentionStep(true) };
+    yield { name: `the same of other ops ${name}`, ...whole, fn: attentionStep(false) };
+    for (const causal of [false, true]) {
+      const title = `${name}${causal ? " causal" : ""}`;
+      const pairs = causal ? (t * (t + 1)) / 2 : t * t;
+      const flops = 2 * b * heads * pairs * dim;
+      yield { name: `attention ${title}`, flops: 2 * flops, inputs: [q, q, q], fn: (x, y, z) => attention(x, y, z, { causal }) };
+      yield {
+        name: `attention grad ${title}`,
+        flops: 5 * flops,
+        inputs: [q, q, q, q, [b, t, heads], [b, heads, t]],
+        fn: (...operands) => {
+          const attrs = { ...shared, causal, window: 0, offset: 0, maskStrides: [0, 0, 0, 0], rate: 0, stream: 0 };
+          return apply(attentionGradOp, [...operands, null, null, null, null], attrs).slice(0, 3);
+        },
+      };
+    }
+  }
+}
+
+/** y and all gradients of causal attention as one op, or made of others, for y's gradient d. */
+function attentionStep(fused) {
+  return (q, k, v, d) => {
+    const [, t, , dim] = q.shape;
+    const heads = (x) => transpose(x, [0, 2, 1, 3]);
+    const composite = () => {
+      const scores = mul(matmul(heads(q), heads(k), { transposeB: true }), 1 / Math.sqrt(dim));
+      const hidden = Float32Array.from({ length: t * t }, (_, i) => (i % t > Math.floor(i / t) ? -Infinity : 0));
+      return heads(matmul(softmax(add(scores, tensor(hidden, [t, t]))), heads(v)));
+    };
+    const y = fused ? attention(q, k, v, { causal: true }) : composite();
+    return [y, ...gradients(sum(mul(y, d)), [q, k, v])];
   };
 }
 

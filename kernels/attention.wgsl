@@ -44,9 +44,11 @@ const ROWS: u32 = 1;
 // Parts of the keys, each of CHUNK, a multiple of KEYS.
 const SPLITS: u32 = 1;
 const CHUNK: u32 = 32;
-// Vectors of features that an invocation has of each row, of the results of DIM and of VALUE_DIM features.
+// Vectors of features that an invocation has of each row, of the results of DIM and of VALUE_DIM features. Where these are more than a
+// workgroup can have, several have a part each.
 const NARROW: u32 = 1;
 const WIDE: u32 = 1;
+const PARTS: u32 = 1;
 // Columns that are staged at once for the second product.
 const SLICE: u32 = 4;
 
@@ -153,8 +155,9 @@ fn second_column_whole(place: u32, d: u32) -> vec4<f32> {
   return second_column_vectors[place * (VALUE_DIM / 4u) + d];
 }
 
-// A tile of a sequence and head of keys: its first row, and which rows and columns exist for it. What is read of others is 0.
-struct Tile { b: u32, kv: u32, first: u32, rows: u32, columns: vec2<i32> }
+// A tile of a sequence and head of keys: its first row, and which rows and columns exist for it. What is read of others is 0. `part` is
+// that of the results' features.
+struct Tile { b: u32, kv: u32, first: u32, rows: u32, columns: vec2<i32>, part: u32 }
 
 // Place of query n or of key n among those of all sequences and heads.
 fn query_place(t: Tile, n: u32) -> u32 {
@@ -305,7 +308,7 @@ fn accumulate(second: bool, t: Tile, base: i32, local: u32, width: u32, sums: pt
   for (var k = 0u; k < COLUMNS; k += SLICE) {
     workgroupBarrier();
     for (var i = local; i < SLICE * X * width; i += THREADS) {
-      stage[i] = column_vector(second, t, base + i32(k + i / (X * width)), i % (X * width));
+      stage[i] = column_vector(second, t, base + i32(k + i / (X * width)), (t.part * width * X) + i % (X * width));
     }
     workgroupBarrier();
     for (var j = 0u; j < SLICE; j += 4u) {
@@ -321,10 +324,10 @@ fn accumulate(second: bool, t: Tile, base: i32, local: u32, width: u32, sums: pt
   }
 }
 
-// Writes `width` vectors of a row from element `at` on, of which `features` are there.
-fn store(at: u32, features: u32, x: u32, r: u32, width: u32, factor: f32, sums: ptr<function, array<vec4<f32>, ROWS * MOST>>) {
+// Writes the `width` vectors that the invocation has of row r, which begins at element `at` and has `features`.
+fn store(t: Tile, at: u32, features: u32, x: u32, r: u32, width: u32, factor: f32, sums: ptr<function, array<vec4<f32>, ROWS * MOST>>) {
   for (var c = 0u; c < width; c++) {
-    let d = 4u * (c * X + x);
+    let d = 4u * ((t.part * width + c) * X + x);
     let v = factor * (*sums)[r * MOST + c];
     for (var i = 0u; i < 4u; i++) {
       if (d + i < features) {
@@ -373,21 +376,23 @@ fn prepare(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups
   }
 }
 
+const QUERY_TILES: u32 = (QUERIES + TILE - 1) / TILE;
+
 // The tile of a workgroup: of queries with the keys that any of them sees.
-fn query_tile(number: u32) -> Tile {
-  let tiles = (QUERIES + TILE - 1u) / TILE;
-  let pair = number / tiles;
+fn query_tile(workgroup: u32) -> Tile {
+  let number = workgroup / PARTS;
+  let pair = number / QUERY_TILES;
   let b = pair / KV_HEADS;
-  let first = number % tiles * TILE;
+  let first = number % QUERY_TILES * TILE;
   let last = min(first + TILE, QUERIES) - 1u;
   let columns = vec2(seen_by(b, first / GROUP).x, seen_by(b, last / GROUP).y);
-  return Tile(b, pair % KV_HEADS, first, QUERIES, columns);
+  return Tile(b, pair % KV_HEADS, first, QUERIES, columns, workgroup % PARTS);
 }
 
 @compute @workgroup_size(THREADS)
 fn forward(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let number = id.x + id.y * groups.x;
-  if (number >= B * KV_HEADS * ((QUERIES + TILE - 1u) / TILE) * SPLITS) {
+  if (number >= B * KV_HEADS * QUERY_TILES * PARTS * SPLITS) {
     return;
   }
   let split = number % SPLITS;
@@ -441,14 +446,14 @@ fn forward(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups
     if (n < QUERIES) {
       if (SPLITS > 1u) {
         let at = (split * (B * HEADS * TQ) + query_place(t, n)) * (VALUE_DIM + 2u);
-        store(at, VALUE_DIM, x, r, WIDE, 1.0, &sums);
-        if (x == 0u) {
+        store(t, at, VALUE_DIM, x, r, WIDE, 1.0, &sums);
+        if (x == 0u && t.part == 0u) {
           result[at + VALUE_DIM] = largest[r];
           result[at + VALUE_DIM + 1u] = total[r];
         }
       } else {
-        store(query_place(t, n) * VALUE_DIM, VALUE_DIM, x, r, WIDE, share_of(total[r]), &sums);
-        if (HAS_LSE && x == 0u) {
+        store(t, query_place(t, n) * VALUE_DIM, VALUE_DIM, x, r, WIDE, share_of(total[r]), &sums);
+        if (HAS_LSE && x == 0u && t.part == 0u) {
           more[query_number(t, n)] = lse(largest[r], total[r]);
         }
       }
@@ -501,7 +506,7 @@ fn facts_of(t: Tile, n: u32) -> vec2<f32> {
 @compute @workgroup_size(THREADS)
 fn queries(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let number = id.x + id.y * groups.x;
-  if (number >= B * KV_HEADS * ((QUERIES + TILE - 1u) / TILE)) {
+  if (number >= B * KV_HEADS * QUERY_TILES * PARTS) {
     return;
   }
   let t = query_tile(number);
@@ -527,7 +532,7 @@ fn queries(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups
       for (var i = 0u; i < 4u; i++) {
         let p = f32_exp(score(t, own + r, seen[r], j + i32(i), scores[r][i]) - known[r].x);
         ds[i] = p * (factor[i] * dp[r][i] - known[r].y);
-        if (HAS_DSCORE && j + i32(i) >= seen[r].x && j + i32(i) < seen[r].y) {
+        if (HAS_DSCORE && t.part == 0u && j + i32(i) >= seen[r].x && j + i32(i) < seen[r].y) {
           more[query_number(t, own + r) * TK + u32(j) + i] = ds[i];
         }
       }
@@ -537,7 +542,7 @@ fn queries(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups
   }
   for (var r = 0u; r < ROWS; r++) {
     if (own + r < QUERIES) {
-      store(query_place(t, own + r) * DIM, DIM, x, r, NARROW, SCALE, &sums);
+      store(t, query_place(t, own + r) * DIM, DIM, x, r, NARROW, SCALE, &sums);
     }
   }
 }
@@ -562,7 +567,8 @@ fn queries_of(b: u32, first: i32, last: i32) -> vec2<i32> {
 
 @compute @workgroup_size(THREADS)
 fn keys(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-  let number = id.x + id.y * groups.x;
+  let workgroup = id.x + id.y * groups.x;
+  let number = workgroup / PARTS;
   let tiles = (TK + TILE - 1u) / TILE;
   let pair = number / tiles;
   if (pair >= B * KV_HEADS) {
@@ -571,7 +577,7 @@ fn keys(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
   let b = pair / KV_HEADS;
   let first = number % tiles * TILE;
   let columns = queries_of(b, i32(first), i32(min(first + TILE, TK)) - 1);
-  let t = Tile(b, pair % KV_HEADS, first, u32(max(length_of(b), 0)), columns);
+  let t = Tile(b, pair % KV_HEADS, first, u32(max(length_of(b), 0)), columns, workgroup % PARTS);
   let x = local % X;
   let y = local / X;
   let own = i32(first + y * ROWS);
@@ -611,15 +617,15 @@ fn keys(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
   for (var r = 0u; r < ROWS; r++) {
     if (own + i32(r) < i32(TK)) {
       let place = key_place(t, u32(own) + r);
-      store(place * DIM, DIM, x, r, NARROW, SCALE, &key_sums);
-      store_more(place * VALUE_DIM, VALUE_DIM, x, r, WIDE, &value_sums);
+      store(t, place * DIM, DIM, x, r, NARROW, SCALE, &key_sums);
+      store_more(t, place * VALUE_DIM, VALUE_DIM, x, r, WIDE, &value_sums);
     }
   }
 }
 
-fn store_more(at: u32, features: u32, x: u32, r: u32, width: u32, sums: ptr<function, array<vec4<f32>, ROWS * MOST>>) {
+fn store_more(t: Tile, at: u32, features: u32, x: u32, r: u32, width: u32, sums: ptr<function, array<vec4<f32>, ROWS * MOST>>) {
   for (var c = 0u; c < width; c++) {
-    let d = 4u * (c * X + x);
+    let d = 4u * ((t.part * width + c) * X + x);
     for (var i = 0u; i < 4u; i++) {
       if (d + i < features) {
         more[at + d + i] = (*sums)[r * MOST + c][i];

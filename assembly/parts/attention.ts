@@ -1,6 +1,8 @@
 /** @file Calls the kernels of transformers: a part of the kernels that applications without such layers do not download. */
 import * as O from "../../src/wasm/opcodes";
-import { attention, attentionGrad } from "../attention";
+import { attention } from "../attention/forward";
+import { attentionGrad } from "../attention/grad";
+import { attentionRows } from "../attention/rows";
 import { rotary } from "../rotary";
 import { scatterUpdate } from "../scatter";
 import { massThreshold } from "../threshold";
@@ -18,6 +20,9 @@ export function call(op: u32, c: usize, piece: u32, scratch: usize): void {
       break;
     case O.ATTENTION:
       attention(c, piece, scratch);
+      break;
+    case O.ATTENTION_ROWS:
+      attentionRows(c, piece, scratch);
       break;
     case O.ATTENTION_GRAD:
       if (TRAINING) attentionGrad(c, piece, scratch);

@@ -20,6 +20,9 @@ import { transpose } from "./move.ts";
 import { toFloat } from "./promote.ts";
 import { sum } from "./reduce.ts";
 
+/** Of a query and of a value: what tiles of the kernels have room for. */
+const MOST_FEATURES = 2048;
+
 const attrsOf = (attrs: Attrs): AttentionAttrs => attrs as unknown as AttentionAttrs;
 const queries = ({ b, tq, heads }: AttentionAttrs, dim: number): Shape => [b, tq, heads, dim];
 const keys = ({ b, tk, kvHeads }: AttentionAttrs, dim: number): Shape => [b, tk, kvHeads, dim];
@@ -105,6 +108,9 @@ function sizesOf(q: Tensor, k: Tensor, v: Tensor): Pick<AttentionAttrs, "b" | "t
       "attention: expected at least one feature, and heads of q whose number is a multiple of that of the heads of k and v, " +
         `which each serve as many, ${came()}`,
     );
+  }
+  if (Math.max(dim, valueDim) > MOST_FEATURES) {
+    throw new ShapeError(`attention: a head has at most ${MOST_FEATURES} features and values, ${came()}; use more heads`);
   }
   return { b, tq, tk, heads, kvHeads, dim, valueDim };
 }
