@@ -1,4 +1,7 @@
-/** @file GPU encoders of attention and its gradient (kernels/attention.wgsl): how large tiles are, and into how many parts keys are cut. */
+/**
+ * @file GPU encoders of attention and its gradient (kernels/attention.wgsl, attention-grad.wgsl): how large tiles are, and into how many
+ * parts keys are cut.
+ */
 import type { AttentionAttrs } from "../../plan/kernels.ts";
 import type { Call, Operand } from "../../plan/plan.ts";
 import type { Bound, Constants, DispatchWriter, GpuEncoder, Hooks } from "../dispatch.ts";
@@ -151,7 +154,7 @@ export const attentionGrad: GpuEncoder = (call, out) => {
   const pass = (entry: string, width: number, parts: number, count: number, own: Constants, buffers: readonly (Bound | null)[]): void => {
     const each = rowsOf(width, count);
     const groups = a.b * a.kvHeads * Math.ceil(count / ((THREADS / LANES) * each)) * parts;
-    out.dispatch({ file: "attention", entry, constants: { ...constants, ...own, ROWS: each, PARTS: parts }, hooks }, buffers, groups);
+    out.dispatch({ file: "attention-grad", entry, constants: { ...constants, ...own, ROWS: each, PARTS: parts }, hooks }, buffers, groups);
   };
   if (dscore !== null) fillWith(dscore, 0, out);
   const [queries, others] = [
