@@ -9,7 +9,7 @@
  */
 import { EXP } from "./constants";
 import { A_STEP, MR, NR, multiplyTiles, packRows, setTiles } from "./gemm";
-import { LN2, LOG2E, ONE, ROUND_BIASED, at, c as constant } from "./math";
+import { LN2, LOG2E, ONE, ROUND_BIASED, at, c as constant, log } from "./math";
 import { madd, msub, vmax } from "./simd";
 
 /** Offsets count as the nearest number within this distance of 0, so that nothing overflows. */
@@ -108,6 +108,12 @@ export function power(x: v128): v128 {
   q = madd(q, r, constant(ONE));
   q = madd(q, r, constant(ONE));
   return f32x4.mul(q, i32x4.shl(t, 23));
+}
+
+/** log(sum of exponentials) of a row of the scores to word 29, if it is there; infinity where nothing was seen. */
+export function keepLse(c: usize, row: u32, largest: f32, sum: f32): void {
+  if (!word(c, 29)) return;
+  store<f32>(address(c, 29, row), sum == 0 ? Infinity : largest + f32x4.extract_lane(log(f32x4.splat(sum)), 0));
 }
 
 /** The zeros that products begin with. */

@@ -36,8 +36,6 @@ function unit(bits: v128): v128 {
  * Four Philox blocks, one a lane, to `to`: the four first words, then the second ones and so on. The counters are a, b and the two words at
  * `rest`, the key is the two words at `key`. Multiplying 32 x 32 -> 64 bits takes two vectors of two products each.
  */
-// @ts-ignore: decorator
-@inline
 export function philox(to: usize, a: v128, b: v128, rest: usize, key: usize): void {
   let c = v128.load32_splat(rest);
   let d = v128.load32_splat(rest, 4);

@@ -10,6 +10,7 @@ import {
   address,
   backOf,
   endOf,
+  keepLse,
   keysOf,
   open,
   packA,
@@ -25,8 +26,7 @@ import {
   word,
 } from "../attention";
 import { A_STEP, MR, NR } from "../gemm";
-import { log } from "../math";
-import { storeTail, vmax } from "../simd";
+import { storeUpTo, vmax } from "../simd";
 import { dropColumns, maskColumns, seed } from "./scores";
 
 /** Bytes of what is known of a query, one after another: its largest score, the sum of its weights, how much both have been scaled down. */
@@ -67,7 +67,7 @@ export function attention(c: usize, piece: u32, scratch: usize): void {
   const acc = scores + keyTile * ld;
 
   open(scratch);
-  seed(c, scratch);
+  if (TRAINING) seed(c, scratch);
   const lanes = up(queries, NR) << 2;
   for (let i: usize = 0; i < lanes; i += 16) {
     v128.store(state + i, f32x4.splat(-Infinity));
@@ -109,7 +109,7 @@ export function attention(c: usize, piece: u32, scratch: usize): void {
       if (!whole) hide(s, ld, position + i - j0, keys - j0, reach, back, count, low, high, n);
       if (word(c, 11)) maskColumns(c, part, ld, b, h, i0 + i, count, j0 + low, high - low);
       soften(part, ld, high - low, state + (i << 2));
-      if (word(c, 14)) dropColumns(c, part, ld, (b * heads + h) * tq + i0 + i, j0 + low, high - low, scratch);
+      if (TRAINING && word(c, 14)) dropColumns(c, part, ld, (b * heads + h) * tq + i0 + i, j0 + low, high - low, scratch);
     }
     const add = j0 > first;
     if (add) shrink(acc, accStep, queries, state + SHRINK);
@@ -198,20 +198,14 @@ function shrink(y: usize, step: u32, rows: u32, factors: usize): void {
 /** Rows of the result by the sums of their weights, to y, and the logarithms of those to lse. */
 function finish(c: usize, acc: usize, accStep: u32, query: u32, step: u32, cols: u32, rows: u32, row: u32, state: usize): void {
   let y = address(c, 28, query * cols);
-  const lse = word(c, 29) ? address(c, 29, row) : 0;
   for (let i: u32 = 0; i < rows; i++, y += step << 2, acc += accStep) {
     const sum = load<f32>(state + (i << 2), SUMS);
     const nothing = sum == 0;
-    if (lse) {
-      const whole = load<f32>(state + (i << 2)) + f32x4.extract_lane(log(f32x4.splat(sum)), 0);
-      store<f32>(lse + (i << 2), nothing ? Infinity : whole);
-    }
+    keepLse(c, row + i, load<f32>(state + (i << 2)), sum);
     const factor = f32x4.splat(nothing ? 0 : 1 / sum);
-    let d: u32 = 0;
-    for (; d + 4 <= cols; d += 4) {
+    for (let d: u32 = 0; d < cols; d += 4) {
       const v = v128.load(acc + (d << 2));
-      v128.store(y + (d << 2), nothing ? factor : f32x4.mul(v, factor));
+      storeUpTo(y + (d << 2), nothing ? factor : f32x4.mul(v, factor), cols - d);
     }
-    if (d < cols) storeTail(y + (d << 2), nothing ? factor : f32x4.mul(v128.load(acc + (d << 2)), factor), cols - d);
   }
 }

@@ -33,20 +33,57 @@ import { dropRow, maskRow, seed } from "./scores";
 const MOST_QUERIES: u32 = 128;
 /** What is known of a query: lse, then delta. */
 const DELTA: usize = MOST_QUERIES * 4;
-const TILES: usize = OWN + 2 * DELTA;
+/** In scratch: where each of a piece's tiles is. */
+const PLACES: usize = 384;
+const K_TURNED: u32 = 0;
+const V_TURNED: u32 = 1;
+const K_PANELS: u32 = 2;
+const DK: u32 = 3;
+const DV: u32 = 4;
+const Q_ROWS: u32 = 5;
+const DY_ROWS: u32 = 6;
+const Q_PANELS: u32 = 7;
+const DY_PANELS: u32 = 8;
+const SCORES: u32 = 9;
+const SLOPES: u32 = 10;
+const TURNED: u32 = 11;
+const FACTORS: u32 = 12;
 
-/** The first query that sees key j; at least 0. */
 // @ts-ignore: decorator
 @inline
-function firstQuery(j: i32, position: i32, reach: i32): i32 {
-  return max(0, j - position - reach + 1);
+function placeOf(scratch: usize, tile: u32): usize {
+  return load<u32>(scratch + PLACES + (tile << 2));
 }
 
-/** One more than the last of `queries` that sees key j. */
+/** Gives a tile its place. Returns where the next one may be. */
 // @ts-ignore: decorator
 @inline
-function endQuery(j: i32, position: i32, back: i32, queries: u32): i32 {
-  return min(<i32>queries, j - position + back + 1);
+function put(scratch: usize, tile: u32, at: usize, bytes: u32): usize {
+  store<u32>(scratch + PLACES + (tile << 2), at);
+  return at + bytes;
+}
+
+function placeTiles(c: usize, scratch: usize): void {
+  const dim = word(c, 5) << 2;
+  const valueDim = word(c, 6) << 2;
+  const queries = word(c, 23);
+  const keys = word(c, 24);
+  const dims = up(dim, NR << 2);
+  const valueDims = up(valueDim, NR << 2);
+  const rows = ((queries + MR - 1) / MR) * MR;
+  let at = put(scratch, K_TURNED, scratch + OWN + 2 * DELTA, keys * dim);
+  at = put(scratch, V_TURNED, at, keys * valueDim);
+  at = put(scratch, K_PANELS, at, keys * dims);
+  at = put(scratch, DK, at, keys * dims);
+  at = put(scratch, DV, at, keys * valueDims);
+  at = put(scratch, Q_ROWS, at, rows * dim);
+  at = put(scratch, DY_ROWS, at, rows * valueDim);
+  at = put(scratch, Q_PANELS, at, queries * dims);
+  at = put(scratch, DY_PANELS, at, queries * valueDims);
+  at = put(scratch, SCORES, at, queries * (keys << 2));
+  at = put(scratch, SLOPES, at, queries * (keys << 2));
+  at = put(scratch, TURNED, at, queries * (keys << 2));
+  put(scratch, FACTORS, at, 0);
 }
 
 export function attentionGrad(c: usize, piece: u32, scratch: usize): void {
@@ -66,187 +103,202 @@ export function attentionGrad(c: usize, piece: u32, scratch: usize): void {
   const b = piece / runs / kvHeads;
   const group = heads / kvHeads;
   const position = positionOf(c, b);
-  const keys = keysOf(c, b);
   const reach = reachOf(c);
   const back = backOf(c);
+  const keyStep = (kvHeads * dim) << 2;
   const dq = address(c, 33, 0) + run * word(c, 26);
-
-  const dimBytes = dim << 2;
-  const valueBytes = valueDim << 2;
-  const queryStep = heads * dimBytes;
-  const keyStep = kvHeads * dimBytes;
-  const valueStep = kvHeads * valueBytes;
-  const dyStep = heads * valueBytes;
-  const dkStep = up(dim, NR) << 2;
-  const dvStep = up(valueDim, NR) << 2;
-  const ld = keyTile << 2;
-  const ldTurned = queryTile << 2;
-
-  const known = scratch + OWN;
-  const kTurned = scratch + TILES;
-  const vTurned = kTurned + keyTile * dimBytes;
-  const kPanels = vTurned + keyTile * valueBytes;
-  const dk = kPanels + keyTile * dkStep;
-  const dv = dk + keyTile * dkStep;
-  const qRows = dv + keyTile * dvStep;
-  const dyRows = qRows + ((queryTile + MR - 1) / MR) * dim * A_STEP;
-  const qPanels = dyRows + ((queryTile + MR - 1) / MR) * valueDim * A_STEP;
-  const dyPanels = qPanels + queryTile * dkStep;
-  const scores = dyPanels + queryTile * dvStep;
-  const slopes = scores + queryTile * ld;
-  const turned = slopes + queryTile * ld;
-  const factors = turned + keyTile * ldTurned;
+  const k0 = run * perPiece;
+  const last = min(tk, k0 + perPiece);
 
   open(scratch);
   seed(c, scratch);
+  placeTiles(c, scratch);
   for (let h = g * group; h < (g + 1) * group; h++) {
     for (let i: u32 = 0; i < tq; i++) {
-      memory.fill(dq + ((b * tq + i) * heads + h) * dimBytes, 0, dimBytes);
-      if (word(c, 36)) {
-        const from = run * perPiece;
-        memory.fill(address(c, 36, ((b * heads + h) * tq + i) * tk + from), 0, (min(tk, from + perPiece) - from) << 2);
-      }
+      memory.fill(dq + ((((b * tq + i) * heads + h) * dim) << 2), 0, dim << 2);
+      if (word(c, 36)) memory.fill(address(c, 36, ((b * heads + h) * tq + i) * tk + k0), 0, (last - k0) << 2);
     }
   }
 
-  const last = min(tk, (run + 1) * perPiece);
   // Keys that nobody sees have no gradient.
-  const seen = max(<i32>(run * perPiece), min(<i32>last, startOf(position, back)));
-  const end = max(seen, min(<i32>last, endOf(position + tq - 1, keys, reach)));
-  forget(c, b, g, run * perPiece, seen);
+  const seen = within(startOf(position, back), k0, last);
+  const end = within(endOf(position + tq - 1, keysOf(c, b), reach), seen, last);
+  forget(c, b, g, k0, seen);
   forget(c, b, g, end, last);
 
   for (let j0 = seen; j0 < end; j0 += keyTile) {
-    const n = min<u32>(keyTile, end - j0);
+    const n = min(keyTile, end - j0);
     const key = (b * tk + j0) * kvHeads + g;
-    packColumnsOf(kTurned, address(c, 29, key * dim), keyStep, n, dim, scale);
-    packColumnsOf(vTurned, address(c, 30, key * valueDim), valueStep, n, valueDim, 1);
-    packB(kPanels, address(c, 29, key * dim), keyStep, n, dim, scale);
+    const k = address(c, 29, key * dim);
+    packColumnsOf(placeOf(scratch, K_TURNED), k, keyStep, n, dim, scale);
+    packB(placeOf(scratch, K_PANELS), k, keyStep, n, dim, scale);
+    packColumnsOf(placeOf(scratch, V_TURNED), address(c, 30, key * valueDim), (kvHeads * valueDim) << 2, n, valueDim, 1);
     let add = false;
-    const from = firstQuery(j0, position, reach);
-    const to = endQuery(j0 + n - 1, position, back, tq);
+    // Queries that see some of these keys.
+    const from = within(j0 - position - reach + 1, 0, tq);
+    const to = within(j0 + n - position + back, from, tq);
     for (let h = g * group; h < (g + 1) * group; h++) {
       for (let i0 = from; i0 < to; i0 += queryTile) {
-        const m = min<u32>(queryTile, to - i0);
+        const m = min(queryTile, to - i0);
         const query = (b * tq + i0) * heads + h;
         const row = (b * heads + h) * tq + i0;
-        const q = address(c, 28, query * dim);
-        const dy = address(c, 27, query * valueDim);
-        packA(qRows, q, queryStep, m, dim);
-        packA(dyRows, dy, dyStep, m, valueDim);
-        packB(qPanels, q, queryStep, m, dim, scale);
-        packB(dyPanels, dy, dyStep, m, valueDim, 1);
-        for (let i: u32 = 0; i < m; i++) {
-          store<f32>(known + (i << 2), load<f32>(address(c, 32, row + i)));
-          store<f32>(known + (i << 2), load<f32>(address(c, 31, query + i * heads)), DELTA);
-        }
-        const whole = firstQuery(j0 + n - 1, position, reach) <= i0 && endQuery(j0, position, back, tq) >= i0 + <i32>m;
-
-        for (let j: u32 = 0; j < n; j += NR) {
-          const count = min(NR, n - j);
-          let low: u32 = 0;
-          let high = m;
-          if (!whole) {
-            low = within(firstQuery(j0 + j, position, reach) - i0, 0, m);
-            low -= low % MR;
-            high = within(endQuery(j0 + j + count - 1, position, back, tq) - i0, low, m);
-          }
-          const at = low * ld + (j << 2);
-          const some = high - low;
-          product(
-            scratch,
-            qRows + low * dimBytes,
-            A_STEP,
-            dim * A_STEP,
-            kTurned + j * dimBytes,
-            0,
-            scores + at,
-            ld,
-            some,
-            count,
-            dim,
-            false,
-          );
-          product(
-            scratch,
-            dyRows + low * valueBytes,
-            A_STEP,
-            valueDim * A_STEP,
-            vTurned + j * valueBytes,
-            0,
-            slopes + at,
-            ld,
-            some,
-            count,
-            valueDim,
-            false,
-          );
-        }
-
-        for (let i: u32 = 0; i < m; i += 4) {
-          const count = min<u32>(4, m - i);
-          const s = scores + i * ld;
-          const d = slopes + i * ld;
-          let low: u32 = 0;
-          let high = n;
-          if (!whole) {
-            low = within(startOf(position + i0 + i, back) - j0, 0, n) & ~3;
-            high = within(endOf(position + i0 + i + count - 1, keys, reach) - j0, low, n);
-          }
-          if (word(c, 11)) for (let r: u32 = 0; r < count; r++) maskRow(c, s + r * ld + (low << 2), b, h, i0 + i + r, j0 + low, high - low);
-          if (!whole || n & 3) {
-            for (let r: u32 = 0; r < 4; r++)
-              hide(s + r * ld, d + r * ld, position + i0 + i + r - j0, min(<i32>n, keys - j0), reach, back, low, up(high, 4), up(n, 4));
-          }
-          const t = turned + (i << 2);
-          if (!whole) {
-            clear(t, ldTurned, 0, low);
-            clear(t, ldTurned, up(high, 4), n);
-          }
-          if (word(c, 14)) {
-            for (let r: u32 = 0; r < count; r++) dropRow(c, factors + r * ld + (low << 2), row + i + r, j0 + low, high - low, scratch);
-            slopesOf(s, d, ld, t, ldTurned, low, high, known + (i << 2), factors, true);
-          } else slopesOf(s, d, ld, t, ldTurned, low, high, known + (i << 2), 0, false);
-          if (word(c, 36)) for (let r: u32 = 0; r < count; r++) put(address(c, 36, (row + i + r) * tk + j0), d + r * ld, n);
-        }
-
-        if (whole) {
-          product(scratch, scores, ld, MR * 4, dyPanels, m * NR * 4, dv, dvStep, n, valueDim, m, add);
-          product(scratch, slopes, ld, MR * 4, qPanels, m * NR * 4, dk, dkStep, n, dim, m, add);
-          const y = dq + query * dimBytes;
-          product(scratch, turned, ldTurned, MR * 4, kPanels, n * NR * 4, y, queryStep, m, dim, n, true);
-        } else {
-          for (let j: u32 = 0; j < n; j += MR) {
-            const count = min(MR, n - j);
-            const low = within(firstQuery(j0 + j, position, reach) - i0, 0, m);
-            const some = within(endQuery(j0 + j + count - 1, position, back, tq) - i0, low, m) - low;
-            if (some == 0 && add) continue;
-            const at = low * ld + (j << 2);
-            const skip = low * NR * 4;
-            product(scratch, scores + at, ld, 0, dyPanels + skip, m * NR * 4, dv + j * dvStep, dvStep, count, valueDim, some, add);
-            product(scratch, slopes + at, ld, 0, qPanels + skip, m * NR * 4, dk + j * dkStep, dkStep, count, dim, some, add);
-          }
-          for (let i: u32 = 0; i < m; i += MR) {
-            const count = min(MR, m - i);
-            const low = within(startOf(position + i0 + i, back) - j0, 0, n);
-            const some = within(endOf(position + i0 + i + count - 1, keys, reach) - j0, low, n) - low;
-            if (some == 0) continue;
-            const t = turned + low * ldTurned + (i << 2);
-            const y = dq + query * dimBytes + i * queryStep;
-            product(scratch, t, ldTurned, 0, kPanels + low * NR * 4, n * NR * 4, y, queryStep, count, dim, some, true);
-          }
-        }
+        // The first query's position, counted from the first key of the tile.
+        const p = position + i0 - j0;
+        const whole = p + reach >= <i32>n && p + <i32>m - 1 <= back;
+        packQueries(c, scratch, query, row, m);
+        multiply(c, scratch, p, reach, back, m, n, whole);
+        weigh(c, scratch, p, reach, back, m, n, whole, b, h, i0, j0);
+        accumulate(c, scratch, p, reach, back, m, n, whole, dq + ((query * dim) << 2), add);
         add = true;
       }
     }
-    if (!add) forget(c, b, g, j0, j0 + n);
-    else {
-      for (let j: u32 = 0; j < n; j++) {
-        const at = key + j * kvHeads;
-        put(address(c, 34, at * dim), dk + j * dkStep, dim);
-        put(address(c, 35, at * valueDim), dv + j * dvStep, valueDim);
+    if (add) keep(c, scratch, key, n);
+    else forget(c, b, g, j0, j0 + n);
+  }
+}
+
+/** m queries with dy, as rows and as panels, and what else is known of them. */
+function packQueries(c: usize, scratch: usize, query: u32, row: u32, m: u32): void {
+  const heads = word(c, 3);
+  const dim = word(c, 5);
+  const valueDim = word(c, 6);
+  const q = address(c, 28, query * dim);
+  const dy = address(c, 27, query * valueDim);
+  packA(placeOf(scratch, Q_ROWS), q, (heads * dim) << 2, m, dim);
+  packA(placeOf(scratch, DY_ROWS), dy, (heads * valueDim) << 2, m, valueDim);
+  packB(placeOf(scratch, Q_PANELS), q, (heads * dim) << 2, m, dim, load<f32>(c, 28));
+  packB(placeOf(scratch, DY_PANELS), dy, (heads * valueDim) << 2, m, valueDim, 1);
+  for (let i: u32 = 0; i < m; i++) {
+    const known = scratch + OWN + (i << 2);
+    store<f32>(known, load<f32>(address(c, 32, row + i)));
+    store<f32>(known, load<f32>(address(c, 31, query + i * heads)), DELTA);
+  }
+}
+
+/** The scores q k and dy v of m queries and n keys, of eight keys for queries from the tile of rows on in which one sees some. */
+function multiply(c: usize, scratch: usize, p: i32, reach: i32, back: i32, m: u32, n: u32, whole: bool): void {
+  const dim = word(c, 5);
+  const valueDim = word(c, 6);
+  const ld = word(c, 24) << 2;
+  const dimBytes = dim << 2;
+  const valueBytes = valueDim << 2;
+  for (let j: u32 = 0; j < n; j += NR) {
+    const count = min(NR, n - j);
+    let low: u32 = 0;
+    let high = m;
+    if (!whole) {
+      low = within(j - p - reach + 1, 0, m);
+      low -= low % MR;
+      high = within(j + count - p + back, low, m);
+    }
+    const some = high - low;
+    const at = low * ld + (j << 2);
+    const q = placeOf(scratch, Q_ROWS) + low * dimBytes;
+    const k = placeOf(scratch, K_TURNED) + j * dimBytes;
+    product(scratch, q, A_STEP, dim * A_STEP, k, 0, placeOf(scratch, SCORES) + at, ld, some, count, dim, false);
+    const dy = placeOf(scratch, DY_ROWS) + low * valueBytes;
+    const v = placeOf(scratch, V_TURNED) + j * valueBytes;
+    product(scratch, dy, A_STEP, valueDim * A_STEP, v, 0, placeOf(scratch, SLOPES) + at, ld, some, count, valueDim, false);
+  }
+}
+
+/** Scores become weights and dy v slopes, four queries at a time. */
+function weigh(
+  c: usize,
+  scratch: usize,
+  p: i32,
+  reach: i32,
+  back: i32,
+  m: u32,
+  n: u32,
+  whole: bool,
+  b: u32,
+  h: u32,
+  i0: u32,
+  j0: u32,
+): void {
+  const ld = word(c, 24) << 2;
+  const ldTurned = word(c, 23) << 2;
+  const tk = word(c, 2);
+  const row = (b * word(c, 3) + h) * word(c, 1) + i0;
+  for (let i: u32 = 0; i < m; i += 4) {
+    const count = min<u32>(4, m - i);
+    const s = placeOf(scratch, SCORES) + i * ld;
+    const d = placeOf(scratch, SLOPES) + i * ld;
+    const t = placeOf(scratch, TURNED) + (i << 2);
+    let low: u32 = 0;
+    let high = n;
+    if (!whole) {
+      low = within(p + i - back, 0, n) & ~3;
+      high = within(p + i + count - 1 + reach, low, n);
+    }
+    const some = up(high - low, 4);
+    const first = low << 2;
+    if (word(c, 11)) for (let r: u32 = 0; r < count; r++) maskRow(c, s + r * ld + first, b, h, i0 + i + r, j0 + low, high - low);
+    if (!whole || n & 3)
+      for (let r: u32 = 0; r < 4; r++) hide(s + r * ld, d + r * ld, p + i + r, n, reach, back, low, low + some, up(n, 4));
+    if (!whole) {
+      clear(t, ldTurned, 0, low);
+      clear(t, ldTurned, low + some, n);
+    }
+    const f = placeOf(scratch, FACTORS) + first;
+    if (word(c, 14)) {
+      for (let r: u32 = 0; r < count; r++) {
+        dropRow(c, f + r * ld, row + i + r, j0 + low, some, scratch);
+        times(d + r * ld + first, f + r * ld, some);
       }
     }
+    slopesOf(s, d, ld, t, ldTurned, low, high, scratch + OWN + (i << 2));
+    if (word(c, 14)) for (let r: u32 = 0; r < count; r++) times(s + r * ld + first, f + r * ld, some);
+    if (word(c, 36)) for (let r: u32 = 0; r < count; r++) copy(address(c, 36, (row + i + r) * tk + j0), d + r * ld, n);
+  }
+}
+
+/** What these scores add to dq at `y`, dk and dv. Where not all is seen, a tile of rows leaves out what none of it sees. */
+function accumulate(c: usize, scratch: usize, p: i32, reach: i32, back: i32, m: u32, n: u32, whole: bool, y: usize, add: bool): void {
+  const dim = word(c, 5);
+  const valueDim = word(c, 6);
+  const ld = word(c, 24) << 2;
+  const ldTurned = word(c, 23) << 2;
+  const dkStep = up(dim, NR) << 2;
+  const dvStep = up(valueDim, NR) << 2;
+  const step = (word(c, 3) * dim) << 2;
+  const perKeys = whole ? n : MR;
+  for (let j: u32 = 0; j < n; j += perKeys) {
+    const count = min(perKeys, n - j);
+    const low = whole ? 0 : within(j - p - reach + 1, 0, m);
+    const some = whole ? m : within(j + count - p + back, low, m) - low;
+    if (some == 0 && add) continue;
+    const at = low * ld + (j << 2);
+    const skip = low * NR * 4;
+    const panel = m * NR * 4;
+    const dy = placeOf(scratch, DY_PANELS) + skip;
+    const dv = placeOf(scratch, DV) + j * dvStep;
+    product(scratch, placeOf(scratch, SCORES) + at, ld, MR * 4, dy, panel, dv, dvStep, count, valueDim, some, add);
+    const q = placeOf(scratch, Q_PANELS) + skip;
+    const dk = placeOf(scratch, DK) + j * dkStep;
+    product(scratch, placeOf(scratch, SLOPES) + at, ld, MR * 4, q, panel, dk, dkStep, count, dim, some, add);
+  }
+  const perQueries = whole ? m : MR;
+  for (let i: u32 = 0; i < m; i += perQueries) {
+    const count = min(perQueries, m - i);
+    const low = whole ? 0 : within(p + i - back, 0, n);
+    const some = whole ? n : within(p + i + count - 1 + reach, low, n) - low;
+    if (some == 0) continue;
+    const t = placeOf(scratch, TURNED) + low * ldTurned + (i << 2);
+    const k = placeOf(scratch, K_PANELS) + low * NR * 4;
+    product(scratch, t, ldTurned, MR * 4, k, n * NR * 4, y + i * step, step, count, dim, some, true);
+  }
+}
+
+/** dk and dv of n keys. */
+function keep(c: usize, scratch: usize, key: u32, n: u32): void {
+  const kvHeads = word(c, 4);
+  const dim = word(c, 5);
+  const valueDim = word(c, 6);
+  for (let j: u32 = 0; j < n; j++, key += kvHeads) {
+    copy(address(c, 34, key * dim), placeOf(scratch, DK) + j * (up(dim, NR) << 2), dim);
+    copy(address(c, 35, key * valueDim), placeOf(scratch, DV) + j * (up(valueDim, NR) << 2), valueDim);
   }
 }
 
@@ -264,7 +316,7 @@ function forget(c: usize, b: u32, g: u32, from: u32, to: u32): void {
 }
 
 /** n elements. */
-function put(to: usize, from: usize, n: u32): void {
+function copy(to: usize, from: usize, n: u32): void {
   for (let i: u32 = 0; i < n; i += 4) storeUpTo(to + (i << 2), v128.load(from + (i << 2)), n - i);
 }
 
@@ -300,32 +352,32 @@ function veil(s: usize, d: usize): void {
   store<f32>(d, 0);
 }
 
+/** x *= y */
+function times(x: usize, y: usize, n: u32): void {
+  for (const end = x + (n << 2); x < end; x += 16, y += 16) v128.store(x, f32x4.mul(v128.load(x), v128.load(y)));
+}
+
 /** A row's four slopes; its weights in place of the scores, the slopes in place of dy v. */
 // @ts-ignore: decorator
 @inline
-function slopesOfRow(s: usize, d: usize, known: usize, factors: usize, drops: bool): v128 {
-  let p = power(f32x4.sub(v128.load(s), v128.load32_splat(known)));
-  let dp = v128.load(d);
-  if (drops) dp = f32x4.mul(dp, v128.load(factors));
-  dp = f32x4.mul(p, f32x4.sub(dp, v128.load32_splat(known, DELTA)));
-  if (drops) p = f32x4.mul(p, v128.load(factors));
+function slopesOfRow(s: usize, d: usize, known: usize): v128 {
+  const p = power(f32x4.sub(v128.load(s), v128.load32_splat(known)));
+  const slopes = f32x4.mul(p, f32x4.sub(v128.load(d), v128.load32_splat(known, DELTA)));
   v128.store(s, p);
-  v128.store(d, dp);
-  return dp;
+  v128.store(d, slopes);
+  return slopes;
 }
 
 /** Weights p = exp(score - lse) and slopes p (dy v - delta) of four queries for keys [low, high), the slopes transposed too. */
-// @ts-ignore: decorator
-@inline
-function slopesOf(s: usize, d: usize, ld: u32, t: usize, ldT: u32, low: u32, high: u32, known: usize, factors: usize, drops: bool): void {
+function slopesOf(s: usize, d: usize, ld: u32, t: usize, ldT: u32, low: u32, high: u32, known: usize): void {
   t += low * ldT;
   for (let j = low << 2; j < high << 2; j += 16, t += 4 * ldT) {
-    const r0 = slopesOfRow(s + j, d + j, known, factors + j, drops);
-    const r1 = slopesOfRow(s + ld + j, d + ld + j, known + 4, factors + ld + j, drops);
+    const r0 = slopesOfRow(s + j, d + j, known);
+    const r1 = slopesOfRow(s + ld + j, d + ld + j, known + 4);
     const t0 = v128.shuffle<i32>(r0, r1, 0, 4, 1, 5);
     const t1 = v128.shuffle<i32>(r0, r1, 2, 6, 3, 7);
-    const r2 = slopesOfRow(s + 2 * ld + j, d + 2 * ld + j, known + 8, factors + 2 * ld + j, drops);
-    const r3 = slopesOfRow(s + 3 * ld + j, d + 3 * ld + j, known + 12, factors + 3 * ld + j, drops);
+    const r2 = slopesOfRow(s + 2 * ld + j, d + 2 * ld + j, known + 8);
+    const r3 = slopesOfRow(s + 3 * ld + j, d + 3 * ld + j, known + 12);
     const t2 = v128.shuffle<i32>(r2, r3, 0, 4, 1, 5);
     const t3 = v128.shuffle<i32>(r2, r3, 2, 6, 3, 7);
     v128.store(t, v128.shuffle<i64>(t0, t2, 0, 2));

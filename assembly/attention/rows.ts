@@ -4,8 +4,7 @@
  * attention of few queries, as in decoding, where each key and value is read for a few multiplications and packing them would cost more: a
  * piece is some heads that share their keys, b x kvHeads x groups of heads. Keys are tiles that stay in L1 from query to query.
  */
-import { OWN, address, backOf, endOf, keysOf, positionOf, power, reachOf, startOf, up, within, word } from "../attention";
-import { log } from "../math";
+import { OWN, address, backOf, endOf, keepLse, keysOf, positionOf, power, reachOf, startOf, up, within, word } from "../attention";
 import { dots } from "../matmul";
 import { hsum, madd, storeUpTo, tailMask, vmax } from "../simd";
 import { dropRow, maskRow, seed } from "./scores";
@@ -43,7 +42,7 @@ export function attentionRows(c: usize, piece: u32, scratch: usize): void {
   const stateBytes = 16 + (up(valueDim, 4) << 2);
   const s = scratch + SCORES;
 
-  seed(c, scratch);
+  if (TRAINING) seed(c, scratch);
   const all = (h1 - h0) * tq * stateBytes;
   memory.fill(scratch + STATES, 0, all);
   for (let i: usize = 0; i < all; i += stateBytes) store<f32>(scratch + STATES + i, -Infinity);
@@ -59,7 +58,7 @@ export function attentionRows(c: usize, piece: u32, scratch: usize): void {
         score(s, address(c, 25, ((b * tq + i) * heads + h) * dim), address(c, 26, key * dim) + low * keyStep, keyStep, n, dim, scale);
         if (word(c, 11)) maskRow(c, s, b, h, i, j0 + low, n);
         const less = soften(s, n, state);
-        if (word(c, 14)) {
+        if (TRAINING && word(c, 14)) {
           dropRow(c, scratch + FACTORS, row, j0 + low, n, scratch);
           for (let j: usize = 0; j < <usize>(n << 2); j += 16) {
             v128.store(s + j, f32x4.mul(v128.load(s + j), v128.load(scratch + FACTORS + j)));
@@ -153,12 +152,8 @@ function weigh(y: usize, s: usize, v: usize, step: u32, n: u32, cols: u32, less:
 /** A query's result by the sum of its weights, and the logarithm of that. */
 function finish(c: usize, state: usize, query: u32, row: u32, cols: u32): void {
   const sum = load<f32>(state, 4);
-  const nothing = sum == 0;
-  if (word(c, 29)) {
-    const whole = load<f32>(state) + f32x4.extract_lane(log(f32x4.splat(sum)), 0);
-    store<f32>(address(c, 29, row), nothing ? Infinity : whole);
-  }
-  const factor = f32x4.splat(nothing ? 0 : 1 / sum);
+  keepLse(c, row, load<f32>(state), sum);
+  const factor = f32x4.splat(sum == 0 ? 0 : 1 / sum);
   const y = address(c, 28, query * cols);
   for (let d: u32 = 0; d < cols; d += 4) {
     storeUpTo(y + (d << 2), f32x4.mul(v128.load(state + 16 + (d << 2)), factor), cols - d);

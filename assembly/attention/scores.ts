@@ -1,4 +1,4 @@
-/** @file What is done to scores before they become weights, and to weights: masks and dropout. */
+/** @file What is done to scores before they become weights, and to weights: masks and, in training alone, dropout. */
 import { SEED, WORDS, word } from "../attention";
 import { philox } from "../random";
 
