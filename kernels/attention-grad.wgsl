@@ -27,7 +27,7 @@ fn facts_of(t: Tile, n: u32) -> vec2<f32> {
   return vec2(bitcast<f32>(facts[at]), bitcast<f32>(facts[at + 1u]));
 }
 
-@compute @workgroup_size(THREADS)
+@compute @workgroup_size(TILE_THREADS)
 fn queries(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let number = id.x + id.y * groups.x;
   if (number >= B * KV_HEADS * QUERY_TILES * PARTS) {
@@ -57,7 +57,7 @@ fn queries(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups
         let p = f32_exp(score(t, own + r, seen[r], j + i32(i), scores[r][i]) - known[r].x);
         ds[i] = p * (factor[i] * dp[r][i] - known[r].y);
         if (HAS_DSCORE && t.part == 0u && j + i32(i) >= seen[r].x && j + i32(i) < seen[r].y) {
-          more[query_number(t, own + r) * TK + u32(j) + i] = ds[i];
+          second_result[query_number(t, own + r) * TK + u32(j) + i] = ds[i];
         }
       }
       weights[(y * ROWS + r) * WEIGHTS_STEP + x] = ds;
@@ -89,7 +89,7 @@ fn queries_of(b: u32, first: i32, last: i32) -> vec2<i32> {
   return vec2(begin, end) * i32(GROUP);
 }
 
-@compute @workgroup_size(THREADS)
+@compute @workgroup_size(TILE_THREADS)
 fn keys(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let workgroup = id.x + id.y * groups.x;
   let number = workgroup / PARTS;
@@ -142,17 +142,17 @@ fn keys(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
     if (own + i32(r) < i32(TK)) {
       let place = key_place(t, u32(own) + r);
       store(t, place * DIM, DIM, x, r, NARROW, SCALE, &key_sums);
-      store_more(t, place * VALUE_DIM, VALUE_DIM, x, r, WIDE, &value_sums);
+      store_second(t, place * VALUE_DIM, VALUE_DIM, x, r, WIDE, &value_sums);
     }
   }
 }
 
-fn store_more(t: Tile, at: u32, features: u32, x: u32, r: u32, width: u32, sums: ptr<function, array<vec4<f32>, ROWS * MOST>>) {
+fn store_second(t: Tile, at: u32, features: u32, x: u32, r: u32, width: u32, sums: ptr<function, array<vec4<f32>, ROWS * MOST>>) {
   for (var c = 0u; c < width; c++) {
     let d = 4u * ((t.part * width + c) * X + x);
     for (var i = 0u; i < 4u; i++) {
       if (d + i < features) {
-        more[at + d + i] = (*sums)[r * MOST + c][i];
+        second_result[at + d + i] = (*sums)[r * MOST + c][i];
       }
     }
   }

@@ -39,9 +39,9 @@ fn second_column(place: u32, d: u32) -> vec4<f32> {
 }
 // end hooks
 
-@compute @workgroup_size(THREADS)
+@compute @workgroup_size(TILE_THREADS)
 fn prepare(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-  let i = (id.x + id.y * groups.x) * THREADS + local;
+  let i = (id.x + id.y * groups.x) * TILE_THREADS + local;
   if (i == 0u && DROPS) {
     let words = philox(vec4(SEED_BLOCK, STREAM, key[2], key[3]), vec2(key[0], key[1]));
     prepared[0] = words.x;
@@ -64,7 +64,7 @@ fn prepare(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups
   }
 }
 
-@compute @workgroup_size(THREADS)
+@compute @workgroup_size(TILE_THREADS)
 fn forward(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let number = id.x + id.y * groups.x;
   if (number >= B * KV_HEADS * QUERY_TILES * PARTS * SPLITS) {
@@ -123,13 +123,13 @@ fn forward(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups
         let at = (split * (B * HEADS * TQ) + query_place(t, n)) * (VALUE_DIM + 2u);
         store(t, at, VALUE_DIM, x, r, WIDE, 1.0, &sums);
         if (x == 0u && t.part == 0u) {
-          result[at + VALUE_DIM] = largest[r];
-          result[at + VALUE_DIM + 1u] = total[r];
+          first_result[at + VALUE_DIM] = largest[r];
+          first_result[at + VALUE_DIM + 1u] = total[r];
         }
       } else {
         store(t, query_place(t, n) * VALUE_DIM, VALUE_DIM, x, r, WIDE, share_of(total[r]), &sums);
         if (HAS_LSE && x == 0u && t.part == 0u) {
-          more[query_number(t, n)] = lse(largest[r], total[r]);
+          second_result[query_number(t, n)] = lse(largest[r], total[r]);
         }
       }
     }
@@ -145,9 +145,9 @@ fn lse(largest: f32, total: f32) -> f32 {
   return select(largest + f32_log(total), f32_bits(0x7f800000u), total == 0.0);
 }
 
-@compute @workgroup_size(THREADS)
+@compute @workgroup_size(TILE_THREADS)
 fn combine(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-  let i = (id.x + id.y * groups.x) * THREADS + local;
+  let i = (id.x + id.y * groups.x) * TILE_THREADS + local;
   let place = i / VALUE_DIM;
   let d = i % VALUE_DIM;
   if (place >= B * TQ * HEADS) {
@@ -165,9 +165,9 @@ fn combine(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups
     sum += factor * parts[at + d];
     total += factor * parts[at + VALUE_DIM + 1u];
   }
-  result[i] = sum * share_of(total);
+  first_result[i] = sum * share_of(total);
   if (HAS_LSE && d == 0u) {
     let b = place / (TQ * HEADS);
-    more[(b * HEADS + place % HEADS) * TQ + place / HEADS % TQ] = lse(largest, total);
+    second_result[(b * HEADS + place % HEADS) * TQ + place / HEADS % TQ] = lse(largest, total);
   }
 }

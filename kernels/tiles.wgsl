@@ -44,7 +44,7 @@ const SLICE: u32 = 4;
 const HEADS: u32 = KV_HEADS * GROUP;
 const QUERIES: u32 = TQ * GROUP;
 const X: u32 = 8;
-const THREADS: u32 = 128;
+const TILE_THREADS: u32 = 128;
 const TILE: u32 = 16 * ROWS;
 const COLUMNS: u32 = 32;
 const MOST: u32 = max(NARROW, WIDE);
@@ -72,8 +72,8 @@ const QUERIES_AT: u32 = SEQUENCES_AT + 2 * B;
 @group(0) @binding(3) var<storage, read> second_column_vectors: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> mask: array<u32>;
 @group(0) @binding(5) var<storage, read> facts: array<u32>;
-@group(0) @binding(6) var<storage, read_write> result: array<f32>;
-@group(0) @binding(7) var<storage, read_write> more: array<f32>;
+@group(0) @binding(6) var<storage, read_write> first_result: array<f32>;
+@group(0) @binding(7) var<storage, read_write> second_result: array<f32>;
 
 // Features 4d .. 4d + 3 of a row or column, 0 behind the last.
 fn first_row_lanes(place: u32, d: u32) -> vec4<f32> {
@@ -238,10 +238,10 @@ fn products(second: bool, t: Tile, base: i32, local: u32) -> array<vec4<f32>, RO
   var sums: array<vec4<f32>, ROWS>;
   for (var d = 0u; d < depth; d += DEPTH) {
     workgroupBarrier();
-    for (var i = local; i < TILE * DEPTH; i += THREADS) {
+    for (var i = local; i < TILE * DEPTH; i += TILE_THREADS) {
       stage[i] = row_vector(second, t, t.first + i / DEPTH, d + i % DEPTH);
     }
-    for (var i = local; i < COLUMNS * DEPTH; i += THREADS) {
+    for (var i = local; i < COLUMNS * DEPTH; i += TILE_THREADS) {
       // Columns that invocations read together stand side by side.
       let column = i / DEPTH;
       let slot = column % 4u * X + column / 4u;
@@ -269,7 +269,7 @@ fn accumulate(second: bool, t: Tile, base: i32, local: u32, width: u32, sums: pt
   let y = local / X;
   for (var k = 0u; k < COLUMNS; k += SLICE) {
     workgroupBarrier();
-    for (var i = local; i < SLICE * X * width; i += THREADS) {
+    for (var i = local; i < SLICE * X * width; i += TILE_THREADS) {
       stage[i] = column_vector(second, t, base + i32(k + i / (X * width)), (t.part * width * X) + i % (X * width));
     }
     workgroupBarrier();
@@ -293,7 +293,7 @@ fn store(t: Tile, at: u32, features: u32, x: u32, r: u32, width: u32, factor: f3
     let v = factor * (*sums)[r * MOST + c];
     for (var i = 0u; i < 4u; i++) {
       if (d + i < features) {
-        result[at + d + i] = v[i];
+        first_result[at + d + i] = v[i];
       }
     }
   }
