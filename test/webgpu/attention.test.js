@@ -1,6 +1,7 @@
 /**
- * @file Tests of attention on WebGPU over sizes: every head size, partial tiles, keys cut into parts, heads whose results several workgroups
- * share; on an adapter that binds no more buffers and has no more workgroup memory than any must have. LOCKSTEP_WHOLE=1: all sizes of tiles.
+ * @file Tests of attention on WebGPU over sizes: every head size, partial tiles, keys cut into parts, heads whose results several
+ * workgroups share; on an adapter that binds no more buffers and has no more workgroup memory than any must have. LOCKSTEP_WHOLE=1: all
+ * sizes of tiles, and the gradient of every head size.
  */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
