@@ -1,4 +1,7 @@
-/** @file GPU encoders of attention and its gradient (kernels/attention.wgsl): how large tiles are, and into how many parts keys are cut. */
+/**
+ * @file GPU encoders of attention and its gradient (kernels/attention.wgsl, attention-grad.wgsl): how large tiles are, and into how many
+ * parts keys are cut.
+ */
 import type { AttentionAttrs } from "../../plan/kernels.ts";
 import type { Call, Operand } from "../../plan/plan.ts";
 import type { Bound, Constants, DispatchWriter, GpuEncoder, Hooks } from "../dispatch.ts";
@@ -8,8 +11,9 @@ import { fillWith } from "./move.ts";
 /** Invocations of a workgroup, of which 8 share a row. */
 const THREADS = 128;
 const LANES = 8;
-/** Most vectors of results that an invocation holds in registers. */
+/** Most vectors of results that an invocation holds in registers, and of those of one row. */
 const MOST_VECTORS = 16;
+const MOST_WIDTH = 8;
 /** Vectors of columns that are staged at once for the second product. */
 const STAGED = 256;
 /** Columns of a tile. */
@@ -20,7 +24,11 @@ const LEAST_CHUNK = 128;
 const MOST_SPLITS = 64;
 
 const attrsOf = (call: Call): AttentionAttrs => call.attrs as unknown as AttentionAttrs;
-const vectorsOf = (features: number): number => Math.ceil(features / 4 / LANES);
+/** Vectors that an invocation has of each row of results, and how many workgroups share what it has not. */
+function widthOf(features: number): { width: number; parts: number } {
+  const all = Math.ceil(features / 4 / LANES);
+  return { width: Math.min(all, MOST_WIDTH), parts: Math.ceil(all / MOST_WIDTH) };
+}
 
 /** Rows that each invocation has: as many as there is work and room for. `width`: vectors of a row's results. */
 function rowsOf(width: number, rows: number): number {
@@ -42,7 +50,7 @@ function common(
   [mask, offset, lengths, key]: readonly (Operand | null)[],
 ): { constants: Constants; hooks: Hooks; rows: number } {
   const group = a.heads / a.kvHeads;
-  const [narrow, wide] = [vectorsOf(a.dim), vectorsOf(a.valueDim)];
+  const [narrow, wide] = [a.dim, a.valueDim].map((features) => widthOf(features).width);
   const loaded = (features: number): string => (features % 4 === 0 ? "whole" : "lanes");
   const [maskB, maskH, maskQ, maskK] = a.maskStrides;
   const constants = {
@@ -112,21 +120,22 @@ export const attention: GpuEncoder = (call, out) => {
   }
   const { constants, hooks, rows } = common(a, [mask, offset, lengths, key]);
   const facts = prepare(out, a, constants, [offset, lengths, key]);
-  const each = rowsOf(vectorsOf(a.valueDim), rows);
-  const groups = a.b * a.kvHeads * Math.ceil(rows / ((THREADS / LANES) * each));
+  const { width, parts } = widthOf(a.valueDim);
+  const each = rowsOf(width, rows);
+  const groups = a.b * a.kvHeads * Math.ceil(rows / ((THREADS / LANES) * each)) * parts;
   const wanted = Math.min(MOST_SPLITS, Math.ceil(a.tk / LEAST_CHUNK), Math.ceil(BUSY / groups));
   const chunk = Math.ceil(a.tk / wanted / COLUMNS) * COLUMNS;
   const splits = Math.ceil(a.tk / chunk);
-  const all = { ...constants, ROWS: each, SPLITS: splits, CHUNK: chunk, HAS_LSE: lse !== null };
+  const all = { ...constants, ROWS: each, PARTS: parts, SPLITS: splits, CHUNK: chunk, HAS_LSE: lse !== null };
   const operands = [read(q), null, read(k), read(v), read(mask), facts];
   if (splits === 1) {
     out.dispatch({ file: "attention", entry: "forward", constants: all, hooks }, [...operands, write(y), write(lse)], groups);
     return;
   }
   const queries = a.b * a.tq * a.heads;
-  const parts = out.temporary(4 * splits * queries * (a.valueDim + 2));
-  out.dispatch({ file: "attention", entry: "forward", constants: all, hooks }, [...operands, parts.write, null], groups * splits);
-  const buffers = [parts.read, null, null, null, null, null, write(y), write(lse)];
+  const sums = out.temporary(4 * splits * queries * (a.valueDim + 2));
+  out.dispatch({ file: "attention", entry: "forward", constants: all, hooks }, [...operands, sums.write, null], groups * splits);
+  const buffers = [sums.read, null, null, null, null, null, write(y), write(lse)];
   out.dispatch({ file: "attention", entry: "combine", constants: all }, buffers, Math.ceil((queries * a.valueDim) / THREADS));
 };
 
@@ -141,10 +150,11 @@ export const attentionGrad: GpuEncoder = (call, out) => {
   }
   const { constants, hooks, rows } = common(a, [mask, offset, lengths, key]);
   const facts = prepare(out, a, constants, [offset, lengths, key], [lse, delta]);
-  const [narrow, wide] = [vectorsOf(a.dim), vectorsOf(a.valueDim)];
-  const pass = (entry: string, each: number, count: number, own: Constants, buffers: readonly (Bound | null)[]): void => {
-    const groups = a.b * a.kvHeads * Math.ceil(count / ((THREADS / LANES) * each));
-    out.dispatch({ file: "attention", entry, constants: { ...constants, ...own, ROWS: each }, hooks }, buffers, groups);
+  const [narrow, wide] = [widthOf(a.dim), widthOf(a.valueDim)];
+  const pass = (entry: string, width: number, parts: number, count: number, own: Constants, buffers: readonly (Bound | null)[]): void => {
+    const each = rowsOf(width, count);
+    const groups = a.b * a.kvHeads * Math.ceil(count / ((THREADS / LANES) * each)) * parts;
+    out.dispatch({ file: "attention-grad", entry, constants: { ...constants, ...own, ROWS: each, PARTS: parts }, hooks }, buffers, groups);
   };
   if (dscore !== null) fillWith(dscore, 0, out);
   const [queries, others] = [
@@ -152,7 +162,7 @@ export const attentionGrad: GpuEncoder = (call, out) => {
     [read(k), read(v)],
   ];
   const byQueries = [...queries, ...others, read(mask), facts, write(dq), write(dscore)];
-  pass("queries", rowsOf(narrow, rows), rows, { HAS_DSCORE: dscore !== null }, byQueries);
+  pass("queries", narrow.width, narrow.parts, rows, { HAS_DSCORE: dscore !== null }, byQueries);
   const byKeys = [...others, ...queries, read(mask), facts, write(dk), write(dv)];
-  pass("keys", rowsOf(narrow + wide, a.tk), a.tk, { BY_KEYS: true }, byKeys);
+  pass("keys", narrow.width + wide.width, Math.max(narrow.parts, wide.parts), a.tk, { BY_KEYS: true }, byKeys);
 };
