@@ -16,6 +16,7 @@ import { inTurn, using } from "../run.ts";
 import type { Executable, Runnable } from "../run.ts";
 import { showShape } from "../shape.ts";
 import { Tensor, tensor } from "../tensor.ts";
+import { checkDecodable } from "./decodable.ts";
 import { Decoder } from "./decoder.ts";
 import type { InferenceModel } from "./inference.ts";
 import type { Outputs } from "./outputs.ts";
@@ -114,6 +115,7 @@ async function decoderOf(who: string, model: AnyModel, batch: number, capacity: 
         shapes.map((s) => showShape([null, ...s])).join(", "),
     );
   }
+  checkDecodable(model.layers);
   const all = once(decoders, model, () => new Map<string, Decoder>());
   for (const [key, d] of all) if (d.backend !== backend) all.delete(key);
   return once(all, `${batch} ${capacity}`, () => new Decoder(model, backend, batch, capacity, vocabulary));
