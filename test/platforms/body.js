@@ -1,6 +1,7 @@
 /**
  * @file What is asked of every runtime: short reproducible trainings of four kinds of networks, saved and loaded, with the SHA-256 of their
- * weights, and of text that one of them writes. Imported by Node, Deno, Bun, pages and their workers alike; needs nothing but the built library.
+ * weights, and of text that one of them writes. Imported by Node, Deno, Bun, pages and their workers alike; needs nothing but the built
+ * library.
  */
 import {
   adam,
