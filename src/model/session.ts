@@ -15,6 +15,12 @@ import type { SamplingOptions } from "./sampling.ts";
 /** Numbers of tokens. */
 export type Tokens = readonly number[] | Int32Array | Uint32Array | Uint16Array | Uint8Array;
 
+/** What of an `AbortSignal` is looked at. */
+export interface Stop {
+  readonly aborted: boolean;
+  readonly reason: unknown;
+}
+
 /** Options of `generate`. */
 export interface GenerateOptions extends SamplingOptions {
   /** Most tokens of each sequence. Default: 256, or as many as there is room for. */
@@ -26,8 +32,8 @@ export interface GenerateOptions extends SamplingOptions {
    * none.
    */
   readonly stop?: readonly (number | readonly number[])[];
-  /** Ends generation between two tokens with the signal's reason as the error. */
-  readonly signal?: AbortSignal;
+  /** An `AbortSignal`: ends generation between two tokens, with its reason as the error. */
+  readonly signal?: Stop;
 }
 
 /** Tokens without an option. */
@@ -36,7 +42,7 @@ export type AllOptions = Required<SamplingOptions> & {
   readonly maxTokens: number | null;
   readonly seed: number;
   readonly stop: readonly (number | readonly number[])[];
-  readonly signal: AbortSignal | null;
+  readonly signal: Stop | null;
 };
 
 export function optionsFor(who: string, given: GenerateOptions | undefined): AllOptions {
@@ -133,9 +139,12 @@ export class Session {
         `${who}: give ${this.batch} prompts, a list for each sequence, for example new Array(${this.batch}).fill([])`,
       );
     const lists = this.#lists(who, prompt);
+    const stopIfAborted = (): void => {
+      if (o.signal?.aborted) throw o.signal.reason;
+    };
     const finish = this.#begin(who);
     try {
-      o.signal?.throwIfAborted();
+      stopIfAborted();
       const most = this.#take(who, lists, o.maxTokens);
       await this.#readAllButLast();
       const { positions, token, active, options: sampling, key } = this.#decoder;
@@ -150,7 +159,7 @@ export class Session {
       const slices = new Slices();
       const [find, next] = [() => this.#decoder.step(), mine(token)];
       for (let i = 0; i < most; i++) {
-        o.signal?.throwIfAborted();
+        stopIfAborted();
         await this.#run(find, []);
         const drawn = await next.data();
         const given = Array.from(goes, (going, b) => (going === 1 ? drawn[b] : null));

@@ -33,7 +33,7 @@ test("the text of several prompts is that of the CPU", async () => {
   for (const o of [{ temperature: 0 }, { temperature: 3, seed: 3, topK: 6, topP: 0.9, repetitionPenalty: 1.2 }]) {
     const [want, got] = await Promise.all([cpu, gpu].map((b) => all(generate(made(b), prompts, { maxTokens: 20, ...o }))));
     assert.equal(got, want);
-    assert.ok(new Set(want.flat()).size > 4);
+    if (o.temperature > 0) assert.ok(new Set(want.flat()).size > 4, `${want}`);
   }
 });
 
