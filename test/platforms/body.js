@@ -1,6 +1,7 @@
 /**
- * @file What is asked of every runtime: short reproducible trainings of networks of each kind, saved and loaded, with the SHA-256 of
- * their weights. Imported by Node, Deno, Bun, pages and their workers alike; needs nothing but the built library.
+ * @file What is asked of every runtime: short reproducible trainings of networks of each kind, saved and loaded, with the SHA-256 of their
+ * weights, and of text that one of them writes. Imported by Node, Deno, Bun, pages and their workers alike; needs nothing but the built
+ * library.
  */
 import {
   adam,
@@ -9,6 +10,7 @@ import {
   conv2d,
   dense,
   flatten,
+  generate,
   layerNorm,
   loadModel,
   lstm,
@@ -29,7 +31,7 @@ export const noise = (n, seed) => Float32Array.from({ length: n }, (_, i) => (((
 const oneHot = (n, classes) =>
   Float32Array.from({ length: n * classes }, (_, i) => Number(Math.floor(i / classes) % classes === i % classes));
 
-/** Steps of the CNN, the LSTM and the GPT are large enough to be shared among threads, those of the FFN are not. */
+/** Steps of the CNN and the LSTM are large enough to be shared among threads, those of the FFN are not. */
 const NETWORKS = {
   ffn: {
     layers: () => [dense(10, { activation: "relu" }), dense(5, { activation: "relu" }), dense(1, { activation: "sigmoid" })],
@@ -63,32 +65,16 @@ const NETWORKS = {
     optimizer: () => adam(),
     target: (n) => tensor(noise(n, 5), [n, 1]),
   },
-  gpt: {
-    layers: () => [
-      tokenAndPositionEmbedding(17, 24, 32),
-      ...[0, 1].map(() => transformerDecoder(64, 4, { dropout: 0.1, normalizeFirst: true, activation: "gelu" })),
-      layerNorm(),
-      dense(17),
-    ],
-    inputShape: [24],
-    loss: sparseCategoricalCrossentropy({ fromLogits: true }),
-    optimizer: () => adamw({ learningRate: 1e-3, globalClipNorm: 1 }),
-    metrics: ["sparseCategoricalAccuracy"],
-    input: (n) => tokens(n, 24, 0),
-    target: (n) => tokens(n, 24, 1),
-    // 51 steps.
-    epochs: 17,
-  },
 };
 
-/** Numbers in [0, 17) of which the next follows from the two before, but for a few. */
-const tokens = (n, length, from) =>
+/** `n` samples. */
+const numbersFor = (shape, n) =>
   tensor(
-    Int32Array.from({ length: n * length }, (_, i) => {
-      const [row, t] = [Math.floor(i / length), from + (i % length)];
-      return (row * 5 + t * t * 3 + (row % 7) * t) % 17;
-    }),
-    [n, length],
+    noise(
+      shape.reduce((a, b) => a * b, n),
+      1,
+    ),
+    [n, ...shape],
   );
 
 export const SAMPLES = 128;
@@ -100,37 +86,75 @@ async function sha256(parts) {
   return Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)), (b) => b.toString(16).padStart(2, "0")).join("");
 }
 
+/** A model of text: numbers from 0 to 31, 24 at a time. */
+const WORDS = 32;
+const CONTEXT = 24;
+const gpt = () =>
+  sequential(
+    [
+      tokenAndPositionEmbedding(WORDS, 4 * CONTEXT, 32),
+      ...[0, 1].map(() => transformerDecoder(64, 4, { dropout: 0.1, normalizeFirst: true, activation: "gelu" })),
+      layerNorm(),
+      dense(WORDS),
+    ],
+    { inputShape: [null], seed: 7 },
+  );
+
+/** What is drawn behind two beginnings at once: all that decides takes part. */
+async function textOf(model, maxTokens = 60) {
+  const rows = [];
+  const beginnings = [[1, 2, 3], Array.from({ length: 20 }, (_, i) => (5 * i) % WORDS)];
+  const options = { maxTokens, seed: 11, temperature: 1.2, topK: 20, topP: 0.95, minP: 0.01, repetitionPenalty: 1.1 };
+  for await (const row of generate(model, beginnings, options)) rows.push(...row);
+  return Int32Array.from(rows);
+}
+
+/** Trains the model of text, saves it and loads it: as `train`, with text that it writes in the place of predictions. */
+async function write(backend, file) {
+  const model = gpt();
+  const loss = sparseCategoricalCrossentropy({ fromLogits: true });
+  await model.compile({ loss, optimizer: adamw({ learningRate: 0.01, globalClipNorm: 1 }), backend });
+  const numbers = Int32Array.from(noise(SAMPLES * (CONTEXT + 1), 4), (v) => Math.floor((v + 0.5) * WORDS * 0.99));
+  const part = (from) => Int32Array.from({ length: SAMPLES * CONTEXT }, (_, i) => numbers[i + Math.floor(i / CONTEXT) + from]);
+  const [x, y] = [0, 1].map((from) => tensor(part(from), [SAMPLES, CONTEXT]));
+  // 51 steps.
+  const { history } = await model.fit(x, y, { epochs: 17, batchSize: BATCH, seed: 3, validationSplit: 0.25, verbose: 0 });
+  const hashes = async (m) => {
+    const weights = await Promise.all((await m.getWeights()).map((t) => t.data()));
+    return { weights: await sha256(weights), predictions: await sha256([await textOf(m)]) };
+  };
+  const trained = await hashes(model);
+  if (file !== null) await model.save(file);
+  const loaded = await hashes(await loadModel(file ?? (await model.toBytes()), { backend }));
+  return { ...trained, loaded, losses: [...history.loss, ...history.valLoss] };
+}
+
 /**
  * Has workers started that have all kernels: the first program that needs a part of them has others started in place of those there are.
  */
 export async function ready(backend) {
-  for (const { layers, inputShape, input = numbersFor(inputShape) } of Object.values(NETWORKS)) {
+  for (const { layers, inputShape } of Object.values(NETWORKS)) {
     const model = sequential(layers(), { inputShape });
     await model.compile({ loss: "mse", backend });
-    await (await model.predict(input(1))).data();
+    await (await model.predict(numbersFor(inputShape, 1))).data();
     model.dispose();
   }
+  const text = gpt();
+  await text.compile({ loss: "mse", backend });
+  await textOf(text, 2);
+  text.dispose();
   await backend.warm();
 }
-
-const numbersFor = (shape) => (n) =>
-  tensor(
-    noise(
-      shape.reduce((a, b) => a * b, n),
-      1,
-    ),
-    [n, ...shape],
-  );
 
 /**
  * Trains one network on `backend`, saves it, to `file` if given, and loads it: { hashes of the weights and of predictions before and after,
  * losses of the epochs }.
  */
-export async function train(name, backend, file = null, epochs = NETWORKS[name].epochs ?? EPOCHS) {
-  const { layers, inputShape, loss, optimizer, target, metrics = ["mae"], input = numbersFor(inputShape) } = NETWORKS[name];
+export async function train(name, backend, file = null, epochs = EPOCHS) {
+  const { layers, inputShape, loss, optimizer, target } = NETWORKS[name];
   const model = sequential(layers(), { inputShape, seed: 7 });
-  await model.compile({ loss, optimizer: optimizer(), metrics, backend });
-  const x = input(SAMPLES);
+  await model.compile({ loss, optimizer: optimizer(), metrics: ["mae"], backend });
+  const x = numbersFor(inputShape, SAMPLES);
   const { history } = await model.fit(x, target(SAMPLES), { epochs, batchSize: BATCH, seed: 3, validationSplit: 0.25, verbose: 0 });
   const hashes = async (m) => {
     const weights = await Promise.all((await m.getWeights()).map((t) => t.data()));
@@ -151,6 +175,7 @@ export async function trainAll({ folder = null, ...options } = {}) {
   await ready(backend);
   const results = {};
   for (const name of Object.keys(NETWORKS)) results[name] = await train(name, backend, folder && `${folder}/${name}.safetensors`);
+  results.gpt = await write(backend, folder && `${folder}/gpt.safetensors`);
   const { threads, activeThreads, threadsProblem, limits } = backend;
   backend.close();
   return { results, how: { threads, activeThreads, threadsProblem, queued: limits.asynchronous } };
