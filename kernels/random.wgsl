@@ -20,8 +20,6 @@ const UNIFORM: u32 = 1;
 const NORMAL: u32 = 2;
 
 const THREADS: u32 = 256;
-const MULTIPLIERS = vec2<u32>(0xd2511f53, 0xcd9e8d57);
-const KEY_STEPS = vec2<u32>(0x9e3779b9, 0xbb67ae85);
 const FEISTEL_ROUNDS: u32 = 24;
 const ROUND_KEY_BLOCK: u32 = 0x80000000;
 
@@ -29,27 +27,9 @@ const ROUND_KEY_BLOCK: u32 = 0x80000000;
 @group(0) @binding(1) var<storage, read> key: array<u32>;
 @group(0) @binding(2) var<storage, read> start: array<u32>;
 
-// The high words of 32 x 32 bit products, by 16-bit halves.
-fn mul_high(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
-  let a_low = a & vec2(0xffffu);
-  let a_high = a >> vec2(16u);
-  let b_low = b & vec2(0xffffu);
-  let b_high = b >> vec2(16u);
-  let cross = a_high * b_low + ((a_low * b_low) >> vec2(16u));
-  let middle = a_low * b_high + (cross & vec2(0xffffu));
-  return a_high * b_high + (cross >> vec2(16u)) + (middle >> vec2(16u));
-}
-
-fn philox(block: u32) -> vec4<u32> {
-  var c = vec4(block, STREAM, key[2], key[3]);
-  var k = vec2(key[0], key[1]);
-  for (var round = 0u; round < 10u; round++) {
-    let high = mul_high(c.xz, MULTIPLIERS);
-    let low = c.xz * MULTIPLIERS;
-    c = vec4(high.y ^ c.y ^ k.x, low.y, high.x ^ c.w ^ k.y, low.x);
-    k += KEY_STEPS;
-  }
-  return c;
+// A block of the stream.
+fn block_of(block: u32) -> vec4<u32> {
+  return philox(vec4(block, STREAM, key[2], key[3]), vec2(key[0], key[1]));
 }
 
 fn unit(bits: vec4<u32>) -> vec4<f32> {
@@ -78,7 +58,7 @@ fn random(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups:
   if (at >= COUNT) {
     return;
   }
-  var words = philox(block);
+  var words = block_of(block);
   if (KIND == UNIFORM) {
     words = bitcast<vec4<u32>>(unit(words >> vec4(8u)));
   } else if (KIND == NORMAL) {
@@ -129,7 +109,7 @@ fn permutation(
   @builtin(local_invocation_index) local: u32
 ) {
   if (local < FEISTEL_ROUNDS / 4u) {
-    let words = philox(ROUND_KEY_BLOCK + local);
+    let words = block_of(ROUND_KEY_BLOCK + local);
     round_keys[local * 4u] = words.x;
     round_keys[local * 4u + 1u] = words.y;
     round_keys[local * 4u + 2u] = words.z;

@@ -62,3 +62,15 @@ export function add(...args: readonly unknown[]): Tensor | Layer {
   if (args.length > 1 || forOp(args[0])) return ops.add(args[0] as TensorLike, args[1] as TensorLike);
   return layers.merge.add(args[0] as Parameters<typeof layers.merge.add>[0]);
 }
+
+/**
+ * `dot(a, b)` is the dot product over the last axis of a and the last-but-one of b, as `matmul` for vectors and matrices of any rank >= 1.
+ * `dot({ axes, normalize })` is the layer that multiplies two inputs sample by sample: `dot({ axes: 1 }).call(a, b)`.
+ * @throws ShapeError where sizes do not fit, ArgumentError for bad options.
+ */
+export function dot(a: TensorLike, b: TensorLike): Tensor;
+export function dot(options: Parameters<typeof layers.merge.dot>[0]): Layer;
+export function dot(...args: readonly unknown[]): Tensor | Layer {
+  if (args.length > 1 || forOp(args[0])) return ops.dot(args[0] as TensorLike, args[1] as TensorLike);
+  return layers.merge.dot(args[0] as Parameters<typeof layers.merge.dot>[0]);
+}

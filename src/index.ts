@@ -18,6 +18,9 @@ export type { Data, Inputs, PadTo, Targets } from "./model/data.ts";
 export type { OverlappingData } from "./model/view.ts";
 export type { EvaluateOptions, FitOptions, History } from "./model/fit.ts";
 export type { LayerLike } from "./model/layers.ts";
+export { generate, generator } from "./model/generate.ts";
+export type { GenerateOptions, GeneratorOptions, Session, Tokens } from "./model/generate.ts";
+export type { SamplingOptions } from "./model/sampling.ts";
 export { loadWeights } from "./model/load.ts";
 export type { LoadOptions, LoadWeightsOptions, ModelSource } from "./model/load.ts";
 
@@ -68,6 +71,8 @@ export {
   tokenAndPositionEmbedding,
   transformerDecoder,
   transformerEncoder,
+  unitNormalization,
+  upSampling1d,
   upSampling2d,
   zeroPadding2d,
 } from "./nn/index.ts";
@@ -88,13 +93,14 @@ export type {
   WeightOptions,
 } from "./nn/index.ts";
 export { average, concatenate, multiply, subtract } from "./nn/merge.ts";
-export { add, attention, avgPool2d, conv2d, conv2dTranspose, elu, leakyRelu, maxPool2d, relu, reshape, softmax } from "./dual.ts";
+export { add, attention, avgPool2d, conv2d, conv2dTranspose, dot, elu, leakyRelu, maxPool2d, relu, reshape, softmax } from "./dual.ts";
 export * as initializers from "./nn/initializers.ts";
 
 // Training
 export {
   binaryCrossentropy,
   categoricalCrossentropy,
+  categoricalHinge,
   cosineSimilarity,
   hinge,
   huber,
@@ -103,7 +109,10 @@ export {
   meanAbsoluteError,
   meanAbsolutePercentageError,
   meanSquaredError,
+  meanSquaredLogarithmicError,
+  poisson,
   sparseCategoricalCrossentropy,
+  squaredHinge,
 } from "./train/losses.ts";
 export type { Loss, LossFunction, LossName } from "./train/losses.ts";
 export {
@@ -119,11 +128,29 @@ export {
   topKCategoricalAccuracy,
 } from "./train/metrics.ts";
 export type { AucOptions, Metric, MetricName } from "./train/metrics.ts";
-export { adagrad, adam, adamax, adamw, rmsprop, sgd } from "./train/optimizers.ts";
+export { perplexity } from "./train/perplexity.ts";
+export type { PerplexityOptions } from "./train/perplexity.ts";
+export { adadelta, adagrad, adam, adamax, adamw, lion, nadam, rmsprop, sgd } from "./train/optimizers.ts";
+export { muon } from "./train/muon.ts";
+export type { MuonOptions } from "./train/muon.ts";
 export type { Optimizer, OptimizerName, OptimizerOptions } from "./train/optimizers.ts";
-export { cosineDecay, exponentialDecay, inverseTimeDecay, piecewiseConstantDecay, polynomialDecay } from "./train/schedules.ts";
+export {
+  cosineDecay,
+  exponentialDecay,
+  inverseTimeDecay,
+  linearWarmup,
+  piecewiseConstantDecay,
+  polynomialDecay,
+} from "./train/schedules.ts";
 export type { Schedule } from "./train/schedules.ts";
-export { earlyStopping, learningRateScheduler, modelCheckpoint, reduceLrOnPlateau, terminateOnNaN } from "./train/callbacks.ts";
+export {
+  earlyStopping,
+  learningRateScheduler,
+  modelCheckpoint,
+  reduceLrOnPlateau,
+  swapEmaWeights,
+  terminateOnNaN,
+} from "./train/callbacks.ts";
 export type { Callback, LogHistory, Logs, TrainingHandle } from "./train/callbacks.ts";
 
 // Functions of tensors

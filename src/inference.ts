@@ -16,6 +16,9 @@ export { model, sequential } from "./model/inference.ts";
 export type { InferenceModel as Model, ModelOptions, PredictOptions } from "./model/inference.ts";
 export type { Data, Inputs, PadTo } from "./model/data.ts";
 export type { LayerLike } from "./model/layers.ts";
+export { generate, generator } from "./model/generate.ts";
+export type { GenerateOptions, GeneratorOptions, Session, Tokens } from "./model/generate.ts";
+export type { SamplingOptions } from "./model/sampling.ts";
 export type { Outputs } from "./model/outputs.ts";
 
 // Layers. Those that are also ops by name (conv2d, reshape, relu ...) come from dual.ts.
@@ -65,6 +68,8 @@ export {
   tokenAndPositionEmbedding,
   transformerDecoder,
   transformerEncoder,
+  unitNormalization,
+  upSampling1d,
   upSampling2d,
   zeroPadding2d,
 } from "./nn/index.ts";
@@ -85,7 +90,7 @@ export type {
   WeightOptions,
 } from "./nn/index.ts";
 export { average, concatenate, multiply, subtract } from "./nn/merge.ts";
-export { add, attention, avgPool2d, conv2d, conv2dTranspose, elu, leakyRelu, maxPool2d, relu, reshape, softmax } from "./dual.ts";
+export { add, attention, avgPool2d, conv2d, conv2dTranspose, dot, elu, leakyRelu, maxPool2d, relu, reshape, softmax } from "./dual.ts";
 export * as initializers from "./nn/initializers.ts";
 
 // Functions of tensors

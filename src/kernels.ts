@@ -16,7 +16,9 @@ import * as drawing from "./wasm/encode/random.ts";
 import * as sequences from "./wasm/encode/recurrent.ts";
 import * as reductions from "./wasm/encode/reduce.ts";
 import * as turning from "./wasm/encode/rotary.ts";
+import * as scattering from "./wasm/encode/scatter.ts";
 import * as rows from "./wasm/encode/softmax.ts";
+import * as sampling from "./wasm/encode/threshold.ts";
 import type { WasmKernel } from "./wasm/kernel.ts";
 import { ATTENTION, CONV, NORM, RECURRENT } from "./wasm/parts.ts";
 
@@ -59,6 +61,8 @@ export const simpleRnnGrad: Known = { name: "simpleRnnGrad", wasm: { encode: seq
 export const rotary: Known = { name: "rotary", wasm: { encode: turning.rotary, part: ATTENTION } };
 export const attention: Known = { name: "attention", wasm: { encode: attending.attention, part: ATTENTION } };
 export const attentionGrad: Known = { name: "attentionGrad", wasm: { encode: attending.attentionGrad, part: ATTENTION } };
+export const scatterUpdate: Known = { name: "scatterUpdate", wasm: { encode: scattering.scatterUpdate, part: ATTENTION } };
+export const massThreshold: Known = { name: "massThreshold", wasm: { encode: sampling.massThreshold, part: ATTENTION } };
 
 export const layerNorm: Known = { name: "layerNorm", wasm: { encode: norms.layerNorm, part: NORM } };
 export const layerNormGrad: Known = { name: "layerNormGrad", wasm: { encode: norms.layerNormGrad, part: NORM } };

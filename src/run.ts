@@ -13,7 +13,6 @@ import type { Plan } from "./plan/plan.ts";
 import { relieved, sparesOf } from "./relief.ts";
 import type { Spare } from "./relief.ts";
 import { Tensor } from "./tensor.ts";
-import { TRAINING } from "./training.ts";
 
 /** Bytes that programs of eager ops may hold: they are made again in 0.2 ms. */
 const MOST_EAGER = 64 * 2 ** 20;
@@ -107,12 +106,17 @@ export class Executable {
   }
 
   /** Plans and compiles `graph` for `backend`. */
-  static async create(graph: Graph, results: readonly Tensor[], backend: Backend): Promise<Executable> {
+  static async create(
+    graph: Graph,
+    results: readonly Tensor[],
+    backend: Backend,
+    placing?: Parameters<typeof buildPlan>[3],
+  ): Promise<Executable> {
     // Tracing, planning and encoding a training step take some 10 ms each before the engine has optimized them: a page gets its turns in
     // between.
     const turn = backend.limits.asynchronous ? nextTask : async (): Promise<void> => {};
     await turn();
-    const plan = buildPlan(graph, results, backend.limits);
+    const plan = buildPlan(graph, results, backend.limits, placing);
     await turn();
     return new Executable(backend, plan, await relieved(backend, () => backend.compile(plan)), graph, results);
   }
@@ -140,8 +144,11 @@ export class Executable {
     return arrivals && Promise.all(arrivals);
   }
 
-  /** Enqueues one run. `given` as the graph's inputs but the key, already checked. Results are read with `results()`. */
-  enqueue(given: readonly Tensor[]): void {
+  /**
+   * Enqueues one run. `given` as the graph's inputs but the key, already checked. Results are read with `results()`. `instead`: tensors that
+   * are read and assigned in the place of captures.
+   */
+  enqueue(given: readonly Tensor[], instead: ReadonlyMap<Tensor, Tensor> | null = null): void {
     if (this.closed && this.#held.users === 0) throw new LockstepError("a program was run after it had been closed");
     const inputs = this.#nextKey === null ? given : [...given, this.#nextKey()];
     const buffers = this.#buffers;
@@ -157,14 +164,14 @@ export class Executable {
       // Without elements there is nothing to upload: that says why.
       buffers[b++] = buffer ?? inputs[i].upload(this.backend);
     }
-    for (const t of this.captures) buffers[b++] = t.upload(this.backend);
+    for (const t of this.captures) buffers[b++] = (instead?.get(t) ?? t).upload(this.backend);
     for (let i = 0; i < this.#outputs.length; i++) {
       const buffer = this.#outputs[i] ?? this.backend.alloc(this.#types[i].size * ELEMENT_BYTES);
       if (hostMemory) this.#outputs[i] = buffer;
       buffers[b++] = buffer;
     }
     this.backend.run(this.#program, buffers);
-    if (TRAINING) for (const t of this.#assigned) t.markDeviceNewer();
+    for (const t of this.#assigned) (instead?.get(t) ?? t).markDeviceNewer();
   }
 
   /** The results of the last enqueued run: on the host where that costs no more than a copy, else as device tensors. */
@@ -194,8 +201,13 @@ export function programCache({ limits: { maxBytes, hostMemory } }: Backend): Lru
   return new Lru(hostMemory ? maxBytes * MOST_PROGRAMS : maxBytes);
 }
 
+/** What is run: a program, or one with other tensors in the place of some that it captures. */
+export interface Runnable extends Pick<Executable, "backend" | "begin" | "done"> {
+  enqueue(inputs: readonly Tensor[]): void;
+}
+
 /** Enqueues a run of `program`, once there is room for what it reads, and calls `then` right after it, before any other run. */
-export function runNow<T>(program: Executable, inputs: readonly Tensor[], then: () => T | Promise<T>): T | Promise<T> {
+export function runNow<T>(program: Runnable, inputs: readonly Tensor[], then: () => T | Promise<T>): T | Promise<T> {
   try {
     program.enqueue(inputs);
   } catch (error) {
@@ -214,7 +226,7 @@ export function runNow<T>(program: Executable, inputs: readonly Tensor[], then: 
 }
 
 /** What `work` gives. Until then nobody takes the program away. */
-async function holding<T>(program: Executable, work: () => T | Promise<T>): Promise<T> {
+async function holding<T>(program: Runnable, work: () => T | Promise<T>): Promise<T> {
   program.begin();
   try {
     return await work();
@@ -226,7 +238,7 @@ async function holding<T>(program: Executable, work: () => T | Promise<T>): Prom
 const turns = new WeakMap<Backend, Turns>();
 
 /** `runNow`, when its turn has come on a backend that is behind. */
-export function inTurn<T>(program: Executable, inputs: readonly Tensor[], then: () => T | Promise<T>): T | Promise<T> {
+export function inTurn<T>(program: Runnable, inputs: readonly Tensor[], then: () => T | Promise<T>): T | Promise<T> {
   const { backend } = program;
   if (!backend.limits.asynchronous) return runNow(program, inputs, then);
   return holding(program, () => once(turns, backend, () => new Turns(backend)).take(() => runNow(program, inputs, then)));

@@ -263,7 +263,6 @@ export class Tensor {
 
   /** @internal The device copy is newer than the host's. */
   markDeviceNewer(): void {
-    if (!TRAINING) return;
     const s = this.#storage;
     s.host = null;
     s.version++;

@@ -4,11 +4,19 @@ import { attention } from "../attention/forward";
 import { attentionGrad } from "../attention/grad";
 import { attentionRows } from "../attention/rows";
 import { rotary } from "../rotary";
+import { scatterUpdate } from "../scatter";
+import { massThreshold } from "../threshold";
 
 export function call(op: u32, c: usize, piece: u32, scratch: usize): void {
   switch (op) {
     case O.ROTARY:
       rotary(c, piece, scratch);
+      break;
+    case O.SCATTER_UPDATE:
+      scatterUpdate(c, piece, scratch);
+      break;
+    case O.MASS_THRESHOLD:
+      massThreshold(c, piece, scratch);
       break;
     case O.ATTENTION:
       attention(c, piece, scratch);

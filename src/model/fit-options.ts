@@ -79,7 +79,7 @@ const FIT_OPTIONS = [
   "verbose",
   "stream",
 ];
-const METHODS = ["onTrainBegin", "onTrainEnd", "onEpochBegin", "onEpochEnd", "onBatchEnd", "onFault"];
+const METHODS = ["onTrainBegin", "onTrainEnd", "onEpochBegin", "onEpochEnd", "onTestBegin", "onTestEnd", "onBatchEnd", "onFault"];
 
 /** @throws ArgumentError for what is no callback: a factory without its parentheses, or an object whose methods nobody would call. */
 function checkCallbacks(callbacks: readonly Callback[]): void {

@@ -98,6 +98,9 @@ class Fit {
       setWeights: (w) => model.setWeights(w),
       save: (path) => saveModel(model, path, {}),
       optimizer,
+      get backend() {
+        return model.state("fit").programs.backend;
+      },
       validates: true,
       history: { epoch: this.#epochs, history: this.#history as unknown as LogHistory },
     };
@@ -256,6 +259,13 @@ class Fit {
     return program;
   }
 
+  async #validated(validate: () => Promise<Logs>): Promise<Logs> {
+    await this.#tell((c, training) => c.onTestBegin?.({} as Logs, training));
+    const logs = await validate();
+    await this.#tell((c, training) => c.onTestEnd?.(logs, training));
+    return logs;
+  }
+
   /** Calls one method of all callbacks, one after another. */
   async #tell(call: (callback: Callback, training: TrainingHandle) => void | Promise<void>): Promise<void> {
     for (const c of this.#callbacks) await call(c, this.#handle);
@@ -295,7 +305,10 @@ class Fit {
     const { epochs = 1, initialEpoch = 0, verbose = 1, validationFreq = 1 } = this.#options;
     const stream = this.#options.stream ?? defaultStream();
     const bar = progress({ stream, verbose, epochs, steps });
+    const { optimizer } = this.#handle;
     try {
+      // A training that failed may have left averages in the weights.
+      await optimizer.swapEmaWeights?.(false, this.#handle.backend);
       await this.#tell((c, training) => c.onTrainBegin?.(training));
       for (let epoch = initialEpoch; epoch < epochs && !this.#stopped; epoch++) {
         bar.beginEpoch(epoch);
@@ -307,7 +320,7 @@ class Fit {
           await epochSteps(epoch, bar, from, done);
           if (this.#watch !== null) await this.#checkFault();
           const all: { [name: string]: number | number[][] } = { ...(await this.#model.state("fit").train.read()) };
-          const validated = chosen && validate !== null ? await validate() : ({} as Logs);
+          const validated = chosen && validate !== null ? await this.#validated(validate) : ({} as Logs);
           for (const [name, value] of Object.entries(validated)) all[`val${name[0].toUpperCase()}${name.slice(1)}`] = value;
           return all as Logs;
         });
@@ -316,6 +329,7 @@ class Fit {
         bar.endEpoch(numbersOf(logs));
         await this.#tell((c, training) => c.onEpochEnd?.(epoch, logs, training));
       }
+      if (this.#epochs.length > 0) await optimizer.finalizeVariableValues?.(this.#handle.backend);
       await this.#tell((c, training) => c.onTrainEnd?.(training));
     } finally {
       bar.stop();

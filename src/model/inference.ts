@@ -450,6 +450,11 @@ export class InferenceModel<O extends Outputs = Tensor> {
     return `${this.layers.find((l) => l.weights.includes(weight))?.name}/${weight.name}`;
   }
 
+  /** @internal Where it runs, once `follow` has said. */
+  get backend(): Backend | null {
+    return this.#backend;
+  }
+
   /** @internal Goes over to `backend`. What only the old one has follows when it is used. */
   protected open(backend: Backend): void {
     if (this.#backend === backend) this.programs?.clear();

@@ -7,9 +7,11 @@ import type { BackendName } from "../init.ts";
 import type { Layer, Regularizer } from "../nn/layer.ts";
 import { isLossName, lossFromConfig } from "../train/losses.ts";
 import type { Loss, LossFunction, LossName } from "../train/losses.ts";
+import { muon } from "../train/muon.ts";
 import { auc, average, metricFromConfig, METRICS } from "../train/metrics.ts";
 import type { DescribedMetric, Metric, MetricName } from "../train/metrics.ts";
-import { optimizerFromConfig } from "../train/optimizers.ts";
+import { perplexity } from "../train/perplexity.ts";
+import { adadelta, lion, nadam, optimizerFromConfig } from "../train/optimizers.ts";
 import type { Optimizer } from "../train/optimizers.ts";
 import { elementsOf, parse, readModel, rebuilt } from "./load.ts";
 import type { LoadOptions, ModelSource } from "./load.ts";
@@ -82,7 +84,7 @@ export async function loadModel(source: ModelSource, options: LoadModelOptions =
     freeze(model.layers, new Set(frozen));
     return {
       loss: given ?? lossFromConfig(saved.name, saved.config),
-      optimizer: options.optimizer ?? optimizerFromConfig(kind, config),
+      optimizer: options.optimizer ?? optimizerFromConfig(kind, config, { nadam, adadelta, lion, muon }),
       metrics: metrics.map((m) => metricOf(who, m, own)).filter((m) => m !== null),
       state: String(prefix),
     };
@@ -107,7 +109,7 @@ function metricOf(
 ): MetricName | Metric | LossFunction | null {
   if (typeof metric === "string") return metric as MetricName;
   const { name: as, kind = as, config = {} } = metric;
-  if (metric.own !== true) return { ...metricFromConfig(kind, config, { ...METRICS, auc }), name: as };
+  if (metric.own !== true) return { ...metricFromConfig(kind, config, { ...METRICS, auc, perplexity }), name: as };
   if (!Object.hasOwn(own, as)) {
     throw new FileError(
       `${who}: its metric "${as}" is a function, which a file cannot hold; pass metrics: { ${as} } to loadModel, or { ${as}: null }`,

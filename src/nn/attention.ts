@@ -16,7 +16,7 @@ import { attended, isDecoding } from "./decoding.ts";
 import { dropoutFactors } from "./dropout.ts";
 import type { Layer } from "./layer.ts";
 import { maskOf, masked } from "./masks.ts";
-import { checkFeatures, checkOneOf, checkRank, layerOf } from "./options.ts";
+import { checkOneOf, checkRank, layerOf } from "./options.ts";
 import type { NameOption } from "./options.ts";
 
 /** What a call of a layer that attends takes behind its tensors. */
@@ -131,7 +131,8 @@ export function attention(options: AttentionLayerOptions = {}): AttentionLayer {
       call: (x, { scale, concatScoreWeight }, ...more) => {
         const given = readCall("attention", x, more, o.useCausalMask);
         const { query, value, key, self, causal, seen } = given;
-        checkFeatures(key, query.shape[2]);
+        if (key.shape[2] !== query.shape[2])
+          throw new ShapeError(`expected query and key of as many features, got ${showShape(query.shape)} and ${showShape(key.shape)}`);
         const scaled = (t: Tensor): Tensor => (scale === undefined ? t : mul(t, scale));
         if (o.scoreMode === "concat") {
           const pairs = add(expandDims(query, 2), expandDims(key, 1));

@@ -3,7 +3,18 @@ import { ArgumentError } from "../errors.ts";
 import { unknownName } from "../check.ts";
 import { elu, leakyRelu, prelu, relu, softmax } from "./activations.ts";
 import { conv1d, conv1dTranspose, conv2d, conv2dTranspose, depthwiseConv2d, separableConv2d } from "./conv.ts";
-import { activation, cropping2d, dropout, flatten, permute, repeatVector, reshape, upSampling2d, zeroPadding2d } from "./core.ts";
+import {
+  activation,
+  cropping2d,
+  dropout,
+  flatten,
+  permute,
+  repeatVector,
+  reshape,
+  upSampling1d,
+  upSampling2d,
+  zeroPadding2d,
+} from "./core.ts";
 import { dense } from "./dense.ts";
 import { embedding, tiedHead } from "./embedding.ts";
 import { masking } from "./masking.ts";
@@ -14,7 +25,7 @@ import { geglu, swiglu } from "./gated.ts";
 import { groupedQueryAttention, multiHeadAttention } from "./heads.ts";
 import { positionEmbedding, rotaryEmbedding, sinePositionEncoding, tokenAndPositionEmbedding } from "./positions.ts";
 import { transformerDecoder, transformerEncoder } from "./transformer.ts";
-import { batchNorm, groupNorm, layerNorm, normalization, rmsNorm } from "./normalization.ts";
+import { batchNorm, groupNorm, layerNorm, normalization, rmsNorm, unitNormalization } from "./normalization.ts";
 import { avgPool1d, avgPool2d, globalAvgPool1d, globalAvgPool2d, globalMaxPool1d, globalMaxPool2d, maxPool1d, maxPool2d } from "./pool.ts";
 import { bidirectional, gru, lstm, simpleRnn, timeDistributed } from "./recurrent.ts";
 
@@ -60,6 +71,7 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
       batchNorm,
       layerNorm,
       rmsNorm,
+      unitNormalization,
       masking,
     },
   ],
@@ -71,7 +83,7 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
   [["activation"], { activation }],
   [["padding"], { zeroPadding2d }],
   [["cropping"], { cropping2d }],
-  [["size"], { upSampling2d }],
+  [["size"], { upSampling1d, upSampling2d }],
   [["inputDim", "outputDim"], { embedding }],
   [["layer"], { bidirectional, timeDistributed, tiedHead }],
   [["groups"], { groupNorm }],

@@ -138,6 +138,19 @@ export function cropping2d(cropping: Frame = 0, options: NameOption = {}): Layer
   });
 }
 
+/**
+ * Sequences with each step `size` times (default 2): [batch, time, channels] -> [batch, time * size, channels]. @throws ArgumentError for
+ * sizes below 1.
+ */
+export function upSampling1d(size = 2, options: NameOption = {}): Layer {
+  checkCount("upSampling1d", "size", size);
+  return optionless("upSampling1d", { size }, options, (x) => {
+    checkImages(x.shape, 3);
+    const [n, t, c] = x.shape;
+    return reshaped(broadcastTo(reshaped(x, [n, t, 1, c]), [n, t, size, c]), [n, t * size, c]);
+  });
+}
+
 /** Options of `upSampling2d`. */
 export interface UpSampling2dOptions extends NameOption {
   /** `nearest` repeats rows and columns; `bilinear` interpolates between the centers of pixels. Default `nearest`. */

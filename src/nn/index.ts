@@ -14,7 +14,18 @@ export type {
 } from "./conv.ts";
 export { avgPool1d, avgPool2d, globalAvgPool1d, globalAvgPool2d, globalMaxPool1d, globalMaxPool2d, maxPool1d, maxPool2d } from "./pool.ts";
 export type { GlobalPoolOptions, Pool1dOptions, Pool2dOptions } from "./pool.ts";
-export { activation, cropping2d, dropout, flatten, permute, repeatVector, reshape, upSampling2d, zeroPadding2d } from "./core.ts";
+export {
+  activation,
+  cropping2d,
+  dropout,
+  flatten,
+  permute,
+  repeatVector,
+  reshape,
+  upSampling1d,
+  upSampling2d,
+  zeroPadding2d,
+} from "./core.ts";
 export type { Frame, UpSampling2dOptions } from "./core.ts";
 export { elu, leakyRelu, prelu, relu, softmax } from "./activations.ts";
 export type { EluOptions, LeakyReluOptions, PreluOptions, ReluOptions, SoftmaxOptions } from "./activations.ts";
@@ -40,7 +51,7 @@ export { transformerDecoder, transformerEncoder } from "./transformer.ts";
 export type { TransformerDecoderCallOptions, TransformerEncoderCallOptions, TransformerLayer, TransformerOptions } from "./transformer.ts";
 export { bidirectional, gru, lstm, simpleRnn, timeDistributed } from "./recurrent.ts";
 export type { BidirectionalOptions, GruOptions, LstmOptions, RecurrentLayer, SimpleRnnOptions } from "./recurrent.ts";
-export { batchNorm, groupNorm, layerNorm, normalization, rmsNorm } from "./normalization.ts";
+export { batchNorm, groupNorm, layerNorm, normalization, rmsNorm, unitNormalization } from "./normalization.ts";
 export type {
   BatchNormOptions,
   GroupNormOptions,
@@ -48,6 +59,7 @@ export type {
   NormalizationLayer,
   NormalizationOptions,
   RmsNormOptions,
+  UnitNormalizationOptions,
 } from "./normalization.ts";
 export * as merge from "./merge.ts";
 export { l1, l1l2, l2 } from "./regularizers.ts";

@@ -108,6 +108,12 @@ export function counter(): () => number {
   return () => next++;
 }
 
+/** The layer that made each weight. */
+const owners = new WeakMap<Tensor, Layer>();
+
+/** The layer that made the weight `t` for itself; null for tensors that are no layer's. */
+export const ownerOf = (t: Tensor): Layer | null => owners.get(t) ?? null;
+
 const silent = { called: (): void => {} };
 let current: Context = Object.assign({ seed: 0, nextStream: counter() }, silent);
 
@@ -248,6 +254,7 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
             const tensor = new Tensor(shape, "f32", null, 0, data);
             own.push(weightIn(self, { name, tensor, trainable, regularizer }));
             byName[name] = tensor;
+            if (TRAINING) owners.set(tensor, self);
             return tensor;
           };
           build(x.shape, make, ...shapes);

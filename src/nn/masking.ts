@@ -1,7 +1,7 @@
 /**
  * @file Masks: which steps of sequences count. They travel with the tensors that layers hand to layers, as in Keras 3: made by
- * `embedding({ maskZero: true })` and `masking()`, used by recurrent layers, `globalAvgPool1d`, `batchNorm` in training and the loss,
- * handed on by layers that keep the steps apart, and lost with any other.
+ * `embedding({ maskZero: true })` and `masking()`, used by recurrent layers, those that attend, `globalAvgPool1d`, `batchNorm` in training
+ * and the loss, handed on by layers that keep the steps apart, and lost with any other.
  */
 import { cast, greater, mul, notEqual } from "../ops/map.ts";
 import { expandDims } from "../ops/move.ts";

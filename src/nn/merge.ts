@@ -9,7 +9,7 @@ import { normalizeAxis, showShape, sizeOf } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import type { Layer } from "./layer.ts";
 import { maskOf, masked } from "./masks.ts";
-import { layerOf } from "./options.ts";
+import { lastOf, layerOf } from "./options.ts";
 import type { Given, NameOption } from "./options.ts";
 
 function merging<D extends NameOption>(
@@ -18,6 +18,7 @@ function merging<D extends NameOption>(
   options: Given<D>,
   merge: (tensors: readonly Tensor[], o: D) => Tensor,
   exactly: number | null = null,
+  maskOfResult: (masks: readonly (Tensor | null)[]) => Tensor | null = eitherMask,
 ): Layer {
   return layerOf(kind, {}, defaults, options, (o) => ({
     mask: "use",
@@ -28,7 +29,7 @@ function merging<D extends NameOption>(
         return t;
       });
       if (exactly !== null && tensors.length !== exactly) throw new ArgumentError(`expected ${exactly} tensors, got ${tensors.length}`);
-      return masked(merge(tensors, o), eitherMask(tensors.map(maskOf)));
+      return masked(merge(tensors, o), maskOfResult(tensors.map(maskOf)));
     },
     anyDtype: true,
   }));
@@ -98,13 +99,19 @@ export function dot(options: DotOptions): Layer {
     options,
     ([a, b], { normalize }) => {
       const [left, right] = [a, b].map((x, i) => asMatrices(x, both[i], normalize));
+      if (lastOf(left.rows.shape) !== lastOf(right.rows.shape) || a.shape[0] !== b.shape[0])
+        throw new ShapeError(`expected inputs of one batch and of one size along axes ${JSON.stringify(both)}, got ${a} and ${b}`);
       const y = matmul(left.rows, right.rows, { transposeB: true });
       const rest = [...left.rest, ...right.rest];
       return reshape(y, [a.shape[0], ...(rest.length === 0 ? [1] : rest)]);
     },
     2,
+    () => null,
   );
 }
+
+/** Inputs count as if they were at least this long. */
+const SMALLEST_LENGTH = 1e-7;
 
 /** x as [batch, other dimensions, axis]. */
 function asMatrices(x: Tensor, axis: number, normalize: boolean): { rows: Tensor; rest: readonly number[] } {
@@ -115,5 +122,5 @@ function asMatrices(x: Tensor, axis: number, normalize: boolean): { rows: Tensor
   const rows = reshape(transpose(x, [0, ...others, at]), [x.shape[0], sizeOf(rest), x.shape[at]]);
   if (!normalize) return { rows, rest };
   const squares = sum(map.square(rows), { axis: -1, keepDims: true });
-  return { rows: map.mul(rows, map.rsqrt(map.maximum(squares, 1e-12))), rest };
+  return { rows: map.mul(rows, map.rsqrt(map.maximum(squares, SMALLEST_LENGTH ** 2))), rest };
 }

@@ -42,6 +42,7 @@ export interface NormalizationLayer extends Layer {
 }
 
 const SMALLEST_DEVIATION = 1e-7;
+const SMALLEST_LENGTH = 1e-12;
 
 /**
  * (x - mean) / max(sqrt(variance), 1e-7) with the mean and variance of data that `adapt` has seen, or of the options.
@@ -338,6 +339,22 @@ export const rmsNorm = (options: RmsNormOptions = {}): Layer =>
   overAxes<Required<RmsNormOptions>>("rmsNorm", { name: "", axis: -1, epsilon: 1e-6 }, options, false, (_o, shape, weight) =>
     weight("scale", shape, { init: "ones" }),
   );
+
+/** Options of `unitNormalization`. */
+export interface UnitNormalizationOptions extends NameOption {
+  /** The dimensions whose length becomes 1. Default -1. */
+  readonly axis?: number | readonly number[];
+}
+
+/** x / sqrt(sum(x^2)) over `axis`: each sample's part has length 1; zeros stay. */
+export const unitNormalization = (options: UnitNormalizationOptions = {}): Layer =>
+  layerOf<Required<UnitNormalizationOptions>>("unitNormalization", {}, { name: "", axis: -1 }, options, (o) => ({
+    mask: "pass",
+    call: (x) => {
+      const axis = normalizeAxes("axis", o.axis, x.rank);
+      return mul(x, rsqrt(maximum(sum(square(x), { axis, keepDims: true }), SMALLEST_LENGTH ** 2)));
+    },
+  }));
 
 /** Options of `groupNorm`. */
 export interface GroupNormOptions extends AffineOptions {

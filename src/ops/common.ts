@@ -45,7 +45,7 @@ export {
 export { argMax, argMin, max, min, prod, sum } from "./reduce.ts";
 export { broadcastTo, concat, expandDims, flip, iota, pad, slice, stack, transpose } from "./move.ts";
 export { clip, mean, norm, variance } from "./composite.ts";
-export { dot, matmul } from "./matmul.ts";
+export { matmul } from "./matmul.ts";
 export { gather, scatterAdd } from "./gather.ts";
 export { gelu, hardSigmoid, selu, silu, softplus, softsign } from "./activation.ts";
 export { logSoftmax, logSumExp, oneHot } from "./softmax.ts";

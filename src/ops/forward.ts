@@ -5,7 +5,7 @@
 export * from "./common.ts";
 export { add, relu } from "./map.ts";
 export type { ReduceOptions } from "./reduce.ts";
-export { matrixTranspose } from "./matmul.ts";
+export { dot, matrixTranspose } from "./matmul.ts";
 export type { MatmulOptions } from "./matmul.ts";
 export { conv2d, conv2dTranspose } from "./conv.ts";
 export type { Conv2dOptions } from "./conv.ts";
@@ -17,5 +17,8 @@ export { attention } from "./attention.ts";
 export type { AttentionOptions } from "./attention.ts";
 export { rotary } from "./rotary.ts";
 export type { RotaryOptions } from "./rotary.ts";
+export { scatterUpdate } from "./scatter.ts";
+export { massThreshold } from "./threshold.ts";
+export type { MassThresholdOptions } from "./threshold.ts";
 export { gruSequence, lstmSequence, simpleRnnSequence } from "./recurrent.ts";
 export { elu, hardSilu, leakyRelu, mish, relu6 } from "./activation.ts";

@@ -12,7 +12,9 @@ import * as random from "./random.ts";
 import * as recurrent from "./recurrent.ts";
 import * as reduce from "./reduce.ts";
 import * as rotary from "./rotary.ts";
+import * as scatter from "./scatter.ts";
 import * as softmax from "./softmax.ts";
+import * as threshold from "./threshold.ts";
 
 function isOp(value: unknown): value is Op {
   return typeof value === "object" && value !== null && "infer" in value && "vjp" in value && "lower" in value;
@@ -20,7 +22,21 @@ function isOp(value: unknown): value is Op {
 
 /** Ops by family: the family is the file in src/ops and, with the same name, in assembly and test/ops. */
 export const OPS: { readonly [family: string]: readonly Op[] } = Object.fromEntries(
-  Object.entries({ map, reduce, matmul, conv, pool, softmax, norm, gather, move, random, recurrent, rotary, attention }).map(
-    ([family, module]) => [family, Object.values(module).filter(isOp)],
-  ),
+  Object.entries({
+    map,
+    reduce,
+    matmul,
+    conv,
+    pool,
+    softmax,
+    norm,
+    gather,
+    move,
+    random,
+    recurrent,
+    rotary,
+    scatter,
+    threshold,
+    attention,
+  }).map(([family, module]) => [family, Object.values(module).filter(isOp)]),
 );

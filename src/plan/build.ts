@@ -1,39 +1,29 @@
 /** @file Graph to Plan: live nodes, fusion, places for results and assigned tensors, memory for the rest. */
 import { assert } from "../assert.ts";
-import { once } from "../cache.ts";
 import { bytesOf } from "../dtype.ts";
 import type { Storage } from "../dtype.ts";
 import type { Graph } from "../graph.ts";
-import { Tensor } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
 import { TRAINING } from "../training.ts";
-import { fuse, MAP } from "./fuse.ts";
+import { copied, isLeaf, placeAssigned, standIn } from "./assigned.ts";
+import { changesNothing } from "./copy.ts";
+import { fuse } from "./fuse.ts";
 import type { PlanLimits, UnplacedCall } from "./limits.ts";
-import { placeTemporaries, readsInOrder } from "./memory.ts";
+import { placeTemporaries } from "./memory.ts";
 import type { Binding, Call, Operand, Place, Plan } from "./plan.ts";
 import { base, liveNodes } from "./simplify.ts";
 import { asWords } from "./storage.ts";
 
 /**
- * A copy of all elements: a body of no steps, since backends always have the kernel of bodies, and that of copies only where ops move
- * elements.
+ * Plans `graph`. Bindings are the graph's inputs, then its captures in order, then `results`. `placing` places what is assigned; without
+ * it a program assigns nothing.
  */
-const copyCall = (from: Tensor, to: Tensor, source: string): UnplacedCall => ({
-  kernel: MAP,
-  inputs: [from],
-  outputs: [to],
-  attrs: { body: { space: [from.size], strides: [[1]], steps: [], results: [0] } },
-  source,
-});
-
-const isLeaf = (t: Tensor): boolean => base(t).node?.op.lower === "leaf";
-
-/** A tensor that stands for bytes only: a copy's destination. */
-const standIn = (like: Tensor): Tensor => new Tensor(like.shape, like.dtype, like.node, -1, null);
-
-/**
- * Plans `graph`. Bindings are the graph's inputs, then its captures in order, then `results`.
- */
-export function buildPlan(graph: Graph, results: readonly Tensor[], limits: PlanLimits): Plan {
+export function buildPlan(
+  graph: Graph,
+  results: readonly Tensor[],
+  limits: PlanLimits,
+  placing: typeof placeAssigned | null = TRAINING ? placeAssigned : null,
+): Plan {
   const captures = [...graph.captures.values()];
   const roots = [...results, ...graph.assigns.values()];
   const nodes = liveNodes(graph, roots);
@@ -56,37 +46,14 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Plan
     }
     const target = standIn(b);
     fixed.set(target, where);
-    (isLeaf(t) ? before : after).push(copyCall(b, target, "result"));
+    (isLeaf(t) ? before : after).push(copied(b, target, "result"));
   });
 
-  // Assignments: written in place where nothing reads the old value at or after that call, else copied at the end.
-  const late: UnplacedCall[] = [];
-  const inPlace = TRAINING ? whereInPlace(calls) : null;
-  const assigned = new Set<Tensor>();
-  for (const [target, value] of TRAINING ? graph.assigns : []) {
-    const symbol = graph.captures.get(target) as Tensor;
-    assigned.add(symbol);
-    const b = base(value);
-    if (b === symbol) continue;
-    if (!fixed.has(b) && inPlace?.(symbol, b)) {
-      fixed.set(b, fixed.get(symbol) as Place);
-      continue;
-    }
-    const to = standIn(symbol);
-    fixed.set(to, fixed.get(symbol) as Place);
-    if (isLeaf(value)) {
-      // The value may itself be assigned in this run: save it before anything is written.
-      const saved = standIn(b);
-      before.push(copyCall(b, saved, "assign"));
-      late.push(copyCall(saved, to, "assign"));
-    } else {
-      late.push(copyCall(b, to, "assign"));
-    }
-  }
+  const { late, assigned } = placing?.(graph, calls, roots, fixed, before) ?? { late: [], assigned: new Set<Tensor>() };
 
   const stored = new Map<Tensor, Storage>();
   for (const t of [...graph.inputs, ...captures]) if (t.storage) stored.set(t, t.storage);
-  const ordered = asWords([...before, ...calls, ...after, ...late], stored, copyCall);
+  const ordered = asWords([...before, ...calls, ...after, ...late], stored, copied);
   const halves = limits.halves?.(ordered, fixed, graph.firstGradient);
   const { places, slots } = placeTemporaries(ordered, fixed, limits, halves);
   const operand = (t: Tensor | null): Operand | null => {
@@ -97,13 +64,15 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Plan
     const storage = halves?.has(b) ? "f16" : stored.get(b);
     return { place: at, shape: t.shape, dtype: t.dtype, ...(storage && { storage }) };
   };
-  const placed = ordered.map(({ kernel, inputs, outputs, attrs, source }): Call => ({
-    kernel: kernel.name,
-    inputs: inputs.map(operand),
-    outputs: outputs.map(operand),
-    attrs,
-    source,
-  }));
+  const placed = ordered
+    .map(({ kernel, inputs, outputs, attrs, source }): Call => ({
+      kernel: kernel.name,
+      inputs: inputs.map(operand),
+      outputs: outputs.map(operand),
+      attrs,
+      source,
+    }))
+    .filter((call) => !changesNothing(call));
   const binding = (kind: Binding["kind"], { shape, dtype, size }: Tensor, written: boolean, storage?: Storage): Binding => ({
     kind,
     shape,
@@ -121,27 +90,5 @@ export function buildPlan(graph: Graph, results: readonly Tensor[], limits: Plan
     slots,
     calls: placed,
     kernels: Object.fromEntries(ordered.map(({ kernel }) => [kernel.name, kernel])),
-  };
-}
-
-/** Whether the one call of `calls` that gives `value` may write it to `target`, a leaf, which then has no reader at or after it. */
-function whereInPlace(calls: readonly UnplacedCall[]): (target: Tensor, value: Tensor) => boolean {
-  const writers = new Map<Tensor, number[]>();
-  /** Of leaves: the last call that reads it, and as which of its inputs. */
-  const reads = new Map<Tensor, { at: number; inputs: number[] }>();
-  calls.forEach((c, at) => {
-    for (const t of c.outputs) if (t !== null) once(writers, t, () => [] as number[]).push(at);
-    c.inputs.forEach((t, k) => {
-      if (t === null || !isLeaf(t)) return;
-      const read = once(reads, base(t), () => ({ at, inputs: [] as number[] }));
-      if (read.at !== at) [read.at, read.inputs] = [at, []];
-      read.inputs.push(k);
-    });
-  });
-  return (target, value) => {
-    const [at, another] = writers.get(value) ?? [];
-    if (at === undefined || another !== undefined) return false;
-    const read = reads.get(target);
-    return read === undefined || read.at < at || (read.at === at && read.inputs.every((k) => readsInOrder(calls[at], k)));
   };
 }

@@ -208,6 +208,27 @@ export interface GatherAttrs {
 }
 
 /**
+ * `scatterUpdate(index[count] i32, updates[count,inner]) -> y[size,inner]`: row index[j] of y becomes row j of updates, of equal indices
+ * the last; an index outside [0,size) writes nothing. Any dtype. y counts as updated: it has its other rows already.
+ */
+export interface ScatterUpdateAttrs {
+  readonly size: number;
+  readonly inner: number;
+  readonly count: number;
+}
+
+/**
+ * `massThreshold(x[rows,cols], weights?[rows,cols], mass) -> y[rows]`: y is the greatest element t of a row such that the weights of all
+ * elements >= t add up to at least its mass, or the row's least element where no t is. Without weights each element counts 1. mass is [1]
+ * where it is shared, else [rows]. A NaN of x counts as -infinity, a weight that is negative or NaN as 0.
+ */
+export interface MassThresholdAttrs {
+  readonly rows: number;
+  readonly cols: number;
+  readonly shared: boolean;
+}
+
+/**
  * `copy(x) -> y`: y[yOffset + sum i_d*yStrides_d] = x[xOffset + sum i_d*xStrides_d] for every i in `shape` (rank <= 6, elements, strides
  * may be negative or, for x, 0). Any dtype. With `fill` not null, every element of y is first set to `fill` (padding). Several copies may
  * write parts of one y (concat): those after the first have `partial` true and y counts as updated.

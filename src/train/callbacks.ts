@@ -2,7 +2,8 @@
  * @file Callbacks: objects whose methods `fit` calls while it trains, and those of Keras 3 (https://keras.io/api/callbacks/)
  * that decide something. Epochs and steps count from 0, as in Keras.
  */
-import { checkCount, checkNumber, checkOneOf, checkPart } from "../check.ts";
+import type { Backend } from "../backend.ts";
+import { checkCount, checkFlag, checkNumber, checkOneOf, checkPart } from "../check.ts";
 import { ArgumentError, LockstepError, NonFiniteError } from "../errors.ts";
 import { optionsOf } from "../options.ts";
 import type { MetricName } from "./metrics.ts";
@@ -36,6 +37,8 @@ export interface TrainingHandle {
   /** Writes the model to a file. */
   save(path: string): Promise<void>;
   readonly optimizer: Optimizer;
+  /** Where the model trains. */
+  readonly backend: Backend;
   /** False in an epoch that `validationFreq` leaves out: logs have nothing of validation then. */
   readonly validates: boolean;
   /** Numbers of the past epochs, and their logs by name. */
@@ -52,6 +55,10 @@ export interface Callback {
   onEpochBegin?(epoch: number, logs: Logs, training: TrainingHandle): void | Promise<void>;
   /** After each epoch and its validation, with what both gave. */
   onEpochEnd?(epoch: number, logs: Logs, training: TrainingHandle): void | Promise<void>;
+  /** Before each validation; `logs` is empty. */
+  onTestBegin?(logs: Logs, training: TrainingHandle): void | Promise<void>;
+  /** After each validation, with what it gave: loss, accuracy … */
+  onTestEnd?(logs: Logs, training: TrainingHandle): void | Promise<void>;
   /** `step` counts all batches since training began. */
   onBatchEnd?(step: number, logs: Logs, training: TrainingHandle): void | Promise<void>;
   /**
@@ -313,5 +320,34 @@ export function learningRateScheduler(fn: (epoch: number, learningRate: number) 
         throw new ArgumentError(`learningRateScheduler: the function must return a number, got ${String(rate)} for epoch ${epoch}`);
       optimizer.learningRate = rate;
     },
+  };
+}
+
+/** Options of `swapEmaWeights`. */
+export interface SwapEmaWeightsOptions {
+  /** Also while the callbacks behind this one hear of an epoch's end, so that `modelCheckpoint` saves the averages. Default false. */
+  readonly swapOnEpoch?: boolean;
+}
+
+/**
+ * Validates with the moving averages that an optimizer with `useEma: true` keeps, and goes on training with the weights themselves. When
+ * training begins, @throws LockstepError for an optimizer that keeps none.
+ */
+export function swapEmaWeights(options?: SwapEmaWeightsOptions): Callback {
+  const { swapOnEpoch } = optionsOf<Required<SwapEmaWeightsOptions>>("swapEmaWeights", { swapOnEpoch: false }, options);
+  checkFlag("swapEmaWeights", "swapOnEpoch", swapOnEpoch);
+  const swap = async ({ optimizer, backend }: TrainingHandle, averaged: boolean): Promise<void> => {
+    if (optimizer.swapEmaWeights === undefined)
+      throw new LockstepError(`swapEmaWeights: ${optimizer.kind} keeps no averages; make it with useEma: true`);
+    await optimizer.swapEmaWeights(averaged, backend);
+  };
+  return {
+    onTrainBegin: (training) => swap(training, false),
+    onTestBegin: (_logs, training) => swap(training, true),
+    onTestEnd: (_logs, training) => swap(training, false),
+    ...(swapOnEpoch && {
+      onEpochBegin: (_epoch, _logs, training) => swap(training, false),
+      onEpochEnd: (_epoch, _logs, training) => swap(training, true),
+    }),
   };
 }

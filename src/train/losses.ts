@@ -31,7 +31,7 @@ import {
   where,
 } from "../ops/map.ts";
 import { reshape, reshapeOp } from "../ops/move.ts";
-import { sum } from "../ops/reduce.ts";
+import { max, sum } from "../ops/reduce.ts";
 import { oneHot, softmaxCrossEntropy, softmaxOp } from "../ops/softmax.ts";
 import { optionsOf } from "../options.ts";
 import { sameShape, showShape } from "../shape.ts";
@@ -218,6 +218,16 @@ export const meanAbsoluteError = (): Loss => elementwise("meanAbsoluteError", {}
 export const meanAbsolutePercentageError = (): Loss =>
   elementwise("meanAbsolutePercentageError", {}, (y, p) => mul(mean(abs(div(sub(y, p), maximum(abs(y), EPSILON))), overLast), 100));
 
+/** mean((log(1 + y) - log(1 + p))^2), both no smaller than 1e-7 */
+export const meanSquaredLogarithmicError = (): Loss =>
+  elementwise("meanSquaredLogarithmicError", {}, (yTrue, yPred) => {
+    const [y, p] = [yTrue, yPred].map((x) => log1p(maximum(x, EPSILON)));
+    return mean(square(sub(p, y)), overLast);
+  });
+
+/** mean(p - y log(p + 1e-7)): targets are counts, predictions the rates that they are expected with, which must not be negative. */
+export const poisson = (): Loss => elementwise("poisson", {}, (y, p) => mean(sub(p, mul(y, log(add(p, EPSILON)))), overLast));
+
 /** Huber 1964: quadratic for errors up to `delta` (default 1), linear beyond. */
 export function huber(options?: { readonly delta?: number }): Loss {
   const { delta } = optionsOf("huber", { delta: 1 }, options);
@@ -236,13 +246,22 @@ export const klDivergence = (): Loss =>
     return sum(mul(y, log(div(y, p))), overLast);
   });
 
+/** max(1 - y p, 0) for targets -1 and 1; targets that are all 0 or 1 are taken as -1 and 1. */
+function margin(y: Tensor, p: Tensor): Tensor {
+  const others = sum(cast(and(notEqual(y, 0), notEqual(y, 1)), "i32"));
+  const signed = where(equal(others, 0), sub(mul(y, 2), 1), y);
+  return maximum(sub(1, mul(signed, p)), 0);
+}
+
 /** mean(max(1 - y p, 0)) for targets -1 and 1; targets that are all 0 or 1 are taken as -1 and 1. */
-export const hinge = (): Loss =>
-  elementwise("hinge", {}, (y, p) => {
-    const others = sum(cast(and(notEqual(y, 0), notEqual(y, 1)), "i32"));
-    const signed = where(equal(others, 0), sub(mul(y, 2), 1), y);
-    return mean(maximum(sub(1, mul(signed, p)), 0), overLast);
-  });
+export const hinge = (): Loss => elementwise("hinge", {}, (y, p) => mean(margin(y, p), overLast));
+
+/** mean(max(1 - y p, 0)^2) for targets -1 and 1; targets that are all 0 or 1 are taken as -1 and 1. */
+export const squaredHinge = (): Loss => elementwise("squaredHinge", {}, (y, p) => mean(square(margin(y, p)), overLast));
+
+/** max(1 + max((1 - y) p) - sum(y p), 0) over the classes, for one-hot targets: by how much the true class fails to lead by 1. */
+export const categoricalHinge = (): Loss =>
+  elementwise("categoricalHinge", {}, (y, p) => maximum(add(sub(max(mul(sub(1, y), p), overLast), sum(mul(y, p), overLast)), 1), 0));
 
 /** mean(log(cosh(p - y))), without overflow. */
 export const logCosh = (): Loss =>
@@ -269,20 +288,25 @@ const LOSSES = {
   huber,
   klDivergence,
   hinge,
+  squaredHinge,
+  categoricalHinge,
   logCosh,
   cosineSimilarity,
+  poisson,
+  meanSquaredLogarithmicError,
   bce: binaryCrossentropy,
   mse: meanSquaredError,
   mae: meanAbsoluteError,
   mape: meanAbsolutePercentageError,
+  msle: meanSquaredLogarithmicError,
   kld: klDivergence,
   logcosh: logCosh,
 } as const satisfies { readonly [name: string]: (options: never) => Loss };
 
 /**
  * Keras' name in camelCase, or its short form: binaryCrossentropy (bce), categoricalCrossentropy, sparseCategoricalCrossentropy,
- * meanSquaredError (mse), meanAbsoluteError (mae), meanAbsolutePercentageError (mape), huber, klDivergence (kld), hinge, logCosh (logcosh),
- * cosineSimilarity.
+ * meanSquaredError (mse), meanAbsoluteError (mae), meanAbsolutePercentageError (mape), meanSquaredLogarithmicError (msle), huber,
+ * klDivergence (kld), poisson, hinge, squaredHinge, categoricalHinge, logCosh (logcosh), cosineSimilarity.
  */
 export type LossName = keyof typeof LOSSES;
 

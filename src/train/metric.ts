@@ -68,6 +68,13 @@ export function share(name: string, config: Config, hit: (yTrue: Tensor, yPred: 
   });
 }
 
+/** A sum and what rounding has lost of it (Neumaier 1974), after another term. */
+export function summed(total: Tensor, lost: Tensor, term: Tensor): readonly [Tensor, Tensor] {
+  const next = add(total, term);
+  const error = where(greaterEqual(abs(total), abs(term)), add(sub(total, next), term), add(sub(term, next), total));
+  return [next, add(lost, error)];
+}
+
 /** The mean of `values`. */
 export function average(name: string, config: Config, values: MetricFunction, finish: (mean: number) => number = (m) => m): Metric {
   return {
@@ -84,10 +91,7 @@ export function average(name: string, config: Config, values: MetricFunction, fi
         throw new DTypeError(
           `metric "${name}": expected a function that returns an f32 tensor, one value for each sample, got ${String(perSample)}`,
         );
-      const batch = sum(perSample);
-      const next = add(total, batch);
-      const error = where(greaterEqual(abs(total), abs(batch)), add(sub(total, next), batch), add(sub(batch, next), total));
-      return [next, add(lost, error), add(count, perSample.size)];
+      return [...summed(total, lost, sum(perSample)), add(count, perSample.size)];
     },
     result: ([total, lost, count]) => finish(ratio(total[0] + lost[0], count[0])),
   };

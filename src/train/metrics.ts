@@ -163,6 +163,7 @@ export function metricByName(metric: MetricName | Metric | MetricFunction, conte
   if (metric === "accuracy" || metric === "acc") return { ...accuracyFor(context), name: metric };
   if (Object.hasOwn(METRICS, metric)) return { ...metricByName(metricFromConfig(metric, {}), context), name: metric };
   if (isLossName(metric)) return average(metric, {}, lossByName(metric).call);
-  if (/^auc$/i.test(metric)) throw new ArgumentError('metrics: instead of its name give auc(), imported from "lockstep"');
+  if (/^(auc|perplexity)$/i.test(metric))
+    throw new ArgumentError(`metrics: instead of its name give ${metric.toLowerCase()}(), imported from "lockstep"`);
   throw unknownName("metrics", metric, [...METRIC_NAMES, ...LOSS_NAMES]);
 }

@@ -1,36 +1,51 @@
 /** @file What an optimizer is: state beside the parameters, clipping, decay and schedules, and one rule that differs. */
-import { checkFlag, checkNumber, checkOptions, checkPart, checkPositive } from "../check.ts";
-import { ArgumentError, FileError, LockstepError, ShapeError } from "../errors.ts";
+import { checkCount, checkFlag, checkNumber, checkPart, checkPositive } from "../check.ts";
+import { ArgumentError, LockstepError, ShapeError } from "../errors.ts";
 import { assign, currentGraph, Graph, trace } from "../graph.ts";
+import type { Backend } from "../backend.ts";
 import { defaultBackend } from "../init.ts";
-import type { TypedArray } from "../dtype.ts";
 import type { Config } from "../nn/layer.ts";
 import { clip } from "../ops/composite.ts";
-import { add, cast, div, expm1, greater, maximum, minimum, mul, neg, sqrt, square, sub, where } from "../ops/map.ts";
+import {
+  add,
+  and,
+  cast,
+  div,
+  equal,
+  expm1,
+  floorDiv,
+  greater,
+  maximum,
+  minimum,
+  mod,
+  mul,
+  neg,
+  or,
+  sqrt,
+  square,
+  sub,
+  where,
+} from "../ops/map.ts";
 import { sum } from "../ops/reduce.ts";
 import type { Attr } from "../op.ts";
+import { optionsOf } from "../options.ts";
 import { Executable, inTurn, using } from "../run.ts";
-import { sameShape, showShape } from "../shape.ts";
-import type { Shape } from "../shape.ts";
-import { full, tensor, zeros } from "../tensor.ts";
+import { tensor } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
 import { flatten, mapTree } from "../tree.ts";
 import type { Tree } from "../tree.ts";
 import { naturalLog } from "./log.ts";
+import { ACCUMULATED, AVERAGE, OptimizerState } from "./optimizer-state.ts";
+import type { Rule, Rules, SavedState } from "./optimizer-state.ts";
 import { isMadeSchedule } from "./schedules.ts";
 import type { Schedule } from "./schedules.ts";
-
-/** State as it is read from a file. */
-export interface SavedState {
-  readonly [name: string]: { readonly shape: Shape; readonly data: TypedArray };
-}
 
 /** What changes parameters by their gradients: what `sgd()`, `adam()` and the others make. One optimizer serves one set of parameters. */
 export interface Optimizer {
   /** What made it: sgd, adam … */
   readonly kind: string;
   readonly config: Config;
-  /** Number of updates so far, an i32 scalar. */
+  /** Number of calls of `update` so far, an i32 scalar: with `gradientAccumulationSteps` every batch counts, also for schedules. */
   readonly iterations: Tensor;
   /**
    * Setting it changes the next step, without compiling again. With a schedule both reading and setting throw: the rate is
@@ -50,6 +65,16 @@ export interface Optimizer {
    */
   apply(params: Tree, grads: Tree): Promise<void>;
   /**
+   * With `useEma`: puts the moving averages in the place of the parameters, which are kept meanwhile (`averaged` true), or brings these
+   * back (false). Harmless when it is so already, and before the first update. To evaluate, predict or save with the averages in the
+   * middle of a training; what goes on training calls it with false first, as `fit` does. State that was saved meanwhile brings the
+   * parameters back with its first update.
+   * @param backend Default: the backend opened last
+   */
+  swapEmaWeights?(averaged: boolean, backend?: Backend): Promise<void>;
+  /** With `useEma`: overwrites the parameters by their moving averages, as `fit` does when it ends. `backend` as in `swapEmaWeights`. */
+  finalizeVariableValues?(backend?: Backend): Promise<void>;
+  /**
    * Forgets the parameters and their state, whose bytes it gives back, and begins to count steps anew; `model.dispose()` calls it. An
    * optimizer of one's own may go without: the bytes of its state then go back when its tensors are collected.
    */
@@ -61,18 +86,6 @@ export interface Optimizer {
    * nothing has changed then.
    */
   load(state: SavedState): void;
-}
-
-/** How one kind of optimizer changes one parameter. */
-interface Rule {
-  /** Names of the state tensors of a parameter. */
-  readonly slots: readonly string[];
-  /** First value of the state. */
-  readonly initial: number;
-  /** The step size from the learning rate and the number of this update (f32, 1 for the first). */
-  readonly stepSize: (learningRate: Tensor, t: Tensor) => Tensor;
-  /** The new parameter and its new state. Elementwise in w, g and state. */
-  readonly step: (w: Tensor, g: Tensor, state: readonly Tensor[], stepSize: Tensor) => readonly [Tensor, ...Tensor[]];
 }
 
 /** What all optimizers take. At most one of the three ways to clip. */
@@ -87,13 +100,27 @@ export interface OptimizerOptions {
   readonly globalClipNorm?: number | null;
   /** Each gradient element is clipped to [-clipValue, clipValue]. */
   readonly clipValue?: number | null;
+  /**
+   * Gradients of so many calls are summed, and their mean makes one update: batches as large as that, in the memory of one. At least 2.
+   * Schedules count the calls, bias corrections the updates. Default null: each call is an update.
+   */
+  readonly gradientAccumulationSteps?: number | null;
+  /**
+   * Keep a moving average of each parameter, which takes its place when `fit` ends (Polyak & Juditsky 1992): average = emaMomentum *
+   * average + (1 - emaMomentum) * parameter after each call, beginning with the first parameter. See `swapEmaWeights`. Default false.
+   */
+  readonly useEma?: boolean;
+  /** How much of the average is kept, in [0, 1]. Default 0.99. */
+  readonly emaMomentum?: number;
+  /** After so many updates, each time, the parameters become their averages. Default null: only when `fit` ends. */
+  readonly emaOverwriteFrequency?: number | null;
 }
 
 type Clipping = (grads: readonly Tensor[]) => readonly Tensor[];
 
 const squares = (g: Tensor): Tensor => sum(square(g));
 
-function clippingOf(kind: string, { clipNorm = null, globalClipNorm = null, clipValue = null }: OptimizerOptions): Clipping {
+function clippingOf(kind: string, { clipNorm, globalClipNorm, clipValue }: Required<OptimizerOptions>): Clipping {
   const given = Object.entries({ clipNorm, globalClipNorm, clipValue }).filter(([, value]) => value !== null);
   if (given.length > 1) throw new ArgumentError(`${kind}: give one of ${given.map(([name]) => name).join(" and ")}, not both`);
   for (const [name, value] of given) checkPositive(kind, name, value as number);
@@ -108,21 +135,38 @@ function clippingOf(kind: string, { clipNorm = null, globalClipNorm = null, clip
   };
 }
 
-export function checkRate(kind: string, rate: number): void {
+function checkRate(kind: string, rate: number): void {
   if (!(rate >= 0 && Number.isFinite(rate)))
     throw new ArgumentError(`${kind}: learningRate must be a number of at least 0 or a schedule, got ${String(rate)}`);
 }
 
-export const COMMON = ["learningRate", "weightDecay", "clipNorm", "globalClipNorm", "clipValue"];
-
-/** The name of a parameter's state in files. */
-const stateName = (slot: string, i: number): string => `${slot}/${i}`;
+/** Options that all have, with their defaults. */
+const COMMON = {
+  weightDecay: null,
+  clipNorm: null,
+  globalClipNorm: null,
+  clipValue: null,
+  gradientAccumulationSteps: null,
+  useEma: false,
+  emaMomentum: 0.99,
+  emaOverwriteFrequency: null,
+};
 
 /** Updates of Lockstep's own optimizers, with schedules of its own. */
 const MADE = new WeakSet<Optimizer["update"]>();
 
 /** True where kind and config are all that it takes to make the optimizer again. */
 export const isMadeOptimizer = ({ update }: Optimizer): boolean => MADE.has(update);
+
+/** Places of parameters in what was given. */
+function pathsOf(params: Tree): readonly string[] {
+  const paths: string[] = [];
+  mapTree(params, (p, path) => {
+    paths.push(path);
+    return p;
+  });
+  return paths;
+}
 
 /** The gradients in the order of the parameters that they belong to by name. @throws ShapeError where the two have not one structure */
 function matching(kind: string, params: Tree, grads: Tree): Tensor[] {
@@ -131,102 +175,92 @@ function matching(kind: string, params: Tree, grads: Tree): Tensor[] {
     found.set(path, g);
     return g;
   });
-  const paths: string[] = [];
-  mapTree(params, (p, path) => {
-    paths.push(path);
-    return p;
-  });
+  const paths = pathsOf(params);
   const missing = paths.find((path) => !found.has(path));
   if (missing === undefined && paths.length === found.size) return paths.map((path) => found.get(path) as Tensor);
   const shown = (list: Iterable<string>): string => [...list].join(", ") || "nothing";
   throw new ShapeError(`${kind}: expected gradients of the structure of the parameters, ${shown(paths)}, got ${shown(found.keys())}`);
 }
 
-export function optimizer(kind: string, options: OptimizerOptions, rest: { readonly [option: string]: Attr }, rule: Rule): Optimizer {
-  const { weightDecay = null, clipNorm = null, globalClipNorm = null, clipValue = null } = options;
-  checkOptions(kind, options, [...COMMON, ...Object.keys(rest)]);
+/** @throws ShapeError where gradients are not of the parameters' shapes */
+function checkStructure(kind: string, weights: readonly Tensor[], grads: readonly Tensor[]): void {
+  if (weights.length !== grads.length || weights.some((w, i) => String(w) !== String(grads[i])))
+    throw new ShapeError(`${kind}: expected gradients ${weights.join(", ")}, got ${grads.join(", ")}`);
+}
+
+/** What an optimizer runs outside of traced functions; kept, since a loop calls it with the same parameters. */
+class Runner {
+  #last: { readonly params: readonly Tensor[]; readonly program: Executable } | null = null;
+
+  /** `body`: what is traced, of `params` and what stands for `given`. `on`: by default the backend opened last. */
+  async run(
+    params: readonly Tensor[],
+    given: readonly Tensor[],
+    on: Backend | undefined,
+    body: (params: readonly Tensor[], inputs: Tensor[]) => void,
+  ): Promise<void> {
+    const backend = on ?? (await defaultBackend());
+    const find = async (): Promise<Executable> => {
+      const last = this.#last;
+      const same = last?.params.length === params.length && last.params.every((w, i) => w === params[i]);
+      if (last !== null && same && last.program.backend === backend && !last.program.closed) return last.program;
+      const graph = new Graph();
+      const inputs = given.map((g) => graph.input(g));
+      trace(graph, () => body(params, inputs));
+      const program = await Executable.create(graph, [], backend);
+      this.#last = { params, program };
+      return program;
+    };
+    await using(find, given, (program) => inTurn(program, given, () => {}));
+  }
+}
+
+/**
+ * An optimizer by what it does to one parameter. `rest`: its own options, numbers of at least 0 and flags; `more`: those that have been
+ * checked.
+ */
+export function optimizer<S>(
+  kind: string,
+  options: OptimizerOptions,
+  rest: { readonly [option: string]: Attr },
+  rule: Rule<S> | Rules<S>,
+  more: { readonly [option: string]: Attr } = {},
+): Optimizer {
   for (const [name, value] of Object.entries(rest)) {
     if (typeof value === "boolean" || name === "nesterov" || name === "centered" || name === "amsgrad")
       checkFlag(kind, name, value as boolean);
     else checkNumber(kind, name, value as number, 0);
   }
+  const config = optionsOf<object>(kind, { learningRate: 0, ...COMMON, ...rest, ...more }, options) as Required<OptimizerOptions>;
+  const { weightDecay, gradientAccumulationSteps: calls, useEma, emaMomentum, emaOverwriteFrequency: often } = config;
   if (weightDecay !== null) checkNumber(kind, "weightDecay", weightDecay, 0);
+  if (calls !== null) checkCount(kind, "gradientAccumulationSteps", calls, 2);
+  checkNumber(kind, "emaMomentum", emaMomentum, 0, 1);
+  if (often !== null) checkCount(kind, "emaOverwriteFrequency", often);
   const learningRate = options.learningRate as number | Schedule;
-  const clipped = clippingOf(kind, options);
+  const clipped = clippingOf(kind, config);
   const schedule =
     typeof learningRate === "object" && learningRate !== null && typeof learningRate.value === "function" ? learningRate : null;
   if (schedule === null) checkRate(kind, learningRate as number);
   let rate = schedule === null ? (learningRate as number) : 0;
   const rateTensor = tensor(rate, [], "f32");
   const iterations = tensor(0, [], "i32");
-  /** State by parameter number, and each parameter's number. State that was loaded first waits here for its parameter. */
-  let slots: (readonly Tensor[])[] = [];
-  const numbers = new Map<Tensor, number>();
-
-  function checkStructure(weights: readonly Tensor[], grads: readonly Tensor[]): void {
-    if (weights.length !== grads.length || weights.some((w, i) => String(w) !== String(grads[i]))) {
-      throw new ShapeError(`${kind}: expected gradients ${weights.join(", ")}, got ${grads.join(", ")}`);
-    }
-  }
-
-  /** The state of each parameter, made where there is none. */
-  function statesOf(params: readonly Tensor[]): readonly (readonly Tensor[])[] {
-    const fresh = params.filter((p) => !numbers.has(p));
-    // Bias corrections count the steps of all: what joins later would begin as if it had made them.
-    if (numbers.size > 0 && fresh.length > 0)
-      throw new LockstepError(`${kind}: it has updated other parameters before; make an optimizer for each set of them`);
-    const waiting = slots.length - numbers.size;
-    if (waiting > fresh.length)
-      throw new FileError(
-        `${kind}: the loaded state is of ${slots.length} parameters, there are ${numbers.size + fresh.length}; it belongs to another model`,
-      );
-    fresh.forEach((p, j) => {
-      const wrong = slots[numbers.size + j]?.find((t) => !sameShape(t.shape, p.shape));
-      if (wrong !== undefined)
-        throw new FileError(
-          `${kind}: the loaded state of parameter ${numbers.size + j} has shape ${showShape(wrong.shape)}, the parameter ` +
-            `${showShape(p.shape)}; it belongs to another model`,
-        );
-    });
-    for (const p of fresh) {
-      const i = numbers.size;
-      slots[i] ??= rule.slots.map(() => (rule.initial === 0 ? zeros(p.shape) : full(p.shape, rule.initial)));
-      numbers.set(p, i);
-    }
-    return params.map((p) => slots[numbers.get(p) as number]);
-  }
-
-  /** What `apply` ran last: a loop calls it with the same parameters. */
-  let applied: { readonly params: readonly Tensor[]; readonly program: Executable } | null = null;
-
-  async function applyOnce(weights: readonly Tensor[], given: readonly Tensor[], update: Optimizer["update"]): Promise<void> {
-    checkStructure(weights, given);
-    const backend = await defaultBackend();
-    const find = async (): Promise<Executable> => {
-      if (
-        applied?.program.backend === backend &&
-        !applied.program.closed &&
-        applied.params.length === weights.length &&
-        applied.params.every((w, i) => w === weights[i])
-      )
-        return applied.program;
-      const graph = new Graph();
-      trace(graph, () =>
-        update(
-          weights,
-          given.map((g) => graph.input(g)),
-        ),
-      );
-      applied = { params: weights, program: await Executable.create(graph, [], backend) };
-      return applied.program;
-    };
-    await using(find, given, (program) => inTurn(program, given, () => {}));
-  }
+  const rules = "all" in rule ? rule : { all: [rule], of: () => rule };
+  const { shared } = rules.all[0];
+  const sharedTensor = tensor(shared?.initial ?? 0, [], "f32");
+  const swapped = tensor(0, [], "i32");
+  const state = new OptimizerState(kind, rules, [...(calls === null ? [] : [ACCUMULATED]), ...(useEma ? [AVERAGE] : [])], {
+    iterations,
+    learningRate: rateTensor,
+    ...(shared && { [shared.name]: sharedTensor }),
+    ...(useEma && { swapped }),
+  });
+  const [applying, exchanging] = [new Runner(), new Runner()];
 
   const scheduleConfig = schedule && { kind: schedule.kind, config: schedule.config as Attr };
-  const made: Optimizer = {
+  const made: { -readonly [K in keyof Optimizer]: Optimizer[K] } = {
     kind,
-    config: { learningRate: scheduleConfig ?? rate, ...rest, weightDecay, clipNorm, globalClipNorm, clipValue },
+    config: { ...config, learningRate: scheduleConfig ?? rate },
     iterations,
     get learningRate() {
       if (schedule !== null)
@@ -245,78 +279,77 @@ export function optimizer(kind: string, options: OptimizerOptions, rest: { reado
     update(params, grads) {
       if (currentGraph() === null) throw new LockstepError(`${kind}: call update() inside compile(fn)`);
       const [weights, given] = [flatten(params), matching(kind, params, grads)];
-      checkStructure(weights, given);
+      checkStructure(kind, weights, given);
       for (const w of weights) if (w.dtype !== "f32") throw new ShapeError(`${kind}: parameters must be f32, got ${w}`);
-      const states = statesOf(weights);
+      const states = state.of(weights, pathsOf(params));
       const next = add(iterations, 1);
       const now = schedule === null ? rateTensor : schedule.value(cast(iterations, "f32"));
-      const size = rule.stepSize(now, cast(next, "f32"));
-      // What the decay leaves of a weight, once for all: one step for each weight instead of three.
-      const left = weightDecay ? sub(1, mul(now, weightDecay)) : null;
-      clipped(given).forEach((g, i) => {
-        const w = left ? mul(weights[i], left) : weights[i];
-        const [value, ...state] = rule.step(w, g, states[i], size);
-        assign(weights[i], value);
-        state.forEach((s, k) => assign(states[i][k], s));
+      // The number of this update, from 1, and whether it takes place in this call: there are no branches, so that others keep what was.
+      const t = calls === null ? next : add(floorDiv(iterations, calls), 1);
+      const takesPlace = calls === null ? null : equal(mod(next, calls), 0);
+      const orBefore = (after: Tensor, before: Tensor): Tensor => (takesPlace === null ? after : where(takesPlace, after, before));
+      const step = cast(t, "f32");
+      const nextShared = shared ? orBefore(shared.next(sharedTensor, step), sharedTensor) : sharedTensor;
+      if (shared) assign(sharedTensor, nextShared);
+      const sizes = new Map(rules.all.map((r) => [r, r.stepSize(now, step, nextShared)]));
+      const sums = calls === null ? given : given.map((g, i) => add(g, states[i].slots[ACCUMULATED]));
+      const momentum = useEma ? where(equal(t, 1), 0, emaMomentum) : null;
+      clipped(calls === null ? given : sums.map((g) => div(g, calls))).forEach((g, i) => {
+        const { rule: own, slots } = states[i];
+        const decay = own.weightDecay === undefined ? weightDecay : own.weightDecay;
+        // What the decay leaves of a weight, once for all: one step for each weight instead of three.
+        const w = decay ? mul(weights[i], sub(1, mul(now, decay))) : weights[i];
+        const olds = own.slots.map((slot) => slots[slot]);
+        const [value, ...news] = own.step(w, g, olds, sizes.get(own) as S);
+        let after = orBefore(value, weights[i]);
+        news.forEach((s, k) => assign(olds[k], orBefore(s, olds[k])));
+        if (takesPlace !== null) assign(slots[ACCUMULATED], where(takesPlace, 0, sums[i]));
+        if (momentum !== null) {
+          const average = add(mul(slots[AVERAGE], momentum), mul(after, sub(1, momentum)));
+          assign(slots[AVERAGE], average);
+          if (often !== null) after = where(equal(mod(t, often), 0), average, after);
+        }
+        assign(weights[i], after);
       });
       if (schedule !== null) assign(rateTensor, now);
       assign(iterations, next);
     },
     apply(params, grads) {
       if (currentGraph() !== null) throw new LockstepError(`${kind}: inside compile(fn) call update()`);
-      return applyOnce(flatten(params), matching(kind, params, grads), (w, g) => this.update(w, g));
+      const given = matching(kind, params, grads);
+      return applying.run(flatten(params), given, undefined, (weights, inputs) => {
+        this.update(weights, inputs);
+      });
     },
-    release() {
-      for (const t of slots.flat()) t.dispose();
-      slots = [];
-      numbers.clear();
-      iterations.set(new Int32Array(1));
-    },
-    state() {
-      const all: { [name: string]: Tensor } = { iterations, learningRate: rateTensor };
-      slots.forEach((list, i) => list.forEach((t, k) => (all[stateName(rule.slots[k], i)] = t)));
-      return all;
-    },
+    release: () => state.release(),
+    state: () => state.all(),
     load(saved) {
-      const count =
-        numbers.size > 0 || rule.slots.length === 0
-          ? slots.length
-          : Object.keys(saved).filter((name) => name.startsWith(`${rule.slots[0]}/`)).length;
-      const expected = new Map<string, Shape>([["iterations", []], ["learningRate", []]]);
-      for (let i = 0; i < count; i++) {
-        rule.slots.forEach((slot, k) => {
-          const shape = numbers.size > 0 ? slots[i][k].shape : saved[stateName(rule.slots[0], i)]?.shape;
-          expected.set(stateName(slot, i), shape ?? []);
-        });
-      }
-      for (const [name, shape] of expected) {
-        if (!Object.hasOwn(saved, name))
-          throw new FileError(`${kind}: the saved state has no "${name}"; it belongs to another optimizer or model`);
-        const { shape: own, data } = saved[name];
-        if (!sameShape(own, shape) || data.length !== shape.reduce((a, b) => a * b, 1))
-          throw new FileError(
-            `${kind}: saved "${name}" must have shape ${showShape(shape)}, got ${showShape(own)} with ${data.length} elements; it ` +
-              "belongs to another model",
-          );
-      }
-      const unknown = Object.keys(saved).find((name) => !expected.has(name));
-      if (unknown !== undefined)
-        throw new FileError(
-          `${kind}: the saved state has "${unknown}", which this optimizer does not; it belongs to another optimizer or model`,
-        );
-      const elements = (slot: string, i: number): Float32Array => new Float32Array(saved[stateName(slot, i)].data);
-      if (numbers.size === 0)
-        slots = Array.from({ length: count }, (_, i) =>
-          rule.slots.map((slot) => tensor(elements(slot, i), saved[stateName(slot, i)].shape)),
-        );
-      else slots.forEach((list, i) => list.forEach((t, k) => t.set(elements(rule.slots[k], i))));
-      iterations.set(Int32Array.from(saved.iterations.data));
+      state.load(saved);
       const loaded = saved.learningRate.data[0];
-      rateTensor.set(Float32Array.of(loaded));
       if (Math.fround(rate) !== loaded) rate = loaded;
     },
   };
   if (schedule === null || isMadeSchedule(schedule)) MADE.add(made.update);
+  if (!useEma) return made;
+  /** Parameters and averages change places, or, where `swap` is 0, both become the averages. Before the first update there are none. */
+  const exchange = async (swap: number, on?: Backend): Promise<void> => {
+    const { params } = state;
+    if (params.length === 0) return;
+    await exchanging.run(params, [tensor(swap, [], "i32")], on, (_params, [given]) => {
+      const [exist, swaps] = [greater(iterations, 0), equal(given, 1)];
+      const take = and(exist, or(swaps, equal(swapped, 0)));
+      state.of(params, []).forEach(({ slots: { [AVERAGE]: average } }, i) => {
+        const next = where(take, average, params[i]);
+        assign(params[i], next);
+        assign(average, where(exist, where(swaps, params[i], next), average));
+      });
+      assign(swapped, where(swaps, sub(1, swapped), 0));
+    });
+  };
+  made.swapEmaWeights = async (averaged, on) => {
+    if ((await swapped.item()) !== Number(averaged)) await exchange(1, on);
+  };
+  made.finalizeVariableValues = (on) => exchange(0, on);
   return made;
 }
 

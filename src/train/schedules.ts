@@ -5,9 +5,10 @@
 import { checkNumber, checkOptions, checkPositive, unknownName } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
 import type { Config } from "../nn/layer.ts";
-import { add, ceil, cos, div, equal, floor, less, lessEqual, minimum, mul, pow, sub, where } from "../ops/map.ts";
+import { add, ceil, cos, div, equal, floor, less, lessEqual, maximum, minimum, mul, pow, sub, where } from "../ops/map.ts";
 import { asTensor } from "../graph.ts";
 import { optionsOf } from "../options.ts";
+import type { Attr } from "../op.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** A learning rate that follows the step: the `learningRate` option of optimizers takes one. */
@@ -157,16 +158,54 @@ export function piecewiseConstantDecay(options: { readonly boundaries: readonly 
   });
 }
 
+/** Options of `linearWarmup`. */
+export interface LinearWarmupOptions {
+  /** What comes after: a schedule, which then begins with its step 0, or one rate. */
+  readonly learningRate: number | Schedule;
+  /** Steps in which the rate rises on a straight line to what comes after. */
+  readonly warmupSteps: number;
+  /** Where the line begins. Default 0. */
+  readonly initialLearningRate?: number;
+}
+
+/**
+ * A linear warmup before any schedule. `cosineDecay` has one of its own. @throws ArgumentError for bad options
+ * @example linearWarmup({ warmupSteps: 100, learningRate: polynomialDecay({ initialLearningRate: 1e-3, decaySteps: 2000 }) })
+ */
+export function linearWarmup(options: LinearWarmupOptions): Schedule {
+  const who = "linearWarmup";
+  const known = ["learningRate", "warmupSteps", "initialLearningRate"];
+  const { learningRate: after, warmupSteps, initialLearningRate = 0 } = checkOptions(who, options, known);
+  checkPositive(who, "warmupSteps", warmupSteps);
+  checkNumber(who, "initialLearningRate", initialLearningRate, 0);
+  const scheduled = typeof after === "object" && after !== null && typeof after.value === "function";
+  if (!scheduled) checkNumber(who, "learningRate", after as number, 0);
+  const rateAt = (step: Tensor): Tensor => (scheduled ? after.value(step) : asTensor(after as number));
+  const config = { learningRate: scheduled ? { kind: after.kind, config: after.config as Attr } : (after as number) };
+  const result: Schedule = {
+    kind: who,
+    config: { ...config, warmupSteps, initialLearningRate },
+    value: (step) => {
+      const rise = mul(sub(rateAt(asTensor(0)), initialLearningRate), div(step, warmupSteps));
+      return where(less(step, warmupSteps), add(rise, initialLearningRate), rateAt(maximum(sub(step, warmupSteps), 0)));
+    },
+  };
+  return !scheduled || isMadeSchedule(after) ? made(result) : result;
+}
+
 const SCHEDULES: { readonly [kind: string]: (options: never) => Schedule } = {
   exponentialDecay,
   inverseTimeDecay,
   polynomialDecay,
   cosineDecay,
   piecewiseConstantDecay,
+  linearWarmup,
 };
 
 /** A schedule from what its `kind` and `config` were. @throws ArgumentError for another kind, listing them. */
 export function scheduleFromConfig(kind: string, config: Config): Schedule {
   if (!Object.hasOwn(SCHEDULES, kind)) throw unknownName("schedule", kind, Object.keys(SCHEDULES));
-  return SCHEDULES[kind](config as never);
+  const inner = config.learningRate as { readonly kind: string; readonly config: Config } | number | undefined;
+  const given = typeof inner === "object" ? { ...config, learningRate: scheduleFromConfig(inner.kind, inner.config) } : config;
+  return SCHEDULES[kind](given as never);
 }

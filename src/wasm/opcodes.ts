@@ -66,6 +66,8 @@ export const ROTARY = 128;
 export const ATTENTION = 129;
 export const ATTENTION_ROWS = 130;
 export const ATTENTION_GRAD = 131;
+export const SCATTER_UPDATE = 132;
+export const MASS_THRESHOLD = 133;
 
 // Activations that kernels apply themselves (matmul epilogue, recurrent cells). Each has a derivative that needs only the output.
 export const ACT_LINEAR = 0;

@@ -1,5 +1,6 @@
 /** @file The encoder of each kernel that plans call: this table says what the backend can do. */
 import type { GpuEncoder } from "./dispatch.ts";
+import { attention, attentionGrad } from "./encode/attention.ts";
 import { conv2d, conv2dFilterGrad, conv2dInputGrad } from "./encode/conv.ts";
 import { gather, scatterAdd } from "./encode/gather.ts";
 import { softmaxCrossEntropy } from "./encode/softmax/cross-entropy.ts";
@@ -12,7 +13,9 @@ import { permutation, random } from "./encode/random.ts";
 import { gru, gruGrad, lstm, lstmGrad, simpleRnn, simpleRnnGrad } from "./encode/recurrent.ts";
 import { reduce } from "./encode/reduce.ts";
 import { rotary } from "./encode/rotary.ts";
+import { scatterUpdate } from "./encode/scatter.ts";
 import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "./encode/softmax.ts";
+import { massThreshold } from "./encode/threshold.ts";
 
 export const GPU_ENCODERS: { readonly [kernel: string]: GpuEncoder } = {
   map,
@@ -40,6 +43,10 @@ export const GPU_ENCODERS: { readonly [kernel: string]: GpuEncoder } = {
   random,
   permutation,
   rotary,
+  attention,
+  attentionGrad,
+  scatterUpdate,
+  massThreshold,
   lstm,
   lstmGrad,
   gru,

@@ -9,7 +9,7 @@ import type { Constants, Shader } from "./dispatch.ts";
 import { storeHalves } from "./half.ts";
 
 /** Files whose functions any kernel may call. */
-const LIBRARIES = ["index", "math", "steps", "activation", "recurrent", "gemm", "rows", "half", "bytes"];
+const LIBRARIES = ["index", "math", "steps", "activation", "recurrent", "gemm", "rows", "half", "bytes", "philox"];
 
 /** A binding that a shader declares. */
 export interface Declared {

@@ -6,10 +6,22 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { open } from "../../build/esm/init.js";
 import { loadModel } from "../../build/esm/model/resume.js";
-import { earlyStopping, learningRateScheduler, modelCheckpoint, reduceLrOnPlateau } from "../../build/esm/train/callbacks.js";
-import { adam, sgd } from "../../build/esm/train/optimizers.js";
+import { dense, embedding } from "../../build/esm/nn/index.js";
+import { sequential } from "../../build/esm/model/model.js";
+import {
+  earlyStopping,
+  learningRateScheduler,
+  modelCheckpoint,
+  reduceLrOnPlateau,
+  swapEmaWeights,
+} from "../../build/esm/train/callbacks.js";
+import { sparseCategoricalCrossentropy } from "../../build/esm/train/losses.js";
+import { muon } from "../../build/esm/train/muon.js";
+import { adadelta, adam, lion, nadam, sgd } from "../../build/esm/train/optimizers.js";
+import { perplexity } from "../../build/esm/train/perplexity.js";
+import { linearWarmup } from "../../build/esm/train/schedules.js";
 
-import { fingerprint, network, rows, table } from "./helpers.js";
+import { errorOf, fingerprint, network, rows, table } from "./helpers.js";
 
 const backend = await open("wasm", { reproducible: true });
 const data = table(40);
@@ -271,4 +283,120 @@ test("a model moves to another backend with its weights", async () => {
 });
 
 test.after(() => backend.close());
+const averaging = () => adam({ learningRate: 0.02, useEma: true, emaMomentum: 0.8 });
+
+test("averages of the weights take their place when fit ends, and are what swapEmaWeights validates with", async () => {
+  const valLoss = [];
+  const m = await compiled({}, averaging());
+  const initial = await m.getWeights();
+  const weights = [];
+  const begun = { onTestBegin: async (_logs, t) => weights.push(await t.weights()), onTestEnd: (logs) => valLoss.push(logs.loss) };
+  const { history } = await m.fit(data.x, data.y, {
+    epochs: 3,
+    batchSize: 20,
+    shuffle: false,
+    validationData: [data.x, data.y],
+    callbacks: [swapEmaWeights(), begun],
+    ...quiet,
+  });
+  assert.equal(history.valLoss, valLoss);
+  // By hand: the same training without averages, whose weights after each step make them.
+  const plain = await compiled({}, adam({ learningRate: 0.02 }));
+  plain.setWeights(initial);
+  let averages = null;
+  const ofEpochs = [];
+  await plain.fit(data.x, data.y, {
+    epochs: 3,
+    batchSize: 20,
+    shuffle: false,
+    callbacks: [
+      {
+        async onBatchEnd(_step, _logs, t) {
+          const now = await t.weights();
+          averages = averages === null ? now : averages.map((list, i) => list.map((a, k) => 0.8 * a + 0.2 * now[i][k]));
+        },
+        onEpochEnd: () => void ofEpochs.push(averages),
+      },
+    ],
+    ...quiet,
+  });
+  const near = (got, want) =>
+    got.forEach((list, i) => list.forEach((v, k) => assert.ok(Math.abs(v - want[i][k]) < 1e-5, `${v}, expected ${want[i][k]}`)));
+  weights.forEach((list, i) => near(list, ofEpochs[i]));
+  near(await Promise.all((await m.getWeights()).map((t) => t.data())), ofEpochs[2]);
+  const { loss } = await m.evaluate(data.x, data.y, { batchSize: 20 });
+  assert.ok(Math.abs(loss - history.valLoss[2]) < 1e-6);
+});
+
+test("a checkpoint of averages predicts with them, and goes on training as if it had not been written", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "lockstep-"));
+  const go = { batchSize: 20, ...quiet };
+  const files = join(folder, "{epoch}.safetensors");
+  const callbacks = [swapEmaWeights({ swapOnEpoch: true }), modelCheckpoint(files)];
+  const whole = await compiled({}, averaging());
+  await whole.fit(data.x, data.y, { epochs: 4, callbacks, ...go });
+  const again = await loadModel(join(folder, "2.safetensors"), { backend });
+  const stopped = await compiled({}, averaging());
+  await stopped.fit(data.x, data.y, { epochs: 2, ...go });
+  assert.is(await fingerprint(again), await fingerprint(stopped), "the averages");
+  await again.fit(data.x, data.y, { initialEpoch: 2, epochs: 4, ...go });
+  assert.is(await fingerprint(again), await fingerprint(whole));
+  // Also where training stopped early, with the averages in the weights.
+  const early = await compiled({}, averaging());
+  const stop = { onEpochEnd: (epoch, _logs, t) => void (epoch === 1 && t.stop()) };
+  await early.fit(data.x, data.y, { epochs: 4, callbacks: [...callbacks, stop], ...go });
+  assert.is(await fingerprint(early), await fingerprint(stopped));
+});
+
+test("swapEmaWeights needs an optimizer that keeps averages", async () => {
+  const m = await compiled();
+  const error = await errorOf(() => m.fit(data.x, data.y, { callbacks: [swapEmaWeights()], ...quiet }));
+  assert.match(String(error), /LockstepError: swapEmaWeights: adam keeps no averages; make it with useEma: true/);
+  assert.throws(() => swapEmaWeights({ swapOnEpoch: 1 }), /swapOnEpoch must be true or false/);
+});
+
+test("accumulated gradients of two batches are those of one of twice the size", async () => {
+  const [halves, wholes] = [await compiled({}, sgd({ gradientAccumulationSteps: 2 })), await compiled({}, sgd())];
+  wholes.setWeights(await halves.getWeights());
+  await halves.fit(data.x, data.y, { epochs: 3, batchSize: 10, shuffle: false, ...quiet });
+  await wholes.fit(data.x, data.y, { epochs: 3, batchSize: 20, shuffle: false, ...quiet });
+  const [a, b] = await Promise.all([halves, wholes].map(async (m) => Promise.all((await m.getWeights()).map((t) => t.data()))));
+  a.forEach((list, i) => list.forEach((v, k) => assert.ok(Math.abs(v - b[i][k]) < 1e-6, `${v}, expected ${b[i][k]}`)));
+});
+
+test("new optimizers, schedules and metrics come back from a file and go on bit for bit", async () => {
+  const makers = [
+    () => nadam({ learningRate: linearWarmup({ learningRate: 0.01, warmupSteps: 5 }), gradientAccumulationSteps: 3 }),
+    () => lion({ learningRate: 0.001, useEma: true }),
+    () => muon({ learningRate: 0.01, excludeLayers: ["dense_1"] }),
+  ];
+  for (const optimizer of makers) {
+    const made = async () => {
+      const m = network();
+      await m.compile({ loss: "mse", optimizer: optimizer(), metrics: ["meanSquaredLogarithmicError"], backend });
+      return m;
+    };
+    const go = { batchSize: 20, ...quiet };
+    const [whole, part] = [await made(), await made()];
+    // Without the end of a fit, at which averages take the weights' place.
+    let bytes;
+    const keep = { onEpochEnd: async (epoch) => void (epoch === 1 && (bytes = await whole.toBytes())) };
+    await whole.fit(data.x, data.y, { epochs: 4, callbacks: [keep], ...go });
+    const again = await loadModel(bytes, { backend });
+    assert.equal(again.optimizer.config, whole.optimizer.config);
+    await again.fit(data.x, data.y, { initialEpoch: 2, epochs: 4, ...go });
+    assert.is(await fingerprint(again), await fingerprint(whole), whole.optimizer.kind);
+    await part.fit(data.x, data.y, { epochs: 4, ...go });
+    assert.is(await fingerprint(part), await fingerprint(whole), whole.optimizer.kind);
+  }
+  const words = sequential([embedding(5, 4), dense(5)], { inputShape: [3], seed: 1 });
+  const loss = sparseCategoricalCrossentropy({ fromLogits: true });
+  await words.compile({ loss, optimizer: adadelta(), metrics: [perplexity({ name: "ppl" })], backend });
+  const tokens = [[[0, 1, 2], [3, 4, 0]], [[1, 2, 3], [4, 0, 1]]];
+  const before = await words.evaluate(...tokens);
+  assert.ok(Math.abs(before.ppl - Math.exp(before.loss)) < 1e-5);
+  const again = await loadModel(await words.toBytes(), { backend });
+  assert.equal(await again.evaluate(...tokens), before);
+});
+
 test.run();

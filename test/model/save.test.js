@@ -71,6 +71,7 @@ const LAYERS = {
   activation: [nn.activation("softplus"), row],
   zeroPadding2d: [nn.zeroPadding2d([[1, 0], [2, 3]]), image],
   cropping2d: [nn.cropping2d([[1, 0], [2, 1]]), image],
+  upSampling1d: [nn.upSampling1d(3), sequence],
   upSampling2d: [nn.upSampling2d([2, 3]), image],
   relu: [nn.relu({ maxValue: 1, negativeSlope: 0.1 }), row],
   leakyRelu: [nn.leakyRelu({ negativeSlope: 0.05 }), row],
@@ -87,8 +88,30 @@ const LAYERS = {
   normalization: [nn.normalization(), row],
   batchNorm: [nn.batchNorm({ momentum: 0.9, epsilon: 1e-2, center: false }), image],
   layerNorm: [nn.layerNorm({ epsilon: 1e-2 }), row],
+  unitNormalization: [nn.unitNormalization({ axis: [1, 2] }), sequence],
   rmsNorm: [nn.rmsNorm({ epsilon: 1e-2 }), row],
   groupNorm: [nn.groupNorm(2, { scale: false }), image],
+  attention: [nn.attention({ useScale: true, useCausalMask: true }), sequence],
+  multiHeadAttention: [nn.multiHeadAttention(2, 3, { valueDim: 4, outputShape: 5, useGate: true, slidingWindow: 2 }), sequence],
+  groupedQueryAttention: [
+    nn.groupedQueryAttention(4, 4, 2, {
+      useCausalMask: true,
+      queryKeyNorm: 1e-5,
+      rotary: {
+        maxWavelength: 500,
+        frequencyScaling: { factor: 8, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalMaxPositions: 40 },
+      },
+    }),
+    sequence,
+  ],
+  positionEmbedding: [nn.positionEmbedding(16), sequence],
+  rotaryEmbedding: [nn.rotaryEmbedding({ rotaryDim: 2, scalingFactor: 2 }), sequence],
+  sinePositionEncoding: [nn.sinePositionEncoding({ maxWavelength: 50 }), sequence],
+  tokenAndPositionEmbedding: [nn.tokenAndPositionEmbedding(9, 6, 3, { maskZero: true }), [5]],
+  swiglu: [nn.swiglu(5, { useBias: true }), row],
+  geglu: [nn.geglu(5, { approximate: true }), row],
+  transformerEncoder: [nn.transformerEncoder(8, 2, { normalizeFirst: true, activation: "gelu" }), sequence],
+  transformerDecoder: [nn.transformerDecoder(8, 2, { layerNormEpsilon: 1e-2 }), sequence],
 };
 const MERGES = {
   add: nn.merge.add(),
@@ -101,7 +124,7 @@ const MERGES = {
 
 test("the tables have every kind of layer that files can hold", async () => {
   const known = (await errorOf(() => nn.layerFromConfig("?", {}))).message.replace(/.*known: /, "").split(", ");
-  assert.equal([...Object.keys(LAYERS), ...Object.keys(MERGES)].sort(), known.sort());
+  assert.equal([...Object.keys(LAYERS), ...Object.keys(MERGES), "tiedHead"].sort(), known.sort());
 });
 
 for (const [kind, [layer, inputShape]] of Object.entries(LAYERS)) {
@@ -109,7 +132,7 @@ for (const [kind, [layer, inputShape]] of Object.entries(LAYERS)) {
     const x = {
       data: new Random(3)
         .uniform(2 * inputShape.reduce((a, b) => a * b))
-        .map((v) => (kind === "embedding" ? Math.floor(9 * v) : 2 * v - 1)),
+        .map((v) => (/embedding$/i.test(kind) && inputShape.length === 1 ? Math.floor(9 * v) : 2 * v - 1)),
       shape: [2, ...inputShape],
     };
     if (kind === "normalization") layer.adapt(asTensor(x));
@@ -133,6 +156,32 @@ for (const [kind, [layer, inputShape]] of Object.entries(LAYERS)) {
     assert.equal(await (await copy.predict(x)).data(), await (await m.predict(x)).data());
   });
 }
+
+test("tiedHead comes back from a file with the embedding of its model, within a model too", async () => {
+  const gpt = (seed) => {
+    const tokens = nn.embedding(9, 4, { name: "tokens" });
+    return sequential([tokens, nn.dense(4), nn.tiedHead(tokens, { logitSoftCap: 5 })], { inputShape: [5], seed });
+  };
+  const nested = sequential([gpt(1), nn.dense(3)], { inputShape: [5] });
+  const x = asTensor({ data: new Random(3).uniform(10).map((v) => Math.floor(9 * v)), shape: [2, 5] });
+  for (const m of [gpt(2), nested]) {
+    const path = file("tied.safetensors");
+    await m.save(path);
+    const copy = await loadModel(path);
+    assert.equal(
+      copy.weights.map((w) => w.name),
+      m.weights.map((w) => w.name),
+    );
+    assert.equal(await (await copy.predict(x)).data(), await (await m.predict(x)).data());
+    // One weight, not a copy of it.
+    const { layers } = copy.layers[0].kind === "model" ? copy.layers[0] : copy;
+    layers[0].weights[0].tensor.set(new Float32Array(36));
+    const logits = model((ids) => layers[2].call(layers[1].call(layers[0].call(ids))), { inputShape: [5] });
+    assert.ok((await (await logits.predict(x)).data()).every((v) => v === 0));
+  }
+  const lost = await errorOf(() => nn.layerFromConfig("tiedHead", JSON.parse(JSON.stringify(gpt(1).layers[2].config))));
+  assert.match(lost.message, /tiedHead shares layer "tokens", which must be given/);
+});
 
 for (const [kind, layer] of Object.entries(MERGES)) {
   test(`${kind} comes back from its config`, async () => {

@@ -3,11 +3,13 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { compile } from "../../build/esm/compile.js";
 import { ArgumentError, DataError, LockstepError, ShapeError } from "../../build/esm/errors.js";
+import { dot } from "../../build/esm/dual.js";
 import { valueAndGrad } from "../../build/esm/grad.js";
 import { Graph, trace } from "../../build/esm/graph.js";
 import { open } from "../../build/esm/init.js";
 import * as nn from "../../build/esm/nn/index.js";
 import { withContext } from "../../build/esm/nn/layer.js";
+import { maskOf } from "../../build/esm/nn/masks.js";
 import { withMode } from "../../build/esm/mode.js";
 import { mul, tanh, sigmoid } from "../../build/esm/ops/map.js";
 import { sum } from "../../build/esm/ops/reduce.js";
@@ -429,7 +431,21 @@ test("a layer comes back from its config as JSON", async () => {
     [nn.batchNorm({ scale: false, axis: 1 }), images],
     [nn.layerNorm({ axis: [1, 2] }), series],
     [nn.rmsNorm(), rows],
+    [nn.unitNormalization({ axis: [1, 2] }), images],
+    [nn.upSampling1d(3), series],
     [nn.groupNorm(2), images],
+    [nn.attention({ useScale: true, scoreMode: "concat" }), series],
+    [nn.multiHeadAttention(2, 3, { valueDim: 2, outputShape: [3], useGate: true, queryKeyNorm: 1e-6 }), series],
+    [nn.groupedQueryAttention(2, 4, 2, { useBias: false, slidingWindow: 2, rotary: { neighbours: true } }), series],
+    [nn.positionEmbedding(8), series],
+    [nn.rotaryEmbedding({ rotaryDim: 2 }), series],
+    [nn.sinePositionEncoding({ maxWavelength: 100 }), series],
+    [nn.tokenAndPositionEmbedding(5, 4, 3, { maskZero: true }), indices],
+    [nn.swiglu(3), rows],
+    [nn.geglu(3, { approximate: true, outputDim: 2, useBias: true }), rows],
+    [nn.transformerEncoder(8, 2, { normalizeFirst: true }), series],
+    [nn.transformerDecoder(8, 2, { activation: "gelu" }), series],
+    [nn.transformerDecoder(8, 2), series, series],
     [nn.merge.concatenate({ axis: 1 }), rows],
     [nn.merge.add(), rows, rows],
     [nn.merge.multiply(), rows, rows],
@@ -528,6 +544,48 @@ test("batchNorm moves its averages in training only", async () => {
   assert.equal([...(await layer.weights[2].tensor.data())], [0]);
   near(await (await step(true)).data(), [-1 / Math.sqrt(1.001), 1 / Math.sqrt(1.001)], 1e-6, "output");
   near([...(await layer.weights[2].tensor.data()), ...(await layer.weights[3].tensor.data())], [0.2, 1], 1e-6, "averages");
+});
+
+test("unitNormalization brings vectors to length 1 and leaves zeros, upSampling1d repeats steps", async () => {
+  const x = tensor([[[3, 4], [0, 0]], [[0, -2], [5, 12]]]);
+  const at = async (layer) => Array.from(await (await compile((t) => layer.call(t))(x)).data());
+  near(await at(nn.unitNormalization()), [0.6, 0.8, 0, 0, 0, -1, 5 / 13, 12 / 13], 1e-6, "last axis");
+  const whole = Math.sqrt(173);
+  near(await at(nn.unitNormalization({ axis: [1, 2] })), [0.6, 0.8, 0, 0, 0, -2 / whole, 5 / whole, 12 / whole], 1e-6, "two axes");
+  assert.equal(await at(nn.upSampling1d(2)), [3, 4, 3, 4, 0, 0, 0, 0, 0, -2, 0, -2, 5, 12, 5, 12]);
+  throws(() => nn.upSampling1d(0), ArgumentError, /upSampling1d: size must be an integer >= 1/);
+  throws(() => build(nn.upSampling1d(), values(2, 3)), ShapeError, /expected \[batch, time, channels\]/);
+  throws(() => build(nn.unitNormalization({ axis: 3 }), values(2, 3)), Error, /axis/);
+});
+
+test("dot is an op of tensors and a layer of options, which is refused where sizes differ and hands on no mask", async () => {
+  const [a, b] = [values(2, 3, 4), values(2, 5, 3)];
+  const layer = dot({ axes: [1, 2] });
+  const [x, y] = [await a.data(), await b.data()];
+  const want = Array.from({ length: 2 * 4 * 5 }, (_, at) => {
+    const [n, i, j] = [Math.floor(at / 20), Math.floor((at % 20) / 5), at % 5];
+    return [0, 1, 2].reduce((sum, k) => sum + x[n * 12 + k * 4 + i] * y[n * 15 + j * 3 + k], 0);
+  });
+  const got = await compile((s, t) => layer.call(s, t))(a, b);
+  assert.equal(got.shape, [2, 4, 5]);
+  near(await got.data(), want, 1e-6, "dot");
+  assert.is(await dot(tensor([1, 2]), tensor([3, 4])).item(), 11);
+  throws(() => build(dot({ axes: 1 }), a, b), ShapeError, /expected inputs of one batch and of one size along axes \[1,1\]/);
+  throws(() => dot({ axes: 0.5 }), ArgumentError, /dot: axes must be an integer/);
+  // The cosine of short vectors, which count as if they were at least 1e-7 long.
+  const cosine = await compile((s, t) => dot({ axes: 1, normalize: true }).call(s, t))(tensor([[3e-8, 0]]), tensor([[2, 0]]));
+  near(await cosine.data(), [0.3], 1e-6, "cosine");
+  build(
+    {
+      call: (s, t) => {
+        const [one, other] = [s, t].map((z) => nn.masking().call(z));
+        assert.is(maskOf(dot({ axes: 2 }).call(one, other)), null);
+        return one;
+      },
+    },
+    values(2, 3, 4),
+    values(2, 3, 4),
+  );
 });
 
 test.run();

@@ -90,6 +90,27 @@ test("texts say who, and what came", () => {
   failsWith(() => ops.add(tensor([1], undefined, "i32"), 3e9), /^add: 3000000000 is out of the range of i32/, "DataError");
 });
 
+test("rows to write and thresholds: what does not fit", () => {
+  const [x, index] = [tensor([[1, 2], [3, 4], [5, 6]]), tensor([0, 2], undefined, "i32")];
+  const integers = tensor([[1, 2], [3, 4]], undefined, "i32");
+  failsWith(() => ops.scatterUpdate(1, index, x), /^scatterUpdate: expected x \[size, \.\.\.\], got a scalar/, "ShapeError");
+  failsWith(() => ops.scatterUpdate(x, [0.5, 1], t), /^scatterUpdate: the index must be i32, got f32\[2\]; convert/, "DTypeError");
+  failsWith(() => ops.scatterUpdate(x, [[0], [1]], t), /^scatterUpdate: the index must be \[count\], got \[2, 1\]/, "ShapeError");
+  failsWith(
+    () => ops.scatterUpdate(x, index, x),
+    /^scatterUpdate: 2 indices into \[3, 2\] need updates \[2, 2\], got \[3, 2\]/,
+    "ShapeError",
+  );
+  failsWith(() => ops.scatterUpdate(x, index, integers), /^scatterUpdate: x and updates must have one dtype, got .* and i32/, "DTypeError");
+  failsWith(() => ops.massThreshold(3, 1), /^massThreshold: expected rows of at least one element, got \[\]/, "ShapeError");
+  failsWith(() => ops.massThreshold(x, [1, 2]), /^massThreshold: mass must be a number or have the shape \[3\], got \[2\]/, "ShapeError");
+  failsWith(
+    () => ops.massThreshold(x, 1, { weights: t }),
+    /^massThreshold: weights must have the shape of x, \[3, 2\], got \[2, 2\]/,
+    "ShapeError",
+  );
+});
+
 test("dual names take arrays where the layer takes options", async () => {
   assert.equal([...(await dual.relu([-1, 2]).data())], [0, 2]);
   assert.is(dual.softmax([1, 2]).shape.length, 1);
@@ -105,6 +126,7 @@ test("indices in nested arrays are exact", async () => {
   assert.equal([...(await index.data())], [16777217, 16777219]);
   assert.equal([...(await ops.oneHot([1, 0], 2).data())], [0, 1, 1, 0]);
   assert.equal([...(await ops.scatterAdd([1, 2], [1, 1], 2).data())], [0, 3]);
+  assert.equal([...(await ops.scatterUpdate([1, 2], [1, 1], [5, 6]).data())], [1, 6]);
   failsWith(() => ops.gather(table, [0.5]), /^gather: the index must be i32, got f32/, "DTypeError");
 });
 

@@ -101,6 +101,24 @@ const NETWORKS = {
       F.dense(3, { activation: "logSoftmax" }),
     ],
   },
+  text: {
+    inputShape: [6],
+    layers: (F) => {
+      const tokens = F.tokenAndPositionEmbedding(11, 8, 8, { maskZero: true });
+      return [
+        tokens,
+        F.transformerEncoder(16, 2, { dropout: 0.1 }),
+        F.transformerDecoder(16, 2, { normalizeFirst: true }),
+        F.multiHeadAttention(2, 4, { dropout: 0.1 }),
+        F.groupedQueryAttention(4, 4, 2, { rotary: {}, queryKeyNorm: 1e-6, useCausalMask: true, slidingWindow: 4 }),
+        F.attention(),
+        F.rotaryEmbedding(),
+        F.swiglu(12),
+        F.geglu(12),
+        F.tiedHead(tokens),
+      ];
+    },
+  },
   words: {
     inputShape: [6],
     layers: (F) => [
@@ -122,9 +140,10 @@ for (const [name, { inputShape, layers }] of Object.entries(NETWORKS)) {
     await I.open("wasm", { reproducible: true });
     const whole = L.sequential(layers(L), { inputShape, seed: 3 });
     const count = inputShape.reduce((a, b) => a * b, 1);
-    const x = Float32Array.from({ length: 4 * count }, (_, i) => (name === "words" ? (i * 5) % 11 : ((i * 37) % 101) / 50 - 1));
+    const x = Float32Array.from({ length: 4 * count }, (_, i) => (/words|text/.test(name) ? (i * 5) % 11 : ((i * 37) % 101) / 50 - 1));
     await whole.compile({ loss: "meanSquaredError", optimizer: "adam" });
-    const target = Float32Array.from({ length: 4 * whole.outputShape[0] }, (_, i) => (i % 3) / 3);
+    const size = whole.outputShape.reduce((a, b) => a * b, 1);
+    const target = Float32Array.from({ length: 4 * size }, (_, i) => (i % 3) / 3);
     await whole.fit({ data: x, shape: [4, ...inputShape] }, { data: target, shape: [4, ...whole.outputShape] }, { epochs: 2, verbose: 0 });
     const file = join(folder, `${name}.safetensors`);
     await whole.save(file);

@@ -9,6 +9,7 @@ import * as m from "../../build/esm/ops/map.js";
 import { matmul } from "../../build/esm/ops/matmul.js";
 import * as v from "../../build/esm/ops/move.js";
 import { argMax, max, min, sum } from "../../build/esm/ops/reduce.js";
+import { scatterUpdate } from "../../build/esm/ops/scatter.js";
 import { logSoftmax, softmax } from "../../build/esm/ops/softmax.js";
 import { base } from "../../build/esm/plan/simplify.js";
 import { broadcastStrides, sizeOf } from "../../build/esm/shape.js";
@@ -138,6 +139,12 @@ const STEPS = [
   ["softmax", ({ random, x }) => (x.rank && x.shape.at(-1) > 0 ? pick(random, [softmax, (t) => m.mul(logSoftmax(t), 0.25)])(x) : x)],
 ];
 
+/** `x` with some rows replaced, the last of equal ones by another, one outside. */
+const someRows = (x, by, random) => {
+  const index = m.sub(m.mul(v.iota([3]), random() < 0.5 ? 1 : 0), random() < 0.5 ? 1 : 0);
+  return scatterUpdate(x, index, v.broadcastTo(m.mul(sum(by), 1 / Math.max(1, by.size)), [3, ...x.shape.slice(1)]));
+};
+
 const SHAPES = [[], [1], [5], [4], [1, 4], [3, 4], [4, 3], [3, 1], [2, 3, 4], [1, 1, 5], [2, 1, 4], [4, 4], [7], [12], [0, 3], [1, 12]];
 /** Above a tile of the kernel, now and then. */
 const LARGE = [[521], [2, 263], [23, 29]];
@@ -177,12 +184,21 @@ export function randomGraph(seed, most = 18) {
       return fits.length ? pick(random, fits) : x;
     };
     const steps = 2 + Math.floor(random() * most);
+    /** Captures that lose some rows, once or again. */
+    const updated = new Map();
     for (let k = 0; k < steps; k++) {
       const x = random() < 0.6 ? pool[pool.length - 1 - Math.floor(random() * Math.min(3, pool.length))] : pick(random, pool);
       const y = pick(random, STEPS)[1]({ random, x, mate });
       if (y.size > 1200) continue;
       // Products of products would leave the range in which f32 is a fair comparison.
       pool.push(random() < 0.5 ? m.tanh(y) : m.minimum(m.maximum(y, -2), 2));
+      if (random() < 0.3) {
+        const target = pick(random, targets);
+        if (target.rank > 0) {
+          updated.set(target, someRows(updated.get(target) ?? graph.capture(target), pool.at(-1), random));
+          if (random() < 0.7) pool.push(updated.get(target));
+        }
+      }
       if (random() < 0.3) pool.push(y);
     }
     const differentiated = random() < 0.35;
@@ -200,6 +216,7 @@ export function randomGraph(seed, most = 18) {
       const self = graph.capture(t);
       const other = pick(random, targets);
       if (random() < 0.15) return;
+      if (updated.has(t) && random() < 0.7) return graph.assign(t, updated.get(t));
       const value = swapped.length === 0 && random() < 0.7 ? pick(random, pool) : graph.capture(other);
       const kind = random();
       const same = shaped(value, t.shape);

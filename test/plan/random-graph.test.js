@@ -69,6 +69,19 @@ test("random graphs are of all kinds", () => {
     made.filter(({ graph }) => [...graph.assigns.values()].some((t) => t.node.op.name === "capture")).length > GRAPHS / 50,
     "swaps",
   );
+  const updates = made.filter(({ graph }) => [...graph.assigns.values()].some((t) => t.node.op.name === "scatterUpdate"));
+  assert.ok(updates.length > GRAPHS / 10, "updates of some rows");
+  const plans = updates.map(({ graph, results }) => buildPlan(graph, results, reference.limits));
+  const inPlace = plans.filter(({ calls, bindings }) =>
+    calls.some(
+      ({ kernel, outputs: [y] }, at) =>
+        kernel === "scatterUpdate" &&
+        y.place.space === "binding" &&
+        bindings[y.place.index].kind === "capture" &&
+        calls.findIndex((c) => c.outputs.some((o) => o?.place.space === "binding" && o.place.index === y.place.index)) === at,
+    ),
+  );
+  assert.ok(inPlace.length > updates.length / 4 && inPlace.length < updates.length, "updates in place and not");
   assert.ok(made.filter(({ results }) => new Set(results).size < results.length).length > GRAPHS / 20, "results returned twice");
   assert.ok(made.filter(({ results }) => results.some((t) => t.node.op.lower === "leaf")).length > GRAPHS / 20, "results that are leaves");
 });

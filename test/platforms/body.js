@@ -1,6 +1,6 @@
 /**
- * @file What is asked of every runtime: short reproducible trainings of the three kinds of networks, saved and loaded, with the SHA-256 of
- * their weights. Imported by Node, Deno, Bun, pages and their workers alike; needs nothing but the built library.
+ * @file What is asked of every runtime: short reproducible trainings of four kinds of networks, saved and loaded, with the SHA-256 of their
+ * weights, and of text that one of them writes. Imported by Node, Deno, Bun, pages and their workers alike; needs nothing but the built library.
  */
 import {
   adam,
@@ -8,6 +8,7 @@ import {
   conv2d,
   dense,
   flatten,
+  generate,
   loadModel,
   lstm,
   matmul,
@@ -15,7 +16,10 @@ import {
   open,
   sequential,
   sgd,
+  sparseCategoricalCrossentropy,
   tensor,
+  tokenAndPositionEmbedding,
+  transformerDecoder,
 } from "../../build/esm/index.js";
 
 /** Numbers in [-0.5, 0.5), the same everywhere. */
@@ -69,6 +73,47 @@ async function sha256(parts) {
   return Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)), (b) => b.toString(16).padStart(2, "0")).join("");
 }
 
+/** A model of text: numbers from 0 to 31, 24 at a time. */
+const WORDS = 32;
+const CONTEXT = 24;
+const gpt = () =>
+  sequential(
+    [
+      tokenAndPositionEmbedding(WORDS, 4 * CONTEXT, 32),
+      transformerDecoder(64, 4, { normalizeFirst: true, activation: "gelu" }),
+      dense(WORDS),
+    ],
+    { inputShape: [null], seed: 7 },
+  );
+
+/** What is drawn behind two beginnings at once: all that decides takes part. */
+async function textOf(model, maxTokens = 60) {
+  const rows = [];
+  const beginnings = [[1, 2, 3], Array.from({ length: 20 }, (_, i) => (5 * i) % WORDS)];
+  const options = { maxTokens, seed: 11, temperature: 1.2, topK: 20, topP: 0.95, minP: 0.01, repetitionPenalty: 1.1 };
+  for await (const row of generate(model, beginnings, options)) rows.push(...row);
+  return Int32Array.from(rows);
+}
+
+/** Trains the model of text, saves it and loads it: as `train`, with text that it writes in the place of predictions. */
+async function write(backend, file) {
+  const model = gpt();
+  const loss = sparseCategoricalCrossentropy({ fromLogits: true });
+  await model.compile({ loss, optimizer: adam({ learningRate: 0.01 }), backend });
+  const numbers = Int32Array.from(noise(SAMPLES * (CONTEXT + 1), 4), (v) => Math.floor((v + 0.5) * WORDS * 0.99));
+  const part = (from) => Int32Array.from({ length: SAMPLES * CONTEXT }, (_, i) => numbers[i + Math.floor(i / CONTEXT) + from]);
+  const [x, y] = [0, 1].map((from) => tensor(part(from), [SAMPLES, CONTEXT]));
+  const { history } = await model.fit(x, y, { epochs: EPOCHS, batchSize: BATCH, seed: 3, validationSplit: 0.25, verbose: 0 });
+  const hashes = async (m) => {
+    const weights = await Promise.all((await m.getWeights()).map((t) => t.data()));
+    return { weights: await sha256(weights), predictions: await sha256([await textOf(m)]) };
+  };
+  const trained = await hashes(model);
+  if (file !== null) await model.save(file);
+  const loaded = await hashes(await loadModel(file ?? (await model.toBytes()), { backend }));
+  return { ...trained, loaded, losses: [...history.loss, ...history.valLoss] };
+}
+
 /**
  * Has workers started that have all kernels: the first program that needs a part of them has others started in place of those there are.
  */
@@ -89,6 +134,10 @@ export async function ready(backend) {
     ).data();
     model.dispose();
   }
+  const text = gpt();
+  await text.compile({ loss: "mse", backend });
+  await textOf(text, 2);
+  text.dispose();
   await backend.warm();
 }
 
@@ -113,7 +162,7 @@ export async function train(name, backend, file = null, epochs = EPOCHS) {
 }
 
 /**
- * All three on a backend with these options, workers ready: what came out, and how it ran. `folder`: where models are saved; else they stay
+ * All four on a backend with these options, workers ready: what came out, and how it ran. `folder`: where models are saved; else they stay
  * in memory.
  */
 export async function trainAll({ folder = null, ...options } = {}) {
@@ -121,6 +170,7 @@ export async function trainAll({ folder = null, ...options } = {}) {
   await ready(backend);
   const results = {};
   for (const name of Object.keys(NETWORKS)) results[name] = await train(name, backend, folder && `${folder}/${name}.safetensors`);
+  results.gpt = await write(backend, folder && `${folder}/gpt.safetensors`);
   const { threads, activeThreads, threadsProblem, limits } = backend;
   backend.close();
   return { results, how: { threads, activeThreads, threadsProblem, queued: limits.asynchronous } };

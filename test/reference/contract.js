@@ -96,6 +96,9 @@ const initial = (name, a) => maybe(f32(name, a.b, a.u));
 const mask = (a) => maybe(i32("mask", a.b, a.t));
 const sequence = (name, a, gates) => f32(name, a.b, a.t, gates, a.u);
 
+/** Whether a call changes a part of what its outputs hold, which it therefore must. */
+export const updates = ({ kernel, attrs }) => kernel === "scatterUpdate" || (kernel === "copy" && attrs.partial);
+
 /** By kernel: `inputs(attrs, call)` and `outputs(attrs, call)` in order, and `check(attrs, call)`, which gives a complaint or null. */
 export const CONTRACT = {
   map: { inputs: null, outputs: null },
@@ -111,6 +114,15 @@ export const CONTRACT = {
     check: ({ dim, half }) => (2 * half <= dim ? null : `half ${half} is more than half of ${dim}`),
     inputs: (a) => [f32("x", a.outer, a.time, a.heads, a.dim), f32("cos", a.time, a.half), f32("sin", a.time, a.half)],
     outputs: (a) => [f32("y", a.outer, a.time, a.heads, a.dim)],
+  },
+  scatterUpdate: {
+    inputs: (a, call) => [i32("index", a.count), operand("updates", a.count * a.inner, [call.outputs[0].dtype])],
+    outputs: (a) => [anyType("y", a.size, a.inner)],
+  },
+  massThreshold: {
+    check: ({ cols }) => (cols > 0 ? null : "rows of no elements"),
+    inputs: (a) => [f32("x", a.rows, a.cols), maybe(f32("weights", a.rows, a.cols)), f32("mass", a.shared ? 1 : a.rows)],
+    outputs: (a) => [f32("y", a.rows)],
   },
   attention: {
     check: checkAttention,

@@ -4,6 +4,7 @@
  * output before it is computed. Nothing is fast and nothing is rounded: other backends are compared with it.
  */
 import { assignSlots } from "../../build/esm/plan/memory.js";
+import { updates } from "./contract.js";
 import * as attention from "./attention.js";
 import * as conv from "./conv.js";
 import { encode } from "./dtype.js";
@@ -18,7 +19,9 @@ import { permutation, random } from "./random.js";
 import * as recurrent from "./recurrent.js";
 import { rotary } from "./rotary.js";
 import { reduce } from "./reduce.js";
+import { scatterUpdate } from "./scatter.js";
 import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "./softmax.js";
+import { massThreshold } from "./threshold.js";
 import { validatePlan } from "./validate.js";
 
 /** Every kernel by name: `kernel(attrs, inputs, outputs, call)` over Float64Arrays; null where an operand is absent. */
@@ -41,6 +44,8 @@ export const KERNELS = {
   permutation,
   ...recurrent,
   rotary,
+  scatterUpdate,
+  massThreshold,
   ...attention,
 };
 
@@ -91,9 +96,9 @@ function checkOverlaps(call, inputs, outputs) {
   });
 }
 
-/** Outputs hold NaN until they are computed, except those that a call reads (in place) or updates (partial copies). */
+/** Outputs hold NaN until they are computed, except those that a call reads (in place) or updates. */
 function paint(call, inputs, outputs) {
-  if (call.kernel === "copy" && call.attrs.partial) return;
+  if (updates(call)) return;
   for (const y of outputs) {
     if (y !== null && !inputs.some((x) => x !== null && overlap(x, y))) y.fill(NaN);
   }

@@ -3,7 +3,7 @@
  * dtype inside their bindings and slots, and nothing read before it is written or as another dtype than it was written.
  */
 import { checkBody } from "./body.js";
-import { CONTRACT } from "./contract.js";
+import { CONTRACT, updates } from "./contract.js";
 import { isContiguous } from "./map.js";
 
 const ELEMENT_BYTES = 4;
@@ -112,11 +112,11 @@ function checkCall(call, limits) {
 
 const present = (operands) => operands.filter((o) => o !== null);
 
-/** Complaint about where one call reads and writes, or null. A partial copy updates what is there, so it reads it too. */
+/** Complaint about where one call reads and writes, or null. What is updated is read too. */
 function follow(contents, call) {
   const inputs = present(call.inputs);
   const outputs = present(call.outputs);
-  const updated = call.kernel === "copy" && call.attrs.partial ? outputs : [];
+  const updated = updates(call) ? outputs : [];
   const complaints = [
     ...[...inputs, ...outputs].map((o) => () => contents.checkInside(o)),
     ...[...inputs, ...updated].map((o) => () => contents.checkRead(o)),

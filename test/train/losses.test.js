@@ -10,6 +10,7 @@ import { reshape } from "../../build/esm/ops/move.js";
 import { softmax } from "../../build/esm/ops/softmax.js";
 import { tensor } from "../../build/esm/tensor.js";
 import * as losses from "../../build/esm/train/losses.js";
+import { metricByName } from "../../build/esm/train/metrics.js";
 
 const {
   binaryCrossentropy,
@@ -143,6 +144,53 @@ test("hinge takes 0 and 1 as -1 and 1, and leaves other targets", async () => {
   close(await list(await fn(tensor([[-1, 1]]), tensor([[0.5, 0.5]]))), [(1.5 + 0.5) / 2]);
   close(await list(await fn(tensor([[0, 1], [-1, 1]]), tensor([[0.5, 0.5], [0.5, 0.5]]))), [(1 + 0.5) / 2, 1]);
 });
+
+/** Keras' formulas in float64, by name: of targets, predictions and the step of a difference. */
+const mean = (row) => row.reduce((a, b) => a + b, 0) / row.length;
+const FORMULAS = {
+  poisson: [[[0, 3, 1], [2, 0, 5]], [[0.5, 2, 1.5], [3, 0.25, 4]], (y, p) => mean(p.map((v, i) => v - y[i] * Math.log(v + 1e-7)))],
+  squaredHinge: [
+    [[0, 1, 1], [1, 0, 0]],
+    [[0.5, 0.25, 2], [-0.5, -2, 0.75]],
+    (y, p) => mean(p.map((v, i) => Math.max(1 - (2 * y[i] - 1) * v, 0) ** 2)),
+  ],
+  categoricalHinge: [
+    [[0, 1, 0], [1, 0, 0], [0, 0, 1]],
+    [[0.5, 0.25, -2], [3, -2, 0.75], [0.3, 0.1, 0.6]],
+    (y, p) => Math.max(1 + Math.max(...p.map((v, i) => (1 - y[i]) * v)) - p.reduce((a, v, i) => a + y[i] * v, 0), 0),
+  ],
+  meanSquaredLogarithmicError: [
+    [[0, 3, 1], [2, -1, 5]],
+    [[0.5, 2, 1.5], [3, 0.25, 4]],
+    (y, p) => mean(p.map((v, i) => (Math.log(Math.max(v, 1e-7) + 1) - Math.log(Math.max(y[i], 1e-7) + 1)) ** 2)),
+  ],
+};
+
+for (const [name, [targets, predictions, formula]] of Object.entries(FORMULAS)) {
+  test(`${name}: values and gradients of Keras' formula, by factory, name and as a metric`, async () => {
+    const [y, p] = [tensor(targets), tensor(predictions)];
+    const want = predictions.map((row, r) => formula(targets[r], row));
+    for (const loss of [losses[name](), lossByName(name)]) {
+      const { perSample, grad } = await run(loss, (z) => z)(y, p);
+      close(await list(perSample), want);
+      const slopes = predictions.flatMap((row, r) =>
+        row.map((_, i) => {
+          const [above, below] = [1e-5, -1e-5].map((d) =>
+            formula(
+              targets[r],
+              row.map((v, k) => v + (k === i ? d : 0)),
+            ),
+          );
+          return (above - below) / 2e-5 / predictions.length;
+        }),
+      );
+      close(await list(grad), slopes, 1e-5);
+    }
+    const metric = metricByName(name, { loss: lossByName("mse"), outputShape: [3] });
+    const [total, , count] = await compile(() => metric.update(y, p, [tensor(0), tensor(0), tensor(0, undefined, "i32")]))();
+    close([(await total.item()) / (await count.item())], [mean(want)]);
+  });
+}
 
 test("gradients at points where a naive form is wrong", async () => {
   const slope = async (loss, y, p) => list((await run(loss, (z) => z)(tensor(y), tensor(p))).grad);

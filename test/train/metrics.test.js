@@ -8,8 +8,9 @@ import { dense } from "../../build/esm/nn/index.js";
 import { Random } from "../../build/esm/random.js";
 import { abs, sub } from "../../build/esm/ops/map.js";
 import { tensor, zeros } from "../../build/esm/tensor.js";
-import { lossByName } from "../../build/esm/train/losses.js";
+import { lossByName, lossFromConfig } from "../../build/esm/train/losses.js";
 import * as metrics from "../../build/esm/train/metrics.js";
+import { perplexity } from "../../build/esm/train/perplexity.js";
 
 const { metricByName } = metrics;
 
@@ -526,6 +527,44 @@ test("metrics that would count something else than they say are refused", async 
       assert.match(error.message, /made for 1 output, the model has 4; set classes: 4/),
     );
   }
+});
+
+test("perplexity is e to the mean cross-entropy of all tokens, whatever the batches", async () => {
+  const want = Math.exp(
+    pairs.reduce((sum, [t, , row]) => sum + Math.log(row.reduce((a, v) => a + Math.exp(v), 0)) - row[t], 0) / pairs.length,
+  );
+  const close = (got, value) => assert.ok(Math.abs(got / value - 1) < 2e-6, `${got}, expected ${value}`);
+  close(await epoch(perplexity({ fromLogits: true }), sparse), want);
+  const whole = [
+    tensor(Int32Array.from(data.flatMap((d) => d.labels))),
+    tensor(Float32Array.from(data.flatMap((d) => d.scores)), [18, CLASSES]),
+  ];
+  close(await epoch(perplexity({ fromLogits: true }), [whole]), want);
+  // Sequences of probabilities, one of whose tokens is padding.
+  const y = tensor([[1, 0, 3], [2, 2, 3]], undefined, "i32");
+  const shares = Array.from({ length: 6 }, (_, i) => [0.1, 0.2, 0.3, 0.4].map((v, k) => (i === 4 && k === 2 ? 0.3 : v)));
+  const p = tensor(shares.flat(), [2, 3, CLASSES], "f32");
+  const of = (list) => Math.exp(-list.reduce((a, v) => a + Math.log(v), 0) / list.length);
+  close(await epoch(perplexity(), [[y, p]]), of([0.2, 0.1, 0.4, 0.3, 0.3, 0.4]));
+  close(await epoch(perplexity({ maskTokenId: 3 }), [[y, p]]), of([0.2, 0.1, 0.3, 0.3]));
+  assert.is(
+    await epoch(perplexity({ maskTokenId: 0 }), [[tensor([[0, 0, 0]], undefined, "i32"), tensor(new Float32Array(12), [1, 3, 4])]]),
+    0,
+  );
+  assert.is(await epoch(perplexity(), []), 0);
+});
+
+test("perplexity takes from the model's loss whether there are logits, unless told", () => {
+  const context = (fromLogits) => ({ loss: lossFromConfig("sparseCategoricalCrossentropy", { fromLogits }), outputShape: [3, CLASSES] });
+  for (const logits of [true, false]) {
+    assert.is(metricByName(perplexity(), context(logits)).config.fromLogits, logits);
+    assert.is(metricByName({ ...perplexity(), name: "ppl" }, context(logits)).name, "ppl");
+  }
+  assert.is(metricByName(perplexity({ fromLogits: false }), context(true)).config.fromLogits, false);
+  for (const name of ["perplexity", "Perplexity", "auc"])
+    assert.throws(() => metricByName(name, context(true)), /instead of its name give (perplexity|auc)\(\)/);
+  assert.throws(() => perplexity({ maskTokenId: 0.5 }), /maskTokenId must be an integer/);
+  assert.throws(() => perplexity({ fromLogit: true }), /unknown option "fromLogit"/);
 });
 
 test.run();

@@ -34,13 +34,19 @@ const VARIANTS = {
   adamw: () => optimizers.adamw(),
   adamax: () => optimizers.adamax(),
   adagrad: () => optimizers.adagrad(),
+  nadam: () => optimizers.nadam(),
+  adadelta: () => optimizers.adadelta(),
+  lion: () => optimizers.lion(),
+  "adam, accumulating, with averages": () => optimizers.adam({ gradientAccumulationSteps: 2, useEma: true, emaOverwriteFrequency: 3 }),
 };
 
 for (const [name, make] of Object.entries(VARIANTS)) {
   test(`${name}: one map for each parameter, one for the step size, one for what weight decay leaves, in place`, async () => {
     const plan = await stepOf(make(), makeParams().slice(0, 2)).print(makeGrads(0).slice(0, 2));
     const calls = plan.split("\n").filter((line) => / = \w+\(/.test(line));
-    const expected = 3 + Number(make().config.weightDecay !== null);
+    // With accumulation also which update it is, and what stands in the state of that.
+    const { weightDecay, gradientAccumulationSteps } = make().config;
+    const expected = 3 + Number(weightDecay !== null) + (gradientAccumulationSteps === null ? 0 : 2);
     assert.is(calls.filter((line) => line.includes("= map(")).length, expected, plan);
     assert.is(calls.length, expected, plan);
   });
@@ -135,7 +141,7 @@ test("state that was loaded first must fit the parameters of the first update", 
       params,
     )(params).then(assert.unreachable, (error) => assert.ok(error.name === "FileError" && message.test(error.message), error.message));
   };
-  await attempt([[3, 4], [6], []], /parameter 1 has shape \[5\], the parameter \[6\]/);
+  await attempt([[3, 4], [6], []], /parameter 1 is m \[5\], v \[5\], expected m \[6\], v \[6\]/);
   await attempt([[3, 4], [5]], /of 3 parameters, there are 2/);
 });
 
@@ -245,6 +251,20 @@ const SCHEDULES = [
   [
     schedules.cosineDecay({ initialLearningRate, decaySteps: 10, warmupTarget: 0.5, warmupSteps: 4 }),
     (t) => (t < 4 ? 0.1 + 0.4 * (t / 4) : 0.5 * 0.5 * (1 + Math.cos((pi * Math.min(t - 4, 10)) / 10))),
+  ],
+  [
+    // nanoGPT's: https://github.com/karpathy/nanoGPT, get_lr in train.py
+    schedules.cosineDecay({ initialLearningRate: 0, warmupTarget: 0.1, warmupSteps: 4, decaySteps: 10, alpha: 0.1 }),
+    (t) => (t < 4 ? (0.1 * t) / 4 : 0.01 + 0.5 * (1 + Math.cos((pi * Math.min(t - 4, 10)) / 10)) * 0.09),
+  ],
+  [schedules.linearWarmup({ learningRate: 0.1, warmupSteps: 4 }), (t) => 0.1 * Math.min(t / 4, 1)],
+  [
+    schedules.linearWarmup({
+      learningRate: schedules.exponentialDecay({ initialLearningRate, decaySteps: 10, decayRate: 0.5 }),
+      warmupSteps: 4,
+      initialLearningRate: 0.02,
+    }),
+    (t) => (t < 4 ? 0.02 + 0.08 * (t / 4) : 0.1 * 0.5 ** ((t - 4) / 10)),
   ],
   [schedules.piecewiseConstantDecay({ boundaries: [3, 12], values: [1, 0.5, 0.1] }), (t) => (t <= 3 ? 1 : t <= 12 ? 0.5 : 0.1)],
 ];

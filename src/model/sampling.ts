@@ -1,0 +1,79 @@
+/**
+ * @file The next token from logits, traced: penalty for what was there, temperature, the likeliest alone, and a draw by Gumbel noise from
+ * the counter-based stream, so that a seed gives the same text on every backend. What decides is read from tensors: other options compile
+ * nothing.
+ */
+import { checkNumber, checkPositive } from "../check.ts";
+import { ArgumentError } from "../errors.ts";
+import { add, cast, div, equal, greater, greaterEqual, isFinite, log, maximum, mul, where } from "../ops/map.ts";
+import { expandDims, iota, reshape, slice } from "../ops/move.ts";
+import { randomCategorical } from "../ops/random.ts";
+import { argMax, max } from "../ops/reduce.ts";
+import { softmax } from "../ops/softmax.ts";
+import { massThreshold } from "../ops/threshold.ts";
+import { seedWords } from "../random.ts";
+import type { Tensor } from "../tensor.ts";
+
+/** How the next token is chosen from the logits. They are applied in this order, as Hugging Face's `generate` does. */
+export interface SamplingOptions {
+  /**
+   * Logits of tokens that the sequence has already are divided by it where they are positive, multiplied where negative (Keskar et al. 2019,
+   * arXiv 1909.05858). Above 1 repeats less. Default 1: no change.
+   */
+  readonly repetitionPenalty?: number;
+  /** Logits are divided by it: below 1 likely tokens become likelier. 0 takes the likeliest, the first of equals. Default 1. */
+  readonly temperature?: number;
+  /** Only so many of the likeliest are drawn from, and what is as likely as the last of them. Default null: all. */
+  readonly topK?: number | null;
+  /** Only the likeliest that have this probability together are drawn from (Holtzman et al. 2020, arXiv 1904.09751). Default null: all. */
+  readonly topP?: number | null;
+  /** Only tokens at least this times as likely as the likeliest are drawn from (Nguyen et al. 2024, arXiv 2407.01082). Default 0: all. */
+  readonly minP?: number;
+}
+
+/** Tells this use of a seed from all others. */
+const SAMPLING = 2;
+/** The word of the key that counts draws. */
+const DRAWS = 2;
+
+export const SAMPLING_DEFAULTS: Required<SamplingOptions> = { repetitionPenalty: 1, temperature: 1, topK: null, topP: null, minP: 0 };
+
+/** @throws ArgumentError for numbers that cannot be */
+export function checkSampling(who: string, { repetitionPenalty, temperature, topK, topP, minP }: Required<SamplingOptions>): void {
+  checkPositive(who, "repetitionPenalty", repetitionPenalty);
+  checkNumber(who, "temperature", temperature, 0);
+  if (topK !== null && !(Number.isSafeInteger(topK) && topK >= 1))
+    throw new ArgumentError(`${who}: topK must be an integer >= 1 or null, got ${String(topK)}`);
+  if (topP !== null && !(topP > 0 && topP <= 1)) throw new ArgumentError(`${who}: topP must be a number in (0, 1] or null, got ${topP}`);
+  checkNumber(who, "minP", minP, 0, 1);
+}
+
+/** The options as one tensor, f32 [5]. What is off is a mass that is never reached. */
+export const optionsTensor = ({ repetitionPenalty, temperature, topK, topP, minP }: Required<SamplingOptions>): Float32Array =>
+  Float32Array.of(repetitionPenalty, temperature, topK ?? Infinity, topP === null || topP === 1 ? Infinity : topP, minP);
+
+/** u32[4], of which a word counts the draws. */
+export const keyOf = (seed: number, draws = 0): Uint32Array => Uint32Array.of(...seedWords(seed), draws, SAMPLING);
+
+/** The key of the next draw. */
+export const nextKey = (key: Tensor): Tensor => add(key, cast(equal(iota([4]), DRAWS), "u32"));
+
+/**
+ * i32 [batch] from logits f32 [batch, vocabulary]; -1 where these are not finite. `seen`: i32 [batch, vocabulary], not 0 for what is there
+ * already.
+ */
+export function sampled(logits: Tensor, seen: Tensor, options: Tensor, key: Tensor): Tensor {
+  const [batch] = logits.shape;
+  const [penalty, temperature, topK, topP, minP] = Array.from({ length: 5 }, (_, i) => reshape(slice(options, [i], [1]), []));
+  const penalized = where(equal(seen, 0), logits, where(greater(logits, 0), div(logits, penalty), mul(logits, penalty)));
+  const hot = greater(temperature, 0);
+  const scaled = div(penalized, where(hot, temperature, 1));
+  const top = max(scaled, { axis: -1 });
+  const among = massThreshold(scaled, topK);
+  const left = where(greaterEqual(scaled, expandDims(among, 1)), scaled, -Infinity);
+  const nucleus = massThreshold(left, topP, { weights: softmax(left) });
+  const least = maximum(maximum(among, nucleus), add(top, log(minP)));
+  const kept = where(greaterEqual(scaled, expandDims(least, 1)), scaled, -Infinity);
+  const drawn = reshape(randomCategorical(key, kept, 1, { stream: 0 }), [batch]);
+  return where(isFinite(top), where(hot, drawn, argMax(penalized)), -1);
+}

@@ -1,0 +1,158 @@
+/** @file GPU encoders of attention and its gradient (kernels/attention.wgsl): how large tiles are, and into how many parts keys are cut. */
+import type { AttentionAttrs } from "../../plan/kernels.ts";
+import type { Call, Operand } from "../../plan/plan.ts";
+import type { Bound, Constants, DispatchWriter, GpuEncoder, Hooks } from "../dispatch.ts";
+import { read, write } from "../dispatch.ts";
+import { fillWith } from "./move.ts";
+
+/** Invocations of a workgroup, of which 8 share a row. */
+const THREADS = 128;
+const LANES = 8;
+/** Most vectors of results that an invocation holds in registers. */
+const MOST_VECTORS = 16;
+/** Vectors of columns that are staged at once for the second product. */
+const STAGED = 256;
+/** Columns of a tile. */
+const COLUMNS = 32;
+/** Workgroups that keep a GPU busy. With fewer, keys are cut into parts of at least so many. */
+const BUSY = 256;
+const LEAST_CHUNK = 128;
+const MOST_SPLITS = 64;
+
+const attrsOf = (call: Call): AttentionAttrs => call.attrs as unknown as AttentionAttrs;
+const vectorsOf = (features: number): number => Math.ceil(features / 4 / LANES);
+
+/** Rows that each invocation has: as many as there is work and room for. `width`: vectors of a row's results. */
+function rowsOf(width: number, rows: number): number {
+  let each = 4;
+  while (each > 1 && (each * width > MOST_VECTORS || (THREADS / LANES) * (each / 2) >= rows)) each /= 2;
+  return each;
+}
+
+/** Columns staged at once of `width` vectors for each invocation: a power of two from 4 to all. */
+function sliceOf(width: number): number {
+  let slice = COLUMNS;
+  while (slice > 4 && slice * LANES * width > STAGED) slice /= 2;
+  return slice;
+}
+
+/** Constants of all entry points, with where the kernel reads vectors and where single features. */
+function common(
+  a: AttentionAttrs,
+  [mask, offset, lengths, key]: readonly (Operand | null)[],
+): { constants: Constants; hooks: Hooks; rows: number } {
+  const group = a.heads / a.kvHeads;
+  const [narrow, wide] = [vectorsOf(a.dim), vectorsOf(a.valueDim)];
+  const loaded = (features: number): string => (features % 4 === 0 ? "whole" : "lanes");
+  const [maskB, maskH, maskQ, maskK] = a.maskStrides;
+  const constants = {
+    B: a.b,
+    TQ: a.tq,
+    TK: a.tk,
+    KV_HEADS: a.kvHeads,
+    GROUP: group,
+    DIM: a.dim,
+    VALUE_DIM: a.valueDim,
+    SCALE: a.scale,
+    CAUSAL: a.causal,
+    WINDOW: a.window,
+    OFFSET: a.offset,
+    HAS_OFFSET: offset !== null,
+    HAS_LENGTHS: lengths !== null,
+    HAS_MASK: mask !== null,
+    BOOL_MASK: mask?.dtype === "bool",
+    MASK_B: maskB,
+    MASK_H: maskH,
+    MASK_Q: maskQ,
+    MASK_K: maskK,
+    DROPS: key !== null,
+    STREAM: a.stream,
+    KEPT: Math.round((1 - a.rate) * 2 ** 24),
+    FACTOR: a.rate < 1 ? 1 / (1 - a.rate) : 0,
+    NARROW: narrow,
+    WIDE: wide,
+    SLICE: sliceOf(Math.max(narrow, wide)),
+  };
+  const hooks = {
+    first_row: `first_row_${loaded(a.dim)}`,
+    second_row: `second_row_${loaded(a.valueDim)}`,
+    first_column: `first_column_${loaded(a.dim)}`,
+    second_column: `second_column_${loaded(a.valueDim)}`,
+  };
+  return { constants, hooks, rows: a.tq * group };
+}
+
+/** Writes the dispatch that gathers what is known of sequences and, in the backward pass, of queries. Null: nothing is. */
+function prepare(
+  out: DispatchWriter,
+  a: AttentionAttrs,
+  constants: Constants,
+  [offset, lengths, key]: readonly (Operand | null)[],
+  [lse, delta]: readonly (Operand | null)[] = [null, null],
+): Bound | null {
+  if ([offset, lengths, key, lse].every((o) => o === null)) return null;
+  const known = lse === null ? 0 : a.b * a.heads * a.tq;
+  const facts = out.temporary(4 * (4 + 2 * a.b + 2 * known));
+  const buffers = [...[offset, lengths, key, lse, delta].map(read), facts.write];
+  const shader = { file: "attention", entry: "prepare", constants: { ...constants, HAS_LSE: lse !== null } };
+  out.dispatch(shader, buffers, Math.ceil(Math.max(a.b, known) / THREADS));
+  return facts.read;
+}
+
+/** `attention(q, k, v, mask?, offset?, lengths?, key?) -> y, lse?` */
+export const attention: GpuEncoder = (call, out) => {
+  const a = attrsOf(call);
+  const [q, k, v, mask = null, offset = null, lengths = null, key = null] = call.inputs;
+  const [y, lse = null] = call.outputs;
+  if (a.b * a.tq * a.heads === 0) return;
+  if (a.tk === 0) {
+    fillWith(y as Operand, 0, out);
+    if (lse !== null) fillWith(lse, Infinity, out);
+    return;
+  }
+  const { constants, hooks, rows } = common(a, [mask, offset, lengths, key]);
+  const facts = prepare(out, a, constants, [offset, lengths, key]);
+  const each = rowsOf(vectorsOf(a.valueDim), rows);
+  const groups = a.b * a.kvHeads * Math.ceil(rows / ((THREADS / LANES) * each));
+  const wanted = Math.min(MOST_SPLITS, Math.ceil(a.tk / LEAST_CHUNK), Math.ceil(BUSY / groups));
+  const chunk = Math.ceil(a.tk / wanted / COLUMNS) * COLUMNS;
+  const splits = Math.ceil(a.tk / chunk);
+  const all = { ...constants, ROWS: each, SPLITS: splits, CHUNK: chunk, HAS_LSE: lse !== null };
+  const operands = [read(q), null, read(k), read(v), read(mask), facts];
+  if (splits === 1) {
+    out.dispatch({ file: "attention", entry: "forward", constants: all, hooks }, [...operands, write(y), write(lse)], groups);
+    return;
+  }
+  const queries = a.b * a.tq * a.heads;
+  const parts = out.temporary(4 * splits * queries * (a.valueDim + 2));
+  out.dispatch({ file: "attention", entry: "forward", constants: all, hooks }, [...operands, parts.write, null], groups * splits);
+  const buffers = [parts.read, null, null, null, null, null, write(y), write(lse)];
+  out.dispatch({ file: "attention", entry: "combine", constants: all }, buffers, Math.ceil((queries * a.valueDim) / THREADS));
+};
+
+/** `attentionGrad(dy, q, k, v, delta, lse, mask?, offset?, lengths?, key?) -> dq, dk, dv, dscore?` */
+export const attentionGrad: GpuEncoder = (call, out) => {
+  const a = attrsOf(call);
+  const [dy, q, k, v, delta, lse, mask = null, offset = null, lengths = null, key = null] = call.inputs;
+  const [dq, dk, dv, dscore = null] = call.outputs as readonly (Operand | null)[];
+  if (a.b * a.tq * a.tk * a.heads === 0) {
+    for (const gradient of [dq, dk, dv]) fillWith(gradient as Operand, 0, out);
+    return;
+  }
+  const { constants, hooks, rows } = common(a, [mask, offset, lengths, key]);
+  const facts = prepare(out, a, constants, [offset, lengths, key], [lse, delta]);
+  const [narrow, wide] = [vectorsOf(a.dim), vectorsOf(a.valueDim)];
+  const pass = (entry: string, each: number, count: number, own: Constants, buffers: readonly (Bound | null)[]): void => {
+    const groups = a.b * a.kvHeads * Math.ceil(count / ((THREADS / LANES) * each));
+    out.dispatch({ file: "attention", entry, constants: { ...constants, ...own, ROWS: each }, hooks }, buffers, groups);
+  };
+  if (dscore !== null) fillWith(dscore, 0, out);
+  const [queries, others] = [
+    [read(q), read(dy)],
+    [read(k), read(v)],
+  ];
+  const byQueries = [...queries, ...others, read(mask), facts, write(dq), write(dscore)];
+  pass("queries", rowsOf(narrow, rows), rows, { HAS_DSCORE: dscore !== null }, byQueries);
+  const byKeys = [...others, ...queries, read(mask), facts, write(dk), write(dv)];
+  pass("keys", rowsOf(narrow + wide, a.tk), a.tk, { BY_KEYS: true }, byKeys);
+};

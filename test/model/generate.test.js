@@ -1,0 +1,468 @@
+/** Generation: caches against the whole forward pass, sampling against its definition, sessions, and that a token costs one run. */
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { assign } from "../../build/esm/graph.js";
+import { open } from "../../build/esm/init.js";
+import { generate, generator } from "../../build/esm/model/generate.js";
+import { model, sequential } from "../../build/esm/model/model.js";
+import * as nn from "../../build/esm/nn/index.js";
+import { add } from "../../build/esm/ops/map.js";
+import { reshape } from "../../build/esm/ops/move.js";
+import { Random } from "../../build/esm/random.js";
+import { tensor, zeros } from "../../build/esm/tensor.js";
+import { referenceBackend } from "../reference/index.js";
+import { errorOf } from "./helpers.js";
+
+const VOCABULARY = 13;
+const backend = await open("wasm", { reproducible: true });
+test.after(() => backend.close());
+
+/** Weights that no initializer gives, large enough for the likeliest token to be clear. */
+function fill(m, size = 0.6) {
+  m.weights.forEach(({ tensor: t }, i) => t.set(new Random(11 + i).normal(t.size).map((v) => v * size)));
+  return m;
+}
+
+const { dense, embedding, groupedQueryAttention, layerNorm, multiHeadAttention, rmsNorm, swiglu } = nn;
+/** A block that attends, between an embedding and a head. */
+const around = (attending, more = {}) => {
+  const [tokens, norm, head] = [embedding(VOCABULARY, 8), layerNorm(), dense(VOCABULARY)];
+  const positions = more.positions ? nn.positionEmbedding(more.positions) : null;
+  return model(
+    (x) => {
+      const e = tokens.call(x);
+      let y = positions === null ? e : add(e, positions.call(e));
+      for (const a of attending) y = add(y, a.call(norm.call(y)));
+      const logits = head.call(y);
+      more.probe?.(logits);
+      return logits;
+    },
+    { inputShape: [null] },
+  );
+};
+
+const MODELS = {
+  "multi-head attention with learned positions": (more) =>
+    around([multiHeadAttention(2, 4, { useCausalMask: true })], { positions: 96, ...more }),
+  "grouped queries, turned, in a window": (more) =>
+    around(
+      [4, 3].map((window) => groupedQueryAttention(4, 4, 2, { useCausalMask: true, rotary: {}, slidingWindow: window })),
+      more,
+    ),
+  "one head of keys, with norms and a gated block": (more) =>
+    around(
+      [groupedQueryAttention(4, 2, 1, { useCausalMask: true, rotary: {}, queryKeyNorm: 1e-6, useBias: false }), rmsNorm(), swiglu(8)],
+      more,
+    ),
+  "a transformer's decoder with a tied head": (more) => {
+    const tokens = nn.tokenAndPositionEmbedding(VOCABULARY, 96, 8);
+    const block = nn.transformerDecoder(16, 2, { normalizeFirst: true });
+    return model(
+      (x) => {
+        const logits = tokens.attend(block.call(tokens.call(x)));
+        more?.probe?.(logits);
+        return logits;
+      },
+      { inputShape: [null] },
+    );
+  },
+};
+
+const all = async (iterator) => {
+  const out = [];
+  for await (const t of iterator) out.push(t);
+  return out;
+};
+const argMax = (row) => row.indexOf(Math.max(...row));
+/** Logits of all steps by the whole forward pass, [time][vocabulary]. */
+const whole = async (m, tokens) => (await (await m.predict(tensor([tokens], undefined, "i32"))).array())[0];
+
+for (const [name, make] of Object.entries(MODELS)) {
+  test(`${name}: every token and its logits are those of the whole forward pass`, async () => {
+    // What a step computes is seen by an assignment that is traced with it.
+    const seen = zeros([1, VOCABULARY]);
+    const m = fill(make({ probe: (y) => y.shape[1] === 1 && assign(seen, reshape(y, [1, VOCABULARY])) }));
+    const plain = make();
+    await plain.predict([[1]]);
+    plain.setWeights(m.weights.map((w) => w.tensor.host));
+    const prompt = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 3];
+    const tokens = [...prompt];
+    const logits = [];
+    for await (const t of generate(m, prompt, { maxTokens: 30, temperature: 6, seed: 1 })) {
+      tokens.push(t);
+      logits.push(Array.from(await seen.data()));
+    }
+    assert.is(tokens.length, prompt.length + 30);
+    const want = (await whole(plain, tokens)).slice(prompt.length - 1, -1);
+    want.forEach((row, i) => {
+      row.forEach((v, k) => assert.ok(Math.abs(v - logits[i][k]) < 1e-5, `token ${i}, logit ${k}: ${logits[i][k]}, expected ${v}`));
+    });
+    assert.ok(new Set(tokens.slice(prompt.length)).size > 4, "the text says something");
+    // The likeliest token each time: its own text, of which each is the likeliest of the whole pass.
+    const likeliest = [...prompt, ...(await all(generate(m, prompt, { maxTokens: 30, temperature: 0 })))];
+    const rows = (await whole(plain, likeliest)).slice(prompt.length - 1, -1);
+    assert.equal(likeliest.slice(prompt.length), rows.map(argMax));
+  });
+
+  test(`${name}: several sequences of other lengths, in the same run, on the float64 reference too`, async () => {
+    const prompts = [
+      [1],
+      [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 1, 2, 3, 4, 5, 6, 7, 8],
+      [5, 5, 5],
+      Array.from({ length: 40 }, (_, i) => (i * 7) % 13),
+    ];
+    const m = fill(make());
+    const texts = (rows) => prompts.map((_, b) => rows.map((row) => row[b]));
+    const together = texts(await all(generate(m, prompts, { maxTokens: 12, temperature: 0 })));
+    for (const [b, prompt] of prompts.entries())
+      assert.equal(await all(generate(m, prompt, { maxTokens: 12, temperature: 0 })), together[b], `sequence ${b} alone`);
+    const reference = referenceBackend();
+    const again = make();
+    await again.predict([[1]]);
+    again.setWeights(m.weights.map((w) => w.tensor.host));
+    again.moveTo(reference);
+    assert.equal(texts(await all(generate(again, prompts, { maxTokens: 12, temperature: 0 }))), together);
+    reference.close();
+  });
+}
+
+test("prompts are read in chunks, after which all is as if they had been read at once", async () => {
+  const m = fill(MODELS["grouped queries, turned, in a window"]());
+  const prompt = Array.from({ length: 1300 }, (_, i) => (i * i + 3 * i) % VOCABULARY);
+  const want = argMax((await whole(m, prompt)).at(-1));
+  assert.equal(await all(generate(m, prompt, { maxTokens: 1, temperature: 0 })), [want]);
+  const session = await generator(m, { capacity: 1400 });
+  for (let at = 0, n = 1; at < prompt.length; at += n, n = (n * 3 + 1) % 211) await session.prefill(prompt.slice(at, at + n));
+  assert.equal(session.lengths, [1300]);
+  assert.equal(await all(session.generate([], { maxTokens: 1, temperature: 0 })), [want]);
+});
+
+/** A model whose logits behind token t are row t of a table. */
+function table(rows) {
+  const e = embedding(rows.length, rows[0].length);
+  const m = sequential([e], { inputShape: [null] });
+  e.weights[0].tensor.set(Float32Array.from(rows.flat()));
+  return m;
+}
+const LOGITS = [2, 1, 0.5, 0, -0.5, -1, -3, 1.5];
+const constant = table(LOGITS.map(() => LOGITS));
+const shares = (logits) => {
+  const e = logits.map(Math.exp);
+  const sum = e.reduce((a, b) => a + b);
+  return e.map((v) => v / sum);
+};
+
+const DRAWS = 4000;
+/** How often each token comes, and that it comes about as often as it should. */
+async function checkShares(options, kept, logits = LOGITS) {
+  const counts = LOGITS.map(() => 0);
+  for await (const t of generate(constant, [0], { maxTokens: DRAWS, seed: 5, ...options })) counts[t]++;
+  const want = shares(logits.map((v, i) => (kept.includes(i) ? v : -Infinity)));
+  counts.forEach((n, i) => {
+    const spread = 4 * Math.sqrt(DRAWS * want[i] * (1 - want[i]));
+    assert.ok(Math.abs(n - DRAWS * want[i]) <= spread, `${JSON.stringify(options)}: token ${i} came ${n} times of ${DRAWS * want[i]}`);
+  });
+}
+
+test("tokens are drawn as often as temperature, top-k, top-p and min-p say", async () => {
+  const everything = LOGITS.map((_, i) => i);
+  await checkShares({}, everything);
+  await checkShares(
+    { temperature: 2 },
+    everything,
+    LOGITS.map((v) => v / 2),
+  );
+  await checkShares({ topK: 3 }, [0, 1, 7]);
+  await checkShares({ topK: 1 }, [0]);
+  await checkShares({ topK: 100 }, everything);
+  // Shares 0.42, 0.26, 0.16, 0.09 ...: three are needed for 0.7, two for 0.6.
+  await checkShares({ topP: 0.7 }, [0, 7, 1]);
+  await checkShares({ topP: 0.6 }, [0, 7]);
+  await checkShares({ topP: 1 }, everything);
+  // Of the two likeliest the first has 0.62.
+  await checkShares({ topK: 2, topP: 0.6 }, [0]);
+  await checkShares({ minP: 0.2 }, [0, 1, 2, 7]);
+  await checkShares({ minP: 1 }, [0]);
+  await checkShares(
+    { minP: 0.2, topK: 3, temperature: 0.5 },
+    [0, 7],
+    LOGITS.map((v) => v * 2),
+  );
+});
+
+test("temperature 0 takes the likeliest, the first of equals", async () => {
+  const m = table([[0, 1, 1], [2, 2, 0], [0, 0, 0]]);
+  assert.equal(await all(generate(m, [0], { maxTokens: 4, temperature: 0 })), [1, 0, 1, 0]);
+  assert.equal(await all(generate(m, [2], { maxTokens: 2, temperature: 0 })), [0, 1]);
+});
+
+test("repetition penalty divides positive logits of tokens seen, prompts included, and multiplies negative ones", async () => {
+  const text = async (logits, prompt, repetitionPenalty, n) =>
+    all(generate(table(logits.map(() => logits)), prompt, { maxTokens: n, temperature: 0, repetitionPenalty }));
+  // 4, then 3 (4 / 2 = 2 < 3), then 2.5, then 4 / 2 = 2 again.
+  assert.equal(await text([4, 3, 2.5, -1], [3], 2, 4), [0, 1, 2, 0]);
+  assert.equal(await text([4, 3, 2.5, -1], [0], 2, 4), [1, 2, 0, 0]);
+  // -1 becomes -2, behind -1.5.
+  assert.equal(await text([-1, -1.5, -4], [2], 2, 3), [0, 1, 0]);
+  assert.equal(await text([4, 3, 2.5, -1], [3], 1, 3), [0, 0, 0]);
+});
+
+test("the same seed gives the same text, another one another; options change it, and compile nothing", async () => {
+  const m = fill(MODELS["grouped queries, turned, in a window"](), 0.3);
+  const text = (o) => all(generate(m, [1, 2, 3], { maxTokens: 20, ...o }));
+  const first = await text({ seed: 7 });
+  const compiled = counting(m.backend);
+  assert.equal(await text({ seed: 7 }), first);
+  assert.not.equal(await text({ seed: 8 }), first);
+  for (const o of [{ temperature: 0.3 }, { topK: 2 }, { topP: 0.5 }, { minP: 0.9 }, { repetitionPenalty: 50 }])
+    assert.not.equal(await text({ seed: 7, ...o }), first, JSON.stringify(o));
+  assert.is(compiled.counts.compile, 0);
+  compiled.stop();
+  // Of several sequences the first is as it is alone.
+  const rows = await all(generate(m, [[1, 2, 3], [4]], { maxTokens: 20, seed: 7 }));
+  assert.equal(
+    rows.map((row) => row[0]),
+    first,
+  );
+});
+
+/** Calls of a backend's methods from here on. */
+function counting(of) {
+  const counts = { alloc: 0, free: 0, compile: 0, write: 0, read: 0, run: 0 };
+  for (const name of Object.keys(counts)) {
+    const method = of[name];
+    of[name] = (...args) => {
+      counts[name]++;
+      return method.apply(of, args);
+    };
+  }
+  return {
+    counts,
+    stop: () => Object.keys(counts).forEach((name) => delete of[name]),
+  };
+}
+
+test("from token 2 to token 4,000 nothing is compiled, allocated or written: a token is one run and the read of its number", async () => {
+  const m = fill(around([groupedQueryAttention(2, 2, 1, { useCausalMask: true, rotary: {} })]), 0.3);
+  const session = await generator(m, { capacity: 4096 });
+  let [n, seen] = [0, null];
+  for await (const t of session.generate([1, 2, 3], { maxTokens: 4000, topP: 0.9, topK: 10, repetitionPenalty: 1.1 })) {
+    assert.ok(t >= 0 && t < VOCABULARY);
+    if (++n === 2) seen = counting(m.backend);
+  }
+  assert.is(n, 4000);
+  assert.equal(seen.counts, { alloc: 0, free: 0, compile: 0, write: 0, read: 3998, run: 3998 });
+  seen.stop();
+  assert.equal(session.lengths, [4003]);
+  session.close();
+});
+
+test("stops: a token, or several in a row; sequences that are complete stay so", async () => {
+  const next = table([[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [1, 0, 0, 0]]);
+  const text = (prompt, stop, o) => all(generate(next, prompt, { temperature: 0, maxTokens: 9, stop, ...o }));
+  assert.equal(await text([0], [3]), [1, 2, 3]);
+  assert.equal(await text([0], [[3, 0], [0, 1, 2, 3]]), [1, 2, 3, 0]);
+  assert.equal(await text([0], [[0, 1, 2, 3]]), [1, 2, 3, 0, 1, 2, 3]);
+  assert.equal(await text([0], []), [1, 2, 3, 0, 1, 2, 3, 0, 1]);
+  assert.equal(await text([[0], [2], [1]], [3]), [[1, 3, 2], [2, null, 3], [3, null, null]]);
+  // A sequence of tokens does not count where it began in the prompt.
+  assert.equal(await text([2, 3], [[3, 0]], { maxTokens: 5 }), [0, 1, 2, 3, 0]);
+  assert.equal(await text([3], [0], { maxTokens: 1 }), [0]);
+});
+
+test("a beginning is read once: forks go on from it, sessions from what they have given", async () => {
+  const m = fill(MODELS["multi-head attention with learned positions"]());
+  const o = { maxTokens: 6, seed: 3 };
+  const beginning = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+  const session = await generator(m, { capacity: 90 });
+  await session.prefill(beginning);
+  assert.equal(session.lengths, [10]);
+  const forks = [await session.fork(), await session.fork()];
+  const texts = [];
+  for (const [i, fork] of forks.entries()) texts.push(await all(fork.generate([11, i], o)));
+  assert.equal(texts[0], await all(generate(m, [...beginning, 11, 0], o)));
+  assert.equal(texts[1], await all(generate(m, [...beginning, 11, 1], o)));
+  // Two at a time, step by step.
+  const [a, b] = [forks[0].generate([5], o), forks[1].generate([5], o)];
+  const turns = [[], []];
+  for (let i = 0; i < 6; i++) for (const [k, it] of [a, b].entries()) turns[k].push((await it.next()).value);
+  for (const it of [a, b]) await it.return();
+  assert.equal(turns[0], await all(generate(m, [...beginning, 11, 0, ...texts[0], 5], o)));
+  assert.equal(turns[1], await all(generate(m, [...beginning, 11, 1, ...texts[1], 5], o)));
+  // A loop that is left keeps what it has given.
+  const begun = [];
+  for await (const t of session.generate([12], o)) if (begun.push(t) === 2) break;
+  assert.equal(session.lengths, [13]);
+  assert.equal(
+    await all(session.generate([], { ...o, temperature: 0 })),
+    await all(generate(m, [...beginning, 12, ...begun], { ...o, temperature: 0 })),
+  );
+  session.reset();
+  assert.equal(session.lengths, [0]);
+  assert.equal(
+    await all(session.generate([...beginning, 11, 0], { ...o, repetitionPenalty: 2 })),
+    await all(generate(m, [...beginning, 11, 0], { ...o, repetitionPenalty: 2 })),
+  );
+  for (const s of [session, ...forks]) s.close();
+});
+
+test("one beginning for all sequences of a batch", async () => {
+  const m = fill(MODELS["grouped queries, turned, in a window"]());
+  const session = await generator(m, { capacity: 60, batch: 3 });
+  await session.prefill([1, 2, 3, 4]);
+  const ends = [[5], [6, 7, 8], []];
+  const rows = await all(session.generate(ends, { maxTokens: 7, temperature: 0 }));
+  for (const [b, end] of ends.entries())
+    assert.equal(
+      rows.map((row) => row[b]),
+      await all(generate(m, [1, 2, 3, 4, ...end], { maxTokens: 7, temperature: 0 })),
+    );
+});
+
+test("softmax at the end of a model is seen through", async () => {
+  const e = embedding(3, 3);
+  const m = sequential([e, nn.softmax()], { inputShape: [null] });
+  e.weights[0].tensor.set(Float32Array.from([0, 9, 0, 0, 0, 9, 9, 0, 0]));
+  assert.equal(
+    await all(generate(m, [0], { maxTokens: 30, seed: 1 })),
+    Array.from({ length: 30 }, (_, i) => (i + 1) % 3),
+  );
+});
+
+test("memory goes back when the loop ends, is left, or fails, and a signal ends it", async () => {
+  const m = fill(MODELS["grouped queries, turned, in a window"]());
+  const o = { maxTokens: 5 };
+  await all(generate(m, [1], o));
+  const { counts, stop } = counting(m.backend);
+  const balanced = (what) => assert.is(counts.alloc, counts.free, what);
+  await all(generate(m, [1], o));
+  assert.ok(counts.alloc > 0);
+  balanced("at the end");
+  for await (const t of generate(m, [1], o)) if (t >= 0) break;
+  balanced("left");
+  const control = new AbortController();
+  const error = await errorOf(async () => {
+    for await (const t of generate(m, [1], { ...o, signal: control.signal })) if (t >= 0) control.abort(new Error("enough"));
+  });
+  assert.is(error.message, "enough");
+  balanced("aborted");
+  const before = counts.run;
+  assert.is((await errorOf(() => all(generate(m, [1], { signal: AbortSignal.abort(new Error("early")) })))).message, "early");
+  assert.is(counts.run, before);
+  stop();
+});
+
+test("weights that training has changed are read by the next token", async () => {
+  const m = table([[0, 1, 0], [0, 1, 0], [0, 1, 0]]);
+  const session = await generator(m, { capacity: 10 });
+  assert.equal(await all(session.generate([0], { maxTokens: 2, temperature: 0 })), [1, 1]);
+  m.setWeights([[[0, 0, 1], [0, 0, 1], [0, 0, 1]]]);
+  assert.equal(await all(session.generate([], { maxTokens: 2, temperature: 0 })), [2, 2]);
+});
+
+const refused = async (fn, name, message) => {
+  const error = await errorOf(fn);
+  assert.is(error.name, name, error.message);
+  assert.match(error.message, message);
+};
+
+test("layers that take several steps together are refused by name", async () => {
+  const of =
+    (...layers) =>
+    () =>
+      all(generate(sequential([embedding(5, 4), ...layers], { inputShape: [null] }), [1]));
+  await refused(
+    of(nn.lstm(4, { returnSequences: true, name: "memory" })),
+    "LockstepError",
+    /layer "memory" is lstm, which takes several steps/,
+  );
+  await refused(of(nn.conv1d(4, 3, { padding: "causal", name: "near" })), "LockstepError", /layer "near" is conv1d/);
+  await refused(of(nn.bidirectional(nn.gru(2, { returnSequences: true }))), "LockstepError", /layer "bidirectional" is bidirectional/);
+  await refused(
+    () => all(generate(sequential([embedding(5, 4), layerNorm({ axis: [1, 2], name: "both" })], { inputShape: [6] }), [1])),
+    "LockstepError",
+    /layer "both" works along axis \[1,2\]/,
+  );
+  await refused(of(nn.softmax({ axis: 1 })), "LockstepError", /layer "softmax" works along axis 1/);
+  await refused(
+    of(multiHeadAttention(2, 2, { name: "all" })),
+    "LockstepError",
+    /layer "all": it attends to later steps.*useCausalMask: true/,
+  );
+  await refused(
+    () =>
+      all(
+        generate(
+          sequential([embedding(5, 4, { maskZero: true }), multiHeadAttention(2, 2, { useCausalMask: true })], { inputShape: [null] }),
+          [1],
+        ),
+      ),
+    "LockstepError",
+    /steps with a mask cannot be generated/,
+  );
+  const inner = sequential([nn.simpleRnn(4, { returnSequences: true, name: "inside" })], { inputShape: [null, 4], name: "nested" });
+  await refused(of(inner), "LockstepError", /layer "inside" is simpleRnn/);
+});
+
+test("models of other shapes, prompts and options that cannot be, and texts that are too long are refused", async () => {
+  const m = MODELS["multi-head attention with learned positions"]();
+  const text = (prompt, o) => () => all(generate(m, prompt, o));
+  await refused(
+    () => all(generate(sequential([dense(2)], { inputShape: [4] }), [1])),
+    "ShapeError",
+    /expected a model from tokens \[batch, time\]/,
+  );
+  await refused(() => all(generate({}, [1])), "ArgumentError", /expected a model that sequential\(\)/);
+  await refused(text([13]), "DataError", /tokens are integers from 0 to 12, got 13 at place 0/);
+  await refused(text([1, 0.5]), "DataError", /got 0.5 at place 1/);
+  await refused(text([]), "ArgumentError", /sequence 0 has no token yet/);
+  await refused(text("abc"), "ArgumentError", /expected a list of tokens/);
+  await refused(text([[1], []]), "ArgumentError", /sequence 1 has no token yet/);
+  await refused(text([1, 2], { maxTokens: 96 }), "ArgumentError", /2 tokens and 96 to be generated are more than the 96 positions/);
+  assert.is((await all(generate(m, [1, 2], { maxTokens: 95 }))).length, 95);
+  assert.is((await all(generate(m, [1, 2]))).length, 95);
+  for (const [o, message] of [
+    [{ temperature: -1 }, /temperature must be a number >= 0/],
+    [{ topK: 0 }, /topK must be an integer >= 1/],
+    [{ topP: 0 }, /topP must be a number in \(0, 1\]/],
+    [{ minP: 2 }, /minP must be a number in \[0, 1\]/],
+    [{ repetitionPenalty: 0 }, /repetitionPenalty must be a positive number/],
+    [{ maxTokens: 0 }, /maxTokens must be an integer >= 1/],
+    [{ stop: [[]] }, /stop must be a list/],
+    [{ top_k: 3 }, /unknown option "top_k"; did you mean "topK"/],
+  ])
+    await refused(text([1], o), "ArgumentError", message);
+  const session = await generator(m, { capacity: 20, batch: 2 });
+  await refused(() => all(session.generate([1])), "ArgumentError", /give 2 prompts/);
+  await refused(() => session.prefill([[1], [2], [3]]), "ArgumentError", /expected prompts for 2 sequences, got 3/);
+  await refused(
+    () => session.prefill(new Array(21).fill(1)),
+    "ArgumentError",
+    /21 tokens are more than the capacity of 20; make the generator/,
+  );
+  const going = session.generate([[1], [2]], { maxTokens: 3 });
+  await going.next();
+  await refused(() => session.prefill([1]), "LockstepError", /the session is reading or generating/);
+  await going.return();
+  await refused(
+    () => all(session.generate([[1], [2]], { maxTokens: 19 })),
+    "ArgumentError",
+    /3 tokens and 19 to be generated.*capacity: 21,/,
+  );
+  session.close();
+  await refused(() => session.prefill([1]), "LockstepError", /the session is closed/);
+  await refused(
+    () => generator(m, { capacity: 97 }).then((s) => s.prefill([1, 2])),
+    "ShapeError",
+    /it has vectors for 96 positions, got 97/,
+  );
+  await refused(() => generator(m, {}), "ArgumentError", /capacity must be an integer/);
+  const broken = table([[0, NaN], [NaN, NaN]]);
+  await refused(
+    () => all(generate(broken, [1], { temperature: 0 })),
+    "NonFiniteError",
+    /logits of sequence 0 became NaN or infinite behind token 0/,
+  );
+});
+
+test.run();
