@@ -365,6 +365,13 @@ test("angles are right to the last bit of f32 at positions up to 100,000", async
     }
 });
 
+test("layers of one model share the tables of their angles", async () => {
+  const turns = [1, 2, 3].map(() => nn.groupedQueryAttention(4, 2, 1, { rotary: {}, useCausalMask: true }));
+  const step = compile((x) => nn.rotaryEmbedding({ rotaryDim: 4 }).call(turns.reduce((y, layer) => layer.call(y), x)));
+  const captured = (await step.print(values(1, 1, 7, 8))).match(/capture f32\[7, 2\]/g);
+  assert.is(captured.length, 2);
+});
+
 test("sinePositionEncoding and positionEmbedding give what is to be added, tokenAndPositionEmbedding the sum", async () => {
   for (const features of [6, 5]) {
     const y = await run((x) => nn.sinePositionEncoding({ maxWavelength: 100 }).call(x), [values(1, 2, 70, features)]);

@@ -4,6 +4,7 @@ import {
   compile,
   dense,
   earlyStopping,
+  embedding,
   f1,
   grad,
   loadModel,
@@ -12,9 +13,12 @@ import {
   matmul,
   meanSquaredError,
   mul,
+  multiHeadAttention,
   sequential,
   sum,
   tensor,
+  tiedHead,
+  transformerDecoder,
   valueAndGrad,
 } from "lockstep";
 import type { Callback, History, LossName, MetricName, OptimizerName, Tensor } from "lockstep";
@@ -24,6 +28,22 @@ import { openSafetensors, readSafetensors, writeSafetensors } from "lockstep/saf
 const names: readonly [LossName, OptimizerName, MetricName] = ["sparseCategoricalCrossentropy", "adamw", "accuracy"];
 const own: Callback = { onEpochEnd: (_epoch, logs, training) => (logs.loss < 0.1 ? training.stop() : undefined) };
 const model = sequential([dense(4, { activation: "relu" }), (x) => x, lstm(3)], { inputShape: [2, 4], name: "m" });
+
+/** Layers that attend take options behind their tensors; heads are tied to embeddings. */
+export function attending(x: Tensor, mask: Tensor): readonly Tensor[] {
+  const [tokens, attend, decode] = [embedding(9, 4), multiHeadAttention(2, 4), transformerDecoder(8, 2)];
+  const y = attend.call(x, x, null, { mask, useCausalMask: true, training: false });
+  const z = decode.call(y, x, { encoderPaddingMask: mask, paddingMask: [[true, false]] });
+  // @ts-expect-error an unknown option
+  attend.call(x, { causal: true });
+  // @ts-expect-error a layer that does not attend
+  dense(3).call(x, { useCausalMask: true });
+  // @ts-expect-error a layer without embeddings
+  tiedHead(dense(3));
+  // @ts-expect-error an unknown option of turns
+  multiHeadAttention(2, 4, { rotary: { base: 10000 } });
+  return [tokens.attend(z), tiedHead(tokens, { logitSoftCap: 30 }).call(z)];
+}
 
 export async function right(): Promise<number> {
   await model.compile({
