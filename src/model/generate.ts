@@ -52,7 +52,6 @@ export interface GeneratorOptions {
 const MOST_TOKENS = 256;
 /** `generate` takes room for a multiple of so many tokens, so that prompts of similar lengths share programs. */
 const ROOM = 64;
-const OPTIONS = { ...SAMPLING_DEFAULTS, maxTokens: null, seed: 0, stop: [], signal: null };
 type AllOptions = Required<SamplingOptions> & {
   readonly maxTokens: number | null;
   readonly seed: number;
@@ -63,7 +62,8 @@ type AllOptions = Required<SamplingOptions> & {
 type AnyModel = InferenceModel<Outputs>;
 
 function optionsFor(who: string, given: GenerateOptions | undefined): AllOptions {
-  const o = optionsOf<AllOptions>(who, OPTIONS, given as Partial<AllOptions> | undefined);
+  const defaults: AllOptions = { ...SAMPLING_DEFAULTS, maxTokens: null, seed: 0, stop: [], signal: null };
+  const o = optionsOf(who, defaults, given as Partial<AllOptions> | undefined);
   checkSampling(who, o);
   if (o.maxTokens !== null) checkCount(who, "maxTokens", o.maxTokens);
   checkCount(who, "seed", o.seed, 0);
