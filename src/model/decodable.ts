@@ -4,26 +4,14 @@ import type { Layer } from "../nn/layer.ts";
 import { isMade } from "../nn/options.ts";
 
 /** Kinds that do to each step what they do to it alone, or know of earlier steps by `nn/decoding.ts`. */
-const APART: ReadonlySet<string> = new Set([
-  ...[
-    "dense",
-    "embedding",
-    "dropout",
-    "activation",
-    "relu",
-    "leakyRelu",
-    "elu",
-    "softmax",
-    "timeDistributed",
-    "tiedHead",
-    "swiglu",
-    "geglu",
-  ],
-  ...["add", "subtract", "multiply", "average", "maximum", "minimum", "concatenate"],
-  ...["batchNorm", "layerNorm", "rmsNorm", "unitNormalization", "normalization"],
-  ...["attention", "multiHeadAttention", "groupedQueryAttention", "transformerEncoder", "transformerDecoder"],
-  ...["positionEmbedding", "rotaryEmbedding", "sinePositionEncoding", "tokenAndPositionEmbedding"],
-]);
+const APART: ReadonlySet<string> = new Set(
+  (
+    "dense embedding dropout activation relu leakyRelu elu softmax timeDistributed tiedHead swiglu geglu add subtract multiply " +
+    "average maximum minimum concatenate batchNorm layerNorm rmsNorm unitNormalization normalization attention multiHeadAttention " +
+    "groupedQueryAttention transformerEncoder transformerDecoder positionEmbedding rotaryEmbedding sinePositionEncoding " +
+    "tokenAndPositionEmbedding"
+  ).split(" "),
+);
 
 /**
  * @throws LockstepError naming a layer whose output for a step depends on others that would not be there. Layers and functions of one's own
