@@ -10,8 +10,9 @@
  * encoder stores it by the last step that reads that input.
  */
 import { MODE_BYTES, MODE_CONTIGUOUS, MODE_SCALAR, MAP_TILE, MAP_PIECE, MAP_HEADER } from "../src/wasm/opcodes";
-import { STEP_ADAM } from "../src/wasm/steps";
+import { STEP_ADAM, STEP_GELU } from "../src/wasm/steps";
 import { adam } from "./map/adam";
+import { gelu } from "./map/gelu";
 import { widenBytes } from "./move";
 import { step } from "./steps";
 
@@ -150,7 +151,8 @@ export function mapTile(c: usize, begin: u32, n: u32, direct: bool, scratch: usi
     if (TRAINING && load<u32>(p) == STEP_ADAM) {
       adam(p, scratch, bytes);
       p += 40;
-    } else
+    } else if (load<u32>(p) == STEP_GELU) gelu(p, scratch, bytes);
+    else
       step(
         load<u32>(p),
         slotPointer(scratch, load<u32>(p, 4)),

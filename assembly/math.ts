@@ -58,7 +58,7 @@ const TANH_HIGH: usize = NUMBERS + 44;
 const ERF_HIGH: usize = NUMBERS + 48;
 /** Where 1 + exp x is exp x. */
 const SIGMOID_HIGH: usize = NUMBERS + 52;
-const MINUS_HALF: usize = NUMBERS + 56;
+export const MINUS_HALF: usize = NUMBERS + 56;
 const LEAST_NORMAL: usize = NUMBERS + 60;
 const TWENTY_THREE: usize = NUMBERS + 64;
 const LN2_LOW: usize = NUMBERS + 68;
@@ -100,6 +100,17 @@ function reduceLn2(z: v128, n: v128): v128 {
 @inline
 export function exp(x: v128): v128 {
   return expUpTo(c(EXP_HIGH), x);
+}
+
+/** exp x for x <= 0: 0 below -87, where 2^n is no normal float. */
+// @ts-ignore: decorator
+@inline
+export function expBounded(x: v128): v128 {
+  const low = f32x4.splat(-87);
+  const round = c(ROUND_BIASED);
+  const t = madd(vmax(low, x), c(LOG2E), round);
+  const r = reduceLn2(vmax(low, x), f32x4.sub(t, round));
+  return v128.and(f32x4.mul(expPolynomial(r), i32x4.shl(t, 23)), f32x4.ge(x, low));
 }
 
 /** exp of x or, where that is smaller, of `high`, which is at most EXP_HIGH. */

@@ -132,6 +132,18 @@ test("examples/lstm.js: beats persistence", () => {
   assert.ok(figure(text, "ratio") < 1, text);
 });
 
+test("examples/gpt.js: learns to write, saves, reloads, generates", () => {
+  const file = join(folder, "text.txt");
+  writeFileSync(file, "to be, or not to be: that is the question. ".repeat(60));
+  const out = join(folder, "gpt.safetensors");
+  rmSync(out, { force: true });
+  const text = run(["examples/gpt.js", "--data", file, "--steps", "60", "--prompt", "to be", "--out", out], bare);
+  assert.ok(figure(text, "held-out loss") < 1, text);
+  assert.match(text, /step 60: loss .* tokens\/s/);
+  assert.ok(existsSync(out));
+  assert.is(text.trimEnd().split("\n\n").at(-1).length, "to be".length + 500);
+});
+
 test("examples: a file named by the user is read", () => {
   const file = join(folder, "table.csv");
   const rows = Array.from({ length: 200 }, (_, i) =>

@@ -77,8 +77,8 @@ export const GPTS = {
 export const gptIds = ({ vocabulary, block, windows }) => Uint8Array.from(noise(windows * block + 1, 11), (v) => v * vocabulary);
 
 /**
- * Weights in the order in which the GPT calls its layers: tokens [vocabulary, width], positions [block, width]; of each block scale [width],
- * query, key, value, output [width, width], scale, and the two of the feed-forward block [in, out]; the last scale.
+ * Weights in the order in which the GPT calls its layers: tokens [vocabulary, width], positions [block, width]; of each block scale
+ * [width], query, key, value, output [width, width], scale, and the two of the feed-forward block [in, out]; the last scale.
  */
 export function gptWeights({ vocabulary, block, layers, width }) {
   const limit = 0.02 * Math.sqrt(3);

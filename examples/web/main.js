@@ -1,16 +1,9 @@
 /** @file The page: it draws, and talks to the worker that trains. Nothing here takes longer than a few milliseconds. */
 import { drawingPad, paintDigit } from "./pad.js";
+import { $, count, download, hear, NAMES, offer, say, threadsOf } from "./page.js";
 import { accuracyPlot, lossPlot } from "./plots.js";
 
-const $ = (id) => document.getElementById(id);
 const percent = (v, digits = 1) => `${(100 * v).toFixed(digits)} %`;
-const count = (v) => Math.round(v).toLocaleString("en");
-
-/** Sets text only where it differs: what has not changed costs no layout. */
-function say(id, text) {
-  const element = $(id);
-  if (element.textContent !== text) element.textContent = text;
-}
 
 const worker = new Worker(new URL("./trainer.js", import.meta.url), { type: "module" });
 const send = (type, fields = {}) => worker.postMessage({ type, ...fields });
@@ -70,7 +63,7 @@ let phase = "loading";
 
 function readSettings() {
   const { backend, threads, digits, epochs } = Object.fromEntries(new FormData($("settings")));
-  return { backend, threads: threads === "auto" ? threads : Number(threads), digits: Number(digits), epochs: Number(epochs) };
+  return { backend, threads: threadsOf(threads), digits: Number(digits), epochs: Number(epochs) };
 }
 
 $("settings").onchange = () => send("settings", { value: readSettings() });
@@ -120,24 +113,11 @@ function showExamples(pixels) {
   }
 }
 
-function download(bytes, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([bytes], { type: "application/octet-stream" }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-}
-
 // --- What the worker says ---------------------------------------------------------------------------------------------
 
-const NAMES = { wasm: "WebAssembly", webgpu: "WebGPU" };
-
 const heard = {
-  ready({ webgpu, threads }) {
-    const { backend, threads: select } = $("settings").elements;
-    backend.querySelector('[value="webgpu"]').disabled = !webgpu;
-    for (let n = 1; n <= threads; n = n < 4 ? n + 1 : n * 2) select.append(new Option(n, n));
-    select.disabled = threads === 1;
+  ready(found) {
+    offer($("settings").elements, found);
     send("settings", { value: readSettings() });
   },
   state({ phase: next, text }) {
@@ -187,12 +167,4 @@ const heard = {
   },
 };
 
-worker.onmessage = ({ data }) => heard[data.type](data);
-// Without a message where its script was not loaded.
-worker.onerror = ({ message }) =>
-  say(
-    "status",
-    message
-      ? `Error in the worker: ${message}`
-      : "The worker could not start: its script was not found, or a Content-Security-Policy forbids it",
-  );
+hear(worker, heard);

@@ -61,11 +61,11 @@ function plot(element, { series, range, format }) {
   };
 }
 
-/** Loss of the batches since the last point, and over held-out digits. */
-export const lossPlot = (element) =>
+/** Loss of the batches since the last point, and over held-out data; beyond `most` it is cut off. */
+export const lossPlot = (element, most = 3) =>
   plot(element, {
     series: [{ name: "training", points: false }, { name: "validation", points: true }],
-    range: (_, low, high) => [0, Math.max(0.2, Math.min(high ?? 2.5, 3))],
+    range: (_, low, high) => [0, Math.max(0.2, Math.min(high ?? 2.5, most))],
     format: (v) => v.toFixed(v < 1 && v > 0 ? 2 : 1),
   });
 

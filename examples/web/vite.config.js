@@ -17,15 +17,18 @@ export const headers = {
   "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'",
 };
 
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+
 export default defineConfig({
-  root: fileURLToPath(new URL(".", import.meta.url)),
+  root: here("."),
   base: "./",
   // The development server puts scripts and styles of its own into the page: no policy there.
-  server: { headers: isolation, fs: { allow: [fileURLToPath(new URL("../..", import.meta.url))] } },
+  server: { headers: isolation, fs: { allow: [here("../..")] } },
   preview: { headers },
   worker: { format: "es" },
   build: {
-    outDir: fileURLToPath(new URL("../../build/web", import.meta.url)),
+    outDir: here("../../build/web"),
+    rollupOptions: { input: [here("index.html"), here("write.html")] },
     emptyOutDir: true,
     target: "es2022",
     // Files below this size would become data: URLs, which the policy does not allow for workers.

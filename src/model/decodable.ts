@@ -14,6 +14,7 @@ const APART: ReadonlySet<string> = new Set([
   "elu",
   "softmax",
   "timeDistributed",
+  "layerStack",
   "tiedHead",
   "swiglu",
   "geglu",

@@ -232,7 +232,8 @@ export function fuse(nodes: readonly Node[], roots: readonly Tensor[], limits: P
     if (n.op.lower !== "map") continue;
     for (const t of n.inputs as readonly Tensor[]) {
       const source = base(t).node as Node;
-      if (source.op.lower === "map" && t.node?.op.lower === "map") fuser.tryMerge(source, n);
+      // Aliases of the same shape are what they stand for; a map reads those of another shape as operands.
+      if (source.op.lower === "map" && sameShape(base(t).shape, t.shape)) fuser.tryMerge(source, n);
     }
   }
   fuser.finish();

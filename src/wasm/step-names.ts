@@ -5,5 +5,5 @@
 export const STEP_NAMES: readonly string[] = (
   "const add sub mul div pow maximum minimum mod neg abs sign floor ceil round exp log expm1 log1p sqrt rsqrt square reciprocal sin " +
   "cos tanh sigmoid erf relu " +
-  "equal notEqual less lessEqual greater greaterEqual and or xor not isFinite where erfc store madd msub adam"
+  "equal notEqual less lessEqual greater greaterEqual and or xor not isFinite where erfc store madd msub adam gelu"
 ).split(" ");

@@ -45,10 +45,11 @@ export const STEP_ISFINITE = 39;
 export const STEP_WHERE = 40;
 export const STEP_ERFC = 41;
 export const STEP_STORE = 42;
-// What src/wasm/encode/map/fused.ts makes of several steps: a * b + c, c - a * b, and the whole of adam.
+// What src/wasm/encode/map/fused.ts makes of several steps: a * b + c, c - a * b, and the whole of adam and of gelu.
 export const STEP_MADD = 43;
 export const STEP_MSUB = 44;
 export const STEP_ADAM = 45;
+export const STEP_GELU = 46;
 
 /** Added to a step's number for operands of another type than f32. */
 export const TYPE_I32 = 64;

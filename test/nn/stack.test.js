@@ -6,6 +6,7 @@ import {
   compile,
   dense,
   dropout,
+  generate,
   gradients,
   layerStack,
   loadModel,
@@ -14,6 +15,7 @@ import {
   open,
   sequential,
   tensor,
+  tokenAndPositionEmbedding,
   transformerDecoder,
 } from "../../build/esm/index.js";
 
@@ -122,6 +124,19 @@ test("trains, is saved and comes back", async () => {
   const again = await loadModel(await net.toBytes());
   assert.equal(await elements(await again.predict(inputs)), await elements(await net.predict(inputs)));
   assert.is(again.layers[1].kind, "layerStack");
+});
+
+test("text is generated as by layers one after another", async () => {
+  const net = sequential([tokenAndPositionEmbedding(11, 20, 8), layerStack(block(), 3), dense(11)], { inputShape: [null], seed: 5 });
+  const tokens = [3, 1, 4, 1, 5];
+  for await (const token of generate(net, tokens, { maxTokens: 10, temperature: 0 })) {
+    // What the whole text, read at once, says comes next.
+    const logits = await elements(await net.predict(tensor([tokens])));
+    const last = logits.slice(-11);
+    assert.is(token, last.indexOf(Math.max(...last)));
+    tokens.push(token);
+  }
+  assert.is(tokens.length, 15);
 });
 
 test("mistakes", async () => {

@@ -2,7 +2,10 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Graph, trace } from "../../build/esm/graph.js";
-import { add, div, mul, sqrt, square, sub } from "../../build/esm/ops/map.js";
+import { gradients } from "../../build/esm/grad.js";
+import { gelu } from "../../build/esm/ops/activation.js";
+import { add, div, erf, exp, mul, sqrt, square, sub } from "../../build/esm/ops/map.js";
+import { sum } from "../../build/esm/ops/reduce.js";
 import { buildPlan } from "../../build/esm/plan/build.js";
 import { zeros } from "../../build/esm/tensor.js";
 import { adam, adamw } from "../../build/esm/train/optimizers.js";
@@ -89,6 +92,60 @@ for (const [name, [fn, expected]] of Object.entries(MIXED)) {
 test("adam: the values of its steps, for whole vectors and others", async () => {
   for (const n of [1, 3, 4, 511, 512, 513, SIZE]) await same((...x) => step(...x), [[n], [n], [n], [n], []], 8 * ULP);
   await same((...x) => [...step(...x), mul(step(...x)[1], 2)], [[SIZE], [SIZE], [SIZE], [SIZE], []], 8 * ULP);
+});
+
+/** x Phi(x) and its slope, spelled out. `factor` should be -1/2. */
+function normal(x, factor = -0.5) {
+  const phi = mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5);
+  return { phi, y: mul(x, phi), slope: add(phi, mul(x, mul(exp(mul(mul(x, x), factor)), 0.3989422804014327))) };
+}
+
+test("gelu is one instruction, with its slope and without", () => {
+  assert.equal(planOf((x) => [gelu(x)], [[SIZE]]).map(opsOf), [["gelu"]]);
+  assert.equal(planOf((x) => [mul(gelu(add(x, 1)), 2)], [[SIZE]]).map(opsOf), [["add", "gelu", "mul"]]);
+  assert.equal(
+    planOf(
+      (x) => {
+        const { y, slope } = normal(x);
+        return [y, slope];
+      },
+      [[SIZE]],
+    ).map(opsOf),
+    [["gelu"]],
+  );
+  // The gradient's own gradient has the slope's, of which nothing is left out.
+  const twice = planOf((x) => gradients(sum(square(gradients(sum(gelu(x)), [x])[0])), [x]), [[SIZE]]);
+  assert.ok(twice.map(opsOf).flat().includes("exp"));
+});
+
+test("what only resembles gelu and its slope is none", () => {
+  const ops = (fn) =>
+    planOf(fn, [[SIZE], [SIZE]])
+      .map(opsOf)
+      .flat();
+  assert.ok(ops((x) => [normal(x, 0.5).slope, normal(x, 0.5).y]).includes("exp"), "another density");
+  assert.not(ops((x) => [normal(x).y, normal(x).phi]).includes("gelu"), "Phi itself is a result");
+  assert.not(ops((x, y) => [mul(y, normal(x).phi)]).includes("gelu"), "another factor");
+  assert.not(ops((x) => [mul(x, mul(add(erf(mul(x, 0.7)), 1), 0.5))]).includes("gelu"), "another width");
+});
+
+test("gelu: the values of its steps, for whole vectors and others, and where it leaves float's range", async () => {
+  const both = (x) => [normal(x).y, normal(x).slope];
+  for (const n of [1, 3, 4, 511, 512, 513, SIZE]) {
+    await same((x) => [normal(x).y], [[n]], 4 * ULP);
+    await same((x) => both(mul(sub(x, 0.6), 20)), [[n]], 8 * ULP);
+  }
+  const graph = new Graph();
+  const results = trace(graph, () => both(graph.input({ shape: [10], dtype: "f32" })));
+  const ends = Float64Array.of(Infinity, -Infinity, NaN, 1e30, -1e30, 3e38, -3e38, 0, -0, 1e-40).map(Math.fround);
+  for (const wasm of wasms) {
+    const program = await prepare(wasm, graph, results);
+    const [y, slope] = await program.run([ends]);
+    program.close();
+    const near = (got, want) => got.forEach((v, i) => assert.ok(Object.is(v, want[i]) || Math.abs(v / want[i] - 1) < 1e-6, `${v} at ${i}`));
+    near([...y], [Infinity, NaN, NaN, Math.fround(1e30), -0, Math.fround(3e38), -0, 0, -0, Math.fround(5e-41)]);
+    near([...slope], [NaN, NaN, NaN, 1, 0, 1, 0, 0.5, 0.5, 0.5]);
+  }
 });
 
 test.run();

@@ -1,6 +1,7 @@
 /**
  * @file The page of examples/web, built and served with its headers, in Chromium: it trains without holding up its thread,
- * stops, goes on, moves between backends, reads drawings and fits its screens. Screenshots go to build/screenshots.
+ * stops, goes on, moves between backends, reads drawings and fits its screens. The second page learns to write, streams what it writes and
+ * takes texts. Screenshots go to build/screenshots.
  */
 import { mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -34,7 +35,7 @@ const handle = (request, response) => {
 };
 
 /** Opens the page, hands `use` what it needs, and fails for errors and violations of the policy. */
-function onPage(use, { viewport = DESKTOP } = {}) {
+function onPage(use, { viewport = DESKTOP, path = "" } = {}) {
   return withSiteContext(
     handle,
     async (context, url, browser) => {
@@ -44,7 +45,7 @@ function onPage(use, { viewport = DESKTOP } = {}) {
       page.on("pageerror", (error) => errors.push(error.message));
       page.on("console", (message) => /Content Security Policy/.test(message.text()) && errors.push(message.text()));
       page.on("response", (response) => response.status() >= 400 && errors.push(`${response.status()} ${response.url()}`));
-      await page.goto(url);
+      await page.goto(`${url}${path}`);
       await page.getByRole("button", { name: "Start training" }).and(page.locator(":enabled")).waitFor();
       await use(page, browser);
       assert.equal(errors, []);
@@ -87,6 +88,19 @@ async function stop(page) {
   await button(page, "Stop").click();
   await button(page, "Resume").waitFor();
   return numberOf(page, "step");
+}
+
+/** Screenshots of narrow and wide, light and dark. @throws where a screen scrolls sideways */
+async function look(page, prefix) {
+  for (const [name, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
+    for (const colorScheme of ["light", "dark"]) {
+      await page.setViewportSize(viewport);
+      await page.emulateMedia({ colorScheme });
+      await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+      await page.screenshot({ path: join(screenshots, `${prefix}${name}-${colorScheme}.png`), fullPage: name === "phone" });
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${prefix}${name} scrolls sideways`);
+    }
+  }
 }
 
 test("training passes 95 % and leaves the page's thread free; drawings are read meanwhile; stopping and resuming", () =>
@@ -138,15 +152,7 @@ test("training passes 95 % and leaves the page's thread free; drawings are read 
     assert.is(await updates(await save(page)), second);
     assert.ok((await numberOf(page, "loss")) < 0.7, "the loss went back to where it began");
 
-    for (const [name, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
-      for (const colorScheme of ["light", "dark"]) {
-        await page.setViewportSize(viewport);
-        await page.emulateMedia({ colorScheme });
-        await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
-        await page.screenshot({ path: join(screenshots, `${name}-${colorScheme}.png`), fullPage: name === "phone" });
-        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${name} scrolls sideways`);
-      }
-    }
+    await look(page, "");
   }));
 
 test("the measure of the page's thread sees a long task", () =>
@@ -230,6 +236,72 @@ function idx(shape, data) {
   shape.forEach((size, i) => head.writeUInt32BE(size, 4 + 4 * i));
   return Buffer.concat([head, data]);
 }
+
+const WRITE = { path: "write.html" };
+const lossOf = async (page) => Number(await textOf(page, "val-loss"));
+const spoken = (page) => page.waitForFunction(() => document.getElementById("spoken").textContent.length > 200, null, PATIENCE);
+
+test("a GPT learns to write and leaves the page's thread free; it writes meanwhile; stopping and resuming", () =>
+  onPage(async (page, browser) => {
+    await choose(page, "Backend", "wasm");
+    const busy = await measureThreads(browser, async () => {
+      await button(page, "Start training").click();
+      await page.waitForFunction(() => document.getElementById("val-loss").textContent !== "–", null, PATIENCE);
+      const first = await lossOf(page);
+      assert.ok(first > 2.5, `a loss of ${first} before it has learned`);
+      await page.getByRole("textbox", { name: "Beginning" }).fill("And the grey owl");
+      await button(page, "Write").click();
+      await spoken(page);
+      await page.waitForFunction((least) => Number(document.getElementById("val-loss").textContent) < least, 1.5, PATIENCE);
+    });
+    assert.ok((await textOf(page, "written")).startsWith("And the grey owl"));
+    assert.is((await textOf(page, "written")).length, "And the grey owl".length + 300);
+    assert.ok(busy.longest <= 50, `a task of ${busy.longest} ms on the page's thread: ${busy.from}`);
+    assert.ok(busy.page < busy.workers / 2, `${busy.page} ms on the page's thread, ${busy.workers} ms in workers`);
+    assert.ok((await page.locator("#samples li").count()) >= 2);
+    assert.is(await textOf(page, "weights"), "106,752");
+
+    const first = await stop(page);
+    const stopped = await save(page);
+    assert.is(await updates(stopped), first);
+    // Without training it writes too, and by the same weights.
+    await button(page, "Write").click();
+    await page.waitForFunction(() => document.getElementById("write-note").textContent === "Writing …", null, PATIENCE);
+    await page.waitForFunction(() => document.getElementById("write-note").textContent !== "Writing …", null, PATIENCE);
+    assert.is((await textOf(page, "written")).length, "And the grey owl".length + 300);
+    assert.ok((await save(page)).equals(stopped), "the weights changed while stopped");
+    await choose(page, "Threads", "1");
+    await button(page, "Resume").click();
+    await waitForNumber(page, "step", first + 5);
+    const second = await stop(page);
+    assert.is(await updates(await save(page)), second);
+    await look(page, "write-");
+  }, WRITE));
+
+test("a GPT learns from a text of one's own; what it cannot read and what is too short is explained", () =>
+  onPage(
+    async (page) => {
+      const file = (name, text) => ({ name, mimeType: "text/plain", buffer: Buffer.from(text) });
+      const use = (name, text) => page.getByLabel("Use a text of yours …").setInputFiles([file(name, text)]);
+      const hears = (id, said) => page.waitForFunction(([i, s]) => document.getElementById(i).textContent === s, [id, said], PATIENCE);
+      await use("short.txt", "too short");
+      await hears("status", "short.txt: expected a text of at least 650 characters");
+      await use("ab.txt", "abc ".repeat(500));
+      await hears("text-note", "ab.txt: 2,000 characters");
+      await hears("status", "Ready");
+      await choose(page, "Steps", "500");
+      await page.getByRole("textbox", { name: "Beginning" }).fill("xyz");
+      await button(page, "Write").click();
+      await page.waitForFunction(() => /no token for "x"/.test(document.getElementById("write-note").textContent), null, PATIENCE);
+      await button(page, "Start training").click();
+      await page.waitForFunction(() => Number(document.getElementById("val-loss").textContent) < 0.1, null, PATIENCE);
+      await page.getByRole("textbox", { name: "Beginning" }).fill("abc abc ");
+      await button(page, "Write").click();
+      await spoken(page);
+      assert.ok((await textOf(page, "written")).includes("abc ".repeat(30)), await textOf(page, "written"));
+    },
+    { ...WRITE, viewport: PHONE },
+  ));
 
 test("files of MNIST's format are read, in any order, and others explained", () =>
   onPage(

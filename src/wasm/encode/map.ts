@@ -78,12 +78,14 @@ function allocate(body: MapBody, inputs: readonly Operand[], outputs: readonly (
   const words: number[] = [];
   const dtypeOf = (r: number): DType => (r < n ? inputs[r].dtype : body.steps[r - n].dtype);
   program.forEach(({ op, args, defines }, j) => {
-    const [a, b = a, c = a, ...more] = args.map((r) => slotOf.get(r) as number);
+    const read = args.map((r) => slotOf.get(r) as number);
     const [target, ...others] = defines.map((r) => {
       const slot = direct.get(r) ?? take();
       slotOf.set(r, slot);
       return slot;
     });
+    // gelu has one operand; where it has a second result, that takes the next operand's place.
+    const [a, b = others[0] ?? a, c = a, ...more] = read;
     words.push(stepCode(op, dtypeOf(defines[0]), dtypeOf(args[0])), target, a, b, c);
     if (more.length > 0) words.push(0, ...others, ...more.slice(0, 2), 0, ...more.slice(2), 0);
     for (const r of new Set([...args, ...defines])) {
