@@ -1,7 +1,7 @@
 /** @file Samples that overlap, such as the windows of a text: batches are gathered where the elements lie, and no window is ever copied. */
 import { checkCount } from "../check.ts";
 import { checkShape } from "../elements.ts";
-import { ShapeError } from "../errors.ts";
+import { ArgumentError, ShapeError } from "../errors.ts";
 import type { TypedArray } from "../dtype.ts";
 import { pick } from "../ops/gather.ts";
 import { add, mul } from "../ops/map.ts";
@@ -11,6 +11,7 @@ import type { Data as OwnData } from "../samples.ts";
 import { showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { Tensor, tensor } from "../tensor.ts";
+import { TRAINING } from "../training.ts";
 
 /**
  * Samples that lie in one row of elements, in which they may overlap: sample `i` has the elements from `offset + i * stride` on. What
@@ -66,9 +67,13 @@ export class View {
 /** Samples of a model: each with elements of its own, or overlapping. */
 export type Samples = Tensor | View;
 
-/** `data` as a tensor, or, where samples overlap, as a view. @throws as `toTensor`; ShapeError for samples beyond the elements */
+/**
+ * `data` as a tensor, or, where samples overlap, as a view; `lockstep/inference`, which does not train, takes no such samples.
+ * @throws as `toTensor`; ShapeError for samples beyond the elements
+ */
 export function toSamples(who: string, data: Data): Samples {
   if (data instanceof Tensor || !("stride" in Object(data))) return toTensor(who, data as OwnData);
+  if (!TRAINING) throw new ArgumentError(`${who}: lockstep/inference takes no samples that overlap; copy each`);
   const { shape, stride, offset = 0, ...rest } = data as OverlappingData;
   checkShape(who, shape);
   checkCount(who, "stride", stride);
@@ -81,10 +86,11 @@ export function toSamples(who: string, data: Data): Samples {
 }
 
 /** Samples with elements of their own, by a copy where they overlap. */
-export const dense = async (samples: Samples): Promise<Tensor> => (samples instanceof View ? samples.tensor() : samples);
+export const dense = async (samples: Samples): Promise<Tensor> =>
+  TRAINING && samples instanceof View ? samples.tensor() : (samples as Tensor);
 
 /** The tensor that holds the elements. */
-export const elementsOf = (samples: Samples): Tensor => (samples instanceof View ? samples.elements : samples);
+export const elementsOf = (samples: Samples): Tensor => (TRAINING && samples instanceof View ? samples.elements : (samples as Tensor));
 
 /** Inside a trace: the samples at `index` (i32 [count]), [count, ...sample]. `elements`: those of `samples` as the program has them. */
 export function samplesAt(samples: Samples, elements: Tensor, index: Tensor): Tensor {
