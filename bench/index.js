@@ -1,13 +1,14 @@
 /**
- * @file `npm run bench [training|latency|matmul|compile]`: samples/s of the three trainings, batch-1 latency, the rate of large products,
- * and how long graphs take to become programs. One thread; medians over interleaved rounds, since machines are noisy. Without names it
- * writes its sections of RESULTS.md, with `compile` alone that of compiling.
+ * @file `npm run bench [training|latency|generation|matmul|compile]`: samples/s of the three trainings, batch-1 latency, tokens/s of a
+ * small GPT, the rate of large products, and how long graphs take to become programs. One thread; medians over interleaved rounds, since
+ * machines are noisy. Without names it writes its sections of RESULTS.md, with `compile` alone that of compiling.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { fileURLToPath } from "node:url";
 import { COMPILE_HEAD, compileTimes } from "./compile.js";
+import { generation } from "./generation.js";
 import { latency } from "./latency.js";
 import { matmul } from "./matmul.js";
 import { table, writeSection } from "./sections.js";
@@ -20,7 +21,7 @@ if (Number(process.versions.node.split(".")[0]) < 22 && existsSync(newer) && !pr
   process.exit(status ?? 1);
 }
 
-const parts = { training, latency, matmul };
+const parts = { training, latency, generation, matmul };
 const wanted = process.argv.slice(2);
 const known = [...Object.keys(parts), "compile"];
 for (const name of wanted) if (!known.includes(name)) throw new Error(`bench: unknown part "${name}"; known: ${known.join(", ")}`);

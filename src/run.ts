@@ -145,8 +145,8 @@ export class Executable {
   }
 
   /**
-   * Enqueues one run. `given` as the graph's inputs but the key, already checked. Results are read with `results()`. `instead`: tensors that
-   * are read and assigned in the place of captures.
+   * Enqueues one run. `given` as the graph's inputs but the key, already checked. Results are read with `results()`. `instead`: tensors
+   * that are read and assigned in the place of captures.
    */
   enqueue(given: readonly Tensor[], instead: ReadonlyMap<Tensor, Tensor> | null = null): void {
     if (this.closed && this.#held.users === 0) throw new LockstepError("a program was run after it had been closed");

@@ -4,14 +4,41 @@ import type { Layer } from "../nn/layer.ts";
 import { isMade } from "../nn/options.ts";
 
 /** Kinds that do to each step what they do to it alone, or know of earlier steps by `nn/decoding.ts`. */
-const APART: ReadonlySet<string> = new Set(
-  (
-    "dense embedding dropout activation relu leakyRelu elu softmax timeDistributed tiedHead swiglu geglu add subtract multiply " +
-    "average maximum minimum concatenate batchNorm layerNorm rmsNorm unitNormalization normalization attention multiHeadAttention " +
-    "groupedQueryAttention transformerEncoder transformerDecoder positionEmbedding rotaryEmbedding sinePositionEncoding " +
-    "tokenAndPositionEmbedding"
-  ).split(" "),
-);
+const APART: ReadonlySet<string> = new Set([
+  "dense",
+  "embedding",
+  "dropout",
+  "activation",
+  "relu",
+  "leakyRelu",
+  "elu",
+  "softmax",
+  "timeDistributed",
+  "tiedHead",
+  "swiglu",
+  "geglu",
+  "add",
+  "subtract",
+  "multiply",
+  "average",
+  "maximum",
+  "minimum",
+  "concatenate",
+  "batchNorm",
+  "layerNorm",
+  "rmsNorm",
+  "unitNormalization",
+  "normalization",
+  "attention",
+  "multiHeadAttention",
+  "groupedQueryAttention",
+  "transformerEncoder",
+  "transformerDecoder",
+  "positionEmbedding",
+  "rotaryEmbedding",
+  "sinePositionEncoding",
+  "tokenAndPositionEmbedding",
+]);
 
 /**
  * @throws LockstepError naming a layer whose output for a step depends on others that would not be there. Layers and functions of one's own
@@ -24,8 +51,8 @@ export function checkDecodable(layers: readonly Layer[]): void {
     if (l.kind !== "model" && isMade(l) && (elsewhere || !APART.has(l.kind))) {
       const why = APART.has(l.kind) ? `works along axis ${JSON.stringify(axis)}` : `is ${l.kind}`;
       throw new LockstepError(
-        `generate: layer "${l.name}" ${why}, which takes several steps together, and tokens are read a few at a time; use layers that keep ` +
-          "steps apart (axis: -1) or attend causally",
+        `generate: layer "${l.name}" ${why}, which takes several steps together, and tokens are read a few at a time; use layers that ` +
+          "keep steps apart (axis: -1) or attend causally",
       );
     }
     checkDecodable(l.layers ?? []);

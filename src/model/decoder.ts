@@ -1,8 +1,8 @@
 /**
- * @file The programs of a model that generates: prefill, which reads a chunk of tokens and keeps their keys and values, and step, which reads
- * one token of each sequence and draws the next. What they keep lies on the backend and is written in place: caches [batch * capacity, heads,
- * features], positions, the last token, what was seen. Programs are made for stand-ins without elements; each session brings its own tensors
- * in their place, so that sessions share programs.
+ * @file The programs of a model that generates: prefill, which reads a chunk of tokens and keeps their keys and values, and step, which
+ * reads one token of each sequence and draws the next. What they keep lies on the backend and is written in place: caches [batch *
+ * capacity, heads, features], positions, the last token, what was seen. Programs are made for stand-ins without elements; each session
+ * brings its own tensors in their place, so that sessions share programs.
  */
 import type { Backend } from "../backend.ts";
 import type { Lru } from "../cache.ts";
@@ -92,9 +92,9 @@ export class Decoder {
     return Math.min(Math.max(CHUNKS[0], ...CHUNKS.filter((size) => size <= 2 * left)), this.capacity);
   }
 
-  /** Reads inputs i32 [batch, time], of which the first counts[batch] count. */
-  prefill(time: number): Promise<Executable> {
-    return this.#program(`prefill ${time}`, () => {
+  /** Reads inputs i32 [batch, time], of which the first counts[batch] count. With `results` it gives the logits of all. */
+  prefill(time: number, results = false): Promise<Executable> {
+    return this.#program(`prefill ${time} ${results}`, () => {
       const { batch, capacity, positions, vocabulary } = this;
       const graph = currentGraph() as Graph;
       const tokens = graph.input({ shape: [batch, time], dtype: "i32" });
@@ -104,9 +104,10 @@ export class Decoder {
       const at = add(expandDims(positions, 1), steps);
       const ends = add(positions, counts);
       // What does not count is written nowhere; where it is does not matter.
-      this.#forward(tokens, { counted, at: minimum(at, capacity - 1), ends });
+      const logits = this.#forward(tokens, { counted, at: minimum(at, capacity - 1), ends });
       this.#see(this.#rows(counted, tokens, vocabulary));
       keep(positions, ends);
+      return results ? [logits] : [];
     });
   }
 
@@ -123,12 +124,16 @@ export class Decoder {
       keep(token, where(goes, next, token));
       keep(positions, ends);
       keep(this.key, nextKey(this.key));
+      return [];
     });
   }
 
   /** Copies what a session has to what stands for the tensors of another, `others`. */
   copy(): Promise<Executable> {
-    return this.#program("copy", () => this.state.forEach((t, i) => keep(this.others[i], (currentGraph() as Graph).capture(t))));
+    return this.#program("copy", () => {
+      this.state.forEach((t, i) => keep(this.others[i], (currentGraph() as Graph).capture(t)));
+      return [];
+    });
   }
 
   /** What stands for the tensors of a second session, in the order of `state`. */
@@ -142,11 +147,11 @@ export class Decoder {
     this.#programs.clear();
   }
 
-  #program(key: string, body: () => void): Promise<Executable> {
+  #program(key: string, body: () => readonly Tensor[]): Promise<Executable> {
     return this.#programs.get(key, () => {
       const graph = new Graph();
-      trace(graph, body);
-      return Executable.create(graph, [], this.backend, placeAssigned);
+      const results = trace(graph, body);
+      return Executable.create(graph, results, this.backend, placeAssigned);
     });
   }
 

@@ -17,8 +17,8 @@ import type { Tensor } from "../tensor.ts";
 /** How the next token is chosen from the logits. They are applied in this order, as Hugging Face's `generate` does. */
 export interface SamplingOptions {
   /**
-   * Logits of tokens that the sequence has already are divided by it where they are positive, multiplied where negative (Keskar et al. 2019,
-   * arXiv 1909.05858). Above 1 repeats less. Default 1: no change.
+   * Logits of tokens that the sequence has already are divided by it where they are positive, multiplied where negative (Keskar et al.
+   * 2019, arXiv 1909.05858). Above 1 repeats less. Default 1: no change.
    */
   readonly repetitionPenalty?: number;
   /** Logits are divided by it: below 1 likely tokens become likelier. 0 takes the likeliest, the first of equals. Default 1. */

@@ -6,7 +6,8 @@ import { open } from "../../build/esm/init.js";
 import { generate, generator } from "../../build/esm/model/generate.js";
 import { model, sequential } from "../../build/esm/model/model.js";
 import * as nn from "../../build/esm/nn/index.js";
-import { add } from "../../build/esm/ops/map.js";
+import { mean } from "../../build/esm/ops/composite.js";
+import { add, mul } from "../../build/esm/ops/map.js";
 import { reshape } from "../../build/esm/ops/move.js";
 import { Random } from "../../build/esm/random.js";
 import { tensor, zeros } from "../../build/esm/tensor.js";
@@ -402,6 +403,17 @@ test("layers that take several steps together are refused by name", async () => 
   );
   const inner = sequential([nn.simpleRnn(4, { returnSequences: true, name: "inside" })], { inputShape: [null, 4], name: "nested" });
   await refused(of(inner), "LockstepError", /layer "inside" is simpleRnn/);
+});
+
+test("functions that take several steps together are found out, in a model's function and in a list of layers", async () => {
+  const [e, d] = [embedding(5, 4), dense(5)];
+  const together = (x) => add(x, mean(x, { axis: 1, keepDims: true }));
+  const apart = (x) => mul(x, 2);
+  const of = (fn) => [model((x) => d.call(fn(e.call(x))), { inputShape: [null] }), sequential([e, fn, d], { inputShape: [null] })];
+  for (const m of of(together))
+    await refused(() => all(generate(fill(m), [1])), "LockstepError", /gives other logits when it reads tokens a few/);
+  await refused(() => all(generate(of(together)[1], [1])), "LockstepError", /or one of the layers "together", takes several steps/);
+  for (const m of of(apart)) assert.is((await all(generate(m, [1], { maxTokens: 3 }))).length, 3);
 });
 
 test("models of other shapes, prompts and options that cannot be, and texts that are too long are refused", async () => {

@@ -1,6 +1,7 @@
 /**
  * @file What is asked of every runtime: short reproducible trainings of four kinds of networks, saved and loaded, with the SHA-256 of their
- * weights, and of text that one of them writes. Imported by Node, Deno, Bun, pages and their workers alike; needs nothing but the built library.
+ * weights, and of text that one of them writes. Imported by Node, Deno, Bun, pages and their workers alike; needs nothing but the built
+ * library.
  */
 import {
   adam,
@@ -67,6 +68,8 @@ const NETWORKS = {
 export const SAMPLES = 128;
 export const BATCH = 32;
 export const EPOCHS = 2;
+/** Of each text. */
+export const TOKENS = 60;
 
 async function sha256(parts) {
   const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
@@ -87,7 +90,7 @@ const gpt = () =>
   );
 
 /** What is drawn behind two beginnings at once: all that decides takes part. */
-async function textOf(model, maxTokens = 60) {
+async function textOf(model, maxTokens = TOKENS) {
   const rows = [];
   const beginnings = [[1, 2, 3], Array.from({ length: 20 }, (_, i) => (5 * i) % WORDS)];
   const options = { maxTokens, seed: 11, temperature: 1.2, topK: 20, topP: 0.95, minP: 0.01, repetitionPenalty: 1.1 };

@@ -1,0 +1,65 @@
+/** Generation on WebGPU: the text that the CPU writes, several sequences, forks, and that a token costs one run of one program. */
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { open } from "../../build/esm/init.js";
+import { generate, generator } from "../../build/esm/model/generate.js";
+import { model } from "../../build/esm/model/model.js";
+import { dense, embedding, groupedQueryAttention, layerNorm } from "../../build/esm/nn/index.js";
+import { add } from "../../build/esm/ops/map.js";
+import { Random } from "../../build/esm/random.js";
+import { openGpu } from "./gpu.js";
+
+const VOCABULARY = 13;
+const [cpu, gpu] = [await open("wasm"), await openGpu()];
+test.after(() => [cpu, gpu].forEach((b) => b.close()));
+
+function made(backend) {
+  const [tokens, norm, head] = [embedding(VOCABULARY, 8), layerNorm(), dense(VOCABULARY)];
+  const attending = [4, 40].map((window) => groupedQueryAttention(4, 4, 2, { useCausalMask: true, rotary: {}, slidingWindow: window }));
+  const m = model((x) => head.call(attending.reduce((y, a) => add(y, a.call(norm.call(y))), tokens.call(x))), { inputShape: [null] });
+  m.weights.forEach(({ tensor: t }, i) => t.set(new Random(11 + i).normal(t.size).map((v) => v * 0.6)));
+  m.moveTo(backend);
+  return m;
+}
+const all = async (iterator) => {
+  const out = [];
+  for await (const t of iterator) out.push(t);
+  return out;
+};
+
+test("the text of several prompts is that of the CPU", async () => {
+  const prompts = [[1], Array.from({ length: 30 }, (_, i) => (i * 7) % VOCABULARY), [5, 5, 5]];
+  // Draws far apart: scores differ in their last bits between the two.
+  for (const o of [{ temperature: 0 }, { temperature: 3, seed: 3, topK: 6, topP: 0.9, repetitionPenalty: 1.2 }]) {
+    const [want, got] = await Promise.all([cpu, gpu].map((b) => all(generate(made(b), prompts, { maxTokens: 20, ...o }))));
+    assert.equal(got, want);
+    if (o.temperature > 0) assert.ok(new Set(want.flat()).size > 4, `${want}`);
+  }
+});
+
+test("forks go on by themselves; a token compiles, allocates and writes nothing", async () => {
+  const m = made(gpu);
+  const session = await generator(m, { capacity: 100 });
+  await session.prefill([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  const fork = await session.fork();
+  const counts = { alloc: 0, free: 0, compile: 0, write: 0, read: 0, run: 0 };
+  let n = 0;
+  const tokens = [];
+  for await (const t of session.generate([10], { maxTokens: 40, seed: 2 })) {
+    tokens.push(t);
+    if (++n !== 2) continue;
+    for (const name of Object.keys(counts)) {
+      const method = gpu[name];
+      gpu[name] = (...args) => {
+        counts[name]++;
+        return method.apply(gpu, args);
+      };
+    }
+  }
+  assert.equal(counts, { alloc: 0, free: 0, compile: 0, write: 0, read: 38, run: 38 });
+  for (const name of Object.keys(counts)) delete gpu[name];
+  assert.equal(await all(fork.generate([10], { maxTokens: 40, seed: 2 })), tokens);
+  for (const s of [session, fork]) s.close();
+});
+
+test.run();
