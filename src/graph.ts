@@ -86,6 +86,8 @@ export class Graph {
   readonly captures = new Map<Tensor, Tensor>();
   /** Concrete tensors that get a new value, applied after all reads. */
   readonly assigns = new Map<Tensor, Tensor>();
+  /** Of what is assigned: state that `update` moves on, call by call. */
+  readonly moved = new Set<Tensor>();
   /** What layers read of which the result would be another one in training, where nobody had said whether this trains, and who they are. */
   readonly undecided = new Map<Tensor, string>();
   /** Gives the random key of the next run, which is the last input; null where no run draws. */
@@ -225,6 +227,7 @@ export function update(target: Tensor, next: (value: Tensor) => Tensor): void {
   const value = next(before ?? target);
   graph.assigns.delete(target);
   graph.assign(target, symbolOf(graph, value));
+  graph.moved.add(target);
 }
 
 /**

@@ -12,9 +12,9 @@ export interface Shapes<S extends OpenShape> {
 
 /**
  * Sizes that stand in pairs for an open dimension: shapes that differ between the two depend on it. Multiples of what layers divide by;
- * the first pair is tried first, the second has room for long windows, the third fits into short tables of positions.
+ * the first pair is tried first, the second has room for long windows, the others fit into short tables of positions.
  */
-const SIZES = [[64, 48], [960, 640], [12, 8]] as const;
+const SIZES = [[64, 48], [960, 640], [12, 8], [6, 4], [3, 2], [2, 1]] as const;
 
 /** A dimension that two sizes make differ is open. */
 const joined = (a: Shape, b: Shape): OpenShape => a.map((d, i) => (d === b[i] ? d : null));

@@ -202,7 +202,10 @@ export function initializer(nameOrFunction: InitializerName | Initializer): Init
 export function firstValues(name: string, init: InitializerName | Initializer, shape: Shape, random: Random): Float32Array {
   const values: unknown = initializer(init)(shape, random);
   const size = sizeOf(shape);
-  if (values instanceof Float32Array && values.length === size) return values;
+  if (values instanceof Float32Array && values.length === size) {
+    if (!values.some(Number.isNaN)) return values;
+    throw new ArgumentError(`the initializer of ${name} gives NaN; it takes numbers one behind the other, as randomNormal(0, 0.02)`);
+  }
   const call = typeof values === "function" ? "; write randomNormal(), not randomNormal" : "";
   throw new ArgumentError(`the initializer of ${name} must give a Float32Array of ${size} elements, got ${kindOf(values)}${call}`);
 }

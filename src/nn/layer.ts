@@ -119,6 +119,12 @@ const owners = new WeakMap<Tensor, Layer>();
 /** The layer that made the weight `t` for itself; null for tensors that are no layer's. */
 export const ownerOf = (t: Tensor): Layer | null => owners.get(t) ?? null;
 
+/** Weights of layers that stand for several (layerStack): the first dimension counts these. */
+const stacks = new WeakSet<Tensor>();
+
+/** Whether the first dimension of the weight `t` counts layers. */
+export const isStacked = (t: Tensor): boolean => stacks.has(t);
+
 const silent = { called: (): void => {} };
 let current: Context = Object.assign({ seed: 0, nextStream: counter() }, silent);
 
@@ -258,6 +264,7 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
             own.push(weightIn(self, { name, tensor, trainable, regularizer }));
             byName[name] = tensor;
             if (TRAINING) owners.set(tensor, self);
+            if (stack) stacks.add(tensor);
             return stack ? stack.weightOf(tensor) : tensor;
           };
           build(x.shape, make, ...shapes);

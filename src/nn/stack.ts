@@ -29,13 +29,15 @@ const row = (whole: Tensor, k: number): Tensor =>
 /**
  * `count` layers like `inner`, one after another, each with weights of its own and given what the one before gave: [batch, ...] of any
  * shape that `inner` keeps. It is traced once and runs in a loop: a hundred layers compile as fast as one. As Haiku's `layer_stack`.
- * Weights: those of `inner`, [count, ...] each. Layers that keep averages, such as `batchNorm`, cannot be trained in it.
+ * Weights: those of `inner`, [count, ...] each, which optimizers take for one tensor: `clipNorm` clips them together, and `muon` leaves
+ * them to adamw. Layers that keep averages, such as `batchNorm`, cannot be trained in it.
  * @example layerStack(transformerEncoder(512, 4), 12)
  * @throws ArgumentError unless `inner` is a layer without weights yet and `count` is 1 or more; when called, ShapeError where `inner` gives
  * another shape than it is given
  */
 export function layerStack(inner: Layer, count: number, options: LayerStackOptions = {}): Layer {
-  if (typeof inner?.call !== "function") throw new ArgumentError("layerStack: expected a layer, such as transformerEncoder(512, 4)");
+  if (typeof inner !== "object" || typeof inner?.call !== "function")
+    throw new ArgumentError("layerStack: expected a layer, such as transformerEncoder(512, 4)");
   checkCount("layerStack", "count", count);
   if (inner.built) throw new ArgumentError(`layerStack: ${inner.kind} "${inner.name}" has weights of one layer; give a new one`);
   return layerOf("layerStack", { layer: described(inner), count }, { name: "", remat: false }, options, ({ remat }) => {

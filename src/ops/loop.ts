@@ -1,5 +1,6 @@
 /** @file A loop as an op: what `scan` (scan.ts) and recurrent layers are made of. */
 import { Body } from "../body.ts";
+import { LockstepError } from "../errors.ts";
 import { constantOp, currentGraph, symbolOf, trace } from "../graph.ts";
 import type { Attrs, Graph, Lowered, Op } from "../graph.ts";
 import * as kernels from "../kernels.ts";
@@ -106,6 +107,11 @@ function traceLoop(outer: Graph, { begin, xs, length, reverse, remat = false, ke
   const carried = [...body.captures.keys()].filter((t) => body.assigns.has(t));
   // What layers assign goes on from step to step, and out of the loop.
   const assigned = carried.slice(targets.length);
+  for (const t of assigned) {
+    if (outer.assigns.has(t) && !body.moved.has(t))
+      throw new LockstepError(`assign: ${t} is assigned before a loop and in it; carry it through the loop and assign it behind`);
+    if (body.moved.has(t)) outer.moved.add(t);
+  }
   const held = assigned.map((t) => outer.assigns.get(t) ?? symbolOf(outer, t));
   // One value may be collected twice.
   const collected = [...new Set(ys)];

@@ -6,6 +6,7 @@
 import { Body } from "../body.ts";
 import { constantOp, currentGraph, Graph, symbolOf, trace } from "../graph.ts";
 import type { Node, VjpContext } from "../graph.ts";
+import { LockstepError } from "../errors.ts";
 import { pullback } from "../grad.ts";
 import { sizeBetween } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -91,6 +92,17 @@ function again(graph: Graph, { op, attrs, source }: Node, inputs: readonly (Tens
   return source ? graph.scope(source, make) : make();
 }
 
+/** Whether `t` is computed from one of `targets` by ops that have gradients. */
+function dependsOn(t: Tensor, targets: readonly Tensor[]): boolean {
+  const below = new Set([t]);
+  for (const b of below) {
+    if (targets.includes(b)) return true;
+    const { op, inputs } = nodeOf(b);
+    if (op.vjp !== null) for (const i of inputs) if (i !== null) below.add(i);
+  }
+  return false;
+}
+
 /** What `t` is the sum of. */
 function terms(t: Tensor): Tensor[] {
   const { op, inputs } = nodeOf(t);
@@ -147,7 +159,18 @@ export function scanGradients(
     step.collected.forEach((t, i) => {
       if (dy[count + i]) seed(t, count + i);
     });
-    return pullback(back.graph, seeds, [...descended.map((t) => back.twin(symbolOfCarry(t))), ...wanted.map(({ twin }) => twin)]);
+    const states = carried.slice(explicit).filter(isFloat);
+    const targets = [...descended.map((t) => back.twin(symbolOfCarry(t))), ...wanted.map(({ twin }) => twin)];
+    const all = pullback(back.graph, seeds, [...targets, ...states.map((t) => back.twin(symbolOfCarry(t)))]);
+    // What is read of state at one step and assigned from something differentiated at another would be missed.
+    const missed = states.find((t, i) => all[targets.length + i] !== null && dependsOn(back.twin(body.assigns.get(t) as Tensor), targets));
+    if (missed !== undefined) {
+      throw new LockstepError(
+        `gradients: a loop assigns ${missed}, reads it at the next step, and gradients would have to go that way; return it in the carry in ` +
+          "place of assigning it, or take stopGradient() of what is assigned",
+      );
+    }
+    return all.slice(0, targets.length);
   });
 
   /** What the first loop collects of `symbol` of its body, which it does from now on if it did not. */
@@ -177,7 +200,7 @@ export function scanGradients(
   };
   const kept = (t: Tensor): boolean => {
     const { op } = nodeOf(t);
-    return !step.remat && op.lower !== "alias" && op !== constantOp && back.isForward(t) && back.varies(t);
+    return !step.remat && op.lower !== "leaf" && op.lower !== "alias" && op !== constantOp && back.isForward(t) && back.varies(t);
   };
   /** Puts what `t` depends on into the backward loop's body, in the order of the nodes. */
   const bring = (roots: readonly Tensor[]): void => {
@@ -217,7 +240,7 @@ export function scanGradients(
     if (source?.kind === "gradient" && !gradients.has(source.index)) return () => rows(dy[source.index] as Tensor);
     if (source?.kind === "carried") return () => rows(collect(source.symbol));
     if (kept(t)) return () => rows(collect(back.origin(t)));
-    if (step.remat && back.isForward(t)) return null;
+    if (step.remat && source === undefined && back.isForward(t)) return null;
     bring([t]);
     const symbol = made.get(t) as Tensor;
     if (!collected.includes(symbol)) collected.push(symbol);

@@ -1,7 +1,7 @@
 /** @file Muon: momentum of matrices, made orthogonal, for the inner layers of a network, and adamw for everything else. */
 import { checkCount, checkFlag, checkNumber, checkOptions } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
-import { ownerOf } from "../nn/layer.ts";
+import { isStacked, ownerOf } from "../nn/layer.ts";
 import { add, div, mul, sqrt, square, sub } from "../ops/map.ts";
 import { matmul } from "../ops/matmul.ts";
 import { sum } from "../ops/reduce.ts";
@@ -130,7 +130,10 @@ export function muon(given?: MuonOptions): Optimizer {
     "muon",
     { learningRate, weightDecay, ...options },
     { momentum, nesterov, nsSteps, adamLrRatio, adamBeta1, adamBeta2, epsilon },
-    { all: [ofMatrix, ofOthers], of: (param, path) => (param.rank !== 2 || excluded(param, path) ? ofOthers : ofMatrix) },
+    {
+      all: [ofMatrix, ofOthers],
+      of: (param, path) => (param.rank !== 2 || isStacked(param) || excluded(param, path) ? ofOthers : ofMatrix),
+    },
     { ...coefficients, rmsRate, excludeLayers: [...excludeLayers], excludeEmbeddings, adamWeightDecay },
   );
 }

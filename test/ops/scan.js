@@ -142,6 +142,29 @@ export const cases = [
     inputs: [f([3, 4], -1, 1), f([5, 4, 4], -0.5, 0.5), f([5, 4])],
     fn: (x, w, b) => scan((h, layer) => [add(h, tanh(linear(h, layer.w, layer.b))), null], x, { w, b })[0],
   },
+  ...[false, true].map((remat) => ({
+    op: "scan",
+    name: `a linear recurrence${remat ? ", computed again" : ""}`,
+    scale: 1,
+    inputs: [f([5, 2, 3], -1, 1), f([2, 3], -1, 1), f([3, 3], -0.5, 0.5)],
+    fn: (xs, h, a) =>
+      scan(
+        (state, x) => {
+          const next = add(matmul(state, a), x);
+          return [next, next];
+        },
+        h,
+        xs,
+        { remat },
+      ),
+  })),
+  {
+    op: "scan",
+    name: "one layer again and again",
+    scale: 1,
+    inputs: [f([2, 3], -1, 1), f([3, 3], -0.5, 0.5), f([3])],
+    fn: (x, w, bias) => scan((h) => [add(h, matmul(h, w, { bias })), null], x, null, { length: 4 })[0],
+  },
   { op: "scan", name: "checkpoint", scale: 1, inputs: [f([3, 4], -1, 1), f([4, 4], -0.5, 0.5)], fn: (x, w) => checkpoint(two)(x, w) },
   {
     op: "scan",

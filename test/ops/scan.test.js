@@ -3,7 +3,22 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as lockstep from "../../build/esm/index.js";
 
-const { assign, batchNorm, compile, dropout, gradients, ones, open, ops, randomKey, randomUniform, tensor, valueAndGrad, zeros } = lockstep;
+const {
+  assign,
+  batchNorm,
+  compile,
+  dropout,
+  gradients,
+  ones,
+  open,
+  ops,
+  randomKey,
+  randomUniform,
+  stopGradient,
+  tensor,
+  valueAndGrad,
+  zeros,
+} = lockstep;
 const { add, checkpoint, concat, matmul, mean, mul, scan, scatterUpdate, slice, sum, tanh } = ops;
 
 /** Numbers in [-1, 1) that are always the same. */
@@ -139,6 +154,46 @@ test("what a step assigns is read at the next one", async () => {
   assert.equal([...(await (await run()).data())], [0.5, 2.5, 4.5]);
   assert.equal([...(await (await run()).data())], [6.5, 8.5, 10.5]);
   assert.is((await count.data())[0], 12);
+});
+
+test("gradients that would go through what a loop assigns are refused", async () => {
+  const [state, v] = [ones([3]), ones([3])];
+  const loop = (stop) => (x) =>
+    gradients(
+      sum(
+        scan(
+          (l) => {
+            const next = tanh(mul(state, v));
+            const read = add(l, state);
+            assign(state, stop ? stopGradient(next) : next);
+            return [read, null];
+          },
+          x,
+          null,
+          { length: 3 },
+        )[0],
+      ),
+      [v],
+    )[0];
+  const refused = compile(loop(false))(zeros([3]));
+  await refused.then(
+    () => assert.unreachable("no error"),
+    (error) => assert.match(error.message, /a loop assigns f32\[3\].* return it in the carry/),
+  );
+  assert.equal([...(await (await compile(loop(true))(zeros([3]))).data())], [0, 0, 0]);
+});
+
+test("a tensor that is assigned before a loop and in it is refused", async () => {
+  const count = zeros([]);
+  const run = compile(() => {
+    assign(count, 5);
+    scan(() => (assign(count, add(count, 1)), [null, null]), null, null, { length: 2 });
+    return add(count, 0);
+  });
+  await run().then(
+    () => assert.unreachable("no error"),
+    (error) => assert.match(error.message, /is assigned before a loop and in it/),
+  );
 });
 
 test("a table of which each step changes a row is changed where it is", async () => {
