@@ -11,6 +11,7 @@ import type { Data as OwnData } from "../samples.ts";
 import { showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { Tensor, tensor } from "../tensor.ts";
+import { TRAINING } from "../training.ts";
 
 /**
  * Samples that lie in one row of elements, in which they may overlap: sample `i` has the elements from `offset + i * stride` on. What
@@ -49,12 +50,7 @@ export class View {
 
   /** A copy in which every sample has elements of its own. */
   async tensor(): Promise<Tensor> {
-    const { elements, shape, stride, offset } = this;
-    const host = elements.host ?? (await elements.data());
-    const size = sizeOf(shape.slice(1));
-    const out = new (host.constructor as new (size: number) => TypedArray)(shape[0] * size);
-    for (let i = 0, from = offset; i < shape[0]; i++, from += stride) out.set(host.subarray(from, from + size), i * size);
-    return tensor(out, shape, elements.dtype);
+    return copied(this, (this.elements.host ?? (await this.elements.data())) as TypedArray);
   }
 
   /** Names it among programs: what its batches are gathered by. */
@@ -63,8 +59,19 @@ export class View {
   }
 }
 
+/** Samples from `host` in which every one has elements of its own. */
+function copied({ elements, shape, stride, offset }: Omit<View, "tensor">, host: TypedArray): Tensor {
+  const size = sizeOf(shape.slice(1));
+  const out = new (host.constructor as new (size: number) => TypedArray)(shape[0] * size);
+  for (let i = 0, from = offset; i < shape[0]; i++, from += stride) out.set(host.subarray(from, from + size), i * size);
+  return tensor(out, shape, elements.dtype);
+}
+
 /** Samples of a model: each with elements of its own, or overlapping. */
 export type Samples = Tensor | View;
+
+/** Whether samples overlap. What only predicts copies them at once and has none that do. */
+export const isView = (samples: Samples): samples is View => TRAINING && samples instanceof View;
 
 /** `data` as a tensor, or, where samples overlap, as a view. @throws as `toTensor`; ShapeError for samples beyond the elements */
 export function toSamples(who: string, data: Data): Samples {
@@ -77,18 +84,18 @@ export function toSamples(who: string, data: Data): Samples {
   const needed = offset + (shape[0] - 1) * stride + sizeOf(shape.slice(1));
   if (shape.length === 0 || (shape[0] > 0 && needed > elements.size))
     throw new ShapeError(`${who}: samples ${showShape(shape)} by ${stride} from ${offset} need ${needed} elements, got ${elements.size}`);
-  return new View(elements, shape, stride, offset);
+  return TRAINING ? new View(elements, shape, stride, offset) : copied({ elements, shape, stride, offset }, elements.host as TypedArray);
 }
 
 /** Samples with elements of their own, by a copy where they overlap. */
-export const dense = async (samples: Samples): Promise<Tensor> => (samples instanceof View ? samples.tensor() : samples);
+export const dense = async (samples: Samples): Promise<Tensor> => (isView(samples) ? samples.tensor() : samples);
 
 /** The tensor that holds the elements. */
-export const elementsOf = (samples: Samples): Tensor => (samples instanceof View ? samples.elements : samples);
+export const elementsOf = (samples: Samples): Tensor => (isView(samples) ? samples.elements : samples);
 
 /** Inside a trace: the samples at `index` (i32 [count]), [count, ...sample]. `elements`: those of `samples` as the program has them. */
 export function samplesAt(samples: Samples, elements: Tensor, index: Tensor): Tensor {
-  if (!(samples instanceof View)) return pick(elements, index);
+  if (!isView(samples)) return pick(elements, index);
   const [, ...sample] = samples.shape;
   const size = sizeOf(sample);
   const starts = expandDims(add(mul(index, samples.stride), samples.offset), 1);
