@@ -1,6 +1,6 @@
 /**
- * @file Commands that repeat others: how they are written as words, and how a thread that does them piece by piece goes through them. Apart,
- * so that applications without loops do not hold it: the encoder of scan brings it along.
+ * @file Commands that repeat others: how they are written as words, and how a thread that does them piece by piece goes through them.
+ * Apart, so that applications without loops do not hold it: the encoder of scan brings it along.
  */
 import { BARRIER, Linker } from "./commands.ts";
 import { HEADER_WORDS, LOOP, LOOP_HEADER } from "./opcodes.ts";
