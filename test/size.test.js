@@ -18,6 +18,7 @@ const BUDGETS = {
   "relaxed.wasm": 26500,
   "training: a convolutional network with adam, with its plain kernels": 83900,
   "training: dense layers with adam, with its plain kernels": 71000,
+  "training: a GPT with adamw, and text that it writes, with its plain kernels": 100000,
   "inference: sequential of dense layers, with its plain kernels": 45950,
   "inference: loadModel, with its plain kernels": 63700,
 };
@@ -52,7 +53,8 @@ test("size: no download is larger than its budget", async () => {
   const kernels = file("inference-plain.js");
   const core = file("plain.js");
   const conv = file("plain-conv.js");
-  const plain = core + conv + file("plain-recurrent.js") + file("plain-norm.js");
+  const [norm, attention] = [file("plain-norm.js"), file("plain-attention.js")];
+  const plain = core + conv + file("plain-recurrent.js") + norm + attention;
   const sizes = {
     "everything: lockstep, WebGPU with its kernels, worker, plain kernels": library + webgpu + workers + plain,
     "lockstep without WebGPU": library,
@@ -66,6 +68,14 @@ test("size: no download is larger than its budget", async () => {
       (await application('export { sequential, conv2d, maxPool2d, flatten, dense, dropout, adam } from "lockstep"')) + errors + core + conv,
     "training: dense layers with adam, with its plain kernels":
       (await application('export { sequential, dense, adam } from "lockstep"')) + errors + core,
+    "training: a GPT with adamw, and text that it writes, with its plain kernels":
+      (await application(
+        'export { sequential, tokenAndPositionEmbedding, transformerDecoder, layerNorm, tiedHead, adamw, generate } from "lockstep"',
+      )) +
+      errors +
+      core +
+      norm +
+      attention,
     "inference: sequential of dense layers, with its plain kernels":
       (await application('export { sequential, dense, loadWeights } from "lockstep/inference"')) + errors + kernels,
     "inference: loadModel, with its plain kernels":

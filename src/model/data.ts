@@ -6,7 +6,7 @@ import { fits, sameShape, showShape, sizeOf } from "../shape.ts";
 import type { OpenShape, Shape } from "../shape.ts";
 import { Tensor, tensor } from "../tensor.ts";
 import type { Loss } from "../train/losses.ts";
-import { dense, elementsOf, isView, toSamples } from "./view.ts";
+import { dense, elementsOf, toSamples, View } from "./view.ts";
 import type { Data, Samples } from "./view.ts";
 
 export type { Data } from "./view.ts";
@@ -129,7 +129,7 @@ function convert(data: TypedArray, dtype: "f32" | "i32", shape: Shape): Tensor {
  */
 export async function readTargets(who: string, y: Data, samples: number, loss: Loss, output: OpenShape): Promise<Samples> {
   const given = toSamples(`${who}: y`, y);
-  if (isView(given) && loss.labels === "class" && given.elements.dtype === "i32") {
+  if (given instanceof View && loss.labels === "class" && given.elements.dtype === "i32") {
     const { shape } = given;
     // What holds for all elements holds for samples of them.
     await readTargets(who, given.elements, given.elements.size, loss, output.slice(-1));

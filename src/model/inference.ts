@@ -20,6 +20,7 @@ import type { OpenShape, Shape } from "../shape.ts";
 import { Tensor, tensor } from "../tensor.ts";
 import type { NestedArray } from "../tensor.ts";
 import type { Attr } from "../op.ts";
+import { TRAINING } from "../training.ts";
 import { padded, readInputs, unpadded } from "./data.ts";
 import type { Inputs, PadTo } from "./data.ts";
 import { forwardOf, layersOf, madeInside, nameLayers } from "./layers.ts";
@@ -31,7 +32,7 @@ import type { Shapes } from "./open.ts";
 import { runNow, using } from "../run.ts";
 import { inputAsFloat, PredictPrograms } from "./predict.ts";
 import { summaryOf } from "./summary.ts";
-import { dense, elementsOf, isView } from "./view.ts";
+import { dense, elementsOf, View } from "./view.ts";
 import type { Samples } from "./view.ts";
 
 /** Options of `sequential()` and `model()`. */
@@ -256,7 +257,7 @@ export class InferenceModel<O extends Outputs = Tensor> {
     const { batchSize = 32, padTo } = checkOptions("predict", options, ["batchSize", "padTo"]);
     checkCount("predict", "batchSize", batchSize);
     const read = await this.readInputs("predict", x);
-    const given = read.some(isView) ? await Promise.all(read.map(dense)) : (read as readonly Tensor[]);
+    const given = TRAINING && read.some((s) => s instanceof View) ? await Promise.all(read.map(dense)) : (read as readonly Tensor[]);
     // A prediction of a small network takes 3 us, and an await that need not be a tenth of one.
     if (this.#backend === null || this.#backend.closed) await this.follow();
     if (padTo === undefined) return outputsOf(this.#structure as O, await this.#predict(given, batchSize));

@@ -1,7 +1,7 @@
 /** @file Samples that overlap, such as the windows of a text: batches are gathered where the elements lie, and no window is ever copied. */
 import { checkCount } from "../check.ts";
 import { checkShape } from "../elements.ts";
-import { ShapeError } from "../errors.ts";
+import { ArgumentError, ShapeError } from "../errors.ts";
 import type { TypedArray } from "../dtype.ts";
 import { pick } from "../ops/gather.ts";
 import { add, mul } from "../ops/map.ts";
@@ -50,7 +50,12 @@ export class View {
 
   /** A copy in which every sample has elements of its own. */
   async tensor(): Promise<Tensor> {
-    return copied(this, (this.elements.host ?? (await this.elements.data())) as TypedArray);
+    const { elements, shape, stride, offset } = this;
+    const host = elements.host ?? (await elements.data());
+    const size = sizeOf(shape.slice(1));
+    const out = new (host.constructor as new (size: number) => TypedArray)(shape[0] * size);
+    for (let i = 0, from = offset; i < shape[0]; i++, from += stride) out.set(host.subarray(from, from + size), i * size);
+    return tensor(out, shape, elements.dtype);
   }
 
   /** Names it among programs: what its batches are gathered by. */
@@ -59,23 +64,16 @@ export class View {
   }
 }
 
-/** Samples from `host` in which every one has elements of its own. */
-function copied({ elements, shape, stride, offset }: Omit<View, "tensor">, host: TypedArray): Tensor {
-  const size = sizeOf(shape.slice(1));
-  const out = new (host.constructor as new (size: number) => TypedArray)(shape[0] * size);
-  for (let i = 0, from = offset; i < shape[0]; i++, from += stride) out.set(host.subarray(from, from + size), i * size);
-  return tensor(out, shape, elements.dtype);
-}
-
 /** Samples of a model: each with elements of its own, or overlapping. */
 export type Samples = Tensor | View;
 
-/** Whether samples overlap. What only predicts copies them at once and has none that do. */
-export const isView = (samples: Samples): samples is View => TRAINING && samples instanceof View;
-
-/** `data` as a tensor, or, where samples overlap, as a view. @throws as `toTensor`; ShapeError for samples beyond the elements */
+/**
+ * `data` as a tensor, or, where samples overlap, as a view; `lockstep/inference`, which does not train, takes no such samples.
+ * @throws as `toTensor`; ShapeError for samples beyond the elements
+ */
 export function toSamples(who: string, data: Data): Samples {
   if (data instanceof Tensor || !("stride" in Object(data))) return toTensor(who, data as OwnData);
+  if (!TRAINING) throw new ArgumentError(`${who}: lockstep/inference takes no samples that overlap; copy each`);
   const { shape, stride, offset = 0, ...rest } = data as OverlappingData;
   checkShape(who, shape);
   checkCount(who, "stride", stride);
@@ -84,18 +82,19 @@ export function toSamples(who: string, data: Data): Samples {
   const needed = offset + (shape[0] - 1) * stride + sizeOf(shape.slice(1));
   if (shape.length === 0 || (shape[0] > 0 && needed > elements.size))
     throw new ShapeError(`${who}: samples ${showShape(shape)} by ${stride} from ${offset} need ${needed} elements, got ${elements.size}`);
-  return TRAINING ? new View(elements, shape, stride, offset) : copied({ elements, shape, stride, offset }, elements.host as TypedArray);
+  return new View(elements, shape, stride, offset);
 }
 
 /** Samples with elements of their own, by a copy where they overlap. */
-export const dense = async (samples: Samples): Promise<Tensor> => (isView(samples) ? samples.tensor() : samples);
+export const dense = async (samples: Samples): Promise<Tensor> =>
+  TRAINING && samples instanceof View ? samples.tensor() : (samples as Tensor);
 
 /** The tensor that holds the elements. */
-export const elementsOf = (samples: Samples): Tensor => (isView(samples) ? samples.elements : samples);
+export const elementsOf = (samples: Samples): Tensor => (TRAINING && samples instanceof View ? samples.elements : (samples as Tensor));
 
 /** Inside a trace: the samples at `index` (i32 [count]), [count, ...sample]. `elements`: those of `samples` as the program has them. */
 export function samplesAt(samples: Samples, elements: Tensor, index: Tensor): Tensor {
-  if (!isView(samples)) return pick(elements, index);
+  if (!(samples instanceof View)) return pick(elements, index);
   const [, ...sample] = samples.shape;
   const size = sizeOf(sample);
   const starts = expandDims(add(mul(index, samples.stride), samples.offset), 1);

@@ -94,9 +94,11 @@ export class OptimizerState<S> {
         rules[i].initial === 0 || this.#extra.includes(slot) ? zeros(p.shape) : full(p.shape, rules[i].initial);
       // Saved while parameters and averages had changed places.
       if (slots[i] && this.#scalars.swapped?.host?.[0] === 1) {
-        const average = (p.host as TypedArray).slice() as TypedArray;
-        p.set((slots[i][AVERAGE].host as TypedArray).slice() as TypedArray);
-        slots[i][AVERAGE].set(average);
+        const [held, kept] = [p.host, slots[i][AVERAGE].host] as (TypedArray | null)[];
+        if (held === null || kept === null)
+          throw new LockstepError(`${kind}: parameters were averages when the state was saved, and have changed since; load them again`);
+        p.set(kept.slice() as TypedArray);
+        slots[i][AVERAGE].set(held.slice() as TypedArray);
       }
       slots[i] ??= Object.fromEntries(names[i].map((slot) => [slot, begin(slot)]));
       numbers.set(p, { rule: rules[i], slots: slots[i] });

@@ -85,6 +85,7 @@ const LAYERS = {
   simpleRnn: [nn.simpleRnn(3, { activation: "sigmoid" }), sequence],
   bidirectional: [nn.bidirectional(nn.lstm(3, { returnSequences: true }), { mergeMode: "sum" }), sequence],
   timeDistributed: [nn.timeDistributed(nn.dense(2, { activation: "elu" })), sequence],
+  layerStack: [nn.layerStack(nn.dense(4, { activation: "elu" }), 2), [4]],
   normalization: [nn.normalization(), row],
   batchNorm: [nn.batchNorm({ momentum: 0.9, epsilon: 1e-2, center: false }), image],
   layerNorm: [nn.layerNorm({ epsilon: 1e-2 }), row],

@@ -263,4 +263,26 @@ test("inference: functions of tensors compile and run", async () => {
   f.close();
 });
 
+test("inference: writes the text that the whole library writes, from its file", async () => {
+  const gpt = L.sequential([L.tokenAndPositionEmbedding(20, 64, 16), L.transformerDecoder(32, 2, { normalizeFirst: true }), L.dense(20)], {
+    inputShape: [null],
+    seed: 4,
+  });
+  const written = async (lib, model) => {
+    const rows = [];
+    const options = { maxTokens: 25, seed: 9, topK: 12, topP: 0.9, repetitionPenalty: 1.2 };
+    for await (const row of lib.generate(model, [[1, 2, 3], [4]], options)) rows.push(row);
+    const session = await lib.generator(model, { capacity: 40 });
+    await session.prefill([5, 6, 7, 8]);
+    const fork = await session.fork();
+    for await (const t of fork.generate([9], options)) rows.push(t);
+    for (const s of [session, fork]) s.close();
+    return rows;
+  };
+  const backends = await Promise.all([L, I].map((lib) => lib.open("wasm", { reproducible: true })));
+  const want = await written(L, gpt);
+  assert.equal(await written(I, await I.loadModel(await gpt.toBytes())), want);
+  for (const b of backends) b.close();
+});
+
 test.run();

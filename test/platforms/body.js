@@ -80,6 +80,8 @@ const numbersFor = (shape, n) =>
 export const SAMPLES = 128;
 export const BATCH = 32;
 export const EPOCHS = 2;
+/** Of each text. */
+export const TOKENS = 60;
 
 async function sha256(parts) {
   const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
@@ -101,7 +103,7 @@ const gpt = () =>
   );
 
 /** What is drawn behind two beginnings at once: all that decides takes part. */
-async function textOf(model, maxTokens = 60) {
+async function textOf(model, maxTokens = TOKENS) {
   const rows = [];
   const beginnings = [[1, 2, 3], Array.from({ length: 20 }, (_, i) => (5 * i) % WORDS)];
   const options = { maxTokens, seed: 11, temperature: 1.2, topK: 20, topP: 0.95, minP: 0.01, repetitionPenalty: 1.1 };

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { closeBrowser, withContext } from "../browser.js";
-import { BATCH, EPOCHS, SAMPLES } from "./body.js";
+import { BATCH, EPOCHS, SAMPLES, TOKENS } from "./body.js";
 import { expected, root, runIn } from "./runtimes.js";
 import { withSites } from "./site.js";
 
@@ -86,19 +86,21 @@ function onPage(site, name, ...args) {
   );
 }
 
-/** Steps of the large networks, cnn and lstm, with those of validation and of prediction before and after they are saved. */
+/** Steps of two of the large networks, cnn and lstm, with those of validation and of prediction before and after they are saved. */
 const TRAINED = (SAMPLES * 3) / 4 / BATCH;
 const LARGE_STEPS = 2 * (EPOCHS * (TRAINED + 1) + (2 * SAMPLES) / BATCH);
 /** Steps of the small network, and a prediction of one sample by each of the three before. */
 const SMALL_STEPS = LARGE_STEPS / 2 + 3;
+/** A run for each token of text, and three that read its beginnings; before and after its model is saved, and two tokens before all. */
+const TEXT_RUNS = 2 * (3 + TOKENS) + 3 + 2;
 
 test("chromium, an isolated page: the workers do the work, the main thread none of it", async () => {
   const { results, how, isolated, turns, frames, calls } = await onPage("isolated", "trainHere", { threads: 2 });
   assert.equal(results, await expected());
   assert.equal(how, { threads: 2, activeThreads: 2, threadsProblem: null, queued: true });
   assert.is(isolated, true);
-  // Steps of the small network are run at once; those of the others never here, neither whole nor in pieces.
-  assert.equal(calls, { run: SMALL_STEPS, piece: 0 });
+  // Steps of the small network and tokens are run at once; those of the others never here, neither whole nor in pieces.
+  assert.equal(calls, { run: SMALL_STEPS + TEXT_RUNS, piece: 0 });
   assert.ok(turns > LARGE_STEPS, `${turns} turns of the event loop in ${LARGE_STEPS} large steps`);
   assert.ok(frames >= 2, `${frames} frames`);
 });
@@ -117,7 +119,7 @@ for (const [site, options, problem] of [
     assert.is(how.activeThreads, 1);
     if (problem === null) assert.is(how.threadsProblem, null);
     else assert.match(how.threadsProblem, problem);
-    assert.is(calls.run, SMALL_STEPS);
+    assert.is(calls.run, SMALL_STEPS + TEXT_RUNS);
     assert.ok(calls.piece > 10 * LARGE_STEPS, `${calls.piece} pieces`);
     assert.ok(turns > 10, `${turns} turns of the event loop`);
   });

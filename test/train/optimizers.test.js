@@ -2,27 +2,13 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { compile } from "../../build/esm/compile.js";
-import { Random } from "../../build/esm/random.js";
 import { tensor } from "../../build/esm/tensor.js";
 import { naturalLog } from "../../build/esm/train/log.js";
 import * as optimizers from "../../build/esm/train/optimizers.js";
 import * as schedules from "../../build/esm/train/schedules.js";
+import { makeGrads, makeParams, normal, saved, SHAPES, snapshot, stepOf } from "./helpers.js";
 
 const { optimizerByName, optimizerFromConfig, OPTIMIZER_NAMES } = optimizers;
-const SHAPES = [[3, 4], [5], []];
-const size = (shape) => shape.reduce((a, b) => a * b, 1);
-const normal = (shape, seed) => tensor(new Random(seed).normal(size(shape)), shape);
-const makeParams = () => SHAPES.map((shape, i) => normal(shape, 100 + i));
-const makeGrads = (t) => SHAPES.map((shape, i) => normal(shape, 10 * t + i));
-const stepOf = (optimizer, params) => compile((grads) => optimizer.update(params, grads));
-const snapshot = async (tensors) => Promise.all(tensors.map(async (t) => Array.from(await t.data())));
-const saved = async (optimizer) =>
-  Object.fromEntries(
-    await Promise.all(
-      Object.entries(optimizer.state()).map(async ([name, t]) => [name, { shape: t.shape, data: (await t.data()).slice() }]),
-    ),
-  );
-
 const VARIANTS = {
   sgd: () => optimizers.sgd(),
   "sgd with momentum": () => optimizers.sgd({ momentum: 0.9 }),

@@ -4,11 +4,11 @@ import * as assert from "uvu/assert";
 import { compile } from "../../build/esm/compile.js";
 import { embedding, dense } from "../../build/esm/nn/index.js";
 import { sequential } from "../../build/esm/model/model.js";
-import { Random } from "../../build/esm/random.js";
 import { tensor } from "../../build/esm/tensor.js";
 import { muon } from "../../build/esm/train/muon.js";
 import * as optimizers from "../../build/esm/train/optimizers.js";
 import { onCpu } from "../conformance/backends.js";
+import { makeGrads, makeParams, normal, saved, SHAPES, snapshot, stepOf } from "./helpers.js";
 import { OPTIMIZERS, OPTIONS, stepTests } from "./steps.js";
 
 await onCpu(test, stepTests);
@@ -20,19 +20,6 @@ const NAMELESS = ["nadam", "adadelta", "lion", "muon"];
 test("every optimizer is here", () => {
   assert.equal(Object.keys(OPTIMIZERS).sort(), [...optimizers.OPTIMIZER_NAMES, ...NAMELESS].sort());
 });
-
-const SHAPES = [[3, 4], [5], []];
-const normal = (shape, seed) => tensor(new Random(seed).normal(shape.reduce((a, b) => a * b, 1)), shape);
-const makeParams = () => SHAPES.map((shape, i) => normal(shape, 100 + i));
-const makeGrads = (t) => SHAPES.map((shape, i) => normal(shape, 10 * t + i));
-const stepOf = (optimizer, params) => compile((grads) => optimizer.update(params, grads));
-const snapshot = async (tensors) => Promise.all(tensors.map(async (t) => Array.from(await t.data())));
-const saved = async (optimizer) =>
-  Object.fromEntries(
-    await Promise.all(
-      Object.entries(optimizer.state()).map(async ([name, t]) => [name, { shape: t.shape, data: (await t.data()).slice() }]),
-    ),
-  );
 
 for (const [kind, [make]] of Object.entries(OPTIMIZERS)) {
   const o = OPTIONS[", accumulating, clipped, overwritten by averages"];

@@ -1,21 +1,56 @@
 /**
- * @file The three networks trained on the GPU and on the CPU from one seed, and the choice that `auto` makes. A software
+ * @file The three networks and a small GPT trained on the GPU and on the CPU from one seed, and the choice that `auto` makes. A software
  * adapter takes a second for a step of the CNN, so that one runs fewer steps; LOCKSTEP_STEPS=50 runs all of them as long.
  */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { MODELS, prepare } from "../../bench/models.js";
 import { create, globals } from "webgpu";
-import { adam, assign, auc, compile, dense, dropout, open, randomBernoulli, sequential, tensor, zeros } from "../../build/esm/index.js";
+import {
+  adam,
+  adamw,
+  assign,
+  auc,
+  compile,
+  dense,
+  dropout,
+  layerNorm,
+  layerStack,
+  open,
+  randomBernoulli,
+  sequential,
+  sparseCategoricalCrossentropy,
+  tensor,
+  tokenAndPositionEmbedding,
+  transformerDecoder,
+  zeros,
+} from "../../build/esm/index.js";
 import { DAWN, openGpu } from "./gpu.js";
 
 Object.assign(globalThis, globals);
 const gpu = await openGpu();
 const cpu = await open("wasm", { threads: 1 });
-const STEPS = { FFN: 50, LSTM: 50, CNN: 6 };
+const STEPS = { FFN: 50, LSTM: 50, CNN: 6, GPT: 50 };
+
+/** A small GPT with dropout and, in a loop, layers that are stacked, and rows of numbers of which each follows from the one before. */
+async function gpt(backend) {
+  const block = () => transformerDecoder(32, 2, { dropout: 0.1, normalizeFirst: true, activation: "gelu" });
+  const model = sequential([tokenAndPositionEmbedding(13, 12, 16), block(), layerStack(block(), 2), layerNorm(), dense(13)], {
+    inputShape: [12],
+    seed: 5,
+  });
+  const optimizer = adamw({ learningRate: 3e-3, globalClipNorm: 1 });
+  await model.compile({ loss: sparseCategoricalCrossentropy({ fromLogits: true }), optimizer, backend });
+  const numbers = (from) =>
+    tensor(
+      Int32Array.from({ length: 64 * 12 }, (_, i) => (5 * (Math.floor(i / 12) + (i % 12) + from)) % 13),
+      [64, 12],
+    );
+  return { model, x: numbers(0), y: numbers(1) };
+}
 
 async function losses(name, backend, steps) {
-  const { model, x, y } = await prepare(name, backend);
+  const { model, x, y } = await (name === "GPT" ? gpt(backend) : prepare(name, backend));
   const seen = [];
   const record = {
     onBatchEnd(_step, { loss }, training) {
@@ -27,7 +62,7 @@ async function losses(name, backend, steps) {
   return { seen, model };
 }
 
-for (const name of Object.keys(MODELS)) {
+for (const name of [...Object.keys(MODELS), "GPT"]) {
   test(`${name}: losses on both backends agree within 1 %`, async () => {
     const steps = Number(process.env.LOCKSTEP_STEPS ?? STEPS[name]);
     const [onGpu, onCpu] = [await losses(name, gpu, steps), await losses(name, cpu, steps)];
