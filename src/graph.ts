@@ -143,12 +143,6 @@ export class Graph {
     throw new LockstepError(`tensor ${t} belongs to another traced function; pass it in as an argument`);
   }
 
-  /** Gives `node` outputs more, behind those that it has: what an op turned out to be asked for after it had been traced. */
-  extend(node: Node, types: readonly TensorType[]): void {
-    const outputs = node.outputs as Tensor[];
-    for (const { shape, dtype } of types) outputs.push(new Tensor(shape, dtype, node, outputs.length, null));
-  }
-
   /** A number for each random op, so that their streams differ. */
   nextStream(): number {
     return this.#randomStreams++;

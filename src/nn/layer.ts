@@ -98,13 +98,21 @@ export interface Context {
    * hold.
    */
   readonly checkWeight?: (name: string, shape: Shape) => void;
-  /**
-   * Set where one layer stands for `count` of its kind (layerStack): its weights have one more dimension, and a call computes with what
-   * `weightOf` gives for each of them.
-   */
-  readonly stack?: { readonly count: number; readonly weightOf: (whole: Tensor) => Tensor };
+  /** Set where one layer stands for several of its kind. */
+  readonly stack?: Stack;
   /** Told of the graph whose shapes a model was built from. */
   readonly traced?: (graph: Graph) => void;
+}
+
+/** How the weights of several layers are those of one (layerStack): with one more dimension in front. */
+export interface Stack {
+  /** The shape of all weights that have this one each. */
+  shapeOf(shape: Shape): Shape;
+  /** First values of all, `one` layer's after another. */
+  valuesOf(one: () => Float32Array): Float32Array;
+  /** What a call of the layer computes with. */
+  weightOf(whole: Tensor): Tensor;
+  weightsOf(whole: { readonly [name: string]: Tensor }): { readonly [name: string]: Tensor };
 }
 
 /** Numbers from 0. */
@@ -254,26 +262,25 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
           own.length = 0;
           const make: Parameters<typeof build>[1] = (name, shape, { init, trainable = true, regularizer = null }) => {
             const { checkWeight, stack } = context();
-            const all = stack ? [stack.count, ...shape] : shape;
+            const all = stack?.shapeOf(shape) ?? shape;
             checkWeight?.(name, all);
             // What a file is about to replace need not be random: 1 ms of the start of a small model, 2 s of one with 12 million weights
             // (Node 20).
             const begin = (): Float32Array => firstValues(name, init, shape, new Random(context().seed, context().nextStream()));
-            const data = !TRAINING ? null : checkWeight ? new Float32Array(sizeOf(all)) : stack ? stacked(stack.count, begin) : begin();
+            const data = !TRAINING ? null : checkWeight ? new Float32Array(sizeOf(all)) : (stack?.valuesOf(begin) ?? begin());
             const tensor = new Tensor(all, "f32", null, 0, data);
             own.push(weightIn(self, { name, tensor, trainable, regularizer }));
             byName[name] = tensor;
             if (TRAINING) owners.set(tensor, self);
             if (stack) stacks.add(tensor);
-            return stack ? stack.weightOf(tensor) : tensor;
+            return stack?.weightOf(tensor) ?? tensor;
           };
           build(x.shape, make, ...shapes);
         }
         self.built = true;
         // The model is told of this layer, not of its parts.
         const mode = { given: options ?? {}, ...(options?.training === undefined ? {} : { training: options.training }) };
-        const { stack } = context();
-        const weights = stack ? Object.fromEntries(Object.entries(byName).map(([name, t]) => [name, stack.weightOf(t)])) : byName;
+        const weights = context().stack?.weightsOf(byName) ?? byName;
         return withMode(mode, () => withContext(parts.length === 0 ? {} : silent, () => call(x, weights, ...more)));
       };
       const known = self.built;
@@ -290,14 +297,6 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
   };
   own.push(...held.map((w) => weightIn(self, w)));
   return self;
-}
-
-/** `count` values one behind the other. */
-function stacked(count: number, make: () => Float32Array): Float32Array {
-  const all = Array.from({ length: count }, make);
-  const data = new Float32Array(all.reduce((n, { length }) => n + length, 0));
-  all.forEach((values, k) => data.set(values, k * values.length));
-  return data;
 }
 
 /** `weight` as one of `owner`'s, which is trained only while the owner is. */

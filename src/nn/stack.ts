@@ -8,7 +8,7 @@ import { sameShape, showShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { isDecoding } from "./decoding.ts";
 import { withContext } from "./layer.ts";
-import type { Layer } from "./layer.ts";
+import type { Layer, Stack } from "./layer.ts";
 import { maskOf, masked } from "./masks.ts";
 import { described, layerOf } from "./options.ts";
 import type { NameOption } from "./options.ts";
@@ -25,6 +25,18 @@ export interface LayerStackOptions extends NameOption {
 /** Row `k` of what is stacked. */
 const row = (whole: Tensor, k: number): Tensor =>
   reshape(slice(whole, [k, ...whole.shape.slice(1).map(() => 0)], [1, ...whole.shape.slice(1)]), whole.shape.slice(1));
+
+const stackOf = (count: number, weightOf: Stack["weightOf"]): Stack => ({
+  shapeOf: (shape) => [count, ...shape],
+  valuesOf(one) {
+    const all = Array.from({ length: count }, one);
+    const data = new Float32Array(all.reduce((n, { length }) => n + length, 0));
+    all.forEach((values, k) => data.set(values, k * values.length));
+    return data;
+  },
+  weightOf,
+  weightsOf: (whole) => Object.fromEntries(Object.entries(whole).map(([name, t]) => [name, weightOf(t)])),
+});
 
 /**
  * `count` layers like `inner`, one after another, each with weights of its own and given what the one before gave: [batch, ...] of any
@@ -43,7 +55,7 @@ export function layerStack(inner: Layer, count: number, options: LayerStackOptio
   return layerOf("layerStack", { layer: described(inner), count }, { name: "", remat: false }, options, ({ remat }) => {
     checkFlag("layerStack", "remat", remat);
     const step = (x: Tensor, weightOf: (whole: Tensor) => Tensor): Tensor => {
-      const y = withContext({ stack: { count, weightOf } }, () => inner.call(x));
+      const y = withContext({ stack: stackOf(count, weightOf) }, () => inner.call(x));
       if (!sameShape(x.shape, y.shape) || x.dtype !== y.dtype)
         throw new ShapeError(
           `each layer must give what the next one takes: ${inner.kind} was given ${x.dtype}${showShape(x.shape)} and gave ` +

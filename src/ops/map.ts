@@ -278,6 +278,9 @@ export function floorDiv(a: TensorLike, b: TensorLike): Tensor {
   return sub(call(divOp, [x, y]), cast(and(notEqual(mod(x, y), 0), less(xor(x, y), 0)), x.dtype));
 }
 
+/** @internal What `floorDiv` gives for an i32 tensor and a number where neither is negative, in one step. */
+export const quotient = (a: Tensor, b: number): Tensor => call(divOp, promoted("quotient", [a, b]));
+
 /**
  * a^b, elementwise, by IEEE 754's rules for signs, zeros and infinities. Integers stay integers where b is a number, a whole one of at
  * least 0, and wrap. Operands broadcast, dtypes promote (docs/numbers.md). The gradient of a is 0 where b is 0; that of b counts where a is

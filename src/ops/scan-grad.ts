@@ -5,11 +5,11 @@
  */
 import { Body } from "../body.ts";
 import { constantOp, currentGraph, Graph, symbolOf, trace } from "../graph.ts";
-import type { Node, VjpContext } from "../graph.ts";
+import type { Node, TensorType, VjpContext } from "../graph.ts";
 import { LockstepError } from "../errors.ts";
 import { pullback } from "../grad.ts";
 import { sizeBetween } from "../shape.ts";
-import type { Tensor } from "../tensor.ts";
+import { Tensor } from "../tensor.ts";
 import { reshape } from "./broadcast.ts";
 import { collectedTypes } from "./step.ts";
 import type { Repeated } from "./step.ts";
@@ -18,6 +18,12 @@ import { matmulOp, product } from "./matmul.ts";
 
 const isFloat = (t: Tensor): boolean => t.dtype === "f32";
 const nodeOf = (t: Tensor): Node => t.node as Node;
+
+/** Gives `node` outputs more, behind those that it has: what an op turned out to be asked for after it had been traced. */
+function extend(node: Node, types: readonly TensorType[]): void {
+  const outputs = node.outputs as Tensor[];
+  for (const { shape, dtype } of types) outputs.push(new Tensor(shape, dtype, node, outputs.length, null));
+}
 
 /** Where a leaf of the backward pass of one step gets its elements from. */
 type Source =
@@ -56,7 +62,7 @@ class Backward {
     const origin = this.#origins.get(node as Node) as Node;
     // A loop inside was asked for more by its own gradient.
     const more = (node as Node).outputs.slice(origin.outputs.length);
-    (origin.graph as Graph).extend(origin, more);
+    extend(origin, more);
     return origin.outputs[index];
   }
 
@@ -176,7 +182,7 @@ export function scanGradients(
   /** What the first loop collects of `symbol` of its body, which it does from now on if it did not. */
   const collect = (symbol: Tensor): Tensor => {
     if (!step.collected.includes(symbol)) step.collected.push(symbol);
-    outer.extend(node, collectedTypes(step, node.outputs.length - count));
+    extend(node, collectedTypes(step, node.outputs.length - count));
     return node.outputs[count + step.collected.indexOf(symbol)];
   };
 

@@ -4,10 +4,10 @@
  */
 import type { Graph } from "../graph.ts";
 import { Tensor } from "../tensor.ts";
-import { copyCall } from "./copy.ts";
+import { changesNothing, copyCall } from "./copy.ts";
 import { whereInPlace } from "./in-place.ts";
 import type { UnplacedCall } from "./limits.ts";
-import type { Place } from "./plan.ts";
+import type { Call, Place } from "./plan.ts";
 import { base } from "./simplify.ts";
 
 export const isLeaf = (t: Tensor): boolean => base(t).node?.op.lower === "leaf";
@@ -19,7 +19,7 @@ export const standIn = (like: Tensor): Tensor => new Tensor(like.shape, like.dty
 
 /**
  * Puts what is computed in place into `fixed`, and copies of values that this run overwrites into `before`.
- * @returns the copies at the end, and which captures are written
+ * @returns the copies at the end, which captures are written, and which calls need not be made once all has its place
  */
 export function placeAssigned(
   graph: Graph,
@@ -27,10 +27,14 @@ export function placeAssigned(
   roots: readonly Tensor[],
   fixed: Map<Tensor, Place>,
   before: UnplacedCall[],
-): { readonly late: readonly UnplacedCall[]; readonly assigned: ReadonlySet<Tensor> } {
+): {
+  readonly late: readonly UnplacedCall[];
+  readonly assigned: ReadonlySet<Tensor>;
+  readonly needless: (call: Call) => boolean;
+} {
   const late: UnplacedCall[] = [];
   const assigned = new Set<Tensor>();
-  if (graph.assigns.size === 0) return { late, assigned };
+  if (graph.assigns.size === 0) return { late, assigned, needless: changesNothing };
   const inPlace = whereInPlace(calls, new Set(roots.map(base)));
   for (const [target, value] of graph.assigns) {
     const symbol = graph.captures.get(target) as Tensor;
@@ -53,5 +57,5 @@ export function placeAssigned(
       late.push(copied(b, to, "assign"));
     }
   }
-  return { late, assigned };
+  return { late, assigned, needless: changesNothing };
 }

@@ -6,7 +6,6 @@ import type { Graph } from "../graph.ts";
 import { Tensor } from "../tensor.ts";
 import { TRAINING } from "../training.ts";
 import { copied, isLeaf, placeAssigned, standIn } from "./assigned.ts";
-import { changesNothing } from "./copy.ts";
 import { fuse } from "./fuse.ts";
 import type { PlanLimits, UnplacedCall } from "./limits.ts";
 import { placeTemporaries } from "./memory.ts";
@@ -49,7 +48,11 @@ export function buildPlan(
     (isLeaf(t) ? before : after).push(copied(b, target, "result"));
   });
 
-  const { late, assigned } = placing?.(graph, calls, roots, fixed, before) ?? { late: [], assigned: new Set<Tensor>() };
+  const { late, assigned, needless } = placing?.(graph, calls, roots, fixed, before) ?? {
+    late: [],
+    assigned: new Set<Tensor>(),
+    needless: () => false,
+  };
 
   const stored = new Map<Tensor, Storage>();
   for (const t of [...graph.inputs, ...captures]) if (t.storage) stored.set(t, t.storage);
@@ -73,7 +76,7 @@ export function buildPlan(
       ...(body && { body: body.plan }),
       source,
     }))
-    .filter((call) => !changesNothing(call));
+    .filter((call) => !needless(call));
   const binding = (kind: Binding["kind"], { shape, dtype, size }: Tensor, written: boolean, storage?: Storage): Binding => ({
     kind,
     shape,

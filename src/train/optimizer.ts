@@ -13,14 +13,13 @@ import {
   div,
   equal,
   expm1,
-  floorDiv,
   greater,
   maximum,
   minimum,
-  mod,
   mul,
   neg,
   or,
+  quotient,
   sqrt,
   square,
   sub,
@@ -285,8 +284,9 @@ export function optimizer<S>(
       const next = add(iterations, 1);
       const now = schedule === null ? rateTensor : schedule.value(cast(iterations, "f32"));
       // The number of this update, from 1, and whether it takes place in this call: there are no branches, so that others keep what was.
-      const t = calls === null ? next : add(floorDiv(iterations, calls), 1);
-      const takesPlace = calls === null ? null : equal(mod(next, calls), 0);
+      const updates = calls === null ? iterations : quotient(iterations, calls);
+      const t = calls === null ? next : add(updates, 1);
+      const takesPlace = calls === null ? null : greater(quotient(next, calls), updates);
       const orBefore = (after: Tensor, before: Tensor): Tensor => (takesPlace === null ? after : where(takesPlace, after, before));
       const step = cast(t, "f32");
       const nextShared = shared ? orBefore(shared.next(sharedTensor, step), sharedTensor) : sharedTensor;
@@ -307,7 +307,7 @@ export function optimizer<S>(
         if (momentum !== null) {
           const average = add(mul(slots[AVERAGE], momentum), mul(after, sub(1, momentum)));
           assign(slots[AVERAGE], average);
-          if (often !== null) after = where(equal(mod(t, often), 0), average, after);
+          if (often !== null) after = where(equal(mul(quotient(t, often), often), t), average, after);
         }
         assign(weights[i], after);
       });

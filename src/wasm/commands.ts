@@ -17,22 +17,14 @@ import { sizeOf } from "../shape.ts";
 import { map } from "./encode/map.ts";
 import { fill } from "./encode/move.ts";
 import type { WasmKernel } from "./kernel.ts";
-import { HEADER_WORDS, LOOP, LOOP_HEADER, PART_SHIFT } from "./opcodes.ts";
-import { movesOf } from "./writer.ts";
-import type { Command, CommandWriter, Loop, Ref, Word } from "./writer.ts";
+import { PART_SHIFT } from "./opcodes.ts";
+import type { Command, CommandWriter, Loop, LoopSupport, Patch, Ref, Word, WordWriter } from "./writer.ts";
 
 /** Set in a command's first word where all threads must have finished what came before. */
 export const BARRIER = 1 << 16;
 
 /** Stands between the prologue and the rest: a command without pieces is nothing but a barrier. */
 const FENCE: Command = { opcode: 0, pieces: 0, words: [] };
-
-/** A word that holds an address inside a binding or, counted on from the bindings, kept memory. */
-export interface Patch {
-  readonly word: number;
-  readonly binding: number;
-  readonly offset: number;
-}
 
 /** Memory for what the prologue makes of a binding. */
 export interface Kept {
@@ -50,6 +42,8 @@ export interface CommandList {
   readonly barriers: number;
   /** Words of the prologue. */
   readonly prologue: number;
+  /** What goes through lists with loops; null where there are none. */
+  readonly loops: LoopSupport | null;
 }
 
 class Writer implements CommandWriter {
@@ -185,44 +179,12 @@ type Touched = Map<string, Runs>;
 
 const touchedAs = ({ place }: Ref, writes: boolean, several: boolean): string => `${place.space}${place.index} ${writes} ${several}`;
 
-/** Where the bytes that `ref` stands for, at any step of the loops around, begin and end. */
-function extent(ref: Ref): readonly [number, number] {
-  const { offset } = ref.place;
-  return [offset, offset + ref.bytes + movesOf(ref).reduce((sum, { bytes, steps }) => sum + bytes * Math.max(0, steps - 1), 0)];
-}
-
-/** True when the command touches bytes that another wrote, or writes bytes that another read. */
-function conflicts({ words, pieces }: Command, touched: Touched): boolean {
-  const both = [true, false];
-  return words.some(
-    (w) =>
-      typeof w !== "number" &&
-      w.bytes > 0 &&
-      both.some(
-        (writes) =>
-          (writes || w.access !== "read") &&
-          both.some(
-            (several) => (several || pieces !== 1) && (touched.get(touchedAs(w, writes, several))?.endWithin(...extent(w)) ?? 0) > 0,
-          ),
-      ),
-  );
-}
-
-/** A word that a loop sets at the beginning of each step: the address `base` and `stride` bytes more for each step before. */
-interface Moved {
-  readonly word: number;
-  readonly base: Ref;
-  readonly stride: number;
-}
-
-/** Writes commands as words. */
-class Linker {
+/** Writes commands as words. Those that repeat others are written by one of its kind that comes with them (loops.ts). */
+export class Linker implements WordWriter {
   readonly words: number[] = [];
   readonly patches: Patch[] = [];
   barriers = 0;
   readonly #touched: Touched = new Map();
-  /** What loops set that are being written, the outermost first. */
-  readonly #loops: { readonly reverse: boolean; readonly moved: Moved[] }[] = [];
   readonly #bindings: number;
   readonly #slots: readonly number[];
   readonly #scratch: number;
@@ -236,59 +198,56 @@ class Linker {
   command(c: Command): void {
     const { words } = this;
     const start = words.length;
-    const wait = c.pieces === 0 || c.loop !== undefined || conflicts(c, this.#touched);
+    const wait = c.pieces === 0 || c.loop !== undefined || this.#conflicts(c);
     if (wait) {
       this.#touched.clear();
       this.barriers++;
     }
     for (const w of c.words) {
       if (typeof w === "number" || w.bytes === 0) continue;
-      once(this.#touched, touchedAs(w, w.access !== "read", c.pieces !== 1), () => new Runs()).add(...extent(w));
+      once(this.#touched, touchedAs(w, w.access !== "read", c.pieces !== 1), () => new Runs()).add(...this.extent(w));
     }
     words.push(c.opcode | (wait ? BARRIER : 0), 0, c.pieces, 0);
-    for (const w of c.words) this.#word(w);
-    if (c.loop !== undefined) this.#loop(c.loop);
+    this.body(c);
     words[start + 1] = words.length - start;
   }
 
-  /** A loop's arguments: steps, words of its body and of what comes before it, the body, how many words it sets, and which to what. */
-  #loop({ steps, reverse, commands }: Loop): void {
-    const { words } = this;
-    const start = words.length;
-    const moved: Moved[] = [];
-    this.#loops.push({ reverse, moved });
-    words.push(steps, 0);
-    for (const c of commands) this.command(c);
-    words[start + 1] = words.length - start;
-    this.#loops.pop();
-    words.push(moved.length);
-    for (const { word, base, stride } of moved) {
-      words.push(word - start);
-      this.#word(base);
-      words.push(stride);
-    }
+  /** Where the bytes that `ref` stands for begin and end. */
+  protected extent({ place: { offset }, bytes }: Ref): readonly [number, number] {
+    return [offset, offset + bytes];
   }
 
-  #word(w: Word): void {
+  /** What stands behind a command's header. */
+  protected body(c: Command): void {
+    for (const w of c.words) this.word(w);
+  }
+
+  protected word(w: Word): void {
     const { words } = this;
-    const at = words.length;
     if (typeof w === "number") return void words.push(w);
     const { space, index, offset } = w.place;
-    const moves = movesOf(w);
-    const depth = moves.reduce((last, { bytes }, i) => (bytes !== 0 ? i : last), -1);
-    if (depth >= 0) {
-      const { bytes, steps } = moves[depth];
-      const { reverse, moved } = this.#loops[depth];
-      const from = reverse ? bytes * Math.max(0, steps - 1) : 0;
-      const base = { ...w, place: { ...w.place, offset: offset + from, moves: moves.slice(0, depth) } } as Ref;
-      moved.push({ word: at, base, stride: reverse ? -bytes : bytes });
-      words.push(0);
-      return;
-    }
     if (space === "binding" || space === "kept") {
-      this.patches.push({ word: at, binding: space === "kept" ? this.#bindings + index : index, offset });
+      this.patches.push({ word: words.length, binding: space === "kept" ? this.#bindings + index : index, offset });
       words.push(0);
     } else words.push((space === "slot" ? this.#slots[index] : this.#scratch) + offset);
+  }
+
+  /** True when the command touches bytes that another wrote, or writes bytes that another read. */
+  #conflicts({ words, pieces }: Command): boolean {
+    const both = [true, false];
+    return words.some(
+      (w) =>
+        typeof w !== "number" &&
+        w.bytes > 0 &&
+        both.some(
+          (writes) =>
+            (writes || w.access !== "read") &&
+            both.some(
+              (several) =>
+                (several || pieces !== 1) && (this.#touched.get(touchedAs(w, writes, several))?.endWithin(...this.extent(w)) ?? 0) > 0,
+            ),
+        ),
+    );
   }
 }
 
@@ -299,42 +258,24 @@ export function link(
   slots: readonly number[],
   scratch: number,
 ): CommandList {
-  const linker = new Linker(bindings, slots, scratch);
+  const loops = commands.find(({ loop }) => loop !== undefined)?.loop?.support ?? null;
+  const linker = new (loops?.Linker ?? Linker)(bindings, slots, scratch);
   let main = 0;
   for (const [i, c] of commands.entries()) {
     if (i === prologue) main = linker.words.length;
     linker.command(c);
   }
   const { words, patches, barriers } = linker;
-  return { words: Uint32Array.from(words), patches, commands: commands.length, barriers, prologue: main };
+  return { words: Uint32Array.from(words), patches, commands: commands.length, barriers, prologue: main, loops };
 }
 
 /**
  * After an aborted run: threads count in the headers of commands (word 3) the pieces that have been taken, and the run did not come to
  * setting that back.
  */
-export function forgetTaken(words: Uint32Array, list: number, end: number): void {
+export function forgetTaken(words: Uint32Array, list: number, end: number, loops: LoopSupport | null): void {
   for (let at = list >>> 2; at < end >>> 2; at += words[at + 1]) {
     words[at + 3] = 0;
-    if (isLoop(words[at])) forgetTaken(words, ...bodyOf(words, at * 4));
-  }
-}
-
-/** Where the commands are that the loop at `command` repeats: from and to, in bytes. */
-export function bodyOf(words: Uint32Array, command: number): readonly [number, number] {
-  const start = (command >>> 2) + HEADER_WORDS;
-  return [4 * (start + LOOP_HEADER), 4 * (start + words[start + 1])];
-}
-
-/** Whether the first word of a command is that of a loop. */
-export const isLoop = (word: number): boolean => (word & ~BARRIER) === LOOP;
-
-/** What the kernels do at the beginning of a step of the loop at `command`: sets the addresses that move. */
-export function beginStep(words: Uint32Array, command: number, step: number): void {
-  const start = (command >>> 2) + HEADER_WORDS;
-  const table = start + words[start + 1];
-  for (let i = 0; i < words[table]; i++) {
-    const [word, base, stride] = words.subarray(table + 1 + 3 * i, table + 4 + 3 * i);
-    words[start + word] = base + step * (stride | 0);
+    if (loops?.isLoop(words[at])) forgetTaken(words, ...loops.bodyOf(words, at * 4), loops);
   }
 }

@@ -225,7 +225,7 @@ export class LinearBackend implements WasmBackend {
         const patches = changed
           ? Uint32Array.from(list.patches.flatMap((p) => [code.address + 4 * p.word, bound[p.binding] + p.offset]))
           : null;
-        this.#queue.run({ list: from, end, patches, shared: program.large, long: program.long });
+        this.#queue.run({ list: from, end, patches, shared: program.large, long: program.long, loops: list.loops });
         return;
       }
       if (changed) {
@@ -239,7 +239,7 @@ export class LinearBackend implements WasmBackend {
       bound.fill(-1);
       this.#preparations.forget();
       this.#views();
-      if (this.#queue === null) forgetTaken(this.#words, code.address, end);
+      if (this.#queue === null) forgetTaken(this.#words, code.address, end, list.loops);
       throw error;
     }
   }

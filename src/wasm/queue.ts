@@ -16,10 +16,11 @@
 import { BackendError } from "../errors.ts";
 import { Slices } from "../pacing.ts";
 import type { WasmBuffer } from "./allocator.ts";
-import { beginStep, bodyOf, forgetTaken, isLoop } from "./commands.ts";
+import { forgetTaken } from "./commands.ts";
 import { HEADER_WORDS } from "./opcodes.ts";
 import type { Pool } from "./pool.ts";
 import type { Order, Reply } from "./worker.ts";
+import type { LoopSupport } from "./writer.ts";
 
 /** Milliseconds of work on this thread between two turns of the event loop: half a frame at 60 Hz. */
 const SLICE_MS = 8;
@@ -49,6 +50,7 @@ export interface Run {
   readonly shared: boolean;
   /** Takes longer than handing it over does. */
   readonly long: boolean;
+  readonly loops: LoopSupport | null;
 }
 
 interface Waiter {
@@ -61,6 +63,8 @@ interface Entry {
   readonly order: Order;
   /** For a write: its bytes until it is done. */
   readonly stage: WasmBuffer | null;
+  /** For a run of a list with loops. */
+  readonly loops: LoopSupport | null;
   readonly waiters: Waiter[];
 }
 
@@ -115,14 +119,14 @@ export class Queue {
 
   run(run: Run): void {
     this.#throwFailure();
-    const { list, end, patches, shared, long } = run;
+    const { list, end, patches, shared, long, loops } = run;
     if (this.#entries.length === 0 && !long) {
       patch(this.#machine.words(), patches);
       return this.#machine.run(list, end);
     }
     // After a worker's death; where they are ready, starting, or could not start, this does nothing.
     void this.#pool?.start();
-    this.#push({ kind: "run", list, end, patches, shared }, null);
+    this.#push({ kind: "run", list, end, patches, shared }, null, loops);
   }
 
   /** `data` is copied. */
@@ -171,8 +175,8 @@ export class Queue {
     return new Promise((resolve, reject) => entry.waiters.push({ resolve, reject }));
   }
 
-  #push(order: Order, stage: WasmBuffer | null): Entry {
-    const entry: Entry = { order, stage, waiters: [] };
+  #push(order: Order, stage: WasmBuffer | null, loops: LoopSupport | null = null): Entry {
+    const entry: Entry = { order, stage, loops, waiters: [] };
     this.#entries.push(entry);
     if (this.#local || this.#renewing) return entry;
     if (this.#pool?.ready) this.#pool.order(order);
@@ -191,10 +195,10 @@ export class Queue {
     const entries = this.#entries.splice(0);
     this.#machine.failed();
     let heard = false;
-    for (const { order, stage, waiters } of entries) {
+    for (const { order, stage, loops, waiters } of entries) {
       if (order.kind === "run") {
         patch(this.#machine.words(), order.patches);
-        forgetTaken(this.#machine.words(), order.list, order.end);
+        forgetTaken(this.#machine.words(), order.list, order.end, loops);
       } else if (stage !== null) {
         this.#machine.bytes().copyWithin(order.to, order.from, order.from + order.length);
         this.#machine.free(stage);
@@ -232,8 +236,8 @@ export class Queue {
           for (const { order } of this.#entries) this.#pool.order(order);
           return;
         }
-        const { order } = entry;
-        if (order.kind === "run") await this.#runInSlices(order);
+        const { order, loops } = entry;
+        if (order.kind === "run") await this.#runInSlices(order, loops);
         else this.#machine.bytes().copyWithin(order.to, order.from, order.from + order.length);
         if (this.#closed) return;
         this.#done();
@@ -246,21 +250,21 @@ export class Queue {
   }
 
   /** Pieces are independent and commands in order, so any number of turns in between leaves the same bits. */
-  async #runInSlices({ list, end, patches }: Order & { kind: "run" }): Promise<void> {
+  async #runInSlices({ list, end, patches }: Order & { kind: "run" }, loops: LoopSupport | null): Promise<void> {
     patch(this.#machine.words(), patches);
-    await this.#walk(list, end);
+    await this.#walk(list, end, loops);
   }
 
-  async #walk(list: number, end: number): Promise<void> {
+  async #walk(list: number, end: number, loops: LoopSupport | null): Promise<void> {
     const machine = this.#machine;
     for (let command = list; command < end && !this.#closed;) {
       const at = command >>> 2;
       const [opcode, words, pieces] = machine.words().subarray(at, at + HEADER_WORDS);
-      if (isLoop(opcode)) {
+      if (loops?.isLoop(opcode)) {
         const steps = machine.words()[at + HEADER_WORDS];
         for (let step = 0; step < steps && !this.#closed; step++) {
-          beginStep(machine.words(), command, step);
-          await this.#walk(...bodyOf(machine.words(), command));
+          loops.beginStep(machine.words(), command, step);
+          await this.#walk(...loops.bodyOf(machine.words(), command), loops);
         }
       } else {
         for (let piece = 0; piece < pieces && !this.#closed; piece++) {

@@ -20,11 +20,38 @@ export interface BodyPlace extends Place {
   readonly constant: Place | null;
 }
 
+/** A word that holds an address inside a binding or, counted on from the bindings, kept memory. */
+export interface Patch {
+  readonly word: number;
+  readonly binding: number;
+  readonly offset: number;
+}
+
+/** Writes commands as words: commands.ts. */
+export interface WordWriter {
+  readonly words: readonly number[];
+  readonly patches: readonly Patch[];
+  readonly barriers: number;
+  command(c: Command): void;
+}
+
+/** What lists of commands with loops need: loops.ts. */
+export interface LoopSupport {
+  readonly Linker: new (bindings: number, slots: readonly number[], scratch: number) => WordWriter;
+  /** Whether the first word of a command is that of a loop. */
+  readonly isLoop: (word: number) => boolean;
+  /** Where the commands are that the loop at `command` repeats: from and to, in bytes. */
+  readonly bodyOf: (words: Uint32Array, command: number) => readonly [number, number];
+  /** What the kernels do at the beginning of a step of the loop at `command`: sets the addresses that move. */
+  readonly beginStep: (words: Uint32Array, command: number, step: number) => void;
+}
+
 /** What a command repeats. */
 export interface Loop {
   readonly steps: number;
   readonly reverse: boolean;
   readonly commands: readonly Command[];
+  readonly support: LoopSupport;
 }
 
 /** A command before addresses are known. */
@@ -72,9 +99,6 @@ export interface CommandWriter {
 
 /** Encodes one kernel call as commands. */
 export type Encoder = (call: Call, out: CommandWriter) => void;
-
-/** How a place moves in the loops around it. */
-export const movesOf = ({ place }: Ref): readonly Move[] => ("moves" in place ? place.moves : []);
 
 const bytesIn = (o: Operand): number => bytesOf(sizeOf(o.shape), o.storage);
 

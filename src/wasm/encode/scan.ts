@@ -3,6 +3,7 @@ import { assert } from "../../assert.ts";
 import type { ScanAttrs } from "../../plan/kernels.ts";
 import type { Call, Operand, Place, Plan } from "../../plan/plan.ts";
 import { encodeCall } from "../commands.ts";
+import { LOOPS } from "../loops.ts";
 import { LOOP } from "../opcodes.ts";
 import type { BodyPlace, Command, CommandWriter, Encoder, Loop, Move, Ref, Word } from "../writer.ts";
 
@@ -14,7 +15,7 @@ export const scan: Encoder = (call, out) => {
   const inside = (o: Operand | null): Operand | null => o && { ...o, place: inBody(o.place, places) };
   const writer = new BodyWriter(body, out);
   for (const c of body.calls) encodeCall({ ...c, inputs: c.inputs.map(inside), outputs: c.outputs.map(inside) }, writer, [writer.commands]);
-  if (writer.commands.length > 0) out.command(LOOP, 1, [], { steps: length, reverse, commands: writer.commands });
+  if (writer.commands.length > 0) out.command(LOOP, 1, [], { steps: length, reverse, commands: writer.commands, support: LOOPS });
 };
 
 type Places = { readonly [space in Place["space"]]: readonly BodyPlace[] };

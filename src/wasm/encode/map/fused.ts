@@ -97,8 +97,8 @@ export function instructions(body: MapBody, scalar: (register: number) => boolea
       found.push({ op: "adam", args: [w, m, v, g, size, c1, c2, epsilon], defines: [r, kept0, kept1] });
       continue;
     }
-    const value = whole && op === "add" ? valueBeside(r, args) : -1;
-    const slope = value < 0 ? null : match(GELU_SLOPE, r, [], [], PHI);
+    const value = TRAINING && whole && op === "add" ? valueBeside(r, args) : -1;
+    const slope = !TRAINING || value < 0 ? null : match(GELU_SLOPE, r, [], [], PHI);
     if (slope !== null) {
       inside.add(value);
       found.push({ op: "gelu", args: [slope.x], defines: [value, r] });
