@@ -2,7 +2,7 @@
  * @file What the package ships, from build/esm: a file for each entry and for each part that is loaded on demand, minified, with
  * source maps that lead to src, and the types that the entries reach. Files are few, since Node takes about 0.3 ms to load each.
  */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import terser from "@rollup/plugin-terser";
@@ -15,6 +15,9 @@ const esm = join(root, "build/esm");
 /** The constant that is false in what only predicts. */
 const trainingFile = join(esm, "training.js");
 
+/** Parts of the WebGPU backend, which it loads when a program needs them: webgpu-x.js of src/webgpu/parts/x.ts. */
+const PARTS = readdirSync(join(root, "src/webgpu/parts")).map((file) => file.slice(0, -".ts".length));
+
 /** Every file that is shipped, with its module. */
 const FILES = {
   "index.js": "index.js",
@@ -23,12 +26,18 @@ const FILES = {
   "safetensors.js": "safetensors/index.js",
   "errors.js": "errors.js",
   "webgpu.js": "webgpu/index.js",
+  ...Object.fromEntries(PARTS.map((part) => [`webgpu-${part}.js`, `webgpu/parts/${part}.js`])),
   "pool.js": "wasm/pool.js",
   "write.js": "node/write.js",
   "worker.js": "wasm/worker.js",
 };
 /** Modules that are files of their own, so that others import these: classes that all entries share, and parts loaded on demand. */
-const SHARED = new Map(["errors.js", "webgpu.js", "pool.js", "write.js"].map((file) => [join(esm, FILES[file]), `./${file}`]));
+const SHARED = new Map(
+  ["errors.js", "webgpu.js", ...PARTS.map((part) => `webgpu-${part}.js`), "pool.js", "write.js"].map((file) => [
+    join(esm, FILES[file]),
+    `./${file}`,
+  ]),
+);
 
 /** Reads modules that tsc wrote, with their maps; for `inference` with TRAINING false. `entry`: the file that is written. */
 function modules(entry, inference) {
@@ -36,7 +45,7 @@ function modules(entry, inference) {
     name: "modules",
     resolveId(id, importer) {
       if (importer === undefined) return null;
-      if (id === "#kernels" || id === "#shaders") return join(root, "build", `${id.slice(1)}.js`);
+      if (id === "#kernels" || /^#shaders\b/.test(id)) return join(root, "build", `${id.slice(1)}.js`);
       if (!id.startsWith(".")) return { id, external: true };
       const file = resolve(dirname(importer), id);
       return SHARED.has(file) && file !== entry ? { id: file, external: "absolute" } : file;

@@ -1,7 +1,7 @@
 /**
  * @file Every kernel as a value: its name (plan/kernels.ts says what it does) and what the WebAssembly backend, which is part of every
  * application, needs to run it. Ops name these values, so that bundlers drop those of ops that nobody uses. The WebGPU backend is loaded on
- * demand and has a table of its own by name (webgpu/commands.ts).
+ * demand and has tables of its own by name (webgpu/commands.ts).
  */
 import type { Kernel } from "./op.ts";
 import * as attending from "./wasm/encode/attention.ts";

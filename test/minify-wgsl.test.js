@@ -41,7 +41,9 @@ test("minify: every kernel keeps its tokens", () => {
       .replace(/\/\/.*|\/\*[^]*?\*\//g, " ")
       .replace(/\b(vec\d|mat\dx\d)<([fiu])32>/g, "$1$2")
       .match(/[\w.]+|[^\s\w]/g);
-  for (const file of readdirSync(new URL("../kernels/", import.meta.url))) {
+  const files = readdirSync(new URL("../kernels/", import.meta.url), { recursive: true }).filter((file) => file.endsWith(".wgsl"));
+  assert.ok(files.some((file) => /[\\/]/.test(file)) && files.some((file) => !/[\\/]/.test(file)), "of the core and of parts");
+  for (const file of files) {
     const text = readFileSync(new URL(`../kernels/${file}`, import.meta.url), "utf8")
       .replace(/^\/\/ hooks$[^]*^\/\/ end hooks$/m, "")
       .replace(/^\/\/ body$[^]*^\/\/ end body$/m, "");

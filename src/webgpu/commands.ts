@@ -1,6 +1,11 @@
-/** @file The encoder of each kernel that plans call: this table says what the backend can do. */
-import type { GpuEncoder } from "./dispatch.ts";
-import { attention, attentionGrad } from "./encode/attention.ts";
+/**
+ * @file The encoder of each kernel that plans call: this table and that of the part in parts/, which is loaded on demand, say what the
+ * backend can do.
+ */
+import shaders from "#shaders";
+import { BackendError } from "../errors.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { GpuEncoder, GpuKernels } from "./dispatch.ts";
 import { conv2d, conv2dFilterGrad, conv2dInputGrad } from "./encode/conv.ts";
 import { gather, scatterAdd } from "./encode/gather.ts";
 import { softmaxCrossEntropy } from "./encode/softmax/cross-entropy.ts";
@@ -12,12 +17,10 @@ import { avgPool, avgPoolGrad, maxPool, maxPoolGrad } from "./encode/pool.ts";
 import { permutation, random } from "./encode/random.ts";
 import { gru, gruGrad, lstm, lstmGrad, simpleRnn, simpleRnnGrad } from "./encode/recurrent.ts";
 import { reduce } from "./encode/reduce.ts";
-import { rotary } from "./encode/rotary.ts";
 import { scan } from "./encode/scan.ts";
-import { scatterUpdate } from "./encode/scatter.ts";
 import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "./encode/softmax.ts";
-import { massThreshold } from "./encode/threshold.ts";
 
+/** Those of the core, which is loaded with the backend. */
 export const GPU_ENCODERS: { readonly [kernel: string]: GpuEncoder } = {
   map,
   reduce,
@@ -43,12 +46,7 @@ export const GPU_ENCODERS: { readonly [kernel: string]: GpuEncoder } = {
   scatterAdd,
   random,
   permutation,
-  rotary,
   scan,
-  attention,
-  attentionGrad,
-  scatterUpdate,
-  massThreshold,
   lstm,
   lstmGrad,
   gru,
@@ -56,3 +54,22 @@ export const GPU_ENCODERS: { readonly [kernel: string]: GpuEncoder } = {
   simpleRnn,
   simpleRnnGrad,
 };
+
+/** The kernels of the core. */
+export const CORE: GpuKernels = { encoders: GPU_ENCODERS, shaders };
+
+/** Whether a plan, or the body of a loop in it, names a kernel that the core does not have. */
+const needsMore = ({ calls }: Plan): boolean =>
+  calls.some(({ kernel, body }) => !Object.hasOwn(GPU_ENCODERS, kernel) || (body !== undefined && needsMore(body)));
+
+/**
+ * The core, with the part of transformers for a plan that needs more: most applications do not attend. Runtimes keep what they loaded.
+ * @throws BackendError for a part that cannot be loaded.
+ */
+export async function kernelsFor(plan: Plan): Promise<GpuKernels> {
+  if (!needsMore(plan)) return CORE;
+  const part = await import("./parts/attention.ts").catch((cause: Error) => {
+    throw new BackendError(`webgpu: cannot load a part of the kernels: ${cause.message}; it is a file beside webgpu.js`, { cause });
+  });
+  return { encoders: { ...GPU_ENCODERS, ...part.encoders }, shaders: { ...shaders, ...part.shaders } };
+}

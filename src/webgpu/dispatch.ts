@@ -16,7 +16,7 @@ export type Hooks = { readonly [name: string]: string };
 
 /** Which kernel of which file, specialised how. Equal shaders share a pipeline. */
 export interface Shader {
-  /** File in kernels/, without the ending. */
+  /** File in kernels/ or the folder of its part there, without the ending. */
   readonly file: string;
   /** Entry point in that file. Default: `main`. */
   readonly entry?: string;
@@ -66,6 +66,14 @@ export interface DispatchWriter {
 
 /** Encodes one kernel call as dispatches. */
 export type GpuEncoder = (call: Call, out: DispatchWriter) => void;
+
+/** The core of the kernels, or a part that is loaded on demand. */
+export interface GpuKernels {
+  /** By the names of the kernels. */
+  readonly encoders: { readonly [kernel: string]: GpuEncoder };
+  /** WGSL by the names of its files. */
+  readonly shaders: { readonly [file: string]: string };
+}
 
 const bound = (o: Operand | null, access: Bound["access"]): Bound | null =>
   o === null ? null : { place: o.place, bytes: bytesOf(sizeOf(o.shape), o.storage), access, half: o.storage === "f16" };

@@ -13,6 +13,7 @@ import { bringHome } from "../tensor.ts";
 import { openDevice } from "./adapter.ts";
 import type { OpenDevice, Pending, WebGpuOptions } from "./adapter.ts";
 import { Buffers, GpuMemory } from "./buffers.ts";
+import { kernelsFor } from "./commands.ts";
 import type { GpuFeatures } from "./dispatch.ts";
 import { halves } from "./encode/half.ts";
 
@@ -163,7 +164,10 @@ class WebGpuBackend implements GpuBackend {
 
   async compile(plan: Plan): Promise<Program> {
     this.#open("compile");
-    const encoded = encode(plan, this.features);
+    const kernels = await kernelsFor(plan);
+    // Meanwhile it may have been closed.
+    this.#open("compile");
+    const encoded = encode(plan, this.features, kernels);
     checkSizes(plan, encoded.temporaries, this.limits.maxBytes);
     return this.#wait(GpuProgram.create(plan, this.#device, this.#buffers, this.#pipelines, encoded));
   }

@@ -14,8 +14,8 @@ import { showShape } from "../shape.ts";
 import type { Buffers, GpuMemory } from "./buffers.ts";
 import type { Pending } from "./adapter.ts";
 import { assert } from "../assert.ts";
-import { GPU_ENCODERS } from "./commands.ts";
-import type { Bound, DispatchWriter, GpuFeatures, Shader } from "./dispatch.ts";
+import { CORE } from "./commands.ts";
+import type { Bound, DispatchWriter, GpuFeatures, GpuKernels, Shader } from "./dispatch.ts";
 import type { Declared, ShaderText } from "./shader.ts";
 
 const MOST_GROUPS = 65535;
@@ -82,8 +82,11 @@ function fold(groups: number): [number, number, number] {
   return [x, Math.ceil(groups / x), 1];
 }
 
-/** @throws BackendError where a kernel needs more buffers than the adapter binds. */
-export function encode(plan: Plan, features: GpuFeatures): EncodedPlan {
+/**
+ * @param kernels what `kernelsFor` (commands.ts) gives for the plan
+ * @throws BackendError where a kernel needs more buffers than the adapter binds, and for one that there is not.
+ */
+export function encode(plan: Plan, features: GpuFeatures, { encoders, shaders }: GpuKernels = CORE): EncodedPlan {
   let list: Listed<EncodedDispatch>[] = [];
   const temporaries: number[] = [];
   let absent = 0;
@@ -97,7 +100,7 @@ export function encode(plan: Plan, features: GpuFeatures): EncodedPlan {
       const halves = buffers.flatMap((b, i) => (b?.half ? [i] : []));
       const { file, entry: wanted, constants, hooks = {}, body } = shader;
       const key = [file, wanted, Object.entries(constants).join(), Object.entries(hooks).join(), halves.join(), body].join("\n");
-      const { text, entry, declared } = once(texts, key, () => shaderText(shader, new Set(halves)));
+      const { text, entry, declared } = once(texts, key, () => shaderText(shader, shaders, new Set(halves)));
       const label = `${shader.file}.${entry}`;
       if (declared.length > features.maxBuffers) {
         throw new BackendError(
@@ -136,12 +139,12 @@ export function encode(plan: Plan, features: GpuFeatures): EncodedPlan {
       list = around;
     },
     call(call) {
-      if (!Object.hasOwn(GPU_ENCODERS, call.kernel))
+      if (!Object.hasOwn(encoders, call.kernel))
         throw new BackendError(
           `webgpu: there is no kernel "${call.kernel}"${call.source ? ` (${call.source})` : ""} yet; use open("wasm")`,
         );
       source = call.source;
-      GPU_ENCODERS[call.kernel](call, writer);
+      encoders[call.kernel](call, writer);
     },
     temporary(bytes) {
       const index = here++;

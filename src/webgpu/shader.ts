@@ -5,11 +5,11 @@
  */
 import shaders from "#shaders";
 import { assert } from "../assert.ts";
-import type { Constants, Shader } from "./dispatch.ts";
+import type { Constants, GpuKernels, Shader } from "./dispatch.ts";
 import { storeHalves } from "./half.ts";
 
 /** Files whose functions any kernel may call. */
-const LIBRARIES = ["index", "math", "steps", "activation", "recurrent", "gemm", "rows", "half", "bytes", "philox", "tiles"];
+const LIBRARIES = ["index", "math", "steps", "activation", "recurrent", "gemm", "rows", "half", "bytes", "philox"];
 
 /** A binding that a shader declares. */
 export interface Declared {
@@ -59,17 +59,17 @@ const OWN = /\b(?:let|var|const)\s+(\w+)|[(,]\s*(?:@\w+\(\w+\)\s*)?(\w+)\s*:/g;
 
 let libraries: Declarations | null = null;
 
-function fileText(file: string): string {
+function fileText(file: string, files: GpuKernels["shaders"] = shaders): string {
   assert(
-    () => Object.hasOwn(shaders, file),
-    () => `no file kernels/${file}.wgsl`,
+    () => Object.hasOwn(files, file),
+    () => `no file ${file}.wgsl`,
   );
-  return shaders[file];
+  return files[file];
 }
 
 /** What the libraries declare. */
 function library(): Declarations {
-  return (libraries ??= declarationsOf("libraries", LIBRARIES.map(fileText).join("\n")));
+  return (libraries ??= declarationsOf("libraries", LIBRARIES.map((file) => fileText(file)).join("\n")));
 }
 
 /**
@@ -84,14 +84,16 @@ function constant(name: string, value: Constants[string], declared = ""): string
 }
 
 /**
+ * @param files of the core and of parts, by name
  * @param halves bindings that hold f16
  * @throws Error (internal) for a file, entry point, hook or body block that is not there.
  */
 export function shaderText(
   { file, entry = "main", constants, hooks = {}, body }: Shader,
+  files: GpuKernels["shaders"],
   halves: ReadonlySet<number> = new Set(),
 ): ShaderText {
-  let source = fileText(file);
+  let source = fileText(file, files);
   if (body !== undefined) {
     const block = /^\/\/ body$[^]*^\/\/ end body$/m;
     assert(

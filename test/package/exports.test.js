@@ -23,7 +23,7 @@ const targets = (value) => (typeof value === "string" ? [value] : Object.values(
 
 test("package: what exports and imports name is packed", () => {
   // Modules that are bundled, and their types, are for the build alone.
-  const inside = new Set(["#kernels", "#shaders"]);
+  const inside = new Set(["#kernels", "#shaders", "#shaders-*"]);
   const named = [
     ...Object.values(json.exports),
     ...Object.entries(json.imports)
@@ -91,7 +91,7 @@ test("package: modules of Node are never imported by name, and names with # only
   for (const file of scripts) {
     for (const node of walk(parseAst(read(file)))) {
       if (node.type === "ImportExpression" && node.source.type === "Literal") {
-        assert.match(node.source.value, /^(\.\/[a-z]+\.js|#(kernels|parts)\/(inference-)?(plain|relaxed)(-[a-z]+)?)$/, file);
+        assert.match(node.source.value, /^(\.\/[a-z-]+\.js|#(kernels|parts)\/(inference-)?(plain|relaxed)(-[a-z]+)?)$/, file);
         if (node.source.value.startsWith("#"))
           assert.is(node.source.value.includes("/inference-"), file === "build/inference.js", `${file}: ${node.source.value}`);
         found++;
@@ -151,6 +151,23 @@ test("package: entries export what their sources do, and share the classes of er
     [...(await safetensors.readSafetensors(file)).tensors].map(([name, t]) => [name, t.dtype, [...t.data]]),
     [["a", "F32", [1, 2]], ["b", "BOOL", [1, 0]]],
   );
+});
+
+test("package: kernels of the GPU's parts are in files of their own", () => {
+  const functions = (file) => [...read(file).matchAll(/\bfn (\w+)/g)].map(([, name]) => name);
+  const core = new Set(functions("build/shaders.js"));
+  const parts = readdirSync(join(root, "kernels"), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  assert.ok(parts.length > 0 && packed.has("build/webgpu.js"));
+  for (const { name: part } of parts) {
+    const own = functions(`build/shaders-${part}.js`).filter((name) => !core.has(name));
+    assert.ok(own.length > 0 && packed.has(`build/webgpu-${part}.js`), part);
+    const [inCore, inPart] = ["build/webgpu.js", `build/webgpu-${part}.js`].map((file) => new Set(functions(file)));
+    assert.equal(
+      own.filter((name) => inCore.has(name) || !inPart.has(name)),
+      [],
+      part,
+    );
+  }
 });
 
 test("package: source maps lead to the sources", () => {

@@ -7,6 +7,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { withMode } from "../../build/esm/mode.js";
 import { attention } from "../../build/esm/ops/attention.js";
+import { kernelsFor } from "../../build/esm/webgpu/commands.js";
 import { encode } from "../../build/esm/webgpu/program.js";
 import { assertClose, f, maxAbs, prepare, reference, runOnce, traceForward, traceGradient, ULP, values } from "../ops/harness.js";
 import { openMasked } from "./gpu.js";
@@ -113,7 +114,7 @@ test("few queries over a long cache: keys are cut into parts, and what is behind
     for (const options of [{}, { window: 100 }]) {
       const traced = traceForward({ inputs, fn: (q, k, v, offset) => attention(q, k, v, { causal: true, offset, ...options }) });
       const program = await prepared(traced);
-      const { dispatches } = encode(program.plan, gpu.features);
+      const { dispatches } = encode(program.plan, gpu.features, await kernelsFor(program.plan));
       assert.equal(
         dispatches.map((d) => d.entry),
         ["prepare", "forward", "combine"],
@@ -141,7 +142,7 @@ test("no dispatch binds or holds more than any adapter allows, and none keeps sc
   const c = { op: "attention", inputs: [...operands(sizes), mask], fn: (q, k, v, m) => attention(q, k, v, { mask: m, causal: true }) };
   const { graph, results } = traceGradient({ ...c, inputs: [...c.inputs.slice(0, 3), { ...mask, fixed: true }] });
   const program = await prepare(gpu, graph, results);
-  const { dispatches, temporaries } = encode(program.plan, gpu.features);
+  const { dispatches, temporaries } = encode(program.plan, gpu.features, await kernelsFor(program.plan));
   for (const d of dispatches) assert.ok(d.declared.length <= 8, d.label);
   const scores = 4 * 2 * 2 * 2000 * 2000;
   for (const bytes of [...temporaries, ...program.plan.slots]) assert.ok(bytes < scores / 4, `${bytes} bytes`);

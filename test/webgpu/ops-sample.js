@@ -11,7 +11,7 @@ import { sampleOf, wholeTable } from "./ops.js";
 
 const gpu = await openGpu();
 const table = await wholeTable();
-const { entries, traits } = sampleOf(table, gpu);
+const { entries, traits } = await sampleOf(table, gpu);
 
 test("the sample has every op and gradient rule, every kernel and every dtype", () => {
   const ops = Object.values(OPS)

@@ -1,5 +1,6 @@
 /** @file Cases of the op table on WebGPU against the float64 reference, within ten times the tolerance that the CPU kernels keep. */
 import { buildPlan } from "../../build/esm/plan/build.js";
+import { kernelsFor } from "../../build/esm/webgpu/commands.js";
 import { encode } from "../../build/esm/webgpu/program.js";
 import {
   allCases,
@@ -69,10 +70,10 @@ const SPECIAL = {
 const functionsOf = (wgsl) => [...wgsl.matchAll(/\bfn (\w+)/g)].map(([, name]) => name);
 
 /** What an entry makes a GPU do that others may not: see `sampleOf`. */
-function traits(entry, gpu) {
+async function traits(entry, gpu) {
   const { graph, results } = entry.trace();
   const plan = buildPlan(graph, results, gpu.limits);
-  const { dispatches } = encode(plan, gpu.features);
+  const { dispatches } = encode(plan, gpu.features, await kernelsFor(plan));
   const operand = (o) => (o === null ? "none" : (o.storage ?? o.dtype));
   return [
     `op ${entry.op}`,
@@ -96,12 +97,13 @@ function traits(entry, gpu) {
  * Constants, which sizes decide, do not count. So each shader function that the table reaches is compiled and run in each runtime, with
  * fewer sizes. Result: { entries, traits }.
  */
-export function sampleOf(table, gpu) {
+export async function sampleOf(table, gpu) {
   const seen = new Set();
-  const entries = table.filter((entry) => {
+  const entries = [];
+  for (const entry of table) {
     const before = seen.size;
-    for (const trait of traits(entry, gpu)) seen.add(trait);
-    return seen.size > before;
-  });
+    for (const trait of await traits(entry, gpu)) seen.add(trait);
+    if (seen.size > before) entries.push(entry);
+  }
   return { entries, traits: seen };
 }

@@ -1,6 +1,6 @@
 /**
- * @file GPU encoders of attention and its gradient (kernels/attention.wgsl, attention-grad.wgsl): how large tiles are, and into how many
- * parts keys are cut.
+ * @file GPU encoders of attention and its gradient (attention.wgsl and attention-grad.wgsl in kernels/attention/): how large tiles are,
+ * and into how many parts keys are cut.
  */
 import type { AttentionAttrs } from "../../plan/kernels.ts";
 import type { Call, Operand } from "../../plan/plan.ts";

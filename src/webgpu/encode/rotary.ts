@@ -1,4 +1,4 @@
-/** @file GPU encoder of rotary (kernels/rotary.wgsl). */
+/** @file GPU encoder of rotary (kernels/attention/rotary.wgsl). */
 import type { RotaryAttrs } from "../../plan/kernels.ts";
 import type { GpuEncoder } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";

@@ -1,4 +1,4 @@
-/** @file GPU encoder of scatterUpdate (kernels/scatter.wgsl). */
+/** @file GPU encoder of scatterUpdate (kernels/attention/scatter.wgsl). */
 import type { ScatterUpdateAttrs } from "../../plan/kernels.ts";
 import type { GpuEncoder } from "../dispatch.ts";
 import { read, update } from "../dispatch.ts";

@@ -1,4 +1,4 @@
-/** @file GPU encoder of massThreshold (kernels/threshold.wgsl). */
+/** @file GPU encoder of massThreshold (kernels/attention/threshold.wgsl). */
 import type { MassThresholdAttrs } from "../../plan/kernels.ts";
 import type { GpuEncoder } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";

@@ -1,0 +1,19 @@
+/** @file What transformers have beside products (kernels/attention/): loaded by the first plan that names one of these kernels. */
+import files from "#shaders-attention";
+import type { GpuKernels } from "../dispatch.ts";
+import { attention, attentionGrad } from "../encode/attention.ts";
+import { rotary } from "../encode/rotary.ts";
+import { scatterUpdate } from "../encode/scatter.ts";
+import { massThreshold } from "../encode/threshold.ts";
+
+export const encoders: GpuKernels["encoders"] = { attention, attentionGrad, rotary, scatterUpdate, massThreshold };
+
+const tiled = (file: string): string => `${files.tiles}\n${files[file]}`;
+/** What tiles.wgsl has belongs to the two files that call it: libraries of the core are for all kernels. */
+export const shaders: GpuKernels["shaders"] = {
+  rotary: files.rotary,
+  scatter: files.scatter,
+  threshold: files.threshold,
+  attention: tiled("attention"),
+  "attention-grad": tiled("attention-grad"),
+};
