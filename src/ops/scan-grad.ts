@@ -169,11 +169,12 @@ export function scanGradients(
     const targets = [...descended.map((t) => back.twin(symbolOfCarry(t))), ...wanted.map(({ twin }) => twin)];
     const all = pullback(back.graph, seeds, [...targets, ...states.map((t) => back.twin(symbolOfCarry(t)))]);
     // What is read of state at one step and assigned from something differentiated at another would be missed.
-    const missed = states.find((t, i) => all[targets.length + i] !== null && dependsOn(back.twin(body.assigns.get(t) as Tensor), targets));
+    const assigned = (t: Tensor): Tensor => back.twin(body.assigns.get(t) as Tensor);
+    const missed = states.find((t, i) => all[targets.length + i] !== null && dependsOn(assigned(t), targets));
     if (missed !== undefined) {
       throw new LockstepError(
-        `gradients: a loop assigns ${missed}, reads it at the next step, and gradients would have to go that way; return it in the carry in ` +
-          "place of assigning it, or take stopGradient() of what is assigned",
+        `gradients: a loop assigns ${missed}, reads it at the next step, and gradients would have to go that way; return it in the carry ` +
+          "in place of assigning it, or take stopGradient() of what is assigned",
       );
     }
     return all.slice(0, targets.length);

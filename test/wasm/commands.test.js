@@ -8,6 +8,8 @@ import {
   CONV2D_NARROW,
   CONV2D_NARROW_FILTER_GRAD,
   HEADER_WORDS,
+  LOOP,
+  LOOP_HEADER,
   WINOGRAD,
   WINOGRAD_FILTER_GRAD,
   WINOGRAD_INPUT_GRAD,
@@ -22,10 +24,10 @@ const SCRATCH = 1 << 24;
 /** Kept memory counts on from bindings. */
 const BINDINGS = 100;
 
-/** Commands of a linked list as `{ opcode, barrier, pieces, args, start }`. */
-function parse({ words }) {
+/** Commands of a linked list as `{ opcode, barrier, pieces, args, start }`, those that a loop repeats behind it. */
+function parse({ words }, from = 0, end = words.length) {
   const commands = [];
-  for (let i = 0; i < words.length; i += words[i + 1]) {
+  for (let i = from; i < end; i += words[i + 1]) {
     assert.ok(words[i + 1] >= HEADER_WORDS, "a command has a length");
     commands.push({
       opcode: words[i] & 0xffff,
@@ -34,26 +36,34 @@ function parse({ words }) {
       args: words.subarray(i + HEADER_WORDS, i + words[i + 1]),
       start: i,
     });
+    const body = i + HEADER_WORDS;
+    if ((words[i] & 0xffff) === LOOP) commands.push(...parse({ words }, body + LOOP_HEADER, body + words[body + 1]));
   }
   return commands;
 }
 
+/** Encoded commands in the same order. */
+const flat = (commands) => commands.flatMap((c) => [c, ...flat(c.loop?.commands ?? [])]);
+/** How far behind its offset what a reference stands for begins, at the last step of the loops around. */
+const reach = ({ place: { moves = [] } }) => moves.reduce((sum, { bytes, steps }) => sum + bytes * Math.max(0, steps - 1), 0);
+const moves = ({ place }) => place.moves?.some(({ bytes }) => bytes !== 0) ?? false;
+
 /**
  * Where barriers must stand, byte by byte (4 at a time): before a command that writes what one since the last barrier
- * read or wrote, or reads what one wrote; except among commands of one piece, which one thread runs in order.
+ * read or wrote, or reads what one wrote; except among commands of one piece, which one thread runs in order. A loop begins with one.
  */
 function expectedBarriers(commands) {
   const none = () => ({ read: { one: new Set(), many: new Set() }, written: { one: new Set(), many: new Set() } });
   let since = none();
-  return commands.map(({ words, pieces }) => {
-    if (pieces === 0) {
+  return commands.map(({ words, pieces, loop }) => {
+    if (pieces === 0 || loop !== undefined) {
       since = none();
       return true;
     }
     const [reads, writes] = [[], []];
     for (const w of words) {
       if (typeof w === "number") continue;
-      for (let b = 0; b < w.bytes; b += 4) {
+      for (let b = 0; b < w.bytes + (w.bytes > 0 ? reach(w) : 0); b += 4) {
         const key = `${w.place.space}${w.place.index}:${w.place.offset + b}`;
         if (w.access !== "write") reads.push(key);
         if (w.access !== "read") writes.push(key);
@@ -72,20 +82,22 @@ function expectedBarriers(commands) {
 function check(encoded, name) {
   const list = link(encoded, BINDINGS, SLOT_BASE, SCRATCH);
   const commands = parse(list);
-  assert.is(commands.length, encoded.commands.length, name);
+  const wanted = flat(encoded.commands);
+  assert.is(commands.length, wanted.length, name);
   assert.equal(
     commands.map((c) => c.barrier),
-    expectedBarriers(encoded.commands),
+    expectedBarriers(wanted),
     `${name}: barriers`,
   );
   assert.is(list.barriers, commands.filter((c) => c.barrier).length);
   const patched = new Map(list.patches.map((p) => [p.word, p]));
-  encoded.commands.forEach((c, i) => {
+  wanted.forEach((c, i) => {
     assert.is(commands[i].opcode, c.opcode);
     assert.is(commands[i].pieces, c.pieces);
     c.words.forEach((w, k) => {
       const at = commands[i].start + HEADER_WORDS + k;
       if (typeof w === "number") assert.is(list.words[at], w >>> 0, `${name}: a number`);
+      else if (moves(w)) assert.is(list.words[at], 0, `${name}: the loop sets it`);
       else if (w.place.space === "binding") assert.equal(patched.get(at), { word: at, binding: w.place.index, offset: w.place.offset });
       else if (w.place.space === "kept")
         assert.equal(patched.get(at), { word: at, binding: BINDINGS + w.place.index, offset: w.place.offset });
@@ -134,7 +146,8 @@ test("random references: overlapping, touching and empty spans", () => {
       access: ["read", "write", "update"][whole(3)],
     });
     const commands = Array.from({ length: 12 }, () => ({
-      opcode: 1 + whole(60),
+      // None of a loop.
+      opcode: 1 + whole(LOOP - 1),
       pieces: 1 + whole(4),
       words: Array.from({ length: 1 + whole(4) }, () => (random() < 0.3 ? whole(2 ** 32) : ref())),
     }));
