@@ -316,8 +316,9 @@ export function optimizer<S>(
     },
     apply(params, grads) {
       if (currentGraph() !== null) throw new LockstepError(`${kind}: inside compile(fn) call update()`);
-      const given = matching(kind, params, grads);
-      return applying.run(flatten(params), given, undefined, (weights, inputs) => {
+      const [all, given] = [flatten(params), matching(kind, params, grads)];
+      checkStructure(kind, all, given);
+      return applying.run(all, given, undefined, (weights, inputs) => {
         this.update(weights, inputs);
       });
     },

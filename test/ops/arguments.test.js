@@ -46,6 +46,8 @@ async function outcome(fn, args) {
 for (const [name, fn] of Object.entries(ops)) {
   test(`${name}: what is no tensor`, async () => {
     for (const [what, value] of Object.entries(NO_TENSORS)) {
+      // What takes a function and gives one.
+      if (fn === ops.checkpoint && typeof value === "function") continue;
       for (const rest of [[], [value], [value, value], [t], [t, t], [[2, 2]], [1, 2]])
         assert.is.not(await outcome(fn, [value, ...rest]), "", `${name}(${what}, ${rest.map(String)})`);
     }
