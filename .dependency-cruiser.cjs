@@ -2,7 +2,7 @@
  * What may import what in src/, types included (`npm run check`, test/dependencies.test.js). From the bottom up: what knows of no tensor;
  * tensors and graphs; plans; backends, which know plans alone; kernels; what runs programs; ops and gradients; layers; training; models.
  */
-const BASE = "(assert|cache|check|device|dtype|elements|errors|naming|op|options|random|shape|show|training)";
+const BASE = "(assert|cache|check|device|dtype|elements|errors|kernel|naming|op|options|random|shape|show|training)";
 const GRAPH = "(tensor|tree|graph|body|mode|samples)";
 const LAYERS = [
   { name: "base", path: `^src/${BASE}\\.ts$`, below: [] },
@@ -10,7 +10,7 @@ const LAYERS = [
   { name: "plan", path: "^src/(plan/|backend\\.ts$|pacing\\.ts$)", below: [] },
   { name: "files", path: "^src/(io|node|safetensors|data)/", below: [] },
   { name: "backends", path: "^src/(wasm|webgpu)/", below: [] },
-  { name: "kernels", path: "^src/(kernels|relief|init|run|apply|compile)\\.ts$", below: [] },
+  { name: "kernels", path: "^src/((kernels|relief|init|run|apply|compile)\\.ts$|packed/)", below: [] },
   { name: "ops", path: "^src/(ops/|grad\\.ts$)", below: [] },
   { name: "layers", path: "^src/nn/", below: [] },
   { name: "training", path: "^src/train/", below: [] },

@@ -4,6 +4,7 @@
  */
 import { once } from "./cache.ts";
 import { Graph, symbolOf } from "./graph.ts";
+import { packedIn } from "./dtype.ts";
 import type { DType } from "./dtype.ts";
 import type { Shape } from "./shape.ts";
 import { Tensor } from "./tensor.ts";
@@ -38,8 +39,8 @@ export class Body extends Graph {
   }
 
   override capture(tensor: Tensor): Tensor {
-    // Bytes become words once, before the loop.
-    return tensor.storage ? this.adopt(tensor) : super.capture(tensor);
+    // Bytes become words once, before the loop. What is packed is read as it is at each step.
+    return tensor.storage && !packedIn(tensor.storage) ? this.adopt(tensor) : super.capture(tensor);
   }
 
   /** A tensor that is carried: what `assign`s to it are read at the next step. */

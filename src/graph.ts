@@ -4,6 +4,7 @@
  */
 import { once } from "./cache.ts";
 import { kindOf } from "./check.ts";
+import { packedIn } from "./dtype.ts";
 import type { DType } from "./dtype.ts";
 import { checkRange, dtypeBeside } from "./elements.ts";
 import { ArgumentError, DTypeError, LockstepError, ShapeError } from "./errors.ts";
@@ -133,7 +134,12 @@ export class Graph {
     if (this.assigns.has(target)) throw new LockstepError(`assign: ${target} is assigned twice in one function`);
     if (!sameShape(target.shape, value.shape) || target.dtype !== value.dtype)
       throw new ShapeError(`assign: expected ${target}, got ${value}`);
-    if (target.storage) throw new DTypeError(`assign: ${target} was made from bytes; make it from an Int32Array`);
+    if (target.storage)
+      throw new DTypeError(
+        packedIn(target.storage)
+          ? `assign: ${target} is packed, and never changes; make a tensor of its await data()`
+          : `assign: ${target} was made from bytes; make it from an Int32Array`,
+      );
     this.capture(target);
     this.assigns.set(target, value);
   }
@@ -163,7 +169,8 @@ export class Graph {
   }
 
   #leaf(op: Op, index: number, type: TensorType): Node {
-    return this.#push(op, [], type.storage ? { index, storage: type.storage } : { index }, [type]);
+    // A storage is compared as it is, if at all: nodes of leaves are not shared.
+    return this.#push(op, [], type.storage ? { index, storage: type.storage as unknown as Attr } : { index }, [type]);
   }
 
   #push(op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs, types: readonly TensorType[]): Node {

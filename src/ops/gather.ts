@@ -1,6 +1,7 @@
 /** @file Rows by index, and their sum back: each the other's gradient. */
 import { apply } from "../apply.ts";
 import { checkCount } from "../check.ts";
+import { packedIn } from "../dtype.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
 import { asTensor, floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
@@ -29,6 +30,11 @@ const pickOp: Op = {
   vjp: null,
   lower: ({ inputs, outputs, attrs }) => {
     const [x, index] = inputs as readonly Tensor[];
+    const packed = packedIn(x.storage);
+    if (packed && !packed.transposed && attrs.axis === 0) {
+      const { rows, k, format } = packed;
+      return [{ kernel: packed.kernels.gather, inputs, outputs, attrs: { rows, k, count: index.size, format } }];
+    }
     return [{ kernel: kernels.gather, inputs, outputs, attrs: { ...aroundAxes(x.shape, attrs.axis as number), count: index.size } }];
   },
 };

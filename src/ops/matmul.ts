@@ -1,6 +1,7 @@
 /** @file Matrix product, batched, with transposed operands, bias and activation inside the kernel. */
 import { apply } from "../apply.ts";
 import { checkOptions } from "../check.ts";
+import { packedIn } from "../dtype.ts";
 import { ShapeError } from "../errors.ts";
 import { asTensor, floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
@@ -71,14 +72,17 @@ export const matmulOp: Op = {
         return [da && sumTo(da, a.shape), db && sumTo(db, b.shape), needs[2] ? columnSum(dz) : null];
       }
     : null,
-  lower: ({ inputs, outputs, attrs }) => [
-    {
-      kernel: kernels.matmul,
-      inputs,
-      outputs,
-      attrs: geometry(inputs[0] as Tensor, inputs[1] as Tensor, attrs as unknown as Options) as unknown as Attrs,
-    },
-  ],
+  lower: ({ inputs, outputs, attrs }) => {
+    const [a, b] = inputs as readonly Tensor[];
+    const shapes = geometry(a, b, attrs as unknown as Options);
+    const packed = packedIn(b.storage);
+    if (packed && !shapes.transposeA && shapes.transposeB !== packed.transposed) {
+      const { batch, m, k, n, activation } = shapes;
+      const { matmul } = packed.kernels;
+      return [{ kernel: matmul, inputs, outputs, attrs: { m: batch * m, k, n, format: packed.format, activation } }];
+    }
+    return [{ kernel: kernels.matmul, inputs, outputs, attrs: shapes as unknown as Attrs }];
+  },
 };
 
 /** Gradient of b. Where b is one shared matrix the batch joins the inner dimension: one product instead of a sum over products. */
