@@ -167,7 +167,7 @@ export type { DType, TypedArray } from "./dtype.ts";
 export type { OpenShape, Shape } from "./shape.ts";
 export type { Tree } from "./tree.ts";
 export { pack, Packer } from "./packed/pack.ts";
-export type { PackOptions } from "./packed/pack.ts";
+export type { PackedTensorOptions, PackOptions } from "./packed/pack.ts";
 export type { PackedFormat } from "./packed/layout.ts";
 export * as ops from "./ops/public.ts";
 export * from "./ops/common.ts";
