@@ -79,7 +79,7 @@ async function prepare(all, { kind, of, tolerance, spec = CONVS[of] ?? GPTS[of] 
     const limit = p.id.startsWith("fma");
     // Lockstep is the first.
     if (!reply.error && !limit) expected ??= reply.values;
-    const wrong = reply.error ?? (limit ? null : difference(reply.values, expected, tolerance));
+    const wrong = reply.error ?? (limit ? null : difference(reply.values, expected, p.tolerance ?? tolerance));
     if (wrong) own[p.id] = { error: wrong };
     else taking.push(Object.assign(p, { turns: [], slow: false }));
   }
