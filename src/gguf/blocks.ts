@@ -137,14 +137,11 @@ export const BLOCK_TYPES: { readonly [type: number]: BlockType } = {
 const BY_NAME: ReadonlyMap<string, BlockType> = new Map(Object.values(BLOCK_TYPES).map((type) => [type.name, type]));
 
 /** Types whose elements `floatsOf` gives. */
-export const FLOAT_TYPES: readonly string[] = [
-  "F32",
-  "F16",
-  "BF16",
-  ...Object.values(BLOCK_TYPES)
+export const FLOAT_TYPES: readonly string[] = ["F32", "F16", "BF16"].concat(
+  Object.values(BLOCK_TYPES)
     .filter(({ read }) => read !== null)
     .map(({ name }) => name),
-];
+);
 
 /** Elements of whole blocks as f32, for a type of `FLOAT_TYPES`. */
 export function floatsOf(type: string, bytes: Uint8Array): Float32Array {

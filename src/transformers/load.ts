@@ -57,13 +57,13 @@ export type PretrainedSource = string | URL | NamedFiles | RangeSource | Blob;
 
 /** Architectures by `model_type`, each of which is loaded when a checkpoint has it. */
 const ARCHITECTURES: { readonly [type: string]: () => Promise<{ readonly default: Architecture }> } = {
-  llama: () => import("./architectures/llama.ts"),
-  mistral: () => import("./architectures/mistral.ts"),
-  qwen2: () => import("./architectures/qwen2.ts"),
-  qwen3: () => import("./architectures/qwen3.ts"),
-  gpt2: () => import("./architectures/gpt2.ts"),
-  bert: () => import("./architectures/bert.ts"),
-  vit: () => import("./architectures/vit.ts"),
+  llama: () => import("./parts/llama.ts"),
+  mistral: () => import("./parts/mistral.ts"),
+  qwen2: () => import("./parts/qwen2.ts"),
+  qwen3: () => import("./parts/qwen3.ts"),
+  gpt2: () => import("./parts/gpt2.ts"),
+  bert: () => import("./parts/bert.ts"),
+  vit: () => import("./parts/vit.ts"),
 };
 
 /** Classes of Transformers whose weights mean what is computed here. */
@@ -265,6 +265,6 @@ export async function loadPretrained(
 
 /** A GGUF file; what reads it is loaded here. */
 async function openGgufFile({ file }: { readonly file: RangeSource }): Promise<Checkpoint> {
-  const { openGgufCheckpoint } = await import("./gguf.ts");
+  const { openGgufCheckpoint } = await import("./parts/gguf.ts");
   return openGgufCheckpoint(file);
 }

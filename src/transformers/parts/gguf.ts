@@ -1,13 +1,13 @@
 /** @file GGUF files as checkpoints: their metadata as a configuration, their tensors under Hugging Face's names and in its order. */
-import { cut, show } from "../io/safetensors.ts";
-import type { RangeSource } from "../io/ranges.ts";
-import { FileError } from "../index.ts";
-import { dequantize, openGguf } from "../gguf/index.ts";
-import type { GgufFile, GgufInfo, GgufValue } from "../gguf/index.ts";
-import type { Checkpoint, StoredTensor } from "./checkpoint.ts";
-import { Config } from "./config.ts";
-import type { Json } from "./config.ts";
-import { eosTokens, tokenizerOfGguf } from "./gguf-tokenizer.ts";
+import { cut, show } from "../../io/safetensors.ts";
+import type { RangeSource } from "../../io/ranges.ts";
+import { FileError } from "../../index.ts";
+import { dequantize, openGguf } from "../../gguf/index.ts";
+import type { GgufFile, GgufInfo, GgufValue } from "../../gguf/index.ts";
+import type { Checkpoint, StoredTensor } from "../checkpoint.ts";
+import { Config } from "../config.ts";
+import type { Json } from "../config.ts";
+import { eosTokens, tokenizerOfGguf } from "../gguf-tokenizer.ts";
 
 /** Hugging Face's names of a layer's tensors. */
 const OF_LAYER: { readonly [name: string]: string } = {
