@@ -58,18 +58,27 @@ export const GPU_ENCODERS: { readonly [kernel: string]: GpuEncoder } = {
 /** The kernels of the core. */
 export const CORE: GpuKernels = { encoders: GPU_ENCODERS, shaders };
 
-/** Whether a plan, or the body of a loop in it, names a kernel that the core does not have. */
-const needsMore = ({ calls }: Plan): boolean =>
-  calls.some(({ kernel, body }) => !Object.hasOwn(GPU_ENCODERS, kernel) || (body !== undefined && needsMore(body)));
+/** Kernels of a plan, and of the bodies of loops in it, that the core does not have. */
+const missing = ({ calls }: Plan): string[] =>
+  calls.flatMap(({ kernel, body }) => [...(Object.hasOwn(GPU_ENCODERS, kernel) ? [] : [kernel]), ...(body ? missing(body) : [])]);
+
+/** Whether a kernel is of the part of packed weights: the names of all that are say so. */
+const isPacked = (kernel: string): boolean => /pack/i.test(kernel);
 
 /**
- * The core, with the part of transformers for a plan that needs more: most applications do not attend. Runtimes keep what they loaded.
+ * The core, with the parts of transformers and of packed weights for a plan that needs them: most applications need neither. Runtimes keep
+ * what they loaded.
  * @throws BackendError for a part that cannot be loaded.
  */
 export async function kernelsFor(plan: Plan): Promise<GpuKernels> {
-  if (!needsMore(plan)) return CORE;
-  const part = await import("./parts/attention.ts").catch((cause: Error) => {
+  const wanted = [...new Set(missing(plan).map(isPacked))];
+  if (wanted.length === 0) return CORE;
+  const loading = wanted.map((packed): Promise<GpuKernels> => (packed ? import("./parts/packed.ts") : import("./parts/attention.ts")));
+  const parts = await Promise.all(loading).catch((cause: Error) => {
     throw new BackendError(`webgpu: cannot load a part of the kernels: ${cause.message}; it is a file beside webgpu.js`, { cause });
   });
-  return { encoders: { ...GPU_ENCODERS, ...part.encoders }, shaders: { ...shaders, ...part.shaders } };
+  return parts.reduce(
+    (all, part) => ({ encoders: { ...all.encoders, ...part.encoders }, shaders: { ...all.shaders, ...part.shaders } }),
+    CORE,
+  );
 }
