@@ -28,6 +28,7 @@ const SCALED: bool = false;
 const LANES: u32 = 64;
 const ITEMS: u32 = 1;
 const VECTORS: u32 = 1;
+const STEPS: u32 = (ITEMS + LANES - 1u) / LANES;
 // The fewest invocations of a subgroup. They are taken to be neighbours.
 const SUBGROUP_SIZE: u32 = 4;
 
@@ -120,17 +121,17 @@ fn fetch_lanes(g: u32, i: u32) -> Item {
 // The j-th vectors of an item, a row in each column.
 fn widen_q8(item: Item, j: u32) -> mat4x4<f32> {
   let v = item.first;
-  return mat4x4<f32>(signed_bytes(v.x), signed_bytes(v.y), signed_bytes(v.z), signed_bytes(v.w));
+  return mat4x4<f32>(integers_q8(v.x), integers_q8(v.y), integers_q8(v.z), integers_q8(v.w));
+}
+
+fn widen_q4(item: Item, j: u32) -> mat4x4<f32> {
+  let v = item.first >> vec4<u32>(4u * j);
+  return mat4x4<f32>(integers_q4(v.x), integers_q4(v.y), integers_q4(v.z), integers_q4(v.w));
 }
 
 fn widen_q4m(item: Item, j: u32) -> mat4x4<f32> {
   let v = item.first >> vec4<u32>(4u * j);
-  return mat4x4<f32>(nibbles(v.x), nibbles(v.y), nibbles(v.z), nibbles(v.w));
-}
-
-fn widen_q4(item: Item, j: u32) -> mat4x4<f32> {
-  let eight = vec4<f32>(8.0);
-  return widen_q4m(item, j) - mat4x4<f32>(eight, eight, eight, eight);
+  return mat4x4<f32>(integers_q4m(v.x), integers_q4m(v.y), integers_q4m(v.z), integers_q4m(v.w));
 }
 
 fn half_of(v: vec4<u32>, j: u32) -> vec4<f32> {
@@ -157,7 +158,12 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
     return;
   }
   var sums: array<vec4<f32>, M>;
-  for (var i = local; i < ITEMS; i += LANES) {
+  // As many steps for all invocations, so that what they read can be on its way at once.
+  for (var step = 0u; step < STEPS; step++) {
+    let i = step * LANES + local;
+    if (ITEMS % LANES != 0u && i >= ITEMS) {
+      break;
+    }
     let item = fetch(g, i);
     var scale = vec4<f32>(1.0);
     var minimum = vec4<f32>();

@@ -20,25 +20,37 @@ const SHIFTED: bool = false;
 // The same again: what follows the integers need not end with a vector of four words.
 @group(0) @binding(4) var<storage, read> b_pairs: array<vec2<u32>>;
 
-// The f16 in the lower half of a word, by its bits: devices may flush what is subnormal and take infinity and NaN for something else.
+// The f16 in the lower half of a word, by its bits: devices may flush what is subnormal and take infinity and NaN for something else. With
+// 224 more in the exponent 31 becomes that of infinity and NaN, and others are 2^112 times too great. Subnormal ones (exponent 0) come out
+// as 2^-15 (1 + f) and should be 2^-14 f, which is less; what makes that of them makes all others greater.
 fn half_f16(word: u32) -> f32 {
-  let magnitude = word & 0x7fffu;
-  let subnormal = bitcast<u32>(f32(magnitude) * 5.9604644775390625e-8);
-  let normal = (magnitude << 13u) + select(0x38000000u, 0x70000000u, magnitude >= 0x7c00u);
-  return f32_bits(select(subnormal, normal, magnitude >= 0x400u) | ((word & 0x8000u) << 16u));
+  let high = word << 16u;
+  let x = f32_bits(((high >> 3u) & 0x0fffe000u) | 0x70000000u);
+  let magnitude = min(x * 0x1p-112f, fma(x, 0x1p-111f, -0x1p-14f));
+  return bitcast<f32>(bitcast<u32>(magnitude) | (high & 0x80000000u));
 }
 
 fn half_bf16(word: u32) -> f32 {
   return f32_bits(word << 16u);
 }
 
-// Four 8-bit integers, and the lower four bits of four bytes.
-fn signed_bytes(word: u32) -> vec4<f32> {
-  return vec4<f32>((vec4<i32>(i32(word)) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u));
+// `mask` of each byte less a number: as the lowest bits of 2^23, since converting integers is slow on some devices.
+fn integers(word: u32, mask: u32, less: f32) -> vec4<f32> {
+  let bits = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(mask);
+  return bitcast<vec4<f32>>(bits | vec4<u32>(0x4b000000u)) - (8388608.0 + less);
 }
 
-fn nibbles(word: u32) -> vec4<f32> {
-  return vec4<f32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u));
+// Four integers of 8 bits; the lower four bits of four bytes, and those less 8.
+fn integers_q8(word: u32) -> vec4<f32> {
+  return integers(word ^ 0x80808080u, 255u, 128.0);
+}
+
+fn integers_q4m(word: u32) -> vec4<f32> {
+  return integers(word, 15u, 0.0);
+}
+
+fn integers_q4(word: u32) -> vec4<f32> {
+  return integers(word, 15u, 8.0);
 }
 
 // Elements k to k + 3 of a row, k a multiple of four below K.
@@ -59,19 +71,19 @@ fn factors(begin: u32, unit: u32) -> vec4<f32> {
 }
 
 fn weights_q8(row: u32, k: u32) -> vec4<f32> {
-  return signed_bytes(b_words[unit_of(row, k) * 32u + k % 32u + row % 4u]) * factor(SCALES, row, k);
+  return integers_q8(b_words[unit_of(row, k) * 32u + k % 32u + row % 4u]) * factor(SCALES, row, k);
 }
 
-fn nibbles_at(row: u32, k: u32) -> vec4<f32> {
-  return nibbles(b_words[unit_of(row, k) * 16u + k % 32u / 8u * 4u + row % 4u] >> (k & 4u));
+fn word_of_q4(row: u32, k: u32) -> u32 {
+  return b_words[unit_of(row, k) * 16u + k % 32u / 8u * 4u + row % 4u] >> (k & 4u);
 }
 
 fn weights_q4(row: u32, k: u32) -> vec4<f32> {
-  return (nibbles_at(row, k) - 8.0) * factor(SCALES, row, k);
+  return integers_q4(word_of_q4(row, k)) * factor(SCALES, row, k);
 }
 
 fn weights_q4m(row: u32, k: u32) -> vec4<f32> {
-  return fma(nibbles_at(row, k), vec4<f32>(factor(SCALES, row, k)), vec4<f32>(factor(MINIMUMS, row, k)));
+  return fma(integers_q4m(word_of_q4(row, k)), vec4<f32>(factor(SCALES, row, k)), vec4<f32>(factor(MINIMUMS, row, k)));
 }
 
 fn widened_words(words: vec2<u32>) -> vec4<f32> {

@@ -76,10 +76,10 @@ export const packedMatmul: GpuEncoder = (call, out) => {
   });
 };
 
-/** A power of two of invocations for four rows of `items`: as many as keep a GPU busy, of no more than find work. */
+/** A power of two of invocations for four rows of `items`: as many as keep a GPU busy, of no more than find work for some steps. */
 function lanesOf(groups: number, items: number, { software }: GpuFeatures): number {
   let lanes = LEAST_LANES;
-  while (!software && lanes < MOST_LANES && lanes < items && 2 * lanes * groups <= BUSY) lanes *= 2;
+  while (!software && lanes < MOST_LANES && 4 * lanes <= items && 2 * lanes * groups <= BUSY) lanes *= 2;
   return lanes;
 }
 
