@@ -144,8 +144,7 @@ export async function openDevice(options: WebGpuOptions): Promise<OpenDevice> {
     features: {
       // Without a least size nothing can be left out of a kernel on its account.
       subgroupSize: device.features.has("subgroups") ? (adapter.info.subgroupMinSize ?? LEAST_SUBGROUP) : 0,
-      // Entry points of others may not say what their language has.
-      integerProducts: gpu.wgslLanguageFeatures?.has("packed_4x8_integer_dot_product") ?? false,
+      language: gpu.wgslLanguageFeatures,
       software: isSoftware(adapter.info),
       maxWorkgroupSize: Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX),
       maxWorkgroupBytes: limits.maxComputeWorkgroupStorageSize,

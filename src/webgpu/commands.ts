@@ -58,12 +58,12 @@ export const GPU_ENCODERS: { readonly [kernel: string]: GpuEncoder } = {
 /** The kernels of the core. */
 export const CORE: GpuKernels = { encoders: GPU_ENCODERS, shaders };
 
-/** Kernels of a plan, and of the bodies of loops in it, that the core does not have. */
-const missing = ({ calls }: Plan): string[] =>
-  calls.flatMap(({ kernel, body }) => [...(Object.hasOwn(GPU_ENCODERS, kernel) ? [] : [kernel]), ...(body ? missing(body) : [])]);
-
-/** Whether a kernel is of the part of packed weights: the names of all that are say so. */
-const isPacked = (kernel: string): boolean => /pack/i.test(kernel);
+/** Whether a plan, or the body of a loop in it, names a kernel that the core does not have: one of packed weights, which all say so, or not. */
+const needs = ({ calls }: Plan, packed: boolean): boolean =>
+  calls.some(
+    ({ kernel, body }) =>
+      (!Object.hasOwn(GPU_ENCODERS, kernel) && /pack/i.test(kernel) === packed) || (body !== undefined && needs(body, packed)),
+  );
 
 /**
  * The core, with the parts of transformers and of packed weights for a plan that needs them: most applications need neither. Runtimes keep
@@ -71,14 +71,18 @@ const isPacked = (kernel: string): boolean => /pack/i.test(kernel);
  * @throws BackendError for a part that cannot be loaded.
  */
 export async function kernelsFor(plan: Plan): Promise<GpuKernels> {
-  const wanted = [...new Set(missing(plan).map(isPacked))];
-  if (wanted.length === 0) return CORE;
-  const loading = wanted.map((packed): Promise<GpuKernels> => (packed ? import("./parts/packed.ts") : import("./parts/attention.ts")));
-  const parts = await Promise.all(loading).catch((cause: Error) => {
-    throw new BackendError(`webgpu: cannot load a part of the kernels: ${cause.message}; it is a file beside webgpu.js`, { cause });
-  });
-  return parts.reduce(
-    (all, part) => ({ encoders: { ...all.encoders, ...part.encoders }, shaders: { ...all.shaders, ...part.shaders } }),
-    CORE,
-  );
+  let { encoders, shaders } = CORE;
+  const add = (part: GpuKernels): void => {
+    encoders = { ...encoders, ...part.encoders };
+    shaders = { ...shaders, ...part.shaders };
+  };
+  try {
+    if (needs(plan, false)) add(await import("./parts/attention.ts"));
+    if (needs(plan, true)) add(await import("./parts/packed.ts"));
+  } catch (cause) {
+    throw new BackendError(`webgpu: cannot load a part of the kernels: ${(cause as Error).message}; it is a file beside webgpu.js`, {
+      cause,
+    });
+  }
+  return { encoders, shaders };
 }

@@ -52,7 +52,7 @@ const run = async (backend, fn) => (await compile(fn, { backend })()).data();
 
 /** What sums of k products of about 1/3 may be off by: rounded to 7 bits of the greatest, or not. */
 const boundOf = (format, backend, m, k) =>
-  m > 8 && !isHalves(format) && backend.features.integerProducts ? 0.02 * Math.sqrt(k) : 2e-6 * Math.max(k, 32);
+  m > 8 && !isHalves(format) && backend.features.language.has(INTEGERS) ? 0.02 * Math.sqrt(k) : 2e-6 * Math.max(k, 32);
 
 async function checkProduct(backend, format, [m, k, n], what) {
   const [a, bias] = [noise(m * k, 9), noise(n, 8)];
@@ -119,7 +119,7 @@ test("subgroups, tiles and integers are where they should be", async () => {
     assert.equal(await entries(gpu, 8, format), [`packed.few${joined}`]);
     assert.equal(await entries(least, 8, format, "subgroup[A-Z]"), ["packed.few"]);
     assert.equal(await entries(least, 9, format, "dot4I8Packed"), ["packed.main", "epilogue.vectors"]);
-    const whole = isHalves(format) || !gpu.features.integerProducts;
+    const whole = isHalves(format) || !gpu.features.language.has(INTEGERS);
     assert.equal(await entries(gpu, 9, format), whole ? ["packed.main", "epilogue.vectors"] : many);
   }
 });

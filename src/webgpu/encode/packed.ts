@@ -11,8 +11,11 @@ import { activationFunction, addUp, encodeProduct, splitOf } from "./matmul.ts";
 const MOST_FEW = 8;
 /** Invocations of a workgroup that has four rows of weights, and how many keep a GPU waiting for memory alone. */
 const MOST_LANES = 256;
-const LEAST_LANES = 32;
+const LEAST_LANES = 64;
+const SOFTWARE_LANES = 32;
 const BUSY = 2 ** 17;
+/** What WGSL calls having dot4I8Packed. */
+const INTEGER_PRODUCTS = "packed_4x8_integer_dot_product";
 /** Elements that share a scale. */
 const BLOCK = 32;
 /** Invocations of kernels that make four elements each. */
@@ -59,7 +62,7 @@ export const packedMatmul: GpuEncoder = (call, out) => {
   const operands = { a: unlessEmpty(read(a)), b: unlessEmpty(read(b)), bias: read(bias), y: write(call.outputs[0]) };
   const { halves, constants, hooks } = readOf(format, n, k);
   if (m <= MOST_FEW) return few(out, attrs, operands);
-  if (!halves && out.features.integerProducts) return blocks(out, attrs, operands);
+  if (!halves && out.features.language?.has(INTEGER_PRODUCTS)) return blocks(out, attrs, operands);
   encodeProduct(out, {
     ...operands,
     file: "packed",
@@ -78,7 +81,7 @@ export const packedMatmul: GpuEncoder = (call, out) => {
 
 /** A power of two of invocations for four rows of `items`: as many as keep a GPU busy, of no more than find work for some steps. */
 function lanesOf(groups: number, items: number, { software }: GpuFeatures): number {
-  let lanes = LEAST_LANES;
+  let lanes = software ? SOFTWARE_LANES : LEAST_LANES;
   while (!software && lanes < MOST_LANES && 4 * lanes <= items && 2 * lanes * groups <= BUSY) lanes *= 2;
   return lanes;
 }
