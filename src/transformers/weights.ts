@@ -41,11 +41,22 @@ interface Sink {
   readonly tensor: Tensor;
 }
 
-/** [rows, columns] of floats with their columns as rows. */
-function transposed(values: Float32Array, rows: number, columns: number): Float32Array {
-  const out = new Float32Array(values.length);
+/** Memory for pieces, used again for every one: as much would be left for the collector otherwise as is loaded. */
+class Scratch {
+  #memory = new Float32Array(0);
+
+  /** `size` elements, good until the next call. */
+  take(size: number): Float32Array {
+    if (this.#memory.length < size) this.#memory = new Float32Array(size);
+    return this.#memory.subarray(0, size);
+  }
+}
+
+const [VALUES, PARTS] = [new Scratch(), new Scratch()];
+
+/** [rows, columns] of floats with their columns as rows, in `out`. */
+function transpose(values: Float32Array, rows: number, columns: number, out: Float32Array): void {
   for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) out[c * rows + r] = values[r * columns + c];
-  return out;
 }
 
 /** Elements of `values` [shape] with its dimensions in the order `axes`. */
@@ -74,17 +85,19 @@ async function floatSink(backend: Backend, { shape, source }: Wanted, stored: St
   return {
     tensor,
     put(first, count, bytes) {
-      const values = stored.floats(bytes);
+      const values = VALUES.take(count * columns);
+      stored.floats(bytes, values);
       if (whole !== null) {
         whole.set(values, first * columns);
         if (first + count === rows) tensor.set(permuted(whole, stored.shape, source.axes as readonly number[]), 0);
       } else if (source.transposed) {
-        const turned = transposed(values, count, columns);
+        const turned = PARTS.take(values.length);
+        transpose(values, count, columns, turned);
         if (count === rows) tensor.set(turned, 0);
         else for (let c = 0; c < columns; c++) tensor.set(turned.subarray(c * count, (c + 1) * count), c * rows + first);
       } else if (source.columns) {
         const [from, to] = source.columns;
-        const part = new Float32Array(count * (to - from));
+        const part = PARTS.take(count * (to - from));
         for (let r = 0; r < count; r++) part.set(values.subarray(r * columns + from, r * columns + to), r * (to - from));
         tensor.set(part, first * (to - from));
       } else tensor.set(values, first * columns);

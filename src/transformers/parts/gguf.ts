@@ -99,7 +99,13 @@ const rowInFile = (row: number, headDim: number): number => {
 function storedOf(file: GgufFile, name: string, { type, shape, byteLength, offset }: GgufInfo, headDim: number | null): StoredTensor {
   const rowBytes = shape.includes(0) ? 0 : byteLength / shape.slice(0, -1).reduce((a, b) => a * b, 1);
   const read = (from: number, to: number): Promise<Uint8Array> => file.readBytes(name, from * rowBytes, to * rowBytes);
-  const base = { dtype: type, shape, byteLength, place: { file: "", offset }, floats: (bytes: Uint8Array) => dequantize(type, bytes) };
+  const base = {
+    dtype: type,
+    shape,
+    byteLength,
+    place: { file: "", offset },
+    floats: (bytes: Uint8Array, out: Float32Array) => void dequantize(type, bytes, out),
+  };
   if (headDim === null) return { ...base, rows: read };
   /** `count` parts of `size` bytes, of which the first is `first` of the tensor, out of whole heads that begin at `start`. */
   const reordered = (bytes: Uint8Array, first: number, count: number, size: number, start: number): Uint8Array => {
