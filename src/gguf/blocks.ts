@@ -1,6 +1,6 @@
 /**
- * @file Elements of tensors in GGUF files as f32, block by block: what ggml's own `dequantize_row_*` gives, in f32 arithmetic and its order,
- * so that results are the same bits. Layouts: https://github.com/ggml-org/ggml, ggml-common.h and ggml-quants.c.
+ * @file Elements of tensors in GGUF files as f32, block by block: what ggml's own `dequantize_row_*` gives, in f32 arithmetic and its
+ * order, so that results are the same bits. Layouts: https://github.com/ggml-org/ggml, ggml-common.h and ggml-quants.c.
  */
 import { elements, halfBits } from "../io/safetensors.ts";
 

@@ -6,8 +6,8 @@ import { rangesOf } from "../io/ranges.ts";
 import type { Ranges } from "../io/ranges.ts";
 import { FileError } from "../index.ts";
 import { builtin } from "../node/files.ts";
-import type { Reading } from "./files.ts";
 import { stopIfAborted } from "./pages.ts";
+import type { Reading } from "./pages.ts";
 
 const PAGE_BYTES = 2 ** 22;
 

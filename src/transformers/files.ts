@@ -10,6 +10,7 @@ import { cached } from "./cache.ts";
 import { parseObject } from "./config.ts";
 import type { Json } from "./config.ts";
 import { paged } from "./pages.ts";
+import type { Reading } from "./pages.ts";
 
 /** Files by name: those of a folder that was dropped on a page, for example. */
 export type NamedFiles =
@@ -24,13 +25,6 @@ export interface Folder {
   open(name: string): Promise<RangeSource | null>;
   /** A file as JSON, which must be an object; null where there is no such file. */
   json(name: string): Promise<Json | null>;
-}
-
-/** How files are read. */
-export interface Reading {
-  readonly signal: AbortSignal | undefined;
-  /** A folder for copies of what comes over the network, true for the default one, false for none. */
-  readonly cache: boolean | string;
 }
 
 /** The most that a file of JSON may have: the largest tokenizers have 33 MB. */

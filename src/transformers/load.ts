@@ -47,7 +47,7 @@ export interface LoadPretrainedOptions {
    * `lockstep` of the user's cache; a path for another folder. Default false.
    */
   readonly cache?: boolean | string;
-  /** The module @huggingface/tokenizers, for applications that are bundled. Default: it is imported where the checkpoint has a tokenizer. */
+  /** The module @huggingface/tokenizers, for applications that are bundled. Default: it is imported where there is a tokenizer. */
   readonly tokenizers?: TokenizersModule;
   /** The module @huggingface/jinja, likewise. */
   readonly jinja?: JinjaModule;
@@ -177,7 +177,7 @@ function checkRoom(
       const bytes = bytesOfWeight(shape, stored, format);
       if (bytes > maxBytes)
         throw new BackendError(
-          `${who}: "${cut(source.name)}" takes ${bytes} bytes in ${format}, the backend ${backend.name} has at most ${maxBytes} for a tensor`,
+          `${who}: "${cut(source.name)}" takes ${bytes} bytes in ${format}, the backend ${backend.name} has at most ${maxBytes} for one`,
         );
       sum += bytes;
     }

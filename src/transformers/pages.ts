@@ -2,6 +2,13 @@
 import type { RangeSource, Ranges } from "../io/ranges.ts";
 import { FileError } from "../index.ts";
 
+/** How files are read. */
+export interface Reading {
+  readonly signal: AbortSignal | undefined;
+  /** A folder for copies of what comes over the network, true for the default one, false for none. */
+  readonly cache: boolean | string;
+}
+
 /** A page is a small part of a file, so that what is held is little beside what is loaded. */
 const pageBytes = (size: number): number => Math.min(2 ** 22, Math.max(2 ** 14, Math.ceil(size / 64)));
 
