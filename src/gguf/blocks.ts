@@ -1,8 +1,8 @@
 /**
- * @file Elements of tensors in GGUF files as f32, block by block: what ggml's own `dequantize_row_*` gives, in f32 arithmetic and its order,
- * so that results are the same bits. Layouts: https://github.com/ggml-org/ggml, ggml-common.h and ggml-quants.c.
+ * @file Elements of tensors in GGUF files as f32, block by block: what ggml's own `dequantize_row_*` gives, in f32 arithmetic and its
+ * order, so that results are the same bits. Layouts: https://github.com/ggml-org/ggml, ggml-common.h and ggml-quants.c.
  */
-import { elements, fromBits, halfBits } from "../io/safetensors.ts";
+import { elements, halfBits } from "../io/safetensors.ts";
 
 /** Reads a block of `bytes` at `at` into `out` at `to`. `scratch`: f32 of what is read as a half. */
 type ReadBlock = (bytes: Uint8Array, at: number, out: Float32Array, to: number) => void;
@@ -143,14 +143,22 @@ export const FLOAT_TYPES: readonly string[] = ["F32", "F16", "BF16"].concat(
     .map(({ name }) => name),
 );
 
-/** Elements of whole blocks as f32, for a type of `FLOAT_TYPES`. */
-export function floatsOf(type: string, bytes: Uint8Array): Float32Array {
-  if (type === "F32") return new Float32Array(elements(Float32Array, 4, bytes));
-  if (type === "F16") return fromBits(elements(Uint16Array, 2, bytes), halfBits);
-  if (type === "BF16") return fromBits(elements(Uint16Array, 2, bytes), (bits) => bits << 16);
+/** Elements of whole blocks as f32, for a type of `FLOAT_TYPES`, in `out`. */
+export function floatsOf(type: string, bytes: Uint8Array, out: Float32Array): void {
+  if (type === "F32") return out.set(elements(Float32Array, 4, bytes));
+  if (type === "F16" || type === "BF16") {
+    const halves = elements(Uint16Array, 2, bytes);
+    const bits = new Uint32Array(out.buffer, out.byteOffset, out.length);
+    if (type === "F16") for (let i = 0; i < halves.length; i++) bits[i] = halfBits(halves[i]);
+    else for (let i = 0; i < halves.length; i++) bits[i] = halves[i] << 16;
+    return;
+  }
   const { size, bytes: blockBytes, read } = BY_NAME.get(type) as BlockType;
-  const count = bytes.length / blockBytes;
-  const out = new Float32Array(count * size);
-  for (let b = 0; b < count; b++) (read as ReadBlock)(bytes, b * blockBytes, out, b * size);
-  return out;
+  for (let at = 0, to = 0; at < bytes.length; at += blockBytes, to += size) (read as ReadBlock)(bytes, at, out, to);
+}
+
+/** Elements that `bytes` of a type hold. */
+export function countOf(type: string, bytes: number): number {
+  const { size, bytes: blockBytes } = BY_NAME.get(type) as BlockType;
+  return (bytes / blockBytes) * size;
 }

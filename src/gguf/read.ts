@@ -8,7 +8,7 @@ import type { ModelSource } from "../io/source.ts";
 import { naming } from "../naming.ts";
 import { showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
-import { BLOCK_TYPES, FLOAT_TYPES, floatsOf } from "./blocks.ts";
+import { BLOCK_TYPES, countOf, FLOAT_TYPES, floatsOf } from "./blocks.ts";
 import { Cursor } from "./reader.ts";
 
 /** A value of the metadata. Integers of 64 bits that are no exact numbers are `bigint`s. */
@@ -212,7 +212,7 @@ export async function openGguf(source: ModelSource | RangeSource): Promise<GgufF
     read: async (name) => {
       const { type, shape, offset, byteLength } = infoFor(name);
       if (!FLOAT_TYPES.includes(type)) throw new DTypeError(`tensor "${cut(name)}": ${type} is not read as numbers; read its bytes`);
-      return { type, shape, data: floatsOf(type, await bytesOf(offset, offset + byteLength)) };
+      return { type, shape, data: dequantize(type, await bytesOf(offset, offset + byteLength)) };
     },
     readBytes: async (name, first = 0, last) => {
       const { offset, byteLength } = infoFor(name);
@@ -228,12 +228,16 @@ export async function openGguf(source: ModelSource | RangeSource): Promise<GgufF
 /**
  * Elements of whole blocks of a type as f32: what ggml's own dequantization gives.
  * @param type F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K, Q5_K or Q6_K
- * @throws DTypeError for other types, ArgumentError for bytes that are no whole blocks
+ * @param out where they are written, from its beginning on; default: an array of their own. It is what is returned
+ * @throws DTypeError for other types, ArgumentError for bytes that are no whole blocks and for an `out` that is too short
  */
-export function dequantize(type: string, bytes: Uint8Array): Float32Array {
+export function dequantize(type: string, bytes: Uint8Array, out?: Float32Array): Float32Array {
   if (!FLOAT_TYPES.includes(type)) throw new DTypeError(`dequantize: ${cut(String(type))} is none of ${FLOAT_TYPES.join(", ")}`);
-  const { bytes: blockBytes } = Object.values(BLOCK_TYPES).find(({ name }) => name === type) as { bytes: number };
-  if (!(bytes instanceof Uint8Array) || bytes.length % blockBytes !== 0)
-    throw new ArgumentError(`dequantize: expected a Uint8Array of whole blocks of ${blockBytes} bytes, which ${type} has`);
-  return floatsOf(type, bytes);
+  const count = bytes instanceof Uint8Array ? countOf(type, bytes.length) : NaN;
+  if (!Number.isInteger(count)) throw new ArgumentError(`dequantize: expected a Uint8Array of whole blocks of ${type}`);
+  const into = out ?? new Float32Array(count);
+  if (!(into instanceof Float32Array) || into.length < count)
+    throw new ArgumentError(`dequantize: expected a Float32Array of at least ${count} elements to write to`);
+  floatsOf(type, bytes, into.subarray(0, count));
+  return into;
 }

@@ -23,8 +23,11 @@ export interface Ranges {
   readonly begin: Uint8Array;
   /** What tells it from another file at the same address, where a server says that. */
   readonly version?: string | null;
-  /** Bytes [begin, end), which are within the size. @throws FileError for fewer. */
-  read(begin: number, end: number): Promise<Uint8Array>;
+  /**
+   * Bytes [begin, end), which are within the size; in `into`, where the source can put them there: whoever reads a large file would leave
+   * as much behind for the collector. @throws FileError for fewer.
+   */
+  read(begin: number, end: number, into?: Uint8Array): Promise<Uint8Array>;
 }
 
 const isRangeSource = (source: unknown): source is RangeSource =>
@@ -110,7 +113,7 @@ export async function rangesOf(what: string, given: ModelSource | RangeSource, s
     const path = pathOf(who);
     const state = path === null ? null : await fileState(path);
     if (path !== null && state !== null) {
-      const read = (begin: number, end: number): Promise<Uint8Array> => readRange(path, state, begin, end);
+      const read = (begin: number, end: number, into?: Uint8Array): Promise<Uint8Array> => readRange(path, state, begin, end, into);
       return { who, size: state.size, begin: await read(0, Math.min(FIRST_BYTES, state.size)), read };
     }
   } else if (typeof Blob === "function" && source instanceof Blob) {

@@ -1,5 +1,5 @@
 /** @file What weights are read from: tensors by name, of which rows can be read, whatever the file is. */
-import { MODEL_DTYPES, cut, show } from "../io/safetensors.ts";
+import { MODEL_DTYPES, cut, elements, halfBits, show } from "../io/safetensors.ts";
 import { FileError } from "../index.ts";
 import { openSafetensors } from "../safetensors/index.ts";
 import type { Shape } from "../index.ts";
@@ -18,8 +18,8 @@ export interface StoredTensor {
   readonly place: { readonly file: string; readonly offset: number };
   /** Bytes of rows [from, to). */
   rows(from: number, to: number): Promise<Uint8Array>;
-  /** Elements that bytes of whole rows are, as f32. */
-  floats(bytes: Uint8Array): Float32Array;
+  /** Elements that bytes of whole rows are, as f32, written to `out`, which has as many. */
+  floats(bytes: Uint8Array, out: Float32Array): void;
 }
 
 /** Files of a tokenizer. */
@@ -43,6 +43,22 @@ export interface Checkpoint {
   tokenizer(): Promise<TokenizerFiles | null>;
 }
 
+/** Elements by their dtype as f32. */
+const WIDENED: { readonly [dtype: string]: (bytes: Uint8Array, out: Float32Array) => void } = {
+  F32: (bytes, out) => out.set(elements(Float32Array, 4, bytes)),
+  F64: (bytes, out) => out.set(MODEL_DTYPES.F64(bytes)),
+  F16: (bytes, out) => {
+    const bits = new Uint32Array(out.buffer, out.byteOffset, out.length);
+    const halves = elements(Uint16Array, 2, bytes);
+    for (let i = 0; i < bits.length; i++) bits[i] = halfBits(halves[i]);
+  },
+  BF16: (bytes, out) => {
+    const bits = new Uint32Array(out.buffer, out.byteOffset, out.length);
+    const halves = elements(Uint16Array, 2, bytes);
+    for (let i = 0; i < bits.length; i++) bits[i] = halves[i] << 16;
+  },
+};
+
 function storedOf(name: string, file: SafetensorsFile, fileName: string, offset: number): StoredTensor {
   const { dtype, shape, byteLength } = file.tensors.get(name) as { dtype: string; shape: Shape; byteLength: number };
   const rowBytes = shape.includes(0) ? 0 : byteLength / shape.slice(0, -1).reduce((a, b) => a * b, 1);
@@ -52,7 +68,7 @@ function storedOf(name: string, file: SafetensorsFile, fileName: string, offset:
     byteLength,
     place: { file: fileName, offset },
     rows: (from, to) => file.readBytes(name, from * rowBytes, to * rowBytes),
-    floats: (bytes) => MODEL_DTYPES[dtype](bytes) as Float32Array,
+    floats: (bytes, out) => WIDENED[dtype](bytes, out),
   };
 }
 

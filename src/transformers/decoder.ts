@@ -5,7 +5,7 @@
 import { add, dense, embedding, geglu, groupedQueryAttention, model, rmsNorm, swiglu } from "../index.ts";
 import type { Layer, Tensor } from "../index.ts";
 import type { Config } from "./config.ts";
-import { fromTable, linear, same, table, vector } from "./design.ts";
+import { fromTable, layersIn, linear, same, table, vector } from "./design.ts";
 import type { Architecture, Design, Sources } from "./design.ts";
 import { rotaryOf } from "./rope.ts";
 
@@ -68,10 +68,10 @@ const SOURCES: Sources = {
 /** An architecture of the family. */
 export const decoder =
   (kind: DecoderKind): Architecture =>
-  (config, { scaling }): Design => {
+  (config, { scaling, names }): Design => {
     const vocabulary = config.count("vocab_size");
     const hidden = config.count("hidden_size");
-    const layers = config.count("num_hidden_layers");
+    const layers = layersIn(config, "num_hidden_layers", names);
     const heads = config.count("num_attention_heads");
     const keyHeads = config.count("num_key_value_heads", heads);
     const intermediate = config.count("intermediate_size");

@@ -69,6 +69,13 @@ export interface Given {
 /** Reads a configuration. @throws FileError naming what is not known */
 export type Architecture = (config: Config, given: Given) => Design;
 
+/** The number of layers, of which lists are made. @throws FileError for more than the checkpoint can have, each with a tensor at least */
+export function layersIn(config: Config, field: string, names: readonly string[]): number {
+  const layers = config.count(field);
+  if (layers > names.length) throw config.fault(field, `at most the number of tensors, ${names.length}`);
+  return layers;
+}
+
 /** `source` from a table of what each weight's name is; the key is that of the weight. */
 export type Sources = { readonly [weight: string]: (layer: string, shape: Shape) => Source };
 

@@ -10,6 +10,7 @@ import { cached } from "./cache.ts";
 import { parseObject } from "./config.ts";
 import type { Json } from "./config.ts";
 import { paged } from "./pages.ts";
+import type { Reading } from "./pages.ts";
 
 /** Files by name: those of a folder that was dropped on a page, for example. */
 export type NamedFiles =
@@ -24,13 +25,6 @@ export interface Folder {
   open(name: string): Promise<RangeSource | null>;
   /** A file as JSON, which must be an object; null where there is no such file. */
   json(name: string): Promise<Json | null>;
-}
-
-/** How files are read. */
-export interface Reading {
-  readonly signal: AbortSignal | undefined;
-  /** A folder for copies of what comes over the network, true for the default one, false for none. */
-  readonly cache: boolean | string;
 }
 
 /** The most that a file of JSON may have: the largest tokenizers have 33 MB. */
@@ -95,6 +89,15 @@ const baseName = (name: string): string => name.slice(name.lastIndexOf("/") + 1)
 /** Whether a name is that of a GGUF file. */
 const isGguf = (name: string): boolean => /\.gguf([?#]|$)/i.test(name);
 
+/** Files by name, null for what is one file. */
+function namedFiles(source: NamedFiles | RangeSource | Blob): ReadonlyMap<string, ModelSource | RangeSource> | null {
+  if (source instanceof Map) return source;
+  if (Array.isArray(source)) return new Map((source as readonly File[]).map((f) => [f.name, f]));
+  const isPlain = Object.getPrototypeOf(source) === Object.prototype;
+  if (!isPlain || typeof (source as Partial<RangeSource>).read === "function") return null;
+  return new Map(Object.entries(source as { readonly [name: string]: ModelSource }));
+}
+
 /** What is to be opened: a folder, or one file. */
 export type Opened = { readonly folder: Folder } | { readonly file: RangeSource };
 
@@ -120,19 +123,10 @@ export async function openSource(source: string | URL | NamedFiles | RangeSource
     };
     return { folder: folderOf(who, find, reading) };
   }
-  const files: ReadonlyMap<string, ModelSource | RangeSource> | null =
-    source instanceof Map
-      ? source
-      : Array.isArray(source)
-        ? new Map((source as readonly File[]).map((f) => [f.name, f]))
-        : Object.getPrototypeOf(Object(source)) === Object.prototype && typeof (source as Partial<RangeSource>).read !== "function"
-          ? new Map(Object.entries(source as { readonly [name: string]: ModelSource }))
-          : null;
-  if (files === null) {
-    if (source === null || typeof source !== "object")
-      throw new ArgumentError(`${what}: expected a folder's path, an address, files by name or a GGUF file, got ${cut(String(source))}`);
-    return { file: paged(await rangesOf(what, source as Blob, reading.signal), reading.signal) };
-  }
+  if (source === null || typeof source !== "object")
+    throw new ArgumentError(`${what}: expected a folder's path, an address, files by name or a GGUF file, got ${cut(String(source))}`);
+  const files = namedFiles(source);
+  if (files === null) return { file: paged(await rangesOf(what, source as Blob, reading.signal), reading.signal) };
   const byName = new Map([...files].map(([name, file]) => [baseName(name), file]));
   const gguf = [...byName].find(([name]) => isGguf(name));
   if (gguf !== undefined && !byName.has("config.json"))

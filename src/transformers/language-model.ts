@@ -1,5 +1,5 @@
 /** @file A decoder with its tokenizer: logits, and text that it writes. */
-import { ArgumentError, generate, tensor } from "../index.ts";
+import { ArgumentError, generator, tensor } from "../index.ts";
 import type { GenerateOptions, Model, Tensor, Tokens } from "../index.ts";
 import { Pretrained } from "./pretrained.ts";
 import { TextStream } from "./stream.ts";
@@ -50,7 +50,7 @@ export class LanguageModel extends Pretrained {
 
   /**
    * Writes what comes behind a prompt, token by token: `for await (const { text } of lm.generate("Once upon a time"))`. A text is encoded
-   * with the special tokens of the tokenizer; ids are taken as they are. The likeliest token is taken, unless an option of drawing is given:
+   * with the special tokens of the tokenizer; ids are taken as they are. The likeliest token is taken unless an option of drawing is given:
    * `temperature`, `topK`, `topP`, `minP` or `seed`. Options as of
    * `generate`; `stop` defaults to `eosTokenIds`, and what ends a text is given, without a text of its own.
    * @throws ArgumentError where prompt and `maxTokens` are more than `contextLength`, and where a text is given and there is no tokenizer;
@@ -63,23 +63,30 @@ export class LanguageModel extends Pretrained {
     const wanted = options.maxTokens ?? Math.min(MOST_TOKENS, room);
     if (wanted > room || room < 1) {
       throw new ArgumentError(
-        `generate: ${ids.length} tokens and ${wanted} to be generated are more than the contextLength of ${contextLength}; give a shorter ` +
-          "prompt or a smaller maxTokens",
+        `generate: ${ids.length} tokens and ${wanted} to be generated are more than the contextLength of ${contextLength}; give a ` +
+          "shorter prompt or a smaller maxTokens",
       );
     }
     const stream = this.tokenizer === null ? null : new TextStream(this.tokenizer, ids);
     const stop = options.stop ?? this.eosTokenIds;
     const draws = DRAWING.some((name) => options[name] !== undefined);
     const temperature = options.temperature ?? (draws ? 1 : 0);
+    const session = await generator(this.model, { capacity: this.#capacity(ids.length + wanted) });
     let left = wanted;
-    for await (const id of generate(this.model, ids, { ...options, temperature, maxTokens: wanted, stop })) {
-      left--;
-      if (stream === null) yield { id, text: "" };
-      else {
-        const text = stream.put(id);
-        yield { id, text: left === 0 || stop.includes(id) ? text + stream.end() : text };
+    try {
+      for await (const id of session.generate(ids, { ...options, temperature, maxTokens: wanted, stop })) {
+        left--;
+        const text = stream?.put(id) ?? "";
+        yield { id, text: left === 0 || stop.includes(id) ? text + (stream?.end() ?? "") : text };
       }
+    } finally {
+      session.close();
     }
+  }
+
+  /** Room for so many tokens, a power of two, so that texts of many lengths share programs. */
+  #capacity(tokens: number): number {
+    return Math.min(this.contextLength ?? Infinity, Math.max(LEAST_CAPACITY, 2 ** Math.ceil(Math.log2(tokens))));
   }
 
   #ids(who: string, ids: Tokens): number[] {
@@ -99,3 +106,6 @@ const DRAWING = ["temperature", "topK", "topP", "minP", "seed"] as const;
 
 /** Tokens without an option. */
 const MOST_TOKENS = 256;
+
+/** What there is room for at least. */
+const LEAST_CAPACITY = 256;

@@ -2,8 +2,9 @@
 import { checkCount, checkOneOf, checkOptions } from "../check.ts";
 import { cut, show } from "../io/safetensors.ts";
 import type { RangeSource } from "../io/ranges.ts";
-import { ArgumentError, BackendError, FileError, resolveBackend } from "../index.ts";
+import { ArgumentError, BackendError, FileError, LockstepError, resolveBackend } from "../index.ts";
 import type { Backend, BackendName, Layer, Model, Outputs, Shape, Tensor } from "../index.ts";
+import { sizeOf } from "../shape.ts";
 import { openFolder } from "./checkpoint.ts";
 import type { Checkpoint, StoredTensor } from "./checkpoint.ts";
 import { Config } from "./config.ts";
@@ -52,7 +53,7 @@ export interface LoadPretrainedOptions {
    * `lockstep` of the user's cache; a path for another folder. Default false.
    */
   readonly cache?: boolean | string;
-  /** The module @huggingface/tokenizers, for applications that are bundled. Default: it is imported where the checkpoint has a tokenizer. */
+  /** The module @huggingface/tokenizers, for applications that are bundled. Default: it is imported where there is a tokenizer. */
   readonly tokenizers?: TokenizersModule;
   /** The module @huggingface/jinja, likewise. */
   readonly jinja?: JinjaModule;
@@ -101,37 +102,66 @@ const some = (names: readonly string[]): string =>
 
 const keyOf = (layer: Layer, name: string): string => `${layer.name}/${name}`;
 
-/** The weights that the model needs, found by building it without any. */
-function wantedBy(design: Design): Wanted[] {
+/** A tensor under the name that the architecture knows, with the file's own name. */
+type ByName = ReadonlyMap<string, { readonly name: string; readonly stored: StoredTensor }>;
+
+/**
+ * The weights that the model needs, found by building it without any. Tables are made while it is built, so that sizes are compared with
+ * the checkpoint's as they come. @throws FileError for what does not fit
+ */
+function wantedBy(who: string, design: Design, byName: ByName): Wanted[] {
   const wanted: Wanted[] = [];
-  design.make().build(design.inputShapes, {
-    weights: (layer: Layer, name: string, shape: Shape) => {
-      wanted.push({ key: keyOf(layer, name), shape, source: design.source(layer.name, name, shape) });
-      return null;
-    },
-  });
+  const most = [...byName.values()].reduce((sum, { stored }) => sum + sizeOf(stored.shape), 0);
+  let fault: FileError | null = null;
+  const weights = (layer: Layer, name: string, shape: Shape): null => {
+    const w = { key: keyOf(layer, name), shape, source: design.source(layer.name, name, shape) };
+    wanted.push(w);
+    const stored = byName.get(w.source.name)?.stored;
+    try {
+      if (stored !== undefined) checkStored(who, stored, w);
+      else if (sizeOf(shape) > most) throw new FileError(`${who}: no tensor "${cut(w.source.name)}"`);
+    } catch (error) {
+      fault = error as FileError;
+      // Errors of layers are told who they come from.
+      throw new FileError("it does not fit", { cause: error });
+    }
+    return null;
+  };
+  try {
+    design.make().build(design.inputShapes, { weights });
+  } catch (error) {
+    if (fault === null && error instanceof LockstepError)
+      throw new FileError(`${who}: the configuration makes no model: ${error.message}`, { cause: error });
+    throw fault ?? error;
+  }
   return wanted;
 }
 
 /** Tensors of the file with the weights that are made of each. @throws FileError for tensors that are missing, unknown or do not fit */
-function matched({ who, tensors }: Checkpoint, design: Design): Map<StoredTensor, { readonly name: string; readonly wanted: Wanted[] }> {
+function matched(
+  { who: where, tensors }: Checkpoint,
+  design: Design,
+): Map<StoredTensor, { readonly name: string; readonly wanted: Wanted[] }> {
+  const who = cut(where, 120);
   const byName = new Map<string, { readonly name: string; readonly stored: StoredTensor }>();
   for (const [name, stored] of tensors) {
     const canonical = design.canonical(name);
-    if (canonical !== null) byName.set(canonical, { name, stored });
+    if (canonical === null) continue;
+    const other = byName.get(canonical);
+    if (other !== undefined) throw new FileError(`${who}: "${cut(name)}" and "${cut(other.name)}" are the same weight`);
+    byName.set(canonical, { name, stored });
   }
-  const wanted = wantedBy(design);
+  const wanted = wantedBy(who, design, byName);
   const needed = new Set(wanted.map(({ source }) => source.name));
   const missing = [...needed].filter((name) => !byName.has(name));
   const extra = [...byName].filter(([name]) => !needed.has(name)).map(([, { name }]) => name);
   if (missing.length > 0)
-    throw new FileError(`${cut(who, 120)}: no tensor ${some(missing)}${extra.length > 0 ? `; there are besides ${some(extra)}` : ""}`);
+    throw new FileError(`${who}: no tensor ${some(missing)}${extra.length > 0 ? `; there are besides ${some(extra)}` : ""}`);
   if (extra.length > 0)
-    throw new FileError(`${cut(who, 120)}: the model has no use for ${some(extra)}: it is of another architecture or configuration`);
+    throw new FileError(`${who}: the model has no use for ${some(extra)}: it is of another architecture or configuration`);
   const found = new Map<StoredTensor, { readonly name: string; readonly wanted: Wanted[] }>();
   for (const w of wanted) {
     const { name, stored } = byName.get(w.source.name) as { readonly name: string; readonly stored: StoredTensor };
-    checkStored(cut(who, 120), stored, w);
     const group = found.get(stored) ?? { name, wanted: [] };
     found.set(stored, group);
     group.wanted.push(w);
@@ -153,7 +183,7 @@ function checkRoom(
       const bytes = bytesOfWeight(w, stored, format);
       if (bytes > maxBytes)
         throw new BackendError(
-          `${who}: "${cut(w.source.name)}" takes ${bytes} bytes in ${format}, the backend ${backend.name} has at most ${maxBytes} for a tensor`,
+          `${who}: "${cut(w.source.name)}" takes ${bytes} bytes in ${format}, the backend ${backend.name} has at most ${maxBytes} for one`,
         );
       sum += bytes;
     }

@@ -3,6 +3,7 @@ import { Packer } from "../index.ts";
 import type { Backend, PackedFormat, Tensor } from "../index.ts";
 import { sizeOf } from "../shape.ts";
 import type { StoredTensor } from "./checkpoint.ts";
+import { VALUES } from "./scratch.ts";
 import type { Wanted } from "./weights.ts";
 
 /**
@@ -109,12 +110,12 @@ export class PackedSink {
     if (this.#whole !== null) {
       const width = this.#stored.shape[this.#stored.shape.length - 1];
       const [from, to] = source.columns ?? [0, width];
-      const values = this.#stored.floats(bytes);
+      const values = this.#floats(count * width, bytes);
       for (let r = 0; r < count; r++) this.#whole.set(values.subarray(r * width + from, r * width + to), (first + r) * (to - from));
       return;
     }
     if (TAKEN_OVER[dtype] !== packer.format) {
-      const values = this.#stored.floats(bytes);
+      const values = this.#floats(count * k, bytes);
       for (let r = 0; r < count; r++) packer.row(first + r, values.subarray(r * k, (r + 1) * k));
       return;
     }
@@ -131,6 +132,12 @@ export class PackedSink {
       const [scale, minimum] = block.read(bytes, i * block.bytes, q);
       packer.block(first + Math.floor(i / each), i % each, q, scale, minimum);
     }
+  }
+
+  #floats(count: number, bytes: Uint8Array): Float32Array {
+    const values = VALUES.take(count);
+    this.#stored.floats(bytes, values);
+    return values;
   }
 
   /** The weight, once all rows have been put. */

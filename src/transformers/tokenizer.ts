@@ -152,8 +152,8 @@ export class Tokenizer {
     if (template === null) throw new ArgumentError('applyChatTemplate: the checkpoint has no chat template; give one: { template: "..." }');
     if (this.#jinja instanceof Error) {
       throw new LockstepError(
-        "applyChatTemplate: chat templates need the package @huggingface/jinja (npm install @huggingface/jinja), or, where an application " +
-          'is bundled, loadPretrained(source, { jinja: await import("@huggingface/jinja") })',
+        "applyChatTemplate: chat templates need the package @huggingface/jinja (npm install @huggingface/jinja), or, where an " +
+          'application is bundled, loadPretrained(source, { jinja: await import("@huggingface/jinja") })',
         { cause: this.#jinja },
       );
     }

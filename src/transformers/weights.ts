@@ -10,6 +10,7 @@ import type { StoredTensor } from "./checkpoint.ts";
 import type { Source } from "./design.ts";
 import { formatOf, PackedSink, rowsOf } from "./packed.ts";
 import type { WeightFormat } from "./packed.ts";
+import { PARTS, VALUES } from "./scratch.ts";
 
 /** A weight of the model: what it needs, and where that is. */
 export interface Wanted {
@@ -46,11 +47,9 @@ interface Sink {
   dispose?(): void;
 }
 
-/** [rows, columns] of floats with their columns as rows. */
-function transposed(values: Float32Array, rows: number, columns: number): Float32Array {
-  const out = new Float32Array(values.length);
+/** [rows, columns] of floats with their columns as rows, in `out`. */
+function transpose(values: Float32Array, rows: number, columns: number, out: Float32Array): void {
   for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) out[c * rows + r] = values[r * columns + c];
-  return out;
 }
 
 /** Elements of `values` [shape] with its dimensions in the order `axes`. */
@@ -80,17 +79,19 @@ async function floatSink(backend: Backend, { shape, source }: Wanted, stored: St
     tensor,
     dispose: () => tensor.dispose(),
     put(first, count, bytes) {
-      const values = stored.floats(bytes);
+      const values = VALUES.take(count * columns);
+      stored.floats(bytes, values);
       if (whole !== null) {
         whole.set(values, first * columns);
         if (first + count === rows) tensor.set(permuted(whole, stored.shape, source.axes as readonly number[]), 0);
       } else if (source.transposed) {
-        const turned = transposed(values, count, columns);
+        const turned = PARTS.take(values.length);
+        transpose(values, count, columns, turned);
         if (count === rows) tensor.set(turned, 0);
         else for (let c = 0; c < columns; c++) tensor.set(turned.subarray(c * count, (c + 1) * count), c * rows + first);
       } else if (source.columns) {
         const [from, to] = source.columns;
-        const part = new Float32Array(count * (to - from));
+        const part = PARTS.take(count * (to - from));
         for (let r = 0; r < count; r++) part.set(values.subarray(r * columns + from, r * columns + to), r * (to - from));
         tensor.set(part, first * (to - from));
       } else tensor.set(values, first * columns);

@@ -2,7 +2,7 @@
 import { add, dense, embedding, expandDims, layerNorm, model, multiHeadAttention, positionEmbedding, reshape, slice } from "../../index.ts";
 import type { Tensor } from "../../index.ts";
 import { ACTIVATIONS } from "../activation.ts";
-import { fromTable, linear, same, table, vector } from "../design.ts";
+import { fromTable, layersIn, linear, same, table, vector } from "../design.ts";
 import type { Architecture, Sources } from "../design.ts";
 
 const SOURCES: Sources = {
@@ -27,7 +27,7 @@ const UNUSED = /^(cls|classifier|qa_outputs)\.|^embeddings\.position_ids$/;
 const bert: Architecture = (config, { names }) => {
   const vocabulary = config.count("vocab_size");
   const hidden = config.count("hidden_size");
-  const layers = config.count("num_hidden_layers");
+  const layers = layersIn(config, "num_hidden_layers", names);
   const heads = config.count("num_attention_heads");
   const inner = config.count("intermediate_size");
   const positions = config.count("max_position_embeddings", 512);

@@ -3,7 +3,7 @@ import { cut, show } from "../../io/safetensors.ts";
 import type { RangeSource } from "../../io/ranges.ts";
 import { FileError } from "../../index.ts";
 import { dequantize, openGguf } from "../../gguf/index.ts";
-import type { GgufFile, GgufInfo, GgufValue } from "../../gguf/index.ts";
+import type { GgufFile, GgufInfo } from "../../gguf/index.ts";
 import type { Checkpoint, StoredTensor } from "../checkpoint.ts";
 import { Config } from "../config.ts";
 import type { Json } from "../config.ts";
@@ -47,37 +47,32 @@ function configOf(who: string, file: GgufFile): Json {
   const known = ["llama", "qwen2", "qwen3"];
   if (typeof architecture !== "string" || !known.includes(architecture))
     throw new FileError(`${who}: general.architecture must be one of ${known.join(", ")}, found ${show(architecture)}`);
-  const of = (key: string): GgufValue | undefined => metadata.get(`${architecture}.${key}`);
-  if (Number(of("expert_count") ?? 0) > 0)
-    throw new FileError(`${who}: mixtures of experts (${architecture}.expert_count) are not supported`);
+  const given = new Config(who, Object.fromEntries(metadata));
+  const key = (name: string): string => `${architecture}.${name}`;
   const has = (name: string): boolean => tensors.has(name);
-  const [hidden, heads] = [Number(of("embedding_length")), Number(of("attention.head_count"))];
-  const headDim = of("attention.key_length") ?? Math.floor(hidden / heads);
-  const turned = of("rope.dimension_count") ?? headDim;
-  for (const [key, value] of [
-    ["rope.dimension_count", turned],
-    ["attention.value_length", of("attention.value_length") ?? headDim],
-  ] as const)
-    if (value !== headDim)
-      throw new FileError(`${who}: ${architecture}.${key} must be that of a head, ${String(headDim)}, found ${String(value)}`);
-  const scaling = of("rope.scaling.type") ?? (of("rope.scale_linear") === undefined ? "none" : "linear");
-  const factor = of("rope.scaling.factor") ?? of("rope.scale_linear");
-  const window = of("attention.sliding_window");
+  if (given.has(key("expert_count")) && metadata.get(key("expert_count")) !== 0)
+    throw given.fault(key("expert_count"), "0: mixtures of experts are not supported");
+  const [hidden, heads] = ["embedding_length", "attention.head_count"].map((name) => given.count(key(name)));
+  const headDim = given.count(key("attention.key_length"), Math.max(1, Math.floor(hidden / heads)));
+  for (const name of ["rope.dimension_count", "attention.value_length"]) given.must(key(name), headDim);
+  const scaling = given.text(key("rope.scaling.type"), given.has(key("rope.scale_linear")) ? "linear" : "none");
+  const factor = metadata.get(key("rope.scaling.factor")) ?? metadata.get(key("rope.scale_linear"));
+  const window = given.has(key("attention.sliding_window")) ? given.count(key("attention.sliding_window")) : null;
   return {
     // Mistral's files say llama.
-    model_type: architecture === "llama" && window !== undefined ? "mistral" : architecture,
+    model_type: architecture === "llama" && window !== null ? "mistral" : architecture,
     vocab_size: tensors.get("token_embd.weight")?.shape[0],
-    hidden_size: of("embedding_length"),
-    intermediate_size: of("feed_forward_length"),
-    num_hidden_layers: of("block_count"),
-    num_attention_heads: of("attention.head_count"),
-    num_key_value_heads: of("attention.head_count_kv"),
+    hidden_size: hidden,
+    intermediate_size: given.count(key("feed_forward_length")),
+    num_hidden_layers: given.count(key("block_count")),
+    num_attention_heads: heads,
+    num_key_value_heads: given.count(key("attention.head_count_kv"), heads),
     head_dim: headDim,
-    rms_norm_eps: rounded(of("attention.layer_norm_rms_epsilon")),
-    rope_theta: of("rope.freq_base"),
+    rms_norm_eps: rounded(given.positive(key("attention.layer_norm_rms_epsilon"))),
+    rope_theta: given.positive(key("rope.freq_base"), 10000),
     ...(scaling === "none" ? {} : { rope_scaling: { rope_type: scaling, factor } }),
-    max_position_embeddings: of("context_length"),
-    ...(window === undefined ? {} : { sliding_window: window, use_sliding_window: true, max_window_layers: 0 }),
+    max_position_embeddings: given.count(key("context_length")),
+    ...(window === null ? {} : { sliding_window: window, use_sliding_window: true, max_window_layers: 0 }),
     tie_word_embeddings: !has("output.weight"),
     attention_bias: has("blk.0.attn_q.bias"),
     mlp_bias: has("blk.0.ffn_gate.bias"),
@@ -87,7 +82,7 @@ function configOf(who: string, file: GgufFile): Json {
 }
 
 /** The number that an f32 was made of, where it has few digits. */
-const rounded = (value: GgufValue | undefined): GgufValue | undefined => (typeof value === "number" ? Number(value.toPrecision(6)) : value);
+const rounded = (value: number): number => Number(value.toPrecision(6));
 
 /** Row r of a head's query or key, as files of llama have them: the halves of a head's features lie between one another. */
 const rowInFile = (row: number, headDim: number): number => {
@@ -99,7 +94,13 @@ const rowInFile = (row: number, headDim: number): number => {
 function storedOf(file: GgufFile, name: string, { type, shape, byteLength, offset }: GgufInfo, headDim: number | null): StoredTensor {
   const rowBytes = shape.includes(0) ? 0 : byteLength / shape.slice(0, -1).reduce((a, b) => a * b, 1);
   const read = (from: number, to: number): Promise<Uint8Array> => file.readBytes(name, from * rowBytes, to * rowBytes);
-  const base = { dtype: type, shape, byteLength, place: { file: "", offset }, floats: (bytes: Uint8Array) => dequantize(type, bytes) };
+  const base = {
+    dtype: type,
+    shape,
+    byteLength,
+    place: { file: "", offset },
+    floats: (bytes: Uint8Array, out: Float32Array) => void dequantize(type, bytes, out),
+  };
   if (headDim === null) return { ...base, rows: read };
   /** `count` parts of `size` bytes, of which the first is `first` of the tensor, out of whole heads that begin at `start`. */
   const reordered = (bytes: Uint8Array, first: number, count: number, size: number, start: number): Uint8Array => {

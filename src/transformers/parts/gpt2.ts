@@ -2,7 +2,7 @@
 import { add, dense, embedding, layerNorm, model, multiHeadAttention, positionEmbedding } from "../../index.ts";
 import type { Shape, Tensor } from "../../index.ts";
 import { ACTIVATIONS } from "../activation.ts";
-import { fromTable, kernel, same, table, vector } from "../design.ts";
+import { fromTable, kernel, layersIn, same, table, vector } from "../design.ts";
 import type { Architecture, Source, Sources } from "../design.ts";
 
 /** Part `i` of the three that `c_attn` holds side by side: queries, keys, values. */
@@ -29,10 +29,10 @@ const SOURCES: Sources = {
   attentionOutputBias: (layer, shape) => vector(`${layer}.c_proj.bias`, shape),
 };
 
-const gpt2: Architecture = (config) => {
+const gpt2: Architecture = (config, { names }) => {
   const vocabulary = config.count("vocab_size");
   const hidden = config.count("n_embd");
-  const layers = config.count("n_layer");
+  const layers = layersIn(config, "n_layer", names);
   const heads = config.count("n_head");
   const positions = config.count("n_positions", 1024);
   const inner = config.count("n_inner", 4 * hidden);

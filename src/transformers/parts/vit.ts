@@ -16,7 +16,7 @@ import {
 } from "../../index.ts";
 import type { Layer, Tensor } from "../../index.ts";
 import { ACTIVATIONS } from "../activation.ts";
-import { fromTable, linear, same, vector } from "../design.ts";
+import { fromTable, layersIn, linear, same, vector } from "../design.ts";
 import type { Architecture, Sources } from "../design.ts";
 
 const PATCHES = "vit.embeddings.patch_embeddings.projection";
@@ -51,9 +51,9 @@ const classToken = (name: string): Layer =>
     call: (x, { token }) => concat([broadcastTo(token, [x.shape[0], 1, x.shape[2]]), x], 1),
   });
 
-const vit: Architecture = (config) => {
+const vit: Architecture = (config, { names }) => {
   const hidden = config.count("hidden_size");
-  const layers = config.count("num_hidden_layers");
+  const layers = layersIn(config, "num_hidden_layers", names);
   const heads = config.count("num_attention_heads");
   const inner = config.count("intermediate_size");
   const size = config.count("image_size", 224);
