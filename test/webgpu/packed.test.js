@@ -35,7 +35,7 @@ const noise = (n, seed) => Float32Array.from({ length: n }, (_, i) => (((i + 1) 
 function packedOf(format, rows, k, transposed = false) {
   const packer = new Packer(format, rows, k);
   for (let r = 0; r < rows; r++) packer.row(r, noise(k, r + 1));
-  return packer.tensor(transposed);
+  return packer.tensor({ transposed });
 }
 
 /** a b^T + bias in f64, of b's rows. */
@@ -191,7 +191,7 @@ function same(got, want, what) {
 for (const format of ["f16", "bf16"]) {
   test(`every ${format}: as elements, as rows and in products`, async () => {
     const packer = everyHalf(format);
-    const [rows, columns] = [packer.tensor(), packer.tensor(true)];
+    const [rows, columns] = [packer.tensor(), packer.tensor({ transposed: true })];
     const [byRows, byColumns] = [await rows.data(), await columns.data()];
     const index = Int32Array.from([255, 0, 124, -3, 300, 4, 252]);
     const wanted = [255, 0, 124, 0, 255, 4, 252].flatMap((r) => [...byRows.slice(r * 256, (r + 1) * 256)]);
