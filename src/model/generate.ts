@@ -1,7 +1,7 @@
 /**
  * @file Text, token by token, of models that map tokens [batch, time] to logits [batch, time, vocabulary] and attend causally. Keys and
- * values of tokens that were read are kept in caches of a fixed capacity, so that a token costs one run of one program whatever came before
- * it: nothing is compiled, allocated or copied for it.
+ * values of tokens that were read are kept in caches of a fixed capacity, so that a token, or several, cost one run of one program whatever
+ * came before them: nothing is compiled, allocated or copied for it.
  */
 import type { Backend } from "../backend.ts";
 import { once } from "../cache.ts";

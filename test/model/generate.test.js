@@ -9,74 +9,14 @@ import * as nn from "../../build/esm/nn/index.js";
 import { mean } from "../../build/esm/ops/composite.js";
 import { add, mul } from "../../build/esm/ops/map.js";
 import { reshape } from "../../build/esm/ops/move.js";
-import { Random } from "../../build/esm/random.js";
-import { tensor, zeros } from "../../build/esm/tensor.js";
+import { zeros } from "../../build/esm/tensor.js";
 import { referenceBackend } from "../reference/index.js";
 import { errorOf } from "./helpers.js";
+import { all, argMax, around, counting, fill, MODELS, refused, table, VOCABULARY, whole } from "./text.js";
 
-const VOCABULARY = 13;
+const { dense, embedding, groupedQueryAttention, layerNorm, multiHeadAttention } = nn;
 const backend = await open("wasm", { reproducible: true });
 test.after(() => backend.close());
-
-/** Weights that no initializer gives, large enough for the likeliest token to be clear. */
-function fill(m, size = 0.6) {
-  m.weights.forEach(({ tensor: t }, i) => t.set(new Random(11 + i).normal(t.size).map((v) => v * size)));
-  return m;
-}
-
-const { dense, embedding, groupedQueryAttention, layerNorm, multiHeadAttention, rmsNorm, swiglu } = nn;
-/** A block that attends, between an embedding and a head. */
-const around = (attending, more = {}) => {
-  const [tokens, norm, head] = [embedding(VOCABULARY, 8), layerNorm(), dense(VOCABULARY)];
-  const positions = more.positions ? nn.positionEmbedding(more.positions) : null;
-  return model(
-    (x) => {
-      const e = tokens.call(x);
-      let y = positions === null ? e : add(e, positions.call(e));
-      for (const a of attending) y = add(y, a.call(norm.call(y)));
-      const logits = head.call(y);
-      more.probe?.(logits);
-      return logits;
-    },
-    { inputShape: [null] },
-  );
-};
-
-const MODELS = {
-  "multi-head attention with learned positions": (more) =>
-    around([multiHeadAttention(2, 4, { useCausalMask: true })], { positions: 96, ...more }),
-  "grouped queries, turned, in a window": (more) =>
-    around(
-      [4, 3].map((window) => groupedQueryAttention(4, 4, 2, { useCausalMask: true, rotary: {}, slidingWindow: window })),
-      more,
-    ),
-  "one head of keys, with norms and a gated block": (more) =>
-    around(
-      [groupedQueryAttention(4, 2, 1, { useCausalMask: true, rotary: {}, queryKeyNorm: 1e-6, useBias: false }), rmsNorm(), swiglu(8)],
-      more,
-    ),
-  "a transformer's decoder with a tied head": (more) => {
-    const tokens = nn.tokenAndPositionEmbedding(VOCABULARY, 96, 8);
-    const block = nn.transformerDecoder(16, 2, { normalizeFirst: true });
-    return model(
-      (x) => {
-        const logits = tokens.attend(block.call(tokens.call(x)));
-        more?.probe?.(logits);
-        return logits;
-      },
-      { inputShape: [null] },
-    );
-  },
-};
-
-const all = async (iterator) => {
-  const out = [];
-  for await (const t of iterator) out.push(t);
-  return out;
-};
-const argMax = (row) => row.indexOf(Math.max(...row));
-/** Logits of all steps by the whole forward pass, [time][vocabulary]. */
-const whole = async (m, tokens) => (await (await m.predict(tensor([tokens], undefined, "i32"))).array())[0];
 
 for (const [name, make] of Object.entries(MODELS)) {
   test(`${name}: every token and its logits are those of the whole forward pass`, async () => {
@@ -138,13 +78,6 @@ test("prompts are read in chunks, after which all is as if they had been read at
   assert.equal(await all(session.generate([], { maxTokens: 1, temperature: 0 })), [want]);
 });
 
-/** A model whose logits behind token t are row t of a table. */
-function table(rows) {
-  const e = embedding(rows.length, rows[0].length);
-  const m = sequential([e], { inputShape: [null] });
-  e.weights[0].tensor.set(Float32Array.from(rows.flat()));
-  return m;
-}
 const LOGITS = [2, 1, 0.5, 0, -0.5, -1, -3, 1.5];
 const constant = table(LOGITS.map(() => LOGITS));
 const shares = (logits) => {
@@ -226,22 +159,6 @@ test("the same seed gives the same text, another one another; options change it,
     first,
   );
 });
-
-/** Calls of a backend's methods from here on. */
-function counting(of) {
-  const counts = { alloc: 0, free: 0, compile: 0, write: 0, read: 0, run: 0 };
-  for (const name of Object.keys(counts)) {
-    const method = of[name];
-    of[name] = (...args) => {
-      counts[name]++;
-      return method.apply(of, args);
-    };
-  }
-  return {
-    counts,
-    stop: () => Object.keys(counts).forEach((name) => delete of[name]),
-  };
-}
 
 test("from token 2 to token 4,000 nothing is compiled, allocated or written: a token is one run and the read of its number", async () => {
   const m = fill(around([groupedQueryAttention(2, 2, 1, { useCausalMask: true, rotary: {} })]), 0.3);
@@ -360,12 +277,6 @@ test("weights that training has changed are read by the next token", async () =>
   m.setWeights([[[0, 0, 1], [0, 0, 1], [0, 0, 1]]]);
   assert.equal(await all(session.generate([], { maxTokens: 2, temperature: 0 })), [2, 2]);
 });
-
-const refused = async (fn, name, message) => {
-  const error = await errorOf(fn);
-  assert.is(error.name, name, error.message);
-  assert.match(error.message, message);
-};
 
 test("layers that take several steps together are refused by name", async () => {
   const of =
