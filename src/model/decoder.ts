@@ -5,6 +5,7 @@
  * without elements; each session brings its own tensors in their place, so that sessions share programs.
  */
 import type { Backend } from "../backend.ts";
+import { Body } from "../body.ts";
 import { once } from "../cache.ts";
 import type { Lru } from "../cache.ts";
 import type { DType } from "../dtype.ts";
@@ -73,13 +74,13 @@ export class Decoder {
   readonly key = standIn([4], "u32");
   /** Keys and values of each call that attends, in the order of these calls; known from the first trace on. */
   readonly caches: Tensor[] = [];
-  readonly #model: InferenceModel<Outputs>;
+  readonly model: InferenceModel<Outputs>;
   readonly #programs: Lru<Executable>;
   readonly #drawn = new Map<number, Tensor>();
   #others: readonly Tensor[] | null = null;
 
   constructor(model: InferenceModel<Outputs>, backend: Backend, batch: number, capacity: number, vocabulary: number) {
-    this.#model = model;
+    this.model = model;
     this.backend = backend;
     this.batch = batch;
     this.capacity = capacity;
@@ -210,9 +211,10 @@ export class Decoder {
   /** Logits [batch, time, vocabulary] of tokens at positions `at`, whose keys and values go into the caches. */
   #forward(tokens: Tensor, { counted, at, ends }: { counted: Tensor; at: Tensor; ends: Tensor }): Tensor {
     const { batch, capacity, vocabulary, positions } = this;
-    const model = this.#model;
+    const model = this.model;
     const time = tokens.shape[1];
     const rows = this.#rows(counted, at, capacity);
+    const graph = currentGraph();
     let calls = 0;
     const kept = (x: Tensor): Tensor => {
       const [, , ...rest] = x.shape;
@@ -228,7 +230,16 @@ export class Decoder {
         if (count !== time) throw new LockstepError(`it has ${count} steps where ${time} are read: text needs an output for each token`);
         return at;
       },
-      append: (k, v) => ({ k: kept(k), v: kept(v), offset: positions, lengths: ends }),
+      append: (k, v) => {
+        for (let at = currentGraph(); at !== graph && at instanceof Body; at = at.outer) {
+          if (at.steps !== 1)
+            throw new LockstepError(
+              `it is called in a scan of ${at.steps} steps, each of which would need keys and values of its own; while text is generated ` +
+                "they are kept once for each call: stack layers with layerStack(layer, count), or call them one after another",
+            );
+        }
+        return { k: kept(k), v: kept(v), offset: positions, lengths: ends };
+      },
     };
     const known = new Set(model.weights.map((w) => w.tensor));
     const outputs = withMode({ training: false, key: null }, () =>

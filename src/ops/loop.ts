@@ -106,7 +106,7 @@ function looped(op: Op, given: Loop): Looped {
 }
 
 function traceLoop(op: Op, outer: Graph, { begin, xs, length, reverse, remat = false, keys = null, step }: Loop): readonly Tensor[] {
-  const body = new Body(outer);
+  const body = new Body(outer, length);
   const first = begin.map((t) => symbolOf(outer, t));
   const targets = first.map(({ shape, dtype }) => body.carry(shape, dtype));
   const sliceOf = (whole: Tensor): Tensor => body.slice(symbolOf(outer, whole));
