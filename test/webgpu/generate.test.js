@@ -3,7 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { open } from "../../build/esm/init.js";
 import { generate, generator } from "../../build/esm/model/generate.js";
-import { model } from "../../build/esm/model/model.js";
+import { model, sequential } from "../../build/esm/model/model.js";
 import { dense, embedding, groupedQueryAttention, layerNorm } from "../../build/esm/nn/index.js";
 import { add } from "../../build/esm/ops/map.js";
 import { Random } from "../../build/esm/random.js";
@@ -81,6 +81,20 @@ test("behind a stop in the middle of a run texts go on as with one token a run",
     "a stop in the middle of a run",
   );
   for (const n of [3, 4]) assert.equal(await text(n), want);
+});
+
+test("with temporaries of f16 logits are f32 all the same, for any number of tokens a run", async () => {
+  const half = await openGpu({ storage: "f16" });
+  const [words, best] = [2048, 1234];
+  const m = sequential([embedding(words, 1), dense(words)], { inputShape: [null] });
+  m.build([[null]]);
+  // All alike in f16.
+  const logits = Float32Array.from({ length: words }, (_, i) => (i === best ? 10.001 : 10));
+  [new Float32Array(words).fill(1), logits, new Float32Array(words)].forEach((values, i) => m.weights[i].tensor.set(values));
+  m.moveTo(half);
+  for (const tokensPerRun of [1, 4])
+    assert.equal(await all(generate(m, [1, 2, 3], { maxTokens: 4, temperature: 0, tokensPerRun })), [best, best, best, best]);
+  half.close();
 });
 
 test.run();
