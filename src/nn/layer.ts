@@ -265,11 +265,12 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
           own.length = 0;
           const make: Parameters<typeof build>[1] = (name, shape, options) => {
             const who = `weight "${name}"`;
-            checkShape(who, shape);
+            const { checkWeight, stack } = context();
+            // A file knows more of it.
+            if (!checkWeight) checkShape(who, shape);
             const { init, trainable = true, regularizer = null } = checkOptions(who, options, WEIGHT_OPTIONS);
             if (init === undefined)
               throw new ArgumentError(`${who}: expected options that say how it begins, such as { init: "glorotUniform" }, got none`);
-            const { checkWeight, stack } = context();
             const all = stack?.shapeOf(shape) ?? shape;
             checkWeight?.(name, all);
             // What a file is about to replace need not be random: 1 ms of the start of a small model, 2 s of one with 12 million weights

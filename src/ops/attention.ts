@@ -165,8 +165,7 @@ export function attention(q: TensorLike, k: TensorLike, v: TensorLike, options: 
   const { causal = false, window = 0, scale = 1 / Math.sqrt(dim), dropout = 0, offset = tk - tq } = o;
   checkFlag("attention", "causal", causal);
   if (o.window !== undefined) checkCount("attention", "window", window);
-  if (!Number.isFinite(Math.fround(scale)))
-    throw new ArgumentError(`attention: scale must be a finite number of f32, got ${shown(scale)}`);
+  if (!Number.isFinite(Math.fround(scale))) throw new ArgumentError(`attention: scale must be a finite number of f32, got ${shown(scale)}`);
   checkNumber("attention", "dropout", dropout, 0, 1);
   const { mask, maskStrides } = readMask(o.mask ?? null, [b, heads, tq, tk]);
   const fixed = typeof offset === "number";
