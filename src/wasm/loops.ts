@@ -72,9 +72,6 @@ export const LOOPS: LoopSupport = {
   beginStep(words, command, step) {
     const start = (command >>> 2) + HEADER_WORDS;
     const table = start + words[start + 1];
-    for (let i = 0; i < words[table]; i++) {
-      const [word, base, stride] = words.subarray(table + 1 + 3 * i, table + 4 + 3 * i);
-      words[start + word] = base + step * (stride | 0);
-    }
+    for (let i = 0, at = table + 1; i < words[table]; i++, at += 3) words[start + words[at]] = words[at + 1] + step * (words[at + 2] | 0);
   },
 };
