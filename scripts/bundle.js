@@ -28,12 +28,13 @@ const FILES = {
   "webgpu.js": "webgpu/index.js",
   ...Object.fromEntries(PARTS.map((part) => [`webgpu-${part}.js`, `webgpu/parts/${part}.js`])),
   "pool.js": "wasm/pool.js",
+  "bar.js": "bar.js",
   "write.js": "node/write.js",
   "worker.js": "wasm/worker.js",
 };
 /** Modules that are files of their own, so that others import these: classes that all entries share, and parts loaded on demand. */
 const SHARED = new Map(
-  ["errors.js", "webgpu.js", ...PARTS.map((part) => `webgpu-${part}.js`), "pool.js", "write.js"].map((file) => [
+  ["errors.js", "webgpu.js", ...PARTS.map((part) => `webgpu-${part}.js`), "pool.js", "bar.js", "write.js"].map((file) => [
     join(esm, FILES[file]),
     `./${file}`,
   ]),
