@@ -5,7 +5,7 @@ import { constantOp, currentGraph, symbolOf, trace } from "../graph.ts";
 import type { Attrs, Graph, Lowered, Op } from "../graph.ts";
 import * as kernels from "../kernels.ts";
 import { withMode } from "../mode.ts";
-import { placeAssigned } from "../plan/assigned.ts";
+import { planBody } from "../plan/body.ts";
 import { copyCall } from "../plan/copy.ts";
 import { base } from "../plan/simplify.ts";
 import { runGraph } from "../run.ts";
@@ -39,7 +39,7 @@ const repeatOp: Op = {
         outputs,
         required: carried.length,
         attrs: { length, reverse, moves: operandsOf(repeated).map(({ moves }) => moves) },
-        body: { graph: body, results: collected.slice(0, outputs.length - carried.length), placing: placeAssigned },
+        body: { graph: body, results: collected.slice(0, outputs.length - carried.length), planBody },
       },
     ];
   },
