@@ -29,12 +29,18 @@ const FILES = {
   ...Object.fromEntries(PARTS.map((part) => [`webgpu-${part}.js`, `webgpu/parts/${part}.js`])),
   "pool.js": "wasm/pool.js",
   "bar.js": "bar.js",
+  "devices.js": "model/devices.js",
+  "padding.js": "model/padding.js",
+  "reader.js": "model/reader.js",
+  "weights.js": "model/weights.js",
   "write.js": "node/write.js",
   "worker.js": "wasm/worker.js",
 };
+/** Files that are loaded on demand besides. Each is whole in itself but for errors. */
+const ON_DEMAND = ["pool.js", "bar.js", "devices.js", "padding.js", "reader.js", "weights.js", "write.js"];
 /** Modules that are files of their own, so that others import these: classes that all entries share, and parts loaded on demand. */
 const SHARED = new Map(
-  ["errors.js", "webgpu.js", ...PARTS.map((part) => `webgpu-${part}.js`), "pool.js", "bar.js", "write.js"].map((file) => [
+  ["errors.js", "webgpu.js", ...PARTS.map((part) => `webgpu-${part}.js`), ...ON_DEMAND].map((file) => [
     join(esm, FILES[file]),
     `./${file}`,
   ]),
