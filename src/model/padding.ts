@@ -1,6 +1,6 @@
 /**
- * @file Sequences brought to a few lengths: loaded on demand, where `padTo` is given. It is whole in itself: what makes tensors it is given,
- * since bundlers keep for an application whatever a file that may be loaded imports of the library.
+ * @file Sequences brought to a few lengths: loaded on demand, where `padTo` is given. It is whole in itself, and is given what makes
+ * tensors: bundlers keep for an application whatever a file that may be loaded imports of the library.
  */
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, DataError, ShapeError } from "../errors.ts";
@@ -22,8 +22,9 @@ async function withSteps(t: Tensor, steps: number, make: typeof tensor): Promise
 }
 
 /**
- * Inputs brought to the lengths of `padTo`. `make`: `tensor`. @throws ArgumentError where that is none, or the model has no open dimension; DataError for
- * longer inputs
+ * Inputs brought to the lengths of `padTo`.
+ * @param make `tensor`
+ * @throws ArgumentError where that is none, or the model has no open dimension; DataError for longer inputs
  */
 export async function padded(
   who: string,
@@ -51,8 +52,9 @@ export async function padded(
 }
 
 /**
- * Outputs without those of steps that `padded` put into what was `given`. `make`: `tensor`. @throws ShapeError where the output depends on the length in
- * another way than having as many steps
+ * Outputs without those of steps that `padded` put into what was `given`.
+ * @param make `tensor`
+ * @throws ShapeError where the output depends on the length in another way than having as many steps
  */
 export async function unpadded(
   y: Tensor,
