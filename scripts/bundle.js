@@ -38,16 +38,23 @@ const FILES = {
   ...PARTS,
   "pool.js": "wasm/pool.js",
   "bar.js": "bar.js",
+  "devices.js": "model/devices.js",
+  "padding.js": "model/padding.js",
+  "reader.js": "model/reader.js",
+  "weights.js": "model/weights.js",
   "write.js": "node/write.js",
   "worker.js": "wasm/worker.js",
 };
+/** Files that are loaded on demand besides. Each is whole in itself but for errors. */
+const ON_DEMAND = ["pool.js", "bar.js", "devices.js", "padding.js", "reader.js", "weights.js", "write.js"];
 /**
  * Modules that are files of their own, so that others import these: what entries share, classes above all, and parts loaded on demand.
  */
 const SHARED = new Map(
-  ["index.js", "safetensors.js", "gguf.js", "errors.js", "webgpu.js", ...Object.keys(PARTS), "pool.js", "bar.js", "write.js"].map(
-    (file) => [join(esm, FILES[file]), `./${file}`],
-  ),
+  ["index.js", "safetensors.js", "gguf.js", "errors.js", "webgpu.js", ...Object.keys(PARTS), ...ON_DEMAND].map((file) => [
+    join(esm, FILES[file]),
+    `./${file}`,
+  ]),
 );
 
 /** Reads modules that tsc wrote, with their maps; for `inference` with TRAINING false. `entry`: the file that is written. */

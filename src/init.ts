@@ -106,3 +106,21 @@ export async function candidates(): Promise<Backend[]> {
     throw error;
   }
 }
+
+/** A backend that can be opened anew after its device was lost. */
+interface Reopenable extends Backend {
+  reopen(): Promise<Backend>;
+}
+
+/** A new device of the same kind where there is one, else WASM: also as the default backend, if `lost` was that. */
+export async function replace(lost: Backend): Promise<Backend> {
+  let next: Backend | undefined;
+  try {
+    next = await (lost as Partial<Reopenable>).reopen?.();
+  } catch {
+    // No new device: the CPU is always there.
+  }
+  next ??= await resolveBackend("wasm");
+  await succeed(lost, next);
+  return next;
+}

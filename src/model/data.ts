@@ -1,15 +1,17 @@
 /** @file What `fit`, `evaluate` and `predict` take as data, checked and made into tensors before anything runs. */
 import type { TypedArray } from "../dtype.ts";
-import { ArgumentError, DataError, ShapeError } from "../errors.ts";
+import { DataError, ShapeError } from "../errors.ts";
 import { toTensor } from "../samples.ts";
-import { fits, sameShape, showShape, sizeOf } from "../shape.ts";
+import { fits, sameShape, showShape } from "../shape.ts";
 import type { OpenShape, Shape } from "../shape.ts";
 import { Tensor, tensor } from "../tensor.ts";
 import type { Loss } from "../train/losses.ts";
 import { dense, elementsOf, toSamples, View } from "./view.ts";
 import type { Data, Samples } from "./view.ts";
+import type { WeightOptions } from "./weights.ts";
 
 export type { Data } from "./view.ts";
+export type { ClassWeight } from "./weights.ts";
 
 /** One input, or a list with one item for each input of a model of several. */
 export type Inputs = Data | readonly Data[];
@@ -71,54 +73,6 @@ export async function readInputs(who: string, x: Inputs, expected: readonly Open
  */
 export type PadTo = readonly number[] | "powersOfTwo";
 
-/** `t` [samples, steps, ...] with another number of steps: zeros behind, or without the last ones. */
-async function withSteps(t: Tensor, steps: number): Promise<Tensor> {
-  const [samples, own, ...rest] = t.shape;
-  if (own === steps) return t;
-  const data = await t.data();
-  const size = sizeOf(rest);
-  const out = new (data.constructor as new (size: number) => TypedArray)(samples * steps * size);
-  const kept = Math.min(own, steps) * size;
-  for (let i = 0; i < samples; i++) out.set(data.subarray(i * own * size, i * own * size + kept), i * steps * size);
-  return tensor(out, [samples, steps, ...rest], t.dtype);
-}
-
-/**
- * Inputs brought to the lengths of `padTo`. @throws ArgumentError where that is none, or the model has no open dimension; DataError for
- * longer inputs
- */
-export async function padded(who: string, inputs: readonly Tensor[], shapes: readonly OpenShape[], padTo: PadTo): Promise<Tensor[]> {
-  const list = Array.isArray(padTo) ? (padTo as readonly number[]) : null;
-  if ((list === null && padTo !== "powersOfTwo") || !shapes.some((s) => s[0] === null)) {
-    const got = `${JSON.stringify(padTo)} for ${shapes.map(showShape).join(", ")}`;
-    throw new ArgumentError(`${who}: padTo takes a list of lengths or "powersOfTwo", for an inputShape that begins with null, got ${got}`);
-  }
-  return Promise.all(
-    inputs.map((t, i) => {
-      const steps = t.shape[1];
-      let next = 1;
-      while (next < steps) next *= 2;
-      if (list !== null) next = Math.min(...list.filter((n) => n >= steps));
-      if (shapes[i][0] !== null) return t;
-      if (next === Infinity) throw new DataError(`${who}: padTo has no length for ${steps} steps: ${showShape(list ?? [])}`);
-      return withSteps(t, next);
-    }),
-  );
-}
-
-/**
- * Outputs without those of steps that `padded` put into what was `given`. @throws ShapeError where the output depends on the length in
- * another way than having as many steps
- */
-export async function unpadded(y: Tensor, output: OpenShape, given: readonly Tensor[], inputs: readonly Tensor[]): Promise<Tensor> {
-  if (!output.includes(null)) return y;
-  const steps = new Set(inputs.flatMap((t, i) => (output[0] === null && t.shape[1] === y.shape[1] ? given[i].shape[1] : [])));
-  if (steps.size !== 1) {
-    throw new ShapeError(`predict: padTo cannot tell which steps of the output ${showShape([null, ...output])}`);
-  }
-  return withSteps(y, [...steps][0]);
-}
-
 function convert(data: TypedArray, dtype: "f32" | "i32", shape: Shape): Tensor {
   return tensor(dtype === "f32" ? Float32Array.from(data) : Int32Array.from(data), shape);
 }
@@ -179,74 +133,18 @@ export async function readTargets(who: string, y: Data, samples: number, loss: L
   return t.dtype === "f32" && !short ? t : convert(data, "f32", short ? [...t.shape, 1] : t.shape);
 }
 
-/** Weight of each class in the loss, by class number. */
-export type ClassWeight = { readonly [label: number]: number };
-
 /** How many of `samples` come before the part that is left for validation: floor(samples * (1 - split)), as in Keras. */
 export const samplesBefore = (samples: number, split: number): number => Math.floor(samples * (1 - split));
-
-/** @throws ArgumentError unless each class number has a finite weight. */
-function checkClassWeight(who: string, classWeight: ClassWeight): void {
-  if (typeof classWeight !== "object" || classWeight === null || classWeight instanceof Map)
-    throw new ArgumentError(
-      `${who}: classWeight must be an object { classNumber: weight }, got ${classWeight instanceof Map ? "a Map" : String(classWeight)}`,
-    );
-  for (const [label, weight] of Object.entries(classWeight)) {
-    if (!/^\d+$/.test(label))
-      throw new ArgumentError(`${who}: classWeight has the key ${JSON.stringify(label)}; keys must be class numbers from 0`);
-    if (!Number.isFinite(weight))
-      throw new ArgumentError(`${who}: classWeight of class ${label} must be a finite number, got ${String(weight)}`);
-  }
-}
-
-/** What samples count. */
-interface SampleWeights {
-  readonly weights: Data | undefined;
-  readonly classWeight: ClassWeight | undefined;
-  readonly samples: number;
-  /** How many of them, the first, are trained on. */
-  readonly trained: number;
-}
 
 /**
  * Weights of the loss's values, [samples] or, where a sample has several labels, [samples, ...labels]: sample weights times class weights.
  * Class weights are for training alone: only the first `trained` samples have them. Null: all 1.
  * @param target what `readTargets` gave: class numbers (i32) or rows (f32)
  */
-export async function readWeights(
-  who: string,
-  target: Samples,
-  { weights, classWeight, samples, trained }: SampleWeights,
-): Promise<Tensor | null> {
-  if (weights === undefined && classWeight === undefined) return null;
-  const y = await dense(target);
-  const perLabel = y.dtype === "i32" ? y.shape : [samples, ...y.shape.slice(1, -1)];
-  let shape: Shape = classWeight === undefined ? [samples] : perLabel;
-  let out = new Float32Array(sizeOf(shape)).fill(1);
-  if (weights !== undefined) {
-    const t = toTensor(`${who}: sampleWeight`, weights);
-    const each = sameShape(t.shape, perLabel);
-    if (!each && t.size !== samples)
-      throw new ShapeError(
-        `${who}: sampleWeight must have one number for each of ${samples} ` +
-          `samples${perLabel.length > 1 ? ` or the shape ${showShape(perLabel)}` : ""}, got ${showShape(t.shape)}`,
-      );
-    await checkFinite(`${who}: sampleWeight`, t);
-    const given = await t.data();
-    if (each) shape = perLabel;
-    const labels = sizeOf(shape) / samples;
-    out = Float32Array.from({ length: samples * labels }, (_, i) => given[each ? i : Math.floor(i / labels)]);
-  }
-  if (classWeight !== undefined) {
-    checkClassWeight(who, classWeight);
-    const data = await y.data();
-    const width = data.length / out.length;
-    const end = (out.length / samples) * trained;
-    for (let i = 0; i < end; i++) {
-      let label = width > 1 ? 0 : data[i];
-      for (let k = 1; k < width; k++) if (data[i * width + k] > data[i * width + label]) label = k;
-      out[i] *= classWeight[label] ?? 1;
-    }
-  }
-  return tensor(out, shape);
+export async function readWeights(who: string, target: Samples, weights: Data | undefined, options: WeightOptions): Promise<Tensor | null> {
+  if (weights === undefined && options.classWeight === undefined) return null;
+  const given = weights === undefined ? null : toTensor(`${who}: sampleWeight`, weights);
+  const { weightsOf } = await import("./weights.ts");
+  const { data, shape } = await weightsOf(who, await dense(target), given, options, checkFinite);
+  return tensor(data, shape);
 }

@@ -3,7 +3,7 @@ import { Slices } from "../pacing.ts";
 import { relieved } from "../relief.ts";
 import { inTurn, using } from "../run.ts";
 import type { Logs } from "../train/callbacks.ts";
-import { BatchReader } from "./batches.ts";
+import { readerOf } from "./batches.ts";
 import type { Batches } from "./batches.ts";
 import type { Inputs, PadTo, Targets } from "./data.ts";
 import type { AnyModel, Prepared, ReadBatch, SampleOptions, State } from "./learning.ts";
@@ -39,7 +39,7 @@ export function runEvaluation(
 
 /** Loss and metrics over the batches of an iterable, at most `steps` of them. */
 export async function evaluateBatches(model: AnyModel, who: string, batches: Batches, steps = Infinity, padTo?: PadTo): Promise<Logs> {
-  const reader = new BatchReader(who, batches);
+  const reader = await readerOf(who, batches);
   const slices = new Slices();
   const next = async (): Promise<ReadBatch | null> => {
     const batch = await reader.next();

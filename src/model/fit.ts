@@ -1,8 +1,7 @@
 /** @file The training loop and evaluation: which program runs when, what callbacks and the progress line get to see. */
-import type { Backend } from "../backend.ts";
 import { once } from "../cache.ts";
-import { candidates } from "../init.ts";
-import { DataError, DeviceLostError, LockstepError } from "../errors.ts";
+import { candidates, replace } from "../init.ts";
+import { DataError, LockstepError } from "../errors.ts";
 import { Slices } from "../pacing.ts";
 import { progress } from "../progress.ts";
 import type { Progress, ProgressStream } from "../progress.ts";
@@ -10,7 +9,7 @@ import { inTurn, using } from "../run.ts";
 import type { Executable } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Callback, LogHistory, Logs, TrainingHandle } from "../train/callbacks.ts";
-import { BatchReader, isBatches } from "./batches.ts";
+import { isBatches, readerOf } from "./batches.ts";
 import type { Batches } from "./batches.ts";
 import { samplesBefore } from "./data.ts";
 import type { Inputs, Targets } from "./data.ts";
@@ -21,9 +20,6 @@ import { argumentsOf } from "./training.ts";
 import { Watch } from "./tally.ts";
 import { checkFitOptions, refuse } from "./fit-options.ts";
 import type { FitOptions } from "./fit-options.ts";
-import { describe, time } from "./probe.ts";
-import type { Timing } from "./probe.ts";
-import { checkpoint, replace } from "./recovery.ts";
 
 export type { EvaluateOptions, FitOptions } from "./fit-options.ts";
 
@@ -129,7 +125,17 @@ class Fit {
     try {
       // Tracing makes the optimizer's state, which the first copy must hold.
       await this.#program(state, data, size, shuffled);
-      if (this.#model.choosing) await this.#choose(data, size, shuffled);
+      if (this.#model.choosing) {
+        const { choose } = await import("./devices.ts");
+        const told = await choose(this.#model, await candidates(), args, this.#changing(), async () => {
+          const now = this.#model.state("fit");
+          await upload(data, now.programs);
+          now.programs.trainCursor.begin(0, 0, 0);
+          return this.#program(now, data, size, shuffled);
+        });
+        if (told !== null && (this.#options.verbose ?? 1) > 0) (this.#options.stream ?? defaultStream()).write(`${told}\n`);
+        this.#model.choosing = false;
+      }
       return await this.#run(
         steps,
         validate,
@@ -161,7 +167,7 @@ class Fit {
     const { seed = 0, stepsPerEpoch, classWeight, padTo } = this.#options;
     const model = this.#model;
     const validation = await this.#validation(32);
-    const reader = new BatchReader("fit", batches);
+    const reader = await readerOf("fit", batches);
     const slices = new Slices();
     const epochSteps = async (epoch: number, bar: Progress): Promise<void> => {
       let step = 0;
@@ -211,34 +217,6 @@ class Fit {
     const data = await model.prepare(who, x, y, { sampleWeight, padTo });
     const end = Math.min(data.samples, (validationSteps ?? Infinity) * batchSize);
     return { tensors: argumentsOf(data), run: () => runEvaluation(model.state("fit"), data, 0, end, batchSize), release: data.release };
-  }
-
-  /** Moves the model to the backend that runs this step fastest. What the timed steps changed is put back. */
-  async #choose(data: Prepared, size: number, shuffled: number): Promise<void> {
-    const model = this.#model;
-    const backends = await candidates();
-    if (backends.length > 1) {
-      const copy = await checkpoint(0, this.#changing());
-      const put = (backend: Backend): void => {
-        for (const t of argumentsOf(data)) t.recover();
-        copy.recover();
-        model.moveTo(backend);
-      };
-      const timings: Timing[] = [];
-      for (const backend of backends) {
-        put(backend);
-        const now = model.state("fit");
-        await upload(data, now.programs);
-        now.programs.trainCursor.begin(0, 0, 0);
-        const program = await this.#program(now, data, size, shuffled);
-        const args = argumentsOf(data);
-        timings.push(await time(backend, () => program.enqueue(args)));
-      }
-      const best = timings.reduce((a, b) => (b.perStep < a.perStep ? b : a));
-      put(best.backend);
-      if ((this.#options.verbose ?? 1) > 0) (this.#options.stream ?? defaultStream()).write(`${describe(timings, best)}\n`);
-    }
-    model.choosing = false;
   }
 
   /** Everything that a training step changes, but its position. */
@@ -341,10 +319,7 @@ class Fit {
     return { epoch: this.#epochs, history: this.#history as unknown as LogHistory };
   }
 
-  /**
-   * Runs an epoch; when the device is lost, goes on from the last copy on another backend. Iterables cannot be rewound: there the error
-   * stands, and the model has the weights of the copy.
-   */
+  /** Runs an epoch, on a device that may be lost with copies to go on from. */
   async #withRecovery<R>(
     rewindable: boolean,
     inputs: readonly Tensor[],
@@ -352,29 +327,18 @@ class Fit {
   ): Promise<R> {
     const model = this.#model;
     const every = this.#options.recoverEvery ?? 200;
-    const needed = every > 0 && this.#model.inputShapes !== null && !model.state("fit").programs.backend.limits.hostMemory;
-    let copy = needed ? await checkpoint(0, this.#changing()) : null;
+    if (every === 0 || model.inputShapes === null || model.state("fit").programs.backend.limits.hostMemory) return epoch(0, async () => {});
+    const { recovering } = await import("./devices.ts");
     let seen = this.#steps;
-    const done = async (step: number): Promise<void> => {
-      if (copy === null || step % every !== 0) return;
-      copy = await checkpoint(step, this.#changing());
-      seen = this.#steps;
-    };
-    for (;;) {
-      try {
-        return await epoch(copy?.step ?? 0, done);
-      } catch (error) {
-        if (copy === null || !(error instanceof DeviceLostError)) throw error;
-        copy.recover();
-        if (!rewindable) throw error;
-        for (const t of inputs) t.recover();
+    return recovering(model, { every, inputs: rewindable ? inputs : null, changing: () => this.#changing() }, epoch, {
+      kept: () => {
+        seen = this.#steps;
+      },
+      lost: () => {
         this.#steps = seen;
-        const next = await replace(model.state("fit").programs.backend);
-        model.moveTo(next);
-        console.warn(`lockstep: fit: ${error.message}; training goes on from step ${copy.step} of the epoch on ${next.name}`);
-        if (next.limits.hostMemory) copy = await checkpoint(copy.step, this.#changing());
-      }
-    }
+      },
+      replace,
+    });
   }
 }
 

@@ -21,7 +21,7 @@ import { Tensor, tensor } from "../tensor.ts";
 import type { NestedArray } from "../tensor.ts";
 import type { Attr } from "../op.ts";
 import { TRAINING } from "../training.ts";
-import { padded, readInputs, unpadded } from "./data.ts";
+import { readInputs } from "./data.ts";
 import type { Inputs, PadTo } from "./data.ts";
 import { forwardOf, layersOf, madeInside, nameLayers } from "./layers.ts";
 import type { LayerLike } from "./layers.ts";
@@ -271,9 +271,13 @@ export class InferenceModel<O extends Outputs = Tensor> {
     // A prediction of a small network takes 3 us, and an await that need not be a tenth of one.
     if (this.#backend === null || this.#backend.closed) await this.follow();
     if (padTo === undefined) return outputsOf(this.#structure as O, await this.#predict(given, batchSize));
-    const inputs = await padded("predict", given, this.inputShapes as readonly OpenShape[], padTo);
+    const { padded, unpadded } = await import("./padding.ts");
+    const inputs = await padded("predict", given, this.inputShapes as readonly OpenShape[], padTo, tensor);
     const padding = await this.#predict(inputs, batchSize);
-    return outputsOf(this.#structure as O, await Promise.all(padding.map((y, i) => unpadded(y, this.outputShapes[i], given, inputs))));
+    return outputsOf(
+      this.#structure as O,
+      await Promise.all(padding.map((y, i) => unpadded(y, this.outputShapes[i], given, inputs, tensor))),
+    );
   }
 
   /** The outputs for one batch. */

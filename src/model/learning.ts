@@ -10,14 +10,14 @@ import { resolveBackend } from "../init.ts";
 import type { Layer } from "../nn/layer.ts";
 import { showShape } from "../shape.ts";
 import type { OpenShape } from "../shape.ts";
-import { Tensor } from "../tensor.ts";
+import { Tensor, tensor } from "../tensor.ts";
 import { lossByName } from "../train/losses.ts";
 import type { Loss, LossFunction, LossName } from "../train/losses.ts";
 import { metricByName } from "../train/metrics.ts";
 import type { Metric, MetricName } from "../train/metrics.ts";
 import { optimizerByName } from "../train/optimizers.ts";
 import type { Optimizer, OptimizerName } from "../train/optimizers.ts";
-import { padded, readTargets, readWeights, samplesBefore } from "./data.ts";
+import { readTargets, readWeights, samplesBefore } from "./data.ts";
 import type { ClassWeight, Data, Inputs, PadTo, Targets } from "./data.ts";
 import { InferenceModel } from "./inference.ts";
 import { logName, perOutput } from "./outputs.ts";
@@ -200,7 +200,8 @@ export class LearningModel<O extends Outputs = Tensor> extends InferenceModel<O>
     }
     let inputs = await this.readInputs(who, x);
     if (padTo !== undefined) {
-      inputs = await padded(who, await Promise.all(inputs.map(dense)), this.inputShapes as readonly OpenShape[], padTo);
+      const { padded } = await import("./padding.ts");
+      inputs = await padded(who, await Promise.all(inputs.map(dense)), this.inputShapes as readonly OpenShape[], padTo, tensor);
       const output = this.outputShapes.find((shape) => shape.includes(null));
       if (output !== undefined)
         throw new ArgumentError(`${who}: padTo would count steps that it puts in, with an output ${showShape([null, ...output])}`);
@@ -224,7 +225,7 @@ export class LearningModel<O extends Outputs = Tensor> extends InferenceModel<O>
       const trained = samplesBefore(samples, validationSplit);
       targets.push({
         y: target,
-        weights: await readWeights(where, target, { weights: weights[i] ?? undefined, classWeight, samples, trained }),
+        weights: await readWeights(where, target, weights[i] ?? undefined, { classWeight, samples, trained }),
       });
     }
     return { inputs, targets, samples };
