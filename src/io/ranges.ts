@@ -4,6 +4,12 @@ import { arrived, bytesOf, cannotRead, checkResponse, pathOf } from "./source.ts
 import type { ModelSource } from "./source.ts";
 import { fileState, readRange } from "../node/files.ts";
 
+/** What is looked at of an `AbortSignal`, which it must be. */
+export interface Signal {
+  readonly aborted: boolean;
+  readonly reason: unknown;
+}
+
 /** A file of one's own making, of which parts can be read: a cache, an archive, a bundle. */
 export interface RangeSource {
   /** What errors call it. */
@@ -67,8 +73,11 @@ interface Answer {
 }
 
 /** A part of what is at an address, or all of it where the server does not give parts. */
-async function requested(who: string, begin: number, end: number, signal: AbortSignal | undefined): Promise<Answer> {
-  const response = await arrived(who, fetch(who, { headers: { Range: `bytes=${begin}-${end - 1}` }, ...(signal && { signal }) }));
+async function requested(who: string, begin: number, end: number, signal: Signal | undefined): Promise<Answer> {
+  const response = await arrived(
+    who,
+    fetch(who, { headers: { Range: `bytes=${begin}-${end - 1}` }, ...(signal && { signal: signal as AbortSignal }) }),
+  );
   checkResponse(who, response);
   const bytes = new Uint8Array(await arrived(who, response.arrayBuffer()));
   const { headers } = response;
@@ -81,7 +90,7 @@ async function requested(who: string, begin: number, end: number, signal: AbortS
   return { bytes, whole, size: size === "*" ? null : Number(size), version: headers.get("etag") ?? headers.get("last-modified") };
 }
 
-async function overHttp(who: string, signal: AbortSignal | undefined): Promise<Ranges> {
+async function overHttp(who: string, signal: Signal | undefined): Promise<Ranges> {
   const first = await requested(who, 0, FIRST_BYTES, signal);
   if (first.whole) return inMemory(who, first.bytes);
   // A shorter answer ends with the file.
@@ -104,7 +113,7 @@ async function overHttp(who: string, signal: AbortSignal | undefined): Promise<R
 }
 
 /** @throws FileError where the source cannot be read, ArgumentError for what is none. */
-export async function rangesOf(what: string, given: ModelSource | RangeSource, signal?: AbortSignal): Promise<Ranges> {
+export async function rangesOf(what: string, given: ModelSource | RangeSource, signal?: Signal): Promise<Ranges> {
   if (isRangeSource(given)) return ofRangeSource({ name: given.name, size: given.size, read: (begin, end) => given.read(begin, end) });
   const source = await given;
   if (typeof source === "string" || source instanceof URL) {

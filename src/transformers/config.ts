@@ -2,6 +2,7 @@
 import { cut, parseObject, show } from "../io/safetensors.ts";
 import { FileError } from "../index.ts";
 
+/** An object that was JSON. */
 export type Json = { readonly [key: string]: unknown };
 
 export { parseObject };

@@ -14,7 +14,18 @@ import type { Reading } from "./pages.ts";
 
 /** Files by name: those of a folder that was dropped on a page, for example. */
 export type NamedFiles =
-  ReadonlyMap<string, ModelSource | RangeSource> | { readonly [name: string]: ModelSource | RangeSource } | readonly File[];
+  ReadonlyMap<string, ModelSource | RangeSource> | { readonly [name: string]: ModelSource | RangeSource } | readonly NamedFile[];
+
+/** A `File`. */
+export interface NamedFile extends BlobLike {
+  readonly name: string;
+}
+
+/** A `Blob`. */
+export interface BlobLike {
+  /** All of its bytes. */
+  arrayBuffer(): Promise<ArrayBuffer>;
+}
 
 /** Files that can be opened by name. */
 export interface Folder {
@@ -90,9 +101,9 @@ const baseName = (name: string): string => name.slice(name.lastIndexOf("/") + 1)
 const isGguf = (name: string): boolean => /\.gguf([?#]|$)/i.test(name);
 
 /** Files by name, null for what is one file. */
-function namedFiles(source: NamedFiles | RangeSource | Blob): ReadonlyMap<string, ModelSource | RangeSource> | null {
+function namedFiles(source: NamedFiles | RangeSource | BlobLike): ReadonlyMap<string, ModelSource | RangeSource> | null {
   if (source instanceof Map) return source;
-  if (Array.isArray(source)) return new Map((source as readonly File[]).map((f) => [f.name, f]));
+  if (Array.isArray(source)) return new Map((source as readonly NamedFile[]).map((f) => [f.name, f]));
   const isPlain = Object.getPrototypeOf(source) === Object.prototype;
   if (!isPlain || typeof (source as Partial<RangeSource>).read === "function") return null;
   return new Map(Object.entries(source as { readonly [name: string]: ModelSource }));
@@ -102,7 +113,7 @@ function namedFiles(source: NamedFiles | RangeSource | Blob): ReadonlyMap<string
 export type Opened = { readonly folder: Folder } | { readonly file: RangeSource };
 
 /** @throws ArgumentError for what is no source, FileError for what cannot be read */
-export async function openSource(source: string | URL | NamedFiles | RangeSource | Blob, reading: Reading): Promise<Opened> {
+export async function openSource(source: string | URL | NamedFiles | RangeSource | BlobLike, reading: Reading): Promise<Opened> {
   const what = "loadPretrained";
   if (typeof source === "string" || source instanceof URL) {
     const who = String(source);
@@ -126,7 +137,7 @@ export async function openSource(source: string | URL | NamedFiles | RangeSource
   if (source === null || typeof source !== "object")
     throw new ArgumentError(`${what}: expected a folder's path, an address, files by name or a GGUF file, got ${cut(String(source))}`);
   const files = namedFiles(source);
-  if (files === null) return { file: paged(await rangesOf(what, source as Blob, reading.signal), reading.signal) };
+  if (files === null) return { file: paged(await rangesOf(what, source as BlobLike, reading.signal), reading.signal) };
   const byName = new Map([...files].map(([name, file]) => [baseName(name), file]));
   const gguf = [...byName].find(([name]) => isGguf(name));
   if (gguf !== undefined && !byName.has("config.json"))

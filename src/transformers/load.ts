@@ -1,18 +1,19 @@
 /** @file Opening a checkpoint: what it is, whether all of it is there and fits, and then its weights, one tensor after another. */
 import { checkCount, checkOneOf, checkOptions } from "../check.ts";
 import { cut, show } from "../io/safetensors.ts";
-import type { RangeSource } from "../io/ranges.ts";
+import type { RangeSource, Signal } from "../io/ranges.ts";
 import { ArgumentError, BackendError, FileError, LockstepError, resolveBackend } from "../index.ts";
 import type { Backend, BackendName, Layer, Model, Outputs, Shape, Tensor } from "../index.ts";
 import { sizeOf } from "../shape.ts";
 import { openFolder } from "./checkpoint.ts";
 import type { Checkpoint, StoredTensor } from "./checkpoint.ts";
 import { Config } from "./config.ts";
-import type { Architecture, Design } from "./design.ts";
+import { TASKS } from "./design.ts";
+import type { Architecture, Design, Task } from "./design.ts";
 import { Encoder } from "./encoder.ts";
 import type { Pooling } from "./encoder.ts";
 import { openSource } from "./files.ts";
-import type { Folder, NamedFiles } from "./files.ts";
+import type { BlobLike, Folder, NamedFiles } from "./files.ts";
 import { ImageClassifier } from "./image-classifier.ts";
 import { LanguageModel } from "./language-model.ts";
 import { stopIfAborted } from "./pages.ts";
@@ -32,6 +33,8 @@ export interface LoadProgress {
 
 /** Options of `loadPretrained`. */
 export interface LoadPretrainedOptions {
+  /** What the model is expected to be for; another one is refused. TypeScript then knows what comes. Default: whatever it is. */
+  readonly task?: Task;
   /** How weights are kept. Default "f32". */
   readonly weights?: WeightFormat;
   /** Where the model runs. Default: the backend opened last. */
@@ -40,8 +43,8 @@ export interface LoadPretrainedOptions {
   readonly contextLength?: number;
   /** Told of bytes that were read. */
   readonly onProgress?: (progress: LoadProgress) => void;
-  /** Ends loading, with its reason as the error; what was read is freed. */
-  readonly signal?: AbortSignal;
+  /** An `AbortSignal`: ends loading, with its reason as the error; what was read is freed. */
+  readonly signal?: Signal;
   /**
    * Keep copies of what comes over the network: true in the cache of the page (Cache API), or where there are files, in a folder
    * `lockstep` of the user's cache; a path for another folder. Default false.
@@ -54,7 +57,7 @@ export interface LoadPretrainedOptions {
 }
 
 /** What `loadPretrained` reads a model from. */
-export type PretrainedSource = string | URL | NamedFiles | RangeSource | Blob;
+export type PretrainedSource = string | URL | NamedFiles | RangeSource | BlobLike;
 
 /** Architectures by `model_type`, each of which is loaded when a checkpoint has it. */
 const ARCHITECTURES: { readonly [type: string]: () => Promise<{ readonly default: Architecture }> } = {
@@ -229,6 +232,7 @@ async function eosOf(config: Config, folder: Folder | null): Promise<readonly nu
 }
 
 const OPTIONS: readonly (keyof LoadPretrainedOptions)[] = [
+  "task",
   "weights",
   "backend",
   "contextLength",
@@ -242,6 +246,7 @@ const OPTIONS: readonly (keyof LoadPretrainedOptions)[] = [
 function checkGiven(options: LoadPretrainedOptions): LoadPretrainedOptions {
   const who = "loadPretrained";
   const o = checkOptions(who, options, OPTIONS);
+  if (o.task !== undefined) checkOneOf(who, "task", o.task, TASKS);
   if (o.weights !== undefined) checkOneOf(who, "weights", o.weights, WEIGHT_FORMATS);
   if (o.contextLength !== undefined) checkCount(who, "contextLength", o.contextLength);
   if (o.onProgress !== undefined && typeof o.onProgress !== "function")
@@ -259,9 +264,25 @@ function checkGiven(options: LoadPretrainedOptions): LoadPretrainedOptions {
  * of paths, blobs or bytes), or a GGUF file
  * @throws FileError naming what is missing, unknown or of another shape, before weights are read; BackendError with the numbers where they
  * do not fit; ArgumentError for bad options and what is no source; the signal's reason
- * @example const lm = await loadPretrained("models/tinyllama");
+ * @example const lm = await loadPretrained("models/tinyllama", { task: "text-generation" });
  * for await (const { text } of lm.generate("Once upon a time", { maxTokens: 100 })) write(text);
  */
+export async function loadPretrained(
+  source: PretrainedSource,
+  options: LoadPretrainedOptions & { readonly task: "text-generation" },
+): Promise<LanguageModel>;
+export async function loadPretrained(
+  source: PretrainedSource,
+  options: LoadPretrainedOptions & { readonly task: "feature-extraction" },
+): Promise<Encoder>;
+export async function loadPretrained(
+  source: PretrainedSource,
+  options: LoadPretrainedOptions & { readonly task: "image-classification" },
+): Promise<ImageClassifier>;
+export async function loadPretrained(
+  source: PretrainedSource,
+  options?: LoadPretrainedOptions,
+): Promise<LanguageModel | Encoder | ImageClassifier>;
 export async function loadPretrained(
   source: PretrainedSource,
   options: LoadPretrainedOptions = {},
@@ -274,21 +295,23 @@ export async function loadPretrained(
   const { config, tensors, scaling } = checkpoint;
   const architecture = await architectureOf(config);
   const design = architecture(config, { scaling, names: [...tensors.keys()] });
+  if (o.task !== undefined && o.task !== design.task)
+    throw new ArgumentError(`loadPretrained: task: ${cut(checkpoint.who, 120)} is a model for ${design.task}, expected one for ${o.task}`);
   const most = design.contextLength;
-  if (o.contextLength !== undefined && (most === null ? design.task === "image" : o.contextLength > most))
+  if (o.contextLength !== undefined && (most === null ? design.task === "image-classification" : o.contextLength > most))
     throw new ArgumentError(
       `loadPretrained: contextLength: the model reads ${most === null ? "images" : `at most ${most} tokens`}, got ${o.contextLength}`,
     );
   const contextLength = o.contextLength ?? most;
-  const eos = design.task === "text" ? await eosOf(config, folder) : [];
-  const bos = design.task === "text" ? (config.tokens("bos_token_id")[0] ?? null) : null;
-  const pooling = design.task === "encoder" ? await poolingOf(folder) : "mean";
-  const tokenizer =
-    design.task === "image" ? null : await tokenizerOf(await checkpoint.tokenizer(), { tokenizers: o.tokenizers, jinja: o.jinja });
+  const eos = design.task === "text-generation" ? await eosOf(config, folder) : [];
+  const bos = design.task === "text-generation" ? (config.tokens("bos_token_id")[0] ?? null) : null;
+  const pooling = design.task === "feature-extraction" ? await poolingOf(folder) : "mean";
+  const modules = { tokenizers: o.tokenizers, jinja: o.jinja };
+  const tokenizer = await tokenizerOf(design.task === "image-classification" ? null : await checkpoint.tokenizer(), modules);
   const model = await built(checkpoint, design, await resolveBackend(o.backend), o);
   const values = config.values;
-  if (design.task === "text") return new LanguageModel(model as Model, tokenizer, values, { eos, bos, contextLength });
-  if (design.task === "image") return new ImageClassifier(model as Model, values);
+  if (design.task === "text-generation") return new LanguageModel(model as Model, tokenizer, values, { eos, bos, contextLength });
+  if (design.task === "image-classification") return new ImageClassifier(model as Model, tokenizer, values);
   const padding = config.tokens("pad_token_id")[0] ?? 0;
   return new Encoder(model as ConstructorParameters<typeof Encoder>[0], tokenizer, values, { contextLength, pooling, padding });
 }

@@ -1,10 +1,10 @@
 /** @file Files in pages: neighbouring tensors come with one request, and what is held of a file is one page. */
-import type { RangeSource, Ranges } from "../io/ranges.ts";
+import type { RangeSource, Ranges, Signal } from "../io/ranges.ts";
 import { FileError } from "../index.ts";
 
 /** How files are read. */
 export interface Reading {
-  readonly signal: AbortSignal | undefined;
+  readonly signal: Signal | undefined;
   /** A folder for copies of what comes over the network, true for the default one, false for none. */
   readonly cache: boolean | string;
 }
@@ -13,7 +13,7 @@ export interface Reading {
 const pageBytes = (size: number): number => Math.min(2 ** 22, Math.max(2 ** 14, Math.ceil(size / 64)));
 
 /** @throws what the signal says, where it is aborted */
-export function stopIfAborted(signal: AbortSignal | undefined): void {
+export function stopIfAborted(signal: Signal | undefined): void {
   if (signal?.aborted) throw signal.reason;
 }
 
@@ -21,7 +21,7 @@ export function stopIfAborted(signal: AbortSignal | undefined): void {
  * `ranges` read in pages, the last of which is kept. What it gives is good until the next read, which may take the same memory.
  * @throws FileError where nobody says how large the file is
  */
-export function paged({ who, size, begin, read }: Ranges, signal: AbortSignal | undefined): RangeSource {
+export function paged({ who, size, begin, read }: Ranges, signal: Signal | undefined): RangeSource {
   if (size === null) throw new FileError(`cannot read "${who}": the server does not say how large it is`);
   // All of it is there.
   if (begin.length === size) return { name: who, size, read: (from, to) => begin.subarray(from, to) };
