@@ -1,5 +1,7 @@
 /** @file Opening a checkpoint: what it is, whether all of it is there and fits, and then its weights, one tensor after another. */
 import { checkCount, checkOneOf, checkOptions } from "../check.ts";
+import { inOrder } from "../io/in-order.ts";
+import type { Line } from "../io/in-order.ts";
 import { cut, show } from "../io/safetensors.ts";
 import type { RangeSource, Signal } from "../io/ranges.ts";
 import { ArgumentError, BackendError, FileError, LockstepError, resolveBackend } from "../index.ts";
@@ -13,10 +15,11 @@ import type { Architecture, Design, Task } from "./design.ts";
 import { Encoder } from "./encoder.ts";
 import type { Pooling } from "./encoder.ts";
 import { openSource } from "./files.ts";
-import type { BlobLike, Folder, NamedFiles } from "./files.ts";
+import type { BlobLike, Folder, NamedFiles, Opened } from "./files.ts";
 import { ImageClassifier } from "./image-classifier.ts";
 import { LanguageModel } from "./language-model.ts";
 import { stopIfAborted } from "./pages.ts";
+import type { Reading } from "./pages.ts";
 import { tokenizerOf } from "./tokenizer.ts";
 import type { JinjaModule, TokenizersModule } from "./tokenizer.ts";
 import { bytesOfWeight, checkStored, readWeights, WEIGHT_FORMATS } from "./weights.ts";
@@ -288,8 +291,31 @@ export async function loadPretrained(
   options: LoadPretrainedOptions = {},
 ): Promise<LanguageModel | Encoder | ImageClassifier> {
   const o = checkGiven(options);
-  stopIfAborted(o.signal);
-  const opened = await openSource(source, { signal: o.signal, cache: o.cache ?? false });
+  try {
+    stopIfAborted(o.signal);
+    return await opened(source, o);
+  } catch (error) {
+    // What was under way then fails in its own way.
+    stopIfAborted(o.signal);
+    throw error;
+  }
+}
+
+async function opened(source: PretrainedSource, o: LoadPretrainedOptions): Promise<LanguageModel | Encoder | ImageClassifier> {
+  const line: Line = { current: null };
+  const reading: Reading = {
+    signal: o.signal,
+    cache: o.cache ?? false,
+    whole: (who, response, first) => inOrder(who, response, first, line, o.signal),
+  };
+  try {
+    return await read(await openSource(source, reading), o);
+  } finally {
+    line.current?.close();
+  }
+}
+
+async function read(opened: Opened, o: LoadPretrainedOptions): Promise<LanguageModel | Encoder | ImageClassifier> {
   const folder = "folder" in opened ? opened.folder : null;
   const checkpoint = folder !== null ? await openFolder(folder) : await openGgufFile(opened as { readonly file: RangeSource });
   const { config, tensors, scaling } = checkpoint;

@@ -1,10 +1,11 @@
 /** @file Files in pages: neighbouring tensors come with one request, and what is held of a file is one page. */
-import type { RangeSource, Ranges, Signal } from "../io/ranges.ts";
+import type { NetworkOptions, RangeSource, Ranges, Signal } from "../io/ranges.ts";
 import { FileError } from "../index.ts";
 
 /** How files are read. */
 export interface Reading {
   readonly signal: Signal | undefined;
+  readonly whole: NetworkOptions["whole"];
   /** A folder for copies of what comes over the network, true for the default one, false for none. */
   readonly cache: boolean | string;
 }
