@@ -94,8 +94,11 @@ const inMap = (files: ReadonlyMap<string, ModelSource | RangeSource>, reading: R
     reading,
   );
 
-/** Names of what was picked or dropped may begin with the folder's. */
-const baseName = (name: string): string => name.slice(name.lastIndexOf("/") + 1);
+/** What names begin with: those of files that were picked or dropped may have their folder's in front. Null: no config.json. */
+function rootOf(names: readonly string[]): string | null {
+  const [config] = names.filter((name) => /(^|\/)config\.json$/.test(name)).sort((a, b) => a.length - b.length);
+  return config === undefined ? null : config.slice(0, -"config.json".length);
+}
 
 /** Whether a name is that of a GGUF file. */
 const isGguf = (name: string): boolean => /\.gguf([?#]|$)/i.test(name);
@@ -138,8 +141,11 @@ export async function openSource(source: string | URL | NamedFiles | RangeSource
     throw new ArgumentError(`${what}: expected a folder's path, an address, files by name or a GGUF file, got ${cut(String(source))}`);
   const files = namedFiles(source);
   if (files === null) return { file: paged(await rangesOf(what, source as BlobLike, reading), reading.signal) };
-  const byName = new Map([...files].map(([name, file]) => [baseName(name), file]));
-  const gguf = [...byName].find(([name]) => isGguf(name));
-  if (gguf !== undefined && !byName.has("config.json")) return { file: paged(await rangesOf(gguf[0], gguf[1], reading), reading.signal) };
+  const gguf = [...files].find(([name]) => isGguf(name));
+  const root = rootOf([...files.keys()]);
+  if (gguf !== undefined && root === null) return { file: paged(await rangesOf(gguf[0], gguf[1], reading), reading.signal) };
+  const byName = new Map(
+    [...files].flatMap(([name, file]) => (name.startsWith(root ?? "") ? [[name.slice((root ?? "").length), file]] : [])),
+  );
   return { folder: inMap(byName, reading) };
 }
