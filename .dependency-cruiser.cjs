@@ -3,7 +3,7 @@
  * tensors and graphs; plans; backends, which know plans alone; kernels; what runs programs; ops and gradients; layers; training; models;
  * checkpoints of others, which stand on the public names.
  */
-const BASE = "(assert|cache|check|device|dtype|elements|errors|naming|op|options|random|shape|show|training)";
+const BASE = "(assert|cache|check|device|dtype|elements|errors|kernel|naming|op|options|random|shape|show|training)";
 const GRAPH = "(tensor|tree|graph|body|mode|samples)";
 const LAYERS = [
   { name: "base", path: `^src/${BASE}\\.ts$`, below: [] },
@@ -11,11 +11,11 @@ const LAYERS = [
   { name: "plan", path: "^src/(plan/|backend\\.ts$|pacing\\.ts$)", below: [] },
   { name: "files", path: "^src/(io|node|safetensors|gguf|data)/", below: [] },
   { name: "backends", path: "^src/(wasm|webgpu)/", below: [] },
-  { name: "kernels", path: "^src/(kernels|relief|init|run|apply|compile|empty)\\.ts$", below: [] },
+  { name: "kernels", path: "^src/((kernels|relief|init|run|apply|compile|empty)\\.ts$|packed/)", below: [] },
   { name: "ops", path: "^src/(ops/|grad\\.ts$)", below: [] },
   { name: "layers", path: "^src/nn/", below: [] },
   { name: "training", path: "^src/train/", below: [] },
-  { name: "models", path: "^src/(model/|progress\\.ts$)", below: [] },
+  { name: "models", path: "^src/(model/|(progress|bar)\\.ts$)", below: [] },
   { name: "entries", path: "^src/(index|inference|dual)\\.ts$", below: [] },
   { name: "checkpoints", path: "^src/transformers/", below: [] },
 ];

@@ -4,6 +4,7 @@
  */
 import { once } from "./cache.ts";
 import { Graph, symbolOf } from "./graph.ts";
+import { packedIn } from "./dtype.ts";
 import type { DType } from "./dtype.ts";
 import type { Shape } from "./shape.ts";
 import { Tensor } from "./tensor.ts";
@@ -17,14 +18,17 @@ export interface Operand {
 export class Body extends Graph {
   /** The graph around. */
   readonly outer: Graph;
+  /** How often it runs. */
+  readonly steps: number;
   /** What its inputs are, in their order. */
   readonly operands: Operand[] = [];
   readonly #whole = new Map<Tensor, Tensor>();
   readonly #slices = new Map<Tensor, Tensor>();
 
-  constructor(outer: Graph) {
+  constructor(outer: Graph, steps: number) {
     super();
     this.outer = outer;
+    this.steps = steps;
   }
 
   /** The symbol here of the slice that `whole` [steps, ...], a symbol of the graph around, has for each step. */
@@ -38,8 +42,8 @@ export class Body extends Graph {
   }
 
   override capture(tensor: Tensor): Tensor {
-    // Bytes become words once, before the loop.
-    return tensor.storage ? this.adopt(tensor) : super.capture(tensor);
+    // Bytes become words once, before the loop. What is packed is read as it is at each step.
+    return tensor.storage && !packedIn(tensor.storage) ? this.adopt(tensor) : super.capture(tensor);
   }
 
   /** A tensor that is carried: what `assign`s to it are read at the next step. */

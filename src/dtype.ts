@@ -1,4 +1,5 @@
 import { LockstepError } from "./errors.ts";
+import type { Kernel } from "./kernel.ts";
 
 /** Element types: what elements compute as. `bool` is a 32-bit 0 or 1. How they lie in memory is their `Storage`. */
 export type DType = "f32" | "i32" | "u32" | "bool";
@@ -11,11 +12,34 @@ export type HostArray = TypedArray | Uint8Array;
 
 /**
  * How elements lie in memory, where it is not as 32-bit words. `u8`: i32 elements of 0 to 255 that came as bytes. `f16`: f32 temporaries,
- * where a backend can.
+ * where a backend can. Packed: weights in few bits.
  * What an element computes as is its dtype. Kernels that gain by it read such operands as they are; before the others the planner puts a
  * copy of words.
  */
-export type Storage = "u8" | "f16";
+export type Storage = "u8" | "f16" | PackedStorage;
+
+/**
+ * How the f32 elements of a packed matrix lie (src/packed/): rows of `k` elements in few bits each. It brings the kernels that read it, so
+ * that applications without packed weights hold nothing of them.
+ */
+export interface PackedStorage {
+  /** Tells layouts apart that are not the same. */
+  readonly name: string;
+  readonly format: string;
+  readonly rows: number;
+  readonly k: number;
+  /** The tensor is [k, rows]: its columns are what is stored as rows. Otherwise [rows, k]. */
+  readonly transposed: boolean;
+  /** Of all elements, whole words. */
+  readonly bytes: number;
+  readonly kernels: { readonly matmul: Kernel; readonly gather: Kernel; readonly unpack: Kernel };
+  /** The elements as f32, row-major in the tensor's shape. */
+  unpack(bytes: Uint8Array): Float32Array;
+  toString(): string;
+}
+
+/** `storage`, if it is that of a packed tensor. */
+export const packedIn = (storage: Storage | undefined): PackedStorage | null => (typeof storage === "object" ? storage : null);
 
 /** Bytes of one element as a word, whatever its dtype. */
 export const ELEMENT_BYTES = 4;
@@ -25,6 +49,7 @@ export const HALF_BYTES = 2;
 
 /** Bytes of `size` elements, as words where no storage is given: always whole words. */
 export function bytesOf(size: number, storage?: Storage): number {
+  if (typeof storage === "object") return storage.bytes;
   return storage === undefined
     ? size * ELEMENT_BYTES
     : Math.ceil((size * (storage === "u8" ? 1 : HALF_BYTES)) / ELEMENT_BYTES) * ELEMENT_BYTES;

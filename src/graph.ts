@@ -4,6 +4,7 @@
  */
 import { once } from "./cache.ts";
 import { kindOf } from "./check.ts";
+import { packedIn } from "./dtype.ts";
 import type { DType } from "./dtype.ts";
 import { checkRange, dtypeBeside } from "./elements.ts";
 import { ArgumentError, DTypeError, LockstepError, ShapeError } from "./errors.ts";
@@ -133,7 +134,12 @@ export class Graph {
     if (this.assigns.has(target)) throw new LockstepError(`assign: ${target} is assigned twice in one function`);
     if (!sameShape(target.shape, value.shape) || target.dtype !== value.dtype)
       throw new ShapeError(`assign: expected ${target}, got ${value}`);
-    if (target.storage) throw new DTypeError(`assign: ${target} was made from bytes; make it from an Int32Array`);
+    if (target.storage)
+      throw new DTypeError(
+        packedIn(target.storage)
+          ? `assign: ${target} is packed, and never changes; make a tensor of its await data()`
+          : `assign: ${target} was made from bytes; make it from an Int32Array`,
+      );
     this.capture(target);
     this.assigns.set(target, value);
   }
@@ -163,7 +169,8 @@ export class Graph {
   }
 
   #leaf(op: Op, index: number, type: TensorType): Node {
-    return this.#push(op, [], type.storage ? { index, storage: type.storage } : { index }, [type]);
+    // A storage is compared as it is, if at all: nodes of leaves are not shared.
+    return this.#push(op, [], type.storage ? { index, storage: type.storage as unknown as Attr } : { index }, [type]);
   }
 
   #push(op: Op, inputs: readonly (Tensor | null)[], attrs: Attrs, types: readonly TensorType[]): Node {
@@ -217,6 +224,11 @@ export function asTensor(x: TensorLike, beside: DType = "f32", who = "tensor"): 
 /** As `assign`, for state that each call of a layer moves on: a later call in the same function starts from what the one before leaves. */
 export function update(target: Tensor, next: (value: Tensor) => Tensor): void {
   const graph = current as Graph;
+  if (target.node !== null)
+    throw new LockstepError(
+      "what it keeps from batch to batch cannot be moved on in a layerStack, where one call stands for several layers; take a layer that " +
+        "keeps nothing, such as layerNorm, write the layers one after another, or freeze it (trainable = false)",
+    );
   const before = graph.assigns.get(target);
   const value = next(before ?? target);
   graph.assigns.delete(target);

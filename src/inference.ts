@@ -106,6 +106,9 @@ export type { NestedArray, TensorLike } from "./tensor.ts";
 export type { DType, TypedArray } from "./dtype.ts";
 export type { OpenShape, Shape } from "./shape.ts";
 export type { Tree } from "./tree.ts";
+export { pack, Packer } from "./packed/pack.ts";
+export type { PackedTensorOptions, PackOptions } from "./packed/pack.ts";
+export type { PackedFormat } from "./packed/layout.ts";
 export * as ops from "./ops/forward.ts";
 export * from "./ops/common.ts";
 

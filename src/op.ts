@@ -3,7 +3,10 @@
  * which node computes it; graph.ts has these types with `Tensor` put in.
  */
 import type { DType, Storage } from "./dtype.ts";
+import type { Kernel } from "./kernel.ts";
 import type { Shape } from "./shape.ts";
+
+export type { Kernel } from "./kernel.ts";
 
 /** Attributes of nodes and calls: plain data, so that plans print and equal nodes compare. */
 export type Attr = number | boolean | string | null | readonly Attr[] | { readonly [key: string]: Attr };
@@ -16,18 +19,6 @@ export interface TensorType {
   readonly dtype: DType;
   /** Of inputs and captures alone. */
   readonly storage?: Storage | undefined;
-}
-
-/**
- * A kernel of the vocabulary (plan/kernels.ts). Calls name it. Ops bring the value (kernels.ts), so that an application holds the code of
- * those that its ops use; a backend that is loaded on demand has all of them, by name.
- */
-export interface Kernel {
-  readonly name: string;
-  /**
-   * What the WebAssembly backend needs to run it, which nobody else looks into. Absent where the planner calls it: that is always there.
-   */
-  readonly wasm?: object;
 }
 
 /** One kernel call before placement: operands are the tensors of the graph. */
@@ -47,8 +38,8 @@ export interface BodyOf<T> {
   /** A `Graph`, which this file need not know. */
   readonly graph: object;
   readonly results: readonly T[];
-  /** `placeAssigned` (plan/assigned.ts), which only applications hold that assign or have loops. */
-  readonly placing: object;
+  /** `planBody` (plan/body.ts), which only applications with loops hold. */
+  readonly planBody: object;
 }
 
 /** What a gradient rule sees. Letters follow the kernels: x inputs, y outputs, dy gradients of outputs. */

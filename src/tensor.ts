@@ -9,7 +9,7 @@ import { once } from "./cache.ts";
 import { checkCount, kindOf } from "./check.ts";
 import type { NodeOf } from "./op.ts";
 import { allocate, bytesOf, dtypeOf, view } from "./dtype.ts";
-import type { DType, HostArray, Storage, TypedArray } from "./dtype.ts";
+import type { DType, HostArray, PackedStorage, Storage, TypedArray } from "./dtype.ts";
 import { checkDTypeName, checkKind, checkShape, defaultType, dtypeBeside, elements, isHalf, isTypedArray, readNested } from "./elements.ts";
 import { ArgumentError, DataError, DTypeError, LockstepError, ShapeError } from "./errors.ts";
 import { showShape, sizeOf } from "./shape.ts";
@@ -95,13 +95,22 @@ export class Tensor {
   /** Which output of `node` this is. */
   readonly index: number;
   readonly #storage: Elements;
+  readonly #packed: PackedStorage | null;
 
-  /** Use `tensor()`, `zeros()` … to make one. */
-  constructor(shape: Shape, dtype: DType, node: NodeOf<Tensor> | null, index: number, host: HostArray | null) {
+  /** Use `tensor()`, `zeros()` … to make one. `packed`: how the bytes in `host` lie. */
+  constructor(
+    shape: Shape,
+    dtype: DType,
+    node: NodeOf<Tensor> | null,
+    index: number,
+    host: HostArray | null,
+    packed: PackedStorage | null = null,
+  ) {
     this.shape = shape;
     this.dtype = dtype;
     this.node = node;
     this.index = index;
+    this.#packed = packed;
     this.#storage = node === null ? { host, device: null, pending: null, disposed: false, version: 0 } : NOTHING;
   }
 
@@ -123,12 +132,25 @@ export class Tensor {
   async data(): Promise<TypedArray> {
     const s = this.#concrete("data()");
     if (s.pending !== null) await s.pending;
+    const packed = this.#packed;
+    // Words of what is packed take many times its bytes: they are not kept.
+    if (packed !== null) return packed.unpack((s.host ?? new Uint8Array((await this.#fetch(s)).bytes)) as Uint8Array);
     if (s.host !== null) return s.host instanceof Uint8Array ? new Int32Array(s.host) : s.host;
-    if (s.device === null) throw this.#empty();
-    const { version } = s;
+    return this.#keep(s, (bytes) => view(this.dtype, bytes, 0, this.size));
+  }
+
+  /** The bytes on its device. */
+  async #fetch(s: Elements): Promise<{ device: Held; bytes: ArrayBuffer }> {
     const { device } = s;
-    const bytes = await (device.home ?? device.backend.read(device.buffer, 0, bytesOf(this.size)));
-    const host = view(this.dtype, bytes, 0, this.size);
+    if (device === null) throw this.#empty();
+    return { device, bytes: await (device.home ?? device.backend.read(device.buffer, 0, bytesOf(this.size, this.storage))) };
+  }
+
+  /** What is only on its device, on the host too. */
+  async #keep<H extends HostArray>(s: Elements, from: (bytes: ArrayBuffer) => H): Promise<H> {
+    const { version } = s;
+    const { device, bytes } = await this.#fetch(s);
+    const host = from(bytes);
     if (s.version === version && !s.disposed) {
       s.host = host;
       device.only = false;
@@ -161,12 +183,25 @@ export class Tensor {
     s.disposed = this.node === null;
   }
 
+  /**
+   * Puts the elements on `backend`, and there alone: for the weights of large models, of which the host need not keep a copy. What reads
+   * them, reads them from there; a device that is lost takes them with it. Gives the tensor itself.
+   * @throws LockstepError where they are on another backend or still on their way there, OutOfMemoryError
+   */
+  moveTo(backend: Device): this {
+    this.upload(backend);
+    const s = this.#storage;
+    s.host = null;
+    if (s.device !== null) s.device.only = true;
+    return this;
+  }
+
   /** `dispose()` at the end of a block: `using t = tensor(...)`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
 
-  /** Dtype and shape, such as `f32[2, 3]`; `i32:u8[2, 3]` where the elements are kept as bytes. */
+  /** Dtype and shape, such as `f32[2, 3]`; `i32:u8[2, 3]` where the elements are kept as bytes, `f32:q8[32, 3]` where they are packed. */
   toString(): string {
     return `${this.dtype}${this.storage ? `:${this.storage}` : ""}${showShape(this.shape)}`;
   }
@@ -192,9 +227,9 @@ export class Tensor {
     return show(this, this.host);
   }
 
-  /** @internal Elements already on the host, without waiting. */
+  /** @internal Elements already on the host, without waiting. Null for what is packed. */
   get host(): HostArray | null {
-    return this.#storage.host;
+    return this.#packed === null ? this.#storage.host : null;
   }
 
   /**
@@ -203,7 +238,7 @@ export class Tensor {
    */
   get storage(): Storage | undefined {
     if (this.node !== null) return this.node.attrs.storage as Storage | undefined;
-    return this.#storage.host instanceof Uint8Array ? "u8" : undefined;
+    return this.#packed ?? (this.#storage.host instanceof Uint8Array ? "u8" : undefined);
   }
 
   /** @internal Elements on `backend`, or null. */
@@ -218,7 +253,8 @@ export class Tensor {
    */
   arrival(backend: Device): Promise<unknown> | null {
     const { pending, host, device } = this.#storage;
-    return pending ?? (host === null && device !== null && device.backend !== backend ? this.data() : null);
+    if (pending !== null || host !== null || device === null || device.backend === backend) return pending;
+    return this.#packed === null ? this.data() : this.#keep(this.#storage, (bytes) => new Uint8Array(bytes));
   }
 
   /** @internal Makes sure the elements are on `backend` and returns their buffer, which this tensor then owns. */
@@ -239,6 +275,8 @@ export class Tensor {
       backend.free(buffer);
       throw error;
     }
+    // Weights that are packed are large and never change: one copy is enough.
+    if (this.#packed !== null) s.host = null;
     this.adopt(backend, buffer);
     return buffer;
   }
@@ -290,6 +328,7 @@ export class Tensor {
    */
   set(data: TypedArray | NestedArray, offset?: number): void {
     const s = this.#concrete("set()");
+    if (this.#packed !== null) throw new LockstepError(`set: tensor ${this} is packed, and never changes; make another one with pack()`);
     if (offset !== undefined) return this.#setPart(s, data as TypedArray, offset);
     const next = make("set", data, ArrayBuffer.isView(data) ? this.shape : undefined, this.dtype);
     if (showShape(next.shape) !== showShape(this.shape))

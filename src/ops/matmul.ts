@@ -12,6 +12,7 @@ import type { Tensor, TensorLike } from "../tensor.ts";
 import * as kernels from "../kernels.ts";
 import { TRAINING } from "../training.ts";
 import { activationGrad, checkKernelActivation } from "./activation.ts";
+import { packedMatrix } from "./gather.ts";
 import { asMatrix, broadcastTo, reshape, sumOp, sumTo, withShape } from "./broadcast.ts";
 import { transpose } from "./move.ts";
 import { promoted } from "./promote.ts";
@@ -71,14 +72,17 @@ export const matmulOp: Op = {
         return [da && sumTo(da, a.shape), db && sumTo(db, b.shape), needs[2] ? columnSum(dz) : null];
       }
     : null,
-  lower: ({ inputs, outputs, attrs }) => [
-    {
-      kernel: kernels.matmul,
-      inputs,
-      outputs,
-      attrs: geometry(inputs[0] as Tensor, inputs[1] as Tensor, attrs as unknown as Options) as unknown as Attrs,
-    },
-  ],
+  lower: ({ inputs, outputs, attrs }) => {
+    const [a, b] = inputs as readonly Tensor[];
+    const shapes = geometry(a, b, attrs as unknown as Options);
+    const packed = packedMatrix(b);
+    if (packed && !shapes.transposeA && shapes.transposeB !== packed.transposed) {
+      const { batch, m, k, n, activation } = shapes;
+      const { matmul } = packed.kernels;
+      return [{ kernel: matmul, inputs, outputs, attrs: { m: batch * m, k, n, format: packed.format, activation } }];
+    }
+    return [{ kernel: kernels.matmul, inputs, outputs, attrs: shapes as unknown as Attrs }];
+  },
 };
 
 /** Gradient of b. Where b is one shared matrix the batch joins the inner dimension: one product instead of a sum over products. */

@@ -208,6 +208,38 @@ export interface GatherAttrs {
 }
 
 /**
+ * Kernels that read a packed matrix (docs/packed.md): `rows` stored rows of `k` elements.
+ *
+ * `packedMatmul(a[m,k], b packed [n,k], bias[n]?) -> y[m,n]`: activation(a b^T + bias). Numbers of a may be rounded to 16 bits, or to 7, of
+ * the greatest of each 32; a row with NaN or infinity gives what is not finite.
+ * `packedRows(x packed [rows,k], index[count] i32) -> y[count,k]`: rows as f32, the index clamped.
+ * `unpack(x packed) -> y`: all as f32, [rows, k], or transposed [k, rows].
+ */
+export interface PackedMatmulAttrs {
+  readonly m: number;
+  readonly k: number;
+  readonly n: number;
+  readonly format: string;
+  readonly activation: Activation;
+}
+
+/** Attributes of `packedRows`: see `PackedMatmulAttrs`. */
+export interface PackedRowsAttrs {
+  readonly rows: number;
+  readonly k: number;
+  readonly count: number;
+  readonly format: string;
+}
+
+/** Attributes of `unpack`: see `PackedMatmulAttrs`. */
+export interface UnpackAttrs {
+  readonly rows: number;
+  readonly k: number;
+  readonly format: string;
+  readonly transposed: boolean;
+}
+
+/**
  * `scatterUpdate(index[count] i32, updates[count,inner]) -> y[size,inner]`: row index[j] of y becomes row j of updates, of equal indices
  * the last; an index outside [0,size) writes nothing. Any dtype. y counts as updated: it has its other rows already.
  */

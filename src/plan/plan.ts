@@ -20,8 +20,8 @@ export interface Operand {
   readonly shape: Shape;
   readonly dtype: DType;
   /**
-   * Absent for words. f16 temporaries: see half.ts. u8 is that of inputs and captures, which only kernels that say so (kernels.ts) have
-   * as an operand.
+   * Absent for words. f16 temporaries: see half.ts. u8 and what is packed are of inputs and captures, which only kernels that say so
+   * (kernels.ts) have as an operand.
    */
   readonly storage?: Storage | undefined;
 }

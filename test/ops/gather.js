@@ -1,7 +1,8 @@
 /** @file Cases of gather and scatterAdd. */
 import { gather, scatterAdd } from "../../build/esm/ops/gather.js";
 import { reshape } from "../../build/esm/ops/move.js";
-import { b, bytes, f, i, u, values } from "./harness.js";
+import { FORMATS } from "../../build/esm/packed/layout.js";
+import { b, bytes, f, i, packed, u, values } from "./harness.js";
 
 // x, index, axis.
 const GEOMETRIES = [
@@ -104,4 +105,20 @@ export const cases = [
   },
   { op: "scatterAdd", name: "all into one", inputs: [f([101, 3]), i([101], 1, 1)], fn: (x, at) => scatterAdd(x, at, 3), accumulates: true },
   { op: "scatterAdd", name: "nothing into zeros", inputs: [f([0, 3]), i([0])], fn: (x, at) => scatterAdd(x, at, 3) },
+  ...FORMATS.flatMap((format) =>
+    [[1, 32], [6, 64], [9, 96]].map(([rows, k]) => ({
+      op: "gather",
+      name: `rows of ${rows}x${k} ${format}`,
+      inputs: [packed([rows, k], format, 1), i([2, 4], -1, rows)],
+      fn: (x, at) => gather(x, at),
+      grad: false,
+    })),
+  ),
+  ...FORMATS.map((format) => ({
+    op: "gather",
+    name: `columns and rows of ${format} that its kernel does not read`,
+    inputs: [packed([64, 5], format), i([3], 0, 4)],
+    fn: (x, at) => [gather(x, at), gather(x, at, 1)],
+    grad: false,
+  })),
 ];

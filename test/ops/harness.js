@@ -15,6 +15,8 @@ import { open } from "../../build/esm/init.js";
 import { OPS } from "../../build/esm/ops/index.js";
 import { add, mul } from "../../build/esm/ops/map.js";
 import { sum } from "../../build/esm/ops/reduce.js";
+import { Packer } from "../../build/esm/packed/pack.js";
+import { packedStorage } from "../../build/esm/packed/storage.js";
 import { buildPlan } from "../../build/esm/plan/build.js";
 import { sizeOf } from "../../build/esm/shape.js";
 import { referenceBackend } from "../reference/index.js";
@@ -36,6 +38,11 @@ export const i = (shape, low = -9, high = 9) => ({ shape, dtype: "i32", low, hig
 export const u = (shape, low = 0, high = 18) => ({ shape, dtype: "u32", low, high });
 /** i32 that is stored as bytes. */
 export const bytes = (shape, low = 0, high = 255) => ({ shape, dtype: "i32", storage: "u8", low, high });
+/** A packed matrix, whose products sum over `axis`: of numbers in [-1, 1), never differentiated. */
+export const packed = (shape, format, axis = 0) => {
+  const [rows, k] = axis === 0 ? [shape[1], shape[0]] : shape;
+  return { shape, dtype: "f32", storage: packedStorage(format, rows, k, axis === 0), fixed: true };
+};
 export const b = (shape) => ({ shape, dtype: "bool", low: 0, high: 1 });
 export const values = (list, dtype = "f32", shape = [list.length]) => ({ shape, dtype, list });
 /** The same input, not differentiated. */
@@ -47,6 +54,7 @@ function elementsOf(spec, k) {
   if (spec.list)
     return spec.dtype === "f32" ? Float64Array.from(spec.list, Math.fround) : allocate(spec.dtype, n).map((_, j) => spec.list[j]);
   const random = randomSource(n * 31 + k * 7 + 1);
+  if (typeof spec.storage === "object") return packedBytes(spec, random);
   if (spec.dtype !== "f32")
     return (spec.storage ? new Uint8Array(n) : allocate(spec.dtype, n)).map(
       () => spec.low + Math.floor(random() * (spec.high - spec.low + 1)),
@@ -58,6 +66,16 @@ function elementsOf(spec, k) {
   }
   const offset = 0.29 + 0.11 * (k % 5);
   return Float64Array.from(order, (place) => Math.fround(spec.low + ((place + offset) / n) * (spec.high - spec.low)));
+}
+
+function packedBytes({ storage }, random) {
+  const packer = new Packer(storage.format, storage.rows, storage.k);
+  for (let r = 0; r < storage.rows; r++)
+    packer.row(
+      r,
+      Float32Array.from({ length: storage.k }, () => 2 * random() - 1),
+    );
+  return packer.bytes;
 }
 
 const listOf = (x) => (Array.isArray(x) ? x : [x]);

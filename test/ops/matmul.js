@@ -1,7 +1,8 @@
 /** @file Cases of the matrix product. The kernel's tiles are 4 or 6 rows of 8 columns, its blocks 48 or 96 rows and 256 to 512 of K. */
 import { KERNEL_ACTIVATIONS } from "../../build/esm/ops/activation.js";
 import { dot, matmul, matrixTranspose } from "../../build/esm/ops/matmul.js";
-import { ULP, f } from "./harness.js";
+import { FORMATS } from "../../build/esm/packed/layout.js";
+import { ULP, f, packed } from "./harness.js";
 
 const SIZES = [
   [0, 3, 4],
@@ -38,6 +39,22 @@ const SIZES = [
 const TRANSPOSES = [[false, false], [true, false], [false, true], [true, true]];
 const at = (rows, cols, turned) => (turned ? [cols, rows] : [rows, cols]);
 const BATCHES = [[[2], [2]], [[3], []], [[], [3]], [[1], [4]], [[2, 1], [3]], [[2, 3], [1, 1]], [[0], [0]], [[2, 2], [2, 2]], [[4], [1]]];
+
+/** Rows, k, columns of products with packed weights: whole blocks of k, groups of 4 columns and parts of them. */
+const PACKED_SIZES = [
+  [0, 32, 4],
+  [1, 32, 1],
+  [1, 64, 7],
+  [2, 96, 8],
+  [3, 32, 5],
+  [5, 160, 12],
+  [8, 64, 3],
+  [13, 64, 9],
+  [40, 96, 18],
+];
+
+/** Of many rows numbers may be rounded to 7 bits. */
+const packedTolerance = (m) => (m > 8 ? 1e-2 : 4e-5);
 
 export const cases = [
   ...SIZES.flatMap(([m, k, n]) =>
@@ -108,4 +125,34 @@ export const cases = [
     fn: (a, b, c) => [dot(a, b), dot(c, b), dot(a, matrixTranspose(c))],
     accumulates: true,
   },
+  ...FORMATS.flatMap((format) =>
+    PACKED_SIZES.flatMap(([m, k, n]) =>
+      [0, 1].map((axis) => ({
+        op: "matmul",
+        name: `${m}x${k}x${n} ${format}, axis ${axis}`,
+        inputs: [f([m, k], -1, 1), packed(axis === 0 ? [k, n] : [n, k], format, axis)],
+        fn: (x, w) => matmul(x, w, { transposeB: axis === 1 }),
+        scale: k / 4,
+        tolerance: packedTolerance(m),
+      })),
+    ),
+  ),
+  ...FORMATS.map((format) => ({
+    op: "matmul",
+    name: `${format} with bias and activation, 3 dimensions`,
+    inputs: [f([2, 3, 64], -1, 1), packed([64, 9], format), f([9])],
+    fn: (x, w, bias) => matmul(x, w, { bias, activation: "relu" }),
+    scale: 16,
+    tolerance: packedTolerance(6),
+    grad: false,
+  })),
+  ...FORMATS.map((format) => ({
+    op: "matmul",
+    name: `${format} read the other way, and as the left operand`,
+    inputs: [f([3, 32], -1, 1), packed([64, 32], format)],
+    fn: (x, w) => [matmul(x, w, { transposeB: true }), matmul(w, x, { transposeB: true })],
+    accumulates: false,
+    scale: 8,
+    gradTolerance: 1e-4,
+  })),
 ];

@@ -230,6 +230,16 @@ export const CONTRACT = {
     inputs: (a) => [anyType("x", a.outer, a.size, a.inner), i32("index", a.count)],
     outputs: (a, call) => [operand("y", product(a.outer, a.count, a.inner), typeOfFirst(call))],
   },
+  packedMatmul: {
+    inputs: (a) => [f32("a", a.m, a.k), f32("b", a.n, a.k), maybe(f32("bias", a.n))],
+    outputs: (a) => [f32("y", a.m, a.n)],
+  },
+  packedRows: {
+    check: ({ rows, count }) => checkGather({ size: rows, count }),
+    inputs: (a) => [f32("x", a.rows, a.k), i32("index", a.count)],
+    outputs: (a) => [f32("y", a.count, a.k)],
+  },
+  unpack: { inputs: (a) => [f32("x", a.rows, a.k)], outputs: (a) => [f32("y", a.rows, a.k)] },
   scatterAdd: {
     check: checkGather,
     inputs: (a) => [f32("updates", a.outer, a.count, a.inner), i32("index", a.count)],

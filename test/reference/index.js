@@ -14,6 +14,7 @@ import { isContiguous, map } from "./map.js";
 import { matmul } from "./matmul.js";
 import * as move from "./move.js";
 import { layerNorm, layerNormGrad } from "./norm.js";
+import * as packed from "./packed.js";
 import * as pool from "./pool.js";
 import { permutation, random } from "./random.js";
 import * as recurrent from "./recurrent.js";
@@ -40,6 +41,9 @@ export const KERNELS = {
   ...gather,
   ...loss,
   ...move,
+  packedMatmul: packed.packedMatmul,
+  packedRows: packed.packedRows,
+  unpack: packed.unpack,
   ...pool,
   random,
   permutation,
@@ -174,6 +178,7 @@ class ReferenceBackend {
 
   async read(buffer, offset, bytes) {
     const { values, dtype } = this.#checked(buffer, offset, bytes);
+    if (dtype === "u8") return Uint8Array.from(values.subarray(offset, offset + bytes)).buffer;
     return encode(values.subarray(offset / ELEMENT_BYTES, (offset + bytes) / ELEMENT_BYTES), dtype).buffer;
   }
 
@@ -219,10 +224,12 @@ class ReferenceBackend {
       if (!operand) return null;
       const { space, index, offset } = operand.place;
       const start = offset / ELEMENT_BYTES;
-      if (space === "binding" && (operand.storage === "u8") !== (buffers[index].dtype === "u8")) {
+      const bytewise = operand.storage !== undefined;
+      if (space === "binding" && bytewise !== (buffers[index].dtype === "u8")) {
         throw new Error(`internal: binding ${index} holds ${buffers[index].dtype}, is read as ${operand.storage ?? operand.dtype}`);
       }
       const whole = space === "slot" ? program.slots[index] : buffers[index].values;
+      if (packed.isPacked(operand.storage)) return whole;
       return whole.subarray(start, start + operand.shape.reduce((a, d) => a * d, 1));
     };
     runCalls(program.plan.calls, elementsOf, (y) => {

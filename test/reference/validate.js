@@ -5,6 +5,10 @@
 import { checkBody } from "./body.js";
 import { CONTRACT, updates } from "./contract.js";
 import { isContiguous } from "./map.js";
+import { bytesOfPacked, isPacked } from "./packed.js";
+
+/** Which input of a kernel is packed. */
+const PACKED_INPUT = { packedMatmul: 1, packedRows: 0, unpack: 0 };
 
 const ELEMENT_BYTES = 4;
 
@@ -18,10 +22,13 @@ function spaceName({ space, index, offset }) {
 const readsAs = (written, read) => written === read || (written === "bool" && read !== "f32");
 
 /** What an element lies in memory as: its dtype, or the storage of its tensor. */
-const kindOf = ({ dtype, storage }) => storage ?? dtype;
+const kindOf = ({ dtype, storage }) => (storage === undefined ? dtype : `${storage}`);
 
 /** Bytes of a binding: whole words, also of elements of one byte. */
-const bytesOf = ({ shape, storage }) => (storage === "u8" ? Math.ceil(sizeOf(shape) / ELEMENT_BYTES) : sizeOf(shape)) * ELEMENT_BYTES;
+const bytesOf = ({ shape, storage }) =>
+  isPacked(storage)
+    ? bytesOfPacked(storage)
+    : (storage === "u8" ? Math.ceil(sizeOf(shape) / ELEMENT_BYTES) : sizeOf(shape)) * ELEMENT_BYTES;
 
 /** What each element of each binding and slot was last written as, null where nothing was. Bindings of bytes have an element for each. */
 class Contents {
@@ -86,6 +93,16 @@ function checkOperands(role, specs, operands) {
 function checkStorage({ kernel, inputs, outputs, attrs }) {
   for (const [i, x] of inputs.entries()) {
     if (!x?.storage) continue;
+    if (isPacked(x.storage)) {
+      const { rows, k, format, transposed } = x.storage;
+      // A loop hands it to its body.
+      if (kernel === "scan") continue;
+      if (PACKED_INPUT[kernel] !== i) return `input ${i} is packed`;
+      if (attrs.k !== k || attrs.format !== format || (attrs.rows ?? attrs.n) !== rows)
+        return `input ${i} is ${rows} rows of ${k}, ${format}`;
+      if (attrs.transposed !== undefined && attrs.transposed !== transposed) return `input ${i} is ${x.storage}`;
+      continue;
+    }
     if (x.storage !== "u8" || x.dtype !== "i32") return `input ${i} is ${x.dtype} stored as ${x.storage}`;
     const possible = kernel === "map" ? isContiguous(attrs.body.strides[i], attrs.body.space) : kernel === "gather" && i === 0;
     if (!possible) return `input ${i} is stored as u8`;

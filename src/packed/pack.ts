@@ -1,0 +1,169 @@
+/** @file Weights in few bits: packed whole, or row by row while they arrive. */
+import { checkCount, checkOptions, kindOf } from "../check.ts";
+import { ArgumentError, ShapeError } from "../errors.ts";
+import { normalizeAxis, showShape, sizeOf } from "../shape.ts";
+import type { Shape } from "../shape.ts";
+import { Tensor } from "../tensor.ts";
+import { block, quantize4, quantize4m, quantize8 } from "./quantize.ts";
+import type { Block } from "./quantize.ts";
+import { BLOCK, byteOf, checkBlocks, checkFormat, GROUP, isHalves, isUpper, layoutOf, toBfloat, toHalf, unitOf } from "./layout.ts";
+import type { Layout, PackedFormat } from "./layout.ts";
+import { packedStorage } from "./storage.ts";
+
+/** Options of `pack`. */
+export interface PackOptions {
+  /**
+   * The axis that products sum over, along which 32 elements share a scale. 0 (default): kernels [in, out], as `dense` has them. 1:
+   * embeddings, and what is read with `transposeB`.
+   */
+  readonly axis?: number;
+}
+
+/**
+ * `x` [rows, columns] f32, with its elements packed in few bits. The result is an f32 tensor whose `matmul` (as the right operand) and
+ * `gather` (rows, axis 1) read the bits as they are; other ops get a copy as f32 each time. It never changes; gradients go through it to
+ * what it is multiplied with.
+ * @param format `f16`, `bf16`, `q8`, `q4` or `q4m`; see `PackedFormat`
+ * @throws ShapeError unless it is a matrix, ArgumentError for an unknown format or an axis of no whole blocks of 32, DataError for numbers
+ *   beyond the format
+ * @example const kernel = await pack(layer.weights[0].tensor, "q8");
+ */
+export async function pack(x: Tensor, format: PackedFormat, options: PackOptions = {}): Promise<Tensor> {
+  checkOptions("pack", options, ["axis"]);
+  if (!(x instanceof Tensor)) throw new ArgumentError(`pack: expected a tensor, got ${kindOf(x)}`);
+  if (x.rank !== 2 || x.dtype !== "f32") throw new ShapeError(`pack: expected a matrix of f32, got ${x}`);
+  const transposed = normalizeAxis("pack", options.axis ?? 0, 2) === 0;
+  const [outer, inner] = x.shape;
+  const [rows, k] = transposed ? [inner, outer] : [outer, inner];
+  const packer = new Packer(format, rows, k, "pack");
+  const data = (await x.data()) as Float32Array;
+  const row = new Float32Array(k);
+  for (let r = 0; r < rows; r++) {
+    if (transposed) for (let i = 0; i < k; i++) row[i] = data[i * rows + r];
+    packer.row(r, transposed ? row : data.subarray(r * k, (r + 1) * k));
+  }
+  return packer.tensor({ transposed });
+}
+
+/** Options of `Packer.tensor`. */
+export interface PackedTensorOptions {
+  /** The rows are columns of the tensor: [k, rows], the shape of kernels [in, out]. Default false: [rows, k]. */
+  readonly transposed?: boolean;
+  /** Where that is no matrix, such as [features, heads, size] of attention: a shape with the same elements in the same order. */
+  readonly shape?: Shape;
+}
+
+/**
+ * Packs a matrix whose rows, of `k` elements each, come one after another, such as those of a file: products sum over `k`. Nothing is held
+ * but the packed bytes.
+ * @example const packer = new Packer("q4", 1000, 64); rows.forEach((values, r) => packer.row(r, values)); packer.tensor();
+ */
+export class Packer {
+  readonly format: PackedFormat;
+  readonly rows: number;
+  readonly k: number;
+  readonly #who: string;
+  readonly #layout: Layout;
+  readonly #bytes: Uint8Array<ArrayBuffer>;
+  readonly #halves: Uint16Array;
+  readonly #block = block();
+  readonly #done: Uint8Array;
+
+  /** Bytes of `rows` rows of `k` elements. */
+  static bytes(format: PackedFormat, rows: number, k: number): number {
+    return layoutOf(format, rows, k).bytes;
+  }
+
+  /** @throws ArgumentError for an unknown format, or a `k` of no whole blocks of 32 where it has blocks */
+  constructor(format: PackedFormat, rows: number, k: number, who = "Packer") {
+    checkFormat(who, format);
+    checkCount(who, "rows", rows);
+    checkCount(who, "k", k);
+    checkBlocks(who, format, k);
+    this.format = format;
+    this.rows = rows;
+    this.k = k;
+    this.#who = who;
+    this.#layout = layoutOf(format, rows, k);
+    this.#bytes = new Uint8Array(this.#layout.bytes);
+    this.#halves = new Uint16Array(this.#bytes.buffer);
+    this.#done = new Uint8Array(rows);
+  }
+
+  /** @internal What is packed so far. */
+  get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
+  /** Row `r` of f32 numbers. @throws ShapeError unless there are k, DataError for one beyond the format */
+  row(r: number, values: Float32Array): void {
+    this.#check(r, values.length, this.k);
+    this.#done[r] = 1;
+    if (isHalves(this.format)) {
+      const convert = this.format === "f16" ? toHalf : toBfloat;
+      for (let i = 0; i < this.k; i++) this.#halves[r * this.k + i] = convert(this.#who, values[i]);
+      return;
+    }
+    const quantize = this.format === "q8" ? quantize8 : this.format === "q4" ? quantize4 : quantize4m;
+    for (let b = 0; b < this.#layout.blocks; b++) {
+      quantize(this.#who, values.subarray(b * BLOCK, (b + 1) * BLOCK), this.#block);
+      this.#put(r, b, this.#block);
+    }
+  }
+
+  /** Row `r` as it is stored elsewhere: bits of f16 or bf16, as this packs them. @throws ShapeError unless there are k */
+  halves(r: number, bits: Uint16Array): void {
+    this.#check(r, bits.length, this.k);
+    if (!isHalves(this.format)) throw new ArgumentError(`${this.#who}: halves() is for f16 and bf16, this packs ${this.format}`);
+    this.#done[r] = 1;
+    this.#halves.set(bits, r * this.k);
+  }
+
+  /**
+   * Block `b` (elements 32 b to 32 b + 31) of row `r`, as it is stored elsewhere: 32 integers (q8: -127 to 127; 4 bits: 0 to 15), scale and
+   * minimum as bits of f16.
+   * @throws ShapeError for another number of integers or no such block
+   */
+  block(r: number, b: number, q: Int8Array, scale: number, minimum = 0): void {
+    this.#check(r, q.length, BLOCK);
+    if (!(b >= 0 && b < this.#layout.blocks)) throw new ShapeError(`${this.#who}: row ${r} has ${this.#layout.blocks} blocks, got ${b}`);
+    if (b === this.#layout.blocks - 1) this.#done[r] = 1;
+    this.#put(r, b, { q, scale, minimum });
+  }
+
+  /**
+   * What was packed, as a tensor.
+   * @throws ArgumentError where a row has not come, ShapeError for a shape of another size
+   */
+  tensor(options: PackedTensorOptions = {}): Tensor {
+    const { transposed = false, shape = transposed ? [this.k, this.rows] : [this.rows, this.k] } = checkOptions(
+      `${this.#who}: tensor`,
+      options,
+      ["transposed", "shape"],
+    );
+    const missing = this.#done.indexOf(0);
+    if (missing >= 0) throw new ArgumentError(`${this.#who}: row ${missing} of ${this.rows} is missing`);
+    if (sizeOf(shape) !== this.rows * this.k)
+      throw new ShapeError(`${this.#who}: ${this.rows} rows of ${this.k} elements are no ${showShape(shape)}`);
+    return new Tensor(shape, "f32", null, 0, this.#bytes, packedStorage(this.format, this.rows, this.k, transposed));
+  }
+
+  #check(r: number, got: number, expected: number): void {
+    if (!(Number.isInteger(r) && r >= 0 && r < this.rows))
+      throw new ShapeError(`${this.#who}: expected a row of ${showShape([this.rows, this.k])}, got ${r}`);
+    if (got !== expected) throw new ShapeError(`${this.#who}: row ${r}: expected ${expected} elements, got ${got}`);
+  }
+
+  #put(r: number, b: number, { q, scale, minimum }: Block): void {
+    const { scales, minimums, unit } = this.#layout;
+    const at = unitOf(this.#layout, r, b);
+    const lane = r % GROUP;
+    for (let i = 0; i < BLOCK; i++) {
+      const where = at * unit + byteOf(this.format, lane, i);
+      const shift = isUpper(i) ? 4 : 0;
+      this.#bytes[where] = this.format === "q8" ? q[i] : (this.#bytes[where] & ~(15 << shift)) | ((q[i] & 15) << shift);
+    }
+    this.#halves[scales / 2 + at * GROUP + lane] = scale;
+    if (this.format === "q4m") this.#halves[minimums / 2 + at * GROUP + lane] = minimum;
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * @file Blocks of 32 numbers as few bits. Scales are rounded to f16 first and numbers divided by what they then are, so that the error of
+ * the scale does not add up with that of the integer.
+ */
+import { DataError } from "../errors.ts";
+import { BLOCK, fromHalf, toHalf } from "./layout.ts";
+
+/** A block as it is stored: integers (q8: -127 to 127, 4 bits: 0 to 15), the scale and the minimum as bits of f16. */
+export interface Block {
+  readonly q: Int8Array;
+  scale: number;
+  minimum: number;
+}
+
+export const block = (): Block => ({ q: new Int8Array(BLOCK), scale: 0, minimum: 0 });
+
+/** Beyond this a block of zeros is nearer than any scale. */
+const inverse = (scale: number): number => (scale === 0 ? 0 : 1 / scale);
+
+const clamped = (x: number, low: number, high: number): number => Math.min(high, Math.max(low, x));
+
+function extremes(who: string, x: Float32Array): { low: number; high: number } {
+  let [low, high] = [Infinity, -Infinity];
+  for (const v of x) {
+    if (!Number.isFinite(v)) throw new DataError(`${who}: ${v} cannot be packed in few bits`);
+    if (v < low) low = v;
+    if (v > high) high = v;
+  }
+  return { low, high };
+}
+
+/** 8 bits: x is q scale, where the largest |x| is 127. */
+export function quantize8(who: string, x: Float32Array, out: Block): void {
+  const { low, high } = extremes(who, x);
+  out.scale = toHalf(who, Math.max(-low, high, 0) / 127);
+  const factor = inverse(fromHalf(out.scale));
+  for (let i = 0; i < BLOCK; i++) out.q[i] = clamped(Math.round(x[i] * factor), -127, 127);
+}
+
+/**
+ * 4 bits: x is (q - 8) scale. The number farthest from 0 is -8 or nearly so: of scales around that, the one with the least sum of squared
+ * errors.
+ */
+export function quantize4(who: string, x: Float32Array, out: Block): void {
+  const { low, high } = extremes(who, x);
+  const most = -low > high ? low : high;
+  let least = Infinity;
+  // Both signs of the scale were tried with the farther end alone: the other end has 7 steps, which is enough where it is nearer.
+  for (const steps of [-8, -7.75, -7.5, -7.25, -7]) {
+    const bits = toHalf(who, most / steps);
+    const scale = fromHalf(bits);
+    const factor = inverse(scale);
+    let error = 0;
+    for (let i = 0; i < BLOCK; i++) {
+      const d = x[i] - clamped(Math.round(x[i] * factor), -8, 7) * scale;
+      error += d * d;
+    }
+    if (error >= least) continue;
+    least = error;
+    out.scale = bits;
+  }
+  const factor = inverse(fromHalf(out.scale));
+  for (let i = 0; i < BLOCK; i++) out.q[i] = clamped(Math.round(x[i] * factor), -8, 7) + 8;
+}
+
+/** 4 bits: x is q scale + minimum. */
+export function quantize4m(who: string, x: Float32Array, out: Block): void {
+  const { low, high } = extremes(who, x);
+  out.minimum = toHalf(who, low);
+  const minimum = fromHalf(out.minimum);
+  out.scale = toHalf(who, (high - minimum) / 15);
+  const factor = inverse(fromHalf(out.scale));
+  for (let i = 0; i < BLOCK; i++) out.q[i] = clamped(Math.round((x[i] - minimum) * factor), 0, 15);
+}
