@@ -19,6 +19,8 @@ export type NamedFiles =
 /** A `File`. */
 export interface NamedFile extends BlobLike {
   readonly name: string;
+  /** Its place in a folder that was picked. */
+  readonly webkitRelativePath?: string;
 }
 
 /** A `Blob`. */
@@ -106,7 +108,7 @@ const isGguf = (name: string): boolean => /\.gguf([?#]|$)/i.test(name);
 /** Files by name, null for what is one file. */
 function namedFiles(source: NamedFiles | RangeSource | BlobLike): ReadonlyMap<string, ModelSource | RangeSource> | null {
   if (source instanceof Map) return source;
-  if (Array.isArray(source)) return new Map((source as readonly NamedFile[]).map((f) => [f.name, f]));
+  if (Array.isArray(source)) return new Map((source as readonly NamedFile[]).map((f) => [f.webkitRelativePath || f.name, f]));
   const isPlain = Object.getPrototypeOf(source) === Object.prototype;
   if (!isPlain || typeof (source as Partial<RangeSource>).read === "function") return null;
   return new Map(Object.entries(source as { readonly [name: string]: ModelSource }));

@@ -45,8 +45,9 @@ test("workerd: the same ids and text, of bytes in the deployment", async () => {
   const contents = `import * as tokenizers from "@huggingface/tokenizers";
     import { written } from "./checkpoint.js";
     import model from "./model.gguf";
-    export default { test: async () =>
-      console.log("WRITTEN " + JSON.stringify(await written(new Uint8Array(model), ${JSON.stringify(PROMPTS)}, ${TOKENS}, { tokenizers }))) };`;
+    const prompts = ${JSON.stringify(PROMPTS)};
+    const write = () => written(new Uint8Array(model), prompts, ${TOKENS}, { tokenizers });
+    export default { test: async () => console.log("WRITTEN " + JSON.stringify(await write())) };`;
   const ggufs = { name: "gguf", setup: (b) => b.onResolve({ filter: /\.gguf$/ }, ({ path }) => ({ path, external: true })) };
   await build({
     stdin: { contents, resolveDir: join(root, "test/platforms") },
