@@ -1,6 +1,7 @@
 /** @file Sequences that a model reads and writes token by token: what `generator` makes and `generate` runs on. */
 import { checkCount, kindOf } from "../check.ts";
 import { bytesOf } from "../dtype.ts";
+import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, DataError, LockstepError, NonFiniteError } from "../errors.ts";
 import { optionsOf } from "../options.ts";
 import { Slices } from "../pacing.ts";
@@ -177,19 +178,22 @@ export class Session {
       const slices = new Slices();
       const drawn = mine(this.#decoder.drawn(count));
       this.#ahead = count > 1;
-      let enqueued = 0;
+      const ahead = count > 1 && backend.limits.asynchronous;
+      // What runs have drawn, on its way: each is read before the next one writes over it, however late it arrives.
+      const arriving: Promise<TypedArray>[] = [];
       const enqueue = async (): Promise<void> => {
-        enqueued += count;
         await this.#run(() => this.#decoder.step(count), []);
+        const reading = drawn.data();
+        // Who leaves the loop does not wait for it.
+        reading.catch(() => {});
+        arriving.push(reading);
       };
       for (let i = 0; i < most;) {
         stopIfAborted();
         this.#decoder.model.checkThere(who);
-        if (enqueued === i) await enqueue();
-        // What this run has drawn is read before the next one begins, however late it arrives.
-        const reading = drawn.data();
-        if (count > 1 && backend.limits.asynchronous && enqueued < most) await Promise.all([reading, enqueue()]);
-        const tokens = await reading;
+        if (arriving.length === 0) await enqueue();
+        if (ahead && i + count < most) await enqueue();
+        const tokens = await (arriving.shift() as Promise<TypedArray>);
         for (let row = 0; row < count && i < most; row++, i++) {
           if (row > 0) stopIfAborted();
           const given = Array.from(goes, (going, b) => (going === 1 ? tokens[row * this.batch + b] : null));

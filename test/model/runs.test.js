@@ -138,15 +138,15 @@ test("from token 2 to token 4,000 nothing is compiled, allocated or written: eig
     }
     assert.is(n, 4000);
     // Where the backend computes by itself the second run was under way when the first token came.
-    const ahead = on.limits.asynchronous ? 1 : 0;
-    assert.equal(seen.counts, { alloc: 0, free: 0, compile: 0, write: 0, read: 499, run: 499 - ahead });
+    const left = on.limits.asynchronous ? 498 : 499;
+    assert.equal(seen.counts, { alloc: 0, free: 0, compile: 0, write: 0, read: left, run: left });
     seen.stop();
     session.close();
     on.close();
   }
 });
 
-test("where the backend computes by itself the next run is enqueued before a run is read", async () => {
+test("where the backend computes by itself the next run is under way while tokens are given", async () => {
   const m = made(MODELS[GROUPED], background);
   const session = await generator(m, { capacity: 64 });
   await session.prefill([1, 2]);
@@ -159,10 +159,14 @@ test("where the backend computes by itself the next run is enqueued before a run
     };
   }
   const text = session.generate([], { maxTokens: 12, tokensPerRun: 4 });
-  for (let i = 0; i < 5; i++) await text.next();
-  assert.equal(order, ["run", "read", "run", "read", "run"]);
+  await text.next();
+  assert.equal(order, ["run", "read", "run", "read"]);
+  for (let i = 0; i < 3; i++) await text.next();
+  assert.equal(order.length, 4);
+  await text.next();
+  assert.equal(order, ["run", "read", "run", "read", "run", "read"]);
   for (let i = 0; i < 8; i++) await text.next();
-  assert.equal(order, ["run", "read", "run", "read", "run", "read"], "no run that nobody wants");
+  assert.equal(order.length, 6, "no run that nobody wants");
   for (const name of ["run", "read"]) delete background[name];
   session.close();
 });
