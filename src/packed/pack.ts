@@ -1,12 +1,13 @@
 /** @file Weights in few bits: packed whole, or row by row while they arrive. */
 import { checkCount, checkOptions, kindOf } from "../check.ts";
+import type { Device, DeviceBuffer } from "../device.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
 import { normalizeAxis, showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { block, quantize4, quantize4m, quantize8 } from "./quantize.ts";
 import type { Block } from "./quantize.ts";
-import { BLOCK, byteOf, checkBlocks, checkFormat, GROUP, isHalves, isUpper, layoutOf, toBfloat, toHalf, unitOf } from "./layout.ts";
+import { BLOCK, checkBlocks, checkFormat, GROUP, isHalves, layoutOf, toBfloat, toHalf, unitOf } from "./layout.ts";
 import type { Layout, PackedFormat } from "./layout.ts";
 import { packedStorage } from "./storage.ts";
 
@@ -35,7 +36,7 @@ export async function pack(x: Tensor, format: PackedFormat, options: PackOptions
   const transposed = normalizeAxis("pack", options.axis ?? 0, 2) === 0;
   const [outer, inner] = x.shape;
   const [rows, k] = transposed ? [inner, outer] : [outer, inner];
-  const packer = new Packer(format, rows, k, "pack");
+  const packer = new Packer(format, rows, k, {}, "pack");
   const data = (await x.data()) as Float32Array;
   const row = new Float32Array(k);
   for (let r = 0; r < rows; r++) {
@@ -53,9 +54,21 @@ export interface PackedTensorOptions {
   readonly shape?: Shape;
 }
 
+/** Options of `Packer`. */
+export interface PackerOptions {
+  /**
+   * Where the tensor is to be: rows, which must then come in order, are written there as they are packed, and the host holds a few of them.
+   * Default: the packed bytes stay on the host.
+   */
+  readonly backend?: Device;
+}
+
+/** Bytes that are written to a backend at once. */
+const WINDOW_BYTES = 2 ** 18;
+
 /**
  * Packs a matrix whose rows, of `k` elements each, come one after another, such as those of a file: products sum over `k`. Nothing is held
- * but the packed bytes.
+ * but the packed bytes, and with a `backend` a few rows.
  * @example const packer = new Packer("q4", 1000, 64); rows.forEach((values, r) => packer.row(r, values)); packer.tensor();
  */
 export class Packer {
@@ -63,31 +76,46 @@ export class Packer {
   readonly rows: number;
   readonly k: number;
   readonly #who: string;
+  /** Of all rows, and of those from `#first` on that are held. */
+  readonly #whole: Layout;
   readonly #layout: Layout;
+  readonly #window: number;
+  #first = 0;
   readonly #bytes: Uint8Array<ArrayBuffer>;
   readonly #halves: Uint16Array;
   readonly #block = block();
   readonly #done: Uint8Array;
+  readonly #backend: Device | null;
+  #buffer: DeviceBuffer | null = null;
 
   /** Bytes of `rows` rows of `k` elements. */
   static bytes(format: PackedFormat, rows: number, k: number): number {
     return layoutOf(format, rows, k).bytes;
   }
 
-  /** @throws ArgumentError for an unknown format, or a `k` of no whole blocks of 32 where it has blocks */
-  constructor(format: PackedFormat, rows: number, k: number, who = "Packer") {
+  /**
+   * @throws ArgumentError for an unknown format, or a `k` of no whole blocks of 32 where it has blocks; BackendError where the backend has no
+   * room
+   */
+  constructor(format: PackedFormat, rows: number, k: number, options: PackerOptions = {}, who = "Packer") {
     checkFormat(who, format);
     checkCount(who, "rows", rows);
     checkCount(who, "k", k);
     checkBlocks(who, format, k);
+    const { backend = null } = checkOptions(who, options, ["backend"]);
     this.format = format;
     this.rows = rows;
     this.k = k;
     this.#who = who;
-    this.#layout = layoutOf(format, rows, k);
+    this.#backend = backend;
+    this.#whole = layoutOf(format, rows, k);
+    const group = layoutOf(format, GROUP, k).bytes;
+    this.#window = backend === null ? rows : Math.min(rows, GROUP * Math.max(1, Math.floor(WINDOW_BYTES / group)));
+    this.#layout = layoutOf(format, this.#window, k);
     this.#bytes = new Uint8Array(this.#layout.bytes);
     this.#halves = new Uint16Array(this.#bytes.buffer);
     this.#done = new Uint8Array(rows);
+    if (backend !== null) this.#buffer = backend.alloc(this.#whole.bytes);
   }
 
   /** @internal What is packed so far. */
@@ -99,15 +127,16 @@ export class Packer {
   row(r: number, values: Float32Array): void {
     this.#check(r, values.length, this.k);
     this.#done[r] = 1;
+    const at = this.#placeOf(r);
     if (isHalves(this.format)) {
       const convert = this.format === "f16" ? toHalf : toBfloat;
-      for (let i = 0; i < this.k; i++) this.#halves[r * this.k + i] = convert(this.#who, values[i]);
+      for (let i = 0; i < this.k; i++) this.#halves[at * this.k + i] = convert(this.#who, values[i]);
       return;
     }
     const quantize = this.format === "q8" ? quantize8 : this.format === "q4" ? quantize4 : quantize4m;
     for (let b = 0; b < this.#layout.blocks; b++) {
       quantize(this.#who, values.subarray(b * BLOCK, (b + 1) * BLOCK), this.#block);
-      this.#put(r, b, this.#block);
+      this.#put(at, b, this.#block);
     }
   }
 
@@ -116,7 +145,7 @@ export class Packer {
     this.#check(r, bits.length, this.k);
     if (!isHalves(this.format)) throw new ArgumentError(`${this.#who}: halves() is for f16 and bf16, this packs ${this.format}`);
     this.#done[r] = 1;
-    this.#halves.set(bits, r * this.k);
+    this.#halves.set(bits, this.#placeOf(r) * this.k);
   }
 
   /**
@@ -128,7 +157,7 @@ export class Packer {
     this.#check(r, q.length, BLOCK);
     if (!(b >= 0 && b < this.#layout.blocks)) throw new ShapeError(`${this.#who}: row ${r} has ${this.#layout.blocks} blocks, got ${b}`);
     if (b === this.#layout.blocks - 1) this.#done[r] = 1;
-    this.#put(r, b, { q, scale, minimum });
+    this.#put(this.#placeOf(r), b, { q, scale, minimum });
   }
 
   /**
@@ -145,7 +174,49 @@ export class Packer {
     if (missing >= 0) throw new ArgumentError(`${this.#who}: row ${missing} of ${this.rows} is missing`);
     if (sizeOf(shape) !== this.rows * this.k)
       throw new ShapeError(`${this.#who}: ${this.rows} rows of ${this.k} elements are no ${showShape(shape)}`);
-    return new Tensor(shape, "f32", null, 0, this.#bytes, packedStorage(this.format, this.rows, this.k, transposed));
+    const storage = packedStorage(this.format, this.rows, this.k, transposed);
+    if (this.#backend === null) return new Tensor(shape, "f32", null, 0, this.#bytes, storage);
+    this.#flush();
+    const made = new Tensor(shape, "f32", null, 0, null, storage);
+    made.adopt(this.#backend, this.#buffer as DeviceBuffer);
+    made.markDeviceNewer();
+    this.#buffer = null;
+    return made;
+  }
+
+  /** Gives back what it has on a backend, where no tensor was made of it. Harmless when repeated. */
+  dispose(): void {
+    if (this.#buffer !== null) this.#backend?.free(this.#buffer);
+    this.#buffer = null;
+  }
+
+  /** Where row `r` is among those that are held; what comes before goes to the backend. @throws ArgumentError for one that is there */
+  #placeOf(r: number): number {
+    if (r < this.#first) throw new ArgumentError(`${this.#who}: with a backend rows come in order, got ${r} behind ${this.#first}`);
+    while (r >= this.#first + this.#window) {
+      this.#flush();
+      this.#first += this.#window;
+    }
+    return r - this.#first;
+  }
+
+  /** Writes the rows that are held to the backend. */
+  #flush(): void {
+    const [backend, buffer] = [this.#backend, this.#buffer];
+    if (backend === null || buffer === null) throw new ArgumentError(`${this.#who}: it was made a tensor or disposed of`);
+    const count = Math.min(this.#window, this.rows - this.#first);
+    const write = (to: number, from: number, bytes: number): void => {
+      if (bytes > 0) backend.write(buffer, to, this.#bytes.subarray(from, from + bytes));
+    };
+    const { blocks, unit, scales, minimums } = this.#layout;
+    if (isHalves(this.format)) write(this.#first * this.k * 2, 0, Math.ceil((count * this.k) / 2) * 4);
+    else {
+      const [before, units] = [(this.#first / GROUP) * blocks, Math.ceil(count / GROUP) * blocks];
+      write(before * unit, 0, units * unit);
+      write(this.#whole.scales + before * GROUP * 2, scales, units * GROUP * 2);
+      if (this.format === "q4m") write(this.#whole.minimums + before * GROUP * 2, minimums, units * GROUP * 2);
+    }
+    this.#bytes.fill(0);
   }
 
   #check(r: number, got: number, expected: number): void {
@@ -158,11 +229,12 @@ export class Packer {
     const { scales, minimums, unit } = this.#layout;
     const at = unitOf(this.#layout, r, b);
     const lane = r % GROUP;
-    for (let i = 0; i < BLOCK; i++) {
-      const where = at * unit + byteOf(this.format, lane, i);
-      const shift = isUpper(i) ? 4 : 0;
-      this.#bytes[where] = this.format === "q8" ? q[i] : (this.#bytes[where] & ~(15 << shift)) | ((q[i] & 15) << shift);
-    }
+    const bytes = this.#bytes;
+    let to = at * unit + lane * 4;
+    // As byteOf and isUpper say, four bytes at a time.
+    if (this.format === "q8") for (let i = 0; i < BLOCK; i += 4, to += 16) for (let n = 0; n < 4; n++) bytes[to + n] = q[i + n];
+    else
+      for (let i = 0; i < BLOCK; i += 8, to += 16) for (let n = 0; n < 4; n++) bytes[to + n] = (q[i + n] & 15) | ((q[i + 4 + n] & 15) << 4);
     this.#halves[scales / 2 + at * GROUP + lane] = scale;
     if (this.format === "q4m") this.#halves[minimums / 2 + at * GROUP + lane] = minimum;
   }

@@ -17,16 +17,22 @@ export const block = (): Block => ({ q: new Int8Array(BLOCK), scale: 0, minimum:
 /** Beyond this a block of zeros is nearer than any scale. */
 const inverse = (scale: number): number => (scale === 0 ? 0 : 1 / scale);
 
-const clamped = (x: number, low: number, high: number): number => Math.min(high, Math.max(low, x));
+/** Least and most, which are found by loops over places: iterators took 60 ns an element. */
+const ENDS = { low: 0, high: 0 };
 
-function extremes(who: string, x: Float32Array): { low: number; high: number } {
-  let [low, high] = [Infinity, -Infinity];
-  for (const v of x) {
-    if (!Number.isFinite(v)) throw new DataError(`${who}: ${v} cannot be packed in few bits`);
+function extremes(who: string, x: Float32Array): { readonly low: number; readonly high: number } {
+  let low = Infinity;
+  let high = -Infinity;
+  for (let i = 0; i < x.length; i++) {
+    const v = x[i];
+    // Of NaN, too.
+    if (!(v - v === 0)) throw new DataError(`${who}: ${v} cannot be packed in few bits`);
     if (v < low) low = v;
     if (v > high) high = v;
   }
-  return { low, high };
+  ENDS.low = low;
+  ENDS.high = high;
+  return ENDS;
 }
 
 /** 8 bits: x is q scale, where the largest |x| is 127. */
@@ -34,7 +40,11 @@ export function quantize8(who: string, x: Float32Array, out: Block): void {
   const { low, high } = extremes(who, x);
   out.scale = toHalf(who, Math.max(-low, high, 0) / 127);
   const factor = inverse(fromHalf(out.scale));
-  for (let i = 0; i < BLOCK; i++) out.q[i] = clamped(Math.round(x[i] * factor), -127, 127);
+  const { q } = out;
+  for (let i = 0; i < BLOCK; i++) {
+    const n = Math.round(x[i] * factor);
+    q[i] = n < -127 ? -127 : n > 127 ? 127 : n;
+  }
 }
 
 /**
@@ -46,13 +56,14 @@ export function quantize4(who: string, x: Float32Array, out: Block): void {
   const most = -low > high ? low : high;
   let least = Infinity;
   // Both signs of the scale were tried with the farther end alone: the other end has 7 steps, which is enough where it is nearer.
-  for (const steps of [-8, -7.75, -7.5, -7.25, -7]) {
+  for (let steps = -8; steps <= -7; steps += 0.25) {
     const bits = toHalf(who, most / steps);
     const scale = fromHalf(bits);
     const factor = inverse(scale);
     let error = 0;
     for (let i = 0; i < BLOCK; i++) {
-      const d = x[i] - clamped(Math.round(x[i] * factor), -8, 7) * scale;
+      const n = Math.round(x[i] * factor);
+      const d = x[i] - (n < -8 ? -8 : n > 7 ? 7 : n) * scale;
       error += d * d;
     }
     if (error >= least) continue;
@@ -60,7 +71,11 @@ export function quantize4(who: string, x: Float32Array, out: Block): void {
     out.scale = bits;
   }
   const factor = inverse(fromHalf(out.scale));
-  for (let i = 0; i < BLOCK; i++) out.q[i] = clamped(Math.round(x[i] * factor), -8, 7) + 8;
+  const { q } = out;
+  for (let i = 0; i < BLOCK; i++) {
+    const n = Math.round(x[i] * factor);
+    q[i] = n < -8 ? 0 : n > 7 ? 15 : n + 8;
+  }
 }
 
 /** 4 bits: x is q scale + minimum. */
@@ -70,5 +85,9 @@ export function quantize4m(who: string, x: Float32Array, out: Block): void {
   const minimum = fromHalf(out.minimum);
   out.scale = toHalf(who, (high - minimum) / 15);
   const factor = inverse(fromHalf(out.scale));
-  for (let i = 0; i < BLOCK; i++) out.q[i] = clamped(Math.round((x[i] - minimum) * factor), 0, 15);
+  const { q } = out;
+  for (let i = 0; i < BLOCK; i++) {
+    const n = Math.round((x[i] - minimum) * factor);
+    q[i] = n < 0 ? 0 : n > 15 ? 15 : n;
+  }
 }

@@ -1,6 +1,6 @@
 /** @file What weights are read from: tensors by name, of which rows can be read, whatever the file is. */
 import { MODEL_DTYPES, cut, elements, halfBits, show } from "../io/safetensors.ts";
-import { FileError } from "../index.ts";
+import { FileError, LockstepError } from "../index.ts";
 import { openSafetensors } from "../safetensors/index.ts";
 import type { Shape } from "../index.ts";
 import type { SafetensorsFile } from "../safetensors/index.ts";
@@ -39,8 +39,8 @@ export interface Checkpoint {
   readonly tensors: ReadonlyMap<string, StoredTensor>;
   /** What rotary frequencies are divided by, where that is a tensor. */
   readonly scaling: readonly number[] | null;
-  /** Null where there are none. */
-  tokenizer(): Promise<TokenizerFiles | null>;
+  /** Null where there are none; an error for what is not known. */
+  tokenizer(): Promise<TokenizerFiles | LockstepError | null>;
 }
 
 /** Elements by their dtype as f32. */

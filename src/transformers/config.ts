@@ -2,6 +2,7 @@
 import { cut, parseObject, show } from "../io/safetensors.ts";
 import { FileError } from "../index.ts";
 
+/** An object that was JSON. */
 export type Json = { readonly [key: string]: unknown };
 
 export { parseObject };
@@ -19,7 +20,7 @@ export class Config {
 
   /** Whether the field is there, and not null. */
   has(name: string): boolean {
-    return Object.hasOwn(this.values, name) && this.values[name] !== null;
+    return Object.hasOwn(this.values, name) && this.values[name] !== null && this.values[name] !== undefined;
   }
 
   fault(name: string, expected: string): FileError {

@@ -117,7 +117,7 @@ export const decoder =
       });
     };
     return {
-      task: "text",
+      task: "text-generation",
       make,
       inputShapes: [[null]],
       source: (layer, weight, shape) => fromTable(SOURCES, layer, weight, shape),

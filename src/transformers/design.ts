@@ -50,10 +50,14 @@ export const vector = (name: string, shape: Shape): Source => ({ name, shape: [s
 /** A weight that a checkpoint has as it is. */
 export const same = (name: string, shape: Shape): Source => ({ name, shape });
 
+/** What models are for, by the names of Hugging Face's pipelines. */
+export type Task = "text-generation" | "feature-extraction" | "image-classification";
+export const TASKS: readonly Task[] = ["text-generation", "feature-extraction", "image-classification"];
+
 /** A model of an architecture, as a configuration describes it. */
 export interface Design {
   /** What can be asked of it. */
-  readonly task: "text" | "encoder" | "image";
+  readonly task: Task;
   /** A new model of it, not built yet. Layers have the names of Hugging Face's modules. */
   make(): Model<Outputs>;
   /** Shapes of one sample of its inputs. */

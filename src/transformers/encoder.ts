@@ -32,6 +32,7 @@ export interface EmbedOptions {
   readonly normalize?: boolean;
 }
 
+/** What an encoder computes with. */
 type EncoderModel = Model<{ readonly lastHiddenState: Tensor; readonly poolerOutput?: Tensor }>;
 
 const POOLINGS: readonly Pooling[] = ["mean", "cls", "max"];
@@ -52,7 +53,7 @@ export class Encoder extends Pretrained {
   /** @internal */
   constructor(
     model: EncoderModel,
-    tokenizer: Tokenizer | null,
+    tokenizer: Tokenizer,
     config: Pretrained["config"],
     given: { readonly contextLength: number | null; readonly pooling: Pooling; readonly padding: number },
   ) {
@@ -84,8 +85,7 @@ export class Encoder extends Pretrained {
     if (typeof normalize !== "boolean") throw new ArgumentError(`embed: normalize must be true or false, got ${String(normalize)}`);
     const list = typeof texts === "string" ? [texts] : texts;
     if (!Array.isArray(list) || list.length === 0) throw new ArgumentError("embed: expected a text or a list of texts");
-    const tokenizer = this.tokenizerFor("embed");
-    const encoded = list.map((text) => this.#cut(tokenizer.encodePair("embed", text)));
+    const encoded = list.map((text) => this.#cut(this.tokenizer.encodePair("embed", text)));
     const time = Math.max(...encoded.map(({ ids }) => ids.length));
     const padded = (row: readonly number[], value: number): number[] => [...row, ...new Array<number>(time - row.length).fill(value)];
     const { lastHiddenState: y } = await this.encode({

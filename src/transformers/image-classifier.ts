@@ -2,6 +2,7 @@
 import { tensor } from "../index.ts";
 import type { Model, NestedArray, Tensor } from "../index.ts";
 import { Pretrained } from "./pretrained.ts";
+import type { Tokenizer } from "./tokenizer.ts";
 
 /** A classifier of a checkpoint. */
 export class ImageClassifier extends Pretrained {
@@ -11,8 +12,8 @@ export class ImageClassifier extends Pretrained {
   readonly labels: readonly string[];
 
   /** @internal */
-  constructor(model: Model, config: Pretrained["config"]) {
-    super("image-classification", model, null, config);
+  constructor(model: Model, tokenizer: Tokenizer, config: Pretrained["config"]) {
+    super("image-classification", model, tokenizer, config);
     const names = Object.entries((config.id2label ?? {}) as { readonly [id: string]: unknown });
     this.labels = names.sort(([a], [b]) => Number(a) - Number(b)).map(([, name]) => String(name));
   }

@@ -5,7 +5,9 @@
 export { loadPretrained } from "./load.ts";
 export type { LoadPretrainedOptions, LoadProgress, PretrainedSource } from "./load.ts";
 export type { WeightFormat } from "./packed.ts";
-export type { NamedFiles } from "./files.ts";
+export type { BlobLike, NamedFile, NamedFiles } from "./files.ts";
+export type { RangeSource, Signal } from "../io/ranges.ts";
+export type { Task } from "./design.ts";
 export { Pretrained } from "./pretrained.ts";
 export { LanguageModel } from "./language-model.ts";
 export type { GeneratedToken } from "./language-model.ts";

@@ -26,7 +26,7 @@ export class LanguageModel extends Pretrained {
   /** @internal */
   constructor(
     model: Model,
-    tokenizer: Tokenizer | null,
+    tokenizer: Tokenizer,
     config: Pretrained["config"],
     tokens: { readonly eos: readonly number[]; readonly bos: number | null; readonly contextLength: number | null },
   ) {
@@ -57,7 +57,7 @@ export class LanguageModel extends Pretrained {
    * otherwise as `generate`
    */
   async *generate(prompt: string | Tokens, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, void> {
-    const ids = typeof prompt === "string" ? this.tokenizerFor("generate").encode(prompt) : this.#ids("generate", prompt);
+    const ids = typeof prompt === "string" ? this.tokenizer.encode(prompt) : this.#ids("generate", prompt);
     const { contextLength } = this;
     const room = contextLength === null ? Infinity : contextLength - ids.length + 1;
     const wanted = options.maxTokens ?? Math.min(MOST_TOKENS, room);
@@ -67,7 +67,7 @@ export class LanguageModel extends Pretrained {
           "shorter prompt or a smaller maxTokens",
       );
     }
-    const stream = this.tokenizer === null ? null : new TextStream(this.tokenizer, ids);
+    const stream = this.tokenizer.isAvailable ? new TextStream(this.tokenizer, ids) : null;
     const stop = options.stop ?? this.eosTokenIds;
     const draws = DRAWING.some((name) => options[name] !== undefined);
     const temperature = options.temperature ?? (draws ? 1 : 0);

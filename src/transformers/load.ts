@@ -1,21 +1,25 @@
 /** @file Opening a checkpoint: what it is, whether all of it is there and fits, and then its weights, one tensor after another. */
 import { checkCount, checkOneOf, checkOptions } from "../check.ts";
+import { inOrder } from "../io/in-order.ts";
+import type { Line } from "../io/in-order.ts";
 import { cut, show } from "../io/safetensors.ts";
-import type { RangeSource } from "../io/ranges.ts";
+import type { RangeSource, Signal } from "../io/ranges.ts";
 import { ArgumentError, BackendError, FileError, LockstepError, resolveBackend } from "../index.ts";
 import type { Backend, BackendName, Layer, Model, Outputs, Shape, Tensor } from "../index.ts";
 import { sizeOf } from "../shape.ts";
 import { openFolder } from "./checkpoint.ts";
 import type { Checkpoint, StoredTensor } from "./checkpoint.ts";
 import { Config } from "./config.ts";
-import type { Architecture, Design, Wanted } from "./design.ts";
+import { TASKS } from "./design.ts";
+import type { Architecture, Design, Task, Wanted } from "./design.ts";
 import { Encoder } from "./encoder.ts";
 import type { Pooling } from "./encoder.ts";
 import { openSource } from "./files.ts";
-import type { Folder, NamedFiles } from "./files.ts";
+import type { BlobLike, Folder, NamedFiles, Opened } from "./files.ts";
 import { ImageClassifier } from "./image-classifier.ts";
 import { LanguageModel } from "./language-model.ts";
 import { stopIfAborted } from "./pages.ts";
+import type { Reading } from "./pages.ts";
 import { tokenizerOf } from "./tokenizer.ts";
 import type { JinjaModule, TokenizersModule } from "./tokenizer.ts";
 import { WEIGHT_FORMATS } from "./packed.ts";
@@ -33,6 +37,8 @@ export interface LoadProgress {
 
 /** Options of `loadPretrained`. */
 export interface LoadPretrainedOptions {
+  /** What the model is expected to be for; another one is refused. TypeScript then knows what comes. Default: whatever it is. */
+  readonly task?: Task;
   /**
    * How matrices of weights are kept. Default `"stored"`: as the file has them, in 16, 8 or 4 bits where they are so there. `"f32"`,
    * `"f16"`, `"bf16"`, `"q8"`, `"q4"`, `"q4m"`: all in this format (rows of no whole blocks of 32 in 16 bits); see docs/packed.md. Only f32
@@ -45,8 +51,8 @@ export interface LoadPretrainedOptions {
   readonly contextLength?: number;
   /** Told of bytes that were read. */
   readonly onProgress?: (progress: LoadProgress) => void;
-  /** Ends loading, with its reason as the error; what was read is freed. */
-  readonly signal?: AbortSignal;
+  /** An `AbortSignal`: ends loading, with its reason as the error; what was read is freed. */
+  readonly signal?: Signal;
   /**
    * Keep copies of what comes over the network: true in the cache of the page (Cache API), or where there are files, in a folder
    * `lockstep` of the user's cache; a path for another folder. Default false.
@@ -59,7 +65,7 @@ export interface LoadPretrainedOptions {
 }
 
 /** What `loadPretrained` reads a model from. */
-export type PretrainedSource = string | URL | NamedFiles | RangeSource | Blob;
+export type PretrainedSource = string | URL | NamedFiles | RangeSource | BlobLike;
 
 /** Architectures by `model_type`, each of which is loaded when a checkpoint has it. */
 const ARCHITECTURES: { readonly [type: string]: () => Promise<{ readonly default: Architecture }> } = {
@@ -234,6 +240,7 @@ async function eosOf(config: Config, folder: Folder | null): Promise<readonly nu
 }
 
 const OPTIONS: readonly (keyof LoadPretrainedOptions)[] = [
+  "task",
   "weights",
   "backend",
   "contextLength",
@@ -247,6 +254,7 @@ const OPTIONS: readonly (keyof LoadPretrainedOptions)[] = [
 function checkGiven(options: LoadPretrainedOptions): LoadPretrainedOptions {
   const who = "loadPretrained";
   const o = checkOptions(who, options, OPTIONS);
+  if (o.task !== undefined) checkOneOf(who, "task", o.task, TASKS);
   if (o.weights !== undefined) checkOneOf(who, "weights", o.weights, WEIGHT_FORMATS);
   if (o.contextLength !== undefined) checkCount(who, "contextLength", o.contextLength);
   if (o.onProgress !== undefined && typeof o.onProgress !== "function")
@@ -264,36 +272,77 @@ function checkGiven(options: LoadPretrainedOptions): LoadPretrainedOptions {
  * of paths, blobs or bytes), or a GGUF file
  * @throws FileError naming what is missing, unknown or of another shape, before weights are read; BackendError with the numbers where they
  * do not fit; ArgumentError for bad options and what is no source; the signal's reason
- * @example const lm = await loadPretrained("models/tinyllama");
+ * @example const lm = await loadPretrained("models/tinyllama", { task: "text-generation" });
  * for await (const { text } of lm.generate("Once upon a time", { maxTokens: 100 })) write(text);
  */
+export async function loadPretrained(
+  source: PretrainedSource,
+  options: LoadPretrainedOptions & { readonly task: "text-generation" },
+): Promise<LanguageModel>;
+export async function loadPretrained(
+  source: PretrainedSource,
+  options: LoadPretrainedOptions & { readonly task: "feature-extraction" },
+): Promise<Encoder>;
+export async function loadPretrained(
+  source: PretrainedSource,
+  options: LoadPretrainedOptions & { readonly task: "image-classification" },
+): Promise<ImageClassifier>;
+export async function loadPretrained(
+  source: PretrainedSource,
+  options?: LoadPretrainedOptions,
+): Promise<LanguageModel | Encoder | ImageClassifier>;
 export async function loadPretrained(
   source: PretrainedSource,
   options: LoadPretrainedOptions = {},
 ): Promise<LanguageModel | Encoder | ImageClassifier> {
   const o = checkGiven(options);
-  stopIfAborted(o.signal);
-  const opened = await openSource(source, { signal: o.signal, cache: o.cache ?? false });
+  try {
+    stopIfAborted(o.signal);
+    return await opened(source, o);
+  } catch (error) {
+    // What was under way then fails in its own way.
+    stopIfAborted(o.signal);
+    throw error;
+  }
+}
+
+async function opened(source: PretrainedSource, o: LoadPretrainedOptions): Promise<LanguageModel | Encoder | ImageClassifier> {
+  const line: Line = { current: null };
+  const reading: Reading = {
+    signal: o.signal,
+    cache: o.cache ?? false,
+    whole: (who, response, first) => inOrder(who, response, first, line, o.signal),
+  };
+  try {
+    return await read(await openSource(source, reading), o);
+  } finally {
+    line.current?.close();
+  }
+}
+
+async function read(opened: Opened, o: LoadPretrainedOptions): Promise<LanguageModel | Encoder | ImageClassifier> {
   const folder = "folder" in opened ? opened.folder : null;
   const checkpoint = folder !== null ? await openFolder(folder) : await openGgufFile(opened as { readonly file: RangeSource });
   const { config, tensors, scaling } = checkpoint;
   const architecture = await architectureOf(config);
   const design = architecture(config, { scaling, names: [...tensors.keys()] });
+  if (o.task !== undefined && o.task !== design.task)
+    throw new ArgumentError(`loadPretrained: task: ${cut(checkpoint.who, 120)} is a model for ${design.task}, expected one for ${o.task}`);
   const most = design.contextLength;
-  if (o.contextLength !== undefined && (most === null ? design.task === "image" : o.contextLength > most))
+  if (o.contextLength !== undefined && (most === null ? design.task === "image-classification" : o.contextLength > most))
     throw new ArgumentError(
       `loadPretrained: contextLength: the model reads ${most === null ? "images" : `at most ${most} tokens`}, got ${o.contextLength}`,
     );
   const contextLength = o.contextLength ?? most;
-  const eos = design.task === "text" ? await eosOf(config, folder) : [];
-  const bos = design.task === "text" ? (config.tokens("bos_token_id")[0] ?? null) : null;
-  const pooling = design.task === "encoder" ? await poolingOf(folder) : "mean";
-  const tokenizer =
-    design.task === "image" ? null : await tokenizerOf(await checkpoint.tokenizer(), { tokenizers: o.tokenizers, jinja: o.jinja });
+  const eos = design.task === "text-generation" ? await eosOf(config, folder) : [];
+  const bos = design.task === "text-generation" ? (config.tokens("bos_token_id")[0] ?? null) : null;
+  const pooling = design.task === "feature-extraction" ? await poolingOf(folder) : "mean";
+  const modules = { tokenizers: o.tokenizers, jinja: o.jinja };
+  const tokenizer = await tokenizerOf(design.task === "image-classification" ? null : await checkpoint.tokenizer(), modules);
   const model = await built(checkpoint, design, await resolveBackend(o.backend), o);
   const values = config.values;
-  if (design.task === "text") return new LanguageModel(model as Model, tokenizer, values, { eos, bos, contextLength });
-  if (design.task === "image") return new ImageClassifier(model as Model, values);
+  if (design.task === "text-generation") return new LanguageModel(model as Model, tokenizer, values, { eos, bos, contextLength });
+  if (design.task === "image-classification") return new ImageClassifier(model as Model, tokenizer, values);
   const padding = config.tokens("pad_token_id")[0] ?? 0;
   return new Encoder(model as ConstructorParameters<typeof Encoder>[0], tokenizer, values, { contextLength, pooling, padding });
 }

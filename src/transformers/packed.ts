@@ -86,7 +86,6 @@ const TAKEN_OVER: { readonly [dtype: string]: PackedFormat } = { F16: "f16", BF1
 
 /** Packs rows of a tensor as they are read, and puts the whole on `backend`. */
 export class PackedSink {
-  readonly #backend: Backend;
   readonly #wanted: Wanted;
   readonly #stored: StoredTensor;
   readonly #packer: Packer;
@@ -95,10 +94,9 @@ export class PackedSink {
 
   constructor(backend: Backend, wanted: Wanted, stored: StoredTensor, format: PackedFormat) {
     const { rows, k } = rowsOf(wanted) as { rows: number; k: number };
-    this.#backend = backend;
     this.#wanted = wanted;
     this.#stored = stored;
-    this.#packer = new Packer(format, rows, k);
+    this.#packer = new Packer(format, rows, k, { backend });
     this.#whole = wanted.source.matrix === "kernel" && !wanted.source.transposed ? new Float32Array(rows * k) : null;
   }
 
@@ -151,6 +149,11 @@ export class PackedSink {
       }
     }
     const { shape, source } = this.#wanted;
-    return packer.tensor({ transposed: source.matrix === "kernel", shape }).moveTo(this.#backend);
+    return packer.tensor({ transposed: source.matrix === "kernel", shape });
+  }
+
+  /** Gives back what it holds. */
+  dispose(): void {
+    this.#packer.dispose();
   }
 }

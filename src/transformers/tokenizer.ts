@@ -13,11 +13,14 @@ export interface TokenizersModule {
     tokenizer: object,
     config: object,
   ) => {
+    /** Ids of a text. */
     encode(
       text: string,
       options?: { text_pair?: string | null; add_special_tokens?: boolean; return_token_type_ids?: boolean | null },
     ): { readonly ids: number[]; readonly token_type_ids?: number[] };
+    /** The text of ids. */
     decode(ids: number[], options?: { skip_special_tokens?: boolean; clean_up_tokenization_spaces?: boolean | null }): string;
+    /** The id of a token. */
     token_to_id(token: string): number | undefined;
   };
 }
@@ -25,7 +28,10 @@ export interface TokenizersModule {
 /** What of `@huggingface/jinja` is used. */
 export interface JinjaModule {
   /** Made from the text of a template. */
-  readonly Template: new (template: string) => { render(items?: Record<string, unknown>): string };
+  readonly Template: new (template: string) => {
+    /** The text that it makes of variables. */
+    render(items?: Record<string, unknown>): string;
+  };
 }
 
 /** A turn of a conversation. */
@@ -62,13 +68,7 @@ export interface ChatTemplateOptions {
 }
 
 /** A package by a name that bundlers do not follow: it is an optional peer. */
-async function load<T>(name: string): Promise<T | Error> {
-  try {
-    return (await import(/* webpackIgnore: true */ /* @vite-ignore */ name)) as T;
-  } catch (error) {
-    return error as Error;
-  }
-}
+const load = <T>(name: string): Promise<T> => import(/* webpackIgnore: true */ /* @vite-ignore */ name) as Promise<T>;
 
 /** Whether a text stands in place of a special token; old files have objects. */
 const textOf = (token: unknown): string | undefined =>
@@ -87,8 +87,14 @@ export class Tokenizer {
     this.#config = config;
   }
 
+  /** Whether there is one, with the package that reads it. */
+  get isAvailable(): boolean {
+    return !(this.#inner instanceof Error);
+  }
+
   #use(who: string): InstanceType<TokenizersModule["Tokenizer"]> {
     if (!(this.#inner instanceof Error)) return this.#inner;
+    if (this.#inner instanceof LockstepError) throw new LockstepError(`${who}: ${this.#inner.message}`, { cause: this.#inner });
     throw new LockstepError(
       `${who}: tokenizers need the package @huggingface/tokenizers (npm install @huggingface/tokenizers), or, where an application is ` +
         'bundled, loadPretrained(source, { tokenizers: await import("@huggingface/tokenizers") }); models take ids without it',
@@ -150,6 +156,7 @@ export class Tokenizer {
   applyChatTemplate(messages: readonly Message[], options: ChatTemplateOptions = {}): string {
     const { addGenerationPrompt = true, template = this.chatTemplate, variables = {} } = options;
     if (template === null) throw new ArgumentError('applyChatTemplate: the checkpoint has no chat template; give one: { template: "..." }');
+    if (this.#jinja instanceof LockstepError) throw new LockstepError(`applyChatTemplate: ${this.#jinja.message}`, { cause: this.#jinja });
     if (this.#jinja instanceof Error) {
       throw new LockstepError(
         "applyChatTemplate: chat templates need the package @huggingface/jinja (npm install @huggingface/jinja), or, where an " +
@@ -171,19 +178,30 @@ export class Tokenizer {
   }
 }
 
-/** The tokenizer of a checkpoint; null where it has none. */
-export async function tokenizerOf(
-  files: TokenizerFiles | null,
-  given: { readonly tokenizers: TokenizersModule | undefined; readonly jinja: JinjaModule | undefined },
-): Promise<Tokenizer | null> {
-  if (files === null) return null;
-  const tokenizers = given.tokenizers ?? (await load<TokenizersModule>("@huggingface/tokenizers"));
-  const jinja = given.jinja ?? (await load<JinjaModule>("@huggingface/jinja"));
-  let inner: InstanceType<TokenizersModule["Tokenizer"]> | Error;
+/** What `work` gives, or why it fails. */
+async function orError<T>(work: () => T | Promise<T>): Promise<T | Error> {
   try {
-    inner = tokenizers instanceof Error ? tokenizers : new tokenizers.Tokenizer(files.tokenizer, files.config);
-  } catch (cause) {
-    throw new LockstepError(`tokenizer.json: @huggingface/tokenizers cannot read it: ${(cause as Error).message}`, { cause });
+    return await work();
+  } catch (error) {
+    return error as Error;
   }
-  return new Tokenizer(inner, jinja, files.config as Json);
+}
+
+/** The tokenizer of a checkpoint. Models take ids without one, so that what is wrong with it is said when it is used. */
+export async function tokenizerOf(
+  files: TokenizerFiles | LockstepError | null,
+  given: { readonly tokenizers: TokenizersModule | undefined; readonly jinja: JinjaModule | undefined },
+): Promise<Tokenizer> {
+  const missing = files === null ? new LockstepError("the checkpoint has no tokenizer.json; give ids in place of text") : null;
+  if (files === null || files instanceof LockstepError)
+    return new Tokenizer(missing ?? (files as LockstepError), missing ?? (files as LockstepError), {});
+  const tokenizers = given.tokenizers ?? (await orError(() => load<TokenizersModule>("@huggingface/tokenizers")));
+  const jinja = given.jinja ?? (await orError(() => load<JinjaModule>("@huggingface/jinja")));
+  if (tokenizers instanceof Error) return new Tokenizer(tokenizers, jinja, files.config as Json);
+  const inner = await orError(() => new tokenizers.Tokenizer(files.tokenizer, files.config));
+  if (!(inner instanceof Error)) return new Tokenizer(inner, jinja, files.config as Json);
+  const cause = new LockstepError(`@huggingface/tokenizers cannot read the checkpoint's tokenizer.json: ${inner.message}`, {
+    cause: inner,
+  });
+  return new Tokenizer(cause, jinja, files.config as Json);
 }

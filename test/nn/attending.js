@@ -49,12 +49,12 @@ function projected(x, kernel, bias) {
 export function turned(
   head,
   position,
-  { maxWavelength = 10000, scalingFactor = 1, rotaryDim = head.length, neighbours = false, stretch = (f) => f },
+  { maxWavelength = 10000, scalingFactor = 1, rotaryDim = head.length, neighbours = false, stretch = (f) => f, frequencyFactors = null },
 ) {
   const y = [...head];
   const half = rotaryDim / 2;
   for (let i = 0; i < half; i++) {
-    const angle = (position * stretch(maxWavelength ** ((-2 * i) / rotaryDim))) / scalingFactor;
+    const angle = (position * stretch(maxWavelength ** ((-2 * i) / rotaryDim))) / scalingFactor / (frequencyFactors?.[i] ?? 1);
     const [a, b] = neighbours ? [2 * i, 2 * i + 1] : [i, i + half];
     y[a] = head[a] * Math.cos(angle) - head[b] * Math.sin(angle);
     y[b] = head[b] * Math.cos(angle) + head[a] * Math.sin(angle);

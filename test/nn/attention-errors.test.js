@@ -59,6 +59,7 @@ test("what does not fit is refused with the layer's name", async () => {
       /rotaryEmbedding: frequencyScaling: lowFrequencyFactor must be a positive number/,
     ],
     [() => nn.rotaryEmbedding({ frequencyScaling: { ...llama3, highFrequencyFactor: 1 } }), ArgumentError, /must be larger/],
+    [() => nn.rotaryEmbedding({ frequencyFactors: [1, 0] }), ArgumentError, /frequencyFactors must be a list of positive numbers/],
     [() => build(nn.rotaryEmbedding(), values(1, 2, 3, 5)), ShapeError, /layer "rotaryEmbedding": it turns pairs of features/],
     [() => build(nn.rotaryEmbedding({ rotaryDim: 6 }), x), ShapeError, /it turns 6 features, got/],
     [() => build(nn.positionEmbedding(2), x), ShapeError, /it has vectors for 2 positions, got 3/],

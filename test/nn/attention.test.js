@@ -23,6 +23,10 @@ const CASES = {
     () => nn.groupedQueryAttention(4, 4, 2, { useBias: false, useCausalMask: true, slidingWindow: 3, rotary: { maxWavelength: 1e6 } }),
     { sees: (i, j) => j <= i && i - j < 3, rotary: { maxWavelength: 1e6 } },
   ],
+  "groupedQueryAttention with a factor for each frequency": [
+    () => nn.groupedQueryAttention(6, 2, 1, { rotary: { frequencyFactors: [1, 2.5, 8] } }),
+    { rotary: { frequencyFactors: [1, 2.5, 8] } },
+  ],
   "groupedQueryAttention of Qwen 2": [() => nn.groupedQueryAttention(4, 4, 1, { useOutputBias: false, rotary: {} }), { rotary: {} }],
   "groupedQueryAttention of Qwen 3": [
     () => nn.groupedQueryAttention(6, 4, 2, { useBias: false, useCausalMask: true, queryKeyNorm: 1e-6, rotary: {} }),

@@ -2,7 +2,7 @@
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { ArgumentError, DataError, open, sparseCategoricalCrossentropy, tensor } from "../../build/esm/index.js";
+import { ArgumentError, DataError, LockstepError, open, sparseCategoricalCrossentropy, tensor } from "../../build/esm/index.js";
 import { Encoder, ImageClassifier, LanguageModel, loadPretrained } from "../../build/esm/transformers/index.js";
 import { json, modelPath } from "../models/index.js";
 import { checkGguf, checkpoints, checkStories, ggufs, near, stories } from "./cases.js";
@@ -102,7 +102,9 @@ test("ids and texts that cannot be read are refused", async () => {
   await rejected(() => lm.logits([]), ArgumentError, "at least one id");
   await rejected(() => lm.logits([1, 99]), DataError, "99");
   await rejected(() => lm.logits(new Array(11).fill(1)), ArgumentError, "contextLength of 10");
-  await rejected(() => lm.generate("text").next(), ArgumentError, "no tokenizer.json");
+  await rejected(() => lm.generate("text").next(), LockstepError, "no tokenizer.json");
+  assert.is(lm.tokenizer.isAvailable, false);
+  await rejected(() => loadPretrained(gpt2, { task: "feature-extraction" }), ArgumentError, "text-generation", "feature-extraction");
   await rejected(() => lm.generate([1, 2, 3], { maxTokens: 20 }).next(), ArgumentError, "contextLength of 10");
   await rejected(() => loadPretrained(gpt2, { contextLength: 65 }), ArgumentError, "at most 64");
 });

@@ -76,7 +76,7 @@ const bert: Architecture = (config, { names }) => {
     });
   };
   return {
-    task: "encoder",
+    task: "feature-extraction",
     make,
     inputShapes: [[null], [null], [null]],
     source: (layer, weight, shape) => fromTable(SOURCES, layer, weight, shape),

@@ -1,7 +1,7 @@
 /** @file GGUF files as checkpoints: their metadata as a configuration, their tensors under Hugging Face's names and in its order. */
 import { cut, show } from "../../io/safetensors.ts";
 import type { RangeSource } from "../../io/ranges.ts";
-import { FileError } from "../../index.ts";
+import { FileError, LockstepError } from "../../index.ts";
 import { dequantize, openGguf } from "../../gguf/index.ts";
 import type { GgufFile, GgufInfo } from "../../gguf/index.ts";
 import type { Checkpoint, StoredTensor } from "../checkpoint.ts";
@@ -147,6 +147,13 @@ export async function openGgufCheckpoint(source: RangeSource): Promise<Checkpoin
     config,
     tensors,
     scaling: file.tensors.has(FACTORS) ? Array.from((await file.read(FACTORS)).data) : null,
-    tokenizer: async () => tokenizerOfGguf(file.metadata),
+    tokenizer: async () => {
+      try {
+        return tokenizerOfGguf(file.metadata);
+      } catch (error) {
+        if (error instanceof LockstepError) return error;
+        throw error;
+      }
+    },
   };
 }

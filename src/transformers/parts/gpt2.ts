@@ -72,7 +72,7 @@ const gpt2: Architecture = (config, { names }) => {
     });
   };
   return {
-    task: "text",
+    task: "text-generation",
     make,
     inputShapes: [[null]],
     source: (layer, weight, shape) => fromTable(SOURCES, layer, weight, shape),

@@ -97,7 +97,7 @@ const vit: Architecture = (config, { names }) => {
     });
   };
   return {
-    task: "image",
+    task: "image-classification",
     make,
     inputShapes: [[channels, size, size]],
     source: (layerName, weight, shape) => fromTable(SOURCES, layerName, weight, shape),
