@@ -271,8 +271,8 @@ export function encodePack(
  * cut along K where rows are short.
  */
 function splitRow({ n, k }: Product, cutK: boolean): Split {
-  const wanted = Math.max(1, Math.min(MAX_PIECES, Math.floor((n * k) / ROW_WORK)));
-  const chunks = cutK && n < LONG_RUN * wanted ? Math.min(wanted, ENOUGH_PIECES) : 1;
+  const wanted = Math.max(1, Math.min(cutK ? ENOUGH_PIECES : MAX_PIECES, Math.floor((n * k) / ROW_WORK)));
+  const chunks = cutK && n < LONG_RUN * wanted ? wanted : 1;
   const chunkK = Math.ceil(k / chunks / PANEL) * PANEL;
   const columns = chunks > 1 ? n : Math.ceil(n / wanted / PANEL) * PANEL;
   return { rows: 1, rowBlocks: 1, columns, columnBlocks: Math.ceil(n / columns), k: chunkK, chunks: k === 0 ? 1 : Math.ceil(k / chunkK) };
