@@ -149,9 +149,9 @@ function tile(R: u32, V: u32, f: usize, tiles: u32, panel: usize, bPanel: usize,
 }
 
 /**
- * y = max(init + a b, floor): one row of a times `panels` panels of row-major B, side by side. Each element of B is used once, so it is read
- * as it lies in memory, some rows at a time, and the sums, which stay in L1, are read and written as often. `initStep`: bytes between panels
- * of init.
+ * y = max(init + a b, floor): one row of a times `panels` panels of row-major B, side by side. Each element of B is used once, so it is
+ * read as it lies in memory, some rows at a time, and the sums, which stay in L1, are read and written as often. `initStep`: bytes between
+ * panels of init.
  */
 export function multiplyRow(
   a: usize,

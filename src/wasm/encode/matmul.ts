@@ -54,7 +54,7 @@ export const LARGE_WEIGHTS = 1 << 18;
 /** Multiply-adds worth a piece of their own: tens of microseconds. */
 const PIECE_WORK = 1 << 18;
 const MAX_PIECES = 64;
-/** Multiply-adds of one row that are worth a piece: as many weights, which are read once; and columns whose parts of a row of B are long runs. */
+/** Weights worth a piece of a product of one row, which reads each once; and columns whose part of a row of B is a long run. */
 const ROW_WORK = 1 << 17;
 const LONG_RUN = 1024;
 /** With fewer pieces than this a long K is cut as well, into chunks of at least MIN_CHUNK. */
@@ -267,8 +267,8 @@ export function encodePack(
 }
 
 /**
- * Pieces of a product of one row, by shape alone: as few and as even as two threads need, since memory is fastest in long runs. Row-major B is
- * cut along K where rows are short.
+ * Pieces of a product of one row, by shape alone: as few and as even as two threads need, since memory is fastest in long runs. Row-major B
+ * is cut along K where rows are short.
  */
 function splitRow({ n, k }: Product, cutK: boolean): Split {
   const wanted = Math.max(1, Math.min(cutK ? ENOUGH_PIECES : MAX_PIECES, Math.floor((n * k) / ROW_WORK)));

@@ -33,7 +33,7 @@ const GROUP = 4;
 /** Most bytes of a row's block (assembly/packed/quantize.ts), and what rows of a piece are a multiple of. */
 const BLOCK_BYTES = 76;
 const TILE = 8;
-/** Multiply-adds worth a piece, and weights, which are read once however few rows there are; and most pieces that have columns of their own. */
+/** Multiply-adds worth a piece, and weights, which are read once for however few rows; and most pieces side by side. */
 const PIECE_WORK = 1 << 18;
 const PIECE_WEIGHTS = 1 << 17;
 const MAX_PIECES = 64;
@@ -119,7 +119,10 @@ function asWords(out: CommandWriter, { m, k, n, format, activation }: PackedMatm
   }
 }
 
-/** Rows [first, first + count) as f32; `rowsStride` and `stride`, where they are columns, are the bytes from 8 of them to the next and between k's. */
+/**
+ * Rows [first, first + count) as f32. Where they are to be columns, `rowsStride` and `stride` are the bytes from 8 of them to the next and
+ * between k's.
+ */
 function encodeUnpack(
   out: CommandWriter,
   w: Word,
