@@ -41,9 +41,6 @@ function readOf(format: string, rows: number, k: number): Read {
   return { halves, constants, hooks };
 }
 
-/** Buffers of no bytes cannot be bound, and nothing reads them. */
-const unlessEmpty = (bound: Bound | null): Bound | null => (bound?.bytes === 0 ? null : bound);
-
 const writes = (columns: number): string => (columns % 4 === 0 ? "vector_y" : "lanes_y");
 
 interface Operands {
@@ -57,9 +54,10 @@ interface Operands {
 export const packedMatmul: GpuEncoder = (call, out) => {
   const attrs = call.attrs as unknown as PackedMatmulAttrs;
   const { m, k, n, format, activation } = attrs;
-  if (m * n === 0) return;
+  // Packed matrices are never empty.
+  if (m === 0) return;
   const [a, b, bias = null] = call.inputs;
-  const operands = { a: unlessEmpty(read(a)), b: unlessEmpty(read(b)), bias: read(bias), y: write(call.outputs[0]) };
+  const operands = { a: read(a), b: read(b), bias: read(bias), y: write(call.outputs[0]) };
   const { halves, constants, hooks } = readOf(format, n, k);
   if (m <= MOST_FEW) return few(out, attrs, operands);
   if (!halves && out.features.language?.has(INTEGER_PRODUCTS)) return blocks(out, attrs, operands);
@@ -164,7 +162,7 @@ function blocks(out: DispatchWriter, { m, k, n, format, activation }: PackedMatm
 /** `packedRows(x, index) -> y`. */
 export const packedRows: GpuEncoder = (call, out) => {
   const { rows, k, count, format } = call.attrs as unknown as PackedRowsAttrs;
-  if (count * k === 0) return;
+  if (count === 0) return;
   const { constants, hooks } = readOf(format, rows, k);
   out.dispatch(
     { file: "packed-rows", entry: "gather", constants: { ...constants, COUNT: count }, hooks: { ...hooks, write_y: writes(k) } },
@@ -176,7 +174,6 @@ export const packedRows: GpuEncoder = (call, out) => {
 /** `unpack(x) -> y`. */
 export const unpack: GpuEncoder = (call, out) => {
   const { rows, k, format, transposed } = call.attrs as unknown as UnpackAttrs;
-  if (rows * k === 0) return;
   const { constants, hooks } = readOf(format, rows, k);
   out.dispatch(
     { file: "packed-rows", entry: transposed ? "turned" : "unpack", constants, hooks: { ...hooks, write_y: writes(k) } },
