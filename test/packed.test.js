@@ -2,10 +2,14 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ArgumentError, DataError, DTypeError, LockstepError, ShapeError } from "../build/esm/errors.js";
-import { assign, compile, gradients, matmul, mul, pack, Packer, sum, tensor, useBackend } from "../build/esm/index.js";
+import { assign, compile, gradients, matmul, mul, ops, pack, Packer, sum, tensor, useBackend } from "../build/esm/index.js";
+import { Graph, trace } from "../build/esm/graph.js";
+import { buildPlan } from "../build/esm/plan/build.js";
 import { FORMATS, fromHalf, toBfloat, toHalf } from "../build/esm/packed/layout.js";
 import { element, isPacked } from "./reference/packed.js";
 import { referenceBackend } from "./reference/index.js";
+
+const { reshape } = ops;
 
 useBackend(referenceBackend());
 
@@ -112,6 +116,24 @@ test("products, and gradients through packed weights, are those of what they hol
     const want = await product(left, tensor(await w.data(), [32, 32]));
     assert.equal(await (await product(left, w)).data(), await want.data());
   }
+});
+
+test("kernels of more dimensions are read as they are packed", async () => {
+  const packer = new Packer("q8", 12, 32);
+  for (let r = 0; r < 12; r++) packer.row(r, wave(32, r + 0.5));
+  const heads = packer.tensor({ transposed: true, shape: [32, 3, 4] });
+  assert.equal(heads.shape, [32, 3, 4]);
+  const project = compile((x, w) => matmul(x, reshape(w, [32, 12])));
+  const x = tensor(wave(64, 0.3), [2, 32]);
+  const want = await matmul(x, tensor(await heads.data(), [32, 12])).data();
+  assert.equal(await (await project(x, heads)).data(), want);
+  const graph = new Graph();
+  const results = trace(graph, () => [matmul(x, reshape(heads, [32, 12]))]);
+  assert.equal(
+    buildPlan(graph, results, referenceBackend().limits).calls.map(({ kernel }) => kernel),
+    ["packedMatmul"],
+  );
+  await rejects(async () => packer.tensor({ shape: [5, 5] }), ShapeError, /12 rows of 32 elements are no \[5, 5\]/);
 });
 
 test("the host keeps no copy of what a device has", async () => {

@@ -1,7 +1,6 @@
 /** @file Matrix product, batched, with transposed operands, bias and activation inside the kernel. */
 import { apply } from "../apply.ts";
 import { checkOptions } from "../check.ts";
-import { packedIn } from "../dtype.ts";
 import { ShapeError } from "../errors.ts";
 import { asTensor, floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
@@ -13,6 +12,7 @@ import type { Tensor, TensorLike } from "../tensor.ts";
 import * as kernels from "../kernels.ts";
 import { TRAINING } from "../training.ts";
 import { activationGrad, checkKernelActivation } from "./activation.ts";
+import { packedMatrix } from "./gather.ts";
 import { asMatrix, broadcastTo, reshape, sumOp, sumTo, withShape } from "./broadcast.ts";
 import { transpose } from "./move.ts";
 import { promoted } from "./promote.ts";
@@ -75,7 +75,7 @@ export const matmulOp: Op = {
   lower: ({ inputs, outputs, attrs }) => {
     const [a, b] = inputs as readonly Tensor[];
     const shapes = geometry(a, b, attrs as unknown as Options);
-    const packed = packedIn(b.storage);
+    const packed = packedMatrix(b);
     if (packed && !shapes.transposeA && shapes.transposeB !== packed.transposed) {
       const { batch, m, k, n, activation } = shapes;
       const { matmul } = packed.kernels;

@@ -1,7 +1,8 @@
 /** @file Weights in few bits: packed whole, or row by row while they arrive. */
 import { checkCount, checkOptions, kindOf } from "../check.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
-import { normalizeAxis, showShape } from "../shape.ts";
+import { normalizeAxis, showShape, sizeOf } from "../shape.ts";
+import type { Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { block, quantize4, quantize4m, quantize8 } from "./quantize.ts";
 import type { Block } from "./quantize.ts";
@@ -41,7 +42,15 @@ export async function pack(x: Tensor, format: PackedFormat, options: PackOptions
     if (transposed) for (let i = 0; i < k; i++) row[i] = data[i * rows + r];
     packer.row(r, transposed ? row : data.subarray(r * k, (r + 1) * k));
   }
-  return packer.tensor(transposed);
+  return packer.tensor({ transposed });
+}
+
+/** Options of `Packer.tensor`. */
+export interface PackedTensorOptions {
+  /** The rows are columns of the tensor: [k, rows], the shape of kernels [in, out]. Default false: [rows, k]. */
+  readonly transposed?: boolean;
+  /** Where that is no matrix, such as [features, heads, size] of attention: a shape with the same elements in the same order. */
+  readonly shape?: Shape;
 }
 
 /**
@@ -59,6 +68,11 @@ export class Packer {
   readonly #halves: Uint16Array;
   readonly #block = block();
   readonly #done: Uint8Array;
+
+  /** Bytes of `rows` rows of `k` elements. */
+  static bytes(format: PackedFormat, rows: number, k: number): number {
+    return layoutOf(format, rows, k).bytes;
+  }
 
   /** @throws ArgumentError for an unknown format, or a `k` of no whole blocks of 32 where it has blocks */
   constructor(format: PackedFormat, rows: number, k: number, who = "Packer") {
@@ -118,13 +132,19 @@ export class Packer {
   }
 
   /**
-   * What was packed: [rows, k], or `transposed` [k, rows], the shape of a kernel.
-   * @throws LockstepError where a row has not come
+   * What was packed, as a tensor.
+   * @throws ArgumentError where a row has not come, ShapeError for a shape of another size
    */
-  tensor(transposed = false): Tensor {
+  tensor(options: PackedTensorOptions = {}): Tensor {
+    const { transposed = false, shape = transposed ? [this.k, this.rows] : [this.rows, this.k] } = checkOptions(
+      `${this.#who}: tensor`,
+      options,
+      ["transposed", "shape"],
+    );
     const missing = this.#done.indexOf(0);
     if (missing >= 0) throw new ArgumentError(`${this.#who}: row ${missing} of ${this.rows} is missing`);
-    const shape = transposed ? [this.k, this.rows] : [this.rows, this.k];
+    if (sizeOf(shape) !== this.rows * this.k)
+      throw new ShapeError(`${this.#who}: ${this.rows} rows of ${this.k} elements are no ${showShape(shape)}`);
     return new Tensor(shape, "f32", null, 0, this.#bytes, packedStorage(this.format, this.rows, this.k, transposed));
   }
 

@@ -49,7 +49,7 @@ export function asWords(
       const storage = stored.get(from);
       if (storage === undefined) return t;
       const packed = packedIn(storage);
-      if (packed ? t === from && readsPacked(c, k, packed) : readsBytes(c, k)) return t;
+      if (packed ? readsPacked(c, k, packed) : readsBytes(c, k)) return t;
       return once(copies, t, () => {
         const words = new Tensor(t.shape, t.dtype, from.node, -1, null);
         before.push(packed ? unpacked(packed, from, words) : copy(from, words, "unpack"));

@@ -164,7 +164,7 @@ export function encodeCall(call: Call, out: CommandWriter, lists: readonly (read
 function workOf({ kernel, inputs, outputs, attrs, body }: Call): number {
   const a = attrs as { readonly [name: string]: number };
   if (body !== undefined) return a.length * body.calls.reduce((sum, call) => sum + workOf(call), 0);
-  if (kernel === "matmul") return a.batch * a.m * a.k * a.n;
+  if (kernel === "matmul" || kernel === "packedMatmul") return (a.batch ?? 1) * a.m * a.k * a.n;
   if (kernel.startsWith("conv2d")) return (a.n * a.p * a.q * a.r * a.s * a.c * a.f) / a.groups;
   const elements = [...inputs, ...outputs].reduce((n, o) => n + (o === null ? 0 : sizeOf(o.shape)), 0);
   // Recurrent kernels: each step multiplies the state by the weights.
