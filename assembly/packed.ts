@@ -5,10 +5,9 @@
  *                8 groups of a piece, 9 pieces side by side  10 rows of a piece  11 activation
  *
  * W has n rows, in groups of four, and in each block of 32 k's of a group a unit of 128 (q8) or 64 bytes (q4, q4m): [group][block][unit].
- * A vector of 16 bytes is four k's (eight in 4 bits: then byte i of a row is k's i and i + 4) of four rows, so that the sums of four rows are
- * the lanes of a vector. Behind the units are the scales (f16), [group][block][4], and in q4m as many minimums. A weight is scale * q,
- * scale * (q - 8) or scale * q + minimum.
- * Sums of a block are integers and exact; they are added up as f32, block by block.
+ * A vector of 16 bytes is four k's (eight in 4 bits: then byte i of a row is k's i and i + 4) of four rows, so that the sums of four rows
+ * are the lanes of a vector. Behind the units are the scales (f16), [group][block][4], and in q4m as many minimums. A weight is scale * q,
+ * scale * (q - 8) or scale * q + minimum. Sums of a block are integers and exact; they are added up as f32, block by block.
  *
  * Pieces: rows of y x groups, these innermost.
  */

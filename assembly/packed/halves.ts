@@ -4,9 +4,9 @@
  * packedDots   0 a  1 W  2 bias?  3 y  4 m  5 n  6 k  7 whether bf16  8 columns of a piece  9 activation
  *     y[m, n] = activation(a W^T + bias) for few rows: dot products, since every weight is used only m times. A piece is a run of columns.
  *
- * f16 to f32: a multiplication that takes numbers below the normal ones, or gives them, costs x64 100 cycles, and such weights are common. So
- * exponents go up by 224, where those of infinity and NaN are what they are in f32, and down by a multiplication. Below the normal f16 the
- * leading bit that this assumes is too much: a number between 2^-15 and 2^-14, whose distance to 2^-14 is what has to go twice.
+ * f16 to f32: a multiplication that takes numbers below the normal ones, or gives them, costs x64 100 cycles, and such weights are common.
+ * So exponents go up by 224, where those of infinity and NaN are what they are in f32, and down by a multiplication. Below the normal f16
+ * the leading bit that this assumes is too much: a number between 2^-15 and 2^-14, whose distance to 2^-14 is what has to go twice.
  */
 import { epilogue } from "../epilogue";
 import { dots } from "../matmul";

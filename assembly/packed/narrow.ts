@@ -1,6 +1,6 @@
 /**
- * @file Tiles of products with 8-bit activations (quantize.ts), eight rows of them, for builds that multiply 8 bits. One factor is always 0 to
- * 127: the weights of 4 bits, or the activations, which then have 64 for zero; what that adds to the sums, `corrections` takes out.
+ * @file Tiles of products with 8-bit activations (quantize.ts), eight rows of them, for builds that multiply 8 bits. One factor is always 0
+ * to 127: the weights of 4 bits, or the activations, which then have 64 for zero; what that adds to the sums, `corrections` takes out.
  */
 import { PACKED_Q4M, PACKED_Q8 } from "../../src/wasm/opcodes";
 import { dot8, madd } from "../simd";

@@ -5,8 +5,8 @@
  *     y[i] = row index[i], clamped to [0, rows). A piece is a run of rows of y.
  * unpack       0 table  1 y  2 rows  3 k  4 format  5 first row, 6 rows of y, 7 rows of a piece, a multiple of 8  8 transposed
  *              9 bytes from 8 rows to the next, 10 bytes between k's
- *     y[r, k] = row first + r. Transposed: rows are columns, 8 of them side by side; that fits y[k, r], of which 8 columns are 32 bytes, and
- *     the panels of a product (gemm.ts), where places of rows that are not there are undefined. A piece is a run of rows.
+ *     y[r, k] = row first + r. Transposed: rows are columns, 8 of them side by side; that fits y[k, r], of which 8 columns are 32 bytes,
+ *     and the panels of a product (gemm.ts), where places of rows that are not there are undefined. A piece is a run of rows.
  */
 import { PACKED_BF16, PACKED_Q4, PACKED_Q4M, PACKED_Q8 } from "../../src/wasm/opcodes";
 import { madd, storeUpTo } from "../simd";

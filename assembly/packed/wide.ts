@@ -1,7 +1,7 @@
 /**
- * @file Tiles of products with 16-bit activations (quantize.ts): four rows of weights at a time, whose sums are the lanes of a vector. Integers
- * of 16 bits are taken out of weights by masks and shifts of 16-bit lanes, which leave each row its own 32 bits: of four bytes first the
- * even, then the odd.
+ * @file Tiles of products with 16-bit activations (quantize.ts): four rows of weights at a time, whose sums are the lanes of a vector.
+ * Integers of 16 bits are taken out of weights by masks and shifts of 16-bit lanes, which leave each row its own 32 bits: of four bytes
+ * first the even, then the odd.
  */
 import { PACKED_Q4M, PACKED_Q8 } from "../../src/wasm/opcodes";
 import { dot16, madd } from "../simd";

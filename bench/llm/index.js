@@ -94,12 +94,19 @@ const rates = sizes
       const f = figures[`decode ${name}`];
       const [mine, f32] = [f[`lockstep ${weights}`], f["lockstep f32"]].map((x) => x?.median ?? NaN);
       const most = bound(name, weights);
-      return `| ${name} ${weights} | ${most.toFixed(0)} | ${mine.toFixed(1)} | ${Math.round((100 * mine) / most)} % | ${(mine / f32).toFixed(2)} |`;
+      const cells = [
+        `${name} ${weights}`,
+        most.toFixed(0),
+        mine.toFixed(1),
+        `${Math.round((100 * mine) / most)} %`,
+        (mine / f32).toFixed(2),
+      ];
+      return `| ${cells.join(" | ")} |`;
     }),
   );
 const text = [
-  `${machine}; ${new Date().toISOString().slice(0, 10)}; load ${load.map((l) => l.toFixed(1)).join(" to ")} of which this run is about 1. ` +
-    `Medians of ${settings.rounds} turns of ${settings.sliceMs} ms, all taking turns; random weights in the shapes of llama2.c's models, ` +
+  `${machine}; ${new Date().toISOString().slice(0, 10)}; load ${load.map((l) => l.toFixed(1)).join(" to ")} of which this run is about ` +
+    `1. Medians of ${settings.rounds} turns of ${settings.sliceMs} ms, all taking turns; random weights in the shapes of llama2.c's models, ` +
     `decoding behind ${POSITION} tokens, prompts of ${PROMPT}. Logits were compared with those of Lockstep in f32 first.`,
   lines.join("\n"),
   ["| one thread, decoding | bound (copy) | Lockstep | of the bound | to f32 |", "| --- | ---: | ---: | ---: | ---: |", ...rates].join(

@@ -1,6 +1,6 @@
 /**
- * @file ONNX Runtime Web (WASM execution provider) running the checkpoints of `checkpoint.js` under the contract of `../peers/worker.js`: the
- * same graph with its operators spelled out, keys and values handed on from run to run, f32.
+ * @file ONNX Runtime Web (WASM execution provider) running the checkpoints of `checkpoint.js` under the contract of `../peers/worker.js`:
+ * the same graph with its operators spelled out, keys and values handed on from run to run, f32.
  */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";

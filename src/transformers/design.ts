@@ -12,14 +12,22 @@ export interface Source {
   /** Its rows are outputs, as in PyTorch's linear layers; the weight is its transpose. */
   readonly transposed?: boolean;
   /**
-   * Products read it, so that it may be packed: as a kernel [...inputs, ...outputs], which sums over inputs, or as rows [tokens, features] of
-   * embeddings, each of which is read whole.
+   * Products read it, so that it may be packed: as a kernel [...inputs, ...outputs], which sums over inputs, or as rows [tokens, features]
+   * of embeddings, each of which is read whole.
    */
   readonly matrix?: "kernel" | "rows";
   /** Only these columns, [begin, end), are the weight. */
   readonly columns?: readonly [number, number];
   /** The weight has its dimensions in this order. */
   readonly axes?: readonly number[];
+}
+
+/** A weight of the model: what it needs, and where that is. */
+export interface Wanted {
+  /** Unique. */
+  readonly key: string;
+  readonly shape: Shape;
+  readonly source: Source;
 }
 
 /** A linear layer's kernel [...inputs, ...outputs] from [outputs, inputs]; `inputs` of its dimensions are of the input. */

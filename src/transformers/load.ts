@@ -8,7 +8,7 @@ import { sizeOf } from "../shape.ts";
 import { openFolder } from "./checkpoint.ts";
 import type { Checkpoint, StoredTensor } from "./checkpoint.ts";
 import { Config } from "./config.ts";
-import type { Architecture, Design } from "./design.ts";
+import type { Architecture, Design, Wanted } from "./design.ts";
 import { Encoder } from "./encoder.ts";
 import type { Pooling } from "./encoder.ts";
 import { openSource } from "./files.ts";
@@ -21,7 +21,6 @@ import type { JinjaModule, TokenizersModule } from "./tokenizer.ts";
 import { WEIGHT_FORMATS } from "./packed.ts";
 import type { WeightFormat } from "./packed.ts";
 import { bytesOfWeight, checkStored, readWeights } from "./weights.ts";
-import type { Wanted } from "./weights.ts";
 
 /** How far a checkpoint has been read. */
 export interface LoadProgress {
@@ -36,8 +35,8 @@ export interface LoadProgress {
 export interface LoadPretrainedOptions {
   /**
    * How matrices of weights are kept. Default `"stored"`: as the file has them, in 16, 8 or 4 bits where they are so there. `"f32"`,
-   * `"f16"`, `"bf16"`, `"q8"`, `"q4"`, `"q4m"`: all in this format (rows of no whole blocks of 32 in 16 bits); see docs/packed.md. Only f32 can
-   * be trained.
+   * `"f16"`, `"bf16"`, `"q8"`, `"q4"`, `"q4m"`: all in this format (rows of no whole blocks of 32 in 16 bits); see docs/packed.md. Only f32
+   * can be trained.
    */
   readonly weights?: WeightFormat;
   /** Where the model runs. Default: the backend opened last. */

@@ -4,11 +4,11 @@ import type { Backend, PackedFormat, Tensor } from "../index.ts";
 import { sizeOf } from "../shape.ts";
 import type { StoredTensor } from "./checkpoint.ts";
 import { VALUES } from "./scratch.ts";
-import type { Wanted } from "./weights.ts";
+import type { Wanted } from "./design.ts";
 
 /**
- * How weights are kept: `stored`, as the file has them where they are packed there (F16, BF16, Q8_0, Q4_0; Q4_1 and Q4_K become q4m, Q5_K and
- * Q6_K q8); or all in one format. What is no matrix of a product is f32 in any case.
+ * How weights are kept: `stored`, as the file has them where they are packed there (F16, BF16, Q8_0, Q4_0; Q4_1 and Q4_K become q4m, Q5_K
+ * and Q6_K q8); or all in one format. What is no matrix of a product is f32 in any case.
  */
 export type WeightFormat = "stored" | "f32" | PackedFormat;
 export const WEIGHT_FORMATS: readonly WeightFormat[] = ["stored", "f32", "f16", "bf16", "q8", "q4", "q4m"];

@@ -7,18 +7,10 @@ import { emptyOn, FileError, Packer } from "../index.ts";
 import type { Backend, Shape, Tensor } from "../index.ts";
 import { sameShape, showShape, sizeOf } from "../shape.ts";
 import type { StoredTensor } from "./checkpoint.ts";
-import type { Source } from "./design.ts";
+import type { Wanted } from "./design.ts";
 import { formatOf, PackedSink, rowsOf } from "./packed.ts";
 import type { WeightFormat } from "./packed.ts";
 import { PARTS, VALUES } from "./scratch.ts";
-
-/** A weight of the model: what it needs, and where that is. */
-export interface Wanted {
-  /** Unique. */
-  readonly key: string;
-  readonly shape: Shape;
-  readonly source: Source;
-}
 
 /** dtypes that become f32. */
 const READABLE: ReadonlySet<string> = new Set(["F32", "F16", "BF16", "F64", "Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q5_K", "Q6_K"]);

@@ -58,7 +58,9 @@ export const GPU_ENCODERS: { readonly [kernel: string]: GpuEncoder } = {
 /** The kernels of the core. */
 export const CORE: GpuKernels = { encoders: GPU_ENCODERS, shaders };
 
-/** Whether a plan, or the body of a loop in it, names a kernel that the core does not have: of packed weights, which say so, or others. */
+/**
+ * Whether a plan, or the body of a loop in it, names a kernel that the core does not have: one of packed weights, which all say so, or not.
+ */
 const needs = ({ calls }: Plan, packed: boolean): boolean =>
   calls.some(
     ({ kernel, body }) =>

@@ -84,6 +84,8 @@ export const BATCH = 32;
 export const EPOCHS = 2;
 /** Of each text. */
 export const TOKENS = 60;
+/** Tokens of a run where one has several. */
+export const PER_RUN = 5;
 
 async function sha256(parts) {
   const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
@@ -110,6 +112,10 @@ async function textOf(model, maxTokens = TOKENS) {
   const beginnings = [[1, 2, 3], Array.from({ length: 20 }, (_, i) => (5 * i) % WORDS)];
   const options = { maxTokens, seed: 11, temperature: 1.2, topK: 20, topP: 0.95, minP: 0.01, repetitionPenalty: 1.1 };
   for await (const row of generate(model, beginnings, options)) rows.push(...row);
+  // The same by several in a run.
+  const again = [];
+  for await (const row of generate(model, beginnings, { ...options, tokensPerRun: PER_RUN })) again.push(...row);
+  if (again.join() !== rows.join()) throw new Error(`several tokens in a run gave ${again}, one by one ${rows}`);
   return Int32Array.from(rows);
 }
 

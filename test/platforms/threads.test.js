@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { closeBrowser, withContext } from "../browser.js";
-import { BATCH, EPOCHS, SAMPLES, TOKENS } from "./body.js";
+import { BATCH, EPOCHS, PER_RUN, SAMPLES, TOKENS } from "./body.js";
 import { expected, root, runIn } from "./runtimes.js";
 import { withSites } from "./site.js";
 
@@ -91,8 +91,11 @@ const TRAINED = (SAMPLES * 3) / 4 / BATCH;
 const LARGE_STEPS = 2 * (EPOCHS * (TRAINED + 1) + (2 * SAMPLES) / BATCH);
 /** Steps of the small network, and a prediction of one sample by each of the three before. */
 const SMALL_STEPS = LARGE_STEPS / 2 + 3;
-/** A run for each token of text, and three that read its beginnings; before and after its model is saved, and two tokens before all. */
-const TEXT_RUNS = 2 * (3 + TOKENS) + 3 + 2;
+/**
+ * A run for each token of text, or for several, and three that read its beginnings; before and after its model is saved, and for two tokens
+ * before all.
+ */
+const TEXT_RUNS = 2 * (3 + TOKENS + 3 + TOKENS / PER_RUN) + 3 + 2 + 3 + 1;
 
 test("chromium, an isolated page: the workers do the work, the main thread none of it", async () => {
   const { results, how, isolated, turns, frames, calls } = await onPage("isolated", "trainHere", { threads: 2 });

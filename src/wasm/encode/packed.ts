@@ -118,7 +118,10 @@ function asWords(out: CommandWriter, { m, k, n, format, activation }: PackedMatm
   }
 }
 
-/** Rows [first, first + count) as f32; `rowsStride` and `stride`, where they are columns, are the bytes from 8 of them to the next and between k's. */
+/**
+ * Rows [first, first + count) as f32; `rowsStride` and `stride`, where they are columns, are the bytes from 8 of them to the next and
+ * between k's.
+ */
 function encodeUnpack(
   out: CommandWriter,
   w: Word,
