@@ -21,6 +21,10 @@ export type { LayerLike } from "./model/layers.ts";
 export { generate, generator } from "./model/generate.ts";
 export type { GenerateOptions, GeneratorOptions, Session, Tokens } from "./model/generate.ts";
 export type { SamplingOptions } from "./model/sampling.ts";
+export { loadLora, lora } from "./model/lora.ts";
+export type { LoadLoraOptions, Lora, LoraOptions } from "./model/lora.ts";
+export type { LoraModule, LoraTarget } from "./model/projections.ts";
+export type { AdapterSource } from "./model/adapter-files.ts";
 export { loadWeights } from "./model/load.ts";
 export type { LoadOptions, LoadWeightsOptions, ModelSource } from "./model/load.ts";
 

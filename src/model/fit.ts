@@ -2,7 +2,7 @@
 import type { Backend } from "../backend.ts";
 import { once } from "../cache.ts";
 import { candidates } from "../init.ts";
-import { DataError, DeviceLostError, LockstepError } from "../errors.ts";
+import { DataError, DeviceLostError, LockstepError, ShapeError } from "../errors.ts";
 import { Slices } from "../pacing.ts";
 import { progress } from "../progress.ts";
 import type { Progress, ProgressStream } from "../progress.ts";
@@ -44,6 +44,10 @@ interface Validation {
   readonly run: (() => Promise<Logs>) | null;
   readonly release: () => void;
 }
+
+/** The weights of a model but those that are packed, which never change. */
+const changeable = ({ weights }: Pick<AnyModel, "weights">): Tensor[] =>
+  weights.map((w) => w.tensor).filter(({ storage }) => storage === undefined);
 
 /** Steps between looks at the watch where a look waits for the device. */
 const WATCH_STEPS = 50;
@@ -94,8 +98,14 @@ class Fit {
       stop: () => {
         this.#stopped = true;
       },
-      weights: async () => Promise.all((await model.getWeights()).map(async (t) => (await t.data()) as Float32Array)),
-      setWeights: (w) => model.setWeights(w),
+      weights: () => Promise.all(changeable(model).map(async (t) => (await t.data()).slice() as Float32Array)),
+      setWeights: (w) => {
+        const own = changeable(model);
+        if (own.length === model.weights.length) return model.setWeights(w);
+        if (w.length !== own.length)
+          throw new ShapeError(`setWeights: model "${model.name}" has ${own.length} weights that are not packed, got ${w.length}`);
+        own.forEach((t, i) => t.set(w[i].slice()));
+      },
       save: (path) => saveModel(model, path, {}),
       optimizer,
       get backend() {
@@ -245,7 +255,7 @@ class Fit {
   #changing(): Tensor[] {
     const { train, evaluate, training } = this.#model.state("fit");
     return [
-      ...this.#model.weights.map((w) => w.tensor),
+      ...changeable(this.#model),
       ...Object.values(training.optimizer.state()),
       ...train.tensors,
       ...evaluate.tensors,

@@ -67,6 +67,10 @@ function nestedConfig(model: InferenceModel<Outputs>): Config {
   return {
     ...(name === DEFAULT_NAME ? {} : { name }),
     get model(): Attr {
+      if (TRAINING && model.adapters !== null)
+        throw new LockstepError(
+          `the model "${name}" within has adapters, which a file holds of a whole model alone; merge() or remove() them`,
+        );
       if (!isSequential) return CUSTOM;
       return { seed, inputShapes: model.inputShapes, layers: null } as Attr;
     },
@@ -101,6 +105,8 @@ export class InferenceModel<O extends Outputs = Tensor> {
   /** The layers, once they are known, as the parts of `asLayer`. */
   readonly #parts: Parts = [];
   #disposed = false;
+  /** @internal What `lora` was told, while its adapters are there. */
+  adapters: Config | null = null;
   /** @internal Programs on the backend that the model uses; null before it first needs one. */
   protected programs: PredictPrograms | null = null;
 

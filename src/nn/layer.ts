@@ -127,11 +127,27 @@ const owners = new WeakMap<Tensor, Layer>();
 /** The layer that made the weight `t` for itself; null for tensors that are no layer's. */
 export const ownerOf = (t: Tensor): Layer | null => owners.get(t) ?? null;
 
+/** From now on `t` is a weight of `layer`. */
+export const setOwner = (t: Tensor, layer: Layer): void => void owners.set(t, layer);
+
 /** Weights of layers that stand for several (layerStack): the first dimension counts these. */
 const stacks = new WeakSet<Tensor>();
 
 /** Whether the first dimension of the weight `t` counts layers. */
 export const isStacked = (t: Tensor): boolean => stacks.has(t);
+
+/** What a layer made by `layerWith` holds itself, without its parts. */
+export interface Inside {
+  /** Its weights, apart from whether it is trainable; what is changed here is changed in `layer.weights`. */
+  readonly weights: { -readonly [K in keyof Weight]: Weight[K] }[];
+  /** What its call computes with. */
+  readonly byName: { [name: string]: Tensor };
+}
+
+const insides = new WeakMap<Layer, Inside>();
+
+/** What `layer` holds itself; undefined for layers that `layerWith` did not make. */
+export const insideOf = (layer: Layer): Inside | undefined => insides.get(layer);
 
 const silent = { called: (): void => {} };
 let current: Context = Object.assign({ seed: 0, nextStream: counter() }, silent);
@@ -217,8 +233,8 @@ export type Parts = (readonly [part: Layer, nameOf: (name: string) => string])[]
 /** A layer that holds weights already, and layers, which may become more. */
 export function layerWith(description: LayerDescription, held: readonly Weight[], parts: Parts): Layer {
   const { kind, config, build, call, mask: handling, inputs = Infinity, parts: later } = description;
-  const own: Weight[] = [];
-  let weights: readonly Weight[] = own;
+  const own: Inside["weights"] = [];
+  let weights: readonly Weight[] = [];
   const byName: { [name: string]: Tensor } = {};
   let trainable = true;
   const self = {
@@ -234,8 +250,11 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
     name: typeof config.name === "string" ? config.name : "",
     config,
     get weights(): readonly Weight[] {
-      const all = [...own, ...parts.flatMap(([part, nameOf]) => part.weights.map((w) => weightIn(self, w, nameOf(w.name))))];
-      if (all.length !== weights.length) weights = all;
+      const all = [
+        ...own.map((w) => weightIn(self, w)),
+        ...parts.flatMap(([part, nameOf]) => part.weights.map((w) => weightIn(self, w, nameOf(w.name)))),
+      ];
+      if (all.length !== weights.length || all.some((w, i) => w.tensor !== weights[i].tensor)) weights = all;
       return weights;
     },
     get layers(): readonly Layer[] {
@@ -269,7 +288,7 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
             const begin = (): Float32Array => firstValues(name, init, shape, new Random(context().seed, context().nextStream()));
             const data = !TRAINING ? null : checkWeight ? new Float32Array(sizeOf(all)) : (stack?.valuesOf(begin) ?? begin());
             const tensor = new Tensor(all, "f32", null, 0, data);
-            own.push(weightIn(self, { name, tensor, trainable, regularizer }));
+            own.push({ name, tensor, trainable, regularizer });
             byName[name] = tensor;
             if (TRAINING) owners.set(tensor, self);
             if (stack) stacks.add(tensor);
@@ -295,15 +314,18 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
       return y;
     },
   };
-  own.push(...held.map((w) => weightIn(self, w)));
+  own.push(...held.map((w) => ({ ...w })));
+  if (TRAINING) insides.set(self, { weights: own, byName });
   return self;
 }
 
 /** `weight` as one of `owner`'s, which is trained only while the owner is. */
 const weightIn = (owner: Pick<Layer, "trainable">, weight: Weight, name = weight.name): Weight => ({
   name,
-  tensor: weight.tensor,
   regularizer: weight.regularizer,
+  get tensor() {
+    return weight.tensor;
+  },
   get trainable() {
     return owner.trainable && weight.trainable;
   },
