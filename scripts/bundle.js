@@ -24,6 +24,7 @@ const FILES = {
   "inference.js": "inference.js",
   "data.js": "data/index.js",
   "safetensors.js": "safetensors/index.js",
+  "lora.js": "lora/index.js",
   "errors.js": "errors.js",
   "webgpu.js": "webgpu/index.js",
   ...Object.fromEntries(PARTS.map((part) => [`webgpu-${part}.js`, `webgpu/parts/${part}.js`])),
@@ -31,12 +32,13 @@ const FILES = {
   "write.js": "node/write.js",
   "worker.js": "wasm/worker.js",
 };
-/** Modules that are files of their own, so that others import these: classes that all entries share, and parts loaded on demand. */
+/**
+ * Modules that are files of their own, so that others import these: what entries share, classes above all, and parts loaded on demand.
+ */
 const SHARED = new Map(
-  ["errors.js", "webgpu.js", ...PARTS.map((part) => `webgpu-${part}.js`), "pool.js", "write.js"].map((file) => [
-    join(esm, FILES[file]),
-    `./${file}`,
-  ]),
+  ["index.js", "safetensors.js", "errors.js", "webgpu.js", ...PARTS.map((part) => `webgpu-${part}.js`), "pool.js", "write.js"].map(
+    (file) => [join(esm, FILES[file]), `./${file}`],
+  ),
 );
 
 /** Reads modules that tsc wrote, with their maps; for `inference` with TRAINING false. `entry`: the file that is written. */
@@ -102,5 +104,5 @@ async function write(file) {
 /** Writes everything. */
 export async function bundle() {
   for (const file of Object.keys(FILES)) await write(file);
-  writeTypes(esm, join(root, "build/types"), ["index", "inference", "data/index", "safetensors/index"]);
+  writeTypes(esm, join(root, "build/types"), ["index", "inference", "data/index", "safetensors/index", "lora/index"]);
 }

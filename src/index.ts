@@ -21,10 +21,6 @@ export type { LayerLike } from "./model/layers.ts";
 export { generate, generator } from "./model/generate.ts";
 export type { GenerateOptions, GeneratorOptions, Session, Tokens } from "./model/generate.ts";
 export type { SamplingOptions } from "./model/sampling.ts";
-export { loadLora, lora } from "./model/lora.ts";
-export type { LoadLoraOptions, Lora, LoraOptions } from "./model/lora.ts";
-export type { LoraModule, LoraTarget } from "./model/projections.ts";
-export type { AdapterSource } from "./model/adapter-files.ts";
 export { loadWeights } from "./model/load.ts";
 export type { LoadOptions, LoadWeightsOptions, ModelSource } from "./model/load.ts";
 
@@ -100,6 +96,9 @@ export type {
 export { average, concatenate, multiply, subtract } from "./nn/merge.ts";
 export { add, attention, avgPool2d, conv2d, conv2dTranspose, dot, elu, leakyRelu, maxPool2d, relu, reshape, softmax } from "./dual.ts";
 export * as initializers from "./nn/initializers.ts";
+
+/** @internal */
+export { adapting } from "./nn/adapting.ts";
 
 // Training
 export {

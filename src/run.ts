@@ -14,7 +14,6 @@ import type { Plan } from "./plan/plan.ts";
 import { relieved, sparesOf } from "./relief.ts";
 import type { Spare } from "./relief.ts";
 import { Tensor } from "./tensor.ts";
-import { TRAINING } from "./training.ts";
 
 /** Bytes that programs of eager ops may hold: they are made again in 0.2 ms. */
 const MOST_EAGER = 64 * 2 ** 20;
@@ -197,31 +196,10 @@ export class Executable {
   }
 }
 
-/** Counts how often layers came to compute something else than was traced of them. */
-let generation = 0;
-
-/** From now on what is traced is traced anew, of every function and model: a layer may be in any of them. */
-export function traceAnew(): void {
-  generation++;
-}
-
-/** Programs of one function or model. */
-class ProgramCache extends Lru<Executable> {
-  #generation = generation;
-
-  override get(key: string, make: () => Promise<Executable>): Promise<Executable> {
-    if (TRAINING && this.#generation !== generation) {
-      this.#generation = generation;
-      this.clear();
-    }
-    return super.get(key, make);
-  }
-}
-
 /** A cache for the programs of one function or model. */
 export function programCache({ limits: { maxBytes, hostMemory } }: Backend): Lru<Executable> {
   // A GPU has several times what it binds at once.
-  return new ProgramCache(hostMemory ? maxBytes * MOST_PROGRAMS : maxBytes);
+  return new Lru(hostMemory ? maxBytes * MOST_PROGRAMS : maxBytes);
 }
 
 /** What is run: a program, or one with other tensors in the place of some that it captures. */

@@ -2,10 +2,11 @@
 import type { Backend } from "../backend.ts";
 import { once } from "../cache.ts";
 import { candidates } from "../init.ts";
-import { DataError, DeviceLostError, LockstepError, ShapeError } from "../errors.ts";
+import { DataError, DeviceLostError, LockstepError } from "../errors.ts";
 import { Slices } from "../pacing.ts";
 import { progress } from "../progress.ts";
 import type { Progress, ProgressStream } from "../progress.ts";
+import type { Weight } from "../nn/layer.ts";
 import { inTurn, using } from "../run.ts";
 import type { Executable } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
@@ -46,8 +47,7 @@ interface Validation {
 }
 
 /** The weights of a model but those that are packed, which never change. */
-const changeable = ({ weights }: Pick<AnyModel, "weights">): Tensor[] =>
-  weights.map((w) => w.tensor).filter(({ storage }) => storage === undefined);
+const changeable = ({ weights }: Pick<AnyModel, "weights">): readonly Weight[] => weights.filter((w) => w.tensor.storage === undefined);
 
 /** Steps between looks at the watch where a look waits for the device. */
 const WATCH_STEPS = 50;
@@ -98,14 +98,8 @@ class Fit {
       stop: () => {
         this.#stopped = true;
       },
-      weights: () => Promise.all(changeable(model).map(async (t) => (await t.data()).slice() as Float32Array)),
-      setWeights: (w) => {
-        const own = changeable(model);
-        if (own.length === model.weights.length) return model.setWeights(w);
-        if (w.length !== own.length)
-          throw new ShapeError(`setWeights: model "${model.name}" has ${own.length} weights that are not packed, got ${w.length}`);
-        own.forEach((t, i) => t.set(w[i].slice()));
-      },
+      weights: async () => Promise.all((await model.getWeights(changeable(model))).map(async (t) => (await t.data()) as Float32Array)),
+      setWeights: (w) => model.setWeights(w, changeable(model)),
       save: (path) => saveModel(model, path, {}),
       optimizer,
       get backend() {
@@ -255,7 +249,7 @@ class Fit {
   #changing(): Tensor[] {
     const { train, evaluate, training } = this.#model.state("fit");
     return [
-      ...changeable(this.#model),
+      ...changeable(this.#model).map((w) => w.tensor),
       ...Object.values(training.optimizer.state()),
       ...train.tensors,
       ...evaluate.tensors,

@@ -79,7 +79,7 @@ const isLoss = (value: unknown): boolean =>
   typeof value === "string" || typeof value === "function" || typeof (value as Partial<Loss> | null)?.call === "function";
 
 /** Layers and those within them, outer ones first, with whether they are trainable. */
-export function trainability(layers: readonly Layer[], into = new Map<Layer, boolean>()): ReadonlyMap<Layer, boolean> {
+function trainability(layers: readonly Layer[], into = new Map<Layer, boolean>()): ReadonlyMap<Layer, boolean> {
   for (const l of layers) {
     into.set(l, l.trainable);
     trainability(l.layers ?? [], into);
@@ -124,7 +124,7 @@ export class LearningModel<O extends Outputs = Tensor> extends InferenceModel<O>
   /** @internal True until fit has chosen a backend for `auto`. */
   choosing = false;
   /** @internal Names of its kernels' modules in the checkpoint that it comes from. */
-  modules: ModuleNames | null = null;
+  declare modules?: ModuleNames;
   #recipe: Recipe | null = null;
   /** Known once the shapes are. */
   #training: Training | null = null;

@@ -280,7 +280,7 @@ export async function readModel<M extends InferenceModel>(
       });
       if (config.lora !== undefined) {
         if (given.lora === undefined)
-          throw new FileError(`${who}: its weights have adapters; pass lora of lockstep, { lora }, to loadModel, or merge() before saving`);
+          throw new FileError(`${who}: it has adapters; pass { lora } of lockstep/lora to loadModel, or merge() them before saving`);
         given.lora(made as never, config.lora);
       }
       return made;

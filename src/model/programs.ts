@@ -101,7 +101,7 @@ export class Programs extends PredictPrograms {
       const owners = this.network.weights.filter((w) => w.trainable);
       const params = owners.map((w) => w.tensor);
       if (params.length !== training.parameters.length || params.some((p, i) => p !== training.parameters[i]))
-        throw new LockstepError("fit: its layers have other weights than when it was compiled; call compile({ loss, optimizer }) again");
+        throw new LockstepError("fit: weights came or went since: call compile({ loss, optimizer }) again");
       const watched: { source: string; tensor: Tensor }[] = [];
       const outputs = this.forward(
         xs,

@@ -15,7 +15,6 @@ import { adadelta, lion, nadam, optimizerFromConfig } from "../train/optimizers.
 import type { Optimizer } from "../train/optimizers.ts";
 import { elementsOf, parse, readModel, rebuilt } from "./load.ts";
 import type { LoadOptions, ModelSource } from "./load.ts";
-import type { LoraOptions } from "./lora.ts";
 import type { Model } from "./model.ts";
 import { sequential } from "./model.ts";
 import type { DescribedTraining } from "./save.ts";
@@ -28,8 +27,8 @@ export interface LoadModelOptions extends LoadOptions {
   readonly losses?: { readonly [name: string]: Loss | LossFunction };
   /** Metrics of one's own, by their names; null goes without it. */
   readonly metrics?: { readonly [name: string]: Metric | LossFunction | null };
-  /** For a model that was saved with adapters: `lora`, or a function that calls it and keeps what it gives. */
-  readonly lora?: (model: Model, options: LoraOptions) => unknown;
+  /** For a model that was saved with adapters: `lora` of `lockstep/lora`, or a function that calls it and keeps what it gives. */
+  readonly lora?: (model: Model, options: object) => unknown;
   /** In the place of the loss that was saved. */
   readonly loss?: LossName | Loss | LossFunction;
   /**

@@ -234,7 +234,6 @@ export type Parts = (readonly [part: Layer, nameOf: (name: string) => string])[]
 export function layerWith(description: LayerDescription, held: readonly Weight[], parts: Parts): Layer {
   const { kind, config, build, call, mask: handling, inputs = Infinity, parts: later } = description;
   const own: Inside["weights"] = [];
-  let weights: readonly Weight[] = [];
   const byName: { [name: string]: Tensor } = {};
   let trainable = true;
   const self = {
@@ -250,12 +249,10 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
     name: typeof config.name === "string" ? config.name : "",
     config,
     get weights(): readonly Weight[] {
-      const all = [
+      return [
         ...own.map((w) => weightIn(self, w)),
         ...parts.flatMap(([part, nameOf]) => part.weights.map((w) => weightIn(self, w, nameOf(w.name)))),
       ];
-      if (all.length !== weights.length || all.some((w, i) => w.tensor !== weights[i].tensor)) weights = all;
-      return weights;
     },
     get layers(): readonly Layer[] {
       return parts.map(([part]) => part);

@@ -1,13 +1,11 @@
 /** @file The kernels of a model's linear projections: what adapters can be added to, and how they are named. */
 import { hint, kindOf } from "../check.ts";
-import { ArgumentError } from "../errors.ts";
-import { insideOf, isStacked, ownerOf } from "../nn/layer.ts";
-import type { Layer } from "../nn/layer.ts";
-import { isMade } from "../nn/options.ts";
+import { adapting, ArgumentError } from "../index.ts";
+import type { Layer, Model, Outputs, Shape, Tensor } from "../index.ts";
 import { showShape } from "../shape.ts";
-import type { Shape } from "../shape.ts";
-import type { Tensor } from "../tensor.ts";
-import type { AnyModel } from "./learning.ts";
+
+/** A model of any outputs. */
+export type AnyModel = Model<Outputs>;
 
 /** A kernel as `targets` see it. */
 export interface LoraModule {
@@ -37,33 +35,36 @@ export interface Projection extends LoraModule {
 /** Which kernels get adapters: see `LoraOptions.targets`. */
 export type LoraTarget = string | RegExp | ((module: LoraModule) => boolean);
 
-/** Kinds of layers that multiply by kernels through `project`, and the names of these. */
-const KERNELS: { readonly [kind: string]: RegExp } = {
-  dense: /^kernel$/,
-  multiHeadAttention: /Kernel$/,
-  groupedQueryAttention: /Kernel$/,
-  swiglu: /Kernel$/,
-  geglu: /Kernel$/,
-};
-
 /** What stands for the default. */
 const ALL = "all-linear";
 
-/** All kernels that can have adapters, those in a layerStack, which cannot, among them. */
+/** `l` and all layers within it. */
+export const within = (l: Layer): Layer[] => [l, ...(l.layers ?? []).flatMap(within)];
+
+/** The layer within `l` that made a weight of it, and what it calls it. */
+function madeBy(l: Layer, tensor: Tensor): { readonly owner: Layer; readonly name: string } | null {
+  for (const owner of within(l)) {
+    const name = adapting.insideOf(owner)?.weights.find((w) => w.tensor === tensor)?.name;
+    if (name !== undefined) return { owner, name };
+  }
+  return null;
+}
+
+/** All kernels that inputs are multiplied by, and those in a layerStack, which cannot have adapters. */
 export function projectionsOf(model: AnyModel): Projection[] {
   const found: Projection[] = [];
   for (const l of model.layers) {
     for (const { name: weight, tensor } of l.weights) {
-      const owner = ownerOf(tensor);
-      const name = owner && insideOf(owner)?.weights.find((w) => w.tensor === tensor)?.name;
-      if (!owner || !name || !isMade(owner) || !KERNELS[owner.kind]?.test(name) || found.some((p) => p.tensor === tensor)) continue;
+      const isKernel = adapting.products.has(tensor) || (adapting.isStacked(tensor) && /kernel$/i.test(weight));
+      const made = isKernel && !found.some((p) => p.tensor === tensor) ? madeBy(l, tensor) : null;
+      if (made === null) continue;
       const { shape, size } = tensor;
-      const inputs = name === "attentionOutputKernel" ? shape[0] * shape[1] : shape[0];
+      const inputs = made.name === "attentionOutputKernel" ? shape[0] * shape[1] : shape[0];
       const units = size / inputs;
       const { name: module, part = { begin: 0, of: units } } = model.modules?.(l.name, weight, shape) ?? {
         name: `${l.name}.${weight}`.replaceAll("/", "."),
       };
-      found.push({ layer: l.name, weight, module, shape, owner, name, tensor, inputs, units, part });
+      found.push({ layer: l.name, weight, module, shape, ...made, tensor, inputs, units, part });
     }
   }
   return found;
@@ -109,7 +110,7 @@ export function targeted(model: AnyModel, targets: LoraTarget | readonly LoraTar
   for (const target of list) {
     if (all.some((p) => matches(target, p, head))) continue;
     if (all.length === 0)
-      throw new ArgumentError(`${who}: model "${model.name}" has no kernel of dense, attention or gated feed-forward layers`);
+      throw new ArgumentError(`${who}: model "${model.name}" has no kernels of dense, attention or gated feed-forward layers`);
     const known = [...new Set(all.flatMap(({ name, module }) => [name, module.slice(module.lastIndexOf(".") + 1)]))];
     const why = typeof target === "string" ? hint(target, known) : "";
     throw new ArgumentError(
@@ -122,7 +123,7 @@ export function targeted(model: AnyModel, targets: LoraTarget | readonly LoraTar
 
 /** `chosen`. @throws ArgumentError for kernels that are several layers' in one */
 export function whole(chosen: Projection[]): Projection[] {
-  const stacked = chosen.find(({ tensor }) => isStacked(tensor));
+  const stacked = chosen.find(({ tensor }) => adapting.isStacked(tensor));
   if (stacked !== undefined) {
     throw new ArgumentError(
       `lora: layer "${stacked.layer}" stands for ${stacked.shape[0]} layers (layerStack), whose ${stacked.name} is one tensor ` +

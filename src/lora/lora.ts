@@ -1,20 +1,16 @@
 /** @file LoRA: fine-tuning by low-rank adapters beside weights that stay as they are. */
 import { checkCount, checkNumber, checkOptions, checkPart, kindOf } from "../check.ts";
-import { ArgumentError, FileError, LockstepError } from "../errors.ts";
+import { adapting, ArgumentError, FileError, LockstepError } from "../index.ts";
+import type { Model, Outputs, Tensor } from "../index.ts";
 import { cut } from "../io/safetensors.ts";
 import { optionsOf } from "../options.ts";
 import type { Given } from "../options.ts";
-import { traceAnew } from "../run.ts";
-import type { Tensor } from "../tensor.ts";
-import { CONFIG_FILE, describe, encodeAdapters, fill, readAdapters, WEIGHTS_FILE, writeFolder } from "./adapter-files.ts";
-import type { AdapterConfig, AdapterFile, AdapterSource } from "./adapter-files.ts";
 import { addAdapters, freeze, mergeAdapters, removeAdapters } from "./adapters.ts";
 import type { Adapter, AdapterOptions } from "./adapters.ts";
-import { LearningModel } from "./learning.ts";
-import type { AnyModel } from "./learning.ts";
-import type { Outputs } from "./outputs.ts";
+import { CONFIG_FILE, describe, encodeAdapters, fill, readAdapters, WEIGHTS_FILE, writeFolder } from "./files.ts";
+import type { AdapterConfig, AdapterFile, AdapterSource } from "./files.ts";
 import { listed, projectionsOf, targeted, whole } from "./projections.ts";
-import type { LoraTarget, Projection } from "./projections.ts";
+import type { AnyModel, LoraTarget, Projection } from "./projections.ts";
 
 /** Options of `lora`. */
 export interface LoraOptions {
@@ -135,7 +131,7 @@ export class Lora {
     this.#alpha = alpha;
     this.#options.scale = scaleOf(file.config);
     this.model.adapters = { ...this.model.adapters, alpha };
-    traceAnew();
+    adapting.traceAnew();
   }
 
   /**
@@ -176,7 +172,7 @@ export class Lora {
   #leave(): void {
     removeAdapters(this.#adapters);
     this.#undo();
-    this.model.adapters = null;
+    this.model.adapters = undefined;
   }
 }
 
@@ -184,17 +180,18 @@ export class Lora {
 const scaleOf = ({ rank, alpha, useRslora }: AdapterConfig): number => alpha / (useRslora ? Math.sqrt(rank) : rank);
 
 /** @throws ArgumentError for what is no model, LockstepError for one that is not built or has adapters */
-function checkModel(who: string, model: unknown): void {
-  const of = Object(model) as { readonly compile?: unknown; readonly model?: unknown };
-  if (!(model instanceof LearningModel)) {
-    const inner = of.model instanceof LearningModel ? "; give its model" : "";
+function checkModel(who: string, given: unknown): void {
+  const isModel = (value: unknown): boolean => typeof (value as Partial<AnyModel> | null)?.fit === "function";
+  if (!isModel(given)) {
+    const inner = isModel((Object(given) as { readonly model?: unknown }).model) ? "; give its model" : "";
     throw new ArgumentError(
-      `${who}: expected a model that sequential(), model() or loadModel() of lockstep made, got ${kindOf(model)}${inner}`,
+      `${who}: expected a model that sequential(), model() or loadModel() of lockstep made, got ${kindOf(given)}${inner}`,
     );
   }
+  const model = given as AnyModel;
   if (model.inputShapes === null)
     throw new LockstepError(`${who}: model "${model.name}" is not built yet: give inputShape, or call build() first`);
-  if (model.adapters !== null)
+  if (model.adapters !== undefined)
     throw new LockstepError(
       `${who}: model "${model.name}" has adapters already; merge() or remove() them, or load() others in their place`,
     );
@@ -215,7 +212,7 @@ function checkModel(who: string, model: unknown): void {
  * await model.fit(x, y);
  * await adapters.save("adapters");
  */
-export function lora<O extends Outputs>(model: LearningModel<O>, options: LoraOptions = {}): Lora {
+export function lora<O extends Outputs>(model: Model<O>, options: LoraOptions = {}): Lora {
   const o = optionsOf("lora", DEFAULTS, options as Given<Required<LoraOptions>>);
   const { rank, targets, dropout, useRslora, seed } = o;
   const alpha = o.alpha ?? rank;
@@ -235,11 +232,7 @@ export function lora<O extends Outputs>(model: LearningModel<O>, options: LoraOp
  * the model does not have; otherwise as `lora`
  * @example const adapters = await loadLora(model, "adapters");
  */
-export async function loadLora<O extends Outputs>(
-  model: LearningModel<O>,
-  source: AdapterSource,
-  options: LoadLoraOptions = {},
-): Promise<Lora> {
+export async function loadLora<O extends Outputs>(model: Model<O>, source: AdapterSource, options: LoadLoraOptions = {}): Promise<Lora> {
   const { dropout: given } = checkOptions("loadLora", options, ["dropout"]);
   if (given !== undefined) checkPart("loadLora", "dropout", given);
   checkModel("loadLora", model);

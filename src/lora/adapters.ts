@@ -1,27 +1,28 @@
 /** @file Low-rank adapters as weights of layers: what `lora` adds to a model, and takes away again. */
-import { compile } from "../compile.ts";
+import {
+  activation as activationLayer,
+  add,
+  adapting,
+  assign,
+  compile,
+  dropout,
+  LockstepError,
+  matmul,
+  mul,
+  ops,
+  Packer,
+  Tensor,
+  zeros,
+} from "../index.ts";
+import type { Backend, Layer, PackedFormat, Shape } from "../index.ts";
 import { packedIn } from "../dtype.ts";
-import type { Backend } from "../backend.ts";
-import { asTensor, assign } from "../graph.ts";
-import { insideOf, context, setOwner } from "../nn/layer.ts";
-import type { Inside, Layer } from "../nn/layer.ts";
-import { dropoutFactors } from "../nn/dropout.ts";
-import { adapted } from "../nn/projection.ts";
-import type { Product } from "../nn/projection.ts";
-import { KERNEL_ACTIVATIONS } from "../ops/activation.ts";
-import { broadcastTo, withShape } from "../ops/broadcast.ts";
-import { add, mul } from "../ops/map.ts";
-import { linear, matmul } from "../ops/matmul.ts";
-import type { PackedFormat } from "../packed/layout.ts";
-import { Packer } from "../packed/pack.ts";
-import { Random } from "../random.ts";
-import { traceAnew } from "../run.ts";
 import { sizeOf } from "../shape.ts";
-import type { Shape } from "../shape.ts";
-import { Tensor } from "../tensor.ts";
-import { trainability } from "./learning.ts";
-import type { AnyModel } from "./learning.ts";
-import type { Projection } from "./projections.ts";
+import { within } from "./projections.ts";
+import type { AnyModel, Projection } from "./projections.ts";
+
+const { context, insideOf, products, Random, setOwner, traceAnew } = adapting;
+type Inside = NonNullable<ReturnType<typeof insideOf>>;
+type Product = Parameters<(typeof products)["set"]>[1];
 
 /** What all adapters of a model have in common. `scale`: what products with them are multiplied by; setting it counts when traced anew. */
 export interface AdapterOptions {
@@ -38,6 +39,8 @@ export interface Adapter {
   readonly a: Tensor;
   /** [rank, units] */
   readonly b: Tensor;
+  /** How the kernel was multiplied by before. */
+  readonly plain: Product;
 }
 
 const insideOfOwner = ({ owner }: Projection): Inside => insideOf(owner) as Inside;
@@ -55,29 +58,35 @@ function weightBeside(p: Projection, suffix: string, shape: Shape, begin: (size:
 }
 
 /** What a layer computes with a kernel that has an adapter. */
-const productWith =
-  ({ a, b }: Adapter, options: AdapterOptions): Product =>
-  (x, kernel, bias, { activation = "linear" }) => {
-    const factors = dropoutFactors(options.dropout, x.shape, x);
-    const low = linear(factors === null ? x : mul(x, factors), a, null);
+function productWith({ a, b, plain }: Adapter, options: AdapterOptions): Product {
+  const dropped = options.dropout === 0 ? null : dropout(options.dropout);
+  return (x, kernel, bias, { activation = "linear" }) => {
+    const low = matmul(dropped?.call(x) ?? x, a);
     const scaled = options.scale === 1 ? low : mul(low, options.scale);
-    return KERNEL_ACTIVATIONS[activation](add(linear(x, kernel, bias), linear(scaled, b, null)));
+    const y = add(plain(x, kernel, bias, {}), matmul(scaled, b));
+    return activation === "linear" ? y : activationLayer(activation).call(y);
   };
+}
 
 /** Adds adapters that change nothing yet: a is uniform in +-1 / sqrt(inputs), b is 0 (PEFT's and loralib's beginning). */
 export function addAdapters(projections: readonly Projection[], options: AdapterOptions): Adapter[] {
   const modules = new Map<string, Tensor>();
   const adapters = projections.map((projection): Adapter => {
-    const { module, inputs, units } = projection;
+    const { module, inputs, units, tensor } = projection;
     const random = new Random(options.seed, modules.size);
     const limit = 1 / Math.sqrt(inputs);
     const a =
       modules.get(module) ??
       weightBeside(projection, "LoraA", [inputs, options.rank], (size) => random.uniform(size).map((u) => (2 * u - 1) * limit));
     modules.set(module, a);
-    return { projection, a, b: weightBeside(projection, "LoraB", [options.rank, units], (size) => new Float32Array(size)) };
+    return {
+      projection,
+      a,
+      b: weightBeside(projection, "LoraB", [options.rank, units], (size) => new Float32Array(size)),
+      plain: products.get(tensor) as Product,
+    };
   });
-  for (const adapter of adapters) adapted.set(adapter.projection.tensor, productWith(adapter, options));
+  for (const adapter of adapters) products.set(adapter.projection.tensor, productWith(adapter, options));
   traceAnew();
   return adapters;
 }
@@ -88,8 +97,8 @@ const kernelOf = (p: Projection): Inside["weights"][number] =>
 
 /** Takes the adapters away. */
 export function removeAdapters(adapters: readonly Adapter[]): void {
-  for (const { projection, a, b } of adapters) {
-    adapted.delete(kernelOf(projection).tensor);
+  for (const { projection, a, b, plain } of adapters) {
+    products.set(kernelOf(projection).tensor, plain);
     const { weights } = insideOfOwner(projection);
     for (const t of [a, b]) {
       const at = weights.findIndex(({ tensor }) => tensor === t);
@@ -99,15 +108,12 @@ export function removeAdapters(adapters: readonly Adapter[]): void {
   traceAnew();
 }
 
-/** `l` and all layers within it. */
-const within = (l: Layer): Layer[] => [l, ...(l.layers ?? []).flatMap(within)];
-
 /**
  * Freezes all but the adapters of `owners`: layers without any are not `trainable`, and of layers that have some in them all weights are
  * not. Gives what undoes it.
  */
 export function freeze(model: AnyModel, owners: ReadonlySet<Layer>): () => void {
-  const layers = trainability([model.asLayer, ...model.layers]);
+  const layers = [model.asLayer, ...model.layers].flatMap(within).map((l) => [l, l.trainable] as const);
   const weights: { readonly weight: Inside["weights"][number]; readonly trainable: boolean }[] = [];
   const freezeIn = (list: readonly Layer[]): void => {
     for (const l of list) {
@@ -125,6 +131,13 @@ export function freeze(model: AnyModel, owners: ReadonlySet<Layer>): () => void 
       }
     }
   };
+  // A file has no place for adapters of a model within the one that is saved.
+  const { config, name } = model.asLayer;
+  const described = Object.getOwnPropertyDescriptor(config, "model") as PropertyDescriptor;
+  const refuse = (): never => {
+    throw new LockstepError(`save: the model within, "${name}", has adapters; merge() them first`);
+  };
+  Object.defineProperty(config, "model", { ...described, get: refuse });
   // What the model was frozen by must not freeze adapters.
   model.trainable = true;
   freezeIn(model.layers);
@@ -132,22 +145,24 @@ export function freeze(model: AnyModel, owners: ReadonlySet<Layer>): () => void 
     // Backwards: a layer may be within two.
     for (const { weight, trainable } of weights.reverse()) weight.trainable = trainable;
     for (const [l, trainable] of layers) l.trainable = trainable;
+    Object.defineProperty(config, "model", described);
   };
 }
 
 /** Kernels become kernel + scale a b, one after another; at any moment the model computes the same. */
 export async function mergeAdapters(adapters: readonly Adapter[], scale: number, backend: Backend | null): Promise<void> {
-  for (const { projection, a, b } of adapters) {
+  for (const { projection, a, b, plain } of adapters) {
     const kernel = kernelOf(projection);
     const whole = kernel.tensor;
-    // Merged before something else failed.
-    if (!adapted.has(whole)) continue;
+    // Packed before something else failed.
+    if (products.get(whole) === plain) continue;
     const storage = packedIn(whole.storage);
     if (storage === null) {
+      const nothing = zeros(b.shape);
       const fold = compile(
         () => {
-          assign(whole, add(whole, withShape(mul(matmul(a, b), scale), whole.shape)));
-          assign(b, broadcastTo(asTensor(0), b.shape));
+          assign(whole, add(whole, ops.reshape(mul(matmul(a, b), scale), whole.shape)));
+          assign(b, nothing);
         },
         { backend: backend ?? undefined },
       );
@@ -168,6 +183,7 @@ export async function mergeAdapters(adapters: readonly Adapter[], scale: number,
     kernel.tensor = packer.tensor({ transposed, shape: whole.shape });
     insideOfOwner(projection).byName[projection.name] = kernel.tensor;
     setOwner(kernel.tensor, projection.owner);
+    products.set(kernel.tensor, plain);
     traceAnew();
   }
 }

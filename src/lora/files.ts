@@ -3,16 +3,14 @@
  * adapter_model.safetensors, whose tensors are base_model.model.<module>.lora_A.weight [rank, inputs] and .lora_B.weight [outputs, rank].
  */
 import { kindOf } from "../check.ts";
-import { ArgumentError, FileError } from "../errors.ts";
-import { cut, decodeSafetensors, encodeRaw, MODEL_DTYPES, parseObject, rawOf, show } from "../io/safetensors.ts";
-import type { SafeTensorsFile } from "../io/safetensors.ts";
+import { ArgumentError, FileError } from "../index.ts";
+import type { ModelSource, Shape } from "../index.ts";
+import { cut, parseObject, show } from "../io/safetensors.ts";
 import { bytesOf } from "../io/source.ts";
-import type { ModelSource } from "../io/source.ts";
-import { naming } from "../naming.ts";
 import { fault, fileSystem } from "../node/files.ts";
+import { readSafetensors, writeSafetensors } from "../safetensors/index.ts";
+import type { Safetensors, SafeTensor } from "../safetensors/index.ts";
 import { showShape } from "../shape.ts";
-import type { Shape } from "../shape.ts";
-import type { TypedArray } from "../dtype.ts";
 import type { Adapter } from "./adapters.ts";
 
 /**
@@ -99,10 +97,7 @@ export async function encodeAdapters(
     whole.data.set(turned(b, rank, units), part.begin * rank);
     tensors.set(name, whole);
   });
-  return encodeRaw(
-    Array.from(tensors, ([name, t]) => [name, rawOf(name, t)] as const),
-    { format: "pt", [METADATA]: JSON.stringify(config) },
-  );
+  return writeSafetensors(tensors, { format: "pt", [METADATA]: JSON.stringify(config) });
 }
 
 /** Writes a folder as PEFT does. @throws FileError */
@@ -176,27 +171,27 @@ function configOf(who: string, text: string): AdapterConfig {
 }
 
 /** A matrix of the file as f32. */
-function matrix(who: string, name: string, { tensors, data }: SafeTensorsFile): { readonly shape: Shape; readonly values: TypedArray } {
-  const { dtype, shape, begin, end } = tensors.get(name) as NonNullable<ReturnType<typeof tensors.get>>;
-  if (!/^B?F\d+$/.test(dtype) || !Object.hasOwn(MODEL_DTYPES, dtype))
-    throw new FileError(`${who}: "${cut(name)}" holds ${dtype}, expected floats`);
+function matrix(who: string, name: string, { tensors }: Safetensors<SafeTensor>): { readonly shape: Shape; readonly values: Float32Array } {
+  const { dtype, shape, data } = tensors.get(name) as SafeTensor;
+  if (!(data instanceof Float32Array)) throw new FileError(`${who}: "${cut(name)}" holds ${dtype}, expected floats`);
   if (shape.length !== 2) throw new FileError(`${who}: "${cut(name)}" must be a matrix, found the shape ${cut(showShape(shape))}`);
-  return { shape, values: naming(`${who}: tensor "${cut(name)}"`, () => MODEL_DTYPES[dtype](data.subarray(begin, end))) };
+  return { shape, values: data };
 }
 
 /** Reads adapters. @throws FileError for what cannot be read or is no plain LoRA, ArgumentError for what is no source */
 export async function readAdapters(caller: string, given: AdapterSource): Promise<AdapterFile> {
-  const source = (await given) as AdapterSource;
-  const files = filesOf(caller, source);
-  const weights = files === null ? (source as ModelSource) : files[WEIGHTS_FILE];
+  const whole = (await given) as AdapterSource;
+  const files = filesOf(caller, whole);
+  const weights = files === null ? (whole as ModelSource) : files[WEIGHTS_FILE];
   const described = files?.[CONFIG_FILE];
   if (files !== null && (weights === undefined || described === undefined)) {
     const names = Object.keys(files).join(", ");
     throw new FileError(`${caller}: expected the files ${CONFIG_FILE} and ${WEIGHTS_FILE}, got ${cut(names) || "none"}`);
   }
   const text = described === undefined ? null : await bytesOf(CONFIG_FILE, described);
-  const { who, bytes } = await bytesOf(WEIGHTS_FILE, weights);
-  const file = decodeSafetensors(bytes, who);
+  const source = (await weights) as string | URL | Partial<File>;
+  const who = typeof source === "string" || source instanceof URL ? String(source) : (source.name ?? WEIGHTS_FILE);
+  const file = await readSafetensors(source as ModelSource);
   if (text === null && file.metadata[METADATA] === undefined) {
     throw new FileError(
       `${who}: its metadata has no "${METADATA}", and without it nobody knows alpha; give the folder, or ${CONFIG_FILE} with it: ` +
@@ -224,7 +219,7 @@ export async function readAdapters(caller: string, given: AdapterSource): Promis
       );
     }
     const [inputs, outputs] = [a.shape[1], b.shape[0]];
-    modules.set(module, { a: turned(a.values, rank, inputs), b: b.values as Float32Array, inputs, outputs });
+    modules.set(module, { a: turned(a.values, rank, inputs), b: b.values, inputs, outputs });
   }
   if (modules.size === 0) throw new FileError(`${who}: no adapters in it`);
   return { who, config, modules };
