@@ -16,13 +16,13 @@ import {
 } from "../index.ts";
 import type { Backend, Layer, PackedFormat, Shape } from "../index.ts";
 import { packedIn } from "../dtype.ts";
+import type { Inside } from "../nn/layer.ts";
+import type { Product } from "../nn/projection.ts";
 import { sizeOf } from "../shape.ts";
 import { within } from "./projections.ts";
 import type { AnyModel, Projection } from "./projections.ts";
 
 const { context, insideOf, products, Random, setOwner, traceAnew } = adapting;
-type Inside = NonNullable<ReturnType<typeof insideOf>>;
-type Product = Parameters<(typeof products)["set"]>[1];
 
 /** What all adapters of a model have in common. `scale`: what products with them are multiplied by; setting it counts when traced anew. */
 export interface AdapterOptions {

@@ -117,7 +117,7 @@ test("package: require() takes every entry: nothing awaits at the top level", as
     assert.not(awaits(program), `${file} awaits`);
     for (const { source } of program.body) if (source) visit(join(dirname(file), source.value));
   };
-  for (const entry of ["index", "inference", "data", "safetensors"]) visit(`build/${entry}.js`);
+  for (const entry of ["index", "inference", "data", "safetensors", "lora"]) visit(`build/${entry}.js`);
   assert.ok(seen.size >= 4);
   if (process.features.require_module) {
     const require = createRequire(import.meta.url);
@@ -126,6 +126,7 @@ test("package: require() takes every entry: nothing awaits at the top level", as
       ["lockstep/inference", "sequential"],
       ["lockstep/data", "oneHot"],
       ["lockstep/safetensors", "readSafetensors"],
+      ["lockstep/lora", "lora"],
     ])
       assert.type(require(name)[use], "function");
   }
@@ -136,7 +137,14 @@ test("package: entries export what their sources do, and share the classes of er
   const inference = await import("lockstep/inference");
   const data = await import("lockstep/data");
   const safetensors = await import("lockstep/safetensors");
-  for (const [bundle, source] of [[whole, "index"], [inference, "inference"], [data, "data/index"], [safetensors, "safetensors/index"]]) {
+  const lora = await import("lockstep/lora");
+  for (const [bundle, source] of [
+    [whole, "index"],
+    [inference, "inference"],
+    [data, "data/index"],
+    [safetensors, "safetensors/index"],
+    [lora, "lora/index"],
+  ]) {
     assert.equal(Object.keys(bundle).sort(), Object.keys(await import(`../../build/esm/${source}.js`)).sort());
   }
   for (const name of Object.keys(whole).filter((n) => /^[A-Z].*Error$/.test(n))) assert.is(inference[name], whole[name]);
