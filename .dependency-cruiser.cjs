@@ -1,7 +1,7 @@
 /**
  * What may import what in src/, types included (`npm run check`, test/dependencies.test.js). From the bottom up: what knows of no tensor;
  * tensors and graphs; plans; backends, which know plans alone; kernels; what runs programs; ops and gradients; layers; training; models;
- * adapters of models, which stand on the public names.
+ * adapters of models and checkpoints of others, which stand on the public names.
  */
 const BASE = "(assert|cache|check|device|dtype|elements|errors|kernel|naming|op|options|random|shape|show|training)";
 const GRAPH = "(tensor|tree|graph|body|mode|samples)";
@@ -9,15 +9,16 @@ const LAYERS = [
   { name: "base", path: `^src/${BASE}\\.ts$`, below: [] },
   { name: "graph", path: `^src/${GRAPH}\\.ts$`, below: [] },
   { name: "plan", path: "^src/(plan/|backend\\.ts$|pacing\\.ts$)", below: [] },
-  { name: "files", path: "^src/(io|node|safetensors|data)/", below: [] },
+  { name: "files", path: "^src/(io|node|safetensors|gguf|data)/", below: [] },
   { name: "backends", path: "^src/(wasm|webgpu)/", below: [] },
-  { name: "kernels", path: "^src/((kernels|relief|init|run|apply|compile)\\.ts$|packed/)", below: [] },
+  { name: "kernels", path: "^src/((kernels|relief|init|run|apply|compile|empty)\\.ts$|packed/)", below: [] },
   { name: "ops", path: "^src/(ops/|grad\\.ts$)", below: [] },
   { name: "layers", path: "^src/nn/", below: [] },
   { name: "training", path: "^src/train/", below: [] },
   { name: "models", path: "^src/(model/|progress\\.ts$)", below: [] },
   { name: "entries", path: "^src/(index|inference|dual)\\.ts$", below: [] },
   { name: "adapters", path: "^src/lora/", below: [] },
+  { name: "checkpoints", path: "^src/transformers/", below: [] },
 ];
 
 module.exports = {

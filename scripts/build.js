@@ -97,4 +97,5 @@ const inputs = [
   "package.json",
   "scripts",
 ];
-if (whole) await unlessUnchanged("bundles", inputs, /^(webgpu-)?[a-z]+\.js(\.map)?$|^types$/, () => stage(BUNDLES, bundle));
+if (whole)
+  await unlessUnchanged("bundles", inputs, /^((webgpu|transformers)-)?[a-z][a-z0-9]*\.js(\.map)?$|^types$/, () => stage(BUNDLES, bundle));

@@ -15,8 +15,15 @@ const esm = join(root, "build/esm");
 /** The constant that is false in what only predicts. */
 const trainingFile = join(esm, "training.js");
 
-/** Parts of the WebGPU backend, which it loads when a program needs them: webgpu-x.js of src/webgpu/parts/x.ts. */
-const PARTS = readdirSync(join(root, "src/webgpu/parts")).map((file) => file.slice(0, -".ts".length));
+/** Parts that an entry loads when they are needed, those in its folder parts/: webgpu-x.js of src/webgpu/parts/x.ts. */
+const PARTS = Object.fromEntries(
+  ["webgpu", "transformers"].flatMap((entry) =>
+    readdirSync(join(root, "src", entry, "parts")).map((file) => {
+      const part = file.slice(0, -".ts".length);
+      return [`${entry}-${part}.js`, `${entry}/parts/${part}.js`];
+    }),
+  ),
+);
 
 /** Every file that is shipped, with its module. */
 const FILES = {
@@ -25,9 +32,11 @@ const FILES = {
   "data.js": "data/index.js",
   "safetensors.js": "safetensors/index.js",
   "lora.js": "lora/index.js",
+  "gguf.js": "gguf/index.js",
+  "transformers.js": "transformers/index.js",
   "errors.js": "errors.js",
   "webgpu.js": "webgpu/index.js",
-  ...Object.fromEntries(PARTS.map((part) => [`webgpu-${part}.js`, `webgpu/parts/${part}.js`])),
+  ...PARTS,
   "pool.js": "wasm/pool.js",
   "write.js": "node/write.js",
   "worker.js": "wasm/worker.js",
@@ -36,9 +45,10 @@ const FILES = {
  * Modules that are files of their own, so that others import these: what entries share, classes above all, and parts loaded on demand.
  */
 const SHARED = new Map(
-  ["index.js", "safetensors.js", "errors.js", "webgpu.js", ...PARTS.map((part) => `webgpu-${part}.js`), "pool.js", "write.js"].map(
-    (file) => [join(esm, FILES[file]), `./${file}`],
-  ),
+  ["index.js", "safetensors.js", "gguf.js", "errors.js", "webgpu.js", ...Object.keys(PARTS), "pool.js", "write.js"].map((file) => [
+    join(esm, FILES[file]),
+    `./${file}`,
+  ]),
 );
 
 /** Reads modules that tsc wrote, with their maps; for `inference` with TRAINING false. `entry`: the file that is written. */
@@ -104,5 +114,13 @@ async function write(file) {
 /** Writes everything. */
 export async function bundle() {
   for (const file of Object.keys(FILES)) await write(file);
-  writeTypes(esm, join(root, "build/types"), ["index", "inference", "data/index", "safetensors/index", "lora/index"]);
+  writeTypes(esm, join(root, "build/types"), [
+    "index",
+    "inference",
+    "data/index",
+    "safetensors/index",
+    "lora/index",
+    "gguf/index",
+    "transformers/index",
+  ]);
 }

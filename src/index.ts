@@ -12,7 +12,7 @@ export { model, sequential } from "./model/model.ts";
 export type { CompileModelOptions } from "./model/learning.ts";
 export type { BatchOptions, Model } from "./model/model.ts";
 export type { ForOutputs, Outputs } from "./model/outputs.ts";
-export type { InferenceModel, ModelOptions, PredictOptions } from "./model/inference.ts";
+export type { BuildOptions, InferenceModel, ModelOptions, PredictOptions } from "./model/inference.ts";
 export type { Batch, Batches } from "./model/batches.ts";
 export type { Data, Inputs, PadTo, Targets } from "./model/data.ts";
 export type { OverlappingData } from "./model/view.ts";
@@ -92,6 +92,7 @@ export type {
   TransformerLayer,
   Weight,
   WeightOptions,
+  WeightsOf,
 } from "./nn/index.ts";
 export { average, concatenate, multiply, subtract } from "./nn/merge.ts";
 export { add, attention, avgPool2d, conv2d, conv2dTranspose, dot, elu, leakyRelu, maxPool2d, relu, reshape, softmax } from "./dual.ts";
@@ -164,6 +165,7 @@ export { grad, gradients, valueAndGrad } from "./grad.ts";
 export { assign } from "./graph.ts";
 export { randomKey } from "./mode.ts";
 export type { CallOptions } from "./mode.ts";
+export { emptyOn } from "./empty.ts";
 export { full, ones, Tensor, tensor, zeros } from "./tensor.ts";
 export type { NestedArray, TensorLike } from "./tensor.ts";
 export type { DType, TypedArray } from "./dtype.ts";
@@ -177,7 +179,7 @@ export * from "./ops/common.ts";
 export { permutation, softmaxCrossEntropy, stopGradient } from "./ops/public.ts";
 
 // Backends
-export { open, useBackend } from "./init.ts";
+export { open, resolveBackend, useBackend } from "./init.ts";
 export type { BackendName } from "./init.ts";
 export type { Backend } from "./backend.ts";
 export type { WasmBackend, WasmOptions } from "./wasm/index.ts";

@@ -13,7 +13,7 @@
 export { loadModel, loadWeights } from "./model/load.ts";
 export type { LoadOptions, LoadWeightsOptions, ModelSource } from "./model/load.ts";
 export { model, sequential } from "./model/inference.ts";
-export type { InferenceModel as Model, ModelOptions, PredictOptions } from "./model/inference.ts";
+export type { BuildOptions, InferenceModel as Model, ModelOptions, PredictOptions } from "./model/inference.ts";
 export type { Data, Inputs, PadTo } from "./model/data.ts";
 export type { LayerLike } from "./model/layers.ts";
 export { generate, generator } from "./model/generate.ts";
@@ -89,6 +89,7 @@ export type {
   TransformerLayer,
   Weight,
   WeightOptions,
+  WeightsOf,
 } from "./nn/index.ts";
 export { average, concatenate, multiply, subtract } from "./nn/merge.ts";
 export { add, attention, avgPool2d, conv2d, conv2dTranspose, dot, elu, leakyRelu, maxPool2d, relu, reshape, softmax } from "./dual.ts";
@@ -99,6 +100,7 @@ export { compile } from "./compile.ts";
 export type { Compiled, CompileOptions } from "./compile.ts";
 export { randomKey } from "./mode.ts";
 export type { CallOptions } from "./mode.ts";
+export { emptyOn } from "./empty.ts";
 export { full, ones, Tensor, tensor, zeros } from "./tensor.ts";
 export type { NestedArray, TensorLike } from "./tensor.ts";
 export type { DType, TypedArray } from "./dtype.ts";
@@ -111,7 +113,7 @@ export * as ops from "./ops/forward.ts";
 export * from "./ops/common.ts";
 
 // Backends
-export { open, useBackend } from "./init.ts";
+export { open, resolveBackend, useBackend } from "./init.ts";
 export type { BackendName } from "./init.ts";
 export type { Backend } from "./backend.ts";
 export type { WasmBackend, WasmOptions } from "./wasm/index.ts";

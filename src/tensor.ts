@@ -6,7 +6,7 @@
  */
 import type { Device, DeviceBuffer } from "./device.ts";
 import { once } from "./cache.ts";
-import { kindOf } from "./check.ts";
+import { checkCount, kindOf } from "./check.ts";
 import type { NodeOf } from "./op.ts";
 import { allocate, bytesOf, dtypeOf, view } from "./dtype.ts";
 import type { DType, HostArray, PackedStorage, Storage, TypedArray } from "./dtype.ts";
@@ -321,12 +321,15 @@ export class Tensor {
   }
 
   /**
-   * Replaces the elements, on the host and wherever they are held. `data` as for `tensor()`, with this shape.
-   * @throws ShapeError for another shape, DataError where a tensor made from bytes is to hold what is no byte.
+   * Replaces the elements, on the host and wherever they are held. `data` as for `tensor()`, with this shape; or, with an `offset` in
+   * elements, part of them from there on, as a typed array's `set`: elements in the array of the tensor's dtype.
+   * @throws ShapeError for another shape and for more elements than there are, DataError where a tensor made from bytes is to hold what is
+   * no byte, DTypeError for another kind of array, ArgumentError for an offset that is none.
    */
-  set(data: TypedArray | NestedArray): void {
+  set(data: TypedArray | NestedArray, offset?: number): void {
     const s = this.#concrete("set()");
     if (this.#packed !== null) throw new LockstepError(`set: tensor ${this} is packed, and never changes; make another one with pack()`);
+    if (offset !== undefined) return this.#setPart(s, data as TypedArray, offset);
     const next = make("set", data, ArrayBuffer.isView(data) ? this.shape : undefined, this.dtype);
     if (showShape(next.shape) !== showShape(this.shape))
       throw new ShapeError(`set: expected ${showShape(this.shape)}, got ${showShape(next.shape)}`);
@@ -337,6 +340,24 @@ export class Tensor {
     s.device.only = false;
     if (s.device.backend.closed) this.#leave();
     else s.device.backend.write(s.device.buffer, 0, s.host);
+  }
+
+  #setPart(s: Elements, data: TypedArray, offset: number): void {
+    checkCount("set", "offset", offset, 0);
+    const { host, device } = s;
+    if (this.storage !== undefined || !isTypedArray(data) || data.constructor !== allocate(this.dtype, 0).constructor)
+      throw new DTypeError(`set: part of ${this} is set from an array of its own kind, got ${kindOf(data)}`);
+    if (offset + data.length > this.size)
+      throw new ShapeError(`set: ${data.length} elements from ${offset} on are more than the ${this.size} of ${this}`);
+    if (s.pending !== null || (host === null && device === null)) throw this.#empty();
+    s.version++;
+    if (host !== null) {
+      // Those who have it from data() keep what they read.
+      s.host = host.slice();
+      (s.host as TypedArray).set(data, offset);
+    }
+    if (device?.backend.closed && host !== null) this.#leave();
+    else device?.backend.write(device.buffer, bytesOf(offset), data);
   }
 
   #empty(): LockstepError {

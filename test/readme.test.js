@@ -1,6 +1,6 @@
 /** @file Runs every JavaScript block of the README and of docs/, and the examples, as a reader would. */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
@@ -9,6 +9,8 @@ import * as assert from "uvu/assert";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const folder = join(root, "build", "readme");
 mkdirSync(folder, { recursive: true });
+// Models that blocks load.
+if (!existsSync(join(folder, "models"))) symlinkSync(join(root, "test/models"), join(folder, "models"), "junction");
 
 const blocksOf = (path) => [...readFileSync(join(root, path), "utf8").matchAll(/^```js\n([\s\S]*?)^```/gm)].map((m) => m[1]);
 
@@ -142,6 +144,15 @@ test("examples/gpt.js: learns to write, saves, reloads, generates", () => {
   assert.match(text, /step 60: loss .* tokens\/s/);
   assert.ok(existsSync(out));
   assert.is(text.trimEnd().split("\n\n").at(-1).length, "to be".length + 500);
+});
+
+test("examples/chat.js: goes on with what is typed, and says when there is no model", () => {
+  const model = "test/models/gguf/stories260K-q4_0.gguf";
+  const text = run(["examples/chat.js", model, "--prompt", "Once upon a time", "--tokens", "8"]);
+  assert.match(text, /^Once upon a time, there was a little girl\n\(5 tokens read, 8 written, [\d.]+ tokens\/s\)\n$/);
+  const { status, stderr } = spawnSync(process.execPath, ["examples/chat.js", "nowhere"], { cwd: root, encoding: "utf8" });
+  assert.is(status, 1);
+  assert.match(stderr, /no config\.json/);
 });
 
 test("examples: a file named by the user is read", () => {

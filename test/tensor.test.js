@@ -4,6 +4,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { open } from "../build/esm/init.js";
 import { add, cast, mul } from "../build/esm/ops/map.js";
+import { emptyOn } from "../build/esm/empty.js";
 import { compile } from "../build/esm/compile.js";
 import { broadcastTo, iota, reshape, transpose } from "../build/esm/ops/move.js";
 import { randomNormal } from "../build/esm/ops/random.js";
@@ -210,6 +211,43 @@ test("set replaces elements on the host and on the device", async () => {
   n.set([1.7, -1.7]);
   assert.equal([...(await n.data())], [1, -1]);
   t.dispose();
+});
+
+test("set of a part writes from an offset on, on the host and on the device", async () => {
+  const t = tensor([1, 2, 3, 4, 5, 6], [2, 3]);
+  const read = await t.data();
+  t.set(Float32Array.of(7, 8), 2);
+  assert.equal([...(await t.data())], [1, 2, 7, 8, 5, 6]);
+  assert.equal([...read], [1, 2, 3, 4, 5, 6], "what was read stays");
+  const y = compile((x) => add(x, 1));
+  assert.equal([...(await (await y(t)).data())], [2, 3, 8, 9, 6, 7]);
+  t.set(Float32Array.of(0), 5);
+  assert.equal([...(await (await y(t)).data())], [2, 3, 8, 9, 6, 1]);
+  t.set(new Float32Array(0), 6);
+  assert.throws(() => t.set(Float32Array.of(1, 2), 5), /2 elements from 5 on are more than the 6/);
+  assert.throws(() => t.set(Int32Array.of(1), 0), /set: part of f32\[2, 3\] is set from an array of its own kind/);
+  assert.throws(() => t.set([1], 0), /its own kind/);
+  assert.throws(() => t.set(Float32Array.of(1), -1), /offset/);
+  assert.throws(() => tensor(Uint8Array.of(1, 2)).set(Int32Array.of(1), 0), /its own kind/);
+});
+
+test("emptyOn: elements come piece by piece, and are on the backend alone", async () => {
+  const backend = await open("wasm", { threads: 1 });
+  const before = backend.memory().bytes;
+  const t = await emptyOn(backend, [2, 2], "i32");
+  assert.is(t.toString(), "i32[2, 2]");
+  t.set(Int32Array.of(3, 4), 2);
+  t.set(Int32Array.of(1, 2), 0);
+  assert.is(t.host, null);
+  assert.equal([...(await t.data())], [1, 2, 3, 4]);
+  t.dispose();
+  assert.is(backend.memory().bytes, before);
+  await rejects(emptyOn(backend, [-1]), "ShapeError", /emptyOn/);
+  await rejects(emptyOn(backend, [2 ** 29, 2 ** 2]), "ShapeError", /emptyOn/);
+  const kept = await emptyOn(backend, [1]);
+  kept.set(Float32Array.of(5), 0);
+  await backend.close();
+  assert.is(await kept.item(), 5);
 });
 
 test("set while an op outside of a compiled function is still computing the old elements", async () => {

@@ -10,7 +10,7 @@ import { resolveBackend } from "../init.ts";
 import { keysOf, withMode } from "../mode.ts";
 import type { CallOptions } from "../mode.ts";
 import { context, counter, layerWith, withContext } from "../nn/layer.ts";
-import type { Config, IndexCheck, Layer, Parts, Weight } from "../nn/layer.ts";
+import type { Config, IndexCheck, Layer, Parts, Weight, WeightsOf } from "../nn/layer.ts";
 import { CUSTOM } from "../nn/options.ts";
 import { naming } from "../naming.ts";
 import { optionsOf } from "../options.ts";
@@ -46,6 +46,12 @@ export interface ModelOptions {
   readonly name?: string;
   /** Seed of the initial weights. The same seed gives the same weights everywhere. Default 0. */
   readonly seed?: number;
+}
+
+/** Options of `build`. */
+export interface BuildOptions {
+  /** Gives the weights, or null for one that has no elements yet. Default: they begin as initializers say. */
+  readonly weights?: WeightsOf;
 }
 
 /** Options of `predict`. */
@@ -178,10 +184,13 @@ export class InferenceModel<O extends Outputs = Tensor> {
 
   /**
    * Makes all weights for inputs of these shapes (without the batch dimension; null: any size). Harmless when repeated with the same
-   * shapes.
-   * @throws ShapeError naming the layer that does not fit, or that needs a size that is null.
+   * shapes. `weights` gives tensors in their place, so that nothing is made that a file brings.
+   * @throws ShapeError naming the layer that does not fit, or that needs a size that is null, or whose weight came in another shape;
+   * ArgumentError for unknown options and weights that are no tensors
+   * @example model.build([[null]], { weights: (layer, name) => tensors.get(`${layer.name}/${name}`) ?? null });
    */
-  build(inputShapes: readonly OpenShape[]): void {
+  build(inputShapes: readonly OpenShape[], options: BuildOptions = {}): void {
+    const { weights: weightOf } = checkOptions("build", options, ["weights"]);
     if (this.#inputShapes !== null) {
       const [own, given] = [this.#inputShapes, inputShapes].map((shapes) => shapes.map(showShape).join(", "));
       if (own !== given) throw new ShapeError(`model "${this.name}" was built for inputs ${own}, got ${given}`);
@@ -205,6 +214,7 @@ export class InferenceModel<O extends Outputs = Tensor> {
             {
               seed: this.seed,
               nextStream,
+              ...(weightOf && { weightOf }),
               called: (layer, y) => {
                 // It would not be trained, counted or saved. The layer that calls it is named in front.
                 if (this.isSequential && layer.weights.some(({ tensor }) => !this.weights.some((w) => w.tensor === tensor))) {
@@ -476,7 +486,7 @@ export class InferenceModel<O extends Outputs = Tensor> {
     if (this.#backend === last) this.moveTo(backend);
   }
 
-  /** @internal Goes on with another backend; what was on the old one has been recovered or is not needed. */
+  /** Goes on with this backend, whichever is the default. What only another one has follows when it is used. */
   moveTo(backend: Backend): void {
     this.programs?.clear();
     this.#backend = backend;

@@ -1,6 +1,6 @@
 /** @file The layers. */
 export { layer } from "./layer.ts";
-export type { Config, Layer, LayerDescription, Regularizer, Weight, WeightOptions } from "./layer.ts";
+export type { Config, Layer, LayerDescription, Regularizer, Weight, WeightOptions, WeightsOf } from "./layer.ts";
 export { dense } from "./dense.ts";
 export type { DenseOptions } from "./dense.ts";
 export { conv1d, conv1dTranspose, conv2d, conv2dTranspose, depthwiseConv2d, separableConv2d } from "./conv.ts";

@@ -3,14 +3,14 @@
  * `layer()` makes one from a description; models take plain functions and objects with a `call` as well.
  */
 import { kindOf } from "../check.ts";
-import { ArgumentError } from "../errors.ts";
+import { ArgumentError, ShapeError } from "../errors.ts";
 import { scope } from "../graph.ts";
 import type { Graph } from "../graph.ts";
 import { callOptions, withMode } from "../mode.ts";
 import type { CallOptions } from "../mode.ts";
 import type { Attr } from "../op.ts";
 import { Random } from "../random.ts";
-import { sizeOf } from "../shape.ts";
+import { sameShape, showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { firstValues } from "./initializers.ts";
@@ -83,6 +83,12 @@ export interface Layer {
 /** Looks through the elements of a batch. @throws DataError naming `who` for one that is no index below `limit`. */
 export type IndexCheck = (who: string, input: Tensor, limit: number) => Promise<void>;
 
+/**
+ * Where weights come from while a model is built: by the layer that has them, whose name is "" unless its options say one, and by their
+ * names in it. Null: they have no elements until `loadWeights` or `setWeights` brings them.
+ */
+export type WeightsOf = (layer: Layer, name: string, shape: Shape) => Tensor | null;
+
 /** What layers may ask of the model that is calling them. */
 export interface Context {
   /** Seed of weight initialization. */
@@ -98,6 +104,11 @@ export interface Context {
    * hold.
    */
   readonly checkWeight?: (name: string, shape: Shape) => void;
+  /**
+   * Gives weights ready-made, by the layer that has them and their names in it; null: they have no elements yet. Where it is absent weights
+   * begin as their initializers say.
+   */
+  readonly weightOf?: WeightsOf;
   /** Set where one layer stands for several of its kind. */
   readonly stack?: Stack;
   /** Told of the graph whose shapes a model was built from. */
@@ -277,14 +288,15 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
         if (build && !self.built) {
           own.length = 0;
           const make: Parameters<typeof build>[1] = (name, shape, { init, trainable = true, regularizer = null }) => {
-            const { checkWeight, stack } = context();
+            const { checkWeight, weightOf, stack } = context();
             const all = stack?.shapeOf(shape) ?? shape;
             checkWeight?.(name, all);
+            const ready = weightOf ? readyWeight(name, all, weightOf(self, name, all)) : null;
             // What a file is about to replace need not be random: 1 ms of the start of a small model, 2 s of one with 12 million weights
             // (Node 20).
             const begin = (): Float32Array => firstValues(name, init, shape, new Random(context().seed, context().nextStream()));
-            const data = !TRAINING ? null : checkWeight ? new Float32Array(sizeOf(all)) : (stack?.valuesOf(begin) ?? begin());
-            const tensor = new Tensor(all, "f32", null, 0, data);
+            const first = (): Float32Array | null => (checkWeight ? new Float32Array(sizeOf(all)) : (stack?.valuesOf(begin) ?? begin()));
+            const tensor = ready ?? new Tensor(all, "f32", null, 0, TRAINING && !weightOf ? first() : null);
             own.push({ name, tensor, trainable, regularizer });
             byName[name] = tensor;
             if (TRAINING) owners.set(tensor, self);
@@ -314,6 +326,15 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
   own.push(...held.map((w) => ({ ...w })));
   if (TRAINING) insides.set(self, { weights: own, byName });
   return self;
+}
+
+/** `given` as a weight. @throws ArgumentError for what is no tensor of numbers, ShapeError for one of another shape */
+function readyWeight(name: string, shape: Shape, given: Tensor | null): Tensor | null {
+  if (given !== null && (!(given instanceof Tensor) || given.node !== null || given.dtype !== "f32"))
+    throw new ArgumentError(`its ${name} must be a tensor f32${showShape(shape)} with elements, or null, got ${kindOf(given)}`);
+  if (given !== null && !sameShape(given.shape, shape))
+    throw new ShapeError(`its ${name} has the shape ${showShape(shape)}, the tensor given for it ${showShape(given.shape)}`);
+  return given;
 }
 
 /** `weight` as one of `owner`'s, which is trained only while the owner is. */

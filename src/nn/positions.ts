@@ -120,6 +120,8 @@ export interface RotaryEmbeddingOptions extends NameOption {
   readonly scalingFactor?: number;
   /** Default null: none. */
   readonly frequencyScaling?: FrequencyScaling | null;
+  /** What the frequency of each pair is divided by (LongRoPE, Ding et al. 2024, arXiv 2402.13753). Default null: none. */
+  readonly frequencyFactors?: readonly number[] | null;
   /** How many of the features are turned, from the first on. Default null: all. */
   readonly rotaryDim?: number | null;
   /** Pairs are features 2i and 2i + 1 (GPT-J), in place of i and i + half (GPT-NeoX, Llama in Hugging Face's layout). Default false. */
@@ -131,6 +133,7 @@ const ROTARY: Required<RotaryEmbeddingOptions> = {
   maxWavelength: 10000,
   scalingFactor: 1,
   frequencyScaling: null,
+  frequencyFactors: null,
   rotaryDim: null,
   neighbours: false,
 };
@@ -150,7 +153,7 @@ function stretched(frequency: number, { factor, lowFrequencyFactor, highFrequenc
  * sequence. @throws ArgumentError for bad options
  */
 export function rotation(who: string, options: Omit<RotaryEmbeddingOptions, "name">): (x: Tensor, own?: boolean) => Tensor {
-  const { maxWavelength, scalingFactor, frequencyScaling, rotaryDim, neighbours } = optionsOf(who, ROTARY, options);
+  const { maxWavelength, scalingFactor, frequencyScaling, frequencyFactors, rotaryDim, neighbours } = optionsOf(who, ROTARY, options);
   checkPositive(who, "maxWavelength", maxWavelength);
   checkPositive(who, "scalingFactor", scalingFactor);
   checkFlag(who, "neighbours", neighbours);
@@ -164,6 +167,8 @@ export function rotation(who: string, options: Omit<RotaryEmbeddingOptions, "nam
     if (scaling.highFrequencyFactor <= scaling.lowFrequencyFactor)
       throw new ArgumentError(`${who}: frequencyScaling: highFrequencyFactor must be larger than lowFrequencyFactor`);
   }
+  if (frequencyFactors !== null && !(Array.isArray(frequencyFactors) && frequencyFactors.every((f) => Number.isFinite(f) && f > 0)))
+    throw new ArgumentError(`${who}: frequencyFactors must be a list of positive numbers, one for each pair of features`);
   return (x, own) => {
     const [batch, time, heads, features] = x.shape;
     const dim = rotaryDim ?? features;
@@ -173,13 +178,17 @@ export function rotation(who: string, options: Omit<RotaryEmbeddingOptions, "nam
           ? `it turns ${dim} features, got ${showShape(x.shape)}`
           : `it turns pairs of features, whose number must be even, got ${showShape(x.shape)}; give rotaryDim to turn the first ones only`,
       );
-    const key = ["rotary", dim, maxWavelength, scalingFactor, frequencyScaling];
+    if (frequencyFactors !== null && frequencyFactors.length !== dim / 2)
+      throw new ShapeError(
+        `it has ${frequencyFactors.length} frequencyFactors for the ${dim / 2} pairs of features of ${showShape(x.shape)}`,
+      );
+    const key = ["rotary", dim, maxWavelength, scalingFactor, frequencyScaling, frequencyFactors];
     const [cos, sin] = rowsAt(
       time,
       (positions) =>
         tablesOf(key, positions, () => {
           const scaled = frequenciesOf(maxWavelength, dim, dim / 2).map(
-            (f) => (frequencyScaling === null ? f : stretched(f, frequencyScaling)) / scalingFactor,
+            (f, i) => (frequencyScaling === null ? f : stretched(f, frequencyScaling)) / scalingFactor / (frequencyFactors?.[i] ?? 1),
           );
           const angles = anglesOf(positions, scaled);
           return [angles.cos, angles.sin];

@@ -60,12 +60,21 @@ export async function fileState(path: string | URL): Promise<FileState | null> {
   }
 }
 
-/** Bytes [begin, end) of the file whose state is known. @throws FileError naming the path, also where another file has taken its place. */
-export async function readRange(path: string | URL, { version }: FileState, begin: number, end: number): Promise<Uint8Array> {
+/**
+ * Bytes [begin, end) of the file whose state is known, in `into`, or in memory of their own. @throws FileError naming the path, also where
+ * another file has taken its place.
+ */
+export async function readRange(
+  path: string | URL,
+  { version }: FileState,
+  begin: number,
+  end: number,
+  into?: Uint8Array,
+): Promise<Uint8Array> {
   try {
     const file = await fileSystem("read", path).promises.open(path);
     try {
-      const bytes = new Uint8Array(end - begin);
+      const bytes = into?.subarray(0, end - begin) ?? new Uint8Array(end - begin);
       let at = 0;
       for (let got = 1; at < bytes.length && got > 0; at += got)
         got = (await file.read(bytes, at, bytes.length - at, begin + at)).bytesRead;

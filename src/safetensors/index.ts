@@ -7,4 +7,5 @@ export type { RawSafeTensor, Safetensors, SafetensorsFile, SafetensorsInfo, Safe
 export { writeSafetensors } from "./write.ts";
 export type { WritableTensor } from "./write.ts";
 export type { SafetensorsDType } from "./dtypes.ts";
+export type { RangeSource } from "../io/ranges.ts";
 export type { ModelSource } from "../io/source.ts";

@@ -1,16 +1,17 @@
 /** @file Reading safetensors files: all of one, or only the tensors that are asked for. */
-import { checkOptions, hint, kindOf } from "../check.ts";
+import { checkCount, checkOptions, hint, kindOf } from "../check.ts";
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, FileError } from "../errors.ts";
 import { cut, decodeSafetensors, headerLength, LENGTH_BYTES, readHeader } from "../io/safetensors.ts";
 import type { Entry, Header, RawTensor } from "../io/safetensors.ts";
+import { rangesOf } from "../io/ranges.ts";
+import type { RangeSource } from "../io/ranges.ts";
 import { bytesOf } from "../io/source.ts";
 import type { ModelSource } from "../io/source.ts";
 import { naming } from "../naming.ts";
 import type { Shape } from "../shape.ts";
 import { converted } from "./dtypes.ts";
 import type { SafetensorsDType } from "./dtypes.ts";
-import { rangesOf } from "./ranges.ts";
 
 /** What the header of a file says of a tensor. */
 export interface SafetensorsInfo {
@@ -58,6 +59,12 @@ export interface SafetensorsFile {
   read(name: string): Promise<SafeTensor>;
   /** A tensor's bytes. @throws FileError for a name that the file does not have. */
   readRaw(name: string): Promise<RawSafeTensor>;
+  /**
+   * Bytes [begin, end) of a tensor, so that a large one need never be in memory whole: rows of a matrix, for example. The bytes may be
+   * shared with the source.
+   * @throws FileError for a name that the file does not have, ArgumentError for a range outside of the tensor
+   */
+  readBytes(name: string, begin: number, end: number): Promise<Uint8Array>;
 }
 
 /** Options of `readSafetensors`. */
@@ -77,7 +84,7 @@ interface Opened extends Header {
   read(begin: number, end: number): Promise<Uint8Array>;
 }
 
-async function opened(what: string, source: ModelSource): Promise<Opened> {
+async function opened(what: string, source: ModelSource | RangeSource): Promise<Opened> {
   const { who, size, begin, read } = await rangesOf(what, source);
   const length = naming(who, () => headerLength(begin, size));
   const start = LENGTH_BYTES + length;
@@ -132,12 +139,12 @@ async function* parts(
 /**
  * Reads a file's header, and its tensors when they are asked for: of files on disk, servers that give ranges, and blobs only the bytes
  * of that tensor. Nothing stays open.
- * @param source a path, address, response, blob, stream or bytes, as `loadModel` takes them
+ * @param source a path, address, response, blob, stream or bytes, as `loadModel` takes them, or a `RangeSource`
  * @throws FileError for what cannot be read and every departure from the format, ArgumentError for what is no source
  * @example const file = await openSafetensors("https://example.org/model.safetensors"); const { data, shape } = await
  * file.read("wte.weight");
  */
-export async function openSafetensors(source: ModelSource): Promise<SafetensorsFile> {
+export async function openSafetensors(source: ModelSource | RangeSource): Promise<SafetensorsFile> {
   const file = await opened("openSafetensors", source);
   const read = async (name: string): Promise<Uint8Array> => {
     const { begin, end } = entryOf(file, name);
@@ -153,6 +160,14 @@ export async function openSafetensors(source: ModelSource): Promise<SafetensorsF
     ),
     read: async (name) => tensorOf(file.who, name, entryOf(file, name), await read(name)),
     readRaw: async (name) => rawOf(entryOf(file, name), await read(name)) as RawSafeTensor,
+    readBytes: async (name, begin, end) => {
+      const entry = entryOf(file, name);
+      const size = entry.end - entry.begin;
+      checkCount("readBytes", "begin", begin, 0);
+      checkCount("readBytes", "end", end, begin);
+      if (end > size) throw new ArgumentError(`readBytes: "${cut(name)}" has ${size} bytes, asked for ${begin} to ${end - 1}`);
+      return end > begin ? file.read(entry.begin + begin, entry.begin + end) : new Uint8Array(0);
+    },
   };
 }
 

@@ -58,12 +58,12 @@ function projected(x, kernel, bias) {
 function turned(
   head,
   position,
-  { maxWavelength = 10000, scalingFactor = 1, rotaryDim = head.length, neighbours = false, stretch = (f) => f },
+  { maxWavelength = 10000, scalingFactor = 1, rotaryDim = head.length, neighbours = false, stretch = (f) => f, frequencyFactors = null },
 ) {
   const y = [...head];
   const half = rotaryDim / 2;
   for (let i = 0; i < half; i++) {
-    const angle = (position * stretch(maxWavelength ** ((-2 * i) / rotaryDim))) / scalingFactor;
+    const angle = (position * stretch(maxWavelength ** ((-2 * i) / rotaryDim))) / scalingFactor / (frequencyFactors?.[i] ?? 1);
     const [a, b] = neighbours ? [2 * i, 2 * i + 1] : [i, i + half];
     y[a] = head[a] * Math.cos(angle) - head[b] * Math.sin(angle);
     y[b] = head[b] * Math.cos(angle) + head[a] * Math.sin(angle);
@@ -126,6 +126,10 @@ const CASES = {
   "groupedQueryAttention of Mistral": [
     () => nn.groupedQueryAttention(4, 4, 2, { useBias: false, useCausalMask: true, slidingWindow: 3, rotary: { maxWavelength: 1e6 } }),
     { sees: (i, j) => j <= i && i - j < 3, rotary: { maxWavelength: 1e6 } },
+  ],
+  "groupedQueryAttention with a factor for each frequency": [
+    () => nn.groupedQueryAttention(6, 2, 1, { rotary: { frequencyFactors: [1, 2.5, 8] } }),
+    { rotary: { frequencyFactors: [1, 2.5, 8] } },
   ],
   "groupedQueryAttention of Qwen 2": [() => nn.groupedQueryAttention(4, 4, 1, { useOutputBias: false, rotary: {} }), { rotary: {} }],
   "groupedQueryAttention of Qwen 3": [
@@ -783,6 +787,7 @@ test("what does not fit is refused with the layer's name", async () => {
       /rotaryEmbedding: frequencyScaling: lowFrequencyFactor must be a positive number/,
     ],
     [() => nn.rotaryEmbedding({ frequencyScaling: { ...llama3, highFrequencyFactor: 1 } }), ArgumentError, /must be larger/],
+    [() => nn.rotaryEmbedding({ frequencyFactors: [1, 0] }), ArgumentError, /frequencyFactors must be a list of positive numbers/],
     [() => build(nn.rotaryEmbedding(), values(1, 2, 3, 5)), ShapeError, /layer "rotaryEmbedding": it turns pairs of features/],
     [() => build(nn.rotaryEmbedding({ rotaryDim: 6 }), x), ShapeError, /it turns 6 features, got/],
     [() => build(nn.positionEmbedding(2), x), ShapeError, /it has vectors for 2 positions, got 3/],

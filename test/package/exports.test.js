@@ -91,7 +91,7 @@ test("package: modules of Node are never imported by name, and names with # only
   for (const file of scripts) {
     for (const node of walk(parseAst(read(file)))) {
       if (node.type === "ImportExpression" && node.source.type === "Literal") {
-        assert.match(node.source.value, /^(\.\/[a-z-]+\.js|#(kernels|parts)\/(inference-)?(plain|relaxed)(-[a-z]+)?)$/, file);
+        assert.match(node.source.value, /^(\.\/[a-z0-9-]+\.js|#(kernels|parts)\/(inference-)?(plain|relaxed)(-[a-z]+)?)$/, file);
         if (node.source.value.startsWith("#"))
           assert.is(node.source.value.includes("/inference-"), file === "build/inference.js", `${file}: ${node.source.value}`);
         found++;
@@ -117,8 +117,8 @@ test("package: require() takes every entry: nothing awaits at the top level", as
     assert.not(awaits(program), `${file} awaits`);
     for (const { source } of program.body) if (source) visit(join(dirname(file), source.value));
   };
-  for (const entry of ["index", "inference", "data", "safetensors", "lora"]) visit(`build/${entry}.js`);
-  assert.ok(seen.size >= 4);
+  for (const entry of ["index", "inference", "data", "safetensors", "gguf", "lora", "transformers"]) visit(`build/${entry}.js`);
+  assert.ok(seen.size >= 6);
   if (process.features.require_module) {
     const require = createRequire(import.meta.url);
     for (const [name, use] of [
@@ -127,6 +127,8 @@ test("package: require() takes every entry: nothing awaits at the top level", as
       ["lockstep/data", "oneHot"],
       ["lockstep/safetensors", "readSafetensors"],
       ["lockstep/lora", "lora"],
+      ["lockstep/gguf", "openGguf"],
+      ["lockstep/transformers", "loadPretrained"],
     ])
       assert.type(require(name)[use], "function");
   }
@@ -138,13 +140,15 @@ test("package: entries export what their sources do, and share the classes of er
   const data = await import("lockstep/data");
   const safetensors = await import("lockstep/safetensors");
   const lora = await import("lockstep/lora");
-  for (const [bundle, source] of [
-    [whole, "index"],
-    [inference, "inference"],
-    [data, "data/index"],
-    [safetensors, "safetensors/index"],
-    [lora, "lora/index"],
-  ]) {
+  const gguf = await import("lockstep/gguf");
+  const transformers = await import("lockstep/transformers");
+  const entries = { index: whole, inference, "data/index": data, "safetensors/index": safetensors };
+  for (const [source, bundle] of Object.entries({
+    ...entries,
+    "gguf/index": gguf,
+    "lora/index": lora,
+    "transformers/index": transformers,
+  })) {
     assert.equal(Object.keys(bundle).sort(), Object.keys(await import(`../../build/esm/${source}.js`)).sort());
   }
   for (const name of Object.keys(whole).filter((n) => /^[A-Z].*Error$/.test(n))) assert.is(inference[name], whole[name]);
@@ -153,6 +157,8 @@ test("package: entries export what their sources do, and share the classes of er
     (error) => error instanceof whole.FileError || error instanceof whole.DataError,
   );
   assert.instance(await safetensors.readSafetensors(new Uint8Array(3)).catch((error) => error), whole.FileError);
+  for (const open of [gguf.openGguf, transformers.loadPretrained])
+    assert.instance(await open(new Uint8Array(3)).catch((error) => error), whole.FileError);
   // Tensors of either entry can be written.
   const file = await safetensors.writeSafetensors({ a: whole.tensor([1, 2]), b: inference.tensor([true, false]) });
   assert.equal(

@@ -384,6 +384,22 @@ test("a part of a file needs no more than its bytes: disk, HTTP, blobs", async (
   assert.ok(sliced < 4e6 + 7e5 && sliced > 4e6, `${sliced} bytes of the blob`);
 });
 
+test("rows of a tensor, of a source of one's own too", async () => {
+  const reads = [];
+  const read = (begin, end) => (reads.push(end - begin), file.subarray(begin, end));
+  for (const source of [path, { name: "mine", size: file.length, read }]) {
+    const opened = await openSafetensors(source);
+    const bytes = await opened.readBytes("large", 4 * 999998, 4 * 1000000);
+    assert.equal([...new Float32Array(new Uint8Array(bytes).buffer)], [999998, 999999]);
+    assert.is((await opened.readBytes("large", 8, 8)).length, 0);
+    await refused(() => opened.readBytes("large", 0, 4e6 + 1), ArgumentError, "4000000 bytes");
+    await refused(() => opened.readBytes("none", 0, 1), FileError, '"none"');
+  }
+  assert.ok(reads.reduce((a, b) => a + b, 0) < 5e5, `${reads}`);
+  await refused(() => openSafetensors({ name: "mine", size: -1, read }), FileError, "mine", "size");
+  await refused(() => openSafetensors({ name: "mine", size: 100, read: () => new Uint8Array(3) }), FileError, "mine", "gave 3 bytes");
+});
+
 test("tensors that follow one another are one request", async () => {
   served.length = 0;
   await readSafetensors(`${origin}/a`, { names: (name) => name.startsWith("block.") });

@@ -1,8 +1,24 @@
 /** @file Parts of files: what a disk, a server and a blob can give without the rest. */
 import { FileError } from "../errors.ts";
-import { arrived, bytesOf, cannotRead, checkResponse, pathOf } from "../io/source.ts";
-import type { ModelSource } from "../io/source.ts";
+import { arrived, bytesOf, cannotRead, checkResponse, pathOf } from "./source.ts";
+import type { ModelSource } from "./source.ts";
 import { fileState, readRange } from "../node/files.ts";
+
+/** What is looked at of an `AbortSignal`, which it must be. */
+export interface Signal {
+  readonly aborted: boolean;
+  readonly reason: unknown;
+}
+
+/** A file of one's own making, of which parts can be read: a cache, an archive, a bundle. */
+export interface RangeSource {
+  /** What errors call it. */
+  readonly name: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Bytes [begin, end), which are within the size. */
+  read(begin: number, end: number): Promise<Uint8Array> | Uint8Array;
+}
 
 /** A file of which parts can be read. */
 export interface Ranges {
@@ -11,8 +27,31 @@ export interface Ranges {
   readonly size: number | null;
   /** What has been read already: the file begins with it. */
   readonly begin: Uint8Array;
-  /** Bytes [begin, end), which are within the size. @throws FileError for fewer. */
-  read(begin: number, end: number): Promise<Uint8Array>;
+  /** What tells it from another file at the same address, where a server says that. */
+  readonly version?: string | null;
+  /**
+   * Bytes [begin, end), which are within the size; in `into`, where the source can put them there: whoever reads a large file would leave
+   * as much behind for the collector. @throws FileError for fewer.
+   */
+  read(begin: number, end: number, into?: Uint8Array): Promise<Uint8Array>;
+}
+
+const isRangeSource = (source: unknown): source is RangeSource =>
+  typeof (source as Partial<RangeSource> | null)?.read === "function" && typeof (source as RangeSource).size === "number";
+
+/** What is read of a source of one's own. @throws FileError for a size that is none and for other lengths than were asked for */
+async function ofRangeSource({ name, size, read }: RangeSource): Promise<Ranges> {
+  if (!Number.isSafeInteger(size) || size < 0) throw cannotRead(name, `its size must be a number of bytes, got ${String(size)}`);
+  const part = async (begin: number, end: number): Promise<Uint8Array> => {
+    const bytes: unknown = await read(begin, end);
+    if (!(bytes instanceof Uint8Array) || bytes.length !== end - begin)
+      throw cannotRead(
+        name,
+        `asked for bytes ${begin} to ${end - 1}, its read() gave ${bytes instanceof Uint8Array ? bytes.length : "no"} bytes`,
+      );
+    return bytes;
+  };
+  return { who: name, size, begin: await part(0, Math.min(FIRST_BYTES, size)), read: part };
 }
 
 /** What is read at first, so that most headers need no second request. */
@@ -34,8 +73,11 @@ interface Answer {
 }
 
 /** A part of what is at an address, or all of it where the server does not give parts. */
-async function requested(who: string, begin: number, end: number): Promise<Answer> {
-  const response = await arrived(who, fetch(who, { headers: { Range: `bytes=${begin}-${end - 1}` } }));
+async function requested(who: string, begin: number, end: number, signal: Signal | undefined): Promise<Answer> {
+  const response = await arrived(
+    who,
+    fetch(who, { headers: { Range: `bytes=${begin}-${end - 1}` }, ...(signal && { signal: signal as AbortSignal }) }),
+  );
   checkResponse(who, response);
   const bytes = new Uint8Array(await arrived(who, response.arrayBuffer()));
   const { headers } = response;
@@ -48,8 +90,8 @@ async function requested(who: string, begin: number, end: number): Promise<Answe
   return { bytes, whole, size: size === "*" ? null : Number(size), version: headers.get("etag") ?? headers.get("last-modified") };
 }
 
-async function overHttp(who: string): Promise<Ranges> {
-  const first = await requested(who, 0, FIRST_BYTES);
+async function overHttp(who: string, signal: Signal | undefined): Promise<Ranges> {
+  const first = await requested(who, 0, FIRST_BYTES, signal);
   if (first.whole) return inMemory(who, first.bytes);
   // A shorter answer ends with the file.
   const size = first.size ?? (first.bytes.length < FIRST_BYTES ? first.bytes.length : null);
@@ -57,8 +99,9 @@ async function overHttp(who: string): Promise<Ranges> {
     who,
     size,
     begin: first.bytes,
+    version: first.version,
     async read(begin, end) {
-      const { bytes, whole, version } = await requested(who, begin, end);
+      const { bytes, whole, version } = await requested(who, begin, end, signal);
       if (version !== first.version) throw cannotRead(who, "it has changed since its header was read");
       const part = whole ? bytes.subarray(begin, end) : bytes;
       if (part.length < end - begin) {
@@ -70,15 +113,16 @@ async function overHttp(who: string): Promise<Ranges> {
 }
 
 /** @throws FileError where the source cannot be read, ArgumentError for what is none. */
-export async function rangesOf(what: string, given: ModelSource): Promise<Ranges> {
+export async function rangesOf(what: string, given: ModelSource | RangeSource, signal?: Signal): Promise<Ranges> {
+  if (isRangeSource(given)) return ofRangeSource({ name: given.name, size: given.size, read: (begin, end) => given.read(begin, end) });
   const source = await given;
   if (typeof source === "string" || source instanceof URL) {
     const who = String(source);
-    if (/^https?:/i.test(who)) return overHttp(who);
+    if (/^https?:/i.test(who)) return overHttp(who, signal);
     const path = pathOf(who);
     const state = path === null ? null : await fileState(path);
     if (path !== null && state !== null) {
-      const read = (begin: number, end: number): Promise<Uint8Array> => readRange(path, state, begin, end);
+      const read = (begin: number, end: number, into?: Uint8Array): Promise<Uint8Array> => readRange(path, state, begin, end, into);
       return { who, size: state.size, begin: await read(0, Math.min(FIRST_BYTES, state.size)), read };
     }
   } else if (typeof Blob === "function" && source instanceof Blob) {

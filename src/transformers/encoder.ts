@@ -1,0 +1,133 @@
+/** @file An encoder with its tokenizer: vectors of tokens and of texts. */
+import { ArgumentError, tensor } from "../index.ts";
+import type { Model, NestedArray, Tensor, TypedArray } from "../index.ts";
+import { Pretrained } from "./pretrained.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+/** What an encoder reads: lists of equal length, one for each text, or a tensor [batch, time]. */
+export interface EncoderInputs {
+  readonly inputIds: readonly (readonly number[])[] | Tensor;
+  /** Which of two texts each token is of. Default all 0. */
+  readonly tokenTypeIds?: readonly (readonly number[])[] | Tensor;
+  /** 1 for tokens, 0 for padding. Default all 1. */
+  readonly attentionMask?: readonly (readonly number[])[] | Tensor;
+}
+
+/** What an encoder gives. */
+export interface EncoderOutputs {
+  /** f32 [batch, time, features]. Rows of padding mean nothing. */
+  readonly lastHiddenState: Tensor;
+  /** f32 [batch, features]; null where the checkpoint has no pooler. */
+  readonly poolerOutput: Tensor | null;
+}
+
+/** How vectors of tokens become one of the text. */
+export type Pooling = "mean" | "cls" | "max";
+
+/** Options of `embed`. */
+export interface EmbedOptions {
+  /** Default: what the checkpoint says in 1_Pooling/config.json, else "mean". */
+  readonly pooling?: Pooling;
+  /** Bring each vector to length 1, so that products are cosines. Default true. */
+  readonly normalize?: boolean;
+}
+
+/** What an encoder computes with. */
+type EncoderModel = Model<{ readonly lastHiddenState: Tensor; readonly poolerOutput?: Tensor }>;
+
+const POOLINGS: readonly Pooling[] = ["mean", "cls", "max"];
+
+/** [batch, time] as a tensor. */
+const matrix = (given: readonly (readonly number[])[] | Tensor): Tensor =>
+  Array.isArray(given) ? tensor(given as NestedArray, undefined, "i32") : (given as Tensor);
+
+/** An encoder of a checkpoint. */
+export class Encoder extends Pretrained {
+  /** Maps ids, types and mask, [batch, time] each, to lastHiddenState and poolerOutput. */
+  declare readonly model: EncoderModel;
+  /** The most tokens of a text. */
+  readonly contextLength: number | null;
+  readonly #pooling: Pooling;
+  readonly #padding: number;
+
+  /** @internal */
+  constructor(
+    model: EncoderModel,
+    tokenizer: Tokenizer,
+    config: Pretrained["config"],
+    given: { readonly contextLength: number | null; readonly pooling: Pooling; readonly padding: number },
+  ) {
+    super("feature-extraction", model, tokenizer, config);
+    this.contextLength = given.contextLength;
+    this.#pooling = given.pooling;
+    this.#padding = given.padding;
+  }
+
+  /**
+   * Vectors of all tokens of a batch. @throws ShapeError for inputs of other shapes, DataError for ids outside of the vocabulary
+   * @example await bert.encode({ inputIds: [[101, 7592, 102, 0]], attentionMask: [[1, 1, 1, 0]] });
+   */
+  async encode({ inputIds, tokenTypeIds, attentionMask }: EncoderInputs): Promise<EncoderOutputs> {
+    const ids = matrix(inputIds);
+    const all = (value: number): Tensor => tensor(new Int32Array(ids.size).fill(value), ids.shape, "i32");
+    const inputs = [ids, tokenTypeIds ? matrix(tokenTypeIds) : all(0), attentionMask ? matrix(attentionMask) : all(1)];
+    const { lastHiddenState, poolerOutput = null } = await this.model.predict(inputs, { batchSize: Math.max(1, ids.shape[0] ?? 1) });
+    return { lastHiddenState, poolerOutput };
+  }
+
+  /**
+   * One vector for each text, [texts, features]: f32. Texts are cut at `contextLength` tokens.
+   * @throws ArgumentError for bad options, no texts, and where the checkpoint has no tokenizer
+   */
+  async embed(texts: string | readonly string[], { pooling = this.#pooling, normalize = true }: EmbedOptions = {}): Promise<Tensor> {
+    if (!POOLINGS.includes(pooling))
+      throw new ArgumentError(`embed: pooling must be one of ${POOLINGS.join(", ")}, got ${String(pooling)}`);
+    if (typeof normalize !== "boolean") throw new ArgumentError(`embed: normalize must be true or false, got ${String(normalize)}`);
+    const list = typeof texts === "string" ? [texts] : texts;
+    if (!Array.isArray(list) || list.length === 0) throw new ArgumentError("embed: expected a text or a list of texts");
+    const encoded = list.map((text) => this.#cut(this.tokenizer.encodePair("embed", text)));
+    const time = Math.max(...encoded.map(({ ids }) => ids.length));
+    const padded = (row: readonly number[], value: number): number[] => [...row, ...new Array<number>(time - row.length).fill(value)];
+    const { lastHiddenState: y } = await this.encode({
+      inputIds: encoded.map(({ ids }) => padded(ids, this.#padding)),
+      tokenTypeIds: encoded.map(({ typeIds }) => padded(typeIds, 0)),
+      attentionMask: encoded.map(({ ids }) => padded(new Array<number>(ids.length).fill(1), 0)),
+    });
+    const features = y.shape[2];
+    const data = await y.data();
+    const out = new Float32Array(list.length * features);
+    encoded.forEach(({ ids }, i) => {
+      const row = out.subarray(i * features, (i + 1) * features);
+      pool(data.subarray(i * time * features, (i * time + ids.length) * features), row, pooling);
+      if (normalize) toLengthOne(row);
+    });
+    return tensor(out, [list.length, features]);
+  }
+
+  /** At most `contextLength` tokens, of which the last stays, which ends a text. */
+  #cut({ ids, typeIds }: { ids: number[]; typeIds: number[] }): { ids: number[]; typeIds: number[] } {
+    const most = this.contextLength ?? Infinity;
+    if (ids.length <= most) return { ids, typeIds };
+    const cutOff = (list: number[]): number[] => [...list.slice(0, most - 1), list[list.length - 1]];
+    return { ids: cutOff(ids), typeIds: cutOff(typeIds) };
+  }
+}
+
+/** One vector of those in `rows`. */
+function pool(rows: TypedArray, into: Float32Array, pooling: Pooling): void {
+  const features = into.length;
+  const count = rows.length / features;
+  for (let f = 0; f < features; f++) {
+    let value = rows[f];
+    for (let r = 1; r < count && pooling !== "cls"; r++) {
+      const next = rows[r * features + f];
+      value = pooling === "max" ? Math.max(value, next) : value + next;
+    }
+    into[f] = pooling === "mean" ? value / count : value;
+  }
+}
+
+function toLengthOne(row: Float32Array): void {
+  const length = Math.sqrt(row.reduce((sum, v) => sum + v * v, 0));
+  if (length > 0) row.forEach((v, i) => (row[i] = v / length));
+}

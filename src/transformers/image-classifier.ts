@@ -1,0 +1,28 @@
+/** @file A classifier of images. */
+import { tensor } from "../index.ts";
+import type { Model, NestedArray, Tensor } from "../index.ts";
+import { Pretrained } from "./pretrained.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+/** A classifier of a checkpoint. */
+export class ImageClassifier extends Pretrained {
+  /** Maps images [batch, channels, height, width] to logits [batch, labels]. */
+  declare readonly model: Model;
+  /** Names of the labels, in the order of the logits. */
+  readonly labels: readonly string[];
+
+  /** @internal */
+  constructor(model: Model, tokenizer: Tokenizer, config: Pretrained["config"]) {
+    super("image-classification", model, tokenizer, config);
+    const names = Object.entries((config.id2label ?? {}) as { readonly [id: string]: unknown });
+    this.labels = names.sort(([a], [b]) => Number(a) - Number(b)).map(([, name]) => String(name));
+  }
+
+  /**
+   * The logits of each label, f32 [batch, labels]. @param pixelValues [batch, channels, height, width], already scaled as the model was
+   * trained with (preprocessor_config.json). @throws ShapeError for another shape
+   */
+  logits(pixelValues: Tensor | NestedArray): Promise<Tensor> {
+    return this.model.predict(Array.isArray(pixelValues) ? tensor(pixelValues as NestedArray) : (pixelValues as Tensor));
+  }
+}

@@ -1,0 +1,43 @@
+/** @file Files in pages: neighbouring tensors come with one request, and what is held of a file is one page. */
+import type { RangeSource, Ranges, Signal } from "../io/ranges.ts";
+import { FileError } from "../index.ts";
+
+/** How files are read. */
+export interface Reading {
+  readonly signal: Signal | undefined;
+  /** A folder for copies of what comes over the network, true for the default one, false for none. */
+  readonly cache: boolean | string;
+}
+
+/** A page is a small part of a file, so that what is held is little beside what is loaded. */
+const pageBytes = (size: number): number => Math.min(2 ** 22, Math.max(2 ** 14, Math.ceil(size / 64)));
+
+/** @throws what the signal says, where it is aborted */
+export function stopIfAborted(signal: Signal | undefined): void {
+  if (signal?.aborted) throw signal.reason;
+}
+
+/**
+ * `ranges` read in pages, the last of which is kept. What it gives is good until the next read, which may take the same memory.
+ * @throws FileError where nobody says how large the file is
+ */
+export function paged({ who, size, begin, read }: Ranges, signal: Signal | undefined): RangeSource {
+  if (size === null) throw new FileError(`cannot read "${who}": the server does not say how large it is`);
+  // All of it is there.
+  if (begin.length === size) return { name: who, size, read: (from, to) => begin.subarray(from, to) };
+  let memory = new Uint8Array(pageBytes(size));
+  let last: { readonly from: number; readonly bytes: Uint8Array } = { from: 0, bytes: begin };
+  return {
+    name: who,
+    size,
+    async read(from, to) {
+      stopIfAborted(signal);
+      if (from < last.from || to > last.from + last.bytes.length) {
+        if (to - from > memory.length) memory = new Uint8Array(to - from);
+        last = { from, bytes: new Uint8Array(0) };
+        last = { from, bytes: await read(from, Math.min(size, from + memory.length), memory) };
+      }
+      return last.bytes.subarray(from - last.from, to - last.from);
+    },
+  };
+}

@@ -1,0 +1,109 @@
+/** @file Vision transformer (Dosovitskiy et al. 2020, arXiv 2010.11929): patches of an image as tokens, a class by the first of them. */
+import {
+  add,
+  broadcastTo,
+  concat,
+  conv2d,
+  dense,
+  layer,
+  layerNorm,
+  model,
+  multiHeadAttention,
+  positionEmbedding,
+  reshape,
+  slice,
+  transpose,
+} from "../../index.ts";
+import type { Layer, Tensor } from "../../index.ts";
+import { ACTIVATIONS } from "../activation.ts";
+import { fromTable, layersIn, linear, same, vector } from "../design.ts";
+import type { Architecture, Sources } from "../design.ts";
+
+const PATCHES = "vit.embeddings.patch_embeddings.projection";
+
+const SOURCES: Sources = {
+  token: (layerName, shape) => same(layerName, shape),
+  embeddings: (layerName, shape) => same(`${layerName}.position_embeddings`, [1, ...shape]),
+  gamma: (layerName, shape) => same(`${layerName}.weight`, shape),
+  beta: (layerName, shape) => same(`${layerName}.bias`, shape),
+  // Filters are [outputs, channels, rows, columns] there.
+  kernel: (layerName, shape) =>
+    layerName === PATCHES
+      ? { name: `${layerName}.weight`, shape: [shape[3], shape[2], shape[0], shape[1]], axes: [2, 3, 1, 0] }
+      : linear(`${layerName}.weight`, shape),
+  bias: (layerName, shape) => same(`${layerName}.bias`, shape),
+  queryKernel: (layerName, shape) => linear(`${layerName}.attention.query.weight`, shape),
+  keyKernel: (layerName, shape) => linear(`${layerName}.attention.key.weight`, shape),
+  valueKernel: (layerName, shape) => linear(`${layerName}.attention.value.weight`, shape),
+  attentionOutputKernel: (layerName, shape) => linear(`${layerName}.output.dense.weight`, shape, 2),
+  queryBias: (layerName, shape) => vector(`${layerName}.attention.query.bias`, shape),
+  keyBias: (layerName, shape) => vector(`${layerName}.attention.key.bias`, shape),
+  valueBias: (layerName, shape) => vector(`${layerName}.attention.value.bias`, shape),
+  attentionOutputBias: (layerName, shape) => vector(`${layerName}.output.dense.bias`, shape),
+};
+
+/** A learned vector before the patches, which becomes the image's. */
+const classToken = (name: string): Layer =>
+  layer({
+    kind: "classToken",
+    config: { name },
+    build: (shape, weight) => void weight("token", [1, 1, shape[2]], { init: "zeros" }),
+    call: (x, { token }) => concat([broadcastTo(token, [x.shape[0], 1, x.shape[2]]), x], 1),
+  });
+
+const vit: Architecture = (config, { names }) => {
+  const hidden = config.count("hidden_size");
+  const layers = layersIn(config, "num_hidden_layers", names);
+  const heads = config.count("num_attention_heads");
+  const inner = config.count("intermediate_size");
+  const size = config.count("image_size", 224);
+  const patch = config.count("patch_size", 16);
+  const channels = config.count("num_channels", 3);
+  const useBias = config.flag("qkv_bias", true);
+  const epsilon = config.positive("layer_norm_eps", 1e-12);
+  const activation = config.oneOf("hidden_act", ACTIVATIONS, "gelu");
+  const labels = config.has("id2label") ? Object.keys(config.within("id2label").values).length : config.count("num_labels", 2);
+  if (labels === 0) throw config.fault("id2label", "an object of at least one label");
+  if (hidden % heads !== 0) throw config.fault("num_attention_heads", `a divisor of hidden_size, ${hidden}`);
+  if (size % patch !== 0) throw config.fault("patch_size", `a divisor of image_size, ${size}`);
+  const patches = (size / patch) ** 2;
+
+  const make = () => {
+    const project = conv2d(hidden, patch, { name: PATCHES, strides: patch });
+    const token = classToken("vit.embeddings.cls_token");
+    const places = positionEmbedding(patches + 1, { name: "vit.embeddings" });
+    const blocks = Array.from({ length: layers }, (_, i) => {
+      const at = `vit.encoder.layer.${i}`;
+      return {
+        before: layerNorm({ name: `${at}.layernorm_before`, epsilon }),
+        attention: multiHeadAttention(heads, hidden / heads, { name: `${at}.attention`, useBias, useOutputBias: true }),
+        after: layerNorm({ name: `${at}.layernorm_after`, epsilon }),
+        intermediate: dense(inner, { name: `${at}.intermediate.dense`, activation }),
+        output: dense(hidden, { name: `${at}.output.dense` }),
+      };
+    });
+    const norm = layerNorm({ name: "vit.layernorm", epsilon });
+    const classifier = dense(labels, { name: "classifier" });
+    return model((pixels: Tensor) => {
+      const [batch] = pixels.shape;
+      const grid = project.call(transpose(pixels, [0, 2, 3, 1]));
+      let x = token.call(reshape(grid, [batch, patches, hidden]));
+      x = add(x, places.call(x));
+      for (const { before, attention, after, intermediate, output } of blocks) {
+        x = add(x, attention.call(before.call(x)));
+        x = add(x, output.call(intermediate.call(after.call(x))));
+      }
+      return classifier.call(reshape(slice(norm.call(x), [0, 0, 0], [batch, 1, hidden]), [batch, hidden]));
+    });
+  };
+  return {
+    task: "image-classification",
+    make,
+    inputShapes: [[channels, size, size]],
+    source: (layerName, weight, shape) => fromTable(SOURCES, layerName, weight, shape),
+    canonical: (name) => (/^(vit\.)?pooler\./.test(name) ? null : /^(vit|classifier)\./.test(name) ? name : `vit.${name}`),
+    contextLength: null,
+  };
+};
+
+export default vit;

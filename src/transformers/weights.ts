@@ -1,0 +1,143 @@
+/**
+ * @file From bytes of a file to tensors of a model: the one place that knows how weights are kept. A tensor is read in pieces of some rows,
+ * each of which goes to the backend before the next is read, so that the host holds pieces alone.
+ */
+import { cut, show } from "../io/safetensors.ts";
+import { emptyOn, FileError } from "../index.ts";
+import type { Backend, Shape, Tensor } from "../index.ts";
+import { sameShape, showShape, sizeOf } from "../shape.ts";
+import type { StoredTensor } from "./checkpoint.ts";
+import type { Source } from "./design.ts";
+
+/** How weights are kept. */
+export type WeightFormat = "f32";
+export const WEIGHT_FORMATS: readonly WeightFormat[] = ["f32"];
+
+/** A weight of the model: what it needs, and where that is. */
+export interface Wanted {
+  /** Unique. */
+  readonly key: string;
+  readonly shape: Shape;
+  readonly source: Source;
+}
+
+/** dtypes that become f32. */
+const READABLE: ReadonlySet<string> = new Set(["F32", "F16", "BF16", "F64", "Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q5_K", "Q6_K"]);
+
+/** @throws FileError for what `stored` cannot give */
+export function checkStored(who: string, stored: StoredTensor, { source }: Wanted): void {
+  if (!sameShape(stored.shape, source.shape))
+    throw new FileError(`${who}: "${cut(source.name)}" has shape ${showShape(stored.shape)}, the model needs ${showShape(source.shape)}`);
+  if (!READABLE.has(stored.dtype))
+    throw new FileError(`${who}: "${cut(source.name)}" holds ${show(stored.dtype)}; weights are read from ${[...READABLE].join(", ")}`);
+}
+
+/** Bytes that a weight takes. */
+export const bytesOfWeight = (shape: Shape, _stored: StoredTensor, _format: WeightFormat): number => 4 * sizeOf(shape);
+
+/** Takes a tensor's rows in order, and gives the weight. */
+interface Sink {
+  put(first: number, count: number, bytes: Uint8Array): void;
+  readonly tensor: Tensor;
+}
+
+/** Memory for pieces, used again for every one: as much would be left for the collector otherwise as is loaded. */
+class Scratch {
+  #memory = new Float32Array(0);
+
+  /** `size` elements, good until the next call. */
+  take(size: number): Float32Array {
+    if (this.#memory.length < size) this.#memory = new Float32Array(size);
+    return this.#memory.subarray(0, size);
+  }
+}
+
+const [VALUES, PARTS] = [new Scratch(), new Scratch()];
+
+/** [rows, columns] of floats with their columns as rows, in `out`. */
+function transpose(values: Float32Array, rows: number, columns: number, out: Float32Array): void {
+  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) out[c * rows + r] = values[r * columns + c];
+}
+
+/** Elements of `values` [shape] with its dimensions in the order `axes`. */
+function permuted(values: Float32Array, shape: Shape, axes: readonly number[]): Float32Array {
+  const out = new Float32Array(values.length);
+  const strides = shape.map((_, i) => sizeOf(shape.slice(i + 1)));
+  const sizes = axes.map((a) => shape[a]);
+  for (let i = 0; i < out.length; i++) {
+    let rest = i;
+    let from = 0;
+    for (let d = sizes.length - 1; d >= 0; d--) {
+      from += (rest % sizes[d]) * strides[axes[d]];
+      rest = Math.floor(rest / sizes[d]);
+    }
+    out[i] = values[from];
+  }
+  return out;
+}
+
+/** Writes f32 to `backend`. */
+async function floatSink(backend: Backend, { shape, source }: Wanted, stored: StoredTensor): Promise<Sink> {
+  const tensor = await emptyOn(backend, shape);
+  const columns = stored.shape[stored.shape.length - 1] ?? 1;
+  const rows = sizeOf(stored.shape) / columns;
+  const whole = source.axes ? new Float32Array(sizeOf(shape)) : null;
+  return {
+    tensor,
+    put(first, count, bytes) {
+      const values = VALUES.take(count * columns);
+      stored.floats(bytes, values);
+      if (whole !== null) {
+        whole.set(values, first * columns);
+        if (first + count === rows) tensor.set(permuted(whole, stored.shape, source.axes as readonly number[]), 0);
+      } else if (source.transposed) {
+        const turned = PARTS.take(values.length);
+        transpose(values, count, columns, turned);
+        if (count === rows) tensor.set(turned, 0);
+        else for (let c = 0; c < columns; c++) tensor.set(turned.subarray(c * count, (c + 1) * count), c * rows + first);
+      } else if (source.columns) {
+        const [from, to] = source.columns;
+        const part = PARTS.take(count * (to - from));
+        for (let r = 0; r < count; r++) part.set(values.subarray(r * columns + from, r * columns + to), r * (to - from));
+        tensor.set(part, first * (to - from));
+      } else tensor.set(values, first * columns);
+    },
+  };
+}
+
+/** A place for a weight in `format`. Weights in few bits have their places here. */
+const sinkFor = (backend: Backend, wanted: Wanted, stored: StoredTensor, _format: WeightFormat): Promise<Sink> =>
+  floatSink(backend, wanted, stored);
+
+/** Bytes of a piece: pages and what they become should stay far below what is loaded in all. */
+const pieceBytes = (all: number): number => Math.min(2 ** 22, Math.max(2 ** 14, all / 64));
+
+/**
+ * Reads one tensor of a file, and makes all weights of it that are wanted, one of a name each or several parts. `step` is told of bytes
+ * read.
+ */
+export async function readWeights(
+  backend: Backend,
+  format: WeightFormat,
+  stored: StoredTensor,
+  all: readonly Wanted[],
+  total: number,
+  step: (bytes: number) => void,
+): Promise<Tensor[]> {
+  const sinks: Sink[] = [];
+  try {
+    for (const wanted of all) sinks.push(await sinkFor(backend, wanted, stored, format));
+    const rows = sizeOf(stored.shape.slice(0, -1));
+    const atOnce = Math.max(1, Math.floor((rows * pieceBytes(total)) / Math.max(1, stored.byteLength)));
+    for (let first = 0; first < rows; first += atOnce) {
+      const count = Math.min(atOnce, rows - first);
+      const bytes = await stored.rows(first, first + count);
+      for (const sink of sinks) sink.put(first, count, bytes);
+      step(bytes.length);
+    }
+    return sinks.map(({ tensor }) => tensor);
+  } catch (error) {
+    for (const { tensor } of sinks) tensor.dispose();
+    throw error;
+  }
+}
