@@ -1,19 +1,5 @@
 /** @file Low-rank adapters as weights of layers: what `lora` adds to a model, and takes away again. */
-import {
-  activation as activationLayer,
-  add,
-  adapting,
-  assign,
-  compile,
-  dropout,
-  LockstepError,
-  matmul,
-  mul,
-  ops,
-  Packer,
-  Tensor,
-  zeros,
-} from "../index.ts";
+import { add, adapting, assign, compile, LockstepError, matmul, mul, ops, Packer, Tensor, zeros } from "../index.ts";
 import type { Backend, Layer, PackedFormat, Shape } from "../index.ts";
 import { packedIn } from "../dtype.ts";
 import type { Inside } from "../nn/layer.ts";
@@ -22,7 +8,7 @@ import { sizeOf } from "../shape.ts";
 import { within } from "./projections.ts";
 import type { AnyModel, Projection } from "./projections.ts";
 
-const { context, insideOf, products, Random, setOwner, traceAnew } = adapting;
+const { context, dropoutFactors, insideOf, KERNEL_ACTIVATIONS, products, Random, setOwner, traceAnew } = adapting;
 
 /** What all adapters of a model have in common. `scale`: what products with them are multiplied by; setting it counts when traced anew. */
 export interface AdapterOptions {
@@ -58,15 +44,14 @@ function weightBeside(p: Projection, suffix: string, shape: Shape, begin: (size:
 }
 
 /** What a layer computes with a kernel that has an adapter. */
-function productWith({ a, b, plain }: Adapter, options: AdapterOptions): Product {
-  const dropped = options.dropout === 0 ? null : dropout(options.dropout);
-  return (x, kernel, bias, { activation = "linear" }) => {
-    const low = matmul(dropped?.call(x) ?? x, a);
+const productWith =
+  ({ a, b, plain }: Adapter, options: AdapterOptions): Product =>
+  (x, kernel, bias, { activation = "linear" }) => {
+    const factors = dropoutFactors(options.dropout, x.shape, x);
+    const low = matmul(factors === null ? x : mul(x, factors), a);
     const scaled = options.scale === 1 ? low : mul(low, options.scale);
-    const y = add(plain(x, kernel, bias, {}), matmul(scaled, b));
-    return activation === "linear" ? y : activationLayer(activation).call(y);
+    return KERNEL_ACTIVATIONS[activation](add(plain(x, kernel, bias, {}), matmul(scaled, b)));
   };
-}
 
 /** Adds adapters that change nothing yet: a is uniform in +-1 / sqrt(inputs), b is 0 (PEFT's and loralib's beginning). */
 export function addAdapters(projections: readonly Projection[], options: AdapterOptions): Adapter[] {

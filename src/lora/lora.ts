@@ -2,6 +2,7 @@
 import { checkCount, checkNumber, checkOptions, checkPart, kindOf } from "../check.ts";
 import { adapting, ArgumentError, FileError, LockstepError } from "../index.ts";
 import type { Model, Outputs, Tensor } from "../index.ts";
+import { checkShape } from "../elements.ts";
 import { cut } from "../io/safetensors.ts";
 import { optionsOf } from "../options.ts";
 import type { Given } from "../options.ts";
@@ -59,6 +60,7 @@ export class Lora {
   /** Use `lora()`. */
   constructor(model: AnyModel, projections: readonly Projection[], config: AdapterConfig, seed: number) {
     const { rank, alpha, dropout, useRslora } = config;
+    for (const size of projections.flatMap(({ inputs, units }) => [inputs, units])) checkShape("lora", [size, rank]);
     this.model = model;
     this.rank = rank;
     this.dropout = dropout;

@@ -1,6 +1,6 @@
 /** @file The kernels of a model's linear projections: what adapters can be added to, and how they are named. */
 import { hint, kindOf } from "../check.ts";
-import { adapting, ArgumentError } from "../index.ts";
+import { adapting, ArgumentError, LockstepError } from "../index.ts";
 import type { Layer, Model, Outputs, Shape, Tensor } from "../index.ts";
 import { showShape } from "../shape.ts";
 
@@ -121,13 +121,19 @@ export function targeted(model: AnyModel, targets: LoraTarget | readonly LoraTar
   return whole(all.filter((p) => list.some((target) => matches(target, p, head))));
 }
 
-/** `chosen`. @throws ArgumentError for kernels that are several layers' in one */
+/** `chosen`. @throws ArgumentError for kernels that are several layers' in one, LockstepError for those that have an adapter */
 export function whole(chosen: Projection[]): Projection[] {
   const stacked = chosen.find(({ tensor }) => adapting.isStacked(tensor));
   if (stacked !== undefined) {
     throw new ArgumentError(
       `lora: layer "${stacked.layer}" stands for ${stacked.shape[0]} layers (layerStack), whose ${stacked.name} is one tensor ` +
         `${showShape(stacked.shape)}; make the layers one by one, or name targets elsewhere`,
+    );
+  }
+  const taken = chosen.find(({ owner, name }) => adapting.insideOf(owner)?.weights.some((w) => w.name === `${name}LoraB`));
+  if (taken !== undefined) {
+    throw new LockstepError(
+      `lora: ${taken.layer}/${taken.weight} has an adapter already, of another model with this layer; merge() or remove() it first`,
     );
   }
   return chosen;

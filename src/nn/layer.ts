@@ -123,6 +123,7 @@ export interface Stack {
   valuesOf(one: () => Float32Array): Float32Array;
   /** What a call of the layer computes with. */
   weightOf(whole: Tensor): Tensor;
+  /** The same for all weights, by name. */
   weightsOf(whole: { readonly [name: string]: Tensor }): { readonly [name: string]: Tensor };
 }
 

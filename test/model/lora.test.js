@@ -542,6 +542,8 @@ test("a whole model's file has the adapters, and training goes on where it ended
   const outer = sequential([inner, dense(2)], { inputShape: [4] });
   lora(inner, { targets: "kernel" });
   await rejects(() => outer.toBytes(), LockstepError, /save: the model within, "model", has adapters; merge/);
+  await rejects(() => lora(outer, { targets: "kernel" }), LockstepError, /model\/dense\/kernel has an adapter already, of another model/);
+  assert.is(outer.adapters, undefined);
 });
 
 test("parts of layers stay as adapters left them when a file says which layers are frozen", async () => {
@@ -587,6 +589,7 @@ test("what cannot be is refused, and says what there is", async () => {
   await rejects(() => lora(net, { targets: [] }), ArgumentError, /expected names, regular expressions or functions, got none/);
   await rejects(() => lora(net, { targets: 3 }), ArgumentError, /expected names, regular expressions or functions, got number/);
   await rejects(() => lora(net, { rank: 0 }), ArgumentError, /rank must be an integer >= 1/);
+  await rejects(() => lora(net, { rank: 1e9 }), ShapeError, /lora: .*1000000000/);
   await rejects(() => lora(net, { alpha: NaN }), ArgumentError, /alpha must be a number/);
   await rejects(() => lora(net, { dropout: 1 }), ArgumentError, /dropout must be a number in \[0, 1\)/);
   await rejects(() => lora(net, { useRslora: 1 }), ArgumentError, /useRslora must be true or false/);
@@ -691,7 +694,6 @@ test("a damaged file does not make adapters that it does not hold", async () => 
   const bytes = encodeRaw(raw, { ...meta, checksum: sum });
   decodeSafetensors(bytes);
   await rejects(() => loadModel(bytes, { lora }), FileError, /kernelLoraA of shape \[4, 100000000\] has 400000000 elements/);
-  void ShapeError;
 });
 
 test.run();
