@@ -15,7 +15,7 @@ const LAYERS = [
   { name: "ops", path: "^src/(ops/|grad\\.ts$)", below: [] },
   { name: "layers", path: "^src/nn/", below: [] },
   { name: "training", path: "^src/train/", below: [] },
-  { name: "models", path: "^src/(model/|progress\\.ts$)", below: [] },
+  { name: "models", path: "^src/(model/|(progress|bar)\\.ts$)", below: [] },
   { name: "entries", path: "^src/(index|inference|dual)\\.ts$", below: [] },
   { name: "adapters", path: "^src/lora/", below: [] },
   { name: "checkpoints", path: "^src/transformers/", below: [] },

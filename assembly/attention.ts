@@ -35,11 +35,18 @@ export function address(c: usize, i: u32, elements: u32): usize {
   return <usize>load<u32>(c + (i << 2)) + (elements << 2);
 }
 
-/** A multiple of 4 or 8. */
+/** The next multiple of `to`, a power of two. */
 // @ts-ignore: decorator
 @inline
 export function up(n: u32, to: u32): u32 {
   return (n + to - 1) & ~(to - 1);
+}
+
+/** The factor of the scores. */
+// @ts-ignore: decorator
+@inline
+export function scaleOf(c: usize): f32 {
+  return load<f32>(c, 7 << 2);
 }
 
 /** Position of the first query of sequence `b` among the keys. */

@@ -11,6 +11,7 @@ import { copy, fill, iota } from "./move";
 import { call as attention } from "./parts/attention";
 import { call as conv } from "./parts/conv";
 import { call as norm } from "./parts/norm";
+import { call as packed } from "./parts/packed";
 import { call as recurrent } from "./parts/recurrent";
 import { permutation, random } from "./random";
 import { reduce } from "./reduce";
@@ -24,6 +25,7 @@ function part(op: u32, c: usize, piece: u32, scratch: usize): void {
   else if (number == O.PART_CONV) conv(op, c, piece, scratch);
   else if (number == O.PART_RECURRENT) recurrent(op, c, piece, scratch);
   else if (number == O.PART_NORM) norm(op, c, piece, scratch);
+  else if (number == O.PART_PACKED) packed(op, c, piece, scratch);
   else attention(op, c, piece, scratch);
 }
 

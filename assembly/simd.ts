@@ -19,6 +19,24 @@ export function msub(a: v128, b: v128, c: v128): v128 {
   return f32x4.sub(c, f32x4.mul(a, b));
 }
 
+/** c + products of 16-bit lanes, added up in pairs: exact as long as the sums fit 32 bits. */
+// @ts-ignore: decorator
+@inline
+export function dot16(a: v128, b: v128, c: v128): v128 {
+  return i32x4.add(c, i32x4.dot_i16x8_s(a, b));
+}
+
+/** Whether the build has `dot8`. */
+export const DOT8: bool = ASC_FEATURE_RELAXED_SIMD;
+
+/** c + products of 8-bit lanes, added up in fours. Lanes of b are 0 to 127: then every machine gives the exact sums. */
+// @ts-ignore: decorator
+@inline
+export function dot8(a: v128, b: v128, c: v128): v128 {
+  if (DOT8) return i32x4.relaxed_dot_i8x16_i7x16_add_s(a, b, c);
+  return unreachable();
+}
+
 /** Largest of each lane; when either is NaN the result is b. One instruction on x64 and arm64. */
 // @ts-ignore: decorator
 @inline

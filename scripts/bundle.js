@@ -38,6 +38,7 @@ const FILES = {
   "webgpu.js": "webgpu/index.js",
   ...PARTS,
   "pool.js": "wasm/pool.js",
+  "bar.js": "bar.js",
   "write.js": "node/write.js",
   "worker.js": "wasm/worker.js",
 };
@@ -45,10 +46,9 @@ const FILES = {
  * Modules that are files of their own, so that others import these: what entries share, classes above all, and parts loaded on demand.
  */
 const SHARED = new Map(
-  ["index.js", "safetensors.js", "gguf.js", "errors.js", "webgpu.js", ...Object.keys(PARTS), "pool.js", "write.js"].map((file) => [
-    join(esm, FILES[file]),
-    `./${file}`,
-  ]),
+  ["index.js", "safetensors.js", "gguf.js", "errors.js", "webgpu.js", ...Object.keys(PARTS), "pool.js", "bar.js", "write.js"].map(
+    (file) => [join(esm, FILES[file]), `./${file}`],
+  ),
 );
 
 /** Reads modules that tsc wrote, with their maps; for `inference` with TRAINING false. `entry`: the file that is written. */

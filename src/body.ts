@@ -18,14 +18,17 @@ export interface Operand {
 export class Body extends Graph {
   /** The graph around. */
   readonly outer: Graph;
+  /** How often it runs. */
+  readonly steps: number;
   /** What its inputs are, in their order. */
   readonly operands: Operand[] = [];
   readonly #whole = new Map<Tensor, Tensor>();
   readonly #slices = new Map<Tensor, Tensor>();
 
-  constructor(outer: Graph) {
+  constructor(outer: Graph, steps: number) {
     super();
     this.outer = outer;
+    this.steps = steps;
   }
 
   /** The symbol here of the slice that `whole` [steps, ...], a symbol of the graph around, has for each step. */

@@ -8,6 +8,7 @@ import type { BackendName } from "./init.ts";
 import { resolveBackend } from "./init.ts";
 import { keysOf, withMode } from "./mode.ts";
 import { showPlan } from "./plan/plan.ts";
+import { naming } from "./naming.ts";
 import { Executable, inTurn, programCache, using } from "./run.ts";
 import { Tensor } from "./tensor.ts";
 import { flatten, mapTree } from "./tree.ts";
@@ -93,7 +94,8 @@ export function compile<A extends readonly Tree[], R extends Tree | void>(
           );
         }
         const tree = out === undefined ? null : (out as Tree);
-        return { result: tree, results: tree === null ? [] : flatten(tree).map((t) => symbolOf(graph, t)) };
+        const leaves = tree === null ? [] : naming("compile: what the function returns", () => flatten(tree));
+        return { result: tree, results: leaves.map((t) => symbolOf(graph, t)) };
       }),
     );
     const executable = await Executable.create(graph, results, backend);
@@ -114,7 +116,7 @@ export function compile<A extends readonly Tree[], R extends Tree | void>(
     return cache.get(`${structure(args)} ${leaves.map(String).join()}`, () => create(args, backend));
   };
   const call = async (...args: A): Promise<R> => {
-    const leaves = flatten(args);
+    const leaves = naming("compile: the arguments", () => flatten(args));
     return using(
       () => find(args, leaves),
       leaves,

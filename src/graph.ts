@@ -224,6 +224,11 @@ export function asTensor(x: TensorLike, beside: DType = "f32", who = "tensor"): 
 /** As `assign`, for state that each call of a layer moves on: a later call in the same function starts from what the one before leaves. */
 export function update(target: Tensor, next: (value: Tensor) => Tensor): void {
   const graph = current as Graph;
+  if (target.node !== null)
+    throw new LockstepError(
+      "what it keeps from batch to batch cannot be moved on in a layerStack, where one call stands for several layers; take a layer that " +
+        "keeps nothing, such as layerNorm, write the layers one after another, or freeze it (trainable = false)",
+    );
   const before = graph.assigns.get(target);
   const value = next(before ?? target);
   graph.assigns.delete(target);

@@ -11,6 +11,7 @@ import * as losses from "./wasm/encode/softmax/cross-entropy.ts";
 import * as product from "./wasm/encode/matmul.ts";
 import * as moving from "./wasm/encode/move.ts";
 import * as norms from "./wasm/encode/norm.ts";
+import * as packing from "./wasm/encode/packed.ts";
 import * as pooling from "./wasm/encode/pool.ts";
 import * as drawing from "./wasm/encode/random.ts";
 import * as sequences from "./wasm/encode/recurrent.ts";
@@ -21,7 +22,7 @@ import * as scattering from "./wasm/encode/scatter.ts";
 import * as rows from "./wasm/encode/softmax.ts";
 import * as sampling from "./wasm/encode/threshold.ts";
 import type { WasmKernel } from "./wasm/kernel.ts";
-import { ATTENTION, CONV, NORM, RECURRENT } from "./wasm/parts.ts";
+import { ATTENTION, CONV, NORM, PACKED, RECURRENT } from "./wasm/parts.ts";
 
 /** A kernel with all that backends know of it. */
 interface Known extends Kernel {
@@ -69,3 +70,7 @@ export const massThreshold: Known = { name: "massThreshold", wasm: { encode: sam
 
 export const layerNorm: Known = { name: "layerNorm", wasm: { encode: norms.layerNorm, part: NORM } };
 export const layerNormGrad: Known = { name: "layerNormGrad", wasm: { encode: norms.layerNormGrad, part: NORM } };
+
+export const packedMatmul: Known = { name: "packedMatmul", wasm: { encode: packing.packedMatmul, part: PACKED } };
+export const packedRows: Known = { name: "packedRows", wasm: { encode: packing.packedRows, part: PACKED } };
+export const unpack: Known = { name: "unpack", wasm: { encode: packing.unpack, part: PACKED } };

@@ -38,8 +38,8 @@ export interface BodyOf<T> {
   /** A `Graph`, which this file need not know. */
   readonly graph: object;
   readonly results: readonly T[];
-  /** `placeAssigned` (plan/assigned.ts), which only applications hold that assign or have loops. */
-  readonly placing: object;
+  /** `planBody` (plan/body.ts), which only applications with loops hold. */
+  readonly planBody: object;
 }
 
 /** What a gradient rule sees. Letters follow the kernels: x inputs, y outputs, dy gradients of outputs. */

@@ -64,10 +64,14 @@ export function broadcastStrides(from: Shape, to: Shape): number[] {
 /** A dimension index with negative values counted from the end. @throws ShapeError when out of range. */
 export function normalizeAxis(who: string, axis: number, rank: number): number {
   if (!Number.isInteger(axis) || axis < -rank || axis >= rank) {
-    throw new ShapeError(`${who}: axis must be an integer in [${-rank}, ${rank - 1}] for rank ${rank}, got ${String(axis)}`);
+    throw new ShapeError(`${who}: axis must be an integer in [${-rank}, ${rank - 1}] for rank ${rank}, got ${shownAxis(axis)}`);
   }
   return axis < 0 ? axis + rank : axis;
 }
+
+/** `argMax(x, { axis: 0 })` is the way of functions that have more options. */
+const shownAxis = (axis: unknown): string =>
+  typeof axis === "object" && axis !== null && "axis" in axis ? `options; give the number alone: ${String(axis.axis)}` : String(axis);
 
 /** The same for a list of axes (null: all), sorted, without repeats. */
 export function normalizeAxes(who: string, axes: number | readonly number[] | null, rank: number): number[] {

@@ -21,7 +21,8 @@ export function mapTree(tree: Tree, fn: (leaf: Tensor, path: string) => Tensor, 
     return Object.fromEntries(Object.entries(tree).map(([k, t]) => [k, mapTree(t as Tree, fn, below(k), depth + 1)]));
   }
   const what = typeof tree === "object" ? kindOf(tree) : shown(tree);
-  throw new ArgumentError(`expected tensors, or arrays or objects of tensors, got ${what}${path ? ` at "${path}"` : ""}`);
+  const advice = path && (tree === null || tree === undefined) ? "; leave out what there is none of" : "";
+  throw new ArgumentError(`expected tensors, or arrays or objects of tensors, got ${what}${path ? ` at "${path}"` : ""}${advice}`);
 }
 
 /** The tensors of a tree, in order. */

@@ -246,8 +246,14 @@ test("number coercion, async functions and wrong results are errors that say wha
   await rejects(compile((t) => (t > 0 ? t : mul(t, 2)))(x), "LockstepError", /such as add\(a, b\)/);
   await rejects(compile(async (t) => t)(x), "ArgumentError", /must not be async/);
   await rejects(compile(() => 5)(), "ArgumentError", /expected tensors.*got 5/);
-  await rejects(compile(() => ({ loss: 5 }))(), "ArgumentError", /at "loss"/);
-  await rejects(compile((t) => t)(5), "ArgumentError", /got 5/);
+  await rejects(compile(() => ({ loss: 5 }))(), "ArgumentError", /^compile: what the function returns: expected tensors.*at "loss"/);
+  await rejects(
+    compile((t) => ({ y: t, state: [t, null] }))(x),
+    "ArgumentError",
+    /^compile: what the function returns: .*got null at "state.1"; leave out what there is none of/,
+  );
+  await rejects(compile((t) => t)(5), "ArgumentError", /^compile: the arguments: .*got 5/);
+  assert.is(await compile(() => null)(), undefined);
   await rejects(compile((t) => t, { backend: "cuda" })(x), "ArgumentError", /unknown backend "cuda"/);
 });
 

@@ -1,14 +1,18 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { bar } from "../build/esm/bar.js";
 import { progress } from "../build/esm/progress.js";
 
 const ANSI = /\x1b\[\d*[mK]/g;
+
+/** What `fit` takes. */
+const reporter = (options) => ((options.verbose ?? 1) === 1 && options.stream.isTTY ? bar : progress)(options);
 
 /** A reporter on a terminal of 100 columns that keeps what it gets, and a clock that the test moves. */
 function setup(options = {}, stream = {}) {
   const clock = { time: 5000 };
   const writes = [];
-  const report = progress({
+  const report = reporter({
     stream: { write: (text) => writes.push(text), isTTY: true, columns: 100, ...stream },
     epochs: 10,
     steps: 1875,
@@ -148,7 +152,7 @@ test("the bar follows a resized terminal and shows half cells", () => {
   const clock = { time: 0 };
   stream.isTTY = true;
   stream.write = (text) => writes.push(text);
-  const report = progress({ stream, epochs: 1, steps: 8, now: () => clock.time });
+  const report = reporter({ stream, epochs: 1, steps: 8, now: () => clock.time });
   report.beginEpoch(0);
   steps({ report, clock }, 1, 1, 1000);
   assert.is(screen(writes)[1], "1/8 ━━╸━━━━━━━━━━━━━━━━━ 7s 1s/step - loss: 0.5000");

@@ -7,25 +7,7 @@
  * Scores have queries as rows here, so that they are what the products with q and dy read as they are; those with k take a transposed
  * copy.
  */
-import {
-  OWN,
-  address,
-  backOf,
-  endOf,
-  keysOf,
-  open,
-  packA,
-  packB,
-  packColumnsOf,
-  positionOf,
-  power,
-  product,
-  reachOf,
-  startOf,
-  up,
-  within,
-  word,
-} from "../attention";
+import * as A from "../attention";
 import { A_STEP, MR, NR } from "../gemm";
 import { storeUpTo } from "../simd";
 import { dropRow, maskRow, seed } from "./scores";
@@ -64,14 +46,14 @@ function put(scratch: usize, tile: u32, at: usize, bytes: u32): usize {
 }
 
 function placeTiles(c: usize, scratch: usize): void {
-  const dim = word(c, 5) << 2;
-  const valueDim = word(c, 6) << 2;
-  const queries = word(c, 23);
-  const keys = word(c, 24);
-  const dims = up(dim, NR << 2);
-  const valueDims = up(valueDim, NR << 2);
+  const dim = A.word(c, 5) << 2;
+  const valueDim = A.word(c, 6) << 2;
+  const queries = A.word(c, 23);
+  const keys = A.word(c, 24);
+  const dims = A.up(dim, NR << 2);
+  const valueDims = A.up(valueDim, NR << 2);
   const rows = ((queries + MR - 1) / MR) * MR;
-  let at = put(scratch, K_TURNED, scratch + OWN + 2 * DELTA, keys * dim);
+  let at = put(scratch, K_TURNED, scratch + A.OWN + 2 * DELTA, keys * dim);
   at = put(scratch, V_TURNED, at, keys * valueDim);
   at = put(scratch, K_PANELS, at, keys * dims);
   at = put(scratch, DK, at, keys * dims);
@@ -87,56 +69,56 @@ function placeTiles(c: usize, scratch: usize): void {
 }
 
 export function attentionGrad(c: usize, piece: u32, scratch: usize): void {
-  const tq = word(c, 1);
-  const tk = word(c, 2);
-  const heads = word(c, 3);
-  const kvHeads = word(c, 4);
-  const dim = word(c, 5);
-  const valueDim = word(c, 6);
-  const scale = load<f32>(c, 28);
-  const queryTile = word(c, 23);
-  const keyTile = word(c, 24);
-  const perPiece = word(c, 25);
+  const tq = A.word(c, 1);
+  const tk = A.word(c, 2);
+  const heads = A.word(c, 3);
+  const kvHeads = A.word(c, 4);
+  const dim = A.word(c, 5);
+  const valueDim = A.word(c, 6);
+  const scale = A.scaleOf(c);
+  const queryTile = A.word(c, 23);
+  const keyTile = A.word(c, 24);
+  const perPiece = A.word(c, 25);
   const runs = (max<u32>(tk, 1) + perPiece - 1) / perPiece;
   const run = piece % runs;
   const g = (piece / runs) % kvHeads;
   const b = piece / runs / kvHeads;
   const group = heads / kvHeads;
-  const position = positionOf(c, b);
-  const reach = reachOf(c);
-  const back = backOf(c);
+  const position = A.positionOf(c, b);
+  const reach = A.reachOf(c);
+  const back = A.backOf(c);
   const keyStep = (kvHeads * dim) << 2;
-  const dq = address(c, 33, 0) + run * word(c, 26);
+  const dq = A.address(c, 33, 0) + run * A.word(c, 26);
   const k0 = run * perPiece;
   const last = min(tk, k0 + perPiece);
 
-  open(scratch);
+  A.open(scratch);
   seed(c, scratch);
   placeTiles(c, scratch);
   for (let h = g * group; h < (g + 1) * group; h++) {
     for (let i: u32 = 0; i < tq; i++) {
       memory.fill(dq + ((((b * tq + i) * heads + h) * dim) << 2), 0, dim << 2);
-      if (word(c, 36)) memory.fill(address(c, 36, ((b * heads + h) * tq + i) * tk + k0), 0, (last - k0) << 2);
+      if (A.word(c, 36)) memory.fill(A.address(c, 36, ((b * heads + h) * tq + i) * tk + k0), 0, (last - k0) << 2);
     }
   }
 
   // Keys that nobody sees have no gradient.
-  const seen = within(startOf(position, back), k0, last);
-  const end = within(endOf(position + tq - 1, keysOf(c, b), reach), seen, last);
+  const seen = A.within(A.startOf(position, back), k0, last);
+  const end = A.within(A.endOf(position + tq - 1, A.keysOf(c, b), reach), seen, last);
   forget(c, b, g, k0, seen);
   forget(c, b, g, end, last);
 
   for (let j0 = seen; j0 < end; j0 += keyTile) {
     const n = min(keyTile, end - j0);
     const key = (b * tk + j0) * kvHeads + g;
-    const k = address(c, 29, key * dim);
-    packColumnsOf(placeOf(scratch, K_TURNED), k, keyStep, n, dim, scale);
-    packB(placeOf(scratch, K_PANELS), k, keyStep, n, dim, scale);
-    packColumnsOf(placeOf(scratch, V_TURNED), address(c, 30, key * valueDim), (kvHeads * valueDim) << 2, n, valueDim, 1);
+    const k = A.address(c, 29, key * dim);
+    A.packColumnsOf(placeOf(scratch, K_TURNED), k, keyStep, n, dim, scale);
+    A.packB(placeOf(scratch, K_PANELS), k, keyStep, n, dim, scale);
+    A.packColumnsOf(placeOf(scratch, V_TURNED), A.address(c, 30, key * valueDim), (kvHeads * valueDim) << 2, n, valueDim, 1);
     let add = false;
     // Queries that see some of these keys.
-    const from = within(j0 - position - reach + 1, 0, tq);
-    const to = within(j0 + n - position + back, from, tq);
+    const from = A.within(j0 - position - reach + 1, 0, tq);
+    const to = A.within(j0 + n - position + back, from, tq);
     for (let h = g * group; h < (g + 1) * group; h++) {
       for (let i0 = from; i0 < to; i0 += queryTile) {
         const m = min(queryTile, to - i0);
@@ -159,27 +141,27 @@ export function attentionGrad(c: usize, piece: u32, scratch: usize): void {
 
 /** m queries with dy, as rows and as panels, and what else is known of them. */
 function packQueries(c: usize, scratch: usize, query: u32, row: u32, m: u32): void {
-  const heads = word(c, 3);
-  const dim = word(c, 5);
-  const valueDim = word(c, 6);
-  const q = address(c, 28, query * dim);
-  const dy = address(c, 27, query * valueDim);
-  packA(placeOf(scratch, Q_ROWS), q, (heads * dim) << 2, m, dim);
-  packA(placeOf(scratch, DY_ROWS), dy, (heads * valueDim) << 2, m, valueDim);
-  packB(placeOf(scratch, Q_PANELS), q, (heads * dim) << 2, m, dim, load<f32>(c, 28));
-  packB(placeOf(scratch, DY_PANELS), dy, (heads * valueDim) << 2, m, valueDim, 1);
+  const heads = A.word(c, 3);
+  const dim = A.word(c, 5);
+  const valueDim = A.word(c, 6);
+  const q = A.address(c, 28, query * dim);
+  const dy = A.address(c, 27, query * valueDim);
+  A.packA(placeOf(scratch, Q_ROWS), q, (heads * dim) << 2, m, dim);
+  A.packA(placeOf(scratch, DY_ROWS), dy, (heads * valueDim) << 2, m, valueDim);
+  A.packB(placeOf(scratch, Q_PANELS), q, (heads * dim) << 2, m, dim, A.scaleOf(c));
+  A.packB(placeOf(scratch, DY_PANELS), dy, (heads * valueDim) << 2, m, valueDim, 1);
   for (let i: u32 = 0; i < m; i++) {
-    const known = scratch + OWN + (i << 2);
-    store<f32>(known, load<f32>(address(c, 32, row + i)));
-    store<f32>(known, load<f32>(address(c, 31, query + i * heads)), DELTA);
+    const known = scratch + A.OWN + (i << 2);
+    store<f32>(known, load<f32>(A.address(c, 32, row + i)));
+    store<f32>(known, load<f32>(A.address(c, 31, query + i * heads)), DELTA);
   }
 }
 
 /** The scores q k and dy v of m queries and n keys, of eight keys for queries from the tile of rows on in which one sees some. */
 function multiply(c: usize, scratch: usize, p: i32, reach: i32, back: i32, m: u32, n: u32, whole: bool): void {
-  const dim = word(c, 5);
-  const valueDim = word(c, 6);
-  const ld = word(c, 24) << 2;
+  const dim = A.word(c, 5);
+  const valueDim = A.word(c, 6);
+  const ld = A.word(c, 24) << 2;
   const dimBytes = dim << 2;
   const valueBytes = valueDim << 2;
   for (let j: u32 = 0; j < n; j += NR) {
@@ -187,18 +169,18 @@ function multiply(c: usize, scratch: usize, p: i32, reach: i32, back: i32, m: u3
     let low: u32 = 0;
     let high = m;
     if (!whole) {
-      low = within(j - p - reach + 1, 0, m);
+      low = A.within(j - p - reach + 1, 0, m);
       low -= low % MR;
-      high = within(j + count - p + back, low, m);
+      high = A.within(j + count - p + back, low, m);
     }
     const some = high - low;
     const at = low * ld + (j << 2);
     const q = placeOf(scratch, Q_ROWS) + low * dimBytes;
     const k = placeOf(scratch, K_TURNED) + j * dimBytes;
-    product(scratch, q, A_STEP, dim * A_STEP, k, 0, placeOf(scratch, SCORES) + at, ld, some, count, dim, false);
+    A.product(scratch, q, A_STEP, dim * A_STEP, k, 0, placeOf(scratch, SCORES) + at, ld, some, count, dim, false);
     const dy = placeOf(scratch, DY_ROWS) + low * valueBytes;
     const v = placeOf(scratch, V_TURNED) + j * valueBytes;
-    product(scratch, dy, A_STEP, valueDim * A_STEP, v, 0, placeOf(scratch, SLOPES) + at, ld, some, count, valueDim, false);
+    A.product(scratch, dy, A_STEP, valueDim * A_STEP, v, 0, placeOf(scratch, SLOPES) + at, ld, some, count, valueDim, false);
   }
 }
 
@@ -217,10 +199,10 @@ function weigh(
   i0: u32,
   j0: u32,
 ): void {
-  const ld = word(c, 24) << 2;
-  const ldTurned = word(c, 23) << 2;
-  const tk = word(c, 2);
-  const row = (b * word(c, 3) + h) * word(c, 1) + i0;
+  const ld = A.word(c, 24) << 2;
+  const ldTurned = A.word(c, 23) << 2;
+  const tk = A.word(c, 2);
+  const row = (b * A.word(c, 3) + h) * A.word(c, 1) + i0;
   for (let i: u32 = 0; i < m; i += 4) {
     const count = min<u32>(4, m - i);
     const s = placeOf(scratch, SCORES) + i * ld;
@@ -229,89 +211,89 @@ function weigh(
     let low: u32 = 0;
     let high = n;
     if (!whole) {
-      low = within(p + i - back, 0, n) & ~3;
-      high = within(p + i + count - 1 + reach, low, n);
+      low = A.within(p + i - back, 0, n) & ~3;
+      high = A.within(p + i + count - 1 + reach, low, n);
     }
-    const some = up(high - low, 4);
+    const some = A.up(high - low, 4);
     const first = low << 2;
-    if (word(c, 11)) for (let r: u32 = 0; r < count; r++) maskRow(c, s + r * ld + first, b, h, i0 + i + r, j0 + low, high - low);
+    if (A.word(c, 11)) for (let r: u32 = 0; r < count; r++) maskRow(c, s + r * ld + first, b, h, i0 + i + r, j0 + low, high - low);
     if (!whole || n & 3)
-      for (let r: u32 = 0; r < 4; r++) hide(s + r * ld, d + r * ld, p + i + r, n, reach, back, low, low + some, up(n, 4));
+      for (let r: u32 = 0; r < 4; r++) hide(s + r * ld, d + r * ld, p + i + r, n, reach, back, low, low + some, A.up(n, 4));
     if (!whole) {
       clear(t, ldTurned, 0, low);
       clear(t, ldTurned, low + some, n);
     }
     const f = placeOf(scratch, FACTORS) + first;
-    if (word(c, 14)) {
+    if (A.word(c, 14)) {
       for (let r: u32 = 0; r < count; r++) {
         dropRow(c, f + r * ld, row + i + r, j0 + low, some, scratch);
         times(d + r * ld + first, f + r * ld, some);
       }
     }
-    slopesOf(s, d, ld, t, ldTurned, low, high, scratch + OWN + (i << 2));
-    if (word(c, 14)) for (let r: u32 = 0; r < count; r++) times(s + r * ld + first, f + r * ld, some);
-    if (word(c, 36)) for (let r: u32 = 0; r < count; r++) copy(address(c, 36, (row + i + r) * tk + j0), d + r * ld, n);
+    slopesOf(s, d, ld, t, ldTurned, low, high, scratch + A.OWN + (i << 2));
+    if (A.word(c, 14)) for (let r: u32 = 0; r < count; r++) times(s + r * ld + first, f + r * ld, some);
+    if (A.word(c, 36)) for (let r: u32 = 0; r < count; r++) copy(A.address(c, 36, (row + i + r) * tk + j0), d + r * ld, n);
   }
 }
 
 /** What these scores add to dq at `y`, dk and dv. Where not all is seen, a tile of rows leaves out what none of it sees. */
 function accumulate(c: usize, scratch: usize, p: i32, reach: i32, back: i32, m: u32, n: u32, whole: bool, y: usize, add: bool): void {
-  const dim = word(c, 5);
-  const valueDim = word(c, 6);
-  const ld = word(c, 24) << 2;
-  const ldTurned = word(c, 23) << 2;
-  const dkStep = up(dim, NR) << 2;
-  const dvStep = up(valueDim, NR) << 2;
-  const step = (word(c, 3) * dim) << 2;
+  const dim = A.word(c, 5);
+  const valueDim = A.word(c, 6);
+  const ld = A.word(c, 24) << 2;
+  const ldTurned = A.word(c, 23) << 2;
+  const dkStep = A.up(dim, NR) << 2;
+  const dvStep = A.up(valueDim, NR) << 2;
+  const step = (A.word(c, 3) * dim) << 2;
   const perKeys = whole ? n : MR;
   for (let j: u32 = 0; j < n; j += perKeys) {
     const count = min(perKeys, n - j);
-    const low = whole ? 0 : within(j - p - reach + 1, 0, m);
-    const some = whole ? m : within(j + count - p + back, low, m) - low;
+    const low = whole ? 0 : A.within(j - p - reach + 1, 0, m);
+    const some = whole ? m : A.within(j + count - p + back, low, m) - low;
     if (some == 0 && add) continue;
     const at = low * ld + (j << 2);
     const skip = low * NR * 4;
     const panel = m * NR * 4;
     const dy = placeOf(scratch, DY_PANELS) + skip;
     const dv = placeOf(scratch, DV) + j * dvStep;
-    product(scratch, placeOf(scratch, SCORES) + at, ld, MR * 4, dy, panel, dv, dvStep, count, valueDim, some, add);
+    A.product(scratch, placeOf(scratch, SCORES) + at, ld, MR * 4, dy, panel, dv, dvStep, count, valueDim, some, add);
     const q = placeOf(scratch, Q_PANELS) + skip;
     const dk = placeOf(scratch, DK) + j * dkStep;
-    product(scratch, placeOf(scratch, SLOPES) + at, ld, MR * 4, q, panel, dk, dkStep, count, dim, some, add);
+    A.product(scratch, placeOf(scratch, SLOPES) + at, ld, MR * 4, q, panel, dk, dkStep, count, dim, some, add);
   }
   const perQueries = whole ? m : MR;
   for (let i: u32 = 0; i < m; i += perQueries) {
     const count = min(perQueries, m - i);
-    const low = whole ? 0 : within(p + i - back, 0, n);
-    const some = whole ? n : within(p + i + count - 1 + reach, low, n) - low;
+    const low = whole ? 0 : A.within(p + i - back, 0, n);
+    const some = whole ? n : A.within(p + i + count - 1 + reach, low, n) - low;
     if (some == 0) continue;
     const t = placeOf(scratch, TURNED) + low * ldTurned + (i << 2);
     const k = placeOf(scratch, K_PANELS) + low * NR * 4;
-    product(scratch, t, ldTurned, MR * 4, k, n * NR * 4, y + i * step, step, count, dim, some, true);
+    A.product(scratch, t, ldTurned, MR * 4, k, n * NR * 4, y + i * step, step, count, dim, some, true);
   }
 }
 
 /** dk and dv of n keys. */
 function keep(c: usize, scratch: usize, key: u32, n: u32): void {
-  const kvHeads = word(c, 4);
-  const dim = word(c, 5);
-  const valueDim = word(c, 6);
+  const kvHeads = A.word(c, 4);
+  const dim = A.word(c, 5);
+  const valueDim = A.word(c, 6);
   for (let j: u32 = 0; j < n; j++, key += kvHeads) {
-    copy(address(c, 34, key * dim), placeOf(scratch, DK) + j * (up(dim, NR) << 2), dim);
-    copy(address(c, 35, key * valueDim), placeOf(scratch, DV) + j * (up(valueDim, NR) << 2), valueDim);
+    copy(A.address(c, 34, key * dim), placeOf(scratch, DK) + j * (A.up(dim, NR) << 2), dim);
+    copy(A.address(c, 35, key * valueDim), placeOf(scratch, DV) + j * (A.up(valueDim, NR) << 2), valueDim);
   }
 }
 
 /** Keys [from, to) of a head have gradients of 0. */
 function forget(c: usize, b: u32, g: u32, from: u32, to: u32): void {
-  const tk = word(c, 2);
-  const kvHeads = word(c, 4);
-  const dim = word(c, 5);
-  const valueDim = word(c, 6);
+  const tk = A.word(c, 2);
+  const kvHeads = A.word(c, 4);
+  const dim = A.word(c, 5);
+  const valueDim = A.word(c, 6);
   for (let j = from; j < to; j++) {
     const key = (b * tk + j) * kvHeads + g;
-    memory.fill(address(c, 34, key * dim), 0, dim << 2);
-    memory.fill(address(c, 35, key * valueDim), 0, valueDim << 2);
+    memory.fill(A.address(c, 34, key * dim), 0, dim << 2);
+    memory.fill(A.address(c, 35, key * valueDim), 0, valueDim << 2);
   }
 }
 
@@ -332,9 +314,9 @@ function clear(s: usize, ld: u32, low: u32, high: u32): void {
 function hide(s: usize, d: usize, position: i32, keys: i32, reach: i32, back: i32, low: u32, high: u32, end: u32): void {
   empty(s, d, 0, low);
   empty(s, d, high, end);
-  const start = within(position - back, low, high);
+  const start = A.within(position - back, low, high);
   for (let j = low; j < start; j++) veil(s + (j << 2), d + (j << 2));
-  for (let j = within(endOf(position, keys, reach), low, high); j < high; j++) veil(s + (j << 2), d + (j << 2));
+  for (let j = A.within(A.endOf(position, keys, reach), low, high); j < high; j++) veil(s + (j << 2), d + (j << 2));
 }
 
 function empty(s: usize, d: usize, low: u32, high: u32): void {
@@ -361,7 +343,7 @@ function times(x: usize, y: usize, n: u32): void {
 // @ts-ignore: decorator
 @inline
 function slopesOfRow(s: usize, d: usize, known: usize): v128 {
-  const p = power(f32x4.sub(v128.load(s), v128.load32_splat(known)));
+  const p = A.power(f32x4.sub(v128.load(s), v128.load32_splat(known)));
   const slopes = f32x4.mul(p, f32x4.sub(v128.load(d), v128.load32_splat(known, DELTA)));
   v128.store(s, p);
   v128.store(d, slopes);

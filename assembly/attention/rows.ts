@@ -1,45 +1,45 @@
 /**
- * @file attentionRows   after the common words 23 heads and 24 keys of a piece's tile, 25 q, 26 k, 27 v, 28 y, 29 lse?
+ * @file attentionRows   after the common words 23 heads of a piece, 24 nothing, 25 q, 26 k, 27 v, 28 y, 29 lse?
  *
  * attention of few queries, as in decoding, where each key and value is read for a few multiplications and packing them would cost more: a
  * piece is some heads that share their keys, b x kvHeads x groups of heads. Keys are tiles that stay in L1 from query to query.
  */
-import { OWN, address, backOf, endOf, keepLse, keysOf, positionOf, power, reachOf, startOf, up, within, word } from "../attention";
+import * as A from "../attention";
 import { dots } from "../matmul";
 import { hsum, madd, storeUpTo, tailMask, vmax } from "../simd";
 import { dropRow, maskRow, seed } from "./scores";
 
 /** Keys of a tile, at most. */
 const KEYS: u32 = 64;
-const SCORES: usize = OWN;
+const SCORES: usize = A.OWN;
 const FACTORS: usize = SCORES + KEYS * 4;
 /** Then of each query 16 bytes (the largest score, the sum of weights) and its result. */
 const STATES: usize = FACTORS + KEYS * 4 + 16;
 
 export function attentionRows(c: usize, piece: u32, scratch: usize): void {
-  const tq = word(c, 1);
-  const tk = word(c, 2);
-  const heads = word(c, 3);
-  const kvHeads = word(c, 4);
-  const dim = word(c, 5);
-  const valueDim = word(c, 6);
-  const most = word(c, 23);
+  const tq = A.word(c, 1);
+  const tk = A.word(c, 2);
+  const heads = A.word(c, 3);
+  const kvHeads = A.word(c, 4);
+  const dim = A.word(c, 5);
+  const valueDim = A.word(c, 6);
+  const most = A.word(c, 23);
   const group = heads / kvHeads;
   const groups = (group + most - 1) / most;
   const g = (piece / groups) % kvHeads;
   const b = piece / groups / kvHeads;
   const h0 = g * group + (piece % groups) * most;
   const h1 = min(h0 + most, (g + 1) * group);
-  const position = positionOf(c, b);
-  const keys = keysOf(c, b);
-  const reach = reachOf(c);
-  const back = backOf(c);
-  const first = startOf(position, back);
-  const end = endOf(position + tq - 1, keys, reach);
+  const position = A.positionOf(c, b);
+  const keys = A.keysOf(c, b);
+  const reach = A.reachOf(c);
+  const back = A.backOf(c);
+  const first = A.startOf(position, back);
+  const end = A.endOf(position + tq - 1, keys, reach);
   const keyStep = (kvHeads * dim) << 2;
   const valueStep = (kvHeads * valueDim) << 2;
-  const scale = f32x4.splat(load<f32>(c, 28));
-  const stateBytes = 16 + (up(valueDim, 4) << 2);
+  const scale = f32x4.splat(A.scaleOf(c));
+  const stateBytes = 16 + (A.up(valueDim, 4) << 2);
   const s = scratch + SCORES;
 
   if (TRAINING) seed(c, scratch);
@@ -51,20 +51,20 @@ export function attentionRows(c: usize, piece: u32, scratch: usize): void {
     let state = scratch + STATES;
     for (let h = h0; h < h1; h++) {
       for (let i: u32 = 0; i < tq; i++, state += stateBytes) {
-        const low = within(startOf(position + i, back) - j0, 0, KEYS);
-        const n = within(endOf(position + i, keys, reach) - j0, low, KEYS) - low;
+        const low = A.within(A.startOf(position + i, back) - j0, 0, KEYS);
+        const n = A.within(A.endOf(position + i, keys, reach) - j0, low, KEYS) - low;
         if (n == 0) continue;
         const row = (b * heads + h) * tq + i;
-        score(s, address(c, 25, ((b * tq + i) * heads + h) * dim), address(c, 26, key * dim) + low * keyStep, keyStep, n, dim, scale);
-        if (word(c, 11)) maskRow(c, s, b, h, i, j0 + low, n);
+        score(s, A.address(c, 25, ((b * tq + i) * heads + h) * dim), A.address(c, 26, key * dim) + low * keyStep, keyStep, n, dim, scale);
+        if (A.word(c, 11)) maskRow(c, s, b, h, i, j0 + low, n);
         const less = soften(s, n, state);
-        if (TRAINING && word(c, 14)) {
+        if (TRAINING && A.word(c, 14)) {
           dropRow(c, scratch + FACTORS, row, j0 + low, n, scratch);
           for (let j: usize = 0; j < <usize>(n << 2); j += 16) {
             v128.store(s + j, f32x4.mul(v128.load(s + j), v128.load(scratch + FACTORS + j)));
           }
         }
-        weigh(state + 16, s, address(c, 27, key * valueDim) + low * valueStep, valueStep, n, valueDim, less);
+        weigh(state + 16, s, A.address(c, 27, key * valueDim) + low * valueStep, valueStep, n, valueDim, less);
       }
     }
   }
@@ -100,11 +100,11 @@ function soften(s: usize, n: u32, state: usize): f32 {
   top = v128.and(top, f32x4.ne(top, lowest));
   let sum = f32x4.splat(0);
   for (let p = s; p < end; p += 16) {
-    const e = power(f32x4.sub(v128.load(p), top));
+    const e = A.power(f32x4.sub(v128.load(p), top));
     v128.store(p, e);
     sum = f32x4.add(sum, e);
   }
-  const less = f32x4.extract_lane(power(f32x4.sub(f32x4.splat(was), top)), 0);
+  const less = f32x4.extract_lane(A.power(f32x4.sub(f32x4.splat(was), top)), 0);
   store<f32>(state, load<f32>(state, 4) * less + hsum(sum), 4);
   return less;
 }
@@ -152,9 +152,14 @@ function weigh(y: usize, s: usize, v: usize, step: u32, n: u32, cols: u32, less:
 /** A query's result by the sum of its weights, and the logarithm of that. */
 function finish(c: usize, state: usize, query: u32, row: u32, cols: u32): void {
   const sum = load<f32>(state, 4);
-  keepLse(c, row, load<f32>(state), sum);
-  const factor = f32x4.splat(sum == 0 ? 0 : 1 / sum);
-  const y = address(c, 28, query * cols);
+  A.keepLse(c, row, load<f32>(state), sum);
+  const y = A.address(c, 28, query * cols);
+  if (sum == 0) {
+    // Of values that are not seen the state may have NaN.
+    memory.fill(y, 0, cols << 2);
+    return;
+  }
+  const factor = f32x4.splat(1 / sum);
   for (let d: u32 = 0; d < cols; d += 4) {
     storeUpTo(y + (d << 2), f32x4.mul(v128.load(state + 16 + (d << 2)), factor), cols - d);
   }

@@ -2,6 +2,9 @@
 import { SEED, WORDS, word } from "../attention";
 import { philox } from "../random";
 
+/** Where the word 21 is: the factor of what is kept. */
+const FACTOR: usize = 21 << 2;
+
 /** Four scores with words of the mask, -infinity where it is bool and 0. */
 // @ts-ignore: decorator
 @inline
@@ -75,7 +78,7 @@ function factors(words: v128, least: v128, factor: v128): v128 {
 export function dropColumns(c: usize, s: usize, ld: u32, row: u32, j: u32, n: u32, scratch: usize): void {
   const words = scratch + WORDS;
   const least = i32x4.splat(word(c, 20));
-  const factor = v128.load32_splat(c, 84);
+  const factor = v128.load32_splat(c, FACTOR);
   const end = j + n;
   while (j < end) {
     const block = j >> 2;
@@ -91,11 +94,11 @@ export function dropColumns(c: usize, s: usize, ld: u32, row: u32, j: u32, n: u3
   }
 }
 
-/** Dropout's factors of a row of the scores for keys j .. j + n - 1, to `to`; writes up to three more. */
+/** Dropout's factors of a row of the scores for keys j .. j + n - 1, to `to`. */
 export function dropRow(c: usize, to: usize, row: u32, j: u32, n: u32, scratch: usize): void {
   const words = scratch + WORDS;
   const least = word(c, 20);
-  const factor = load<f32>(c, 84);
+  const factor = load<f32>(c, FACTOR);
   const end = j + n;
   while (j < end) {
     const block = j >> 2;

@@ -1,7 +1,8 @@
 /**
  * @file `npm run bench:gpu`: Lockstep on this machine's GPU, in Node (Dawn) and in Chromium, against TensorFlow.js and jax-js on the same
  * device in Chromium. Where no GPU is found, a software adapter stands in on Linux x64, with sizes that it can do. Writes the section of
- * this adapter in bench/gpu/RESULTS.md. `-- --node`: without a browser.
+ * this adapter in bench/gpu/RESULTS.md. `-- --node`: without a browser. `-- --weights`: only products with weights in few bits, in Node;
+ * writes nothing.
  */
 import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -11,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { withPage } from "../../scripts/chromium.js";
 import { probeGpu, softwareGpu } from "../../scripts/software-gpu.js";
-import { section } from "./report.js";
+import { section, weightsTables } from "./report.js";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, "../..");
@@ -31,11 +32,11 @@ async function chooseAdapter() {
 }
 
 /** Lockstep in Node, by a child process. */
-function inNode(env, size, storage) {
+function inNode(env, size, storage, ...only) {
   return new Promise((done) => {
     const child = execFile(
       process.execPath,
-      [join(here, "node.js"), size, storage],
+      [join(here, "node.js"), size, storage, ...only],
       { cwd: root, env, maxBuffer: 2 ** 26, timeout: LIMIT_MS },
       (error, stdout) => {
         done(error === null ? JSON.parse(stdout.trim().split("\n").at(-1)) : { error: error.message.split("\n").at(-1) });
@@ -87,6 +88,13 @@ async function bundle(name) {
 const { env, software, name } = await chooseAdapter();
 const size = software ? "software" : "gpu";
 console.error(`adapter: ${name}${software ? " (software: small sizes)" : ""}`);
+
+if (process.argv.includes("--weights")) {
+  const result = await inNode(env, size, "f32", "weights");
+  if (result.error) throw new Error(`bench:gpu: ${result.error}`);
+  console.log([`## ${result.adapter}`, ...weightsTables([{ title: "Lockstep, Node (Dawn)", ...result }], size)].join("\n"));
+  process.exit(0);
+}
 
 const columns = [];
 const add = async (title, result) => columns.push({ title, ...(await result) });

@@ -1,7 +1,25 @@
 /** @file Lockstep under the contract of measure.js, in Node and in a page. */
-import { compile, gradients, matmul, mean, mul, open, ops, sgd, softmax, square, sub, tensor } from "lockstep";
+import { add, compile, gradients, matmul, mean, mul, open, ops, Packer, sgd, softmax, square, sub, tensor } from "lockstep";
 import { MODELS } from "../models.js";
+import { noise } from "../data.js";
 import { BATCH, blockInput, blockWeights, chain, dataOf } from "./workloads.js";
+
+/** `count` tensors of one square matrix of `width`, [in, out], in a format, and the bytes of each. */
+function weights(format, width, count) {
+  const row = noise(width, 7).map((v) => (v - 0.5) / Math.sqrt(width / 12));
+  if (format === "f32") {
+    const data = new Float32Array(width * width);
+    for (let r = 0; r < width; r++) data.set(row, r * width);
+    return { all: Array.from({ length: count }, () => tensor(data, [width, width])), bytes: 4 * width * width };
+  }
+  const packer = new Packer(format, width, width);
+  for (let r = 0; r < width; r++)
+    packer.row(
+      r,
+      Float32Array.from(row, (_, i) => row[(i + r) % width]),
+    );
+  return { all: Array.from({ length: count }, () => packer.tensor(true)), bytes: packer.bytes.length };
+}
 
 /** @param options of `open("webgpu")` */
 export async function start(options = {}) {
@@ -44,6 +62,21 @@ export async function start(options = {}) {
         compile(() => ops.slice(ops.conv2d(x, w, { padding: "same" }), [0, 9, 9, 0], [1, 1, 1, 1]), { backend }),
         1,
       );
+    },
+
+    /** `rows` rows times `count` matrices, one after another. */
+    packed(format, rows, { width, count }) {
+      const { all, bytes } = weights(format, width, count);
+      const x = tensor(noise(rows * width, 3), [rows, width]);
+      const program = compile(() => first(all.reduce((y, w) => matmul(y, w), x)), { backend });
+      return { ...timed(program, count), bytes, done: () => [x, ...all].forEach((t) => t.dispose()) };
+    },
+
+    /** What is read and written without computing anything: `bytes` are of both. */
+    copy({ bytes, count }) {
+      const all = Array.from({ length: count }, () => tensor(new Float32Array(bytes / 4).fill(1), [bytes / 4]));
+      const program = compile(() => all.map((t) => first(add(t, 1))).reduce((a, b) => add(a, b)), { backend });
+      return { ...timed(program, count), bytes: 2 * bytes, done: () => all.forEach((t) => t.dispose()) };
     },
 
     async train(net, steps) {

@@ -2,9 +2,10 @@
  * @file Measures one library, in Node or in a page. A library's `start(options)` gives
  * `{ version, adapter?, statistics?, close, matmul(n), conv2d(image), train(net, steps), transformer(sizes) }`; each of the four returns
  * `{ work, run }`: `run()` does `work` units and resolves to a number when all of it is done. Calls to the device are counted by wrapping
- * WebGPU's prototypes, for every library alike.
+ * WebGPU's prototypes, for every library alike. Lockstep also has `packed(format, rows, sizes)` and `copy(sizes)`, of which the bytes of a
+ * unit are known.
  */
-import { NETS, SIZES } from "./workloads.js";
+import { FORMATS, NETS, SIZES } from "./workloads.js";
 
 const ROUNDS = 7;
 /** Milliseconds after which no further round of a case begins. */
@@ -66,23 +67,39 @@ async function encodeTime({ run }, statistics) {
  * @param start of a library
  * @param size a key of SIZES
  * @param say called with a line for each case
+ * @param only "weights": what reads weights in few bits, and nothing else
  * @returns { version, adapter, rows: { [case]: { ms, flops?, value, calls, encodeMs } | { error } } }
  */
-export async function measure(start, options, size, say) {
+export async function measure(start, options, size, say, only = null) {
   countCalls();
-  const { products, image, steps, transformer } = SIZES[size];
+  const { products, image, steps, transformer, weights } = SIZES[size];
   const library = await start(options);
   const rows = {};
   const row = async (name, make, flops, makeStep = null) => {
     try {
-      const { ms, ...rest } = await time(await make());
+      const made = await make();
+      const { ms, ...rest } = await time(made);
+      made.done?.();
       const encodeMs = library.statistics && makeStep ? await encodeTime(await makeStep(), library.statistics) : null;
-      rows[name] = { ms, ...rest, encodeMs, ...(flops === undefined ? {} : { gflops: flops / ms / 1e6 }) };
+      rows[name] = { ms, ...rest, encodeMs, bytes: made.bytes, ...(flops === undefined ? {} : { gflops: flops / ms / 1e6 }) };
     } catch (error) {
       rows[name] = { error: String(error?.message ?? error).split("\n")[0] };
     }
     say(`${library.version}: ${name}: ${rows[name].error ?? `${rows[name].ms.toPrecision(3)} ms`}`);
   };
+  if (library.packed) {
+    await row("copy", () => library.copy(weights.copied));
+    const { width, tokens } = weights;
+    for (const format of FORMATS) {
+      for (const rows of [1, tokens]) {
+        await row(`${rows} x ${format}`, () => library.packed(format, rows, weights), 2 * rows * width ** 2);
+      }
+    }
+  }
+  if (only === "weights") {
+    library.close();
+    return { version: library.version, adapter: library.adapter ?? null, rows };
+  }
   for (const n of products) await row(`matmul ${n}`, () => library.matmul(n), 2 * n ** 3);
   const { side, channels, kernel } = image;
   await row("conv2d", () => library.conv2d(image), 2 * image.count * side ** 2 * channels * kernel ** 2 * channels);

@@ -1,11 +1,44 @@
 /** @file The figures of one adapter as a section of RESULTS.md. */
-import { SIZES } from "./workloads.js";
+import { FORMATS, SIZES } from "./workloads.js";
 
 const figure = (x) => (x >= 100 ? Math.round(x).toLocaleString("en-US") : x.toPrecision(3));
 
 function table(head, rows) {
   const line = (cells) => `| ${cells.join(" | ")} |`;
   return [line(head), line(head.map((_, i) => (i === 0 ? "---" : "---:"))), ...rows.map(line)].join("\n");
+}
+
+/** What a product takes whose weights lie in few bits: of one row in bytes a second, beside a copy; of many in multiply-adds. */
+export function weightsTables(columns, size) {
+  const { width, tokens, copied } = SIZES[size].weights;
+  const ran = columns.filter((c) => c.rows?.copy !== undefined);
+  if (ran.length === 0) return [];
+  const rate = (r) => r.bytes / r.ms / 1e6;
+  const cell = (column, name, show) => {
+    const r = column.rows[name];
+    return r.error === undefined ? show(r) : "failed";
+  };
+  const head = (what) => [what, ...ran.map((c) => c.title)];
+  const copies = ran.map((c) => (c.rows.copy.error === undefined ? rate(c.rows.copy) : NaN));
+  return [
+    "",
+    `### Weights of ${width} x ${width} in few bits: GB/s of one row's product, and its part of a copy's`,
+    "",
+    table(head("weights"), [
+      [`a copy of ${copied.bytes / 2 ** 20} MiB, read and written`, ...ran.map((c) => cell(c, "copy", (r) => figure(rate(r))))],
+      ...FORMATS.map((format) => [
+        format,
+        ...ran.map((c, i) => cell(c, `1 x ${format}`, (r) => `${figure(rate(r))} (${Math.round((100 * rate(r)) / copies[i])} %)`)),
+      ]),
+    ]),
+    "",
+    `### The same, ${tokens} rows: GFLOP/s`,
+    "",
+    table(
+      head("weights"),
+      FORMATS.map((format) => [format, ...ran.map((c) => cell(c, `${tokens} x ${format}`, (r) => figure(r.gflops)))]),
+    ),
+  ];
 }
 
 /** @returns Markdown that begins with `## adapter` */
@@ -61,6 +94,7 @@ export function section({ adapter, software, size, machine, date, columns }) {
       head("work"),
       rows([...products, conv], (r) => figure(r.gflops)),
     ),
+    ...weightsTables(columns, size),
     "",
     `### Milliseconds for a training step, batch 32 (an epoch of ${Object.values(steps).join(", ")} steps by each library's own means)`,
     "",

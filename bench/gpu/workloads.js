@@ -13,14 +13,19 @@ export const SIZES = {
     image: { count: 32, side: 56, channels: 64, kernel: 3 },
     steps: { FFN: 512, CNN: 48, LSTM: 64 },
     transformer: { batch: 8, tokens: 256, width: 512 },
+    weights: { width: 4096, tokens: 256, count: 16, copied: { bytes: 2 ** 27, count: 8 } },
   },
   software: {
     products: [64, 128],
     image: { count: 1, side: 14, channels: 64, kernel: 3 },
     steps: { FFN: 16, CNN: 1, LSTM: 2 },
     transformer: { batch: 1, tokens: 32, width: 64 },
+    weights: { width: 256, tokens: 32, count: 4, copied: { bytes: 2 ** 20, count: 4 } },
   },
 };
+
+/** How weights lie: those of one row times square matrices, one after another, more than caches hold; and of many rows. */
+export const FORMATS = ["f32", "f16", "bf16", "q8", "q4", "q4m"];
 
 /** Products in a row, so that one wait is shared by many. */
 export const chain = (n) => (n <= 1024 ? 20 : 8);

@@ -38,18 +38,19 @@ function difference(values, expected, tolerance) {
 }
 
 /**
- * @param options rounds, sliceMs, warmMs, tasks (names), say(task, figures) after each
+ * @param options rounds, sliceMs, warmMs, tasks (names), table (what they are: kind, of, spec, unit, tolerance), say(task, figures) after
+ * each
  * @returns { versions: id -> text, figures: task -> id -> { median, low, high, busy, kept, cpus } | { error } }; `busy`: others had the
  * processors in too many turns to say anything
  */
-export async function measure(participants, { tasks, say, ...settings }) {
+export async function measure(participants, { tasks, table = TASKS, say, ...settings }) {
   const all = Object.entries(participants).map(([id, p]) => ({ id, ...p, process: new Process(p.command, p.env) }));
   const versions = {};
   const figures = {};
   for (const name of tasks) {
     const own = (figures[name] = {});
-    const taking = await prepare(all, name, own, versions);
-    await takeTurns(taking, TASKS[name], own, settings);
+    const taking = await prepare(all, table[name], own, versions);
+    await takeTurns(taking, table[name], own, settings);
     for (const p of all) if (p.process.running) await p.process.ask({ command: "close" });
     say(name, own);
   }
@@ -68,20 +69,17 @@ async function start(p, versions) {
 }
 
 /** Those that do the task, and do it right; errors of the others are put into `own`. */
-async function prepare(all, name, own, versions) {
-  const { kind, of, tolerance } = TASKS[name];
+async function prepare(all, { kind, of, tolerance, spec = CONVS[of] ?? GPTS[of] ?? NETS[of] }, own, versions) {
   const taking = [];
   let expected = null;
   for (const p of all) {
     if (p.kinds && !p.kinds.includes(kind)) continue;
     const error = p.absent ?? (p.process.running ? null : await start(p, versions));
-    const reply = error
-      ? { error }
-      : await p.process.ask({ command: "prepare", kind, of, spec: CONVS[of] ?? GPTS[of] ?? NETS[of], repeats: PRODUCTS[of] });
+    const reply = error ? { error } : await p.process.ask({ command: "prepare", kind, of, spec, repeats: PRODUCTS[of] });
     const limit = p.id.startsWith("fma");
     // Lockstep is the first.
     if (!reply.error && !limit) expected ??= reply.values;
-    const wrong = reply.error ?? (limit ? null : difference(reply.values, expected, tolerance));
+    const wrong = reply.error ?? (limit ? null : difference(reply.values, expected, p.tolerance ?? tolerance));
     if (wrong) own[p.id] = { error: wrong };
     else taking.push(Object.assign(p, { turns: [], slow: false }));
   }

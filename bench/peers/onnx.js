@@ -23,9 +23,11 @@ function tensorOf(name, { shape, data }) {
   return bytes(...shape.map((d) => int(1, d)), int(2, data instanceof BigInt64Array ? INT64 : FLOAT), text(8, name), block(9, raw));
 }
 
-/** ValueInfoProto, float */
-const valueInfo = (name, shape) =>
-  bytes(text(1, name), block(2, block(1, bytes(int(1, FLOAT), block(2, bytes(...shape.map((d) => block(1, int(1, d)))))))));
+/** ValueInfoProto; a size that is a name may be any. `ids` alone are integers. */
+const valueInfo = (name, shape) => {
+  const sizes = shape.map((d) => block(1, typeof d === "string" ? text(2, d) : int(1, d)));
+  return bytes(text(1, name), block(2, block(1, bytes(int(1, name === "ids" ? INT64 : FLOAT), block(2, bytes(...sizes))))));
+};
 
 /** AttributeProto */
 function attribute(name, value) {
@@ -69,14 +71,18 @@ export class OnnxGraph {
     return name;
   }
 
-  /** `inputs`: name -> shape */
+  /** `inputs`, `outputs`: name -> shape */
   build(inputs, output, shape) {
+    return this.buildMany(inputs, { [output]: shape });
+  }
+
+  buildMany(inputs, outputs) {
     const graph = bytes(
       ...this.#nodes,
       text(2, "bench"),
       ...this.#constants,
       ...Object.entries(inputs).map(([name, s]) => block(11, valueInfo(name, s))),
-      block(12, valueInfo(output, shape)),
+      ...Object.entries(outputs).map(([name, s]) => block(12, valueInfo(name, s))),
     );
     return bytes(int(1, 8), block(7, graph), block(8, bytes(text(1, ""), int(2, 17))));
   }

@@ -19,9 +19,9 @@ const commands = {
     peer = await (await import(file)).start(JSON.parse(options));
     return { version: peer.version, node: process.versions.node, v8: process.versions.v8 };
   },
-  async prepare({ kind, of }) {
+  async prepare({ kind, of, spec }) {
     task = null;
-    task = await peer.prepare(kind, of);
+    task = await peer.prepare(kind, of, spec);
     return { values: [...task.values] };
   },
   /** Works for at least `ms`. `cpuMs`: processor time of all threads. `ran`, `waited`: of the main thread; `mostWaited`: of any. */

@@ -86,7 +86,8 @@ fn queries_of(b: u32, first: i32, last: i32) -> vec2<i32> {
   if (first >= length_of(b)) {
     end = 0;
   }
-  return vec2(begin, end) * i32(GROUP);
+  // Places of queries of a group are multiples, which are too large of positions far away.
+  return clamp(vec2(begin, end), vec2(0), vec2(i32(TQ))) * i32(GROUP);
 }
 
 @compute @workgroup_size(TILE_THREADS)

@@ -127,6 +127,12 @@ fn forward(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups
           first_result[at + VALUE_DIM + 1u] = total[r];
         }
       } else {
+        if (total[r] == 0.0) {
+          // Of values that are not seen there may be NaN.
+          for (var c = 0u; c < WIDE; c++) {
+            sums[r * MOST + c] = vec4<f32>();
+          }
+        }
         store(t, query_place(t, n) * VALUE_DIM, VALUE_DIM, x, r, WIDE, share_of(total[r]), &sums);
         if (HAS_LSE && x == 0u && t.part == 0u) {
           second_result[query_number(t, n)] = lse(largest[r], total[r]);
@@ -165,7 +171,7 @@ fn combine(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups
     sum += factor * parts[at + d];
     total += factor * parts[at + VALUE_DIM + 1u];
   }
-  first_result[i] = sum * share_of(total);
+  first_result[i] = select(sum * share_of(total), 0.0, total == 0.0);
   if (HAS_LSE && d == 0u) {
     let b = place / (TQ * HEADS);
     second_result[(b * HEADS + place % HEADS) * TQ + place / HEADS % TQ] = lse(largest, total);

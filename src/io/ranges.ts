@@ -72,13 +72,16 @@ interface Answer {
   readonly version: string | null;
 }
 
-/** A part of what is at an address, or all of it where the server does not give parts. */
-async function requested(who: string, begin: number, end: number, signal: Signal | undefined): Promise<Answer> {
-  const response = await arrived(
-    who,
-    fetch(who, { headers: { Range: `bytes=${begin}-${end - 1}` }, ...(signal && { signal: signal as AbortSignal }) }),
-  );
+/** What a server answers when it is asked for bytes [begin, end). */
+async function answerFor(who: string, begin: number, end: number, signal: Signal | undefined): Promise<Response> {
+  const asked = fetch(who, { headers: { Range: `bytes=${begin}-${end - 1}` }, ...(signal && { signal: signal as AbortSignal }) });
+  const response = await arrived(who, asked);
   checkResponse(who, response);
+  return response;
+}
+
+/** A part of what is at an address, or all of it where the server does not give parts. */
+async function partOf(who: string, begin: number, end: number, response: Response): Promise<Answer> {
   const bytes = new Uint8Array(await arrived(who, response.arrayBuffer()));
   const { headers } = response;
   // Servers of other origins may hide both.
@@ -90,9 +93,23 @@ async function requested(who: string, begin: number, end: number, signal: Signal
   return { bytes, whole, size: size === "*" ? null : Number(size), version: headers.get("etag") ?? headers.get("last-modified") };
 }
 
-async function overHttp(who: string, signal: Signal | undefined): Promise<Ranges> {
-  const first = await requested(who, 0, FIRST_BYTES, signal);
-  if (first.whole) return inMemory(who, first.bytes);
+/** How files are read over the network. */
+export interface NetworkOptions {
+  /** Ends requests. */
+  readonly signal?: Signal | undefined;
+  /**
+   * What becomes of an answer that is the whole file, of which `first` bytes are read at once; null where it cannot be. Default: all of it
+   * is kept in memory.
+   */
+  readonly whole?: (who: string, response: Response, first: number) => Promise<Ranges | null>;
+}
+
+async function overHttp(who: string, { signal, whole: given }: NetworkOptions): Promise<Ranges> {
+  const response = await answerFor(who, 0, FIRST_BYTES, signal);
+  const streamed = response.status === 206 ? null : await given?.(who, response, FIRST_BYTES);
+  if (streamed) return streamed;
+  const first = await partOf(who, 0, FIRST_BYTES, response);
+  if (first.whole) return { ...inMemory(who, first.bytes), version: first.version };
   // A shorter answer ends with the file.
   const size = first.size ?? (first.bytes.length < FIRST_BYTES ? first.bytes.length : null);
   return {
@@ -101,7 +118,7 @@ async function overHttp(who: string, signal: Signal | undefined): Promise<Ranges
     begin: first.bytes,
     version: first.version,
     async read(begin, end) {
-      const { bytes, whole, version } = await requested(who, begin, end, signal);
+      const { bytes, whole, version } = await partOf(who, begin, end, await answerFor(who, begin, end, signal));
       if (version !== first.version) throw cannotRead(who, "it has changed since its header was read");
       const part = whole ? bytes.subarray(begin, end) : bytes;
       if (part.length < end - begin) {
@@ -113,12 +130,12 @@ async function overHttp(who: string, signal: Signal | undefined): Promise<Ranges
 }
 
 /** @throws FileError where the source cannot be read, ArgumentError for what is none. */
-export async function rangesOf(what: string, given: ModelSource | RangeSource, signal?: Signal): Promise<Ranges> {
+export async function rangesOf(what: string, given: ModelSource | RangeSource, network: NetworkOptions = {}): Promise<Ranges> {
   if (isRangeSource(given)) return ofRangeSource({ name: given.name, size: given.size, read: (begin, end) => given.read(begin, end) });
   const source = await given;
   if (typeof source === "string" || source instanceof URL) {
     const who = String(source);
-    if (/^https?:/i.test(who)) return overHttp(who, signal);
+    if (/^https?:/i.test(who)) return overHttp(who, network);
     const path = pathOf(who);
     const state = path === null ? null : await fileState(path);
     if (path !== null && state !== null) {

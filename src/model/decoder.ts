@@ -1,10 +1,12 @@
 /**
  * @file The programs of a model that generates: prefill, which reads a chunk of tokens and keeps their keys and values, and step, which
- * reads one token of each sequence and draws the next. What they keep lies on the backend and is written in place: caches [batch *
- * capacity, heads, features], positions, the last token, what was seen. Programs are made for stand-ins without elements; each session
- * brings its own tensors in their place, so that sessions share programs.
+ * reads one token of each sequence and draws the next, several times where a run draws several. What they keep lies on the backend and is
+ * written in place: caches [batch * capacity, heads, features], positions, the last token, what was seen. Programs are made for stand-ins
+ * without elements; each session brings its own tensors in their place, so that sessions share programs.
  */
 import type { Backend } from "../backend.ts";
+import { Body } from "../body.ts";
+import { once } from "../cache.ts";
 import type { Lru } from "../cache.ts";
 import type { DType } from "../dtype.ts";
 import { LockstepError, ShapeError } from "../errors.ts";
@@ -13,7 +15,9 @@ import { withMode } from "../mode.ts";
 import { withDecoding } from "../nn/decoding.ts";
 import type { Decoding } from "../nn/decoding.ts";
 import { withContext } from "../nn/layer.ts";
-import { add, cast, equal, less, minimum, mul, where } from "../ops/map.ts";
+import { gather } from "../ops/gather.ts";
+import { repeat } from "../ops/loop.ts";
+import { add, and, cast, equal, greater, greaterEqual, less, maximum, minimum, mul, where } from "../ops/map.ts";
 import { broadcastTo, expandDims, iota, reshape, reshapeOp } from "../ops/move.ts";
 import { scatterUpdate } from "../ops/scatter.ts";
 import { softmaxOp } from "../ops/softmax.ts";
@@ -60,19 +64,23 @@ export class Decoder {
   readonly positions: Tensor;
   readonly token: Tensor;
   readonly active: Tensor;
-  /** i32 [batch * vocabulary]: 1 for tokens that the sequence has. */
+  /**
+   * i32 [batch * vocabulary]: 0 for tokens that the sequence does not have. Others: how long it was when it first had them, so that what
+   * was drawn and thrown away can be forgotten; 1 for what a prompt has.
+   */
   readonly seen: Tensor;
   /** See sampling.ts. */
   readonly options = standIn([5], "f32");
   readonly key = standIn([4], "u32");
   /** Keys and values of each call that attends, in the order of these calls; known from the first trace on. */
   readonly caches: Tensor[] = [];
-  readonly #model: InferenceModel<Outputs>;
+  readonly model: InferenceModel<Outputs>;
   readonly #programs: Lru<Executable>;
+  readonly #drawn = new Map<number, Tensor>();
   #others: readonly Tensor[] | null = null;
 
   constructor(model: InferenceModel<Outputs>, backend: Backend, batch: number, capacity: number, vocabulary: number) {
-    this.#model = model;
+    this.model = model;
     this.backend = backend;
     this.batch = batch;
     this.capacity = capacity;
@@ -105,25 +113,39 @@ export class Decoder {
       const ends = add(positions, counts);
       // What does not count is written nowhere; where it is does not matter.
       const logits = this.#forward(tokens, { counted, at: minimum(at, capacity - 1), ends });
-      this.#see(this.#rows(counted, tokens, vocabulary));
+      this.#see(this.#rows(counted, tokens, vocabulary), broadcastTo(asTensor(1, "i32"), [batch * time]));
       keep(positions, ends);
       return results ? [logits] : [];
     });
   }
 
-  /** Reads the last token of each sequence and draws the next. */
-  step(): Promise<Executable> {
-    return this.#program("step", () => {
-      const { batch, positions, token, active, vocabulary } = this;
-      const goes = equal(active, 1);
-      const counted = expandDims(goes, 1);
-      const ends = add(positions, active);
-      const logits = reshape(this.#forward(expandDims(token, 1), { counted, at: expandDims(positions, 1), ends }), [batch, vocabulary]);
-      const seen = this.#see(this.#rows(counted, expandDims(token, 1), vocabulary));
-      const next = sampled(logits, reshape(seen, [batch, vocabulary]), this.options, this.key);
-      keep(token, where(goes, next, token));
-      keep(positions, ends);
-      keep(this.key, nextKey(this.key));
+  /**
+   * Reads the last token of each sequence and draws the next, `count` times in one run. What is drawn stands in `drawn(count)`. Sequences
+   * without room for more, and those of which no token could be drawn, stay as they are.
+   */
+  step(count: number): Promise<Executable> {
+    return this.#program(`step ${count}`, () => {
+      // Logits of half the digits would be alike that are not: temporaries in loops are never halves.
+      if (count === 1 && !this.backend.limits.halves) {
+        this.#decode();
+        return [];
+      }
+      const { ys } = repeat({ begin: [], xs: [], length: count, reverse: false, step: () => ({ next: [], ys: [this.#decode()] }) });
+      if (count > 1) keep(this.drawn(count), ys[0]);
+      return [];
+    });
+  }
+
+  /** What a run of `step(count)` draws, i32 [count, batch]. */
+  drawn(count: number): Tensor {
+    return count === 1 ? this.token : once(this.#drawn, count, () => standIn([count, this.batch], "i32"));
+  }
+
+  /** Forgets what was seen behind `positions`: tokens that were drawn in the same run as others, and thrown away. */
+  rewind(): Promise<Executable> {
+    return this.#program("rewind", () => {
+      const seen = reshape((currentGraph() as Graph).capture(this.seen), [this.batch, this.vocabulary]);
+      keep(this.seen, reshape(where(greater(seen, expandDims(this.positions, 1)), 0, seen), this.seen.shape));
       return [];
     });
   }
@@ -161,19 +183,39 @@ export class Decoder {
     return reshape(where(counted, add(first, at), -1), [at.size]);
   }
 
-  /** What was seen, with the tokens at `rows`. */
-  #see(rows: Tensor): Tensor {
-    const seen = scatterUpdate(this.seen, rows, broadcastTo(asTensor(1, "i32"), rows.shape));
+  /** What was seen, with the tokens at `rows`, since when the sequences were so long. */
+  #see(rows: Tensor, since: Tensor): Tensor {
+    const seen = scatterUpdate(this.seen, rows, since);
     keep(this.seen, seen);
     return seen;
+  }
+
+  /** One token: reads the last of each sequence and draws the next, i32 [batch]. */
+  #decode(): Tensor {
+    const { batch, capacity, positions, token, active, vocabulary } = this;
+    // A run may go on behind the last token that is wanted, or behind one of -1, which could not be drawn.
+    const goes = and(and(equal(active, 1), greaterEqual(token, 0)), less(positions, capacity));
+    const counted = expandDims(goes, 1);
+    const ends = add(positions, cast(goes, "i32"));
+    const at = minimum(expandDims(positions, 1), capacity - 1);
+    const logits = reshape(this.#forward(expandDims(token, 1), { counted, at, ends }), [batch, vocabulary]);
+    const rows = this.#rows(counted, expandDims(token, 1), vocabulary);
+    const since = gather(this.seen, maximum(rows, 0));
+    const seen = this.#see(rows, where(equal(since, 0), ends, since));
+    const next = where(goes, sampled(logits, reshape(seen, [batch, vocabulary]), this.options, this.key), token);
+    keep(token, next);
+    keep(positions, ends);
+    keep(this.key, nextKey(this.key));
+    return next;
   }
 
   /** Logits [batch, time, vocabulary] of tokens at positions `at`, whose keys and values go into the caches. */
   #forward(tokens: Tensor, { counted, at, ends }: { counted: Tensor; at: Tensor; ends: Tensor }): Tensor {
     const { batch, capacity, vocabulary, positions } = this;
-    const model = this.#model;
+    const model = this.model;
     const time = tokens.shape[1];
     const rows = this.#rows(counted, at, capacity);
+    const graph = currentGraph();
     let calls = 0;
     const kept = (x: Tensor): Tensor => {
       const [, , ...rest] = x.shape;
@@ -189,7 +231,16 @@ export class Decoder {
         if (count !== time) throw new LockstepError(`it has ${count} steps where ${time} are read: text needs an output for each token`);
         return at;
       },
-      append: (k, v) => ({ k: kept(k), v: kept(v), offset: positions, lengths: ends }),
+      append: (k, v) => {
+        for (let at = currentGraph(); at !== graph && at instanceof Body; at = at.outer) {
+          if (at.steps !== 1)
+            throw new LockstepError(
+              `it is called in a scan of ${at.steps} steps, each of which would need keys and values of its own; while text is generated ` +
+                "they are kept once for each call: stack layers with layerStack(layer, count), or call them one after another",
+            );
+        }
+        return { k: kept(k), v: kept(v), offset: positions, lengths: ends };
+      },
     };
     const known = new Set(model.weights.map((w) => w.tensor));
     const outputs = withMode({ training: false, key: null }, () =>

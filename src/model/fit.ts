@@ -308,7 +308,8 @@ class Fit {
   ): Promise<History> {
     const { epochs = 1, initialEpoch = 0, verbose = 1, validationFreq = 1 } = this.#options;
     const stream = this.#options.stream ?? defaultStream();
-    const bar = progress({ stream, verbose, epochs, steps });
+    const reporter = verbose === 1 && stream.isTTY === true ? (await import("../bar.ts")).bar : progress;
+    const bar = reporter({ stream, verbose, epochs, steps });
     const { optimizer } = this.#handle;
     try {
       // A training that failed may have left averages in the weights.

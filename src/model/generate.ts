@@ -1,7 +1,7 @@
 /**
  * @file Text, token by token, of models that map tokens [batch, time] to logits [batch, time, vocabulary] and attend causally. Keys and
- * values of tokens that were read are kept in caches of a fixed capacity, so that a token costs one run of one program whatever came before
- * it: nothing is compiled, allocated or copied for it.
+ * values of tokens that were read are kept in caches of a fixed capacity, so that a token, or several, cost one run of one program whatever
+ * came before them: nothing is compiled, allocated or copied for it.
  */
 import type { Backend } from "../backend.ts";
 import { once } from "../cache.ts";
@@ -75,6 +75,7 @@ async function tryApart(who: string, model: AnyModel, backend: Backend, vocabula
 }
 
 async function decoderOf(who: string, model: AnyModel, batch: number, capacity: number): Promise<Decoder> {
+  model.checkThere(who);
   if (model.inputShapes === null) model.build([[null]]);
   await model.follow();
   const backend = model.backend as Backend;
@@ -112,7 +113,15 @@ export async function generator<O extends Outputs>(model: InferenceModel<O>, opt
   checkModel("generator", model);
   checkCount("generator", "capacity", capacity);
   checkCount("generator", "batch", batch);
-  return new Session(await decoderOf("generator", model as unknown as AnyModel, batch, capacity));
+  const of = model as unknown as AnyModel;
+  of.checkThere("generator");
+  if (of.inputShapes === null) of.build([[null]]);
+  const most = mostTokens(of);
+  if (capacity > most)
+    throw new ArgumentError(
+      `generator: a capacity of ${capacity} is more than the ${most} positions of model "${model.name}"; give at most capacity: ${most}`,
+    );
+  return new Session(await decoderOf("generator", of, batch, capacity));
 }
 
 /**
@@ -147,8 +156,14 @@ export async function* generate<O extends Outputs>(
   const prompts = isPrompts(prompt) ? prompt : [prompt];
   const longest = Math.max(...prompts.map((p) => (isTokens(p) ? p.length : 0)));
   const of = model as unknown as AnyModel;
+  of.checkThere(who);
   if (of.inputShapes === null) of.build([[null]]);
   const most = mostTokens(of);
+  if (longest > most)
+    throw new ArgumentError(
+      `${who}: a prompt of ${longest} tokens is longer than the ${most} positions of model "${model.name}"; give the end of it, as ` +
+        `prompt.slice(-${Math.ceil(most / 2)}), which leaves room for what is written`,
+    );
   const wanted = longest + (maxTokens ?? MOST_TOKENS) - 1;
   const capacity = Math.min(Math.ceil(Math.max(wanted, 1) / ROOM) * ROOM, most);
   if (maxTokens !== null && wanted > capacity) {

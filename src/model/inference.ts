@@ -451,9 +451,14 @@ export class InferenceModel<O extends Outputs = Tensor> {
     this.build(known.map((own, i) => own.map((d, k) => (d === shapes[i][k] ? d : null))));
   }
 
+  /** @internal @throws LockstepError when it was disposed */
+  checkThere(who: string): void {
+    if (this.#disposed) throw new LockstepError(`${who}: model "${this.name}" was disposed; load or build it again`);
+  }
+
   /** @internal Inputs that fit the model, which is built for them where it has not been. */
   async readInputs(who: string, x: Inputs): Promise<Samples[]> {
-    if (this.#disposed) throw new LockstepError(`${who}: model "${this.name}" was disposed; load or build it again`);
+    this.checkThere(who);
     const inputs = await readInputs(who, x, this.#inputShapes);
     if (this.#inputShapes === null) this.build(inputs.map((t) => t.shape.slice(1)));
     for (const [i, { limit, check }] of this.#checks)

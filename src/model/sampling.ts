@@ -3,9 +3,9 @@
  * the counter-based stream, so that a seed gives the same text on every backend. What decides is read from tensors: other options compile
  * nothing.
  */
-import { checkNumber, checkPositive } from "../check.ts";
+import { checkNumber } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
-import { add, cast, div, equal, greater, greaterEqual, isFinite, log, maximum, mul, where } from "../ops/map.ts";
+import { add, cast, div, equal, greater, greaterEqual, isFinite, log, maximum, mul, sub, where } from "../ops/map.ts";
 import { expandDims, iota, reshape, slice } from "../ops/move.ts";
 import { randomCategorical } from "../ops/random.ts";
 import { argMax, max } from "../ops/reduce.ts";
@@ -21,7 +21,10 @@ export interface SamplingOptions {
    * 2019, arXiv 1909.05858). Above 1 repeats less. Default 1: no change.
    */
   readonly repetitionPenalty?: number;
-  /** Logits are divided by it: below 1 likely tokens become likelier. 0 takes the likeliest, the first of equals. Default 1. */
+  /**
+   * Logits are divided by it: below 1 likely tokens become likelier. 0, or what is no normal number of f32, takes the likeliest, the first
+   * of equals. Default 1.
+   */
   readonly temperature?: number;
   /** Only so many of the likeliest are drawn from, and what is as likely as the last of them. Default null: all. */
   readonly topK?: number | null;
@@ -36,11 +39,14 @@ const SAMPLING = 2;
 /** The word of the key that counts draws. */
 const DRAWS = 2;
 
+/** Logits are divided by it: what is smaller would make infinity of them. */
+const LEAST_PENALTY = 1e-6;
+
 export const SAMPLING_DEFAULTS: Required<SamplingOptions> = { repetitionPenalty: 1, temperature: 1, topK: null, topP: null, minP: 0 };
 
 /** @throws ArgumentError for numbers that cannot be */
 export function checkSampling(who: string, { repetitionPenalty, temperature, topK, topP, minP }: Required<SamplingOptions>): void {
-  checkPositive(who, "repetitionPenalty", repetitionPenalty);
+  checkNumber(who, "repetitionPenalty", repetitionPenalty, LEAST_PENALTY);
   checkNumber(who, "temperature", temperature, 0);
   if (topK !== null && !(Number.isSafeInteger(topK) && topK >= 1))
     throw new ArgumentError(`${who}: topK must be an integer >= 1 or null, got ${String(topK)}`);
@@ -48,9 +54,18 @@ export function checkSampling(who: string, { repetitionPenalty, temperature, top
   checkNumber(who, "minP", minP, 0, 1);
 }
 
+/** Below this f32 has fewer digits, and GPUs may take what there is for 0. */
+const LEAST_NORMAL = 2 ** -126;
+
 /** The options as one tensor, f32 [5]. What is off is a mass that is never reached. */
 export const optionsTensor = ({ repetitionPenalty, temperature, topK, topP, minP }: Required<SamplingOptions>): Float32Array =>
-  Float32Array.of(repetitionPenalty, temperature, topK ?? Infinity, topP === null || topP === 1 ? Infinity : topP, minP);
+  Float32Array.of(
+    repetitionPenalty,
+    temperature < LEAST_NORMAL ? 0 : temperature,
+    topK ?? Infinity,
+    topP === null || topP === 1 ? Infinity : topP,
+    minP,
+  );
 
 /** u32[4], of which a word counts the draws. */
 export const keyOf = (seed: number, draws = 0): Uint32Array => Uint32Array.of(...seedWords(seed), draws, SAMPLING);
@@ -67,13 +82,14 @@ export function sampled(logits: Tensor, seen: Tensor, options: Tensor, key: Tens
   const [penalty, temperature, topK, topP, minP] = Array.from({ length: 5 }, (_, i) => reshape(slice(options, [i], [1]), []));
   const penalized = where(equal(seen, 0), logits, where(greater(logits, 0), div(logits, penalty), mul(logits, penalty)));
   const hot = greater(temperature, 0);
-  const scaled = div(penalized, where(hot, temperature, 1));
-  const top = max(scaled, { axis: -1 });
+  const top = max(penalized, { axis: -1, keepDims: true });
+  // Less the largest, which changes no share, so that none overflows where the temperature is next to nothing.
+  const scaled = div(sub(penalized, top), where(hot, temperature, 1));
   const among = massThreshold(scaled, topK);
   const left = where(greaterEqual(scaled, expandDims(among, 1)), scaled, -Infinity);
   const nucleus = massThreshold(left, topP, { weights: softmax(left) });
-  const least = maximum(maximum(among, nucleus), add(top, log(minP)));
+  const least = maximum(maximum(among, nucleus), log(minP));
   const kept = where(greaterEqual(scaled, expandDims(least, 1)), scaled, -Infinity);
   const drawn = reshape(randomCategorical(key, kept, 1, { stream: 0 }), [batch]);
-  return where(isFinite(top), where(hot, drawn, argMax(penalized)), -1);
+  return where(isFinite(reshape(top, [batch])), where(hot, drawn, argMax(penalized)), -1);
 }

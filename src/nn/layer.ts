@@ -2,7 +2,9 @@
  * @file What a layer is: an object with a `call`, whose weights are made when the shape of its input is first seen.
  * `layer()` makes one from a description; models take plain functions and objects with a `call` as well.
  */
-import { kindOf } from "../check.ts";
+import { checkOptions, kindOf } from "../check.ts";
+import { packedIn } from "../dtype.ts";
+import { checkShape } from "../elements.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
 import { scope } from "../graph.ts";
 import type { Graph } from "../graph.ts";
@@ -49,6 +51,8 @@ export interface WeightOptions {
   /** Default none. */
   readonly regularizer?: Regularizer | null;
 }
+
+const WEIGHT_OPTIONS: readonly (keyof WeightOptions)[] = ["init", "trainable", "regularizer"];
 
 /**
  * A part of a model with weights of its own. Functions such as `dense(10)` make one; `layer()` makes one from a description. Its weights
@@ -190,8 +194,8 @@ export interface LayerDescription {
   /** Its options as plain data, for files. */
   readonly config: Config;
   /**
-   * Makes the weights for an input shape; also the place to check it. `weight(name, shape, options)` returns the new tensor. Behind it come
-   * the shapes of further tensors of the first call.
+   * Makes the weights for an input shape; also the place to check it. `weight(name, shape, { init })` returns the new tensor. Behind it
+   * come the shapes of further tensors of the first call.
    */
   readonly build?: (
     inputShape: Shape,
@@ -288,8 +292,14 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
         }
         if (build && !self.built) {
           own.length = 0;
-          const make: Parameters<typeof build>[1] = (name, shape, { init, trainable = true, regularizer = null }) => {
+          const make: Parameters<typeof build>[1] = (name, shape, options) => {
+            const who = `weight "${name}"`;
             const { checkWeight, weightOf, stack } = context();
+            // A file knows more of it.
+            if (!checkWeight) checkShape(who, shape);
+            const { init, trainable = true, regularizer = null } = checkOptions(who, options, WEIGHT_OPTIONS);
+            if (init === undefined)
+              throw new ArgumentError(`${who}: expected options that say how it begins, such as { init: "glorotUniform" }, got none`);
             const all = stack?.shapeOf(shape) ?? shape;
             checkWeight?.(name, all);
             const ready = weightOf ? readyWeight(name, all, weightOf(self, name, all)) : null;
@@ -298,7 +308,8 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
             const begin = (): Float32Array => firstValues(name, init, shape, new Random(context().seed, context().nextStream()));
             const first = (): Float32Array | null => (checkWeight ? new Float32Array(sizeOf(all)) : (stack?.valuesOf(begin) ?? begin()));
             const tensor = ready ?? new Tensor(all, "f32", null, 0, TRAINING && !weightOf ? first() : null);
-            own.push({ name, tensor, trainable, regularizer });
+            // What is packed never changes.
+            own.push({ name, tensor, trainable: trainable && !packedIn(tensor.storage), regularizer });
             byName[name] = tensor;
             if (TRAINING) owners.set(tensor, self);
             if (stack) stacks.add(tensor);

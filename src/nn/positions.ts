@@ -84,12 +84,12 @@ function anglesOf(positions: number, frequencies: readonly number[]): { readonly
 const tables = new WeakMap<Graph, Map<string, readonly Tensor[]>>();
 
 /** f32 [positions, columns] each; made once for a graph and a key. */
-function tablesOf(key: unknown, positions: number, make: () => readonly ArrayLike<number>[]): readonly Tensor[] {
+function tablesOf(key: unknown, positions: number, columns: number, make: () => readonly ArrayLike<number>[]): readonly Tensor[] {
   const graph = currentGraph();
   const known = (graph && tables.get(graph)) ?? new Map<string, readonly Tensor[]>();
   if (graph !== null) tables.set(graph, known);
   const name = JSON.stringify([key, positions]);
-  const made = known.get(name) ?? make().map((t) => new Tensor([positions, t.length / positions], "f32", null, 0, Float32Array.from(t)));
+  const made = known.get(name) ?? make().map((t) => new Tensor([positions, columns], "f32", null, 0, Float32Array.from(t)));
   known.set(name, made);
   return made;
 }
@@ -186,7 +186,7 @@ export function rotation(who: string, options: Omit<RotaryEmbeddingOptions, "nam
     const [cos, sin] = rowsAt(
       time,
       (positions) =>
-        tablesOf(key, positions, () => {
+        tablesOf(key, positions, dim / 2, () => {
           const scaled = frequenciesOf(maxWavelength, dim, dim / 2).map(
             (f, i) => (frequencyScaling === null ? f : stretched(f, frequencyScaling)) / scalingFactor / (frequencyFactors?.[i] ?? 1),
           );
@@ -247,7 +247,7 @@ export function sinePositionEncoding(options: SinePositionEncodingOptions = {}):
           checkRank(x.shape, "[batch, time, features]", 3);
           const features = lastOf(x.shape);
           const [rows] = rowsAt(x.shape[1], (positions) =>
-            tablesOf(["sine", features, maxWavelength], positions, () => {
+            tablesOf(["sine", features, maxWavelength], positions, features, () => {
               const half = Math.ceil(features / 2);
               const { sin, cos } = anglesOf(positions, frequenciesOf(maxWavelength, features, half));
               const both = (_: unknown, at: number): number => {

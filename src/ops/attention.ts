@@ -151,7 +151,8 @@ function perSequence(what: string, given: TensorLike, b: number): Tensor {
  * h reads key head floor(h / (heads / key heads)) (grouped queries, Ainslie et al. 2023, arXiv 2305.13245). A query that sees no key gives
  * 0. Memory does not grow with the number of scores, and time only with the keys that `causal`, `window` and `lengths` leave: of a cache of
  * keys and values those rows alone are read that a query of the sequence sees by these. What else is in it may be anything, even NaN; but
- * where some queries see a row that others do not, it should be finite: its weight is 0 there, and 0 times NaN may be NaN.
+ * where some queries see a row that others do not, it should be finite: its weight is 0 there, and 0 times NaN may be NaN. Products and
+ * scores beyond the range of f32 are no scores: NaN may be where they count.
  * Vaswani et al. 2017, arXiv 1706.03762; Dao 2023, arXiv 2307.08691.
  * @throws ShapeError for shapes that do not belong together, DTypeError for a mask that is neither bool nor f32 and for an offset or
  * lengths that are not i32, ArgumentError for other options out of range.
@@ -164,7 +165,7 @@ export function attention(q: TensorLike, k: TensorLike, v: TensorLike, options: 
   const { causal = false, window = 0, scale = 1 / Math.sqrt(dim), dropout = 0, offset = tk - tq } = o;
   checkFlag("attention", "causal", causal);
   if (o.window !== undefined) checkCount("attention", "window", window);
-  if (!Number.isFinite(scale)) throw new ArgumentError(`attention: scale must be a finite number, got ${shown(scale)}`);
+  if (!Number.isFinite(Math.fround(scale))) throw new ArgumentError(`attention: scale must be a finite number of f32, got ${shown(scale)}`);
   checkNumber("attention", "dropout", dropout, 0, 1);
   const { mask, maskStrides } = readMask(o.mask ?? null, [b, heads, tq, tk]);
   const fixed = typeof offset === "number";

@@ -5,7 +5,7 @@ import { constantOp, currentGraph, symbolOf, trace } from "../graph.ts";
 import type { Attrs, Graph, Lowered, Op } from "../graph.ts";
 import * as kernels from "../kernels.ts";
 import { withMode } from "../mode.ts";
-import { placeAssigned } from "../plan/assigned.ts";
+import { planBody } from "../plan/body.ts";
 import { copyCall } from "../plan/copy.ts";
 import { base } from "../plan/simplify.ts";
 import { runGraph } from "../run.ts";
@@ -16,17 +16,14 @@ import { scanGradients } from "./scan-grad.ts";
 import { collectedTypes, operandsOf, repeatedBy, Step } from "./step.ts";
 import type { Repeated } from "./step.ts";
 
-/**
- * (what is carried at the beginning, operands...) -> (what is carried in the end, collected...). A null for what is carried stands for a
- * number, in `fills`.
- */
-export const scanOp: Op = {
+/** `scanOp` without a gradient, so that what only decodes does without that. */
+const repeatOp: Op = {
   name: "scan",
   infer: (_inputs, attrs) => {
     const repeated = repeatedBy(attrs);
     return [...repeated.carried.map(({ shape, dtype }) => ({ shape, dtype })), ...collectedTypes(repeated)];
   },
-  vjp: TRAINING ? (context) => scanGradients(repeatedBy(context.attrs), context, addScan) : null,
+  vjp: null,
   lower: ({ inputs, outputs, attrs }): readonly Lowered[] => {
     const repeated = repeatedBy(attrs);
     const { body, length, reverse, carried, collected } = repeated;
@@ -42,18 +39,31 @@ export const scanOp: Op = {
         outputs,
         required: carried.length,
         attrs: { length, reverse, moves: operandsOf(repeated).map(({ moves }) => moves) },
-        body: { graph: body, results: collected.slice(0, outputs.length - carried.length), placing: placeAssigned },
+        body: { graph: body, results: collected.slice(0, outputs.length - carried.length), planBody },
       },
     ];
   },
 };
 
+/**
+ * (what is carried at the beginning, operands...) -> (what is carried in the end, collected...). A null for what is carried stands for a
+ * number, in `fills`.
+ */
+export const scanOp: Op = Object.assign({}, repeatOp, {
+  vjp: TRAINING
+    ? (context) =>
+        scanGradients(repeatedBy(context.attrs), context, (repeated: Repeated, begin: readonly Tensor[]) =>
+          addScan(scanOp, repeated, begin),
+        )
+    : null,
+} satisfies Partial<Op>);
+
 /** Adds a scan to the graph around its body. `begin`: symbols there of what is carried at the beginning. */
-function addScan(repeated: Repeated, begin: readonly Tensor[]): readonly Tensor[] {
+function addScan(op: Op, repeated: Repeated, begin: readonly Tensor[]): readonly Tensor[] {
   const constants = begin.map((t) => (base(t).node?.op === constantOp ? (base(t).node?.attrs.value as number) : null));
   const inputs = [...begin.map((t, i) => (constants[i] === null ? t : null)), ...operandsOf(repeated).map(({ tensor }) => tensor)];
   const attrs = { step: new Step(repeated) as unknown as Attrs, fills: constants.map((value) => value ?? 0) };
-  return repeated.body.outer.add(scanOp, inputs, attrs);
+  return repeated.body.outer.add(op, inputs, attrs);
 }
 
 /** A loop over lists of tensors. */
@@ -79,14 +89,24 @@ export interface Loop {
 }
 
 /** What the last step carries on, and what all steps collect, [length, ...] each; outside of any trace the loop runs at once. */
-export function loop(given: Loop): { carry: readonly Tensor[]; ys: readonly Tensor[] } {
+export const loop = (given: Loop): Looped => looped(scanOp, given);
+
+/** A loop that nobody descends through: gradients of it are an error. */
+export const repeat = (given: Loop): Looped => looped(repeatOp, given);
+
+interface Looped {
+  readonly carry: readonly Tensor[];
+  readonly ys: readonly Tensor[];
+}
+
+function looped(op: Op, given: Loop): Looped {
   const graph = currentGraph();
-  const results = graph === null ? runGraph((own) => traceLoop(own, given)) : traceLoop(graph, given);
+  const results = graph === null ? runGraph((own) => traceLoop(op, own, given)) : traceLoop(op, graph, given);
   return { carry: results.slice(0, given.begin.length), ys: results.slice(given.begin.length) };
 }
 
-function traceLoop(outer: Graph, { begin, xs, length, reverse, remat = false, keys = null, step }: Loop): readonly Tensor[] {
-  const body = new Body(outer);
+function traceLoop(op: Op, outer: Graph, { begin, xs, length, reverse, remat = false, keys = null, step }: Loop): readonly Tensor[] {
+  const body = new Body(outer, length);
   const first = begin.map((t) => symbolOf(outer, t));
   const targets = first.map(({ shape, dtype }) => body.carry(shape, dtype));
   const sliceOf = (whole: Tensor): Tensor => body.slice(symbolOf(outer, whole));
@@ -115,7 +135,7 @@ function traceLoop(outer: Graph, { begin, xs, length, reverse, remat = false, ke
   const held = assigned.map((t) => outer.assigns.get(t) ?? symbolOf(outer, t));
   // One value may be collected twice.
   const collected = [...new Set(ys)];
-  const outputs = addScan({ body, length, reverse, remat, carried, explicit: targets.length, collected }, [...first, ...held]);
+  const outputs = addScan(op, { body, length, reverse, remat, carried, explicit: targets.length, collected }, [...first, ...held]);
   assigned.forEach((t, i) => outer.assigns.set(t, outputs[targets.length + i]));
   const [who] = body.undecided.values();
   if (who !== undefined) for (const t of outputs) outer.undecided.set(t, who);

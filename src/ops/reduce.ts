@@ -92,12 +92,12 @@ export const min = (x: TensorLike, options: ReduceOptions = {}): Tensor => reduc
 /** Product over `axis`. Integers wrap. */
 export const prod = (x: TensorLike, options: ReduceOptions = {}): Tensor => reduce(prodOp, x, options);
 
-function arg(op: Op, x: TensorLike, axis: number): Tensor {
-  const t = asTensor(x, "f32", op.name);
-  return alongAxes(op, t.dtype === "bool" ? cast(t, "i32") : t, normalizeAxis(op.name, axis, t.rank), 1);
+function arg(who: string, op: Op, x: TensorLike, axis: number): Tensor {
+  const t = asTensor(x, "f32", who);
+  return alongAxes(op, t.dtype === "bool" ? cast(t, "i32") : t, normalizeAxis(who, axis, t.rank), 1);
 }
 
 /** Index (i32) of the first largest element along `axis` (default: last). */
-export const argMax = (x: TensorLike, axis = -1): Tensor => arg(argMaxOp, x, axis);
+export const argMax = (x: TensorLike, axis = -1): Tensor => arg("argMax", argMaxOp, x, axis);
 /** Index (i32) of the first smallest element along `axis` (default: last). */
-export const argMin = (x: TensorLike, axis = -1): Tensor => arg(argMinOp, x, axis);
+export const argMin = (x: TensorLike, axis = -1): Tensor => arg("argMin", argMinOp, x, axis);

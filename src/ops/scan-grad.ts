@@ -187,7 +187,7 @@ export function scanGradients(
     return node.outputs[count + step.collected.indexOf(symbol)];
   };
 
-  const next = new Body(outer);
+  const next = new Body(outer, length);
   const collected: Tensor[] = [];
   const made = new Map<Tensor, Tensor>();
   const gradients = new Map<number, { readonly target: Tensor; readonly symbol: Tensor }>();

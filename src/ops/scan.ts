@@ -83,7 +83,7 @@ function lengthOf(xs: readonly Tensor[], given: number | undefined): number {
  * @example const [total, sums] = scan((sum, x) => { const next = add(sum, x); return [next, next]; }, zeros([]), xs);
  * @throws ArgumentError, ShapeError, DTypeError where xs have different lengths, and for steps that do not carry on what they were given
  */
-export function scan<C extends ScanTree, X extends ScanTree, Y extends ScanTree>(
+export function scan<const C extends ScanTree, X extends ScanTree, Y extends ScanTree>(
   step: (carry: C, x: X) => readonly [C, Y],
   init: C,
   xs: X,

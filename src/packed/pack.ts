@@ -69,6 +69,11 @@ export class Packer {
   readonly #block = block();
   readonly #done: Uint8Array;
 
+  /** Bytes of `rows` rows of `k` elements. */
+  static bytes(format: PackedFormat, rows: number, k: number): number {
+    return layoutOf(format, rows, k).bytes;
+  }
+
   /** @throws ArgumentError for an unknown format, or a `k` of no whole blocks of 32 where it has blocks */
   constructor(format: PackedFormat, rows: number, k: number, who = "Packer") {
     checkFormat(who, format);

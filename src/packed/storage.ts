@@ -1,14 +1,10 @@
 /** @file The storage of a packed matrix: its layout, and the kernels that read it. */
 import type { PackedStorage } from "../dtype.ts";
-import type { Kernel } from "../kernel.ts";
+import { packedMatmul, packedRows, unpack as unpackAll } from "../kernels.ts";
 import { BLOCK, byteOf, fromBfloat, fromHalf, isHalves, isUpper, layoutOf, unitOf, GROUP } from "./layout.ts";
 import type { PackedFormat } from "./layout.ts";
 
-const KERNELS: { readonly matmul: Kernel; readonly gather: Kernel; readonly unpack: Kernel } = {
-  matmul: { name: "packedMatmul" },
-  gather: { name: "packedRows" },
-  unpack: { name: "unpack" },
-};
+const KERNELS = { matmul: packedMatmul, gather: packedRows, unpack: unpackAll };
 
 /** How a tensor [rows, k], or transposed [k, rows], is stored in `format`. */
 export function packedStorage(format: PackedFormat, rows: number, k: number, transposed: boolean): PackedStorage {

@@ -1,11 +1,12 @@
 /** @file Graph to Plan: live nodes, fusion, places for results and assigned tensors, memory for the rest. */
 import { assert } from "../assert.ts";
-import { bytesOf, ELEMENT_BYTES } from "../dtype.ts";
+import { bytesOf } from "../dtype.ts";
 import type { Storage } from "../dtype.ts";
 import type { Graph } from "../graph.ts";
 import { Tensor } from "../tensor.ts";
 import { TRAINING } from "../training.ts";
 import { copied, isLeaf, placeAssigned, standIn } from "./assigned.ts";
+import type { planBody } from "./body.ts";
 import { fuse } from "./fuse.ts";
 import type { PlanLimits, UnplacedCall } from "./limits.ts";
 import { placeTemporaries } from "./memory.ts";
@@ -26,7 +27,9 @@ export function buildPlan(
   const captures = [...graph.captures.values()];
   const roots = [...results, ...graph.assigns.values()];
   const nodes = liveNodes(graph, roots);
-  const calls = fuse(nodes, roots, limits).map((call) => withBody(call, limits));
+  const calls = fuse(nodes, roots, limits).map((call) =>
+    call.body ? (call.body.planBody as typeof planBody)(call, limits, buildPlan) : call,
+  );
 
   const fixed = new Map<Tensor, Place>();
   const place = (index: number): Place => ({ space: "binding", index, offset: 0 });
@@ -95,23 +98,4 @@ export function buildPlan(
     calls: placed,
     kernels: Object.assign({}, ...ordered.map(({ kernel, body }) => ({ ...body?.plan?.kernels, [kernel.name]: kernel }))),
   };
-}
-
-/**
- * A call that repeats a graph of its own, with that planned: outputs that nobody reads are no results of it, and its temporaries are
- * outputs of the call, behind the others, which live as long as it runs.
- */
-function withBody(call: UnplacedCall, limits: PlanLimits): UnplacedCall {
-  const { body, outputs } = call;
-  if (body === undefined) return call;
-  const carried = outputs.length - body.results.length;
-  const plan = buildPlan(
-    body.graph as Graph,
-    body.results.filter((_, i) => outputs[carried + i] !== null),
-    // What is read again at another step is no temporary, and the rest is small.
-    { ...limits, halves: undefined },
-    body.placing as typeof placeAssigned,
-  );
-  const slots = plan.slots.map((bytes) => new Tensor([Math.ceil(bytes / ELEMENT_BYTES)], "f32", null, 0, null));
-  return { ...call, outputs: [...outputs.filter((t) => t !== null), ...slots], body: { ...body, plan } };
 }

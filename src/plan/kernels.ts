@@ -210,8 +210,8 @@ export interface GatherAttrs {
 /**
  * Kernels that read a packed matrix (docs/packed.md): `rows` stored rows of `k` elements.
  *
- * `packedMatmul(a[m,k], b packed [n,k], bias[n]?) -> y[m,n]`: activation(a b^T + bias). Numbers of a may be rounded to 16 bits, or 7, of the
- * greatest of each 32; a row with NaN or infinity gives what is not finite.
+ * `packedMatmul(a[m,k], b packed [n,k], bias[n]?) -> y[m,n]`: activation(a b^T + bias). Numbers of a may be rounded to 16 bits, or to 7, of
+ * the greatest of each 32; a row with NaN or infinity gives what is not finite.
  * `packedRows(x packed [rows,k], index[count] i32) -> y[count,k]`: rows as f32, the index clamped.
  * `unpack(x packed) -> y`: all as f32, [rows, k], or transposed [k, rows].
  */

@@ -104,13 +104,14 @@ async function remember(store: Store, known: Info | null, next: Info): Promise<v
 const ABSENT = /HTTP status (403|404|410)/;
 
 /** The file at an address, by way of the cache. */
-export async function cached(address: string, { signal, cache }: Reading): Promise<Ranges> {
-  if (cache === false) return rangesOf(address, address, signal);
+export async function cached(address: string, reading: Reading): Promise<Ranges> {
+  const { signal, cache } = reading;
+  if (cache === false) return rangesOf(address, address, reading);
   const store = await storeFor(address, cache);
   const known = await knownInfo(store);
   let fresh: Ranges | null = null;
   try {
-    fresh = await rangesOf(address, address, signal);
+    fresh = await rangesOf(address, address, reading);
   } catch (error) {
     stopIfAborted(signal);
     const absent = error instanceof FileError && ABSENT.test(error.message);
@@ -125,7 +126,7 @@ export async function cached(address: string, { signal, cache }: Reading): Promi
     const [from, to] = [p * PAGE_BYTES, Math.min(info.size, (p + 1) * PAGE_BYTES)];
     const kept = await store.get(`page${p}`);
     if (kept !== null && kept.length === to - from) return kept;
-    const source = fresh ?? (await rangesOf(address, address, signal));
+    const source = fresh ?? (await rangesOf(address, address, reading));
     const bytes = to <= source.begin.length ? source.begin.subarray(from, to) : await source.read(from, to);
     stopIfAborted(signal);
     await store.put(`page${p}`, bytes);

@@ -20,7 +20,7 @@ export class Config {
 
   /** Whether the field is there, and not null. */
   has(name: string): boolean {
-    return Object.hasOwn(this.values, name) && this.values[name] !== null;
+    return Object.hasOwn(this.values, name) && this.values[name] !== null && this.values[name] !== undefined;
   }
 
   fault(name: string, expected: string): FileError {

@@ -5,7 +5,7 @@
 import { add, dense, embedding, geglu, groupedQueryAttention, model, rmsNorm, swiglu } from "../index.ts";
 import type { Layer, Tensor } from "../index.ts";
 import type { Config } from "./config.ts";
-import { fromTable, layersIn, linear, same, vector } from "./design.ts";
+import { fromTable, layersIn, linear, same, table, vector } from "./design.ts";
 import type { Architecture, Design, Sources } from "./design.ts";
 import { rotaryOf } from "./rope.ts";
 
@@ -44,7 +44,7 @@ const BLOCKS: { readonly [activation: string]: (dim: number, options: { name: st
 };
 
 const SOURCES: Sources = {
-  embeddings: (layer, shape) => same(`${layer}.weight`, shape),
+  embeddings: (layer, shape) => table(`${layer}.weight`, shape),
   scale: (layer, shape) => same(`${layer}.weight`, shape),
   kernel: (layer, shape) => linear(`${layer}.weight`, shape),
   queryKernel: (layer, shape) => linear(`${layer}.q_proj.weight`, shape),

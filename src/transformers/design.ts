@@ -11,10 +11,23 @@ export interface Source {
   readonly shape: Shape;
   /** Its rows are outputs, as in PyTorch's linear layers; the weight is its transpose. */
   readonly transposed?: boolean;
+  /**
+   * Products read it, so that it may be packed: as a kernel [...inputs, ...outputs], which sums over inputs, or as rows [tokens, features]
+   * of embeddings, each of which is read whole.
+   */
+  readonly matrix?: "kernel" | "rows";
   /** Only these columns, [begin, end), are the weight. */
   readonly columns?: readonly [number, number];
   /** The weight has its dimensions in this order. */
   readonly axes?: readonly number[];
+}
+
+/** A weight of the model: what it needs, and where that is. */
+export interface Wanted {
+  /** Unique. */
+  readonly key: string;
+  readonly shape: Shape;
+  readonly source: Source;
 }
 
 /** A linear layer's kernel [...inputs, ...outputs] from [outputs, inputs]; `inputs` of its dimensions are of the input. */
@@ -22,7 +35,14 @@ export const linear = (name: string, shape: Shape, inputs = 1): Source => ({
   name,
   shape: [sizeOf(shape.slice(inputs)), sizeOf(shape.slice(0, inputs))],
   transposed: true,
+  matrix: "kernel",
 });
+
+/** A kernel [inputs, outputs] that a checkpoint has as it is. */
+export const kernel = (name: string, shape: Shape): Source => ({ name, shape, matrix: "kernel" });
+
+/** Embeddings of tokens [tokens, features]. */
+export const table = (name: string, shape: Shape): Source => ({ name, shape, matrix: "rows" });
 
 /** A weight that a checkpoint has as it is, in one dimension where it has several here. */
 export const vector = (name: string, shape: Shape): Source => ({ name, shape: [sizeOf(shape)] });

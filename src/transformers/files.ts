@@ -89,13 +89,16 @@ const inMap = (files: ReadonlyMap<string, ModelSource | RangeSource>, reading: R
     "files",
     async (name) => {
       const file = files.get(name);
-      return file === undefined ? null : rangesOf(name, file, reading.signal);
+      return file === undefined ? null : rangesOf(name, file, reading);
     },
     reading,
   );
 
-/** Names of what was picked or dropped may begin with the folder's. */
-const baseName = (name: string): string => name.slice(name.lastIndexOf("/") + 1);
+/** What names begin with: those of files that were picked or dropped may have their folder's in front. Null: no config.json. */
+function rootOf(names: readonly string[]): string | null {
+  const [config] = names.filter((name) => /(^|\/)config\.json$/.test(name)).sort((a, b) => a.length - b.length);
+  return config === undefined ? null : config.slice(0, -"config.json".length);
+}
 
 /** Whether a name is that of a GGUF file. */
 const isGguf = (name: string): boolean => /\.gguf([?#]|$)/i.test(name);
@@ -119,7 +122,7 @@ export async function openSource(source: string | URL | NamedFiles | RangeSource
     const who = String(source);
     const path = pathOf(who);
     const atAddress = (address: string): Promise<Ranges> => cached(address, reading);
-    if (isGguf(who)) return { file: paged(await (path === null ? atAddress(who) : rangesOf(who, who, reading.signal)), reading.signal) };
+    if (isGguf(who)) return { file: paged(await (path === null ? atAddress(who) : rangesOf(who, who, reading)), reading.signal) };
     if (path === null) {
       const base = who.endsWith("/") ? who : `${who}/`;
       return { folder: folderOf(who, (name) => ifThere(() => atAddress(base + name)), reading) };
@@ -130,17 +133,19 @@ export async function openSource(source: string | URL | NamedFiles | RangeSource
     const find = async (name: string): Promise<Ranges | null> => {
       const place = `${base}/${name}`;
       const at = /^file:/i.test(place) ? new URL(place) : place;
-      return (await fileState(at).catch(() => null)) === null ? null : rangesOf(place, at, reading.signal);
+      return (await fileState(at).catch(() => null)) === null ? null : rangesOf(place, at, reading);
     };
     return { folder: folderOf(who, find, reading) };
   }
   if (source === null || typeof source !== "object")
     throw new ArgumentError(`${what}: expected a folder's path, an address, files by name or a GGUF file, got ${cut(String(source))}`);
   const files = namedFiles(source);
-  if (files === null) return { file: paged(await rangesOf(what, source as BlobLike, reading.signal), reading.signal) };
-  const byName = new Map([...files].map(([name, file]) => [baseName(name), file]));
-  const gguf = [...byName].find(([name]) => isGguf(name));
-  if (gguf !== undefined && !byName.has("config.json"))
-    return { file: paged(await rangesOf(gguf[0], gguf[1], reading.signal), reading.signal) };
+  if (files === null) return { file: paged(await rangesOf(what, source as BlobLike, reading), reading.signal) };
+  const gguf = [...files].find(([name]) => isGguf(name));
+  const root = rootOf([...files.keys()]);
+  if (gguf !== undefined && root === null) return { file: paged(await rangesOf(gguf[0], gguf[1], reading), reading.signal) };
+  const byName = new Map(
+    [...files].flatMap(([name, file]) => (name.startsWith(root ?? "") ? [[name.slice((root ?? "").length), file]] : [])),
+  );
   return { folder: inMap(byName, reading) };
 }

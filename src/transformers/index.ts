@@ -4,7 +4,7 @@
  */
 export { loadPretrained } from "./load.ts";
 export type { LoadPretrainedOptions, LoadProgress, PretrainedSource } from "./load.ts";
-export type { WeightFormat } from "./weights.ts";
+export type { WeightFormat } from "./packed.ts";
 export type { BlobLike, NamedFile, NamedFiles } from "./files.ts";
 export type { RangeSource, Signal } from "../io/ranges.ts";
 export type { Task } from "./design.ts";

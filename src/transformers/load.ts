@@ -1,5 +1,7 @@
 /** @file Opening a checkpoint: what it is, whether all of it is there and fits, and then its weights, one tensor after another. */
 import { checkCount, checkOneOf, checkOptions } from "../check.ts";
+import { inOrder } from "../io/in-order.ts";
+import type { Line } from "../io/in-order.ts";
 import { cut, show } from "../io/safetensors.ts";
 import type { RangeSource, Signal } from "../io/ranges.ts";
 import { ArgumentError, BackendError, FileError, LockstepError, resolveBackend } from "../index.ts";
@@ -9,18 +11,20 @@ import { openFolder } from "./checkpoint.ts";
 import type { Checkpoint, StoredTensor } from "./checkpoint.ts";
 import { Config } from "./config.ts";
 import { TASKS } from "./design.ts";
-import type { Architecture, Design, Task } from "./design.ts";
+import type { Architecture, Design, Task, Wanted } from "./design.ts";
 import { Encoder } from "./encoder.ts";
 import type { Pooling } from "./encoder.ts";
 import { openSource } from "./files.ts";
-import type { BlobLike, Folder, NamedFiles } from "./files.ts";
+import type { BlobLike, Folder, NamedFiles, Opened } from "./files.ts";
 import { ImageClassifier } from "./image-classifier.ts";
 import { LanguageModel } from "./language-model.ts";
 import { stopIfAborted } from "./pages.ts";
+import type { Reading } from "./pages.ts";
 import { tokenizerOf } from "./tokenizer.ts";
 import type { JinjaModule, TokenizersModule } from "./tokenizer.ts";
-import { bytesOfWeight, checkStored, readWeights, WEIGHT_FORMATS } from "./weights.ts";
-import type { Wanted, WeightFormat } from "./weights.ts";
+import { WEIGHT_FORMATS } from "./packed.ts";
+import type { WeightFormat } from "./packed.ts";
+import { bytesOfWeight, checkStored, readWeights } from "./weights.ts";
 
 /** How far a checkpoint has been read. */
 export interface LoadProgress {
@@ -35,7 +39,11 @@ export interface LoadProgress {
 export interface LoadPretrainedOptions {
   /** What the model is expected to be for; another one is refused. TypeScript then knows what comes. Default: whatever it is. */
   readonly task?: Task;
-  /** How weights are kept. Default "f32". */
+  /**
+   * How matrices of weights are kept. Default `"stored"`: as the file has them, in 16, 8 or 4 bits where they are so there. `"f32"`,
+   * `"f16"`, `"bf16"`, `"q8"`, `"q4"`, `"q4m"`: all in this format (rows of no whole blocks of 32 in 16 bits); see docs/packed.md. Only f32
+   * can be trained.
+   */
   readonly weights?: WeightFormat;
   /** Where the model runs. Default: the backend opened last. */
   readonly backend?: BackendName | Backend;
@@ -176,11 +184,11 @@ function checkRoom(
   let sum = 0;
   const { maxBytes, hostMemory } = backend.limits;
   for (const [stored, { wanted }] of all) {
-    for (const { shape, source } of wanted) {
-      const bytes = bytesOfWeight(shape, stored, format);
+    for (const w of wanted) {
+      const bytes = bytesOfWeight(w, stored, format);
       if (bytes > maxBytes)
         throw new BackendError(
-          `${who}: "${cut(source.name)}" takes ${bytes} bytes in ${format}, the backend ${backend.name} has at most ${maxBytes} for one`,
+          `${who}: "${cut(w.source.name)}" takes ${bytes} bytes in ${format}, the backend ${backend.name} has at most ${maxBytes} for one`,
         );
       sum += bytes;
     }
@@ -191,7 +199,7 @@ function checkRoom(
 
 /** Reads weights in the order in which files hold them, and builds the model of them. */
 async function built(checkpoint: Checkpoint, design: Design, backend: Backend, o: LoadPretrainedOptions): Promise<Model<Outputs>> {
-  const format = o.weights ?? "f32";
+  const format = o.weights ?? "stored";
   const groups = matched(checkpoint, design);
   checkRoom(cut(checkpoint.who, 120), backend, format, groups);
   const order = [...groups].sort(([{ place: a }], [{ place: b }]) => (a.file < b.file ? -1 : a.file > b.file ? 1 : a.offset - b.offset));
@@ -296,8 +304,31 @@ export async function loadPretrained(
   options: LoadPretrainedOptions = {},
 ): Promise<LanguageModel | Encoder | ImageClassifier> {
   const o = checkGiven(options);
-  stopIfAborted(o.signal);
-  const opened = await openSource(source, { signal: o.signal, cache: o.cache ?? false });
+  try {
+    stopIfAborted(o.signal);
+    return await opened(source, o);
+  } catch (error) {
+    // What was under way then fails in its own way.
+    stopIfAborted(o.signal);
+    throw error;
+  }
+}
+
+async function opened(source: PretrainedSource, o: LoadPretrainedOptions): Promise<LanguageModel | Encoder | ImageClassifier> {
+  const line: Line = { current: null };
+  const reading: Reading = {
+    signal: o.signal,
+    cache: o.cache ?? false,
+    whole: (who, response, first) => inOrder(who, response, first, line, o.signal),
+  };
+  try {
+    return await read(await openSource(source, reading), o);
+  } finally {
+    line.current?.close();
+  }
+}
+
+async function read(opened: Opened, o: LoadPretrainedOptions): Promise<LanguageModel | Encoder | ImageClassifier> {
   const folder = "folder" in opened ? opened.folder : null;
   const checkpoint = folder !== null ? await openFolder(folder) : await openGgufFile(opened as { readonly file: RangeSource });
   const { config, tensors, scaling } = checkpoint;

@@ -1,10 +1,11 @@
 /** @file Files in pages: neighbouring tensors come with one request, and what is held of a file is one page. */
-import type { RangeSource, Ranges, Signal } from "../io/ranges.ts";
+import type { NetworkOptions, RangeSource, Ranges, Signal } from "../io/ranges.ts";
 import { FileError } from "../index.ts";
 
 /** How files are read. */
 export interface Reading {
   readonly signal: Signal | undefined;
+  readonly whole: NetworkOptions["whole"];
   /** A folder for copies of what comes over the network, true for the default one, false for none. */
   readonly cache: boolean | string;
 }
@@ -25,18 +26,27 @@ export function paged({ who, size, begin, read }: Ranges, signal: Signal | undef
   if (size === null) throw new FileError(`cannot read "${who}": the server does not say how large it is`);
   // All of it is there.
   if (begin.length === size) return { name: who, size, read: (from, to) => begin.subarray(from, to) };
-  let memory = new Uint8Array(pageBytes(size));
+  let memory: Uint8Array = new Uint8Array(pageBytes(size));
   let last: { readonly from: number; readonly bytes: Uint8Array } = { from: 0, bytes: begin };
+  /** Reads a page from `from` on. What of the last one it begins with is not read again: answers that come in order cannot go back. */
+  const turn = async (from: number, to: number): Promise<void> => {
+    const known = from >= last.from ? last.bytes.subarray(from - last.from) : last.bytes.subarray(0, 0);
+    const next = to - from > memory.length ? new Uint8Array(to - from) : memory;
+    next.set(known);
+    last = { from, bytes: next.subarray(0, 0) };
+    memory = next;
+    const end = Math.min(size, from + next.length);
+    const rest = next.subarray(known.length, end - from);
+    const bytes = await read(from + known.length, end, rest);
+    if (bytes.buffer !== rest.buffer || bytes.byteOffset !== rest.byteOffset) rest.set(bytes);
+    last = { from, bytes: next.subarray(0, end - from) };
+  };
   return {
     name: who,
     size,
     async read(from, to) {
       stopIfAborted(signal);
-      if (from < last.from || to > last.from + last.bytes.length) {
-        if (to - from > memory.length) memory = new Uint8Array(to - from);
-        last = { from, bytes: new Uint8Array(0) };
-        last = { from, bytes: await read(from, Math.min(size, from + memory.length), memory) };
-      }
+      if (from < last.from || to > last.from + last.bytes.length) await turn(from, to);
       return last.bytes.subarray(from - last.from, to - last.from);
     },
   };

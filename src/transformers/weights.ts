@@ -3,23 +3,14 @@
  * each of which goes to the backend before the next is read, so that the host holds pieces alone.
  */
 import { cut, show } from "../io/safetensors.ts";
-import { emptyOn, FileError } from "../index.ts";
+import { emptyOn, FileError, Packer } from "../index.ts";
 import type { Backend, Shape, Tensor } from "../index.ts";
 import { sameShape, showShape, sizeOf } from "../shape.ts";
 import type { StoredTensor } from "./checkpoint.ts";
-import type { Source } from "./design.ts";
-
-/** How weights are kept. */
-export type WeightFormat = "f32";
-export const WEIGHT_FORMATS: readonly WeightFormat[] = ["f32"];
-
-/** A weight of the model: what it needs, and where that is. */
-export interface Wanted {
-  /** Unique. */
-  readonly key: string;
-  readonly shape: Shape;
-  readonly source: Source;
-}
+import type { Wanted } from "./design.ts";
+import { formatOf, PackedSink, rowsOf } from "./packed.ts";
+import type { WeightFormat } from "./packed.ts";
+import { PARTS, VALUES } from "./scratch.ts";
 
 /** dtypes that become f32. */
 const READABLE: ReadonlySet<string> = new Set(["F32", "F16", "BF16", "F64", "Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q5_K", "Q6_K"]);
@@ -33,26 +24,20 @@ export function checkStored(who: string, stored: StoredTensor, { source }: Wante
 }
 
 /** Bytes that a weight takes. */
-export const bytesOfWeight = (shape: Shape, _stored: StoredTensor, _format: WeightFormat): number => 4 * sizeOf(shape);
+export function bytesOfWeight(wanted: Wanted, stored: StoredTensor, format: WeightFormat): number {
+  const packed = formatOf(wanted, stored, format);
+  const matrix = rowsOf(wanted);
+  return packed === null || matrix === null ? 4 * sizeOf(wanted.shape) : Packer.bytes(packed, matrix.rows, matrix.k);
+}
 
 /** Takes a tensor's rows in order, and gives the weight. */
 interface Sink {
   put(first: number, count: number, bytes: Uint8Array): void;
+  /** Asked for once, when all rows have been put. */
   readonly tensor: Tensor;
+  /** Gives back what it holds where not all rows come. */
+  dispose?(): void;
 }
-
-/** Memory for pieces, used again for every one: as much would be left for the collector otherwise as is loaded. */
-class Scratch {
-  #memory = new Float32Array(0);
-
-  /** `size` elements, good until the next call. */
-  take(size: number): Float32Array {
-    if (this.#memory.length < size) this.#memory = new Float32Array(size);
-    return this.#memory.subarray(0, size);
-  }
-}
-
-const [VALUES, PARTS] = [new Scratch(), new Scratch()];
 
 /** [rows, columns] of floats with their columns as rows, in `out`. */
 function transpose(values: Float32Array, rows: number, columns: number, out: Float32Array): void {
@@ -84,6 +69,7 @@ async function floatSink(backend: Backend, { shape, source }: Wanted, stored: St
   const whole = source.axes ? new Float32Array(sizeOf(shape)) : null;
   return {
     tensor,
+    dispose: () => tensor.dispose(),
     put(first, count, bytes) {
       const values = VALUES.take(count * columns);
       stored.floats(bytes, values);
@@ -105,9 +91,11 @@ async function floatSink(backend: Backend, { shape, source }: Wanted, stored: St
   };
 }
 
-/** A place for a weight in `format`. Weights in few bits have their places here. */
-const sinkFor = (backend: Backend, wanted: Wanted, stored: StoredTensor, _format: WeightFormat): Promise<Sink> =>
-  floatSink(backend, wanted, stored);
+/** A place for a weight in `format`. */
+async function sinkFor(backend: Backend, wanted: Wanted, stored: StoredTensor, format: WeightFormat): Promise<Sink> {
+  const packed = formatOf(wanted, stored, format);
+  return packed === null ? floatSink(backend, wanted, stored) : new PackedSink(backend, wanted, stored, packed);
+}
 
 /** Bytes of a piece: pages and what they become should stay far below what is loaded in all. */
 const pieceBytes = (all: number): number => Math.min(2 ** 22, Math.max(2 ** 14, all / 64));
@@ -137,7 +125,7 @@ export async function readWeights(
     }
     return sinks.map(({ tensor }) => tensor);
   } catch (error) {
-    for (const { tensor } of sinks) tensor.dispose();
+    for (const sink of sinks) sink.dispose?.();
     throw error;
   }
 }

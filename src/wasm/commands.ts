@@ -18,7 +18,7 @@ import { map } from "./encode/map.ts";
 import { fill } from "./encode/move.ts";
 import type { WasmKernel } from "./kernel.ts";
 import { PART_SHIFT } from "./opcodes.ts";
-import type { Command, CommandWriter, Loop, LoopSupport, Patch, Ref, Word, WordWriter } from "./writer.ts";
+import type { Command, CommandWriter, Loop, Patch, Ref, Walk, Word, WordWriter } from "./writer.ts";
 
 /** Set in a command's first word where all threads must have finished what came before. */
 export const BARRIER = 1 << 16;
@@ -42,8 +42,8 @@ export interface CommandList {
   readonly barriers: number;
   /** Words of the prologue. */
   readonly prologue: number;
-  /** What goes through lists with loops; null where there are none. */
-  readonly loops: LoopSupport | null;
+  /** Goes through lists with loops; null where there are none. */
+  readonly walk: Walk | null;
 }
 
 class Writer implements CommandWriter {
@@ -133,7 +133,7 @@ export function encode(plan: Plan, mostKept = Infinity): Encoded {
     writer.begin();
     encodeCall(call, writer, [writer.commands, writer.prologue]);
     work += workOf(call);
-    if (writer.commands.slice(from).some(severalThreads)) sharedWork += workOf(call);
+    if (writer.commands.slice(from).some((c) => c.pieces > 1)) sharedWork += workOf(call);
   }
   const { commands, prologue, kept, sharedBytes } = writer;
   return {
@@ -145,8 +145,6 @@ export function encode(plan: Plan, mostKept = Infinity): Encoded {
     sharedWork,
   };
 }
-
-const severalThreads = ({ pieces, loop }: Command): boolean => pieces > 1 || (loop !== undefined && loop.commands.some(severalThreads));
 
 /** Writes the commands of a call into `out`, which appends them to `lists`. */
 export function encodeCall(call: Call, out: CommandWriter, lists: readonly (readonly Command[])[]): void {
@@ -164,7 +162,7 @@ export function encodeCall(call: Call, out: CommandWriter, lists: readonly (read
 function workOf({ kernel, inputs, outputs, attrs, body }: Call): number {
   const a = attrs as { readonly [name: string]: number };
   if (body !== undefined) return a.length * body.calls.reduce((sum, call) => sum + workOf(call), 0);
-  if (kernel === "matmul") return a.batch * a.m * a.k * a.n;
+  if (kernel === "matmul" || kernel === "packedMatmul") return (a.batch ?? 1) * a.m * a.k * a.n;
   if (kernel.startsWith("conv2d")) return (a.n * a.p * a.q * a.r * a.s * a.c * a.f) / a.groups;
   const elements = [...inputs, ...outputs].reduce((n, o) => n + (o === null ? 0 : sizeOf(o.shape)), 0);
   // Recurrent kernels: each step multiplies the state by the weights.
@@ -258,7 +256,7 @@ export function link(
   slots: readonly number[],
   scratch: number,
 ): CommandList {
-  const loops = commands.find(({ loop }) => loop !== undefined)?.loop?.support ?? null;
+  const loops = commands.find(({ loop }) => loop !== undefined)?.loop?.support;
   const linker = new (loops?.Linker ?? Linker)(bindings, slots, scratch);
   let main = 0;
   for (const [i, c] of commands.entries()) {
@@ -266,16 +264,18 @@ export function link(
     linker.command(c);
   }
   const { words, patches, barriers } = linker;
-  return { words: Uint32Array.from(words), patches, commands: commands.length, barriers, prologue: main, loops };
+  return { words: Uint32Array.from(words), patches, commands: commands.length, barriers, prologue: main, walk: loops?.walk ?? null };
+}
+
+/** The commands of a list that repeats none. */
+export function* walk(words: () => Uint32Array, list: number, end: number): Iterable<number> {
+  for (let at = list; at < end; at += words()[(at >>> 2) + 1] << 2) yield at;
 }
 
 /**
  * After an aborted run: threads count in the headers of commands (word 3) the pieces that have been taken, and the run did not come to
  * setting that back.
  */
-export function forgetTaken(words: Uint32Array, list: number, end: number, loops: LoopSupport | null): void {
-  for (let at = list >>> 2; at < end >>> 2; at += words[at + 1]) {
-    words[at + 3] = 0;
-    if (loops?.isLoop(words[at])) forgetTaken(words, ...loops.bodyOf(words, at * 4), loops);
-  }
+export function forgetTaken(words: Uint32Array, commands: Iterable<number>): void {
+  for (const at of commands) words[(at >>> 2) + 3] = 0;
 }

@@ -7,7 +7,7 @@ import { slotBytes } from "../plan/plan.ts";
 import { bringHome } from "../tensor.ts";
 import { Allocator } from "./allocator.ts";
 import type { WasmBuffer } from "./allocator.ts";
-import { encode, forgetTaken, kernelOf, link } from "./commands.ts";
+import { encode, forgetTaken, kernelOf, link, walk } from "./commands.ts";
 import type { KernelInstance } from "./instance.ts";
 import type { Kernels } from "./load.ts";
 import { SCRATCH_BYTES } from "./opcodes.ts";
@@ -17,6 +17,7 @@ import type { Prepared } from "./prepared.ts";
 import { WasmProgram } from "./program.ts";
 import { Queue } from "./queue.ts";
 import type { Arrangement, WorkerSource } from "./threads.ts";
+import type { Walk } from "./writer.ts";
 
 /** What a WASM backend has beyond `Backend`. */
 export interface WasmBackend extends Backend {
@@ -69,6 +70,8 @@ export class LinearBackend implements WasmBackend {
   #problem: string | null;
   /** Where the calling thread does not wait in `run`. */
   readonly #queue: Queue | null;
+  /** Goes through lists; that of loops once there are some. */
+  #walk: Walk = walk;
   #bytes: Uint8Array;
   #words: Uint32Array;
   #closed = false;
@@ -95,14 +98,16 @@ export class LinearBackend implements WasmBackend {
     this.#poolOptions = workers > 0 ? { threads, workers, modules: kernels.modules, memory, source, alloc } : null;
     this.#bytes = new Uint8Array(memory.buffer);
     this.#words = new Uint32Array(memory.buffer);
+    const words = (): Uint32Array => {
+      this.#views();
+      return this.#words;
+    };
     this.#queue = !queued
       ? null
       : new Queue({
           bytes: () => this.#views(),
-          words: () => {
-            this.#views();
-            return this.#words;
-          },
+          words,
+          walk: (list, end) => this.#walk(words, list, end),
           run: (list, end) => this.#runWith(null, list, end),
           failed: () => this.#preparations.forget(),
           piece: (command, piece) => kernels.exports.piece(command, piece, this.#scratch.address),
@@ -177,6 +182,7 @@ export class LinearBackend implements WasmBackend {
     try {
       const slots = plan.slots.map((bytes) => take(bytes).address);
       const list = link(encoded, plan.bindings.length, slots, encoded.sharedBytes > 0 ? take(encoded.sharedBytes).address : 0);
+      this.#walk = list.walk ?? this.#walk;
       const code = take(Math.max(4, list.words.byteLength));
       this.#put(code.address, new Uint8Array(list.words.buffer));
       const made = new WasmProgram(plan, list, code, encoded, prepared, release);
@@ -225,7 +231,7 @@ export class LinearBackend implements WasmBackend {
         const patches = changed
           ? Uint32Array.from(list.patches.flatMap((p) => [code.address + 4 * p.word, bound[p.binding] + p.offset]))
           : null;
-        this.#queue.run({ list: from, end, patches, shared: program.large, long: program.long, loops: list.loops });
+        this.#queue.run({ list: from, end, patches, shared: program.large, long: program.long });
         return;
       }
       if (changed) {
@@ -239,7 +245,11 @@ export class LinearBackend implements WasmBackend {
       bound.fill(-1);
       this.#preparations.forget();
       this.#views();
-      if (this.#queue === null) forgetTaken(this.#words, code.address, end, list.loops);
+      if (this.#queue === null)
+        forgetTaken(
+          this.#words,
+          this.#walk(() => this.#words, code.address, end),
+        );
       throw error;
     }
   }

@@ -2,7 +2,7 @@
  * @file Commands that repeat others: how they are written as words, and how a thread that does them piece by piece goes through them.
  * Apart, so that applications without loops do not hold it: the encoder of scan brings it along.
  */
-import { BARRIER, Linker } from "./commands.ts";
+import { BARRIER, Linker, walk } from "./commands.ts";
 import { HEADER_WORDS, LOOP, LOOP_HEADER } from "./opcodes.ts";
 import type { Command, LoopSupport, Move, Ref, Word } from "./writer.ts";
 
@@ -61,20 +61,23 @@ class LoopLinker extends Linker {
   }
 }
 
+function* walkLoops(words: () => Uint32Array, list: number, end: number): Iterable<number> {
+  for (const command of walk(words, list, end)) {
+    const start = (command >>> 2) + HEADER_WORDS;
+    if ((words()[command >>> 2] & ~BARRIER) !== LOOP) yield command;
+    else
+      for (let step = 0; step < words()[start]; step++) {
+        beginStep(words(), start, step);
+        yield* walkLoops(words, 4 * (start + LOOP_HEADER), 4 * (start + words()[start + 1]));
+      }
+  }
+}
+
+/** What the kernels do at the beginning of a step of a loop, whose arguments are at `start`: sets the addresses that move. */
+function beginStep(words: Uint32Array, start: number, step: number): void {
+  const table = start + words[start + 1];
+  for (let i = 0, at = table + 1; i < words[table]; i++, at += 3) words[start + words[at]] = words[at + 1] + step * (words[at + 2] | 0);
+}
+
 /** What lists with loops need. */
-export const LOOPS: LoopSupport = {
-  Linker: LoopLinker,
-  isLoop: (word) => (word & ~BARRIER) === LOOP,
-  bodyOf(words, command) {
-    const start = (command >>> 2) + HEADER_WORDS;
-    return [4 * (start + LOOP_HEADER), 4 * (start + words[start + 1])];
-  },
-  beginStep(words, command, step) {
-    const start = (command >>> 2) + HEADER_WORDS;
-    const table = start + words[start + 1];
-    for (let i = 0; i < words[table]; i++) {
-      const [word, base, stride] = words.subarray(table + 1 + 3 * i, table + 4 + 3 * i);
-      words[start + word] = base + step * (stride | 0);
-    }
-  },
-};
+export const LOOPS: LoopSupport = { Linker: LoopLinker, walk: walkLoops };

@@ -7,8 +7,9 @@ export const PART_CONV = 1;
 export const PART_RECURRENT = 2;
 export const PART_NORM = 3;
 export const PART_ATTENTION = 4;
+export const PART_PACKED = 5;
 /** One more than the last. */
-export const PARTS = 5;
+export const PARTS = 6;
 
 // The core: map, reduce, move; products; softmax, loss and norms; random.
 export const MAP = 1;
@@ -71,6 +72,13 @@ export const ATTENTION_GRAD = 131;
 export const SCATTER_UPDATE = 132;
 export const MASS_THRESHOLD = 133;
 
+// Part 5: weights in few bits.
+export const PACKED_QUANTIZE = 160;
+export const PACKED_MATMUL = 161;
+export const PACKED_DOTS = 162;
+export const PACKED_ROWS = 163;
+export const UNPACK = 164;
+
 // Activations that kernels apply themselves (matmul epilogue, recurrent cells). Each has a derivative that needs only the output.
 export const ACT_LINEAR = 0;
 export const ACT_RELU = 1;
@@ -84,6 +92,14 @@ export const ACT_SELU = 8;
 export const ACT_LEAKY_RELU = 9;
 export const ACT_EXPONENTIAL = 10;
 export const ACT_RELU6 = 11;
+
+// Packed weights: the formats, and the most rows of a product whose operand a is not made 8 bits.
+export const PACKED_F16 = 0;
+export const PACKED_BF16 = 1;
+export const PACKED_Q8 = 2;
+export const PACKED_Q4 = 3;
+export const PACKED_Q4M = 4;
+export const PACKED_FEW = 8;
 
 /** Bytes of private working memory that each thread's kernels get, 64-byte aligned. */
 export const SCRATCH_BYTES = 1048576;

@@ -3,7 +3,7 @@
  * part of their kernels, so that applications whose ops need none do not have it in their bundles.
  */
 import { TRAINING } from "../training.ts";
-import { PART_ATTENTION, PART_CONV, PART_NORM, PART_RECURRENT } from "./opcodes.ts";
+import { PART_ATTENTION, PART_CONV, PART_NORM, PART_PACKED, PART_RECURRENT } from "./opcodes.ts";
 
 /** The builds of the kernels: 128-bit SIMD, and that with relaxed instructions (fused multiply-add). */
 export type Simd = "plain" | "relaxed";
@@ -52,4 +52,13 @@ export const ATTENTION: KernelPart = {
   load: TRAINING
     ? (simd) => (simd === "plain" ? import("#parts/plain-attention") : import("#parts/relaxed-attention"))
     : (simd) => (simd === "plain" ? import("#parts/inference-plain-attention") : import("#parts/inference-relaxed-attention")),
+};
+
+/** Products with weights in few bits. */
+export const PACKED: KernelPart = {
+  name: "packed",
+  number: PART_PACKED,
+  load: TRAINING
+    ? (simd) => (simd === "plain" ? import("#parts/plain-packed") : import("#parts/relaxed-packed"))
+    : (simd) => (simd === "plain" ? import("#parts/inference-plain-packed") : import("#parts/inference-relaxed-packed")),
 };

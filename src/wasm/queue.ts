@@ -17,10 +17,8 @@ import { BackendError } from "../errors.ts";
 import { Slices } from "../pacing.ts";
 import type { WasmBuffer } from "./allocator.ts";
 import { forgetTaken } from "./commands.ts";
-import { HEADER_WORDS } from "./opcodes.ts";
 import type { Pool } from "./pool.ts";
 import type { Order, Reply } from "./worker.ts";
-import type { LoopSupport } from "./writer.ts";
 
 /** Milliseconds of work on this thread between two turns of the event loop: half a frame at 60 Hz. */
 const SLICE_MS = 8;
@@ -32,6 +30,8 @@ export interface Machine {
   words(): Uint32Array;
   /** Runs commands on this thread alone. */
   run(list: number, end: number): void;
+  /** Where their commands are, as a thread does them. */
+  walk(list: number, end: number): Iterable<number>;
   /** One piece of the command at `command`. */
   piece(command: number, piece: number): void;
   /** Called when runs that were ordered have not been done. */
@@ -50,7 +50,6 @@ export interface Run {
   readonly shared: boolean;
   /** Takes longer than handing it over does. */
   readonly long: boolean;
-  readonly loops: LoopSupport | null;
 }
 
 interface Waiter {
@@ -63,8 +62,6 @@ interface Entry {
   readonly order: Order;
   /** For a write: its bytes until it is done. */
   readonly stage: WasmBuffer | null;
-  /** For a run of a list with loops. */
-  readonly loops: LoopSupport | null;
   readonly waiters: Waiter[];
 }
 
@@ -119,14 +116,14 @@ export class Queue {
 
   run(run: Run): void {
     this.#throwFailure();
-    const { list, end, patches, shared, long, loops } = run;
+    const { list, end, patches, shared, long } = run;
     if (this.#entries.length === 0 && !long) {
       patch(this.#machine.words(), patches);
       return this.#machine.run(list, end);
     }
     // After a worker's death; where they are ready, starting, or could not start, this does nothing.
     void this.#pool?.start();
-    this.#push({ kind: "run", list, end, patches, shared }, null, loops);
+    this.#push({ kind: "run", list, end, patches, shared }, null);
   }
 
   /** `data` is copied. */
@@ -175,8 +172,8 @@ export class Queue {
     return new Promise((resolve, reject) => entry.waiters.push({ resolve, reject }));
   }
 
-  #push(order: Order, stage: WasmBuffer | null, loops: LoopSupport | null = null): Entry {
-    const entry: Entry = { order, stage, loops, waiters: [] };
+  #push(order: Order, stage: WasmBuffer | null): Entry {
+    const entry: Entry = { order, stage, waiters: [] };
     this.#entries.push(entry);
     if (this.#local || this.#renewing) return entry;
     if (this.#pool?.ready) this.#pool.order(order);
@@ -195,10 +192,10 @@ export class Queue {
     const entries = this.#entries.splice(0);
     this.#machine.failed();
     let heard = false;
-    for (const { order, stage, loops, waiters } of entries) {
+    for (const { order, stage, waiters } of entries) {
       if (order.kind === "run") {
         patch(this.#machine.words(), order.patches);
-        forgetTaken(this.#machine.words(), order.list, order.end, loops);
+        forgetTaken(this.#machine.words(), this.#machine.walk(order.list, order.end));
       } else if (stage !== null) {
         this.#machine.bytes().copyWithin(order.to, order.from, order.from + order.length);
         this.#machine.free(stage);
@@ -236,8 +233,8 @@ export class Queue {
           for (const { order } of this.#entries) this.#pool.order(order);
           return;
         }
-        const { order, loops } = entry;
-        if (order.kind === "run") await this.#runInSlices(order, loops);
+        const { order } = entry;
+        if (order.kind === "run") await this.#runInSlices(order);
         else this.#machine.bytes().copyWithin(order.to, order.from, order.from + order.length);
         if (this.#closed) return;
         this.#done();
@@ -250,29 +247,16 @@ export class Queue {
   }
 
   /** Pieces are independent and commands in order, so any number of turns in between leaves the same bits. */
-  async #runInSlices({ list, end, patches }: Order & { kind: "run" }, loops: LoopSupport | null): Promise<void> {
-    patch(this.#machine.words(), patches);
-    await this.#walk(list, end, loops);
-  }
-
-  async #walk(list: number, end: number, loops: LoopSupport | null): Promise<void> {
+  async #runInSlices({ list, end, patches }: Order & { kind: "run" }): Promise<void> {
     const machine = this.#machine;
-    for (let command = list; command < end && !this.#closed;) {
-      const at = command >>> 2;
-      const [opcode, words, pieces] = machine.words().subarray(at, at + HEADER_WORDS);
-      if (loops?.isLoop(opcode)) {
-        const steps = machine.words()[at + HEADER_WORDS];
-        for (let step = 0; step < steps && !this.#closed; step++) {
-          loops.beginStep(machine.words(), command, step);
-          await this.#walk(...loops.bodyOf(machine.words(), command), loops);
-        }
-      } else {
-        for (let piece = 0; piece < pieces && !this.#closed; piece++) {
-          machine.piece(command, piece);
-          if (this.#slices.due) await this.#slices.rest();
-        }
+    patch(machine.words(), patches);
+    for (const command of machine.walk(list, end)) {
+      const pieces = machine.words()[(command >>> 2) + 2];
+      for (let piece = 0; piece < pieces; piece++) {
+        if (this.#closed) return;
+        machine.piece(command, piece);
+        if (this.#slices.due) await this.#slices.rest();
       }
-      command += words << 2;
     }
   }
 }

@@ -35,15 +35,17 @@ export interface WordWriter {
   command(c: Command): void;
 }
 
+/**
+ * Where the commands are that a thread does from `list` to `end`, in bytes, one after another. `words` gives the memory, which may grow
+ * meanwhile.
+ */
+export type Walk = (words: () => Uint32Array, list: number, end: number) => Iterable<number>;
+
 /** What lists of commands with loops need: loops.ts. */
 export interface LoopSupport {
   readonly Linker: new (bindings: number, slots: readonly number[], scratch: number) => WordWriter;
-  /** Whether the first word of a command is that of a loop. */
-  readonly isLoop: (word: number) => boolean;
-  /** Where the commands are that the loop at `command` repeats: from and to, in bytes. */
-  readonly bodyOf: (words: Uint32Array, command: number) => readonly [number, number];
-  /** What the kernels do at the beginning of a step of the loop at `command`: sets the addresses that move. */
-  readonly beginStep: (words: Uint32Array, command: number, step: number) => void;
+  /** Begins the steps of loops as the kernels do. Lists without loops are all the same to it. */
+  readonly walk: Walk;
 }
 
 /** What a command repeats. */

@@ -58,18 +58,33 @@ export const GPU_ENCODERS: { readonly [kernel: string]: GpuEncoder } = {
 /** The kernels of the core. */
 export const CORE: GpuKernels = { encoders: GPU_ENCODERS, shaders };
 
-/** Whether a plan, or the body of a loop in it, names a kernel that the core does not have. */
-const needsMore = ({ calls }: Plan): boolean =>
-  calls.some(({ kernel, body }) => !Object.hasOwn(GPU_ENCODERS, kernel) || (body !== undefined && needsMore(body)));
+/**
+ * Whether a plan, or the body of a loop in it, names a kernel that the core does not have: one of packed weights, which all say so, or not.
+ */
+const needs = ({ calls }: Plan, packed: boolean): boolean =>
+  calls.some(
+    ({ kernel, body }) =>
+      (!Object.hasOwn(GPU_ENCODERS, kernel) && /pack/i.test(kernel) === packed) || (body !== undefined && needs(body, packed)),
+  );
 
 /**
- * The core, with the part of transformers for a plan that needs more: most applications do not attend. Runtimes keep what they loaded.
+ * The core, with the parts of transformers and of packed weights for a plan that needs them: most applications need neither. Runtimes keep
+ * what they loaded.
  * @throws BackendError for a part that cannot be loaded.
  */
 export async function kernelsFor(plan: Plan): Promise<GpuKernels> {
-  if (!needsMore(plan)) return CORE;
-  const part = await import("./parts/attention.ts").catch((cause: Error) => {
-    throw new BackendError(`webgpu: cannot load a part of the kernels: ${cause.message}; it is a file beside webgpu.js`, { cause });
-  });
-  return { encoders: { ...GPU_ENCODERS, ...part.encoders }, shaders: { ...shaders, ...part.shaders } };
+  let { encoders, shaders } = CORE;
+  const add = (part: GpuKernels): void => {
+    encoders = { ...encoders, ...part.encoders };
+    shaders = { ...shaders, ...part.shaders };
+  };
+  try {
+    if (needs(plan, false)) add(await import("./parts/attention.ts"));
+    if (needs(plan, true)) add(await import("./parts/packed.ts"));
+  } catch (cause) {
+    throw new BackendError(`webgpu: cannot load a part of the kernels: ${(cause as Error).message}; it is a file beside webgpu.js`, {
+      cause,
+    });
+  }
+  return { encoders, shaders };
 }

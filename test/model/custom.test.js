@@ -339,6 +339,25 @@ test("two weights of one name are refused at once: layers whose names join, and 
   }
 });
 
+test("a weight says how it begins", async () => {
+  const made = (...given) => {
+    const own = nn.layer({ kind: "k", config: {}, build: (_, weight) => weight("w", ...given), call: (x, { w }) => mul(x, w) });
+    return errorOf(() => sequential([own], { inputShape: [4] }).toBytes());
+  };
+  for (const [given, message] of [
+    [[[4]], /^layer "k": weight "w": expected options that say how it begins, such as { init: "glorotUniform" }, got none/],
+    [[[4], {}], /got none/],
+    [[[4], "zeros"], /weight "w": expected an object of options, got "zeros"; known: init, trainable, regularizer/],
+    [[[4], { initializer: "zeros" }], /weight "w": unknown option "initializer"; known: init, trainable, regularizer/],
+    [[[4], { init: "zero" }], /unknown "zero"/],
+  ]) {
+    const error = await made(...given);
+    assert.instance(error, ArgumentError);
+    assert.match(error.message, message);
+  }
+  assert.match((await made()).message, /^layer "k": weight "w": expected a shape such as \[2, 3\], got undefined/);
+});
+
 test("unknown options are refused with those that there are", async () => {
   const bytes = await sequential([nn.dense(1)], { inputShape: [4] }).toBytes();
   assert.match(

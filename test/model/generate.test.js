@@ -4,79 +4,17 @@ import * as assert from "uvu/assert";
 import { assign } from "../../build/esm/graph.js";
 import { open } from "../../build/esm/init.js";
 import { generate, generator } from "../../build/esm/model/generate.js";
-import { model, sequential } from "../../build/esm/model/model.js";
+import { sequential } from "../../build/esm/model/model.js";
 import * as nn from "../../build/esm/nn/index.js";
-import { mean } from "../../build/esm/ops/composite.js";
-import { add, mul } from "../../build/esm/ops/map.js";
 import { reshape } from "../../build/esm/ops/move.js";
-import { Random } from "../../build/esm/random.js";
-import { tensor, zeros } from "../../build/esm/tensor.js";
+import { zeros } from "../../build/esm/tensor.js";
 import { referenceBackend } from "../reference/index.js";
 import { errorOf } from "./helpers.js";
+import { all, argMax, around, counting, fill, MODELS, table, VOCABULARY, whole } from "./text.js";
 
-const VOCABULARY = 13;
+const { embedding, groupedQueryAttention } = nn;
 const backend = await open("wasm", { reproducible: true });
 test.after(() => backend.close());
-
-/** Weights that no initializer gives, large enough for the likeliest token to be clear. */
-function fill(m, size = 0.6) {
-  m.weights.forEach(({ tensor: t }, i) => t.set(new Random(11 + i).normal(t.size).map((v) => v * size)));
-  return m;
-}
-
-const { dense, embedding, groupedQueryAttention, layerNorm, multiHeadAttention, rmsNorm, swiglu } = nn;
-/** A block that attends, between an embedding and a head. */
-const around = (attending, more = {}) => {
-  const [tokens, norm, head] = [embedding(VOCABULARY, 8), layerNorm(), dense(VOCABULARY)];
-  const positions = more.positions ? nn.positionEmbedding(more.positions) : null;
-  return model(
-    (x) => {
-      const e = tokens.call(x);
-      let y = positions === null ? e : add(e, positions.call(e));
-      for (const a of attending) y = add(y, a.call(norm.call(y)));
-      const logits = head.call(y);
-      more.probe?.(logits);
-      return logits;
-    },
-    { inputShape: [null] },
-  );
-};
-
-const MODELS = {
-  "multi-head attention with learned positions": (more) =>
-    around([multiHeadAttention(2, 4, { useCausalMask: true })], { positions: 96, ...more }),
-  "grouped queries, turned, in a window": (more) =>
-    around(
-      [4, 3].map((window) => groupedQueryAttention(4, 4, 2, { useCausalMask: true, rotary: {}, slidingWindow: window })),
-      more,
-    ),
-  "one head of keys, with norms and a gated block": (more) =>
-    around(
-      [groupedQueryAttention(4, 2, 1, { useCausalMask: true, rotary: {}, queryKeyNorm: 1e-6, useBias: false }), rmsNorm(), swiglu(8)],
-      more,
-    ),
-  "a transformer's decoder with a tied head": (more) => {
-    const tokens = nn.tokenAndPositionEmbedding(VOCABULARY, 96, 8);
-    const block = nn.transformerDecoder(16, 2, { normalizeFirst: true });
-    return model(
-      (x) => {
-        const logits = tokens.attend(block.call(tokens.call(x)));
-        more?.probe?.(logits);
-        return logits;
-      },
-      { inputShape: [null] },
-    );
-  },
-};
-
-const all = async (iterator) => {
-  const out = [];
-  for await (const t of iterator) out.push(t);
-  return out;
-};
-const argMax = (row) => row.indexOf(Math.max(...row));
-/** Logits of all steps by the whole forward pass, [time][vocabulary]. */
-const whole = async (m, tokens) => (await (await m.predict(tensor([tokens], undefined, "i32"))).array())[0];
 
 for (const [name, make] of Object.entries(MODELS)) {
   test(`${name}: every token and its logits are those of the whole forward pass`, async () => {
@@ -138,13 +76,6 @@ test("prompts are read in chunks, after which all is as if they had been read at
   assert.equal(await all(session.generate([], { maxTokens: 1, temperature: 0 })), [want]);
 });
 
-/** A model whose logits behind token t are row t of a table. */
-function table(rows) {
-  const e = embedding(rows.length, rows[0].length);
-  const m = sequential([e], { inputShape: [null] });
-  e.weights[0].tensor.set(Float32Array.from(rows.flat()));
-  return m;
-}
 const LOGITS = [2, 1, 0.5, 0, -0.5, -1, -3, 1.5];
 const constant = table(LOGITS.map(() => LOGITS));
 const shares = (logits) => {
@@ -197,6 +128,18 @@ test("temperature 0 takes the likeliest, the first of equals", async () => {
   assert.equal(await all(generate(m, [2], { maxTokens: 2, temperature: 0 })), [0, 1]);
 });
 
+test("temperatures next to nothing take the likeliest, and one beyond all numbers any", async () => {
+  const m = table([[0, 1e5, -1e5], [7e4, 0, 0], [0, 0, 0]]);
+  for (const temperature of [1e-30, 1e-37, 1e-40, 1e-300])
+    assert.equal(await all(generate(m, [0], { maxTokens: 5, temperature })), [1, 0, 1, 0, 1], `${temperature}`);
+  const counts = [0, 0, 0];
+  for await (const t of generate(m, [0], { maxTokens: 300, temperature: 1e39 })) counts[t]++;
+  assert.ok(
+    counts.every((n) => n > 60),
+    `${counts}`,
+  );
+});
+
 test("repetition penalty divides positive logits of tokens seen, prompts included, and multiplies negative ones", async () => {
   const text = async (logits, prompt, repetitionPenalty, n) =>
     all(generate(table(logits.map(() => logits)), prompt, { maxTokens: n, temperature: 0, repetitionPenalty }));
@@ -227,22 +170,6 @@ test("the same seed gives the same text, another one another; options change it,
   );
 });
 
-/** Calls of a backend's methods from here on. */
-function counting(of) {
-  const counts = { alloc: 0, free: 0, compile: 0, write: 0, read: 0, run: 0 };
-  for (const name of Object.keys(counts)) {
-    const method = of[name];
-    of[name] = (...args) => {
-      counts[name]++;
-      return method.apply(of, args);
-    };
-  }
-  return {
-    counts,
-    stop: () => Object.keys(counts).forEach((name) => delete of[name]),
-  };
-}
-
 test("from token 2 to token 4,000 nothing is compiled, allocated or written: a token is one run and the read of its number", async () => {
   const m = fill(around([groupedQueryAttention(2, 2, 1, { useCausalMask: true, rotary: {} })]), 0.3);
   const session = await generator(m, { capacity: 4096 });
@@ -266,8 +193,12 @@ test("stops: a token, or several in a row; sequences that are complete stay so",
   assert.equal(await text([0], [[0, 1, 2, 3]]), [1, 2, 3, 0, 1, 2, 3]);
   assert.equal(await text([0], []), [1, 2, 3, 0, 1, 2, 3, 0, 1]);
   assert.equal(await text([[0], [2], [1]], [3]), [[1, 3, 2], [2, null, 3], [3, null, null]]);
-  // A sequence of tokens does not count where it began in the prompt.
+  // A sequence of tokens does not count where it began in the prompt, nor in what an earlier call gave.
   assert.equal(await text([2, 3], [[3, 0]], { maxTokens: 5 }), [0, 1, 2, 3, 0]);
+  const session = await generator(next, { capacity: 20 });
+  const more = (prompt, stop) => all(session.generate(prompt, { temperature: 0, maxTokens: 5, stop }));
+  assert.equal(await more([0], [3]), [1, 2, 3]);
+  assert.equal(await more([], [[3, 0]]), [0, 1, 2, 3, 0]);
   assert.equal(await text([3], [0], { maxTokens: 1 }), [0]);
 });
 
@@ -359,122 +290,6 @@ test("weights that training has changed are read by the next token", async () =>
   assert.equal(await all(session.generate([0], { maxTokens: 2, temperature: 0 })), [1, 1]);
   m.setWeights([[[0, 0, 1], [0, 0, 1], [0, 0, 1]]]);
   assert.equal(await all(session.generate([], { maxTokens: 2, temperature: 0 })), [2, 2]);
-});
-
-const refused = async (fn, name, message) => {
-  const error = await errorOf(fn);
-  assert.is(error.name, name, error.message);
-  assert.match(error.message, message);
-};
-
-test("layers that take several steps together are refused by name", async () => {
-  const of =
-    (...layers) =>
-    () =>
-      all(generate(sequential([embedding(5, 4), ...layers], { inputShape: [null] }), [1]));
-  await refused(
-    of(nn.lstm(4, { returnSequences: true, name: "memory" })),
-    "LockstepError",
-    /layer "memory" is lstm, which takes several steps/,
-  );
-  await refused(of(nn.conv1d(4, 3, { padding: "causal", name: "near" })), "LockstepError", /layer "near" is conv1d/);
-  await refused(of(nn.bidirectional(nn.gru(2, { returnSequences: true }))), "LockstepError", /layer "bidirectional" is bidirectional/);
-  await refused(
-    () => all(generate(sequential([embedding(5, 4), layerNorm({ axis: [1, 2], name: "both" })], { inputShape: [6] }), [1])),
-    "LockstepError",
-    /layer "both" works along axis \[1,2\]/,
-  );
-  await refused(of(nn.softmax({ axis: 1 })), "LockstepError", /layer "softmax" works along axis 1/);
-  await refused(
-    of(multiHeadAttention(2, 2, { name: "all" })),
-    "LockstepError",
-    /layer "all": it attends to later steps.*useCausalMask: true/,
-  );
-  await refused(
-    () =>
-      all(
-        generate(
-          sequential([embedding(5, 4, { maskZero: true }), multiHeadAttention(2, 2, { useCausalMask: true })], { inputShape: [null] }),
-          [1],
-        ),
-      ),
-    "LockstepError",
-    /steps with a mask cannot be generated/,
-  );
-  const inner = sequential([nn.simpleRnn(4, { returnSequences: true, name: "inside" })], { inputShape: [null, 4], name: "nested" });
-  await refused(of(inner), "LockstepError", /layer "inside" is simpleRnn/);
-});
-
-test("functions that take several steps together are found out, in a model's function and in a list of layers", async () => {
-  const [e, d] = [embedding(5, 4), dense(5)];
-  const together = (x) => add(x, mean(x, { axis: 1, keepDims: true }));
-  const apart = (x) => mul(x, 2);
-  const of = (fn) => [model((x) => d.call(fn(e.call(x))), { inputShape: [null] }), sequential([e, fn, d], { inputShape: [null] })];
-  for (const m of of(together))
-    await refused(() => all(generate(fill(m), [1])), "LockstepError", /gives other logits when it reads tokens a few/);
-  await refused(() => all(generate(of(together)[1], [1])), "LockstepError", /or one of the layers "together", takes several steps/);
-  for (const m of of(apart)) assert.is((await all(generate(m, [1], { maxTokens: 3 }))).length, 3);
-});
-
-test("models of other shapes, prompts and options that cannot be, and texts that are too long are refused", async () => {
-  const m = MODELS["multi-head attention with learned positions"]();
-  const text = (prompt, o) => () => all(generate(m, prompt, o));
-  await refused(
-    () => all(generate(sequential([dense(2)], { inputShape: [4] }), [1])),
-    "ShapeError",
-    /expected a model from tokens \[batch, time\]/,
-  );
-  await refused(() => all(generate({}, [1])), "ArgumentError", /expected a model that sequential\(\)/);
-  await refused(text([13]), "DataError", /tokens are integers from 0 to 12, got 13 at place 0/);
-  await refused(text([1, 0.5]), "DataError", /got 0.5 at place 1/);
-  await refused(text([]), "ArgumentError", /sequence 0 has no token yet/);
-  await refused(text("abc"), "ArgumentError", /expected a list of tokens/);
-  await refused(text([[1], []]), "ArgumentError", /sequence 1 has no token yet/);
-  await refused(text([1, 2], { maxTokens: 96 }), "ArgumentError", /2 tokens and 96 to be generated are more than the 96 positions/);
-  assert.is((await all(generate(m, [1, 2], { maxTokens: 95 }))).length, 95);
-  assert.is((await all(generate(m, [1, 2]))).length, 95);
-  for (const [o, message] of [
-    [{ temperature: -1 }, /temperature must be a number >= 0/],
-    [{ topK: 0 }, /topK must be an integer >= 1/],
-    [{ topP: 0 }, /topP must be a number in \(0, 1\]/],
-    [{ minP: 2 }, /minP must be a number in \[0, 1\]/],
-    [{ repetitionPenalty: 0 }, /repetitionPenalty must be a positive number/],
-    [{ maxTokens: 0 }, /maxTokens must be an integer >= 1/],
-    [{ stop: [[]] }, /stop must be a list/],
-    [{ top_k: 3 }, /unknown option "top_k"; did you mean "topK"/],
-  ])
-    await refused(text([1], o), "ArgumentError", message);
-  const session = await generator(m, { capacity: 20, batch: 2 });
-  await refused(() => all(session.generate([1])), "ArgumentError", /give 2 prompts/);
-  await refused(() => session.prefill([[1], [2], [3]]), "ArgumentError", /expected prompts for 2 sequences, got 3/);
-  await refused(
-    () => session.prefill(new Array(21).fill(1)),
-    "ArgumentError",
-    /21 tokens are more than the capacity of 20; make the generator/,
-  );
-  const going = session.generate([[1], [2]], { maxTokens: 3 });
-  await going.next();
-  await refused(() => session.prefill([1]), "LockstepError", /the session is reading or generating/);
-  await going.return();
-  await refused(
-    () => all(session.generate([[1], [2]], { maxTokens: 19 })),
-    "ArgumentError",
-    /3 tokens and 19 to be generated.*capacity: 21,/,
-  );
-  session.close();
-  await refused(() => session.prefill([1]), "LockstepError", /the session is closed/);
-  await refused(
-    () => generator(m, { capacity: 97 }).then((s) => s.prefill([1, 2])),
-    "ShapeError",
-    /it has vectors for 96 positions, got 97/,
-  );
-  await refused(() => generator(m, {}), "ArgumentError", /capacity must be an integer/);
-  const broken = table([[0, NaN], [NaN, NaN]]);
-  await refused(
-    () => all(generate(broken, [1], { temperature: 0 })),
-    "NonFiniteError",
-    /logits of sequence 0 became NaN or infinite behind token 0/,
-  );
 });
 
 test.run();

@@ -154,7 +154,12 @@ test("mistakes", async () => {
       (error) => assert.match(error.message, message),
     );
   await refused(layerStack(dense(3), 2), {}, /was given f32\[1, 2\] and gave f32\[1, 3\]/);
-  await refused(layerStack(batchNorm(), 2), { training: true }, /assign: the target must be a tensor with elements/);
+  const message = /layer "batchNorm": what it keeps .* cannot be moved on in a layerStack.*such as layerNorm.*trainable = false/;
+  await refused(layerStack(batchNorm(), 2), { training: true }, message);
+  const frozen = layerStack(batchNorm(), 2);
+  frozen.trainable = false;
+  const [y] = await compile((t) => [frozen.call(t)], { training: true })(tensor([[1, 2]]));
+  close(await elements(y), [1 / 1.001, 2 / 1.001], 1e-6, "as in inference");
 });
 
 test.run();

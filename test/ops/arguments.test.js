@@ -86,6 +86,9 @@ test("texts say who, and what came", () => {
   failsWith(() => ops.matmul(t, () => t), /^matmul: .*got function/);
   failsWith(() => ops.where(promise, 1, 2), /^where: .*await it first/);
   failsWith(() => ops.sum(t, 1), /^sum: expected an object of options, got 1; known: axis, keepDims/);
+  failsWith(() => ops.argMax(t, { axis: 0 }), /^argMax: axis must be an integer .*got options; give the number alone: 0/, "ShapeError");
+  failsWith(() => ops.argMin(t, "0"), /^argMin: axis must be an integer in \[-2, 1\] for rank 2, got 0/, "ShapeError");
+  failsWith(() => ops.softmax(t, { axis: 1 }), /^softmax: axis must be .*give the number alone: 1/, "ShapeError");
   failsWith(() => ops.mean(t, { axes: 1 }), /^mean: unknown option "axes"; did you mean "axis"/);
   failsWith(() => ops.matmul(t, t, { transpose_a: true }), /^matmul: unknown option/);
   failsWith(() => ops.cast(t, "float32"), /^cast: dtype must be one of "f32"/);

@@ -43,7 +43,7 @@ for (const [what, tq, tk] of [["tiles", 9, 11], ["few queries", 2, 11]]) {
 }
 
 test("heads so large that tiles are smaller", async () => {
-  for (const dim of [700, 2048]) await check(`dim ${dim}`, operands({ tq: 70, tk: 35, dim }), (q, k, v) => attention(q, k, v));
+  for (const dim of [420, 700, 2048]) await check(`dim ${dim}`, operands({ tq: 70, tk: 35, dim }), (q, k, v) => attention(q, k, v));
 });
 
 const EDGES = [1, 4, 5, 7, 8, 9, 63, 64, 65, 71, 130];
@@ -201,7 +201,8 @@ const ERRORS = [
   ["dtype of the mask", null, { mask: { shape: [3], dtype: "i32" } }, /DTypeError: .*must be bool .*cast\(mask, "bool"\)/],
   ["causal", null, { causal: "yes" }, /ArgumentError: attention: causal must be true or false, got "yes"/],
   ["window", null, { window: 0 }, /ArgumentError: attention: window must be an integer >= 1, got 0/],
-  ["scale", null, { scale: NaN }, /ArgumentError: attention: scale must be a finite number, got NaN/],
+  ["scale", null, { scale: NaN }, /ArgumentError: attention: scale must be a finite number of f32, got NaN/],
+  ["scale beyond f32", null, { scale: -1e39 }, /ArgumentError: attention: scale must be a finite number of f32, got -1e\+39/],
   ["dropout", null, { dropout: 1.5 }, /ArgumentError: attention: dropout must be a number in \[0, 1\], got 1.5/],
   ["offset", null, { offset: 0.5 }, /ArgumentError: attention: offset must be an integer, got 0.5/],
   ["dtype of the offset", null, { offset: t4(2) }, /DTypeError: attention: offset must be i32.*cast\(offset, "i32"\)/],

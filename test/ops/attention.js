@@ -37,7 +37,7 @@ const SHAPES = [
 ];
 const titleOf = (given) => Object.entries(given).flat().join(" ");
 
-const EMPTY = [{ batch: 0 }, { tq: 0 }, { tq: 0, tk: 3 }, { tk: 0 }];
+const EMPTY = [{ batch: 0 }, { tq: 0 }, { tq: 0, tk: 3 }, { tk: 0 }, { heads: 0, kvHeads: 1 }];
 
 /** Shapes of masks for 2 sequences, 2 heads, 5 queries, 7 keys. */
 const MASKS = [[7], [5, 7], [5, 1], [1, 1, 7], [2, 5, 7], [2, 1, 1, 7], [1, 2, 5, 1], [2, 2, 5, 7], [1], [2, 1, 5, 1]];
@@ -74,6 +74,15 @@ export const cases = [
   plain("offsets far away", { batch: 3, tq: 2, tk: 3 }, (offset) => ({ window: 2 ** 40, offset }), [
     values([2 ** 31 - 1, -(2 ** 31), 1], "i32"),
   ]),
+  // Of queries of a group, whose places are multiples.
+  ...[{ causal: true }, { window: 3 }, { causal: true, window: 2 ** 40 }].map((options) =>
+    plain(
+      `offsets far away, grouped, ${titleOf(options)}`,
+      { batch: 5, tq: 2, tk: 3, heads: 8, kvHeads: 1 },
+      (offset) => ({ ...options, offset }),
+      [values([2 ** 31 - 1, -(2 ** 31), -(2 ** 28), 2 ** 28, 0], "i32")],
+    ),
+  ),
   plain("lengths", { batch: 5, tq: 3, tk: 9 }, (lengths) => ({ lengths }), [values([0, 9, 4, -1, 20], "i32")]),
   plain("lengths, causal, mask", { batch: 3, tq: 7, tk: 9 }, (lengths, mask) => ({ lengths, causal: true, mask }), [
     values([2, 5, 9], "i32"),
@@ -104,6 +113,20 @@ export const cases = [
     ...close,
     grad: false,
   },
+  // With few queries, and with a tile of them.
+  ...[2, 9].map((tq) => ({
+    op: "attention",
+    name: `NaN in values of a sequence that its mask hides, ${tq} queries`,
+    inputs: [
+      f([2, tq, 2, 3]),
+      f([2, 3, 2, 3]),
+      values([1, 2, 3, -1, 0.5, 2, NaN, INF, -INF, 1, NaN, 1], "f32", [2, 3, 2, 1]),
+      values([1, 1, 0, 0, 0, 0], "bool", [2, 1, 1, 3]),
+    ],
+    fn: (q, k, v, mask) => attention(q, k, v, { mask }),
+    ...close,
+    grad: false,
+  })),
   {
     op: "attention",
     name: "large scores",

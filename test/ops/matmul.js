@@ -153,5 +153,6 @@ export const cases = [
     fn: (x, w) => [matmul(x, w, { transposeB: true }), matmul(w, x, { transposeB: true })],
     accumulates: false,
     scale: 8,
+    gradTolerance: 1e-4,
   })),
 ];

@@ -15,6 +15,9 @@ import type { Optimizer, Tensor, WasmBackend } from "lockstep";
 import { parseCsv, trainTestSplit } from "lockstep/data";
 import { openSafetensors, readSafetensors, writeSafetensors } from "lockstep/safetensors";
 import type { SafetensorsFile, SafeTensor } from "lockstep/safetensors";
+import { loadPretrained } from "lockstep/transformers";
+import type { Encoder, GeneratedToken, LanguageModel } from "lockstep/transformers";
+import { openGguf } from "lockstep/gguf";
 import * as inference from "lockstep/inference";
 
 const model: Model = sequential([dense(8, { activation: "relu" }), dense(1)], { inputShape: [2] });
@@ -41,6 +44,15 @@ export async function tensors(): Promise<Uint8Array> {
   const c = { dtype: "I64", shape: [bytes.length / 8], bytes } as const;
   const d = { shape: [1], data: Float64Array.of(1) };
   return writeSafetensors({ a: read, b: tensor(read.data, read.shape), c, d }, { format: "pt" });
+}
+export async function text(): Promise<GeneratedToken[]> {
+  const lm: LanguageModel = await loadPretrained("folder", { task: "text-generation", contextLength: 8 });
+  const out: GeneratedToken[] = [];
+  for await (const token of lm.generate("a", { temperature: 1 })) out.push(token);
+  const either = await loadPretrained({ "config.json": "a", "model.safetensors": new Uint8Array(1) });
+  if (either.task === "feature-extraction") await (either as Encoder).embed("a");
+  lm.model.summary();
+  return (await openGguf("a.gguf")).metadata.has("a") ? out : [];
 }
 const predictor: inference.Model = inference.sequential([inference.dense(1)]);
 // @ts-expect-error A model that predicts cannot be trained.

@@ -24,6 +24,8 @@ import {
   tokenAndPositionEmbedding,
   transformerDecoder,
 } from "../../build/esm/index.js";
+import { loadPretrained } from "../../build/esm/transformers/index.js";
+import { CONFIG, GOLDEN, WEIGHTS } from "../../build/stories260K.js";
 
 /** Numbers in [-0.5, 0.5), the same everywhere. */
 export const noise = (n, seed) => Float32Array.from({ length: n }, (_, i) => (((i + seed) * 7919) % 10007) / 10007 - 0.5);
@@ -131,6 +133,20 @@ async function write(backend, file) {
   return { ...trained, loaded, losses: [...history.loss, ...history.valLoss] };
 }
 
+/** What a trained Llama says greedily behind the first prompt of `golden`, in f32 and in few bits, and its logits. */
+async function tell(backend) {
+  const files = { "config.json": CONFIG, "model.safetensors": Uint8Array.from(atob(WEIGHTS), (c) => c.charCodeAt(0)) };
+  const texts = {};
+  for (const weights of ["f32", "f16", "q8", "q4"]) {
+    const lm = await loadPretrained(files, { weights, backend });
+    const ids = [];
+    for await (const { id } of lm.generate(GOLDEN.prompt_ids, { maxTokens: GOLDEN.greedy_ids.length, temperature: 0 })) ids.push(id);
+    texts[weights] = { ids, logits: await sha256([await (await lm.logits(GOLDEN.prompt_ids)).data()]) };
+    lm.model.dispose();
+  }
+  return texts;
+}
+
 /**
  * Has workers started that have all kernels: the first program that needs a part of them has others started in place of those there are.
  */
@@ -178,6 +194,7 @@ export async function trainAll({ folder = null, ...options } = {}) {
   const results = {};
   for (const name of Object.keys(NETWORKS)) results[name] = await train(name, backend, folder && `${folder}/${name}.safetensors`);
   results.gpt = await write(backend, folder && `${folder}/gpt.safetensors`);
+  results.story = await tell(backend);
   const { threads, activeThreads, threadsProblem, limits } = backend;
   backend.close();
   return { results, how: { threads, activeThreads, threadsProblem, queued: limits.asynchronous } };

@@ -1,6 +1,6 @@
 /**
  * @file The shared body in Node, Deno or Bun: prints what came out as one line of JSON. Arguments: "train" or "accidents" or "wait" or
- * "simd", and options of `open` as JSON.
+ * "simd", and options of `open` as JSON; or "text", and what to load and to write.
  */
 import { open } from "../../build/esm/index.js";
 import { accidents, product, trainAll } from "./body.js";
@@ -14,6 +14,10 @@ if (webWorker) options.worker = start;
 
 if (what === "train") console.log(JSON.stringify(await trainAll(options)));
 if (what === "accidents") console.log(JSON.stringify(await accidents(start, options)));
+if (what === "text") {
+  const { written } = await import("./checkpoint.js");
+  console.log(JSON.stringify(await written(options.source, options.prompts, options.maxTokens)));
+}
 if (what === "simd") console.log(JSON.stringify((await open("wasm", options)).simd));
 if (what === "wait") {
   // The process must end by itself, with workers that wait.

@@ -1,12 +1,35 @@
 /** @file The runtimes that run scripts, and what they print. */
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { json, modelPath } from "../models/index.js";
 
 export const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const require = createRequire(import.meta.url);
+
+/**
+ * A trained Llama as a module, since not every runtime reads files: config.json, the bytes of its weights, and the first case of what it is
+ * to say.
+ */
+function writeStories() {
+  const folder = modelPath("llama/stories260K");
+  const golden = json(join(folder, "golden.json")).cases[0];
+  const parts = {
+    CONFIG: new TextDecoder().decode(readFileSync(join(folder, "config.json"))),
+    WEIGHTS: readFileSync(join(folder, "model.safetensors")).toString("base64"),
+    GOLDEN: golden,
+  };
+  const text = Object.entries(parts).map(([name, value]) => `export const ${name} = ${JSON.stringify(value)};\n`);
+  const file = join(root, "build/stories260K.js");
+  writeFileSync(`${file}.${process.pid}`, text.join(""));
+  renameSync(`${file}.${process.pid}`, file);
+  return golden;
+}
+
+/** What the Llama of `writeStories` says behind its prompt. */
+export const golden = writeStories();
 
 const nodes = join(root, "test/platforms/node");
 const newer = (version) => join(nodes, `node_modules/node-${version}/bin/node`);

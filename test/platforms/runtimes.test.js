@@ -11,7 +11,7 @@ import { build } from "esbuild";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { modules, program } from "../../examples/edge/serve.js";
-import { expected, newerNodes, root, runIn } from "./runtimes.js";
+import { expected, golden, newerNodes, root, runIn } from "./runtimes.js";
 
 const nodes = newerNodes();
 if (nodes.length === 0) for (const version of [24, 26]) test.skip(`node-${version}: installed on Linux x64 only`);
@@ -19,7 +19,14 @@ if (nodes.length === 0) for (const version of [24, 26]) test.skip(`node-${versio
 const runtimes = ["node", ...nodes, "deno", "bun"];
 
 test("what is loaded predicts what was saved", async () => {
-  for (const { loaded, weights, predictions } of Object.values(await expected())) assert.equal(loaded, { weights, predictions });
+  const { story, ...trained } = await expected();
+  for (const { loaded, weights, predictions } of Object.values(trained)) assert.equal(loaded, { weights, predictions });
+});
+
+test("a trained Llama says what it is known to say, in few bits too", async () => {
+  const { story } = await expected();
+  for (const weights of ["f32", "f16", "q8"]) assert.equal(story[weights].ids, golden.greedy_ids, weights);
+  assert.is(story.q4.ids.length, golden.greedy_ids.length);
 });
 
 for (const runtime of runtimes) {

@@ -2,7 +2,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ArgumentError, BackendError, FileError, open } from "../../build/esm/index.js";
@@ -58,6 +58,46 @@ test("over the network, with ranges and without, with a slash and without", asyn
     await served(qwen2, { ranges }, async (base) => {
       await check(await loadPretrained(base));
       await check(await loadPretrained(new URL(`${base}/`)));
+    });
+});
+
+test("a server without ranges: answers are read as they come, one at a time, each file again at most once", async () => {
+  await served(qwen2, { ranges: false }, async (base, requests) => {
+    await check(await loadPretrained(base));
+    const counts = Object.fromEntries(requests.map(({ name }) => [name, requests.filter((r) => r.name === name).length]));
+    for (const [name, count] of Object.entries(counts)) assert.ok(count <= 2, `${name}: ${count} requests`);
+    const folder = mkdtempSync(join(tmpdir(), "lockstep-cache-"));
+    try {
+      for (let i = 0; i < 2; i++) await check(await loadPretrained(base, { cache: folder }));
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
+
+test("a GGUF file at an address: with ranges the parts that are needed, without as it comes", async () => {
+  const [folder, name] = [dirname(modelPath("gguf/stories260K-q4_0.gguf")), "stories260K-q4_0.gguf"];
+  for (const ranges of [true, false])
+    await served(folder, { ranges }, async (base, requests) => {
+      const lm = await loadPretrained(`${base}/${name}`, { task: "text-generation" });
+      let text = "";
+      for await (const t of lm.generate("Once upon a time", { maxTokens: 8 })) text += t.text;
+      assert.is(text, ", there was a little girl");
+      if (!ranges) assert.ok(requests.length <= 2, `${requests.length} requests`);
+      else assert.ok(requests.every(({ range }) => range !== undefined));
+    });
+});
+
+test("a signal ends what is under way over the network, with its reason", async () => {
+  for (const ranges of [true, false])
+    await served(qwen2, { ranges }, async (base) => {
+      const reason = new Error("enough");
+      const controller = new AbortController();
+      const onProgress = () => controller.abort(reason);
+      await loadPretrained(base, { signal: controller.signal, onProgress }).then(assert.unreachable, (e) => assert.is(e, reason));
+      const other = new AbortController();
+      setTimeout(() => other.abort(reason), 5);
+      await loadPretrained(base, { signal: other.signal }).then(assert.unreachable, (e) => assert.is(e, reason));
     });
 });
 

@@ -1,6 +1,7 @@
 /** What editors and the compiler must see of the public API: right uses compile, each wrong one is an error on its line. Never run. */
 import {
   adam,
+  add,
   compile,
   dense,
   earlyStopping,
@@ -14,6 +15,7 @@ import {
   meanSquaredError,
   mul,
   multiHeadAttention,
+  scan,
   sequential,
   sum,
   tensor,
@@ -143,6 +145,23 @@ export const slopes = compile((x) => grad((t, scale: number) => sum(mul(t as Ten
 export const typed = compile(({ w }: { w: Tensor }, [x]: readonly Tensor[]) => ({ product: matmul(x, w) }));
 export async function call(x: Tensor): Promise<Tensor[]> {
   return [await untyped(x, x), (await typed({ w: x }, [x])).product];
+}
+
+/** What a loop carries may be a tensor, a list, an object or nothing, and stays so: lists of a known length without `as const`. */
+export function looped(x: Tensor, n: number): readonly Tensor[] {
+  const [sum, sums] = scan((total, row) => [add(total, row), mul(total, 2)], tensor(0), x);
+  const [[a, b], pairs] = scan(([first, second], row) => [[second, add(first, row)], [first, row]], [x, x], x);
+  const [{ h, c }, none] = scan(({ h, c }) => [{ h: add(h, c[0]), c: [c[1], h] }, null], { h: x, c: [x, x] }, null, { length: n });
+  const [nothing, [y]] = scan((_, [row]: readonly Tensor[]) => [null, [row]], null, [x]);
+  const layers: readonly Tensor[] = [x, x];
+  const [many] = scan((all) => [all.map((t) => mul(t, 2)), null], layers, null, { length: n });
+  const exact: readonly [Tensor, Tensor] = [a, b];
+  const empty: readonly [null, null] = [none, nothing];
+  // @ts-expect-error a list that gets longer
+  scan(([first, second]) => [[first, second, first], null], [x, x], null, { length: n });
+  // @ts-expect-error another structure
+  scan((t) => [{ t }, null], x, null, { length: n });
+  return [sum, sums, ...exact, ...pairs, h, ...c, y, ...many, ...empty.filter((t) => t !== null)];
 }
 
 export function wrong(): void {

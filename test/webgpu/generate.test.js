@@ -1,9 +1,9 @@
-/** Generation on WebGPU: the text that the CPU writes, several sequences, forks, and that a token costs one run of one program. */
+/** Generation on WebGPU: the text that the CPU writes, several sequences, forks, stops, and what four tokens of one run cost. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { open } from "../../build/esm/init.js";
 import { generate, generator } from "../../build/esm/model/generate.js";
-import { model } from "../../build/esm/model/model.js";
+import { model, sequential } from "../../build/esm/model/model.js";
 import { dense, embedding, groupedQueryAttention, layerNorm } from "../../build/esm/nn/index.js";
 import { add } from "../../build/esm/ops/map.js";
 import { Random } from "../../build/esm/random.js";
@@ -33,11 +33,12 @@ test("the text of several prompts is that of the CPU", async () => {
   for (const o of [{ temperature: 0 }, { temperature: 3, seed: 3, topK: 6, topP: 0.9, repetitionPenalty: 1.2 }]) {
     const [want, got] = await Promise.all([cpu, gpu].map((b) => all(generate(made(b), prompts, { maxTokens: 20, ...o }))));
     assert.equal(got, want);
+    for (const tokensPerRun of [1, 7]) assert.equal(await all(generate(made(gpu), prompts, { maxTokens: 20, ...o, tokensPerRun })), want);
     if (o.temperature > 0) assert.ok(new Set(want.flat()).size > 4, `${want}`);
   }
 });
 
-test("forks go on by themselves; a token compiles, allocates and writes nothing", async () => {
+test("forks go on by themselves; a run of tokens compiles, allocates and writes nothing", async () => {
   const m = made(gpu);
   const session = await generator(m, { capacity: 100 });
   await session.prefill([1, 2, 3, 4, 5, 6, 7, 8, 9]);
@@ -56,10 +57,44 @@ test("forks go on by themselves; a token compiles, allocates and writes nothing"
       };
     }
   }
-  assert.equal(counts, { alloc: 0, free: 0, compile: 0, write: 0, read: 38, run: 38 });
+  // The second run was under way when the first token came.
+  assert.equal(counts, { alloc: 0, free: 0, compile: 0, write: 0, read: 9, run: 8 });
   for (const name of Object.keys(counts)) delete gpu[name];
   assert.equal(await all(fork.generate([10], { maxTokens: 40, seed: 2 })), tokens);
   for (const s of [session, fork]) s.close();
+});
+
+test("behind a stop in the middle of a run texts go on as with one token a run", async () => {
+  const m = made(gpu);
+  const text = async (tokensPerRun) => {
+    const session = await generator(m, { capacity: 60 });
+    const o = { tokensPerRun, temperature: 2, repetitionPenalty: 2, maxTokens: 9 };
+    const said = [];
+    for (const [seed, prompt] of [[1, 2, 3], [], [4], [5, 6]].entries())
+      said.push(await all(session.generate(prompt, { ...o, seed, stop: seed === 0 ? [0, 1, 2, 3, 4, 5] : [6, 7, 8] })), session.lengths[0]);
+    session.close();
+    return said;
+  };
+  const want = await text(1);
+  assert.ok(
+    want.some((part) => part.length < 9 && part.length % 4 !== 0),
+    "a stop in the middle of a run",
+  );
+  for (const n of [3, 4]) assert.equal(await text(n), want);
+});
+
+test("with temporaries of f16 logits are f32 all the same, for any number of tokens a run", async () => {
+  const half = await openGpu({ storage: "f16" });
+  const [words, best] = [2048, 1234];
+  const m = sequential([embedding(words, 1), dense(words)], { inputShape: [null] });
+  m.build([[null]]);
+  // All alike in f16.
+  const logits = Float32Array.from({ length: words }, (_, i) => (i === best ? 10.001 : 10));
+  [new Float32Array(words).fill(1), logits, new Float32Array(words)].forEach((values, i) => m.weights[i].tensor.set(values));
+  m.moveTo(half);
+  for (const tokensPerRun of [1, 4])
+    assert.equal(await all(generate(m, [1, 2, 3], { maxTokens: 4, temperature: 0, tokensPerRun })), [best, best, best, best]);
+  half.close();
 });
 
 test.run();

@@ -19,11 +19,12 @@ export async function entryPoint() {
 }
 
 /**
- * An entry point whose adapter shows other `limits` than its own, no features of `without`, and passes for a GPU where `software` is
- * false. `onDevice(device)` sees every device that is opened.
+ * An entry point whose adapter shows other `limits` than its own, no features of `without`, of WGSL neither, and passes for a GPU where
+ * `software` is false. `onDevice(device)` sees every device that is opened.
  */
 export function masked(gpu, { limits = {}, without = [], software, onDevice = () => {} } = {}) {
   return {
+    wgslLanguageFeatures: { has: (name) => Boolean(gpu.wgslLanguageFeatures?.has(name)) && !without.includes(name) },
     async requestAdapter(options) {
       const adapter = await gpu.requestAdapter(options);
       const shown = {};

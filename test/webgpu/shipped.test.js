@@ -29,10 +29,13 @@ test("a part of the kernels that is not there is an error that says where it bel
   const calling = (kernel, body) => ({ kernel, inputs: [], outputs: [], attrs: { length: 0 }, source: "", body });
   const planOf = (call) => ({ bindings: [], slots: [], calls: [call], kernels: {} });
   (await backend.compile(planOf(calling("scan", planOf(calling("copy")))))).close();
-  for (const call of [calling("rotary"), calling("scan", planOf(calling("rotary")))]) {
-    const error = await backend.compile(planOf(call)).catch((e) => e);
-    assert.is(error.name, "BackendError");
-    assert.match(error.message, /^webgpu: cannot load a part of the kernels: .*webgpu-attention\.js.*; it is a file beside webgpu\.js$/);
+  for (const [kernel, part] of [["rotary", "attention"], ["unpack", "packed"], ["packedMatmul", "packed"]]) {
+    for (const call of [calling(kernel), calling("scan", planOf(calling(kernel)))]) {
+      const error = await backend.compile(planOf(call)).catch((e) => e);
+      assert.is(error.name, "BackendError");
+      const message = new RegExp(`^webgpu: cannot load a part of the kernels: .*webgpu-${part}\\.js.*; it is a file beside webgpu\\.js$`);
+      assert.match(error.message, message);
+    }
   }
   backend.close();
 });

@@ -2,11 +2,11 @@
 import { add, dense, embedding, expandDims, layerNorm, model, multiHeadAttention, positionEmbedding, reshape, slice } from "../../index.ts";
 import type { Tensor } from "../../index.ts";
 import { ACTIVATIONS } from "../activation.ts";
-import { fromTable, layersIn, linear, same, vector } from "../design.ts";
+import { fromTable, layersIn, linear, same, table, vector } from "../design.ts";
 import type { Architecture, Sources } from "../design.ts";
 
 const SOURCES: Sources = {
-  embeddings: (layer, shape) => same(`${layer}.weight`, shape),
+  embeddings: (layer, shape) => (layer.endsWith(".word_embeddings") ? table : same)(`${layer}.weight`, shape),
   gamma: (layer, shape) => same(`${layer}.weight`, shape),
   beta: (layer, shape) => same(`${layer}.bias`, shape),
   kernel: (layer, shape) => linear(`${layer}.weight`, shape),

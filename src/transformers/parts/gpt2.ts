@@ -2,21 +2,22 @@
 import { add, dense, embedding, layerNorm, model, multiHeadAttention, positionEmbedding } from "../../index.ts";
 import type { Shape, Tensor } from "../../index.ts";
 import { ACTIVATIONS } from "../activation.ts";
-import { fromTable, layersIn, same, vector } from "../design.ts";
+import { fromTable, kernel, layersIn, same, table, vector } from "../design.ts";
 import type { Architecture, Source, Sources } from "../design.ts";
 
 /** Part `i` of the three that `c_attn` holds side by side: queries, keys, values. */
 function part(i: number, name: string, shape: Shape): Source {
   const features = shape[shape.length - 1] * shape[shape.length - 2];
   const rows = shape.length === 3 ? [shape[0]] : [];
-  return { name, shape: [...rows, 3 * features], columns: [i * features, (i + 1) * features] };
+  const columns = [i * features, (i + 1) * features] as const;
+  return { name, shape: [...rows, 3 * features], columns, ...(rows.length > 0 && { matrix: "kernel" }) };
 }
 
 const SOURCES: Sources = {
-  embeddings: (layer, shape) => same(`${layer}.weight`, shape),
+  embeddings: (layer, shape) => (layer.endsWith(".wte") ? table : same)(`${layer}.weight`, shape),
   gamma: (layer, shape) => same(`${layer}.weight`, shape),
   beta: (layer, shape) => same(`${layer}.bias`, shape),
-  kernel: (layer, shape) => same(`${layer}.weight`, shape),
+  kernel: (layer, shape) => kernel(`${layer}.weight`, shape),
   bias: (layer, shape) => same(`${layer}.bias`, shape),
   queryKernel: (layer, shape) => part(0, `${layer}.c_attn.weight`, shape),
   keyKernel: (layer, shape) => part(1, `${layer}.c_attn.weight`, shape),
@@ -24,7 +25,7 @@ const SOURCES: Sources = {
   queryBias: (layer, shape) => part(0, `${layer}.c_attn.bias`, shape),
   keyBias: (layer, shape) => part(1, `${layer}.c_attn.bias`, shape),
   valueBias: (layer, shape) => part(2, `${layer}.c_attn.bias`, shape),
-  attentionOutputKernel: (layer, [heads, size, features]) => same(`${layer}.c_proj.weight`, [heads * size, features]),
+  attentionOutputKernel: (layer, [heads, size, features]) => kernel(`${layer}.c_proj.weight`, [heads * size, features]),
   attentionOutputBias: (layer, shape) => vector(`${layer}.c_proj.bias`, shape),
 };
 

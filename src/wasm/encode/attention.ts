@@ -82,7 +82,7 @@ export const attentionGrad: Encoder = (call, out) => {
   if (a.b === 0) return;
   const tiles = tilesOf(a, (queries, keys) => {
     const [dim, valueDim] = [a.dim, a.valueDim].map((size) => up(size, NR));
-    const ofKeys = keys * (3 * dim + 2 * valueDim + up(a.dim, NR));
+    const ofKeys = keys * (a.dim + a.valueDim + 2 * dim + valueDim);
     const ofQueries = up(queries, MR) * (a.dim + a.valueDim) + queries * (dim + valueDim);
     return 4 * (ofKeys + ofQueries + 3 * queries * keys + 4 * keys);
   });

@@ -83,6 +83,8 @@ export interface Product {
   readonly activation: Activation;
   /** The rows of the product are not those of c, whose place the packing words tell: pieces keep their result in scratch first. */
   readonly spread?: boolean;
+  /** K is not cut: other columns of c are another product's. */
+  readonly whole?: boolean;
 }
 
 /**
@@ -148,7 +150,7 @@ export function encodeProduct(out: CommandWriter, opcode: number, product: Produ
   const panels = Math.ceil(n / PANEL);
   // One row against [n, k] is dot products: every element of b is used once, so it stays as it is.
   const dots = opcode === MATMUL && m === 1 && b.transposed && k > 0;
-  const split = splitWork(product, !product.spread && !dots);
+  const split = splitWork(product, !product.spread && !product.whole && !dots);
   const bytesB = (b.stride === 0 ? 1 : batch) * panels * k * PANEL_BYTES;
   const kept = out.keeps(b.word, bytesB);
   const few = m === 1 || (m <= MIN_ROWS && !(kept && bytesB >= LARGE_WEIGHTS));

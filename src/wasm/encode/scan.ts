@@ -15,7 +15,9 @@ export const scan: Encoder = (call, out) => {
   const inside = (o: Operand | null): Operand | null => o && { ...o, place: inBody(o.place, places) };
   const writer = new BodyWriter(body, out);
   for (const c of body.calls) encodeCall({ ...c, inputs: c.inputs.map(inside), outputs: c.outputs.map(inside) }, writer, [writer.commands]);
-  if (writer.commands.length > 0) out.command(LOOP, 1, [], { steps: length, reverse, commands: writer.commands, support: LOOPS });
+  // The number of pieces says whether several threads have work; a loop has none itself.
+  const pieces = Math.max(0, ...writer.commands.map((c) => c.pieces));
+  out.command(LOOP, pieces, [], { steps: length, reverse, commands: writer.commands, support: LOOPS });
 };
 
 type Places = { readonly [space in Place["space"]]: readonly BodyPlace[] };

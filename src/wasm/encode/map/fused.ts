@@ -2,6 +2,7 @@
  * @file Steps of a `map` body that one loop of the interpreter can do together: fewer passes over the tiles, and for adam one pass over
  * memory instead of one for each of its tensors.
  */
+import { once } from "../../../cache.ts";
 import type { MapBody, MapStep } from "../../../plan/plan.ts";
 import { TRAINING } from "../../../training.ts";
 
@@ -16,27 +17,42 @@ export interface Instruction {
   readonly defines: readonly number[];
 }
 
-/** A register's name, or an op with what its arguments are. */
-type Pattern = string | readonly [string, ...Pattern[]];
+/** A register's name, a number, or an op with what its arguments are. */
+type Pattern = string | number | readonly [string, ...Pattern[]];
+
+/** Steps that are one instruction. */
+interface Fusion {
+  readonly op: string;
+  readonly pattern: Pattern;
+  /** Its operands by their names in the pattern. */
+  readonly args: readonly string[];
+  /** How many of them, the last ones, must be single numbers. */
+  readonly scalars?: number;
+  /** Patterns within whose values it gives too, where they are results. */
+  readonly gives?: readonly Pattern[];
+}
 
 const MEAN: Pattern = ["add", "m", ["mul", ["sub", "g", "m"], "c1"]];
 const SQUARE: Pattern = ["add", "v", ["mul", ["sub", ["square", "g"], "v"], "c2"]];
-const ADAM: Pattern = ["sub", "w", ["div", ["mul", MEAN, "size"], ["add", ["sqrt", SQUARE], "epsilon"]]];
-const PHI: Pattern = ["mul", ["add", ["erf", ["mul", "x", "sqrtHalf"]], "one"], "half"];
-const GELU: Pattern = ["mul", "x", PHI];
-const DENSITY: Pattern = ["mul", ["exp", ["mul", ["mul", "x", "x"], "minusHalf"]], "density"];
+const PHI: Pattern = ["mul", ["add", ["erf", ["mul", "x", Math.SQRT1_2]], 1], 0.5];
+const DENSITY: Pattern = ["mul", ["exp", ["mul", ["mul", "x", "x"], -0.5]], 0.3989422804014327];
 const GELU_SLOPE: Pattern = ["add", PHI, ["mul", "x", DENSITY]];
-/** What the names of gelu's patterns that are numbers must be. */
-const OF_GELU: { readonly [name: string]: number } = {
-  sqrtHalf: Math.SQRT1_2,
-  one: 1,
-  half: 0.5,
-  minusHalf: -0.5,
-  density: 0.3989422804014327,
+const TERMS: readonly string[] = ["a", "b", "c"];
+
+const ADAM: Fusion = {
+  op: "adam",
+  pattern: ["sub", "w", ["div", ["mul", MEAN, "size"], ["add", ["sqrt", SQUARE], "epsilon"]]],
+  args: ["w", "m", "v", "g", "size", "c1", "c2", "epsilon"],
+  scalars: 4,
+  gives: [MEAN, SQUARE],
 };
-const MADD: Pattern = ["add", "c", ["mul", "a", "b"]];
-const MADD_TURNED: Pattern = ["add", ["mul", "a", "b"], "c"];
-const MSUB: Pattern = ["sub", "c", ["mul", "a", "b"]];
+const FUSIONS: readonly (Fusion | null)[] = [
+  TRAINING ? ADAM : null,
+  { op: "gelu", pattern: ["mul", "x", PHI], args: ["x"] },
+  { op: "madd", pattern: ["add", "c", ["mul", "a", "b"]], args: TERMS },
+  { op: "madd", pattern: ["add", ["mul", "a", "b"], "c"], args: TERMS },
+  { op: "msub", pattern: ["sub", "c", ["mul", "a", "b"]], args: TERMS },
+];
 
 /** The instructions of a body, constants not among them. `scalar`: whether a register is one number for all elements. */
 export function instructions(body: MapBody, scalar: (register: number) => boolean): Instruction[] {
@@ -49,70 +65,46 @@ export function instructions(body: MapBody, scalar: (register: number) => boolea
   const inside = new Set<number>();
   const found: Instruction[] = [];
 
-  /**
-   * The registers that the pattern's names stand for where it ends in `root`, or null. `kept`: patterns whose values may be results;
-   * `numbers`: names of what must be scalar; `shared`: a pattern whose value is read once more.
-   */
-  const match = (
-    pattern: Pattern,
-    root: number,
-    kept: readonly Pattern[] = [],
-    numbers: readonly string[] = [],
-    shared: Pattern | null = null,
-  ): { readonly [name: string]: number } | null => {
-    const names: { [name: string]: number } = {};
+  /** The instruction that ends in `root`, or null. `shared`: a pattern whose value is read once more. */
+  const match = ({ op, pattern, args, scalars = 0, gives = [] }: Fusion, root: number, shared?: Pattern): Instruction | null => {
+    const names = new Map<Pattern, number>();
     const within: number[] = [];
+    const named = (p: Pattern, r: number): boolean => once(names, p, () => r) === r;
     const fits = (p: Pattern, r: number): boolean => {
-      if (typeof p === "string") return (names[p] ??= r) === r;
+      if (typeof p === "string") return named(p, r);
       const s = step(r);
+      if (typeof p === "number") return s?.value === p;
       const own =
         s?.op === p[0] &&
         s.dtype === "f32" &&
         !inside.has(r) &&
-        (r === root || (uses.get(r) === (p === shared ? 2 : 1) && (kept.includes(p) || !results.has(r))));
+        (r === root || (uses.get(r) === (p === shared ? 2 : 1) && (gives.includes(p) || !results.has(r))));
       if (r !== root) within.push(r);
-      if (kept.includes(p)) names[`kept${kept.indexOf(p)}`] = r;
-      return own && p.slice(1).every((q, i) => fits(q as Pattern, s.args[i]));
+      return own && named(p, r) && p.slice(1).every((q, i) => fits(q as Pattern, s.args[i]));
     };
-    if (!fits(pattern, root) || !numbers.every((name) => scalar(names[name]))) return null;
-    if (!Object.entries(OF_GELU).every(([name, value]) => !(name in names) || step(names[name])?.value === value)) return null;
+    const of = (p: Pattern): number => names.get(p) as number;
+    if (!fits(pattern, root) || !args.slice(args.length - scalars).every((name) => scalar(of(name)))) return null;
     for (const r of within) inside.add(r);
-    return names;
+    return { op, args: args.map(of), defines: [root, ...gives.map(of)] };
   };
 
-  /** The register of x Phi(x) where `root` may be the slope of that, and nothing between the two reads it; else -1. */
-  const valueBeside = (root: number, [phi, rest]: readonly number[]): number => {
+  /** The slope of gelu and, where nothing between the two reads it, gelu itself, which comes before; null where that is not so. */
+  const sloped = (root: number): Instruction | null => {
+    const [phi, rest] = (step(root) as MapStep).args;
     const x = step(rest)?.args[0];
     const at = body.steps.findIndex((s) => s.op === "mul" && s.args[0] === x && s.args[1] === phi && s.dtype === "f32");
-    return at >= 0 && at < root - n && body.steps.slice(at, root - n).every((s) => !s.args.includes(at + n)) ? at + n : -1;
+    if (at < 0 || at >= root - n || body.steps.slice(at, root - n).some((s) => s.args.includes(at + n))) return null;
+    const slope = match({ op: "gelu", pattern: GELU_SLOPE, args: ["x"] }, root, PHI);
+    if (slope !== null) inside.add(at + n);
+    return slope && { ...slope, defines: [at + n, root] };
   };
 
   for (let r = n + body.steps.length - 1; r >= n; r--) {
-    const { op, args, dtype } = step(r) as MapStep;
+    const { op, args } = step(r) as MapStep;
     if (op === "const" || inside.has(r)) continue;
-    const whole = dtype === "f32" && (op === "add" || op === "sub");
-    const adam = TRAINING && whole && op === "sub" ? match(ADAM, r, [MEAN, SQUARE], ["size", "c1", "c2", "epsilon"]) : null;
-    if (adam !== null) {
-      const { w, m, v, g, size, c1, c2, epsilon, kept0, kept1 } = adam;
-      found.push({ op: "adam", args: [w, m, v, g, size, c1, c2, epsilon], defines: [r, kept0, kept1] });
-      continue;
-    }
-    const value = TRAINING && whole && op === "add" ? valueBeside(r, args) : -1;
-    const slope = !TRAINING || value < 0 ? null : match(GELU_SLOPE, r, [], [], PHI);
-    if (slope !== null) {
-      inside.add(value);
-      found.push({ op: "gelu", args: [slope.x], defines: [value, r] });
-      continue;
-    }
-    const gelu = dtype === "f32" && op === "mul" ? match(GELU, r) : null;
-    if (gelu !== null) {
-      found.push({ op: "gelu", args: [gelu.x], defines: [r] });
-      continue;
-    }
-    const sum = whole ? (op === "sub" ? match(MSUB, r) : (match(MADD, r) ?? match(MADD_TURNED, r))) : null;
-    found.push(
-      sum === null ? { op, args, defines: [r] } : { op: op === "sub" ? "msub" : "madd", args: [sum.a, sum.b, sum.c], defines: [r] },
-    );
+    let made = TRAINING ? sloped(r) : null;
+    for (const fusion of FUSIONS) made ??= fusion && match(fusion, r);
+    found.push(made ?? { op, args, defines: [r] });
   }
   return found.reverse();
 }
