@@ -141,7 +141,10 @@ async function write(backend, file) {
 
 /** What a trained Llama says greedily behind the first prompt of `golden`, in f32 and in few bits, and its logits. */
 async function tell(backend) {
-  const files = { "config.json": CONFIG, "model.safetensors": Uint8Array.from(atob(WEIGHTS), (c) => c.charCodeAt(0)) };
+  const files = {
+    "config.json": new TextEncoder().encode(CONFIG),
+    "model.safetensors": Uint8Array.from(atob(WEIGHTS), (c) => c.charCodeAt(0)),
+  };
   const texts = {};
   for (const weights of ["f32", "f16", "q8", "q4"]) {
     const lm = await loadPretrained(files, { weights, backend });
