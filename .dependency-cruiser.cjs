@@ -1,7 +1,7 @@
 /**
  * What may import what in src/, types included (`npm run check`, test/dependencies.test.js). From the bottom up: what knows of no tensor;
  * tensors and graphs; plans; backends, which know plans alone; kernels; what runs programs; ops and gradients; layers; training; models;
- * checkpoints of others, which stand on the public names.
+ * adapters of models and checkpoints of others, which stand on the public names.
  */
 const BASE = "(assert|cache|check|device|dtype|elements|errors|kernel|naming|op|options|random|shape|show|training)";
 const GRAPH = "(tensor|tree|graph|body|mode|samples)";
@@ -17,6 +17,7 @@ const LAYERS = [
   { name: "training", path: "^src/train/", below: [] },
   { name: "models", path: "^src/(model/|(progress|bar)\\.ts$)", below: [] },
   { name: "entries", path: "^src/(index|inference|dual)\\.ts$", below: [] },
+  { name: "adapters", path: "^src/lora/", below: [] },
   { name: "checkpoints", path: "^src/transformers/", below: [] },
 ];
 

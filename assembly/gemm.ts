@@ -15,7 +15,7 @@
  */
 import { ACT_RELU } from "../src/wasm/opcodes";
 import { epilogue } from "./epilogue";
-import { MR, NR, ROW_PANELS, multiplyRow, multiplyTiles } from "./gemm/tiles";
+import { MR, NR, multiplyRow, multiplyTiles } from "./gemm/tiles";
 
 export { packColumns, packRows } from "./gemm/pack";
 export { A_STEP, MR, NR, multiplyTiles, setTiles } from "./gemm/tiles";
@@ -186,12 +186,14 @@ export function multiplyBlock(c: usize, scratch: usize, a: usize, aStep: u32, aP
   if (!bias) bias = scratch + ZEROS;
   b += k * bStep;
   let col: u32 = 0;
-  for (; rows == 1 && bPanel == NR * 4 && col + ROW_PANELS * NR <= cols; col += ROW_PANELS * NR) {
-    multiplyRow(a, aStep, b, bStep, kc, y, first ? bias : y, floor);
-    if (last && <i32>activation > ACT_RELU) epilogue(y, 0, 1, ROW_PANELS * NR, activation);
-    b += ROW_PANELS * bPanel;
-    bias += ROW_PANELS * biasStep;
-    y += ROW_PANELS * NR * 4;
+  if (rows == 1 && kc && bPanel == NR * 4) {
+    const panels = cols / NR;
+    col = panels * NR;
+    multiplyRow(a, aStep, b, bStep, kc, y, first ? bias : y, first ? biasStep : NR * 4, panels, floor);
+    b += panels * bPanel;
+    bias += panels * biasStep;
+    y += col * 4;
+    if (last && <i32>activation > ACT_RELU) epilogue(y - col * 4, 0, 1, col, activation);
   }
   for (; col < cols; col += NR) {
     const width = min(cols - col, NR);

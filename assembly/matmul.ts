@@ -99,24 +99,35 @@ function packA(dst: usize, a: usize, lda: u32, transposed: u32, rows: u32, kc: u
   }
 }
 
-/** One row of a times b [N, K]: dot products, four columns at a time, since packing b would cost more than it saves. */
+/**
+ * One row of a times b [N, K]: dot products, since packing b would cost more than it saves, of four columns at a time, each a part of the
+ * piece from the next: memory gives one stream less than several. Where the columns are not enough, some are computed twice.
+ */
 function multiplyDots(c: usize, scratch: usize): void {
   const k = load<u32>(c, 24);
   const ldb = load<u32>(c + TRANSPOSE_A, 12);
   const cols = pieceColumns(scratch);
   const y = pieceC(scratch);
   const bias = pieceBias(scratch);
-  const b = pieceB(scratch);
-  const last = b + (cols - 1) * ldb;
-  for (let col: u32 = 0; col < cols; col += 4) {
-    const p = b + col * ldb;
-    let sums = dots(pieceA(scratch), p, min(p + ldb, last), min(p + 2 * ldb, last), min(p + 3 * ldb, last), k);
-    if (bias) sums = f32x4.add(v128.load(bias + col * 4), sums);
-    if (cols - col >= 4) v128.store(y + col * 4, sums);
-    else storeTail(y + col * 4, sums, cols - col);
+  const part = (cols + 3) / 4;
+  const last = cols - part;
+  const c1 = min(part, last);
+  const c2 = min(2 * part, last);
+  const c3 = min(3 * part, last);
+  let b = pieceB(scratch);
+  for (let col: u32 = 0; col < part; col++, b += ldb) {
+    const sums = dots(pieceA(scratch), b, b + c1 * ldb, b + c2 * ldb, b + c3 * ldb, k);
+    putDot(y, bias, col, f32x4.extract_lane(sums, 0));
+    putDot(y, bias, col + c1, f32x4.extract_lane(sums, 1));
+    putDot(y, bias, col + c2, f32x4.extract_lane(sums, 2));
+    putDot(y, bias, col + c3, f32x4.extract_lane(sums, 3));
   }
   const activation = load<u32>(c, 84);
   if (activation) epilogue(y, 0, 1, cols, activation);
+}
+
+function putDot(y: usize, bias: usize, col: u32, sum: f32): void {
+  store<f32>(y + col * 4, bias ? sum + load<f32>(bias + col * 4) : sum);
 }
 
 /** Of `k` elements at a, and as many at each p: four sums of products. */

@@ -7,13 +7,14 @@
  * W has n rows, in groups of four, and in each block of 32 k's of a group a unit of 128 (q8) or 64 bytes (q4, q4m): [group][block][unit].
  * A vector of 16 bytes is four k's (eight in 4 bits: then byte i of a row is k's i and i + 4) of four rows, so that the sums of four rows
  * are the lanes of a vector. Behind the units are the scales (f16), [group][block][4], and in q4m as many minimums. A weight is scale * q,
- * scale * (q - 8) or scale * q + minimum. Sums of a block are integers and exact; they are added up as f32, block by block.
+ * scale * (q - 8) or scale * q + minimum.
+ * Sums of a block are integers and exact; they are added up as f32, block by block.
  *
  * Pieces: rows of y x groups, these innermost.
  */
 import { PACKED_Q4M, PACKED_Q8 } from "../src/wasm/opcodes";
 import { epilogue } from "./epilogue";
-import { HALVES_SCRATCH, openHalves, widen } from "./packed/halves";
+import { HALVES_SCRATCH, openHalves, widenScales } from "./packed/halves";
 import { corrections, tileNarrow } from "./packed/narrow";
 import { NARROW_BYTES, NARROW_ROWS, WIDE_BYTES, WIDE_ROWS, narrow, wideRows } from "./packed/quantize";
 import { STREAMS, start, tileRow, tileWide } from "./packed/wide";
@@ -54,8 +55,8 @@ function factors(c: usize, group: u32, to: usize, scratch: usize): void {
   const format = load<u32>(c, 28);
   const groups = (load<u32>(c, 20) + 3) / 4;
   const from = load<u32>(c, 4) + groups * blocks * unitBytes(format) + group * blocks * 8;
-  widen(to, from, blocks * 4, false, scratch);
-  if (format == PACKED_Q4M) widen(to + blocks * 16, from + groups * blocks * 8, blocks * 4, false, scratch);
+  widenScales(to, from, blocks * 4, scratch);
+  if (format == PACKED_Q4M) widenScales(to + blocks * 16, from + groups * blocks * 8, blocks * 4, scratch);
 }
 
 /** One row of a. Weights are read from several places at once, each far on: memory gives a single stream a third less. */

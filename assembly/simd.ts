@@ -37,6 +37,22 @@ export function dot8(a: v128, b: v128, c: v128): v128 {
   return unreachable();
 }
 
+/** `dot8` for machines where it is not one instruction, with `ones` in all lanes of 16 bits: V8 would make these anew each time. */
+// @ts-ignore: decorator
+@inline
+export function slowDot8(a: v128, b: v128, ones: v128, c: v128): v128 {
+  if (DOT8) return dot16(i16x8.relaxed_dot_i8x16_i7x16_s(a, b), ones, c);
+  return unreachable();
+}
+
+/**
+ * Whether `dot8` is one instruction here. Where it is several, sums of two products end at 2^15, which lanes of b above 127 show; results
+ * are the same.
+ */
+export function fastDot8(): bool {
+  return DOT8 && i32x4.extract_lane(dot8(i8x16.splat(127), i8x16.splat(-1), i32x4.splat(0)), 0) != 65534;
+}
+
 /** Largest of each lane; when either is NaN the result is b. One instruction on x64 and arm64. */
 // @ts-ignore: decorator
 @inline

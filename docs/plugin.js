@@ -29,7 +29,7 @@ function hidden({ packageName, packagePath }, name) {
     packageName !== "lockstep" ||
     MACHINERY.test(packagePath) ||
     /^[A-Z_]+$/.test(name) ||
-    ["Device", "Executable", "Held", "Prepared", "Recipe", "Storage"].includes(name)
+    ["Context", "Device", "Executable", "Held", "Inside", "Prepared", "Product", "Recipe", "Stack", "Storage"].includes(name)
   );
 }
 

@@ -31,6 +31,7 @@ const FILES = {
   "inference.js": "inference.js",
   "data.js": "data/index.js",
   "safetensors.js": "safetensors/index.js",
+  "lora.js": "lora/index.js",
   "gguf.js": "gguf/index.js",
   "transformers.js": "transformers/index.js",
   "errors.js": "errors.js",
@@ -120,5 +121,13 @@ async function write(file) {
 /** Writes everything. */
 export async function bundle() {
   for (const file of Object.keys(FILES)) await write(file);
-  writeTypes(esm, join(root, "build/types"), ["index", "inference", "data/index", "safetensors/index", "gguf/index", "transformers/index"]);
+  writeTypes(esm, join(root, "build/types"), [
+    "index",
+    "inference",
+    "data/index",
+    "safetensors/index",
+    "lora/index",
+    "gguf/index",
+    "transformers/index",
+  ]);
 }

@@ -1,4 +1,5 @@
 /** @file Values that are made once, and those of them that make room for others. */
+import { TRAINING } from "./training.ts";
 
 /** Anything that maps: Map and WeakMap. */
 interface Store<K, V> {
@@ -22,6 +23,14 @@ export function once<K, V>(store: Store<K, V>, key: K, make: () => V): V {
 
 /** Values that a cache keeps, however small: each is objects of some 10 KB as well. */
 const MOST_VALUES = 256;
+
+/** Counts how often layers came to compute something else than was traced of them. */
+let generation = 0;
+
+/** From now on all that is traced, and kept in an Lru, is made anew: a layer may be part of any function and model. */
+export function traceAnew(): void {
+  generation++;
+}
 
 /** What an Lru keeps. */
 interface Kept {
@@ -48,6 +57,7 @@ export class Lru<V extends Kept> {
   readonly #entries = new Map<string, Entry<V>>();
   /** What was used last, which is the last of them. */
   #last: Entry<V> | null = null;
+  #generation = generation;
 
   /** `most`: bytes that all may have together. */
   constructor(most: number, mostValues = MOST_VALUES) {
@@ -57,6 +67,10 @@ export class Lru<V extends Kept> {
 
   /** What is kept for `key`, or what `make` gives, which is forgotten if it is rejected. */
   get(key: string, make: () => Promise<V>): Promise<V> {
+    if (TRAINING && this.#generation !== generation) {
+      this.#generation = generation;
+      this.clear();
+    }
     const kept = this.#entries.get(key);
     const entry = kept === undefined || kept.value?.closed === true ? this.#make(key, make) : kept;
     if (entry !== this.#last) {

@@ -98,6 +98,9 @@ export { average, concatenate, multiply, subtract } from "./nn/merge.ts";
 export { add, attention, avgPool2d, conv2d, conv2dTranspose, dot, elu, leakyRelu, maxPool2d, relu, reshape, softmax } from "./dual.ts";
 export * as initializers from "./nn/initializers.ts";
 
+/** @internal */
+export { adapting } from "./nn/adapting.ts";
+
 // Training
 export {
   binaryCrossentropy,

@@ -12,11 +12,8 @@ import { madd, storeTail, vmax } from "../simd";
 export const MR: u32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
 /** Columns of a tile. */
 export const NR: u32 = 8;
-/**
- * Panels that a product of one row takes at once. V8 loads all of B first: sums and loads must fit 15 registers where mul and add are
- * separate.
- */
-export const ROW_PANELS: u32 = ASC_FEATURE_RELAXED_SIMD ? 4 : 3;
+/** Rows of B that a product of one row reads at once. */
+const ROWS_AT_ONCE: u32 = 8;
 /** Bytes from one k to the next in a packed panel of A. */
 export const A_STEP: u32 = MR * 4;
 
@@ -152,46 +149,99 @@ function tile(R: u32, V: u32, f: usize, tiles: u32, panel: usize, bPanel: usize,
 }
 
 /**
- * One row of ROW_PANELS panels of row-major B: a product of a single row has too few sums in one panel to keep the
- * multipliers busy.
+ * y = max(init + a b, floor): one row of a times `panels` panels of row-major B, side by side. Each element of B is used once, so it is
+ * read as it lies in memory, some rows at a time, and the sums, which stay in L1, are read and written as often. `initStep`: bytes between
+ * panels of init.
  */
-export function multiplyRow(a: usize, aStep: u32, b: usize, bStep: u32, kc: u32, y: usize, init: usize, floor: f32): void {
-  let c0 = v128.load(init);
-  let c1 = v128.load(init, 16);
-  let c2 = v128.load(init, 32);
-  let c3 = v128.load(init, 48);
-  let c4 = v128.load(init, 64);
-  let c5 = v128.load(init, 80);
-  let c6 = c0;
-  let c7 = c0;
-  if (ROW_PANELS > 3) {
-    c6 = v128.load(init, 96);
-    c7 = v128.load(init, 112);
+export function multiplyRow(
+  a: usize,
+  aStep: u32,
+  b: usize,
+  bStep: u32,
+  kc: u32,
+  y: usize,
+  init: usize,
+  initStep: u32,
+  panels: u32,
+  floor: f32,
+): void {
+  const end = y + panels * NR * 4;
+  for (; kc >= ROWS_AT_ONCE; kc -= ROWS_AT_ONCE) {
+    addRows(true, a, aStep, b, bStep, y, end, init, initStep, kc == ROWS_AT_ONCE ? floor : -Infinity);
+    a += ROWS_AT_ONCE * aStep;
+    b += ROWS_AT_ONCE * bStep;
+    init = y;
+    initStep = NR * 4;
   }
-  for (const end = b + kc * bStep; b != end; b += bStep) {
-    const x = v128.load_splat<f32>(a);
-    c0 = madd(x, v128.load(b), c0);
-    c1 = madd(x, v128.load(b, 16), c1);
-    c2 = madd(x, v128.load(b, 32), c2);
-    c3 = madd(x, v128.load(b, 48), c3);
-    c4 = madd(x, v128.load(b, 64), c4);
-    c5 = madd(x, v128.load(b, 80), c5);
-    if (ROW_PANELS > 3) {
-      c6 = madd(x, v128.load(b, 96), c6);
-      c7 = madd(x, v128.load(b, 112), c7);
-    }
+  for (; kc; kc--) {
+    addRows(false, a, aStep, b, bStep, y, end, init, initStep, kc == 1 ? floor : -Infinity);
     a += aStep;
+    b += bStep;
+    init = y;
+    initStep = NR * 4;
   }
+}
+
+// @ts-ignore: decorator
+@inline
+function addRows(
+  all: bool,
+  a: usize,
+  aStep: u32,
+  b: usize,
+  bStep: u32,
+  y: usize,
+  end: usize,
+  init: usize,
+  initStep: u32,
+  floor: f32,
+): void {
   const low = f32x4.splat(floor);
-  v128.store(y, vmax(low, c0));
-  v128.store(y, vmax(low, c1), 16);
-  v128.store(y, vmax(low, c2), 32);
-  v128.store(y, vmax(low, c3), 48);
-  v128.store(y, vmax(low, c4), 64);
-  v128.store(y, vmax(low, c5), 80);
-  if (ROW_PANELS > 3) {
-    v128.store(y, vmax(low, c6), 96);
-    v128.store(y, vmax(low, c7), 112);
+  const x0 = v128.load_splat<f32>(a);
+  let x1 = x0;
+  let x2 = x0;
+  let x3 = x0;
+  let x4 = x0;
+  let x5 = x0;
+  let x6 = x0;
+  let x7 = x0;
+  if (all) {
+    x1 = v128.load_splat<f32>(a + aStep);
+    x2 = v128.load_splat<f32>(a + 2 * aStep);
+    x3 = v128.load_splat<f32>(a + 3 * aStep);
+    x4 = v128.load_splat<f32>(a + 4 * aStep);
+    x5 = v128.load_splat<f32>(a + 5 * aStep);
+    x6 = v128.load_splat<f32>(a + 6 * aStep);
+    x7 = v128.load_splat<f32>(a + 7 * aStep);
+  }
+  for (; y != end; y += NR * 4, init += initStep, b += NR * 4) {
+    let s = madd(x0, v128.load(b), v128.load(init));
+    let t = madd(x0, v128.load(b, 16), v128.load(init, 16));
+    if (all) {
+      let p = b + bStep;
+      s = madd(x1, v128.load(p), s);
+      t = madd(x1, v128.load(p, 16), t);
+      p += bStep;
+      s = madd(x2, v128.load(p), s);
+      t = madd(x2, v128.load(p, 16), t);
+      p += bStep;
+      s = madd(x3, v128.load(p), s);
+      t = madd(x3, v128.load(p, 16), t);
+      p += bStep;
+      s = madd(x4, v128.load(p), s);
+      t = madd(x4, v128.load(p, 16), t);
+      p += bStep;
+      s = madd(x5, v128.load(p), s);
+      t = madd(x5, v128.load(p, 16), t);
+      p += bStep;
+      s = madd(x6, v128.load(p), s);
+      t = madd(x6, v128.load(p, 16), t);
+      p += bStep;
+      s = madd(x7, v128.load(p), s);
+      t = madd(x7, v128.load(p, 16), t);
+    }
+    v128.store(y, vmax(low, s));
+    v128.store(y, vmax(low, t), 16);
   }
 }
 

@@ -6,7 +6,7 @@
  *
  * f16 to f32: a multiplication that takes numbers below the normal ones, or gives them, costs x64 100 cycles, and such weights are common.
  * So exponents go up by 224, where those of infinity and NaN are what they are in f32, and down by a multiplication. Below the normal f16
- * the leading bit that this assumes is too much: a number between 2^-15 and 2^-14, whose distance to 2^-14 is what has to go twice.
+ * the leading bit that this assumes is too much: it gives numbers from 2^-15 to 2^-14, too large by their distance to 2^-14.
  */
 import { epilogue } from "../epilogue";
 import { dots } from "../matmul";
@@ -23,8 +23,10 @@ const UP: usize = 32;
 const DOWN: usize = 48;
 const NORMAL: usize = 64;
 const SIGN: usize = 80;
+const KEPT: usize = 96;
+const BIAS: usize = 112;
 /** Free from here on. */
-export const HALVES_SCRATCH: usize = 96;
+export const HALVES_SCRATCH: usize = 128;
 
 /** Writes the constants of `half`. */
 export function openHalves(scratch: usize): void {
@@ -33,6 +35,8 @@ export function openHalves(scratch: usize): void {
   v128.store(scratch, f32x4.splat(1.925929944387236e-34), DOWN);
   v128.store(scratch, f32x4.splat(6.103515625e-5), NORMAL);
   v128.store(scratch, i32x4.splat(0x80000000), SIGN);
+  v128.store(scratch, i16x8.splat(<i16>0x8fff), KEPT);
+  v128.store(scratch, i16x8.splat(0x3800), BIAS);
 }
 
 /** Four f16, which have their sign in the upper half of a lane too, as f32. */
@@ -78,6 +82,31 @@ function widenAs(brain: bool, to: usize, from: usize, n: u32, scratch: usize): v
 export function widen(to: usize, from: usize, n: u32, brain: bool, scratch: usize): void {
   if (brain) widenAs(true, to, from, n, scratch);
   else widenAs(false, to, from, n, scratch);
+}
+
+/**
+ * The same of scales of weights: f16, a multiple of four of them; up to four more may be written. Normal numbers are f32 when their bits
+ * are moved and the exponent is counted from where f32 does; where there are others, all are made anew.
+ */
+export function widenScales(to: usize, from: usize, n: u32, scratch: usize): void {
+  const kept = v128.load(scratch, KEPT);
+  const bias = v128.load(scratch, BIAS);
+  let p = from;
+  let most = i32x4.splat(0);
+  let least = i32x4.splat(-1);
+  let q = to;
+  for (const end = to + n * 4; q < end; q += 32, p += 16) {
+    const x = v128.load(p);
+    const upper = i16x8.add(v128.and(i16x8.shr_s(x, 3), kept), bias);
+    const lower = i16x8.shl(x, 13);
+    const size = i16x8.shl(x, 1);
+    most = i16x8.max_u(most, size);
+    least = i16x8.min_u(least, size);
+    v128.store(q, v128.shuffle<i16>(lower, upper, 0, 8, 1, 9, 2, 10, 3, 11));
+    v128.store(q, v128.shuffle<i16>(lower, upper, 4, 12, 5, 13, 6, 14, 7, 15), 16);
+  }
+  const others = v128.or(i16x8.ge_u(most, i16x8.splat(<i16>0xf800)), i16x8.lt_u(least, i16x8.splat(0x800)));
+  if (v128.any_true(others)) widen(to, from, n, false, scratch);
 }
 
 export function packedDots(c: usize, piece: u32, scratch: usize): void {

@@ -3,7 +3,7 @@
  * to 127: the weights of 4 bits, or the activations, which then have 64 for zero; what that adds to the sums, `corrections` takes out.
  */
 import { PACKED_Q4M, PACKED_Q8 } from "../../src/wasm/opcodes";
-import { dot8, madd } from "../simd";
+import { dot8, fastDot8, madd, slowDot8 } from "../simd";
 
 /** to[blocks][4] = -64 times the sums of the weights of each block of the group at `w`. */
 export function corrections(w: usize, to: usize, blocks: u32): void {
@@ -17,9 +17,11 @@ export function corrections(w: usize, to: usize, blocks: u32): void {
 
 // @ts-ignore: decorator
 @inline
-function tile(four: bool, a: usize, w: usize, d: usize, least: bool, y: usize, scratch: usize, blocks: u32): void {
+function tile(four: bool, fast: bool, a: usize, w: usize, d: usize, least: bool, y: usize, scratch: usize, blocks: u32): void {
   store<u32>(scratch, 0x0f0f0f0f);
+  store<u32>(scratch, 0x00010001, 4);
   const mask = four ? v128.load32_splat(scratch) : i32x4.splat(0);
+  const ones = fast ? mask : v128.load32_splat(scratch, 4);
   const size = blocks * 16;
   memory.fill(y, 0, 128);
   for (const end = d + size; d != end; d += 16) {
@@ -52,14 +54,14 @@ function tile(four: bool, a: usize, w: usize, d: usize, least: bool, y: usize, s
         u1 = v128.load(w, 16);
         w += 32;
       }
-      s0 = two4(four, a, u0, u1, s0);
-      s1 = two4(four, a + 32, u0, u1, s1);
-      s2 = two4(four, a + 64, u0, u1, s2);
-      s3 = two4(four, a + 96, u0, u1, s3);
-      s4 = two4(four, a + 128, u0, u1, s4);
-      s5 = two4(four, a + 160, u0, u1, s5);
-      s6 = two4(four, a + 192, u0, u1, s6);
-      s7 = two4(four, a + 224, u0, u1, s7);
+      s0 = two4(four, fast, a, u0, u1, ones, s0);
+      s1 = two4(four, fast, a + 32, u0, u1, ones, s1);
+      s2 = two4(four, fast, a + 64, u0, u1, ones, s2);
+      s3 = two4(four, fast, a + 96, u0, u1, ones, s3);
+      s4 = two4(four, fast, a + 128, u0, u1, ones, s4);
+      s5 = two4(four, fast, a + 160, u0, u1, ones, s5);
+      s6 = two4(four, fast, a + 192, u0, u1, ones, s6);
+      s7 = two4(four, fast, a + 224, u0, u1, ones, s7);
     }
     const scales = v128.load(d);
     const z = v128.load(d + size);
@@ -78,10 +80,10 @@ function tile(four: bool, a: usize, w: usize, d: usize, least: bool, y: usize, s
 /** Eight k's of four rows of weights times those of a row at `a`. */
 // @ts-ignore: decorator
 @inline
-function two4(four: bool, a: usize, u0: v128, u1: v128, sums: v128): v128 {
+function two4(four: bool, fast: bool, a: usize, u0: v128, u1: v128, ones: v128, sums: v128): v128 {
   const x0 = v128.load32_splat(a);
   const x1 = v128.load32_splat(a, 4);
-  return four ? dot8(x1, u1, dot8(x0, u0, sums)) : dot8(u1, x1, dot8(u0, x0, sums));
+  return four ? dot(fast, x1, u1, ones, dot(fast, x0, u0, ones, sums)) : dot(fast, u1, x1, ones, dot(fast, u0, x0, ones, sums));
 }
 
 /** Adds the sums of a block to a row of y, whose scale is at `fact`. */
@@ -94,15 +96,31 @@ function finish(least: bool, fact: usize, y: usize, sums: v128, scales: v128, z:
   v128.store(y, sum);
 }
 
-function tile8(a: usize, w: usize, d: usize, y: usize, scratch: usize, blocks: u32): void {
-  tile(false, a, w, d, false, y, scratch, blocks);
+// @ts-ignore: decorator
+@inline
+function dot(fast: bool, a: v128, b: v128, ones: v128, sums: v128): v128 {
+  return fast ? dot8(a, b, sums) : slowDot8(a, b, ones, sums);
 }
-function tile4(a: usize, w: usize, d: usize, least: bool, y: usize, scratch: usize, blocks: u32): void {
-  tile(true, a, w, d, least, y, scratch, blocks);
+
+function fast8(a: usize, w: usize, d: usize, y: usize, scratch: usize, blocks: u32): void {
+  tile(false, true, a, w, d, false, y, scratch, blocks);
+}
+function slow8(a: usize, w: usize, d: usize, y: usize, scratch: usize, blocks: u32): void {
+  tile(false, false, a, w, d, false, y, scratch, blocks);
+}
+function fast4(a: usize, w: usize, d: usize, least: bool, y: usize, scratch: usize, blocks: u32): void {
+  tile(true, true, a, w, d, least, y, scratch, blocks);
+}
+function slow4(a: usize, w: usize, d: usize, least: bool, y: usize, scratch: usize, blocks: u32): void {
+  tile(true, false, a, w, d, least, y, scratch, blocks);
 }
 
 /** y[8][4]: eight rows of a times the group at `w`. */
 export function tileNarrow(format: u32, a: usize, w: usize, d: usize, y: usize, scratch: usize, blocks: u32): void {
-  if (format == PACKED_Q8) tile8(a, w, d, y, scratch, blocks);
-  else tile4(a, w, d, format == PACKED_Q4M, y, scratch, blocks);
+  const least = format == PACKED_Q4M;
+  if (fastDot8()) {
+    if (format == PACKED_Q8) fast8(a, w, d, y, scratch, blocks);
+    else fast4(a, w, d, least, y, scratch, blocks);
+  } else if (format == PACKED_Q8) slow8(a, w, d, y, scratch, blocks);
+  else slow4(a, w, d, least, y, scratch, blocks);
 }

@@ -48,7 +48,7 @@ export function unpack(c: usize, piece: u32, scratch: usize): void {
   for (; row < end; row += 8) {
     const wide = min(8, end - row);
     let to = y + (row >> 3) * load<u32>(c, 36);
-    for (let from: u32 = 0; from < k; from += TURN, to += TURN * step) {
+    for (let from: u32 = 0; from < k; from += TURN, to += TURN * <u32>step) {
       const n = min(TURN, k - from);
       for (let r: u32 = 0; r < wide; r++) expand(w, rows, k, format, first + row + r, from, n, turned + r * TURN * 4, scratch);
       turn(turned, n, to, step, wide);

@@ -4,7 +4,9 @@
  * first the even, then the odd.
  */
 import { PACKED_Q4M, PACKED_Q8 } from "../../src/wasm/opcodes";
-import { dot16, madd } from "../simd";
+import { DOT8, dot16, madd } from "../simd";
+import { rowFast, tileFast } from "./fast";
+import { inBytes } from "./quantize";
 
 /** Places that a product of one row reads weights from at once. */
 export const STREAMS: u32 = 4;
@@ -125,6 +127,7 @@ export function tileRow(format: u32, a: usize, w: usize, d: usize, y: usize, scr
   const w2 = w + start(2, length, groups) * step;
   const w3 = w + start(3, length, groups) * step;
   if (format == PACKED_Q8) row8(a, w, w1, w2, w3, d, y, scratch, blocks);
+  else if (DOT8 && inBytes(format)) rowFast(a, w, w1, w2, w3, d, format == PACKED_Q4M, y, scratch, blocks);
   else row4(a, w, w1, w2, w3, d, format == PACKED_Q4M, y, scratch, blocks);
 }
 
@@ -227,6 +230,7 @@ export function tileWide(format: u32, rows: u32, a: usize, w: usize, d: usize, y
   if (format == PACKED_Q8) {
     if (rows == 2) tile2x8(a, w, d, y, scratch, blocks);
     else tile4x8(a, w, d, y, scratch, blocks);
-  } else if (rows == 2) tile2x4(a, w, d, least, y, scratch, blocks);
+  } else if (DOT8 && inBytes(format)) tileFast(rows, a, w, d, least, y, scratch, blocks);
+  else if (rows == 2) tile2x4(a, w, d, least, y, scratch, blocks);
   else tile4x4(a, w, d, least, y, scratch, blocks);
 }

@@ -18,7 +18,7 @@ function weights(format, width, count) {
       r,
       Float32Array.from(row, (_, i) => row[(i + r) % width]),
     );
-  return { all: Array.from({ length: count }, () => packer.tensor(true)), bytes: packer.bytes.length };
+  return { all: Array.from({ length: count }, () => packer.tensor({ transposed: true })), bytes: packer.bytes.length };
 }
 
 /** @param options of `open("webgpu")` */

@@ -1,7 +1,8 @@
 // packedMatmul(a, b, bias?) -> y of many rows, for integers in b (weights.wgsl): in products of integers.
 //
-// quantize  a -> integers of 8 bits, scales and sums. Each 32 elements of a row are integers times a 127th of the greatest of them; where
-//           one is NaN or infinite that scale is NaN, and so is the row of y. Rows lie in groups of four as those of b do.
+// quantize  a -> integers of 16 bits, the greatest number of each 32 elements of a row, which is 127 * 256 of them, and their sums. Where
+//           one is NaN or infinite that number is NaN, and so is the row of y. Rows lie in groups of four as those of b do, but in two
+//           planes of 8 bits: 256 times the first is added to the second.
 // blocks    these, b, bias -> y, or with several SPLITS the partial sums: dot4I8Packed makes four products at once, whose sums are exact
 //           for a block of 32 and are scaled and added then. A workgroup has a tile of y of 4 THREADS_Y rows and 4 THREADS_X columns.
 
@@ -45,6 +46,8 @@ fn place_y(batch: u32, row: u32) -> u32 {
 }
 
 const QUANTIZED: u32 = 256;
+// What the greatest of a block becomes.
+const STEPS: f32 = 32512;
 
 var<workgroup> greatest: array<u32, QUANTIZED>;
 var<workgroup> added: array<f32, QUANTIZED>;
@@ -73,31 +76,37 @@ fn quantize(
   if (!inside) {
     return;
   }
-  var word = 0u;
-  var scale = 0x7fc00000u;
+  var steps = vec4<i32>();
+  var size = 0x7fc00000u;
   if (most < 0x7f800000u) {
+    size = most;
     // Below 2^-64 the inverse may be beyond f32.
     let up = select(1.0, 18446744073709551616.0, most < 0x1f800000u);
-    let size = bitcast<f32>(most);
-    scale = bitcast<u32>(size / 127.0);
-    let inverse = select(0.0, 127.0 / (size * up), most > 0u);
-    let q = vec4<u32>(vec4<i32>(clamp(round(v * up * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)))) & vec4<u32>(255u);
-    word = q.x | (q.y << 8u) | (q.z << 16u) | (q.w << 24u);
+    let inverse = select(0.0, STEPS / (bitcast<f32>(most) * up), most > 0u);
+    steps = vec4<i32>(clamp(round(v * up * inverse), vec4<f32>(-STEPS), vec4<f32>(STEPS)));
   }
+  let low = ((steps + vec4<i32>(128)) & vec4<i32>(255)) - vec4<i32>(128);
   let row = i / (K / 4u);
   let unit = unit_of(row, i % (K / 4u) * 4u);
-  units_out[unit * 32u + local % 8u * 4u + row % 4u] = word;
+  let at = unit * 64u + local % 8u * 4u + row % 4u;
+  units_out[at] = bytes_in_word((steps - low) >> vec4<u32>(8u));
+  units_out[at + 32u] = bytes_in_word(low);
   if (local == first) {
-    factors_out[unit * 8u + row % 4u] = scale;
+    factors_out[unit * 8u + row % 4u] = size;
     factors_out[unit * 8u + 4u + row % 4u] = bitcast<u32>(sum);
   }
+}
+
+fn bytes_in_word(v: vec4<i32>) -> u32 {
+  let bytes = (vec4<u32>(v) & vec4<u32>(255u)) << vec4<u32>(0u, 8u, 16u, 24u);
+  return bytes.x | bytes.y | bytes.z | bytes.w;
 }
 
 const LINE_UNITS_A: u32 = THREADS_Y + 1u;
 const LINE_UNITS_B: u32 = THREADS_X + 1u;
 
-// A block of the tiles of a and b, four rows a unit: vector j of unit i at j LINE + i.
-var<workgroup> units_a: array<vec4<u32>, 8u * LINE_UNITS_A>;
+// A block of the tiles of a, two planes, and b, four rows a unit: vector j of unit i at j LINE + i.
+var<workgroup> units_a: array<vec4<u32>, 16u * LINE_UNITS_A>;
 var<workgroup> units_b: array<vec4<u32>, 8u * LINE_UNITS_B>;
 var<workgroup> factors_a: array<vec4<f32>, 2u * THREADS_Y>;
 var<workgroup> factors_b: array<vec4<f32>, 2u * THREADS_X>;
@@ -146,9 +155,9 @@ fn blocks(
   let split = group / (TILES_N * TILES_M);
   var sums = mat4x4<f32>();
   for (var block = split * CHUNK; block < min(split * CHUNK + CHUNK, BLOCKS); block++) {
-    for (var i = local; i < 8u * THREADS_Y; i += THREADS) {
-      let unit = min(row + i / 8u, (M + 3u) / 4u - 1u) * BLOCKS + block;
-      units_a[i % 8u * LINE_UNITS_A + i / 8u] = a_units[unit * 8u + i % 8u];
+    for (var i = local; i < 16u * THREADS_Y; i += THREADS) {
+      let unit = min(row + i / 16u, (M + 3u) / 4u - 1u) * BLOCKS + block;
+      units_a[i % 16u * LINE_UNITS_A + i / 16u] = a_units[unit * 16u + i % 16u];
     }
     for (var i = local; i < UNIT * THREADS_X; i += THREADS) {
       let unit = min(column + i / UNIT, (N + 3u) / 4u - 1u) * BLOCKS + block;
@@ -163,7 +172,7 @@ fn blocks(
     }
     if (local < THREADS_X) {
       let unit = min(column + local, (N + 3u) / 4u - 1u) * BLOCKS + block;
-      factors_b[local] = factors(SCALES, unit);
+      factors_b[local] = factors(SCALES, unit) * (1.0 / STEPS);
       if (SHIFTED) {
         factors_b[THREADS_X + local] = factors(MINIMUMS, unit);
       }
@@ -173,21 +182,30 @@ fn blocks(
     var second = vec4<i32>();
     var third = vec4<i32>();
     var fourth = vec4<i32>();
+    var first_low = vec4<i32>();
+    var second_low = vec4<i32>();
+    var third_low = vec4<i32>();
+    var fourth_low = vec4<i32>();
     for (var j = 0u; j < 8u; j++) {
       let v = units_a[j * LINE_UNITS_A + at.y];
+      let low = units_a[(8u + j) * LINE_UNITS_A + at.y];
       let w = units_b[j * LINE_UNITS_B + at.x];
       first += dots(v.x, w);
       second += dots(v.y, w);
       third += dots(v.z, w);
       fourth += dots(v.w, w);
+      first_low += dots(low.x, w);
+      second_low += dots(low.y, w);
+      third_low += dots(low.z, w);
+      fourth_low += dots(low.w, w);
     }
     let scale = factors_b[at.x];
     let rows = factors_a[at.y];
     sums += mat4x4<f32>(
-      vec4<f32>(first) * scale * rows.x,
-      vec4<f32>(second) * scale * rows.y,
-      vec4<f32>(third) * scale * rows.z,
-      vec4<f32>(fourth) * scale * rows.w
+      vec4<f32>(256 * first + first_low) * scale * rows.x,
+      vec4<f32>(256 * second + second_low) * scale * rows.y,
+      vec4<f32>(256 * third + third_low) * scale * rows.z,
+      vec4<f32>(256 * fourth + fourth_low) * scale * rows.w
     );
     if (SHIFTED) {
       let minimum = factors_b[THREADS_X + at.x];

@@ -5,6 +5,7 @@ import { DataError, LockstepError } from "../errors.ts";
 import { Slices } from "../pacing.ts";
 import { progress } from "../progress.ts";
 import type { Progress, ProgressStream } from "../progress.ts";
+import type { Weight } from "../nn/layer.ts";
 import { inTurn, using } from "../run.ts";
 import type { Executable } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
@@ -40,6 +41,9 @@ interface Validation {
   readonly run: (() => Promise<Logs>) | null;
   readonly release: () => void;
 }
+
+/** The weights of a model but those that are packed, which never change. */
+const changeable = ({ weights }: Pick<AnyModel, "weights">): readonly Weight[] => weights.filter((w) => w.tensor.storage === undefined);
 
 /** Steps between looks at the watch where a look waits for the device. */
 const WATCH_STEPS = 50;
@@ -90,8 +94,8 @@ class Fit {
       stop: () => {
         this.#stopped = true;
       },
-      weights: async () => Promise.all((await model.getWeights()).map(async (t) => (await t.data()) as Float32Array)),
-      setWeights: (w) => model.setWeights(w),
+      weights: async () => Promise.all((await model.getWeights(changeable(model))).map(async (t) => (await t.data()) as Float32Array)),
+      setWeights: (w) => model.setWeights(w, changeable(model)),
       save: (path) => saveModel(model, path, {}),
       optimizer,
       get backend() {
@@ -223,7 +227,7 @@ class Fit {
   #changing(): Tensor[] {
     const { train, evaluate, training } = this.#model.state("fit");
     return [
-      ...this.#model.weights.map((w) => w.tensor),
+      ...changeable(this.#model).map((w) => w.tensor),
       ...Object.values(training.optimizer.state()),
       ...train.tensors,
       ...evaluate.tensors,

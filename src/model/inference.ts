@@ -107,6 +107,8 @@ export class InferenceModel<O extends Outputs = Tensor> {
   /** The layers, once they are known, as the parts of `asLayer`. */
   readonly #parts: Parts = [];
   #disposed = false;
+  /** @internal What `lora` was told, while its adapters are there. */
+  declare adapters?: Config;
   /** @internal Programs on the backend that the model uses; null before it first needs one. */
   protected programs: PredictPrograms | null = null;
 
@@ -315,10 +317,13 @@ export class InferenceModel<O extends Outputs = Tensor> {
     return parts.map((y, i) => tensor(out[i], [samples, ...y.shape.slice(1)], y.dtype));
   }
 
-  /** Copies of all weights, in the order of `weights`: layers in order, and within a layer as its page lists them (kernel, bias …). */
-  async getWeights(): Promise<Tensor[]> {
+  /**
+   * Copies of all weights, in the order of `weights`: layers in order, and within a layer as its page lists them (kernel, bias …).
+   * @param weights some of them alone
+   */
+  async getWeights(weights = this.weights): Promise<Tensor[]> {
     return Promise.all(
-      this.weights.map(async ({ tensor: t }) => {
+      weights.map(async ({ tensor: t }) => {
         const data = await t.data();
         return new Tensor(t.shape, t.dtype, null, 0, data.slice() as TypedArray);
       }),
@@ -326,11 +331,11 @@ export class InferenceModel<O extends Outputs = Tensor> {
   }
 
   /**
-   * Replaces all weights, in the order of `getWeights`. Nothing changes when one does not fit. @throws ShapeError for another number or
-   * shape, ArgumentError for what is no list.
+   * Replaces all weights, in the order of `getWeights`. Nothing changes when one does not fit.
+   * @param weights some of them alone
+   * @throws ShapeError for another number or shape, ArgumentError for what is no list.
    */
-  setWeights(values: readonly (Tensor | TypedArray | NestedArray)[]): void {
-    const weights = this.weights;
+  setWeights(values: readonly (Tensor | TypedArray | NestedArray)[], weights = this.weights): void {
     if (!Array.isArray(values))
       throw new ArgumentError(`setWeights: expected a list of ${weights.length} tensors or arrays, got ${kindOf(values)}`);
     if (values.length !== weights.length)
@@ -467,7 +472,7 @@ export class InferenceModel<O extends Outputs = Tensor> {
 
   /** @internal layer/weight */
   nameOf(weight: Weight): string {
-    return `${this.layers.find((l) => l.weights.includes(weight))?.name}/${weight.name}`;
+    return `${this.layers.find((l) => l.weights.some((w) => w.tensor === weight.tensor))?.name}/${weight.name}`;
   }
 
   /** @internal Where it runs, once `follow` has said. */

@@ -9,7 +9,7 @@ import type { BackendName } from "../init.ts";
 import { resolveBackend } from "../init.ts";
 import type { Layer } from "../nn/layer.ts";
 import { showShape } from "../shape.ts";
-import type { OpenShape } from "../shape.ts";
+import type { OpenShape, Shape } from "../shape.ts";
 import { Tensor, tensor } from "../tensor.ts";
 import { lossByName } from "../train/losses.ts";
 import type { Loss, LossFunction, LossName } from "../train/losses.ts";
@@ -57,6 +57,16 @@ interface Recipe extends Pick<CompileModelOptions, "loss" | "lossWeights"> {
   readonly optimizer: Optimizer;
   readonly metrics: NonNullable<CompileModelOptions["metrics"]>;
 }
+
+/** @internal What Hugging Face's model calls the linear layer that a kernel is of. */
+export interface ModuleName {
+  readonly name: string;
+  /** The kernel is these of the module's outputs, from the first to before the second, of so many. Default: all of them. */
+  readonly part?: { readonly begin: number; readonly of: number };
+}
+
+/** @internal Names of modules by layer and weight; null: a checkpoint has no such module. */
+export type ModuleNames = (layer: string, weight: string, shape: Shape) => ModuleName | null;
 
 /** A model of whatever outputs. */
 export type AnyModel = LearningModel<Outputs>;
@@ -113,6 +123,8 @@ export type State = { readonly training: Training; readonly programs: Programs; 
 export class LearningModel<O extends Outputs = Tensor> extends InferenceModel<O> {
   /** @internal True until fit has chosen a backend for `auto`. */
   choosing = false;
+  /** @internal Names of its kernels' modules in the checkpoint that it comes from. */
+  declare modules?: ModuleNames;
   #recipe: Recipe | null = null;
   /** Known once the shapes are. */
   #training: Training | null = null;
@@ -308,7 +320,7 @@ export class LearningModel<O extends Outputs = Tensor> extends InferenceModel<O>
     ];
     const twice = logs.find((n, i) => logs.indexOf(n) !== i);
     if (twice !== undefined) throw new ArgumentError(`compile: two metrics are named "${twice}"; give one of them another name`);
-    return { outputs, optimizer, trainable: trainability(this.layers) };
+    return { outputs, optimizer, trainable: trainability(this.layers), parameters: this.parameters };
   }
 
   #begin(training: Training | null): void {

@@ -40,6 +40,7 @@ export interface LoadOptions {
 /** What `loadModel` of `lockstep` takes besides; regularizers are of no consequence for predictions. */
 interface Given extends LoadOptions {
   readonly regularizers?: { readonly [name: string]: Regularizer };
+  readonly lora?: (model: never, options: object) => unknown;
 }
 
 /** Options of `loadWeights`. */
@@ -71,6 +72,8 @@ export interface Described {
   readonly sequential: boolean;
   readonly inputShapes: readonly OpenShape[];
   readonly layers: readonly NamedLayer[];
+  /** Options of its adapters. */
+  readonly lora?: Config;
 }
 
 /** A Lockstep file's bytes, decoded and compared with their checksum; a file of someone else's has none. @throws FileError */
@@ -269,13 +272,19 @@ export async function readModel<M extends InferenceModel>(
       }
       left -= sizeOf(shape);
     };
-    return withContext({ checkWeight, traced: anticipate }, () =>
-      make(allOf(config.layers), {
+    return withContext({ checkWeight, traced: anticipate }, () => {
+      const made = make(allOf(config.layers), {
         inputShape: config.inputShapes.length === 1 ? config.inputShapes[0] : config.inputShapes,
         name: config.name,
         seed: config.seed,
-      }),
-    );
+      });
+      if (config.lora !== undefined) {
+        if (given.lora === undefined)
+          throw new FileError(`${who}: it has adapters; pass { lora } of lockstep/lora to loadModel, or merge() them before saving`);
+        given.lora(made as never, config.lora);
+      }
+      return made;
+    });
   });
   assignWeights(who, model, file);
   return { model, who, file };

@@ -3,6 +3,7 @@
  * by (shuffled) position, runs forward, loss, gradients and update, and adds to the epoch's loss and metrics, all where
  * the data is. Between steps nothing is written and nothing is read.
  */
+import { LockstepError } from "../errors.ts";
 import { gradients } from "../grad.ts";
 import { asTensor, assign, currentGraph, Graph, symbolOf, trace } from "../graph.ts";
 import { add, cast, equal, mul, where } from "../ops/map.ts";
@@ -99,6 +100,8 @@ export class Programs extends PredictPrograms {
       const { optimizer } = training;
       const owners = this.network.weights.filter((w) => w.trainable);
       const params = owners.map((w) => w.tensor);
+      if (params.length !== training.parameters.length || params.some((p, i) => p !== training.parameters[i]))
+        throw new LockstepError("fit: weights came or went since: call compile({ loss, optimizer }) again");
       const watched: { source: string; tensor: Tensor }[] = [];
       const outputs = this.forward(
         xs,

@@ -27,6 +27,8 @@ export interface LoadModelOptions extends LoadOptions {
   readonly losses?: { readonly [name: string]: Loss | LossFunction };
   /** Metrics of one's own, by their names; null goes without it. */
   readonly metrics?: { readonly [name: string]: Metric | LossFunction | null };
+  /** For a model that was saved with adapters: `lora` of `lockstep/lora`, or a function that calls it and keeps what it gives. */
+  readonly lora?: (model: Model, options: object) => unknown;
   /** In the place of the loss that was saved. */
   readonly loss?: LossName | Loss | LossFunction;
   /**
@@ -40,7 +42,9 @@ export interface LoadModelOptions extends LoadOptions {
 
 function freeze(layers: readonly Layer[], frozen: ReadonlySet<string>, path = ""): void {
   for (const l of layers) {
-    l.trainable = !frozen.has(path + l.name);
+    const trainable = !frozen.has(path + l.name);
+    // Setting it sets that of layers within, which adapters left as it should be.
+    if (l.trainable !== trainable) l.trainable = trainable;
     if (l.kind === "model") freeze(l.layers ?? [], frozen, `${path}${l.name}/`);
   }
 }
@@ -60,8 +64,19 @@ export async function loadModel(source: ModelSource, options: LoadModelOptions =
     regularizers = {},
     losses = {},
     metrics: own = {},
-  } = checkOptions("loadModel", options, ["layers", "activations", "regularizers", "losses", "metrics", "loss", "optimizer", "backend"]);
-  const { model, who, file } = await readModel(source, { layers, activations, regularizers }, sequential);
+    lora,
+  } = checkOptions("loadModel", options, [
+    "layers",
+    "activations",
+    "regularizers",
+    "losses",
+    "metrics",
+    "lora",
+    "loss",
+    "optimizer",
+    "backend",
+  ]);
+  const { model, who, file } = await readModel(source, { layers, activations, regularizers, lora }, sequential);
   const { training } = file.metadata;
   if (training === undefined) return model;
   const { state, ...recipe } = await rebuilt(who, "training", () => {

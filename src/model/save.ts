@@ -94,6 +94,7 @@ function describe(model: AnyModel, named: Named): Described {
     seed: model.seed,
     sequential: model.isSequential,
     inputShapes: model.inputShapes,
+    lora: model.adapters,
     // The layers of a function do not come back from the file, so that their options need not be in it.
     layers: model.isSequential
       ? describeLayers(model.layers, named)

@@ -24,6 +24,8 @@ export interface Training {
   readonly optimizer: Optimizer;
   /** Which layers are trained: a change counts from the next `compile` on. */
   readonly trainable: ReadonlyMap<Layer, boolean>;
+  /** What is trained. */
+  readonly parameters: readonly Tensor[];
 }
 
 /** What an output is to be, and the weights of its loss's values. */

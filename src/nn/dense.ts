@@ -1,8 +1,8 @@
 /** @file The fully connected layer. */
-import { linear } from "../ops/matmul.ts";
 import type { Layer } from "./layer.ts";
 import { activationOf, checkCount, checkFeatures, checkRank, lastOf, layerOf } from "./options.ts";
 import type { ActivationOption, InitializerOption, NameOption } from "./options.ts";
+import { project } from "./projection.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
 /** Options of `dense`. */
@@ -47,9 +47,9 @@ export function dense(units: number, options: DenseOptions = {}): Layer {
         if (o.useBias) weight("bias", [units]);
       },
       mask: "pass",
-      call: (x, { kernel, bias = null }) => {
+      call: (x, { kernel, bias }) => {
         checkFeatures(x, kernel.shape[0]);
-        return activation.after(linear(x, kernel, bias, { activation: activation.kernel }));
+        return activation.after(project(x, kernel, bias, activation.kernel));
       },
     };
   });

@@ -2,11 +2,11 @@
 import { checkFlag } from "../check.ts";
 import { gelu, silu } from "../ops/activation.ts";
 import { mul } from "../ops/map.ts";
-import { linear } from "../ops/matmul.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Layer } from "./layer.ts";
 import { checkCount, checkFeatures, checkRank, lastOf, layerOf } from "./options.ts";
 import type { Given, InitializerOption, NameOption } from "./options.ts";
+import { project } from "./projection.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
 /** Options of `swiglu`. */
@@ -67,8 +67,8 @@ function gated<D extends Required<SwigluOptions>>(
       },
       call: (x, w) => {
         checkFeatures(x, w.gateKernel.shape[0]);
-        const hidden = mul(activation(linear(x, w.gateKernel, w.gateBias ?? null)), linear(x, w.upKernel, w.upBias ?? null));
-        return linear(hidden, w.downKernel, w.downBias ?? null);
+        const hidden = mul(activation(project(x, w.gateKernel, w.gateBias)), project(x, w.upKernel, w.upBias));
+        return project(hidden, w.downKernel, w.downBias);
       },
     };
   });

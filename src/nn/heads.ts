@@ -6,11 +6,9 @@ import { checkFlag, checkPart, checkPositive } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
 import { attention as attend } from "../ops/attention.ts";
 import { mul } from "../ops/map.ts";
-import { linear } from "../ops/matmul.ts";
 import { reshape } from "../ops/move.ts";
 import { normalizeLast } from "../ops/norm.ts";
 import type { Activation } from "../plan/kernels.ts";
-import { sizeBetween } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { CALL_OPTIONS, ofCounted, readCall } from "./attention.ts";
@@ -20,6 +18,7 @@ import { checkCount, checkFeatures, checkRank, lastOf, layerOf } from "./options
 import type { Given, InitializerOption, MakeWeight, NameOption } from "./options.ts";
 import { rotation } from "./positions.ts";
 import type { RotaryEmbeddingOptions } from "./positions.ts";
+import { project } from "./projection.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 
 /** Options of `groupedQueryAttention`. */
@@ -87,11 +86,9 @@ interface Heads {
 }
 
 /** x [batch, time, features] kernel [features, heads, size] + bias [heads, size]: [batch, time, heads, size]. */
-function project(x: Tensor, kernel: Tensor, bias: Tensor | undefined, activation: Activation = "linear"): Tensor {
-  const [features, heads, size] = kernel.shape;
-  checkFeatures(x, features);
-  const flat = bias === undefined ? null : reshape(bias, [heads * size]);
-  return reshape(linear(x, reshape(kernel, [features, heads * size]), flat, { activation }), [x.shape[0], x.shape[1], heads, size]);
+function ofHeads(x: Tensor, kernel: Tensor, bias: Tensor | undefined, activation?: Activation): Tensor {
+  checkFeatures(x, kernel.shape[0]);
+  return reshape(project(x, kernel, bias, activation), [x.shape[0], x.shape[1], kernel.shape[1], kernel.shape[2]]);
 }
 
 /** Each row of the last dimension brought to a root mean square of 1, times scale. */
@@ -137,27 +134,21 @@ function attending<D extends Required<GroupedQueryAttentionOptions>>(
       },
       call: (x, w, ...more) => {
         const { query, value, key, self, causal, seen } = readCall(kind, x, more, o.useCausalMask);
-        let q = project(query, w.queryKernel, w.queryBias);
-        let k = project(key, w.keyKernel, w.keyBias);
-        const v = project(value, w.valueKernel, w.valueBias);
+        let q = ofHeads(query, w.queryKernel, w.queryBias);
+        let k = ofHeads(key, w.keyKernel, w.keyBias);
+        const v = ofHeads(value, w.valueKernel, w.valueBias);
         if (epsilon !== null) [q, k] = [normalized(q, w.queryNormScale, epsilon), normalized(k, w.keyNormScale, epsilon)];
         if (turn !== null) [q, k] = [turn(q), turn(k, self)];
         const to = self ? attended(k, v, causal, seen !== null) : { k, v, offset: 0 };
         const { offset, lengths } = to;
         const window = o.slidingWindow ?? undefined;
         const heads = ofCounted(attend(q, to.k, to.v, { mask: seen, causal, offset, lengths, window, dropout: o.dropout }), query);
-        const y = o.useGate ? mul(heads, project(query, w.gateKernel, w.gateBias, "sigmoid")) : heads;
+        const y = o.useGate ? mul(heads, ofHeads(query, w.gateKernel, w.gateBias, "sigmoid")) : heads;
 
         const [batch, time] = query.shape;
-        const output = w.attentionOutputKernel.shape.slice(2);
-        const [within, size] = [queryHeads * valueDim, sizeBetween(output, 0, output.length)];
-        const { attentionOutputBias: bias } = w;
-        const joined = linear(
-          reshape(y, [batch, time, within]),
-          reshape(w.attentionOutputKernel, [within, size]),
-          bias === undefined ? null : reshape(bias, [size]),
-        );
-        return reshape(joined, [batch, time, ...output]);
+        const { attentionOutputKernel: kernel, attentionOutputBias: bias } = w;
+        const joined = project(reshape(y, [batch, time, queryHeads * valueDim]), kernel, bias);
+        return reshape(joined, [batch, time, ...kernel.shape.slice(2)]);
       },
     };
   });

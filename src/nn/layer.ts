@@ -127,6 +127,7 @@ export interface Stack {
   valuesOf(one: () => Float32Array): Float32Array;
   /** What a call of the layer computes with. */
   weightOf(whole: Tensor): Tensor;
+  /** The same for all weights, by name. */
   weightsOf(whole: { readonly [name: string]: Tensor }): { readonly [name: string]: Tensor };
 }
 
@@ -142,11 +143,27 @@ const owners = new WeakMap<Tensor, Layer>();
 /** The layer that made the weight `t` for itself; null for tensors that are no layer's. */
 export const ownerOf = (t: Tensor): Layer | null => owners.get(t) ?? null;
 
+/** From now on `t` is a weight of `layer`. */
+export const setOwner = (t: Tensor, layer: Layer): void => void owners.set(t, layer);
+
 /** Weights of layers that stand for several (layerStack): the first dimension counts these. */
 const stacks = new WeakSet<Tensor>();
 
 /** Whether the first dimension of the weight `t` counts layers. */
 export const isStacked = (t: Tensor): boolean => stacks.has(t);
+
+/** What a layer made by `layerWith` holds itself, without its parts. */
+export interface Inside {
+  /** Its weights, apart from whether it is trainable; what is changed here is changed in `layer.weights`. */
+  readonly weights: { -readonly [K in keyof Weight]: Weight[K] }[];
+  /** What its call computes with. */
+  readonly byName: { [name: string]: Tensor };
+}
+
+const insides = new WeakMap<Layer, Inside>();
+
+/** What `layer` holds itself; undefined for layers that `layerWith` did not make. */
+export const insideOf = (layer: Layer): Inside | undefined => insides.get(layer);
 
 const silent = { called: (): void => {} };
 let current: Context = Object.assign({ seed: 0, nextStream: counter() }, silent);
@@ -232,8 +249,7 @@ export type Parts = (readonly [part: Layer, nameOf: (name: string) => string])[]
 /** A layer that holds weights already, and layers, which may become more. */
 export function layerWith(description: LayerDescription, held: readonly Weight[], parts: Parts): Layer {
   const { kind, config, build, call, mask: handling, inputs = Infinity, parts: later } = description;
-  const own: Weight[] = [];
-  let weights: readonly Weight[] = own;
+  const own: Inside["weights"] = [];
   const byName: { [name: string]: Tensor } = {};
   let trainable = true;
   const self = {
@@ -249,9 +265,10 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
     name: typeof config.name === "string" ? config.name : "",
     config,
     get weights(): readonly Weight[] {
-      const all = [...own, ...parts.flatMap(([part, nameOf]) => part.weights.map((w) => weightIn(self, w, nameOf(w.name))))];
-      if (all.length !== weights.length) weights = all;
-      return weights;
+      return [
+        ...own.map((w) => weightIn(self, w)),
+        ...parts.flatMap(([part, nameOf]) => part.weights.map((w) => weightIn(self, w, nameOf(w.name)))),
+      ];
     },
     get layers(): readonly Layer[] {
       return parts.map(([part]) => part);
@@ -292,7 +309,7 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
             const first = (): Float32Array | null => (checkWeight ? new Float32Array(sizeOf(all)) : (stack?.valuesOf(begin) ?? begin()));
             const tensor = ready ?? new Tensor(all, "f32", null, 0, TRAINING && !weightOf ? first() : null);
             // What is packed never changes.
-            own.push(weightIn(self, { name, tensor, trainable: trainable && !packedIn(tensor.storage), regularizer }));
+            own.push({ name, tensor, trainable: trainable && !packedIn(tensor.storage), regularizer });
             byName[name] = tensor;
             if (TRAINING) owners.set(tensor, self);
             if (stack) stacks.add(tensor);
@@ -318,7 +335,8 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
       return y;
     },
   };
-  own.push(...held.map((w) => weightIn(self, w)));
+  own.push(...held.map((w) => ({ ...w })));
+  if (TRAINING) insides.set(self, { weights: own, byName });
   return self;
 }
 
@@ -334,8 +352,10 @@ function readyWeight(name: string, shape: Shape, given: Tensor | null): Tensor |
 /** `weight` as one of `owner`'s, which is trained only while the owner is. */
 const weightIn = (owner: Pick<Layer, "trainable">, weight: Weight, name = weight.name): Weight => ({
   name,
-  tensor: weight.tensor,
   regularizer: weight.regularizer,
+  get tensor() {
+    return weight.tensor;
+  },
   get trainable() {
     return owner.trainable && weight.trainable;
   },

@@ -218,6 +218,14 @@ async function built(checkpoint: Checkpoint, design: Design, backend: Backend, o
     const model = design.make();
     model.build(design.inputShapes, { weights: (layer, name) => made.get(keyOf(layer, name)) ?? null });
     model.moveTo(backend);
+    // What adapters and their files call its kernels.
+    model.modules = (layer, weight, shape) => {
+      const source = design.source(layer, weight, shape);
+      const name = source.name.replace(/\.weight$/, "");
+      return source.columns === undefined
+        ? { name }
+        : { name, part: { begin: source.columns[0], of: source.shape[source.shape.length - 1] } };
+    };
     return model;
   } catch (error) {
     for (const t of made.values()) t.dispose();

@@ -144,6 +144,7 @@ export async function openDevice(options: WebGpuOptions): Promise<OpenDevice> {
     features: {
       // Without a least size nothing can be left out of a kernel on its account.
       subgroupSize: device.features.has("subgroups") ? (adapter.info.subgroupMinSize ?? LEAST_SUBGROUP) : 0,
+      vendor: adapter.info.vendor,
       language: gpu.wgslLanguageFeatures,
       software: isSoftware(adapter.info),
       maxWorkgroupSize: Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX),

@@ -39,6 +39,8 @@ export interface Bound {
 export interface GpuFeatures {
   /** The fewest invocations a subgroup has, a power of two from 4 to 128; 0 where shaders may not use subgroups. */
   readonly subgroupSize: number;
+  /** Who made it, as WebGPU names them; empty where that is not said. */
+  readonly vendor: string;
   /** What WGSL has beyond what it has everywhere. Absent where an entry point does not say. */
   readonly language?: { has(name: string): boolean };
   /** True for an adapter that is a program on the CPU. */

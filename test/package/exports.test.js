@@ -117,7 +117,7 @@ test("package: require() takes every entry: nothing awaits at the top level", as
     assert.not(awaits(program), `${file} awaits`);
     for (const { source } of program.body) if (source) visit(join(dirname(file), source.value));
   };
-  for (const entry of ["index", "inference", "data", "safetensors", "gguf", "transformers"]) visit(`build/${entry}.js`);
+  for (const entry of ["index", "inference", "data", "safetensors", "gguf", "lora", "transformers"]) visit(`build/${entry}.js`);
   assert.ok(seen.size >= 6);
   if (process.features.require_module) {
     const require = createRequire(import.meta.url);
@@ -126,6 +126,7 @@ test("package: require() takes every entry: nothing awaits at the top level", as
       ["lockstep/inference", "sequential"],
       ["lockstep/data", "oneHot"],
       ["lockstep/safetensors", "readSafetensors"],
+      ["lockstep/lora", "lora"],
       ["lockstep/gguf", "openGguf"],
       ["lockstep/transformers", "loadPretrained"],
     ])
@@ -138,10 +139,16 @@ test("package: entries export what their sources do, and share the classes of er
   const inference = await import("lockstep/inference");
   const data = await import("lockstep/data");
   const safetensors = await import("lockstep/safetensors");
+  const lora = await import("lockstep/lora");
   const gguf = await import("lockstep/gguf");
   const transformers = await import("lockstep/transformers");
   const entries = { index: whole, inference, "data/index": data, "safetensors/index": safetensors };
-  for (const [source, bundle] of Object.entries({ ...entries, "gguf/index": gguf, "transformers/index": transformers })) {
+  for (const [source, bundle] of Object.entries({
+    ...entries,
+    "gguf/index": gguf,
+    "lora/index": lora,
+    "transformers/index": transformers,
+  })) {
     assert.equal(Object.keys(bundle).sort(), Object.keys(await import(`../../build/esm/${source}.js`)).sort());
   }
   for (const name of Object.keys(whole).filter((n) => /^[A-Z].*Error$/.test(n))) assert.is(inference[name], whole[name]);

@@ -25,6 +25,8 @@ import {
 } from "lockstep";
 import type { Callback, History, LossName, MetricName, OptimizerName, Tensor } from "lockstep";
 import { padSequences, parseCsv, trainTestSplit } from "lockstep/data";
+import { loadLora, lora } from "lockstep/lora";
+import type { AdapterSource, Lora, LoraOptions } from "lockstep/lora";
 import { openSafetensors, readSafetensors, writeSafetensors } from "lockstep/safetensors";
 
 const names: readonly [LossName, OptimizerName, MetricName] = ["sparseCategoricalCrossentropy", "adamw", "accuracy"];
@@ -195,4 +197,19 @@ export function wrong(): void {
   void model.fit([[1]], [[1]], { callbacks: [{ onEpochend() {} }] });
   // @ts-expect-error an unknown option
   parseCsv("a", { sep: ";" });
+}
+
+/** Adapters: targets are names, regular expressions and functions; files come by path, as bytes or by name. */
+export async function adapting(source: AdapterSource): Promise<Lora> {
+  const options: LoraOptions = { rank: 4, alpha: 8, targets: ["kernel", /query/, ({ layer, shape }) => layer === "m" && shape[0] > 2] };
+  const adapters = lora(model, options);
+  await adapters.load({ "adapter_config.json": new Uint8Array(2), "adapter_model.safetensors": "a.safetensors" });
+  adapters.parameters[0].shape.at(0);
+  const again = await loadModel(await model.toBytes(), { lora });
+  // @ts-expect-error an unknown option
+  lora(again, { r: 4 });
+  // @ts-expect-error targets are no numbers
+  lora(again, { targets: [1] });
+  await adapters.merge();
+  return loadLora(model, source, { dropout: 0.1 });
 }

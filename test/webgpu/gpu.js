@@ -19,10 +19,10 @@ export async function entryPoint() {
 }
 
 /**
- * An entry point whose adapter shows other `limits` than its own, no features of `without`, of WGSL neither, and passes for a GPU where
- * `software` is false. `onDevice(device)` sees every device that is opened.
+ * An entry point whose adapter shows other `limits` than its own, no features of `without`, of WGSL neither, another `maker`, and passes
+ * for a GPU where `software` is false. `onDevice(device)` sees every device that is opened.
  */
-export function masked(gpu, { limits = {}, without = [], software, onDevice = () => {} } = {}) {
+export function masked(gpu, { limits = {}, without = [], maker, software, onDevice = () => {} } = {}) {
   return {
     wgslLanguageFeatures: { has: (name) => Boolean(gpu.wgslLanguageFeatures?.has(name)) && !without.includes(name) },
     async requestAdapter(options) {
@@ -33,7 +33,14 @@ export function masked(gpu, { limits = {}, without = [], software, onDevice = ()
       return {
         limits: shown,
         features: { has: (name) => adapter.features.has(name) && !without.includes(name) },
-        info: { vendor, architecture, device, description, subgroupMinSize, isFallbackAdapter: software ?? isFallbackAdapter },
+        info: {
+          vendor: maker ?? vendor,
+          architecture,
+          device,
+          description,
+          subgroupMinSize,
+          isFallbackAdapter: software ?? isFallbackAdapter,
+        },
         async requestDevice(descriptor) {
           const opened = await adapter.requestDevice(descriptor);
           onDevice(opened);

@@ -23,7 +23,7 @@ const LEAST = {
 const INTEGERS = "packed_4x8_integer_dot_product";
 const GPUS = {
   "the adapter": await openGpu(),
-  "as a GPU": await openMasked({ software: false }),
+  "as a GPU": await openMasked({ software: false, maker: "nvidia" }),
   "as the least of GPUs": await openMasked({ software: false, limits: LEAST, without: ["subgroups", INTEGERS] }),
 };
 const gpus = Object.values(GPUS);
@@ -50,9 +50,12 @@ function productOf(a, b, bias, [m, k, n]) {
 
 const run = async (backend, fn) => (await compile(fn, { backend })()).data();
 
-/** What sums of k products of about 1/3 may be off by: rounded to 7 bits of the greatest, or not. */
+/** Whether the shader language of `backend` has products of integers. */
+const hasIntegers = (backend) => Boolean(backend.features.language?.has(INTEGERS));
+
+/** What sums of k products of about 1/3 may be off by: of numbers rounded to 16 bits of the greatest, or not. */
 const boundOf = (format, backend, m, k) =>
-  m > 8 && !isHalves(format) && backend.features.language.has(INTEGERS) ? 0.02 * Math.sqrt(k) : 2e-6 * Math.max(k, 32);
+  2e-6 * Math.max(k, 32) + (m > 8 && !isHalves(format) && hasIntegers(backend) ? 5e-5 * Math.sqrt(k) : 0);
 
 async function checkProduct(backend, format, [m, k, n], what) {
   const [a, bias] = [noise(m * k, 9), noise(n, 8)];
@@ -102,10 +105,10 @@ for (const [name, backend] of Object.entries(GPUS).slice(1)) {
 }
 
 test("subgroups, tiles and integers are where they should be", async () => {
-  const entries = async (backend, m, format, without = "") => {
+  const entries = async (backend, m, format, without = "", features = {}) => {
     const { graph, results } = traceForward({ inputs: [f([m, 1024]), packed([1024, 64], format)], fn: (x, w) => matmul(x, w) });
     const plan = buildPlan(graph, results, backend.limits);
-    const { dispatches } = encode(plan, backend.features, await kernelsFor(plan));
+    const { dispatches } = encode(plan, { ...backend.features, ...features }, await kernelsFor(plan));
     for (const d of dispatches) {
       assert.ok(d.declared.length <= 8, d.label);
       if (without) assert.not.match(d.text, new RegExp(without));
@@ -119,8 +122,11 @@ test("subgroups, tiles and integers are where they should be", async () => {
     assert.equal(await entries(gpu, 8, format), [`packed.few${joined}`]);
     assert.equal(await entries(least, 8, format, "subgroup[A-Z]"), ["packed.few"]);
     assert.equal(await entries(least, 9, format, "dot4I8Packed"), ["packed.main", "epilogue.vectors"]);
-    const whole = isHalves(format) || !gpu.features.language.has(INTEGERS);
+    const whole = isHalves(format) || !hasIntegers(gpu);
     assert.equal(await entries(gpu, 9, format), whole ? ["packed.main", "epilogue.vectors"] : many);
+    // Where it is many instructions, or a program on the CPU, it gains nothing.
+    for (const features of [{ vendor: "apple" }, { vendor: "" }, { software: true }])
+      assert.ok(!(await entries(gpu, 9, format, "dot4I8Packed", features)).includes("packed-blocks.blocks"));
   }
 });
 
@@ -236,7 +242,7 @@ test("scales and minimums of f16 that are subnormal, zero, infinite or NaN", asy
         want.forEach((v, i) => {
           if (!Number.isFinite(v)) return assert.not(Number.isFinite(got[i]), `${format} [${i}]: ${got[i]}`);
           const size = Math.max(...values.slice((i % bits.length) * 32, (i % bits.length) * 32 + 32).map(Math.abs));
-          assert.ok(Math.abs(got[i] - v) <= 96 * size * (m > 8 ? 0.01 : 1e-6), `${format} [${i}]: got ${got[i]}, expected ${v}`);
+          assert.ok(Math.abs(got[i] - v) <= 96 * size * (m > 8 ? 5e-5 : 1e-6), `${format} [${i}]: got ${got[i]}, expected ${v}`);
         });
       }
     }

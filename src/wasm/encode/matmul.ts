@@ -54,6 +54,9 @@ export const LARGE_WEIGHTS = 1 << 18;
 /** Multiply-adds worth a piece of their own: tens of microseconds. */
 const PIECE_WORK = 1 << 18;
 const MAX_PIECES = 64;
+/** Weights worth a piece of a product of one row, which reads each once; and columns whose part of a row of B is a long run. */
+const ROW_WORK = 1 << 17;
+const LONG_RUN = 1024;
 /** With fewer pieces than this a long K is cut as well, into chunks of at least MIN_CHUNK. */
 const ENOUGH_PIECES = 16;
 const MIN_CHUNK = 512;
@@ -150,7 +153,9 @@ export function encodeProduct(out: CommandWriter, opcode: number, product: Produ
   const panels = Math.ceil(n / PANEL);
   // One row against [n, k] is dot products: every element of b is used once, so it stays as it is.
   const dots = opcode === MATMUL && m === 1 && b.transposed && k > 0;
-  const split = splitWork(product, !product.spread && !product.whole && !dots);
+  const cutK = !product.spread && !product.whole && !dots;
+  const split =
+    m === 1 && batch === 1 && opcode === MATMUL ? splitRow(product, cutK && !b.transposed && !b.packed) : splitWork(product, cutK);
   const bytesB = (b.stride === 0 ? 1 : batch) * panels * k * PANEL_BYTES;
   const kept = out.keeps(b.word, bytesB);
   const few = m === 1 || (m <= MIN_ROWS && !(kept && bytesB >= LARGE_WEIGHTS));
@@ -259,6 +264,18 @@ export function encodePack(
     perPiece,
     pieces,
   ]);
+}
+
+/**
+ * Pieces of a product of one row, by shape alone: as few and as even as two threads need, since memory is fastest in long runs. Row-major B
+ * is cut along K where rows are short.
+ */
+function splitRow({ n, k }: Product, cutK: boolean): Split {
+  const wanted = Math.max(1, Math.min(cutK ? ENOUGH_PIECES : MAX_PIECES, Math.floor((n * k) / ROW_WORK)));
+  const chunks = cutK && n < LONG_RUN * wanted ? wanted : 1;
+  const chunkK = Math.ceil(k / chunks / PANEL) * PANEL;
+  const columns = chunks > 1 ? n : Math.ceil(n / wanted / PANEL) * PANEL;
+  return { rows: 1, rowBlocks: 1, columns, columnBlocks: Math.ceil(n / columns), k: chunkK, chunks: k === 0 ? 1 : Math.ceil(k / chunkK) };
 }
 
 interface Split {

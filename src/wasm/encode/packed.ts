@@ -33,8 +33,9 @@ const GROUP = 4;
 /** Most bytes of a row's block (assembly/packed/quantize.ts), and what rows of a piece are a multiple of. */
 const BLOCK_BYTES = 76;
 const TILE = 8;
-/** Multiply-adds worth a piece, and most pieces, that have columns of their own. */
+/** Multiply-adds worth a piece, and weights, which are read once for however few rows; and most pieces side by side. */
 const PIECE_WORK = 1 << 18;
+const PIECE_WEIGHTS = 1 << 17;
 const MAX_PIECES = 64;
 /** Bytes that the rows of a piece take, about, so that they stay in L2 from group to group. */
 const ROWS_BYTES = 1 << 19;
@@ -51,10 +52,10 @@ const QUANTIZE_WORK = 2;
 
 const up = (n: number, to: number): number => Math.ceil(n / to) * to;
 
-/** Columns of y in pieces of a multiple of `unit`, of about PIECE_WORK each. */
-function splitColumns(n: number, unit: number, columnWork: number): { pieces: number; perPiece: number } {
-  const units = Math.ceil(n / unit);
-  const pieces = Math.min(MAX_PIECES, units, Math.max(1, Math.floor((n * columnWork) / PIECE_WORK)));
+/** Groups of columns of y in pieces, for `m` rows of `k`. */
+function splitColumns(m: number, k: number, n: number): { pieces: number; perPiece: number } {
+  const units = Math.ceil(n / GROUP);
+  const pieces = Math.min(MAX_PIECES, units, Math.max(1, Math.floor(Math.max((m * n * k) / PIECE_WORK, (n * k) / PIECE_WEIGHTS))));
   const perPiece = Math.ceil(units / pieces);
   return { pieces: Math.ceil(units / perPiece), perPiece };
 }
@@ -71,7 +72,7 @@ export const packedMatmul: Encoder = (call, out) => {
     return asWords(out, call.attrs as unknown as PackedMatmulAttrs, call.inputs.map(read), write(y));
   const operands = [read(w), read(bias ?? null), write(y), m, n];
   if (halves) {
-    const { pieces, perPiece } = splitColumns(n, GROUP, k * Math.sqrt(m));
+    const { pieces, perPiece } = splitColumns(m, k, n);
     out.command(PACKED_DOTS, pieces, [read(a), ...operands, k, Number(code === PACKED_BF16), perPiece * GROUP, activationCode[activation]]);
     return;
   }
@@ -81,7 +82,7 @@ export const packedMatmul: Encoder = (call, out) => {
   out.command(PACKED_QUANTIZE, rows.pieces, [read(a), integers.write, m, blocks, code, rows.perPiece * TILE]);
   const perPiece = m <= PACKED_FEW ? TILE : Math.max(TILE, Math.floor(ROWS_BYTES / k / TILE) * TILE);
   const rowPieces = Math.ceil(m / perPiece);
-  const columns = splitColumns(n, GROUP, k * Math.min(m, perPiece));
+  const columns = splitColumns(Math.min(m, perPiece), k, n);
   out.command(PACKED_MATMUL, rowPieces * columns.pieces, [
     integers.read,
     ...operands,
@@ -119,7 +120,7 @@ function asWords(out: CommandWriter, { m, k, n, format, activation }: PackedMatm
 }
 
 /**
- * Rows [first, first + count) as f32; `rowsStride` and `stride`, where they are columns, are the bytes from 8 of them to the next and
+ * Rows [first, first + count) as f32. Where they are to be columns, `rowsStride` and `stride` are the bytes from 8 of them to the next and
  * between k's.
  */
 function encodeUnpack(

@@ -14,15 +14,15 @@ const MOST_LANES = 256;
 const LEAST_LANES = 64;
 const SOFTWARE_LANES = 32;
 const BUSY = 2 ** 17;
-/** What WGSL calls having dot4I8Packed. */
+/** What WGSL calls having dot4I8Packed, and who makes devices that have an instruction for it: elsewhere it is many. */
 const INTEGER_PRODUCTS = "packed_4x8_integer_dot_product";
+const MAKERS = /nvidia|amd|intel|qualcomm|arm/;
 /** Elements that share a scale. */
 const BLOCK = 32;
 /** Invocations of kernels that make four elements each. */
 const THREADS = 256;
-/** Sides of a workgroup of `blocks`, whose invocations make 4 x 4 elements. */
+/** Side of a workgroup of `blocks`, whose invocations make 4 x 4 elements. */
 const SIDE = 16;
-const SOFTWARE_SIDE = 8;
 
 /** How a format is read. */
 interface Read {
@@ -41,9 +41,6 @@ function readOf(format: string, rows: number, k: number): Read {
   return { halves, constants, hooks };
 }
 
-/** Buffers of no bytes cannot be bound, and nothing reads them. */
-const unlessEmpty = (bound: Bound | null): Bound | null => (bound?.bytes === 0 ? null : bound);
-
 const writes = (columns: number): string => (columns % 4 === 0 ? "vector_y" : "lanes_y");
 
 interface Operands {
@@ -53,16 +50,20 @@ interface Operands {
   readonly y: Bound | null;
 }
 
+const multipliesIntegers = ({ software, vendor, language }: GpuFeatures): boolean =>
+  !software && MAKERS.test(vendor) && Boolean(language?.has(INTEGER_PRODUCTS));
+
 /** `packedMatmul(a, b, bias?) -> y`. */
 export const packedMatmul: GpuEncoder = (call, out) => {
   const attrs = call.attrs as unknown as PackedMatmulAttrs;
   const { m, k, n, format, activation } = attrs;
-  if (m * n === 0) return;
+  // Packed matrices are never empty.
+  if (m === 0) return;
   const [a, b, bias = null] = call.inputs;
-  const operands = { a: unlessEmpty(read(a)), b: unlessEmpty(read(b)), bias: read(bias), y: write(call.outputs[0]) };
+  const operands = { a: read(a), b: read(b), bias: read(bias), y: write(call.outputs[0]) };
   const { halves, constants, hooks } = readOf(format, n, k);
   if (m <= MOST_FEW) return few(out, attrs, operands);
-  if (!halves && out.features.language?.has(INTEGER_PRODUCTS)) return blocks(out, attrs, operands);
+  if (!halves && multipliesIntegers(out.features)) return blocks(out, attrs, operands);
   encodeProduct(out, {
     ...operands,
     file: "packed",
@@ -120,14 +121,10 @@ function few(out: DispatchWriter, { m, k, n, format, activation }: PackedMatmulA
   out.dispatch(shader, [a, b, bias, y, halves ? null : b], groups);
 }
 
-/** Sides of the workgroup's tile in invocations: few rows need no high ones. */
-const sidesOf = (m: number, { software }: GpuFeatures): { x: number; y: number } =>
-  software ? { x: SOFTWARE_SIDE, y: SOFTWARE_SIDE } : { x: SIDE, y: m <= 2 * SIDE ? SIDE / 2 : SIDE };
-
 function blocks(out: DispatchWriter, { m, k, n, format, activation }: PackedMatmulAttrs, { a, b, bias, y }: Operands): void {
   const { constants } = readOf(format, n, k);
   const units = Math.ceil(m / 4) * (k / BLOCK);
-  const integers = out.temporary(units * 4 * BLOCK);
+  const integers = out.temporary(units * 8 * BLOCK);
   const factors = out.temporary(units * 32);
   const file = "packed-blocks";
   out.dispatch(
@@ -135,9 +132,10 @@ function blocks(out: DispatchWriter, { m, k, n, format, activation }: PackedMatm
     [a, integers.write, factors.write],
     Math.ceil((m * k) / 4 / THREADS),
   );
-  const { x, y: high } = sidesOf(m, out.features);
-  const groups = Math.ceil(m / (4 * high)) * Math.ceil(n / (4 * x));
-  const { splits, chunk } = splitOf(k, BLOCK, groups * x * high, m * n);
+  // Few rows need no high tiles.
+  const high = m <= 2 * SIDE ? SIDE / 2 : SIDE;
+  const groups = Math.ceil(m / (4 * high)) * Math.ceil(n / (4 * SIDE));
+  const { splits, chunk } = splitOf(k, BLOCK, groups * SIDE * high, m * n);
   const parts = splits > 1 ? out.temporary(4 * splits * m * n) : null;
   out.dispatch(
     {
@@ -148,7 +146,7 @@ function blocks(out: DispatchWriter, { m, k, n, format, activation }: PackedMatm
         M: m,
         SPLITS: splits,
         CHUNK: chunk / BLOCK,
-        THREADS_X: x,
+        THREADS_X: SIDE,
         THREADS_Y: high,
         ELEMENTS: m * n,
         HAS_BIAS: bias !== null,
@@ -164,7 +162,7 @@ function blocks(out: DispatchWriter, { m, k, n, format, activation }: PackedMatm
 /** `packedRows(x, index) -> y`. */
 export const packedRows: GpuEncoder = (call, out) => {
   const { rows, k, count, format } = call.attrs as unknown as PackedRowsAttrs;
-  if (count * k === 0) return;
+  if (count === 0) return;
   const { constants, hooks } = readOf(format, rows, k);
   out.dispatch(
     { file: "packed-rows", entry: "gather", constants: { ...constants, COUNT: count }, hooks: { ...hooks, write_y: writes(k) } },
@@ -176,7 +174,6 @@ export const packedRows: GpuEncoder = (call, out) => {
 /** `unpack(x) -> y`. */
 export const unpack: GpuEncoder = (call, out) => {
   const { rows, k, format, transposed } = call.attrs as unknown as UnpackAttrs;
-  if (rows * k === 0) return;
   const { constants, hooks } = readOf(format, rows, k);
   out.dispatch(
     { file: "packed-rows", entry: transposed ? "turned" : "unpack", constants, hooks: { ...hooks, write_y: writes(k) } },
