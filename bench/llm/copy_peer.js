@@ -1,6 +1,6 @@
 /**
  * @file The bound of a token: how fast this machine reads and writes memory, as a copy of as many bytes as the weights have, under the
- * contract of `../peers/worker.js`. Counted are the bytes that are read and those that are written.
+ * contract of `../peers/worker.js`. A byte that is copied counts once.
  */
 export async function start() {
   return {
@@ -12,7 +12,7 @@ export async function start() {
         values: [],
         unit() {
           to.set(from);
-          return (2 * bytes) / 1e9;
+          return bytes / 1e9;
         },
       };
     },

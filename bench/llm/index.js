@@ -1,8 +1,8 @@
 /**
  * @file `npm run bench:llm`: tokens a second of Llamas of 15, 42 and 110 million random weights, read and written in f32, q8 and q4, beside
- * PyTorch and ONNX Runtime Web on the same weights in one interleaved run, and beside the bound: the bandwidth of a copy over the bytes of
- * the weights. Written to bench/RESULTS.md. `-- --quick`: fewer turns, nothing written; `-- WORD ...`: only tasks whose name contains one
- * of the words, nothing written.
+ * PyTorch and ONNX Runtime Web on the same weights in one interleaved run, and beside the bound: the bandwidth of a copy (each byte counts
+ * once) over the bytes of the weights. Written to bench/RESULTS.md. `-- --quick`: fewer turns, nothing written; `-- WORD ...`: only tasks
+ * whose name contains one of the words, nothing written.
  */
 import { cpus, loadavg } from "node:os";
 import { fileURLToPath } from "node:url";
