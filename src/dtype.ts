@@ -35,6 +35,7 @@ export interface PackedStorage {
   readonly kernels: { readonly matmul: Kernel; readonly gather: Kernel; readonly unpack: Kernel };
   /** The elements as f32, row-major in the tensor's shape. */
   unpack(bytes: Uint8Array): Float32Array;
+  /** The name. */
   toString(): string;
 }
 

@@ -106,8 +106,8 @@ const rates = sizes
   );
 const text = [
   `${machine}; ${new Date().toISOString().slice(0, 10)}; load ${load.map((l) => l.toFixed(1)).join(" to ")} of which this run is about ` +
-    `1. Medians of ${settings.rounds} turns of ${settings.sliceMs} ms, all taking turns; random weights in the shapes of llama2.c's models, ` +
-    `decoding behind ${POSITION} tokens, prompts of ${PROMPT}. Logits were compared with those of Lockstep in f32 first.`,
+    `1. Medians of ${settings.rounds} turns of ${settings.sliceMs} ms, all taking turns; random weights in the shapes of llama2.c's ` +
+    `models, decoding behind ${POSITION} tokens, prompts of ${PROMPT}. Logits were compared with those of Lockstep in f32 first.`,
   lines.join("\n"),
   ["| one thread, decoding | bound (copy) | Lockstep | of the bound | to f32 |", "| --- | ---: | ---: | ---: | ---: |", ...rates].join(
     "\n",

@@ -94,8 +94,8 @@ export class Packer {
   }
 
   /**
-   * @throws ArgumentError for an unknown format, or a `k` of no whole blocks of 32 where it has blocks; BackendError where the backend has no
-   * room
+   * @throws ArgumentError for an unknown format, or a `k` of no whole blocks of 32 where it has blocks; BackendError where the backend has
+   * no room
    */
   constructor(format: PackedFormat, rows: number, k: number, options: PackerOptions = {}, who = "Packer") {
     checkFormat(who, format);

@@ -25,7 +25,7 @@ import {
   transformerDecoder,
 } from "../../build/esm/index.js";
 import { loadPretrained } from "../../build/esm/transformers/index.js";
-import { CONFIG, GOLDEN, WEIGHTS } from "../../build/stories260K.js";
+import { CONFIG, GOLDEN, WEIGHTS } from "../../build/platforms/stories260K.js";
 
 /** Numbers in [-0.5, 0.5), the same everywhere. */
 export const noise = (n, seed) => Float32Array.from({ length: n }, (_, i) => (((i + seed) * 7919) % 10007) / 10007 - 0.5);

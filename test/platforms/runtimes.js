@@ -1,6 +1,6 @@
 /** @file The runtimes that run scripts, and what they print. */
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -22,7 +22,9 @@ function writeStories() {
     GOLDEN: golden,
   };
   const text = Object.entries(parts).map(([name, value]) => `export const ${name} = ${JSON.stringify(value)};\n`);
-  const file = join(root, "build/stories260K.js");
+  // Files of build/ itself are packed.
+  const file = join(root, "build/platforms/stories260K.js");
+  mkdirSync(dirname(file), { recursive: true });
   writeFileSync(`${file}.${process.pid}`, text.join(""));
   renameSync(`${file}.${process.pid}`, file);
   return golden;
