@@ -29,7 +29,7 @@ const js = (name, options, rest) => ({
   command: [node, here("../peers/worker.js"), here(`${name}_peer.js`), JSON.stringify(options)],
 });
 // Nothing is rounded but the weights and, where these are integers, what is multiplied with them.
-const TOLERANCE = { f32: 1e-3, q8: 0.05, q4: 0.6 };
+const TOLERANCE = { f32: 1e-3, q8: 0.15, q4: 0.6 };
 const own = (weights, threads) => [
   `lockstep ${weights}${threads > 1 ? " 2" : ""}`,
   js("lockstep", { threads, weights }, { label: `Lockstep, ${weights}${threads > 1 ? ", 2 threads" : ""}`, tolerance: TOLERANCE[weights] }),

@@ -32,6 +32,7 @@ import { tensorsOf } from "./outputs.ts";
 import type { Outputs } from "./outputs.ts";
 import { inputAsFloat } from "./predict.ts";
 import { nextKey, sampled } from "./sampling.ts";
+import type { Choice } from "./sampling.ts";
 
 /** Tokens that one run of prefill reads of each sequence, at most. */
 const CHUNKS = [8, 64, 512];
@@ -123,14 +124,14 @@ export class Decoder {
    * Reads the last token of each sequence and draws the next, `count` times in one run. What is drawn stands in `drawn(count)`. Sequences
    * without room for more, and those of which no token could be drawn, stay as they are.
    */
-  step(count: number): Promise<Executable> {
-    return this.#program(`step ${count}`, () => {
+  step(count: number, choice: Choice): Promise<Executable> {
+    return this.#program(`step ${count} ${choice}`, () => {
       // Logits of half the digits would be alike that are not: temporaries in loops are never halves.
       if (count === 1 && !this.backend.limits.halves) {
-        this.#decode();
+        this.#decode(choice);
         return [];
       }
-      const { ys } = repeat({ begin: [], xs: [], length: count, reverse: false, step: () => ({ next: [], ys: [this.#decode()] }) });
+      const { ys } = repeat({ begin: [], xs: [], length: count, reverse: false, step: () => ({ next: [], ys: [this.#decode(choice)] }) });
       if (count > 1) keep(this.drawn(count), ys[0]);
       return [];
     });
@@ -191,7 +192,7 @@ export class Decoder {
   }
 
   /** One token: reads the last of each sequence and draws the next, i32 [batch]. */
-  #decode(): Tensor {
+  #decode(choice: Choice): Tensor {
     const { batch, capacity, positions, token, active, vocabulary } = this;
     // A run may go on behind the last token that is wanted, or behind one of -1, which could not be drawn.
     const goes = and(and(equal(active, 1), greaterEqual(token, 0)), less(positions, capacity));
@@ -202,7 +203,7 @@ export class Decoder {
     const rows = this.#rows(counted, expandDims(token, 1), vocabulary);
     const since = gather(this.seen, maximum(rows, 0));
     const seen = this.#see(rows, where(equal(since, 0), ends, since));
-    const next = where(goes, sampled(logits, reshape(seen, [batch, vocabulary]), this.options, this.key), token);
+    const next = where(goes, sampled(logits, reshape(seen, [batch, vocabulary]), this.options, this.key, choice), token);
     keep(token, next);
     keep(positions, ends);
     keep(this.key, nextKey(this.key));

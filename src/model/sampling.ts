@@ -1,7 +1,7 @@
 /**
  * @file The next token from logits, traced: penalty for what was there, temperature, the likeliest alone, and a draw by Gumbel noise from
- * the counter-based stream, so that a seed gives the same text on every backend. What decides is read from tensors: other options compile
- * nothing.
+ * the counter-based stream, so that a seed gives the same text on every backend. What decides is read from tensors: options with other
+ * numbers compile nothing.
  */
 import { checkNumber } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
@@ -67,6 +67,18 @@ export const optionsTensor = ({ repetitionPenalty, temperature, topK, topP, minP
     minP,
   );
 
+/**
+ * What a program chooses by, which leaves out what the options do not ask for: of a vocabulary of 32,000 the search for the least that is
+ * kept takes as long as 100 million multiplications in 4 bits.
+ */
+export type Choice = "likeliest" | "drawn" | "filtered";
+
+/** What these options ask for. */
+export function choiceOf({ temperature, topK, topP, minP }: Required<SamplingOptions>): Choice {
+  if (temperature < LEAST_NORMAL) return "likeliest";
+  return topK === null && (topP === null || topP === 1) && minP === 0 ? "drawn" : "filtered";
+}
+
 /** u32[4], of which a word counts the draws. */
 export const keyOf = (seed: number, draws = 0): Uint32Array => Uint32Array.of(...seedWords(seed), draws, SAMPLING);
 
@@ -77,19 +89,20 @@ export const nextKey = (key: Tensor): Tensor => add(key, cast(equal(iota([4]), D
  * i32 [batch] from logits f32 [batch, vocabulary]; -1 where these are not finite. `seen`: i32 [batch, vocabulary], not 0 for what is there
  * already.
  */
-export function sampled(logits: Tensor, seen: Tensor, options: Tensor, key: Tensor): Tensor {
+export function sampled(logits: Tensor, seen: Tensor, options: Tensor, key: Tensor, choice: Choice): Tensor {
   const [batch] = logits.shape;
   const [penalty, temperature, topK, topP, minP] = Array.from({ length: 5 }, (_, i) => reshape(slice(options, [i], [1]), []));
   const penalized = where(equal(seen, 0), logits, where(greater(logits, 0), div(logits, penalty), mul(logits, penalty)));
-  const hot = greater(temperature, 0);
   const top = max(penalized, { axis: -1, keepDims: true });
+  const orNone = (token: Tensor): Tensor => where(isFinite(reshape(top, [batch])), token, -1);
+  if (choice === "likeliest") return orNone(argMax(penalized));
   // Less the largest, which changes no share, so that none overflows where the temperature is next to nothing.
-  const scaled = div(sub(penalized, top), where(hot, temperature, 1));
+  const scaled = div(sub(penalized, top), temperature);
+  const draw = (from: Tensor): Tensor => orNone(reshape(randomCategorical(key, from, 1, { stream: 0 }), [batch]));
+  if (choice === "drawn") return draw(scaled);
   const among = massThreshold(scaled, topK);
   const left = where(greaterEqual(scaled, expandDims(among, 1)), scaled, -Infinity);
   const nucleus = massThreshold(left, topP, { weights: softmax(left) });
   const least = maximum(maximum(among, nucleus), log(minP));
-  const kept = where(greaterEqual(scaled, expandDims(least, 1)), scaled, -Infinity);
-  const drawn = reshape(randomCategorical(key, kept, 1, { stream: 0 }), [batch]);
-  return where(isFinite(reshape(top, [batch])), where(hot, drawn, argMax(penalized)), -1);
+  return draw(where(greaterEqual(scaled, expandDims(least, 1)), scaled, -Infinity));
 }

@@ -10,8 +10,8 @@ import { inTurn, using } from "../run.ts";
 import type { Executable, Runnable } from "../run.ts";
 import { Tensor, tensor } from "../tensor.ts";
 import type { Decoder } from "./decoder.ts";
-import { checkSampling, keyOf, optionsTensor, SAMPLING_DEFAULTS } from "./sampling.ts";
-import type { SamplingOptions } from "./sampling.ts";
+import { checkSampling, choiceOf, keyOf, optionsTensor, SAMPLING_DEFAULTS } from "./sampling.ts";
+import type { Choice, SamplingOptions } from "./sampling.ts";
 
 /** Numbers of tokens. */
 export type Tokens = readonly number[] | Int32Array | Uint32Array | Uint16Array | Uint8Array;
@@ -131,7 +131,7 @@ export class Session {
   async prefill(prompt: Tokens | readonly Tokens[]): Promise<void> {
     await this.#alone("prefill", async () => {
       this.#take("prefill", this.#lists("prefill", prompt), 0);
-      await this.#readAllButLast(this.#perRun);
+      await this.#readAllButLast(this.#perRun, choiceOf(SAMPLING_DEFAULTS));
     });
   }
 
@@ -165,7 +165,8 @@ export class Session {
       stopIfAborted();
       const most = this.#take(who, lists, o.maxTokens);
       const count = Math.min(o.tokensPerRun ?? this.#perRun, most);
-      await this.#readAllButLast(count);
+      const choice = choiceOf(o);
+      await this.#readAllButLast(count, choice);
       const { backend, positions, token, active, options: sampling, key } = this.#decoder;
       const mine = (t: Tensor): Tensor => this.#tensors.get(t) as Tensor;
       mine(sampling).set(optionsTensor(o));
@@ -182,7 +183,7 @@ export class Session {
       // What runs have drawn, on its way: each is read before the next one writes over it, however late it arrives.
       const arriving: Promise<TypedArray>[] = [];
       const enqueue = async (): Promise<void> => {
-        await this.#run(() => this.#decoder.step(count), []);
+        await this.#run(() => this.#decoder.step(count, choice), []);
         const reading = drawn.data();
         // Who leaves the loop does not wait for it.
         reading.catch(() => {});
@@ -315,7 +316,7 @@ export class Session {
    * Reads what has come but the last token of each sequence, which is what the next is drawn from, and makes ready for runs that draw
    * `count` tokens.
    */
-  async #readAllButLast(count: number): Promise<void> {
+  async #readAllButLast(count: number, choice: Choice): Promise<void> {
     const decoder = this.#decoder;
     const { batch, positions } = decoder;
     const tell = (): void => this.#tensors.get(positions)?.set(Int32Array.from(this.#read));
@@ -342,7 +343,7 @@ export class Session {
         this.#unread[b].splice(0, n);
       });
     }
-    await decoder.step(count);
+    await decoder.step(count, choice);
     await this.#make(decoder.drawn(count));
   }
 

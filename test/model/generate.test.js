@@ -151,15 +151,19 @@ test("repetition penalty divides positive logits of tokens seen, prompts include
   assert.equal(await text([4, 3, 2.5, -1], [3], 1, 3), [0, 0, 0]);
 });
 
-test("the same seed gives the same text, another one another; options change it, and compile nothing", async () => {
+test("the same seed gives the same text, another one another; options change it, and other numbers compile nothing", async () => {
   const m = fill(MODELS["grouped queries, turned, in a window"](), 0.3);
   const text = (o) => all(generate(m, [1, 2, 3], { maxTokens: 20, ...o }));
   const first = await text({ seed: 7 });
+  // Programs that draw from all tokens do not look for the likeliest: the first text with such an option has one of its own.
+  await text({ seed: 7, topK: 3 });
   const compiled = counting(m.backend);
   assert.equal(await text({ seed: 7 }), first);
   assert.not.equal(await text({ seed: 8 }), first);
   for (const o of [{ temperature: 0.3 }, { topK: 2 }, { topP: 0.5 }, { minP: 0.9 }, { repetitionPenalty: 50 }])
     assert.not.equal(await text({ seed: 7, ...o }), first, JSON.stringify(o));
+  // What keeps all tokens draws the same.
+  assert.equal(await text({ seed: 7, topK: 10_000 }), first);
   assert.is(compiled.counts.compile, 0);
   compiled.stop();
   // Of several sequences the first is as it is alone.
