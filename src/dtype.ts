@@ -33,6 +33,8 @@ export interface PackedStorage {
   /** Of all elements, whole words. */
   readonly bytes: number;
   readonly kernels: { readonly matmul: Kernel; readonly gather: Kernel; readonly unpack: Kernel };
+  /** f32 elements, row-major in the tensor's shape, as it stores them. @throws DataError for what the format cannot hold */
+  pack(values: Float32Array): Uint8Array;
   /** The elements as f32, row-major in the tensor's shape. */
   unpack(bytes: Uint8Array): Float32Array;
   /** The name. */

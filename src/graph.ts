@@ -137,7 +137,7 @@ export class Graph {
     if (target.storage)
       throw new DTypeError(
         packedIn(target.storage)
-          ? `assign: ${target} is packed, and never changes; make a tensor of its await data()`
+          ? `assign: ${target} is packed in few bits, which programs do not write; make a tensor of its await data()`
           : `assign: ${target} was made from bytes; make it from an Int32Array`,
       );
     this.capture(target);

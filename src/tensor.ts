@@ -328,12 +328,11 @@ export class Tensor {
    */
   set(data: TypedArray | NestedArray, offset?: number): void {
     const s = this.#concrete("set()");
-    if (this.#packed !== null) throw new LockstepError(`set: tensor ${this} is packed, and never changes; make another one with pack()`);
     if (offset !== undefined) return this.#setPart(s, data as TypedArray, offset);
     const next = make("set", data, ArrayBuffer.isView(data) ? this.shape : undefined, this.dtype);
     if (showShape(next.shape) !== showShape(this.shape))
       throw new ShapeError(`set: expected ${showShape(this.shape)}, got ${showShape(next.shape)}`);
-    s.host = storedAs(next.host as HostArray, this.storage);
+    s.host = this.#packed?.pack(next.host as Float32Array) ?? storedAs(next.host as HostArray, this.storage);
     s.version++;
     s.pending = null;
     if (s.device === null || s.host === null) return;

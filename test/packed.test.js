@@ -155,6 +155,22 @@ test("the host keeps no copy of what a device has", async () => {
   assert.equal([...(await floats.data())], [1, 2, 3]);
 });
 
+test("set packs other numbers, wherever the tensor is", async () => {
+  const backend = referenceBackend();
+  useBackend(backend);
+  for (const axis of [0, 1]) {
+    const packed = await pack(tensor(wave(64 * 32, 1.1), [64, 32]), "q8", { axis });
+    const x = tensor(wave(axis === 0 ? 64 : 32, 0.3), [1, axis === 0 ? 64 : 32]);
+    await matmul(x, packed, { transposeB: axis === 1 }).data();
+    const other = tensor(wave(64 * 32, 0.7), [64, 32]);
+    packed.set(await other.data());
+    const want = await pack(other, "q8", { axis });
+    assert.equal(await packed.data(), await want.data());
+    const product = (w) => matmul(x, w, { transposeB: axis === 1 }).data();
+    assert.equal(await product(packed), await product(want));
+  }
+});
+
 test("what cannot be is refused", async () => {
   const x = tensor(wave(64 * 4, 1.1), [64, 4]);
   await rejects(() => pack(x, "q5"), ArgumentError, /pack: unknown format "q5"; .*f16, bf16, q8, q4, q4m/);
@@ -166,8 +182,9 @@ test("what cannot be is refused", async () => {
   await rejects(() => pack(tensor(new Float32Array(64).fill(1e9), [64, 1]), "q4"), DataError, /beyond f16/);
   await rejects(() => pack(tensor(new Float32Array(64).fill(1e9), [64, 1]), "f16"), DataError, /beyond f16/);
   const packed = await pack(x, "q8");
-  await rejects(() => packed.set(new Float32Array(256)), LockstepError, /packed, and never changes/);
-  await rejects(() => compile(() => assign(packed, mul(packed, 2)))(), DTypeError, /packed, and never changes/);
+  await rejects(() => packed.set(new Float32Array(255)), ShapeError, /255/);
+  await rejects(() => packed.set(new Float32Array(256).fill(Infinity)), DataError, /Infinity cannot be packed/);
+  await rejects(() => compile(() => assign(packed, mul(packed, 2)))(), DTypeError, /packed in few bits, which programs do not write/);
   const packer = new Packer("q4", 3, 32);
   packer.row(0, new Float32Array(32));
   await rejects(() => packer.tensor(), ArgumentError, /row 1 of 3 is missing/);
@@ -175,6 +192,16 @@ test("what cannot be is refused", async () => {
   await rejects(() => packer.row(1, new Float32Array(31)), ShapeError, /expected 32 elements, got 31/);
   await rejects(() => packer.block(1, 1, new Int8Array(32), 0), ShapeError, /has 1 blocks, got 1/);
   await rejects(() => packer.halves(1, new Uint16Array(32)), ArgumentError, /for f16 and bf16/);
+  await rejects(() => packer.block(1, 0, new Int8Array(32).fill(16), 0), DataError, /4 bits hold 0 to 15, got 16/);
+  await rejects(() => packer.row(1, new Array(32).fill(1)), ArgumentError, /must be a Float32Array/);
+  packer.row(1, new Float32Array(32));
+  packer.row(2, new Float32Array(32));
+  packer.tensor();
+  await rejects(() => packer.row(1, new Float32Array(32)), ArgumentError, /it was made a tensor/);
+  const onBackend = new Packer("q4", 1, 32, { backend: referenceBackend() });
+  onBackend.row(0, new Float32Array(32));
+  onBackend.tensor();
+  await rejects(() => onBackend.tensor(), ArgumentError, /it was made a tensor/);
 });
 
 test.run();

@@ -8,6 +8,7 @@ import { ArgumentError, LockstepError } from "../errors.ts";
 import type { BackendName } from "../init.ts";
 import { resolveBackend } from "../init.ts";
 import type { Layer } from "../nn/layer.ts";
+import { packedIn } from "../dtype.ts";
 import { showShape } from "../shape.ts";
 import type { OpenShape, Shape } from "../shape.ts";
 import { Tensor, tensor } from "../tensor.ts";
@@ -168,11 +169,22 @@ export class LearningModel<O extends Outputs = Tensor> extends InferenceModel<O>
     for (const l of losses) if (l !== null) lossByName(l);
     const recipe: Recipe = { loss, lossWeights, optimizer: optimizerByName(options.optimizer ?? "rmsprop"), metrics };
     const training = this.#resolve(recipe);
+    this.#tellPacked();
     this.open(await resolveBackend(options.backend));
     this.choosing = options.backend === "auto";
     this.#recipe = recipe;
     owners.set(recipe.optimizer, this);
     this.#begin(training);
+  }
+
+  /** Says what `fit` will not train though nobody froze it. Adapters are added for that very reason. */
+  #tellPacked(): void {
+    const packed = this.weights.filter(({ tensor: t }) => packedIn(t.storage));
+    if (packed.length > 0 && this.weights.some(({ trainable, name }) => trainable && !/Lora[AB]$/.test(name)))
+      console.warn(
+        `lockstep: ${packed.length} of ${this.weights.length} weights of model "${this.name}" are kept in few bits, and fit does not ` +
+          'train them: load it with weights: "f32", or add adapters (lockstep/lora)',
+      );
   }
 
   /** @internal Runs a training that no other one of this model or its optimizer may meet. */

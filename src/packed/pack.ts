@@ -1,7 +1,7 @@
 /** @file Weights in few bits: packed whole, or row by row while they arrive. */
 import { checkCount, checkOptions, kindOf } from "../check.ts";
 import type { Device, DeviceBuffer } from "../device.ts";
-import { ArgumentError, ShapeError } from "../errors.ts";
+import { ArgumentError, DataError, ShapeError } from "../errors.ts";
 import { normalizeAxis, showShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
@@ -22,8 +22,8 @@ export interface PackOptions {
 
 /**
  * `x` [rows, columns] f32, with its elements packed in few bits. The result is an f32 tensor whose `matmul` (as the right operand) and
- * `gather` (rows, axis 1) read the bits as they are; other ops get a copy as f32 each time. It never changes; gradients go through it to
- * what it is multiplied with.
+ * `gather` (rows, axis 1) read the bits as they are; other ops get a copy as f32 each time. `set` packs other numbers into it, `assign`
+ * refuses it; gradients go through it to what it is multiplied with.
  * @param format `f16`, `bf16`, `q8`, `q4` or `q4m`; see `PackedFormat`
  * @throws ShapeError unless it is a matrix, ArgumentError for an unknown format or an axis of no whole blocks of 32, DataError for numbers
  *   beyond the format
@@ -36,15 +36,22 @@ export async function pack(x: Tensor, format: PackedFormat, options: PackOptions
   const transposed = normalizeAxis("pack", options.axis ?? 0, 2) === 0;
   const [outer, inner] = x.shape;
   const [rows, k] = transposed ? [inner, outer] : [outer, inner];
-  const packer = new Packer(format, rows, k, {}, "pack");
-  const data = (await x.data()) as Float32Array;
+  return packerOf("pack", format, rows, k, transposed, (await x.data()) as Float32Array).tensor({ transposed });
+}
+
+/** All rows, or columns where `transposed`, of `data`. */
+function packerOf(who: string, format: PackedFormat, rows: number, k: number, transposed: boolean, data: Float32Array): Packer {
+  const packer = new Packer(format, rows, k, {}, who);
   const row = new Float32Array(k);
   for (let r = 0; r < rows; r++) {
     if (transposed) for (let i = 0; i < k; i++) row[i] = data[i * rows + r];
     packer.row(r, transposed ? row : data.subarray(r * k, (r + 1) * k));
   }
-  return packer.tensor({ transposed });
+  return packer;
 }
+
+const packAll = (format: PackedFormat, rows: number, k: number, transposed: boolean, data: Float32Array): Uint8Array =>
+  packerOf("set", format, rows, k, transposed, data).bytes;
 
 /** Options of `Packer.tensor`. */
 export interface PackedTensorOptions {
@@ -87,6 +94,7 @@ export class Packer {
   readonly #done: Uint8Array;
   readonly #backend: Device | null;
   #buffer: DeviceBuffer | null = null;
+  #closed = false;
 
   /** Bytes of `rows` rows of `k` elements. */
   static bytes(format: PackedFormat, rows: number, k: number): number {
@@ -125,6 +133,7 @@ export class Packer {
 
   /** Row `r` of f32 numbers. @throws ShapeError unless there are k, DataError for one beyond the format */
   row(r: number, values: Float32Array): void {
+    if (!(values instanceof Float32Array)) throw new ArgumentError(`${this.#who}: row ${r} must be a Float32Array, got ${kindOf(values)}`);
     this.#check(r, values.length, this.k);
     this.#done[r] = 1;
     const at = this.#placeOf(r);
@@ -151,11 +160,13 @@ export class Packer {
   /**
    * Block `b` (elements 32 b to 32 b + 31) of row `r`, as it is stored elsewhere: 32 integers (q8: -127 to 127; 4 bits: 0 to 15), scale and
    * minimum as bits of f16.
-   * @throws ShapeError for another number of integers or no such block
+   * @throws ShapeError for another number of integers or no such block, DataError for integers that do not fit
    */
   block(r: number, b: number, q: Int8Array, scale: number, minimum = 0): void {
     this.#check(r, q.length, BLOCK);
     if (!(b >= 0 && b < this.#layout.blocks)) throw new ShapeError(`${this.#who}: row ${r} has ${this.#layout.blocks} blocks, got ${b}`);
+    const wrong = this.format === "q8" ? -1 : q.findIndex((v) => v < 0 || v > 15);
+    if (wrong >= 0) throw new DataError(`${this.#who}: row ${r}: 4 bits hold 0 to 15, got ${q[wrong]} in block ${b}`);
     if (b === this.#layout.blocks - 1) this.#done[r] = 1;
     this.#put(this.#placeOf(r), b, { q, scale, minimum });
   }
@@ -174,7 +185,11 @@ export class Packer {
     if (missing >= 0) throw new ArgumentError(`${this.#who}: row ${missing} of ${this.rows} is missing`);
     if (sizeOf(shape) !== this.rows * this.k)
       throw new ShapeError(`${this.#who}: ${this.rows} rows of ${this.k} elements are no ${showShape(shape)}`);
-    const storage = packedStorage(this.format, this.rows, this.k, transposed);
+    // Bytes on the host may be those of several tensors, which all leave them as they are.
+    if (this.#backend !== null && this.#buffer === null) throw this.#gone();
+    this.#closed = true;
+    const { format, rows, k } = this;
+    const storage = packedStorage(format, rows, k, transposed, (values) => packAll(format, rows, k, transposed, values));
     if (this.#backend === null) return new Tensor(shape, "f32", null, 0, this.#bytes, storage);
     this.#flush();
     const made = new Tensor(shape, "f32", null, 0, null, storage);
@@ -186,6 +201,7 @@ export class Packer {
 
   /** Gives back what it has on a backend, where no tensor was made of it. Harmless when repeated. */
   dispose(): void {
+    this.#closed = true;
     if (this.#buffer !== null) this.#backend?.free(this.#buffer);
     this.#buffer = null;
   }
@@ -202,8 +218,7 @@ export class Packer {
 
   /** Writes the rows that are held to the backend. */
   #flush(): void {
-    const [backend, buffer] = [this.#backend, this.#buffer];
-    if (backend === null || buffer === null) throw new ArgumentError(`${this.#who}: it was made a tensor or disposed of`);
+    const [backend, buffer] = [this.#backend as Device, this.#buffer as DeviceBuffer];
     const count = Math.min(this.#window, this.rows - this.#first);
     const write = (to: number, from: number, bytes: number): void => {
       if (bytes > 0) backend.write(buffer, to, this.#bytes.subarray(from, from + bytes));
@@ -219,7 +234,12 @@ export class Packer {
     this.#bytes.fill(0);
   }
 
+  #gone(): ArgumentError {
+    return new ArgumentError(`${this.#who}: it was made a tensor or disposed of`);
+  }
+
   #check(r: number, got: number, expected: number): void {
+    if (this.#closed) throw this.#gone();
     if (!(Number.isInteger(r) && r >= 0 && r < this.rows))
       throw new ShapeError(`${this.#who}: expected a row of ${showShape([this.rows, this.k])}, got ${r}`);
     if (got !== expected) throw new ShapeError(`${this.#who}: row ${r}: expected ${expected} elements, got ${got}`);

@@ -47,33 +47,48 @@ export function quantize8(who: string, x: Float32Array, out: Block): void {
   }
 }
 
+/** The sum of squared errors of 4 bits in `scale`, and the scale that is best for the same integers (0: none is better than another). */
+const FIT = { error: 0, best: 0 };
+
+function fit4(x: Float32Array, scale: number): void {
+  const factor = inverse(scale);
+  let [error, up, down] = [0, 0, 0];
+  for (let i = 0; i < BLOCK; i++) {
+    const n = Math.floor(x[i] * factor + 0.5);
+    const q = n < -8 ? -8 : n > 7 ? 7 : n;
+    const d = x[i] - q * scale;
+    error += d * d;
+    up += x[i] * q;
+    down += q * q;
+  }
+  FIT.error = error;
+  FIT.best = down === 0 ? 0 : up / down;
+}
+
 /**
- * 4 bits: x is (q - 8) scale. The number farthest from 0 is -8 or nearly so: of scales around that, the one with the least sum of squared
- * errors.
+ * 4 bits: x is (q - 8) scale. The number farthest from 0 is -8, or -7 as where the other end is as far: of these scales, and of those that
+ * are best (least squares) for the integers that they give, the one with the least error.
  */
 export function quantize4(who: string, x: Float32Array, out: Block): void {
   const { low, high } = extremes(who, x);
   const most = -low > high ? low : high;
   let least = Infinity;
-  // Both signs of the scale were tried with the farther end alone: the other end has 7 steps, which is enough where it is nearer.
-  for (let steps = -8; steps <= -7; steps += 0.25) {
-    const bits = toHalf(who, most / steps);
-    const scale = fromHalf(bits);
-    const factor = inverse(scale);
-    let error = 0;
-    for (let i = 0; i < BLOCK; i++) {
-      const n = Math.round(x[i] * factor);
-      const d = x[i] - (n < -8 ? -8 : n > 7 ? 7 : n) * scale;
-      error += d * d;
+  const consider = (wanted: number): number => {
+    const bits = toHalf(who, wanted);
+    fit4(x, fromHalf(bits));
+    if (FIT.error < least) {
+      least = FIT.error;
+      out.scale = bits;
     }
-    if (error >= least) continue;
-    least = error;
-    out.scale = bits;
-  }
+    return FIT.best;
+  };
+  const best = consider(most / -8);
+  if (best !== 0) consider(best);
+  consider(most / -7);
   const factor = inverse(fromHalf(out.scale));
   const { q } = out;
   for (let i = 0; i < BLOCK; i++) {
-    const n = Math.round(x[i] * factor);
+    const n = Math.floor(x[i] * factor + 0.5);
     q[i] = n < -8 ? 0 : n > 7 ? 15 : n + 8;
   }
 }

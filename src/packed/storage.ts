@@ -6,8 +6,14 @@ import type { PackedFormat } from "./layout.ts";
 
 const KERNELS = { matmul: packedMatmul, gather: packedRows, unpack: unpackAll };
 
-/** How a tensor [rows, k], or transposed [k, rows], is stored in `format`. */
-export function packedStorage(format: PackedFormat, rows: number, k: number, transposed: boolean): PackedStorage {
+/** How a tensor [rows, k], or transposed [k, rows], is stored in `format`. `pack`: as of `PackedStorage`. */
+export function packedStorage(
+  format: PackedFormat,
+  rows: number,
+  k: number,
+  transposed: boolean,
+  pack: PackedStorage["pack"],
+): PackedStorage {
   const name = transposed ? `${format}.T` : format;
   return {
     name,
@@ -18,6 +24,7 @@ export function packedStorage(format: PackedFormat, rows: number, k: number, tra
     bytes: layoutOf(format, rows, k).bytes,
     kernels: KERNELS,
     toString: () => name,
+    pack,
     unpack: (bytes) => unpack(format, rows, k, transposed, bytes),
   };
 }

@@ -130,7 +130,11 @@ export async function openFolder(folder: Folder): Promise<Checkpoint> {
     scaling: null,
     tokenizer: async () => {
       const tokenizer = await folder.json("tokenizer.json");
-      return tokenizer === null ? null : { tokenizer, config: (await folder.json("tokenizer_config.json")) ?? {} };
+      if (tokenizer === null) return null;
+      const config = (await folder.json("tokenizer_config.json")) ?? {};
+      // Where it is a file of its own, that counts.
+      const template = await folder.text("chat_template.jinja");
+      return { tokenizer, config: template === null ? config : { ...config, chat_template: template } };
     },
   };
 }

@@ -1,6 +1,7 @@
 /** @file An encoder with its tokenizer: vectors of tokens and of texts. */
-import { ArgumentError, tensor } from "../index.ts";
-import type { Model, NestedArray, Tensor, TypedArray } from "../index.ts";
+import { checkOptions } from "../check.ts";
+import { ArgumentError, DataError, ShapeError, Tensor, tensor } from "../index.ts";
+import type { Model, NestedArray, TypedArray } from "../index.ts";
 import { Pretrained } from "./pretrained.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -37,9 +38,23 @@ type EncoderModel = Model<{ readonly lastHiddenState: Tensor; readonly poolerOut
 
 const POOLINGS: readonly Pooling[] = ["mean", "cls", "max"];
 
-/** [batch, time] as a tensor. */
-const matrix = (given: readonly (readonly number[])[] | Tensor): Tensor =>
-  Array.isArray(given) ? tensor(given as NestedArray, undefined, "i32") : (given as Tensor);
+/**
+ * Integers [batch, time] as a tensor, of the shape of `like`. @throws ArgumentError for what is none, DataError for fractions, ShapeError
+ * for another shape and more than `most` tokens
+ */
+function matrix(name: string, given: readonly (readonly number[])[] | Tensor, like: Tensor | null, most: number | null = null): Tensor {
+  if (!Array.isArray(given) && !(given instanceof Tensor))
+    throw new ArgumentError(`encode: ${name} must be a list of lists of equal length, or a tensor [batch, time]`);
+  const wrong = Array.isArray(given) ? given.flat().find((v) => !Number.isInteger(v)) : undefined;
+  if (wrong !== undefined) throw new DataError(`encode: ${name} must be integers, got ${String(wrong)}`);
+  const t = given instanceof Tensor ? given : tensor(given as NestedArray, undefined, "i32");
+  if (t.rank !== 2 || t.size === 0) throw new ShapeError(`encode: ${name} must be [batch, time] with at least one token, got ${t}`);
+  if (like !== null && (t.shape[0] !== like.shape[0] || t.shape[1] !== like.shape[1]))
+    throw new ShapeError(`encode: ${name} must have the shape of inputIds, [${like.shape.join(", ")}], got ${t}`);
+  if (most !== null && t.shape[1] > most)
+    throw new ShapeError(`encode: ${t.shape[1]} tokens are more than the contextLength of ${most}; embed() cuts texts`);
+  return t;
+}
 
 /** An encoder of a checkpoint. */
 export class Encoder extends Pretrained {
@@ -48,6 +63,8 @@ export class Encoder extends Pretrained {
   /** The most tokens of a text. */
   readonly contextLength: number | null;
   readonly #pooling: Pooling;
+  /** The most tokens of a text that \`embed\` reads. */
+  readonly #textLength: number;
   readonly #padding: number;
 
   /** @internal */
@@ -55,11 +72,17 @@ export class Encoder extends Pretrained {
     model: EncoderModel,
     tokenizer: Tokenizer,
     config: Pretrained["config"],
-    given: { readonly contextLength: number | null; readonly pooling: Pooling; readonly padding: number },
+    given: {
+      readonly contextLength: number | null;
+      readonly pooling: Pooling;
+      readonly textLength: number | null;
+      readonly padding: number;
+    },
   ) {
     super("feature-extraction", model, tokenizer, config);
     this.contextLength = given.contextLength;
     this.#pooling = given.pooling;
+    this.#textLength = Math.min(given.contextLength ?? Infinity, given.textLength ?? Infinity);
     this.#padding = given.padding;
   }
 
@@ -67,19 +90,26 @@ export class Encoder extends Pretrained {
    * Vectors of all tokens of a batch. @throws ShapeError for inputs of other shapes, DataError for ids outside of the vocabulary
    * @example await bert.encode({ inputIds: [[101, 7592, 102, 0]], attentionMask: [[1, 1, 1, 0]] });
    */
-  async encode({ inputIds, tokenTypeIds, attentionMask }: EncoderInputs): Promise<EncoderOutputs> {
-    const ids = matrix(inputIds);
+  async encode(given: EncoderInputs): Promise<EncoderOutputs> {
+    const { inputIds, tokenTypeIds, attentionMask } = checkOptions("encode", given, ["inputIds", "tokenTypeIds", "attentionMask"]);
+    const ids = matrix("inputIds", inputIds, null, this.contextLength);
     const all = (value: number): Tensor => tensor(new Int32Array(ids.size).fill(value), ids.shape, "i32");
-    const inputs = [ids, tokenTypeIds ? matrix(tokenTypeIds) : all(0), attentionMask ? matrix(attentionMask) : all(1)];
+    const inputs = [
+      ids,
+      tokenTypeIds ? matrix("tokenTypeIds", tokenTypeIds, ids) : all(0),
+      attentionMask ? matrix("attentionMask", attentionMask, ids) : all(1),
+    ];
     const { lastHiddenState, poolerOutput = null } = await this.model.predict(inputs, { batchSize: Math.max(1, ids.shape[0] ?? 1) });
     return { lastHiddenState, poolerOutput };
   }
 
   /**
-   * One vector for each text, [texts, features]: f32. Texts are cut at `contextLength` tokens.
+   * One vector for each text, [texts, features]: f32. Texts are cut at `contextLength` tokens, or fewer where the checkpoint says so
+   * (sentence_bert_config.json).
    * @throws ArgumentError for bad options, no texts, and where the checkpoint has no tokenizer
    */
-  async embed(texts: string | readonly string[], { pooling = this.#pooling, normalize = true }: EmbedOptions = {}): Promise<Tensor> {
+  async embed(texts: string | readonly string[], options: EmbedOptions = {}): Promise<Tensor> {
+    const { pooling = this.#pooling, normalize = true } = checkOptions("embed", options, ["pooling", "normalize"]);
     if (!POOLINGS.includes(pooling))
       throw new ArgumentError(`embed: pooling must be one of ${POOLINGS.join(", ")}, got ${String(pooling)}`);
     if (typeof normalize !== "boolean") throw new ArgumentError(`embed: normalize must be true or false, got ${String(normalize)}`);
@@ -104,9 +134,9 @@ export class Encoder extends Pretrained {
     return tensor(out, [list.length, features]);
   }
 
-  /** At most `contextLength` tokens, of which the last stays, which ends a text. */
+  /** At most so many tokens as count, of which the last stays, which ends a text. */
   #cut({ ids, typeIds }: { ids: number[]; typeIds: number[] }): { ids: number[]; typeIds: number[] } {
-    const most = this.contextLength ?? Infinity;
+    const most = this.#textLength;
     if (ids.length <= most) return { ids, typeIds };
     const cutOff = (list: number[]): number[] => [...list.slice(0, most - 1), list[list.length - 1]];
     return { ids: cutOff(ids), typeIds: cutOff(typeIds) };

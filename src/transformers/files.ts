@@ -36,6 +36,8 @@ export interface Folder {
   has(name: string): Promise<boolean>;
   /** Null where there is no such file. */
   open(name: string): Promise<RangeSource | null>;
+  /** A file as text; null where there is no such file. */
+  text(name: string): Promise<string | null>;
   /** A file as JSON, which must be an object; null where there is no such file. */
   json(name: string): Promise<Json | null>;
 }
@@ -53,29 +55,32 @@ function folderOf(who: string, find: (name: string) => Promise<Ranges | null>, {
     opened.set(name, opening);
     return opening;
   };
+  const text = async (name: string): Promise<string | null> => {
+    const file = await open(name);
+    if (file === null) return null;
+    opened.delete(name);
+    if (file.size > MOST_JSON_BYTES) throw new FileError(`${who}: ${name} has ${file.size} bytes, at most ${MOST_JSON_BYTES} are read`);
+    try {
+      return new TextDecoder("utf-8", { fatal: true }).decode(new Uint8Array(await file.read(0, file.size)));
+    } catch (cause) {
+      if (cause instanceof TypeError) throw new FileError(`${who}: ${name} must be UTF-8`, { cause });
+      throw cause;
+    }
+  };
   return {
     who,
     open,
+    text,
     has: async (name) => (await open(name)) !== null,
     json: async (name) => {
-      const file = await open(name);
-      if (file === null) return null;
-      opened.delete(name);
-      if (file.size > MOST_JSON_BYTES) throw new FileError(`${who}: ${name} has ${file.size} bytes, at most ${MOST_JSON_BYTES} are read`);
-      let text: string;
-      try {
-        text = new TextDecoder("utf-8", { fatal: true }).decode(new Uint8Array(await file.read(0, file.size)));
-      } catch (cause) {
-        if (cause instanceof TypeError) throw new FileError(`${who}: ${name} must be UTF-8`, { cause });
-        throw cause;
-      }
-      return parseObject(`${who}: ${name}`, text);
+      const content = await text(name);
+      return content === null ? null : parseObject(`${who}: ${name}`, content);
     },
   };
 }
 
-/** Nothing at an address, as servers say it; some give 403 for what is not there. */
-const ABSENT = /HTTP status (404|403|410)/;
+/** Nothing at an address, as servers say it: some give 403 for what is not there, those of single pages their page. */
+const ABSENT = /HTTP status (404|403|410)|the answer is an HTML page/;
 
 async function ifThere(find: () => Promise<Ranges>): Promise<Ranges | null> {
   try {

@@ -1,5 +1,5 @@
 /** @file A decoder with its tokenizer: logits, and text that it writes. */
-import { ArgumentError, generator, tensor } from "../index.ts";
+import { ArgumentError, DataError, generator, tensor } from "../index.ts";
 import type { GenerateOptions, Model, Tensor, Tokens } from "../index.ts";
 import { Pretrained } from "./pretrained.ts";
 import { TextStream } from "./stream.ts";
@@ -97,7 +97,10 @@ export class LanguageModel extends Pretrained {
       );
     if (this.contextLength !== null && ids.length > this.contextLength)
       throw new ArgumentError(`${who}: ${ids.length} ids are more than the contextLength of ${this.contextLength}`);
-    return Array.from(ids);
+    const list = Array.from(ids as ArrayLike<number>);
+    const wrong = list.findIndex((id) => !(Number.isSafeInteger(id) && id >= 0));
+    if (wrong >= 0) throw new DataError(`${who}: ids are integers from 0, got ${String(list[wrong])} at place ${wrong}`);
+    return list;
   }
 }
 

@@ -13,11 +13,11 @@ import { Config } from "./config.ts";
 import { TASKS } from "./design.ts";
 import type { Architecture, Design, Task, Wanted } from "./design.ts";
 import { Encoder } from "./encoder.ts";
-import type { Pooling } from "./encoder.ts";
 import { openSource } from "./files.ts";
 import type { BlobLike, Folder, NamedFiles, Opened } from "./files.ts";
 import { ImageClassifier } from "./image-classifier.ts";
 import { LanguageModel } from "./language-model.ts";
+import { DEFAULT_SENTENCES, sentencesOf } from "./sentences.ts";
 import { stopIfAborted } from "./pages.ts";
 import type { Reading } from "./pages.ts";
 import { tokenizerOf } from "./tokenizer.ts";
@@ -233,13 +233,6 @@ async function built(checkpoint: Checkpoint, design: Design, backend: Backend, o
   }
 }
 
-/** How sentence embeddings of the checkpoint are made, where it says so (Sentence Transformers). */
-async function poolingOf(folder: Folder | null): Promise<Pooling> {
-  const values = (await folder?.json("1_Pooling/config.json")) ?? {};
-  if (values.pooling_mode_cls_token === true) return "cls";
-  return values.pooling_mode_max_tokens === true ? "max" : "mean";
-}
-
 /** Ids that end texts: generation_config.json knows more of them. */
 async function eosOf(config: Config, folder: Folder | null): Promise<readonly number[]> {
   const values = await folder?.json("generation_config.json");
@@ -344,7 +337,7 @@ async function read(opened: Opened, o: LoadPretrainedOptions): Promise<LanguageM
   const contextLength = o.contextLength ?? most;
   const eos = design.task === "text-generation" ? await eosOf(config, folder) : [];
   const bos = design.task === "text-generation" ? (config.tokens("bos_token_id")[0] ?? null) : null;
-  const pooling = design.task === "feature-extraction" ? await poolingOf(folder) : "mean";
+  const sentences = design.task === "feature-extraction" && folder !== null ? await sentencesOf(folder) : DEFAULT_SENTENCES;
   const modules = { tokenizers: o.tokenizers, jinja: o.jinja };
   const tokenizer = await tokenizerOf(design.task === "image-classification" ? null : await checkpoint.tokenizer(), modules);
   const model = await built(checkpoint, design, await resolveBackend(o.backend), o);
@@ -352,7 +345,7 @@ async function read(opened: Opened, o: LoadPretrainedOptions): Promise<LanguageM
   if (design.task === "text-generation") return new LanguageModel(model as Model, tokenizer, values, { eos, bos, contextLength });
   if (design.task === "image-classification") return new ImageClassifier(model as Model, tokenizer, values);
   const padding = config.tokens("pad_token_id")[0] ?? 0;
-  return new Encoder(model as ConstructorParameters<typeof Encoder>[0], tokenizer, values, { contextLength, pooling, padding });
+  return new Encoder(model as ConstructorParameters<typeof Encoder>[0], tokenizer, values, { contextLength, ...sentences, padding });
 }
 
 /** A GGUF file; what reads it is loaded here. */

@@ -2,7 +2,8 @@
  * @file Text as ids and back, through the packages of Hugging Face that do it: they are optional, loaded on demand, and named where they
  * are missing.
  */
-import { ArgumentError, LockstepError } from "../index.ts";
+import { checkOptions } from "../check.ts";
+import { ArgumentError, DataError, LockstepError } from "../index.ts";
 import type { TokenizerFiles } from "./checkpoint.ts";
 import type { Json } from "./config.ts";
 
@@ -111,7 +112,8 @@ export class Tokenizer {
   }
 
   /** @internal Ids, and which of two texts each is of. */
-  encodePair(who: string, text: string, { addSpecialTokens = true, pair }: EncodeOptions = {}): { ids: number[]; typeIds: number[] } {
+  encodePair(who: string, text: string, options: EncodeOptions = {}): { ids: number[]; typeIds: number[] } {
+    const { addSpecialTokens = true, pair } = checkOptions(who, options, ["addSpecialTokens", "pair"]);
     if (typeof text !== "string") throw new ArgumentError(`${who}: expected a text, got ${typeof text}`);
     const { ids, token_type_ids: typeIds } = this.#use(who).encode(text, {
       text_pair: pair ?? null,
@@ -122,8 +124,11 @@ export class Tokenizer {
   }
 
   /** The text of ids. @throws LockstepError where the package @huggingface/tokenizers is missing */
-  decode(ids: Iterable<number>, { skipSpecialTokens = true }: DecodeOptions = {}): string {
+  decode(ids: Iterable<number>, options: DecodeOptions = {}): string {
+    const { skipSpecialTokens = true } = checkOptions("decode", options, ["skipSpecialTokens"]);
     const list = [...ids];
+    const wrong = list.find((id) => !(Number.isSafeInteger(id) && id >= 0));
+    if (wrong !== undefined) throw new DataError(`decode: ids are integers from 0, got ${String(wrong)}`);
     const inner = this.#use("decode");
     // It refuses an empty list.
     if (list.length === 0) return "";
@@ -154,7 +159,8 @@ export class Tokenizer {
    * that it refuses
    */
   applyChatTemplate(messages: readonly Message[], options: ChatTemplateOptions = {}): string {
-    const { addGenerationPrompt = true, template = this.chatTemplate, variables = {} } = options;
+    const known = ["addGenerationPrompt", "template", "variables"];
+    const { addGenerationPrompt = true, template = this.chatTemplate, variables = {} } = checkOptions("applyChatTemplate", options, known);
     if (template === null) throw new ArgumentError('applyChatTemplate: the checkpoint has no chat template; give one: { template: "..." }');
     if (this.#jinja instanceof LockstepError) throw new LockstepError(`applyChatTemplate: ${this.#jinja.message}`, { cause: this.#jinja });
     if (this.#jinja instanceof Error) {

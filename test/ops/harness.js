@@ -41,7 +41,7 @@ export const bytes = (shape, low = 0, high = 255) => ({ shape, dtype: "i32", sto
 /** A packed matrix, whose products sum over `axis`: of numbers in [-1, 1), never differentiated. */
 export const packed = (shape, format, axis = 0) => {
   const [rows, k] = axis === 0 ? [shape[1], shape[0]] : shape;
-  return { shape, dtype: "f32", storage: packedStorage(format, rows, k, axis === 0), fixed: true };
+  return { shape, dtype: "f32", storage: packedStorage(format, rows, k, axis === 0, () => null), fixed: true };
 };
 export const b = (shape) => ({ shape, dtype: "bool", low: 0, high: 1 });
 export const values = (list, dtype = "f32", shape = [list.length]) => ({ shape, dtype, list });

@@ -43,12 +43,8 @@ const BATCHES = [[[2], [2]], [[3], []], [[], [3]], [[1], [4]], [[2, 1], [3]], [[
 /** Rows, k, columns of products with packed weights: whole blocks of k, groups of 4 columns and parts of them. */
 const PACKED_SIZES = [
   [0, 32, 4],
-  [1, 32, 1],
   [1, 64, 7],
-  [2, 96, 8],
   [3, 32, 5],
-  [5, 160, 12],
-  [8, 64, 3],
   [13, 64, 9],
   [40, 96, 18],
 ];

@@ -195,14 +195,15 @@ export async function train(name, backend, file = null, epochs = EPOCHS) {
 
 /**
  * All of them on a backend with these options, workers ready: what came out, and how it ran. `folder`: where models are saved; else they
- * stay in memory.
+ * stay in memory. `trained` is called between what is trained here and what was trained elsewhere.
  */
-export async function trainAll({ folder = null, ...options } = {}) {
+export async function trainAll({ folder = null, ...options } = {}, trained = () => {}) {
   const backend = await open("wasm", { reproducible: true, ...options });
   await ready(backend);
   const results = {};
   for (const name of Object.keys(NETWORKS)) results[name] = await train(name, backend, folder && `${folder}/${name}.safetensors`);
   results.gpt = await write(backend, folder && `${folder}/gpt.safetensors`);
+  trained();
   results.story = await tell(backend);
   const { threads, activeThreads, threadsProblem, limits } = backend;
   backend.close();

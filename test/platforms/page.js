@@ -43,14 +43,11 @@ export async function trainHere(options) {
   const stop = countTurns();
   const observed = observe();
   const from = { ...calls };
-  const out = await trainAll(options);
-  return {
-    ...out,
-    isolated: crossOriginIsolated,
-    turns: stop(),
-    ...observed(),
-    calls: { run: calls.run - from.run, piece: calls.piece - from.piece },
-  };
+  let counted = null;
+  const out = await trainAll(options, () => {
+    counted = { turns: stop(), ...observed(), calls: { run: calls.run - from.run, piece: calls.piece - from.piece } };
+  });
+  return { ...out, isolated: crossOriginIsolated, ...counted };
 }
 
 export function accidentsHere() {
