@@ -205,6 +205,8 @@ export async function trainAll({ folder = null, ...options } = {}, trained = () 
   results.gpt = await write(backend, folder && `${folder}/gpt.safetensors`);
   trained();
   results.story = await tell(backend);
+  // Its weights have kernels of their own, with which workers begin anew.
+  await backend.warm();
   const { threads, activeThreads, threadsProblem, limits } = backend;
   backend.close();
   return { results, how: { threads, activeThreads, threadsProblem, queued: limits.asynchronous } };
