@@ -275,7 +275,7 @@ export class Tensor {
       backend.free(buffer);
       throw error;
     }
-    // Weights that are packed are large and never change: one copy is enough.
+    // Weights that are packed are large, and programs do not write them: one copy is enough.
     if (this.#packed !== null) s.host = null;
     this.adopt(backend, buffer);
     return buffer;

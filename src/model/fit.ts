@@ -42,7 +42,7 @@ interface Validation {
   readonly release: () => void;
 }
 
-/** The weights of a model but those that are packed, which never change. */
+/** The weights of a model but those that are packed, which no step writes. */
 const changeable = ({ weights }: Pick<AnyModel, "weights">): readonly Weight[] => weights.filter((w) => w.tensor.storage === undefined);
 
 /** Steps between looks at the watch where a look waits for the device. */

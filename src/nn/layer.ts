@@ -308,7 +308,7 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
             const begin = (): Float32Array => firstValues(name, init, shape, new Random(context().seed, context().nextStream()));
             const first = (): Float32Array | null => (checkWeight ? new Float32Array(sizeOf(all)) : (stack?.valuesOf(begin) ?? begin()));
             const tensor = ready ?? new Tensor(all, "f32", null, 0, TRAINING && !weightOf ? first() : null);
-            // What is packed never changes.
+            // Programs do not write what is packed.
             own.push({ name, tensor, trainable: trainable && !packedIn(tensor.storage), regularizer });
             byName[name] = tensor;
             if (TRAINING) owners.set(tensor, self);
