@@ -1,0 +1,272 @@
+/**
+ * @file A loaded graph. `run` binds its free dimensions: for each new set of input shapes the nodes are traced into a program. Where an
+ * operator asks for elements that only a run can tell (the length of what NonZero finds, the condition of an If), the program ends there:
+ * what was traced so far is a stage, which runs, the elements are read, and the rest is traced knowing them.
+ */
+import { ArgumentError, BackendError, DTypeError, FileError, ShapeError, Tensor, compile, tensor } from "../index.ts";
+import type { Backend, Compiled } from "../index.ts";
+import { Scope, Trace, runStep } from "./graph.ts";
+import type { Prepared } from "./graph.ts";
+import type { Constant } from "./tensors.ts";
+import { dtypeOf, typeOf } from "./types.ts";
+import type { ElementType } from "./types.ts";
+import { NotYetKnown, Value } from "./value.ts";
+
+/** An input or output of a graph. */
+export interface OnnxValue {
+  readonly name: string;
+  /** The element type by ONNX's name, such as "float32" or "int64"; null where the file does not say. */
+  readonly dtype: ElementType | null;
+  /** Null for dimensions of any size, and in the place of all where the file does not say. */
+  readonly shape: readonly (number | null)[] | null;
+}
+
+/** Tensors by name. */
+export interface NamedTensors {
+  readonly [name: string]: Tensor;
+}
+
+/** A value that comes out of a stage. */
+interface StageOutput {
+  readonly name: string;
+  readonly type: ElementType;
+  /** Its elements, where no program computes them. */
+  readonly known: Constant | null;
+}
+
+/** A part of the graph: what could be traced before elements had to be read. All but `program` is known once that has been traced. */
+interface Stage {
+  readonly program: Compiled<[Tensor[]], Tensor[]>;
+  /** Names of values that go in. */
+  readonly inputs: readonly string[];
+  /** What later nodes read. */
+  outputs: readonly StageOutput[];
+  /** The first node that has not run. */
+  next: number;
+  /** Where the value is whose elements are read before the next stage; it is the last tensor that comes out. Null at the end. */
+  wanted: { readonly place: string; readonly type: ElementType } | null;
+  /** Stages that follow, by those elements. */
+  readonly following: Map<string, Stage>;
+}
+
+/** What is known in the course of a run. */
+interface Run {
+  readonly values: Map<string, Value>;
+  readonly answers: Map<string, Constant>;
+  /** What stages computed for later ones. */
+  readonly made: Set<Tensor>;
+}
+
+/** Programs for different shapes that are kept. */
+const MOST_STAGES = 64;
+/** The most elements that tell stages apart. */
+const MOST_READ = 2 ** 20;
+
+const signature = (t: Tensor): string => `${t.dtype}[${t.shape.join()}]`;
+
+/** A graph of ONNX that can be run. */
+export class OnnxModel {
+  /** What `run` takes. */
+  readonly inputs: readonly OnnxValue[];
+  /** What `run` gives. */
+  readonly outputs: readonly OnnxValue[];
+  /** Tensors of floats that the file holds, by name. Those that a compiled function assigns, such as in training, are read anew by each run. */
+  readonly weights: ReadonlyMap<string, Tensor>;
+  readonly #graph: Prepared;
+  readonly #constants: ReadonlyMap<string, Value>;
+  readonly #backend: Backend;
+  readonly #first = new Map<string, Stage>();
+
+  /** @internal */
+  constructor(
+    graph: Prepared,
+    constants: ReadonlyMap<string, Value>,
+    weights: ReadonlyMap<string, Tensor>,
+    io: { readonly inputs: readonly OnnxValue[]; readonly outputs: readonly OnnxValue[] },
+    backend: Backend,
+  ) {
+    this.#graph = graph;
+    this.#constants = constants;
+    this.weights = weights;
+    this.inputs = io.inputs;
+    this.outputs = io.outputs;
+    this.#backend = backend;
+  }
+
+  /**
+   * Computes the outputs. Integers of 64 bits are i32 here, and floats of 16 and 64 bits f32. One program is made for each set of shapes.
+   * @throws ArgumentError for names that are missing or unknown, ShapeError and DTypeError for tensors of another kind
+   */
+  async run(inputs: NamedTensors): Promise<{ [name: string]: Tensor }> {
+    const given = this.#checked(inputs);
+    const run: Run = { values: new Map(given), answers: new Map(), made: new Set() };
+    const key = [...given].map(([name, v]) => `${name}:${signature(v.tensor)}`).join();
+    let stage = this.#first.get(key);
+    if (stage === undefined) this.#keep((stage = this.#stage(run, 0)), key);
+    else {
+      this.#first.delete(key);
+      this.#first.set(key, stage);
+    }
+    for (;;) {
+      const elements = await this.#runStage(stage, run);
+      if (elements === null) break;
+      let next = stage.following.get(elements);
+      if (next === undefined) {
+        if (stage.following.size >= MOST_STAGES) stage.following.delete([...stage.following.keys()][0]);
+        stage.following.set(elements, (next = this.#stage(run, stage.next)));
+      }
+      stage = next;
+    }
+    const outputs = Object.fromEntries(this.#graph.outputs.map((name) => [name, (run.values.get(name) as Value).tensor]));
+    for (const t of Object.values(outputs)) run.made.delete(t);
+    for (const t of run.made) t.dispose();
+    return outputs;
+  }
+
+  /**
+   * The same inside a function that is being compiled, for training: `compile((x) => net.call({ x }).y)`.
+   * @throws FileError where an operator asks for elements that only a run can tell
+   */
+  call(inputs: NamedTensors): { [name: string]: Tensor } {
+    const scope = this.#scope(new Trace(new Map()), this.#checked(inputs));
+    for (const step of this.#graph.steps) {
+      try {
+        runStep(step, scope);
+      } catch (error) {
+        if (!(error instanceof NotYetKnown)) throw error;
+        throw new FileError(`call: ${step.who} asks for elements that are not known while a function is compiled; use run()`);
+      }
+    }
+    return Object.fromEntries(this.#graph.outputs.map((name) => [name, (scope.get(name) as Value).tensor]));
+  }
+
+  /** Frees weights and programs. */
+  dispose(): void {
+    for (const t of this.weights.values()) t.dispose();
+    this.#close([...this.#first.values()]);
+    this.#first.clear();
+  }
+
+  /** `dispose()` at the end of a block. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #close(stages: readonly Stage[]): void {
+    for (const s of stages) {
+      s.program?.close();
+      this.#close([...s.following.values()]);
+    }
+  }
+
+  #keep(stage: Stage, key: string): void {
+    if (this.#first.size >= MOST_STAGES) {
+      const [oldest, old] = [...this.#first][0];
+      this.#first.delete(oldest);
+      this.#close([old]);
+    }
+    this.#first.set(key, stage);
+  }
+
+  #checked(inputs: NamedTensors): Map<string, Value> {
+    const names = this.inputs.map((i) => i.name);
+    if (inputs === null || typeof inputs !== "object" || inputs instanceof Tensor)
+      throw new ArgumentError(`run: expected tensors by name, { ${names.join(", ")} }`);
+    const unknown = Object.keys(inputs).find((name) => !names.includes(name));
+    if (unknown !== undefined) throw new ArgumentError(`run: there is no input "${unknown}"; known: ${names.join(", ")}`);
+    return new Map(
+      this.inputs.map(({ name, dtype, shape }) => {
+        if (!Object.hasOwn(inputs, name)) throw new ArgumentError(`run: the input "${name}" is missing; expected ${names.join(", ")}`);
+        const given: unknown = inputs[name];
+        const t =
+          given instanceof Tensor ? given : tensor(given as number[], undefined, dtype === null ? undefined : dtypeOf("run", dtype));
+        const wanted = dtype === null ? t.dtype : dtypeOf(`run: the input "${name}"`, dtype);
+        if (t.dtype !== wanted) throw new DTypeError(`run: the input "${name}" is ${dtype}, expected ${wanted}, got ${t.dtype}`);
+        const fits = shape === null || (shape.length === t.rank && shape.every((d, i) => d === null || d === t.shape[i]));
+        if (!fits) throw new ShapeError(`run: the input "${name}" is [${shape.map((d) => d ?? "any").join()}], got [${t.shape.join()}]`);
+        return [name, Value.of(dtype ?? typeOf(t.dtype), t)];
+      }),
+    );
+  }
+
+  #scope(trace: Trace, values: ReadonlyMap<string, Value>): Scope {
+    const scope = new Scope(trace);
+    for (const [name, value] of this.#constants) scope.set(name, value.anew());
+    for (const [name, value] of values) scope.set(name, value);
+    return scope;
+  }
+
+  /** Nodes from `begin` on, as far as elements are known. */
+  #stage({ values, answers }: Run, begin: number): Stage {
+    const { steps, outputs } = this.#graph;
+    const later = readFrom(steps, begin, outputs);
+    const types = [...values].filter(([name, v]) => v.known === null && later.has(name)).map(([name, v]) => [name, v.type] as const);
+    const known = [...values].filter(([, v]) => v.known !== null);
+    const answered = new Map(answers);
+    const stage: Stage = {
+      inputs: types.map(([name]) => name),
+      outputs: [],
+      next: begin,
+      wanted: null,
+      following: new Map(),
+      program: compile(
+        (tensors: Tensor[]) => {
+          const trace = new Trace(answered);
+          const given = new Map(known.map(([name, v]) => [name, v.anew()]));
+          types.forEach(([name, type], i) => given.set(name, Value.of(type, tensors[i])));
+          const scope = this.#scope(trace, given);
+          const wanted = this.#advance(stage, scope, begin);
+          const needed = readFrom(steps, stage.next, outputs);
+          const names = [...new Set(steps.slice(begin, stage.next).flatMap((s) => s.outputs))].filter((name) => needed.has(name));
+          const results = names.map((name) => [name, scope.get(name) as Value] as const);
+          stage.outputs = results.map(([name, { type, known }]) => ({ name, type, known }));
+          const computed = results.filter(([, v]) => v.known === null).map(([, v]) => v.tensor);
+          return wanted === null ? computed : [...computed, wanted.tensor];
+        },
+        { backend: this.#backend },
+      ),
+    };
+    return stage;
+  }
+
+  /** Runs nodes from `begin` until the end, or until elements are asked for that are not known: those of the value that is returned. */
+  #advance(stage: Stage, scope: Scope, begin: number): Value | null {
+    const { steps } = this.#graph;
+    for (stage.next = begin; stage.next < steps.length; stage.next++) {
+      try {
+        runStep(steps[stage.next], scope);
+      } catch (error) {
+        if (!(error instanceof NotYetKnown)) throw error;
+        const place = scope.trace.placeOf(error.value);
+        if (place === undefined) throw new FileError(`${steps[stage.next].who}: it asks for elements that no run can tell`);
+        stage.wanted = { place, type: error.value.type };
+        return error.value;
+      }
+    }
+    return null;
+  }
+
+  /** Runs a stage. Returns the elements that tell which one follows; null at the end. */
+  async #runStage(stage: Stage, run: Run): Promise<string | null> {
+    const tensors = await stage.program(stage.inputs.map((name) => (run.values.get(name) as Value).tensor));
+    for (const t of tensors) run.made.add(t);
+    let place = 0;
+    for (const { name, type, known } of stage.outputs)
+      run.values.set(name, known === null ? Value.of(type, tensors[place++]) : Value.known(known));
+    if (stage.wanted === null) return null;
+    const read = tensors[place];
+    if (read.size > MOST_READ)
+      throw new BackendError(
+        `run: "${stage.wanted.place}" decides what is computed, with ${read.size} elements; at most ${MOST_READ} are read`,
+      );
+    const constant = { type: stage.wanted.type, shape: read.shape, elements: await read.data() };
+    run.answers.set(stage.wanted.place, constant);
+    const value = run.values.get(stage.wanted.place);
+    if (value !== undefined) run.values.set(stage.wanted.place, Value.known(constant));
+    return `${read.shape.join()}:${constant.elements.join()}`;
+  }
+}
+
+/** Names that nodes from `begin` on read, and outputs. */
+const readFrom = (steps: Prepared["steps"], begin: number, outputs: readonly string[]): Set<string> =>
+  new Set([...steps.slice(begin).flatMap((s) => [...s.inputs, ...s.captured]), ...outputs]);

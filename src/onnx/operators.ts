@@ -1,0 +1,14 @@
+/** @file All operators, by domain and name. A file of ops/ has those of one kind. */
+import type { Operator, Operators } from "./call.ts";
+import { ARITHMETIC } from "./ops/arithmetic.ts";
+import { SHAPES } from "./ops/shapes.ts";
+
+const STANDARD: Operators = Object.assign(Object.create(null), ARITHMETIC, SHAPES);
+const MICROSOFT: Operators = Object.create(null);
+
+/** Domains of operators. */
+const DOMAINS: { readonly [domain: string]: Operators } = { "": STANDARD, "com.microsoft": MICROSOFT };
+
+/** Null where there is none of the name. */
+export const operatorOf = (domain: string, name: string): Operator | null =>
+  Object.hasOwn(DOMAINS, domain) ? (DOMAINS[domain][name] ?? null) : null;

@@ -1,0 +1,279 @@
+/** @file Operators that look at shapes, or move elements without computing. */
+import * as lockstep from "../../index.ts";
+import { axesOf, sizeOf } from "../call.ts";
+import type { Call, Operator, Operators } from "../call.ts";
+import { areKnown, fit, forEach, mapKnown, stridesOf } from "../known.ts";
+import { dtypeOf, elementType, isFloat } from "../types.ts";
+import type { ElementType } from "../types.ts";
+import { Value } from "../value.ts";
+import { wrapped } from "./arithmetic.ts";
+
+/** Another shape for the same elements. */
+export function reshaped(x: Value, shape: readonly number[]): Value {
+  if (shape.length === x.rank && shape.every((d, i) => d === x.shape[i])) return x;
+  return x.known !== null ? Value.known({ ...x.known, shape }) : Value.of(x.type, lockstep.reshape(x.tensor, shape));
+}
+
+/** Elements of a known value at other places: a copy in which element i is that at `of[i]`. */
+function picked(x: Value, shape: readonly number[], strides: readonly number[], begin = 0): Value {
+  const { type, elements } = x.constant;
+  const out: (number | string)[] = [];
+  forEach(shape, [strides], (_at, [of]) => out.push(elements[begin + of]));
+  return Value.known({ type, shape, elements: out as number[] });
+}
+
+const isSmall = (x: Value): boolean => x.type === "string" || areKnown([x]);
+
+const Shape: Operator = (call) => {
+  const { shape, rank } = call.input(0);
+  const place = (given: number): number => Math.min(rank, Math.max(0, given < 0 ? given + rank : given));
+  return Value.numbers("int64", shape.slice(place(call.int("start", 0)), place(call.int("end", rank))));
+};
+
+const Reshape: Operator = (call) => {
+  const x = call.input(0);
+  const given = call.numbers(1) ?? call.ints("shape");
+  if (given === null) throw call.fault("no shape is given");
+  const takesZero = call.flag("allowzero");
+  const shape = given.map((d, i) => (d === 0 && !takesZero ? x.shape[i] : d));
+  const free = shape.indexOf(-1);
+  const rest = shape.reduce((n, d, i) => (i === free ? n : n * d), 1);
+  if (free >= 0) shape[free] = rest === 0 ? 0 : x.size / rest;
+  if (shape.some((d) => !Number.isInteger(d) || d < 0) || sizeOf(shape) !== x.size)
+    throw call.mismatch(`[${x.shape.join()}] cannot become [${given.join()}]`);
+  return reshaped(x, shape);
+};
+
+const Flatten: Operator = (call) => {
+  const x = call.input(0);
+  const given = call.int("axis", 1);
+  const axis = given === x.rank ? given : call.axis(given, x.rank + 1) - (given < 0 ? 1 : 0);
+  return reshaped(x, [sizeOf(x.shape.slice(0, axis)), sizeOf(x.shape.slice(axis))]);
+};
+
+const Squeeze: Operator = (call) => {
+  const x = call.input(0);
+  const given = axesOf(call, 1);
+  const axes = given === null ? x.shape.flatMap((d, i) => (d === 1 ? [i] : [])) : call.axes(given, x.rank);
+  const other = axes.find((axis) => x.shape[axis] !== 1);
+  if (other !== undefined) throw call.mismatch(`dimension ${other} of [${x.shape.join()}] is not 1`);
+  return reshaped(
+    x,
+    x.shape.filter((_, i) => !axes.includes(i)),
+  );
+};
+
+const Unsqueeze: Operator = (call) => {
+  const x = call.input(0);
+  const given = axesOf(call, 1) ?? [];
+  const rank = x.rank + given.length;
+  const axes = call.axes(given, rank);
+  const rest = [...x.shape];
+  return reshaped(
+    x,
+    Array.from({ length: rank }, (_, i) => (axes.includes(i) ? 1 : (rest.shift() as number))),
+  );
+};
+
+const Transpose: Operator = (call) => {
+  const x = call.input(0);
+  const perm = call.ints("perm") ?? x.shape.map((_, i) => x.rank - 1 - i);
+  if (perm.length !== x.rank || call.axes(perm, x.rank).length !== x.rank)
+    throw call.mismatch(`perm [${perm.join()}] for [${x.shape.join()}]`);
+  const shape = perm.map((p) => x.shape[p]);
+  if (isSmall(x)) {
+    const strides = stridesOf(x.shape);
+    return picked(
+      x,
+      shape,
+      perm.map((p) => strides[p]),
+    );
+  }
+  return Value.of(x.type, lockstep.transpose(x.tensor, perm));
+};
+
+const Concat: Operator = (call) => {
+  const values = call.inputs.map((_, i) => call.input(i));
+  const axis = call.axis(call.int("axis", 1), values[0].rank);
+  if (values.length === 1) return values[0];
+  if (values.every(isSmall)) {
+    const shape = [...values[0].shape];
+    shape[axis] = values.reduce((n, v) => n + v.shape[axis], 0);
+    const inner = sizeOf(shape.slice(axis + 1));
+    const out: number[] = [];
+    for (let o = 0; o < sizeOf(shape.slice(0, axis)); o++) {
+      for (const v of values) {
+        const run = v.shape[axis] * inner;
+        for (let i = 0; i < run; i++) out.push(v.elements[o * run + i]);
+      }
+    }
+    return Value.known({ type: values[0].type, shape, elements: out });
+  }
+  const { type, rank } = values[0];
+  if (rank > 2 && values.some((v) => v.isChannelsLast)) {
+    const place = axis === 0 ? 0 : axis === 1 ? rank - 1 : axis - 1;
+    return Value.channelsLast(
+      type,
+      lockstep.concat(
+        values.map((v) => v.last),
+        place,
+      ),
+    );
+  }
+  return Value.of(
+    type,
+    lockstep.concat(
+      values.map((v) => v.tensor),
+      axis,
+    ),
+  );
+};
+
+/** Where a slice along one dimension begins, how many it takes, and by which steps. */
+function sliceAlong(size: number, start: number, end: number, step: number): { readonly begin: number; readonly count: number } {
+  const clamp = (v: number, least: number, most: number): number => Math.min(most, Math.max(least, v < 0 ? v + size : v));
+  const [begin, stop] = step > 0 ? [clamp(start, 0, size), clamp(end, 0, size)] : [clamp(start, -1, size - 1), clamp(end, -1, size - 1)];
+  return { begin, count: Math.max(0, Math.ceil((stop - begin) / step)) };
+}
+
+const Slice: Operator = (call) => {
+  const x = call.input(0);
+  const starts = call.numbers(1) ?? call.ints("starts") ?? [];
+  const ends = call.numbers(2) ?? call.ints("ends") ?? [];
+  const axes = call.axes(call.numbers(3) ?? call.ints("axes") ?? starts.map((_, i) => i), x.rank);
+  const steps = call.numbers(4) ?? axes.map(() => 1);
+  if (ends.length !== starts.length || axes.length !== starts.length || steps.length !== starts.length || steps.includes(0))
+    throw call.fault(`starts, ends, axes and steps differ in length, or a step is 0`);
+  const begin = x.shape.map(() => 0);
+  const shape = [...x.shape];
+  const step = x.shape.map(() => 1);
+  axes.forEach((axis, i) => {
+    const along = sliceAlong(x.shape[axis], starts[i], ends[i], steps[i]);
+    [begin[axis], shape[axis], step[axis]] = [along.begin, along.count, steps[i]];
+  });
+  if (isSmall(x)) {
+    const strides = stridesOf(x.shape);
+    const first = begin.reduce((n, b, i) => n + b * strides[i], 0);
+    return picked(
+      x,
+      shape,
+      strides.map((s, i) => s * step[i]),
+      first,
+    );
+  }
+  if (sizeOf(shape) === 0) return Value.of(x.type, lockstep.zeros(shape, dtypeOf(call.who, x.type)));
+  let t = x.tensor;
+  // Backwards: the elements that are taken, in their order, turned around.
+  const low = begin.map((b, i) => (step[i] < 0 ? b + (shape[i] - 1) * step[i] : b));
+  const isWhole = low.every((b, i) => b === 0 && shape[i] === x.shape[i]);
+  if (!isWhole || step.some((s) => Math.abs(s) !== 1)) t = lockstep.slice(t, low, shape, step.map(Math.abs));
+  step.forEach((s, i) => {
+    if (s < 0 && shape[i] > 1) t = lockstep.flip(t, i);
+  });
+  return Value.of(x.type, t);
+};
+
+const Gather: Operator = (call) => {
+  const [x, index] = [call.input(0), call.input(1)];
+  const axis = call.axis(call.int("axis", 0), x.rank);
+  const size = x.shape[axis];
+  const shape = [...x.shape.slice(0, axis), ...index.shape, ...x.shape.slice(axis + 1)];
+  if (areKnown([index])) {
+    const places = Array.from(index.elements, (i) => (i < 0 ? i + size : i));
+    const wrong = places.findIndex((i) => !(i >= 0 && i < size));
+    if (wrong >= 0) throw call.mismatch(`index ${index.elements[wrong]} is none of ${size} along axis ${axis}`);
+    if (isSmall(x)) {
+      const [outer, inner] = [sizeOf(x.shape.slice(0, axis)), sizeOf(x.shape.slice(axis + 1))];
+      const out: number[] = [];
+      for (let o = 0; o < outer; o++)
+        for (const i of places) for (let n = 0; n < inner; n++) out.push(x.elements[(o * size + i) * inner + n]);
+      return Value.known({ type: x.type, shape, elements: out });
+    }
+    const places32 = lockstep.tensor(Int32Array.from(places), index.shape, "i32");
+    return Value.of(x.type, lockstep.gather(x.tensor, places32, axis));
+  }
+  const i = lockstep.cast(index.tensor, "i32");
+  return Value.of(x.type, lockstep.gather(x.tensor, lockstep.where(lockstep.less(i, 0), lockstep.add(i, size), i), axis));
+};
+
+/** Elements of another type. */
+export function castTo(call: Call, x: Value, type: ElementType): Value {
+  if (x.type === type) return x;
+  if (type === "string" || x.type === "string") throw call.fault("strings are not converted");
+  if (areKnown([x])) {
+    const toInteger = !isFloat(type) && type !== "bool";
+    return mapKnown(type, [x], (v) => fit(type, toInteger ? Math.trunc(v) : v)) as Value;
+  }
+  if (isFloat(x.type) && isFloat(type)) return x.as(type);
+  const dtype = dtypeOf(call.who, type);
+  const fn = (t: lockstep.Tensor): lockstep.Tensor => (t.dtype === dtype ? wrapped(type, t) : wrapped(type, lockstep.cast(t, dtype)));
+  return x.isChannelsLast ? Value.channelsLast(type, fn(x.last)) : Value.of(type, fn(x.tensor));
+}
+
+const Cast: Operator = (call) => castTo(call, call.input(0), elementType(call.who, call.int("to", 0)));
+
+const Expand: Operator = (call) => {
+  const x = call.input(0);
+  const given = call.numbers(1) ?? [];
+  const rank = Math.max(x.rank, given.length);
+  const [from, to] = [x.shape, given].map((s) => [...new Array<number>(rank - s.length).fill(1), ...s]);
+  const shape = to.map((d, i) => (d === 1 ? from[i] : d));
+  if (shape.some((d, i) => from[i] !== 1 && from[i] !== d))
+    throw call.mismatch(`[${x.shape.join()}] does not broadcast to [${given.join()}]`);
+  if (isSmall(x) && sizeOf(shape) <= 4096) return picked(x, shape, stridesOf(x.shape, shape));
+  return Value.of(x.type, lockstep.broadcastTo(x.tensor, shape));
+};
+
+const ConstantOfShape: Operator = (call) => {
+  const shape = call.numbers(0) ?? [];
+  const { type, elements } = call.constant("value") ?? { type: "float32" as const, elements: [0] };
+  const value = elements[0] as number;
+  if (sizeOf(shape) <= 4096) return Value.numbers(type, new Array<number>(sizeOf(shape)).fill(value), shape);
+  const dtype = dtypeOf(call.who, type);
+  return Value.of(type, lockstep.broadcastTo(lockstep.tensor([value], [1], dtype), shape));
+};
+
+const Range: Operator = (call) => {
+  const [start, limit, delta] = [0, 1, 2].map((i) => call.number(i) as number);
+  const count = Math.max(0, Math.ceil((limit - start) / delta));
+  if (!(count <= 2 ** 24))
+    throw call.fault(`from ${start} to ${limit} by ${delta} there are ${count} numbers; at most ${2 ** 24} are made`);
+  const { type } = call.input(0);
+  return Value.numbers(
+    type,
+    Array.from({ length: count }, (_, i) => fit(type, start + i * delta)),
+  );
+};
+
+const Constant: Operator = (call) => {
+  const number = call.float("value_float") ?? call.int("value_int");
+  const list = call.floats("value_floats") ?? call.ints("value_ints");
+  const constant = call.constant("value");
+  if (constant !== null) return Value.known(constant);
+  if (call.has("value_float") || call.has("value_int"))
+    return Value.numbers(call.has("value_float") ? "float32" : "int64", [number as number], []);
+  if (list !== null) return Value.numbers(call.has("value_floats") ? "float32" : "int64", list);
+  const strings = call.strings("value_strings") ?? (call.has("value_string") ? [call.string("value_string", "")] : null);
+  if (strings === null) throw call.fault("it has no value that is known here");
+  return Value.known({ type: "string", shape: call.has("value_strings") ? [strings.length] : [], elements: strings });
+};
+
+export const SHAPES: Operators = {
+  Shape,
+  Size: (call) => Value.numbers("int64", [call.input(0).size], []),
+  Reshape,
+  Flatten,
+  Squeeze,
+  Unsqueeze,
+  Transpose,
+  Concat,
+  Slice,
+  Gather,
+  Cast,
+  CastLike: (call) => castTo(call, call.input(0), call.input(1).type),
+  Expand,
+  ConstantOfShape,
+  Range,
+  Constant,
+  Identity: (call) => call.input(0),
+};

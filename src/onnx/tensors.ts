@@ -1,0 +1,122 @@
+/** @file Elements of tensors in files. */
+import { DataError, FileError } from "../index.ts";
+import type { TensorProto } from "./proto.ts";
+import { INTEGERS, elementType, isFloat } from "./types.ts";
+import type { ElementType } from "./types.ts";
+
+/** Elements as JavaScript has them: numbers (floats, bools as 0 and 1, integers, of which those beyond 2^53 are rounded), or strings. */
+export type Elements = ArrayLike<number> | readonly string[];
+
+/** A tensor whose elements are known. */
+export interface Constant {
+  readonly type: ElementType;
+  readonly shape: readonly number[];
+  readonly elements: Elements;
+}
+
+/** The most elements of one tensor. */
+const MOST_ELEMENTS = 2 ** 31 - 1;
+
+/** Gives bytes [offset, offset + length) of a file beside the model; to its end where there is no length. */
+export type External = (who: string, location: string, offset: number, length: number | null) => Uint8Array;
+
+const bitsOf = (type: ElementType): number =>
+  type === "float32" ? 32 : type === "float64" ? 64 : type === "bool" ? 8 : isFloat(type) ? 16 : (INTEGERS[type]?.bits ?? 0);
+
+/** IEEE half precision. */
+function half(bits: number): number {
+  const [sign, exponent, fraction] = [bits & 0x8000 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
+}
+
+const WORD = new DataView(new ArrayBuffer(4));
+function brain(bits: number): number {
+  WORD.setUint32(0, bits << 16);
+  return WORD.getFloat32(0);
+}
+
+/** Integers that stand for 16-bit floats; others as they are. */
+const decoderOf = (type: ElementType): ((v: number) => number) | null => (type === "float16" ? half : type === "bfloat16" ? brain : null);
+
+function ofBytes(type: ElementType, bytes: Uint8Array, count: number): ArrayLike<number> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (type === "float32") {
+    const out = new Float32Array(count);
+    if (bytes.byteOffset % 4 === 0) out.set(new Float32Array(bytes.buffer, bytes.byteOffset, count));
+    else for (let i = 0; i < count; i++) out[i] = view.getFloat32(4 * i, true);
+    return out;
+  }
+  const read: { readonly [type: string]: (i: number) => number } = {
+    float64: (i) => view.getFloat64(8 * i, true),
+    float16: (i) => half(view.getUint16(2 * i, true)),
+    bfloat16: (i) => brain(view.getUint16(2 * i, true)),
+    bool: (i) => Number(bytes[i] !== 0),
+    uint8: (i) => bytes[i],
+    int8: (i) => view.getInt8(i),
+    uint16: (i) => view.getUint16(2 * i, true),
+    int16: (i) => view.getInt16(2 * i, true),
+    uint32: (i) => view.getUint32(4 * i, true),
+    int32: (i) => view.getInt32(4 * i, true),
+    uint64: (i) => Number(view.getBigUint64(8 * i, true)),
+    int64: (i) => Number(view.getBigInt64(8 * i, true)),
+    uint4: (i) => (bytes[i >> 1] >> (4 * (i & 1))) & 15,
+    int4: (i) => (((bytes[i >> 1] >> (4 * (i & 1))) & 15) << 28) >> 28,
+  };
+  const at = read[type];
+  const out = new Float64Array(count);
+  for (let i = 0; i < count; i++) out[i] = at(i);
+  return out;
+}
+
+/** A size or place that the text of an external tensor gives. */
+function placeOf(who: string, given: string | undefined, absent: number | null): number | null {
+  if (given === undefined) return absent;
+  if (!/^\d{1,15}$/.test(given)) throw new FileError(`${who}: offset and length of external data are numbers, got ${given.slice(0, 40)}`);
+  return Number(given);
+}
+
+/** @throws FileError where elements are not those that the shape asks for, DTypeError for types that are not known */
+export function constantOf(t: TensorProto, owner: string, external: External | null): Constant {
+  const who = `${owner}: tensor "${t.name.slice(0, 80)}"`;
+  const type = elementType(who, t.type);
+  if (t.dims.some((d) => !Number.isSafeInteger(d) || d < 0)) throw new FileError(`${who}: its shape is [${t.dims.join()}]`);
+  const count = t.dims.reduce((n, d) => n * d, 1);
+  if (count > MOST_ELEMENTS) throw new FileError(`${who}: [${t.dims.join()}] has more than ${MOST_ELEMENTS} elements`);
+  const checked = <E extends Elements>(elements: E): Constant => {
+    if (elements.length !== count) throw new FileError(`${who}: [${t.dims.join()}] needs ${count} elements, ${elements.length} are there`);
+    return { type, shape: t.dims, elements };
+  };
+  if (type === "string") return checked(t.strings ?? []);
+  let raw = t.raw;
+  if (t.external !== null) {
+    const location = t.external.get("location");
+    if (location === undefined || external === null) throw new FileError(`${who}: its elements are in another file, which is not named`);
+    const offset = placeOf(who, t.external.get("offset"), 0) as number;
+    raw = external(who, location, offset, placeOf(who, t.external.get("length"), null));
+  }
+  if (raw !== null) {
+    const bytes = Math.ceil((count * bitsOf(type)) / 8);
+    if (raw.length !== bytes) throw new FileError(`${who}: [${t.dims.join()}] of ${type} takes ${bytes} bytes, ${raw.length} are there`);
+    return checked(ofBytes(type, raw, count));
+  }
+  if (t.longs !== null) return checked(Float64Array.from(t.longs, Number));
+  const values = t.values ?? [];
+  if (type === "uint4" || type === "int4") return checked(ofBytes(type, Uint8Array.from(values), Math.min(count, 2 * values.length)));
+  const decode = decoderOf(type);
+  const elements = decode === null ? values : values.map(decode);
+  return checked(type === "float32" ? Float32Array.from(elements) : Float64Array.from(elements));
+}
+
+/** Words for a device. @throws DataError for integers that have no place in 32 bits */
+export function wordsOf(who: string, { type, elements }: Constant): Float32Array | Int32Array | Uint32Array {
+  const numbers = elements as ArrayLike<number>;
+  if (isFloat(type)) return numbers instanceof Float32Array ? numbers : Float32Array.from(numbers);
+  const unsigned = type === "uint32" || type === "uint64";
+  const [least, most] = unsigned ? [0, 2 ** 32 - 1] : [-(2 ** 31), 2 ** 31 - 1];
+  for (let i = 0; i < numbers.length; i++) {
+    if (!(numbers[i] >= least && numbers[i] <= most))
+      throw new DataError(`${who}: ${numbers[i]} of ${type} at place ${i} is beyond 32 bits, in which integers are computed`);
+  }
+  return unsigned ? Uint32Array.from(numbers) : Int32Array.from(numbers);
+}
