@@ -2,8 +2,8 @@
 import { FileError, LockstepError, ShapeError } from "../index.ts";
 import type { Shape, Tensor } from "../index.ts";
 import type { AttributeProto, GraphProto } from "./proto.ts";
-import { constantOf } from "./tensors.ts";
-import type { Constant, External } from "./tensors.ts";
+import { constantOf, storedOf } from "./tensors.ts";
+import type { Constant, Files } from "./tensors.ts";
 import { Value } from "./value.ts";
 import type { ElementType } from "./types.ts";
 
@@ -21,7 +21,7 @@ export type RunGraph = (graph: GraphProto, inputs: readonly Value[]) => readonly
 /** What a graph runs in. */
 export interface Surroundings {
   readonly run: RunGraph;
-  readonly external: External | null;
+  readonly files: Files;
 }
 
 /** A node with its inputs. */
@@ -146,7 +146,7 @@ export class Call {
 
   constant(name: string): Constant | null {
     const a = this.#attributes.get(name);
-    return a?.tensor ? constantOf(a.tensor, this.who, this.#around.external) : null;
+    return a?.tensor ? constantOf(storedOf(a.tensor, this.who, this.#around.files)) : null;
   }
 
   /** Runs the graph of an attribute. */
