@@ -1,9 +1,12 @@
 /** @file A model as a file of ONNX: what it computes is traced, and each op of the graph becomes nodes. */
 import { checkCount, checkOptions } from "../check.ts";
-import { ArgumentError, LockstepError, tracedPrediction } from "../index.ts";
+import { ArgumentError, tracedPrediction } from "../index.ts";
+import { sameShape } from "../shape.ts";
 import type { InferenceModel, Model, OpenShape, Outputs, Tensor } from "../index.ts";
-import { TYPES, Writing } from "./export/context.ts";
+import { TYPES, dimsOf, shapeInput } from "./export/context.ts";
 import type { Batches, Node, WriteNode } from "./export/context.ts";
+import { SCAN, readersOf, writeNodes } from "./export/nodes.ts";
+import type { Written } from "./export/nodes.ts";
 import { ELEMENTWISE } from "./export/elementwise.ts";
 import { NETWORKS } from "./export/networks.ts";
 import { SEQUENCES } from "./export/sequences.ts";
@@ -20,7 +23,7 @@ export interface SaveOnnxOptions {
   readonly batch?: number;
 }
 
-const WRITERS: { readonly [op: string]: WriteNode } = Object.assign(Object.create(null), ELEMENTWISE, NETWORKS, SEQUENCES);
+const WRITERS: { readonly [op: string]: WriteNode } = Object.assign(Object.create(null), ELEMENTWISE, NETWORKS, SEQUENCES, SCAN);
 
 /** Sizes of the batch that a model is traced with where it may be any. */
 const SIZES = [6, 7] as const;
@@ -43,20 +46,6 @@ function shapesOf(model: AnyModel, { inputShape, inputShapes }: SaveOnnxOptions)
       return d;
     }),
   );
-}
-
-/** Readers of each tensor of a graph. */
-function readersOf(nodes: readonly Node[]): Map<Tensor, Node[]> {
-  const readers = new Map<Tensor, Node[]>();
-  for (const node of nodes) {
-    for (const t of node.inputs) {
-      if (t === null) continue;
-      const list = readers.get(t) ?? [];
-      list.push(node);
-      readers.set(t, list);
-    }
-  }
-  return readers;
 }
 
 /** An input that nothing but an embedding reads holds integers: those that it is cast to. */
@@ -87,8 +76,7 @@ export async function saveOnnx(model: AnyModel, options: SaveOnnxOptions = {}): 
   const [nodes, others] = [traced.graph.nodes, other.graph.nodes];
   if (nodes.length !== others.length || nodes.some((n, i) => n.op !== others[i].op))
     throw new ArgumentError(`saveOnnx: what model "${model.name}" computes depends on the batch; give { batch }`);
-  const live = liveNodes(nodes, traced.outputs);
-  const readers = readersOf(nodes.filter((n) => live.has(n)));
+  const readers = readersOf(nodes, traced.outputs);
   const writer = new GraphWriter();
   const names = new Map<Tensor, string>();
   const inputs: WrittenValue[] = traced.graph.inputs.slice(0, shapes.length).map((t, i) => {
@@ -96,19 +84,15 @@ export async function saveOnnx(model: AnyModel, options: SaveOnnxOptions = {}): 
     names.set(t, name);
     return { name, type: typeOfInput(t, readers), shape: [o.batch ?? "batch", ...shapes[i]] };
   });
-  await writeWeights(model, traced.graph.captures, writer, names, readers);
   let batch: string | null = null;
   const size = (): string => (batch ??= writer.node("Slice", [writer.node("Shape", [inputs[0].name]), writer.ints([0]), writer.ints([1])]));
   const batches: Batches = { sizes: [sizes[0], sizes[1]], size };
-  nodes.forEach((node, i) => {
-    if (!live.has(node) || node.outputs.some((t) => names.has(t))) return;
-    const write = WRITERS[node.op.name];
-    const given = node.inputs.map((t) => (t === null ? "" : (names.get(t) as string)));
-    const writing = new Writing([node, others[i]], given, writer, batches, (output) => readers.get(node.outputs[output]) ?? []);
-    if (write === undefined) throw writing.fault("ONNX has no operator for what it computes");
-    const written = write(writing);
-    (typeof written === "string" ? [written] : written).forEach((name, k) => names.set(node.outputs[k], name));
-  });
+  await writeWeights(
+    model,
+    [traced, other].map(({ graph }) => [...graph.captures]),
+    { writer, names, readers, batches },
+  );
+  writeNodes({ nodes, others, names, writer, batches, outputs: traced.outputs, writers: WRITERS });
   const outputs = traced.outputs.map((t, i): WrittenValue => {
     const wanted = model.outputNames[i] || (traced.outputs.length === 1 ? "output" : `output_${i}`);
     const shape = t.shape.map((d, k) => (d === other.outputs[i].shape[k] ? d : k === 0 ? "batch" : `dim_${k}`));
@@ -117,31 +101,25 @@ export async function saveOnnx(model: AnyModel, options: SaveOnnxOptions = {}): 
   return writer.finish(model.name || "model", inputs, outputs);
 }
 
-/** Nodes that outputs depend on. */
-function liveNodes(nodes: readonly Node[], outputs: readonly Tensor[]): Set<Node> {
-  const live = new Set<Node>();
-  const wanted = new Set(outputs.map((t) => t.node));
-  for (const node of [...nodes].reverse()) {
-    if (!wanted.has(node)) continue;
-    live.add(node);
-    for (const t of node.inputs) if (t !== null) wanted.add(t.node);
-  }
-  return live;
-}
-
-/** Tensors that the graph captures, by the names of weights. */
+/** Tensors that the graph captures, by the names of weights. Those that depend on the batch are states to begin with, of one number. */
 async function writeWeights(
   model: AnyModel,
-  captures: ReadonlyMap<Tensor, Tensor>,
-  writer: GraphWriter,
-  names: Map<Tensor, string>,
-  readers: ReadonlyMap<Tensor, readonly Node[]>,
+  [captures, others]: readonly (readonly (readonly [Tensor, Tensor])[])[],
+  around: Pick<Written, "writer" | "names" | "batches"> & { readonly readers: ReadonlyMap<Tensor, readonly Node[]> },
 ): Promise<void> {
+  const { writer, names, readers, batches } = around;
   const known = new Map(model.layers.flatMap((l) => l.weights.map((w) => [w.tensor, `${l.name}/${w.name}`] as const)));
-  for (const [concrete, symbol] of captures) {
+  for (const [i, [concrete, symbol]] of captures.entries()) {
     if (!readers.has(symbol)) continue;
     const values = await concrete.data();
-    if (concrete.dtype === "u32") throw new LockstepError(`saveOnnx: ${concrete} of u32 cannot be written`);
-    names.set(symbol, writer.tensor(known.get(concrete) ?? "tensor", TYPES[concrete.dtype], concrete.shape, values));
+    const { dtype, shape } = concrete;
+    if (sameShape(shape, others[i][0].shape)) {
+      names.set(symbol, writer.tensor(known.get(concrete) ?? "tensor", TYPES[dtype], shape, values));
+      continue;
+    }
+    if (values.some((v) => v !== values[0])) throw new ArgumentError(`saveOnnx: ${concrete} is of one batch; give { batch }`);
+    const dims = dimsOf(shape, others[i][0].shape, batches.sizes);
+    if (dims === null) throw new ArgumentError(`saveOnnx: the shape of ${concrete} depends on the batch in a way that ONNX cannot say`);
+    names.set(symbol, writer.node("Expand", [writer.scalar(values[0], TYPES[dtype]), shapeInput(writer, dims, batches)]));
   }
 }

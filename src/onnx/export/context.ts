@@ -20,6 +20,27 @@ export interface Batches {
   size(): string;
 }
 
+/** Sizes of two batches as what they are for any; null where that cannot be said. */
+export function dimsOf(a: readonly number[], b: readonly number[], [one, other]: Batches["sizes"]): Dim[] | null {
+  const dims = a.map((d, i): Dim => (d === b[i] ? d : { times: d / one }));
+  return dims.every((d, i) => typeof d === "number" || (Number.isInteger(d.times) && d.times * other === b[i])) ? dims : null;
+}
+
+/** A shape as an input of a node. */
+export function shapeInput(writer: GraphWriter, dims: readonly Dim[], batches: Batches): string {
+  if (dims.every((d) => typeof d === "number")) return writer.ints(dims as number[]);
+  const parts = dims.map((d) => {
+    if (typeof d === "number") return writer.ints([d]);
+    return d.times === 1 ? batches.size() : writer.node("Mul", [batches.size(), writer.ints([d.times])]);
+  });
+  return writer.node("Concat", parts, { axis: 0 });
+}
+
+/** How the op of a node is written; and with what, for those that have a graph inside. */
+export interface Writers {
+  readonly [op: string]: WriteNode;
+}
+
 /** A node with the names of its inputs. */
 export class Writing {
   readonly node: Node;
@@ -27,20 +48,23 @@ export class Writing {
   readonly writer: GraphWriter;
   /** Nodes that read an output. */
   readonly readers: (output: number) => readonly Node[];
-  readonly #other: Node;
-  readonly #batches: Batches;
+  readonly other: Node;
+  readonly names: Map<Tensor, string>;
+  readonly batches: Batches;
+  readonly writers: Writers;
 
   constructor(
     pair: readonly [Node, Node],
     inputs: readonly string[],
-    writer: GraphWriter,
-    batches: Batches,
+    around: { readonly writer: GraphWriter; readonly batches: Batches; readonly names: Map<Tensor, string>; readonly writers: Writers },
     readers: (output: number) => readonly Node[],
   ) {
-    [this.node, this.#other] = pair;
+    [this.node, this.other] = pair;
     this.inputs = inputs;
-    this.writer = writer;
-    this.#batches = batches;
+    this.writer = around.writer;
+    this.batches = around.batches;
+    this.names = around.names;
+    this.writers = around.writers;
     this.readers = readers;
   }
 
@@ -55,29 +79,25 @@ export class Writing {
   }
 
   /** Two lists of numbers, of which those that differ are multiples of the batch. */
-  #dims(a: readonly number[], b: readonly number[]): Dim[] {
-    const [one, other] = this.#batches.sizes;
-    return a.map((d, i) => {
-      if (d === b[i]) return d;
-      const times = d / one;
-      if (!Number.isInteger(times) || times * other !== b[i]) throw this.fault("it depends on the batch in a way that ONNX cannot say");
-      return { times };
-    });
+  dims(a: readonly number[], b: readonly number[]): Dim[] {
+    const dims = dimsOf(a, b, this.batches.sizes);
+    if (dims === null) throw this.fault("it depends on the batch in a way that ONNX cannot say");
+    return dims;
   }
 
   /** The shape of an output. */
   shape(output = 0): Dim[] {
-    return this.#dims(this.node.outputs[output].shape, this.#other.outputs[output].shape);
+    return this.dims(this.node.outputs[output].shape, this.other.outputs[output].shape);
   }
 
   inputShape(input: number): Dim[] {
-    return this.#dims((this.node.inputs[input] as Tensor).shape, (this.#other.inputs[input] as Tensor).shape);
+    return this.dims((this.node.inputs[input] as Tensor).shape, (this.other.inputs[input] as Tensor).shape);
   }
 
   /** A list among the attributes. */
   list(name: string): Dim[] {
     const of = (attrs: Attrs): readonly number[] => attrs[name] as unknown as Shape;
-    return this.#dims(of(this.node.attrs), of(this.#other.attrs));
+    return this.dims(of(this.node.attrs), of(this.other.attrs));
   }
 
   /** A list that does not depend on the batch. */
@@ -97,13 +117,9 @@ export class Writing {
 
   /** A shape as an input of a node. `free`: one size may be told from the others, as Reshape does. */
   shapeOf(dims: readonly Dim[], free = false): string {
-    const w = this.writer;
     const open = dims.filter((d) => typeof d !== "number").length;
-    if (open === 0 || (free && open === 1 && !dims.includes(0))) return w.ints(dims.map((d) => (typeof d === "number" ? d : -1)));
-    const parts = dims.map((d) =>
-      typeof d === "number" ? w.ints([d]) : d.times === 1 ? this.#batches.size() : w.node("Mul", [this.#batches.size(), w.ints([d.times])]),
-    );
-    return w.node("Concat", parts, { axis: 0 });
+    if (free && open === 1 && !dims.includes(0)) return this.writer.ints(dims.map((d) => (typeof d === "number" ? d : -1)));
+    return shapeInput(this.writer, dims, this.batches);
   }
 
   /** `x` by another shape. */

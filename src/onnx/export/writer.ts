@@ -6,7 +6,20 @@ import type { ElementType } from "../types.ts";
 /** Attributes of a node: whole numbers and lists of them, text; other numbers as `{ float }`. */
 export interface NodeAttributes {
   readonly [name: string]:
-    number | string | readonly number[] | readonly string[] | { readonly float: number } | { readonly floats: readonly number[] };
+    | number
+    | string
+    | readonly number[]
+    | readonly string[]
+    | { readonly float: number }
+    | { readonly floats: readonly number[] }
+    | { readonly graph: InnerGraph };
+}
+
+/** The graph of a loop's body. It may read names of the graph around. */
+export interface InnerGraph {
+  readonly nodes: readonly WrittenNode[];
+  readonly inputs: readonly WrittenValue[];
+  readonly outputs: readonly WrittenValue[];
 }
 
 interface WrittenNode {
@@ -47,12 +60,12 @@ function bytesOf(type: ElementType, values: ArrayLike<number>): Uint8Array {
 
 /** A graph that grows. */
 export class GraphWriter {
-  readonly #nodes: WrittenNode[] = [];
+  #nodes: WrittenNode[] = [];
   readonly #tensors = new Map<string, WrittenTensor>();
   readonly #constants = new Map<string, string>();
   readonly #names = new Set<string>();
   /** Of what a Transpose gives, what it takes, and how. */
-  readonly #transposed = new Map<string, { readonly from: string; readonly perm: readonly number[] }>();
+  #transposed = new Map<string, { readonly from: string; readonly perm: readonly number[] }>();
 
   /** A name that nothing else has. */
   name(wanted: string): string {
@@ -72,6 +85,18 @@ export class GraphWriter {
   /** A node of one output. */
   node(op: string, inputs: readonly string[], attributes: NodeAttributes = {}): string {
     return this.nodes(op, inputs, attributes)[0];
+  }
+
+  /** The nodes that `write` adds, as a graph inside. */
+  inner(write: () => { readonly inputs: readonly WrittenValue[]; readonly outputs: readonly WrittenValue[] }): InnerGraph {
+    const [nodes, transposed] = [this.#nodes, this.#transposed];
+    this.#nodes = [];
+    // What is made inside cannot be read behind it.
+    this.#transposed = new Map(transposed);
+    const { inputs, outputs } = write();
+    const graph = { nodes: live(this.#nodes, outputs), inputs, outputs };
+    [this.#nodes, this.#transposed] = [nodes, transposed];
+    return graph;
   }
 
   /** `from` by the name that an output of the graph must have. */
@@ -116,13 +141,8 @@ export class GraphWriter {
 
   /** The file. What nothing needs of the outputs is left out. */
   finish(name: string, inputs: readonly WrittenValue[], outputs: readonly WrittenValue[]): Uint8Array {
-    const needed = new Set(outputs.map((o) => o.name));
-    const nodes: WrittenNode[] = [];
-    for (const node of [...this.#nodes].reverse()) {
-      if (!node.outputs.some((o) => needed.has(o))) continue;
-      nodes.unshift(node);
-      node.inputs.forEach((input) => needed.add(input));
-    }
+    const nodes = live(this.#nodes, outputs);
+    const needed = namesIn(nodes, outputs);
     const tensors = [...this.#tensors].filter(([tensor]) => needed.has(tensor));
     const pbf = new PbfWriter();
     pbf.writeVarintField(1, IR_VERSION);
@@ -131,6 +151,30 @@ export class GraphWriter {
     pbf.writeMessage(8, (version: number, p: PbfWriter) => p.writeVarintField(2, version), OPSET);
     return pbf.finish();
   }
+}
+
+/** Names that nodes and outputs read. */
+function namesIn(nodes: readonly WrittenNode[], outputs: readonly WrittenValue[]): Set<string> {
+  const names = new Set(outputs.map((o) => o.name));
+  for (const node of nodes) namesOf(node).forEach((name) => names.add(name));
+  return names;
+}
+
+/** Names that a node reads, those inside it too. */
+const namesOf = ({ inputs, attributes }: WrittenNode): string[] => [
+  ...inputs,
+  ...Object.values(attributes).flatMap((a) => (typeof a === "object" && "graph" in a ? [...namesIn(a.graph.nodes, a.graph.outputs)] : [])),
+];
+
+/** Nodes that outputs depend on. */
+function live(nodes: readonly WrittenNode[], outputs: readonly WrittenValue[]): WrittenNode[] {
+  const needed = new Set(outputs.map((o) => o.name));
+  const kept = [...nodes].reverse().filter((node) => {
+    const isNeeded = node.outputs.some((o) => needed.has(o));
+    if (isNeeded) namesOf(node).forEach((name) => needed.add(name));
+    return isNeeded;
+  });
+  return kept.reverse();
 }
 
 interface WrittenGraph {
@@ -159,7 +203,7 @@ function writeNode({ op, inputs, outputs, attributes }: WrittenNode, pbf: PbfWri
 
 const areTexts = (list: readonly (number | string)[]): list is readonly string[] => typeof list[0] === "string";
 
-/** Types of attributes: f 1, i 2, s 3, floats 6, ints 7, strings 8. */
+/** Types of attributes: f 1, i 2, s 3, graph 5, floats 6, ints 7, strings 8. */
 function writeAttribute([name, value]: readonly [string, NodeAttributes[string]], pbf: PbfWriter): void {
   pbf.writeStringField(1, name);
   const typed = (type: number): void => pbf.writeVarintField(20, type);
@@ -172,6 +216,9 @@ function writeAttribute([name, value]: readonly [string, NodeAttributes[string]]
   } else if ("float" in value) {
     pbf.writeFloatField(2, value.float);
     typed(1);
+  } else if ("graph" in value) {
+    pbf.writeMessage(6, writeGraph, { ...value.graph, name: "body", tensors: [] });
+    typed(5);
   } else if ("floats" in value) {
     for (const v of value.floats) pbf.writeFloatField(7, v);
     typed(6);
