@@ -1,5 +1,6 @@
 /**
- * @file Models as Hugging Face's checkpoints and GGUF files have them.
+ * @file Models as Hugging Face's checkpoints and GGUF files have them. `lockstep/inference/transformers` gives the same over
+ * `lockstep/inference`: its models predict, and its `Model` and `Tensor` are those of that entry.
  * @module lockstep/transformers
  */
 export { loadPretrained } from "./load.ts";
