@@ -51,7 +51,7 @@ export async function text(): Promise<GeneratedToken[]> {
   const out: GeneratedToken[] = [];
   for await (const token of lm.generate("a", { temperature: 1 })) out.push(token);
   const either = await loadPretrained({ "config.json": "a", "model.safetensors": new Uint8Array(1) });
-  if (either.task === "feature-extraction") await (either as Encoder).embed("a");
+  if (either.task === "feature-extraction") { const bert: Encoder = either; await bert.embed("a"); }
   lm.model.summary();
   return (await openGguf("a.gguf")).metadata.has("a") ? out : [];
 }
