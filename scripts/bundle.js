@@ -29,14 +29,24 @@ const TWICE = ["transformers"];
 const INFERENCE = "inference-";
 const TWICE_FILES = Object.fromEntries(TWICE.flatMap((x) => [[`${x}.js`, `${x}/index.js`], ...Object.entries(partsOf(x))]));
 
+const PACKAGE = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+
+/** What package.json exports, module by file. What stands on inference.js a second time has its types in a folder of that name. */
+const ENTRIES = Object.fromEntries(
+  Object.values(PACKAGE.exports)
+    .filter(({ types }) => types !== undefined && !types.startsWith("./build/types/inference/"))
+    .map(({ types, default: file }) => [
+      file.replace("./build/", ""),
+      types.replace("./build/types/", "").replace(/\.d\.ts$/, ".js"),
+    ]),
+);
+
+/** Packages of others that are bundled with what imports them: those that a reader of a container stands on. */
+const isBundled = (id) => Object.hasOwn(PACKAGE.devDependencies, id) && !Object.hasOwn(PACKAGE.peerDependencies, id);
+
 /** Every file that is shipped, with its module. */
 const FILES = {
-  "index.js": "index.js",
-  "inference.js": "inference.js",
-  "data.js": "data/index.js",
-  "safetensors.js": "safetensors/index.js",
-  "lora.js": "lora/index.js",
-  "gguf.js": "gguf/index.js",
+  ...ENTRIES,
   ...TWICE_FILES,
   ...Object.fromEntries(Object.entries(TWICE_FILES).map(([file, module]) => [INFERENCE + file, module])),
   "errors.js": "errors.js",
@@ -76,7 +86,7 @@ function modules(entry, inference, shared) {
     resolveId(id, importer) {
       if (importer === undefined) return null;
       if (id === "#kernels" || /^#shaders\b/.test(id)) return join(root, "build", `${id.slice(1)}.js`);
-      if (!id.startsWith(".")) return { id, external: true };
+      if (!id.startsWith(".")) return isBundled(id) ? fileURLToPath(import.meta.resolve(id)) : { id, external: true };
       const file = resolve(dirname(importer), id);
       return shared.has(file) && file !== entry ? { id: file, external: "absolute" } : file;
     },
@@ -134,6 +144,6 @@ async function write(file) {
 /** Writes everything. */
 export async function bundle() {
   for (const file of Object.keys(FILES)) await write(file);
-  const entries = ["index", "inference", "data/index", "safetensors/index", "lora/index", "gguf/index", "transformers/index"];
+  const entries = Object.values(ENTRIES).map((module) => module.replace(/\.js$/, ""));
   writeTypes(esm, join(root, "build/types"), entries, TWICE);
 }
