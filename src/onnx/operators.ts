@@ -1,10 +1,12 @@
 /** @file All operators, by domain and name. A file of ops/ has those of one kind. */
 import type { Operator, Operators } from "./call.ts";
 import { ARITHMETIC } from "./ops/arithmetic.ts";
+import { CONVOLUTION, CONVOLUTION_MICROSOFT } from "./ops/convolution.ts";
+import { POOLING } from "./ops/pooling.ts";
 import { SHAPES } from "./ops/shapes.ts";
 
-const STANDARD: Operators = Object.assign(Object.create(null), ARITHMETIC, SHAPES);
-const MICROSOFT: Operators = Object.create(null);
+const STANDARD: Operators = Object.assign(Object.create(null), ARITHMETIC, SHAPES, CONVOLUTION, POOLING);
+const MICROSOFT: Operators = Object.assign(Object.create(null), CONVOLUTION_MICROSOFT);
 
 /** Domains of operators. */
 const DOMAINS: { readonly [domain: string]: Operators } = { "": STANDARD, "com.microsoft": MICROSOFT };
