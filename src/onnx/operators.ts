@@ -2,11 +2,29 @@
 import type { Operator, Operators } from "./call.ts";
 import { ARITHMETIC } from "./ops/arithmetic.ts";
 import { CONVOLUTION, CONVOLUTION_MICROSOFT } from "./ops/convolution.ts";
+import { NORMALIZATION, NORMALIZATION_MICROSOFT } from "./ops/normalization.ts";
 import { POOLING } from "./ops/pooling.ts";
+import { PRODUCTS, PRODUCTS_MICROSOFT } from "./ops/products.ts";
+import { QUANTIZED, QUANTIZED_MICROSOFT } from "./ops/quantized.ts";
 import { SHAPES } from "./ops/shapes.ts";
 
-const STANDARD: Operators = Object.assign(Object.create(null), ARITHMETIC, SHAPES, CONVOLUTION, POOLING);
-const MICROSOFT: Operators = Object.assign(Object.create(null), CONVOLUTION_MICROSOFT);
+const STANDARD: Operators = Object.assign(
+  Object.create(null),
+  ARITHMETIC,
+  SHAPES,
+  CONVOLUTION,
+  POOLING,
+  NORMALIZATION,
+  PRODUCTS,
+  QUANTIZED,
+);
+const MICROSOFT: Operators = Object.assign(
+  Object.create(null),
+  CONVOLUTION_MICROSOFT,
+  NORMALIZATION_MICROSOFT,
+  PRODUCTS_MICROSOFT,
+  QUANTIZED_MICROSOFT,
+);
 
 /** Domains of operators. */
 const DOMAINS: { readonly [domain: string]: Operators } = { "": STANDARD, "com.microsoft": MICROSOFT };
