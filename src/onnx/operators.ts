@@ -1,10 +1,19 @@
 /** @file All operators, by domain and name. A file of ops/ has those of one kind. */
 import type { Operator, Operators } from "./call.ts";
 import { ARITHMETIC } from "./ops/arithmetic.ts";
+import { ATTENTION } from "./ops/attention.ts";
+import { CONVOLUTION, CONVOLUTION_MICROSOFT } from "./ops/convolution.ts";
+import { NORMALIZATION, NORMALIZATION_MICROSOFT } from "./ops/normalization.ts";
+import { POOLING } from "./ops/pooling.ts";
+import { PRODUCTS, PRODUCTS_MICROSOFT } from "./ops/products.ts";
+import { QUANTIZED, QUANTIZED_MICROSOFT } from "./ops/quantized.ts";
+import { RECURRENT } from "./ops/recurrent.ts";
 import { SHAPES } from "./ops/shapes.ts";
 
-const STANDARD: Operators = Object.assign(Object.create(null), ARITHMETIC, SHAPES);
-const MICROSOFT: Operators = Object.create(null);
+const tableOf = (...tables: readonly Operators[]): Operators => Object.assign(Object.create(null), ...tables);
+
+const STANDARD = tableOf(ARITHMETIC, SHAPES, CONVOLUTION, POOLING, NORMALIZATION, PRODUCTS, QUANTIZED, RECURRENT, ATTENTION);
+const MICROSOFT = tableOf(CONVOLUTION_MICROSOFT, NORMALIZATION_MICROSOFT, PRODUCTS_MICROSOFT, QUANTIZED_MICROSOFT);
 
 /** Domains of operators. */
 const DOMAINS: { readonly [domain: string]: Operators } = { "": STANDARD, "com.microsoft": MICROSOFT };
