@@ -15,12 +15,14 @@ export interface Operators {
   readonly [name: string]: Operator;
 }
 
-/** Runs a graph inside the graph around. */
-export type RunGraph = (graph: GraphProto, inputs: readonly Value[]) => readonly Value[];
+/** Runs a graph inside the graph around. `apart`: in the body of a loop, whose tensors are of no use outside. */
+export type RunGraph = (graph: GraphProto, inputs: readonly Value[], apart: boolean) => readonly Value[];
 
 /** What a graph runs in. */
 export interface Surroundings {
   readonly run: RunGraph;
+  /** `value`, which the node computes on its way, with its elements where a run has told them. */
+  readonly at: (place: string, value: Value) => Value;
   readonly external: External | null;
 }
 
@@ -149,9 +151,14 @@ export class Call {
     return a?.tensor ? constantOf(a.tensor, this.who, this.#around.external) : null;
   }
 
-  /** Runs the graph of an attribute. */
-  run(name: string, inputs: readonly Value[]): readonly Value[] {
-    return this.#around.run(this.graph(name), inputs);
+  /** Runs the graph of an attribute. `apart`: in the body of a loop. */
+  run(name: string, inputs: readonly Value[], apart = false): readonly Value[] {
+    return this.#around.run(this.graph(name), inputs, apart);
+  }
+
+  /** Elements of what the node computes on its way, such as a number that decides shapes; `name` tells several apart. @throws NotYetKnown */
+  read(name: string, value: Value): ArrayLike<number> {
+    return this.#around.at(name, value).elements;
   }
 
   graph(name: string): GraphProto {

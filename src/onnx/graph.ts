@@ -170,11 +170,18 @@ function stepOf(library: Library, node: NodeProto, attributes: ReadonlyMap<strin
     outputs: node.outputs,
     captured: [...graphs.values()].flatMap((g) => g.captured),
     run: (inputs, scope) => {
+      // Names of nodes may be those of others; outputs are not.
+      const path = `${scope.path}${who}>${node.outputs.find((name) => name !== "") ?? ""}`;
       let runs = 0;
       const around: Surroundings = {
         external: library.external,
-        run: (graph, given) =>
-          runGraph(graphs.get(graph) as Prepared, given, new Scope(scope.trace, `${scope.path}${who}#${runs++}/`, scope)),
+        at: (place, value) => scope.trace.at(`${path}:${place}`, value),
+        run: (graph, given, apart) => {
+          const body = graphs.get(graph) as Prepared;
+          const inner = new Scope(scope.trace, `${path}#${runs++}/`, scope);
+          if (apart) for (const name of body.captured) scope.get(name) && inner.set(name, (scope.get(name) as Value).copy());
+          return runGraph(body, given, inner);
+        },
       };
       return called(new Call(who, opset, inputs, node.outputs, attributes, around), operator);
     },

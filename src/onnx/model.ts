@@ -26,12 +26,10 @@ export interface NamedTensors {
   readonly [name: string]: Tensor;
 }
 
-/** A value that comes out of a stage. */
+/** A value that comes out of a stage: of the tensors that its program gives, where elements are not known. */
 interface StageOutput {
   readonly name: string;
-  readonly type: ElementType;
-  /** Its elements, where no program computes them. */
-  readonly known: Constant | null;
+  readonly of: (next: () => Tensor) => Value;
 }
 
 /** A part of the graph: what could be traced before elements had to be read. All but `program` is known once that has been traced. */
@@ -200,11 +198,10 @@ export class OnnxModel {
   #stage({ values, answers }: Run, begin: number): Stage {
     const { steps, outputs } = this.#graph;
     const later = readFrom(steps, begin, outputs);
-    const types = [...values].filter(([name, v]) => v.known === null && later.has(name)).map(([name, v]) => [name, v.type] as const);
-    const known = [...values].filter(([, v]) => v.known !== null);
+    const read = [...values].filter(([name]) => later.has(name)).map(([name, v]) => [name, v.like()] as const);
     const answered = new Map(answers);
     const stage: Stage = {
-      inputs: types.map(([name]) => name),
+      inputs: read.map(([name]) => name),
       outputs: [],
       next: begin,
       wanted: null,
@@ -212,15 +209,15 @@ export class OnnxModel {
       program: compile(
         (tensors: Tensor[]) => {
           const trace = new Trace(answered);
-          const given = new Map(known.map(([name, v]) => [name, v.anew()]));
-          types.forEach(([name, type], i) => given.set(name, Value.of(type, tensors[i])));
-          const scope = this.#scope(trace, given);
+          let place = 0;
+          const given = read.map(([name, like]) => [name, like(() => tensors[place++])] as const);
+          const scope = this.#scope(trace, new Map(given));
           const wanted = this.#advance(stage, scope, begin);
           const needed = readFrom(steps, stage.next, outputs);
           const names = [...new Set(steps.slice(begin, stage.next).flatMap((s) => s.outputs))].filter((name) => needed.has(name));
           const results = names.map((name) => [name, scope.get(name) as Value] as const);
-          stage.outputs = results.map(([name, { type, known }]) => ({ name, type, known }));
-          const computed = results.filter(([, v]) => v.known === null).map(([, v]) => v.tensor);
+          stage.outputs = results.map(([name, v]) => ({ name, of: v.like() }));
+          const computed = results.flatMap(([, v]) => v.unknown).map((v) => v.tensor);
           return wanted === null ? computed : [...computed, wanted.tensor];
         },
         { backend: this.#backend },
@@ -248,11 +245,14 @@ export class OnnxModel {
 
   /** Runs a stage. Returns the elements that tell which one follows; null at the end. */
   async #runStage(stage: Stage, run: Run): Promise<string | null> {
-    const tensors = await stage.program(stage.inputs.map((name) => (run.values.get(name) as Value).tensor));
+    const tensors = await stage.program(stage.inputs.flatMap((name) => (run.values.get(name) as Value).unknown).map((v) => v.tensor));
     for (const t of tensors) run.made.add(t);
     let place = 0;
-    for (const { name, type, known } of stage.outputs)
-      run.values.set(name, known === null ? Value.of(type, tensors[place++]) : Value.known(known));
+    for (const { name, of } of stage.outputs)
+      run.values.set(
+        name,
+        of(() => tensors[place++]),
+      );
     if (stage.wanted === null) return null;
     const read = tensors[place];
     if (read.size > MOST_READ)
