@@ -4,7 +4,8 @@ import type { Shape, Tensor } from "../index.ts";
 import type { AttributeProto, GraphProto } from "./proto.ts";
 import { constantOf } from "./tensors.ts";
 import type { Constant, External } from "./tensors.ts";
-import { Value } from "./value.ts";
+import { HostStep, Value } from "./value.ts";
+import type { HostFunction } from "./value.ts";
 import type { ElementType } from "./types.ts";
 
 /** Computes the outputs of one node: all of them, or those that begin the list. */
@@ -23,6 +24,10 @@ export interface Surroundings {
   readonly run: RunGraph;
   /** `value`, which the node computes on its way, with its elements where a run has told them. */
   readonly at: (place: string, value: Value) => Value;
+  /** What was computed in JavaScript at a place of the node; null before. */
+  readonly made: (place: string) => readonly Value[] | null;
+  /** The name of such a place among all. */
+  readonly place: (name: string) => string;
   readonly external: External | null;
 }
 
@@ -87,6 +92,19 @@ export class Call {
     const list = this.numbers(place);
     if (list !== null && list.length !== 1) throw this.fault(`input ${place} must have one element, got ${list.length}`);
     return list === null ? null : list[0];
+  }
+
+  /**
+   * What `compute` makes of elements in JavaScript: for results whose shapes follow from elements. Where these are not known, the program
+   * ends here, and what follows is made for the shapes of the results, whatever elements they have. `name` tells several apart.
+   * @throws HostStep
+   */
+  host(name: string, values: readonly Value[], compute: HostFunction): readonly Value[] {
+    const constants = values.map((v) => v.constantOrNull);
+    if (constants.every((c) => c !== null)) return compute(constants).map((c) => Value.known(c));
+    const made = this.#around.made(name);
+    if (made === null) throw new HostStep(this.#around.place(name), values, compute);
+    return made;
   }
 
   fault(why: string): FileError {

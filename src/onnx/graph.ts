@@ -31,10 +31,13 @@ export interface Prepared {
 /** One time of running nodes: what is known of values that are computed, by where they are. */
 export class Trace {
   readonly #answers: ReadonlyMap<string, Constant>;
+  /** What JavaScript computed, by place. */
+  readonly made: ReadonlyMap<string, readonly Value[]>;
   readonly #places = new WeakMap<Value, string>();
 
-  constructor(answers: ReadonlyMap<string, Constant>) {
+  constructor(answers: ReadonlyMap<string, Constant>, made: ReadonlyMap<string, readonly Value[]>) {
     this.#answers = answers;
+    this.made = made;
   }
 
   /** Where a value was computed first. */
@@ -176,6 +179,8 @@ function stepOf(library: Library, node: NodeProto, attributes: ReadonlyMap<strin
       const around: Surroundings = {
         external: library.external,
         at: (place, value) => scope.trace.at(`${path}:${place}`, value),
+        made: (place) => scope.trace.made.get(`${path}:${place}`) ?? null,
+        place: (place) => `${path}:${place}`,
         run: (graph, given, apart) => {
           const body = graphs.get(graph) as Prepared;
           const inner = new Scope(scope.trace, `${path}#${runs++}/`, scope);

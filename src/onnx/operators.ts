@@ -3,12 +3,15 @@ import type { Operator, Operators } from "./call.ts";
 import { ARITHMETIC } from "./ops/arithmetic.ts";
 import { ACTIVATIONS, MICROSOFT_ACTIVATIONS } from "./ops/activations.ts";
 import { BITS } from "./ops/bits.ts";
+import { FILLING } from "./ops/filling.ts";
+import { INDEXING } from "./ops/indexing.ts";
+import { MOVING } from "./ops/moving.ts";
 import { REDUCTIONS } from "./ops/reductions.ts";
 import { SHAPES } from "./ops/shapes.ts";
 import { SORTING } from "./ops/sorting.ts";
 import { TRIGONOMETRY } from "./ops/trigonometry.ts";
 
-const STANDARD: Operators = Object.assign(Object.create(null), ARITHMETIC, SHAPES, ACTIVATIONS, BITS, TRIGONOMETRY, REDUCTIONS, SORTING);
+const STANDARD: Operators = Object.assign(Object.create(null), ARITHMETIC, SHAPES, ACTIVATIONS, BITS, TRIGONOMETRY, REDUCTIONS, SORTING, FILLING, INDEXING, MOVING);
 const MICROSOFT: Operators = Object.assign(Object.create(null), MICROSOFT_ACTIVATIONS);
 
 /** Domains of operators. */

@@ -20,6 +20,22 @@ export class NotYetKnown extends Error {
   }
 }
 
+/** What JavaScript computes of elements, where it decides shapes: tensors of elements that it gives. */
+export type HostFunction = (elements: readonly Constant[]) => readonly Constant[];
+
+/** An operator has to compute in JavaScript what depends on elements: what was traced so far runs, and its results go into what follows. */
+export class HostStep extends Error {
+  readonly place: string;
+  readonly values: readonly Value[];
+  readonly compute: HostFunction;
+  constructor(place: string, values: readonly Value[], compute: HostFunction) {
+    super("elements are not known while tracing");
+    this.place = place;
+    this.values = values;
+    this.compute = compute;
+  }
+}
+
 /** The permutation to channels-last, and back. */
 export const toLast = (rank: number): number[] => [0, ...Array.from({ length: rank - 2 }, (_, i) => i + 2), 1];
 export const toFirst = (rank: number): number[] => [0, rank - 1, ...Array.from({ length: rank - 2 }, (_, i) => i + 1)];
@@ -32,6 +48,13 @@ export function checkShape(shape: Shape): Shape {
   if (!shape.every((d) => Number.isInteger(d) && d >= 0) || !(shape.reduce((n, d) => n * d, 1) <= MOST_ELEMENTS))
     throw new ShapeError(`a shape has dimensions of at least 0 and at most ${MOST_ELEMENTS} elements, got [${shape.join()}]`);
   return shape;
+}
+
+/** A tensor of known elements. @throws DataError for integers beyond 32 bits, DTypeError for strings */
+export function tensorOf(who: string, constant: Constant): Tensor {
+  const dtype = dtypeOf(who, constant.type);
+  const words = wordsOf(who, constant);
+  return dtype === "bool" ? tensor(words, constant.shape, "bool") : tensor(words, constant.shape, dtype);
 }
 
 /** A value of the graph: a tensor, or a sequence of tensors. */
@@ -113,10 +136,15 @@ export class Value {
 
   /** Strings, or numbers. @throws NotYetKnown */
   get constant(): Constant {
-    this.#checkTensor();
-    const constant = this.#known ?? this.#weight;
+    const constant = this.constantOrNull;
     if (constant === null) throw new NotYetKnown(this);
     return constant;
+  }
+
+  /** Null where only a run can tell. */
+  get constantOrNull(): Constant | null {
+    this.#checkTensor();
+    return this.#known ?? this.#weight;
   }
 
   /** The same with elements that have become known. */
@@ -134,7 +162,7 @@ export class Value {
     this.#checkTensor();
     if (this.#first !== null) return this.#first;
     if (this.#last !== null) return (this.#first = transpose(this.#last, toFirst(this.rank)));
-    return (this.#first = this.#made());
+    return (this.#first = tensorOf("a constant", this.#known as Constant));
   }
 
   /** The tensor with channels last. */
@@ -154,13 +182,6 @@ export class Value {
 
   #checkTensor(): void {
     if (this.#items !== null) throw new DTypeError(`expected a tensor, got a sequence (or optional) of ${this.#items.length}`);
-  }
-
-  #made(): Tensor {
-    const known = this.#known as Constant;
-    const dtype = dtypeOf("a constant", known.type);
-    const words = wordsOf("a constant", known);
-    return dtype === "bool" ? tensor(words, this.shape, "bool") : tensor(words, this.shape, dtype);
   }
 
   /** For a graph inside: what is made of it there belongs there. */

@@ -38,7 +38,7 @@ export function filled(call: Call, type: ElementType, value: number, shape: read
 /** u32 as i32 in the same order, and back. */
 export const ordered = (x: Tensor): Tensor =>
   x.dtype === "u32" ? cast(lockstep.xor(x, lockstep.tensor(Uint32Array.of(2 ** 31), [], "u32")), "i32") : x;
-const unordered = (x: Tensor, dtype: string): Tensor =>
+export const unordered = (x: Tensor, dtype: string): Tensor =>
   dtype === "u32" ? lockstep.xor(cast(x, "u32"), lockstep.tensor(Uint32Array.of(2 ** 31), [], "u32")) : x;
 
 /** Elements that are reduced to one, for each. */
