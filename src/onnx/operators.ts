@@ -8,12 +8,38 @@ import { POOLING } from "./ops/pooling.ts";
 import { PRODUCTS, PRODUCTS_MICROSOFT } from "./ops/products.ts";
 import { QUANTIZED, QUANTIZED_MICROSOFT } from "./ops/quantized.ts";
 import { RECURRENT } from "./ops/recurrent.ts";
+import { ACTIVATIONS, MICROSOFT_ACTIVATIONS } from "./ops/activations.ts";
+import { BITS } from "./ops/bits.ts";
+import { FILLING } from "./ops/filling.ts";
+import { INDEXING } from "./ops/indexing.ts";
+import { MOVING } from "./ops/moving.ts";
+import { REDUCTIONS } from "./ops/reductions.ts";
 import { SHAPES } from "./ops/shapes.ts";
+import { SORTING } from "./ops/sorting.ts";
+import { TRIGONOMETRY } from "./ops/trigonometry.ts";
 
 const tableOf = (...tables: readonly Operators[]): Operators => Object.assign(Object.create(null), ...tables);
 
-const STANDARD = tableOf(ARITHMETIC, SHAPES, CONVOLUTION, POOLING, NORMALIZATION, PRODUCTS, QUANTIZED, RECURRENT, ATTENTION);
-const MICROSOFT = tableOf(CONVOLUTION_MICROSOFT, NORMALIZATION_MICROSOFT, PRODUCTS_MICROSOFT, QUANTIZED_MICROSOFT);
+const STANDARD = tableOf(
+  ARITHMETIC,
+  SHAPES,
+  CONVOLUTION,
+  POOLING,
+  NORMALIZATION,
+  PRODUCTS,
+  QUANTIZED,
+  RECURRENT,
+  ATTENTION,
+  ACTIVATIONS,
+  BITS,
+  TRIGONOMETRY,
+  REDUCTIONS,
+  SORTING,
+  FILLING,
+  INDEXING,
+  MOVING,
+);
+const MICROSOFT = tableOf(CONVOLUTION_MICROSOFT, NORMALIZATION_MICROSOFT, PRODUCTS_MICROSOFT, QUANTIZED_MICROSOFT, MICROSOFT_ACTIVATIONS);
 
 /** Domains of operators. */
 const DOMAINS: { readonly [domain: string]: Operators } = { "": STANDARD, "com.microsoft": MICROSOFT };
