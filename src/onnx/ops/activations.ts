@@ -106,6 +106,10 @@ function hardmax(x: Tensor, axis: number): Tensor {
 const swish = (x: Tensor, alpha: number): Tensor => (alpha === 1 ? lockstep.silu(x) : mul(x, lockstep.sigmoid(mul(x, alpha))));
 
 export const ACTIVATIONS: Operators = {
+  Relu: elementwise((x) => lockstep.relu(x)),
+  Sigmoid: elementwise((x) => lockstep.sigmoid(x)),
+  Tanh: elementwise((x) => lockstep.tanh(x)),
+  Erf: elementwise((x) => lockstep.erf(x)),
   Elu: elementwise((x, call) => exponential(x, call.float("alpha", 1))),
   Celu: elementwise((x, call) => exponential(x, call.float("alpha", 1), call.float("alpha", 1))),
   Selu: elementwise((x, call) => mul(exponential(x, call.float("alpha", 1.6732632423543772)), call.float("gamma", 1.0507009873554805))),
