@@ -8,11 +8,27 @@ import { POOLING } from "./ops/pooling.ts";
 import { PRODUCTS, PRODUCTS_MICROSOFT } from "./ops/products.ts";
 import { QUANTIZED, QUANTIZED_MICROSOFT } from "./ops/quantized.ts";
 import { RECURRENT } from "./ops/recurrent.ts";
+import { REGIONS } from "./ops/regions.ts";
+import { RESIZE } from "./ops/resize.ts";
+import { SAMPLING } from "./ops/sampling.ts";
 import { SHAPES } from "./ops/shapes.ts";
 
 const tableOf = (...tables: readonly Operators[]): Operators => Object.assign(Object.create(null), ...tables);
 
-const STANDARD = tableOf(ARITHMETIC, SHAPES, CONVOLUTION, POOLING, NORMALIZATION, PRODUCTS, QUANTIZED, RECURRENT, ATTENTION);
+const STANDARD = tableOf(
+  ARITHMETIC,
+  SHAPES,
+  CONVOLUTION,
+  POOLING,
+  NORMALIZATION,
+  PRODUCTS,
+  QUANTIZED,
+  RECURRENT,
+  ATTENTION,
+  RESIZE,
+  SAMPLING,
+  REGIONS,
+);
 const MICROSOFT = tableOf(CONVOLUTION_MICROSOFT, NORMALIZATION_MICROSOFT, PRODUCTS_MICROSOFT, QUANTIZED_MICROSOFT);
 
 /** Domains of operators. */
