@@ -2,6 +2,8 @@
 import type { Operator, Operators } from "./call.ts";
 import { ARITHMETIC } from "./ops/arithmetic.ts";
 import { ATTENTION } from "./ops/attention.ts";
+import { ATTENTION_MICROSOFT } from "./ops/contrib.ts";
+import { BITS_MICROSOFT } from "./ops/bits.ts";
 import { CONVOLUTION, CONVOLUTION_MICROSOFT } from "./ops/convolution.ts";
 import { NORMALIZATION, NORMALIZATION_MICROSOFT } from "./ops/normalization.ts";
 import { POOLING } from "./ops/pooling.ts";
@@ -29,7 +31,14 @@ const STANDARD = tableOf(
   SAMPLING,
   REGIONS,
 );
-const MICROSOFT = tableOf(CONVOLUTION_MICROSOFT, NORMALIZATION_MICROSOFT, PRODUCTS_MICROSOFT, QUANTIZED_MICROSOFT);
+const MICROSOFT = tableOf(
+  CONVOLUTION_MICROSOFT,
+  NORMALIZATION_MICROSOFT,
+  PRODUCTS_MICROSOFT,
+  QUANTIZED_MICROSOFT,
+  ATTENTION_MICROSOFT,
+  BITS_MICROSOFT,
+);
 
 /** Domains of operators. */
 const DOMAINS: { readonly [domain: string]: Operators } = { "": STANDARD, "com.microsoft": MICROSOFT };
