@@ -4,7 +4,8 @@ import type { Shape, Tensor } from "../index.ts";
 import type { AttributeProto, GraphProto } from "./proto.ts";
 import { constantOf, storedOf } from "./tensors.ts";
 import type { Constant, Files } from "./tensors.ts";
-import { Value } from "./value.ts";
+import { HostStep, Value } from "./value.ts";
+import type { HostFunction } from "./value.ts";
 import type { ElementType } from "./types.ts";
 
 /** Computes the outputs of one node: all of them, or those that begin the list. */
@@ -15,13 +16,19 @@ export interface Operators {
   readonly [name: string]: Operator;
 }
 
-/** Runs a graph inside the graph around. */
-export type RunGraph = (graph: GraphProto, inputs: readonly Value[]) => readonly Value[];
+/** Runs a graph inside the graph around. `apart`: in the body of a loop, whose tensors are of no use outside. */
+export type RunGraph = (graph: GraphProto, inputs: readonly Value[], apart: boolean) => readonly Value[];
 
 /** What a graph runs in. */
 export interface Surroundings {
   readonly run: RunGraph;
   readonly files: Files;
+  /** `value`, which the node computes on its way, with its elements where a run has told them. */
+  readonly at: (place: string, value: Value) => Value;
+  /** What was computed in JavaScript at a place of the node; null before. */
+  readonly made: (place: string) => readonly Value[] | null;
+  /** The name of such a place among all. */
+  readonly place: (name: string) => string;
 }
 
 /** A node with its inputs. */
@@ -87,6 +94,19 @@ export class Call {
     return list === null ? null : list[0];
   }
 
+  /**
+   * What `compute` makes of elements in JavaScript: for results whose shapes follow from elements. Where these are not known, the program
+   * ends here, and what follows is made for the shapes of the results, whatever elements they have. `name` tells several apart.
+   * @throws HostStep
+   */
+  host(name: string, values: readonly Value[], compute: HostFunction): readonly Value[] {
+    const constants = values.map((v) => v.constantOrNull);
+    if (constants.every((c) => c !== null)) return compute(constants).map((c) => Value.known(c));
+    const made = this.#around.made(name);
+    if (made === null) throw new HostStep(this.#around.place(name), values, compute);
+    return made;
+  }
+
   fault(why: string): FileError {
     return new FileError(`${this.who}: ${why}`);
   }
@@ -149,9 +169,14 @@ export class Call {
     return a?.tensor ? constantOf(storedOf(a.tensor, this.who, this.#around.files)) : null;
   }
 
-  /** Runs the graph of an attribute. */
-  run(name: string, inputs: readonly Value[]): readonly Value[] {
-    return this.#around.run(this.graph(name), inputs);
+  /** Runs the graph of an attribute. `apart`: in the body of a loop. */
+  run(name: string, inputs: readonly Value[], apart = false): readonly Value[] {
+    return this.#around.run(this.graph(name), inputs, apart);
+  }
+
+  /** Elements of what the node computes on its way, such as a number that decides shapes; `name` tells several apart. @throws NotYetKnown */
+  read(name: string, value: Value): ArrayLike<number> {
+    return this.#around.at(name, value).elements;
   }
 
   graph(name: string): GraphProto {

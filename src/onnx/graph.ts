@@ -33,10 +33,13 @@ export interface Prepared {
 /** One time of running nodes: what is known of values that are computed, by where they are. */
 export class Trace {
   readonly #answers: ReadonlyMap<string, Constant>;
+  /** What JavaScript computed, by place. */
+  readonly made: ReadonlyMap<string, readonly Value[]>;
   readonly #places = new WeakMap<Value, string>();
 
-  constructor(answers: ReadonlyMap<string, Constant>) {
+  constructor(answers: ReadonlyMap<string, Constant>, made: ReadonlyMap<string, readonly Value[]>) {
     this.#answers = answers;
+    this.made = made;
   }
 
   /** Where a value was computed first. */
@@ -174,11 +177,20 @@ function stepOf(library: Library, node: NodeProto, attributes: ReadonlyMap<strin
     outputs: node.outputs,
     captured: [...graphs.values()].flatMap((g) => g.captured),
     run: (inputs, scope) => {
+      // Names of nodes may be those of others; outputs are not.
+      const path = `${scope.path}${who}>${node.outputs.find((name) => name !== "") ?? ""}`;
       let runs = 0;
       const around: Surroundings = {
         files: library.files,
-        run: (graph, given) =>
-          runGraph(graphs.get(graph) as Prepared, given, new Scope(scope.trace, `${scope.path}${who}#${runs++}/`, scope)),
+        at: (place, value) => scope.trace.at(`${path}:${place}`, value),
+        made: (place) => scope.trace.made.get(`${path}:${place}`) ?? null,
+        place: (place) => `${path}:${place}`,
+        run: (graph, given, apart) => {
+          const body = graphs.get(graph) as Prepared;
+          const inner = new Scope(scope.trace, `${path}#${runs++}/`, scope);
+          if (apart) for (const name of body.captured) scope.get(name) && inner.set(name, (scope.get(name) as Value).copy());
+          return runGraph(body, given, inner);
+        },
       };
       return called(new Call(who, opset, inputs, node.outputs, attributes, around), operator);
     },

@@ -10,7 +10,8 @@ import type { Prepared } from "./graph.ts";
 import type { Constant } from "./tensors.ts";
 import { dtypeOf, typeOf } from "./types.ts";
 import type { ElementType } from "./types.ts";
-import { NotYetKnown, Value } from "./value.ts";
+import { HostStep, NotYetKnown, Value, tensorOf } from "./value.ts";
+import type { HostFunction } from "./value.ts";
 
 /** An input or output of a graph. */
 export interface OnnxValue {
@@ -26,12 +27,18 @@ export interface NamedTensors {
   readonly [name: string]: Tensor;
 }
 
-/** A value that comes out of a stage. */
+/** A value that comes out of a stage: of the tensors that its program gives, where elements are not known. */
 interface StageOutput {
   readonly name: string;
-  readonly type: ElementType;
-  /** Its elements, where no program computes them. */
-  readonly known: Constant | null;
+  readonly of: (next: () => Tensor) => Value;
+}
+
+/** Values whose elements a stage needs, those that are known among them. */
+interface Wanted {
+  readonly place: string;
+  readonly values: readonly StageOutput[];
+  /** Null where the elements themselves decide what follows. */
+  readonly compute: HostFunction | null;
 }
 
 /** A part of the graph: what could be traced before elements had to be read. All but `program` is known once that has been traced. */
@@ -39,13 +46,15 @@ interface Stage {
   readonly program: Compiled<[Tensor[]], Tensor[]>;
   /** Names of values that go in. */
   readonly inputs: readonly string[];
+  /** Places of what JavaScript computed that go in behind these. */
+  readonly hosted: readonly string[];
   /** What later nodes read. */
   outputs: readonly StageOutput[];
   /** The first node that has not run. */
   next: number;
-  /** Where the value is whose elements are read before the next stage; it is the last tensor that comes out. Null at the end. */
-  wanted: { readonly place: string; readonly type: ElementType } | null;
-  /** Stages that follow, by those elements. */
+  /** What is read before the next stage: the last tensors that come out. Null at the end. */
+  wanted: Wanted | null;
+  /** Stages that follow, by those elements, or by the shapes of what is made of them. */
   readonly following: Map<string, Stage>;
 }
 
@@ -53,6 +62,8 @@ interface Stage {
 interface Run {
   readonly values: Map<string, Value>;
   readonly answers: Map<string, Constant>;
+  /** What JavaScript computed between stages, by place. */
+  readonly hosted: Map<string, readonly Value[]>;
   /** What stages computed for later ones. */
   readonly made: Set<Tensor>;
 }
@@ -96,7 +107,7 @@ export class OnnxModel {
    */
   async run(inputs: NamedTensors): Promise<{ [name: string]: Tensor }> {
     const given = this.#checked(inputs);
-    const run: Run = { values: new Map(given), answers: new Map(), made: new Set() };
+    const run: Run = { values: new Map(given), answers: new Map(), hosted: new Map(), made: new Set() };
     const key = [...given].map(([name, v]) => `${name}:${signature(v.tensor)}`).join();
     let stage = this.#first.get(key);
     if (stage === undefined) this.#keep((stage = this.#stage(run, 0)), key);
@@ -125,12 +136,12 @@ export class OnnxModel {
    * @throws FileError where an operator asks for elements that only a run can tell
    */
   call(inputs: NamedTensors): { [name: string]: Tensor } {
-    const scope = this.#scope(new Trace(new Map()), this.#checked(inputs));
+    const scope = this.#scope(new Trace(new Map(), new Map()), this.#checked(inputs));
     for (const step of this.#graph.steps) {
       try {
         runStep(step, scope);
       } catch (error) {
-        if (!(error instanceof NotYetKnown)) throw error;
+        if (!(error instanceof NotYetKnown || error instanceof HostStep)) throw error;
         throw new FileError(`call: ${step.who} asks for elements that are not known while a function is compiled; use run()`);
       }
     }
@@ -194,31 +205,33 @@ export class OnnxModel {
   }
 
   /** Nodes from `begin` on, as far as elements are known. */
-  #stage({ values, answers }: Run, begin: number): Stage {
+  #stage({ values, answers, hosted }: Run, begin: number): Stage {
     const { steps, outputs } = this.#graph;
     const later = readFrom(steps, begin, outputs);
-    const types = [...values].filter(([name, v]) => v.known === null && later.has(name)).map(([name, v]) => [name, v.type] as const);
-    const known = [...values].filter(([, v]) => v.known !== null);
+    const read = [...values].filter(([name]) => later.has(name)).map(([name, v]) => [name, v.like()] as const);
     const answered = new Map(answers);
+    const made = [...hosted].map(([place, list]) => [place, list.map((v) => v.like())] as const);
     const stage: Stage = {
-      inputs: types.map(([name]) => name),
+      inputs: read.map(([name]) => name),
+      hosted: made.map(([place]) => place),
       outputs: [],
       next: begin,
       wanted: null,
       following: new Map(),
       program: compile(
         (tensors: Tensor[]) => {
-          const trace = new Trace(answered);
-          const given = new Map(known.map(([name, v]) => [name, v.anew()]));
-          types.forEach(([name, type], i) => given.set(name, Value.of(type, tensors[i])));
+          let place = 0;
+          const next = (): Tensor => tensors[place++];
+          const given = new Map(read.map(([name, like]) => [name, like(next)]));
+          const trace = new Trace(answered, new Map(made.map(([at, list]) => [at, list.map((like) => like(next))])));
           const scope = this.#scope(trace, given);
           const wanted = this.#advance(stage, scope, begin);
           const needed = readFrom(steps, stage.next, outputs);
           const names = [...new Set(steps.slice(begin, stage.next).flatMap((s) => s.outputs))].filter((name) => needed.has(name));
           const results = names.map((name) => [name, scope.get(name) as Value] as const);
-          stage.outputs = results.map(([name, { type, known }]) => ({ name, type, known }));
-          const computed = results.filter(([, v]) => v.known === null).map(([, v]) => v.tensor);
-          return wanted === null ? computed : [...computed, wanted.tensor];
+          stage.outputs = results.map(([name, v]) => ({ name, of: v.like() }));
+          const computed = results.flatMap(([, v]) => v.unknown).map((v) => v.tensor);
+          return [...computed, ...wanted.flatMap((v) => v.unknown).map((v) => v.tensor)];
         },
         { backend: this.#backend },
       ),
@@ -226,42 +239,60 @@ export class OnnxModel {
     return stage;
   }
 
-  /** Runs nodes from `begin` until the end, or until elements are asked for that are not known: those of the value that is returned. */
-  #advance(stage: Stage, scope: Scope, begin: number): Value | null {
+  /** Runs nodes from `begin` until the end, or until elements are asked for that are not known: those of the values that are returned. */
+  #advance(stage: Stage, scope: Scope, begin: number): readonly Value[] {
     const { steps } = this.#graph;
     for (stage.next = begin; stage.next < steps.length; stage.next++) {
       try {
         runStep(steps[stage.next], scope);
       } catch (error) {
-        if (!(error instanceof NotYetKnown)) throw error;
-        const place = scope.trace.placeOf(error.value);
+        if (!(error instanceof NotYetKnown || error instanceof HostStep)) throw error;
+        const isHost = error instanceof HostStep;
+        const values = isHost ? error.values : [error.value];
+        const place = isHost ? error.place : scope.trace.placeOf(error.value);
         if (place === undefined) throw new FileError(`${steps[stage.next].who}: it asks for elements that no run can tell`);
-        stage.wanted = { place, type: error.value.type };
-        return error.value;
+        stage.wanted = { place, values: values.map((v) => ({ name: place, of: v.like() })), compute: isHost ? error.compute : null };
+        return values;
       }
     }
-    return null;
+    return [];
   }
 
   /** Runs a stage. Returns the elements that tell which one follows; null at the end. */
   async #runStage(stage: Stage, run: Run): Promise<string | null> {
-    const tensors = await stage.program(stage.inputs.map((name) => (run.values.get(name) as Value).tensor));
+    const values = [
+      ...stage.inputs.map((name) => run.values.get(name) as Value),
+      ...stage.hosted.flatMap((place) => run.hosted.get(place) as readonly Value[]),
+    ];
+    const tensors = await stage.program(values.flatMap((v) => v.unknown).map((v) => v.tensor));
     for (const t of tensors) run.made.add(t);
     let place = 0;
-    for (const { name, type, known } of stage.outputs)
-      run.values.set(name, known === null ? Value.of(type, tensors[place++]) : Value.known(known));
+    const next = (): Tensor => tensors[place++];
+    for (const { name, of } of stage.outputs) run.values.set(name, of(next));
     if (stage.wanted === null) return null;
-    const read = tensors[place];
-    if (read.size > MOST_READ)
-      throw new BackendError(
-        `run: "${stage.wanted.place}" decides what is computed, with ${read.size} elements; at most ${MOST_READ} are read`,
-      );
-    const constant = { type: stage.wanted.type, shape: read.shape, elements: await read.data() };
-    run.answers.set(stage.wanted.place, constant);
-    const value = run.values.get(stage.wanted.place);
-    if (value !== undefined) run.values.set(stage.wanted.place, Value.known(constant));
-    return `${read.shape.join()}:${constant.elements.join()}`;
+    const { place: at, compute, values: wanted } = stage.wanted;
+    const constants: Constant[] = [];
+    for (const { of } of wanted) constants.push(await readConstant(at, of(next), compute === null ? MOST_READ : Infinity));
+    if (compute !== null) {
+      const results = compute(constants);
+      const made = results.map((c) => Value.of(c.type, tensorOf(at, c)));
+      for (const v of made) run.made.add(v.tensor);
+      run.hosted.set(at, made);
+      return made.map((v) => signature(v.tensor)).join();
+    }
+    const [constant] = constants;
+    run.answers.set(at, constant);
+    if (run.values.has(at)) run.values.set(at, Value.known(constant));
+    return `${constant.shape.join()}:${(constant.elements as ArrayLike<number> & { join(): string }).join()}`;
   }
+}
+
+/** Elements of what a stage has computed. */
+async function readConstant(place: string, value: Value, most: number): Promise<Constant> {
+  if (value.known !== null) return value.known;
+  const t = value.tensor;
+  if (t.size > most) throw new BackendError(`run: "${place}" decides what is computed, with ${t.size} elements; at most ${most} are read`);
+  return { type: value.type, shape: t.shape, elements: await t.data() };
 }
 
 /** Names that nodes from `begin` on read, and outputs. */

@@ -1,19 +1,27 @@
 /** @file All operators, by domain and name. A file of ops/ has those of one kind. */
 import type { Operator, Operators } from "./call.ts";
+import { ACTIVATIONS, MICROSOFT_ACTIVATIONS } from "./ops/activations.ts";
 import { ARITHMETIC } from "./ops/arithmetic.ts";
 import { ATTENTION } from "./ops/attention.ts";
+import { BITS } from "./ops/bits.ts";
 import { ATTENTION_MICROSOFT } from "./ops/contrib.ts";
-import { BITS_MICROSOFT } from "./ops/bits.ts";
 import { CONVOLUTION, CONVOLUTION_MICROSOFT } from "./ops/convolution.ts";
+import { FILLING } from "./ops/filling.ts";
+import { INDEXING } from "./ops/indexing.ts";
+import { MOVING } from "./ops/moving.ts";
 import { NORMALIZATION, NORMALIZATION_MICROSOFT } from "./ops/normalization.ts";
+import { PACKED_MICROSOFT } from "./ops/packed.ts";
 import { POOLING } from "./ops/pooling.ts";
 import { PRODUCTS, PRODUCTS_MICROSOFT } from "./ops/products.ts";
 import { QUANTIZED, QUANTIZED_MICROSOFT } from "./ops/quantized.ts";
 import { RECURRENT } from "./ops/recurrent.ts";
+import { REDUCTIONS } from "./ops/reductions.ts";
 import { REGIONS } from "./ops/regions.ts";
 import { RESIZE } from "./ops/resize.ts";
 import { SAMPLING } from "./ops/sampling.ts";
 import { SHAPES } from "./ops/shapes.ts";
+import { SORTING } from "./ops/sorting.ts";
+import { TRIGONOMETRY } from "./ops/trigonometry.ts";
 
 const tableOf = (...tables: readonly Operators[]): Operators => Object.assign(Object.create(null), ...tables);
 
@@ -30,6 +38,14 @@ const STANDARD = tableOf(
   RESIZE,
   SAMPLING,
   REGIONS,
+  ACTIVATIONS,
+  BITS,
+  TRIGONOMETRY,
+  REDUCTIONS,
+  SORTING,
+  FILLING,
+  INDEXING,
+  MOVING,
 );
 const MICROSOFT = tableOf(
   CONVOLUTION_MICROSOFT,
@@ -37,7 +53,8 @@ const MICROSOFT = tableOf(
   PRODUCTS_MICROSOFT,
   QUANTIZED_MICROSOFT,
   ATTENTION_MICROSOFT,
-  BITS_MICROSOFT,
+  PACKED_MICROSOFT,
+  MICROSOFT_ACTIVATIONS,
 );
 
 /** Domains of operators. */

@@ -3,7 +3,7 @@ import { DataError, FileError } from "../index.ts";
 import type { Ranges } from "../io/ranges.ts";
 import type { Place } from "./outline.ts";
 import type { TensorProto } from "./proto.ts";
-import { INTEGERS, elementType, isFloat } from "./types.ts";
+import { bitsOf, elementType, isFloat } from "./types.ts";
 import type { ElementType } from "./types.ts";
 
 /** Elements as JavaScript has them: numbers (floats, bools as 0 and 1, integers, of which those beyond 2^53 are rounded), or strings. */
@@ -33,10 +33,6 @@ export interface Stored {
   readonly place: Place | null;
 }
 
-/** Bits of an element in a file. */
-export const bitsOf = (type: ElementType): number =>
-  type === "float32" ? 32 : type === "float64" ? 64 : type === "bool" ? 8 : isFloat(type) ? 16 : (INTEGERS[type]?.bits ?? 0);
-
 /** IEEE half precision. */
 function half(bits: number): number {
   const [sign, exponent, fraction] = [bits & 0x8000 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
@@ -53,8 +49,8 @@ function brain(bits: number): number {
 /** Integers that stand for 16-bit floats; others as they are. */
 const decoderOf = (type: ElementType): ((v: number) => number) | null => (type === "float16" ? half : type === "bfloat16" ? brain : null);
 
-/** `count` elements of bytes. */
-export function ofBytes(type: ElementType, bytes: Uint8Array, count: number): ArrayLike<number> {
+/** Elements of little-endian bytes. */
+export function decoded(type: ElementType, bytes: Uint8Array, count: number): ArrayLike<number> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (type === "float32") {
     const out = new Float32Array(count);
@@ -82,6 +78,43 @@ export function ofBytes(type: ElementType, bytes: Uint8Array, count: number): Ar
   const out = new Float64Array(count);
   for (let i = 0; i < count; i++) out[i] = at(i);
   return out;
+}
+
+/** A float's half precision, to the nearest, ties to even. */
+function halfBits(x: number): number {
+  const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
+  const a = Math.abs(x);
+  if (Number.isNaN(x)) return 0x7e00;
+  const exponent = Math.max(-14, Math.floor(Math.log2(a || 2 ** -20)));
+  const steps = a / 2 ** (exponent - 10);
+  const low = Math.floor(steps);
+  const rounded = steps - low > 0.5 || (steps - low === 0.5 && low % 2 === 1) ? low + 1 : low;
+  // What rounds up to the next power of two carries over into the exponent.
+  const bits = rounded < 1024 ? rounded : ((exponent + 15) << 10) + (rounded - 1024);
+  return sign | (a >= 65520 ? 0x7c00 : bits);
+}
+
+/** Bytes of elements of whole bytes: the reverse of `decoded`. */
+export function encoded(type: ElementType, elements: ArrayLike<number>): Uint8Array {
+  const size = bitsOf(type) / 8;
+  const view = new DataView(new ArrayBuffer(size * elements.length));
+  const brainBits = (x: number): number => {
+    WORD.setFloat32(0, x);
+    const bits = WORD.getUint32(0);
+    return Number.isNaN(x) ? 0x7fc0 : ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
+  };
+  for (let i = 0; i < elements.length; i++) {
+    const [at, x] = [i * size, elements[i]];
+    if (type === "float32") view.setFloat32(at, x, true);
+    else if (type === "float64") view.setFloat64(at, x, true);
+    else if (type === "float16") view.setUint16(at, halfBits(x), true);
+    else if (type === "bfloat16") view.setUint16(at, brainBits(x), true);
+    else if (size === 8) view.setBigUint64(at, BigInt.asUintN(64, BigInt(x)), true);
+    else if (size === 4) view.setUint32(at, x, true);
+    else if (size === 2) view.setUint16(at, x, true);
+    else view.setUint8(at, x);
+  }
+  return new Uint8Array(view.buffer);
 }
 
 /** A size or place that the text of an external tensor gives. */
@@ -113,7 +146,7 @@ export function storedOf(t: TensorProto, owner: string, files: Files): Stored {
   }
   if (t.longs !== null) return here(Float64Array.from(t.longs, Number));
   const values = t.values ?? [];
-  if (type === "uint4" || type === "int4") return here(ofBytes(type, Uint8Array.from(values), Math.min(count, 2 * values.length)));
+  if (type === "uint4" || type === "int4") return here(decoded(type, Uint8Array.from(values), Math.min(count, 2 * values.length)));
   const decode = decoderOf(type);
   const elements = decode === null ? values : values.map(decode);
   return here(type === "float32" ? Float32Array.from(elements) : Float64Array.from(elements));
@@ -137,7 +170,7 @@ export function constantOf({ who, type, shape, elements, raw }: Stored): Constan
   return {
     type,
     shape,
-    elements: ofBytes(
+    elements: decoded(
       type,
       raw,
       shape.reduce((n, d) => n * d, 1),

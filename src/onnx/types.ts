@@ -78,6 +78,10 @@ export const INTEGERS: { readonly [type: string]: IntegerRange | undefined } = {
 
 export const isFloat = (type: ElementType): boolean => /float/.test(type);
 
+/** Bits of an element; 0 for strings. */
+export const bitsOf = (type: ElementType): number =>
+  type === "float32" ? 32 : type === "float64" ? 64 : type === "bool" ? 8 : isFloat(type) ? 16 : (INTEGERS[type]?.bits ?? 0);
+
 /**
  * What elements compute as: floats of any width as f32, integers as i32 (64 bits too: values are checked where they come in), 32 and 64
  * unsigned bits as u32. @throws DTypeError for strings

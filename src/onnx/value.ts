@@ -4,7 +4,7 @@
  * Images are [batch, channels, ...] in ONNX and channels-last in Lockstep's kernels. A value may be held either way; elementwise operators
  * leave it so, and what needs the other order has it transposed once.
  */
-import { tensor, transpose } from "../index.ts";
+import { DTypeError, ShapeError, reshape, tensor, transpose } from "../index.ts";
 import type { Shape, Tensor } from "../index.ts";
 import { dtypeOf } from "./types.ts";
 import type { ElementType } from "./types.ts";
@@ -20,11 +20,44 @@ export class NotYetKnown extends Error {
   }
 }
 
+/** What JavaScript computes of elements, where it decides shapes: tensors of elements that it gives. */
+export type HostFunction = (elements: readonly Constant[]) => readonly Constant[];
+
+/** An operator has to compute in JavaScript what depends on elements: what was traced so far runs, and its results go into what follows. */
+export class HostStep extends Error {
+  readonly place: string;
+  readonly values: readonly Value[];
+  readonly compute: HostFunction;
+  constructor(place: string, values: readonly Value[], compute: HostFunction) {
+    super("elements are not known while tracing");
+    this.place = place;
+    this.values = values;
+    this.compute = compute;
+  }
+}
+
 /** The permutation to channels-last, and back. */
 export const toLast = (rank: number): number[] => [0, ...Array.from({ length: rank - 2 }, (_, i) => i + 2), 1];
 export const toFirst = (rank: number): number[] => [0, rank - 1, ...Array.from({ length: rank - 2 }, (_, i) => i + 1)];
 
-/** A value of the graph. */
+/** The most elements of one tensor. */
+const MOST_ELEMENTS = 2 ** 31 - 1;
+
+/** @throws ShapeError for what is no shape, or one of too many elements: before anything is made of that size */
+export function checkShape(shape: Shape): Shape {
+  if (!shape.every((d) => Number.isInteger(d) && d >= 0) || !(shape.reduce((n, d) => n * d, 1) <= MOST_ELEMENTS))
+    throw new ShapeError(`a shape has dimensions of at least 0 and at most ${MOST_ELEMENTS} elements, got [${shape.join()}]`);
+  return shape;
+}
+
+/** A tensor of known elements. @throws DataError for integers beyond 32 bits, DTypeError for strings */
+export function tensorOf(who: string, constant: Constant): Tensor {
+  const dtype = dtypeOf(who, constant.type);
+  const words = wordsOf(who, constant);
+  return dtype === "bool" ? tensor(words, constant.shape, "bool") : tensor(words, constant.shape, dtype);
+}
+
+/** A value of the graph: a tensor, or a sequence of tensors. */
 export class Value {
   readonly type: ElementType;
   /** As ONNX has it, however the elements lie. */
@@ -34,10 +67,12 @@ export class Value {
   #weight: Constant | null = null;
   #first: Tensor | null;
   #last: Tensor | null;
+  /** Those of a sequence, or of an optional value (none, or one); null for a tensor. */
+  #items: readonly Value[] | null = null;
 
   private constructor(type: ElementType, shape: Shape, known: Constant | null, first: Tensor | null, last: Tensor | null) {
     this.type = type;
-    this.shape = shape;
+    this.shape = checkShape(shape);
     this.#known = known;
     this.#first = first;
     this.#last = last;
@@ -69,6 +104,18 @@ export class Value {
     return new Value(type, [batch, rest[rest.length - 1], ...rest.slice(0, -1)], null, null, t);
   }
 
+  /** A sequence of tensors of one type. An optional value is one of none or one. */
+  static sequence(type: ElementType, items: readonly Value[]): Value {
+    const value = new Value(type, [], null, null, null);
+    value.#items = items;
+    return value;
+  }
+
+  /** What is in a sequence; null for a tensor. */
+  get items(): readonly Value[] | null {
+    return this.#items;
+  }
+
   get rank(): number {
     return this.shape.length;
   }
@@ -89,9 +136,15 @@ export class Value {
 
   /** Strings, or numbers. @throws NotYetKnown */
   get constant(): Constant {
-    const constant = this.#known ?? this.#weight;
+    const constant = this.constantOrNull;
     if (constant === null) throw new NotYetKnown(this);
     return constant;
+  }
+
+  /** Null where only a run can tell. */
+  get constantOrNull(): Constant | null {
+    this.#checkTensor();
+    return this.#known ?? this.#weight;
   }
 
   /** The same with elements that have become known. */
@@ -106,25 +159,63 @@ export class Value {
 
   /** The tensor in ONNX's order. */
   get tensor(): Tensor {
+    this.#checkTensor();
     if (this.#first !== null) return this.#first;
     if (this.#last !== null) return (this.#first = transpose(this.#last, toFirst(this.rank)));
-    return (this.#first = this.#made());
+    return (this.#first = tensorOf("a constant", this.#known as Constant));
   }
 
   /** The tensor with channels last. */
   get last(): Tensor {
-    return (this.#last ??= this.rank < 3 ? this.tensor : transpose(this.tensor, toLast(this.rank)));
+    if (this.#last !== null || this.rank < 3) return (this.#last ??= this.tensor);
+    const order = toLast(this.rank);
+    // Numbers of channels alone, and the like, lie in the same order either way.
+    const isRow = this.shape.filter((d) => d !== 1).length <= 1;
+    const first = this.tensor;
+    return (this.#last = isRow
+      ? reshape(
+          first,
+          order.map((d) => this.shape[d]),
+        )
+      : transpose(first, order));
   }
 
-  #made(): Tensor {
-    const known = this.#known as Constant;
-    const dtype = dtypeOf("a constant", known.type);
-    const words = wordsOf("a constant", known);
-    return dtype === "bool" ? tensor(words, this.shape, "bool") : tensor(words, this.shape, dtype);
+  #checkTensor(): void {
+    if (this.#items !== null) throw new DTypeError(`expected a tensor, got a sequence (or optional) of ${this.#items.length}`);
+  }
+
+  /** For a graph inside: what is made of it there belongs there. */
+  copy(): Value {
+    const value = new Value(this.type, this.shape, this.#known, this.#first, this.#last);
+    value.#weight = this.#weight;
+    value.#items = this.#items?.map((v) => v.copy()) ?? null;
+    return value;
+  }
+
+  /** Tensors that a program has to give or to take for it, in the order of `given`: those of elements that are not known. */
+  get unknown(): readonly Value[] {
+    return this.#items !== null ? this.#items.flatMap((v) => v.unknown) : this.#known !== null ? [] : [this];
+  }
+
+  /** Makes the same of other tensors, for what is not known. It holds none of these. */
+  like(): (next: () => Tensor) => Value {
+    const [type, known, parts] = [this.type, this.#known, this.#items?.map((v) => v.like())];
+    if (parts)
+      return (next) =>
+        Value.sequence(
+          type,
+          parts.map((part) => part(next)),
+        );
+    return known === null ? (next) => Value.of(type, next()) : () => Value.known(known);
   }
 
   /** For another trace: what was made of it in this one belongs to this one. */
   anew(): Value {
+    if (this.#items !== null)
+      return Value.sequence(
+        this.type,
+        this.#items.map((v) => v.anew()),
+      );
     const value = new Value(this.type, this.shape, this.#known, this.#known === null ? this.#first : null, null);
     value.#weight = this.#weight;
     return value;

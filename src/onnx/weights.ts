@@ -2,9 +2,9 @@
 import { emptyOn, tensor } from "../index.ts";
 import type { Backend, Tensor } from "../index.ts";
 import type { Prepared } from "./graph.ts";
-import { bitsOf, constantOf, ofBytes, wordsOf } from "./tensors.ts";
+import { constantOf, decoded, wordsOf } from "./tensors.ts";
 import type { Constant, Stored } from "./tensors.ts";
-import { dtypeOf, isFloat } from "./types.ts";
+import { bitsOf, dtypeOf, isFloat } from "./types.ts";
 import { Value } from "./value.ts";
 
 /** Floats of at most so many elements are both a tensor and known: scales are among them. */
@@ -22,7 +22,7 @@ async function part(stored: Stored, begin: number, end: number): Promise<Constan
   const bits = bitsOf(type);
   const [from, to] = [(begin * bits) / 8, Math.ceil((end * bits) / 8)];
   const bytes = place === null ? (raw as Uint8Array).subarray(from, to) : await place.file.read(place.offset + from, place.offset + to);
-  return { type, shape: [end - begin], elements: ofBytes(type, bytes, end - begin) };
+  return { type, shape: [end - begin], elements: decoded(type, bytes, end - begin) };
 }
 
 /** All elements. */

@@ -3,30 +3,34 @@ import * as lockstep from "../../index.ts";
 import type { Tensor, TensorLike } from "../../index.ts";
 import { mapped } from "../call.ts";
 import type { Call, Operator, Operators } from "../call.ts";
-import { areKnown, broadcast, mapKnown, sameKind } from "../known.ts";
+import { areKnown, broadcast, forEach, mapKnown, sameKind, stridesOf } from "../known.ts";
 import { INTEGERS, dtypeOf, isFloat } from "../types.ts";
 import type { ElementType } from "../types.ts";
-import { Value } from "../value.ts";
+import { Value, checkShape } from "../value.ts";
 
 /** Integers of few bits wrap around, as they do in ONNX. */
 export function wrapped(type: ElementType, x: Tensor): Tensor {
   const range = INTEGERS[type];
   if (range === undefined || range.bits >= 32) return x;
-  const of = 2 ** range.bits;
-  return range.least === 0 ? lockstep.mod(x, of) : lockstep.sub(lockstep.mod(lockstep.sub(x, range.least), of), -range.least);
+  const low = lockstep.and(x, 2 ** range.bits - 1);
+  // The highest bit of what is signed counts negative.
+  return range.least === 0 ? low : lockstep.sub(lockstep.xor(low, -range.least), -range.least);
 }
 
-/**
- * `fn` of values that broadcast. Channels-last where one is so: the others are of the same shape, of one element, or have channels alone.
- */
+/** `x` with dimensions of 1 in front. */
+export function withRank(x: Value, rank: number): Value {
+  if (x.rank === rank) return x;
+  const shape = [...new Array<number>(rank - x.rank).fill(1), ...x.shape];
+  return x.known !== null ? Value.known({ ...x.known, shape }) : Value.of(x.type, lockstep.reshape(x.tensor, shape));
+}
+
+/** `fn` of values that broadcast. Channels-last where one of all dimensions is so. */
 export function together(call: Call, type: ElementType, values: readonly Value[], fn: (...x: Tensor[]) => Tensor): Value {
   const shape = broadcast(values.map((v) => v.shape));
   if (shape === null) throw call.mismatch(`shapes ${values.map((v) => `[${v.shape.join()}]`).join(" and ")} do not broadcast`);
   const rank = shape.length;
-  const fits = (v: Value): boolean => v.rank === rank || v.size === 1;
-  if (values.some((v) => v.isChannelsLast && v.rank === rank) && values.every(fits))
-    return Value.channelsLast(type, fn(...values.map((v) => (v.rank === rank ? v.last : lockstep.reshape(v.tensor, [])))));
-  return Value.of(type, fn(...values.map((v) => v.tensor)));
+  if (!values.some((v) => v.isChannelsLast && v.rank === rank)) return Value.of(type, fn(...values.map((v) => v.tensor)));
+  return Value.channelsLast(type, fn(...values.map((v) => (v.size === 1 ? lockstep.reshape(v.tensor, []) : withRank(v, rank).last))));
 }
 
 type Binary = (a: TensorLike, b: TensorLike) => Tensor;
@@ -93,7 +97,7 @@ const unary =
 const { add, sub, mul, div } = lockstep;
 
 /** Integers are divided towards zero. */
-function quotient(a: TensorLike, b: TensorLike): Tensor {
+export function quotient(a: TensorLike, b: TensorLike): Tensor {
   const [x, y] = [a as Tensor, b as Tensor];
   if (x.dtype === "f32") return div(x, y);
   if (x.dtype === "u32") return lockstep.floorDiv(x, y);
@@ -107,35 +111,106 @@ const Mod: Operator = (call) => {
   const [a, b] = [call.input(0), call.input(1)];
   const type = checkTypes(call, [a, b]);
   const isFmod = call.flag("fmod");
+  if (isFloat(type) && !isFmod && call.opset >= 10) throw call.fault("floats need fmod = 1");
   if (areKnown([a, b])) {
     const result = mapKnown(type, [a, b], (x, y) => (isFmod ? x % y : x - y * Math.floor(x / y)));
     if (result !== null) return result;
   }
   return together(call, type, [a, b], (x, y) => {
-    if (!isFmod) return lockstep.mod(x, y);
+    if (!isFmod || x.dtype === "u32") return lockstep.mod(x, y);
     const m = lockstep.mod(lockstep.abs(x), lockstep.abs(y));
-    return lockstep.where(lockstep.less(x, 0), lockstep.neg(m), m);
+    const signed = lockstep.where(lockstep.less(x, 0), lockstep.neg(m), m);
+    if (x.dtype !== "f32") return signed;
+    // A finite number is less than an infinity, which it is not divided by.
+    const isInfinite = lockstep.and(lockstep.not(lockstep.isFinite(y)), lockstep.equal(y, y));
+    return lockstep.where(lockstep.and(isInfinite, lockstep.isFinite(x)), x, signed);
   });
 };
 
+/** Integers to integer powers, wrapping around: the square of the square ... of those bits that the exponent has. */
+function integerPower(x: Tensor, y: Tensor, bits: number): Tensor {
+  let result = lockstep.broadcastTo(lockstep.tensor([1], [1], x.dtype), x.shape);
+  let square = x;
+  for (let i = 0; i < bits; i++) {
+    const has = lockstep.notEqual(lockstep.and(y, lockstep.tensor([2 ** i], [], y.dtype)), 0);
+    result = mul(result, lockstep.where(has, square, 1));
+    square = mul(square, square);
+  }
+  if (y.dtype === "u32") return result;
+  // 1 / x: of 1 and -1 what their powers are, of 0 nothing that is a number, else less than 1.
+  const isUnit = lockstep.equal(mul(x, x), 1);
+  const unit = lockstep.where(lockstep.equal(lockstep.and(y, 1), 0), mul(x, x), x);
+  return lockstep.where(lockstep.less(y, 0), lockstep.where(isUnit, unit, 0), result);
+}
+
+/** Bits of the exponents, where they are known to be whole; else null. */
+function bitsOf(exponent: Value): number | null {
+  if (!areKnown([exponent])) return isFloat(exponent.type) ? null : 31;
+  const numbers = Array.from(exponent.elements);
+  if (!numbers.every(Number.isInteger)) return null;
+  return Math.min(31, Math.max(1, ...numbers.map((n) => Math.ceil(Math.log2(Math.max(0, n) + 1)))));
+}
+
 const Pow: Operator = (call) => {
-  const [a, b] = [call.input(0), call.input(1)];
-  const base = isFloat(a.type) ? null : dtypeOf(call.who, a.type);
-  // The commonest exponents are known, and cheaper.
-  const exponent = b.size === 1 && b.known !== null ? b.elements[0] : null;
-  if (base === null && exponent === 2) return mapped(a, (x) => lockstep.square(x));
-  if (base === null && exponent === 0.5) return mapped(a, (x) => lockstep.sqrt(x));
+  const [a, b] = operands(call);
+  if (areKnown([a, b])) {
+    const result = mapKnown(a.type, [a, b], (x, y) => (isFloat(a.type) ? x ** y : Math.trunc(x ** y)));
+    if (result !== null) return result;
+  }
+  const exponent = b.size === 1 && b.rank <= a.rank && b.known !== null ? b.elements[0] : null;
+  if (isFloat(a.type)) {
+    // The commonest exponents are known, and cheaper.
+    if (exponent === 2) return mapped(a, (x) => lockstep.square(x));
+    if (exponent === 0.5) return mapped(a, (x) => lockstep.sqrt(x));
+    return together(call, a.type, [a, b], (x, y) => lockstep.pow(x, lockstep.cast(y, "f32")));
+  }
+  const dtype = dtypeOf(call.who, a.type);
+  const bits = bitsOf(b);
+  if (bits !== null)
+    return together(call, a.type, [a, b], (x, y) =>
+      wrapped(a.type, integerPower(...spread(x, y.dtype === "u32" ? y : lockstep.cast(y, "i32")), bits)),
+    );
   return together(call, a.type, [a, b], (x, y) => {
-    const result = lockstep.pow(lockstep.cast(x, "f32"), lockstep.cast(y, "f32"));
-    return base === null ? result : wrapped(a.type, lockstep.cast(lockstep.round(result), base));
+    // Cut off; what is whole but for rounding in 32 bits is whole.
+    const power = lockstep.pow(lockstep.cast(x, "f32"), y);
+    const whole = lockstep.round(power);
+    const isWhole = lockstep.lessEqual(lockstep.abs(sub(power, whole)), mul(lockstep.abs(power), 1e-6));
+    return wrapped(a.type, lockstep.cast(lockstep.where(isWhole, whole, power), dtype));
   });
 };
+
+/** Two tensors in the shape that both broadcast to. */
+function spread(x: Tensor, y: Tensor): [Tensor, Tensor] {
+  const shape = broadcast([x.shape, y.shape]) as number[];
+  return [lockstep.broadcastTo(x, shape), lockstep.broadcastTo(y, shape)];
+}
+
+/** Strings are compared, and chosen, where they are known. */
+function mapStrings(call: Call, type: ElementType, values: readonly Value[], fn: (x: (number | string)[]) => number | string): Value {
+  const shape = broadcast(values.map((v) => v.shape));
+  if (shape === null) throw call.mismatch(`shapes ${values.map((v) => `[${v.shape.join()}]`).join(" and ")} do not broadcast`);
+  const lists = values.map((v) => v.constant.elements);
+  const out: (number | string)[] = [];
+  forEach(
+    checkShape(shape),
+    values.map((v) => stridesOf(v.shape, shape)),
+    (_at, of) => out.push(fn(of.map((o, k) => lists[k][o]))),
+  );
+  return Value.known({ type, shape, elements: out as string[] });
+}
 
 const Where: Operator = (call) => {
   const [c, a, b] = [call.input(0), call.input(1), call.input(2)];
   const type = checkTypes(call, [a, b]);
+  if (type === "string") return mapStrings(call, type, [c, a, b], ([k, x, y]) => (k ? x : y));
   const result = areKnown([c, a, b]) ? mapKnown(type, [c, a, b], (k, x, y) => (k ? x : y)) : null;
   return result ?? together(call, type, [c, a, b], (k, x, y) => lockstep.where(k, x, y));
+};
+
+const numbersEqual = compare(lockstep.equal, (a, b) => a === b);
+const Equal: Operator = (call) => {
+  const pair = operands(call);
+  return checkTypes(call, pair) === "string" ? mapStrings(call, "bool", pair, ([x, y]) => Number(x === y)) : numbersEqual(call);
 };
 
 const Not: Operator = (call) => {
@@ -144,6 +219,13 @@ const Not: Operator = (call) => {
 };
 
 const logical = (fn: Binary, known: (a: boolean, b: boolean) => boolean): Operator => compare(fn, (a, b) => known(a !== 0, b !== 0));
+
+/** To the nearest, halves to the even one. */
+function halfToEven(x: number): number {
+  const low = Math.floor(x);
+  const over = x - low;
+  return over < 0.5 || (over === 0.5 && low % 2 === 0) ? low : low + 1;
+}
 
 export const ARITHMETIC: Operators = {
   Add: binary(add, (a, b) => a + b),
@@ -157,7 +239,7 @@ export const ARITHMETIC: Operators = {
   And: logical(lockstep.and, (a, b) => a && b),
   Or: logical(lockstep.or, (a, b) => a || b),
   Xor: logical(lockstep.xor, (a, b) => a !== b),
-  Equal: compare(lockstep.equal, (a, b) => a === b),
+  Equal,
   Greater: compare(lockstep.greater, (a, b) => a > b),
   GreaterOrEqual: compare(lockstep.greaterEqual, (a, b) => a >= b),
   Less: compare(lockstep.less, (a, b) => a < b),
@@ -185,11 +267,5 @@ export const ARITHMETIC: Operators = {
     (x) => 1 / x,
   ),
   Sign: unary((x) => lockstep.sign(x), Math.sign),
-  Round: unary((x) => lockstep.round(x)),
-  Relu: unary((x) => lockstep.relu(x)),
-  Sigmoid: unary((x) => lockstep.sigmoid(x)),
-  Tanh: unary((x) => lockstep.tanh(x)),
-  Erf: unary((x) => lockstep.erf(x)),
-  Sin: unary((x) => lockstep.sin(x)),
-  Cos: unary((x) => lockstep.cos(x)),
+  Round: unary((x) => lockstep.round(x), halfToEven),
 };

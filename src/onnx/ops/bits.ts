@@ -1,67 +1,115 @@
-/** @file Products with weights in few bits, in blocks that share a scale (MatMulNBits, GatherBlockQuantized of com.microsoft). */
+/** @file Bits of integers, and kinds of floats. */
 import * as lockstep from "../../index.ts";
 import type { Tensor } from "../../index.ts";
+import { mapped } from "../call.ts";
 import type { Call, Operator, Operators } from "../call.ts";
-import { isFloat } from "../types.ts";
+import { areKnown, mapKnown } from "../known.ts";
+import { decoded, encoded } from "../tensors.ts";
+import { INTEGERS, bitsOf, dtypeOf, elementType, isFloat } from "../types.ts";
 import { Value } from "../value.ts";
+import { together, wrapped } from "./arithmetic.ts";
 
-const { cast, reshape } = lockstep;
+const { and, greater, isFinite, less, not } = lockstep;
 
-/** Integers of so many bits out of bytes [..., n] (i32), those of the lower bits first: [..., n * 8 / bits]. */
-export function unpacked(bytes: Tensor, bits: number): Tensor {
-  if (bits === 8) return bytes;
-  const each = 8 / bits;
-  const parts = Array.from({ length: each }, (_, i) =>
-    lockstep.mod(i === 0 ? bytes : lockstep.floorDiv(bytes, 2 ** (bits * i)), 2 ** bits),
-  );
-  return reshape(lockstep.stack(parts, bytes.rank), [...bytes.shape.slice(0, -1), bytes.shape[bytes.rank - 1] * each]);
+/** Two inputs of one integer type. */
+function integers(call: Call): [Value, Value] {
+  const [a, b] = [call.input(0), call.input(1)];
+  if (a.type !== b.type || INTEGERS[a.type] === undefined)
+    throw call.fault(`operands are of one integer type, got ${a.type} and ${b.type}`);
+  return [a, b];
 }
 
-/** What `bits` may be. */
-function bitsOf(call: Call): number {
-  const bits = call.int("bits", 4);
-  if (![2, 4, 8].includes(bits)) throw call.fault(`weights of ${bits} bits are not supported; known: 2, 4, 8`);
-  return bits;
-}
+/** In two's complement of 64 bits, which numbers that are known may have. */
+const bitwise =
+  (fn: (a: Tensor, b: Tensor) => Tensor, known: (a: bigint, b: bigint) => bigint): Operator =>
+  (call) => {
+    const [a, b] = integers(call);
+    const isSigned = (INTEGERS[a.type]?.least ?? 0) < 0;
+    const exact = (x: number, y: number): number => {
+      const bits = known(BigInt(x), BigInt(y));
+      return Number(isSigned ? BigInt.asIntN(64, bits) : BigInt.asUintN(64, bits));
+    };
+    return (
+      (areKnown([a, b]) ? mapKnown(a.type, [a, b], exact) : null) ?? together(call, a.type, [a, b], (x, y) => wrapped(a.type, fn(x, y)))
+    );
+  };
 
-/** The matrix [n, k] that the inputs from 1 on hold. */
-function weightsOf(call: Call, n: number, k: number): Tensor {
-  const bits = bitsOf(call);
-  const size = call.int("block_size", 32);
-  const blocks = Math.ceil(k / size);
-  const packed = call.input(1);
-  if (packed.size !== (n * blocks * size * bits) / 8)
-    throw call.mismatch(`weights [${packed.shape.join()}] are no ${n} rows of ${blocks} blocks of ${size} elements in ${bits} bits`);
-  const q = reshape(unpacked(reshape(cast(packed.tensor, "i32"), [n, blocks * ((size * bits) / 8)]), bits), [n, blocks, size]);
-  const scales = reshape(call.tensor(2), [n, blocks]);
-  const zero = call.optional(3);
-  let zeros: Tensor | number = 2 ** (bits - 1);
-  if (zero !== null) {
-    const bytes = Math.ceil((blocks * bits) / 8);
-    zeros = isFloat(zero.type)
-      ? reshape(zero.tensor, [n, blocks])
-      : cast(lockstep.slice(unpacked(reshape(cast(zero.tensor, "i32"), [n, bytes]), bits), [0, 0], [n, blocks]), "f32");
-  }
-  const groups = call.optional(4);
-  if (groups !== null) {
-    // Each column says which block's scale it has.
-    const of = (t: Tensor): Tensor => lockstep.gather(t, cast(lockstep.slice(groups.tensor, [0], [k]), "i32"), 1);
-    const flat = cast(lockstep.slice(reshape(q, [n, blocks * size]), [0, 0], [n, k]), "f32");
-    return lockstep.mul(lockstep.sub(flat, typeof zeros === "number" ? zeros : of(zeros)), of(scales));
-  }
-  const along = (t: Tensor): Tensor => lockstep.expandDims(t, 2);
-  const w = lockstep.mul(lockstep.sub(cast(q, "f32"), typeof zeros === "number" ? zeros : along(zeros)), along(scales));
-  return lockstep.slice(reshape(w, [n, blocks * size]), [0, 0], [n, k]);
-}
-
-const MatMulNBits: Operator = (call) => {
+const BitwiseNot: Operator = (call) => {
   const x = call.input(0);
-  const [n, k] = [call.int("N", 0), call.int("K", 0)];
-  if (x.rank < 1 || x.shape[x.rank - 1] !== k) throw call.mismatch(`[${x.shape.join()}] by ${k} rows of weights`);
-  const bias = call.optional(5)?.tensor ?? null;
-  const rows = reshape(x.tensor, [x.size / Math.max(1, k), k]);
-  const y = lockstep.matmul(rows, weightsOf(call, n, k), { transposeB: true, bias });
-  return Value.of(x.type, reshape(y, [...x.shape.slice(0, -1), n]));
+  if (INTEGERS[x.type] === undefined) throw call.fault(`the input is of an integer type, got ${x.type}`);
+  return mapped(x, (t) => wrapped(x.type, not(t)));
 };
 
-export const BITS_MICROSOFT: Operators = { MatMulNBits };
+/** By multiplication with a power of two, or division by it; a shift by all bits or more gives 0. */
+const BitShift: Operator = (call) => {
+  const [a, b] = integers(call);
+  const isLeft = call.word("direction", ["LEFT", "RIGHT"], "") === "LEFT";
+  const bits = Math.min(32, INTEGERS[a.type]?.bits ?? 0);
+  if ((INTEGERS[a.type]?.least ?? 0) < 0) throw call.fault(`the inputs are of an unsigned type, got ${a.type}`);
+  if (areKnown([a, b])) {
+    const shifted = (x: number, y: number): number => (y > 63 ? 0 : isLeft ? Number(BigInt(x) << BigInt(y)) : Math.floor(x / 2 ** y));
+    const result = mapKnown(a.type, [a, b], shifted);
+    if (result !== null) return result;
+  }
+  const dtype = dtypeOf(call.who, a.type);
+  const powers = lockstep.tensor(
+    Array.from({ length: bits }, (_, i) => (dtype === "i32" ? (2 ** i) | 0 : 2 ** i)),
+    [bits],
+    dtype,
+  );
+  return together(call, a.type, [a, b], (x, y) => {
+    const power = lockstep.gather(powers, lockstep.cast(lockstep.minimum(y, bits - 1), "i32"));
+    const shifted = isLeft ? lockstep.mul(x, power) : lockstep.floorDiv(x, power);
+    return wrapped(a.type, lockstep.where(less(y, bits), shifted, 0));
+  });
+};
+
+/** The bits of an element as another type has them. Integers of 32 bits keep them; others are computed of known elements. */
+const BitCast: Operator = (call) => {
+  const x = call.input(0);
+  const type = elementType(call.who, call.int("to", 0));
+  if (bitsOf(type) !== bitsOf(x.type) || type === "bool" || type === "string")
+    throw call.fault(`${x.type} and ${type} do not have the same bits`);
+  if (type === x.type) return x;
+  if (!isFloat(x.type) && !isFloat(type) && x.known === null) {
+    const dtype = dtypeOf(call.who, type);
+    return mapped(x, (t) => wrapped(type, lockstep.cast(t, dtype)), type);
+  }
+  return Value.numbers(type, decoded(type, encoded(x.type, x.elements), x.size), x.shape);
+};
+
+/** Told by comparisons, which hold of NaN on every device. */
+const isNaN = (x: Tensor): Tensor => and(not(isFinite(x)), and(not(greater(x, 0)), not(less(x, 0))));
+
+const IsInf: Operator = (call) => {
+  const [high, low] = [call.flag("detect_positive", true), call.flag("detect_negative", true)];
+  return mapped(
+    call.input(0),
+    (x) => {
+      const side =
+        high && low ? lockstep.or(greater(x, 0), less(x, 0)) : high ? greater(x, 0) : low ? less(x, 0) : and(less(x, 0), greater(x, 0));
+      return and(not(isFinite(x)), side);
+    },
+    "bool",
+  );
+};
+
+export const BITS: Operators = {
+  BitwiseAnd: bitwise(
+    (a, b) => lockstep.and(a, b),
+    (a, b) => a & b,
+  ),
+  BitwiseOr: bitwise(
+    (a, b) => lockstep.or(a, b),
+    (a, b) => a | b,
+  ),
+  BitwiseXor: bitwise(
+    (a, b) => lockstep.xor(a, b),
+    (a, b) => a ^ b,
+  ),
+  BitwiseNot,
+  BitShift,
+  BitCast,
+  IsInf,
+  IsNaN: (call) => mapped(call.input(0), isNaN, "bool"),
+};

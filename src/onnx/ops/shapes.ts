@@ -3,9 +3,9 @@ import * as lockstep from "../../index.ts";
 import { axesOf, sizeOf } from "../call.ts";
 import type { Call, Operator, Operators } from "../call.ts";
 import { areKnown, fit, forEach, mapKnown, stridesOf } from "../known.ts";
-import { dtypeOf, elementType, isFloat } from "../types.ts";
+import { INTEGERS, dtypeOf, elementType, isFloat } from "../types.ts";
 import type { ElementType } from "../types.ts";
-import { Value } from "../value.ts";
+import { Value, checkShape, toLast } from "../value.ts";
 import { wrapped } from "./arithmetic.ts";
 
 /** Another shape for the same elements. */
@@ -15,14 +15,15 @@ export function reshaped(x: Value, shape: readonly number[]): Value {
 }
 
 /** Elements of a known value at other places: a copy in which element i is that at `of[i]`. */
-function picked(x: Value, shape: readonly number[], strides: readonly number[], begin = 0): Value {
+export function picked(x: Value, shape: readonly number[], strides: readonly number[], begin = 0): Value {
   const { type, elements } = x.constant;
   const out: (number | string)[] = [];
   forEach(shape, [strides], (_at, [of]) => out.push(elements[begin + of]));
   return Value.known({ type, shape, elements: out as number[] });
 }
 
-const isSmall = (x: Value): boolean => x.type === "string" || areKnown([x]);
+/** Whether elements are moved while tracing. */
+export const isSmall = (x: Value): boolean => x.type === "string" || areKnown([x]);
 
 const Shape: Operator = (call) => {
   const { shape, rank } = call.input(0);
@@ -151,6 +152,12 @@ const Slice: Operator = (call) => {
     const along = sliceAlong(x.shape[axis], starts[i], ends[i], steps[i]);
     [begin[axis], shape[axis], step[axis]] = [along.begin, along.count, steps[i]];
   });
+  return strided(call, x, begin, shape, step);
+};
+
+/** Elements from `begin` on by steps, which may go backwards, as many as `shape` says. */
+export function strided(call: Call, x: Value, begin: readonly number[], shape: readonly number[], step: readonly number[]): Value {
+  if (shape.every((d, i) => d === x.shape[i] && step[i] === 1)) return x;
   if (isSmall(x)) {
     const strides = stridesOf(x.shape);
     const first = begin.reduce((n, b, i) => n + b * strides[i], 0);
@@ -161,49 +168,67 @@ const Slice: Operator = (call) => {
       first,
     );
   }
-  if (sizeOf(shape) === 0) return Value.of(x.type, lockstep.zeros(shape, dtypeOf(call.who, x.type)));
-  let t = x.tensor;
+  if (sizeOf(shape) === 0) return Value.of(x.type, lockstep.zeros(checkShape(shape), dtypeOf(call.who, x.type)));
+  const order = x.isChannelsLast ? toLast(x.rank) : x.shape.map((_, i) => i);
+  const own = (list: readonly number[]): number[] => order.map((d) => list[d]);
+  const [from, size, steps] = [own(begin), own(shape), own(step)];
   // Backwards: the elements that are taken, in their order, turned around.
-  const low = begin.map((b, i) => (step[i] < 0 ? b + (shape[i] - 1) * step[i] : b));
-  const isWhole = low.every((b, i) => b === 0 && shape[i] === x.shape[i]);
-  if (!isWhole || step.some((s) => Math.abs(s) !== 1)) t = lockstep.slice(t, low, shape, step.map(Math.abs));
-  step.forEach((s, i) => {
-    if (s < 0 && shape[i] > 1) t = lockstep.flip(t, i);
+  const low = from.map((b, i) => (steps[i] < 0 ? b + (size[i] - 1) * steps[i] : b));
+  let t = x.isChannelsLast ? x.last : x.tensor;
+  const isWhole = low.every((b, i) => b === 0 && size[i] === t.shape[i]);
+  if (!isWhole || steps.some((s) => Math.abs(s) !== 1)) t = lockstep.slice(t, low, size, steps.map(Math.abs));
+  steps.forEach((s, i) => {
+    if (s < 0 && size[i] > 1) t = lockstep.flip(t, i);
   });
-  return Value.of(x.type, t);
-};
+  return x.isChannelsLast ? Value.channelsLast(x.type, t) : Value.of(x.type, t);
+}
 
-const Gather: Operator = (call) => {
-  const [x, index] = [call.input(0), call.input(1)];
-  const axis = call.axis(call.int("axis", 0), x.rank);
-  const size = x.shape[axis];
-  const shape = [...x.shape.slice(0, axis), ...index.shape, ...x.shape.slice(axis + 1)];
-  if (areKnown([index])) {
-    const places = Array.from(index.elements, (i) => (i < 0 ? i + size : i));
-    const wrong = places.findIndex((i) => !(i >= 0 && i < size));
-    if (wrong >= 0) throw call.mismatch(`index ${index.elements[wrong]} is none of ${size} along axis ${axis}`);
-    if (isSmall(x)) {
-      const [outer, inner] = [sizeOf(x.shape.slice(0, axis)), sizeOf(x.shape.slice(axis + 1))];
-      const out: number[] = [];
-      for (let o = 0; o < outer; o++)
-        for (const i of places) for (let n = 0; n < inner; n++) out.push(x.elements[(o * size + i) * inner + n]);
-      return Value.known({ type: x.type, shape, elements: out });
-    }
-    const places32 = lockstep.tensor(Int32Array.from(places), index.shape, "i32");
-    return Value.of(x.type, lockstep.gather(x.tensor, places32, axis));
-  }
-  const i = lockstep.cast(index.tensor, "i32");
-  return Value.of(x.type, lockstep.gather(x.tensor, lockstep.where(lockstep.less(i, 0), lockstep.add(i, size), i), axis));
-};
+/** A number as an integer type has it: cut off, at the ends of 32 bits and more the nearest, NaN 0, as devices convert. */
+function integerOf(type: ElementType, x: number): number {
+  const range = INTEGERS[type];
+  if (range === undefined) return x;
+  const whole = Number.isNaN(x) ? 0 : Math.trunc(x);
+  return range.bits < 32
+    ? fit(type, Math.min(2 ** 31 - 1, Math.max(-(2 ** 31), whole)))
+    : Math.min(range.most, Math.max(range.least, whole));
+}
+
+/** Text of a number: that of a float is the shortest from which it comes back. */
+function textOf(type: ElementType, x: number): string {
+  if (type === "bool") return x ? "True" : "False";
+  if (!isFloat(type) || Number.isInteger(x)) return String(x);
+  if (type === "float64" || !Number.isFinite(x)) return Number.isFinite(x) || Number.isNaN(x) ? String(x) : x > 0 ? "INF" : "-INF";
+  const digits = [6, 7, 8].find((d) => Math.fround(Number(x.toPrecision(d))) === x) ?? 9;
+  return String(Number(x.toPrecision(digits)));
+}
+
+function numberOf(call: Call, text: string): number {
+  const word = text.trim().toLowerCase().replace(/^\+/, "");
+  const special: { readonly [word: string]: number | undefined } = {
+    inf: Infinity,
+    infinity: Infinity,
+    "-inf": -Infinity,
+    "-infinity": -Infinity,
+    nan: NaN,
+  };
+  const n = Object.hasOwn(special, word) ? (special[word] as number) : Number(word);
+  if (word === "" || (Number.isNaN(n) && word !== "nan")) throw call.fault(`"${text.slice(0, 40)}" is no number`);
+  return n;
+}
 
 /** Elements of another type. */
 export function castTo(call: Call, x: Value, type: ElementType): Value {
   if (x.type === type) return x;
-  if (type === "string" || x.type === "string") throw call.fault("strings are not converted");
-  if (areKnown([x])) {
-    const toInteger = !isFloat(type) && type !== "bool";
-    return mapKnown(type, [x], (v) => fit(type, toInteger ? Math.trunc(v) : v)) as Value;
+  if (x.type === "string") {
+    const numbers = Array.from(x.constant.elements as readonly string[], (s) => numberOf(call, s));
+    return Value.numbers(
+      type,
+      numbers.map((n) => fit(type, integerOf(type, n))),
+      x.shape,
+    );
   }
+  if (type === "string") return Value.known({ type, shape: x.shape, elements: Array.from(x.elements, (n) => textOf(x.type, n)) });
+  if (areKnown([x])) return mapKnown(type, [x], (v) => (isFloat(x.type) ? integerOf(type, v) : fit(type, v))) as Value;
   if (isFloat(x.type) && isFloat(type)) return x.as(type);
   const dtype = dtypeOf(call.who, type);
   const fn = (t: lockstep.Tensor): lockstep.Tensor => (t.dtype === dtype ? wrapped(type, t) : wrapped(type, lockstep.cast(t, dtype)));
@@ -217,32 +242,11 @@ const Expand: Operator = (call) => {
   const given = call.numbers(1) ?? [];
   const rank = Math.max(x.rank, given.length);
   const [from, to] = [x.shape, given].map((s) => [...new Array<number>(rank - s.length).fill(1), ...s]);
-  const shape = to.map((d, i) => (d === 1 ? from[i] : d));
+  const shape = checkShape(to.map((d, i) => (d === 1 ? from[i] : d)));
   if (shape.some((d, i) => from[i] !== 1 && from[i] !== d))
     throw call.mismatch(`[${x.shape.join()}] does not broadcast to [${given.join()}]`);
   if (isSmall(x) && sizeOf(shape) <= 4096) return picked(x, shape, stridesOf(x.shape, shape));
   return Value.of(x.type, lockstep.broadcastTo(x.tensor, shape));
-};
-
-const ConstantOfShape: Operator = (call) => {
-  const shape = call.numbers(0) ?? [];
-  const { type, elements } = call.constant("value") ?? { type: "float32" as const, elements: [0] };
-  const value = elements[0] as number;
-  if (sizeOf(shape) <= 4096) return Value.numbers(type, new Array<number>(sizeOf(shape)).fill(value), shape);
-  const dtype = dtypeOf(call.who, type);
-  return Value.of(type, lockstep.broadcastTo(lockstep.tensor([value], [1], dtype), shape));
-};
-
-const Range: Operator = (call) => {
-  const [start, limit, delta] = [0, 1, 2].map((i) => call.number(i) as number);
-  const count = Math.max(0, Math.ceil((limit - start) / delta));
-  if (!(count <= 2 ** 24))
-    throw call.fault(`from ${start} to ${limit} by ${delta} there are ${count} numbers; at most ${2 ** 24} are made`);
-  const { type } = call.input(0);
-  return Value.numbers(
-    type,
-    Array.from({ length: count }, (_, i) => fit(type, start + i * delta)),
-  );
 };
 
 const Constant: Operator = (call) => {
@@ -268,12 +272,9 @@ export const SHAPES: Operators = {
   Transpose,
   Concat,
   Slice,
-  Gather,
   Cast,
   CastLike: (call) => castTo(call, call.input(0), call.input(1).type),
   Expand,
-  ConstantOfShape,
-  Range,
   Constant,
   Identity: (call) => call.input(0),
 };
