@@ -58,7 +58,9 @@ function cached(past: Tensor | null, now: Tensor, begin: Tensor, size: number): 
   const place = where(isNew, add(lockstep.sub(at, own), before), lockstep.minimum(at, before - 1));
   const index = add(place, lockstep.mul(reshape(lockstep.iota([batch]), [batch, 1]), before + time));
   const flat = reshape(rows, [batch * (before + time), kvHeads * dim]);
-  return swapped(reshape(lockstep.gather(flat, index), [batch, size, kvHeads, dim]));
+  // Behind the end of a sequence there is nothing.
+  const taken = reshape(lockstep.gather(flat, index), [batch, size, kvHeads, dim]);
+  return swapped(where(reshape(lockstep.less(at, add(own, time)), [batch, size, 1, 1]), taken, 0));
 }
 
 const GroupQueryAttention: Operator = (call) => {
