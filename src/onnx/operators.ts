@@ -1,19 +1,24 @@
 /** @file All operators, by domain and name. A file of ops/ has those of one kind. */
 import type { Operator, Operators } from "./call.ts";
+import { ACTIVATIONS, MICROSOFT_ACTIVATIONS } from "./ops/activations.ts";
 import { ARITHMETIC } from "./ops/arithmetic.ts";
 import { ATTENTION } from "./ops/attention.ts";
+import { BITS } from "./ops/bits.ts";
+import { ATTENTION_MICROSOFT } from "./ops/contrib.ts";
 import { CONVOLUTION, CONVOLUTION_MICROSOFT } from "./ops/convolution.ts";
+import { FILLING } from "./ops/filling.ts";
+import { INDEXING } from "./ops/indexing.ts";
+import { MOVING } from "./ops/moving.ts";
 import { NORMALIZATION, NORMALIZATION_MICROSOFT } from "./ops/normalization.ts";
+import { PACKED_MICROSOFT } from "./ops/packed.ts";
 import { POOLING } from "./ops/pooling.ts";
 import { PRODUCTS, PRODUCTS_MICROSOFT } from "./ops/products.ts";
 import { QUANTIZED, QUANTIZED_MICROSOFT } from "./ops/quantized.ts";
 import { RECURRENT } from "./ops/recurrent.ts";
-import { ACTIVATIONS, MICROSOFT_ACTIVATIONS } from "./ops/activations.ts";
-import { BITS } from "./ops/bits.ts";
-import { FILLING } from "./ops/filling.ts";
-import { INDEXING } from "./ops/indexing.ts";
-import { MOVING } from "./ops/moving.ts";
 import { REDUCTIONS } from "./ops/reductions.ts";
+import { REGIONS } from "./ops/regions.ts";
+import { RESIZE } from "./ops/resize.ts";
+import { SAMPLING } from "./ops/sampling.ts";
 import { SHAPES } from "./ops/shapes.ts";
 import { SORTING } from "./ops/sorting.ts";
 import { TRIGONOMETRY } from "./ops/trigonometry.ts";
@@ -30,6 +35,9 @@ const STANDARD = tableOf(
   QUANTIZED,
   RECURRENT,
   ATTENTION,
+  RESIZE,
+  SAMPLING,
+  REGIONS,
   ACTIVATIONS,
   BITS,
   TRIGONOMETRY,
@@ -39,7 +47,15 @@ const STANDARD = tableOf(
   INDEXING,
   MOVING,
 );
-const MICROSOFT = tableOf(CONVOLUTION_MICROSOFT, NORMALIZATION_MICROSOFT, PRODUCTS_MICROSOFT, QUANTIZED_MICROSOFT, MICROSOFT_ACTIVATIONS);
+const MICROSOFT = tableOf(
+  CONVOLUTION_MICROSOFT,
+  NORMALIZATION_MICROSOFT,
+  PRODUCTS_MICROSOFT,
+  QUANTIZED_MICROSOFT,
+  ATTENTION_MICROSOFT,
+  PACKED_MICROSOFT,
+  MICROSOFT_ACTIVATIONS,
+);
 
 /** Domains of operators. */
 const DOMAINS: { readonly [domain: string]: Operators } = { "": STANDARD, "com.microsoft": MICROSOFT };
