@@ -5,14 +5,36 @@ import { ACTIVATIONS, MICROSOFT_ACTIVATIONS } from "./ops/activations.ts";
 import { BITS } from "./ops/bits.ts";
 import { FILLING } from "./ops/filling.ts";
 import { INDEXING } from "./ops/indexing.ts";
+import { LOSSES } from "./ops/losses.ts";
 import { MOVING } from "./ops/moving.ts";
+import { MICROSOFT_QUANTIZATION, QUANTIZATION } from "./ops/quantization.ts";
+import { RANDOM } from "./ops/random.ts";
+import { SELECTING } from "./ops/selecting.ts";
+import { SPECTRAL } from "./ops/spectral.ts";
 import { REDUCTIONS } from "./ops/reductions.ts";
 import { SHAPES } from "./ops/shapes.ts";
 import { SORTING } from "./ops/sorting.ts";
 import { TRIGONOMETRY } from "./ops/trigonometry.ts";
 
-const STANDARD: Operators = Object.assign(Object.create(null), ARITHMETIC, SHAPES, ACTIVATIONS, BITS, TRIGONOMETRY, REDUCTIONS, SORTING, FILLING, INDEXING, MOVING);
-const MICROSOFT: Operators = Object.assign(Object.create(null), MICROSOFT_ACTIVATIONS);
+const STANDARD: Operators = Object.assign(
+  Object.create(null),
+  ARITHMETIC,
+  SHAPES,
+  ACTIVATIONS,
+  BITS,
+  TRIGONOMETRY,
+  REDUCTIONS,
+  SORTING,
+  FILLING,
+  INDEXING,
+  MOVING,
+  SELECTING,
+  QUANTIZATION,
+  RANDOM,
+  LOSSES,
+  SPECTRAL,
+);
+const MICROSOFT: Operators = Object.assign(Object.create(null), MICROSOFT_ACTIVATIONS, MICROSOFT_QUANTIZATION);
 
 /** Domains of operators. */
 const DOMAINS: { readonly [domain: string]: Operators } = { "": STANDARD, "com.microsoft": MICROSOFT };
