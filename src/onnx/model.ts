@@ -294,8 +294,7 @@ export class OnnxModel {
 async function readConstant(place: string, value: Value, most: number): Promise<Constant> {
   if (value.known !== null) return value.known;
   const t = value.tensor;
-  if (t.size > most)
-    throw new BackendError(`run: "${place}" decides what is computed, with ${t.size} elements; at most ${most} are read`);
+  if (t.size > most) throw new BackendError(`run: "${place}" decides what is computed, with ${t.size} elements; at most ${most} are read`);
   return { type: value.type, shape: t.shape, elements: await t.data() };
 }
 

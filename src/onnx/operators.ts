@@ -3,6 +3,7 @@ import type { Operator, Operators } from "./call.ts";
 import { ARITHMETIC } from "./ops/arithmetic.ts";
 import { ACTIVATIONS, MICROSOFT_ACTIVATIONS } from "./ops/activations.ts";
 import { BITS } from "./ops/bits.ts";
+import { CONTROL } from "./ops/control.ts";
 import { FILLING } from "./ops/filling.ts";
 import { INDEXING } from "./ops/indexing.ts";
 import { LOSSES } from "./ops/losses.ts";
@@ -12,6 +13,7 @@ import { RANDOM } from "./ops/random.ts";
 import { SELECTING } from "./ops/selecting.ts";
 import { SPECTRAL } from "./ops/spectral.ts";
 import { REDUCTIONS } from "./ops/reductions.ts";
+import { SEQUENCES } from "./ops/sequences.ts";
 import { SHAPES } from "./ops/shapes.ts";
 import { SORTING } from "./ops/sorting.ts";
 import { TRIGONOMETRY } from "./ops/trigonometry.ts";
@@ -33,6 +35,8 @@ const STANDARD: Operators = Object.assign(
   RANDOM,
   LOSSES,
   SPECTRAL,
+  CONTROL,
+  SEQUENCES,
 );
 const MICROSOFT: Operators = Object.assign(Object.create(null), MICROSOFT_ACTIVATIONS, MICROSOFT_QUANTIZATION);
 

@@ -15,8 +15,7 @@ const { add, div, expm1, greater, less, maximum, minimum, mul, sub, where } = lo
 const whereNegative = (x: Tensor, f: (x: Tensor) => Tensor): Tensor => where(less(x, 0), f(x), x);
 
 /** alpha (exp(x / beta) - 1) below 0. */
-const exponential = (x: Tensor, alpha: number, beta = 1): Tensor =>
-  whereNegative(x, (t) => mul(expm1(div(minimum(t, 0), beta)), alpha));
+const exponential = (x: Tensor, alpha: number, beta = 1): Tensor => whereNegative(x, (t) => mul(expm1(div(minimum(t, 0), beta)), alpha));
 
 const PRelu: Operator = (call) => {
   const [x, slope] = [call.input(0), call.input(1)];
@@ -79,6 +78,15 @@ const Clip: Operator = (call) => {
   });
 };
 
+/** `fn` along an axis of [outer, size, inner]: of however many dimensions. */
+export function alongAxis(x: Tensor, axis: number, fn: (x: Tensor, axis: number) => Tensor): Tensor {
+  if (x.rank <= 3) return fn(x, axis);
+  const { shape } = x;
+  const [outer, inner] = [sizeOf(shape.slice(0, axis)), sizeOf(shape.slice(axis + 1))];
+  const flat = inner === 1 ? [outer, shape[axis]] : [outer, shape[axis], inner];
+  return lockstep.reshape(fn(lockstep.reshape(x, flat), 1), shape);
+}
+
 /** Along one axis; up to opset 12 over all dimensions from `axis` on. */
 const normalized =
   (fn: (x: Tensor, axis: number) => Tensor): Operator =>
@@ -94,7 +102,7 @@ const normalized =
       return reshaped(Value.of(x.type, fn(flat.tensor, 1)), x.shape);
     }
     if (x.isChannelsLast) return Value.channelsLast(x.type, fn(x.last, axis === 0 ? 0 : axis === 1 ? x.rank - 1 : axis - 1));
-    return Value.of(x.type, fn(x.tensor, axis));
+    return Value.of(x.type, alongAxis(x.tensor, axis, fn));
   };
 
 /** 1 at the first of the largest, else 0. */
@@ -107,6 +115,10 @@ function hardmax(x: Tensor, axis: number): Tensor {
 const swish = (x: Tensor, alpha: number): Tensor => (alpha === 1 ? lockstep.silu(x) : mul(x, lockstep.sigmoid(mul(x, alpha))));
 
 export const ACTIVATIONS: Operators = {
+  Relu: elementwise((x) => (x.dtype === "f32" ? (lockstep.relu(x) as Tensor) : maximum(x, 0))),
+  Sigmoid: elementwise((x) => lockstep.sigmoid(x)),
+  Tanh: elementwise((x) => lockstep.tanh(x)),
+  Erf: elementwise((x) => lockstep.erf(x)),
   Elu: elementwise((x, call) => exponential(x, call.float("alpha", 1))),
   Celu: elementwise((x, call) => exponential(x, call.float("alpha", 1), call.float("alpha", 1))),
   Selu: elementwise((x, call) => mul(exponential(x, call.float("alpha", 1.6732632423543772)), call.float("gamma", 1.0507009873554805))),

@@ -14,7 +14,8 @@ const { and, greater, isFinite, less, not } = lockstep;
 /** Two inputs of one integer type. */
 function integers(call: Call): [Value, Value] {
   const [a, b] = [call.input(0), call.input(1)];
-  if (a.type !== b.type || INTEGERS[a.type] === undefined) throw call.fault(`operands are of one integer type, got ${a.type} and ${b.type}`);
+  if (a.type !== b.type || INTEGERS[a.type] === undefined)
+    throw call.fault(`operands are of one integer type, got ${a.type} and ${b.type}`);
   return [a, b];
 }
 
@@ -28,7 +29,9 @@ const bitwise =
       const bits = known(BigInt(x), BigInt(y));
       return Number(isSigned ? BigInt.asIntN(64, bits) : BigInt.asUintN(64, bits));
     };
-    return (areKnown([a, b]) ? mapKnown(a.type, [a, b], exact) : null) ?? together(call, a.type, [a, b], (x, y) => wrapped(a.type, fn(x, y)));
+    return (
+      (areKnown([a, b]) ? mapKnown(a.type, [a, b], exact) : null) ?? together(call, a.type, [a, b], (x, y) => wrapped(a.type, fn(x, y)))
+    );
   };
 
 const BitwiseNot: Operator = (call) => {
@@ -83,7 +86,8 @@ const IsInf: Operator = (call) => {
   return mapped(
     call.input(0),
     (x) => {
-      const side = high && low ? lockstep.or(greater(x, 0), less(x, 0)) : high ? greater(x, 0) : low ? less(x, 0) : and(less(x, 0), greater(x, 0));
+      const side =
+        high && low ? lockstep.or(greater(x, 0), less(x, 0)) : high ? greater(x, 0) : low ? less(x, 0) : and(less(x, 0), greater(x, 0));
       return and(not(isFinite(x)), side);
     },
     "bool",

@@ -57,8 +57,7 @@ const Gather: Operator = (call) => {
   }
   const { tensor } = along(call, index, x.shape[axis]);
   // Along an axis of a picture that lies channels-last: one index in the place of another leaves it so.
-  if (x.isChannelsLast && index.rank === 1)
-    return Value.channelsLast(x.type, gather(x.last, tensor, toLast(x.rank).indexOf(axis)));
+  if (x.isChannelsLast && index.rank === 1) return Value.channelsLast(x.type, gather(x.last, tensor, toLast(x.rank).indexOf(axis)));
   return Value.of(x.type, gather(x.tensor, tensor, axis));
 };
 
@@ -114,7 +113,9 @@ function rowPlaces(call: Call, index: Value, batch: number, dims: readonly numbe
   const each = many / batch;
   if (isConstant(index)) {
     const at = fromFront(call, index.elements, (i) => dims[i % K]);
-    const known = Int32Array.from({ length: many }, (_, i) => strides.reduce((n, s, k) => n + at[i * K + k] * s, Math.floor(i / each) * rows));
+    const known = Int32Array.from({ length: many }, (_, i) =>
+      strides.reduce((n, s, k) => n + at[i * K + k] * s, Math.floor(i / each) * rows),
+    );
     return { known, tensor: lockstep.tensor(known, [many], "i32") };
   }
   const i = reshape(cast(index.tensor, "i32"), [batch, each, K]);
@@ -219,7 +220,9 @@ function scattered(call: Call, x: Value, inner: number, places: Places, updates:
   // Sums and products of u32 are those of i32 by their bits; extremes are of numbers in the same order; bools are 0 and 1.
   const isOrder = reduction === "max" || reduction === "min";
   const [to, back] =
-    dtype === "u32" && isOrder ? [ordered, (t: Tensor) => unordered(t, "u32")] : [(t: Tensor) => cast(t, "i32"), (t: Tensor) => cast(t, dtype)];
+    dtype === "u32" && isOrder
+      ? [ordered, (t: Tensor) => unordered(t, "u32")]
+      : [(t: Tensor) => cast(t, "i32"), (t: Tensor) => cast(t, dtype)];
   return made(back(combined(rows(to(x.tensor)), places, rows(to(updates.tensor)), how)));
 }
 

@@ -79,11 +79,7 @@ const DynamicQuantizeLinear: Operator = (call) => {
   const range = sub(most, least);
   const scale = div(lockstep.where(lockstep.equal(range, 0), 1, range), 255);
   const zero = round(clip(div(lockstep.neg(least), scale), 0, 255));
-  return [
-    mapped(x, (v) => quantized("uint8", v, scale, zero), "uint8"),
-    Value.of("float32", scale),
-    Value.of("uint8", cast(zero, "i32")),
-  ];
+  return [mapped(x, (v) => quantized("uint8", v, scale, zero), "uint8"), Value.of("float32", scale), Value.of("uint8", cast(zero, "i32"))];
 };
 
 /** An input with the scale and zero point behind it, as floats. */

@@ -51,7 +51,8 @@ function groups(x: Value, axes: readonly number[]): number[][] {
 }
 
 /** Whether what is left of a channels-last tensor lies in ONNX's order. */
-const isInOrder = (rank: number, axes: readonly number[]): boolean => axes.includes(1) || Array.from({ length: rank - 2 }, (_, i) => i + 2).every((i) => axes.includes(i));
+const isInOrder = (rank: number, axes: readonly number[]): boolean =>
+  axes.includes(1) || Array.from({ length: rank - 2 }, (_, i) => i + 2).every((i) => axes.includes(i));
 
 /** `fn` along axes, of the tensor as it lies; dimensions that become 1 are dropped unless they are kept. */
 function along(x: Value, type: ElementType, axes: readonly number[], keeps: boolean, fn: (t: Tensor, axes: number[]) => Tensor): Value {

@@ -153,7 +153,9 @@ const NonMaxSuppression: Operator = (call) => {
   const [boxes, scores] = [call.input(0), call.input(1)];
   const fits = boxes.rank === 3 && scores.rank === 3 && boxes.shape[2] === 4;
   if (!fits || boxes.shape[0] !== scores.shape[0] || boxes.shape[1] !== scores.shape[2])
-    throw call.mismatch(`boxes are [batch, boxes, 4] and scores [batch, classes, boxes], got [${boxes.shape.join()}] and [${scores.shape.join()}]`);
+    throw call.mismatch(
+      `boxes are [batch, boxes, 4] and scores [batch, classes, boxes], got [${boxes.shape.join()}] and [${scores.shape.join()}]`,
+    );
   const limits: Limits = {
     most: numberOr(call, 2, 0),
     iou: numberOr(call, 3, 0),

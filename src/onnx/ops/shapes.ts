@@ -93,24 +93,23 @@ const Transpose: Operator = (call) => {
   return Value.of(x.type, lockstep.transpose(x.tensor, perm));
 };
 
-const Concat: Operator = (call) => {
-  const values = call.inputs.map((_, i) => call.input(i));
-  const axis = call.axis(call.int("axis", 1), values[0].rank);
+/** Values one behind the other along an axis. */
+export function joined(values: readonly Value[], axis: number): Value {
   if (values.length === 1) return values[0];
+  const { type, rank } = values[0];
   if (values.every(isSmall)) {
     const shape = [...values[0].shape];
     shape[axis] = values.reduce((n, v) => n + v.shape[axis], 0);
     const inner = sizeOf(shape.slice(axis + 1));
-    const out: number[] = [];
+    const out: (number | string)[] = [];
     for (let o = 0; o < sizeOf(shape.slice(0, axis)); o++) {
       for (const v of values) {
         const run = v.shape[axis] * inner;
-        for (let i = 0; i < run; i++) out.push(v.elements[o * run + i]);
+        for (let i = 0; i < run; i++) out.push(v.constant.elements[o * run + i]);
       }
     }
-    return Value.known({ type: values[0].type, shape, elements: out });
+    return Value.known({ type, shape: checkShape(shape), elements: out as number[] });
   }
-  const { type, rank } = values[0];
   if (rank > 2 && values.some((v) => v.isChannelsLast)) {
     const place = axis === 0 ? 0 : axis === 1 ? rank - 1 : axis - 1;
     return Value.channelsLast(
@@ -128,6 +127,17 @@ const Concat: Operator = (call) => {
       axis,
     ),
   );
+}
+
+const Concat: Operator = (call) => {
+  const values = call.inputs.map((_, i) => call.input(i));
+  if (values.length === 0) throw call.fault("there is nothing to join");
+  const [{ type, shape, rank }] = values;
+  const axis = call.axis(call.int("axis", 1), rank);
+  const other = values.find((v) => v.type !== type || v.rank !== rank || v.shape.some((d, i) => i !== axis && d !== shape[i]));
+  if (other !== undefined)
+    throw call.mismatch(`${type}[${shape.join()}] and ${other.type}[${other.shape.join()}] are not joined along axis ${axis}`);
+  return joined(values, axis);
 };
 
 /** Where a slice along one dimension begins, how many it takes, and by which steps. */
@@ -188,7 +198,9 @@ function integerOf(type: ElementType, x: number): number {
   const range = INTEGERS[type];
   if (range === undefined) return x;
   const whole = Number.isNaN(x) ? 0 : Math.trunc(x);
-  return range.bits < 32 ? fit(type, Math.min(2 ** 31 - 1, Math.max(-(2 ** 31), whole))) : Math.min(range.most, Math.max(range.least, whole));
+  return range.bits < 32
+    ? fit(type, Math.min(2 ** 31 - 1, Math.max(-(2 ** 31), whole)))
+    : Math.min(range.most, Math.max(range.least, whole));
 }
 
 /** Text of a number: that of a float is the shortest from which it comes back. */
@@ -202,7 +214,13 @@ function textOf(type: ElementType, x: number): string {
 
 function numberOf(call: Call, text: string): number {
   const word = text.trim().toLowerCase().replace(/^\+/, "");
-  const special: { readonly [word: string]: number | undefined } = { inf: Infinity, infinity: Infinity, "-inf": -Infinity, "-infinity": -Infinity, nan: NaN };
+  const special: { readonly [word: string]: number | undefined } = {
+    inf: Infinity,
+    infinity: Infinity,
+    "-inf": -Infinity,
+    "-infinity": -Infinity,
+    nan: NaN,
+  };
   const n = Object.hasOwn(special, word) ? (special[word] as number) : Number(word);
   if (word === "" || (Number.isNaN(n) && word !== "nan")) throw call.fault(`"${text.slice(0, 40)}" is no number`);
   return n;

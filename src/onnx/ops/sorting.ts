@@ -8,8 +8,26 @@ import { Value } from "../value.ts";
 import { wrapped } from "./arithmetic.ts";
 import { ordered } from "./reductions.ts";
 
-const { add, and, argMax, argMin, broadcastTo, cast, equal, expandDims, gather, greater, iota, less, mul, or, reshape, sum, transpose, where } =
-  lockstep;
+const {
+  add,
+  and,
+  argMax,
+  argMin,
+  broadcastTo,
+  cast,
+  equal,
+  expandDims,
+  gather,
+  greater,
+  iota,
+  less,
+  mul,
+  or,
+  reshape,
+  sum,
+  transpose,
+  where,
+} = lockstep;
 
 /** `axis` last, and back. */
 function lastly(x: Tensor, axis: number): { readonly t: Tensor; readonly back: (y: Tensor) => Tensor } {

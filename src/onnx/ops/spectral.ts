@@ -91,7 +91,8 @@ function fourier(call: Call, x: Complex, sign: number): Complex {
     return timesMatrix(x, turns(n, n, n, sign));
   }
   const b = n / a;
-  const swapped = (z: Complex, shape: readonly number[]): Complex => [0, 1].map((i) => transpose(reshape(z[i], shape), [0, 2, 1])) as unknown as Complex;
+  const swapped = (z: Complex, shape: readonly number[]): Complex =>
+    [0, 1].map((i) => transpose(reshape(z[i], shape), [0, 2, 1])) as unknown as Complex;
   const flat = (z: Complex, shape: readonly number[]): Complex => [0, 1].map((i) => reshape(z[i], shape)) as unknown as Complex;
   // Element b i + j stands at [i, j]: transforms over i, turned by j k / n, then over j.
   const first = fourier(call, flat(swapped(x, [rows, a, b]), [rows * b, a]), sign);
@@ -122,7 +123,8 @@ function rowsAlong(x: Tensor, axis: number): { readonly z: Complex; readonly ord
 function whole([re, im]: Complex, n: number): Complex {
   const rows = re.shape[0];
   const behind = n - re.shape[1];
-  const mirrored = (t: Tensor): Tensor => lockstep.flip(slice(t, [0, n % 2 === 0 ? t.shape[1] - 1 - behind : t.shape[1] - behind], [rows, behind]), 1);
+  const mirrored = (t: Tensor): Tensor =>
+    lockstep.flip(slice(t, [0, n % 2 === 0 ? t.shape[1] - 1 - behind : t.shape[1] - behind], [rows, behind]), 1);
   if (behind <= 0) return [re, im];
   return [concat([re, mirrored(re)], 1), concat([im, lockstep.neg(mirrored(im))], 1)];
 }
@@ -133,7 +135,9 @@ const DFT: Operator = (call) => {
   const axis = call.axis(call.opset < 20 ? call.int("axis", 1) : (call.number(2) ?? -2), x.rank);
   const parts = x.shape[x.rank - 1];
   if (x.rank < 2 || axis === x.rank - 1 || (parts !== 1 && parts !== 2))
-    throw call.mismatch(`a signal is [..., 1] or, complex, [..., 2], transformed along another axis than the last; got [${x.shape.join()}]`);
+    throw call.mismatch(
+      `a signal is [..., 1] or, complex, [..., 2], transformed along another axis than the last; got [${x.shape.join()}]`,
+    );
   if (isOneSided && parts !== (isInverse ? 2 : 1)) throw call.fault("onesided is for real signals, and inverse for their spectra");
   const size = x.shape[axis];
   const n = call.number(1) ?? (isOneSided && isInverse ? 2 * (size - 1) : size);
@@ -171,7 +175,8 @@ const STFT: Operator = (call) => {
   const [batch, length, parts] = signal.shape;
   if (signal.rank !== 3 || !(step >= 1) || !(size >= 1 && size <= length))
     throw call.mismatch(`frames of ${size} by steps of ${step} of a signal [${x.shape.join()}]`);
-  if (weights !== null && weights.size !== size) throw call.mismatch(`frames of ${size} need a window as long, got [${weights.shape.join()}]`);
+  if (weights !== null && weights.size !== size)
+    throw call.mismatch(`frames of ${size} need a window as long, got [${weights.shape.join()}]`);
   if (isOneSided && parts === 2) throw call.fault("onesided is for real signals");
   const frames = Math.floor((length - size) / step) + 1;
   checkShape([batch, frames, size, 2]);
