@@ -98,4 +98,9 @@ const inputs = [
   "scripts",
 ];
 if (whole)
-  await unlessUnchanged("bundles", inputs, /^((webgpu|transformers)-)?[a-z][a-z0-9]*\.js(\.map)?$|^types$/, () => stage(BUNDLES, bundle));
+  await unlessUnchanged(
+    "bundles",
+    inputs,
+    /^((webgpu|(inference-)?transformers)-)?[a-z][a-z0-9]*\.js(\.map)?$|^inference-transformers\.js(\.map)?$|^types$/,
+    () => stage(BUNDLES, bundle),
+  );

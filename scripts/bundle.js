@@ -16,27 +16,42 @@ const esm = join(root, "build/esm");
 const trainingFile = join(esm, "training.js");
 
 /** Parts that an entry loads when they are needed, those in its folder parts/: webgpu-x.js of src/webgpu/parts/x.ts. */
-const PARTS = Object.fromEntries(
-  ["webgpu", "transformers"].flatMap((entry) =>
+const partsOf = (entry) =>
+  Object.fromEntries(
     readdirSync(join(root, "src", entry, "parts")).map((file) => {
       const part = file.slice(0, -".ts".length);
       return [`${entry}-${part}.js`, `${entry}/parts/${part}.js`];
     }),
-  ),
+  );
+
+/** Entries on index.js which are there, with their parts, a second time on inference.js: inference-x.js beside x.js. */
+const TWICE = ["transformers"];
+const INFERENCE = "inference-";
+const TWICE_FILES = Object.fromEntries(TWICE.flatMap((x) => [[`${x}.js`, `${x}/index.js`], ...Object.entries(partsOf(x))]));
+
+const PACKAGE = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+
+/** What package.json exports, module by file. What stands on inference.js a second time has its types in a folder of that name. */
+const ENTRIES = Object.fromEntries(
+  Object.values(PACKAGE.exports)
+    .filter(({ types }) => types !== undefined && !types.startsWith("./build/types/inference/"))
+    .map(({ types, default: file }) => [
+      file.replace("./build/", ""),
+      types.replace("./build/types/", "").replace(/\.d\.ts$/, ".js"),
+    ]),
 );
+
+/** Packages of others that are bundled with what imports them: those that a reader of a container stands on. */
+const isBundled = (id) => Object.hasOwn(PACKAGE.devDependencies, id) && !Object.hasOwn(PACKAGE.peerDependencies, id);
 
 /** Every file that is shipped, with its module. */
 const FILES = {
-  "index.js": "index.js",
-  "inference.js": "inference.js",
-  "data.js": "data/index.js",
-  "safetensors.js": "safetensors/index.js",
-  "lora.js": "lora/index.js",
-  "gguf.js": "gguf/index.js",
-  "transformers.js": "transformers/index.js",
+  ...ENTRIES,
+  ...TWICE_FILES,
+  ...Object.fromEntries(Object.entries(TWICE_FILES).map(([file, module]) => [INFERENCE + file, module])),
   "errors.js": "errors.js",
   "webgpu.js": "webgpu/index.js",
-  ...PARTS,
+  ...partsOf("webgpu"),
   "pool.js": "wasm/pool.js",
   "bar.js": "bar.js",
   "devices.js": "model/devices.js",
@@ -48,26 +63,32 @@ const FILES = {
 };
 /** Files that are loaded on demand besides. Each is whole in itself but for errors. */
 const ON_DEMAND = ["pool.js", "bar.js", "devices.js", "padding.js", "reader.js", "weights.js", "write.js"];
+const onDemand = (file) => ON_DEMAND.includes(file) || /\/parts\//.test(FILES[file]);
+
 /**
  * Modules that are files of their own, so that others import these: what entries share, classes above all, and parts loaded on demand.
+ * `inference`: for files that stand on inference.js.
  */
-const SHARED = new Map(
-  ["index.js", "safetensors.js", "gguf.js", "errors.js", "webgpu.js", ...Object.keys(PARTS), ...ON_DEMAND].map((file) => [
-    join(esm, FILES[file]),
-    `./${file}`,
-  ]),
-);
+const sharedFor = (inference) =>
+  new Map(
+    ["index.js", "safetensors.js", "gguf.js", "errors.js", "webgpu.js", ...Object.keys(FILES).filter(onDemand)]
+      .filter((file) => !file.startsWith(INFERENCE))
+      .map((file) => {
+        const other = file === "index.js" ? "inference.js" : INFERENCE + file;
+        return [join(esm, FILES[file]), `./${inference && Object.hasOwn(FILES, other) ? other : file}`];
+      }),
+  );
 
 /** Reads modules that tsc wrote, with their maps; for `inference` with TRAINING false. `entry`: the file that is written. */
-function modules(entry, inference) {
+function modules(entry, inference, shared) {
   return {
     name: "modules",
     resolveId(id, importer) {
       if (importer === undefined) return null;
       if (id === "#kernels" || /^#shaders\b/.test(id)) return join(root, "build", `${id.slice(1)}.js`);
-      if (!id.startsWith(".")) return { id, external: true };
+      if (!id.startsWith(".")) return isBundled(id) ? fileURLToPath(import.meta.resolve(id)) : { id, external: true };
       const file = resolve(dirname(importer), id);
-      return SHARED.has(file) && file !== entry ? { id: file, external: "absolute" } : file;
+      return shared.has(file) && file !== entry ? { id: file, external: "absolute" } : file;
     },
     load(file) {
       if (inference && file === trainingFile) return { code: "export const TRAINING = false;\n", map: { mappings: "" } };
@@ -90,7 +111,9 @@ function onwarn(warning) {
 /** One file. */
 async function write(file) {
   const input = join(esm, FILES[file]);
-  const plugins = [modules(input, file === "inference.js")];
+  const inference = file.startsWith("inference");
+  const shared = sharedFor(inference);
+  const plugins = [modules(input, inference, shared)];
   // Getters of the library do nothing but give a value.
   const build = await rollup({ input, onwarn, plugins, treeshake: { propertyReadSideEffects: false } });
   await build.write({
@@ -98,7 +121,7 @@ async function write(file) {
     format: "es",
     sourcemap: true,
     sourcemapPathTransform: (path, map) => relative(dirname(map), resolve(dirname(map), path)),
-    paths: (id) => SHARED.get(id) ?? id,
+    paths: (id) => shared.get(id) ?? id,
     plugins: [
       terser({
         module: true,
@@ -121,13 +144,6 @@ async function write(file) {
 /** Writes everything. */
 export async function bundle() {
   for (const file of Object.keys(FILES)) await write(file);
-  writeTypes(esm, join(root, "build/types"), [
-    "index",
-    "inference",
-    "data/index",
-    "safetensors/index",
-    "lora/index",
-    "gguf/index",
-    "transformers/index",
-  ]);
+  const entries = Object.values(ENTRIES).map((module) => module.replace(/\.js$/, ""));
+  writeTypes(esm, join(root, "build/types"), entries, TWICE);
 }

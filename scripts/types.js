@@ -3,21 +3,36 @@
  * modules that the entries reach, under names that every compiler resolves.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 
 /** Names of modules in declarations: `from "./x.ts"`, `import("./x.ts")`. */
 const NAMES = /((?:from |import\()"\.[^"]+)\.ts"/g;
 
-/** Copies what `entries` reach from `declarations`, where tsc wrote all, to `out`. */
-export function writeTypes(declarations, out, entries) {
+/**
+ * Copies what `entries` reach from `declarations`, where tsc wrote all, to `out`. Those of the folders `twice` are there a second time in
+ * `out`/inference, where `inference` stands in place of `index`.
+ */
+export function writeTypes(declarations, out, entries, twice) {
   rmSync(out, { recursive: true, force: true });
-  // What is added while a set is walked is walked too.
-  const reached = new Set(entries);
-  for (const module of reached) {
-    const text = readFileSync(join(declarations, `${module}.d.ts`), "utf8");
-    for (const [, name] of text.matchAll(NAMES)) reached.add(join(dirname(module), name.slice(name.indexOf('"') + 1)));
-    const target = join(out, `${module}.d.ts`);
-    mkdirSync(dirname(target), { recursive: true });
-    writeFileSync(target, text.replace(NAMES, '$1.js"').replace(/^\/\/# sourceMappingURL.*\n?/m, ""));
-  }
+  /** Where a module is, for those of the folder `own`, or, null, for all others. */
+  const placeOf = (module, own) => (own === null ? module : module === "index" ? "inference" : `inference/${module}`);
+  const write = (modules, own) => {
+    // What is added while a set is walked is walked too.
+    const reached = new Set(modules);
+    for (const module of reached) {
+      const place = placeOf(module, own);
+      const text = readFileSync(join(declarations, `${module}.d.ts`), "utf8").replace(NAMES, (_, before) => {
+        const name = join(dirname(module), before.slice(before.indexOf('"') + 1));
+        const isOwn = own === null || name === "index" || name.startsWith(`${own}/`);
+        if (own === null || name.startsWith(`${own}/`)) reached.add(name);
+        const path = relative(dirname(place), `${isOwn ? placeOf(name, own) : name}.js`).replaceAll("\\", "/");
+        return `${before.slice(0, before.indexOf('"') + 1)}${path.startsWith(".") ? path : `./${path}`}"`;
+      });
+      const target = join(out, `${place}.d.ts`);
+      mkdirSync(dirname(target), { recursive: true });
+      writeFileSync(target, text.replace(/^\/\/# sourceMappingURL.*\n?/m, ""));
+    }
+  };
+  write(entries, null);
+  for (const folder of twice) write([`${folder}/index`], folder);
 }

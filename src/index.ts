@@ -100,6 +100,8 @@ export * as initializers from "./nn/initializers.ts";
 
 /** @internal */
 export { adapting } from "./nn/adapting.ts";
+/** @internal */
+export { tracedPrediction } from "./model/predict.ts";
 
 // Training
 export {

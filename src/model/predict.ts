@@ -4,6 +4,7 @@ import type { Backend } from "../backend.ts";
 import type { Lru } from "../cache.ts";
 import { ArgumentError, LockstepError } from "../errors.ts";
 import { Graph, symbolOf, trace } from "../graph.ts";
+import type { TensorType } from "../graph.ts";
 import { keysOf, withMode } from "../mode.ts";
 import type { Mode } from "../mode.ts";
 import { counter, withContext } from "../nn/layer.ts";
@@ -33,6 +34,38 @@ export interface Network {
 export const inputAsFloat = (x: Tensor): Tensor =>
   x.dtype === "f32" ? x : masked(apply(castOp, [x], { dtype: "f32", given: true })[0], maskOf(x));
 
+/** A graph of what `fn` makes of inputs. */
+function traced(
+  inputs: readonly TensorType[],
+  fn: (xs: readonly Tensor[]) => Outputs,
+): { readonly graph: Graph; readonly outputs: Tensor[] } {
+  const graph = new Graph();
+  const outputs = trace(graph, () => tensorsOf(fn(inputs.map((t) => graph.input(t)))).map((t) => symbolOf(graph, t)));
+  return { graph, outputs };
+}
+
+/** The layers on `xs`. */
+function forward(network: Network, xs: readonly Tensor[], mode: Parameters<typeof withMode>[0], called: Context["called"]): Outputs {
+  const known = new Set(network.weights.map((w) => w.tensor));
+  return withMode(mode, () =>
+    withContext(
+      {
+        seed: network.seed,
+        nextStream: counter(),
+        called: (layer, output) => {
+          if (layer.weights.some((w) => !known.has(w.tensor))) throw new ArgumentError(madeInside(layer));
+          called(layer, output);
+        },
+      },
+      () => network.forward(xs.map(inputAsFloat)),
+    ),
+  );
+}
+
+/** @internal What a model computes of inputs of these types, for those that write it in another form. */
+export const tracedPrediction = (network: Network, inputs: readonly TensorType[]): ReturnType<typeof traced> =>
+  traced(inputs, (xs) => forward(network, xs, { training: false, key: keysOf(network.seed).ofRun() }, () => {}));
+
 /** Makes programs once per shape and keeps them. */
 export class PredictPrograms {
   readonly backend: Backend;
@@ -51,15 +84,7 @@ export class PredictPrograms {
   /** The outputs for a batch. */
   predict(inputs: readonly Tensor[]): Promise<Executable> {
     return this.cached(`predict ${inputs.join()}`, () => {
-      const graph = new Graph();
-      const outputs = trace(graph, () =>
-        tensorsOf(
-          this.forward(
-            inputs.map((t) => graph.input(t)),
-            false,
-          ),
-        ).map((t) => symbolOf(graph, t)),
-      );
+      const { graph, outputs } = traced(inputs, (xs) => this.forward(xs, false));
       return Executable.create(graph, outputs, this.backend);
     });
   }
@@ -82,21 +107,7 @@ export class PredictPrograms {
     key: Mode["key"] = this.#keys.ofRun(),
     called: Context["called"] = () => {},
   ): Outputs {
-    const { network } = this;
-    const known = new Set(network.weights.map((w) => w.tensor));
-    return withMode({ training, key }, () =>
-      withContext(
-        {
-          seed: network.seed,
-          nextStream: counter(),
-          called: (layer, output) => {
-            if (layer.weights.some((w) => !known.has(w.tensor))) throw new ArgumentError(madeInside(layer));
-            called(layer, output);
-          },
-        },
-        () => network.forward(xs.map(inputAsFloat)),
-      ),
-    );
+    return forward(this.network, xs, { training, key }, called);
   }
 
   protected cached(key: string, create: () => Promise<Executable>): Promise<Executable> {

@@ -2,8 +2,8 @@
 import { FileError, LockstepError, ShapeError } from "../index.ts";
 import type { Shape, Tensor } from "../index.ts";
 import type { AttributeProto, GraphProto } from "./proto.ts";
-import { constantOf } from "./tensors.ts";
-import type { Constant, External } from "./tensors.ts";
+import { constantOf, storedOf } from "./tensors.ts";
+import type { Constant, Files } from "./tensors.ts";
 import { HostStep, Value } from "./value.ts";
 import type { HostFunction } from "./value.ts";
 import type { ElementType } from "./types.ts";
@@ -22,13 +22,13 @@ export type RunGraph = (graph: GraphProto, inputs: readonly Value[], apart: bool
 /** What a graph runs in. */
 export interface Surroundings {
   readonly run: RunGraph;
+  readonly files: Files;
   /** `value`, which the node computes on its way, with its elements where a run has told them. */
   readonly at: (place: string, value: Value) => Value;
   /** What was computed in JavaScript at a place of the node; null before. */
   readonly made: (place: string) => readonly Value[] | null;
   /** The name of such a place among all. */
   readonly place: (name: string) => string;
-  readonly external: External | null;
 }
 
 /** A node with its inputs. */
@@ -166,7 +166,7 @@ export class Call {
 
   constant(name: string): Constant | null {
     const a = this.#attributes.get(name);
-    return a?.tensor ? constantOf(a.tensor, this.who, this.#around.external) : null;
+    return a?.tensor ? constantOf(storedOf(a.tensor, this.who, this.#around.files)) : null;
   }
 
   /** Runs the graph of an attribute. `apart`: in the body of a loop. */

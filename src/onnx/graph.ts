@@ -4,9 +4,9 @@ import { Call, called } from "./call.ts";
 import type { Operator, Surroundings } from "./call.ts";
 import { operatorOf } from "./operators.ts";
 import type { AttributeProto, FunctionProto, GraphProto, NodeProto } from "./proto.ts";
-import { constantOf } from "./tensors.ts";
-import type { Constant, External } from "./tensors.ts";
-import { Value } from "./value.ts";
+import { storedOf } from "./tensors.ts";
+import type { Constant, Files, Stored } from "./tensors.ts";
+import type { Value } from "./value.ts";
 
 /** A node that can be run. */
 export interface Step {
@@ -20,7 +20,9 @@ export interface Step {
 
 /** A graph that can be run. */
 export interface Prepared {
-  readonly constants: ReadonlyMap<string, Constant>;
+  readonly constants: ReadonlyMap<string, Stored>;
+  /** The constants, once they have been read. */
+  readonly values: Map<string, Value>;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly steps: readonly Step[];
@@ -82,7 +84,9 @@ export interface Library {
   readonly who: string;
   readonly opsets: ReadonlyMap<string, number>;
   readonly functions: readonly FunctionProto[];
-  readonly external: External | null;
+  readonly files: Files;
+  /** All graphs, those inside others too. */
+  readonly graphs: Prepared[];
 }
 
 const show = (name: string): string => (name.length > 80 ? `${name.slice(0, 80)}...` : name);
@@ -177,7 +181,7 @@ function stepOf(library: Library, node: NodeProto, attributes: ReadonlyMap<strin
       const path = `${scope.path}${who}>${node.outputs.find((name) => name !== "") ?? ""}`;
       let runs = 0;
       const around: Surroundings = {
-        external: library.external,
+        files: library.files,
         at: (place, value) => scope.trace.at(`${path}:${place}`, value),
         made: (place) => scope.trace.made.get(`${path}:${place}`) ?? null,
         place: (place) => `${path}:${place}`,
@@ -205,6 +209,7 @@ function functionStep(library: Library, node: NodeProto, own: FunctionProto, giv
   const steps = own.nodes.map((n) => stepOf(inner, n, bound(n, attributes)));
   const body: Prepared = {
     constants: new Map(),
+    values: new Map(),
     inputs: own.inputs,
     outputs: own.outputs,
     steps: ordered(library.who, steps, new Set(own.inputs), false),
@@ -222,12 +227,12 @@ function functionStep(library: Library, node: NodeProto, own: FunctionProto, giv
 /** @throws FileError naming an operator that there is none of, before anything runs */
 export function prepare(library: Library, graph: GraphProto, isInner = false): Prepared {
   const { who } = library;
-  const constants = new Map<string, Constant>();
-  for (const t of graph.initializers) constants.set(t.name, constantOf(t, who, library.external));
+  const constants = new Map<string, Stored>();
+  for (const t of graph.initializers) constants.set(t.name, storedOf(t, who, library.files));
   const nodes: NodeProto[] = [];
   for (const node of graph.nodes) {
     const t = node.op === "Constant" && node.domain === "" && node.outputs.length === 1 ? node.attributes.get("value")?.tensor : null;
-    if (t) constants.set(node.outputs[0], constantOf(t, `${who}: ${nodeName(node)}`, library.external));
+    if (t) constants.set(node.outputs[0], storedOf(t, `${who}: ${nodeName(node)}`, library.files));
     else nodes.push(node);
   }
   if (graph.sparse.length > 0) throw new FileError(`${who}: sparse initializers are not supported`);
@@ -243,7 +248,9 @@ export function prepare(library: Library, graph: GraphProto, isInner = false): P
   const made = new Set([...known, ...steps.flatMap((s) => s.outputs)]);
   const captured = new Set([...steps.flatMap((s) => [...s.inputs, ...s.captured]), ...outputs].filter((n) => n !== "" && !made.has(n)));
   if (!isInner && captured.size > 0) throw new FileError(`${who}: "${show([...captured][0])}" is read, but nothing computes it`);
-  return { constants, inputs, outputs, steps, captured: [...captured] };
+  const prepared = { constants, values: new Map<string, Value>(), inputs, outputs, steps, captured: [...captured] };
+  library.graphs.push(prepared);
+  return prepared;
 }
 
 /** Runs one node, and puts what it computes into `scope`. */
@@ -259,7 +266,7 @@ export function runStep(step: Step, scope: Scope): void {
 
 /** Runs all of a graph in a scope of its own. */
 export function runGraph(graph: Prepared, inputs: readonly (Value | null)[], scope: Scope): Value[] {
-  for (const [name, constant] of graph.constants) scope.set(name, Value.known(constant));
+  for (const [name, value] of graph.values) scope.set(name, value.anew());
   graph.inputs.forEach((name, i) => {
     const value = inputs[i];
     if (value) scope.set(name, value);

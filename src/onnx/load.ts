@@ -1,17 +1,20 @@
 /** @file Opening a file. */
 import { checkOptions } from "../check.ts";
-import { bytesOf, cannotRead, pathOf } from "../io/source.ts";
-import { FileError, resolveBackend, tensor } from "../index.ts";
-import type { Backend, BackendName, ModelSource, Tensor } from "../index.ts";
+import { rangesOf } from "../io/ranges.ts";
+import type { Ranges } from "../io/ranges.ts";
+import { cannotRead } from "../io/source.ts";
+import { FileError, resolveBackend } from "../index.ts";
+import type { Backend, BackendName, ModelSource } from "../index.ts";
 import { prepare } from "./graph.ts";
+import type { Prepared } from "./graph.ts";
 import { OnnxModel } from "./model.ts";
 import type { OnnxValue } from "./model.ts";
 import { readModel } from "./proto.ts";
 import type { ModelProto, TensorProto, ValueProto } from "./proto.ts";
-import { wordsOf } from "./tensors.ts";
-import type { Constant, External } from "./tensors.ts";
-import { elementType, isFloat } from "./types.ts";
-import { Value } from "./value.ts";
+import { outlineOf } from "./outline.ts";
+import type { Files } from "./tensors.ts";
+import { elementType } from "./types.ts";
+import { readConstants } from "./weights.ts";
 
 /** Options of `loadOnnx`. */
 export interface LoadOnnxOptions {
@@ -23,9 +26,6 @@ export interface LoadOnnxOptions {
    */
   readonly external?: { readonly [name: string]: ModelSource };
 }
-
-/** Elements that are both a tensor and known: sizes and scales are among them. */
-const SMALL = 64;
 
 const valueOf = (who: string, v: ValueProto): OnnxValue => ({
   name: v.name,
@@ -57,57 +57,42 @@ function checkInside(who: string, name: string): void {
     throw new FileError(`${who}: external data must be in the model's folder, got "${name.slice(0, 80)}"`);
 }
 
-/** Files beside the model. */
-async function readExternals(who: string, source: ModelSource, names: Set<string>, options: LoadOnnxOptions): Promise<External | null> {
-  if (names.size === 0) return null;
-  const files = new Map<string, Uint8Array>();
+/** Opens files beside the model. */
+async function openExternals(who: string, source: ModelSource, names: Set<string>, options: LoadOnnxOptions): Promise<Files> {
+  const files = new Map<string, Ranges>();
   for (const name of names) {
     checkInside(who, name);
     const given = options.external !== undefined && Object.hasOwn(options.external, name) ? options.external[name] : undefined;
     const beside = typeof source === "string" || source instanceof URL ? String(source).replace(/[^/]*$/, name) : null;
-    if (given === undefined && beside === null)
-      throw cannotRead(
-        who,
-        `elements are in "${name.slice(0, 80)}"; give it by loadOnnx(source, { external: { ${JSON.stringify(name.slice(0, 80))}: ... } })`,
-      );
-    if (given === undefined) pathOf(beside as string);
-    files.set(name, (await bytesOf(name, given ?? (beside as string))).bytes);
+    if (given === undefined && beside === null) {
+      const shown = JSON.stringify(name.slice(0, 80));
+      throw cannotRead(who, `elements are in ${shown}; give it by loadOnnx(source, { external: { ${shown}: ... } })`);
+    }
+    files.set(name, await rangesOf(name, given ?? (beside as string)));
   }
-  return (owner, location, offset, length) => {
-    const bytes = files.get(location) as Uint8Array;
-    const end = length === null ? bytes.length : offset + length;
-    if (end > bytes.length) throw new FileError(`${owner}: bytes ${offset} to ${end} of "${location}" are wanted, it has ${bytes.length}`);
-    return bytes.subarray(offset, end);
-  };
+  return files;
 }
 
 /**
- * Opens a model of ONNX (opsets 7 to 23): `const net = await loadOnnx("model.onnx"); const { y } = await net.run({ x })`.
- * @throws FileError for what is no such file, and naming an operator that is not supported with its node, before anything runs; ArgumentError
- * for what is no source, and bad options
+ * Opens a model of ONNX (opsets 7 to 23): `const net = await loadOnnx("model.onnx"); const { y } = await net.run({ x })`. Of a file or
+ * address that can be read in parts, large tensors go straight to the backend.
+ * @throws FileError for what is no such file, and naming an operator that is not supported with its node, before anything runs; BackendError
+ * where weights do not fit; ArgumentError for what is no source, and bad options
  */
 export async function loadOnnx(source: ModelSource, options: LoadOnnxOptions = {}): Promise<OnnxModel> {
   const o = checkOptions("loadOnnx", options, ["backend", "external"]);
   const given = await source;
-  const { who, bytes } = await bytesOf("loadOnnx", given);
-  const model = readModel(who, bytes);
+  const file = await rangesOf("loadOnnx", given);
+  const { who } = file;
+  const model = readModel(who, await outlineOf(file));
   if (model.graph === null || model.opsets.size === 0)
     throw new FileError(`${who}: no ONNX model: it has no ${model.graph ? "opset" : "graph"}`);
-  const external = await readExternals(who, given, externals(model), o);
-  const graph = prepare({ who, opsets: model.opsets, functions: model.functions, external }, model.graph);
-  const backend = await resolveBackend(o.backend);
-  const weights = new Map<string, Tensor>();
-  const constants = new Map<string, Value>();
-  for (const [name, constant] of graph.constants) constants.set(name, kept(who, name, constant, weights));
+  const files = await openExternals(who, given, externals(model), o);
+  const graphs: Prepared[] = [];
+  const graph = prepare({ who, opsets: model.opsets, functions: model.functions, files, graphs }, model.graph);
   const inputs = model.graph.inputs.filter(({ name }) => graph.inputs.includes(name)).map((v) => valueOf(who, v));
   const outputs = model.graph.outputs.map((v) => valueOf(who, v));
-  return new OnnxModel(graph, constants, weights, { inputs, outputs }, backend);
-}
-
-/** Floats are weights; what decides shapes is known. */
-function kept(who: string, name: string, constant: Constant, weights: Map<string, Tensor>): Value {
-  if (!isFloat(constant.type) || constant.shape.length === 0) return Value.known(constant);
-  const t = tensor(wordsOf(`${who}: "${name}"`, constant), constant.shape);
-  weights.set(name, t);
-  return Value.weight(constant.type, t, constant.elements.length <= SMALL ? constant : null);
+  const backend = await resolveBackend(o.backend);
+  const weights = await readConstants(graphs.reverse(), backend);
+  return new OnnxModel(graph, weights, { inputs, outputs }, backend);
 }

@@ -84,20 +84,17 @@ export class OnnxModel {
   /** Tensors of floats that the file holds, by name. Those that a compiled function assigns, such as in training, are read anew by each run. */
   readonly weights: ReadonlyMap<string, Tensor>;
   readonly #graph: Prepared;
-  readonly #constants: ReadonlyMap<string, Value>;
   readonly #backend: Backend;
   readonly #first = new Map<string, Stage>();
 
   /** @internal */
   constructor(
     graph: Prepared,
-    constants: ReadonlyMap<string, Value>,
     weights: ReadonlyMap<string, Tensor>,
     io: { readonly inputs: readonly OnnxValue[]; readonly outputs: readonly OnnxValue[] },
     backend: Backend,
   ) {
     this.#graph = graph;
-    this.#constants = constants;
     this.weights = weights;
     this.inputs = io.inputs;
     this.outputs = io.outputs;
@@ -202,7 +199,7 @@ export class OnnxModel {
 
   #scope(trace: Trace, values: ReadonlyMap<string, Value>): Scope {
     const scope = new Scope(trace);
-    for (const [name, value] of this.#constants) scope.set(name, value.anew());
+    for (const [name, value] of this.#graph.values) scope.set(name, value.anew());
     for (const [name, value] of values) scope.set(name, value);
     return scope;
   }

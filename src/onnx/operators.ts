@@ -1,27 +1,42 @@
 /** @file All operators, by domain and name. A file of ops/ has those of one kind. */
 import type { Operator, Operators } from "./call.ts";
-import { ARITHMETIC } from "./ops/arithmetic.ts";
 import { ACTIVATIONS, MICROSOFT_ACTIVATIONS } from "./ops/activations.ts";
+import { ARITHMETIC } from "./ops/arithmetic.ts";
+import { ATTENTION } from "./ops/attention.ts";
 import { BITS } from "./ops/bits.ts";
 import { CONTROL } from "./ops/control.ts";
+import { CONVOLUTION, CONVOLUTION_MICROSOFT } from "./ops/convolution.ts";
 import { FILLING } from "./ops/filling.ts";
 import { INDEXING } from "./ops/indexing.ts";
 import { LOSSES } from "./ops/losses.ts";
 import { MOVING } from "./ops/moving.ts";
+import { NORMALIZATION, NORMALIZATION_MICROSOFT } from "./ops/normalization.ts";
+import { POOLING } from "./ops/pooling.ts";
+import { PRODUCTS, PRODUCTS_MICROSOFT } from "./ops/products.ts";
 import { MICROSOFT_QUANTIZATION, QUANTIZATION } from "./ops/quantization.ts";
+import { QUANTIZED, QUANTIZED_MICROSOFT } from "./ops/quantized.ts";
 import { RANDOM } from "./ops/random.ts";
-import { SELECTING } from "./ops/selecting.ts";
-import { SPECTRAL } from "./ops/spectral.ts";
+import { RECURRENT } from "./ops/recurrent.ts";
 import { REDUCTIONS } from "./ops/reductions.ts";
+import { SELECTING } from "./ops/selecting.ts";
 import { SEQUENCES } from "./ops/sequences.ts";
 import { SHAPES } from "./ops/shapes.ts";
 import { SORTING } from "./ops/sorting.ts";
+import { SPECTRAL } from "./ops/spectral.ts";
 import { TRIGONOMETRY } from "./ops/trigonometry.ts";
 
-const STANDARD: Operators = Object.assign(
-  Object.create(null),
+const tableOf = (...tables: readonly Operators[]): Operators => Object.assign(Object.create(null), ...tables);
+
+const STANDARD = tableOf(
   ARITHMETIC,
   SHAPES,
+  CONVOLUTION,
+  POOLING,
+  NORMALIZATION,
+  PRODUCTS,
+  QUANTIZED,
+  RECURRENT,
+  ATTENTION,
   ACTIVATIONS,
   BITS,
   TRIGONOMETRY,
@@ -38,7 +53,14 @@ const STANDARD: Operators = Object.assign(
   CONTROL,
   SEQUENCES,
 );
-const MICROSOFT: Operators = Object.assign(Object.create(null), MICROSOFT_ACTIVATIONS, MICROSOFT_QUANTIZATION);
+const MICROSOFT = tableOf(
+  CONVOLUTION_MICROSOFT,
+  NORMALIZATION_MICROSOFT,
+  PRODUCTS_MICROSOFT,
+  QUANTIZED_MICROSOFT,
+  MICROSOFT_ACTIVATIONS,
+  MICROSOFT_QUANTIZATION,
+);
 
 /** Domains of operators. */
 const DOMAINS: { readonly [domain: string]: Operators } = { "": STANDARD, "com.microsoft": MICROSOFT };

@@ -4,6 +4,7 @@
  */
 import { PbfReader } from "pbf";
 import { FileError } from "../index.ts";
+import type { Outline, Place } from "./outline.ts";
 
 /** `TensorProto`: elements are read when they are asked for (tensors.ts). */
 export interface TensorProto {
@@ -12,6 +13,8 @@ export interface TensorProto {
   /** `TensorProto.DataType` */
   type: number;
   raw: Uint8Array | null;
+  /** Where they are in the file, if they were left there (outline.ts). */
+  place: Place | null;
   /** Elements in typed fields, those of f16, bool and all integers to 32 bits as the integers that they are stored as. */
   values: number[] | null;
   /** int64_data and uint64_data. */
@@ -103,11 +106,13 @@ const MOST_DEPTH = 100;
 class Reader {
   readonly pbf: PbfReader;
   readonly who: string;
+  readonly #places: Outline["places"];
   #end: number;
   #depth = 0;
 
-  constructor(who: string, bytes: Uint8Array) {
+  constructor(who: string, { bytes, places }: Outline) {
     this.who = who;
+    this.#places = places;
     this.pbf = new PbfReader(bytes);
     this.#end = bytes.length;
   }
@@ -150,6 +155,11 @@ class Reader {
     return part;
   }
 
+  /** Where the elements are that the last bytes stand for. */
+  place(): Place | null {
+    return this.#places.get(this.pbf.pos) ?? null;
+  }
+
   string(): string {
     return new TextDecoder().decode(this.bytes());
   }
@@ -184,7 +194,7 @@ class Reader {
 }
 
 const emptyTensor = (): TensorProto => ({
-  ...{ name: "", dims: [], type: 0, raw: null },
+  ...{ name: "", dims: [], type: 0, raw: null, place: null },
   ...{ values: null, longs: null, strings: null, external: null },
 });
 
@@ -199,8 +209,10 @@ function tensorFields(r: Reader): (tag: number, t: TensorProto) => void {
     else if (tag === 6) (t.strings ??= []).push(r.string());
     else if (tag === 7) r.repeated((t.longs ??= []), () => r.long());
     else if (tag === 8) t.name = r.string();
-    else if (tag === 9) t.raw = r.bytes();
-    else if (tag === 10) r.repeated((t.values ??= []), r.double);
+    else if (tag === 9) {
+      t.raw = r.bytes();
+      t.place = r.place();
+    } else if (tag === 10) r.repeated((t.values ??= []), r.double);
     else if (tag === 11) r.repeated((t.longs ??= []), () => BigInt.asUintN(64, r.long()));
     else if (tag === 13) {
       const [key, value] = r.message(["", ""], (k, pair) => {
@@ -328,8 +340,8 @@ function readFunction(r: Reader): FunctionProto {
 }
 
 /** What reads one kind of message. @throws FileError for what is none */
-function decoded<T>(who: string, bytes: Uint8Array, read: (r: Reader) => T): T {
-  const r = new Reader(who, bytes);
+function decoded<T>(who: string, outline: Outline, read: (r: Reader) => T): T {
+  const r = new Reader(who, outline);
   try {
     return read(r);
   } catch (error) {
@@ -340,8 +352,8 @@ function decoded<T>(who: string, bytes: Uint8Array, read: (r: Reader) => T): T {
 }
 
 /** A model. @throws FileError for what is none */
-export const readModel = (who: string, bytes: Uint8Array): ModelProto =>
-  decoded(who, bytes, (r) =>
+export const readModel = (who: string, outline: Outline): ModelProto =>
+  decoded(who, outline, (r) =>
     r.whole({ producer: "", opsets: new Map(), graph: null, functions: [] } as ModelProto, (tag, m) => {
       if (tag === 2) m.producer = r.string();
       else if (tag === 7) m.graph = readGraph(r);
@@ -352,4 +364,4 @@ export const readModel = (who: string, bytes: Uint8Array): ModelProto =>
 
 /** A tensor in a file of its own, as test data of ONNX come. @throws FileError for what is none */
 export const readTensorFile = (who: string, bytes: Uint8Array): TensorProto =>
-  decoded(who, bytes, (r) => r.whole(emptyTensor(), tensorFields(r)));
+  decoded(who, { bytes, places: new Map() }, (r) => r.whole(emptyTensor(), tensorFields(r)));

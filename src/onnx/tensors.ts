@@ -1,5 +1,7 @@
 /** @file Elements of tensors in files. */
 import { DataError, FileError } from "../index.ts";
+import type { Ranges } from "../io/ranges.ts";
+import type { Place } from "./outline.ts";
 import type { TensorProto } from "./proto.ts";
 import { bitsOf, elementType, isFloat } from "./types.ts";
 import type { ElementType } from "./types.ts";
@@ -17,8 +19,19 @@ export interface Constant {
 /** The most elements of one tensor. */
 const MOST_ELEMENTS = 2 ** 31 - 1;
 
-/** Gives bytes [offset, offset + length) of a file beside the model; to its end where there is no length. */
-export type External = (who: string, location: string, offset: number, length: number | null) => Uint8Array;
+/** Files beside a model, by the names that it calls them. */
+export type Files = ReadonlyMap<string, Ranges>;
+
+/** A tensor of a file. Its elements are here, or still in a file. */
+export interface Stored {
+  /** What errors call it. */
+  readonly who: string;
+  readonly type: ElementType;
+  readonly shape: readonly number[];
+  readonly elements: Elements | null;
+  readonly raw: Uint8Array | null;
+  readonly place: Place | null;
+}
 
 /** IEEE half precision. */
 function half(bits: number): number {
@@ -105,42 +118,64 @@ export function encoded(type: ElementType, elements: ArrayLike<number>): Uint8Ar
 }
 
 /** A size or place that the text of an external tensor gives. */
-function placeOf(who: string, given: string | undefined, absent: number | null): number | null {
+function placeOf(who: string, given: string | undefined, absent: number): number {
   if (given === undefined) return absent;
   if (!/^\d{1,15}$/.test(given)) throw new FileError(`${who}: offset and length of external data are numbers, got ${given.slice(0, 40)}`);
   return Number(given);
 }
 
 /** @throws FileError where elements are not those that the shape asks for, DTypeError for types that are not known */
-export function constantOf(t: TensorProto, owner: string, external: External | null): Constant {
+export function storedOf(t: TensorProto, owner: string, files: Files): Stored {
   const who = `${owner}: tensor "${t.name.slice(0, 80)}"`;
   const type = elementType(who, t.type);
-  if (t.dims.some((d) => !Number.isSafeInteger(d) || d < 0)) throw new FileError(`${who}: its shape is [${t.dims.join()}]`);
-  const count = t.dims.reduce((n, d) => n * d, 1);
-  if (count > MOST_ELEMENTS) throw new FileError(`${who}: [${t.dims.join()}] has more than ${MOST_ELEMENTS} elements`);
-  const checked = <E extends Elements>(elements: E): Constant => {
-    if (elements.length !== count) throw new FileError(`${who}: [${t.dims.join()}] needs ${count} elements, ${elements.length} are there`);
-    return { type, shape: t.dims, elements };
+  const shape = t.dims;
+  if (shape.some((d) => !Number.isSafeInteger(d) || d < 0)) throw new FileError(`${who}: its shape is [${shape.join()}]`);
+  const count = shape.reduce((n, d) => n * d, 1);
+  if (count > MOST_ELEMENTS) throw new FileError(`${who}: [${shape.join()}] has more than ${MOST_ELEMENTS} elements`);
+  const here = (elements: Elements): Stored => {
+    if (elements.length !== count) throw new FileError(`${who}: [${shape.join()}] needs ${count} elements, ${elements.length} are there`);
+    return { who, type, shape, elements, raw: null, place: null };
   };
-  if (type === "string") return checked(t.strings ?? []);
-  let raw = t.raw;
-  if (t.external !== null) {
-    const location = t.external.get("location");
-    if (location === undefined || external === null) throw new FileError(`${who}: its elements are in another file, which is not named`);
-    const offset = placeOf(who, t.external.get("offset"), 0) as number;
-    raw = external(who, location, offset, placeOf(who, t.external.get("length"), null));
-  }
-  if (raw !== null) {
+  if (type === "string") return here(t.strings ?? []);
+  const place = t.external === null ? t.place : externalPlace(who, t.external, files);
+  if (place !== null || t.raw !== null) {
     const bytes = Math.ceil((count * bitsOf(type)) / 8);
-    if (raw.length !== bytes) throw new FileError(`${who}: [${t.dims.join()}] of ${type} takes ${bytes} bytes, ${raw.length} are there`);
-    return checked(decoded(type, raw, count));
+    const given = place?.length ?? (t.raw as Uint8Array).length;
+    if (given !== bytes) throw new FileError(`${who}: [${shape.join()}] of ${type} takes ${bytes} bytes, ${given} are there`);
+    return { who, type, shape, elements: null, raw: place === null ? t.raw : null, place };
   }
-  if (t.longs !== null) return checked(Float64Array.from(t.longs, Number));
+  if (t.longs !== null) return here(Float64Array.from(t.longs, Number));
   const values = t.values ?? [];
-  if (type === "uint4" || type === "int4") return checked(decoded(type, Uint8Array.from(values), Math.min(count, 2 * values.length)));
+  if (type === "uint4" || type === "int4") return here(decoded(type, Uint8Array.from(values), Math.min(count, 2 * values.length)));
   const decode = decoderOf(type);
   const elements = decode === null ? values : values.map(decode);
-  return checked(type === "float32" ? Float32Array.from(elements) : Float64Array.from(elements));
+  return here(type === "float32" ? Float32Array.from(elements) : Float64Array.from(elements));
+}
+
+function externalPlace(who: string, external: ReadonlyMap<string, string>, files: Files): Place {
+  const location = external.get("location");
+  const file = location === undefined ? undefined : files.get(location);
+  if (file === undefined || file.size === null) throw new FileError(`${who}: its elements are in another file, which is not named`);
+  const offset = placeOf(who, external.get("offset"), 0);
+  const length = placeOf(who, external.get("length"), file.size - offset);
+  if (length < 0 || offset + length > file.size)
+    throw new FileError(`${who}: bytes ${offset} to ${offset + length} of "${file.who}" are wanted, it has ${file.size}`);
+  return { file, offset, length };
+}
+
+/** @throws FileError for elements that are still in a file: attributes have no such */
+export function constantOf({ who, type, shape, elements, raw }: Stored): Constant {
+  if (elements !== null) return { type, shape, elements };
+  if (raw === null) throw new FileError(`${who}: an attribute has too many elements`);
+  return {
+    type,
+    shape,
+    elements: decoded(
+      type,
+      raw,
+      shape.reduce((n, d) => n * d, 1),
+    ),
+  };
 }
 
 /** Words for a device. @throws DataError for integers that have no place in 32 bits */

@@ -1,7 +1,7 @@
 /** @file 2-D convolution and its two gradients, each other's gradients in turn, so that second derivatives exist. */
 import { apply } from "../apply.ts";
-import { checkOptions } from "../check.ts";
-import { ShapeError } from "../errors.ts";
+import { checkCount, checkOptions } from "../check.ts";
+import { ArgumentError, ShapeError } from "../errors.ts";
 import { asTensor, floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
 import type { Activation, ConvAttrs } from "../plan/kernels.ts";
@@ -14,7 +14,7 @@ import { TRAINING } from "../training.ts";
 import { activationGrad, checkKernelActivation } from "./activation.ts";
 import { checkBias, columnSum } from "./matmul.ts";
 import { pair, windowOf } from "./window.ts";
-import type { ConvPadding, Padding, Pair } from "./window.ts";
+import type { ConvPadding, Padding, Pads, Pair } from "./window.ts";
 
 const shapes = {
   x: (a: ConvAttrs) => [a.n, a.h, a.w, a.c],
@@ -73,9 +73,9 @@ export interface Conv2dOptions {
   readonly strides?: Pair;
   /**
    * `valid`: no padding; `same`: output is ceil(input / stride), as in TensorFlow; `causal`: so too, all padding before the first row and
-   * column. Default `valid`.
+   * column; [[top, bottom], [left, right]]: so many zeros. Default `valid`.
    */
-  readonly padding?: ConvPadding;
+  readonly padding?: ConvPadding | Pads;
   /** Distance of the taps. Default 1. */
   readonly dilation?: Pair;
   /** Channels are split into this many independent parts. Default 1. */
@@ -119,23 +119,61 @@ export function conv2d(input: TensorLike, filters: TensorLike, options: Conv2dOp
   return apply(conv2dOp, [x, w, bias], attrs as unknown as Attrs)[0];
 }
 
+/** Options of the op `conv2dTranspose`. */
+export interface Conv2dTransposeOptions {
+  /** Default 1. */
+  readonly strides?: Pair;
+  /** Of the convolution whose gradient it is: what of the output's border is left out. Default `valid`. */
+  readonly padding?: Padding | Pads;
+  /** Distance of the taps. Default 1. */
+  readonly dilation?: Pair;
+  /** Channels are split into this many independent parts. Default 1. */
+  readonly groups?: number;
+  /** Rows and columns of the output; only with padding in numbers. Default: as many as filters reach, less the padding. */
+  readonly outputSize?: Pair | null;
+}
+
 /**
- * The gradient of conv2d with respect to its input, as an op of its own ("transposed convolution"): x[N, P, Q, F] with w[R, S, C, F] ->
- * [N, H, W, C]. `valid`: H = (P-1)*stride + R (at least P*stride); `same`: H = P*stride. f32, one group.
+ * The gradient of conv2d with respect to its input, as an op of its own ("transposed convolution"): x[N, P, Q, F] with w[R, S, C/groups, F]
+ * -> [N, H, W, C], f32. `valid`: H = (P-1)*stride + the taps' span (at least P*stride); `same`: H = P*stride; with padding in numbers H =
+ * (P-1)*stride + span - top - bottom, or `outputSize`.
+ * @throws ShapeError where shapes do not fit, ArgumentError for options out of range
  */
-export function conv2dTranspose(input: TensorLike, filters: TensorLike, options: { strides?: Pair; padding?: Padding } = {}): Tensor {
+export function conv2dTranspose(input: TensorLike, filters: TensorLike, options: Conv2dTransposeOptions = {}): Tensor {
   const [x, w] = [asTensor(input, "f32", "conv2dTranspose"), asTensor(filters, "f32", "conv2dTranspose")];
   for (const t of [x, w]) checkDType("conv2dTranspose", t, ["f32"]);
-  const { strides = 1, padding = "valid" } = checkOptions("conv2dTranspose", options, ["strides", "padding"]);
-  const [sh, sw] = pair("conv2dTranspose: strides", strides);
-  if (x.rank !== 4 || w.rank !== 4 || x.shape[3] !== w.shape[3])
+  const {
+    strides = 1,
+    padding = "valid",
+    dilation = 1,
+    groups = 1,
+    outputSize = null,
+  } = checkOptions("conv2dTranspose", options, ["strides", "padding", "dilation", "groups", "outputSize"]);
+  const [by, apart] = [pair("conv2dTranspose: strides", strides), pair("conv2dTranspose: dilation", dilation)];
+  checkCount("conv2dTranspose", "groups", groups);
+  if (x.rank !== 4 || w.rank !== 4 || x.shape[3] !== w.shape[3] || x.shape[3] % groups !== 0)
     throw new ShapeError(
-      `conv2dTranspose: expected x [N, P, Q, F] and w [R, S, C, F], got ${showShape(x.shape)} and ${showShape(w.shape)}`,
+      `conv2dTranspose: expected x [N, P, Q, F] and w [R, S, C/groups, F], F a multiple of ${groups} ` +
+        `group${groups === 1 ? "" : "s"}, got ${showShape(x.shape)} and ${showShape(w.shape)}`,
     );
   const [n, p, q, f] = x.shape;
-  const [r, s, c] = w.shape;
-  const full = (size: number, k: number, stride: number): number => size * stride + (padding === "same" ? 0 : Math.max(k - stride, 0));
-  const window = windowOf("conv2dTranspose", [n, full(p, r, sh), full(q, s, sw), c], { size: [r, s], strides: [sh, sw], padding });
-  const attrs: ConvAttrs = { ...window, f, groups: 1, activation: "linear" };
-  return apply(conv2dInputGradOp, [x, w], attrs as unknown as Attrs)[0];
+  const c = w.shape[2] * groups;
+  const size: readonly [number, number] = [w.shape[0], w.shape[1]];
+  const geometry = (h: number, width: number): ConvAttrs => ({
+    ...windowOf("conv2dTranspose", [n, h, width, c], { size, strides: by, dilation: apart, padding }),
+    p,
+    q,
+    f,
+    groups,
+    activation: "linear",
+  });
+  const full = (along: 0 | 1): number => {
+    const [count, span] = [along === 0 ? p : q, (size[along] - 1) * apart[along] + 1];
+    if (typeof padding !== "string") return (count - 1) * by[along] + span - padding[along][0] - padding[along][1];
+    return count * by[along] + (padding === "same" ? 0 : Math.max(span - by[along], 0));
+  };
+  if (outputSize !== null && typeof padding === "string")
+    throw new ArgumentError(`conv2dTranspose: outputSize needs padding in numbers, got ${JSON.stringify(padding)}`);
+  const [h, width] = outputSize === null ? [full(0), full(1)] : pair("conv2dTranspose: outputSize", outputSize);
+  return apply(conv2dInputGradOp, [x, w], geometry(h, width) as unknown as Attrs)[0];
 }

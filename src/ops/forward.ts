@@ -8,7 +8,7 @@ export type { ReduceOptions } from "./reduce.ts";
 export { dot, matrixTranspose } from "./matmul.ts";
 export type { MatmulOptions } from "./matmul.ts";
 export { conv2d, conv2dTranspose } from "./conv.ts";
-export type { Conv2dOptions } from "./conv.ts";
+export type { Conv2dOptions, Conv2dTransposeOptions } from "./conv.ts";
 export { avgPool2d, maxPool2d } from "./pool.ts";
 export type { PoolOptions } from "./pool.ts";
 export { softmax } from "./softmax.ts";

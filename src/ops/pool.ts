@@ -10,7 +10,7 @@ import type { Tensor, TensorLike } from "../tensor.ts";
 import * as kernels from "../kernels.ts";
 import { TRAINING } from "../training.ts";
 import { pair, windowOf } from "./window.ts";
-import type { Padding, Pair } from "./window.ts";
+import type { Padding, Pads, Pair } from "./window.ts";
 
 const attrsOf = (attrs: Attrs): PoolAttrs => attrs as unknown as PoolAttrs;
 const input = (a: PoolAttrs): readonly number[] => [a.n, a.h, a.w, a.c];
@@ -51,8 +51,11 @@ export const avgPoolGradOp: Op = {
 export interface PoolOptions {
   /** Default: the pool size. */
   readonly strides?: Pair;
-  /** Default `valid`. With `same`, elements outside do not count. */
-  readonly padding?: Padding;
+  /**
+   * Default `valid`. `same`: as many windows as there are strides; [[top, bottom], [left, right]]: so much around. Elements outside do not
+   * count: a window with nothing inside gives 0.
+   */
+  readonly padding?: Padding | Pads;
 }
 
 function pool(op: Op, who: string, input: TensorLike, size: Pair, options: PoolOptions): Tensor {

@@ -2,6 +2,10 @@
 import { sizeOf } from "../shape.ts";
 import type { Model, Outputs, OpenShape, Shape } from "../index.ts";
 import type { Config } from "./config.ts";
+import type { Folder } from "./files.ts";
+import type { Pretrained } from "./pretrained.ts";
+import type { Task } from "./task.ts";
+import type { Tokenizer } from "./tokenizer.ts";
 
 /** Where a weight's elements are in a checkpoint. */
 export interface Source {
@@ -9,7 +13,7 @@ export interface Source {
   readonly name: string;
   /** Shape of that tensor. */
   readonly shape: Shape;
-  /** Its rows are outputs, as in PyTorch's linear layers; the weight is its transpose. */
+  /** Its first dimension is outputs, as in PyTorch's linear layers; the weight is the transpose of that matrix. */
   readonly transposed?: boolean;
   /**
    * Products read it, so that it may be packed: as a kernel [...inputs, ...outputs], which sums over inputs, or as rows [tokens, features]
@@ -18,8 +22,6 @@ export interface Source {
   readonly matrix?: "kernel" | "rows";
   /** Only these columns, [begin, end), are the weight. */
   readonly columns?: readonly [number, number];
-  /** The weight has its dimensions in this order. */
-  readonly axes?: readonly number[];
 }
 
 /** A weight of the model: what it needs, and where that is. */
@@ -50,9 +52,13 @@ export const vector = (name: string, shape: Shape): Source => ({ name, shape: [s
 /** A weight that a checkpoint has as it is. */
 export const same = (name: string, shape: Shape): Source => ({ name, shape });
 
-/** What models are for, by the names of Hugging Face's pipelines. */
-export type Task = "text-generation" | "feature-extraction" | "image-classification";
-export const TASKS: readonly Task[] = ["text-generation", "feature-extraction", "image-classification"];
+/** What a checkpoint is opened as, with what that takes besides the weights, which is read and checked before them. */
+export type Opener = (given: {
+  readonly config: Config;
+  /** Files of the checkpoint; null where it is one file. */
+  readonly folder: Folder | null;
+  readonly contextLength: number | null;
+}) => Promise<(model: Model<Outputs>, tokenizer: Tokenizer) => Pretrained>;
 
 /** A model of an architecture, as a configuration describes it. */
 export interface Design {
@@ -68,6 +74,8 @@ export interface Design {
   canonical(name: string): string | null;
   /** The most tokens that it reads; null: any number. */
   readonly contextLength: number | null;
+  /** What it is opened as. Default: a language model. */
+  readonly opener?: Opener;
 }
 
 /** What besides the configuration tells of a model. */

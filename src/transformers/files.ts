@@ -6,7 +6,6 @@ import { cannotRead, pathOf } from "../io/source.ts";
 import { ArgumentError, FileError } from "../index.ts";
 import type { ModelSource } from "../index.ts";
 import { fileState } from "../node/files.ts";
-import { cached } from "./cache.ts";
 import { parseObject } from "./config.ts";
 import type { Json } from "./config.ts";
 import { paged } from "./pages.ts";
@@ -128,7 +127,12 @@ export async function openSource(source: string | URL | NamedFiles | RangeSource
   if (typeof source === "string" || source instanceof URL) {
     const who = String(source);
     const path = pathOf(who);
-    const atAddress = (address: string): Promise<Ranges> => cached(address, reading);
+    const atAddress = async (address: string): Promise<Ranges> => {
+      const { cache } = reading;
+      if (cache === false) return rangesOf(address, address, reading);
+      const { cached } = await import("./parts/cache.ts");
+      return cached(address, { ...reading, cache });
+    };
     if (isGguf(who)) return { file: paged(await (path === null ? atAddress(who) : rangesOf(who, who, reading)), reading.signal) };
     if (path === null) {
       const base = who.endsWith("/") ? who : `${who}/`;

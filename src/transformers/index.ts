@@ -1,5 +1,6 @@
 /**
- * @file Models as Hugging Face's checkpoints and GGUF files have them.
+ * @file Models as Hugging Face's checkpoints and GGUF files have them. `lockstep/inference/transformers` gives the same over
+ * `lockstep/inference`: its models predict, and its `Model` and `Tensor` are those of that entry.
  * @module lockstep/transformers
  */
 export { loadPretrained } from "./load.ts";
@@ -7,12 +8,9 @@ export type { LoadPretrainedOptions, LoadProgress, PretrainedSource } from "./lo
 export type { WeightFormat } from "./packed.ts";
 export type { BlobLike, NamedFile, NamedFiles } from "./files.ts";
 export type { RangeSource, Signal } from "../io/ranges.ts";
-export type { Task } from "./design.ts";
-export { Pretrained } from "./pretrained.ts";
-export { LanguageModel } from "./language-model.ts";
-export type { GeneratedToken } from "./language-model.ts";
-export { Encoder } from "./encoder.ts";
-export type { EmbedOptions, EncoderInputs, EncoderOutputs, Pooling } from "./encoder.ts";
-export { ImageClassifier } from "./image-classifier.ts";
-export { Tokenizer } from "./tokenizer.ts";
-export type { ChatTemplateOptions, DecodeOptions, EncodeOptions, JinjaModule, Message, TokenizersModule } from "./tokenizer.ts";
+export type { Task } from "./task.ts";
+export type { Pretrained } from "./pretrained.ts";
+export type { GeneratedToken, LanguageModel } from "./language-model.ts";
+export type { EmbedOptions, Encoder, EncoderInputs, EncoderOutputs, Pooling } from "./encoder.ts";
+export type { ImageClassifier } from "./image-classifier.ts";
+export type { ChatTemplateOptions, DecodeOptions, EncodeOptions, JinjaModule, Message, Tokenizer, TokenizersModule } from "./tokenizer.ts";

@@ -14,6 +14,7 @@ export interface GeneratedToken {
 
 /** A language model of a checkpoint. */
 export class LanguageModel extends Pretrained {
+  declare readonly task: "text-generation";
   /** Maps ids [batch, time] to logits [batch, time, vocabulary]: a Lockstep model, to be summarized, trained or saved. */
   declare readonly model: Model;
   /** Ids that end a text, where `generate` is not told others. */

@@ -10,16 +10,16 @@ import { sizeOf } from "../shape.ts";
 import { openFolder } from "./checkpoint.ts";
 import type { Checkpoint, StoredTensor } from "./checkpoint.ts";
 import { Config } from "./config.ts";
-import { TASKS } from "./design.ts";
-import type { Architecture, Design, Task, Wanted } from "./design.ts";
-import { Encoder } from "./encoder.ts";
+import type { Architecture, Design, Opener, Wanted } from "./design.ts";
+import type { Encoder } from "./encoder.ts";
 import { openSource } from "./files.ts";
 import type { BlobLike, Folder, NamedFiles, Opened } from "./files.ts";
-import { ImageClassifier } from "./image-classifier.ts";
+import type { ImageClassifier } from "./image-classifier.ts";
 import { LanguageModel } from "./language-model.ts";
-import { DEFAULT_SENTENCES, sentencesOf } from "./sentences.ts";
 import { stopIfAborted } from "./pages.ts";
 import type { Reading } from "./pages.ts";
+import { TASKS } from "./task.ts";
+import type { Task } from "./task.ts";
 import { tokenizerOf } from "./tokenizer.ts";
 import type { JinjaModule, TokenizersModule } from "./tokenizer.ts";
 import { WEIGHT_FORMATS } from "./packed.ts";
@@ -67,15 +67,17 @@ export interface LoadPretrainedOptions {
 /** What `loadPretrained` reads a model from. */
 export type PretrainedSource = string | URL | NamedFiles | RangeSource | BlobLike;
 
+const decoders = (): Promise<typeof import("./parts/decoders.ts")> => import("./parts/decoders.ts");
+
 /** Architectures by `model_type`, each of which is loaded when a checkpoint has it. */
-const ARCHITECTURES: { readonly [type: string]: () => Promise<{ readonly default: Architecture }> } = {
-  llama: () => import("./parts/llama.ts"),
-  mistral: () => import("./parts/mistral.ts"),
-  qwen2: () => import("./parts/qwen2.ts"),
-  qwen3: () => import("./parts/qwen3.ts"),
-  gpt2: () => import("./parts/gpt2.ts"),
-  bert: () => import("./parts/bert.ts"),
-  vit: () => import("./parts/vit.ts"),
+const ARCHITECTURES: { readonly [type: string]: () => Promise<Architecture> } = {
+  llama: async () => (await decoders()).llama,
+  mistral: async () => (await decoders()).mistral,
+  qwen2: async () => (await decoders()).qwen2,
+  qwen3: async () => (await decoders()).qwen3,
+  gpt2: async () => (await import("./parts/gpt2.ts")).default,
+  bert: async () => (await import("./parts/bert.ts")).default,
+  vit: async () => (await import("./parts/vit.ts")).default,
 };
 
 /** Classes of Transformers whose weights mean what is computed here. */
@@ -95,7 +97,7 @@ async function architectureOf(config: Config): Promise<Architecture> {
       "quantization_config",
       "absent: weights quantized by other programs are not read; take the unquantized checkpoint or a GGUF file",
     );
-  return (await load()).default;
+  return load();
 }
 
 /** Some of many names. */
@@ -240,6 +242,13 @@ async function eosOf(config: Config, folder: Folder | null): Promise<readonly nu
   return (generation.has("eos_token_id") ? generation : config).tokens("eos_token_id");
 }
 
+/** What checkpoints are opened as, where the architecture does not say. */
+const languageModel: Opener = async ({ config, folder, contextLength }) => {
+  const eos = await eosOf(config, folder);
+  const bos = config.tokens("bos_token_id")[0] ?? null;
+  return (model, tokenizer) => new LanguageModel(model as Model, tokenizer, config.values, { eos, bos, contextLength });
+};
+
 const OPTIONS: readonly (keyof LoadPretrainedOptions)[] = [
   "task",
   "weights",
@@ -321,9 +330,9 @@ async function opened(source: PretrainedSource, o: LoadPretrainedOptions): Promi
   }
 }
 
-async function read(opened: Opened, o: LoadPretrainedOptions): Promise<LanguageModel | Encoder | ImageClassifier> {
-  const folder = "folder" in opened ? opened.folder : null;
-  const checkpoint = folder !== null ? await openFolder(folder) : await openGgufFile(opened as { readonly file: RangeSource });
+async function read(source: Opened, o: LoadPretrainedOptions): Promise<LanguageModel | Encoder | ImageClassifier> {
+  const folder = "folder" in source ? source.folder : null;
+  const checkpoint = folder !== null ? await openFolder(folder) : await openGgufFile(source as { readonly file: RangeSource });
   const { config, tensors, scaling } = checkpoint;
   const architecture = await architectureOf(config);
   const design = architecture(config, { scaling, names: [...tensors.keys()] });
@@ -334,18 +343,11 @@ async function read(opened: Opened, o: LoadPretrainedOptions): Promise<LanguageM
     throw new ArgumentError(
       `loadPretrained: contextLength: the model reads ${most === null ? "images" : `at most ${most} tokens`}, got ${o.contextLength}`,
     );
-  const contextLength = o.contextLength ?? most;
-  const eos = design.task === "text-generation" ? await eosOf(config, folder) : [];
-  const bos = design.task === "text-generation" ? (config.tokens("bos_token_id")[0] ?? null) : null;
-  const sentences = design.task === "feature-extraction" && folder !== null ? await sentencesOf(folder) : DEFAULT_SENTENCES;
+  const opened = await (design.opener ?? languageModel)({ config, folder, contextLength: o.contextLength ?? most });
   const modules = { tokenizers: o.tokenizers, jinja: o.jinja };
   const tokenizer = await tokenizerOf(design.task === "image-classification" ? null : await checkpoint.tokenizer(), modules);
   const model = await built(checkpoint, design, await resolveBackend(o.backend), o);
-  const values = config.values;
-  if (design.task === "text-generation") return new LanguageModel(model as Model, tokenizer, values, { eos, bos, contextLength });
-  if (design.task === "image-classification") return new ImageClassifier(model as Model, tokenizer, values);
-  const padding = config.tokens("pad_token_id")[0] ?? 0;
-  return new Encoder(model as ConstructorParameters<typeof Encoder>[0], tokenizer, values, { contextLength, ...sentences, padding });
+  return opened(model, tokenizer) as LanguageModel | Encoder | ImageClassifier;
 }
 
 /** A GGUF file; what reads it is loaded here. */

@@ -29,7 +29,7 @@ const STORED: { readonly [dtype: string]: PackedFormat } = {
 export function rowsOf({ shape, source }: Wanted): { readonly rows: number; readonly k: number } | null {
   if (source.matrix === undefined) return null;
   const size = sizeOf(shape);
-  const k = source.matrix === "rows" ? shape[shape.length - 1] : source.transposed ? source.shape[1] : source.shape[0];
+  const k = source.matrix === "rows" ? shape[shape.length - 1] : source.transposed ? sizeOf(source.shape.slice(1)) : source.shape[0];
   return size === 0 ? null : { rows: size / k, k };
 }
 

@@ -1,6 +1,6 @@
 /** @file What all models of checkpoints have. */
 import type { Model, Outputs } from "../index.ts";
-import type { Task } from "./design.ts";
+import type { Task } from "./task.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** A model of a checkpoint. */

@@ -4,7 +4,7 @@
  */
 import { cut, show } from "../io/safetensors.ts";
 import { emptyOn, FileError, Packer } from "../index.ts";
-import type { Backend, Shape, Tensor } from "../index.ts";
+import type { Backend, Tensor } from "../index.ts";
 import { sameShape, showShape, sizeOf } from "../shape.ts";
 import type { StoredTensor } from "./checkpoint.ts";
 import type { Wanted } from "./design.ts";
@@ -44,39 +44,18 @@ function transpose(values: Float32Array, rows: number, columns: number, out: Flo
   for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) out[c * rows + r] = values[r * columns + c];
 }
 
-/** Elements of `values` [shape] with its dimensions in the order `axes`. */
-function permuted(values: Float32Array, shape: Shape, axes: readonly number[]): Float32Array {
-  const out = new Float32Array(values.length);
-  const strides = shape.map((_, i) => sizeOf(shape.slice(i + 1)));
-  const sizes = axes.map((a) => shape[a]);
-  for (let i = 0; i < out.length; i++) {
-    let rest = i;
-    let from = 0;
-    for (let d = sizes.length - 1; d >= 0; d--) {
-      from += (rest % sizes[d]) * strides[axes[d]];
-      rest = Math.floor(rest / sizes[d]);
-    }
-    out[i] = values[from];
-  }
-  return out;
-}
-
 /** Writes f32 to `backend`. */
 async function floatSink(backend: Backend, { shape, source }: Wanted, stored: StoredTensor): Promise<Sink> {
   const tensor = await emptyOn(backend, shape);
   const columns = stored.shape[stored.shape.length - 1] ?? 1;
   const rows = sizeOf(stored.shape) / columns;
-  const whole = source.axes ? new Float32Array(sizeOf(shape)) : null;
   return {
     tensor,
     dispose: () => tensor.dispose(),
     put(first, count, bytes) {
       const values = VALUES.take(count * columns);
       stored.floats(bytes, values);
-      if (whole !== null) {
-        whole.set(values, first * columns);
-        if (first + count === rows) tensor.set(permuted(whole, stored.shape, source.axes as readonly number[]), 0);
-      } else if (source.transposed) {
+      if (source.transposed) {
         const turned = PARTS.take(values.length);
         transpose(values, count, columns, turned);
         if (count === rows) tensor.set(turned, 0);
@@ -89,6 +68,14 @@ async function floatSink(backend: Backend, { shape, source }: Wanted, stored: St
       } else tensor.set(values, first * columns);
     },
   };
+}
+
+/** Filters [outputs, ...inputs] as the matrix [outputs, inputs] that they are to products. */
+function asMatrix(stored: StoredTensor, { source }: Wanted): StoredTensor {
+  const [outputs, ...inputs] = stored.shape;
+  if (!source.transposed || inputs.length < 2) return stored;
+  const each = sizeOf(inputs.slice(0, -1));
+  return { ...stored, shape: [outputs, sizeOf(inputs)], rows: (from, to) => stored.rows(from * each, to * each) };
 }
 
 /** A place for a weight in `format`. */
@@ -107,11 +94,12 @@ const pieceBytes = (all: number): number => Math.min(2 ** 22, Math.max(2 ** 14, 
 export async function readWeights(
   backend: Backend,
   format: WeightFormat,
-  stored: StoredTensor,
+  tensor: StoredTensor,
   all: readonly Wanted[],
   total: number,
   step: (bytes: number) => void,
 ): Promise<Tensor[]> {
+  const stored = asMatrix(tensor, all[0]);
   const sinks: Sink[] = [];
   try {
     for (const wanted of all) sinks.push(await sinkFor(backend, wanted, stored, format));

@@ -3,16 +3,17 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { loadOnnx } from "../../build/esm/onnx/index.js";
 import { readTensorFile } from "../../build/esm/onnx/proto.js";
-import { constantOf, wordsOf } from "../../build/esm/onnx/tensors.js";
+import { constantOf, storedOf, wordsOf } from "../../build/esm/onnx/tensors.js";
 import { dtypeOf } from "../../build/esm/onnx/types.js";
 import { tensor } from "../../build/esm/index.js";
 
 const read = (path) => new Uint8Array(readFileSync(path));
 
 /** Cases below `folder`, which has a manifest.json. */
-export const casesIn = (folder) => JSON.parse(readFileSync(join(folder, "manifest.json"), "utf8")).tests.map((entry) => ({ ...entry, folder }));
+export const casesIn = (folder) =>
+  JSON.parse(readFileSync(join(folder, "manifest.json"), "utf8")).tests.map((entry) => ({ ...entry, folder }));
 
-const constantIn = (path) => constantOf(readTensorFile(path, read(path)), path, null);
+const constantIn = (path) => constantOf(storedOf(readTensorFile(path, read(path)), path, new Map()));
 
 /** Why `got` is not what is wanted; null where it is. */
 export async function difference(name, got, wanted, { rtol, atol }) {

@@ -117,7 +117,8 @@ test("package: require() takes every entry: nothing awaits at the top level", as
     assert.not(awaits(program), `${file} awaits`);
     for (const { source } of program.body) if (source) visit(join(dirname(file), source.value));
   };
-  for (const entry of ["index", "inference", "data", "safetensors", "gguf", "lora", "transformers"]) visit(`build/${entry}.js`);
+  for (const entry of ["index", "inference", "data", "safetensors", "gguf", "lora", "transformers", "inference-transformers"])
+    visit(`build/${entry}.js`);
   assert.ok(seen.size >= 6);
   if (process.features.require_module) {
     const require = createRequire(import.meta.url);
@@ -129,6 +130,7 @@ test("package: require() takes every entry: nothing awaits at the top level", as
       ["lockstep/lora", "lora"],
       ["lockstep/gguf", "openGguf"],
       ["lockstep/transformers", "loadPretrained"],
+      ["lockstep/inference/transformers", "loadPretrained"],
     ])
       assert.type(require(name)[use], "function");
   }
@@ -142,6 +144,8 @@ test("package: entries export what their sources do, and share the classes of er
   const lora = await import("lockstep/lora");
   const gguf = await import("lockstep/gguf");
   const transformers = await import("lockstep/transformers");
+  const onInference = await import("lockstep/inference/transformers");
+  assert.equal(Object.keys(onInference).sort(), Object.keys(transformers).sort());
   const entries = { index: whole, inference, "data/index": data, "safetensors/index": safetensors };
   for (const [source, bundle] of Object.entries({
     ...entries,
@@ -157,7 +161,7 @@ test("package: entries export what their sources do, and share the classes of er
     (error) => error instanceof whole.FileError || error instanceof whole.DataError,
   );
   assert.instance(await safetensors.readSafetensors(new Uint8Array(3)).catch((error) => error), whole.FileError);
-  for (const open of [gguf.openGguf, transformers.loadPretrained])
+  for (const open of [gguf.openGguf, transformers.loadPretrained, onInference.loadPretrained])
     assert.instance(await open(new Uint8Array(3)).catch((error) => error), whole.FileError);
   // Tensors of either entry can be written.
   const file = await safetensors.writeSafetensors({ a: whole.tensor([1, 2]), b: inference.tensor([true, false]) });
@@ -165,6 +169,21 @@ test("package: entries export what their sources do, and share the classes of er
     [...(await safetensors.readSafetensors(file)).tensors].map(([name, t]) => [name, t.dtype, [...t.data]]),
     [["a", "F32", [1, 2]], ["b", "BOOL", [1, 0]]],
   );
+});
+
+test("package: what stands on the inference entry reaches nothing of the whole one", () => {
+  for (const file of ["inference", "inference-transformers"]) {
+    const seen = new Set();
+    const visit = (path) => {
+      if (seen.has(path)) return;
+      seen.add(path);
+      for (const { type, source } of walk(parseAst(read(path))))
+        if (/^(Import|ExportNamed|ExportAll)/.test(type) && /^\.\/[\w-]+\.js$/.test(source?.value)) visit(join("build", source.value));
+    };
+    visit(`build/${file}.js`);
+    assert.ok(seen.has("build/inference.js") && seen.size > 6, [...seen].join());
+    for (const other of ["index", "transformers", "transformers-llama"]) assert.not(seen.has(`build/${other}.js`), `${file}: ${other}`);
+  }
 });
 
 test("package: kernels of the GPU's parts are in files of their own", () => {

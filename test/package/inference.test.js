@@ -6,6 +6,9 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as L from "lockstep";
 import * as I from "lockstep/inference";
+import * as onInference from "lockstep/inference/transformers";
+import * as onWhole from "lockstep/transformers";
+import { json, modelPath } from "../models/index.js";
 
 const text = (name) => readFileSync(new URL(`../../build/${name}.js`, import.meta.url), "utf8");
 
@@ -283,6 +286,51 @@ test("inference: writes the text that the whole library writes, from its file", 
   const want = await written(L, gpt);
   assert.equal(await written(I, await I.loadModel(await gpt.toBytes())), want);
   for (const b of backends) b.close();
+});
+
+test("inference: checkpoints open with the same bits as on the whole library", async () => {
+  const backends = await Promise.all([L, I].map((lib) => lib.open("wasm", { reproducible: true })));
+  const folder = modelPath("llama/stories260K");
+  for (const weights of ["f32", "q8", "q4"]) {
+    const [whole, own] = await Promise.all([onWhole, onInference].map((lib) => lib.loadPretrained(folder, { weights })));
+    assert.instance(own.model.parameters[0], I.Tensor);
+    for (const name of ["compile", "fit", "save"]) assert.is(own.model[name], undefined, name);
+    const [a, b] = await Promise.all([whole, own].map(async (lm) => (await lm.logits([1, 291, 370, 400])).data()));
+    assert.ok(a.length > 0 && a.every(Number.isFinite));
+    assert.equal(b, a, weights);
+    const written = [[], []];
+    for (const [i, lm] of [whole, own].entries())
+      for await (const token of lm.generate("Once upon", { maxTokens: 12, seed: 3 })) written[i].push(token);
+    assert.equal(written[1], written[0]);
+    for (const lm of [whole, own]) lm.dispose();
+  }
+  for (const b of backends) b.close();
+});
+
+test("inference: every architecture opens, and GGUF", async () => {
+  const backend = await I.open("wasm", { reproducible: true });
+  for (const name of ["llama-rope-scaled", "qwen2-bf16-sharded", "qwen3", "gpt2"]) {
+    const folder = modelPath(`hf/${name}`);
+    const lm = await onInference.loadPretrained(folder);
+    const { input_ids: ids, logits, atol } = json(join(folder, "golden.json"));
+    const y = await (await lm.logits(ids)).array();
+    assert.ok(
+      y.every((row, t) => row.every((v, i) => Math.abs(v - logits[t][i]) <= atol)),
+      name,
+    );
+    lm.dispose();
+  }
+  const bert = await onInference.loadPretrained(modelPath("hf/bert"));
+  assert.is(bert.task, "feature-extraction");
+  assert.equal((await bert.encode({ inputIds: [[5, 6, 7]] })).lastHiddenState.shape, [1, 3, 32]);
+  const vit = await onInference.loadPretrained(modelPath("hf/vit"));
+  assert.is(vit.task, "image-classification");
+  const { pixel_values: pixels, pixel_values_shape: shape, logits, atol } = json(join(modelPath("hf/vit"), "golden.json"));
+  const classes = await (await vit.logits(I.tensor(Float32Array.from(pixels), shape))).data();
+  assert.ok(logits.flat().every((v, i) => Math.abs(v - classes[i]) <= atol));
+  const gguf = await onInference.loadPretrained(modelPath("gguf/stories260K-q4_0.gguf"), { task: "text-generation" });
+  assert.is((await gguf.logits([1, 2])).shape[1], 512);
+  backend.close();
 });
 
 test.run();

@@ -17,6 +17,7 @@ import { openSafetensors, readSafetensors, writeSafetensors } from "lockstep/saf
 import type { SafetensorsFile, SafeTensor } from "lockstep/safetensors";
 import { loadPretrained } from "lockstep/transformers";
 import type { Encoder, GeneratedToken, LanguageModel } from "lockstep/transformers";
+import * as reading from "lockstep/inference/transformers";
 import { openGguf } from "lockstep/gguf";
 import * as inference from "lockstep/inference";
 
@@ -50,9 +51,25 @@ export async function text(): Promise<GeneratedToken[]> {
   const out: GeneratedToken[] = [];
   for await (const token of lm.generate("a", { temperature: 1 })) out.push(token);
   const either = await loadPretrained({ "config.json": "a", "model.safetensors": new Uint8Array(1) });
-  if (either.task === "feature-extraction") await (either as Encoder).embed("a");
+  if (either.task === "feature-extraction") { const bert: Encoder = either; await bert.embed("a"); }
   lm.model.summary();
   return (await openGguf("a.gguf")).metadata.has("a") ? out : [];
+}
+export async function read(): Promise<inference.Tensor> {
+  const lm: reading.LanguageModel = await reading.loadPretrained("folder", { task: "text-generation", weights: "q4" });
+  const model: inference.Model = lm.model;
+  const bert = await reading.loadPretrained("folder", { task: "feature-extraction" });
+  const outputs: reading.EncoderOutputs = await bert.encode({ inputIds: [[1]] });
+  // @ts-expect-error A model that predicts cannot be trained.
+  void lm.model.fit;
+  // @ts-expect-error Nor can that of an encoder.
+  void bert.model.compile;
+  // @ts-expect-error Models of one entry are not those of the other.
+  const trained: Model = lm.model;
+  // @ts-expect-error Checkpoints neither.
+  const other: LanguageModel = lm;
+  void [trained, other, model.summary()];
+  return outputs.lastHiddenState;
 }
 const predictor: inference.Model = inference.sequential([inference.dense(1)]);
 // @ts-expect-error A model that predicts cannot be trained.

@@ -10,6 +10,7 @@ import { basename, join, resolve } from "node:path";
 import { build } from "esbuild";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { modelPath } from "../models/index.js";
 import { project } from "./packed.js";
 
 /** The program, wherever its package for this platform is. */
@@ -24,6 +25,9 @@ writeFileSync(
   `
 import { adam, dense, open, sequential } from "lockstep";
 import * as inference from "lockstep/inference";
+import { loadPretrained } from "lockstep/inference/transformers";
+import weights from "./model.safetensors";
+import config from "./config.json";
 
 async function answer() {
   const backend = await open("wasm", { reproducible: true, threads: 4 });
@@ -36,17 +40,23 @@ async function answer() {
   const relaxed = await open("wasm");
   const trained = await (await model.predict([[1, 1]])).array();
   const predicted = await (await predictor.predict([[1, 1]])).array();
-  return { simd: [backend.simd, relaxed.simd], threads: backend.activeThreads, trained, predicted, noFile };
+  await inference.open("wasm", { reproducible: true });
+  const files = { "config.json": new TextEncoder().encode(JSON.stringify(config)), "model.safetensors": new Uint8Array(weights) };
+  const lm = await loadPretrained(files, { task: "text-generation", weights: "q4" });
+  const logits = [...(await (await lm.logits([1, 291, 370])).data())];
+  return { logits, simd: [backend.simd, relaxed.simd], threads: backend.activeThreads, trained, predicted, noFile };
 }
 export default { fetch: () => answer().then((value) => Response.json(value), (error) => new Response(error.stack, { status: 500 })) };
 `,
 );
 
-/** As wrangler does: .wasm files stay modules of their own. */
+for (const file of ["config.json", "model.safetensors"]) copyFileSync(join(modelPath("llama/stories260K"), file), join(folder, file));
+
+/** As wrangler does: .wasm files, and data, stay modules of their own. */
 const wasmModules = {
   name: "wasm",
   setup: (b) =>
-    b.onResolve({ filter: /\.wasm$/ }, ({ path, resolveDir }) => {
+    b.onResolve({ filter: /\.(wasm|safetensors)$/ }, ({ path, resolveDir }) => {
       copyFileSync(resolve(resolveDir, path), join(out, basename(path)));
       return { path: `./${basename(path)}`, external: true };
     }),
@@ -68,7 +78,7 @@ writeFileSync(
 const config :Workerd.Config = (services = [(name = "main", worker = .worker)], sockets = [(name = "http", http = (), service = "main")]);
 const worker :Workerd.Worker = (
   modules = [(name = "worker.js", esModule = embed "worker.js"), (name = "plain.wasm", wasm = embed "plain.wasm"),
-    (name = "relaxed.wasm", wasm = embed "relaxed.wasm")],
+    (name = "relaxed.wasm", wasm = embed "relaxed.wasm"), (name = "model.safetensors", data = embed "model.safetensors")],
   compatibilityDate = "2025-09-01",
 );
 `,
@@ -112,7 +122,7 @@ test("workerd: the bundle imports the kernels and holds no copy of them as text"
 test("workerd: trains, loads, predicts; one thread; a path is refused with what to do", async () => {
   const { status, text } = await ask();
   assert.is(status, 200, text);
-  const { simd, threads, trained, predicted, noFile } = JSON.parse(text);
+  const { logits, simd, threads, trained, predicted, noFile } = JSON.parse(text);
   assert.equal(simd, ["plain", "relaxed"]);
   assert.is(threads, 1);
   assert.equal(predicted, trained);
@@ -124,6 +134,9 @@ test("workerd: trains, loads, predicts; one thread; a path is refused with what 
   await model.compile({ loss: "meanSquaredError", optimizer: adam({ learningRate: 0.01 }) });
   await model.fit([[0, 1], [1, 0]], [[1], [0]], { epochs: 5, verbose: 0 });
   assert.equal(trained, await (await model.predict([[1, 1]])).array());
+  const { loadPretrained } = await import("lockstep/transformers");
+  const lm = await loadPretrained(modelPath("llama/stories260K"), { task: "text-generation", weights: "q4" });
+  assert.equal(logits, [...(await (await lm.logits([1, 291, 370])).data())]);
 });
 
 test.run();

@@ -3,7 +3,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ArgumentError, DataError, LockstepError, open, sparseCategoricalCrossentropy, tensor } from "../../build/esm/index.js";
-import { Encoder, ImageClassifier, LanguageModel, loadPretrained } from "../../build/esm/transformers/index.js";
+import { loadPretrained } from "../../build/esm/transformers/index.js";
 import { json, modelPath } from "../models/index.js";
 import { checkGguf, checkpoints, checkStories, ggufs, near, stories } from "./cases.js";
 
@@ -58,7 +58,7 @@ test("a GGUF file as a Blob and among files by name", async () => {
 
 test("the model is one of Lockstep: summary, training, saving; layers have the names of Hugging Face's modules", async () => {
   const lm = await loadPretrained(qwen3);
-  assert.instance(lm, LanguageModel);
+  assert.is(lm.task, "text-generation");
   assert.ok(lm.model.summary(() => {}).includes("model.layers.1.self_attn"));
   const golden = json(`${qwen3}/golden.json`);
   await lm.model.compile({ loss: sparseCategoricalCrossentropy({ fromLogits: true }), optimizer: "adam" });
@@ -111,16 +111,26 @@ test("ids and texts that cannot be read are refused", async () => {
 
 test("an encoder without a pooler, with old names, and without a mask", async () => {
   const bert = await loadPretrained(modelPath("hf/bert"));
-  assert.instance(bert, Encoder);
+  assert.is(bert.task, "feature-extraction");
   const { lastHiddenState } = await bert.encode({ inputIds: [[1, 2, 3]] });
   assert.equal(lastHiddenState.shape, [1, 3, 32]);
   const masked = await bert.encode({ inputIds: [[1, 2, 3, 7]], attentionMask: [[1, 1, 1, 0]] });
   near((await masked.lastHiddenState.data()).slice(0, 96), [...(await lastHiddenState.data())], 1e-5, "with padding");
 });
 
+test("vit: windows of images are products with weights in 16 bits too", async () => {
+  const folder = modelPath("hf/vit");
+  const { pixel_values: pixels, pixel_values_shape: shape, logits } = json(`${folder}/golden.json`);
+  for (const weights of ["f16", "bf16"]) {
+    const vit = await loadPretrained(folder, { weights });
+    assert.ok(vit.model.weights.some((w) => String(w.tensor) === `f32:${weights}.T[48, 32]`));
+    near(await (await vit.logits(tensor(Float32Array.from(pixels), shape))).data(), logits, weights === "f16" ? 2e-3 : 2e-2, weights);
+  }
+});
+
 test("an image classifier has labels, and takes tensors and nested lists", async () => {
   const vit = await loadPretrained(modelPath("hf/vit"));
-  assert.instance(vit, ImageClassifier);
+  assert.is(vit.task, "image-classification");
   assert.equal(vit.labels, ["LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3", "LABEL_4"]);
   const pixels = Array.from({ length: 3 }, () =>
     Array.from({ length: 16 }, (_, y) => Array.from({ length: 16 }, (_, x) => Math.sin(x * y))),

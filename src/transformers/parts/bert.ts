@@ -3,7 +3,9 @@ import { add, dense, embedding, expandDims, layerNorm, model, multiHeadAttention
 import type { Tensor } from "../../index.ts";
 import { ACTIVATIONS } from "../activation.ts";
 import { fromTable, layersIn, linear, same, table, vector } from "../design.ts";
-import type { Architecture, Sources } from "../design.ts";
+import type { Architecture, Opener, Sources } from "../design.ts";
+import { Encoder } from "../encoder.ts";
+import { DEFAULT_SENTENCES, sentencesOf } from "../sentences.ts";
 
 const SOURCES: Sources = {
   embeddings: (layer, shape) => (layer.endsWith(".word_embeddings") ? table : same)(`${layer}.weight`, shape),
@@ -23,6 +25,12 @@ const SOURCES: Sources = {
 
 /** Heads of models that were trained for something else than vectors, and what is no weight. */
 const UNUSED = /^(cls|classifier|qa_outputs)\.|^embeddings\.position_ids$/;
+
+const encoder: Opener = async ({ config, folder, contextLength }) => {
+  const sentences = folder === null ? DEFAULT_SENTENCES : await sentencesOf(folder);
+  const padding = config.tokens("pad_token_id")[0] ?? 0;
+  return (m, tokenizer) => new Encoder(m as Encoder["model"], tokenizer, config.values, { contextLength, ...sentences, padding });
+};
 
 const bert: Architecture = (config, { names }) => {
   const vocabulary = config.count("vocab_size");
@@ -82,6 +90,7 @@ const bert: Architecture = (config, { names }) => {
     source: (layer, weight, shape) => fromTable(SOURCES, layer, weight, shape),
     canonical,
     contextLength: positions,
+    opener: encoder,
   };
 };
 

@@ -3,10 +3,10 @@ import {
   add,
   broadcastTo,
   concat,
-  conv2d,
   dense,
   layer,
   layerNorm,
+  matmul,
   model,
   multiHeadAttention,
   positionEmbedding,
@@ -18,6 +18,7 @@ import type { Layer, Tensor } from "../../index.ts";
 import { ACTIVATIONS } from "../activation.ts";
 import { fromTable, layersIn, linear, same, vector } from "../design.ts";
 import type { Architecture, Sources } from "../design.ts";
+import { ImageClassifier } from "../image-classifier.ts";
 
 const PATCHES = "vit.embeddings.patch_embeddings.projection";
 
@@ -26,11 +27,7 @@ const SOURCES: Sources = {
   embeddings: (layerName, shape) => same(`${layerName}.position_embeddings`, [1, ...shape]),
   gamma: (layerName, shape) => same(`${layerName}.weight`, shape),
   beta: (layerName, shape) => same(`${layerName}.bias`, shape),
-  // Filters are [outputs, channels, rows, columns] there.
-  kernel: (layerName, shape) =>
-    layerName === PATCHES
-      ? { name: `${layerName}.weight`, shape: [shape[3], shape[2], shape[0], shape[1]], axes: [2, 3, 1, 0] }
-      : linear(`${layerName}.weight`, shape),
+  kernel: (layerName, shape) => linear(`${layerName}.weight`, shape),
   bias: (layerName, shape) => same(`${layerName}.bias`, shape),
   queryKernel: (layerName, shape) => linear(`${layerName}.attention.query.weight`, shape),
   keyKernel: (layerName, shape) => linear(`${layerName}.attention.key.weight`, shape),
@@ -51,6 +48,24 @@ const classToken = (name: string): Layer =>
     call: (x, { token }) => concat([broadcastTo(token, [x.shape[0], 1, x.shape[2]]), x], 1),
   });
 
+/** A convolution whose windows [rows, columns] do not overlap: a product with each. What is left at the right and bottom is not seen. */
+const patchEmbedding = (features: number, [rows, columns]: readonly [number, number], name: string): Layer =>
+  layer({
+    kind: "patchEmbedding",
+    config: { name },
+    build: ([, channels], weight) => {
+      weight("kernel", [channels * rows * columns, features], { init: "glorotUniform" });
+      weight("bias", [features], { init: "zeros" });
+    },
+    call: (x, { kernel, bias }) => {
+      const [batch, channels, height, width] = x.shape;
+      const [down, across] = [Math.floor(height / rows), Math.floor(width / columns)];
+      const seen = slice(x, [0, 0, 0, 0], [batch, channels, down * rows, across * columns]);
+      const windows = transpose(reshape(seen, [batch, channels, down, rows, across, columns]), [0, 2, 4, 1, 3, 5]);
+      return add(matmul(reshape(windows, [batch, down * across, channels * rows * columns]), kernel), bias);
+    },
+  });
+
 const vit: Architecture = (config, { names }) => {
   const hidden = config.count("hidden_size");
   const layers = layersIn(config, "num_hidden_layers", names);
@@ -69,7 +84,7 @@ const vit: Architecture = (config, { names }) => {
   const patches = (size / patch) ** 2;
 
   const make = () => {
-    const project = conv2d(hidden, patch, { name: PATCHES, strides: patch });
+    const project = patchEmbedding(hidden, [patch, patch], PATCHES);
     const token = classToken("vit.embeddings.cls_token");
     const places = positionEmbedding(patches + 1, { name: "vit.embeddings" });
     const blocks = Array.from({ length: layers }, (_, i) => {
@@ -86,8 +101,7 @@ const vit: Architecture = (config, { names }) => {
     const classifier = dense(labels, { name: "classifier" });
     return model((pixels: Tensor) => {
       const [batch] = pixels.shape;
-      const grid = project.call(transpose(pixels, [0, 2, 3, 1]));
-      let x = token.call(reshape(grid, [batch, patches, hidden]));
+      let x = token.call(project.call(pixels));
       x = add(x, places.call(x));
       for (const { before, attention, after, intermediate, output } of blocks) {
         x = add(x, attention.call(before.call(x)));
@@ -100,9 +114,13 @@ const vit: Architecture = (config, { names }) => {
     task: "image-classification",
     make,
     inputShapes: [[channels, size, size]],
-    source: (layerName, weight, shape) => fromTable(SOURCES, layerName, weight, shape),
+    source: (layerName, weight, shape) => {
+      const source = fromTable(SOURCES, layerName, weight, shape);
+      return source.name === `${PATCHES}.weight` ? { ...source, shape: [hidden, channels, patch, patch] } : source;
+    },
     canonical: (name) => (/^(vit\.)?pooler\./.test(name) ? null : /^(vit|classifier)\./.test(name) ? name : `vit.${name}`),
     contextLength: null,
+    opener: async () => (m, tokenizer) => new ImageClassifier(m as ImageClassifier["model"], tokenizer, config.values),
   };
 };
 

@@ -2,12 +2,12 @@
  * @file Copies of what came over the network, in pages: in the cache of the page (Cache API), or where there are files, in a folder. A file
  * is what its server says it is, by its ETag or date; where the server cannot be reached it is what was there last.
  */
-import { rangesOf } from "../io/ranges.ts";
-import type { Ranges } from "../io/ranges.ts";
-import { FileError } from "../index.ts";
-import { builtin } from "../node/files.ts";
-import { stopIfAborted } from "./pages.ts";
-import type { Reading } from "./pages.ts";
+import { rangesOf } from "../../io/ranges.ts";
+import type { Ranges } from "../../io/ranges.ts";
+import { FileError } from "../../index.ts";
+import { builtin } from "../../node/files.ts";
+import { stopIfAborted } from "../pages.ts";
+import type { Reading } from "../pages.ts";
 
 const PAGE_BYTES = 2 ** 22;
 
@@ -104,9 +104,8 @@ async function remember(store: Store, known: Info | null, next: Info): Promise<v
 const ABSENT = /HTTP status (403|404|410)/;
 
 /** The file at an address, by way of the cache. */
-export async function cached(address: string, reading: Reading): Promise<Ranges> {
+export async function cached(address: string, reading: Reading & { readonly cache: true | string }): Promise<Ranges> {
   const { signal, cache } = reading;
-  if (cache === false) return rangesOf(address, address, reading);
   const store = await storeFor(address, cache);
   const known = await knownInfo(store);
   let fresh: Ranges | null = null;

@@ -1,0 +1,73 @@
+/** @file Constants of graphs: floats become tensors that can be trained, what decides shapes is known. */
+import { emptyOn, tensor } from "../index.ts";
+import type { Backend, Tensor } from "../index.ts";
+import type { Prepared } from "./graph.ts";
+import { constantOf, decoded, wordsOf } from "./tensors.ts";
+import type { Constant, Stored } from "./tensors.ts";
+import { bitsOf, dtypeOf, isFloat } from "./types.ts";
+import { Value } from "./value.ts";
+
+/** Floats of at most so many elements are both a tensor and known: scales are among them. */
+const SMALL = 64;
+/** Integers of at most so many elements are known. */
+const MOST_KNOWN = 4096;
+/** Elements that are on their way from a file to the backend. */
+const PIECE = 2 ** 18;
+
+const sizeOf = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);
+
+/** Elements [begin, end), where `begin` and `end` are of whole bytes. */
+async function part(stored: Stored, begin: number, end: number): Promise<Constant> {
+  const { type, raw, place } = stored;
+  const bits = bitsOf(type);
+  const [from, to] = [(begin * bits) / 8, Math.ceil((end * bits) / 8)];
+  const bytes = place === null ? (raw as Uint8Array).subarray(from, to) : await place.file.read(place.offset + from, place.offset + to);
+  return { type, shape: [end - begin], elements: decoded(type, bytes, end - begin) };
+}
+
+/** All elements. */
+const whole = async (stored: Stored): Promise<Constant> =>
+  stored.place === null ? constantOf(stored) : { ...(await part(stored, 0, sizeOf(stored.shape))), shape: stored.shape };
+
+/** A tensor on `backend`, of which the host holds a part at a time. */
+async function onto(backend: Backend, stored: Stored): Promise<Tensor> {
+  const { who, type, shape } = stored;
+  const size = sizeOf(shape);
+  const dtype = dtypeOf(who, type);
+  if (stored.elements !== null || size <= PIECE) return tensor(wordsOf(who, await whole(stored)), shape, dtype);
+  const t = await emptyOn(backend, shape, dtype);
+  try {
+    for (let begin = 0; begin < size; begin += PIECE) t.set(wordsOf(who, await part(stored, begin, Math.min(size, begin + PIECE))), begin);
+  } catch (error) {
+    t.dispose();
+    throw error;
+  }
+  return t;
+}
+
+/** Reads the constants of graphs, the outermost first, and returns those that are weights, by name. */
+export async function readConstants(graphs: readonly Prepared[], backend: Backend): Promise<Map<string, Tensor>> {
+  const weights = new Map<string, Tensor>();
+  const made: Tensor[] = [];
+  try {
+    for (const { constants, values } of graphs) {
+      for (const [name, stored] of constants) {
+        const { type, shape } = stored;
+        const size = sizeOf(shape);
+        const isWeight = isFloat(type) && shape.length > 0;
+        if (type === "string" || (!isWeight && size <= MOST_KNOWN)) {
+          values.set(name, Value.known(await whole(stored)));
+          continue;
+        }
+        const t = await onto(backend, stored);
+        made.push(t);
+        values.set(name, isWeight ? Value.weight(type, t, size <= SMALL ? await whole(stored) : null) : Value.of(type, t));
+        if (isWeight) weights.set(weights.has(name) ? `${name}#${weights.size}` : name, t);
+      }
+    }
+  } catch (error) {
+    for (const t of made) t.dispose();
+    throw error;
+  }
+  return weights;
+}
