@@ -124,7 +124,7 @@ export const ACTIVATIONS: Operators = {
   Selu: elementwise((x, call) => mul(exponential(x, call.float("alpha", 1.6732632423543772)), call.float("gamma", 1.0507009873554805))),
   LeakyRelu: elementwise((x, call) => whereNegative(x, (t) => mul(t, call.float("alpha", 0.01)))),
   PRelu,
-  ThresholdedRelu: elementwise((x, call) => where(greater(x, call.float("alpha", 1)), x, mul(x, 0))),
+  ThresholdedRelu: elementwise((x, call) => where(greater(x, call.float("alpha", 1)), x, 0)),
   HardSigmoid: elementwise((x, call) => hardSigmoid(x, call.float("alpha", 0.2), call.float("beta", 0.5))),
   HardSwish: elementwise((x) => mul(x, hardSigmoid(x, 1 / 6, 0.5))),
   Softplus: elementwise((x) => lockstep.softplus(x)),
