@@ -41,6 +41,8 @@ const MAX_PIECES = 64;
 const ROWS_BYTES = 1 << 19;
 /** Of longer rows the scales do not fit into scratch. */
 const MOST_K = 1 << 17;
+/** Most rows whose products with 16-bit weights are dot products. */
+const FEW_ROWS = 32;
 /** Bytes of weights that are made f32 at once for a product of many rows. */
 const CHUNK_BYTES = 1 << 22;
 /** Columns of a panel of f32 weights (assembly/gemm.ts), and bytes of one of its rows. */
@@ -68,7 +70,7 @@ export const packedMatmul: Encoder = (call, out) => {
   if (m * n === 0) return;
   const code = CODES[format];
   const halves = code <= PACKED_BF16;
-  if (k === 0 || k > MOST_K || (halves && m > PACKED_FEW))
+  if (k === 0 || k > MOST_K || (halves && m > FEW_ROWS))
     return asWords(out, call.attrs as unknown as PackedMatmulAttrs, call.inputs.map(read), write(y));
   const operands = [read(w), read(bias ?? null), write(y), m, n];
   if (halves) {
