@@ -24,8 +24,13 @@ const KEPT: usize = 16;
 const BIAS: usize = 32;
 const LEAST: usize = 48;
 const OTHER: usize = 64;
+const MASK: usize = 80;
+const UP: usize = 96;
+const DOWN: usize = 112;
+const NORMAL: usize = 128;
+const SIGN: usize = 144;
 /** Free from here on. */
-export const HALVES_SCRATCH: usize = 128;
+export const HALVES_SCRATCH: usize = 192;
 
 /** Writes the constants of `widen`. */
 export function openHalves(scratch: usize): void {
@@ -33,6 +38,11 @@ export function openHalves(scratch: usize): void {
   v128.store(scratch, i16x8.splat(0x3800), BIAS);
   v128.store(scratch, i16x8.splat(0x800), LEAST);
   v128.store(scratch, i16x8.splat(<i16>0xf000), OTHER);
+  v128.store(scratch, i32x4.splat(0x0fffe000), MASK);
+  v128.store(scratch, i32x4.splat(0x70000000), UP);
+  v128.store(scratch, f32x4.splat(1.925929944387236e-34), DOWN);
+  v128.store(scratch, f32x4.splat(6.103515625e-5), NORMAL);
+  v128.store(scratch, i32x4.splat(0x80000000), SIGN);
 }
 
 /**
@@ -41,22 +51,30 @@ export function openHalves(scratch: usize): void {
  * what they are in f32, and down by a multiplication. Below the normal f16 the leading bit that this assumes is too much: it gives numbers
  * from 2^-15 to 2^-14, too large by their distance to 2^-14.
  */
-function half(x: v128): v128 {
-  const up = i32x4.add(v128.and(i32x4.shl(x, 13), i32x4.splat(0x0fffe000)), i32x4.splat(0x70000000));
-  const n = f32x4.mul(up, f32x4.splat(1.925929944387236e-34));
-  const size = f32x4.add(n, vmin(f32x4.sub(n, f32x4.splat(6.103515625e-5)), f32x4.splat(0)));
-  return v128.or(size, v128.and(x, i32x4.splat(0x80000000)));
+// @ts-ignore: decorator
+@inline
+function half(x: v128, scratch: usize): v128 {
+  const up = i32x4.add(v128.and(i32x4.shl(x, 13), v128.load(scratch, MASK)), v128.load(scratch, UP));
+  const n = f32x4.mul(up, v128.load(scratch, DOWN));
+  const size = f32x4.add(n, vmin(f32x4.sub(n, v128.load(scratch, NORMAL)), f32x4.splat(0)));
+  return v128.or(size, v128.and(x, v128.load(scratch, SIGN)));
+}
+
+// @ts-ignore: decorator
+@inline
+function halfFour(p: usize, scratch: usize): v128 {
+  return half(v128.load16x4_s(p), scratch);
 }
 
 /** One f16 in all lanes. */
-export function splatHalf(p: usize): v128 {
-  return half(i32x4.splat(load<i16>(p)));
+export function splatHalf(p: usize, scratch: usize): v128 {
+  return half(i32x4.splat(load<i16>(p)), scratch);
 }
 
 /** to[n] = the elements at `from`, of any kind. */
-function widenAny(brain: bool, to: usize, from: usize, n: u32): void {
+function widenAny(brain: bool, to: usize, from: usize, n: u32, scratch: usize): void {
   for (const end = to + n * 4; to < end; to += 16, from += 8) {
-    storeUpTo(to, brain ? i32x4.shl(v128.load16x4_u(from), 16) : half(v128.load16x4_s(from)), <u32>(end - to) / 4);
+    storeUpTo(to, brain ? i32x4.shl(v128.load16x4_u(from), 16) : halfFour(from, scratch), <u32>(end - to) / 4);
   }
 }
 
@@ -118,10 +136,10 @@ function widenAs(brain: bool, to: usize, from: usize, n: u32, scratch: usize): v
       v128.store(to, first(l, u));
       v128.store(to, second(l, u), 16);
     }
-    if (!brain && any(most, other)) widenAny(brain, to - count * 4, from - count * 2, count);
+    if (!brain && any(most, other)) widenAny(brain, to - count * 4, from - count * 2, count, scratch);
     n -= count;
   }
-  widenAny(brain, to, from, n);
+  widenAny(brain, to, from, n, scratch);
 }
 
 /** to[n] = the f16, or bf16, at `from`. */
@@ -265,11 +283,10 @@ function row(brain: bool, a: usize, w0: usize, w1: usize, w2: usize, w3: usize, 
     if (!brain) {
       const most = i16x8.max_u(i16x8.max_u(sizes(v0, least), sizes(v1, least)), i16x8.max_u(sizes(v2, least), sizes(v3, least)));
       if (any(most, other)) {
-        widenRow(brain, wide, w0, w1, w2, w3, 8);
-        s0 = madd(z, v128.load(wide, 16), madd(x, v128.load(wide), s0));
-        s1 = madd(z, v128.load(wide, 48), madd(x, v128.load(wide, 32), s1));
-        s2 = madd(z, v128.load(wide, 80), madd(x, v128.load(wide, 64), s2));
-        s3 = madd(z, v128.load(wide, 112), madd(x, v128.load(wide, 96), s3));
+        s0 = madd(z, halfFour(w0 + 8, scratch), madd(x, halfFour(w0, scratch), s0));
+        s1 = madd(z, halfFour(w1 + 8, scratch), madd(x, halfFour(w1, scratch), s1));
+        s2 = madd(z, halfFour(w2 + 8, scratch), madd(x, halfFour(w2, scratch), s2));
+        s3 = madd(z, halfFour(w3 + 8, scratch), madd(x, halfFour(w3, scratch), s3));
         continue;
       }
     }
@@ -280,7 +297,7 @@ function row(brain: bool, a: usize, w0: usize, w1: usize, w2: usize, w3: usize, 
   }
   const sums = lanes(s0, s1, s2, s3);
   if (!k) return sums;
-  widenRow(brain, wide, w0, w1, w2, w3, k);
+  widenRow(brain, wide, w0, w1, w2, w3, k, scratch);
   return f32x4.add(sums, dots(a, wide, wide + 32, wide + 64, wide + 96, k));
 }
 
@@ -293,11 +310,11 @@ function eight(brain: bool, x: v128, z: v128, w: v128, kept: v128, bias: v128, s
 }
 
 /** Up to eight elements at each w, in 32 bytes each. */
-function widenRow(brain: bool, to: usize, w0: usize, w1: usize, w2: usize, w3: usize, n: u32): void {
-  widenAny(brain, to, w0, n);
-  widenAny(brain, to + 32, w1, n);
-  widenAny(brain, to + 64, w2, n);
-  widenAny(brain, to + 96, w3, n);
+function widenRow(brain: bool, to: usize, w0: usize, w1: usize, w2: usize, w3: usize, n: u32, scratch: usize): void {
+  widenAny(brain, to, w0, n, scratch);
+  widenAny(brain, to + 32, w1, n, scratch);
+  widenAny(brain, to + 64, w2, n, scratch);
+  widenAny(brain, to + 96, w3, n, scratch);
 }
 
 function brainRow(a: usize, w0: usize, w1: usize, w2: usize, w3: usize, k: u32, scratch: usize): v128 {

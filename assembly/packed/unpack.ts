@@ -97,14 +97,14 @@ function expand(w: usize, rows: u32, k: u32, format: u32, row: u32, from: u32, n
   const least = groups * blocks * 8;
   w += at * unit + r * 4;
   for (const end = to + n * 4; to < end; d += 8) {
-    const scale = splatHalf(d);
+    const scale = splatHalf(d, scratch);
     if (format == PACKED_Q8) {
       for (const last = to + 128; to < last; to += 16, w += 16) {
         v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(v128.load8x8_s(w))), scale));
       }
       continue;
     }
-    const zero = format == PACKED_Q4 ? f32x4.mul(scale, f32x4.splat(-8)) : splatHalf(d + least);
+    const zero = format == PACKED_Q4 ? f32x4.mul(scale, f32x4.splat(-8)) : splatHalf(d + least, scratch);
     for (const last = to + 128; to < last; to += 32, w += 16) {
       const v = i32x4.extend_low_i16x8_u(v128.load8x8_u(w));
       v128.store(to, madd(f32x4.convert_i32x4_s(v128.and(v, i32x4.splat(15))), scale, zero));

@@ -58,6 +58,7 @@ function matrix(name: string, given: readonly (readonly number[])[] | Tensor, li
 
 /** An encoder of a checkpoint. */
 export class Encoder extends Pretrained {
+  declare readonly task: "feature-extraction";
   /** Maps ids, types and mask, [batch, time] each, to lastHiddenState and poolerOutput. */
   declare readonly model: EncoderModel;
   /** The most tokens of a text. */

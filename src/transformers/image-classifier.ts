@@ -6,6 +6,7 @@ import type { Tokenizer } from "./tokenizer.ts";
 
 /** A classifier of a checkpoint. */
 export class ImageClassifier extends Pretrained {
+  declare readonly task: "image-classification";
   /** Maps images [batch, channels, height, width] to logits [batch, labels]. */
   declare readonly model: Model;
   /** Names of the labels, in the order of the logits. */
