@@ -44,8 +44,8 @@ export const PAGE = 65536;
 const FIRST_ADDRESS = 1024;
 
 /**
- * Bytes that what is made of a program's weights may take, and the part of the memory that is left when it is compiled: models of hundreds of
- * megabytes are not to take twice that. What is made anew in each run costs a product of 64 rows a tenth, of 256 rows 3 %.
+ * Bytes that what is made of a program's weights may take, and the part of the memory that is left when it is compiled: models of hundreds
+ * of megabytes are not to take twice that. What is made anew in each run costs products of 64 rows a tenth, those of 256 rows 3 %.
  */
 const MOST_KEPT = 1 << 26;
 const KEPT_PART = 1 / 4;
