@@ -71,7 +71,10 @@ export interface PackerOptions {
 }
 
 /** Bytes that are written to a backend at once. */
-const WINDOW_BYTES = 2 ** 18;
+const WINDOW_BYTES = 2 ** 17;
+
+/** Memory for such bytes, one after another's: models have hundreds of matrices. Null while somebody has it. */
+let spare: ArrayBuffer | null = new ArrayBuffer(0);
 
 /**
  * Packs a matrix whose rows, of `k` elements each, come one after another, such as those of a file: products sum over `k`. Nothing is held
@@ -91,10 +94,15 @@ export class Packer {
   readonly #bytes: Uint8Array<ArrayBuffer>;
   readonly #halves: Uint16Array;
   readonly #block = block();
-  readonly #done: Uint8Array;
+  /** A block of a row: a view of each would be as much again for the collector. */
+  readonly #values = new Float32Array(BLOCK);
+  /** Blocks of each row that have come, halves as one. */
+  readonly #done: Uint32Array;
   readonly #backend: Device | null;
   #buffer: DeviceBuffer | null = null;
   #closed = false;
+  /** `#bytes` are those of `spare`, which are to be given back. */
+  #borrowed = false;
 
   /** Bytes of `rows` rows of `k` elements. */
   static bytes(format: PackedFormat, rows: number, k: number): number {
@@ -120,9 +128,18 @@ export class Packer {
     const group = layoutOf(format, GROUP, k).bytes;
     this.#window = backend === null ? rows : Math.min(rows, GROUP * Math.max(1, Math.floor(WINDOW_BYTES / group)));
     this.#layout = layoutOf(format, this.#window, k);
-    this.#bytes = new Uint8Array(this.#layout.bytes);
+    const { bytes } = this.#layout;
+    this.#borrowed = backend !== null && spare !== null && bytes <= WINDOW_BYTES;
+    if (this.#borrowed) {
+      this.#bytes = new Uint8Array(
+        (spare as ArrayBuffer).byteLength > 0 ? (spare as ArrayBuffer) : new ArrayBuffer(WINDOW_BYTES),
+        0,
+        bytes,
+      ).fill(0);
+      spare = null;
+    } else this.#bytes = new Uint8Array(bytes);
     this.#halves = new Uint16Array(this.#bytes.buffer);
-    this.#done = new Uint8Array(rows);
+    this.#done = new Uint32Array(rows);
     if (backend !== null) this.#buffer = backend.alloc(this.#whole.bytes);
   }
 
@@ -135,40 +152,46 @@ export class Packer {
   row(r: number, values: Float32Array): void {
     if (!(values instanceof Float32Array)) throw new ArgumentError(`${this.#who}: row ${r} must be a Float32Array, got ${kindOf(values)}`);
     this.#check(r, values.length, this.k);
-    this.#done[r] = 1;
     const at = this.#placeOf(r);
+    // Nothing of a row counts that has a number beyond the format.
+    this.#done[r] = 0;
     if (isHalves(this.format)) {
       const convert = this.format === "f16" ? toHalf : toBfloat;
       for (let i = 0; i < this.k; i++) this.#halves[at * this.k + i] = convert(this.#who, values[i]);
-      return;
     }
     const quantize = this.format === "q8" ? quantize8 : this.format === "q4" ? quantize4 : quantize4m;
     for (let b = 0; b < this.#layout.blocks; b++) {
-      quantize(this.#who, values.subarray(b * BLOCK, (b + 1) * BLOCK), this.#block);
+      for (let i = 0; i < BLOCK; i++) this.#values[i] = values[b * BLOCK + i];
+      quantize(this.#who, this.#values, this.#block);
       this.#put(at, b, this.#block);
     }
+    this.#done[r] = this.#blocks;
   }
 
   /** Row `r` as it is stored elsewhere: bits of f16 or bf16, as this packs them. @throws ShapeError unless there are k */
   halves(r: number, bits: Uint16Array): void {
     this.#check(r, bits.length, this.k);
     if (!isHalves(this.format)) throw new ArgumentError(`${this.#who}: halves() is for f16 and bf16, this packs ${this.format}`);
-    this.#done[r] = 1;
     this.#halves.set(bits, this.#placeOf(r) * this.k);
+    this.#done[r] = this.#blocks;
   }
 
   /**
    * Block `b` (elements 32 b to 32 b + 31) of row `r`, as it is stored elsewhere: 32 integers (q8: -127 to 127; 4 bits: 0 to 15), scale and
-   * minimum as bits of f16.
-   * @throws ShapeError for another number of integers or no such block, DataError for integers that do not fit
+   * minimum as bits of f16. The blocks of a row come in order, from 0 to its last.
+   * @throws ShapeError for another number of integers or no such block, ArgumentError for one out of order, DataError for integers that do
+   * not fit
    */
   block(r: number, b: number, q: Int8Array, scale: number, minimum = 0): void {
     this.#check(r, q.length, BLOCK);
     if (!(b >= 0 && b < this.#layout.blocks)) throw new ShapeError(`${this.#who}: row ${r} has ${this.#layout.blocks} blocks, got ${b}`);
     const wrong = this.format === "q8" ? -1 : q.findIndex((v) => v < 0 || v > 15);
     if (wrong >= 0) throw new DataError(`${this.#who}: row ${r}: 4 bits hold 0 to 15, got ${q[wrong]} in block ${b}`);
-    if (b === this.#layout.blocks - 1) this.#done[r] = 1;
-    this.#put(this.#placeOf(r), b, { q, scale, minimum });
+    const next = this.#done[r] % this.#blocks;
+    if (b !== next) throw new ArgumentError(`${this.#who}: row ${r}: blocks come in order, expected block ${next}, got ${b}`);
+    const at = this.#placeOf(r);
+    this.#done[r] = b + 1;
+    this.#put(at, b, { q, scale, minimum });
   }
 
   /**
@@ -181,8 +204,11 @@ export class Packer {
       options,
       ["transposed", "shape"],
     );
-    const missing = this.#done.indexOf(0);
-    if (missing >= 0) throw new ArgumentError(`${this.#who}: row ${missing} of ${this.rows} is missing`);
+    const missing = this.#done.findIndex((n) => n < this.#blocks);
+    if (missing >= 0) {
+      const part = this.#done[missing] > 0 ? `block ${this.#done[missing]} of ` : "";
+      throw new ArgumentError(`${this.#who}: ${part}row ${missing} of ${this.rows} is missing`);
+    }
     if (sizeOf(shape) !== this.rows * this.k)
       throw new ShapeError(`${this.#who}: ${this.rows} rows of ${this.k} elements are no ${showShape(shape)}`);
     // Bytes on the host may be those of several tensors, which all leave them as they are.
@@ -196,7 +222,12 @@ export class Packer {
     made.adopt(this.#backend, this.#buffer as DeviceBuffer);
     made.markDeviceNewer();
     this.#buffer = null;
+    this.#giveBack();
     return made;
+  }
+
+  get #blocks(): number {
+    return Math.max(1, this.#layout.blocks);
   }
 
   /** Gives back what it has on a backend, where no tensor was made of it. Harmless when repeated. */
@@ -204,6 +235,12 @@ export class Packer {
     this.#closed = true;
     if (this.#buffer !== null) this.#backend?.free(this.#buffer);
     this.#buffer = null;
+    this.#giveBack();
+  }
+
+  #giveBack(): void {
+    if (this.#borrowed) spare = this.#bytes.buffer;
+    this.#borrowed = false;
   }
 
   /** Where row `r` is among those that are held; what comes before goes to the backend. @throws ArgumentError for one that is there */

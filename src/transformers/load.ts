@@ -58,6 +58,11 @@ export interface LoadPretrainedOptions {
    * `lockstep` of the user's cache; a path for another folder. Default false.
    */
   readonly cache?: boolean | string;
+  /**
+   * Sent with each request for an address, such as `{ authorization: "Bearer hf_..." }` for models that need one. `authorization` does not
+   * leave the origin of the address, where that redirects to another.
+   */
+  readonly headers?: { readonly [name: string]: string };
   /** The module @huggingface/tokenizers, for applications that are bundled. Default: it is imported where there is a tokenizer. */
   readonly tokenizers?: TokenizersModule;
   /** The module @huggingface/jinja, likewise. */
@@ -248,6 +253,7 @@ const OPTIONS: readonly (keyof LoadPretrainedOptions)[] = [
   "onProgress",
   "signal",
   "cache",
+  "headers",
   "tokenizers",
   "jinja",
 ];
@@ -262,6 +268,9 @@ function checkGiven(options: LoadPretrainedOptions): LoadPretrainedOptions {
     throw new ArgumentError(`${who}: onProgress must be a function, got ${show(o.onProgress)}`);
   if (o.cache !== undefined && typeof o.cache !== "boolean" && typeof o.cache !== "string")
     throw new ArgumentError(`${who}: cache must be true, false or the path of a folder, got ${show(o.cache)}`);
+  if (o.headers !== undefined)
+    for (const [name, value] of Object.entries(checkOptions(`${who}: headers`, o.headers)))
+      if (typeof value !== "string") throw new ArgumentError(`${who}: headers: ${cut(name)} must be a text, got ${show(value)}`);
   return o;
 }
 
@@ -308,16 +317,17 @@ export async function loadPretrained(
 }
 
 async function opened(source: PretrainedSource, o: LoadPretrainedOptions): Promise<LanguageModel | Encoder | ImageClassifier> {
-  const line: Line = { current: null };
+  const line: Line = { close: () => {} };
   const reading: Reading = {
     signal: o.signal,
     cache: o.cache ?? false,
-    whole: (who, response, first) => inOrder(who, response, first, line, o.signal),
+    headers: o.headers,
+    streamed: (who, response, first) => inOrder(who, response, first, line, reading),
   };
   try {
     return await read(await openSource(source, reading), o);
   } finally {
-    line.current?.close();
+    line.close();
   }
 }
 

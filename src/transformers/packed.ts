@@ -3,7 +3,7 @@ import { Packer } from "../index.ts";
 import type { Backend, PackedFormat, Tensor } from "../index.ts";
 import { sizeOf } from "../shape.ts";
 import type { StoredTensor } from "./checkpoint.ts";
-import { VALUES } from "./scratch.ts";
+import { PARTS, VALUES } from "./scratch.ts";
 import type { Wanted } from "./design.ts";
 
 /**
@@ -114,7 +114,12 @@ export class PackedSink {
     }
     if (TAKEN_OVER[dtype] !== packer.format) {
       const values = this.#floats(count * k, bytes);
-      for (let r = 0; r < count; r++) packer.row(first + r, values.subarray(r * k, (r + 1) * k));
+      // Views of each would be much for the collector.
+      const row = PARTS.take(k);
+      for (let r = 0; r < count; r++) {
+        for (let i = 0; i < k; i++) row[i] = values[r * k + i];
+        packer.row(first + r, row);
+      }
       return;
     }
     const block = BLOCKS[dtype] as (typeof BLOCKS)[string] | undefined;

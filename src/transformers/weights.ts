@@ -98,7 +98,7 @@ async function sinkFor(backend: Backend, wanted: Wanted, stored: StoredTensor, f
 }
 
 /** Bytes of a piece: pages and what they become should stay far below what is loaded in all. */
-const pieceBytes = (all: number): number => Math.min(2 ** 22, Math.max(2 ** 14, all / 64));
+const pieceBytes = (all: number): number => Math.min(2 ** 20, Math.max(2 ** 14, all / 128));
 
 /**
  * Reads one tensor of a file, and makes all weights of it that are wanted, one of a name each or several parts. `step` is told of bytes
