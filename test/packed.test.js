@@ -171,6 +171,46 @@ test("set packs other numbers, wherever the tensor is", async () => {
   }
 });
 
+test("numbers that a packed tensor holds are packed into the same ones, so that a model that was saved comes back as it was", async () => {
+  for (const format of FORMATS) {
+    const values = wave(512 * 32, 1.37).map((v, i) => v / (1 + (i % 7)));
+    const packed = await pack(tensor(values, [512, 32]), format, { axis: 1 });
+    const held = await packed.data();
+    packed.set(held);
+    assert.equal(await packed.data(), held);
+  }
+});
+
+test("blocks of a row come in order, and none may be missing; rows may alternate", async () => {
+  const q = new Int8Array(32).fill(1);
+  for (const backend of [undefined, referenceBackend()]) {
+    const packer = new Packer("q8", 4, 96, backend && { backend });
+    await rejects(() => packer.block(0, 1, q, 0x3c00), ArgumentError, /row 0: blocks come in order, expected block 0, got 1/);
+    packer.block(0, 0, q, 0x3c00);
+    await rejects(() => packer.block(0, 2, q, 0x3c00), ArgumentError, /expected block 1, got 2/);
+    await rejects(() => packer.tensor(), ArgumentError, /block 1 of row 0 of 4 is missing/);
+    for (let b = 0; b < 3; b++) for (let r = 0; r < 4; r++) if (b > 0 || r > 0) packer.block(r, b, q, 0x3c00);
+    packer.block(3, 0, q, 0x3c00);
+    await rejects(() => packer.tensor(), ArgumentError, /block 1 of row 3 of 4 is missing/);
+    for (const b of [1, 2]) packer.block(3, b, q, 0x3c00);
+    assert.equal([...(await packer.tensor().data())], Array(384).fill(1));
+  }
+});
+
+test("packers that are at work at once, and one that is disposed of twice, have memory of their own", async () => {
+  const backend = referenceBackend();
+  const make = () => new Packer("q8", 8, 32, { backend });
+  const [a, b] = [make(), make()];
+  a.dispose();
+  const c = make();
+  a.dispose();
+  const d = make();
+  const packers = [b, c, d];
+  for (let r = 0; r < 8; r++) packers.forEach((p, i) => p.row(r, new Float32Array(32).fill(i + 1)));
+  for (const [i, p] of packers.entries())
+    assert.equal(new Set(await p.tensor().data()), new Set([Math.fround(127 * fromHalf(toHalf("", (i + 1) / 127)))]));
+});
+
 test("what cannot be is refused", async () => {
   const x = tensor(wave(64 * 4, 1.1), [64, 4]);
   await rejects(() => pack(x, "q5"), ArgumentError, /pack: unknown format "q5"; .*f16, bf16, q8, q4, q4m/);

@@ -4,7 +4,7 @@ import { inOrder } from "../io/in-order.ts";
 import type { Line } from "../io/in-order.ts";
 import { cut, show } from "../io/safetensors.ts";
 import type { RangeSource, Signal } from "../io/ranges.ts";
-import { ArgumentError, BackendError, FileError, LockstepError, resolveBackend } from "../index.ts";
+import { ArgumentError, BackendError, emptyOn, FileError, LockstepError, resolveBackend } from "../index.ts";
 import type { Backend, BackendName, Layer, Model, Outputs, Shape, Tensor } from "../index.ts";
 import { sizeOf } from "../shape.ts";
 import { openFolder } from "./checkpoint.ts";
@@ -18,6 +18,7 @@ import type { BlobLike, Folder, NamedFiles, Opened } from "./files.ts";
 import { ImageClassifier } from "./image-classifier.ts";
 import { LanguageModel } from "./language-model.ts";
 import { DEFAULT_SENTENCES, sentencesOf } from "./sentences.ts";
+import { PARTS, VALUES } from "./scratch.ts";
 import { stopIfAborted } from "./pages.ts";
 import type { Reading } from "./pages.ts";
 import { tokenizerOf } from "./tokenizer.ts";
@@ -179,14 +180,19 @@ function matched(
   return found;
 }
 
-/** @throws BackendError with the numbers where the weights do not fit `backend` */
-function checkRoom(
+/**
+ * Looks whether there is room for the weights. A memory that grows does so here, by as much as they take: step by step it would have a
+ * quarter more in the end.
+ * @throws BackendError with the numbers where they do not fit `backend`
+ */
+async function makeRoom(
   who: string,
   backend: Backend,
   format: WeightFormat,
   all: Iterable<[StoredTensor, { readonly wanted: readonly Wanted[] }]>,
-): void {
+): Promise<void> {
   let sum = 0;
+  let spans = 0;
   const { maxBytes, hostMemory } = backend.limits;
   for (const [stored, { wanted }] of all) {
     for (const w of wanted) {
@@ -196,17 +202,21 @@ function checkRoom(
           `${who}: "${cut(w.source.name)}" takes ${bytes} bytes in ${format}, the backend ${backend.name} has at most ${maxBytes} for one`,
         );
       sum += bytes;
+      // What lies between one and the next.
+      spans += bytes + 2 * backend.limits.alignment;
     }
   }
-  if (hostMemory && sum > maxBytes)
+  if (!hostMemory) return;
+  if (sum > maxBytes)
     throw new BackendError(`${who}: the weights take ${sum} bytes in ${format}, the backend ${backend.name} has at most ${maxBytes}`);
+  if (spans < 4 * (2 ** 30 - 1)) (await emptyOn(backend, [Math.ceil(spans / 4)])).dispose();
 }
 
 /** Reads weights in the order in which files hold them, and builds the model of them. */
 async function built(checkpoint: Checkpoint, design: Design, backend: Backend, o: LoadPretrainedOptions): Promise<Model<Outputs>> {
   const format = o.weights ?? "stored";
   const groups = matched(checkpoint, design);
-  checkRoom(cut(checkpoint.who, 120), backend, format, groups);
+  await makeRoom(cut(checkpoint.who, 120), backend, format, groups);
   const order = [...groups].sort(([{ place: a }], [{ place: b }]) => (a.file < b.file ? -1 : a.file > b.file ? 1 : a.offset - b.offset));
   const total = order.reduce((sum, [{ byteLength }]) => sum + byteLength, 0);
   const made = new Map<string, Tensor>();
@@ -235,6 +245,8 @@ async function built(checkpoint: Checkpoint, design: Design, backend: Backend, o
   } catch (error) {
     for (const t of made.values()) t.dispose();
     throw error;
+  } finally {
+    for (const memory of [VALUES, PARTS]) memory.release();
   }
 }
 

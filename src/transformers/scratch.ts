@@ -9,6 +9,11 @@ class Scratch {
     if (this.#memory.length < size) this.#memory = new Float32Array(size);
     return this.#memory.subarray(0, size);
   }
+
+  /** Gives the memory back, once a model is loaded. */
+  release(): void {
+    this.#memory = new Float32Array(0);
+  }
 }
 
 export const [VALUES, PARTS] = [new Scratch(), new Scratch()];
