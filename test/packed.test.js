@@ -5,7 +5,7 @@ import { ArgumentError, DataError, DTypeError, LockstepError, ShapeError } from 
 import { assign, compile, gradients, matmul, mul, ops, pack, Packer, sum, tensor, useBackend } from "../build/esm/index.js";
 import { Graph, trace } from "../build/esm/graph.js";
 import { buildPlan } from "../build/esm/plan/build.js";
-import { FORMATS, fromHalf, toBfloat, toHalf } from "../build/esm/packed/layout.js";
+import { FORMATS, fromHalf, isHalves, toBfloat, toHalf } from "../build/esm/packed/layout.js";
 import { element, isPacked } from "./reference/packed.js";
 import { referenceBackend } from "./reference/index.js";
 
@@ -197,18 +197,22 @@ test("blocks of a row come in order, and none may be missing; rows may alternate
   }
 });
 
-test("packers that are at work at once, and one that is disposed of twice, have memory of their own", async () => {
-  const backend = referenceBackend();
-  const make = () => new Packer("q8", 8, 32, { backend });
-  const [a, b] = [make(), make()];
-  a.dispose();
-  const c = make();
-  a.dispose();
-  const d = make();
-  const packers = [b, c, d];
-  for (let r = 0; r < 8; r++) packers.forEach((p, i) => p.row(r, new Float32Array(32).fill(i + 1)));
-  for (const [i, p] of packers.entries())
-    assert.equal(new Set(await p.tensor().data()), new Set([Math.fround(127 * fromHalf(toHalf("", (i + 1) / 127)))]));
+test("parts of rows come in columns, into memory that is used again, as whole rows do", async () => {
+  const memory = new ArrayBuffer(2 ** 16);
+  for (const format of FORMATS) {
+    const [rows, k] = [7, isHalves(format) ? 77 : 96];
+    const values = wave(rows * k, 1.3);
+    const part = (r, b) => values.slice(r * k + 32 * b, r * k + Math.min(k, 32 * b + 32));
+    const packer = new Packer(format, rows, k, { backend: referenceBackend(), memory });
+    const whole = new Packer(format, rows, k);
+    await rejects(() => packer.part(0, 1, part(0, 1)), ArgumentError, /expected block 0, got 1/);
+    await rejects(() => packer.part(0, 0, part(0, 0).slice(1)), ShapeError, /expected 32 elements, got 31/);
+    await rejects(() => packer.part(0, 3, part(0, 0)), ShapeError, /has 3 blocks, got 3/);
+    for (let b = 0; b < 3; b++) for (let r = 0; r < rows; r++) packer.part(r, b, part(r, b));
+    for (let r = 0; r < rows; r++) whole.row(r, values.slice(r * k, (r + 1) * k));
+    assert.equal(await packer.tensor().data(), await whole.tensor().data());
+  }
+  await rejects(() => new Packer("q8", 1, 32, { memory: [] }), ArgumentError, /memory must be an ArrayBuffer/);
 });
 
 test("what cannot be is refused", async () => {

@@ -68,13 +68,15 @@ export interface PackerOptions {
    * Default: the packed bytes stay on the host.
    */
   readonly backend?: Device;
+  /**
+   * With a backend: what the host holds them in, so that matrices packed one after another need it once. Rows may come in any order where
+   * all of them fit (`Packer.bytes` of their number rounded up to a multiple of 4). Default: 128 KiB of its own.
+   */
+  readonly memory?: ArrayBuffer;
 }
 
 /** Bytes that are written to a backend at once. */
 const WINDOW_BYTES = 2 ** 17;
-
-/** Memory for such bytes, one after another's: models have hundreds of matrices. Null while somebody has it. */
-let spare: ArrayBuffer | null = new ArrayBuffer(0);
 
 /**
  * Packs a matrix whose rows, of `k` elements each, come one after another, such as those of a file: products sum over `k`. Nothing is held
@@ -96,13 +98,11 @@ export class Packer {
   readonly #block = block();
   /** A block of a row: a view of each would be as much again for the collector. */
   readonly #values = new Float32Array(BLOCK);
-  /** Blocks of each row that have come, halves as one. */
+  /** Blocks of each row that have come. */
   readonly #done: Uint32Array;
   readonly #backend: Device | null;
   #buffer: DeviceBuffer | null = null;
   #closed = false;
-  /** `#bytes` are those of `spare`, which are to be given back. */
-  #borrowed = false;
 
   /** Bytes of `rows` rows of `k` elements. */
   static bytes(format: PackedFormat, rows: number, k: number): number {
@@ -118,7 +118,9 @@ export class Packer {
     checkCount(who, "rows", rows);
     checkCount(who, "k", k);
     checkBlocks(who, format, k);
-    const { backend = null } = checkOptions(who, options, ["backend"]);
+    const { backend = null, memory = null } = checkOptions(who, options, ["backend", "memory"]);
+    if (memory !== null && !(memory instanceof ArrayBuffer))
+      throw new ArgumentError(`${who}: memory must be an ArrayBuffer, got ${kindOf(memory)}`);
     this.format = format;
     this.rows = rows;
     this.k = k;
@@ -126,19 +128,13 @@ export class Packer {
     this.#backend = backend;
     this.#whole = layoutOf(format, rows, k);
     const group = layoutOf(format, GROUP, k).bytes;
-    this.#window = backend === null ? rows : Math.min(rows, GROUP * Math.max(1, Math.floor(WINDOW_BYTES / group)));
+    const most = memory?.byteLength ?? WINDOW_BYTES;
+    this.#window = backend === null ? rows : Math.min(rows, GROUP * Math.max(1, Math.floor(most / group)));
     this.#layout = layoutOf(format, this.#window, k);
     const { bytes } = this.#layout;
-    this.#borrowed = backend !== null && spare !== null && bytes <= WINDOW_BYTES;
-    if (this.#borrowed) {
-      this.#bytes = new Uint8Array(
-        (spare as ArrayBuffer).byteLength > 0 ? (spare as ArrayBuffer) : new ArrayBuffer(WINDOW_BYTES),
-        0,
-        bytes,
-      ).fill(0);
-      spare = null;
-    } else this.#bytes = new Uint8Array(bytes);
-    this.#halves = new Uint16Array(this.#bytes.buffer);
+    const given = backend !== null && memory !== null && bytes <= most;
+    this.#bytes = given ? new Uint8Array(memory, 0, bytes).fill(0) : new Uint8Array(bytes);
+    this.#halves = new Uint16Array(this.#bytes.buffer, 0, bytes / 2);
     this.#done = new Uint32Array(rows);
     if (backend !== null) this.#buffer = backend.alloc(this.#whole.bytes);
   }
@@ -155,17 +151,25 @@ export class Packer {
     const at = this.#placeOf(r);
     // Nothing of a row counts that has a number beyond the format.
     this.#done[r] = 0;
-    if (isHalves(this.format)) {
-      const convert = this.format === "f16" ? toHalf : toBfloat;
-      for (let i = 0; i < this.k; i++) this.#halves[at * this.k + i] = convert(this.#who, values[i]);
-    }
-    const quantize = this.format === "q8" ? quantize8 : this.format === "q4" ? quantize4 : quantize4m;
-    for (let b = 0; b < this.#layout.blocks; b++) {
-      for (let i = 0; i < BLOCK; i++) this.#values[i] = values[b * BLOCK + i];
-      quantize(this.#who, this.#values, this.#block);
-      this.#put(at, b, this.#block);
+    for (let b = 0; b < this.#blocks; b++) {
+      const size = this.#sizeOf(b);
+      for (let i = 0; i < size; i++) this.#values[i] = values[b * BLOCK + i];
+      this.#pack(at, b, this.#values, size);
     }
     this.#done[r] = this.#blocks;
+  }
+
+  /**
+   * Block `b` of row `r` (elements 32 b to 32 b + 31, or to the row's end) of f32 numbers, for matrices whose columns come one after
+   * another. The blocks of a row come in order, from 0 to its last.
+   * @throws ShapeError for another number of numbers or no such block, ArgumentError for one out of order, DataError for one beyond the
+   * format
+   */
+  part(r: number, b: number, values: Float32Array): void {
+    if (!(values instanceof Float32Array)) throw new ArgumentError(`${this.#who}: row ${r} must be a Float32Array, got ${kindOf(values)}`);
+    const at = this.#next(r, b, values.length);
+    this.#pack(at, b, values, values.length);
+    this.#done[r] = b + 1;
   }
 
   /** Row `r` as it is stored elsewhere: bits of f16 or bf16, as this packs them. @throws ShapeError unless there are k */
@@ -183,13 +187,10 @@ export class Packer {
    * not fit
    */
   block(r: number, b: number, q: Int8Array, scale: number, minimum = 0): void {
-    this.#check(r, q.length, BLOCK);
-    if (!(b >= 0 && b < this.#layout.blocks)) throw new ShapeError(`${this.#who}: row ${r} has ${this.#layout.blocks} blocks, got ${b}`);
+    const at = this.#next(r, b, q.length);
+    if (isHalves(this.format)) throw new ArgumentError(`${this.#who}: block() is for integers, this packs ${this.format}`);
     const wrong = this.format === "q8" ? -1 : q.findIndex((v) => v < 0 || v > 15);
     if (wrong >= 0) throw new DataError(`${this.#who}: row ${r}: 4 bits hold 0 to 15, got ${q[wrong]} in block ${b}`);
-    const next = this.#done[r] % this.#blocks;
-    if (b !== next) throw new ArgumentError(`${this.#who}: row ${r}: blocks come in order, expected block ${next}, got ${b}`);
-    const at = this.#placeOf(r);
     this.#done[r] = b + 1;
     this.#put(at, b, { q, scale, minimum });
   }
@@ -222,12 +223,16 @@ export class Packer {
     made.adopt(this.#backend, this.#buffer as DeviceBuffer);
     made.markDeviceNewer();
     this.#buffer = null;
-    this.#giveBack();
     return made;
   }
 
   get #blocks(): number {
-    return Math.max(1, this.#layout.blocks);
+    return Math.ceil(this.k / BLOCK);
+  }
+
+  /** Elements of block `b`. */
+  #sizeOf(b: number): number {
+    return Math.min(BLOCK, this.k - b * BLOCK);
   }
 
   /** Gives back what it has on a backend, where no tensor was made of it. Harmless when repeated. */
@@ -235,12 +240,6 @@ export class Packer {
     this.#closed = true;
     if (this.#buffer !== null) this.#backend?.free(this.#buffer);
     this.#buffer = null;
-    this.#giveBack();
-  }
-
-  #giveBack(): void {
-    if (this.#borrowed) spare = this.#bytes.buffer;
-    this.#borrowed = false;
   }
 
   /** Where row `r` is among those that are held; what comes before goes to the backend. @throws ArgumentError for one that is there */
@@ -280,6 +279,27 @@ export class Packer {
     if (!(Number.isInteger(r) && r >= 0 && r < this.rows))
       throw new ShapeError(`${this.#who}: expected a row of ${showShape([this.rows, this.k])}, got ${r}`);
     if (got !== expected) throw new ShapeError(`${this.#who}: row ${r}: expected ${expected} elements, got ${got}`);
+  }
+
+  /** Where row `r` is, of which block `b` is to come, `got` elements. */
+  #next(r: number, b: number, got: number): number {
+    this.#check(r, got, b >= 0 && b < this.#blocks ? this.#sizeOf(b) : BLOCK);
+    if (!(b >= 0 && b < this.#blocks)) throw new ShapeError(`${this.#who}: row ${r} has ${this.#blocks} blocks, got ${b}`);
+    const next = this.#done[r] % this.#blocks;
+    if (b !== next) throw new ArgumentError(`${this.#who}: row ${r}: blocks come in order, expected block ${next}, got ${b}`);
+    return this.#placeOf(r);
+  }
+
+  /** `size` numbers, block `b` of the row that is held at `at`. */
+  #pack(at: number, b: number, values: Float32Array, size: number): void {
+    if (isHalves(this.format)) {
+      const convert = this.format === "f16" ? toHalf : toBfloat;
+      for (let i = 0; i < size; i++) this.#halves[at * this.k + b * BLOCK + i] = convert(this.#who, values[i]);
+      return;
+    }
+    const quantize = this.format === "q8" ? quantize8 : this.format === "q4" ? quantize4 : quantize4m;
+    quantize(this.#who, values, this.#block);
+    this.#put(at, b, this.#block);
   }
 
   #put(r: number, b: number, { q, scale, minimum }: Block): void {

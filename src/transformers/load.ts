@@ -19,6 +19,7 @@ import { ImageClassifier } from "./image-classifier.ts";
 import { LanguageModel } from "./language-model.ts";
 import { DEFAULT_SENTENCES, sentencesOf } from "./sentences.ts";
 import { PARTS, VALUES } from "./scratch.ts";
+import type { Scratch } from "./scratch.ts";
 import { stopIfAborted } from "./pages.ts";
 import type { Reading } from "./pages.ts";
 import { tokenizerOf } from "./tokenizer.ts";
@@ -220,10 +221,11 @@ async function built(checkpoint: Checkpoint, design: Design, backend: Backend, o
   const order = [...groups].sort(([{ place: a }], [{ place: b }]) => (a.file < b.file ? -1 : a.file > b.file ? 1 : a.offset - b.offset));
   const total = order.reduce((sum, [{ byteLength }]) => sum + byteLength, 0);
   const made = new Map<string, Tensor>();
+  const windows: Scratch[] = [];
   let loaded = 0;
   try {
     for (const [stored, { name, wanted }] of order) {
-      const tensors = await readWeights(backend, format, stored, wanted, total, (bytes) => {
+      const tensors = await readWeights(backend, format, stored, wanted, total, windows, (bytes) => {
         stopIfAborted(o.signal);
         loaded += bytes;
         o.onProgress?.({ loaded, total, tensor: name });

@@ -293,6 +293,15 @@ test("the name of a model of the Hub is no folder: the error has its address", a
   await rejected(() => loadPretrained("Owner/Some-Model.v1"), FileError, "https://huggingface.co/Owner/Some-Model.v1/resolve/main");
 });
 
+test("models that are loaded at the same time are those that are loaded alone", async () => {
+  const logits = async (lm) => (await lm.logits([1, 5, 9, 2])).data();
+  for (const weights of ["q8", "q4", "f32"]) {
+    const load = (folder) => loadPretrained(folder, { weights });
+    const alone = [await logits(await load(gpt2)), await logits(await load(qwen2))];
+    assert.equal(await Promise.all([gpt2, qwen2].map(async (folder) => logits(await load(folder)))), alone);
+  }
+});
+
 test("what is no model", async () => {
   await rejected(() => loadPretrained("/nowhere"), FileError, "config.json");
   await rejected(() => loadPretrained({}), FileError, "config.json");
