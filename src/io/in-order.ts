@@ -64,7 +64,7 @@ class Stream {
  */
 export async function inOrder(who: string, response: Response, first: number, line: Line, network: NetworkOptions): Promise<Ranges | null> {
   const place = placeOf(response);
-  if (place === null) return null;
+  if (place === null || place.from > 0) return null;
   const { size } = place;
   const parts = response.status === 206;
   const version = versionOf(response);
@@ -82,7 +82,8 @@ export async function inOrder(who: string, response: Response, first: number, li
     const answer = await answerFor(who, parts ? [from, Math.min(size, from + length)] : null, network);
     const got = placeOf(answer);
     if (got?.size !== size || versionOf(answer) !== version) throw cannotRead(who, "it has changed since its header was read");
-    if (got.from > from) throw cannotRead(who, `asked for bytes from ${from} on, the server sent those from ${got.from} on`);
+    if (answer.status === 206 && got.from !== from)
+      throw cannotRead(who, `asked for bytes from ${from} on, the server sent those from ${got.from} on`);
     return new Stream(who, answer, got);
   };
   /** The stream that has the byte at `from`, of which `wanted` are to be read. */

@@ -96,7 +96,8 @@ export function placeOf({ status, headers, body }: Response): Place | null {
   if (body === null || headers.has("content-encoding")) return null;
   if (status === 206) {
     const [, from, last, size] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(headers.get("content-range") ?? "") ?? [];
-    return size === undefined ? null : { from: Number(from), end: Number(last) + 1, size: Number(size) };
+    const place = { from: Number(from), end: Number(last) + 1, size: Number(size) };
+    return place.from < place.end && place.end <= place.size ? place : null;
   }
   const size = headers.get("content-length");
   return size === null ? null : { from: 0, end: Number(size), size: Number(size) };

@@ -75,6 +75,9 @@ export interface PackerOptions {
   readonly memory?: ArrayBuffer;
 }
 
+/** Arrays that numbers come in. */
+type Kind = Float32ArrayConstructor | Int8ArrayConstructor | Uint16ArrayConstructor;
+
 /** Bytes that are written to a backend at once. */
 const WINDOW_BYTES = 2 ** 17;
 
@@ -146,8 +149,7 @@ export class Packer {
 
   /** Row `r` of f32 numbers. @throws ShapeError unless there are k, DataError for one beyond the format */
   row(r: number, values: Float32Array): void {
-    if (!(values instanceof Float32Array)) throw new ArgumentError(`${this.#who}: row ${r} must be a Float32Array, got ${kindOf(values)}`);
-    this.#check(r, values.length, this.k);
+    this.#check(r, values, this.k);
     const at = this.#placeOf(r);
     // Nothing of a row counts that has a number beyond the format.
     this.#done[r] = 0;
@@ -166,15 +168,14 @@ export class Packer {
    * format
    */
   part(r: number, b: number, values: Float32Array): void {
-    if (!(values instanceof Float32Array)) throw new ArgumentError(`${this.#who}: row ${r} must be a Float32Array, got ${kindOf(values)}`);
-    const at = this.#next(r, b, values.length);
+    const at = this.#next(r, b, values, Float32Array);
     this.#pack(at, b, values, values.length);
     this.#done[r] = b + 1;
   }
 
   /** Row `r` as it is stored elsewhere: bits of f16 or bf16, as this packs them. @throws ShapeError unless there are k */
   halves(r: number, bits: Uint16Array): void {
-    this.#check(r, bits.length, this.k);
+    this.#check(r, bits, this.k, Uint16Array);
     if (!isHalves(this.format)) throw new ArgumentError(`${this.#who}: halves() is for f16 and bf16, this packs ${this.format}`);
     this.#halves.set(bits, this.#placeOf(r) * this.k);
     this.#done[r] = this.#blocks;
@@ -187,7 +188,7 @@ export class Packer {
    * not fit
    */
   block(r: number, b: number, q: Int8Array, scale: number, minimum = 0): void {
-    const at = this.#next(r, b, q.length);
+    const at = this.#next(r, b, q, Int8Array);
     if (isHalves(this.format)) throw new ArgumentError(`${this.#who}: block() is for integers, this packs ${this.format}`);
     const wrong = this.format === "q8" ? -1 : q.findIndex((v) => v < 0 || v > 15);
     if (wrong >= 0) throw new DataError(`${this.#who}: row ${r}: 4 bits hold 0 to 15, got ${q[wrong]} in block ${b}`);
@@ -207,7 +208,7 @@ export class Packer {
     );
     const missing = this.#done.findIndex((n) => n < this.#blocks);
     if (missing >= 0) {
-      const part = this.#done[missing] > 0 ? `block ${this.#done[missing]} of ` : "";
+      const part = this.#done[missing] ? `block ${this.#done[missing]} of ` : "";
       throw new ArgumentError(`${this.#who}: ${part}row ${missing} of ${this.rows} is missing`);
     }
     if (sizeOf(shape) !== this.rows * this.k)
@@ -274,17 +275,18 @@ export class Packer {
     return new ArgumentError(`${this.#who}: it was made a tensor or disposed of`);
   }
 
-  #check(r: number, got: number, expected: number): void {
+  #check(r: number, values: ArrayLike<number>, expected: number, kind: Kind = Float32Array): void {
+    if (!(values instanceof kind)) throw new ArgumentError(`${this.#who}: row ${r} must be a ${kind.name}, got ${kindOf(values)}`);
     if (this.#closed) throw this.#gone();
     if (!(Number.isInteger(r) && r >= 0 && r < this.rows))
       throw new ShapeError(`${this.#who}: expected a row of ${showShape([this.rows, this.k])}, got ${r}`);
-    if (got !== expected) throw new ShapeError(`${this.#who}: row ${r}: expected ${expected} elements, got ${got}`);
+    if (values.length !== expected) throw new ShapeError(`${this.#who}: row ${r}: expected ${expected} elements, got ${values.length}`);
   }
 
-  /** Where row `r` is, of which block `b` is to come, `got` elements. */
-  #next(r: number, b: number, got: number): number {
-    this.#check(r, got, b >= 0 && b < this.#blocks ? this.#sizeOf(b) : BLOCK);
+  /** Where row `r` is, of which block `b` is to come. */
+  #next(r: number, b: number, values: ArrayLike<number>, kind: Kind): number {
     if (!(b >= 0 && b < this.#blocks)) throw new ShapeError(`${this.#who}: row ${r} has ${this.#blocks} blocks, got ${b}`);
+    this.#check(r, values, this.#sizeOf(b), kind);
     const next = this.#done[r] % this.#blocks;
     if (b !== next) throw new ArgumentError(`${this.#who}: row ${r}: blocks come in order, expected block ${next}, got ${b}`);
     return this.#placeOf(r);

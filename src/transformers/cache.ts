@@ -1,7 +1,7 @@
 /**
  * @file Copies of what came over the network, in pages: in the cache of the page (Cache API), or where there are files, in a folder. A file
- * is what its server says it is, by its ETag or date, or where it tells neither by its size and what it begins with; where the server cannot
- * be reached it is what was there last.
+ * is what its server says it is, by its ETag or date, or where it tells neither, by its size and what it begins with; where the server
+ * cannot be reached it is what was there last.
  */
 import { rangesOf } from "../io/ranges.ts";
 import type { Ranges } from "../io/ranges.ts";

@@ -97,7 +97,7 @@ async function served(given, change, work) {
     response.writeHead(status, {
       ...headers,
       "content-length": end - begin,
-      ...(status === 206 && { "content-range": `bytes ${begin}-${end - 1}/${bytes.length}` }),
+      ...(status === 206 && { "content-range": answer.range ?? `bytes ${begin}-${end - 1}/${bytes.length}` }),
     });
     if (breakAt === null) return response.end(bytes.subarray(begin, end));
     response.write(bytes.subarray(begin, begin + breakAt), () => setTimeout(() => response.destroy(), 5));
@@ -168,6 +168,11 @@ test("an error in the place of a piece, another file and another place are error
     [(a) => a.number > 3 && (a.status = 503), "503"],
     [(a) => a.number > 3 && (a.headers = { etag: '"other"' }), "changed"],
     [(a) => a.number > 3 && (a.from += 64), "asked for bytes from"],
+    [(a) => (a.from += 64), "asked for bytes 0 to"],
+    // What no answer can be would be asked for without an end.
+    [(a) => a.number > 3 && (a.range = `bytes ${a.from}-${a.from - 1}/${model.length}`), "changed"],
+    [(a) => a.number > 3 && (a.range = `bytes ${a.from}-${model.length}/${model.length}`), "changed"],
+    [(a) => a.number > 3 && (a.range = `bytes 0-9/${model.length}`), "asked for bytes from"],
   ];
   for (const [change, part] of changes)
     await served(files, change, (base) => refused((own) => loadPretrained(base, { backend: own }), FileError, "model.safetensors", part));
