@@ -103,8 +103,12 @@ async function shardsOf(folder: Folder): Promise<Map<string, Set<string> | null>
 /** A folder of Hugging Face's form: config.json and safetensors. @throws FileError for what is missing or wrong */
 export async function openFolder(folder: Folder): Promise<Checkpoint> {
   const values = await folder.json("config.json");
-  if (values === null)
-    throw new FileError(`${folder.who}: no config.json; give a folder of a model in Hugging Face's form, or a .gguf file`);
+  if (values === null) {
+    const hub = /^[\w-]+\/[\w.-]+$/.test(folder.who)
+      ? `, or for the model of the Hub https://huggingface.co/${folder.who}/resolve/main`
+      : "";
+    throw new FileError(`${folder.who}: no config.json; give a folder of a model in Hugging Face's form, a .gguf file${hub}`);
+  }
   const shards = await shardsOf(folder);
   const tensors = new Map<string, StoredTensor>();
   for (const [fileName, names] of shards) {
