@@ -50,6 +50,14 @@ export const vector = (name: string, shape: Shape): Source => ({ name, shape: [s
 /** A weight that a checkpoint has as it is. */
 export const same = (name: string, shape: Shape): Source => ({ name, shape });
 
+/** How many labels a classifier gives logits of: as many as have names, else `num_labels`, else 2, as in Transformers. */
+export function labelCount(config: Config): number {
+  if (!config.has("id2label")) return config.count("num_labels", 2);
+  const count = Object.keys(config.within("id2label").values).length;
+  if (count === 0) throw config.fault("id2label", "an object of at least one label");
+  return count;
+}
+
 /** What models are for, by the names of Hugging Face's pipelines. */
 export type Task = "text-generation" | "feature-extraction" | "image-classification";
 export const TASKS: readonly Task[] = ["text-generation", "feature-extraction", "image-classification"];

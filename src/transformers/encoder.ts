@@ -20,6 +20,11 @@ export interface EncoderOutputs {
   readonly lastHiddenState: Tensor;
   /** f32 [batch, features]; null where the checkpoint has no pooler. */
   readonly poolerOutput: Tensor | null;
+  /**
+   * Of a checkpoint that classifies texts, f32 [batch, labels], or their tokens or the ends of answers, f32 [batch, time, labels], by
+   * `config.id2label`; null where it has no such head.
+   */
+  readonly logits: Tensor | null;
 }
 
 /** How vectors of tokens become one of the text. */
@@ -34,7 +39,7 @@ export interface EmbedOptions {
 }
 
 /** What an encoder computes with. */
-type EncoderModel = Model<{ readonly lastHiddenState: Tensor; readonly poolerOutput?: Tensor }>;
+type EncoderModel = Model<{ readonly lastHiddenState: Tensor; readonly poolerOutput?: Tensor; readonly logits?: Tensor }>;
 
 const POOLINGS: readonly Pooling[] = ["mean", "cls", "max"];
 
@@ -99,8 +104,9 @@ export class Encoder extends Pretrained {
       tokenTypeIds ? matrix("tokenTypeIds", tokenTypeIds, ids) : all(0),
       attentionMask ? matrix("attentionMask", attentionMask, ids) : all(1),
     ];
-    const { lastHiddenState, poolerOutput = null } = await this.model.predict(inputs, { batchSize: Math.max(1, ids.shape[0] ?? 1) });
-    return { lastHiddenState, poolerOutput };
+    const batchSize = Math.max(1, ids.shape[0] ?? 1);
+    const { lastHiddenState, poolerOutput = null, logits = null } = await this.model.predict(inputs, { batchSize });
+    return { lastHiddenState, poolerOutput, logits };
   }
 
   /**

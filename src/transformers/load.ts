@@ -235,9 +235,10 @@ async function built(checkpoint: Checkpoint, design: Design, backend: Backend, o
 
 /** Ids that end texts: generation_config.json knows more of them. */
 async function eosOf(config: Config, folder: Folder | null): Promise<readonly number[]> {
+  const end = config.count("vocab_size");
   const values = await folder?.json("generation_config.json");
   const generation = values ? new Config(`${config.who}: generation_config.json`, values) : config;
-  return (generation.has("eos_token_id") ? generation : config).tokens("eos_token_id");
+  return (generation.has("eos_token_id") ? generation : config).tokens("eos_token_id", end);
 }
 
 const OPTIONS: readonly (keyof LoadPretrainedOptions)[] = [

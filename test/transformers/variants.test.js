@@ -48,7 +48,7 @@ test("windows by layer, as layer_types and max_window_layers say", async () => {
     );
   const of = async (more) => (await (await loadPretrained(await qwen(more))).logits(ids.map((i) => i % 97))).data();
   const all = await of({});
-  const second = await of({ layer_types: ["full_attention", "sliding_attention"] });
+  const second = await of({ use_sliding_window: true, layer_types: ["full_attention", "sliding_attention"] });
   assert.not.equal(all, second);
   assert.equal(await of({ use_sliding_window: true, max_window_layers: 1 }), second);
   assert.equal(await of({ use_sliding_window: false, max_window_layers: 1 }), all);
@@ -104,7 +104,7 @@ test("rotary positions in the forms of Transformers 4 and 5, and of older files"
   const forms = [
     (scaling, theta) => ({ rope_parameters: { ...scaling, rope_theta: theta } }),
     ({ rope_type: type, ...scaling }, theta) => ({ rope_scaling: { type, ...scaling }, rope_theta: theta }),
-    (scaling, theta) => ({ rope_scaling: { ...scaling, type: "default" }, rope_theta: theta }),
+    (scaling, theta) => ({ rope_scaling: { ...scaling, type: "llama3" }, rope_theta: theta }),
   ];
   for (const form of forms)
     near(await logitsOf(changed("llama-rope-scaled", (c) => rope(c, form))), golden.logits, golden.atol, String(form));
