@@ -65,8 +65,10 @@ export class Config {
     return known[value];
   }
 
-  list<T>(name: string, expected: string, fits: (value: unknown) => boolean): readonly T[] {
-    return this.#read<readonly T[]>(name, `a list of ${expected}`, (v) => Array.isArray(v) && v.every(fits), undefined);
+  /** A list, of `length` values where that is given. */
+  list<T>(name: string, expected: string, fits: (value: unknown) => boolean, length?: number): readonly T[] {
+    const all = (v: unknown): boolean => Array.isArray(v) && v.every(fits) && (length === undefined || v.length === length);
+    return this.#read<readonly T[]>(name, `a list of ${expected}`, all, undefined);
   }
 
   /** What is within an object. */
@@ -82,10 +84,9 @@ export class Config {
 
   /** One count, or two: of rows and of columns. */
   pair(name: string, otherwise: number): readonly [number, number] {
-    if (!Array.isArray(this.values[name])) return [this.count(name, otherwise), this.count(name, otherwise)];
-    const both = this.list<number>(name, "rows and columns, integers >= 1", isCount);
-    if (both.length !== 2) throw this.fault(name, "an integer or a list of two, rows and columns");
-    return [both[0], both[1]];
+    const size = Array.isArray(this.values[name]) ? null : this.count(name, otherwise);
+    const [rows, columns] = size === null ? this.list<number>(name, "rows and columns, two integers >= 1", isCount, 2) : [size, size];
+    return [rows, columns];
   }
 
   /** Ids of tokens below `end`, which may be one number or a list. */

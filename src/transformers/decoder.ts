@@ -30,8 +30,8 @@ export const slidingWindow = (config: Config): number | null =>
 
 /** Windows of layers as `layer_types` lists them. @throws FileError for another type, and a window that there is none of */
 export function windowsOfTypes(config: Config, layers: number, window: number | null): (number | null)[] {
-  const types = config.list<string>("layer_types", "names of layers' types", (v) => typeof v === "string");
-  if (types.length !== layers) throw config.fault("layer_types", `a list of ${layers}, one for each layer`);
+  const expected = `${layers} names, one for each layer`;
+  const types = config.list<string>("layer_types", expected, (v) => typeof v === "string", layers);
   return types.map((type) => {
     if (type === "full_attention") return null;
     if (type !== "sliding_attention") throw config.fault("layer_types", "a list of full_attention and sliding_attention");

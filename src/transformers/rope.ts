@@ -11,8 +11,11 @@ export interface Rotation {
 /** Engines differ in the last bit of a logarithm, and results must not. */
 const ln = (x: number): number => Number(Math.log(x).toPrecision(12));
 
+const isFactor = (v: unknown): boolean => Number.isFinite(v) && (v as number) > 0;
+
 /** What may be said where no type is. */
 const PLAIN = ["rope_theta", "partial_rotary_factor"];
+const MOST = "max_position_embeddings";
 const ORIGINAL = "original_max_position_embeddings";
 
 /**
@@ -27,21 +30,21 @@ export function rotationOf(config: Config, headDim: number, factors: readonly nu
   const theta = (scaling.has("rope_theta") ? scaling : config).positive("rope_theta", 10000);
   for (const c of [config, scaling]) c.must("partial_rotary_factor", 1);
   if (scaling.has("rope_type")) scaling.must("type", scaling.values.rope_type);
-  if (headDim % 2 !== 0) throw config.fault("head_dim", "even, for rotary positions");
+  // Lists are made of it before weights are compared with it.
+  if (headDim % 2 !== 0 || headDim > 2 ** 16) throw config.fault("head_dim", "even, for rotary positions, and at most 65536");
 
-  const most = config.has("max_position_embeddings") ? config.count("max_position_embeddings") : null;
+  const most = config.has(MOST) ? config.count(MOST) : null;
   /** Positions before they were stretched, and by how much. */
-  const original = (): number => [config, scaling].find((c) => c.has(ORIGINAL))?.count(ORIGINAL) ?? config.count("max_position_embeddings");
-  const factor = (from?: number): number => scaling.positive("factor", from && most !== null ? most / from : undefined);
-  const base = { maxWavelength: theta, ...(factors !== null && { frequencyFactors: factors }) };
+  const original = (): number => [config, scaling].find((c) => c.has(ORIGINAL))?.count(ORIGINAL) ?? config.count(MOST);
+  const factor = (from?: number): number => scaling.positive("factor", from && most ? most / from : undefined);
 
-  const types: { readonly [type: string]: () => Rotation } = {
-    default: () => ({ rotary: base, contextLength: most }),
-    linear: () => ({ rotary: { ...base, scalingFactor: factor() }, contextLength: most }),
-    dynamic: () => ({ rotary: base, contextLength: config.count("max_position_embeddings") }),
-    llama3: () => ({
-      rotary: {
-        ...base,
+  /** Options of the rotation, and the positions that it holds for where these are not all. */
+  const types: { readonly [type: string]: () => readonly [options: RotaryEmbeddingOptions, contextLength?: number] } = {
+    default: () => [{}],
+    linear: () => [{ scalingFactor: factor() }],
+    dynamic: () => [{}, config.count(MOST)],
+    llama3: () => [
+      {
         frequencyScaling: {
           factor: factor(),
           lowFrequencyFactor: scaling.positive("low_freq_factor"),
@@ -49,43 +52,38 @@ export function rotationOf(config: Config, headDim: number, factors: readonly nu
           originalMaxPositions: original(),
         },
       },
-      contextLength: most,
-    }),
+    ],
     // Peng et al. 2023, arXiv 2309.00071: pairs of few turns are stretched, those of many are not, and between the two is a ramp.
     yarn: () => {
       const trained = original();
       const by = factor(trained);
       scaling.must("attn_factor", 1);
-      const temperature = (weight: number): number => (by <= 1 ? 1 : 0.1 * weight * ln(by) + 1);
-      const weights = ["mscale", "mscale_all_dim"].map((name) => (scaling.has(name) ? temperature(scaling.positive(name)) : null));
-      const [own, all] = weights.includes(null) ? [temperature(1), 1] : (weights as number[]);
-      const pairOf = (turns: number): number => (headDim * ln(trained / (turns * 2 * Math.PI))) / (2 * ln(theta));
-      const ends = [pairOf(scaling.positive("beta_fast", 32)), pairOf(scaling.positive("beta_slow", 1))];
-      const [first, last] = scaling.flag("truncate", true) ? [Math.floor(ends[0]), Math.ceil(ends[1])] : ends;
-      const from = Math.max(first, 0);
-      const length = Math.min(last, headDim - 1) - from || 0.001;
-      const stretched = Array.from({ length: headDim / 2 }, (_, i) => {
+      const temperature = (weight: number): number => 1 + 0.1 * weight * ln(Math.max(1, by));
+      const [own, all] = ["mscale", "mscale_all_dim"].map((name) => (scaling.has(name) ? scaling.positive(name) : 0));
+      const attentionFactor = scaling.positive("attention_factor", own && all ? temperature(own) / temperature(all) : temperature(1));
+      const whole = scaling.flag("truncate", true);
+      const pairOf = (turns: string, usual: number, round: (pair: number) => number): number => {
+        const pair = (headDim * ln(trained / (scaling.positive(turns, usual) * 2 * Math.PI))) / (2 * ln(theta));
+        return whole ? round(pair) : pair;
+      };
+      const from = Math.max(0, pairOf("beta_fast", 32, Math.floor));
+      const length = Math.min(headDim - 1, pairOf("beta_slow", 1, Math.ceil)) - from || 0.001;
+      const frequencyFactors = Array.from({ length: headDim / 2 }, (_, i) => {
         const share = Math.min(1, Math.max(0, (i - from) / length));
         return (factors?.[i] ?? 1) / (share / by + 1 - share);
       });
-      const attentionFactor = scaling.positive("attention_factor", own / all);
-      return {
-        rotary: { ...base, frequencyFactors: stretched, attentionFactor },
-        contextLength: Math.max(most ?? 0, Math.floor(by * trained)),
-      };
+      return [{ frequencyFactors, attentionFactor }, Math.max(most ?? 0, Math.min(2 ** 30, Math.floor(by * trained)))];
     },
     // Ding et al. 2024, arXiv 2402.13753: the short factors, which hold up to the trained length.
     longrope: () => {
       const trained = original();
-      const by = factor(trained);
-      const expected = `${headDim / 2} positive numbers`;
-      const short = scaling.list<number>("short_factor", expected, (v) => Number.isFinite(v) && (v as number) > 0);
-      if (short.length !== headDim / 2) throw scaling.fault("short_factor", `a list of ${expected}`);
-      const attentionFactor = scaling.positive("attention_factor", by <= 1 ? 1 : Math.sqrt(1 + ln(by) / ln(trained)));
-      return { rotary: { ...base, frequencyFactors: short, attentionFactor }, contextLength: trained };
+      const usual = Math.sqrt(1 + ln(Math.max(1, factor(trained))) / ln(trained));
+      const frequencyFactors = scaling.list<number>("short_factor", `${headDim / 2} positive numbers`, isFactor, headDim / 2);
+      return [{ frequencyFactors, attentionFactor: scaling.positive("attention_factor", usual) }, trained];
     },
   };
   const bare = Object.keys(scaling.values).every((name) => PLAIN.includes(name));
   const named = scaling.has("type") && !scaling.has("rope_type") ? "type" : "rope_type";
-  return scaling.oneOf(named, types, bare ? "default" : undefined)();
+  const [options, contextLength = most] = scaling.oneOf(named, types, bare ? "default" : undefined)();
+  return { rotary: { maxWavelength: theta, frequencyFactors: factors, ...options }, contextLength };
 }
