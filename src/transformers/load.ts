@@ -142,11 +142,11 @@ function wantedBy(who: string, design: Design, byName: ByName): Wanted[] {
   return wanted;
 }
 
+/** Tensors with the weights that are made of each. */
+type Groups = ReadonlyMap<StoredTensor, { readonly name: string; readonly wanted: Wanted[] }>;
+
 /** Tensors of the file with the weights that are made of each. @throws FileError for tensors that are missing, unknown or do not fit */
-function matched(
-  { who: where, tensors }: Checkpoint,
-  design: Design,
-): Map<StoredTensor, { readonly name: string; readonly wanted: Wanted[] }> {
+function matched({ who: where, tensors }: Checkpoint, design: Design): Groups {
   const who = cut(where, 120);
   const byName = new Map<string, { readonly name: string; readonly stored: StoredTensor }>();
   for (const [name, stored] of tensors) {
@@ -198,9 +198,14 @@ function checkRoom(
 }
 
 /** Reads weights in the order in which files hold them, and builds the model of them. */
-async function built(checkpoint: Checkpoint, design: Design, backend: Backend, o: LoadPretrainedOptions): Promise<Model<Outputs>> {
+async function built(
+  checkpoint: Checkpoint,
+  design: Design,
+  groups: Groups,
+  backend: Backend,
+  o: LoadPretrainedOptions,
+): Promise<Model<Outputs>> {
   const format = o.weights ?? "stored";
-  const groups = matched(checkpoint, design);
   checkRoom(cut(checkpoint.who, 120), backend, format, groups);
   const order = [...groups].sort(([{ place: a }], [{ place: b }]) => (a.file < b.file ? -1 : a.file > b.file ? 1 : a.offset - b.offset));
   const total = order.reduce((sum, [{ byteLength }]) => sum + byteLength, 0);
@@ -336,12 +341,13 @@ async function read(opened: Opened, o: LoadPretrainedOptions): Promise<LanguageM
       `loadPretrained: contextLength: the model reads ${most === null ? "images" : `at most ${most} tokens`}, got ${o.contextLength}`,
     );
   const contextLength = o.contextLength ?? most;
+  const groups = matched(checkpoint, design);
   const eos = design.task === "text-generation" ? await eosOf(config, folder) : [];
   const bos = design.task === "text-generation" ? (config.tokens("bos_token_id")[0] ?? null) : null;
   const sentences = design.task === "feature-extraction" && folder !== null ? await sentencesOf(folder) : DEFAULT_SENTENCES;
   const modules = { tokenizers: o.tokenizers, jinja: o.jinja };
   const tokenizer = await tokenizerOf(design.task === "image-classification" ? null : await checkpoint.tokenizer(), modules);
-  const model = await built(checkpoint, design, await resolveBackend(o.backend), o);
+  const model = await built(checkpoint, design, groups, await resolveBackend(o.backend), o);
   const values = config.values;
   if (design.task === "text-generation") return new LanguageModel(model as Model, tokenizer, values, { eos, bos, contextLength });
   if (design.task === "image-classification") return new ImageClassifier(model as Model, tokenizer, values);

@@ -13,6 +13,10 @@ const ln = (x: number): number => Number(Math.log(x).toPrecision(12));
 
 const isFactor = (v: unknown): boolean => Number.isFinite(v) && (v as number) > 0;
 
+/** Whether two values are one, or lists of the same. */
+const isSame = (a: unknown, b: unknown): boolean =>
+  a === b || (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((v, i) => v === b[i]));
+
 /** What may be said where no type is. */
 const PLAIN = ["rope_theta", "partial_rotary_factor"];
 const MOST = "max_position_embeddings";
@@ -25,8 +29,11 @@ const ORIGINAL = "original_max_position_embeddings";
  * @throws FileError naming a type that is not known
  */
 export function rotationOf(config: Config, headDim: number, factors: readonly number[] | null): Rotation {
-  const place = ["rope_scaling", "rope_parameters"].find((name) => config.has(name) && Object.keys(config.within(name).values).length > 0);
-  const scaling = place === undefined ? new Config(`${config.who}: rope_scaling`, {}) : config.within(place);
+  const places = ["rope_scaling", "rope_parameters"].filter((name) => config.has(name)).map((name) => config.within(name));
+  const said = places.filter(({ values }) => Object.keys(values).length > 0);
+  const scaling = said.at(-1) ?? new Config(`${config.who}: rope_scaling`, {});
+  for (const [name, value] of Object.entries(said[0]?.values ?? {}))
+    if (!isSame(value, scaling.values[name])) throw config.fault("rope_parameters", "what rope_scaling says");
   const theta = (scaling.has("rope_theta") ? scaling : config).positive("rope_theta", 10000);
   for (const c of [config, scaling]) c.must("partial_rotary_factor", 1);
   if (scaling.has("rope_type")) scaling.must("type", scaling.values.rope_type);

@@ -111,8 +111,9 @@ test("rotary positions of a factor: yarn with all that it may say, longrope, dyn
     { rope_scaling: { ...longrope, original_max_position_embeddings: undefined }, original_max_position_embeddings: 48 },
     // Within what the model was trained with nothing is stretched.
     { rope_scaling: { type: "dynamic", factor: 4 } },
-    // The place of Transformers 4 comes first, unless it is empty; both may have the base.
-    { rope_scaling: { type: "linear", factor: 2, rope_theta: 100 }, rope_parameters: { rope_type: "default" } },
+    // Both places, which say the same, or one of them is empty; either may have the base.
+    { rope_scaling: yarn, rope_parameters: { ...yarn, rope_theta: 1000 } },
+    { rope_scaling: { type: "linear", factor: 2, rope_theta: 100 } },
     { rope_scaling: {}, rope_parameters: { rope_type: "linear", factor: 2 } },
   ])
     await checkDecoder(more);
@@ -160,6 +161,10 @@ test("what would be another computation is refused by name", async () => {
   for (const [more, sentence] of [
     [{ rope_scaling: { factor: 2 } }, `rope_scaling: rope_type must be one of ${all}, found nothing`],
     [{ rope_parameters: { full_attention: {} } }, `rope_parameters: rope_type must be one of ${all}, found nothing`],
+    [
+      { rope_scaling: { rope_type: "linear", factor: 2 }, rope_parameters: { rope_type: "linear", factor: 4 } },
+      'rope_parameters must be what rope_scaling says, found {"rope_type":"linear","factor":4}',
+    ],
     [{ rope_scaling: { type: "mrope" } }, `rope_scaling: type must be one of ${all}, found "mrope"`],
     [{ rope_scaling: { type: "linear", rope_type: "default" } }, `type must be "default": another value is not supported, found "linear"`],
     [{ rope_scaling: { type: "linear", factor: "2" } }, `rope_scaling: factor must be a positive number, found "2"`],

@@ -53,7 +53,7 @@ function attention(q, k, v, size, groups, sees) {
 
 /** Radians a step of each pair, and what cosines and sines are multiplied by. */
 export function frequencies(config, size) {
-  const rope = [config.rope_scaling, config.rope_parameters].find((r) => r && Object.keys(r).length > 0) ?? {};
+  const rope = { ...config.rope_scaling, ...config.rope_parameters };
   const theta = rope.rope_theta ?? config.rope_theta ?? 10000;
   const plain = range(size / 2, (i) => theta ** ((-2 * i) / size));
   const most = config.max_position_embeddings;
