@@ -151,11 +151,11 @@ function wantedBy(who: string, design: Design, byName: ByName): Wanted[] {
   return wanted;
 }
 
+/** Tensors with the weights that are made of each. */
+type Groups = ReadonlyMap<StoredTensor, { readonly name: string; readonly wanted: Wanted[] }>;
+
 /** Tensors of the file with the weights that are made of each. @throws FileError for tensors that are missing, unknown or do not fit */
-function matched(
-  { who: where, tensors }: Checkpoint,
-  design: Design,
-): Map<StoredTensor, { readonly name: string; readonly wanted: Wanted[] }> {
+function matched({ who: where, tensors }: Checkpoint, design: Design): Groups {
   const who = cut(where, 120);
   const byName = new Map<string, { readonly name: string; readonly stored: StoredTensor }>();
   for (const [name, stored] of tensors) {
@@ -216,9 +216,14 @@ async function makeRoom(
 }
 
 /** Reads weights in the order in which files hold them, and builds the model of them. */
-async function built(checkpoint: Checkpoint, design: Design, backend: Backend, o: LoadPretrainedOptions): Promise<Model<Outputs>> {
+async function built(
+  checkpoint: Checkpoint,
+  design: Design,
+  groups: Groups,
+  backend: Backend,
+  o: LoadPretrainedOptions,
+): Promise<Model<Outputs>> {
   const format = o.weights ?? "stored";
-  const groups = matched(checkpoint, design);
   await makeRoom(cut(checkpoint.who, 120), backend, format, groups);
   const order = [...groups].sort(([{ place: a }], [{ place: b }]) => (a.file < b.file ? -1 : a.file > b.file ? 1 : a.offset - b.offset));
   const total = order.reduce((sum, [{ byteLength }]) => sum + byteLength, 0);
@@ -256,9 +261,10 @@ async function built(checkpoint: Checkpoint, design: Design, backend: Backend, o
 
 /** Ids that end texts: generation_config.json knows more of them. */
 async function eosOf(config: Config, folder: Folder | null): Promise<readonly number[]> {
+  const end = config.count("vocab_size");
   const values = await folder?.json("generation_config.json");
   const generation = values ? new Config(`${config.who}: generation_config.json`, values) : config;
-  return (generation.has("eos_token_id") ? generation : config).tokens("eos_token_id");
+  return (generation.has("eos_token_id") ? generation : config).tokens("eos_token_id", end);
 }
 
 /** What checkpoints are opened as, where the architecture does not say. */
@@ -367,10 +373,11 @@ async function read(source: Opened, o: LoadPretrainedOptions): Promise<LanguageM
     throw new ArgumentError(
       `loadPretrained: contextLength: the model reads ${most === null ? "images" : `at most ${most} tokens`}, got ${o.contextLength}`,
     );
+  const groups = matched(checkpoint, design);
   const opened = await (design.opener ?? languageModel)({ config, folder, contextLength: o.contextLength ?? most });
   const modules = { tokenizers: o.tokenizers, jinja: o.jinja };
   const tokenizer = await tokenizerOf(design.task === "image-classification" ? null : await checkpoint.tokenizer(), modules);
-  const model = await built(checkpoint, design, await resolveBackend(o.backend), o);
+  const model = await built(checkpoint, design, groups, await resolveBackend(o.backend), o);
   return opened(model, tokenizer) as LanguageModel | Encoder | ImageClassifier;
 }
 
