@@ -4,13 +4,15 @@ import { ACTIVATIONS, MICROSOFT_ACTIVATIONS } from "./ops/activations.ts";
 import { ARITHMETIC } from "./ops/arithmetic.ts";
 import { ATTENTION } from "./ops/attention.ts";
 import { BITS } from "./ops/bits.ts";
-import { CONTROL } from "./ops/control.ts";
+import { ATTENTION_MICROSOFT } from "./ops/contrib.ts";
 import { CONVOLUTION, CONVOLUTION_MICROSOFT } from "./ops/convolution.ts";
 import { FILLING } from "./ops/filling.ts";
 import { INDEXING } from "./ops/indexing.ts";
+import { CONTROL } from "./ops/control.ts";
 import { LOSSES } from "./ops/losses.ts";
 import { MOVING } from "./ops/moving.ts";
 import { NORMALIZATION, NORMALIZATION_MICROSOFT } from "./ops/normalization.ts";
+import { PACKED_MICROSOFT } from "./ops/packed.ts";
 import { POOLING } from "./ops/pooling.ts";
 import { PRODUCTS, PRODUCTS_MICROSOFT } from "./ops/products.ts";
 import { MICROSOFT_QUANTIZATION, QUANTIZATION } from "./ops/quantization.ts";
@@ -18,6 +20,9 @@ import { QUANTIZED, QUANTIZED_MICROSOFT } from "./ops/quantized.ts";
 import { RANDOM } from "./ops/random.ts";
 import { RECURRENT } from "./ops/recurrent.ts";
 import { REDUCTIONS } from "./ops/reductions.ts";
+import { REGIONS } from "./ops/regions.ts";
+import { RESIZE } from "./ops/resize.ts";
+import { SAMPLING } from "./ops/sampling.ts";
 import { SELECTING } from "./ops/selecting.ts";
 import { SEQUENCES } from "./ops/sequences.ts";
 import { SHAPES } from "./ops/shapes.ts";
@@ -37,6 +42,9 @@ const STANDARD = tableOf(
   QUANTIZED,
   RECURRENT,
   ATTENTION,
+  RESIZE,
+  SAMPLING,
+  REGIONS,
   ACTIVATIONS,
   BITS,
   TRIGONOMETRY,
@@ -58,6 +66,8 @@ const MICROSOFT = tableOf(
   NORMALIZATION_MICROSOFT,
   PRODUCTS_MICROSOFT,
   QUANTIZED_MICROSOFT,
+  ATTENTION_MICROSOFT,
+  PACKED_MICROSOFT,
   MICROSOFT_ACTIVATIONS,
   MICROSOFT_QUANTIZATION,
 );

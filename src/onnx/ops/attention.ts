@@ -4,7 +4,7 @@ import type { Tensor } from "../../index.ts";
 import { sizeOf } from "../call.ts";
 import type { Call, Operator, Operators } from "../call.ts";
 import { Value } from "../value.ts";
-import { PLAIN, attend, swapped } from "./attend.ts";
+import { attend, swapped } from "./attend.ts";
 
 const { add, cast, mul, reshape, transpose } = lockstep;
 
@@ -97,7 +97,7 @@ const RotaryEmbedding: Operator = (call) => {
 };
 
 /** Its older sister, with positions before the caches: one for each step, or that of the first. */
-const RotaryEmbeddingMicrosoft: Operator = (call) => {
+export const RotaryEmbeddingMicrosoft: Operator = (call) => {
   const x = call.input(0);
   if (call.flag("is_packed_batching")) throw call.fault("is_packed_batching is not supported");
   const dim = call.int("rotary_embedding_dim", 0);
@@ -186,5 +186,3 @@ const LinearAttention: Operator = (call) => {
 };
 
 export const ATTENTION: Operators = { Attention, RotaryEmbedding, TensorScatter, LinearAttention };
-export { PLAIN, RotaryEmbeddingMicrosoft };
-export const LINEAR: Operators = { LinearAttention };

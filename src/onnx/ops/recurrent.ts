@@ -176,7 +176,8 @@ const lstm =
       const input = gate(i, pi, c);
       const kept = couples ? sub(1, input) : gate(forget, pf, c);
       const cell = add(mul(kept, c), mul(input, g.fn(clipped(candidate, d.clip))));
-      return { h: mul(gate(o, po, cell), h.fn(clipped(cell, d.clip))), c: cell };
+      // Gates and candidates are clipped, as ONNX Runtime does it, but not the cell.
+      return { h: mul(gate(o, po, cell), h.fn(cell)), c: cell };
     });
   };
 
