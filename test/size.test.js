@@ -21,8 +21,8 @@ const BUDGETS = {
   "training: a GPT with adamw, and text that it writes, with its plain kernels": 102150,
   "inference: sequential of dense layers, with its plain kernels": 48050,
   "inference: loadModel, with its plain kernels": 76650,
-  "a Llama in 4 bits that writes: lockstep/transformers, with its plain kernels": 127000,
-  "a Llama in 4 bits that writes: lockstep/inference/transformers, with its plain kernels": 93000,
+  "a Llama in 4 bits that writes: lockstep/transformers, with its plain kernels": 123600,
+  "a Llama in 4 bits that writes: lockstep/inference/transformers, with its plain kernels": 91950,
 };
 
 const build = (file) => new URL(`../build/${file}`, import.meta.url);
