@@ -1,6 +1,6 @@
 /** @file Reading config.json: every field is checked before it is used, and what is not known is named. */
 import { cut, parseObject, show } from "../io/safetensors.ts";
-import { FileError } from "../index.ts";
+import { FileError } from "../errors.ts";
 
 /** An object that was JSON. */
 export type Json = { readonly [key: string]: unknown };

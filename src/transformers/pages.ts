@@ -1,6 +1,6 @@
 /** @file Files in pages: neighbouring tensors come with one request, and what is held of a file is one page. */
 import type { NetworkOptions, RangeSource, Ranges, Signal } from "../io/ranges.ts";
-import { FileError } from "../index.ts";
+import { FileError } from "../errors.ts";
 
 /** How files are read. */
 export interface Reading {

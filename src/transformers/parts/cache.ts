@@ -5,7 +5,7 @@
  */
 import { rangesOf } from "../../io/ranges.ts";
 import type { Ranges } from "../../io/ranges.ts";
-import { FileError } from "../../index.ts";
+import { FileError } from "../../errors.ts";
 import { builtin } from "../../node/files.ts";
 import { stopIfAborted } from "../pages.ts";
 import type { Reading } from "../pages.ts";

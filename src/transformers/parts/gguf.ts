@@ -1,7 +1,7 @@
 /** @file GGUF files as checkpoints: their metadata as a configuration, their tensors under Hugging Face's names and in its order. */
 import { cut } from "../../io/safetensors.ts";
 import type { RangeSource } from "../../io/ranges.ts";
-import { FileError, LockstepError } from "../../index.ts";
+import { FileError, LockstepError } from "../../errors.ts";
 import { dequantize, openGguf } from "../../gguf/index.ts";
 import type { GgufFile, GgufInfo } from "../../gguf/index.ts";
 import type { Checkpoint, StoredTensor } from "../checkpoint.ts";
