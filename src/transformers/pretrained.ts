@@ -5,7 +5,7 @@ import type { Tokenizer } from "./tokenizer.ts";
 
 /** A model of a checkpoint. */
 export abstract class Pretrained {
-  /** What can be asked of it. */
+  /** What can be asked of it; TypeScript knows by it which of the classes a model is. */
   readonly task: Task;
   /** The Lockstep model. */
   readonly model: Model<Outputs>;

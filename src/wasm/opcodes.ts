@@ -51,6 +51,7 @@ export const MAX_POOL = 41;
 export const MAX_POOL_GRAD = 42;
 export const AVG_POOL = 43;
 export const AVG_POOL_GRAD = 44;
+export const CONV2D_DEPTHWISE = 45;
 
 // Part 2: recurrent layers.
 export const LSTM = 64;

@@ -8,6 +8,8 @@ import { sequential } from "../../build/esm/model/model.js";
 import * as nn from "../../build/esm/nn/index.js";
 import { reshape } from "../../build/esm/ops/move.js";
 import { zeros } from "../../build/esm/tensor.js";
+import { sparseCategoricalCrossentropy } from "../../build/esm/train/losses.js";
+import { adam } from "../../build/esm/train/optimizers.js";
 import { referenceBackend } from "../reference/index.js";
 import { errorOf } from "./helpers.js";
 import { all, argMax, around, counting, fill, MODELS, table, VOCABULARY, whole } from "./text.js";
@@ -294,6 +296,19 @@ test("weights that training has changed are read by the next token", async () =>
   assert.equal(await all(session.generate([0], { maxTokens: 2, temperature: 0 })), [1, 1]);
   m.setWeights([[[0, 0, 1], [0, 0, 1], [0, 0, 1]]]);
   assert.equal(await all(session.generate([], { maxTokens: 2, temperature: 0 })), [2, 2]);
+});
+
+test("a first text while the model is being trained is that of weights at some time", async () => {
+  const m = around([nn.multiHeadAttention(2, 4, { useCausalMask: true })]);
+  await m.compile({ loss: sparseCategoricalCrossentropy({ fromLogits: true }), optimizer: adam({ learningRate: 0.05 }), backend });
+  const steps = Array.from({ length: 32 }, (_, row) => Array.from({ length: 8 }, (_, i) => (row + i) % VOCABULARY));
+  const written = [];
+  // The callback does not wait for it.
+  const write = { onEpochEnd: () => void written.push(all(generate(m, [1], { maxTokens: 4 }))) };
+  const next = steps.map((row) => row.map((t) => (t + 1) % VOCABULARY));
+  await m.fit(steps, next, { epochs: 60, batchSize: 4, verbose: 0, callbacks: [write] });
+  assert.ok((await Promise.all(written)).length === 60);
+  assert.equal(await all(generate(m, [1], { maxTokens: 4, temperature: 0 })), [2, 3, 4, 5]);
 });
 
 test.run();

@@ -58,6 +58,15 @@ const TILED = [
   [[1, 14, 17, 12], [3, 3, 20], { padding: "causal" }],
   [[1, 15, 14, 12], [3, 3, 20], { padding: [[0, 2], [1, 0]] }],
 ];
+/** Filters of their own for each channel (assembly/conv/depthwise.ts). */
+const DEPTHWISE = [
+  [[2, 9, 13, 8], [3, 3, 8], { groups: 8, padding: "same" }],
+  [[1, 7, 12, 5], [3, 2, 5], { groups: 5 }],
+  [[2, 11, 10, 7], [5, 5, 7], { groups: 7, padding: "same", strides: 2 }],
+  [[1, 12, 9, 12], [3, 3, 12], { groups: 12, dilation: 2, padding: "same" }],
+  [[1, 2, 3, 6], [5, 5, 6], { groups: 6, padding: "same" }],
+  [[1, 6, 17, 4], [3, 3, 4], { groups: 4, padding: "causal" }],
+];
 /** Few elements in a window (assembly/conv/narrow.ts, conv/narrow-grad.ts). */
 const NARROW = [
   [[2, 28, 28, 1], [3, 3, 32], {}],
@@ -97,7 +106,7 @@ function attributes([x, w, { strides = 1, padding = "valid", dilation = 1, group
 const output = (a) => [a.n, a.p, a.q, a.f];
 
 export const cases = [
-  ...[...GEOMETRIES, ...LARGE, ...TILED, ...NARROW].flatMap((g, k) => {
+  ...[...GEOMETRIES, ...LARGE, ...TILED, ...DEPTHWISE, ...NARROW].flatMap((g, k) => {
     const a = attributes(g);
     const grad = k < GEOMETRIES.length;
     // Large sums would leave tanh nothing but 1, and with it the magnitude that errors are measured by.
@@ -108,6 +117,7 @@ export const cases = [
       grad,
       tiled: TILED.includes(g),
       narrow: NARROW.includes(g),
+      depthwise: a.groups > 1 && a.groups === a.c && a.c === a.f,
     };
     return [
       { op: "conv2d", name: title(g), inputs: [f(g[0], -1, 1), f(filters(g), -1, 1)], fn: (x, w) => conv2d(x, w, g[2]), ...common },

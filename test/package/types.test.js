@@ -51,7 +51,13 @@ export async function text(): Promise<GeneratedToken[]> {
   const out: GeneratedToken[] = [];
   for await (const token of lm.generate("a", { temperature: 1 })) out.push(token);
   const either = await loadPretrained({ "config.json": "a", "model.safetensors": new Uint8Array(1) });
-  if (either.task === "feature-extraction") { const bert: Encoder = either; await bert.embed("a"); }
+  if (either.task === "feature-extraction") await either.embed("a");
+  else if (either.task === "image-classification") await either.logits([[[[1]]]]);
+  else await either.logits([1]);
+  const bert: Encoder = await loadPretrained("folder", { task: "feature-extraction" });
+  // @ts-expect-error An encoder writes no text.
+  void bert.generate;
+  for await (const tokens of lm.generate(["a", [1, 2]])) out.push(...tokens.filter((token) => token !== null));
   lm.model.summary();
   return (await openGguf("a.gguf")).metadata.has("a") ? out : [];
 }

@@ -90,6 +90,41 @@ test("tokens are drawn where an option says so, by seed; eos ends a text", async
   assert.equal(other.eosTokenIds, [90, greedy[end]]);
 });
 
+test("several prompts, of ids and of text, are generated together as each would be alone", async () => {
+  const lm = await loadPretrained(gpt2);
+  const alone = async (prompt, options) => {
+    const tokens = [];
+    for await (const token of lm.generate(prompt, options)) tokens.push(token);
+    return tokens;
+  };
+  const together = async (model, prompts, options) => {
+    const texts = prompts.map(() => []);
+    for await (const row of model.generate(prompts, options)) row.forEach((token, i) => token !== null && texts[i].push(token));
+    return texts;
+  };
+  const prompts = [[1, 2, 3], Int32Array.of(4), [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]];
+  const options = { maxTokens: 10 };
+  const each = await Promise.all(prompts.map((prompt) => alone(prompt, options)));
+  assert.equal(await together(lm, prompts, options), each);
+  assert.equal(await together(lm, prompts.slice(0, 1), options), each.slice(0, 1));
+  // A text that is complete waits for the others.
+  const stop = [each[0].slice(2, 4).map(({ id }) => id)];
+  const stopped = await Promise.all(prompts.map((prompt) => alone(prompt, { ...options, stop })));
+  assert.ok(stopped[0].length < 10 && stopped.some(({ length }) => length === 10), "they end at different places");
+  assert.equal(await together(lm, prompts, { ...options, stop }), stopped);
+  await rejected(() => lm.generate([[1, 2], []]).next(), ArgumentError, "at least one id");
+  await rejected(() => lm.generate([[1, 2], null]).next(), ArgumentError, "list of ids");
+  await rejected(() => lm.generate([1, "a"]).next(), DataError, "got a at place 1");
+  await rejected(() => lm.generate([[1], "text"]).next(), LockstepError, "no tokenizer.json");
+  await rejected(() => lm.generate([[1], new Array(60).fill(1)], { maxTokens: 6 }).next(), ArgumentError, "60 tokens and 6", "of 64");
+
+  const told = await loadPretrained(modelPath("gguf/stories260K-q4_0.gguf"));
+  const write = (tokens) => tokens.map(({ text }) => text).join("");
+  const texts = await together(told, ["Once upon a time", told.tokenizer.encode("One day")], { maxTokens: 8 });
+  assert.is(write(texts[0]), ", there was a little girl");
+  assert.is(texts[1].length, 8);
+});
+
 /** A folder's files by name, with other fields in its configuration. */
 function changed(folder, fields) {
   const files = Object.fromEntries(readdirSync(folder).map((name) => [name, new Uint8Array(readFileSync(`${folder}/${name}`))]));

@@ -5,6 +5,7 @@ import { buildPlan } from "../../build/esm/plan/build.js";
 import { BARRIER, encode, link } from "../../build/esm/wasm/commands.js";
 import {
   CONV2D,
+  CONV2D_DEPTHWISE,
   CONV2D_NARROW,
   CONV2D_NARROW_FILTER_GRAD,
   HEADER_WORDS,
@@ -182,7 +183,7 @@ test("words of references and floats", () => {
 });
 
 test(
-  "convolutions by 3x3 filters, and their gradients, are products of tiles; those of few channels read windows in place, others pack " +
+  "convolutions by 3x3 filters, and their gradients, are products of tiles; those of few channels and of each channel by itself read windows in place, others pack " +
     "them",
   async () => {
     const kernels = { conv2d: WINOGRAD, conv2dInputGrad: WINOGRAD_INPUT_GRAD, conv2dFilterGrad: WINOGRAD_FILTER_GRAD };
@@ -199,8 +200,16 @@ test(
     for (const c of narrow) assert.equal(opcodes(c), [CONV2D_NARROW], c.name);
     for (const c of conv.filter((other) => other.narrow && other.op === "conv2dFilterGrad"))
       assert.is(opcodes(c)[0], CONV2D_NARROW_FILTER_GRAD, c.name);
+    const depthwise = conv.filter((c) => c.depthwise && c.op === "conv2d");
+    assert.ok(depthwise.length > 10);
+    for (const c of depthwise) assert.equal(opcodes(c), [CONV2D_DEPTHWISE], c.name);
     const others = conv.filter(
-      (c) => /strides|dilation|groups|^1x1x1x1|^4x8x8x64/.test(c.name) && c.op === "conv2d" && !c.narrow && !c.name.startsWith("0x"),
+      (c) =>
+        /strides|dilation|groups|^1x1x1x1|^4x8x8x64/.test(c.name) &&
+        c.op === "conv2d" &&
+        !c.narrow &&
+        !c.depthwise &&
+        !c.name.startsWith("0x"),
     );
     assert.ok(others.length > 10);
     for (const c of others)

@@ -346,6 +346,37 @@ test("weights too large for a quarter of the memory that is left are prepared in
   assert.is(results[0], results[1]);
 });
 
+test("large weights are packed in parts where they are not kept, with the same bits", async () => {
+  for (const [shape, transposeB] of [[[520, 2101], false], [[2101, 520], true]]) {
+    const [x, w] = [random(1, 70, 520), random(2, ...shape)];
+    const bias = random(3, 2101);
+    const f = (x, w) => matmul(x, w, { transposeB, bias, activation: "relu" });
+    const backend = await open("wasm", { threads: 1 });
+    const kept = captured(backend, f, [w]);
+    const given = compile(f, { backend });
+    const first = await bits(kept(x));
+    assert.is(preparations(), 1);
+    assert.is(await bits(given(x, w)), first);
+    assert.is(preparations(), 2);
+    backend.close();
+  }
+});
+
+test("what is made of a program's weights takes 64 MB at most", async () => {
+  const backend = await open("wasm", { threads: 1 });
+  const [x, w, small] = [random(1, 20, 4100), random(2, 4100, 4100), random(3, 4100, 300)];
+  const f = captured(backend, (x, w, small) => [matmul(x, w), matmul(x, small)], [w, small]);
+  for (const t of [x, w, small]) t.upload(backend);
+  const before = backend.memory().bytes;
+  await f(x);
+  const more = backend.memory().bytes - before;
+  assert.ok(more < 2 ** 24, `${more} bytes besides the weights`);
+  preparations();
+  await f(x);
+  assert.is(preparations(), Math.ceil((4100 * 4100 * 4) / 2 ** 22), "the small one is kept");
+  backend.close();
+});
+
 const N = 256;
 /** x -> x w w, with `w` captured: some 10 ms of work. */
 async function long(backend, w) {

@@ -254,16 +254,75 @@ test("bias and activations, at columns of part of a group", async () => {
 });
 
 test("weights of 16 bits for many rows: columns in several chunks", async () => {
-  const [m, k, n] = [9, 2048, 1037];
+  const [k, n] = [2048, 1037];
   const packer = weights("f16", n, k);
   const w = tensor(Float32Array.from(decoded(packer)), [n, k]);
   const random = randomSource(3);
-  const a = Float32Array.from({ length: m * k }, () => random() - 0.5);
   const bias = tensor(Float32Array.from({ length: n }, (_, i) => i / 100));
-  for (const backend of wasms) {
-    const got = await product(backend, a, m, packer, { bias });
-    const want = await (await compile((x) => matmul(x, w, { transposeB: true, bias }), { backend })(tensor(a, [m, k]))).data();
-    got.forEach((v, i) => assert.ok(Math.abs(v - want[i]) < 1e-3, `${i}: ${v}, expected ${want[i]}`));
+  for (const m of [9, 40]) {
+    const a = Float32Array.from({ length: m * k }, () => random() - 0.5);
+    for (const backend of wasms) {
+      const got = await product(backend, a, m, packer, { bias });
+      const want = await (await compile((x) => matmul(x, w, { transposeB: true, bias }), { backend })(tensor(a, [m, k]))).data();
+      got.forEach((v, i) => assert.ok(Math.abs(v - want[i]) < 1e-3, `${i}: ${v}, expected ${want[i]}`));
+    }
+  }
+});
+
+test("weights of 16 bits for few rows: any k, normal numbers and others, in several chunks", async () => {
+  const specials = [0, 0x8000, 1, 0x8001, 0x3ff, 0x83ff, 0x400, 0x8400];
+  for (const format of ["f16", "bf16"]) {
+    for (const [n, k] of [[1, 1], [3, 5], [5, 45], [6, 1036], [3, 2051]]) {
+      const random = randomSource(k);
+      const packer = weights(format, n, k);
+      for (let r = 0; r < n; r++) {
+        const row = Uint16Array.from({ length: k }, () =>
+          random() < 0.1 ? specials[Math.floor(random() * 8)] : (Math.floor(random() * 2) << 15) | (0x2c00 + Math.floor(random() * 0xc00)),
+        );
+        packer.halves(r, row);
+      }
+      const w = decoded(packer);
+      for (const m of [1, 2, 3, 8]) {
+        const a = Float32Array.from({ length: m * k }, () => random() - 0.5);
+        for (const backend of wasms) {
+          const y = await product(backend, a, m, packer);
+          for (let i = 0; i < m; i++) {
+            for (let c = 0; c < n; c++) {
+              let [want, size] = [0, 0];
+              for (let j = 0; j < k; j++) {
+                want += a[i * k + j] * w[c * k + j];
+                size += Math.abs(a[i * k + j] * w[c * k + j]);
+              }
+              const got = y[i * n + c];
+              assert.ok(
+                Math.abs(got - want) <= 1e-6 * size,
+                `${format} ${backend.simd} ${m}x${k}x${n}, ${i}, ${c}: ${got}, expected ${want}`,
+              );
+            }
+          }
+        }
+      }
+    }
+  }
+  // Of zeros alone it is zero, and infinity and NaN stay with their column, in either half of a vector.
+  for (const at of [2, 1029]) {
+    const packer = new Packer("f16", 3, 1030);
+    packer.halves(0, new Uint16Array(1030));
+    packer.halves(
+      1,
+      new Uint16Array(1030).map((_, j) => (j === at ? 0xfc00 : ONE)),
+    );
+    packer.halves(
+      2,
+      new Uint16Array(1030).map((_, j) => (j === at ? 0x7e00 : ONE)),
+    );
+    for (const m of [1, 2, 5]) {
+      for (const backend of wasms)
+        same(
+          await product(backend, new Float32Array(1030 * m).fill(1), m, packer),
+          Array.from({ length: m }, () => [0, -Infinity, NaN]).flat(),
+        );
+    }
   }
 });
 

@@ -78,6 +78,15 @@ const Clip: Operator = (call) => {
   });
 };
 
+/** `fn` along an axis of [outer, size, inner]: of however many dimensions. */
+export function alongAxis(x: Tensor, axis: number, fn: (x: Tensor, axis: number) => Tensor): Tensor {
+  if (x.rank <= 3) return fn(x, axis);
+  const { shape } = x;
+  const [outer, inner] = [sizeOf(shape.slice(0, axis)), sizeOf(shape.slice(axis + 1))];
+  const flat = inner === 1 ? [outer, shape[axis]] : [outer, shape[axis], inner];
+  return lockstep.reshape(fn(lockstep.reshape(x, flat), 1), shape);
+}
+
 /** Along one axis; up to opset 12 over all dimensions from `axis` on. */
 const normalized =
   (fn: (x: Tensor, axis: number) => Tensor): Operator =>
@@ -93,7 +102,7 @@ const normalized =
       return reshaped(Value.of(x.type, fn(flat.tensor, 1)), x.shape);
     }
     if (x.isChannelsLast) return Value.channelsLast(x.type, fn(x.last, axis === 0 ? 0 : axis === 1 ? x.rank - 1 : axis - 1));
-    return Value.of(x.type, fn(x.tensor, axis));
+    return Value.of(x.type, alongAxis(x.tensor, axis, fn));
   };
 
 /** 1 at the first of the largest, else 0. */
@@ -106,7 +115,7 @@ function hardmax(x: Tensor, axis: number): Tensor {
 const swish = (x: Tensor, alpha: number): Tensor => (alpha === 1 ? lockstep.silu(x) : mul(x, lockstep.sigmoid(mul(x, alpha))));
 
 export const ACTIVATIONS: Operators = {
-  Relu: elementwise((x) => lockstep.relu(x)),
+  Relu: elementwise((x) => (x.dtype === "f32" ? (lockstep.relu(x) as Tensor) : maximum(x, 0))),
   Sigmoid: elementwise((x) => lockstep.sigmoid(x)),
   Tanh: elementwise((x) => lockstep.tanh(x)),
   Erf: elementwise((x) => lockstep.erf(x)),
@@ -115,7 +124,7 @@ export const ACTIVATIONS: Operators = {
   Selu: elementwise((x, call) => mul(exponential(x, call.float("alpha", 1.6732632423543772)), call.float("gamma", 1.0507009873554805))),
   LeakyRelu: elementwise((x, call) => whereNegative(x, (t) => mul(t, call.float("alpha", 0.01)))),
   PRelu,
-  ThresholdedRelu: elementwise((x, call) => where(greater(x, call.float("alpha", 1)), x, mul(x, 0))),
+  ThresholdedRelu: elementwise((x, call) => where(greater(x, call.float("alpha", 1)), x, 0)),
   HardSigmoid: elementwise((x, call) => hardSigmoid(x, call.float("alpha", 0.2), call.float("beta", 0.5))),
   HardSwish: elementwise((x) => mul(x, hardSigmoid(x, 1 / 6, 0.5))),
   Softplus: elementwise((x) => lockstep.softplus(x)),

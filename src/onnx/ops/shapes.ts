@@ -93,24 +93,23 @@ const Transpose: Operator = (call) => {
   return Value.of(x.type, lockstep.transpose(x.tensor, perm));
 };
 
-const Concat: Operator = (call) => {
-  const values = call.inputs.map((_, i) => call.input(i));
-  const axis = call.axis(call.int("axis", 1), values[0].rank);
+/** Values one behind the other along an axis. */
+export function joined(values: readonly Value[], axis: number): Value {
   if (values.length === 1) return values[0];
+  const { type, rank } = values[0];
   if (values.every(isSmall)) {
     const shape = [...values[0].shape];
     shape[axis] = values.reduce((n, v) => n + v.shape[axis], 0);
     const inner = sizeOf(shape.slice(axis + 1));
-    const out: number[] = [];
+    const out: (number | string)[] = [];
     for (let o = 0; o < sizeOf(shape.slice(0, axis)); o++) {
       for (const v of values) {
         const run = v.shape[axis] * inner;
-        for (let i = 0; i < run; i++) out.push(v.elements[o * run + i]);
+        for (let i = 0; i < run; i++) out.push(v.constant.elements[o * run + i]);
       }
     }
-    return Value.known({ type: values[0].type, shape, elements: out });
+    return Value.known({ type, shape: checkShape(shape), elements: out as number[] });
   }
-  const { type, rank } = values[0];
   if (rank > 2 && values.some((v) => v.isChannelsLast)) {
     const place = axis === 0 ? 0 : axis === 1 ? rank - 1 : axis - 1;
     return Value.channelsLast(
@@ -128,6 +127,17 @@ const Concat: Operator = (call) => {
       axis,
     ),
   );
+}
+
+const Concat: Operator = (call) => {
+  const values = call.inputs.map((_, i) => call.input(i));
+  if (values.length === 0) throw call.fault("there is nothing to join");
+  const [{ type, shape, rank }] = values;
+  const axis = call.axis(call.int("axis", 1), rank);
+  const other = values.find((v) => v.type !== type || v.rank !== rank || v.shape.some((d, i) => i !== axis && d !== shape[i]));
+  if (other !== undefined)
+    throw call.mismatch(`${type}[${shape.join()}] and ${other.type}[${other.shape.join()}] are not joined along axis ${axis}`);
+  return joined(values, axis);
 };
 
 /** Where a slice along one dimension begins, how many it takes, and by which steps. */

@@ -76,7 +76,8 @@ function asinhOf(x: Tensor): Tensor {
 }
 
 function acosh(x: Tensor): Tensor {
-  const t = sub(atMost(x, HUGE), 1);
+  // Below 1 there is none: -2 stands for what is less, whose square overflows.
+  const t = sub(where(less(x, -2), -2, atMost(x, HUGE)), 1);
   return where(greater(x, HUGE), logOfTwice(x), log1p(add(t, sqrt(mul(t, add(t, 2))))));
 }
 

@@ -4,9 +4,9 @@
  */
 import type { ConvAttrs } from "../../plan/kernels.ts";
 import type { Call } from "../../plan/plan.ts";
-import { CONV2D, CONV2D_FILTER_GRAD, CONV2D_NARROW, CONV2D_NARROW_FILTER_GRAD } from "../opcodes.ts";
+import { CONV2D, CONV2D_DEPTHWISE, CONV2D_FILTER_GRAD, CONV2D_NARROW, CONV2D_NARROW_FILTER_GRAD } from "../opcodes.ts";
 import { at, read, write } from "../writer.ts";
-import type { CommandWriter, Encoder } from "../writer.ts";
+import type { CommandWriter, Encoder, Word } from "../writer.ts";
 import { ONE_TAP, activationCode, encodeCombine, encodeProduct } from "./matmul.ts";
 import { encodeWinograd, encodeWinogradFilterGrad, encodeWinogradInputGrad } from "./conv/winograd.ts";
 import { TRAINING } from "../../training.ts";
@@ -99,6 +99,42 @@ function encodeNarrowFilterGrad({ inputs: [x, dy], outputs, attrs: given }: Call
   return true;
 }
 
+/** Multiply-adds of a piece of CONV2D_DEPTHWISE, about. */
+const DEPTHWISE_WORK = 1 << 16;
+
+/**
+ * `conv2d` of as many groups as there are channels and filters; false, and nothing written, for others. `turned`: with the taps from the
+ * last to the first, as its gradient by the input has them.
+ */
+function encodeDepthwise(operands: readonly Word[], attrs: ConvAttrs, turned: boolean, out: CommandWriter): boolean {
+  const { n, h, w, c, p, q, r, s, f, groups } = attrs;
+  if (groups === 1 || groups !== c || f !== c) return false;
+  const rows = Math.max(1, Math.min(p, Math.round(DEPTHWISE_WORK / Math.max(1, q * c * r * s))));
+  const pieces = Math.ceil(p / rows);
+  out.command(CONV2D_DEPTHWISE, n * pieces, [
+    ...operands,
+    h,
+    w,
+    c,
+    p,
+    q,
+    attrs.strideH,
+    attrs.strideW,
+    attrs.dilationH,
+    attrs.dilationW,
+    attrs.padTop >>> 0,
+    attrs.padLeft >>> 0,
+    r,
+    s,
+    rows,
+    pieces,
+    activationCode[attrs.activation],
+    (turned ? -c * 4 : c * 4) >>> 0,
+    turned ? (r * s - 1) * c * 4 : 0,
+  ]);
+  return true;
+}
+
 /** `conv2d(x, w, bias?) -> y`: [N*P*Q, R*S*C] windows of x times w as it is. */
 export const conv2d: Encoder = (call, out) => {
   if (encodeWinograd(call, out) || encodeNarrow(call, out)) return;
@@ -106,6 +142,7 @@ export const conv2d: Encoder = (call, out) => {
   const { n, p, q, r, s, c, f, groups } = attrs;
   const filters = f / groups;
   const [x, w, bias] = call.inputs;
+  if (encodeDepthwise([read(x), read(w), read(bias ?? null), write(call.outputs[0])], attrs, false, out)) return;
   encodeProduct(
     out,
     CONV2D,
@@ -171,6 +208,12 @@ export const conv2dInputGrad: Encoder = (call, out) => {
   const channels = c / groups;
   const filters = f / groups;
   const [dy, w] = call.inputs;
+  if (TRAINING && attrs.strideH * attrs.strideW === 1) {
+    const padTop = (attrs.r - 1) * attrs.dilationH - attrs.padTop;
+    const padLeft = (s - 1) * attrs.dilationW - attrs.padLeft;
+    const back: ConvAttrs = { ...attrs, h: p, w: q, p: h, q: width, padTop, padLeft, activation: "linear" };
+    if (encodeDepthwise([read(dy), read(w), 0, write(call.outputs[0])], back, true, out)) return;
+  }
   const tapBytes = channels * f * 4;
   const rows = phases(h, attrs.r, attrs.strideH, attrs.dilationH, attrs.padTop).flatMap((phase) => withoutBorder(phase, attrs.strideH, p));
   const spread = rows.length > 1 || attrs.strideW > 1;

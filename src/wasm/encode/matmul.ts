@@ -21,7 +21,7 @@ import {
   MATMUL_SMALL,
   PACK,
 } from "../opcodes.ts";
-import { read, write } from "../writer.ts";
+import { at, read, write } from "../writer.ts";
 import type { CommandWriter, Encoder, Word } from "../writer.ts";
 
 /** The ACT_* number of an activation. */
@@ -64,6 +64,8 @@ const MIN_CHUNK = 512;
 const PRIVATE_BYTES = 1 << 18;
 /** Most columns of a piece that keeps its result in scratch. */
 const MAX_SPREAD = 1024;
+/** Bytes of panels that are made at once where they are not kept: what was just made is in cache then, and takes little memory. */
+const CHUNK_BYTES = 1 << 22;
 /** Elements that one piece of PACK or MATMUL_COMBINE handles. */
 const COPY_WORK = 1 << 15;
 
@@ -163,6 +165,13 @@ export function encodeProduct(out: CommandWriter, opcode: number, product: Produ
   const alone =
     opcode === MATMUL && split.rowBlocks <= 2 && split.columnBlocks * split.chunks === 1 && panels * k * PANEL_BYTES <= PRIVATE_BYTES;
   const small = dots || (alone && !direct && !b.packed && !kept);
+  if (opcode === MATMUL && batch === 1 && split.chunks === 1 && !direct && !small && !b.packed && !kept && bytesB > CHUNK_BYTES) {
+    encodeInParts(out, product, packing, (to, first, columns) => {
+      const { pieces, words } = packWords({ ...product, n: columns });
+      out.command(PACK, pieces, [at(b.word, first * (b.transposed ? b.ld : 4)), to, ...words]);
+    });
+    return;
+  }
   let wordB = b.word;
   let strideB = b.stride;
   let stepB = b.ld;
@@ -172,7 +181,7 @@ export function encodeProduct(out: CommandWriter, opcode: number, product: Produ
     stepB = PANEL_BYTES;
     panelB = k * PANEL_BYTES;
     if (!small && !b.packed) {
-      wordB = encodePack(out, product, panels, bytesB);
+      wordB = encodePack(out, product, bytesB);
       strideB = b.stride === 0 ? 0 : panels * k * PANEL_BYTES;
     }
   }
@@ -215,6 +224,25 @@ export function encodeProduct(out: CommandWriter, opcode: number, product: Produ
     });
 }
 
+/** A product of some columns at a time, the panels of which `make` writes: those of the columns [first, first + columns) of B. */
+export function encodeInParts(
+  out: CommandWriter,
+  product: Product,
+  packing: readonly Word[],
+  make: (panels: Word, first: number, columns: number) => void,
+): void {
+  const { n, k, bias, c } = product;
+  const parts = Math.max(1, Math.ceil((n * k * 4) / CHUNK_BYTES));
+  const most = Math.ceil(n / parts / PANEL) * PANEL;
+  const panels = out.shared(most * k * 4);
+  const b = { word: panels.read, stride: 0, ld: 0, transposed: false, taps: ONE_TAP, packed: true };
+  for (let first = 0; first < n; first += most) {
+    const columns = Math.min(most, n - first);
+    if (k > 0) make(panels.write, first, columns);
+    encodeProduct(out, MATMUL, { ...product, n: columns, b, bias: at(bias, first * 4), c: at(c, first * 4), whole: true }, packing);
+  }
+}
+
 /** Sums of `count` parts of K. */
 interface Combination {
   readonly parts: Word;
@@ -242,16 +270,17 @@ export function encodeCombine(out: CommandWriter, { parts, count, bias, y, rows,
   ]);
 }
 
-/** Packs B, where `panels` is their number in all, into memory that all pieces read; gives its address. */
-export function encodePack(
-  out: CommandWriter,
-  { batch, n, k, b }: Pick<Product, "batch" | "n" | "k" | "b">,
-  panels: number,
-  bytes: number,
-): Word {
+/** Packs B into memory that all pieces read, `bytes` of it; gives its address. */
+export function encodePack(out: CommandWriter, product: Pick<Product, "batch" | "n" | "k" | "b">, bytes: number): Word {
+  const { pieces, words } = packWords(product);
+  return out.prepare(PACK, pieces, product.b.word, bytes, words);
+}
+
+/** The pieces of PACK, and its words behind those of B and the panels. */
+function packWords({ batch, n, k, b }: Pick<Product, "batch" | "n" | "k" | "b">): { readonly pieces: number; readonly words: number[] } {
   const perPiece = Math.max(1, Math.floor(COPY_WORK / (k * PANEL)));
-  const pieces = Math.ceil(panels / perPiece);
-  return out.prepare(PACK, (b.stride === 0 ? 1 : batch) * pieces, b.word, bytes, [
+  const pieces = Math.ceil(Math.ceil(n / PANEL) / perPiece);
+  const words = [
     k / (b.taps.rows * b.taps.columns),
     n,
     b.ld,
@@ -263,7 +292,8 @@ export function encodePack(
     b.stride,
     perPiece,
     pieces,
-  ]);
+  ];
+  return { pieces: (b.stride === 0 ? 1 : batch) * pieces, words };
 }
 
 /**

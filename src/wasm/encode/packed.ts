@@ -1,7 +1,6 @@
 /** @file Encoders of kernels that read packed weights (assembly/packed.ts and packed/). */
 import type { PackedMatmulAttrs, PackedRowsAttrs, UnpackAttrs } from "../../plan/kernels.ts";
 import {
-  MATMUL,
   PACKED_BF16,
   PACKED_DOTS,
   PACKED_F16,
@@ -14,9 +13,9 @@ import {
   PACKED_ROWS,
   UNPACK,
 } from "../opcodes.ts";
-import { at, read, write } from "../writer.ts";
+import { read, write } from "../writer.ts";
 import type { CommandWriter, Encoder, Word } from "../writer.ts";
-import { activationCode, encodeProduct, ONE_TAP } from "./matmul.ts";
+import { activationCode, encodeInParts, ONE_TAP } from "./matmul.ts";
 import { split } from "./move.ts";
 
 const CODES: { readonly [format: string]: number } = {
@@ -41,8 +40,8 @@ const MAX_PIECES = 64;
 const ROWS_BYTES = 1 << 19;
 /** Of longer rows the scales do not fit into scratch. */
 const MOST_K = 1 << 17;
-/** Bytes of weights that are made f32 at once for a product of many rows. */
-const CHUNK_BYTES = 1 << 22;
+/** Most rows whose products with 16-bit weights are dot products. */
+const FEW_ROWS = 32;
 /** Columns of a panel of f32 weights (assembly/gemm.ts), and bytes of one of its rows. */
 const PANEL = 8;
 const PANEL_BYTES = 32;
@@ -68,7 +67,7 @@ export const packedMatmul: Encoder = (call, out) => {
   if (m * n === 0) return;
   const code = CODES[format];
   const halves = code <= PACKED_BF16;
-  if (k === 0 || k > MOST_K || (halves && m > PACKED_FEW))
+  if (k === 0 || k > MOST_K || (halves && m > FEW_ROWS))
     return asWords(out, call.attrs as unknown as PackedMatmulAttrs, call.inputs.map(read), write(y));
   const operands = [read(w), read(bias ?? null), write(y), m, n];
   if (halves) {
@@ -95,28 +94,13 @@ export const packedMatmul: Encoder = (call, out) => {
   ]);
 };
 
-/** The product of f32 numbers, of some columns at a time. */
+/** The product of f32 numbers, which are made of some columns at a time. */
 function asWords(out: CommandWriter, { m, k, n, format, activation }: PackedMatmulAttrs, [a, w, bias = 0]: readonly Word[], y: Word): void {
-  const most = Math.max(PANEL, Math.floor(CHUNK_BYTES / (k * PANEL_BYTES)) * PANEL);
-  const panels = k > 0 ? out.shared(Math.ceil(Math.min(n, most) / PANEL) * k * PANEL_BYTES) : { read: 0, write: 0 };
-  for (let first = 0; first < n; first += most) {
-    const columns = Math.min(most, n - first);
-    if (k > 0) encodeUnpack(out, w, panels.write, n, k, format, first, columns, k * PANEL_BYTES, PANEL_BYTES);
-    const product = {
-      batch: 1,
-      m,
-      n: columns,
-      k,
-      a,
-      strideA: 0,
-      bias: at(bias, first * 4),
-      strideBias: 0,
-      c: at(y, first * 4),
-      strideC: 0,
-    };
-    const b = { word: panels.read, stride: 0, ld: 0, transposed: false, taps: ONE_TAP, packed: true };
-    encodeProduct(out, MATMUL, { ...product, b, rowsC: m, columnsC: n, activation, whole: true }, [0, k * 4]);
-  }
+  const b = { word: 0, stride: 0, ld: 0, transposed: false, taps: ONE_TAP, packed: true };
+  const product = { batch: 1, m, n, k, a, strideA: 0, b, bias, strideBias: 0, c: y, strideC: 0, rowsC: m, columnsC: n, activation };
+  encodeInParts(out, product, [0, k * 4], (panels, first, columns) =>
+    encodeUnpack(out, w, panels, n, k, format, first, columns, k * PANEL_BYTES, PANEL_BYTES),
+  );
 }
 
 /**

@@ -44,12 +44,7 @@ function rowsOf(columns: number): number {
 
 /** Packs w[k, n] of rows of `ld` elements; gives where it then is. */
 function pack(out: CommandWriter, w: Word, k: number, n: number, ld: number, transposed: boolean): Word {
-  return encodePack(
-    out,
-    { batch: 1, n, k, b: { word: w, stride: 0, ld: 4 * ld, transposed, taps: ONE_TAP } },
-    Math.ceil(n / PANEL),
-    4 * k * padded(n),
-  );
+  return encodePack(out, { batch: 1, n, k, b: { word: w, stride: 0, ld: 4 * ld, transposed, taps: ONE_TAP } }, 4 * k * padded(n));
 }
 
 interface Weights {
