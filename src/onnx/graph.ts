@@ -31,7 +31,7 @@ export interface Prepared {
 }
 
 /** The most nodes of one program, those of each round of an unrolled loop counted. */
-const MOST_RUNS = 2 ** 19;
+const MOST_RUNS = 2 ** 17;
 
 /** One time of running nodes: what is known of values that are computed, by where they are. */
 export class Trace {
