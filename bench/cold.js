@@ -126,7 +126,7 @@ async function firstPrediction([entry, needed]) {
 
 await withSite(site, async (browser, url) => {
   for (const entry of ["index", "inference"]) {
-    const needed = [`/build/${entry}.js`, "/build/errors.js", `/build/${entry === "index" ? "" : "inference-"}relaxed.js`];
+    const needed = [`/build/${entry}.js`, "/build/base.js", `/build/${entry === "index" ? "" : "inference-"}relaxed.js`];
     cases.push({
       name: `Chromium, ${entry}.js`,
       times: [],

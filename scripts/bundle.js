@@ -24,7 +24,18 @@ const partsOf = (entry) =>
     }),
   );
 
-/** Entries on index.js which are there, with their parts, a second time on inference.js: inference-x.js beside x.js. */
+/** Whether a module imports src/index.ts, or one that does. */
+function isOnIndex(module, seen = new Set()) {
+  if (module === "index.js") return true;
+  if (seen.has(module)) return false;
+  seen.add(module);
+  const imports = readFileSync(join(root, "src", module.replace(/\.js$/, ".ts")), "utf8").matchAll(
+    /^(?:import|export) (?!type\b)[^"]*? from "(\.[^"]+)\.ts"/gm,
+  );
+  return Array.from(imports).some(([, name]) => isOnIndex(`${join(dirname(module), name)}.js`, seen));
+}
+
+/** Entries which are there a second time on inference.js, with the parts that are on index.js: inference-x.js beside x.js. */
 const TWICE = ["transformers"];
 const INFERENCE = "inference-";
 const TWICE_FILES = Object.fromEntries(TWICE.flatMap((x) => [[`${x}.js`, `${x}/index.js`], ...Object.entries(partsOf(x))]));
@@ -35,21 +46,33 @@ const PACKAGE = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 const ENTRIES = Object.fromEntries(
   Object.values(PACKAGE.exports)
     .filter(({ types }) => types !== undefined && !types.startsWith("./build/types/inference/"))
-    .map(({ types, default: file }) => [
-      file.replace("./build/", ""),
-      types.replace("./build/types/", "").replace(/\.d\.ts$/, ".js"),
-    ]),
+    .map(({ types, default: file }) => [file.replace("./build/", ""), types.replace("./build/types/", "").replace(/\.d\.ts$/, ".js")]),
 );
 
 /** Packages of others that are bundled with what imports them: those that a reader of a container stands on. */
 const isBundled = (id) => Object.hasOwn(PACKAGE.devDependencies, id) && !Object.hasOwn(PACKAGE.peerDependencies, id);
 
-/** Every file that is shipped, with its module. */
+/** What entries have in common: errors, checks, and how files are read. */
+const BASE = "base.js";
+const BASE_MODULES = [
+  "errors.js",
+  "check.js",
+  "naming.js",
+  "shape.js",
+  "node/files.js",
+  ...readdirSync(join(root, "src/io")).map((file) => `io/${file.slice(0, -".ts".length)}.js`),
+].map((module) => join(esm, module));
+
+/** Every file that is shipped, with its module; `base.js` has several. */
 const FILES = {
   ...ENTRIES,
   ...TWICE_FILES,
-  ...Object.fromEntries(Object.entries(TWICE_FILES).map(([file, module]) => [INFERENCE + file, module])),
-  "errors.js": "errors.js",
+  ...Object.fromEntries(
+    Object.entries(TWICE_FILES)
+      .filter(([, module]) => isOnIndex(module))
+      .map(([file, module]) => [INFERENCE + file, module]),
+  ),
+  [BASE]: BASE,
   "webgpu.js": "webgpu/index.js",
   ...partsOf("webgpu"),
   "pool.js": "wasm/pool.js",
@@ -61,36 +84,45 @@ const FILES = {
   "write.js": "node/write.js",
   "worker.js": "wasm/worker.js",
 };
-/** Files that are loaded on demand besides. Each is whole in itself but for errors. */
+/** Files that are loaded on demand besides. */
 const ON_DEMAND = ["pool.js", "bar.js", "devices.js", "padding.js", "reader.js", "weights.js", "write.js"];
-const onDemand = (file) => ON_DEMAND.includes(file) || /\/parts\//.test(FILES[file]);
+const isPart = (file) => /\/parts\//.test(FILES[file]);
+/** Each is whole in itself but for errors, so that bundlers keep nothing of what entries share for its sake. */
+const isWhole = (file) => ON_DEMAND.includes(file) || /^(webgpu|worker)/.test(file);
 
 /**
- * Modules that are files of their own, so that others import these: what entries share, classes above all, and parts loaded on demand.
- * `inference`: for files that stand on inference.js.
+ * Modules that are in files of their own, which others import: what entries share, classes above all, and parts loaded on demand. Files on
+ * inference.js have that, and what stands on it, in place of index.js.
  */
-const sharedFor = (inference) =>
-  new Map(
-    ["index.js", "safetensors.js", "gguf.js", "errors.js", "webgpu.js", ...Object.keys(FILES).filter(onDemand)]
-      .filter((file) => !file.startsWith(INFERENCE))
-      .map((file) => {
-        const other = file === "index.js" ? "inference.js" : INFERENCE + file;
-        return [join(esm, FILES[file]), `./${inference && Object.hasOwn(FILES, other) ? other : file}`];
-      }),
-  );
+function sharedFor(file) {
+  const shared = new Map();
+  if (file === BASE) return shared;
+  for (const module of isWhole(file) ? BASE_MODULES.slice(0, 1) : BASE_MODULES) shared.set(module, `./${BASE}`);
+  for (const other of Object.keys(FILES)) {
+    if (
+      other.startsWith(INFERENCE) ||
+      !(["index.js", "safetensors.js", "gguf.js", "webgpu.js", ...ON_DEMAND].includes(other) || isPart(other))
+    )
+      continue;
+    const own = other === "index.js" ? "inference.js" : INFERENCE + other;
+    shared.set(join(esm, FILES[other]), `./${file.startsWith("inference") && Object.hasOwn(FILES, own) ? own : other}`);
+  }
+  return shared;
+}
 
 /** Reads modules that tsc wrote, with their maps; for `inference` with TRAINING false. `entry`: the file that is written. */
 function modules(entry, inference, shared) {
   return {
     name: "modules",
     resolveId(id, importer) {
-      if (importer === undefined) return null;
+      if (importer === undefined || importer === BASE) return id;
       if (id === "#kernels" || /^#shaders\b/.test(id)) return join(root, "build", `${id.slice(1)}.js`);
       if (!id.startsWith(".")) return isBundled(id) ? fileURLToPath(import.meta.resolve(id)) : { id, external: true };
       const file = resolve(dirname(importer), id);
       return shared.has(file) && file !== entry ? { id: file, external: "absolute" } : file;
     },
     load(file) {
+      if (file === BASE) return BASE_MODULES.map((module) => `export * from ${JSON.stringify(module)};\n`).join("");
       if (inference && file === trainingFile) return { code: "export const TRAINING = false;\n", map: { mappings: "" } };
       const code = readFileSync(file, "utf8");
       if (!file.startsWith(esm)) return { code, map: { mappings: "" } };
@@ -102,18 +134,17 @@ function modules(entry, inference, shared) {
   };
 }
 
-/** A helper that tsc writes asks for a `this` that modules do not have. */
+/** A helper that tsc writes asks for a `this` that modules do not have; names that a module passes on need not be used by each file. */
 function onwarn(warning) {
-  if (warning.code === "THIS_IS_UNDEFINED") return;
+  if (["THIS_IS_UNDEFINED", "UNUSED_EXTERNAL_IMPORT"].includes(warning.code)) return;
   throw new Error(`rollup: ${warning.message}`);
 }
 
 /** One file. */
 async function write(file) {
-  const input = join(esm, FILES[file]);
-  const inference = file.startsWith("inference");
-  const shared = sharedFor(inference);
-  const plugins = [modules(input, inference, shared)];
+  const input = file === BASE ? BASE : join(esm, FILES[file]);
+  const shared = sharedFor(file);
+  const plugins = [modules(input, file.startsWith("inference"), shared)];
   // Getters of the library do nothing but give a value.
   const build = await rollup({ input, onwarn, plugins, treeshake: { propertyReadSideEffects: false } });
   await build.write({

@@ -5,7 +5,7 @@ import { ArgumentError, DataError, DTypeError, LockstepError, ShapeError } from 
 import { assign, compile, gradients, matmul, mul, ops, pack, Packer, sum, tensor, useBackend } from "../build/esm/index.js";
 import { Graph, trace } from "../build/esm/graph.js";
 import { buildPlan } from "../build/esm/plan/build.js";
-import { FORMATS, fromHalf, toBfloat, toHalf } from "../build/esm/packed/layout.js";
+import { FORMATS, fromHalf, isHalves, toBfloat, toHalf } from "../build/esm/packed/layout.js";
 import { element, isPacked } from "./reference/packed.js";
 import { referenceBackend } from "./reference/index.js";
 
@@ -169,6 +169,50 @@ test("set packs other numbers, wherever the tensor is", async () => {
     const product = (w) => matmul(x, w, { transposeB: axis === 1 }).data();
     assert.equal(await product(packed), await product(want));
   }
+});
+
+test("numbers that a packed tensor holds are packed into the same ones, so that a model that was saved comes back as it was", async () => {
+  for (const format of FORMATS) {
+    const values = wave(512 * 32, 1.37).map((v, i) => v / (1 + (i % 7)));
+    const packed = await pack(tensor(values, [512, 32]), format, { axis: 1 });
+    const held = await packed.data();
+    packed.set(held);
+    assert.equal(await packed.data(), held);
+  }
+});
+
+test("blocks of a row come in order, and none may be missing; rows may alternate", async () => {
+  const q = new Int8Array(32).fill(1);
+  for (const backend of [undefined, referenceBackend()]) {
+    const packer = new Packer("q8", 4, 96, backend && { backend });
+    await rejects(() => packer.block(0, 1, q, 0x3c00), ArgumentError, /row 0: blocks come in order, expected block 0, got 1/);
+    packer.block(0, 0, q, 0x3c00);
+    await rejects(() => packer.block(0, 2, q, 0x3c00), ArgumentError, /expected block 1, got 2/);
+    await rejects(() => packer.tensor(), ArgumentError, /block 1 of row 0 of 4 is missing/);
+    for (let b = 0; b < 3; b++) for (let r = 0; r < 4; r++) if (b > 0 || r > 0) packer.block(r, b, q, 0x3c00);
+    packer.block(3, 0, q, 0x3c00);
+    await rejects(() => packer.tensor(), ArgumentError, /block 1 of row 3 of 4 is missing/);
+    for (const b of [1, 2]) packer.block(3, b, q, 0x3c00);
+    assert.equal([...(await packer.tensor().data())], Array(384).fill(1));
+  }
+});
+
+test("parts of rows come in columns, into memory that is used again, as whole rows do", async () => {
+  const memory = new ArrayBuffer(2 ** 16);
+  for (const format of FORMATS) {
+    const [rows, k] = [7, isHalves(format) ? 77 : 96];
+    const values = wave(rows * k, 1.3);
+    const part = (r, b) => values.slice(r * k + 32 * b, r * k + Math.min(k, 32 * b + 32));
+    const packer = new Packer(format, rows, k, { backend: referenceBackend(), memory });
+    const whole = new Packer(format, rows, k);
+    await rejects(() => packer.part(0, 1, part(0, 1)), ArgumentError, /expected block 0, got 1/);
+    await rejects(() => packer.part(0, 0, part(0, 0).slice(1)), ShapeError, /expected 32 elements, got 31/);
+    await rejects(() => packer.part(0, 3, part(0, 0)), ShapeError, /has 3 blocks, got 3/);
+    for (let b = 0; b < 3; b++) for (let r = 0; r < rows; r++) packer.part(r, b, part(r, b));
+    for (let r = 0; r < rows; r++) whole.row(r, values.slice(r * k, (r + 1) * k));
+    assert.equal(await packer.tensor().data(), await whole.tensor().data());
+  }
+  await rejects(() => new Packer("q8", 1, 32, { memory: [] }), ArgumentError, /memory must be an ArrayBuffer/);
 });
 
 test("what cannot be is refused", async () => {

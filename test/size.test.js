@@ -21,39 +21,68 @@ const BUDGETS = {
   "training: a GPT with adamw, and text that it writes, with its plain kernels": 102150,
   "inference: sequential of dense layers, with its plain kernels": 48050,
   "inference: loadModel, with its plain kernels": 76650,
+  "a Llama in 4 bits that writes: lockstep/transformers, with its plain kernels": 123600,
+  "a Llama in 4 bits that writes: lockstep/inference/transformers, with its plain kernels": 91950,
 };
 
 const build = (file) => new URL(`../build/${file}`, import.meta.url);
 const gzip = (data) => gzipSync(data, { level: 9 }).length;
 const file = (name) => gzip(readFileSync(build(name)));
 
-/** `code` with what it imports from the package, as an application's bundler leaves it. */
-async function application(code) {
-  const files = { lockstep: "index.js", "lockstep/inference": "inference.js", webgpu: "webgpu.js" };
+/** Files that applications hold, or load while they open a checkpoint; what a backend loads is counted apart. */
+const BUNDLED = /^\.\/(base|index|inference|safetensors|gguf|(inference-)?transformers[\w-]*)\.js$/;
+
+/**
+ * `code` with what it imports from the package, as an application's bundler leaves it, and of what that loads on demand the files `parts`.
+ * `without`: a file that is counted elsewhere.
+ */
+async function application(code, parts = [], without = "") {
+  const files = {
+    lockstep: "index.js",
+    "lockstep/inference": "inference.js",
+    "lockstep/transformers": "transformers.js",
+    "lockstep/inference/transformers": "inference-transformers.js",
+    webgpu: "webgpu.js",
+  };
   const bundle = await rollup({
     input: "app",
     onwarn() {},
     plugins: [
       {
-        resolveId: (id) => (id === "app" ? id : files[id] ? build(files[id]).pathname : { id, external: true }),
+        resolveId(id) {
+          if (id === "app") return id;
+          if (files[id]) return build(files[id]).pathname;
+          return BUNDLED.test(id) && id !== without ? build(id).pathname : { id, external: true };
+        },
         load: (id) => (id === "app" ? code : null),
       },
     ],
   });
   const { output } = await bundle.generate({ format: "es", plugins: [terser({ module: true, ecma: 2022, compress: { passes: 2 } })] });
   await bundle.close();
-  return gzip(output[0].code);
+  const chunks = new Map(output.map((chunk) => [chunk.fileName, chunk]));
+  const wanted = ["app", ...parts.map((part) => build(part).pathname)];
+  const loaded = new Set(output.filter(({ facadeModuleId }) => wanted.includes(facadeModuleId)).map(({ fileName }) => fileName));
+  assert.is(loaded.size, wanted.length, `${parts} are loaded on demand`);
+  for (const name of loaded) for (const other of chunks.get(name).imports) if (chunks.has(other)) loaded.add(other);
+  return [...loaded].reduce((sum, name) => sum + gzip(chunks.get(name).code), 0);
 }
 
+/** A page that opens a Llama in 4 bits and writes text. */
+const WRITES = `export async function write(address, say) {
+  const lm = await loadPretrained(address, { weights: "q4", backend: "wasm" });
+  for await (const { id } of lm.generate([1])) say(id);
+}`;
+
 test("size: no download is larger than its budget", async () => {
-  const library = (await application('export * from "lockstep"')) + file("errors.js");
+  const library = await application('export * from "lockstep"');
   const workers = file("pool.js") + file("worker.js");
-  const webgpu = await application('export * from "webgpu"');
-  const errors = file("errors.js");
+  const webgpu = await application('export * from "webgpu"', [], "./base.js");
   const kernels = file("inference-plain.js");
   const core = file("plain.js");
   const conv = file("plain-conv.js");
   const [norm, attention] = [file("plain-norm.js"), file("plain-attention.js")];
+  const packed = file("plain-packed.js");
   const plain = core + conv + file("plain-recurrent.js") + norm + attention;
   const sizes = {
     "everything: lockstep, WebGPU with its kernels, worker, plain kernels": library + webgpu + workers + plain,
@@ -65,21 +94,31 @@ test("size: no download is larger than its budget", async () => {
     "plain.wasm": file("plain.wasm"),
     "relaxed.wasm": file("relaxed.wasm"),
     "training: a convolutional network with adam, with its plain kernels":
-      (await application('export { sequential, conv2d, maxPool2d, flatten, dense, dropout, adam } from "lockstep"')) + errors + core + conv,
+      (await application('export { sequential, conv2d, maxPool2d, flatten, dense, dropout, adam } from "lockstep"')) + core + conv,
     "training: dense layers with adam, with its plain kernels":
-      (await application('export { sequential, dense, adam } from "lockstep"')) + errors + core,
+      (await application('export { sequential, dense, adam } from "lockstep"')) + core,
     "training: a GPT with adamw, and text that it writes, with its plain kernels":
       (await application(
         'export { sequential, tokenAndPositionEmbedding, transformerDecoder, layerNorm, tiedHead, adamw, generate } from "lockstep"',
       )) +
-      errors +
       core +
       norm +
       attention,
     "inference: sequential of dense layers, with its plain kernels":
-      (await application('export { sequential, dense, loadWeights } from "lockstep/inference"')) + errors + kernels,
-    "inference: loadModel, with its plain kernels":
-      (await application('export { loadModel } from "lockstep/inference"')) + errors + kernels,
+      (await application('export { sequential, dense, loadWeights } from "lockstep/inference"')) + kernels,
+    "inference: loadModel, with its plain kernels": (await application('export { loadModel } from "lockstep/inference"')) + kernels,
+    "a Llama in 4 bits that writes: lockstep/transformers, with its plain kernels":
+      (await application(`import { loadPretrained } from "lockstep/transformers"; ${WRITES}`, ["transformers-decoders.js"])) +
+      core +
+      norm +
+      attention +
+      packed,
+    "a Llama in 4 bits that writes: lockstep/inference/transformers, with its plain kernels":
+      (await application(`import { loadPretrained } from "lockstep/inference/transformers"; ${WRITES}`, [
+        "inference-transformers-decoders.js",
+      ])) +
+      kernels +
+      ["norm", "attention", "packed"].reduce((sum, part) => sum + file(`inference-plain-${part}.js`), 0),
   };
   for (const [name, bytes] of Object.entries(sizes))
     console.log(`${String(bytes).padStart(7)} of ${String(BUDGETS[name]).padStart(6)}  ${name}`);

@@ -72,13 +72,39 @@ interface Answer {
   readonly version: string | null;
 }
 
-/** What a server answers when it is asked for bytes [begin, end). */
-async function answerFor(who: string, begin: number, end: number, signal: Signal | undefined): Promise<Response> {
-  const asked = fetch(who, { headers: { Range: `bytes=${begin}-${end - 1}` }, ...(signal && { signal: signal as AbortSignal }) });
+/** What a server answers when it is asked for bytes [begin, end), or for all. @internal */
+export async function answerFor(who: string, range: readonly [number, number] | null, network: NetworkOptions): Promise<Response> {
+  const { signal, headers } = network;
+  const asked = fetch(who, {
+    headers: { ...headers, ...(range && { Range: `bytes=${range[0]}-${range[1] - 1}` }) },
+    ...(signal && { signal: signal as AbortSignal }),
+  });
   const response = await arrived(who, asked);
   checkResponse(who, response);
   return response;
 }
+
+/** Where the bytes of an answer are in their file, [from, end), and how many that has. */
+export interface Place {
+  readonly from: number;
+  readonly end: number;
+  readonly size: number;
+}
+
+/** Null where the server does not say, which those of other origins may hide. @internal */
+export function placeOf({ status, headers, body }: Response): Place | null {
+  if (body === null || headers.has("content-encoding")) return null;
+  if (status === 206) {
+    const [, from, last, size] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(headers.get("content-range") ?? "") ?? [];
+    const place = { from: Number(from), end: Number(last) + 1, size: Number(size) };
+    return place.from < place.end && place.end <= place.size ? place : null;
+  }
+  const size = headers.get("content-length");
+  return size === null ? null : { from: 0, end: Number(size), size: Number(size) };
+}
+
+/** What tells a file from another at the same address. @internal */
+export const versionOf = ({ headers }: Response): string | null => headers.get("etag") ?? headers.get("last-modified");
 
 /** A part of what is at an address, or all of it where the server does not give parts. */
 async function partOf(who: string, begin: number, end: number, response: Response): Promise<Answer> {
@@ -90,23 +116,30 @@ async function partOf(who: string, begin: number, end: number, response: Respons
   if (!whole && (Number(from) !== begin || bytes.length > end - begin)) {
     throw cannotRead(who, `asked for bytes ${begin} to ${end - 1}, the server sent ${bytes.length} bytes from ${from} on`);
   }
-  return { bytes, whole, size: size === "*" ? null : Number(size), version: headers.get("etag") ?? headers.get("last-modified") };
+  return { bytes, whole, size: size === "*" ? null : Number(size), version: versionOf(response) };
 }
 
 /** How files are read over the network. */
 export interface NetworkOptions {
   /** Ends requests. */
   readonly signal?: Signal | undefined;
+  /** Sent with requests. */
+  readonly headers?: Headings | undefined;
   /**
-   * What becomes of an answer that is the whole file, of which `first` bytes are read at once; null where it cannot be. Default: all of it
-   * is kept in memory.
+   * What is read of an answer as it comes, and of those that follow, `first` bytes at once; null where it cannot be. Default: parts are
+   * asked for one by one, and an answer that is the whole file is kept in memory.
    */
-  readonly whole?: (who: string, response: Response, first: number) => Promise<Ranges | null>;
+  readonly streamed?: (who: string, response: Response, first: number) => Promise<Ranges | null>;
 }
 
-async function overHttp(who: string, { signal, whole: given }: NetworkOptions): Promise<Ranges> {
-  const response = await answerFor(who, 0, FIRST_BYTES, signal);
-  const streamed = response.status === 206 ? null : await given?.(who, response, FIRST_BYTES);
+/** Headers of requests by name. */
+export interface Headings {
+  readonly [name: string]: string;
+}
+
+async function overHttp(who: string, network: NetworkOptions): Promise<Ranges> {
+  const response = await answerFor(who, [0, FIRST_BYTES], network);
+  const streamed = await network.streamed?.(who, response, FIRST_BYTES);
   if (streamed) return streamed;
   const first = await partOf(who, 0, FIRST_BYTES, response);
   if (first.whole) return { ...inMemory(who, first.bytes), version: first.version };
@@ -118,7 +151,7 @@ async function overHttp(who: string, { signal, whole: given }: NetworkOptions): 
     begin: first.bytes,
     version: first.version,
     async read(begin, end) {
-      const { bytes, whole, version } = await partOf(who, begin, end, await answerFor(who, begin, end, signal));
+      const { bytes, whole, version } = await partOf(who, begin, end, await answerFor(who, [begin, end], network));
       if (version !== first.version) throw cannotRead(who, "it has changed since its header was read");
       const part = whole ? bytes.subarray(begin, end) : bytes;
       if (part.length < end - begin) {

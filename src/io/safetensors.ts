@@ -183,7 +183,7 @@ export function readHeader(bytes: Uint8Array, dataBytes: number | null): Header 
   forEachEntry(headerText(bytes), (name, value) => {
     if (name === METADATA ? metadata !== null : tensors.has(name)) throw repeated(name);
     if (name === METADATA) metadata = checkMetadata(value);
-    else tensors.set(name, checkEntry(name, value, dataBytes ?? Infinity));
+    else tensors.set(name, checkEntry(name, value));
   });
   checkCoverage(tensors, dataBytes);
   return { metadata: metadata ?? {}, tensors };
@@ -315,7 +315,7 @@ function checkMetadata(metadata: unknown): { readonly [key: string]: string } {
   return metadata as { readonly [key: string]: string };
 }
 
-function checkEntry(name: string, value: unknown, dataBytes: number): Entry {
+function checkEntry(name: string, value: unknown): Entry {
   const fault = (expected: string, found: unknown): FileError => new FileError(`tensor "${cut(name)}": ${expected}, found ${show(found)}`);
   if (!isObject(value)) throw fault("must be an object", value);
   const { dtype, shape, data_offsets: offsets } = value;
@@ -325,7 +325,7 @@ function checkEntry(name: string, value: unknown, dataBytes: number): Entry {
   if (!Array.isArray(shape) || !shape.every(isSize)) throw fault("shape must be a list of sizes", shape);
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) throw fault("data_offsets must be [begin, end]", offsets);
   const [begin, end] = offsets as number[];
-  if (begin > end || end > dataBytes) throw fault(`data_offsets must be ordered and inside the ${dataBytes} bytes of data`, offsets);
+  if (begin > end) throw fault("data_offsets must be ordered", offsets);
   const expected = bytesIn(dtype, shape);
   if (end - begin !== expected) {
     throw fault(
@@ -355,7 +355,9 @@ function checkCoverage(tensors: ReadonlyMap<string, Entry>, dataBytes: number | 
     at = end;
   }
   if (dataBytes !== null && at !== dataBytes) {
-    throw new FileError(`the tensors must fill the data, they end at byte ${at} of ${dataBytes}`);
+    throw new FileError(
+      `the header promises ${at} bytes of data, there are ${dataBytes}${at > dataBytes ? ": the file is truncated" : ""}`,
+    );
   }
 }
 

@@ -1,7 +1,9 @@
 /** @file The table that `summary()` prints. */
+import { bytesOf } from "../dtype.ts";
 import type { Layer } from "../nn/layer.ts";
 import { showShape } from "../shape.ts";
 import type { OpenShape } from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
 
 const count = (n: number): string => n.toLocaleString("en-US");
 
@@ -9,9 +11,14 @@ function bytes(b: number): string {
   return b < 1024 ? `${b} B` : b < 1024 ** 2 ? `${(b / 1024).toFixed(2)} KB` : `${(b / 1024 ** 2).toFixed(2)} MB`;
 }
 
-/** Elements of the weights, or of those only that are trainable or not. */
-const parameters = (layers: readonly Layer[], trainable?: boolean): number =>
-  layers.reduce((n, l) => l.weights.reduce((m, w) => m + (trainable === !w.trainable ? 0 : w.tensor.size), n), 0);
+/** The sum over the weights, or over those only that are trainable or not. */
+const sumOf = (layers: readonly Layer[], of: (t: Tensor) => number, trainable?: boolean): number =>
+  layers.reduce((n, l) => l.weights.reduce((m, w) => m + (trainable === !w.trainable ? 0 : of(w.tensor)), n), 0);
+
+const elements = (t: Tensor): number => t.size;
+
+/** As they are kept: those in few bits take less than 4 bytes an element. */
+const storedBytes = (t: Tensor): number => bytesOf(t.size, t.storage);
 
 export function summaryOf(
   model: { readonly name: string; readonly layers: readonly Layer[] },
@@ -22,7 +29,7 @@ export function summaryOf(
     ...model.layers.map((l) => {
       const shape = outputOf(l);
       const shown = shape === null ? "?" : showShape(["batch" as unknown as number, ...shape]);
-      return [`${l.name} (${l.kind})`, shown, l.built ? count(parameters([l])) : "? (not built)"];
+      return [`${l.name} (${l.kind})`, shown, l.built ? count(sumOf([l], elements)) : "? (not built)"];
     }),
   ];
   const widths = [0, 1, 2].map((c) => Math.max(...rows.map((r) => r[c].length)));
@@ -38,7 +45,8 @@ export function summaryOf(
     line("└", "┴", "┘"),
     totals
       .map(
-        ([what, trainable]) => `${what} ${count(parameters(model.layers, trainable))} (${bytes(4 * parameters(model.layers, trainable))})`,
+        ([what, trainable]) =>
+          `${what} ${count(sumOf(model.layers, elements, trainable))} (${bytes(sumOf(model.layers, storedBytes, trainable))})`,
       )
       .join(", "),
   ].join("\n");

@@ -122,6 +122,8 @@ export interface RotaryEmbeddingOptions extends NameOption {
   readonly frequencyScaling?: FrequencyScaling | null;
   /** What the frequency of each pair is divided by (LongRoPE, Ding et al. 2024, arXiv 2402.13753). Default null: none. */
   readonly frequencyFactors?: readonly number[] | null;
+  /** What turned features are multiplied by (YaRN's temperature, Peng et al. 2023, arXiv 2309.00071). Default 1. */
+  readonly attentionFactor?: number;
   /** How many of the features are turned, from the first on. Default null: all. */
   readonly rotaryDim?: number | null;
   /** Pairs are features 2i and 2i + 1 (GPT-J), in place of i and i + half (GPT-NeoX, Llama in Hugging Face's layout). Default false. */
@@ -134,6 +136,7 @@ const ROTARY: Required<RotaryEmbeddingOptions> = {
   scalingFactor: 1,
   frequencyScaling: null,
   frequencyFactors: null,
+  attentionFactor: 1,
   rotaryDim: null,
   neighbours: false,
 };
@@ -153,9 +156,9 @@ function stretched(frequency: number, { factor, lowFrequencyFactor, highFrequenc
  * sequence. @throws ArgumentError for bad options
  */
 export function rotation(who: string, options: Omit<RotaryEmbeddingOptions, "name">): (x: Tensor, own?: boolean) => Tensor {
-  const { maxWavelength, scalingFactor, frequencyScaling, frequencyFactors, rotaryDim, neighbours } = optionsOf(who, ROTARY, options);
-  checkPositive(who, "maxWavelength", maxWavelength);
-  checkPositive(who, "scalingFactor", scalingFactor);
+  const o = optionsOf(who, ROTARY, options);
+  const { maxWavelength, scalingFactor, frequencyScaling, frequencyFactors, attentionFactor, rotaryDim, neighbours } = o;
+  for (const name of ["maxWavelength", "scalingFactor", "attentionFactor"] as const) checkPositive(who, name, o[name]);
   checkFlag(who, "neighbours", neighbours);
   if (rotaryDim !== null) {
     checkCount(who, "rotaryDim", rotaryDim, 2);
@@ -182,7 +185,7 @@ export function rotation(who: string, options: Omit<RotaryEmbeddingOptions, "nam
       throw new ShapeError(
         `it has ${frequencyFactors.length} frequencyFactors for the ${dim / 2} pairs of features of ${showShape(x.shape)}`,
       );
-    const key = ["rotary", dim, maxWavelength, scalingFactor, frequencyScaling, frequencyFactors];
+    const key = ["rotary", dim, maxWavelength, scalingFactor, frequencyScaling, frequencyFactors, attentionFactor];
     const [cos, sin] = rowsAt(
       time,
       (positions) =>
@@ -191,7 +194,7 @@ export function rotation(who: string, options: Omit<RotaryEmbeddingOptions, "nam
             (f, i) => (frequencyScaling === null ? f : stretched(f, frequencyScaling)) / scalingFactor / (frequencyFactors?.[i] ?? 1),
           );
           const angles = anglesOf(positions, scaled);
-          return [angles.cos, angles.sin];
+          return [angles.cos, angles.sin].map((t) => t.map((v) => v * attentionFactor));
         }),
       own,
     );

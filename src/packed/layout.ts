@@ -107,13 +107,15 @@ export function toBfloat(who: string, x: number): number {
   return rounded;
 }
 
+/** The exponents of f32 and f16 count from numbers that are so far apart. */
+const REBIAS = 2 ** 112;
+
 /** What the half with these bits is. */
 export function fromHalf(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >> 10) & 31;
-  const fraction = half & 0x3ff;
-  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
-  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
+  WORD[0] = (half & 0x7fff) << 13;
+  const size = FLOAT[0] * REBIAS;
+  const value = size < 65536 ? size : size === 65536 ? Infinity : NaN;
+  return half & 0x8000 ? -value : value;
 }
 
 /** What the bfloat16 with these bits is. */

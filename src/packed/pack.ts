@@ -68,10 +68,18 @@ export interface PackerOptions {
    * Default: the packed bytes stay on the host.
    */
   readonly backend?: Device;
+  /**
+   * With a backend: what the host holds them in, so that matrices packed one after another need it once. Rows may come in any order where
+   * all of them fit (`Packer.bytes` of their number rounded up to a multiple of 4). Default: 128 KiB of its own.
+   */
+  readonly memory?: ArrayBuffer;
 }
 
+/** Arrays that numbers come in. */
+type Kind = Float32ArrayConstructor | Int8ArrayConstructor | Uint16ArrayConstructor;
+
 /** Bytes that are written to a backend at once. */
-const WINDOW_BYTES = 2 ** 18;
+const WINDOW_BYTES = 2 ** 17;
 
 /**
  * Packs a matrix whose rows, of `k` elements each, come one after another, such as those of a file: products sum over `k`. Nothing is held
@@ -91,7 +99,10 @@ export class Packer {
   readonly #bytes: Uint8Array<ArrayBuffer>;
   readonly #halves: Uint16Array;
   readonly #block = block();
-  readonly #done: Uint8Array;
+  /** A block of a row: a view of each would be as much again for the collector. */
+  readonly #values = new Float32Array(BLOCK);
+  /** Blocks of each row that have come. */
+  readonly #done: Uint32Array;
   readonly #backend: Device | null;
   #buffer: DeviceBuffer | null = null;
   #closed = false;
@@ -110,7 +121,9 @@ export class Packer {
     checkCount(who, "rows", rows);
     checkCount(who, "k", k);
     checkBlocks(who, format, k);
-    const { backend = null } = checkOptions(who, options, ["backend"]);
+    const { backend = null, memory = null } = checkOptions(who, options, ["backend", "memory"]);
+    if (memory !== null && !(memory instanceof ArrayBuffer))
+      throw new ArgumentError(`${who}: memory must be an ArrayBuffer, got ${kindOf(memory)}`);
     this.format = format;
     this.rows = rows;
     this.k = k;
@@ -118,11 +131,14 @@ export class Packer {
     this.#backend = backend;
     this.#whole = layoutOf(format, rows, k);
     const group = layoutOf(format, GROUP, k).bytes;
-    this.#window = backend === null ? rows : Math.min(rows, GROUP * Math.max(1, Math.floor(WINDOW_BYTES / group)));
+    const most = memory?.byteLength ?? WINDOW_BYTES;
+    this.#window = backend === null ? rows : Math.min(rows, GROUP * Math.max(1, Math.floor(most / group)));
     this.#layout = layoutOf(format, this.#window, k);
-    this.#bytes = new Uint8Array(this.#layout.bytes);
-    this.#halves = new Uint16Array(this.#bytes.buffer);
-    this.#done = new Uint8Array(rows);
+    const { bytes } = this.#layout;
+    const given = backend !== null && memory !== null && bytes <= most;
+    this.#bytes = given ? new Uint8Array(memory, 0, bytes).fill(0) : new Uint8Array(bytes);
+    this.#halves = new Uint16Array(this.#bytes.buffer, 0, bytes / 2);
+    this.#done = new Uint32Array(rows);
     if (backend !== null) this.#buffer = backend.alloc(this.#whole.bytes);
   }
 
@@ -133,42 +149,51 @@ export class Packer {
 
   /** Row `r` of f32 numbers. @throws ShapeError unless there are k, DataError for one beyond the format */
   row(r: number, values: Float32Array): void {
-    if (!(values instanceof Float32Array)) throw new ArgumentError(`${this.#who}: row ${r} must be a Float32Array, got ${kindOf(values)}`);
-    this.#check(r, values.length, this.k);
-    this.#done[r] = 1;
+    this.#check(r, values, this.k);
     const at = this.#placeOf(r);
-    if (isHalves(this.format)) {
-      const convert = this.format === "f16" ? toHalf : toBfloat;
-      for (let i = 0; i < this.k; i++) this.#halves[at * this.k + i] = convert(this.#who, values[i]);
-      return;
+    // Nothing of a row counts that has a number beyond the format.
+    this.#done[r] = 0;
+    for (let b = 0; b < this.#blocks; b++) {
+      const size = this.#sizeOf(b);
+      for (let i = 0; i < size; i++) this.#values[i] = values[b * BLOCK + i];
+      this.#pack(at, b, this.#values, size);
     }
-    const quantize = this.format === "q8" ? quantize8 : this.format === "q4" ? quantize4 : quantize4m;
-    for (let b = 0; b < this.#layout.blocks; b++) {
-      quantize(this.#who, values.subarray(b * BLOCK, (b + 1) * BLOCK), this.#block);
-      this.#put(at, b, this.#block);
-    }
+    this.#done[r] = this.#blocks;
+  }
+
+  /**
+   * Block `b` of row `r` (elements 32 b to 32 b + 31, or to the row's end) of f32 numbers, for matrices whose columns come one after
+   * another. The blocks of a row come in order, from 0 to its last.
+   * @throws ShapeError for another number of numbers or no such block, ArgumentError for one out of order, DataError for one beyond the
+   * format
+   */
+  part(r: number, b: number, values: Float32Array): void {
+    const at = this.#next(r, b, values, Float32Array);
+    this.#pack(at, b, values, values.length);
+    this.#done[r] = b + 1;
   }
 
   /** Row `r` as it is stored elsewhere: bits of f16 or bf16, as this packs them. @throws ShapeError unless there are k */
   halves(r: number, bits: Uint16Array): void {
-    this.#check(r, bits.length, this.k);
+    this.#check(r, bits, this.k, Uint16Array);
     if (!isHalves(this.format)) throw new ArgumentError(`${this.#who}: halves() is for f16 and bf16, this packs ${this.format}`);
-    this.#done[r] = 1;
     this.#halves.set(bits, this.#placeOf(r) * this.k);
+    this.#done[r] = this.#blocks;
   }
 
   /**
    * Block `b` (elements 32 b to 32 b + 31) of row `r`, as it is stored elsewhere: 32 integers (q8: -127 to 127; 4 bits: 0 to 15), scale and
-   * minimum as bits of f16.
-   * @throws ShapeError for another number of integers or no such block, DataError for integers that do not fit
+   * minimum as bits of f16. The blocks of a row come in order, from 0 to its last.
+   * @throws ShapeError for another number of integers or no such block, ArgumentError for one out of order, DataError for integers that do
+   * not fit
    */
   block(r: number, b: number, q: Int8Array, scale: number, minimum = 0): void {
-    this.#check(r, q.length, BLOCK);
-    if (!(b >= 0 && b < this.#layout.blocks)) throw new ShapeError(`${this.#who}: row ${r} has ${this.#layout.blocks} blocks, got ${b}`);
+    const at = this.#next(r, b, q, Int8Array);
+    if (isHalves(this.format)) throw new ArgumentError(`${this.#who}: block() is for integers, this packs ${this.format}`);
     const wrong = this.format === "q8" ? -1 : q.findIndex((v) => v < 0 || v > 15);
     if (wrong >= 0) throw new DataError(`${this.#who}: row ${r}: 4 bits hold 0 to 15, got ${q[wrong]} in block ${b}`);
-    if (b === this.#layout.blocks - 1) this.#done[r] = 1;
-    this.#put(this.#placeOf(r), b, { q, scale, minimum });
+    this.#done[r] = b + 1;
+    this.#put(at, b, { q, scale, minimum });
   }
 
   /**
@@ -181,8 +206,11 @@ export class Packer {
       options,
       ["transposed", "shape"],
     );
-    const missing = this.#done.indexOf(0);
-    if (missing >= 0) throw new ArgumentError(`${this.#who}: row ${missing} of ${this.rows} is missing`);
+    const missing = this.#done.findIndex((n) => n < this.#blocks);
+    if (missing >= 0) {
+      const part = this.#done[missing] ? `block ${this.#done[missing]} of ` : "";
+      throw new ArgumentError(`${this.#who}: ${part}row ${missing} of ${this.rows} is missing`);
+    }
     if (sizeOf(shape) !== this.rows * this.k)
       throw new ShapeError(`${this.#who}: ${this.rows} rows of ${this.k} elements are no ${showShape(shape)}`);
     // Bytes on the host may be those of several tensors, which all leave them as they are.
@@ -197,6 +225,15 @@ export class Packer {
     made.markDeviceNewer();
     this.#buffer = null;
     return made;
+  }
+
+  get #blocks(): number {
+    return Math.ceil(this.k / BLOCK);
+  }
+
+  /** Elements of block `b`. */
+  #sizeOf(b: number): number {
+    return Math.min(BLOCK, this.k - b * BLOCK);
   }
 
   /** Gives back what it has on a backend, where no tensor was made of it. Harmless when repeated. */
@@ -238,11 +275,33 @@ export class Packer {
     return new ArgumentError(`${this.#who}: it was made a tensor or disposed of`);
   }
 
-  #check(r: number, got: number, expected: number): void {
+  #check(r: number, values: ArrayLike<number>, expected: number, kind: Kind = Float32Array): void {
+    if (!(values instanceof kind)) throw new ArgumentError(`${this.#who}: row ${r} must be a ${kind.name}, got ${kindOf(values)}`);
     if (this.#closed) throw this.#gone();
     if (!(Number.isInteger(r) && r >= 0 && r < this.rows))
       throw new ShapeError(`${this.#who}: expected a row of ${showShape([this.rows, this.k])}, got ${r}`);
-    if (got !== expected) throw new ShapeError(`${this.#who}: row ${r}: expected ${expected} elements, got ${got}`);
+    if (values.length !== expected) throw new ShapeError(`${this.#who}: row ${r}: expected ${expected} elements, got ${values.length}`);
+  }
+
+  /** Where row `r` is, of which block `b` is to come. */
+  #next(r: number, b: number, values: ArrayLike<number>, kind: Kind): number {
+    if (!(b >= 0 && b < this.#blocks)) throw new ShapeError(`${this.#who}: row ${r} has ${this.#blocks} blocks, got ${b}`);
+    this.#check(r, values, this.#sizeOf(b), kind);
+    const next = this.#done[r] % this.#blocks;
+    if (b !== next) throw new ArgumentError(`${this.#who}: row ${r}: blocks come in order, expected block ${next}, got ${b}`);
+    return this.#placeOf(r);
+  }
+
+  /** `size` numbers, block `b` of the row that is held at `at`. */
+  #pack(at: number, b: number, values: Float32Array, size: number): void {
+    if (isHalves(this.format)) {
+      const convert = this.format === "f16" ? toHalf : toBfloat;
+      for (let i = 0; i < size; i++) this.#halves[at * this.k + b * BLOCK + i] = convert(this.#who, values[i]);
+      return;
+    }
+    const quantize = this.format === "q8" ? quantize8 : this.format === "q4" ? quantize4 : quantize4m;
+    quantize(this.#who, values, this.#block);
+    this.#put(at, b, this.#block);
   }
 
   #put(r: number, b: number, { q, scale, minimum }: Block): void {

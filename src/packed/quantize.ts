@@ -47,12 +47,19 @@ export function quantize8(who: string, x: Float32Array, out: Block): void {
   }
 }
 
-/** The sum of squared errors of 4 bits in `scale`, and the scale that is best for the same integers (0: none is better than another). */
-const FIT = { error: 0, best: 0 };
+/**
+ * The sum of squared errors of 4 bits in the last scale that was tried, and the scale that is best for the same integers (0: none is better
+ * than another). Here and below nothing is allocated: what loading leaves to the collector counts beside a model in few bits.
+ */
+const FIT = new Float64Array(2);
 
-function fit4(x: Float32Array, scale: number): void {
+/** `bits`: of the scale. Integers, unlike fractions, are handed over without an allocation. */
+function fit4(x: Float32Array, bits: number): void {
+  const scale = fromHalf(bits);
   const factor = inverse(scale);
-  let [error, up, down] = [0, 0, 0];
+  let error = 0;
+  let up = 0;
+  let down = 0;
   for (let i = 0; i < BLOCK; i++) {
     const n = Math.floor(x[i] * factor + 0.5);
     const q = n < -8 ? -8 : n > 7 ? 7 : n;
@@ -61,30 +68,28 @@ function fit4(x: Float32Array, scale: number): void {
     up += x[i] * q;
     down += q * q;
   }
-  FIT.error = error;
-  FIT.best = down === 0 ? 0 : up / down;
+  FIT[0] = error;
+  FIT[1] = down === 0 ? 0 : up / down;
 }
 
 /**
- * 4 bits: x is (q - 8) scale. The number farthest from 0 is -8, or -7 as where the other end is as far: of these scales, and of those that
- * are best (least squares) for the integers that they give, the one with the least error.
+ * 4 bits: x is (q - 8) scale. The number farthest from 0 is -8, or -7 as where the other end is as far: of these scales, and of the one
+ * that is best (least squares) for the integers that the first gives, the one with the least error.
  */
 export function quantize4(who: string, x: Float32Array, out: Block): void {
   const { low, high } = extremes(who, x);
   const most = -low > high ? low : high;
   let least = Infinity;
-  const consider = (wanted: number): number => {
-    const bits = toHalf(who, wanted);
-    fit4(x, fromHalf(bits));
-    if (FIT.error < least) {
-      least = FIT.error;
+  let best = 0;
+  for (let tried = 0; tried < 3; tried++) {
+    const bits = toHalf(who, tried === 1 ? best : most / (tried === 0 ? -8 : -7));
+    fit4(x, bits);
+    if (tried === 0) best = FIT[1];
+    if (FIT[0] < least) {
+      least = FIT[0];
       out.scale = bits;
     }
-    return FIT.best;
-  };
-  const best = consider(most / -8);
-  if (best !== 0) consider(best);
-  consider(most / -7);
+  }
   const factor = inverse(fromHalf(out.scale));
   const { q } = out;
   for (let i = 0; i < BLOCK; i++) {

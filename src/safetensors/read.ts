@@ -2,9 +2,8 @@
 import { checkCount, checkOptions, hint, kindOf } from "../check.ts";
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, FileError } from "../errors.ts";
-import { cut, decodeSafetensors, headerLength, LENGTH_BYTES, readHeader } from "../io/safetensors.ts";
-import type { Entry, Header, RawTensor } from "../io/safetensors.ts";
-import { rangesOf } from "../io/ranges.ts";
+import { cut, decodeSafetensors } from "../io/safetensors.ts";
+import type { Entry, RawTensor } from "../io/safetensors.ts";
 import type { RangeSource } from "../io/ranges.ts";
 import { bytesOf } from "../io/source.ts";
 import type { ModelSource } from "../io/source.ts";
@@ -12,6 +11,8 @@ import { naming } from "../naming.ts";
 import type { Shape } from "../shape.ts";
 import { converted } from "./dtypes.ts";
 import type { SafetensorsDType } from "./dtypes.ts";
+import { opened } from "./header.ts";
+import type { Opened } from "./header.ts";
 
 /** What the header of a file says of a tensor. */
 export interface SafetensorsInfo {
@@ -76,25 +77,6 @@ export interface SafetensorsOptions {
   readonly names?: readonly string[] | ((name: string) => boolean);
   /** True for bytes instead of elements. Default false. */
   readonly raw?: boolean;
-}
-
-/** A header, and the way to bytes of the data. */
-interface Opened extends Header {
-  readonly who: string;
-  read(begin: number, end: number): Promise<Uint8Array>;
-}
-
-async function opened(what: string, source: ModelSource | RangeSource): Promise<Opened> {
-  const { who, size, begin, read } = await rangesOf(what, source);
-  const length = naming(who, () => headerLength(begin, size));
-  const start = LENGTH_BYTES + length;
-  const bytes = start <= begin.length ? begin.subarray(LENGTH_BYTES, start) : await read(LENGTH_BYTES, start);
-  const header = naming(who, () => readHeader(bytes, size === null ? null : size - start));
-  return {
-    ...header,
-    who,
-    read: async (from, to) => (start + to <= begin.length ? begin.subarray(start + from, start + to) : read(start + from, start + to)),
-  };
 }
 
 function entryOf({ who, tensors }: { readonly who: string; readonly tensors: ReadonlyMap<string, Entry> }, name: string): Entry {

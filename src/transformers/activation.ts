@@ -10,6 +10,7 @@ export const ACTIVATIONS = {
   gelu: "gelu",
   gelu_python: "gelu",
   gelu_new: geluTanh,
+  gelu_fast: geluTanh,
   gelu_pytorch_tanh: geluTanh,
   relu: "relu",
   silu: "silu",

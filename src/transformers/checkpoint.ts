@@ -1,9 +1,10 @@
 /** @file What weights are read from: tensors by name, of which rows can be read, whatever the file is. */
 import { MODEL_DTYPES, cut, elements, halfBits, show } from "../io/safetensors.ts";
+import type { Entry } from "../io/safetensors.ts";
 import { FileError, LockstepError } from "../index.ts";
-import { openSafetensors } from "../safetensors/index.ts";
+import { opened } from "../safetensors/header.ts";
 import type { Shape } from "../index.ts";
-import type { SafetensorsFile } from "../safetensors/index.ts";
+import type { Opened } from "../safetensors/header.ts";
 import { Config } from "./config.ts";
 import type { Folder } from "./files.ts";
 
@@ -59,15 +60,15 @@ const WIDENED: { readonly [dtype: string]: (bytes: Uint8Array, out: Float32Array
   },
 };
 
-function storedOf(name: string, file: SafetensorsFile, fileName: string, offset: number): StoredTensor {
-  const { dtype, shape, byteLength } = file.tensors.get(name) as { dtype: string; shape: Shape; byteLength: number };
+function storedOf({ dtype, shape, begin, end }: Entry, file: Opened, fileName: string, offset: number): StoredTensor {
+  const byteLength = end - begin;
   const rowBytes = shape.includes(0) ? 0 : byteLength / shape.slice(0, -1).reduce((a, b) => a * b, 1);
   return {
     dtype,
     shape,
     byteLength,
     place: { file: fileName, offset },
-    rows: (from, to) => file.readBytes(name, from * rowBytes, to * rowBytes),
+    rows: async (from, to) => (to > from ? file.read(begin + from * rowBytes, begin + to * rowBytes) : new Uint8Array(0)),
     floats: (bytes, out) => WIDENED[dtype](bytes, out),
   };
 }
@@ -103,24 +104,28 @@ async function shardsOf(folder: Folder): Promise<Map<string, Set<string> | null>
 /** A folder of Hugging Face's form: config.json and safetensors. @throws FileError for what is missing or wrong */
 export async function openFolder(folder: Folder): Promise<Checkpoint> {
   const values = await folder.json("config.json");
-  if (values === null)
-    throw new FileError(`${folder.who}: no config.json; give a folder of a model in Hugging Face's form, or a .gguf file`);
+  if (values === null) {
+    const hub = /^[\w-]+\/[\w.-]+$/.test(folder.who)
+      ? `, or for the model of the Hub https://huggingface.co/${folder.who}/resolve/main`
+      : "";
+    throw new FileError(`${folder.who}: no config.json; give a folder of a model in Hugging Face's form, a .gguf file${hub}`);
+  }
   const shards = await shardsOf(folder);
   const tensors = new Map<string, StoredTensor>();
   for (const [fileName, names] of shards) {
     const source = await folder.open(fileName);
     if (source === null) throw new FileError(`${folder.who}: ${INDEX} names ${fileName}, which is not there`);
-    const file = await openSafetensors(source);
+    const file = await opened("loadPretrained", source);
     const missing = names === null ? undefined : [...names].find((name) => !file.tensors.has(name));
     if (missing !== undefined)
       throw new FileError(`${folder.who}: ${fileName} has no tensor "${cut(missing)}", which ${INDEX} says is there`);
     let offset = 0;
-    for (const [name, { byteLength }] of file.tensors) {
+    for (const [name, entry] of file.tensors) {
       if (names === null || names.has(name)) {
         if (tensors.has(name)) throw new FileError(`${folder.who}: "${cut(name)}" is in two files`);
-        tensors.set(name, storedOf(name, file, fileName, offset));
+        tensors.set(name, storedOf(entry, file, fileName, offset));
       }
-      offset += byteLength;
+      offset += entry.end - entry.begin;
     }
   }
   return {

@@ -1,11 +1,16 @@
 /** @file Reading config.json: every field is checked before it is used, and what is not known is named. */
 import { cut, parseObject, show } from "../io/safetensors.ts";
-import { FileError } from "../index.ts";
+import { FileError } from "../errors.ts";
 
 /** An object that was JSON. */
 export type Json = { readonly [key: string]: unknown };
 
 export { parseObject };
+
+/** A value for errors; texts have quotes, so that they are not taken for numbers or flags. */
+const quoted = (value: unknown): string => (typeof value === "string" ? `"${cut(value)}"` : show(value));
+
+const isCount = (v: unknown): boolean => Number.isInteger(v) && (v as number) >= 1 && (v as number) <= 2 ** 30;
 
 /** Fields of a configuration. What a field must be is in the error, with the file that has it. */
 export class Config {
@@ -24,7 +29,7 @@ export class Config {
   }
 
   fault(name: string, expected: string): FileError {
-    const found = this.has(name) ? show(this.values[name]) : "nothing";
+    const found = this.has(name) ? quoted(this.values[name]) : "nothing";
     return new FileError(`${cut(this.who, 120)}: ${name} must be ${expected}, found ${found}`);
   }
 
@@ -38,7 +43,7 @@ export class Config {
 
   /** An integer from 1 to 2^30. */
   count(name: string, otherwise?: number): number {
-    return this.#read(name, "an integer >= 1", (v) => Number.isInteger(v) && (v as number) >= 1 && (v as number) <= 2 ** 30, otherwise);
+    return this.#read(name, "an integer >= 1", isCount, otherwise);
   }
 
   positive(name: string, otherwise?: number): number {
@@ -55,13 +60,15 @@ export class Config {
 
   /** One of the keys of `known`, as what stands there. */
   oneOf<T>(name: string, known: { readonly [value: string]: T }, otherwise?: string): T {
-    const value = this.text(name, otherwise);
-    if (!Object.hasOwn(known, value)) throw this.fault(name, `one of ${Object.keys(known).join(", ")}`);
+    const value = this.has(name) ? this.values[name] : otherwise;
+    if (typeof value !== "string" || !Object.hasOwn(known, value)) throw this.fault(name, `one of ${Object.keys(known).join(", ")}`);
     return known[value];
   }
 
-  list<T>(name: string, expected: string, fits: (value: unknown) => boolean): readonly T[] {
-    return this.#read<readonly T[]>(name, `a list of ${expected}`, (v) => Array.isArray(v) && v.every(fits), undefined);
+  /** A list, of `length` values where that is given. */
+  list<T>(name: string, expected: string, fits: (value: unknown) => boolean, length?: number): readonly T[] {
+    const all = (v: unknown): boolean => Array.isArray(v) && v.every(fits) && (length === undefined || v.length === length);
+    return this.#read<readonly T[]>(name, `a list of ${expected}`, all, undefined);
   }
 
   /** What is within an object. */
@@ -72,14 +79,22 @@ export class Config {
 
   /** @throws FileError unless the field is absent or what it must be: another value would mean another computation. */
   must(name: string, value: unknown): void {
-    if (this.has(name) && this.values[name] !== value) throw this.fault(name, `${show(value)}: another value is not supported`);
+    if (this.has(name) && this.values[name] !== value) throw this.fault(name, `${quoted(value)}: another value is not supported`);
   }
 
-  /** Ids of tokens, which may be one number or a list. */
-  tokens(name: string): readonly number[] {
+  /** One count, or two: of rows and of columns. */
+  pair(name: string, otherwise: number): readonly [number, number] {
+    const size = Array.isArray(this.values[name]) ? null : this.count(name, otherwise);
+    const [rows, columns] = size === null ? this.list<number>(name, "rows and columns, two integers >= 1", isCount, 2) : [size, size];
+    return [rows, columns];
+  }
+
+  /** Ids of tokens below `end`, which may be one number or a list. */
+  tokens(name: string, end = Infinity): readonly number[] {
     const value = this.has(name) ? this.values[name] : [];
     const list: unknown[] = Array.isArray(value) ? value : [value];
-    if (!list.every((v) => Number.isInteger(v) && (v as number) >= 0)) throw this.fault(name, "the id of a token or a list of them");
+    if (!list.every((v) => Number.isInteger(v) && (v as number) >= 0 && (v as number) < end))
+      throw this.fault(name, `the id of a token or a list of them${end < Infinity ? `, below vocab_size, ${end}` : ""}`);
     return list as number[];
   }
 }

@@ -2,12 +2,13 @@
  * @file Decoders of Llama's family: root mean square normalization before each block, rotary positions, queries in groups, a gated
  * feed-forward block. Architectures say what they add.
  */
-import { add, dense, embedding, geglu, groupedQueryAttention, model, rmsNorm, swiglu } from "../index.ts";
-import type { Layer, Tensor } from "../index.ts";
+import { add, dense, embedding, groupedQueryAttention, model, mul, rmsNorm } from "../index.ts";
+import type { Tensor } from "../index.ts";
+import { ACTIVATIONS } from "./activation.ts";
 import type { Config } from "./config.ts";
 import { fromTable, layersIn, linear, same, table, vector } from "./design.ts";
 import type { Architecture, Design, Sources } from "./design.ts";
-import { rotaryOf } from "./rope.ts";
+import { rotationOf } from "./rope.ts";
 
 /** What architectures of the family differ in. */
 export interface DecoderKind {
@@ -23,30 +24,27 @@ export interface DecoderKind {
   readonly headDim?: number;
 }
 
-/** Windows of layers as `layer_types` lists them. @throws FileError for another type */
-export function windowsOfTypes(config: Config, layers: number, window: () => number): (number | null)[] {
-  const types = config.list<string>("layer_types", "names of layers' types", (v) => typeof v === "string");
-  if (types.length !== layers) throw config.fault("layer_types", `a list of ${layers}, one for each layer`);
+/** The window where layers have one; null: they have none. Where the configuration does not say it is 4096, as in Transformers. */
+export const slidingWindow = (config: Config): number | null =>
+  config.values.sliding_window === null ? null : config.count("sliding_window", 4096);
+
+/** Windows of layers as `layer_types` lists them. @throws FileError for another type, and a window that there is none of */
+export function windowsOfTypes(config: Config, layers: number, window: number | null): (number | null)[] {
+  const expected = `${layers} names, one for each layer`;
+  const types = config.list<string>("layer_types", expected, (v) => typeof v === "string", layers);
   return types.map((type) => {
     if (type === "full_attention") return null;
     if (type !== "sliding_attention") throw config.fault("layer_types", "a list of full_attention and sliding_attention");
-    return window();
+    if (window === null) throw config.fault("layer_types", "a list of full_attention, where sliding_window or use_sliding_window is off");
+    return window;
   });
 }
-
-/** The feed-forward block with this activation. */
-const BLOCKS: { readonly [activation: string]: (dim: number, options: { name: string; useBias: boolean }) => Layer } = {
-  silu: swiglu,
-  swish: swiglu,
-  gelu: geglu,
-  gelu_pytorch_tanh: (dim, options) => geglu(dim, { ...options, approximate: true }),
-  gelu_new: (dim, options) => geglu(dim, { ...options, approximate: true }),
-};
 
 const SOURCES: Sources = {
   embeddings: (layer, shape) => table(`${layer}.weight`, shape),
   scale: (layer, shape) => same(`${layer}.weight`, shape),
   kernel: (layer, shape) => linear(`${layer}.weight`, shape),
+  bias: (layer, shape) => same(`${layer}.bias`, shape),
   queryKernel: (layer, shape) => linear(`${layer}.q_proj.weight`, shape),
   keyKernel: (layer, shape) => linear(`${layer}.k_proj.weight`, shape),
   valueKernel: (layer, shape) => linear(`${layer}.v_proj.weight`, shape),
@@ -57,12 +55,6 @@ const SOURCES: Sources = {
   attentionOutputBias: (layer, shape) => vector(`${layer}.o_proj.bias`, shape),
   queryNormScale: (layer, shape) => same(`${layer}.q_norm.weight`, shape),
   keyNormScale: (layer, shape) => same(`${layer}.k_norm.weight`, shape),
-  gateKernel: (layer, shape) => linear(`${layer}.gate_proj.weight`, shape),
-  upKernel: (layer, shape) => linear(`${layer}.up_proj.weight`, shape),
-  downKernel: (layer, shape) => linear(`${layer}.down_proj.weight`, shape),
-  gateBias: (layer, shape) => vector(`${layer}.gate_proj.bias`, shape),
-  upBias: (layer, shape) => vector(`${layer}.up_proj.bias`, shape),
-  downBias: (layer, shape) => vector(`${layer}.down_proj.bias`, shape),
 };
 
 /** An architecture of the family. */
@@ -78,13 +70,12 @@ export const decoder =
     if (heads % keyHeads !== 0) throw config.fault("num_key_value_heads", `a divisor of num_attention_heads, ${heads}`);
     const headDim = config.count("head_dim", kind.headDim ?? Math.max(1, Math.floor(hidden / heads)));
     const epsilon = config.positive("rms_norm_eps", 1e-6);
-    const block = config.oneOf("hidden_act", BLOCKS, "silu");
-    const rotary = rotaryOf(config, headDim, scaling);
+    const activation = config.oneOf("hidden_act", ACTIVATIONS, "silu");
+    const { rotary, contextLength } = rotationOf(config, headDim, scaling);
     const bias = kind.attentionBias(config);
-    const mlpBias = kind.mlpBias?.(config) ?? false;
+    const useBias = kind.mlpBias?.(config) ?? false;
     const windows = kind.windows(config, layers);
     const tied = config.flag("tie_word_embeddings", false);
-    const contextLength = config.has("max_position_embeddings") ? config.count("max_position_embeddings") : null;
 
     const make = () => {
       const tokens = embedding(vocabulary, hidden, { name: "model.embed_tokens" });
@@ -101,16 +92,19 @@ export const decoder =
             queryKeyNorm: kind.queryKeyNorm ? epsilon : null,
           }),
           outputNorm: rmsNorm({ name: `${at}.post_attention_layernorm`, epsilon }),
-          mlp: block(intermediate, { name: `${at}.mlp`, useBias: mlpBias }),
+          gate: dense(intermediate, { name: `${at}.mlp.gate_proj`, useBias, activation }),
+          up: dense(intermediate, { name: `${at}.mlp.up_proj`, useBias }),
+          down: dense(hidden, { name: `${at}.mlp.down_proj`, useBias }),
         };
       });
       const norm = rmsNorm({ name: "model.norm", epsilon });
       const head = tied ? null : dense(vocabulary, { name: "lm_head", useBias: false });
       return model((ids: Tensor) => {
         let x = tokens.call(ids);
-        for (const { inputNorm, attention, outputNorm, mlp } of blocks) {
+        for (const { inputNorm, attention, outputNorm, gate, up, down } of blocks) {
           x = add(x, attention.call(inputNorm.call(x)));
-          x = add(x, mlp.call(outputNorm.call(x)));
+          const z = outputNorm.call(x);
+          x = add(x, down.call(mul(gate.call(z), up.call(z))));
         }
         const y = norm.call(x);
         return head === null ? tokens.attend(y) : head.call(y);
@@ -121,9 +115,10 @@ export const decoder =
       make,
       inputShapes: [[null]],
       source: (layer, weight, shape) => fromTable(SOURCES, layer, weight, shape),
+      // Checkpoints of the model without its head leave the prefix out.
       canonical: (name) => {
         if (/\.rotary_emb\.inv_freq$/.test(name) || (tied && name === "lm_head.weight")) return null;
-        return name;
+        return /^(model|lm_head)\./.test(name) ? name : `model.${name}`;
       },
       contextLength,
     };

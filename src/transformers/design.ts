@@ -60,6 +60,14 @@ export type Opener = (given: {
   readonly contextLength: number | null;
 }) => Promise<(model: Model<Outputs>, tokenizer: Tokenizer) => Pretrained>;
 
+/** How many labels a classifier gives logits of: as many as have names, else `num_labels`, else 2, as in Transformers. */
+export function labelCount(config: Config): number {
+  if (!config.has("id2label")) return config.count("num_labels", 2);
+  const count = Object.keys(config.within("id2label").values).length;
+  if (count === 0) throw config.fault("id2label", "an object of at least one label");
+  return count;
+}
+
 /** A model of an architecture, as a configuration describes it. */
 export interface Design {
   /** What can be asked of it. */

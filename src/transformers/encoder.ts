@@ -3,6 +3,7 @@ import { checkOptions } from "../check.ts";
 import { ArgumentError, DataError, ShapeError, Tensor, tensor } from "../index.ts";
 import type { Model, NestedArray, TypedArray } from "../index.ts";
 import { Pretrained } from "./pretrained.ts";
+import type { Pooling, Sentences } from "./sentences.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** What an encoder reads: lists of equal length, one for each text, or a tensor [batch, time]. */
@@ -20,21 +21,23 @@ export interface EncoderOutputs {
   readonly lastHiddenState: Tensor;
   /** f32 [batch, features]; null where the checkpoint has no pooler. */
   readonly poolerOutput: Tensor | null;
+  /**
+   * Of a checkpoint that classifies texts, f32 [batch, labels], or their tokens or the ends of answers, f32 [batch, time, labels], by
+   * `config.id2label`; null where it has no such head.
+   */
+  readonly logits: Tensor | null;
 }
-
-/** How vectors of tokens become one of the text. */
-export type Pooling = "mean" | "cls" | "max";
 
 /** Options of `embed`. */
 export interface EmbedOptions {
   /** Default: what the checkpoint says in 1_Pooling/config.json, else "mean". */
   readonly pooling?: Pooling;
-  /** Bring each vector to length 1, so that products are cosines. Default true. */
+  /** Bring each vector to length 1, so that products are cosines. Default: what the checkpoint says in modules.json, else true. */
   readonly normalize?: boolean;
 }
 
 /** What an encoder computes with. */
-type EncoderModel = Model<{ readonly lastHiddenState: Tensor; readonly poolerOutput?: Tensor }>;
+type EncoderModel = Model<{ readonly lastHiddenState: Tensor; readonly poolerOutput?: Tensor; readonly logits?: Tensor }>;
 
 const POOLINGS: readonly Pooling[] = ["mean", "cls", "max"];
 
@@ -63,7 +66,7 @@ export class Encoder extends Pretrained {
   declare readonly model: EncoderModel;
   /** The most tokens of a text. */
   readonly contextLength: number | null;
-  readonly #pooling: Pooling;
+  readonly #sentences: Sentences;
   /** The most tokens of a text that \`embed\` reads. */
   readonly #textLength: number;
   readonly #padding: number;
@@ -73,16 +76,11 @@ export class Encoder extends Pretrained {
     model: EncoderModel,
     tokenizer: Tokenizer,
     config: Pretrained["config"],
-    given: {
-      readonly contextLength: number | null;
-      readonly pooling: Pooling;
-      readonly textLength: number | null;
-      readonly padding: number;
-    },
+    given: Sentences & { readonly contextLength: number | null; readonly padding: number },
   ) {
     super("feature-extraction", model, tokenizer, config);
     this.contextLength = given.contextLength;
-    this.#pooling = given.pooling;
+    this.#sentences = given;
     this.#textLength = Math.min(given.contextLength ?? Infinity, given.textLength ?? Infinity);
     this.#padding = given.padding;
   }
@@ -100,8 +98,9 @@ export class Encoder extends Pretrained {
       tokenTypeIds ? matrix("tokenTypeIds", tokenTypeIds, ids) : all(0),
       attentionMask ? matrix("attentionMask", attentionMask, ids) : all(1),
     ];
-    const { lastHiddenState, poolerOutput = null } = await this.model.predict(inputs, { batchSize: Math.max(1, ids.shape[0] ?? 1) });
-    return { lastHiddenState, poolerOutput };
+    const batchSize = Math.max(1, ids.shape[0] ?? 1);
+    const { lastHiddenState, poolerOutput = null, logits = null } = await this.model.predict(inputs, { batchSize });
+    return { lastHiddenState, poolerOutput, logits };
   }
 
   /**
@@ -110,13 +109,16 @@ export class Encoder extends Pretrained {
    * @throws ArgumentError for bad options, no texts, and where the checkpoint has no tokenizer
    */
   async embed(texts: string | readonly string[], options: EmbedOptions = {}): Promise<Tensor> {
-    const { pooling = this.#pooling, normalize = true } = checkOptions("embed", options, ["pooling", "normalize"]);
+    const own = this.#sentences;
+    const { pooling = own.pooling, normalize = own.normalize } = checkOptions("embed", options, ["pooling", "normalize"]);
     if (!POOLINGS.includes(pooling))
       throw new ArgumentError(`embed: pooling must be one of ${POOLINGS.join(", ")}, got ${String(pooling)}`);
     if (typeof normalize !== "boolean") throw new ArgumentError(`embed: normalize must be true or false, got ${String(normalize)}`);
     const list = typeof texts === "string" ? [texts] : texts;
     if (!Array.isArray(list) || list.length === 0) throw new ArgumentError("embed: expected a text or a list of texts");
-    const encoded = list.map((text) => this.#cut(this.tokenizer.encodePair("embed", text)));
+    const encoded = list.map((text) =>
+      this.#cut(this.tokenizer.encodePair("embed", own.lowerCase ? (text.toLowerCase?.() ?? text) : text)),
+    );
     const time = Math.max(...encoded.map(({ ids }) => ids.length));
     const padded = (row: readonly number[], value: number): number[] => [...row, ...new Array<number>(time - row.length).fill(value)];
     const { lastHiddenState: y } = await this.encode({

@@ -11,9 +11,9 @@ import type { Json } from "./config.ts";
 import { paged } from "./pages.ts";
 import type { Reading } from "./pages.ts";
 
-/** Files by name: those of a folder that was dropped on a page, for example. */
+/** Files by name: those of a folder that was dropped on a page, for example, also a `FileList` as it is. */
 export type NamedFiles =
-  ReadonlyMap<string, ModelSource | RangeSource> | { readonly [name: string]: ModelSource | RangeSource } | readonly NamedFile[];
+  ReadonlyMap<string, ModelSource | RangeSource> | { readonly [name: string]: ModelSource | RangeSource } | ArrayLike<NamedFile>;
 
 /** A `File`. */
 export interface NamedFile extends BlobLike {
@@ -112,7 +112,9 @@ const isGguf = (name: string): boolean => /\.gguf([?#]|$)/i.test(name);
 /** Files by name, null for what is one file. */
 function namedFiles(source: NamedFiles | RangeSource | BlobLike): ReadonlyMap<string, ModelSource | RangeSource> | null {
   if (source instanceof Map) return source;
-  if (Array.isArray(source)) return new Map((source as readonly NamedFile[]).map((f) => [f.webkitRelativePath || f.name, f]));
+  // Also lists that are no arrays; of what can be gone through, bytes are none.
+  if (Symbol.iterator in source && !ArrayBuffer.isView(source))
+    return new Map(Array.from(source as unknown as ArrayLike<NamedFile>, (f) => [f.webkitRelativePath || f.name, f]));
   const isPlain = Object.getPrototypeOf(source) === Object.prototype;
   if (!isPlain || typeof (source as Partial<RangeSource>).read === "function") return null;
   return new Map(Object.entries(source as { readonly [name: string]: ModelSource }));

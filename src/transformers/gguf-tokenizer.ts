@@ -1,6 +1,6 @@
 /** @file The tokenizer that a GGUF file describes, as the tokenizer.json that says the same. */
 import { cut } from "../io/safetensors.ts";
-import { FileError } from "../index.ts";
+import { FileError } from "../errors.ts";
 import type { GgufValue } from "../gguf/index.ts";
 import type { TokenizerFiles } from "./checkpoint.ts";
 

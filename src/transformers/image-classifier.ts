@@ -1,6 +1,8 @@
 /** @file A classifier of images. */
 import { tensor } from "../index.ts";
 import type { Model, NestedArray, Tensor } from "../index.ts";
+import { Config } from "./config.ts";
+import { labelCount } from "./design.ts";
 import { Pretrained } from "./pretrained.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -9,14 +11,15 @@ export class ImageClassifier extends Pretrained {
   declare readonly task: "image-classification";
   /** Maps images [batch, channels, height, width] to logits [batch, labels]. */
   declare readonly model: Model;
-  /** Names of the labels, in the order of the logits. */
+  /** Names of the labels, in the order of the logits: LABEL_0 and so on where the configuration has none. */
   readonly labels: readonly string[];
 
   /** @internal */
   constructor(model: Model, tokenizer: Tokenizer, config: Pretrained["config"]) {
     super("image-classification", model, tokenizer, config);
-    const names = Object.entries((config.id2label ?? {}) as { readonly [id: string]: unknown });
-    this.labels = names.sort(([a], [b]) => Number(a) - Number(b)).map(([, name]) => String(name));
+    const names = (config.id2label ?? {}) as { readonly [id: string]: unknown };
+    const length = labelCount(new Config("config.json", config));
+    this.labels = Array.from({ length }, (_, i) => String(names[i] ?? `LABEL_${i}`));
   }
 
   /**

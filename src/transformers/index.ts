@@ -11,6 +11,7 @@ export type { RangeSource, Signal } from "../io/ranges.ts";
 export type { Task } from "./task.ts";
 export type { Pretrained } from "./pretrained.ts";
 export type { GeneratedToken, LanguageModel } from "./language-model.ts";
-export type { EmbedOptions, Encoder, EncoderInputs, EncoderOutputs, Pooling } from "./encoder.ts";
+export type { EmbedOptions, Encoder, EncoderInputs, EncoderOutputs } from "./encoder.ts";
+export type { Pooling } from "./sentences.ts";
 export type { ImageClassifier } from "./image-classifier.ts";
 export type { ChatTemplateOptions, DecodeOptions, EncodeOptions, JinjaModule, Message, Tokenizer, TokenizersModule } from "./tokenizer.ts";

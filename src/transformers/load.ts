@@ -4,7 +4,7 @@ import { inOrder } from "../io/in-order.ts";
 import type { Line } from "../io/in-order.ts";
 import { cut, show } from "../io/safetensors.ts";
 import type { RangeSource, Signal } from "../io/ranges.ts";
-import { ArgumentError, BackendError, FileError, LockstepError, resolveBackend } from "../index.ts";
+import { ArgumentError, BackendError, emptyOn, FileError, LockstepError, resolveBackend } from "../index.ts";
 import type { Backend, BackendName, Layer, Model, Outputs, Shape, Tensor } from "../index.ts";
 import { sizeOf } from "../shape.ts";
 import { openFolder } from "./checkpoint.ts";
@@ -16,6 +16,8 @@ import { openSource } from "./files.ts";
 import type { BlobLike, Folder, NamedFiles, Opened } from "./files.ts";
 import type { ImageClassifier } from "./image-classifier.ts";
 import { LanguageModel } from "./language-model.ts";
+import { PARTS, VALUES } from "./scratch.ts";
+import type { Scratch } from "./scratch.ts";
 import { stopIfAborted } from "./pages.ts";
 import type { Reading } from "./pages.ts";
 import { TASKS } from "./task.ts";
@@ -58,6 +60,11 @@ export interface LoadPretrainedOptions {
    * `lockstep` of the user's cache; a path for another folder. Default false.
    */
   readonly cache?: boolean | string;
+  /**
+   * Sent with each request for an address, such as `{ authorization: "Bearer hf_..." }` for models that need one. `authorization` does not
+   * leave the origin of the address, where that redirects to another.
+   */
+  readonly headers?: { readonly [name: string]: string };
   /** The module @huggingface/tokenizers, for applications that are bundled. Default: it is imported where there is a tokenizer. */
   readonly tokenizers?: TokenizersModule;
   /** The module @huggingface/jinja, likewise. */
@@ -144,11 +151,11 @@ function wantedBy(who: string, design: Design, byName: ByName): Wanted[] {
   return wanted;
 }
 
+/** Tensors with the weights that are made of each. */
+type Groups = ReadonlyMap<StoredTensor, { readonly name: string; readonly wanted: Wanted[] }>;
+
 /** Tensors of the file with the weights that are made of each. @throws FileError for tensors that are missing, unknown or do not fit */
-function matched(
-  { who: where, tensors }: Checkpoint,
-  design: Design,
-): Map<StoredTensor, { readonly name: string; readonly wanted: Wanted[] }> {
+function matched({ who: where, tensors }: Checkpoint, design: Design): Groups {
   const who = cut(where, 120);
   const byName = new Map<string, { readonly name: string; readonly stored: StoredTensor }>();
   for (const [name, stored] of tensors) {
@@ -176,14 +183,19 @@ function matched(
   return found;
 }
 
-/** @throws BackendError with the numbers where the weights do not fit `backend` */
-function checkRoom(
+/**
+ * Looks whether there is room for the weights. A memory that grows does so here, by as much as they take: step by step it would have a
+ * quarter more in the end.
+ * @throws BackendError with the numbers where they do not fit `backend`
+ */
+async function makeRoom(
   who: string,
   backend: Backend,
   format: WeightFormat,
   all: Iterable<[StoredTensor, { readonly wanted: readonly Wanted[] }]>,
-): void {
+): Promise<void> {
   let sum = 0;
+  let spans = 0;
   const { maxBytes, hostMemory } = backend.limits;
   for (const [stored, { wanted }] of all) {
     for (const w of wanted) {
@@ -193,24 +205,34 @@ function checkRoom(
           `${who}: "${cut(w.source.name)}" takes ${bytes} bytes in ${format}, the backend ${backend.name} has at most ${maxBytes} for one`,
         );
       sum += bytes;
+      // What lies between one and the next.
+      spans += bytes + 2 * backend.limits.alignment;
     }
   }
-  if (hostMemory && sum > maxBytes)
+  if (!hostMemory) return;
+  if (sum > maxBytes)
     throw new BackendError(`${who}: the weights take ${sum} bytes in ${format}, the backend ${backend.name} has at most ${maxBytes}`);
+  if (spans < 4 * (2 ** 30 - 1)) (await emptyOn(backend, [Math.ceil(spans / 4)])).dispose();
 }
 
 /** Reads weights in the order in which files hold them, and builds the model of them. */
-async function built(checkpoint: Checkpoint, design: Design, backend: Backend, o: LoadPretrainedOptions): Promise<Model<Outputs>> {
+async function built(
+  checkpoint: Checkpoint,
+  design: Design,
+  groups: Groups,
+  backend: Backend,
+  o: LoadPretrainedOptions,
+): Promise<Model<Outputs>> {
   const format = o.weights ?? "stored";
-  const groups = matched(checkpoint, design);
-  checkRoom(cut(checkpoint.who, 120), backend, format, groups);
+  await makeRoom(cut(checkpoint.who, 120), backend, format, groups);
   const order = [...groups].sort(([{ place: a }], [{ place: b }]) => (a.file < b.file ? -1 : a.file > b.file ? 1 : a.offset - b.offset));
   const total = order.reduce((sum, [{ byteLength }]) => sum + byteLength, 0);
   const made = new Map<string, Tensor>();
+  const windows: Scratch[] = [];
   let loaded = 0;
   try {
     for (const [stored, { name, wanted }] of order) {
-      const tensors = await readWeights(backend, format, stored, wanted, total, (bytes) => {
+      const tensors = await readWeights(backend, format, stored, wanted, total, windows, (bytes) => {
         stopIfAborted(o.signal);
         loaded += bytes;
         o.onProgress?.({ loaded, total, tensor: name });
@@ -232,14 +254,17 @@ async function built(checkpoint: Checkpoint, design: Design, backend: Backend, o
   } catch (error) {
     for (const t of made.values()) t.dispose();
     throw error;
+  } finally {
+    for (const memory of [VALUES, PARTS]) memory.release();
   }
 }
 
 /** Ids that end texts: generation_config.json knows more of them. */
 async function eosOf(config: Config, folder: Folder | null): Promise<readonly number[]> {
+  const end = config.count("vocab_size");
   const values = await folder?.json("generation_config.json");
   const generation = values ? new Config(`${config.who}: generation_config.json`, values) : config;
-  return (generation.has("eos_token_id") ? generation : config).tokens("eos_token_id");
+  return (generation.has("eos_token_id") ? generation : config).tokens("eos_token_id", end);
 }
 
 /** What checkpoints are opened as, where the architecture does not say. */
@@ -257,6 +282,7 @@ const OPTIONS: readonly (keyof LoadPretrainedOptions)[] = [
   "onProgress",
   "signal",
   "cache",
+  "headers",
   "tokenizers",
   "jinja",
 ];
@@ -271,6 +297,9 @@ function checkGiven(options: LoadPretrainedOptions): LoadPretrainedOptions {
     throw new ArgumentError(`${who}: onProgress must be a function, got ${show(o.onProgress)}`);
   if (o.cache !== undefined && typeof o.cache !== "boolean" && typeof o.cache !== "string")
     throw new ArgumentError(`${who}: cache must be true, false or the path of a folder, got ${show(o.cache)}`);
+  if (o.headers !== undefined)
+    for (const [name, value] of Object.entries(checkOptions(`${who}: headers`, o.headers)))
+      if (typeof value !== "string") throw new ArgumentError(`${who}: headers: ${cut(name)} must be a text, got ${show(value)}`);
   return o;
 }
 
@@ -317,16 +346,17 @@ export async function loadPretrained(
 }
 
 async function opened(source: PretrainedSource, o: LoadPretrainedOptions): Promise<LanguageModel | Encoder | ImageClassifier> {
-  const line: Line = { current: null };
+  const line: Line = { close: () => {} };
   const reading: Reading = {
     signal: o.signal,
     cache: o.cache ?? false,
-    whole: (who, response, first) => inOrder(who, response, first, line, o.signal),
+    headers: o.headers,
+    streamed: (who, response, first) => inOrder(who, response, first, line, reading),
   };
   try {
     return await read(await openSource(source, reading), o);
   } finally {
-    line.current?.close();
+    line.close();
   }
 }
 
@@ -343,10 +373,11 @@ async function read(source: Opened, o: LoadPretrainedOptions): Promise<LanguageM
     throw new ArgumentError(
       `loadPretrained: contextLength: the model reads ${most === null ? "images" : `at most ${most} tokens`}, got ${o.contextLength}`,
     );
+  const groups = matched(checkpoint, design);
   const opened = await (design.opener ?? languageModel)({ config, folder, contextLength: o.contextLength ?? most });
   const modules = { tokenizers: o.tokenizers, jinja: o.jinja };
   const tokenizer = await tokenizerOf(design.task === "image-classification" ? null : await checkpoint.tokenizer(), modules);
-  const model = await built(checkpoint, design, await resolveBackend(o.backend), o);
+  const model = await built(checkpoint, design, groups, await resolveBackend(o.backend), o);
   return opened(model, tokenizer) as LanguageModel | Encoder | ImageClassifier;
 }
 

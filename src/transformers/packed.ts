@@ -3,7 +3,8 @@ import { Packer } from "../index.ts";
 import type { Backend, PackedFormat, Tensor } from "../index.ts";
 import { sizeOf } from "../shape.ts";
 import type { StoredTensor } from "./checkpoint.ts";
-import { VALUES } from "./scratch.ts";
+import { PARTS, VALUES } from "./scratch.ts";
+import type { Scratch } from "./scratch.ts";
 import type { Wanted } from "./design.ts";
 
 /**
@@ -89,15 +90,17 @@ export class PackedSink {
   readonly #wanted: Wanted;
   readonly #stored: StoredTensor;
   readonly #packer: Packer;
-  /** Of kernels whose rows are inputs: all of it, since a block is of a column. */
-  readonly #whole: Float32Array | null;
+  /** Rows of the file are inputs, so that blocks are of columns. */
+  readonly #columns: boolean;
 
-  constructor(backend: Backend, wanted: Wanted, stored: StoredTensor, format: PackedFormat) {
+  /** `window`: memory for what is packed. */
+  constructor(backend: Backend, wanted: Wanted, stored: StoredTensor, format: PackedFormat, window: Scratch) {
     const { rows, k } = rowsOf(wanted) as { rows: number; k: number };
     this.#wanted = wanted;
     this.#stored = stored;
-    this.#packer = new Packer(format, rows, k, { backend });
-    this.#whole = wanted.source.matrix === "kernel" && !wanted.source.transposed ? new Float32Array(rows * k) : null;
+    this.#columns = wanted.source.matrix === "kernel" && !wanted.source.transposed;
+    const memory = window.bytes(this.#columns ? Packer.bytes(format, 4 * Math.ceil(rows / 4), k) : 2 ** 17);
+    this.#packer = new Packer(format, rows, k, { backend, memory });
   }
 
   put(first: number, count: number, bytes: Uint8Array): void {
@@ -105,16 +108,27 @@ export class PackedSink {
     const { dtype } = this.#stored;
     const packer = this.#packer;
     const { k } = packer;
-    if (this.#whole !== null) {
+    if (this.#columns) {
       const width = this.#stored.shape[this.#stored.shape.length - 1];
-      const [from, to] = source.columns ?? [0, width];
+      const from = source.columns?.[0] ?? 0;
       const values = this.#floats(count * width, bytes);
-      for (let r = 0; r < count; r++) this.#whole.set(values.subarray(r * width + from, r * width + to), (first + r) * (to - from));
+      for (let at = 0; at < count; at += 32) {
+        const part = PARTS.take(Math.min(32, count - at));
+        for (let r = 0; r < packer.rows; r++) {
+          for (let i = 0; i < part.length; i++) part[i] = values[(at + i) * width + from + r];
+          packer.part(r, (first + at) / 32, part);
+        }
+      }
       return;
     }
     if (TAKEN_OVER[dtype] !== packer.format) {
       const values = this.#floats(count * k, bytes);
-      for (let r = 0; r < count; r++) packer.row(first + r, values.subarray(r * k, (r + 1) * k));
+      // Views of each would be much for the collector.
+      const row = PARTS.take(k);
+      for (let r = 0; r < count; r++) {
+        for (let i = 0; i < k; i++) row[i] = values[r * k + i];
+        packer.row(first + r, row);
+      }
       return;
     }
     const block = BLOCKS[dtype] as (typeof BLOCKS)[string] | undefined;
@@ -140,16 +154,8 @@ export class PackedSink {
 
   /** The weight, once all rows have been put. */
   get tensor(): Tensor {
-    const packer = this.#packer;
-    if (this.#whole !== null) {
-      const row = new Float32Array(packer.k);
-      for (let r = 0; r < packer.rows; r++) {
-        for (let i = 0; i < packer.k; i++) row[i] = this.#whole[i * packer.rows + r];
-        packer.row(r, row);
-      }
-    }
     const { shape, source } = this.#wanted;
-    return packer.tensor({ transposed: source.matrix === "kernel", shape });
+    return this.#packer.tensor({ transposed: source.matrix === "kernel", shape });
   }
 
   /** Gives back what it holds. */

@@ -1,17 +1,18 @@
 /** @file Files in pages: neighbouring tensors come with one request, and what is held of a file is one page. */
 import type { NetworkOptions, RangeSource, Ranges, Signal } from "../io/ranges.ts";
-import { FileError } from "../index.ts";
+import { FileError } from "../errors.ts";
 
 /** How files are read. */
 export interface Reading {
   readonly signal: Signal | undefined;
-  readonly whole: NetworkOptions["whole"];
+  readonly headers: NetworkOptions["headers"];
+  readonly streamed: NetworkOptions["streamed"];
   /** A folder for copies of what comes over the network, true for the default one, false for none. */
   readonly cache: boolean | string;
 }
 
 /** A page is a small part of a file, so that what is held is little beside what is loaded. */
-const pageBytes = (size: number): number => Math.min(2 ** 22, Math.max(2 ** 14, Math.ceil(size / 64)));
+const pageBytes = (size: number): number => Math.min(2 ** 18, Math.max(2 ** 14, Math.ceil(size / 128)));
 
 /** @throws what the signal says, where it is aborted */
 export function stopIfAborted(signal: Signal | undefined): void {

@@ -1,20 +1,26 @@
 /** @file What Sentence Transformers' files say of how vectors of tokens become one of a text. */
 import { FileError } from "../index.ts";
-import { show } from "../io/safetensors.ts";
+import { cut, show } from "../io/safetensors.ts";
+import { Config } from "./config.ts";
 import type { Json } from "./config.ts";
-import type { Pooling } from "./encoder.ts";
 import type { Folder } from "./files.ts";
+
+/** How vectors of tokens become one of the text. */
+export type Pooling = "mean" | "cls" | "max";
 
 /** How texts become vectors. */
 export interface Sentences {
   readonly pooling: Pooling;
+  /** Whether vectors have the length 1 where `embed` is not told. */
+  readonly normalize: boolean;
+  /** Whether texts are written in small letters first. */
+  readonly lowerCase: boolean;
   /** The most tokens of a text that count; null: as many as the model reads. */
   readonly textLength: number | null;
 }
 
-export const DEFAULT_SENTENCES: Sentences = { pooling: "mean", textLength: null };
+export const DEFAULT_SENTENCES: Sentences = { pooling: "mean", normalize: true, lowerCase: false, textLength: null };
 
-const POOLING_FILE = "1_Pooling/config.json";
 const MODES: { readonly [key: string]: Pooling } = {
   pooling_mode_cls_token: "cls",
   pooling_mode_max_tokens: "max",
@@ -22,9 +28,9 @@ const MODES: { readonly [key: string]: Pooling } = {
 };
 
 /** @throws FileError for what is not there, which would give other vectors */
-function poolingOf(who: string, values: Json): Pooling {
+function poolingOf(who: string, file: string, values: Json): Pooling {
   const fault = (found: string): FileError =>
-    new FileError(`${who}: ${POOLING_FILE} must ask for one of cls, max and mean, found ${found}; take lastHiddenState of encode()`);
+    new FileError(`${who}: ${file} must ask for one of cls, max and mean, found ${found}; take lastHiddenState of encode()`);
   if (typeof values.pooling_mode === "string") {
     const mode = Object.values(MODES).find((m) => m === values.pooling_mode);
     if (mode === undefined) throw fault(show(values.pooling_mode));
@@ -35,27 +41,43 @@ function poolingOf(who: string, values: Json): Pooling {
   return MODES[asked[0]];
 }
 
-function modulesOf(who: string, text: string | null): readonly unknown[] {
-  let modules: unknown = null;
+/** What each of the modules is, and the folder of its files. @throws FileError for parts that are not computed here */
+function modulesOf(who: string, text: string): Map<string, unknown> {
+  let list: unknown = null;
   try {
-    modules = JSON.parse(text ?? "[]");
+    list = JSON.parse(text);
   } catch {
     // No list either.
   }
-  if (!Array.isArray(modules)) throw new FileError(`${who}: modules.json must be a list of modules`);
+  if (!Array.isArray(list)) throw new FileError(`${who}: modules.json must be a list of modules`);
+  const modules = new Map<string, unknown>();
+  for (const module of list as readonly (Json | null)[]) {
+    const [, kind] = /\.(Transformer|Pooling|Normalize)$/.exec(String(module?.type)) ?? [];
+    if (kind === undefined) throw new FileError(`${who}: modules.json names ${show(module?.type)}; known: Transformer, Pooling, Normalize`);
+    modules.set(kind, module?.path);
+  }
+  if (!modules.has("Pooling"))
+    throw new FileError(`${who}: modules.json must name a Pooling; take lastHiddenState of encode() of a folder without it`);
   return modules;
 }
 
 /** @throws FileError for parts that are not computed here */
 export async function sentencesOf(folder: Folder): Promise<Sentences> {
-  for (const module of modulesOf(folder.who, await folder.text("modules.json"))) {
-    const type = String((module as Json | null)?.type);
-    if (!/\.(Transformer|Pooling|Normalize)$/.test(type))
-      throw new FileError(`${folder.who}: modules.json names ${show(type)}; known: Transformer, Pooling, Normalize`);
-  }
-  const pooling = await folder.json(POOLING_FILE);
-  const length = (await folder.json("sentence_bert_config.json"))?.max_seq_length ?? null;
-  if (length !== null && !(Number.isSafeInteger(length) && (length as number) > 0))
-    throw new FileError(`${folder.who}: sentence_bert_config.json: max_seq_length must be a number of tokens, found ${show(length)}`);
-  return { pooling: pooling === null ? "mean" : poolingOf(folder.who, pooling), textLength: length as number | null };
+  const { who } = folder;
+  const text = await folder.text("modules.json");
+  const modules = text === null ? null : modulesOf(who, text);
+  const path = String(modules?.get("Pooling") ?? "1_Pooling");
+  // A name with a slash would leave the folder.
+  if (!/^\w[\w.-]*$/.test(path)) throw new FileError(`${who}: modules.json: path must be a folder of the model's, found ${show(path)}`);
+  const file = `${path}/config.json`;
+  const pooling = await folder.json(file);
+  if (pooling === null && modules !== null) throw new FileError(`${who}: no ${cut(file)}, which modules.json names`);
+  const own = await folder.json("sentence_bert_config.json");
+  const config = new Config(`${who}: sentence_bert_config.json`, own ?? {});
+  return {
+    pooling: pooling === null ? "mean" : poolingOf(who, cut(file), pooling),
+    normalize: modules?.has("Normalize") ?? true,
+    lowerCase: config.flag("do_lower_case", false),
+    textLength: config.has("max_seq_length") ? config.count("max_seq_length") : null,
+  };
 }

@@ -10,7 +10,7 @@ import type { StoredTensor } from "./checkpoint.ts";
 import type { Wanted } from "./design.ts";
 import { formatOf, PackedSink, rowsOf } from "./packed.ts";
 import type { WeightFormat } from "./packed.ts";
-import { PARTS, VALUES } from "./scratch.ts";
+import { PARTS, Scratch, VALUES } from "./scratch.ts";
 
 /** dtypes that become f32. */
 const READABLE: ReadonlySet<string> = new Set(["F32", "F16", "BF16", "F64", "Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q5_K", "Q6_K"]);
@@ -79,17 +79,17 @@ function asMatrix(stored: StoredTensor, { source }: Wanted): StoredTensor {
 }
 
 /** A place for a weight in `format`. */
-async function sinkFor(backend: Backend, wanted: Wanted, stored: StoredTensor, format: WeightFormat): Promise<Sink> {
+async function sinkFor(backend: Backend, wanted: Wanted, stored: StoredTensor, format: WeightFormat, window: Scratch): Promise<Sink> {
   const packed = formatOf(wanted, stored, format);
-  return packed === null ? floatSink(backend, wanted, stored) : new PackedSink(backend, wanted, stored, packed);
+  return packed === null ? floatSink(backend, wanted, stored) : new PackedSink(backend, wanted, stored, packed, window);
 }
 
 /** Bytes of a piece: pages and what they become should stay far below what is loaded in all. */
-const pieceBytes = (all: number): number => Math.min(2 ** 22, Math.max(2 ** 14, all / 64));
+const pieceBytes = (all: number): number => Math.min(2 ** 20, Math.max(2 ** 14, all / 128));
 
 /**
- * Reads one tensor of a file, and makes all weights of it that are wanted, one of a name each or several parts. `step` is told of bytes
- * read.
+ * Reads one tensor of a file, and makes all weights of it that are wanted, one of a name each or several parts. `windows`: memory
+ * for each of these, which the next tensor's take again. `step` is told of bytes read.
  */
 export async function readWeights(
   backend: Backend,
@@ -97,14 +97,16 @@ export async function readWeights(
   tensor: StoredTensor,
   all: readonly Wanted[],
   total: number,
+  windows: Scratch[],
   step: (bytes: number) => void,
 ): Promise<Tensor[]> {
   const stored = asMatrix(tensor, all[0]);
   const sinks: Sink[] = [];
   try {
-    for (const wanted of all) sinks.push(await sinkFor(backend, wanted, stored, format));
+    for (const [i, wanted] of all.entries()) sinks.push(await sinkFor(backend, wanted, stored, format, (windows[i] ??= new Scratch())));
     const rows = sizeOf(stored.shape.slice(0, -1));
-    const atOnce = Math.max(1, Math.floor((rows * pieceBytes(total)) / Math.max(1, stored.byteLength)));
+    // Whole blocks, of which columns are packed.
+    const atOnce = 32 * Math.max(1, Math.floor((rows * pieceBytes(total)) / Math.max(1, 32 * stored.byteLength)));
     for (let first = 0; first < rows; first += atOnce) {
       const count = Math.min(atOnce, rows - first);
       const bytes = await stored.rows(first, first + count);

@@ -13,7 +13,7 @@ import { BUILDERS } from "./builders.js";
 
 const folder = project("bundlers");
 writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "app", private: true, type: "module" }));
-const APPS = ["train", "infer", "functions", "layers"];
+const APPS = ["train", "infer", "functions", "layers", "write"];
 for (const app of APPS) {
   cpSync(join(root, `test/bundlers/apps/${app}.js`), join(folder, `${app}.js`));
   writeFileSync(join(folder, `main-${app}.js`), `import { run } from "./${app}.js";\nglobalThis.app = run;\n`);
@@ -33,12 +33,19 @@ const textOf = (bundler, app) =>
 const here = {};
 for (const app of APPS) here[app] = (await import(pathToFileURL(join(folder, `${app}.js`)).href)).run;
 const trained = await here.train();
-const expected = { train: trained, infer: await here.infer(trained.file), functions: await here.functions(), layers: await here.layers() };
+const expected = {
+  train: trained,
+  infer: await here.infer(trained.file),
+  functions: await here.functions(),
+  layers: await here.layers(),
+  write: await here.write(null, join(root, "test/models/llama/stories260K")),
+};
 
 test("bundlers: the applications do in Node what they are to do", () => {
   assert.ok(trained.history.loss.at(-1) < trained.history.loss[0]);
   assert.equal(expected.infer.prediction, trained.prediction);
   assert.equal(expected.functions, { value: 134 });
+  assert.ok(new Set(expected.write.ids).size > 4);
 });
 
 for (const [bundler, build] of Object.entries(BUILDERS)) {
@@ -77,10 +84,10 @@ test("bundlers: what is built runs in Chromium, with the same bits as in Node", 
         assert.equal({ ...result, simd: null }, { ...expected[app], simd: null }, who);
         assert.equal(problems, [], who);
         if (app === "train" || app === "infer") assert.is(result.simd, "relaxed", who);
-        // Where there are chunks: the plain build, and before it, where that was opened, the relaxed one; of layers two parts. Never one
-        // that was not asked for.
+        // Where there are chunks: the plain build, and before it, where that was opened, the relaxed one; of layers two parts, and of a
+        // Llama three. Never one that was not asked for.
         const builds = (await Promise.all(kernels)).filter((count) => count > 0);
-        if (!bundler.includes("one file")) assert.is(builds.length, { train: 2, infer: 2, functions: 1, layers: 3 }[app], who);
+        if (!bundler.includes("one file")) assert.is(builds.length, { train: 2, infer: 2, functions: 1, layers: 3, write: 4 }[app], who);
       }
     }
   }));
@@ -107,12 +114,13 @@ function without(parts, text, whole, who) {
 
 for (const bundler of Object.keys(BUILDERS)) {
   test(`bundlers: ${bundler} leaves out what an application does not use`, () => {
-    const [train, infer, functions, layers] = APPS.map((app) => textOf(bundler, app));
+    const [train, infer, functions, layers, write] = APPS.map((app) => textOf(bundler, app));
     // In one file there is the part for WebGPU too.
     const told = (parts) => (bundler.includes("one file") ? parts.filter((part) => !KERNEL_NAMES.includes(part)) : parts);
     without(told(TRAINING), infer, train, "the application that predicts");
     const rules = /\bvjp:\s*(?!null)/;
     assert.ok(rules.test(train) && !rules.test(infer), "gradient rules in what trains, none in what predicts");
+    without(told(TRAINING), write, train, "the application that opens a checkpoint");
     without(MODELS, functions, train, "the application of functions");
     // esbuild and webpack write files of parts also where only what they have dropped imports them. Nobody loads these.
     without(['name:"conv"', 'name:"recurrent"'], train, layers, "the application of dense layers");

@@ -222,7 +222,7 @@ test("faults of a tensor", () => {
   bad({ shape: [2 ** 53 - 1, 2 ** 53 - 1, 2 ** 53 - 1] }, "needs");
   bad({ shape: Array(400).fill(2 ** 53 - 1) }, "needs Infinity");
   bad({ data_offsets: [8, 0] }, "ordered", "[8,0]");
-  bad({ data_offsets: [0, 9] }, "inside the 8 bytes", "[0,9]");
+  bad({ data_offsets: [0, 9] }, "needs 8 bytes", "[0,9]");
   bad({ data_offsets: [0, -8] }, "data_offsets");
   bad({ data_offsets: [0] }, "data_offsets");
   bad({ data_offsets: [0, 4, 8] }, "data_offsets");
@@ -237,8 +237,9 @@ test("tensors must tile the data", () => {
   refuses(file({ a: at(0, 4), b: at(5, 8) }, body), '"b"', "byte 4", "found 5", "hole");
   refuses(file({ a: at(0, 5), b: at(4, 8) }, body), '"b"', "byte 5", "found 4", "overlap");
   refuses(file({ a: at(1, 8) }, body), '"a"', "byte 0", "hole");
-  refuses(file({ a: at(0, 7) }, body), "byte 7 of 8");
-  refuses(file({}, body), "byte 0 of 8");
+  refuses(file({ a: at(0, 7) }, body), "promises 7 bytes", "there are 8");
+  refuses(file({ a: at(0, 9) }, body), "promises 9 bytes", "there are 8", "truncated");
+  refuses(file({}, body), "promises 0 bytes", "there are 8");
   refuses(file({ a: at(0, 8), b: at(0, 8) }, body), "overlap");
 });
 
@@ -265,7 +266,7 @@ test("a file cut anywhere is refused", () => {
   for (let length = 0; length < small.length; length++) refuses(small.subarray(0, length));
   const longer = new Uint8Array(small.length + 1);
   longer.set(small);
-  refuses(longer, "12 of 13");
+  refuses(longer, "promises 12 bytes", "there are 13");
 });
 
 test("any changed byte gives a FileError or a sound decode", () => {

@@ -2,6 +2,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { model, sequential } from "../../build/esm/model/model.js";
+import { pack } from "../../build/esm/packed/pack.js";
+import { tensor, zeros } from "../../build/esm/tensor.js";
 import { batchNorm, conv2d, dense, flatten, maxPool2d, merge } from "../../build/esm/nn/index.js";
 
 /** The cells of the table's rows, without lines and head; then the last line. */
@@ -46,6 +48,15 @@ test("a model that is a function, with a layer called twice", () => {
   const { rows, last } = read(model((a, b) => join.call(shared.call(a), shared.call(b)), { inputShape: [[2], [2]] }));
   assert.equal(rows, [["dense (dense)", "[batch, 3]", "9"], ["add (add)", "[batch, 3]", "0"]]);
   assert.match(last, /^Parameters: 9 \(36 B\)/);
+});
+
+test("weights in few bits count as what they take", async () => {
+  const layer = dense(64, { name: "head" });
+  const m = model((x) => layer.call(x));
+  const kernel = await pack(tensor(new Float32Array(64 * 64), [64, 64]), "q8");
+  m.build([[64]], { weights: (_, name) => (name === "kernel" ? kernel : zeros([64])) });
+  // 64 x 64 bytes, 2 for each 32 of them, and 64 words.
+  assert.is(read(m).last.split(",").slice(0, 2).join(","), "Parameters: 4,160 (4.50 KB)");
 });
 
 test("a model that is not built yet", () => {

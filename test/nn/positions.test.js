@@ -102,4 +102,21 @@ test("sequences without a step stay so", async () => {
   assert.equal([...(await run((x, y) => cross.call(x, y), [values(1, 2, 3, 8), none]))], new Array(6).fill(bias).flat());
 });
 
+test("attentionFactor multiplies what is turned", async () => {
+  const x = values(1, 2, 5, 3, 8);
+  const turned = (options) => run((t) => nn.rotaryEmbedding(options).call(t), [x]);
+  const [plain, scaled, first] = await Promise.all([{}, { attentionFactor: 1.5 }, { attentionFactor: 1.5, rotaryDim: 4 }].map(turned));
+  near(
+    scaled,
+    [...plain].map((v) => 1.5 * v),
+    1e-5,
+    "all",
+  );
+  [...first].forEach((v, i) => i % 8 < 4 || assert.is(v, x.host[i]));
+  assert.throws(
+    () => nn.rotaryEmbedding({ attentionFactor: 0 }),
+    /rotaryEmbedding: attentionFactor must be a (finite )?(positive )?number/,
+  );
+});
+
 test.run();

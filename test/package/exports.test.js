@@ -182,7 +182,7 @@ test("package: what stands on the inference entry reaches nothing of the whole o
     };
     visit(`build/${file}.js`);
     assert.ok(seen.has("build/inference.js") && seen.size > 6, [...seen].join());
-    for (const other of ["index", "transformers", "transformers-llama"]) assert.not(seen.has(`build/${other}.js`), `${file}: ${other}`);
+    for (const other of ["index", "transformers", "transformers-decoders"]) assert.not(seen.has(`build/${other}.js`), `${file}: ${other}`);
   }
 });
 

@@ -156,7 +156,7 @@ test("kernels: without their files, or beside those of another version, the embe
     for (const [name, file] of Object.entries(besides)) {
       const copy = join(folder, name);
       mkdirSync(join(copy, "build"), { recursive: true });
-      for (const f of ["package.json", "build/index.js", "build/errors.js", ...(file === bytes ? [] : ["build/plain.js"])])
+      for (const f of ["package.json", "build/index.js", "build/base.js", ...(file === bytes ? [] : ["build/plain.js"])])
         cpSync(fileURLToPath(new URL(`../../${f}`, import.meta.url)), join(copy, f));
       if (file !== null) writeFileSync(join(copy, "build/plain.wasm"), file);
       const { open: openCopy } = await import(pathToFileURL(join(copy, "build/index.js")).href);
@@ -176,7 +176,7 @@ test("without the file that starts workers one thread does all, and says why", a
   console.warn = (text) => warnings.push(text);
   try {
     mkdirSync(join(folder, "build"));
-    for (const f of ["package.json", "build/index.js", "build/errors.js", "build/plain.wasm", "build/relaxed.wasm"])
+    for (const f of ["package.json", "build/index.js", "build/base.js", "build/plain.wasm", "build/relaxed.wasm"])
       cpSync(fileURLToPath(new URL(`../../${f}`, import.meta.url)), join(folder, f));
     const copy = await import(pathToFileURL(join(folder, "build/index.js")).href);
     const backend = await copy.open("wasm", { threads: 2 });

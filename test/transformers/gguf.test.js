@@ -54,8 +54,9 @@ function paired(data, heads, rows) {
 
 const f32 = (name, shape, data) => ({ name, type: 0, shape, bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) });
 
-/** A folder's checkpoint as a GGUF file of f32. `more`: metadata behind that of the architecture. */
+/** A folder's checkpoint as a GGUF file of f32. `more`: metadata behind that of the architecture; tokens beyond the model's have zeros. */
 async function converted(folder, more = []) {
+  const rows = new Map(more).get("tokenizer.ggml.tokens")?.[1].length ?? 0;
   const config = json(`${folder}/config.json`);
   const arch = config.model_type;
   const tensors = [];
@@ -63,6 +64,12 @@ async function converted(folder, more = []) {
   for (const file of readdirSync(folder).filter((f) => f.endsWith(".safetensors")))
     for (const [name, { shape, data }] of (await readSafetensors(`${folder}/${file}`)).tensors) {
       const [, projection] = /self_attn\.(q_proj|k_proj)/.exec(name) ?? [];
+      if (/embed_tokens|lm_head/.test(name) && rows > shape[0]) {
+        const wider = new Float32Array(rows * shape[1]);
+        wider.set(data);
+        tensors.push(f32(nameOf(name), [rows, shape[1]], wider));
+        continue;
+      }
       tensors.push(f32(nameOf(name), shape, arch === "llama" && projection ? paired(data, heads[projection], shape[0]) : data));
     }
   const rope = config.rope_parameters ?? config;
@@ -107,6 +114,33 @@ for (const name of ["llama-rope-scaled", "qwen2-bf16-sharded", "qwen3"])
   });
 
 const llama = modelPath("hf/llama-rope-scaled");
+
+test("stretched positions are those of a folder that says the same: linear, a factor alone, yarn", async () => {
+  const qwen3 = modelPath("hf/qwen3");
+  const golden = json(`${qwen3}/golden.json`);
+  const config = json(`${qwen3}/config.json`);
+  const yarn = { rope_type: "yarn", factor: 4, original_max_position_embeddings: 32, beta_fast: 4, beta_slow: 0.5 };
+  const linear = { rope_type: "linear", factor: 2.5 };
+  const key = (name, kind, value) => [`qwen3.rope.scaling.${name}`, [kind, value]];
+  const lengths = [key("original_context_length", "u32", 32), key("yarn_beta_fast", "f32", 4), key("yarn_beta_slow", "f32", 0.5)];
+  for (const [more, scaling] of [
+    [[key("type", "string", "linear"), key("factor", "f32", 2.5)], linear],
+    [[key("factor", "f32", 2.5)], linear],
+    [[["qwen3.rope.scale_linear", ["f32", 2.5]]], linear],
+    [[key("type", "string", "none"), key("factor", "f32", 2.5)], { rope_type: "default" }],
+    [[key("type", "string", "yarn"), key("factor", "f32", 4), key("finetuned", "bool", true), ...lengths], yarn],
+  ]) {
+    const theta = config.rope_parameters?.rope_theta ?? config.rope_theta;
+    const folder = {
+      "config.json": new TextEncoder().encode(JSON.stringify({ ...config, rope_parameters: { ...scaling, rope_theta: theta } })),
+      "model.safetensors": `${qwen3}/model.safetensors`,
+    };
+    const [a, b] = await Promise.all(
+      [converted(qwen3, more), folder].map(async (s) => (await loadPretrained(await s)).logits(golden.input_ids)),
+    );
+    near(await a.data(), [[...(await b.data())]], 1e-5, JSON.stringify(scaling));
+  }
+});
 
 test("weights in blocks are those that dequantize gives; blocks that are not read are named", async () => {
   const random = new Random(3);
@@ -161,10 +195,11 @@ test("what a file's architecture has that is not computed is named", async () =>
   };
   await refused([["llama.expert_count", ["u32", 8]]], /llama\.expert_count must be 0/);
   await refused([["llama.rope.dimension_count", ["u32", 4]]], /llama\.rope\.dimension_count must be 8/);
-  await refused([["llama.rope.scaling.type", ["string", "yarn"]]], /rope_type must be one of default, linear, llama3, found yarn/);
+  await refused([["llama.rope.scaling.type", ["string", "ntk"]]], /rope_scaling: rope_type must be one of .*, found "ntk"/);
+  await refused([["llama.rope.scaling.attn_factor", ["f32", 0.5]]], /llama\.rope\.scaling\.attn_factor must be absent.*found 0\.5/);
   const renamed = writeGguf([["general.architecture", ["string", "gemma3"]]], []);
   await loadPretrained(renamed).then(assert.unreachable, (e) =>
-    assert.match(e.message, /general\.architecture must be one of.*found gemma3/),
+    assert.match(e.message, /general\.architecture must be one of.*found "gemma3"/),
   );
 });
 

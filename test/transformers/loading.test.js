@@ -197,9 +197,9 @@ const REFUSED = [
   ["another architecture", llama, { model_type: "mamba" }, "model_type", "mamba", "llama"],
   ["another class", llama, { architectures: ["LlamaForSequenceClassification"] }, "architectures"],
   ["weights in another program's few bits", llama, { quantization_config: { quant_method: "gptq" } }, "quantization_config"],
-  ["another rope type", llama, { rope_scaling: { rope_type: "yarn", factor: 4 } }, "rope_type", "yarn"],
-  ["another rope type, old form", llama, { rope_scaling: { type: "dynamic", factor: 4 } }, "type", "dynamic"],
-  ["another rope type, new form", llama, { rope_parameters: { rope_theta: 1e4, rope_type: "longrope" } }, "longrope"],
+  ["another rope type", llama, { rope_scaling: { rope_type: "ntk", factor: 4 } }, "rope_type", '"ntk"'],
+  ["another rope type, old form", llama, { rope_scaling: { type: "su", factor: 4 } }, "type", '"su"'],
+  ["another rope type, new form", llama, { rope_parameters: { rope_theta: 1e4, rope_type: "proportional" } }, "proportional"],
   ["another activation", llama, { hidden_act: "quick_gelu" }, "hidden_act", "quick_gelu"],
   ["a size that is none", llama, { hidden_size: "32" }, "hidden_size", "32"],
   ["heads that are no groups", llama, { num_key_value_heads: 3 }, "num_key_value_heads"],
@@ -268,6 +268,38 @@ test("an index that leaves its folder, names nothing, or what is not there", asy
   await rejected(() => loadPretrained(files({})), FileError, "weight_map");
   await rejected(() => loadPretrained(files({ a: "model-00002-of-00003.safetensors" })), FileError, "model-00002-of-00003");
   await rejected(() => loadPretrained(files({ a: "model-00001-of-00003.safetensors" })), FileError, '"a"');
+});
+
+test("a list of files that is no array, such as a FileList of a picked folder, with what lies in folders of it", async () => {
+  const names = ["config.json", "model.safetensors"];
+  const own = names.map((name) => {
+    const file = new File([readFileSync(`${gpt2}/${name}`)], name);
+    Object.defineProperty(file, "webkitRelativePath", { value: `my-gpt2/${name}` });
+    return file;
+  });
+  const list = { length: own.length, item: (i) => own[i], ...own, [Symbol.iterator]: () => own[Symbol.iterator]() };
+  const { input_ids, logits, atol } = json(`${gpt2}/golden.json`);
+  for (const source of [list, own]) near(await (await (await loadPretrained(source)).logits(input_ids)).data(), logits, atol, "logits");
+});
+
+test("a truncated file says how many bytes its header promises, and how many there are", async () => {
+  const bytes = readFileSync(`${gpt2}/model.safetensors`);
+  const data = bytes.length - 8 - Number(bytes.readBigUInt64LE(0));
+  const files = { "config.json": `${gpt2}/config.json`, "model.safetensors": new Uint8Array(bytes.subarray(0, bytes.length - 1000)) };
+  await rejected(() => loadPretrained(files), FileError, `promises ${data} bytes`, `there are ${data - 1000}`, "truncated");
+});
+
+test("the name of a model of the Hub is no folder: the error has its address", async () => {
+  await rejected(() => loadPretrained("Owner/Some-Model.v1"), FileError, "https://huggingface.co/Owner/Some-Model.v1/resolve/main");
+});
+
+test("models that are loaded at the same time are those that are loaded alone", async () => {
+  const logits = async (lm) => (await lm.logits([1, 5, 9, 2])).data();
+  for (const weights of ["q8", "q4", "f32"]) {
+    const load = (folder) => loadPretrained(folder, { weights });
+    const alone = [await logits(await load(gpt2)), await logits(await load(qwen2))];
+    assert.equal(await Promise.all([gpt2, qwen2].map(async (folder) => logits(await load(folder)))), alone);
+  }
 });
 
 test("what is no model", async () => {

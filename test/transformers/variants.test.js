@@ -48,7 +48,7 @@ test("windows by layer, as layer_types and max_window_layers say", async () => {
     );
   const of = async (more) => (await (await loadPretrained(await qwen(more))).logits(ids.map((i) => i % 97))).data();
   const all = await of({});
-  const second = await of({ layer_types: ["full_attention", "sliding_attention"] });
+  const second = await of({ use_sliding_window: true, layer_types: ["full_attention", "sliding_attention"] });
   assert.not.equal(all, second);
   assert.equal(await of({ use_sliding_window: true, max_window_layers: 1 }), second);
   assert.equal(await of({ use_sliding_window: false, max_window_layers: 1 }), all);
@@ -104,7 +104,7 @@ test("rotary positions in the forms of Transformers 4 and 5, and of older files"
   const forms = [
     (scaling, theta) => ({ rope_parameters: { ...scaling, rope_theta: theta } }),
     ({ rope_type: type, ...scaling }, theta) => ({ rope_scaling: { type, ...scaling }, rope_theta: theta }),
-    (scaling, theta) => ({ rope_scaling: { ...scaling, type: "default" }, rope_theta: theta }),
+    (scaling, theta) => ({ rope_scaling: { ...scaling, type: "llama3" }, rope_theta: theta }),
   ];
   for (const form of forms)
     near(await logitsOf(changed("llama-rope-scaled", (c) => rope(c, form))), golden.logits, golden.atol, String(form));
@@ -176,6 +176,24 @@ test("vectors of sentences: the mean, the first, the largest; of length 1; with 
   assert.equal((await bert.embed("the cat")).shape, [1, 32]);
   const first = await loadPretrained({ ...files, "1_Pooling/config.json": encode({ pooling_mode_cls_token: true }) });
   assert.equal(await (await first.embed(texts)).array(), await embedded({ pooling: "cls" }));
+  // As Sentence Transformers' files say: where the pooling is, whether vectors have the length 1, and texts small letters.
+  const module = (kind, path) => ({ type: `sentence_transformers.models.${kind}`, path });
+  const sentences = async (modules, more) => {
+    const list = [module("Transformer", ""), ...modules];
+    const config = { pooling_mode_max_tokens: true, pooling_mode_mean_tokens: false };
+    return loadPretrained({ ...files, "modules.json": encode(list), "2_Pooling/config.json": encode(config), ...more });
+  };
+  const pooling = module("Pooling", "2_Pooling");
+  const raw = await sentences([pooling]);
+  assert.equal(await (await raw.embed(texts)).array(), await embedded({ pooling: "max", normalize: false }));
+  const unit = await sentences([pooling, module("Normalize", "3_Normalize")]);
+  assert.equal(await (await unit.embed(texts)).array(), await embedded({ pooling: "max" }));
+  const cased = { ...wordPiece, normalizer: { ...wordPiece.normalizer, lowercase: false } };
+  const lower = await sentences([pooling], {
+    "tokenizer.json": encode(cased),
+    "sentence_bert_config.json": encode({ max_seq_length: 12, do_lower_case: true }),
+  });
+  assert.equal(await (await lower.embed(texts)).array(), await (await raw.embed(texts)).array());
   // What is too long is cut, and ends as texts do.
   const short = await loadPretrained(files, { contextLength: 4 });
   near(
@@ -189,6 +207,10 @@ test("vectors of sentences: the mean, the first, the largest; of length 1; with 
     assert.instance(error, type);
     assert.match(error.message, pattern);
   };
+  await refused(() => lower.embed([3]), ArgumentError, /expected a text/);
+  await refused(() => sentences([]), FileError, /modules\.json must name a Pooling/);
+  await refused(() => sentences([module("Pooling", "1_Pooling")]), FileError, /no 1_Pooling\/config\.json, which modules\.json names/);
+  await refused(() => sentences([module("Pooling", "..")]), FileError, /path must be a folder of the model's, found \.\./);
   await refused(() => bert.embed([]), ArgumentError, /a text or a list/);
   await refused(() => bert.embed(texts, { pooling: "sum" }), ArgumentError, /mean, cls, max/);
   await refused(() => bert.embed([3]), ArgumentError, /expected a text/);

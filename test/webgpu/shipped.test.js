@@ -24,7 +24,7 @@ test("a part of the kernels that is not there is an error that says where it bel
   const folder = new URL("../../build/without-parts/", import.meta.url);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder);
-  for (const file of ["webgpu.js", "errors.js"]) cpSync(new URL(`../${file}`, folder), new URL(file, folder));
+  for (const file of ["webgpu.js", "base.js"]) cpSync(new URL(`../${file}`, folder), new URL(file, folder));
   const backend = await (await import(new URL("webgpu.js", folder))).openWebGpu({ dawn: DAWN });
   const calling = (kernel, body) => ({ kernel, inputs: [], outputs: [], attrs: { length: 0 }, source: "", body });
   const planOf = (call) => ({ bindings: [], slots: [], calls: [call], kernels: {} });

@@ -42,10 +42,15 @@ function origin({ from, to, scale, roi: [begin, end] }: Along, how: string, x: n
       return x / scale;
     case "tf_half_pixel_for_nn":
       return (x + 0.5) / scale;
-    case "tf_crop_and_resize":
-      return to === 1 ? ((begin + end) * (from - 1)) / 2 : begin * (from - 1) + (x * (end - begin) * (from - 1)) / (to - 1);
+    case "tf_crop_and_resize": {
+      // In f32, so that places between pixels are rounded as elsewhere.
+      const { fround } = Math;
+      const first = fround(begin * (from - 1));
+      const span = fround(fround(end - begin) * (from - 1));
+      return to === 1 ? fround(first + span / 2) : fround(first + fround(fround(x * span) / (to - 1)));
+    }
     case "pytorch_half_pixel":
-      return to === 1 ? -0.5 : (x + 0.5) / scale - 0.5;
+      return to === 1 ? 0 : (x + 0.5) / scale - 0.5;
     case "half_pixel_symmetric":
       return (from / 2) * (1 - to / (scale * from)) + (x + 0.5) / scale - 0.5;
     default:
@@ -60,7 +65,9 @@ function cubic(distance: number, a: number): number {
   return x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0;
 }
 
-function nearest(x: number, how: string): number {
+function nearest(x: number, how: string, shrinks: boolean): number {
+  // Before opset 11: a pixel that is seen whole.
+  if (how === "") return shrinks ? Math.ceil(x) : Math.floor(x);
   if (how === "floor") return Math.floor(x);
   if (how === "ceil") return Math.ceil(x);
   return how === "round_prefer_ceil" ? Math.floor(x + 0.5) : Math.ceil(x - 0.5);
@@ -71,7 +78,7 @@ function tapsOf(along: Along, rule: Rule): Tap[] {
   const { from, to } = along;
   const clamp = (place: number): number => Math.max(0, Math.min(from - 1, place));
   if (rule.mode === "nearest") {
-    const places = Int32Array.from({ length: to }, (_, x) => clamp(nearest(origin(along, rule.coordinates, x), rule.nearest)));
+    const places = Int32Array.from({ length: to }, (_, x) => clamp(nearest(origin(along, rule.coordinates, x), rule.nearest, to < from)));
     return [{ places, weights: new Float32Array(to).fill(1) }];
   }
   const reach = rule.mode === "cubic" ? 2 : 1;
@@ -155,7 +162,6 @@ const Resize: Operator = (call) => {
   const { scales, sizes, axes, roi } = sizesOf(call, x);
   // Before opset 11 there was one way alone; that of Upsample.
   const isOld = call.opset < 11;
-  const isSmaller = axes.some((axis) => sizes[axis] < x.shape[axis]);
   const mode = call.word("mode", ["nearest", "linear", "bilinear", "cubic"]);
   const rule: Rule = {
     mode: mode === "bilinear" ? "linear" : mode,
@@ -170,11 +176,7 @@ const Resize: Operator = (call) => {
           "tf_crop_and_resize",
           "tf_half_pixel_for_nn",
         ]),
-    nearest: isOld
-      ? isSmaller
-        ? "ceil"
-        : "floor"
-      : call.word("nearest_mode", ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]),
+    nearest: isOld ? "" : call.word("nearest_mode", ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]),
     cubic: call.float("cubic_coeff_a", -0.75),
     antialias: call.flag("antialias") && mode !== "nearest",
     excludes: call.flag("exclude_outside"),

@@ -55,7 +55,8 @@ export function pixelsAt(
     const at = lockstep.round(x);
     return [pixel(beyond === "zeros" ? at : lockstep.round(inside(at)), add(mul(at, 0), 1))];
   }
-  const place = inside(x);
+  // A cubic looks beyond the border from where it is.
+  const place = mode === "cubic" && beyond === "border" ? x : inside(x);
   const first = lockstep.floor(place);
   const part = sub(place, first);
   if (mode === "linear") return [pixel(first, sub(1, part)), pixel(add(first, 1), part)];

@@ -1,10 +1,13 @@
 /** @file Mistral (Jiang et al. 2023, arXiv 2310.06825): Llama whose layers may see a window of earlier tokens only. */
-import { decoder, windowsOfTypes } from "../decoder.ts";
+import { decoder, slidingWindow, windowsOfTypes } from "../decoder.ts";
 
 export default decoder({
   attentionBias: () => ({ useBias: false, useOutputBias: false }),
   windows: (config, layers) => {
-    if (config.has("layer_types")) return windowsOfTypes(config, layers, () => config.count("sliding_window"));
-    return new Array<number | null>(layers).fill(config.has("sliding_window") ? config.count("sliding_window") : null);
+    const window = slidingWindow(config);
+    const types = config.has("layer_types") ? windowsOfTypes(config, layers, window) : [];
+    // Transformers sees by sliding_window alone.
+    if (types.some((w) => w !== window)) throw config.fault("layer_types", "that of sliding_window for all layers");
+    return new Array<number | null>(layers).fill(window);
   },
 });

@@ -2,7 +2,7 @@
 import { add, dense, embedding, expandDims, layerNorm, model, multiHeadAttention, positionEmbedding, reshape, slice } from "../../index.ts";
 import type { Tensor } from "../../index.ts";
 import { ACTIVATIONS } from "../activation.ts";
-import { fromTable, layersIn, linear, same, table, vector } from "../design.ts";
+import { fromTable, labelCount, layersIn, linear, same, table, vector } from "../design.ts";
 import type { Architecture, Opener, Sources } from "../design.ts";
 import { Encoder } from "../encoder.ts";
 import { DEFAULT_SENTENCES, sentencesOf } from "../sentences.ts";
@@ -23,8 +23,15 @@ const SOURCES: Sources = {
   attentionOutputBias: (layer, shape) => vector(`${layer}.output.dense.bias`, shape),
 };
 
-/** Heads of models that were trained for something else than vectors, and what is no weight. */
-const UNUSED = /^(cls|classifier|qa_outputs)\.|^embeddings\.position_ids$/;
+/** The heads of pretraining, without which encoders are used, and what is no weight. */
+const UNUSED = /^cls\.|^embeddings\.position_ids$/;
+
+/** Heads by the classes that have them, and whether these are of the whole text. */
+const HEADS: { readonly [className: string]: readonly [name: string, pooled: boolean] } = {
+  BertForSequenceClassification: ["classifier", true],
+  BertForTokenClassification: ["classifier", false],
+  BertForQuestionAnswering: ["qa_outputs", false],
+};
 
 const encoder: Opener = async ({ config, folder, contextLength }) => {
   const sentences = folder === null ? DEFAULT_SENTENCES : await sentencesOf(folder);
@@ -52,6 +59,9 @@ const bert: Architecture = (config, { names }) => {
     return UNUSED.test(own) ? null : own;
   };
   const pools = names.some((name) => canonical(name)?.startsWith("pooler."));
+  const [className] = config.has("architectures") ? config.list<string>("architectures", "names of classes", () => true) : [];
+  const [headName, pooled] = Object.hasOwn(HEADS, className ?? "") ? HEADS[className] : [null, false];
+  const labels = headName === null ? 0 : labelCount(config);
 
   const make = () => {
     const at = "embeddings";
@@ -69,7 +79,8 @@ const bert: Architecture = (config, { names }) => {
         second: layerNorm({ name: `${block}.output.LayerNorm`, epsilon }),
       };
     });
-    const pooler = pools ? dense(hidden, { name: "pooler.dense", activation: "tanh" }) : null;
+    const pooler = pools || pooled ? dense(hidden, { name: "pooler.dense", activation: "tanh" }) : null;
+    const head = headName === null ? null : dense(labels, { name: headName });
     return model((ids: Tensor, typeIds: Tensor, attentionMask: Tensor): { [name: string]: Tensor } => {
       const vectors = words.call(ids);
       let x = norm.call(add(add(vectors, kinds.call(typeIds)), places.call(vectors)));
@@ -78,9 +89,13 @@ const bert: Architecture = (config, { names }) => {
         x = first.call(add(x, attention.call(x, { mask })));
         x = second.call(add(x, output.call(intermediate.call(x))));
       }
-      if (pooler === null) return { lastHiddenState: x };
       const batch = x.shape[0];
-      return { lastHiddenState: x, poolerOutput: pooler.call(reshape(slice(x, [0, 0, 0], [batch, 1, hidden]), [batch, hidden])) };
+      const y = pooler === null ? null : pooler.call(reshape(slice(x, [0, 0, 0], [batch, 1, hidden]), [batch, hidden]));
+      return {
+        lastHiddenState: x,
+        ...(y && { poolerOutput: y }),
+        ...(head && { logits: head.call(pooled && y ? y : x) }),
+      };
     });
   };
   return {

@@ -1,15 +1,16 @@
 /**
  * @file Copies of what came over the network, in pages: in the cache of the page (Cache API), or where there are files, in a folder. A file
- * is what its server says it is, by its ETag or date; where the server cannot be reached it is what was there last.
+ * is what its server says it is, by its ETag or date, or where it tells neither, by its size and what it begins with; where the server
+ * cannot be reached it is what was there last.
  */
 import { rangesOf } from "../../io/ranges.ts";
 import type { Ranges } from "../../io/ranges.ts";
-import { FileError } from "../../index.ts";
+import { FileError } from "../../errors.ts";
 import { builtin } from "../../node/files.ts";
 import { stopIfAborted } from "../pages.ts";
 import type { Reading } from "../pages.ts";
 
-const PAGE_BYTES = 2 ** 22;
+const PAGE_BYTES = 2 ** 21;
 
 /** Bytes by key, of one address. */
 interface Store {
@@ -32,12 +33,15 @@ async function inCacheApi(address: string): Promise<Store> {
   };
 }
 
-/** A name for an address: what can be read of it, and a hash, since names are short. */
-async function nameFor(address: string): Promise<string> {
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(address)));
-  const letters = Array.from(hash.subarray(0, 8), (b) => b.toString(16).padStart(2, "0")).join("");
-  return `${address.replace(/[^\w.-]+/g, "_").slice(-80)}-${letters}`;
+/** A short text for bytes. */
+async function hashOf(bytes: Uint8Array): Promise<string> {
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new Uint8Array(bytes)));
+  return Array.from(hash.subarray(0, 8), (b) => b.toString(16).padStart(2, "0")).join("");
 }
+
+/** A name for an address: what can be read of it, and a hash, since names are short. */
+const nameFor = async (address: string): Promise<string> =>
+  `${address.replace(/[^\w.-]+/g, "_").slice(-80)}-${await hashOf(new TextEncoder().encode(address))}`;
 
 /** In a folder: of its own for each address. */
 async function inFolder(folder: string, address: string): Promise<Store> {
@@ -92,12 +96,14 @@ async function knownInfo(store: Store): Promise<Info | null> {
   }
 }
 
+const keyOf = (page: number): string => `at${page * PAGE_BYTES}`;
+
 const pagesIn = (size: number): number => Math.max(0, Math.ceil(size / PAGE_BYTES));
 
 /** What is kept of the file from now on; pages of another version go. */
 async function remember(store: Store, known: Info | null, next: Info): Promise<void> {
   if (known !== null && known.size === next.size && known.version === next.version) return;
-  for (let p = 0; known !== null && p < pagesIn(known.size); p++) await store.remove(`page${p}`);
+  for (let p = 0; known !== null && p < pagesIn(known.size); p++) await store.remove(keyOf(p));
   await store.put(INFO, new TextEncoder().encode(JSON.stringify(next)));
 }
 
@@ -119,26 +125,32 @@ export async function cached(address: string, reading: Reading & { readonly cach
     if (known.size < 0) throw new FileError(`cannot read "${address}": the answer was HTTP status 404 when it could last be reached`);
   }
   if (fresh !== null && fresh.size === null) return fresh;
-  const info: Info = fresh === null ? (known as Info) : { size: fresh.size as number, version: fresh.version ?? "" };
+  const info: Info =
+    fresh === null ? (known as Info) : { size: fresh.size as number, version: fresh.version ?? (await hashOf(fresh.begin)) };
   if (fresh !== null) await remember(store, known, info);
+  // The last page that was read is kept: what is asked for lies side by side.
+  let last = -1;
+  let bytes: Uint8Array = new Uint8Array(0);
   const page = async (p: number): Promise<Uint8Array> => {
+    if (p === last) return bytes;
     const [from, to] = [p * PAGE_BYTES, Math.min(info.size, (p + 1) * PAGE_BYTES)];
-    const kept = await store.get(`page${p}`);
-    if (kept !== null && kept.length === to - from) return kept;
-    const source = fresh ?? (await rangesOf(address, address, reading));
-    const bytes = to <= source.begin.length ? source.begin.subarray(from, to) : await source.read(from, to);
-    stopIfAborted(signal);
-    await store.put(`page${p}`, bytes);
+    const kept = await store.get(keyOf(p));
+    last = -1;
+    if (kept !== null && kept.length === to - from) bytes = kept;
+    else {
+      const source = fresh ?? (await rangesOf(address, address, reading));
+      bytes = to <= source.begin.length ? source.begin.subarray(from, to) : await source.read(from, to);
+      stopIfAborted(signal);
+      await store.put(keyOf(p), bytes);
+    }
+    last = p;
     return bytes;
   };
-  const read = async (begin: number, end: number): Promise<Uint8Array> => {
-    const first = Math.floor(begin / PAGE_BYTES);
-    const base = first * PAGE_BYTES;
-    if (end <= base + PAGE_BYTES) return (await page(first)).subarray(begin - base, end - base);
-    const out = new Uint8Array(end - begin);
+  const read = async (begin: number, end: number, into?: Uint8Array): Promise<Uint8Array> => {
+    const out = into?.subarray(0, end - begin) ?? new Uint8Array(end - begin);
     for (let at = begin; at < end;) {
       const p = Math.floor(at / PAGE_BYTES);
-      const part = (await page(p)).subarray(at - p * PAGE_BYTES, Math.min(end, (p + 1) * PAGE_BYTES) - p * PAGE_BYTES);
+      const part = (await page(p)).subarray(at - p * PAGE_BYTES, end - p * PAGE_BYTES);
       out.set(part, at - begin);
       at += part.length;
     }

@@ -1,7 +1,7 @@
 /** @file GGUF files as checkpoints: their metadata as a configuration, their tensors under Hugging Face's names and in its order. */
-import { cut, show } from "../../io/safetensors.ts";
+import { cut } from "../../io/safetensors.ts";
 import type { RangeSource } from "../../io/ranges.ts";
-import { FileError, LockstepError } from "../../index.ts";
+import { FileError, LockstepError } from "../../errors.ts";
 import { dequantize, openGguf } from "../../gguf/index.ts";
 import type { GgufFile, GgufInfo } from "../../gguf/index.ts";
 import type { Checkpoint, StoredTensor } from "../checkpoint.ts";
@@ -40,14 +40,23 @@ function nameOf(name: string): string {
   return part !== undefined && Object.hasOwn(OF_LAYER, part) ? `model.layers.${layer}.${OF_LAYER[part]}.${kind}` : name;
 }
 
+const ARCHITECTURES = { llama: "llama", qwen2: "qwen2", qwen3: "qwen3" };
+
+/** What is said of stretched positions, by its name in config.json. */
+const SCALING: { readonly [name: string]: string } = {
+  type: "rope_type",
+  factor: "factor",
+  original_context_length: "original_max_position_embeddings",
+  yarn_beta_fast: "beta_fast",
+  yarn_beta_slow: "beta_slow",
+  finetuned: "",
+};
+
 /** Metadata of the architecture, under the names of config.json. @throws FileError naming what is not known */
 function configOf(who: string, file: GgufFile): Json {
   const { metadata, tensors } = file;
-  const architecture = metadata.get("general.architecture");
-  const known = ["llama", "qwen2", "qwen3"];
-  if (typeof architecture !== "string" || !known.includes(architecture))
-    throw new FileError(`${who}: general.architecture must be one of ${known.join(", ")}, found ${show(architecture)}`);
   const given = new Config(who, Object.fromEntries(metadata));
+  const architecture = given.oneOf("general.architecture", ARCHITECTURES);
   const key = (name: string): string => `${architecture}.${name}`;
   const has = (name: string): boolean => tensors.has(name);
   if (given.has(key("expert_count")) && metadata.get(key("expert_count")) !== 0)
@@ -55,8 +64,16 @@ function configOf(who: string, file: GgufFile): Json {
   const [hidden, heads] = ["embedding_length", "attention.head_count"].map((name) => given.count(key(name)));
   const headDim = given.count(key("attention.key_length"), Math.max(1, Math.floor(hidden / heads)));
   for (const name of ["rope.dimension_count", "attention.value_length"]) given.must(key(name), headDim);
-  const scaling = given.text(key("rope.scaling.type"), given.has(key("rope.scale_linear")) ? "linear" : "none");
-  const factor = metadata.get(key("rope.scaling.factor")) ?? metadata.get(key("rope.scale_linear"));
+  const scaling: { [name: string]: unknown } = {};
+  if (given.has(key("rope.scale_linear"))) scaling.factor = metadata.get(key("rope.scale_linear"));
+  for (const [name, value] of metadata) {
+    if (!name.startsWith(key("rope.scaling."))) continue;
+    const own = name.slice(key("rope.scaling.").length);
+    if (!Object.hasOwn(SCALING, own)) throw given.fault(name, "absent: what it changes is not known");
+    if (SCALING[own] !== "") scaling[SCALING[own]] = value;
+  }
+  // A factor alone stretches all positions alike.
+  scaling.rope_type ??= scaling.factor === undefined ? "none" : "linear";
   const window = given.has(key("attention.sliding_window")) ? given.count(key("attention.sliding_window")) : null;
   return {
     // Mistral's files say llama.
@@ -70,7 +87,7 @@ function configOf(who: string, file: GgufFile): Json {
     head_dim: headDim,
     rms_norm_eps: rounded(given.positive(key("attention.layer_norm_rms_epsilon"))),
     rope_theta: given.positive(key("rope.freq_base"), 10000),
-    ...(scaling === "none" ? {} : { rope_scaling: { rope_type: scaling, factor } }),
+    ...(scaling.rope_type === "none" ? {} : { rope_scaling: scaling }),
     max_position_embeddings: given.count(key("context_length")),
     ...(window === null ? {} : { sliding_window: window, use_sliding_window: true, max_window_layers: 0 }),
     tie_word_embeddings: !has("output.weight"),

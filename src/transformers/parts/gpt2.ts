@@ -2,7 +2,7 @@
 import { add, dense, embedding, layerNorm, model, multiHeadAttention, positionEmbedding } from "../../index.ts";
 import type { Shape, Tensor } from "../../index.ts";
 import { ACTIVATIONS } from "../activation.ts";
-import { fromTable, kernel, layersIn, same, table, vector } from "../design.ts";
+import { fromTable, kernel, layersIn, linear, same, table, vector } from "../design.ts";
 import type { Architecture, Source, Sources } from "../design.ts";
 
 /** Part `i` of the three that `c_attn` holds side by side: queries, keys, values. */
@@ -17,7 +17,7 @@ const SOURCES: Sources = {
   embeddings: (layer, shape) => (layer.endsWith(".wte") ? table : same)(`${layer}.weight`, shape),
   gamma: (layer, shape) => same(`${layer}.weight`, shape),
   beta: (layer, shape) => same(`${layer}.bias`, shape),
-  kernel: (layer, shape) => kernel(`${layer}.weight`, shape),
+  kernel: (layer, shape) => (layer === "lm_head" ? linear : kernel)(`${layer}.weight`, shape),
   bias: (layer, shape) => same(`${layer}.bias`, shape),
   queryKernel: (layer, shape) => part(0, `${layer}.c_attn.weight`, shape),
   keyKernel: (layer, shape) => part(1, `${layer}.c_attn.weight`, shape),
@@ -45,7 +45,7 @@ const gpt2: Architecture = (config, { names }) => {
     ["add_cross_attention", false],
   ] as const)
     config.must(name, value);
-  config.must("tie_word_embeddings", true);
+  const tied = config.flag("tie_word_embeddings", true);
 
   const make = () => {
     const tokens = embedding(vocabulary, hidden, { name: "transformer.wte" });
@@ -61,6 +61,7 @@ const gpt2: Architecture = (config, { names }) => {
       };
     });
     const norm = layerNorm({ name: "transformer.ln_f", epsilon });
+    const head = tied ? null : dense(vocabulary, { name: "lm_head", useBias: false });
     return model((ids: Tensor) => {
       const vectors = tokens.call(ids);
       let x = add(vectors, places.call(vectors));
@@ -68,7 +69,8 @@ const gpt2: Architecture = (config, { names }) => {
         x = add(x, attention.call(first.call(x)));
         x = add(x, output.call(intermediate.call(second.call(x))));
       }
-      return tokens.attend(norm.call(x));
+      const y = norm.call(x);
+      return head === null ? tokens.attend(y) : head.call(y);
     });
   };
   return {
@@ -78,8 +80,8 @@ const gpt2: Architecture = (config, { names }) => {
     source: (layer, weight, shape) => fromTable(SOURCES, layer, weight, shape),
     // Old files hold causal masks, and all may leave the prefix out.
     canonical: (name) => {
-      if (/\.attn\.(bias|masked_bias)$/.test(name) || name === "lm_head.weight") return null;
-      return name.startsWith("transformer.") ? name : `transformer.${name}`;
+      if (/\.attn\.(bias|masked_bias)$/.test(name) || (tied && name === "lm_head.weight")) return null;
+      return /^(transformer|lm_head)\./.test(name) ? name : `transformer.${name}`;
     },
     contextLength: positions,
   };

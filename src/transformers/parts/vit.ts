@@ -15,8 +15,9 @@ import {
   transpose,
 } from "../../index.ts";
 import type { Layer, Tensor } from "../../index.ts";
+import { sizeOf } from "../../shape.ts";
 import { ACTIVATIONS } from "../activation.ts";
-import { fromTable, layersIn, linear, same, vector } from "../design.ts";
+import { fromTable, labelCount, layersIn, linear, same, vector } from "../design.ts";
 import type { Architecture, Sources } from "../design.ts";
 import { ImageClassifier } from "../image-classifier.ts";
 
@@ -71,20 +72,20 @@ const vit: Architecture = (config, { names }) => {
   const layers = layersIn(config, "num_hidden_layers", names);
   const heads = config.count("num_attention_heads");
   const inner = config.count("intermediate_size");
-  const size = config.count("image_size", 224);
-  const patch = config.count("patch_size", 16);
+  const size = config.pair("image_size", 224);
+  const patch = config.pair("patch_size", 16);
   const channels = config.count("num_channels", 3);
   const useBias = config.flag("qkv_bias", true);
   const epsilon = config.positive("layer_norm_eps", 1e-12);
   const activation = config.oneOf("hidden_act", ACTIVATIONS, "gelu");
-  const labels = config.has("id2label") ? Object.keys(config.within("id2label").values).length : config.count("num_labels", 2);
-  if (labels === 0) throw config.fault("id2label", "an object of at least one label");
+  const labels = labelCount(config);
   if (hidden % heads !== 0) throw config.fault("num_attention_heads", `a divisor of hidden_size, ${hidden}`);
-  if (size % patch !== 0) throw config.fault("patch_size", `a divisor of image_size, ${size}`);
-  const patches = (size / patch) ** 2;
+  // What is left at the right and the bottom is not seen.
+  const patches = sizeOf(size.map((n, i) => Math.floor(n / patch[i])));
+  if (patches === 0) throw config.fault("patch_size", `at most image_size, ${size.join(" x ")}`);
 
   const make = () => {
-    const project = patchEmbedding(hidden, [patch, patch], PATCHES);
+    const project = patchEmbedding(hidden, patch, PATCHES);
     const token = classToken("vit.embeddings.cls_token");
     const places = positionEmbedding(patches + 1, { name: "vit.embeddings" });
     const blocks = Array.from({ length: layers }, (_, i) => {
@@ -113,10 +114,10 @@ const vit: Architecture = (config, { names }) => {
   return {
     task: "image-classification",
     make,
-    inputShapes: [[channels, size, size]],
+    inputShapes: [[channels, ...size]],
     source: (layerName, weight, shape) => {
       const source = fromTable(SOURCES, layerName, weight, shape);
-      return source.name === `${PATCHES}.weight` ? { ...source, shape: [hidden, channels, patch, patch] } : source;
+      return source.name === `${PATCHES}.weight` ? { ...source, shape: [hidden, channels, ...patch] } : source;
     },
     canonical: (name) => (/^(vit\.)?pooler\./.test(name) ? null : /^(vit|classifier)\./.test(name) ? name : `vit.${name}`),
     contextLength: null,
