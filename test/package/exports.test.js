@@ -117,7 +117,7 @@ test("package: require() takes every entry: nothing awaits at the top level", as
     assert.not(awaits(program), `${file} awaits`);
     for (const { source } of program.body) if (source) visit(join(dirname(file), source.value));
   };
-  for (const entry of ["index", "inference", "data", "safetensors", "gguf", "lora", "transformers"]) visit(`build/${entry}.js`);
+  for (const entry of ["index", "inference", "data", "safetensors", "gguf", "lora", "transformers", "inspect"]) visit(`build/${entry}.js`);
   assert.ok(seen.size >= 6);
   if (process.features.require_module) {
     const require = createRequire(import.meta.url);
@@ -129,6 +129,7 @@ test("package: require() takes every entry: nothing awaits at the top level", as
       ["lockstep/lora", "lora"],
       ["lockstep/gguf", "openGguf"],
       ["lockstep/transformers", "loadPretrained"],
+      ["lockstep/inspect", "profile"],
     ])
       assert.type(require(name)[use], "function");
   }
@@ -142,12 +143,14 @@ test("package: entries export what their sources do, and share the classes of er
   const lora = await import("lockstep/lora");
   const gguf = await import("lockstep/gguf");
   const transformers = await import("lockstep/transformers");
+  const inspect = await import("lockstep/inspect");
   const entries = { index: whole, inference, "data/index": data, "safetensors/index": safetensors };
   for (const [source, bundle] of Object.entries({
     ...entries,
     "gguf/index": gguf,
     "lora/index": lora,
     "transformers/index": transformers,
+    "inspect/index": inspect,
   })) {
     assert.equal(Object.keys(bundle).sort(), Object.keys(await import(`../../build/esm/${source}.js`)).sort());
   }
