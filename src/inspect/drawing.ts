@@ -99,7 +99,8 @@ function svgOf(mark: Mark): string {
   switch (mark.type) {
     case "rect": {
       const stroke = mark.stroke === undefined ? "" : ` stroke="${mark.stroke}"`;
-      return `<rect x="${at(mark.x)}" y="${at(mark.y)}" width="${at(mark.width)}" height="${at(mark.height)}" fill="${mark.fill}"${stroke}/>`;
+      const place = `x="${at(mark.x)}" y="${at(mark.y)}" width="${at(mark.width)}" height="${at(mark.height)}"`;
+      return `<rect ${place} fill="${mark.fill}"${stroke}/>`;
     }
     case "line": {
       const points = mark.points.map(([x, y]) => `${at(x)},${at(y)}`).join(" ");

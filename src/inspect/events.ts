@@ -1,6 +1,6 @@
 /**
- * @file Event files of TensorBoard: records of TensorFlow (https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details),
- * each an Event message in the encoding of Protocol Buffers (tensorflow/core/util/event.proto, framework/summary.proto).
+ * @file Event files of TensorBoard: records of TensorFlow (https://www.tensorflow.org/tutorials/load_data/tfrecord), each an Event message
+ * in the encoding of Protocol Buffers (tensorflow/core/util/event.proto, framework/summary.proto).
  */
 
 const CRC_POLYNOMIAL = 0x82f63b78;

@@ -12,7 +12,7 @@ import { append, inside, makeFolder } from "./files.ts";
 export interface TensorBoardOptions {
   /** The folder that `tensorboard --logdir` is given; runs `train` and `validation` are folders in it. Default "logs". */
   readonly logDir?: string | URL;
-  /** "epoch", or after how many batches the loss of the last one is written, too ("batch": each). Reading it costs time. Default "epoch". */
+  /** "epoch", or after how many batches the loss of the last one is written, too ("batch": each), which costs time. Default "epoch". */
   readonly updateFreq?: "batch" | "epoch" | number;
   /** After how many epochs histograms of all weights are written. 0: none. Default 0. */
   readonly histogramFreq?: number;

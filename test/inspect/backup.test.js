@@ -129,7 +129,7 @@ test("numbers that are not finite are in the history again", async () => {
   assert.ok(history.loss.slice(0, 2).some((v) => !Number.isFinite(v)));
 });
 
-test("a backup that is damaged or of another model is refused, and nothing has changed; with doubleCheckpoint the one before is taken", async () => {
+test("a backup that is damaged or of another model is refused, and changes nothing; doubleCheckpoint keeps the one before", async () => {
   const dir = fresh();
   const options = { ...OPTIONS, epochs: 3 };
   const train = async (model, backup, ...more) =>

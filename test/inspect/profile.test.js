@@ -54,7 +54,7 @@ test("profile: convolutions by their windows, pooling by comparisons, moves for 
   );
 });
 
-test("profile: recurrent layers by their steps, attention by the pairs that see each other, embeddings by the rows that are read", async () => {
+test("profile: recurrent layers by their steps, attention by visible pairs, embeddings by the rows that are read", async () => {
   const { lstm } = await workIn([L.lstm(16)], L.zeros([8, 5, 3]));
   const input = 2 * 8 * 5 * 3 * 64 + 8 * 5 * 64;
   assert.is(lstm.flops, input + 8 * 5 * 16 * (2 * 4 * 16 + 13));
