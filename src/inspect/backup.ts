@@ -112,6 +112,9 @@ function folderStore(
   };
 }
 
+/** What the epoch has counted so far: none before the first one of a model whose data come in batches. */
+const counted = ({ model }: TrainingHandle): readonly Tensor[] => model.state("fit").train.tensors;
+
 /** What a training holds, by name, as its copy. */
 async function held(training: TrainingHandle): Promise<[string, Named][]> {
   const weights = await training.weights();
@@ -125,7 +128,7 @@ async function held(training: TrainingHandle): Promise<[string, Named][]> {
   return [
     ...weights.map((data, i): [string, Named] => [`weights/${i}`, { shape: [data.length], data }]),
     ...(await named("optimizer", training.optimizer.state())),
-    ...(await named("counted", Object.fromEntries(training.counted().map((t, i) => [String(i), t])))),
+    ...(await named("counted", Object.fromEntries(counted(training).map((t, i) => [String(i), t])))),
   ];
 }
 
@@ -144,13 +147,13 @@ async function restore(who: string, training: TrainingHandle, { standing, tensor
       `${who}: it is of another model: it has ${sizes(has)}, the model ${sizes(needs)}; give another folder, or remove it to begin anew`,
     );
   }
-  const counted = new Map(of("counted"));
-  const counting = training.counted();
-  const fits = counting.length === counted.size && counting.every((t, i) => t.size === counted.get(String(i))?.data.length);
+  const saidCounts = new Map(of("counted"));
+  const counting = counted(training);
+  const fits = counting.length === saidCounts.size && counting.every((t, i) => t.size === saidCounts.get(String(i))?.data.length);
   if (standing.step > 0 && !fits) throw new FileError(`${who}: it is of a training with other metrics; remove it to begin anew`);
   training.optimizer.load(Object.fromEntries(of("optimizer")));
   training.setWeights(saved as Float32Array[]);
-  if (standing.step > 0) counting.forEach((t, i) => t.set((counted.get(String(i)) as Named).data));
+  if (standing.step > 0) counting.forEach((t, i) => t.set((saidCounts.get(String(i)) as Named).data));
   training.position.epoch = standing.epoch;
   if (training.position.step !== null) training.position.step = standing.step;
   // What fit gives in the end is the history of the whole training.

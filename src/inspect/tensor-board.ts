@@ -1,7 +1,7 @@
 /** @file The callback that writes event files for TensorBoard. */
 import { checkCount, shown } from "../check.ts";
 import { ArgumentError } from "../index.ts";
-import type { Callback, InferenceModel, Logs, Outputs, TrainingHandle } from "../index.ts";
+import type { Callback, Logs, TrainingHandle } from "../index.ts";
 import { builtin } from "../node/files.ts";
 import { optionsOf } from "../options.ts";
 import { histogram, recordOf, scalar, summaryEvent, versionEvent } from "./events.ts";
@@ -16,8 +16,6 @@ export interface TensorBoardOptions {
   readonly updateFreq?: "batch" | "epoch" | number;
   /** After how many epochs histograms of all weights are written. 0: none. Default 0. */
   readonly histogramFreq?: number;
-  /** The model that is trained: for histograms, which name its weights. */
-  readonly model?: InferenceModel | InferenceModel<Outputs> | null;
 }
 
 /** Numbers files of one process that begin in the same second. */
@@ -63,9 +61,9 @@ const scalarsOf = (logs: Logs, validation: boolean): SummaryValue[] =>
  */
 export function tensorBoard(options?: TensorBoardOptions): Callback {
   const who = "tensorBoard";
-  const { logDir, updateFreq, histogramFreq, model } = optionsOf<Required<TensorBoardOptions>>(
+  const { logDir, updateFreq, histogramFreq } = optionsOf<Required<TensorBoardOptions>>(
     who,
-    { logDir: "logs", updateFreq: "epoch", histogramFreq: 0, model: null },
+    { logDir: "logs", updateFreq: "epoch", histogramFreq: 0 },
     options,
   );
   if (!(logDir instanceof URL) && (typeof logDir !== "string" || logDir === ""))
@@ -73,8 +71,6 @@ export function tensorBoard(options?: TensorBoardOptions): Callback {
   if (updateFreq !== "epoch" && updateFreq !== "batch" && !(Number.isSafeInteger(updateFreq) && updateFreq > 0))
     throw new ArgumentError(`${who}: updateFreq must be "epoch", "batch" or a number of batches, got ${shown(updateFreq)}`);
   checkCount(who, "histogramFreq", histogramFreq, 0);
-  if (histogramFreq > 0 && typeof model?.predict !== "function")
-    throw new ArgumentError(`${who}: histogramFreq needs the model that is trained: tensorBoard({ histogramFreq, model })`);
   const every = updateFreq === "batch" ? 1 : updateFreq === "epoch" ? 0 : updateFreq;
   let train: EventFile | null = null;
   let validation: EventFile | null = null;
@@ -82,9 +78,9 @@ export function tensorBoard(options?: TensorBoardOptions): Callback {
     const rate = await optimizer.state().learningRate?.item();
     return rate === undefined ? [] : [scalar("epoch_learningRate", rate)];
   };
-  const weights = async (epoch: number): Promise<SummaryValue[]> => {
+  const weights = async (epoch: number, { model }: TrainingHandle): Promise<SummaryValue[]> => {
     if (histogramFreq === 0 || epoch % histogramFreq !== 0) return [];
-    const all = (model as InferenceModel).layers.flatMap((l) => l.weights.map((w) => [`${l.name}/${w.name}`, w.tensor] as const));
+    const all = model.layers.flatMap((l) => l.weights.map((w) => [`${l.name}/${w.name}`, w.tensor] as const));
     return Promise.all(all.map(async ([name, t]) => histogram(name, await t.data())));
   };
   return {
@@ -93,7 +89,7 @@ export function tensorBoard(options?: TensorBoardOptions): Callback {
       validation = new EventFile(inside(logDir, "validation"));
     },
     async onEpochEnd(epoch, logs, training) {
-      await train?.write(epoch, [...scalarsOf(logs, false), ...(await learningRate(training)), ...(await weights(epoch))]);
+      await train?.write(epoch, [...scalarsOf(logs, false), ...(await learningRate(training)), ...(await weights(epoch, training))]);
       await validation?.write(epoch, scalarsOf(logs, true));
     },
     // Having the method has every batch waited for.

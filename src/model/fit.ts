@@ -103,7 +103,7 @@ class Fit {
       },
       validates: true,
       position: { epoch: options.initialEpoch ?? 0, step: 0 },
-      counted: () => model.state("fit").train.tensors,
+      model,
       history: { epoch: this.#epochs, history: this.#history as unknown as LogHistory },
     };
   }
@@ -321,10 +321,14 @@ class Fit {
     } finally {
       bar.stop();
       // So that a device that is lost afterwards does not take what was learned with it. What cannot be read says so when it is used.
-      if (this.#model.inputShapes !== null && !this.#model.state("fit").programs.backend.limits.hostMemory)
-        await Promise.all(this.#changing().map((t) => t.data())).catch(() => {});
+      if (this.#mayBeLost) await Promise.all(this.#changing().map((t) => t.data())).catch(() => {});
     }
-    return { epoch: this.#epochs, history: this.#history as unknown as LogHistory };
+    return this.#handle.history;
+  }
+
+  /** Whether what was learned is on a device alone, once there is something. */
+  get #mayBeLost(): boolean {
+    return this.#model.inputShapes !== null && !this.#handle.backend.limits.hostMemory;
   }
 
   /** Runs an epoch, on a device that may be lost with copies to go on from. */
@@ -336,8 +340,7 @@ class Fit {
     const { step } = this.#handle.position;
     const from = step ?? 0;
     const every = this.#options.recoverEvery ?? 200;
-    if (every === 0 || model.inputShapes === null || model.state("fit").programs.backend.limits.hostMemory)
-      return epoch(from, async () => {});
+    if (every === 0 || !this.#mayBeLost) return epoch(from, async () => {});
     const { recovering } = await import("./devices.ts");
     let seen = this.#steps;
     return recovering(model, { every, from, inputs: step === null ? null : inputs, changing: () => this.#changing() }, epoch, {

@@ -5,6 +5,7 @@
 import type { Backend } from "../backend.ts";
 import { checkCount, checkFlag, checkNumber, checkOneOf, checkPart } from "../check.ts";
 import { ArgumentError, LockstepError, NonFiniteError } from "../errors.ts";
+import type { Layer } from "../nn/layer.ts";
 import { optionsOf } from "../options.ts";
 import type { Tensor } from "../tensor.ts";
 import type { MetricName } from "./metrics.ts";
@@ -47,8 +48,12 @@ export interface TrainingHandle {
    * can be chosen. Set by `onTrainBegin` of who goes on where another training ended.
    */
   readonly position: { epoch: number; step: number | null };
-  /** @internal What the epoch has counted so far. */
-  readonly counted: () => readonly Tensor[];
+  /** @internal The model that is trained. */
+  readonly model: {
+    readonly layers: readonly Layer[];
+    /** With what the epoch has counted so far. */
+    state(who: string): { readonly train: { readonly tensors: readonly Tensor[] } };
+  };
   /** Numbers of the past epochs, and their logs by name. */
   readonly history: { readonly epoch: readonly number[]; readonly history: LogHistory };
 }

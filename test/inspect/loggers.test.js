@@ -204,12 +204,12 @@ test("tensorBoard: losses of batches, and weights", async () => {
   const model = await compiled();
   const losses = [];
   const keep = { onBatchEnd: (_step, { loss }) => void losses.push(Math.fround(loss)) };
-  await train(model, tensorBoard({ logDir: pathToFileURL(logDir), updateFreq: 2, histogramFreq: 2, model }), {
+  await train(model, tensorBoard({ logDir: pathToFileURL(logDir), updateFreq: 2, histogramFreq: 2 }), {
     callbacks: undefined,
     epochs: 1,
   });
   assert.not(existsSync(logDir), "callbacks were left out");
-  const board = tensorBoard({ logDir: pathToFileURL(logDir), updateFreq: 2, histogramFreq: 2, model });
+  const board = tensorBoard({ logDir: pathToFileURL(logDir), updateFreq: 2, histogramFreq: 2 });
   await model.fit(data.x, data.y, { epochs: 3, batchSize: 16, verbose: 0, callbacks: [keep, board] });
   assert.equal(readdirSync(logDir), ["train"]);
   const events = eventsIn(join(logDir, "train"));
@@ -253,11 +253,10 @@ test("tensorBoard: what is no option", async () => {
     () => tensorBoard({ logDir: "" }),
     () => tensorBoard({ updateFreq: 0 }),
     () => tensorBoard({ updateFreq: "batches" }),
-    () => tensorBoard({ histogramFreq: 1 }),
+    () => tensorBoard({ histogramFreq: -1 }),
     () => tensorBoard({ logdir: "logs" }),
   ])
     assert.instance(await errorOf(make), ArgumentError);
-  assert.match((await errorOf(() => tensorBoard({ histogramFreq: 1 }))).message, /needs the model that is trained/);
 });
 
 test("both write while batches come from an iterable", async () => {
