@@ -35,6 +35,7 @@ const FILES = {
   "gguf.js": "gguf/index.js",
   "transformers.js": "transformers/index.js",
   "inspect.js": "inspect/index.js",
+  "cli.js": "cli/main.js",
   "errors.js": "errors.js",
   "webgpu.js": "webgpu/index.js",
   ...PARTS,
@@ -53,10 +54,18 @@ const ON_DEMAND = ["pool.js", "bar.js", "devices.js", "padding.js", "reader.js",
  * Modules that are files of their own, so that others import these: what entries share, classes above all, and parts loaded on demand.
  */
 const SHARED = new Map(
-  ["index.js", "safetensors.js", "gguf.js", "errors.js", "webgpu.js", ...Object.keys(PARTS), ...ON_DEMAND].map((file) => [
-    join(esm, FILES[file]),
-    `./${file}`,
-  ]),
+  [
+    "index.js",
+    "safetensors.js",
+    "gguf.js",
+    "data.js",
+    "transformers.js",
+    "inspect.js",
+    "errors.js",
+    "webgpu.js",
+    ...Object.keys(PARTS),
+    ...ON_DEMAND,
+  ].map((file) => [join(esm, FILES[file]), `./${file}`]),
 );
 
 /** Reads modules that tsc wrote, with their maps; for `inference` with TRAINING false. `entry`: the file that is written. */
