@@ -57,7 +57,7 @@ export interface Command {
 
 /** Options that all commands have. */
 export const COMMON: { readonly [name: string]: Option } = {
-  backend: { value: "NAME", help: "wasm (default), webgpu, or auto where one is chosen by time" },
+  backend: { value: "NAME", help: "wasm (default), or webgpu, which needs the package webgpu" },
   threads: { value: "N", help: "threads of the CPU; default: one for each core, at most 8" },
   help: { short: "h", help: "show this" },
 };

@@ -1,6 +1,7 @@
 /** @file Finds the command, runs it, and makes exit codes of errors. */
 import { hint } from "../check.ts";
 import { LockstepError, open } from "../index.ts";
+import type { Backend } from "../index.ts";
 import { bench } from "./commands/bench.ts";
 import { compare } from "./commands/compare.ts";
 import { convert } from "./commands/convert.ts";
@@ -15,13 +16,11 @@ import { version } from "./version.ts";
 const COMMANDS: readonly Command[] = [info, summary, convert, run, train, bench, compare];
 
 /** Opens the backend that the options name, as the default of all that follows. */
-async function openBackend(given: Given): Promise<void> {
+async function openBackend(given: Given): Promise<Backend> {
   const name = given.text("backend") ?? "wasm";
-  if (name !== "wasm" && name !== "webgpu" && name !== "auto")
-    throw new UsageError(`--backend must be wasm, webgpu or auto, got ${JSON.stringify(name)}`);
+  if (name !== "wasm" && name !== "webgpu") throw new UsageError(`--backend must be wasm or webgpu, got ${JSON.stringify(name)}`);
   const threads = given.text("threads") === undefined ? "auto" : given.count("threads", 1);
-  if (name === "webgpu") await open("webgpu");
-  else await open("wasm", { threads });
+  return name === "webgpu" ? open("webgpu") : open("wasm", { threads });
 }
 
 const text = (error: unknown): string => (error instanceof Error ? error.message : String(error));
@@ -60,8 +59,13 @@ export async function main(args: readonly string[]): Promise<number> {
       out.result(helpOf(command).trimEnd());
       return 0;
     }
-    if (command !== info) await openBackend(given);
-    await command.run(given, out);
+    const backend = command === info ? null : await openBackend(given);
+    try {
+      await command.run(given, out);
+    } finally {
+      // A device keeps the process alive.
+      await backend?.close();
+    }
     return 0;
   } catch (error) {
     if (error instanceof UsageError) {

@@ -3,6 +3,8 @@ import { builtin } from "../../node/files.ts";
 import { Failure } from "../command.ts";
 import type { Command } from "../command.ts";
 import { formatsHelp, formatTo, openLayers } from "../formats.ts";
+import { writeFile } from "../inputs.ts";
+import { encodeWithRecipe, recipeIn } from "../tabular.ts";
 
 export const convert: Command = {
   name: "convert",
@@ -24,7 +26,10 @@ export const convert: Command = {
     if (fs?.existsSync(to) === true && !given.flag("force") && !fs.statSync(to).isDirectory())
       throw new Failure(`${to} is there already; give --force to replace it`);
     const model = await openLayers(from, given.text("from"));
-    await format.write(model, to);
+    // What a model of `lockstep train` knows of its table stays with it where there is a place for it.
+    const recipe = await recipeIn(from);
+    if (recipe !== null && format.name === "lockstep") await writeFile(to, await encodeWithRecipe(model, recipe));
+    else await format.write(model, to);
     const parameters = model.weights.reduce((n, w) => n + w.tensor.size, 0);
     out.note(`wrote ${to} (${format.title}): ${model.layers.length} layers, ${parameters.toLocaleString("en-US")} parameters`);
   },
