@@ -14,8 +14,8 @@ export interface PlotHistoryOptions {
   /** Pixels of each panel. Default 240. */
   readonly height?: number;
   /**
-   * Powers of ten at even distances, for losses that fall over several of them. Panels with numbers of 0 and below stay as they are. Default
-   * false.
+   * Powers of ten at even distances, for losses that fall over several of them. Panels with numbers of 0 and below stay as they are.
+   * Default false.
    */
   readonly logScale?: boolean;
 }
