@@ -1,7 +1,7 @@
 /**
  * What may import what in src/, types included (`npm run check`, test/dependencies.test.js). From the bottom up: what knows of no tensor;
  * tensors and graphs; plans; backends, which know plans alone; kernels; what runs programs; ops and gradients; layers; training; models;
- * adapters of models and checkpoints of others, which stand on the public names.
+ * adapters of models; checkpoints of others and looking into models, which stand on the public names; the command line.
  */
 const BASE = "(assert|cache|check|device|dtype|elements|errors|kernel|naming|op|options|random|shape|show|training)";
 const GRAPH = "(tensor|tree|graph|body|mode|samples)";
@@ -18,7 +18,8 @@ const LAYERS = [
   { name: "models", path: "^src/(model/|(progress|bar)\\.ts$)", below: [] },
   { name: "entries", path: "^src/(index|inference|dual)\\.ts$", below: [] },
   { name: "adapters", path: "^src/lora/", below: [] },
-  { name: "checkpoints", path: "^src/(transformers|onnx)/", below: [] },
+  { name: "checkpoints", path: "^src/(transformers|onnx|keras|inspect)/", below: [] },
+  { name: "commands", path: "^src/cli/", below: [] },
 ];
 
 module.exports = {

@@ -73,6 +73,7 @@ const FILES = {
       .map(([file, module]) => [INFERENCE + file, module]),
   ),
   [BASE]: BASE,
+  "cli.js": "cli/main.js",
   "webgpu.js": "webgpu/index.js",
   ...partsOf("webgpu"),
   "pool.js": "wasm/pool.js",
@@ -100,8 +101,9 @@ function sharedFor(file) {
   for (const module of isWhole(file) ? BASE_MODULES.slice(0, 1) : BASE_MODULES) shared.set(module, `./${BASE}`);
   for (const other of Object.keys(FILES)) {
     if (
+      other === "inference.js" ||
       other.startsWith(INFERENCE) ||
-      !(["index.js", "safetensors.js", "gguf.js", "webgpu.js", ...ON_DEMAND].includes(other) || isPart(other))
+      !([...Object.keys(ENTRIES), "webgpu.js", ...ON_DEMAND].includes(other) || isPart(other))
     )
       continue;
     const own = other === "index.js" ? "inference.js" : INFERENCE + other;

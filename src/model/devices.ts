@@ -46,17 +46,18 @@ export async function choose(
 /**
  * Runs an epoch; when the device is lost, goes on from the last copy on another backend.
  * @param every steps between copies of what `changing` gives
+ * @param from the step that the epoch begins with
  * @param inputs data on the device; null where the epoch cannot be run again, as with iterables, which cannot be rewound: there the error
  * stands, and the model has the weights of the copy
  * @param told of each copy, and of each way back to the last one; `replace` gives another backend
  */
 export async function recovering<R>(
   model: AnyModel,
-  { every, inputs, changing }: { every: number; inputs: readonly Tensor[] | null; changing: () => readonly Tensor[] },
+  { every, from, inputs, changing }: { every: number; from: number; inputs: readonly Tensor[] | null; changing: () => readonly Tensor[] },
   epoch: (from: number, done: (step: number) => Promise<void>) => Promise<R>,
   told: { kept(): void; lost(): void; readonly replace: (lost: Backend) => Promise<Backend> },
 ): Promise<R> {
-  let copy = await checkpoint(0, changing());
+  let copy = await checkpoint(from, changing());
   const done = async (step: number): Promise<void> => {
     if (step % every !== 0) return;
     copy = await checkpoint(step, changing());

@@ -102,6 +102,8 @@ class Fit {
         return model.state("fit").programs.backend;
       },
       validates: true,
+      position: { epoch: options.initialEpoch ?? 0, step: 0 },
+      model,
       history: { epoch: this.#epochs, history: this.#history as unknown as LogHistory },
     };
   }
@@ -170,6 +172,7 @@ class Fit {
   async runBatches(batches: Batches): Promise<History> {
     const { seed = 0, stepsPerEpoch, classWeight, padTo } = this.#options;
     const model = this.#model;
+    this.#handle.position.step = null;
     const validation = await this.#validation(32);
     const reader = await readerOf("fit", batches);
     const slices = new Slices();
@@ -200,7 +203,7 @@ class Fit {
       if (step < (stepsPerEpoch ?? 0)) throw reader.spent(`${step} of the ${stepsPerEpoch} batches of epoch ${epoch + 1}`);
     };
     try {
-      return await this.#run(stepsPerEpoch ?? null, validation.run, epochSteps, validation.tensors, false);
+      return await this.#run(stepsPerEpoch ?? null, validation.run, epochSteps, validation.tensors);
     } finally {
       await reader.close();
       validation.release();
@@ -282,24 +285,24 @@ class Fit {
     validate: Validation["run"],
     epochSteps: (epoch: number, bar: Progress, from: number, done: (step: number) => Promise<void>) => Promise<void>,
     inputs: readonly Tensor[],
-    rewindable = true,
   ): Promise<History> {
-    const { epochs = 1, initialEpoch = 0, verbose = 1, validationFreq = 1 } = this.#options;
+    const { epochs = 1, verbose = 1, validationFreq = 1 } = this.#options;
     const stream = this.#options.stream ?? defaultStream();
     const reporter = verbose === 1 && stream.isTTY === true ? (await import("../bar.ts")).bar : progress;
     const bar = reporter({ stream, verbose, epochs, steps });
-    const { optimizer } = this.#handle;
+    const { optimizer, position } = this.#handle;
     try {
       // A training that failed may have left averages in the weights.
       await optimizer.swapEmaWeights?.(false, this.#handle.backend);
       await this.#tell((c, training) => c.onTrainBegin?.(training));
-      for (let epoch = initialEpoch; epoch < epochs && !this.#stopped; epoch++) {
+      for (; position.epoch < epochs && !this.#stopped; position.epoch++) {
+        const { epoch } = position;
         bar.beginEpoch(epoch);
         await this.#tell((c, training) => c.onEpochBegin?.(epoch, {} as Logs, training));
-        if (this.#model.inputShapes !== null) this.#model.state("fit").train.reset();
+        if (this.#model.inputShapes !== null && !position.step) this.#model.state("fit").train.reset();
         const chosen = typeof validationFreq === "number" ? (epoch + 1) % validationFreq === 0 : validationFreq.includes(epoch + 1);
         this.#handle.validates = chosen || validate === null;
-        const logs = await this.#withRecovery(rewindable, inputs, async (from, done) => {
+        const logs = await this.#withRecovery(inputs, async (from, done) => {
           await epochSteps(epoch, bar, from, done);
           if (this.#watch !== null) await this.#checkFault();
           const all: { [name: string]: number | number[][] } = { ...(await this.#model.state("fit").train.read()) };
@@ -307,6 +310,7 @@ class Fit {
           for (const [name, value] of Object.entries(validated)) all[`val${name[0].toUpperCase()}${name.slice(1)}`] = value;
           return all as Logs;
         });
+        position.step &&= 0;
         this.#epochs.push(epoch);
         for (const [name, value] of Object.entries(logs)) (this.#history[name] ??= []).push(value);
         bar.endEpoch(numbersOf(logs));
@@ -317,24 +321,29 @@ class Fit {
     } finally {
       bar.stop();
       // So that a device that is lost afterwards does not take what was learned with it. What cannot be read says so when it is used.
-      if (!this.#model.state("fit").programs.backend.limits.hostMemory)
-        await Promise.all(this.#changing().map((t) => t.data())).catch(() => {});
+      if (this.#mayBeLost) await Promise.all(this.#changing().map((t) => t.data())).catch(() => {});
     }
-    return { epoch: this.#epochs, history: this.#history as unknown as LogHistory };
+    return this.#handle.history;
+  }
+
+  /** Whether what was learned is on a device alone, once there is something. */
+  get #mayBeLost(): boolean {
+    return this.#model.inputShapes !== null && !this.#handle.backend.limits.hostMemory;
   }
 
   /** Runs an epoch, on a device that may be lost with copies to go on from. */
   async #withRecovery<R>(
-    rewindable: boolean,
     inputs: readonly Tensor[],
     epoch: (from: number, done: (step: number) => Promise<void>) => Promise<R>,
   ): Promise<R> {
     const model = this.#model;
+    const { step } = this.#handle.position;
+    const from = step ?? 0;
     const every = this.#options.recoverEvery ?? 200;
-    if (every === 0 || model.inputShapes === null || model.state("fit").programs.backend.limits.hostMemory) return epoch(0, async () => {});
+    if (every === 0 || !this.#mayBeLost) return epoch(from, async () => {});
     const { recovering } = await import("./devices.ts");
     let seen = this.#steps;
-    return recovering(model, { every, inputs: rewindable ? inputs : null, changing: () => this.#changing() }, epoch, {
+    return recovering(model, { every, from, inputs: step === null ? null : inputs, changing: () => this.#changing() }, epoch, {
       kept: () => {
         seen = this.#steps;
       },

@@ -5,7 +5,9 @@
 import type { Backend } from "../backend.ts";
 import { checkCount, checkFlag, checkNumber, checkOneOf, checkPart } from "../check.ts";
 import { ArgumentError, LockstepError, NonFiniteError } from "../errors.ts";
+import type { Layer } from "../nn/layer.ts";
 import { optionsOf } from "../options.ts";
+import type { Tensor } from "../tensor.ts";
 import type { MetricName } from "./metrics.ts";
 import type { Optimizer } from "./optimizers.ts";
 
@@ -41,6 +43,17 @@ export interface TrainingHandle {
   readonly backend: Backend;
   /** False in an epoch that `validationFreq` leaves out: logs have nothing of validation then. */
   readonly validates: boolean;
+  /**
+   * @internal The epoch that runs or is to run next, and the step of it that it begins with, null where data come in batches, of which none
+   * can be chosen. Set by `onTrainBegin` of who goes on where another training ended.
+   */
+  readonly position: { epoch: number; step: number | null };
+  /** @internal The model that is trained. */
+  readonly model: {
+    readonly layers: readonly Layer[];
+    /** With what the epoch has counted so far. */
+    state(who: string): { readonly train: { readonly tensors: readonly Tensor[] } };
+  };
   /** Numbers of the past epochs, and their logs by name. */
   readonly history: { readonly epoch: readonly number[]; readonly history: LogHistory };
 }

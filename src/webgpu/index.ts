@@ -52,7 +52,8 @@ class WebGpuBackend implements GpuBackend {
   readonly features: GpuFeatures;
   readonly limits: Limits;
   readonly #options: WebGpuOptions;
-  readonly #device: GPUDevice;
+  /** The open device, also for those who time parts of a plan (inspect/parts.ts). */
+  readonly device: GPUDevice;
   readonly #pending: Pending;
   readonly #release: () => void;
   readonly #buffers: Buffers;
@@ -73,7 +74,7 @@ class WebGpuBackend implements GpuBackend {
     this.adapter = adapter;
     this.features = features;
     this.#options = options;
-    this.#device = device;
+    this.device = device;
     this.#pending = pending;
     this.#release = release;
     const maxBytes = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
@@ -141,11 +142,11 @@ class WebGpuBackend implements GpuBackend {
     const from = data.buffer as ArrayBuffer;
     // The queue takes whole words: what is left of bytes follows in one, and buffers end with whole ones.
     const whole = data.byteLength & ~3;
-    if (whole > 0) this.#device.queue.writeBuffer(memory.buffer, offset, from, data.byteOffset, whole);
+    if (whole > 0) this.device.queue.writeBuffer(memory.buffer, offset, from, data.byteOffset, whole);
     if (whole < data.byteLength) {
       const last = new Uint8Array(4);
       last.set(new Uint8Array(from, data.byteOffset + whole, data.byteLength - whole));
-      this.#device.queue.writeBuffer(memory.buffer, offset + whole, last);
+      this.device.queue.writeBuffer(memory.buffer, offset + whole, last);
     }
   }
 
@@ -169,7 +170,7 @@ class WebGpuBackend implements GpuBackend {
     this.#open("compile");
     const encoded = encode(plan, this.features, kernels);
     checkSizes(plan, encoded.temporaries, this.limits.maxBytes);
-    return this.#wait(GpuProgram.create(plan, this.#device, this.#buffers, this.#pipelines, encoded));
+    return this.#wait(GpuProgram.create(plan, this.device, this.#buffers, this.#pipelines, encoded));
   }
 
   run(program: Program, buffers: readonly DeviceBuffer[]): void {
@@ -178,9 +179,9 @@ class WebGpuBackend implements GpuBackend {
     if (program.closed) throw internal("run: a program that was closed");
     this.#flush();
     const from = performance.now();
-    const encoder = this.#device.createCommandEncoder();
+    const encoder = this.device.createCommandEncoder();
     program.encode(encoder, buffers as readonly GpuMemory[]);
-    this.#device.queue.submit([encoder.finish()]);
+    this.device.queue.submit([encoder.finish()]);
     this.#statistics.runs++;
     this.#statistics.dispatches += program.dispatches;
     this.#statistics.encodeMs += performance.now() - from;
@@ -193,12 +194,12 @@ class WebGpuBackend implements GpuBackend {
   async sync(): Promise<void> {
     this.#open("sync");
     this.#flush();
-    await this.#wait(this.#pending.add(this.#device.queue.onSubmittedWorkDone()));
+    await this.#wait(this.#pending.add(this.device.queue.onSubmittedWorkDone()));
     this.#open("sync");
   }
 
   async caughtUp(): Promise<void> {
-    if (!this.#closed && this.#lost === null) await this.#wait(this.#pending.add(this.#device.queue.onSubmittedWorkDone())).catch(() => {});
+    if (!this.#closed && this.#lost === null) await this.#wait(this.#pending.add(this.device.queue.onSubmittedWorkDone())).catch(() => {});
   }
 
   close(): Promise<void> {
@@ -212,7 +213,7 @@ class WebGpuBackend implements GpuBackend {
     this.#flush();
     this.#closed = true;
     if (home !== null) await home;
-    this.#device.destroy();
+    this.device.destroy();
     this.#release();
   }
 
@@ -231,9 +232,9 @@ class WebGpuBackend implements GpuBackend {
     if (reads.length === 0) return;
     this.#reads = [];
     if (this.#closed || this.#lost !== null) return;
-    const encoder = this.#device.createCommandEncoder();
+    const encoder = this.device.createCommandEncoder();
     for (const { from, offset, bytes, staging } of reads) encoder.copyBufferToBuffer(from, offset, staging, 0, bytes);
-    this.#device.queue.submit([encoder.finish()]);
+    this.device.queue.submit([encoder.finish()]);
     for (const r of reads) r.resolve(this.#take(r));
   }
 

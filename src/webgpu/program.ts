@@ -334,11 +334,11 @@ export class GpuProgram implements Program {
     return count(this.#list);
   }
 
-  /** Encodes one run over `buffers`, one for each of the plan's bindings. */
-  encode(encoder: GPUCommandEncoder, buffers: readonly GpuMemory[]): void {
+  /** Encodes one run over `buffers`, one for each of the plan's bindings. `descriptor`: of its pass. */
+  encode(encoder: GPUCommandEncoder, buffers: readonly GpuMemory[], descriptor?: GPUComputePassDescriptor): void {
     this.#bind(buffers);
     for (const { from, to, bytes } of this.#copies) encoder.copyBufferToBuffer(from, 0, to, 0, bytes);
-    const pass = encoder.beginComputePass();
+    const pass = encoder.beginComputePass(descriptor);
     let last: GPUComputePipeline | null = null;
     const encodeAll = (list: readonly Listed<Dispatch>[]): void => {
       for (const d of list) {

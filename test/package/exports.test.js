@@ -117,8 +117,8 @@ test("package: require() takes every entry: nothing awaits at the top level", as
     assert.not(awaits(program), `${file} awaits`);
     for (const { source } of program.body) if (source) visit(join(dirname(file), source.value));
   };
-  for (const entry of ["index", "inference", "data", "safetensors", "gguf", "lora", "transformers", "inference-transformers"])
-    visit(`build/${entry}.js`);
+  const entries = ["index", "inference", "data", "safetensors", "gguf", "lora", "transformers", "inference-transformers", "onnx", "keras", "inspect"];
+  for (const entry of entries) visit(`build/${entry}.js`);
   assert.ok(seen.size >= 6);
   if (process.features.require_module) {
     const require = createRequire(import.meta.url);
@@ -131,6 +131,9 @@ test("package: require() takes every entry: nothing awaits at the top level", as
       ["lockstep/gguf", "openGguf"],
       ["lockstep/transformers", "loadPretrained"],
       ["lockstep/inference/transformers", "loadPretrained"],
+      ["lockstep/onnx", "loadOnnx"],
+      ["lockstep/keras", "loadKeras"],
+      ["lockstep/inspect", "profile"],
     ])
       assert.type(require(name)[use], "function");
   }
@@ -146,12 +149,14 @@ test("package: entries export what their sources do, and share the classes of er
   const transformers = await import("lockstep/transformers");
   const onInference = await import("lockstep/inference/transformers");
   assert.equal(Object.keys(onInference).sort(), Object.keys(transformers).sort());
+  const inspect = await import("lockstep/inspect");
   const entries = { index: whole, inference, "data/index": data, "safetensors/index": safetensors };
   for (const [source, bundle] of Object.entries({
     ...entries,
     "gguf/index": gguf,
     "lora/index": lora,
     "transformers/index": transformers,
+    "inspect/index": inspect,
   })) {
     assert.equal(Object.keys(bundle).sort(), Object.keys(await import(`../../build/esm/${source}.js`)).sort());
   }

@@ -1,0 +1,150 @@
+/** @file `lockstep info`: what this machine has for the library, and how fast it is. */
+import { compile, full, LockstepError, matmul, open, sum } from "../../index.ts";
+import type { Backend } from "../../index.ts";
+import { builtin } from "../../node/files.ts";
+import type { Command, Given } from "../command.ts";
+import { version } from "../version.ts";
+
+/** Longest time that one measure takes. */
+const MOST_MS = 300;
+
+/** Runs of `fn` in a second, once it is warm. */
+async function perSecond(backend: Backend, fn: () => Promise<unknown>): Promise<number> {
+  for (let i = 0; i < 3; i++) await fn();
+  await backend.sync();
+  const from = performance.now();
+  let runs = 0;
+  for (; runs < 2 || performance.now() - from < MOST_MS; runs++) await fn();
+  await backend.sync();
+  return (1000 * runs) / (performance.now() - from);
+}
+
+const SIZE = 512;
+const ELEMENTS = 2 ** 22;
+
+/** Products of matrices, and sums of long vectors. */
+async function speedOf(backend: Backend): Promise<{ gflops: number; gbytes: number }> {
+  const [a, b, c] = [full([SIZE, SIZE], 0.5), full([SIZE, SIZE], 0.25), full([ELEMENTS], 1)];
+  // What is read by closure stays on the backend, and results of one number cost nothing to read.
+  const product = compile(() => sum(matmul(a, b)), { backend });
+  const total = compile(() => sum(c), { backend });
+  const once = async (run: typeof total): Promise<void> => (await run()).dispose();
+  try {
+    await once(product);
+    await (backend as Partial<{ warm(): Promise<void> }>).warm?.();
+    const products = await perSecond(backend, () => once(product));
+    const totals = await perSecond(backend, () => once(total));
+    return { gflops: (2 * SIZE ** 3 * products) / 1e9, gbytes: (4 * ELEMENTS * totals) / 1e9 };
+  } finally {
+    product.close();
+    total.close();
+    for (const t of [a, b, c]) t.dispose();
+  }
+}
+
+interface Speed {
+  readonly gflops: number;
+  readonly gbytes: number;
+}
+
+/** What is told of one backend. */
+interface Facts {
+  readonly [name: string]: unknown;
+  readonly speed?: Speed;
+}
+
+async function wasmFacts(given: Given, test: boolean): Promise<Facts> {
+  const backend = await open("wasm", { threads: given.text("threads") === undefined ? "auto" : given.count("threads", 1) });
+  const speed = test ? await speedOf(backend) : undefined;
+  const facts = {
+    simd: backend.simd,
+    threads: backend.threads,
+    activeThreads: backend.activeThreads,
+    threadsProblem: backend.threadsProblem,
+    maxBytes: backend.limits.maxBytes,
+    ...(speed && { speed }),
+  };
+  await backend.close();
+  return facts;
+}
+
+async function gpuFacts(test: boolean): Promise<Facts | string> {
+  try {
+    const backend = await open("webgpu");
+    const speed = test ? await speedOf(backend) : undefined;
+    const { vendor, subgroupSize, software, maxWorkgroupSize, maxBuffers } = backend.features;
+    const facts = {
+      adapter: backend.adapter,
+      vendor,
+      software,
+      subgroupSize,
+      maxWorkgroupSize,
+      maxBuffers,
+      maxBytes: backend.limits.maxBytes,
+      ...(speed && { speed }),
+    };
+    await backend.close();
+    return facts;
+  } catch (error) {
+    if (error instanceof LockstepError) return error.message;
+    throw error;
+  }
+}
+
+const runtime = (): string => {
+  const { Deno, Bun } = globalThis as { Deno?: { version: { deno: string } }; Bun?: { version: string } };
+  return Deno ? `Deno ${Deno.version.deno}` : Bun ? `Bun ${Bun.version}` : `Node ${process.versions.node}`;
+};
+
+const gigabytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+const shownSpeed = ({ gflops, gbytes }: Speed): string =>
+  `${gflops.toPrecision(3)} GFLOP/s of matrices ${SIZE} x ${SIZE}, ${gbytes.toPrecision(3)} GB/s of memory`;
+
+export const info: Command = {
+  name: "info",
+  summary: "Show what this machine has for Lockstep, and how fast it is",
+  usage: "[options]",
+  least: 0,
+  most: 0,
+  options: {
+    json: { help: "as JSON" },
+    "no-speed": { help: "without the speed test, which takes about two seconds" },
+  },
+  async run(given, out) {
+    const os = builtin("node:os");
+    const test = !given.flag("no-speed");
+    const cpus = os?.cpus() ?? [];
+    const facts = {
+      version: version(),
+      runtime: runtime(),
+      platform: `${process.platform} ${process.arch}`,
+      cpu: cpus[0]?.model.trim() ?? "unknown",
+      cores: os?.availableParallelism() ?? cpus.length,
+      memory: os?.totalmem() ?? 0,
+      wasm: await wasmFacts(given, test),
+      webgpu: await gpuFacts(test),
+    };
+    if (given.flag("json")) return out.result(JSON.stringify(facts, null, 2));
+    const { wasm, webgpu } = facts as unknown as {
+      wasm: { simd: string; threads: number; threadsProblem: string | null; maxBytes: number; speed?: Speed };
+      webgpu: string | { adapter: string; software: boolean; subgroupSize: number; maxBytes: number; speed?: Speed };
+    };
+    const lines: (readonly [string, string])[] = [
+      ["Lockstep", facts.version],
+      ["Runtime", `${facts.runtime}, ${facts.platform}`],
+      ["Processor", `${facts.cpu}, ${facts.cores} cores, ${gigabytes(facts.memory)}`],
+      ["WebAssembly", `${wasm.simd === "relaxed" ? "relaxed SIMD" : "SIMD"}, ${wasm.threads} thread${wasm.threads === 1 ? "" : "s"}`],
+      ...(wasm.threadsProblem === null ? [] : [["", wasm.threadsProblem] as const]),
+      ["", `at most ${gigabytes(wasm.maxBytes)} of memory`],
+      ...(wasm.speed === undefined ? [] : [["", shownSpeed(wasm.speed)] as const]),
+      ...(typeof webgpu === "string"
+        ? [["WebGPU", webgpu.replace(/^webgpu: /, "")] as const]
+        : [
+            ["WebGPU", `${webgpu.adapter}${webgpu.software ? " (in software)" : ""}`] as const,
+            ["", `tensors of at most ${gigabytes(webgpu.maxBytes)}, subgroups of ${webgpu.subgroupSize || "none"}`] as const,
+            ...(webgpu.speed === undefined ? [] : [["", shownSpeed(webgpu.speed)] as const]),
+          ]),
+    ];
+    for (const [name, value] of lines) out.result(`${name.padEnd(13)}${value}`);
+  },
+};
