@@ -18,7 +18,7 @@ const LAYERS = [
   { name: "models", path: "^src/(model/|(progress|bar)\\.ts$)", below: [] },
   { name: "entries", path: "^src/(index|inference|dual)\\.ts$", below: [] },
   { name: "adapters", path: "^src/lora/", below: [] },
-  { name: "checkpoints", path: "^src/transformers/", below: [] },
+  { name: "checkpoints", path: "^src/(transformers|keras)/", below: [] },
 ];
 
 module.exports = {

@@ -34,6 +34,7 @@ const FILES = {
   "lora.js": "lora/index.js",
   "gguf.js": "gguf/index.js",
   "transformers.js": "transformers/index.js",
+  "keras.js": "keras/index.js",
   "errors.js": "errors.js",
   "webgpu.js": "webgpu/index.js",
   ...PARTS,
@@ -129,5 +130,6 @@ export async function bundle() {
     "lora/index",
     "gguf/index",
     "transformers/index",
+    "keras/index",
   ]);
 }

@@ -100,6 +100,8 @@ export * as initializers from "./nn/initializers.ts";
 
 /** @internal */
 export { adapting } from "./nn/adapting.ts";
+/** @internal */
+export { maximum as maximumLayer, minimum as minimumLayer } from "./nn/merge.ts";
 
 // Training
 export {

@@ -117,7 +117,7 @@ test("package: require() takes every entry: nothing awaits at the top level", as
     assert.not(awaits(program), `${file} awaits`);
     for (const { source } of program.body) if (source) visit(join(dirname(file), source.value));
   };
-  for (const entry of ["index", "inference", "data", "safetensors", "gguf", "lora", "transformers"]) visit(`build/${entry}.js`);
+  for (const entry of ["index", "inference", "data", "safetensors", "gguf", "lora", "transformers", "keras"]) visit(`build/${entry}.js`);
   assert.ok(seen.size >= 6);
   if (process.features.require_module) {
     const require = createRequire(import.meta.url);
@@ -129,6 +129,7 @@ test("package: require() takes every entry: nothing awaits at the top level", as
       ["lockstep/lora", "lora"],
       ["lockstep/gguf", "openGguf"],
       ["lockstep/transformers", "loadPretrained"],
+      ["lockstep/keras", "loadKeras"],
     ])
       assert.type(require(name)[use], "function");
   }
@@ -142,12 +143,14 @@ test("package: entries export what their sources do, and share the classes of er
   const lora = await import("lockstep/lora");
   const gguf = await import("lockstep/gguf");
   const transformers = await import("lockstep/transformers");
+  const keras = await import("lockstep/keras");
   const entries = { index: whole, inference, "data/index": data, "safetensors/index": safetensors };
   for (const [source, bundle] of Object.entries({
     ...entries,
     "gguf/index": gguf,
     "lora/index": lora,
     "transformers/index": transformers,
+    "keras/index": keras,
   })) {
     assert.equal(Object.keys(bundle).sort(), Object.keys(await import(`../../build/esm/${source}.js`)).sort());
   }
@@ -157,7 +160,7 @@ test("package: entries export what their sources do, and share the classes of er
     (error) => error instanceof whole.FileError || error instanceof whole.DataError,
   );
   assert.instance(await safetensors.readSafetensors(new Uint8Array(3)).catch((error) => error), whole.FileError);
-  for (const open of [gguf.openGguf, transformers.loadPretrained])
+  for (const open of [gguf.openGguf, transformers.loadPretrained, keras.loadKeras, keras.loadTfjs])
     assert.instance(await open(new Uint8Array(3)).catch((error) => error), whole.FileError);
   // Tensors of either entry can be written.
   const file = await safetensors.writeSafetensors({ a: whole.tensor([1, 2]), b: inference.tensor([true, false]) });
