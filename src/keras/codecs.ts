@@ -203,6 +203,19 @@ const plainInitializer =
     return name;
   };
 
+/** One that takes numbers: its name, where they are the defaults. */
+const numbered =
+  (
+    name: string,
+    defaults: { readonly [option: string]: number },
+    make: (...numbers: number[]) => Exclude<ReturnType<Make>, string>,
+  ): Make =>
+  (f) => {
+    f.ignore("seed", "dtype");
+    const numbers = Object.entries(defaults).map(([option, otherwise]) => f.number(option, otherwise));
+    return Object.values(defaults).every((n, i) => n === numbers[i]) ? name : make(...numbers);
+  };
+
 const INITIALIZERS: { readonly [name: string]: Make } = {
   zeros: plainInitializer("zeros"),
   ones: plainInitializer("ones"),
@@ -212,12 +225,12 @@ const INITIALIZERS: { readonly [name: string]: Make } = {
   he_normal: plainInitializer("heNormal"),
   lecun_uniform: plainInitializer("lecunUniform"),
   lecun_normal: plainInitializer("lecunNormal"),
-  constant: (f) => initializers.constant(f.number("value", 0)),
-  random_uniform: (f) => (f.ignore("seed", "dtype"), initializers.randomUniform(f.number("minval", -0.05), f.number("maxval", 0.05))),
-  random_normal: (f) => (f.ignore("seed", "dtype"), initializers.randomNormal(f.number("mean", 0), f.number("stddev", 0.05))),
-  truncated_normal: (f) => (f.ignore("seed", "dtype"), initializers.truncatedNormal(f.number("mean", 0), f.number("stddev", 0.05))),
-  orthogonal: (f) => (f.ignore("seed", "dtype"), initializers.orthogonal(f.number("gain", 1))),
-  identity: (f) => (f.ignore("dtype"), initializers.identity(f.number("gain", 1))),
+  constant: numbered("constant", { value: 0 }, initializers.constant),
+  random_uniform: numbered("randomUniform", { minval: -0.05, maxval: 0.05 }, initializers.randomUniform),
+  random_normal: numbered("randomNormal", { mean: 0, stddev: 0.05 }, initializers.randomNormal),
+  truncated_normal: numbered("truncatedNormal", { mean: 0, stddev: 0.05 }, initializers.truncatedNormal),
+  orthogonal: numbered("orthogonal", { gain: 1 }, initializers.orthogonal),
+  identity: numbered("identity", { gain: 1 }, initializers.identity),
   variance_scaling: varianceScaling,
 };
 

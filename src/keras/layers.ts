@@ -148,6 +148,9 @@ function special(
     const inner = readLayer(reading, f.get("layer"), `${group}/layer`, place("").names);
     f.done();
     const layer = "asLayer" in inner ? inner.asLayer : inner;
+    // Files name the weights by the outer layer.
+    const own = reading.places.get(layer);
+    if (own !== undefined) reading.places.set(layer, { ...own, names: place("").names });
     return placed(reading, timeDistributed(layer, { name }), place(""));
   }
   if (className === "RNN") {
@@ -236,6 +239,12 @@ function checkTfjs(who: string, { kind, config }: Layer): void {
   if (kind === "gru" && config.resetAfter === true) throw new ArgumentError(`${who}: TensorFlow.js has a GRU with resetAfter: false alone`);
   if (kind === "upSampling2d" && config.interpolation === "bilinear")
     throw new ArgumentError(`${who}: TensorFlow.js interpolates from the corners of pixels, Lockstep and Keras from their centers`);
+  if (config.keepDims === true) throw new ArgumentError(`${who}: TensorFlow.js has no keepDims; put a reshape layer behind it`);
+  if (config.padding === "causal") throw new ArgumentError(`${who}: TensorFlow.js does not compute padding: "causal"`);
+  if (kind === "elu" && config.alpha !== undefined && config.alpha !== 1)
+    throw new ArgumentError(`${who}: TensorFlow.js has an ELU with alpha: 1 alone`);
+  if (kind === "softmax" && (config.axis ?? -1) !== -1)
+    throw new ArgumentError(`${who}: TensorFlow.js has a softmax along the last axis alone`);
   if (kind === "relu" && ((config.negativeSlope ?? 0) !== 0 || (config.threshold ?? 0) !== 0))
     throw new ArgumentError(`${who}: TensorFlow.js has a ReLU with maxValue alone`);
 }
@@ -244,13 +253,13 @@ function checkTfjs(who: string, { kind, config }: Layer): void {
 export const writtenRule = (kind: string): Rule | null => RULES.find((r) => r.kind === kind && !r.readOnly) ?? null;
 
 /** A layer's options as Keras takes them; `inner`: how a layer within it is written. @throws ArgumentError for what Keras has not */
-export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs"): Written {
+export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs", name = layer.name): Written {
   const who = `saving ${layer.kind} "${layer.name}"`;
-  const base = { name: layer.name, trainable: layer.trainable, ...(dialect === "keras3" && { dtype: "float32" }) };
+  const base = { name, trainable: layer.trainable, ...(dialect === "keras3" && { dtype: "float32" }) };
   if (dialect === "tfjs") checkTfjs(who, layer);
-  const nested = (part: Layer, name = part.name): Json => {
+  const nested = (part: Layer, own = part.name): Json => {
     const written = writeLayer(part, dialect);
-    return inFile(dialect, { ...written, config: { ...written.config, name: name || groupName(written.className) } });
+    return inFile(dialect, { ...written, config: { ...written.config, name: own || groupName(written.className) } });
   };
   if (layer.kind === "normalization") {
     const { axis = -1 } = layer.config;
@@ -259,8 +268,8 @@ export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs"): Written {
   if (layer.kind === "bidirectional") {
     const [forward, backward] = layer.layers as readonly Layer[];
     // TensorFlow.js puts the direction before the name itself.
-    const first = nested(forward, dialect === "tfjs" ? forward.kind : `forward_${layer.name}`);
-    const second = nested(backward, `backward_${layer.name}`);
+    const first = nested(forward, dialect === "tfjs" ? forward.kind : `forward_${name}`);
+    const second = nested(backward, `backward_${name}`);
     const config = { ...base, merge_mode: layer.config.mergeMode ?? "concat", layer: first };
     return { className: "Bidirectional", config: dialect === "tfjs" ? config : { ...config, backward_layer: second } };
   }
@@ -281,8 +290,8 @@ export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs"): Written {
     // What is null is Keras' default, such as the stride that is the pool's size.
     if (value === undefined || (value === null && codec !== ACTIVATION)) continue;
     const given = codec.write(value, who, dialect);
-    const name = dialect === "tfjs" && Object.hasOwn(rule.older, field) ? rule.older[field] : field;
-    if (given !== undefined) config[name] = given;
+    const key = dialect === "tfjs" && Object.hasOwn(rule.older, field) ? rule.older[field] : field;
+    if (given !== undefined) config[key] = given;
   }
   for (const [option, value] of Object.entries(options)) {
     if (written.has(option) || value === null || value === undefined || value === false) continue;

@@ -21,6 +21,8 @@ export interface Recorded {
 
 /** Layers in the order of their first call, with all calls. */
 export interface Recording {
+  /** The layer that the model is within another; null for the model itself. */
+  readonly within: Layer | null;
   readonly inputs: readonly (readonly number[])[];
   readonly calls: ReadonlyMap<Layer, readonly Recorded[]>;
   readonly outputs: readonly Made[];
@@ -85,7 +87,7 @@ export function record(who: string, model: Model): Recording {
       if (outputs.some((t) => !own.made.has(t)))
         throw new ArgumentError(`${who}: model "${layer.name}" gives something that no layer made`);
       if (!outer.inside.has(layer))
-        outer.inside.set(layer, { ...own, inputs: given.map((t) => (t as Tensor).shape), outputs: outputs.map(of) });
+        outer.inside.set(layer, { ...own, within: layer, inputs: given.map((t) => (t as Tensor).shape), outputs: outputs.map(of) });
     }
     outputs.forEach((t, index) => outer.made.set(t, { layer, node: calls.length, index, shape: t.shape }));
     outer.calls.set(layer, [...calls, { tensors, options }]);
@@ -127,7 +129,7 @@ export function record(who: string, model: Model): Recording {
       },
       { inputShape: model.inputShapes, name: model.name },
     );
-    return { ...top(), inputs: shapes, outputs };
+    return { ...top(), within: null, inputs: shapes, outputs };
   } finally {
     for (const [layer, { call, withStates }] of patched) {
       layer.call = call;

@@ -29,6 +29,8 @@ const RECURRENT = ["lstm", "gru", "simpleRnn", "bidirectional"];
 export interface Format {
   readonly dialect: "keras3" | "tfjs";
   readonly who: string;
+  /** Of a layer; in TensorFlow.js all layers of all models within have names of their own. */
+  readonly nameOf: (layer: Layer) => string;
 }
 
 /** A class and its options, in a format's form. */
@@ -50,6 +52,10 @@ const isRow = (layer: Layer): boolean =>
 const canBeRow = (layers: readonly Layer[]): boolean =>
   layers.every((l) => !ATTENDING.includes(l.kind) && (l.kind !== "model" || (isRow(l) && canBeRow(l.layers ?? []))));
 
+/** What inputs are called. In TensorFlow.js those of models within others need names of their own. */
+const inputName = ({ dialect }: Format, { within }: Recording): string =>
+  dialect === "tfjs" && within !== null ? `${within.name}_input` : "input_layer";
+
 /** A name that no layer has. */
 function freeName(name: string, taken: Set<string>): string {
   let free = name;
@@ -58,10 +64,20 @@ function freeName(name: string, taken: Set<string>): string {
   return free;
 }
 
-function writeRow(format: Format, name: string, layers: readonly Layer[], shape: OpenShape | null): Json {
-  const taken = new Set(layers.map((l) => l.name));
-  const inputs = shape === null ? [] : [inputLayer(format, freeName("input_layer", taken), shape)];
-  const written = layers.map((l) => (l.kind === "model" ? writeRow(format, l.name, l.layers ?? [], null) : oneLayer(format, l)));
+/** The shape of a model within another, which TensorFlow.js must be told. */
+function shapeWithin({ dialect }: Format, { inside }: Recording, layer: Layer): OpenShape | null {
+  const shape = inside.get(layer)?.inputs[0];
+  return dialect === "tfjs" && shape !== undefined ? shape.slice(1) : null;
+}
+
+function writeRow(format: Format, name: string, layers: readonly Layer[], shape: OpenShape | null, recording: Recording): Json {
+  const taken = new Set(layers.map(format.nameOf));
+  // Within another model TensorFlow.js takes the shape from the first layer alone.
+  const within = format.dialect === "tfjs" && recording.within !== null;
+  const inputs = shape === null || within ? [] : [inputLayer(format, freeName(inputName(format, recording), taken), shape)];
+  const written = layers.map((l) => (l.kind === "model" ? rowWithin(format, recording, l) : oneLayer(format, l, recording)));
+  if (within && shape !== null)
+    written[0] = { ...written[0], config: { ...(written[0].config as Json), batch_input_shape: [null, ...shape] } };
   return object(format, "keras", "Sequential", {
     name,
     trainable: true,
@@ -70,9 +86,24 @@ function writeRow(format: Format, name: string, layers: readonly Layer[], shape:
   });
 }
 
-function oneLayer(format: Format, layer: Layer): Json {
-  const { className, config } = writeLayer(layer, format.dialect);
-  return object(format, "keras.layers", className, config);
+/** A row that is a layer. */
+const rowWithin = (format: Format, recording: Recording, layer: Layer): Json =>
+  writeRow(
+    format,
+    format.nameOf(layer),
+    layer.layers ?? [],
+    shapeWithin(format, recording, layer),
+    recording.inside.get(layer) ?? recording,
+  );
+
+function oneLayer(format: Format, layer: Layer, { calls }: Recording): Json {
+  const { className, config } = writeLayer(layer, format.dialect, format.nameOf(layer));
+  const target = config.target_shape as readonly number[] | undefined;
+  const from = calls.get(layer)?.[0].tensors[0]?.shape;
+  if (format.dialect !== "tfjs" || target === undefined || from === undefined) return object(format, "keras.layers", className, config);
+  // TensorFlow.js does not work out what is left before it runs.
+  const left = from.slice(1).reduce((a, b) => a * b, 1) / target.reduce((a, d) => (d < 0 ? a : a * d), 1);
+  return object(format, "keras.layers", className, { ...config, target_shape: target.map((d) => (d < 0 ? left : d)) });
 }
 
 /** What a call's tensors are as arguments of Keras: positional ones, and others by name. */
@@ -108,11 +139,16 @@ function argumentsOf(
   return { args: [tensors[0]], kwargs: {} };
 }
 
+/** Calls of models count from 1 where these count that of their own inputs as 0. */
+const ownCalls = ({ dialect }: Format, layer: Layer): number =>
+  layer.kind === "model" && (dialect === "tfjs" || !(isRow(layer) && canBeRow(layer.layers ?? []))) ? 1 : 0;
+
 function writeGraph(format: Format, name: string, recording: Recording, inputShapes: readonly OpenShape[]): Json {
-  const taken = new Set([...recording.calls.keys()].map((l) => l.name));
-  const inputs = recording.inputs.map((_, i) => freeName(i === 0 ? "input_layer" : `input_layer_${i}`, taken));
+  const taken = new Set([...recording.calls.keys()].map(format.nameOf));
+  const base = inputName(format, recording);
+  const inputs = recording.inputs.map((_, i) => freeName(i === 0 ? base : `${base}_${i}`, taken));
   const place = ({ layer, node, index }: Made): readonly [string, number, number] =>
-    layer === null ? [inputs[node], 0, 0] : [layer.name, node, index];
+    layer === null ? [inputs[node], 0, 0] : [format.nameOf(layer), node + ownCalls(format, layer), index];
   const open = inputShapes.flat().includes(null);
   const tensorOf = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(tensorOf);
@@ -133,9 +169,9 @@ function writeGraph(format: Format, name: string, recording: Recording, inputSha
   const layers = [...recording.calls].map(([layer, calls]) => {
     const written =
       layer.kind !== "model"
-        ? oneLayer(format, layer)
+        ? oneLayer(format, layer, recording)
         : isRow(layer) && canBeRow(layer.layers ?? [])
-          ? writeRow(format, layer.name, layer.layers ?? [], null)
+          ? rowWithin(format, recording, layer)
           : writeGraph(
               format,
               layer.name,
@@ -143,7 +179,7 @@ function writeGraph(format: Format, name: string, recording: Recording, inputSha
               (recording.inside.get(layer) as Recording).inputs.map((s) => s.slice(1)),
             );
     const config = recording.stateful.has(layer) ? { ...written, config: { ...(written.config as Json), return_state: true } } : written;
-    return { ...config, name: layer.name, inbound_nodes: calls.map((call) => nodeOf(argumentsOf(format, layer, call))) };
+    return { ...config, name: format.nameOf(layer), inbound_nodes: calls.map((call) => nodeOf(argumentsOf(format, layer, call))) };
   });
   const ends = inputs.map((input, i) => ({ ...inputLayer(format, input, inputShapes[i]), name: input, inbound_nodes: [] }));
   return object(format, "keras.src.models.functional", format.dialect === "tfjs" ? "Model" : "Functional", {
@@ -160,7 +196,7 @@ export function describeModel(format: Format, model: Model): { readonly json: Js
   const recording = record(format.who, model);
   const shapes = model.inputShapes as readonly OpenShape[];
   if (model.isSequential && canBeRow(model.layers))
-    return { json: writeRow(format, model.name, model.layers, shapes[0]), layers: model.layers };
+    return { json: writeRow(format, model.name, model.layers, shapes[0], recording), layers: model.layers };
   return { json: writeGraph(format, model.name, recording, shapes), layers: [...recording.calls.keys()] };
 }
 
@@ -185,7 +221,7 @@ export async function saveKeras(model: Model, options: SaveKerasOptions = {}): P
   const { optimizer = model.training !== null } = checkOptions("saveKeras", options, ["optimizer"]);
   checkFlag("saveKeras", "optimizer", optimizer);
   if (optimizer && model.training === null) throw new ArgumentError("saveKeras: optimizer: true needs a model that has been compiled");
-  const { json, layers } = describeModel({ dialect: "keras3", who: "saveKeras" }, model);
+  const { json, layers } = describeModel({ dialect: "keras3", who: "saveKeras", nameOf: (l) => l.name }, model);
   const places = placesOf("saveKeras", layers, "", [], new Map());
   const training = optimizer ? writeTraining(model, [...places.keys()]) : null;
   const data = new Map<string, WrittenData>();

@@ -275,6 +275,34 @@ export async function loadTfjs(source: ModelSource | TfjsFiles, options: LoadTfj
   return structure.model;
 }
 
+const isWay = (name: string | undefined): boolean => name === "forward" || name === "backward";
+
+/** Names of layers and of those in models within, which are then all different. */
+function uniqueNames(layers: readonly Layer[]): (layer: Layer) => string {
+  const names = new Map<Layer, string>();
+  const taken = new Set<string>();
+  const visit = (list: readonly Layer[], prefix: string): void => {
+    for (const layer of list) {
+      let name = layer.name;
+      for (let i = 0; taken.has(name); i++) name = `${prefix}${layer.name}${i === 0 ? "" : `_${i}`}`;
+      taken.add(name);
+      names.set(layer, name);
+    }
+    for (const layer of list) if (layer.kind === "model") visit(layer.layers ?? [], `${names.get(layer) as string}_`);
+  };
+  visit(layers, "");
+  return (layer) => names.get(layer) ?? layer.name;
+}
+
+/** Layers within wrappers, with these. */
+function holdersOf(layers: readonly Layer[], into = new Map<Layer, Layer>()): ReadonlyMap<Layer, Layer> {
+  for (const layer of layers) {
+    if (layer.kind === "model") holdersOf(layer.layers ?? [], into);
+    else for (const part of layer.layers ?? []) into.set(part, layer);
+  }
+  return into;
+}
+
 /** What TensorFlow.js calls the weights of a layer. */
 function weightName(layer: Layer, name: string): string {
   return layer.kind === "depthwiseConv2d" && name === "kernel" ? "depthwise_kernel" : snake(name);
@@ -288,13 +316,17 @@ function weightName(layer: Layer, name: string): string {
  * between layers; LockstepError for a model that is not built
  */
 export async function saveTfjs(model: Model): Promise<{ "model.json": Uint8Array; "weights.bin": Uint8Array }> {
-  const { json, layers } = describeModel({ dialect: "tfjs", who: "saveTfjs" }, model);
+  const nameOf = uniqueNames(model.layers);
+  const { json, layers } = describeModel({ dialect: "tfjs", who: "saveTfjs", nameOf }, model);
+  const holders = holdersOf(layers);
   const places = placesOf("saveTfjs", layers, "", [], new Map());
   const named: { readonly name: string; readonly shape: readonly number[]; readonly data: Promise<unknown> }[] = [];
   for (const [layer, { names }] of places) {
     if ((layer.layers ?? []).length > 0) continue;
-    const way = names.at(-1) === "forward" || names.at(-1) === "backward";
-    const own = way ? `${names.at(-2)}/${names.at(-1)}_${layer.kind}` : (names.at(-1) as string);
+    const way = isWay(names.at(-1));
+    // Of wrappers the names of the outer layer count.
+    const holder = holders.get(layer) ?? layer;
+    const own = way ? `${nameOf(holder)}/${names.at(-1)}_${layer.kind}` : nameOf(holder);
     for (const { name, tensor } of layer.weights)
       named.push({ name: `${own}/${weightName(layer, name)}`, shape: tensor.shape, data: tensor.data() });
   }

@@ -190,6 +190,32 @@ function rowOf(members: ReadonlyMap<string, Member>, order: readonly Ref[], inpu
   return row.length > 0 && end.key === last.key && end.index === 0 ? row : null;
 }
 
+/**
+ * Models begin to count their calls from 1 in most files: 0 is how their own inputs lead to their outputs. In one form from here on.
+ */
+function renumbered(members: Map<string, Member>, ends: Ends): Ends {
+  const refs = [...refsOfEnds(ends), ...[...members.values()].flatMap(({ calls }) => refsIn(calls.flatMap((c) => [c.args, c.kwargs])))];
+  const late = new Set(
+    [...members.values()]
+      .filter(
+        ({ name, callee, calls }) =>
+          callee !== null && "asLayer" in callee.layer && refs.some((r) => r.layer === name && r.node === calls.length),
+      )
+      .map(({ name }) => name),
+  );
+  if (late.size === 0) return ends;
+  const moved = (ref: Ref): Ref => (late.has(ref.layer) && ref.node > 0 ? new Ref(ref.layer, ref.node - 1, ref.index) : ref);
+  for (const [name, member] of members)
+    members.set(name, {
+      ...member,
+      calls: member.calls.map(({ args, kwargs }) => ({
+        args: replaced(args, moved) as unknown[],
+        kwargs: replaced(kwargs, moved) as Json,
+      })),
+    });
+  return replaced(ends, moved) as Ends;
+}
+
 function readGraph(reading: Reading, who: string, { config, className }: Described, name: string, prefix: string, outer: Names): Structure {
   if (!Array.isArray(config.layers) || config.input_layers === undefined)
     throw new FileError(`${who}: a model of class ${cut(className)} must have layers, input_layers and output_layers`);
@@ -201,7 +227,7 @@ function readGraph(reading: Reading, who: string, { config, className }: Describ
     members.set(member.name, member);
   }
   const inputs = refsOfEnds(endsOf(who, config.input_layers));
-  const outputs = endsOf(who, config.output_layers);
+  const outputs = renumbered(members, endsOf(who, config.output_layers));
   const shapes = inputs.map((ref) => {
     const member = members.get(ref.layer);
     if (member === undefined || member.callee !== null) throw new FileError(`${who}: ${show(ref.layer)} is no input`);
@@ -223,7 +249,7 @@ function readGraph(reading: Reading, who: string, { config, className }: Describ
     for (const ref of order) {
       const { callee, calls } = members.get(ref.layer) as Member;
       const { args, kwargs } = calls[ref.node];
-      values.set(ref.key, invoke(callee as Callee, withTensors(args, valueOf) as unknown[], withTensors(kwargs, valueOf) as Json));
+      values.set(ref.key, invoke(callee as Callee, replaced(args, valueOf) as unknown[], replaced(kwargs, valueOf) as Json));
     }
     if (outputs instanceof Ref) return valueOf(outputs);
     if (!Array.isArray(outputs)) return Object.fromEntries(Object.entries(outputs).map(([key, ref]) => [key, valueOf(ref as Ref)]));
@@ -233,9 +259,9 @@ function readGraph(reading: Reading, who: string, { config, className }: Describ
   return { model: made as unknown as Model, inputShapes, layers };
 }
 
-/** `value` with tensors in the place of refs. */
-function withTensors(value: unknown, tensorOf: (ref: Ref) => Tensor): unknown {
-  if (value instanceof Ref) return tensorOf(value);
-  if (Array.isArray(value)) return value.map((v) => withTensors(v, tensorOf));
-  return isObject(value) ? Object.fromEntries(Object.entries(value).map(([key, v]) => [key, withTensors(v, tensorOf)])) : value;
+/** `value` with something else in the place of refs. */
+function replaced(value: unknown, by: (ref: Ref) => unknown): unknown {
+  if (value instanceof Ref) return by(value);
+  if (Array.isArray(value)) return value.map((v) => replaced(v, by));
+  return isObject(value) ? Object.fromEntries(Object.entries(value).map(([key, v]) => [key, replaced(v, by)])) : value;
 }

@@ -23,8 +23,7 @@ export const MODELS = {
       L.cropping2d(1),
       L.upSampling2d(2),
       L.avgPool2d(2, { padding: "same" }),
-      L.globalAvgPool2d({ keepDims: true }),
-      L.flatten(),
+      L.globalAvgPool2d(),
       L.dense(2, { useBias: false }),
     ],
     [12, 12, 3],
@@ -41,7 +40,7 @@ export const MODELS = {
   ),
   steps: row(
     () => [
-      L.conv1d(4, 3, { padding: "causal", dilationRate: 2 }),
+      L.conv1d(4, 3, { padding: "same", dilationRate: 2 }),
       L.avgPool1d(2),
       L.prelu({ sharedAxes: [1] }),
       L.layerNorm(),
@@ -55,15 +54,7 @@ export const MODELS = {
     [9, 3],
   ),
   elements: row(
-    () => [
-      L.reshape([4, -1]),
-      L.permute([2, 1]),
-      L.activation("mish"),
-      L.leakyRelu(),
-      L.elu({ alpha: 0.7 }),
-      L.softmax({ axis: 1 }),
-      L.flatten(),
-    ],
+    () => [L.reshape([4, -1]), L.permute([2, 1]), L.activation("mish"), L.leakyRelu(), L.elu(), L.softmax(), L.flatten()],
     [24],
   ),
   branches() {
@@ -85,6 +76,12 @@ export const MODELS = {
       { inputShape: [[4], [4]], seed: 1 },
     );
   },
+  models() {
+    const [a, b] = [L.dense(3, { activation: "tanh" }), L.dense(3)];
+    const inner = L.model((x) => b.call(a.call(x)), { name: "inner" });
+    const join = L.add();
+    return L.model((x, y) => join.call(inner.call(x), inner.call(y)), { inputShape: [[4], [4]], seed: 1 });
+  },
   states() {
     const [encoder, decoder, head] = [L.lstm(4), L.lstm(4, { returnSequences: true }), L.dense(2)];
     return L.model(
@@ -105,6 +102,9 @@ export const MODELS = {
     () => [
       L.normalization({ mean: [1, 2, 3], variance: [4, 5, 6] }),
       L.conv1dTranspose(4, 2, { strides: 2 }),
+      L.conv1d(4, 3, { padding: "causal", dilationRate: 2 }),
+      L.elu({ alpha: 0.7 }),
+      L.softmax({ axis: 1 }),
       L.upSampling1d(2),
       L.groupNorm(2),
       L.unitNormalization(),
@@ -113,6 +113,14 @@ export const MODELS = {
       L.bidirectional(L.gru(2), { mergeMode: "sum" }),
     ],
     [5, 3],
+  ),
+  "keras: images": row(
+    () => [
+      L.upSampling2d(2, { interpolation: "bilinear" }),
+      L.relu({ negativeSlope: 0.1, threshold: 0.2 }),
+      L.globalMaxPool2d({ keepDims: true }),
+    ],
+    [3, 4, 2],
   ),
   "keras: heads"() {
     const [q, heads, grouped, plain, head] = [
