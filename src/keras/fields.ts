@@ -72,7 +72,11 @@ export class Fields {
   must(name: string, ...values: readonly unknown[]): void {
     const value = this.get(name);
     const same = (v: unknown): boolean => v === value || (Array.isArray(value) && Array.isArray(v) && String(v) === String(value));
-    if (value !== null && !values.some(same)) throw this.fault(name, `${values.map(show).join(" or ")}: Lockstep has nothing else for it`);
+    if (value !== null && !values.some(same))
+      throw this.fault(
+        name,
+        values.length === 0 ? "absent: Lockstep has nothing for it" : `${values.map(show).join(" or ")}: Lockstep has nothing else for it`,
+      );
   }
 
   /** Options that change no number. */

@@ -7,6 +7,7 @@ import { described, Fields, groupName, isObject } from "./fields.ts";
 import type { Described, Dialect, Json } from "./fields.ts";
 import { BY_CLASS, optionOf, RULES } from "./rules.ts";
 import type { Groups, Rule } from "./rules.ts";
+import { KNOWN } from "./variables.ts";
 
 /** Where the weights of a layer stand in files. */
 export interface Place {
@@ -141,7 +142,7 @@ function special(
     // What it has learned comes with the weights.
     const known = mean !== null && variance !== null;
     const made = normalization({ name, axis: axis as number | null, mean: mean ?? 0, variance: variance ?? 1 });
-    return placed(reading, made, { ...place(""), className: known ? "Normalization of options" : className });
+    return placed(reading, made, { ...place(""), className: known ? KNOWN : className });
   }
   if (className === "Bidirectional") return twoWays(reading, f, name, group, place);
   if (className === "TimeDistributed") {

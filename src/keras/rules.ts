@@ -134,7 +134,7 @@ const attending: Part = {
     use_bias: FLAG,
     ...weighted("kernel", "bias").fields,
   },
-  must: { ...weighted("kernel", "bias").must, flash_attention: [false, true], attention_axes: [] },
+  must: { ...weighted("kernel", "bias").must, flash_attention: [false, true], attention_axes: [[1]] },
   ignored: { seed: null },
 };
 const heads = (prefix: string): Groups =>

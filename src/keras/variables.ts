@@ -62,6 +62,9 @@ export interface Store {
   finish(): void;
 }
 
+/** The class of a Normalization that was told its mean and variance, which are then no variables. */
+export const KNOWN = "Normalization of options";
+
 /**
  * What `build` asks for weights: of each the variable that the file has for it, as a tensor. Layers that the file does not have begin as
  * their initializers say.
@@ -76,6 +79,8 @@ export function weightsFrom(
     const place = places.get(layer);
     if (place === undefined)
       throw new FileError(`${who}: layer ${layer.kind} "${cut(layer.name)}" has weights of which the file says nothing`);
+    // Its options have said them.
+    if (place.className === KNOWN) return null;
     const index = counts.get(layer) ?? 0;
     counts.set(layer, index + 1);
     const variable = store.take(place, layer, name, index);
