@@ -105,31 +105,29 @@ const ACTIVATIONS: { readonly [name: string]: string | ((x: Tensor) => Tensor) }
 };
 
 /** Those of TensorFlow.js and Keras 2 that are other functions, or other names. */
-const OLDER: typeof ACTIVATIONS = { ...ACTIVATIONS, hard_sigmoid: hardSigmoidOfKeras2, gelu_new: geluApproximate };
+const OLDER: typeof ACTIVATIONS = Object.assign({}, ACTIVATIONS, { hard_sigmoid: hardSigmoidOfKeras2, gelu_new: geluApproximate });
 
 /** Those of TensorFlow.js. */
-const IN_TFJS: typeof ACTIVATIONS = {
-  ...Object.fromEntries(
-    [
-      "linear",
-      "relu",
-      "relu6",
-      "elu",
-      "selu",
-      "tanh",
-      "sigmoid",
-      "softplus",
-      "softsign",
-      "softmax",
-      "log_softmax",
-      "gelu",
-      "swish",
-      "mish",
-    ].map((name) => [name, ACTIVATIONS[name]] as const),
-  ),
-  hard_sigmoid: hardSigmoidOfKeras2,
-  gelu_new: geluApproximate,
-};
+const IN_TFJS: typeof ACTIVATIONS = Object.fromEntries(
+  [
+    "linear",
+    "relu",
+    "relu6",
+    "elu",
+    "selu",
+    "tanh",
+    "sigmoid",
+    "softplus",
+    "softsign",
+    "softmax",
+    "log_softmax",
+    "gelu",
+    "gelu_new",
+    "swish",
+    "mish",
+    "hard_sigmoid",
+  ].map((name) => [name, OLDER[name]]),
+);
 
 /** What an activation's value may be: a name, or a function of Keras as an object. */
 function activationName(f: Fields, name: string): string {
@@ -160,9 +158,8 @@ export const ACTIVATION: Codec = {
     });
     const clash = dialect === "tfjs" && given === "hardSigmoid";
     if (found !== undefined && !clash) return found;
-    throw new ArgumentError(
-      `${who}: ${dialect === "tfjs" ? "TensorFlow.js" : "Keras"} has no activation like ${show(name)}; it has ${Object.keys(table).join(", ")}`,
-    );
+    const whose = dialect === "tfjs" ? "TensorFlow.js" : "Keras";
+    throw new ArgumentError(`${who}: ${whose} has no activation like ${show(name)}; it has ${Object.keys(table).join(", ")}`);
   },
 };
 

@@ -17,18 +17,18 @@ const RECURRENT = ["lstm", "gru", "simpleRnn", "bidirectional"];
 const HEADS = ["multiHeadAttention", "groupedQueryAttention"];
 
 /** Keyword arguments that mean something, by kind of layer. */
-const KEYWORDS: { readonly [kind: string]: readonly string[] } = Object.fromEntries([
-  ...RECURRENT.map((kind) => [kind, ["sequences", "inputs", "initial_state", "mask"]] as const),
-  ...HEADS.map((kind) => [kind, ["query", "value", "key", "attention_mask", "use_causal_mask"]] as const),
-  ["attention", ["inputs", "use_causal_mask"]] as const,
-]);
+function keywordsOf(kind: string): readonly string[] {
+  if (RECURRENT.includes(kind)) return ["sequences", "inputs", "initial_state", "mask"];
+  if (HEADS.includes(kind)) return ["query", "value", "key", "attention_mask", "use_causal_mask"];
+  return kind === "attention" ? ["inputs", "use_causal_mask"] : ["inputs", "x"];
+}
 
 const kindOf = ({ layer }: Callee): string => ("asLayer" in layer ? "model" : layer.kind);
 
 /** @throws FileError for arguments that would be passed over */
 export function checkCall(callee: Callee, { args, kwargs }: Call): void {
   const kind = kindOf(callee);
-  const known = Object.hasOwn(KEYWORDS, kind) ? KEYWORDS[kind] : ["inputs", "x"];
+  const known = keywordsOf(kind);
   for (const [name, value] of Object.entries(kwargs)) {
     if (known.includes(name) || name === "training" || value === null || value === false) continue;
     throw new FileError(`${callee.who}: it is called with ${cut(name)} = ${show(value)}, which is not known`);

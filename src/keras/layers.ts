@@ -82,7 +82,7 @@ function byRule(rule: Rule, f: Fields, name: string): Layer {
   return rule.make(...([...args, { ...options, name }] as never[]));
 }
 
-/** A layer that a file describes. `group`: of its weights. @throws FileError naming the layer, for classes and options that are not known */
+/** A layer that a file describes. `group`: of its weights. @throws FileError naming the layer, and what of it is not known */
 export function readLayer(reading: Reading, layer: unknown, group: string, outer: readonly string[] = []): Layer | Model {
   const { className, config, module } = described(`${reading.who}: a layer`, layer);
   const named = typeof config.name === "string" ? config.name : "";
@@ -114,7 +114,7 @@ function byTable(reading: Reading, className: string, f: Fields, name: string, p
   if (!Object.hasOwn(BY_CLASS, className)) {
     const lambda = className === "Lambda" ? "; it holds code, which a file of others must not run" : "";
     throw new FileError(
-      `${f.who}: this class of layers is not known${lambda}; give loadKeras layers: { ${cut(name || className)}: (config) => ... }, or use ` +
+      `${f.who}: this class of layers is not known${lambda}; give layers: { ${cut(name || className)}: (config) => ... }, or use ` +
         `one of ${[...Object.keys(BY_CLASS), ...SPECIAL].join(", ")}`,
     );
   }
@@ -123,7 +123,7 @@ function byTable(reading: Reading, className: string, f: Fields, name: string, p
 }
 
 /** Classes that the table does not have. */
-const SPECIAL = ["Normalization", "Bidirectional", "TimeDistributed", "RNN", "InputLayer", ...MODELS];
+const SPECIAL = ["Normalization", "Bidirectional", "TimeDistributed", "RNN", "InputLayer"].concat(MODELS);
 const CELLS: { readonly [cell: string]: string } = { LSTMCell: "LSTM", GRUCell: "GRU", SimpleRNNCell: "SimpleRNN" };
 
 function special(
@@ -301,4 +301,4 @@ export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs", name = laye
   return { className: rule.classes[0], config };
 }
 
-const WRITTEN = [...new Set(RULES.map((r) => r.kind)), "normalization", "bidirectional", "timeDistributed"];
+const WRITTEN = Array.from(new Set(RULES.map((r) => r.kind))).concat("normalization", "bidirectional", "timeDistributed");

@@ -39,8 +39,9 @@ export interface Rule {
 
 type Part = Partial<Omit<Rule, "classes" | "kind" | "make">>;
 
-const rule = (classes: string, make: (...args: never[]) => Layer, ...parts: readonly Part[]): Rule => {
-  const merged = parts.reduce<Part>(
+/** Several parts as one; options of each kind add up. */
+const joined = (...parts: readonly Part[]): Part =>
+  parts.reduce<Part>(
     (a, b) => ({
       ...a,
       ...b,
@@ -52,21 +53,21 @@ const rule = (classes: string, make: (...args: never[]) => Layer, ...parts: read
     }),
     {},
   );
-  return {
-    args: [],
-    names: {},
-    readOnly: false,
-    groups: "",
-    ...merged,
-    fields: merged.fields ?? {},
-    must: merged.must ?? {},
-    ignored: merged.ignored ?? {},
-    older: merged.older ?? {},
-    classes: classes.split(" "),
-    kind: "",
-    make,
-  };
-};
+
+const rule = (classes: string, make: (...args: never[]) => Layer, ...parts: readonly Part[]): Rule => ({
+  args: [],
+  names: {},
+  readOnly: false,
+  groups: "",
+  fields: {},
+  must: {},
+  ignored: {},
+  older: {},
+  ...joined(...parts),
+  classes: classes.split(" "),
+  kind: "",
+  make,
+});
 
 const weighted = (...names: readonly string[]): Part => ({
   fields: Object.fromEntries(
@@ -77,7 +78,7 @@ const weighted = (...names: readonly string[]): Part => ({
   ),
   must: { activity_regularizer: [], ...Object.fromEntries(names.map((name) => [`${name}_constraint`, []])) },
 });
-const BIAS: Part = { ...weighted("bias"), fields: { ...weighted("bias").fields, use_bias: FLAG } };
+const BIAS: Part = joined(weighted("bias"), { fields: { use_bias: FLAG } });
 const ACTIVE: Part = { fields: { activation: ACTIVATION } };
 const CHANNELS_LAST: Part = { must: { data_format: ["channels_last"] } };
 /** Keras' adapters of low rank and weights in few bits, which are other weights. */
@@ -89,32 +90,28 @@ const filters = (rank: number): Part => ({
   args: ["filters", "kernelSize"],
   fields: { filters: COUNT, kernel_size: sizes(rank) },
 });
-const affine: Part = {
-  fields: { epsilon: NUMBER, center: FLAG, scale: FLAG, ...weighted("beta", "gamma").fields },
-  must: weighted("beta", "gamma").must,
-};
-const depthwise: Part = { fields: { depth_multiplier: COUNT, ...weighted("depthwise").fields }, must: weighted("depthwise").must };
+const affine: Part = joined(weighted("beta", "gamma"), { fields: { epsilon: NUMBER, center: FLAG, scale: FLAG } });
+const depthwise: Part = joined(weighted("depthwise"), { fields: { depth_multiplier: COUNT } });
 const pooled = (rank: number): Part => ({
   args: ["poolSize"],
   fields: { pool_size: sizes(rank), strides: sizes(rank) },
 });
 const keepDims: Part = { fields: { keepdims: FLAG }, names: { keepdims: "keepDims" } };
-const recurrent: Part = {
+const recurrent: Part = joined(weighted("kernel", "recurrent", "bias"), {
   args: ["units"],
   groups: "cell",
   fields: {
     units: COUNT,
     activation: ACTIVATION,
     use_bias: FLAG,
-    ...weighted("kernel", "recurrent", "bias").fields,
     dropout: NUMBER,
     recurrent_dropout: NUMBER,
     return_sequences: FLAG,
     go_backwards: FLAG,
   },
-  must: { ...weighted("kernel", "recurrent", "bias").must, stateful: [false], time_major: [false], zero_output_for_mask: [false] },
+  must: { stateful: [false], time_major: [false], zero_output_for_mask: [false] },
   ignored: { return_state: false, unroll: false, implementation: undefined, seed: null, use_cudnn: undefined },
-};
+});
 const gated: Part = { fields: { recurrent_activation: ACTIVATION } };
 /** Frames: one number, one for rows and one for columns, or both sides of each. */
 const FRAME: Codec = {
@@ -128,15 +125,11 @@ const FRAME: Codec = {
   },
   write: (value) => value,
 };
-const attending: Part = {
-  fields: {
-    dropout: NUMBER,
-    use_bias: FLAG,
-    ...weighted("kernel", "bias").fields,
-  },
-  must: { ...weighted("kernel", "bias").must, flash_attention: [false, true], attention_axes: [[1]] },
+const attending: Part = joined(weighted("kernel", "bias"), {
+  fields: { dropout: NUMBER, use_bias: FLAG },
+  must: { flash_attention: [false, true], attention_axes: [[1]] },
   ignored: { seed: null },
-};
+});
 const heads = (prefix: string): Groups =>
   Object.fromEntries(
     [
@@ -271,17 +264,11 @@ const BY_KIND: { readonly [kind: string]: Rule | readonly Rule[] } = {
   prelu: rule("PReLU", lockstep.prelu, weighted("alpha"), { fields: { shared_axes: DIMS } }),
   softmax: rule("Softmax", lockstep.softmax as (...args: never[]) => Layer, { fields: { axis: AXIS } }),
   masking: rule("Masking", lockstep.masking, { fields: { mask_value: NUMBER } }),
-  embedding: rule(
-    "Embedding",
-    lockstep.embedding,
-    {
-      args: ["inputDim", "outputDim"],
-      fields: { input_dim: COUNT, output_dim: COUNT, mask_zero: FLAG, ...weighted("embeddings").fields },
-      must: weighted("embeddings").must,
-      ignored: { input_length: undefined, sparse: undefined },
-    },
-    PLAIN,
-  ),
+  embedding: rule("Embedding", lockstep.embedding, weighted("embeddings"), PLAIN, {
+    args: ["inputDim", "outputDim"],
+    fields: { input_dim: COUNT, output_dim: COUNT, mask_zero: FLAG },
+    ignored: { input_length: undefined, sparse: undefined },
+  }),
   batchNorm: rule("BatchNormalization BatchNormalizationV1 BatchNormalizationV2", lockstep.batchNorm, affine, {
     fields: { axis: AXIS, momentum: NUMBER, moving_mean_initializer: INITIALIZER, moving_variance_initializer: INITIALIZER },
     must: { renorm: [false], renorm_clipping: [], virtual_batch_size: [], adjustment: [] },

@@ -103,8 +103,8 @@ export function storeOfNames(who: string, all: readonly Named[]): Store {
       const one = list[index];
       if (one === undefined)
         throw new FileError(
-          `${who}: the ${name} of ${place.className} "${cut(layer.name || place.names.join("/"))}" is missing: the file has ${list.length} variables of it; ` +
-            `there are ${some(all.map(({ variable }) => variable.name)) || "none"}`,
+          `${who}: the ${name} of ${place.className} "${cut(layer.name || place.names.join("/"))}" is missing: the file has ` +
+            `${list.length} variables of it; there are ${some(all.map(({ variable }) => variable.name)) || "none"}`,
         );
       taken.add(one);
       return one.variable;

@@ -225,7 +225,7 @@ async function readWeights({ who, json, read }: Opened): Promise<readonly Named[
 function topologyIn(who: string, { format, modelTopology: topology }: Json): Json {
   if (format === "graph-model" || (isObject(topology) && Array.isArray(topology.node)))
     throw new FileError(
-      `${who}: a graph model, which is a graph of TensorFlow's operations and no layers; convert the model that it was made from to ONNX or .keras`,
+      `${who}: a graph model, which has TensorFlow's operations and no layers; convert the model that it was made from to ONNX or .keras`,
     );
   if (format !== undefined && format !== null && format !== "layers-model")
     throw new FileError(`${who}: a model of format ${show(format)}; layers-model is read`);
@@ -312,8 +312,8 @@ function weightName(layer: Layer, name: string): string {
  * Writes a model as the files of a layers model, which TensorFlow.js opens and `loadTfjs` reads: layers, how they call each other, and
  * weights. A model that is a function is traced: what it computes must be layers.
  * @returns bytes by file name
- * @throws ArgumentError for layers and options that TensorFlow.js has not, or computes otherwise, each by its name, and for what is computed
- * between layers; LockstepError for a model that is not built
+ * @throws ArgumentError for layers and options that TensorFlow.js has not, or computes otherwise, each by its name, and for what is
+ * computed between layers; LockstepError for a model that is not built
  */
 export async function saveTfjs(model: Model): Promise<{ "model.json": Uint8Array; "weights.bin": Uint8Array }> {
   const nameOf = uniqueNames(model.layers);

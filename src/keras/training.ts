@@ -223,7 +223,7 @@ function writeMetric(metric: unknown): unknown {
   return described3("keras.metrics", className, { name, ...Object.fromEntries(options.map(([o, v]) => [snake(o), v])) });
 }
 
-/** What a compiled model learns by, as Keras has it, and the optimizer's state in its order; null before `compile`. @throws ArgumentError */
+/** What a compiled model learns by, and the optimizer's state in Keras' order; null before `compile`. @throws ArgumentError */
 export function writeTraining(model: Model, layers: readonly Layer[]): { readonly config: Json; readonly state: readonly Tensor[] } | null {
   const { training } = model;
   if (training === null) return null;

@@ -86,8 +86,8 @@ export function weightsFrom(
     const variable = store.take(place, layer, name, index);
     if (!sameShape(variable.shape, shape))
       throw new FileError(
-        `${who}: "${cut(variable.name)}" has shape ${showShape(variable.shape)}, ${place.className} ${place.names.map((n) => cut(n)).join("/")} needs ` +
-          `${showShape(shape)} for its ${name}`,
+        `${who}: "${cut(variable.name)}" has shape ${showShape(variable.shape)}, ${place.className} ` +
+          `${cut(place.names.join("/"))} needs ${showShape(shape)} for its ${name}`,
       );
     return tensor(floatsOf(who, variable), shape, "f32");
   };
