@@ -60,6 +60,16 @@ export const AXES: Codec = {
   write: same,
 };
 
+/** A number, or one for each feature. */
+export const NUMBERS: Codec = {
+  read(f, name) {
+    const value = f.get(name);
+    if (![value].flat().every((v) => Number.isFinite(v))) throw f.fault(name, "a number or a list of them");
+    return value;
+  },
+  write: same,
+};
+
 /** One dimension, which may come as a list of one. */
 export const AXIS: Codec = {
   read(f, name) {

@@ -231,6 +231,12 @@ const NOT_IN_TFJS = [
   "upSampling1d",
   "normalization",
   "subtract",
+  "identity",
+  "zeroPadding1d",
+  "cropping1d",
+  "depthwiseConv1d",
+  "separableConv1d",
+  "spatialDropout2d",
 ];
 
 /** @throws ArgumentError for a layer that TensorFlow.js has not, or computes otherwise */

@@ -4,7 +4,7 @@
  */
 import * as lockstep from "../index.ts";
 import type { Layer } from "../index.ts";
-import { ACTIVATION, AXES, AXIS, COUNT, DIMS, FLAG, INITIALIZER, NUMBER, optional, REGULARIZER, sizes, TEXT } from "./codecs.ts";
+import { ACTIVATION, AXES, AXIS, COUNT, DIMS, FLAG, INITIALIZER, NUMBER, NUMBERS, optional, REGULARIZER, sizes, TEXT } from "./codecs.ts";
 import type { Codec } from "./codecs.ts";
 import { camel } from "./fields.ts";
 import type { Fields } from "./fields.ts";
@@ -112,6 +112,8 @@ const recurrent: Part = joined(weighted("kernel", "recurrent", "bias"), {
   must: { stateful: [false], time_major: [false], zero_output_for_mask: [false] },
   ignored: { return_state: false, unroll: false, implementation: undefined, seed: null, use_cudnn: undefined },
 });
+/** Layers that draw random numbers, of a seed that Lockstep has for the whole model. */
+const RANDOM: Part = { must: { noise_shape: [] }, ignored: { seed: null, data_format: undefined } };
 const gated: Part = { fields: { recurrent_activation: ACTIVATION } };
 /** Frames: one number, one for rows and one for columns, or both sides of each. */
 const FRAME: Codec = {
@@ -243,6 +245,46 @@ const BY_KIND: { readonly [kind: string]: Rule | readonly Rule[] } = {
     must: { noise_shape: [] },
     ignored: { seed: null },
   }),
+  spatialDropout1d: rule("SpatialDropout1D", lockstep.spatialDropout1d, { args: ["rate"], fields: { rate: NUMBER } }, RANDOM),
+  spatialDropout2d: rule(
+    "SpatialDropout2D",
+    lockstep.spatialDropout2d,
+    { args: ["rate"], fields: { rate: NUMBER } },
+    RANDOM,
+    CHANNELS_LAST,
+  ),
+  gaussianNoise: rule("GaussianNoise", lockstep.gaussianNoise, { args: ["stddev"], fields: { stddev: NUMBER } }, RANDOM),
+  gaussianDropout: rule("GaussianDropout", lockstep.gaussianDropout, { args: ["rate"], fields: { rate: NUMBER } }, RANDOM),
+  alphaDropout: rule("AlphaDropout", lockstep.alphaDropout, { args: ["rate"], fields: { rate: NUMBER } }, RANDOM),
+  rescaling: rule("Rescaling", lockstep.rescaling, { args: ["scale"], fields: { scale: NUMBERS, offset: NUMBERS } }),
+  identity: rule("Identity", lockstep.identity),
+  zeroPadding1d: rule("ZeroPadding1D", lockstep.zeroPadding1d, { args: ["padding"], fields: { padding: sizes(2, 0) } }, CHANNELS_LAST),
+  cropping1d: rule("Cropping1D", lockstep.cropping1d, { args: ["cropping"], fields: { cropping: sizes(2, 0) } }),
+  depthwiseConv1d: rule(
+    "DepthwiseConv1D",
+    lockstep.depthwiseConv1d,
+    { args: ["kernelSize"], fields: { kernel_size: sizes(1) } },
+    moves(1),
+    dilated(1),
+    depthwise,
+    ACTIVE,
+    BIAS,
+    CHANNELS_LAST,
+    KERNEL_OF_DEPTHWISE(),
+  ),
+  separableConv1d: rule(
+    "SeparableConv1D SeparableConvolution1D",
+    lockstep.separableConv1d,
+    filters(1),
+    moves(1),
+    dilated(1),
+    depthwise,
+    weighted("pointwise"),
+    ACTIVE,
+    BIAS,
+    CHANNELS_LAST,
+    KERNEL_OF_DEPTHWISE(),
+  ),
   activation: rule("Activation", lockstep.activation, { args: ["activation"], fields: { activation: ACTIVATION } }),
   zeroPadding2d: rule("ZeroPadding2D", lockstep.zeroPadding2d, { args: ["padding"], fields: { padding: FRAME } }, CHANNELS_LAST),
   cropping2d: rule("Cropping2D", lockstep.cropping2d, { args: ["cropping"], fields: { cropping: FRAME } }, CHANNELS_LAST),

@@ -203,7 +203,8 @@ export function describeModel(format: Format, model: Model): { readonly json: Js
 /** Layers that Keras has with a generator of random numbers, whose state is a variable that it asks for. */
 const seedsOf = (layer: Layer, group: string): readonly string[] => {
   const { rate, dropout = 0, recurrentDropout = 0 } = layer.config as { rate?: number; dropout?: number; recurrentDropout?: number };
-  if (layer.kind === "dropout") return (rate ?? 0) > 0 ? [`${group}/seed_generator`] : [];
+  if (/ropout/.test(layer.kind)) return (rate ?? 0) > 0 ? [`${group}/seed_generator`] : [];
+  if (layer.kind === "gaussianNoise") return layer.config.stddev === 0 ? [] : [`${group}/seed_generator`];
   if (["lstm", "gru", "simpleRnn"].includes(layer.kind)) return dropout > 0 || recurrentDropout > 0 ? [`${group}/cell/seed_generator`] : [];
   if (layer.kind === "multiHeadAttention" || layer.kind === "groupedQueryAttention")
     return dropout > 0 ? [`${group}/_dropout_layer/seed_generator`] : [];

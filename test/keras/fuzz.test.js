@@ -52,7 +52,7 @@ const TEXTS = [
 
 /** `bytes` with a number of bits turned, a part left out, doubled or of other bytes; most of them in the first `head`. */
 function damaged(bytes, head) {
-  const at = below(3) > 0 ? below(head) : below(bytes.length);
+  const at = below(below(3) > 0 ? Math.min(head, bytes.length) : bytes.length);
   const kind = below(6);
   if (kind === 0) return bytes.slice(0, at);
   const out = bytes.slice();

@@ -114,6 +114,29 @@ export const MODELS = {
     ],
     [5, 3],
   ),
+  disturbed: row(
+    () => [
+      L.rescaling(0.5, { offset: -0.25 }),
+      L.gaussianNoise(0.1),
+      L.gaussianDropout(0.2),
+      L.alphaDropout(0.3),
+      L.spatialDropout1d(0.4),
+      L.conv1d(2, 2),
+    ],
+    [8, 3],
+  ),
+  "keras: sequences": row(
+    () => [
+      L.identity(),
+      L.zeroPadding1d([1, 2]),
+      L.cropping1d([0, 1]),
+      L.depthwiseConv1d(3, { depthMultiplier: 2, padding: "same", activation: "relu" }),
+      L.separableConv1d(4, [2], { strides: 2, depthMultiplier: 2 }),
+      L.reshape([4, 1, -1]),
+      L.spatialDropout2d(0.5),
+    ],
+    [6, 3],
+  ),
   "keras: images": row(
     () => [
       L.upSampling2d(2, { interpolation: "bilinear" }),
