@@ -1,7 +1,7 @@
 /** @file How layers of a functional model call each other: what files of Keras 3, Keras 2 and TensorFlow.js say of it, in one form. */
-import { cut, show } from "../io/safetensors.ts";
+import { cut } from "../io/safetensors.ts";
 import { FileError } from "../index.ts";
-import { isObject } from "./fields.ts";
+import { isObject, show } from "./fields.ts";
 import type { Json } from "./fields.ts";
 
 /** The output `index` of call `node` of a layer. */

@@ -1,8 +1,8 @@
 /** @file Options of layers in both ways: as files of Keras have them, and as Lockstep's layers take them. */
-import { show } from "../io/safetensors.ts";
+
 import { add, ArgumentError, FileError, gelu, initializers, l1l2, maximum, minimum, mul } from "../index.ts";
 import type { Regularizer, Shape, Tensor } from "../index.ts";
-import { camel, described, Fields, isObject, known, snake } from "./fields.ts";
+import { camel, described, Fields, isObject, known, show, snake } from "./fields.ts";
 import type { Json } from "./fields.ts";
 
 /** One option. */

@@ -1,6 +1,9 @@
 /** @file The options of a layer, an optimizer or a loss in a file: each is checked before it is used, and none is passed over. */
-import { cut, show } from "../io/safetensors.ts";
+import { cut, show as plain } from "../io/safetensors.ts";
 import { FileError } from "../index.ts";
+
+/** A value for an error, text in quotes, cut short. */
+export const show = (value: unknown): string => (typeof value === "string" ? JSON.stringify(cut(value)) : plain(value));
 
 /** An object that was JSON. */
 export type Json = { readonly [key: string]: unknown };

@@ -201,14 +201,16 @@ class Reader {
       const wide = 1 << (flags & 3);
       const length = wide === 1 ? file.u8(next) : wide === 2 ? file.u16(next) : file.u32(next);
       const name = this.text(next + wide, length);
-      if (type !== 0) throw this.foreign(`${path}/${name}`);
+      if (type !== 0) throw this.foreign(path, name);
       return [name, placeOf(file, next + wide + length, sizes)];
     });
     return symbols === null ? found : [...found, ...this.symbols(path, symbols)];
   }
 
-  foreign(path: string): FileError {
-    return this.file.fault(`"${path}" is a link to elsewhere, which no file of weights needs and is not followed`);
+  foreign(path: string, name: string): FileError {
+    return this.file.fault(
+      `"${path === "/" ? "" : path}/${name}" is a link to elsewhere, which no file of weights needs and is not followed`,
+    );
   }
 
   text(at: number, length: number): string {
@@ -234,7 +236,7 @@ class Reader {
         if (from >= length) throw file.fault("damaged: a name lies outside of its group's names");
         const end = file.all.indexOf(0, names + from);
         const name = this.text(names + from, Math.min(end < 0 ? Infinity : end, names + length) - names - from);
-        if (file.u32(entry + 2 * sizes.offset) === 2) throw this.foreign(`${path}/${name}`);
+        if (file.u32(entry + 2 * sizes.offset) === 2) throw this.foreign(path, name);
         found.push([name, placeOf(file, entry + sizes.offset, sizes)]);
       }
     }

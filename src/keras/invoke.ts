@@ -1,7 +1,8 @@
 /** @file A call of a layer as Keras makes it, made of a layer of Lockstep. */
-import { cut, show } from "../io/safetensors.ts";
+import { cut } from "../io/safetensors.ts";
 import { FileError, Tensor } from "../index.ts";
 import type { CallOptions, Layer, lstm, Model } from "../index.ts";
+import { show } from "./fields.ts";
 import type { Call } from "./calls.ts";
 import type { Dialect } from "./fields.ts";
 

@@ -1,9 +1,9 @@
 /** @file Layers from what files say of them, and the way back: what the table of rules does not say is here. */
-import { cut, show } from "../io/safetensors.ts";
+import { cut } from "../io/safetensors.ts";
 import { ArgumentError, bidirectional, FileError, normalization, timeDistributed } from "../index.ts";
 import type { Config, Layer, LayerLike, lstm, Model } from "../index.ts";
 import { ACTIVATION, AXES } from "./codecs.ts";
-import { described, Fields, groupName, isObject } from "./fields.ts";
+import { described, Fields, groupName, isObject, show } from "./fields.ts";
 import type { Described, Dialect, Json } from "./fields.ts";
 import { BY_CLASS, optionOf, RULES } from "./rules.ts";
 import type { Groups, Rule } from "./rules.ts";

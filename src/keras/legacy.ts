@@ -1,6 +1,7 @@
 /** @file What Keras 2, and Keras 3 for its sake, keep in the attributes and groups of one HDF5 file. */
-import { show } from "../io/safetensors.ts";
+
 import { FileError } from "../index.ts";
+import { show } from "./fields.ts";
 import type { Json } from "./fields.ts";
 import { parseJson } from "./json.ts";
 import type { Hdf5File, Node } from "./hdf5.ts";

@@ -1,11 +1,11 @@
 /** @file Models of Keras: archives of Keras 3, and HDF5 files of Keras 2 and 3. */
-import { cut, show } from "../io/safetensors.ts";
+import { cut } from "../io/safetensors.ts";
 import { bytesOf } from "../io/source.ts";
 import { ArgumentError, FileError } from "../index.ts";
 import type { Backend, BackendName, Config, Layer, LayerLike, Model, ModelSource, OpenShape } from "../index.ts";
 import { checkOptions } from "../check.ts";
 import { textOf } from "./bytes.ts";
-import { described } from "./fields.ts";
+import { described, show } from "./fields.ts";
 import type { Described, Dialect, Json } from "./fields.ts";
 import { isHdf5, readHdf5 } from "./hdf5.ts";
 import type { Hdf5File } from "./hdf5.ts";

@@ -2,9 +2,9 @@
 import * as lockstep from "../index.ts";
 import { ArgumentError } from "../index.ts";
 import type { Config, Optimizer, Schedule, Tensor } from "../index.ts";
-import { cut, show } from "../io/safetensors.ts";
+import { cut } from "../io/safetensors.ts";
 import { sameShape } from "../shape.ts";
-import { camel, described, Fields, isObject, known } from "./fields.ts";
+import { camel, described, Fields, isObject, known, show } from "./fields.ts";
 import type { Dialect, Json } from "./fields.ts";
 import { floatsOf } from "./variables.ts";
 import type { Variable } from "./variables.ts";

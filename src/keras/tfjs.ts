@@ -1,12 +1,12 @@
 /** @file Layers models of TensorFlow.js: model.json and the files of weights beside it. */
-import { cut, fromBits, halfBits, show } from "../io/safetensors.ts";
+import { cut, fromBits, halfBits } from "../io/safetensors.ts";
 import { bytesOf, pathOf } from "../io/source.ts";
 import { builtin } from "../node/files.ts";
 import { checkOptions } from "../check.ts";
 import { ArgumentError, FileError } from "../index.ts";
 import type { Layer, Model, ModelSource } from "../index.ts";
 import { textOf } from "./bytes.ts";
-import { isObject, snake } from "./fields.ts";
+import { isObject, show, snake } from "./fields.ts";
 import type { Json } from "./fields.ts";
 import { parseJson } from "./json.ts";
 import { buildWith, modelIn, tellDtypes } from "./load.ts";

@@ -1,10 +1,10 @@
 /** @file Models from what files say of their layers: in a row, or as a graph of calls. */
-import { cut, show } from "../io/safetensors.ts";
+import { cut } from "../io/safetensors.ts";
 import { FileError, model, sequential } from "../index.ts";
 import type { Layer, Model, OpenShape, Tensor } from "../index.ts";
 import { callsOf, endsOf, Ref, refsIn, refsOfEnds } from "./calls.ts";
 import type { Call, Ends } from "./calls.ts";
-import { described, isObject } from "./fields.ts";
+import { described, isObject, show } from "./fields.ts";
 import type { Described, Json } from "./fields.ts";
 import { checkCall, invoke } from "./invoke.ts";
 import type { Callee } from "./invoke.ts";

@@ -2,8 +2,8 @@
 import * as lockstep from "../index.ts";
 import { ArgumentError, FileError } from "../index.ts";
 import type { Backend, BackendName, CompileModelOptions, Layer, Loss, Metric, Model, Tensor } from "../index.ts";
-import { cut, show } from "../io/safetensors.ts";
-import { camel, described, Fields, isObject, known, snake } from "./fields.ts";
+import { cut } from "../io/safetensors.ts";
+import { camel, described, Fields, isObject, known, show, snake } from "./fields.ts";
 import type { Dialect, Json } from "./fields.ts";
 import { loadState, readOptimizer, stateOf, writeOptimizer } from "./optimizers.ts";
 import type { Variable } from "./variables.ts";

@@ -6,7 +6,7 @@ import * as L from "../../build/esm/index.js";
 const wasm = await L.open("wasm");
 test.after(() => wasm.close());
 
-const SHAPE = [40, 50, 30];
+const SHAPE = [20, 20, 30];
 const size = SHAPE.reduce((a, b) => a * b, 1);
 const x = L.tensor(
   Float32Array.from({ length: size }, (_, i) => ((i * 37 + 11) % 101) / 50 - 1),
@@ -33,11 +33,11 @@ test("in inference they are the identity, in training noise is as they say", asy
     assert.not.equal(trained.slice(0, 300), data.slice(0, 300), layer.kind);
     if (layer.kind === "gaussianNoise") {
       const noise = Array.from(trained, (v, i) => v - data[i]);
-      assert.ok(Math.abs(meanOf(noise)) < 0.01 && Math.abs(deviationOf(noise) - 0.5) < 0.01);
+      assert.ok(Math.abs(meanOf(noise)) < 0.02 && Math.abs(deviationOf(noise) - 0.5) < 0.02);
     }
     if (layer.kind === "gaussianDropout") {
       const factors = Array.from(trained, (v, i) => v / data[i]).filter((_, i) => Math.abs(data[i]) > 0.01);
-      assert.ok(Math.abs(meanOf(factors) - 1) < 0.01 && Math.abs(deviationOf(factors) - Math.sqrt(0.3 / 0.7)) < 0.02);
+      assert.ok(Math.abs(meanOf(factors) - 1) < 0.03 && Math.abs(deviationOf(factors) - Math.sqrt(0.3 / 0.7)) < 0.03);
     }
     if (layer.kind === "alphaDropout") {
       // Keras: a x + b of what stays, and of the least value of selu.
@@ -49,7 +49,7 @@ test("in inference they are the identity, in training noise is as they say", asy
         assert.ok(kept || Math.abs(v - (a * least + b)) < 1e-5);
         return !kept;
       });
-      assert.ok(Math.abs(dropped.length / size - 0.3) < 0.01);
+      assert.ok(Math.abs(dropped.length / size - 0.3) < 0.02);
     }
     if (layer.kind === "spatialDropout1d") {
       let dropped = 0;
@@ -60,7 +60,7 @@ test("in inference they are the identity, in training noise is as they say", asy
           if (gone) dropped++;
           else for (const i of steps) assert.ok(Math.abs(trained[i] - data[i] / 0.7) < 1e-5);
         }
-      assert.ok(Math.abs(dropped / (SHAPE[0] * SHAPE[2]) - 0.3) < 0.05);
+      assert.ok(Math.abs(dropped / (SHAPE[0] * SHAPE[2]) - 0.3) < 0.08);
     }
   }
 });
