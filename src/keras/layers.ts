@@ -5,20 +5,10 @@ import type { Config, Layer, LayerLike, lstm, Model } from "../index.ts";
 import { ACTIVATION, AXES } from "./codecs.ts";
 import { described, Fields, groupName, isObject, show } from "./fields.ts";
 import type { Described, Dialect, Json } from "./fields.ts";
+import { KNOWN } from "./place.ts";
+import type { Place } from "./place.ts";
 import { BY_CLASS, optionOf, RULES } from "./rules.ts";
 import type { Groups, Rule } from "./rules.ts";
-import { KNOWN } from "./variables.ts";
-
-/** Where the weights of a layer stand in files. */
-export interface Place {
-  /** Of Keras 3: the group, such as layers/dense_1. */
-  readonly group: string;
-  readonly groups: Groups;
-  /** Names that are in those of its weights in other files, the outermost first: dense_1; or bidirectional, forward. */
-  readonly names: readonly string[];
-  /** The class, for errors and for what else a file says of its weights. */
-  readonly className: string;
-}
 
 /** What a file is read with. */
 export interface Reading {

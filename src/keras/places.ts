@@ -3,7 +3,7 @@ import { ArgumentError } from "../index.ts";
 import type { Layer } from "../index.ts";
 import { groupName } from "./fields.ts";
 import { writtenRule } from "./layers.ts";
-import type { Place } from "./layers.ts";
+import type { Place } from "./place.ts";
 
 /** Groups of the layers of one list, which are numbered for each class. */
 export function groupsIn(prefix: string): (className: string) => string {

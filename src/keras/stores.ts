@@ -2,7 +2,7 @@
 import { cut } from "../io/safetensors.ts";
 import { FileError } from "../index.ts";
 import type { Hdf5File } from "./hdf5.ts";
-import type { Place } from "./layers.ts";
+import type { Place } from "./place.ts";
 import { isNumeric } from "./variables.ts";
 import type { Store, Variable } from "./variables.ts";
 

@@ -3,7 +3,8 @@ import { cut, fromBits, halfBits } from "../io/safetensors.ts";
 import { FileError, tensor } from "../index.ts";
 import type { Layer, Shape, Tensor } from "../index.ts";
 import { sameShape, showShape } from "../shape.ts";
-import type { Place } from "./layers.ts";
+import { KNOWN } from "./place.ts";
+import type { Place } from "./place.ts";
 
 /** A variable of a file, read. */
 export interface Variable {
@@ -61,9 +62,6 @@ export interface Store {
   /** @throws FileError for variables that no layer took */
   finish(): void;
 }
-
-/** The class of a Normalization that was told its mean and variance, which are then no variables. */
-export const KNOWN = "Normalization of options";
 
 /**
  * What `build` asks for weights: of each the variable that the file has for it, as a tensor. Layers that the file does not have begin as

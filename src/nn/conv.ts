@@ -223,8 +223,8 @@ export interface DepthwiseConv1dOptions extends Omit<DepthwiseConv2dOptions, key
 const DEPTHWISE1D: Kind = Object.assign({}, DEPTHWISE, { kind: "depthwiseConv1d", rank: 3 } as const);
 
 /**
- * Convolution of each channel alone: [batch, time, channels] -> [batch, steps, channels * depthMultiplier]. Weights: kernel [size, channels,
- * depthMultiplier], bias [channels * depthMultiplier]. @throws as `conv2d`.
+ * Convolution of each channel alone: [batch, time, channels] -> [batch, steps, channels * depthMultiplier]. Weights: kernel [size,
+ * channels, depthMultiplier], bias [channels * depthMultiplier]. @throws as `conv2d`.
  */
 export const depthwiseConv1d = (kernelSize: number | readonly [number], options: DepthwiseConv1dOptions = {}): Layer =>
   convolution(DEPTHWISE1D, null, kernelSize, options);

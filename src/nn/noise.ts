@@ -1,4 +1,4 @@
-/** @file Layers that disturb what passes through them in training alone, as Keras' regularization layers do, and two that do not even that. */
+/** @file Layers that disturb what passes through them in training alone, as Keras' regularization layers do, and two that never do. */
 import { checkNumber, checkPart } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
 import { isTraining, randomKey } from "../mode.ts";
@@ -52,8 +52,8 @@ export function gaussianNoise(stddev: number, options: NameOption = {}): Layer {
 }
 
 /**
- * While training, multiplies each element by noise of mean 1 and standard deviation sqrt(rate / (1 - rate)) (Srivastava et al. 2014, section
- * 10); otherwise the identity. @throws ArgumentError unless 0 <= rate < 1
+ * While training, multiplies each element by noise of mean 1 and standard deviation sqrt(rate / (1 - rate)) (Srivastava et al. 2014,
+ * section 10); otherwise the identity. @throws ArgumentError unless 0 <= rate < 1
  */
 export function gaussianDropout(rate: number, options: NameOption = {}): Layer {
   checkPart("gaussianDropout", "rate", rate);
@@ -84,7 +84,8 @@ export interface RescalingOptions extends NameOption {
 }
 
 /**
- * x * scale + offset, as for pixels: rescaling(1 / 255), or rescaling(1 / 127.5, { offset: -1 }). `scale` may be one number for each feature.
+ * x * scale + offset, as for pixels: rescaling(1 / 255), or rescaling(1 / 127.5, { offset: -1 }). `scale` may be one number for each
+ * feature.
  * @throws ArgumentError for what is no number
  */
 export function rescaling(scale: number | readonly number[], options: RescalingOptions = {}): Layer {

@@ -236,7 +236,8 @@ test("objects in files change no others, and lie in each other only so deep", as
   const deep = `${"[".repeat(5000)}${"]".repeat(5000)}`;
   await refused(loadKeras(writeZip([["config.json", encode(`{"a":${deep}}`)]])), L.FileError, /more than 200 deep/);
   const text =
-    '{"class_name":"Sequential","config":{"__proto__":{"polluted":1},"layers":[{"class_name":"Dense","config":{"__proto__":{"units":1}}}]}}';
+    '{"class_name":"Sequential","config":{"__proto__":{"polluted":1},' +
+    '"layers":[{"class_name":"Dense","config":{"__proto__":{"units":1}}}]}}';
   await refused(
     loadKeras(
       writeZip([
