@@ -27,17 +27,22 @@ export type { LoadOptions, LoadWeightsOptions, ModelSource } from "./model/load.
 // Layers. Those that are also ops by name (conv2d, reshape, relu ...) come from dual.ts.
 export {
   activation,
+  alphaDropout,
   avgPool1d,
   batchNorm,
   bidirectional,
   conv1d,
   conv1dTranspose,
+  cropping1d,
   cropping2d,
   dense,
+  depthwiseConv1d,
   depthwiseConv2d,
   dropout,
   embedding,
   flatten,
+  gaussianDropout,
+  gaussianNoise,
   geglu,
   globalAvgPool1d,
   globalAvgPool2d,
@@ -46,6 +51,7 @@ export {
   groupedQueryAttention,
   groupNorm,
   gru,
+  identity,
   l1,
   l1l2,
   l2,
@@ -61,11 +67,15 @@ export {
   positionEmbedding,
   prelu,
   repeatVector,
+  rescaling,
   rmsNorm,
   rotaryEmbedding,
+  separableConv1d,
   separableConv2d,
   simpleRnn,
   sinePositionEncoding,
+  spatialDropout1d,
+  spatialDropout2d,
   swiglu,
   tiedHead,
   timeDistributed,
@@ -75,6 +85,7 @@ export {
   unitNormalization,
   upSampling1d,
   upSampling2d,
+  zeroPadding1d,
   zeroPadding2d,
 } from "./nn/index.ts";
 export type {
@@ -102,6 +113,8 @@ export * as initializers from "./nn/initializers.ts";
 export { adapting } from "./nn/adapting.ts";
 /** @internal */
 export { tracedPrediction } from "./model/predict.ts";
+/** @internal */
+export { maximum as maximumLayer, minimum as minimumLayer } from "./nn/merge.ts";
 
 // Training
 export {

@@ -2,9 +2,19 @@
 import { ArgumentError } from "../errors.ts";
 import { unknownName } from "../check.ts";
 import { elu, leakyRelu, prelu, relu, softmax } from "./activations.ts";
-import { conv1d, conv1dTranspose, conv2d, conv2dTranspose, depthwiseConv2d, separableConv2d } from "./conv.ts";
+import {
+  conv1d,
+  conv1dTranspose,
+  conv2d,
+  conv2dTranspose,
+  depthwiseConv1d,
+  depthwiseConv2d,
+  separableConv1d,
+  separableConv2d,
+} from "./conv.ts";
 import {
   activation,
+  cropping1d,
   cropping2d,
   dropout,
   flatten,
@@ -13,8 +23,10 @@ import {
   reshape,
   upSampling1d,
   upSampling2d,
+  zeroPadding1d,
   zeroPadding2d,
 } from "./core.ts";
+import { alphaDropout, gaussianDropout, gaussianNoise, identity, rescaling, spatialDropout1d, spatialDropout2d } from "./noise.ts";
 import { dense } from "./dense.ts";
 import { embedding, tiedHead } from "./embedding.ts";
 import { masking } from "./masking.ts";
@@ -52,8 +64,8 @@ function checkInner(value: unknown): InnerLayer {
  */
 const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: string]: (...args: never[]) => Layer }])[] = [
   [["units"], { dense, lstm, gru, simpleRnn }],
-  [["filters", "kernelSize"], { conv2d, conv1d, separableConv2d, conv2dTranspose, conv1dTranspose }],
-  [["kernelSize"], { depthwiseConv2d }],
+  [["filters", "kernelSize"], { conv2d, conv1d, separableConv2d, separableConv1d, conv2dTranspose, conv1dTranspose }],
+  [["kernelSize"], { depthwiseConv2d, depthwiseConv1d }],
   [["poolSize"], { maxPool2d, avgPool2d, maxPool1d, avgPool1d }],
   [
     [],
@@ -74,16 +86,19 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
       rmsNorm,
       unitNormalization,
       masking,
+      identity,
     },
   ],
   [[], { add, multiply, average, maximum, minimum, concatenate }],
   [["targetShape"], { reshape }],
   [["dims"], { permute }],
   [["n"], { repeatVector }],
-  [["rate"], { dropout }],
+  [["rate"], { dropout, spatialDropout1d, spatialDropout2d, gaussianDropout, alphaDropout }],
+  [["stddev"], { gaussianNoise }],
+  [["scale"], { rescaling }],
   [["activation"], { activation }],
-  [["padding"], { zeroPadding2d }],
-  [["cropping"], { cropping2d }],
+  [["padding"], { zeroPadding1d, zeroPadding2d }],
+  [["cropping"], { cropping1d, cropping2d }],
   [["size"], { upSampling1d, upSampling2d }],
   [["inputDim", "outputDim"], { embedding }],
   [["layer"], { bidirectional, timeDistributed, tiedHead }],

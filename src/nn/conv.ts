@@ -210,6 +210,25 @@ const DEPTHWISE: Kind = {
 export const depthwiseConv2d = (kernelSize: Pair, options: DepthwiseConv2dOptions = {}): Layer =>
   convolution(DEPTHWISE, null, kernelSize, options);
 
+/** Options of `depthwiseConv1d`. */
+export interface DepthwiseConv1dOptions extends Omit<DepthwiseConv2dOptions, keyof WindowOptions> {
+  /** Default 1. */
+  readonly strides?: number | readonly [number];
+  /** As in `conv2d`. Default `valid`. */
+  readonly padding?: Padding;
+  /** Default 1. */
+  readonly dilationRate?: number | readonly [number];
+}
+
+const DEPTHWISE1D: Kind = Object.assign({}, DEPTHWISE, { kind: "depthwiseConv1d", rank: 3 } as const);
+
+/**
+ * Convolution of each channel alone: [batch, time, channels] -> [batch, steps, channels * depthMultiplier]. Weights: kernel [size,
+ * channels, depthMultiplier], bias [channels * depthMultiplier]. @throws as `conv2d`.
+ */
+export const depthwiseConv1d = (kernelSize: number | readonly [number], options: DepthwiseConv1dOptions = {}): Layer =>
+  convolution(DEPTHWISE1D, null, kernelSize, options);
+
 /** Options of `separableConv2d`. */
 export interface SeparableConv2dOptions extends DepthwiseConv2dOptions {
   /** Default glorotUniform. */
@@ -224,7 +243,7 @@ const SEPARABLE: Kind = {
   defaults: Object.assign({ pointwiseInitializer: "glorotUniform", pointwiseRegularizer: null } as const, DEPTHWISE_DEFAULTS),
   kernels: (size, channels, filters, { depthMultiplier = 1 }) => [
     ["depthwiseKernel", [...size, channels, depthMultiplier], "depthwise"],
-    ["pointwiseKernel", [1, 1, channels * depthMultiplier, filters], "pointwise"],
+    ["pointwiseKernel", [...size.map(() => 1), channels * depthMultiplier, filters], "pointwise"],
   ],
   run: (x, [first, second], { bias, activation, ...moves }, { after }) =>
     after(convolve(depthwise(x, first, moves), second, { bias, activation })),
@@ -237,6 +256,24 @@ const SEPARABLE: Kind = {
  */
 export const separableConv2d = (filters: number, kernelSize: Pair, options: SeparableConv2dOptions = {}): Layer =>
   convolution(SEPARABLE, filters, kernelSize, options);
+
+/** Options of `separableConv1d`. */
+export interface SeparableConv1dOptions extends DepthwiseConv1dOptions {
+  /** Default glorotUniform. */
+  readonly pointwiseInitializer?: InitializerOption;
+  /** Default none. */
+  readonly pointwiseRegularizer?: RegularizerOption;
+}
+
+const SEPARABLE1D: Kind = Object.assign({}, SEPARABLE, { kind: "separableConv1d", rank: 3 } as const);
+
+/**
+ * Convolution of each channel alone, then of all channels with a kernel of 1: [batch, time, channels] -> [batch, steps, filters]. Weights:
+ * depthwiseKernel [size, channels, depthMultiplier], pointwiseKernel [1, channels * depthMultiplier, filters], bias [filters]. @throws as
+ * `conv2d`.
+ */
+export const separableConv1d = (filters: number, kernelSize: number | readonly [number], options: SeparableConv1dOptions = {}): Layer =>
+  convolution(SEPARABLE1D, filters, kernelSize, options);
 
 /** Options of `conv2dTranspose`. */
 export interface Conv2dTransposeOptions extends KernelOptions {

@@ -114,6 +114,35 @@ function frameOf(who: string, what: string, value: Frame): readonly [readonly [n
   return [[h, h], [w, w]];
 }
 
+/** Steps at both ends of sequences: one number, or [before, after]. */
+const endsOf = (who: string, what: string, value: Pair): readonly [number, number] => pairOf(who, what, value, 0);
+
+/**
+ * Steps of zeros around sequences [batch, time, channels]. `padding`: so many at each end, or [before, after]; default 1. @throws
+ * ArgumentError for negative numbers.
+ */
+export function zeroPadding1d(padding: Pair = 1, options: NameOption = {}): Layer {
+  const ends = endsOf("zeroPadding1d", "padding", padding);
+  return optionless("zeroPadding1d", { padding }, options, (x) => {
+    checkImages(x.shape, 3);
+    return pad(x, [[0, 0], ends, [0, 0]]);
+  });
+}
+
+/**
+ * Sequences [batch, time, channels] without their outer steps. `cropping`: so many at each end, or [before, after]; default 1. @throws
+ * ArgumentError for negative numbers; when called, ShapeError when nothing is left.
+ */
+export function cropping1d(cropping: Pair = 1, options: NameOption = {}): Layer {
+  const [before, after] = endsOf("cropping1d", "cropping", cropping);
+  return optionless("cropping1d", { cropping }, options, (x) => {
+    checkImages(x.shape, 3);
+    const [n, t, c] = x.shape;
+    if (before + after >= t) throw new ShapeError(`cropping ${JSON.stringify(cropping)} leaves nothing of ${t} steps`);
+    return slice(x, [0, before, 0], [n, t - before - after, c]);
+  });
+}
+
 /** Rows and columns of zeros around images. `padding` default 1. @throws ArgumentError for negative numbers. */
 export function zeroPadding2d(padding: Frame = 1, options: NameOption = {}): Layer {
   const [rows, columns] = frameOf("zeroPadding2d", "padding", padding);

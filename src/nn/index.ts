@@ -3,19 +3,31 @@ export { layer } from "./layer.ts";
 export type { Config, Layer, LayerDescription, Regularizer, Weight, WeightOptions, WeightsOf } from "./layer.ts";
 export { dense } from "./dense.ts";
 export type { DenseOptions } from "./dense.ts";
-export { conv1d, conv1dTranspose, conv2d, conv2dTranspose, depthwiseConv2d, separableConv2d } from "./conv.ts";
+export {
+  conv1d,
+  conv1dTranspose,
+  conv2d,
+  conv2dTranspose,
+  depthwiseConv1d,
+  depthwiseConv2d,
+  separableConv1d,
+  separableConv2d,
+} from "./conv.ts";
 export type {
   Conv1dOptions,
   Conv1dTransposeOptions,
   Conv2dLayerOptions,
   Conv2dTransposeOptions,
+  DepthwiseConv1dOptions,
   DepthwiseConv2dOptions,
+  SeparableConv1dOptions,
   SeparableConv2dOptions,
 } from "./conv.ts";
 export { avgPool1d, avgPool2d, globalAvgPool1d, globalAvgPool2d, globalMaxPool1d, globalMaxPool2d, maxPool1d, maxPool2d } from "./pool.ts";
 export type { GlobalPoolOptions, Pool1dOptions, Pool2dOptions } from "./pool.ts";
 export {
   activation,
+  cropping1d,
   cropping2d,
   dropout,
   flatten,
@@ -24,8 +36,11 @@ export {
   reshape,
   upSampling1d,
   upSampling2d,
+  zeroPadding1d,
   zeroPadding2d,
 } from "./core.ts";
+export { alphaDropout, gaussianDropout, gaussianNoise, identity, rescaling, spatialDropout1d, spatialDropout2d } from "./noise.ts";
+export type { RescalingOptions } from "./noise.ts";
 export type { Frame, UpSampling2dOptions } from "./core.ts";
 export { elu, leakyRelu, prelu, relu, softmax } from "./activations.ts";
 export type { EluOptions, LeakyReluOptions, PreluOptions, ReluOptions, SoftmaxOptions } from "./activations.ts";

@@ -1,0 +1,300 @@
+/** @file Layers from what files say of them, and the way back: what the table of rules does not say is here. */
+import { cut } from "../io/safetensors.ts";
+import { ArgumentError, bidirectional, FileError, normalization, timeDistributed } from "../index.ts";
+import type { Config, Layer, LayerLike, lstm, Model } from "../index.ts";
+import { ACTIVATION, AXES } from "./codecs.ts";
+import { described, Fields, groupName, isObject, show } from "./fields.ts";
+import type { Described, Dialect, Json } from "./fields.ts";
+import { KNOWN } from "./place.ts";
+import type { Place } from "./place.ts";
+import { BY_CLASS, optionOf, RULES } from "./rules.ts";
+import type { Groups, Rule } from "./rules.ts";
+
+/** What a file is read with. */
+export interface Reading {
+  readonly who: string;
+  readonly dialect: Dialect;
+  /** Makes layers of one's own, by class or name. */
+  readonly own: { readonly [classOrName: string]: (config: Config) => LayerLike };
+  /** Places by layer, which each made layer is put into. */
+  readonly places: Map<Layer, Place>;
+  /** Dtypes of computation other than float32, which is told once. */
+  readonly dtypes: Set<string>;
+  /** Makes a model that is a layer. */
+  readonly model: (reading: Reading, layer: Described, name: string, group: string, outer: readonly string[]) => Model;
+}
+
+/** Classes that are models. */
+export const MODELS = ["Sequential", "Functional", "Model"];
+
+/** Dtypes that a layer may compute in; f32 is what it is computed in. */
+const FLOATS = ["float32", "float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16"];
+
+/** Looks at options that all layers have. */
+function common(f: Fields, reading: Reading): { readonly name: string; readonly trainable: boolean } {
+  const dtype = f.get("dtype");
+  const policy = isObject(dtype) ? described(f.who, dtype) : null;
+  const named = policy === null ? dtype : policy.config.name;
+  if (policy !== null && !["DTypePolicy", "FloatDTypePolicy", "Policy", "PolicyV1"].includes(policy.className))
+    throw new FileError(`${f.who}: weights kept by ${cut(policy.className)} are not read; save the model before it is quantized`);
+  if (named !== null && named !== undefined && named !== "float32") {
+    if (typeof named !== "string" || !(FLOATS.includes(named) || /^(u?int(8|16|32|64)|bool)$/.test(named)))
+      throw new FileError(`${f.who}: dtype ${show(named)} is not computed; float32 and what it can stand for are`);
+    if (FLOATS.includes(named)) reading.dtypes.add(named);
+  }
+  f.ignore("batch_input_shape", "batch_shape", "input_dtype", "build_input_shape", "autocast");
+  return { name: f.text("name", ""), trainable: f.flag("trainable", true) };
+}
+
+/** A layer by its rule. */
+function byRule(rule: Rule, f: Fields, name: string): Layer {
+  rule.check?.(f);
+  f.ignore(...Object.keys(rule.ignored));
+  for (const [option, values] of Object.entries(rule.must)) f.must(option, ...values);
+  const options: { [option: string]: unknown } = {};
+  for (const [field, codec] of Object.entries(rule.fields)) {
+    const older = Object.hasOwn(rule.older, field) ? rule.older[field] : field;
+    const stands = f.has(field) ? field : f.has(older) ? older : null;
+    f.ignore(field, older);
+    const option = optionOf(rule, field);
+    // A null activation is none, which need not be the default.
+    const none = codec === ACTIVATION && Object.hasOwn(f.values, field);
+    if (stands !== null || none || rule.args.includes(option)) {
+      const value = codec.read(f, stands ?? field);
+      if (value !== undefined) options[option] = value;
+    }
+  }
+  // Older files do not have the option, and mean the form that there was.
+  if (rule.kind === "gru") options.resetAfter ??= false;
+  f.done();
+  const args = rule.args.map((arg) => options[arg]);
+  for (const arg of rule.args) delete options[arg];
+  return rule.make(...([...args, { ...options, name }] as never[]));
+}
+
+/** A layer that a file describes. `group`: of its weights. @throws FileError naming the layer, and what of it is not known */
+export function readLayer(reading: Reading, layer: unknown, group: string, outer: readonly string[] = []): Layer | Model {
+  const { className, config, module } = described(`${reading.who}: a layer`, layer);
+  const named = typeof config.name === "string" ? config.name : "";
+  const who = `${reading.who}: ${className} ${show(named)}`;
+  const own = ownOf(reading, className, named);
+  if (own !== undefined) return placed(reading, own(config as Config), { group, groups: "", names: [...outer, named], className });
+  if (/\.ops\b/.test(module))
+    throw new FileError(`${who}: a function between layers (${cut(module)}.${cut(className)}) is not read; give layers: { ${cut(named)} }`);
+  const f = new Fields(who, reading.dialect, config);
+  if (MODELS.includes(className)) return reading.model(reading, { className, config, module }, named, group, [...outer, named]);
+  const { name, trainable } = common(f, reading);
+  const place = (groups: Groups): Place => ({ group, groups, names: [...outer, name], className });
+  const made = special(reading, className, f, name, group, place) ?? byTable(reading, className, f, name, place);
+  if (!trainable) made.trainable = false;
+  return made;
+}
+
+const ownOf = ({ own }: Reading, className: string, name: string): ((config: Config) => LayerLike) | undefined =>
+  Object.hasOwn(own, name) ? own[name] : Object.hasOwn(own, className) ? own[className] : undefined;
+
+/** Notes where a layer's weights are. */
+function placed(reading: Reading, made: LayerLike, place: Place): Layer {
+  const layer = made as Layer;
+  reading.places.set(layer, place);
+  return layer;
+}
+
+function byTable(reading: Reading, className: string, f: Fields, name: string, place: (groups: Groups) => Place): Layer {
+  if (!Object.hasOwn(BY_CLASS, className)) {
+    const lambda = className === "Lambda" ? "; it holds code, which a file of others must not run" : "";
+    throw new FileError(
+      `${f.who}: this class of layers is not known${lambda}; give layers: { ${cut(name || className)}: (config) => ... }, or use ` +
+        `one of ${[...Object.keys(BY_CLASS), ...SPECIAL].join(", ")}`,
+    );
+  }
+  const rule = BY_CLASS[className];
+  return placed(reading, byRule(rule, f, name), place(rule.groups));
+}
+
+/** Classes that the table does not have. */
+const SPECIAL = ["Normalization", "Bidirectional", "TimeDistributed", "RNN", "InputLayer"].concat(MODELS);
+const CELLS: { readonly [cell: string]: string } = { LSTMCell: "LSTM", GRUCell: "GRU", SimpleRNNCell: "SimpleRNN" };
+
+function special(
+  reading: Reading,
+  className: string,
+  f: Fields,
+  name: string,
+  group: string,
+  place: (groups: Groups) => Place,
+): Layer | null {
+  if (className === "Normalization") {
+    f.must("invert", false);
+    const axis = f.has("axis") || Object.hasOwn(f.values, "axis") ? (f.get("axis") === null ? null : AXES.read(f, "axis")) : -1;
+    const [mean, variance] = ["mean", "variance"].map((key) => (f.has(key) ? numbersOf(f, key) : null));
+    f.done();
+    // What it has learned comes with the weights.
+    const known = mean !== null && variance !== null;
+    const made = normalization({ name, axis: axis as number | null, mean: mean ?? 0, variance: variance ?? 1 });
+    return placed(reading, made, { ...place(""), className: known ? KNOWN : className });
+  }
+  if (className === "Bidirectional") return twoWays(reading, f, name, group, place);
+  if (className === "TimeDistributed") {
+    const inner = readLayer(reading, f.get("layer"), `${group}/layer`, place("").names);
+    f.done();
+    const layer = "asLayer" in inner ? inner.asLayer : inner;
+    // Files name the weights by the outer layer.
+    const own = reading.places.get(layer);
+    if (own !== undefined) reading.places.set(layer, { ...own, names: place("").names });
+    return placed(reading, timeDistributed(layer, { name }), place(""));
+  }
+  if (className === "RNN") {
+    const { className: cell, config } = described(f.who, f.get("cell"));
+    if (!Object.hasOwn(CELLS, cell))
+      throw new FileError(`${f.who}: an RNN of ${cut(cell)} is not known; known are ${Object.keys(CELLS).join(", ")}`);
+    const { cell: _, ...rest } = f.values;
+    const { name: __, trainable: ___, dtype: ____, ...inside } = config;
+    const whole = new Fields(f.who, f.dialect, { ...rest, ...inside });
+    common(whole, reading);
+    const rule = BY_CLASS[CELLS[cell]];
+    return placed(reading, byRule(rule, whole, name), place(rule.groups));
+  }
+  return null;
+}
+
+/** Numbers in nested lists, as one list. */
+function numbersOf(f: Fields, key: string): readonly number[] {
+  const value = f.get(key);
+  const list: unknown[] = Array.isArray(value) ? (value.flat(16) as unknown[]) : [value];
+  if (!list.every((v) => Number.isFinite(v))) throw f.fault(key, "a number or a list of them");
+  return list as number[];
+}
+
+/** Options of a layer that must be the same in both directions. */
+const optionsOf = (layer: Described): string =>
+  JSON.stringify(
+    Object.entries(layer.config)
+      .filter(([key]) => !["name", "go_backwards", "dtype", "zero_output_for_mask", "seed", "trainable"].includes(key))
+      .sort(([a], [b]) => (a < b ? -1 : 1)),
+    (key, value: unknown) => (key === "shared_object_id" ? undefined : value),
+  );
+
+function twoWays(reading: Reading, f: Fields, name: string, group: string, place: (groups: Groups) => Place): Layer {
+  const forward = described(f.who, f.get("layer"));
+  const backward = f.has("backward_layer") ? described(f.who, f.get("backward_layer")) : null;
+  if (backward !== null && (backward.className !== forward.className || optionsOf(backward) !== optionsOf(forward)))
+    throw new FileError(`${f.who}: its two layers have different options, which Lockstep's bidirectional has not`);
+  if (Object.hasOwn(f.values, "merge_mode") && f.get("merge_mode") === null)
+    throw f.fault("merge_mode", "concat, sum, ave or mul: a list of two outputs is not computed");
+  const mergeMode = f.text("merge_mode", "concat") as "concat";
+  f.done();
+  // Steps that do not count are 0 in both directions, as Keras writes it of them.
+  const { zero_output_for_mask: _, ...config } = forward.config;
+  const layer = readLayer(reading, { ...forward, class_name: forward.className, config }, `${group}/forward_layer`);
+  const inner = layer as ReturnType<typeof lstm>;
+  if (typeof inner.backwards !== "function") throw new FileError(`${f.who}: its layer must be LSTM, GRU or SimpleRNN`);
+  const made = bidirectional(inner, { name, mergeMode });
+  const [first, second] = made.layers as readonly Layer[];
+  const { groups } = reading.places.get(first) as Place;
+  for (const [part, way] of [
+    [first, "forward"],
+    [second, "backward"],
+  ] as const)
+    placed(reading, part, { group: `${group}/${way}_layer`, groups, names: [...place("").names, way], className: forward.className });
+  return placed(reading, made, place(""));
+}
+
+/** A layer as a file of Keras 3 has it. */
+export interface Written {
+  readonly className: string;
+  readonly config: Json;
+}
+
+const inFile = (dialect: "keras3" | "tfjs", { className, config }: Written): Json =>
+  dialect === "tfjs" ? { class_name: className, config } : { module: "keras.layers", class_name: className, config, registered_name: null };
+
+/** Layers that TensorFlow.js has not. */
+const NOT_IN_TFJS = [
+  "groupNorm",
+  "rmsNorm",
+  "unitNormalization",
+  "multiHeadAttention",
+  "groupedQueryAttention",
+  "attention",
+  "conv1dTranspose",
+  "upSampling1d",
+  "normalization",
+  "subtract",
+  "identity",
+  "zeroPadding1d",
+  "cropping1d",
+  "depthwiseConv1d",
+  "separableConv1d",
+  "spatialDropout2d",
+];
+
+/** @throws ArgumentError for a layer that TensorFlow.js has not, or computes otherwise */
+function checkTfjs(who: string, { kind, config }: Layer): void {
+  if (NOT_IN_TFJS.includes(kind))
+    throw new ArgumentError(`${who}: TensorFlow.js has no such layer; saveKeras and the file of model.save do`);
+  if (kind === "gru" && config.resetAfter === true) throw new ArgumentError(`${who}: TensorFlow.js has a GRU with resetAfter: false alone`);
+  if (kind === "upSampling2d" && config.interpolation === "bilinear")
+    throw new ArgumentError(`${who}: TensorFlow.js interpolates from the corners of pixels, Lockstep and Keras from their centers`);
+  if (config.keepDims === true) throw new ArgumentError(`${who}: TensorFlow.js has no keepDims; put a reshape layer behind it`);
+  if (config.padding === "causal") throw new ArgumentError(`${who}: TensorFlow.js does not compute padding: "causal"`);
+  if (kind === "elu" && config.alpha !== undefined && config.alpha !== 1)
+    throw new ArgumentError(`${who}: TensorFlow.js has an ELU with alpha: 1 alone`);
+  if (kind === "softmax" && (config.axis ?? -1) !== -1)
+    throw new ArgumentError(`${who}: TensorFlow.js has a softmax along the last axis alone`);
+  if (kind === "relu" && ((config.negativeSlope ?? 0) !== 0 || (config.threshold ?? 0) !== 0))
+    throw new ArgumentError(`${who}: TensorFlow.js has a ReLU with maxValue alone`);
+}
+
+/** What Keras calls a layer, or null where it has none of its kind. */
+export const writtenRule = (kind: string): Rule | null => RULES.find((r) => r.kind === kind && !r.readOnly) ?? null;
+
+/** A layer's options as Keras takes them; `inner`: how a layer within it is written. @throws ArgumentError for what Keras has not */
+export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs", name = layer.name): Written {
+  const who = `saving ${layer.kind} "${layer.name}"`;
+  const base = { name, trainable: layer.trainable, ...(dialect === "keras3" && { dtype: "float32" }) };
+  if (dialect === "tfjs") checkTfjs(who, layer);
+  const nested = (part: Layer, own = part.name): Json => {
+    const written = writeLayer(part, dialect);
+    return inFile(dialect, { ...written, config: { ...written.config, name: own || groupName(written.className) } });
+  };
+  if (layer.kind === "normalization") {
+    const { axis = -1 } = layer.config;
+    return { className: "Normalization", config: { ...base, axis: axis ?? null, invert: false, mean: null, variance: null } };
+  }
+  if (layer.kind === "bidirectional") {
+    const [forward, backward] = layer.layers as readonly Layer[];
+    // TensorFlow.js puts the direction before the name itself.
+    const first = nested(forward, dialect === "tfjs" ? forward.kind : `forward_${name}`);
+    const second = nested(backward, `backward_${name}`);
+    const config = { ...base, merge_mode: layer.config.mergeMode ?? "concat", layer: first };
+    return { className: "Bidirectional", config: dialect === "tfjs" ? config : { ...config, backward_layer: second } };
+  }
+  if (layer.kind === "timeDistributed")
+    return { className: "TimeDistributed", config: { ...base, layer: nested((layer.layers as readonly Layer[])[0]) } };
+  const rule = writtenRule(layer.kind);
+  if (rule === null) throw new ArgumentError(`${who}: Keras has no such layer; written are ${WRITTEN.join(", ")}`);
+  const options: { readonly [option: string]: unknown } = layer.config;
+  const config: { [option: string]: unknown } = { ...base };
+  // Its default is a setting of Keras'.
+  if ("data_format" in rule.must) config.data_format = "channels_last";
+  // An argument of the call in Keras.
+  const written = new Set(["name", "useCausalMask"]);
+  for (const [field, codec] of Object.entries(rule.fields)) {
+    const option = optionOf(rule, field);
+    written.add(option);
+    const value = options[option];
+    // What is null is Keras' default, such as the stride that is the pool's size.
+    if (value === undefined || (value === null && codec !== ACTIVATION)) continue;
+    const given = codec.write(value, who, dialect);
+    const key = dialect === "tfjs" && Object.hasOwn(rule.older, field) ? rule.older[field] : field;
+    if (given !== undefined) config[key] = given;
+  }
+  for (const [option, value] of Object.entries(options)) {
+    if (written.has(option) || value === null || value === undefined || value === false) continue;
+    throw new ArgumentError(`${who}: Keras' ${rule.classes[0]} has no option ${option}, which is ${show(value)}`);
+  }
+  return { className: rule.classes[0], config };
+}
+
+const WRITTEN = Array.from(new Set(RULES.map((r) => r.kind))).concat("normalization", "bidirectional", "timeDistributed");

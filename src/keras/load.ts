@@ -1,0 +1,251 @@
+/** @file Models of Keras: archives of Keras 3, and HDF5 files of Keras 2 and 3. */
+import { cut } from "../io/safetensors.ts";
+import { bytesOf } from "../io/source.ts";
+import { ArgumentError, FileError } from "../index.ts";
+import type { Backend, BackendName, Config, Layer, LayerLike, Model, ModelSource, OpenShape } from "../index.ts";
+import { checkOptions } from "../check.ts";
+import { textOf } from "./bytes.ts";
+import { described, show } from "./fields.ts";
+import type { Described, Dialect, Json } from "./fields.ts";
+import { isHdf5, readHdf5 } from "./hdf5.ts";
+import type { Hdf5File } from "./hdf5.ts";
+import { parseJson } from "./json.ts";
+import { MODELS } from "./layers.ts";
+import type { Reading } from "./layers.ts";
+import type { Place } from "./place.ts";
+import { jsonOf, namedVariables, namesOf, optimizerVariables, textOf as attributeText } from "./legacy.ts";
+import { placesOf } from "./places.ts";
+import { storeOfGroups, storeOfNames, variablesOf } from "./stores.ts";
+import type { Named } from "./stores.ts";
+import { layersInOrder, readStructure } from "./topology.ts";
+import type { Structure } from "./topology.ts";
+import { resume } from "./training.ts";
+import { weightsFrom } from "./variables.ts";
+import type { Store, Variable } from "./variables.ts";
+import { isZip, readZip } from "./zip.ts";
+
+/** Options of `loadKeras`. */
+export interface LoadKerasOptions {
+  /**
+   * Makes layers that Lockstep has not, by their name or class: `Lambda` layers, which hold code, and classes of one's own. They get what
+   * the file says of the layer.
+   */
+  readonly layers?: { readonly [nameOrClass: string]: (config: Config) => LayerLike };
+  /** A built model, for a file of weights alone; it is given back with these weights. */
+  readonly model?: Model;
+  /** Shape of one sample, or a list of shapes, where the file does not say. */
+  readonly inputShape?: OpenShape | readonly OpenShape[];
+  /** Whether the model comes back compiled where the file has a loss and an optimizer. Default true. */
+  readonly compile?: boolean;
+  /** For a model that comes back compiled. Default: the backend opened last. */
+  readonly backend?: BackendName | Backend;
+}
+
+/** What a file is, read. */
+interface Contents {
+  readonly who: string;
+  readonly dialect: Dialect;
+  readonly model: Json | null;
+  readonly training: Json | null;
+  readonly store: (places: ReadonlyMap<Layer, Place>) => Store;
+  /** Names of the layers that have weights, in order; null in files of Keras 3. */
+  readonly named: readonly Named[] | null;
+  readonly optimizer: () => Promise<readonly Variable[]>;
+}
+
+/** Bytes of one's own are the user's, who may change them; those of a file are read in place. */
+const isMemory = (source: unknown): boolean => ArrayBuffer.isView(source) || typeof (source as ArrayBuffer)?.byteLength === "number";
+
+/** `bytes` with elements of 8 bytes where they can be read: moved over what lies before them in their own memory. */
+function aligned(bytes: Uint8Array): Uint8Array {
+  const { buffer, byteOffset, length } = bytes;
+  const off = byteOffset % 8;
+  if (off === 0) return bytes;
+  const moved = new Uint8Array(buffer, byteOffset - off, length);
+  moved.set(bytes);
+  return moved;
+}
+
+async function readArchive(who: string, bytes: Uint8Array): Promise<Contents> {
+  const archive = readZip(who, bytes);
+  const json = async (name: string): Promise<Json> => parseJson(`${who}: ${name}`, textOf(who, name, await archive.read(name)));
+  const WEIGHTS = "model.weights.h5";
+  if (!archive.names.includes("config.json"))
+    throw new FileError(
+      `${who}: not a model of Keras: the archive has ${
+        archive.names
+          .slice(0, 8)
+          .map((n) => cut(n))
+          .join(", ") || "nothing"
+      }`,
+    );
+  const model = await json("config.json");
+  if (!archive.names.includes(WEIGHTS)) {
+    const npz = archive.names.includes("model.weights.npz")
+      ? "; model.weights.npz holds pickled objects, which Keras itself refuses by now"
+      : "";
+    throw new FileError(`${who}: it has no ${WEIGHTS}${npz}`);
+  }
+  const file = readHdf5(`${who}: ${WEIGHTS}`, aligned(await archive.read(WEIGHTS)));
+  const { compile_config: training = null } = model;
+  return { ...(await ofGroups(who, file)), model, training: training as Json | null };
+}
+
+async function ofGroups(who: string, file: Hdf5File): Promise<Contents> {
+  const variables = await variablesOf(file, "/");
+  const state = [...variables.keys()].filter((name) => /^\/optimizer\/vars\/\d+$/.test(name));
+  const inOrder = state.sort((a, b) => Number(a.slice(16)) - Number(b.slice(16))).map((name) => variables.get(name) as Variable);
+  return {
+    who,
+    dialect: "keras3",
+    model: null,
+    training: null,
+    store: () => storeOfGroups(who, variables),
+    named: null,
+    optimizer: async () => inOrder,
+  };
+}
+
+async function readOneFile(who: string, bytes: Uint8Array): Promise<Contents> {
+  const file = readHdf5(who, bytes);
+  const root = file.get("/");
+  const model = jsonOf(who, root, "model_config");
+  const group = file.has("/model_weights") ? "/model_weights" : "/";
+  if (model === null && namesOf(file.get(group), "layer_names").length === 0) {
+    if ([...file.keys()].some((path) => /^\/(layers|_layer_checkpoint_dependencies)\//.test(path))) return ofGroups(who, file);
+    throw new FileError(`${who}: an HDF5 file, but none of Keras: it has no model_config, no layer_names and no layers`);
+  }
+  const version = attributeText(root, "keras_version") ?? attributeText(file.get(group), "keras_version") ?? "2";
+  if (/^1\./.test(version)) throw new FileError(`${who}: it was written by Keras ${version}; those of Keras 2 and later are read`);
+  const named = await namedVariables(who, file, group);
+  return {
+    who,
+    dialect: /^[3-9]/.test(version) ? "keras3" : "keras2",
+    model,
+    training: jsonOf(who, root, "training_config"),
+    store: () => storeOfNames(who, named),
+    named,
+    optimizer: () => optimizerVariables(who, file),
+  };
+}
+
+/** Says once for a file that it is computed otherwise than it was. */
+export function tellDtypes(who: string, dtypes: ReadonlySet<string>): void {
+  if (dtypes.size > 0) console.warn(`lockstep: ${who}: layers of ${[...dtypes].join(", ")} are computed in float32`);
+}
+
+/** Makes the weights of a model. */
+export function buildWith(
+  { model, inputShapes }: Structure,
+  { who, places }: { readonly who: string; readonly places: ReadonlyMap<Layer, Place> },
+  store: Store,
+  given: LoadKerasOptions["inputShape"],
+): void {
+  const shapes = given === undefined ? inputShapes : ((Array.isArray(given[0]) ? given : [given]) as readonly OpenShape[]);
+  if (shapes === null) throw new FileError(`${who}: it does not say of which shape its inputs are; give inputShape, of one sample`);
+  const inside = (fn: () => void): void => {
+    try {
+      fn();
+    } catch (cause) {
+      const { message } = cause as Error;
+      if (cause instanceof FileError && message.startsWith(who)) throw cause;
+      throw new FileError(`${who}: its layers do not fit together: ${cut(message, 500)}`, { cause });
+    }
+  };
+  inside(() => model.build(shapes, { weights: weightsFrom(who, store, places) }));
+  store.finish();
+  for (const [layer, place] of places) {
+    // It begins with what its options say, and a file has what it learned.
+    if (layer.kind !== "normalization" || place.className !== "Normalization") continue;
+    const again = weightsFrom(who, store, places);
+    for (const { name, tensor } of layer.weights) tensor.set(again(layer, name, tensor.shape)?.host as Float32Array);
+  }
+}
+
+/** The model that a description is of. @throws FileError for what is no description of one */
+export function modelIn(who: string, value: Json): Described {
+  const found = described(`${who}: the model`, value);
+  if (!MODELS.includes(found.className))
+    throw new FileError(`${who}: a model of class ${show(found.className)}, which is code; read are ${MODELS.join(", ")}`);
+  const { build_config: build } = value as { readonly build_config?: { readonly input_shape?: unknown } | null };
+  // Keras 2 has the layers of a row without more.
+  const config = Array.isArray(value.config) ? { layers: value.config as unknown } : found.config;
+  return { ...found, config: { build_input_shape: build?.input_shape, ...config } };
+}
+
+/** Replaces the weights of a built model. */
+function assignInto(model: Model, contents: Contents): Model {
+  const { who, named } = contents;
+  if (model.inputShapes === null) throw new ArgumentError("loadKeras: the model is not built yet: give it an inputShape first");
+  const places = placesOf(who, model.layers, "", [], new Map());
+  // Names may be others; the order of layers is not.
+  if (named !== null) {
+    const groups = [...new Set(named.map(({ segments }) => segments[0]))];
+    const weighted = model.layers.filter((l) => l.weights.length > 0);
+    if (groups.length !== weighted.length)
+      throw new FileError(`${who}: it has weights of ${groups.length} layers, the model ${weighted.length} layers with weights`);
+    if (!weighted.every((l) => groups.includes(l.name)))
+      for (const [i, l] of weighted.entries())
+        for (const part of [l, ...(l.layers ?? [])]) {
+          const place = places.get(part);
+          if (place !== undefined) places.set(part, { ...place, names: [groups[i], ...place.names.slice(1)] });
+        }
+  }
+  const store = contents.store(places);
+  const take = weightsFrom(who, store, places);
+  const values: { readonly tensor: Layer["weights"][number]["tensor"]; readonly host: Float32Array }[] = [];
+  const visit = (layer: Layer): void => {
+    const inner = layer.layers ?? [];
+    for (const part of inner) visit(part);
+    if (inner.length > 0) return;
+    for (const { name, tensor } of layer.weights) values.push({ tensor, host: take(layer, name, tensor.shape)?.host as Float32Array });
+  };
+  for (const layer of model.layers) visit(layer);
+  store.finish();
+  for (const { tensor, host } of values) tensor.set(host);
+  return model;
+}
+
+/**
+ * Reads a model that Keras saved: a `.keras` archive of Keras 3, or an `.h5` file of Keras 2 or 3; sequential and functional models with
+ * models within them. Where the file has a loss and an optimizer the model comes back compiled, and `fit` goes on where Keras' ended. Files
+ * of weights alone (`.weights.h5`, and those that Keras 2 writes) are read into `options.model`.
+ * @param source a path, address, response, blob, stream or bytes, as in `ModelSource`
+ * @throws FileError for a file that cannot be read, is damaged, or has layers, options, activations, initializers, losses or metrics that
+ * Lockstep has not, each by its name; ArgumentError for bad options
+ */
+export async function loadKeras(source: ModelSource, options: LoadKerasOptions = {}): Promise<Model> {
+  const {
+    layers = {},
+    model: into,
+    inputShape,
+    compile = true,
+    backend,
+  } = checkOptions("loadKeras", options, ["layers", "model", "inputShape", "compile", "backend"]);
+  const given = await source;
+  const { who, bytes: read } = await bytesOf("loadKeras", given);
+  const bytes = isMemory(given) ? read.slice() : read;
+  if (!isZip(bytes) && !isHdf5(bytes)) throw new FileError(`${who}: neither a .keras archive nor an HDF5 file`);
+  const contents = await (isZip(bytes) ? readArchive(who, bytes) : readOneFile(who, bytes));
+  if (into !== undefined) return assignInto(into, contents);
+  if (contents.model === null) throw new FileError(`${who}: weights without a model; give loadKeras the model that they are of: { model }`);
+  const reading: Reading = {
+    who,
+    dialect: contents.dialect,
+    own: layers,
+    places: new Map(),
+    dtypes: new Set(),
+    model: (r, l, name, group, outer) => readStructure(r, l, name, group, outer).model,
+  };
+  const structure = readStructure(reading, modelIn(who, contents.model), nameIn(contents.model), "");
+  buildWith(structure, reading, contents.store(reading.places), inputShape);
+  tellDtypes(who, reading.dtypes);
+  if (compile && contents.training !== null)
+    await resume(who, structure.model, contents, { layers: layersInOrder(structure.layers), optimizer: contents.optimizer }, backend);
+  return structure.model;
+}
+
+const nameIn = ({ config }: Json): string => {
+  const { name } = Object(config) as { name?: unknown };
+  return typeof name === "string" ? name : "";
+};

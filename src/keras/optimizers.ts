@@ -1,0 +1,204 @@
+/** @file Optimizers and schedules, and their state, in both ways. */
+import * as lockstep from "../index.ts";
+import { ArgumentError } from "../index.ts";
+import type { Config, Optimizer, Schedule, Tensor } from "../index.ts";
+import { cut } from "../io/safetensors.ts";
+import { sameShape } from "../shape.ts";
+import { camel, described, Fields, isObject, known, show } from "./fields.ts";
+import type { Dialect, Json } from "./fields.ts";
+import { floatsOf } from "./variables.ts";
+import type { Variable } from "./variables.ts";
+
+interface Rule {
+  readonly kind: string;
+  readonly make: (options: never) => Optimizer;
+  /** Its own options, numbers and flags. */
+  readonly options: readonly string[];
+  /** Its state in Keras' order: tensors of one list lie side by side for each parameter. `options` as Lockstep has them. */
+  readonly slots: (options: { readonly [option: string]: unknown }) => readonly (readonly string[])[];
+  /** A scalar behind all. */
+  readonly scalar?: string;
+}
+
+const pair = [["m", "v"]] as const;
+const MOMENTS = ["beta_1", "beta_2", "epsilon", "amsgrad"];
+const withMax = (o: { readonly [option: string]: unknown }): readonly (readonly string[])[] =>
+  o.amsgrad === true ? [...pair, ["vMax"]] : pair;
+
+const OPTIMIZERS: { readonly [className: string]: Rule } = {
+  SGD: {
+    kind: "sgd",
+    make: lockstep.sgd,
+    options: ["momentum", "nesterov"],
+    slots: (o) => ((o.momentum ?? 0) === 0 ? [] : [["momentum"]]),
+  },
+  RMSprop: {
+    kind: "rmsprop",
+    make: lockstep.rmsprop,
+    options: ["rho", "momentum", "epsilon", "centered"],
+    slots: (o) => [
+      ["velocity"],
+      ...(Number(o.momentum ?? 0) > 0 ? [["momentum"]] : []),
+      ...(o.centered === true ? [["averageGradient"]] : []),
+    ],
+  },
+  Adam: { kind: "adam", make: lockstep.adam, options: MOMENTS, slots: withMax },
+  AdamW: { kind: "adamw", make: lockstep.adamw, options: MOMENTS, slots: withMax },
+  Adamax: { kind: "adamax", make: lockstep.adamax, options: MOMENTS.slice(0, 3), slots: () => [["m", "u"]] },
+  Nadam: { kind: "nadam", make: lockstep.nadam, options: MOMENTS.slice(0, 3), slots: () => pair, scalar: "uProduct" },
+  Adagrad: { kind: "adagrad", make: lockstep.adagrad, options: ["initial_accumulator_value", "epsilon"], slots: () => [["accumulator"]] },
+  Adadelta: { kind: "adadelta", make: lockstep.adadelta, options: ["rho", "epsilon"], slots: () => [["gradients", "steps"]] },
+  Lion: { kind: "lion", make: lockstep.lion, options: MOMENTS.slice(0, 2), slots: () => [["m"]] },
+};
+
+/** Options of all, as Keras has them. */
+const COMMON: { readonly [option: string]: string } = {
+  weight_decay: "weightDecay",
+  clipnorm: "clipNorm",
+  global_clipnorm: "globalClipNorm",
+  clipvalue: "clipValue",
+  use_ema: "useEma",
+  ema_momentum: "emaMomentum",
+  ema_overwrite_frequency: "emaOverwriteFrequency",
+  gradient_accumulation_steps: "gradientAccumulationSteps",
+};
+
+const SCHEDULES: { readonly [className: string]: readonly [make: (options: never) => Schedule, options: readonly string[]] } = {
+  ExponentialDecay: [lockstep.exponentialDecay, ["initial_learning_rate", "decay_steps", "decay_rate", "staircase"]],
+  InverseTimeDecay: [lockstep.inverseTimeDecay, ["initial_learning_rate", "decay_steps", "decay_rate", "staircase"]],
+  PolynomialDecay: [lockstep.polynomialDecay, ["initial_learning_rate", "decay_steps", "end_learning_rate", "power", "cycle"]],
+  CosineDecay: [lockstep.cosineDecay, ["initial_learning_rate", "decay_steps", "alpha", "warmup_target", "warmup_steps"]],
+  PiecewiseConstantDecay: [lockstep.piecewiseConstantDecay, ["boundaries", "values"]],
+};
+
+const numberOrFlag = (f: Fields, name: string): number | boolean =>
+  typeof f.get(name) === "boolean" ? (f.get(name) as boolean) : f.number(name);
+
+function scheduleOf(who: string, dialect: Dialect, value: unknown): Schedule {
+  const { className, config } = described(`${who}: learning_rate`, value);
+  const [make, options] = known(who, "schedule", className, SCHEDULES);
+  const f = new Fields(`${who}: ${className}`, dialect, config);
+  f.ignore("name");
+  const given = options
+    .filter((name) => f.has(name))
+    .map((name) => [camel(name), Array.isArray(f.get(name)) ? f.get(name) : numberOrFlag(f, name)]);
+  f.ignore(...options);
+  f.done();
+  return make(Object.fromEntries(given) as never);
+}
+
+/** The optimizer of a description. @throws FileError for classes and options that are not known */
+export function readOptimizer(who: string, dialect: Dialect, value: unknown): Optimizer {
+  const { className: given, config } = typeof value === "string" ? { className: value, config: {} } : described(`${who}: optimizer`, value);
+  const className = Object.keys(OPTIMIZERS).find((name) => name.toLowerCase() === given.replace(/^.*>/, "").toLowerCase()) ?? given;
+  const rule = known(who, "optimizer", className, OPTIMIZERS);
+  const f = new Fields(`${who}: optimizer ${className}`, dialect, config);
+  f.ignore("name", "jit_compile", "is_legacy_optimizer", "_use_locking");
+  f.must("loss_scale_factor");
+  f.must("decay", 0);
+  const options: { [option: string]: unknown } = {};
+  for (const [name, own] of Object.entries(COMMON)) {
+    // Keras 2 writes false for none.
+    if (f.has(name) && !(name === "weight_decay" && f.get(name) === false)) options[own] = numberOrFlag(f, name);
+    f.ignore(name);
+  }
+  for (const name of rule.options) {
+    if (f.has(name)) options[camel(name)] = numberOrFlag(f, name);
+    f.ignore(name);
+  }
+  const rate = f.has("learning_rate") ? "learning_rate" : "lr";
+  f.ignore("learning_rate", "lr");
+  if (f.has(rate)) options.learningRate = isObject(f.get(rate)) ? scheduleOf(who, dialect, f.get(rate)) : f.number(rate);
+  f.done();
+  return rule.make(options as never);
+}
+
+const ruleOf = (kind: string): readonly [string, Rule] | undefined => Object.entries(OPTIMIZERS).find(([, r]) => r.kind === kind);
+
+/** The names of an optimizer's state in Keras' order, for so many parameters; null for one of one's own. */
+function stateNames({ kind, config }: Optimizer, count: number): readonly string[] | null {
+  const rule = ruleOf(kind)?.[1];
+  if (rule === undefined) return null;
+  const o: { readonly [option: string]: unknown } = config;
+  const lists = [
+    ...(o.useEma === true ? [["average"]] : []),
+    ...(o.gradientAccumulationSteps ? [["gradientAccumulator"]] : []),
+    ...rule.slots(o),
+  ];
+  const each = lists.flatMap((slots) => Array.from({ length: count }, (_, i) => slots.map((slot) => `${slot}/${i}`)).flat());
+  const scheduled = typeof o.learningRate === "object";
+  return ["iterations", ...(scheduled ? [] : ["learningRate"]), ...each, ...(rule.scalar === undefined ? [] : [rule.scalar])];
+}
+
+/**
+ * Gives `optimizer` the state that Keras saved. `order`: the number that each of Keras' parameters has in the model. Where it is of another
+ * form, as that of Keras 2, a warning says that the optimizer begins anew, which is what Keras does.
+ */
+export function loadState(
+  who: string,
+  optimizer: Optimizer,
+  variables: readonly Variable[],
+  parameters: readonly Tensor[],
+  order: readonly number[],
+): void {
+  if (variables.length === 0) return;
+  const first = optimizer.state();
+  const states = [stateNames(optimizer, order.length), stateNames(optimizer, 0)].map((names) =>
+    names?.filter((n) => variables.length > 2 || !n.includes("/")),
+  );
+  const names = states.find((list) => list !== undefined && list.length === variables.length);
+  const placed = names?.map((name, i) => {
+    const [slot, number] = name.split("/");
+    const own = number === undefined ? name : `${slot}/${order[Number(number)]}`;
+    const shape = number === undefined ? [] : parameters[order[Number(number)]].shape;
+    return { own, shape, variable: variables[i] };
+  });
+  if (placed === undefined || placed.some(({ shape, variable }) => !sameShape(shape, variable.shape))) {
+    console.warn(`lockstep: ${who}: the optimizer's state is of another form than Keras 3 writes; it begins anew`);
+    return;
+  }
+  const saved = Object.fromEntries(placed.map(({ own, shape, variable }) => [own, { shape, data: floatsOf(who, variable) }]));
+  for (const [name, t] of Object.entries(first))
+    if (!Object.hasOwn(saved, name) && !name.includes("/"))
+      saved[name] = { shape: t.shape, data: Float32Array.from(t.host as Float32Array) };
+  optimizer.load(saved);
+}
+
+/** An optimizer as Keras has it. @throws ArgumentError for one that Keras has not */
+export function writeOptimizer({ kind, config }: Optimizer): Json {
+  const found = ruleOf(kind);
+  if (found === undefined)
+    throw new ArgumentError(`saveKeras: Keras has no optimizer like ${cut(kind)}; save without it: { optimizer: false }`);
+  const [className, rule] = found;
+  const o: { readonly [option: string]: unknown } = config;
+  const own = Object.entries(COMMON).map(([name, option]) => [name, o[option] ?? null] as const);
+  const options = rule.options.map((name) => [name, o[camel(name)]] as const).filter(([, value]) => value !== undefined);
+  const rate = isObject(o.learningRate) ? writeSchedule(o.learningRate) : o.learningRate;
+  const written = Object.fromEntries([["name", kind], ["learning_rate", rate], ...own, ["loss_scale_factor", null], ...options]) as Json;
+  return { module: "keras.optimizers", class_name: className, config: written, registered_name: null };
+}
+
+function writeSchedule({ kind, config }: Json): Json {
+  const found = Object.entries(SCHEDULES).find(([name]) => name.toLowerCase() === String(kind).toLowerCase());
+  if (found === undefined)
+    throw new ArgumentError(`saveKeras: Keras has no schedule like ${show(kind)}; save without it: { optimizer: false }`);
+  const [className, [, options]] = found;
+  const o = config as Config;
+  const own = options.filter((name) => o[camel(name)] !== undefined).map((name) => [name, o[camel(name)]]);
+  return {
+    module: "keras.optimizers.schedules",
+    class_name: className,
+    config: Object.fromEntries([...own, ["name", className]]) as Json,
+    registered_name: null,
+  };
+}
+
+/** The state of an optimizer in Keras' order. */
+export function stateOf(optimizer: Optimizer, order: readonly number[]): readonly Tensor[] {
+  const state = optimizer.state();
+  const count = Object.keys(state).some((name) => name.includes("/")) ? order.length : 0;
+  return (stateNames(optimizer, count) ?? []).map((name) => {
+    const [slot, number] = name.split("/");
+    return state[number === undefined ? name : `${slot}/${order[Number(number)]}`];
+  });
+}

@@ -1,0 +1,250 @@
+/** @file Models as files of Keras 3. */
+import { checkFlag, checkOptions } from "../check.ts";
+import { ArgumentError } from "../index.ts";
+import type { Layer, Model, OpenShape, Tensor } from "../index.ts";
+import type { Json } from "./fields.ts";
+import { writeHdf5 } from "./hdf5-write.ts";
+import type { Written as WrittenData } from "./hdf5-write.ts";
+import { writeLayer } from "./layers.ts";
+import { placesOf } from "./places.ts";
+import { record } from "./record.ts";
+import type { Made, Recording } from "./record.ts";
+import { writeTraining } from "./training.ts";
+import { writeZip } from "./zip.ts";
+
+/** Options of `saveKeras`. */
+export interface SaveKerasOptions {
+  /** Also what training needs to go on: loss, metrics, optimizer and its state. Default true for a compiled model. */
+  readonly optimizer?: boolean;
+}
+
+/** The version whose files these are as. */
+const KERAS_VERSION = "3.12.0";
+/** Layers that take what they attend to as an argument of its own: Keras cannot have them in a row. */
+const ATTENDING = ["multiHeadAttention", "groupedQueryAttention", "attention"];
+const SEVERAL = ["add", "subtract", "multiply", "average", "maximum", "minimum", "concatenate", "dot"];
+const RECURRENT = ["lstm", "gru", "simpleRnn", "bidirectional"];
+
+/** How a format writes a model. */
+export interface Format {
+  readonly dialect: "keras3" | "tfjs";
+  readonly who: string;
+  /** Of a layer; in TensorFlow.js all layers of all models within have names of their own. */
+  readonly nameOf: (layer: Layer) => string;
+}
+
+/** A class and its options, in a format's form. */
+const object = ({ dialect }: Format, module: string, className: string, config: Json): Json =>
+  dialect === "tfjs" ? { class_name: className, config } : { module, class_name: className, config, registered_name: null };
+
+const inputLayer = (format: Format, name: string, shape: OpenShape): Json =>
+  object(format, "keras.layers", "InputLayer", {
+    [format.dialect === "tfjs" ? "batch_input_shape" : "batch_shape"]: [null, ...shape],
+    dtype: "float32",
+    sparse: false,
+    name,
+  });
+
+const isRow = (layer: Layer): boolean =>
+  layer.kind === "model" && (layer.config.model as { custom?: boolean } | undefined)?.custom !== true;
+
+/** Whether Keras can have these layers in a row. */
+const canBeRow = (layers: readonly Layer[]): boolean =>
+  layers.every((l) => !ATTENDING.includes(l.kind) && (l.kind !== "model" || (isRow(l) && canBeRow(l.layers ?? []))));
+
+/** What inputs are called. In TensorFlow.js those of models within others need names of their own. */
+const inputName = ({ dialect }: Format, { within }: Recording): string =>
+  dialect === "tfjs" && within !== null ? `${within.name}_input` : "input_layer";
+
+/** A name that no layer has. */
+function freeName(name: string, taken: Set<string>): string {
+  let free = name;
+  for (let i = 1; taken.has(free); i++) free = `${name}_${i}`;
+  taken.add(free);
+  return free;
+}
+
+/** The shape of a model within another, which TensorFlow.js must be told. */
+function shapeWithin({ dialect }: Format, { inside }: Recording, layer: Layer): OpenShape | null {
+  const shape = inside.get(layer)?.inputs[0];
+  return dialect === "tfjs" && shape !== undefined ? shape.slice(1) : null;
+}
+
+function writeRow(format: Format, name: string, layers: readonly Layer[], shape: OpenShape | null, recording: Recording): Json {
+  const taken = new Set(layers.map(format.nameOf));
+  // Within another model TensorFlow.js takes the shape from the first layer alone.
+  const within = format.dialect === "tfjs" && recording.within !== null;
+  const inputs = shape === null || within ? [] : [inputLayer(format, freeName(inputName(format, recording), taken), shape)];
+  const written = layers.map((l) => (l.kind === "model" ? rowWithin(format, recording, l) : oneLayer(format, l, recording)));
+  if (within && shape !== null)
+    written[0] = { ...written[0], config: { ...(written[0].config as Json), batch_input_shape: [null, ...shape] } };
+  return object(format, "keras", "Sequential", {
+    name,
+    trainable: true,
+    ...(format.dialect === "keras3" && { dtype: "float32" }),
+    layers: [...inputs, ...written],
+  });
+}
+
+/** A row that is a layer. */
+const rowWithin = (format: Format, recording: Recording, layer: Layer): Json =>
+  writeRow(
+    format,
+    format.nameOf(layer),
+    layer.layers ?? [],
+    shapeWithin(format, recording, layer),
+    recording.inside.get(layer) ?? recording,
+  );
+
+function oneLayer(format: Format, layer: Layer, { calls }: Recording): Json {
+  const { className, config } = writeLayer(layer, format.dialect, format.nameOf(layer));
+  const target = config.target_shape as readonly number[] | undefined;
+  const from = calls.get(layer)?.[0].tensors[0]?.shape;
+  if (format.dialect !== "tfjs" || target === undefined || from === undefined) return object(format, "keras.layers", className, config);
+  // TensorFlow.js does not work out what is left before it runs.
+  const left = from.slice(1).reduce((a, b) => a * b, 1) / target.reduce((a, d) => (d < 0 ? a : a * d), 1);
+  return object(format, "keras.layers", className, { ...config, target_shape: target.map((d) => (d < 0 ? left : d)) });
+}
+
+/** What a call's tensors are as arguments of Keras: positional ones, and others by name. */
+function argumentsOf(
+  format: Format,
+  layer: Layer,
+  call: Recording["calls"] extends ReadonlyMap<Layer, readonly (infer R)[]> ? R : never,
+): { readonly args: readonly unknown[]; readonly kwargs: Json } {
+  const { tensors, options } = call;
+  const others = Object.keys(options).filter(
+    (o) => !["training", "useCausalMask"].includes(o) && options[o] !== null && options[o] !== undefined,
+  );
+  if (others.length > 0)
+    throw new ArgumentError(`${format.who}: layer "${layer.name}" is called with ${others.join(", ")}, which is not written`);
+  if (ATTENDING.includes(layer.kind)) {
+    const [query, value = null, key = null] = tensors;
+    const all = [query, value ?? query, ...(key === null ? [] : [key])];
+    const causal = options.useCausalMask ?? layer.config.useCausalMask;
+    const kwargs = causal === true ? { use_causal_mask: true } : {};
+    return { args: layer.kind === "attention" ? [all] : all, kwargs };
+  }
+  if (SEVERAL.includes(layer.kind)) return { args: [tensors], kwargs: {} };
+  if (RECURRENT.includes(layer.kind)) {
+    const states = tensors.slice(1);
+    if (states.every((t) => t === null)) return { args: [tensors[0]], kwargs: {} };
+    if (states.includes(null) && states.slice(0, -1).includes(null))
+      throw new ArgumentError(`${format.who}: layer "${layer.name}" is called with some of its states, Keras takes all or none`);
+    return { args: [tensors[0]], kwargs: { initial_state: states.filter((t) => t !== null) } };
+  }
+  if (layer.kind === "model") return { args: [tensors.length === 1 ? tensors[0] : tensors], kwargs: {} };
+  if (tensors.slice(1).some((t) => t !== null))
+    throw new ArgumentError(`${format.who}: layer "${layer.name}" is called with several tensors, which is not written`);
+  return { args: [tensors[0]], kwargs: {} };
+}
+
+/** Calls of models count from 1 where these count that of their own inputs as 0. */
+const ownCalls = ({ dialect }: Format, layer: Layer): number =>
+  layer.kind === "model" && (dialect === "tfjs" || !(isRow(layer) && canBeRow(layer.layers ?? []))) ? 1 : 0;
+
+function writeGraph(format: Format, name: string, recording: Recording, inputShapes: readonly OpenShape[]): Json {
+  const taken = new Set([...recording.calls.keys()].map(format.nameOf));
+  const base = inputName(format, recording);
+  const inputs = recording.inputs.map((_, i) => freeName(i === 0 ? base : `${base}_${i}`, taken));
+  const place = ({ layer, node, index }: Made): readonly [string, number, number] =>
+    layer === null ? [inputs[node], 0, 0] : [format.nameOf(layer), node + ownCalls(format, layer), index];
+  const open = inputShapes.flat().includes(null);
+  const tensorOf = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(tensorOf);
+    const made = value as Made;
+    const shape = [null, ...made.shape.slice(1).map((d) => (open ? null : d))];
+    return { class_name: "__keras_tensor__", config: { shape, dtype: "float32", keras_history: place(made) } };
+  };
+  const nodeOf = ({ args, kwargs }: ReturnType<typeof argumentsOf>): unknown => {
+    if (format.dialect === "tfjs") {
+      const plain = { ...kwargs };
+      const states = (plain.initial_state ?? []) as Made[];
+      delete plain.initial_state;
+      return [...args.flat(), ...states].map((made, i) => [...place(made as Made), i === 0 ? plain : {}]);
+    }
+    const named = Object.entries(kwargs).map(([key, value]) => [key, Array.isArray(value) ? tensorOf(value) : value] as const);
+    return { args: args.map(tensorOf), kwargs: Object.fromEntries(named) };
+  };
+  const layers = [...recording.calls].map(([layer, calls]) => {
+    const written =
+      layer.kind !== "model"
+        ? oneLayer(format, layer, recording)
+        : isRow(layer) && canBeRow(layer.layers ?? [])
+          ? rowWithin(format, recording, layer)
+          : writeGraph(
+              format,
+              layer.name,
+              recording.inside.get(layer) as Recording,
+              (recording.inside.get(layer) as Recording).inputs.map((s) => s.slice(1)),
+            );
+    const config = recording.stateful.has(layer) ? { ...written, config: { ...(written.config as Json), return_state: true } } : written;
+    return { ...config, name: format.nameOf(layer), inbound_nodes: calls.map((call) => nodeOf(argumentsOf(format, layer, call))) };
+  });
+  const ends = inputs.map((input, i) => ({ ...inputLayer(format, input, inputShapes[i]), name: input, inbound_nodes: [] }));
+  return object(format, "keras.src.models.functional", format.dialect === "tfjs" ? "Model" : "Functional", {
+    name,
+    trainable: true,
+    layers: [...ends, ...layers],
+    input_layers: inputs.map((input) => [input, 0, 0]),
+    output_layers: recording.outputs.map(place),
+  });
+}
+
+/** A model as a format describes it, and its layers in the order in which it is written. */
+export function describeModel(format: Format, model: Model): { readonly json: Json; readonly layers: readonly Layer[] } {
+  const recording = record(format.who, model);
+  const shapes = model.inputShapes as readonly OpenShape[];
+  if (model.isSequential && canBeRow(model.layers))
+    return { json: writeRow(format, model.name, model.layers, shapes[0], recording), layers: model.layers };
+  return { json: writeGraph(format, model.name, recording, shapes), layers: [...recording.calls.keys()] };
+}
+
+/** Layers that Keras has with a generator of random numbers, whose state is a variable that it asks for. */
+const seedsOf = (layer: Layer, group: string): readonly string[] => {
+  const { rate, dropout = 0, recurrentDropout = 0 } = layer.config as { rate?: number; dropout?: number; recurrentDropout?: number };
+  if (/ropout/.test(layer.kind)) return (rate ?? 0) > 0 ? [`${group}/seed_generator`] : [];
+  if (layer.kind === "gaussianNoise") return layer.config.stddev === 0 ? [] : [`${group}/seed_generator`];
+  if (["lstm", "gru", "simpleRnn"].includes(layer.kind)) return dropout > 0 || recurrentDropout > 0 ? [`${group}/cell/seed_generator`] : [];
+  if (layer.kind === "multiHeadAttention" || layer.kind === "groupedQueryAttention")
+    return dropout > 0 ? [`${group}/_dropout_layer/seed_generator`] : [];
+  if (layer.kind === "attention") return dropout > 0 ? [`${group}/seed_generator`] : [];
+  return [];
+};
+
+/**
+ * Writes a model as a `.keras` archive, which Keras 3 opens and `loadKeras` reads: its layers, how they call each other, weights and, where
+ * it is compiled, what training needs to go on. A model that is a function is traced: what it computes must be layers.
+ * @throws ArgumentError for layers, options, losses, metrics and optimizers that Keras has not, each by its name, and for what is computed
+ * between layers; LockstepError for a model that is not built
+ */
+export async function saveKeras(model: Model, options: SaveKerasOptions = {}): Promise<Uint8Array> {
+  const { optimizer = model.training !== null } = checkOptions("saveKeras", options, ["optimizer"]);
+  checkFlag("saveKeras", "optimizer", optimizer);
+  if (optimizer && model.training === null) throw new ArgumentError("saveKeras: optimizer: true needs a model that has been compiled");
+  const { json, layers } = describeModel({ dialect: "keras3", who: "saveKeras", nameOf: (l) => l.name }, model);
+  const places = placesOf("saveKeras", layers, "", [], new Map());
+  const training = optimizer ? writeTraining(model, [...places.keys()]) : null;
+  const data = new Map<string, WrittenData>();
+  const tensors: [string, Tensor][] = [];
+  for (const [layer, { group, groups }] of places) {
+    for (const seed of seedsOf(layer, group)) data.set(`${seed}/vars/0`, { shape: [2], data: new Uint32Array(2) });
+    if ((layer.layers ?? []).length > 0) continue;
+    for (const [i, { name, tensor }] of layer.weights.entries()) {
+      const [inner, index] = typeof groups === "string" ? [groups, i] : groups[name];
+      tensors.push([`${inner === "" ? group : `${group}/${inner}`}/vars/${index}`, tensor]);
+    }
+    if (layer.kind === "normalization") data.set(`${group}/vars/2`, { shape: [], data: new Int32Array(1) });
+  }
+  for (const [i, tensor] of (training?.state ?? []).entries()) tensors.push([`optimizer/vars/${i}`, tensor]);
+  // All reads are asked for at once: a training that goes on meanwhile must not leave a weight of one step beside that of the next.
+  const read = await Promise.all(tensors.map(async ([, t]) => t.data()));
+  for (const [i, [path, { shape }]] of tensors.entries()) data.set(path, { shape, data: read[i] as Float32Array });
+  const encoder = new TextEncoder();
+  const config = { ...json, ...(training !== null && { compile_config: training.config }) };
+  return writeZip([
+    ["metadata.json", encoder.encode(JSON.stringify({ keras_version: KERAS_VERSION, date_saved: "1980-01-01@00:00:00" }))],
+    ["config.json", encoder.encode(JSON.stringify(config))],
+    ["model.weights.h5", writeHdf5(data)],
+  ]);
+}

@@ -1,0 +1,117 @@
+/** @file The variables of a file by the layers that they are of: groups of Keras 3, and names of Keras 2 and TensorFlow.js. */
+import { cut } from "../io/safetensors.ts";
+import { FileError } from "../index.ts";
+import type { Hdf5File } from "./hdf5.ts";
+import type { Place } from "./place.ts";
+import { isNumeric } from "./variables.ts";
+import type { Store, Variable } from "./variables.ts";
+
+/** Variables of layers for random numbers, and the count of samples that a Normalization has seen: no layer of Lockstep has them. */
+const isPassedOver = (path: string): boolean => /(^|\/)seed_generator(_\d+)?\//.test(path) || /\/seed_generator_state$/.test(path);
+
+const some = (names: readonly string[]): string =>
+  `${names
+    .slice(0, 4)
+    .map((name) => cut(name))
+    .join(", ")}${names.length > 4 ? ` and ${names.length - 4} more` : ""}`;
+
+/** Reads all datasets of numbers below `path`. @throws FileError */
+export async function variablesOf(file: Hdf5File, path: string): Promise<Map<string, Variable>> {
+  const found = new Map<string, Variable>();
+  for (const [name, { dataset, attributes }] of file) {
+    if (dataset === null || !name.startsWith(path)) continue;
+    const says = attributes.get("dtype")?.strings?.[0];
+    const dtype = says === "bfloat16" && ["opaque", "uint16", "int16"].includes(dataset.dtype) ? says : dataset.dtype;
+    if (isNumeric(dtype)) found.set(name, { name, dtype, shape: dataset.shape, bytes: await dataset.bytes() });
+  }
+  return found;
+}
+
+/** Whether Keras' layers have a variable of this name and number that Lockstep's do not. */
+const isCount = (place: Place, index: number): boolean => place.className.startsWith("Normalization") && index === 2;
+
+/**
+ * Files of Keras 3: `layers/dense_1/vars/0`. `_layer_checkpoint_dependencies` stands in the place of `layers` in those of TensorFlow 2.13.
+ */
+export function storeOfGroups(who: string, variables: ReadonlyMap<string, Variable>): Store {
+  const older = [...variables.keys()].some((name) => name.startsWith("/_layer_checkpoint_dependencies/"));
+  const rooted = (group: string): string => `/${older ? group.replace(/\blayers\b/g, "_layer_checkpoint_dependencies") : group}`;
+  const taken = new Set<string>();
+  const extra = new Set<string>();
+  return {
+    take(place, layer, name, index) {
+      const { group, groups } = place;
+      const at = typeof groups === "string" ? ([groups, index] as const) : Object.hasOwn(groups, name) ? groups[name] : null;
+      if (at === null) throw new FileError(`${who}: where Keras keeps the ${name} of ${place.className} is not known`);
+      const paths = [at[0], `_${at[0]}`].map((inner) => `${rooted(inner === "" || inner === "_" ? group : `${group}/${inner}`)}/vars/`);
+      const path = paths.map((p) => `${p}${at[1]}`).find((p) => variables.has(p));
+      if (path === undefined)
+        throw new FileError(
+          `${who}: no "${cut(`${paths[0]}${at[1]}`)}", the ${name} of ${place.className} "${cut(layer.name)}"; the file has ` +
+            `${some([...variables.keys()]) || "nothing"}`,
+        );
+      taken.add(path);
+      if (isCount(place, 2)) extra.add(`${paths[0]}2`);
+      return variables.get(path) as Variable;
+    },
+    finish() {
+      const left = [...variables.keys()].filter(
+        (name) => name.startsWith(rooted("layers/")) && !taken.has(name) && !extra.has(name) && !isPassedOver(name),
+      );
+      if (left.length > 0) throw new FileError(`${who}: variables that no layer takes: ${some(left)}`);
+    },
+  };
+}
+
+/** Variables in the order of the file, each with the names of the layers that it is of. */
+export interface Named {
+  readonly segments: readonly string[];
+  readonly variable: Variable;
+}
+
+/** Whether these names stand in `segments` in this order; a direction as the beginning of one. */
+function isOf(segments: readonly string[], names: readonly string[]): boolean {
+  let at = 0;
+  for (const name of names) {
+    while (at < segments.length && segments[at] !== name && !(isWay(name) && segments[at].startsWith(`${name}_`))) at++;
+    if (at++ >= segments.length) return false;
+  }
+  return true;
+}
+
+const isWay = (name: string): boolean => name === "forward" || name === "backward";
+
+/** Files that name variables by their layers: those of one layer lie in the order in which it made them. */
+export function storeOfNames(who: string, all: readonly Named[]): Store {
+  const taken = new Set<Named>();
+  const extra = new Set<Named>();
+  const found = new Map<Place, readonly Named[]>();
+  const variablesFor = (place: Place): readonly Named[] => {
+    const known = found.get(place);
+    if (known !== undefined) return known;
+    const { names } = place;
+    // Models within others leave no trace in the names of some files.
+    const tails = names.map((_, i) => names.slice(i)).filter((tail) => !tail.every(isWay));
+    const own = tails.map((tail) => all.filter(({ segments }) => isOf(segments, tail))).find((list) => list.length > 0) ?? [];
+    found.set(place, own);
+    for (const [i, one] of own.entries()) if (isCount(place, i) || isPassedOver(one.segments.join("/"))) extra.add(one);
+    return own;
+  };
+  return {
+    take(place, layer, name, index) {
+      const list = variablesFor(place);
+      const one = list[index];
+      if (one === undefined)
+        throw new FileError(
+          `${who}: the ${name} of ${place.className} "${cut(layer.name || place.names.join("/"))}" is missing: the file has ` +
+            `${list.length} variables of it; there are ${some(all.map(({ variable }) => variable.name)) || "none"}`,
+        );
+      taken.add(one);
+      return one.variable;
+    },
+    finish() {
+      const left = all.filter((one) => !taken.has(one) && !extra.has(one) && !isPassedOver(one.segments.join("/")));
+      if (left.length > 0) throw new FileError(`${who}: variables that no layer takes: ${some(left.map(({ variable }) => variable.name))}`);
+    },
+  };
+}

@@ -1,0 +1,346 @@
+/** @file Layers models of TensorFlow.js: model.json and the files of weights beside it. */
+import { cut, fromBits, halfBits } from "../io/safetensors.ts";
+import { bytesOf, pathOf } from "../io/source.ts";
+import { builtin } from "../node/files.ts";
+import { checkOptions } from "../check.ts";
+import { ArgumentError, FileError } from "../index.ts";
+import type { Layer, Model, ModelSource } from "../index.ts";
+import { textOf } from "./bytes.ts";
+import { isObject, show, snake } from "./fields.ts";
+import type { Json } from "./fields.ts";
+import { parseJson } from "./json.ts";
+import { buildWith, modelIn, tellDtypes } from "./load.ts";
+import type { LoadKerasOptions } from "./load.ts";
+import { placesOf } from "./places.ts";
+import type { Reading } from "./layers.ts";
+import { describeModel } from "./save.ts";
+import { storeOfNames } from "./stores.ts";
+import type { Named } from "./stores.ts";
+import { layersInOrder, readStructure } from "./topology.ts";
+import { resume } from "./training.ts";
+
+/** Options of `loadTfjs`. */
+export type LoadTfjsOptions = Omit<LoadKerasOptions, "model">;
+
+/** The files of a model by their names: `{ "model.json": file, "weights.bin": file }`, a `Map`, or a list of `File`s. */
+export type TfjsFiles =
+  { readonly [name: string]: ModelSource } | ReadonlyMap<string, ModelSource> | readonly (Blob & { readonly name: string })[];
+
+/** model.json, and how a file beside it is read. */
+interface Opened {
+  readonly who: string;
+  readonly json: Json;
+  readonly read: (name: string) => Promise<Uint8Array>;
+}
+
+const MOST_JSON = 2 ** 28;
+
+/** The last part of a path: the files of a model lie in one folder. @throws FileError for a path that leaves it */
+function fileName(who: string, path: string): string {
+  const name = path.replace(/^\.\//, "");
+  if (name === "" || /^[/\\]|^[a-z][a-z\d+.-]*:|(^|[/\\])\.\.([/\\]|$)|[\0?#]/i.test(name))
+    throw new FileError(`${who}: a file of weights at ${show(path)} is not beside it, and is not opened`);
+  return name;
+}
+
+async function jsonFrom(source: ModelSource): Promise<{ readonly who: string; readonly json: Json }> {
+  const { who, bytes } = await bytesOf("loadTfjs", source);
+  if (bytes.length > MOST_JSON) throw new FileError(`${who}: ${bytes.length} bytes are no model.json`);
+  return { who, json: parseJson(who, textOf(who, "model.json", bytes)) };
+}
+
+/** What lies beside a path or an address. */
+function beside(address: string): (name: string) => string {
+  if (pathOf(address) !== null && !/^file:/i.test(address)) {
+    const path = builtin("node:path");
+    return (name) => (path === undefined ? `${address.replace(/[^/]*$/, "")}${name}` : path.join(path.dirname(address), name));
+  }
+  // On pages addresses may be relative.
+  const { location } = globalThis as { location?: { readonly href: string } };
+  const base = new URL(address, location?.href);
+  return (name) => {
+    const url = new URL(name, base);
+    url.search = base.search;
+    return url.href;
+  };
+}
+
+const isList = (source: object): source is readonly (Blob & { readonly name: string })[] => Array.isArray(source);
+
+/** Files by name; null for what is one file. */
+function namedFiles(source: unknown): ReadonlyMap<string, ModelSource> | null {
+  if (source instanceof Map) return source as ReadonlyMap<string, ModelSource>;
+  if (typeof source !== "object" || source === null) return null;
+  if (isList(source)) return new Map(source.map((file) => [file.name, file]));
+  const plain = [Object.prototype, null].includes(Object.getPrototypeOf(source) as null);
+  return plain && Object.keys(source).some((name) => name.endsWith(".json")) ? new Map(Object.entries(source)) : null;
+}
+
+async function open(source: ModelSource | TfjsFiles): Promise<Opened> {
+  const files = namedFiles(source);
+  if (files !== null) {
+    const name = files.has("model.json") ? "model.json" : [...files.keys()].find((key) => key.endsWith(".json"));
+    if (name === undefined)
+      throw new FileError(
+        `loadTfjs: no model.json among ${
+          [...files.keys()]
+            .slice(0, 8)
+            .map((n) => cut(n))
+            .join(", ") || "no files"
+        }`,
+      );
+    const { json } = await jsonFrom(files.get(name) as ModelSource);
+    const read = async (file: string): Promise<Uint8Array> => {
+      const found = files.get(file) ?? files.get(file.replace(/^.*\//, ""));
+      if (found === undefined) throw new FileError(`${name}: the file of weights ${show(file)} was not given`);
+      return (await bytesOf(file, found)).bytes;
+    };
+    return { who: name, json, read };
+  }
+  const given = (await (source as ModelSource)) as unknown;
+  const { who, json } = await jsonFrom(given as ModelSource);
+  const address = typeof given === "string" || given instanceof URL ? String(given) : ((given as Partial<Response>).url ?? "");
+  const place = address === "" ? null : beside(address);
+  const read = async (name: string): Promise<Uint8Array> => {
+    if (place === null)
+      throw new FileError(
+        `${who}: its weights are in the file ${show(name)}; give loadTfjs both by name: { "model.json": ..., ${show(name)}: ... }`,
+      );
+    return (await bytesOf(name, place(name))).bytes;
+  };
+  return { who, json, read };
+}
+
+interface Spec {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: string;
+  readonly quantization: { readonly dtype: string; readonly scale: number; readonly min: number } | null;
+}
+
+const BYTES: { readonly [dtype: string]: number } = { float32: 4, int32: 4, bool: 1, uint8: 1, uint16: 2, float16: 2 };
+
+/** @throws FileError for a weight that is no numbers */
+function specOf(who: string, value: unknown): Spec {
+  if (!isObject(value) || typeof value.name !== "string" || !Array.isArray(value.shape))
+    throw new FileError(`${who}: expected a weight as { name, shape, dtype }, found ${show(value)}`);
+  const { name, shape, dtype, quantization: q = null } = value;
+  if (!shape.every((d) => Number.isInteger(d) && (d as number) >= 0) || shape.length > 16)
+    throw new FileError(`${who}: ${show(name)} has the shape ${show(shape)}`);
+  if (dtype !== "float32" && dtype !== "int32" && dtype !== "bool")
+    throw new FileError(`${who}: ${show(name)} holds ${show(dtype)}; weights are numbers`);
+  if (q === null) return { name, shape: shape as number[], dtype, quantization: null };
+  const known = isObject(q) && ["uint8", "uint16", "float16"].includes(q.dtype as string);
+  const { dtype: kept, scale = 1, min = 0 } = Object(q) as { dtype: string; scale?: unknown; min?: unknown };
+  if (!known || !Number.isFinite(scale) || !Number.isFinite(min))
+    throw new FileError(`${who}: ${show(name)} is kept as ${show(q)}; known are uint8, uint16 with scale and min, and float16`);
+  return { name, shape: shape as number[], dtype, quantization: { dtype: kept, scale: scale as number, min: min as number } };
+}
+
+/** Bytes of a shape's elements. @throws FileError for a number that none can be */
+function lengthOf(who: string, { name, shape, dtype, quantization }: Spec): number {
+  const length = shape.reduce((a, b) => a * b, BYTES[quantization?.dtype ?? dtype]);
+  if (!Number.isSafeInteger(length)) throw new FileError(`${who}: ${show(name)} has the shape ${show(shape)}`);
+  return length;
+}
+
+/** The numbers of a quantized weight. */
+function dequantized(bytes: Uint8Array, { dtype, quantization }: Spec): Uint8Array {
+  const { dtype: kept, scale, min } = quantization as NonNullable<Spec["quantization"]>;
+  const whole = kept === "uint8" ? bytes : new Uint16Array(bytes.slice().buffer);
+  if (kept === "float16") return new Uint8Array(fromBits(whole, halfBits).buffer);
+  const values = Float32Array.from(whole, (q) => (dtype === "float32" ? q * scale + min : Math.round(q * scale + min)));
+  return new Uint8Array(values.buffer);
+}
+
+/** The weights of one group, which lie one behind the other in its files. */
+function weightsIn(who: string, specs: readonly Spec[], bytes: Uint8Array): readonly Named[] {
+  let at = 0;
+  const named = specs.map((spec): Named => {
+    const length = lengthOf(who, spec);
+    if (at + length > bytes.length)
+      throw new FileError(`${who}: the weights are truncated: ${show(spec.name)} ends at byte ${at + length} of ${bytes.length}`);
+    const raw = bytes.subarray(at, at + length);
+    at += length;
+    const quantized = spec.quantization !== null;
+    const variable = {
+      name: spec.name,
+      dtype: quantized ? "float32" : spec.dtype,
+      shape: spec.shape,
+      bytes: quantized ? dequantized(raw, spec) : raw,
+    };
+    return { segments: spec.name.replace(/:\d+$/, "").split("/"), variable };
+  });
+  if (at !== bytes.length) throw new FileError(`${who}: the files of weights have ${bytes.length} bytes, its weights ${at}`);
+  return named;
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  if (parts.length === 1) return parts[0];
+  const out = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+/** What base64 stands for. @throws FileError */
+function decoded(who: string, text: string): Uint8Array {
+  try {
+    return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  } catch (cause) {
+    throw new FileError(`${who}: its weightData is no base64`, { cause });
+  }
+}
+
+async function readWeights({ who, json, read }: Opened): Promise<readonly Named[]> {
+  const { weightsManifest: manifest, weightSpecs, weightData } = json;
+  if (Array.isArray(weightSpecs) && typeof weightData === "string")
+    return weightsIn(
+      who,
+      weightSpecs.map((s) => specOf(who, s)),
+      decoded(who, weightData),
+    );
+  if (!Array.isArray(manifest)) throw new FileError(`${who}: it has no weightsManifest, which says where the weights are`);
+  const named: Named[] = [];
+  for (const group of manifest as readonly unknown[]) {
+    if (
+      !isObject(group) ||
+      !Array.isArray(group.paths) ||
+      !Array.isArray(group.weights) ||
+      !group.paths.every((p) => typeof p === "string")
+    )
+      throw new FileError(`${who}: expected a group of weights as { paths, weights }, found ${show(group)}`);
+    const specs = group.weights.map((s) => specOf(who, s));
+    const parts: Uint8Array[] = [];
+    for (const path of group.paths as readonly string[]) parts.push(await read(fileName(who, path)));
+    named.push(...weightsIn(who, specs, joined(parts)));
+  }
+  return named;
+}
+
+/** The description of a model. @throws FileError for graph models */
+function topologyIn(who: string, { format, modelTopology: topology }: Json): Json {
+  if (format === "graph-model" || (isObject(topology) && Array.isArray(topology.node)))
+    throw new FileError(
+      `${who}: a graph model, which has TensorFlow's operations and no layers; convert the model that it was made from to ONNX or .keras`,
+    );
+  if (format !== undefined && format !== null && format !== "layers-model")
+    throw new FileError(`${who}: a model of format ${show(format)}; layers-model is read`);
+  if (!isObject(topology)) throw new FileError(`${who}: no layers model of TensorFlow.js: it has no modelTopology`);
+  const { model_config: config = topology } = topology;
+  if (!isObject(config)) throw new FileError(`${who}: modelTopology must be an object, found ${show(config)}`);
+  return config;
+}
+
+/**
+ * Reads a layers model of TensorFlow.js: `model.json` and the files of weights beside it, also quantized ones. Compiled and without the
+ * optimizer's state where the file says how it learned.
+ * @param source the path or address of model.json, or all files by name; a `data:` address may stand for a file in base64
+ * @throws FileError as `loadKeras`, for graph models, and for weights that are not beside model.json; ArgumentError for bad options
+ */
+export async function loadTfjs(source: ModelSource | TfjsFiles, options: LoadTfjsOptions = {}): Promise<Model> {
+  const {
+    layers = {},
+    inputShape,
+    compile = true,
+    backend,
+  } = checkOptions("loadTfjs", options, ["layers", "inputShape", "compile", "backend"]);
+  const opened = await open(source);
+  const { who, json } = opened;
+  const topology = topologyIn(who, json);
+  const reading: Reading = {
+    who,
+    dialect: "tfjs",
+    own: layers,
+    places: new Map(),
+    dtypes: new Set(),
+    model: (r, l, name, group, outer) => readStructure(r, l, name, group, outer).model,
+  };
+  const described = modelIn(who, topology);
+  const structure = readStructure(reading, described, typeof described.config.name === "string" ? described.config.name : "", "");
+  buildWith(structure, reading, storeOfNames(who, await readWeights(opened)), inputShape);
+  tellDtypes(who, reading.dtypes);
+  const { trainingConfig: training = null } = json;
+  if (compile && isObject(training))
+    await resume(
+      who,
+      structure.model,
+      { dialect: "tfjs", training },
+      { layers: layersInOrder(structure.layers), optimizer: async () => [] },
+      backend,
+    );
+  return structure.model;
+}
+
+const isWay = (name: string | undefined): boolean => name === "forward" || name === "backward";
+
+/** Names of layers and of those in models within, which are then all different. */
+function uniqueNames(layers: readonly Layer[]): (layer: Layer) => string {
+  const names = new Map<Layer, string>();
+  const taken = new Set<string>();
+  const visit = (list: readonly Layer[], prefix: string): void => {
+    for (const layer of list) {
+      let name = layer.name;
+      for (let i = 0; taken.has(name); i++) name = `${prefix}${layer.name}${i === 0 ? "" : `_${i}`}`;
+      taken.add(name);
+      names.set(layer, name);
+    }
+    for (const layer of list) if (layer.kind === "model") visit(layer.layers ?? [], `${names.get(layer) as string}_`);
+  };
+  visit(layers, "");
+  return (layer) => names.get(layer) ?? layer.name;
+}
+
+/** Layers within wrappers, with these. */
+function holdersOf(layers: readonly Layer[], into = new Map<Layer, Layer>()): ReadonlyMap<Layer, Layer> {
+  for (const layer of layers) {
+    if (layer.kind === "model") holdersOf(layer.layers ?? [], into);
+    else for (const part of layer.layers ?? []) into.set(part, layer);
+  }
+  return into;
+}
+
+/** What TensorFlow.js calls the weights of a layer. */
+function weightName(layer: Layer, name: string): string {
+  return layer.kind === "depthwiseConv2d" && name === "kernel" ? "depthwise_kernel" : snake(name);
+}
+
+/**
+ * Writes a model as the files of a layers model, which TensorFlow.js opens and `loadTfjs` reads: layers, how they call each other, and
+ * weights. A model that is a function is traced: what it computes must be layers.
+ * @returns bytes by file name
+ * @throws ArgumentError for layers and options that TensorFlow.js has not, or computes otherwise, each by its name, and for what is
+ * computed between layers; LockstepError for a model that is not built
+ */
+export async function saveTfjs(model: Model): Promise<{ "model.json": Uint8Array; "weights.bin": Uint8Array }> {
+  const nameOf = uniqueNames(model.layers);
+  const { json, layers } = describeModel({ dialect: "tfjs", who: "saveTfjs", nameOf }, model);
+  const holders = holdersOf(layers);
+  const places = placesOf("saveTfjs", layers, "", [], new Map());
+  const named: { readonly name: string; readonly shape: readonly number[]; readonly data: Promise<unknown> }[] = [];
+  for (const [layer, { names }] of places) {
+    if ((layer.layers ?? []).length > 0) continue;
+    const way = isWay(names.at(-1));
+    // Of wrappers the names of the outer layer count.
+    const holder = holders.get(layer) ?? layer;
+    const own = way ? `${nameOf(holder)}/${names.at(-1)}_${layer.kind}` : nameOf(holder);
+    for (const { name, tensor } of layer.weights)
+      named.push({ name: `${own}/${weightName(layer, name)}`, shape: tensor.shape, data: tensor.data() });
+  }
+  const names = named.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw new ArgumentError(`saveTfjs: two weights are called "${twice}": give one of the layers another name`);
+  const data = (await Promise.all(named.map((n) => n.data))) as readonly Float32Array[];
+  const weights = joined(data.map((d) => new Uint8Array(d.buffer, d.byteOffset, d.byteLength)));
+  const file = {
+    format: "layers-model",
+    generatedBy: "Lockstep",
+    convertedBy: null,
+    modelTopology: { keras_version: "tfjs-layers 4.22.0", backend: "tensor_flow.js", model_config: json },
+    weightsManifest: [{ paths: ["weights.bin"], weights: named.map(({ name, shape }) => ({ name, shape, dtype: "float32" })) }],
+  };
+  return { "model.json": new TextEncoder().encode(JSON.stringify(file)), "weights.bin": weights };
+}

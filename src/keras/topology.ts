@@ -1,0 +1,267 @@
+/** @file Models from what files say of their layers: in a row, or as a graph of calls. */
+import { cut } from "../io/safetensors.ts";
+import { FileError, model, sequential } from "../index.ts";
+import type { Layer, Model, OpenShape, Tensor } from "../index.ts";
+import { callsOf, endsOf, Ref, refsIn, refsOfEnds } from "./calls.ts";
+import type { Call, Ends } from "./calls.ts";
+import { described, isObject, show } from "./fields.ts";
+import type { Described, Json } from "./fields.ts";
+import { checkCall, invoke } from "./invoke.ts";
+import type { Callee } from "./invoke.ts";
+import { readLayer } from "./layers.ts";
+import type { Reading } from "./layers.ts";
+import { groupsIn } from "./places.ts";
+
+/** A model whose weights are not made yet. */
+export interface Structure {
+  readonly model: Model;
+  /** Of one sample of each input; null where the file does not say. */
+  readonly inputShapes: readonly OpenShape[] | null;
+  /** Its layers and models, without inputs, in Keras' order. */
+  readonly layers: readonly (Layer | Model)[];
+}
+
+/** The layers of models that are layers, in Keras' order. */
+const structures = new WeakMap<Model, Structure>();
+
+/** The layers of a model in Keras' order, those of models within it in their place. */
+export const layersInOrder = (layers: readonly (Layer | Model)[]): readonly Layer[] =>
+  layers.flatMap((l) => ("asLayer" in l ? layersInOrder(structures.get(l)?.layers ?? l.layers) : [l]));
+
+/** A shape with its batch, as a shape of one sample; null for what is none. */
+export function sampleShape(who: string, value: unknown): OpenShape | null {
+  if (value === null || value === undefined) return null;
+  const fits = (d: unknown): boolean => d === null || (Number.isInteger(d) && (d as number) >= 0 && (d as number) < 2 ** 31);
+  if (!Array.isArray(value) || value.length === 0 || value.length > 16)
+    throw new FileError(`${who}: expected a shape, found ${show(value)}`);
+  if (!value.every(fits)) return null;
+  return value.slice(1) as (number | null)[];
+}
+
+const shapeIn = (who: string, config: Json): OpenShape | null => sampleShape(who, config.batch_shape ?? config.batch_input_shape);
+
+/** @throws FileError for inputs that are no dense numbers */
+function checkInput(who: string, { config }: Described): void {
+  if (config.sparse === true || config.ragged === true || config.dtype === "string")
+    throw new FileError(
+      `${who}: input ${show(config.name)} is ${config.dtype === "string" ? "text" : "not dense"}, which models do not take`,
+    );
+}
+
+/** A model by its class. @throws FileError naming what is wrong or not known */
+export function readStructure(
+  reading: Reading,
+  described: Described,
+  name: string,
+  group: string,
+  outer: readonly string[] = [],
+): Structure {
+  const who = `${reading.who}: ${described.className} ${show(name)}`;
+  const prefix = group === "" ? "" : `${group}/`;
+  const found = (Array.isArray(described.config) || described.className === "Sequential" ? readSequence : readGraph)(
+    reading,
+    who,
+    described,
+    name,
+    prefix,
+    outer,
+  );
+  structures.set(found.model, found);
+  if (described.config.trainable === false) found.model.trainable = false;
+  return found;
+}
+
+const named = (name: string): { name?: string } => (name === "" ? {} : { name });
+
+type Names = readonly string[];
+
+function readSequence(reading: Reading, who: string, { config }: Described, name: string, prefix: string, outer: Names): Structure {
+  if (!Array.isArray(config.layers)) throw new FileError(`${who}: expected its layers, found ${show(config.layers)}`);
+  const groupOf = groupsIn(prefix);
+  let inputShape = null;
+  const layers: (Layer | Model)[] = [];
+  for (const [i, entry] of config.layers.entries()) {
+    const layer = described(who, entry);
+    if (i === 0) inputShape = shapeIn(who, layer.config);
+    if (layer.className === "InputLayer") {
+      checkInput(who, layer);
+      if (i > 0) throw new FileError(`${who}: an InputLayer stands behind other layers`);
+      continue;
+    }
+    if (layer.config.return_state === true)
+      throw new FileError(`${who}: ${show(layer.config.name)} gives its states, which none takes in a row`);
+    layers.push(readLayer(reading, entry, groupOf(layer.className), outer));
+  }
+  if (layers.length === 0) throw new FileError(`${who}: it has no layers`);
+  inputShape ??= sampleShape(who, config.build_input_shape);
+  return { model: sequential(layers as Layer[], named(name)), inputShapes: inputShape && [inputShape], layers };
+}
+
+/** A layer of a graph and its calls. */
+interface Member {
+  readonly name: string;
+  readonly className: string;
+  /** Null for an input. */
+  readonly callee: Callee | null;
+  readonly calls: readonly Call[];
+  readonly shape: OpenShape | null;
+}
+
+function readMember(reading: Reading, who: string, entry: unknown, groupOf: (className: string) => string, outer: Names): Member {
+  const layer = described(who, entry);
+  const { name: given, inbound_nodes: nodes } = entry as Json;
+  const name = typeof given === "string" ? given : layer.config.name;
+  if (typeof name !== "string") throw new FileError(`${who}: a layer without a name`);
+  const { className } = layer;
+  if (className === "InputLayer") {
+    checkInput(who, layer);
+    return { name, className, callee: null, calls: [], shape: shapeIn(who, layer.config) };
+  }
+  const own = `${reading.who}: ${className} ${show(name)}`;
+  const made = readLayer(reading, entry, groupOf(className), outer);
+  const callee = { who: own, layer: made, returnState: layer.config.return_state === true, dialect: reading.dialect };
+  if (callee.returnState && !("callWithStates" in made))
+    throw new FileError(`${own}: it gives its states, which Lockstep's layer does not`);
+  const calls = callsOf(own, nodes ?? []);
+  for (const call of calls) checkCall(callee, call);
+  return { name, className, callee, calls, shape: null };
+}
+
+/** Calls in an order in which each one's inputs are there. @throws FileError for circles and what is not there */
+function orderOf(who: string, members: ReadonlyMap<string, Member>, ends: Ends, inputs: ReadonlySet<string>): readonly Ref[] {
+  const state = new Map<string, "open" | "done">([...inputs].map((key) => [key, "done"]));
+  const order: Ref[] = [];
+  const callOf = (ref: Ref): Call => {
+    const call = members.get(ref.layer)?.calls[ref.node];
+    if (call === undefined) throw new FileError(`${who}: there is no call ${ref.node} of a layer ${show(ref.layer)}`);
+    return call;
+  };
+  const waiting: { readonly ref: Ref; readonly rest: Ref[] }[] = [];
+  const visit = (ref: Ref): void => {
+    const known = state.get(ref.key);
+    if (known === "open") throw new FileError(`${who}: layer ${show(ref.layer)} waits for itself`);
+    if (known === "done") return;
+    state.set(ref.key, "open");
+    const { args, kwargs } = callOf(ref);
+    waiting.push({ ref, rest: [...refsIn(args), ...refsIn(kwargs)].reverse() });
+  };
+  for (const end of refsOfEnds(ends)) {
+    visit(end);
+    while (waiting.length > 0) {
+      const { ref, rest } = waiting[waiting.length - 1];
+      const next = rest.pop();
+      if (next !== undefined) {
+        visit(next);
+        continue;
+      }
+      waiting.pop();
+      state.set(ref.key, "done");
+      order.push(ref);
+    }
+  }
+  return order;
+}
+
+/** The layers of a graph that is a row: each called once, with the output of the one before alone. Null for other graphs. */
+function rowOf(members: ReadonlyMap<string, Member>, order: readonly Ref[], inputs: readonly Ref[], outputs: Ends): Layer[] | null {
+  if (inputs.length !== 1 || (Array.isArray(outputs) ? outputs.length !== 1 : !(outputs instanceof Ref))) return null;
+  let last = inputs[0];
+  const row: Layer[] = [];
+  for (const ref of order) {
+    const { callee, calls, className } = members.get(ref.layer) as Member;
+    const { args, kwargs } = calls[ref.node];
+    const [input] = args;
+    const alone = input instanceof Ref && args.length === 1 && input.key === last.key && input.index === 0;
+    const plain = Object.values(kwargs).every((v) => v === null || v === false);
+    if (
+      !alone ||
+      !plain ||
+      calls.length !== 1 ||
+      callee === null ||
+      callee.returnState ||
+      className === "Functional" ||
+      className === "Model"
+    )
+      return null;
+    row.push(callee.layer as Layer);
+    last = ref;
+  }
+  const [end] = refsOfEnds(outputs);
+  return row.length > 0 && end.key === last.key && end.index === 0 ? row : null;
+}
+
+/**
+ * Models begin to count their calls from 1 in most files: 0 is how their own inputs lead to their outputs. In one form from here on.
+ */
+function renumbered(members: Map<string, Member>, ends: Ends): Ends {
+  const refs = [...refsOfEnds(ends), ...[...members.values()].flatMap(({ calls }) => refsIn(calls.flatMap((c) => [c.args, c.kwargs])))];
+  const late = new Set(
+    [...members.values()]
+      .filter(
+        ({ name, callee, calls }) =>
+          callee !== null && "asLayer" in callee.layer && refs.some((r) => r.layer === name && r.node === calls.length),
+      )
+      .map(({ name }) => name),
+  );
+  if (late.size === 0) return ends;
+  const moved = (ref: Ref): Ref => (late.has(ref.layer) && ref.node > 0 ? new Ref(ref.layer, ref.node - 1, ref.index) : ref);
+  for (const [name, member] of members)
+    members.set(name, {
+      ...member,
+      calls: member.calls.map(({ args, kwargs }) => ({
+        args: replaced(args, moved) as unknown[],
+        kwargs: replaced(kwargs, moved) as Json,
+      })),
+    });
+  return replaced(ends, moved) as Ends;
+}
+
+function readGraph(reading: Reading, who: string, { config, className }: Described, name: string, prefix: string, outer: Names): Structure {
+  if (!Array.isArray(config.layers) || config.input_layers === undefined)
+    throw new FileError(`${who}: a model of class ${cut(className)} must have layers, input_layers and output_layers`);
+  const groupOf = groupsIn(prefix);
+  const members = new Map<string, Member>();
+  for (const entry of config.layers) {
+    const member = readMember(reading, who, entry, groupOf, outer);
+    if (members.has(member.name)) throw new FileError(`${who}: two layers are named ${show(member.name)}`);
+    members.set(member.name, member);
+  }
+  const inputs = refsOfEnds(endsOf(who, config.input_layers));
+  const outputs = renumbered(members, endsOf(who, config.output_layers));
+  const shapes = inputs.map((ref) => {
+    const member = members.get(ref.layer);
+    if (member === undefined || member.callee !== null) throw new FileError(`${who}: ${show(ref.layer)} is no input`);
+    return member.shape;
+  });
+  const order = orderOf(who, members, outputs, new Set(inputs.map((ref) => ref.key)));
+  const layers = [...members.values()].flatMap(({ callee }) => (callee === null ? [] : [callee.layer]));
+  const inputShapes = shapes.every((s) => s !== null) ? (shapes as OpenShape[]) : null;
+  const row = rowOf(members, order, inputs, outputs);
+  if (row !== null) return { model: sequential(row, named(name)), inputShapes, layers };
+
+  const made = model((...given: Tensor[]) => {
+    const values = new Map<string, readonly Tensor[]>(inputs.map((ref, i) => [ref.key, [given[i]]]));
+    const valueOf = (ref: Ref): Tensor => {
+      const found = values.get(ref.key)?.[ref.index];
+      if (found === undefined) throw new FileError(`${who}: layer ${show(ref.layer)} gives no output ${ref.index}`);
+      return found;
+    };
+    for (const ref of order) {
+      const { callee, calls } = members.get(ref.layer) as Member;
+      const { args, kwargs } = calls[ref.node];
+      values.set(ref.key, invoke(callee as Callee, replaced(args, valueOf) as unknown[], replaced(kwargs, valueOf) as Json));
+    }
+    if (outputs instanceof Ref) return valueOf(outputs);
+    if (!Array.isArray(outputs)) return Object.fromEntries(Object.entries(outputs).map(([key, ref]) => [key, valueOf(ref as Ref)]));
+    const list = (outputs as readonly Ref[]).map(valueOf);
+    return list.length === 1 ? list[0] : list;
+  }, named(name));
+  return { model: made as unknown as Model, inputShapes, layers };
+}
+
+/** `value` with something else in the place of refs. */
+function replaced(value: unknown, by: (ref: Ref) => unknown): unknown {
+  if (value instanceof Ref) return by(value);
+  if (Array.isArray(value)) return value.map((v) => replaced(v, by));
+  return isObject(value) ? Object.fromEntries(Object.entries(value).map(([key, v]) => [key, replaced(v, by)])) : value;
+}

@@ -1,0 +1,45 @@
+/**
+ * Files that saveTfjs writes, opened by TensorFlow.js itself, which gives what Lockstep gives. It has 150 MB: run where `npm run
+ * bench:peers` has installed it, or LOCKSTEP_TFJS names a folder with it in node_modules.
+ */
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { open } from "../../build/esm/index.js";
+import { saveTfjs } from "../../build/esm/keras/index.js";
+import { inputsOf, MODELS, outputsOf, stir } from "./models.js";
+
+const folder = process.env.LOCKSTEP_TFJS ?? fileURLToPath(new URL("../../bench/peers", import.meta.url));
+const there = existsSync(join(folder, "node_modules/@tensorflow/tfjs"));
+
+if (!there) test.skip(`TensorFlow.js is not installed in ${folder}`, () => {});
+else {
+  const tf = createRequire(join(folder, "x.js"))("@tensorflow/tfjs");
+  await tf.setBackend("cpu");
+  await open("wasm", { threads: 1 });
+  for (const [name, make] of Object.entries(MODELS).filter(([n]) => !n.startsWith("keras: ")))
+    test(`${name}: Lockstep, TensorFlow.js`, async () => {
+      const model = make();
+      stir(model);
+      const inputs = inputsOf(name, model);
+      const want = await outputsOf(model, inputs);
+      const { "model.json": text, "weights.bin": weights } = await saveTfjs(model);
+      const { modelTopology, weightsManifest } = JSON.parse(new TextDecoder().decode(text));
+      const read = await tf.loadLayersModel(
+        tf.io.fromMemory({ modelTopology, weightSpecs: weightsManifest[0].weights, weightData: weights.slice().buffer }),
+      );
+      const given = await Promise.all(inputs.map(async (t) => tf.tensor(await t.data(), t.shape)));
+      const y = [read.predict(given.length === 1 ? given[0] : given)].flat();
+      assert.is(y.length, want.length);
+      for (const [i, { shape, data }] of want.entries()) {
+        assert.equal(y[i].shape, shape);
+        const got = await y[i].data();
+        for (const [k, value] of data.entries()) assert.ok(Math.abs(got[k] - value) <= 1e-5, `output ${i}: ${got[k]} is not ${value}`);
+      }
+    });
+}
+
+test.run();
