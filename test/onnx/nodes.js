@@ -60,3 +60,21 @@ export function close(got, shape, wanted, what, tolerance = 1e-5) {
     assert.ok(Math.abs(got.data[i] - w) <= tolerance * most || got.data[i] === w, `${what}: element ${i} is ${got.data[i]}, expected ${w}`),
   );
 }
+
+/** A convolution by its definition. */
+export function convolution(x, w, { strides, dilations, pads, group = 1 }, bias = null) {
+  const n = x.shape.length - 2;
+  const taps = w.shape.slice(2);
+  const out = taps.map((k, i) => Math.floor((x.shape[i + 2] + pads[i] + pads[n + i] - dilations[i] * (k - 1) - 1) / strides[i]) + 1);
+  const [perGroup, filters] = [w.shape[1], w.shape[0] / group];
+  const shape = [x.shape[0], w.shape[0], ...out];
+  const data = build(shape, ([b, f, ...p]) => {
+    let y = bias === null ? 0 : bias.elements[f];
+    for (const [c, ...r] of places([perGroup, ...taps])) {
+      const at = r.map((k, i) => p[i] * strides[i] - pads[i] + k * dilations[i]);
+      y += element(x, [b, Math.floor(f / filters) * perGroup + c, ...at]) * element(w, [f, c, ...r]);
+    }
+    return y;
+  });
+  return { shape, data };
+}

@@ -119,7 +119,9 @@ const GroupNormalization: Operator = (call) => {
   return Value.of(x.type, add(mul(reshape(y, x.shape), scale), bias));
 };
 
-/** x / (bias + alpha / size * sum of squares of neighbouring channels)^beta: the sum is a product with a matrix of ones around its diagonal. */
+/**
+ * x / (bias + alpha / size * sum of squares of neighbouring channels)^beta: the sum is a product with a matrix of ones around its diagonal.
+ */
 const LRN: Operator = (call) => {
   const x = call.input(0);
   const size = call.int("size", 0);
