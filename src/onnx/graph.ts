@@ -35,6 +35,9 @@ export interface Prepared {
   readonly captured: readonly string[];
 }
 
+/** The most nodes of one program, those of each round of an unrolled loop counted. */
+const MOST_RUNS = 2 ** 17;
+
 /** One time of running nodes: what is known of values that are computed, by where they are. */
 export class Trace {
   readonly #answers: ReadonlyMap<string, Constant>;
@@ -44,10 +47,17 @@ export class Trace {
   readonly keeper: Keeper | null;
   readonly #places = new WeakMap<Value, string>();
 
+  #runs = 0;
+
   constructor(answers: ReadonlyMap<string, Constant>, made: ReadonlyMap<string, readonly Value[]>, keeper: Keeper | null) {
     this.#answers = answers;
     this.made = made;
     this.keeper = keeper;
+  }
+
+  /** Counts a node that runs. @throws FileError where loops in loops, and functions of functions, make too many */
+  count(who: string): void {
+    if (++this.#runs > MOST_RUNS) throw new FileError(`${who}: with the rounds of loops more than ${MOST_RUNS} nodes would run`);
   }
 
   /** Where a value was computed first. */
@@ -290,6 +300,7 @@ export function prepare(library: Library, graph: GraphProto, isInner = false): P
 
 /** Runs one node, and puts what it computes into `scope`. */
 export function runStep(step: Step, scope: Scope): void {
+  scope.trace.count(step.who);
   const inputs = step.inputs.map((name) => (name === "" ? null : (scope.get(name) ?? null)));
   const results = step.run(inputs, scope);
   step.outputs.forEach((name, i) => {

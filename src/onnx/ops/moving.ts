@@ -40,24 +40,24 @@ const Split: Operator = (call) => {
   const x = call.input(0);
   const axis = call.axis(call.int("axis", 0), x.rank);
   const count = call.int("num_outputs", call.outputs.length);
+  if (count !== call.outputs.length) throw call.fault(`num_outputs is ${count}, and it has ${call.outputs.length} outputs`);
   return parts(call, x, axis, call.numbers(1) ?? call.ints("split") ?? equalParts(call, x.shape[axis], count));
 };
 
 /** Elements at places along one axis, in the order that the tensor lies in. */
-function taken(x: Value, axis: number, places: readonly number[]): Value {
-  const index = lockstep.tensor(Int32Array.from(places), [places.length], "i32");
+function taken(x: Value, axis: number, index: Tensor): Value {
   if (x.isChannelsLast) return Value.channelsLast(x.type, lockstep.gather(x.last, index, toLast(x.rank).indexOf(axis)));
   return Value.of(x.type, lockstep.gather(x.tensor, index, axis));
 }
 
-/** Which element stands at a place before the first or behind the last of n. */
-const PLACES: { readonly [mode: string]: (i: number, n: number) => number } = {
-  edge: (i, n) => Math.min(n - 1, Math.max(0, i)),
-  wrap: (i, n) => ((i % n) + n) % n,
+/** Which element stands at a place, i32, before the first or behind the last of n. */
+const PLACES: { readonly [mode: string]: (i: Tensor, n: number) => Tensor } = {
+  edge: (i, n) => lockstep.clip(i, 0, n - 1),
+  wrap: (i, n) => lockstep.mod(i, n),
   reflect: (i, n) => {
     const period = Math.max(1, 2 * (n - 1));
-    const at = ((i % period) + period) % period;
-    return Math.min(at, period - at);
+    const at = lockstep.mod(i, period);
+    return lockstep.minimum(at, lockstep.sub(period, at));
   },
 };
 
@@ -79,11 +79,7 @@ export function padded(call: Call, x: Value, pads: readonly (readonly [number, n
       if (before + after === 0) return t;
       const n = t.shape[axis];
       if (n === 0) throw call.mismatch(`axis ${axis} of [${x.shape.join()}] is empty: there is nothing to repeat`);
-      return taken(
-        t,
-        axis,
-        Array.from({ length: n + before + after }, (_, i) => PLACES[mode](i - before, n)),
-      );
+      return taken(t, axis, PLACES[mode](lockstep.sub(lockstep.iota([n + before + after]), before), n));
     }, cropped);
   }
   const number = value === null ? 0 : value.known !== null ? (value.elements[0] as number) : null;

@@ -6,7 +6,7 @@ import * as lockstep from "../../index.ts";
 import type { Tensor } from "../../index.ts";
 import type { Call, Operator, Operators } from "../call.ts";
 import { dtypeOf, isFloat } from "../types.ts";
-import { Value } from "../value.ts";
+import { Value, checkShape } from "../value.ts";
 
 /** How a dimension is resized. */
 interface Along {
@@ -117,6 +117,9 @@ function resizeAlong(t: Tensor, axis: number, taps: readonly Tap[]): Tensor {
   return parts.reduce((a, b) => lockstep.add(a, b));
 }
 
+/** The most places along an axis: which elements each takes is listed while tracing. */
+const MOST_ALONG = 2 ** 20;
+
 /** Scales of all dimensions, and sizes of the result. */
 function sizesOf(
   call: Call,
@@ -148,6 +151,9 @@ function sizesOf(
   }
   if (all.some((s) => !(s > 0)) || sizes.some((d) => !Number.isInteger(d) || d < 0))
     throw call.fault(`[${x.shape.join()}] by scales [${all.join()}] to [${sizes.join()}]`);
+  checkShape(sizes);
+  const long = axes.find((axis) => sizes[axis] > MOST_ALONG);
+  if (long !== undefined) throw call.fault(`${sizes[long]} places along axis ${long}; at most ${MOST_ALONG} are computed`);
   return { scales: all, sizes, axes, roi };
 }
 

@@ -79,7 +79,9 @@ const timesMatrix = ([a, b]: Complex, [c, d]: Complex): Complex => [sub(matmul(a
 /** Transforms of more elements are made of smaller ones. */
 const MOST_DIRECT = 64;
 /** A prime number of elements needs a matrix. */
-const MOST_PRIME = 4096;
+const MOST_PRIME = 2048;
+/** The most elements of a transform. */
+const MOST_LONG = 2 ** 20;
 
 /** The transform of each row [rows, n], by Cooley and Tukey's way for any factors; `sign` -1, or 1 for the inverse without 1 / n. */
 function fourier(call: Call, x: Complex, sign: number): Complex {
@@ -141,7 +143,7 @@ const DFT: Operator = (call) => {
   if (isOneSided && parts !== (isInverse ? 2 : 1)) throw call.fault("onesided is for real signals, and inverse for their spectra");
   const size = x.shape[axis];
   const n = call.number(1) ?? (isOneSided && isInverse ? 2 * (size - 1) : size);
-  if (!(n >= 1)) throw call.mismatch(`a transform of ${n} elements`);
+  if (!(n >= 1 && n <= MOST_LONG)) throw call.fault(`a transform of ${n} elements; at most ${MOST_LONG} are computed`);
   checkShape([x.size / size, n]);
   const { z, order, outer } = rowsAlong(x.tensor, axis);
   const half = Math.floor(n / 2) + 1;
@@ -175,6 +177,7 @@ const STFT: Operator = (call) => {
   const [batch, length, parts] = signal.shape;
   if (signal.rank !== 3 || !(step >= 1) || !(size >= 1 && size <= length))
     throw call.mismatch(`frames of ${size} by steps of ${step} of a signal [${x.shape.join()}]`);
+  if (size > MOST_LONG) throw call.fault(`frames of ${size}; at most ${MOST_LONG} are computed`);
   if (weights !== null && weights.size !== size)
     throw call.mismatch(`frames of ${size} need a window as long, got [${weights.shape.join()}]`);
   if (isOneSided && parts === 2) throw call.fault("onesided is for real signals");
