@@ -3,6 +3,8 @@ import { FileError } from "../index.ts";
 import { Call, called } from "./call.ts";
 import type { Operator, Surroundings } from "./call.ts";
 import { operatorOf } from "./operators.ts";
+import { quantizedOf } from "./packing.ts";
+import type { Quantized } from "./packing.ts";
 import type { AttributeProto, FunctionProto, GraphProto, NodeProto } from "./proto.ts";
 import { storedOf } from "./tensors.ts";
 import type { Constant, Files, Stored } from "./tensors.ts";
@@ -27,6 +29,8 @@ export interface Prepared {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly steps: readonly Step[];
+  /** Constants that are read as matrices in few bits. */
+  readonly quantized: readonly Quantized[];
   /** What it reads of graphs around. */
   readonly captured: readonly string[];
 }
@@ -250,6 +254,7 @@ function functionStep(library: Library, node: NodeProto, own: FunctionProto, giv
     inputs: own.inputs,
     outputs: own.outputs,
     steps: ordered(library.who, steps, new Set(own.inputs), false),
+    quantized: [],
     captured: [],
   };
   return {
@@ -287,7 +292,8 @@ export function prepare(library: Library, graph: GraphProto, isInner = false): P
   const captured = new Set([...steps.flatMap((s) => [...s.inputs, ...s.captured]), ...outputs].filter((n) => n !== "" && !made.has(n)));
   if (outputs.includes("")) throw new FileError(`${who}: an output of ${isInner ? "an inner" : "the"} graph has no name`);
   if (!isInner && captured.size > 0) throw new FileError(`${who}: "${show([...captured][0])}" is read, but nothing computes it`);
-  const prepared = { constants, values: new Map<string, Value>(), inputs, outputs, steps, captured: [...captured] };
+  const quantized = quantizedOf(nodes, constants, readers);
+  const prepared = { constants, values: new Map<string, Value>(), inputs, outputs, steps, quantized, captured: [...captured] };
   library.graphs.push(prepared);
   return prepared;
 }

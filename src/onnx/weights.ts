@@ -1,7 +1,8 @@
 /** @file Constants of graphs: floats become tensors that can be trained, what decides shapes is known. */
-import { emptyOn, tensor } from "../index.ts";
+import { Packer, emptyOn, tensor } from "../index.ts";
 import type { Backend, Tensor } from "../index.ts";
 import type { Prepared } from "./graph.ts";
+import { packed } from "./packing.ts";
 import { constantOf, decoded, wordsOf } from "./tensors.ts";
 import type { Constant, Stored } from "./tensors.ts";
 import { bitsOf, dtypeOf, isFloat } from "./types.ts";
@@ -53,8 +54,14 @@ async function onto(backend: Backend, stored: Stored, memory: Uint8Array): Promi
 /** Has a memory that grows do so once, by as much as large tensors take: step by step it would have a quarter more in the end. */
 async function makeRoom(backend: Backend, graphs: readonly Prepared[]): Promise<void> {
   if (!backend.limits.hostMemory) return;
-  const large = graphs.flatMap(({ constants }) => [...constants.values()]).filter(({ shape }) => sizeOf(shape) > PIECE);
-  const bytes = large.reduce((sum, { shape }) => sum + 4 * sizeOf(shape) + 2 * backend.limits.alignment, 0);
+  const large = graphs.flatMap(({ constants, quantized }) => {
+    const packed = new Set(quantized.map(({ weights }) => weights));
+    return [...constants]
+      .filter(([name, { shape }]) => sizeOf(shape) > PIECE && !packed.has(name))
+      .map(([, { shape }]) => 4 * sizeOf(shape));
+  });
+  const inBits = graphs.flatMap(({ quantized }) => quantized.map(({ n, k }) => Packer.bytes("q4m", n, k)));
+  const bytes = [...large, ...inBits].reduce((sum, size) => sum + size + 2 * backend.limits.alignment, 0);
   if (bytes > 0) (await emptyOn(backend, [Math.ceil(bytes / 4)])).dispose();
 }
 
@@ -66,8 +73,17 @@ export async function readConstants(graphs: readonly Prepared[], backend: Backen
   const memory = new Uint8Array(8 * PIECE);
   await makeRoom(backend, graphs);
   try {
-    for (const { constants, values } of graphs) {
+    for (const { constants, values, quantized } of graphs) {
+      const done = new Set<string>();
+      for (const q of quantized) {
+        const t = await packed(q, constants, backend, (stored, begin, end) => part(stored, begin, end, memory), whole);
+        if (t === null) continue;
+        made.push(t);
+        values.set(q.weights, Value.of("float32", t));
+        for (const name of [q.weights, q.scales, q.zeros]) if (name !== null) done.add(name);
+      }
       for (const [name, stored] of constants) {
+        if (done.has(name)) continue;
         const { type, shape } = stored;
         const size = sizeOf(shape);
         const isWeight = isFloat(type) && shape.length > 0;

@@ -82,6 +82,7 @@ export const layerNormGradOp: Op = {
   lower: ({ inputs, outputs, attrs }) => [{ kernel: kernels.layerNormGrad, inputs, outputs, attrs }],
 };
 
+/** Options of `normalizeLast`. */
 export interface NormalizeOptions {
   /** Scale, of the shape of the normalized dimensions. Default none. */
   readonly gamma?: Tensor | null;

@@ -1,4 +1,6 @@
-/** @file Scaled dot-product attention as all its operators need it: Lockstep's kernel, or, for what that does not give, its steps one by one. */
+/**
+ * @file Scaled dot-product attention as all its operators need it: Lockstep's kernel or, for what that does not give, its steps one by one.
+ */
 import * as lockstep from "../../index.ts";
 import type { Tensor } from "../../index.ts";
 

@@ -1,7 +1,7 @@
 /**
- * @file Convolutions. They run channels-last: an image [batch, channels, rows, columns] is held [batch, rows, columns, channels], and filters
- * [filters, channels, rows, columns] are read as [rows, columns, channels, filters]. One dimension is an image of one row; of three the taps
- * along the first become channels.
+ * @file Convolutions. They run channels-last: an image [batch, channels, rows, columns] is held [batch, rows, columns, channels], and
+ * filters [filters, channels, rows, columns] are read as [rows, columns, channels, filters]. One dimension is an image of one row; of three
+ * the taps along the first become channels.
  */
 import * as lockstep from "../../index.ts";
 import type { Tensor } from "../../index.ts";

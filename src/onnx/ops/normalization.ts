@@ -61,11 +61,18 @@ const BatchNormalization: Operator = (call) => {
 
 const InstanceNormalization: Operator = (call) => {
   const x = call.input(0);
-  const [first, last] = [x.shape.slice(2).map((_, i) => i + 2), x.shape.slice(2).map((_, i) => i + 1)];
-  const { centre, variance } = centred(x.isChannelsLast ? x.last : x.tensor, x.isChannelsLast ? last : first);
-  const factor = mul(rsqrt(add(variance, call.float("epsilon", 1e-5))), ofChannels(x, call.tensor(1)));
-  const y = add(mul(centre, factor), ofChannels(x, call.tensor(2)));
-  return x.isChannelsLast ? Value.channelsLast(x.type, y) : Value.of(x.type, y);
+  const epsilon = call.float("epsilon", 1e-5);
+  const [scale, bias] = [1, 2].map((i) => ofChannels(x, call.tensor(i)));
+  if (x.size === 0) return x;
+  if (!x.isChannelsLast) {
+    const rows = reshape(x.tensor, [...x.shape.slice(0, 2), sizeOf(x.shape.slice(2))]);
+    return Value.of(x.type, add(mul(reshape(lockstep.ops.normalizeLast(rows, 1, { epsilon }), x.shape), scale), bias));
+  }
+  const { centre, variance } = centred(
+    x.last,
+    x.shape.slice(2).map((_, i) => i + 1),
+  );
+  return Value.channelsLast(x.type, add(mul(centre, mul(rsqrt(add(variance, epsilon)), scale)), bias));
 };
 
 /** Axes from the attribute on. */
@@ -74,31 +81,52 @@ const axesBehind = (call: Call, x: Value): number[] => {
   return x.shape.map((_, i) => i).slice(axis);
 };
 
+const sameShape = (a: readonly number[], b: readonly number[]): boolean => a.length === b.length && a.every((d, i) => d === b[i]);
+
+/** By the kernel where it takes them: scale and bias of the shape of what is normalized, and no statistics asked for. */
+function byKernel(x: Tensor, count: number, scale: Tensor, bias: Tensor | null, epsilon: number, centered: boolean): Tensor | null {
+  const shape = x.shape.slice(x.rank - count);
+  if (!sameShape(scale.shape, shape) || (bias !== null && !sameShape(bias.shape, shape)) || x.size === 0) return null;
+  return lockstep.ops.normalizeLast(x, count, { gamma: scale, beta: bias, epsilon, centered });
+}
+
+/** What the axes from `axes[0]` on become, with mean and reciprocal of the deviation where they are wanted. */
+function layerNormalized(x: Tensor, axes: readonly number[], scale: Tensor, bias: Tensor | null, epsilon: number, all: boolean): Tensor[] {
+  const whole = all ? null : byKernel(x, axes.length, scale, bias, epsilon, true);
+  if (whole !== null) return [whole];
+  const { centre, average, variance } = centred(x, axes);
+  const deviation = rsqrt(add(variance, epsilon));
+  const y = mul(mul(centre, deviation), scale);
+  return [bias === null ? y : add(y, bias), average, deviation];
+}
+
 const LayerNormalization: Operator = (call) => {
   const x = call.input(0);
-  const { centre, average, variance } = centred(x.tensor, axesBehind(call, x));
-  const deviation = rsqrt(add(variance, call.float("epsilon", 1e-5)));
-  const y = mul(mul(centre, deviation), call.tensor(1));
-  const bias = call.optional(2);
-  return [Value.of(x.type, bias === null ? y : add(y, bias.tensor)), Value.of("float32", average), Value.of("float32", deviation)];
+  const all = call.wants(1) || call.wants(2);
+  const bias = call.optional(2)?.tensor ?? null;
+  return layerNormalized(x.tensor, axesBehind(call, x), call.tensor(1), bias, call.float("epsilon", 1e-5), all).map((t, i) =>
+    Value.of(i === 0 ? x.type : "float32", t),
+  );
 };
 
-/** x / sqrt(mean of x^2 + epsilon) * scale, and the reciprocal of the root. */
-function rootMeanSquare(x: Tensor, axes: readonly number[], scale: Tensor, epsilon: number): [Tensor, Tensor] {
+/** x / sqrt(mean of x^2 + epsilon) * scale, and the reciprocal of the root where it is wanted. */
+function rootMeanSquare(x: Tensor, axes: readonly number[], scale: Tensor, epsilon: number, all: boolean): Tensor[] {
+  const whole = all ? null : byKernel(x, axes.length, scale, null, epsilon, false);
+  if (whole !== null) return [whole];
   const root = rsqrt(add(mean(square(x), keep(axes)), epsilon));
   return [mul(mul(x, root), scale), root];
 }
 
 const RMSNormalization: Operator = (call) => {
   const x = call.input(0);
-  return Value.of(x.type, rootMeanSquare(x.tensor, axesBehind(call, x), call.tensor(1), call.float("epsilon", 1e-5))[0]);
+  return Value.of(x.type, rootMeanSquare(x.tensor, axesBehind(call, x), call.tensor(1), call.float("epsilon", 1e-5), false)[0]);
 };
 
 /** As files of ONNX Runtime have it, in the standard domain too. */
 const SimplifiedLayerNormalization: Operator = (call) => {
   const x = call.input(0);
-  const [y, root] = rootMeanSquare(x.tensor, axesBehind(call, x), call.tensor(1), call.float("epsilon", 1e-5));
-  return [Value.of(x.type, y), Value.of("float32", root)];
+  const made = rootMeanSquare(x.tensor, axesBehind(call, x), call.tensor(1), call.float("epsilon", 1e-5), call.wants(1));
+  return made.map((t, i) => Value.of(i === 0 ? x.type : "float32", t));
 };
 
 /** Channels in groups; scales are of groups before opset 21, of channels since. */
@@ -108,8 +136,9 @@ const GroupNormalization: Operator = (call) => {
   const [batch, channels] = x.shape;
   if (groups === null || groups < 1 || channels % groups !== 0)
     throw call.mismatch(`${channels} channels in ${groups ?? "no number of"} groups`);
-  const { centre, variance } = centred(reshape(x.tensor, [batch, groups, (channels / groups) * sizeOf(x.shape.slice(2))]), [2]);
-  const y = mul(centre, rsqrt(add(variance, call.float("epsilon", 1e-5))));
+  if (x.size === 0) return x;
+  const rows = reshape(x.tensor, [batch, groups, (channels / groups) * sizeOf(x.shape.slice(2))]);
+  const y = lockstep.ops.normalizeLast(rows, 1, { epsilon: call.float("epsilon", 1e-5) });
   const ones = x.shape.slice(2).map(() => 1);
   if (call.opset < 21 && call.input(1).size === groups) {
     const [scale, bias] = [1, 2].map((i) => reshape(call.tensor(i), [groups, 1]));
@@ -119,7 +148,9 @@ const GroupNormalization: Operator = (call) => {
   return Value.of(x.type, add(mul(reshape(y, x.shape), scale), bias));
 };
 
-/** x / (bias + alpha / size * sum of squares of neighbouring channels)^beta: the sum is a product with a matrix of ones around its diagonal. */
+/**
+ * x / (bias + alpha / size * sum of squares of neighbouring channels)^beta: the sum is a product with a matrix of ones around its diagonal.
+ */
 const LRN: Operator = (call) => {
   const x = call.input(0);
   const size = call.int("size", 0);
@@ -156,28 +187,28 @@ const LpNormalization: Operator = (call) => {
   return Value.of(x.type, lockstep.div(t, lockstep.where(lockstep.equal(norm, 0), 1, norm)));
 };
 
-/** The sum of two inputs and a bias, normalized, and the sum. */
+/** The sum of two inputs and a bias, normalized, two statistics where they are wanted, and the sum. */
 const skip =
-  (normalize: (call: Call, sum: Tensor) => readonly Tensor[], biasAt: number): Operator =>
+  (normalize: (call: Call, sum: Tensor, all: boolean) => readonly Tensor[], biasAt: number): Operator =>
   (call) => {
     const x = call.input(0);
     const bias = call.optional(biasAt);
     const both = add(x.tensor, call.tensor(1));
     const sum = bias === null ? both : add(both, bias.tensor);
-    return [...normalize(call, sum).map((t) => Value.of(x.type, t)), Value.of(x.type, sum)];
+    const [y, average, deviation] = normalize(call, sum, call.wants(1) || call.wants(2));
+    // Statistics that nobody wants stand for themselves.
+    return [y, average ?? sum, deviation ?? sum, sum].map((t) => Value.of(x.type, t));
   };
 
-const SkipLayerNormalization = skip((call, sum) => {
-  const { centre, average, variance } = centred(sum, [sum.rank - 1]);
-  const deviation = rsqrt(add(variance, call.float("epsilon", 1e-12)));
-  const y = mul(mul(centre, deviation), call.tensor(2));
-  const beta = call.optional(3);
-  return [beta === null ? y : add(y, beta.tensor), average, deviation];
-}, 4);
+const SkipLayerNormalization = skip(
+  (call, sum, all) =>
+    layerNormalized(sum, [sum.rank - 1], call.tensor(2), call.optional(3)?.tensor ?? null, call.float("epsilon", 1e-12), all),
+  4,
+);
 
-const SkipSimplifiedLayerNormalization = skip((call, sum) => {
-  const [y, root] = rootMeanSquare(sum, [sum.rank - 1], call.tensor(2), call.float("epsilon", 1e-12));
-  return [y, lockstep.zeros(root.shape), root];
+const SkipSimplifiedLayerNormalization = skip((call, sum, all) => {
+  const [y, root] = rootMeanSquare(sum, [sum.rank - 1], call.tensor(2), call.float("epsilon", 1e-12), all);
+  return root === undefined ? [y] : [y, lockstep.zeros(root.shape), root];
 }, 3);
 
 export const NORMALIZATION: Operators = {

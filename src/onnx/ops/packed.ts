@@ -24,28 +24,29 @@ function bitsOf(call: Call): number {
   return bits;
 }
 
-/** The matrix [n, k] that the inputs from 1 on hold. */
-function weightsOf(call: Call, n: number, k: number): Tensor {
-  const bits = bitsOf(call);
-  const size = call.int("block_size", 32);
+/** How a matrix lies. */
+interface Layout {
+  readonly n: number;
+  readonly k: number;
+  readonly bits: number;
+  readonly size: number;
+}
+
+/** [n, k] of its integers, scales, zero points (floats, or integers like those of the matrix) and, by column, the block with its scale. */
+function unpackedMatrix({ n, k, bits, size }: Layout, packed: Tensor, factors: Tensor, zero: Tensor | null, groups: Tensor | null): Tensor {
   const blocks = Math.ceil(k / size);
-  const packed = call.input(1);
-  if (packed.size !== (n * blocks * size * bits) / 8)
-    throw call.mismatch(`weights [${packed.shape.join()}] are no ${n} rows of ${blocks} blocks of ${size} elements in ${bits} bits`);
-  const q = reshape(unpacked(reshape(cast(packed.tensor, "i32"), [n, blocks * ((size * bits) / 8)]), bits), [n, blocks, size]);
-  const scales = reshape(call.tensor(2), [n, blocks]);
-  const zero = call.optional(3);
+  const q = reshape(unpacked(reshape(cast(packed, "i32"), [n, blocks * ((size * bits) / 8)]), bits), [n, blocks, size]);
+  const scales = reshape(factors, [n, blocks]);
   let zeros: Tensor | number = 2 ** (bits - 1);
   if (zero !== null) {
     const bytes = Math.ceil((blocks * bits) / 8);
-    zeros = isFloat(zero.type)
-      ? reshape(zero.tensor, [n, blocks])
-      : cast(lockstep.slice(unpacked(reshape(cast(zero.tensor, "i32"), [n, bytes]), bits), [0, 0], [n, blocks]), "f32");
+    zeros =
+      zero.dtype === "f32"
+        ? reshape(zero, [n, blocks])
+        : cast(lockstep.slice(unpacked(reshape(cast(zero, "i32"), [n, bytes]), bits), [0, 0], [n, blocks]), "f32");
   }
-  const groups = call.optional(4);
   if (groups !== null) {
-    // Each column says which block's scale it has.
-    const of = (t: Tensor): Tensor => lockstep.gather(t, cast(lockstep.slice(groups.tensor, [0], [k]), "i32"), 1);
+    const of = (t: Tensor): Tensor => lockstep.gather(t, cast(lockstep.slice(groups, [0], [k]), "i32"), 1);
     const flat = cast(lockstep.slice(reshape(q, [n, blocks * size]), [0, 0], [n, k]), "f32");
     return lockstep.mul(lockstep.sub(flat, typeof zeros === "number" ? zeros : of(zeros)), of(scales));
   }
@@ -54,13 +55,32 @@ function weightsOf(call: Call, n: number, k: number): Tensor {
   return lockstep.slice(reshape(w, [n, blocks * size]), [0, 0], [n, k]);
 }
 
+/** The matrix [n, k] that the inputs from 1 on hold: of constants it was packed when the file was opened, or is made once. */
+function matrixOf(call: Call, n: number, k: number): Tensor {
+  const packed = call.input(1);
+  if (isFloat(packed.type)) {
+    if (packed.shape.join() !== `${n},${k}`) throw call.fault(`the input 1 is ${packed.type}[${packed.shape.join()}]`);
+    return packed.tensor;
+  }
+  const layout: Layout = { n, k, bits: bitsOf(call), size: call.int("block_size", 32) };
+  const { bits, size } = layout;
+  if (!(size >= 16) || packed.size !== (n * Math.ceil(k / size) * size * bits) / 8)
+    throw call.mismatch(`weights [${packed.shape.join()}] are no ${n} rows of ${k} elements in ${bits} bits, ${size} with a scale each`);
+  const [scales, zeros, groups] = [call.input(2), call.optional(3), call.optional(4)];
+  const given = [packed, scales, zeros, groups].filter((v) => v !== null);
+  return call.kept(`matrix ${n},${k},${bits},${size},${zeros !== null}`, given, (q, s, ...rest) => {
+    const zero = zeros === null ? null : rest[0];
+    return unpackedMatrix(layout, q, s, zero, groups === null ? null : rest[rest.length - 1]);
+  });
+}
+
 const MatMulNBits: Operator = (call) => {
   const x = call.input(0);
   const [n, k] = [call.int("N", 0), call.int("K", 0)];
   if (x.rank < 1 || x.shape[x.rank - 1] !== k) throw call.mismatch(`[${x.shape.join()}] by ${k} rows of weights`);
   const bias = call.optional(5)?.tensor ?? null;
   const rows = reshape(x.tensor, [x.size / Math.max(1, k), k]);
-  const y = lockstep.matmul(rows, weightsOf(call, n, k), { transposeB: true, bias });
+  const y = lockstep.matmul(rows, matrixOf(call, n, k), { transposeB: true, bias });
   return Value.of(x.type, reshape(y, [...x.shape.slice(0, -1), n]));
 };
 

@@ -1,6 +1,6 @@
 /**
- * @file Products and convolutions of integers of 8 bits. Kernels multiply floats, which hold integers exactly up to 2^24: where sums may grow
- * larger one operand is taken in two parts of 4 bits, and of long sums so many terms at a time; parts are put together as integers.
+ * @file Products and convolutions of integers of 8 bits. Kernels multiply floats, which hold integers exactly up to 2^24: where sums may
+ * grow larger one operand is taken in two parts of 4 bits, and of long sums so many terms at a time; parts are put together as integers.
  */
 import * as lockstep from "../../index.ts";
 import type { Tensor } from "../../index.ts";

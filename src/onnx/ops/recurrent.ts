@@ -65,12 +65,11 @@ function activationsOf(call: Call, directions: number, absent: readonly string[]
 interface Direction {
   /** [B, T, I] */
   readonly x: Tensor;
-  /** [G * H, I], [G * H, H]: gates in ONNX's order */
-  readonly w: Tensor;
-  readonly r: Tensor;
-  /** [G * H] each: of inputs and of states. */
-  readonly wb: Tensor | null;
-  readonly rb: Tensor | null;
+  /** [G * H, I] and [H, G * H]: of inputs and, turned around, of states, with gates in the order given. */
+  w(order: readonly number[]): Tensor;
+  r(order: readonly number[]): Tensor;
+  /** [G * H]: biases of inputs, of states, or both. */
+  bias(of: "inputs" | "states" | "both", order: readonly number[]): Tensor | null;
   /** [B, H] */
   readonly h0: Tensor | null;
   readonly c0: Tensor | null;
@@ -102,8 +101,6 @@ function ordered(t: Tensor, order: readonly number[], hidden: number): Tensor {
     );
   return lockstep.concat(order.map(part), 0);
 }
-
-const both = (a: Tensor | null, b: Tensor | null): Tensor | null => (a === null ? b : b === null ? a : add(a, b));
 
 /** The last state of [B, T, H] in the order of computing. */
 function lastOf(t: Tensor, reverse: boolean): Tensor {
@@ -146,8 +143,12 @@ const apart = (t: Tensor, count: number): Tensor[] => {
 
 const clipped = (x: Tensor, most: number | null): Tensor => (most === null ? x : clip(x, -most, most));
 
-/** x W + b */
-const fromInputs = (d: Direction, w: Tensor, bias: Tensor | null): Tensor => matmul(d.x, w, { transposeB: true, bias });
+/** x W + b, gates in the order given. */
+const fromInputs = (d: Direction, bias: "inputs" | "both", order: readonly number[]): Tensor =>
+  matmul(d.x, d.w(order), { transposeB: true, bias: d.bias(bias, order) });
+
+/** The order of gates in files. */
+const AS_THEY_ARE = [0, 1, 2, 3];
 
 /** Gates are i o f c in ONNX, i f c o in kernels. */
 const lstm =
@@ -155,11 +156,9 @@ const lstm =
   (d: Direction): Computed => {
     const { hidden } = d;
     const [f, g, h] = d.activations;
-    const bias = both(d.wb, d.rb);
     if (f.kernel !== null && g.kernel !== null && g.kernel === h.kernel && d.clip === null && d.peepholes === null && !couples) {
       const order = [0, 2, 3, 1];
-      const xw = fromInputs(d, ordered(d.w, order, hidden), bias && ordered(bias, order, hidden));
-      const y = lockstep.ops.lstmSequence(xw, transpose(ordered(d.r, order, hidden)), {
+      const y = lockstep.ops.lstmSequence(fromInputs(d, "both", order), d.r(order), {
         activation: kernelOf(g),
         recurrentActivation: kernelOf(f),
         reverse: d.reverse,
@@ -170,9 +169,10 @@ const lstm =
       return { h: y.h, cLast: lastOf(y.c, d.reverse) };
     }
     const [pi, po, pf] = d.peepholes === null ? [null, null, null] : apart(reshape(d.peepholes, [1, 3 * hidden]), 3);
-    return stepwise(d, fromInputs(d, d.w, bias), (xw, before, c) => {
+    const recurrent = d.r(AS_THEY_ARE);
+    return stepwise(d, fromInputs(d, "both", AS_THEY_ARE), (xw, before, c) => {
       const gate = (x: Tensor, p: Tensor | null, cell: Tensor): Tensor => f.fn(clipped(p === null ? x : add(x, mul(p, cell)), d.clip));
-      const [i, o, forget, candidate] = apart(add(xw, matmul(before, d.r, { transposeB: true })), 4);
+      const [i, o, forget, candidate] = apart(add(xw, matmul(before, recurrent)), 4);
       const input = gate(i, pi, c);
       const kept = couples ? sub(1, input) : gate(forget, pf, c);
       const cell = add(mul(kept, c), mul(input, g.fn(clipped(candidate, d.clip))));
@@ -187,24 +187,26 @@ const gru =
   (d: Direction): Computed => {
     const { hidden } = d;
     const [f, g] = d.activations;
+    const order = AS_THEY_ARE.slice(0, 3);
     if (f.kernel !== null && g.kernel !== null && d.clip === null) {
-      const h = lockstep.ops.gruSequence(fromInputs(d, d.w, isLinear ? d.wb : both(d.wb, d.rb)), transpose(d.r), {
+      const h = lockstep.ops.gruSequence(fromInputs(d, isLinear ? "inputs" : "both", order), d.r(order), {
         activation: kernelOf(g),
         recurrentActivation: kernelOf(f),
         reverse: d.reverse,
         mask: d.mask,
         h0: d.h0,
         resetAfter: isLinear,
-        recurrentBias: isLinear ? d.rb : null,
+        recurrentBias: isLinear ? d.bias("states", order) : null,
       });
       return { h, cLast: null };
     }
-    const [rz, rr, rh] = [0, 1, 2].map((i) => slice(d.r, [i * hidden, 0], [hidden, hidden]));
-    const [bz, br, bh] = d.rb === null ? [null, null, null] : apart(reshape(d.rb, [1, 3 * hidden]), 3);
+    const [rz, rr, rh] = apart(d.r(order), 3);
+    const bias = d.bias("states", order);
+    const [bz, br, bh] = bias === null ? [null, null, null] : apart(reshape(bias, [1, 3 * hidden]), 3);
     const plus = (a: Tensor, b: Tensor | null): Tensor => (b === null ? a : add(a, b));
-    return stepwise(d, fromInputs(d, d.w, d.wb), (xw, before, c) => {
+    return stepwise(d, fromInputs(d, "inputs", order), (xw, before, c) => {
       const [xz, xr, xh] = apart(xw, 3);
-      const recurrent = (h: Tensor, r: Tensor, b: Tensor | null): Tensor => plus(matmul(h, r, { transposeB: true }), b);
+      const recurrent = (h: Tensor, r: Tensor, b: Tensor | null): Tensor => plus(matmul(h, r), b);
       const z = f.fn(clipped(add(xz, recurrent(before, rz, bz)), d.clip));
       const r = f.fn(clipped(add(xr, recurrent(before, rr, br)), d.clip));
       const part = isLinear ? mul(r, recurrent(before, rh, bh)) : recurrent(mul(r, before), rh, bh);
@@ -215,12 +217,12 @@ const gru =
 
 function rnn(d: Direction): Computed {
   const [f] = d.activations;
-  const xw = fromInputs(d, d.w, both(d.wb, d.rb));
+  const [xw, recurrent] = [fromInputs(d, "both", [0]), d.r([0])];
   if (f.kernel !== null && d.clip === null) {
     const options = { activation: kernelOf(f), reverse: d.reverse, mask: d.mask, h0: d.h0 };
-    return { h: lockstep.ops.simpleRnnSequence(xw, transpose(d.r), options), cLast: null };
+    return { h: lockstep.ops.simpleRnnSequence(xw, recurrent, options), cLast: null };
   }
-  return stepwise(d, xw, (x, before, c) => ({ h: f.fn(clipped(add(x, matmul(before, d.r, { transposeB: true })), d.clip)), c }));
+  return stepwise(d, xw, (x, before, c) => ({ h: f.fn(clipped(add(x, matmul(before, recurrent)), d.clip)), c }));
 }
 
 /** An operator of so many gates. `absent`: activations where none are given. */
@@ -245,18 +247,26 @@ const recurrent =
     const inputs = isBatchMajor ? x.tensor : transpose(x.tensor, [1, 0, 2]);
     const lengths = call.optional(4);
     const mask = lengths === null ? null : less(lockstep.iota([1, steps]), lockstep.cast(reshape(lengths.tensor, [batch, 1]), "i32"));
-    const of = (place: number, d: number, from: number, size: number): Tensor | null => {
-      const value = call.optional(place);
-      return value && reshape(slice(value.tensor, [d, from], [1, size]), [size]);
-    };
     const state = (place: number, d: number): Tensor | null => {
       const value = call.optional(place);
       if (value === null) return null;
       const [start, size] = isBatchMajor ? [[0, d, 0], [batch, 1, hidden]] : [[d, 0, 0], [1, batch, hidden]];
       return reshape(slice(value.tensor, start, size), [batch, hidden]);
     };
-    const matrix = (value: Value, d: number): Tensor =>
-      reshape(slice(value.tensor, [d, 0, 0], [1, ...value.shape.slice(1)]), value.shape.slice(1));
+    // Of weights all this is made once.
+    const matrix = (value: Value, d: number, order: readonly number[], turned: boolean): Tensor =>
+      call.kept(`gates ${order.slice(0, gates).join()} ${turned} of ${d}`, [value], (t) => {
+        const own = ordered(reshape(slice(t, [d, 0, 0], [1, ...t.shape.slice(1)]), t.shape.slice(1)), order.slice(0, gates), hidden);
+        return turned ? transpose(own) : own;
+      });
+    const [bias, peepholes] = [call.optional(3), gates === 4 ? call.optional(7) : null];
+    const biasOf = (d: number, of: "inputs" | "states" | "both", order: readonly number[]): Tensor | null =>
+      bias &&
+      call.kept(`bias of ${of} ${order.slice(0, gates).join()} of ${d}`, [bias], (t) => {
+        const size = gates * hidden;
+        const half = (from: number): Tensor => ordered(reshape(slice(t, [d, from], [1, size]), [size]), order.slice(0, gates), hidden);
+        return of === "both" ? add(half(0), half(size)) : half(of === "inputs" ? 0 : size);
+      });
     const activations = activationsOf(call, directions, absent);
     const run = compute(call);
     const limit = call.float("clip");
@@ -264,13 +274,12 @@ const recurrent =
       const reverse = d === 1 || call.string("direction") === "reverse";
       const { h, cLast } = run({
         x: inputs,
-        w: matrix(w, d),
-        r: matrix(r, d),
-        wb: of(3, d, 0, gates * hidden),
-        rb: of(3, d, gates * hidden, gates * hidden),
+        w: (order) => matrix(w, d, order, false),
+        r: (order) => matrix(r, d, order, true),
+        bias: (of, order) => biasOf(d, of, order),
         h0: state(5, d),
         c0: gates === 4 ? state(6, d) : null,
-        peepholes: gates === 4 ? of(7, d, 0, 3 * hidden) : null,
+        peepholes: peepholes && reshape(slice(peepholes.tensor, [d, 0], [1, 3 * hidden]), [3 * hidden]),
         mask,
         reverse,
         hidden,
