@@ -271,13 +271,12 @@ test("ONNX beside ONNX Runtime: gathering and scattering, with places twice", as
         await checkBoth("ScatterND", [any(type, shape), places, updates], { opset: 18, attributes: { reduction } });
     }
   }
-  for (const type of ["int64", "float32"])
-    for (const shape of [[3], [2, 3]])
-      for (let axis = -shape.length - 1; axis <= shape.length; axis++)
-        await checkBoth("OneHot", [made(type, shape, () => int(-6, 6)), scalar(5), t("float32", [2], [-1, 3])], {
-          opset: 11,
-          attributes: { axis },
-        });
+  for (const shape of [[3], [2, 3]])
+    for (let axis = -shape.length - 1; axis <= shape.length; axis++) {
+      const attributes = { axis };
+      await checkBoth("OneHot", [ints("int64", shape, -6, 6), scalar(5), t("float32", [2], [-1, 3])], { opset: 11, attributes });
+    }
+});
 });
 
 test("ONNX beside ONNX Runtime: what selects elements", async () => {
