@@ -277,7 +277,6 @@ test("ONNX beside ONNX Runtime: gathering and scattering, with places twice", as
       await checkBoth("OneHot", [ints("int64", shape, -6, 6), scalar(5), t("float32", [2], [-1, 3])], { opset: 11, attributes });
     }
 });
-});
 
 test("ONNX beside ONNX Runtime: what selects elements", async () => {
   for (const type of TYPES) {
