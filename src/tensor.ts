@@ -241,6 +241,11 @@ export class Tensor {
     return this.#packed ?? (this.#storage.host instanceof Uint8Array ? "u8" : undefined);
   }
 
+  /** @internal How often its elements were replaced. */
+  get version(): number {
+    return this.#storage.version;
+  }
+
   /** @internal Elements on `backend`, or null. */
   on(backend: Device): DeviceBuffer | null {
     const { device } = this.#storage;

@@ -5,6 +5,7 @@ import type { AttributeProto, GraphProto } from "./proto.ts";
 import { constantOf, storedOf } from "./tensors.ts";
 import type { Constant, Files } from "./tensors.ts";
 import { HostStep, Value } from "./value.ts";
+import type { Make } from "./kept.ts";
 import type { HostFunction } from "./value.ts";
 import type { ElementType } from "./types.ts";
 
@@ -29,6 +30,10 @@ export interface Surroundings {
   readonly made: (place: string) => readonly Value[] | null;
   /** The name of such a place among all. */
   readonly place: (name: string) => string;
+  /** What `make` makes of weights, kept from run to run where there are such. */
+  readonly keep: (key: string, weights: readonly Tensor[], make: Make) => Tensor;
+  /** Whether the node alone reads its input. */
+  readonly isAlone: (place: number) => boolean;
 }
 
 /** A node with its inputs. */
@@ -74,6 +79,20 @@ export class Call {
   /** An input's tensor in ONNX's order. */
   tensor(place: number): Tensor {
     return this.input(place).tensor;
+  }
+
+  /**
+   * What `make` makes of tensors: once, where they are weights alone, and in each run otherwise. `key` tells it from what else is made of
+   * them.
+   */
+  kept(key: string, values: readonly Value[], make: Make): Tensor {
+    const tensors = values.map((v) => v.tensor);
+    return values.every((v) => v.isWeight && v.size > 0) ? this.#around.keep(key, tensors, make) : make(...tensors);
+  }
+
+  /** Whether nothing else reads an input. */
+  isAlone(place: number): boolean {
+    return this.#around.isAlone(place);
   }
 
   /** Whether anything may read an output. */

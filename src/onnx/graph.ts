@@ -6,6 +6,7 @@ import { operatorOf } from "./operators.ts";
 import type { AttributeProto, FunctionProto, GraphProto, NodeProto } from "./proto.ts";
 import { storedOf } from "./tensors.ts";
 import type { Constant, Files, Stored } from "./tensors.ts";
+import type { Keeper } from "./kept.ts";
 import type { Value } from "./value.ts";
 
 /** A node that can be run. */
@@ -38,13 +39,16 @@ export class Trace {
   readonly #answers: ReadonlyMap<string, Constant>;
   /** What JavaScript computed, by place. */
   readonly made: ReadonlyMap<string, readonly Value[]>;
+  /** Null where weights are trained: all is made of them in the program. */
+  readonly keeper: Keeper | null;
   readonly #places = new WeakMap<Value, string>();
 
   #runs = 0;
 
-  constructor(answers: ReadonlyMap<string, Constant>, made: ReadonlyMap<string, readonly Value[]>) {
+  constructor(answers: ReadonlyMap<string, Constant>, made: ReadonlyMap<string, readonly Value[]>, keeper: Keeper | null) {
     this.#answers = answers;
     this.made = made;
+    this.keeper = keeper;
   }
 
   /** Counts a node that runs. @throws FileError where loops in loops, and functions of functions, make too many */
@@ -169,8 +173,28 @@ function graphsOf(library: Library, attributes: ReadonlyMap<string, AttributePro
   return graphs;
 }
 
+/** How often names are read. */
+type Readers = ReadonlyMap<string, number>;
+
+function readersOf(nodes: readonly NodeProto[], outputs: readonly string[]): Readers {
+  const readers = new Map<string, number>();
+  const read = (name: string): void => void readers.set(name, (readers.get(name) ?? 0) + 1);
+  outputs.forEach(read);
+  // Graphs inside may read what is around them.
+  const all = [...nodes];
+  for (let node = all.pop(); node; node = all.pop()) {
+    node.inputs.forEach(read);
+    for (const { graph } of node.attributes.values()) {
+      if (graph === null) continue;
+      graph.outputs.forEach(({ name }) => read(name));
+      all.push(...graph.nodes);
+    }
+  }
+  return readers;
+}
+
 /** A node whose operator is one of those here. */
-function stepOf(library: Library, node: NodeProto, attributes: ReadonlyMap<string, AttributeProto>): Step {
+function stepOf(library: Library, node: NodeProto, attributes: ReadonlyMap<string, AttributeProto>, readers: Readers): Step {
   const own = library.functions.find((f) => f.name === node.op && f.domain === node.domain);
   const who = nodeName(node);
   if (own !== undefined) return functionStep(library, node, own, attributes);
@@ -195,6 +219,8 @@ function stepOf(library: Library, node: NodeProto, attributes: ReadonlyMap<strin
         at: (place, value) => scope.trace.at(`${path}:${place}`, value),
         made: (place) => scope.trace.made.get(`${path}:${place}`) ?? null,
         place: (place) => `${path}:${place}`,
+        keep: (key, weights, make) => scope.trace.keeper?.find(key, weights, make) ?? make(...weights),
+        isAlone: (place) => readers.get(node.inputs[place]) === 1,
         run: (graph, given, apart) => {
           const body = graphs.get(graph) as Prepared;
           const inner = new Scope(scope.trace, `${path}#${runs++}/`, scope);
@@ -216,7 +242,8 @@ function functionStep(library: Library, node: NodeProto, own: FunctionProto, giv
     opsets: new Map([...library.opsets, ...own.opsets]),
     functions: library.functions.filter((f) => f !== own),
   };
-  const steps = own.nodes.map((n) => stepOf(inner, n, bound(n, attributes)));
+  const readers = readersOf(own.nodes, own.outputs);
+  const steps = own.nodes.map((n) => stepOf(inner, n, bound(n, attributes), readers));
   const body: Prepared = {
     constants: new Map(),
     values: new Map(),
@@ -248,13 +275,14 @@ export function prepare(library: Library, graph: GraphProto, isInner = false): P
   if (graph.sparse.length > 0) throw new FileError(`${who}: sparse initializers are not supported`);
   const inputs = graph.inputs.map((i) => i.name).filter((name) => isInner || !constants.has(name));
   const known = new Set([...constants.keys(), ...inputs]);
+  const outputs = graph.outputs.map((o) => o.name);
+  const readers = readersOf(nodes, outputs);
   const steps = ordered(
     who,
-    nodes.map((n) => stepOf(library, n, n.attributes)),
+    nodes.map((n) => stepOf(library, n, n.attributes, readers)),
     known,
     isInner,
   );
-  const outputs = graph.outputs.map((o) => o.name);
   const made = new Set([...known, ...steps.flatMap((s) => s.outputs)]);
   const captured = new Set([...steps.flatMap((s) => [...s.inputs, ...s.captured]), ...outputs].filter((n) => n !== "" && !made.has(n)));
   if (outputs.includes("")) throw new FileError(`${who}: an output of ${isInner ? "an inner" : "the"} graph has no name`);

@@ -7,6 +7,7 @@ import { ArgumentError, BackendError, DTypeError, FileError, ShapeError, Tensor,
 import type { Backend, Compiled } from "../index.ts";
 import { Scope, Trace, runStep } from "./graph.ts";
 import type { Prepared } from "./graph.ts";
+import { Keeper, Missing } from "./kept.ts";
 import type { Constant } from "./tensors.ts";
 import { dtypeOf, typeOf } from "./types.ts";
 import type { ElementType } from "./types.ts";
@@ -85,6 +86,7 @@ export class OnnxModel {
   readonly weights: ReadonlyMap<string, Tensor>;
   readonly #graph: Prepared;
   readonly #backend: Backend;
+  readonly #keeper: Keeper;
   readonly #first = new Map<string, Stage>();
 
   /** @internal */
@@ -99,6 +101,7 @@ export class OnnxModel {
     this.inputs = io.inputs;
     this.outputs = io.outputs;
     this.#backend = backend;
+    this.#keeper = new Keeper(backend);
   }
 
   /**
@@ -136,7 +139,7 @@ export class OnnxModel {
    * @throws FileError where an operator asks for elements that only a run can tell
    */
   call(inputs: NamedTensors): { [name: string]: Tensor } {
-    const scope = this.#scope(new Trace(new Map(), new Map()), this.#checked(inputs));
+    const scope = this.#scope(new Trace(new Map(), new Map(), null), this.#checked(inputs));
     for (const step of this.#graph.steps) {
       try {
         runStep(step, scope);
@@ -153,6 +156,7 @@ export class OnnxModel {
     for (const t of this.weights.values()) t.dispose();
     this.#close([...this.#first.values()]);
     this.#first.clear();
+    this.#keeper.dispose();
   }
 
   /** `dispose()` at the end of a block. */
@@ -223,9 +227,10 @@ export class OnnxModel {
           let place = 0;
           const next = (): Tensor => tensors[place++];
           const given = new Map(read.map(([name, like]) => [name, like(next)]));
-          const trace = new Trace(answered, new Map(made.map(([at, list]) => [at, list.map((like) => like(next))])));
+          const trace = new Trace(answered, new Map(made.map(([at, list]) => [at, list.map((like) => like(next))])), this.#keeper);
           const scope = this.#scope(trace, given);
           const wanted = this.#advance(stage, scope, begin);
+          this.#keeper.check();
           const needed = readFrom(steps, stage.next, outputs);
           const names = [...new Set(steps.slice(begin, stage.next).flatMap((s) => s.outputs))].filter((name) => needed.has(name));
           const results = names.map((name) => [name, scope.get(name) as Value] as const);
@@ -258,13 +263,30 @@ export class OnnxModel {
     return [];
   }
 
+  /** What a stage's program gives, once all is there that it reads of weights. */
+  async #computed(stage: Stage, inputs: Tensor[]): Promise<Tensor[]> {
+    const changing = this.#keeper.refresh();
+    if (changing !== null) await changing;
+    for (;;) {
+      try {
+        return await stage.program(inputs);
+      } catch (error) {
+        if (!(error instanceof Missing)) throw error;
+        await this.#keeper.fulfil();
+      }
+    }
+  }
+
   /** Runs a stage. Returns the elements that tell which one follows; null at the end. */
   async #runStage(stage: Stage, run: Run): Promise<string | null> {
     const values = [
       ...stage.inputs.map((name) => run.values.get(name) as Value),
       ...stage.hosted.flatMap((place) => run.hosted.get(place) as readonly Value[]),
     ];
-    const tensors = await stage.program(values.flatMap((v) => v.unknown).map((v) => v.tensor));
+    const tensors = await this.#computed(
+      stage,
+      values.flatMap((v) => v.unknown).map((v) => v.tensor),
+    );
     for (const t of tensors) run.made.add(t);
     let place = 0;
     const next = (): Tensor => tensors[place++];

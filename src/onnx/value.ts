@@ -20,6 +20,14 @@ export class NotYetKnown extends Error {
   }
 }
 
+/**
+ * A value with channel c times scale[c] / sqrt(variance[c] + epsilon), and so shifted that mean[c] becomes bias[c]; null where that costs
+ * more than it saves.
+ */
+export type Scaled = (
+  by: { readonly [name in "scale" | "bias" | "mean" | "variance"]: Value } & { readonly epsilon: number },
+) => Value | null;
+
 /** What JavaScript computes of elements, where it decides shapes: tensors of elements that it gives. */
 export type HostFunction = (elements: readonly Constant[]) => readonly Constant[];
 
@@ -65,6 +73,11 @@ export class Value {
   #known: Constant | null;
   /** Elements of a small weight, for operators that need them while tracing. */
   #weight: Constant | null = null;
+  /** Makes `#last`, for what may turn out not to be read. */
+  #later: (() => Tensor) | null = null;
+  /** The same with its channels normalized, at less cost than doing it afterwards; null from what cannot. */
+  scaled: Scaled | null = null;
+  #isWeight = false;
   #first: Tensor | null;
   #last: Tensor | null;
   /** Those of a sequence; null for a tensor. */
@@ -97,13 +110,32 @@ export class Value {
   static weight(type: ElementType, t: Tensor, constant: Constant | null): Value {
     const value = Value.of(type, t);
     value.#weight = constant;
+    value.#isWeight = true;
     return value;
+  }
+
+  /** Whether it is a tensor of the file, and no trace's. */
+  get isWeight(): boolean {
+    return this.#isWeight;
   }
 
   /** `t` is [batch, ..., channels]. */
   static channelsLast(type: ElementType, t: Tensor): Value {
     const [batch, ...rest] = t.shape;
     return new Value(type, [batch, rest[rest.length - 1], ...rest.slice(0, -1)], null, null, t);
+  }
+
+  /** A value of `shape`, as ONNX has it, that `make` gives channels-last when it is first read. */
+  static later(type: ElementType, shape: Shape, make: () => Tensor): Value {
+    const value = new Value(type, shape, null, null, null);
+    value.#later = make;
+    return value;
+  }
+
+  #force(): Tensor | null {
+    if (this.#later !== null) this.#last = this.#later();
+    this.#later = null;
+    return this.#last;
   }
 
   /** A sequence of tensors of one type. */
@@ -162,25 +194,26 @@ export class Value {
 
   /** The same with elements that have become known. */
   knowing(constant: Constant): Value {
-    return new Value(this.type, this.shape, constant, this.#first, this.#last);
+    return new Value(this.type, this.shape, constant, this.#first, this.#force());
   }
 
   /** It is held channels-last alone. */
   get isChannelsLast(): boolean {
-    return this.#first === null && this.#last !== null;
+    return this.#first === null && (this.#last !== null || this.#later !== null);
   }
 
   /** The tensor in ONNX's order. */
   get tensor(): Tensor {
     this.#checkTensor();
     if (this.#first !== null) return this.#first;
-    if (this.#last !== null) return (this.#first = transpose(this.#last, toFirst(this.rank)));
+    const last = this.#force();
+    if (last !== null) return (this.#first = transpose(last, toFirst(this.rank)));
     return (this.#first = tensorOf("a constant", this.#known as Constant));
   }
 
   /** The tensor with channels last. */
   get last(): Tensor {
-    if (this.#last !== null || this.rank < 3) return (this.#last ??= this.tensor);
+    if (this.#force() !== null || this.rank < 3) return (this.#last ??= this.tensor);
     const order = toLast(this.rank);
     // Numbers of channels alone, and the like, lie in the same order either way.
     const isRow = this.shape.filter((d) => d !== 1).length <= 1;
@@ -200,8 +233,9 @@ export class Value {
 
   /** For a graph inside: what is made of it there belongs there. */
   copy(): Value {
-    const value = new Value(this.type, this.shape, this.#known, this.#first, this.#last);
+    const value = new Value(this.type, this.shape, this.#known, this.#first, this.#force());
     value.#weight = this.#weight;
+    value.#isWeight = this.#isWeight;
     value.#items = this.#items?.map((v) => v.copy()) ?? null;
     value.#isNone = this.#isNone;
     return value;
@@ -235,11 +269,12 @@ export class Value {
       );
     const value = new Value(this.type, this.shape, this.#known, this.#known === null ? this.#first : null, null);
     value.#weight = this.#weight;
+    value.#isWeight = this.#isWeight;
     return value;
   }
 
   /** The same elements by another type. */
   as(type: ElementType): Value {
-    return new Value(type, this.shape, this.#known === null ? null : { ...this.#known, type }, this.#first, this.#last);
+    return new Value(type, this.shape, this.#known === null ? null : { ...this.#known, type }, this.#first, this.#force());
   }
 }

@@ -77,7 +77,7 @@ export async function readConstants(graphs: readonly Prepared[], backend: Backen
         }
         const t = await onto(backend, stored, memory);
         made.push(t);
-        values.set(name, isWeight ? Value.weight(type, t, size <= SMALL ? await whole(stored) : null) : Value.of(type, t));
+        values.set(name, Value.weight(type, t, isWeight && size <= SMALL ? await whole(stored) : null));
         if (isWeight) weights.set(weights.has(name) ? `${name}#${weights.size}` : name, t);
       }
     }

@@ -30,7 +30,7 @@ const MEMORY_IMPORT = [3, 101, 110, 118, 6, 109, 101, 109, 111, 114, 121, 2];
 const LIMITS_SHARED = 3;
 const LIMITS_WITH_MAXIMUM = 1;
 /** The import comes after the function types, of which there are few. */
-const LAST_IMPORT_BYTE = 400;
+const LAST_IMPORT_BYTE = 800;
 /** The custom section that names the build: `id simd`. */
 const SECTION = "lockstep";
 

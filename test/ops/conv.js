@@ -26,6 +26,9 @@ const GEOMETRIES = [
   [[1, 11, 1, 3], [4, 1, 5], { padding: "same", strides: [3, 1] }],
   [[2, 1, 9, 3], [1, 3, 4], { padding: "causal", dilation: 2 }],
   [[1, 7, 6, 2], [3, 2, 4], { padding: "causal", strides: [2, 1] }],
+  [[2, 5, 6, 3], [3, 2, 4], { padding: [[1, 0], [2, 1]] }],
+  [[1, 6, 5, 4], [3, 3, 6], { padding: [[0, 2], [3, 0]], strides: [2, 1], groups: 2 }],
+  [[1, 4, 5, 2], [2, 3, 3], { padding: [[4, 1], [0, 5]], dilation: [2, 1], strides: 3 }],
 ];
 /** Largest error by tiles, relative to the sum of the terms' magnitudes: 12 ulp are met with four channels, 7 with more; with windows 2. */
 const TILED_TOLERANCE = 16 * ULP;
@@ -53,6 +56,7 @@ const TILED = [
   [[1, 24, 24, 16], [3, 3, 72], {}],
   [[5, 4, 4, 16], [3, 3, 16], { padding: "same" }],
   [[1, 14, 17, 12], [3, 3, 20], { padding: "causal" }],
+  [[1, 15, 14, 12], [3, 3, 20], { padding: [[0, 2], [1, 0]] }],
 ];
 /** Filters of their own for each channel (assembly/conv/depthwise.ts). */
 const DEPTHWISE = [
@@ -79,6 +83,7 @@ const NARROW = [
   [[40, 8, 9, 1], [3, 3, 8], {}],
   [[1, 1, 40, 1], [1, 5, 8], { padding: "causal", dilation: 3 }],
   [[1, 9, 20, 3], [3, 3, 16], { padding: "causal" }],
+  [[2, 9, 20, 3], [3, 3, 16], { padding: [[2, 1], [0, 3]], strides: [1, 2] }],
 ];
 /** So many tiles that the gradient of the filters takes them in parts. */
 const MANY_TILES = [[1, 60, 61, 4], [3, 3, 124], { padding: "same" }];
@@ -173,6 +178,18 @@ export const cases = [
     name: `transposed convolution, strides ${strides}, ${padding}`,
     inputs: [f([2, 3, 4, 5]), f([3, 2, 2, 5])],
     fn: (x, w) => conv2dTranspose(x, w, { strides, padding }),
+    accumulates: true,
+  })),
+  ...[
+    [{ padding: [[1, 0], [0, 2]], strides: 2 }, [3, 2, 2]],
+    [{ padding: [[0, 0], [0, 0]], dilation: 2, groups: 2 }, [2, 3, 3]],
+    [{ padding: [[1, 1], [1, 1]], strides: [3, 2], outputSize: [8, 9] }, [3, 3, 2]],
+    [{ padding: [[0, 0], [1, 0]], strides: 2, groups: 2, outputSize: [6, 8] }, [1, 2, 1]],
+  ].map(([options, [r, s, c]]) => ({
+    op: "conv2dInputGrad",
+    name: `transposed convolution, ${JSON.stringify(options)}`,
+    inputs: [f([2, 3, 4, 4]), f([r, s, c, 4])],
+    fn: (x, w) => conv2dTranspose(x, w, options),
     accumulates: true,
   })),
 ];

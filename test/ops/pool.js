@@ -18,6 +18,9 @@ const GEOMETRIES = [
   [[1, 3, 3, 2], 5, { padding: "same", strides: 1 }],
   [[1, 9, 9, 2], 2, { strides: 4 }],
   [[2, 13, 11, 33], 3, { strides: 2 }],
+  [[2, 5, 6, 3], [3, 2], { strides: [2, 1], padding: [[1, 0], [0, 1]] }],
+  [[1, 6, 4, 5], 2, { padding: [[0, 1], [1, 1]] }],
+  [[1, 4, 5, 4], 3, { strides: 1, padding: [[3, 4], [0, 2]] }],
 ];
 const title = ([x, size, o]) => `${x.join("x")}, ${size}, ${JSON.stringify(o)}`;
 

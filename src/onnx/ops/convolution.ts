@@ -8,10 +8,11 @@ import type { Tensor } from "../../index.ts";
 import type { Call, Operator, Operators } from "../call.ts";
 import { sizeOf } from "../call.ts";
 import { Value } from "../value.ts";
+import type { Scaled } from "../value.ts";
 import { autoPad, padsOf, perDimension, reachOf, shared, spanOf, windowsOf } from "../windows.ts";
 import type { Along } from "../windows.ts";
 
-const { reshape, transpose } = lockstep;
+const { add, mul, reshape, transpose } = lockstep;
 
 /** What a convolution adds and applies. */
 export interface After {
@@ -20,7 +21,19 @@ export interface After {
 }
 
 /** Filters [F, C/groups, ...] with channels and filters last. */
-const filtersOf = (w: Value): Tensor => transpose(w.tensor, [...w.shape.slice(2).map((_, i) => i + 2), 1, 0]);
+const turned = (w: Tensor): Tensor => transpose(w, [...w.shape.slice(2).map((_, i) => i + 2), 1, 0]);
+
+/** [Q, R, S, C, F] with taps along the first dimension as channels: [R, S, Q C, F]. */
+export function merged(w: Tensor): Tensor {
+  const [taps, r, s, channels, f] = w.shape;
+  return reshape(transpose(w, [1, 2, 0, 3, 4]), [r, s, taps * channels, f]);
+}
+
+/** As kernels read them: those of volumes as filters of images. */
+const laid = (w: Tensor): Tensor => (w.rank === 5 ? merged(turned(w)) : turned(w));
+
+/** Filters as kernels read them, made once where they are weights. */
+const filtersOf = (call: Call, w: Value): Tensor => call.kept("filters", [w], laid);
 
 const pair = (of: readonly Along[], key: "stride" | "dilation"): [number, number] => [of[0][key], of[1][key]];
 
@@ -51,16 +64,14 @@ function tapsOf(x: Tensor, { taps, stride, dilation, begin, count, ...along }: A
 }
 
 /**
- * x[N, D, H, W, C] with w[Q, R, S, C/groups, F]: taps along D as further channels, group by group, so that one product sums over all of
- * them.
+ * x[N, D, H, W, C] with w[R, S, Q C/groups, F], of Q taps along D, which become further channels, group by group: so one product sums over
+ * all of them.
  */
 function onVolumes(x: Tensor, w: Tensor, [depth, ...windows]: readonly Along[], groups: number, after: After): Tensor {
   const [n, , h, width, c] = x.shape;
-  const [taps, r, s, channels, f] = w.shape;
-  const parts = tapsOf(x, depth).map((t) => reshape(t, [n * depth.count * h * width, groups, channels]));
-  const images = reshape(lockstep.concat(parts, 2), [n * depth.count, h, width, c * taps]);
-  const filters = reshape(transpose(w, [1, 2, 0, 3, 4]), [r, s, taps * channels, f]);
-  const y = onImages(images, filters, windows, groups, after);
+  const parts = tapsOf(x, depth).map((t) => reshape(t, [n * depth.count * h * width, groups, c / groups]));
+  const images = reshape(lockstep.concat(parts, 2), [n * depth.count, h, width, c * depth.taps]);
+  const y = onImages(images, w, windows, groups, after);
   return reshape(y, [n, depth.count, ...y.shape.slice(1)]);
 }
 
@@ -87,15 +98,42 @@ export function geometryOf(call: Call, x: Value, w: Value): { readonly windows: 
   return { windows: windowsOf(call, x.shape.slice(2), taps), groups };
 }
 
-/** Of x and w, which are floats. */
-function convolution(call: Call, x: Value, w: Value, after: After): Value {
+/** Of x with filters of `w`'s shape, channels-last. */
+function convolution(call: Call, x: Value, w: Value, filters: () => Tensor, after: After): Value {
   const { windows, groups } = geometryOf(call, x, w);
   const shape = [x.shape[0], ...windows.map(({ count }) => count), w.shape[0]];
   if (sizeOf(shape) === 0 || x.size === 0) return Value.channelsLast(x.type, lockstep.zeros(shape));
-  return Value.channelsLast(x.type, convolve(x.last, filtersOf(w), windows, groups, after));
+  // Where it is normalized nobody reads it.
+  return Value.later(x.type, [x.shape[0], w.shape[0], ...windows.map(({ count }) => count)], () =>
+    convolve(x.last, filters(), windows, groups, after),
+  );
 }
 
-const Conv: Operator = (call) => convolution(call, call.input(0), call.input(1), { bias: call.optional(2)?.tensor ?? null });
+/** The same normalized: with filters and bias that are so much larger, made once. */
+const scaled =
+  (call: Call, x: Value, w: Value, bias: Value | null): Scaled =>
+  ({ epsilon, ...by }) => {
+    const all = [w, ...(bias === null ? [] : [bias]), ...Object.values(by)];
+    if (!all.every((v) => v.isWeight) || Object.values(by).some((v) => v.rank !== 1)) return null;
+    const factor = (scale: Tensor, variance: Tensor): Tensor => mul(scale, lockstep.rsqrt(add(variance, epsilon)));
+    const filters = call.kept(`filters with ${epsilon}`, [w, by.scale, by.variance], (t, scale, variance) =>
+      mul(laid(t), factor(scale, variance)),
+    );
+    const shift = call.kept(
+      `bias with ${epsilon}`,
+      [by.scale, by.bias, by.mean, by.variance, ...(bias === null ? [] : [bias])],
+      (scale, beta, mean, variance, own?: Tensor) =>
+        add(beta, mul(own === undefined ? lockstep.neg(mean) : lockstep.sub(own, mean), factor(scale, variance))),
+    );
+    return convolution(call, x, w, () => filters, { bias: shift });
+  };
+
+const Conv: Operator = (call) => {
+  const [x, w, bias] = [call.input(0), call.input(1), call.optional(2)];
+  const y = convolution(call, x, w, () => filtersOf(call, w), { bias: bias?.tensor ?? null });
+  y.scaled = scaled(call, x, w, bias);
+  return y;
+};
 
 /** What a transposed convolution leaves out before and behind, and its size. */
 function transposedAlong(
@@ -142,7 +180,8 @@ const ConvTranspose: Operator = (call) => {
   const shape = [x.shape[0], ...along.map(({ count }) => count), w.shape[1] * groups];
   if (shape.some((d) => d < 0)) throw call.mismatch(`[${x.shape.join()}] would become [${shape.join()}]`);
   if (sizeOf(shape) === 0 || x.size === 0) return Value.channelsLast(x.type, lockstep.zeros(shape));
-  const y = convolveTransposed(x.last, filtersOf(w), along, groups);
+  const filters = filtersOf(call, w);
+  const y = convolveTransposed(x.last, filters, along, groups);
   const bias = call.optional(2);
   return Value.channelsLast(x.type, bias === null ? y : lockstep.add(y, bias.tensor));
 };
@@ -155,9 +194,10 @@ interface TransposedAlong {
   readonly count: number;
 }
 
-/** x[N, ..., F] with w[..., C/groups, F], channels-last. */
+/** x[N, ..., F] with w[..., C/groups, F], channels-last; of volumes with taps along the first dimension as channels. */
 function convolveTransposed(x: Tensor, w: Tensor, along: readonly TransposedAlong[], groups: number): Tensor {
-  const [batch, f, channels] = [x.shape[0], x.shape[x.rank - 1], w.shape[w.rank - 2]];
+  const [batch, f] = [x.shape[0], x.shape[x.rank - 1]];
+  const channels = w.shape[w.rank - 2] / (along.length === 3 ? along[0].taps : 1);
   const onImage = (image: Tensor, filters: Tensor, [rows, columns]: readonly TransposedAlong[]): Tensor =>
     lockstep.conv2dTranspose(image, filters, {
       strides: [rows.stride, columns.stride],
@@ -179,11 +219,10 @@ function convolveTransposed(x: Tensor, w: Tensor, along: readonly TransposedAlon
   const [depth, ...image] = along;
   const size = x.shape[1];
   const { taps } = depth;
-  const filters = reshape(transpose(w, [1, 2, 0, 3, 4]), [w.shape[1], w.shape[2], taps * channels, f]);
   const flat = reshape(x, [batch * size, ...x.shape.slice(2)]);
   const [h, width] = image.map(({ count }) => count);
   // Channels of the result are [groups, taps, channels].
-  const y = reshape(onImage(flat, filters, image), [batch * size * h * width, groups, taps, channels]);
+  const y = reshape(onImage(flat, w, image), [batch * size * h * width, groups, taps, channels]);
   const byTap = reshape(transpose(y, [0, 2, 1, 3]), [batch, size, h * width, taps, groups * channels]);
   const parts = reshape(transpose(byTap, [0, 1, 3, 2, 4]), [batch, size * taps, h * width * groups * channels]);
   const places = Int32Array.from({ length: size * taps }, (_, i) => {
@@ -208,7 +247,7 @@ const CausalConvWithState: Operator = (call) => {
   const size = all.shape[2];
   const window: Along = { size, taps, stride: 1, dilation: 1, begin: 0, end: 0, count: x.shape[2] };
   const last = transpose(all, [0, 2, 1]);
-  const y = convolve(last, filtersOf(w), [window], channels, { bias: call.optional(2)?.tensor ?? null });
+  const y = convolve(last, filtersOf(call, w), [window], channels, { bias: call.optional(2)?.tensor ?? null });
   const present =
     taps === 1 ? lockstep.zeros([batch, channels, 0]) : lockstep.slice(all, [0, 0, size - taps + 1], [batch, channels, taps - 1]);
   return [Value.channelsLast(x.type, activation === "none" ? y : lockstep.silu(y)), Value.of(call.optional(3)?.type ?? x.type, present)];
@@ -220,7 +259,8 @@ const FusedConv: Operator = (call) => {
   const [alpha, beta] = call.floats("activation_params") ?? [];
   const z = call.optional(3);
   const isRelu = activation === "Relu" && z === null;
-  const y = convolution(call, call.input(0), call.input(1), {
+  const w = call.input(1);
+  const y = convolution(call, call.input(0), w, () => filtersOf(call, w), {
     bias: call.optional(2)?.tensor ?? null,
     activation: isRelu ? "relu" : "linear",
   });

@@ -28,14 +28,21 @@ const scaled = (x: Value, scale: Tensor, bias: Tensor): Value => {
 
 const BatchNormalization: Operator = (call) => {
   const x = call.input(0);
-  const [scale, bias, runningMean, runningVariance] = [1, 2, 3, 4].map((i) => call.tensor(i));
+  const statistics = { scale: call.input(1), bias: call.input(2), mean: call.input(3), variance: call.input(4) };
   const epsilon = call.float("epsilon", 1e-5);
   const isTraining = call.opset >= 14 ? call.flag("training_mode") : call.opset < 7 && call.has("is_test") && !call.flag("is_test");
   if (!isTraining) {
     if (call.wants(1)) throw call.fault("statistics of a batch are computed with training_mode alone");
-    const factor = mul(scale, rsqrt(add(runningVariance, epsilon)));
-    return scaled(x, factor, sub(bias, mul(runningMean, factor)));
+    const inside = call.isAlone(0) ? (x.scaled?.({ ...statistics, epsilon }) ?? null) : null;
+    if (inside !== null) return inside;
+    const by = [statistics.scale, statistics.variance];
+    const factor = call.kept(`factor ${epsilon}`, by, (s, v) => mul(s, rsqrt(add(v, epsilon))));
+    const shift = call.kept(`shift ${epsilon}`, [...by, statistics.bias, statistics.mean], (s, v, beta, m) =>
+      sub(beta, mul(m, mul(s, rsqrt(add(v, epsilon))))),
+    );
+    return scaled(x, factor, shift);
   }
+  const [scale, bias, runningMean, runningVariance] = [1, 2, 3, 4].map((i) => call.tensor(i));
   if (call.opset < 14) throw call.fault("training is computed from opset 14 on");
   const axes = x.shape.map((_, i) => i).filter((i) => (x.isChannelsLast ? i < x.rank - 1 : i !== 1));
   const t = x.isChannelsLast ? x.last : x.tensor;
