@@ -332,8 +332,33 @@ test("ONNX beside ONNX Runtime: quantization for all, along an axis, by blocks",
       known: ALL,
     });
   }
+  const pool = (isLast) => ({ domain: "com.microsoft", known: ALL, attributes: { channels_last: isLast } });
+  const bytes = (shape) => ints("uint8", shape, 0, 200);
+  for (const isLast of [0, 1])
+    await check("QLinearGlobalAveragePool", [bytes([2, 3, 4, 5]), scale([]), bytes([]), scale([]), bytes([])], pool(isLast));
+  for (const transB of [0, 1])
+    for (const of of [[], [5]])
+      for (const more of [[], [t("float32", [], [0.7]), bytes([])]]) {
+        const b = bytes(transB ? [5, 4] : [4, 5]);
+        const inputs = [bytes([3, 4]), scale([]), bytes([]), b, scale(of), bytes(of), ints("int32", [5], -500, 500), ...more];
+        await check("QGemm", inputs, { domain: "com.microsoft", known: [...ALL, "x8"], attributes: { transB } });
+      }
   for (const x of [floats([3, 4], 20), t("float32", [3], [1, 2, 3]), t("float32", [3], [-1, -2, -3])])
     await check("DynamicQuantizeLinear", [x], { opset: 11, outputs: 3 });
+});
+
+test("ONNX beside ONNX Runtime: counts of n-grams", async () => {
+  const pool = { ngram_counts: [0, 4], ngram_indexes: [0, 1, 2, 3, 4, 5, 6], pool_int64s: [2, 3, 5, 4, 5, 6, 7, 8, 6, 7] };
+  for (const mode of ["TF", "IDF", "TFIDF"])
+    for (const [min_gram_length, max_gram_length, max_skip_count] of [
+      [2, 2, 0],
+      [1, 2, 5],
+      [1, 1, 3],
+    ])
+      for (const shape of [[12], [2, 6]]) {
+        const attributes = { ...pool, mode, min_gram_length, max_gram_length, max_skip_count, weights: { floats: [1, 2, 3, 4, 5, 6, 7] } };
+        await check("TfIdfVectorizer", [t("int32", shape, [1, 1, 3, 3, 3, 7, 8, 6, 7, 5, 6, 8])], { opset: 9, attributes });
+      }
 });
 
 test("ONNX beside ONNX Runtime: losses with weights and labels that do not count", async () => {
