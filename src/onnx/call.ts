@@ -24,8 +24,6 @@ export type RunGraph = (graph: GraphProto, inputs: readonly Value[], apart: bool
 export interface Surroundings {
   readonly run: RunGraph;
   readonly files: Files;
-  /** `value`, which the node computes on its way, with its elements where a run has told them. */
-  readonly at: (place: string, value: Value) => Value;
   /** What was computed in JavaScript at a place of the node; null before. */
   readonly made: (place: string) => readonly Value[] | null;
   /** The name of such a place among all. */
@@ -191,11 +189,6 @@ export class Call {
   /** Runs the graph of an attribute. `apart`: in the body of a loop. */
   run(name: string, inputs: readonly Value[], apart = false): readonly Value[] {
     return this.#around.run(this.graph(name), inputs, apart);
-  }
-
-  /** Elements of what the node computes on its way, such as a number that decides shapes; `name` tells several apart. @throws NotYetKnown */
-  read(name: string, value: Value): ArrayLike<number> {
-    return this.#around.at(name, value).elements;
   }
 
   graph(name: string): GraphProto {

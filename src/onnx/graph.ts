@@ -220,7 +220,6 @@ function stepOf(library: Library, node: NodeProto, attributes: ReadonlyMap<strin
       let runs = 0;
       const around: Surroundings = {
         files: library.files,
-        at: (place, value) => scope.trace.at(`${path}:${place}`, value),
         made: (place) => scope.trace.made.get(`${path}:${place}`) ?? null,
         place: (place) => `${path}:${place}`,
         keep: (key, weights, make) => scope.trace.keeper?.find(key, weights, make) ?? make(...weights),

@@ -27,11 +27,15 @@ export interface LoadOnnxOptions {
   readonly external?: { readonly [name: string]: ModelSource };
 }
 
-const valueOf = (who: string, v: ValueProto): OnnxValue => ({
-  name: v.name,
-  dtype: v.type === 0 ? null : elementType(`${who}: "${v.name}"`, v.type),
-  shape: v.shape?.map((d) => (typeof d === "number" && d >= 0 ? d : null)) ?? null,
-});
+function valueOf(who: string, v: ValueProto): OnnxValue {
+  const name = `"${v.name.slice(0, 80)}"`;
+  if (v.other) throw new FileError(`${who}: ${name} is a sequence, a map or an optional value; a graph takes and gives tensors`);
+  return {
+    name: v.name,
+    dtype: v.type === 0 ? null : elementType(`${who}: ${name}`, v.type),
+    shape: v.shape?.map((d) => (typeof d === "number" && d >= 0 ? d : null)) ?? null,
+  };
+}
 
 /** Tensors of all graphs in `model` that lie in other files. */
 function externals(model: ModelProto): Set<string> {

@@ -82,7 +82,9 @@ export class OnnxModel {
   readonly inputs: readonly OnnxValue[];
   /** What `run` gives. */
   readonly outputs: readonly OnnxValue[];
-  /** Tensors of floats that the file holds, by name. Those that a compiled function assigns, such as in training, are read anew by each run. */
+  /**
+   * Tensors of floats that the file holds, by name. Those that a compiled function assigns, such as in training, are read anew by each run.
+   */
   readonly weights: ReadonlyMap<string, Tensor>;
   readonly #graph: Prepared;
   readonly #backend: Backend;

@@ -28,6 +28,7 @@ import { SEQUENCES } from "./ops/sequences.ts";
 import { SHAPES } from "./ops/shapes.ts";
 import { SORTING } from "./ops/sorting.ts";
 import { SPECTRAL } from "./ops/spectral.ts";
+import { TEXT } from "./ops/text.ts";
 import { TRIGONOMETRY } from "./ops/trigonometry.ts";
 
 const tableOf = (...tables: readonly Operators[]): Operators => Object.assign(Object.create(null), ...tables);
@@ -60,6 +61,7 @@ const STANDARD = tableOf(
   SPECTRAL,
   CONTROL,
   SEQUENCES,
+  TEXT,
 );
 const MICROSOFT = tableOf(
   CONVOLUTION_MICROSOFT,

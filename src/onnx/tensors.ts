@@ -73,6 +73,8 @@ export function decoded(type: ElementType, bytes: Uint8Array, count: number): Ar
     int64: (i) => Number(view.getBigInt64(8 * i, true)),
     uint4: (i) => (bytes[i >> 1] >> (4 * (i & 1))) & 15,
     int4: (i) => (((bytes[i >> 1] >> (4 * (i & 1))) & 15) << 28) >> 28,
+    uint2: (i) => (bytes[i >> 2] >> (2 * (i & 3))) & 3,
+    int2: (i) => (((bytes[i >> 2] >> (2 * (i & 3))) & 3) << 30) >> 30,
   };
   const at = read[type];
   const out = new Float64Array(count);
@@ -146,7 +148,8 @@ export function storedOf(t: TensorProto, owner: string, files: Files): Stored {
   }
   if (t.longs !== null) return here(Float64Array.from(t.longs, Number));
   const values = t.values ?? [];
-  if (type === "uint4" || type === "int4") return here(decoded(type, Uint8Array.from(values), Math.min(count, 2 * values.length)));
+  const perByte = 8 / bitsOf(type);
+  if (perByte > 1) return here(decoded(type, Uint8Array.from(values), Math.min(count, perByte * values.length)));
   const decode = decoderOf(type);
   const elements = decode === null ? values : values.map(decode);
   return here(type === "float32" ? Float32Array.from(elements) : Float64Array.from(elements));

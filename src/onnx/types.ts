@@ -19,7 +19,9 @@ export type ElementType =
   | "uint64"
   | "bfloat16"
   | "uint4"
-  | "int4";
+  | "int4"
+  | "uint2"
+  | "int2";
 
 /** Names by `TensorProto.DataType`. */
 const CODES: { readonly [code: number]: ElementType } = {
@@ -39,6 +41,8 @@ const CODES: { readonly [code: number]: ElementType } = {
   16: "bfloat16",
   21: "uint4",
   22: "int4",
+  25: "uint2",
+  26: "int2",
 };
 
 /** What a code names. @throws DTypeError for one that nothing here computes with */
@@ -64,6 +68,8 @@ const range = (bits: number, signed: boolean): IntegerRange =>
 
 /** Ranges of the integer types. */
 export const INTEGERS: { readonly [type: string]: IntegerRange | undefined } = {
+  uint2: range(2, false),
+  int2: range(2, true),
   uint4: range(4, false),
   int4: range(4, true),
   uint8: range(8, false),

@@ -269,6 +269,17 @@ test("sequences go through stages, and through the rounds of a Loop", async () =
   assert.equal(y, { shape: [3, 3], data: [1, 2, 3, 1, 2, 3, 2, 3, 4] });
 });
 
+test("a graph takes and gives no sequences, which is said when it is loaded", async () => {
+  const bytes = makeModel({
+    opset: 17,
+    inputs: [v("x", "float32", [4])],
+    outputs: [{ ...v("s", "float32", [4]), isSequence: true }],
+    nodes: [["SequenceConstruct", ["x"], ["s"]]],
+  });
+  const error = await loadOnnx(bytes, { backend }).catch((e) => e);
+  assert.match(error.message, /"s" is a sequence, a map or an optional value/);
+});
+
 test("optional values", async () => {
   const bytes = makeModel({
     opset: 18,

@@ -45,7 +45,7 @@ function writeNode([op, inputs, outputs, attributes = {}, domain = ""], pbf) {
 
 const writeDimension = (d, pbf) => (typeof d === "number" ? pbf.writeVarintField(1, d) : pbf.writeStringField(2, d));
 
-function writeValue({ name, type, shape }, pbf) {
+function writeValue({ name, type, shape, isSequence = false }, pbf) {
   pbf.writeStringField(1, name);
   if (type === undefined) return;
   const writeShape = (list, p) => list.forEach((d) => p.writeMessage(1, writeDimension, d));
@@ -53,7 +53,9 @@ function writeValue({ name, type, shape }, pbf) {
     p.writeVarintField(1, codeOf(type));
     if (shape) p.writeMessage(2, writeShape, shape);
   };
-  pbf.writeMessage(2, (_, p) => p.writeMessage(1, writeType, null), null);
+  const writeTensorType = (_, p) => p.writeMessage(1, writeType, null);
+  const writeSequence = (_, p) => p.writeMessage(4, (_q, q) => q.writeMessage(1, writeTensorType, null), null);
+  pbf.writeMessage(2, isSequence ? writeSequence : writeTensorType, null);
 }
 
 function writeGraph({ nodes, inputs = [], outputs, constants = {} }, pbf) {
@@ -65,7 +67,7 @@ function writeGraph({ nodes, inputs = [], outputs, constants = {} }, pbf) {
 }
 
 /**
- * Bytes of a model. `nodes`: [operator, inputs, outputs, attributes, domain]. `inputs`, `outputs`: { name, type, shape }. `constants` by
+ * Bytes of a model. `nodes`: [operator, inputs, outputs, attributes, domain]. `inputs`, `outputs`: { name, type, shape, isSequence }. `constants` by
  * name.
  */
 export function makeModel({ opset = 21, ...graph }) {

@@ -7,7 +7,7 @@ import { areKnown, mapKnown } from "../known.ts";
 import { INTEGERS, dtypeOf, isFloat } from "../types.ts";
 import { Value } from "../value.ts";
 import { reshaped } from "./shapes.ts";
-import { together, withRank } from "./arithmetic.ts";
+import { together, withRank, wrapped } from "./arithmetic.ts";
 
 const { add, div, expm1, greater, less, maximum, minimum, mul, sub, where } = lockstep;
 
@@ -22,7 +22,7 @@ const PRelu: Operator = (call) => {
   // Before opset 7 nothing broadcast: one slope, or one for each channel.
   const behind = call.opset < 7 && slope.rank === 1 && slope.size > 1 ? Math.max(0, x.rank - 2) : 0;
   const spread = reshaped(slope, [...slope.shape, ...new Array<number>(behind).fill(1)]);
-  const y = together(call, x.type, [x, spread], (t, s) => where(less(t, 0), mul(t, s), t));
+  const y = together(call, x.type, [x, spread], (t, s) => wrapped(x.type, where(less(t, 0), mul(t, s), t)));
   if (y.shape.join() !== x.shape.join()) throw call.mismatch(`slopes [${slope.shape.join()}] do not broadcast to [${x.shape.join()}]`);
   return y;
 };
@@ -131,6 +131,7 @@ export const ACTIVATIONS: Operators = {
   Softsign: elementwise((x) => lockstep.softsign(x)),
   Mish: elementwise((x) => mul(x, lockstep.tanh(lockstep.softplus(x)))),
   Swish: elementwise((x, call) => swish(x, call.float("alpha", 1))),
+  SwiGLU: (call) => together(call, call.input(0).type, [call.input(0), call.input(1)], (a, b) => mul(swish(a, call.float("alpha", 1)), b)),
   Gelu,
   Shrink,
   Clip,

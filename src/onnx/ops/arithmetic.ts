@@ -82,7 +82,7 @@ const variadic =
     }
     return together(call, type, values, (...x) => {
       const y = x.reduce((a, b) => fn(a, b));
-      return last === undefined ? y : last(y, x.length);
+      return wrapped(type, last === undefined ? y : last(y, x.length));
     });
   };
 
@@ -250,7 +250,7 @@ export const ARITHMETIC: Operators = {
   Mean: variadic(
     add,
     (a, b) => a + b,
-    (x, count) => div(x, count),
+    (x, count) => (x.dtype === "f32" ? div(x, count) : quotient(x, lockstep.tensor([count], [], x.dtype))),
   ),
   Abs: unary((x) => lockstep.abs(x), Math.abs),
   Neg: unary(

@@ -1,6 +1,6 @@
 /**
- * @file Graphs inside of graphs: If, Loop and Scan. A condition must be known while tracing, or a stage ends where it is computed. Loops are
- * Lockstep's own where each step carries on tensors of the same shapes and decides nothing by elements; else they are unrolled.
+ * @file Graphs inside of graphs: If, Loop and Scan. A condition must be known while tracing, or a stage ends where it is computed. Loops
+ * are Lockstep's own where each step carries on tensors of the same shapes and decides nothing by elements; else they are unrolled.
  */
 import * as lockstep from "../../index.ts";
 import type { Tensor } from "../../index.ts";

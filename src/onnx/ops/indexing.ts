@@ -85,7 +85,9 @@ function elementPlaces(call: Call, index: Value, data: readonly number[], axis: 
     throw call.mismatch(`indices [${index.shape.join()}] into [${data.join()}] along axis ${axis}`);
   const { tensor, known } = along(call, index, data[axis]);
   const rest = offsets(index.shape, strides, axis);
-  const at = mul(tensor, strides[axis]);
+  // What is outside of the axis is not taken for a place in the next row.
+  const inside = known === null ? lockstep.clip(tensor, 0, data[axis] - 1) : tensor;
+  const at = mul(inside, strides[axis]);
   const flat = reshape(broadcastTo(rest === null ? at : add(at, rest), index.shape), [index.size]);
   if (known === null) return { tensor: flat, known: null };
   const steps = stridesOf(index.shape);

@@ -137,6 +137,38 @@ const QLinearSoftmax: Operator = (call) => {
   return narrow(call, call.input(0).type, Value.of("float32", lockstep.reshape(y as Tensor, x.shape) as Tensor), 3);
 };
 
+/** The mean of each picture's places. */
+const QLinearGlobalAveragePool: Operator = (call) => {
+  const x = wide(call, 0);
+  if (x.rank < 3) throw call.mismatch(`pictures are [batch, channels, ...], got [${x.shape.join()}]`);
+  const isLast = call.flag("channels_last");
+  const places = x.shape.map((_, i) => i).slice(isLast ? 1 : 2, isLast ? -1 : undefined);
+  const mean = lockstep.mean(x.tensor, { axis: places, keepDims: true });
+  return narrow(call, call.input(0).type, Value.of("float32", mean), 3);
+};
+
+/** alpha A B + C of integers less their zero points, C by the scale of the product; as floats where no scale of the result is given. */
+const QGemm: Operator = (call) => {
+  const [a, b, c] = [call.input(0), call.input(3), call.optional(6)];
+  if (a.rank !== 2 || b.rank !== 2) throw call.mismatch(`matrices are multiplied, got [${a.shape.join()}] and [${b.shape.join()}]`);
+  const whole = (x: Value, zero: Value | null, isTurned: boolean): Tensor => {
+    const t = floats(zero === null ? x.tensor : sub(x.tensor, zero.size === 1 ? reshaped(zero, []).tensor : zero.tensor));
+    return isTurned ? lockstep.transpose(t) : t;
+  };
+  // Zero points and scales of B may be one for each column; B turned has columns as rows.
+  const isTurned = call.flag("transB");
+  const zeros = call.optional(5);
+  const columns = zeros !== null && zeros.size > 1 && isTurned ? reshaped(zeros, [zeros.size, 1]) : zeros;
+  const product = lockstep.matmul(whole(a, call.optional(2), call.flag("transA")), whole(b, columns, isTurned));
+  const sums = c === null ? product : add(product, floats(c.tensor));
+  const scaleOf = (place: number): Tensor => {
+    const v = call.input(place);
+    return v.size === 1 ? reshaped(v, []).tensor : v.tensor;
+  };
+  const y = mul(sums, mul(mul(scaleOf(1), scaleOf(4)), call.float("alpha", 1)));
+  return call.optional(7) === null ? Value.of("float32", y) : narrow(call, a.type, Value.of("float32", y), 7);
+};
+
 export const QUANTIZATION: Operators = { QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear };
 
 /** Those of com.microsoft. */
@@ -149,4 +181,6 @@ export const MICROSOFT_QUANTIZATION: Operators = {
   QLinearLeakyRelu: quantizedUnary((x, call) => lockstep.where(lockstep.less(x, 0), mul(x, call.float("alpha", 0.01)), x)),
   QLinearConcat,
   QLinearSoftmax,
+  QLinearGlobalAveragePool,
+  QGemm,
 };

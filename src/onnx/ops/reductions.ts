@@ -7,7 +7,7 @@ import { areKnown, fit, forEach, stridesOf } from "../known.ts";
 import { INTEGERS, dtypeOf, isFloat } from "../types.ts";
 import type { ElementType } from "../types.ts";
 import { Value, toLast } from "../value.ts";
-import { quotient } from "./arithmetic.ts";
+import { quotient, wrapped } from "./arithmetic.ts";
 
 const { abs, add, cast, exp, isFinite, log, sqrt, square, sub, sum, where } = lockstep;
 
@@ -89,7 +89,7 @@ const reduction =
       );
     return along(x, x.type, axes, keeps, (t, axis) => {
       const y = r.of(isCut ? cast(t, "f32") : t, { axis, keepDims: true }, count);
-      return y.dtype === t.dtype ? y : cast(y, t.dtype);
+      return wrapped(x.type, y.dtype === t.dtype ? y : cast(y, t.dtype));
     });
   };
 
