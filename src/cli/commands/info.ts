@@ -141,7 +141,10 @@ export const info: Command = {
         ? [["WebGPU", webgpu.replace(/^webgpu: /, "")] as const]
         : [
             ["WebGPU", `${webgpu.adapter}${webgpu.software ? " (in software)" : ""}`] as const,
-            ["", `tensors of at most ${gigabytes(webgpu.maxBytes)}, subgroups of ${webgpu.subgroupSize || "none"}`] as const,
+            [
+              "",
+              `tensors of at most ${gigabytes(webgpu.maxBytes)}, ${webgpu.subgroupSize > 0 ? `subgroups of ${webgpu.subgroupSize}` : "no subgroups"}`,
+            ] as const,
             ...(webgpu.speed === undefined ? [] : [["", shownSpeed(webgpu.speed)] as const]),
           ]),
     ];
