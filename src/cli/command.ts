@@ -123,7 +123,7 @@ export function parse(command: Command, args: readonly string[]): Given {
     if (token.kind !== "option") continue;
     const { name, rawName, value, inlineValue } = token;
     if (!Object.hasOwn(options, name))
-      throw new UsageError(`unknown option ${rawName}; ${hint(name, Object.keys(options))}`.replace(/; $/, ""));
+      throw new UsageError(`unknown option ${rawName}; ${hint(name, Object.keys(options))}`.replace(/;? $/, ""));
     const option = options[name];
     if (option.value === undefined && inlineValue) throw new UsageError(`--${name} takes no value, got ${JSON.stringify(value)}`);
     // Values may be negative numbers, but are no options.

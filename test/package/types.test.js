@@ -19,6 +19,9 @@ import { loadPretrained } from "lockstep/transformers";
 import type { Encoder, GeneratedToken, LanguageModel } from "lockstep/transformers";
 import * as reading from "lockstep/inference/transformers";
 import { openGguf } from "lockstep/gguf";
+import { backupAndRestore, csvLogger, tensorBoard } from "lockstep/inspect";
+import { classificationReport, compareModels, plotHistory, plotModel, profile } from "lockstep/inspect";
+import type { CanvasLike, Drawing, Profile } from "lockstep/inspect";
 import * as inference from "lockstep/inference";
 
 const model: Model = sequential([dense(8, { activation: "relu" }), dense(1)], { inputShape: [2] });
@@ -76,6 +79,14 @@ export async function read(): Promise<inference.Tensor> {
   const other: LanguageModel = lm;
   void [trained, other, model.summary()];
   return outputs.lastHiddenState;
+}
+export async function look(canvas: CanvasLike): Promise<[Profile, Drawing]> {
+  const callbacks: Callback[] = [csvLogger("a.csv"), tensorBoard({ updateFreq: 5 }), backupAndRestore("backup", { saveFreq: "epoch" })];
+  const history = await model.fit([[1, 2]], [[3]], { callbacks });
+  plotHistory(history, { logScale: true }).draw(canvas, 2);
+  const { macro } = await classificationReport([0, 1], await model.predict([[1, 2], [3, 4]]));
+  const { models } = await compareModels({ model }, [[1, 2]], undefined, { runs: macro.support });
+  return [await profile(predictor, [[models[0]?.latency ?? 0, 2]]), await plotModel(model)];
 }
 const predictor: inference.Model = inference.sequential([inference.dense(1)]);
 // @ts-expect-error A model that predicts cannot be trained.

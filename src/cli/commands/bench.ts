@@ -88,6 +88,9 @@ export const bench: Command = {
     const opened = await openModel(path, given.text("from"));
     const loadMs = performance.now() - from;
     const shapes = sampleShapes(opened, given.texts("shape"));
+    // A graph may be of one batch size alone.
+    const only = opened.kind === "net" ? opened.net.inputs[0]?.shape?.[0] : null;
+    if (only && given.text("batch") === undefined) batches.splice(0, Infinity, only);
     if (given.flag("layers") && opened.kind === "net") throw new Failure(`${path} is a graph of operators; its layers are not known`);
     const dtypes = opened.kind === "model" ? shapes.map(() => null) : opened.net.inputs.map((i) => i.dtype);
     const predict = async (inputs: readonly Tensor[]): Promise<unknown> => {

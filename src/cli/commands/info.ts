@@ -97,6 +97,7 @@ const runtime = (): string => {
 };
 
 const gigabytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+const subgroups = (size: number): string => (size > 0 ? `subgroups of ${size}` : "no subgroups");
 const shownSpeed = ({ gflops, gbytes }: Speed): string =>
   `${gflops.toPrecision(3)} GFLOP/s of matrices ${SIZE} x ${SIZE}, ${gbytes.toPrecision(3)} GB/s of memory`;
 
@@ -141,7 +142,7 @@ export const info: Command = {
         ? [["WebGPU", webgpu.replace(/^webgpu: /, "")] as const]
         : [
             ["WebGPU", `${webgpu.adapter}${webgpu.software ? " (in software)" : ""}`] as const,
-            ["", `tensors of at most ${gigabytes(webgpu.maxBytes)}, subgroups of ${webgpu.subgroupSize || "none"}`] as const,
+            ["", `tensors of at most ${gigabytes(webgpu.maxBytes)}, ${subgroups(webgpu.subgroupSize)}`] as const,
             ...(webgpu.speed === undefined ? [] : [["", shownSpeed(webgpu.speed)] as const]),
           ]),
     ];
