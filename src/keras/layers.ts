@@ -222,6 +222,7 @@ const NOT_IN_TFJS = [
   "normalization",
   "subtract",
   "identity",
+  "randomFlip",
   "zeroPadding1d",
   "cropping1d",
   "depthwiseConv1d",
@@ -234,7 +235,7 @@ function checkTfjs(who: string, { kind, config }: Layer): void {
   if (NOT_IN_TFJS.includes(kind))
     throw new ArgumentError(`${who}: TensorFlow.js has no such layer; saveKeras and the file of model.save do`);
   if (kind === "gru" && config.resetAfter === true) throw new ArgumentError(`${who}: TensorFlow.js has a GRU with resetAfter: false alone`);
-  if (kind === "upSampling2d" && config.interpolation === "bilinear")
+  if ((kind === "upSampling2d" || kind === "resizing") && config.interpolation === "bilinear")
     throw new ArgumentError(`${who}: TensorFlow.js interpolates from the corners of pixels, Lockstep and Keras from their centers`);
   if (config.keepDims === true) throw new ArgumentError(`${who}: TensorFlow.js has no keepDims; put a reshape layer behind it`);
   if (config.padding === "causal") throw new ArgumentError(`${who}: TensorFlow.js does not compute padding: "causal"`);
