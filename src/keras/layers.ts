@@ -1,6 +1,6 @@
 /** @file Layers from what files say of them, and the way back: what the table of rules does not say is here. */
 import { cut } from "../io/safetensors.ts";
-import { ArgumentError, bidirectional, FileError, normalization, timeDistributed } from "../index.ts";
+import { ArgumentError, bidirectional, FileError, normalization, sequential, timeDistributed } from "../index.ts";
 import type { Config, Layer, LayerLike, lstm, Model } from "../index.ts";
 import { ACTIVATION, AXES } from "./codecs.ts";
 import { described, Fields, groupName, isObject, show } from "./fields.ts";
@@ -78,7 +78,8 @@ export function readLayer(reading: Reading, layer: unknown, group: string, outer
   const named = typeof config.name === "string" ? config.name : "";
   const who = `${reading.who}: ${className} ${show(named)}`;
   const own = ownOf(reading, className, named);
-  if (own !== undefined) return placed(reading, own(config as Config), { group, groups: "", names: [...outer, named], className });
+  if (own !== undefined)
+    return placed(reading, layerOf(own(config as Config), named), { group, groups: "", names: [...outer, named], className });
   if (/\.ops\b/.test(module))
     throw new FileError(`${who}: a function between layers (${cut(module)}.${cut(className)}) is not read; give layers: { ${cut(named)} }`);
   const f = new Fields(who, reading.dialect, config);
@@ -92,6 +93,14 @@ export function readLayer(reading: Reading, layer: unknown, group: string, outer
 
 const ownOf = ({ own }: Reading, className: string, name: string): ((config: Config) => LayerLike) | undefined =>
   Object.hasOwn(own, name) ? own[name] : Object.hasOwn(own, className) ? own[className] : undefined;
+
+/** What was given for a layer as one, with the name that it has in the file. */
+function layerOf(given: LayerLike, name: string): Layer {
+  if ("asLayer" in given) return given as unknown as Layer;
+  const [made] = sequential([given]).layers;
+  if (typeof given === "function" || !("kind" in given) || made.name === made.kind) made.name = name === "" ? made.name : name;
+  return made;
+}
 
 /** Notes where a layer's weights are. */
 function placed(reading: Reading, made: LayerLike, place: Place): Layer {
