@@ -262,7 +262,9 @@ export const writtenRule = (kind: string): Rule | null => RULES.find((r) => r.ki
 /** A layer's options as Keras takes them; `inner`: how a layer within it is written. @throws ArgumentError for what Keras has not */
 export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs", name = layer.name): Written {
   const who = `saving ${layer.kind} "${layer.name}"`;
-  const base = { name, trainable: layer.trainable, ...(dialect === "keras3" && { dtype: "float32" }) };
+  // Keras' class takes no such option.
+  const fixed = layer.kind.startsWith("spatialDropout");
+  const base = { name, ...(!fixed && { trainable: layer.trainable }), ...(dialect === "keras3" && { dtype: "float32" }) };
   if (dialect === "tfjs") checkTfjs(who, layer);
   const nested = (part: Layer, own = part.name): Json => {
     const written = writeLayer(part, dialect);

@@ -360,7 +360,7 @@ const BY_KIND: { readonly [kind: string]: Rule | readonly Rule[] } = {
   concatenate: rule("Concatenate", lockstep.concatenate, { fields: { axis: AXIS } }),
   dot: rule("Dot", lockstep.dot as (...args: never[]) => Layer, { fields: { axes: AXES, normalize: FLAG } }),
   attention: rule("Attention", lockstep.attention as (...args: never[]) => Layer, {
-    fields: { use_scale: FLAG, score_mode: TEXT, dropout: NUMBER, causal: optional(FLAG, false) },
+    fields: { use_scale: FLAG, score_mode: TEXT, dropout: NUMBER, causal: { read: (f, name) => f.flag(name), write: () => undefined } },
     names: { causal: "useCausalMask" },
     ignored: { seed: null },
   }),
