@@ -70,6 +70,9 @@ export const NUMBERS: Codec = {
   write: same,
 };
 
+/** A word of several parts. */
+export const MODE: Codec = { read: (f, name) => camel(f.text(name)), write: (value) => snake(String(value)) };
+
 /** One dimension, which may come as a list of one. */
 export const AXIS: Codec = {
   read(f, name) {

@@ -1,6 +1,6 @@
 /** @file Layers from what files say of them, and the way back: what the table of rules does not say is here. */
 import { cut } from "../io/safetensors.ts";
-import { ArgumentError, bidirectional, FileError, normalization, timeDistributed } from "../index.ts";
+import { ArgumentError, bidirectional, FileError, normalization, sequential, timeDistributed } from "../index.ts";
 import type { Config, Layer, LayerLike, lstm, Model } from "../index.ts";
 import { ACTIVATION, AXES } from "./codecs.ts";
 import { described, Fields, groupName, isObject, show } from "./fields.ts";
@@ -78,7 +78,8 @@ export function readLayer(reading: Reading, layer: unknown, group: string, outer
   const named = typeof config.name === "string" ? config.name : "";
   const who = `${reading.who}: ${className} ${show(named)}`;
   const own = ownOf(reading, className, named);
-  if (own !== undefined) return placed(reading, own(config as Config), { group, groups: "", names: [...outer, named], className });
+  if (own !== undefined)
+    return placed(reading, layerOf(own(config as Config), named), { group, groups: "", names: [...outer, named], className });
   if (/\.ops\b/.test(module))
     throw new FileError(`${who}: a function between layers (${cut(module)}.${cut(className)}) is not read; give layers: { ${cut(named)} }`);
   const f = new Fields(who, reading.dialect, config);
@@ -92,6 +93,14 @@ export function readLayer(reading: Reading, layer: unknown, group: string, outer
 
 const ownOf = ({ own }: Reading, className: string, name: string): ((config: Config) => LayerLike) | undefined =>
   Object.hasOwn(own, name) ? own[name] : Object.hasOwn(own, className) ? own[className] : undefined;
+
+/** What was given for a layer as one, with the name that it has in the file. */
+function layerOf(given: LayerLike, name: string): Layer {
+  if ("asLayer" in given) return given as unknown as Layer;
+  const [made] = sequential([given]).layers;
+  if (typeof given === "function" || !("kind" in given) || made.name === made.kind) made.name = name === "" ? made.name : name;
+  return made;
+}
 
 /** Notes where a layer's weights are. */
 function placed(reading: Reading, made: LayerLike, place: Place): Layer {
@@ -222,6 +231,7 @@ const NOT_IN_TFJS = [
   "normalization",
   "subtract",
   "identity",
+  "randomFlip",
   "zeroPadding1d",
   "cropping1d",
   "depthwiseConv1d",
@@ -234,7 +244,7 @@ function checkTfjs(who: string, { kind, config }: Layer): void {
   if (NOT_IN_TFJS.includes(kind))
     throw new ArgumentError(`${who}: TensorFlow.js has no such layer; saveKeras and the file of model.save do`);
   if (kind === "gru" && config.resetAfter === true) throw new ArgumentError(`${who}: TensorFlow.js has a GRU with resetAfter: false alone`);
-  if (kind === "upSampling2d" && config.interpolation === "bilinear")
+  if ((kind === "upSampling2d" || kind === "resizing") && config.interpolation === "bilinear")
     throw new ArgumentError(`${who}: TensorFlow.js interpolates from the corners of pixels, Lockstep and Keras from their centers`);
   if (config.keepDims === true) throw new ArgumentError(`${who}: TensorFlow.js has no keepDims; put a reshape layer behind it`);
   if (config.padding === "causal") throw new ArgumentError(`${who}: TensorFlow.js does not compute padding: "causal"`);
@@ -252,7 +262,9 @@ export const writtenRule = (kind: string): Rule | null => RULES.find((r) => r.ki
 /** A layer's options as Keras takes them; `inner`: how a layer within it is written. @throws ArgumentError for what Keras has not */
 export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs", name = layer.name): Written {
   const who = `saving ${layer.kind} "${layer.name}"`;
-  const base = { name, trainable: layer.trainable, ...(dialect === "keras3" && { dtype: "float32" }) };
+  // Keras' class takes no such option.
+  const fixed = layer.kind.startsWith("spatialDropout");
+  const base = { name, ...(!fixed && { trainable: layer.trainable }), ...(dialect === "keras3" && { dtype: "float32" }) };
   if (dialect === "tfjs") checkTfjs(who, layer);
   const nested = (part: Layer, own = part.name): Json => {
     const written = writeLayer(part, dialect);

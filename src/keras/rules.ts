@@ -4,7 +4,22 @@
  */
 import * as lockstep from "../index.ts";
 import type { Layer } from "../index.ts";
-import { ACTIVATION, AXES, AXIS, COUNT, DIMS, FLAG, INITIALIZER, NUMBER, NUMBERS, optional, REGULARIZER, sizes, TEXT } from "./codecs.ts";
+import {
+  ACTIVATION,
+  AXES,
+  AXIS,
+  COUNT,
+  DIMS,
+  FLAG,
+  INITIALIZER,
+  NUMBER,
+  MODE,
+  NUMBERS,
+  optional,
+  REGULARIZER,
+  sizes,
+  TEXT,
+} from "./codecs.ts";
 import type { Codec } from "./codecs.ts";
 import { camel } from "./fields.ts";
 import type { Fields } from "./fields.ts";
@@ -112,6 +127,7 @@ const recurrent: Part = joined(weighted("kernel", "recurrent", "bias"), {
   must: { stateful: [false], time_major: [false], zero_output_for_mask: [false] },
   ignored: { return_state: false, unroll: false, implementation: undefined, seed: null, use_cudnn: undefined },
 });
+const SIZED: Part = { args: ["height", "width"], fields: { height: COUNT, width: COUNT } };
 /** Layers that draw random numbers, of a seed that Lockstep has for the whole model. */
 const RANDOM: Part = { must: { noise_shape: [] }, ignored: { seed: null, data_format: undefined } };
 const gated: Part = { fields: { recurrent_activation: ACTIVATION } };
@@ -257,6 +273,14 @@ const BY_KIND: { readonly [kind: string]: Rule | readonly Rule[] } = {
   gaussianDropout: rule("GaussianDropout", lockstep.gaussianDropout, { args: ["rate"], fields: { rate: NUMBER } }, RANDOM),
   alphaDropout: rule("AlphaDropout", lockstep.alphaDropout, { args: ["rate"], fields: { rate: NUMBER } }, RANDOM),
   rescaling: rule("Rescaling", lockstep.rescaling, { args: ["scale"], fields: { scale: NUMBERS, offset: NUMBERS } }),
+  resizing: rule("Resizing", lockstep.resizing, SIZED, CHANNELS_LAST, {
+    fields: { interpolation: TEXT },
+    must: { crop_to_aspect_ratio: [false], pad_to_aspect_ratio: [false], antialias: [false] },
+    ignored: { fill_mode: undefined, fill_value: undefined },
+    check: halfPixels,
+  }),
+  centerCrop: rule("CenterCrop", lockstep.centerCrop, SIZED, CHANNELS_LAST),
+  randomFlip: rule("RandomFlip", lockstep.randomFlip, CHANNELS_LAST, { fields: { mode: MODE }, ignored: { seed: null } }),
   identity: rule("Identity", lockstep.identity),
   zeroPadding1d: rule("ZeroPadding1D", lockstep.zeroPadding1d, { args: ["padding"], fields: { padding: sizes(2, 0) } }, CHANNELS_LAST),
   cropping1d: rule("Cropping1D", lockstep.cropping1d, { args: ["cropping"], fields: { cropping: sizes(2, 0) } }),
@@ -336,7 +360,7 @@ const BY_KIND: { readonly [kind: string]: Rule | readonly Rule[] } = {
   concatenate: rule("Concatenate", lockstep.concatenate, { fields: { axis: AXIS } }),
   dot: rule("Dot", lockstep.dot as (...args: never[]) => Layer, { fields: { axes: AXES, normalize: FLAG } }),
   attention: rule("Attention", lockstep.attention as (...args: never[]) => Layer, {
-    fields: { use_scale: FLAG, score_mode: TEXT, dropout: NUMBER, causal: optional(FLAG, false) },
+    fields: { use_scale: FLAG, score_mode: TEXT, dropout: NUMBER, causal: { read: (f, name) => f.flag(name), write: () => undefined } },
     names: { causal: "useCausalMask" },
     ignored: { seed: null },
   }),

@@ -204,6 +204,7 @@ export function describeModel(format: Format, model: Model): { readonly json: Js
 const seedsOf = (layer: Layer, group: string): readonly string[] => {
   const { rate, dropout = 0, recurrentDropout = 0 } = layer.config as { rate?: number; dropout?: number; recurrentDropout?: number };
   if (/ropout/.test(layer.kind)) return (rate ?? 0) > 0 ? [`${group}/seed_generator`] : [];
+  if (layer.kind === "randomFlip") return [`${group}/seed_generator`];
   if (layer.kind === "gaussianNoise") return layer.config.stddev === 0 ? [] : [`${group}/seed_generator`];
   if (["lstm", "gru", "simpleRnn"].includes(layer.kind)) return dropout > 0 || recurrentDropout > 0 ? [`${group}/cell/seed_generator`] : [];
   if (layer.kind === "multiHeadAttention" || layer.kind === "groupedQueryAttention")

@@ -149,7 +149,10 @@ function dequantized(bytes: Uint8Array, { dtype, quantization }: Spec): Uint8Arr
   const { dtype: kept, scale, min } = quantization as NonNullable<Spec["quantization"]>;
   const whole = kept === "uint8" ? bytes : new Uint16Array(bytes.slice().buffer);
   if (kept === "float16") return new Uint8Array(fromBits(whole, halfBits).buffer);
-  const values = Float32Array.from(whole, (q) => (dtype === "float32" ? q * scale + min : Math.round(q * scale + min)));
+  // Several times as fast as Float32Array.from.
+  const values = new Float32Array(whole.length);
+  if (dtype === "float32") for (let i = 0; i < values.length; i++) values[i] = whole[i] * scale + min;
+  else for (let i = 0; i < values.length; i++) values[i] = Math.round(whole[i] * scale + min);
   return new Uint8Array(values.buffer);
 }
 

@@ -41,6 +41,8 @@ export {
 } from "./core.ts";
 export { alphaDropout, gaussianDropout, gaussianNoise, identity, rescaling, spatialDropout1d, spatialDropout2d } from "./noise.ts";
 export type { RescalingOptions } from "./noise.ts";
+export { centerCrop, randomFlip, resizing } from "./images.ts";
+export type { RandomFlipOptions, ResizingOptions } from "./images.ts";
 export type { Frame, UpSampling2dOptions } from "./core.ts";
 export { elu, leakyRelu, prelu, relu, softmax } from "./activations.ts";
 export type { EluOptions, LeakyReluOptions, PreluOptions, ReluOptions, SoftmaxOptions } from "./activations.ts";

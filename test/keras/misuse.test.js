@@ -86,6 +86,8 @@ test("what Lockstep has not is named", async () => {
 test("a Lambda that is given is used", async () => {
   const model = row([L.dense(2)], [3]);
   const file = await changed(model, (c) => c.config.layers.push({ class_name: "Lambda", config: { name: "twice", code: "x" } }));
+  const byFunction = await loadKeras(file, { layers: { Lambda: () => (x) => L.mul(x, 2) } });
+  assert.is(byFunction.layers[1].name, "twice");
   const again = await loadKeras(file, { layers: { twice: () => L.layer({ kind: "twice", config: {}, call: (x) => L.mul(x, 2) }) } });
   const x = L.tensor([[1, 2, 3]]);
   const [one, two] = [await (await model.predict(x)).data(), await (await again.predict(x)).data()];
@@ -93,6 +95,7 @@ test("a Lambda that is given is used", async () => {
     [...two],
     [...one].map((v) => v * 2),
   );
+  assert.equal(await (await byFunction.predict(x)).data(), two);
 });
 
 test("what a file was compiled with is named, and can be left out", async () => {

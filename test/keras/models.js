@@ -139,6 +139,10 @@ export const MODELS = {
   ),
   "keras: images": row(
     () => [
+      L.randomFlip(),
+      L.resizing(5, 3),
+      L.resizing(4, 7, { interpolation: "nearest" }),
+      L.centerCrop(3, 4),
       L.upSampling2d(2, { interpolation: "bilinear" }),
       L.relu({ negativeSlope: 0.1, threshold: 0.2 }),
       L.globalMaxPool2d({ keepDims: true }),
