@@ -183,8 +183,8 @@ test("words of references and floats", () => {
 });
 
 test(
-  "convolutions by 3x3 filters, and their gradients, are products of tiles; those of few channels and of each channel by itself read windows in place, others pack " +
-    "them",
+  "convolutions by 3x3 filters, and their gradients, are products of tiles; those of few channels and of each channel by itself read " +
+    "windows in place, others pack them",
   async () => {
     const kernels = { conv2d: WINOGRAD, conv2dInputGrad: WINOGRAD_INPUT_GRAD, conv2dFilterGrad: WINOGRAD_FILTER_GRAD };
     const { conv } = await allCases();
