@@ -139,16 +139,18 @@ function argumentsOf(
   return { args: [tensors[0]], kwargs: {} };
 }
 
-/** Calls of models count from 1 where these count that of their own inputs as 0. */
-const ownCalls = ({ dialect }: Format, layer: Layer): number =>
-  layer.kind === "model" && (dialect === "tfjs" || !(isRow(layer) && canBeRow(layer.layers ?? []))) ? 1 : 0;
+/** Calls of models count from 1 where these count that of their own inputs as 0; `end`: for an output. */
+function ownCalls({ dialect }: Format, layer: Layer, end: boolean): number {
+  if (layer.kind !== "model") return 0;
+  return dialect === "tfjs" || (end && !(isRow(layer) && canBeRow(layer.layers ?? []))) ? 1 : 0;
+}
 
 function writeGraph(format: Format, name: string, recording: Recording, inputShapes: readonly OpenShape[]): Json {
   const taken = new Set([...recording.calls.keys()].map(format.nameOf));
   const base = inputName(format, recording);
   const inputs = recording.inputs.map((_, i) => freeName(i === 0 ? base : `${base}_${i}`, taken));
-  const place = ({ layer, node, index }: Made): readonly [string, number, number] =>
-    layer === null ? [inputs[node], 0, 0] : [format.nameOf(layer), node + ownCalls(format, layer), index];
+  const place = ({ layer, node, index }: Made, end = false): readonly [string, number, number] =>
+    layer === null ? [inputs[node], 0, 0] : [format.nameOf(layer), node + ownCalls(format, layer, end), index];
   const open = inputShapes.flat().includes(null);
   const tensorOf = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(tensorOf);
@@ -187,7 +189,7 @@ function writeGraph(format: Format, name: string, recording: Recording, inputSha
     trainable: true,
     layers: [...ends, ...layers],
     input_layers: inputs.map((input) => [input, 0, 0]),
-    output_layers: recording.outputs.map(place),
+    output_layers: recording.outputs.map((made) => place(made, true)),
   });
 }
 

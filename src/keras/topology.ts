@@ -10,6 +10,7 @@ import { checkCall, invoke } from "./invoke.ts";
 import type { Callee } from "./invoke.ts";
 import { readLayer } from "./layers.ts";
 import type { Reading } from "./layers.ts";
+import { operationOf, readOperation } from "./operations.ts";
 import { groupsIn } from "./places.ts";
 
 /** A model whose weights are not made yet. */
@@ -118,11 +119,17 @@ function readMember(reading: Reading, who: string, entry: unknown, groupOf: (cla
     return { name, className, callee: null, calls: [], shape: shapeIn(who, layer.config) };
   }
   const own = `${reading.who}: ${className} ${show(name)}`;
+  const calls = callsOf(own, nodes ?? []);
+  const operation = Object.hasOwn(reading.own, name) ? null : operationOf(layer, calls);
+  if (operation !== null) {
+    const read = readOperation(own, operation, name, calls);
+    const callee = { who: own, layer: read.layer, returnState: false, dialect: reading.dialect };
+    return { name, className, callee, calls: [read.call], shape: null };
+  }
   const made = readLayer(reading, entry, groupOf(className), outer);
   const callee = { who: own, layer: made, returnState: layer.config.return_state === true, dialect: reading.dialect };
   if (callee.returnState && !("callWithStates" in made))
     throw new FileError(`${own}: it gives its states, which Lockstep's layer does not`);
-  const calls = callsOf(own, nodes ?? []);
   for (const call of calls) checkCall(callee, call);
   return { name, className, callee, calls, shape: null };
 }
@@ -191,20 +198,20 @@ function rowOf(members: ReadonlyMap<string, Member>, order: readonly Ref[], inpu
 }
 
 /**
- * Models begin to count their calls from 1 in most files: 0 is how their own inputs lead to their outputs. In one form from here on.
+ * Models that are layers count how their own inputs lead to their outputs as call 0: in files of Keras 2 and TensorFlow.js everywhere, in
+ * those of Keras 3 where functional ones are outputs. In one form from here on.
  */
-function renumbered(members: Map<string, Member>, ends: Ends): Ends {
-  const refs = [...refsOfEnds(ends), ...[...members.values()].flatMap(({ calls }) => refsIn(calls.flatMap((c) => [c.args, c.kwargs])))];
-  const late = new Set(
-    [...members.values()]
-      .filter(
-        ({ name, callee, calls }) =>
-          callee !== null && "asLayer" in callee.layer && refs.some((r) => r.layer === name && r.node === calls.length),
-      )
-      .map(({ name }) => name),
-  );
-  if (late.size === 0) return ends;
-  const moved = (ref: Ref): Ref => (late.has(ref.layer) && ref.node > 0 ? new Ref(ref.layer, ref.node - 1, ref.index) : ref);
+function renumbered(members: Map<string, Member>, ends: Ends, dialect: Reading["dialect"]): Ends {
+  const models = [...members.values()].filter(({ callee }) => callee !== null && "asLayer" in callee.layer);
+  const moving =
+    (names: ReadonlySet<string>) =>
+    (ref: Ref): Ref =>
+      names.has(ref.layer) && ref.node > 0 ? new Ref(ref.layer, ref.node - 1, ref.index) : ref;
+  if (dialect === "keras3") {
+    const functional = new Set(models.filter(({ className }) => className !== "Sequential").map(({ name }) => name));
+    return replaced(ends, moving(functional)) as Ends;
+  }
+  const moved = moving(new Set(models.map(({ name }) => name)));
   for (const [name, member] of members)
     members.set(name, {
       ...member,
@@ -227,7 +234,7 @@ function readGraph(reading: Reading, who: string, { config, className }: Describ
     members.set(member.name, member);
   }
   const inputs = refsOfEnds(endsOf(who, config.input_layers));
-  const outputs = renumbered(members, endsOf(who, config.output_layers));
+  const outputs = renumbered(members, endsOf(who, config.output_layers), reading.dialect);
   const shapes = inputs.map((ref) => {
     const member = members.get(ref.layer);
     if (member === undefined || member.callee !== null) throw new FileError(`${who}: ${show(ref.layer)} is no input`);

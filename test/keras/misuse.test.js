@@ -98,6 +98,36 @@ test("a Lambda that is given is used", async () => {
   assert.equal(await (await byFunction.predict(x)).data(), two);
 });
 
+test("sums, differences, products and quotients between layers", async () => {
+  const [d, sum, again] = [L.dense(3), L.add(), L.add()];
+  const model = L.model((x) => again.call(d.call(sum.call(x, x)), x), { inputShape: [3], seed: 5 });
+  const x = L.tensor([[1, 2, 3]]);
+  const kernel = await d.weights[0].tensor.data();
+  const dense = (v) => [0, 1, 2].map((j) => v.reduce((s, value, i) => s + value * kernel[3 * i + j], 0));
+  for (const [className, args, of] of [
+    ["Add", (t) => [t, 2], (v) => v + 2],
+    ["Subtract", (t) => [2, t], (v) => 2 - v],
+    ["Multiply", (t) => [-3, t], (v) => -3 * v],
+    ["TrueDivide", (t) => [t, 4], (v) => v / 4],
+    ["Maximum", (t) => [t, t], (v) => v],
+  ]) {
+    const file = await changed(model, ({ config }) => {
+      const found = config.layers.find((l) => l.name === "add");
+      const [node] = found.inbound_nodes;
+      node.args = args(node.args[0][0]);
+      Object.assign(found, { module: "keras.src.ops.numpy", class_name: className });
+      // A layer no more: it has no place among them.
+    });
+    const got = await (await (await loadKeras(file)).predict(x)).data();
+    dense([1, 2, 3].map(of)).forEach((w, i) => assert.ok(Math.abs(got[i] - (w + i + 1)) < 1e-5, className));
+  }
+  const file = await changed(model, ({ config }) => {
+    const found = config.layers.find((l) => l.name === "add");
+    Object.assign(found, { module: "keras.src.ops.numpy", class_name: "Einsum" });
+  });
+  await refused(loadKeras(file), L.FileError, /Einsum between layers is not known: known are Add/);
+});
+
 test("what a file was compiled with is named, and can be left out", async () => {
   const model = row([L.dense(2)], [3]);
   await model.compile({ loss: "meanSquaredError", optimizer: "adam" });

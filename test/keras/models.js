@@ -80,7 +80,7 @@ export const MODELS = {
     const [a, b] = [L.dense(3, { activation: "tanh" }), L.dense(3)];
     const inner = L.model((x) => b.call(a.call(x)), { name: "inner" });
     const join = L.add();
-    return L.model((x, y) => join.call(inner.call(x), inner.call(y)), { inputShape: [[4], [4]], seed: 1 });
+    return L.model((x, y) => [join.call(inner.call(x), inner.call(y)), inner.call(y)], { inputShape: [[4], [4]], seed: 1 });
   },
   states() {
     const [encoder, decoder, head] = [L.lstm(4), L.lstm(4, { returnSequences: true }), L.dense(2)];
