@@ -1,6 +1,6 @@
 /**
- * @file What is folded while a program is made is what the backend computes, for all types: two implementations of one operator. And numbers
- * worked out by hand where integers of few bits wrap around.
+ * @file What is folded while a program is made is what the backend computes, for all types: two implementations of one operator. And
+ * numbers worked out by hand where integers of few bits wrap around.
  */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

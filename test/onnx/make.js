@@ -67,8 +67,8 @@ function writeGraph({ nodes, inputs = [], outputs, constants = {} }, pbf) {
 }
 
 /**
- * Bytes of a model. `nodes`: [operator, inputs, outputs, attributes, domain]. `inputs`, `outputs`: { name, type, shape, isSequence }. `constants` by
- * name.
+ * Bytes of a model. `nodes`: [operator, inputs, outputs, attributes, domain]. `inputs`, `outputs`: { name, type, shape, isSequence }.
+ * `constants` by name.
  */
 export function makeModel({ opset = 21, ...graph }) {
   const pbf = new PbfWriter();
