@@ -18,6 +18,7 @@ export interface Step {
   readonly outputs: readonly string[];
   /** Names of the graph around that graphs of attributes read. */
   readonly captured: readonly string[];
+  /** Its outputs. */
   run(inputs: readonly (Value | null)[], scope: Scope): readonly Value[];
 }
 
@@ -88,10 +89,12 @@ export class Scope {
     this.#around = around;
   }
 
+  /** The value of a name, here or around. */
   get(name: string): Value | undefined {
     return this.#values.get(name) ?? this.#around?.get(name);
   }
 
+  /** Gives a name its value. */
   set(name: string, value: Value): void {
     this.#values.set(name, this.trace.at(this.path + name, value));
   }

@@ -92,6 +92,7 @@ export class Keeper {
     return stale.length === 0 ? null : Promise.all(stale.map((b) => this.#remake(b))).then(() => undefined);
   }
 
+  /** Frees what was made, and programs. */
   dispose(): void {
     for (const { program, made } of this.#batches) {
       program.close();

@@ -31,6 +31,7 @@ export interface NamedTensors {
 /** A value that comes out of a stage: of the tensors that its program gives, where elements are not known. */
 interface StageOutput {
   readonly name: string;
+  /** Makes the value of these tensors. */
   readonly of: (next: () => Tensor) => Value;
 }
 

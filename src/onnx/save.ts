@@ -28,6 +28,7 @@ const WRITERS: { readonly [op: string]: WriteNode } = Object.assign(Object.creat
 /** Sizes of the batch that a model is traced with where it may be any. */
 const SIZES = [6, 7] as const;
 
+/** A model, whole or for predictions alone. */
 type AnyModel = Model<Outputs> | InferenceModel<Outputs>;
 
 /** Shapes of all inputs. */

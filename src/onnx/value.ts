@@ -93,6 +93,7 @@ export class Value {
     this.#last = last;
   }
 
+  /** Elements that are known while tracing. */
   static known(constant: Constant): Value {
     return new Value(constant.type, constant.shape, constant, null, null);
   }
@@ -102,6 +103,7 @@ export class Value {
     return Value.known({ type, shape, elements });
   }
 
+  /** A tensor in ONNX's order. */
   static of(type: ElementType, t: Tensor): Value {
     return new Value(type, t.shape, null, t, null);
   }
@@ -152,6 +154,7 @@ export class Value {
     return value;
   }
 
+  /** Whether it is an optional that has none. */
   get isNone(): boolean {
     return this.#isNone;
   }
@@ -161,10 +164,12 @@ export class Value {
     return this.#items;
   }
 
+  /** Dimensions. */
   get rank(): number {
     return this.shape.length;
   }
 
+  /** Elements of all dimensions. */
   get size(): number {
     return this.shape.reduce((n, d) => n * d, 1);
   }
