@@ -141,6 +141,19 @@ test("a model is loaded from a path, an address and files by name", async () => 
   }
 });
 
+test("a model of Keras is saved as any other, and what it was read from may change", async () => {
+  const model = MODELS.images();
+  stir(model);
+  const inputs = inputsOf("images", model);
+  const want = await outputsOf(model, inputs);
+  const bytes = await saveKeras(model);
+  const read = await loadKeras(bytes);
+  bytes.fill(255);
+  const again = await L.loadModel(await read.toBytes());
+  agree(await outputsOf(again, inputs), want, 0);
+  agree(await outputsOf(read, inputs), want, 0);
+});
+
 test("weights alone go into a model that is given", async () => {
   for (const name of ["images", "sequences", "keras: heads"]) {
     const model = MODELS[name]();
