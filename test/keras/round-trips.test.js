@@ -7,6 +7,7 @@ import * as assert from "uvu/assert";
 import * as L from "../../build/esm/index.js";
 import { loadKeras, loadTfjs, saveKeras, saveTfjs } from "../../build/esm/keras/index.js";
 import { readZip } from "../../build/esm/keras/zip.js";
+import { testModels } from "./models-of-others.js";
 import { inputsOf, MODELS, outputsOf, stir } from "./models.js";
 
 await L.open("wasm", { threads: 1 });
@@ -184,5 +185,7 @@ test("quantized weights, shards and files without a format key", async () => {
   assert.equal([...k], [-1, -0.75, -0.5, -0.25, 0, 0.25]);
   assert.equal([...b], [1, -2, 0.5]);
 });
+
+testModels(test);
 
 test.run();
