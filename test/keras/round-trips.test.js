@@ -7,6 +7,7 @@ import * as assert from "uvu/assert";
 import * as L from "../../build/esm/index.js";
 import { loadKeras, loadTfjs, saveKeras, saveTfjs } from "../../build/esm/keras/index.js";
 import { readZip } from "../../build/esm/keras/zip.js";
+import { testModels } from "./models-of-others.js";
 import { inputsOf, MODELS, outputsOf, stir } from "./models.js";
 
 await L.open("wasm", { threads: 1 });
@@ -141,6 +142,19 @@ test("a model is loaded from a path, an address and files by name", async () => 
   }
 });
 
+test("a model of Keras is saved as any other, and what it was read from may change", async () => {
+  const model = MODELS.images();
+  stir(model);
+  const inputs = inputsOf("images", model);
+  const want = await outputsOf(model, inputs);
+  const bytes = await saveKeras(model);
+  const read = await loadKeras(bytes);
+  bytes.fill(255);
+  const again = await L.loadModel(await read.toBytes());
+  agree(await outputsOf(again, inputs), want, 0);
+  agree(await outputsOf(read, inputs), want, 0);
+});
+
 test("weights alone go into a model that is given", async () => {
   for (const name of ["images", "sequences", "keras: heads"]) {
     const model = MODELS[name]();
@@ -171,5 +185,7 @@ test("quantized weights, shards and files without a format key", async () => {
   assert.equal([...k], [-1, -0.75, -0.5, -0.25, 0, 0.25]);
   assert.equal([...b], [1, -2, 0.5]);
 });
+
+testModels(test);
 
 test.run();

@@ -15,6 +15,27 @@ import { inputsOf, MODELS, outputsOf, stir } from "./models.js";
 const folder = process.env.LOCKSTEP_TFJS ?? fileURLToPath(new URL("../../bench/peers", import.meta.url));
 const there = existsSync(join(folder, "node_modules/@tensorflow/tfjs"));
 
+test("weights have the names that TensorFlow.js gives them", async () => {
+  await open("wasm", { threads: 1 });
+  const namesOf = async (name) => {
+    const { "model.json": text } = await saveTfjs(MODELS[name]());
+    return JSON.parse(new TextDecoder().decode(text)).weightsManifest[0].weights.map((w) => w.name);
+  };
+  assert.equal((await namesOf("sequences")).slice(0, 8), [
+    "embedding/embeddings",
+    "bidirectional/forward_lstm/kernel",
+    "bidirectional/forward_lstm/recurrent_kernel",
+    "bidirectional/forward_lstm/bias",
+    "bidirectional/backward_lstm/kernel",
+    "bidirectional/backward_lstm/recurrent_kernel",
+    "bidirectional/backward_lstm/bias",
+    "timeDistributed/kernel",
+  ]);
+  const names = await namesOf("branches");
+  assert.is(new Set(names).size, names.length);
+  assert.ok(names.includes("inner_dense/kernel"));
+});
+
 if (!there) test.skip(`TensorFlow.js is not installed in ${folder}`, () => {});
 else {
   const tf = createRequire(join(folder, "x.js"))("@tensorflow/tfjs");
