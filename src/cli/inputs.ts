@@ -44,11 +44,20 @@ export async function readInput(path: string, shape: OpenShape | null, scale: nu
   const bytes = await readBytes(path);
   if (PICTURE.test(path)) {
     const picture = await readPicture(path, bytes);
-    const [height, width, channels] = shape ?? [null, null, null];
-    if (shape !== null && (shape.length !== 3 || (channels !== 1 && channels !== 3 && channels !== null)))
+    const isColors = (size: number | null | undefined): boolean => size === 1 || size === 3;
+    // Of graphs channels mostly come first.
+    const planes = shape?.length === 3 && isColors(shape[0]) && !isColors(shape[2]);
+    const [height, width, channels] = shape === null ? [null, null, null] : planes ? [shape[1], shape[2], shape[0]] : shape;
+    if (shape !== null && (shape.length !== 3 || (channels !== null && !isColors(channels))))
       throw new Failure(`${path} is a picture, and the model takes samples of ${shape.map((d) => d ?? "any").join(" x ") || "a number"}`);
     const size = [height ?? picture.height, width ?? picture.width, channels ?? (picture.channels >= 3 ? 3 : 1)] as const;
-    return tensor(pictureAs(picture, ...size, scale), [1, ...size]);
+    const rows = pictureAs(picture, ...size, scale);
+    if (!planes) return tensor(rows, [1, ...size]);
+    const [pixels, colors] = [size[0] * size[1], size[2]];
+    return tensor(
+      rows.map((_, i) => rows[(i % pixels) * colors + Math.floor(i / pixels)]),
+      [1, colors, size[0], size[1]],
+    );
   }
   if (/\.npy$/i.test(path)) {
     const { data, shape: own } = readNpy(path, bytes);

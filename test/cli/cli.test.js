@@ -323,6 +323,24 @@ test("arrays of NumPy: types, orders, versions, and what is none", () => {
   }
 });
 
+test("inputs: pictures for models with channels last and first, alone and in the size that the model has", async () => {
+  const { readInput } = await import("../../build/esm/cli/inputs.js");
+  const path = join(folder, file("colors.png", png(2, 1, 2, [255, 0, 51, 0, 102, 255])));
+  const read = async (shape) => {
+    const t = await readInput(path, shape, 255);
+    return [t.shape, Array.from(await t.data(), (v) => Number(v.toFixed(3)))];
+  };
+  assert.equal(await read([1, 2, 3]), [[1, 1, 2, 3], [1, 0, 0.2, 0, 0.4, 1]]);
+  assert.equal(await read([3, 1, 2]), [[1, 3, 1, 2], [1, 0, 0, 0.4, 0.2, 1]]);
+  assert.equal(await read([null, null, 3]), [[1, 1, 2, 3], [1, 0, 0.2, 0, 0.4, 1]]);
+  assert.equal((await read(null))[0], [1, 1, 2, 3]);
+  assert.equal((await read([4, 4, 1]))[0], [1, 4, 4, 1]);
+  for (const shape of [[5], [4, 4, 2]]) {
+    const error = await readInput(path, shape, 255).catch((e) => e);
+    assert.match(error.message, /is a picture, and the model takes samples of/);
+  }
+});
+
 const image = sequential([conv2d(2, 3), flatten(), dense(3, { activation: "softmax" })], { inputShape: [6, 6, 1], seed: 3 });
 writeFileSync(join(folder, "image.safetensors"), await image.toBytes());
 

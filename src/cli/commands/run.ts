@@ -37,7 +37,9 @@ async function runNet(net: Net, inputs: readonly string[], scale: number): Promi
     const own = name !== null && net.inputs.some((i) => i.name === name) ? name : left[0];
     if (own === undefined || !left.includes(own)) throw new UsageError(`the model takes ${net.inputs.map((i) => i.name).join(", ")}`);
     left.splice(left.indexOf(own), 1);
-    given[own] = await readInput(name === own ? path : input, null, scale);
+    // The first size is that of the batch, as far as the file says any.
+    const { shape } = net.inputs.find((i) => i.name === own) as Net["inputs"][number];
+    given[own] = await readInput(name === own ? path : input, shape === null || shape.length === 0 ? null : shape.slice(1), scale);
   }
   if (left.length > 0) throw new UsageError(`inputs are missing: --input ${left.map((n) => `${n}=FILE`).join(" --input ")}`);
   return Object.entries(await net.run(given));
