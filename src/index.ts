@@ -117,6 +117,8 @@ export { adapting } from "./nn/adapting.ts";
 /** @internal */
 export { tracedPrediction } from "./model/predict.ts";
 /** @internal */
+export { normalizeLast } from "./ops/norm.ts";
+/** @internal */
 export { maximum as maximumLayer, minimum as minimumLayer } from "./nn/merge.ts";
 
 // Training

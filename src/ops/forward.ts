@@ -11,8 +11,6 @@ export { conv2d, conv2dTranspose } from "./conv.ts";
 export type { Conv2dOptions, Conv2dTransposeOptions } from "./conv.ts";
 export { avgPool2d, maxPool2d } from "./pool.ts";
 export type { PoolOptions } from "./pool.ts";
-export { normalizeLast } from "./norm.ts";
-export type { NormalizeOptions } from "./norm.ts";
 export { softmax } from "./softmax.ts";
 export { reshape, stopGradient } from "./move.ts";
 export { attention } from "./attention.ts";

@@ -66,7 +66,7 @@ const InstanceNormalization: Operator = (call) => {
   if (x.size === 0) return x;
   if (!x.isChannelsLast) {
     const rows = reshape(x.tensor, [...x.shape.slice(0, 2), sizeOf(x.shape.slice(2))]);
-    return Value.of(x.type, add(mul(reshape(lockstep.ops.normalizeLast(rows, 1, { epsilon }), x.shape), scale), bias));
+    return Value.of(x.type, add(mul(reshape(lockstep.normalizeLast(rows, 1, { epsilon }), x.shape), scale), bias));
   }
   const { centre, variance } = centred(
     x.last,
@@ -87,7 +87,7 @@ const sameShape = (a: readonly number[], b: readonly number[]): boolean => a.len
 function byKernel(x: Tensor, count: number, scale: Tensor, bias: Tensor | null, epsilon: number, centered: boolean): Tensor | null {
   const shape = x.shape.slice(x.rank - count);
   if (!sameShape(scale.shape, shape) || (bias !== null && !sameShape(bias.shape, shape)) || x.size === 0) return null;
-  return lockstep.ops.normalizeLast(x, count, { gamma: scale, beta: bias, epsilon, centered });
+  return lockstep.normalizeLast(x, count, { gamma: scale, beta: bias, epsilon, centered });
 }
 
 /** What the axes from `axes[0]` on become, with mean and reciprocal of the deviation where they are wanted. */
@@ -138,7 +138,7 @@ const GroupNormalization: Operator = (call) => {
     throw call.mismatch(`${channels} channels in ${groups ?? "no number of"} groups`);
   if (x.size === 0) return x;
   const rows = reshape(x.tensor, [batch, groups, (channels / groups) * sizeOf(x.shape.slice(2))]);
-  const y = lockstep.ops.normalizeLast(rows, 1, { epsilon: call.float("epsilon", 1e-5) });
+  const y = lockstep.normalizeLast(rows, 1, { epsilon: call.float("epsilon", 1e-5) });
   const ones = x.shape.slice(2).map(() => 1);
   if (call.opset < 21 && call.input(1).size === groups) {
     const [scale, bias] = [1, 2].map((i) => reshape(call.tensor(i), [groups, 1]));
