@@ -1,7 +1,7 @@
 /** @file Lockstep running the files of `tasks.js` under the contract of `../peers/worker.js`. */
-import { open, tensor } from "lockstep";
-import { loadOnnx } from "lockstep/onnx";
-import { elementsOf, TASKS } from "./tasks.js";
+import { open, tensor } from "../../build/index.js";
+import { loadOnnx } from "../../build/onnx.js";
+import { compared, elementsOf, TASKS } from "./tasks.js";
 
 export async function start({ threads = 1 }) {
   const backend = await open("wasm", { threads });
@@ -23,7 +23,7 @@ export async function start({ threads = 1 }) {
       for (const t of Object.values(outputs)) t.dispose();
       return values;
     };
-    const values = await run();
+    const values = compared(await run());
     return {
       values,
       async unit() {

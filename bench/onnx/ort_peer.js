@@ -1,6 +1,6 @@
 /** @file ONNX Runtime Web (WASM execution provider) running the files of `tasks.js` under the contract of `../peers/worker.js`. */
 import { createRequire } from "node:module";
-import { elementsOf, TASKS } from "./tasks.js";
+import { compared, elementsOf, TASKS } from "./tasks.js";
 
 const ort = createRequire(new URL("../peers/package.json", import.meta.url))("onnxruntime-web");
 
@@ -21,7 +21,7 @@ export async function start({ threads = 1 }) {
     );
     const [first] = session.outputNames;
     const run = async () => (await session.run(feeds))[first].data;
-    const values = await run();
+    const values = compared(await run());
     return {
       values,
       async unit() {
