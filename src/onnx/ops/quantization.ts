@@ -82,7 +82,8 @@ const DequantizeLinear: Operator = (call) => {
 /** To uint8, by the range of the input. */
 const DynamicQuantizeLinear: Operator = (call) => {
   const x = call.input(0);
-  const t = x.tensor;
+  // Whatever the order: all elements count.
+  const t = x.isChannelsLast ? x.last : x.tensor;
   const [least, most] = [lockstep.minimum(lockstep.min(t), 0), lockstep.maximum(lockstep.max(t), 0)];
   const range = sub(most, least);
   const scale = div(lockstep.where(lockstep.equal(range, 0), 1, range), 255);
