@@ -7,8 +7,8 @@ import { described, Fields, groupName, isObject, show } from "./fields.ts";
 import type { Described, Dialect, Json } from "./fields.ts";
 import { KNOWN } from "./place.ts";
 import type { Place } from "./place.ts";
+import type { Groups, Rule } from "./rule.ts";
 import { BY_CLASS, optionOf, RULES } from "./rules.ts";
-import type { Groups, Rule } from "./rules.ts";
 
 /** What a file is read with. */
 export interface Reading {
@@ -237,6 +237,10 @@ const NOT_IN_TFJS = [
   "depthwiseConv1d",
   "separableConv1d",
   "spatialDropout2d",
+  "spatialDropout3d",
+  "zeroPadding3d",
+  "cropping3d",
+  "upSampling3d",
 ];
 
 /** @throws ArgumentError for a layer that TensorFlow.js has not, or computes otherwise */

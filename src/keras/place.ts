@@ -1,5 +1,5 @@
 /** @file Where the weights of a layer are in files. */
-import type { Groups } from "./rules.ts";
+import type { Groups } from "./rule.ts";
 
 /** Where the weights of a layer stand in files. */
 export interface Place {

@@ -39,7 +39,16 @@ export {
   zeroPadding1d,
   zeroPadding2d,
 } from "./core.ts";
-export { alphaDropout, gaussianDropout, gaussianNoise, identity, rescaling, spatialDropout1d, spatialDropout2d } from "./noise.ts";
+export {
+  alphaDropout,
+  gaussianDropout,
+  gaussianNoise,
+  identity,
+  rescaling,
+  spatialDropout1d,
+  spatialDropout2d,
+  spatialDropout3d,
+} from "./noise.ts";
 export type { RescalingOptions } from "./noise.ts";
 export { centerCrop, randomFlip, resizing } from "./images.ts";
 export type { RandomFlipOptions, ResizingOptions } from "./images.ts";
@@ -84,4 +93,8 @@ export * as merge from "./merge.ts";
 export { l1, l1l2, l2 } from "./regularizers.ts";
 export type { RegularizerOption } from "./regularizers.ts";
 export type { ActivationOption, InitializerOption, NameOption } from "./options.ts";
+export { cropping3d, upSampling3d, zeroPadding3d } from "./volumes.ts";
+export type { Frame3d, Triple } from "./volumes.ts";
 export { layerFromConfig } from "./config.ts";
+export type { LayerKind } from "./config.ts";
+export { extraLayers } from "./extra.ts";

@@ -137,6 +137,19 @@ export const MODELS = {
     ],
     [6, 3],
   ),
+  "keras: frames of volumes": row(
+    () => [
+      L.zeroPadding3d([
+        [1, 0],
+        [0, 2],
+        [1, 1],
+      ]),
+      L.spatialDropout3d(0.3),
+      L.cropping3d([1, 0, 1]),
+      L.upSampling3d([1, 2, 1]),
+    ],
+    [3, 2, 3, 2],
+  ),
   "keras: images": row(
     () => [
       L.randomFlip(),
