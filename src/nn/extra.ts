@@ -2,13 +2,27 @@
  * @file Layers that fewer models have, for `loadModel(file, { layers: extraLayers })`. It holds those of config.ts itself, which every
  * application that reads a file downloads.
  */
+import {
+  adaptiveAvgPool1d,
+  adaptiveAvgPool2d,
+  adaptiveAvgPool3d,
+  adaptiveMaxPool1d,
+  adaptiveMaxPool2d,
+  adaptiveMaxPool3d,
+} from "./adaptive.ts";
 import type { LayerKind } from "./config.ts";
+import { conv3d, conv3dTranspose } from "./conv3d.ts";
 import type { Layer } from "./layer.ts";
 import { spatialDropout3d } from "./noise.ts";
+import { avgPool3d, globalAvgPool3d, globalMaxPool3d, maxPool3d } from "./pool3d.ts";
 import { cropping3d, upSampling3d, zeroPadding3d } from "./volumes.ts";
 
 /** The factories by the names of their positional arguments. */
 const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: string]: (...args: never[]) => Layer }])[] = [
+  [["filters", "kernelSize"], { conv3d, conv3dTranspose }],
+  [["poolSize"], { maxPool3d, avgPool3d }],
+  [[], { globalAvgPool3d, globalMaxPool3d }],
+  [["outputSize"], { adaptiveAvgPool1d, adaptiveAvgPool2d, adaptiveAvgPool3d, adaptiveMaxPool1d, adaptiveMaxPool2d, adaptiveMaxPool3d }],
   [["rate"], { spatialDropout3d }],
   [["padding"], { zeroPadding3d }],
   [["cropping"], { cropping3d }],

@@ -95,6 +95,18 @@ export type { RegularizerOption } from "./regularizers.ts";
 export type { ActivationOption, InitializerOption, NameOption } from "./options.ts";
 export { cropping3d, upSampling3d, zeroPadding3d } from "./volumes.ts";
 export type { Frame3d, Triple } from "./volumes.ts";
+export { conv3d, conv3dTranspose } from "./conv3d.ts";
+export type { Conv3dOptions, Conv3dTransposeOptions } from "./conv3d.ts";
+export { avgPool3d, globalAvgPool3d, globalMaxPool3d, maxPool3d } from "./pool3d.ts";
+export type { Pool3dOptions } from "./pool3d.ts";
+export {
+  adaptiveAvgPool1d,
+  adaptiveAvgPool2d,
+  adaptiveAvgPool3d,
+  adaptiveMaxPool1d,
+  adaptiveMaxPool2d,
+  adaptiveMaxPool3d,
+} from "./adaptive.ts";
 export { layerFromConfig } from "./config.ts";
 export type { LayerKind } from "./config.ts";
 export { extraLayers } from "./extra.ts";

@@ -137,6 +137,34 @@ export const MODELS = {
     ],
     [6, 3],
   ),
+  volumes: row(
+    () => [
+      L.conv3d(4, [2, 3, 3], { padding: "same", dilationRate: [2, 1, 1], activation: "relu" }),
+      L.maxPool3d([1, 2, 2]),
+      L.conv3dTranspose(3, 2, { strides: [2, 1, 2], padding: "same" }),
+      L.avgPool3d([2, 1, 2], { strides: [2, 1, 1], padding: "same" }),
+    ],
+    [3, 6, 5, 2],
+  ),
+  "keras: sizes": row(
+    () => [
+      L.conv3d(4, 3, { groups: 2 }),
+      L.adaptiveAvgPool3d([2, 3, 2]),
+      L.adaptiveMaxPool3d(2),
+      L.reshape([2, 4, -1]),
+      L.adaptiveAvgPool2d([2, 3]),
+      L.adaptiveMaxPool2d(2),
+      L.reshape([4, -1]),
+      L.adaptiveAvgPool1d(3),
+      L.adaptiveMaxPool1d([2]),
+    ],
+    [5, 6, 5, 2],
+  ),
+  "keras: whole volumes"() {
+    const [mean, most] = [L.globalAvgPool3d({ keepDims: true }), L.globalMaxPool3d({ keepDims: true })];
+    const join = L.concatenate();
+    return L.model((x) => join.call(mean.call(x), most.call(x)), { inputShape: [2, 3, 2, 4], seed: 1 });
+  },
   "keras: frames of volumes": row(
     () => [
       L.zeroPadding3d([

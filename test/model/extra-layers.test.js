@@ -17,8 +17,24 @@ test.after(() => backend.close());
 const { extraLayers, loadModel, sequential } = L;
 const volume = [4, 5, 3, 2];
 
-/** A layer of each kind, with options away from their defaults, and the shape of its input. */
+/** A layer of each kind, with options away from their defaults, the shape of its input, and what `loadModel` needs besides. */
 const LAYERS = {
+  conv3d: [
+    L.conv3d(4, [2, 3, 2], { strides: [1, 2, 1], padding: "same", groups: 2, activation: L.mish, kernelRegularizer: "l2" }),
+    volume,
+    { activations: { mish: L.mish } },
+  ],
+  conv3dTranspose: [L.conv3dTranspose(3, 2, { strides: [1, 2, 2], padding: "same", useBias: false }), volume],
+  maxPool3d: [L.maxPool3d([2, 1, 2], { strides: 1, padding: "same" }), volume],
+  avgPool3d: [L.avgPool3d(2), volume],
+  globalAvgPool3d: [L.globalAvgPool3d({ keepDims: true }), volume],
+  globalMaxPool3d: [L.globalMaxPool3d(), volume],
+  adaptiveAvgPool1d: [L.adaptiveAvgPool1d(3), [7, 2]],
+  adaptiveAvgPool2d: [L.adaptiveAvgPool2d([2, 3]), [5, 4, 2]],
+  adaptiveAvgPool3d: [L.adaptiveAvgPool3d(2), volume],
+  adaptiveMaxPool1d: [L.adaptiveMaxPool1d([3]), [7, 2]],
+  adaptiveMaxPool2d: [L.adaptiveMaxPool2d(2), [5, 4, 2]],
+  adaptiveMaxPool3d: [L.adaptiveMaxPool3d([3, 2, 1]), volume],
   spatialDropout3d: [L.spatialDropout3d(0.4), volume],
   zeroPadding3d: [L.zeroPadding3d([1, 0, 2]), volume],
   cropping3d: [
@@ -57,7 +73,7 @@ test("the table here has every kind, and what loadModel brings has none of them"
   for (const kind of Object.keys(extraLayers)) assert.throws(() => nn.layerFromConfig(kind, {}), /kind of layer: unknown/);
 });
 
-for (const [kind, [layer, inputShape]] of Object.entries(LAYERS)) {
+for (const [kind, [layer, inputShape, given = {}]] of Object.entries(LAYERS)) {
   test(`${kind} comes back from a file`, async () => {
     assert.is(layer.kind, kind);
     const m = sequential([layer], { inputShape, seed: 2 });
@@ -71,7 +87,7 @@ for (const [kind, [layer, inputShape]] of Object.entries(LAYERS)) {
         `layer "${layer.name}" is of the kind "${kind}", which loadModel does not have by itself; import { extraLayers } from "lockstep"`,
       );
     }
-    const copy = await loadModel(bytes, { layers: extraLayers });
+    const copy = await loadModel(bytes, { layers: extraLayers, ...given });
     const config = (l) => JSON.parse(JSON.stringify({ ...l.config, name: layer.name }));
     assert.equal(config(copy.layers[0]), config(layer));
     await same(copy, m, inputOf(inputShape));
