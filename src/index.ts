@@ -137,6 +137,8 @@ export { tracedPrediction } from "./model/predict.ts";
 /** @internal */
 export { normalizeLast } from "./ops/norm.ts";
 /** @internal */
+export { convVolumes, mergeTaps } from "./ops/volumes.ts";
+/** @internal */
 export { maximum as maximumLayer, minimum as minimumLayer } from "./nn/merge.ts";
 
 // Training
