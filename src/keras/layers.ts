@@ -246,6 +246,8 @@ const NOT_IN_TFJS = [
   "adaptiveMaxPool1d",
   "adaptiveMaxPool2d",
   "adaptiveMaxPool3d",
+  "convLstm1d",
+  "convLstm3d",
   "zeroPadding3d",
   "cropping3d",
   "upSampling3d",

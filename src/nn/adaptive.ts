@@ -2,8 +2,7 @@
  * @file Pooling to a size that is given, of sequences, images and volumes: bin i of n covers the elements from floor(i size / n) to below
  * ceil((i + 1) size / n), as Keras' and PyTorch's adaptive pooling. Dimensions are pooled one after another.
  */
-import { shown } from "../check.ts";
-import { ArgumentError, ShapeError } from "../errors.ts";
+import { ShapeError } from "../errors.ts";
 import { gather } from "../ops/gather.ts";
 import { matmul } from "../ops/matmul.ts";
 import { reshape } from "../ops/move.ts";
@@ -13,7 +12,8 @@ import { Tensor } from "../tensor.ts";
 import type { Layer } from "./layer.ts";
 import { checkImages, layerOf } from "./options.ts";
 import type { NameOption } from "./options.ts";
-import type { Triple } from "./volumes.ts";
+import { sizesOf } from "./sizes.ts";
+import type { Triple } from "./sizes.ts";
 
 type Bin = readonly [from: number, to: number];
 
@@ -48,17 +48,6 @@ function largest(x: Tensor, count: number): Tensor {
   return reshape(maxPool2d(reshape(all, [rows, count * length, 1, behind]), [length, 1]), [rows, count, behind]);
 }
 
-/** Sizes of the output. @throws ArgumentError */
-function sizesOf(kind: string, rank: number, outputSize: unknown): readonly number[] {
-  const sizes: unknown = typeof outputSize === "number" ? new Array<number>(rank).fill(outputSize) : outputSize;
-  if (!Array.isArray(sizes) || sizes.length !== rank || sizes.some((v) => !Number.isSafeInteger(v) || v < 1))
-    throw new ArgumentError(
-      `${kind}: outputSize must be an integer >= 1${rank === 1 ? "" : ` or ${rank} of them`}, got ` +
-        `${Array.isArray(outputSize) ? JSON.stringify(outputSize) : shown(outputSize)}`,
-    );
-  return sizes as readonly number[];
-}
-
 function adaptive(
   kind: string,
   rank: 1 | 2 | 3,
@@ -67,7 +56,7 @@ function adaptive(
   options: NameOption,
 ): Layer {
   return layerOf(kind, { outputSize }, { name: "" }, options, () => {
-    const sizes = sizesOf(kind, rank, outputSize);
+    const sizes = sizesOf(kind, "outputSize", outputSize, rank);
     return {
       call: (x) => {
         checkImages(x.shape, rank + 2);

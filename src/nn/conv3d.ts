@@ -7,8 +7,8 @@ import { KERNEL } from "./conv.ts";
 import type { KernelOptions } from "./conv.ts";
 import type { Layer } from "./layer.ts";
 import { activationOf, checkCount, checkFeatures, checkImages, checkPadding, lastOf, layerOf, whole } from "./options.ts";
-import { tripleOf } from "./volumes.ts";
-import type { Triple } from "./volumes.ts";
+import { tripleOf } from "./sizes.ts";
+import type { Triple } from "./sizes.ts";
 
 /** Options of `conv3d`. */
 export interface Conv3dOptions extends KernelOptions {

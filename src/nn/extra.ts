@@ -11,6 +11,7 @@ import {
   adaptiveMaxPool3d,
 } from "./adaptive.ts";
 import type { LayerKind } from "./config.ts";
+import { convLstm1d, convLstm2d, convLstm3d } from "./conv-lstm.ts";
 import { conv3d, conv3dTranspose } from "./conv3d.ts";
 import type { Layer } from "./layer.ts";
 import { spatialDropout3d } from "./noise.ts";
@@ -19,7 +20,7 @@ import { cropping3d, upSampling3d, zeroPadding3d } from "./volumes.ts";
 
 /** The factories by the names of their positional arguments. */
 const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: string]: (...args: never[]) => Layer }])[] = [
-  [["filters", "kernelSize"], { conv3d, conv3dTranspose }],
+  [["filters", "kernelSize"], { conv3d, conv3dTranspose, convLstm1d, convLstm2d, convLstm3d }],
   [["poolSize"], { maxPool3d, avgPool3d }],
   [[], { globalAvgPool3d, globalMaxPool3d }],
   [["outputSize"], { adaptiveAvgPool1d, adaptiveAvgPool2d, adaptiveAvgPool3d, adaptiveMaxPool1d, adaptiveMaxPool2d, adaptiveMaxPool3d }],

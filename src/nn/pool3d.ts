@@ -12,8 +12,8 @@ import { checkImages, checkPadding, layerOf } from "./options.ts";
 import type { NameOption } from "./options.ts";
 import { globalPool } from "./pool.ts";
 import type { GlobalPoolOptions } from "./pool.ts";
-import { tripleOf } from "./volumes.ts";
-import type { Triple } from "./volumes.ts";
+import { tripleOf } from "./sizes.ts";
+import type { Triple } from "./sizes.ts";
 
 /** Options of `maxPool3d` and `avgPool3d`. */
 export interface Pool3dOptions extends NameOption {

@@ -138,7 +138,7 @@ interface Kind {
 }
 
 /** @throws ArgumentError for tensors behind the states and the mask */
-function checkMore(more: readonly unknown[], states: number): void {
+export function checkMore(more: readonly unknown[], states: number): void {
   if (more.length > states + 1) throw new ArgumentError(`expected at most ${states} initial states and a mask, got ${more.length} tensors`);
 }
 
@@ -233,7 +233,7 @@ function recurrent(kind: Kind, units: number, options: Partial<Options>): Recurr
 }
 
 /** x[:, t, :] */
-function stepOf(x: Tensor, t: number): Tensor {
+export function stepOf(x: Tensor, t: number): Tensor {
   const [batch, , units] = x.shape;
   return reshape(slice(x, [0, t, 0], [batch, 1, units]), [batch, units]);
 }
@@ -242,7 +242,7 @@ function stepOf(x: Tensor, t: number): Tensor {
  * Outputs are 0 until a step has been read: an initial state is no output. The kernel repeats the state, which otherwise starts at 0
  * anyway.
  */
-function silentUntilRead(h: Tensor, mask: Tensor, reverse: boolean): Tensor {
+export function silentUntilRead(h: Tensor, mask: Tensor, reverse: boolean): Tensor {
   const time = h.shape[1];
   const [from, to] = [iota([time, time], { axis: 0 }), iota([time, time], { axis: 1 })];
   const earlier = cast(reverse ? greaterEqual(from, to) : lessEqual(from, to), "f32");
@@ -250,9 +250,15 @@ function silentUntilRead(h: Tensor, mask: Tensor, reverse: boolean): Tensor {
   return where(expandDims(read, 2), h, 0);
 }
 
+/** Options of layers with the gates of an LSTM. */
+export const LSTM_DEFAULTS: Required<LstmOptions> = Object.assign(
+  { recurrentActivation: "sigmoid", unitForgetBias: true } as const,
+  DEFAULTS,
+);
+
 const LSTM: Kind = {
   kind: "lstm",
-  defaults: Object.assign({ recurrentActivation: "sigmoid", unitForgetBias: true } as const, DEFAULTS),
+  defaults: LSTM_DEFAULTS,
   gates: 4,
   stateCount: 2,
   sequence: (xw, wr, _bias, states, options) => {
@@ -262,7 +268,8 @@ const LSTM: Kind = {
   cell: (wr, _bias, activation, gate) => lstmCell(wr, whole(activation), whole(gate)),
 };
 
-function withForgetBias(units: number, init: Initializer): Initializer {
+/** Of the gates i f c o, each of `units`. */
+export function withForgetBias(units: number, init: Initializer): Initializer {
   return (_shape, random) => {
     const bias = new Float32Array(4 * units);
     bias.set(init([units], random), 0);
@@ -357,7 +364,8 @@ export function bidirectional(inner: RecurrentLayer, options: BidirectionalOptio
           if (!inner.returnSequences) return MERGE[mergeMode](a, b);
           const counts = mask && cast(mask, "bool");
           // Both halves are 0 at steps that do not count, where one direction alone repeats its last output: Keras' zero_output_for_mask.
-          const shown = (h: Tensor): Tensor => (counts === null ? h : where(expandDims(counts, 2), h, 0));
+          const shown = (h: Tensor): Tensor =>
+            counts === null ? h : where(reshape(counts, counts.shape.concat(h.shape.slice(2).fill(1))), h, 0);
           return masked(MERGE[mergeMode](shown(a), shown(flip(b, 1))), counts);
         },
       };

@@ -146,6 +146,21 @@ export const MODELS = {
     ],
     [3, 6, 5, 2],
   ),
+  films: row(
+    () => [
+      L.convLstm2d(3, [3, 2], { padding: "same", strides: [1, 2], returnSequences: true }),
+      L.convLstm2d(2, 2, { dilationRate: 2, goBackwards: true, unitForgetBias: false, dropout: 0.2 }),
+    ],
+    [3, 5, 7, 2],
+  ),
+  "keras: films": row(
+    () => [
+      L.bidirectional(L.convLstm3d(2, [2, 1, 2], { padding: "same", returnSequences: true })),
+      L.reshape([3, 6, 4]),
+      L.convLstm1d(2, 3, { activation: "relu", recurrentActivation: "hardSigmoid" }),
+    ],
+    [3, 1, 2, 3, 2],
+  ),
   "keras: sizes": row(
     () => [
       L.conv3d(4, 3, { groups: 2 }),

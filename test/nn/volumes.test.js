@@ -348,7 +348,7 @@ test("what the layers of volumes refuse", async () => {
     [() => L.conv3d(4, 3).call(L.ones([2, 8, 8, 3])), /expected \[batch, depth, height, width, channels\]/],
     [() => L.conv3dTranspose(0, 2), /conv3dTranspose: filters must be an integer >= 1, got 0/],
     [() => L.maxPool3d([1, 4, 1]).call(x), /a window of 1x4x1 does not fit into the 4x3x5 input/],
-    [() => L.adaptiveAvgPool2d(0), /adaptiveAvgPool2d: outputSize must be an integer >= 1 or 2 of them, got 0/],
+    [() => L.adaptiveAvgPool2d(0), /adaptiveAvgPool2d: outputSize must be an integer >= 1 or two of them, got 0/],
     [() => L.adaptiveMaxPool1d([1, 2]), /adaptiveMaxPool1d: outputSize must be an integer >= 1, got \[1,2\]/],
     [() => L.adaptiveMaxPool3d(2).call(L.ones([1, 4, 4, 2])), /expected \[batch, depth, height, width, channels\]/],
     [() => L.spatialDropout2d(0.5).call(x), /expected \[batch, height, width, channels\]/],

@@ -217,6 +217,7 @@ chain(
   [L.adaptiveAvgPool3d([2, 3, 3]), L.adaptiveMaxPool3d(2), L.reshape([2, 4, -1]), L.adaptiveAvgPool2d([2, 3]), L.adaptiveMaxPool2d(2)],
   [5, 6, 5, 2],
 );
+chain("films", [L.convLstm2d(3, [3, 2], { padding: "same", strides: [1, 2], returnSequences: true }), L.convLstm2d(2, 2)], [3, 5, 7, 2]);
 chain("whole volumes", [L.conv3d(4, 1), L.globalMaxPool3d()], [2, 3, 2, 3]);
 
 test.run();
