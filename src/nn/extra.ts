@@ -16,6 +16,7 @@ import { conv3d, conv3dTranspose } from "./conv3d.ts";
 import type { Layer } from "./layer.ts";
 import { spatialDropout3d } from "./noise.ts";
 import { avgPool3d, globalAvgPool3d, globalMaxPool3d, maxPool3d } from "./pool3d.ts";
+import { gruCell, lstmCell, rnn, simpleRnnCell, stackedRnnCells } from "./rnn.ts";
 import { cropping3d, upSampling3d, zeroPadding3d } from "./volumes.ts";
 
 /** The factories by the names of their positional arguments. */
@@ -24,6 +25,9 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
   [["poolSize"], { maxPool3d, avgPool3d }],
   [[], { globalAvgPool3d, globalMaxPool3d }],
   [["outputSize"], { adaptiveAvgPool1d, adaptiveAvgPool2d, adaptiveAvgPool3d, adaptiveMaxPool1d, adaptiveMaxPool2d, adaptiveMaxPool3d }],
+  [["units"], { lstmCell, gruCell, simpleRnnCell }],
+  [["cells"], { stackedRnnCells }],
+  [["cell"], { rnn }],
   [["rate"], { spatialDropout3d }],
   [["padding"], { zeroPadding3d }],
   [["cropping"], { cropping3d }],

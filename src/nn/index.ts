@@ -77,8 +77,12 @@ export { transformerDecoder, transformerEncoder } from "./transformer.ts";
 export type { TransformerDecoderCallOptions, TransformerEncoderCallOptions, TransformerLayer, TransformerOptions } from "./transformer.ts";
 export { layerStack } from "./stack.ts";
 export type { LayerStackOptions } from "./stack.ts";
-export { bidirectional, gru, lstm, simpleRnn, timeDistributed } from "./recurrent.ts";
-export type { BidirectionalOptions, GruOptions, LstmOptions, RecurrentLayer, SimpleRnnOptions } from "./recurrent.ts";
+export { gru, lstm, simpleRnn } from "./recurrent.ts";
+export type { GruOptions, LstmOptions, RecurrentLayer, SimpleRnnOptions } from "./recurrent.ts";
+export { gruCell, lstmCell, rnn, rnnCell, simpleRnnCell, stackedRnnCells } from "./rnn.ts";
+export type { CellStep, GruCellOptions, LstmCellOptions, RnnCell, RnnCellDescription, RnnOptions, SimpleRnnCellOptions } from "./rnn.ts";
+export { bidirectional, timeDistributed } from "./wrappers.ts";
+export type { BidirectionalOptions } from "./wrappers.ts";
 export { batchNorm, groupNorm, layerNorm, normalization, rmsNorm, unitNormalization } from "./normalization.ts";
 export type {
   BatchNormOptions,

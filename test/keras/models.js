@@ -153,6 +153,22 @@ export const MODELS = {
     ],
     [3, 5, 7, 2],
   ),
+  cells: row(
+    () => [
+      L.rnn([L.lstmCell(4), L.gruCell(3, { resetAfter: false }), L.lstmCell(2, { useBias: false })], { returnSequences: true }),
+      L.rnn(L.stackedRnnCells([L.simpleRnnCell(3, { activation: "relu" })]), { goBackwards: true }),
+    ],
+    [5, 3],
+  ),
+  "keras: cells": row(
+    () => [
+      L.bidirectional(L.rnn([L.gruCell(3, { dropout: 0.2 }), L.lstmCell(2, { unitForgetBias: false })], { returnSequences: true })),
+      L.rnn(L.lstmCell(3), { returnSequences: true }),
+      L.timeDistributed(L.reshape([3, 1])),
+      L.timeDistributed(L.rnn([L.simpleRnnCell(2), L.simpleRnnCell(2)])),
+    ],
+    [4, 3],
+  ),
   "keras: films": row(
     () => [
       L.bidirectional(L.convLstm3d(2, [2, 1, 2], { padding: "same", returnSequences: true })),

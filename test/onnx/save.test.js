@@ -218,6 +218,7 @@ chain(
   [5, 6, 5, 2],
 );
 chain("films", [L.convLstm2d(3, [3, 2], { padding: "same", strides: [1, 2], returnSequences: true }), L.convLstm2d(2, 2)], [3, 5, 7, 2]);
+chain("cells", [L.rnn([L.lstmCell(4), L.gruCell(3)], { returnSequences: true }), L.rnn(L.simpleRnnCell(2), { goBackwards: true })], [5, 3]);
 chain("whole volumes", [L.conv3d(4, 1), L.globalMaxPool3d()], [2, 3, 2, 3]);
 
 test.run();
