@@ -14,7 +14,7 @@ export interface Callee {
   readonly dialect: Dialect;
 }
 
-const RECURRENT = ["lstm", "gru", "simpleRnn", "bidirectional"];
+const RECURRENT = ["lstm", "gru", "simpleRnn", "convLstm1d", "convLstm2d", "convLstm3d", "bidirectional"];
 const HEADS = ["multiHeadAttention", "groupedQueryAttention"];
 
 /** Keyword arguments that mean something, by kind of layer. */

@@ -23,7 +23,7 @@ const KERAS_VERSION = "3.12.0";
 /** Layers that take what they attend to as an argument of its own: Keras cannot have them in a row. */
 const ATTENDING = ["multiHeadAttention", "groupedQueryAttention", "attention"];
 const SEVERAL = ["add", "subtract", "multiply", "average", "maximum", "minimum", "concatenate", "dot"];
-const RECURRENT = ["lstm", "gru", "simpleRnn", "bidirectional"];
+const RECURRENT = ["lstm", "gru", "simpleRnn", "convLstm1d", "convLstm2d", "convLstm3d", "bidirectional"];
 
 /** How a format writes a model. */
 export interface Format {
@@ -208,7 +208,10 @@ const seedsOf = (layer: Layer, group: string): readonly string[] => {
   if (/ropout/.test(layer.kind)) return (rate ?? 0) > 0 ? [`${group}/seed_generator`] : [];
   if (layer.kind === "randomFlip") return [`${group}/seed_generator`];
   if (layer.kind === "gaussianNoise") return layer.config.stddev === 0 ? [] : [`${group}/seed_generator`];
-  if (["lstm", "gru", "simpleRnn"].includes(layer.kind)) return dropout > 0 || recurrentDropout > 0 ? [`${group}/cell/seed_generator`] : [];
+  if (/^(lstm|gru|simpleRnn|convLstm.d)(Cell)?$/.test(layer.kind)) {
+    const cell = layer.kind.endsWith("Cell") ? group : `${group}/cell`;
+    return dropout > 0 || recurrentDropout > 0 ? [`${cell}/seed_generator`] : [];
+  }
   if (layer.kind === "multiHeadAttention" || layer.kind === "groupedQueryAttention")
     return dropout > 0 ? [`${group}/_dropout_layer/seed_generator`] : [];
   if (layer.kind === "attention") return dropout > 0 ? [`${group}/seed_generator`] : [];

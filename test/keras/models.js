@@ -137,6 +137,78 @@ export const MODELS = {
     ],
     [6, 3],
   ),
+  volumes: row(
+    () => [
+      L.conv3d(4, [2, 3, 3], { padding: "same", dilationRate: [2, 1, 1], activation: "relu" }),
+      L.maxPool3d([1, 2, 2]),
+      L.conv3dTranspose(3, 2, { strides: [2, 1, 2], padding: "same" }),
+      L.avgPool3d([2, 1, 2], { strides: [2, 1, 1], padding: "same" }),
+    ],
+    [3, 6, 5, 2],
+  ),
+  films: row(
+    () => [
+      L.convLstm2d(3, [3, 2], { padding: "same", strides: [1, 2], returnSequences: true }),
+      L.convLstm2d(2, 2, { dilationRate: 2, goBackwards: true, unitForgetBias: false, dropout: 0.2 }),
+    ],
+    [3, 5, 7, 2],
+  ),
+  cells: row(
+    () => [
+      L.rnn([L.lstmCell(4), L.gruCell(3, { resetAfter: false }), L.lstmCell(2, { useBias: false })], { returnSequences: true }),
+      L.rnn(L.stackedRnnCells([L.simpleRnnCell(3, { activation: "relu" })]), { goBackwards: true }),
+    ],
+    [5, 3],
+  ),
+  "keras: cells": row(
+    () => [
+      L.bidirectional(L.rnn([L.gruCell(3, { dropout: 0.2 }), L.lstmCell(2, { unitForgetBias: false })], { returnSequences: true })),
+      L.rnn(L.lstmCell(3), { returnSequences: true }),
+      L.timeDistributed(L.reshape([3, 1])),
+      L.timeDistributed(L.rnn([L.simpleRnnCell(2), L.simpleRnnCell(2)])),
+    ],
+    [4, 3],
+  ),
+  "keras: films": row(
+    () => [
+      L.bidirectional(L.convLstm3d(2, [2, 1, 2], { padding: "same", returnSequences: true })),
+      L.reshape([3, 6, 4]),
+      L.convLstm1d(2, 3, { activation: "relu", recurrentActivation: "hardSigmoid" }),
+    ],
+    [3, 1, 2, 3, 2],
+  ),
+  "keras: sizes": row(
+    () => [
+      L.conv3d(4, 3, { groups: 2 }),
+      L.adaptiveAvgPool3d([2, 3, 2]),
+      L.adaptiveMaxPool3d(2),
+      L.reshape([2, 4, -1]),
+      L.adaptiveAvgPool2d([2, 3]),
+      L.adaptiveMaxPool2d(2),
+      L.reshape([4, -1]),
+      L.adaptiveAvgPool1d(3),
+      L.adaptiveMaxPool1d([2]),
+    ],
+    [5, 6, 5, 2],
+  ),
+  "keras: whole volumes"() {
+    const [mean, most] = [L.globalAvgPool3d({ keepDims: true }), L.globalMaxPool3d({ keepDims: true })];
+    const join = L.concatenate();
+    return L.model((x) => join.call(mean.call(x), most.call(x)), { inputShape: [2, 3, 2, 4], seed: 1 });
+  },
+  "keras: frames of volumes": row(
+    () => [
+      L.zeroPadding3d([
+        [1, 0],
+        [0, 2],
+        [1, 1],
+      ]),
+      L.spatialDropout3d(0.3),
+      L.cropping3d([1, 0, 1]),
+      L.upSampling3d([1, 2, 1]),
+    ],
+    [3, 2, 3, 2],
+  ),
   "keras: images": row(
     () => [
       L.randomFlip(),

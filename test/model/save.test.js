@@ -424,7 +424,7 @@ test("a file whose checksum is right and whose configuration is not is refused a
     [
       "lockstep",
       (c) => ({ ...c, layers: [{ ...c.layers[0], kind: "constructor" }, c.layers[1]] }),
-      /layer "lstm" is of the custom kind "constructor"; pass layers/,
+      /layer "lstm" is of the kind "constructor", which loadModel does not have by itself/,
     ],
     [
       "training",

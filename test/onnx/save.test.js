@@ -269,4 +269,27 @@ test("saveOnnx: what cannot be written is named", async () => {
   await refused(() => saveOnnx(net, { batch: 0 }), /batch must be an integer/);
 });
 
+chain(
+  "volumes",
+  [
+    L.zeroPadding3d([1, 0, 1]),
+    L.conv3d(4, [2, 3, 3], { padding: "same", strides: [1, 2, 1], groups: 2, activation: "gelu" }),
+    L.maxPool3d([1, 2, 2], { padding: "same" }),
+    L.conv3dTranspose(3, [3, 2, 2], { strides: [2, 1, 2], padding: "same", activation: "relu" }),
+    L.avgPool3d([2, 1, 2], { strides: [2, 1, 1], padding: "same" }),
+    L.conv3d(1, 3, { padding: "same" }),
+    L.upSampling3d([1, 2, 1]),
+    L.cropping3d([1, 0, 1]),
+  ],
+  [3, 6, 5, 2],
+);
+chain(
+  "adaptive pooling",
+  [L.adaptiveAvgPool3d([2, 3, 3]), L.adaptiveMaxPool3d(2), L.reshape([2, 4, -1]), L.adaptiveAvgPool2d([2, 3]), L.adaptiveMaxPool2d(2)],
+  [5, 6, 5, 2],
+);
+chain("films", [L.convLstm2d(3, [3, 2], { padding: "same", strides: [1, 2], returnSequences: true }), L.convLstm2d(2, 2)], [3, 5, 7, 2]);
+chain("cells", [L.rnn([L.lstmCell(4), L.gruCell(3)], { returnSequences: true }), L.rnn(L.simpleRnnCell(2), { goBackwards: true })], [5, 3]);
+chain("whole volumes", [L.conv3d(4, 1), L.globalMaxPool3d()], [2, 3, 2, 3]);
+
 test.run();

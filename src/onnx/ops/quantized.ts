@@ -10,7 +10,7 @@ import type { Call, Operator, Operators } from "../call.ts";
 import { INTEGERS, dtypeOf } from "../types.ts";
 import type { ElementType } from "../types.ts";
 import { Value } from "../value.ts";
-import { convolve, convolved, geometryOf, merged } from "./convolution.ts";
+import { convolve, convolved, geometryOf } from "./convolution.ts";
 import { matmulOf, matmulShape } from "./products.ts";
 import { LSTM } from "./recurrent.ts";
 import type { Along } from "../windows.ts";
@@ -163,7 +163,7 @@ function integerConv(call: Call, x: Value, w: Value, zeroX: Tensor | null, zeroW
             t.shape.map((_, i) => (i === axis ? begin : 0)),
             t.shape.map((d, i) => (i === axis ? end - begin : d)),
           );
-    return convolve(part(u, 4), merged(part(v, 3)), [rows, idle, columns], groups, {});
+    return convolve(part(u, 4), lockstep.mergeTaps(part(v, 3)), [rows, idle, columns], groups, {});
   });
   return reshape(y, [batch, ...windows.map(({ count }) => count), f]);
 }
