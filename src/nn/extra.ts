@@ -12,6 +12,7 @@ import {
 } from "./adaptive.ts";
 import type { LayerKind } from "./config.ts";
 import { conv3d, conv3dTranspose } from "./conv3d.ts";
+import { centerCrop, randomFlip, resizing } from "./images.ts";
 import type { Layer } from "./layer.ts";
 import { spatialDropout3d } from "./noise.ts";
 import { avgPool3d, globalAvgPool3d, globalMaxPool3d, maxPool3d } from "./pool3d.ts";
@@ -27,6 +28,8 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
   [["padding"], { zeroPadding3d }],
   [["cropping"], { cropping3d }],
   [["size"], { upSampling3d }],
+  [["height", "width"], { resizing, centerCrop }],
+  [[], { randomFlip }],
 ];
 
 /**
