@@ -10,6 +10,7 @@ import {
   adaptiveMaxPool2d,
   adaptiveMaxPool3d,
 } from "./adaptive.ts";
+import { randomBrightness, randomContrast, randomCrop, randomRotation, randomTranslation, randomZoom } from "./augment.ts";
 import type { LayerKind } from "./config.ts";
 import { conv3d, conv3dTranspose } from "./conv3d.ts";
 import { centerCrop, randomFlip, resizing } from "./images.ts";
@@ -28,7 +29,10 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
   [["padding"], { zeroPadding3d }],
   [["cropping"], { cropping3d }],
   [["size"], { upSampling3d }],
-  [["height", "width"], { resizing, centerCrop }],
+  [["factor"], { randomRotation, randomContrast, randomBrightness }],
+  [["heightFactor"], { randomZoom }],
+  [["heightFactor", "widthFactor"], { randomTranslation }],
+  [["height", "width"], { resizing, centerCrop, randomCrop }],
   [[], { randomFlip }],
 ];
 

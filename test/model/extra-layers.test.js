@@ -53,6 +53,12 @@ const LAYERS = {
   resizing: [L.resizing(3, 7, { padToAspectRatio: true, fillValue: 0.5, interpolation: "nearest" }), image],
   centerCrop: [L.centerCrop(3, 7), image],
   randomFlip: [L.randomFlip({ mode: "vertical" }), image],
+  randomRotation: [L.randomRotation([-0.1, 0.2], { fillMode: "constant", fillValue: 0.5 }), image],
+  randomTranslation: [L.randomTranslation(0.1, [0, 0.2], { interpolation: "nearest" }), image],
+  randomZoom: [L.randomZoom(0.3, { widthFactor: [-0.1, 0.2], fillMode: "wrap" }), image],
+  randomCrop: [L.randomCrop(3, 7), image],
+  randomContrast: [L.randomContrast([0.1, 0.3], { valueRange: [0, 1] }), image],
+  randomBrightness: [L.randomBrightness(0.3, { valueRange: [-1, 1] }), image],
 };
 
 const inputOf = (shape) =>
