@@ -11,6 +11,7 @@ import {
   adaptiveMaxPool3d,
 } from "./adaptive.ts";
 import { randomBrightness, randomContrast, randomCrop, randomRotation, randomTranslation, randomZoom } from "./augment.ts";
+import { categoryEncoding, discretization } from "./categories.ts";
 import type { LayerKind } from "./config.ts";
 import { conv3d, conv3dTranspose } from "./conv3d.ts";
 import { centerCrop, randomFlip, resizing } from "./images.ts";
@@ -33,7 +34,8 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
   [["heightFactor"], { randomZoom }],
   [["heightFactor", "widthFactor"], { randomTranslation }],
   [["height", "width"], { resizing, centerCrop, randomCrop }],
-  [[], { randomFlip }],
+  [["numTokens"], { categoryEncoding }],
+  [[], { randomFlip, discretization }],
 ];
 
 /**

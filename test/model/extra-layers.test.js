@@ -59,6 +59,8 @@ const LAYERS = {
   randomCrop: [L.randomCrop(3, 7), image],
   randomContrast: [L.randomContrast([0.1, 0.3], { valueRange: [0, 1] }), image],
   randomBrightness: [L.randomBrightness(0.3, { valueRange: [-1, 1] }), image],
+  categoryEncoding: [L.categoryEncoding(4, { outputMode: "count" }), [3], {}, L.tensor([0, 3, 1, 2, 2, 2], [2, 3])],
+  discretization: [L.discretization({ binBoundaries: [-0.5, 0, 0.3], outputMode: "oneHot" }), [3]],
 };
 
 const inputOf = (shape) =>
