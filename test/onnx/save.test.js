@@ -143,6 +143,25 @@ chain(
   ],
   [12, 3],
 );
+chain(
+  "images that change in training, and in size",
+  [
+    L.randomFlip(),
+    L.randomRotation(0.2),
+    L.randomTranslation(0.2, 0.1),
+    L.randomZoom(0.2),
+    L.randomContrast(0.3),
+    L.randomBrightness(0.3),
+    L.randomCrop(5, 4),
+    L.resizing(4, 7, { antialias: true, padToAspectRatio: true, fillValue: 0.5 }),
+    L.centerCrop(5, 6),
+    L.centerCrop(3, 2),
+  ],
+  [6, 7, 2],
+);
+chain("classes", [L.categoryEncoding(11, { outputMode: "count" }), L.dense(2)], [5], { ints: 11 });
+chain("bins", [L.discretization({ binBoundaries: [-0.5, 0, 0.25], outputMode: "oneHot" }), L.flatten(), L.dense(2)], [4]);
+chain("bins that are looked up", [L.discretization({ binBoundaries: [-0.5, 0, 0.25] }), L.embedding(4, 3), L.flatten()], [4]);
 chain("global pooling", [L.globalMaxPool2d(), L.unitNormalization()], [4, 5, 3]);
 chain("normalizations", [L.layerNorm(), L.groupNorm(2), L.rmsNorm()], [5, 6]);
 chain("lstm", [L.lstm(4, { returnSequences: true }), L.lstm(3)], [6, 5]);
