@@ -2,7 +2,7 @@
 import type { Operator, Operators } from "./call.ts";
 import { ACTIVATIONS, MICROSOFT_ACTIVATIONS } from "./ops/activations.ts";
 import { ARITHMETIC } from "./ops/arithmetic.ts";
-import { ATTENTION } from "./ops/attention.ts";
+import { ATTENTION, ATTENTION_PREVIEW } from "./ops/attention.ts";
 import { BITS } from "./ops/bits.ts";
 import { ATTENTION_MICROSOFT } from "./ops/contrib.ts";
 import { CONVOLUTION, CONVOLUTION_MICROSOFT } from "./ops/convolution.ts";
@@ -75,7 +75,11 @@ const MICROSOFT = tableOf(
 );
 
 /** Domains of operators. */
-const DOMAINS: { readonly [domain: string]: Operators } = { "": STANDARD, "com.microsoft": MICROSOFT };
+const DOMAINS: { readonly [domain: string]: Operators } = {
+  "": STANDARD,
+  "com.microsoft": MICROSOFT,
+  "ai.onnx.preview": tableOf(ATTENTION_PREVIEW),
+};
 
 /** Null where there is none of the name. */
 export const operatorOf = (domain: string, name: string): Operator | null =>

@@ -198,14 +198,16 @@ interface TransposedAlong {
 function convolveTransposed(x: Tensor, w: Tensor, along: readonly TransposedAlong[], groups: number): Tensor {
   const [batch, f] = [x.shape[0], x.shape[x.rank - 1]];
   const channels = w.shape[w.rank - 2] / (along.length === 3 ? along[0].taps : 1);
+  // What is reached behind the result is left out, as what is before it is.
+  const around = ({ taps, stride, dilation, begin, count }: TransposedAlong, size: number): [number, number] => [
+    begin,
+    Math.max(0, stride * (size - 1) + spanOf(taps, dilation) - begin - count),
+  ];
   const onImage = (image: Tensor, filters: Tensor, [rows, columns]: readonly TransposedAlong[]): Tensor =>
     lockstep.conv2dTranspose(image, filters, {
       strides: [rows.stride, columns.stride],
       dilation: [rows.dilation, columns.dilation],
-      padding: [
-        [rows.begin, 0],
-        [columns.begin, 0],
-      ],
+      padding: [around(rows, image.shape[1]), around(columns, image.shape[2])],
       groups,
       outputSize: [rows.count, columns.count],
     });
