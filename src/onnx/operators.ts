@@ -7,6 +7,7 @@ import { BITS } from "./ops/bits.ts";
 import { ATTENTION_MICROSOFT } from "./ops/contrib.ts";
 import { CONVOLUTION, CONVOLUTION_MICROSOFT } from "./ops/convolution.ts";
 import { FILLING } from "./ops/filling.ts";
+import { FUSED_MICROSOFT } from "./ops/fused.ts";
 import { INDEXING } from "./ops/indexing.ts";
 import { CONTROL } from "./ops/control.ts";
 import { LOSSES } from "./ops/losses.ts";
@@ -72,6 +73,7 @@ const MICROSOFT = tableOf(
   PACKED_MICROSOFT,
   MICROSOFT_ACTIVATIONS,
   MICROSOFT_QUANTIZATION,
+  FUSED_MICROSOFT,
 );
 
 /** Domains of operators. */

@@ -50,6 +50,13 @@ function along(call: Call, index: Value, size: number): Places {
   return { known: null, tensor, outside: lockstep.or(less(tensor, 0), lockstep.greaterEqual(tensor, size)) };
 }
 
+/** Rows of a table along an axis, at places of any integer type that only a run can tell. */
+export function rowsAt(table: Tensor, index: Tensor, axis = 0): Tensor {
+  const i = cast(index, "i32");
+  const outside = lockstep.or(less(i, 0), lockstep.greaterEqual(i, table.shape[axis]));
+  return shown(gather(table, i, axis), reshape(outside, [...table.shape.slice(0, axis).map(() => 1), ...index.shape]));
+}
+
 const Gather: Operator = (call) => {
   const [x, index] = [call.input(0), call.input(1)];
   const axis = call.axis(call.int("axis", 0), x.rank);

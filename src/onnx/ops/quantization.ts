@@ -103,7 +103,7 @@ const DynamicQuantizeLinear: Operator = (call) => {
 };
 
 /** An input with the scale and zero point behind it, as floats. */
-function wide(call: Call, place: number, zeroIsOptional = true): Value {
+export function wide(call: Call, place: number, zeroIsOptional = true): Value {
   const [x, scale, zero] = [call.input(place), call.input(place + 1), call.optional(place + 2)];
   if (scale.size !== 1 || (zero !== null && zero.size !== 1) || (zero === null && !zeroIsOptional))
     throw call.mismatch(`one scale and one zero point are taken, got [${scale.shape.join()}] and [${zero?.shape.join() ?? ""}]`);
@@ -112,7 +112,7 @@ function wide(call: Call, place: number, zeroIsOptional = true): Value {
 }
 
 /** Floats as integers by the scale and zero point at `place`. */
-function narrow(call: Call, type: ElementType, y: Value, place: number): Value {
+export function narrow(call: Call, type: ElementType, y: Value, place: number): Value {
   const zero = call.optional(place + 1);
   const to = zero?.type ?? type;
   checkInteger(call, to);
