@@ -1,6 +1,6 @@
 /**
- * @file Forms of operators that neither ONNX's backend tests nor ONNX Runtime show here: signed shifts, remainders of floats, floats of 8 and
- * 4 bits, regions, attention with graphs inside, and what an index outside becomes. Wanted numbers are worked out here.
+ * @file Forms of operators that neither ONNX's backend tests nor ONNX Runtime show here: signed shifts, remainders of floats, floats of 8
+ * and 4 bits, regions, attention with graphs inside, and what an index outside becomes. Wanted numbers are worked out here.
  */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

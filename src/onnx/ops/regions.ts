@@ -124,7 +124,10 @@ function cellOf(low: number, high: number, i: number, cells: number, size: numbe
   return [inside(Math.floor(i * step)), inside(Math.ceil((i + 1) * step))];
 }
 
-/** The largest of each cell of regions [image, x0, y0, x1, y1], in whole pixels (Girshick 2015, arXiv 1504.08083); 0 where there are none. */
+/**
+ * The largest of each cell of regions [image, x0, y0, x1, y1], in whole pixels (Girshick 2015, arXiv 1504.08083); 0 where there are
+ * none.
+ */
 const MaxRoiPool: Operator = (call) => {
   const [x, rois] = [call.input(0), call.input(1)];
   const [batch, channels, rows, columns] = x.shape;
