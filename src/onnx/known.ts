@@ -11,11 +11,12 @@ const MOST = 4096;
 export const areKnown = (values: readonly (Value | null)[]): boolean =>
   values.every((v) => v === null || (v.known !== null && v.type !== "string" && v.size <= MOST));
 
-/** A number as a type has it: integers of few bits wrap around, float32 rounds. */
+/** A number as a type has it: integers of few bits wrap around, and are 0 where 0 divides, as on the backends; float32 rounds. */
 export function fit(type: ElementType, x: number): number {
   if (type === "bool") return Number(x !== 0);
   if (type === "float32") return Math.fround(x);
   const range = INTEGERS[type];
+  if (range !== undefined && !Number.isFinite(x)) return 0;
   if (range === undefined || range.bits === 64 || (x >= range.least && x <= range.most)) return x;
   const wrapped = Number(BigInt.asUintN(range.bits, BigInt(Math.trunc(x))));
   return wrapped > range.most ? wrapped - 2 ** range.bits : wrapped;

@@ -78,7 +78,7 @@ async function openExternals(who: string, source: ModelSource, names: Set<string
 }
 
 /**
- * Opens a model of ONNX (opsets 7 to 23): `const net = await loadOnnx("model.onnx"); const { y } = await net.run({ x })`. Of a file or
+ * Opens a model of ONNX (opsets 7 to 28): `const net = await loadOnnx("model.onnx"); const { y } = await net.run({ x })`. Of a file or
  * address that can be read in parts, large tensors go straight to the backend.
  * @throws FileError for what is no such file, and naming an operator that is not supported with its node, before anything runs;
  * BackendError where weights do not fit; ArgumentError for what is no source, and bad options

@@ -2,11 +2,12 @@
 import type { Operator, Operators } from "./call.ts";
 import { ACTIVATIONS, MICROSOFT_ACTIVATIONS } from "./ops/activations.ts";
 import { ARITHMETIC } from "./ops/arithmetic.ts";
-import { ATTENTION } from "./ops/attention.ts";
+import { ATTENTION, ATTENTION_PREVIEW } from "./ops/attention.ts";
 import { BITS } from "./ops/bits.ts";
 import { ATTENTION_MICROSOFT } from "./ops/contrib.ts";
 import { CONVOLUTION, CONVOLUTION_MICROSOFT } from "./ops/convolution.ts";
 import { FILLING } from "./ops/filling.ts";
+import { FUSED_MICROSOFT } from "./ops/fused.ts";
 import { INDEXING } from "./ops/indexing.ts";
 import { CONTROL } from "./ops/control.ts";
 import { LOSSES } from "./ops/losses.ts";
@@ -72,10 +73,15 @@ const MICROSOFT = tableOf(
   PACKED_MICROSOFT,
   MICROSOFT_ACTIVATIONS,
   MICROSOFT_QUANTIZATION,
+  FUSED_MICROSOFT,
 );
 
 /** Domains of operators. */
-const DOMAINS: { readonly [domain: string]: Operators } = { "": STANDARD, "com.microsoft": MICROSOFT };
+const DOMAINS: { readonly [domain: string]: Operators } = {
+  "": STANDARD,
+  "com.microsoft": MICROSOFT,
+  "ai.onnx.preview": tableOf(ATTENTION_PREVIEW),
+};
 
 /** Null where there is none of the name. */
 export const operatorOf = (domain: string, name: string): Operator | null =>

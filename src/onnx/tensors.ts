@@ -3,6 +3,7 @@ import { DataError, FileError } from "../index.ts";
 import type { Ranges } from "../io/ranges.ts";
 import type { Place } from "./outline.ts";
 import type { TensorProto } from "./proto.ts";
+import { powerOfTwo, smallFloat, smallFloatOf } from "./small.ts";
 import { bitsOf, elementType, isFloat } from "./types.ts";
 import type { ElementType } from "./types.ts";
 
@@ -46,8 +47,14 @@ function brain(bits: number): number {
   return WORD.getFloat32(0);
 }
 
-/** Integers that stand for 16-bit floats; others as they are. */
-const decoderOf = (type: ElementType): ((v: number) => number) | null => (type === "float16" ? half : type === "bfloat16" ? brain : null);
+/** Of integers that stand for floats of 16 bits and fewer; null for what stands for itself. */
+function decoderOf(type: ElementType): ((v: number) => number) | null {
+  if (type === "float16") return half;
+  if (type === "bfloat16") return brain;
+  if (type === "float8e8m0") return powerOfTwo;
+  const small = smallFloatOf(type);
+  return small && ((code) => smallFloat(small, code));
+}
 
 /** Elements of little-endian bytes. */
 export function decoded(type: ElementType, bytes: Uint8Array, count: number): ArrayLike<number> {
@@ -76,7 +83,8 @@ export function decoded(type: ElementType, bytes: Uint8Array, count: number): Ar
     uint2: (i) => (bytes[i >> 2] >> (2 * (i & 3))) & 3,
     int2: (i) => (((bytes[i >> 2] >> (2 * (i & 3))) & 3) << 30) >> 30,
   };
-  const at = read[type];
+  const decode = decoderOf(type) ?? Number;
+  const at = read[type] ?? ((i: number): number => decode(read[bitsOf(type) === 4 ? "uint4" : "uint8"](i)));
   const out = new Float64Array(count);
   for (let i = 0; i < count; i++) out[i] = at(i);
   return out;

@@ -21,7 +21,13 @@ export type ElementType =
   | "uint4"
   | "int4"
   | "uint2"
-  | "int2";
+  | "int2"
+  | "float8e4m3fn"
+  | "float8e4m3fnuz"
+  | "float8e5m2"
+  | "float8e5m2fnuz"
+  | "float8e8m0"
+  | "float4e2m1";
 
 /** Names by `TensorProto.DataType`. */
 const CODES: { readonly [code: number]: ElementType } = {
@@ -39,8 +45,14 @@ const CODES: { readonly [code: number]: ElementType } = {
   12: "uint32",
   13: "uint64",
   16: "bfloat16",
+  17: "float8e4m3fn",
+  18: "float8e4m3fnuz",
+  19: "float8e5m2",
+  20: "float8e5m2fnuz",
   21: "uint4",
   22: "int4",
+  23: "float4e2m1",
+  24: "float8e8m0",
   25: "uint2",
   26: "int2",
 };
@@ -85,8 +97,11 @@ export const INTEGERS: { readonly [type: string]: IntegerRange | undefined } = {
 export const isFloat = (type: ElementType): boolean => /float/.test(type);
 
 /** Bits of an element; 0 for strings. */
-export const bitsOf = (type: ElementType): number =>
-  type === "float32" ? 32 : type === "float64" ? 64 : type === "bool" ? 8 : isFloat(type) ? 16 : (INTEGERS[type]?.bits ?? 0);
+export function bitsOf(type: ElementType): number {
+  if (type === "bool") return 8;
+  if (!isFloat(type)) return INTEGERS[type]?.bits ?? 0;
+  return type === "bfloat16" ? 16 : Number(/float(\d+)/.exec(type)?.[1]);
+}
 
 /**
  * What elements compute as: floats of any width as f32, integers as i32 (64 bits too: values are checked where they come in), 32 and 64

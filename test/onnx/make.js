@@ -10,11 +10,15 @@ export const t = (type, shape, elements) => ({ type, shape, elements });
 export const f32 = (shape, elements) => t("float32", shape, elements);
 export const i64 = (elements, shape = [elements.length]) => t("int64", shape, elements);
 
+/** Two elements of 4 bits in a byte, the first in its lower half. */
+const inHalves = (elements) =>
+  Uint8Array.from({ length: Math.ceil(elements.length / 2) }, (_, i) => (elements[2 * i] & 15) | (((elements[2 * i + 1] ?? 0) & 15) << 4));
+
 function writeTensor({ name = "", type, shape, elements }, pbf) {
   for (const d of shape) pbf.writeVarintField(1, d);
   pbf.writeVarintField(2, codeOf(type));
   if (type === "string") for (const s of elements) pbf.writeBytesField(6, new TextEncoder().encode(s));
-  else pbf.writeBytesField(9, encoded(type, elements));
+  else pbf.writeBytesField(9, /^u?int4$/.test(type) ? inHalves(elements) : encoded(type, elements));
   pbf.writeStringField(8, name);
 }
 

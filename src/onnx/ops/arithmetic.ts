@@ -106,30 +106,41 @@ export function quotient(a: TensorLike, b: TensorLike): Tensor {
   return lockstep.where(lockstep.and(isInexact, lockstep.less(q, 0)), add(q, 1), q);
 }
 
+/** What is left by a quotient that is rounded down: it has the sign of the divisor, 0 too. */
+function floored(x: number, y: number): number {
+  const rest = x % y;
+  if (rest === 0) return y < 0 ? -0 : 0;
+  return rest < 0 !== y < 0 ? rest + y : rest;
+}
+
 /** `fmod` 0: the sign of the divisor; 1: that of the dividend. */
 const Mod: Operator = (call) => {
   const [a, b] = [call.input(0), call.input(1)];
   const type = checkTypes(call, [a, b]);
   const isFmod = call.flag("fmod");
-  if (isFloat(type) && !isFmod && call.opset >= 10) throw call.fault("floats need fmod = 1");
   if (areKnown([a, b])) {
-    const result = mapKnown(type, [a, b], (x, y) => (isFmod ? x % y : x - y * Math.floor(x / y)));
+    const result = mapKnown(type, [a, b], isFmod ? (x, y) => x % y : floored);
     if (result !== null) return result;
   }
   return together(call, type, [a, b], (x, y) => {
-    if (!isFmod || x.dtype === "u32") return lockstep.mod(x, y);
+    if (x.dtype === "u32" || (x.dtype !== "f32" && !isFmod)) return lockstep.mod(x, y);
+    const isNegative = lockstep.less(x, 0);
     const m = lockstep.mod(lockstep.abs(x), lockstep.abs(y));
-    const signed = lockstep.where(lockstep.less(x, 0), lockstep.neg(m), m);
+    const signed = lockstep.where(isNegative, lockstep.neg(m), m);
     if (x.dtype !== "f32") return signed;
     // A finite number is less than an infinity, which it is not divided by.
     const isInfinite = lockstep.and(lockstep.not(lockstep.isFinite(y)), lockstep.equal(y, y));
-    return lockstep.where(lockstep.and(isInfinite, lockstep.isFinite(x)), x, signed);
+    const rest = lockstep.where(lockstep.and(isInfinite, lockstep.isFinite(x)), x, signed);
+    if (isFmod) return rest;
+    const isBelow = lockstep.less(y, 0);
+    const floored = lockstep.where(lockstep.notEqual(isNegative, isBelow), add(rest, y), rest);
+    return lockstep.where(lockstep.equal(rest, 0), lockstep.where(isBelow, -0, 0), floored);
   });
 };
 
 /** Integers to integer powers, wrapping around: the square of the square ... of those bits that the exponent has. */
 function integerPower(x: Tensor, y: Tensor, bits: number): Tensor {
-  let result = lockstep.broadcastTo(lockstep.tensor([1], [1], x.dtype), x.shape);
+  let result = lockstep.broadcastTo(lockstep.tensor([1], [], x.dtype), x.shape);
   let square = x;
   for (let i = 0; i < bits; i++) {
     const has = lockstep.notEqual(lockstep.and(y, lockstep.tensor([2 ** i], [], y.dtype)), 0);
@@ -170,14 +181,14 @@ const Pow: Operator = (call) => {
     return together(call, a.type, [a, b], (x, y) =>
       wrapped(a.type, integerPower(...spread(x, y.dtype === "u32" ? y : lockstep.cast(y, "i32")), bits)),
     );
-  return together(call, a.type, [a, b], (x, y) => {
-    // Cut off; what is whole but for rounding in 32 bits is whole.
-    const power = lockstep.pow(lockstep.cast(x, "f32"), y);
-    const whole = lockstep.round(power);
-    const isWhole = lockstep.lessEqual(lockstep.abs(sub(power, whole)), mul(lockstep.abs(power), 1e-6));
-    return wrapped(a.type, lockstep.cast(lockstep.where(isWhole, whole, power), dtype));
-  });
+  return together(call, a.type, [a, b], (x, y) => wrapped(a.type, lockstep.cast(nearly(lockstep.pow(lockstep.cast(x, "f32"), y)), dtype)));
 };
+
+/** Floats that stand for integers, before they are cut off: what is whole but for rounding in 32 bits is whole. */
+export function nearly(x: Tensor): Tensor {
+  const whole = lockstep.round(x);
+  return lockstep.where(lockstep.lessEqual(lockstep.abs(sub(x, whole)), mul(lockstep.abs(x), 1e-6)), whole, x);
+}
 
 /** Two tensors in the shape that both broadcast to. */
 function spread(x: Tensor, y: Tensor): [Tensor, Tensor] {

@@ -3,6 +3,7 @@ import * as lockstep from "../../index.ts";
 import type { Tensor } from "../../index.ts";
 import { sizeOf } from "../call.ts";
 import type { Call, Operator, Operators } from "../call.ts";
+import { elementType } from "../types.ts";
 import { Value } from "../value.ts";
 import { attend, swapped } from "./attend.ts";
 
@@ -18,7 +19,7 @@ function headsOf(call: Call, x: Value, heads: number | null): Tensor {
 }
 
 /** With the past before it, [batch, heads, time, features]. */
-function withPast(call: Call, place: number, now: Tensor): Tensor {
+export function withPast(call: Call, place: number, now: Tensor): Tensor {
   const past = call.optional(place);
   return past === null || past.size === 0 ? swapped(now) : lockstep.concat([past.tensor, swapped(now)], 2);
 }
@@ -68,6 +69,32 @@ const Attention: Operator = (call) => {
   const out = x.rank === 4 ? swapped(y) : reshape(y, [y.shape[0], tq, y.shape[2] * y.shape[3]]);
   const results = [Value.of(x.type, out), Value.of(key.type, presentK), Value.of(value.type, presentV)];
   return scores === null ? results : [...results, Value.of(x.type, scores)];
+};
+
+/** Attention whose scores and weights, [batch, heads, queries, keys], graphs of the node change on their way. */
+const FlexAttention: Operator = (call) => {
+  const [q, k, v] = [0, 1, 2].map((i) => call.input(i));
+  const [batch, heads, tq, size] = q.shape;
+  const [, kvHeads, tk] = k.shape;
+  const fits = [q, k, v].every((x) => x.rank === 4 && x.shape[0] === batch) && k.shape[3] === size && v.shape[1] === kvHeads;
+  if (!fits || v.shape[2] !== tk || !(kvHeads > 0) || heads % kvHeads !== 0)
+    throw call.mismatch(`expected [batch, heads, time, features], got ${[q, k, v].map((x) => `[${x.shape.join()}]`).join(", ")}`);
+  const scale = call.float("scale", 1 / Math.sqrt(size));
+  const code = call.int("softmax_precision");
+  const type = code === null ? (q.type === "float64" ? "float64" : "float32") : elementType(call.who, code);
+  /** The same shape after a graph of one input and one output; as it is where there is none. */
+  const changed = (name: string, t: Tensor): Tensor => {
+    if (!call.has(name)) return t;
+    const y = call.run(name, [Value.of(type, t)])[0];
+    if (y.shape.join() !== t.shape.join()) throw call.mismatch(`${name} makes [${y.shape.join()}] of [${t.shape.join()}]`);
+    return y.tensor;
+  };
+  // Heads that share keys are rows of one product.
+  const queries = reshape(q.tensor, [batch, kvHeads, (heads / kvHeads) * tq, size]);
+  const products = reshape(mul(lockstep.matmul(queries, k.tensor, { transposeB: true }), scale), [batch, heads, tq, tk]);
+  const weights = changed("prob_mod", lockstep.ops.softmax(changed("score_mod", products)));
+  const y = lockstep.matmul(reshape(weights, [batch, kvHeads, (heads / kvHeads) * tq, tk]), v.tensor);
+  return Value.of(v.type, reshape(y, [batch, heads, tq, v.shape[3]]));
 };
 
 /** x[batch, time, heads, features] turned by angles cos and sin [batch or 1, time, half]. */
@@ -186,3 +213,5 @@ const LinearAttention: Operator = (call) => {
 };
 
 export const ATTENTION: Operators = { Attention, RotaryEmbedding, TensorScatter, LinearAttention };
+/** Of the domain ai.onnx.preview. */
+export const ATTENTION_PREVIEW: Operators = { FlexAttention };

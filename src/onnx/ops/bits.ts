@@ -6,6 +6,7 @@ import type { Call, Operator, Operators } from "../call.ts";
 import { areKnown, mapKnown } from "../known.ts";
 import { decoded, encoded } from "../tensors.ts";
 import { INTEGERS, bitsOf, dtypeOf, elementType, isFloat } from "../types.ts";
+import type { IntegerRange } from "../types.ts";
 import { Value } from "../value.ts";
 import { together, wrapped } from "./arithmetic.ts";
 
@@ -37,32 +38,57 @@ const bitwise =
 const BitwiseNot: Operator = (call) => {
   const x = call.input(0);
   if (INTEGERS[x.type] === undefined) throw call.fault(`the input is of an integer type, got ${x.type}`);
+  // The upper half of the result has ones where that of the input has zeros.
+  if (x.type === "uint64") throw call.fault("the complement of 64 bits without a sign is beyond 32 bits, in which integers are computed");
   return mapped(x, (t) => wrapped(x.type, not(t)));
 };
 
-/** By multiplication with a power of two, or division by it; a shift by all bits or more gives 0. */
+/**
+ * By multiplication with a power of two, or division by it. A shift by all bits or more, or by less than none, leaves what the sign is
+ * continued by: -1 of a negative number that is shifted to the right, else 0.
+ */
 const BitShift: Operator = (call) => {
   const [a, b] = integers(call);
   const isLeft = call.word("direction", ["LEFT", "RIGHT"], "") === "LEFT";
-  const bits = Math.min(32, INTEGERS[a.type]?.bits ?? 0);
-  if ((INTEGERS[a.type]?.least ?? 0) < 0) throw call.fault(`the inputs are of an unsigned type, got ${a.type}`);
+  const own = (INTEGERS[a.type] as IntegerRange).bits;
+  const isSigned = (INTEGERS[a.type] as IntegerRange).least < 0;
   if (areKnown([a, b])) {
-    const shifted = (x: number, y: number): number => (y > 63 ? 0 : isLeft ? Number(BigInt(x) << BigInt(y)) : Math.floor(x / 2 ** y));
+    const shifted = (x: number, y: number): number => {
+      const by = y < 0 || y >= own ? BigInt(own) : BigInt(y);
+      const bits = isLeft ? BigInt(x) << by : BigInt(x) >> by;
+      return Number(isSigned ? BigInt.asIntN(own, bits) : BigInt.asUintN(own, bits));
+    };
     const result = mapKnown(a.type, [a, b], shifted);
     if (result !== null) return result;
   }
   const dtype = dtypeOf(call.who, a.type);
+  const bits = Math.min(32, own);
   const powers = lockstep.tensor(
     Array.from({ length: bits }, (_, i) => (dtype === "i32" ? (2 ** i) | 0 : 2 ** i)),
     [bits],
     dtype,
   );
   return together(call, a.type, [a, b], (x, y) => {
-    const power = lockstep.gather(powers, lockstep.cast(lockstep.minimum(y, bits - 1), "i32"));
-    const shifted = isLeft ? lockstep.mul(x, power) : lockstep.floorDiv(x, power);
-    return wrapped(a.type, lockstep.where(less(y, bits), shifted, 0));
+    const isInside = dtype === "u32" ? less(y, bits) : and(lockstep.greaterEqual(y, 0), less(y, bits));
+    const power = lockstep.gather(powers, lockstep.cast(lockstep.minimum(lockstep.maximum(y, 0), bits - 1), "i32"));
+    // 2^31 has no place among 32 bits with a sign: halves come first.
+    const divided = isSigned && own >= 32 ? halved(x, y) : lockstep.floorDiv(x, power);
+    const fill = isSigned && !isLeft ? lockstep.cast(lockstep.where(less(x, 0), -1, 0), "i32") : 0;
+    return wrapped(a.type, lockstep.where(isInside, isLeft ? lockstep.mul(x, power) : divided, fill));
   });
 };
+
+/** x / 2^y, rounded down, for y of 0 to 31. */
+function halved(x: Tensor, y: Tensor): Tensor {
+  const powers = lockstep.tensor(
+    Array.from({ length: 31 }, (_, i) => 2 ** i),
+    [31],
+    "i32",
+  );
+  const by = lockstep.minimum(lockstep.maximum(y, 0), 31);
+  const rest = lockstep.floorDiv(x, lockstep.gather(powers, lockstep.minimum(by, 30)));
+  return lockstep.where(lockstep.equal(by, 31), lockstep.floorDiv(rest, 2), rest);
+}
 
 /** The bits of an element as another type has them. Integers of 32 bits keep them; others are computed of known elements. */
 const BitCast: Operator = (call) => {

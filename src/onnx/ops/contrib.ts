@@ -4,7 +4,7 @@ import type { Tensor } from "../../index.ts";
 import type { Call, Operator, Operators } from "../call.ts";
 import { Value } from "../value.ts";
 import { PLAIN, attend, swapped } from "./attend.ts";
-import { ATTENTION, RotaryEmbeddingMicrosoft, turned } from "./attention.ts";
+import { ATTENTION, RotaryEmbeddingMicrosoft, turned, withPast } from "./attention.ts";
 
 const { add, cast, reshape, slice, where } = lockstep;
 
@@ -161,11 +161,7 @@ const MultiHeadAttention: Operator = (call) => {
   const hidden = q.shape[2] * q.shape[3];
   q = at(q, 0);
   if (!isCached) [k, v] = [at(k, hidden), at(v, hidden + k.shape[2] * k.shape[3])];
-  const past = (place: number, now: Tensor): Tensor => {
-    const before = call.optional(place);
-    return before === null || before.size === 0 ? swapped(now) : lockstep.concat([before.tensor, swapped(now)], 2);
-  };
-  const [presentK, presentV] = [past(6, k), past(7, v)];
+  const [presentK, presentV] = [withPast(call, 6, k), withPast(call, 7, v)];
   const { lengths, bias: hides } = padding(call, call.optional(4), q.shape[0]);
   const { y, scores } = attend({
     ...PLAIN,

@@ -170,14 +170,16 @@ interface TransposedAlong {
 function convolveTransposed(x: Tensor, w: Tensor, along: readonly TransposedAlong[], groups: number): Tensor {
   const [batch, f] = [x.shape[0], x.shape[x.rank - 1]];
   const channels = w.shape[w.rank - 2] / (along.length === 3 ? along[0].taps : 1);
+  // What is reached behind the result is left out, as what is before it is.
+  const around = ({ taps, stride, dilation, begin, count }: TransposedAlong, size: number): [number, number] => [
+    begin,
+    Math.max(0, stride * (size - 1) + spanOf(taps, dilation) - begin - count),
+  ];
   const onImage = (image: Tensor, filters: Tensor, [rows, columns]: readonly TransposedAlong[]): Tensor =>
     lockstep.conv2dTranspose(image, filters, {
       strides: [rows.stride, columns.stride],
       dilation: [rows.dilation, columns.dilation],
-      padding: [
-        [rows.begin, 0],
-        [columns.begin, 0],
-      ],
+      padding: [around(rows, image.shape[1]), around(columns, image.shape[2])],
       groups,
       outputSize: [rows.count, columns.count],
     });
@@ -225,19 +227,8 @@ const CausalConvWithState: Operator = (call) => {
   return [Value.channelsLast(x.type, activation === "none" ? y : lockstep.silu(y)), Value.of(call.optional(3)?.type ?? x.type, present)];
 };
 
-/** With what ONNX Runtime's optimizer has put behind it: an addition and an activation. */
-const FusedConv: Operator = (call) => {
-  const activation = call.word("activation", ["", "Relu", "Tanh", "Sigmoid", "LeakyRelu", "Clip", "HardSigmoid"]);
-  const [alpha, beta] = call.floats("activation_params") ?? [];
-  const z = call.optional(3);
-  const isRelu = activation === "Relu" && z === null;
-  const w = call.input(1);
-  const y = convolution(call, call.input(0), w, () => filtersOf(call, w), {
-    bias: call.optional(2)?.tensor ?? null,
-    activation: isRelu ? "relu" : "linear",
-  });
-  if (isRelu) return y;
-  const sum = z === null ? y.last : lockstep.add(y.last, z.last);
+/** The activation that an optimizer has put behind an operator, with the numbers that it takes. */
+export function activated(call: Call, alpha: number | null, beta: number | null): (t: Tensor) => Tensor {
   const functions: { readonly [name: string]: (t: Tensor) => Tensor } = {
     "": (t) => t,
     Relu: lockstep.relu,
@@ -247,7 +238,22 @@ const FusedConv: Operator = (call) => {
     Clip: (t) => lockstep.clip(t, alpha ?? -Infinity, beta ?? Infinity),
     HardSigmoid: (t) => lockstep.clip(lockstep.add(lockstep.mul(t, alpha ?? 0.2), beta ?? 0.5), 0, 1),
   };
-  return Value.channelsLast(y.type, functions[activation](sum));
+  return functions[call.word("activation", Object.keys(functions))];
+}
+
+/** With what ONNX Runtime's optimizer has put behind it: an addition and an activation. */
+const FusedConv: Operator = (call) => {
+  const [alpha, beta] = call.floats("activation_params") ?? [];
+  const fn = activated(call, alpha ?? null, beta ?? null);
+  const z = call.optional(3);
+  const isRelu = call.string("activation") === "Relu" && z === null;
+  const w = call.input(1);
+  const y = convolution(call, call.input(0), w, () => filtersOf(call, w), {
+    bias: call.optional(2)?.tensor ?? null,
+    activation: isRelu ? "relu" : "linear",
+  });
+  if (isRelu) return y;
+  return Value.channelsLast(y.type, fn(z === null ? y.last : lockstep.add(y.last, z.last)));
 };
 
 export const CONVOLUTION: Operators = { Conv, ConvTranspose, CausalConvWithState };

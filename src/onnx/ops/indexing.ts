@@ -17,7 +17,15 @@ const { add, broadcastTo, cast, equal, expandDims, gather, iota, less, mul, resh
 interface Places {
   readonly tensor: Tensor;
   readonly known: Int32Array | null;
+  /** bool: where an index is outside, that only a run can tell; of the shape of `tensor`. */
+  readonly outside: Tensor | null;
 }
+
+/** Floats that an index outside stands for are NaN, so that it shows. Integers have no such: theirs are of the nearest place. */
+const shown = (t: Tensor, outside: Tensor | null): Tensor =>
+  outside === null || t.dtype !== "f32"
+    ? t
+    : where(reshape(outside, [...outside.shape, ...t.shape.slice(outside.rank).map(() => 1)]), NaN, t);
 
 /** Each place counted from the front. @throws ShapeError for known ones that there are not */
 function fromFront(call: Call, index: ArrayLike<number>, sizeAt: (i: number) => number): Int32Array {
@@ -31,14 +39,22 @@ function fromFront(call: Call, index: ArrayLike<number>, sizeAt: (i: number) => 
 /** Whether the numbers of an index are in the program: those of inputs that vary are not. */
 const isConstant = (index: Value): boolean => index.known !== null && index.type !== "string";
 
-/** Places along an axis of `size`. Those that only a run can tell are clamped into it. */
+/** Places along an axis of `size`. Those that only a run can tell are clamped into it where they are read. */
 function along(call: Call, index: Value, size: number): Places {
   if (isConstant(index)) {
     const known = fromFront(call, index.elements, () => size);
-    return { known, tensor: lockstep.tensor(known, index.shape, "i32") };
+    return { known, tensor: lockstep.tensor(known, index.shape, "i32"), outside: null };
   }
   const i = cast(index.tensor, "i32");
-  return { known: null, tensor: where(less(i, 0), add(i, size), i) };
+  const tensor = where(less(i, 0), add(i, size), i);
+  return { known: null, tensor, outside: lockstep.or(less(tensor, 0), lockstep.greaterEqual(tensor, size)) };
+}
+
+/** Rows of a table along an axis, at places of any integer type that only a run can tell. */
+export function rowsAt(table: Tensor, index: Tensor, axis = 0): Tensor {
+  const i = cast(index, "i32");
+  const outside = lockstep.or(less(i, 0), lockstep.greaterEqual(i, table.shape[axis]));
+  return shown(gather(table, i, axis), reshape(outside, [...table.shape.slice(0, axis).map(() => 1), ...index.shape]));
 }
 
 const Gather: Operator = (call) => {
@@ -55,10 +71,14 @@ const Gather: Operator = (call) => {
       for (const i of places) for (let n = 0; n < inner; n++) out.push(elements[(o * x.shape[axis] + i) * inner + n]);
     return Value.known({ type: x.type, shape, elements: out as number[] });
   }
-  const { tensor } = along(call, index, x.shape[axis]);
+  const { tensor, outside } = along(call, index, x.shape[axis]);
+  const taken = (t: Tensor, at: number): Tensor => {
+    const y = gather(t, tensor, at);
+    return outside === null ? y : shown(y, reshape(outside, [...t.shape.slice(0, at).map(() => 1), ...index.shape]));
+  };
   // Along an axis of a picture that lies channels-last: one index in the place of another leaves it so.
-  if (x.isChannelsLast && index.rank === 1) return Value.channelsLast(x.type, gather(x.last, tensor, toLast(x.rank).indexOf(axis)));
-  return Value.of(x.type, gather(x.tensor, tensor, axis));
+  if (x.isChannelsLast && index.rank === 1) return Value.channelsLast(x.type, taken(x.last, toLast(x.rank).indexOf(axis)));
+  return Value.of(x.type, taken(x.tensor, axis));
 };
 
 /** What the places of `shape` add to a place along `axis`, by the strides of another shape: i32. */
@@ -83,16 +103,17 @@ function elementPlaces(call: Call, index: Value, data: readonly number[], axis: 
   const strides = stridesOf(data).map((s, i) => (data[i] === 1 ? 1 : s));
   if (index.shape.length !== data.length || index.shape.some((d, i) => i !== axis && d > data[i]))
     throw call.mismatch(`indices [${index.shape.join()}] into [${data.join()}] along axis ${axis}`);
-  const { tensor, known } = along(call, index, data[axis]);
+  const { tensor, known, outside } = along(call, index, data[axis]);
   const rest = offsets(index.shape, strides, axis);
   // What is outside of the axis is not taken for a place in the next row.
   const inside = known === null ? lockstep.clip(tensor, 0, data[axis] - 1) : tensor;
   const at = mul(inside, strides[axis]);
   const flat = reshape(broadcastTo(rest === null ? at : add(at, rest), index.shape), [index.size]);
-  if (known === null) return { tensor: flat, known: null };
+  if (known === null) return { tensor: flat, known: null, outside: outside && reshape(outside, [index.size]) };
   const steps = stridesOf(index.shape);
   return {
     tensor: flat,
+    outside: null,
     known: known.map((place, i) =>
       data.reduce((n, _, d) => n + (d === axis ? place : steps[d] === 0 ? 0 : Math.floor(i / steps[d]) % index.shape[d]) * strides[d], 0),
     ),
@@ -103,8 +124,8 @@ const GatherElements: Operator = (call) => {
   const [x, index] = [call.input(0), call.input(1)];
   const axis = call.axis(call.int("axis", 0), x.rank);
   if (index.size === 0) return filled(call, x.type, 0, index.shape);
-  const { tensor } = elementPlaces(call, index, x.shape, axis);
-  return Value.of(x.type, reshape(gather(reshape(x.tensor, [x.size]), tensor), index.shape));
+  const { tensor, outside } = elementPlaces(call, index, x.shape, axis);
+  return Value.of(x.type, reshape(shown(gather(reshape(x.tensor, [x.size]), tensor), outside), index.shape));
 };
 
 /** Rows that index[batch, many, K] names, in dimensions `dims` of each of the batch. */
@@ -118,7 +139,7 @@ function rowPlaces(call: Call, index: Value, batch: number, dims: readonly numbe
     const known = Int32Array.from({ length: many }, (_, i) =>
       strides.reduce((n, s, k) => n + at[i * K + k] * s, Math.floor(i / each) * rows),
     );
-    return { known, tensor: lockstep.tensor(known, [many], "i32") };
+    return { known, tensor: lockstep.tensor(known, [many], "i32"), outside: null };
   }
   const i = reshape(cast(index.tensor, "i32"), [batch, each, K]);
   const numbers = (list: readonly number[]): Tensor => lockstep.tensor(Int32Array.from(list), [K], "i32");
@@ -126,7 +147,8 @@ function rowPlaces(call: Call, index: Value, batch: number, dims: readonly numbe
   // What is outside stays within its own dimension, and is not taken for a place in the next.
   const inside = lockstep.minimum(lockstep.maximum(front, 0), numbers(dims.map((d) => d - 1)));
   const place = add(sum(mul(inside, numbers(strides)), { axis: 2 }), mul(iota([batch, 1], { axis: 0 }), rows));
-  return { known: null, tensor: reshape(place, [many]) };
+  const isOutside = lockstep.greater(sum(cast(lockstep.notEqual(front, inside), "i32"), { axis: 2 }), 0);
+  return { known: null, tensor: reshape(place, [many]), outside: reshape(isOutside, [many]) };
 }
 
 const GatherND: Operator = (call) => {
@@ -141,9 +163,9 @@ const GatherND: Operator = (call) => {
   const shape = checkShape([...index.shape.slice(0, -1), ...rest]);
   if (sizeOf(shape) === 0) return filled(call, x.type, 0, shape);
   const batch = sizeOf(x.shape.slice(0, batchDims));
-  const { tensor } = rowPlaces(call, index, batch, x.shape.slice(batchDims, batchDims + K));
+  const { tensor, outside } = rowPlaces(call, index, batch, x.shape.slice(batchDims, batchDims + K));
   const rows = reshape(x.tensor, [x.size / sizeOf(rest), sizeOf(rest)]);
-  return Value.of(x.type, reshape(gather(rows, tensor), shape));
+  return Value.of(x.type, reshape(shown(gather(rows, tensor), outside), shape));
 };
 
 /** What is done with an element and an update for it. */
@@ -214,11 +236,12 @@ function scattered(call: Call, x: Value, inner: number, places: Places, updates:
     throw call.mismatch(`${places.tensor.size} indices of ${inner} elements need as many updates, got [${updates.shape.join()}]`);
   if (updates.size === 0 || x.size === 0) return x;
   const rows = (t: Tensor): Tensor => reshape(t, [t.size / inner, inner]);
+  const given = shown(rows(updates.tensor), places.outside);
   const made = (t: Tensor, type: ElementType = x.type): Value => Value.of(type, reshape(t, x.shape));
-  if (reduction === "none") return made(lockstep.ops.scatterUpdate(rows(x.tensor), places.tensor, rows(updates.tensor)));
+  if (reduction === "none") return made(lockstep.ops.scatterUpdate(rows(x.tensor), places.tensor, given));
   const how = COMBINATIONS[reduction];
   const dtype = dtypeOf(call.who, x.type);
-  if (dtype === "f32" || dtype === "i32") return made(wrapped(x.type, combined(rows(x.tensor), places, rows(updates.tensor), how)));
+  if (dtype === "f32" || dtype === "i32") return made(wrapped(x.type, combined(rows(x.tensor), places, given, how)));
   // Sums and products of u32 are those of i32 by their bits; extremes are of numbers in the same order; bools are 0 and 1.
   const isOrder = reduction === "max" || reduction === "min";
   const [to, back] =

@@ -21,7 +21,10 @@ function loss(call: Call, scores: Value, logs: Tensor, labels: Value, weights: V
   const label = labels.tensor;
   const along = (x: Tensor): Tensor => lockstep.reshape(x, [classes, ...scores.shape.slice(2).map(() => 1)]);
   const isLabel = equal(expandDims(label, 1), along(iota([classes])));
-  const own = sum(where(isLabel, logs, 0), { axis: 1 });
+  // Of a label that is no class there is no loss: NaN, so that it shows.
+  const isClass = lockstep.and(lockstep.greaterEqual(label, 0), lockstep.less(label, classes));
+  const isFit = ignored === null ? isClass : lockstep.or(isClass, equal(label, ignored));
+  const own = where(isFit, sum(where(isLabel, logs, 0), { axis: 1 }), NaN);
   // What each label counts; null where all count 1.
   let count = weights === null ? null : sum(where(isLabel, along(weights.tensor), 0), { axis: 1 });
   if (ignored !== null) count = where(equal(label, ignored), 0, count ?? 1);

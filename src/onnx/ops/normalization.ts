@@ -91,7 +91,14 @@ function byKernel(x: Tensor, count: number, scale: Tensor, bias: Tensor | null, 
 }
 
 /** What the axes from `axes[0]` on become, with mean and reciprocal of the deviation where they are wanted. */
-function layerNormalized(x: Tensor, axes: readonly number[], scale: Tensor, bias: Tensor | null, epsilon: number, all: boolean): Tensor[] {
+export function layerNormalized(
+  x: Tensor,
+  axes: readonly number[],
+  scale: Tensor,
+  bias: Tensor | null,
+  epsilon: number,
+  all: boolean,
+): Tensor[] {
   const whole = all ? null : byKernel(x, axes.length, scale, bias, epsilon, true);
   if (whole !== null) return [whole];
   const { centre, average, variance } = centred(x, axes);

@@ -3,6 +3,7 @@ import * as lockstep from "../../index.ts";
 import type { Tensor } from "../../index.ts";
 import { mapped, sizeOf } from "../call.ts";
 import type { Call, Operator, Operators } from "../call.ts";
+import { rounded, smallFloatOf } from "../small.ts";
 import { INTEGERS, elementType, isFloat } from "../types.ts";
 import type { ElementType } from "../types.ts";
 import { Value } from "../value.ts";
@@ -45,7 +46,8 @@ const floats = (x: Tensor): Tensor => cast(x, "f32");
 export const dequantized = (x: Tensor, scale: Tensor, zero: Tensor | null): Tensor => mul(floats(zero === null ? x : sub(x, zero)), scale);
 
 function checkInteger(call: Call, type: ElementType): void {
-  if (INTEGERS[type] === undefined || (INTEGERS[type]?.bits ?? 0) > 16) throw call.fault(`${type} is no type that is quantized to`);
+  if (smallFloatOf(type) === null && (INTEGERS[type] === undefined || (INTEGERS[type]?.bits ?? 0) > 16))
+    throw call.fault(`${type} is no type that is quantized to`);
 }
 
 const QuantizeLinear: Operator = (call) => {
@@ -56,13 +58,18 @@ const QuantizeLinear: Operator = (call) => {
   checkInteger(call, type);
   const block = call.int("block_size", 0);
   const [scale, point] = [spread(call, call.input(1), x, block), zero && spread(call, zero, x, block)];
-  if (point === null) return together(call, type, [x, scale], (t, s) => quantized(type, floats(t), s, null));
-  return together(call, type, [x, scale, point], (t, s, z) => quantized(type, floats(t), s, z));
+  const format = smallFloatOf(type);
+  const of = (t: Tensor, s: Tensor, z: Tensor | null): Tensor => {
+    if (format === null) return quantized(type, floats(t), s, z);
+    const y = div(floats(t), s);
+    return rounded(format, z === null ? y : add(y, z), call.flag("saturate", true));
+  };
+  return together(call, type, point === null ? [x, scale] : [x, scale, point], (t, s, z?: Tensor) => of(t, s, z ?? null));
 };
 
 const DequantizeLinear: Operator = (call) => {
   const [x, zero] = [call.input(0), call.optional(2)];
-  if (isFloat(x.type)) throw call.fault(`the input is of an integer type, got ${x.type}`);
+  if (isFloat(x.type) && smallFloatOf(x.type) === null) throw call.fault(`the input is of an integer type, got ${x.type}`);
   const code = call.int("output_dtype", 0);
   const type = code === 0 ? call.input(1).type : elementType(call.who, code);
   const block = call.int("block_size", 0);
@@ -79,20 +86,24 @@ const DequantizeLinear: Operator = (call) => {
   return together(call, type, [x, scale, point], dequantized);
 };
 
-/** To uint8, by the range of the input. */
-const DynamicQuantizeLinear: Operator = (call) => {
-  const x = call.input(0);
+/** To uint8, by the range of the input, with scale and zero point (i32). */
+export function byRange(x: Value): { readonly q: Value; readonly scale: Tensor; readonly zero: Tensor } {
   // Whatever the order: all elements count.
   const t = x.isChannelsLast ? x.last : x.tensor;
   const [least, most] = [lockstep.minimum(lockstep.min(t), 0), lockstep.maximum(lockstep.max(t), 0)];
   const range = sub(most, least);
   const scale = div(lockstep.where(lockstep.equal(range, 0), 1, range), 255);
   const zero = round(clip(div(lockstep.neg(least), scale), 0, 255));
-  return [mapped(x, (v) => quantized("uint8", v, scale, zero), "uint8"), Value.of("float32", scale), Value.of("uint8", cast(zero, "i32"))];
+  return { q: mapped(x, (v) => quantized("uint8", v, scale, zero), "uint8"), scale, zero: cast(zero, "i32") };
+}
+
+const DynamicQuantizeLinear: Operator = (call) => {
+  const { q, scale, zero } = byRange(call.input(0));
+  return [q, Value.of("float32", scale), Value.of("uint8", zero)];
 };
 
 /** An input with the scale and zero point behind it, as floats. */
-function wide(call: Call, place: number, zeroIsOptional = true): Value {
+export function wide(call: Call, place: number, zeroIsOptional = true): Value {
   const [x, scale, zero] = [call.input(place), call.input(place + 1), call.optional(place + 2)];
   if (scale.size !== 1 || (zero !== null && zero.size !== 1) || (zero === null && !zeroIsOptional))
     throw call.mismatch(`one scale and one zero point are taken, got [${scale.shape.join()}] and [${zero?.shape.join() ?? ""}]`);
@@ -101,7 +112,7 @@ function wide(call: Call, place: number, zeroIsOptional = true): Value {
 }
 
 /** Floats as integers by the scale and zero point at `place`. */
-function narrow(call: Call, type: ElementType, y: Value, place: number): Value {
+export function narrow(call: Call, type: ElementType, y: Value, place: number): Value {
   const zero = call.optional(place + 1);
   const to = zero?.type ?? type;
   checkInteger(call, to);

@@ -12,6 +12,7 @@ import type { ElementType } from "../types.ts";
 import { Value } from "../value.ts";
 import { convolve, convolved, geometryOf } from "./convolution.ts";
 import { matmulOf, matmulShape } from "./products.ts";
+import { byRange } from "./quantization.ts";
 import { LSTM } from "./recurrent.ts";
 import type { Along } from "../windows.ts";
 
@@ -212,13 +213,8 @@ const MatMulIntegerToFloat: Operator = (call) => {
 
 /** The same of floats that are made integers of 8 bits on the way, by their range. */
 const DynamicQuantizeMatMul: Operator = (call) => {
-  const x = call.tensor(0);
-  const [low, high] = [lockstep.minimum(lockstep.min(x), 0), lockstep.maximum(lockstep.max(x), 0)];
-  const scale = mul(sub(high, low), 1 / 255);
-  const by = lockstep.where(lockstep.equal(scale, 0), 1, scale);
-  const zero = lockstep.clip(lockstep.round(lockstep.div(lockstep.neg(low), by)), 0, 255);
-  const q = Value.of("uint8", cast(lockstep.clip(add(lockstep.round(lockstep.div(x, by)), zero), 0, 255), "i32"));
-  const y = floatMatmul(call, q, call.input(1), Value.of("uint8", cast(zero, "i32")), call.optional(3));
+  const { q, scale, zero } = byRange(call.input(0));
+  const y = floatMatmul(call, q, call.input(1), Value.of("uint8", zero), call.optional(3));
   const scaled = mul(y, mul(scale, perColumn(call.tensor(2))));
   const bias = zeroOf(call, 4);
   return Value.of("float32", bias === null ? scaled : add(scaled, bias));

@@ -7,7 +7,7 @@ import { areKnown, fit, forEach, stridesOf } from "../known.ts";
 import { INTEGERS, dtypeOf, isFloat } from "../types.ts";
 import type { ElementType } from "../types.ts";
 import { Value, toLast } from "../value.ts";
-import { quotient, wrapped } from "./arithmetic.ts";
+import { nearly, quotient, wrapped } from "./arithmetic.ts";
 
 const { abs, add, cast, exp, isFinite, log, sqrt, square, sub, sum, where } = lockstep;
 
@@ -88,8 +88,8 @@ const reduction =
         shape,
       );
     return along(x, x.type, axes, keeps, (t, axis) => {
-      const y = r.of(isCut ? cast(t, "f32") : t, { axis, keepDims: true }, count);
-      return wrapped(x.type, y.dtype === t.dtype ? y : cast(y, t.dtype));
+      const over: Over = { axis, keepDims: true };
+      return wrapped(x.type, isCut ? cast(nearly(r.of(cast(t, "f32"), over, count)), t.dtype) : r.of(t, over, count));
     });
   };
 

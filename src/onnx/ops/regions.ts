@@ -3,7 +3,7 @@ import * as lockstep from "../../index.ts";
 import type { Tensor } from "../../index.ts";
 import { sizeOf } from "../call.ts";
 import type { Call, Operator, Operators } from "../call.ts";
-import { Value } from "../value.ts";
+import { Value, checkShape } from "../value.ts";
 import { component, cornersOf, pixelsAt, read } from "./sampling.ts";
 
 const { add, mul, reshape, sub } = lockstep;
@@ -114,6 +114,64 @@ const RoiAlign: Operator = (call) => {
   return Value.channelsLast(x.type, reshape(isMax ? largest() : mean(), shape));
 };
 
+/** To the nearest integer, halves away from 0. */
+const rounded = (x: number): number => Math.sign(x) * Math.floor(Math.abs(x) + 0.5);
+
+/** Pixels [begin, end) of cell `i` of `cells` that a region from pixel `low` to `high` is cut into, within an image of `size`. */
+function cellOf(low: number, high: number, i: number, cells: number, size: number): [number, number] {
+  const step = Math.max(high - low + 1, 1) / cells;
+  const inside = (at: number): number => Math.min(size, Math.max(0, at + low));
+  return [inside(Math.floor(i * step)), inside(Math.ceil((i + 1) * step))];
+}
+
+/**
+ * The largest of each cell of regions [image, x0, y0, x1, y1], in whole pixels (Girshick 2015, arXiv 1504.08083); 0 where there are
+ * none.
+ */
+const MaxRoiPool: Operator = (call) => {
+  const [x, rois] = [call.input(0), call.input(1)];
+  const [batch, channels, rows, columns] = x.shape;
+  const [height, width] = call.ints("pooled_shape") ?? [];
+  if (x.rank !== 4 || rois.rank !== 2 || rois.shape[1] !== 5 || !(height > 0 && width > 0))
+    throw call.mismatch(`[${x.shape.join()}] with regions [${rois.shape.join()}] in cells of [${call.ints("pooled_shape")?.join() ?? ""}]`);
+  const [count, cells] = [rois.shape[0], height * width];
+  const scale = call.float("spatial_scale", 1);
+  if (count * channels === 0) return Value.channelsLast(x.type, lockstep.zeros([count, height, width, channels]));
+  const numbers = call.numbers(1) as number[];
+  const boxes = Array.from({ length: count * cells }, (_, i) => {
+    const at = Math.floor(i / cells) * 5;
+    const image = numbers[at];
+    if (!(image >= 0 && image < batch)) throw call.mismatch(`a region is of image ${image}, there are ${batch}`);
+    const [x0, y0, x1, y1] = numbers.slice(at + 1, at + 5).map((v) => rounded(Math.fround(v * scale)));
+    const cell = i % cells;
+    return { image, down: cellOf(y0, y1, Math.floor(cell / width), height, rows), along: cellOf(x0, x1, cell % width, width, columns) };
+  });
+  const sizeOfBox = ({ down, along }: (typeof boxes)[number]): number => Math.max(0, down[1] - down[0]) * Math.max(0, along[1] - along[0]);
+  const most = Math.max(1, ...boxes.map(sizeOfBox));
+  const places = new Int32Array(sizeOf(checkShape([count, cells, most])));
+  boxes.forEach((box, i) => {
+    const [{ image, down, along }, n] = [box, sizeOfBox(box)];
+    const across = along[1] - along[0];
+    // What is too much repeats the first.
+    for (let s = 0; s < most; s++) {
+      const at = s < n ? s : 0;
+      const pixel = n === 0 ? 0 : (down[0] + Math.floor(at / across)) * columns + along[0] + (at % across);
+      places[i * most + s] = image * rows * columns + pixel;
+    }
+  });
+  const pixels = lockstep.gather(
+    reshape(x.last, [batch * rows * columns, channels]),
+    lockstep.tensor(places, [count * cells, most], "i32"),
+  );
+  const isEmpty = lockstep.tensor(
+    boxes.map((box) => sizeOfBox(box) === 0),
+    [count * cells, 1],
+    "bool",
+  );
+  const y = lockstep.where(isEmpty, 0, lockstep.max(pixels, { axis: 1 }));
+  return Value.channelsLast(x.type, reshape(y, [count, height, width, channels]));
+};
+
 /** Blocks of channels as pixels. */
 function blocksOf(call: Call, x: Value): number {
   const size = call.int("blocksize", 0);
@@ -138,8 +196,9 @@ const SpaceToDepth: Operator = (call) => {
   const b = blocksOf(call, x);
   const [n, c, h, w] = x.shape;
   if (h % b !== 0 || w % b !== 0) throw call.mismatch(`${h}x${w} pixels are no blocks of ${b}x${b}`);
-  const t = reshape(x.last, [n, h / b, b, w / b, b, c]);
-  return Value.channelsLast(x.type, reshape(lockstep.transpose(t, [0, 1, 3, 2, 4, 5]), [n, h / b, w / b, c * b * b]));
+  const isRowMajor = call.word("mode", ["DCR", "CRD"]) === "DCR";
+  const t = lockstep.transpose(reshape(x.last, [n, h / b, b, w / b, b, c]), isRowMajor ? [0, 1, 3, 2, 4, 5] : [0, 1, 3, 5, 2, 4]);
+  return Value.channelsLast(x.type, reshape(t, [n, h / b, w / b, c * b * b]));
 };
 
 /** Columns of windows added up where they were taken: the reverse of im2col. */
@@ -172,21 +231,4 @@ const Col2Im: Operator = (call) => {
   return Value.of(x.type, reshape(lockstep.slice(sum, [0, 0], [batch * channels, pixels]), [batch, channels, ...image]));
 };
 
-/** The middle part, or zeros around. */
-const CenterCropPad: Operator = (call) => {
-  const x = call.input(0);
-  const sizes = call.numbers(1) ?? [];
-  const axes = call.axes(call.ints("axes") ?? x.shape.map((_, i) => i), x.rank);
-  if (sizes.length !== axes.length || sizes.some((d) => d < 0)) throw call.fault(`${sizes.length} sizes for ${axes.length} axes`);
-  const [start, size] = [x.shape.map(() => 0), [...x.shape]];
-  const padding = x.shape.map((): [number, number] => [0, 0]);
-  axes.forEach((axis, i) => {
-    const more = sizes[i] - x.shape[axis];
-    const before = Math.floor(Math.abs(more) / 2);
-    if (more >= 0) padding[axis] = [before, more - before];
-    else [start[axis], size[axis]] = [before, sizes[i]];
-  });
-  return Value.of(x.type, lockstep.pad(lockstep.slice(x.tensor, start, size), padding));
-};
-
-export const REGIONS: Operators = { RoiAlign, DepthToSpace, SpaceToDepth, Col2Im, CenterCropPad };
+export const REGIONS: Operators = { RoiAlign, MaxRoiPool, DepthToSpace, SpaceToDepth, Col2Im };

@@ -1,8 +1,10 @@
 /** @file Operators that look at shapes, or move elements without computing. */
 import * as lockstep from "../../index.ts";
-import { axesOf, sizeOf } from "../call.ts";
+import { axesOf, mapped, sizeOf } from "../call.ts";
 import type { Call, Operator, Operators } from "../call.ts";
 import { areKnown, fit, forEach, mapKnown, stridesOf } from "../known.ts";
+import { rounded, roundedNumber, smallFloatOf } from "../small.ts";
+import type { SmallFloat } from "../small.ts";
 import { INTEGERS, dtypeOf, elementType, isFloat } from "../types.ts";
 import type { ElementType } from "../types.ts";
 import { Value, checkShape, toLast } from "../value.ts";
@@ -143,7 +145,7 @@ const Concat: Operator = (call) => {
 /** Where a slice along one dimension begins, how many it takes, and by which steps. */
 function sliceAlong(size: number, start: number, end: number, step: number): { readonly begin: number; readonly count: number } {
   const clamp = (v: number, least: number, most: number): number => Math.min(most, Math.max(least, v < 0 ? v + size : v));
-  const [begin, stop] = step > 0 ? [clamp(start, 0, size), clamp(end, 0, size)] : [clamp(start, -1, size - 1), clamp(end, -1, size - 1)];
+  const [begin, stop] = step > 0 ? [clamp(start, 0, size), clamp(end, 0, size)] : [clamp(start, 0, size - 1), clamp(end, -1, size - 1)];
   return { begin, count: Math.max(0, Math.ceil((stop - begin) / step)) };
 }
 
@@ -226,9 +228,19 @@ function numberOf(call: Call, text: string): number {
   return n;
 }
 
+/** Floats as those of few bits have them. */
+function small(call: Call, x: Value, type: ElementType, format: SmallFloat): Value {
+  const saturates = call.flag("saturate", true);
+  if (areKnown([x])) return mapKnown(type, [x], (v) => roundedNumber(format, v, saturates)) as Value;
+  return mapped(x, (t) => rounded(format, lockstep.cast(t, "f32"), saturates), type);
+}
+
 /** Elements of another type. */
 export function castTo(call: Call, x: Value, type: ElementType): Value {
   if (x.type === type) return x;
+  if (type === "float8e8m0") throw call.fault("powers of two in 8 bits are read, and not made");
+  const format = smallFloatOf(type);
+  if (format !== null && x.type !== "string") return small(call, x, type, format);
   if (x.type === "string") {
     const numbers = Array.from(x.constant.elements as readonly string[], (s) => numberOf(call, s));
     return Value.numbers(
