@@ -3,7 +3,7 @@ import * as ort from "onnxruntime-web";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as lockstep from "../../build/esm/index.js";
-import { isLayerKind } from "../../build/esm/nn/config.js";
+import { layerKind } from "../../build/esm/nn/config.js";
 import { saveOnnx } from "../../build/esm/onnx/index.js";
 
 const { model, sequential, tensor } = lockstep;
@@ -159,6 +159,29 @@ chain(
   ],
   [6, 7, 2],
 );
+chain(
+  "volumes",
+  [
+    L.zeroPadding3d(1),
+    L.conv3d(4, 3, { strides: [1, 2, 1], activation: "relu" }),
+    L.spatialDropout3d(0.3),
+    L.upSampling3d([2, 1, 1]),
+    L.conv3dTranspose(3, 2, { strides: [1, 2, 1] }),
+    L.cropping3d([1, 0, 1]),
+    L.maxPool3d([2, 1, 1]),
+    L.avgPool3d([1, 2, 2]),
+  ],
+  [4, 6, 5, 2],
+);
+chain("volumes as one number of each channel", [L.globalAvgPool3d()], [3, 4, 2, 3]);
+chain("volumes as the largest of each channel", [L.globalMaxPool3d()], [3, 4, 2, 3]);
+chain("adaptive pooling of volumes", [L.adaptiveAvgPool3d([3, 4, 2]), L.adaptiveMaxPool3d([2, 3, 1])], [5, 6, 4, 2]);
+chain("adaptive pooling of images", [L.adaptiveAvgPool2d([5, 4]), L.adaptiveMaxPool2d([3, 2])], [7, 9, 2]);
+chain("adaptive pooling of sequences", [L.adaptiveAvgPool1d(5), L.adaptiveMaxPool1d(3)], [8, 2]);
+chain("convolutions in time", [L.convLstm1d(3, 2, { returnSequences: true }), L.convLstm1d(2, 2)], [4, 6, 2]);
+chain("convolutions of images in time", [L.convLstm2d(3, 2, { padding: "same" })], [4, 5, 6, 2]);
+chain("convolutions of volumes in time", [L.convLstm3d(2, 2)], [3, 3, 4, 3, 2]);
+chain("cells", [L.rnn([L.lstmCell(3), L.gruCell(4)], { returnSequences: true }), L.rnn(L.simpleRnnCell(3))], [5, 2]);
 chain("classes", [L.categoryEncoding(11, { outputMode: "count" }), L.dense(2)], [5], { ints: 11 });
 chain("bins", [L.discretization({ binBoundaries: [-0.5, 0, 0.25], outputMode: "oneHot" }), L.flatten(), L.dense(2)], [4]);
 chain("bins that are looked up", [L.discretization({ binBoundaries: [-0.5, 0, 0.25] }), L.embedding(4, 3), L.flatten()], [4]);
@@ -271,7 +294,7 @@ const refused = async (fn, pattern) => {
 };
 
 test("saveOnnx: every kind of layer is in one of these models", () => {
-  const kinds = Object.keys(lockstep).filter(isLayerKind);
+  const kinds = Object.keys(lockstep).filter((name) => layerKind(name) !== undefined || Object.hasOwn(L.extraLayers, name));
   assert.ok(kinds.length > 70, `${kinds.length} kinds`);
   assert.equal(
     kinds.filter((kind) => !seen.has(kind)),
