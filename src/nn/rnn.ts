@@ -78,6 +78,7 @@ function asCell(
   });
 }
 
+/** Options of a layer that one step has too. */
 type CellOptions<O> = Omit<O, "returnSequences" | "goBackwards">;
 
 /** Options of `simpleRnnCell`. */
