@@ -69,7 +69,19 @@ function byRule(rule: Rule, f: Fields, name: string): Layer {
   f.done();
   const args = rule.args.map((arg) => options[arg]);
   for (const arg of rule.args) delete options[arg];
-  return rule.make(...([...args, { ...options, name }] as never[]));
+  const made = rule.make(...([...args, { ...options, name }] as never[]));
+  if (f.dialect === "tfjs" && rule.inTfjs !== undefined) guard(made, f.who, rule.inTfjs);
+  return made;
+}
+
+/** Refuses inputs of which TensorFlow.js computes something else. */
+function guard(layer: Layer, who: string, inTfjs: NonNullable<Rule["inTfjs"]>): void {
+  const { call } = layer;
+  layer.call = (x, ...more) => {
+    const why = inTfjs(x.shape, layer.config);
+    if (why !== null) throw new FileError(`${who}: TensorFlow.js computes something else of ${x}: ${why}`);
+    return call.call(layer, x, ...more);
+  };
 }
 
 /** A layer that a file describes. `group`: of its weights. @throws FileError naming the layer, and what of it is not known */
@@ -275,6 +287,13 @@ const NOT_IN_TFJS = [
   "subtract",
   "identity",
   "randomFlip",
+  "randomRotation",
+  "randomTranslation",
+  "randomZoom",
+  "randomCrop",
+  "randomContrast",
+  "randomBrightness",
+  "discretization",
   "zeroPadding1d",
   "cropping1d",
   "depthwiseConv1d",
@@ -302,7 +321,7 @@ function checkTfjs(who: string, { kind, config }: Layer): void {
     throw new ArgumentError(`${who}: TensorFlow.js has no such layer; saveKeras and the file of model.save do`);
   if (kind.startsWith("gru") && config.resetAfter === true)
     throw new ArgumentError(`${who}: TensorFlow.js has a GRU with resetAfter: false alone`);
-  if ((kind === "upSampling2d" || kind === "resizing") && config.interpolation === "bilinear")
+  if (kind === "resizing" || (kind === "upSampling2d" && config.interpolation === "bilinear"))
     throw new ArgumentError(`${who}: TensorFlow.js interpolates from the corners of pixels, Lockstep and Keras from their centers`);
   if (config.keepDims === true) throw new ArgumentError(`${who}: TensorFlow.js has no keepDims; put a reshape layer behind it`);
   if (config.padding === "causal") throw new ArgumentError(`${who}: TensorFlow.js does not compute padding: "causal"`);
@@ -321,7 +340,7 @@ export const writtenRule = (kind: string): Rule | null => RULES.find((r) => r.ki
 export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs", name = layer.name): Written {
   const who = `saving ${layer.kind} "${layer.name}"`;
   // Keras' class takes no such option.
-  const fixed = layer.kind.startsWith("spatialDropout");
+  const fixed = layer.kind.startsWith("spatialDropout") || layer.kind === "discretization";
   const base = { name, ...(!fixed && { trainable: layer.trainable }), ...(dialect === "keras3" && { dtype: "float32" }) };
   if (dialect === "tfjs") checkTfjs(who, layer);
   const nested = (part: Layer, own = part.name): Json => {

@@ -28,7 +28,6 @@ import {
 } from "./core.ts";
 import { alphaDropout, gaussianDropout, gaussianNoise, identity, rescaling, spatialDropout1d, spatialDropout2d } from "./noise.ts";
 import { dense } from "./dense.ts";
-import { centerCrop, randomFlip, resizing } from "./images.ts";
 import { embedding, tiedHead } from "./embedding.ts";
 import { masking } from "./masking.ts";
 import type { Config, Layer } from "./layer.ts";
@@ -89,7 +88,6 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
       unitNormalization,
       masking,
       identity,
-      randomFlip,
     },
   ],
   [[], { add, multiply, average, maximum, minimum, concatenate }],
@@ -99,7 +97,6 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
   [["rate"], { dropout, spatialDropout1d, spatialDropout2d, gaussianDropout, alphaDropout }],
   [["stddev"], { gaussianNoise }],
   [["scale"], { rescaling }],
-  [["height", "width"], { resizing, centerCrop }],
   [["activation"], { activation }],
   [["padding"], { zeroPadding1d, zeroPadding2d }],
   [["cropping"], { cropping1d, cropping2d }],

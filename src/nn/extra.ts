@@ -10,9 +10,12 @@ import {
   adaptiveMaxPool2d,
   adaptiveMaxPool3d,
 } from "./adaptive.ts";
+import { randomBrightness, randomContrast, randomCrop, randomRotation, randomTranslation, randomZoom } from "./augment.ts";
+import { categoryEncoding, discretization } from "./categories.ts";
 import type { LayerKind } from "./config.ts";
 import { convLstm1d, convLstm2d, convLstm3d } from "./conv-lstm.ts";
 import { conv3d, conv3dTranspose } from "./conv3d.ts";
+import { centerCrop, randomFlip, resizing } from "./images.ts";
 import type { Layer } from "./layer.ts";
 import { spatialDropout3d } from "./noise.ts";
 import { avgPool3d, globalAvgPool3d, globalMaxPool3d, maxPool3d } from "./pool3d.ts";
@@ -32,6 +35,12 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
   [["padding"], { zeroPadding3d }],
   [["cropping"], { cropping3d }],
   [["size"], { upSampling3d }],
+  [["factor"], { randomRotation, randomContrast, randomBrightness }],
+  [["heightFactor"], { randomZoom }],
+  [["heightFactor", "widthFactor"], { randomTranslation }],
+  [["height", "width"], { resizing, centerCrop, randomCrop }],
+  [["numTokens"], { categoryEncoding }],
+  [[], { randomFlip, discretization }],
 ];
 
 /**

@@ -52,6 +52,11 @@ export {
 export type { RescalingOptions } from "./noise.ts";
 export { centerCrop, randomFlip, resizing } from "./images.ts";
 export type { RandomFlipOptions, ResizingOptions } from "./images.ts";
+export { randomBrightness, randomContrast, randomCrop, randomRotation, randomTranslation, randomZoom } from "./augment.ts";
+export type { Factor, RandomColorOptions, RandomPlaceOptions, RandomZoomOptions } from "./augment.ts";
+export type { ResamplingOptions } from "./resample.ts";
+export { categoryEncoding, discretization } from "./categories.ts";
+export type { CategoryEncodingOptions, CategoryMode, DiscretizationLayer, DiscretizationOptions } from "./categories.ts";
 export type { Frame, UpSampling2dOptions } from "./core.ts";
 export { elu, leakyRelu, prelu, relu, softmax } from "./activations.ts";
 export type { EluOptions, LeakyReluOptions, PreluOptions, ReluOptions, SoftmaxOptions } from "./activations.ts";

@@ -209,6 +209,44 @@ export const MODELS = {
     ],
     [3, 2, 3, 2],
   ),
+  classes: row(() => [L.reshape([4]), L.categoryEncoding(20, { outputMode: "count" }), L.dense(3)], [4]),
+  cropped: row(() => [L.reshape([5, 4, 2]), L.centerCrop(3, 4), L.centerCrop(1, 2), L.flatten(), L.dense(2)], [5, 4, 2]),
+  "keras: weighted classes"() {
+    const [count, oneHot, flat, bins, table, join, head] = [
+      L.categoryEncoding(20, { outputMode: "count" }),
+      L.categoryEncoding(20, { outputMode: "oneHot" }),
+      L.flatten(),
+      L.discretization({ binBoundaries: [1.5, 6, 11.25], outputMode: "multiHot" }),
+      L.discretization({ binBoundaries: [3, 4] }),
+      L.concatenate(),
+      L.dense(2),
+    ];
+    const [embed, pool] = [L.embedding(3, 2), L.globalAvgPool1d()];
+    return L.model(
+      (x, w) =>
+        head.call(
+          join.call(count.call(x, w), count.call(x), flat.call(oneHot.call(x)), bins.call(w), pool.call(embed.call(table.call(w)))),
+        ),
+      { inputShape: [[4], [4]], seed: 1 },
+    );
+  },
+  "keras: changed images": row(
+    () => [
+      L.randomFlip({ mode: "vertical" }),
+      L.randomRotation(0.2, { fillMode: "constant", fillValue: 0.5 }),
+      L.randomTranslation(0.1, [-0.2, 0], { interpolation: "nearest" }),
+      L.randomZoom([-0.2, 0.1], { widthFactor: 0.3 }),
+      L.randomZoom(0.2, { fillMode: "wrap" }),
+      L.randomContrast(0.3, { valueRange: [0, 1] }),
+      L.randomContrast([0.1, 0.3]),
+      L.randomBrightness([-0.1, 0.2], { valueRange: [-1, 1] }),
+      L.randomCrop(6, 5),
+      L.resizing(4, 7, { cropToAspectRatio: true, antialias: true }),
+      L.resizing(5, 5, { padToAspectRatio: true, fillValue: 0.25, interpolation: "nearest" }),
+      L.centerCrop(6, 4),
+    ],
+    [5, 6, 2],
+  ),
   "keras: images": row(
     () => [
       L.randomFlip(),
@@ -246,7 +284,9 @@ export function inputsOf(name, model) {
   return model.inputShapes.map((shape, k) => {
     const size = shape.reduce((a, b) => a * b, 3);
     return L.tensor(
-      Float32Array.from({ length: size }, (_, i) => (name === "sequences" ? (i * 7) % 20 : ((i * 37 + 11 * k) % 41) / 10 - 2)),
+      Float32Array.from({ length: size }, (_, i) =>
+        name === "sequences" || name.endsWith("classes") ? (i * 7) % 20 : ((i * 37 + 11 * k) % 41) / 10 - 2,
+      ),
       [3, ...shape],
     );
   });

@@ -83,7 +83,7 @@ const scaled =
   (call: Call, x: Value, w: Value, bias: Value | null): Scaled =>
   ({ epsilon, ...by }) => {
     const all = [w, ...(bias === null ? [] : [bias]), ...Object.values(by)];
-    if (!all.every((v) => v.isWeight) || Object.values(by).some((v) => v.rank !== 1)) return null;
+    if (!all.every((v) => v.origin !== null) || Object.values(by).some((v) => v.rank !== 1)) return null;
     const factor = (scale: Tensor, variance: Tensor): Tensor => mul(scale, lockstep.rsqrt(add(variance, epsilon)));
     const filters = call.kept(`filters with ${epsilon}`, [w, by.scale, by.variance], (t, scale, variance) =>
       mul(laid(t), factor(scale, variance)),
@@ -96,6 +96,9 @@ const scaled =
     );
     return convolution(call, x, w, () => filters, { bias: shift });
   };
+
+/** x with filters w, channels-last. */
+export const convolved = (call: Call, x: Value, w: Value): Value => convolution(call, x, w, () => filtersOf(call, w), {});
 
 const Conv: Operator = (call) => {
   const [x, w, bias] = [call.input(0), call.input(1), call.optional(2)];
