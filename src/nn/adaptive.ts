@@ -83,18 +83,24 @@ export const adaptiveAvgPool1d = (outputSize: number | readonly [number], option
 /** The same of images: [batch, height, width, channels] -> [batch, rows, columns, channels]. @throws as `adaptiveAvgPool1d` */
 export const adaptiveAvgPool2d = (outputSize: number | readonly [number, number], options: NameOption = {}): Layer =>
   adaptive("adaptiveAvgPool2d", 2, means, outputSize, options);
-/** The same of volumes: [batch, depth, height, width, channels] -> [batch, depths, rows, columns, channels]. @throws as `adaptiveAvgPool1d` */
+/**
+ * The same of volumes: [batch, depth, height, width, channels] -> [batch, depths, rows, columns, channels]. @throws as
+ * `adaptiveAvgPool1d`
+ */
 export const adaptiveAvgPool3d = (outputSize: Triple, options: NameOption = {}): Layer =>
   adaptive("adaptiveAvgPool3d", 3, means, outputSize, options);
 /**
- * The largest element of each of `outputSize` parts of sequences of any length: [batch, time, channels] -> [batch, outputSize, channels]. As
- * Keras' `AdaptiveMaxPooling1D`. @throws as `adaptiveAvgPool1d`
+ * The largest element of each of `outputSize` parts of sequences of any length: [batch, time, channels] -> [batch, outputSize, channels].
+ * As Keras' `AdaptiveMaxPooling1D`. @throws as `adaptiveAvgPool1d`
  */
 export const adaptiveMaxPool1d = (outputSize: number | readonly [number], options: NameOption = {}): Layer =>
   adaptive("adaptiveMaxPool1d", 1, largest, outputSize, options);
 /** The same of images: [batch, height, width, channels] -> [batch, rows, columns, channels]. @throws as `adaptiveAvgPool1d` */
 export const adaptiveMaxPool2d = (outputSize: number | readonly [number, number], options: NameOption = {}): Layer =>
   adaptive("adaptiveMaxPool2d", 2, largest, outputSize, options);
-/** The same of volumes: [batch, depth, height, width, channels] -> [batch, depths, rows, columns, channels]. @throws as `adaptiveAvgPool1d` */
+/**
+ * The same of volumes: [batch, depth, height, width, channels] -> [batch, depths, rows, columns, channels]. @throws as
+ * `adaptiveAvgPool1d`
+ */
 export const adaptiveMaxPool3d = (outputSize: Triple, options: NameOption = {}): Layer =>
   adaptive("adaptiveMaxPool3d", 3, largest, outputSize, options);

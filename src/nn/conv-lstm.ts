@@ -169,9 +169,9 @@ export const convLstm2d = (filters: number, kernelSize: Pair, options: ConvLstmO
   convLstm(2, filters, kernelSize, options);
 
 /**
- * The same of volumes over time: [batch, steps, depth, height, width, channels] -> [batch, depths, rows, columns, filters], or [batch, steps,
- * depths, rows, columns, filters]. Weights: kernel [depth, height, width, channels, 4 filters], recurrentKernel [depth, height, width,
- * filters, 4 filters], bias [4 filters]. As Keras' `ConvLSTM3D`. @throws as `convLstm1d`
+ * The same of volumes over time: [batch, steps, depth, height, width, channels] -> [batch, depths, rows, columns, filters], or [batch,
+ * steps, depths, rows, columns, filters]. Weights: kernel [depth, height, width, channels, 4 filters], recurrentKernel [depth, height,
+ * width, filters, 4 filters], bias [4 filters]. As Keras' `ConvLSTM3D`. @throws as `convLstm1d`
  */
 export const convLstm3d = (filters: number, kernelSize: Triple, options: ConvLstmOptions<Triple> = {}): RecurrentLayer =>
   convLstm(3, filters, kernelSize, options);

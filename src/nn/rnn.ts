@@ -1,6 +1,6 @@
 /**
- * @file Recurrent layers of cells: a cell computes one step, `rnn` a loop of such steps. Cells are those of lstm, gru and simpleRnn, several
- * of them stacked, and one's own. For one of the former alone the layer of its name computes the same faster.
+ * @file Recurrent layers of cells: a cell computes one step, `rnn` a loop of such steps. Cells are those of lstm, gru and simpleRnn,
+ * several of them stacked, and one's own. For one of the former alone the layer of its name computes the same faster.
  */
 import { checkCount, checkNumber, kindOf } from "../check.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
@@ -78,6 +78,7 @@ function asCell(
   });
 }
 
+/** Options of a layer that one step has too. */
 type CellOptions<O> = Omit<O, "returnSequences" | "goBackwards">;
 
 /** Options of `simpleRnnCell`. */

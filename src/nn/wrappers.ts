@@ -28,7 +28,7 @@ const MERGE = {
  * A recurrent layer and a copy that reads the other way (Schuster & Paliwal 1997), with outputs of the same step merged.
  * `call(x, ...states of the first, ...states of the second, mask)`; with `returnSequences` masked steps give 0. Weights: forwardKernel …
  * backwardBias.
- * @throws ArgumentError unless `inner` is lstm, gru or simpleRnn, and for unknown options
+ * @throws ArgumentError unless `inner` is a recurrent layer, and for unknown options
  */
 export function bidirectional(inner: RecurrentLayer, options: BidirectionalOptions = {}): Layer {
   if (typeof inner?.backwards !== "function") throw new ArgumentError("bidirectional: expected a layer made by lstm, gru or simpleRnn");

@@ -32,6 +32,42 @@ async function changed(model, change) {
 }
 const row = (layers, inputShape = [4, 3]) => L.sequential(layers, { inputShape });
 
+test("a cell of one's own in a layer of cells is made by its class, and what is no cell is refused", async () => {
+  const model = row([L.rnn(L.simpleRnnCell(2), { returnSequences: true, goBackwards: true })]);
+  const mine = (c) => {
+    c.layers[1].config.cell.class_name = "Elman";
+    c.layers[1].config.cell.config = { name: "mine", units: 2 };
+  };
+  const file = await changed(model, (c) => mine(c.config));
+  const elman = ({ units }) =>
+    L.rnnCell({
+      kind: "elman",
+      config: { units },
+      stateSizes: units,
+      build: ([, features], weight) => {
+        for (const [name, shape] of Object.entries({ kernel: [features, units], recurrent: [units, units], bias: [units] }))
+          weight(name, shape, { init: "zeros" });
+      },
+      call: (x, { kernel, recurrent, bias }, h) => {
+        const y = L.tanh(L.add(L.add(L.matmul(x, kernel), L.matmul(h, recurrent)), bias));
+        return { output: y, states: [y] };
+      },
+    });
+  const x = L.ones([1, 4, 3]);
+  const want = await (await model.predict(x)).data();
+  const got = await (await (await loadKeras(file, { layers: { Elman: elman } })).predict(x)).data();
+  for (const [i, v] of want.entries()) assert.ok(Math.abs(got[i] - v) < 1e-6);
+  await refused(loadKeras(file), L.FileError, /Elman "mine": this class of layers is not known/);
+  await refused(
+    loadKeras(file, { layers: { Elman: () => L.dense(2) } }),
+    L.FileError,
+    /RNN "rnn": "mine" is no cell; make those of one's own by rnnCell/,
+  );
+  await refused(saveKeras(row([L.rnn(elman({ units: 2 }))])), L.ArgumentError, /saving elman.*Keras has no such layer/);
+  const gru = await changed(row([L.rnn([L.gruCell(2)])]), (c) => (c.config.layers[1].config.stateful = true));
+  await refused(loadKeras(gru), L.FileError, /RNN "rnn": stateful must be false.*found true/);
+});
+
 test("what Lockstep has not is named", async () => {
   const cases = [
     [() => L.dense(2), (c) => (c.layers[1].class_name = "Denze"), /Denze "dense": this class of layers is not known.*Dense, /],

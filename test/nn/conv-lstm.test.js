@@ -76,7 +76,7 @@ const CASES = [
   [3, [2, 2, 3, 4, 3, 2], 2, [2, 3, 2], { padding: "same", strides: [1, 2, 1], goBackwards: true }],
 ];
 for (const [rank, shape, filters, kernelSize, options] of CASES)
-  test(`convLstm${rank}d(${filters}, ${JSON.stringify(kernelSize)}, ${JSON.stringify(options)}): every step, the last, states, gradients`, async () => {
+  test(`convLstm${rank}d: ${JSON.stringify([filters, kernelSize, options])}: every step, the last, states, gradients`, async () => {
     const [batch, time, ...inside] = shape;
     const data = numbers(shape);
     const x = L.tensor(data, shape);

@@ -184,7 +184,7 @@ const TRANSPOSED = [
   [1, [1, 2, 2], { strides: [3, 1, 2], padding: "same" }],
 ];
 for (const [filters, kernelSize, options] of TRANSPOSED) {
-  test(`conv3dTranspose(${filters}, ${JSON.stringify(kernelSize)}, ${JSON.stringify(options)}) is the gradient of conv3d, and its own`, async () => {
+  test(`conv3dTranspose is the gradient of conv3d, and its own: ${JSON.stringify([filters, kernelSize, options])}`, async () => {
     const shape = [2, 3, 2, 4, 3];
     const [x, data] = [volume(shape), numbers(shape)];
     const layer = L.conv3dTranspose(filters, kernelSize, options);
