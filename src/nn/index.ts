@@ -83,5 +83,5 @@ export type {
 export * as merge from "./merge.ts";
 export { l1, l1l2, l2 } from "./regularizers.ts";
 export type { RegularizerOption } from "./regularizers.ts";
-export type { ActivationOption, InitializerOption, NameOption } from "./options.ts";
+export type { ActivationOption, InitializerOption, ModelAsLayer, NameOption } from "./options.ts";
 export { layerFromConfig } from "./config.ts";
