@@ -1,7 +1,7 @@
 /** @file Data for models from files: arrays of NumPy, JSON, pictures. And results as files. */
 import { tensor } from "../index.ts";
 import type { DType, NestedArray, OpenShape, Tensor } from "../index.ts";
-import { showCount } from "../inspect/table.ts";
+import { showCount, showSizes } from "../inspect/table.ts";
 import { naming } from "../naming.ts";
 import { builtin } from "../node/files.ts";
 import type { Builtins } from "../node/files.ts";
@@ -16,7 +16,7 @@ import { decodeText } from "./texts.ts";
 
 const PICTURE = /\.(png|jpe?g|webp|gif|avif|tiff?|bmp)$/i;
 
-const shown = (shape: OpenShape): string => shape.map((d) => d ?? "any").join(" x ") || "a number";
+const shown = (shape: OpenShape): string => showSizes(shape, "a number");
 
 /** What a model reads. */
 export interface Wanted {

@@ -1,7 +1,7 @@
 /** @file What a checkpoint makes of a text: a language model goes on with it, an encoder gives its vector. */
 import type { Encoder, ImageClassifier, LanguageModel } from "../transformers/index.ts";
 import type { Given, Option, Output } from "./command.ts";
-import { Failure } from "./command.ts";
+import { Failure, UsageError } from "./command.ts";
 
 /** Options of `run` for texts. */
 export const PROMPT_OPTIONS: { readonly [name: string]: Option } = {
@@ -21,6 +21,8 @@ export async function runPrompt(
   const prompt = given.text("prompt") as string;
   if (pretrained.task === "feature-extraction") return [["embedding", await pretrained.embed(prompt)]];
   if (pretrained.task === "image-classification") throw new Failure("the checkpoint is of images; give one: --input IMAGE");
+  if ((given.text("output") ?? given.text("top")) !== undefined)
+    throw new UsageError("--output and --top are for numbers; a text goes to standard output: lockstep run ... > FILE");
   const { tokenizer } = pretrained;
   const text = given.flag("chat")
     ? tokenizer.encode(tokenizer.applyChatTemplate([{ role: "user", content: prompt }]), { addSpecialTokens: false })

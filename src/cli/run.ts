@@ -34,8 +34,8 @@ export async function main(args: readonly string[]): Promise<number> {
   const { stdout, stderr } = process;
   // Whoever reads may have enough, as `head` has.
   stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(0);
-    throw error;
+    if (error.code !== "EPIPE") stderr.write(`lockstep: cannot write the result: ${error.message}\n`);
+    process.exit(error.code === "EPIPE" ? 0 : 1);
   });
   const out: Output = {
     result: (line) => void stdout.write(`${line}\n`),

@@ -4,6 +4,7 @@ import { ArgumentError, DataError } from "../index.ts";
 import type { History } from "../index.ts";
 import { Drawing, textWidth } from "./drawing.ts";
 import type { Mark } from "./drawing.ts";
+import { validationOf } from "./logs.ts";
 
 /** Options of `plotHistory`. */
 export interface PlotHistoryOptions {
@@ -45,8 +46,6 @@ export function ticksOf(low: number, high: number, count: number): number[] {
   const last = Math.max(first + 1, Math.ceil(high / step - 1e-9));
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
-
-const validationOf = (name: string): string => `val${name[0].toUpperCase()}${name.slice(1)}`;
 
 /** Epochs of a log that is not there for all of them: those of validation, by `validationFreq`, end with the last. */
 function seriesOf(history: History, name: string, label: string, color: string): Series | null {

@@ -3,7 +3,7 @@ import type { InferenceModel, OpenShape, Outputs } from "../index.ts";
 import { checkOptions } from "../check.ts";
 import { Drawing, textWidth } from "./drawing.ts";
 import type { Mark } from "./drawing.ts";
-import { showCount } from "./table.ts";
+import { showCount, showSizes } from "./table.ts";
 import { topology } from "./topology.ts";
 import type { GraphNode, Topology } from "./topology.ts";
 
@@ -19,7 +19,7 @@ export interface PlotModelOptions {
 
 const KNOWN = ["showShapes", "showParameters", "rankdir"];
 
-const shown = (shape: OpenShape): string => (shape.length === 0 ? "scalar" : shape.map((d) => d ?? "any").join(" x "));
+const shown = (shape: OpenShape): string => showSizes(shape, "scalar");
 
 /** Lines of a box: its name, and what options ask for. */
 function labelOf(node: GraphNode, { showShapes = true, showParameters = true }: PlotModelOptions): string[] {

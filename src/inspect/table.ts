@@ -50,6 +50,9 @@ export function showTable(columns: readonly Column[], table: readonly (readonly 
 /** 1,234,567 */
 export const showCount = (n: number): string => Math.round(n).toLocaleString("en-US");
 
+/** Sizes, of which null is any; `none` where there are none. */
+export const showSizes = (shape: readonly (number | null)[], none: string): string => shape.map((d) => d ?? "any").join(" x ") || none;
+
 /** 1 row, 2 rows. */
 export const showMany = (n: number, noun: string): string => `${showCount(n)} ${noun}${n === 1 ? "" : "s"}`;
 

@@ -1,6 +1,6 @@
 /** @file The command line itself: help, options, exit codes, `info`. */
 import { spawnSync } from "node:child_process";
-import { symlinkSync } from "node:fs";
+import { existsSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -71,6 +71,10 @@ test("results go to standard output, everything else elsewhere; a reader may hav
   symlinkSync(cli, link);
   const { status, stdout } = spawnSync("sh", ["-c", `"${process.execPath}" "${link}" --help | head -1`], { encoding: "utf8" });
   assert.equal([status, stdout], [0, `lockstep ${json.version}: train and run neural networks in JavaScript\n`]);
+  if (!existsSync("/dev/full")) return;
+  const full = spawnSync("sh", ["-c", `"${process.execPath}" "${link}" --help > /dev/full`], { encoding: "utf8" });
+  assert.is(full.status, 1);
+  assert.match(full.stderr, /^lockstep: cannot write the result: ENOSPC: no space left on device, write\n$/);
 });
 
 test.run();

@@ -3,7 +3,7 @@ import { DataError, LockstepError, tensor } from "../../index.ts";
 import type { DType, OpenShape, Shape, Tensor } from "../../index.ts";
 import { profile } from "../../inspect/index.ts";
 import { quantile } from "../../inspect/quantile.ts";
-import { showMetric, showMs, showTable } from "../../inspect/table.ts";
+import { showMetric, showMs, showSizes, showTable } from "../../inspect/table.ts";
 import { Random } from "../../random.ts";
 import { sizeOf } from "../../shape.ts";
 import { Failure, UsageError } from "../command.ts";
@@ -22,7 +22,7 @@ interface Input {
   readonly shape: readonly [number | null, ...Shape] | readonly [];
 }
 
-const shown = (shape: OpenShape | null): string => shape?.map((d) => d ?? "any").join(" x ") ?? "unknown";
+const shown = (shape: OpenShape | null): string => (shape === null ? "unknown" : showSizes(shape, "a number"));
 
 /** What a model takes. `given`: shapes of one sample that users say. @throws UsageError where a size is open and not given */
 function inputsOf(opened: Opened, given: readonly string[]): Input[] {
@@ -181,7 +181,7 @@ export const bench: Command = {
       const of = layers && { method: layers.method, ms: layers.ms, layers: layers.layers };
       return out.result(JSON.stringify({ file: path, loadMs, shapes, results, ...(of && { profile: of }) }, null, 2));
     }
-    out.result(`${path}: samples of ${shapes.map((s) => shown(s) || "a number").join(" and ")}; read in ${showMs(loadMs)} ms`);
+    out.result(`${path}: samples of ${shapes.map(shown).join(" and ")}; read in ${showMs(loadMs)} ms`);
     out.result(
       showTable(
         ["Batch", "First ms", "Median ms", "95 of 100 below", "Samples/s", "Runs"].map((title) => ({ title, numbers: true })),

@@ -1,15 +1,14 @@
 /** @file `lockstep summary FILE`: what is in a file. */
 import { modelToMermaid, plotModel } from "../../inspect/index.ts";
 import { sizeOf } from "../../shape.ts";
-import { showCount, showTable } from "../../inspect/table.ts";
+import { showCount, showSizes, showTable } from "../../inspect/table.ts";
 import { Failure } from "../command.ts";
 import type { Command, Output } from "../command.ts";
 import { formatsHelp, openModel } from "../formats.ts";
 import type { Net } from "../formats.ts";
 import { checkSvg, checkWritable, writeFile } from "../paths.ts";
 
-const shown = (shape: readonly (number | null)[] | null): string =>
-  shape === null ? "?" : shape.map((d) => d ?? "any").join(" x ") || "scalar";
+const shown = (shape: readonly (number | null)[] | null): string => (shape === null ? "?" : showSizes(shape, "scalar"));
 
 function showNet(net: Net, out: Output): void {
   const rows = (kind: string, values: Net["inputs"]): string[][] =>
