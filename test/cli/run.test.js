@@ -109,6 +109,7 @@ if (shared !== undefined) {
     assert.match(stdout, /^Once upon a time, there was a little girl\b.*\n$/);
     assert.match(stderr, /^12 tokens, [\d.]+ a second; the first after [\d.]+ s\n$/);
     refused(2, /give --prompt or --input, and not both/, "run", llama, "--prompt", "a", "-i", "x.npy");
+    refused(2, /--output and --top are for numbers/, "run", llama, "--prompt", "a", "-o", "y.npy");
     refused(1, /the checkpoint has no chat template/, "run", llama, "--prompt", "a", "--chat");
     refused(1, /the checkpoint is of images; give one: --input IMAGE/, "run", join(shared, "models/hf/vit"), "--prompt", "a");
   });
