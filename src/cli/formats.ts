@@ -2,7 +2,7 @@
  * @file Files of models by format: what reads them and what writes them. Entries of the package other than the core are loaded when a file
  * of theirs comes.
  */
-import { loadModel } from "../index.ts";
+import { extraLayers, loadModel } from "../index.ts";
 import type { DType, Model, Tensor } from "../index.ts";
 import { builtin } from "../node/files.ts";
 import type { Builtins } from "../node/files.ts";
@@ -95,7 +95,7 @@ export const FORMATS: readonly Format[] = [
     name: "lockstep",
     title: "Lockstep",
     endings: [".safetensors"],
-    read: async (path) => asModel(loadModel(await readFile(path))),
+    read: async (path) => asModel(loadModel(await readFile(path), { layers: extraLayers })),
     write: async (model, path) => writeFile(path, await model.toBytes()),
     writeNet: writeWeights,
   },

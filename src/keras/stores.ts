@@ -7,7 +7,8 @@ import { isNumeric } from "./variables.ts";
 import type { Store, Variable } from "./variables.ts";
 
 /** Variables of layers for random numbers, and the count of samples that a Normalization has seen: no layer of Lockstep has them. */
-const isPassedOver = (path: string): boolean => /(^|\/)seed_generator(_\d+)?\//.test(path) || /\/seed_generator_state$/.test(path);
+const isPassedOver = (path: string): boolean =>
+  /(^|\/)seed_generator(_\d+)?\/|\/random_\w+\/generator\/vars\/0$|\/seed_generator_state$/.test(path);
 
 const some = (names: readonly string[]): string =>
   `${names
