@@ -10,6 +10,8 @@ const BOLD = "\x1b[1m";
 const GREEN = "\x1b[32m";
 const GREY = "\x1b[90m";
 const RESET = "\x1b[0m";
+/** Without colors where the user wants none (https://no-color.org). */
+const isPlain = (): boolean => Boolean((globalThis as { process?: { env?: { NO_COLOR?: string } } }).process?.env?.NO_COLOR);
 const CLEAR_TO_END = "\x1b[K";
 
 /** A reporter for one run of `fit` on a terminal. */
@@ -75,7 +77,8 @@ function fitLine(
   const tail = [timing, ...metrics].join(" - ");
   const room = width - count.length - tail.length - 2;
   if (fraction !== null && room >= MIN_BAR_CELLS) {
-    return `${BOLD}${count}${RESET} ${showBar(fraction, Math.min(BAR_CELLS, room))} ${tail}`;
+    const shown = isPlain() ? count : `${BOLD}${count}${RESET}`;
+    return `${shown} ${showBar(fraction, Math.min(BAR_CELLS, room))} ${tail}`;
   }
   let line = `${count} ${tail}`;
   if (final) return line;
@@ -89,5 +92,7 @@ function fitLine(
 function showBar(fraction: number, cells: number): string {
   const halves = Math.round(Math.min(1, Math.max(0, fraction)) * cells * 2);
   const done = "━".repeat(halves >> 1) + (halves & 1 ? "╸" : "");
+  // What is to come must differ by more than its color then.
+  if (isPlain()) return done + "─".repeat(cells - done.length);
   return `${GREEN}${done}${GREY}${"━".repeat(cells - done.length)}${RESET}`;
 }

@@ -228,4 +228,20 @@ test("stop leaves an unfinished line once", () => {
   assert.is(run.writes.at(-1), "\n");
 });
 
+test("no colors where NO_COLOR is set, and still what is done and what is to come", () => {
+  const { NO_COLOR } = process.env;
+  process.env.NO_COLOR = "1";
+  try {
+    const { report, clock, writes } = setup();
+    report.beginEpoch(0);
+    clock.time += 1000;
+    report.step(469, { loss: 0.5 });
+    assert.not.match(writes.join(""), /\x1b\[\d+m/);
+    assert.match(writes.at(-1), / 469\/1875 ━━━━━─{15} /);
+  } finally {
+    if (NO_COLOR === undefined) delete process.env.NO_COLOR;
+    else process.env.NO_COLOR = NO_COLOR;
+  }
+});
+
 test.run();

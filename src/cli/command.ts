@@ -7,6 +7,9 @@ export class UsageError extends Error {}
 /** What was asked for cannot be done: exit code 1. Its message is all that is shown. */
 export class Failure extends Error {}
 
+/** The exit code of what Ctrl-C has ended, as shells have it. */
+export const INTERRUPTED = 130;
+
 /** An option. */
 export interface Option {
   /** Of its value, for the help; absent: a flag. */
@@ -36,6 +39,8 @@ export interface Given {
 /** Where commands write to: results, and what is told besides. */
 export interface Output {
   result(text: string): void;
+  /** A part of a result, without a line's end. */
+  part(text: string): void;
   note(text: string): void;
 }
 
@@ -52,7 +57,8 @@ export interface Command {
   readonly options: { readonly [name: string]: Option };
   /** What else the help says: examples, formats. */
   readonly more?: () => string;
-  run(given: Given, out: Output): Promise<void>;
+  /** Resolves to the exit code; nothing: 0. */
+  run(given: Given, out: Output): Promise<number | void>;
 }
 
 /** Options that all commands have. */
@@ -62,9 +68,27 @@ export const COMMON: { readonly [name: string]: Option } = {
   help: { short: "h", help: "show this" },
 };
 
+/** How wide texts are: as the terminal, and where there is none, or a very wide one, so much. */
+const COLUMNS = 100;
+/** Narrower than that a column of help says nothing. */
+const LEAST_COLUMNS = 24;
+
+/** Words in lines of at most so many letters. */
+function lines(text: string, width: number): string[] {
+  const all = [""];
+  for (const word of text.split(" ")) {
+    const last = all[all.length - 1];
+    if (last !== "" && last.length + 1 + word.length > width) all.push(word);
+    else all[all.length - 1] = last === "" ? word : `${last} ${word}`;
+  }
+  return all;
+}
+
+/** Two columns, the right one in lines that the terminal has room for. */
 const column = (rows: readonly (readonly [string, string])[]): string => {
-  const width = Math.max(...rows.map(([left]) => left.length)) + 2;
-  return rows.map(([left, right]) => `  ${left.padEnd(width)}${right.replaceAll("\n", `\n  ${" ".repeat(width)}`)}`).join("\n");
+  const left = Math.max(...rows.map(([name]) => name.length)) + 2;
+  const right = Math.max(LEAST_COLUMNS, Math.min(process.stdout.columns || COLUMNS, COLUMNS) - left - 3);
+  return rows.map(([name, text]) => `  ${name.padEnd(left)}${lines(text, right).join(`\n  ${" ".repeat(left)}`)}`).join("\n");
 };
 
 const optionLine = ([name, o]: readonly [string, Option]): readonly [string, string] => [
@@ -95,7 +119,7 @@ ${column([
   ["-v, --version", "show the version"],
 ])}
 
-Exit codes: 0 done, 1 it could not be done, 2 it was not asked for rightly.
+Exit codes: 0 done, 1 it could not be done, 2 it was not asked for rightly, 130 interrupted.
 `;
 }
 
@@ -123,7 +147,7 @@ export function parse(command: Command, args: readonly string[]): Given {
     if (token.kind !== "option") continue;
     const { name, rawName, value, inlineValue } = token;
     if (!Object.hasOwn(options, name))
-      throw new UsageError(`unknown option ${rawName}; ${hint(name, Object.keys(options))}`.replace(/;? $/, ""));
+      throw new UsageError(`unknown option ${rawName}; ${hint(name, Object.keys(options)).replace('"', '"--')}`.replace(/;? $/, ""));
     const option = options[name];
     if (option.value === undefined && inlineValue) throw new UsageError(`--${name} takes no value, got ${JSON.stringify(value)}`);
     // Values may be negative numbers, but are no options.
@@ -150,7 +174,7 @@ export function parse(command: Command, args: readonly string[]): Given {
     number,
     count(name, fallback, least = 1) {
       const value = number(name, fallback, least);
-      if (!Number.isInteger(value)) throw new UsageError(`--${name} must be a whole number, got ${String(text(name))}`);
+      if (!Number.isSafeInteger(value)) throw new UsageError(`--${name} must be a whole number, got ${String(text(name))}`);
       return value;
     },
     list: (name) =>
@@ -160,7 +184,7 @@ export function parse(command: Command, args: readonly string[]): Given {
         .filter((part) => part !== ""),
   };
   if (!given.flag("help") && (positional.length < command.least || positional.length > command.most)) {
-    const wanted = command.least === command.most ? String(command.least) : `${command.least} or more`;
+    const wanted = command.least === command.most ? String(command.least) : `${command.least} to ${command.most}`;
     throw new UsageError(`expected ${wanted} argument${wanted === "1" ? "" : "s"} (${command.usage}), got ${positional.length}`);
   }
   return given;

@@ -3,10 +3,12 @@
  * of theirs comes.
  */
 import { extraLayers, loadModel } from "../index.ts";
-import type { Model, Tensor } from "../index.ts";
-import { builtin, readBytes } from "../node/files.ts";
+import type { DType, Model, Tensor } from "../index.ts";
+import { builtin } from "../node/files.ts";
 import type { Builtins } from "../node/files.ts";
-import { Failure } from "./command.ts";
+import type { Encoder, ImageClassifier, LanguageModel } from "../transformers/index.ts";
+import { Failure, UsageError } from "./command.ts";
+import { isFolder, readFile, writeFile } from "./paths.ts";
 
 /** A graph of operators, which is run by names and has no layers. */
 export interface Net {
@@ -16,8 +18,22 @@ export interface Net {
   run(inputs: { readonly [name: string]: Tensor }): Promise<{ [name: string]: Tensor }>;
 }
 
-/** What a file holds. */
-export type Opened = { readonly kind: "model"; readonly model: Model } | { readonly kind: "net"; readonly net: Net };
+/** What elements of a type of ONNX compute as; null: as they come. */
+export const dtypeOf = (type: string | null): DType | null =>
+  type === null || type === "string"
+    ? null
+    : type === "bool"
+      ? "bool"
+      : /float/.test(type)
+        ? "f32"
+        : /^uint(32|64)$/.test(type)
+          ? "u32"
+          : "i32";
+
+/** What a file holds. `pretrained`: of a checkpoint, with its tokenizer. */
+export type Opened =
+  | { readonly kind: "model"; readonly model: Model; readonly pretrained?: Encoder | ImageClassifier | LanguageModel }
+  | { readonly kind: "net"; readonly net: Net };
 
 /** A format of models. */
 export interface Format {
@@ -29,6 +45,10 @@ export interface Format {
   readonly marker?: string;
   readonly read?: (path: string) => Promise<Opened>;
   readonly write?: (model: Model, path: string) => Promise<void>;
+  /** Writes what it can hold of a graph of operators, and says what that is. */
+  readonly writeNet?: (net: Net, path: string) => Promise<string>;
+  /** The file that there is once a model was written; default: the path. */
+  readonly fileOf?: (path: string) => string;
 }
 
 /** What an entry of the package has. @throws Failure where this version has no such entry */
@@ -44,9 +64,13 @@ async function entry<T>(name: string): Promise<T> {
   }
 }
 
-async function write(path: string, bytes: Uint8Array): Promise<void> {
-  const { writeBytesAtomic } = await import("../node/write.ts");
-  await writeBytesAtomic(path, bytes);
+/** The tensors of a graph, without it. */
+async function writeWeights({ weights }: Net, path: string): Promise<string> {
+  const { writeSafetensors } = await import("../safetensors/index.ts");
+  const tensors = await Promise.all([...weights].map(async ([name, t]) => [name, { shape: t.shape, data: await t.data() }] as const));
+  await writeFile(path, await writeSafetensors(Object.fromEntries(tensors), { format: "onnx" }));
+  const elements = [...weights.values()].reduce((n, t) => n + t.size, 0);
+  return `the weights alone, ${elements.toLocaleString("en-US")} elements in ${weights.size} tensors, without the graph`;
 }
 
 interface KerasEntry {
@@ -71,15 +95,16 @@ export const FORMATS: readonly Format[] = [
     name: "lockstep",
     title: "Lockstep",
     endings: [".safetensors"],
-    read: async (path) => asModel(loadModel(await readBytes(path), { layers: extraLayers })),
-    write: async (model, path) => write(path, await model.toBytes()),
+    read: async (path) => asModel(loadModel(await readFile(path), { layers: extraLayers })),
+    write: async (model, path) => writeFile(path, await model.toBytes()),
+    writeNet: writeWeights,
   },
   {
     name: "keras",
     title: "Keras",
     endings: [".keras"],
     read: async (path) => asModel((await entry<KerasEntry>("keras")).loadKeras(path)),
-    write: async (model, path) => write(path, await (await entry<KerasEntry>("keras")).saveKeras(model)),
+    write: async (model, path) => writeFile(path, await (await entry<KerasEntry>("keras")).saveKeras(model)),
   },
   {
     name: "h5",
@@ -89,16 +114,18 @@ export const FORMATS: readonly Format[] = [
   },
   {
     name: "tfjs",
-    title: "TensorFlow.js, model.json and its folder",
+    title: "TensorFlow.js",
     endings: [".json", "/"],
     marker: "model.json",
     read: async (path) => asModel((await entry<KerasEntry>("keras")).loadTfjs(jsonPath(path))),
+    fileOf: jsonPath,
     async write(model, path) {
       const files = await (await entry<KerasEntry>("keras")).saveTfjs(model);
       const { dirname, join } = builtin("node:path") as Builtins["node:path"];
       const folder = dirname(jsonPath(path));
       await (builtin("node:fs") as Builtins["node:fs"]).promises.mkdir(folder, { recursive: true });
-      for (const [name, bytes] of Object.entries(files)) await write(name === "model.json" ? jsonPath(path) : join(folder, name), bytes);
+      for (const [name, bytes] of Object.entries(files))
+        await writeFile(name === "model.json" ? jsonPath(path) : join(folder, name), bytes);
     },
   },
   {
@@ -106,17 +133,17 @@ export const FORMATS: readonly Format[] = [
     title: "ONNX",
     endings: [".onnx"],
     read: async (path) => ({ kind: "net", net: await (await entry<OnnxEntry>("onnx")).loadOnnx(path) }),
-    write: async (model, path) => write(path, await (await entry<OnnxEntry>("onnx")).saveOnnx(model)),
+    write: async (model, path) => writeFile(path, await (await entry<OnnxEntry>("onnx")).saveOnnx(model)),
   },
   {
     name: "transformers",
-    title: "Hugging Face, a folder with config.json",
+    title: "Hugging Face and GGUF",
     endings: [".gguf"],
     marker: "config.json",
     async read(path) {
       const { loadPretrained } = await import("../transformers/index.ts");
-      const loaded = (await loadPretrained(path, { onProgress: progressLine() })) as unknown as { readonly model: Model };
-      return { kind: "model", model: loaded.model };
+      const pretrained = await loadPretrained(path, { onProgress: progressLine() });
+      return { kind: "model", model: pretrained.model as Model, pretrained };
     },
   },
 ];
@@ -137,37 +164,39 @@ function progressLine(): (progress: { readonly loaded: number; readonly total: n
 export const formatsHelp = (): string =>
   [
     "Formats:",
-    ...FORMATS.map(({ name, title, endings, write: writes }) => {
+    ...FORMATS.map(({ name, title, endings, marker, write: writes }) => {
+      const folder = marker === undefined ? "" : `a folder with ${marker}, `;
       const names = endings.filter((e) => e !== "/").join(", ");
-      return `  ${name.padEnd(14)}${title}: ${names}${writes === undefined ? " (read alone)" : ""}`;
+      return `  ${name.padEnd(14)}${title}: ${folder}${names}${writes === undefined ? " (read, not written)" : ""}`;
     }),
   ].join("\n");
 
 const named = (name: string): Format => {
   const found = FORMATS.find((f) => f.name === name);
-  if (found === undefined) throw new Failure(`unknown format ${JSON.stringify(name)}; known: ${FORMATS.map((f) => f.name).join(", ")}`);
+  if (found === undefined) throw new UsageError(`unknown format ${JSON.stringify(name)}; known: ${FORMATS.map((f) => f.name).join(", ")}`);
   return found;
 };
 
 /** The format of a file that is there. @throws Failure */
-async function formatOf(path: string): Promise<Format> {
-  const fs = builtin("node:fs") as Builtins["node:fs"];
-  const stat = await fs.promises.stat(path).catch((error: NodeJS.ErrnoException) => {
-    throw new Failure(`cannot read ${JSON.stringify(path)}: ${error.code === "ENOENT" ? "there is no such file" : error.message}`);
-  });
-  const found = stat.isDirectory()
-    ? FORMATS.find(({ marker }) => marker !== undefined && fs.existsSync(`${path}/${marker}`))
+function formatOf(path: string): Format {
+  const folder = isFolder(path);
+  const { existsSync } = builtin("node:fs") as Builtins["node:fs"];
+  const found = folder
+    ? FORMATS.find(({ marker }) => marker !== undefined && existsSync(`${path}/${marker}`))
     : FORMATS.find(({ endings }) => endings.some((ending) => path.toLowerCase().endsWith(ending)));
   if (found !== undefined) return found;
-  const what = stat.isDirectory() ? "a folder without config.json or model.json" : `a name that says no format; give --from`;
-  throw new Failure(`${JSON.stringify(path)} is ${what}: ${FORMATS.map((f) => f.name).join(", ")}`);
+  if (folder) throw new Failure(`${JSON.stringify(path)} is a folder without config.json or model.json, which would be a model`);
+  const known = FORMATS.flatMap(({ endings }) => endings.filter((e) => e !== "/")).join(", ");
+  throw new Failure(
+    `${JSON.stringify(path)} has a name that says no format (${known}); give --from: ${FORMATS.map((f) => f.name).join(", ")}`,
+  );
 }
 
 /** Reads a model. @throws Failure, and what the reader throws */
 export async function openModel(path: string, from?: string): Promise<Opened & { readonly format: Format }> {
-  const format = from === undefined ? await formatOf(path) : named(from);
+  const format = from === undefined ? formatOf(path) : named(from);
+  isFolder(path);
   if (format.read === undefined) throw new Failure(`${format.title} is not read`);
-  if (from !== undefined) await formatOf(path).catch((error: Error) => (/no such file/.test(error.message) ? Promise.reject(error) : null));
   return { ...(await format.read(path)), format };
 }
 
@@ -175,7 +204,9 @@ export async function openModel(path: string, from?: string): Promise<Opened & {
 export async function openLayers(path: string, from?: string): Promise<Model> {
   const opened = await openModel(path, from);
   if (opened.kind === "model") return opened.model;
-  throw new Failure(`${JSON.stringify(path)} is a graph of operators and has no layers, which this needs`);
+  throw new Failure(
+    `${JSON.stringify(path)} is a graph of operators and has no layers, which this needs; lockstep run, bench and summary take it`,
+  );
 }
 
 /** The format that a path to be written asks for. @throws Failure */

@@ -11,21 +11,21 @@ export interface NpyArray {
 
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
 
-type Reader = (view: DataView, at: number) => number | bigint;
+type Reader = (view: DataView, at: number, little: boolean) => number | bigint;
 
 /** By kind and bytes of an element: what it becomes, and how it is read. */
 const TYPES: { readonly [type: string]: readonly ["f32" | "i32" | "u8", Reader] } = {
-  f2: ["f32", (v, at) => half(v.getUint16(at, true))],
-  f4: ["f32", (v, at) => v.getFloat32(at, true)],
-  f8: ["f32", (v, at) => v.getFloat64(at, true)],
+  f2: ["f32", (v, at, l) => half(v.getUint16(at, l))],
+  f4: ["f32", (v, at, l) => v.getFloat32(at, l)],
+  f8: ["f32", (v, at, l) => v.getFloat64(at, l)],
   i1: ["i32", (v, at) => v.getInt8(at)],
-  i2: ["i32", (v, at) => v.getInt16(at, true)],
-  i4: ["i32", (v, at) => v.getInt32(at, true)],
-  i8: ["i32", (v, at) => v.getBigInt64(at, true)],
+  i2: ["i32", (v, at, l) => v.getInt16(at, l)],
+  i4: ["i32", (v, at, l) => v.getInt32(at, l)],
+  i8: ["i32", (v, at, l) => v.getBigInt64(at, l)],
   u1: ["u8", (v, at) => v.getUint8(at)],
-  u2: ["i32", (v, at) => v.getUint16(at, true)],
-  u4: ["i32", (v, at) => v.getUint32(at, true)],
-  u8: ["i32", (v, at) => v.getBigUint64(at, true)],
+  u2: ["i32", (v, at, l) => v.getUint16(at, l)],
+  u4: ["i32", (v, at, l) => v.getUint32(at, l)],
+  u8: ["i32", (v, at, l) => v.getBigUint64(at, l)],
   b1: ["u8", (v, at) => v.getUint8(at)],
 };
 
@@ -72,7 +72,8 @@ export function readNpy(who: string, bytes: Uint8Array): NpyArray {
     .split(",")
     .filter((part) => part.trim() !== "")
     .map(Number);
-  const type = descr.replace(/^[<|=]/, "");
+  const type = descr.replace(/^[<>|=]/, "");
+  const little = descr[0] !== ">";
   if (!Object.hasOwn(TYPES, type)) throw fault(`elements of type ${descr} are not read; write it with astype("float32")`);
   const [kind, read] = TYPES[type];
   const size = sizeOf(shape);
@@ -82,16 +83,21 @@ export function readNpy(who: string, bytes: Uint8Array): NpyArray {
     throw fault(`shape (${shape.join(", ")}) of ${descr} needs ${size * width} bytes of data, found ${bytes.length - from}`);
   const data = kind === "f32" ? new Float32Array(size) : kind === "u8" ? new Uint8Array(size) : new Int32Array(size);
   for (let i = 0; i < size; i++) {
-    const value = Number(read(view, from + i * width));
+    const value = Number(read(view, from + i * width, little));
     if (kind === "i32" && value !== value >> 0) throw fault(`element ${i} is ${value}, which does not fit into 32 bits`);
     data[i] = value;
+    if (kind === "f32" && Number.isFinite(value) && !Number.isFinite(data[i]))
+      throw fault(`element ${i} is ${value}, which is more than a float of 32 bits holds`);
   }
   return { shape, data: fortran && shape.length > 1 ? rowMajor(data, shape) : data };
 }
 
-/** An array as the bytes of a file. */
-export function writeNpy({ shape, data }: { readonly shape: Shape; readonly data: Float32Array | Int32Array | Uint32Array }): Uint8Array {
-  const descr = data instanceof Float32Array ? "<f4" : data instanceof Int32Array ? "<i4" : "<u4";
+/** Types of elements that are written. */
+type Written = Float32Array | Int32Array | Uint32Array | Uint8Array;
+
+/** An array as the bytes of a file; bytes are truths. */
+export function writeNpy({ shape, data }: { readonly shape: Shape; readonly data: Written }): Uint8Array {
+  const descr = data instanceof Float32Array ? "<f4" : data instanceof Int32Array ? "<i4" : data instanceof Uint32Array ? "<u4" : "|b1";
   const dims = shape.length === 1 ? `${shape[0]},` : shape.join(", ");
   const said = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${dims}), }`;
   // Elements begin at a multiple of 64.

@@ -1,30 +1,41 @@
-/** @file Pictures in PNG (https://www.w3.org/TR/png-3/) of 8 bits and without interlacing; other pictures by the package sharp. */
+/** @file Pictures in PNG (https://www.w3.org/TR/png-3/): all color types and depths, interlaced or not. */
 import { FileError } from "../errors.ts";
 import { builtin } from "../node/files.ts";
 import type { Builtins } from "../node/files.ts";
-import { Failure } from "./command.ts";
 
-/** Pixels, row-major, `channels` bytes each. */
+/** Pixels, row-major, `channels` samples each from 0 to 255: whole numbers, but where the file has 16 bits. */
 export interface Picture {
   readonly width: number;
   readonly height: number;
   readonly channels: number;
-  readonly data: Uint8Array;
+  readonly data: Uint8Array | Float32Array;
 }
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
-/** Samples of a pixel, by color type. */
-const SAMPLES: { readonly [type: number]: number } = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
+/** By color type: samples of a pixel, and the bits that one may have. */
+const COLORS: { readonly [type: number]: readonly [samples: number, depths: readonly number[]] } = {
+  0: [1, [1, 2, 4, 8, 16]],
+  2: [3, [8, 16]],
+  3: [1, [1, 2, 4, 8]],
+  4: [2, [8, 16]],
+  6: [4, [8, 16]],
+};
+const PALETTE = 3;
 const MOST_PIXELS = 2 ** 28;
+/** Adam7: first column and row, and steps, of each pass. */
+const PASSES = [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2]] as const;
+const NO_PASSES = [[0, 0, 1, 1]] as const;
 
 export const isPng = (bytes: Uint8Array): boolean => SIGNATURE.every((byte, i) => bytes[i] === byte);
 
-/** Undoes the filters of rows. */
-function unfiltered(raw: Uint8Array, height: number, stride: number, pixel: number): Uint8Array {
+/** Undoes the filters of the rows that begin at `from`. `pixel`: bytes to the pixel before, at least one. */
+function unfiltered(raw: Uint8Array, from: number, height: number, stride: number, pixel: number): Uint8Array | null {
   const out = new Uint8Array(height * stride);
   for (let y = 0; y < height; y++) {
-    const filter = raw[y * (stride + 1)];
-    const [from, to] = [y * (stride + 1) + 1, y * stride];
+    const row = from + y * (stride + 1);
+    const filter = raw[row];
+    if (filter > 4) return null;
+    const to = y * stride;
     for (let x = 0; x < stride; x++) {
       const left = x >= pixel ? out[to + x - pixel] : 0;
       const up = y > 0 ? out[to + x - stride] : 0;
@@ -38,15 +49,22 @@ function unfiltered(raw: Uint8Array, height: number, stride: number, pixel: numb
         const [a, b, c] = [Math.abs(p - left), Math.abs(p - up), Math.abs(p - corner)];
         predicted = a <= b && a <= c ? left : b <= c ? up : corner;
       }
-      out[to + x] = raw[from + x] + predicted;
+      out[to + x] = raw[row + 1 + x] + predicted;
     }
   }
   return out;
 }
 
-/** Reads a PNG: gray, RGB, either with alpha, or RGB of a palette. @throws FileError */
-export function readPng(who: string, bytes: Uint8Array): Picture {
-  const fault = (why: string): FileError => new FileError(`${who}: ${why}`);
+/** What a PNG says of itself, and its data. */
+interface Parts {
+  readonly header: DataView;
+  readonly palette: Uint8Array | null;
+  readonly data: readonly Uint8Array[];
+}
+
+/** @throws FileError, by `fault` */
+function partsOf(bytes: Uint8Array, fault: (why: string) => FileError): Parts {
+  const { crc32 } = builtin("node:zlib") as Builtins["node:zlib"];
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let header: DataView | null = null;
   let palette: Uint8Array | null = null;
@@ -56,6 +74,8 @@ export function readPng(who: string, bytes: Uint8Array): Picture {
     const type = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
     if (at + 12 + length > bytes.length) throw fault("the PNG is truncated");
     const data = bytes.subarray(at + 8, at + 8 + length);
+    if (/^[A-Z]/.test(type) && crc32(bytes.subarray(at + 4, at + 8 + length)) !== view.getUint32(at + 8 + length))
+      throw fault(`the PNG is damaged: its part ${type} has another checksum`);
     if (type === "IHDR" && length === 13) header = new DataView(data.buffer, data.byteOffset, length);
     else if (type === "PLTE") palette = data;
     else if (type === "IDAT") parts.push(data);
@@ -63,89 +83,62 @@ export function readPng(who: string, bytes: Uint8Array): Picture {
     at += 12 + length;
   }
   if (header === null || parts.length === 0) throw fault("the PNG has no header or no data");
-  const [width, height, depth, color, interlaced] = [
-    header.getUint32(0),
-    header.getUint32(4),
-    header.getUint8(8),
-    header.getUint8(9),
-    header.getUint8(12),
-  ];
-  const samples = SAMPLES[color];
-  if (depth !== 8 || interlaced !== 0 || samples === undefined)
-    throw new Failure(
-      `${who}: a PNG of ${depth} bits${interlaced ? ", interlaced," : ""} is not read; write it with 8 bits, or npm install sharp`,
-    );
+  return { header, palette, data: parts };
+}
+
+/** Reads a PNG: gray, RGB, either with alpha, or RGB of a palette. @throws FileError */
+export function readPng(who: string, bytes: Uint8Array): Picture {
+  const fault = (why: string): FileError => new FileError(`${who}: ${why}`);
+  const { header, palette, data } = partsOf(bytes, fault);
+  const [width, height] = [header.getUint32(0), header.getUint32(4)];
+  const [depth, color, compression, filters, interlaced] = [8, 9, 10, 11, 12].map((at) => header.getUint8(at));
+  const [samples, depths] = COLORS[color] ?? [0, []];
+  if (!depths.includes(depth) || compression !== 0 || filters !== 0 || interlaced > 1)
+    throw fault(`the PNG is of a kind that there is none of: color type ${color}, ${depth} bits`);
   if (width === 0 || height === 0 || width * height > MOST_PIXELS) throw fault(`the PNG says that it has ${width} x ${height} pixels`);
-  const size = height * (width * samples + 1);
+  const passes = (interlaced === 1 ? PASSES : NO_PASSES)
+    .map(([x, y, dx, dy]) => ({ x, y, dx, dy, columns: Math.ceil((width - x) / dx), rows: Math.ceil((height - y) / dy) }))
+    .filter(({ columns, rows }) => columns > 0 && rows > 0);
+  const strideOf = (columns: number): number => Math.ceil((columns * samples * depth) / 8);
+  const size = passes.reduce((n, { columns, rows }) => n + rows * (strideOf(columns) + 1), 0);
   let raw: Uint8Array;
   try {
     const { inflateSync } = builtin("node:zlib") as Builtins["node:zlib"];
-    raw = inflateSync(parts.length === 1 ? parts[0] : Buffer.concat(parts), { maxOutputLength: size });
+    raw = inflateSync(data.length === 1 ? data[0] : Buffer.concat(data), { maxOutputLength: size });
   } catch (cause) {
     throw fault(`the PNG is damaged: ${(cause as Error).message}`);
   }
   if (raw.length !== size) throw fault(`the PNG is truncated: ${raw.length} of ${size} bytes of rows`);
-  const data = unfiltered(raw, height, width * samples, samples);
-  if (color !== 3) return { width, height, channels: samples, data };
-  const colors = new Uint8Array(width * height * 3);
-  for (let i = 0; i < data.length; i++) {
-    if (palette === null || 3 * data[i] + 2 >= palette.length) throw fault("the PNG has a color that its palette does not");
-    colors.set(palette.subarray(3 * data[i], 3 * data[i] + 3), 3 * i);
+  const out = depth === 16 ? new Float32Array(width * height * samples) : new Uint8Array(width * height * samples);
+  // Grays of a few bits are stretched to a byte, as numbers of colors are not.
+  const scale = color === PALETTE ? 1 : 255 / (2 ** depth - 1);
+  let from = 0;
+  for (const { x: x0, y: y0, dx, dy, columns, rows } of passes) {
+    const stride = strideOf(columns);
+    const lines = unfiltered(raw, from, rows, stride, Math.max(1, (samples * depth) >> 3));
+    if (lines === null) throw fault("the PNG is damaged: a row has a filter that there is none of");
+    from += rows * (stride + 1);
+    if (depth === 8 && interlaced === 0) out.set(lines);
+    else
+      for (let r = 0; r < rows; r++)
+        for (let i = 0; i < columns * samples; i++) {
+          const pixel = (y0 + r * dy) * width + x0 + Math.floor(i / samples) * dx;
+          out[pixel * samples + (i % samples)] = sampleAt(lines, r * stride, i, depth) * scale;
+        }
   }
+  if (color !== PALETTE) return { width, height, channels: samples, data: out };
+  const colors = new Uint8Array(width * height * 3);
+  out.forEach((c, i) => {
+    if (palette === null || 3 * c + 2 >= palette.length) throw fault("the PNG has a color that its palette does not");
+    colors.set(palette.subarray(3 * c, 3 * c + 3), 3 * i);
+  });
   return { width, height, channels: 3, data: colors };
 }
 
-interface Sharp {
-  default(bytes: Uint8Array): {
-    raw(): {
-      toBuffer(o: { resolveWithObject: true }): Promise<{ data: Uint8Array; info: { width: number; height: number; channels: number } }>;
-    };
-  };
-}
-
-/** Reads a picture. @throws FileError; Failure where a package is needed that is not installed */
-export async function readPicture(who: string, bytes: Uint8Array): Promise<Picture> {
-  if (isPng(bytes)) return readPng(who, bytes);
-  let sharp: Sharp;
-  try {
-    sharp = (await import(String("sharp"))) as Sharp;
-  } catch {
-    throw new Failure(`${who}: pictures other than PNG are read by the package sharp: npm install sharp`);
-  }
-  try {
-    const { data, info } = await sharp.default(bytes).raw().toBuffer({ resolveWithObject: true });
-    return { width: info.width, height: info.height, channels: info.channels, data };
-  } catch (cause) {
-    throw new FileError(`${who}: ${(cause as Error).message}`, { cause });
-  }
-}
-
-/**
- * A picture as elements [height, width, channels] of another size (bilinear, pixel centers aligned), each divided by `scale`. Gray becomes
- * three equal channels, colors become gray by Rec. 601; alpha is left out.
- */
-export function pictureAs(picture: Picture, height: number, width: number, channels: number, scale: number): Float32Array {
-  const out = new Float32Array(height * width * channels);
-  const colors = picture.channels >= 3 ? 3 : 1;
-  const sample = (y: number, x: number, c: number): number => picture.data[(y * picture.width + x) * picture.channels + c];
-  /** Where a pixel of the new size is among `size` of the old: two neighbours, and the part of the second. */
-  const place = (i: number, of: number, size: number): readonly [number, number, number] => {
-    const at = Math.min(size - 1, Math.max(0, ((i + 0.5) * size) / of - 0.5));
-    const first = Math.floor(at);
-    return [first, Math.min(size - 1, first + 1), at - first];
-  };
-  for (let y = 0; y < height; y++) {
-    const [y0, y1, dy] = place(y, height, picture.height);
-    for (let x = 0; x < width; x++) {
-      const [x0, x1, dx] = place(x, width, picture.width);
-      const value = (c: number): number =>
-        (sample(y0, x0, c) * (1 - dx) + sample(y0, x1, c) * dx) * (1 - dy) + (sample(y1, x0, c) * (1 - dx) + sample(y1, x1, c) * dx) * dy;
-      const gray = (): number => (colors === 1 ? value(0) : 0.299 * value(0) + 0.587 * value(1) + 0.114 * value(2));
-      for (let c = 0; c < channels; c++) {
-        const v = channels === 1 ? gray() : colors === 1 ? value(0) : value(c);
-        out[(y * width + x) * channels + c] = v / scale;
-      }
-    }
-  }
-  return out;
+/** Sample `i` of the row that begins at `row`. */
+function sampleAt(lines: Uint8Array, row: number, i: number, depth: number): number {
+  if (depth === 8) return lines[row + i];
+  if (depth === 16) return lines[row + 2 * i] * 256 + lines[row + 2 * i + 1];
+  const bit = i * depth;
+  return (lines[row + (bit >> 3)] >> (8 - depth - (bit & 7))) & (2 ** depth - 1);
 }

@@ -23,6 +23,10 @@ async function openBackend(given: Given): Promise<Backend> {
   return name === "webgpu" ? open("webgpu") : open("wasm", { threads });
 }
 
+/** What the operating system refuses: files that may not be read, disks that are full. And memory that there is not. */
+const isOfSystem = (error: unknown): boolean =>
+  error instanceof Error && ("syscall" in error || /allocation failed|invalid (array|typed array) length/i.test(error.message));
+
 const text = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** Runs the command line. Resolves to the exit code. */
@@ -30,10 +34,14 @@ export async function main(args: readonly string[]): Promise<number> {
   const { stdout, stderr } = process;
   // Whoever reads may have enough, as `head` has.
   stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(0);
-    throw error;
+    if (error.code !== "EPIPE") stderr.write(`lockstep: cannot write the result: ${error.message}\n`);
+    process.exit(error.code === "EPIPE" ? 0 : 1);
   });
-  const out: Output = { result: (line) => void stdout.write(`${line}\n`), note: (line) => void stderr.write(`${line}\n`) };
+  const out: Output = {
+    result: (line) => void stdout.write(`${line}\n`),
+    part: (text) => void stdout.write(text),
+    note: (line) => void stderr.write(`${line}\n`),
+  };
   // Warnings of the library are no results.
   console.warn = (...parts: unknown[]) => out.note(parts.map(String).join(" "));
   const [first, ...rest] = args;
@@ -50,6 +58,10 @@ export async function main(args: readonly string[]): Promise<number> {
   const command = COMMANDS.find((c) => c.name === name);
   if (command === undefined) {
     const known = COMMANDS.map((c) => c.name);
+    if (name.startsWith("-")) {
+      out.note(`lockstep: the command comes first, options behind it: lockstep COMMAND ${name}; commands: ${known.join(", ")}`);
+      return 2;
+    }
     out.note(`lockstep: unknown command ${JSON.stringify(name)}; ${hint(name, known)}known: ${known.join(", ")}`);
     return 2;
   }
@@ -61,18 +73,17 @@ export async function main(args: readonly string[]): Promise<number> {
     }
     const backend = command === info ? null : await openBackend(given);
     try {
-      await command.run(given, out);
+      return (await command.run(given, out)) ?? 0;
     } finally {
       // A device keeps the process alive.
       await backend?.close();
     }
-    return 0;
   } catch (error) {
     if (error instanceof UsageError) {
       out.note(`lockstep ${name}: ${error.message}\nTry: lockstep ${name} --help`);
       return 2;
     }
-    const known = error instanceof Failure || error instanceof LockstepError;
+    const known = error instanceof Failure || error instanceof LockstepError || isOfSystem(error);
     out.note(`lockstep ${name}: ${known ? text(error) : `this is a mistake of Lockstep: ${(error as Error).stack ?? text(error)}`}`);
     return 1;
   }

@@ -6,14 +6,17 @@ import type { Model } from "../index.ts";
 import { parseCsv } from "../data/index.ts";
 import type { Table } from "../data/index.ts";
 import { checksum } from "../io/checksum.ts";
-import { readBytes } from "../node/files.ts";
+import { naming } from "../naming.ts";
 import { Failure } from "./command.ts";
+import type { Csv } from "./texts.ts";
 
 /** One column that a model reads. */
-interface Column {
+export interface Column {
   readonly name: string;
   /** Its texts; absent: it is of numbers. */
   readonly categories?: readonly string[];
+  /** Of numbers: what stands for a cell without one. Absent: each row must have its number. */
+  readonly fill?: number;
 }
 
 /** What a model was trained with. */
@@ -28,11 +31,18 @@ export interface Recipe {
 /** Rows for a model. */
 export interface Encoded {
   readonly x: { readonly data: Float32Array; readonly shape: readonly [number, number] };
-  /** Class numbers, or numbers; null where the table has no such column. */
+  /** Class numbers, or numbers; null where they were not asked for. */
   readonly y: Float32Array | null;
 }
 
-const widthOf = ({ columns }: Recipe): number => columns.reduce((n, c) => n + (c.categories?.length ?? 1), 0);
+/** How many numbers a row becomes. */
+export const widthOf = (columns: readonly Column[]): number => columns.reduce((n, c) => n + (c.categories?.length ?? 1), 0);
+
+/** The most texts that an error lists. */
+const MOST_SHOWN = 20;
+
+const quoted = (text: string): string => (text === "" ? "an empty cell" : JSON.stringify(text));
+const listed = (names: readonly string[]): string => names.map((name) => (name === "" ? '""' : name)).join(", ");
 
 /** Whether these numbers stand for kinds of things: few different whole ones. */
 export const fewNumbers = (values: ArrayLike<number>): boolean => {
@@ -46,67 +56,75 @@ export function columnOf({ columns, rows, values }: Table, name: string): Float3
   return Float32Array.from({ length: rows }, (_, i) => values[i * columns.length + at]);
 }
 
-/** What a table is trained with. */
-export function recipeOf(table: Table, target: string, classes: readonly string[] | undefined): Recipe {
-  const columns = table.columns
-    .filter((name) => name !== target)
-    .map((name): Column => (Object.hasOwn(table.categories, name) ? { name, categories: table.categories[name] } : { name }));
-  return { version: 1, target, columns, ...(classes !== undefined && { classes }) };
+/** Numbers of a column without those that are missing. */
+export const presentOf = (values: Float32Array): Float32Array => values.filter((v) => !Number.isNaN(v));
+
+/** Reads a table. @throws DataError as `parseCsv`, naming the file */
+export const readTable = (csv: Csv, options: NonNullable<Parameters<typeof parseCsv>[1]>): Table =>
+  naming(csv.path, () => parseCsv(csv.text, { header: true, delimiter: csv.delimiter, ...options }));
+
+/** @throws Failure for texts that are numbers as other countries write them */
+export function checkTexts({ path }: Csv, { categories }: Table): void {
+  const commas = Object.keys(categories).find((name) => categories[name].every((t) => /^[+-]?[\d.]*\d,\d+$/.test(t)));
+  if (commas === undefined) return;
+  const such = categories[commas][0];
+  throw new Failure(`${path}: column ${JSON.stringify(commas)} has numbers with commas, such as ${such}; write them with points`);
 }
 
-/** Reads a table as the recipe says. @throws DataError as `parseCsv`; Failure for columns that are missing and texts that are not known */
-export function encodeTable(text: string, recipe: Recipe, delimiter: string): Encoded {
+/**
+ * Reads a table as the recipe says. `withTarget`: also what is to be predicted; `only`: these rows alone. @throws DataError as `parseCsv`;
+ * Failure for columns that are missing or of another kind, and texts that are not known
+ */
+export function encodeTable(csv: Csv, recipe: Recipe, withTarget: boolean, only?: readonly number[]): Encoded {
   const { columns, target, classes } = recipe;
+  const { path, header } = csv;
+  const wanted = [...columns.map((c) => c.name), ...(withTarget ? [target] : [])];
+  const missing = wanted.find((name) => !header.includes(name));
+  if (missing !== undefined) {
+    const why = missing === target ? "is what the model predicts" : `the model was trained with: ${listed(columns.map((c) => c.name))}`;
+    throw new Failure(`${path} has no column ${JSON.stringify(missing)}, which ${why}; it has ${listed(header)}`);
+  }
   const texts = columns.filter((c) => c.categories !== undefined).map((c) => c.name);
-  // The target need not be there: that is what a model is asked for.
-  const header = parseHeader(text, delimiter);
-  const missing = columns.find((c) => !header.includes(c.name));
-  if (missing !== undefined)
-    throw new Failure(
-      `the table has no column ${JSON.stringify(missing.name)}; the model was trained with ${columns.map((c) => c.name).join(", ")}`,
-    );
-  const known = header.includes(target);
-  const table = parseCsv(text, {
-    header: true,
-    delimiter,
-    columns: [...columns.map((c) => c.name), ...(known ? [target] : [])],
-    categorical: [...texts, ...(known && classes !== undefined ? [target] : [])],
+  const gaps = only !== undefined || columns.some((c) => c.fill !== undefined || c.categories?.includes("") === true);
+  const table = readTable(csv, {
+    columns: wanted,
+    categorical: [...texts, ...(withTarget && classes !== undefined ? [target] : [])],
+    missing: gaps ? "keep" : "error",
   });
-  const width = widthOf(recipe);
-  const data = new Float32Array(table.rows * width);
+  const rows = only ?? Array.from({ length: table.rows }, (_, i) => i);
+  const valuesOf = (name: string): Float32Array => {
+    const all = columnOf(table, name);
+    return only === undefined ? all : Float32Array.from(only, (i) => all[i]);
+  };
+  const where = (name: string, i: number): string => `${path}: row ${rows[i] + 1} has in column ${JSON.stringify(name)}`;
+  /** Places of texts among those that are known. */
+  const placesOf = (name: string, known: readonly string[]): Float32Array => {
+    const own = table.categories[name];
+    const places = own.map((t) => known.indexOf(t));
+    const values = valuesOf(name);
+    const unknown = values.findIndex((v) => places[v] < 0);
+    if (unknown < 0) return values.map((v) => places[v]);
+    const shown = known.length > MOST_SHOWN ? `${listed(known.slice(0, MOST_SHOWN))} and ${known.length - MOST_SHOWN} more` : listed(known);
+    throw new Failure(`${where(name, unknown)} ${quoted(own[values[unknown]])}, which the model was not trained with: it knows ${shown}`);
+  };
+  const numbersOf = (name: string, fill?: number): Float32Array => {
+    const values = valuesOf(name);
+    if (Object.hasOwn(table.categories, name))
+      throw new Failure(`${where(name, 0)} ${quoted(table.categories[name][values[0]])}; the model was trained with numbers there`);
+    const gap = fill === undefined ? values.findIndex(Number.isNaN) : -1;
+    if (gap >= 0) throw new Failure(`${where(name, gap)} no value, which no row had in training`);
+    return fill === undefined ? values : values.map((v) => (Number.isNaN(v) ? fill : v));
+  };
+  const width = widthOf(columns);
+  const data = new Float32Array(rows.length * width);
   let at = 0;
-  for (const { name, categories } of columns) {
-    const values = columnOf(table, name);
-    const places = categories === undefined ? null : table.categories[name].map((t) => categories.indexOf(t));
-    const unknown = places?.indexOf(-1) ?? -1;
-    if (unknown >= 0)
-      throw new Failure(
-        `column ${JSON.stringify(name)} has ${JSON.stringify(table.categories[name][unknown])}, which the model was not trained with`,
-      );
-    for (let i = 0; i < table.rows; i++) {
-      if (places === null) data[i * width + at] = values[i];
-      else data[i * width + at + places[values[i]]] = 1;
-    }
+  for (const { name, categories, fill } of columns) {
+    if (categories === undefined) numbersOf(name, fill).forEach((v, i) => (data[i * width + at] = v));
+    else placesOf(name, categories).forEach((place, i) => (data[i * width + at + place] = 1));
     at += categories?.length ?? 1;
   }
-  let y: Float32Array | null = null;
-  if (known) {
-    y = columnOf(table, target);
-    if (classes !== undefined) {
-      const places = table.categories[target].map((t) => classes.indexOf(t));
-      const unknown = places.indexOf(-1);
-      if (unknown >= 0)
-        throw new Failure(`the target has ${JSON.stringify(table.categories[target][unknown])}, which is none of ${classes.join(", ")}`);
-      y = y.map((v) => places[v]);
-    }
-  }
-  return { x: { data, shape: [table.rows, width] }, y };
-}
-
-/** Names of the columns, without reading the rest. */
-export function parseHeader(text: string, delimiter: string): readonly string[] {
-  const first = parseCsv(text.slice(0, /[\r\n]/.exec(text)?.index ?? text.length), { header: false, delimiter });
-  return first.columns.map((column, i) => first.categories[column]?.[0] ?? String(first.values[i]));
+  const y = withTarget ? (classes === undefined ? numbersOf(target) : placesOf(target, classes)) : null;
+  return { x: { data, shape: [rows.length, width] }, y };
 }
 
 /** A file of a model with its recipe. */
@@ -123,9 +141,8 @@ export async function encodeWithRecipe(model: Model, recipe: Recipe): Promise<Ui
 
 /** The recipe in a file; null where there is none. */
 export async function recipeIn(path: string): Promise<Recipe | null> {
-  if (!/\.safetensors$/i.test(path)) return null;
-  const { readSafetensors } = await import("../safetensors/index.ts");
-  const { metadata } = await readSafetensors(await readBytes(path), { names: [] });
+  const { openSafetensors } = await import("../safetensors/index.ts");
+  const { metadata } = await openSafetensors(path);
   if (metadata.table === undefined) return null;
   const recipe = JSON.parse(metadata.table) as Recipe;
   if (recipe.version !== 1 || !Array.isArray(recipe.columns)) throw new Failure(`${path}: what it says of its table is of another version`);

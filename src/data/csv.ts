@@ -3,7 +3,7 @@
  * numeric; one where no cell is, is categorical and becomes the index of its category. Anything between the two is far
  * more often a fault in the file than an intention, so it is an error unless the caller names the column.
  */
-import { checkOptions, hint } from "../check.ts";
+import { checkOneOf, checkOptions, hint } from "../check.ts";
 import { ArgumentError, DataError } from "../errors.ts";
 
 /** Options of `parseCsv`. */
@@ -19,6 +19,11 @@ export interface CsvOptions {
   readonly columns?: readonly (string | number)[];
   /** Columns to read as categories even where cells look like numbers, by name or index. */
   readonly categorical?: readonly (string | number)[];
+  /**
+   * What becomes of cells without a value. `"error"` (default): they are refused. `"keep"`: in a column of numbers empty cells, NaN, NA,
+   * N/A, null, none and ? become NaN; in one of texts an empty cell is the category "".
+   */
+  readonly missing?: "error" | "keep";
 }
 
 /** A table of numbers: what `parseCsv` read. */
@@ -40,6 +45,7 @@ interface Row {
 
 const NUMBER = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i;
 const NOT_A_VALUE = /^([+-]?(nan|inf|infinity)|)$/i;
+const MISSING = /^([+-]?nan|#?n\/?a|<na>|null|none|\?|)$/i;
 
 /**
  * Reads a whole table.
@@ -53,7 +59,8 @@ export function parseCsv(text: string, options: CsvOptions = {}): Table {
     delimiter = ",",
     columns,
     categorical = [],
-  } = checkOptions("csv", options, ["header", "delimiter", "columns", "categorical"]);
+    missing = "error",
+  } = checkOptions("csv", options, ["header", "delimiter", "columns", "categorical", "missing"]);
   if (typeof text !== "string")
     throw new ArgumentError(
       "csv: expected the text of the table, got " +
@@ -61,6 +68,7 @@ export function parseCsv(text: string, options: CsvOptions = {}): Table {
     );
   if (header !== "auto" && typeof header !== "boolean")
     throw new ArgumentError(`csv: header must be true, false or "auto", got ${JSON.stringify(header)}`);
+  checkOneOf("csv", "missing", missing, ["error", "keep"]);
   for (const [what, list] of Object.entries({ columns, categorical }))
     if (list !== undefined && !Array.isArray(list))
       throw new ArgumentError(`csv: ${what} must be a list of names or indices, got ${typeof list}`);
@@ -82,28 +90,34 @@ export function parseCsv(text: string, options: CsvOptions = {}): Table {
   const categories: [string, string[]][] = [];
   chosen.forEach((column, at) => {
     const cells = rows.map((row) => row.cells[column]);
-    checkPresent(rows, column, names);
-    if (!forced.has(column) && isNumeric(rows, column, names)) {
-      for (let i = 0; i < rows.length; i++) values[i * chosen.length + at] = Number(cells[i]);
-      checkFinite(rows, column, names);
+    const keep = missing === "keep";
+    if (!keep) checkPresent(rows, column, names);
+    const said = keep ? rows.filter((row) => !MISSING.test(row.cells[column].trim())) : rows;
+    if (!forced.has(column) && (said.length === 0 || isNumeric(said, column, names))) {
+      for (let i = 0; i < rows.length; i++) values[i * chosen.length + at] = keep && MISSING.test(cells[i].trim()) ? NaN : Number(cells[i]);
+      checkFinite(said, column, names);
     } else {
-      const texts = [...new Set(cells)].sort();
+      const own = keep ? cells.map((cell) => (cell.trim() === "" ? "" : cell)) : cells;
+      const texts = [...new Set(own)].sort();
       const index = new Map(texts.map((t, i) => [t, i]));
-      for (let i = 0; i < rows.length; i++) values[i * chosen.length + at] = index.get(cells[i])!;
+      for (let i = 0; i < rows.length; i++) values[i * chosen.length + at] = index.get(own[i])!;
       categories.push([names[column], texts]);
     }
   });
   return { columns: chosen.map((i) => names[i]), rows: rows.length, values, categories: Object.fromEntries(categories) };
 }
 
-/** Splits text into records. Lines may end in LF, CR LF or CR; empty lines at the end are no records. */
-function records(text: string, delimiter: string): Row[] {
+/** Cells of the first record; none of an empty text. @throws DataError for a broken quotation */
+export const firstRecord = (text: string, delimiter: string): readonly string[] => records(text, delimiter, 1)[0]?.cells ?? [];
+
+/** Splits text into records, at most so many. Lines may end in LF, CR LF or CR; empty lines at the end are no records. */
+function records(text: string, delimiter: string, most = Infinity): Row[] {
   let end = text.length;
   while (end > 0 && isBreak(text[end - 1])) end--;
   const rows: Row[] = [];
   let at = text.charCodeAt(0) === 0xfeff ? 1 : 0;
   let line = 1;
-  while (at < end) {
+  while (at < end && rows.length < most) {
     const start = line;
     const cells: string[] = [];
     for (;;) {

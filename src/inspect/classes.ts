@@ -1,5 +1,5 @@
 /** @file How a classifier does for each class: precision, recall, F1, and which classes are taken for which. */
-import { checkCount, checkOptions, kindOf } from "../check.ts";
+import { checkCount, checkNumber, checkOptions, kindOf } from "../check.ts";
 import { ArgumentError, DataError, ShapeError, Tensor } from "../index.ts";
 import { Drawing, textWidth } from "./drawing.ts";
 import type { Mark } from "./drawing.ts";
@@ -15,7 +15,10 @@ export interface ClassificationReportOptions {
   readonly labels?: readonly string[];
   /** Digits behind the point in the text. Default 4. */
   readonly digits?: number;
-  /** Where one probability per sample is given, from where on it is class 1. Default 0.5. */
+  /**
+   * Where one number per sample is given, and not whole ones alone, from where on it is class 1. Default 0.5, for probabilities; for logits
+   * give 0.
+   */
   readonly threshold?: number;
 }
 
@@ -41,7 +44,7 @@ export class ClassificationReport {
   readonly classes: readonly ClassScores[];
   /** Part of the samples that are right. */
   readonly accuracy: number;
-  /** Means over classes. */
+  /** Means over the classes that samples are of or were taken for. */
   readonly macro: ClassScores;
   /** Means over classes, each counted by its support. */
   readonly weighted: ClassScores;
@@ -72,7 +75,10 @@ export class ClassificationReport {
         );
       return { precision: over("precision"), recall: over("recall"), f1: over("f1"), support: total };
     };
-    this.macro = mean(() => 1, this.classes.length);
+    // As scikit-learn's: a class that nothing is of and nothing was taken for says nothing.
+    const occurs = ({ support }: ClassScores, i: number): boolean => support > 0 || matrix.some((row) => row[i] > 0);
+    const occurring = new Set(this.classes.filter(occurs));
+    this.macro = mean((c) => Number(occurring.has(c)), occurring.size);
     this.weighted = mean((c) => c.support, total);
   }
 
@@ -128,11 +134,14 @@ async function classesOf(
   who: string,
   name: string,
   given: unknown,
-  threshold: number,
+  threshold: number | null,
 ): Promise<{ readonly numbers: readonly number[]; readonly columns: number }> {
-  const rows = await rowsOf(who, name, given);
-  const columns = Math.max(0, ...Array.from(rows as ArrayLike<unknown>, (r) => (Array.isArray(r) ? r.length : 0)));
-  const numbers = Array.from(rows as ArrayLike<unknown>, (row, i) => {
+  const rows = Array.from((await rowsOf(who, name, given)) as ArrayLike<unknown>);
+  const columns = rows.reduce<number>((most, r) => Math.max(most, Array.isArray(r) ? r.length : 0), 0);
+  // One number: a class, or, where not all are whole, the probability of class 1.
+  const single = rows.map((r) => (Array.isArray(r) ? (r as unknown[])[0] : r) as number);
+  const areParts = columns <= 1 && single.some((v) => typeof v === "number" && !Number.isNaN(v) && !Number.isInteger(v));
+  const numbers = rows.map((row, i) => {
     const values = (Array.isArray(row) ? row : [row]) as unknown[];
     const wrong = values.find((v) => typeof v !== "number" || Number.isNaN(v));
     if (wrong !== undefined || values.length === 0)
@@ -140,9 +149,13 @@ async function classesOf(
     const list = values as number[];
     if (columns > 1 && list.length !== columns)
       throw new ShapeError(`${who}: rows of ${name} must be equally long, got ${columns} and, in row ${i}, ${list.length}`);
-    // One number: a class, or the probability of class 1.
-    if (list.length === 1) return Number.isInteger(list[0]) ? list[0] : Number(list[0] >= threshold);
-    return list.indexOf(Math.max(...list));
+    if (columns > 1) return list.reduce((best, v, c) => (v > list[best] ? c : best), 0);
+    if (!areParts) return list[0];
+    if (threshold === null && !(list[0] >= 0 && list[0] <= 1))
+      throw new DataError(
+        `${who}: ${name}[${i}] must be a class number or a probability from 0 to 1, got ${list[0]}; give threshold for other numbers`,
+      );
+    return Number(list[0] >= (threshold ?? DEFAULT_THRESHOLD));
   });
   const negative = numbers.findIndex((c) => c < 0);
   if (negative >= 0) throw new DataError(`${who}: ${name}[${negative}] must be a class number of at least 0, got ${numbers[negative]}`);
@@ -164,8 +177,10 @@ export async function classificationReport(
   options?: ClassificationReportOptions,
 ): Promise<ClassificationReport> {
   const who = "classificationReport";
-  const { labels, digits = 4, threshold = 0.5 } = checkOptions(who, options, ["labels", "digits", "threshold"]);
+  const { labels, digits = 4, threshold = null } = checkOptions(who, options, ["labels", "digits", "threshold"]);
   checkCount(who, "digits", digits, 0);
+  if (digits > MOST_DIGITS) throw new ArgumentError(`${who}: digits must be at most ${MOST_DIGITS}, got ${digits}`);
+  if (threshold !== null) checkNumber(who, "threshold", threshold, -Infinity);
   const truth = await classesOf(who, "yTrue", yTrue, threshold);
   const predicted = await classesOf(who, "yPred", yPred, threshold);
   const samples = truth.numbers.length;
@@ -186,6 +201,9 @@ export async function classificationReport(
 }
 
 const MOST_CLASSES = 10_000;
+/** What `toFixed` takes. */
+const MOST_DIGITS = 100;
+const DEFAULT_THRESHOLD = 0.5;
 
 /** Options of `plotConfusionMatrix`. */
 export interface PlotConfusionMatrixOptions {
@@ -211,7 +229,7 @@ export function plotConfusionMatrix(matrix: readonly (readonly number[])[], opti
   const who = "plotConfusionMatrix";
   const o = checkOptions(who, options, ["labels"]);
   const size = Array.isArray(matrix) ? matrix.length : 0;
-  if (size === 0 || matrix.some((row) => row?.length !== size || row.some((v) => !(v >= 0))))
+  if (size === 0 || matrix.some((row) => row?.length !== size || row.some((v) => !(v >= 0 && v < Infinity))))
     throw new DataError(`${who}: expected a square matrix of counts`);
   const labels = o.labels ?? matrix.map((_, i) => String(i));
   if (labels.length !== size) throw new DataError(`${who}: expected ${size} labels, got ${labels.length}`);
@@ -223,8 +241,12 @@ export function plotConfusionMatrix(matrix: readonly (readonly number[])[], opti
     { type: "text", x: left + (size * cell) / 2, y: CELL.margin + 12, text: "taken for", anchor: "middle", bold: true },
     { type: "text", x: CELL.margin + 12, y: top + (size * CELL.height) / 2, text: "is", anchor: "middle", bold: true, upward: true },
   ];
-  const cut = (label: string): string =>
-    textWidth(label) <= cell - 4 ? label : `${label.slice(0, Math.max(1, Math.floor(cell / 8) - 1))}.`;
+  const cut = (label: string): string => {
+    const letters = [...label];
+    let kept = letters.length;
+    while (kept > 1 && textWidth(`${letters.slice(0, kept).join("")}.`) > cell - 4) kept--;
+    return textWidth(label) <= cell - 4 ? label : `${letters.slice(0, kept).join("").trimEnd()}.`;
+  };
   labels.forEach((label, i) => {
     marks.push({ type: "text", x: left + (i + 0.5) * cell, y: top - 8, text: cut(label), anchor: "middle" });
     marks.push({ type: "text", x: left - 8, y: top + (i + 0.5) * CELL.height + 4, text: label, anchor: "end" });

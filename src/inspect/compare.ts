@@ -3,6 +3,7 @@ import { checkCount, checkOptions, kindOf } from "../check.ts";
 import { ArgumentError, LockstepError, tensor, Tensor } from "../index.ts";
 import type { Inputs, Logs, Model, Outputs, Targets } from "../index.ts";
 import { bytesOf } from "../dtype.ts";
+import { quantile } from "./quantile.ts";
 import { showCount, showMetric, showMs, showTable } from "./table.ts";
 
 /** Options of `compareModels`. */
@@ -67,10 +68,6 @@ export class Comparison {
   }
 }
 
-const sorted = (values: readonly number[]): number[] => [...values].sort((a, b) => a - b);
-const quantile = (values: readonly number[], part: number): number =>
-  sorted(values)[Math.min(values.length - 1, Math.floor(values.length * part))];
-
 /** The first `count` samples of what a model reads. */
 async function firstOf(model: Model<Outputs>, x: Inputs, count: number): Promise<Tensor[]> {
   const read = await model.readInputs("compareModels", x);
@@ -134,21 +131,25 @@ export async function compareModels(
   for (const [, model] of given) logs.push(y === undefined ? null : await model.evaluate(x, y, { batchSize }));
   const single: (() => Promise<unknown>)[] = [];
   const batches: (() => Promise<unknown>)[] = [];
+  const held: Tensor[] = [];
   let samples = 0;
   for (const [, model] of given) {
     const [one, batch] = [await firstOf(model, x, 1), await firstOf(model, x, batchSize)];
+    held.push(...one, ...batch);
     samples = batch[0].shape[0];
     // On the host, as whoever predicts wants it.
     const done = async (inputs: Tensor[], size: number): Promise<void> => {
       const outputs: unknown = await model.predict(inputs.length === 1 ? inputs[0] : inputs, { batchSize: size });
       const list = outputs instanceof Tensor ? [outputs] : Object.values(outputs as { [name: string]: Tensor });
       await Promise.all(list.map((t) => t.data()));
+      for (const t of list) if (!inputs.includes(t)) t.dispose();
     };
     single.push(() => done(one, 1));
     batches.push(() => done(batch, samples));
   }
   const latencies = await timed(runs, single);
   const times = await timed(runs, batches);
+  for (const t of held) t.dispose();
   return new Comparison(
     given.map(([name, model], i): ComparedModel => ({
       name,

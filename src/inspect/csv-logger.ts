@@ -3,6 +3,7 @@ import { ArgumentError, FileError } from "../index.ts";
 import type { Callback, Logs, TrainingHandle } from "../index.ts";
 import { optionsOf } from "../options.ts";
 import { append, overwrite, readIfThere } from "./files.ts";
+import { validationOf } from "./logs.ts";
 
 /** Options of `csvLogger`. */
 export interface CsvLoggerOptions {
@@ -16,8 +17,6 @@ const cell = (value: unknown, separator: string): string => {
   const text = value === undefined ? "NA" : typeof value === "object" ? JSON.stringify(value) : String(value);
   return text.includes(separator) || /["\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
-
-const validationOf = (name: string): string => `val${name[0].toUpperCase()}${name.slice(1)}`;
 
 /** The columns for logs of an epoch: those of validation also where `validationFreq` leaves it out in this one. */
 function columnsOf(logs: Logs, { validates }: TrainingHandle): string[] {

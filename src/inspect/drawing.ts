@@ -1,6 +1,7 @@
 /** @file Drawings: shapes that become SVG as text, or are drawn on a canvas. */
 import { kindOf } from "../check.ts";
 import { ArgumentError } from "../index.ts";
+import { placesOf } from "./table.ts";
 
 /** What drawings are made of. Lengths are in pixels, colors as in CSS. */
 export type Mark =
@@ -77,9 +78,10 @@ const ARROW = 6;
 const DOT = 2.5;
 
 /** About the pixels that a text takes. */
-export const textWidth = (text: string): number => text.length * FONT_SIZE * 0.58;
+export const textWidth = (text: string): number => placesOf(text) * FONT_SIZE * 0.58;
 
-const escaped = (text: string): string => text.replace(/[&<>"]/g, (c) => `&${{ "&": "amp", "<": "lt", ">": "gt", '"': "quot" }[c]};`);
+const escaped = (text: string): string =>
+  text.replace(/\p{Cc}/gu, " ").replace(/[&<>"]/g, (c) => `&${{ "&": "amp", "<": "lt", ">": "gt", '"': "quot" }[c]};`);
 const at = (n: number): string => String(Math.round(n * 100) / 100);
 
 /** The corners of the arrow at the end of a line. */

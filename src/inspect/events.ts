@@ -24,7 +24,8 @@ export function maskedCrc32c(bytes: Uint8Array): number {
   return (((c >>> 15) | (c << 17)) + MASK) >>> 0;
 }
 
-const joined = (parts: readonly Uint8Array[]): Uint8Array => {
+/** Bytes one after another. */
+export const joined = (parts: readonly Uint8Array[]): Uint8Array => {
   const out = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
   let at = 0;
   for (const part of parts) {
@@ -57,10 +58,10 @@ function varint(value: number): Uint8Array {
 }
 
 const tag = (field: number, wire: number): Uint8Array => varint(field * 8 + wire);
-const int64 = (field: number, value: number): Uint8Array => joined([tag(field, 0), varint(value)]);
-const bytesField = (field: number, value: Uint8Array): Uint8Array => joined([tag(field, 2), varint(value.length), value]);
-const text = (field: number, value: string): Uint8Array => bytesField(field, new TextEncoder().encode(value));
-const message = (field: number, ...fields: readonly Uint8Array[]): Uint8Array => bytesField(field, joined(fields));
+export const int64 = (field: number, value: number): Uint8Array => joined([tag(field, 0), varint(value)]);
+export const bytesField = (field: number, value: Uint8Array): Uint8Array => joined([tag(field, 2), varint(value.length), value]);
+export const text = (field: number, value: string): Uint8Array => bytesField(field, new TextEncoder().encode(value));
+export const message = (field: number, ...fields: readonly Uint8Array[]): Uint8Array => bytesField(field, joined(fields));
 
 function doubles(values: readonly number[]): Uint8Array {
   const bytes = new Uint8Array(8 * values.length);
@@ -73,6 +74,9 @@ const double = (field: number, value: number): Uint8Array => joined([tag(field, 
 
 /** The first event of a file. `seconds`: of the clock, since 1970. */
 export const versionEvent = (seconds: number): Uint8Array => joined([double(1, seconds), text(3, "brain.Event:2")]);
+
+/** An event with a graph, as the bytes of a GraphDef. */
+export const graphEvent = (seconds: number, graph: Uint8Array): Uint8Array => joined([double(1, seconds), bytesField(4, graph)]);
 
 /** What a summary shows under a name. */
 export type SummaryValue = Uint8Array;

@@ -5,6 +5,7 @@
 import type { Backend, DeviceBuffer, Program } from "../backend.ts";
 import { ELEMENT_BYTES } from "../dtype.ts";
 import type { Binding, Call, Operand, Plan } from "../plan/plan.ts";
+import { quantile } from "./quantile.ts";
 
 /** Longest time that one plan is timed for, and the fewest and most rounds of all its parts. */
 const MOST_MS = 1500;
@@ -41,7 +42,7 @@ export function opened(plan: Plan): Plan {
   return { ...plan, bindings: [...plan.bindings, ...slots], slots: [], calls };
 }
 
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1];
+const median = (values: readonly number[]): number => quantile(values, 0.5);
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
 /** The least step of the clock that is seen. */

@@ -4,6 +4,7 @@ import { ArgumentError, DataError } from "../index.ts";
 import type { History } from "../index.ts";
 import { Drawing, textWidth } from "./drawing.ts";
 import type { Mark } from "./drawing.ts";
+import { validationOf } from "./logs.ts";
 
 /** Options of `plotHistory`. */
 export interface PlotHistoryOptions {
@@ -24,6 +25,8 @@ const COLORS = { training: "#1f6feb", validation: "#d9480f" };
 const GRID = "#ddd";
 const MARGIN = { left: 64, right: 16, top: 30, bottom: 34 };
 const TICKS = 5;
+/** Longer numbers have no room beside the panel. */
+const MOST_DIGITS = 7;
 
 interface Series {
   readonly label: string;
@@ -44,8 +47,6 @@ export function ticksOf(low: number, high: number, count: number): number[] {
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
-const validationOf = (name: string): string => `val${name[0].toUpperCase()}${name.slice(1)}`;
-
 /** Epochs of a log that is not there for all of them: those of validation, by `validationFreq`, end with the last. */
 function seriesOf(history: History, name: string, label: string, color: string): Series | null {
   const values: unknown = Object.hasOwn(history.history, name) ? history.history[name] : undefined;
@@ -53,7 +54,7 @@ function seriesOf(history: History, name: string, label: string, color: string):
   const { epoch } = history;
   if (values.length === epoch.length) return { label, color, values: values as number[], epochs: epoch };
   // Every so many epochs: where that is not even, the places are not known, and the last ones are taken.
-  const every = Math.floor(epoch.length / values.length);
+  const every = Math.max(1, Math.floor(epoch.length / values.length));
   return { label, color, values: values as number[], epochs: values.map((_, i) => epoch[Math.min(epoch.length, (i + 1) * every) - 1]) };
 }
 
@@ -76,7 +77,8 @@ function panel(name: string, series: readonly Series[], top: number, width: numb
   const yOf = (tick: number): number => y0 + ((tick - bottomTick) / (topTick - bottomTick || 1)) * (y1 - y0);
   const marks: Mark[] = [{ type: "text", x: x0, y: top + 18, text: name, bold: true }];
   for (const tick of ticks) {
-    const text = byPowers ? Number((10 ** tick).toPrecision(3)).toString() : Number(tick.toPrecision(6)).toString();
+    const shown = byPowers ? Number((10 ** tick).toPrecision(3)) : Number(tick.toPrecision(6));
+    const text = String(shown).length > MOST_DIGITS ? shown.toExponential() : String(shown);
     marks.push({ type: "line", points: [[x0, yOf(tick)], [x1, yOf(tick)]], stroke: GRID });
     marks.push({ type: "text", x: x0 - 6, y: yOf(tick) + 4, text, anchor: "end", fill: "#555" });
   }
@@ -137,5 +139,10 @@ export function plotHistory(history: History, options?: PlotHistoryOptions): Dra
     ].filter((s) => s !== null);
     return panel(name, series, i * height, width, height, logScale);
   });
-  return new Drawing(`Training over ${epoch.length} epochs: ${names.join(", ")}`, width, names.length * height, marks);
+  return new Drawing(
+    `Training over ${epoch.length} epoch${epoch.length === 1 ? "" : "s"}: ${names.join(", ")}`,
+    width,
+    names.length * height,
+    marks,
+  );
 }

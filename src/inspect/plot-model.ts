@@ -3,7 +3,7 @@ import type { InferenceModel, OpenShape, Outputs } from "../index.ts";
 import { checkOptions } from "../check.ts";
 import { Drawing, textWidth } from "./drawing.ts";
 import type { Mark } from "./drawing.ts";
-import { showCount } from "./table.ts";
+import { showCount, showSizes } from "./table.ts";
 import { topology } from "./topology.ts";
 import type { GraphNode, Topology } from "./topology.ts";
 
@@ -19,7 +19,7 @@ export interface PlotModelOptions {
 
 const KNOWN = ["showShapes", "showParameters", "rankdir"];
 
-const shown = (shape: OpenShape): string => (shape.length === 0 ? "scalar" : shape.map((d) => d ?? "any").join(" x "));
+const shown = (shape: OpenShape): string => showSizes(shape, "scalar");
 
 /** Lines of a box: its name, and what options ask for. */
 function labelOf(node: GraphNode, { showShapes = true, showParameters = true }: PlotModelOptions): string[] {
@@ -160,9 +160,11 @@ export async function plotModel<O extends Outputs>(model: InferenceModel<O>, opt
   for (const { way, backward } of ways) {
     const [from, to] = [way[0], way[way.length - 1]];
     if (backward) {
-      const right = Math.max(from.x + from.width / 2, to.x + to.width / 2) + BOX.between;
-      const [low, high] = [top(from) + from.height / 2, top(to) + to.height / 3];
-      const points = [[from.x + from.width / 2, low], [right, low], [right, high], [to.x + to.width / 2, high]] as const;
+      // Through the gaps between rows and past all boxes, of which it would else seem to come.
+      const right = width - BOX.margin;
+      const [low, high] = [(tops[(rowOf.get(from) as number) + 1] ?? y) - (2 * BOX.gap) / 3, top(to) - BOX.gap / 3];
+      const into = to.x + to.width / 4;
+      const points = [[from.x, bottom(from)], [from.x, low], [right, low], [right, high], [into, high], [into, top(to)]] as const;
       marks.push({ type: "line", points, stroke: STROKE, arrow: true });
       continue;
     }

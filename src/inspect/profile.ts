@@ -7,7 +7,7 @@ import type { Call, Plan } from "../plan/plan.ts";
 import type { Executable } from "../run.ts";
 import { timeParts } from "./parts.ts";
 import type { TimingMethod } from "./parts.ts";
-import { showCount, showMetric, showMs, showTable } from "./table.ts";
+import { showCount, showMetric, showMs, showRate, showTable } from "./table.ts";
 import { workOf } from "./work.ts";
 import type { Work } from "./work.ts";
 
@@ -76,7 +76,7 @@ export class Profile {
   /** A table: layers with their time, its part of the sum, operations, bytes, and both per second. */
   toString(): string {
     const sum = this.layers.reduce((ms, l) => ms + l.ms, 0);
-    const rate = (work: number, ms: number): string => (ms > 0 && work > 0 ? (work / ms / 1e6).toPrecision(3) : "");
+    const rate = (work: number, ms: number): string => (ms > 0 && work > 0 ? showRate(work / ms / 1e6) : "");
     const numbers = (ms: number, { flops, bytes }: Work): string[] => [
       showMs(ms),
       sum > 0 ? `${((100 * ms) / sum).toFixed(1)}` : "",

@@ -1,12 +1,14 @@
 /** @file The callback that writes event files for TensorBoard. */
 import { checkCount, shown } from "../check.ts";
 import { ArgumentError } from "../index.ts";
-import type { Callback, Logs, TrainingHandle } from "../index.ts";
+import type { Callback, InferenceModel, Logs, Outputs, TrainingHandle } from "../index.ts";
 import { builtin } from "../node/files.ts";
 import { optionsOf } from "../options.ts";
-import { histogram, recordOf, scalar, summaryEvent, versionEvent } from "./events.ts";
+import { graphEvent, histogram, recordOf, scalar, summaryEvent, versionEvent } from "./events.ts";
 import type { SummaryValue } from "./events.ts";
 import { append, inside, makeFolder } from "./files.ts";
+import { graphDef } from "./graph-def.ts";
+import { topology } from "./topology.ts";
 
 /** Options of `tensorBoard`. */
 export interface TensorBoardOptions {
@@ -16,6 +18,8 @@ export interface TensorBoardOptions {
   readonly updateFreq?: "batch" | "epoch" | number;
   /** After how many epochs histograms of all weights are written. 0: none. Default 0. */
   readonly histogramFreq?: number;
+  /** Whether the model's graph is written when training begins, for the tab "Graphs". Default true. */
+  readonly writeGraph?: boolean;
 }
 
 /** Numbers files of one process that begin in the same second. */
@@ -30,8 +34,8 @@ class EventFile {
     this.#folder = folder;
   }
 
-  async write(step: number, values: readonly SummaryValue[]): Promise<void> {
-    if (values.length === 0) return;
+  /** Writes an event, which is made of the seconds of its time. */
+  async #append(eventOf: (seconds: number) => Uint8Array): Promise<void> {
     const seconds = Date.now() / 1000;
     if (this.#path === null) {
       await makeFolder(this.#folder);
@@ -40,7 +44,15 @@ class EventFile {
       this.#path = `${this.#folder}/events.out.tfevents.${Math.floor(seconds)}.${host}.${pid}.${files++}`;
       await append(this.#path, recordOf(versionEvent(seconds)));
     }
-    await append(this.#path, recordOf(summaryEvent(seconds, step, values)));
+    await append(this.#path, recordOf(eventOf(seconds)));
+  }
+
+  async write(step: number, values: readonly SummaryValue[]): Promise<void> {
+    if (values.length > 0) await this.#append((seconds) => summaryEvent(seconds, step, values));
+  }
+
+  async writeGraph(graph: Uint8Array): Promise<void> {
+    await this.#append((seconds) => graphEvent(seconds, graph));
   }
 }
 
@@ -55,15 +67,16 @@ const scalarsOf = (logs: Logs, validation: boolean): SummaryValue[] =>
 /**
  * Writes what TensorBoard shows, as Keras' `TensorBoard`: for each epoch, which counts from 0, `epoch_loss` and so on in the runs `train`
  * and `validation`, and `epoch_learningRate`; with `updateFreq` also `batch_loss` by batch, with `histogramFreq` the weights. Each training
- * begins files of its own. Graphs and profiles are not written: see `plotModel` and `profile`. Needs a file system (Node, Deno, Bun).
+ * begins files of its own. The graph in the run `train` has boxes for inputs, layers, functions between them and outputs. Profiles are not
+ * written: see `profile`. Needs a file system (Node, Deno, Bun).
  * @throws ArgumentError for bad options; during training FileError where writing fails
  * @example await model.fit(x, y, { callbacks: [tensorBoard({ logDir: "logs/first" })] });
  */
 export function tensorBoard(options?: TensorBoardOptions): Callback {
   const who = "tensorBoard";
-  const { logDir, updateFreq, histogramFreq } = optionsOf<Required<TensorBoardOptions>>(
+  const { logDir, updateFreq, histogramFreq, writeGraph } = optionsOf<Required<TensorBoardOptions>>(
     who,
-    { logDir: "logs", updateFreq: "epoch", histogramFreq: 0 },
+    { logDir: "logs", updateFreq: "epoch", histogramFreq: 0, writeGraph: true },
     options,
   );
   if (!(logDir instanceof URL) && (typeof logDir !== "string" || logDir === ""))
@@ -84,9 +97,10 @@ export function tensorBoard(options?: TensorBoardOptions): Callback {
     return Promise.all(all.map(async ([name, t]) => histogram(name, await t.data())));
   };
   return {
-    onTrainBegin() {
+    async onTrainBegin({ model }) {
       train = new EventFile(inside(logDir, "train"));
       validation = new EventFile(inside(logDir, "validation"));
+      if (writeGraph) await train.writeGraph(graphDef(await topology(who, model as unknown as InferenceModel<Outputs>)));
     },
     async onEpochEnd(epoch, logs, training) {
       await train?.write(epoch, [...scalarsOf(logs, false), ...(await learningRate(training)), ...(await weights(epoch, training))]);

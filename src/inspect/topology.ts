@@ -48,13 +48,15 @@ type Call = Layer["call"];
 interface Trace {
   readonly nodes: Map<string, GraphNode>;
   readonly edges: Map<string, readonly [string, string]>;
+  /** How many boxes of functions there are. */
+  readonly functions: { count: number };
 }
 
 /** What gave a tensor: the id of a box. */
 type Makers = Map<Tensor, string>;
 
 /** Adds boxes of functions between what layers gave and `t`, and tells whose output `t` is; none for what is no function of an input. */
-function makersOf(t: Tensor, makers: Makers, { nodes, edges }: Trace): readonly string[] {
+function makersOf(t: Tensor, makers: Makers, { nodes, edges, functions }: Trace): readonly string[] {
   const known = (each: Tensor): readonly string[] | null => {
     const id = makers.get(each);
     if (id !== undefined) return [id];
@@ -81,7 +83,7 @@ function makersOf(t: Tensor, makers: Makers, { nodes, edges }: Trace): readonly 
       found.set(node, from);
       continue;
     }
-    const id = `f${[...nodes.values()].filter((n) => n.type === "function").length}`;
+    const id = `f${functions.count++}`;
     nodes.set(id, { id, type: "function", name: node.op.name, kind: node.op.name, shape: node.outputs[0].shape, parameters: 0 });
     for (const each of from) edges.set(`${each} ${id}`, [each, id]);
     for (const output of node.outputs) makers.set(output, id);
@@ -92,7 +94,7 @@ function makersOf(t: Tensor, makers: Makers, { nodes, edges }: Trace): readonly 
 
 /** Runs the model on symbols with calls of its layers looked on. */
 function traceLayers(model: InferenceModel<Outputs>, inputs: readonly Tensor[]): Trace {
-  const trace: Trace = { nodes: new Map(), edges: new Map() };
+  const trace: Trace = { nodes: new Map(), edges: new Map(), functions: { count: 0 } };
   const { nodes, edges } = trace;
   const makers: Makers = new Map();
   const shapes = model.inputShapes as readonly OpenShape[];

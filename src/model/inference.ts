@@ -200,6 +200,8 @@ export class InferenceModel<O extends Outputs = Tensor> {
       throw new ShapeError(`sequential: expected one input, got ${inputShapes.length}; for several use model((a, b) => ...)`);
     const found = new Set<Layer>(this.layers);
     const nextStream = counter();
+    // In a loop over layers weights are slices, which the graph here has none of.
+    const { stack } = context();
     const traceWith = (
       size: number,
     ): Shapes<Shape> & { readonly graph: Graph; readonly output: O; readonly makers: ReadonlyMap<Tensor, Layer> } => {
@@ -215,6 +217,7 @@ export class InferenceModel<O extends Outputs = Tensor> {
               seed: this.seed,
               nextStream,
               ...(weightOf && { weightOf }),
+              ...(stack && { stack: stack.apart }),
               called: (layer, y) => {
                 // It would not be trained, counted or saved. The layer that calls it is named in front.
                 if (this.isSequential && layer.weights.some(({ tensor }) => !this.weights.some((w) => w.tensor === tensor))) {

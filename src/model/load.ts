@@ -256,6 +256,11 @@ export async function readModel<M extends InferenceModel>(
         kind,
         withFunctions(of, { ...layerConfig, ...named }, given),
         (inner) => {
+          if (inner.kind === "model" && inner.own !== true) {
+            // What holds it says for which shapes it is built.
+            const { layers, options } = nestedOf(who, { name, ...inner });
+            return asLayers([make(allOf(layers), { ...options, inputShape: undefined })])[0];
+          }
           if (inner.shared === undefined) return layerOf(inner.kind, inner.config, inner.own === true, name, before);
           const shared = before.find((l) => l.name === inner.shared);
           if (shared === undefined) throw new FileError(`${of} shares "${show(inner.shared)}", which is not before it`);

@@ -114,8 +114,11 @@ function describeLayers(layers: readonly Layer[], named: Named): Described["laye
         config: { ...l.config, model: { ...(model as Config), layers: describeLayers(l.layers, named) as unknown as Attr } } as Config,
       };
     if (!isMade(l) && !isCustom(model)) name(named, "layers", isNameless(kind) ? own : kind);
-    if (l.config !== CUSTOM) for (const [key, value] of Object.entries(l.config)) check(`layer "${own}"`, key, value, named);
-    return { kind, name: own, config, ...(!isMade(l) && { own: true }) };
+    // A model that layerStack and its like hold, with its layers.
+    const [part] = l.layers ?? [];
+    const whole = isMade(l) && part?.kind === "model" ? { ...config, layer: describeLayers([part], named)[0] as unknown as Attr } : config;
+    if (l.config !== CUSTOM) for (const [key, value] of Object.entries(whole)) check(`layer "${own}"`, key, value, named);
+    return { kind, name: own, config: whole, ...(!isMade(l) && { own: true }) };
   });
 }
 

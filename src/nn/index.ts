@@ -101,7 +101,7 @@ export type {
 export * as merge from "./merge.ts";
 export { l1, l1l2, l2 } from "./regularizers.ts";
 export type { RegularizerOption } from "./regularizers.ts";
-export type { ActivationOption, InitializerOption, NameOption } from "./options.ts";
+export type { ActivationOption, InitializerOption, ModelAsLayer, NameOption } from "./options.ts";
 export { cropping3d, upSampling3d, zeroPadding3d } from "./volumes.ts";
 export type { Frame3d } from "./volumes.ts";
 export type { Triple } from "./sizes.ts";

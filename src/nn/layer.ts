@@ -129,6 +129,8 @@ export interface Stack {
   weightOf(whole: Tensor): Tensor;
   /** The same for all weights, by name. */
   weightsOf(whole: { readonly [name: string]: Tensor }): { readonly [name: string]: Tensor };
+  /** The same where a model within is built, in a graph apart from that of the loop: what the first of the layers computes with. */
+  readonly apart: Stack;
 }
 
 /** Numbers from 0. */

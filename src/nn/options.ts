@@ -21,7 +21,7 @@ import type { Tensor } from "../tensor.ts";
 import type { Initializer, InitializerName } from "./initializers.ts";
 import { initializer } from "./initializers.ts";
 import { layerFrom } from "./layer.ts";
-import type { Config, Layer, LayerDescription, Regularizer, WeightOptions } from "./layer.ts";
+import type { Config, Layer, LayerDescription, Regularizer, Weight, WeightOptions } from "./layer.ts";
 import { maskOf, masked } from "./masks.ts";
 import { regularizer } from "./regularizers.ts";
 import type { RegularizerOption } from "./regularizers.ts";
@@ -67,6 +67,26 @@ const MADE = new WeakSet<Layer>();
 
 /** True for Lockstep's own layers, whose kind and config are all that it takes to make them again. */
 export const isMade = (l: Layer): boolean => MADE.has(l);
+
+/** A model of one input and one output, which layers that hold another, such as `layerStack`, take in its place. */
+export interface ModelAsLayer {
+  /** Its name. */
+  readonly name: string;
+  /** Its weights; none before it is built. */
+  readonly weights: readonly Weight[];
+  /** Its layers. */
+  readonly layers: readonly Layer[];
+  /** What it computes. */
+  call(x: Tensor): Tensor;
+}
+
+/** `given` as a layer within another: of a model the layer that it is. @throws ArgumentError for what is neither */
+export function partOf(who: string, given: Layer | ModelAsLayer, such: string): Layer {
+  const { asLayer = given } = Object(given) as { readonly asLayer?: unknown };
+  const { kind, call } = Object(asLayer) as Partial<Layer>;
+  if (typeof kind !== "string" || typeof call !== "function") throw new ArgumentError(`${who}: expected a layer, such as ${such}`);
+  return asLayer as Layer;
+}
 
 /** A layer within the config of another. */
 export const described = (inner: Layer): Attr => ({ kind: inner.kind, config: inner.config as Attr, ...(!isMade(inner) && { own: true }) });

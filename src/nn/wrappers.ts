@@ -6,8 +6,8 @@ import { max } from "../ops/reduce.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Layer } from "./layer.ts";
 import { maskOf, masked } from "./masks.ts";
-import { checkOneOf, checkRank, described, layerOf } from "./options.ts";
-import type { NameOption } from "./options.ts";
+import { checkOneOf, checkRank, described, layerOf, partOf } from "./options.ts";
+import type { ModelAsLayer, NameOption } from "./options.ts";
 import { checkMore } from "./recurrent.ts";
 import type { RecurrentLayer } from "./recurrent.ts";
 
@@ -65,10 +65,10 @@ export function bidirectional(inner: RecurrentLayer, options: BidirectionalOptio
  * Applies `inner` to every step: [batch, time, ...] -> [batch, time, ...]. Weights: those of `inner`. @throws ArgumentError unless `inner`
  * is a layer.
  */
-export function timeDistributed(inner: Layer, options: NameOption = {}): Layer {
-  if (typeof inner?.call !== "function") throw new ArgumentError("timeDistributed: expected a layer, such as dense(10)");
-  return layerOf("timeDistributed", { layer: described(inner) }, { name: "" }, options, () => ({
-    parts: { "": inner },
+export function timeDistributed(inner: Layer | ModelAsLayer, options: NameOption = {}): Layer {
+  const part = partOf("timeDistributed", inner, "dense(10)");
+  return layerOf("timeDistributed", { layer: described(part) }, { name: "" }, options, () => ({
+    parts: { "": part },
     mask: "use",
     call: (x) => {
       checkRank(x.shape, "[batch, time, ...]", 3, Infinity);
@@ -76,7 +76,7 @@ export function timeDistributed(inner: Layer, options: NameOption = {}): Layer {
       // A mask of more than steps, of words in sentences, is of what the inner layer reads.
       const mask = maskOf(x);
       const steps = reshape(x, [batch * time, ...x.shape.slice(2)]);
-      const y = inner.call(masked(steps, mask && reshape(mask, [batch * time, ...mask.shape.slice(2)])));
+      const y = part.call(masked(steps, mask && reshape(mask, [batch * time, ...mask.shape.slice(2)])));
       const left = maskOf(y);
       const output = reshape(y, [batch, time, ...y.shape.slice(1)]);
       if (mask === null || mask.rank === 2) return masked(output, mask);

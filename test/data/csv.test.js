@@ -112,6 +112,19 @@ test("long cells take linear time", () => {
 
 const tables = join(process.env.LOCKSTEP_SHARED ?? fileURLToPath(new URL("../../../shared", import.meta.url)), "data/tables");
 
+test("missing: kept where that is asked for, as NaN among numbers, as an empty text among texts", () => {
+  const text = "a,b,c,d\n1,x,,NA\n , ,y,NA\nNaN,n/a,z,7\n";
+  const { values, categories } = parseCsv(text, { missing: "keep" });
+  assert.equal([...values.filter((_, i) => i % 4 === 0)], [1, NaN, NaN]);
+  assert.equal([...values.filter((_, i) => i % 4 === 3)], [NaN, NaN, 7]);
+  assert.equal(categories, { b: ["", "n/a", "x"], c: ["", "y", "z"] });
+  assert.throws(() => parseCsv(text), /line 3, column "a": expected a value/);
+  assert.throws(() => parseCsv(text, { missing: "drop" }), /missing must be one of "error", "keep", got "drop"/);
+  // What is not there says nothing; infinity is no number of a table.
+  assert.equal([...parseCsv("a,b\n,1\n,2\n", { missing: "keep", columns: ["a"] }).values], [NaN, NaN]);
+  assert.throws(() => parseCsv("a\n1\ninf\n2\n", { missing: "keep" }), /line 3, column "a": expected a number like most/);
+});
+
 if (existsSync(tables)) {
   const read = (name, options) => parseCsv(readFileSync(join(tables, name), "utf8"), options);
 

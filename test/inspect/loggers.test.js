@@ -7,7 +7,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCsv } from "../../build/esm/data/index.js";
 import { ArgumentError, FileError } from "../../build/esm/errors.js";
-import { dense, open, sequential } from "../../build/esm/index.js";
+import { add, dense, model, open, relu, sequential } from "../../build/esm/index.js";
 import { crc32c, histogram, maskedCrc32c, recordOf, scalar, summaryEvent, versionEvent } from "../../build/esm/inspect/events.js";
 import { csvLogger, tensorBoard } from "../../build/esm/inspect/index.js";
 import { batches, errorOf, table } from "../model/helpers.js";
@@ -166,7 +166,8 @@ function eventsIn(run) {
     assert.ok(Math.abs(field(event, 1) - Date.now() / 1000) < 600);
     const summary = field(event, 5);
     if (summary === undefined) {
-      assert.is(textOf(field(event, 3)), "brain.Event:2");
+      if (field(event, 4) === undefined) assert.is(textOf(field(event, 3)), "brain.Event:2");
+      else events.graph = field(event, 4);
       continue;
     }
     const values = fieldsOf(summary).map(([, value]) => {
@@ -235,6 +236,49 @@ test("tensorBoard: losses of batches, and weights", async () => {
     assert.is(numbers[3 * i + 2], count(numbers[3 * i], i === 29 ? numbers[88] : numbers[3 * i + 3]), `bucket ${i}`);
 });
 
+test("tensorBoard: the graph of the model, whose names TensorFlow takes", async () => {
+  const logDir = fresh();
+  const [first, second] = [dense(4, { name: "in/1" }), dense(4, { name: "in 1" })];
+  const net = model((x) => add(first.call(x), relu(second.call(x))), { inputShape: [4] });
+  await net.compile({ loss: "mse", backend });
+  const target = { data: new Float32Array(160), shape: [40, 4] };
+  await net.fit(data.x, target, { epochs: 1, verbose: 0, callbacks: [tensorBoard({ logDir })] });
+  const fields = fieldsOf(eventsIn(join(logDir, "train")).graph);
+  assert.equal(
+    fields.map(([n]) => n),
+    [1, 1, 1, 1, 1, 1, 4],
+  );
+  const nodes = fields.slice(0, -1).map(([, node]) => {
+    const attributes = Object.fromEntries(
+      fieldsOf(node)
+        .filter(([n]) => n === 5)
+        .map(([, entry]) => [textOf(field(entry, 1)), field(entry, 2)]),
+    );
+    const inputs = fieldsOf(node).filter(([n]) => n === 3);
+    return { name: textOf(field(node, 1)), op: textOf(field(node, 2)), inputs: inputs.map(([, name]) => textOf(name)), attributes };
+  });
+  assert.equal(
+    nodes.map(({ name, op, inputs }) => [name, op, inputs]),
+    [
+      ["input", "input", []],
+      ["in_1", "dense", ["input"]],
+      ["in_1_1", "dense", ["input"]],
+      ["relu", "relu", ["in_1_1"]],
+      ["add", "add", ["in_1", "relu"]],
+      ["output", "output", ["add"]],
+    ],
+  );
+  const { _output_shapes: shapes, parameters } = nodes[1].attributes;
+  assert.is(field(parameters, 3), 20);
+  const sizes = fieldsOf(field(field(shapes, 1), 7)).map(([, dim]) => dim);
+  // -1 has all 64 bits.
+  assert.equal([...sizes[0]], [8, ...new Array(9).fill(255), 1]);
+  assert.is(field(sizes[1], 1), 4);
+  const without = fresh();
+  await net.fit(data.x, target, { epochs: 1, verbose: 0, callbacks: [tensorBoard({ logDir: without, writeGraph: false })] });
+  assert.is(eventsIn(join(without, "train")).graph, undefined);
+});
+
 test("events: histograms of one value, of none, and of what is not finite", () => {
   const rows = (values) => {
     const tensor = field(field(histogram("w", values), 1), 8);
@@ -255,6 +299,7 @@ test("tensorBoard: what is no option", async () => {
     () => tensorBoard({ updateFreq: "batches" }),
     () => tensorBoard({ histogramFreq: -1 }),
     () => tensorBoard({ logdir: "logs" }),
+    () => tensorBoard({ writeGraph: "yes" }),
   ])
     assert.instance(await errorOf(make), ArgumentError);
 });

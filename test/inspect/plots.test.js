@@ -111,7 +111,19 @@ test("graph: a layer that reads itself, and sizes that data decide", async () =>
   const step = L.dense(4);
   const loop = L.model((x) => step.call(L.relu(step.call(x))), { inputShape: [4] });
   assert.equal((await edgesOf(loop)).sort(), ["dense > output", "dense > relu", "input > dense", "relu > dense"]);
-  checkSvg((await plotModel(loop)).toSvg());
+  const drawing = await plotModel(loop);
+  checkSvg(drawing.toSvg());
+  // The way back passes all boxes, of which it would else seem to come.
+  const boxes = drawing.marks.filter((m) => m.type === "rect").slice(1);
+  const back = drawing.marks.find((m) => m.type === "line" && m.points.length === 6);
+  for (const [i, [x, y]] of back.points.slice(1).entries()) {
+    const [x0, y0] = back.points[i];
+    for (const b of boxes) {
+      const apart =
+        Math.max(x, x0) <= b.x || Math.min(x, x0) >= b.x + b.width || Math.max(y, y0) <= b.y || Math.min(y, y0) >= b.y + b.height;
+      assert.ok(apart, `${[x0, y0, x, y]} goes through ${[b.x, b.y, b.width, b.height]}`);
+    }
+  }
   const model = L.sequential([L.embedding(10, 4), L.lstm(5), L.dense(1)], { inputShape: [null] });
   const { nodes } = await topology("test", model);
   assert.equal(
@@ -362,8 +374,25 @@ test("classificationReport: probabilities, one-hot rows, tensors, one probabilit
     assert.equal((await classificationReport([1, 0, 0], predicted)).matrix, expected);
   assert.equal((await classificationReport(L.tensor([[0, 1], [1, 0], [1, 0]]), rows)).matrix, expected);
   assert.equal((await classificationReport([1, 0, 0], [0.7, 0.2, 0.5], { threshold: 0.6 })).matrix, [[2, 0], [0, 1]]);
+  // Logits, some of them whole numbers.
+  assert.equal((await classificationReport([1, 0, 0], [2, -0.5, 0], { threshold: 0 })).matrix, [[1, 1], [0, 1]]);
+  assert.equal((await classificationReport([1, 0], [1, 0.3], { threshold: 0.2 })).matrix, [[0, 1], [0, 1]]);
   const more = await classificationReport([0], [0], { labels: ["a", "b"] });
   assert.equal(more.classes[1], { precision: 0, recall: 0, f1: 0, support: 0 });
+});
+
+// y_true = [0, 0, 2, 2, 2, 4], y_pred = [0, 2, 2, 2, 4, 2] by scikit-learn 1.9, whose labels are 0, 2 and 4.
+test("classificationReport: classes that do not occur are not in the macro average, as in scikit-learn", async () => {
+  const { macro, weighted, classes } = await classificationReport([0, 0, 2, 2, 2, 4], [0, 2, 2, 2, 4, 2], { labels: [..."abcdef"] });
+  const close = (got, wanted) => got.forEach((v, i) => assert.ok(Math.abs(v - wanted[i]) < 1e-12, `${got}, expected ${wanted}`));
+  close([macro.precision, macro.recall, macro.f1], [1 / 2, 7 / 18, 0.4126984126984127]);
+  close([weighted.precision, weighted.recall, weighted.f1], [7 / 12, 1 / 2, 0.5079365079365079]);
+  assert.equal(classes[1], { precision: 0, recall: 0, f1: 0, support: 0 });
+});
+
+test("classificationReport: of more samples than a call has arguments", async () => {
+  const many = Int32Array.from({ length: 200_000 }, (_, i) => i % 3);
+  assert.is((await classificationReport(many, many)).accuracy, 1);
 });
 
 test("classificationReport: what is refused", async () => {
@@ -380,12 +409,15 @@ test("classificationReport: what is refused", async () => {
   await refused([[0, 2], [0, 1], { labels: ["a", "b"] }], /classes up to 2, and 2 labels/);
   await refused([Promise.resolve([0]), [0]], /yTrue must be class numbers.*await it first/, L.ArgumentError);
   await refused([[1e9], [0]], /are these class numbers/);
+  await refused([[1, 0], [3.5, 0.2]], /yPred\[0\] must be a class number or a probability from 0 to 1, got 3.5; give threshold/);
+  await refused([[0], [0], { digits: 101 }], /digits must be at most 100, got 101/, L.ArgumentError);
+  await refused([[0], [0.5], { threshold: "0" }], /threshold must be a number/, L.ArgumentError);
   await refused([[0], [0], { label: [] }], /unknown option "label"/, L.ArgumentError);
   await refused([L.zeros([2, 2, 2]), [0, 0]], /must be \[samples\] or \[samples, classes\]/, L.ShapeError);
 });
 
 test("plotConfusionMatrix: what is no matrix", () => {
-  for (const wrong of [[], [[1, 2]], [[1, -1], [0, 0]], [[NaN]], 7])
+  for (const wrong of [[], [[1, 2]], [[1, -1], [0, 0]], [[NaN]], [[Infinity]], 7])
     assert.throws(() => plotConfusionMatrix(wrong), /expected a square matrix/);
   assert.throws(() => plotConfusionMatrix([[1]], { labels: ["a", "b"] }), /expected 1 labels, got 2/);
 });

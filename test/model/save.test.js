@@ -139,6 +139,19 @@ test("the tables have every kind of layer that files can hold", async () => {
   assert.equal([...Object.keys(LAYERS), ...Object.keys(MERGES), "tiedHead"].sort(), known.sort());
 });
 
+test("a model that timeDistributed holds comes back with it", async () => {
+  const held = sequential([nn.dense(2), sequential([nn.layerNorm()], { name: "inner" })]);
+  const m = sequential([nn.timeDistributed(held)], { inputShape: [4, 3], seed: 2 });
+  const { value: bytes, said } = await heard(() => m.toBytes());
+  assert.equal(said, []);
+  const copy = await loadModel(bytes);
+  assert.equal(
+    copy.weights.map((w) => w.name),
+    ["dense/kernel", "dense/bias", "inner/layerNorm/gamma", "inner/layerNorm/beta"],
+  );
+  assert.is(await fingerprint(copy), await fingerprint(m));
+});
+
 for (const [kind, [layer, inputShape]] of Object.entries(LAYERS)) {
   test(`${kind} comes back from a file`, async () => {
     const x = {

@@ -2,21 +2,26 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
+  add,
   batchNorm,
   compile,
   dense,
   dropout,
   generate,
   gradients,
+  layerNorm,
   layerStack,
   loadModel,
   mean,
+  model,
   mul,
   open,
+  relu,
   sequential,
   tensor,
   tokenAndPositionEmbedding,
   transformerDecoder,
+  zeros,
 } from "../../build/esm/index.js";
 
 await open("wasm", { reproducible: true });
@@ -139,8 +144,54 @@ test("text is generated as by layers one after another", async () => {
   assert.is(tokens.length, 15);
 });
 
+test("a model as the layer: in a row, a function, with dimensions of any size; trained, saved and loaded", async () => {
+  const make = () => sequential([dense(8, { activation: "relu" }), layerNorm(), dense(4)]);
+  const net = sequential([layerStack(make(), 3)], { inputShape: [4], seed: 2 });
+  assert.equal(
+    net.weights.map((w) => `${w.name} ${w.tensor.shape}`),
+    ["dense/kernel 3,4,8", "dense/bias 3,8", "layerNorm/gamma 3,8", "layerNorm/beta 3,8", "dense_1/kernel 3,8,4", "dense_1/bias 3,4"],
+  );
+  const inputs = tensor(await x.data(), [6, 4]);
+  const singles = [0, 1, 2].map(() => sequential([make()], { inputShape: [4] }));
+  for (const [k, single] of singles.entries()) await copyRow(net, single, k);
+  let expected = inputs;
+  for (const single of singles) expected = await single.predict(expected);
+  close(await elements(await net.predict(inputs)), await elements(expected), 1e-6, "output");
+  await net.compile({ loss: "meanSquaredError", optimizer: "adam" });
+  const { loss } = (await net.fit(inputs, inputs, { epochs: 100, verbose: 0 })).history;
+  assert.ok(loss.at(-1) < 0.2 * loss[0], `${loss[0]} to ${loss.at(-1)}`);
+  const again = await loadModel(await net.toBytes());
+  assert.equal(await elements(await again.predict(inputs)), await elements(await net.predict(inputs)));
+  const [first, second] = [dense(4), dense(4)];
+  const residual = model((t) => add(t, second.call(relu(first.call(t)))));
+  const open = sequential([layerStack(residual, 2)], { inputShape: [null, 4] });
+  assert.equal(open.outputShape, [null, 4]);
+  for (const time of [3, 5]) assert.equal((await open.predict(zeros([2, time, 4]))).shape, [2, time, 4]);
+});
+
+test("a stack in a stack: all layers have weights of their own", async () => {
+  const net = sequential([layerStack(layerStack(dense(4), 2), 3)], { inputShape: [4], seed: 1 });
+  const [kernels, biases] = net.weights.map((w) => w.tensor);
+  assert.equal([kernels.shape, biases.shape], [[3, 2, 4, 4], [3, 2, 4]]);
+  const rows = await elements(kernels);
+  assert.is(new Set(rows).size, rows.length);
+  const inputs = tensor(await x.data(), [6, 4]);
+  let expected = inputs;
+  for (let k = 0; k < 6; k++) {
+    const single = sequential([dense(4, { useBias: false })], { inputShape: [4] });
+    single.weights[0].tensor.set(Float32Array.from(rows.slice(16 * k, 16 * k + 16)));
+    expected = await single.predict(expected);
+  }
+  close(await elements(await net.predict(inputs)), await elements(expected), 1e-6, "output");
+});
+
 test("mistakes", async () => {
   assert.throws(() => layerStack(3, 2), /layerStack: expected a layer/);
+  assert.throws(() => layerStack({ call: (t) => t }, 2), /layerStack: expected a layer/);
+  assert.throws(
+    () => layerStack(sequential([dense(4)], { inputShape: [4] }), 2),
+    /model "model" has weights of one layer; give a new one, without inputShape/,
+  );
   assert.throws(() => layerStack(dense(4), 0), /layerStack: count/);
   const built = dense(4);
   await compile((t) => built.call(t))(tensor([[1, 2]]));

@@ -1,6 +1,7 @@
 /** @file `lockstep info`: what this machine has for the library, and how fast it is. */
 import { compile, full, LockstepError, matmul, open, sum } from "../../index.ts";
-import type { Backend } from "../../index.ts";
+import type { Backend, Tensor } from "../../index.ts";
+import { showRate } from "../../inspect/table.ts";
 import { builtin } from "../../node/files.ts";
 import type { Command, Given } from "../command.ts";
 import { version } from "../version.ts";
@@ -19,32 +20,50 @@ async function perSecond(backend: Backend, fn: () => Promise<unknown>): Promise<
   return (1000 * runs) / (performance.now() - from);
 }
 
-const SIZE = 512;
-const ELEMENTS = 2 ** 22;
-
-/** Products of matrices, and sums of long vectors. */
-async function speedOf(backend: Backend): Promise<{ gflops: number; gbytes: number }> {
-  const [a, b, c] = [full([SIZE, SIZE], 0.5), full([SIZE, SIZE], 0.25), full([ELEMENTS], 1)];
-  // What is read by closure stays on the backend, and results of one number cost nothing to read.
-  const product = compile(() => sum(matmul(a, b)), { backend });
-  const total = compile(() => sum(c), { backend });
-  const once = async (run: typeof total): Promise<void> => (await run()).dispose();
-  try {
-    await once(product);
-    await (backend as Partial<{ warm(): Promise<void> }>).warm?.();
-    const products = await perSecond(backend, () => once(product));
-    const totals = await perSecond(backend, () => once(total));
-    return { gflops: (2 * SIZE ** 3 * products) / 1e9, gbytes: (4 * ELEMENTS * totals) / 1e9 };
-  } finally {
-    product.close();
-    total.close();
-    for (const t of [a, b, c]) t.dispose();
-  }
-}
+/** Sizes of matrices. A product that takes so long is large enough: below, a run costs a GPU what one does that computes nothing. */
+const SIZES = [512, 1024, 2048, 4096];
+const LEAST_MS = 4;
+/** More than caches hold. */
+const ELEMENTS = 2 ** 26;
+/** For a GPU in software. */
+const FEW_ELEMENTS = 2 ** 22;
 
 interface Speed {
   readonly gflops: number;
+  /** Rows of the matrices. */
+  readonly size: number;
   readonly gbytes: number;
+}
+
+/** How often a function computes in a second; what it reads is freed. What is read by closure stays on the backend. */
+async function rateOf(backend: Backend, inputs: readonly Tensor[], fn: () => Tensor): Promise<number> {
+  const run = compile(fn, { backend });
+  try {
+    // A result of one number costs nothing to read.
+    const once = async (): Promise<void> => (await run()).dispose();
+    await once();
+    await (backend as Partial<{ warm(): Promise<void> }>).warm?.();
+    return await perSecond(backend, once);
+  } finally {
+    run.close();
+    for (const t of inputs) t.dispose();
+  }
+}
+
+/** Products of matrices, and sums of long vectors. */
+async function speedOf(backend: Backend, isSlow: boolean): Promise<Speed> {
+  let [size, products] = [0, 0];
+  for (size of SIZES) {
+    const [a, b] = [full([size, size], 0.5), full([size, size], 0.25)];
+    products = await rateOf(backend, [a, b], () => sum(matmul(a, b)));
+    if (1000 / products >= LEAST_MS) break;
+  }
+  // An eighth of what there is, at most.
+  const room = Math.min(backend.limits.maxBytes, builtin("node:os")?.totalmem() ?? Infinity);
+  const elements = Math.min(isSlow ? FEW_ELEMENTS : ELEMENTS, 2 ** Math.floor(Math.log2(room / 32)));
+  const c = full([elements], 1);
+  const totals = await rateOf(backend, [c], () => sum(c));
+  return { gflops: (2 * size ** 3 * products) / 1e9, size, gbytes: (4 * elements * totals) / 1e9 };
 }
 
 /** What is told of one backend. */
@@ -55,7 +74,7 @@ interface Facts {
 
 async function wasmFacts(given: Given, test: boolean): Promise<Facts> {
   const backend = await open("wasm", { threads: given.text("threads") === undefined ? "auto" : given.count("threads", 1) });
-  const speed = test ? await speedOf(backend) : undefined;
+  const speed = test ? await speedOf(backend, false) : undefined;
   const facts = {
     simd: backend.simd,
     threads: backend.threads,
@@ -71,8 +90,8 @@ async function wasmFacts(given: Given, test: boolean): Promise<Facts> {
 async function gpuFacts(test: boolean): Promise<Facts | string> {
   try {
     const backend = await open("webgpu");
-    const speed = test ? await speedOf(backend) : undefined;
     const { vendor, subgroupSize, software, maxWorkgroupSize, maxBuffers } = backend.features;
+    const speed = test ? await speedOf(backend, software) : undefined;
     const facts = {
       adapter: backend.adapter,
       vendor,
@@ -98,8 +117,8 @@ const runtime = (): string => {
 
 const gigabytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 const subgroups = (size: number): string => (size > 0 ? `subgroups of ${size}` : "no subgroups");
-const shownSpeed = ({ gflops, gbytes }: Speed): string =>
-  `${gflops.toPrecision(3)} GFLOP/s of matrices ${SIZE} x ${SIZE}, ${gbytes.toPrecision(3)} GB/s of memory`;
+const shownSpeed = ({ gflops, size, gbytes }: Speed): string =>
+  `${showRate(gflops)} GFLOP/s of matrices ${size} x ${size}, ${showRate(gbytes)} GB/s read from memory`;
 
 export const info: Command = {
   name: "info",
@@ -109,7 +128,7 @@ export const info: Command = {
   most: 0,
   options: {
     json: { help: "as JSON" },
-    "no-speed": { help: "without the speed test, which takes about two seconds" },
+    "no-speed": { help: "without the speed test, which takes a few seconds" },
   },
   async run(given, out) {
     const os = builtin("node:os");

@@ -1,16 +1,14 @@
 /** @file `lockstep summary FILE`: what is in a file. */
 import { modelToMermaid, plotModel } from "../../inspect/index.ts";
-import { readBytes } from "../../node/files.ts";
 import { sizeOf } from "../../shape.ts";
-import { showCount, showTable } from "../../inspect/table.ts";
+import { showCount, showSizes, showTable } from "../../inspect/table.ts";
 import { Failure } from "../command.ts";
 import type { Command, Output } from "../command.ts";
 import { formatsHelp, openModel } from "../formats.ts";
 import type { Net } from "../formats.ts";
-import { writeFile } from "../inputs.ts";
+import { checkSvg, checkWritable, writeFile } from "../paths.ts";
 
-const shown = (shape: readonly (number | null)[] | null): string =>
-  shape === null ? "?" : shape.map((d) => d ?? "any").join(" x ") || "scalar";
+const shown = (shape: readonly (number | null)[] | null): string => (shape === null ? "?" : showSizes(shape, "scalar"));
 
 function showNet(net: Net, out: Output): void {
   const rows = (kind: string, values: Net["inputs"]): string[][] =>
@@ -43,12 +41,15 @@ async function showTensors(path: string, out: Output): Promise<void> {
 
 /** A file of tensors without Lockstep's description, or of a model that is a function. */
 async function isTensorsAlone(path: string): Promise<boolean> {
-  if (!/\.safetensors$/i.test(path)) return false;
   const { openSafetensors } = await import("../../safetensors/index.ts");
-  await readBytes(path);
   const { metadata } = await openSafetensors(path);
   if (metadata.lockstep === undefined) return true;
-  return (JSON.parse(metadata.lockstep) as { readonly sequential?: boolean }).sequential === false;
+  try {
+    return (JSON.parse(metadata.lockstep) as { readonly sequential?: boolean } | null)?.sequential === false;
+  } catch {
+    // Damaged: who reads the model says so.
+    return false;
+  }
 }
 
 export const summary: Command = {
@@ -65,8 +66,10 @@ export const summary: Command = {
   more: formatsHelp,
   async run(given, out) {
     const [path] = given.arguments;
-    const drawing = given.flag("mermaid") || given.text("svg") !== undefined;
-    if (given.text("from") === undefined && (await isTensorsAlone(path))) {
+    const svg = checkSvg("svg", given.text("svg"));
+    if (svg !== undefined) checkWritable(svg);
+    const drawing = given.flag("mermaid") || svg !== undefined;
+    if (given.text("from") === undefined && /\.safetensors$/i.test(path) && (await isTensorsAlone(path))) {
       if (drawing) throw new Failure(`${path} has weights alone, and no layers`);
       return showTensors(path, out);
     }
@@ -78,7 +81,6 @@ export const summary: Command = {
     const { model } = opened;
     if (given.flag("mermaid")) out.result((await modelToMermaid(model)).trimEnd());
     else model.summary((text) => out.result(text));
-    const svg = given.text("svg");
     if (svg === undefined) return;
     await writeFile(svg, (await plotModel(model)).toSvg());
     out.note(`wrote ${svg}`);
