@@ -32,7 +32,8 @@ function classOf(who: string, layer: Layer): string {
 }
 
 /**
- * Places of layers and of those within them, as Keras would number them. @throws ArgumentError for a kind of layer that Keras has not
+ * Places of layers and of those within them, as Keras would number them; `inside`: the layers of a model within another, in Keras' order.
+ * @throws ArgumentError for a kind of layer that Keras has not
  */
 export function placesOf(
   who: string,
@@ -40,6 +41,7 @@ export function placesOf(
   prefix: string,
   outer: readonly string[],
   into: Map<Layer, Place>,
+  inside: (model: Layer) => readonly Layer[] = (model) => model.layers ?? [],
 ): Map<Layer, Place> {
   const groupOf = groupsIn(prefix);
   for (const layer of layers) {
@@ -47,12 +49,12 @@ export function placesOf(
     const group = groupOf(className);
     const names = [...outer, layer.name];
     into.set(layer, { group, groups: writtenRule(layer.kind)?.groups ?? "", names, className });
-    if (layer.kind === "model") placesOf(who, layer.layers ?? [], `${group}/`, names, into);
+    if (layer.kind === "model") placesOf(who, inside(layer), `${group}/`, names, into, inside);
     else
       for (const [i, part] of (layer.layers ?? []).entries()) {
         const way = layer.kind === "bidirectional" ? (i === 0 ? "forward" : "backward") : null;
         const inner = `${group}/${way === null ? "layer" : `${way}_layer`}`;
-        if (part.kind === "model") placesOf(who, part.layers ?? [], `${inner}/`, names, into);
+        if (part.kind === "model") placesOf(who, inside(part), `${inner}/`, names, into, inside);
         into.set(part, {
           group: inner,
           groups: writtenRule(part.kind)?.groups ?? "",

@@ -320,9 +320,9 @@ function weightName(layer: Layer, name: string): string {
  */
 export async function saveTfjs(model: Model): Promise<{ "model.json": Uint8Array; "weights.bin": Uint8Array }> {
   const nameOf = uniqueNames(model.layers);
-  const { json, layers } = describeModel({ dialect: "tfjs", who: "saveTfjs", nameOf }, model);
+  const { json, layers, inside } = describeModel({ dialect: "tfjs", who: "saveTfjs", nameOf }, model);
   const holders = holdersOf(layers);
-  const places = placesOf("saveTfjs", layers, "", [], new Map());
+  const places = placesOf("saveTfjs", layers, "", [], new Map(), inside);
   const named: { readonly name: string; readonly shape: readonly number[]; readonly data: Promise<unknown> }[] = [];
   for (const [layer, { names }] of places) {
     if ((layer.layers ?? []).length > 0) continue;

@@ -183,8 +183,9 @@ export async function resume(
 export function orderOf(model: Model, layers: readonly Layer[]): readonly number[] {
   const { parameters } = model;
   const seen = new Set<Tensor>();
+  // Models within are among the layers, in front of their own.
   return layers.flatMap((l) =>
-    l.weights.flatMap(({ tensor }) => {
+    (l.kind === "model" ? [] : l.weights).flatMap(({ tensor }) => {
       const number = parameters.indexOf(tensor);
       if (number < 0 || seen.has(tensor)) return [];
       seen.add(tensor);
@@ -216,6 +217,7 @@ function writeMetric(metric: unknown): unknown {
   if (typeof metric === "string") return snake(metric);
   const { name, config } = Object(metric) as Metric;
   const className = classOf(String(name), METRICS);
+  if (!Object.hasOwn(METRICS, className) && (/^acc(uracy)?$/.test(name) || Object.hasOwn(LOSSES, classOf(name, LOSSES)))) return snake(name);
   if (!Object.hasOwn(METRICS, className))
     throw new ArgumentError(`saveKeras: Keras has no metric like ${cut(String(name))}; save without it: { optimizer: false }`);
   const known = METRICS[className][1] ?? [];
@@ -223,17 +225,33 @@ function writeMetric(metric: unknown): unknown {
   return described3("keras.metrics", className, { name, ...Object.fromEntries(options.map(([o, v]) => [snake(o), v])) });
 }
 
-/** What a compiled model learns by, and the optimizer's state in Keras' order; null before `compile`. @throws ArgumentError */
-export function writeTraining(model: Model, layers: readonly Layer[]): { readonly config: Json; readonly state: readonly Tensor[] } | null {
+/**
+ * What a compiled model learns by, and the optimizer's state in Keras' order; null before `compile`. `named`: it gives its outputs by name.
+ * @throws ArgumentError for what Keras has not
+ */
+export function writeTraining(
+  model: Model,
+  layers: readonly Layer[],
+  named: boolean,
+): { readonly config: Json; readonly state: readonly Tensor[] } | null {
   const { training } = model;
   if (training === null) return null;
-  const losses = training.outputs.map(({ loss }) => (loss === null ? null : writeLoss(loss)));
-  const weights = training.outputs.map(({ weight }) => weight);
+  const { outputs } = training;
+  // One value, one for each output in order, or, where the model gives them by name, by name.
+  const byOutput = (value: (output: (typeof outputs)[number]) => unknown): unknown =>
+    outputs.length === 1
+      ? value(outputs[0])
+      : named
+        ? Object.fromEntries(outputs.map((output) => [output.name, value(output)]))
+        : outputs.map(value);
+  // Of a single output as they were given; those of several have been resolved.
+  const whole = (): unknown => model.metrics.map(writeMetric);
+  const each = ({ metrics }: (typeof outputs)[number]): unknown => metrics.map(writeMetric);
   const config = {
     optimizer: writeOptimizer(training.optimizer),
-    loss: losses.length === 1 ? losses[0] : losses,
-    loss_weights: losses.length === 1 || weights.every((w) => w === 1) ? null : weights,
-    metrics: model.metrics.length === 0 ? null : model.metrics.map(writeMetric),
+    loss: byOutput(({ loss }) => (loss === null ? null : writeLoss(loss))),
+    loss_weights: outputs.every(({ weight }) => weight === 1) ? null : byOutput(({ weight }) => weight),
+    metrics: outputs.every(({ metrics }) => metrics.length === 0) ? null : byOutput(outputs.length === 1 ? whole : each),
     weighted_metrics: null,
     run_eagerly: false,
     steps_per_execution: 1,
