@@ -13,6 +13,12 @@ export const isObject = (value: unknown): value is Json => typeof value === "obj
 /** What Keras and TensorFlow.js compute differently under one name. */
 export type Dialect = "keras3" | "keras2" | "tfjs";
 
+/** Arrays and tensors among options are objects that hold their elements. */
+function unwrapped(value: unknown): unknown {
+  if (!isObject(value) || (value.class_name !== "__numpy__" && value.class_name !== "__tensor__") || !isObject(value.config)) return value;
+  return value.config.value;
+}
+
 /** Options by name. `null` is what is not there. */
 export class Fields {
   /** The file and what the options are of, for errors. */
@@ -25,7 +31,7 @@ export class Fields {
     this.who = cut(who, 240);
     this.dialect = dialect;
     if (!isObject(values)) throw new FileError(`${this.who}: expected options, found ${show(values)}`);
-    this.values = values;
+    this.values = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, unwrapped(value)]));
   }
 
   /** The value; null where it is absent. */
@@ -103,15 +109,32 @@ export interface Described {
   readonly config: Json;
   /** Where the class is from; "" in older files. */
   readonly module: string;
+  /** Whether the file says that the class is not one of Keras' own, whatever it is called. */
+  readonly foreign: boolean;
 }
+
+const isForeign = ({ module, registered_name: registered }: Json): boolean =>
+  (module !== undefined && !(typeof module === "string" && /^(keras|tf_keras|builtins)(\.|$)/.test(module))) ||
+  (typeof registered === "string" && registered.includes(">"));
 
 /** @throws FileError for what describes no object */
 export function described(who: string, value: unknown): Described {
   if (isObject(value) && typeof value.class_name === "string") {
     const config = value.config ?? {};
-    if (isObject(config)) return { className: value.class_name, config, module: typeof value.module === "string" ? value.module : "" };
+    const module = typeof value.module === "string" ? value.module : "";
+    if (isObject(config)) return { className: value.class_name, config, module, foreign: isForeign(value) };
   }
   throw new FileError(`${cut(who, 240)}: expected { class_name, config }, found ${show(value)}`);
+}
+
+/** A class or function of Keras'. @throws FileError for one of another's, which is code that the file does not hold */
+export function ofKeras(who: string, value: unknown): Described {
+  const found = described(who, value);
+  if (found.foreign)
+    throw new FileError(
+      `${cut(who, 240)}: ${show(found.className)} is not Keras' own: it is code of ${found.module === "" ? "another" : cut(found.module)}`,
+    );
+  return found;
 }
 
 /** kernel_size -> kernelSize */

@@ -89,7 +89,13 @@ export function record(who: string, model: Model): Recording {
       if (outputs.some((t) => !own.made.has(t)))
         throw new ArgumentError(`${who}: model "${layer.name}" gives something that no layer made`);
       if (!outer.inside.has(layer))
-        outer.inside.set(layer, { ...own, within: layer, inputs: given.map((t) => (t as Tensor).shape), outputs: outputs.map(of), names: null });
+        outer.inside.set(layer, {
+          ...own,
+          within: layer,
+          inputs: given.map((t) => (t as Tensor).shape),
+          outputs: outputs.map(of),
+          names: null,
+        });
     }
     outputs.forEach((t, index) => outer.made.set(t, { layer, node: calls.length, index, shape: t.shape }));
     outer.calls.set(layer, [...calls, { tensors, options }]);

@@ -215,10 +215,18 @@ interface Description {
 }
 
 /** Notes the layers of the models within a recorded one. @throws ArgumentError for a layer that is in two of them */
-function noteInside(who: string, layers: readonly Layer[], { inside }: Recording, into: Map<Layer, readonly Layer[]>, seen: Set<Layer>): void {
+function noteInside(
+  who: string,
+  layers: readonly Layer[],
+  { inside }: Recording,
+  into: Map<Layer, readonly Layer[]>,
+  seen: Set<Layer>,
+): void {
   for (const layer of layers) {
     if (seen.has(layer))
-      throw new ArgumentError(`${who}: layer "${layer.name}" is in two models at once, which Keras cannot open again; give each one its own`);
+      throw new ArgumentError(
+        `${who}: layer "${layer.name}" is in two models at once, which Keras cannot open again; give each one its own`,
+      );
     seen.add(layer);
     const within = inside.get(layer);
     if (within === undefined) continue;
@@ -228,19 +236,28 @@ function noteInside(who: string, layers: readonly Layer[], { inside }: Recording
   }
 }
 
+/** A model that has been traced, with its layers in Keras' order. */
+interface Ordered extends Omit<Description, "json"> {
+  readonly recording: Recording;
+  readonly isRow: boolean;
+}
+
+/** The layers of a model, in Keras' order. @throws ArgumentError for what is computed between them */
+export function inOrder(who: string, model: Model): Ordered {
+  const recording = record(who, model);
+  const isRow = model.isSequential && canBeRow(model.layers);
+  const layers = isRow ? model.layers : layersOf(recording);
+  const within = new Map<Layer, readonly Layer[]>();
+  noteInside(who, layers, recording, within, new Set());
+  return { recording, isRow, layers, inside: (inner) => within.get(inner) ?? inner.layers ?? [] };
+}
+
 /** @throws ArgumentError for what the format has not, by its name */
 export function describeModel(format: Format, model: Model): Description {
-  const recording = record(format.who, model);
+  const { recording, isRow, layers, inside } = inOrder(format.who, model);
   const shapes = model.inputShapes as readonly OpenShape[];
-  const row = model.isSequential && canBeRow(model.layers);
-  const layers = row ? model.layers : layersOf(recording);
-  const within = new Map<Layer, readonly Layer[]>();
-  noteInside(format.who, layers, recording, within, new Set());
-  return {
-    json: row ? writeRow(format, model.name, layers, shapes[0], recording) : writeGraph(format, model.name, recording, shapes),
-    layers,
-    inside: (inner) => within.get(inner) ?? inner.layers ?? [],
-  };
+  const json = isRow ? writeRow(format, model.name, layers, shapes[0], recording) : writeGraph(format, model.name, recording, shapes);
+  return { json, layers, inside };
 }
 
 /**
@@ -255,7 +272,9 @@ export async function saveKeras(model: Model, options: SaveKerasOptions = {}): P
   if (optimizer && model.training === null) throw new ArgumentError("saveKeras: optimizer: true needs a model that has been compiled");
   const { json, layers, inside } = describeModel({ dialect: "keras3", who: "saveKeras", nameOf: (l) => l.name }, model);
   const places = placesOf("saveKeras", layers, "", [], new Map(), inside);
-  const training = optimizer ? writeTraining(model, [...places.keys()], isObject(json.config) && isObject(json.config.output_layers)) : null;
+  const training = optimizer
+    ? writeTraining(model, [...places.keys()], isObject(json.config) && isObject(json.config.output_layers))
+    : null;
   const data = new Map<string, WrittenData>();
   const tensors: [string, Tensor][] = [];
   for (const [layer, { group, groups }] of places) {

@@ -1,14 +1,12 @@
 /** @file Layers models of TensorFlow.js: model.json and the files of weights beside it. */
-import { cut, fromBits, halfBits } from "../io/safetensors.ts";
-import { bytesOf, pathOf } from "../io/source.ts";
-import { builtin } from "../node/files.ts";
+import { fromBits, halfBits } from "../io/safetensors.ts";
 import { checkOptions } from "../check.ts";
 import { ArgumentError, FileError } from "../index.ts";
 import type { Layer, Model, ModelSource } from "../index.ts";
-import { textOf } from "./bytes.ts";
 import { isObject, show, snake } from "./fields.ts";
 import type { Json } from "./fields.ts";
-import { parseJson } from "./json.ts";
+import { fileName, open } from "./files.ts";
+import type { ModelFiles, Opened } from "./files.ts";
 import { buildWith, modelIn, tellDtypes } from "./load.ts";
 import type { LoadKerasOptions } from "./load.ts";
 import { placesOf } from "./places.ts";
@@ -19,97 +17,11 @@ import type { Named } from "./stores.ts";
 import { layersInOrder, readStructure } from "./topology.ts";
 import { resume } from "./training.ts";
 
+/** The files of a model by their names: see `ModelFiles`. */
+export type TfjsFiles = ModelFiles;
+
 /** Options of `loadTfjs`. */
 export type LoadTfjsOptions = Omit<LoadKerasOptions, "model">;
-
-/** The files of a model by their names: `{ "model.json": file, "weights.bin": file }`, a `Map`, or a list of `File`s. */
-export type TfjsFiles =
-  { readonly [name: string]: ModelSource } | ReadonlyMap<string, ModelSource> | readonly (Blob & { readonly name: string })[];
-
-/** model.json, and how a file beside it is read. */
-interface Opened {
-  readonly who: string;
-  readonly json: Json;
-  readonly read: (name: string) => Promise<Uint8Array>;
-}
-
-const MOST_JSON = 2 ** 28;
-
-/** The last part of a path: the files of a model lie in one folder. @throws FileError for a path that leaves it */
-function fileName(who: string, path: string): string {
-  const name = path.replace(/^\.\//, "");
-  if (name === "" || /^[/\\]|^[a-z][a-z\d+.-]*:|(^|[/\\])\.\.([/\\]|$)|[\0?#]/i.test(name))
-    throw new FileError(`${who}: a file of weights at ${show(path)} is not beside it, and is not opened`);
-  return name;
-}
-
-async function jsonFrom(source: ModelSource): Promise<{ readonly who: string; readonly json: Json }> {
-  const { who, bytes } = await bytesOf("loadTfjs", source);
-  if (bytes.length > MOST_JSON) throw new FileError(`${who}: ${bytes.length} bytes are no model.json`);
-  return { who, json: parseJson(who, textOf(who, "model.json", bytes)) };
-}
-
-/** What lies beside a path or an address. */
-function beside(address: string): (name: string) => string {
-  if (pathOf(address) !== null && !/^file:/i.test(address)) {
-    const path = builtin("node:path");
-    return (name) => (path === undefined ? `${address.replace(/[^/]*$/, "")}${name}` : path.join(path.dirname(address), name));
-  }
-  // On pages addresses may be relative.
-  const { location } = globalThis as { location?: { readonly href: string } };
-  const base = new URL(address, location?.href);
-  return (name) => {
-    const url = new URL(name, base);
-    url.search = base.search;
-    return url.href;
-  };
-}
-
-const isList = (source: object): source is readonly (Blob & { readonly name: string })[] => Array.isArray(source);
-
-/** Files by name; null for what is one file. */
-function namedFiles(source: unknown): ReadonlyMap<string, ModelSource> | null {
-  if (source instanceof Map) return source as ReadonlyMap<string, ModelSource>;
-  if (typeof source !== "object" || source === null) return null;
-  if (isList(source)) return new Map(source.map((file) => [file.name, file]));
-  const plain = [Object.prototype, null].includes(Object.getPrototypeOf(source) as null);
-  return plain && Object.keys(source).some((name) => name.endsWith(".json")) ? new Map(Object.entries(source)) : null;
-}
-
-async function open(source: ModelSource | TfjsFiles): Promise<Opened> {
-  const files = namedFiles(source);
-  if (files !== null) {
-    const name = files.has("model.json") ? "model.json" : [...files.keys()].find((key) => key.endsWith(".json"));
-    if (name === undefined)
-      throw new FileError(
-        `loadTfjs: no model.json among ${
-          [...files.keys()]
-            .slice(0, 8)
-            .map((n) => cut(n))
-            .join(", ") || "no files"
-        }`,
-      );
-    const { json } = await jsonFrom(files.get(name) as ModelSource);
-    const read = async (file: string): Promise<Uint8Array> => {
-      const found = files.get(file) ?? files.get(file.replace(/^.*\//, ""));
-      if (found === undefined) throw new FileError(`${name}: the file of weights ${show(file)} was not given`);
-      return (await bytesOf(file, found)).bytes;
-    };
-    return { who: name, json, read };
-  }
-  const given = (await (source as ModelSource)) as unknown;
-  const { who, json } = await jsonFrom(given as ModelSource);
-  const address = typeof given === "string" || given instanceof URL ? String(given) : ((given as Partial<Response>).url ?? "");
-  const place = address === "" ? null : beside(address);
-  const read = async (name: string): Promise<Uint8Array> => {
-    if (place === null)
-      throw new FileError(
-        `${who}: its weights are in the file ${show(name)}; give loadTfjs both by name: { "model.json": ..., ${show(name)}: ... }`,
-      );
-    return (await bytesOf(name, place(name))).bytes;
-  };
-  return { who, json, read };
-}
 
 interface Spec {
   readonly name: string;
@@ -172,7 +84,7 @@ function weightsIn(who: string, specs: readonly Spec[], bytes: Uint8Array): read
       shape: spec.shape,
       bytes: quantized ? dequantized(raw, spec) : raw,
     };
-    return { segments: spec.name.replace(/:\d+$/, "").split("/"), variable };
+    return { group: null, segments: spec.name.replace(/:\d+$/, "").split("/"), variable };
   });
   if (at !== bytes.length) throw new FileError(`${who}: the files of weights have ${bytes.length} bytes, its weights ${at}`);
   return named;
@@ -244,14 +156,14 @@ function topologyIn(who: string, { format, modelTopology: topology }: Json): Jso
  * @param source the path or address of model.json, or all files by name; a `data:` address may stand for a file in base64
  * @throws FileError as `loadKeras`, for graph models, and for weights that are not beside model.json; ArgumentError for bad options
  */
-export async function loadTfjs(source: ModelSource | TfjsFiles, options: LoadTfjsOptions = {}): Promise<Model> {
+export async function loadTfjs(source: ModelSource | ModelFiles, options: LoadTfjsOptions = {}): Promise<Model> {
   const {
     layers = {},
     inputShape,
     compile = true,
     backend,
   } = checkOptions("loadTfjs", options, ["layers", "inputShape", "compile", "backend"]);
-  const opened = await open(source);
+  const opened = await open("loadTfjs", source);
   const { who, json } = opened;
   const topology = topologyIn(who, json);
   const reading: Reading = {
@@ -259,6 +171,9 @@ export async function loadTfjs(source: ModelSource | TfjsFiles, options: LoadTfj
     dialect: "tfjs",
     own: layers,
     places: new Map(),
+    shared: new Map(),
+    // Its calls go by the model, whatever is written of them.
+    obeys: false,
     dtypes: new Set(),
     model: (r, l, name, group, outer) => readStructure(r, l, name, group, outer).model,
   };

@@ -217,7 +217,8 @@ function writeMetric(metric: unknown): unknown {
   if (typeof metric === "string") return snake(metric);
   const { name, config } = Object(metric) as Metric;
   const className = classOf(String(name), METRICS);
-  if (!Object.hasOwn(METRICS, className) && (/^acc(uracy)?$/.test(name) || Object.hasOwn(LOSSES, classOf(name, LOSSES)))) return snake(name);
+  if (!Object.hasOwn(METRICS, className) && (/^acc(uracy)?$/.test(name) || Object.hasOwn(LOSSES, classOf(name, LOSSES))))
+    return snake(name);
   if (!Object.hasOwn(METRICS, className))
     throw new ArgumentError(`saveKeras: Keras has no metric like ${cut(String(name))}; save without it: { optimizer: false }`);
   const known = METRICS[className][1] ?? [];
