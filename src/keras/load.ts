@@ -112,8 +112,13 @@ async function readArchive(who: string, bytes: Uint8Array): Promise<Contents> {
 }
 
 function ofGroups(who: string, variables: ReadonlyMap<string, Variable>): Contents {
-  const state = [...variables.keys()].filter((name) => /^\/optimizer\/vars\/\d+$/.test(name));
-  const inOrder = state.sort((a, b) => Number(a.slice(16)) - Number(b.slice(16))).map((name) => variables.get(name) as Variable);
+  const state = [...variables.keys()].filter((name) => /^\/optimizer(\/inner_optimizer)?\/vars\/\d+$/.test(name));
+  // One that scales the loss holds the one that learns.
+  const inner = state.filter((name) => name.includes("/inner_optimizer/"));
+  const numberOf = (name: string): number => Number(name.replace(/^.*\//, ""));
+  const stateInOrder = (inner.length > 0 ? inner : state)
+    .sort((a, b) => numberOf(a) - numberOf(b))
+    .map((name) => variables.get(name) as Variable);
   return {
     who,
     dialect: "keras3",
@@ -122,7 +127,7 @@ function ofGroups(who: string, variables: ReadonlyMap<string, Variable>): Conten
     training: null,
     store: () => storeOfGroups(who, variables),
     named: null,
-    optimizer: async () => inOrder,
+    optimizer: async () => stateInOrder,
   };
 }
 

@@ -28,6 +28,8 @@ interface Spec {
   readonly shape: readonly number[];
   readonly dtype: string;
   readonly quantization: { readonly dtype: string; readonly scale: number; readonly min: number } | null;
+  /** Of the optimizer, not of a layer. */
+  readonly isState: boolean;
 }
 
 const BYTES: { readonly [dtype: string]: number } = { float32: 4, int32: 4, bool: 1, uint8: 1, uint16: 2, float16: 2 };
@@ -37,16 +39,17 @@ function specOf(who: string, value: unknown): Spec {
   if (!isObject(value) || typeof value.name !== "string" || !Array.isArray(value.shape))
     throw new FileError(`${who}: expected a weight as { name, shape, dtype }, found ${show(value)}`);
   const { name, shape, dtype, quantization: q = null } = value;
+  const isState = value.group === "optimizer";
   if (!shape.every((d) => Number.isInteger(d) && (d as number) >= 0) || shape.length > 16)
     throw new FileError(`${who}: ${show(name)} has the shape ${show(shape)}`);
   if (dtype !== "float32" && dtype !== "int32" && dtype !== "bool")
     throw new FileError(`${who}: ${show(name)} holds ${show(dtype)}; weights are numbers`);
-  if (q === null) return { name, shape: shape as number[], dtype, quantization: null };
+  if (q === null) return { name, shape: shape as number[], dtype, quantization: null, isState };
   const known = isObject(q) && ["uint8", "uint16", "float16"].includes(q.dtype as string);
   const { dtype: kept, scale = 1, min = 0 } = Object(q) as { dtype: string; scale?: unknown; min?: unknown };
   if (!known || !Number.isFinite(scale) || !Number.isFinite(min))
     throw new FileError(`${who}: ${show(name)} is kept as ${show(q)}; known are uint8, uint16 with scale and min, and float16`);
-  return { name, shape: shape as number[], dtype, quantization: { dtype: kept, scale: scale as number, min: min as number } };
+  return { name, shape: shape as number[], dtype, quantization: { dtype: kept, scale: scale as number, min: min as number }, isState };
 }
 
 /** Bytes of a shape's elements. @throws FileError for a number that none can be */
@@ -68,10 +71,15 @@ function dequantized(bytes: Uint8Array, { dtype, quantization }: Spec): Uint8Arr
   return new Uint8Array(values.buffer);
 }
 
+/** A weight, or a part of the optimizer's state. */
+interface Found extends Named {
+  readonly isState: boolean;
+}
+
 /** The weights of one group, which lie one behind the other in its files. */
-function weightsIn(who: string, specs: readonly Spec[], bytes: Uint8Array): readonly Named[] {
+function weightsIn(who: string, specs: readonly Spec[], bytes: Uint8Array): readonly Found[] {
   let at = 0;
-  const named = specs.map((spec): Named => {
+  const named = specs.map((spec): Found => {
     const length = lengthOf(who, spec);
     if (at + length > bytes.length)
       throw new FileError(`${who}: the weights are truncated: ${show(spec.name)} ends at byte ${at + length} of ${bytes.length}`);
@@ -84,7 +92,7 @@ function weightsIn(who: string, specs: readonly Spec[], bytes: Uint8Array): read
       shape: spec.shape,
       bytes: quantized ? dequantized(raw, spec) : raw,
     };
-    return { group: null, segments: spec.name.replace(/:\d+$/, "").split("/"), variable };
+    return { isState: spec.isState, group: null, segments: spec.name.replace(/:\d+$/, "").split("/"), variable };
   });
   if (at !== bytes.length) throw new FileError(`${who}: the files of weights have ${bytes.length} bytes, its weights ${at}`);
   return named;
@@ -110,7 +118,7 @@ function decoded(who: string, text: string): Uint8Array {
   }
 }
 
-async function readWeights({ who, json, read }: Opened): Promise<readonly Named[]> {
+async function readWeights({ who, json, read }: Opened): Promise<readonly Found[]> {
   const { weightsManifest: manifest, weightSpecs, weightData } = json;
   if (Array.isArray(weightSpecs) && typeof weightData === "string")
     return weightsIn(
@@ -119,7 +127,7 @@ async function readWeights({ who, json, read }: Opened): Promise<readonly Named[
       decoded(who, weightData),
     );
   if (!Array.isArray(manifest)) throw new FileError(`${who}: it has no weightsManifest, which says where the weights are`);
-  const named: Named[] = [];
+  const named: Found[] = [];
   for (const group of manifest as readonly unknown[]) {
     if (
       !isObject(group) ||
@@ -151,8 +159,8 @@ function topologyIn(who: string, { format, modelTopology: topology }: Json): Jso
 }
 
 /**
- * Reads a layers model of TensorFlow.js: `model.json` and the files of weights beside it, also quantized ones. Compiled and without the
- * optimizer's state where the file says how it learned.
+ * Reads a layers model of TensorFlow.js: `model.json` and the files of weights beside it, also quantized ones. Compiled where the file says
+ * how it learned, with the optimizer's state where it has that, so that `fit` goes on.
  * @param source the path or address of model.json, or all files by name; a `data:` address may stand for a file in base64
  * @throws FileError as `loadKeras`, for graph models, and for weights that are not beside model.json; ArgumentError for bad options
  */
@@ -179,7 +187,10 @@ export async function loadTfjs(source: ModelSource | ModelFiles, options: LoadTf
   };
   const described = modelIn(who, topology);
   const structure = readStructure(reading, described, typeof described.config.name === "string" ? described.config.name : "", "");
-  buildWith(structure, reading, storeOfNames(who, await readWeights(opened)), inputShape);
+  const found = await readWeights(opened);
+  const weights = found.filter(({ isState }) => !isState);
+  const state = found.filter(({ isState }) => isState).map(({ variable }) => variable);
+  buildWith(structure, reading, storeOfNames(who, weights), inputShape);
   tellDtypes(who, reading.dtypes);
   const { trainingConfig: training = null } = json;
   if (compile && isObject(training))
@@ -187,7 +198,7 @@ export async function loadTfjs(source: ModelSource | ModelFiles, options: LoadTf
       who,
       structure.model,
       { dialect: "tfjs", training },
-      { layers: layersInOrder(structure.layers), optimizer: async () => [] },
+      { layers: layersInOrder(structure.layers), optimizer: async () => state },
       backend,
     );
   return structure.model;

@@ -157,6 +157,15 @@ export async function resume(
   if (weighted !== null && JSON.stringify(weighted).replace(/[[\]{},]|null/g, "") !== "")
     throw new FileError(`${advice}: weighted_metrics ${show(weighted)} are not known: sample weights are of the loss alone`);
   const outputs = model.outputNames.length;
+  if (
+    outputs === 1 &&
+    weights !== null &&
+    [weights]
+      .flat()
+      .concat(isObject(weights) ? Object.values(weights) : [])
+      .some((w) => w !== 1 && !isObject(w))
+  )
+    throw new FileError(`${advice}: loss_weights ${show(weights)} of a single output are not known`);
   const read = each(loss, (one) => readLoss(advice, dialect, one));
   const optimizer = readOptimizer(advice, dialect, description);
   const list = flat(
@@ -176,7 +185,10 @@ export async function resume(
     if (cause instanceof ArgumentError) throw new FileError(`${advice}: ${cut(cause.message, 500)}`, { cause });
     throw cause;
   }
-  loadState(who, optimizer, await variables(), model.parameters, orderOf(model, layers));
+  // TensorFlow.js keeps sums of gradients, Keras of steps.
+  const { learningRate: rate } = optimizer.config;
+  const scale = dialect === "tfjs" && optimizer.kind === "sgd" && typeof rate === "number" ? -rate : 1;
+  loadState(who, dialect, optimizer, await variables(), model.parameters, orderOf(model, layers), scale);
 }
 
 /** The number that each trained weight has in the model, in Keras' order of layers. */
