@@ -25,9 +25,10 @@ export class Fields {
   readonly who: string;
   readonly dialect: Dialect;
   readonly values: Json;
-  readonly #seen = new Set<string>();
+  readonly #seen: Set<string>;
 
-  constructor(who: string, dialect: Dialect, values: unknown) {
+  constructor(who: string, dialect: Dialect, values: unknown, seen: Iterable<string> = []) {
+    this.#seen = new Set(seen);
     this.who = cut(who, 240);
     this.dialect = dialect;
     if (!isObject(values)) throw new FileError(`${this.who}: expected options, found ${show(values)}`);
@@ -38,6 +39,11 @@ export class Fields {
   get(name: string): unknown {
     this.#seen.add(name);
     return (Object.hasOwn(this.values, name) ? this.values[name] : null) ?? null;
+  }
+
+  /** The same without an option, which has been looked at. */
+  without(name: string): Fields {
+    return new Fields(this.who, this.dialect, { ...this.values, [name]: null }, this.#seen);
   }
 
   has(name: string): boolean {

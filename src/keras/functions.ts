@@ -170,7 +170,9 @@ const RULES: { readonly [name: string]: Rule } = {
     if (a.rank < 2 || b.rank < 2) throw new FileError(`matmul of ${a} and ${b}: tensors of a rank below 2 are not multiplied`);
     return lockstep.matmul(a, b);
   }),
-  Where: one("condition x1 x2", () => (c: Tensor, a: Operand, b: Operand) => lockstep.where(c, a, b)),
+  Where: one("condition x1 x2", () => (c: Tensor, a: Operand, b: Operand) => {
+    return lockstep.where(c.dtype === "bool" ? c : lockstep.notEqual(c, 0), a, b);
+  }),
   Sum: reduced(lockstep.sum),
   Mean: reduced(lockstep.mean),
   Max: reduced(lockstep.max),

@@ -4,6 +4,7 @@ import { adapting, and, cast, concat, FileError, ones, Tensor } from "../index.t
 import type { CallOptions, Layer, lstm, Model } from "../index.ts";
 import { Ref, refsOfEnds, sortedKeys } from "./calls.ts";
 import type { Call, Ends } from "./calls.ts";
+import type { Channels } from "./channels.ts";
 import { isObject, show } from "./fields.ts";
 import type { Dialect } from "./fields.ts";
 
@@ -17,6 +18,8 @@ export interface Callee {
   readonly obeys: boolean;
   /** What a model takes; null for a layer. */
   readonly inputs: Ends | null;
+  /** Whether it has its channels first. */
+  readonly isFirst: boolean;
 }
 
 const RECURRENT = ["lstm", "gru", "simpleRnn", "bidirectional"];
@@ -68,8 +71,13 @@ function inputsOf({ who, inputs }: Callee, value: unknown): readonly Tensor[] {
 }
 
 /** What the call gives. `args` and `kwargs` have tensors in the place of refs. */
-export function invoke(callee: Callee, args: readonly unknown[], kwargs: { readonly [name: string]: unknown }): readonly Tensor[] {
-  const { layer, who, returnState, dialect, obeys } = callee;
+export function invoke(
+  callee: Callee,
+  args: readonly unknown[],
+  kwargs: { readonly [name: string]: unknown },
+  channels: Channels,
+): readonly Tensor[] {
+  const { layer, who, returnState, dialect, obeys, isFirst } = callee;
   const told = typeof kwargs.training === "boolean" && obeys;
   const options: CallOptions[] = told ? [{ training: kwargs.training as boolean }] : [];
   if ("asLayer" in layer) {
@@ -94,6 +102,7 @@ export function invoke(callee: Callee, args: readonly unknown[], kwargs: { reado
     const [y] = call(...tensors);
     return [dialect === "keras3" ? y : adapting.masked(y, maskBefore3(layer, tensors))];
   }
+  if (isFirst) return [channels.call(layer, tensors[0], (x) => call(x)[0])];
   if (layer.kind === "softmax") return call(...tensors, ...tensorsIn(who, args[1] ?? kwargs.mask));
   if (!RECURRENT.includes(layer.kind)) return call(...tensors);
   const { stateCount = 0 } = (layer.kind === "bidirectional" ? layer.layers?.[0] : layer) as ReturnType<typeof lstm>;

@@ -2,6 +2,7 @@
 import { cut } from "../io/safetensors.ts";
 import { ArgumentError, bidirectional, FileError, normalization, sequential, timeDistributed } from "../index.ts";
 import type { Config, Layer, LayerLike, lstm, Model } from "../index.ts";
+import { asFirst, rankOf } from "./channels.ts";
 import { ACTIVATION, AXES, hardSigmoidOfKeras2 } from "./codecs.ts";
 import { described, Fields, groupName, isObject, show } from "./fields.ts";
 import type { Described, Dialect, Json } from "./fields.ts";
@@ -18,6 +19,8 @@ export interface Reading {
   readonly own: { readonly [classOrName: string]: (config: Config) => LayerLike };
   /** Places by layer, which each made layer is put into. */
   readonly places: Map<Layer, Place>;
+  /** Layers whose channels are first in the file, with the rank of what they take. */
+  readonly first: Map<Layer | Model, number | null>;
   /** Layers of files that have several models with one layer, by what the file calls them. */
   readonly shared: Map<unknown, Layer | Model>;
   /** Whether a call with training: true or false is so, whatever the model around it does. */
@@ -146,7 +149,10 @@ function byTable(reading: Reading, className: string, f: Fields, name: string, p
     );
   }
   const rule = BY_CLASS[className];
-  return placed(reading, byRule(rule, f, name), place(rule.groups));
+  const isFirst = "data_format" in rule.must && f.get("data_format") === "channels_first";
+  const made = placed(reading, byRule(rule, isFirst ? f.without("data_format") : f, name), place(rule.groups));
+  if (isFirst) reading.first.set(made, rankOf(className));
+  return made;
 }
 
 /** Classes that the table does not have. */
@@ -179,7 +185,7 @@ function special(
     // Files name the weights by the outer layer.
     const own = reading.places.get(layer);
     if (own !== undefined) reading.places.set(layer, { ...own, names: place("").names });
-    return placed(reading, timeDistributed(layer, { name }), place(""));
+    return placed(reading, timeDistributed(reading.first.has(layer) ? asFirst(f.who, layer, reading.first) : layer, { name }), place(""));
   }
   if (className === "RNN") {
     const { className: cell, config } = described(f.who, f.get("cell"));
@@ -274,7 +280,9 @@ function checkTfjs(who: string, { kind, config }: Layer): void {
   if (NOT_IN_TFJS.includes(kind))
     throw new ArgumentError(`${who}: TensorFlow.js has no such layer; saveKeras and the file of model.save do`);
   if (kind === "gru" && config.resetAfter === true) throw new ArgumentError(`${who}: TensorFlow.js has a GRU with resetAfter: false alone`);
-  if ((kind === "upSampling2d" || kind === "resizing") && config.interpolation === "bilinear")
+  if (kind === "resizing" || kind === "centerCrop")
+    throw new ArgumentError(`${who}: TensorFlow.js takes other pixels than Keras and Lockstep do`);
+  if (kind === "upSampling2d" && config.interpolation === "bilinear")
     throw new ArgumentError(`${who}: TensorFlow.js interpolates from the corners of pixels, Lockstep and Keras from their centers`);
   if (config.keepDims === true) throw new ArgumentError(`${who}: TensorFlow.js has no keepDims; put a reshape layer behind it`);
   if (config.padding === "causal") throw new ArgumentError(`${who}: TensorFlow.js does not compute padding: "causal"`);

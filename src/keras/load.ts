@@ -311,6 +311,7 @@ export async function loadKeras(source: ModelSource | ModelFiles, options: LoadK
     dialect: contents.dialect,
     own: layers,
     places: new Map(),
+    first: new Map(),
     shared: new Map(),
     obeys: contents.obeys,
     dtypes: new Set(),

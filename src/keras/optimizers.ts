@@ -1,6 +1,6 @@
 /** @file Optimizers and schedules, and their state, in both ways. */
 import * as lockstep from "../index.ts";
-import { ArgumentError } from "../index.ts";
+import { ArgumentError, FileError } from "../index.ts";
 import type { Config, Optimizer, Schedule, Tensor } from "../index.ts";
 import { cut } from "../io/safetensors.ts";
 import { sameShape } from "../shape.ts";
@@ -96,7 +96,11 @@ const TFJS_OPTIONS: { readonly [className: string]: { readonly [option: string]:
 };
 
 /** An optimizer of TensorFlow.js with the names that Keras has for it. */
-function ofTfjs({ className, config }: Pick<Described, "className" | "config">): Pick<Described, "className" | "config"> {
+function ofTfjs(who: string, { className, config }: Pick<Described, "className" | "config">): Pick<Described, "className" | "config"> {
+  if (className === "Adadelta" || config.centered === true)
+    throw new FileError(
+      `${who}: optimizer ${className}${config.centered === true ? " that is centered" : ""} of TensorFlow.js computes otherwise`,
+    );
   const names = Object.hasOwn(TFJS_OPTIONS, className) ? TFJS_OPTIONS[className] : {};
   const own = Object.entries(config).map(([key, value]) => [
     Object.hasOwn(names, key) ? names[key] : snake(key).replace(/^beta(\d)$/, "beta_$1"),
@@ -112,7 +116,7 @@ export function readOptimizer(who: string, dialect: Dialect, value: unknown): Op
   // What makes the loss of half precision larger, and the gradient smaller again: f32 needs neither.
   if (own.className === "LossScaleOptimizer" && isObject(own.config.inner_optimizer))
     return readOptimizer(who, dialect, own.config.inner_optimizer);
-  const { className: given, config } = dialect === "tfjs" ? ofTfjs(own) : own;
+  const { className: given, config } = dialect === "tfjs" ? ofTfjs(who, own) : own;
   const className = Object.keys(OPTIMIZERS).find((name) => name.toLowerCase() === given.replace(/^.*>/, "").toLowerCase()) ?? given;
   const rule = known(who, "optimizer", className, OPTIMIZERS);
   const f = new Fields(`${who}: optimizer ${className}`, dialect, config);

@@ -3,6 +3,7 @@
  * Keras' with Lockstep's in camelCase, so that a rule lists what there is, and what must be as it is.
  */
 import * as lockstep from "../index.ts";
+import { FileError } from "../index.ts";
 import type { Layer } from "../index.ts";
 import {
   ACTIVATION,
@@ -165,7 +166,9 @@ const heads = (prefix: string): Groups =>
         ["gateBias", ["_gate_dense", 1]],
       ]),
   );
-const GATE: Part = { fields: { use_gate: FLAG, sliding_window: COUNT } };
+/** A flag that older versions of Keras do not know: told where it is set. */
+const NEWER: Codec = { read: FLAG.read, write: (value) => value === true || undefined };
+const GATE: Part = { fields: { use_gate: NEWER, sliding_window: COUNT } };
 
 /** By Lockstep's kinds; several where Keras has several classes. */
 const BY_KIND: { readonly [kind: string]: Rule | readonly Rule[] } = {
@@ -277,9 +280,9 @@ const BY_KIND: { readonly [kind: string]: Rule | readonly Rule[] } = {
     fields: { interpolation: TEXT },
     must: { crop_to_aspect_ratio: [false], pad_to_aspect_ratio: [false], antialias: [false] },
     ignored: { fill_mode: undefined, fill_value: undefined },
-    check: halfPixels,
+    check: notInTfjs,
   }),
-  centerCrop: rule("CenterCrop", lockstep.centerCrop, SIZED, CHANNELS_LAST),
+  centerCrop: rule("CenterCrop", lockstep.centerCrop, SIZED, CHANNELS_LAST, { check: notInTfjs }),
   randomFlip: rule("RandomFlip", lockstep.randomFlip, CHANNELS_LAST, { fields: { mode: MODE }, ignored: { seed: null } }),
   identity: rule("Identity", lockstep.identity),
   zeroPadding1d: rule("ZeroPadding1D", lockstep.zeroPadding1d, { args: ["padding"], fields: { padding: sizes(2, 0) } }, CHANNELS_LAST),
@@ -381,6 +384,11 @@ const BY_KIND: { readonly [kind: string]: Rule | readonly Rule[] } = {
 /** What layers whose kernels have other names say of `kernel` in the files of Keras 2: nothing, or the default. */
 function KERNEL_OF_DEPTHWISE(): Part {
   return { ignored: { kernel_initializer: undefined }, must: { kernel_regularizer: [], kernel_constraint: [], groups: [1] } };
+}
+
+/** TensorFlow.js takes the pixels at the corners for corners, and crops by resizing: both give other pixels than Keras'. */
+function notInTfjs(f: Fields): void {
+  if (f.dialect === "tfjs") throw new FileError(`${f.who}: TensorFlow.js takes other pixels than Keras and Lockstep do`);
 }
 
 /** TensorFlow.js interpolates from the corners of pixels, Keras from their centers. */

@@ -158,6 +158,19 @@ function topologyIn(who: string, { format, modelTopology: topology }: Json): Jso
   return config;
 }
 
+/** Layers of which TensorFlow.js computes what does not count, or behind which it takes up a mask again that is no more. */
+const UNMASKED = /^(globalAvgPool1d|bidirectional|conv1d|(max|avg)Pool1d|add|multiply|average|maximum|minimum|concatenate)$/;
+
+/** Says that steps which a mask leaves out are left out as Keras does it, where TensorFlow.js does otherwise. */
+function tellMasks(who: string, layers: readonly Layer[]): void {
+  const masked = layers.some(({ kind, config }) => kind === "masking" || (kind === "embedding" && config.maskZero === true));
+  const other = layers.find(({ kind }) => UNMASKED.test(kind));
+  if (masked && other !== undefined)
+    console.warn(
+      `lockstep: ${who}: steps that a mask leaves out do not count in ${other.kind} and behind it, as in Keras; TensorFlow.js differs`,
+    );
+}
+
 /**
  * Reads a layers model of TensorFlow.js: `model.json` and the files of weights beside it, also quantized ones. Compiled where the file says
  * how it learned, with the optimizer's state where it has that, so that `fit` goes on.
@@ -179,6 +192,7 @@ export async function loadTfjs(source: ModelSource | ModelFiles, options: LoadTf
     dialect: "tfjs",
     own: layers,
     places: new Map(),
+    first: new Map(),
     shared: new Map(),
     // Its calls go by the model, whatever is written of them.
     obeys: false,
@@ -192,6 +206,7 @@ export async function loadTfjs(source: ModelSource | ModelFiles, options: LoadTf
   const state = found.filter(({ isState }) => isState).map(({ variable }) => variable);
   buildWith(structure, reading, storeOfNames(who, weights), inputShape);
   tellDtypes(who, reading.dtypes);
+  tellMasks(who, layersInOrder(structure.layers));
   const { trainingConfig: training = null } = json;
   if (compile && isObject(training))
     await resume(

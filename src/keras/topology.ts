@@ -2,6 +2,7 @@
 import { cut } from "../io/safetensors.ts";
 import { FileError, model, sequential, tensor } from "../index.ts";
 import type { Layer, Model, NestedArray, OpenShape, Tensor } from "../index.ts";
+import { Channels, rowOfLast } from "./channels.ts";
 import { callsOf, Constant, endsOf, Ref, refsIn, refsOfEnds } from "./calls.ts";
 import type { Call, Ends } from "./calls.ts";
 import { described, isObject, show } from "./fields.ts";
@@ -98,7 +99,8 @@ function readSequence(reading: Reading, who: string, { config }: Described, name
   }
   if (layers.length === 0) throw new FileError(`${who}: it has no layers`);
   inputShape ??= sampleShape(who, config.build_input_shape);
-  return { model: sequential(layers as Layer[], named(name)), inputShapes: inputShape && [inputShape], layers, inputs: null };
+  const row = rowOfLast(who, layers, reading.first, inputShape === null ? null : inputShape.length + 1);
+  return { model: sequential(row as Layer[], named(name)), inputShapes: inputShape && [inputShape], layers, inputs: null };
 }
 
 /** A layer of a graph and its calls. */
@@ -131,12 +133,13 @@ function readMember(reading: Reading, who: string, entry: unknown, groupOf: (cla
   if (operation !== null) {
     const read = readOperation(own, operation, layer, reading.dialect, name, calls);
     if ("compute" in read) return { name, className, callee: null, compute: read.compute, calls, shape: null };
-    const callee = { ...common, layer: read.layer, returnState: false, inputs: null };
+    const callee = { ...common, layer: read.layer, returnState: false, inputs: null, isFirst: false };
     return { name, className, callee, compute: null, calls: [read.call], shape: null };
   }
   const made = readLayer(reading, entry, groupOf(className), outer);
   const inputs = "asLayer" in made ? (structures.get(made)?.inputs ?? null) : null;
-  const callee = { ...common, layer: made, returnState: layer.config.return_state === true, inputs };
+  const isFirst = reading.first.has(made);
+  const callee = { ...common, layer: made, returnState: layer.config.return_state === true, inputs, isFirst };
   if (callee.returnState && !("callWithStates" in made))
     throw new FileError(`${own}: it gives its states, which Lockstep's layer does not`);
   for (const call of calls) checkCall(callee, call);
@@ -254,7 +257,11 @@ function readGraph(reading: Reading, who: string, { config, className }: Describ
   const layers = [...members.values()].flatMap(({ callee }) => (callee === null ? [] : [callee.layer]));
   const inputShapes = shapes.every((s) => s !== null) ? (shapes as OpenShape[]) : null;
   const row = rowOf(members, order, inputs, outputs);
-  if (row !== null) return { model: sequential(row, named(name)), inputShapes, layers, inputs: taken };
+  if (row !== null) {
+    const last = rowOfLast(who, row, reading.first, shapes[0] === null ? null : shapes[0].length + 1);
+    return { model: sequential(last as Layer[], named(name)), inputShapes, layers, inputs: taken };
+  }
+  const channels = new Channels();
 
   const made = model((...given: Tensor[]) => {
     const values = new Map<string, readonly Tensor[]>(inputs.map((ref, i) => [ref.key, [given[i]]]));
@@ -266,7 +273,7 @@ function readGraph(reading: Reading, who: string, { config, className }: Describ
     for (const ref of order) {
       const { callee, compute, calls } = members.get(ref.layer) as Member;
       const [args, kwargs] = [calls[ref.node].args, calls[ref.node].kwargs].map((v) => replaced(v, valueOf)) as [unknown[], Json];
-      values.set(ref.key, compute === null ? invoke(callee as Callee, args, kwargs) : computed(who, ref, compute, args, kwargs));
+      values.set(ref.key, compute === null ? invoke(callee as Callee, args, kwargs, channels) : computed(who, ref, compute, args, kwargs));
     }
     if (outputs instanceof Ref) return valueOf(outputs);
     if (!Array.isArray(outputs)) return Object.fromEntries(Object.entries(outputs).map(([key, ref]) => [key, valueOf(ref as Ref)]));

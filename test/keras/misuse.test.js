@@ -60,8 +60,21 @@ test("what Lockstep has not is named", async () => {
     [() => L.dense(2), (c) => (c.layers[1].config.dtype = { class_name: "QuantizedDTypePolicy", config: {} }), /QuantizedDTypePolicy/],
     [
       () => L.conv1d(2, 2),
-      (c) => (c.layers[1].config.data_format = "channels_first"),
+      (c) => (c.layers[1].config.data_format = "channels_middle"),
       /Conv1D "conv1d": data_format must be "channels_last"/,
+    ],
+    [() => L.dense(2), (c) => (c.layers[1].module = "mine"), /Dense "dense": a layer of one's own \(mine\)/],
+    [() => L.dense(2), (c) => (c.layers[1].registered_name = "mine>Dense"), /Dense "dense": a layer of one's own/],
+    [
+      () => L.dense(2),
+      (c) => (c.layers[1].config.activation = { module: "mine", class_name: "function", config: "relu", registered_name: "relu" }),
+      /activation: "relu" is not Keras' own: it is code of mine/,
+    ],
+    [() => L.rescaling(2), (c) => (c.layers[1].config.dtype = "uint8"), /it computes in uint8/],
+    [
+      () => L.bidirectional(L.gru(2)),
+      (c) => (c.layers[1].config.backward_layer.config.go_backwards = false),
+      /both of its layers read in one direction/,
     ],
     [() => L.lstm(2), (c) => (c.layers[1].config.stateful = true), /LSTM "lstm": stateful must be false/],
     [() => L.lstm(2), (c) => (c.layers[1].config.return_state = true), /gives its states/],
