@@ -13,10 +13,12 @@ export const isObject = (value: unknown): value is Json => typeof value === "obj
 /** What Keras and TensorFlow.js compute differently under one name. */
 export type Dialect = "keras3" | "keras2" | "tfjs";
 
-/** Arrays and tensors among options are objects that hold their elements. */
-function unwrapped(value: unknown): unknown {
-  if (!isObject(value) || (value.class_name !== "__numpy__" && value.class_name !== "__tensor__") || !isObject(value.config)) return value;
-  return value.config.value;
+/** Arrays, tensors and shapes among options may be objects that hold their elements. */
+export function unwrapped(value: unknown): unknown {
+  if (!isObject(value)) return value;
+  const { class_name: kind, config, items } = value;
+  if ((kind === "__numpy__" || kind === "__tensor__") && isObject(config)) return config.value;
+  return (kind === "__tuple__" || kind === "TensorShape") && Array.isArray(items) ? items : value;
 }
 
 /** Options by name. `null` is what is not there. */

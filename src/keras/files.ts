@@ -32,7 +32,13 @@ export function fileName(who: string, path: string): string {
 
 function jsonIn(who: string, bytes: Uint8Array): Json {
   if (bytes.length > MOST_JSON) throw new FileError(`${who}: ${bytes.length} bytes are no model.json`);
-  return parseJson(who, textOf(who, "model.json", bytes));
+  const text = textOf(who, "model.json", bytes);
+  if (/^\s*\[/.test(text))
+    throw new FileError(
+      `${who}: a list, such as a manifest of weights, which does not say what layers they are of; a file of a model has both ` +
+        "(modelTopology and weightsManifest)",
+    );
+  return parseJson(who, text);
 }
 
 /** What lies beside a path or an address. */

@@ -5,7 +5,7 @@ import type { Layer, Model, NestedArray, OpenShape, Tensor } from "../index.ts";
 import { Channels, rowOfLast } from "./channels.ts";
 import { callsOf, Constant, endsOf, Ref, refsIn, refsOfEnds } from "./calls.ts";
 import type { Call, Ends } from "./calls.ts";
-import { described, isObject, show } from "./fields.ts";
+import { described, isObject, show, unwrapped } from "./fields.ts";
 import type { Described, Json } from "./fields.ts";
 import { checkCall, invoke } from "./invoke.ts";
 import type { Callee } from "./invoke.ts";
@@ -34,7 +34,8 @@ export const layersInOrder = (layers: readonly (Layer | Model)[]): readonly Laye
   layers.flatMap((l) => ("asLayer" in l ? layersInOrder(structures.get(l)?.layers ?? l.layers) : [l]));
 
 /** A shape with its batch, as a shape of one sample; null for what is none. */
-export function sampleShape(who: string, value: unknown): OpenShape | null {
+export function sampleShape(who: string, given: unknown): OpenShape | null {
+  const value = unwrapped(given);
   if (value === null || value === undefined) return null;
   const fits = (d: unknown): boolean => d === null || (Number.isInteger(d) && (d as number) >= 0 && (d as number) < 2 ** 31);
   if (!Array.isArray(value) || value.length === 0 || value.length > 16)
@@ -98,7 +99,9 @@ function readSequence(reading: Reading, who: string, { config }: Described, name
     layers.push(readLayer(reading, entry, groupOf(layer.className), outer));
   }
   if (layers.length === 0) throw new FileError(`${who}: it has no layers`);
-  inputShape ??= sampleShape(who, config.build_input_shape);
+  const [begin] = layers;
+  inputShape ??=
+    sampleShape(who, config.build_input_shape) ?? ("asLayer" in begin ? (structures.get(begin)?.inputShapes?.[0] ?? null) : null);
   const row = rowOfLast(who, layers, reading.first, inputShape === null ? null : inputShape.length + 1);
   return { model: sequential(row as Layer[], named(name)), inputShapes: inputShape && [inputShape], layers, inputs: null };
 }

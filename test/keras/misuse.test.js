@@ -276,6 +276,11 @@ test("files of TensorFlow.js: graphs, and weights that are not beside them", asy
     /holds "string"/,
   );
   await refused(loadTfjs(encode(json)), L.FileError, /give loadTfjs both by name/);
+  await refused(
+    loadTfjs(encode(json.weightsManifest)),
+    L.FileError,
+    /a list, such as a manifest of weights, which does not say what layers/,
+  );
 });
 
 test("objects in files change no others, and lie in each other only so deep", async () => {
