@@ -3,16 +3,25 @@
  * numbers the groups of weights by it: https://github.com/keras-team/keras/blob/master/keras/src/ops/function.py, map_graph.
  */
 import type { Layer } from "../index.ts";
-import type { Made, Recording } from "./record.ts";
+import type { Made, Recorded, Recording } from "./record.ts";
 
 /** A call of a layer; inputs of the model are none. */
 interface Call {
   readonly layer: Layer;
+  readonly node: number;
   readonly parents: readonly Call[];
 }
 
+const sortedBy = <T>(list: readonly T[], names: readonly string[]): readonly T[] =>
+  list
+    .map((item, i) => ({ item, name: names[i] }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .map(({ item }) => item);
+
 /** The calls of a recording from inputs to outputs as a walk from the outputs ends them, and layers as it meets them first. */
-function walk({ calls, outputs }: Recording): { readonly ended: readonly Call[]; readonly met: ReadonlyMap<Layer, number> } {
+function walk({ calls, outputs: given, names }: Recording): { readonly ended: readonly Call[]; readonly met: ReadonlyMap<Layer, number> } {
+  // Keras has outputs that have names in the order of these.
+  const outputs = names === null ? given : sortedBy(given, names);
   const ended: Call[] = [];
   const met = new Map<Layer, number>();
   const known = new Map<Layer, Map<number, Call>>();
@@ -20,7 +29,7 @@ function walk({ calls, outputs }: Recording): { readonly ended: readonly Call[];
     if (layer === null) return null;
     const own = known.get(layer) ?? new Map<number, Call>();
     known.set(layer, own);
-    const found = own.get(node) ?? { layer, parents: [] };
+    const found = own.get(node) ?? { layer, node, parents: [] };
     own.set(node, found);
     return found;
   };
@@ -69,4 +78,25 @@ export function layersOf(recording: Recording): readonly Layer[] {
     const [[deep, first], [deeper, second]] = [place(a), place(b)];
     return deeper - deep || first - second;
   });
+}
+
+/** A recording without the calls that lead to no output, which Keras has not; those of models within it likewise. */
+export function alive(recording: Recording): Recording {
+  const nodes = new Map<Layer, number[]>();
+  for (const { layer, node } of walk(recording).ended)
+    nodes.set(
+      layer,
+      [...(nodes.get(layer) ?? []), node].sort((a, b) => a - b),
+    );
+  const renumbered = (made: Made): Made =>
+    made.layer === null ? made : { ...made, node: (nodes.get(made.layer) as number[]).indexOf(made.node) };
+  const called = ({ tensors, options }: Recorded): Recorded => ({ options, tensors: tensors.map((t) => t && renumbered(t)) });
+  return {
+    ...recording,
+    calls: new Map(
+      [...nodes].map(([layer, own]) => [layer, own.map((i) => called((recording.calls.get(layer) as readonly Recorded[])[i]))]),
+    ),
+    outputs: recording.outputs.map(renumbered),
+    inside: new Map([...recording.inside].map(([layer, inside]) => [layer, alive(inside)])),
+  };
 }

@@ -7,7 +7,7 @@ import type { Json } from "./fields.ts";
 import { writeHdf5 } from "./hdf5-write.ts";
 import type { Written as WrittenData } from "./hdf5-write.ts";
 import { writeLayer } from "./layers.ts";
-import { layersOf } from "./order.ts";
+import { alive, layersOf } from "./order.ts";
 import { placesOf } from "./places.ts";
 import { record } from "./record.ts";
 import type { Made, Recording } from "./record.ts";
@@ -244,7 +244,7 @@ interface Ordered extends Omit<Description, "json"> {
 
 /** The layers of a model, in Keras' order. @throws ArgumentError for what is computed between them */
 export function inOrder(who: string, model: Model): Ordered {
-  const recording = record(who, model);
+  const recording = alive(record(who, model));
   const isRow = model.isSequential && canBeRow(model.layers);
   const layers = isRow ? model.layers : layersOf(recording);
   const within = new Map<Layer, readonly Layer[]>();

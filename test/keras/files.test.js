@@ -65,6 +65,28 @@ test("a deeper branch comes first, whatever was called first", async () => {
   assert.equal(await predict(into, L.tensor([[1]])), [2 + 12]);
 });
 
+test("calls that lead nowhere are left out, also of layers that are called elsewhere", async () => {
+  const [a, b] = [L.dense(1), L.dense(1)];
+  const model = L.model(
+    (x) => {
+      const y = a.call(x);
+      a.call(b.call(y));
+      return a.call(y);
+    },
+    { inputShape: [1] },
+  );
+  a.weights[0].tensor.set([[3]]);
+  const { config } = JSON.parse(new TextDecoder().decode(await readZip("", await saveKeras(model)).read("config.json")));
+  assert.equal(
+    config.layers.map((l) => [l.name, l.inbound_nodes.length]),
+    [
+      ["input_layer", 0],
+      ["dense", 2],
+    ],
+  );
+  assert.equal(await predict(await loadKeras(await saveKeras(model)), L.tensor([[2]])), [18]);
+});
+
 test("outputs by name keep their names; those of models within are counted in the order of names", async () => {
   const [a, b] = [L.dense(1), L.dense(1)];
   const model = L.model((x) => ({ z: a.call(x), y: b.call(x) }), { inputShape: [1] });
