@@ -110,7 +110,7 @@ function makeLayer(reading: Reading, layer: unknown, group: string, outer: reado
     throw new FileError(`${who}: a function between layers (${cut(module)}.${cut(className)}) is not read; give layers: { ${cut(named)} }`);
   if (found.foreign)
     throw new FileError(
-      `${who}: a layer of one's own (${module === "" ? "without a module" : cut(module)}), whose code the file does not hold; give layers: ` +
+      `${who}: a layer of one's own (${module === "" ? "without a module" : cut(module)}), whose code is not in the file; give layers: ` +
         `{ ${cut(named || className)}: (config) => ... }`,
     );
   const f = new Fields(who, reading.dialect, config);

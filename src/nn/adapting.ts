@@ -1,4 +1,4 @@
-/** @file What adapters (lora/) and readers (keras/) need of layers and programs: entries of their own, they have no copy of what is kept here. */
+/** @file What adapters (lora/) and readers (keras/) need of layers and programs: they are entries of their own, without a copy of it. */
 import { traceAnew } from "../cache.ts";
 import { KERNEL_ACTIVATIONS } from "../ops/activation.ts";
 import { Random } from "../random.ts";
