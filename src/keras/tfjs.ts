@@ -149,7 +149,8 @@ function topologyIn(who: string, { format, modelTopology: topology }: Json): Jso
   if (format === "graph-model" || (isObject(topology) && Array.isArray(topology.node)))
     throw new FileError(
       `${who}: a graph model, which has TensorFlow's operations and no layers: make ONNX of it ` +
-        "(python -m tf2onnx.convert --tfjs model.json --output model.onnx) and read that by loadOnnx of lockstep/onnx, or save the model that it was made from as .keras",
+        "(python -m tf2onnx.convert --tfjs model.json --output model.onnx) and read that by loadOnnx of lockstep/onnx, or save the " +
+        "model that it was made from as .keras",
     );
   if (format !== undefined && format !== null && format !== "layers-model")
     throw new FileError(`${who}: a model of format ${show(format)}; layers-model is read`);
