@@ -297,6 +297,21 @@ function checkTfjs(who: string, { kind, config }: Layer): void {
 /** What Keras calls a layer, or null where it has none of its kind. */
 export const writtenRule = (kind: string): Rule | null => RULES.find((r) => r.kind === kind && !r.readOnly) ?? null;
 
+/** A model within a wrapper. @throws ArgumentError for one that is no row, and where TensorFlow.js must know of its input */
+function rowIn(
+  who: string,
+  { name, trainable, layers = [], config }: Layer,
+  dialect: "keras3" | "tfjs",
+  write: (layer: Layer) => Json,
+): Json {
+  if ((config.model as { custom?: boolean } | undefined)?.custom === true || dialect === "tfjs")
+    throw new ArgumentError(
+      `${who}: a model within it is not written${dialect === "tfjs" ? "" : " unless it is sequential"}; name its layers`,
+    );
+  const options = { name: name || "sequential", trainable, layers: layers.map((l) => write(l)) };
+  return { module: "keras", class_name: "Sequential", config: options, registered_name: null };
+}
+
 /** A layer's options as Keras takes them; `inner`: how a layer within it is written. @throws ArgumentError for what Keras has not */
 export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs", name = layer.name): Written {
   const who = `saving ${layer.kind} "${layer.name}"`;
@@ -305,6 +320,7 @@ export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs", name = laye
   const base = { name, ...(!fixed && { trainable: layer.trainable }), ...(dialect === "keras3" && { dtype: "float32" }) };
   if (dialect === "tfjs") checkTfjs(who, layer);
   const nested = (part: Layer, own = part.name): Json => {
+    if (part.kind === "model") return rowIn(who, part, dialect, nested);
     const written = writeLayer(part, dialect);
     return inFile(dialect, { ...written, config: { ...written.config, name: own || groupName(written.className) } });
   };

@@ -121,8 +121,15 @@ function readMetric(who: string, dialect: Dialect, value: unknown): Metric | "ac
     return camel(given.toLowerCase()) as "accuracy";
   const className = isObject(given) && typeof given.class_name === "string" ? given.class_name : String(given);
   // Classes of Keras that are the mean of a loss.
-  if (!Object.hasOwn(METRICS, classOf(className, METRICS)) && Object.hasOwn(LOSSES, classOf(className, LOSSES)))
+  if (!Object.hasOwn(METRICS, classOf(className, METRICS)) && Object.hasOwn(LOSSES, classOf(className, LOSSES))) {
+    if (isObject(given)) {
+      const f = new Fields(`${who}: metric ${cut(className)}`, dialect, given.config ?? {});
+      f.ignore("name", "dtype", "fn");
+      for (const [option, value] of Object.entries({ from_logits: false, label_smoothing: 0, axis: -1 })) f.must(option, value);
+      f.done();
+    }
     return camel(snake(classOf(className, LOSSES))) as "accuracy";
+  }
   const { value: metric, name } = made(who, "metric", dialect, given, METRICS);
   return name === null ? metric : { ...metric, name };
 }
@@ -233,7 +240,13 @@ function writeMetric(metric: unknown): unknown {
     return snake(name);
   if (!Object.hasOwn(METRICS, className))
     throw new ArgumentError(`saveKeras: Keras has no metric like ${cut(String(name))}; save without it: { optimizer: false }`);
-  const known = METRICS[className][1] ?? [];
+  const [make, known = []] = METRICS[className];
+  const defaults: { readonly [option: string]: unknown } = make().config;
+  const other = Object.keys(config).find((o) => !known.includes(snake(o)) && JSON.stringify(config[o]) !== JSON.stringify(defaults[o]));
+  if (other !== undefined)
+    throw new ArgumentError(
+      `saveKeras: Keras' ${className} has no option ${other} like that of ${cut(name)}; save without it: { optimizer: false }`,
+    );
   const options = Object.entries(config).filter(([option]) => known.includes(snake(option)));
   return described3("keras.metrics", className, { name, ...Object.fromEntries(options.map(([o, v]) => [snake(o), v])) });
 }

@@ -5,6 +5,7 @@ import * as L from "../../build/esm/index.js";
 import { loadKeras, saveKeras } from "../../build/esm/keras/index.js";
 import { readHdf5 } from "../../build/esm/keras/hdf5.js";
 import { slotsOf } from "../../build/esm/keras/slots.js";
+import { storeOfNames } from "../../build/esm/keras/stores.js";
 import { readZip } from "../../build/esm/keras/zip.js";
 import { archive, call, from, functional, input, json, layer, row, weightsFile } from "./files.js";
 
@@ -342,6 +343,23 @@ test("functions of TensorFlow in files of Keras 2", async () => {
     const nodes = { ...node, inbound_nodes: node.inbound_nodes.map((n) => (typeof n[0] === "string" ? [n] : n)) };
     near(await predict(await loadKeras(archive(model(nodes), {}, "2.15.0")), L.tensor(X)), want, node.config.function);
   }
+});
+
+test("names of weights: those of a layer that a model within has too, and names of several parts", () => {
+  const named = [
+    ["inner", "dense/kernel"],
+    ["dense", "dense/kernel"],
+    ["block/conv", "block/conv/kernel"],
+    ["two", "two/forward_gru/gru_cell/kernel"],
+    ["two", "two/backward_gru/gru_cell/kernel"],
+  ].map(([group, name]) => ({ group, segments: name.split("/"), variable: { name: `${group}/${name}` } }));
+  const store = storeOfNames("x", named);
+  const take = (...names) => store.take({ names, group: "", groups: "", className: "Dense" }, { name: "" }, "kernel", 0).name;
+  assert.is(take("dense"), "dense/dense/kernel");
+  assert.is(take("inner", "dense"), "inner/dense/kernel");
+  assert.is(take("block/conv"), "block/conv/block/conv/kernel");
+  assert.is(take("two", "backward"), "two/two/backward_gru/gru_cell/kernel");
+  assert.throws(() => store.finish(), /variables that no layer takes: two\/two\/forward_gru/);
 });
 
 test("weights in several files, by name", async () => {

@@ -314,6 +314,17 @@ test("what Keras and TensorFlow.js have not is not written", async () => {
     [saveTfjs, row([L.conv1d(2, 2, { padding: "causal" })]), /causal/],
   ];
   for (const [save, model, pattern] of cases) await refused(save(model), L.ArgumentError, pattern);
+  const shared = L.dense(2);
+  const [one, two] = [L.sequential([shared]), L.sequential([shared])];
+  const both = L.model((x) => two.call(one.call(x)), { inputShape: [2] });
+  await refused(saveKeras(both), L.ArgumentError, /layer "dense" is in two models at once/);
+  const counted = row([L.dense(2)], [3]);
+  await counted.compile({ loss: "categoricalCrossentropy", metrics: [L.precision({ average: "macro" })] });
+  await refused(saveKeras(counted), L.ArgumentError, /Keras' Precision has no option average like that of precision/);
+  const told = L.dense(2);
+  const training = L.model((x) => told.call(x, { training: true }), { inputShape: [2] });
+  await refused(saveTfjs(training), L.ArgumentError, /TensorFlow\.js calls all layers alike/);
+  await refused(saveTfjs(row([L.centerCrop(2, 2)], [4, 4, 1])), L.ArgumentError, /TensorFlow\.js takes other pixels/);
   await refused(saveKeras(L.sequential([L.dense(2)])), L.LockstepError, /is not built yet/);
   await refused(saveKeras(row([L.dense(2)]), { optimizer: true }), L.ArgumentError, /compiled/);
 });

@@ -137,6 +137,10 @@ export const MODELS = {
     ],
     [6, 3],
   ),
+  "keras: wrapped": row(
+    () => [L.timeDistributed(L.sequential([L.dense(3, { activation: "tanh" }), L.batchNorm()]).asLayer), L.lstm(2)],
+    [4, 3],
+  ),
   "keras: images": row(
     () => [
       L.randomFlip(),
