@@ -25,6 +25,7 @@ import { resume } from "./training.ts";
 import { weightsFrom } from "./variables.ts";
 import type { Store, Variable } from "./variables.ts";
 import { isZip, readZip } from "./zip.ts";
+import type { Archive } from "./zip.ts";
 
 /** Options of `loadKeras`. */
 export interface LoadKerasOptions {
@@ -78,8 +79,7 @@ const obeys = (version: string): boolean => {
 
 const dialectOf = (version: string): Dialect => (/^[12]\./.test(version) ? "keras2" : "keras3");
 
-async function readArchive(who: string, bytes: Uint8Array): Promise<Contents> {
-  const archive = readZip(who, bytes);
+async function readArchive(who: string, archive: Archive): Promise<Contents> {
   const json = async (name: string): Promise<Json> => parseJson(`${who}: ${name}`, textOf(who, name, await archive.read(name)));
   const WEIGHTS = "model.weights.h5";
   if (!archive.names.includes("config.json"))
@@ -275,12 +275,23 @@ function assignInto(model: Model, contents: Contents): Model {
   return model;
 }
 
+/** What Keras writes into a folder (zipped=False, and on Hugging Face) is what it puts into an archive. */
+const folderOf = (files: ReadonlyMap<string, ModelSource>): Archive => ({
+  names: [...files.keys()],
+  read: async (name) => {
+    const { bytes } = await bytesOf(name, files.get(name) as ModelSource);
+    return isMemory(files.get(name)) ? bytes.slice() : bytes;
+  },
+});
+
 async function contentsOf(source: ModelSource | ModelFiles): Promise<Contents> {
-  if (namedFiles(source) !== null) return readShards(await open("loadKeras", source));
+  const files = namedFiles(source);
+  if (files?.has("config.json") === true) return readArchive("loadKeras", folderOf(files));
+  if (files !== null) return readShards(await open("loadKeras", source));
   const given = await (source as ModelSource);
   const { who, bytes: read } = await bytesOf("loadKeras", given);
   const bytes = isMemory(given) ? read.slice() : read;
-  if (isZip(bytes)) return readArchive(who, bytes);
+  if (isZip(bytes)) return readArchive(who, readZip(who, bytes));
   if (isHdf5(bytes)) return readOneFile(who, bytes);
   if (bytes[0] === "{".charCodeAt(0)) return readShards(openBeside("loadKeras", given, { who, bytes }));
   throw new FileError(`${who}: neither a .keras archive nor an HDF5 file`);
@@ -290,7 +301,7 @@ async function contentsOf(source: ModelSource | ModelFiles): Promise<Contents> {
  * Reads a model that Keras saved: a `.keras` archive of Keras 3, or an `.h5` file of Keras 2 or 3; sequential and functional models with
  * models within them. Where the file has a loss and an optimizer the model comes back compiled, and `fit` goes on where Keras' ended. Files
  * of weights alone (`.weights.h5`, those that Keras 2 writes, and `.weights.json` with its parts) are read into `options.model`.
- * @param source a path, address, response, blob, stream or bytes, as in `ModelSource`; weights in several files also by name
+ * @param source a path, address, response, blob, stream or bytes, as in `ModelSource`; several files also by name: those of a folder that Keras wrote, or of weights
  * @throws FileError for a file that cannot be read, is damaged, or has layers, options, activations, initializers, losses or metrics that
  * Lockstep has not, each by its name; ArgumentError for bad options
  */

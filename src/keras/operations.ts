@@ -95,6 +95,7 @@ export function operationOf(
   if (module !== "") return null;
   // Files that do not say where a class is from: the layer of this name takes a list.
   if (Object.hasOwn(OPERATIONS, className) && calls.some(({ args }) => args.length === 2)) return className;
+  if (dialect === "keras3" && className === "Reshape" && "newshape" in config) return className;
   return dialect === "keras3" && !isLayer(className) && FUNCTION_NAMES.includes(className) ? className : null;
 }
 

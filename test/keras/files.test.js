@@ -362,6 +362,15 @@ test("names of weights: those of a layer that a model within has too, and names 
   assert.throws(() => store.finish(), /variables that no layer takes: two\/two\/forward_gru/);
 });
 
+test("a folder that Keras wrote, by names of files", async () => {
+  const members = readZip(
+    "",
+    archive(row([input("x", [1]), dense("d", 1)]), { "layers/dense/vars/0": one(4), "layers/dense/vars/1": [1] }),
+  );
+  const files = Object.fromEntries(await Promise.all(members.names.map(async (name) => [name, await members.read(name)])));
+  assert.equal(await predict(await loadKeras(files), L.tensor([[2]])), [9]);
+});
+
 test("weights in several files, by name", async () => {
   const model = L.sequential([L.dense(2), L.dense(1)], { inputShape: [1] });
   const index = {
