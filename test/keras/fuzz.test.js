@@ -14,8 +14,12 @@ import { archive, call, from, functional, input, json, layer, weightsFile } from
 import { MODELS } from "./models.js";
 import { COUNT, damages } from "../damage.js";
 
-/** Loading takes 2 to 20 ms; what takes this long hangs. */
+/** Loading takes 2 to 20 ms; what takes this long hangs. Of the processor: others may use the machine too. */
 const MOST_MS = 5000;
+const processorMs = () => {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+};
 /** The largest of the files has 170 KB. */
 const MOST_BYTES = 1e8;
 
@@ -109,7 +113,7 @@ for (const [what, make] of Object.entries(KINDS))
   test(`${what}: ${COUNT} damaged ones`, async () => {
     const outcomes = { loaded: 0, refused: 0 };
     for (let i = 0; i < COUNT; i++) {
-      const start = performance.now();
+      const start = processorMs();
       try {
         (await make()).dispose();
         outcomes.loaded++;
@@ -118,7 +122,7 @@ for (const [what, make] of Object.entries(KINDS))
         assert.ok(error.message.length < 3000, `${what} ${i}: an error of ${error.message.length} characters`);
         outcomes.refused++;
       }
-      assert.ok(performance.now() - start < MOST_MS, `${what} ${i} took ${performance.now() - start} ms`);
+      assert.ok(processorMs() - start < MOST_MS, `${what} ${i} took ${processorMs() - start} ms`);
       assert.ok(process.memoryUsage().arrayBuffers < MOST_BYTES, `${what} ${i}: ${process.memoryUsage().arrayBuffers} bytes are held`);
       assert.is({}.polluted ?? Object.keys(Object.prototype).length, 0);
     }
