@@ -301,7 +301,8 @@ async function contentsOf(source: ModelSource | ModelFiles): Promise<Contents> {
  * Reads a model that Keras saved: a `.keras` archive of Keras 3, or an `.h5` file of Keras 2 or 3; sequential and functional models with
  * models within them. Where the file has a loss and an optimizer the model comes back compiled, and `fit` goes on where Keras' ended. Files
  * of weights alone (`.weights.h5`, those that Keras 2 writes, and `.weights.json` with its parts) are read into `options.model`.
- * @param source a path, address, response, blob, stream or bytes, as in `ModelSource`; several files also by name: those of a folder that Keras wrote, or of weights
+ * @param source a path, address, response, blob, stream or bytes, as in `ModelSource`; several files also by name: those of a folder that
+ * Keras wrote, or of weights
  * @throws FileError for a file that cannot be read, is damaged, or has layers, options, activations, initializers, losses or metrics that
  * Lockstep has not, each by its name; ArgumentError for bad options
  */
