@@ -2,7 +2,7 @@
  * @file Files of models by format: what reads them and what writes them. Entries of the package other than the core are loaded when a file
  * of theirs comes.
  */
-import { loadModel } from "../index.ts";
+import { extraLayers, loadModel } from "../index.ts";
 import type { Model, Tensor } from "../index.ts";
 import { builtin, readBytes } from "../node/files.ts";
 import type { Builtins } from "../node/files.ts";
@@ -71,7 +71,7 @@ export const FORMATS: readonly Format[] = [
     name: "lockstep",
     title: "Lockstep",
     endings: [".safetensors"],
-    read: async (path) => asModel(loadModel(await readBytes(path))),
+    read: async (path) => asModel(loadModel(await readBytes(path), { layers: extraLayers })),
     write: async (model, path) => write(path, await model.toBytes()),
   },
   {

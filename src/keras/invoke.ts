@@ -22,7 +22,7 @@ export interface Callee {
   readonly isFirst: boolean;
 }
 
-const RECURRENT = ["lstm", "gru", "simpleRnn", "bidirectional"];
+const RECURRENT = ["lstm", "gru", "simpleRnn", "convLstm1d", "convLstm2d", "convLstm3d", "bidirectional"];
 const MERGING = ["add", "subtract", "multiply", "average", "maximum", "minimum", "concatenate", "dot"];
 const HEADS = ["multiHeadAttention", "groupedQueryAttention"];
 
@@ -31,6 +31,7 @@ function keywordsOf(kind: string): readonly string[] {
   if (RECURRENT.includes(kind)) return ["sequences", "inputs", "initial_state", "mask"];
   if (HEADS.includes(kind)) return ["query", "value", "key", "attention_mask", "use_causal_mask"];
   if (kind === "softmax") return ["inputs", "mask"];
+  if (kind === "categoryEncoding") return ["inputs", "count_weights"];
   return kind === "attention" ? ["inputs", "use_causal_mask"] : ["inputs", "x"];
 }
 
@@ -44,7 +45,8 @@ export function checkCall(callee: Callee, { args, kwargs }: Call): void {
     if (known.includes(name) || name === "training" || value === null || value === false) continue;
     throw new FileError(`${callee.who}: it is called with ${cut(name)} = ${show(value)}, which is not known`);
   }
-  const most = RECURRENT.includes(kind) || HEADS.includes(kind) ? 3 : kind === "model" ? Infinity : kind === "softmax" ? 2 : 1;
+  const one = kind === "softmax" || kind === "categoryEncoding" ? 2 : 1;
+  const most = RECURRENT.includes(kind) || HEADS.includes(kind) ? 3 : kind === "model" ? Infinity : one;
   if (args.slice(most).some((a) => a !== null && a !== false))
     throw new FileError(`${callee.who}: it is called with ${args.length} arguments, ${most} are known`);
 }
@@ -104,6 +106,7 @@ export function invoke(
   }
   if (isFirst) return [channels.call(layer, tensors[0], (x) => call(x)[0])];
   if (layer.kind === "softmax") return call(...tensors, ...tensorsIn(who, args[1] ?? kwargs.mask));
+  if (layer.kind === "categoryEncoding") return call(...tensors, args[1] ?? kwargs.count_weights ?? null);
   if (!RECURRENT.includes(layer.kind)) return call(...tensors);
   const { stateCount = 0 } = (layer.kind === "bidirectional" ? layer.layers?.[0] : layer) as ReturnType<typeof lstm>;
   const count = layer.kind === "bidirectional" ? 2 * stateCount : stateCount;

@@ -13,7 +13,7 @@ import { isLayerClass, readLayer } from "./layers.ts";
 import type { Reading } from "./layers.ts";
 import { operationOf, readOperation } from "./operations.ts";
 import type { Compute } from "./operations.ts";
-import { groupsIn } from "./places.ts";
+import { groupsIn } from "./place.ts";
 
 /** A model whose weights are not made yet. */
 export interface Structure {

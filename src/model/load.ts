@@ -12,7 +12,8 @@ import type { Entry, SafeTensorsFile } from "../io/safetensors.ts";
 import { bytesOf } from "../io/source.ts";
 import type { ModelSource } from "../io/source.ts";
 import { naming } from "../naming.ts";
-import { isLayerKind, layerFromConfig } from "../nn/config.ts";
+import { layerFromConfig, layerKind } from "../nn/config.ts";
+import type { LayerKind } from "../nn/config.ts";
 import { withContext } from "../nn/layer.ts";
 import type { Config, Layer, Regularizer } from "../nn/layer.ts";
 import { sameShape, showShape, sizeOf } from "../shape.ts";
@@ -30,9 +31,10 @@ export type { ModelSource } from "../io/source.ts";
 export interface LoadOptions {
   /**
    * Makes layers that are not Lockstep's own, by the name or the kind of the layer: functions, objects with a `call`, and what
-   * `layer({ kind, config, ... })` made.
+   * `layer({ kind, config, ... })` made. Rarer ones of Lockstep's are in `extraLayers`: `{ layers: extraLayers }`, or
+   * `{ layers: { ...extraLayers, mine: (config) => ... } }`.
    */
-  readonly layers?: { readonly [nameOrKind: string]: (config: Config) => LayerLike };
+  readonly layers?: { readonly [nameOrKind: string]: ((config: Config) => LayerLike) | LayerKind };
   /** Functions that stood as activations, by their names. */
   readonly activations?: { readonly [name: string]: (x: Tensor) => Tensor };
 }
@@ -235,21 +237,32 @@ export async function readModel<M extends InferenceModel>(
       before: readonly Layer[],
       named: Config = {},
     ): Layer => {
-      const key = own || !isLayerKind(kind) ? (isNameless(kind) ? [name] : [name, kind]).find((k) => Object.hasOwn(custom, k)) : undefined;
-      if (key !== undefined) return asLayers([custom[key](layerConfig)])[0];
-      if (own || !isLayerKind(kind)) {
+      const known = Object.hasOwn(custom, kind) ? custom[kind] : undefined;
+      const found = own ? undefined : (layerKind(kind) ?? (known !== undefined && "make" in known ? known : undefined));
+      const of = `${who}: layer "${cut(name)}"`;
+      if (found === undefined) {
+        const names = isNameless(kind) ? [name] : [name, kind];
+        const make = names.map((k) => (Object.hasOwn(custom, k) ? custom[k] : null)).find((m) => typeof m === "function");
+        if (make !== undefined) return asLayers([make(layerConfig)])[0];
+        const what = cut(isNameless(kind) ? name : kind);
         throw new FileError(
-          `${who}: layer "${cut(name)}" is of the custom kind "${cut(kind)}"; pass layers: { ${cut(isNameless(kind) ? name : kind)}: ` +
-            "(config) => ... } to loadModel",
+          own
+            ? `${of} is of the custom kind "${cut(kind)}"; pass layers: { ${what}: (config) => ... } to loadModel`
+            : `${of} is of the kind "${cut(kind)}", which loadModel does not have by itself; import { extraLayers } from "lockstep", ` +
+                "where rarer kinds are, and pass layers: extraLayers to loadModel",
         );
       }
-      return layerFromConfig(kind, withFunctions(`${who}: layer "${cut(name)}"`, { ...layerConfig, ...named }, given), (inner) => {
-        if (inner.shared === undefined) return layerOf(inner.kind, inner.config, inner.own === true, name, before);
-        const shared = before.find((l) => l.name === inner.shared);
-        if (shared === undefined)
-          throw new FileError(`${who}: layer "${cut(name)}" shares "${show(inner.shared)}", which is not before it`);
-        return shared;
-      });
+      return layerFromConfig(
+        kind,
+        withFunctions(of, { ...layerConfig, ...named }, given),
+        (inner) => {
+          if (inner.shared === undefined) return layerOf(inner.kind, inner.config, inner.own === true, name, before);
+          const shared = before.find((l) => l.name === inner.shared);
+          if (shared === undefined) throw new FileError(`${of} shares "${show(inner.shared)}", which is not before it`);
+          return shared;
+        },
+        found,
+      );
     };
     const allOf = (layers: readonly NamedLayer[]): Layer[] => layers.reduce<Layer[]>((before, l) => [...before, namedOf(l, before)], []);
     const namedOf = (l: NamedLayer, before: readonly Layer[]): Layer => {

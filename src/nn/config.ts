@@ -28,7 +28,6 @@ import {
 } from "./core.ts";
 import { alphaDropout, gaussianDropout, gaussianNoise, identity, rescaling, spatialDropout1d, spatialDropout2d } from "./noise.ts";
 import { dense } from "./dense.ts";
-import { centerCrop, randomFlip, resizing } from "./images.ts";
 import { embedding, tiedHead } from "./embedding.ts";
 import { masking } from "./masking.ts";
 import type { Config, Layer } from "./layer.ts";
@@ -41,7 +40,8 @@ import { transformerDecoder, transformerEncoder } from "./transformer.ts";
 import { batchNorm, groupNorm, layerNorm, normalization, rmsNorm, unitNormalization } from "./normalization.ts";
 import { avgPool1d, avgPool2d, globalAvgPool1d, globalAvgPool2d, globalMaxPool1d, globalMaxPool2d, maxPool1d, maxPool2d } from "./pool.ts";
 import { layerStack } from "./stack.ts";
-import { bidirectional, gru, lstm, simpleRnn, timeDistributed } from "./recurrent.ts";
+import { gru, lstm, simpleRnn } from "./recurrent.ts";
+import { bidirectional, timeDistributed } from "./wrappers.ts";
 
 /** A layer within the config of another; `own`: it is not one of Lockstep's; `shared`: it is the one of this name in the same model. */
 interface InnerLayer {
@@ -88,7 +88,6 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
       unitNormalization,
       masking,
       identity,
-      randomFlip,
     },
   ],
   [[], { add, multiply, average, maximum, minimum, concatenate }],
@@ -98,7 +97,6 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
   [["rate"], { dropout, spatialDropout1d, spatialDropout2d, gaussianDropout, alphaDropout }],
   [["stddev"], { gaussianNoise }],
   [["scale"], { rescaling }],
-  [["height", "width"], { resizing, centerCrop }],
   [["activation"], { activation }],
   [["padding"], { zeroPadding1d, zeroPadding2d }],
   [["cropping"], { cropping1d, cropping2d }],
@@ -116,15 +114,23 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
   [["intermediateDim", "numHeads"], { transformerEncoder, transformerDecoder }],
 ];
 
-const factoriesOf = (kind: string): (typeof FACTORIES)[number] | undefined =>
-  FACTORIES.find(([, factories]) => Object.hasOwn(factories, kind));
+/** How layers of one kind are made of their config: `extraLayers` has those that `loadModel` does not bring. */
+export interface LayerKind {
+  /** Names of what its function takes in front of the options, in order; `layer` and `cell` are a layer within, `cells` are several. */
+  readonly args: readonly string[];
+  /** The function, such as `conv3d`. */
+  readonly make: (...args: never[]) => Layer;
+}
 
-/** True for kinds that `layerFromConfig` knows. */
-export const isLayerKind = (kind: string): boolean => factoriesOf(kind) !== undefined;
+/** Kinds of layers that are always there. */
+export function layerKind(kind: string): LayerKind | undefined {
+  const found = FACTORIES.find(([, factories]) => Object.hasOwn(factories, kind));
+  return found && { args: found[0], make: found[1][kind] };
+}
 
 /**
  * A new layer with the options of `config`, without weights until it is built. `inner` makes the layer that stands in the config of
- * another.
+ * another; `found` is the kind where it is not one of those that are always there.
  * @throws ArgumentError for an unknown kind, unknown or bad options, and where a function stood that could not be saved
  */
 export function layerFromConfig(
@@ -134,20 +140,21 @@ export function layerFromConfig(
     if (l.shared !== undefined) throw new ArgumentError(`layerFromConfig: ${kind} shares layer "${l.shared}", which must be given`);
     return layerFromConfig(l.kind, l.config);
   },
+  found = layerKind(kind),
 ): Layer {
-  const found = factoriesOf(kind);
   if (found === undefined)
     throw unknownName(
       "kind of layer",
       kind,
       FACTORIES.flatMap(([, factories]) => Object.keys(factories)),
     );
-  const [names, factories] = found;
   const options: { [key: string]: unknown } = { ...config };
-  const args = names.map((name) => {
+  const made = (value: unknown): Layer => inner(checkInner(value));
+  const args = found.args.map((name) => {
     const value = options[name];
     delete options[name];
-    return name === "layer" ? inner(checkInner(value)) : value;
+    if (name === "cells" && Array.isArray(value)) return value.map(made);
+    return name === "layer" || name === "cell" ? made(value) : value;
   });
-  return factories[kind](...([...args, options] as never[]));
+  return found.make(...([...args, options] as never[]));
 }

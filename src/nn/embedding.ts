@@ -57,22 +57,24 @@ export function withAttend(layer: Layer): EmbeddingLayer {
 const indices = new WeakMap<Tensor, { readonly data: HostArray; readonly limit: number }>();
 
 /**
- * Kernels clamp an index, which would hide a vocabulary that is too small. @throws DataError naming the first element that is no index
- * below `limit`.
+ * Kernels clamp an index, which would hide a vocabulary that is too small. `noun` takes the indices, below its option `limitName`.
+ * @throws DataError naming the first element that is no index below `limit`.
  */
-const checkIndices: IndexCheck = async (who, t, limit) => {
-  const data = t.host ?? (await t.data());
-  const known = indices.get(t);
-  if (known !== undefined && known.data === data && known.limit <= limit) return;
-  const wrong = (data as Float32Array).findIndex((v) => !Number.isInteger(v) || v < 0 || v >= limit);
-  if (wrong >= 0) {
-    throw new DataError(
-      `${who}: the embedding takes indices 0 to ${limit - 1}, got ${data[wrong]} in sample ` +
-        `${Math.floor(wrong / (t.size / t.shape[0]))} (element ${wrong}); make its inputDim larger or replace the index`,
-    );
-  }
-  indices.set(t, { data, limit });
-};
+export const indexCheck =
+  (noun: string, limitName: string): IndexCheck =>
+  async (who, t, limit) => {
+    const data = t.host ?? (await t.data());
+    const known = indices.get(t);
+    if (known !== undefined && known.data === data && known.limit <= limit) return;
+    const wrong = (data as Float32Array).findIndex((v) => !Number.isInteger(v) || v < 0 || v >= limit);
+    if (wrong >= 0) {
+      throw new DataError(
+        `${who}: the ${noun} takes indices 0 to ${limit - 1}, got ${data[wrong]} in sample ` +
+          `${Math.floor(wrong / (t.size / t.shape[0]))} (element ${wrong}); make its ${limitName} larger or replace the index`,
+      );
+    }
+    indices.set(t, { data, limit });
+  };
 
 /** The tensor whose elements `t` has. */
 const source = (t: Tensor): Tensor =>
@@ -80,6 +82,14 @@ const source = (t: Tensor): Tensor =>
 
 /** What `t` is another shape of. */
 const given = (t: Tensor): Tensor => (t.node?.op === reshapeOp ? given(t.node.inputs[0] as Tensor) : t);
+
+/** x as indices below `limit`, i32; where it is an input of a model, that looks through its batches by `check`. */
+export function asIndices(x: Tensor, limit: number, check: IndexCheck): Tensor {
+  context().indexes?.(source(x), limit, check);
+  return reshape(cast(given(x), "i32"), x.shape);
+}
+
+const checkIndices = indexCheck("embedding", "inputDim");
 
 /**
  * A learned vector for each index: i32 [...] -> [..., outputDim]. In an op by itself f32 indices are truncated and those outside
@@ -99,8 +109,7 @@ export function embedding(inputDim: number, outputDim: number, options: Embeddin
       ({ maskZero }) => ({
         build: (_shape, weight) => weight("embeddings", [inputDim, outputDim]),
         call: (x, { embeddings }) => {
-          context().indexes?.(source(x), inputDim, checkIndices);
-          const index = reshape(cast(given(x), "i32"), x.shape);
+          const index = asIndices(x, inputDim, checkIndices);
           return masked(gather(embeddings, index), maskZero ? notEqual(index, 0) : null);
         },
       }),

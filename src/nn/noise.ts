@@ -18,7 +18,7 @@ const disturbing = (kind: string, args: { readonly [name: string]: number }, opt
     call: (x) => (TRAINING && isTraining(x) ? disturb(x) : x),
   }));
 
-function spatial(kind: string, rank: 3 | 4, rate: number, options: NameOption): Layer {
+function spatial(kind: string, rank: 3 | 4 | 5, rate: number, options: NameOption): Layer {
   checkNumber(kind, "rate", rate, 0, 1);
   return layerOf(kind, { rate }, { name: "" }, options, () => ({
     mask: "pass",
@@ -41,6 +41,8 @@ function spatial(kind: string, rank: 3 | 4, rate: number, options: NameOption): 
 export const spatialDropout1d = (rate: number, options: NameOption = {}): Layer => spatial("spatialDropout1d", 3, rate, options);
 /** The same of images [batch, height, width, channels]. @throws as `spatialDropout1d` */
 export const spatialDropout2d = (rate: number, options: NameOption = {}): Layer => spatial("spatialDropout2d", 4, rate, options);
+/** The same of volumes [batch, depth, height, width, channels]. @throws as `spatialDropout1d` */
+export const spatialDropout3d = (rate: number, options: NameOption = {}): Layer => spatial("spatialDropout3d", 5, rate, options);
 
 /**
  * While training, adds noise of mean 0 and standard deviation `stddev` to each element; otherwise the identity. Which depends on the

@@ -97,9 +97,9 @@ export function checkPadding<P extends string>(kind: string, padding: P, known: 
   checkOneOf(kind, "padding", padding, known);
 }
 
-/** @throws ShapeError unless `shape` is that of images (a rank of 4) or sequences (3). */
+/** @throws ShapeError unless `shape` is that of sequences (a rank of 3), images (4) or volumes (5). */
 export function checkImages(shape: Shape, rank: number): void {
-  checkRank(shape, rank === 4 ? "[batch, height, width, channels]" : "[batch, time, channels]", rank);
+  checkRank(shape, `[batch, ${rank === 3 ? "time" : `${rank === 4 ? "" : "depth, "}height, width`}, channels]`, rank);
 }
 
 /** What `fn` gives for images; sequences, of a rank of 3, become images of height 1 and sequences again. */
