@@ -2,7 +2,7 @@
 
 import { add, ArgumentError, FileError, gelu, initializers, l1l2, maximum, minimum, mul } from "../index.ts";
 import type { Regularizer, Shape, Tensor } from "../index.ts";
-import { camel, described, Fields, isObject, known, show, snake } from "./fields.ts";
+import { camel, Fields, isObject, known, ofKeras, show, snake } from "./fields.ts";
 import type { Json } from "./fields.ts";
 
 /** One option. */
@@ -147,14 +147,16 @@ function activationName(f: Fields, name: string): string {
   const value = f.get(name);
   if (typeof value === "string") return snake(value);
   if (value === null) return "linear";
-  const { className, config } = isObject(value) && value.class_name === "function" ? functionOf(f, value) : described(f.who, value);
+  const { className, config } =
+    isObject(value) && value.class_name === "function" ? functionOf(f, name, value) : ofKeras(`${f.who}: ${name}`, value);
   if (Object.keys(config).some((key) => key !== "name" && key !== "dtype" && key !== "trainable"))
     throw new FileError(`${f.who}: ${name} = ${show(className)} has options, which only a layer of its own takes`);
   return snake(className);
 }
 
 /** A function as Keras 3 writes it: `{ class_name: "function", config: name }`. */
-function functionOf(f: Fields, value: Json): { className: string; config: Json } {
+function functionOf(f: Fields, name: string, value: Json): { className: string; config: Json } {
+  ofKeras(`${f.who}: ${name}`, { ...value, class_name: String(value.config), config: {} });
   if (typeof value.config !== "string") throw new FileError(`${f.who}: expected the name of a function, found ${show(value.config)}`);
   return { className: value.config, config: {} };
 }
@@ -266,7 +268,7 @@ export const INITIALIZER: Codec = {
   read(f, name) {
     const value = f.get(name);
     if (value === null) return undefined;
-    const { className, config } = typeof value === "string" ? { className: value, config: {} } : described(f.who, value);
+    const { className, config } = typeof value === "string" ? { className: value, config: {} } : ofKeras(`${f.who}: ${name}`, value);
     const who = `${f.who}: ${name}`;
     const make = known(who, "initializer", initializerName(className), INITIALIZERS);
     const fields = new Fields(who, f.dialect, config);
@@ -288,7 +290,7 @@ export const REGULARIZER: Codec = {
   read(f, name): Regularizer | null {
     const value = f.get(name);
     if (value === null) return null;
-    const { className, config } = typeof value === "string" ? { className: value, config: {} } : described(f.who, value);
+    const { className, config } = typeof value === "string" ? { className: value, config: {} } : ofKeras(`${f.who}: ${name}`, value);
     const kind = className.toLowerCase();
     const who = `${f.who}: ${name}`;
     if (!["l1", "l2", "l1l2", "l1_l2"].includes(kind))

@@ -13,25 +13,39 @@ export const isObject = (value: unknown): value is Json => typeof value === "obj
 /** What Keras and TensorFlow.js compute differently under one name. */
 export type Dialect = "keras3" | "keras2" | "tfjs";
 
+/** Arrays, tensors and shapes among options may be objects that hold their elements. */
+export function unwrapped(value: unknown): unknown {
+  if (!isObject(value)) return value;
+  const { class_name: kind, config, items } = value;
+  if ((kind === "__numpy__" || kind === "__tensor__") && isObject(config)) return config.value;
+  return (kind === "__tuple__" || kind === "TensorShape") && Array.isArray(items) ? items : value;
+}
+
 /** Options by name. `null` is what is not there. */
 export class Fields {
   /** The file and what the options are of, for errors. */
   readonly who: string;
   readonly dialect: Dialect;
   readonly values: Json;
-  readonly #seen = new Set<string>();
+  readonly #seen: Set<string>;
 
-  constructor(who: string, dialect: Dialect, values: unknown) {
+  constructor(who: string, dialect: Dialect, values: unknown, seen: Iterable<string> = []) {
+    this.#seen = new Set(seen);
     this.who = cut(who, 240);
     this.dialect = dialect;
     if (!isObject(values)) throw new FileError(`${this.who}: expected options, found ${show(values)}`);
-    this.values = values;
+    this.values = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, unwrapped(value)]));
   }
 
   /** The value; null where it is absent. */
   get(name: string): unknown {
     this.#seen.add(name);
     return (Object.hasOwn(this.values, name) ? this.values[name] : null) ?? null;
+  }
+
+  /** The same without an option, which has been looked at. */
+  without(name: string): Fields {
+    return new Fields(this.who, this.dialect, { ...this.values, [name]: null }, this.#seen);
   }
 
   has(name: string): boolean {
@@ -103,15 +117,32 @@ export interface Described {
   readonly config: Json;
   /** Where the class is from; "" in older files. */
   readonly module: string;
+  /** Whether the file says that the class is not one of Keras' own, whatever it is called. */
+  readonly foreign: boolean;
 }
+
+const isForeign = ({ module, registered_name: registered }: Json): boolean =>
+  (module !== undefined && !(typeof module === "string" && /^(keras|tf_keras|builtins)(\.|$)/.test(module))) ||
+  (typeof registered === "string" && registered.includes(">"));
 
 /** @throws FileError for what describes no object */
 export function described(who: string, value: unknown): Described {
   if (isObject(value) && typeof value.class_name === "string") {
     const config = value.config ?? {};
-    if (isObject(config)) return { className: value.class_name, config, module: typeof value.module === "string" ? value.module : "" };
+    const module = typeof value.module === "string" ? value.module : "";
+    if (isObject(config)) return { className: value.class_name, config, module, foreign: isForeign(value) };
   }
   throw new FileError(`${cut(who, 240)}: expected { class_name, config }, found ${show(value)}`);
+}
+
+/** A class or function of Keras'. @throws FileError for one of another's, which is code that the file does not hold */
+export function ofKeras(who: string, value: unknown): Described {
+  const found = described(who, value);
+  if (found.foreign)
+    throw new FileError(
+      `${cut(who, 240)}: ${show(found.className)} is not Keras' own: it is code of ${found.module === "" ? "another" : cut(found.module)}`,
+    );
+  return found;
 }
 
 /** kernel_size -> kernelSize */

@@ -42,6 +42,7 @@ const FLOATS: { readonly [size: number]: readonly number[] } = {
   4: [0, 32, 23, 8, 0, 23, 127],
   8: [0, 64, 52, 11, 0, 52, 1023],
 };
+const BFLOAT16 = [0, 16, 7, 8, 0, 7, 127];
 
 /** The type that a message at `at` says. @throws FileError for kinds of elements that no weight has */
 export function elementType(file: Bytes, at: number): ElementType {
@@ -57,6 +58,7 @@ export function elementType(file: Bytes, at: number): ElementType {
   }
   if (kind === FLOAT) {
     const says = [file.u16(at + 8), file.u16(at + 10), ...[12, 13, 14, 15].map((k) => file.u8(at + k)), file.u32(at + 16)];
+    if (size === 2 && BFLOAT16.every((n, i) => n === says[i])) return { name: "bfloat16", size, bigEndian };
     if (!Object.hasOwn(FLOATS, size) || FLOATS[size].some((n, i) => n !== says[i]))
       throw file.fault(`floats of ${size} bytes in another layout than IEEE 754 are not read`);
     return { name: `float${8 * size}`, size, bigEndian };

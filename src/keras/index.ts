@@ -8,3 +8,4 @@ export { saveKeras } from "./save.ts";
 export type { SaveKerasOptions } from "./save.ts";
 export { loadTfjs, saveTfjs } from "./tfjs.ts";
 export type { LoadTfjsOptions, TfjsFiles } from "./tfjs.ts";
+export type { ModelFiles } from "./files.ts";

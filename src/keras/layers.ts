@@ -2,7 +2,8 @@
 import { cut } from "../io/safetensors.ts";
 import { ArgumentError, bidirectional, FileError, normalization, rnn, sequential, stackedRnnCells, timeDistributed } from "../index.ts";
 import type { Config, Layer, LayerLike, lstm, Model, RnnCell } from "../index.ts";
-import { ACTIVATION, AXES } from "./codecs.ts";
+import { asFirst, rankOf } from "./channels.ts";
+import { ACTIVATION, AXES, hardSigmoidOfKeras2 } from "./codecs.ts";
 import { described, Fields, groupName, isObject, show } from "./fields.ts";
 import type { Described, Dialect, Json } from "./fields.ts";
 import { cellName, groupsIn, KNOWN } from "./place.ts";
@@ -18,6 +19,12 @@ export interface Reading {
   readonly own: { readonly [classOrName: string]: (config: Config) => LayerLike };
   /** Places by layer, which each made layer is put into. */
   readonly places: Map<Layer, Place>;
+  /** Layers whose channels are first in the file, with the rank of what they take. */
+  readonly first: Map<Layer | Model, number | null>;
+  /** Layers of files that have several models with one layer, by what the file calls them. */
+  readonly shared: Map<unknown, Layer | Model>;
+  /** Whether a call with training: true or false is so, whatever the model around it does. */
+  readonly obeys: boolean;
   /** Dtypes of computation other than float32, which is told once. */
   readonly dtypes: Set<string>;
   /** Makes a model that is a layer. */
@@ -27,11 +34,17 @@ export interface Reading {
 /** Classes that are models. */
 export const MODELS = ["Sequential", "Functional", "Model"];
 
+/** Whether there is a layer of this class. */
+export const isLayerClass = (className: string): boolean => Object.hasOwn(BY_CLASS, className) || SPECIAL.includes(className);
+
+/** Classes that compute with fractions, which integers would cut off. */
+const FRACTIONS = ["Rescaling", "Resizing", "Normalization", "Average"];
+
 /** Dtypes that a layer may compute in; f32 is what it is computed in. */
 const FLOATS = ["float32", "float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16"];
 
 /** Looks at options that all layers have. */
-function common(f: Fields, reading: Reading): { readonly name: string; readonly trainable: boolean } {
+function common(f: Fields, reading: Reading, className = ""): { readonly name: string; readonly trainable: boolean } {
   const dtype = f.get("dtype");
   const policy = isObject(dtype) ? described(f.who, dtype) : null;
   const named = policy === null ? dtype : policy.config.name;
@@ -41,6 +54,7 @@ function common(f: Fields, reading: Reading): { readonly name: string; readonly 
     if (typeof named !== "string" || !(FLOATS.includes(named) || /^(u?int(8|16|32|64)|bool)$/.test(named)))
       throw new FileError(`${f.who}: dtype ${show(named)} is not computed; float32 and what it can stand for are`);
     if (FLOATS.includes(named)) reading.dtypes.add(named);
+    else if (FRACTIONS.includes(className)) throw new FileError(`${f.who}: it computes in ${named}; numbers with fractions are computed`);
   }
   f.ignore("batch_input_shape", "batch_shape", "input_dtype", "build_input_shape", "autocast");
   return { name: f.text("name", ""), trainable: f.flag("trainable", true) };
@@ -64,8 +78,10 @@ function byRule(rule: Rule, f: Fields, name: string): Layer {
       if (value !== undefined) options[option] = value;
     }
   }
-  // Older files do not have the option, and mean the form that there was.
-  if (rule.kind.startsWith("gru")) options.resetAfter ??= false;
+  // Files before Keras 2.3 do not have the option, and mean the form that there was.
+  if (rule.kind.startsWith("gru")) options.resetAfter ??= f.dialect === "keras3";
+  // The default of TensorFlow.js, as of Keras until 2.2, is not what Keras has since.
+  if (f.dialect === "tfjs" && "recurrent_activation" in rule.fields) options.recurrentActivation ??= hardSigmoidOfKeras2;
   f.done();
   const args = rule.args.map((arg) => options[arg]);
   for (const arg of rule.args) delete options[arg];
@@ -86,7 +102,17 @@ function guard(layer: Layer, who: string, inTfjs: NonNullable<Rule["inTfjs"]>): 
 
 /** A layer that a file describes. `group`: of its weights. @throws FileError naming the layer, and what of it is not known */
 export function readLayer(reading: Reading, layer: unknown, group: string, outer: readonly string[] = []): Layer | Model {
-  const { className, config, module } = described(`${reading.who}: a layer`, layer);
+  const id = isObject(layer) ? layer.shared_object_id : undefined;
+  const known = id === undefined || id === null ? undefined : reading.shared.get(id);
+  if (known !== undefined) return known;
+  const made = makeLayer(reading, layer, group, outer);
+  if (id !== undefined && id !== null) reading.shared.set(id, made);
+  return made;
+}
+
+function makeLayer(reading: Reading, layer: unknown, group: string, outer: readonly string[]): Layer | Model {
+  const found = described(`${reading.who}: a layer`, layer);
+  const { className, config, module } = found;
   const named = typeof config.name === "string" ? config.name : "";
   const who = `${reading.who}: ${className} ${show(named)}`;
   const own = ownOf(reading, className, named);
@@ -94,9 +120,14 @@ export function readLayer(reading: Reading, layer: unknown, group: string, outer
     return placed(reading, layerOf(own(config as Config), named), { group, groups: "", names: [...outer, named], className });
   if (/\.ops\b/.test(module))
     throw new FileError(`${who}: a function between layers (${cut(module)}.${cut(className)}) is not read; give layers: { ${cut(named)} }`);
+  if (found.foreign)
+    throw new FileError(
+      `${who}: a layer of one's own (${module === "" ? "without a module" : cut(module)}), whose code is not in the file; give layers: ` +
+        `{ ${cut(named || className)}: (config) => ... }`,
+    );
   const f = new Fields(who, reading.dialect, config);
-  if (MODELS.includes(className)) return reading.model(reading, { className, config, module }, named, group, [...outer, named]);
-  const { name, trainable } = common(f, reading);
+  if (MODELS.includes(className)) return reading.model(reading, found, named, group, [...outer, named]);
+  const { name, trainable } = common(f, reading, className);
   const place = (groups: Groups): Place => ({ group, groups, names: [...outer, name], className });
   const made = special(reading, className, f, name, group, place) ?? byTable(reading, className, f, name, place);
   if (!trainable) made.trainable = false;
@@ -130,7 +161,10 @@ function byTable(reading: Reading, className: string, f: Fields, name: string, p
     );
   }
   const rule = BY_CLASS[className];
-  return placed(reading, byRule(rule, f, name), place(rule.groups));
+  const isFirst = "data_format" in rule.must && f.get("data_format") === "channels_first";
+  const made = placed(reading, byRule(rule, isFirst ? f.without("data_format") : f, name), place(rule.groups));
+  if (isFirst) reading.first.set(made, rankOf(className));
+  return made;
 }
 
 /** Classes that the table does not have. */
@@ -163,7 +197,7 @@ function special(
     // Files name the weights by the outer layer.
     const own = reading.places.get(layer);
     if (own !== undefined) reading.places.set(layer, { ...own, names: place("").names });
-    return placed(reading, timeDistributed(layer, { name }), place(""));
+    return placed(reading, timeDistributed(reading.first.has(layer) ? asFirst(f.who, layer, reading.first) : layer, { name }), place(""));
   }
   if (className === "RNN") return ofCell(reading, f, name, group, place);
   if (className === "StackedRNNCells") {
@@ -235,11 +269,13 @@ function twoWays(reading: Reading, f: Fields, name: string, group: string, place
     throw new FileError(`${f.who}: its two layers have different options, which Lockstep's bidirectional has not`);
   if (Object.hasOwn(f.values, "merge_mode") && f.get("merge_mode") === null)
     throw f.fault("merge_mode", "concat, sum, ave or mul: a list of two outputs is not computed");
+  if (backward !== null && (backward.config.go_backwards === true) === (forward.config.go_backwards === true))
+    throw new FileError(`${f.who}: both of its layers read in one direction`);
   const mergeMode = f.text("merge_mode", "concat") as "concat";
   f.done();
   // Steps that do not count are 0 in both directions, as Keras writes it of them.
   const { zero_output_for_mask: _, ...config } = forward.config;
-  const layer = readLayer(reading, { ...forward, class_name: forward.className, config }, `${group}/forward_layer`);
+  const layer = readLayer(reading, { ...(f.get("layer") as Json), config }, `${group}/forward_layer`);
   const inner = layer as ReturnType<typeof lstm>;
   if (typeof inner.backwards !== "function") throw new FileError(`${f.who}: its layer must be LSTM, GRU or SimpleRNN`);
   const made = bidirectional(inner, { name, mergeMode });
@@ -336,6 +372,21 @@ function checkTfjs(who: string, { kind, config }: Layer): void {
 /** What Keras calls a layer, or null where it has none of its kind. */
 export const writtenRule = (kind: string): Rule | null => RULES.find((r) => r.kind === kind && !r.readOnly) ?? null;
 
+/** A model within a wrapper. @throws ArgumentError for one that is no row, and where TensorFlow.js must know of its input */
+function rowIn(
+  who: string,
+  { name, trainable, layers = [], config }: Layer,
+  dialect: "keras3" | "tfjs",
+  write: (layer: Layer) => Json,
+): Json {
+  if ((config.model as { custom?: boolean } | undefined)?.custom === true || dialect === "tfjs")
+    throw new ArgumentError(
+      `${who}: a model within it is not written${dialect === "tfjs" ? "" : " unless it is sequential"}; name its layers`,
+    );
+  const options = { name: name || "sequential", trainable, layers: layers.map((l) => write(l)) };
+  return { module: "keras", class_name: "Sequential", config: options, registered_name: null };
+}
+
 /** A layer's options as Keras takes them; `inner`: how a layer within it is written. @throws ArgumentError for what Keras has not */
 export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs", name = layer.name): Written {
   const who = `saving ${layer.kind} "${layer.name}"`;
@@ -344,6 +395,7 @@ export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs", name = laye
   const base = { name, ...(!fixed && { trainable: layer.trainable }), ...(dialect === "keras3" && { dtype: "float32" }) };
   if (dialect === "tfjs") checkTfjs(who, layer);
   const nested = (part: Layer, own = part.name): Json => {
+    if (part.kind === "model") return rowIn(who, part, dialect, nested);
     const written = writeLayer(part, dialect);
     return inFile(dialect, { ...written, config: { ...written.config, name: own || groupName(written.className) } });
   };

@@ -36,8 +36,8 @@ export async function namedVariables(who: string, file: Hdf5File, group: "/model
   const variables = await variablesOf(file, group);
   return namesOf(file.get(group), "layer_names").flatMap((layer) =>
     namesOf(file.get(`${at}/${layer}`), "weight_names").map((name) => ({
-      // A name may begin with that of its layer, or not.
-      segments: [...layer.split("/"), ...name.replace(/:\d+$/, "").split("/")],
+      group: layer,
+      segments: name.replace(/:\d+$/, "").split("/"),
       variable: variableAt(who, variables, `${at}/${layer}/${name}`),
     })),
   );

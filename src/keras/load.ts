@@ -5,16 +5,18 @@ import { ArgumentError, FileError } from "../index.ts";
 import type { Backend, BackendName, Config, Layer, LayerLike, Model, ModelSource, OpenShape } from "../index.ts";
 import { checkOptions } from "../check.ts";
 import { textOf } from "./bytes.ts";
-import { described, show } from "./fields.ts";
+import { described, isObject, show } from "./fields.ts";
 import type { Described, Dialect, Json } from "./fields.ts";
+import { fileName, namedFiles, open, openBeside } from "./files.ts";
+import type { ModelFiles, Opened } from "./files.ts";
 import { isHdf5, readHdf5 } from "./hdf5.ts";
-import type { Hdf5File } from "./hdf5.ts";
 import { parseJson } from "./json.ts";
 import { MODELS } from "./layers.ts";
 import type { Reading } from "./layers.ts";
 import type { Place } from "./place.ts";
 import { jsonOf, namedVariables, namesOf, optimizerVariables, textOf as attributeText } from "./legacy.ts";
 import { placesOf } from "./places.ts";
+import { inOrder } from "./save.ts";
 import { storeOfGroups, storeOfNames, variablesOf } from "./stores.ts";
 import type { Named } from "./stores.ts";
 import { layersInOrder, readStructure } from "./topology.ts";
@@ -23,6 +25,7 @@ import { resume } from "./training.ts";
 import { weightsFrom } from "./variables.ts";
 import type { Store, Variable } from "./variables.ts";
 import { isZip, readZip } from "./zip.ts";
+import type { Archive } from "./zip.ts";
 
 /** Options of `loadKeras`. */
 export interface LoadKerasOptions {
@@ -45,6 +48,8 @@ export interface LoadKerasOptions {
 interface Contents {
   readonly who: string;
   readonly dialect: Dialect;
+  /** See `Reading`. */
+  readonly obeys: boolean;
   readonly model: Json | null;
   readonly training: Json | null;
   readonly store: (places: ReadonlyMap<Layer, Place>) => Store;
@@ -66,8 +71,15 @@ function aligned(bytes: Uint8Array): Uint8Array {
   return moved;
 }
 
-async function readArchive(who: string, bytes: Uint8Array): Promise<Contents> {
-  const archive = readZip(who, bytes);
+/** Until 3.16 models passed over what their calls of layers say of training. */
+const obeys = (version: string): boolean => {
+  const [, major, minor] = (/^(\d+)\.(\d+)/.exec(version) ?? ["", "99", "0"]).map(Number);
+  return major !== 3 || minor >= 16;
+};
+
+const dialectOf = (version: string): Dialect => (/^[12]\./.test(version) ? "keras2" : "keras3");
+
+async function readArchive(who: string, archive: Archive): Promise<Contents> {
   const json = async (name: string): Promise<Json> => parseJson(`${who}: ${name}`, textOf(who, name, await archive.read(name)));
   const WEIGHTS = "model.weights.h5";
   if (!archive.names.includes("config.json"))
@@ -88,21 +100,34 @@ async function readArchive(who: string, bytes: Uint8Array): Promise<Contents> {
   }
   const file = readHdf5(`${who}: ${WEIGHTS}`, aligned(await archive.read(WEIGHTS)));
   const { compile_config: training = null } = model;
-  return { ...(await ofGroups(who, file)), model, training: training as Json | null };
+  const { keras_version: says = "" } = archive.names.includes("metadata.json") ? await json("metadata.json") : {};
+  const version = typeof says === "string" ? says : "";
+  return {
+    ...ofGroups(who, await variablesOf(file, "/")),
+    dialect: dialectOf(version),
+    obeys: obeys(version),
+    model,
+    training: training as Json | null,
+  };
 }
 
-async function ofGroups(who: string, file: Hdf5File): Promise<Contents> {
-  const variables = await variablesOf(file, "/");
-  const state = [...variables.keys()].filter((name) => /^\/optimizer\/vars\/\d+$/.test(name));
-  const inOrder = state.sort((a, b) => Number(a.slice(16)) - Number(b.slice(16))).map((name) => variables.get(name) as Variable);
+function ofGroups(who: string, variables: ReadonlyMap<string, Variable>): Contents {
+  const state = [...variables.keys()].filter((name) => /^\/optimizer(\/inner_optimizer)?\/vars\/\d+$/.test(name));
+  // One that scales the loss holds the one that learns.
+  const inner = state.filter((name) => name.includes("/inner_optimizer/"));
+  const numberOf = (name: string): number => Number(name.replace(/^.*\//, ""));
+  const stateInOrder = (inner.length > 0 ? inner : state)
+    .sort((a, b) => numberOf(a) - numberOf(b))
+    .map((name) => variables.get(name) as Variable);
   return {
     who,
     dialect: "keras3",
+    obeys: true,
     model: null,
     training: null,
     store: () => storeOfGroups(who, variables),
     named: null,
-    optimizer: async () => inOrder,
+    optimizer: async () => stateInOrder,
   };
 }
 
@@ -112,7 +137,8 @@ async function readOneFile(who: string, bytes: Uint8Array): Promise<Contents> {
   const model = jsonOf(who, root, "model_config");
   const group = file.has("/model_weights") ? "/model_weights" : "/";
   if (model === null && namesOf(file.get(group), "layer_names").length === 0) {
-    if ([...file.keys()].some((path) => /^\/(layers|_layer_checkpoint_dependencies)\//.test(path))) return ofGroups(who, file);
+    if ([...file.keys()].some((path) => /^\/(layers|_layer_checkpoint_dependencies)\//.test(path)))
+      return ofGroups(who, await variablesOf(file, "/"));
     throw new FileError(`${who}: an HDF5 file, but none of Keras: it has no model_config, no layer_names and no layers`);
   }
   const version = attributeText(root, "keras_version") ?? attributeText(file.get(group), "keras_version") ?? "2";
@@ -120,13 +146,31 @@ async function readOneFile(who: string, bytes: Uint8Array): Promise<Contents> {
   const named = await namedVariables(who, file, group);
   return {
     who,
-    dialect: /^[3-9]/.test(version) ? "keras3" : "keras2",
+    dialect: dialectOf(version),
+    obeys: obeys(version),
     model,
     training: jsonOf(who, root, "training_config"),
     store: () => storeOfNames(who, named),
     named,
     optimizer: () => optimizerVariables(who, file),
   };
+}
+
+/** Weights that Keras has put into several files: https://keras.io/api/models/model_saving_apis/weights_saving_and_loading/ */
+async function readShards({ who, json, read }: Opened): Promise<Contents> {
+  const { weight_map: map } = json;
+  const names = isObject(map) ? [...new Set(Object.values(map).flat())] : [];
+  if (names.length === 0 || !names.every((name) => typeof name === "string"))
+    throw new FileError(`${who}: a file of JSON, but not the index of weights that Keras writes: it has no weight_map with names of files`);
+  const all = new Map<string, Variable>();
+  for (const name of names) {
+    const file = readHdf5(`${who}: ${cut(name)}`, aligned(await read(fileName(who, name))));
+    for (const [path, variable] of await variablesOf(file, "/")) {
+      if (all.has(path)) throw new FileError(`${who}: "${cut(path)}" is in two of its files`);
+      all.set(path, variable);
+    }
+  }
+  return ofGroups(who, all);
 }
 
 /** Says once for a file that it is computed otherwise than it was. */
@@ -173,23 +217,48 @@ export function modelIn(who: string, value: Json): Described {
   return { ...found, config: { build_input_shape: build?.input_shape, ...config } };
 }
 
+/** Where the weights of a built model stand, by the order in which Keras has its layers. */
+function placesIn(who: string, model: Model): { readonly places: Map<Layer, Place>; readonly layers: readonly Layer[] } {
+  const made = (layers: readonly Layer[], inside?: (model: Layer) => readonly Layer[]): ReturnType<typeof placesIn> => ({
+    places: placesOf(who, layers, "", [], new Map(), inside),
+    layers,
+  });
+  try {
+    const { layers, inside } = inOrder(who, model);
+    return made(layers, inside);
+  } catch (cause) {
+    if (!(cause instanceof ArgumentError)) throw cause;
+    // It computes between its layers: their order is that of the calls, which must not matter.
+    const kinds = model.layers
+      .filter((l) => l.weights.length > 0)
+      .map((l) => `${l.kind} ${l.weights.map((w) => w.tensor.shape.join()).join(";")}`);
+    if (new Set(kinds).size < kinds.length)
+      throw new FileError(
+        `${who}: which weights are whose cannot be told: the model has several layers of one shape, and ${cut(cause.message, 300)}`,
+        {
+          cause,
+        },
+      );
+    return made(model.layers);
+  }
+}
+
 /** Replaces the weights of a built model. */
 function assignInto(model: Model, contents: Contents): Model {
   const { who, named } = contents;
   if (model.inputShapes === null) throw new ArgumentError("loadKeras: the model is not built yet: give it an inputShape first");
-  const places = placesOf(who, model.layers, "", [], new Map());
+  const { places, layers } = placesIn(who, model);
   // Names may be others; the order of layers is not.
   if (named !== null) {
-    const groups = [...new Set(named.map(({ segments }) => segments[0]))];
-    const weighted = model.layers.filter((l) => l.weights.length > 0);
+    const groups = [...new Set(named.map(({ group }) => group as string))];
+    const weighted = layers.filter((l) => l.weights.length > 0);
     if (groups.length !== weighted.length)
       throw new FileError(`${who}: it has weights of ${groups.length} layers, the model ${weighted.length} layers with weights`);
-    if (!weighted.every((l) => groups.includes(l.name)))
-      for (const [i, l] of weighted.entries())
-        for (const part of [l, ...(l.layers ?? [])]) {
-          const place = places.get(part);
-          if (place !== undefined) places.set(part, { ...place, names: [groups[i], ...place.names.slice(1)] });
-        }
+    if (!weighted.every((l) => groups.includes(l.name))) {
+      const renamed = new Map(weighted.map((l, i) => [l.name, groups[i]]));
+      for (const [layer, place] of places)
+        places.set(layer, { ...place, names: [renamed.get(place.names[0]) ?? place.names[0], ...place.names.slice(1)] });
+    }
   }
   const store = contents.store(places);
   const take = weightsFrom(who, store, places);
@@ -206,15 +275,38 @@ function assignInto(model: Model, contents: Contents): Model {
   return model;
 }
 
+/** What Keras writes into a folder (zipped=False, and on Hugging Face) is what it puts into an archive. */
+const folderOf = (files: ReadonlyMap<string, ModelSource>): Archive => ({
+  names: [...files.keys()],
+  read: async (name) => {
+    const { bytes } = await bytesOf(name, files.get(name) as ModelSource);
+    return isMemory(files.get(name)) ? bytes.slice() : bytes;
+  },
+});
+
+async function contentsOf(source: ModelSource | ModelFiles): Promise<Contents> {
+  const files = namedFiles(source);
+  if (files?.has("config.json") === true) return readArchive("loadKeras", folderOf(files));
+  if (files !== null) return readShards(await open("loadKeras", source));
+  const given = await (source as ModelSource);
+  const { who, bytes: read } = await bytesOf("loadKeras", given);
+  const bytes = isMemory(given) ? read.slice() : read;
+  if (isZip(bytes)) return readArchive(who, readZip(who, bytes));
+  if (isHdf5(bytes)) return readOneFile(who, bytes);
+  if (bytes[0] === "{".charCodeAt(0)) return readShards(openBeside("loadKeras", given, { who, bytes }));
+  throw new FileError(`${who}: neither a .keras archive nor an HDF5 file`);
+}
+
 /**
  * Reads a model that Keras saved: a `.keras` archive of Keras 3, or an `.h5` file of Keras 2 or 3; sequential and functional models with
  * models within them. Where the file has a loss and an optimizer the model comes back compiled, and `fit` goes on where Keras' ended. Files
- * of weights alone (`.weights.h5`, and those that Keras 2 writes) are read into `options.model`.
- * @param source a path, address, response, blob, stream or bytes, as in `ModelSource`
+ * of weights alone (`.weights.h5`, those that Keras 2 writes, and `.weights.json` with its parts) are read into `options.model`.
+ * @param source a path, address, response, blob, stream or bytes, as in `ModelSource`; several files also by name: those of a folder that
+ * Keras wrote, or of weights
  * @throws FileError for a file that cannot be read, is damaged, or has layers, options, activations, initializers, losses or metrics that
  * Lockstep has not, each by its name; ArgumentError for bad options
  */
-export async function loadKeras(source: ModelSource, options: LoadKerasOptions = {}): Promise<Model> {
+export async function loadKeras(source: ModelSource | ModelFiles, options: LoadKerasOptions = {}): Promise<Model> {
   const {
     layers = {},
     model: into,
@@ -222,11 +314,8 @@ export async function loadKeras(source: ModelSource, options: LoadKerasOptions =
     compile = true,
     backend,
   } = checkOptions("loadKeras", options, ["layers", "model", "inputShape", "compile", "backend"]);
-  const given = await source;
-  const { who, bytes: read } = await bytesOf("loadKeras", given);
-  const bytes = isMemory(given) ? read.slice() : read;
-  if (!isZip(bytes) && !isHdf5(bytes)) throw new FileError(`${who}: neither a .keras archive nor an HDF5 file`);
-  const contents = await (isZip(bytes) ? readArchive(who, bytes) : readOneFile(who, bytes));
+  const contents = await contentsOf(source);
+  const { who } = contents;
   if (into !== undefined) return assignInto(into, contents);
   if (contents.model === null) throw new FileError(`${who}: weights without a model; give loadKeras the model that they are of: { model }`);
   const reading: Reading = {
@@ -234,6 +323,9 @@ export async function loadKeras(source: ModelSource, options: LoadKerasOptions =
     dialect: contents.dialect,
     own: layers,
     places: new Map(),
+    first: new Map(),
+    shared: new Map(),
+    obeys: contents.obeys,
     dtypes: new Set(),
     model: (r, l, name, group, outer) => readStructure(r, l, name, group, outer).model,
   };

@@ -1,11 +1,13 @@
 /** @file Optimizers and schedules, and their state, in both ways. */
 import * as lockstep from "../index.ts";
-import { ArgumentError } from "../index.ts";
+import { ArgumentError, FileError } from "../index.ts";
 import type { Config, Optimizer, Schedule, Tensor } from "../index.ts";
 import { cut } from "../io/safetensors.ts";
 import { sameShape } from "../shape.ts";
-import { camel, described, Fields, isObject, known, show } from "./fields.ts";
-import type { Dialect, Json } from "./fields.ts";
+import { camel, described, Fields, isObject, known, ofKeras, show, snake } from "./fields.ts";
+import type { Described, Dialect, Json } from "./fields.ts";
+import { slotsOf } from "./slots.ts";
+import type { Slots } from "./slots.ts";
 import { floatsOf } from "./variables.ts";
 import type { Variable } from "./variables.ts";
 
@@ -87,9 +89,34 @@ function scheduleOf(who: string, dialect: Dialect, value: unknown): Schedule {
   return make(Object.fromEntries(given) as never);
 }
 
+/** Names of options that TensorFlow.js has otherwise, by class. */
+const TFJS_OPTIONS: { readonly [className: string]: { readonly [option: string]: string } } = {
+  Momentum: { useNesterov: "nesterov", use_nesterov: "nesterov" },
+  RMSProp: { decay: "rho" },
+};
+
+/** An optimizer of TensorFlow.js with the names that Keras has for it. */
+function ofTfjs(who: string, { className, config }: Pick<Described, "className" | "config">): Pick<Described, "className" | "config"> {
+  if (className === "Adadelta" || config.centered === true)
+    throw new FileError(
+      `${who}: optimizer ${className}${config.centered === true ? " that is centered" : ""} of TensorFlow.js computes otherwise`,
+    );
+  const names = Object.hasOwn(TFJS_OPTIONS, className) ? TFJS_OPTIONS[className] : {};
+  const own = Object.entries(config).map(([key, value]) => [
+    Object.hasOwn(names, key) ? names[key] : snake(key).replace(/^beta(\d)$/, "beta_$1"),
+    value,
+  ]);
+  return { className: className === "Momentum" ? "SGD" : className, config: Object.fromEntries(own) as Json };
+}
+
 /** The optimizer of a description. @throws FileError for classes and options that are not known */
 export function readOptimizer(who: string, dialect: Dialect, value: unknown): Optimizer {
-  const { className: given, config } = typeof value === "string" ? { className: value, config: {} } : described(`${who}: optimizer`, value);
+  const own: Pick<Described, "className" | "config"> =
+    typeof value === "string" ? { className: value, config: {} } : ofKeras(`${who}: optimizer`, value);
+  // What makes the loss of half precision larger, and the gradient smaller again: f32 needs neither.
+  if (own.className === "LossScaleOptimizer" && isObject(own.config.inner_optimizer))
+    return readOptimizer(who, dialect, own.config.inner_optimizer);
+  const { className: given, config } = dialect === "tfjs" ? ofTfjs(who, own) : own;
   const className = Object.keys(OPTIMIZERS).find((name) => name.toLowerCase() === given.replace(/^.*>/, "").toLowerCase()) ?? given;
   const rule = known(who, "optimizer", className, OPTIMIZERS);
   const f = new Fields(`${who}: optimizer ${className}`, dialect, config);
@@ -130,34 +157,56 @@ function stateNames({ kind, config }: Optimizer, count: number): readonly string
   return ["iterations", ...(scheduled ? [] : ["learningRate"]), ...each, ...(rule.scalar === undefined ? [] : [rule.scalar])];
 }
 
+/** Names for variables that Keras 3 wrote: of all, or of a model that has not learned yet. */
+function newerSlots(optimizer: Optimizer, variables: readonly Variable[], count: number): Slots | null {
+  const states = [stateNames(optimizer, count), stateNames(optimizer, 0)].map((names) =>
+    names?.filter((n) => variables.length > 2 || !n.includes("/")),
+  );
+  return states.find((list) => list !== undefined && list.length === variables.length) ?? null;
+}
+
+/** Names for variables that Keras 2 or TensorFlow.js wrote. */
+function olderSlots(optimizer: Optimizer, variables: readonly Variable[], count: number): Slots | null {
+  const names = (stateNames(optimizer, count) ?? []).filter((name) => name !== "learningRate" && name !== "uProduct");
+  const found = slotsOf(optimizer.kind, variables, count, names);
+  // All that it has must be there; what it has not, such as a momentum of 0, need not be used.
+  return found !== null && names.every((name) => name === "iterations" || found.includes(name)) ? found : null;
+}
+
 /**
- * Gives `optimizer` the state that Keras saved. `order`: the number that each of Keras' parameters has in the model. Where it is of another
- * form, as that of Keras 2, a warning says that the optimizer begins anew, which is what Keras does.
+ * Gives `optimizer` the state that a file has. `order`: the number that each of Keras' parameters has in the model. `scale`: what the
+ * numbers of slots are multiplied by. Where it is of another form a warning says that the optimizer begins anew, which is what Keras does.
  */
 export function loadState(
   who: string,
+  dialect: Dialect,
   optimizer: Optimizer,
   variables: readonly Variable[],
   parameters: readonly Tensor[],
   order: readonly number[],
+  scale = 1,
 ): void {
   if (variables.length === 0) return;
   const first = optimizer.state();
-  const states = [stateNames(optimizer, order.length), stateNames(optimizer, 0)].map((names) =>
-    names?.filter((n) => variables.length > 2 || !n.includes("/")),
-  );
-  const names = states.find((list) => list !== undefined && list.length === variables.length);
-  const placed = names?.map((name, i) => {
-    const [slot, number] = name.split("/");
-    const own = number === undefined ? name : `${slot}/${order[Number(number)]}`;
-    const shape = number === undefined ? [] : parameters[order[Number(number)]].shape;
-    return { own, shape, variable: variables[i] };
-  });
-  if (placed === undefined || placed.some(({ shape, variable }) => !sameShape(shape, variable.shape))) {
-    console.warn(`lockstep: ${who}: the optimizer's state is of another form than Keras 3 writes; it begins anew`);
+  const own = new Set(stateNames(optimizer, order.length) ?? []);
+  const names = (dialect === "keras3" ? newerSlots : olderSlots)(optimizer, variables, order.length);
+  const placed = names
+    ?.map((name, i) => {
+      const [slot, number] = name.split("/");
+      const own = number === undefined ? name : `${slot}/${order[Number(number)]}`;
+      const shape = number === undefined ? [] : parameters[order[Number(number)]]?.shape;
+      return { name, own, shape, variable: variables[i] };
+    })
+    .filter(({ name }) => own.has(name));
+  if (placed === undefined || placed.some(({ shape, variable }) => shape === undefined || !sameShape(shape, variable.shape))) {
+    console.warn(`lockstep: ${who}: the optimizer's state is of another form than is known; it begins anew`);
     return;
   }
-  const saved = Object.fromEntries(placed.map(({ own, shape, variable }) => [own, { shape, data: floatsOf(who, variable) }]));
+  const scaled = (data: Float32Array, name: string): Float32Array =>
+    scale === 1 || !name.includes("/") ? data : data.map((v) => v * scale);
+  const saved = Object.fromEntries(
+    placed.map(({ own, name, shape, variable }) => [own, { shape, data: scaled(floatsOf(who, variable), name) }]),
+  );
   for (const [name, t] of Object.entries(first))
     if (!Object.hasOwn(saved, name) && !name.includes("/"))
       saved[name] = { shape: t.shape, data: Float32Array.from(t.host as Float32Array) };

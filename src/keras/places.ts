@@ -23,7 +23,8 @@ function classOf(who: string, layer: Layer): string {
 }
 
 /**
- * Places of layers and of those within them, as Keras would number them. @throws ArgumentError for a kind of layer that Keras has not
+ * Places of layers and of those within them, as Keras would number them; `inside`: the layers of a model within another, in Keras' order.
+ * @throws ArgumentError for a kind of layer that Keras has not
  */
 export function placesOf(
   who: string,
@@ -31,6 +32,7 @@ export function placesOf(
   prefix: string,
   outer: readonly string[],
   into: Map<Layer, Place>,
+  inside: (model: Layer) => readonly Layer[] = (model) => model.layers ?? [],
 ): Map<Layer, Place> {
   const groupOf = groupsIn(prefix);
   for (const layer of layers) {
@@ -38,14 +40,21 @@ export function placesOf(
     const group = groupOf(className);
     const names = [...outer, layer.name];
     into.set(layer, { group, groups: writtenRule(layer.kind)?.groups ?? "", names, className });
-    placesWithin(who, layer, group, names, into);
+    placesWithin(who, layer, group, names, into, inside);
   }
   return into;
 }
 
 /** The same of what is within a layer. */
-function placesWithin(who: string, layer: Layer, group: string, names: readonly string[], into: Map<Layer, Place>): void {
-  if (layer.kind === "model") return void placesOf(who, layer.layers ?? [], `${group}/`, names, into);
+function placesWithin(
+  who: string,
+  layer: Layer,
+  group: string,
+  names: readonly string[],
+  into: Map<Layer, Place>,
+  inside: (model: Layer) => readonly Layer[],
+): void {
+  if (layer.kind === "model") return void placesOf(who, inside(layer), `${group}/`, names, into, inside);
   const cellIn = groupsIn(`${group}/`, "cells");
   for (const [i, part] of (layer.layers ?? []).entries()) {
     const way = layer.kind === "bidirectional" ? (i === 0 ? "forward" : "backward") : null;
@@ -53,6 +62,6 @@ function placesWithin(who: string, layer: Layer, group: string, names: readonly 
     const inner = layer.kind === "stackedRnnCells" ? cellIn(classOf(who, part)) : `${group}/${folder}`;
     const own = way !== null ? [...names, way] : layer.kind === "stackedRnnCells" ? [...names, cellName(i)] : names;
     into.set(part, { group: inner, groups: writtenRule(part.kind)?.groups ?? "", names: own, className: classOf(who, layer) });
-    placesWithin(who, part, inner, own, into);
+    placesWithin(who, part, inner, own, into, inside);
   }
 }

@@ -26,6 +26,8 @@ export interface Recording {
   readonly inputs: readonly (readonly number[])[];
   readonly calls: ReadonlyMap<Layer, readonly Recorded[]>;
   readonly outputs: readonly Made[];
+  /** Names of the outputs where the model gives them by name. */
+  readonly names: readonly string[] | null;
   /** What models within it do, in their first call. */
   readonly inside: ReadonlyMap<Layer, Recording>;
   /** Layers whose states are read. */
@@ -87,7 +89,13 @@ export function record(who: string, model: Model): Recording {
       if (outputs.some((t) => !own.made.has(t)))
         throw new ArgumentError(`${who}: model "${layer.name}" gives something that no layer made`);
       if (!outer.inside.has(layer))
-        outer.inside.set(layer, { ...own, within: layer, inputs: given.map((t) => (t as Tensor).shape), outputs: outputs.map(of) });
+        outer.inside.set(layer, {
+          ...own,
+          within: layer,
+          inputs: given.map((t) => (t as Tensor).shape),
+          outputs: outputs.map(of),
+          names: null,
+        });
     }
     outputs.forEach((t, index) => outer.made.set(t, { layer, node: calls.length, index, shape: t.shape }));
     outer.calls.set(layer, [...calls, { tensors, options }]);
@@ -115,6 +123,7 @@ export function record(who: string, model: Model): Recording {
     }
     frames.push(frame());
     let outputs: readonly Made[] = [];
+    let names: readonly string[] | null = null;
     const shapes: (readonly number[])[] = [];
     trace(
       (...inputs: Tensor[]) => {
@@ -123,13 +132,14 @@ export function record(who: string, model: Model): Recording {
         shapes.splice(0, Infinity, ...inputs.map((t) => t.shape));
         inputs.forEach((t, i) => top().made.set(t, { layer: null, node: i, index: 0, shape: t.shape }));
         const given = model.forward(inputs) as unknown;
+        names = given instanceof Tensor || Array.isArray(given) ? null : Object.keys(given as object);
         const list = given instanceof Tensor ? [given] : (Object.values(given as object) as Tensor[]);
         outputs = list.map((t) => find(t, "an output"));
         return list;
       },
       { inputShape: model.inputShapes, name: model.name },
     );
-    return { ...top(), within: null, inputs: shapes, outputs };
+    return { ...top(), within: null, inputs: shapes, outputs, names };
   } finally {
     for (const [layer, { call, withStates }] of patched) {
       layer.call = call;

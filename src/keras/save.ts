@@ -2,10 +2,12 @@
 import { checkFlag, checkOptions } from "../check.ts";
 import { ArgumentError } from "../index.ts";
 import type { Layer, Model, OpenShape, Tensor } from "../index.ts";
+import { isObject } from "./fields.ts";
 import type { Json } from "./fields.ts";
 import { writeHdf5 } from "./hdf5-write.ts";
 import type { Written as WrittenData } from "./hdf5-write.ts";
 import { writeLayer, writtenRule } from "./layers.ts";
+import { alive, layersOf } from "./order.ts";
 import { placesOf } from "./places.ts";
 import { record } from "./record.ts";
 import type { Made, Recording } from "./record.ts";
@@ -19,7 +21,7 @@ export interface SaveKerasOptions {
 }
 
 /** The version whose files these are as. */
-const KERAS_VERSION = "3.12.0";
+const KERAS_VERSION = "3.16.0";
 /** Layers that take what they attend to as an argument of its own: Keras cannot have them in a row. */
 const ATTENDING = ["multiHeadAttention", "groupedQueryAttention", "attention"];
 const SEVERAL = ["add", "subtract", "multiply", "average", "maximum", "minimum", "concatenate", "dot"];
@@ -136,6 +138,11 @@ function argumentsOf(
   call: Recording["calls"] extends ReadonlyMap<Layer, readonly (infer R)[]> ? R : never,
 ): { readonly args: readonly unknown[]; readonly kwargs: Json } {
   const { tensors, options } = call;
+  const training = typeof options.training === "boolean" ? { training: options.training } : {};
+  if (format.dialect === "tfjs" && "training" in training)
+    throw new ArgumentError(
+      `${format.who}: layer "${layer.name}" is called with training: ${String(training.training)}; TensorFlow.js calls all layers alike`,
+    );
   const others = Object.keys(options).filter(
     (o) => !["training", "useCausalMask"].includes(o) && options[o] !== null && options[o] !== undefined,
   );
@@ -145,23 +152,23 @@ function argumentsOf(
     const [query, value = null, key = null] = tensors;
     const all = [query, value ?? query, ...(key === null ? [] : [key])];
     const causal = options.useCausalMask ?? layer.config.useCausalMask;
-    const kwargs = causal === true ? { use_causal_mask: true } : {};
+    const kwargs = { ...(causal === true && { use_causal_mask: true }), ...training };
     return { args: layer.kind === "attention" ? [all] : all, kwargs };
   }
-  if (SEVERAL.includes(layer.kind)) return { args: [tensors], kwargs: {} };
+  if (SEVERAL.includes(layer.kind)) return { args: [tensors], kwargs: training };
   if (RECURRENT.includes(layer.kind)) {
     const states = tensors.slice(1);
-    if (states.every((t) => t === null)) return { args: [tensors[0]], kwargs: {} };
+    if (states.every((t) => t === null)) return { args: [tensors[0]], kwargs: training };
     if (states.includes(null) && states.slice(0, -1).includes(null))
       throw new ArgumentError(`${format.who}: layer "${layer.name}" is called with some of its states, Keras takes all or none`);
-    return { args: [tensors[0]], kwargs: { initial_state: states.filter((t) => t !== null) } };
+    return { args: [tensors[0]], kwargs: { initial_state: states.filter((t) => t !== null), ...training } };
   }
-  if (layer.kind === "model") return { args: [tensors.length === 1 ? tensors[0] : tensors], kwargs: {} };
+  if (layer.kind === "model") return { args: [tensors.length === 1 ? tensors[0] : tensors], kwargs: training };
   if (layer.kind === "categoryEncoding" && tensors[1] && format.dialect === "keras3")
     return { args: [tensors[0]], kwargs: { count_weights: tensors[1] } };
   if (tensors.slice(1).some((t) => t !== null))
     throw new ArgumentError(`${format.who}: layer "${layer.name}" is called with several tensors, which is not written`);
-  return { args: [tensors[0]], kwargs: {} };
+  return { args: [tensors[0]], kwargs: training };
 }
 
 /** Calls of models count from 1 where these count that of their own inputs as 0; `end`: for an output. */
@@ -193,7 +200,8 @@ function writeGraph(format: Format, name: string, recording: Recording, inputSha
     const named = Object.entries(kwargs).map(([key, value]) => [key, typeof value === "object" ? tensorOf(value) : value] as const);
     return { args: args.map(tensorOf), kwargs: Object.fromEntries(named) };
   };
-  const layers = [...recording.calls].map(([layer, calls]) => {
+  const layers = layersOf(recording).map((layer) => {
+    const calls = recording.calls.get(layer) ?? [];
     const written =
       layer.kind !== "model"
         ? oneLayer(format, layer, recording)
@@ -214,20 +222,70 @@ function writeGraph(format: Format, name: string, recording: Recording, inputSha
     trainable: true,
     layers: [...ends, ...layers],
     input_layers: inputs.map((input) => [input, 0, 0]),
-    output_layers: recording.outputs.map((made) => place(made, true)),
+    output_layers: endsOf(format, recording, (made) => place(made, true)),
   });
 }
 
-/** A model as a format describes it, and its layers in the order in which it is written. */
-export function describeModel(format: Format, model: Model): { readonly json: Json; readonly layers: readonly Layer[] } {
-  const recording = record(format.who, model);
-  const shapes = model.inputShapes as readonly OpenShape[];
-  if (model.isSequential && canBeRow(model.layers))
-    return { json: writeRow(format, model.name, model.layers, shapes[0], recording), layers: model.layers };
-  return { json: writeGraph(format, model.name, recording, shapes), layers: [...recording.calls.keys()] };
+/** Outputs in order, or by name, which TensorFlow.js has not. */
+const endsOf = ({ dialect }: Format, { outputs, names }: Recording, place: (made: Made) => unknown): unknown =>
+  names === null || dialect === "tfjs" ? outputs.map(place) : Object.fromEntries(outputs.map((made, i) => [names[i], place(made)]));
+
+/** A model as a format describes it. */
+interface Description {
+  readonly json: Json;
+  /** In Keras' order. */
+  readonly layers: readonly Layer[];
+  /** Those of a model within it, in Keras' order. */
+  readonly inside: (model: Layer) => readonly Layer[];
 }
 
-/** Layers that Keras has with a generator of random numbers, whose state is a variable that it asks for. */
+/** Notes the layers of the models within a recorded one. @throws ArgumentError for a layer that is in two of them */
+function noteInside(
+  who: string,
+  layers: readonly Layer[],
+  { inside }: Recording,
+  into: Map<Layer, readonly Layer[]>,
+  seen: Set<Layer>,
+): void {
+  for (const layer of layers) {
+    if (seen.has(layer))
+      throw new ArgumentError(
+        `${who}: layer "${layer.name}" is in two models at once, which Keras cannot open again; give each one its own`,
+      );
+    seen.add(layer);
+    const within = inside.get(layer);
+    if (within === undefined) continue;
+    const own = isRow(layer) && canBeRow(layer.layers ?? []) ? (layer.layers ?? []) : layersOf(within);
+    into.set(layer, own);
+    noteInside(who, own, within, into, seen);
+  }
+}
+
+/** A model that has been traced, with its layers in Keras' order. */
+interface Ordered extends Omit<Description, "json"> {
+  readonly recording: Recording;
+  readonly isRow: boolean;
+}
+
+/** The layers of a model, in Keras' order. @throws ArgumentError for what is computed between them */
+export function inOrder(who: string, model: Model): Ordered {
+  const recording = alive(record(who, model));
+  const isRow = model.isSequential && canBeRow(model.layers);
+  const layers = isRow ? model.layers : layersOf(recording);
+  const within = new Map<Layer, readonly Layer[]>();
+  noteInside(who, layers, recording, within, new Set());
+  return { recording, isRow, layers, inside: (inner) => within.get(inner) ?? inner.layers ?? [] };
+}
+
+/** @throws ArgumentError for what the format has not, by its name */
+export function describeModel(format: Format, model: Model): Description {
+  const { recording, isRow, layers, inside } = inOrder(format.who, model);
+  const shapes = model.inputShapes as readonly OpenShape[];
+  const json = isRow ? writeRow(format, model.name, layers, shapes[0], recording) : writeGraph(format, model.name, recording, shapes);
+  return { json, layers, inside };
+}
+
+/** Layers that Keras has with a generator of random numbers, whose state some versions of it keep. */
 const seedsOf = (layer: Layer, group: string): readonly string[] => {
   const { rate, dropout = 0, recurrentDropout = 0 } = layer.config as { rate?: number; dropout?: number; recurrentDropout?: number };
   if (/ropout/.test(layer.kind)) return (rate ?? 0) > 0 ? [`${group}/seed_generator`] : [];
@@ -254,9 +312,11 @@ export async function saveKeras(model: Model, options: SaveKerasOptions = {}): P
   const { optimizer = model.training !== null } = checkOptions("saveKeras", options, ["optimizer"]);
   checkFlag("saveKeras", "optimizer", optimizer);
   if (optimizer && model.training === null) throw new ArgumentError("saveKeras: optimizer: true needs a model that has been compiled");
-  const { json, layers } = describeModel({ dialect: "keras3", who: "saveKeras", nameOf: (l) => l.name }, model);
-  const places = placesOf("saveKeras", layers, "", [], new Map());
-  const training = optimizer ? writeTraining(model, [...places.keys()]) : null;
+  const { json, layers, inside } = describeModel({ dialect: "keras3", who: "saveKeras", nameOf: (l) => l.name }, model);
+  const places = placesOf("saveKeras", layers, "", [], new Map(), inside);
+  const training = optimizer
+    ? writeTraining(model, [...places.keys()], isObject(json.config) && isObject(json.config.output_layers))
+    : null;
   const data = new Map<string, WrittenData>();
   const tensors: [string, Tensor][] = [];
   for (const [layer, { group, groups }] of places) {

@@ -8,7 +8,7 @@ import type { Store, Variable } from "./variables.ts";
 
 /** Variables of layers for random numbers, and the count of samples that a Normalization has seen: no layer of Lockstep has them. */
 const isPassedOver = (path: string): boolean =>
-  /(^|\/)seed_generator(_\d+)?\/|\/random_\w+\/generator\/vars\/0$|\/seed_generator_state$/.test(path);
+  /(^|\/)(seed_generator(_\d+)?\/|generator\/vars\/)/.test(path) || /\/seed_generator_state$/.test(path);
 
 const some = (names: readonly string[]): string =>
   `${names
@@ -31,12 +31,40 @@ export async function variablesOf(file: Hdf5File, path: string): Promise<Map<str
 /** Whether Keras' layers have a variable of this name and number that Lockstep's do not. */
 const isCount = (place: Place, index: number): boolean => place.className.startsWith("Normalization") && index === 2;
 
+const OLDER = "_layer_checkpoint_dependencies";
+
 /**
- * Files of Keras 3: `layers/dense_1/vars/0`. `_layer_checkpoint_dependencies` stands in the place of `layers` in those of TensorFlow 2.13.
+ * Groups as Keras 2.12 to 2.14 number them. They list a layer that has weights twice, and number both: dense, dense_2, dense_4
+ * (https://github.com/keras-team/keras/blob/v2.13.1/keras/engine/functional.py).
  */
+function olderGroups(names: readonly string[]): (group: string) => string {
+  const known = new Map<string, string>();
+  const numbered = (name: string, n: number): string => (n === 0 ? name : `${name}_${n}`);
+  const inside = (prefix: string, own: string): string => {
+    const key = `${prefix}/${own}`;
+    const found = known.get(key);
+    if (found !== undefined) return found;
+    const [, name, count = "0"] = /^(.*?)(?:_(\d+))?$/.exec(own) as unknown as readonly [string, string, string?];
+    let n = 0;
+    for (let k = 0; k < Number(count); k++) n += names.some((path) => path.startsWith(`${prefix}/${numbered(name, n)}/`)) ? 2 : 1;
+    known.set(key, numbered(name, n));
+    return numbered(name, n);
+  };
+  return (group) => {
+    let path = "";
+    let isLayer = false;
+    for (const part of group.split("/")) {
+      path += `/${part === "layers" ? OLDER : isLayer ? inside(path, part) : part}`;
+      isLayer = part === "layers";
+    }
+    return path;
+  };
+}
+
+/** Files of Keras 3: `layers/dense_1/vars/0`. */
 export function storeOfGroups(who: string, variables: ReadonlyMap<string, Variable>): Store {
-  const older = [...variables.keys()].some((name) => name.startsWith("/_layer_checkpoint_dependencies/"));
-  const rooted = (group: string): string => `/${older ? group.replace(/\blayers\b/g, "_layer_checkpoint_dependencies") : group}`;
+  const older = [...variables.keys()].some((name) => name.startsWith(`/${OLDER}/`));
+  const rooted = older ? olderGroups([...variables.keys()]) : (group: string): string => `/${group}`;
   const taken = new Set<string>();
   const extra = new Set<string>();
   return {
@@ -57,7 +85,7 @@ export function storeOfGroups(who: string, variables: ReadonlyMap<string, Variab
     },
     finish() {
       const left = [...variables.keys()].filter(
-        (name) => name.startsWith(rooted("layers/")) && !taken.has(name) && !extra.has(name) && !isPassedOver(name),
+        (name) => name.startsWith(older ? `/${OLDER}/` : "/layers/") && !taken.has(name) && !extra.has(name) && !isPassedOver(name),
       );
       if (left.length > 0) throw new FileError(`${who}: variables that no layer takes: ${some(left)}`);
     },
@@ -66,6 +94,8 @@ export function storeOfGroups(who: string, variables: ReadonlyMap<string, Variab
 
 /** Variables in the order of the file, each with the names of the layers that it is of. */
 export interface Named {
+  /** The layer of the model, where the file keeps those of each apart. */
+  readonly group: string | null;
   readonly segments: readonly string[];
   readonly variable: Variable;
 }
@@ -84,16 +114,31 @@ const isWay = (name: string): boolean => name === "forward" || name === "backwar
 
 /** Files that name variables by their layers: those of one layer lie in the order in which it made them. */
 export function storeOfNames(who: string, all: readonly Named[]): Store {
+  // Names of layers may have parts.
+  const partsOf = (names: readonly string[]): readonly string[] => names.flatMap((name) => name.split("/"));
+  const first = (tails: readonly (readonly string[])[], among: readonly Named[]): readonly Named[] =>
+    tails.map((tail) => among.filter(({ segments }) => isOf(segments, tail))).find((list) => list.length > 0) ?? [];
+  const matching = (names: readonly string[]): readonly Named[] => {
+    const grouped = all.filter(({ group }) => group === names[0]);
+    // Models within others leave no trace in the names of some files.
+    const tailsOf = (list: readonly string[]): readonly (readonly string[])[] => list.map((_, i) => partsOf(list.slice(i)));
+    if (grouped.length > 0 || all.some(({ group }) => group !== null))
+      return names.length === 1 ? grouped : first(tailsOf(names.slice(1)), grouped);
+    const begins = all.filter(({ segments }) => partsOf(names).every((part, i) => segments[i] === part));
+    return begins.length > 0
+      ? begins
+      : first(
+          tailsOf(names).filter((tail) => !tail.every(isWay)),
+          all,
+        );
+  };
   const taken = new Set<Named>();
   const extra = new Set<Named>();
   const found = new Map<Place, readonly Named[]>();
   const variablesFor = (place: Place): readonly Named[] => {
     const known = found.get(place);
     if (known !== undefined) return known;
-    const { names } = place;
-    // Models within others leave no trace in the names of some files.
-    const tails = names.map((_, i) => names.slice(i)).filter((tail) => !tail.every(isWay));
-    const own = tails.map((tail) => all.filter(({ segments }) => isOf(segments, tail))).find((list) => list.length > 0) ?? [];
+    const own = matching(place.names);
     found.set(place, own);
     for (const [i, one] of own.entries()) if (isCount(place, i) || isPassedOver(one.segments.join("/"))) extra.add(one);
     return own;

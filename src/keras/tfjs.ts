@@ -1,14 +1,12 @@
 /** @file Layers models of TensorFlow.js: model.json and the files of weights beside it. */
-import { cut, fromBits, halfBits } from "../io/safetensors.ts";
-import { bytesOf, pathOf } from "../io/source.ts";
-import { builtin } from "../node/files.ts";
+import { fromBits, halfBits } from "../io/safetensors.ts";
 import { checkOptions } from "../check.ts";
 import { ArgumentError, FileError } from "../index.ts";
 import type { Layer, Model, ModelSource } from "../index.ts";
-import { textOf } from "./bytes.ts";
 import { isObject, show, snake } from "./fields.ts";
 import type { Json } from "./fields.ts";
-import { parseJson } from "./json.ts";
+import { fileName, open } from "./files.ts";
+import type { ModelFiles, Opened } from "./files.ts";
 import { buildWith, modelIn, tellDtypes } from "./load.ts";
 import type { LoadKerasOptions } from "./load.ts";
 import { isCell } from "./place.ts";
@@ -20,103 +18,19 @@ import type { Named } from "./stores.ts";
 import { layersInOrder, readStructure } from "./topology.ts";
 import { resume } from "./training.ts";
 
+/** The files of a model by their names: see `ModelFiles`. */
+export type TfjsFiles = ModelFiles;
+
 /** Options of `loadTfjs`. */
 export type LoadTfjsOptions = Omit<LoadKerasOptions, "model">;
-
-/** The files of a model by their names: `{ "model.json": file, "weights.bin": file }`, a `Map`, or a list of `File`s. */
-export type TfjsFiles =
-  { readonly [name: string]: ModelSource } | ReadonlyMap<string, ModelSource> | readonly (Blob & { readonly name: string })[];
-
-/** model.json, and how a file beside it is read. */
-interface Opened {
-  readonly who: string;
-  readonly json: Json;
-  readonly read: (name: string) => Promise<Uint8Array>;
-}
-
-const MOST_JSON = 2 ** 28;
-
-/** The last part of a path: the files of a model lie in one folder. @throws FileError for a path that leaves it */
-function fileName(who: string, path: string): string {
-  const name = path.replace(/^\.\//, "");
-  if (name === "" || /^[/\\]|^[a-z][a-z\d+.-]*:|(^|[/\\])\.\.([/\\]|$)|[\0?#]/i.test(name))
-    throw new FileError(`${who}: a file of weights at ${show(path)} is not beside it, and is not opened`);
-  return name;
-}
-
-async function jsonFrom(source: ModelSource): Promise<{ readonly who: string; readonly json: Json }> {
-  const { who, bytes } = await bytesOf("loadTfjs", source);
-  if (bytes.length > MOST_JSON) throw new FileError(`${who}: ${bytes.length} bytes are no model.json`);
-  return { who, json: parseJson(who, textOf(who, "model.json", bytes)) };
-}
-
-/** What lies beside a path or an address. */
-function beside(address: string): (name: string) => string {
-  if (pathOf(address) !== null && !/^file:/i.test(address)) {
-    const path = builtin("node:path");
-    return (name) => (path === undefined ? `${address.replace(/[^/]*$/, "")}${name}` : path.join(path.dirname(address), name));
-  }
-  // On pages addresses may be relative.
-  const { location } = globalThis as { location?: { readonly href: string } };
-  const base = new URL(address, location?.href);
-  return (name) => {
-    const url = new URL(name, base);
-    url.search = base.search;
-    return url.href;
-  };
-}
-
-const isList = (source: object): source is readonly (Blob & { readonly name: string })[] => Array.isArray(source);
-
-/** Files by name; null for what is one file. */
-function namedFiles(source: unknown): ReadonlyMap<string, ModelSource> | null {
-  if (source instanceof Map) return source as ReadonlyMap<string, ModelSource>;
-  if (typeof source !== "object" || source === null) return null;
-  if (isList(source)) return new Map(source.map((file) => [file.name, file]));
-  const plain = [Object.prototype, null].includes(Object.getPrototypeOf(source) as null);
-  return plain && Object.keys(source).some((name) => name.endsWith(".json")) ? new Map(Object.entries(source)) : null;
-}
-
-async function open(source: ModelSource | TfjsFiles): Promise<Opened> {
-  const files = namedFiles(source);
-  if (files !== null) {
-    const name = files.has("model.json") ? "model.json" : [...files.keys()].find((key) => key.endsWith(".json"));
-    if (name === undefined)
-      throw new FileError(
-        `loadTfjs: no model.json among ${
-          [...files.keys()]
-            .slice(0, 8)
-            .map((n) => cut(n))
-            .join(", ") || "no files"
-        }`,
-      );
-    const { json } = await jsonFrom(files.get(name) as ModelSource);
-    const read = async (file: string): Promise<Uint8Array> => {
-      const found = files.get(file) ?? files.get(file.replace(/^.*\//, ""));
-      if (found === undefined) throw new FileError(`${name}: the file of weights ${show(file)} was not given`);
-      return (await bytesOf(file, found)).bytes;
-    };
-    return { who: name, json, read };
-  }
-  const given = (await (source as ModelSource)) as unknown;
-  const { who, json } = await jsonFrom(given as ModelSource);
-  const address = typeof given === "string" || given instanceof URL ? String(given) : ((given as Partial<Response>).url ?? "");
-  const place = address === "" ? null : beside(address);
-  const read = async (name: string): Promise<Uint8Array> => {
-    if (place === null)
-      throw new FileError(
-        `${who}: its weights are in the file ${show(name)}; give loadTfjs both by name: { "model.json": ..., ${show(name)}: ... }`,
-      );
-    return (await bytesOf(name, place(name))).bytes;
-  };
-  return { who, json, read };
-}
 
 interface Spec {
   readonly name: string;
   readonly shape: readonly number[];
   readonly dtype: string;
   readonly quantization: { readonly dtype: string; readonly scale: number; readonly min: number } | null;
+  /** Of the optimizer, not of a layer. */
+  readonly isState: boolean;
 }
 
 const BYTES: { readonly [dtype: string]: number } = { float32: 4, int32: 4, bool: 1, uint8: 1, uint16: 2, float16: 2 };
@@ -126,16 +40,17 @@ function specOf(who: string, value: unknown): Spec {
   if (!isObject(value) || typeof value.name !== "string" || !Array.isArray(value.shape))
     throw new FileError(`${who}: expected a weight as { name, shape, dtype }, found ${show(value)}`);
   const { name, shape, dtype, quantization: q = null } = value;
+  const isState = value.group === "optimizer";
   if (!shape.every((d) => Number.isInteger(d) && (d as number) >= 0) || shape.length > 16)
     throw new FileError(`${who}: ${show(name)} has the shape ${show(shape)}`);
   if (dtype !== "float32" && dtype !== "int32" && dtype !== "bool")
     throw new FileError(`${who}: ${show(name)} holds ${show(dtype)}; weights are numbers`);
-  if (q === null) return { name, shape: shape as number[], dtype, quantization: null };
+  if (q === null) return { name, shape: shape as number[], dtype, quantization: null, isState };
   const known = isObject(q) && ["uint8", "uint16", "float16"].includes(q.dtype as string);
   const { dtype: kept, scale = 1, min = 0 } = Object(q) as { dtype: string; scale?: unknown; min?: unknown };
   if (!known || !Number.isFinite(scale) || !Number.isFinite(min))
     throw new FileError(`${who}: ${show(name)} is kept as ${show(q)}; known are uint8, uint16 with scale and min, and float16`);
-  return { name, shape: shape as number[], dtype, quantization: { dtype: kept, scale: scale as number, min: min as number } };
+  return { name, shape: shape as number[], dtype, quantization: { dtype: kept, scale: scale as number, min: min as number }, isState };
 }
 
 /** Bytes of a shape's elements. @throws FileError for a number that none can be */
@@ -157,10 +72,15 @@ function dequantized(bytes: Uint8Array, { dtype, quantization }: Spec): Uint8Arr
   return new Uint8Array(values.buffer);
 }
 
+/** A weight, or a part of the optimizer's state. */
+interface Found extends Named {
+  readonly isState: boolean;
+}
+
 /** The weights of one group, which lie one behind the other in its files. */
-function weightsIn(who: string, specs: readonly Spec[], bytes: Uint8Array): readonly Named[] {
+function weightsIn(who: string, specs: readonly Spec[], bytes: Uint8Array): readonly Found[] {
   let at = 0;
-  const named = specs.map((spec): Named => {
+  const named = specs.map((spec): Found => {
     const length = lengthOf(who, spec);
     if (at + length > bytes.length)
       throw new FileError(`${who}: the weights are truncated: ${show(spec.name)} ends at byte ${at + length} of ${bytes.length}`);
@@ -173,7 +93,7 @@ function weightsIn(who: string, specs: readonly Spec[], bytes: Uint8Array): read
       shape: spec.shape,
       bytes: quantized ? dequantized(raw, spec) : raw,
     };
-    return { segments: spec.name.replace(/:\d+$/, "").split("/"), variable };
+    return { isState: spec.isState, group: null, segments: spec.name.replace(/:\d+$/, "").split("/"), variable };
   });
   if (at !== bytes.length) throw new FileError(`${who}: the files of weights have ${bytes.length} bytes, its weights ${at}`);
   return named;
@@ -199,7 +119,7 @@ function decoded(who: string, text: string): Uint8Array {
   }
 }
 
-async function readWeights({ who, json, read }: Opened): Promise<readonly Named[]> {
+async function readWeights({ who, json, read }: Opened): Promise<readonly Found[]> {
   const { weightsManifest: manifest, weightSpecs, weightData } = json;
   if (Array.isArray(weightSpecs) && typeof weightData === "string")
     return weightsIn(
@@ -208,7 +128,7 @@ async function readWeights({ who, json, read }: Opened): Promise<readonly Named[
       decoded(who, weightData),
     );
   if (!Array.isArray(manifest)) throw new FileError(`${who}: it has no weightsManifest, which says where the weights are`);
-  const named: Named[] = [];
+  const named: Found[] = [];
   for (const group of manifest as readonly unknown[]) {
     if (
       !isObject(group) ||
@@ -229,7 +149,9 @@ async function readWeights({ who, json, read }: Opened): Promise<readonly Named[
 function topologyIn(who: string, { format, modelTopology: topology }: Json): Json {
   if (format === "graph-model" || (isObject(topology) && Array.isArray(topology.node)))
     throw new FileError(
-      `${who}: a graph model, which has TensorFlow's operations and no layers; convert the model that it was made from to ONNX or .keras`,
+      `${who}: a graph model, which has TensorFlow's operations and no layers: make ONNX of it ` +
+        "(python -m tf2onnx.convert --tfjs model.json --output model.onnx) and read that by loadOnnx of lockstep/onnx, or save the " +
+        "model that it was made from as .keras",
     );
   if (format !== undefined && format !== null && format !== "layers-model")
     throw new FileError(`${who}: a model of format ${show(format)}; layers-model is read`);
@@ -239,20 +161,33 @@ function topologyIn(who: string, { format, modelTopology: topology }: Json): Jso
   return config;
 }
 
+/** Layers of which TensorFlow.js computes what does not count, or behind which it takes up a mask again that is no more. */
+const UNMASKED = /^(globalAvgPool1d|bidirectional|conv1d|(max|avg)Pool1d|add|multiply|average|maximum|minimum|concatenate)$/;
+
+/** Says that steps which a mask leaves out are left out as Keras does it, where TensorFlow.js does otherwise. */
+function tellMasks(who: string, layers: readonly Layer[]): void {
+  const masked = layers.some(({ kind, config }) => kind === "masking" || (kind === "embedding" && config.maskZero === true));
+  const other = layers.find(({ kind }) => UNMASKED.test(kind));
+  if (masked && other !== undefined)
+    console.warn(
+      `lockstep: ${who}: steps that a mask leaves out do not count in ${other.kind} and behind it, as in Keras; TensorFlow.js differs`,
+    );
+}
+
 /**
- * Reads a layers model of TensorFlow.js: `model.json` and the files of weights beside it, also quantized ones. Compiled and without the
- * optimizer's state where the file says how it learned.
+ * Reads a layers model of TensorFlow.js: `model.json` and the files of weights beside it, also quantized ones. Compiled where the file says
+ * how it learned, with the optimizer's state where it has that, so that `fit` goes on.
  * @param source the path or address of model.json, or all files by name; a `data:` address may stand for a file in base64
  * @throws FileError as `loadKeras`, for graph models, and for weights that are not beside model.json; ArgumentError for bad options
  */
-export async function loadTfjs(source: ModelSource | TfjsFiles, options: LoadTfjsOptions = {}): Promise<Model> {
+export async function loadTfjs(source: ModelSource | ModelFiles, options: LoadTfjsOptions = {}): Promise<Model> {
   const {
     layers = {},
     inputShape,
     compile = true,
     backend,
   } = checkOptions("loadTfjs", options, ["layers", "inputShape", "compile", "backend"]);
-  const opened = await open(source);
+  const opened = await open("loadTfjs", source);
   const { who, json } = opened;
   const topology = topologyIn(who, json);
   const reading: Reading = {
@@ -260,20 +195,28 @@ export async function loadTfjs(source: ModelSource | TfjsFiles, options: LoadTfj
     dialect: "tfjs",
     own: layers,
     places: new Map(),
+    first: new Map(),
+    shared: new Map(),
+    // Its calls go by the model, whatever is written of them.
+    obeys: false,
     dtypes: new Set(),
     model: (r, l, name, group, outer) => readStructure(r, l, name, group, outer).model,
   };
   const described = modelIn(who, topology);
   const structure = readStructure(reading, described, typeof described.config.name === "string" ? described.config.name : "", "");
-  buildWith(structure, reading, storeOfNames(who, await readWeights(opened)), inputShape);
+  const found = await readWeights(opened);
+  const weights = found.filter(({ isState }) => !isState);
+  const state = found.filter(({ isState }) => isState).map(({ variable }) => variable);
+  buildWith(structure, reading, storeOfNames(who, weights), inputShape);
   tellDtypes(who, reading.dtypes);
+  tellMasks(who, layersInOrder(structure.layers));
   const { trainingConfig: training = null } = json;
   if (compile && isObject(training))
     await resume(
       who,
       structure.model,
       { dialect: "tfjs", training },
-      { layers: layersInOrder(structure.layers), optimizer: async () => [] },
+      { layers: layersInOrder(structure.layers), optimizer: async () => state },
       backend,
     );
   return structure.model;
@@ -327,9 +270,9 @@ function weightName(layer: Layer, name: string): string {
  */
 export async function saveTfjs(model: Model): Promise<{ "model.json": Uint8Array; "weights.bin": Uint8Array }> {
   const nameOf = uniqueNames(model.layers);
-  const { json, layers } = describeModel({ dialect: "tfjs", who: "saveTfjs", nameOf }, model);
+  const { json, layers, inside } = describeModel({ dialect: "tfjs", who: "saveTfjs", nameOf }, model);
   const holders = holdersOf(layers);
-  const places = placesOf("saveTfjs", layers, "", [], new Map());
+  const places = placesOf("saveTfjs", layers, "", [], new Map(), inside);
   const named: { readonly name: string; readonly shape: readonly number[]; readonly data: Promise<unknown> }[] = [];
   for (const [layer, { names }] of places) {
     if ((layer.layers ?? []).length > 0) continue;

@@ -1,16 +1,18 @@
 /** @file Models from what files say of their layers: in a row, or as a graph of calls. */
 import { cut } from "../io/safetensors.ts";
-import { FileError, model, sequential } from "../index.ts";
-import type { Layer, Model, OpenShape, Tensor } from "../index.ts";
-import { callsOf, endsOf, Ref, refsIn, refsOfEnds } from "./calls.ts";
+import { FileError, model, sequential, tensor } from "../index.ts";
+import type { Layer, Model, NestedArray, OpenShape, Tensor } from "../index.ts";
+import { Channels, rowOfLast } from "./channels.ts";
+import { callsOf, Constant, endsOf, Ref, refsIn, refsOfEnds } from "./calls.ts";
 import type { Call, Ends } from "./calls.ts";
-import { described, isObject, show } from "./fields.ts";
+import { described, isObject, show, unwrapped } from "./fields.ts";
 import type { Described, Json } from "./fields.ts";
 import { checkCall, invoke } from "./invoke.ts";
 import type { Callee } from "./invoke.ts";
-import { readLayer } from "./layers.ts";
+import { isLayerClass, readLayer } from "./layers.ts";
 import type { Reading } from "./layers.ts";
 import { operationOf, readOperation } from "./operations.ts";
+import type { Compute } from "./operations.ts";
 import { groupsIn } from "./place.ts";
 
 /** A model whose weights are not made yet. */
@@ -20,6 +22,8 @@ export interface Structure {
   readonly inputShapes: readonly OpenShape[] | null;
   /** Its layers and models, without inputs, in Keras' order. */
   readonly layers: readonly (Layer | Model)[];
+  /** What it takes, by name where Keras does; null for a row. */
+  readonly inputs: Ends | null;
 }
 
 /** The layers of models that are layers, in Keras' order. */
@@ -30,7 +34,8 @@ export const layersInOrder = (layers: readonly (Layer | Model)[]): readonly Laye
   layers.flatMap((l) => ("asLayer" in l ? layersInOrder(structures.get(l)?.layers ?? l.layers) : [l]));
 
 /** A shape with its batch, as a shape of one sample; null for what is none. */
-export function sampleShape(who: string, value: unknown): OpenShape | null {
+export function sampleShape(who: string, given: unknown): OpenShape | null {
+  const value = unwrapped(given);
   if (value === null || value === undefined) return null;
   const fits = (d: unknown): boolean => d === null || (Number.isInteger(d) && (d as number) >= 0 && (d as number) < 2 ** 31);
   if (!Array.isArray(value) || value.length === 0 || value.length > 16)
@@ -94,16 +99,21 @@ function readSequence(reading: Reading, who: string, { config }: Described, name
     layers.push(readLayer(reading, entry, groupOf(layer.className), outer));
   }
   if (layers.length === 0) throw new FileError(`${who}: it has no layers`);
-  inputShape ??= sampleShape(who, config.build_input_shape);
-  return { model: sequential(layers as Layer[], named(name)), inputShapes: inputShape && [inputShape], layers };
+  const [begin] = layers;
+  inputShape ??=
+    sampleShape(who, config.build_input_shape) ?? ("asLayer" in begin ? (structures.get(begin)?.inputShapes?.[0] ?? null) : null);
+  const row = rowOfLast(who, layers, reading.first, inputShape === null ? null : inputShape.length + 1);
+  return { model: sequential(row as Layer[], named(name)), inputShapes: inputShape && [inputShape], layers, inputs: null };
 }
 
 /** A layer of a graph and its calls. */
 interface Member {
   readonly name: string;
   readonly className: string;
-  /** Null for an input. */
+  /** Null for an input, and for a function. */
   readonly callee: Callee | null;
+  /** Of a function. */
+  readonly compute: Compute | null;
   readonly calls: readonly Call[];
   readonly shape: OpenShape | null;
 }
@@ -116,22 +126,27 @@ function readMember(reading: Reading, who: string, entry: unknown, groupOf: (cla
   const { className } = layer;
   if (className === "InputLayer") {
     checkInput(who, layer);
-    return { name, className, callee: null, calls: [], shape: shapeIn(who, layer.config) };
+    return { name, className, callee: null, compute: null, calls: [], shape: shapeIn(who, layer.config) };
   }
   const own = `${reading.who}: ${className} ${show(name)}`;
   const calls = callsOf(own, nodes ?? []);
-  const operation = Object.hasOwn(reading.own, name) ? null : operationOf(layer, calls);
+  const isOwn = Object.hasOwn(reading.own, name) || Object.hasOwn(reading.own, className);
+  const operation = isOwn ? null : operationOf(layer, calls, reading.dialect, isLayerClass);
+  const common = { who: own, dialect: reading.dialect, obeys: reading.obeys };
   if (operation !== null) {
-    const read = readOperation(own, operation, name, calls);
-    const callee = { who: own, layer: read.layer, returnState: false, dialect: reading.dialect };
-    return { name, className, callee, calls: [read.call], shape: null };
+    const read = readOperation(own, operation, layer, reading.dialect, name, calls);
+    if ("compute" in read) return { name, className, callee: null, compute: read.compute, calls, shape: null };
+    const callee = { ...common, layer: read.layer, returnState: false, inputs: null, isFirst: false };
+    return { name, className, callee, compute: null, calls: [read.call], shape: null };
   }
   const made = readLayer(reading, entry, groupOf(className), outer);
-  const callee = { who: own, layer: made, returnState: layer.config.return_state === true, dialect: reading.dialect };
+  const inputs = "asLayer" in made ? (structures.get(made)?.inputs ?? null) : null;
+  const isFirst = reading.first.has(made);
+  const callee = { ...common, layer: made, returnState: layer.config.return_state === true, inputs, isFirst };
   if (callee.returnState && !("callWithStates" in made))
     throw new FileError(`${own}: it gives its states, which Lockstep's layer does not`);
   for (const call of calls) checkCall(callee, call);
-  return { name, className, callee, calls, shape: null };
+  return { name, className, callee, compute: null, calls, shape: null };
 }
 
 /** Calls in an order in which each one's inputs are there. @throws FileError for circles and what is not there */
@@ -233,18 +248,23 @@ function readGraph(reading: Reading, who: string, { config, className }: Describ
     if (members.has(member.name)) throw new FileError(`${who}: two layers are named ${show(member.name)}`);
     members.set(member.name, member);
   }
-  const inputs = refsOfEnds(endsOf(who, config.input_layers));
+  const taken = endsOf(who, config.input_layers);
+  const inputs = refsOfEnds(taken);
   const outputs = renumbered(members, endsOf(who, config.output_layers), reading.dialect);
   const shapes = inputs.map((ref) => {
     const member = members.get(ref.layer);
-    if (member === undefined || member.callee !== null) throw new FileError(`${who}: ${show(ref.layer)} is no input`);
+    if (member === undefined || member.className !== "InputLayer") throw new FileError(`${who}: ${show(ref.layer)} is no input`);
     return member.shape;
   });
   const order = orderOf(who, members, outputs, new Set(inputs.map((ref) => ref.key)));
   const layers = [...members.values()].flatMap(({ callee }) => (callee === null ? [] : [callee.layer]));
   const inputShapes = shapes.every((s) => s !== null) ? (shapes as OpenShape[]) : null;
   const row = rowOf(members, order, inputs, outputs);
-  if (row !== null) return { model: sequential(row, named(name)), inputShapes, layers };
+  if (row !== null) {
+    const last = rowOfLast(who, row, reading.first, shapes[0] === null ? null : shapes[0].length + 1);
+    return { model: sequential(last as Layer[], named(name)), inputShapes, layers, inputs: taken };
+  }
+  const channels = new Channels();
 
   const made = model((...given: Tensor[]) => {
     const values = new Map<string, readonly Tensor[]>(inputs.map((ref, i) => [ref.key, [given[i]]]));
@@ -254,21 +274,31 @@ function readGraph(reading: Reading, who: string, { config, className }: Describ
       return found;
     };
     for (const ref of order) {
-      const { callee, calls } = members.get(ref.layer) as Member;
-      const { args, kwargs } = calls[ref.node];
-      values.set(ref.key, invoke(callee as Callee, replaced(args, valueOf) as unknown[], replaced(kwargs, valueOf) as Json));
+      const { callee, compute, calls } = members.get(ref.layer) as Member;
+      const [args, kwargs] = [calls[ref.node].args, calls[ref.node].kwargs].map((v) => replaced(v, valueOf)) as [unknown[], Json];
+      values.set(ref.key, compute === null ? invoke(callee as Callee, args, kwargs, channels) : computed(who, ref, compute, args, kwargs));
     }
     if (outputs instanceof Ref) return valueOf(outputs);
     if (!Array.isArray(outputs)) return Object.fromEntries(Object.entries(outputs).map(([key, ref]) => [key, valueOf(ref as Ref)]));
     const list = (outputs as readonly Ref[]).map(valueOf);
     return list.length === 1 ? list[0] : list;
   }, named(name));
-  return { model: made as unknown as Model, inputShapes, layers };
+  return { model: made as unknown as Model, inputShapes, layers, inputs: taken };
 }
 
-/** `value` with something else in the place of refs. */
+/** What a function gives, with its name in errors, as that of layers is. */
+function computed(who: string, { layer }: Ref, compute: Compute, args: readonly unknown[], kwargs: Json): readonly Tensor[] {
+  try {
+    return compute(args, kwargs);
+  } catch (cause) {
+    throw new FileError(`${who}: ${show(layer)}: ${cut((cause as Error).message, 400)}`, { cause });
+  }
+}
+
+/** `value` with something else in the place of refs, and with tensors in that of constants. */
 function replaced(value: unknown, by: (ref: Ref) => unknown): unknown {
   if (value instanceof Ref) return by(value);
+  if (value instanceof Constant) return tensor(value.value as NestedArray, undefined, value.dtype);
   if (Array.isArray(value)) return value.map((v) => replaced(v, by));
   return isObject(value) ? Object.fromEntries(Object.entries(value).map(([key, v]) => [key, replaced(v, by)])) : value;
 }

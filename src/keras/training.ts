@@ -121,8 +121,15 @@ function readMetric(who: string, dialect: Dialect, value: unknown): Metric | "ac
     return camel(given.toLowerCase()) as "accuracy";
   const className = isObject(given) && typeof given.class_name === "string" ? given.class_name : String(given);
   // Classes of Keras that are the mean of a loss.
-  if (!Object.hasOwn(METRICS, classOf(className, METRICS)) && Object.hasOwn(LOSSES, classOf(className, LOSSES)))
+  if (!Object.hasOwn(METRICS, classOf(className, METRICS)) && Object.hasOwn(LOSSES, classOf(className, LOSSES))) {
+    if (isObject(given)) {
+      const f = new Fields(`${who}: metric ${cut(className)}`, dialect, given.config ?? {});
+      f.ignore("name", "dtype", "fn");
+      for (const [option, value] of Object.entries({ from_logits: false, label_smoothing: 0, axis: -1 })) f.must(option, value);
+      f.done();
+    }
     return camel(snake(classOf(className, LOSSES))) as "accuracy";
+  }
   const { value: metric, name } = made(who, "metric", dialect, given, METRICS);
   return name === null ? metric : { ...metric, name };
 }
@@ -157,6 +164,15 @@ export async function resume(
   if (weighted !== null && JSON.stringify(weighted).replace(/[[\]{},]|null/g, "") !== "")
     throw new FileError(`${advice}: weighted_metrics ${show(weighted)} are not known: sample weights are of the loss alone`);
   const outputs = model.outputNames.length;
+  if (
+    outputs === 1 &&
+    weights !== null &&
+    [weights]
+      .flat()
+      .concat(isObject(weights) ? Object.values(weights) : [])
+      .some((w) => w !== 1 && !isObject(w))
+  )
+    throw new FileError(`${advice}: loss_weights ${show(weights)} of a single output are not known`);
   const read = each(loss, (one) => readLoss(advice, dialect, one));
   const optimizer = readOptimizer(advice, dialect, description);
   const list = flat(
@@ -176,15 +192,19 @@ export async function resume(
     if (cause instanceof ArgumentError) throw new FileError(`${advice}: ${cut(cause.message, 500)}`, { cause });
     throw cause;
   }
-  loadState(who, optimizer, await variables(), model.parameters, orderOf(model, layers));
+  // TensorFlow.js keeps sums of gradients, Keras of steps.
+  const { learningRate: rate } = optimizer.config;
+  const scale = dialect === "tfjs" && optimizer.kind === "sgd" && typeof rate === "number" ? -rate : 1;
+  loadState(who, dialect, optimizer, await variables(), model.parameters, orderOf(model, layers), scale);
 }
 
 /** The number that each trained weight has in the model, in Keras' order of layers. */
 export function orderOf(model: Model, layers: readonly Layer[]): readonly number[] {
   const { parameters } = model;
   const seen = new Set<Tensor>();
+  // Models within are among the layers, in front of their own.
   return layers.flatMap((l) =>
-    l.weights.flatMap(({ tensor }) => {
+    (l.kind === "model" ? [] : l.weights).flatMap(({ tensor }) => {
       const number = parameters.indexOf(tensor);
       if (number < 0 || seen.has(tensor)) return [];
       seen.add(tensor);
@@ -216,24 +236,48 @@ function writeMetric(metric: unknown): unknown {
   if (typeof metric === "string") return snake(metric);
   const { name, config } = Object(metric) as Metric;
   const className = classOf(String(name), METRICS);
+  if (!Object.hasOwn(METRICS, className) && (/^acc(uracy)?$/.test(name) || Object.hasOwn(LOSSES, classOf(name, LOSSES))))
+    return snake(name);
   if (!Object.hasOwn(METRICS, className))
     throw new ArgumentError(`saveKeras: Keras has no metric like ${cut(String(name))}; save without it: { optimizer: false }`);
-  const known = METRICS[className][1] ?? [];
+  const [make, known = []] = METRICS[className];
+  const defaults: { readonly [option: string]: unknown } = make().config;
+  const other = Object.keys(config).find((o) => !known.includes(snake(o)) && JSON.stringify(config[o]) !== JSON.stringify(defaults[o]));
+  if (other !== undefined)
+    throw new ArgumentError(
+      `saveKeras: Keras' ${className} has no option ${other} like that of ${cut(name)}; save without it: { optimizer: false }`,
+    );
   const options = Object.entries(config).filter(([option]) => known.includes(snake(option)));
   return described3("keras.metrics", className, { name, ...Object.fromEntries(options.map(([o, v]) => [snake(o), v])) });
 }
 
-/** What a compiled model learns by, and the optimizer's state in Keras' order; null before `compile`. @throws ArgumentError */
-export function writeTraining(model: Model, layers: readonly Layer[]): { readonly config: Json; readonly state: readonly Tensor[] } | null {
+/**
+ * What a compiled model learns by, and the optimizer's state in Keras' order; null before `compile`. `named`: it gives its outputs by name.
+ * @throws ArgumentError for what Keras has not
+ */
+export function writeTraining(
+  model: Model,
+  layers: readonly Layer[],
+  named: boolean,
+): { readonly config: Json; readonly state: readonly Tensor[] } | null {
   const { training } = model;
   if (training === null) return null;
-  const losses = training.outputs.map(({ loss }) => (loss === null ? null : writeLoss(loss)));
-  const weights = training.outputs.map(({ weight }) => weight);
+  const { outputs } = training;
+  // One value, one for each output in order, or, where the model gives them by name, by name.
+  const byOutput = (value: (output: (typeof outputs)[number]) => unknown): unknown =>
+    outputs.length === 1
+      ? value(outputs[0])
+      : named
+        ? Object.fromEntries(outputs.map((output) => [output.name, value(output)]))
+        : outputs.map(value);
+  // Of a single output as they were given; those of several have been resolved.
+  const whole = (): unknown => model.metrics.map(writeMetric);
+  const each = ({ metrics }: (typeof outputs)[number]): unknown => metrics.map(writeMetric);
   const config = {
     optimizer: writeOptimizer(training.optimizer),
-    loss: losses.length === 1 ? losses[0] : losses,
-    loss_weights: losses.length === 1 || weights.every((w) => w === 1) ? null : weights,
-    metrics: model.metrics.length === 0 ? null : model.metrics.map(writeMetric),
+    loss: byOutput(({ loss }) => (loss === null ? null : writeLoss(loss))),
+    loss_weights: outputs.every(({ weight }) => weight === 1) ? null : byOutput(({ weight }) => weight),
+    metrics: outputs.every(({ metrics }) => metrics.length === 0) ? null : byOutput(outputs.length === 1 ? whole : each),
     weighted_metrics: null,
     run_eagerly: false,
     steps_per_execution: 1,

@@ -6,7 +6,7 @@ import { matmul } from "../ops/matmul.ts";
 import { concat, reshape, transpose } from "../ops/move.ts";
 import { sum } from "../ops/reduce.ts";
 import { normalizeAxis, showShape, sizeOf } from "../shape.ts";
-import { Tensor } from "../tensor.ts";
+import { ones, Tensor } from "../tensor.ts";
 import type { Layer } from "./layer.ts";
 import { maskOf, masked } from "./masks.ts";
 import { lastOf, layerOf } from "./options.ts";
@@ -18,7 +18,7 @@ function merging<D extends NameOption>(
   options: Given<D>,
   merge: (tensors: readonly Tensor[], o: D) => Tensor,
   exactly: number | null = null,
-  maskOfResult: (masks: readonly (Tensor | null)[]) => Tensor | null = eitherMask,
+  maskOfResult: (masks: readonly (Tensor | null)[], tensors: readonly Tensor[], o: D) => Tensor | null = eitherMask,
 ): Layer {
   return layerOf(kind, {}, defaults, options, (o) => ({
     mask: "use",
@@ -29,7 +29,7 @@ function merging<D extends NameOption>(
         return t;
       });
       if (exactly !== null && tensors.length !== exactly) throw new ArgumentError(`expected ${exactly} tensors, got ${tensors.length}`);
-      return masked(merge(tensors, o), maskOfResult(tensors.map(maskOf)));
+      return masked(merge(tensors, o), maskOfResult(tensors.map(maskOf), tensors, o));
     },
     anyDtype: true,
   }));
@@ -69,10 +69,25 @@ export interface ConcatenateOptions extends NameOption {
   readonly axis?: number;
 }
 
-/** The inputs joined along `axis`. When called, @throws ShapeError when other dimensions differ. */
+/**
+ * The inputs joined along `axis`. Their masks are joined where that is along time, and all steps of an input without one count. When
+ * called, @throws ShapeError when other dimensions differ.
+ */
 export function concatenate(options: ConcatenateOptions = {}): Layer {
-  return merging<Required<ConcatenateOptions>>("concatenate", { name: "", axis: -1 }, options, (tensors, { axis }) =>
-    concat(tensors, axis),
+  return merging<Required<ConcatenateOptions>>(
+    "concatenate",
+    { name: "", axis: -1 },
+    options,
+    (tensors, { axis }) => concat(tensors, axis),
+    null,
+    (masks, tensors, { axis }) => {
+      const along = normalizeAxis("concatenate", axis, tensors[0].rank);
+      if (along !== 1 || tensors[0].rank < 3 || masks.every((m) => m === null)) return eitherMask(masks);
+      return concat(
+        masks.map((m, i) => m ?? map.cast(ones(tensors[i].shape.slice(0, 2)), "bool")),
+        1,
+      );
+    },
   );
 }
 

@@ -96,8 +96,21 @@ test("what Lockstep has not is named", async () => {
     [() => L.dense(2), (c) => (c.layers[1].config.dtype = { class_name: "QuantizedDTypePolicy", config: {} }), /QuantizedDTypePolicy/],
     [
       () => L.conv1d(2, 2),
-      (c) => (c.layers[1].config.data_format = "channels_first"),
+      (c) => (c.layers[1].config.data_format = "channels_middle"),
       /Conv1D "conv1d": data_format must be "channels_last"/,
+    ],
+    [() => L.dense(2), (c) => (c.layers[1].module = "mine"), /Dense "dense": a layer of one's own \(mine\)/],
+    [() => L.dense(2), (c) => (c.layers[1].registered_name = "mine>Dense"), /Dense "dense": a layer of one's own/],
+    [
+      () => L.dense(2),
+      (c) => (c.layers[1].config.activation = { module: "mine", class_name: "function", config: "relu", registered_name: "relu" }),
+      /activation: "relu" is not Keras' own: it is code of mine/,
+    ],
+    [() => L.rescaling(2), (c) => (c.layers[1].config.dtype = "uint8"), /it computes in uint8/],
+    [
+      () => L.bidirectional(L.gru(2)),
+      (c) => (c.layers[1].config.backward_layer.config.go_backwards = false),
+      /both of its layers read in one direction/,
     ],
     [() => L.lstm(2), (c) => (c.layers[1].config.stateful = true), /LSTM "lstm": stateful must be false/],
     [() => L.lstm(2), (c) => (c.layers[1].config.return_state = true), /gives its states/],
@@ -161,7 +174,7 @@ test("sums, differences, products and quotients between layers", async () => {
     const found = config.layers.find((l) => l.name === "add");
     Object.assign(found, { module: "keras.src.ops.numpy", class_name: "Einsum" });
   });
-  await refused(loadKeras(file), L.FileError, /Einsum between layers is not known: known are Add/);
+  await refused(loadKeras(file), L.FileError, /Einsum between layers is not known: known are Abs/);
 });
 
 test("what a file was compiled with is named, and can be left out", async () => {
@@ -299,6 +312,11 @@ test("files of TensorFlow.js: graphs, and weights that are not beside them", asy
     /holds "string"/,
   );
   await refused(loadTfjs(encode(json)), L.FileError, /give loadTfjs both by name/);
+  await refused(
+    loadTfjs(encode(json.weightsManifest)),
+    L.FileError,
+    /a list, such as a manifest of weights, which does not say what layers/,
+  );
 });
 
 test("objects in files change no others, and lie in each other only so deep", async () => {
@@ -332,6 +350,17 @@ test("what Keras and TensorFlow.js have not is not written", async () => {
     [saveTfjs, row([L.conv1d(2, 2, { padding: "causal" })]), /causal/],
   ];
   for (const [save, model, pattern] of cases) await refused(save(model), L.ArgumentError, pattern);
+  const shared = L.dense(2);
+  const [one, two] = [L.sequential([shared]), L.sequential([shared])];
+  const both = L.model((x) => two.call(one.call(x)), { inputShape: [2] });
+  await refused(saveKeras(both), L.ArgumentError, /layer "dense" is in two models at once/);
+  const counted = row([L.dense(2)], [3]);
+  await counted.compile({ loss: "categoricalCrossentropy", metrics: [L.precision({ average: "macro" })] });
+  await refused(saveKeras(counted), L.ArgumentError, /Keras' Precision has no option average like that of precision/);
+  const told = L.dense(2);
+  const training = L.model((x) => told.call(x, { training: true }), { inputShape: [2] });
+  await refused(saveTfjs(training), L.ArgumentError, /TensorFlow\.js calls all layers alike/);
+  await refused(saveTfjs(row([L.resizing(2, 2)], [4, 4, 1])), L.ArgumentError, /from the corners of pixels/);
   await refused(saveKeras(L.sequential([L.dense(2)])), L.LockstepError, /is not built yet/);
   await refused(saveKeras(row([L.dense(2)]), { optimizer: true }), L.ArgumentError, /compiled/);
 });

@@ -137,6 +137,10 @@ export const MODELS = {
     ],
     [6, 3],
   ),
+  "keras: wrapped": row(
+    () => [L.timeDistributed(L.sequential([L.dense(3, { activation: "tanh" }), L.batchNorm()]).asLayer), L.lstm(2)],
+    [4, 3],
+  ),
   volumes: row(
     () => [
       L.conv3d(4, [2, 3, 3], { padding: "same", dilationRate: [2, 1, 1], activation: "relu" }),

@@ -6,55 +6,21 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as lockstep from "../../build/esm/index.js";
 import { loadOnnx, saveOnnx } from "../../build/esm/onnx/index.js";
+import { COUNT, damages } from "../damage.js";
 import { ownCases } from "./cases.js";
 
-const COUNT = Number(process.env.LOCKSTEP_MUTATIONS ?? 150);
 /** What takes this long hangs. */
 const MOST_MS = 10_000;
 const backend = await lockstep.open("wasm");
 test.after(() => backend.close());
 
-/** A stream of numbers below `n`, the same in each run. */
-function random(seed) {
-  let state = seed;
-  return (n) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * n);
-  };
-}
+const { damaged, pick } = damages(7);
 
 const net = lockstep.sequential([lockstep.conv2d(4, 3), lockstep.flatten(), lockstep.dense(3)]);
 net.build([[6, 6, 2]]);
 const loop = lockstep.sequential([lockstep.gru(3, { activation: "silu" })]);
 loop.build([[5, 3]]);
 const files = [await saveOnnx(net), await saveOnnx(loop), ...ownCases().map((c) => c.read("model.onnx"))];
-
-/** Some bytes changed, a part left out, doubled, or taken from another file. */
-function mutated(bytes, below) {
-  const out = Uint8Array.from(bytes);
-  const at = below(out.length);
-  const length = 1 + below(16);
-  switch (below(6)) {
-    case 0:
-      return out.slice(0, at);
-    case 1:
-      return Uint8Array.of(...out.slice(0, at), ...out.slice(at + length));
-    case 2:
-      return Uint8Array.of(...out.slice(0, at), ...out.slice(at, at + length), ...out.slice(at));
-    case 3: {
-      const other = files[below(files.length)];
-      const from = below(other.length);
-      out.set(other.subarray(from, from + Math.min(length, out.length - at)).subarray(0, out.length - at), at);
-      return out;
-    }
-    case 4:
-      out[at] = [0, 1, 127, 128, 255][below(5)];
-      return out;
-    default:
-      for (let i = 0; i <= below(8); i++) out[below(out.length)] ^= 1 << below(8);
-      return out;
-  }
-}
 
 /** Inputs as the file declares them; null for what is too large. */
 function inputsOf(model) {
@@ -69,11 +35,10 @@ function inputsOf(model) {
 }
 
 test(`ONNX: ${COUNT} damaged files`, async () => {
-  const below = random(7);
   let loaded = 0;
   const wrong = new Set();
   for (let i = 0; i < COUNT; i++) {
-    const bytes = mutated(files[below(files.length)], below);
+    const bytes = damaged(pick(files), Infinity, files);
     let model = null;
     const begin = performance.now();
     try {

@@ -6,66 +6,14 @@ import { readFileSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { LockstepError, open } from "../../build/esm/index.js";
-import { Random } from "../../build/esm/random.js";
 import { loadPretrained } from "../../build/esm/transformers/index.js";
 import { modelPath } from "../models/index.js";
+import { COUNT, damages } from "../damage.js";
 
-const COUNT = Number(process.env.LOCKSTEP_MUTATIONS ?? 150);
 /** Loading takes 5 to 20 ms; what takes this long hangs. */
 const MOST_MS = 10_000;
 
-const random = new Random(20);
-const below = (n) => Math.min(n - 1, Math.floor(random.uniform(1)[0] * n));
-const pick = (list) => list[below(list.length)];
-
-const TEXTS = [
-  "-1",
-  "0",
-  "1e308",
-  "9007199254740991",
-  "1073741824",
-  "null",
-  "[]",
-  "{}",
-  '""',
-  "true",
-  "0.5",
-  '"F64"',
-  '"__proto__"',
-  "[[",
-  "}",
-  '"',
-  ",",
-  "2",
-  "33",
-  "\\u0000",
-];
-
-/** `bytes` with a number of bits turned, a part left out, doubled or of other bytes; most of them in the first `head`. */
-function damaged(bytes, head) {
-  const at = below(3) > 0 ? below(head) : below(bytes.length);
-  const kind = below(6);
-  if (kind === 0) return bytes.slice(0, at);
-  const out = bytes.slice();
-  if (kind < 3) {
-    for (let n = 1 + below(3); n > 0; n--) out[Math.min(out.length - 1, at + below(8))] ^= 1 << below(8);
-    return out;
-  }
-  const length = 1 + below(16);
-  if (kind === 3) return Uint8Array.from([...out.subarray(0, at), ...out.subarray(at + length)]);
-  if (kind === 4) return Uint8Array.from([...out.subarray(0, at), ...out.subarray(at, at + length), ...out.subarray(at)]);
-  out.set([pick([0, 1, 127, 128, 255]), pick([0, 1, 255]), 0, pick([0, 0x40, 0xff])].slice(0, Math.min(4, out.length - at)), at);
-  return out;
-}
-
-/** JSON with one value, or piece of text, in the place of another. */
-function damagedText(bytes) {
-  const text = new TextDecoder().decode(bytes);
-  const places = [...text.matchAll(/[:,[]\s*("(?:[^"\\]|\\.)*"|[-\d.e]+|true|false|null)/g)];
-  const { index, 0: found, 1: value } = pick(places);
-  const from = below(4) === 0 ? below(text.length) : index + found.length - value.length;
-  return new TextEncoder().encode(text.slice(0, from) + pick(TEXTS) + text.slice(from + (below(3) > 0 ? value.length : below(3))));
-}
+const { below, pick, damaged, damagedText } = damages(20);
 
 const filesOf = (folder, names) => Object.fromEntries(names.map((name) => [name, new Uint8Array(readFileSync(`${folder}/${name}`))]));
 const qwen2 = modelPath("hf/qwen2-bf16-sharded");

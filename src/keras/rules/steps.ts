@@ -1,5 +1,6 @@
 /** @file Rules of layers of sequences: embeddings, recurrent layers, attention. */
 import * as lockstep from "../../index.ts";
+import type { Codec } from "../codecs.ts";
 import type { Layer } from "../../index.ts";
 import { ACTIVATION, AXES, COUNT, FLAG, NUMBER, optional, sizes, TEXT } from "../codecs.ts";
 import { CHANNELS_LAST, joined, PLAIN, rule, weighted } from "../rule.ts";
@@ -48,7 +49,9 @@ const heads = (prefix: string): Groups =>
         ["gateBias", ["_gate_dense", 1]],
       ]),
   );
-const GATE: Part = { fields: { use_gate: FLAG, sliding_window: COUNT } };
+/** A flag that older versions of Keras do not know: told where it is set. */
+const NEWER: Codec = { read: FLAG.read, write: (value) => value === true || undefined };
+const GATE: Part = { fields: { use_gate: NEWER, sliding_window: COUNT } };
 
 export const STEPS: Rules = {
   masking: rule("Masking", lockstep.masking, { fields: { mask_value: NUMBER } }),
