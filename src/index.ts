@@ -16,6 +16,7 @@ export type { BuildOptions, InferenceModel, ModelOptions, PredictOptions } from 
 export type { Batch, Batches } from "./model/batches.ts";
 export type { Data, Inputs, PadTo, Targets } from "./model/data.ts";
 export type { OverlappingData } from "./model/view.ts";
+export type { Strings } from "./samples.ts";
 export type { EvaluateOptions, FitOptions, History } from "./model/fit.ts";
 export type { LayerLike } from "./model/layers.ts";
 export { generate, generator } from "./model/generate.ts";
@@ -55,6 +56,7 @@ export {
   groupNorm,
   gru,
   identity,
+  integerLookup,
   l1,
   l1l2,
   l2,
@@ -82,7 +84,9 @@ export {
   spatialDropout1d,
   spatialDropout2d,
   spatialDropout3d,
+  stringLookup,
   swiglu,
+  textVectorization,
   tiedHead,
   timeDistributed,
   tokenAndPositionEmbedding,
@@ -105,11 +109,19 @@ export type {
   Layer,
   LayerDescription,
   LayerKind,
+  LookupOptions,
+  OutputMode,
   Regularizer,
   RotaryEmbeddingOptions,
+  StringLookupLayer,
+  TextLayer,
+  TextVectorizationOptions,
+  Token,
   TransformerDecoderCallOptions,
   TransformerEncoderCallOptions,
   TransformerLayer,
+  VocabularyLayer,
+  VocabularyLayerOptions,
   Weight,
   WeightOptions,
   WeightsOf,

@@ -15,6 +15,7 @@ export type { LoadOptions, LoadWeightsOptions, ModelSource } from "./model/load.
 export { model, sequential } from "./model/inference.ts";
 export type { BuildOptions, InferenceModel as Model, ModelOptions, PredictOptions } from "./model/inference.ts";
 export type { Data, Inputs, PadTo } from "./model/data.ts";
+export type { Strings } from "./samples.ts";
 export type { LayerLike } from "./model/layers.ts";
 export { generate, generator } from "./model/generate.ts";
 export type { GenerateOptions, GeneratorOptions, Session, Tokens } from "./model/generate.ts";
@@ -52,6 +53,7 @@ export {
   groupNorm,
   gru,
   identity,
+  integerLookup,
   l1,
   l1l2,
   l2,
@@ -79,7 +81,9 @@ export {
   spatialDropout1d,
   spatialDropout2d,
   spatialDropout3d,
+  stringLookup,
   swiglu,
+  textVectorization,
   tiedHead,
   timeDistributed,
   tokenAndPositionEmbedding,
@@ -102,11 +106,19 @@ export type {
   Layer,
   LayerDescription,
   LayerKind,
+  LookupOptions,
+  OutputMode,
   Regularizer,
   RotaryEmbeddingOptions,
+  StringLookupLayer,
+  TextLayer,
+  TextVectorizationOptions,
+  Token,
   TransformerDecoderCallOptions,
   TransformerEncoderCallOptions,
   TransformerLayer,
+  VocabularyLayer,
+  VocabularyLayerOptions,
   Weight,
   WeightOptions,
   WeightsOf,

@@ -1,7 +1,9 @@
 /** @file What `fit`, `evaluate` and `predict` take as data, checked and made into tensors before anything runs. */
 import type { TypedArray } from "../dtype.ts";
 import { DataError, ShapeError } from "../errors.ts";
+import type { Reader } from "../nn/layer.ts";
 import { toTensor } from "../samples.ts";
+import type { Strings } from "../samples.ts";
 import { fits, sameShape, showShape } from "../shape.ts";
 import type { OpenShape, Shape } from "../shape.ts";
 import { Tensor, tensor } from "../tensor.ts";
@@ -13,8 +15,11 @@ import type { WeightOptions } from "./weights.ts";
 export type { Data } from "./view.ts";
 export type { ClassWeight } from "./weights.ts";
 
-/** One input, or a list with one item for each input of a model of several. */
-export type Inputs = Data | readonly Data[];
+/**
+ * One input, or a list with one item for each input of a model of several. Texts, in arrays, where a layer that reads them stands at the
+ * input.
+ */
+export type Inputs = Data | readonly Strings[] | readonly (Data | readonly Strings[])[];
 /**
  * One target, or for a model of several outputs a list with one for each or an object by their names; null for an output without a loss.
  */
@@ -37,12 +42,21 @@ async function checkFinite(who: string, t: Tensor): Promise<void> {
   finite.set(t, data);
 }
 
-/** Inputs with equally many samples. @throws DataError, ShapeError */
-export async function readInputs(who: string, x: Inputs, expected: readonly OpenShape[] | null): Promise<Samples[]> {
+/** Inputs with equally many samples. `readers`: of each input, those who may encode it. @throws DataError, ShapeError */
+export async function readInputs(
+  who: string,
+  x: Inputs,
+  expected: readonly OpenShape[] | null,
+  readers: readonly Iterable<Reader>[],
+): Promise<Samples[]> {
   const inputs = expected?.length ?? 1;
   const whole = (t: unknown): boolean => t instanceof Tensor || (typeof t === "object" && t !== null && "data" in t && "shape" in t);
   const many = Array.isArray(x) && x.length > 0 && (x.every(whole) || (inputs > 1 && x.length === inputs));
-  const tensors = many ? (x as readonly Data[]).map((each, i) => toSamples(`${who}: x[${i}]`, each)) : [toSamples(`${who}: x`, x as Data)];
+  const read = (name: string, data: unknown, i: number): Samples => {
+    for (const { encode } of readers[i] ?? []) data = encode?.(name, data, expected?.[i]) ?? data;
+    return toSamples(name, data as Data);
+  };
+  const tensors = many ? (x as readonly unknown[]).map((each, i) => read(`${who}: x[${i}]`, each, i)) : [read(`${who}: x`, x, 0)];
   if (expected !== null && tensors.length !== inputs)
     throw new ShapeError(
       `${who}: the model has ${inputs} input${inputs === 1 ? "" : "s"}, got ` +

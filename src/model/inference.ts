@@ -10,7 +10,7 @@ import { resolveBackend } from "../init.ts";
 import { keysOf, withMode } from "../mode.ts";
 import type { CallOptions } from "../mode.ts";
 import { context, counter, layerWith, withContext } from "../nn/layer.ts";
-import type { Config, IndexCheck, Layer, Parts, Weight, WeightsOf } from "../nn/layer.ts";
+import type { Config, Layer, Parts, Reader, Weight, WeightsOf } from "../nn/layer.ts";
 import { CUSTOM } from "../nn/options.ts";
 import { naming } from "../naming.ts";
 import { optionsOf } from "../options.ts";
@@ -95,8 +95,8 @@ export class InferenceModel<O extends Outputs = Tensor> {
   /** What the function gave for the shapes that it was built with. */
   #structure: O | null = null;
   #outputs: ReadonlyMap<Layer, OpenShape> = new Map();
-  /** Inputs that layers read as indices, with what these must be below. */
-  readonly #checks = new Map<number, { readonly limit: number; readonly check: IndexCheck }>();
+  /** How layers read each input. */
+  readonly #readers: Set<Reader>[] = [];
   #backend: Backend | null = null;
   #layer: Layer | null = null;
   /** Of a call that is being made: whether it is by `call`, and all outputs, of which a layer gives the first. */
@@ -126,6 +126,8 @@ export class InferenceModel<O extends Outputs = Tensor> {
     this.isSequential = forward === null;
     this.forward = forward ?? ((inputs) => layers.reduce((x, l) => l.call(x), inputs[0]) as O);
     if (forward === null) nameLayers(layers);
+    const reader = layers[0]?.reader;
+    if (reader) this.#readers.push(new Set([reader]));
     if (inputShape !== undefined) {
       if (!Array.isArray(inputShape))
         throw new ArgumentError(`model: inputShape must be a list of sizes such as [28, 28, 1], got ${JSON.stringify(inputShape)}`);
@@ -228,9 +230,9 @@ export class InferenceModel<O extends Outputs = Tensor> {
                 layers.set(layer, y.shape.slice(1));
                 makers.set(y, layer);
               },
-              indexes: (input, limit, check) => {
+              reads: (input, reader) => {
                 const i = inputs.indexOf(input);
-                if (i >= 0 && limit < (this.#checks.get(i)?.limit ?? Infinity)) this.#checks.set(i, { limit, check });
+                return i < 0 ? null : (this.#readers[i] ??= new Set()).add(reader);
               },
             },
             () => this.forward(inputs),
@@ -463,10 +465,11 @@ export class InferenceModel<O extends Outputs = Tensor> {
   /** @internal Inputs that fit the model, which is built for them where it has not been. */
   async readInputs(who: string, x: Inputs): Promise<Samples[]> {
     this.checkThere(who);
-    const inputs = await readInputs(who, x, this.#inputShapes);
-    if (this.#inputShapes === null) this.build(inputs.map((t) => t.shape.slice(1)));
-    for (const [i, { limit, check }] of this.#checks)
-      await check(`${who}: ${inputs.length > 1 ? `x[${i}]` : "x"}`, elementsOf(inputs[i]), limit);
+    const inputs = await readInputs(who, x, this.#inputShapes, this.#readers);
+    if (this.#inputShapes === null)
+      this.build(inputs.map(({ shape: [, ...sample] }) => this.layers[0]?.reader?.shapeOf?.(sample) ?? sample));
+    for (const [i, t] of inputs.entries())
+      for (const { check } of this.#readers[i] ?? []) await check?.(`${who}: ${inputs.length > 1 ? `x[${i}]` : "x"}`, elementsOf(t));
     return inputs;
   }
 

@@ -5,17 +5,18 @@ import { ArgumentError, DataError, LockstepError } from "../errors.ts";
 import { scope } from "../graph.ts";
 import type { Attr } from "../op.ts";
 import { gather } from "../ops/gather.ts";
-import { cast, castOp, mul, notEqual, tanh } from "../ops/map.ts";
+import { cast, mul, notEqual, tanh } from "../ops/map.ts";
 import { linear } from "../ops/matmul.ts";
 import { toFloat } from "../ops/promote.ts";
-import { reshape, reshapeOp } from "../ops/move.ts";
+import { reshape } from "../ops/move.ts";
 import type { Tensor } from "../tensor.ts";
 import { context } from "./layer.ts";
-import type { IndexCheck, Layer } from "./layer.ts";
+import type { Layer, Reader } from "./layer.ts";
 import { checkCount, checkFeatures, checkRank, layerOf } from "./options.ts";
 import { maskOf, masked } from "./masks.ts";
 import type { InitializerOption, NameOption } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
+import { given, source } from "./sources.ts";
 
 /** Options of `embedding`. */
 export interface EmbeddingOptions extends NameOption {
@@ -60,7 +61,7 @@ const indices = new WeakMap<Tensor, { readonly data: HostArray; readonly limit: 
  * Kernels clamp an index, which would hide a vocabulary that is too small. @throws DataError naming the first element that is no index
  * below `limit`.
  */
-const checkIndices: IndexCheck = async (who, t, limit) => {
+async function checkIndices(who: string, t: Tensor, limit: number): Promise<void> {
   const data = t.host ?? (await t.data());
   const known = indices.get(t);
   if (known !== undefined && known.data === data && known.limit <= limit) return;
@@ -72,14 +73,7 @@ const checkIndices: IndexCheck = async (who, t, limit) => {
     );
   }
   indices.set(t, { data, limit });
-};
-
-/** The tensor whose elements `t` has. */
-const source = (t: Tensor): Tensor =>
-  t.node !== null && (t.node.op === reshapeOp || t.node.op === castOp) ? source(t.node.inputs[0] as Tensor) : t;
-
-/** What `t` is another shape of. */
-const given = (t: Tensor): Tensor => (t.node?.op === reshapeOp ? given(t.node.inputs[0] as Tensor) : t);
+}
 
 /**
  * A learned vector for each index: i32 [...] -> [..., outputDim]. In an op by itself f32 indices are truncated and those outside
@@ -90,6 +84,7 @@ const given = (t: Tensor): Tensor => (t.node?.op === reshapeOp ? given(t.node.in
 export function embedding(inputDim: number, outputDim: number, options: EmbeddingOptions = {}): EmbeddingLayer {
   checkCount("embedding", "inputDim", inputDim);
   checkCount("embedding", "outputDim", outputDim);
+  const reader: Reader = { check: (who, t) => checkIndices(who, t, inputDim) };
   return withAttend(
     layerOf<Required<EmbeddingOptions>>(
       "embedding",
@@ -99,7 +94,7 @@ export function embedding(inputDim: number, outputDim: number, options: Embeddin
       ({ maskZero }) => ({
         build: (_shape, weight) => weight("embeddings", [inputDim, outputDim]),
         call: (x, { embeddings }) => {
-          context().indexes?.(source(x), inputDim, checkIndices);
+          context().reads?.(source(x), reader);
           const index = reshape(cast(given(x), "i32"), x.shape);
           return masked(gather(embeddings, index), maskZero ? notEqual(index, 0) : null);
         },

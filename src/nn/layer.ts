@@ -13,7 +13,7 @@ import type { CallOptions } from "../mode.ts";
 import type { Attr } from "../op.ts";
 import { Random } from "../random.ts";
 import { sameShape, showShape, sizeOf } from "../shape.ts";
-import type { Shape } from "../shape.ts";
+import type { OpenShape, Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { firstValues } from "./initializers.ts";
 import type { Initializer, InitializerName } from "./initializers.ts";
@@ -74,6 +74,8 @@ export interface Layer {
   readonly weights: readonly Weight[];
   /** True once it has its weights. */
   readonly built: boolean;
+  /** How it reads the input of a model that begins with it. @internal */
+  readonly reader?: Reader;
   /** Those that it calls: the layers of a model that is one, and what `bidirectional` and its like hold. */
   readonly layers?: readonly Layer[];
   /**
@@ -84,8 +86,18 @@ export interface Layer {
   call(x: Tensor, ...more: readonly (Tensor | CallOptions | null | undefined)[]): Tensor;
 }
 
-/** Looks through the elements of a batch. @throws DataError naming `who` for one that is no index below `limit`. */
-export type IndexCheck = (who: string, input: Tensor, limit: number) => Promise<void>;
+/** How a layer that reads an input of a model looks at what the model is given there, on the host and before anything runs. */
+export interface Reader {
+  /** Looks through the elements of a batch. @throws DataError naming `who` */
+  readonly check?: (who: string, input: Tensor) => Promise<void>;
+  /**
+   * What stands for `data` in programs; undefined for what may stay as it is. `sample`: the shape of a sample, where the model is built.
+   * @throws DataError naming `who`
+   */
+  readonly encode?: (who: string, data: unknown, sample: OpenShape | undefined) => Tensor | undefined;
+  /** Of which shape samples may be where those of the first data are `sample`. Default: of this one. */
+  readonly shapeOf?: (sample: Shape) => OpenShape;
+}
 
 /**
  * Where weights come from while a model is built: by the layer that has them, whose name is "" unless its options say one, and by their
@@ -101,8 +113,11 @@ export interface Context {
   readonly nextStream: () => number;
   /** Told of each layer's call; output is null where another reads its weights. */
   called(layer: Layer, output: Tensor | null): void;
-  /** Told, while a model is built, of an input whose elements are indices, what they must be below, and how to check a batch of them. */
-  readonly indexes?: (input: Tensor, limit: number, check: IndexCheck) => void;
+  /**
+   * Told by layers of a model how they read `input`. Gives all who read it, while the model is built, and null for what is no input of the
+   * model.
+   */
+  readonly reads?: (input: Tensor, reader: Reader) => ReadonlySet<Reader> | null;
   /**
    * While a model is read from a file, whose values replace those of all weights: @throws ShapeError for a weight that the file cannot
    * hold.
