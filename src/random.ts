@@ -53,16 +53,7 @@ export function seedWords(seed: number): readonly [number, number] {
   return [seed >>> 0, Math.floor(seed / 4294967296)];
 }
 
-/** ln(m) for m in [sqrt(1/2), sqrt(2)]: 2 atanh s = 2 (s + s^3/3 + ...) with s = (m - 1) / (m + 1), |s| < 0.172. */
-export function logNearOne(m: number): number {
-  const s = (m - 1) / (m + 1);
-  const u = s * s;
-  let sum = 0;
-  for (let k = 23; k >= 1; k -= 2) sum = sum * u + 1 / k;
-  return 2 * s * sum;
-}
-
-/** ln(v 2^-24) for integers v in [1, 2^24]. */
+/** ln(v 2^-24) for integers v in [1, 2^24]: 2 atanh s = 2 (s + s^3/3 + ...) with s = (m - 1) / (m + 1), |s| < 0.172. */
 function logOf24(v: number): number {
   let e = 31 - Math.clz32(v);
   let m = v / (1 << e);
@@ -70,7 +61,11 @@ function logOf24(v: number): number {
     m /= 2;
     e++;
   }
-  return (e - 24) * Math.LN2 + logNearOne(m);
+  const s = (m - 1) / (m + 1);
+  const u = s * s;
+  let sum = 0;
+  for (let k = 23; k >= 1; k -= 2) sum = sum * u + 1 / k;
+  return (e - 24) * Math.LN2 + 2 * s * sum;
 }
 
 /** [sin, cos] of 2 pi v 2^-24 for integers v in [0, 2^24). */

@@ -2,13 +2,15 @@
 import { cut } from "../io/safetensors.ts";
 import { ArgumentError, bidirectional, FileError, normalization, sequential, timeDistributed } from "../index.ts";
 import type { Config, Layer, LayerLike, lstm, Model } from "../index.ts";
-import { ACTIVATION, AXES } from "./codecs.ts";
+import { AXES } from "./codecs.ts";
 import { described, Fields, groupName, isObject, show } from "./fields.ts";
 import type { Described, Dialect, Json } from "./fields.ts";
 import { KNOWN } from "./place.ts";
 import type { Place } from "./place.ts";
 import type { Groups, Rule } from "./rule.ts";
 import { BY_CLASS, optionOf, RULES } from "./rules.ts";
+import { checkVocabulary, withVocabulary } from "./text.ts";
+import type { Vocabularies } from "./text.ts";
 
 /** What a file is read with. */
 export interface Reading {
@@ -18,6 +20,8 @@ export interface Reading {
   readonly own: { readonly [classOrName: string]: (config: Config) => LayerLike };
   /** Places by layer, which each made layer is put into. */
   readonly places: Map<Layer, Place>;
+  /** What the file has of vocabularies besides the options of their layers. */
+  readonly vocabularies: Vocabularies | null;
   /** Dtypes of computation other than float32, which is told once. */
   readonly dtypes: Set<string>;
   /** Makes a model that is a layer. */
@@ -38,7 +42,7 @@ function common(f: Fields, reading: Reading): { readonly name: string; readonly 
   if (policy !== null && !["DTypePolicy", "FloatDTypePolicy", "Policy", "PolicyV1"].includes(policy.className))
     throw new FileError(`${f.who}: weights kept by ${cut(policy.className)} are not read; save the model before it is quantized`);
   if (named !== null && named !== undefined && named !== "float32") {
-    if (typeof named !== "string" || !(FLOATS.includes(named) || /^(u?int(8|16|32|64)|bool)$/.test(named)))
+    if (typeof named !== "string" || !(FLOATS.includes(named) || /^(u?int(8|16|32|64)|bool|string)$/.test(named)))
       throw new FileError(`${f.who}: dtype ${show(named)} is not computed; float32 and what it can stand for are`);
     if (FLOATS.includes(named)) reading.dtypes.add(named);
   }
@@ -58,7 +62,7 @@ function byRule(rule: Rule, f: Fields, name: string): Layer {
     f.ignore(field, older);
     const option = optionOf(rule, field);
     // A null activation is none, which need not be the default.
-    const none = codec === ACTIVATION && Object.hasOwn(f.values, field);
+    const none = codec.nulls === true && Object.hasOwn(f.values, field);
     if (stands !== null || none || rule.args.includes(option)) {
       const value = codec.read(f, stands ?? field);
       if (value !== undefined) options[option] = value;
@@ -69,7 +73,12 @@ function byRule(rule: Rule, f: Fields, name: string): Layer {
   f.done();
   const args = rule.args.map((arg) => options[arg]);
   for (const arg of rule.args) delete options[arg];
-  return rule.make(...([...args, { ...options, name }] as never[]));
+  try {
+    return rule.make(...([...args, { ...options, name }] as never[]));
+  } catch (cause) {
+    if (cause instanceof ArgumentError) throw new FileError(`${f.who}: ${cut(cause.message, 500)}`, { cause });
+    throw cause;
+  }
 }
 
 /** A layer that a file describes. `group`: of its weights. @throws FileError naming the layer, and what of it is not known */
@@ -77,12 +86,13 @@ export function readLayer(reading: Reading, layer: unknown, group: string, outer
   const { className, config, module } = described(`${reading.who}: a layer`, layer);
   const named = typeof config.name === "string" ? config.name : "";
   const who = `${reading.who}: ${className} ${show(named)}`;
+  const optionsIn = (optional: boolean): Json => withVocabulary(who, { className, config }, group, reading.vocabularies, optional);
   const own = ownOf(reading, className, named);
   if (own !== undefined)
-    return placed(reading, layerOf(own(config as Config), named), { group, groups: "", names: [...outer, named], className });
+    return placed(reading, layerOf(own(optionsIn(true) as Config), named), { group, groups: "", names: [...outer, named], className });
   if (/\.ops\b/.test(module))
     throw new FileError(`${who}: a function between layers (${cut(module)}.${cut(className)}) is not read; give layers: { ${cut(named)} }`);
-  const f = new Fields(who, reading.dialect, config);
+  const f = new Fields(who, reading.dialect, optionsIn(false));
   if (MODELS.includes(className)) return reading.model(reading, { className, config, module }, named, group, [...outer, named]);
   const { name, trainable } = common(f, reading);
   const place = (groups: Groups): Place => ({ group, groups, names: [...outer, name], className });
@@ -231,6 +241,9 @@ const NOT_IN_TFJS = [
   "normalization",
   "subtract",
   "identity",
+  "integerLookup",
+  "stringLookup",
+  "textVectorization",
   "randomFlip",
   "zeroPadding1d",
   "cropping1d",
@@ -270,6 +283,7 @@ export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs", name = laye
   const fixed = layer.kind.startsWith("spatialDropout");
   const base = { name, ...(!fixed && { trainable: layer.trainable }), ...(dialect === "keras3" && { dtype: "float32" }) };
   if (dialect === "tfjs") checkTfjs(who, layer);
+  checkVocabulary(who, layer);
   const nested = (part: Layer, own = part.name): Json => {
     const written = writeLayer(part, dialect);
     return inFile(dialect, { ...written, config: { ...written.config, name: own || groupName(written.className) } });
@@ -301,7 +315,7 @@ export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs", name = laye
     written.add(option);
     const value = options[option];
     // What is null is Keras' default, such as the stride that is the pool's size.
-    if (value === undefined || (value === null && codec !== ACTIVATION)) continue;
+    if (value === undefined || (value === null && codec.nulls !== true)) continue;
     const given = codec.write(value, who, dialect);
     const key = dialect === "tfjs" && Object.hasOwn(rule.older, field) ? rule.older[field] : field;
     if (given !== undefined) config[key] = given;

@@ -17,6 +17,8 @@ import { jsonOf, namedVariables, namesOf, optimizerVariables, textOf as attribut
 import { placesOf } from "./places.ts";
 import { storeOfGroups, storeOfNames, variablesOf } from "./stores.ts";
 import type { Named } from "./stores.ts";
+import { isVocabulary } from "./text.ts";
+import type { Vocabularies } from "./text.ts";
 import { layersInOrder, readStructure } from "./topology.ts";
 import type { Structure } from "./topology.ts";
 import { resume } from "./training.ts";
@@ -51,6 +53,8 @@ interface Contents {
   /** Names of the layers that have weights, in order; null in files of Keras 3. */
   readonly named: readonly Named[] | null;
   readonly optimizer: () => Promise<readonly Variable[]>;
+  /** What it has of vocabularies besides the options of their layers. */
+  readonly vocabularies: Vocabularies | null;
 }
 
 /** Bytes of one's own are the user's, who may change them; those of a file are read in place. */
@@ -88,10 +92,12 @@ async function readArchive(who: string, bytes: Uint8Array): Promise<Contents> {
   }
   const file = readHdf5(`${who}: ${WEIGHTS}`, aligned(await archive.read(WEIGHTS)));
   const { compile_config: training = null } = model;
-  return { ...(await ofGroups(who, file)), model, training: training as Json | null };
+  const assets = new Map<string, string>();
+  for (const name of archive.names.filter(isVocabulary)) assets.set(name, textOf(who, name, await archive.read(name)));
+  return { ...(await ofGroups(who, file, assets)), model, training: training as Json | null };
 }
 
-async function ofGroups(who: string, file: Hdf5File): Promise<Contents> {
+async function ofGroups(who: string, file: Hdf5File, assets: ReadonlyMap<string, string> = new Map()): Promise<Contents> {
   const variables = await variablesOf(file, "/");
   const state = [...variables.keys()].filter((name) => /^\/optimizer\/vars\/\d+$/.test(name));
   const inOrder = state.sort((a, b) => Number(a.slice(16)) - Number(b.slice(16))).map((name) => variables.get(name) as Variable);
@@ -103,6 +109,7 @@ async function ofGroups(who: string, file: Hdf5File): Promise<Contents> {
     store: () => storeOfGroups(who, variables),
     named: null,
     optimizer: async () => inOrder,
+    vocabularies: { assets, variables },
   };
 }
 
@@ -126,6 +133,7 @@ async function readOneFile(who: string, bytes: Uint8Array): Promise<Contents> {
     store: () => storeOfNames(who, named),
     named,
     optimizer: () => optimizerVariables(who, file),
+    vocabularies: null,
   };
 }
 
@@ -233,6 +241,7 @@ export async function loadKeras(source: ModelSource, options: LoadKerasOptions =
     who,
     dialect: contents.dialect,
     own: layers,
+    vocabularies: contents.vocabularies,
     places: new Map(),
     dtypes: new Set(),
     model: (r, l, name, group, outer) => readStructure(r, l, name, group, outer).model,

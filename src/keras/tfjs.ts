@@ -258,6 +258,7 @@ export async function loadTfjs(source: ModelSource | TfjsFiles, options: LoadTfj
     who,
     dialect: "tfjs",
     own: layers,
+    vocabularies: null,
     places: new Map(),
     dtypes: new Set(),
     model: (r, l, name, group, outer) => readStructure(r, l, name, group, outer).model,

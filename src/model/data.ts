@@ -1,7 +1,6 @@
 /** @file What `fit`, `evaluate` and `predict` take as data, checked and made into tensors before anything runs. */
 import type { TypedArray } from "../dtype.ts";
 import { DataError, ShapeError } from "../errors.ts";
-import type { Reader } from "../nn/layer.ts";
 import { toTensor } from "../samples.ts";
 import type { Strings } from "../samples.ts";
 import { fits, sameShape, showShape } from "../shape.ts";
@@ -42,21 +41,12 @@ async function checkFinite(who: string, t: Tensor): Promise<void> {
   finite.set(t, data);
 }
 
-/** Inputs with equally many samples. `readers`: of each input, those who may encode it. @throws DataError, ShapeError */
-export async function readInputs(
-  who: string,
-  x: Inputs,
-  expected: readonly OpenShape[] | null,
-  readers: readonly Iterable<Reader>[],
-): Promise<Samples[]> {
+/** Inputs with equally many samples. @throws DataError, ShapeError */
+export async function readInputs(who: string, x: Inputs, expected: readonly OpenShape[] | null): Promise<Samples[]> {
   const inputs = expected?.length ?? 1;
   const whole = (t: unknown): boolean => t instanceof Tensor || (typeof t === "object" && t !== null && "data" in t && "shape" in t);
   const many = Array.isArray(x) && x.length > 0 && (x.every(whole) || (inputs > 1 && x.length === inputs));
-  const read = (name: string, data: unknown, i: number): Samples => {
-    for (const { encode } of readers[i] ?? []) data = encode?.(name, data, expected?.[i]) ?? data;
-    return toSamples(name, data as Data);
-  };
-  const tensors = many ? (x as readonly unknown[]).map((each, i) => read(`${who}: x[${i}]`, each, i)) : [read(`${who}: x`, x, 0)];
+  const tensors = many ? (x as readonly Data[]).map((each, i) => toSamples(`${who}: x[${i}]`, each)) : [toSamples(`${who}: x`, x as Data)];
   if (expected !== null && tensors.length !== inputs)
     throw new ShapeError(
       `${who}: the model has ${inputs} input${inputs === 1 ? "" : "s"}, got ` +

@@ -95,8 +95,8 @@ export class InferenceModel<O extends Outputs = Tensor> {
   /** What the function gave for the shapes that it was built with. */
   #structure: O | null = null;
   #outputs: ReadonlyMap<Layer, OpenShape> = new Map();
-  /** How layers read each input. */
-  readonly #readers: Set<Reader>[] = [];
+  /** How layers read inputs, by their places. */
+  #readers: (readonly [Reader, number])[] = [];
   #backend: Backend | null = null;
   #layer: Layer | null = null;
   /** Of a call that is being made: whether it is by `call`, and all outputs, of which a layer gives the first. */
@@ -126,8 +126,6 @@ export class InferenceModel<O extends Outputs = Tensor> {
     this.isSequential = forward === null;
     this.forward = forward ?? ((inputs) => layers.reduce((x, l) => l.call(x), inputs[0]) as O);
     if (forward === null) nameLayers(layers);
-    const reader = layers[0]?.reader;
-    if (reader) this.#readers.push(new Set([reader]));
     if (inputShape !== undefined) {
       if (!Array.isArray(inputShape))
         throw new ArgumentError(`model: inputShape must be a list of sizes such as [28, 28, 1], got ${JSON.stringify(inputShape)}`);
@@ -209,6 +207,7 @@ export class InferenceModel<O extends Outputs = Tensor> {
       const graph = new Graph();
       const layers = new Map<Layer, Shape>();
       const makers = new Map<Tensor, Layer>();
+      this.#readers = [];
       const inputs = inputShapes.map((shape) => graph.input({ shape: [1, ...shape.map((d) => d ?? size)], dtype: "f32" }));
       const output = trace(graph, () =>
         withMode({ training: false, key: keysOf(this.seed).ofRun() }, () =>
@@ -232,7 +231,8 @@ export class InferenceModel<O extends Outputs = Tensor> {
               },
               reads: (input, reader) => {
                 const i = inputs.indexOf(input);
-                return i < 0 ? null : (this.#readers[i] ??= new Set()).add(reader);
+                if (i >= 0) this.#readers.push([reader, i]);
+                return i >= 0;
               },
             },
             () => this.forward(inputs),
@@ -465,11 +465,11 @@ export class InferenceModel<O extends Outputs = Tensor> {
   /** @internal Inputs that fit the model, which is built for them where it has not been. */
   async readInputs(who: string, x: Inputs): Promise<Samples[]> {
     this.checkThere(who);
-    const inputs = await readInputs(who, x, this.#inputShapes, this.#readers);
-    if (this.#inputShapes === null)
-      this.build(inputs.map(({ shape: [, ...sample] }) => this.layers[0]?.reader?.shapeOf?.(sample) ?? sample));
-    for (const [i, t] of inputs.entries())
-      for (const { check } of this.#readers[i] ?? []) await check?.(`${who}: ${inputs.length > 1 ? `x[${i}]` : "x"}`, elementsOf(t));
+    if (this.#inputShapes === null) this.layers[0]?.begin?.(this, x);
+    for (const [reader, i] of this.#readers) x = reader.encode?.(who, x, i, this.#inputShapes as readonly OpenShape[]) ?? x;
+    const inputs = await readInputs(who, x, this.#inputShapes);
+    if (this.#inputShapes === null) this.build(inputs.map((t) => t.shape.slice(1)));
+    for (const [{ check }, i] of this.#readers) await check?.(`${who}: ${inputs.length > 1 ? `x[${i}]` : "x"}`, elementsOf(inputs[i]));
     return inputs;
   }
 

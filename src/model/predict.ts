@@ -52,7 +52,6 @@ function forward(network: Network, xs: readonly Tensor[], mode: Parameters<typeo
       {
         seed: network.seed,
         nextStream: counter(),
-        reads: () => new Set(),
         called: (layer, output) => {
           if (layer.weights.some((w) => !known.has(w.tensor))) throw new ArgumentError(madeInside(layer));
           called(layer, output);

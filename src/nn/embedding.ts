@@ -1,5 +1,6 @@
 /** @file Vectors for indices, and the way back: how much a vector agrees with that of each index. */
 import type { HostArray } from "../dtype.ts";
+import { once } from "../cache.ts";
 import { checkPositive } from "../check.ts";
 import { ArgumentError, DataError, LockstepError } from "../errors.ts";
 import { scope } from "../graph.ts";
@@ -11,7 +12,7 @@ import { toFloat } from "../ops/promote.ts";
 import { reshape } from "../ops/move.ts";
 import type { Tensor } from "../tensor.ts";
 import { context } from "./layer.ts";
-import type { Layer, Reader } from "./layer.ts";
+import type { Layer } from "./layer.ts";
 import { checkCount, checkFeatures, checkRank, layerOf } from "./options.ts";
 import { maskOf, masked } from "./masks.ts";
 import type { InitializerOption, NameOption } from "./options.ts";
@@ -57,6 +58,9 @@ export function withAttend(layer: Layer): EmbeddingLayer {
 /** Tensors whose elements have been found to be indices below a limit. */
 const indices = new WeakMap<Tensor, { readonly data: HostArray; readonly limit: number }>();
 
+/** What indices in an input must be below, where several embeddings read them. */
+const limits = new WeakMap<Tensor, { limit: number }>();
+
 /**
  * Kernels clamp an index, which would hide a vocabulary that is too small. @throws DataError naming the first element that is no index
  * below `limit`.
@@ -84,7 +88,6 @@ async function checkIndices(who: string, t: Tensor, limit: number): Promise<void
 export function embedding(inputDim: number, outputDim: number, options: EmbeddingOptions = {}): EmbeddingLayer {
   checkCount("embedding", "inputDim", inputDim);
   checkCount("embedding", "outputDim", outputDim);
-  const reader: Reader = { check: (who, t) => checkIndices(who, t, inputDim) };
   return withAttend(
     layerOf<Required<EmbeddingOptions>>(
       "embedding",
@@ -94,7 +97,10 @@ export function embedding(inputDim: number, outputDim: number, options: Embeddin
       ({ maskZero }) => ({
         build: (_shape, weight) => weight("embeddings", [inputDim, outputDim]),
         call: (x, { embeddings }) => {
-          context().reads?.(source(x), reader);
+          const input = source(x);
+          const least = once(limits, input, () => ({ limit: inputDim }));
+          least.limit = Math.min(least.limit, inputDim);
+          context().reads?.(input, { check: (who, t) => checkIndices(who, t, least.limit) });
           const index = reshape(cast(given(x), "i32"), x.shape);
           return masked(gather(embeddings, index), maskZero ? notEqual(index, 0) : null);
         },

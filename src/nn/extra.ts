@@ -4,7 +4,9 @@
  */
 import type { LayerKind } from "./config.ts";
 import type { Layer } from "./layer.ts";
+import { integerLookup, stringLookup } from "./lookup.ts";
 import { spatialDropout3d } from "./noise.ts";
+import { textVectorization } from "./text.ts";
 import { cropping3d, upSampling3d, zeroPadding3d } from "./volumes.ts";
 
 /** The factories by the names of their positional arguments. */
@@ -13,6 +15,7 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
   [["padding"], { zeroPadding3d }],
   [["cropping"], { cropping3d }],
   [["size"], { upSampling3d }],
+  [[], { stringLookup, integerLookup, textVectorization }],
 ];
 
 /**

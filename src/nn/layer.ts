@@ -54,6 +54,11 @@ export interface WeightOptions {
 
 const WEIGHT_OPTIONS: readonly (keyof WeightOptions)[] = ["init", "trainable", "regularizer"];
 
+/** A model that is not built yet. */
+export interface Building {
+  build(inputShapes: readonly OpenShape[]): void;
+}
+
 /**
  * A part of a model with weights of its own. Functions such as `dense(10)` make one; `layer()` makes one from a description. Its weights
  * come into being with the first call, when the shape of the input is known.
@@ -74,8 +79,8 @@ export interface Layer {
   readonly weights: readonly Weight[];
   /** True once it has its weights. */
   readonly built: boolean;
-  /** How it reads the input of a model that begins with it. @internal */
-  readonly reader?: Reader;
+  /** @internal Builds a model that begins with it for what it is given first. */
+  readonly begin?: (model: Building, x: unknown) => void;
   /** Those that it calls: the layers of a model that is one, and what `bidirectional` and its like hold. */
   readonly layers?: readonly Layer[];
   /**
@@ -86,17 +91,14 @@ export interface Layer {
   call(x: Tensor, ...more: readonly (Tensor | CallOptions | null | undefined)[]): Tensor;
 }
 
-/** How a layer that reads an input of a model looks at what the model is given there, on the host and before anything runs. */
+/** How a layer that reads an input of a model looks at what the model is given, on the host and before anything runs. */
 export interface Reader {
   /** Looks through the elements of a batch. @throws DataError naming `who` */
   readonly check?: (who: string, input: Tensor) => Promise<void>;
   /**
-   * What stands for `data` in programs; undefined for what may stay as it is. `sample`: the shape of a sample, where the model is built.
-   * @throws DataError naming `who`
+   * `x`, all that the model is given, with what stands in programs for input `i`; `shapes`: of the inputs. @throws DataError naming `who`
    */
-  readonly encode?: (who: string, data: unknown, sample: OpenShape | undefined) => Tensor | undefined;
-  /** Of which shape samples may be where those of the first data are `sample`. Default: of this one. */
-  readonly shapeOf?: (sample: Shape) => OpenShape;
+  readonly encode?: <X>(who: string, x: X, i: number, shapes: readonly OpenShape[]) => X;
 }
 
 /**
@@ -113,11 +115,8 @@ export interface Context {
   readonly nextStream: () => number;
   /** Told of each layer's call; output is null where another reads its weights. */
   called(layer: Layer, output: Tensor | null): void;
-  /**
-   * Told by layers of a model how they read `input`. Gives all who read it, while the model is built, and null for what is no input of the
-   * model.
-   */
-  readonly reads?: (input: Tensor, reader: Reader) => ReadonlySet<Reader> | null;
+  /** Told, while a model is built, how a layer reads an input. False for what is none of the model. */
+  readonly reads?: (input: Tensor, reader: Reader) => boolean;
   /**
    * While a model is read from a file, whose values replace those of all weights: @throws ShapeError for a weight that the file cannot
    * hold.
@@ -187,6 +186,9 @@ let current: Context = Object.assign({ seed: 0, nextStream: counter() }, silent)
 export function context(): Context {
   return current;
 }
+
+/** Whether a model calls the layer, one that it has itself. */
+export const inModel = (): boolean => current.called !== silent.called;
 
 /** Runs `fn` with layers seeing `inner` in the place of what is so in the context around. */
 export function withContext<R>(inner: Partial<Context>, fn: () => R): R {

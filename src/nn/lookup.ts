@@ -1,5 +1,5 @@
 /** @file Layers that look tokens up in a vocabulary: texts on the host, since tensors hold none, and integers where the tensors are. */
-import { traceAnew } from "../cache.ts";
+import { once, traceAnew } from "../cache.ts";
 import { kindOf } from "../check.ts";
 import { ArgumentError, DataError, ShapeError } from "../errors.ts";
 import { cast, equal, less, lessEqual, and, add, mod, mul, where } from "../ops/map.ts";
@@ -13,8 +13,8 @@ import { showShape } from "../shape.ts";
 import type { OpenShape, Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { hashBucket } from "./farmhash.ts";
-import { context } from "./layer.ts";
-import type { Layer, Reader } from "./layer.ts";
+import { context, inModel } from "./layer.ts";
+import type { Building, Layer, Reader } from "./layer.ts";
 import { layerOf } from "./options.ts";
 import type { NameOption } from "./options.ts";
 import { given, source } from "./sources.ts";
@@ -45,9 +45,9 @@ export interface LookupOptions<T extends Token> extends VocabularyLayerOptions<T
   /** The way back, from indices to tokens. Default false. */
   readonly invert?: boolean;
   /**
-   * `int`: the index of each token (i32). `oneHot`: a row for each, in the place of a last dimension of 1, else in a further one. `multiHot`:
-   * a row for each sample [batch, tokens], 1 for every token that it has. `count`: how often it has them; `tfIdf`: that by the token's
-   * weight. Default `int`.
+   * `int`: the index of each token (i32). `oneHot`: a row for each, in the place of a last dimension of 1, else in a further one.
+   * `multiHot`: a row for each sample [batch, tokens], 1 for every token that it has. `count`: how often it has them; `tfIdf`: that by the
+   * token's weight. Default `int`.
    */
   readonly outputMode?: OutputMode;
 }
@@ -55,16 +55,16 @@ export interface LookupOptions<T extends Token> extends VocabularyLayerOptions<T
 /** A layer that has a vocabulary. */
 export interface VocabularyLayer<T extends Token, D> extends Layer {
   /**
-   * Learns the vocabulary from data, in the place of one that it has learned before: the most frequent tokens first, those that are equally
-   * frequent from the last to the first in the order of their characters or numbers, as Keras sorts them.
-   * @param data arrays, whose first dimension counts the samples, or a function or an (async) iterable that gives several of them, one after
-   * the other
+   * Learns the vocabulary from data, in the place of one that it has learned before: the most frequent tokens first, equally frequent ones
+   * from the last to the first in the order of their characters or numbers, as Keras sorts them.
+   * @param data arrays, whose first dimension counts the samples, or a function or an (async) iterable that gives several of them in turn
    * @throws DataError for what are no tokens, and where there is none; LockstepError where the vocabulary is an option, and where its size
    * may change no more
    */
   adapt(data: D | Iterable<D> | AsyncIterable<D> | (() => Iterable<D> | AsyncIterable<D>)): Promise<void>;
   /**
-   * Tokens by their indices. @param includeSpecialTokens default true; false leaves out those for a mask and for what is not in the vocabulary
+   * Tokens by their indices.
+   * @param includeSpecialTokens default true; false leaves out those for a mask and for what is not in the vocabulary
    * @throws LockstepError before there is a vocabulary
    */
   getVocabulary(includeSpecialTokens?: boolean): T[];
@@ -142,21 +142,38 @@ function rowsOf<T>(values: readonly T[], shape: Shape, single: boolean): readonl
   return Array.from({ length: rows }, (_, i) => values.slice(i * size, (i + 1) * size));
 }
 
+/** Who encodes an input, while a model is traced. */
+const encoders = new WeakMap<Tensor, Reader>();
+
 /**
  * `x` as it is, where the layer stands at an input: what comes there has been encoded. @throws ArgumentError elsewhere
  */
 export function encoded(x: Tensor, reader: Reader): Tensor {
-  const readers = context().reads?.(source(x), reader);
-  if (readers === null || (readers && [...readers].some((r) => r !== reader && r.encode)))
+  const input = source(x);
+  if (context().reads?.(input, reader) === false || once(encoders, input, () => reader) !== reader)
     throw new ArgumentError("it reads text, which only a model's input can be: call it on an input that no other such layer reads");
   // A tensor of its own: those who look at layers tell it from the input.
   return reshape(reshape(x, [x.size]), x.shape);
 }
 
+/**
+ * What reads texts at an input. `encode`: of those that are given for the input, of samples of the shape that the model was built for.
+ */
+export const readerOf = (encode: (who: string, texts: readonly Strings[], sample: OpenShape) => Tensor): Reader => ({
+  encode: <X>(who: string, x: X, i: number, shapes: readonly OpenShape[]): X => {
+    const single = shapes.length === 1;
+    const list = x as readonly unknown[];
+    const texts = single ? x : list[i];
+    if (!isStrings(texts)) return x;
+    const t = encode(`${who}: ${single ? "x" : `x[${i}]`}`, texts, shapes[i]);
+    return (single ? t : list.map((each, k) => (k === i ? t : each))) as X;
+  },
+});
+
 /** Indices [batch] as [batch, 1], or the other way round, where a model was built for such. */
-export function adjusted(shape: Shape, sample: OpenShape | undefined): Shape {
-  if (sample === undefined || shape.length === sample.length + 1) return shape;
-  if (shape.length === sample.length && sample[sample.length - 1] === 1) return [...shape, 1];
+export function adjusted(shape: Shape, sample: OpenShape): Shape {
+  if (shape.length === sample.length + 1) return shape;
+  if (shape.length === sample.length && (sample[sample.length - 1] ?? 1) === 1) return [...shape, 1];
   return shape.length === sample.length + 2 && shape[shape.length - 1] === 1 ? shape.slice(0, -1) : shape;
 }
 
@@ -219,21 +236,20 @@ function nested(values: readonly string[], shape: Shape): Strings {
 export function stringLookup(options: LookupOptions<string> = {}): StringLookupLayer {
   type O = Required<LookupOptions<string>>;
   let vocabulary!: Vocabulary<string>;
-  const encode = (who: string, data: unknown, sample?: OpenShape, inModel = false): Tensor => {
+  /** `sample`: in a model. */
+  const encode = (who: string, data: unknown, sample?: OpenShape): Tensor => {
     const { invert, outputMode } = vocabulary.options;
     if (invert) throw new ArgumentError(`${who}: it was made with invert: true, and gives texts of indices: await layer.decode(indices)`);
     const { values, shape: own } = stringsOf(who, data);
     const many = !["int", "oneHot"].includes(outputMode);
-    const shape = inModel ? (many && own.length === 1 ? [...own, 1] : outputMode === "int" ? adjusted(own, sample) : own) : own;
+    const shape = sample === undefined ? own : many && own.length === 1 ? [...own, 1] : outputMode === "int" ? adjusted(own, sample) : own;
     return vocabulary.output(
       who,
       values.map((token) => vocabulary.indexOf(who, token, hashBucket)),
       shape,
     );
   };
-  const reader: Reader = {
-    encode: (who, data, sample) => (isStrings(data) ? encode(who, data, sample, true) : undefined),
-  };
+  const reader = readerOf(encode);
   const made = layerOf<O>("stringLookup", {}, { ...DEFAULTS, oovToken: "[UNK]" }, options, (o) => {
     vocabulary = new Vocabulary("stringLookup", TEXTS, o as VocabularyOptions<string>, () => made.built);
     return {
@@ -249,7 +265,10 @@ export function stringLookup(options: LookupOptions<string> = {}): StringLookupL
     return rowsOf(values, shape, single);
   };
   return withVocabulary(made, vocabulary, documents, {
-    reader,
+    begin: (model: Building, x: unknown) => {
+      if (isStrings(x))
+        model.build([encode("stringLookup", x.slice(0, 1), made.config.outputMode === "int" ? undefined : []).shape.slice(1)]);
+    },
     encode: (texts: readonly Strings[]) => encode("stringLookup: encode", texts),
     async decode(indices: Data): Promise<Strings> {
       const { values, shape } = await integersOf("stringLookup: decode", indices);
@@ -331,7 +350,7 @@ export function integerLookup(options: LookupOptions<number> = {}): VocabularyLa
           const tokens = search(table, x, oovToken);
           return maskToken === null ? tokens : where(equal(x, 0), maskToken, tokens);
         }
-        if (numOovIndices === 0 && !context().reads?.(source(input), reader))
+        if (numOovIndices === 0 && !(context().reads?.(source(input), reader) ?? inModel()))
           throw new ArgumentError(
             "with numOovIndices: 0 it refuses integers that are not in the vocabulary, which is seen at an input of a model alone; set " +
               "numOovIndices: 1",

@@ -6,11 +6,11 @@ import { showShape } from "../shape.ts";
 import type { OpenShape, Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { hashBucket } from "./farmhash.ts";
-import type { Reader } from "./layer.ts";
-import { adjusted, encoded, TEXTS, withVocabulary } from "./lookup.ts";
+import { adjusted, encoded, readerOf, TEXTS, withVocabulary } from "./lookup.ts";
 import type { Documents, TextLayer, VocabularyLayerOptions } from "./lookup.ts";
+import type { Building } from "./layer.ts";
 import { isCustom, layerOf } from "./options.ts";
-import { isStrings, stringsOf, wellFormed } from "./strings.ts";
+import { stringsOf, wellFormed } from "./strings.ts";
 import { Vocabulary } from "./vocabulary.ts";
 import type { OutputMode } from "./vocabulary.ts";
 
@@ -31,7 +31,7 @@ export interface TextVectorizationOptions extends VocabularyLayerOptions<string>
   readonly ngrams?: number | readonly number[] | null;
   /** As for `stringLookup`, but for `oneHot`. Default `int`: indices [batch, tokens], with 0 behind the last one of a text. */
   readonly outputMode?: Exclude<OutputMode, "oneHot">;
-  /** So many indices of each text: zeros behind, or without the last ones. Default null: as many as the longest of those given together has. */
+  /** So many indices of each text: zeros behind, or without the last ones. Default null: as many as the longest of a call has. */
   readonly outputSequenceLength?: number | null;
 }
 
@@ -112,21 +112,16 @@ export function textVectorization(options: TextVectorizationOptions = {}): TextL
   const encode = (who: string, data: unknown, sample?: OpenShape): Tensor => {
     const { rows, shape } = tokensOf(who, data);
     const int = vocabulary.options.outputMode === "int";
-    const longest = length ?? rows.reduce((most, row) => Math.max(most, row.length), 0);
-    // A model that was built for more steps takes those that are filled up.
-    const size = length === null && int && typeof sample?.[0] === "number" ? Math.max(longest, sample[0]) : longest;
+    const size = length ?? rows.reduce((most, row) => Math.max(most, row.length), 0);
     // Padding is index 0, and has no place in rows.
     const indices = new Int32Array(rows.length * size).fill(int ? 0 : -1);
     for (const [i, row] of rows.entries())
       for (let k = 0; k < Math.min(size, row.length); k++) indices[i * size + k] = vocabulary.indexOf(who, row[k], hashBucket);
     // Texts that are tokens keep their shape, as in Keras.
     const flat = int && length === null && shape.length === 1 && whole;
-    return vocabulary.output(who, indices, flat ? adjusted(shape, sample) : [rows.length, size]);
+    return vocabulary.output(who, indices, flat ? (sample === undefined ? shape : adjusted(shape, sample)) : [rows.length, size]);
   };
-  const reader: Reader = {
-    encode: (who, data, sample) => (isStrings(data) ? encode(who, data, sample) : undefined),
-    shapeOf: (sample) => (vocabulary.options.outputMode === "int" && length === null ? sample.map(() => null) : sample),
-  };
+  const reader = readerOf(encode);
   const made = layerOf<O>(
     "textVectorization",
     {},
@@ -206,8 +201,9 @@ export function textVectorization(options: TextVectorizationOptions = {}): TextL
     // Tokens that come one dimension at a time are one text.
     return shape.length === 1 && !single && unsplit ? [rows.flat()] : rows;
   };
-  return withVocabulary<string, { reader: Reader; encode: TextLayer["encode"] }, readonly Strings[]>(made, vocabulary, documents, {
-    reader,
-    encode: (texts) => encode("textVectorization: encode", texts),
-  });
+  const more = {
+    begin: (model: Building) => model.build([vocabulary.options.outputMode === "int" ? [length] : [vocabulary.depth]]),
+    encode: (texts: readonly Strings[]) => encode("textVectorization: encode", texts),
+  };
+  return withVocabulary(made, vocabulary, documents, more);
 }
