@@ -56,6 +56,7 @@ const WEIGHT_OPTIONS: readonly (keyof WeightOptions)[] = ["init", "trainable", "
 
 /** A model that is not built yet. */
 export interface Building {
+  /** As that of models. */
   build(inputShapes: readonly OpenShape[]): void;
 }
 

@@ -11,6 +11,7 @@ import { Random } from "../../build/esm/random.js";
 import { readHdf5 } from "../../build/esm/keras/hdf5.js";
 import { loadKeras, loadTfjs, saveKeras, saveTfjs } from "../../build/esm/keras/index.js";
 import { readZip, writeZip } from "../../build/esm/keras/zip.js";
+import { modelPath } from "../models/index.js";
 import { MODELS } from "./models.js";
 
 const COUNT = Number(process.env.LOCKSTEP_MUTATIONS ?? 150);
@@ -83,6 +84,7 @@ const membersOf = async (bytes) => {
   return Promise.all(archive.names.map(async (name) => [name, await archive.read(name)]));
 };
 const members = await Promise.all(archives.map(membersOf));
+const texts = await Promise.all(["grams", "tfidf", "mixed"].map((name) => membersOf(readFileSync(modelPath(`keras-text/${name}.keras`)))));
 const files = await Promise.all(["dense", "sequences", "branches"].map((name) => saveTfjs(MODELS[name]())));
 
 /** Files that are damaged, and how they are read. */
@@ -96,6 +98,12 @@ const KINDS = {
     loadKeras(writeZip(pick(members).map(([name, bytes]) => [name, name === "config.json" ? damagedText(bytes) : bytes]))),
   "weights in an archive": async () =>
     loadKeras(writeZip(pick(members).map(([name, bytes]) => [name, name.endsWith(".h5") ? damaged(bytes, bytes.length) : bytes]))),
+  "an archive of texts": async () => {
+    const all = pick(texts);
+    const hit = pick(all.filter(([name]) => name !== "metadata.json"))[0];
+    const change = (name, bytes) => (name === "config.json" ? damagedText(bytes) : damaged(bytes, bytes.length));
+    return loadKeras(writeZip(all.map(([name, bytes]) => [name, name === hit ? change(name, bytes) : bytes])));
+  },
   "model.json": async () => {
     const own = pick(files);
     return loadTfjs({ ...own, "model.json": below(3) > 0 ? damagedText(own["model.json"]) : damaged(own["model.json"], 3000) });
