@@ -30,6 +30,10 @@ const LAYERS = {
     volume,
   ],
   upSampling3d: [L.upSampling3d([1, 2, 3]), volume],
+  // Those of texts take numbers for what has been encoded.
+  stringLookup: [L.stringLookup({ vocabulary: ["a", "b"], maskToken: "-", outputMode: "multiHot" }), [3]],
+  integerLookup: [L.integerLookup({ vocabulary: [1, 0], numOovIndices: 2 }), [3]],
+  textVectorization: [L.textVectorization({ vocabulary: ["a", "b"], ngrams: [1, 2], split: "character" }), [3]],
 };
 
 const inputOf = (shape) =>
