@@ -14,13 +14,14 @@ export interface Callee {
   readonly dialect: Dialect;
 }
 
-const RECURRENT = ["lstm", "gru", "simpleRnn", "bidirectional"];
+const RECURRENT = ["lstm", "gru", "simpleRnn", "convLstm1d", "convLstm2d", "convLstm3d", "bidirectional"];
 const HEADS = ["multiHeadAttention", "groupedQueryAttention"];
 
 /** Keyword arguments that mean something, by kind of layer. */
 function keywordsOf(kind: string): readonly string[] {
   if (RECURRENT.includes(kind)) return ["sequences", "inputs", "initial_state", "mask"];
   if (HEADS.includes(kind)) return ["query", "value", "key", "attention_mask", "use_causal_mask"];
+  if (kind === "categoryEncoding") return ["inputs", "count_weights"];
   return kind === "attention" ? ["inputs", "use_causal_mask"] : ["inputs", "x"];
 }
 
@@ -34,7 +35,7 @@ export function checkCall(callee: Callee, { args, kwargs }: Call): void {
     if (known.includes(name) || name === "training" || value === null || value === false) continue;
     throw new FileError(`${callee.who}: it is called with ${cut(name)} = ${show(value)}, which is not known`);
   }
-  const most = RECURRENT.includes(kind) ? 3 : HEADS.includes(kind) ? 3 : kind === "model" ? Infinity : 1;
+  const most = RECURRENT.includes(kind) ? 3 : HEADS.includes(kind) ? 3 : kind === "categoryEncoding" ? 2 : kind === "model" ? Infinity : 1;
   if (args.slice(most).some((a) => a !== null && a !== false))
     throw new FileError(`${callee.who}: it is called with ${args.length} arguments, ${most} are known`);
 }
@@ -65,6 +66,7 @@ export function invoke(callee: Callee, args: readonly unknown[], kwargs: { reado
   if (tensors.length === 0) throw new FileError(`${who}: it is called without a tensor`);
   if (layer.kind === "attention")
     return call(...tensors, { ...(kwargs.use_causal_mask === true && { useCausalMask: true }), ...options[0] });
+  if (layer.kind === "categoryEncoding") return call(...tensors, args[1] ?? kwargs.count_weights ?? null);
   if (!RECURRENT.includes(layer.kind)) return call(...tensors);
   const { stateCount = 0 } = (layer.kind === "bidirectional" ? layer.layers?.[0] : layer) as ReturnType<typeof lstm>;
   const count = layer.kind === "bidirectional" ? 2 * stateCount : stateCount;

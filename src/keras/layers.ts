@@ -1,11 +1,11 @@
 /** @file Layers from what files say of them, and the way back: what the table of rules does not say is here. */
 import { cut } from "../io/safetensors.ts";
-import { ArgumentError, bidirectional, FileError, normalization, sequential, timeDistributed } from "../index.ts";
-import type { Config, Layer, LayerLike, lstm, Model } from "../index.ts";
+import { ArgumentError, bidirectional, FileError, normalization, rnn, sequential, stackedRnnCells, timeDistributed } from "../index.ts";
+import type { Config, Layer, LayerLike, lstm, Model, RnnCell } from "../index.ts";
 import { AXES } from "./codecs.ts";
 import { described, Fields, groupName, isObject, show } from "./fields.ts";
 import type { Described, Dialect, Json } from "./fields.ts";
-import { KNOWN } from "./place.ts";
+import { cellName, groupsIn, KNOWN } from "./place.ts";
 import type { Place } from "./place.ts";
 import type { Groups, Rule } from "./rule.ts";
 import { BY_CLASS, optionOf, RULES } from "./rules.ts";
@@ -69,16 +69,33 @@ function byRule(rule: Rule, f: Fields, name: string): Layer {
     }
   }
   // Older files do not have the option, and mean the form that there was.
-  if (rule.kind === "gru") options.resetAfter ??= false;
+  if (rule.kind.startsWith("gru")) options.resetAfter ??= false;
   f.done();
   const args = rule.args.map((arg) => options[arg]);
   for (const arg of rule.args) delete options[arg];
+  const made = makeBy(rule, f, [...args, { ...options, name }]);
+  if (f.dialect === "tfjs" && rule.inTfjs !== undefined) guard(made, f.who, rule.inTfjs);
+  return made;
+}
+
+/** The layer of a rule. @throws FileError for options that go together in no way */
+function makeBy(rule: Rule, f: Fields, args: readonly unknown[]): Layer {
   try {
-    return rule.make(...([...args, { ...options, name }] as never[]));
+    return rule.make(...(args as never[]));
   } catch (cause) {
     if (cause instanceof ArgumentError) throw new FileError(`${f.who}: ${cut(cause.message, 500)}`, { cause });
     throw cause;
   }
+}
+
+/** Refuses inputs of which TensorFlow.js computes something else. */
+function guard(layer: Layer, who: string, inTfjs: NonNullable<Rule["inTfjs"]>): void {
+  const { call } = layer;
+  layer.call = (x, ...more) => {
+    const why = inTfjs(x.shape, layer.config);
+    if (why !== null) throw new FileError(`${who}: TensorFlow.js computes something else of ${x}: ${why}`);
+    return call.call(layer, x, ...more);
+  };
 }
 
 /** A layer that a file describes. `group`: of its weights. @throws FileError naming the layer, and what of it is not known */
@@ -132,7 +149,7 @@ function byTable(reading: Reading, className: string, f: Fields, name: string, p
 }
 
 /** Classes that the table does not have. */
-const SPECIAL = ["Normalization", "Bidirectional", "TimeDistributed", "RNN", "InputLayer"].concat(MODELS);
+const SPECIAL = ["Normalization", "Bidirectional", "TimeDistributed", "RNN", "StackedRNNCells", "InputLayer"].concat(MODELS);
 const CELLS: { readonly [cell: string]: string } = { LSTMCell: "LSTM", GRUCell: "GRU", SimpleRNNCell: "SimpleRNN" };
 
 function special(
@@ -163,18 +180,50 @@ function special(
     if (own !== undefined) reading.places.set(layer, { ...own, names: place("").names });
     return placed(reading, timeDistributed(layer, { name }), place(""));
   }
-  if (className === "RNN") {
-    const { className: cell, config } = described(f.who, f.get("cell"));
-    if (!Object.hasOwn(CELLS, cell))
-      throw new FileError(`${f.who}: an RNN of ${cut(cell)} is not known; known are ${Object.keys(CELLS).join(", ")}`);
-    const { cell: _, ...rest } = f.values;
-    const { name: __, trainable: ___, dtype: ____, ...inside } = config;
-    const whole = new Fields(f.who, f.dialect, { ...rest, ...inside });
-    common(whole, reading);
-    const rule = BY_CLASS[CELLS[cell]];
-    return placed(reading, byRule(rule, whole, name), place(rule.groups));
+  if (className === "RNN") return ofCell(reading, f, name, group, place);
+  if (className === "StackedRNNCells") {
+    const groupOf = groupsIn(`${group}/`, "cells");
+    // Files name the weights by the layer that the cells are of.
+    const outer = place("").names.slice(0, -1);
+    const cells = f.list("cells").map((entry, i) => {
+      const { className: cell, config } = described(f.who, entry);
+      const inner = f.dialect === "tfjs" ? cellName(i) : String(config.name);
+      return readCell(reading, f, entry, groupOf(cell), [...outer, inner]);
+    });
+    f.done();
+    return placed(reading, stackedRnnCells(cells, { name }), place(""));
   }
   return null;
+}
+
+/** A layer that computes one step, whose weights files know by `names`. */
+function readCell(reading: Reading, f: Fields, cell: unknown, group: string, names: readonly string[]): RnnCell {
+  const made = readLayer(reading, cell, group, names);
+  const own = reading.places.get(made as Layer);
+  if (own !== undefined) reading.places.set(made as Layer, { ...own, names });
+  if (!("stateSizes" in made)) throw new FileError(`${f.who}: ${show(made.name)} is no cell; make those of one's own by rnnCell`);
+  return made as RnnCell;
+}
+
+/** A layer of a cell; of a cell of Lockstep's alone the layer of its name, which computes the same. */
+function ofCell(reading: Reading, f: Fields, name: string, group: string, place: (groups: Groups) => Place): Layer {
+  const { className: cell, config } = described(f.who, f.get("cell"));
+  const own = ownOf(reading, cell, typeof config.name === "string" ? config.name : "") !== undefined;
+  if (own || !Object.hasOwn(CELLS, cell)) {
+    for (const option of ["stateful", "zero_output_for_mask", "time_major", "return_state"]) f.must(option, false);
+    // TensorFlow.js writes the cell's options a second time.
+    f.ignore("unroll", "activity_regularizer", ...(f.dialect === "tfjs" ? Object.keys(config) : []));
+    const options = { returnSequences: f.flag("return_sequences", false), goBackwards: f.flag("go_backwards", false) };
+    f.done();
+    const made = readCell(reading, f, f.get("cell"), `${group}/cell`, place("").names);
+    return placed(reading, rnn(made, { ...options, name }), place(""));
+  }
+  const { cell: _, ...rest } = f.values;
+  const { name: __, trainable: ___, dtype: ____, ...inside } = config;
+  const whole = new Fields(f.who, f.dialect, { ...rest, ...inside });
+  common(whole, reading);
+  const rule = BY_CLASS[CELLS[cell]];
+  return placed(reading, byRule(rule, whole, name), place(rule.groups));
 }
 
 /** Numbers in nested lists, as one list. */
@@ -216,6 +265,17 @@ function twoWays(reading: Reading, f: Fields, name: string, group: string, place
     [second, "backward"],
   ] as const)
     placed(reading, part, { group: `${group}/${way}_layer`, groups, names: [...place("").names, way], className: forward.className });
+  // What the second layer has within is where the first one has it.
+  const again = (from: Layer, to: Layer): void => {
+    for (const [i, part] of (from.layers ?? []).entries()) {
+      const [own, other] = [reading.places.get(part) as Place, (to.layers ?? [])[i]];
+      const backwards = (list: readonly string[]): string[] => [...place("").names, "backward", ...list.slice(place("").names.length)];
+      const at = own.group.replace(`${group}/forward_layer`, `${group}/backward_layer`);
+      placed(reading, other, { ...own, group: at, names: backwards(own.names) });
+      again(part, other);
+    }
+  };
+  again(first, second);
   return placed(reading, made, place(""));
 }
 
@@ -245,12 +305,29 @@ const NOT_IN_TFJS = [
   "stringLookup",
   "textVectorization",
   "randomFlip",
+  "randomRotation",
+  "randomTranslation",
+  "randomZoom",
+  "randomCrop",
+  "randomContrast",
+  "randomBrightness",
+  "discretization",
   "zeroPadding1d",
   "cropping1d",
   "depthwiseConv1d",
   "separableConv1d",
   "spatialDropout2d",
   "spatialDropout3d",
+  "globalAvgPool3d",
+  "globalMaxPool3d",
+  "adaptiveAvgPool1d",
+  "adaptiveAvgPool2d",
+  "adaptiveAvgPool3d",
+  "adaptiveMaxPool1d",
+  "adaptiveMaxPool2d",
+  "adaptiveMaxPool3d",
+  "convLstm1d",
+  "convLstm3d",
   "zeroPadding3d",
   "cropping3d",
   "upSampling3d",
@@ -260,8 +337,9 @@ const NOT_IN_TFJS = [
 function checkTfjs(who: string, { kind, config }: Layer): void {
   if (NOT_IN_TFJS.includes(kind))
     throw new ArgumentError(`${who}: TensorFlow.js has no such layer; saveKeras and the file of model.save do`);
-  if (kind === "gru" && config.resetAfter === true) throw new ArgumentError(`${who}: TensorFlow.js has a GRU with resetAfter: false alone`);
-  if ((kind === "upSampling2d" || kind === "resizing") && config.interpolation === "bilinear")
+  if (kind.startsWith("gru") && config.resetAfter === true)
+    throw new ArgumentError(`${who}: TensorFlow.js has a GRU with resetAfter: false alone`);
+  if (kind === "resizing" || (kind === "upSampling2d" && config.interpolation === "bilinear"))
     throw new ArgumentError(`${who}: TensorFlow.js interpolates from the corners of pixels, Lockstep and Keras from their centers`);
   if (config.keepDims === true) throw new ArgumentError(`${who}: TensorFlow.js has no keepDims; put a reshape layer behind it`);
   if (config.padding === "causal") throw new ArgumentError(`${who}: TensorFlow.js does not compute padding: "causal"`);
@@ -280,7 +358,7 @@ export const writtenRule = (kind: string): Rule | null => RULES.find((r) => r.ki
 export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs", name = layer.name): Written {
   const who = `saving ${layer.kind} "${layer.name}"`;
   // Keras' class takes no such option.
-  const fixed = layer.kind.startsWith("spatialDropout");
+  const fixed = layer.kind.startsWith("spatialDropout") || layer.kind === "discretization";
   const base = { name, ...(!fixed && { trainable: layer.trainable }), ...(dialect === "keras3" && { dtype: "float32" }) };
   if (dialect === "tfjs") checkTfjs(who, layer);
   checkVocabulary(who, layer);
@@ -302,6 +380,14 @@ export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs", name = laye
   }
   if (layer.kind === "timeDistributed")
     return { className: "TimeDistributed", config: { ...base, layer: nested((layer.layers as readonly Layer[])[0]) } };
+  if (layer.kind === "rnn") {
+    const { returnSequences = false, goBackwards = false } = layer.config;
+    const fixed = { return_state: false, stateful: false, unroll: false, ...(dialect === "keras3" && { zero_output_for_mask: false }) };
+    const cell = nested((layer.layers as readonly Layer[])[0]);
+    return { className: "RNN", config: { ...base, return_sequences: returnSequences, go_backwards: goBackwards, ...fixed, cell } };
+  }
+  if (layer.kind === "stackedRnnCells")
+    return { className: "StackedRNNCells", config: { ...base, cells: (layer.layers ?? []).map((cell) => nested(cell)) } };
   const rule = writtenRule(layer.kind);
   if (rule === null) throw new ArgumentError(`${who}: Keras has no such layer; written are ${WRITTEN.join(", ")}`);
   const options: { readonly [option: string]: unknown } = layer.config;
@@ -327,4 +413,10 @@ export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs", name = laye
   return { className: rule.classes[0], config };
 }
 
-const WRITTEN = Array.from(new Set(RULES.map((r) => r.kind))).concat("normalization", "bidirectional", "timeDistributed");
+const WRITTEN = Array.from(new Set(RULES.map((r) => r.kind))).concat(
+  "normalization",
+  "bidirectional",
+  "timeDistributed",
+  "rnn",
+  "stackedRnnCells",
+);

@@ -1,4 +1,5 @@
 /** @file Where the weights of a layer are in files. */
+import { groupName } from "./fields.ts";
 import type { Groups } from "./rule.ts";
 
 /** Where the weights of a layer stand in files. */
@@ -14,3 +15,18 @@ export interface Place {
 
 /** The class of a Normalization that was told its mean and variance, which are then no variables. */
 export const KNOWN = "Normalization of options";
+
+/** What TensorFlow.js calls the cell at a place of several that are stacked, in the names of its weights. */
+export const cellName = (i: number): string => `RNNCell_${i}`;
+export const isCell = (name: string): boolean => /^RNNCell_\d+$/.test(name);
+
+/** Groups of the layers of one list, which are numbered for each class. */
+export function groupsIn(prefix: string, folder = "layers"): (className: string) => string {
+  const used = new Map<string, number>();
+  return (className) => {
+    const name = groupName(className);
+    const count = used.get(name) ?? 0;
+    used.set(name, count + 1);
+    return `${prefix}${folder}/${count === 0 ? name : `${name}_${count}`}`;
+  };
+}

@@ -1,25 +1,16 @@
 /** @file Where the weights of Lockstep's layers stand in files of Keras. */
 import { ArgumentError } from "../index.ts";
 import type { Layer } from "../index.ts";
-import { groupName } from "./fields.ts";
 import { writtenRule } from "./layers.ts";
+import { cellName, groupsIn } from "./place.ts";
 import type { Place } from "./place.ts";
-
-/** Groups of the layers of one list, which are numbered for each class. */
-export function groupsIn(prefix: string): (className: string) => string {
-  const used = new Map<string, number>();
-  return (className) => {
-    const name = groupName(className);
-    const count = used.get(name) ?? 0;
-    used.set(name, count + 1);
-    return `${prefix}layers/${count === 0 ? name : `${name}_${count}`}`;
-  };
-}
 
 const OTHERS: { readonly [kind: string]: string } = {
   normalization: "Normalization",
   bidirectional: "Bidirectional",
   timeDistributed: "TimeDistributed",
+  rnn: "RNN",
+  stackedRnnCells: "StackedRNNCells",
 };
 
 /** What Keras calls a layer. */
@@ -47,19 +38,21 @@ export function placesOf(
     const group = groupOf(className);
     const names = [...outer, layer.name];
     into.set(layer, { group, groups: writtenRule(layer.kind)?.groups ?? "", names, className });
-    if (layer.kind === "model") placesOf(who, layer.layers ?? [], `${group}/`, names, into);
-    else
-      for (const [i, part] of (layer.layers ?? []).entries()) {
-        const way = layer.kind === "bidirectional" ? (i === 0 ? "forward" : "backward") : null;
-        const inner = `${group}/${way === null ? "layer" : `${way}_layer`}`;
-        if (part.kind === "model") placesOf(who, part.layers ?? [], `${inner}/`, names, into);
-        into.set(part, {
-          group: inner,
-          groups: writtenRule(part.kind)?.groups ?? "",
-          names: way === null ? names : [...names, way],
-          className,
-        });
-      }
+    placesWithin(who, layer, group, names, into);
   }
   return into;
+}
+
+/** The same of what is within a layer. */
+function placesWithin(who: string, layer: Layer, group: string, names: readonly string[], into: Map<Layer, Place>): void {
+  if (layer.kind === "model") return void placesOf(who, layer.layers ?? [], `${group}/`, names, into);
+  const cellIn = groupsIn(`${group}/`, "cells");
+  for (const [i, part] of (layer.layers ?? []).entries()) {
+    const way = layer.kind === "bidirectional" ? (i === 0 ? "forward" : "backward") : null;
+    const folder = layer.kind === "rnn" ? "cell" : way === null ? "layer" : `${way}_layer`;
+    const inner = layer.kind === "stackedRnnCells" ? cellIn(classOf(who, part)) : `${group}/${folder}`;
+    const own = way !== null ? [...names, way] : layer.kind === "stackedRnnCells" ? [...names, cellName(i)] : names;
+    into.set(part, { group: inner, groups: writtenRule(part.kind)?.groups ?? "", names: own, className: classOf(who, layer) });
+    placesWithin(who, part, inner, own, into);
+  }
 }

@@ -2,7 +2,7 @@
  * @file What a rule is: how one class of Keras is one kind of layer. Names of options are Keras' with Lockstep's in camelCase, so that a
  * rule lists what there is, and what must be as it is. The tables in rules/ are of such rules.
  */
-import type { Layer } from "../index.ts";
+import type { Config, Layer } from "../index.ts";
 import { ACTIVATION, FLAG, INITIALIZER, REGULARIZER, TEXT } from "./codecs.ts";
 import type { Codec } from "./codecs.ts";
 import type { Fields } from "./fields.ts";
@@ -33,6 +33,8 @@ export interface Rule {
   readonly groups: Groups;
   /** @throws FileError for what this layer cannot be; before it is made */
   readonly check?: (from: Fields) => void;
+  /** What TensorFlow.js computes otherwise of an input of this shape; null: nothing. */
+  readonly inTfjs?: (shape: readonly number[], options: Config) => string | null;
 }
 
 /** Rules by Lockstep's kinds; several where Keras has several classes. */

@@ -3,13 +3,14 @@ import { camel } from "./fields.ts";
 import type { Rule } from "./rule.ts";
 import { ELEMENTS } from "./rules/elements.ts";
 import { IMAGES } from "./rules/images.ts";
+import { PREPROCESSING } from "./rules/preprocessing.ts";
 import { STEPS } from "./rules/steps.ts";
 import { TEXTS } from "./rules/text.ts";
 import { WINDOWS } from "./rules/windows.ts";
 
 /** Rules by the kind of layer that they make. */
-export const RULES: readonly Rule[] = Object.entries(Object.assign({}, ELEMENTS, WINDOWS, IMAGES, STEPS, TEXTS)).flatMap(([kind, rules]) =>
-  (Array.isArray(rules) ? (rules as readonly Rule[]) : [rules as Rule]).map((r) => ({ ...r, kind })),
+export const RULES: readonly Rule[] = Object.entries(Object.assign({}, ELEMENTS, WINDOWS, IMAGES, PREPROCESSING, STEPS, TEXTS)).flatMap(
+  ([kind, rules]) => (Array.isArray(rules) ? (rules as readonly Rule[]) : [rules as Rule]).map((r) => ({ ...r, kind })),
 );
 
 /** By Keras' class. */

@@ -5,7 +5,7 @@ import type { Layer, Model, OpenShape, Tensor } from "../index.ts";
 import type { Json } from "./fields.ts";
 import { writeHdf5 } from "./hdf5-write.ts";
 import type { Written as WrittenData } from "./hdf5-write.ts";
-import { writeLayer } from "./layers.ts";
+import { writeLayer, writtenRule } from "./layers.ts";
 import { placesOf } from "./places.ts";
 import { record } from "./record.ts";
 import type { Made, Recording } from "./record.ts";
@@ -25,7 +25,7 @@ const KERAS_VERSION = "3.12.0";
 /** Layers that take what they attend to as an argument of its own: Keras cannot have them in a row. */
 const ATTENDING = ["multiHeadAttention", "groupedQueryAttention", "attention"];
 const SEVERAL = ["add", "subtract", "multiply", "average", "maximum", "minimum", "concatenate", "dot"];
-const RECURRENT = ["lstm", "gru", "simpleRnn", "bidirectional"];
+const RECURRENT = ["lstm", "gru", "simpleRnn", "convLstm1d", "convLstm2d", "convLstm3d", "bidirectional"];
 
 /** How a format writes a model. */
 export interface Format {
@@ -99,10 +99,33 @@ const rowWithin = (format: Format, recording: Recording, layer: Layer): Json =>
     recording.inside.get(layer) ?? recording,
   );
 
-function oneLayer(format: Format, layer: Layer, { calls }: Recording): Json {
+/** Layers that write the shape of their output into that of their input, in TensorFlow.js. */
+const OVERWRITING = ["centerCrop", "categoryEncoding"];
+
+/** Whether TensorFlow.js has one shape for `made` and an input: behind layers that keep it. */
+function sharesShape(made: Made, recording: Recording): boolean {
+  if (made.layer === null) return true;
+  const from = recording.calls.get(made.layer)?.[made.node].tensors[0];
+  return made.layer.kind !== "reshape" && !!from && String(from.shape) === String(made.shape) && sharesShape(from, recording);
+}
+
+/** @throws ArgumentError for a layer of which TensorFlow.js makes something else behind `given` */
+function checkInTfjs({ who }: Format, layer: Layer, given: Made, recording: Recording): void {
+  const other = writtenRule(layer.kind)?.inTfjs?.(given.shape, layer.config);
+  if (typeof other === "string")
+    throw new ArgumentError(`${who}: TensorFlow.js computes something else of layer "${layer.name}": ${other}`);
+  if (OVERWRITING.includes(layer.kind) && sharesShape(given, recording))
+    throw new ArgumentError(
+      `${who}: TensorFlow.js takes the shape of what layer "${layer.name}" gives for that of the input; put a reshape layer between them`,
+    );
+}
+
+function oneLayer(format: Format, layer: Layer, recording: Recording): Json {
   const { className, config } = writeLayer(layer, format.dialect, format.nameOf(layer));
   const target = config.target_shape as readonly number[] | undefined;
-  const from = calls.get(layer)?.[0].tensors[0]?.shape;
+  const given = recording.calls.get(layer)?.[0].tensors[0];
+  const from = given?.shape;
+  if (format.dialect === "tfjs" && given) checkInTfjs(format, layer, given, recording);
   if (format.dialect !== "tfjs" || target === undefined || from === undefined) return object(format, "keras.layers", className, config);
   // TensorFlow.js does not work out what is left before it runs.
   const left = from.slice(1).reduce((a, b) => a * b, 1) / target.reduce((a, d) => (d < 0 ? a : a * d), 1);
@@ -137,6 +160,8 @@ function argumentsOf(
     return { args: [tensors[0]], kwargs: { initial_state: states.filter((t) => t !== null) } };
   }
   if (layer.kind === "model") return { args: [tensors.length === 1 ? tensors[0] : tensors], kwargs: {} };
+  if (layer.kind === "categoryEncoding" && tensors[1] && format.dialect === "keras3")
+    return { args: [tensors[0]], kwargs: { count_weights: tensors[1] } };
   if (tensors.slice(1).some((t) => t !== null))
     throw new ArgumentError(`${format.who}: layer "${layer.name}" is called with several tensors, which is not written`);
   return { args: [tensors[0]], kwargs: {} };
@@ -170,7 +195,7 @@ function writeGraph(format: Format, name: string, recording: Recording, inputSha
       delete plain.initial_state;
       return [...args.flat(), ...states].map((made, i) => [...place(made as Made), i === 0 ? plain : {}]);
     }
-    const named = Object.entries(kwargs).map(([key, value]) => [key, Array.isArray(value) ? tensorOf(value) : value] as const);
+    const named = Object.entries(kwargs).map(([key, value]) => [key, typeof value === "object" ? tensorOf(value) : value] as const);
     return { args: args.map(tensorOf), kwargs: Object.fromEntries(named) };
   };
   const layers = [...recording.calls].map(([layer, calls]) => {
@@ -211,9 +236,13 @@ export function describeModel(format: Format, model: Model): { readonly json: Js
 const seedsOf = (layer: Layer, group: string): readonly string[] => {
   const { rate, dropout = 0, recurrentDropout = 0 } = layer.config as { rate?: number; dropout?: number; recurrentDropout?: number };
   if (/ropout/.test(layer.kind)) return (rate ?? 0) > 0 ? [`${group}/seed_generator`] : [];
-  if (layer.kind === "randomFlip") return [`${group}/seed_generator`];
+  // Those that change images call it otherwise.
+  if (layer.kind.startsWith("random")) return [`${group}/generator`];
   if (layer.kind === "gaussianNoise") return layer.config.stddev === 0 ? [] : [`${group}/seed_generator`];
-  if (["lstm", "gru", "simpleRnn"].includes(layer.kind)) return dropout > 0 || recurrentDropout > 0 ? [`${group}/cell/seed_generator`] : [];
+  if (/^(lstm|gru|simpleRnn|convLstm.d)(Cell)?$/.test(layer.kind)) {
+    const cell = layer.kind.endsWith("Cell") ? group : `${group}/cell`;
+    return dropout > 0 || recurrentDropout > 0 ? [`${cell}/seed_generator`] : [];
+  }
   if (layer.kind === "multiHeadAttention" || layer.kind === "groupedQueryAttention")
     return dropout > 0 ? [`${group}/_dropout_layer/seed_generator`] : [];
   if (layer.kind === "attention") return dropout > 0 ? [`${group}/seed_generator`] : [];

@@ -11,7 +11,7 @@ import type { Store, Variable } from "./variables.ts";
  * tokens are options.
  */
 const isPassedOver = (path: string): boolean =>
-  /(^|\/)seed_generator(_\d+)?\//.test(path) || /\/(seed_generator_state|vars\/idf_weights)$/.test(path);
+  /(^|\/)seed_generator(_\d+)?\/|\/random_\w+\/generator\/vars\/0$|\/(seed_generator_state|vars\/idf_weights)$/.test(path);
 
 const some = (names: readonly string[]): string =>
   `${names

@@ -11,6 +11,7 @@ import type { Json } from "./fields.ts";
 import { parseJson } from "./json.ts";
 import { buildWith, modelIn, tellDtypes } from "./load.ts";
 import type { LoadKerasOptions } from "./load.ts";
+import { isCell } from "./place.ts";
 import { placesOf } from "./places.ts";
 import type { Reading } from "./layers.ts";
 import { describeModel } from "./save.ts";
@@ -298,11 +299,17 @@ function uniqueNames(layers: readonly Layer[]): (layer: Layer) => string {
   return (layer) => names.get(layer) ?? layer.name;
 }
 
-/** Layers within wrappers, with these. */
+/** Layers within wrappers, with the outermost of these. */
 function holdersOf(layers: readonly Layer[], into = new Map<Layer, Layer>()): ReadonlyMap<Layer, Layer> {
+  const visit = (layer: Layer, holder: Layer): void => {
+    for (const part of layer.layers ?? []) {
+      into.set(part, holder);
+      visit(part, holder);
+    }
+  };
   for (const layer of layers) {
     if (layer.kind === "model") holdersOf(layer.layers ?? [], into);
-    else for (const part of layer.layers ?? []) into.set(part, layer);
+    else visit(layer, layer);
   }
   return into;
 }
@@ -327,10 +334,12 @@ export async function saveTfjs(model: Model): Promise<{ "model.json": Uint8Array
   const named: { readonly name: string; readonly shape: readonly number[]; readonly data: Promise<unknown> }[] = [];
   for (const [layer, { names }] of places) {
     if ((layer.layers ?? []).length > 0) continue;
-    const way = isWay(names.at(-1));
+    const last = names.at(-1) as string;
     // Of wrappers the names of the outer layer count.
     const holder = holders.get(layer) ?? layer;
-    const own = way ? `${nameOf(holder)}/${names.at(-1)}_${layer.kind}` : nameOf(holder);
+    if (holder.kind === "bidirectional" && !isWay(last))
+      throw new ArgumentError(`saveTfjs: bidirectional "${holder.name}" of cells is not written; saveKeras and the file of model.save do`);
+    const own = `${nameOf(holder)}${isWay(last) ? `/${last}_${layer.kind}` : isCell(last) ? `/${last}` : ""}`;
     for (const { name, tensor } of layer.weights)
       named.push({ name: `${own}/${weightName(layer, name)}`, shape: tensor.shape, data: tensor.data() });
   }

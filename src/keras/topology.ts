@@ -11,7 +11,7 @@ import type { Callee } from "./invoke.ts";
 import { readLayer } from "./layers.ts";
 import type { Reading } from "./layers.ts";
 import { operationOf, readOperation } from "./operations.ts";
-import { groupsIn } from "./places.ts";
+import { groupsIn } from "./place.ts";
 import { encodedShape, readsText } from "./text.ts";
 
 /** A model whose weights are not made yet. */

@@ -28,7 +28,6 @@ import {
 } from "./core.ts";
 import { alphaDropout, gaussianDropout, gaussianNoise, identity, rescaling, spatialDropout1d, spatialDropout2d } from "./noise.ts";
 import { dense } from "./dense.ts";
-import { centerCrop, randomFlip, resizing } from "./images.ts";
 import { embedding, tiedHead } from "./embedding.ts";
 import { masking } from "./masking.ts";
 import type { Config, Layer } from "./layer.ts";
@@ -41,7 +40,8 @@ import { transformerDecoder, transformerEncoder } from "./transformer.ts";
 import { batchNorm, groupNorm, layerNorm, normalization, rmsNorm, unitNormalization } from "./normalization.ts";
 import { avgPool1d, avgPool2d, globalAvgPool1d, globalAvgPool2d, globalMaxPool1d, globalMaxPool2d, maxPool1d, maxPool2d } from "./pool.ts";
 import { layerStack } from "./stack.ts";
-import { bidirectional, gru, lstm, simpleRnn, timeDistributed } from "./recurrent.ts";
+import { gru, lstm, simpleRnn } from "./recurrent.ts";
+import { bidirectional, timeDistributed } from "./wrappers.ts";
 
 /** A layer within the config of another; `own`: it is not one of Lockstep's; `shared`: it is the one of this name in the same model. */
 interface InnerLayer {
@@ -88,7 +88,6 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
       unitNormalization,
       masking,
       identity,
-      randomFlip,
     },
   ],
   [[], { add, multiply, average, maximum, minimum, concatenate }],
@@ -98,7 +97,6 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
   [["rate"], { dropout, spatialDropout1d, spatialDropout2d, gaussianDropout, alphaDropout }],
   [["stddev"], { gaussianNoise }],
   [["scale"], { rescaling }],
-  [["height", "width"], { resizing, centerCrop }],
   [["activation"], { activation }],
   [["padding"], { zeroPadding1d, zeroPadding2d }],
   [["cropping"], { cropping1d, cropping2d }],
@@ -118,7 +116,7 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
 
 /** How layers of one kind are made of their config: `extraLayers` has those that `loadModel` does not bring. */
 export interface LayerKind {
-  /** Names of what its function takes in front of the options, in order; `layer` is a layer within. */
+  /** Names of what its function takes in front of the options, in order; `layer` and `cell` are a layer within, `cells` are several. */
   readonly args: readonly string[];
   /** The function, such as `conv3d`. */
   readonly make: (...args: never[]) => Layer;
@@ -151,10 +149,12 @@ export function layerFromConfig(
       FACTORIES.flatMap(([, factories]) => Object.keys(factories)),
     );
   const options: { [key: string]: unknown } = { ...config };
+  const made = (value: unknown): Layer => inner(checkInner(value));
   const args = found.args.map((name) => {
     const value = options[name];
     delete options[name];
-    return name === "layer" ? inner(checkInner(value)) : value;
+    if (name === "cells" && Array.isArray(value)) return value.map(made);
+    return name === "layer" || name === "cell" ? made(value) : value;
   });
   return found.make(...([...args, options] as never[]));
 }

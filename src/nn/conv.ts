@@ -36,7 +36,7 @@ interface BiasOptions extends NameOption {
 }
 
 /** Options of layers with a kernel and a bias. */
-interface KernelOptions extends BiasOptions {
+export interface KernelOptions extends BiasOptions {
   /** Default glorotUniform. */
   readonly kernelInitializer?: InitializerOption;
   /** Default none. */
@@ -70,7 +70,10 @@ interface Options extends Required<BiasOptions> {
 
 const BIAS: Required<BiasOptions> = { name: "", activation: null, useBias: true, biasInitializer: "zeros", biasRegularizer: null };
 // What bundles may leave out has no spread at module level: bundlers take it for an effect, a call that the build marks as pure not.
-const KERNEL: Required<KernelOptions> = Object.assign({ kernelInitializer: "glorotUniform" as const, kernelRegularizer: null }, BIAS);
+export const KERNEL: Required<KernelOptions> = Object.assign(
+  { kernelInitializer: "glorotUniform" as const, kernelRegularizer: null },
+  BIAS,
+);
 const MOVES = { strides: 1, padding: "valid" } as const;
 
 /** What tells one kind of convolution from another. */

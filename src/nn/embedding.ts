@@ -58,26 +58,42 @@ export function withAttend(layer: Layer): EmbeddingLayer {
 /** Tensors whose elements have been found to be indices below a limit. */
 const indices = new WeakMap<Tensor, { readonly data: HostArray; readonly limit: number }>();
 
-/** What indices in an input must be below, where several embeddings read them. */
-const limits = new WeakMap<Tensor, { limit: number }>();
+/** Looks through the elements of a batch. @throws DataError naming `who` for one that is no index below `limit`. */
+export type IndexCheck = (who: string, input: Tensor, limit: number) => Promise<void>;
+
+/** What indices in an input must be below, and who says so, where several layers read them. */
+const limits = new WeakMap<Tensor, { readonly limit: number; readonly check: IndexCheck }>();
 
 /**
- * Kernels clamp an index, which would hide a vocabulary that is too small. @throws DataError naming the first element that is no index
- * below `limit`.
+ * Kernels clamp an index, which would hide a vocabulary that is too small. `noun` takes the indices, below its option `limitName`.
+ * @throws DataError naming the first element that is no index below `limit`.
  */
-async function checkIndices(who: string, t: Tensor, limit: number): Promise<void> {
-  const data = t.host ?? (await t.data());
-  const known = indices.get(t);
-  if (known !== undefined && known.data === data && known.limit <= limit) return;
-  const wrong = (data as Float32Array).findIndex((v) => !Number.isInteger(v) || v < 0 || v >= limit);
-  if (wrong >= 0) {
-    throw new DataError(
-      `${who}: the embedding takes indices 0 to ${limit - 1}, got ${data[wrong]} in sample ` +
-        `${Math.floor(wrong / (t.size / t.shape[0]))} (element ${wrong}); make its inputDim larger or replace the index`,
-    );
-  }
-  indices.set(t, { data, limit });
+export const indexCheck =
+  (noun: string, limitName: string): IndexCheck =>
+  async (who, t, limit) => {
+    const data = t.host ?? (await t.data());
+    const known = indices.get(t);
+    if (known !== undefined && known.data === data && known.limit <= limit) return;
+    const wrong = (data as Float32Array).findIndex((v) => !Number.isInteger(v) || v < 0 || v >= limit);
+    if (wrong >= 0) {
+      throw new DataError(
+        `${who}: the ${noun} takes indices 0 to ${limit - 1}, got ${data[wrong]} in sample ` +
+          `${Math.floor(wrong / (t.size / t.shape[0]))} (element ${wrong}); make its ${limitName} larger or replace the index`,
+      );
+    }
+    indices.set(t, { data, limit });
+  };
+
+/** x as indices below `limit`, i32; where it is an input of a model, that looks through its batches by `check`. */
+export function asIndices(x: Tensor, limit: number, check: IndexCheck): Tensor {
+  const input = source(x);
+  const least = once(limits, input, () => ({ limit, check }));
+  if (limit < least.limit) Object.assign(least, { limit, check });
+  context().reads?.(input, { check: (who, t) => least.check(who, t, least.limit) });
+  return reshape(cast(given(x), "i32"), x.shape);
 }
+
+const checkIndices = indexCheck("embedding", "inputDim");
 
 /**
  * A learned vector for each index: i32 [...] -> [..., outputDim]. In an op by itself f32 indices are truncated and those outside
@@ -97,11 +113,7 @@ export function embedding(inputDim: number, outputDim: number, options: Embeddin
       ({ maskZero }) => ({
         build: (_shape, weight) => weight("embeddings", [inputDim, outputDim]),
         call: (x, { embeddings }) => {
-          const input = source(x);
-          const least = once(limits, input, () => ({ limit: inputDim }));
-          least.limit = Math.min(least.limit, inputDim);
-          context().reads?.(input, { check: (who, t) => checkIndices(who, t, least.limit) });
-          const index = reshape(cast(given(x), "i32"), x.shape);
+          const index = asIndices(x, inputDim, checkIndices);
           return masked(gather(embeddings, index), maskZero ? notEqual(index, 0) : null);
         },
       }),

@@ -52,6 +52,11 @@ export {
 export type { RescalingOptions } from "./noise.ts";
 export { centerCrop, randomFlip, resizing } from "./images.ts";
 export type { RandomFlipOptions, ResizingOptions } from "./images.ts";
+export { randomBrightness, randomContrast, randomCrop, randomRotation, randomTranslation, randomZoom } from "./augment.ts";
+export type { Factor, RandomColorOptions, RandomPlaceOptions, RandomZoomOptions } from "./augment.ts";
+export type { ResamplingOptions } from "./resample.ts";
+export { categoryEncoding, discretization } from "./categories.ts";
+export type { CategoryEncodingOptions, CategoryMode, DiscretizationLayer, DiscretizationOptions } from "./categories.ts";
 export type { Frame, UpSampling2dOptions } from "./core.ts";
 export { elu, leakyRelu, prelu, relu, softmax } from "./activations.ts";
 export type { EluOptions, LeakyReluOptions, PreluOptions, ReluOptions, SoftmaxOptions } from "./activations.ts";
@@ -77,8 +82,12 @@ export { transformerDecoder, transformerEncoder } from "./transformer.ts";
 export type { TransformerDecoderCallOptions, TransformerEncoderCallOptions, TransformerLayer, TransformerOptions } from "./transformer.ts";
 export { layerStack } from "./stack.ts";
 export type { LayerStackOptions } from "./stack.ts";
-export { bidirectional, gru, lstm, simpleRnn, timeDistributed } from "./recurrent.ts";
-export type { BidirectionalOptions, GruOptions, LstmOptions, RecurrentLayer, SimpleRnnOptions } from "./recurrent.ts";
+export { gru, lstm, simpleRnn } from "./recurrent.ts";
+export type { GruOptions, LstmOptions, RecurrentLayer, SimpleRnnOptions } from "./recurrent.ts";
+export { gruCell, lstmCell, rnn, rnnCell, simpleRnnCell, stackedRnnCells } from "./rnn.ts";
+export type { CellStep, GruCellOptions, LstmCellOptions, RnnCell, RnnCellDescription, RnnOptions, SimpleRnnCellOptions } from "./rnn.ts";
+export { bidirectional, timeDistributed } from "./wrappers.ts";
+export type { BidirectionalOptions } from "./wrappers.ts";
 export { batchNorm, groupNorm, layerNorm, normalization, rmsNorm, unitNormalization } from "./normalization.ts";
 export type {
   BatchNormOptions,
@@ -94,7 +103,22 @@ export { l1, l1l2, l2 } from "./regularizers.ts";
 export type { RegularizerOption } from "./regularizers.ts";
 export type { ActivationOption, InitializerOption, NameOption } from "./options.ts";
 export { cropping3d, upSampling3d, zeroPadding3d } from "./volumes.ts";
-export type { Frame3d, Triple } from "./volumes.ts";
+export type { Frame3d } from "./volumes.ts";
+export type { Triple } from "./sizes.ts";
+export { convLstm1d, convLstm2d, convLstm3d } from "./conv-lstm.ts";
+export type { ConvLstmOptions } from "./conv-lstm.ts";
+export { conv3d, conv3dTranspose } from "./conv3d.ts";
+export type { Conv3dOptions, Conv3dTransposeOptions } from "./conv3d.ts";
+export { avgPool3d, globalAvgPool3d, globalMaxPool3d, maxPool3d } from "./pool3d.ts";
+export type { Pool3dOptions } from "./pool3d.ts";
+export {
+  adaptiveAvgPool1d,
+  adaptiveAvgPool2d,
+  adaptiveAvgPool3d,
+  adaptiveMaxPool1d,
+  adaptiveMaxPool2d,
+  adaptiveMaxPool3d,
+} from "./adaptive.ts";
 export { integerLookup, stringLookup } from "./lookup.ts";
 export type { LookupOptions, StringLookupLayer, TextLayer, VocabularyLayer, VocabularyLayerOptions } from "./lookup.ts";
 export { textVectorization } from "./text.ts";

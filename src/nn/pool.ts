@@ -81,7 +81,7 @@ export interface GlobalPoolOptions extends NameOption {
   readonly keepDims?: boolean;
 }
 
-function globalPool(
+export function globalPool(
   kind: string,
   reduce: (x: Tensor, options: ReduceOptions) => Tensor,
   axis: readonly number[],

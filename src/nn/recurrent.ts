@@ -1,13 +1,12 @@
 /**
  * @file LSTM, GRU and simple recurrent layers. The inputs' part of all steps is one product; the steps run in the sequence
- * kernels, or a loop of steps where an activation is not one that kernels apply. Also the bidirectional wrapper.
+ * kernels, or a loop of steps where an activation is not one that kernels apply.
  */
 import { ArgumentError, ShapeError } from "../errors.ts";
 import type { CallOptions } from "../mode.ts";
-import { add, cast, greater, greaterEqual, lessEqual, mul, where } from "../ops/map.ts";
+import { cast, greater, greaterEqual, lessEqual, mul, where } from "../ops/map.ts";
 import { matmul } from "../ops/matmul.ts";
-import { concat, expandDims, flip, iota, reshape, slice } from "../ops/move.ts";
-import { max } from "../ops/reduce.ts";
+import { expandDims, flip, iota, reshape, slice } from "../ops/move.ts";
 import { gruSequence, lstmSequence, simpleRnnSequence } from "../ops/recurrent.ts";
 import type { RecurrentOptions as SequenceOptions } from "../ops/recurrent.ts";
 import { sameShape, showShape } from "../shape.ts";
@@ -19,19 +18,8 @@ import type { Initializer } from "./initializers.ts";
 import { initializer, ones } from "./initializers.ts";
 import type { Layer } from "./layer.ts";
 import { maskOf, masked } from "./masks.ts";
-import {
-  activationOf,
-  checkCount,
-  checkFeatures,
-  checkNumber,
-  checkOneOf,
-  checkRank,
-  described,
-  lastOf,
-  layerOf,
-  whole,
-} from "./options.ts";
-import type { ActivationOption, InitializerOption, NameOption, SplitActivation } from "./options.ts";
+import { activationOf, checkCount, checkFeatures, checkNumber, checkRank, lastOf, layerOf, whole } from "./options.ts";
+import type { ActivationOption, InitializerOption, MakeWeight, NameOption, SplitActivation } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
 import { TRAINING } from "../training.ts";
 
@@ -97,13 +85,13 @@ export interface RecurrentLayer extends Layer {
 }
 
 /** The options of all kinds; those that a kind does not have are absent from its defaults, and so refused. */
-interface Options extends Required<SimpleRnnOptions> {
+export interface RecurrentOptions extends Required<SimpleRnnOptions> {
   readonly recurrentActivation?: ActivationOption;
   readonly unitForgetBias?: boolean;
   readonly resetAfter?: boolean;
 }
 
-const DEFAULTS: Options = {
+const DEFAULTS: RecurrentOptions = {
   name: "",
   activation: "tanh",
   useBias: true,
@@ -120,9 +108,9 @@ const DEFAULTS: Options = {
 };
 
 /** What tells one kind of layer from another. */
-interface Kind {
+export interface RecurrentKind {
   readonly kind: string;
-  readonly defaults: Options;
+  readonly defaults: RecurrentOptions;
   readonly gates: number;
   readonly stateCount: number;
   /** The kernel: all steps of each state, h first. */
@@ -132,17 +120,34 @@ interface Kind {
     bias: Tensor | null,
     states: readonly (Tensor | null)[],
     options: SequenceOptions,
-    o: Options,
+    o: RecurrentOptions,
   ) => readonly Tensor[];
-  readonly cell: (wr: Tensor, bias: Tensor | null, activation: SplitActivation, gate: SplitActivation, o: Options) => Cell;
+  readonly cell: (wr: Tensor, bias: Tensor | null, activation: SplitActivation, gate: SplitActivation, o: RecurrentOptions) => Cell;
 }
 
 /** @throws ArgumentError for tensors behind the states and the mask */
-function checkMore(more: readonly unknown[], states: number): void {
+export function checkMore(more: readonly unknown[], states: number): void {
   if (more.length > states + 1) throw new ArgumentError(`expected at most ${states} initial states and a mask, got ${more.length} tensors`);
 }
 
-function recurrent(kind: Kind, units: number, options: Partial<Options>): RecurrentLayer {
+/** Makes the weights of a layer or a cell that reads so many features. */
+export function makeGates(kind: RecurrentKind, units: number, o: RecurrentOptions, features: number, weight: MakeWeight): void {
+  const size = kind.gates * units;
+  weight("kernel", [features, size]);
+  weight("recurrentKernel", [units, size], {}, "recurrent");
+  if (!o.useBias) return;
+  const forget = TRAINING && o.unitForgetBias ? { init: withForgetBias(units, initializer(o.biasInitializer)) } : {};
+  weight("bias", o.resetAfter ? [2, size] : [size], forget);
+}
+
+/** What the product with the input adds, and what that with the state does where it has a bias of its own. */
+export function biasesOf(bias: Tensor | null): readonly [Tensor | null, Tensor | null] {
+  if (bias === null || bias.rank === 1) return [bias, null];
+  const row = (i: number): Tensor => reshape(slice(bias, [i, 0], [1, bias.shape[1]]), [bias.shape[1]]);
+  return [row(0), row(1)];
+}
+
+function recurrent(kind: RecurrentKind, units: number, options: Partial<RecurrentOptions>): RecurrentLayer {
   const who = kind.kind;
   const statesOf = new WeakMap<Tensor, () => readonly Tensor[]>();
   const base = layerOf(who, { units }, kind.defaults, options, (o) => {
@@ -166,9 +171,7 @@ function recurrent(kind: Kind, units: number, options: Partial<Options>): Recurr
           throw new ShapeError(`expected initial states ${showShape([batch, units])}, got ${showShape(s.shape)}`);
       if (mask !== null && !sameShape(mask.shape, [batch, time]))
         throw new ShapeError(`expected a mask ${showShape([batch, time])}, got ${showShape(mask.shape)}`);
-      const row = (i: number): Tensor => reshape(slice(weights.bias, [i, 0], [1, kind.gates * units]), [kind.gates * units]);
-      const { bias = null } = weights;
-      const [inputBias, recurrentBias] = bias !== null && o.resetAfter ? [row(0), row(1)] : [bias, null];
+      const [inputBias, recurrentBias] = biasesOf(weights.bias ?? null);
       const inputFactors = dropoutFactors(o.dropout, [batch, 1, x.shape[2]], x);
       const stateFactors = dropoutFactors(o.recurrentDropout, [batch, units], x);
       const xw = matmul(inputFactors === null ? x : mul(x, inputFactors), weights.kernel, { bias: inputBias });
@@ -208,14 +211,7 @@ function recurrent(kind: Kind, units: number, options: Partial<Options>): Recurr
       mask: "use",
       build: (shape, weight) => {
         checkRank(shape, "[batch, time, features]", 3);
-        weight("kernel", [lastOf(shape), kind.gates * units]);
-        weight("recurrentKernel", [units, kind.gates * units], {}, "recurrent");
-        if (o.useBias)
-          weight(
-            "bias",
-            [...(o.resetAfter ? [2] : []), kind.gates * units],
-            TRAINING && o.unitForgetBias ? { init: withForgetBias(units, initializer(o.biasInitializer)) } : {},
-          );
+        makeGates(kind, units, o, lastOf(shape), weight);
       },
       inputs: Infinity,
       call: (x, weights, ...more) => run(x, weights, more),
@@ -233,7 +229,7 @@ function recurrent(kind: Kind, units: number, options: Partial<Options>): Recurr
 }
 
 /** x[:, t, :] */
-function stepOf(x: Tensor, t: number): Tensor {
+export function stepOf(x: Tensor, t: number): Tensor {
   const [batch, , units] = x.shape;
   return reshape(slice(x, [0, t, 0], [batch, 1, units]), [batch, units]);
 }
@@ -242,7 +238,7 @@ function stepOf(x: Tensor, t: number): Tensor {
  * Outputs are 0 until a step has been read: an initial state is no output. The kernel repeats the state, which otherwise starts at 0
  * anyway.
  */
-function silentUntilRead(h: Tensor, mask: Tensor, reverse: boolean): Tensor {
+export function silentUntilRead(h: Tensor, mask: Tensor, reverse: boolean): Tensor {
   const time = h.shape[1];
   const [from, to] = [iota([time, time], { axis: 0 }), iota([time, time], { axis: 1 })];
   const earlier = cast(reverse ? greaterEqual(from, to) : lessEqual(from, to), "f32");
@@ -250,9 +246,15 @@ function silentUntilRead(h: Tensor, mask: Tensor, reverse: boolean): Tensor {
   return where(expandDims(read, 2), h, 0);
 }
 
-const LSTM: Kind = {
+/** Options of layers with the gates of an LSTM. */
+export const LSTM_DEFAULTS: Required<LstmOptions> = Object.assign(
+  { recurrentActivation: "sigmoid", unitForgetBias: true } as const,
+  DEFAULTS,
+);
+
+export const LSTM: RecurrentKind = {
   kind: "lstm",
-  defaults: Object.assign({ recurrentActivation: "sigmoid", unitForgetBias: true } as const, DEFAULTS),
+  defaults: LSTM_DEFAULTS,
   gates: 4,
   stateCount: 2,
   sequence: (xw, wr, _bias, states, options) => {
@@ -262,7 +264,8 @@ const LSTM: Kind = {
   cell: (wr, _bias, activation, gate) => lstmCell(wr, whole(activation), whole(gate)),
 };
 
-function withForgetBias(units: number, init: Initializer): Initializer {
+/** Of the gates i f c o, each of `units`. */
+export function withForgetBias(units: number, init: Initializer): Initializer {
   return (_shape, random) => {
     const bias = new Float32Array(4 * units);
     bias.set(init([units], random), 0);
@@ -272,7 +275,7 @@ function withForgetBias(units: number, init: Initializer): Initializer {
   };
 }
 
-const GRU: Kind = {
+export const GRU: RecurrentKind = {
   kind: "gru",
   defaults: Object.assign({ recurrentActivation: "sigmoid", resetAfter: true } as const, DEFAULTS),
   gates: 3,
@@ -283,7 +286,7 @@ const GRU: Kind = {
   cell: (wr, recurrentBias, activation, gate, o) => gruCell(wr, recurrentBias, o.resetAfter === true, whole(activation), whole(gate)),
 };
 
-const SIMPLE_RNN: Kind = {
+export const SIMPLE_RNN: RecurrentKind = {
   kind: "simpleRnn",
   defaults: DEFAULTS,
   gates: 1,
@@ -315,79 +318,3 @@ export const gru = (units: number, options: GruOptions = {}): RecurrentLayer => 
  * @throws as `lstm`
  */
 export const simpleRnn = (units: number, options: SimpleRnnOptions = {}): RecurrentLayer => recurrent(SIMPLE_RNN, units, options);
-
-/** Options of `bidirectional`. */
-export interface BidirectionalOptions extends NameOption {
-  /** How the two outputs become one. Default concat. */
-  readonly mergeMode?: "concat" | "sum" | "ave" | "mul";
-}
-
-const MERGE = {
-  concat: (a: Tensor, b: Tensor) => concat([a, b]),
-  sum: (a: Tensor, b: Tensor) => add(a, b),
-  ave: (a: Tensor, b: Tensor) => mul(add(a, b), 0.5),
-  mul: (a: Tensor, b: Tensor) => mul(a, b),
-} as const;
-
-/**
- * A recurrent layer and a copy that reads the other way (Schuster & Paliwal 1997), with outputs of the same step merged.
- * `call(x, ...states of the first, ...states of the second, mask)`; with `returnSequences` masked steps give 0. Weights: forwardKernel …
- * backwardBias.
- * @throws ArgumentError unless `inner` is lstm, gru or simpleRnn, and for unknown options
- */
-export function bidirectional(inner: RecurrentLayer, options: BidirectionalOptions = {}): Layer {
-  if (typeof inner?.backwards !== "function") throw new ArgumentError("bidirectional: expected a layer made by lstm, gru or simpleRnn");
-  const n = inner.stateCount;
-  return layerOf<Required<BidirectionalOptions>>(
-    "bidirectional",
-    { layer: described(inner) },
-    { name: "", mergeMode: "concat" },
-    options,
-    ({ mergeMode }) => {
-      checkOneOf("bidirectional", "mergeMode", mergeMode, Object.keys(MERGE) as (keyof typeof MERGE)[]);
-      const [forward, backward] = [inner, inner.backwards()];
-      return {
-        parts: { forward, backward },
-        mask: "use",
-        inputs: Infinity,
-        call: (x, _weights, ...more) => {
-          checkMore(more, 2 * n);
-          const mask = more[2 * n] ?? maskOf(x);
-          const [a, b] = [forward, backward].map((part, i) => part.call(x, ...Array.from({ length: n }, (_, k) => more[i * n + k]), mask));
-          if (!inner.returnSequences) return MERGE[mergeMode](a, b);
-          const counts = mask && cast(mask, "bool");
-          // Both halves are 0 at steps that do not count, where one direction alone repeats its last output: Keras' zero_output_for_mask.
-          const shown = (h: Tensor): Tensor => (counts === null ? h : where(expandDims(counts, 2), h, 0));
-          return masked(MERGE[mergeMode](shown(a), shown(flip(b, 1))), counts);
-        },
-      };
-    },
-  );
-}
-
-/**
- * Applies `inner` to every step: [batch, time, ...] -> [batch, time, ...]. Weights: those of `inner`. @throws ArgumentError unless `inner`
- * is a layer.
- */
-export function timeDistributed(inner: Layer, options: NameOption = {}): Layer {
-  if (typeof inner?.call !== "function") throw new ArgumentError("timeDistributed: expected a layer, such as dense(10)");
-  return layerOf("timeDistributed", { layer: described(inner) }, { name: "" }, options, () => ({
-    parts: { "": inner },
-    mask: "use",
-    call: (x) => {
-      checkRank(x.shape, "[batch, time, ...]", 3, Infinity);
-      const [batch, time] = x.shape;
-      // A mask of more than steps, of words in sentences, is of what the inner layer reads.
-      const mask = maskOf(x);
-      const steps = reshape(x, [batch * time, ...x.shape.slice(2)]);
-      const y = inner.call(masked(steps, mask && reshape(mask, [batch * time, ...mask.shape.slice(2)])));
-      const left = maskOf(y);
-      const output = reshape(y, [batch, time, ...y.shape.slice(1)]);
-      if (mask === null || mask.rank === 2) return masked(output, mask);
-      if (left !== null && left.rank > 1) return masked(output, reshape(left, [batch, time, ...left.shape.slice(1)]));
-      const inside = mask.shape.slice(2).map((_, i) => i + 2);
-      return masked(output, greater(max(cast(mask, "i32"), { axis: inside }), 0));
-    },
-    anyDtype: true,
-  }));
-}

@@ -5,22 +5,11 @@ import { broadcastTo, pad, reshape, slice } from "../ops/move.ts";
 import type { Layer } from "./layer.ts";
 import { checkImages, layerOf } from "./options.ts";
 import type { NameOption } from "./options.ts";
-
-/** One number for all three directions, or [depth, height, width]. */
-export type Triple = number | readonly [number, number, number];
+import { tripleOf } from "./sizes.ts";
+import type { Triple } from "./sizes.ts";
 
 /** What lies around a volume: one number for all six sides, one for each direction, or [before, after] for each. */
 export type Frame3d = Triple | readonly [readonly [number, number], readonly [number, number], readonly [number, number]];
-
-/** [depth, height, width] of an option that one number may stand for. @throws ArgumentError */
-export function tripleOf(who: string, what: string, value: Triple, least = 1): readonly [number, number, number] {
-  const all: unknown = typeof value === "number" ? [value, value, value] : value;
-  if (!Array.isArray(all) || all.length !== 3 || all.some((v) => !Number.isSafeInteger(v) || v < least))
-    throw new ArgumentError(
-      `${who}: ${what} must be an integer >= ${least} or three of them, got ${Array.isArray(all) ? JSON.stringify(all) : shown(value)}`,
-    );
-  return all as unknown as readonly [number, number, number];
-}
 
 type Ends = readonly [number, number];
 

@@ -6,7 +6,7 @@ import { constantOf, storedOf } from "./tensors.ts";
 import type { Constant, Files } from "./tensors.ts";
 import { HostStep, Value } from "./value.ts";
 import type { Make } from "./kept.ts";
-import type { HostFunction } from "./value.ts";
+import type { HostFunction, Origin } from "./value.ts";
 import type { ElementType } from "./types.ts";
 
 /** Computes the outputs of one node: all of them, or those that begin the list. */
@@ -32,6 +32,30 @@ export interface Surroundings {
   readonly keep: (key: string, weights: readonly Tensor[], make: Make) => Tensor;
   /** Whether the node alone reads its input. */
   readonly isAlone: (place: number) => boolean;
+}
+
+/** The most elements of a constant that is part of a key. */
+const MOST_IN_KEY = 4096;
+
+/** How `make` makes something of what `values` are made of; null where that is not of weights alone. */
+function originOf(key: string, values: readonly Value[], make: Make): Origin | null {
+  const origins: Origin[] = [];
+  for (const v of values) {
+    const { known } = v;
+    const isConstant = known !== null && v.size <= MOST_IN_KEY && v.type !== "string";
+    const origin = isConstant
+      ? { key: `${v.type}[${v.shape.join()}]${Array.from(v.elements).join()}`, weights: [], make: () => v.anew().tensor }
+      : v.origin;
+    if (origin === null || v.size === 0) return null;
+    origins.push(origin);
+  }
+  const weights = origins.flatMap((o) => o.weights);
+  if (weights.length === 0) return null;
+  const all = (...tensors: Tensor[]): Tensor => {
+    let place = 0;
+    return make(...origins.map((o) => o.make(...tensors.slice(place, (place += o.weights.length)))));
+  };
+  return { key: `${key}(${origins.map((o) => o.key).join()})`, weights, make: all };
 }
 
 /** A node with its inputs. */
@@ -80,12 +104,25 @@ export class Call {
   }
 
   /**
-   * What `make` makes of tensors: once, where they are weights alone, and in each run otherwise. `key` tells it from what else is made of
-   * them.
+   * What `make` makes of tensors: once, where they are of weights alone, and in each run otherwise. `key` tells it from what else is made
+   * of them.
    */
   kept(key: string, values: readonly Value[], make: Make): Tensor {
-    const tensors = values.map((v) => v.tensor);
-    return values.every((v) => v.isWeight && v.size > 0) ? this.#around.keep(key, tensors, make) : make(...tensors);
+    const origin = originOf(key, values, make);
+    return origin === null ? make(...values.map((v) => v.tensor)) : this.#around.keep(origin.key, origin.weights, origin.make);
+  }
+
+  /** The same as a value, which is not made where only what is made of it, by `kept`, is read. */
+  made(type: ElementType, shape: Shape, key: string, values: readonly Value[], make: Make): Value {
+    const origin = originOf(key, values, make);
+    return origin === null
+      ? Value.of(type, make(...values.map((v) => v.tensor)))
+      : Value.lazy(type, shape, () => this.#around.keep(origin.key, origin.weights, origin.make), origin);
+  }
+
+  /** The same node with other inputs. */
+  withInputs(inputs: readonly (Value | null)[]): Call {
+    return new Call(this.who, this.opset, inputs, this.outputs, this.#attributes, this.#around);
   }
 
   /** Whether nothing else reads an input. */

@@ -42,6 +42,8 @@ export class Keeper {
   readonly #batches: Batch[] = [];
   readonly #numbers = new WeakMap<Tensor, number>();
   #count = 0;
+  /** What is being made; null where all is there. */
+  #pending: Promise<void> | null = null;
 
   constructor(backend: Backend) {
     this.#backend = backend;
@@ -62,34 +64,52 @@ export class Keeper {
     if (this.#wanted.size > 0) throw new Missing();
   }
 
-  /** Makes what traces have asked for. */
-  async fulfil(): Promise<void> {
-    const wanted = [...this.#wanted];
+  /** Makes what traces have asked for. Runs that begin together ask for the same, which is made once. */
+  fulfil(): Promise<void> {
+    return this.#behind(() => this.#fulfil());
+  }
+
+  async #fulfil(): Promise<void> {
+    const wanted = [...this.#wanted].filter(([name]) => !this.#made.has(name));
     this.#wanted.clear();
+    if (wanted.length === 0) return;
     const made: Tensor[] = [];
     try {
       for (const [, { shape, dtype }] of wanted) made.push(await emptyOn(this.#backend, shape, dtype));
+      const program = compile(
+        (): Tensor[] => {
+          wanted.forEach(([, { weights, make }], i) => assign(made[i], make(...weights)));
+          return [];
+        },
+        { backend: this.#backend },
+      );
+      const batch: Batch = { program, made, weights: [...new Set(wanted.flatMap(([, { weights }]) => weights))], versions: "" };
+      await this.#remake(batch);
+      this.#batches.push(batch);
     } catch (error) {
       for (const t of made) t.dispose();
       throw error;
     }
-    const program = compile(
-      (): Tensor[] => {
-        wanted.forEach(([, { weights, make }], i) => assign(made[i], make(...weights)));
-        return [];
-      },
-      { backend: this.#backend },
-    );
-    const batch: Batch = { program, made, weights: [...new Set(wanted.flatMap(([, { weights }]) => weights))], versions: "" };
-    this.#batches.push(batch);
+    // Not before: a run that begins meanwhile would read what is not there yet.
     wanted.forEach(([name], i) => this.#made.set(name, made[i]));
-    await this.#remake(batch);
   }
 
   /** Makes again what weights that have changed went into. Null where there is nothing to wait for. */
   refresh(): Promise<void> | null {
-    const stale = this.#batches.filter((b) => b.versions !== versionsOf(b.weights));
-    return stale.length === 0 ? null : Promise.all(stale.map((b) => this.#remake(b))).then(() => undefined);
+    const isStale = (b: Batch): boolean => b.versions !== versionsOf(b.weights);
+    if (this.#batches.some(isStale))
+      void this.#behind(async () => void (await Promise.all(this.#batches.filter(isStale).map((b) => this.#remake(b)))));
+    return this.#pending;
+  }
+
+  /** Runs `task` when those before it are done. */
+  #behind(task: () => Promise<void>): Promise<void> {
+    const done = (this.#pending ?? Promise.resolve()).then(task, task);
+    const pending = done.finally(() => {
+      if (this.#pending === pending) this.#pending = null;
+    });
+    this.#pending = pending;
+    return pending;
   }
 
   /** Frees what was made, and programs. */
@@ -103,8 +123,9 @@ export class Keeper {
   }
 
   async #remake(batch: Batch): Promise<void> {
-    batch.versions = versionsOf(batch.weights);
+    const versions = versionsOf(batch.weights);
     await batch.program();
+    batch.versions = versions;
   }
 
   #numberOf(t: Tensor): number {

@@ -67,7 +67,7 @@ async function openExternals(who: string, source: ModelSource, names: Set<string
   for (const name of names) {
     checkInside(who, name);
     const given = options.external !== undefined && Object.hasOwn(options.external, name) ? options.external[name] : undefined;
-    const beside = typeof source === "string" || source instanceof URL ? String(source).replace(/[^/]*$/, name) : null;
+    const beside = typeof source === "string" || source instanceof URL ? String(source).replace(/[^/\\]*$/, name) : null;
     if (given === undefined && beside === null) {
       const shown = JSON.stringify(name.slice(0, 80));
       throw cannotRead(who, `elements are in ${shown}; give it by loadOnnx(source, { external: { ${shown}: ... } })`);

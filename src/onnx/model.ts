@@ -91,6 +91,8 @@ export class OnnxModel {
   readonly #backend: Backend;
   readonly #keeper: Keeper;
   readonly #first = new Map<string, Stage>();
+  /** Outputs that no node computes, constants and inputs: what a run gives of them is the caller's own. */
+  readonly #passed: readonly string[];
 
   /** @internal */
   constructor(
@@ -100,6 +102,8 @@ export class OnnxModel {
     backend: Backend,
   ) {
     this.#graph = graph;
+    const computed = new Set(graph.steps.flatMap((s) => s.outputs));
+    this.#passed = graph.outputs.filter((name) => !computed.has(name));
     this.weights = weights;
     this.inputs = io.inputs;
     this.outputs = io.outputs;
@@ -126,7 +130,7 @@ export class OnnxModel {
       if (elements === null) break;
       let next = stage.following.get(elements);
       if (next === undefined) {
-        if (stage.following.size >= MOST_STAGES) stage.following.delete([...stage.following.keys()][0]);
+        if (stage.following.size >= MOST_STAGES) this.#closeOldest(stage.following);
         stage.following.set(elements, (next = this.#stage(run, stage.next)));
       }
       stage = next;
@@ -175,12 +179,14 @@ export class OnnxModel {
   }
 
   #keep(stage: Stage, key: string): void {
-    if (this.#first.size >= MOST_STAGES) {
-      const [oldest, old] = [...this.#first][0];
-      this.#first.delete(oldest);
-      this.#close([old]);
-    }
+    if (this.#first.size >= MOST_STAGES) this.#closeOldest(this.#first);
     this.#first.set(key, stage);
+  }
+
+  #closeOldest(stages: Map<string, Stage>): void {
+    const [key, stage] = [...stages][0];
+    stages.delete(key);
+    this.#close([stage]);
   }
 
   #checked(inputs: NamedTensors): Map<string, Value> {
@@ -235,7 +241,8 @@ export class OnnxModel {
           const wanted = this.#advance(stage, scope, begin);
           this.#keeper.check();
           const needed = readFrom(steps, stage.next, outputs);
-          const names = [...new Set(steps.slice(begin, stage.next).flatMap((s) => s.outputs))].filter((name) => needed.has(name));
+          const ran = steps.slice(begin, stage.next).flatMap((s) => s.outputs);
+          const names = [...new Set([...ran, ...(stage.wanted === null ? this.#passed : [])])].filter((name) => needed.has(name));
           const results = names.map((name) => [name, scope.get(name) as Value] as const);
           stage.outputs = results.map(([name, v]) => ({ name, of: v.like() }));
           const computed = results.flatMap(([, v]) => v.unknown).map((v) => v.tensor);

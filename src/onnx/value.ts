@@ -8,6 +8,7 @@ import { DTypeError, ShapeError, reshape, tensor, transpose } from "../index.ts"
 import type { Shape, Tensor } from "../index.ts";
 import { dtypeOf } from "./types.ts";
 import type { ElementType } from "./types.ts";
+import type { Make } from "./kept.ts";
 import { wordsOf } from "./tensors.ts";
 import type { Constant } from "./tensors.ts";
 
@@ -27,6 +28,13 @@ export class NotYetKnown extends Error {
 export type Scaled = (
   by: { readonly [name in "scale" | "bias" | "mean" | "variance"]: Value } & { readonly epsilon: number },
 ) => Value | null;
+
+/** How a value is made of weights alone. `key` tells it from what else is made of them. */
+export interface Origin {
+  readonly key: string;
+  readonly weights: readonly Tensor[];
+  readonly make: Make;
+}
 
 /** What JavaScript computes of elements, where it decides shapes: tensors of elements that it gives. */
 export type HostFunction = (elements: readonly Constant[]) => readonly Constant[];
@@ -77,6 +85,11 @@ export class Value {
   #later: (() => Tensor) | null = null;
   /** The same with its channels normalized, at less cost than doing it afterwards; null from what cannot. */
   scaled: Scaled | null = null;
+  /** Integers as floats, at less cost than exactly; null from what has no such way. */
+  floats: (() => Value) | null = null;
+  /** Makes `#first`, for what may turn out not to be read. */
+  #make: (() => Tensor) | null = null;
+  #origin: Origin | null = null;
   #isWeight = false;
   #first: Tensor | null;
   #last: Tensor | null;
@@ -116,9 +129,9 @@ export class Value {
     return value;
   }
 
-  /** Whether it is a tensor of the file, and no trace's. */
-  get isWeight(): boolean {
-    return this.#isWeight;
+  /** Null for what is not made of weights of the file alone. */
+  get origin(): Origin | null {
+    return this.#isWeight ? { key: "", weights: [this.tensor], make: (t) => t } : this.#origin;
   }
 
   /** `t` is [batch, ..., channels]. */
@@ -131,6 +144,14 @@ export class Value {
   static later(type: ElementType, shape: Shape, make: () => Tensor): Value {
     const value = new Value(type, shape, null, null, null);
     value.#later = make;
+    return value;
+  }
+
+  /** A value that `make` gives when it is first read; `origin` says how, where that is of weights alone. */
+  static lazy(type: ElementType, shape: Shape, make: () => Tensor, origin: Origin | null = null): Value {
+    const value = new Value(type, shape, null, null, null);
+    value.#make = make;
+    value.#origin = origin;
     return value;
   }
 
@@ -211,6 +232,7 @@ export class Value {
   get tensor(): Tensor {
     this.#checkTensor();
     if (this.#first !== null) return this.#first;
+    if (this.#make !== null) return (this.#first = this.#make());
     const last = this.#force();
     if (last !== null) return (this.#first = transpose(last, toFirst(this.rank)));
     return (this.#first = tensorOf("a constant", this.#known as Constant));
@@ -238,7 +260,7 @@ export class Value {
 
   /** For a graph inside: what is made of it there belongs there. */
   copy(): Value {
-    const value = new Value(this.type, this.shape, this.#known, this.#first, this.#force());
+    const value = this.as(this.type);
     value.#weight = this.#weight;
     value.#isWeight = this.#isWeight;
     value.#items = this.#items?.map((v) => v.copy()) ?? null;
@@ -280,6 +302,9 @@ export class Value {
 
   /** The same elements by another type. */
   as(type: ElementType): Value {
-    return new Value(type, this.shape, this.#known === null ? null : { ...this.#known, type }, this.#first, this.#force());
+    const value = new Value(type, this.shape, this.#known === null ? null : { ...this.#known, type }, this.#first, this.#force());
+    value.#make = this.#make;
+    value.#origin = this.#origin;
+    return value;
   }
 }

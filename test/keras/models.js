@@ -137,6 +137,65 @@ export const MODELS = {
     ],
     [6, 3],
   ),
+  volumes: row(
+    () => [
+      L.conv3d(4, [2, 3, 3], { padding: "same", dilationRate: [2, 1, 1], activation: "relu" }),
+      L.maxPool3d([1, 2, 2]),
+      L.conv3dTranspose(3, 2, { strides: [2, 1, 2], padding: "same" }),
+      L.avgPool3d([2, 1, 2], { strides: [2, 1, 1], padding: "same" }),
+    ],
+    [3, 6, 5, 2],
+  ),
+  films: row(
+    () => [
+      L.convLstm2d(3, [3, 2], { padding: "same", strides: [1, 2], returnSequences: true }),
+      L.convLstm2d(2, 2, { dilationRate: 2, goBackwards: true, unitForgetBias: false, dropout: 0.2 }),
+    ],
+    [3, 5, 7, 2],
+  ),
+  cells: row(
+    () => [
+      L.rnn([L.lstmCell(4), L.gruCell(3, { resetAfter: false }), L.lstmCell(2, { useBias: false })], { returnSequences: true }),
+      L.rnn(L.stackedRnnCells([L.simpleRnnCell(3, { activation: "relu" })]), { goBackwards: true }),
+    ],
+    [5, 3],
+  ),
+  "keras: cells": row(
+    () => [
+      L.bidirectional(L.rnn([L.gruCell(3, { dropout: 0.2 }), L.lstmCell(2, { unitForgetBias: false })], { returnSequences: true })),
+      L.rnn(L.lstmCell(3), { returnSequences: true }),
+      L.timeDistributed(L.reshape([3, 1])),
+      L.timeDistributed(L.rnn([L.simpleRnnCell(2), L.simpleRnnCell(2)])),
+    ],
+    [4, 3],
+  ),
+  "keras: films": row(
+    () => [
+      L.bidirectional(L.convLstm3d(2, [2, 1, 2], { padding: "same", returnSequences: true })),
+      L.reshape([3, 6, 4]),
+      L.convLstm1d(2, 3, { activation: "relu", recurrentActivation: "hardSigmoid" }),
+    ],
+    [3, 1, 2, 3, 2],
+  ),
+  "keras: sizes": row(
+    () => [
+      L.conv3d(4, 3, { groups: 2 }),
+      L.adaptiveAvgPool3d([2, 3, 2]),
+      L.adaptiveMaxPool3d(2),
+      L.reshape([2, 4, -1]),
+      L.adaptiveAvgPool2d([2, 3]),
+      L.adaptiveMaxPool2d(2),
+      L.reshape([4, -1]),
+      L.adaptiveAvgPool1d(3),
+      L.adaptiveMaxPool1d([2]),
+    ],
+    [5, 6, 5, 2],
+  ),
+  "keras: whole volumes"() {
+    const [mean, most] = [L.globalAvgPool3d({ keepDims: true }), L.globalMaxPool3d({ keepDims: true })];
+    const join = L.concatenate();
+    return L.model((x) => join.call(mean.call(x), most.call(x)), { inputShape: [2, 3, 2, 4], seed: 1 });
+  },
   "keras: frames of volumes": row(
     () => [
       L.zeroPadding3d([
@@ -149,6 +208,44 @@ export const MODELS = {
       L.upSampling3d([1, 2, 1]),
     ],
     [3, 2, 3, 2],
+  ),
+  classes: row(() => [L.reshape([4]), L.categoryEncoding(20, { outputMode: "count" }), L.dense(3)], [4]),
+  cropped: row(() => [L.reshape([5, 4, 2]), L.centerCrop(3, 4), L.centerCrop(1, 2), L.flatten(), L.dense(2)], [5, 4, 2]),
+  "keras: weighted classes"() {
+    const [count, oneHot, flat, bins, table, join, head] = [
+      L.categoryEncoding(20, { outputMode: "count" }),
+      L.categoryEncoding(20, { outputMode: "oneHot" }),
+      L.flatten(),
+      L.discretization({ binBoundaries: [1.5, 6, 11.25], outputMode: "multiHot" }),
+      L.discretization({ binBoundaries: [3, 4] }),
+      L.concatenate(),
+      L.dense(2),
+    ];
+    const [embed, pool] = [L.embedding(3, 2), L.globalAvgPool1d()];
+    return L.model(
+      (x, w) =>
+        head.call(
+          join.call(count.call(x, w), count.call(x), flat.call(oneHot.call(x)), bins.call(w), pool.call(embed.call(table.call(w)))),
+        ),
+      { inputShape: [[4], [4]], seed: 1 },
+    );
+  },
+  "keras: changed images": row(
+    () => [
+      L.randomFlip({ mode: "vertical" }),
+      L.randomRotation(0.2, { fillMode: "constant", fillValue: 0.5 }),
+      L.randomTranslation(0.1, [-0.2, 0], { interpolation: "nearest" }),
+      L.randomZoom([-0.2, 0.1], { widthFactor: 0.3 }),
+      L.randomZoom(0.2, { fillMode: "wrap" }),
+      L.randomContrast(0.3, { valueRange: [0, 1] }),
+      L.randomContrast([0.1, 0.3]),
+      L.randomBrightness([-0.1, 0.2], { valueRange: [-1, 1] }),
+      L.randomCrop(6, 5),
+      L.resizing(4, 7, { cropToAspectRatio: true, antialias: true }),
+      L.resizing(5, 5, { padToAspectRatio: true, fillValue: 0.25, interpolation: "nearest" }),
+      L.centerCrop(6, 4),
+    ],
+    [5, 6, 2],
   ),
   "keras: images": row(
     () => [
@@ -187,7 +284,9 @@ export function inputsOf(name, model) {
   return model.inputShapes.map((shape, k) => {
     const size = shape.reduce((a, b) => a * b, 3);
     return L.tensor(
-      Float32Array.from({ length: size }, (_, i) => (name === "sequences" ? (i * 7) % 20 : ((i * 37 + 11 * k) % 41) / 10 - 2)),
+      Float32Array.from({ length: size }, (_, i) =>
+        name === "sequences" || name.endsWith("classes") ? (i * 7) % 20 : ((i * 37 + 11 * k) % 41) / 10 - 2,
+      ),
       [3, ...shape],
     );
   });

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { open } from "../../build/esm/index.js";
-import { saveTfjs } from "../../build/esm/keras/index.js";
+import { loadTfjs, saveTfjs } from "../../build/esm/keras/index.js";
 import { inputsOf, MODELS, outputsOf, stir } from "./models.js";
 
 const folder = process.env.LOCKSTEP_TFJS ?? fileURLToPath(new URL("../../bench/peers", import.meta.url));
@@ -61,6 +61,43 @@ else {
         for (const [k, value] of data.entries()) assert.ok(Math.abs(got[k] - value) <= 1e-5, `output ${i}: ${got[k]} is not ${value}`);
       }
     });
+
+  test("layers of volumes, of films and of cells that TensorFlow.js saved", async () => {
+    const l = tf.layers;
+    const cells = [l.lstmCell({ units: 4 }), l.gruCell({ units: 3 }), l.simpleRNNCell({ units: 2 })];
+    const models = [
+      [
+        l.conv3d({ inputShape: [4, 5, 6, 2], filters: 3, kernelSize: [2, 3, 1], padding: "same", strides: [1, 2, 1], activation: "relu" }),
+        l.maxPooling3d({ poolSize: [2, 1, 2], padding: "valid" }),
+        l.conv3dTranspose({ filters: 2, kernelSize: 2, strides: [2, 1, 2] }),
+        l.averagePooling3d({ poolSize: 2, strides: 1, padding: "same" }),
+      ],
+      [
+        l.convLstm2d({ inputShape: [3, 5, 6, 2], filters: 3, kernelSize: 2, padding: "same", returnSequences: true }),
+        l.convLstm2d({ filters: 2, kernelSize: [3, 2], goBackwards: true }),
+      ],
+      [
+        l.rnn({ inputShape: [5, 3], cell: l.stackedRNNCells({ cells }), returnSequences: true }),
+        l.rnn({ cell: l.lstmCell({ units: 3 }), goBackwards: true }),
+      ],
+    ];
+    for (const layers of models) {
+      const model = tf.sequential({ layers });
+      let saved = null;
+      await model.save(tf.io.withSaveHandler(async (artifacts) => ((saved = artifacts), { modelArtifactsInfo: {} })));
+      const { modelTopology, weightSpecs, weightData } = saved;
+      const json = { format: "layers-model", modelTopology, weightsManifest: [{ paths: ["w.bin"], weights: weightSpecs }] };
+      const read = await loadTfjs({
+        "model.json": new TextEncoder().encode(JSON.stringify(json)),
+        "w.bin": new Uint8Array(tf.io.CompositeArrayBuffer?.join(weightData) ?? weightData),
+      });
+      const [x] = inputsOf("", read);
+      const want = await model.predict(tf.tensor(await x.data(), x.shape)).data();
+      const got = await (await read.predict(x)).data();
+      assert.is(got.length, want.length);
+      for (const [k, value] of want.entries()) assert.ok(Math.abs(got[k] - value) <= 1e-5, `${k}: ${got[k]} is not ${value}`);
+    }
+  });
 }
 
 test.run();

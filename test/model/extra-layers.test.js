@@ -16,9 +16,37 @@ test.after(() => backend.close());
 
 const { extraLayers, loadModel, sequential } = L;
 const volume = [4, 5, 3, 2];
+const image = [5, 6, 2];
 
-/** A layer of each kind, with options away from their defaults, and the shape of its input. */
+/**
+ * A layer of each kind, with options away from their defaults, the shape of its input, what `loadModel` needs besides, and the input where
+ * not any will do.
+ */
 const LAYERS = {
+  conv3d: [
+    L.conv3d(4, [2, 3, 2], { strides: [1, 2, 1], padding: "same", groups: 2, activation: L.mish, kernelRegularizer: "l2" }),
+    volume,
+    { activations: { mish: L.mish } },
+  ],
+  conv3dTranspose: [L.conv3dTranspose(3, 2, { strides: [1, 2, 2], padding: "same", useBias: false }), volume],
+  convLstm1d: [L.convLstm1d(2, 3, { strides: 2, returnSequences: true, goBackwards: true }), [3, 7, 2]],
+  convLstm2d: [L.convLstm2d(2, [3, 2], { padding: "same", unitForgetBias: false }), [3, 4, 5, 1]],
+  convLstm3d: [L.convLstm3d(2, 2, { dilationRate: [1, 2, 1], activation: "relu" }), [2, 3, 4, 3, 1]],
+  lstmCell: [L.lstmCell(3, { activation: "relu", recurrentDropout: 0.2 }), [4]],
+  gruCell: [L.gruCell(3, { resetAfter: false }), [4]],
+  simpleRnnCell: [L.simpleRnnCell(3, { useBias: false }), [4]],
+  stackedRnnCells: [L.stackedRnnCells([L.gruCell(3, { activation: L.mish }), L.lstmCell(2)]), [4], { activations: { mish: L.mish } }],
+  rnn: [L.rnn([L.gruCell(3, { activation: L.mish }), L.lstmCell(2)], { returnSequences: true }), [5, 4], { activations: { mish: L.mish } }],
+  maxPool3d: [L.maxPool3d([2, 1, 2], { strides: 1, padding: "same" }), volume],
+  avgPool3d: [L.avgPool3d(2), volume],
+  globalAvgPool3d: [L.globalAvgPool3d({ keepDims: true }), volume],
+  globalMaxPool3d: [L.globalMaxPool3d(), volume],
+  adaptiveAvgPool1d: [L.adaptiveAvgPool1d(3), [7, 2]],
+  adaptiveAvgPool2d: [L.adaptiveAvgPool2d([2, 3]), [5, 4, 2]],
+  adaptiveAvgPool3d: [L.adaptiveAvgPool3d(2), volume],
+  adaptiveMaxPool1d: [L.adaptiveMaxPool1d([3]), [7, 2]],
+  adaptiveMaxPool2d: [L.adaptiveMaxPool2d(2), [5, 4, 2]],
+  adaptiveMaxPool3d: [L.adaptiveMaxPool3d([3, 2, 1]), volume],
   spatialDropout3d: [L.spatialDropout3d(0.4), volume],
   zeroPadding3d: [L.zeroPadding3d([1, 0, 2]), volume],
   cropping3d: [
@@ -30,6 +58,17 @@ const LAYERS = {
     volume,
   ],
   upSampling3d: [L.upSampling3d([1, 2, 3]), volume],
+  resizing: [L.resizing(3, 7, { padToAspectRatio: true, fillValue: 0.5, interpolation: "nearest" }), image],
+  centerCrop: [L.centerCrop(3, 7), image],
+  randomFlip: [L.randomFlip({ mode: "vertical" }), image],
+  randomRotation: [L.randomRotation([-0.1, 0.2], { fillMode: "constant", fillValue: 0.5 }), image],
+  randomTranslation: [L.randomTranslation(0.1, [0, 0.2], { interpolation: "nearest" }), image],
+  randomZoom: [L.randomZoom(0.3, { widthFactor: [-0.1, 0.2], fillMode: "wrap" }), image],
+  randomCrop: [L.randomCrop(3, 7), image],
+  randomContrast: [L.randomContrast([0.1, 0.3], { valueRange: [0, 1] }), image],
+  randomBrightness: [L.randomBrightness(0.3, { valueRange: [-1, 1] }), image],
+  categoryEncoding: [L.categoryEncoding(4, { outputMode: "count" }), [3], {}, L.tensor([0, 3, 1, 2, 2, 2], [2, 3])],
+  discretization: [L.discretization({ binBoundaries: [-0.5, 0, 0.3], outputMode: "oneHot" }), [3]],
   // Those of texts take numbers for what has been encoded.
   stringLookup: [L.stringLookup({ vocabulary: ["a", "b"], maskToken: "-", outputMode: "multiHot" }), [3]],
   integerLookup: [L.integerLookup({ vocabulary: [1, 0], numOovIndices: 2 }), [3]],
@@ -61,7 +100,7 @@ test("the table here has every kind, and what loadModel brings has none of them"
   for (const kind of Object.keys(extraLayers)) assert.throws(() => nn.layerFromConfig(kind, {}), /kind of layer: unknown/);
 });
 
-for (const [kind, [layer, inputShape]] of Object.entries(LAYERS)) {
+for (const [kind, [layer, inputShape, given = {}, input = inputOf(inputShape)]] of Object.entries(LAYERS)) {
   test(`${kind} comes back from a file`, async () => {
     assert.is(layer.kind, kind);
     const m = sequential([layer], { inputShape, seed: 2 });
@@ -75,10 +114,10 @@ for (const [kind, [layer, inputShape]] of Object.entries(LAYERS)) {
         `layer "${layer.name}" is of the kind "${kind}", which loadModel does not have by itself; import { extraLayers } from "lockstep"`,
       );
     }
-    const copy = await loadModel(bytes, { layers: extraLayers });
+    const copy = await loadModel(bytes, { layers: extraLayers, ...given });
     const config = (l) => JSON.parse(JSON.stringify({ ...l.config, name: layer.name }));
     assert.equal(config(copy.layers[0]), config(layer));
-    await same(copy, m, inputOf(inputShape));
+    await same(copy, m, input);
   });
 }
 

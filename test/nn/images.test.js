@@ -63,7 +63,59 @@ test("resizing takes the nearest pixel, and centerCrop the middle", async () => 
     await middle.data(),
     made(2, 2, (n, r, c, k) => at(n, r + 1, c + 1, k)),
   );
-  await of(L.centerCrop(6, 2)).then(assert.unreachable, (error) => assert.instance(error, L.ShapeError));
+});
+
+test("resizing keeps the shape of what is seen, by leaving out or by framing", async () => {
+  for (const interpolation of ["bilinear", "nearest"])
+    for (const [height, width] of [
+      [7, 3],
+      [2, 9],
+      [10, 8],
+    ]) {
+      // Keras: int(float(width * target_height) / target_width), and the same of the height.
+      const [tall, wide] = [Math.trunc((columns * height) / width), Math.trunc((rows * width) / height)];
+      const [h, w] = [Math.max(Math.min(rows, tall), 1), Math.max(Math.min(columns, wide), 1)];
+      const part = L.slice(x, [0, Math.trunc((rows - h) / 2), Math.trunc((columns - w) / 2), 0], [batch, h, w, channels]);
+      const cropped = await of(L.resizing(height, width, { interpolation, cropToAspectRatio: true }));
+      assert.equal(await cropped.data(), await L.resizing(height, width, { interpolation }).call(part).data());
+
+      const [top, left] = [Math.trunc((Math.max(rows, tall) - rows) / 2), Math.trunc((Math.max(columns, wide) - columns) / 2)];
+      const framed = L.pad(x, [[0, 0], [top, top], [left, left], [0, 0]], 0.5);
+      const padded = await of(L.resizing(height, width, { interpolation, padToAspectRatio: true, fillValue: 0.5 }));
+      assert.equal(await padded.data(), await L.resizing(height, width, { interpolation }).call(framed).data());
+    }
+});
+
+test("resizing smooths what becomes smaller", async () => {
+  const [height, width] = [2, 6];
+  // A triangle around each place, as wide as the pixels are that it stands for, of what lies in the image.
+  const shares = (i, to, from) => {
+    const scale = Math.max(from / to, 1);
+    const center = ((i + 0.5) * from) / to - 0.5;
+    const all = Array.from({ length: from }, (_, k) => Math.max(0, 1 - Math.abs(center - k) / scale));
+    const sum = all.reduce((a, b) => a + b, 0);
+    return all.map((share) => share / sum);
+  };
+  const y = await of(L.resizing(height, width, { antialias: true }));
+  near(
+    await y.data(),
+    made(height, width, (n, r, c, k) => {
+      let sum = 0;
+      for (const [i, p] of shares(r, height, rows).entries())
+        for (const [j, q] of shares(c, width, columns).entries()) sum += at(n, i, j, k) * p * q;
+      return sum;
+    }),
+  );
+  for (const options of [
+    { cropToAspectRatio: true, padToAspectRatio: true },
+    { antialias: 1 },
+    { fillValue: "x" },
+    { interpolation: "bicubic" },
+  ])
+    assert.throws(
+      () => L.resizing(2, 2, options),
+      (error) => error instanceof L.ArgumentError,
+    );
 });
 
 test("randomFlip mirrors whole images in training alone", async () => {
@@ -106,7 +158,7 @@ test("they come back from files", async () => {
   const model = L.sequential([L.randomFlip({ mode: "horizontal" }), L.resizing(6, 5), L.centerCrop(3, 2)], {
     inputShape: [rows, columns, channels],
   });
-  const again = await L.loadModel(await model.toBytes());
+  const again = await L.loadModel(await model.toBytes(), { layers: L.extraLayers });
   assert.equal(await (await again.predict(x)).data(), await (await model.predict(x)).data());
 });
 

@@ -3,6 +3,7 @@ import * as ort from "onnxruntime-web";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as lockstep from "../../build/esm/index.js";
+import { isLayerKind } from "../../build/esm/nn/config.js";
 import { saveOnnx } from "../../build/esm/onnx/index.js";
 
 const { model, sequential, tensor } = lockstep;
@@ -10,6 +11,8 @@ ort.env.wasm.numThreads = 1;
 ort.env.logLevel = "error";
 const backend = await lockstep.open("wasm");
 test.after(() => backend.close());
+/** Kinds of layers that a model here has. */
+const seen = new Set();
 
 /** Numbers that look random. */
 const noise = (size, seed = 1) => Float32Array.from({ length: size }, (_, i) => Math.sin((i + 1) * 12.9898 * seed) * 0.9);
@@ -51,10 +54,17 @@ function stir(net) {
   });
 }
 
+const see = (layers) =>
+  layers.forEach((l) => {
+    seen.add(l.kind);
+    see(l.layers ?? []);
+  });
+
 async function check(name, net, shapes, { batches = [1, 3], ints = 0, ...options } = {}) {
   test(`saveOnnx: ${name}`, async () => {
     if (!options.inputShape && !options.inputShapes) net.build(shapes);
     else net.build(options.inputShapes ?? [options.inputShape]);
+    see(net.layers);
     stir(net);
     for (const batch of batches) {
       const inputs = shapes.map((shape, i) => {
@@ -133,6 +143,25 @@ chain(
   ],
   [12, 3],
 );
+chain(
+  "images that change in training, and in size",
+  [
+    L.randomFlip(),
+    L.randomRotation(0.2),
+    L.randomTranslation(0.2, 0.1),
+    L.randomZoom(0.2),
+    L.randomContrast(0.3),
+    L.randomBrightness(0.3),
+    L.randomCrop(5, 4),
+    L.resizing(4, 7, { antialias: true, padToAspectRatio: true, fillValue: 0.5 }),
+    L.centerCrop(5, 6),
+    L.centerCrop(3, 2),
+  ],
+  [6, 7, 2],
+);
+chain("classes", [L.categoryEncoding(11, { outputMode: "count" }), L.dense(2)], [5], { ints: 11 });
+chain("bins", [L.discretization({ binBoundaries: [-0.5, 0, 0.25], outputMode: "oneHot" }), L.flatten(), L.dense(2)], [4]);
+chain("bins that are looked up", [L.discretization({ binBoundaries: [-0.5, 0, 0.25] }), L.embedding(4, 3), L.flatten()], [4]);
 chain("global pooling", [L.globalMaxPool2d(), L.unitNormalization()], [4, 5, 3]);
 chain("normalizations", [L.layerNorm(), L.groupNorm(2), L.rmsNorm()], [5, 6]);
 chain("lstm", [L.lstm(4, { returnSequences: true }), L.lstm(3)], [6, 5]);
@@ -153,6 +182,58 @@ chain("a Llama's block", [L.groupedQueryAttention(4, 4, 2, { useCausalMask: true
   );
 }
 
+chain(
+  "images to networks",
+  [
+    L.rescaling([1, 0.5, 2], { offset: -0.25 }),
+    L.resizing(7, 9),
+    L.resizing(6, 5, { interpolation: "nearest" }),
+    L.centerCrop(4, 5),
+    L.randomFlip(),
+    L.spatialDropout2d(0.5),
+    L.gaussianNoise(0.5),
+    L.globalAvgPool2d(),
+  ],
+  [5, 4, 3],
+);
+chain(
+  "sequences of other kinds",
+  [
+    L.zeroPadding1d(2),
+    L.cropping1d([1, 0]),
+    L.depthwiseConv1d(3, { depthMultiplier: 2, padding: "same" }),
+    L.separableConv1d(4, 3),
+    L.spatialDropout1d(0.5),
+    L.gaussianDropout(0.5),
+    L.alphaDropout(0.5),
+    L.dropout(0.5),
+    L.identity(),
+    L.globalMaxPool1d(),
+  ],
+  [8, 3],
+);
+chain(
+  "activations",
+  [L.activation("tanh"), L.elu(), L.relu({ maxValue: 0.5 }), L.softmax(), L.normalization({ mean: 0.25, variance: 2 })],
+  [7],
+);
+chain("masked steps", [L.masking(), L.globalAvgPool1d()], [5, 4]);
+chain("two attentions", [L.multiHeadAttention(2, 3), L.positionEmbedding(5), L.geglu(7)], [5, 6]);
+chain("turned features", [L.rotaryEmbedding()], [5, 2, 6]);
+chain("waves", [L.dense(6), L.sinePositionEncoding()], [5, 4]);
+{
+  const of = [L.add(), L.multiply(), L.average(), L.maximumLayer(), L.minimumLayer(), L.subtract(), L.dot({ axes: 1 })];
+  const rows = L.attention();
+  check(
+    "merged",
+    model((x, y) => [...of.map((l) => l.call(x, y)), rows.call(L.expandDims(x, 1), L.expandDims(y, 1))]),
+    [[3], [3]],
+  );
+}
+{
+  const tokens = L.embedding(11, 6);
+  chain("a tied head", [tokens, L.dense(6), L.tiedHead(tokens)], [5], { ints: 11 });
+}
 chain("a stack of layers", [L.layerStack(L.transformerEncoder(8, 2), 3)], [5, 6]);
 chain(
   "a recurrent layer of another activation",
@@ -189,6 +270,15 @@ const refused = async (fn, pattern) => {
   assert.match(error.message, pattern);
 };
 
+test("saveOnnx: every kind of layer is in one of these models", () => {
+  const kinds = Object.keys(lockstep).filter(isLayerKind);
+  assert.ok(kinds.length > 70, `${kinds.length} kinds`);
+  assert.equal(
+    kinds.filter((kind) => !seen.has(kind)),
+    [],
+  );
+});
+
 test("saveOnnx: what cannot be written is named", async () => {
   const own = L.layer({ kind: "thresholds", config: {}, call: (x) => L.ops.massThreshold(x, 2) });
   const net = sequential([own]);
@@ -197,5 +287,28 @@ test("saveOnnx: what cannot be written is named", async () => {
   await refused(() => saveOnnx(sequential([L.dense(2)])), /not built yet/);
   await refused(() => saveOnnx(net, { batch: 0 }), /batch must be an integer/);
 });
+
+chain(
+  "volumes",
+  [
+    L.zeroPadding3d([1, 0, 1]),
+    L.conv3d(4, [2, 3, 3], { padding: "same", strides: [1, 2, 1], groups: 2, activation: "gelu" }),
+    L.maxPool3d([1, 2, 2], { padding: "same" }),
+    L.conv3dTranspose(3, [3, 2, 2], { strides: [2, 1, 2], padding: "same", activation: "relu" }),
+    L.avgPool3d([2, 1, 2], { strides: [2, 1, 1], padding: "same" }),
+    L.conv3d(1, 3, { padding: "same" }),
+    L.upSampling3d([1, 2, 1]),
+    L.cropping3d([1, 0, 1]),
+  ],
+  [3, 6, 5, 2],
+);
+chain(
+  "adaptive pooling",
+  [L.adaptiveAvgPool3d([2, 3, 3]), L.adaptiveMaxPool3d(2), L.reshape([2, 4, -1]), L.adaptiveAvgPool2d([2, 3]), L.adaptiveMaxPool2d(2)],
+  [5, 6, 5, 2],
+);
+chain("films", [L.convLstm2d(3, [3, 2], { padding: "same", strides: [1, 2], returnSequences: true }), L.convLstm2d(2, 2)], [3, 5, 7, 2]);
+chain("cells", [L.rnn([L.lstmCell(4), L.gruCell(3)], { returnSequences: true }), L.rnn(L.simpleRnnCell(2), { goBackwards: true })], [5, 3]);
+chain("whole volumes", [L.conv3d(4, 1), L.globalMaxPool3d()], [2, 3, 2, 3]);
 
 test.run();

@@ -9,6 +9,7 @@ import {
   compile,
   conv2d,
   dense,
+  extraLayers,
   flatten,
   generate,
   layerNorm,
@@ -17,6 +18,9 @@ import {
   matmul,
   maxPool2d,
   open,
+  randomContrast,
+  randomRotation,
+  randomZoom,
   sequential,
   sgd,
   sparseCategoricalCrossentropy,
@@ -48,6 +52,9 @@ const NETWORKS = {
   },
   cnn: {
     layers: () => [
+      randomRotation(0.1),
+      randomZoom(0.2, { widthFactor: 0.1, fillMode: "constant" }),
+      randomContrast(0.2, { valueRange: [-0.4, 0.4] }),
       conv2d(8, 3, { activation: "relu" }),
       conv2d(16, 3, { activation: "relu" }),
       maxPool2d(2),
@@ -189,7 +196,7 @@ export async function train(name, backend, file = null, epochs = EPOCHS) {
   };
   const trained = await hashes(model);
   if (file !== null) await model.save(file);
-  const loaded = await hashes(await loadModel(file ?? (await model.toBytes()), { backend }));
+  const loaded = await hashes(await loadModel(file ?? (await model.toBytes()), { backend, layers: extraLayers }));
   return { ...trained, loaded, losses: [...history.loss, ...history.valLoss] };
 }
 

@@ -1,6 +1,7 @@
 /** @file Rules of layers that frame, crop, enlarge and prepare images, sequences and volumes. */
 import * as lockstep from "../../index.ts";
-import { COUNT, MODE, NUMBERS, sizes, TEXT } from "../codecs.ts";
+import { FileError } from "../../index.ts";
+import { COUNT, FLAG, MODE, NUMBER, NUMBERS, sizes, TEXT } from "../codecs.ts";
 import type { Codec } from "../codecs.ts";
 import type { Fields } from "../fields.ts";
 import { CHANNELS_LAST, rule } from "../rule.ts";
@@ -24,13 +25,30 @@ const frame = (rank: number): Codec => ({
 export const IMAGES: Rules = {
   rescaling: rule("Rescaling", lockstep.rescaling, { args: ["scale"], fields: { scale: NUMBERS, offset: NUMBERS } }),
   resizing: rule("Resizing", lockstep.resizing, SIZED, CHANNELS_LAST, {
-    fields: { interpolation: TEXT },
-    must: { crop_to_aspect_ratio: [false], pad_to_aspect_ratio: [false], antialias: [false] },
-    ignored: { fill_mode: undefined, fill_value: undefined },
-    check: halfPixels,
+    fields: {
+      interpolation: TEXT,
+      crop_to_aspect_ratio: FLAG,
+      pad_to_aspect_ratio: FLAG,
+      fill_value: NUMBER,
+      antialias: FLAG,
+    },
+    must: { fill_mode: ["constant"] },
+    ignored: { bounding_box_format: undefined },
+    check: notOfTfjs,
   }),
-  centerCrop: rule("CenterCrop", lockstep.centerCrop, SIZED, CHANNELS_LAST),
-  randomFlip: rule("RandomFlip", lockstep.randomFlip, CHANNELS_LAST, { fields: { mode: MODE }, ignored: { seed: null } }),
+  centerCrop: rule("CenterCrop", lockstep.centerCrop, SIZED, CHANNELS_LAST, {
+    ignored: { bounding_box_format: undefined },
+    inTfjs: ([, h, w], { height, width }) =>
+      h < Number(height) || w < Number(width)
+        ? "it resizes smaller images whatever their shape is"
+        : w - Number(width) === 1
+          ? "of one column that is too many it leaves out the first"
+          : null,
+  }),
+  randomFlip: rule("RandomFlip", lockstep.randomFlip, CHANNELS_LAST, {
+    fields: { mode: MODE },
+    ignored: { seed: null, bounding_box_format: undefined },
+  }),
   zeroPadding1d: rule("ZeroPadding1D", lockstep.zeroPadding1d, { args: ["padding"], fields: { padding: sizes(2, 0) } }, CHANNELS_LAST),
   cropping1d: rule("Cropping1D", lockstep.cropping1d, { args: ["cropping"], fields: { cropping: sizes(2, 0) } }),
   zeroPadding2d: rule("ZeroPadding2D", lockstep.zeroPadding2d, { args: ["padding"], fields: { padding: frame(2) } }, CHANNELS_LAST),
@@ -46,6 +64,14 @@ export const IMAGES: Rules = {
   cropping3d: rule("Cropping3D", lockstep.cropping3d, { args: ["cropping"], fields: { cropping: frame(3) } }, CHANNELS_LAST),
   upSampling3d: rule("UpSampling3D", lockstep.upSampling3d, { args: ["size"], fields: { size: sizes(3) } }, CHANNELS_LAST),
 };
+
+/** The layer of TensorFlow.js puts the corners of both images on each other, and shares out the distance. */
+function notOfTfjs(f: Fields): void {
+  if (f.dialect === "tfjs")
+    throw new FileError(
+      `${f.who}: TensorFlow.js measures from the corners of images, which Lockstep does not; give layers: { Resizing: ... }`,
+    );
+}
 
 /** TensorFlow.js interpolates from the corners of pixels, Keras from their centers. */
 function halfPixels(f: Fields): void {

@@ -1,26 +1,31 @@
 /** @file Rules of layers of sequences: embeddings, recurrent layers, attention. */
 import * as lockstep from "../../index.ts";
 import type { Layer } from "../../index.ts";
-import { ACTIVATION, AXES, COUNT, FLAG, NUMBER, optional, TEXT } from "../codecs.ts";
-import { joined, PLAIN, rule, weighted } from "../rule.ts";
+import { ACTIVATION, AXES, COUNT, FLAG, NUMBER, optional, sizes, TEXT } from "../codecs.ts";
+import { CHANNELS_LAST, joined, PLAIN, rule, weighted } from "../rule.ts";
 import type { Groups, Part, Rules } from "../rule.ts";
 
-const recurrent: Part = joined(weighted("kernel", "recurrent", "bias"), {
-  args: ["units"],
-  groups: "cell",
-  fields: {
-    units: COUNT,
-    activation: ACTIVATION,
-    use_bias: FLAG,
-    dropout: NUMBER,
-    recurrent_dropout: NUMBER,
-    return_sequences: FLAG,
-    go_backwards: FLAG,
-  },
-  must: { stateful: [false], time_major: [false], zero_output_for_mask: [false] },
-  ignored: { return_state: false, unroll: false, implementation: undefined, seed: null, use_cudnn: undefined },
+/** What layers and their cells have. */
+const gates: Part = joined(weighted("kernel", "recurrent", "bias"), {
+  fields: { activation: ACTIVATION, use_bias: FLAG, dropout: NUMBER, recurrent_dropout: NUMBER },
+  ignored: { implementation: undefined, seed: null },
 });
+const steps: Part = joined(gates, {
+  groups: "cell",
+  fields: { return_sequences: FLAG, go_backwards: FLAG },
+  must: { stateful: [false], time_major: [false], zero_output_for_mask: [false] },
+  ignored: { return_state: false, unroll: false, use_cudnn: undefined },
+});
+const UNITS: Part = { args: ["units"], fields: { units: COUNT } };
 const gated: Part = { fields: { recurrent_activation: ACTIVATION } };
+const FORGET: Part = { fields: { unit_forget_bias: FLAG } };
+const images = (rank: number): Part =>
+  joined(steps, gated, FORGET, CHANNELS_LAST, {
+    args: ["filters", "kernelSize"],
+    fields: { filters: COUNT, kernel_size: sizes(rank), strides: sizes(rank), padding: TEXT, dilation_rate: sizes(rank) },
+  });
+/** Before it was an option there was one form. */
+const RESET: Part = { fields: { reset_after: optional(FLAG, false) } };
 const attending: Part = joined(weighted("kernel", "bias"), {
   fields: { dropout: NUMBER, use_bias: FLAG },
   must: { flash_attention: [false, true], attention_axes: [[1]] },
@@ -52,10 +57,15 @@ export const STEPS: Rules = {
     fields: { input_dim: COUNT, output_dim: COUNT, mask_zero: FLAG },
     ignored: { input_length: undefined, sparse: undefined },
   }),
-  lstm: rule("LSTM LSTMV2", lockstep.lstm, recurrent, gated, { fields: { unit_forget_bias: FLAG } }),
-  // Before it had the option there was one form.
-  gru: rule("GRU GRUV2", lockstep.gru, recurrent, gated, { fields: { reset_after: optional(FLAG, false) } }),
-  simpleRnn: rule("SimpleRNN", lockstep.simpleRnn, recurrent),
+  lstm: rule("LSTM LSTMV2", lockstep.lstm, UNITS, steps, gated, FORGET),
+  gru: rule("GRU GRUV2", lockstep.gru, UNITS, steps, gated, RESET),
+  lstmCell: rule("LSTMCell", lockstep.lstmCell, UNITS, gates, gated, FORGET),
+  gruCell: rule("GRUCell", lockstep.gruCell, UNITS, gates, gated, RESET),
+  simpleRnnCell: rule("SimpleRNNCell", lockstep.simpleRnnCell, UNITS, gates),
+  convLstm1d: rule("ConvLSTM1D", lockstep.convLstm1d, images(1)),
+  convLstm2d: rule("ConvLSTM2D", lockstep.convLstm2d, images(2)),
+  convLstm3d: rule("ConvLSTM3D", lockstep.convLstm3d, images(3)),
+  simpleRnn: rule("SimpleRNN", lockstep.simpleRnn, UNITS, steps),
   attention: rule("Attention", lockstep.attention as (...args: never[]) => Layer, {
     fields: { use_scale: FLAG, score_mode: TEXT, dropout: NUMBER, causal: { read: (f, name) => f.flag(name), write: () => undefined } },
     names: { causal: "useCausalMask" },

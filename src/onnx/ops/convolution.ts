@@ -23,66 +23,35 @@ export interface After {
 /** Filters [F, C/groups, ...] with channels and filters last. */
 const turned = (w: Tensor): Tensor => transpose(w, [...w.shape.slice(2).map((_, i) => i + 2), 1, 0]);
 
-/** [Q, R, S, C, F] with taps along the first dimension as channels: [R, S, Q C, F]. */
-export function merged(w: Tensor): Tensor {
-  const [taps, r, s, channels, f] = w.shape;
-  return reshape(transpose(w, [1, 2, 0, 3, 4]), [r, s, taps * channels, f]);
-}
-
 /** As kernels read them: those of volumes as filters of images. */
-const laid = (w: Tensor): Tensor => (w.rank === 5 ? merged(turned(w)) : turned(w));
+const laid = (w: Tensor): Tensor => (w.rank === 5 ? lockstep.mergeTaps(turned(w)) : turned(w));
 
 /** Filters as kernels read them, made once where they are weights. */
 const filtersOf = (call: Call, w: Value): Tensor => call.kept("filters", [w], laid);
 
 const pair = (of: readonly Along[], key: "stride" | "dilation"): [number, number] => [of[0][key], of[1][key]];
 
-/** x[N, H, W, C] with w[R, S, C/groups, F]. */
-function onImages(x: Tensor, w: Tensor, windows: readonly Along[], groups: number, after: After): Tensor {
-  return lockstep.conv2d(x, w, {
-    strides: pair(windows, "stride"),
-    dilation: pair(windows, "dilation"),
-    padding: windows.map((along) => [along.begin, reachOf(along)] as const) as [[number, number], [number, number]],
-    groups,
-    bias: after.bias ?? null,
-    activation: after.activation ?? "linear",
-  });
-}
-
-/** For each tap along the first dimension what it reads of x[N, D, ...], as [N * windows, ...]. */
-function tapsOf(x: Tensor, { taps, stride, dilation, begin, count, ...along }: Along): Tensor[] {
-  const [n, , ...rest] = x.shape;
-  const padded = lockstep.pad(x, [
-    [0, 0],
-    [begin, reachOf({ taps, stride, dilation, begin, count, ...along })],
-    ...rest.map((): [number, number] => [0, 0]),
-  ]);
-  return Array.from({ length: taps }, (_, t) => {
-    const start = [0, t * dilation, ...rest.map(() => 0)];
-    return reshape(lockstep.slice(padded, start, [n, count, ...rest], [1, stride, ...rest.map(() => 1)]), [n * count, ...rest]);
-  });
-}
-
-/**
- * x[N, D, H, W, C] with w[R, S, Q C/groups, F], of Q taps along D, which become further channels, group by group: so one product sums over
- * all of them.
- */
-function onVolumes(x: Tensor, w: Tensor, [depth, ...windows]: readonly Along[], groups: number, after: After): Tensor {
-  const [n, , h, width, c] = x.shape;
-  const parts = tapsOf(x, depth).map((t) => reshape(t, [n * depth.count * h * width, groups, c / groups]));
-  const images = reshape(lockstep.concat(parts, 2), [n * depth.count, h, width, c * depth.taps]);
-  const y = onImages(images, w, windows, groups, after);
-  return reshape(y, [n, depth.count, ...y.shape.slice(1)]);
-}
+/** Options of a convolution of images. */
+const optionsOf = (windows: readonly Along[], groups: number, after: After): lockstep.ops.Conv2dOptions => ({
+  strides: pair(windows, "stride"),
+  dilation: pair(windows, "dilation"),
+  padding: windows.map((along) => [along.begin, reachOf(along)] as const) as [[number, number], [number, number]],
+  groups,
+  bias: after.bias ?? null,
+  activation: after.activation ?? "linear",
+});
 
 /** Channels-last, of any dimensions from 1 to 3. */
 export function convolve(x: Tensor, w: Tensor, windows: readonly Along[], groups: number, after: After): Tensor {
   const n = windows.length;
-  if (n === 3) return onVolumes(x, w, windows, groups, after);
-  if (n === 2) return onImages(x, w, windows, groups, after);
+  if (n === 3) {
+    const [depth, ...images] = windows;
+    return lockstep.convVolumes(x, w, { ...depth, end: reachOf(depth) }, optionsOf(images, groups, after));
+  }
+  if (n === 2) return lockstep.conv2d(x, w, optionsOf(windows, groups, after));
   const one: Along = { size: 1, taps: 1, stride: 1, dilation: 1, begin: 0, end: 0, count: 1 };
   const [image, filters] = [x, w].map((t, i) => reshape(t, [...t.shape.slice(0, i === 0 ? 1 : 0), 1, ...t.shape.slice(i === 0 ? 1 : 0)]));
-  const y = onImages(image, filters, [one, ...windows], groups, after);
+  const y = lockstep.conv2d(image, filters, optionsOf([one, ...windows], groups, after));
   return reshape(y, [y.shape[0], ...y.shape.slice(2)]);
 }
 
@@ -114,7 +83,7 @@ const scaled =
   (call: Call, x: Value, w: Value, bias: Value | null): Scaled =>
   ({ epsilon, ...by }) => {
     const all = [w, ...(bias === null ? [] : [bias]), ...Object.values(by)];
-    if (!all.every((v) => v.isWeight) || Object.values(by).some((v) => v.rank !== 1)) return null;
+    if (!all.every((v) => v.origin !== null) || Object.values(by).some((v) => v.rank !== 1)) return null;
     const factor = (scale: Tensor, variance: Tensor): Tensor => mul(scale, lockstep.rsqrt(add(variance, epsilon)));
     const filters = call.kept(`filters with ${epsilon}`, [w, by.scale, by.variance], (t, scale, variance) =>
       mul(laid(t), factor(scale, variance)),
@@ -127,6 +96,9 @@ const scaled =
     );
     return convolution(call, x, w, () => filters, { bias: shift });
   };
+
+/** x with filters w, channels-last. */
+export const convolved = (call: Call, x: Value, w: Value): Value => convolution(call, x, w, () => filtersOf(call, w), {});
 
 const Conv: Operator = (call) => {
   const [x, w, bias] = [call.input(0), call.input(1), call.optional(2)];

@@ -1,6 +1,6 @@
 /** @file Products of matrices. */
 import * as lockstep from "../../index.ts";
-import type { Tensor } from "../../index.ts";
+import type { Shape, Tensor } from "../../index.ts";
 import { sizeOf } from "../call.ts";
 import type { Call, Operator, Operators } from "../call.ts";
 import { broadcast } from "../known.ts";
@@ -11,16 +11,21 @@ import { isFloats, product } from "./matrix.ts";
 
 const { reshape } = lockstep;
 
+/** The shape of a product by NumPy's rule; null where there is none. */
+export function matmulShape(a: Shape, b: Shape): Shape | null {
+  if (a.length === 0 || b.length === 0) return null;
+  const [x, y] = [a.length === 1 ? [1, ...a] : a, b.length === 1 ? [...b, 1] : b];
+  const lead = broadcast([x.slice(0, -2), y.slice(0, -2)]);
+  if (x[x.length - 1] !== y[y.length - 2] || lead === null) return null;
+  return [...lead, ...(a.length === 1 ? [] : [x[x.length - 2]]), ...(b.length === 1 ? [] : [y[y.length - 1]])];
+}
+
 /** NumPy's rule for operands of one dimension. `multiply` is given matrices. */
 export function matmulOf(call: Call, a: Tensor, b: Tensor, multiply: (a: Tensor, b: Tensor) => Tensor): Tensor {
   if (a.rank === 0 || b.rank === 0) throw call.mismatch("operands need at least one dimension");
+  const shape = matmulShape(a.shape, b.shape);
+  if (shape === null) throw call.mismatch(`[${a.shape.join()}] by [${b.shape.join()}] is no product`);
   const [x, y] = [a.rank === 1 ? reshape(a, [1, a.size]) : a, b.rank === 1 ? reshape(b, [b.size, 1]) : b];
-  const lead = broadcast([x.shape.slice(0, -2), y.shape.slice(0, -2)]);
-  if (x.shape[x.rank - 1] !== y.shape[y.rank - 2] || lead === null)
-    throw call.mismatch(`[${a.shape.join()}] by [${b.shape.join()}] is no product`);
-  const rows = a.rank === 1 ? [] : [x.shape[x.rank - 2]];
-  const columns = b.rank === 1 ? [] : [y.shape[y.rank - 1]];
-  const shape = [...lead, ...rows, ...columns];
   if (sizeOf(shape) === 0 || x.shape[x.rank - 1] === 0) return lockstep.zeros(shape, a.dtype);
   return reshape(multiply(x, y), shape);
 }

@@ -66,7 +66,15 @@ const DequantizeLinear: Operator = (call) => {
   const code = call.int("output_dtype", 0);
   const type = code === 0 ? call.input(1).type : elementType(call.who, code);
   const block = call.int("block_size", 0);
-  const [scale, point] = [spread(call, call.input(1), x, block), zero && spread(call, zero, x, block)];
+  const factor = call.input(1);
+  if (x.origin !== null) {
+    const like = (v: Value, t: Tensor): Tensor => spread(call, Value.of(v.type, t), x, block).tensor;
+    const values = zero === null ? [x, factor] : [x, factor, zero];
+    return call.made(type, x.shape, `floats ${block} ${call.int("axis", 1)}`, values, (t, s, z?: Tensor) =>
+      dequantized(t, like(factor, s), zero && z ? like(zero, z) : null),
+    );
+  }
+  const [scale, point] = [spread(call, factor, x, block), zero && spread(call, zero, x, block)];
   if (point === null) return together(call, type, [x, scale], (t, s) => dequantized(t, s, null));
   return together(call, type, [x, scale, point], dequantized);
 };
@@ -74,7 +82,8 @@ const DequantizeLinear: Operator = (call) => {
 /** To uint8, by the range of the input. */
 const DynamicQuantizeLinear: Operator = (call) => {
   const x = call.input(0);
-  const t = x.tensor;
+  // Whatever the order: all elements count.
+  const t = x.isChannelsLast ? x.last : x.tensor;
   const [least, most] = [lockstep.minimum(lockstep.min(t), 0), lockstep.maximum(lockstep.max(t), 0)];
   const range = sub(most, least);
   const scale = div(lockstep.where(lockstep.equal(range, 0), 1, range), 255);

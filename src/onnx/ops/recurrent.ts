@@ -299,8 +299,10 @@ const recurrent =
     return gates === 4 ? [...outputs, states(computed.map((c) => c.cLast))] : outputs;
   };
 
+export const LSTM: Operator = recurrent(4, ["Sigmoid", "Tanh", "Tanh"], (call) => lstm(call.flag("input_forget")));
+
 export const RECURRENT: Operators = {
-  LSTM: recurrent(4, ["Sigmoid", "Tanh", "Tanh"], (call) => lstm(call.flag("input_forget"))),
+  LSTM,
   GRU: recurrent(3, ["Sigmoid", "Tanh"], (call) => gru(call.flag("linear_before_reset"))),
   RNN: recurrent(1, ["Tanh"], () => rnn),
 };

@@ -245,7 +245,10 @@ export function castTo(call: Call, x: Value, type: ElementType): Value {
   return x.isChannelsLast ? Value.channelsLast(type, fn(x.last)) : Value.of(type, fn(x.tensor));
 }
 
-const Cast: Operator = (call) => castTo(call, call.input(0), elementType(call.who, call.int("to", 0)));
+const Cast: Operator = (call) => {
+  const [x, type] = [call.input(0), elementType(call.who, call.int("to", 0))];
+  return x.floats !== null && isFloat(type) && call.isAlone(0) ? x.floats().as(type) : castTo(call, x, type);
+};
 
 const Expand: Operator = (call) => {
   const x = call.input(0);
