@@ -16,6 +16,7 @@ export type { BuildOptions, InferenceModel, ModelOptions, PredictOptions } from 
 export type { Batch, Batches } from "./model/batches.ts";
 export type { Data, Inputs, PadTo, Targets } from "./model/data.ts";
 export type { OverlappingData } from "./model/view.ts";
+export type { Strings } from "./samples.ts";
 export type { EvaluateOptions, FitOptions, History } from "./model/fit.ts";
 export type { LayerLike } from "./model/layers.ts";
 export { generate, generator } from "./model/generate.ts";
@@ -72,6 +73,7 @@ export {
   gru,
   gruCell,
   identity,
+  integerLookup,
   l1,
   l1l2,
   l2,
@@ -111,7 +113,9 @@ export {
   spatialDropout2d,
   spatialDropout3d,
   stackedRnnCells,
+  stringLookup,
   swiglu,
+  textVectorization,
   tiedHead,
   timeDistributed,
   tokenAndPositionEmbedding,
@@ -135,13 +139,21 @@ export type {
   Layer,
   LayerDescription,
   LayerKind,
+  LookupOptions,
+  OutputMode,
   Regularizer,
   RnnCell,
   RnnCellDescription,
   RotaryEmbeddingOptions,
+  StringLookupLayer,
+  TextLayer,
+  TextVectorizationOptions,
+  Token,
   TransformerDecoderCallOptions,
   TransformerEncoderCallOptions,
   TransformerLayer,
+  VocabularyLayer,
+  VocabularyLayerOptions,
   Weight,
   WeightOptions,
   WeightsOf,

@@ -15,6 +15,7 @@ export type { LoadOptions, LoadWeightsOptions, ModelSource } from "./model/load.
 export { model, sequential } from "./model/inference.ts";
 export type { BuildOptions, InferenceModel as Model, ModelOptions, PredictOptions } from "./model/inference.ts";
 export type { Data, Inputs, PadTo } from "./model/data.ts";
+export type { Strings } from "./samples.ts";
 export type { LayerLike } from "./model/layers.ts";
 export { generate, generator } from "./model/generate.ts";
 export type { GenerateOptions, GeneratorOptions, Session, Tokens } from "./model/generate.ts";
@@ -69,6 +70,7 @@ export {
   gru,
   gruCell,
   identity,
+  integerLookup,
   l1,
   l1l2,
   l2,
@@ -108,7 +110,9 @@ export {
   spatialDropout2d,
   spatialDropout3d,
   stackedRnnCells,
+  stringLookup,
   swiglu,
+  textVectorization,
   tiedHead,
   timeDistributed,
   tokenAndPositionEmbedding,
@@ -132,13 +136,21 @@ export type {
   Layer,
   LayerDescription,
   LayerKind,
+  LookupOptions,
+  OutputMode,
   Regularizer,
   RnnCell,
   RnnCellDescription,
   RotaryEmbeddingOptions,
+  StringLookupLayer,
+  TextLayer,
+  TextVectorizationOptions,
+  Token,
   TransformerDecoderCallOptions,
   TransformerEncoderCallOptions,
   TransformerLayer,
+  VocabularyLayer,
+  VocabularyLayerOptions,
   Weight,
   WeightOptions,
   WeightsOf,

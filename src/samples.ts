@@ -8,6 +8,9 @@ import { ArgumentError } from "./errors.ts";
 import type { Shape } from "./shape.ts";
 import { make, Tensor } from "./tensor.ts";
 
+/** A text, or texts in arrays, all rows of one level equally long. */
+export type Strings = string | readonly Strings[];
+
 /** Numbers or booleans in arrays of arrays, all rows of one level equally long; the innermost ones may be typed arrays. */
 export type NestedData = number | boolean | ArrayBufferView | readonly NestedData[];
 

@@ -11,6 +11,8 @@ export interface Codec {
   read(from: Fields, name: string): unknown;
   /** What Keras, or TensorFlow.js, takes; undefined where it need not be told. @throws ArgumentError for what it has not */
   write(value: unknown, who: string, dialect: "keras3" | "tfjs"): unknown;
+  /** True where null is a value, which need not be the default. */
+  readonly nulls?: boolean;
 }
 
 const same = (value: unknown): unknown => value;
@@ -162,6 +164,7 @@ function functionOf(f: Fields, name: string, value: Json): { className: string; 
 }
 
 export const ACTIVATION: Codec = {
+  nulls: true,
   read: (f, name) => known(f.who, "activation", activationName(f, name), f.dialect === "keras3" ? ACTIVATIONS : OLDER),
   write(value, who, dialect) {
     const given = value ?? "linear";

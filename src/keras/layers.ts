@@ -3,13 +3,15 @@ import { cut } from "../io/safetensors.ts";
 import { ArgumentError, bidirectional, FileError, normalization, rnn, sequential, stackedRnnCells, timeDistributed } from "../index.ts";
 import type { Config, Layer, LayerLike, lstm, Model, RnnCell } from "../index.ts";
 import { asFirst, rankOf } from "./channels.ts";
-import { ACTIVATION, AXES, hardSigmoidOfKeras2 } from "./codecs.ts";
+import { AXES, hardSigmoidOfKeras2 } from "./codecs.ts";
 import { described, Fields, groupName, isObject, show } from "./fields.ts";
 import type { Described, Dialect, Json } from "./fields.ts";
 import { cellName, groupsIn, KNOWN } from "./place.ts";
 import type { Place } from "./place.ts";
 import type { Groups, Rule } from "./rule.ts";
 import { BY_CLASS, optionOf, RULES } from "./rules.ts";
+import { checkVocabulary, withVocabulary } from "./text.ts";
+import type { Vocabularies } from "./text.ts";
 
 /** What a file is read with. */
 export interface Reading {
@@ -25,6 +27,8 @@ export interface Reading {
   readonly shared: Map<unknown, Layer | Model>;
   /** Whether a call with training: true or false is so, whatever the model around it does. */
   readonly obeys: boolean;
+  /** What the file has of vocabularies besides the options of their layers. */
+  readonly vocabularies: Vocabularies | null;
   /** Dtypes of computation other than float32, which is told once. */
   readonly dtypes: Set<string>;
   /** Makes a model that is a layer. */
@@ -51,7 +55,7 @@ function common(f: Fields, reading: Reading, className = ""): { readonly name: s
   if (policy !== null && !["DTypePolicy", "FloatDTypePolicy", "Policy", "PolicyV1"].includes(policy.className))
     throw new FileError(`${f.who}: weights kept by ${cut(policy.className)} are not read; save the model before it is quantized`);
   if (named !== null && named !== undefined && named !== "float32") {
-    if (typeof named !== "string" || !(FLOATS.includes(named) || /^(u?int(8|16|32|64)|bool)$/.test(named)))
+    if (typeof named !== "string" || !(FLOATS.includes(named) || /^(u?int(8|16|32|64)|bool|string)$/.test(named)))
       throw new FileError(`${f.who}: dtype ${show(named)} is not computed; float32 and what it can stand for are`);
     if (FLOATS.includes(named)) reading.dtypes.add(named);
     else if (FRACTIONS.includes(className)) throw new FileError(`${f.who}: it computes in ${named}; numbers with fractions are computed`);
@@ -72,7 +76,7 @@ function byRule(rule: Rule, f: Fields, name: string): Layer {
     f.ignore(field, older);
     const option = optionOf(rule, field);
     // A null activation is none, which need not be the default.
-    const none = codec === ACTIVATION && Object.hasOwn(f.values, field);
+    const none = codec.nulls === true && Object.hasOwn(f.values, field);
     if (stands !== null || none || rule.args.includes(option)) {
       const value = codec.read(f, stands ?? field);
       if (value !== undefined) options[option] = value;
@@ -85,9 +89,19 @@ function byRule(rule: Rule, f: Fields, name: string): Layer {
   f.done();
   const args = rule.args.map((arg) => options[arg]);
   for (const arg of rule.args) delete options[arg];
-  const made = rule.make(...([...args, { ...options, name }] as never[]));
+  const made = makeBy(rule, f, [...args, { ...options, name }]);
   if (f.dialect === "tfjs" && rule.inTfjs !== undefined) guard(made, f.who, rule.inTfjs);
   return made;
+}
+
+/** The layer of a rule. @throws FileError for options that go together in no way */
+function makeBy(rule: Rule, f: Fields, args: readonly unknown[]): Layer {
+  try {
+    return rule.make(...(args as never[]));
+  } catch (cause) {
+    if (cause instanceof ArgumentError) throw new FileError(`${f.who}: ${cut(cause.message, 500)}`, { cause });
+    throw cause;
+  }
 }
 
 /** Refuses inputs of which TensorFlow.js computes something else. */
@@ -115,9 +129,10 @@ function makeLayer(reading: Reading, layer: unknown, group: string, outer: reado
   const { className, config, module } = found;
   const named = typeof config.name === "string" ? config.name : "";
   const who = `${reading.who}: ${className} ${show(named)}`;
+  const optionsIn = (optional: boolean): Json => withVocabulary(who, { className, config }, group, reading.vocabularies, optional);
   const own = ownOf(reading, className, named);
   if (own !== undefined)
-    return placed(reading, layerOf(own(config as Config), named), { group, groups: "", names: [...outer, named], className });
+    return placed(reading, layerOf(own(optionsIn(true) as Config), named), { group, groups: "", names: [...outer, named], className });
   if (/\.ops\b/.test(module))
     throw new FileError(`${who}: a function between layers (${cut(module)}.${cut(className)}) is not read; give layers: { ${cut(named)} }`);
   if (found.foreign)
@@ -125,7 +140,7 @@ function makeLayer(reading: Reading, layer: unknown, group: string, outer: reado
       `${who}: a layer of one's own (${module === "" ? "without a module" : cut(module)}), whose code is not in the file; give layers: ` +
         `{ ${cut(named || className)}: (config) => ... }`,
     );
-  const f = new Fields(who, reading.dialect, config);
+  const f = new Fields(who, reading.dialect, optionsIn(false));
   if (MODELS.includes(className)) return reading.model(reading, found, named, group, [...outer, named]);
   const { name, trainable } = common(f, reading, className);
   const place = (groups: Groups): Place => ({ group, groups, names: [...outer, name], className });
@@ -322,6 +337,9 @@ const NOT_IN_TFJS = [
   "normalization",
   "subtract",
   "identity",
+  "integerLookup",
+  "stringLookup",
+  "textVectorization",
   "randomFlip",
   "randomRotation",
   "randomTranslation",
@@ -394,6 +412,7 @@ export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs", name = laye
   const fixed = layer.kind.startsWith("spatialDropout") || layer.kind === "discretization";
   const base = { name, ...(!fixed && { trainable: layer.trainable }), ...(dialect === "keras3" && { dtype: "float32" }) };
   if (dialect === "tfjs") checkTfjs(who, layer);
+  checkVocabulary(who, layer);
   const nested = (part: Layer, own = part.name): Json => {
     if (part.kind === "model") return rowIn(who, part, dialect, nested);
     const written = writeLayer(part, dialect);
@@ -434,7 +453,7 @@ export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs", name = laye
     written.add(option);
     const value = options[option];
     // What is null is Keras' default, such as the stride that is the pool's size.
-    if (value === undefined || (value === null && codec !== ACTIVATION)) continue;
+    if (value === undefined || (value === null && codec.nulls !== true)) continue;
     const given = codec.write(value, who, dialect);
     const key = dialect === "tfjs" && Object.hasOwn(rule.older, field) ? rule.older[field] : field;
     if (given !== undefined) config[key] = given;

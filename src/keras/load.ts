@@ -19,6 +19,8 @@ import { placesOf } from "./places.ts";
 import { inOrder } from "./save.ts";
 import { storeOfGroups, storeOfNames, variablesOf } from "./stores.ts";
 import type { Named } from "./stores.ts";
+import { isVocabulary } from "./text.ts";
+import type { Vocabularies } from "./text.ts";
 import { layersInOrder, readStructure } from "./topology.ts";
 import type { Structure } from "./topology.ts";
 import { resume } from "./training.ts";
@@ -56,6 +58,8 @@ interface Contents {
   /** Names of the layers that have weights, in order; null in files of Keras 3. */
   readonly named: readonly Named[] | null;
   readonly optimizer: () => Promise<readonly Variable[]>;
+  /** What it has of vocabularies besides the options of their layers. */
+  readonly vocabularies: Vocabularies | null;
 }
 
 /** Bytes of one's own are the user's, who may change them; those of a file are read in place. */
@@ -100,10 +104,12 @@ async function readArchive(who: string, archive: Archive): Promise<Contents> {
   }
   const file = readHdf5(`${who}: ${WEIGHTS}`, aligned(await archive.read(WEIGHTS)));
   const { compile_config: training = null } = model;
+  const assets = new Map<string, string>();
+  for (const name of archive.names.filter(isVocabulary)) assets.set(name, textOf(who, name, await archive.read(name)));
   const { keras_version: says = "" } = archive.names.includes("metadata.json") ? await json("metadata.json") : {};
   const version = typeof says === "string" ? says : "";
   return {
-    ...ofGroups(who, await variablesOf(file, "/")),
+    ...ofGroups(who, await variablesOf(file, "/"), assets),
     dialect: dialectOf(version),
     obeys: obeys(version),
     model,
@@ -111,7 +117,7 @@ async function readArchive(who: string, archive: Archive): Promise<Contents> {
   };
 }
 
-function ofGroups(who: string, variables: ReadonlyMap<string, Variable>): Contents {
+function ofGroups(who: string, variables: ReadonlyMap<string, Variable>, assets: ReadonlyMap<string, string> = new Map()): Contents {
   const state = [...variables.keys()].filter((name) => /^\/optimizer(\/inner_optimizer)?\/vars\/\d+$/.test(name));
   // One that scales the loss holds the one that learns.
   const inner = state.filter((name) => name.includes("/inner_optimizer/"));
@@ -128,6 +134,7 @@ function ofGroups(who: string, variables: ReadonlyMap<string, Variable>): Conten
     store: () => storeOfGroups(who, variables),
     named: null,
     optimizer: async () => stateInOrder,
+    vocabularies: { assets, variables },
   };
 }
 
@@ -153,6 +160,7 @@ async function readOneFile(who: string, bytes: Uint8Array): Promise<Contents> {
     store: () => storeOfNames(who, named),
     named,
     optimizer: () => optimizerVariables(who, file),
+    vocabularies: null,
   };
 }
 
@@ -322,6 +330,7 @@ export async function loadKeras(source: ModelSource | ModelFiles, options: LoadK
     who,
     dialect: contents.dialect,
     own: layers,
+    vocabularies: contents.vocabularies,
     places: new Map(),
     first: new Map(),
     shared: new Map(),

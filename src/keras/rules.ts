@@ -5,10 +5,11 @@ import { ELEMENTS } from "./rules/elements.ts";
 import { IMAGES } from "./rules/images.ts";
 import { PREPROCESSING } from "./rules/preprocessing.ts";
 import { STEPS } from "./rules/steps.ts";
+import { TEXTS } from "./rules/text.ts";
 import { WINDOWS } from "./rules/windows.ts";
 
 /** Rules by the kind of layer that they make. */
-export const RULES: readonly Rule[] = Object.entries(Object.assign({}, ELEMENTS, WINDOWS, IMAGES, PREPROCESSING, STEPS)).flatMap(
+export const RULES: readonly Rule[] = Object.entries(Object.assign({}, ELEMENTS, WINDOWS, IMAGES, PREPROCESSING, STEPS, TEXTS)).flatMap(
   ([kind, rules]) => (Array.isArray(rules) ? (rules as readonly Rule[]) : [rules as Rule]).map((r) => ({ ...r, kind })),
 );
 

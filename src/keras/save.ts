@@ -11,6 +11,8 @@ import { alive, layersOf } from "./order.ts";
 import { placesOf } from "./places.ts";
 import { record } from "./record.ts";
 import type { Made, Recording } from "./record.ts";
+import { graphInput, rowInput, writtenWeights } from "./text.ts";
+import type { InputType } from "./text.ts";
 import { writeTraining } from "./training.ts";
 import { writeZip } from "./zip.ts";
 
@@ -39,10 +41,10 @@ export interface Format {
 const object = ({ dialect }: Format, module: string, className: string, config: Json): Json =>
   dialect === "tfjs" ? { class_name: className, config } : { module, class_name: className, config, registered_name: null };
 
-const inputLayer = (format: Format, name: string, shape: OpenShape): Json =>
+const inputLayer = (format: Format, name: string, { shape, dtype }: InputType): Json =>
   object(format, "keras.layers", "InputLayer", {
     [format.dialect === "tfjs" ? "batch_input_shape" : "batch_shape"]: [null, ...shape],
-    dtype: "float32",
+    dtype,
     sparse: false,
     name,
   });
@@ -76,7 +78,8 @@ function writeRow(format: Format, name: string, layers: readonly Layer[], shape:
   const taken = new Set(layers.map(format.nameOf));
   // Within another model TensorFlow.js takes the shape from the first layer alone.
   const within = format.dialect === "tfjs" && recording.within !== null;
-  const inputs = shape === null || within ? [] : [inputLayer(format, freeName(inputName(format, recording), taken), shape)];
+  const inputs =
+    shape === null || within ? [] : [inputLayer(format, freeName(inputName(format, recording), taken), rowInput(layers, shape))];
   const written = layers.map((l) => (l.kind === "model" ? rowWithin(format, recording, l) : oneLayer(format, l, recording)));
   if (within && shape !== null)
     written[0] = { ...written[0], config: { ...(written[0].config as Json), batch_input_shape: [null, ...shape] } };
@@ -184,11 +187,13 @@ function writeGraph(format: Format, name: string, recording: Recording, inputSha
   const place = ({ layer, node, index }: Made, end = false): readonly [string, number, number] =>
     layer === null ? [inputs[node], 0, 0] : [format.nameOf(layer), node + ownCalls(format, layer, end), index];
   const open = inputShapes.flat().includes(null);
+  const types = inputShapes.map((shape, i) => graphInput(recording, i, shape));
   const tensorOf = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(tensorOf);
     const made = value as Made;
-    const shape = [null, ...made.shape.slice(1).map((d) => (open ? null : d))];
-    return { class_name: "__keras_tensor__", config: { shape, dtype: "float32", keras_history: place(made) } };
+    const type = made.layer === null ? types[made.node] : null;
+    const shape = [null, ...(type?.dtype === "string" ? type.shape : made.shape.slice(1).map((d) => (open ? null : d)))];
+    return { class_name: "__keras_tensor__", config: { shape, dtype: type?.dtype ?? "float32", keras_history: place(made) } };
   };
   const nodeOf = ({ args, kwargs }: ReturnType<typeof argumentsOf>): unknown => {
     if (format.dialect === "tfjs") {
@@ -216,7 +221,7 @@ function writeGraph(format: Format, name: string, recording: Recording, inputSha
     const config = recording.stateful.has(layer) ? { ...written, config: { ...(written.config as Json), return_state: true } } : written;
     return { ...config, name: format.nameOf(layer), inbound_nodes: calls.map((call) => nodeOf(argumentsOf(format, layer, call))) };
   });
-  const ends = inputs.map((input, i) => ({ ...inputLayer(format, input, inputShapes[i]), name: input, inbound_nodes: [] }));
+  const ends = inputs.map((input, i) => ({ ...inputLayer(format, input, types[i]), name: input, inbound_nodes: [] }));
   return object(format, "keras.src.models.functional", format.dialect === "tfjs" ? "Model" : "Functional", {
     name,
     trainable: true,
@@ -320,6 +325,7 @@ export async function saveKeras(model: Model, options: SaveKerasOptions = {}): P
   const data = new Map<string, WrittenData>();
   const tensors: [string, Tensor][] = [];
   for (const [layer, { group, groups }] of places) {
+    for (const [path, written] of writtenWeights(layer, group)) data.set(path, written);
     for (const seed of seedsOf(layer, group)) data.set(`${seed}/vars/0`, { shape: [2], data: new Uint32Array(2) });
     if ((layer.layers ?? []).length > 0) continue;
     for (const [i, { name, tensor }] of layer.weights.entries()) {

@@ -6,9 +6,12 @@ import type { Place } from "./place.ts";
 import { isNumeric } from "./variables.ts";
 import type { Store, Variable } from "./variables.ts";
 
-/** Variables of layers for random numbers, and the count of samples that a Normalization has seen: no layer of Lockstep has them. */
+/**
+ * Variables of layers for random numbers, and the count of samples that a Normalization has seen: no layer of Lockstep has them. Weights of
+ * tokens are options.
+ */
 const isPassedOver = (path: string): boolean =>
-  /(^|\/)(seed_generator(_\d+)?\/|generator\/vars\/)/.test(path) || /\/seed_generator_state$/.test(path);
+  /(^|\/)(seed_generator(_\d+)?\/|generator\/vars\/)|\/(seed_generator_state|vars\/idf_weights)$/.test(path);
 
 const some = (names: readonly string[]): string =>
   `${names

@@ -194,6 +194,7 @@ export async function loadTfjs(source: ModelSource | ModelFiles, options: LoadTf
     who,
     dialect: "tfjs",
     own: layers,
+    vocabularies: null,
     places: new Map(),
     first: new Map(),
     shared: new Map(),

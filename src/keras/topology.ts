@@ -14,6 +14,7 @@ import type { Reading } from "./layers.ts";
 import { operationOf, readOperation } from "./operations.ts";
 import type { Compute } from "./operations.ts";
 import { groupsIn } from "./place.ts";
+import { encodedShape, readsText } from "./text.ts";
 
 /** A model whose weights are not made yet. */
 export interface Structure {
@@ -24,6 +25,8 @@ export interface Structure {
   readonly layers: readonly (Layer | Model)[];
   /** What it takes, by name where Keras does; null for a row. */
   readonly inputs: Ends | null;
+  /** For each input whether it is of texts. */
+  readonly texts: readonly boolean[];
 }
 
 /** The layers of models that are layers, in Keras' order. */
@@ -46,12 +49,29 @@ export function sampleShape(who: string, given: unknown): OpenShape | null {
 
 const shapeIn = (who: string, config: Json): OpenShape | null => sampleShape(who, config.batch_shape ?? config.batch_input_shape);
 
-/** @throws FileError for inputs that are no dense numbers */
+/** @throws FileError for inputs that are not dense */
 function checkInput(who: string, { config }: Described): void {
-  if (config.sparse === true || config.ragged === true || config.dtype === "string")
-    throw new FileError(
-      `${who}: input ${show(config.name)} is ${config.dtype === "string" ? "text" : "not dense"}, which models do not take`,
-    );
+  if (config.sparse === true || config.ragged === true)
+    throw new FileError(`${who}: input ${show(config.name)} is not dense, which models do not take`);
+}
+
+/** An input, by what it is given to: of texts once they are encoded. */
+interface Input {
+  readonly shape: OpenShape | null;
+  readonly text: boolean;
+}
+
+/**
+ * What an input of this shape is to a layer or model that is given it as its input `index`. @throws FileError for texts that it does not
+ * read
+ */
+function inputOf(who: string, to: Layer | Model | undefined, index: number, shape: OpenShape | null, dtype: unknown): Input {
+  if (to !== undefined && "asLayer" in to) {
+    const inner = structures.get(to);
+    if (inner?.texts[index] === true) return { shape: inner.inputShapes?.[index] ?? null, text: true };
+  } else if (to !== undefined && readsText(to)) return { shape: encodedShape(to, shape), text: true };
+  if (dtype === "string") throw new FileError(`${who}: its input is text, which no layer reads that is called with it`);
+  return { shape, text: false };
 }
 
 /** A model by its class. @throws FileError naming what is wrong or not known */
@@ -85,12 +105,14 @@ function readSequence(reading: Reading, who: string, { config }: Described, name
   if (!Array.isArray(config.layers)) throw new FileError(`${who}: expected its layers, found ${show(config.layers)}`);
   const groupOf = groupsIn(prefix);
   let inputShape = null;
+  let dtype: unknown = null;
   const layers: (Layer | Model)[] = [];
   for (const [i, entry] of config.layers.entries()) {
     const layer = described(who, entry);
     if (i === 0) inputShape = shapeIn(who, layer.config);
     if (layer.className === "InputLayer") {
       checkInput(who, layer);
+      dtype = layer.config.dtype;
       if (i > 0) throw new FileError(`${who}: an InputLayer stands behind other layers`);
       continue;
     }
@@ -102,8 +124,15 @@ function readSequence(reading: Reading, who: string, { config }: Described, name
   const [begin] = layers;
   inputShape ??=
     sampleShape(who, config.build_input_shape) ?? ("asLayer" in begin ? (structures.get(begin)?.inputShapes?.[0] ?? null) : null);
+  const input = inputOf(who, begin, 0, inputShape, dtype);
   const row = rowOfLast(who, layers, reading.first, inputShape === null ? null : inputShape.length + 1);
-  return { model: sequential(row as Layer[], named(name)), inputShapes: inputShape && [inputShape], layers, inputs: null };
+  return {
+    model: sequential(row as Layer[], named(name)),
+    inputShapes: input.shape && [input.shape],
+    layers,
+    inputs: null,
+    texts: [input.text],
+  };
 }
 
 /** A layer of a graph and its calls. */
@@ -115,7 +144,9 @@ interface Member {
   /** Of a function. */
   readonly compute: Compute | null;
   readonly calls: readonly Call[];
+  /** Of an input. */
   readonly shape: OpenShape | null;
+  readonly dtype?: unknown;
 }
 
 function readMember(reading: Reading, who: string, entry: unknown, groupOf: (className: string) => string, outer: Names): Member {
@@ -126,7 +157,7 @@ function readMember(reading: Reading, who: string, entry: unknown, groupOf: (cla
   const { className } = layer;
   if (className === "InputLayer") {
     checkInput(who, layer);
-    return { name, className, callee: null, compute: null, calls: [], shape: shapeIn(who, layer.config) };
+    return { name, className, callee: null, compute: null, calls: [], shape: shapeIn(who, layer.config), dtype: layer.config.dtype };
   }
   const own = `${reading.who}: ${className} ${show(name)}`;
   const calls = callsOf(own, nodes ?? []);
@@ -251,23 +282,32 @@ function readGraph(reading: Reading, who: string, { config, className }: Describ
   const taken = endsOf(who, config.input_layers);
   const inputs = refsOfEnds(taken);
   const outputs = renumbered(members, endsOf(who, config.output_layers), reading.dialect);
-  const shapes = inputs.map((ref) => {
+  const given = inputs.map((ref): Input => {
     const member = members.get(ref.layer);
     if (member === undefined || member.className !== "InputLayer") throw new FileError(`${who}: ${show(ref.layer)} is no input`);
-    return member.shape;
+    const { shape, dtype } = member;
+    const found = [...members.values()].flatMap(({ callee, calls }) =>
+      calls.flatMap(({ args, kwargs }) => {
+        const index = [...refsIn(args), ...refsIn(kwargs)].findIndex((r) => r.key === ref.key);
+        return callee === null || index < 0 ? [] : [inputOf(`${who}: ${show(ref.layer)}`, callee.layer, index, shape, null)];
+      }),
+    );
+    return found.find(({ text }) => text) ?? inputOf(`${who}: ${show(ref.layer)}`, undefined, 0, shape, dtype);
   });
+  const shapes = given.map(({ shape }) => shape);
+  const texts = given.map(({ text }) => text);
   const order = orderOf(who, members, outputs, new Set(inputs.map((ref) => ref.key)));
   const layers = [...members.values()].flatMap(({ callee }) => (callee === null ? [] : [callee.layer]));
   const inputShapes = shapes.every((s) => s !== null) ? (shapes as OpenShape[]) : null;
   const row = rowOf(members, order, inputs, outputs);
   if (row !== null) {
     const last = rowOfLast(who, row, reading.first, shapes[0] === null ? null : shapes[0].length + 1);
-    return { model: sequential(last as Layer[], named(name)), inputShapes, layers, inputs: taken };
+    return { model: sequential(last as Layer[], named(name)), inputShapes, layers, inputs: taken, texts };
   }
   const channels = new Channels();
 
-  const made = model((...given: Tensor[]) => {
-    const values = new Map<string, readonly Tensor[]>(inputs.map((ref, i) => [ref.key, [given[i]]]));
+  const made = model((...tensors: Tensor[]) => {
+    const values = new Map<string, readonly Tensor[]>(inputs.map((ref, i) => [ref.key, [tensors[i]]]));
     const valueOf = (ref: Ref): Tensor => {
       const found = values.get(ref.key)?.[ref.index];
       if (found === undefined) throw new FileError(`${who}: layer ${show(ref.layer)} gives no output ${ref.index}`);
@@ -283,7 +323,7 @@ function readGraph(reading: Reading, who: string, { config, className }: Describ
     const list = (outputs as readonly Ref[]).map(valueOf);
     return list.length === 1 ? list[0] : list;
   }, named(name));
-  return { model: made as unknown as Model, inputShapes, layers, inputs: taken };
+  return { model: made as unknown as Model, inputShapes, layers, inputs: taken, texts };
 }
 
 /** What a function gives, with its name in errors, as that of layers is. */

@@ -2,6 +2,7 @@
 import type { TypedArray } from "../dtype.ts";
 import { DataError, ShapeError } from "../errors.ts";
 import { toTensor } from "../samples.ts";
+import type { Strings } from "../samples.ts";
 import { fits, sameShape, showShape } from "../shape.ts";
 import type { OpenShape, Shape } from "../shape.ts";
 import { Tensor, tensor } from "../tensor.ts";
@@ -13,8 +14,11 @@ import type { WeightOptions } from "./weights.ts";
 export type { Data } from "./view.ts";
 export type { ClassWeight } from "./weights.ts";
 
-/** One input, or a list with one item for each input of a model of several. */
-export type Inputs = Data | readonly Data[];
+/**
+ * One input, or a list with one item for each input of a model of several. Texts, in arrays, where a layer that reads them stands at the
+ * input.
+ */
+export type Inputs = Data | readonly Strings[] | readonly (Data | readonly Strings[])[];
 /**
  * One target, or for a model of several outputs a list with one for each or an object by their names; null for an output without a loss.
  */

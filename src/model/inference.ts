@@ -10,7 +10,7 @@ import { resolveBackend } from "../init.ts";
 import { keysOf, withMode } from "../mode.ts";
 import type { CallOptions } from "../mode.ts";
 import { context, counter, layerWith, withContext } from "../nn/layer.ts";
-import type { Config, IndexCheck, Layer, Parts, Weight, WeightsOf } from "../nn/layer.ts";
+import type { Config, Layer, Parts, Reader, Weight, WeightsOf } from "../nn/layer.ts";
 import { CUSTOM } from "../nn/options.ts";
 import { naming } from "../naming.ts";
 import { optionsOf } from "../options.ts";
@@ -95,8 +95,8 @@ export class InferenceModel<O extends Outputs = Tensor> {
   /** What the function gave for the shapes that it was built with. */
   #structure: O | null = null;
   #outputs: ReadonlyMap<Layer, OpenShape> = new Map();
-  /** Inputs that layers read as indices, with what these must be below. */
-  readonly #checks = new Map<number, { readonly limit: number; readonly check: IndexCheck }>();
+  /** How layers read inputs, by their places. */
+  #readers: (readonly [Reader, number])[] = [];
   #backend: Backend | null = null;
   #layer: Layer | null = null;
   /** Of a call that is being made: whether it is by `call`, and all outputs, of which a layer gives the first. */
@@ -209,6 +209,7 @@ export class InferenceModel<O extends Outputs = Tensor> {
       const graph = new Graph();
       const layers = new Map<Layer, Shape>();
       const makers = new Map<Tensor, Layer>();
+      this.#readers = [];
       const inputs = inputShapes.map((shape) => graph.input({ shape: [1, ...shape.map((d) => d ?? size)], dtype: "f32" }));
       const output = trace(graph, () =>
         withMode({ training: false, key: keysOf(this.seed).ofRun() }, () =>
@@ -231,9 +232,10 @@ export class InferenceModel<O extends Outputs = Tensor> {
                 layers.set(layer, y.shape.slice(1));
                 makers.set(y, layer);
               },
-              indexes: (input, limit, check) => {
+              reads: (input, reader) => {
                 const i = inputs.indexOf(input);
-                if (i >= 0 && limit < (this.#checks.get(i)?.limit ?? Infinity)) this.#checks.set(i, { limit, check });
+                if (i >= 0) this.#readers.push([reader, i]);
+                return i >= 0;
               },
             },
             () => this.forward(inputs),
@@ -466,10 +468,11 @@ export class InferenceModel<O extends Outputs = Tensor> {
   /** @internal Inputs that fit the model, which is built for them where it has not been. */
   async readInputs(who: string, x: Inputs): Promise<Samples[]> {
     this.checkThere(who);
+    if (this.#inputShapes === null) this.layers[0]?.begin?.(this, x);
+    for (const [reader, i] of this.#readers) x = reader.encode?.(who, x, i, this.#inputShapes as readonly OpenShape[]) ?? x;
     const inputs = await readInputs(who, x, this.#inputShapes);
     if (this.#inputShapes === null) this.build(inputs.map((t) => t.shape.slice(1)));
-    for (const [i, { limit, check }] of this.#checks)
-      await check(`${who}: ${inputs.length > 1 ? `x[${i}]` : "x"}`, elementsOf(inputs[i]), limit);
+    for (const [{ check }, i] of this.#readers) await check?.(`${who}: ${inputs.length > 1 ? `x[${i}]` : "x"}`, elementsOf(inputs[i]));
     return inputs;
   }
 

@@ -1,21 +1,23 @@
 /** @file Vectors for indices, and the way back: how much a vector agrees with that of each index. */
 import type { HostArray } from "../dtype.ts";
+import { once } from "../cache.ts";
 import { checkPositive } from "../check.ts";
 import { ArgumentError, DataError, LockstepError } from "../errors.ts";
 import { scope } from "../graph.ts";
 import type { Attr } from "../op.ts";
 import { gather } from "../ops/gather.ts";
-import { cast, castOp, mul, notEqual, tanh } from "../ops/map.ts";
+import { cast, mul, notEqual, tanh } from "../ops/map.ts";
 import { linear } from "../ops/matmul.ts";
 import { toFloat } from "../ops/promote.ts";
-import { reshape, reshapeOp } from "../ops/move.ts";
+import { reshape } from "../ops/move.ts";
 import type { Tensor } from "../tensor.ts";
 import { context } from "./layer.ts";
-import type { IndexCheck, Layer } from "./layer.ts";
+import type { Layer } from "./layer.ts";
 import { checkCount, checkFeatures, checkRank, layerOf } from "./options.ts";
 import { maskOf, masked } from "./masks.ts";
 import type { InitializerOption, NameOption } from "./options.ts";
 import type { RegularizerOption } from "./regularizers.ts";
+import { given, source } from "./sources.ts";
 
 /** Options of `embedding`. */
 export interface EmbeddingOptions extends NameOption {
@@ -56,6 +58,12 @@ export function withAttend(layer: Layer): EmbeddingLayer {
 /** Tensors whose elements have been found to be indices below a limit. */
 const indices = new WeakMap<Tensor, { readonly data: HostArray; readonly limit: number }>();
 
+/** Looks through the elements of a batch. @throws DataError naming `who` for one that is no index below `limit`. */
+export type IndexCheck = (who: string, input: Tensor, limit: number) => Promise<void>;
+
+/** What indices in an input must be below, and who says so, where several layers read them. */
+const limits = new WeakMap<Tensor, { readonly limit: number; readonly check: IndexCheck }>();
+
 /**
  * Kernels clamp an index, which would hide a vocabulary that is too small. `noun` takes the indices, below its option `limitName`.
  * @throws DataError naming the first element that is no index below `limit`.
@@ -76,16 +84,12 @@ export const indexCheck =
     indices.set(t, { data, limit });
   };
 
-/** The tensor whose elements `t` has. */
-const source = (t: Tensor): Tensor =>
-  t.node !== null && (t.node.op === reshapeOp || t.node.op === castOp) ? source(t.node.inputs[0] as Tensor) : t;
-
-/** What `t` is another shape of. */
-const given = (t: Tensor): Tensor => (t.node?.op === reshapeOp ? given(t.node.inputs[0] as Tensor) : t);
-
 /** x as indices below `limit`, i32; where it is an input of a model, that looks through its batches by `check`. */
 export function asIndices(x: Tensor, limit: number, check: IndexCheck): Tensor {
-  context().indexes?.(source(x), limit, check);
+  const input = source(x);
+  const least = once(limits, input, () => ({ limit, check }));
+  if (limit < least.limit) Object.assign(least, { limit, check });
+  context().reads?.(input, { check: (who, t) => least.check(who, t, least.limit) });
   return reshape(cast(given(x), "i32"), x.shape);
 }
 

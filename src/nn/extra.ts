@@ -17,9 +17,11 @@ import { convLstm1d, convLstm2d, convLstm3d } from "./conv-lstm.ts";
 import { conv3d, conv3dTranspose } from "./conv3d.ts";
 import { centerCrop, randomFlip, resizing } from "./images.ts";
 import type { Layer } from "./layer.ts";
+import { integerLookup, stringLookup } from "./lookup.ts";
 import { spatialDropout3d } from "./noise.ts";
 import { avgPool3d, globalAvgPool3d, globalMaxPool3d, maxPool3d } from "./pool3d.ts";
 import { gruCell, lstmCell, rnn, simpleRnnCell, stackedRnnCells } from "./rnn.ts";
+import { textVectorization } from "./text.ts";
 import { cropping3d, upSampling3d, zeroPadding3d } from "./volumes.ts";
 
 /** The factories by the names of their positional arguments. */
@@ -41,6 +43,7 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
   [["height", "width"], { resizing, centerCrop, randomCrop }],
   [["numTokens"], { categoryEncoding }],
   [[], { randomFlip, discretization }],
+  [[], { stringLookup, integerLookup, textVectorization }],
 ];
 
 /**

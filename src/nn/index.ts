@@ -119,6 +119,11 @@ export {
   adaptiveMaxPool2d,
   adaptiveMaxPool3d,
 } from "./adaptive.ts";
+export { integerLookup, stringLookup } from "./lookup.ts";
+export type { LookupOptions, StringLookupLayer, TextLayer, VocabularyLayer, VocabularyLayerOptions } from "./lookup.ts";
+export { textVectorization } from "./text.ts";
+export type { TextVectorizationOptions } from "./text.ts";
+export type { OutputMode, Token } from "./vocabulary.ts";
 export { layerFromConfig } from "./config.ts";
 export type { LayerKind } from "./config.ts";
 export { extraLayers } from "./extra.ts";

@@ -13,7 +13,7 @@ import type { CallOptions } from "../mode.ts";
 import type { Attr } from "../op.ts";
 import { Random } from "../random.ts";
 import { sameShape, showShape, sizeOf } from "../shape.ts";
-import type { Shape } from "../shape.ts";
+import type { OpenShape, Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { firstValues } from "./initializers.ts";
 import type { Initializer, InitializerName } from "./initializers.ts";
@@ -54,6 +54,12 @@ export interface WeightOptions {
 
 const WEIGHT_OPTIONS: readonly (keyof WeightOptions)[] = ["init", "trainable", "regularizer"];
 
+/** A model that is not built yet. */
+export interface Building {
+  /** As that of models. */
+  build(inputShapes: readonly OpenShape[]): void;
+}
+
 /**
  * A part of a model with weights of its own. Functions such as `dense(10)` make one; `layer()` makes one from a description. Its weights
  * come into being with the first call, when the shape of the input is known.
@@ -74,6 +80,8 @@ export interface Layer {
   readonly weights: readonly Weight[];
   /** True once it has its weights. */
   readonly built: boolean;
+  /** @internal Builds a model that begins with it for what it is given first. */
+  readonly begin?: (model: Building, x: unknown) => void;
   /** Those that it calls: the layers of a model that is one, and what `bidirectional` and its like hold. */
   readonly layers?: readonly Layer[];
   /**
@@ -84,8 +92,15 @@ export interface Layer {
   call(x: Tensor, ...more: readonly (Tensor | CallOptions | null | undefined)[]): Tensor;
 }
 
-/** Looks through the elements of a batch. @throws DataError naming `who` for one that is no index below `limit`. */
-export type IndexCheck = (who: string, input: Tensor, limit: number) => Promise<void>;
+/** How a layer that reads an input of a model looks at what the model is given, on the host and before anything runs. */
+export interface Reader {
+  /** Looks through the elements of a batch. @throws DataError naming `who` */
+  readonly check?: (who: string, input: Tensor) => Promise<void>;
+  /**
+   * `x`, all that the model is given, with what stands in programs for input `i`; `shapes`: of the inputs. @throws DataError naming `who`
+   */
+  readonly encode?: <X>(who: string, x: X, i: number, shapes: readonly OpenShape[]) => X;
+}
 
 /**
  * Where weights come from while a model is built: by the layer that has them, whose name is "" unless its options say one, and by their
@@ -101,8 +116,8 @@ export interface Context {
   readonly nextStream: () => number;
   /** Told of each layer's call; output is null where another reads its weights. */
   called(layer: Layer, output: Tensor | null): void;
-  /** Told, while a model is built, of an input whose elements are indices, what they must be below, and how to check a batch of them. */
-  readonly indexes?: (input: Tensor, limit: number, check: IndexCheck) => void;
+  /** Told, while a model is built, how a layer reads an input. False for what is none of the model. */
+  readonly reads?: (input: Tensor, reader: Reader) => boolean;
   /**
    * While a model is read from a file, whose values replace those of all weights: @throws ShapeError for a weight that the file cannot
    * hold.
@@ -174,6 +189,9 @@ let current: Context = Object.assign({ seed: 0, nextStream: counter() }, silent)
 export function context(): Context {
   return current;
 }
+
+/** Whether a model calls the layer, one that it has itself. */
+export const inModel = (): boolean => current.called !== silent.called;
 
 /** Runs `fn` with layers seeing `inner` in the place of what is so in the context around. */
 export function withContext<R>(inner: Partial<Context>, fn: () => R): R {

@@ -1,7 +1,7 @@
 /** @file A model as a file of ONNX: what it computes is traced, and each op of the graph becomes nodes. */
 import { checkCount, checkOptions } from "../check.ts";
 import { ArgumentError, tracedPrediction } from "../index.ts";
-import { sameShape } from "../shape.ts";
+import { fits, sameShape } from "../shape.ts";
 import type { InferenceModel, Model, OpenShape, Outputs, Tensor } from "../index.ts";
 import { TYPES, dimsOf, shapeInput } from "./export/context.ts";
 import type { Batches, Node, WriteNode } from "./export/context.ts";
@@ -15,7 +15,7 @@ import type { WrittenValue } from "./export/writer.ts";
 
 /** Options of `saveOnnx`. */
 export interface SaveOnnxOptions {
-  /** One input's shape without the batch, for models that are not built. Default: what the model was built for. */
+  /** One input's shape without the batch, for models that are not built, or take any size. Default: what the model was built for. */
   readonly inputShape?: readonly number[];
   /** For several inputs. */
   readonly inputShapes?: readonly (readonly number[])[];
@@ -34,8 +34,10 @@ type AnyModel = Model<Outputs> | InferenceModel<Outputs>;
 /** Shapes of all inputs. */
 function shapesOf(model: AnyModel, { inputShape, inputShapes }: SaveOnnxOptions): readonly (readonly number[])[] {
   const given = inputShapes ?? (inputShape === undefined ? null : [inputShape]);
-  if (given !== null) model.build(given);
-  const shapes: readonly OpenShape[] | null = model.inputShapes;
+  const known = model.inputShapes;
+  const open = given !== null && known?.length === given.length && known.every((shape, i) => fits(given[i], shape));
+  if (given !== null && !open) model.build(given);
+  const shapes: readonly OpenShape[] | null = open ? given : model.inputShapes;
   if (shapes === null)
     throw new ArgumentError(`saveOnnx: model "${model.name}" is not built yet: give inputShape, its input's shape without the batch`);
   return shapes.map((shape) =>
@@ -58,7 +60,8 @@ function typeOfInput(input: Tensor, readers: ReadonlyMap<Tensor, readonly Node[]
 
 /**
  * `model` as a file of ONNX (opset 18): what it predicts, with its weights in f32. Inputs and outputs have the shapes of `predict`, images
- * with channels last; an input that goes into an embedding alone is int32.
+ * with channels last; an input that goes into an embedding alone is int32. Of a model that begins with texts what comes behind them is
+ * written: its input is what the layer's `encode` gives.
  * @returns the bytes of the file
  * @throws ArgumentError naming the layer whose computation ONNX's operators cannot say, or for a model that is not built
  * @example await writeFile("model.onnx", await saveOnnx(net));

@@ -11,6 +11,7 @@ import { readHdf5 } from "../../build/esm/keras/hdf5.js";
 import { loadKeras, loadTfjs, saveKeras, saveTfjs } from "../../build/esm/keras/index.js";
 import { readZip, writeZip } from "../../build/esm/keras/zip.js";
 import { archive, call, from, functional, input, json, layer, weightsFile } from "./files.js";
+import { modelPath } from "../models/index.js";
 import { MODELS } from "./models.js";
 import { COUNT, damages } from "../damage.js";
 
@@ -32,6 +33,7 @@ const membersOf = async (bytes) => {
   return Promise.all(archive.names.map(async (name) => [name, await archive.read(name)]));
 };
 const members = await Promise.all(archives.map(membersOf));
+const texts = await Promise.all(["grams", "tfidf", "mixed"].map((name) => membersOf(readFileSync(modelPath(`keras-text/${name}.keras`)))));
 const files = await Promise.all(["dense", "sequences", "branches"].map((name) => saveTfjs(MODELS[name]())));
 
 /** A model with all that files of Keras have and Lockstep's do not: functions between layers, channels first, names, shared layers. */
@@ -73,6 +75,12 @@ const KINDS = {
     loadKeras(writeZip(pick(members).map(([name, bytes]) => [name, name === "config.json" ? damagedText(bytes) : bytes]))),
   "weights in an archive": async () =>
     loadKeras(writeZip(pick(members).map(([name, bytes]) => [name, name.endsWith(".h5") ? damaged(bytes, bytes.length) : bytes]))),
+  "an archive of texts": async () => {
+    const all = pick(texts);
+    const hit = pick(all.filter(([name]) => name !== "metadata.json"))[0];
+    const change = (name, bytes) => (name === "config.json" ? damagedText(bytes) : damaged(bytes, bytes.length));
+    return loadKeras(writeZip(all.map(([name, bytes]) => [name, name === hit ? change(name, bytes) : bytes])));
+  },
   "model.json": async () => {
     const own = pick(files);
     return loadTfjs({ ...own, "model.json": below(3) > 0 ? damagedText(own["model.json"]) : damaged(own["model.json"], 3000) });

@@ -69,6 +69,10 @@ const LAYERS = {
   randomBrightness: [L.randomBrightness(0.3, { valueRange: [-1, 1] }), image],
   categoryEncoding: [L.categoryEncoding(4, { outputMode: "count" }), [3], {}, L.tensor([0, 3, 1, 2, 2, 2], [2, 3])],
   discretization: [L.discretization({ binBoundaries: [-0.5, 0, 0.3], outputMode: "oneHot" }), [3]],
+  // Those of texts take numbers for what has been encoded.
+  stringLookup: [L.stringLookup({ vocabulary: ["a", "b"], maskToken: "-", outputMode: "multiHot" }), [3]],
+  integerLookup: [L.integerLookup({ vocabulary: [1, 0], numOovIndices: 2 }), [3]],
+  textVectorization: [L.textVectorization({ vocabulary: ["a", "b"], ngrams: [1, 2], split: "character" }), [3]],
 };
 
 const inputOf = (shape) =>

@@ -8,6 +8,7 @@ import {
   embedding,
   f1,
   grad,
+  integerLookup,
   loadModel,
   loadWeights,
   lstm,
@@ -17,8 +18,10 @@ import {
   multiHeadAttention,
   scan,
   sequential,
+  stringLookup,
   sum,
   tensor,
+  textVectorization,
   tiedHead,
   transformerDecoder,
   valueAndGrad,
@@ -47,6 +50,31 @@ export function attending(x: Tensor, mask: Tensor): readonly Tensor[] {
   // @ts-expect-error an unknown option of turns
   multiHeadAttention(2, 4, { rotary: { base: 10000 } });
   return [tokens.attend(z), tiedHead(tokens, { logitSoftCap: 30 }).call(z)];
+}
+
+/** Models that begin with texts are given texts; layers that read them encode, and learn vocabularies. */
+export async function texts(): Promise<readonly (string | number)[]> {
+  const words = textVectorization({ standardize: (text) => text.toLowerCase(), split: "character", outputSequenceLength: 4 });
+  await words.adapt(["a", "b"]);
+  await words.adapt(function* () {
+    yield ["a"];
+    yield [["b"]];
+  });
+  const net = sequential([words, embedding(words.vocabularySize(), 2)]);
+  await net.fit(["a", "b"], [1, 0], { validationData: [["a"], [1]] });
+  await net.predict([["a"], ["b"]]);
+  await net.evaluate(() => [[["a"], [1]] as const]);
+  const ids: Tensor = words.encode(["a"]);
+  const city = stringLookup({ vocabulary: ["a"], outputMode: "tfIdf", idfWeights: [1] });
+  const numbers = integerLookup({ vocabulary: Int32Array.of(1), maskToken: 0 });
+  await numbers.adapt([1, 2]);
+  // @ts-expect-error texts have no tensor
+  words.call("a");
+  // @ts-expect-error numbers are no tokens of texts
+  stringLookup({ vocabulary: [1] });
+  // @ts-expect-error rows for each token are of stringLookup alone
+  textVectorization({ outputMode: "oneHot" });
+  return [...city.getVocabulary(), ...numbers.getVocabulary(false), String(await city.decode(ids))];
 }
 
 export async function right(): Promise<number> {
