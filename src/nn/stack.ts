@@ -4,11 +4,12 @@ import { ArgumentError, ShapeError } from "../errors.ts";
 import { reshape, slice } from "../ops/move.ts";
 import { loop } from "../ops/loop.ts";
 import { keysOfSteps } from "../ops/random.ts";
-import { sameShape, showShape } from "../shape.ts";
+import { sameShape, showShape, sizeOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
+import { TRAINING } from "../training.ts";
 import { isDecoding } from "./decoding.ts";
-import { withContext } from "./layer.ts";
-import type { Layer, Stack } from "./layer.ts";
+import { context, withContext } from "./layer.ts";
+import type { Layer, MakeTensor } from "./layer.ts";
 import { maskOf, masked } from "./masks.ts";
 import { described, layerOf } from "./options.ts";
 import type { NameOption } from "./options.ts";
@@ -26,17 +27,26 @@ export interface LayerStackOptions extends NameOption {
 const row = (whole: Tensor, k: number): Tensor =>
   reshape(slice(whole, [k, ...whole.shape.slice(1).map(() => 0)], [1, ...whole.shape.slice(1)]), whole.shape.slice(1));
 
-const stackOf = (count: number, weightOf: Stack["weightOf"]): Stack => ({
-  shapeOf: (shape) => [count, ...shape],
-  valuesOf(one) {
-    const all = Array.from({ length: count }, one);
-    const data = new Float32Array(all.reduce((n, { length }) => n + length, 0));
-    all.forEach((values, k) => data.set(values, k * values.length));
-    return data;
-  },
-  weightOf,
-  weightsOf: (whole) => Object.fromEntries(Object.entries(whole).map(([name, t]) => [name, weightOf(t)])),
-});
+/** Weights that have one more dimension in front, which counts layers. */
+const stacks = new WeakSet<Tensor>();
+
+/** Whether the first dimension of the weight `t` counts layers. */
+export const isStacked = (t: Tensor): boolean => stacks.has(t);
+
+/** Makes weights of `count` layers as one, which begins with those of one layer after another. */
+const stackedBy =
+  (make: MakeTensor, count: number): MakeTensor =>
+  (layer, name, shape, begin) => {
+    const all = (): Float32Array => {
+      const size = sizeOf(shape);
+      const data = new Float32Array(count * size);
+      for (let k = 0; k < count; k++) data.set(begin() as Float32Array, k * size);
+      return data;
+    };
+    const whole = make(layer, name, [count, ...shape], TRAINING ? all : begin);
+    stacks.add(whole);
+    return whole;
+  };
 
 /**
  * `count` layers like `inner`, one after another, each with weights of its own and given what the one before gave: [batch, ...] of any
@@ -54,8 +64,8 @@ export function layerStack(inner: Layer, count: number, options: LayerStackOptio
   if (inner.built) throw new ArgumentError(`layerStack: ${inner.kind} "${inner.name}" has weights of one layer; give a new one`);
   return layerOf("layerStack", { layer: described(inner), count }, { name: "", remat: false }, options, ({ remat }) => {
     checkFlag("layerStack", "remat", remat);
-    const step = (x: Tensor, weightOf: (whole: Tensor) => Tensor): Tensor => {
-      const y = withContext({ stack: stackOf(count, weightOf) }, () => inner.call(x));
+    const step = (x: Tensor, usedOf: (whole: Tensor) => Tensor): Tensor => {
+      const y = withContext({ makeWeight: stackedBy(context().makeWeight, count), usedOf }, () => inner.call(x));
       if (!sameShape(x.shape, y.shape) || x.dtype !== y.dtype)
         throw new ShapeError(
           `each layer must give what the next one takes: ${inner.kind} was given ${x.dtype}${showShape(x.shape)} and gave ` +
