@@ -3,7 +3,6 @@
  * `layer()` makes one from a description; models take plain functions and objects with a `call` as well.
  */
 import { checkOptions, kindOf } from "../check.ts";
-import { packedIn } from "../dtype.ts";
 import { checkShape } from "../elements.ts";
 import { ArgumentError } from "../errors.ts";
 import { scope } from "../graph.ts";
@@ -280,13 +279,14 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
           const make: Parameters<typeof build>[1] = (name, shape, options) => {
             const who = `weight "${name}"`;
             const { init, trainable = true, regularizer = null } = checkOptions(who, options, WEIGHT_OPTIONS);
-            if (init === undefined)
-              throw new ArgumentError(`${who}: expected options that say how it begins, such as { init: "glorotUniform" }, got none`);
             const { seed, nextStream, makeWeight, usedOf } = context();
-            const begin = (): Float32Array | null => (TRAINING ? firstValues(name, init, shape, new Random(seed, nextStream())) : null);
-            const tensor = makeWeight(self, name, shape, begin);
+            const tensor = makeWeight(self, name, shape, () => {
+              if (init === undefined)
+                throw new ArgumentError(`${who}: expected options that say how it begins, such as { init: "glorotUniform" }, got none`);
+              return TRAINING ? firstValues(name, init, shape, new Random(seed, nextStream())) : null;
+            });
             // Programs do not write what is packed.
-            own.push({ name, tensor, trainable: trainable && !packedIn(tensor.storage), regularizer });
+            own.push({ name, tensor, trainable: trainable && tensor.storage === undefined, regularizer });
             byName[name] = tensor;
             if (TRAINING) owners.set(tensor, self);
             return usedOf?.(tensor) ?? tensor;
