@@ -118,7 +118,10 @@ function describeLayers(layers: readonly Layer[], named: Named, made: Made): Des
       return {
         kind,
         name: own,
-        config: { ...l.config, model: { ...(model as Config), layers: describeLayers(l.layers, named, made) as unknown as Attr } } as Config,
+        config: {
+          ...l.config,
+          model: { ...(model as Config), layers: describeLayers(l.layers, named, made) as unknown as Attr },
+        } as Config,
       };
     if (!made.layer(l) && !isCustom(model)) name(named, "layers", isNameless(kind) ? own : kind);
     for (const [key, value] of Object.entries(l.config)) check(`layer "${own}"`, key, value, named);
