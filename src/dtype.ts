@@ -18,8 +18,8 @@ export type HostArray = TypedArray | Uint8Array;
 export type Storage = "u8" | "f16" | PackedStorage;
 
 /**
- * How the f32 elements of a packed matrix lie (src/packed/): rows of `k` elements in few bits each. It brings what plans need to read it, so
- * that applications without packed weights hold nothing of that.
+ * How the f32 elements of a packed matrix lie (src/packed/): rows of `k` elements in few bits each. It brings what plans need to read it,
+ * so that applications without packed weights hold nothing of that.
  */
 export interface PackedStorage {
   /** Tells layouts apart that are not the same. */
