@@ -24,16 +24,26 @@ const partsOf = (entry) =>
     }),
   );
 
-/** Whether a module imports src/index.ts, or one that does. */
-function isOnIndex(module, seen = new Set()) {
-  if (module === "index.js") return true;
-  if (seen.has(module)) return false;
-  seen.add(module);
-  const imports = readFileSync(join(root, "src", module.replace(/\.js$/, ".ts")), "utf8").matchAll(
-    /^(?:import|export) (?!type\b)[^"]*? from "(\.[^"]+)\.ts"/gm,
+/** Modules of src that a module names in one of these ways, by the names of what tsc makes of them. */
+const named = (pattern) => (module) =>
+  Array.from(
+    readFileSync(join(root, "src", module.replace(/\.js$/, ".ts")), "utf8").matchAll(pattern),
+    ([, name]) => `${join(dirname(module), name)}.js`,
   );
-  return Array.from(imports).some(([, name]) => isOnIndex(`${join(dirname(module), name)}.js`, seen));
+const importsOf = named(/^(?:import|export) (?!type\b)[^"]*? from "(\.[^"]+)\.ts"/gm);
+/** What it loads on demand, and scripts of workers. */
+const loadsOf = named(/(?<!typeof )\bimport\("(\.[^"]+)\.ts"\)/g);
+const workersOf = named(/\bnew URL\("(\.[^"]+)\.js"/g);
+
+/** A module, those that it names, those that these name, and so on. */
+function reached(modules, next) {
+  const seen = new Set(modules);
+  for (const module of seen) for (const other of next(module)) seen.add(other);
+  return seen;
 }
+
+/** Whether a module imports src/index.ts, or one that does. */
+const isOnIndex = (module) => reached([module], importsOf).has("index.js");
 
 /** Entries which are there a second time on inference.js, with the parts that are on index.js: inference-x.js beside x.js. */
 const TWICE = ["transformers"];
@@ -52,16 +62,30 @@ const ENTRIES = Object.fromEntries(
 /** Packages of others that are bundled with what imports them: those that a reader of a container stands on. */
 const isBundled = (id) => Object.hasOwn(PACKAGE.devDependencies, id) && !Object.hasOwn(PACKAGE.peerDependencies, id);
 
-/** What entries have in common: errors, checks, and how files are read. */
+/**
+ * What entries have in common (errors, checks, how files are read): modules of at least two of those that import no other entry. That of
+ * inference.js is in the place of index.js.
+ */
 const BASE = "base.js";
-const BASE_MODULES = [
-  "errors.js",
-  "check.js",
-  "naming.js",
-  "shape.js",
-  "node/files.js",
-  ...readdirSync(join(root, "src/io")).map((file) => `io/${file.slice(0, -".ts".length)}.js`),
-].map((module) => join(esm, module));
+const alone = Object.values(ENTRIES)
+  .filter((module) => module !== "inference.js")
+  .map((module) => reached([module], importsOf))
+  .filter((modules) => Object.values(ENTRIES).filter((entry) => modules.has(entry)).length === 1);
+const COMMON = [...new Set(alone.flatMap((modules) => [...modules]))].filter((m) => alone.filter((modules) => modules.has(m)).length > 1);
+const BASE_MODULES = COMMON.map((module) => join(esm, module));
+
+/** What modules of the package load on demand, but for entries and for what is in folders parts/. A folder gives its name to its index. */
+const everything = reached([...Object.values(ENTRIES), ...Object.values(TWICE_FILES)], (module) => [
+  ...importsOf(module),
+  ...loadsOf(module),
+]);
+const fileOf = (module) => module.replace(/\/index\.js$/, ".js").replace(/.*\//, "");
+const filesOf = (modules) => Object.fromEntries(modules.map((module) => [fileOf(module), module]));
+const ON_DEMAND = filesOf(
+  [...new Set([...everything].flatMap(loadsOf))].filter((m) => !Object.values(ENTRIES).includes(m) && !/(^|\/)parts\//.test(m)),
+);
+const WORKERS = filesOf([...new Set([...everything].flatMap(workersOf))]);
+const GPU_PARTS = partsOf("webgpu");
 
 /** Every file that is shipped, with its module; `base.js` has several. */
 const FILES = {
@@ -73,23 +97,20 @@ const FILES = {
       .map(([file, module]) => [INFERENCE + file, module]),
   ),
   [BASE]: BASE,
-  "cli.js": "cli/main.js",
-  "webgpu.js": "webgpu/index.js",
-  ...partsOf("webgpu"),
-  "pool.js": "wasm/pool.js",
-  "bar.js": "bar.js",
-  "devices.js": "model/devices.js",
-  "padding.js": "model/padding.js",
-  "reader.js": "model/reader.js",
-  "weights.js": "model/weights.js",
-  "write.js": "node/write.js",
-  "worker.js": "wasm/worker.js",
+  ...Object.fromEntries(
+    Object.values(PACKAGE.bin).map((file) => [file.replace("build/", ""), file.replace(/^build\/(.*)\.js$/, "$1/main.js")]),
+  ),
+  ...ON_DEMAND,
+  ...GPU_PARTS,
+  ...WORKERS,
 };
-/** Files that are loaded on demand besides. */
-const ON_DEMAND = ["pool.js", "bar.js", "devices.js", "padding.js", "reader.js", "weights.js", "write.js"];
 const isPart = (file) => /\/parts\//.test(FILES[file]);
-/** Each is whole in itself but for errors, so that bundlers keep nothing of what entries share for its sake. */
-const isWhole = (file) => ON_DEMAND.includes(file) || /^(webgpu|worker)/.test(file);
+/**
+ * Each is whole in itself but for errors, whose module is that of base.js that imports nothing, so that bundlers keep nothing of what
+ * entries share for its sake.
+ */
+const isWhole = (file) => [ON_DEMAND, GPU_PARTS, WORKERS].some((files) => Object.hasOwn(files, file));
+const ERRORS = COMMON.filter((module) => importsOf(module).length === 0).map((module) => join(esm, module));
 
 /**
  * Modules that are in files of their own, which others import: what entries share, classes above all, and parts loaded on demand. Files on
@@ -98,12 +119,12 @@ const isWhole = (file) => ON_DEMAND.includes(file) || /^(webgpu|worker)/.test(fi
 function sharedFor(file) {
   const shared = new Map();
   if (file === BASE) return shared;
-  for (const module of isWhole(file) ? BASE_MODULES.slice(0, 1) : BASE_MODULES) shared.set(module, `./${BASE}`);
+  for (const module of isWhole(file) ? ERRORS : BASE_MODULES) shared.set(module, `./${BASE}`);
   for (const other of Object.keys(FILES)) {
     if (
       other === "inference.js" ||
       other.startsWith(INFERENCE) ||
-      !([...Object.keys(ENTRIES), "webgpu.js", ...ON_DEMAND].includes(other) || isPart(other))
+      !(Object.hasOwn(ENTRIES, other) || Object.hasOwn(ON_DEMAND, other) || isPart(other))
     )
       continue;
     const own = other === "index.js" ? "inference.js" : INFERENCE + other;

@@ -1,5 +1,4 @@
 import { LockstepError } from "./errors.ts";
-import type { Kernel } from "./kernel.ts";
 
 /** Element types: what elements compute as. `bool` is a 32-bit 0 or 1. How they lie in memory is their `Storage`. */
 export type DType = "f32" | "i32" | "u32" | "bool";
@@ -19,8 +18,8 @@ export type HostArray = TypedArray | Uint8Array;
 export type Storage = "u8" | "f16" | PackedStorage;
 
 /**
- * How the f32 elements of a packed matrix lie (src/packed/): rows of `k` elements in few bits each. It brings the kernels that read it, so
- * that applications without packed weights hold nothing of them.
+ * How the f32 elements of a packed matrix lie (src/packed/): rows of `k` elements in few bits each. It brings what plans need to read it,
+ * so that applications without packed weights hold nothing of that.
  */
 export interface PackedStorage {
   /** Tells layouts apart that are not the same. */
@@ -32,7 +31,8 @@ export interface PackedStorage {
   readonly transposed: boolean;
   /** Of all elements, whole words. */
   readonly bytes: number;
-  readonly kernels: { readonly matmul: Kernel; readonly gather: Kernel; readonly unpack: Kernel };
+  /** A `PackedReading` (plan/storage.ts), which this file need not know. */
+  readonly reading: object;
   /** f32 elements, row-major in the tensor's shape, as it stores them. @throws DataError for what the format cannot hold */
   pack(values: Float32Array): Uint8Array;
   /** The elements as f32, row-major in the tensor's shape. */

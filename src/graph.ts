@@ -4,7 +4,6 @@
  */
 import { once } from "./cache.ts";
 import { kindOf } from "./check.ts";
-import { packedIn } from "./dtype.ts";
 import type { DType } from "./dtype.ts";
 import { checkRange, dtypeBeside } from "./elements.ts";
 import { ArgumentError, DTypeError, LockstepError, ShapeError } from "./errors.ts";
@@ -135,11 +134,7 @@ export class Graph {
     if (!sameShape(target.shape, value.shape) || target.dtype !== value.dtype)
       throw new ShapeError(`assign: expected ${target}, got ${value}`);
     if (target.storage)
-      throw new DTypeError(
-        packedIn(target.storage)
-          ? `assign: ${target} is packed in few bits, which programs do not write; make a tensor of its await data()`
-          : `assign: ${target} was made from bytes; make it from an Int32Array`,
-      );
+      throw new DTypeError(`assign: ${target} is kept in fewer bits, which programs do not write; make a tensor of its await data()`);
     this.capture(target);
     this.assigns.set(target, value);
   }

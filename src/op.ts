@@ -74,8 +74,11 @@ export interface OpOf<T> {
   readonly gradientOf?: string;
   /** How it becomes kernel calls; see above. */
   readonly lower: "map" | "alias" | "leaf" | Kernel | ((node: NodeOf<T>) => readonly LoweredOf<T>[]);
-  /** For kernels that take a fused body in the place of their operand. Default false. */
-  readonly takesBody?: boolean;
+  /**
+   * For kernels that take a fused body in the place of their operand: `prologueOf` (plan/prologue.ts), which only applications that reduce
+   * hold. Default: they do not.
+   */
+  readonly prologueOf?: object;
 }
 
 /** What computes tensors of a graph. */

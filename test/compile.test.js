@@ -60,7 +60,7 @@ test("bytes as arguments, captured and returned: programs tell them from words",
   await rejects(
     compile((x) => assign(table, mul(x, 2)))(tensor(new Int32Array(21), [7, 3])),
     "DTypeError",
-    /assign: i32:u8\[7, 3\] was made from bytes.*Int32Array/,
+    /assign: i32:u8\[7, 3\] is kept in fewer bits.*await data\(\)/,
   );
   // Kept in another tensor, they are words.
   const kept = zeros([3], "i32");

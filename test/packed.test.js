@@ -228,7 +228,7 @@ test("what cannot be is refused", async () => {
   const packed = await pack(x, "q8");
   await rejects(() => packed.set(new Float32Array(255)), ShapeError, /255/);
   await rejects(() => packed.set(new Float32Array(256).fill(Infinity)), DataError, /Infinity cannot be packed/);
-  await rejects(() => compile(() => assign(packed, mul(packed, 2)))(), DTypeError, /packed in few bits, which programs do not write/);
+  await rejects(() => compile(() => assign(packed, mul(packed, 2)))(), DTypeError, /kept in fewer bits, which programs do not write/);
   const packer = new Packer("q4", 3, 32);
   packer.row(0, new Float32Array(32));
   await rejects(() => packer.tensor(), ArgumentError, /row 1 of 3 is missing/);

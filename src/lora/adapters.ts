@@ -34,10 +34,7 @@ const insideOfOwner = ({ owner }: Projection): Inside => insideOf(owner) as Insi
 /** A new weight of the layer that `p` is in, behind those that it has. */
 function weightBeside(p: Projection, suffix: string, shape: Shape, begin: (size: number) => Float32Array): Tensor {
   const name = `${p.name}${suffix}`;
-  const { checkWeight } = context();
-  checkWeight?.(name, shape);
-  const size = sizeOf(shape);
-  const tensor = new Tensor(shape, "f32", null, 0, checkWeight ? new Float32Array(size) : begin(size));
+  const tensor = context().makeWeight(p.owner, name, shape, () => begin(sizeOf(shape)));
   insideOfOwner(p).weights.push({ name, tensor, trainable: true, regularizer: null });
   setOwner(tensor, p.owner);
   return tensor;

@@ -16,7 +16,7 @@ import { samplesBefore } from "./data.ts";
 import type { Inputs, Targets } from "./data.ts";
 import { evaluateBatches, runEvaluation, upload } from "./evaluate.ts";
 import type { AnyModel, Prepared, State } from "./learning.ts";
-import { saveModel } from "./save.ts";
+import { saveModel } from "./saving.ts";
 import { argumentsOf } from "./training.ts";
 import { Watch } from "./tally.ts";
 import { checkFitOptions, refuse } from "./fit-options.ts";

@@ -79,6 +79,17 @@ function nestedConfig(model: InferenceModel<Outputs>): Config {
   };
 }
 
+/** `given` as a weight. @throws ArgumentError for what is no tensor of numbers, ShapeError for one of another shape and for what is none */
+function readyWeight(name: string, shape: Shape, given: Tensor | null): Tensor {
+  checkShape(`weight "${name}"`, shape);
+  const weight = given ?? new Tensor(shape, "f32", null, 0, null);
+  if (!(weight instanceof Tensor) || weight.node !== null || weight.dtype !== "f32")
+    throw new ArgumentError(`its ${name} must be a tensor f32${showShape(shape)} with elements, or null, got ${kindOf(given)}`);
+  if (!sameShape(weight.shape, shape))
+    throw new ShapeError(`its ${name} has the shape ${showShape(shape)}, the tensor given for it ${showShape(weight.shape)}`);
+  return weight;
+}
+
 /** A model that predicts. `lockstep/inference` calls it `Model`; that of `lockstep` extends it by training. */
 export class InferenceModel<O extends Outputs = Tensor> {
   readonly name: string;
@@ -201,7 +212,7 @@ export class InferenceModel<O extends Outputs = Tensor> {
     const found = new Set<Layer>(this.layers);
     const nextStream = counter();
     // In a loop over layers weights are slices, which the graph here has none of.
-    const { stack } = context();
+    const { firstOf } = context();
     const traceWith = (
       size: number,
     ): Shapes<Shape> & { readonly graph: Graph; readonly output: O; readonly makers: ReadonlyMap<Tensor, Layer> } => {
@@ -217,8 +228,8 @@ export class InferenceModel<O extends Outputs = Tensor> {
             {
               seed: this.seed,
               nextStream,
-              ...(weightOf && { weightOf }),
-              ...(stack && { stack: stack.apart }),
+              ...(weightOf && { makeWeight: (layer, name, shape) => readyWeight(name, shape, weightOf(layer, name, shape)) }),
+              ...(firstOf && { usedOf: firstOf }),
               called: (layer, y) => {
                 // It would not be trained, counted or saved. The layer that calls it is named in front.
                 if (this.isSequential && layer.weights.some(({ tensor }) => !this.weights.some((w) => w.tensor === tensor))) {

@@ -18,7 +18,7 @@ import type { ModelOptions } from "./inference.ts";
 import type { LayerLike } from "./layers.ts";
 import type { Outputs } from "./outputs.ts";
 import { penaltiesOf } from "./programs.ts";
-import { encodeModel, saveModel } from "./save.ts";
+import { encodeModel, saveModel } from "./saving.ts";
 import type { SaveOptions } from "./save.ts";
 import { LearningModel } from "./learning.ts";
 /**

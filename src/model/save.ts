@@ -1,5 +1,6 @@
 /**
- * @file Models as files, for training: the file that load.ts reads, with the optimizer's state where training is to go on.
+ * @file Models as files, for training: the file that load.ts reads, with the optimizer's state where training is to go on. Loaded on
+ * demand, where a model is saved, and whole in itself, as padding.ts is.
  * Names of tensors are `layer/weight` and `optimizer/name`, or `optimizer_1/name` where a layer is called `optimizer`.
  */
 import { checkOptions } from "../check.ts";
@@ -7,14 +8,12 @@ import { ArgumentError, LockstepError } from "../errors.ts";
 import { checksum } from "../io/checksum.ts";
 import { encodeRaw, rawOf } from "../io/safetensors.ts";
 import type { Config, Layer } from "../nn/layer.ts";
-import { CUSTOM, isCustom, isMade } from "../nn/options.ts";
+import { CUSTOM, isCustom } from "../nn/options.ts";
 import { fault, fileSystem } from "../node/files.ts";
 import type { Attr } from "../op.ts";
-import { isMadeLoss } from "../train/losses.ts";
 import type { Loss } from "../train/losses.ts";
-import { describeMetric } from "../train/metrics.ts";
-import type { DescribedMetric } from "../train/metrics.ts";
-import { isMadeOptimizer } from "../train/optimizers.ts";
+import type { DescribedMetric, describeMetric } from "../train/metrics.ts";
+import type { Optimizer } from "../train/optimizers.ts";
 import { FORMAT, VERSION } from "./load.ts";
 import type { Described } from "./load.ts";
 import { isNameless } from "./layers.ts";
@@ -37,6 +36,14 @@ export interface DescribedTraining {
   readonly metrics: readonly DescribedMetric[];
   readonly frozen?: readonly string[];
   readonly state?: string;
+}
+
+/** Tells what is Lockstep's own from what is the user's. It was noted where things were made, which is in the library. */
+export interface Made {
+  readonly layer: (layer: Layer) => boolean;
+  readonly loss: (loss: Loss) => boolean;
+  readonly optimizer: (optimizer: Optimizer) => boolean;
+  readonly metric: typeof describeMetric;
 }
 
 /** What a file only names, for `loadModel` to be given: names by its options. */
@@ -84,7 +91,7 @@ function check(who: string, key: string, value: unknown, named: Named): void {
   }
 }
 
-function describe(model: AnyModel, named: Named): Described {
+function describe(model: AnyModel, named: Named, made: Made): Described {
   if (model.inputShapes === null)
     throw new LockstepError(`save: model "${model.name}" is not built yet: give inputShape, or call fit() or predict() first`);
   return {
@@ -97,12 +104,12 @@ function describe(model: AnyModel, named: Named): Described {
     lora: model.adapters,
     // The layers of a function do not come back from the file, so that their options need not be in it.
     layers: model.isSequential
-      ? describeLayers(model.layers, named)
-      : model.layers.map((l) => ({ kind: l.kind, name: l.name, config: {}, ...(!isMade(l) && { own: true }) })),
+      ? describeLayers(model.layers, named, made)
+      : model.layers.map((l) => ({ kind: l.kind, name: l.name, config: {}, ...(!made.layer(l) && { own: true }) })),
   };
 }
 
-function describeLayers(layers: readonly Layer[], named: Named): Described["layers"] {
+function describeLayers(layers: readonly Layer[], named: Named, made: Made): Described["layers"] {
   return layers.map((l) => {
     const { name: _, model, ...config } = l.config;
     const { kind, name: own } = l;
@@ -111,14 +118,18 @@ function describeLayers(layers: readonly Layer[], named: Named): Described["laye
       return {
         kind,
         name: own,
-        config: { ...l.config, model: { ...(model as Config), layers: describeLayers(l.layers, named) as unknown as Attr } } as Config,
+        config: {
+          ...l.config,
+          model: { ...(model as Config), layers: describeLayers(l.layers, named, made) as unknown as Attr },
+        } as Config,
       };
-    if (!isMade(l) && !isCustom(model)) name(named, "layers", isNameless(kind) ? own : kind);
+    if (!made.layer(l) && !isCustom(model)) name(named, "layers", isNameless(kind) ? own : kind);
     // A model that layerStack and its like hold, with its layers.
     const [part] = l.layers ?? [];
-    const whole = isMade(l) && part?.kind === "model" ? { ...config, layer: describeLayers([part], named)[0] as unknown as Attr } : config;
+    const whole =
+      made.layer(l) && part?.kind === "model" ? { ...config, layer: describeLayers([part], named, made)[0] as unknown as Attr } : config;
     if (l.config !== CUSTOM) for (const [key, value] of Object.entries(whole)) check(`layer "${own}"`, key, value, named);
-    return { kind, name: own, config: whole, ...(!isMade(l) && { own: true }) };
+    return { kind, name: own, config: whole, ...(!made.layer(l) && { own: true }) };
   });
 }
 
@@ -130,12 +141,12 @@ function frozenOf(layers: readonly Layer[], path = ""): string[] {
   ]);
 }
 
-function describeTraining(model: AnyModel, { outputs, optimizer }: Training, named: Named): DescribedTraining {
+function describeTraining(model: AnyModel, { outputs, optimizer }: Training, named: Named, made: Made): DescribedTraining {
   // A model of several outputs is a function, of which a file has the weights alone.
   const loss = outputs.find((o) => o.loss !== null)?.loss as Loss;
   const frozen = frozenOf(model.layers);
-  const metrics = model.metrics.map(describeMetric);
-  const [ownLoss, ownOptimizer] = [!isMadeLoss(loss), !isMadeOptimizer(optimizer)];
+  const metrics = model.metrics.map(made.metric);
+  const [ownLoss, ownOptimizer] = [!made.loss(loss), !made.optimizer(optimizer)];
   if (ownLoss) name(named, "losses", loss.name);
   if (ownOptimizer) name(named, "optimizer", "");
   for (const m of metrics) if (typeof m === "object" && m.own === true) name(named, "metrics", m.name);
@@ -167,10 +178,10 @@ function tell(model: AnyModel, named: Named): void {
 }
 
 /** The file as bytes. */
-export async function encodeModel(model: AnyModel, options: SaveOptions): Promise<Uint8Array> {
+export async function encodeModel(model: AnyModel, options: SaveOptions, made: Made): Promise<Uint8Array> {
   const { optimizer = model.training !== null } = checkOptions("save", options, ["optimizer"]);
   const missing: Named = new Map();
-  const config = describe(model, missing);
+  const config = describe(model, missing, made);
   const named = model.layers.flatMap((l) => l.weights.map((w) => [`${l.name}/${w.name}`, w.tensor] as const));
   const metadata: { [key: string]: string } = { lockstep: JSON.stringify(config) };
   if (optimizer) {
@@ -178,7 +189,8 @@ export async function encodeModel(model: AnyModel, options: SaveOptions): Promis
     // Layers may be named as they like, also `optimizer`.
     let state = "optimizer";
     for (let i = 1; named.some(([weight]) => weight.startsWith(`${state}/`)); i++) state = `optimizer_${i}`;
-    metadata.training = JSON.stringify({ ...describeTraining(model, model.training, missing), ...(state !== "optimizer" && { state }) });
+    const described = describeTraining(model, model.training, missing, made);
+    metadata.training = JSON.stringify({ ...described, ...(state !== "optimizer" && { state }) });
     named.push(...Object.entries(model.training.optimizer.state()).map(([key, t]) => [`${state}/${key}`, t] as const));
   }
   const names = new Set<string>();
@@ -199,9 +211,10 @@ export async function encodeModel(model: AnyModel, options: SaveOptions): Promis
   return encodeRaw(tensors, metadata);
 }
 
-export async function saveModel(model: AnyModel, path: string | URL, options: SaveOptions): Promise<void> {
+/** The file at `path`. */
+export async function saveModel(model: AnyModel, path: string | URL, options: SaveOptions, made: Made): Promise<void> {
   fileSystem("write", path);
-  const bytes = await encodeModel(model, options);
+  const bytes = await encodeModel(model, options, made);
   const { writeBytesAtomic } = await import("../node/write.ts").catch((cause: Error) => {
     throw fault("write", path, cause.message, cause);
   });

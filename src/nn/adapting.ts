@@ -3,9 +3,10 @@ import { traceAnew } from "../cache.ts";
 import { KERNEL_ACTIVATIONS } from "../ops/activation.ts";
 import { Random } from "../random.ts";
 import { dropoutFactors } from "./dropout.ts";
-import { context, insideOf, isStacked, setOwner } from "./layer.ts";
+import { context, insideOf, setOwner } from "./layer.ts";
 import { maskOf, masked } from "./masks.ts";
 import { products } from "./projection.ts";
+import { isStacked } from "./stack.ts";
 
 /** @internal */
 export const adapting = {

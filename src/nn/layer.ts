@@ -3,16 +3,14 @@
  * `layer()` makes one from a description; models take plain functions and objects with a `call` as well.
  */
 import { checkOptions, kindOf } from "../check.ts";
-import { packedIn } from "../dtype.ts";
 import { checkShape } from "../elements.ts";
-import { ArgumentError, ShapeError } from "../errors.ts";
+import { ArgumentError } from "../errors.ts";
 import { scope } from "../graph.ts";
 import type { Graph } from "../graph.ts";
 import { callOptions, withMode } from "../mode.ts";
 import type { CallOptions } from "../mode.ts";
 import type { Attr } from "../op.ts";
 import { Random } from "../random.ts";
-import { sameShape, showShape, sizeOf } from "../shape.ts";
 import type { OpenShape, Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { firstValues } from "./initializers.ts";
@@ -118,35 +116,27 @@ export interface Context {
   called(layer: Layer, output: Tensor | null): void;
   /** Told, while a model is built, how a layer reads an input. False for what is none of the model. */
   readonly reads?: (input: Tensor, reader: Reader) => boolean;
-  /**
-   * While a model is read from a file, whose values replace those of all weights: @throws ShapeError for a weight that the file cannot
-   * hold.
-   */
-  readonly checkWeight?: (name: string, shape: Shape) => void;
-  /**
-   * Gives weights ready-made, by the layer that has them and their names in it; null: they have no elements yet. Where it is absent weights
-   * begin as their initializers say.
-   */
-  readonly weightOf?: WeightsOf;
-  /** Set where one layer stands for several of its kind. */
-  readonly stack?: Stack;
+  /** Makes a weight: `weightFrom`, but where the elements come from elsewhere, and where one layer stands for several. */
+  readonly makeWeight: MakeTensor;
+  /** What calls of a layer compute with, for each of its weights. Absent: the weights. */
+  readonly usedOf?: (weight: Tensor) => Tensor;
+  /** The same where a model within is built, in a graph apart from that of a loop over layers: what the first of these computes with. */
+  readonly firstOf?: (weight: Tensor) => Tensor;
   /** Told of the graph whose shapes a model was built from. */
   readonly traced?: (graph: Graph) => void;
 }
 
-/** How the weights of several layers are those of one (layerStack): with one more dimension in front. */
-export interface Stack {
-  /** The shape of all weights that have this one each. */
-  shapeOf(shape: Shape): Shape;
-  /** First values of all, `one` layer's after another. */
-  valuesOf(one: () => Float32Array): Float32Array;
-  /** What a call of the layer computes with. */
-  weightOf(whole: Tensor): Tensor;
-  /** The same for all weights, by name. */
-  weightsOf(whole: { readonly [name: string]: Tensor }): { readonly [name: string]: Tensor };
-  /** The same where a model within is built, in a graph apart from that of the loop: what the first of the layers computes with. */
-  readonly apart: Stack;
-}
+/**
+ * Makes the tensor of a weight, by the layer that has it and its name in it. `begin` gives its first elements, others each time; null where
+ * models only predict.
+ */
+export type MakeTensor = (layer: Layer, name: string, shape: Shape, begin: () => Float32Array | null) => Tensor;
+
+/** A weight with its first elements. @throws ShapeError for what is no shape */
+const weightFrom: MakeTensor = (_layer, name, shape, begin) => {
+  checkShape(`weight "${name}"`, shape);
+  return new Tensor(shape, "f32", null, 0, begin());
+};
 
 /** Numbers from 0. */
 export function counter(): () => number {
@@ -163,12 +153,6 @@ export const ownerOf = (t: Tensor): Layer | null => owners.get(t) ?? null;
 /** From now on `t` is a weight of `layer`. */
 export const setOwner = (t: Tensor, layer: Layer): void => void owners.set(t, layer);
 
-/** Weights of layers that stand for several (layerStack): the first dimension counts these. */
-const stacks = new WeakSet<Tensor>();
-
-/** Whether the first dimension of the weight `t` counts layers. */
-export const isStacked = (t: Tensor): boolean => stacks.has(t);
-
 /** What a layer made by `layerWith` holds itself, without its parts. */
 export interface Inside {
   /** Its weights, apart from whether it is trainable; what is changed here is changed in `layer.weights`. */
@@ -183,7 +167,7 @@ const insides = new WeakMap<Layer, Inside>();
 export const insideOf = (layer: Layer): Inside | undefined => insides.get(layer);
 
 const silent = { called: (): void => {} };
-let current: Context = Object.assign({ seed: 0, nextStream: counter() }, silent);
+let current: Context = Object.assign({ seed: 0, nextStream: counter(), makeWeight: weightFrom }, silent);
 
 /** The context layers run in; outside of a model: seed 0. */
 export function context(): Context {
@@ -314,33 +298,26 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
           own.length = 0;
           const make: Parameters<typeof build>[1] = (name, shape, options) => {
             const who = `weight "${name}"`;
-            const { checkWeight, weightOf, stack } = context();
-            // A file knows more of it.
-            if (!checkWeight) checkShape(who, shape);
             const { init, trainable = true, regularizer = null } = checkOptions(who, options, WEIGHT_OPTIONS);
-            if (init === undefined)
-              throw new ArgumentError(`${who}: expected options that say how it begins, such as { init: "glorotUniform" }, got none`);
-            const all = stack?.shapeOf(shape) ?? shape;
-            checkWeight?.(name, all);
-            const ready = weightOf ? readyWeight(name, all, weightOf(self, name, all)) : null;
-            // What a file is about to replace need not be random: 1 ms of the start of a small model, 2 s of one with 12 million weights
-            // (Node 20).
-            const begin = (): Float32Array => firstValues(name, init, shape, new Random(context().seed, context().nextStream()));
-            const first = (): Float32Array | null => (checkWeight ? new Float32Array(sizeOf(all)) : (stack?.valuesOf(begin) ?? begin()));
-            const tensor = ready ?? new Tensor(all, "f32", null, 0, TRAINING && !weightOf ? first() : null);
+            const { seed, nextStream, makeWeight, usedOf } = context();
+            const tensor = makeWeight(self, name, shape, () => {
+              if (init === undefined)
+                throw new ArgumentError(`${who}: expected options that say how it begins, such as { init: "glorotUniform" }, got none`);
+              return TRAINING ? firstValues(name, init, shape, new Random(seed, nextStream())) : null;
+            });
             // Programs do not write what is packed.
-            own.push({ name, tensor, trainable: trainable && !packedIn(tensor.storage), regularizer });
+            own.push({ name, tensor, trainable: trainable && tensor.storage === undefined, regularizer });
             byName[name] = tensor;
             if (TRAINING) owners.set(tensor, self);
-            if (stack) stacks.add(tensor);
-            return stack?.weightOf(tensor) ?? tensor;
+            return usedOf?.(tensor) ?? tensor;
           };
           build(x.shape, make, ...shapes);
         }
         self.built = true;
         // The model is told of this layer, not of its parts.
         const mode = { given: options ?? {}, ...(options?.training === undefined ? {} : { training: options.training }) };
-        const weights = context().stack?.weightsOf(byName) ?? byName;
+        const { usedOf } = context();
+        const weights = usedOf ? Object.fromEntries(Object.entries(byName).map(([name, t]) => [name, usedOf(t)])) : byName;
         return withMode(mode, () => withContext(parts.length === 0 ? {} : silent, () => call(x, weights, ...more)));
       };
       const known = self.built;
@@ -358,15 +335,6 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
   own.push(...held.map((w) => ({ ...w })));
   if (TRAINING) insides.set(self, { weights: own, byName });
   return self;
-}
-
-/** `given` as a weight. @throws ArgumentError for what is no tensor of numbers, ShapeError for one of another shape */
-function readyWeight(name: string, shape: Shape, given: Tensor | null): Tensor | null {
-  if (given !== null && (!(given instanceof Tensor) || given.node !== null || given.dtype !== "f32"))
-    throw new ArgumentError(`its ${name} must be a tensor f32${showShape(shape)} with elements, or null, got ${kindOf(given)}`);
-  if (given !== null && !sameShape(given.shape, shape))
-    throw new ShapeError(`its ${name} has the shape ${showShape(shape)}, the tensor given for it ${showShape(given.shape)}`);
-  return given;
 }
 
 /** `weight` as one of `owner`'s, which is trained only while the owner is. */

@@ -4,12 +4,12 @@ import { ArgumentError, ShapeError } from "../errors.ts";
 import { reshape, slice } from "../ops/move.ts";
 import { loop } from "../ops/loop.ts";
 import { keysOfSteps } from "../ops/random.ts";
-import { sameShape, showShape } from "../shape.ts";
-import type { Shape } from "../shape.ts";
+import { sameShape, showShape, sizeOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
+import { TRAINING } from "../training.ts";
 import { isDecoding } from "./decoding.ts";
 import { context, withContext } from "./layer.ts";
-import type { Layer, Stack } from "./layer.ts";
+import type { Layer, MakeTensor } from "./layer.ts";
 import { maskOf, masked } from "./masks.ts";
 import { described, layerOf, partOf } from "./options.ts";
 import type { ModelAsLayer, NameOption } from "./options.ts";
@@ -27,26 +27,26 @@ export interface LayerStackOptions extends NameOption {
 const row = (whole: Tensor, k: number): Tensor =>
   reshape(slice(whole, [k, ...whole.shape.slice(1).map(() => 0)], [1, ...whole.shape.slice(1)]), whole.shape.slice(1));
 
-/** `outer`: the stack that this one is in. */
-function stackOf(count: number, outer: Stack | undefined, own: Stack["weightOf"]): Stack {
-  const weightOf = (whole: Tensor): Tensor => own(outer?.weightOf(whole) ?? whole);
-  const shapeOf = (shape: Shape): Shape => [count, ...shape];
-  const valuesOf = (one: () => Float32Array): Float32Array => {
-    const all = Array.from({ length: count }, one);
-    const data = new Float32Array(all.reduce((n, { length }) => n + length, 0));
-    all.forEach((values, k) => data.set(values, k * values.length));
-    return data;
+/** Weights that have one more dimension in front, which counts layers. */
+const stacks = new WeakSet<Tensor>();
+
+/** Whether the first dimension of the weight `t` counts layers. */
+export const isStacked = (t: Tensor): boolean => stacks.has(t);
+
+/** Makes weights of `count` layers as one, which begins with those of one layer after another. */
+const stackedBy =
+  (make: MakeTensor, count: number): MakeTensor =>
+  (layer, name, shape, begin) => {
+    const all = (): Float32Array => {
+      const size = sizeOf(shape);
+      const data = new Float32Array(count * size);
+      for (let k = 0; k < count; k++) data.set(begin() as Float32Array, k * size);
+      return data;
+    };
+    const whole = make(layer, name, [count, ...shape], TRAINING ? all : begin);
+    stacks.add(whole);
+    return whole;
   };
-  return {
-    shapeOf: (shape) => outer?.shapeOf(shapeOf(shape)) ?? shapeOf(shape),
-    valuesOf: (one) => outer?.valuesOf(() => valuesOf(one)) ?? valuesOf(one),
-    weightOf,
-    weightsOf: (whole) => Object.fromEntries(Object.entries(whole).map(([name, t]) => [name, weightOf(t)])),
-    get apart() {
-      return stackOf(count, outer?.apart, (whole) => row(whole, 0));
-    },
-  };
-}
 
 /**
  * `count` layers like `inner`, one after another, each with weights of its own and given what the one before gave: [batch, ...] of any
@@ -67,8 +67,15 @@ export function layerStack(inner: Layer | ModelAsLayer, count: number, options: 
   }
   return layerOf("layerStack", { layer: described(one), count }, { name: "", remat: false }, options, ({ remat }) => {
     checkFlag("layerStack", "remat", remat);
-    const step = (x: Tensor, weightOf: (whole: Tensor) => Tensor): Tensor => {
-      const y = withContext({ stack: stackOf(count, context().stack, weightOf) }, () => one.call(x));
+    const step = (x: Tensor, own: (whole: Tensor) => Tensor): Tensor => {
+      // The stack that this one is in.
+      const outer = context();
+      const inside = {
+        makeWeight: stackedBy(outer.makeWeight, count),
+        usedOf: (whole: Tensor) => own(outer.usedOf?.(whole) ?? whole),
+        firstOf: (whole: Tensor) => row(outer.firstOf?.(whole) ?? whole, 0),
+      };
+      const y = withContext(inside, () => one.call(x));
       if (!sameShape(x.shape, y.shape) || x.dtype !== y.dtype)
         throw new ShapeError(
           `each layer must give what the next one takes: ${one.kind} was given ${x.dtype}${showShape(x.shape)} and gave ` +

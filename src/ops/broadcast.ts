@@ -11,6 +11,7 @@ import { asTensor, constantOp, currentGraph } from "../graph.ts";
 import type { Attrs, Lowered, Op, TensorType, Vjp } from "../graph.ts";
 import * as kernels from "../kernels.ts";
 import type { CopyAttrs, ReduceOp } from "../plan/kernels.ts";
+import { prologueOf } from "../plan/prologue.ts";
 import { aroundAxes, broadcastShapes, broadcastStrides, sameShape, showShape, sizeBetween, sizeOf, stridesOf } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import { checkDType } from "../tensor.ts";
@@ -147,7 +148,7 @@ export function reduction(op: ReduceOp, dtypes: readonly DType[], result: DType 
       return [{ shape: without(x.shape, axis, count), dtype: result ?? x.dtype }];
     },
     vjp: null,
-    takesBody: true,
+    prologueOf,
     lower: (node) => {
       const x = node.inputs[0] as Tensor;
       const [axis, count] = [node.attrs.axis as number, node.attrs.count as number];

@@ -1,8 +1,6 @@
 /** @file Rows by index, and their sum back: each the other's gradient. */
 import { apply } from "../apply.ts";
 import { checkCount } from "../check.ts";
-import { packedIn } from "../dtype.ts";
-import type { PackedStorage } from "../dtype.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
 import { asTensor, floats } from "../graph.ts";
 import type { Op } from "../graph.ts";
@@ -12,12 +10,6 @@ import type { Tensor, TensorLike } from "../tensor.ts";
 import * as kernels from "../kernels.ts";
 import { TRAINING } from "../training.ts";
 import { reshape } from "./move.ts";
-
-/** How `t` is stored, where that is packed, with its rows and columns (or the other way round) those of `t`. */
-export function packedMatrix(t: Tensor): PackedStorage | null {
-  const packed = packedIn((t.node?.base ?? t).storage);
-  return packed && t.rank === 2 && t.shape[packed.transposed ? 0 : 1] === packed.k ? packed : null;
-}
 
 function checkIndex(who: string, index: Tensor): void {
   if (index.dtype !== "i32") throw new DTypeError(`${who}: the index must be i32, got ${index}; convert with cast(index, "i32")`);
@@ -37,11 +29,6 @@ const pickOp: Op = {
   vjp: null,
   lower: ({ inputs, outputs, attrs }) => {
     const [x, index] = inputs as readonly Tensor[];
-    const packed = packedMatrix(x);
-    if (packed && !packed.transposed && attrs.axis === 0) {
-      const { rows, k, format } = packed;
-      return [{ kernel: packed.kernels.gather, inputs, outputs, attrs: { rows, k, count: index.size, format } }];
-    }
     return [{ kernel: kernels.gather, inputs, outputs, attrs: { ...aroundAxes(x.shape, attrs.axis as number), count: index.size } }];
   },
 };

@@ -12,7 +12,6 @@ import type { Tensor, TensorLike } from "../tensor.ts";
 import * as kernels from "../kernels.ts";
 import { TRAINING } from "../training.ts";
 import { activationGrad, checkKernelActivation } from "./activation.ts";
-import { packedMatrix } from "./gather.ts";
 import { asMatrix, broadcastTo, reshape, sumOp, sumTo, withShape } from "./broadcast.ts";
 import { transpose } from "./move.ts";
 import { promoted } from "./promote.ts";
@@ -73,14 +72,7 @@ export const matmulOp: Op = {
       }
     : null,
   lower: ({ inputs, outputs, attrs }) => {
-    const [a, b] = inputs as readonly Tensor[];
-    const shapes = geometry(a, b, attrs as unknown as Options);
-    const packed = packedMatrix(b);
-    if (packed && !shapes.transposeA && shapes.transposeB !== packed.transposed) {
-      const { batch, m, k, n, activation } = shapes;
-      const { matmul } = packed.kernels;
-      return [{ kernel: matmul, inputs, outputs, attrs: { m: batch * m, k, n, format: packed.format, activation } }];
-    }
+    const shapes = geometry(inputs[0] as Tensor, inputs[1] as Tensor, attrs as unknown as Options);
     return [{ kernel: kernels.matmul, inputs, outputs, attrs: shapes as unknown as Attrs }];
   },
 };

@@ -1,10 +1,8 @@
-/** @file The storage of a packed matrix: its layout, and the kernels that read it. */
+/** @file The storage of a packed matrix: its layout, and how it is read. */
 import type { PackedStorage } from "../dtype.ts";
-import { packedMatmul, packedRows, unpack as unpackAll } from "../kernels.ts";
 import { BLOCK, byteOf, fromBfloat, fromHalf, isHalves, isUpper, layoutOf, unitOf, GROUP } from "./layout.ts";
 import type { PackedFormat } from "./layout.ts";
-
-const KERNELS = { matmul: packedMatmul, gather: packedRows, unpack: unpackAll };
+import { readingOf } from "./reading.ts";
 
 /** How a tensor [rows, k], or transposed [k, rows], is stored in `format`. `pack`: as of `PackedStorage`. */
 export function packedStorage(
@@ -15,18 +13,21 @@ export function packedStorage(
   pack: PackedStorage["pack"],
 ): PackedStorage {
   const name = transposed ? `${format}.T` : format;
-  return {
+  const storage: PackedStorage = {
     name,
     format,
     rows,
     k,
     transposed,
     bytes: layoutOf(format, rows, k).bytes,
-    kernels: KERNELS,
+    get reading() {
+      return readingOf(storage);
+    },
     toString: () => name,
     pack,
     unpack: (bytes) => unpack(format, rows, k, transposed, bytes),
   };
+  return storage;
 }
 
 function unpack(format: PackedFormat, rows: number, k: number, transposed: boolean, bytes: Uint8Array): Float32Array {

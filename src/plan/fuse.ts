@@ -8,7 +8,7 @@ import { once } from "../cache.ts";
 import { constantOp } from "../graph.ts";
 import type { Attrs, Graph, Kernel, Lowered, Node } from "../graph.ts";
 import type { DType } from "../dtype.ts";
-import { broadcastStrides, sameShape, sizeOf } from "../shape.ts";
+import { broadcastStrides, sameShape } from "../shape.ts";
 import type { Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { MAP } from "./copy.ts";
@@ -225,6 +225,9 @@ export class Fuser {
   }
 }
 
+/** The map unit whose one result `n` reads, and nothing else does; null: there is none (prologue.ts). */
+export type PrologueOf = (fuser: Fuser, n: Node) => Unit | null;
+
 /** Groups `nodes` and gives the kernel calls in an order in which every operand is computed before it is read. */
 export function fuse(nodes: readonly Node[], roots: readonly Tensor[], limits: PlanLimits): UnplacedCall[] {
   const fuser = new Fuser(nodes, roots, limits);
@@ -239,7 +242,7 @@ export function fuse(nodes: readonly Node[], roots: readonly Tensor[], limits: P
   fuser.finish();
   const prologues = new Map<Unit | undefined, Unit>();
   for (const n of nodes) {
-    const prologue = n.op.takesBody ? prologueOf(fuser, n) : null;
+    const prologue = (n.op.prologueOf as PrologueOf | undefined)?.(fuser, n);
     if (prologue) prologues.set(fuser.unit(n), prologue);
   }
   const joined = new Set(prologues.values());
@@ -290,15 +293,6 @@ function needsBytes(fuser: Fuser, n: Node): boolean {
 
 function sourceOf(u: Unit): string {
   return [...new Set(u.nodes.map((n) => n.source))].slice(0, 3).join(" ").trim();
-}
-
-/** The map unit whose one result `n` reads, and nothing else does. */
-function prologueOf(fuser: Fuser, n: Node): Unit | null {
-  const u = fuser.unit(base(n.inputs[0] as Tensor).node as Node);
-  if (u === undefined || u.space === null || u.outputs !== 1 || sizeOf(u.space) === 0) return null;
-  const { inputs, outputs } = fuser.operands(u);
-  if (fuser.roots.has(outputs[0]) || inputs.length === 0) return null;
-  return fuser.readers(outputs[0].node as Node).every((c) => c === n || fuser.unit(c) === u) ? u : null;
 }
 
 /** An order in which units come behind those whose results they read: that of their last nodes but for that. */

@@ -1,7 +1,8 @@
 /** @file Muon: momentum of matrices, made orthogonal, for the inner layers of a network, and adamw for everything else. */
 import { checkCount, checkFlag, checkNumber, checkOptions } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
-import { isStacked, ownerOf } from "../nn/layer.ts";
+import { ownerOf } from "../nn/layer.ts";
+import { isStacked } from "../nn/stack.ts";
 import { add, div, mul, sqrt, square, sub } from "../ops/map.ts";
 import { matmul } from "../ops/matmul.ts";
 import { sum } from "../ops/reduce.ts";
