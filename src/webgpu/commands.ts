@@ -17,6 +17,7 @@ import { avgPool, avgPoolGrad, maxPool, maxPoolGrad } from "./encode/pool.ts";
 import { permutation, random } from "./encode/random.ts";
 import { gru, gruGrad, lstm, lstmGrad, simpleRnn, simpleRnnGrad } from "./encode/recurrent.ts";
 import { reduce } from "./encode/reduce.ts";
+import { scan } from "./encode/scan.ts";
 import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "./encode/softmax.ts";
 
 /** Those of the core, which is loaded with the backend. */
@@ -45,6 +46,7 @@ export const GPU_ENCODERS: { readonly [kernel: string]: GpuEncoder } = {
   scatterAdd,
   random,
   permutation,
+  scan,
   lstm,
   lstmGrad,
   gru,

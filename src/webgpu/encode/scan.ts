@@ -1,6 +1,6 @@
 /**
  * @file GPU encoder of scan: the dispatches of the body again and again. They are the same at each step: rows of what moves are copied to
- * and from buffers of one row (kernels/attention/scan.wgsl), the row by a counter in a buffer, since buffers are bound at multiples of 256 bytes.
+ * and from buffers of one row (kernels/scan.wgsl), the row by a counter in a buffer, since buffers are bound at multiples of 256 bytes.
  */
 import type { ScanAttrs } from "../../plan/kernels.ts";
 import type { Call, Operand, Place, Plan } from "../../plan/plan.ts";
