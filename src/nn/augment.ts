@@ -164,7 +164,7 @@ export function randomCrop(height: number, width: number, options: NameOption = 
 
 /** Options of `randomContrast` and `randomBrightness`. */
 export interface RandomColorOptions extends NameOption {
-  /** The smallest and the largest value of pixels, to which the results are clipped: [0, 1] behind `rescaling(1 / 255)`. Default [0, 255]. */
+  /** The smallest and the largest value of pixels, to which results are clipped: [0, 1] behind `rescaling(1 / 255)`. Default [0, 255]. */
   readonly valueRange?: readonly [number, number];
 }
 

@@ -60,8 +60,8 @@ function neighbors(at: Tensor, size: number, { fillMode, interpolation }: Requir
 }
 
 /**
- * x [batch, height, width, channels] at the places `rows` and `columns` (f32, each of them broadcastable to [batch, height, width]; 0 is the
- * center of the first pixel), of the same shape. Pixels are f32. As `ops.image.affine_transform` of Keras, whose backends agree but for
+ * x [batch, height, width, channels] at the places `rows` and `columns` (f32, each broadcastable to [batch, height, width]; 0 is the center
+ * of the first pixel), of the same shape. Pixels are f32. As `ops.image.affine_transform` of Keras, whose backends agree but for
  * `wrap` in TensorFlow, which passes over the gap between the last pixel and the first.
  */
 export function resample(x: Tensor, rows: Tensor, columns: Tensor, options: Required<ResamplingOptions>): Tensor {

@@ -1,4 +1,4 @@
-/** Layers that change images in training, and those of classes, as Keras and TensorFlow.js write them, and what they mean by another name. */
+/** @file Layers that change images in training, and those of classes, as Keras and TensorFlow.js write them, also by other names. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as L from "../../build/esm/index.js";

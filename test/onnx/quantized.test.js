@@ -112,7 +112,7 @@ test("QLinearConv of long sums is off by one step at most, where it lies between
   });
 });
 
-test("DequantizeLinear of weights: made once, per channel and in blocks, for a convolution, a product and a reader of its own", async () => {
+test("DequantizeLinear of weights: made once, per channel and in blocks, for a convolution, a product and another reader", async () => {
   const w = bytes("int8", [16, 40, 3, 3], -128, 127);
   const scale = f32(
     [16],

@@ -53,8 +53,8 @@ test("package: nothing else is packed", () => {
 });
 
 /** Most bytes of the package as it is installed, without source maps. */
-const MOST_BYTES = 2_300_000;
-test("package: at most 2.3 MB", () => {
+const MOST_BYTES = 2_600_000;
+test("package: at most 2.6 MB", () => {
   const total = [...packed].filter(([file]) => !file.endsWith(".map")).reduce((n, [, size]) => n + size, 0);
   assert.ok(total <= MOST_BYTES, `${total} bytes`);
 });
