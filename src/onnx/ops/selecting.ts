@@ -95,21 +95,19 @@ const Unique: Operator = (call) => {
   return call.host("unique", [x], ([c]) => unique(c, axis, isSorted));
 };
 
-/** [top, left, bottom, right] of box i. */
-function cornersOf(boxes: ArrayLike<number>, i: number, isCentered: boolean): [number, number, number, number] {
-  const [a, b, c, d] = [0, 1, 2, 3].map((k) => boxes[4 * i + k]);
-  if (isCentered) return [b - d / 2, a - c / 2, b + d / 2, a + c / 2];
-  return [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)];
-}
-
-/** Intersection over union. */
-function overlap(a: readonly number[], b: readonly number[]): number {
-  const height = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
-  const width = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
-  if (!(height > 0 && width > 0)) return 0;
-  const area = (box: readonly number[]): number => (box[2] - box[0]) * (box[3] - box[1]);
-  const union = area(a) + area(b) - height * width;
-  return union > 0 ? (height * width) / union : 0;
+/** Top, left, bottom and right of `count` boxes from `first` on, and their areas: a list of each. */
+function cornersOf(boxes: ArrayLike<number>, first: number, count: number, isCentered: boolean): Float64Array[] {
+  const lists = Array.from({ length: 5 }, () => new Float64Array(count));
+  const [top, left, bottom, right, area] = lists;
+  for (let i = 0; i < count; i++) {
+    const [a, b, c, d] = [0, 1, 2, 3].map((k) => boxes[4 * (first + i) + k]);
+    top[i] = isCentered ? b - d / 2 : Math.min(a, c);
+    left[i] = isCentered ? a - c / 2 : Math.min(b, d);
+    bottom[i] = isCentered ? b + d / 2 : Math.max(a, c);
+    right[i] = isCentered ? a + c / 2 : Math.max(b, d);
+    area[i] = (bottom[i] - top[i]) * (right[i] - left[i]);
+  }
+  return lists;
 }
 
 interface Limits {
@@ -125,11 +123,15 @@ function selected(boxes: Constant, scores: Constant, { most, iou, score, isCente
   const [at, of] = [numbersOf(boxes), numbersOf(scores)];
   const rows: number[] = [];
   for (let b = 0; b < batches; b++) {
-    const corners = new Map<number, [number, number, number, number]>();
-    const box = (i: number): [number, number, number, number] => {
-      const known = corners.get(i) ?? cornersOf(at, b * count + i, isCentered);
-      corners.set(i, known);
-      return known;
+    const [top, left, bottom, right, area] = cornersOf(at, b * count, count, isCentered);
+    /** Whether intersection over union is too large. Most boxes are far from each other, and detectors give tens of thousands. */
+    const overlaps = (i: number, k: number): boolean => {
+      const height = Math.min(bottom[i], bottom[k]) - Math.max(top[i], top[k]);
+      if (!(height > 0)) return 0 > iou;
+      const width = Math.min(right[i], right[k]) - Math.max(left[i], left[k]);
+      if (!(width > 0)) return 0 > iou;
+      const union = area[i] + area[k] - height * width;
+      return (union > 0 ? (height * width) / union : 0) > iou;
     };
     for (let c = 0; c < classes; c++) {
       const first = (b * classes + c) * count;
@@ -138,7 +140,7 @@ function selected(boxes: Constant, scores: Constant, { most, iou, score, isCente
       const kept: number[] = [];
       for (const i of candidates) {
         if (kept.length >= most) break;
-        if (kept.every((k) => !(overlap(box(k), box(i)) > iou))) kept.push(i);
+        if (!kept.some((k) => overlaps(i, k))) kept.push(i);
       }
       for (const i of kept) rows.push(b, c, i);
     }
