@@ -85,7 +85,7 @@ test("size: no download is larger than its budget", async () => {
   const packed = file("plain-packed.js");
   const plain = core + conv + file("plain-recurrent.js") + norm + attention;
   const sizes = {
-    "everything: lockstep, WebGPU with its kernels, worker, plain kernels": 206300library + webgpu + workers + plain,
+    "everything: lockstep, WebGPU with its kernels, worker, plain kernels": library + webgpu + workers + plain,
     "lockstep without WebGPU": library,
     WebGPU: webgpu,
     "WebGPU kernels alone": file("shaders.js"),

@@ -128,7 +128,7 @@ function describeLayers(layers: readonly Layer[], named: Named, made: Made): Des
     const [part] = l.layers ?? [];
     const whole =
       made.layer(l) && part?.kind === "model" ? { ...config, layer: describeLayers([part], named, made)[0] as unknown as Attr } : config;
-    if (l.config !== CUSTOM) for (const [key, value] of Object.entries(whole)) check(`layer "${own}"`, key, value, named);
+    for (const [key, value] of Object.entries({ ...l.config, ...whole })) check(`layer "${own}"`, key, value, named);
     return { kind, name: own, config: whole, ...(!made.layer(l) && { own: true }) };
   });
 }

@@ -2,7 +2,7 @@
 import { once, traceAnew } from "../cache.ts";
 import { kindOf } from "../check.ts";
 import { ArgumentError, DataError, ShapeError } from "../errors.ts";
-import { cast, equal, less, lessEqual, and, add, mod, mul, where } from "../ops/map.ts";
+import { add, cast, equal, lessEqual, minimum, mod, mul, where } from "../ops/map.ts";
 import { reshape } from "../ops/move.ts";
 import { max, sum } from "../ops/reduce.ts";
 import { gather } from "../ops/gather.ts";
@@ -305,8 +305,8 @@ function search({ keys, values }: Table, x: Tensor, otherwise: Tensor | number):
   const count = keys.shape[0];
   let at = mul(x, 0);
   for (let step = 2 ** Math.floor(Math.log2(count)); step >= 1; step /= 2) {
-    const next = add(at, step);
-    at = where(and(less(next, count), lessEqual(gather(keys, next), x)), next, at);
+    const next = minimum(add(at, step), count - 1);
+    at = where(lessEqual(gather(keys, next), x), next, at);
   }
   return where(equal(gather(keys, at), x), gather(values, at), otherwise);
 }

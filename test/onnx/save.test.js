@@ -18,8 +18,8 @@ const seen = new Set();
 const noise = (size, seed = 1) => Float32Array.from({ length: size }, (_, i) => Math.sin((i + 1) * 12.9898 * seed) * 0.9);
 const sizeOf = (shape) => shape.reduce((n, d) => n * d, 1);
 
-/** What ONNX Runtime and Lockstep give for one batch. */
-async function compare(net, inputs, options = {}) {
+/** What ONNX Runtime and Lockstep give for one batch. `x`: what Lockstep is given where that is something else. */
+async function compare(net, inputs, options = {}, x = inputs.map(({ data, shape }) => tensor(data, shape))) {
   const bytes = await saveOnnx(net, options);
   const session = await ort.InferenceSession.create(bytes);
   const isIndex = (i) => session.inputMetadata[i].type === "int32";
@@ -30,7 +30,7 @@ async function compare(net, inputs, options = {}) {
     }),
   );
   const got = await session.run(feeds);
-  const y = await net.predict(inputs.map(({ data, shape }) => tensor(data, shape)));
+  const y = await net.predict(x);
   const wanted = Object.getPrototypeOf(y) === Object.prototype ? Object.values(y) : [y].flat();
   assert.is(session.outputNames.length, wanted.length);
   for (const [i, name] of session.outputNames.entries()) {
@@ -292,6 +292,30 @@ const refused = async (fn, pattern) => {
   assert.instance(error, L.ArgumentError);
   assert.match(error.message, pattern);
 };
+
+chain("a lookup", [L.integerLookup({ vocabulary: [3, 5, 7] }), L.embedding(4, 2)], [5], { ints: 11 });
+
+test("saveOnnx: models of texts begin with what those become", async () => {
+  const vocabulary = ["film", "fine", "bad"];
+  const cases = [
+    [L.textVectorization({ vocabulary, outputSequenceLength: 4 }), ["a fine film", "bad", ""]],
+    [
+      L.stringLookup({ vocabulary }),
+      [
+        ["fine", "film"],
+        ["bad", "other"],
+      ],
+    ],
+  ];
+  for (const [layer, texts] of cases) {
+    const ids = layer.encode(texts);
+    const inputShape = ids.shape.slice(1);
+    const net = sequential([layer, L.embedding(5, 3), L.globalAvgPool1d(), L.dense(2)], { inputShape });
+    see(net.layers);
+    stir(net);
+    await compare(net, [{ data: await ids.data(), shape: ids.shape }], { inputShape }, texts);
+  }
+});
 
 test("saveOnnx: every kind of layer is in one of these models", () => {
   const kinds = Object.keys(lockstep).filter((name) => layerKind(name) !== undefined || Object.hasOwn(L.extraLayers, name));
