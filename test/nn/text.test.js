@@ -554,6 +554,10 @@ test("integerLookup stands anywhere, and follows its vocabulary", async () => {
   await around.fit(L.tensor([5, 6, 6, 6, 5, 5], [3, 2, 1]), [[1], [2], [3]], { batchSize: 2, verbose: 0 });
   await rejected(around.predict([[[5], [7]]]), L.DataError, /predict: x: 7 is not in the vocabulary/);
   refused(() => strict.call(ints([[5, 7]])), L.ArgumentError, /at an input of a model alone/);
+  const [once, moved] = [L.integerLookup({ vocabulary: [5, 6], numOovIndices: 0 }), { by: 0 }];
+  const changing = L.model((x) => once.call(moved.by === 0 ? x : L.add(x, moved.by)), { inputShape: [2] });
+  moved.by = 1;
+  await rejected(changing.predict([[5, 6]]), L.ArgumentError, /at an input of a model alone/);
   const doubled = L.sequential([L.rescaling(2), L.integerLookup({ vocabulary: [4] })], { inputShape: [2] });
   assert.equal(await (await doubled.predict([[2, 3]])).array(), [[1, 0]]);
 });
