@@ -107,7 +107,7 @@ export class InferenceModel<O extends Outputs = Tensor> {
   #structure: O | null = null;
   #outputs: ReadonlyMap<Layer, OpenShape> = new Map();
   /** How layers read inputs, by their places. */
-  #readers: (readonly [Reader, number])[] = [];
+  #readers: readonly (readonly [Reader, number])[] = [];
   #backend: Backend | null = null;
   #layer: Layer | null = null;
   /** Of a call that is being made: whether it is by `call`, and all outputs, of which a layer gives the first. */
@@ -215,12 +215,17 @@ export class InferenceModel<O extends Outputs = Tensor> {
     const { firstOf } = context();
     const traceWith = (
       size: number,
-    ): Shapes<Shape> & { readonly graph: Graph; readonly output: O; readonly makers: ReadonlyMap<Tensor, Layer> } => {
+    ): Shapes<Shape> & {
+      readonly graph: Graph;
+      readonly output: O;
+      readonly makers: ReadonlyMap<Tensor, Layer>;
+      readonly readers: readonly (readonly [Reader, number])[];
+    } => {
       // A batch of one tells the shapes.
       const graph = new Graph();
       const layers = new Map<Layer, Shape>();
       const makers = new Map<Tensor, Layer>();
-      this.#readers = [];
+      const readers: (readonly [Reader, number])[] = [];
       const inputs = inputShapes.map((shape) => graph.input({ shape: [1, ...shape.map((d) => d ?? size)], dtype: "f32" }));
       const output = trace(graph, () =>
         withMode({ training: false, key: keysOf(this.seed).ofRun() }, () =>
@@ -245,7 +250,7 @@ export class InferenceModel<O extends Outputs = Tensor> {
               },
               reads: (input, reader) => {
                 const i = inputs.indexOf(input);
-                if (i >= 0) this.#readers.push([reader, i]);
+                if (i >= 0) readers.push([reader, i]);
                 return i >= 0;
               },
             },
@@ -254,13 +259,14 @@ export class InferenceModel<O extends Outputs = Tensor> {
         ),
       );
       const tensors = naming("model: its function's outputs", () => tensorsOf(output));
-      return { graph, output, makers, outputs: tensors.map((t) => t.shape.slice(1)), layers };
+      return { graph, output, makers, readers, outputs: tensors.map((t) => t.shape.slice(1)), layers };
     };
     const fixed = inputShapes.flat().includes(null) ? null : traceWith(0);
     const { outputs, layers, traced } = fixed === null ? openShapes(inputShapes, traceWith) : { ...fixed, traced: fixed };
     context().traced?.(traced.graph);
     this.#outputShapes = outputs;
     this.#structure = traced.output;
+    this.#readers = traced.readers;
     this.#outputs = layers;
     if (!this.isSequential) {
       (this.layers as Layer[]).splice(0, Infinity, ...found);

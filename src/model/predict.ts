@@ -10,6 +10,7 @@ import type { Mode } from "../mode.ts";
 import { counter, withContext } from "../nn/layer.ts";
 import type { Context, Weight } from "../nn/layer.ts";
 import { maskOf, masked } from "../nn/masks.ts";
+import { source } from "../nn/sources.ts";
 import { castOp } from "../ops/map.ts";
 import { Executable, programCache } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
@@ -47,6 +48,7 @@ function traced(
 /** The layers on `xs`. */
 function forward(network: Network, xs: readonly Tensor[], mode: Parameters<typeof withMode>[0], called: Context["called"]): Outputs {
   const known = new Set(network.weights.map((w) => w.tensor));
+  const given = xs.map(source);
   return withMode(mode, () =>
     withContext(
       {
@@ -56,6 +58,8 @@ function forward(network: Network, xs: readonly Tensor[], mode: Parameters<typeo
           if (layer.weights.some((w) => !known.has(w.tensor))) throw new ArgumentError(madeInside(layer));
           called(layer, output);
         },
+        // What layers read of them has been looked at.
+        reads: (input) => given.includes(input),
       },
       () => network.forward(xs.map(inputAsFloat)),
     ),

@@ -12,7 +12,7 @@ import type { Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { asIndices, indexCheck } from "./embedding.ts";
 import type { Layer } from "./layer.ts";
-import { checkCount, checkOneOf, checkRank, layerOf } from "./options.ts";
+import { checkCount, checkOneOf, layerOf } from "./options.ts";
 import type { NameOption } from "./options.ts";
 import { binBoundaries } from "./quantiles.ts";
 
@@ -22,18 +22,18 @@ export type CategoryMode = "oneHot" | "multiHot" | "count";
 const MODES: readonly CategoryMode[] = ["oneHot", "multiHot", "count"];
 
 /**
- * Classes as rows of `depth` numbers. `weights`: how much each class counts.
+ * Classes (i32) as rows of `depth` numbers (f32); those outside of the range have no place. `weights`: how much each class counts.
  * @throws ShapeError for other ranks than 2 where a row tells of several classes
  */
-function encoded(index: Tensor, depth: number, mode: CategoryMode, weights: Tensor | null): Tensor {
+export function rowsOfClasses(index: Tensor, depth: number, mode: CategoryMode | "tfIdf", weights: Tensor | null = null): Tensor {
   if (mode === "oneHot") {
     const { shape, rank } = index;
     return oneHot(rank > 1 && shape[rank - 1] === 1 ? reshape(index, shape.slice(0, -1)) : index, depth);
   }
-  checkRank(index.shape, "[batch, classes]", 2);
+  if (index.rank !== 2) throw new ShapeError(`outputMode "${mode}" takes [batch, tokens], got ${showShape(index.shape)}`);
   const each = oneHot(index, depth);
   const counts = sum(weights === null ? each : mul(each, expandDims(weights, -1)), { axis: 1 });
-  return mode === "count" ? counts : minimum(counts, 1);
+  return mode === "multiHot" ? minimum(counts, 1) : counts;
 }
 
 /** Options of `categoryEncoding`. */
@@ -67,7 +67,7 @@ export function categoryEncoding(numTokens: number, options: CategoryEncodingOpt
           throw new ArgumentError(`countWeights count with outputMode: "count" alone, it is ${JSON.stringify(outputMode)}`);
         if (counts !== null && !sameShape(counts.shape, x.shape))
           throw new ShapeError(`countWeights must have the shape of its classes, ${showShape(x.shape)}, got ${showShape(counts.shape)}`);
-        return encoded(asIndices(x, numTokens, checkTokens), numTokens, outputMode, counts && cast(counts, "f32"));
+        return rowsOfClasses(asIndices(x, numTokens, checkTokens), numTokens, outputMode, counts && cast(counts, "f32"));
       },
     };
   });
@@ -127,7 +127,7 @@ export function discretization(options: DiscretizationOptions = {}): Discretizat
       call: (x) => {
         if (boundaries === null) throw new LockstepError("it has seen no data: call await layer.adapt(data) before the model is used");
         const bins = sum(not(less(expandDims(x, -1), boundaries)), { axis: -1 });
-        return outputMode === "int" ? bins : encoded(bins, boundaries.size + 1, outputMode, null);
+        return outputMode === "int" ? bins : rowsOfClasses(bins, boundaries.size + 1, outputMode);
       },
     };
   });

@@ -28,7 +28,6 @@ import { cropping3d, upSampling3d, zeroPadding3d } from "./volumes.ts";
 const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: string]: (...args: never[]) => Layer }])[] = [
   [["filters", "kernelSize"], { conv3d, conv3dTranspose, convLstm1d, convLstm2d, convLstm3d }],
   [["poolSize"], { maxPool3d, avgPool3d }],
-  [[], { globalAvgPool3d, globalMaxPool3d }],
   [["outputSize"], { adaptiveAvgPool1d, adaptiveAvgPool2d, adaptiveAvgPool3d, adaptiveMaxPool1d, adaptiveMaxPool2d, adaptiveMaxPool3d }],
   [["units"], { lstmCell, gruCell, simpleRnnCell }],
   [["cells"], { stackedRnnCells }],
@@ -42,8 +41,7 @@ const FACTORIES: readonly (readonly [args: readonly string[], { readonly [kind: 
   [["heightFactor", "widthFactor"], { randomTranslation }],
   [["height", "width"], { resizing, centerCrop, randomCrop }],
   [["numTokens"], { categoryEncoding }],
-  [[], { randomFlip, discretization }],
-  [[], { stringLookup, integerLookup, textVectorization }],
+  [[], { globalAvgPool3d, globalMaxPool3d, randomFlip, discretization, stringLookup, integerLookup, textVectorization }],
 ];
 
 /**

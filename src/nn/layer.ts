@@ -114,7 +114,7 @@ export interface Context {
   readonly nextStream: () => number;
   /** Told of each layer's call; output is null where another reads its weights. */
   called(layer: Layer, output: Tensor | null): void;
-  /** Told, while a model is built, how a layer reads an input. False for what is none of the model. */
+  /** Told, while a model is built, how a layer reads an input. False for what is none of the model; absent where no model reads data. */
   readonly reads?: (input: Tensor, reader: Reader) => boolean;
   /** Makes a weight: `weightFrom`, but where the elements come from elsewhere, and where one layer stands for several. */
   readonly makeWeight: MakeTensor;
@@ -173,9 +173,6 @@ let current: Context = Object.assign({ seed: 0, nextStream: counter(), makeWeigh
 export function context(): Context {
   return current;
 }
-
-/** Whether a model calls the layer, one that it has itself. */
-export const inModel = (): boolean => current.called !== silent.called;
 
 /** Runs `fn` with layers seeing `inner` in the place of what is so in the context around. */
 export function withContext<R>(inner: Partial<Context>, fn: () => R): R {

@@ -4,16 +4,14 @@ import { kindOf } from "../check.ts";
 import { ArgumentError, DataError, ShapeError } from "../errors.ts";
 import { add, cast, equal, lessEqual, minimum, mod, mul, where } from "../ops/map.ts";
 import { reshape } from "../ops/move.ts";
-import { max, sum } from "../ops/reduce.ts";
 import { gather } from "../ops/gather.ts";
-import { oneHot } from "../ops/softmax.ts";
 import { toTensor } from "../samples.ts";
 import type { Data, Strings } from "../samples.ts";
-import { showShape } from "../shape.ts";
 import type { OpenShape, Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
+import { rowsOfClasses } from "./categories.ts";
 import { hashBucket } from "./farmhash.ts";
-import { context, inModel } from "./layer.ts";
+import { context } from "./layer.ts";
 import type { Building, Layer, Reader } from "./layer.ts";
 import { layerOf } from "./options.ts";
 import type { NameOption } from "./options.ts";
@@ -163,7 +161,7 @@ export const readerOf = (encode: (who: string, texts: readonly Strings[], sample
   encode: <X>(who: string, x: X, i: number, shapes: readonly OpenShape[]): X => {
     const single = shapes.length === 1;
     const list = x as readonly unknown[];
-    const texts = single ? x : list[i];
+    const texts = single ? x : Object(list)[i];
     if (!isStrings(texts)) return x;
     const t = encode(`${who}: ${single ? "x" : `x[${i}]`}`, texts, shapes[i]);
     return (single ? t : list.map((each, k) => (k === i ? t : each))) as X;
@@ -303,6 +301,8 @@ function tableOf(pairs: readonly (readonly [key: number, value: number])[]): Tab
 /** What the table has for each element of `x` (i32), else `otherwise`: a search by halves, one step for each doubling of the table. */
 function search({ keys, values }: Table, x: Tensor, otherwise: Tensor | number): Tensor {
   const count = keys.shape[0];
+  // Of special tokens alone.
+  if (count === 0) return add(mul(x, 0), otherwise);
   let at = mul(x, 0);
   for (let step = 2 ** Math.floor(Math.log2(count)); step >= 1; step /= 2) {
     const next = minimum(add(at, step), count - 1);
@@ -350,7 +350,7 @@ export function integerLookup(options: LookupOptions<number> = {}): VocabularyLa
           const tokens = search(table, x, oovToken);
           return maskToken === null ? tokens : where(equal(x, 0), maskToken, tokens);
         }
-        if (numOovIndices === 0 && !(context().reads?.(source(input), reader) ?? inModel()))
+        if (numOovIndices === 0 && !context().reads?.(source(input), reader))
           throw new ArgumentError(
             "with numOovIndices: 0 it refuses integers that are not in the vocabulary, which is seen at an input of a model alone; set " +
               "numOovIndices: 1",
@@ -359,16 +359,9 @@ export function integerLookup(options: LookupOptions<number> = {}): VocabularyLa
         const found = search(table, x, oov);
         const index = maskToken === null ? found : where(equal(x, maskToken), first === 1 ? 0 : -1, found);
         if (outputMode === "int") return index;
-        if (outputMode === "oneHot") {
-          const single = x.rank > 1 && x.shape[x.rank - 1] === 1;
-          return oneHot(single ? reshape(index, x.shape.slice(0, -1)) : index, vocabulary.depth);
-        }
-        if (x.rank !== 2) throw new ShapeError(`outputMode "${outputMode}" takes [batch, tokens], got ${showShape(x.shape)}`);
-        const rows = oneHot(index, vocabulary.depth);
-        if (outputMode === "multiHot") return max(rows, { axis: 1 });
-        const counts = sum(rows, { axis: 1 });
+        const rows = rowsOfClasses(index, vocabulary.depth, outputMode);
         const weights = vocabulary.idf;
-        return weights === null ? counts : mul(counts, [...weights, ...new Array<number>(vocabulary.depth - weights.length).fill(0)]);
+        return weights === null ? rows : mul(rows, [...weights, ...new Array<number>(vocabulary.depth - weights.length).fill(0)]);
       },
     };
   });

@@ -82,9 +82,10 @@ export function concatenate(options: ConcatenateOptions = {}): Layer {
     null,
     (masks, tensors, { axis }) => {
       const along = normalizeAxis("concatenate", axis, tensors[0].rank);
-      if (along !== 1 || tensors[0].rank < 3 || masks.every((m) => m === null)) return eitherMask(masks);
+      const known = masks.find((m) => m !== null);
+      if (along !== 1 || tensors[0].rank < 3 || known === undefined) return eitherMask(masks);
       return concat(
-        masks.map((m, i) => m ?? map.cast(ones(tensors[i].shape.slice(0, 2)), "bool")),
+        masks.map((m, i) => m ?? map.cast(ones(tensors[i].shape.slice(0, known.rank)), "bool")),
         1,
       );
     },

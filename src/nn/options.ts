@@ -2,7 +2,7 @@
  * @file What the layers share in reading their options: unknown keys are refused, activations are split into what kernels apply and the
  * rest, everything is kept as plain data.
  */
-import { checkOneOf, plain, shown } from "../check.ts";
+import { checkOneOf, kindOf, plain, shown } from "../check.ts";
 import { ArgumentError, ShapeError } from "../errors.ts";
 import { isKernelActivation, KERNEL_ACTIVATIONS, otherActivation } from "../ops/activation.ts";
 import type { ActivationName } from "../ops/activation.ts";
@@ -84,7 +84,8 @@ export interface ModelAsLayer {
 export function partOf(who: string, given: Layer | ModelAsLayer, such: string): Layer {
   const { asLayer = given } = Object(given) as { readonly asLayer?: unknown };
   const { kind, call } = Object(asLayer) as Partial<Layer>;
-  if (typeof kind !== "string" || typeof call !== "function") throw new ArgumentError(`${who}: expected a layer, such as ${such}`);
+  if (typeof kind !== "string" || typeof call !== "function")
+    throw new ArgumentError(`${who}: expected a layer, such as ${such}, got ${kindOf(given)}`);
   return asLayer as Layer;
 }
 

@@ -1,4 +1,5 @@
 /** @file Layers that call another one: for each step, or in both directions. */
+import { kindOf } from "../check.ts";
 import { ArgumentError } from "../errors.ts";
 import { add, cast, greater, mul, where } from "../ops/map.ts";
 import { concat, flip, reshape } from "../ops/move.ts";
@@ -31,7 +32,8 @@ const MERGE = {
  * @throws ArgumentError unless `inner` is a recurrent layer, and for unknown options
  */
 export function bidirectional(inner: RecurrentLayer, options: BidirectionalOptions = {}): Layer {
-  if (typeof inner?.backwards !== "function") throw new ArgumentError("bidirectional: expected a layer made by lstm, gru or simpleRnn");
+  if (typeof inner?.backwards !== "function")
+    throw new ArgumentError(`bidirectional: expected a recurrent layer, such as lstm(8) or rnn(cell), got ${kindOf(inner)}`);
   const n = inner.stateCount;
   return layerOf<Required<BidirectionalOptions>>(
     "bidirectional",

@@ -1,19 +1,11 @@
 /** @file Windows of convolutions and pooling along each dimension of an image, as attributes give them. */
+import type { DepthWindows } from "../ops/volumes.ts";
 import type { Call } from "./call.ts";
 
 /** A window along one dimension. */
-export interface Along {
+export interface Along extends DepthWindows {
   /** Elements of the input. */
   readonly size: number;
-  /** Taps. */
-  readonly taps: number;
-  readonly stride: number;
-  readonly dilation: number;
-  /** Elements around the input. */
-  readonly begin: number;
-  readonly end: number;
-  /** Windows. */
-  readonly count: number;
 }
 
 /** From the first tap to the last. */

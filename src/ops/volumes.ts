@@ -9,6 +9,7 @@ import { conv2d, conv2dTranspose } from "./conv.ts";
 import type { Conv2dOptions } from "./conv.ts";
 import { add } from "./map.ts";
 import { concat, pad, slice, transpose } from "./move.ts";
+import { along } from "./window.ts";
 import type { Padding } from "./window.ts";
 
 /** A number for each direction: depth, rows, columns. */
@@ -26,14 +27,11 @@ export interface DepthWindows {
   readonly count: number;
 }
 
-/** Windows along one dimension by TensorFlow's rules, as those of images; `count` may be 0. */
-export function depthWindows(size: number, taps: number, stride: number, dilation: number, padding: Padding): DepthWindows {
-  const span = (taps - 1) * dilation + 1;
-  if (padding === "valid") return { taps, stride, dilation, begin: 0, end: 0, count: Math.max(0, Math.floor((size - span) / stride) + 1) };
-  const count = Math.ceil(size / stride);
-  const total = Math.max(0, (count - 1) * stride + span - size);
-  const begin = Math.floor(total / 2);
-  return { taps, stride, dilation, begin, end: total - begin, count };
+/** By TensorFlow's rules, as those of images; `count` may be 0. */
+function depthWindows(size: number, taps: number, stride: number, dilation: number, padding: Padding): DepthWindows {
+  const [count, begin] = along(size, taps, stride, dilation, padding);
+  const end = Math.max(0, (count - 1) * stride + (taps - 1) * dilation + 1 - size - begin);
+  return { taps, stride, dilation, begin, end, count };
 }
 
 /** Filters [Q, R, S, C/groups, F] as `convVolumes` reads them: [R, S, Q C/groups, F]. */

@@ -25,7 +25,7 @@ export function pair(who: string, value: Pair, least = 1): readonly [number, num
 }
 
 /** Output length and padding before of one dimension, by TensorFlow's rules: the odd element of SAME goes at the end. */
-function along(
+export function along(
   size: number,
   kernel: number,
   stride: number,

@@ -222,6 +222,25 @@ test("parts that are dropped are the same at every step; the bias of the forget 
   for (let n = 0; n < 2; n++) for (let i = 0; i < 12; i++) for (const t of [1, 2]) near([z[(n * 3 + t) * 12 + i]], [z[n * 36 + i]], 1e-6);
 });
 
+test("recurrentDropout takes away what is read of the state, in training alone", async () => {
+  const shape = [2, 4, 6, 2];
+  const x = L.tensor(numbers(shape), shape);
+  const outputs = async (recurrentDropout, training, clear = false) => {
+    const layer = L.convLstm1d(3, 3, { recurrentDropout, returnSequences: true });
+    layer.call(x);
+    layer.weights.forEach(({ tensor }, i) => tensor.set(clear && i === 1 ? new Float32Array(tensor.size) : numbers(tensor.shape, 30 + i)));
+    return (await L.compile((t) => layer.call(t, { training }), { seed: 3 })(x)).data();
+  };
+  const [still, half] = [await outputs(0.5, false), await outputs(0.5, true)];
+  assert.equal(still, await outputs(0, true));
+  // 4 steps of 4 places and 3 filters each: the first one reads a state of zeros.
+  for (const n of [0, 1]) {
+    near(half.slice(n * 48, n * 48 + 12), still.slice(n * 48, n * 48 + 12), 1e-6);
+    assert.not.equal(half.slice(n * 48 + 12, n * 48 + 24), still.slice(n * 48 + 12, n * 48 + 24));
+  }
+  near(await outputs(1, true), await outputs(0, false, true), 1e-6);
+});
+
 test("what layers of convolutions over time refuse", () => {
   for (const [make, message] of [
     [() => L.convLstm2d(0, 3), /convLstm2d: filters must be an integer >= 1, got 0/],

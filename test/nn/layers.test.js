@@ -109,7 +109,7 @@ test("bad arguments are refused when the layer is made", () => {
   throws(() => nn.reshape([-1, -1]), ArgumentError, /reshape: .*at most one -1/);
   throws(() => nn.permute([0, 1]), ArgumentError, /permute/);
   throws(() => nn.batchNorm({ momentum: 2 }), ArgumentError, /momentum/);
-  throws(() => nn.bidirectional(nn.dense(3)), ArgumentError, /lstm, gru or simpleRnn/);
+  throws(() => nn.bidirectional(nn.dense(3)), ArgumentError, /bidirectional: expected a recurrent layer/);
   throws(() => nn.bidirectional(nn.gru(3), { mergeMode: "avg" }), ArgumentError, /mergeMode must be one of "concat"/);
   throws(() => nn.normalization({ mean: 1 }), ArgumentError, /together/);
 });

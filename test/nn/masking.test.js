@@ -193,4 +193,19 @@ test("timeDistributed hands the mask of words in sentences to its layer, and say
   assert.equal(await masks[1].array(), [[[1, 1], [1, 0], [0, 0]]]);
 });
 
+test("concatenate along time joins masks, of words in sentences too, and all of an input without one counts", async () => {
+  for (const [shape, mask] of [
+    [[1, 2, 1], [[1, 0]]],
+    [[1, 2, 2, 1], [[[1, 0], [0, 0]]]],
+  ]) {
+    const x = tensor(new Float32Array(shape.reduce((a, b) => a * b)), shape);
+    const more = compile((a, b) => {
+      const known = masked(a, cast(tensor(mask), "bool"));
+      return cast(maskOf(nn.merge.concatenate({ axis: 1 }).call(known, b)), "i32");
+    });
+    const [rows] = await (await more(x, x)).array();
+    assert.equal(rows, [...mask[0], ...mask[0].map((m) => (Array.isArray(m) ? m.map(() => 1) : 1))]);
+  }
+});
+
 test.run();

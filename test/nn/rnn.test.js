@@ -203,6 +203,8 @@ test("a cell by itself takes one step, with zeros for states that are not given"
 
 test("what cells and their layer refuse", () => {
   for (const [make, message] of [
+    [() => L.bidirectional(L.dense(1)), /bidirectional: expected a recurrent layer, such as lstm\(8\) or rnn\(cell\), got an object/],
+    [() => L.timeDistributed("x"), /timeDistributed: expected a layer, such as dense\(10\), got "x"/],
     [() => L.rnn(L.lstm(3)), /rnn: expected a cell, such as lstmCell\(8\)/],
     [() => L.rnn([]), /stackedRnnCells: expected a list of cells/],
     [() => L.rnn([L.lstmCell(2), L.dense(2)]), /stackedRnnCells: expected a list of cells/],

@@ -186,7 +186,7 @@ test("a stack in a stack: all layers have weights of their own", async () => {
 });
 
 test("mistakes", async () => {
-  assert.throws(() => layerStack(3, 2), /layerStack: expected a layer/);
+  assert.throws(() => layerStack(3, 2), /layerStack: expected a layer, .*, got number/);
   assert.throws(() => layerStack({ call: (t) => t }, 2), /layerStack: expected a layer/);
   assert.throws(
     () => layerStack(sequential([dense(4)], { inputShape: [4] }), 2),

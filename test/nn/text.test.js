@@ -195,6 +195,13 @@ test("integerLookup: Keras' examples, where the tensors are", async () => {
     [5, 2, 1],
     [1, 3, 4],
   ]);
+  assert.equal(
+    await L.integerLookup({ vocabulary: [-1] })
+      .call(ints(data))
+      .array(),
+    [[0, 0, 0], [0, 0, 0]],
+    "of special tokens alone",
+  );
   const several = L.integerLookup({ vocabulary: NUMBERS, numOovIndices: 2 });
   const oov = [
     [12, 1138, 42],
@@ -447,6 +454,15 @@ test("a model that begins with texts learns, evaluates and predicts of them, of 
   await rejected(plain.predict(["good"]), L.DataError, /expected a number at \[0\], got "good"/);
 });
 
+test("what comes in the place of data, or before the model is built, is told as of any model", async () => {
+  const lookup = L.stringLookup({ vocabulary: ["a"] });
+  const two = L.model((a, b) => L.concatenate().call(lookup.call(a), b), { inputShape: [[1], [1]] });
+  await rejected(two.predict(undefined), L.ArgumentError, /predict: x: expected a tensor, .*got undefined/);
+  const failed = L.model((a) => L.reshape(lookup.call(a), [7]));
+  refused(() => failed.build([[1]]), L.ShapeError, /cannot become \[7\]/);
+  await rejected(failed.predict(["a"]), L.DataError, /predict: x: expected a number at \[0\], got "a"/);
+});
+
 test("an embedding that is too small for the vocabulary is told", async () => {
   const vectorize = L.textVectorization({ vocabulary: ["a", "b", "c"] });
   const model = L.sequential([vectorize, L.embedding(4, 2)]);
@@ -528,6 +544,20 @@ test("integerLookup stands anywhere, and follows its vocabulary", async () => {
   await rejected(strict.predict([[5, 7]]), L.DataError, /predict: x: 7 is not in the vocabulary/);
   const within = () => L.sequential([L.rescaling(2), L.integerLookup({ vocabulary: [4], numOovIndices: 0 })], { inputShape: [1] });
   refused(within, L.ArgumentError, /at an input of a model alone/);
+  // Programs know inputs through layers around, whatever batches are made of; by itself a model looks at nothing.
+  const steps = L.timeDistributed(
+    L.sequential([L.integerLookup({ vocabulary: [5, 6], numOovIndices: 0 }), L.embedding(2, 1), L.flatten()]),
+  );
+  const around = L.sequential([steps, L.globalAvgPool1d()], { inputShape: [2, 1] });
+  assert.equal((await around.predict(L.tensor([5, 6, 6, 6], [2, 2, 1]))).shape, [2, 1]);
+  await around.compile({ loss: "mse", optimizer: "sgd" });
+  await around.fit(L.tensor([5, 6, 6, 6, 5, 5], [3, 2, 1]), [[1], [2], [3]], { batchSize: 2, verbose: 0 });
+  await rejected(around.predict([[[5], [7]]]), L.DataError, /predict: x: 7 is not in the vocabulary/);
+  refused(() => strict.call(ints([[5, 7]])), L.ArgumentError, /at an input of a model alone/);
+  const [once, moved] = [L.integerLookup({ vocabulary: [5, 6], numOovIndices: 0 }), { by: 0 }];
+  const changing = L.model((x) => once.call(moved.by === 0 ? x : L.add(x, moved.by)), { inputShape: [2] });
+  moved.by = 1;
+  await rejected(changing.predict([[5, 6]]), L.ArgumentError, /at an input of a model alone/);
   const doubled = L.sequential([L.rescaling(2), L.integerLookup({ vocabulary: [4] })], { inputShape: [2] });
   assert.equal(await (await doubled.predict([[2, 3]])).array(), [[1, 0]]);
 });
