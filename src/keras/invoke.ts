@@ -7,6 +7,7 @@ import type { Call, Ends } from "./calls.ts";
 import type { Channels } from "./channels.ts";
 import { isObject, show } from "./fields.ts";
 import type { Dialect } from "./fields.ts";
+import { HEADS, MERGING, RECURRENT } from "./kinds.ts";
 
 /** A layer or model, with what its options say of its calls. */
 export interface Callee {
@@ -21,10 +22,6 @@ export interface Callee {
   /** Whether it has its channels first. */
   readonly isFirst: boolean;
 }
-
-const RECURRENT = ["lstm", "gru", "simpleRnn", "convLstm1d", "convLstm2d", "convLstm3d", "bidirectional"];
-const MERGING = ["add", "subtract", "multiply", "average", "maximum", "minimum", "concatenate", "dot"];
-const HEADS = ["multiHeadAttention", "groupedQueryAttention"];
 
 /** Keyword arguments that mean something, by kind of layer. */
 function keywordsOf(kind: string): readonly string[] {
