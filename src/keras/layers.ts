@@ -2,7 +2,7 @@
 import { cut } from "../io/safetensors.ts";
 import { ArgumentError, bidirectional, FileError, normalization, rnn, sequential, stackedRnnCells, timeDistributed } from "../index.ts";
 import type { Config, Layer, LayerLike, lstm, Model, RnnCell } from "../index.ts";
-import { asFirst, rankOf } from "./channels.ts";
+import { asFirst, canBeFirst, checkFirst, rankOf } from "./channels.ts";
 import { AXES, hardSigmoidOfKeras2 } from "./codecs.ts";
 import { described, Fields, isObject, show } from "./fields.ts";
 import type { Described, Dialect, Json } from "./fields.ts";
@@ -176,9 +176,11 @@ function byTable(reading: Reading, className: string, f: Fields, name: string, p
     );
   }
   const rule = BY_CLASS[className];
-  const isFirst = "data_format" in rule.must && f.get("data_format") === "channels_first";
+  const isFirst = "data_format" in rule.must && canBeFirst(className) && f.get("data_format") === "channels_first";
   const made = placed(reading, byRule(rule, isFirst ? f.without("data_format") : f, name), place(rule.groups));
-  if (isFirst) reading.first.set(made, rankOf(className));
+  if (!isFirst) return made;
+  checkFirst(f.who, made);
+  reading.first.set(made, rankOf(className));
   return made;
 }
 
