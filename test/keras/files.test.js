@@ -6,7 +6,7 @@ import { loadKeras, saveKeras } from "../../build/esm/keras/index.js";
 import { readHdf5 } from "../../build/esm/keras/hdf5.js";
 import { storeOfNames } from "../../build/esm/keras/stores.js";
 import { readZip } from "../../build/esm/keras/zip.js";
-import { archive, call, dense, from, functional, input, json, layer, near, one, predict, row, weightsFile } from "./files.js";
+import { archive, call, dense, from, functional, input, json, layer, near, one, predict, refused, row, weightsFile } from "./files.js";
 
 await L.open("wasm", { threads: 1 });
 
@@ -102,6 +102,15 @@ test("outputs by name keep their names; those of models within are counted in th
   };
   // Output 0 is y.
   assert.equal(await predict(await loadKeras(archive(outer, weights)), L.tensor([[1]])), [7 - 2]);
+});
+
+test("layers of a model with named outputs are written in the order of these names, as Keras finds them", async () => {
+  const [a, b] = [L.dense(1), L.dense(1)];
+  const model = L.model((x) => ({ z: a.call(x), y: b.call(x) }), { inputShape: [1] });
+  b.weights[0].tensor.set([[3]]);
+  const weights = readHdf5("", await readZip("", await saveKeras(model)).read("model.weights.h5"));
+  const bytes = await weights.get("/layers/dense/vars/0").dataset.bytes();
+  assert.is(new Float32Array(bytes.slice().buffer)[0], 3, "y comes first");
 });
 
 test("a model that takes its inputs by name is called with them by name", async () => {
@@ -283,6 +292,8 @@ test("weights in several files, by name", async () => {
   await loadKeras({ ...files, "m_00001.weights.h5": undefined }, { model }).then(assert.unreachable, (e) =>
     assert.instance(e, L.LockstepError),
   );
+  const twice = { ...files, "m_00001.weights.h5": files["m_00000.weights.h5"] };
+  await refused(loadKeras(twice, { model }), L.FileError, /is in two of its files/);
   await loadKeras({ "m.weights.json": json({ weight_map: { a: "../x.h5" } }) }, { model }).then(assert.unreachable, (e) =>
     assert.match(e.message, /is not beside it, and is not opened/),
   );

@@ -4,7 +4,7 @@ import * as assert from "uvu/assert";
 import * as L from "../../build/esm/index.js";
 import { loadKeras } from "../../build/esm/keras/index.js";
 import { slotsOf } from "../../build/esm/keras/slots.js";
-import { archive, dense, input, one, row } from "./files.js";
+import { archive, dense, input, one, refused, row } from "./files.js";
 
 await L.open("wasm", { threads: 1 });
 
@@ -41,6 +41,23 @@ test("names of an optimizer's state: of TensorFlow, of the first Keras 2, and wh
   assert.equal(slotsOf("adam", first, 2, []), ["iterations", "m/0", "m/1", "v/0", "v/1", "", ""]);
   assert.is(slotsOf("adam", named.slice(0, 4), 2, []), null, "a list is shorter");
   assert.is(slotsOf("adam", first.slice(0, 4), 2, []), null);
+});
+
+test("an optimizer of half precision is the one within, and a weight of the only output is refused", async () => {
+  const inner = { class_name: "Adam", config: { learning_rate: 0.25 } };
+  const model = (compiled) => ({
+    ...row([input("x", [1]), dense("a", 1)]),
+    compile_config: { loss: "mse", optimizer: { class_name: "LossScaleOptimizer", config: { inner_optimizer: inner } }, ...compiled },
+  });
+  const weights = { "layers/dense/vars/0": one(1), "layers/dense/vars/1": [0] };
+  const state = (at, first) => Object.fromEntries([first, 0.5, one(1), one(2), [3], [4]].map((v, i) => [`optimizer${at}/vars/${i}`, v]));
+  const scaled = { ...weights, "optimizer/vars/0": 1, "optimizer/vars/1": 2, ...state("/inner_optimizer", 9) };
+  const { optimizer } = await loadKeras(archive(model({}), scaled));
+  assert.is(optimizer.kind, "adam");
+  for (const [name, want] of [["iterations", 9], ["m/0", 1], ["v/1", 4]]) assert.is((await optimizer.state()[name].data())[0], want, name);
+  await refused(loadKeras(archive(model({ loss_weights: [2] }), weights)), L.FileError, /loss_weights \[2\] of a single output/);
+  await refused(loadKeras(archive(model({ loss_weights: { a: 2 } }), weights)), L.FileError, /of a single output/);
+  await loadKeras(archive(model({ loss_weights: [1] }), weights));
 });
 
 test.run();
