@@ -105,11 +105,12 @@ export function callsOf(who: string, nodes: unknown): readonly Call[] {
   });
 }
 
-/** Refs in a value. */
+/** Refs in a value, in the order in which Keras has them flat. */
 export function refsIn(value: unknown): readonly Ref[] {
   if (value instanceof Ref) return [value];
+  if (value instanceof Constant) return [];
   if (Array.isArray(value)) return value.flatMap(refsIn);
-  return isObject(value) ? Object.values(value).flatMap(refsIn) : [];
+  return isObject(value) ? sortedKeys(value).flatMap((key) => refsIn(value[key])) : [];
 }
 
 /** What a model takes or gives: one ref, several, or several by name. */

@@ -4,10 +4,24 @@
  */
 import { FileError, permute, sequential } from "../index.ts";
 import type { Layer, Model, Tensor } from "../index.ts";
+import { cut } from "../io/safetensors.ts";
+import { show } from "./fields.ts";
 
 /** Dimensions of a sample in the other order, as `permute` counts them. */
 const toLast = (rank: number): readonly number[] => [...Array.from({ length: rank - 2 }, (_, i) => i + 2), 1];
 const toFirst = (rank: number): readonly number[] => [rank - 1, ...Array.from({ length: rank - 2 }, (_, i) => i + 1)];
+
+/** Whether a class of layers with this option is read with its channels first; in films time is before them, which is not turned. */
+export const canBeFirst = (className: string): boolean => !className.startsWith("ConvLSTM");
+
+/** @throws FileError for an activation along the last dimension, which Keras takes to be the width where channels are first */
+export function checkFirst(who: string, { config }: Layer): void {
+  if (isAlongLast(config.activation))
+    throw new FileError(
+      `${who}: activation ${show(config.activation)} with data_format "channels_first" is along the last dimension, not along that of ` +
+        "channels, which is not computed; put it into a layer of its own and save the model again",
+    );
+}
 
 /** The rank of what a class of layers takes, by the number in its name; null where that may be any. */
 export const rankOf = (className: string): number | null => {
@@ -18,8 +32,13 @@ export const rankOf = (className: string): number | null => {
 /** Layers that compute each element by itself, wherever the channels are. */
 const ELEMENTWISE = ["relu", "leakyRelu", "elu", "dropout", "gaussianNoise", "gaussianDropout", "alphaDropout", "identity"];
 
+const isAlongLast = (activation: unknown): boolean => typeof activation === "string" && /softmax/i.test(activation);
+
 const isElementwise = ({ kind, config }: Layer): boolean =>
-  ELEMENTWISE.includes(kind) || (kind === "activation" && typeof config.activation === "string" && !/softmax/i.test(config.activation));
+  ELEMENTWISE.includes(kind) || (kind === "activation" && typeof config.activation === "string" && !isAlongLast(config.activation));
+
+/** Others that give what has the rank of what they take. */
+const KEEPING = ["batchNorm", "layerNorm", "groupNorm", "rmsNorm", "unitNormalization", "normalization", "prelu", "softmax"];
 
 /** Layers whose output has no channels apart. */
 const endsImages = ({ kind, config }: Layer): boolean => kind === "flatten" || (/^global/.test(kind) && config.keepDims !== true);
@@ -45,12 +64,15 @@ export function rowOfLast(who: string, layers: readonly (Layer | Model)[], first
         held = null;
       }
       row.push(layer);
-      if (held === null && ("asLayer" in layer || !isElementwise(layer))) known = null;
+      if ("asLayer" in layer || !(isElementwise(layer) || KEEPING.includes(layer.kind))) known = null;
       continue;
     }
     const own: number | null = first.get(layer) ?? held ?? known;
     if (own === null)
-      throw new FileError(`${who}: of which rank the input of flatten "${layer.name}" is, whose channels are first, is not known`);
+      throw new FileError(
+        `${who}: of which rank the input of flatten "${cut(layer.name)}" is, whose channels are first, is not known; give layers: ` +
+          `{ ${cut(layer.name)}: (config) => ... }`,
+      );
     if (held === null && own > 2) turn(toLast(own), "channels_last");
     row.push(layer);
     held = endsImages(layer) || own <= 2 ? null : own;

@@ -75,6 +75,12 @@ export const NUMBERS: Codec = {
 /** A word of several parts. */
 export const MODE: Codec = { read: (f, name) => camel(f.text(name)), write: (value) => snake(String(value)) };
 
+/** What classes and tokens become; Keras 2 had other names at first. */
+export const OUTPUT_MODE: Codec = {
+  read: (f, name) => (f.get(name) === "binary" ? "multiHot" : f.get(name) === "tf-idf" ? "tfIdf" : MODE.read(f, name)),
+  write: MODE.write,
+};
+
 /** One dimension, which may come as a list of one. */
 export const AXIS: Codec = {
   read(f, name) {

@@ -5,6 +5,13 @@ import { FileError } from "../index.ts";
 /** A value for an error, text in quotes, cut short. */
 export const show = (value: unknown): string => (typeof value === "string" ? JSON.stringify(cut(value)) : plain(value));
 
+/** The first of some names, for an error. */
+export function some(names: Iterable<string>, most = 4): string {
+  const all = [...names];
+  const first = all.slice(0, most).map((name) => cut(name));
+  return `${first.join(", ") || "nothing"}${all.length > most ? ` and ${all.length - most} more` : ""}`;
+}
+
 /** An object that was JSON. */
 export type Json = { readonly [key: string]: unknown };
 

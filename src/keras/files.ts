@@ -1,11 +1,10 @@
 /** @file Models in several files: one of JSON, which names the others, and these, which lie beside it. */
-import { cut } from "../io/safetensors.ts";
 import { bytesOf, pathOf } from "../io/source.ts";
 import { builtin } from "../node/files.ts";
 import { FileError } from "../index.ts";
 import type { ModelSource } from "../index.ts";
 import { textOf } from "./bytes.ts";
-import { show } from "./fields.ts";
+import { show, some } from "./fields.ts";
 import type { Json } from "./fields.ts";
 import { parseJson } from "./json.ts";
 
@@ -73,22 +72,12 @@ export async function open(by: string, source: ModelSource | ModelFiles): Promis
   const files = namedFiles(source);
   if (files !== null) {
     const name = files.has("model.json") ? "model.json" : [...files.keys()].find((key) => key.endsWith(".json"));
-    if (name === undefined)
-      throw new FileError(
-        `${by}: no file of JSON, such as model.json, among ${
-          [...files.keys()]
-            .slice(0, 8)
-            .map((n) => cut(n))
-            .join(", ") || "no files"
-        }`,
-      );
+    if (name === undefined) throw new FileError(`${by}: no file of JSON, such as model.json, among ${some(files.keys(), 8)}`);
     const json = jsonIn(name, (await bytesOf(by, files.get(name) as ModelSource)).bytes);
     const read = async (file: string): Promise<Uint8Array> => {
       const found = files.get(file) ?? files.get(file.replace(/^.*\//, ""));
       if (found === undefined)
-        throw new FileError(
-          `${name}: the file of weights ${show(file)} was not given; there are ${[...files.keys()].slice(0, 8).map(show).join(", ")}`,
-        );
+        throw new FileError(`${name}: the file of weights ${show(file)} was not given; there are ${some(files.keys(), 8)}`);
       return (await bytesOf(file, found)).bytes;
     };
     return { who: name, json, read };

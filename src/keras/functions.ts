@@ -12,7 +12,7 @@ import { itemOf } from "./items.ts";
 export type Apply = (args: readonly unknown[]) => readonly Tensor[];
 type Operand = Tensor | number;
 
-/** A function by its options; `names`: what its operands are called, those behind a "?" may be left out. */
+/** A function by its options; `names`: what its operands are called. */
 interface Rule {
   readonly names: readonly string[];
   readonly make: (f: Fields) => Apply;
@@ -47,8 +47,9 @@ function dimsIn(f: Fields, name: string): readonly number[] {
   return list as number[];
 }
 
+/** An integer; null, which is all elements for Keras, is no default. */
 const integerIn = (f: Fields, name: string, otherwise?: number): number => {
-  const value = f.number(name, otherwise);
+  const value = f.number(name, Object.hasOwn(f.values, name) ? undefined : otherwise);
   if (!Number.isInteger(value)) throw f.fault(name, "an integer");
   return value;
 };
@@ -135,7 +136,10 @@ const RULES: { readonly [name: string]: Rule } = {
   Reciprocal: plain(lockstep.reciprocal),
   Relu: plain((x) => lockstep.relu(x)),
   Relu6: plain((x) => lockstep.minimum(lockstep.relu(x), 6)),
-  Round: plain((x) => lockstep.round(x)),
+  Round: one("x", (f) => {
+    f.must("decimals", 0);
+    return (x: Tensor) => lockstep.round(x);
+  }),
   Rsqrt: plain(lockstep.rsqrt),
   Selu: plain(lockstep.selu),
   Sigmoid: plain(lockstep.sigmoid),

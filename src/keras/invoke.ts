@@ -6,7 +6,8 @@ import { Ref, refsOfEnds, sortedKeys } from "./calls.ts";
 import type { Call, Ends } from "./calls.ts";
 import type { Channels } from "./channels.ts";
 import { isObject, show } from "./fields.ts";
-import type { Dialect } from "./fields.ts";
+import type { Dialect, Json } from "./fields.ts";
+import { HEADS, MERGING, RECURRENT } from "./kinds.ts";
 
 /** A layer or model, with what its options say of its calls. */
 export interface Callee {
@@ -21,10 +22,6 @@ export interface Callee {
   /** Whether it has its channels first. */
   readonly isFirst: boolean;
 }
-
-const RECURRENT = ["lstm", "gru", "simpleRnn", "convLstm1d", "convLstm2d", "convLstm3d", "bidirectional"];
-const MERGING = ["add", "subtract", "multiply", "average", "maximum", "minimum", "concatenate", "dot"];
-const HEADS = ["multiHeadAttention", "groupedQueryAttention"];
 
 /** Keyword arguments that mean something, by kind of layer. */
 function keywordsOf(kind: string): readonly string[] {
@@ -72,6 +69,9 @@ function inputsOf({ who, inputs }: Callee, value: unknown): readonly Tensor[] {
   return names.flatMap((name) => tensorsIn(who, value[name]));
 }
 
+/** Whether a call says itself if it is one of training. */
+export const told = ({ obeys }: Callee, kwargs: Json): boolean => obeys && typeof kwargs.training === "boolean";
+
 /** What the call gives. `args` and `kwargs` have tensors in the place of refs. */
 export function invoke(
   callee: Callee,
@@ -79,9 +79,8 @@ export function invoke(
   kwargs: { readonly [name: string]: unknown },
   channels: Channels,
 ): readonly Tensor[] {
-  const { layer, who, returnState, dialect, obeys, isFirst } = callee;
-  const told = typeof kwargs.training === "boolean" && obeys;
-  const options: CallOptions[] = told ? [{ training: kwargs.training as boolean }] : [];
+  const { layer, who, returnState, dialect, isFirst } = callee;
+  const options: CallOptions[] = told(callee, kwargs) ? [{ training: kwargs.training as boolean }] : [];
   if ("asLayer" in layer) {
     const given = args.length === 0 ? inputsOf(callee, kwargs.inputs) : args.flatMap((arg) => inputsOf(callee, arg));
     const outputs = layer.call(...([...given, ...options] as unknown as [Tensor])) as unknown;

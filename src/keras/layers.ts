@@ -1,16 +1,16 @@
-/** @file Layers from what files say of them, and the way back: what the table of rules does not say is here. */
+/** @file Layers from what files say of them: what the table of rules does not say is here. */
 import { cut } from "../io/safetensors.ts";
 import { ArgumentError, bidirectional, FileError, normalization, rnn, sequential, stackedRnnCells, timeDistributed } from "../index.ts";
 import type { Config, Layer, LayerLike, lstm, Model, RnnCell } from "../index.ts";
-import { asFirst, rankOf } from "./channels.ts";
+import { asFirst, canBeFirst, checkFirst, rankOf } from "./channels.ts";
 import { AXES, hardSigmoidOfKeras2 } from "./codecs.ts";
-import { described, Fields, groupName, isObject, show } from "./fields.ts";
+import { described, Fields, isObject, show } from "./fields.ts";
 import type { Described, Dialect, Json } from "./fields.ts";
 import { cellName, groupsIn, KNOWN } from "./place.ts";
 import type { Place } from "./place.ts";
 import type { Groups, Rule } from "./rule.ts";
-import { BY_CLASS, optionOf, RULES } from "./rules.ts";
-import { checkVocabulary, withVocabulary } from "./text.ts";
+import { BY_CLASS, optionOf, OTHERS } from "./rules.ts";
+import { withVocabulary } from "./text.ts";
 import type { Vocabularies } from "./text.ts";
 
 /** What a file is read with. */
@@ -176,14 +176,16 @@ function byTable(reading: Reading, className: string, f: Fields, name: string, p
     );
   }
   const rule = BY_CLASS[className];
-  const isFirst = "data_format" in rule.must && f.get("data_format") === "channels_first";
+  const isFirst = "data_format" in rule.must && canBeFirst(className) && f.get("data_format") === "channels_first";
   const made = placed(reading, byRule(rule, isFirst ? f.without("data_format") : f, name), place(rule.groups));
-  if (isFirst) reading.first.set(made, rankOf(className));
+  if (!isFirst) return made;
+  checkFirst(f.who, made);
+  reading.first.set(made, rankOf(className));
   return made;
 }
 
 /** Classes that the table does not have. */
-const SPECIAL = ["Normalization", "Bidirectional", "TimeDistributed", "RNN", "StackedRNNCells", "InputLayer"].concat(MODELS);
+const SPECIAL = [...Object.values(OTHERS), "InputLayer", ...MODELS];
 const CELLS: { readonly [cell: string]: string } = { LSTMCell: "LSTM", GRUCell: "GRU", SimpleRNNCell: "SimpleRNN" };
 
 function special(
@@ -314,161 +316,3 @@ function twoWays(reading: Reading, f: Fields, name: string, group: string, place
   again(first, second);
   return placed(reading, made, place(""));
 }
-
-/** A layer as a file of Keras 3 has it. */
-export interface Written {
-  readonly className: string;
-  readonly config: Json;
-}
-
-const inFile = (dialect: "keras3" | "tfjs", { className, config }: Written): Json =>
-  dialect === "tfjs" ? { class_name: className, config } : { module: "keras.layers", class_name: className, config, registered_name: null };
-
-/** Layers that TensorFlow.js has not. */
-const NOT_IN_TFJS = [
-  "groupNorm",
-  "rmsNorm",
-  "unitNormalization",
-  "multiHeadAttention",
-  "groupedQueryAttention",
-  "attention",
-  "conv1dTranspose",
-  "upSampling1d",
-  "normalization",
-  "subtract",
-  "identity",
-  "integerLookup",
-  "stringLookup",
-  "textVectorization",
-  "randomFlip",
-  "randomRotation",
-  "randomTranslation",
-  "randomZoom",
-  "randomCrop",
-  "randomContrast",
-  "randomBrightness",
-  "discretization",
-  "zeroPadding1d",
-  "cropping1d",
-  "depthwiseConv1d",
-  "separableConv1d",
-  "spatialDropout2d",
-  "spatialDropout3d",
-  "globalAvgPool3d",
-  "globalMaxPool3d",
-  "adaptiveAvgPool1d",
-  "adaptiveAvgPool2d",
-  "adaptiveAvgPool3d",
-  "adaptiveMaxPool1d",
-  "adaptiveMaxPool2d",
-  "adaptiveMaxPool3d",
-  "convLstm1d",
-  "convLstm3d",
-  "zeroPadding3d",
-  "cropping3d",
-  "upSampling3d",
-];
-
-/** @throws ArgumentError for a layer that TensorFlow.js has not, or computes otherwise */
-function checkTfjs(who: string, { kind, config }: Layer): void {
-  if (NOT_IN_TFJS.includes(kind))
-    throw new ArgumentError(`${who}: TensorFlow.js has no such layer; saveKeras and the file of model.save do`);
-  if (kind.startsWith("gru") && config.resetAfter === true)
-    throw new ArgumentError(`${who}: TensorFlow.js has a GRU with resetAfter: false alone`);
-  if (kind === "resizing" || (kind === "upSampling2d" && config.interpolation === "bilinear"))
-    throw new ArgumentError(`${who}: TensorFlow.js interpolates from the corners of pixels, Lockstep and Keras from their centers`);
-  if (config.keepDims === true) throw new ArgumentError(`${who}: TensorFlow.js has no keepDims; put a reshape layer behind it`);
-  if (config.padding === "causal") throw new ArgumentError(`${who}: TensorFlow.js does not compute padding: "causal"`);
-  if (kind === "elu" && config.alpha !== undefined && config.alpha !== 1)
-    throw new ArgumentError(`${who}: TensorFlow.js has an ELU with alpha: 1 alone`);
-  if (kind === "softmax" && (config.axis ?? -1) !== -1)
-    throw new ArgumentError(`${who}: TensorFlow.js has a softmax along the last axis alone`);
-  if (kind === "relu" && ((config.negativeSlope ?? 0) !== 0 || (config.threshold ?? 0) !== 0))
-    throw new ArgumentError(`${who}: TensorFlow.js has a ReLU with maxValue alone`);
-}
-
-/** What Keras calls a layer, or null where it has none of its kind. */
-export const writtenRule = (kind: string): Rule | null => RULES.find((r) => r.kind === kind && !r.readOnly) ?? null;
-
-/** A model within a wrapper. @throws ArgumentError for one that is no row, and where TensorFlow.js must know of its input */
-function rowIn(
-  who: string,
-  { name, trainable, layers = [], config }: Layer,
-  dialect: "keras3" | "tfjs",
-  write: (layer: Layer) => Json,
-): Json {
-  if ((config.model as { custom?: boolean } | undefined)?.custom === true || dialect === "tfjs")
-    throw new ArgumentError(
-      `${who}: a model within it is not written${dialect === "tfjs" ? "" : " unless it is sequential"}; name its layers`,
-    );
-  const options = { name: name || "sequential", trainable, layers: layers.map((l) => write(l)) };
-  return { module: "keras", class_name: "Sequential", config: options, registered_name: null };
-}
-
-/** A layer's options as Keras takes them; `inner`: how a layer within it is written. @throws ArgumentError for what Keras has not */
-export function writeLayer(layer: Layer, dialect: "keras3" | "tfjs", name = layer.name): Written {
-  const who = `saving ${layer.kind} "${layer.name}"`;
-  // Keras' class takes no such option.
-  const fixed = layer.kind.startsWith("spatialDropout") || layer.kind === "discretization";
-  const base = { name, ...(!fixed && { trainable: layer.trainable }), ...(dialect === "keras3" && { dtype: "float32" }) };
-  if (dialect === "tfjs") checkTfjs(who, layer);
-  checkVocabulary(who, layer);
-  const nested = (part: Layer, own = part.name): Json => {
-    if (part.kind === "model") return rowIn(who, part, dialect, nested);
-    const written = writeLayer(part, dialect);
-    return inFile(dialect, { ...written, config: { ...written.config, name: own || groupName(written.className) } });
-  };
-  if (layer.kind === "normalization") {
-    const { axis = -1 } = layer.config;
-    return { className: "Normalization", config: { ...base, axis: axis ?? null, invert: false, mean: null, variance: null } };
-  }
-  if (layer.kind === "bidirectional") {
-    const [forward, backward] = layer.layers as readonly Layer[];
-    // TensorFlow.js puts the direction before the name itself.
-    const first = nested(forward, dialect === "tfjs" ? forward.kind : `forward_${name}`);
-    const second = nested(backward, `backward_${name}`);
-    const config = { ...base, merge_mode: layer.config.mergeMode ?? "concat", layer: first };
-    return { className: "Bidirectional", config: dialect === "tfjs" ? config : { ...config, backward_layer: second } };
-  }
-  if (layer.kind === "timeDistributed")
-    return { className: "TimeDistributed", config: { ...base, layer: nested((layer.layers as readonly Layer[])[0]) } };
-  if (layer.kind === "rnn") {
-    const { returnSequences = false, goBackwards = false } = layer.config;
-    const fixed = { return_state: false, stateful: false, unroll: false, ...(dialect === "keras3" && { zero_output_for_mask: false }) };
-    const cell = nested((layer.layers as readonly Layer[])[0]);
-    return { className: "RNN", config: { ...base, return_sequences: returnSequences, go_backwards: goBackwards, ...fixed, cell } };
-  }
-  if (layer.kind === "stackedRnnCells")
-    return { className: "StackedRNNCells", config: { ...base, cells: (layer.layers ?? []).map((cell) => nested(cell)) } };
-  const rule = writtenRule(layer.kind);
-  if (rule === null) throw new ArgumentError(`${who}: Keras has no such layer; written are ${WRITTEN.join(", ")}`);
-  const options: { readonly [option: string]: unknown } = layer.config;
-  const config: { [option: string]: unknown } = { ...base };
-  // Its default is a setting of Keras'.
-  if ("data_format" in rule.must) config.data_format = "channels_last";
-  // An argument of the call in Keras.
-  const written = new Set(["name", "useCausalMask"]);
-  for (const [field, codec] of Object.entries(rule.fields)) {
-    const option = optionOf(rule, field);
-    written.add(option);
-    const value = options[option];
-    // What is null is Keras' default, such as the stride that is the pool's size.
-    if (value === undefined || (value === null && codec.nulls !== true)) continue;
-    const given = codec.write(value, who, dialect);
-    const key = dialect === "tfjs" && Object.hasOwn(rule.older, field) ? rule.older[field] : field;
-    if (given !== undefined) config[key] = given;
-  }
-  for (const [option, value] of Object.entries(options)) {
-    if (written.has(option) || value === null || value === undefined || value === false) continue;
-    throw new ArgumentError(`${who}: Keras' ${rule.classes[0]} has no option ${option}, which is ${show(value)}`);
-  }
-  return { className: rule.classes[0], config };
-}
-
-const WRITTEN = Array.from(new Set(RULES.map((r) => r.kind))).concat(
-  "normalization",
-  "bidirectional",
-  "timeDistributed",
-  "rnn",
-  "stackedRnnCells",
-);

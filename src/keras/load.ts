@@ -5,7 +5,7 @@ import { ArgumentError, FileError } from "../index.ts";
 import type { Backend, BackendName, Config, Layer, LayerLike, Model, ModelSource, OpenShape } from "../index.ts";
 import { checkOptions } from "../check.ts";
 import { textOf } from "./bytes.ts";
-import { described, isObject, show } from "./fields.ts";
+import { described, isObject, show, some } from "./fields.ts";
 import type { Described, Dialect, Json } from "./fields.ts";
 import { fileName, namedFiles, open, openBeside } from "./files.ts";
 import type { ModelFiles, Opened } from "./files.ts";
@@ -87,14 +87,7 @@ async function readArchive(who: string, archive: Archive): Promise<Contents> {
   const json = async (name: string): Promise<Json> => parseJson(`${who}: ${name}`, textOf(who, name, await archive.read(name)));
   const WEIGHTS = "model.weights.h5";
   if (!archive.names.includes("config.json"))
-    throw new FileError(
-      `${who}: not a model of Keras: the archive has ${
-        archive.names
-          .slice(0, 8)
-          .map((n) => cut(n))
-          .join(", ") || "nothing"
-      }`,
-    );
+    throw new FileError(`${who}: not a model of Keras: the archive has ${some(archive.names, 8)}`);
   const model = await json("config.json");
   if (!archive.names.includes(WEIGHTS)) {
     const npz = archive.names.includes("model.weights.npz")
@@ -182,12 +175,12 @@ async function readShards({ who, json, read }: Opened): Promise<Contents> {
 }
 
 /** Says once for a file that it is computed otherwise than it was. */
-export function tellDtypes(who: string, dtypes: ReadonlySet<string>): void {
+function tellDtypes(who: string, dtypes: ReadonlySet<string>): void {
   if (dtypes.size > 0) console.warn(`lockstep: ${who}: layers of ${[...dtypes].join(", ")} are computed in float32`);
 }
 
 /** Makes the weights of a model. */
-export function buildWith(
+function buildWith(
   { model, inputShapes }: Structure,
   { who, places }: { readonly who: string; readonly places: ReadonlyMap<Layer, Place> },
   store: Store,
@@ -215,7 +208,7 @@ export function buildWith(
 }
 
 /** The model that a description is of. @throws FileError for what is no description of one */
-export function modelIn(who: string, value: Json): Described {
+function modelIn(who: string, value: Json): Described {
   const found = described(`${who}: the model`, value);
   if (!MODELS.includes(found.className))
     throw new FileError(`${who}: a model of class ${show(found.className)}, which is code; read are ${MODELS.join(", ")}`);
@@ -223,6 +216,38 @@ export function modelIn(who: string, value: Json): Described {
   // Keras 2 has the layers of a row without more.
   const config = Array.isArray(value.config) ? { layers: value.config as unknown } : found.config;
   return { ...found, config: { build_input_shape: build?.input_shape, ...config } };
+}
+
+/**
+ * The model that a file describes, with its weights, which `store` reads once all of its layers are known. @throws FileError naming what is
+ * wrong or not known
+ */
+export async function rebuilt(
+  file: Pick<Reading, "who" | "dialect" | "obeys" | "vocabularies">,
+  description: Json,
+  own: Reading["own"],
+  store: (places: ReadonlyMap<Layer, Place>) => Promise<Store>,
+  inputShape: LoadKerasOptions["inputShape"],
+): Promise<Structure> {
+  const { who, dialect, obeys, vocabularies } = file;
+  const found = modelIn(who, description);
+  const { name } = found.config;
+  const reading: Reading = {
+    who,
+    dialect,
+    own,
+    obeys,
+    vocabularies,
+    places: new Map(),
+    first: new Map(),
+    shared: new Map(),
+    dtypes: new Set(),
+    model: (r, l, name, group, outer) => readStructure(r, l, name, group, outer).model,
+  };
+  const structure = readStructure(reading, found, typeof name === "string" ? name : "", "");
+  buildWith(structure, reading, await store(reading.places), inputShape);
+  tellDtypes(who, reading.dtypes);
+  return structure;
 }
 
 /** Where the weights of a built model stand, by the order in which Keras has its layers. */
@@ -326,27 +351,8 @@ export async function loadKeras(source: ModelSource | ModelFiles, options: LoadK
   const { who } = contents;
   if (into !== undefined) return assignInto(into, contents);
   if (contents.model === null) throw new FileError(`${who}: weights without a model; give loadKeras the model that they are of: { model }`);
-  const reading: Reading = {
-    who,
-    dialect: contents.dialect,
-    own: layers,
-    vocabularies: contents.vocabularies,
-    places: new Map(),
-    first: new Map(),
-    shared: new Map(),
-    obeys: contents.obeys,
-    dtypes: new Set(),
-    model: (r, l, name, group, outer) => readStructure(r, l, name, group, outer).model,
-  };
-  const structure = readStructure(reading, modelIn(who, contents.model), nameIn(contents.model), "");
-  buildWith(structure, reading, contents.store(reading.places), inputShape);
-  tellDtypes(who, reading.dtypes);
+  const structure = await rebuilt(contents, contents.model, layers, async (places) => contents.store(places), inputShape);
   if (compile && contents.training !== null)
     await resume(who, structure.model, contents, { layers: layersInOrder(structure.layers), optimizer: contents.optimizer }, backend);
   return structure.model;
 }
-
-const nameIn = ({ config }: Json): string => {
-  const { name } = Object(config) as { name?: unknown };
-  return typeof name === "string" ? name : "";
-};

@@ -20,6 +20,9 @@ export const KNOWN = "Normalization of options";
 export const cellName = (i: number): string => `RNNCell_${i}`;
 export const isCell = (name: string): boolean => /^RNNCell_\d+$/.test(name);
 
+/** Whether a name in that of a weight is the direction in which a layer of two reads. */
+export const isWay = (name: string): boolean => name === "forward" || name === "backward";
+
 /** Groups of the layers of one list, which are numbered for each class. */
 export function groupsIn(prefix: string, folder = "layers"): (className: string) => string {
   const used = new Map<string, number>();

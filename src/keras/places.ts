@@ -1,22 +1,14 @@
 /** @file Where the weights of Lockstep's layers stand in files of Keras. */
 import { ArgumentError } from "../index.ts";
 import type { Layer } from "../index.ts";
-import { writtenRule } from "./layers.ts";
+import { isRow } from "./kinds.ts";
 import { cellName, groupsIn } from "./place.ts";
 import type { Place } from "./place.ts";
-
-const OTHERS: { readonly [kind: string]: string } = {
-  normalization: "Normalization",
-  bidirectional: "Bidirectional",
-  timeDistributed: "TimeDistributed",
-  rnn: "RNN",
-  stackedRnnCells: "StackedRNNCells",
-};
+import { OTHERS, writtenRule } from "./rules.ts";
 
 /** What Keras calls a layer. */
 function classOf(who: string, layer: Layer): string {
-  if (layer.kind === "model")
-    return (layer.config.model as { custom?: boolean } | undefined)?.custom === true ? "Functional" : "Sequential";
+  if (layer.kind === "model") return isRow(layer) ? "Sequential" : "Functional";
   const className = writtenRule(layer.kind)?.classes[0] ?? (Object.hasOwn(OTHERS, layer.kind) ? OTHERS[layer.kind] : null);
   if (className === null) throw new ArgumentError(`${who}: Keras has no layer like ${layer.kind} "${layer.name}"`);
   return className;

@@ -20,3 +20,18 @@ export const BY_CLASS: { readonly [className: string]: Rule } = Object.fromEntri
 
 /** Lockstep's name of an option. */
 export const optionOf = (r: Rule, field: string): string => (Object.hasOwn(r.names, field) ? r.names[field] : camel(field));
+
+/** The rule by which a kind of layer is written; null where there is none. */
+export const writtenRule = (kind: string): Rule | null => RULES.find((r) => r.kind === kind && !r.readOnly) ?? null;
+
+/** Keras' classes of layers that are read and written without a rule, by kind. */
+export const OTHERS: { readonly [kind: string]: string } = {
+  normalization: "Normalization",
+  bidirectional: "Bidirectional",
+  timeDistributed: "TimeDistributed",
+  rnn: "RNN",
+  stackedRnnCells: "StackedRNNCells",
+};
+
+/** All kinds of layers that Keras has. */
+export const KINDS: readonly string[] = [...new Set(RULES.map((r) => r.kind)), ...Object.keys(OTHERS)];

@@ -6,11 +6,13 @@ import { isObject } from "./fields.ts";
 import type { Json } from "./fields.ts";
 import { writeHdf5 } from "./hdf5-write.ts";
 import type { Written as WrittenData } from "./hdf5-write.ts";
-import { writeLayer, writtenRule } from "./layers.ts";
+import { HEADS, isRow, MERGING, RECURRENT } from "./kinds.ts";
+import { checkCallInTfjs } from "./layers-tfjs.ts";
+import { writeLayer } from "./layers-write.ts";
 import { alive, layersOf } from "./order.ts";
 import { placesOf } from "./places.ts";
 import { record } from "./record.ts";
-import type { Made, Recording } from "./record.ts";
+import type { Made, Recorded, Recording } from "./record.ts";
 import { graphInput, rowInput, writtenWeights } from "./text.ts";
 import type { InputType } from "./text.ts";
 import { writeTraining } from "./training.ts";
@@ -25,9 +27,7 @@ export interface SaveKerasOptions {
 /** The version whose files these are as. */
 const KERAS_VERSION = "3.16.0";
 /** Layers that take what they attend to as an argument of its own: Keras cannot have them in a row. */
-const ATTENDING = ["multiHeadAttention", "groupedQueryAttention", "attention"];
-const SEVERAL = ["add", "subtract", "multiply", "average", "maximum", "minimum", "concatenate", "dot"];
-const RECURRENT = ["lstm", "gru", "simpleRnn", "convLstm1d", "convLstm2d", "convLstm3d", "bidirectional"];
+const ATTENDING = [...HEADS, "attention"];
 
 /** How a format writes a model. */
 export interface Format {
@@ -48,9 +48,6 @@ const inputLayer = (format: Format, name: string, { shape, dtype }: InputType): 
     sparse: false,
     name,
   });
-
-const isRow = (layer: Layer): boolean =>
-  layer.kind === "model" && (layer.config.model as { custom?: boolean } | undefined)?.custom !== true;
 
 /** Whether Keras can have these layers in a row. */
 const canBeRow = (layers: readonly Layer[]): boolean =>
@@ -101,33 +98,12 @@ const rowWithin = (format: Format, recording: Recording, layer: Layer): Json =>
     recording.inside.get(layer) ?? recording,
   );
 
-/** Layers that write the shape of their output into that of their input, in TensorFlow.js. */
-const OVERWRITING = ["centerCrop", "categoryEncoding"];
-
-/** Whether TensorFlow.js has one shape for `made` and an input: behind layers that keep it. */
-function sharesShape(made: Made, recording: Recording): boolean {
-  if (made.layer === null) return true;
-  const from = recording.calls.get(made.layer)?.[made.node].tensors[0];
-  return made.layer.kind !== "reshape" && !!from && String(from.shape) === String(made.shape) && sharesShape(from, recording);
-}
-
-/** @throws ArgumentError for a layer of which TensorFlow.js makes something else behind `given` */
-function checkInTfjs({ who }: Format, layer: Layer, given: Made, recording: Recording): void {
-  const other = writtenRule(layer.kind)?.inTfjs?.(given.shape, layer.config);
-  if (typeof other === "string")
-    throw new ArgumentError(`${who}: TensorFlow.js computes something else of layer "${layer.name}": ${other}`);
-  if (OVERWRITING.includes(layer.kind) && sharesShape(given, recording))
-    throw new ArgumentError(
-      `${who}: TensorFlow.js takes the shape of what layer "${layer.name}" gives for that of the input; put a reshape layer between them`,
-    );
-}
-
 function oneLayer(format: Format, layer: Layer, recording: Recording): Json {
   const { className, config } = writeLayer(layer, format.dialect, format.nameOf(layer));
   const target = config.target_shape as readonly number[] | undefined;
   const given = recording.calls.get(layer)?.[0].tensors[0];
   const from = given?.shape;
-  if (format.dialect === "tfjs" && given) checkInTfjs(format, layer, given, recording);
+  if (format.dialect === "tfjs" && given) checkCallInTfjs(format.who, layer, given, recording);
   if (format.dialect !== "tfjs" || target === undefined || from === undefined) return object(format, "keras.layers", className, config);
   // TensorFlow.js does not work out what is left before it runs.
   const left = from.slice(1).reduce((a, b) => a * b, 1) / target.reduce((a, d) => (d < 0 ? a : a * d), 1);
@@ -138,9 +114,8 @@ function oneLayer(format: Format, layer: Layer, recording: Recording): Json {
 function argumentsOf(
   format: Format,
   layer: Layer,
-  call: Recording["calls"] extends ReadonlyMap<Layer, readonly (infer R)[]> ? R : never,
+  { tensors, options }: Recorded,
 ): { readonly args: readonly unknown[]; readonly kwargs: Json } {
-  const { tensors, options } = call;
   const training = typeof options.training === "boolean" ? { training: options.training } : {};
   if (format.dialect === "tfjs" && "training" in training)
     throw new ArgumentError(
@@ -158,7 +133,7 @@ function argumentsOf(
     const kwargs = { ...(causal === true && { use_causal_mask: true }), ...training };
     return { args: layer.kind === "attention" ? [all] : all, kwargs };
   }
-  if (SEVERAL.includes(layer.kind)) return { args: [tensors], kwargs: training };
+  if (MERGING.includes(layer.kind)) return { args: [tensors], kwargs: training };
   if (RECURRENT.includes(layer.kind)) {
     const states = tensors.slice(1);
     if (states.every((t) => t === null)) return { args: [tensors[0]], kwargs: training };

@@ -2,22 +2,15 @@
 import { cut } from "../io/safetensors.ts";
 import { FileError } from "../index.ts";
 import type { Hdf5File } from "./hdf5.ts";
+import { some } from "./fields.ts";
+import { isWay } from "./place.ts";
 import type { Place } from "./place.ts";
 import { isNumeric } from "./variables.ts";
 import type { Store, Variable } from "./variables.ts";
 
-/**
- * Variables of layers for random numbers, and the count of samples that a Normalization has seen: no layer of Lockstep has them. Weights of
- * tokens are options.
- */
+/** Variables of layers for random numbers, which no layer of Lockstep has, and weights of tokens, which are options. */
 const isPassedOver = (path: string): boolean =>
   /(^|\/)(seed_generator(_\d+)?\/|generator\/vars\/)|\/(seed_generator_state|vars\/idf_weights)$/.test(path);
-
-const some = (names: readonly string[]): string =>
-  `${names
-    .slice(0, 4)
-    .map((name) => cut(name))
-    .join(", ")}${names.length > 4 ? ` and ${names.length - 4} more` : ""}`;
 
 /** Reads all datasets of numbers below `path`. @throws FileError */
 export async function variablesOf(file: Hdf5File, path: string): Promise<Map<string, Variable>> {
@@ -80,7 +73,7 @@ export function storeOfGroups(who: string, variables: ReadonlyMap<string, Variab
       if (path === undefined)
         throw new FileError(
           `${who}: no "${cut(`${paths[0]}${at[1]}`)}", the ${name} of ${place.className} "${cut(layer.name)}"; the file has ` +
-            `${some([...variables.keys()]) || "nothing"}`,
+            some(variables.keys()),
         );
       taken.add(path);
       if (isCount(place, 2)) extra.add(`${paths[0]}2`);
@@ -112,8 +105,6 @@ function isOf(segments: readonly string[], names: readonly string[]): boolean {
   }
   return true;
 }
-
-const isWay = (name: string): boolean => name === "forward" || name === "backward";
 
 /** Files that name variables by their layers: those of one layer lie in the order in which it made them. */
 export function storeOfNames(who: string, all: readonly Named[]): Store {
@@ -153,7 +144,7 @@ export function storeOfNames(who: string, all: readonly Named[]): Store {
       if (one === undefined)
         throw new FileError(
           `${who}: the ${name} of ${place.className} "${cut(layer.name || place.names.join("/"))}" is missing: the file has ` +
-            `${list.length} variables of it; there are ${some(all.map(({ variable }) => variable.name)) || "none"}`,
+            `${list.length} variables of it; there are ${some(all.map(({ variable }) => variable.name))}`,
         );
       taken.add(one);
       return one.variable;

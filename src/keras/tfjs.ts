@@ -7,16 +7,16 @@ import { isObject, show, snake } from "./fields.ts";
 import type { Json } from "./fields.ts";
 import { fileName, open } from "./files.ts";
 import type { ModelFiles, Opened } from "./files.ts";
-import { buildWith, modelIn, tellDtypes } from "./load.ts";
+import { rebuilt } from "./load.ts";
 import type { LoadKerasOptions } from "./load.ts";
-import { isCell } from "./place.ts";
+import { isCell, isWay } from "./place.ts";
 import { placesOf } from "./places.ts";
-import type { Reading } from "./layers.ts";
 import { describeModel } from "./save.ts";
 import { storeOfNames } from "./stores.ts";
 import type { Named } from "./stores.ts";
-import { layersInOrder, readStructure } from "./topology.ts";
+import { layersInOrder } from "./topology.ts";
 import { resume } from "./training.ts";
+import type { Store, Variable } from "./variables.ts";
 
 /** The files of a model by their names: see `ModelFiles`. */
 export type TfjsFiles = ModelFiles;
@@ -189,27 +189,18 @@ export async function loadTfjs(source: ModelSource | ModelFiles, options: LoadTf
   } = checkOptions("loadTfjs", options, ["layers", "inputShape", "compile", "backend"]);
   const opened = await open("loadTfjs", source);
   const { who, json } = opened;
-  const topology = topologyIn(who, json);
-  const reading: Reading = {
-    who,
-    dialect: "tfjs",
-    own: layers,
-    vocabularies: null,
-    places: new Map(),
-    first: new Map(),
-    shared: new Map(),
-    // Its calls go by the model, whatever is written of them.
-    obeys: false,
-    dtypes: new Set(),
-    model: (r, l, name, group, outer) => readStructure(r, l, name, group, outer).model,
+  let state: readonly Variable[] = [];
+  const read = async (): Promise<Store> => {
+    const found = await readWeights(opened);
+    state = found.filter(({ isState }) => isState).map(({ variable }) => variable);
+    return storeOfNames(
+      who,
+      found.filter(({ isState }) => !isState),
+    );
   };
-  const described = modelIn(who, topology);
-  const structure = readStructure(reading, described, typeof described.config.name === "string" ? described.config.name : "", "");
-  const found = await readWeights(opened);
-  const weights = found.filter(({ isState }) => !isState);
-  const state = found.filter(({ isState }) => isState).map(({ variable }) => variable);
-  buildWith(structure, reading, storeOfNames(who, weights), inputShape);
-  tellDtypes(who, reading.dtypes);
+  // Its calls go by the model, whatever is written of them.
+  const file = { who, dialect: "tfjs", obeys: false, vocabularies: null } as const;
+  const structure = await rebuilt(file, topologyIn(who, json), layers, read, inputShape);
   tellMasks(who, layersInOrder(structure.layers));
   const { trainingConfig: training = null } = json;
   if (compile && isObject(training))
@@ -222,8 +213,6 @@ export async function loadTfjs(source: ModelSource | ModelFiles, options: LoadTf
     );
   return structure.model;
 }
-
-const isWay = (name: string | undefined): boolean => name === "forward" || name === "backward";
 
 /** Names of layers and of those in models within, which are then all different. */
 function uniqueNames(layers: readonly Layer[]): (layer: Layer) => string {

@@ -7,7 +7,7 @@ import { callsOf, Constant, endsOf, Ref, refsIn, refsOfEnds } from "./calls.ts";
 import type { Call, Ends } from "./calls.ts";
 import { described, isObject, show, unwrapped } from "./fields.ts";
 import type { Described, Json } from "./fields.ts";
-import { checkCall, invoke } from "./invoke.ts";
+import { checkCall, invoke, told } from "./invoke.ts";
 import type { Callee } from "./invoke.ts";
 import { isLayerClass, readLayer } from "./layers.ts";
 import type { Reading } from "./layers.ts";
@@ -215,7 +215,7 @@ function orderOf(who: string, members: ReadonlyMap<string, Member>, ends: Ends, 
   return order;
 }
 
-/** The layers of a graph that is a row: each called once, with the output of the one before alone. Null for other graphs. */
+/** The layers of a graph that is a row: each called once, with the output of the one before alone, and told nothing. Null for others. */
 function rowOf(members: ReadonlyMap<string, Member>, order: readonly Ref[], inputs: readonly Ref[], outputs: Ends): Layer[] | null {
   if (inputs.length !== 1 || (Array.isArray(outputs) ? outputs.length !== 1 : !(outputs instanceof Ref))) return null;
   let last = inputs[0];
@@ -232,6 +232,7 @@ function rowOf(members: ReadonlyMap<string, Member>, order: readonly Ref[], inpu
       calls.length !== 1 ||
       callee === null ||
       callee.returnState ||
+      told(callee, kwargs) ||
       className === "Functional" ||
       className === "Model"
     )
@@ -251,8 +252,8 @@ function renumbered(members: Map<string, Member>, ends: Ends, dialect: Reading["
   const models = [...members.values()].filter(({ callee }) => callee !== null && "asLayer" in callee.layer);
   const moving =
     (names: ReadonlySet<string>) =>
-    (ref: Ref): Ref =>
-      names.has(ref.layer) && ref.node > 0 ? new Ref(ref.layer, ref.node - 1, ref.index) : ref;
+    (leaf: Ref | Constant): Ref | Constant =>
+      leaf instanceof Ref && names.has(leaf.layer) && leaf.node > 0 ? new Ref(leaf.layer, leaf.node - 1, leaf.index) : leaf;
   if (dialect === "keras3") {
     const functional = new Set(models.filter(({ className }) => className !== "Sequential").map(({ name }) => name));
     return replaced(ends, moving(functional)) as Ends;
@@ -305,7 +306,6 @@ function readGraph(reading: Reading, who: string, { config, className }: Describ
     return { model: sequential(last as Layer[], named(name)), inputShapes, layers, inputs: taken, texts };
   }
   const channels = new Channels();
-
   const made = model((...tensors: Tensor[]) => {
     const values = new Map<string, readonly Tensor[]>(inputs.map((ref, i) => [ref.key, [tensors[i]]]));
     const valueOf = (ref: Ref): Tensor => {
@@ -313,9 +313,11 @@ function readGraph(reading: Reading, who: string, { config, className }: Describ
       if (found === undefined) throw new FileError(`${who}: layer ${show(ref.layer)} gives no output ${ref.index}`);
       return found;
     };
+    const tensorOf = (leaf: Ref | Constant): Tensor =>
+      leaf instanceof Ref ? valueOf(leaf) : tensor(leaf.value as NestedArray, undefined, leaf.dtype);
     for (const ref of order) {
       const { callee, compute, calls } = members.get(ref.layer) as Member;
-      const [args, kwargs] = [calls[ref.node].args, calls[ref.node].kwargs].map((v) => replaced(v, valueOf)) as [unknown[], Json];
+      const [args, kwargs] = [calls[ref.node].args, calls[ref.node].kwargs].map((v) => replaced(v, tensorOf)) as [unknown[], Json];
       values.set(ref.key, compute === null ? invoke(callee as Callee, args, kwargs, channels) : computed(who, ref, compute, args, kwargs));
     }
     if (outputs instanceof Ref) return valueOf(outputs);
@@ -335,10 +337,9 @@ function computed(who: string, { layer }: Ref, compute: Compute, args: readonly 
   }
 }
 
-/** `value` with something else in the place of refs, and with tensors in that of constants. */
-function replaced(value: unknown, by: (ref: Ref) => unknown): unknown {
-  if (value instanceof Ref) return by(value);
-  if (value instanceof Constant) return tensor(value.value as NestedArray, undefined, value.dtype);
+/** `value` with something else in the place of refs and constants. */
+function replaced(value: unknown, by: (leaf: Ref | Constant) => unknown): unknown {
+  if (value instanceof Ref || value instanceof Constant) return by(value);
   if (Array.isArray(value)) return value.map((v) => replaced(v, by));
   return isObject(value) ? Object.fromEntries(Object.entries(value).map(([key, v]) => [key, replaced(v, by)])) : value;
 }

@@ -164,14 +164,7 @@ export async function resume(
   if (weighted !== null && JSON.stringify(weighted).replace(/[[\]{},]|null/g, "") !== "")
     throw new FileError(`${advice}: weighted_metrics ${show(weighted)} are not known: sample weights are of the loss alone`);
   const outputs = model.outputNames.length;
-  if (
-    outputs === 1 &&
-    weights !== null &&
-    [weights]
-      .flat()
-      .concat(isObject(weights) ? Object.values(weights) : [])
-      .some((w) => w !== 1 && !isObject(w))
-  )
+  if (outputs === 1 && weights !== null && (isObject(weights) ? Object.values(weights) : [weights].flat()).some((w) => w !== 1))
     throw new FileError(`${advice}: loss_weights ${show(weights)} of a single output are not known`);
   const read = each(loss, (one) => readLoss(advice, dialect, one));
   const optimizer = readOptimizer(advice, dialect, description);

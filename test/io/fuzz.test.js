@@ -12,16 +12,13 @@ import { loadModel as loadInference, loadWeights } from "../../build/esm/model/l
 import { sequential } from "../../build/esm/model/model.js";
 import { loadModel } from "../../build/esm/model/resume.js";
 import * as nn from "../../build/esm/nn/index.js";
-import { Random } from "../../build/esm/random.js";
 import { openSafetensors, readSafetensors, writeSafetensors } from "../../build/esm/safetensors/index.js";
 import { auc, precision } from "../../build/esm/train/metrics.js";
 import { adam } from "../../build/esm/train/optimizers.js";
 import { cosineDecay } from "../../build/esm/train/schedules.js";
+import { damages } from "../damage.js";
 
-const random = new Random(20);
-/** An integer in [0, n). */
-const below = (n) => Math.min(n - 1, Math.floor(random.uniform(1)[0] * n));
-const pick = (list) => list[below(list.length)];
+const { below, pick } = damages(20);
 
 const HOSTILE_TEXT = [
   "18446744073709551615",

@@ -1,4 +1,6 @@
-/** @file Files as Keras writes them, made of their parts: configurations, and weights by their paths. */
+/** @file Files as Keras writes them, made of their parts: configurations, and weights by their paths; and what tests ask of models. */
+import * as assert from "uvu/assert";
+import { Tensor } from "../../build/esm/index.js";
 import { writeHdf5 } from "../../build/esm/keras/hdf5-write.js";
 import { writeZip } from "../../build/esm/keras/zip.js";
 
@@ -48,3 +50,28 @@ export const row = (layers, name = "sequential") => ({
   config: { name, layers },
   registered_name: null,
 });
+export const dense = (name, units, calls, more = {}) => layer("Dense", name, { units, ...more }, calls);
+/** A matrix of one element. */
+export const one = (value) => [[value]];
+
+/** The elements of what a model gives: a list, or lists by name. */
+export async function predict(model, ...inputs) {
+  const y = await model.predict(inputs.length === 1 ? inputs[0] : inputs);
+  const read = async (t) => Array.from(await t.data());
+  return y instanceof Tensor ? read(y) : Object.fromEntries(await Promise.all(Object.entries(y).map(async ([k, t]) => [k, await read(t)])));
+}
+
+export function near(got, want, what = "") {
+  assert.is(got.length, want.length, what);
+  for (const [i, w] of want.entries()) assert.ok(Math.abs(got[i] - w) <= 1e-5 * (1 + Math.abs(w)), `${what} ${i}: ${got[i]} is not ${w}`);
+}
+
+/** That a promise fails by an error of this type with this message. */
+export async function refused(promise, type, pattern) {
+  const error = await Promise.resolve(promise).then(
+    () => null,
+    (e) => e,
+  );
+  assert.instance(error, type, error?.stack ?? "nothing was thrown");
+  assert.ok(pattern.test(error.message), `${pattern} does not match: ${error.message}`);
+}

@@ -85,13 +85,12 @@ const KINDS = {
     const own = pick(files);
     return loadTfjs({ ...own, "model.json": below(3) > 0 ? damagedText(own["model.json"]) : damaged(own["model.json"], 3000) });
   },
-};
-
-KINDS["weights in several files"] = async () => {
-  const name = pick(Object.keys(parts));
-  const bytes = parts[name];
-  const own = { ...parts, [name]: name.endsWith(".json") && below(2) ? damagedText(bytes) : damaged(bytes) };
-  return loadKeras(own, { model: sequential([dense(2)], { inputShape: [1] }) });
+  "weights in several files": async () => {
+    const name = pick(Object.keys(parts));
+    const bytes = parts[name];
+    const own = { ...parts, [name]: name.endsWith(".json") && below(2) ? damagedText(bytes) : damaged(bytes) };
+    return loadKeras(own, { model: sequential([dense(2)], { inputShape: [1] }) });
+  },
 };
 
 const shared = join(process.env.LOCKSTEP_SHARED ?? "", "models");

@@ -7,17 +7,10 @@ import { loadKeras, loadTfjs, saveKeras, saveTfjs } from "../../build/esm/keras/
 import { readHdf5 } from "../../build/esm/keras/hdf5.js";
 import { writeHdf5 } from "../../build/esm/keras/hdf5-write.js";
 import { crc32, readZip, writeZip } from "../../build/esm/keras/zip.js";
+import { refused } from "./files.js";
 
 await L.open("wasm", { threads: 1 });
 
-const refused = async (promise, type, pattern) => {
-  const error = await Promise.resolve(promise).then(
-    () => null,
-    (e) => e,
-  );
-  assert.instance(error, type, error?.stack ?? "nothing was thrown");
-  assert.ok(pattern.test(error.message), `${pattern} does not match: ${error.message}`);
-};
 const encode = (value) => new TextEncoder().encode(typeof value === "string" ? value : JSON.stringify(value));
 
 /** An archive of a model with another configuration. */

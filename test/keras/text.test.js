@@ -8,21 +8,13 @@ import { readZip, writeZip } from "../../build/esm/keras/zip.js";
 import { hashBucket } from "../../build/esm/nn/farmhash.js";
 import { loadOnnx, saveOnnx } from "../../build/esm/onnx/index.js";
 import { json, modelPath } from "../models/index.js";
+import { refused } from "./files.js";
 
 await L.open("wasm", { threads: 1 });
 
 const path = (name) => modelPath(`keras-text/${name}`);
 const EXPECTED = json(path("expected.json"));
 const TEXTS = ["a good film", "what a bad film", "good fun", "bad and dull", "good, good!", "so dull"];
-
-const refused = async (promise, type, pattern) => {
-  const error = await promise.then(
-    () => null,
-    (e) => e,
-  );
-  assert.instance(error, type, error?.stack ?? "nothing was thrown");
-  assert.match(error.message, pattern);
-};
 
 /** That a model gives what Keras' did for the same texts. */
 async function agrees(model, name) {

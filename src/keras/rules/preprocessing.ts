@@ -1,7 +1,7 @@
 /** @file Rules of layers that change images at random in training, and of those that make classes of numbers. */
 import * as lockstep from "../../index.ts";
 import { ArgumentError } from "../../index.ts";
-import { COUNT, MODE, NUMBER, TEXT } from "../codecs.ts";
+import { COUNT, NUMBER, OUTPUT_MODE, TEXT } from "../codecs.ts";
 import type { Codec } from "../codecs.ts";
 import { CHANNELS_LAST, joined, rule } from "../rule.ts";
 import type { Part, Rules } from "../rule.ts";
@@ -47,15 +47,6 @@ const ASCENDING: Codec = {
     return value as readonly number[];
   },
   write: (value) => value,
-};
-
-/** How classes are written; `binary` is an older name. */
-const OUTPUT_MODE: Codec = {
-  read(f, name) {
-    const mode = MODE.read(f, name);
-    return mode === "binary" ? "multiHot" : mode;
-  },
-  write: MODE.write,
 };
 
 /** What there is besides images: boxes, which no model has as its input. */

@@ -1,19 +1,16 @@
 /** @file Layers with a vocabulary. */
 import { integerLookup, stringLookup, textVectorization } from "../../index.ts";
-import { COUNT, FLAG, MODE } from "../codecs.ts";
+import { COUNT, FLAG, OUTPUT_MODE } from "../codecs.ts";
 import type { Codec } from "../codecs.ts";
-import { camel, isObject, show, snake } from "../fields.ts";
+import { camel, show, snake } from "../fields.ts";
 import { ArgumentError, FileError } from "../../index.ts";
 import { joined, rule } from "../rule.ts";
 import type { Part, Rules } from "../rule.ts";
 
-/** A list; older files say what was a tuple. */
-const listOf = (value: unknown): unknown => (isObject(value) && value.class_name === "__tuple__" ? (value.items ?? value.config) : value);
-
 /** A list whose elements are all of one kind. */
 const list = (expected: string, fits: (value: unknown) => boolean): Codec => ({
   read(f, name) {
-    const value = listOf(f.get(name));
+    const value = f.get(name);
     if (!Array.isArray(value) || !value.every(fits)) throw f.fault(name, `a list of ${expected}`);
     return value as unknown[];
   },
@@ -56,19 +53,13 @@ const NAMED: Codec = {
 /** A number, or a list of them. */
 const NGRAMS: Codec = {
   read(f, name) {
-    const value = listOf(f.get(name));
+    const value = f.get(name);
     if (value !== null && ![value].flat().every((v) => Number.isInteger(v) && (v as number) >= 1))
       throw f.fault(name, "a number or a list of them");
     return value;
   },
   write: (value) => value,
   nulls: true,
-};
-
-const OUTPUT_MODE: Codec = {
-  // What Keras 2 called them at first.
-  read: (f, name) => (f.get(name) === "binary" ? "multiHot" : f.get(name) === "tf-idf" ? "tfIdf" : MODE.read(f, name)),
-  write: (value, who, dialect) => MODE.write(value, who, dialect),
 };
 
 const vocabulary = (terms: Codec): Part => ({
