@@ -116,6 +116,10 @@ test("inputs: pictures for models with channels last and first, alone and in the
   // A model of integers takes samples as they are, between pixels rounded.
   const whole = await readInput(path, { shape: [1, 4, 3], dtype: "i32" });
   assert.equal([whole.dtype, ...(await whole.data()).slice(0, 6)], ["i32", 255, 0, 51, 191, 26, 102]);
+  const colors = { mean: [1, 2, 3], scale: [255] };
+  assert.equal([...(await (await readInput(path, { shape: [1, 2, 3], dtype: null }, colors)).data()).slice(0, 2)].map(Math.sign), [1, -1]);
+  const gray = await readInput(path, { shape: [1, 2, 1], dtype: null }, colors).catch((e) => e);
+  assert.match(gray.message, /colors\.png has one channel for the model, for which --mean and --scale are one number each, got 3/);
   for (const shape of [[5], [4, 4, 2]]) {
     const error = await readInput(path, { shape, dtype: null }).catch((e) => e);
     assert.match(error.message, /is a picture, and the model takes samples of/);
