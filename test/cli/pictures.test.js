@@ -89,7 +89,10 @@ test("pictures: of another size by their neighbours, gray of colors and colors o
   assert.equal([...pictureAs(gray, 1, 1, 3, by(1))], [138.75, 138.75, 138.75]);
   const red = { width: 1, height: 1, channels: 4, data: Uint8Array.of(255, 0, 0, 7) };
   assert.equal([...pictureAs(red, 1, 1, 3, by(255))], [1, 0, 0]);
-  assert.ok(Math.abs(pictureAs(red, 1, 1, 1, by(255))[0] - 0.299) < 1e-6);
+  for (const [c, part] of [0.299, 0.587, 0.114].entries()) {
+    const pure = { width: 1, height: 1, channels: 3, data: Uint8Array.from([0, 1, 2], (i) => 255 * Number(i === c)) };
+    assert.ok(Math.abs(pictureAs(pure, 1, 1, 1, by(255))[0] - part) < 1e-6);
+  }
 });
 
 test("pictures: less a mean and divided, by channel", () => {
