@@ -125,12 +125,13 @@ test("examples/ffn.js: trains, saves, reloads, predicts", () => {
 });
 
 test("examples/cnn.js: reads drawn digits", () => {
-  const text = run(["examples/cnn.js", "--verbose", "0", "--samples", "2000", "--epochs", "4"], bare);
+  const out = join(folder, "cnn.safetensors");
+  const text = run(["examples/cnn.js", "--verbose", "0", "--samples", "2000", "--epochs", "4", "--out", out], bare);
   assert.ok(figure(text, "accuracy") > 90, text);
 });
 
 test("examples/lstm.js: beats persistence", () => {
-  const text = run(["examples/lstm.js", "--verbose", "0"], bare);
+  const text = run(["examples/lstm.js", "--verbose", "0", "--out", join(folder, "lstm.safetensors")], bare);
   assert.ok(figure(text, "ratio") < 1, text);
 });
 
@@ -161,7 +162,7 @@ test("examples: a file named by the user is read", () => {
     [...Array.from({ length: 8 }, (_, k) => ((i * (k + 3)) % 17) - 8), Number((i * 3) % 17 > 8)].join(),
   );
   writeFileSync(file, rows.join("\n"));
-  const text = run(["examples/ffn.js", "--verbose", "0", "--data", file], bare);
+  const text = run(["examples/ffn.js", "--verbose", "0", "--data", file, "--out", join(folder, "table.safetensors")], bare);
   assert.match(text, /40 held-out rows/);
   assert.ok(figure(text, "accuracy") > 90, text);
 });

@@ -25,6 +25,8 @@ const { lockstep, ort, ort2, torch, torch2, torch2passive, torchTold, torchTold2
 const [node] = lockstep.command;
 const js = (name, options, rest) => ({
   ...rest,
+  // The copy is what Lockstep is measured by.
+  own: ["lockstep", "copy"].includes(name),
   threads: options.threads ?? 1,
   command: [node, here("../peers/worker.js"), here(`${name}_peer.js`), JSON.stringify(options)],
 });
@@ -92,7 +94,7 @@ const rates = sizes
   .flatMap((name) =>
     ["f32", "q8", "q4"].map((weights) => {
       const f = figures[`decode ${name}`];
-      const [mine, f32] = [f[`lockstep ${weights}`], f["lockstep f32"]].map((x) => x?.median ?? NaN);
+      const [mine, f32] = [f[`lockstep ${weights}`].median, f["lockstep f32"].median];
       const most = bound(name, weights);
       const cells = [
         `${name} ${weights}`,

@@ -20,6 +20,7 @@ const [node] = peers().lockstep.command;
 const person = (name, label, threads) => ({
   label: threads > 1 ? `${label}, ${threads} threads` : label,
   threads,
+  own: name === "lockstep",
   tolerance: 1e-3,
   command: [node, here("../peers/worker.js"), here(`${name}_peer.js`), JSON.stringify({ threads })],
 });

@@ -37,24 +37,37 @@ function difference(values, expected, tolerance) {
   return worst <= tolerance * largest ? null : `wrong result: off by ${worst.toPrecision(2)} at a size of ${largest.toPrecision(2)}`;
 }
 
+/** A benchmark goes on without a library that fails; without Lockstep, or what that is measured by, its tables would say nothing. */
+function checkOwn(all, task, figures) {
+  const failed = all.find((p) => p.own && !p.absent && figures[p.id]?.error);
+  if (failed) throw new Error(`bench: ${failed.label} cannot do "${task}": ${figures[failed.id].error}`);
+}
+
 /**
+ * @param participants as those of peers.js, Lockstep first
  * @param options rounds, sliceMs, warmMs, tasks (names), table (what they are: kind, of, spec, unit, tolerance), say(task, figures) after
  * each
  * @returns { versions: id -> text, figures: task -> id -> { median, low, high, busy, kept, cpus } | { error } }; `busy`: others had the
  * processors in too many turns to say anything
+ * @throws Error where a participant that is `own` does not start, fails or computes something else
  */
 export async function measure(participants, { tasks, table = TASKS, say, ...settings }) {
   const all = Object.entries(participants).map(([id, p]) => ({ id, ...p, process: new Process(p.command, p.env) }));
   const versions = {};
   const figures = {};
-  for (const name of tasks) {
-    const own = (figures[name] = {});
-    const taking = await prepare(all, table[name], own, versions);
-    await takeTurns(taking, table[name], own, settings);
-    for (const p of all) if (p.process.running) await p.process.ask({ command: "close" });
-    say(name, own);
+  try {
+    for (const name of tasks) {
+      const own = (figures[name] = {});
+      const taking = await prepare(all, table[name], own, versions);
+      checkOwn(all, name, own);
+      await takeTurns(taking, table[name], own, settings);
+      checkOwn(all, name, own);
+      for (const p of all) if (p.process.running) await p.process.ask({ command: "close" });
+      say(name, own);
+    }
+  } finally {
+    for (const p of all) p.process.end();
   }
-  for (const p of all) p.process.end();
   return { versions, figures };
 }
 
@@ -134,7 +147,10 @@ async function takeTurns(taking, task, own, { rounds, sliceMs, warmMs }) {
   }
 }
 
-/** Phases of a first prediction in fresh processes. label -> { marks, total } of medians, or { error } */
+/**
+ * Phases of a first prediction in fresh processes, Lockstep's first. label -> { marks, total } of medians, or { error }
+ * @throws Error where the first fails
+ */
 export async function firstPredictions(commands, rounds) {
   const runs = Object.fromEntries(Object.keys(commands).map((label) => [label, []]));
   const out = {};
@@ -146,6 +162,7 @@ export async function firstPredictions(commands, rounds) {
       const reply = await once(command);
       expected ??= reply.values ?? null;
       const error = reply.error ?? (expected && difference(reply.values, expected, 1e-4));
+      if (error && label === Object.keys(commands)[0]) throw new Error(`bench: ${label} cannot predict: ${error}`);
       if (error) out[label] = { error };
       else if (round > 0) runs[label].push(reply);
     }

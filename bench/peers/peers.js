@@ -40,11 +40,13 @@ function betterCore(python) {
 }
 
 /**
- * id -> { label, command, env, threads, kinds (those of tasks it takes part in; default all), absent (why it cannot run) }
+ * id -> { label, command, env, threads, kinds (those of tasks it takes part in; default all), absent (why it cannot run),
+ * own (Lockstep itself: an error of it ends the run) }
  */
 export function participants() {
   const python = findTorch();
   const js = (node, name, options) => ({
+    own: name === "lockstep",
     command: [node ?? "", here("worker.js"), here(`${name}_peer.js`), JSON.stringify(options)],
     absent: node === null ? "this machine's Node has relaxed SIMD; no older one at hand" : null,
   });

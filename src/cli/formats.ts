@@ -51,19 +51,6 @@ export interface Format {
   readonly fileOf?: (path: string) => string;
 }
 
-/** What an entry of the package has. @throws Failure where this version has no such entry */
-async function entry<T>(name: string): Promise<T> {
-  try {
-    // By a name that is put together: entries that are not there are no mistake of the build.
-    return (await import(`lockstep/${name}`)) as T;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ERR_PACKAGE_PATH_NOT_EXPORTED" || code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND")
-      throw new Failure(`this version of Lockstep has no lockstep/${name}, which such files need`);
-    throw error;
-  }
-}
-
 /** The tensors of a graph, without it. */
 async function writeWeights({ weights }: Net, path: string): Promise<string> {
   const { writeSafetensors } = await import("../safetensors/index.ts");
@@ -73,17 +60,8 @@ async function writeWeights({ weights }: Net, path: string): Promise<string> {
   return `the weights alone, ${elements.toLocaleString("en-US")} elements in ${weights.size} tensors, without the graph`;
 }
 
-interface KerasEntry {
-  loadKeras(path: string): Promise<Model>;
-  saveKeras(model: Model): Promise<Uint8Array>;
-  loadTfjs(path: string): Promise<Model>;
-  saveTfjs(model: Model): Promise<{ readonly [file: string]: Uint8Array }>;
-}
-
-interface OnnxEntry {
-  loadOnnx(path: string): Promise<Net>;
-  saveOnnx(model: Model): Promise<Uint8Array>;
-}
+const keras = (): Promise<typeof import("../keras/index.ts")> => import("../keras/index.ts");
+const onnx = (): Promise<typeof import("../onnx/index.ts")> => import("../onnx/index.ts");
 
 const asModel = async (model: Promise<Model>): Promise<Opened> => ({ kind: "model", model: await model });
 
@@ -103,24 +81,24 @@ export const FORMATS: readonly Format[] = [
     name: "keras",
     title: "Keras",
     endings: [".keras"],
-    read: async (path) => asModel((await entry<KerasEntry>("keras")).loadKeras(path)),
-    write: async (model, path) => writeFile(path, await (await entry<KerasEntry>("keras")).saveKeras(model)),
+    read: async (path) => asModel((await keras()).loadKeras(path)),
+    write: async (model, path) => writeFile(path, await (await keras()).saveKeras(model)),
   },
   {
     name: "h5",
     title: "Keras in HDF5",
     endings: [".h5", ".hdf5"],
-    read: async (path) => asModel((await entry<KerasEntry>("keras")).loadKeras(path)),
+    read: async (path) => asModel((await keras()).loadKeras(path)),
   },
   {
     name: "tfjs",
     title: "TensorFlow.js",
     endings: [".json", "/"],
     marker: "model.json",
-    read: async (path) => asModel((await entry<KerasEntry>("keras")).loadTfjs(jsonPath(path))),
+    read: async (path) => asModel((await keras()).loadTfjs(jsonPath(path))),
     fileOf: jsonPath,
     async write(model, path) {
-      const files = await (await entry<KerasEntry>("keras")).saveTfjs(model);
+      const files = await (await keras()).saveTfjs(model);
       const { dirname, join } = builtin("node:path") as Builtins["node:path"];
       const folder = dirname(jsonPath(path));
       await (builtin("node:fs") as Builtins["node:fs"]).promises.mkdir(folder, { recursive: true });
@@ -132,8 +110,8 @@ export const FORMATS: readonly Format[] = [
     name: "onnx",
     title: "ONNX",
     endings: [".onnx"],
-    read: async (path) => ({ kind: "net", net: await (await entry<OnnxEntry>("onnx")).loadOnnx(path) }),
-    write: async (model, path) => writeFile(path, await (await entry<OnnxEntry>("onnx")).saveOnnx(model)),
+    read: async (path) => ({ kind: "net", net: await (await onnx()).loadOnnx(path) }),
+    write: async (model, path) => writeFile(path, await (await onnx()).saveOnnx(model)),
   },
   {
     name: "transformers",
@@ -195,6 +173,7 @@ function formatOf(path: string): Format {
 /** Reads a model. @throws Failure, and what the reader throws */
 export async function openModel(path: string, from?: string): Promise<Opened & { readonly format: Format }> {
   const format = from === undefined ? formatOf(path) : named(from);
+  // With --from nobody has looked yet whether there is anything.
   isFolder(path);
   if (format.read === undefined) throw new Failure(`${format.title} is not read`);
   return { ...(await format.read(path)), format };

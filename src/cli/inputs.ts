@@ -6,7 +6,7 @@ import { naming } from "../naming.ts";
 import { builtin } from "../node/files.ts";
 import type { Builtins } from "../node/files.ts";
 import { sizeOf } from "../shape.ts";
-import { Failure } from "./command.ts";
+import { Failure, UsageError } from "./command.ts";
 import { readNpy, writeNpy } from "./npy.ts";
 import { readFile, writeFile } from "./paths.ts";
 import { pictureAs, readPicture } from "./pictures.ts";
@@ -86,6 +86,9 @@ function pictureTensor(
   if (shape !== null && (shape.length !== 3 || (channels !== null && !isColors(channels))))
     throw new Failure(`${path} is a picture, and the model takes samples of ${shown(shape)}`);
   const size = [height ?? picture.height, width ?? picture.width, channels ?? (picture.channels >= 3 ? 3 : 1)] as const;
+  const numbers = Math.max(scaling.mean.length, scaling.scale.length);
+  if (numbers > size[2])
+    throw new UsageError(`${path} has one channel for the model, for which --mean and --scale are one number each, got ${numbers}`);
   const data = pictureAs(picture, ...size, scaling);
   if (!planes) return { data, shape: [1, ...size] };
   const [pixels, colors] = [size[0] * size[1], size[2]];
@@ -99,7 +102,7 @@ const AS_THEY_ARE: Scaling = { mean: [0], scale: [1] };
 /**
  * What a file holds as a tensor for what a model reads. Pictures take the model's size, and their samples what `scaling` makes of them:
  * without it numbers from 0 to 1, or from 0 to 255 where the model takes integers.
- * @throws FileError, DataError, Failure
+ * @throws FileError, DataError, Failure; UsageError for a `scaling` of three channels where there is one
  */
 export async function readInput(path: string, { shape, dtype }: Wanted, scaling?: Scaling): Promise<Tensor> {
   const isPicture = PICTURE.test(path);

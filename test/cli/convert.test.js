@@ -1,11 +1,11 @@
 /** @file `lockstep convert` and `lockstep summary`: formats. */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { open, tensor } from "../../build/esm/index.js";
 import { readNpy, writeNpy } from "../../build/esm/cli/npy.js";
-import { cleanUp, done, file, folder, packageJson as json, refused, trainFlowers, writeImageModel, writeTables } from "./helpers.js";
+import { cleanUp, done, file, folder, refused, trainFlowers, writeImageModel, writeTables } from "./helpers.js";
 
 test.after(cleanUp);
 await open("wasm");
@@ -34,20 +34,14 @@ test("summary: layers, the graph, tensors without a model", async () => {
   refused(1, /is a folder without config\.json or model\.json/, "summary", ".");
 });
 
-test("convert: each format that this version has, there and back", async () => {
+test("convert: each format, there and back", async () => {
   const x = tensor(
     Float32Array.from({ length: 36 }, (_, i) => Math.sin(i)),
     [1, 6, 6, 1],
   );
   const expected = await (await image.predict(x)).data();
-  const formats = { "copy.safetensors": "safetensors", "image.keras": "keras", "web/model.json": "keras", "image.onnx": "onnx" };
   file("sin.npy", writeNpy({ shape: [1, 6, 6, 1], data: await x.data() }));
-  for (const [name, entry] of Object.entries(formats)) {
-    if (json.exports[`./${entry}`] === undefined) {
-      refused(1, new RegExp(`this version of Lockstep has no lockstep/${entry}`), "convert", "image.safetensors", name);
-      assert.not(existsSync(join(folder, name)));
-      continue;
-    }
+  for (const name of ["copy.safetensors", "image.keras", "web/model.json", "image.onnx"]) {
     assert.match(done("convert", "image.safetensors", name).stderr, new RegExp(`wrote ${name} \\(.*3 layers, 119 parameters`));
     refused(1, /is there already; give --force to replace it/, "convert", "image.safetensors", name);
     done("convert", "image.safetensors", name, "--force");

@@ -89,7 +89,10 @@ test("pictures: of another size by their neighbours, gray of colors and colors o
   assert.equal([...pictureAs(gray, 1, 1, 3, by(1))], [138.75, 138.75, 138.75]);
   const red = { width: 1, height: 1, channels: 4, data: Uint8Array.of(255, 0, 0, 7) };
   assert.equal([...pictureAs(red, 1, 1, 3, by(255))], [1, 0, 0]);
-  assert.ok(Math.abs(pictureAs(red, 1, 1, 1, by(255))[0] - 0.299) < 1e-6);
+  for (const [c, part] of [0.299, 0.587, 0.114].entries()) {
+    const pure = { width: 1, height: 1, channels: 3, data: Uint8Array.from([0, 1, 2], (i) => 255 * Number(i === c)) };
+    assert.ok(Math.abs(pictureAs(pure, 1, 1, 1, by(255))[0] - part) < 1e-6);
+  }
 });
 
 test("pictures: less a mean and divided, by channel", () => {
@@ -116,6 +119,10 @@ test("inputs: pictures for models with channels last and first, alone and in the
   // A model of integers takes samples as they are, between pixels rounded.
   const whole = await readInput(path, { shape: [1, 4, 3], dtype: "i32" });
   assert.equal([whole.dtype, ...(await whole.data()).slice(0, 6)], ["i32", 255, 0, 51, 191, 26, 102]);
+  const colors = { mean: [1, 2, 3], scale: [255] };
+  assert.equal([...(await (await readInput(path, { shape: [1, 2, 3], dtype: null }, colors)).data()).slice(0, 2)].map(Math.sign), [1, -1]);
+  const gray = await readInput(path, { shape: [1, 2, 1], dtype: null }, colors).catch((e) => e);
+  assert.match(gray.message, /colors\.png has one channel for the model, for which --mean and --scale are one number each, got 3/);
   for (const shape of [[5], [4, 4, 2]]) {
     const error = await readInput(path, { shape, dtype: null }).catch((e) => e);
     assert.match(error.message, /is a picture, and the model takes samples of/);

@@ -120,6 +120,8 @@ test("missing: kept where that is asked for, as NaN among numbers, as an empty t
   assert.equal(categories, { b: ["", "n/a", "x"], c: ["", "y", "z"] });
   assert.throws(() => parseCsv(text), /line 3, column "a": expected a value/);
   assert.throws(() => parseCsv(text, { missing: "drop" }), /missing must be one of "error", "keep", got "drop"/);
+  const words = ["nan", "NA", "#N/A", "n/a", "<NA>", "null", "None", "?", " "];
+  assert.equal([...parseCsv(`a\n1\n${words.map((w) => `"${w}"`).join("\n")}\n`, { missing: "keep" }).values], [1, ...words.map(() => NaN)]);
   // What is not there says nothing; infinity is no number of a table.
   assert.equal([...parseCsv("a,b\n,1\n,2\n", { missing: "keep", columns: ["a"] }).values], [NaN, NaN]);
   assert.throws(() => parseCsv("a\n1\ninf\n2\n", { missing: "keep" }), /line 3, column "a": expected a number like most/);

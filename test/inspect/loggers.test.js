@@ -268,6 +268,12 @@ test("tensorBoard: the graph of the model, whose names TensorFlow takes", async 
       ["output", "output", ["add"]],
     ],
   );
+  // That of a function has the batch already, and is left out.
+  assert.equal(
+    nodes.map(({ attributes }) => "_output_shapes" in attributes),
+    [true, true, true, false, false, true],
+  );
+  assert.is(field(fields.at(-1)[1], 1), 22, "the version of the GraphDef");
   const { _output_shapes: shapes, parameters } = nodes[1].attributes;
   assert.is(field(parameters, 3), 20);
   const sizes = fieldsOf(field(field(shapes, 1), 7)).map(([, dim]) => dim);

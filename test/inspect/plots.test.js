@@ -237,6 +237,8 @@ test("plotHistory: powers of ten at even distances", () => {
   const [[a, b, c]] = lines(drawing, "#1f6feb");
   assert.ok(Math.abs(b[1] - a[1] - (c[1] - b[1])) < 1e-9);
   for (const tick of ["0.01", "1", "100"]) assert.ok(texts(drawing).includes(tick), tick);
+  const large = plotHistory({ epoch: [0, 1], history: { loss: [1e9, 3e9] } });
+  assert.ok(texts(large).includes("2e+9") && texts(large).every((t) => t.length < 12 || /[a-z]{3}/.test(t)), texts(large).join());
   const negative = plotHistory({ epoch: [0, 1], history: { loss: [-1, 1] } }, { logScale: true });
   checkSvg(negative.toSvg());
 });
@@ -257,6 +259,8 @@ test("plotHistory: one epoch is a dot, what is not finite a gap, validation of e
     validation.map(([x]) => x),
     [training[1][0], training[3][0]],
   );
+  // A training that went on has more of them than it has epochs.
+  checkSvg(plotHistory({ epoch: [2], history: { loss: [1], valLoss: [5, 6] } }).toSvg());
 });
 
 test("plotHistory: ticks are round numbers around the values", () => {
@@ -312,6 +316,7 @@ test("drawings: on a canvas as in SVG, which takes their size", () => {
 });
 
 test("drawings: lines with arrows, dashes, texts that stand upright", () => {
+  assert.not.match(new Drawing("a\u0000b\u001b", 10, 10, []).toSvg(), /[\u0000\u001b]/, "what XML has no place for");
   const drawing = new Drawing('a "b" & c', 10, 10, [
     { type: "line", points: [[0, 0], [10, 0]], stroke: "red", arrow: true, dashed: true },
     { type: "text", x: 1, y: 2, text: "<&>", upward: true, bold: true, anchor: "end" },

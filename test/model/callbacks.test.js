@@ -1,7 +1,7 @@
 /** Callbacks of fit: their order, what they get, what they may do, and what looking on must not change. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { mkdtempSync, readdirSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { open } from "../../build/esm/init.js";
@@ -26,6 +26,15 @@ import { errorOf, fingerprint, network, rows, table } from "./helpers.js";
 const backend = await open("wasm", { reproducible: true });
 const data = table(40);
 const quiet = { verbose: 0 };
+
+const folders = [];
+/** A folder that is there until the tests are through. */
+function newFolder() {
+  const folder = mkdtempSync(join(tmpdir(), "lockstep-"));
+  folders.push(folder);
+  return folder;
+}
+test.after(() => folders.forEach((folder) => rmSync(folder, { recursive: true })));
 
 async function compiled(options, optimizer = adam({ learningRate: 0.01 })) {
   const m = network(options);
@@ -151,7 +160,7 @@ test("learningRateScheduler and reduceLrOnPlateau set the rate of the optimizer 
 });
 
 test("modelCheckpoint writes files that load", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "lockstep-"));
+  const folder = newFolder();
   const m = await compiled();
   const { history } = await m.fit(data.x, data.y, {
     epochs: 2,
@@ -329,7 +338,7 @@ test("averages of the weights take their place when fit ends, and are what swapE
 });
 
 test("a checkpoint of averages predicts with them, and goes on training as if it had not been written", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "lockstep-"));
+  const folder = newFolder();
   const go = { batchSize: 20, ...quiet };
   const files = join(folder, "{epoch}.safetensors");
   const callbacks = [swapEmaWeights({ swapOnEpoch: true }), modelCheckpoint(files)];

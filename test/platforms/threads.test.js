@@ -3,7 +3,7 @@
  * threads, must end with the same bits; workers that end or cannot start must be noticed.
  */
 import { spawn } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -178,7 +178,7 @@ const config :Workerd.Config = (services = [(name = "main", worker = (
       for (const stream of [child.stdout, child.stderr]) stream.on("data", (d) => (text += d));
       child.on("error", fail);
       child.on("close", () => done(text));
-    });
+    }).finally(() => rmSync(config));
     const [, json] = /ARRANGED (.*)/.exec(output) ?? assert.unreachable(output);
     for (const { workers, queued, problem } of JSON.parse(json).filter((_, i) => i !== 1))
       assert.equal({ workers, queued, problem }, { workers: 0, queued: false, problem: "workerd has no threads" });
