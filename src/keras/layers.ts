@@ -185,7 +185,7 @@ function byTable(reading: Reading, className: string, f: Fields, name: string, p
 }
 
 /** Classes that the table does not have. */
-const SPECIAL = [...Object.values(OTHERS), "InputLayer", ...MODELS];
+const SPECIAL = Object.values(OTHERS).concat("InputLayer", MODELS);
 const CELLS: { readonly [cell: string]: string } = { LSTMCell: "LSTM", GRUCell: "GRU", SimpleRNNCell: "SimpleRNN" };
 
 function special(

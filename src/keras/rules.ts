@@ -34,4 +34,4 @@ export const OTHERS: { readonly [kind: string]: string } = {
 };
 
 /** All kinds of layers that Keras has. */
-export const KINDS: readonly string[] = [...new Set(RULES.map((r) => r.kind)), ...Object.keys(OTHERS)];
+export const KINDS: readonly string[] = Array.from(new Set(RULES.map((r) => r.kind))).concat(Object.keys(OTHERS));

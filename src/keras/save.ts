@@ -27,7 +27,7 @@ export interface SaveKerasOptions {
 /** The version whose files these are as. */
 const KERAS_VERSION = "3.16.0";
 /** Layers that take what they attend to as an argument of its own: Keras cannot have them in a row. */
-const ATTENDING = [...HEADS, "attention"];
+const ATTENDING = HEADS.concat("attention");
 
 /** How a format writes a model. */
 export interface Format {
