@@ -1,5 +1,6 @@
 /** @file Vectors for indices, and the way back: how much a vector agrees with that of each index. */
 import type { HostArray } from "../dtype.ts";
+import { once } from "../cache.ts";
 import { checkPositive } from "../check.ts";
 import { ArgumentError, DataError, LockstepError } from "../errors.ts";
 import { scope } from "../graph.ts";
@@ -60,6 +61,9 @@ const indices = new WeakMap<Tensor, { readonly data: HostArray; readonly limit: 
 /** Looks through the elements of a batch. @throws DataError naming `who` for one that is no index below `limit`. */
 export type IndexCheck = (who: string, input: Tensor, limit: number) => Promise<void>;
 
+/** What indices in an input must be below, and who says so, where several layers read them. */
+const limits = new WeakMap<Tensor, { readonly limit: number; readonly check: IndexCheck }>();
+
 /**
  * Kernels clamp an index, which would hide a vocabulary that is too small. `noun` takes the indices, below its option `limitName`.
  * @throws DataError naming the first element that is no index below `limit`.
@@ -82,7 +86,10 @@ export const indexCheck =
 
 /** x as indices below `limit`, i32; where it is an input of a model, that looks through its batches by `check`. */
 export function asIndices(x: Tensor, limit: number, check: IndexCheck): Tensor {
-  context().reads?.(source(x), { check: (who, t) => check(who, t, limit) });
+  const input = source(x);
+  const least = once(limits, input, () => ({ limit, check }));
+  if (limit < least.limit) Object.assign(least, { limit, check });
+  context().reads?.(input, { check: (who, t) => least.check(who, t, least.limit) });
   return reshape(cast(given(x), "i32"), x.shape);
 }
 
