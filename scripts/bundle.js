@@ -87,7 +87,13 @@ const ON_DEMAND = filesOf(
 const WORKERS = filesOf([...new Set([...everything].flatMap(workersOf))]);
 const GPU_PARTS = partsOf("webgpu");
 
-/** Every file that is shipped, with its module; `base.js` has several. */
+/**
+ * Entries that share classes with their parts are written together with these: in x-common.js is what the entry and its parts have in
+ * common, and what some parts alone share is in a file named after a module of it.
+ */
+const TOGETHER = Object.fromEntries(["onnx"].map((x) => [`${x}.js`, { [`${x}.js`]: `${x}/index.js`, ...partsOf(x) }]));
+
+/** Every file that is shipped, with its module; `base.js` has several, and parts written together with an entry come with it. */
 const FILES = {
   ...ENTRIES,
   ...TWICE_FILES,
@@ -133,8 +139,8 @@ function sharedFor(file) {
   return shared;
 }
 
-/** Reads modules that tsc wrote, with their maps; for `inference` with TRAINING false. `entry`: the file that is written. */
-function modules(entry, inference, shared) {
+/** Reads modules that tsc wrote, with their maps; for `inference` with TRAINING false. `own`: the entry that is written, and its parts. */
+function modules(own, inference, shared) {
   return {
     name: "modules",
     resolveId(id, importer) {
@@ -142,7 +148,7 @@ function modules(entry, inference, shared) {
       if (id === "#kernels" || /^#shaders\b/.test(id)) return join(root, "build", `${id.slice(1)}.js`);
       if (!id.startsWith(".")) return isBundled(id) ? fileURLToPath(import.meta.resolve(id)) : { id, external: true };
       const file = resolve(dirname(importer), id);
-      return shared.has(file) && file !== entry ? { id: file, external: "absolute" } : file;
+      return shared.has(file) && !own.includes(file) ? { id: file, external: "absolute" } : file;
     },
     load(file) {
       if (file === BASE) return BASE_MODULES.map((module) => `export * from ${JSON.stringify(module)};\n`).join("");
@@ -163,15 +169,28 @@ function onwarn(warning) {
   throw new Error(`rollup: ${warning.message}`);
 }
 
-/** One file. */
+/** What the first of some files has in common with others, that they import. */
+function commonOf(files) {
+  const [own, ...others] = Object.values(files).map((module) => reached([module], importsOf));
+  return [...own].filter((module) => others.some((modules) => modules.has(module))).map((module) => join(esm, module));
+}
+
+/** One file, or an entry with its parts. */
 async function write(file) {
-  const input = file === BASE ? BASE : join(esm, FILES[file]);
+  const files = TOGETHER[file] ?? { [file]: FILES[file] };
+  const withoutEnd = (name) => name.replace(/\.js$/, "");
+  const entry = withoutEnd(file);
+  const input = Object.fromEntries(Object.entries(files).map(([name, m]) => [withoutEnd(name), m === BASE ? BASE : join(esm, m)]));
+  const common = file in TOGETHER ? commonOf(files) : [];
   const shared = sharedFor(file);
-  const plugins = [modules(input, file.startsWith("inference"), shared)];
+  const plugins = [modules(Object.values(input), file.startsWith("inference"), shared)];
   // Getters of the library do nothing but give a value.
   const build = await rollup({ input, onwarn, plugins, treeshake: { propertyReadSideEffects: false } });
   await build.write({
-    file: join(root, "build", file),
+    dir: join(root, "build"),
+    entryFileNames: "[name].js",
+    chunkFileNames: ({ name }) => (name.startsWith(`${entry}-`) ? "[name].js" : `${entry}-ops-[name].js`),
+    manualChunks: (id) => (common.includes(id) ? `${entry}-common` : null),
     format: "es",
     sourcemap: true,
     sourcemapPathTransform: (path, map) => relative(dirname(map), resolve(dirname(map), path)),

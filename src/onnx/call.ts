@@ -17,6 +17,14 @@ export interface Operators {
   readonly [name: string]: Operator;
 }
 
+/** Tables of operators by domain; "" is that of ONNX. */
+export interface Domains {
+  readonly [domain: string]: Operators;
+}
+
+/** Several tables as one. */
+export const tableOf = (...tables: readonly Operators[]): Operators => Object.assign({}, ...tables);
+
 /** Runs a graph inside the graph around. `apart`: in the body of a loop, whose tensors are of no use outside. */
 export type RunGraph = (graph: GraphProto, inputs: readonly Value[], apart: boolean) => readonly Value[];
 

@@ -1,8 +1,8 @@
 /** @file A graph made ready: operators found, names resolved, nodes in an order in which they can run. */
 import { FileError } from "../index.ts";
 import { Call, called } from "./call.ts";
-import type { Operator, Surroundings } from "./call.ts";
-import { operatorOf } from "./operators.ts";
+import type { Surroundings } from "./call.ts";
+import type { OperatorOf } from "./operators.ts";
 import { quantizedOf } from "./packing.ts";
 import type { Quantized } from "./packing.ts";
 import type { AttributeProto, FunctionProto, GraphProto, NodeProto } from "./proto.ts";
@@ -106,6 +106,7 @@ export interface Library {
   readonly opsets: ReadonlyMap<string, number>;
   readonly functions: readonly FunctionProto[];
   readonly files: Files;
+  readonly operatorOf: OperatorOf;
   /** All graphs, those inside others too. */
   readonly graphs: Prepared[];
 }
@@ -206,7 +207,7 @@ function stepOf(library: Library, node: NodeProto, attributes: ReadonlyMap<strin
   const who = nodeName(node);
   if (own !== undefined) return functionStep(library, node, own, attributes);
   const opset = library.opsets.get(node.domain) ?? 1;
-  const operator: Operator | null = operatorOf(node.domain, node.op);
+  const operator = library.operatorOf(node.domain, node.op);
   if (operator === null)
     throw new FileError(
       `${library.who}: ${who}: the operator ${node.domain ? `${show(node.domain)}.` : ""}${show(node.op)} is not supported`,

@@ -8,4 +8,4 @@ export { OnnxModel } from "./model.ts";
 export type { NamedTensors, OnnxValue } from "./model.ts";
 export type { ElementType } from "./types.ts";
 export { saveOnnx } from "./save.ts";
-export type { SaveOnnxOptions } from "./save.ts";
+export type { SaveOnnxOptions } from "./export/options.ts";

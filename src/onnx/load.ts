@@ -10,7 +10,8 @@ import type { Prepared } from "./graph.ts";
 import { OnnxModel } from "./model.ts";
 import type { OnnxValue } from "./model.ts";
 import { readModel } from "./proto.ts";
-import type { ModelProto, TensorProto, ValueProto } from "./proto.ts";
+import type { FunctionProto, GraphProto, NodeProto, TensorProto, ValueProto } from "./proto.ts";
+import { operatorsFor } from "./operators.ts";
 import { outlineOf } from "./outline.ts";
 import type { Files } from "./tensors.ts";
 import { elementType } from "./types.ts";
@@ -37,23 +38,22 @@ function valueOf(who: string, v: ValueProto): OnnxValue {
   };
 }
 
-/** Tensors of all graphs in `model` that lie in other files. */
-function externals(model: ModelProto): Set<string> {
-  const names = new Set<string>();
-  const see = (t: TensorProto | null): void => {
-    const location = t?.external?.get("location");
-    if (location !== undefined) names.add(location);
-  };
-  const graphs = [model.graph];
-  for (let g = graphs.pop(); g; g = graphs.pop()) {
-    g.initializers.forEach(see);
-    for (const { tensor: t, graph } of g.nodes.flatMap((n) => [...n.attributes.values()])) {
-      see(t);
-      if (graph) graphs.push(graph);
+/** All nodes of a model, those of graphs inside and of functions too, and tensors of graphs and nodes. */
+function contentsOf(graph: GraphProto, functions: readonly FunctionProto[]): { nodes: NodeProto[]; tensors: TensorProto[] } {
+  const nodes = [graph.nodes, ...functions.map((f) => f.nodes)].flat();
+  const tensors = [...graph.initializers];
+  for (const node of nodes) {
+    for (const { tensor: t, graph: inside } of node.attributes.values()) {
+      if (t !== null) tensors.push(t);
+      for (const inner of inside?.nodes ?? []) nodes.push(inner);
+      for (const inner of inside?.initializers ?? []) tensors.push(inner);
     }
   }
-  return names;
+  return { nodes, tensors };
 }
+
+/** Names of files in which tensors lie. */
+const externals = (tensors: readonly TensorProto[]): Set<string> => new Set(tensors.flatMap((t) => t.external?.get("location") ?? []));
 
 /** @throws FileError for a name that leads out of the model's folder */
 function checkInside(who: string, name: string): void {
@@ -91,9 +91,11 @@ export async function loadOnnx(source: ModelSource, options: LoadOnnxOptions = {
   const model = readModel(who, await outlineOf(file));
   if (model.graph === null || model.opsets.size === 0)
     throw new FileError(`${who}: no ONNX model: it has no ${model.graph ? "opset" : "graph"}`);
-  const files = await openExternals(who, given, externals(model), o);
+  const { nodes, tensors } = contentsOf(model.graph, model.functions);
+  const files = await openExternals(who, given, externals(tensors), o);
+  const operatorOf = await operatorsFor(nodes);
   const graphs: Prepared[] = [];
-  const graph = prepare({ who, opsets: model.opsets, functions: model.functions, files, graphs }, model.graph);
+  const graph = prepare({ who, opsets: model.opsets, functions: model.functions, files, operatorOf, graphs }, model.graph);
   const inputs = model.graph.inputs.filter(({ name }) => graph.inputs.includes(name)).map((v) => valueOf(who, v));
   const outputs = model.graph.outputs.map((v) => valueOf(who, v));
   const backend = await resolveBackend(o.backend);

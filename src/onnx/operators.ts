@@ -1,88 +1,137 @@
-/** @file All operators, by domain and name. A file of ops/ has those of one kind. */
-import type { Operator, Operators } from "./call.ts";
+/** @file Operators by domain and name: those of most graphs, and parts that are loaded when a graph has one of theirs. */
+import { tableOf } from "./call.ts";
+import type { Domains, Operator } from "./call.ts";
 import { ACTIVATIONS, MICROSOFT_ACTIVATIONS } from "./ops/activations.ts";
 import { ARITHMETIC } from "./ops/arithmetic.ts";
-import { ATTENTION, ATTENTION_PREVIEW } from "./ops/attention.ts";
-import { BITS } from "./ops/bits.ts";
-import { ATTENTION_MICROSOFT } from "./ops/contrib.ts";
-import { CONVOLUTION, CONVOLUTION_MICROSOFT } from "./ops/convolution.ts";
-import { FILLING } from "./ops/filling.ts";
-import { FUSED_MICROSOFT } from "./ops/fused.ts";
-import { INDEXING } from "./ops/indexing.ts";
-import { CONTROL } from "./ops/control.ts";
-import { LOSSES } from "./ops/losses.ts";
-import { MOVING } from "./ops/moving.ts";
-import { NORMALIZATION, NORMALIZATION_MICROSOFT } from "./ops/normalization.ts";
-import { PACKED_MICROSOFT } from "./ops/packed.ts";
-import { POOLING } from "./ops/pooling.ts";
 import { PRODUCTS, PRODUCTS_MICROSOFT } from "./ops/products.ts";
-import { MICROSOFT_QUANTIZATION, QUANTIZATION } from "./ops/quantization.ts";
-import { QUANTIZED, QUANTIZED_MICROSOFT } from "./ops/quantized.ts";
-import { RANDOM } from "./ops/random.ts";
-import { RECURRENT } from "./ops/recurrent.ts";
 import { REDUCTIONS } from "./ops/reductions.ts";
-import { REGIONS } from "./ops/regions.ts";
-import { RESIZE } from "./ops/resize.ts";
-import { SAMPLING } from "./ops/sampling.ts";
-import { SELECTING } from "./ops/selecting.ts";
-import { SEQUENCES } from "./ops/sequences.ts";
-import { SHAPES } from "./ops/shapes.ts";
-import { SORTING } from "./ops/sorting.ts";
-import { SPECTRAL } from "./ops/spectral.ts";
-import { TEXT } from "./ops/text.ts";
-import { TRIGONOMETRY } from "./ops/trigonometry.ts";
+import { SHAPES, SHAPES_MICROSOFT } from "./ops/shapes.ts";
+import type { NodeProto } from "./proto.ts";
 
-const tableOf = (...tables: readonly Operators[]): Operators => Object.assign(Object.create(null), ...tables);
-
-const STANDARD = tableOf(
-  ARITHMETIC,
-  SHAPES,
-  CONVOLUTION,
-  POOLING,
-  NORMALIZATION,
-  PRODUCTS,
-  QUANTIZED,
-  RECURRENT,
-  ATTENTION,
-  RESIZE,
-  SAMPLING,
-  REGIONS,
-  ACTIVATIONS,
-  BITS,
-  TRIGONOMETRY,
-  REDUCTIONS,
-  SORTING,
-  FILLING,
-  INDEXING,
-  MOVING,
-  SELECTING,
-  QUANTIZATION,
-  RANDOM,
-  LOSSES,
-  SPECTRAL,
-  CONTROL,
-  SEQUENCES,
-  TEXT,
-);
-const MICROSOFT = tableOf(
-  CONVOLUTION_MICROSOFT,
-  NORMALIZATION_MICROSOFT,
-  PRODUCTS_MICROSOFT,
-  QUANTIZED_MICROSOFT,
-  ATTENTION_MICROSOFT,
-  PACKED_MICROSOFT,
-  MICROSOFT_ACTIVATIONS,
-  MICROSOFT_QUANTIZATION,
-  FUSED_MICROSOFT,
-);
-
-/** Domains of operators. */
-const DOMAINS: { readonly [domain: string]: Operators } = {
-  "": STANDARD,
-  "com.microsoft": MICROSOFT,
-  "ai.onnx.preview": tableOf(ATTENTION_PREVIEW),
+const COMMON: Domains = {
+  "": tableOf(ARITHMETIC, SHAPES, PRODUCTS, ACTIVATIONS, REDUCTIONS),
+  "com.microsoft": tableOf(PRODUCTS_MICROSOFT, MICROSOFT_ACTIVATIONS, SHAPES_MICROSOFT),
 };
 
+/** @internal A part, and what it has: names of operators by domain. */
+export interface Part {
+  readonly load: () => Promise<{ readonly operators: Domains }>;
+  readonly names: { readonly [domain: string]: string };
+}
+
+/** @internal All parts. What is named here is what they have. */
+export const PARTS: readonly Part[] = [
+  {
+    load: () => import("./parts/images.ts"),
+    names: {
+      "": `
+        Conv ConvTranspose CausalConvWithState MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool
+        GlobalLpPool MaxUnpool Resize Upsample
+      `,
+      "com.microsoft": "FusedConv CausalConvWithState NhwcMaxPool",
+    },
+  },
+  {
+    load: () => import("./parts/normalization.ts"),
+    names: {
+      "": `
+        BatchNormalization InstanceNormalization LayerNormalization SimplifiedLayerNormalization
+        RMSNormalization GroupNormalization LRN MeanVarianceNormalization LpNormalization
+      `,
+      "com.microsoft": "SimplifiedLayerNormalization SkipLayerNormalization SkipSimplifiedLayerNormalization",
+    },
+  },
+  {
+    load: () => import("./parts/indexing.ts"),
+    names: {
+      "": `
+        Gather GatherElements GatherND Scatter ScatterElements ScatterND OneHot Split Pad Tile Trilu
+        ReverseSequence CenterCropPad ConstantOfShape Range EyeLike NonZero Compress Unique NonMaxSuppression
+        TopK CumSum CumProd
+      `,
+      "com.microsoft": "Trilu",
+    },
+  },
+  {
+    load: () => import("./parts/language.ts"),
+    names: {
+      "": "Attention RotaryEmbedding TensorScatter LinearAttention Einsum",
+      "com.microsoft": `
+        GroupQueryAttention MultiHeadAttention Attention RotaryEmbedding LinearAttention MatMulNBits
+        EmbedLayerNormalization FusedGemm BiasSoftmax BiasAdd BiasSplitGelu GroupNorm SkipGroupNorm
+        GatherBlockQuantized
+      `,
+      "ai.onnx.preview": "FlexAttention",
+    },
+  },
+  {
+    load: () => import("./parts/quantized.ts"),
+    names: {
+      "": `
+        QuantizeLinear DequantizeLinear DynamicQuantizeLinear MatMulInteger QLinearMatMul ConvInteger
+        QLinearConv
+      `,
+      "com.microsoft": `
+        QuantizeLinear DequantizeLinear QLinearAdd QLinearMul QLinearSigmoid QLinearLeakyRelu QLinearConcat
+        QLinearSoftmax QLinearGlobalAveragePool QGemm MatMulIntegerToFloat DynamicQuantizeMatMul
+        DynamicQuantizeLSTM QLinearAveragePool
+      `,
+    },
+  },
+  { load: () => import("./parts/recurrent.ts"), names: { "": "LSTM GRU RNN" } },
+  {
+    load: () => import("./parts/sampling.ts"),
+    names: { "": "GridSample AffineGrid DeformConv RoiAlign MaxRoiPool DepthToSpace SpaceToDepth Col2Im", "com.microsoft": "GridSample" },
+  },
+  {
+    load: () => import("./parts/control.ts"),
+    names: {
+      "": `
+        If Loop Scan SequenceConstruct SequenceEmpty SequenceInsert SequenceErase SequenceAt SequenceLength
+        SequenceMap SplitToSequence ConcatFromSequence Optional OptionalHasElement OptionalGetElement
+      `,
+    },
+  },
+  {
+    load: () => import("./parts/rare.ts"),
+    names: {
+      "": `
+        BitwiseAnd BitwiseOr BitwiseXor BitwiseNot BitShift BitCast IsInf IsNaN Sin Cos Tan Asin Acos Atan
+        Sinh Cosh Asinh Acosh Atanh RandomNormal RandomNormalLike RandomUniform RandomUniformLike Bernoulli
+        Multinomial Dropout NegativeLogLikelihoodLoss SoftmaxCrossEntropyLoss HannWindow HammingWindow
+        BlackmanWindow MelWeightMatrix DFT STFT TfIdfVectorizer Det
+      `,
+    },
+  },
+];
+
 /** Null where there is none of the name. */
-export const operatorOf = (domain: string, name: string): Operator | null =>
-  Object.hasOwn(DOMAINS, domain) ? (DOMAINS[domain][name] ?? null) : null;
+export type OperatorOf = (domain: string, name: string) => Operator | null;
+
+const find = (tables: Domains, domain: string, name: string): Operator | null =>
+  Object.hasOwn(tables, domain) && Object.hasOwn(tables[domain], name) ? tables[domain][name] : null;
+
+/** Loads the parts that nodes need. */
+export async function operatorsFor(nodes: readonly Pick<NodeProto, "domain" | "op">[]): Promise<OperatorOf> {
+  const wanted = new Map<string, Set<string>>();
+  for (const { domain, op } of nodes) {
+    const names = wanted.get(domain) ?? new Set();
+    wanted.set(domain, names.add(op));
+  }
+  const isWanted = ({ names }: Part): boolean =>
+    Object.entries(names).some(([domain, list]) =>
+      list
+        .trim()
+        .split(/\s+/)
+        .some((name) => wanted.get(domain)?.has(name)),
+    );
+  const parts = await Promise.all(PARTS.filter(isWanted).map((part) => part.load()));
+  const tables = [COMMON, ...parts.map(({ operators }) => operators)];
+  return (domain, name) => {
+    for (const table of tables) {
+      const operator = find(table, domain, name);
+      if (operator !== null) return operator;
+    }
+    return null;
+  };
+}

@@ -114,6 +114,20 @@ function hardmax(x: Tensor, axis: number): Tensor {
 /** x sigmoid(alpha x) */
 const swish = (x: Tensor, alpha: number): Tensor => (alpha === 1 ? lockstep.silu(x) : mul(x, lockstep.sigmoid(mul(x, alpha))));
 
+/** The activation that an optimizer has put behind an operator, with the numbers that it takes. */
+export function activated(call: Call, alpha: number | null, beta: number | null): (t: Tensor) => Tensor {
+  const functions: { readonly [name: string]: (t: Tensor) => Tensor } = {
+    "": (t) => t,
+    Relu: lockstep.relu,
+    Tanh: lockstep.tanh,
+    Sigmoid: lockstep.sigmoid,
+    LeakyRelu: (t) => lockstep.ops.leakyRelu(t, alpha ?? 0.01),
+    Clip: (t) => lockstep.clip(t, alpha ?? -Infinity, beta ?? Infinity),
+    HardSigmoid: (t) => lockstep.clip(lockstep.add(lockstep.mul(t, alpha ?? 0.2), beta ?? 0.5), 0, 1),
+  };
+  return functions[call.word("activation", Object.keys(functions))];
+}
+
 export const ACTIVATIONS: Operators = {
   Relu: elementwise((x) => (x.dtype === "f32" ? (lockstep.relu(x) as Tensor) : maximum(x, 0))),
   Sigmoid: elementwise((x) => lockstep.sigmoid(x)),

@@ -8,6 +8,7 @@ import type { Tensor } from "../../index.ts";
 import type { Call, Operator, Operators } from "../call.ts";
 import { sizeOf } from "../call.ts";
 import { Value } from "../value.ts";
+import { activated } from "./activations.ts";
 import type { Scaled } from "../value.ts";
 import { autoPad, padsOf, perDimension, reachOf, shared, spanOf, windowsOf } from "../windows.ts";
 import type { Along } from "../windows.ts";
@@ -226,20 +227,6 @@ const CausalConvWithState: Operator = (call) => {
     taps === 1 ? lockstep.zeros([batch, channels, 0]) : lockstep.slice(all, [0, 0, size - taps + 1], [batch, channels, taps - 1]);
   return [Value.channelsLast(x.type, activation === "none" ? y : lockstep.silu(y)), Value.of(call.optional(3)?.type ?? x.type, present)];
 };
-
-/** The activation that an optimizer has put behind an operator, with the numbers that it takes. */
-export function activated(call: Call, alpha: number | null, beta: number | null): (t: Tensor) => Tensor {
-  const functions: { readonly [name: string]: (t: Tensor) => Tensor } = {
-    "": (t) => t,
-    Relu: lockstep.relu,
-    Tanh: lockstep.tanh,
-    Sigmoid: lockstep.sigmoid,
-    LeakyRelu: (t) => lockstep.ops.leakyRelu(t, alpha ?? 0.01),
-    Clip: (t) => lockstep.clip(t, alpha ?? -Infinity, beta ?? Infinity),
-    HardSigmoid: (t) => lockstep.clip(lockstep.add(lockstep.mul(t, alpha ?? 0.2), beta ?? 0.5), 0, 1),
-  };
-  return functions[call.word("activation", Object.keys(functions))];
-}
 
 /** With what ONNX Runtime's optimizer has put behind it: an addition and an activation. */
 const FusedConv: Operator = (call) => {

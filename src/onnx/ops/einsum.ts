@@ -2,7 +2,7 @@
 import * as lockstep from "../../index.ts";
 import type { Tensor } from "../../index.ts";
 import { sizeOf } from "../call.ts";
-import type { Call, Operator } from "../call.ts";
+import type { Call, Operator, Operators } from "../call.ts";
 import { Value } from "../value.ts";
 import { product } from "./matrix.ts";
 
@@ -71,7 +71,7 @@ function contracted(a: Term, b: Term, kept: ReadonlySet<string>): Term {
   return { t: reshape(product(p, q, { transposeA, transposeB }), labels.map(size)), labels };
 }
 
-export const Einsum: Operator = (call) => {
+const Einsum: Operator = (call) => {
   const equation = call.string("equation", "").replaceAll(" ", "");
   const [given, result, ...more] = equation.split("->");
   const names = given.split(",");
@@ -118,3 +118,5 @@ export const Einsum: Operator = (call) => {
     ),
   );
 };
+
+export const EINSUM: Operators = { Einsum };

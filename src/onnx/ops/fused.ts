@@ -6,16 +6,11 @@ import type { Call, Operator, Operators } from "../call.ts";
 import { INTEGERS, isFloat } from "../types.ts";
 import { Value } from "../value.ts";
 import { together } from "./arithmetic.ts";
-import { activated } from "./convolution.ts";
-import { rowsAt } from "./indexing.ts";
-import { MOVING } from "./moving.ts";
+import { activated } from "./activations.ts";
+import { rowsAt } from "./rows.ts";
 import { layerNormalized } from "./normalization.ts";
 import { unpacked } from "./packed.ts";
-import { POOLING } from "./pooling.ts";
 import { PRODUCTS } from "./products.ts";
-import { narrow, wide } from "./quantization.ts";
-import { SAMPLING } from "./sampling.ts";
-import { reshaped } from "./shapes.ts";
 
 const { add, cast, mul, reshape, sub } = lockstep;
 
@@ -102,22 +97,6 @@ const SkipGroupNorm: Operator = (call) => {
   return [groupNorm(call, sum), sum];
 };
 
-/** An operator of pictures, of such as lie channels-last in the file. */
-const onLast =
-  (operator: Operator): Operator =>
-  (call) => {
-    const x = call.input(0);
-    const [y] = [operator(call.withInputs([Value.channelsLast(x.type, x.tensor)]))].flat() as Value[];
-    return Value.of(y.type, y.last);
-  };
-
-const QLinearAveragePool: Operator = (call) => {
-  const x = wide(call, 0);
-  const pool = call.flag("channels_last") ? onLast(POOLING["AveragePool"]) : POOLING["AveragePool"];
-  const [y] = [pool(call.withInputs([x]))].flat() as Value[];
-  return narrow(call, call.input(0).type, y, 3);
-};
-
 /** Rows of integers of few bits, in blocks along an axis that share a scale. Bytes have those of two in them, or of one. */
 const GatherBlockQuantized: Operator = (call) => {
   const [data, index, scales, zeros] = [call.input(0), call.input(1), call.input(2), call.optional(3)];
@@ -160,12 +139,6 @@ const GatherBlockQuantized: Operator = (call) => {
   return Value.of(scales.type, mul(sub(whole, point()), spread(taken(scales.tensor))));
 };
 
-const ExpandDims: Operator = (call) => {
-  const x = call.input(0);
-  const at = call.axis(call.number(1) ?? 0, x.rank + 1);
-  return reshaped(x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
-};
-
 export const FUSED_MICROSOFT: Operators = {
   EmbedLayerNormalization,
   FusedGemm,
@@ -174,10 +147,5 @@ export const FUSED_MICROSOFT: Operators = {
   BiasSplitGelu,
   GroupNorm,
   SkipGroupNorm,
-  NhwcMaxPool: onLast(POOLING["MaxPool"]),
-  QLinearAveragePool,
   GatherBlockQuantized,
-  ExpandDims,
-  Trilu: MOVING["Trilu"],
-  GridSample: SAMPLING["GridSample"],
 };

@@ -8,6 +8,7 @@ import { dtypeOf } from "../types.ts";
 import type { ElementType } from "../types.ts";
 import { Value, checkShape, toLast } from "../value.ts";
 import { wrapped } from "./arithmetic.ts";
+import { shown } from "./rows.ts";
 import { filled, ordered, unordered } from "./reductions.ts";
 import { isSmall } from "./shapes.ts";
 
@@ -20,12 +21,6 @@ interface Places {
   /** bool: where an index is outside, that only a run can tell; of the shape of `tensor`. */
   readonly outside: Tensor | null;
 }
-
-/** Floats that an index outside stands for are NaN, so that it shows. Integers have no such: theirs are of the nearest place. */
-const shown = (t: Tensor, outside: Tensor | null): Tensor =>
-  outside === null || t.dtype !== "f32"
-    ? t
-    : where(reshape(outside, [...outside.shape, ...t.shape.slice(outside.rank).map(() => 1)]), NaN, t);
 
 /** Each place counted from the front. @throws ShapeError for known ones that there are not */
 function fromFront(call: Call, index: ArrayLike<number>, sizeAt: (i: number) => number): Int32Array {
@@ -48,13 +43,6 @@ function along(call: Call, index: Value, size: number): Places {
   const i = cast(index.tensor, "i32");
   const tensor = where(less(i, 0), add(i, size), i);
   return { known: null, tensor, outside: lockstep.or(less(tensor, 0), lockstep.greaterEqual(tensor, size)) };
-}
-
-/** Rows of a table along an axis, at places of any integer type that only a run can tell. */
-export function rowsAt(table: Tensor, index: Tensor, axis = 0): Tensor {
-  const i = cast(index, "i32");
-  const outside = lockstep.or(less(i, 0), lockstep.greaterEqual(i, table.shape[axis]));
-  return shown(gather(table, i, axis), reshape(outside, [...table.shape.slice(0, axis).map(() => 1), ...index.shape]));
 }
 
 const Gather: Operator = (call) => {

@@ -203,3 +203,5 @@ const CenterCropPad: Operator = (call) => {
 };
 
 export const MOVING: Operators = { Split, Pad, Tile, Trilu, ReverseSequence, CenterCropPad };
+/** Of the domain com.microsoft. */
+export const MOVING_MICROSOFT: Operators = { Trilu };

@@ -241,6 +241,15 @@ const MaxUnpool: Operator = (call) => {
 
 const keep = (axis: readonly number[]): lockstep.ops.ReduceOptions => ({ axis, keepDims: true });
 
+/** An operator of pictures, of such as lie channels-last in the file. */
+export const onLast =
+  (operator: Operator): Operator =>
+  (call) => {
+    const x = call.input(0);
+    const [y] = [operator(call.withInputs([Value.channelsLast(x.type, x.tensor)]))].flat() as Value[];
+    return Value.of(y.type, y.last);
+  };
+
 export const POOLING: Operators = {
   MaxPool,
   AveragePool,
@@ -250,3 +259,5 @@ export const POOLING: Operators = {
   GlobalLpPool: whole((call, x, axes) => norm(call, x, (t) => lockstep.sum(t, keep(axes)))),
   MaxUnpool,
 };
+/** Of the domain com.microsoft. */
+export const POOLING_MICROSOFT: Operators = { NhwcMaxPool: onLast(MaxPool) };

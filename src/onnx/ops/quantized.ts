@@ -12,7 +12,8 @@ import type { ElementType } from "../types.ts";
 import { Value } from "../value.ts";
 import { convolve, convolved, geometryOf } from "./convolution.ts";
 import { matmulOf, matmulShape } from "./products.ts";
-import { byRange } from "./quantization.ts";
+import { POOLING, onLast } from "./pooling.ts";
+import { byRange, narrow, wide } from "./quantization.ts";
 import { LSTM } from "./recurrent.ts";
 import type { Along } from "../windows.ts";
 
@@ -240,5 +241,12 @@ const DynamicQuantizeLSTM: Operator = (call) => {
   return LSTM(call.withInputs([call.input(0), matrix(1, 8), matrix(2, 10), ...[3, 4, 5, 6, 7].map((place) => call.optional(place))]));
 };
 
+const QLinearAveragePool: Operator = (call) => {
+  const x = wide(call, 0);
+  const pool = call.flag("channels_last") ? onLast(POOLING["AveragePool"]) : POOLING["AveragePool"];
+  const [y] = [pool(call.withInputs([x]))].flat() as Value[];
+  return narrow(call, call.input(0).type, y, 3);
+};
+
 export const QUANTIZED: Operators = { MatMulInteger, QLinearMatMul, ConvInteger, QLinearConv };
-export const QUANTIZED_MICROSOFT: Operators = { MatMulIntegerToFloat, DynamicQuantizeMatMul, DynamicQuantizeLSTM };
+export const QUANTIZED_MICROSOFT: Operators = { MatMulIntegerToFloat, DynamicQuantizeMatMul, DynamicQuantizeLSTM, QLinearAveragePool };

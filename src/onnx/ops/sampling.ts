@@ -203,3 +203,5 @@ const DeformConv: Operator = (call) => {
 };
 
 export const SAMPLING: Operators = { GridSample, AffineGrid, DeformConv };
+/** Of the domain com.microsoft. */
+export const SAMPLING_MICROSOFT: Operators = { GridSample };

@@ -303,3 +303,12 @@ export const SHAPES: Operators = {
   Constant,
   Identity: (call) => call.input(0),
 };
+
+const ExpandDims: Operator = (call) => {
+  const x = call.input(0);
+  const at = call.axis(call.number(1) ?? 0, x.rank + 1);
+  return reshaped(x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
+};
+
+/** Of the domain com.microsoft. */
+export const SHAPES_MICROSOFT: Operators = { ExpandDims };
