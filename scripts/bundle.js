@@ -91,7 +91,7 @@ const GPU_PARTS = partsOf("webgpu");
  * Entries that share classes with their parts are written together with these: in x-common.js is what the entry and its parts have in
  * common, and what some parts alone share is in a file named after a module of it.
  */
-const TOGETHER = Object.fromEntries(["onnx"].map((x) => [`${x}.js`, { [`${x}.js`]: `${x}/index.js`, ...partsOf(x) }]));
+const TOGETHER = Object.fromEntries(["onnx", "keras"].map((x) => [`${x}.js`, { [`${x}.js`]: `${x}/index.js`, ...partsOf(x) }]));
 
 /** Every file that is shipped, with its module; `base.js` has several, and parts written together with an entry come with it. */
 const FILES = {
@@ -189,7 +189,7 @@ async function write(file) {
   await build.write({
     dir: join(root, "build"),
     entryFileNames: "[name].js",
-    chunkFileNames: ({ name }) => (name.startsWith(`${entry}-`) ? "[name].js" : `${entry}-ops-[name].js`),
+    chunkFileNames: ({ name }) => (name.startsWith(`${entry}-`) ? "[name].js" : `${entry}-shared-[name].js`),
     manualChunks: (id) => (common.includes(id) ? `${entry}-common` : null),
     format: "es",
     sourcemap: true,

@@ -23,6 +23,9 @@ const BUDGETS = {
   "inference: loadModel, with its plain kernels": 77700,
   "a Llama in 4 bits that writes: lockstep/transformers, with its plain kernels": 123950,
   "a Llama in 4 bits that writes: lockstep/inference/transformers, with its plain kernels": 94200,
+  "beside lockstep: lockstep/onnx, of a convolutional network": 34000,
+  "beside lockstep: lockstep/keras, loadKeras of a file of Keras 3": 33400,
+  "beside lockstep: lockstep/keras, loadTfjs for predictions": 21300,
 };
 
 const build = (file) => new URL(`../build/${file}`, import.meta.url);
@@ -32,14 +35,19 @@ const file = (name) => gzip(readFileSync(build(name)));
 /** Files that applications hold, or load while they open a checkpoint; what a backend loads is counted apart. */
 const BUNDLED = /^\.\/(base|index|inference|safetensors|gguf|(inference-)?transformers[\w-]*)\.js$/;
 
+/** Readers of models of others, without what they share with the library. */
+const READERS = /^\.\/(onnx|keras)[\w-]*\.js$/;
+
 /**
  * `code` with what it imports from the package, as an application's bundler leaves it, and of what that loads on demand the files `parts`.
  * `without`: a file that is counted elsewhere.
  */
-async function application(code, parts = [], without = "") {
+async function application(code, parts = [], { without = "", bundled = BUNDLED } = {}) {
   const files = {
     lockstep: "index.js",
     "lockstep/inference": "inference.js",
+    "lockstep/onnx": "onnx.js",
+    "lockstep/keras": "keras.js",
     "lockstep/transformers": "transformers.js",
     "lockstep/inference/transformers": "inference-transformers.js",
     webgpu: "webgpu.js",
@@ -52,7 +60,7 @@ async function application(code, parts = [], without = "") {
         resolveId(id) {
           if (id === "app") return id;
           if (files[id]) return build(files[id]).pathname;
-          return BUNDLED.test(id) && id !== without ? build(id).pathname : { id, external: true };
+          return bundled.test(id) && id !== without ? build(id).pathname : { id, external: true };
         },
         load: (id) => (id === "app" ? code : null),
       },
@@ -77,7 +85,7 @@ const WRITES = `export async function write(address, say) {
 test("size: no download is larger than its budget", async () => {
   const library = await application('export * from "lockstep"');
   const workers = file("pool.js") + file("worker.js");
-  const webgpu = await application('export * from "webgpu"', [], "./base.js");
+  const webgpu = await application('export * from "webgpu"', [], { without: "./base.js" });
   const kernels = file("inference-plain.js");
   const core = file("plain.js");
   const conv = file("plain-conv.js");
@@ -119,6 +127,19 @@ test("size: no download is larger than its budget", async () => {
       ])) +
       kernels +
       ["norm", "attention", "packed"].reduce((sum, part) => sum + file(`inference-plain-${part}.js`), 0),
+    "beside lockstep: lockstep/onnx, of a convolutional network": await application(
+      'export { loadOnnx } from "lockstep/onnx"',
+      ["onnx-images.js", "onnx-normalization.js"],
+      { bundled: READERS },
+    ),
+    "beside lockstep: lockstep/keras, loadKeras of a file of Keras 3": await application(
+      'export { loadKeras } from "lockstep/keras"',
+      ["keras-training.js"],
+      { bundled: READERS },
+    ),
+    "beside lockstep: lockstep/keras, loadTfjs for predictions": await application('export { loadTfjs } from "lockstep/keras"', [], {
+      bundled: READERS,
+    }),
   };
   for (const [name, bytes] of Object.entries(sizes))
     console.log(`${String(bytes).padStart(7)} of ${String(BUDGETS[name]).padStart(6)}  ${name}`);

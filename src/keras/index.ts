@@ -4,8 +4,8 @@
  */
 export { loadKeras } from "./load.ts";
 export type { LoadKerasOptions } from "./load.ts";
-export { saveKeras } from "./save.ts";
-export type { SaveKerasOptions } from "./save.ts";
-export { loadTfjs, saveTfjs } from "./tfjs.ts";
+export { loadTfjs } from "./tfjs.ts";
 export type { LoadTfjsOptions, TfjsFiles } from "./tfjs.ts";
+export { saveKeras, saveTfjs } from "./write.ts";
+export type { SaveKerasOptions } from "./options.ts";
 export type { ModelFiles } from "./files.ts";

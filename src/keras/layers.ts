@@ -13,6 +13,9 @@ import { BY_CLASS, optionOf, OTHERS } from "./rules.ts";
 import { withVocabulary } from "./text.ts";
 import type { Vocabularies } from "./text.ts";
 
+/** See operations.ts, which is loaded where there are some. */
+export type Operations = Pick<typeof import("./operations.ts"), "operationOf" | "readOperation">;
+
 /** What a file is read with. */
 export interface Reading {
   readonly who: string;
@@ -31,6 +34,8 @@ export interface Reading {
   readonly vocabularies: Vocabularies | null;
   /** Dtypes of computation other than float32, which is told once. */
   readonly dtypes: Set<string>;
+  /** What knows functions between layers; null for a model that has none. */
+  readonly operations: Operations | null;
   /** Makes a model that is a layer. */
   readonly model: (reading: Reading, layer: Described, name: string, group: string, outer: readonly string[]) => Model;
 }

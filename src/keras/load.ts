@@ -1,7 +1,7 @@
 /** @file Models of Keras: archives of Keras 3, and HDF5 files of Keras 2 and 3. */
 import { cut } from "../io/safetensors.ts";
 import { bytesOf } from "../io/source.ts";
-import { ArgumentError, FileError } from "../index.ts";
+import { FileError } from "../index.ts";
 import type { Backend, BackendName, Config, Layer, LayerLike, Model, ModelSource, OpenShape } from "../index.ts";
 import { checkOptions } from "../check.ts";
 import { textOf } from "./bytes.ts";
@@ -11,19 +11,16 @@ import { fileName, namedFiles, open, openBeside } from "./files.ts";
 import type { ModelFiles, Opened } from "./files.ts";
 import { isHdf5, readHdf5 } from "./hdf5.ts";
 import { parseJson } from "./json.ts";
-import { MODELS } from "./layers.ts";
+import { MODELS, isLayerClass } from "./layers.ts";
 import type { Reading } from "./layers.ts";
 import type { Place } from "./place.ts";
 import { jsonOf, namedVariables, namesOf, optimizerVariables, textOf as attributeText } from "./legacy.ts";
-import { placesOf } from "./places.ts";
-import { inOrder } from "./save.ts";
 import { storeOfGroups, storeOfNames, variablesOf } from "./stores.ts";
 import type { Named } from "./stores.ts";
 import { isVocabulary } from "./text.ts";
 import type { Vocabularies } from "./text.ts";
 import { layersInOrder, readStructure } from "./topology.ts";
 import type { Structure } from "./topology.ts";
-import { resume } from "./training.ts";
 import { weightsFrom } from "./variables.ts";
 import type { Store, Variable } from "./variables.ts";
 import { isZip, readZip } from "./zip.ts";
@@ -218,6 +215,31 @@ function modelIn(who: string, value: Json): Described {
   return { ...found, config: { build_input_shape: build?.input_shape, ...config } };
 }
 
+/** Layers whose names functions have too, in files that do not say where a class is from. */
+const AMBIGUOUS = /^(Add|Subtract|Multiply|Maximum|Minimum|Reshape)$/;
+
+/** Whether a member of a graph may be a function: all are that `operationOf` takes for one. */
+function mayBeFunction(member: unknown): boolean {
+  if (!isObject(member)) return false;
+  const { class_name: given, module } = member;
+  const className = String(given);
+  if (/OpLambda$/.test(className)) return true;
+  if (typeof module === "string" && module !== "") return /\.ops\b/.test(module);
+  return AMBIGUOUS.test(className) || !(isLayerClass(className) || MODELS.includes(className) || className === "InputLayer");
+}
+
+/** Whether there may be functions between the layers of a model, or of one within it. */
+function mayCompute(description: Json): boolean {
+  const waiting: unknown[] = [description];
+  while (waiting.length > 0) {
+    const value = waiting.pop();
+    if (typeof value !== "object" || value === null) continue;
+    if (isObject(value) && Array.isArray(value.layers) && value.layers.some(mayBeFunction)) return true;
+    for (const inner of Object.values(value)) waiting.push(inner);
+  }
+  return false;
+}
+
 /**
  * The model that a file describes, with its weights, which `store` reads once all of its layers are known. @throws FileError naming what is
  * wrong or not known
@@ -242,70 +264,13 @@ export async function rebuilt(
     first: new Map(),
     shared: new Map(),
     dtypes: new Set(),
+    operations: mayCompute(found.config) ? await import("./parts/operations.ts") : null,
     model: (r, l, name, group, outer) => readStructure(r, l, name, group, outer).model,
   };
   const structure = readStructure(reading, found, typeof name === "string" ? name : "", "");
   buildWith(structure, reading, await store(reading.places), inputShape);
   tellDtypes(who, reading.dtypes);
   return structure;
-}
-
-/** Where the weights of a built model stand, by the order in which Keras has its layers. */
-function placesIn(who: string, model: Model): { readonly places: Map<Layer, Place>; readonly layers: readonly Layer[] } {
-  const made = (layers: readonly Layer[], inside?: (model: Layer) => readonly Layer[]): ReturnType<typeof placesIn> => ({
-    places: placesOf(who, layers, "", [], new Map(), inside),
-    layers,
-  });
-  try {
-    const { layers, inside } = inOrder(who, model);
-    return made(layers, inside);
-  } catch (cause) {
-    if (!(cause instanceof ArgumentError)) throw cause;
-    // It computes between its layers: their order is that of the calls, which must not matter.
-    const kinds = model.layers
-      .filter((l) => l.weights.length > 0)
-      .map((l) => `${l.kind} ${l.weights.map((w) => w.tensor.shape.join()).join(";")}`);
-    if (new Set(kinds).size < kinds.length)
-      throw new FileError(
-        `${who}: which weights are whose cannot be told: the model has several layers of one shape, and ${cut(cause.message, 300)}`,
-        {
-          cause,
-        },
-      );
-    return made(model.layers);
-  }
-}
-
-/** Replaces the weights of a built model. */
-function assignInto(model: Model, contents: Contents): Model {
-  const { who, named } = contents;
-  if (model.inputShapes === null) throw new ArgumentError("loadKeras: the model is not built yet: give it an inputShape first");
-  const { places, layers } = placesIn(who, model);
-  // Names may be others; the order of layers is not.
-  if (named !== null) {
-    const groups = [...new Set(named.map(({ group }) => group as string))];
-    const weighted = layers.filter((l) => l.weights.length > 0);
-    if (groups.length !== weighted.length)
-      throw new FileError(`${who}: it has weights of ${groups.length} layers, the model ${weighted.length} layers with weights`);
-    if (!weighted.every((l) => groups.includes(l.name))) {
-      const renamed = new Map(weighted.map((l, i) => [l.name, groups[i]]));
-      for (const [layer, place] of places)
-        places.set(layer, { ...place, names: [renamed.get(place.names[0]) ?? place.names[0], ...place.names.slice(1)] });
-    }
-  }
-  const store = contents.store(places);
-  const take = weightsFrom(who, store, places);
-  const values: { readonly tensor: Layer["weights"][number]["tensor"]; readonly host: Float32Array }[] = [];
-  const visit = (layer: Layer): void => {
-    const inner = layer.layers ?? [];
-    for (const part of inner) visit(part);
-    if (inner.length > 0) return;
-    for (const { name, tensor } of layer.weights) values.push({ tensor, host: take(layer, name, tensor.shape)?.host as Float32Array });
-  };
-  for (const layer of model.layers) visit(layer);
-  store.finish();
-  for (const { tensor, host } of values) tensor.set(host);
-  return model;
 }
 
 /** What Keras writes into a folder (zipped=False, and on Hugging Face) is what it puts into an archive. */
@@ -349,10 +314,12 @@ export async function loadKeras(source: ModelSource | ModelFiles, options: LoadK
   } = checkOptions("loadKeras", options, ["layers", "model", "inputShape", "compile", "backend"]);
   const contents = await contentsOf(source);
   const { who } = contents;
-  if (into !== undefined) return assignInto(into, contents);
+  if (into !== undefined) return (await import("./parts/weights.ts")).assignInto(into, contents);
   if (contents.model === null) throw new FileError(`${who}: weights without a model; give loadKeras the model that they are of: { model }`);
   const structure = await rebuilt(contents, contents.model, layers, async (places) => contents.store(places), inputShape);
   if (compile && contents.training !== null)
-    await resume(who, structure.model, contents, { layers: layersInOrder(structure.layers), optimizer: contents.optimizer }, backend);
+    await (
+      await import("./parts/training.ts")
+    ).resume(who, structure.model, contents, { layers: layersInOrder(structure.layers), optimizer: contents.optimizer }, backend);
   return structure.model;
 }

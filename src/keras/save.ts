@@ -9,6 +9,7 @@ import type { Written as WrittenData } from "./hdf5-write.ts";
 import { HEADS, isRow, MERGING, RECURRENT } from "./kinds.ts";
 import { checkCallInTfjs } from "./layers-tfjs.ts";
 import { writeLayer } from "./layers-write.ts";
+import type { SaveKerasOptions } from "./options.ts";
 import { alive, layersOf } from "./order.ts";
 import { placesOf } from "./places.ts";
 import { record } from "./record.ts";
@@ -17,12 +18,6 @@ import { graphInput, rowInput, writtenWeights } from "./text.ts";
 import type { InputType } from "./text.ts";
 import { writeTraining } from "./training.ts";
 import { writeZip } from "./zip.ts";
-
-/** Options of `saveKeras`. */
-export interface SaveKerasOptions {
-  /** Also what training needs to go on: loss, metrics, optimizer and its state. Default true for a compiled model. */
-  readonly optimizer?: boolean;
-}
 
 /** The version whose files these are as. */
 const KERAS_VERSION = "3.16.0";
@@ -282,13 +277,8 @@ const seedsOf = (layer: Layer, group: string): readonly string[] => {
   return [];
 };
 
-/**
- * Writes a model as a `.keras` archive, which Keras 3 opens and `loadKeras` reads: its layers, how they call each other, weights and, where
- * it is compiled, what training needs to go on. A model that is a function is traced: what it computes must be layers.
- * @throws ArgumentError for layers, options, losses, metrics and optimizers that Keras has not, each by its name, and for what is computed
- * between layers; LockstepError for a model that is not built
- */
-export async function saveKeras(model: Model, options: SaveKerasOptions = {}): Promise<Uint8Array> {
+/** What `saveKeras` does. */
+export async function writeKeras(model: Model, options: SaveKerasOptions): Promise<Uint8Array> {
   const { optimizer = model.training !== null } = checkOptions("saveKeras", options, ["optimizer"]);
   checkFlag("saveKeras", "optimizer", optimizer);
   if (optimizer && model.training === null) throw new ArgumentError("saveKeras: optimizer: true needs a model that has been compiled");

@@ -1,21 +1,18 @@
 /** @file Layers models of TensorFlow.js: model.json and the files of weights beside it. */
 import { fromBits, halfBits } from "../io/safetensors.ts";
 import { checkOptions } from "../check.ts";
-import { ArgumentError, FileError } from "../index.ts";
+import { FileError } from "../index.ts";
 import type { Layer, Model, ModelSource } from "../index.ts";
-import { isObject, show, snake } from "./fields.ts";
+import { joinedBytes } from "./bytes.ts";
+import { isObject, show } from "./fields.ts";
 import type { Json } from "./fields.ts";
 import { fileName, open } from "./files.ts";
 import type { ModelFiles, Opened } from "./files.ts";
 import { rebuilt } from "./load.ts";
 import type { LoadKerasOptions } from "./load.ts";
-import { isCell, isWay } from "./place.ts";
-import { placesOf } from "./places.ts";
-import { describeModel } from "./save.ts";
 import { storeOfNames } from "./stores.ts";
 import type { Named } from "./stores.ts";
 import { layersInOrder } from "./topology.ts";
-import { resume } from "./training.ts";
 import type { Store, Variable } from "./variables.ts";
 
 /** The files of a model by their names: see `ModelFiles`. */
@@ -72,11 +69,6 @@ function dequantized(bytes: Uint8Array, { dtype, quantization }: Spec): Uint8Arr
   return new Uint8Array(values.buffer);
 }
 
-/** A weight, or a part of the optimizer's state. */
-interface Found extends Named {
-  readonly isState: boolean;
-}
-
 /** The weights of one group, which lie one behind the other in its files. */
 function weightsIn(who: string, specs: readonly Spec[], bytes: Uint8Array): readonly Found[] {
   let at = 0;
@@ -99,15 +91,9 @@ function weightsIn(who: string, specs: readonly Spec[], bytes: Uint8Array): read
   return named;
 }
 
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  if (parts.length === 1) return parts[0];
-  const out = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
+/** A weight, or a part of the optimizer's state. */
+interface Found extends Named {
+  readonly isState: boolean;
 }
 
 /** What base64 stands for. @throws FileError */
@@ -140,7 +126,7 @@ async function readWeights({ who, json, read }: Opened): Promise<readonly Found[
     const specs = group.weights.map((s) => specOf(who, s));
     const parts: Uint8Array[] = [];
     for (const path of group.paths as readonly string[]) parts.push(await read(fileName(who, path)));
-    named.push(...weightsIn(who, specs, joined(parts)));
+    named.push(...weightsIn(who, specs, joinedBytes(parts)));
   }
   return named;
 }
@@ -204,7 +190,9 @@ export async function loadTfjs(source: ModelSource | ModelFiles, options: LoadTf
   tellMasks(who, layersInOrder(structure.layers));
   const { trainingConfig: training = null } = json;
   if (compile && isObject(training))
-    await resume(
+    await (
+      await import("./parts/training.ts")
+    ).resume(
       who,
       structure.model,
       { dialect: "tfjs", training },
@@ -212,80 +200,4 @@ export async function loadTfjs(source: ModelSource | ModelFiles, options: LoadTf
       backend,
     );
   return structure.model;
-}
-
-/** Names of layers and of those in models within, which are then all different. */
-function uniqueNames(layers: readonly Layer[]): (layer: Layer) => string {
-  const names = new Map<Layer, string>();
-  const taken = new Set<string>();
-  const visit = (list: readonly Layer[], prefix: string): void => {
-    for (const layer of list) {
-      let name = layer.name;
-      for (let i = 0; taken.has(name); i++) name = `${prefix}${layer.name}${i === 0 ? "" : `_${i}`}`;
-      taken.add(name);
-      names.set(layer, name);
-    }
-    for (const layer of list) if (layer.kind === "model") visit(layer.layers ?? [], `${names.get(layer) as string}_`);
-  };
-  visit(layers, "");
-  return (layer) => names.get(layer) ?? layer.name;
-}
-
-/** Layers within wrappers, with the outermost of these. */
-function holdersOf(layers: readonly Layer[], into = new Map<Layer, Layer>()): ReadonlyMap<Layer, Layer> {
-  const visit = (layer: Layer, holder: Layer): void => {
-    for (const part of layer.layers ?? []) {
-      into.set(part, holder);
-      visit(part, holder);
-    }
-  };
-  for (const layer of layers) {
-    if (layer.kind === "model") holdersOf(layer.layers ?? [], into);
-    else visit(layer, layer);
-  }
-  return into;
-}
-
-/** What TensorFlow.js calls the weights of a layer. */
-function weightName(layer: Layer, name: string): string {
-  return layer.kind === "depthwiseConv2d" && name === "kernel" ? "depthwise_kernel" : snake(name);
-}
-
-/**
- * Writes a model as the files of a layers model, which TensorFlow.js opens and `loadTfjs` reads: layers, how they call each other, and
- * weights. A model that is a function is traced: what it computes must be layers.
- * @returns bytes by file name
- * @throws ArgumentError for layers and options that TensorFlow.js has not, or computes otherwise, each by its name, and for what is
- * computed between layers; LockstepError for a model that is not built
- */
-export async function saveTfjs(model: Model): Promise<{ "model.json": Uint8Array; "weights.bin": Uint8Array }> {
-  const nameOf = uniqueNames(model.layers);
-  const { json, layers, inside } = describeModel({ dialect: "tfjs", who: "saveTfjs", nameOf }, model);
-  const holders = holdersOf(layers);
-  const places = placesOf("saveTfjs", layers, "", [], new Map(), inside);
-  const named: { readonly name: string; readonly shape: readonly number[]; readonly data: Promise<unknown> }[] = [];
-  for (const [layer, { names }] of places) {
-    if ((layer.layers ?? []).length > 0) continue;
-    const last = names.at(-1) as string;
-    // Of wrappers the names of the outer layer count.
-    const holder = holders.get(layer) ?? layer;
-    if (holder.kind === "bidirectional" && !isWay(last))
-      throw new ArgumentError(`saveTfjs: bidirectional "${holder.name}" of cells is not written; saveKeras and the file of model.save do`);
-    const own = `${nameOf(holder)}${isWay(last) ? `/${last}_${layer.kind}` : isCell(last) ? `/${last}` : ""}`;
-    for (const { name, tensor } of layer.weights)
-      named.push({ name: `${own}/${weightName(layer, name)}`, shape: tensor.shape, data: tensor.data() });
-  }
-  const names = named.map(({ name }) => name);
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) throw new ArgumentError(`saveTfjs: two weights are called "${twice}": give one of the layers another name`);
-  const data = (await Promise.all(named.map((n) => n.data))) as readonly Float32Array[];
-  const weights = joined(data.map((d) => new Uint8Array(d.buffer, d.byteOffset, d.byteLength)));
-  const file = {
-    format: "layers-model",
-    generatedBy: "Lockstep",
-    convertedBy: null,
-    modelTopology: { keras_version: "tfjs-layers 4.22.0", backend: "tensor_flow.js", model_config: json },
-    weightsManifest: [{ paths: ["weights.bin"], weights: named.map(({ name, shape }) => ({ name, shape, dtype: "float32" })) }],
-  };
-  return { "model.json": new TextEncoder().encode(JSON.stringify(file)), "weights.bin": weights };
 }

@@ -11,7 +11,6 @@ import { checkCall, invoke, told } from "./invoke.ts";
 import type { Callee } from "./invoke.ts";
 import { isLayerClass, readLayer } from "./layers.ts";
 import type { Reading } from "./layers.ts";
-import { operationOf, readOperation } from "./operations.ts";
 import type { Compute } from "./operations.ts";
 import { groupsIn } from "./place.ts";
 import { encodedShape, readsText } from "./text.ts";
@@ -162,10 +161,11 @@ function readMember(reading: Reading, who: string, entry: unknown, groupOf: (cla
   const own = `${reading.who}: ${className} ${show(name)}`;
   const calls = callsOf(own, nodes ?? []);
   const isOwn = Object.hasOwn(reading.own, name) || Object.hasOwn(reading.own, className);
-  const operation = isOwn ? null : operationOf(layer, calls, reading.dialect, isLayerClass);
+  const { operations } = reading;
+  const operation = isOwn || operations === null ? null : operations.operationOf(layer, calls, reading.dialect, isLayerClass);
   const common = { who: own, dialect: reading.dialect, obeys: reading.obeys };
-  if (operation !== null) {
-    const read = readOperation(own, operation, layer, reading.dialect, name, calls);
+  if (operations !== null && operation !== null) {
+    const read = operations.readOperation(own, operation, layer, reading.dialect, name, calls);
     if ("compute" in read) return { name, className, callee: null, compute: read.compute, calls, shape: null };
     const callee = { ...common, layer: read.layer, returnState: false, inputs: null, isFirst: false };
     return { name, className, callee, compute: null, calls: [read.call], shape: null };
