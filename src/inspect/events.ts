@@ -2,6 +2,7 @@
  * @file Event files of TensorBoard: records of TensorFlow (https://www.tensorflow.org/tutorials/load_data/tfrecord), each an Event message
  * in the encoding of Protocol Buffers (tensorflow/core/util/event.proto, framework/summary.proto).
  */
+import { concatBytes } from "../io/bytes.ts";
 
 const CRC_POLYNOMIAL = 0x82f63b78;
 const CRC_TABLE = /* @__PURE__ */ Uint32Array.from({ length: 256 }, (_, n) => {
@@ -24,17 +25,6 @@ export function maskedCrc32c(bytes: Uint8Array): number {
   return (((c >>> 15) | (c << 17)) + MASK) >>> 0;
 }
 
-/** Bytes one after another. */
-export const joined = (parts: readonly Uint8Array[]): Uint8Array => {
-  const out = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-};
-
 /** A record: the length of its data (u64), a sum of that, the data, a sum of those. */
 export function recordOf(data: Uint8Array): Uint8Array {
   const length = new Uint8Array(8);
@@ -44,7 +34,7 @@ export function recordOf(data: Uint8Array): Uint8Array {
     new DataView(bytes.buffer).setUint32(0, maskedCrc32c(of), true);
     return bytes;
   };
-  return joined([length, sum(length), data, sum(data)]);
+  return concatBytes([length, sum(length), data, sum(data)]);
 }
 
 // Fields of messages. Wire types: 0 varint, 1 eight bytes, 2 bytes with their length before them, 5 four bytes.
@@ -58,10 +48,10 @@ function varint(value: number): Uint8Array {
 }
 
 const tag = (field: number, wire: number): Uint8Array => varint(field * 8 + wire);
-export const int64 = (field: number, value: number): Uint8Array => joined([tag(field, 0), varint(value)]);
-export const bytesField = (field: number, value: Uint8Array): Uint8Array => joined([tag(field, 2), varint(value.length), value]);
+export const int64 = (field: number, value: number): Uint8Array => concatBytes([tag(field, 0), varint(value)]);
+export const bytesField = (field: number, value: Uint8Array): Uint8Array => concatBytes([tag(field, 2), varint(value.length), value]);
 export const text = (field: number, value: string): Uint8Array => bytesField(field, new TextEncoder().encode(value));
-export const message = (field: number, ...fields: readonly Uint8Array[]): Uint8Array => bytesField(field, joined(fields));
+export const message = (field: number, ...fields: readonly Uint8Array[]): Uint8Array => bytesField(field, concatBytes(fields));
 
 function doubles(values: readonly number[]): Uint8Array {
   const bytes = new Uint8Array(8 * values.length);
@@ -70,13 +60,13 @@ function doubles(values: readonly number[]): Uint8Array {
   return bytes;
 }
 
-const double = (field: number, value: number): Uint8Array => joined([tag(field, 1), doubles([value])]);
+const double = (field: number, value: number): Uint8Array => concatBytes([tag(field, 1), doubles([value])]);
 
 /** The first event of a file. `seconds`: of the clock, since 1970. */
-export const versionEvent = (seconds: number): Uint8Array => joined([double(1, seconds), text(3, "brain.Event:2")]);
+export const versionEvent = (seconds: number): Uint8Array => concatBytes([double(1, seconds), text(3, "brain.Event:2")]);
 
 /** An event with a graph, as the bytes of a GraphDef. */
-export const graphEvent = (seconds: number, graph: Uint8Array): Uint8Array => joined([double(1, seconds), bytesField(4, graph)]);
+export const graphEvent = (seconds: number, graph: Uint8Array): Uint8Array => concatBytes([double(1, seconds), bytesField(4, graph)]);
 
 /** What a summary shows under a name. */
 export type SummaryValue = Uint8Array;
@@ -129,4 +119,4 @@ export function histogram(name: string, values: ArrayLike<number>): SummaryValue
 
 /** An event with a summary, of a step. */
 export const summaryEvent = (seconds: number, step: number, values: readonly SummaryValue[]): Uint8Array =>
-  joined([double(1, seconds), int64(2, step), message(5, ...values)]);
+  concatBytes([double(1, seconds), int64(2, step), message(5, ...values)]);

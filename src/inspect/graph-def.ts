@@ -2,7 +2,8 @@
  * @file A model's graph as TensorBoard's graph tab shows it: a GraphDef (tensorflow/core/framework/graph.proto, node_def.proto,
  * attr_value.proto), whose nodes are inputs, layers, functions between them and outputs.
  */
-import { bytesField, int64, joined, message, text } from "./events.ts";
+import { concatBytes } from "../io/bytes.ts";
+import { bytesField, int64, message, text } from "./events.ts";
 import type { Topology } from "./topology.ts";
 
 /** What names of nodes may have; a slash would be a folder. */
@@ -26,12 +27,12 @@ function namesOf({ nodes }: Topology): Map<string, string> {
 }
 
 /** Sizes of any number are -1; the batch is one. */
-const shapeOf = (shape: readonly (number | null)[]): Uint8Array => joined([null, ...shape].map((d) => message(2, signed(1, d ?? -1))));
+const shapeOf = (shape: readonly (number | null)[]): Uint8Array => concatBytes([null, ...shape].map((d) => message(2, signed(1, d ?? -1))));
 
 /** An int64 that may be -1, which has all bits. */
 const signed = (field: number, value: number): Uint8Array =>
   value < 0
-    ? joined([int64(field, 0).subarray(0, -1), Uint8Array.of(255, 255, 255, 255, 255, 255, 255, 255, 255, 1)])
+    ? concatBytes([int64(field, 0).subarray(0, -1), Uint8Array.of(255, 255, 255, 255, 255, 255, 255, 255, 255, 1)])
     : int64(field, value);
 
 const attribute = (name: string, value: Uint8Array): Uint8Array => message(5, text(1, name), bytesField(2, value));
@@ -52,5 +53,5 @@ export function graphDef(graph: Topology): Uint8Array {
     );
   });
   // The version of GraphDefs since TensorFlow 1.0 (versions { producer: 22 }).
-  return joined([...nodes, message(4, int64(1, 22))]);
+  return concatBytes([...nodes, message(4, int64(1, 22))]);
 }

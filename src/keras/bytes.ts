@@ -111,15 +111,3 @@ export function checkExpansion(who: string, what: string, size: number, stored: 
   if (!Number.isSafeInteger(size) || size > stored * MOST_EXPANSION || (size > LARGE && size > stored * LARGE_EXPANSION))
     throw new FileError(`${cut(who, 120)}: ${cut(what)} would be ${size} bytes, of ${stored} that are stored: no such file is read`);
 }
-
-/** Several runs of bytes as one. */
-export function joinedBytes(parts: readonly Uint8Array[]): Uint8Array {
-  if (parts.length === 1) return parts[0];
-  const out = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-}

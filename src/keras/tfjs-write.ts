@@ -1,7 +1,7 @@
 /** @file Models as files of TensorFlow.js. */
 import { ArgumentError } from "../index.ts";
 import type { Layer, Model } from "../index.ts";
-import { joinedBytes } from "./bytes.ts";
+import { concatBytes } from "../io/bytes.ts";
 import { snake } from "./fields.ts";
 import { isCell, isWay } from "./place.ts";
 import { placesOf } from "./places.ts";
@@ -66,7 +66,7 @@ export async function writeTfjs(model: Model): Promise<{ "model.json": Uint8Arra
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw new ArgumentError(`saveTfjs: two weights are called "${twice}": give one of the layers another name`);
   const data = (await Promise.all(named.map((n) => n.data))) as readonly Float32Array[];
-  const weights = joinedBytes(data.map((d) => new Uint8Array(d.buffer, d.byteOffset, d.byteLength)));
+  const weights = concatBytes(data.map((d) => new Uint8Array(d.buffer, d.byteOffset, d.byteLength)));
   const file = {
     format: "layers-model",
     generatedBy: "Lockstep",

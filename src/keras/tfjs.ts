@@ -3,7 +3,7 @@ import { fromBits, halfBits } from "../io/safetensors.ts";
 import { checkOptions } from "../check.ts";
 import { FileError } from "../index.ts";
 import type { Layer, Model, ModelSource } from "../index.ts";
-import { joinedBytes } from "./bytes.ts";
+import { concatBytes } from "../io/bytes.ts";
 import { isObject, show } from "./fields.ts";
 import type { Json } from "./fields.ts";
 import { fileName, open } from "./files.ts";
@@ -126,7 +126,7 @@ async function readWeights({ who, json, read }: Opened): Promise<readonly Found[
     const specs = group.weights.map((s) => specOf(who, s));
     const parts: Uint8Array[] = [];
     for (const path of group.paths as readonly string[]) parts.push(await read(fileName(who, path)));
-    named.push(...weightsIn(who, specs, joinedBytes(parts)));
+    named.push(...weightsIn(who, specs, concatBytes(parts)));
   }
   return named;
 }

@@ -4,7 +4,7 @@
  */
 import { FileError } from "../index.ts";
 import type { Ranges } from "../io/ranges.ts";
-import { concatBytes } from "./bytes.ts";
+import { concatBytes } from "../io/bytes.ts";
 
 /** Bytes of a file. */
 export interface Place {
