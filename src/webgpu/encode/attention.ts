@@ -6,6 +6,7 @@ import type { AttentionAttrs } from "../../plan/kernels.ts";
 import type { Call, Operand } from "../../plan/plan.ts";
 import type { Bound, Constants, DispatchWriter, GpuEncoder, Hooks } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
+import { few, fewFit } from "./attention-few.ts";
 import { fillWith } from "./move.ts";
 
 /** Invocations of a workgroup, of which 8 share a row. */
@@ -118,6 +119,7 @@ export const attention: GpuEncoder = (call, out) => {
     if (lse !== null) fillWith(lse, Infinity, out);
     return;
   }
+  if (mask === null && key === null && lse === null && fewFit(a)) return few(call, out);
   const { constants, hooks, rows } = common(a, [mask, offset, lengths, key]);
   const facts = prepare(out, a, constants, [offset, lengths, key]);
   const { width, parts } = widthOf(a.valueDim);
