@@ -155,6 +155,44 @@ test("few queries: one program at every position, where subgroups join features 
   own.close();
 });
 
+test("as a GPU: eight rows an invocation where workgroup memory has room, joined by subgroups", async () => {
+  const high = await openMasked({ software: false });
+  const key = values([12, 345, 6, 1], "u32");
+  const CASES = {
+    "partial tiles": [{ tq: 150, tk: 170, dim: 12 }, [], { causal: true }],
+    "every feature that eight rows have room for": [{ tq: 70, tk: 40, dim: 64 }, [], {}],
+    "a head of features of which some are alone, a mask, grouped heads": [
+      { b: 2, tq: 45, tk: 75, heads: 4, kvHeads: 2, dim: 6, valueDim: 9 },
+      [{ shape: [2, 1, 45, 75], dtype: "bool", low: 0, high: 1 }],
+      { window: 50 },
+    ],
+    dropout: [{ tq: 70, tk: 90, dim: 8 }, [key], { dropout: 0.25, causal: true }],
+    "features that have room for fewer": [{ tq: 70, tk: 40, dim: 100 }, [], { causal: true }],
+  };
+  for (const [what, [sizes, more, options]] of Object.entries(CASES)) {
+    const fn = (q, k, v, given) =>
+      withMode({ training: true, key: () => given }, () =>
+        attention(q, k, v, { ...options, ...(given && !options.dropout && { mask: given }) }),
+      );
+    const c = { op: "attention", name: what, inputs: [...operands(sizes), ...more], fn };
+    for (const [traced, compare] of [[traceForward(c), compareForward], [traceGradient(c), compareGradient]]) {
+      const [program, wanted] = [await prepare(high, traced.graph, traced.results), await prepare(reference, traced.graph, traced.results)];
+      const { dispatches } = encode(program.plan, high.features, await kernelsFor(program.plan));
+      const [{ text }] = dispatches.filter((d) => d.label === "attention.forward");
+      assert.is(
+        /const ROWS:u32 = 8/.test(text.replace(/\s*:\s*/g, ":")),
+        sizes.dim !== 100 && high.features.maxWorkgroupBytes >= 32768,
+        what,
+      );
+      assert.is(/enable subgroups/.test(text), high.features.subgroupSize > 0);
+      const [got, want] = [await program.run(traced.data), await wanted.run(traced.data)];
+      got.forEach((x, k) => compare(x, want[k], `${what}, result ${k}`));
+      for (const p of [program, wanted]) p.close();
+    }
+  }
+  high.close();
+});
+
 test("no dispatch binds or holds more than any adapter allows, and none keeps scores", async () => {
   const sizes = { b: 2, tq: 2000, tk: 2000, heads: 2, dim: 64 };
   const mask = f([2000]);
