@@ -60,7 +60,7 @@ fn queries(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups
           second_result[query_number(t, own + r) * TK + u32(j) + i] = ds[i];
         }
       }
-      weights[(y * ROWS + r) * WEIGHTS_STEP + x] = ds;
+      weights[weights_of(y, r) + x] = ds;
     }
     accumulate(false, t, base, local, NARROW, &sums);
   }
@@ -119,10 +119,13 @@ fn keys(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
       if (n < QUERIES) {
         seen = seen_by(b, n / GROUP);
         known = facts_of(t, n);
-        factor = factors(t, n, own - own % 4);
       }
       for (var r = 0u; r < ROWS; r++) {
         let j = own + i32(r);
+        // Keys that share words of dropout.
+        if (n < QUERIES && (r == 0u || j % 4 == 0)) {
+          factor = factors(t, n, j - j % 4);
+        }
         let own_factor = factor[u32(j) % 4u];
         let weight = f32_exp(score(t, n, seen, j, p[r][i]) - known.x);
         p[r][i] = weight * own_factor;
@@ -130,12 +133,12 @@ fn keys(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
       }
     }
     for (var r = 0u; r < ROWS; r++) {
-      weights[(y * ROWS + r) * WEIGHTS_STEP + x] = p[r];
+      weights[weights_of(y, r) + x] = p[r];
     }
     accumulate(true, t, base, local, WIDE, &value_sums);
     workgroupBarrier();
     for (var r = 0u; r < ROWS; r++) {
-      weights[(y * ROWS + r) * WEIGHTS_STEP + x] = ds[r];
+      weights[weights_of(y, r) + x] = ds[r];
     }
     accumulate(false, t, base, local, NARROW, &key_sums);
   }

@@ -37,6 +37,9 @@ fn first_column(place: u32, d: u32) -> vec4<f32> {
 fn second_column(place: u32, d: u32) -> vec4<f32> {
   return second_column_lanes(place, d);
 }
+fn join_rows(own: vec4<f32>, local: u32, largest: bool) -> vec4<f32> {
+  return join_staged(own, local, largest);
+}
 // end hooks
 
 @compute @workgroup_size(TILE_THREADS)
@@ -85,9 +88,12 @@ fn forward(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups
     }
   }
   var sums: array<vec4<f32>, ROWS * MOST>;
-  // Of each row the largest score so far, and what the invocation has added up.
-  var largest = vec4(LOWEST);
-  var total = vec4<f32>();
+  // Of each row, in fours, the largest score so far, and what the invocation has added up.
+  var largest: array<vec4<f32>, ROW_FOURS>;
+  var total: array<vec4<f32>, ROW_FOURS>;
+  for (var f = 0u; f < ROW_FOURS; f++) {
+    largest[f] = vec4(LOWEST);
+  }
   for (var base = begin; base < end; base += i32(COLUMNS)) {
     var scores = products(false, t, base, local);
     let j = base + i32(4u * x);
@@ -95,47 +101,54 @@ fn forward(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups
     for (var r = 0u; r < ROWS; r++) {
       for (var i = 0u; i < 4u; i++) {
         scores[r][i] = score(t, own + r, seen[r], j + i32(i), scores[r][i]);
-        next[r] = max(next[r], scores[r][i]);
+        next[r / 4u][r % 4u] = max(next[r / 4u][r % 4u], scores[r][i]);
       }
     }
-    next = join_rows(next, local, true);
+    for (var f = 0u; f < ROW_FOURS; f++) {
+      next[f] = join_rows(next[f], local, true);
+    }
     for (var r = 0u; r < ROWS; r++) {
-      let shrunk = f32_exp(largest[r] - next[r]);
+      let most = next[r / 4u][r % 4u];
+      let shrunk = f32_exp(largest[r / 4u][r % 4u] - most);
       for (var c = 0u; c < WIDE; c++) {
         sums[r * MOST + c] *= shrunk;
       }
       var p = vec4<f32>();
       for (var i = 0u; i < 4u; i++) {
-        p[i] = f32_exp(scores[r][i] - next[r]);
+        p[i] = f32_exp(scores[r][i] - most);
       }
-      total[r] = total[r] * shrunk + ((p.x + p.y) + (p.z + p.w));
-      weights[(y * ROWS + r) * WEIGHTS_STEP + x] = p * factors(t, own + r, j);
+      total[r / 4u][r % 4u] = total[r / 4u][r % 4u] * shrunk + ((p.x + p.y) + (p.z + p.w));
+      weights[weights_of(y, r) + x] = p * factors(t, own + r, j);
     }
     largest = next;
     accumulate(true, t, base, local, WIDE, &sums);
   }
-  total = join_rows(total, local, false);
+  for (var f = 0u; f < ROW_FOURS; f++) {
+    total[f] = join_rows(total[f], local, false);
+  }
 
   for (var r = 0u; r < ROWS; r++) {
     let n = own + r;
+    let most = largest[r / 4u][r % 4u];
+    let all = total[r / 4u][r % 4u];
     if (n < QUERIES) {
       if (SPLITS > 1u) {
         let at = (split * (B * HEADS * TQ) + query_place(t, n)) * (VALUE_DIM + 2u);
         store(t, at, VALUE_DIM, x, r, WIDE, 1.0, &sums);
         if (x == 0u && t.part == 0u) {
-          first_result[at + VALUE_DIM] = largest[r];
-          first_result[at + VALUE_DIM + 1u] = total[r];
+          first_result[at + VALUE_DIM] = most;
+          first_result[at + VALUE_DIM + 1u] = all;
         }
       } else {
-        if (total[r] == 0.0) {
+        if (all == 0.0) {
           // Of values that are not seen there may be NaN.
           for (var c = 0u; c < WIDE; c++) {
             sums[r * MOST + c] = vec4<f32>();
           }
         }
-        store(t, query_place(t, n) * VALUE_DIM, VALUE_DIM, x, r, WIDE, share_of(total[r]), &sums);
+        store(t, query_place(t, n) * VALUE_DIM, VALUE_DIM, x, r, WIDE, share_of(all), &sums);
         if (HAS_LSE && x == 0u && t.part == 0u) {
-          second_result[query_number(t, n)] = lse(largest[r], total[r]);
+          second_result[query_number(t, n)] = lse(most, all);
         }
       }
     }

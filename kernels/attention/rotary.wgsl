@@ -1,5 +1,9 @@
 // Pairs of features turned by the angle of their position. x and y are [OUTER, TIME, HEADS, DIM], cos and sin [TIME, HALF].
 // Pairs are (2i, 2i + 1) with NEIGHBOURS, else (i, i + HALF); features behind the first 2 HALF are copied. BACK: by the negative angle.
+//
+// main    x, cos, sin -> y
+// append  x, cos, sin, k, v?, index i32[ROWS / HEADS] -> y, and rows index[j] of caches [SIZE, ...] of keys, turned too, and of values: none
+//         where a later index is equal, or it is outside.
 const THREADS: u32 = 256u;
 const ROWS: u32 = 6u;
 const TIME: u32 = 3u;
@@ -23,18 +27,101 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
   if (row >= ROWS) {
     return;
   }
+  turn(row, i, row * DIM);
+}
+
+// Turns pair i of a row of x, which is written from `to` on, or copies feature HALF + i.
+fn turn(row: u32, i: u32, to: u32) {
   let start = row * DIM;
   if (i >= HALF) {
-    y[start + HALF + i] = x[start + HALF + i];
+    y[to + HALF + i] = x[start + HALF + i];
     return;
   }
-  let first = start + select(i, 2u * i, NEIGHBOURS);
-  let second = first + select(HALF, 1u, NEIGHBOURS);
-  let angle = ((row / HEADS) % TIME) * HALF + i;
+  let at = pair_of(i);
+  let turned = turned_pair(row / HEADS, i, x[start + at.x], x[start + at.y]);
+  y[to + at.x] = turned.x;
+  y[to + at.y] = turned.y;
+}
+
+fn pair_of(i: u32) -> vec2<u32> {
+  let first = select(i, 2u * i, NEIGHBOURS);
+  return vec2(first, first + select(HALF, 1u, NEIGHBOURS));
+}
+
+fn turned_pair(step: u32, i: u32, a: f32, b: f32) -> vec2<f32> {
+  let angle = step % TIME * HALF + i;
   let c = cosines[angle];
   let s = select(sines[angle], -sines[angle], BACK);
-  let a = x[first];
-  let b = x[second];
-  y[first] = a * c - b * s;
-  y[second] = b * c + a * s;
+  return vec2(a * c - b * s, b * c + a * s);
+}
+
+const KEY_HEADS: u32 = 1u;
+// Rows of the caches, and values of a step.
+const SIZE: u32 = 1u;
+const INNER: u32 = 1u;
+
+@group(0) @binding(4) var<storage, read> k: array<f32>;
+@group(0) @binding(5) var<storage, read> index: array<i32>;
+@group(0) @binding(6) var<storage, read_write> key_cache: array<f32>;
+@group(0) @binding(7) var<storage, read> v: array<f32>;
+@group(0) @binding(8) var<storage, read_write> value_cache: array<f32>;
+
+// hooks
+fn keep_value(step: u32, i: u32, to: u32) {
+  value_of(step, i, to);
+}
+// end hooks
+
+fn value_of(step: u32, i: u32, to: u32) {
+  value_cache[to * INNER + i] = v[step * INNER + i];
+}
+
+fn no_value(step: u32, i: u32, to: u32) {
+}
+
+const STEPS: u32 = ROWS / HEADS;
+
+// Where a step is kept: OUTSIDE where nowhere.
+fn kept_at(step: u32) -> u32 {
+  var to = bitcast<u32>(index[step]);
+  for (var later = step + 1u; later < STEPS; later++) {
+    to = select(to, OUTSIDE, index[later] == index[step]);
+  }
+  return select(to, OUTSIDE, to >= SIZE);
+}
+
+@compute @workgroup_size(THREADS)
+fn append(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+  var at = (id.x + id.y * groups.x) * THREADS + local;
+  if (at < ROWS * (DIM - HALF)) {
+    turn(at / (DIM - HALF), at % (DIM - HALF), at / (DIM - HALF) * DIM);
+    return;
+  }
+  at -= ROWS * (DIM - HALF);
+  if (at < STEPS * KEY_HEADS * (DIM - HALF)) {
+    let row = at / (DIM - HALF);
+    let i = at % (DIM - HALF);
+    let step = row / KEY_HEADS;
+    let place = kept_at(step);
+    if (place == OUTSIDE) {
+      return;
+    }
+    let to = (place * KEY_HEADS + row % KEY_HEADS) * DIM;
+    if (i >= HALF) {
+      key_cache[to + HALF + i] = k[row * DIM + HALF + i];
+      return;
+    }
+    let pair = pair_of(i);
+    let turned = turned_pair(step, i, k[row * DIM + pair.x], k[row * DIM + pair.y]);
+    key_cache[to + pair.x] = turned.x;
+    key_cache[to + pair.y] = turned.y;
+    return;
+  }
+  at -= STEPS * KEY_HEADS * (DIM - HALF);
+  if (at < STEPS * INNER) {
+    let place = kept_at(at / INNER);
+    if (place != OUTSIDE) {
+      keep_value(at / INNER, at % INNER, place);
+    }
+  }
 }

@@ -5,6 +5,8 @@
 // each tile of scores, and of the results each eighth vector of four features. Operands are the first of rows and of columns, which have
 // DIM features and make the scores, and the second, which have VALUE_DIM. The order of additions depends on shapes alone.
 //
+// In workgroup memory rows lie so that invocations read neighbouring vectors at once: the ROWS rows of an invocation far apart.
+//
 // Kernels have hooks that read four features of a row or column: first_row, second_row, first_column, second_column.
 
 const B: u32 = 1;
@@ -53,10 +55,16 @@ const MOST: u32 = max(NARROW, WIDE);
 // banks.
 const DEPTH: u32 = 4;
 const COLUMN_STEP: u32 = DEPTH + 1;
-const COLUMNS_AT: u32 = TILE * DEPTH;
+// Vectors from the first rows of all invocations to their second ones: an odd number.
+const ROW_LINE: u32 = TILE_THREADS / X + 1;
+const COLUMNS_AT: u32 = ROW_LINE * ROWS * DEPTH;
 const STAGED: u32 = max(COLUMNS_AT + COLUMNS * COLUMN_STEP, SLICE * X * MOST);
 // Vectors of weights from row to row.
 const WEIGHTS_STEP: u32 = COLUMNS / 4 + 1;
+// Rows by four: of each a number, as of all columns.
+const ROW_FOURS: u32 = (ROWS + 3) / 4;
+// The fewest invocations of a subgroup. They are taken to be neighbours.
+const SUBGROUP_SIZE: u32 = 4;
 
 // Where facts of sequences and of queries begin.
 const SEQUENCES_AT: u32 = 4;
@@ -230,16 +238,22 @@ var<workgroup> stage: array<vec4<f32>, STAGED>;
 // Of each row those of all columns.
 var<workgroup> weights: array<vec4<f32>, TILE * WEIGHTS_STEP>;
 
+// Where the weights of row r of the invocations at y begin.
+fn weights_of(y: u32, r: u32) -> u32 {
+  return (r * (TILE_THREADS / X) + y) * WEIGHTS_STEP;
+}
+
 // Products of the invocation's rows with columns base + 4x .. base + 4x + 3.
 fn products(second: bool, t: Tile, base: i32, local: u32) -> array<vec4<f32>, ROWS> {
   let x = local % X;
   let y = local / X;
   let depth = (select(DIM, VALUE_DIM, second) + 3u) / 4u;
-  var sums: array<vec4<f32>, ROWS>;
+  var sums = array<vec4<f32>, ROWS>();
   for (var d = 0u; d < depth; d += DEPTH) {
     workgroupBarrier();
     for (var i = local; i < TILE * DEPTH; i += TILE_THREADS) {
-      stage[i] = row_vector(second, t, t.first + i / DEPTH, d + i % DEPTH);
+      let row = i / DEPTH;
+      stage[(i % DEPTH * ROWS + row % ROWS) * ROW_LINE + row / ROWS] = row_vector(second, t, t.first + row, d + i % DEPTH);
     }
     for (var i = local; i < COLUMNS * DEPTH; i += TILE_THREADS) {
       // Columns that invocations read together stand side by side.
@@ -255,7 +269,7 @@ fn products(second: bool, t: Tile, base: i32, local: u32) -> array<vec4<f32>, RO
       let c2 = stage[at + 2u * X * COLUMN_STEP];
       let c3 = stage[at + 3u * X * COLUMN_STEP];
       for (var r = 0u; r < ROWS; r++) {
-        let a = stage[(y * ROWS + r) * DEPTH + e];
+        let a = stage[(e * ROWS + r) * ROW_LINE + y];
         sums[r] += vec4(dot(a, c0), dot(a, c1), dot(a, c2), dot(a, c3));
       }
     }
@@ -274,12 +288,16 @@ fn accumulate(second: bool, t: Tile, base: i32, local: u32, width: u32, sums: pt
     }
     workgroupBarrier();
     for (var j = 0u; j < SLICE; j += 4u) {
+      var p = array<vec4<f32>, ROWS>();
       for (var r = 0u; r < ROWS; r++) {
-        let p = weights[(y * ROWS + r) * WEIGHTS_STEP + (k + j) / 4u];
-        for (var c = 0u; c < width; c++) {
-          let at = j * X * width + c * X + x;
-          let step = X * width;
-          (*sums)[r * MOST + c] += p.x * stage[at] + p.y * stage[at + step] + p.z * stage[at + 2u * step] + p.w * stage[at + 3u * step];
+        p[r] = weights[weights_of(y, r) + (k + j) / 4u];
+      }
+      for (var c = 0u; c < width; c++) {
+        let at = j * X * width + c * X + x;
+        let step = X * width;
+        let v = mat4x4<f32>(stage[at], stage[at + step], stage[at + 2u * step], stage[at + 3u * step]);
+        for (var r = 0u; r < ROWS; r++) {
+          (*sums)[r * MOST + c] += v * p[r];
         }
       }
     }
@@ -299,16 +317,33 @@ fn store(t: Tile, at: u32, features: u32, x: u32, r: u32, width: u32, factor: f3
   }
 }
 
-// What the eight invocations of the same rows have, of each row.
-fn join_rows(own: vec4<f32>, local: u32, largest: bool) -> vec4<f32> {
+fn joined_pair(own: vec4<f32>, other: vec4<f32>, largest: bool) -> vec4<f32> {
+  return select(own + other, max(own, other), largest);
+}
+
+// What the eight invocations of the same rows have, of each of four rows.
+fn join_staged(own: vec4<f32>, local: u32, largest: bool) -> vec4<f32> {
   workgroupBarrier();
   stage[local] = own;
   workgroupBarrier();
   let first = local - local % X;
   var joined = stage[first];
   for (var i = 1u; i < X; i++) {
-    let other = stage[first + i];
-    joined = select(joined + other, max(joined, other), largest);
+    joined = joined_pair(joined, stage[first + i], largest);
+  }
+  return joined;
+}
+
+fn join_shuffled(own: vec4<f32>, local: u32, largest: bool) -> vec4<f32> {
+  var joined = own;
+  for (var mask = 1u; mask < min(X, SUBGROUP_SIZE); mask *= 2u) {
+    joined = joined_pair(joined, subgroupShuffleXor(joined, mask), largest);
+  }
+  if (SUBGROUP_SIZE < X) {
+    workgroupBarrier();
+    stage[local] = joined;
+    workgroupBarrier();
+    joined = joined_pair(joined, stage[local ^ SUBGROUP_SIZE], largest);
   }
   return joined;
 }

@@ -73,10 +73,11 @@ const needs = ({ calls }: Plan, packed: boolean): boolean =>
  * @throws BackendError for a part that cannot be loaded.
  */
 export async function kernelsFor(plan: Plan): Promise<GpuKernels> {
-  let { encoders, shaders } = CORE;
+  let { encoders, shaders, joins = [] } = CORE;
   const add = (part: GpuKernels): void => {
     encoders = { ...encoders, ...part.encoders };
     shaders = { ...shaders, ...part.shaders };
+    joins = [...joins, ...(part.joins ?? [])];
   };
   try {
     if (needs(plan, false)) add(await import("./parts/attention.ts"));
@@ -86,5 +87,5 @@ export async function kernelsFor(plan: Plan): Promise<GpuKernels> {
       cause,
     });
   }
-  return { encoders, shaders };
+  return { encoders, shaders, joins };
 }

@@ -77,6 +77,8 @@ export interface GpuKernels {
   readonly encoders: { readonly [kernel: string]: GpuEncoder };
   /** WGSL by the names of its files. */
   readonly shaders: { readonly [file: string]: string };
+  /** What puts one call in the place of several of a list. Default: nothing. */
+  readonly joins?: readonly ((calls: readonly Call[], features: GpuFeatures) => readonly Call[])[];
 }
 
 const bound = (o: Operand | null, access: Bound["access"]): Bound | null =>

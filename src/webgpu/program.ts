@@ -8,7 +8,7 @@ import { shaderText } from "./shader.ts";
 import type { Program } from "../backend.ts";
 import { Lru, once } from "../cache.ts";
 import { BackendError, internal, OutOfMemoryError } from "../errors.ts";
-import type { Plan } from "../plan/plan.ts";
+import type { Call, Plan } from "../plan/plan.ts";
 import { slotBytes } from "../plan/plan.ts";
 import { showShape } from "../shape.ts";
 import type { Buffers, GpuMemory } from "./buffers.ts";
@@ -86,7 +86,7 @@ function fold(groups: number): [number, number, number] {
  * @param kernels what `kernelsFor` (commands.ts) gives for the plan
  * @throws BackendError where a kernel needs more buffers than the adapter binds, and for one that there is not.
  */
-export function encode(plan: Plan, features: GpuFeatures, { encoders, shaders }: GpuKernels = CORE): EncodedPlan {
+export function encode(plan: Plan, features: GpuFeatures, { encoders, shaders, joins = [] }: GpuKernels = CORE): EncodedPlan {
   let list: Listed<EncodedDispatch>[] = [];
   const temporaries: number[] = [];
   let absent = 0;
@@ -94,6 +94,11 @@ export function encode(plan: Plan, features: GpuFeatures, { encoders, shaders }:
   let source = "";
   /** Programs are mostly a few kernels again and again: their texts by what they are made of. */
   const texts = new Map<string, ShaderText>();
+  const joinedCalls = ({ calls }: Plan): readonly Call[] =>
+    joins.reduce<readonly Call[]>(
+      (list, join) => join(list, features),
+      calls.map((c) => (c.body ? { ...c, body: { ...c.body, calls: joinedCalls(c.body) } } : c)),
+    );
   const writer: DispatchWriter = {
     features,
     dispatch(shader: Shader, buffers, groups) {
@@ -157,7 +162,7 @@ export function encode(plan: Plan, features: GpuFeatures, { encoders, shaders }:
       };
     },
   };
-  for (const call of plan.calls) {
+  for (const call of joinedCalls(plan)) {
     here = 0;
     writer.call(call);
   }

@@ -10,7 +10,7 @@ import { attention } from "../../build/esm/ops/attention.js";
 import { kernelsFor } from "../../build/esm/webgpu/commands.js";
 import { encode } from "../../build/esm/webgpu/program.js";
 import { assertClose, f, maxAbs, prepare, reference, runOnce, traceForward, traceGradient, ULP, values } from "../ops/harness.js";
-import { openMasked } from "./gpu.js";
+import { openGpu, openMasked } from "./gpu.js";
 
 /** What WebGPU promises of every adapter. */
 const LEAST = { maxStorageBuffersPerShaderStage: 8, maxComputeWorkgroupStorageSize: 16384, maxComputeInvocationsPerWorkgroup: 256 };
@@ -109,6 +109,7 @@ function hiding({ data }, positions, { tk, tq, dim, kvHeads }) {
 test("few queries over a long cache: keys are cut into parts, and what is behind the position is not read", async () => {
   const tk = 700;
   for (const given of [{ tq: 1, heads: 2, kvHeads: 2 }, { tq: 1, heads: 8, kvHeads: 2 }, { tq: 3, heads: 3, kvHeads: 1 }]) {
+    const few = (given.tq * given.heads) / given.kvHeads <= 8;
     const sizes = { b: 2, tk, dim: 8, ...given };
     const inputs = [...operands(sizes), values([0, 0], "i32")];
     for (const options of [{}, { window: 100 }]) {
@@ -117,9 +118,9 @@ test("few queries over a long cache: keys are cut into parts, and what is behind
       const { dispatches } = encode(program.plan, gpu.features, await kernelsFor(program.plan));
       assert.equal(
         dispatches.map((d) => d.entry),
-        ["prepare", "forward", "combine"],
+        few ? ["few", "merge"] : ["prepare", "forward", "combine"],
       );
-      assert.ok(dispatches[1].groups[0] > 2 * 2, `${dispatches[1].groups} workgroups`);
+      assert.ok(dispatches.at(-2).groups[0] > 2 * 2, `${dispatches.at(-2).groups} workgroups`);
       for (const positions of [[0, 1], [126, 127], [128, 500], [tk - given.tq, 31], [-1, 650]]) {
         const hidden = hiding(
           traced,
@@ -134,6 +135,62 @@ test("few queries over a long cache: keys are cut into parts, and what is behind
       program.close();
     }
   }
+});
+
+test("few queries: one program at every position, where subgroups join features and where a part takes several steps", async () => {
+  const own = await openGpu();
+  const positions = [0, 3, 14, 15, 16, 17, 31, 63, 64, 130, 279];
+  // 64 key heads have parts of 128 keys, others of 64.
+  for (const [heads, kvHeads, dim] of [[4, 2, 16], [2, 2, 64], [64, 64, 4]]) {
+    const inputs = [...operands({ tq: 1, tk: 280, heads, kvHeads, dim }), values([0], "i32")];
+    const traced = traceForward({ inputs, fn: (q, k, v, offset) => attention(q, k, v, { causal: true, offset }) });
+    const programs = await Promise.all([own, gpu, reference].map((b) => prepare(b, traced.graph, traced.results)));
+    for (const position of positions) {
+      const data = [...traced.data.slice(0, 3), Int32Array.of(position)];
+      const [got, other, want] = await Promise.all(programs.map((p) => p.run(data)));
+      for (const y of [got, other]) compareForward(y[0], want[0], `${heads} heads of ${dim} at ${position}`);
+    }
+    for (const p of programs) p.close();
+  }
+  own.close();
+});
+
+test("as a GPU: eight rows an invocation where workgroup memory has room, joined by subgroups", async () => {
+  const high = await openMasked({ software: false });
+  const key = values([12, 345, 6, 1], "u32");
+  const CASES = {
+    "partial tiles": [{ tq: 150, tk: 170, dim: 12 }, [], { causal: true }],
+    "every feature that eight rows have room for": [{ tq: 70, tk: 40, dim: 64 }, [], {}],
+    "a head of features of which some are alone, a mask, grouped heads": [
+      { b: 2, tq: 45, tk: 75, heads: 4, kvHeads: 2, dim: 6, valueDim: 9 },
+      [{ shape: [2, 1, 45, 75], dtype: "bool", low: 0, high: 1 }],
+      { window: 50 },
+    ],
+    dropout: [{ tq: 70, tk: 90, dim: 8 }, [key], { dropout: 0.25, causal: true }],
+    "features that have room for fewer": [{ tq: 70, tk: 40, dim: 100 }, [], { causal: true }],
+  };
+  for (const [what, [sizes, more, options]] of Object.entries(CASES)) {
+    const fn = (q, k, v, given) =>
+      withMode({ training: true, key: () => given }, () =>
+        attention(q, k, v, { ...options, ...(given && !options.dropout && { mask: given }) }),
+      );
+    const c = { op: "attention", name: what, inputs: [...operands(sizes), ...more], fn };
+    for (const [traced, compare] of [[traceForward(c), compareForward], [traceGradient(c), compareGradient]]) {
+      const [program, wanted] = [await prepare(high, traced.graph, traced.results), await prepare(reference, traced.graph, traced.results)];
+      const { dispatches } = encode(program.plan, high.features, await kernelsFor(program.plan));
+      const [{ text }] = dispatches.filter((d) => d.label === "attention.forward");
+      assert.is(
+        /const ROWS:u32 = 8/.test(text.replace(/\s*:\s*/g, ":")),
+        sizes.dim !== 100 && high.features.maxWorkgroupBytes >= 32768,
+        what,
+      );
+      assert.is(/enable subgroups/.test(text), high.features.subgroupSize > 0);
+      const [got, want] = [await program.run(traced.data), await wanted.run(traced.data)];
+      got.forEach((x, k) => compare(x, want[k], `${what}, result ${k}`));
+      for (const p of [program, wanted]) p.close();
+    }
+  }
+  high.close();
 });
 
 test("no dispatch binds or holds more than any adapter allows, and none keeps scores", async () => {

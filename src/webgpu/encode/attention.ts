@@ -4,8 +4,9 @@
  */
 import type { AttentionAttrs } from "../../plan/kernels.ts";
 import type { Call, Operand } from "../../plan/plan.ts";
-import type { Bound, Constants, DispatchWriter, GpuEncoder, Hooks } from "../dispatch.ts";
+import type { Bound, Constants, DispatchWriter, GpuEncoder, GpuFeatures, Hooks } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
+import { few, fewFit } from "./attention-few.ts";
 import { fillWith } from "./move.ts";
 
 /** Invocations of a workgroup, of which 8 share a row. */
@@ -14,6 +15,9 @@ const LANES = 8;
 /** Most vectors of results that an invocation holds in registers, and of those of one row. */
 const MOST_VECTORS = 16;
 const MOST_WIDTH = 8;
+/** Rows of an invocation, and twice as many where workgroup memory has room for their tile. */
+const ROWS = 4;
+const HIGH_BYTES = 32768;
 /** Vectors of columns that are staged at once for the second product. */
 const STAGED = 256;
 /** Columns of a tile. */
@@ -31,8 +35,8 @@ function widthOf(features: number): { width: number; parts: number } {
 }
 
 /** Rows that each invocation has: as many as there is work and room for. `width`: vectors of a row's results. */
-function rowsOf(width: number, rows: number): number {
-  let each = 4;
+function rowsOf(width: number, rows: number, { software, maxWorkgroupBytes }: GpuFeatures): number {
+  let each = !software && maxWorkgroupBytes >= HIGH_BYTES && width * 2 * ROWS <= MOST_VECTORS ? 2 * ROWS : ROWS;
   while (each > 1 && (each * width > MOST_VECTORS || (THREADS / LANES) * (each / 2) >= rows)) each /= 2;
   return each;
 }
@@ -118,10 +122,14 @@ export const attention: GpuEncoder = (call, out) => {
     if (lse !== null) fillWith(lse, Infinity, out);
     return;
   }
-  const { constants, hooks, rows } = common(a, [mask, offset, lengths, key]);
+  if (mask === null && key === null && lse === null && fewFit(a)) return few(call, out);
+  const { subgroupSize } = out.features;
+  const { constants: own, hooks: reads, rows } = common(a, [mask, offset, lengths, key]);
+  const constants = { ...own, SUBGROUP_SIZE: subgroupSize };
+  const hooks = { ...reads, join_rows: subgroupSize > 0 ? "join_shuffled" : "join_staged" };
   const facts = prepare(out, a, constants, [offset, lengths, key]);
   const { width, parts } = widthOf(a.valueDim);
-  const each = rowsOf(width, rows);
+  const each = rowsOf(width, rows, out.features);
   const groups = a.b * a.kvHeads * Math.ceil(rows / ((THREADS / LANES) * each)) * parts;
   const wanted = Math.min(MOST_SPLITS, Math.ceil(a.tk / LEAST_CHUNK), Math.ceil(BUSY / groups));
   const chunk = Math.ceil(a.tk / wanted / COLUMNS) * COLUMNS;
@@ -152,7 +160,7 @@ export const attentionGrad: GpuEncoder = (call, out) => {
   const facts = prepare(out, a, constants, [offset, lengths, key], [lse, delta]);
   const [narrow, wide] = [widthOf(a.dim), widthOf(a.valueDim)];
   const pass = (entry: string, width: number, parts: number, count: number, own: Constants, buffers: readonly (Bound | null)[]): void => {
-    const each = rowsOf(width, count);
+    const each = rowsOf(width, count, out.features);
     const groups = a.b * a.kvHeads * Math.ceil(count / ((THREADS / LANES) * each)) * parts;
     out.dispatch({ file: "attention-grad", entry, constants: { ...constants, ...own, ROWS: each, PARTS: parts }, hooks }, buffers, groups);
   };

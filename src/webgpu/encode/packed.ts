@@ -8,7 +8,7 @@ import { read, write } from "../dispatch.ts";
 import { activationFunction, addUp, encodeProduct, splitOf } from "./matmul.ts";
 
 /** Most rows of a product whose time is that of reading the weights. */
-const MOST_FEW = 8;
+export const MOST_FEW = 8;
 /** Invocations of a workgroup that has four rows of weights, and how many keep a GPU waiting for memory alone. */
 const MOST_LANES = 256;
 const LEAST_LANES = 64;
@@ -87,38 +87,51 @@ function lanesOf(groups: number, items: number, { software }: GpuFeatures): numb
   return lanes;
 }
 
-function few(out: DispatchWriter, { m, k, n, format, activation }: PackedMatmulAttrs, { a, b, bias, y }: Operands): void {
-  const { halves, constants, hooks } = readOf(format, n, k);
+/** What kernels of few rows, `few` and `several`, are made of. `groups`: of four rows of weights. */
+export function fewOf(
+  { m, k, format }: { readonly m: number; readonly k: number; readonly format: string },
+  groups: number,
+  features: GpuFeatures,
+): { readonly constants: Constants; readonly hooks: Hooks } {
+  // The number of rows stands in the constants of those that need it.
+  const { halves, constants, hooks } = readOf(format, 0, k);
   const inLanes = halves && k % 8 !== 0;
   // Elements of a row that are read at once.
   const each = format === "q8" || inLanes ? 4 : 8;
   const items = Math.ceil(k / each);
-  const groups = Math.ceil(n / 4);
-  const { subgroupSize } = out.features;
-  const shader = {
-    file: "packed",
-    entry: "few",
+  const { subgroupSize } = features;
+  return {
     constants: {
       ...constants,
       M: m,
       SCALED: !halves,
-      LANES: lanesOf(groups, items, out.features),
+      LANES: lanesOf(groups, items, features),
       ITEMS: items,
       VECTORS: each / 4,
-      HAS_BIAS: bias !== null,
       SUBGROUP_SIZE: subgroupSize,
     },
     hooks: {
       ...hooks,
       load_a: k % 4 === 0 ? "vector_a" : "lanes_a",
       fetch: halves ? (inLanes ? "fetch_lanes" : "fetch_halves") : "fetch_units",
+      item_of: halves ? "item_halves" : "item_units",
       widen: halves ? (inLanes ? "widen_lanes" : "widen_halves") : `widen_${format}`,
       join_few: subgroupSize > 0 ? "subgroup_few" : "tree_few",
-      write_y: writes(n),
-      activate: activationFunction(activation),
     },
   };
-  out.dispatch(shader, [a, b, bias, y, halves ? null : b], groups);
+}
+
+function few(out: DispatchWriter, attrs: PackedMatmulAttrs, { a, b, bias, y }: Operands): void {
+  const { n, activation } = attrs;
+  const groups = Math.ceil(n / 4);
+  const { constants, hooks } = fewOf(attrs, groups, out.features);
+  const shader = {
+    file: "packed",
+    entry: "few",
+    constants: { ...constants, N: n, HAS_BIAS: bias !== null },
+    hooks: { ...hooks, write_y: writes(n), activate: activationFunction(activation) },
+  };
+  out.dispatch(shader, [a, b, bias, y, constants.SCALED === true ? b : null], groups);
 }
 
 function blocks(out: DispatchWriter, { m, k, n, format, activation }: PackedMatmulAttrs, { a, b, bias, y }: Operands): void {

@@ -1,17 +1,90 @@
-/** @file GPU encoder of rotary (kernels/attention/rotary.wgsl). */
-import type { RotaryAttrs } from "../../plan/kernels.ts";
-import type { GpuEncoder } from "../dispatch.ts";
-import { read, write } from "../dispatch.ts";
+/** @file GPU encoders of rotary, alone and with what keeps keys and values (kernels/attention/rotary.wgsl). */
+import type { RotaryAttrs, ScatterUpdateAttrs } from "../../plan/kernels.ts";
+import type { Call, Operand } from "../../plan/plan.ts";
+import type { Constants, GpuEncoder, GpuFeatures, GpuKernels } from "../dispatch.ts";
+import { read, update, write } from "../dispatch.ts";
+import { among, dies, joinedBy, plain } from "../join.ts";
+import type { Joined } from "../join.ts";
 
 /** Invocations of a workgroup. */
 const THREADS = 256;
+/** Most steps whose keys and values are kept by the dispatch that turns: each looks for later ones of its place. */
+const MOST_STEPS = 8;
+/** The kernel's name in plans of this backend. */
+const APPEND = "rotaryAppend";
+
+const rotaryOf = ({ attrs }: Call): RotaryAttrs => attrs as unknown as RotaryAttrs;
+const scatterOf = ({ attrs }: Call): ScatterUpdateAttrs => attrs as unknown as ScatterUpdateAttrs;
+
+const constantsOf = ({ outer, time, heads, dim, half, neighbours, back }: RotaryAttrs): Constants => ({
+  ROWS: outer * time * heads,
+  TIME: time,
+  HEADS: heads,
+  DIM: dim,
+  HALF: half,
+  NEIGHBOURS: neighbours,
+  BACK: back,
+});
 
 /** `rotary(x, cos, sin) -> y`: an invocation makes a pair, or copies a feature that is in none. */
 export const rotary: GpuEncoder = (call, out) => {
-  const { outer, time, heads, dim, half, neighbours, back } = call.attrs as unknown as RotaryAttrs;
+  const { outer, time, heads, dim, half } = rotaryOf(call);
   const rows = outer * time * heads;
   if (rows * dim === 0) return;
-  const constants = { ROWS: rows, TIME: time, HEADS: heads, DIM: dim, HALF: half, NEIGHBOURS: neighbours, BACK: back };
   const buffers = [write(call.outputs[0]), ...call.inputs.map(read)];
-  out.dispatch({ file: "rotary", constants }, buffers, Math.ceil((rows * (dim - half)) / THREADS));
+  out.dispatch({ file: "rotary", constants: constantsOf(rotaryOf(call)) }, buffers, Math.ceil((rows * (dim - half)) / THREADS));
+};
+
+const samePlace = (a: Operand | null, b: Operand | null): boolean =>
+  a !== null && b !== null && a.place.offset === b.place.offset && among(a.place, [b]);
+
+/** Four calls, the first of which is at `at`, that turn queries and keys and keep keys and values, as one; null: they are not that. */
+function appendAt(calls: readonly Call[], at: number, { maxBuffers }: GpuFeatures): Joined | null {
+  const [turn, turnKeys, keep, keepValues] = calls.slice(at, at + 4) as (Call | undefined)[];
+  if (turn?.kernel !== "rotary" || turnKeys?.kernel !== "rotary" || keep?.kernel !== "scatterUpdate") return null;
+  const [a, { heads, ...others }] = [rotaryOf(turn), rotaryOf(turnKeys)];
+  const { size, count, inner } = scatterOf(keep);
+  const [[x, cos, sin], [k, ...angles], [index, kept]] = [turn.inputs, turnKeys.inputs, keep.inputs];
+  const [[y], [turned], [keys]] = [turn.outputs, turnKeys.outputs, keep.outputs] as (readonly Operand[])[];
+  const alike = Object.entries(others).every(([name, value]) => a[name as keyof RotaryAttrs] === value);
+  const steps = a.outer * a.time;
+  if (!alike || !samePlace(cos, angles[0]) || !samePlace(sin, angles[1]) || !samePlace(turned, kept)) return null;
+  if (count !== steps || steps === 0 || steps > MOST_STEPS || inner !== heads * a.dim || size === 0) return null;
+  const values = keepValues?.kernel === "scatterUpdate" ? scatterOf(keepValues) : null;
+  const [own, v] = keepValues?.inputs ?? [];
+  const both =
+    maxBuffers > 8 &&
+    values !== null &&
+    values.size === size &&
+    values.count === count &&
+    samePlace(index, own) &&
+    !among((v as Operand).place, [y, turned]);
+  const inputs = [x, cos, sin, k, index, both ? v : null];
+  const outputs = [y, keys, both ? (keepValues as Call).outputs[0] : null];
+  const written = outputs.filter((o) => o !== null);
+  // Others read what is given while some write.
+  if (written.some((o, i) => among(o.place, [...inputs, ...written.slice(i + 1)])) || ![...inputs, ...written].every((o) => plain(o, true)))
+    return null;
+  const end = at + (both ? 4 : 3);
+  if (!dies(calls, end, turned.place)) return null;
+  const attrs = { ...turn.attrs, keyHeads: heads, size, inner: both ? (values as ScatterUpdateAttrs).inner : 0 };
+  return { call: { ...turn, kernel: APPEND, inputs, outputs, attrs }, count: end - at };
+}
+
+/** Calls of a plan with those that turn queries and keys and keep keys and values as one. */
+export const joinAppends: NonNullable<GpuKernels["joins"]>[number] = (calls, features) =>
+  joinedBy(calls, (at) => appendAt(calls, at, features));
+
+/** `rotaryAppend(x, cos, sin, k, index, v?) -> y, keys, values?`: `rotary` of x and k, and `scatterUpdate` of the latter and of v. */
+export const rotaryAppend: GpuEncoder = (call, out) => {
+  const a = rotaryOf(call);
+  const { keyHeads, size, inner } = call.attrs as { readonly [name: string]: number };
+  const [x, cos, sin, k, index, v] = call.inputs.map(read);
+  const [y, keys, values] = call.outputs;
+  const steps = a.outer * a.time;
+  const constants = { ...constantsOf(a), KEY_HEADS: keyHeads, SIZE: size, INNER: Math.max(1, inner) };
+  const hooks = { keep_value: values === null ? "no_value" : "value_of" };
+  const buffers = [write(y), x, cos, sin, k, index, update(keys as Operand), v, values && update(values)];
+  const count = steps * ((a.heads + keyHeads) * (a.dim - a.half) + inner);
+  out.dispatch({ file: "rotary", entry: "append", constants, hooks }, buffers, Math.ceil(count / THREADS));
 };

@@ -1,0 +1,75 @@
+/**
+ * @file GPU encoder of attention with few queries (kernels/attention/few.wgsl): while text is written, one for each head. Keys are cut into
+ * parts, so many that a GPU is busy with those of a full cache; those behind the position end at once.
+ */
+import type { AttentionAttrs } from "../../plan/kernels.ts";
+import type { Call } from "../../plan/plan.ts";
+import type { DispatchWriter } from "../dispatch.ts";
+import { read, write } from "../dispatch.ts";
+
+/** Most queries that share a key, and features of all of them, so that they fit into workgroup memory beside their scores. */
+const MOST_ROWS = 8;
+const MOST_FEATURES = 256;
+const MOST_TOGETHER = 1024;
+/** Most scores of a workgroup. */
+const MOST_SCORES = 1024;
+/** Keys of a part: a multiple of the least, and workgroups that keep a GPU busy. */
+const LEAST_CHUNK = 64;
+const MOST_CHUNK = 256;
+const BUSY = 256;
+/** Invocations of a workgroup, and of `merge`; and how many share a key, where subgroups join what they have. */
+const THREADS = 256;
+const SOFTWARE_THREADS = 64;
+const MERGE_THREADS = 64;
+const LANES = 8;
+
+const rowsOf = ({ tq, heads, kvHeads }: AttentionAttrs): number => (tq * heads) / kvHeads;
+
+/** Whether `few` can compute it. */
+export const fewFit = (a: AttentionAttrs): boolean =>
+  a.dim % 4 === 0 &&
+  a.valueDim % 4 === 0 &&
+  Math.max(a.dim, a.valueDim) <= MOST_FEATURES &&
+  rowsOf(a) <= MOST_ROWS &&
+  rowsOf(a) * a.dim <= MOST_TOGETHER;
+
+/** Writes the dispatches of `attention(q, k, v, null, offset?, lengths?) -> y`. */
+export function few(call: Call, out: DispatchWriter): void {
+  const a = call.attrs as unknown as AttentionAttrs;
+  const [q, k, v, , offset = null, lengths = null] = call.inputs.map(read);
+  const y = write(call.outputs[0]);
+  const { software, subgroupSize } = out.features;
+  const groups = a.b * a.kvHeads;
+  const most = Math.min(MOST_CHUNK, Math.floor(MOST_SCORES / rowsOf(a) / LEAST_CHUNK) * LEAST_CHUNK);
+  const chunk = Math.min(most, Math.ceil((a.tk * groups) / BUSY / LEAST_CHUNK) * LEAST_CHUNK);
+  const splits = Math.ceil(a.tk / chunk);
+  const constants = {
+    B: a.b,
+    TQ: a.tq,
+    TK: a.tk,
+    KV_HEADS: a.kvHeads,
+    GROUP: a.heads / a.kvHeads,
+    DIM: a.dim,
+    VALUE_DIM: a.valueDim,
+    SCALE: a.scale,
+    CAUSAL: a.causal,
+    WINDOW: a.window,
+    OFFSET: a.offset,
+    SPLITS: splits,
+    CHUNK: chunk,
+    FEW_THREADS: software ? SOFTWARE_THREADS : THREADS,
+    X: Math.max(1, Math.min(LANES, subgroupSize)),
+    VALUE_X: 2 ** Math.ceil(Math.log2(a.valueDim / 4)),
+    MERGE_THREADS,
+  };
+  const hooks = {
+    position_of: offset === null ? "position_fixed" : "position_given",
+    length_of: lengths === null ? "length_fixed" : "length_given",
+    join_lanes: subgroupSize > 0 ? "lanes_shuffled" : "lanes_alone",
+  };
+  const queries = a.b * a.tq * a.heads;
+  const parts = splits > 1 ? out.temporary(4 * splits * queries * (a.valueDim + 4)) : null;
+  const file = "attention-few";
+  out.dispatch({ file, entry: "few", constants, hooks }, [q, k, v, offset, lengths, parts ? parts.write : y], groups * splits);
+  if (parts) out.dispatch({ file, entry: "merge", constants, hooks }, [parts.read, null, null, offset, lengths, y], queries);
+}
