@@ -35,7 +35,7 @@ const SPACE = 16;
 const bytesOf = ({ type }: SubgroupMatrices): number => (type === "f16" ? 2 : 4);
 
 /** Whether parts are whole matrices, and workgroups of the tile are what the adapter can have. */
-function fits(tile: MatrixTile, matrices: SubgroupMatrices, { maxWorkgroupSize, maxWorkgroupBytes }: GpuFeatures): boolean {
+export function fits(tile: MatrixTile, matrices: SubgroupMatrices, { maxWorkgroupSize, maxWorkgroupBytes }: GpuFeatures): boolean {
   const { m, n, k, subgroupSize } = matrices;
   const parts = tile.down * tile.across;
   const size = bytesOf(matrices);
