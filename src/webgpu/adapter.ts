@@ -190,12 +190,13 @@ export async function openDevice(options: WebGpuOptions): Promise<OpenDevice> {
   };
 }
 
-/**
- * The largest matrices with sums in f32 that an adapter has, of f16 if it can. Whether its subgroups have as many invocations as it says is
- * not known before they run, so that kernels ask.
- */
+/** The largest matrices with sums in f32 that an adapter has, of f16 if it can. */
 function matricesOf({ features, info }: GPUAdapter): { readonly feature: GPUFeatureName; readonly found: SubgroupMatrices } | null {
-  const { subgroupMatrixConfigs = [], subgroupMaxSize } = info as GPUAdapterInfo & { subgroupMatrixConfigs?: Iterable<MatrixConfig> };
+  const {
+    subgroupMatrixConfigs = [],
+    subgroupMinSize,
+    subgroupMaxSize,
+  } = info as GPUAdapterInfo & { subgroupMatrixConfigs?: Iterable<MatrixConfig> };
   const name = MATRICES.find(([feature]) => features.has(feature));
   if (name === undefined || !features.has("subgroups") || !subgroupMaxSize) return null;
   const [feature, extension, diagnostic] = name;
@@ -208,6 +209,7 @@ function matricesOf({ features, info }: GPUAdapter): { readonly feature: GPUFeat
         n: N,
         k: K,
         subgroupSize: subgroupMaxSize,
+        exact: subgroupMinSize === subgroupMaxSize,
         directives: [`diagnostic(off, ${diagnostic})`, `enable ${extension}`],
       }));
   const sizes = (of: SubgroupMatrices[]): SubgroupMatrices | undefined => of.sort((a, b) => b.m * b.n * b.k - a.m * a.n * a.k)[0];

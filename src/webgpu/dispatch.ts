@@ -57,6 +57,8 @@ export interface SubgroupMatrices {
   readonly k: number;
   /** The most invocations that a subgroup has: workgroups that use matrices are whole numbers of them. */
   readonly subgroupSize: number;
+  /** Whether every subgroup has so many. Else there may be more subgroups in a workgroup than that makes. */
+  readonly exact: boolean;
   /** What modules must say. */
   readonly directives: readonly string[];
   /** For benchmarks and tests: the tile of all products. Default: chosen of those in parts/matrices.ts by their sizes. */

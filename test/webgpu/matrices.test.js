@@ -27,7 +27,8 @@ const openPretended = (options, more = {}) =>
   open("webgpu", { precision: "mixed", ...more, gpu: pretended({ onShader: (code) => shaders.push(code), ...options }) });
 
 const matrices = await openPretended({ configs: [["f16", "f32", 8, 8, 8]] });
-const square = await openPretended({ configs: NVIDIA });
+// Subgroups of the size that is said, which the others have not.
+const square = await openPretended({ configs: NVIDIA, most: 4 });
 const oblong = await openPretended({ configs: [["f16", "f32", 16, 8, 8]] });
 const apple = await openPretended({ configs: APPLE });
 const tiles = await openPretended({ more: ["shader-f16"] });
@@ -210,6 +211,16 @@ test("the standard's name of the feature is taken before Dawn's", async () => {
     assert.is(backend.features.matrices.directives[1], extension);
     assert.equal([backend.features.matrices.m, backend.features.matrices.n, backend.features.matrices.k], [16, 16, 16]);
     backend.close();
+  }
+});
+
+test("kernels ask for the size of a subgroup where the adapter does not know it", async () => {
+  for (const backend of [square, matrices]) {
+    const [{ text }] = await dispatchesOf(backend, traceForward(CASES["33 x 17 x 19"]));
+    const exact = backend === square;
+    assert.is(backend.features.matrices.exact, exact);
+    assert.is(/part < PARTS/.test(text.slice(text.indexOf("@compute"))), !exact);
+    assert.is(/let lanes = 4u;/.test(text), exact);
   }
 });
 

@@ -6,6 +6,7 @@ import files from "#shaders-matrices";
 import type { Bound, DispatchWriter, GpuFeatures, GpuKernels, MatrixTile, SubgroupMatrices } from "../dispatch.ts";
 import { dispatchSplit, splitOf } from "../encode/matmul.ts";
 import type { Product } from "../encode/matmul.ts";
+import { addProduct, loadMatrix, matrixType, storeMatrix, subgroupOf } from "../encode/matrices.ts";
 
 /**
  * Smallest first; parts are multiples of all matrices there are. The candidates that `npm run bench:gpu -- --matrices` compares. By
@@ -57,7 +58,7 @@ const list = (count: number): number[] => Array.from({ length: count }, (_, i) =
  * products of a step, and the way of each matrix to y.
  */
 function entryPoint(tile: MatrixTile, matrices: SubgroupMatrices, alongA: boolean, alongB: boolean): string {
-  const { type, m, n, k, subgroupSize } = matrices;
+  const { m, n, k, subgroupSize } = matrices;
   const invocations = tile.down * tile.across * subgroupSize;
   const [rows, columns] = [list(tile.m / m), list(tile.n / n)];
   const sums = rows.flatMap((i) => columns.map((j) => ({ i, j, name: `c${i}_${j}` })));
@@ -77,24 +78,23 @@ function entryPoint(tile: MatrixTile, matrices: SubgroupMatrices, alongA: boolea
   });
   const fetch = ({ x, name, at, when, from }: (typeof vectors)[number]): string =>
     `${when}{ next_${name} = matrix_fetch_${x}(batch, ${from}, k, ${at}); }`;
-  const loaded = (side: "left" | "right", x: "a" | "b", place: string, along: boolean): string => {
-    // Lines along k are rows of A and columns of B.
-    const order = along === (x === "a") ? "row_major" : "col_major";
-    const shape = x === "a" ? `${k}, ${m}` : `${n}, ${k}`;
-    return `subgroupMatrixLoad<subgroup_matrix_${side}<${type}, ${shape}>, ${order}>(&matrix_${x}, ${place}, DISTANCE_${x.toUpperCase()})`;
-  };
+  // Lines along k are rows of A and columns of B.
+  const left = (at: string): string => loadMatrix("left", matrices, "matrix_a", `matrix_at_a(${at})`, "DISTANCE_A", alongA);
+  const right = (at: string): string => loadMatrix("right", matrices, "matrix_b", `matrix_at_b(${at})`, "DISTANCE_B", !alongB);
+  // Subgroups that are smaller than the adapter says are more than there are parts; they help to copy.
+  const mine = matrices.exact ? "true" : "part < PARTS";
   const step = (at: number): string[] => [
-    ...rows.map((i) => `let a${i} = ${loaded("left", "a", `matrix_at_a(part_row + ${i * m}u, ${at}u)`, alongA)};`),
+    ...rows.map((i) => `let a${i} = ${left(`part_row + ${i * m}u, ${at}u`)};`),
     ...columns.flatMap((j) => [
-      `let b${j} = ${loaded("right", "b", `matrix_at_b(part_column + ${j * n}u, ${at}u)`, alongB)};`,
-      ...rows.map((i) => `c${i}_${j} = subgroupMatrixMultiplyAccumulate(a${i}, b${j}, c${i}_${j});`),
+      `let b${j} = ${right(`part_column + ${j * n}u, ${at}u`)};`,
+      ...rows.map((i) => addProduct(`c${i}_${j}`, `a${i}`, `b${j}`)),
     ]),
   ];
   return `
 @compute @workgroup_size(INVOCATIONS)
 fn matrices(
   @builtin(workgroup_id) group_id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) i: u32, @builtin(subgroup_size) lanes: u32
+  @builtin(local_invocation_index) i: u32, @builtin(subgroup_size) size: u32
 ) {
   let group = group_id.x + group_id.y * groups.x;
   if (group >= TILES_M * TILES_N * SPLITS * BATCH) { return; }
@@ -104,17 +104,17 @@ fn matrices(
   let batch = group / (TILES_N * TILES_M * SPLITS);
   let first = split * CHUNK;
   let end = min(first + CHUNK, depth(batch));
-  let part = i / lanes;
+  ${subgroupOf(matrices)}
   let part_row = part / ACROSS * PART_M;
   let part_column = part % ACROSS * PART_N;
-  ${sums.map(({ name }) => `var ${name}: subgroup_matrix_result<f32, ${n}, ${m}>;`).join("\n  ")}
+  ${sums.map(({ name }) => `var ${name}: ${matrixType("result", matrices)};`).join("\n  ")}
   ${vectors.map(({ name }) => `var next_${name} = vec4<f32>();`).join("\n  ")}
   var k = first;
   loop {
     if (k < end) {
       ${vectors.map(fetch).join("\n      ")}
     }
-    if (k > first && part < PARTS) {
+    if (k > first && ${mine}) {
       ${list(tile.k / k)
         .map((s) => `{ ${step(s * k).join("\n      ")} }`)
         .join("\n      ")}
@@ -128,9 +128,9 @@ fn matrices(
   ${sums
     .map(
       ({ i, j, name }) => `workgroupBarrier();
-  if (part < PARTS) { subgroupMatrixStore<row_major>(&matrix_y, part * MATRIX_M * DISTANCE_Y, ${name}, DISTANCE_Y); }
+  if (${mine}) { ${storeMatrix("matrix_y", "part * MATRIX_M * DISTANCE_Y", name, "DISTANCE_Y")} }
   workgroupBarrier();
-  matrix_store(batch, split, row + part_row + ${i * m}u, column + part_column + ${j * n}u, part, i % lanes, lanes);`,
+  matrix_store(batch, split, row + part_row + ${i * m}u, column + part_column + ${j * n}u, part, lane, lanes);`,
     )
     .join("\n  ")}
 }
