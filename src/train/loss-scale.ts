@@ -33,6 +33,9 @@ export const SCALING: ScalingFunctions = {
   where,
 };
 
+/** What `lossScaleOptimizer()` makes. */
+export type LossScaleOptimizer = Optimizer & Required<Pick<Optimizer, "scaleLoss">>;
+
 const KIND = "lossScaleOptimizer";
 
 /**
@@ -46,7 +49,7 @@ const KIND = "lossScaleOptimizer";
  * makes by this function is used instead of that, on any backend, and is of one's own for files: `loadModel` is given it again.
  * @throws ArgumentError for unknown options, a scale that is not positive, and steps below 1
  */
-export function lossScaleOptimizer(inner: Optimizer, options: LossScaleOptions = {}): Optimizer {
+export function lossScaleOptimizer(inner: Optimizer, options: LossScaleOptions = {}): LossScaleOptimizer {
   const { initialScale = DEFAULTS.initialScale, dynamicGrowthSteps = DEFAULTS.dynamicGrowthSteps } = checkOptions(KIND, options, [
     "initialScale",
     "dynamicGrowthSteps",
