@@ -14,7 +14,7 @@ import type { Optimizer } from "./optimizer.ts";
 
 export type { LossScaleOptions } from "./loss-scaling.ts";
 
-/** What LossScaling calls. */
+/** @internal What LossScaling calls. */
 export const SCALING: ScalingFunctions = {
   add,
   assign,

@@ -15,7 +15,7 @@ export interface LossScaleOptions {
   readonly dynamicGrowthSteps?: number;
 }
 
-/** What it calls. */
+/** @internal What it calls. */
 export interface ScalingFunctions {
   readonly add: typeof add;
   readonly assign: typeof assign;
@@ -40,7 +40,7 @@ export const DEFAULTS = { initialScale: 2 ** 15, dynamicGrowthSteps: 2000 };
 const LEAST = 1;
 const MOST = 2 ** 126;
 
-/** A scale and the updates since it last changed. */
+/** @internal A scale and the updates since it last changed. */
 export class LossScaling {
   readonly dynamicScale: Tensor;
   readonly stepCounter: Tensor;
