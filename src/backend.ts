@@ -29,6 +29,11 @@ export interface Limits extends PlanLimits {
    * way.
    */
   readonly asynchronous: boolean;
+  /**
+   * True where products round their operands to f16. Gradients, though stored in f32, then lose what is small when they become operands
+   * of further products, which `lossScaleOptimizer` prevents. Default: false.
+   */
+  readonly halfProducts?: boolean;
 }
 
 /**

@@ -208,6 +208,8 @@ export type { AucOptions, Metric, MetricName } from "./train/metrics.ts";
 export { perplexity } from "./train/perplexity.ts";
 export type { PerplexityOptions } from "./train/perplexity.ts";
 export { adadelta, adagrad, adam, adamax, adamw, lion, nadam, rmsprop, sgd } from "./train/optimizers.ts";
+export { lossScaleOptimizer } from "./train/loss-scale.ts";
+export type { LossScaleOptimizer, LossScaleOptions } from "./train/loss-scale.ts";
 export { muon } from "./train/muon.ts";
 export type { MuonOptions } from "./train/muon.ts";
 export type { Optimizer, OptimizerName, OptimizerOptions } from "./train/optimizers.ts";

@@ -2,9 +2,9 @@
  * @file `npm run bench:gpu`: Lockstep on this machine's GPU, in Node (Dawn) and in Chromium, against TensorFlow.js and jax-js on the same
  * device in Chromium. Where no GPU is found, a software adapter stands in on Linux x64, with sizes that it can do. Writes the section of
  * this adapter in bench/gpu/RESULTS.md. `-- --node`: without a browser. `-- --weights`: only products with weights in few bits, in Node;
- * writes nothing.
+ * writes nothing. `-- --matrices`: only products in f32, f16 and by subgroup matrices with every tile (matrices.js); writes nothing.
  */
-import { execFile } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, platform } from "node:os";
 import { dirname, join } from "node:path";
@@ -88,6 +88,11 @@ async function bundle(name) {
 const { env, software, name } = await chooseAdapter();
 const size = software ? "software" : "gpu";
 console.error(`adapter: ${name}${software ? " (software: small sizes)" : ""}`);
+
+if (process.argv.includes("--matrices")) {
+  execFileSync(process.execPath, [join(here, "matrices.js"), size], { cwd: root, env, stdio: "inherit", timeout: LIMIT_MS });
+  process.exit(0);
+}
 
 if (process.argv.includes("--weights")) {
   const result = await inNode(env, size, "f32", "weights");

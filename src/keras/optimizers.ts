@@ -143,7 +143,7 @@ export function readOptimizer(who: string, dialect: Dialect, value: unknown): Op
 const ruleOf = (kind: string): readonly [string, Rule] | undefined => Object.entries(OPTIMIZERS).find(([, r]) => r.kind === kind);
 
 /** The names of an optimizer's state in Keras' order, for so many parameters; null for one of one's own. */
-function stateNames({ kind, config }: Optimizer, count: number): readonly string[] | null {
+function stateNames({ kind, config }: Pick<Optimizer, "kind" | "config">, count: number): readonly string[] | null {
   const rule = ruleOf(kind)?.[1];
   if (rule === undefined) return null;
   const o: { readonly [option: string]: unknown } = config;
@@ -213,8 +213,15 @@ export function loadState(
   optimizer.load(saved);
 }
 
+/** An optimizer, or the one that another scales the loss for: what is read is that, and models do the scaling where it is needed. */
+const innerOf = (optimizer: Pick<Optimizer, "kind" | "config">): Pick<Optimizer, "kind" | "config"> =>
+  optimizer.kind === "lossScaleOptimizer"
+    ? innerOf(optimizer.config.innerOptimizer as unknown as Pick<Optimizer, "kind" | "config">)
+    : optimizer;
+
 /** An optimizer as Keras has it. @throws ArgumentError for one that Keras has not */
-export function writeOptimizer({ kind, config }: Optimizer): Json {
+export function writeOptimizer(optimizer: Optimizer): Json {
+  const { kind, config } = innerOf(optimizer);
   const found = ruleOf(kind);
   if (found === undefined)
     throw new ArgumentError(`saveKeras: Keras has no optimizer like ${cut(kind)}; save without it: { optimizer: false }`);
@@ -246,7 +253,7 @@ function writeSchedule({ kind, config }: Json): Json {
 export function stateOf(optimizer: Optimizer, order: readonly number[]): readonly Tensor[] {
   const state = optimizer.state();
   const count = Object.keys(state).some((name) => name.includes("/")) ? order.length : 0;
-  return (stateNames(optimizer, count) ?? []).map((name) => {
+  return (stateNames(innerOf(optimizer), count) ?? []).map((name) => {
     const [slot, number] = name.split("/");
     return state[number === undefined ? name : `${slot}/${order[Number(number)]}`];
   });

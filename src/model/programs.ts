@@ -3,6 +3,7 @@
  * by (shuffled) position, runs forward, loss, gradients and update, and adds to the epoch's loss and metrics, all where
  * the data is. Between steps nothing is written and nothing is read.
  */
+import { once } from "../cache.ts";
 import { LockstepError } from "../errors.ts";
 import { gradients } from "../grad.ts";
 import { asTensor, assign, currentGraph, Graph, symbolOf, trace } from "../graph.ts";
@@ -16,6 +17,8 @@ import { Executable } from "../run.ts";
 import { tensor } from "../tensor.ts";
 import type { Tensor } from "../tensor.ts";
 import { reduceLoss, separateSigmoid } from "../train/losses.ts";
+import { SCALING } from "../train/loss-scale.ts";
+import type { LossScaling } from "../train/loss-scaling.ts";
 import type { Optimizer } from "../train/optimizers.ts";
 import { tensorsOf } from "./outputs.ts";
 import type { Outputs } from "./outputs.ts";
@@ -71,6 +74,12 @@ export interface StepShape {
   readonly resident: boolean;
 }
 
+/** What scales the losses of models in half precision, by their optimizers. */
+const scalings = new WeakMap<Optimizer, LossScaling>();
+
+/** What it keeps from step to step. */
+export const scalingOf = (optimizer: Optimizer): readonly Tensor[] => scalings.get(optimizer)?.tensors ?? [];
+
 /** A program that takes a step over data. */
 interface Step {
   /** Names it among programs. */
@@ -94,7 +103,8 @@ export class Programs extends PredictPrograms {
   }
 
   /** One optimizer step on a batch. Returns nothing: all it does is assigned. */
-  train(batch: BatchSamples, shape: StepShape, training: Training, tally: Tally, watch: Watch | null = null): Promise<Executable> {
+  async train(batch: BatchSamples, shape: StepShape, training: Training, tally: Tally, watch: Watch | null = null): Promise<Executable> {
+    const scaling = await this.#scaling(training.optimizer);
     const kind = watch === null ? "train" : `train, watched ${watch.id}`;
     return this.#step({ kind, cursor: this.trainCursor, batch, shape, training, tally }, (xs, targets) => {
       const { optimizer } = training;
@@ -113,22 +123,31 @@ export class Programs extends PredictPrograms {
       );
       const { value, results } = this.#losses(training, outputs, targets);
       const grads = gradients(
-        value,
+        scaling?.scaleLoss(value) ?? optimizer.scaleLoss?.(value) ?? value,
         params.map((p) => symbolOf(currentGraph() as Graph, p)),
       );
       if (watch !== null) {
         watched.push({ source: "the loss", tensor: value });
         // Backwards: the gradient that fails first is that of the last layer.
-        for (let i = grads.length - 1; i >= 0; i--)
+        // Those of a scaled loss may, and are left out then.
+        for (let i = optimizer.scaleLoss || scaling ? -1 : grads.length - 1; i >= 0; i--)
           watched.push({ source: `the gradient of ${this.network.nameOf(owners[i])}`, tensor: grads[i] });
         watch.look(
           watched.filter((w) => w.tensor.dtype === "f32"),
           add(optimizer.iterations, 1),
         );
       }
-      optimizer.update(params, grads);
+      if (scaling === null) optimizer.update(params, grads);
+      else scaling.update(grads, (unscaled) => optimizer.update(params, unscaled));
       return { value, results };
     });
+  }
+
+  /** Where products round their operands to f16: what keeps gradients from vanishing there, if the optimizer does not. */
+  async #scaling(optimizer: Optimizer): Promise<LossScaling | null> {
+    if (!this.backend.limits.halfProducts || optimizer.scaleLoss) return null;
+    const { DEFAULTS, LossScaling } = await import("./scaling.ts");
+    return once(scalings, optimizer, () => new LossScaling(SCALING, DEFAULTS));
   }
 
   /** Loss and metrics of a batch. */

@@ -52,6 +52,10 @@ export interface Optimizer {
    */
   learningRate: number;
   /**
+   * What gradients must be taken of in the place of `loss`, inside a traced function: `lossScaleOptimizer` has this. `fit` asks it.
+   */
+  scaleLoss?(loss: Tensor): Tensor;
+  /**
    * Inside a traced function: records new values for `params` (f32 tensors with elements), state and iterations. State is kept by
    * parameter, so that several traced functions share it.
    * @throws ShapeError when `grads` do not have the structure of `params`, FileError when state that was loaded does not fit them.
@@ -188,7 +192,7 @@ function checkStructure(kind: string, weights: readonly Tensor[], grads: readonl
 }
 
 /** What an optimizer runs outside of traced functions; kept, since a loop calls it with the same parameters. */
-class Runner {
+export class Runner {
   #last: { readonly params: readonly Tensor[]; readonly program: Executable } | null = null;
 
   /** `body`: what is traced, of `params` and what stands for `given`. `on`: by default the backend opened last. */

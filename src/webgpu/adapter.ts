@@ -1,6 +1,6 @@
 /** @file Finding an adapter and opening a device on it, in browsers, Deno and Node. */
 import { BackendError } from "../errors.ts";
-import type { GpuFeatures } from "./dispatch.ts";
+import type { GpuFeatures, SubgroupMatrices } from "./dispatch.ts";
 
 /**
  * A WebGPU entry point such as `navigator.gpu`. Not named GPU: lib.dom does not declare that before TypeScript 6, and these declarations
@@ -25,6 +25,14 @@ export interface WebGpuOptions {
    * Default: `f32`.
    */
   readonly storage?: "f32" | "f16";
+  /**
+   * How products and convolutions are computed. `mixed`: their operands are rounded to f16 (11 bits; beyond 65504 infinite), their sums
+   * are f32, and `storage` is `f16` unless it is given; weights, gradients and optimizer states are f32, and `compile` of a model has the
+   * loss scaled (see `lossScaleOptimizer`). Needs an adapter with `shader-f16`; with subgroup matrices it is several times as fast. Where
+   * the adapter has neither, products are those of f32, without a warning: `features` of the backend says which they are.
+   * Default: `f32`.
+   */
+  readonly precision?: "f32" | "mixed";
 }
 
 /** @internal An open device with what it can do. */
@@ -76,6 +84,23 @@ const LIMITS = [
 /** Features that are taken where they are. */
 const FEATURES: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
 
+/**
+ * What subgroup matrices are called: as a feature, as an extension of WGSL, and as a diagnostic. The standard's name, and Dawn's until then
+ * (which it has with `allow_unsafe_apis`).
+ */
+const MATRICES = [
+  ["subgroup-matrix", "subgroup_matrix", "subgroup_matrix_uniformity"],
+  ["chromium-experimental-subgroup-matrix", "chromium_experimental_subgroup_matrix", "chromium.subgroup_matrix_uniformity"],
+] as const;
+
+interface MatrixConfig {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
 /** Subgroups have no fewer invocations than this anywhere (WGSL). */
 const LEAST_SUBGROUP = 4;
 
@@ -124,7 +149,9 @@ export async function openDevice(options: WebGpuOptions): Promise<OpenDevice> {
   }
   const requiredLimits: { [limit: string]: number } = {};
   for (const limit of LIMITS) requiredLimits[limit] = adapter.limits[limit];
-  const requiredFeatures = FEATURES.filter((f) => adapter.features.has(f));
+  const mixed = options.precision === "mixed";
+  const matrices = mixed ? matricesOf(adapter) : null;
+  const requiredFeatures = [...FEATURES, ...(matrices === null ? [] : [matrices.feature])].filter((f) => adapter.features.has(f));
   let device: GPUDevice;
   try {
     device = await adapter.requestDevice({ requiredFeatures, requiredLimits, label: "lockstep" });
@@ -144,6 +171,8 @@ export async function openDevice(options: WebGpuOptions): Promise<OpenDevice> {
     features: {
       // Without a least size nothing can be left out of a kernel on its account.
       subgroupSize: device.features.has("subgroups") ? (adapter.info.subgroupMinSize ?? LEAST_SUBGROUP) : 0,
+      half: mixed && adapter.features.has("shader-f16"),
+      matrices: matrices?.found ?? null,
       vendor: adapter.info.vendor,
       language: gpu.wgslLanguageFeatures,
       software: isSoftware(adapter.info),
@@ -159,6 +188,33 @@ export async function openDevice(options: WebGpuOptions): Promise<OpenDevice> {
       });
     },
   };
+}
+
+/** The largest matrices with sums in f32 that an adapter has, of f16 if it can. */
+function matricesOf({ features, info }: GPUAdapter): { readonly feature: GPUFeatureName; readonly found: SubgroupMatrices } | null {
+  const {
+    subgroupMatrixConfigs = [],
+    subgroupMinSize,
+    subgroupMaxSize,
+  } = info as GPUAdapterInfo & { subgroupMatrixConfigs?: Iterable<MatrixConfig> };
+  const name = MATRICES.find(([feature]) => features.has(feature));
+  if (name === undefined || !features.has("subgroups") || !subgroupMaxSize) return null;
+  const [feature, extension, diagnostic] = name;
+  const fits = (type: "f16" | "f32"): SubgroupMatrices[] =>
+    Array.from(subgroupMatrixConfigs)
+      .filter((c) => c.componentType === type && c.resultComponentType === "f32")
+      .map(({ M, N, K }) => ({
+        type,
+        m: M,
+        n: N,
+        k: K,
+        subgroupSize: subgroupMaxSize,
+        exact: subgroupMinSize === subgroupMaxSize,
+        directives: [`diagnostic(off, ${diagnostic})`, `enable ${extension}`],
+      }));
+  const sizes = (of: SubgroupMatrices[]): SubgroupMatrices | undefined => of.sort((a, b) => b.m * b.n * b.k - a.m * a.n * a.k)[0];
+  const found = (features.has("shader-f16") ? sizes(fits("f16")) : undefined) ?? sizes(fits("f32"));
+  return found === undefined ? null : { feature: feature as GPUFeatureName, found };
 }
 
 /** Adapters without a GPU: where a runtime does not say so yet, known by their names. */

@@ -5,7 +5,7 @@
 import shaders from "#shaders";
 import { BackendError } from "../errors.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { GpuEncoder, GpuKernels } from "./dispatch.ts";
+import type { GpuEncoder, GpuFeatures, GpuKernels } from "./dispatch.ts";
 import { conv2d, conv2dFilterGrad, conv2dInputGrad } from "./encode/conv.ts";
 import { gather, scatterAdd } from "./encode/gather.ts";
 import { softmaxCrossEntropy } from "./encode/softmax/cross-entropy.ts";
@@ -67,13 +67,19 @@ const needs = ({ calls }: Plan, packed: boolean): boolean =>
       (!Object.hasOwn(GPU_ENCODERS, kernel) && /pack/i.test(kernel) === packed) || (body !== undefined && needs(body, packed)),
   );
 
+/** Kernels that are products. */
+const PRODUCTS = /^(matmul|conv2d(Input|Filter)?(Grad)?)$/;
+const multiplies = ({ calls }: Plan): boolean =>
+  calls.some(({ kernel, body }) => PRODUCTS.test(kernel) || (body !== undefined && multiplies(body)));
+
 /**
- * The core, with the parts of transformers and of packed weights for a plan that needs them: most applications need neither. Runtimes keep
- * what they loaded.
+ * The core, with the parts of transformers, of packed weights and of subgroup matrices for a plan that needs them: most applications need
+ * none. Runtimes keep what they loaded.
  * @throws BackendError for a part that cannot be loaded.
  */
-export async function kernelsFor(plan: Plan): Promise<GpuKernels> {
+export async function kernelsFor(plan: Plan, { matrices = null }: Partial<Pick<GpuFeatures, "matrices">> = {}): Promise<GpuKernels> {
   let { encoders, shaders, joins = [] } = CORE;
+  let product: GpuKernels["product"];
   const add = (part: GpuKernels): void => {
     encoders = { ...encoders, ...part.encoders };
     shaders = { ...shaders, ...part.shaders };
@@ -82,10 +88,15 @@ export async function kernelsFor(plan: Plan): Promise<GpuKernels> {
   try {
     if (needs(plan, false)) add(await import("./parts/attention.ts"));
     if (needs(plan, true)) add(await import("./parts/packed.ts"));
+    if (matrices !== null && multiplies(plan)) {
+      const part = await import("./parts/matrices.ts");
+      shaders = { ...shaders, ...part.shadersWith(shaders) };
+      ({ product } = part);
+    }
   } catch (cause) {
     throw new BackendError(`webgpu: cannot load a part of the kernels: ${(cause as Error).message}; it is a file beside webgpu.js`, {
       cause,
     });
   }
-  return { encoders, shaders, joins };
+  return { encoders, shaders, joins, ...(product && { product }) };
 }

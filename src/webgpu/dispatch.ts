@@ -24,6 +24,8 @@ export interface Shader {
   readonly hooks?: Hooks;
   /** WGSL put in place of the block between the lines `// body` and `// end body`. */
   readonly body?: string;
+  /** Directives of the module, such as `enable x`, besides those that its text shows to be needed. Default: none. */
+  readonly directives?: readonly string[];
 }
 
 /** Bytes that a dispatch binds, and how it uses them: `read` is bound read-only, the others read_write. */
@@ -35,10 +37,44 @@ export interface Bound {
   readonly half?: boolean;
 }
 
+/** A workgroup's tile of a product by subgroup matrices: down * across subgroups with m * n sums each, fed in steps of k. */
+export interface MatrixTile {
+  readonly down: number;
+  readonly across: number;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** Multiply-adds per time relative to the fastest tile where all of it is used. */
+  readonly speed: number;
+}
+
+/** Matrices that the invocations of a subgroup hold together, and multiply: A of m x k and B of k x n elements, sums in f32. */
+export interface SubgroupMatrices {
+  /** Of the elements of A and B. */
+  readonly type: "f16" | "f32";
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** The most invocations that a subgroup has: workgroups that use matrices are whole numbers of them. */
+  readonly subgroupSize: number;
+  /** Whether every subgroup has so many. Else there may be more subgroups in a workgroup than that makes. */
+  readonly exact: boolean;
+  /** What modules must say. */
+  readonly directives: readonly string[];
+  /** For benchmarks and tests: the tile of all products. Default: chosen of those in parts/matrices.ts by their sizes. */
+  readonly tile?: MatrixTile;
+  /** For benchmarks: how often an operand in f32 must be read to be copied to f16 first. Default: see parts/matrices.ts. */
+  readonly halvedFrom?: number;
+}
+
 /** What encoders may ask of the adapter. */
 export interface GpuFeatures {
   /** The fewest invocations a subgroup has, a power of two from 4 to 128; 0 where shaders may not use subgroups. */
   readonly subgroupSize: number;
+  /** Whether products round their operands to f16, whose sums stay f32: tiles in workgroup memory are f16 then. */
+  readonly half: boolean;
+  /** What products are made of on adapters that have them, where `half` precision is asked for; else null. */
+  readonly matrices: SubgroupMatrices | null;
   /** Who made it, as WebGPU names them; empty where that is not said. */
   readonly vendor: string;
   /** What WGSL has beyond what it has everywhere. Absent where an entry point does not say. */
@@ -53,6 +89,11 @@ export interface GpuFeatures {
 
 export interface DispatchWriter {
   readonly features: GpuFeatures;
+  /**
+   * Encodes a `Product` (encode/matmul.ts) otherwise than the core does, and returns whether it did: by subgroup matrices. Absent where
+   * there are none.
+   */
+  readonly product?: (product: object) => boolean;
   /**
    * Appends a dispatch. `buffers[i]` is bound at @group(0) @binding(i); null stands for an absent operand (a small dummy is bound). One
    * buffer may not be bound both read-only and writable, or twice writable: an encoder that meets an output in the place of an input binds
@@ -79,6 +120,8 @@ export interface GpuKernels {
   readonly shaders: { readonly [file: string]: string };
   /** What puts one call in the place of several of a list. Default: nothing. */
   readonly joins?: readonly ((calls: readonly Call[], features: GpuFeatures) => readonly Call[])[];
+  /** See DispatchWriter. */
+  readonly product?: (product: object, out: DispatchWriter) => boolean;
 }
 
 const bound = (o: Operand | null, access: Bound["access"]): Bound | null =>

@@ -78,6 +78,7 @@ class WebGpuBackend implements GpuBackend {
     this.#pending = pending;
     this.#release = release;
     const maxBytes = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
+    const { precision, storage = precision === "mixed" ? "f16" : "f32" } = options;
     this.limits = {
       alignment: device.limits.minStorageBufferOffsetAlignment,
       maxBytes,
@@ -86,7 +87,8 @@ class WebGpuBackend implements GpuBackend {
       asynchronous: true,
       maxOperands: Math.min(features.maxBuffers, MOST_OPERANDS),
       maxSteps: MOST_STEPS,
-      ...(options.storage === "f16" ? { halves } : {}),
+      ...(storage === "f16" ? { halves } : {}),
+      ...(features.half ? { halfProducts: true } : {}),
     };
     this.#buffers = new Buffers(device, maxBytes);
     this.#pipelines = new Pipelines(device, pending);
@@ -165,7 +167,7 @@ class WebGpuBackend implements GpuBackend {
 
   async compile(plan: Plan): Promise<Program> {
     this.#open("compile");
-    const kernels = await kernelsFor(plan);
+    const kernels = await kernelsFor(plan, this.features);
     // Meanwhile it may have been closed.
     this.#open("compile");
     const encoded = encode(plan, this.features, kernels);
@@ -282,13 +284,18 @@ const LOSS_DELAY_MS = 50;
 
 /**
  * Opens a WebGPU backend.
- * @throws ArgumentError for an unknown `storage`, BackendError where there is no WebGPU or no adapter, saying what to install.
+ * @throws ArgumentError for an unknown `storage` or `precision`; BackendError where there is no WebGPU or no adapter, saying what to
+ * install.
  */
 export async function openWebGpu(options: WebGpuOptions = {}): Promise<GpuBackend> {
-  const { storage = "f32" } = options;
+  const { storage = "f32", precision = "f32" } = options;
   if (storage !== "f32" && storage !== "f16")
     throw new ArgumentError(
       `webgpu: unknown storage ${JSON.stringify(storage)}; known: "f32" (default), "f16" for temporaries of the forward pass`,
+    );
+  if (precision !== "f32" && precision !== "mixed")
+    throw new ArgumentError(
+      `webgpu: unknown precision ${JSON.stringify(precision)}; known: "f32" (default), "mixed" for products of f16 with sums in f32`,
     );
   return new WebGpuBackend(await openDevice(options), options);
 }

@@ -86,7 +86,7 @@ function fold(groups: number): [number, number, number] {
  * @param kernels what `kernelsFor` (commands.ts) gives for the plan
  * @throws BackendError where a kernel needs more buffers than the adapter binds, and for one that there is not.
  */
-export function encode(plan: Plan, features: GpuFeatures, { encoders, shaders, joins = [] }: GpuKernels = CORE): EncodedPlan {
+export function encode(plan: Plan, features: GpuFeatures, { encoders, shaders, joins = [], product }: GpuKernels = CORE): EncodedPlan {
   let list: Listed<EncodedDispatch>[] = [];
   const temporaries: number[] = [];
   let absent = 0;
@@ -101,11 +101,12 @@ export function encode(plan: Plan, features: GpuFeatures, { encoders, shaders, j
     );
   const writer: DispatchWriter = {
     features,
+    product: product && ((given) => product(given, writer)),
     dispatch(shader: Shader, buffers, groups) {
       const halves = buffers.flatMap((b, i) => (b?.half ? [i] : []));
       const { file, entry: wanted, constants, hooks = {}, body } = shader;
       const key = [file, wanted, Object.entries(constants).join(), Object.entries(hooks).join(), halves.join(), body].join("\n");
-      const { text, entry, declared } = once(texts, key, () => shaderText(shader, shaders, new Set(halves)));
+      const { text, entry, declared } = once(texts, key, () => shaderText(shader, shaders, new Set(halves), features.half));
       const label = `${shader.file}.${entry}`;
       if (declared.length > features.maxBuffers) {
         throw new BackendError(

@@ -86,12 +86,14 @@ function constant(name: string, value: Constants[string], declared = ""): string
 /**
  * @param files of the core and of parts, by name
  * @param halves bindings that hold f16
+ * @param halfTiles whether products have their operands as f16 in workgroup memory
  * @throws Error (internal) for a file, entry point, hook or body block that is not there.
  */
 export function shaderText(
-  { file, entry = "main", constants, hooks = {}, body }: Shader,
+  { file, entry = "main", constants, hooks = {}, body, directives = [] }: Shader,
   files: GpuKernels["shaders"],
   halves: ReadonlySet<number> = new Set(),
+  halfTiles = false,
 ): ShaderText {
   let source = fileText(file, files);
   if (body !== undefined) {
@@ -121,7 +123,7 @@ export function shaderText(
     assert(found !== undefined, () => `${file}.wgsl has no function ${target}`);
     all.set(name, found.replace(target, name));
   }
-  const stored = halves.size > 0 ? storeHalves(all, halves) : (declaration: string): string => declaration;
+  const stored = halves.size > 0 || halfTiles ? storeHalves(all, halves, halfTiles) : (declaration: string): string => declaration;
   assert(
     () => all.has(entry),
     () => `${file}.wgsl has no entry point ${entry}`,
@@ -139,6 +141,9 @@ export function shaderText(
     const own = new Set([...declaration.matchAll(OWN)].map(([, variable, parameter]) => variable ?? parameter));
     wanted.push(...(declaration.match(/(?<![.\w])[A-Za-z_]\w*/g) ?? []).filter((word) => !own.has(word)));
   }
+  // What is noted last is written first.
+  for (const directive of directives) kept.set(directive, `${directive};`);
+  if ([...kept.values()].some((d) => /\bf16\b/.test(d))) kept.set("f16", "enable f16;");
   const declarations = [...kept.values()];
   const declared = declarations
     .map((d) => /@binding\((\d+)\)\s*var<storage(?:,\s*(\w+))?>/.exec(d))

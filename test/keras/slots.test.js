@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as L from "../../build/esm/index.js";
-import { loadKeras } from "../../build/esm/keras/index.js";
+import { loadKeras, saveKeras } from "../../build/esm/keras/index.js";
 import { slotsOf } from "../../build/esm/keras/slots.js";
 import { archive, dense, input, one, refused, row } from "./files.js";
 
@@ -41,6 +41,17 @@ test("names of an optimizer's state: of TensorFlow, of the first Keras 2, and wh
   assert.equal(slotsOf("adam", first, 2, []), ["iterations", "m/0", "m/1", "v/0", "v/1", "", ""]);
   assert.is(slotsOf("adam", named.slice(0, 4), 2, []), null, "a list is shorter");
   assert.is(slotsOf("adam", first.slice(0, 4), 2, []), null);
+});
+
+test("an optimizer that scales the loss is saved as the one within", async () => {
+  const saved = async (optimizer) => {
+    const model = L.sequential([L.dense(1)], { inputShape: [2], seed: 1 });
+    await model.compile({ loss: "mse", optimizer });
+    await model.fit([[1, 2]], [[3]], { epochs: 2, verbose: 0, seed: 1 });
+    const again = (await loadKeras(await saveKeras(model))).optimizer;
+    return [again.kind, again.config, await Promise.all(Object.values(again.state()).map((t) => t.data()))];
+  };
+  assert.equal(await saved(L.lossScaleOptimizer(L.adam({ learningRate: 0.1 }))), await saved(L.adam({ learningRate: 0.1 })));
 });
 
 test("an optimizer of half precision is the one within, and a weight of the only output is refused", async () => {

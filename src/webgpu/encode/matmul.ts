@@ -3,7 +3,7 @@
  * a tile and of how k is split, the constants of kernels/gemm.wgsl, and the pass that adds up a split.
  */
 import type { Activation, MatmulAttrs } from "../../plan/kernels.ts";
-import type { Bound, Constants, DispatchWriter, GpuEncoder, GpuFeatures, Hooks } from "../dispatch.ts";
+import type { Bound, Constants, DispatchWriter, GpuEncoder, GpuFeatures, Hooks, Shader } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
 
 /** A workgroup's tile of y: x * y invocations with rows * columns sums each, fed in steps of k. */
@@ -105,6 +105,7 @@ function tileOf(product: Product, { software }: GpuFeatures): Tile & Split {
 
 /** Writes the dispatches of a product whose dimensions are not 0, k excepted. */
 export function encodeProduct(out: DispatchWriter, product: Product): void {
+  if (out.product?.(product)) return;
   const tile = tileOf(product, out.features);
   const { splits, chunk } = tile;
   dispatchSplit(out, product, "main", splits, groupsOf(tile, product) * splits, {
@@ -120,11 +121,20 @@ export function encodeProduct(out: DispatchWriter, product: Product): void {
 }
 
 /** One dispatch into y, or with several splits one into their partial sums and one that adds these up. */
-function dispatchSplit(out: DispatchWriter, product: Product, entry: string, splits: number, groups: number, constants: Constants): void {
+export function dispatchSplit(
+  out: DispatchWriter,
+  product: Product,
+  entry: string,
+  splits: number,
+  groups: number,
+  constants: Constants,
+  more: Pick<Shader, "body" | "directives"> = {},
+): void {
   const { a, b, bias, y, sizeY, columnsY, activation } = product;
   const parts = splits > 1 ? out.temporary(4 * splits * sizeY) : null;
   out.dispatch(
     {
+      ...more,
       file: product.file,
       entry,
       constants: {
