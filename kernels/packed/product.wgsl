@@ -4,6 +4,7 @@
 //       rows of b, along which its LANES invocations stand; sums are joined by a tree in workgroup memory (tree_few), or by subgroups first
 //       (subgroup_few), in an order that depends on shapes and the size of subgroups only.
 // main  the tiled product of gemm.wgsl in f32, for halves and where there are no integer products. b is widened while tiles are loaded.
+// small  the same without tiles, for adapters that are programs on the CPU.
 // Integers of many rows: blocks.wgsl.
 
 const M: u32 = 1;
@@ -85,6 +86,11 @@ fn main(
   @builtin(local_invocation_id) local: vec3<u32>
 ) {
   gemm(group.x + group.y * groups.x, local.x, local.y);
+}
+
+@compute @workgroup_size(64)
+fn small(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+  gemm_small((group.x + group.y * groups.x) * 64u + local);
 }
 
 // What is read at once of the four rows from 4 g on: a vector of each, or of integers one of all.
