@@ -17,7 +17,7 @@ export type BackendName = "auto" | "wasm" | "webgpu";
 const NAMES: readonly BackendName[] = ["auto", "wasm", "webgpu"];
 
 const WASM_OPTIONS: readonly (keyof WasmOptions)[] = ["reproducible", "maxBytes", "threads", "module", "background", "worker"];
-const WEBGPU_OPTIONS: readonly (keyof WebGpuOptions)[] = ["powerPreference", "gpu", "dawn", "storage"];
+const WEBGPU_OPTIONS: readonly (keyof WebGpuOptions)[] = ["powerPreference", "gpu", "dawn", "storage", "tune"];
 
 let current: Promise<Backend> | null = null;
 
