@@ -6,6 +6,7 @@
 //   conv2dInputGrad: rows are pixels of x, k is (tap row, tap column, filter); A = what each pixel went into, B = w with C and F
 //     exchanged. A pixel meets only taps r with (h + PAD - r DILATION) divisible by STRIDE: first_tap, then every TAP_STEP-th,
 //     at most PHASE_TAPS. So pixels with the same remainders (a phase) are one product; phases are part of the batch.
+// small: the same without tiles, for adapters that are programs on the CPU.
 // direct*: one output element each, for groups so narrow that a product would mostly multiply nothing (depthwise).
 // Hooks choose how operands are read and the output is written, see gemm.wgsl. Pairs are of rows and columns.
 
@@ -57,6 +58,7 @@ const BIAS_STRIDE: u32 = 0;
 @group(0) @binding(1) var<storage, read> b_lanes: array<f32>;
 @group(0) @binding(1) var<storage, read> b_vectors: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(2) var<storage, read> bias_vectors: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> y_lanes: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y_vectors: array<vec4<f32>>;
 
@@ -88,6 +90,11 @@ fn main(
   @builtin(local_invocation_id) local: vec3<u32>
 ) {
   gemm(group.x + group.y * groups.x, local.x, local.y);
+}
+
+@compute @workgroup_size(64)
+fn small(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+  gemm_small((group.x + group.y * groups.x) * 64u + local);
 }
 
 // Of y and dw: F columns, of which the batch's are FILTERS.

@@ -10,6 +10,7 @@ const HAS_BIAS: bool = false;
 @group(0) @binding(1) var<storage, read> bias: array<f32>;
 @group(0) @binding(2) var<storage, read_write> result: array<f32>;
 @group(0) @binding(0) var<storage, read> part_vectors: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> bias_vectors: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> result_vectors: array<vec4<f32>>;
 
 // hooks
@@ -46,8 +47,7 @@ fn vectors(
   }
   var sum = vec4<f32>();
   if (HAS_BIAS) {
-    let at = 4u * i % N;
-    sum = vec4<f32>(bias[at], bias[at + 1u], bias[at + 2u], bias[at + 3u]);
+    sum = bias_vectors[i % (N / 4u)];
   }
   for (var part = 0u; part < SPLITS; part++) {
     sum += part_vectors[part * (SIZE / 4u) + i];

@@ -1,5 +1,6 @@
 // matmul(a, b, bias?) -> y: y[batch, M, N] = activation(op(a) op(b) + bias[N]); bindings a, b, bias, y in this order.
 // main: the tiled product of gemm.wgsl. A and B are read with strides, of which one is 1 and is the direction of vectors.
+// small: 4 x 4 elements in each invocation, for many small matrices, and for adapters that are programs on the CPU.
 // dots, columns: the same for M = 1; N = 1 becomes that by exchanging a and b. Every element of b is read once, so what counts
 //   is that all invocations read neighbouring words: in `dots` 64 run along k for four columns (B_ALONG_K), in `columns` 8 stand
 //   along columns, four for each, and 32 along k. A tree in workgroup memory adds their sums (tree_*), or subgroups do
@@ -31,6 +32,7 @@ const B_ALONG_K: bool = false;
 const ELEMENTS: u32 = 1;
 const HAS_BIAS: bool = false;
 const BIAS_STRIDE: u32 = 0;
+const GAPS: bool = false;
 
 // From one column's bias to the next.
 const BIAS_STEP: u32 = 1;
@@ -42,6 +44,7 @@ const SUBGROUP_SIZE: u32 = 4;
 @group(0) @binding(1) var<storage, read> b_lanes: array<f32>;
 @group(0) @binding(1) var<storage, read> b_vectors: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(2) var<storage, read> bias_vectors: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> y_lanes: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y_vectors: array<vec4<f32>>;
 
@@ -81,6 +84,11 @@ fn main(
   @builtin(local_invocation_id) local: vec3<u32>
 ) {
   gemm(group.x + group.y * groups.x, local.x, local.y);
+}
+
+@compute @workgroup_size(64)
+fn small(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+  gemm_small((group.x + group.y * groups.x) * 64u + local);
 }
 
 // Four outputs from column `first` on; the place of the only row is that of the batch.

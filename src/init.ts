@@ -17,7 +17,7 @@ export type BackendName = "auto" | "wasm" | "webgpu";
 const NAMES: readonly BackendName[] = ["auto", "wasm", "webgpu"];
 
 const WASM_OPTIONS: readonly (keyof WasmOptions)[] = ["reproducible", "maxBytes", "threads", "module", "background", "worker"];
-const WEBGPU_OPTIONS: readonly (keyof WebGpuOptions)[] = ["powerPreference", "gpu", "dawn", "storage", "precision"];
+const WEBGPU_OPTIONS: readonly (keyof WebGpuOptions)[] = ["powerPreference", "gpu", "dawn", "storage", "precision", "tune"];
 
 let current: Promise<Backend> | null = null;
 

@@ -6,6 +6,7 @@
 // several  the same for several b in one dispatch, with what stands before and behind: the rows of a may be normalized (a gamma / root mean
 //       square) while they are read, and elementwise steps follow. Its body knows the operands (src/webgpu/encode/several.ts).
 // main  the tiled product of gemm.wgsl in f32, for halves and where there are no integer products. b is widened while tiles are loaded.
+// small  the same without tiles, for adapters that are programs on the CPU.
 // Integers of many rows: blocks.wgsl.
 
 const M: u32 = 1;
@@ -90,6 +91,11 @@ fn main(
   @builtin(local_invocation_id) local: vec3<u32>
 ) {
   gemm(group.x + group.y * groups.x, local.x, local.y);
+}
+
+@compute @workgroup_size(64)
+fn small(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+  gemm_small((group.x + group.y * groups.x) * 64u + local);
 }
 
 // What is read at once of the four rows from 4 g on: a vector of each, or of integers one of all.

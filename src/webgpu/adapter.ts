@@ -33,6 +33,13 @@ export interface WebGpuOptions {
    * Default: `f32`.
    */
   readonly precision?: "f32" | "mixed";
+  /**
+   * Whether kernels that large products can be made by are timed on the adapter, once, some time after a program with such products was
+   * compiled; programs change to the fastest while they run. What was found is kept by the adapter's name: in Node and Bun in the user's
+   * cache folder (`$XDG_CACHE_HOME/lockstep`, `~/.cache/lockstep`) or the folder named here, in Deno and pages in the Cache API. No result
+   * depends on it. Never done on software adapters. Default: true.
+   */
+  readonly tune?: boolean | string;
 }
 
 /** @internal An open device with what it can do. */

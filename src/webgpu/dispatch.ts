@@ -85,6 +85,25 @@ export interface GpuFeatures {
   readonly maxWorkgroupBytes: number;
   /** Storage buffers one dispatch may bind. */
   readonly maxBuffers: number;
+  /** What was found by timing on it. Absent where nothing is timed. */
+  readonly tuner?: Tuner;
+}
+
+/** Ways to the same bits, of which one may be the fastest on an adapter. */
+export interface Choice {
+  /** What is computed, as far as it decides which way is the fastest. */
+  readonly key: string;
+  /** Their names. The first is taken where nothing is known. */
+  readonly ways: readonly string[];
+  readonly operands: readonly (Bound | null)[];
+  /** Writes the dispatches of a way over operands like those. */
+  encode(out: DispatchWriter, way: number, operands: readonly (Bound | null)[]): void;
+}
+
+/** Knows of each choice the fastest way, or tries them later. */
+export interface Tuner {
+  /** The index of the way to take now. */
+  choose(choice: Choice): number;
 }
 
 export interface DispatchWriter {

@@ -4,6 +4,7 @@
  */
 // First: see there.
 import { checkSizes, encode, GpuProgram, Pipelines } from "./program.ts";
+import type { EncodedPlan } from "./program.ts";
 import { assert } from "../assert.ts";
 import type { Backend, DeviceBuffer, Limits, Program } from "../backend.ts";
 import { ArgumentError, BackendError, DeviceLostError, internal } from "../errors.ts";
@@ -14,13 +15,16 @@ import { openDevice } from "./adapter.ts";
 import type { OpenDevice, Pending, WebGpuOptions } from "./adapter.ts";
 import { Buffers, GpuMemory } from "./buffers.ts";
 import { kernelsFor } from "./commands.ts";
-import type { GpuFeatures } from "./dispatch.ts";
+import type { GpuEncoder, GpuFeatures, GpuKernels } from "./dispatch.ts";
 import { halves } from "./encode/half.ts";
+import type { TileTuner } from "./parts/tuner.ts";
 
 export type { WebGpuOptions } from "./adapter.ts";
 
 /** GPUMapMode.READ, which runtimes without a global WebGPU do not have. */
 const READ = 0x1;
+/** Kernels of which there is more than one. */
+const TIMED_KERNELS = /matmul|conv2d/i;
 /** Fused bodies beyond this gain nothing and compile slowly. */
 const MOST_STEPS = 64;
 const MOST_OPERANDS = 16;
@@ -34,6 +38,8 @@ export interface GpuBackend extends Backend {
   memory(): { buffers: number; bytes: number };
   /** Runs since it was opened, each one submit, the dispatches in them, and milliseconds of JavaScript that encoded them. */
   statistics(): { runs: number; dispatches: number; encodeMs: number };
+  /** Resolves when no kernel is left to be timed (option `tune`): what was compiled before has the fastest ones then. */
+  tuned(): Promise<void>;
   /** A new backend like this one: after the device was lost. */
   reopen(): Promise<GpuBackend>;
 }
@@ -63,6 +69,10 @@ class WebGpuBackend implements GpuBackend {
   /** What to call when the device is lost or closed, for everything that waits. */
   readonly #waiting = new Set<(error: Error) => void>();
   readonly #statistics = { runs: 0, dispatches: 0, encodeMs: 0 };
+  /** WGSL of all parts that plans needed so far. */
+  #shaders: GpuKernels["shaders"] = {};
+  /** Asked for by the first plan that has something to be timed; null where it cannot be loaded. */
+  #tuner: Promise<TileTuner | null> | null = null;
   /** Set by the first close(). */
   #closing: Promise<void> | null = null;
   /** No commands are taken any more. */
@@ -167,12 +177,47 @@ class WebGpuBackend implements GpuBackend {
 
   async compile(plan: Plan): Promise<Program> {
     this.#open("compile");
-    const kernels = await kernelsFor(plan, this.features);
+    const [kernels, tuner] = await Promise.all([kernelsFor(plan, this.features), this.#tunerOf(plan)]);
     // Meanwhile it may have been closed.
     this.#open("compile");
-    const encoded = encode(plan, this.features, kernels);
+    this.#shaders = { ...this.#shaders, ...kernels.shaders };
+    const guesses = tuner?.guesses;
+    const encodeNow = (): EncodedPlan => encode(plan, tuner === null ? this.features : { ...this.features, tuner }, kernels);
+    const encoded = encodeNow();
     checkSizes(plan, encoded.temporaries, this.limits.maxBytes);
-    return this.#wait(GpuProgram.create(plan, this.device, this.#buffers, this.#pipelines, encoded));
+    const guessed = tuner?.guesses !== guesses;
+    const program = await this.#wait(GpuProgram.create(plan, this.device, this.#buffers, this.#pipelines, encoded));
+    if (guessed) tuner?.later(async () => void (program.closed || (await program.replace(encodeNow(), this.#pipelines))));
+    return program;
+  }
+
+  async tuned(): Promise<void> {
+    await (await this.#tuner)?.settled();
+  }
+
+  /** Null where nothing is timed, and for plans that have nothing to be timed. */
+  async #tunerOf({ calls }: Plan): Promise<TileTuner | null> {
+    const { tune = true } = this.#options;
+    if (tune === false || this.features.software || !calls.some(({ kernel, body }) => body !== undefined || TIMED_KERNELS.test(kernel)))
+      return null;
+    const device = {
+      adapter: this.adapter,
+      device: this.device,
+      pending: this.#pending,
+      buffers: this.#buffers,
+      closed: (): boolean => this.closed,
+      compile: (timed: Plan, encoder: GpuEncoder): Promise<GpuProgram> => {
+        const encoders = { [timed.calls[0].kernel]: encoder };
+        const encoded = encode(timed, this.features, { encoders, shaders: this.#shaders });
+        return GpuProgram.create(timed, this.device, this.#buffers, this.#pipelines, encoded);
+      },
+    };
+    // Whoever cannot load it does without.
+    this.#tuner ??= import("./parts/tuner.ts").then(
+      ({ createTuner }) => createTuner(device, tune),
+      () => null,
+    );
+    return this.#tuner;
   }
 
   run(program: Program, buffers: readonly DeviceBuffer[]): void {
@@ -209,6 +254,7 @@ class WebGpuBackend implements GpuBackend {
   }
 
   async #close(): Promise<void> {
+    void this.#tuner?.then((tuner) => tuner?.stop());
     this.#rejectWaiting(new BackendError("webgpu: the backend was closed meanwhile"));
     // Reads that are ordered now are the last.
     const home = this.#lost === null ? bringHome(this) : null;
@@ -284,11 +330,11 @@ const LOSS_DELAY_MS = 50;
 
 /**
  * Opens a WebGPU backend.
- * @throws ArgumentError for an unknown `storage` or `precision`; BackendError where there is no WebGPU or no adapter, saying what to
- * install.
+ * @throws ArgumentError for an unknown `storage`, `precision` or `tune`; BackendError where there is no WebGPU or no adapter, saying what
+ * to install.
  */
 export async function openWebGpu(options: WebGpuOptions = {}): Promise<GpuBackend> {
-  const { storage = "f32", precision = "f32" } = options;
+  const { storage = "f32", precision = "f32", tune = true } = options;
   if (storage !== "f32" && storage !== "f16")
     throw new ArgumentError(
       `webgpu: unknown storage ${JSON.stringify(storage)}; known: "f32" (default), "f16" for temporaries of the forward pass`,
@@ -297,5 +343,7 @@ export async function openWebGpu(options: WebGpuOptions = {}): Promise<GpuBacken
     throw new ArgumentError(
       `webgpu: unknown precision ${JSON.stringify(precision)}; known: "f32" (default), "mixed" for products of f16 with sums in f32`,
     );
+  if (typeof tune !== "boolean" && (typeof tune !== "string" || tune === ""))
+    throw new ArgumentError(`webgpu: tune must be true, false or the path of a folder, got ${JSON.stringify(tune)}`);
   return new WebGpuBackend(await openDevice(options), options);
 }

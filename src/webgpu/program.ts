@@ -266,8 +266,8 @@ export class GpuProgram implements Program {
   readonly bytes: number;
   readonly #device: GPUDevice;
   readonly #buffers: Buffers;
-  readonly #list: readonly Listed<Dispatch>[];
-  readonly #dispatches: readonly Dispatch[];
+  #list: readonly Listed<Dispatch>[] = [];
+  #dispatches: readonly Dispatch[] = [];
   readonly #slots: readonly GpuMemory[];
   readonly #temporaries: readonly GpuMemory[];
   readonly #absent: readonly GpuMemory[];
@@ -296,6 +296,10 @@ export class GpuProgram implements Program {
     this.#absent = memory.absent;
     this.#ids = plan.bindings.map(() => 0);
     this.#bound = new Array<GPUBuffer>(plan.bindings.length);
+    this.#take(encoded, pipelines);
+  }
+
+  #take(encoded: EncodedPlan, pipelines: readonly Pipeline[]): void {
     let next = 0;
     this.#list = mapped(encoded.list, ({ resources, groups }): Dispatch => ({
       ...pipelines[next++],
@@ -329,6 +333,15 @@ export class GpuProgram implements Program {
       );
     }
     return program;
+  }
+
+  /** Computes the same by other dispatches from now on, for which there is room enough. */
+  async replace(encoded: EncodedPlan, pipelines: Pipelines): Promise<void> {
+    const ready = await Promise.all(encoded.dispatches.map((d) => pipelines.get(d)));
+    const fits =
+      encoded.absent < this.#absent.length && encoded.temporaries.every((bytes, i) => bytes <= (this.#temporaries[i]?.bytes ?? 0));
+    assert(fits, () => "dispatches that need other temporaries");
+    if (!this.#closed) this.#take(encoded, ready);
   }
 
   get closed(): boolean {

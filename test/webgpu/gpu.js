@@ -7,7 +7,8 @@ import { open } from "../../build/esm/init.js";
  */
 export const DAWN = ["disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension"];
 
-export const openGpu = (options = {}) => open("webgpu", { dawn: DAWN, ...options });
+/** Nothing is timed unless a test asks for it. */
+export const openGpu = (options = {}) => open("webgpu", { dawn: DAWN, tune: false, ...options });
 
 /** The runtime's entry point: in Node, where it has none, the package's. */
 export async function entryPoint() {

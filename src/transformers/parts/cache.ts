@@ -7,6 +7,7 @@ import { rangesOf } from "../../io/ranges.ts";
 import type { Ranges } from "../../io/ranges.ts";
 import { FileError } from "../../errors.ts";
 import { builtin } from "../../node/files.ts";
+import { cacheFolder } from "../../node/folder.ts";
 import { stopIfAborted } from "../pages.ts";
 import type { Reading } from "../pages.ts";
 
@@ -62,16 +63,9 @@ async function inFolder(folder: string, address: string): Promise<Store> {
   };
 }
 
-/** The folder of the user for what can be fetched again. */
-function defaultFolder(): string {
-  const { env } = process;
-  const base = env.XDG_CACHE_HOME || env.LOCALAPPDATA || `${builtin("node:os")?.homedir() ?? "."}/.cache`;
-  return `${base}/lockstep`;
-}
-
 /** @throws FileError where there is neither a file system nor a Cache API */
 async function storeFor(address: string, cache: true | string): Promise<Store> {
-  if (builtin("node:fs") !== undefined) return inFolder(cache === true ? defaultFolder() : cache, address);
+  if (builtin("node:fs") !== undefined) return inFolder(cache === true ? cacheFolder() : cache, address);
   if (typeof caches === "undefined" || cache !== true)
     throw new FileError(`cannot keep "${address}": this runtime has no ${cache === true ? "Cache API" : "file system"}; leave cache out`);
   return inCacheApi(address);

@@ -2,7 +2,8 @@
 import type { ConvAttrs } from "../../plan/kernels.ts";
 import type { Constants, DispatchWriter, GpuEncoder, Hooks } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
-import { activationFunction, addUp, encodeMatmul, encodeProduct, splitOf } from "./matmul.ts";
+import { activationFunction, addUp, biasOf, encodeMatmul, encodeProduct } from "./matmul.ts";
+import { splitOf } from "./tiles.ts";
 
 /** Groups with fewer columns than this are computed element by element: see `isNarrow`. */
 const LEAST_COLUMNS = 8;
@@ -96,7 +97,7 @@ export const conv2d: GpuEncoder = (call, out) => {
     biasStride: filters,
     activation,
     constants: { ...geometry(attrs), B_BATCH: filters, B_COLUMN: 1, B_K: f, A_ALONG_K: true, B_ALONG_K: false },
-    hooks: { ...access(channels, filters, filters), place_a: "place_window", place_y: "place_row" },
+    hooks: { ...access(channels, filters, filters), ...biasOf(filters), place_a: "place_window", place_y: "place_row" },
   });
 };
 

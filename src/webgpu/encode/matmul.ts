@@ -1,61 +1,28 @@
 /**
- * @file GPU encoders of `matmul` (kernels/matmul.wgsl) and of every other kernel that is a product (see conv.ts): the choice of
- * a tile and of how k is split, the constants of kernels/gemm.wgsl, and the pass that adds up a split.
+ * @file GPU encoders of `matmul` (kernels/matmul.wgsl) and of every other kernel that is a product (see conv.ts): the constants of
+ * kernels/gemm.wgsl for a tile (tiles.ts), and the pass that adds up a split.
  */
 import type { Activation, MatmulAttrs } from "../../plan/kernels.ts";
-import type { Bound, Constants, DispatchWriter, GpuEncoder, GpuFeatures, Hooks, Shader } from "../dispatch.ts";
+import type { Bound, Constants, DispatchWriter, GpuEncoder, Hooks, Shader } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
+import { groupsOf, nameOf, splitOf, tileOf, tilesLike } from "./tiles.ts";
+import type { Extent, PlannedTile } from "./tiles.ts";
 
-/** A workgroup's tile of y: x * y invocations with rows * columns sums each, fed in steps of k. */
-interface Tile {
-  readonly rows: number;
-  readonly columns: number;
-  readonly x: number;
-  readonly y: number;
-  readonly k: number;
-  /** Multiply-adds per time relative to the fastest tile where all of it is used. */
-  readonly speed: number;
-}
-
-/** Smallest first. Workgroup memory stays below 16 KiB, and no invocation loads more than two vectors of A or B at a step. */
-const TILES: readonly Tile[] = [
-  { rows: 4, columns: 4, x: 8, y: 8, k: 16, speed: 0.5 },
-  { rows: 4, columns: 4, x: 8, y: 32, k: 8, speed: 0.6 },
-  { rows: 4, columns: 4, x: 16, y: 16, k: 16, speed: 0.7 },
-  { rows: 8, columns: 8, x: 8, y: 16, k: 8, speed: 0.9 },
-  { rows: 8, columns: 8, x: 16, y: 16, k: 8, speed: 1 },
-];
-/**
- * The tile of adapters that are programs on the CPU: half the workgroup memory of the first of TILES. Compiling counts there, and
- * SwiftShader clears that memory by unrolled stores under wgpu: 123 ms for a product instead of 371, under Dawn 54 instead of 79 (long sums
- * run 1.25 to 1.7 times as long).
- */
-const SOFTWARE_TILE: Tile = { rows: 4, columns: 4, x: 8, y: 8, k: 8, speed: 1 };
-/** Invocations that keep a GPU busy; with fewer, smaller tiles and splitting k pay. */
-const BUSY = 32768;
-/** Least k of a part, and most parts: a second pass must stay cheap beside the first. */
-const LEAST_CHUNK = 256;
-const MOST_SPLITS = 64;
-const MOST_PART_BYTES = 1 << 26;
+/** Least multiply-adds of a product that a tuner is asked about. */
+const LEAST_TUNED = 2 ** 24;
 /** Invocations and columns of a workgroup of `dots` and `columns` of kernels/matmul.wgsl. */
 const DOTS = { threads: 64, columns: 4 };
 const COLUMNS = { threads: 256, columns: 32 };
 const EPILOGUE_THREADS = 64;
+const SMALL_THREADS = 64;
 
 /** A product y = activation(A B + bias), `batch` times, by a kernel that calls gemm() of kernels/gemm.wgsl. */
-export interface Product {
-  /** File in kernels/. */
-  readonly file: string;
-  readonly batch: number;
-  readonly m: number;
-  readonly n: number;
-  readonly k: number;
+export interface Product extends Extent {
   readonly a: Bound | null;
   readonly b: Bound | null;
   readonly bias: Bound | null;
   readonly y: Bound | null;
-  /** Elements of y, and of its last dimension. */
-  readonly sizeY: number;
+  /** Elements of y's last dimension. */
   readonly columnsY: number;
   readonly biasStride: number;
   readonly activation: Activation;
@@ -68,47 +35,37 @@ export interface Product {
 /** The name of an activation's function in kernels/activation.wgsl. */
 export const activationFunction = (activation: Activation): string => `activation_${activation}`;
 
-/** Parts of k: how many, and the length of each, a multiple of `step`. */
-export interface Split {
-  readonly splits: number;
-  readonly chunk: number;
-}
-
-/** Cuts k where `invocations` alone would leave the GPU idle. `sizeY`: elements of one part's result. */
-export function splitOf(k: number, step: number, invocations: number, sizeY: number): Split {
-  const wanted = Math.min(
-    Math.ceil(BUSY / invocations),
-    Math.floor(k / LEAST_CHUNK),
-    MOST_SPLITS,
-    Math.floor(MOST_PART_BYTES / (4 * sizeY)),
-  );
-  const chunk = Math.max(1, Math.ceil(k / Math.max(1, wanted) / step)) * step;
-  return { splits: Math.max(1, Math.ceil(k / chunk)), chunk };
-}
-
-const groupsOf = (t: Tile, { batch, m, n }: Product): number => batch * Math.ceil(m / (t.y * t.rows)) * Math.ceil(n / (t.x * t.columns));
-
-/**
- * The tile that should take the least time: an invocation's multiply-adds, times how often the GPU must be filled. Where it
- * is filled only in part, fast tiles gain nothing. Among equals the smallest.
- */
-function tileOf(product: Product, { software }: GpuFeatures): Tile & Split {
-  const timed = (software ? [SOFTWARE_TILE] : TILES).map((tile) => {
-    const invocations = groupsOf(tile, product) * tile.x * tile.y;
-    const split = splitOf(product.k, tile.k, invocations, product.sizeY);
-    const load = (invocations * split.splits) / BUSY;
-    const speed = 1 - (1 - tile.speed) * Math.min(1, load);
-    return { tile: { ...tile, ...split }, time: (tile.rows * tile.columns * Math.min(split.chunk, product.k) * Math.max(1, load)) / speed };
-  });
-  return timed.reduce((best, t) => (t.time < best.time ? t : best)).tile;
+/** Two significant bits of a dimension: products that differ in the rest alone take the same time but for their size. */
+function roundOf(dimension: number): number {
+  const unit = 2 ** Math.max(0, Math.floor(Math.log2(Math.max(1, dimension))) - 1);
+  return Math.round(dimension / unit) * unit;
 }
 
 /** Writes the dispatches of a product whose dimensions are not 0, k excepted. */
 export function encodeProduct(out: DispatchWriter, product: Product): void {
   if (out.product?.(product)) return;
-  const tile = tileOf(product, out.features);
+  const { tuner } = out.features;
+  const usual = tileOf(product, out.features);
+  const { file, batch, m, n, k, constants, hooks } = product;
+  if (tuner === undefined || batch * m * n * k < LEAST_TUNED) return encodeTiled(out, product, usual);
+  const tiles = tilesLike(usual, product, out.features);
+  const operands = [product.a, product.b, product.bias, product.y];
+  const reading = [hooks.load_a, hooks.load_b, constants.A_ALONG_K, constants.B_ALONG_K, operands.map((o) => (o?.half ? 2 : 4)).join("")];
+  const way = tuner.choose({
+    key: [file, ...[batch, m, n, k].map(roundOf), usual.splits, ...reading].join(" "),
+    ways: tiles.map(nameOf),
+    operands,
+    encode: (writer, w, [a, b, bias, y]) => encodeTiled(writer, { ...product, a, b, bias, y }, tiles[w]),
+  });
+  encodeTiled(out, product, tiles[way]);
+}
+
+/** The same by a tile of the caller's choice. */
+export function encodeTiled(out: DispatchWriter, product: Product, tile: PlannedTile): void {
   const { splits, chunk } = tile;
-  dispatchSplit(out, product, "main", splits, groupsOf(tile, product) * splits, {
+  const small = tile.x * tile.y === 1;
+  const groups = groupsOf(tile, product) * splits;
+  dispatchSplit(out, product, small ? "small" : "main", splits, small ? Math.ceil(groups / SMALL_THREADS) : groups, {
     SPLITS: splits,
     CHUNK: chunk,
     THREADS_X: tile.x,
@@ -182,6 +139,9 @@ export interface Strides {
   readonly along: number;
   readonly k: number;
 }
+
+/** How biases of so many columns are read: each batch has as many. */
+export const biasOf = (columns: number): Hooks => ({ load_bias: columns % 4 === 0 ? "vector_bias" : "lanes_bias" });
 
 /** Whether runs of four elements are aligned vectors. The direction of vectors is the one with stride 1; k is preferred. */
 const aligned = (s: Strides, size: number, k: number): boolean =>
@@ -274,6 +234,7 @@ export function encodeMatmul(out: DispatchWriter, p: MatrixProduct): void {
       load_a: aligned(row, rows, k) ? "vector_a" : "lanes_a",
       load_b: aligned(column, columns, k) ? "vector_b" : "lanes_b",
       write_y: columns % 4 === 0 ? "vector_y" : "lanes_y",
+      ...biasOf(columns),
     },
   };
   if (rows > 1) return encodeProduct(out, product);

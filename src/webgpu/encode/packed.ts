@@ -5,7 +5,8 @@
 import type { PackedMatmulAttrs, PackedRowsAttrs, UnpackAttrs } from "../../plan/kernels.ts";
 import type { Bound, Constants, DispatchWriter, GpuEncoder, GpuFeatures, Hooks } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
-import { activationFunction, addUp, encodeProduct, splitOf } from "./matmul.ts";
+import { activationFunction, addUp, encodeProduct } from "./matmul.ts";
+import { splitOf } from "./tiles.ts";
 
 /** Most rows of a product whose time is that of reading the weights. */
 export const MOST_FEW = 8;

@@ -4,8 +4,9 @@
  */
 import files from "#shaders-matrices";
 import type { Bound, DispatchWriter, GpuFeatures, GpuKernels, MatrixTile, SubgroupMatrices } from "../dispatch.ts";
-import { dispatchSplit, splitOf } from "../encode/matmul.ts";
+import { dispatchSplit } from "../encode/matmul.ts";
 import type { Product } from "../encode/matmul.ts";
+import { splitOf } from "../encode/tiles.ts";
 import { addProduct, loadMatrix, matrixType, storeMatrix, subgroupOf } from "../encode/matrices.ts";
 
 /**
