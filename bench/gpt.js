@@ -7,6 +7,7 @@ import {
   adamw,
   cosineDecay,
   dense,
+  dropout,
   embedding,
   gelu,
   initializers,
@@ -21,11 +22,12 @@ import {
 
 export const GPT = { vocabulary: 65, block: 64, layers: 4, heads: 4, width: 128, batch: 12 };
 
-/** Untrained; `seed` chooses the weights. */
-export function gpt({ vocabulary, block, layers, heads, width } = GPT, seed = 1) {
+/** Untrained; `seed` chooses the weights. `rate` is dropped of embeddings, weights of attention, and of what each half of a block adds. */
+export function gpt({ vocabulary, block, layers, heads, width, dropout: rate = 0 } = GPT, seed = 1) {
   const normal = initializers.randomNormal(0, 0.02);
   const residual = initializers.randomNormal(0, 0.02 / Math.sqrt(2 * layers));
   const linear = (units, kernelInitializer = normal) => dense(units, { useBias: false, kernelInitializer });
+  const drop = (x) => (rate === 0 ? x : dropout(rate).call(x));
   const norm = () => layerNorm({ epsilon: 1e-5, center: false });
   const tokens = embedding(vocabulary, width, { embeddingsInitializer: normal });
   const positions = embedding(block, width, { embeddingsInitializer: normal });
@@ -37,14 +39,14 @@ export function gpt({ vocabulary, block, layers, heads, width } = GPT, seed = 1)
     return (x) => {
       const h = before.call(x);
       const [q, k, v] = [query, key, value].map((l) => split(l.call(h)));
-      const y = add(x, out.call(reshape(ops.attention(q, k, v, { causal: true }), x.shape)));
-      return add(y, narrow.call(gelu(wide.call(between.call(y)))));
+      const y = add(x, drop(out.call(reshape(ops.attention(q, k, v, { causal: true, dropout: rate }), x.shape))));
+      return add(y, drop(narrow.call(gelu(wide.call(between.call(y))))));
     };
   });
   const last = norm();
   return model(
     (ids) => {
-      const x = add(tokens.call(ids), positions.call(iota([block])));
+      const x = drop(add(tokens.call(ids), positions.call(iota([block]))));
       const y = last.call(blocks.reduce((t, b) => b(t), x));
       return matmul(y, tokens.weights[0].tensor, { transposeB: true });
     },

@@ -80,7 +80,9 @@ fn tree_max(p: Place, local: u32, own: i32) -> i32 {
     }
   }
   workgroupBarrier();
-  return keys[local - p.lane];
+  let largest = keys[local - p.lane];
+  workgroupBarrier();
+  return largest;
 }
 
 fn subgroup_max(p: Place, local: u32, own: i32) -> i32 {
@@ -98,6 +100,7 @@ fn subgroup_max(p: Place, local: u32, own: i32) -> i32 {
     for (var i = 0u; i < LANES / size; i++) {
       largest = max(largest, keys[first + i]);
     }
+    workgroupBarrier();
   }
   return largest;
 }

@@ -1,8 +1,10 @@
 /** @file Lockstep under the contract of measure.js, in Node and in a page. */
-import { add, compile, gradients, matmul, mean, mul, open, ops, Packer, sgd, softmax, square, sub, tensor } from "lockstep";
+import { add, compile, generator, gradients, matmul, mean, mul, open, ops, Packer, sgd, softmax, square, sub, tensor } from "lockstep";
+import { tokenWindows } from "lockstep/data";
+import { gpt, recipe } from "../gpt.js";
 import { MODELS } from "../models.js";
 import { noise } from "../data.js";
-import { BATCH, blockInput, blockWeights, chain, dataOf } from "./workloads.js";
+import { attentionInput, BATCH, blockInput, blockWeights, chain, dataOf, TARGET } from "./workloads.js";
 
 /** `count` tensors of one square matrix of `width`, [in, out], in a format, and the bytes of each. */
 function weights(format, width, count) {
@@ -21,10 +23,27 @@ function weights(format, width, count) {
   return { all: Array.from({ length: count }, () => packer.tensor({ transposed: true })), bytes: packer.bytes.length };
 }
 
-/** @param options of `open("webgpu")` */
-export async function start(options = {}) {
+/** Tokens of a text over as many characters as it has. @returns { ids, vocabulary } */
+function characters(text) {
+  const known = [...new Set(text)].sort();
+  const of = new Map(known.map((c, i) => [c, i]));
+  return { ids: Uint8Array.from(text, (c) => of.get(c)), vocabulary: known.length };
+}
+
+/**
+ * @param options of `open("webgpu")`, and `title`. With `precision: "mixed"` an adapter is refused that has nothing to mix, and with
+ * `matrices: false` products are computed as where there are no subgroup matrices.
+ */
+export async function start({ title = "Lockstep", matrices = true, ...options } = {}) {
   const backend = await open("webgpu", options);
-  const { storage = "f32" } = options;
+  if (options.precision === "mixed") {
+    if (!matrices && backend.features.matrices) backend.features.matrices = null;
+    const { half, matrices: found } = backend.features;
+    if (!half && !found) {
+      backend.close();
+      throw new Error("the adapter has neither shader-f16 nor subgroup matrices, or this version does not use them");
+    }
+  }
   // One element is enough to wait for; the whole would be copied back.
   const first = (y) =>
     ops.slice(
@@ -34,7 +53,7 @@ export async function start(options = {}) {
     );
   const timed = (program, work) => ({ work, run: async () => (await (await program()).data())[0] });
   return {
-    version: storage === "f32" ? "Lockstep" : `Lockstep, ${storage} storage`,
+    version: title,
     adapter: backend.adapter,
     statistics: () => backend.statistics(),
     close: () => backend.close(),
@@ -77,6 +96,97 @@ export async function start(options = {}) {
       const all = Array.from({ length: count }, () => tensor(new Float32Array(bytes / 4).fill(1), [bytes / 4]));
       const program = compile(() => all.map((t) => first(add(t, 1))).reduce((a, b) => add(a, b)), { backend });
       return { ...timed(program, count), bytes: 2 * bytes, done: () => all.forEach((t) => t.dispose()) };
+    },
+
+    /** Forward and backward, `count` times, each of queries that the one before has changed. */
+    attention({ batch, heads, tokens, dim, count }) {
+      const [q, k, v] = [1, 2, 3].map((seed) =>
+        tensor(attentionInput({ batch, heads, tokens, dim }, seed), [batch, tokens, heads, dim]),
+      );
+      const program = compile(
+        () => {
+          let x = q;
+          for (let i = 0; i < count; i++) {
+            const [dx, dk, dv] = gradients(ops.sum(ops.attention(x, k, v)), [x, k, v]);
+            x = add(x, add(add(dx, dk), dv));
+          }
+          return first(x);
+        },
+        { backend },
+      );
+      return { ...timed(program, count), done: () => [q, k, v].forEach((t) => t.dispose()) };
+    },
+
+    /** Steps of training on characters of which nothing can be learned. */
+    async gpt(sizes) {
+      const { batch, block, vocabulary, steps } = sizes;
+      const model = gpt(sizes);
+      await model.compile({ ...recipe(5000), backend });
+      const ids = Uint8Array.from(noise(batch * block * steps + 1, 1), (v) => v * vocabulary);
+      const { x, y } = tokenWindows(ids, { length: block, stride: block });
+      const run = async () => (await model.fit(x, y, { epochs: 1, batchSize: batch, verbose: 0, seed: 1, recoverEvery: 0 })).history.loss[0];
+      return { work: steps, run, tokens: batch * block };
+    },
+
+    /** Until the loss of what is held back is as low as it should be. */
+    async trainText(sizes, text) {
+      const { ids, vocabulary } = characters(text);
+      const { batch, block } = sizes;
+      const model = gpt({ ...sizes, vocabulary });
+      await model.compile({ ...recipe(TARGET.steps), backend });
+      const held = Math.floor(0.9 * ids.length);
+      const train = tokenWindows(ids.subarray(0, held), { length: block });
+      const rest = tokenWindows(ids.subarray(held), { length: block, stride: block });
+      const options = { batchSize: batch, stepsPerEpoch: TARGET.every, verbose: 0 };
+      const from = performance.now();
+      const seconds = () => (performance.now() - from) / 1000;
+      const curve = [];
+      let [best, steps, training] = [Infinity, 0, 0];
+      while (best > TARGET.loss && seconds() < TARGET.seconds && steps < TARGET.steps) {
+        const at = performance.now();
+        await model.fit(train.x, train.y, { ...options, epochs: curve.length + 1, initialEpoch: curve.length, seed: 1 });
+        training += performance.now() - at;
+        const loss = await model.evaluate(rest.x, rest.y, { batchSize: batch });
+        steps += TARGET.every;
+        best = Math.min(best, Number(loss.loss ?? loss));
+        curve.push([steps, best]);
+        console.error(`step ${steps}: loss ${best.toFixed(4)}, ${seconds().toFixed(0)} s`);
+      }
+      const [last] = curve.slice(-1);
+      return { train: { loss: best, seconds: seconds(), steps: last[0], ms: training / steps, tokens: batch * block } };
+    },
+
+    /** Milliseconds for a token behind so many others, and for reading those. */
+    async decode(sizes) {
+      // In pages there is no need for it.
+      const [{ loadPretrained }, { llama }] = [await import("lockstep/transformers"), await import("./llama.js")];
+      const { source, bytes, weights } = llama(sizes);
+      const lm = await loadPretrained(source, { backend });
+      const rows = {};
+      for (const position of sizes.positions) {
+        const session = await generator(lm.model, { capacity: position + sizes.tokens });
+        const prompt = Array.from({ length: position }, (_, i) => (7 * i) % sizes.vocabulary);
+        const times = [];
+        let [prefill, value] = [0, 0];
+        for (let round = 0; round < 3; round++) {
+          session.reset();
+          const at = performance.now();
+          await session.prefill(prompt);
+          await backend.sync();
+          prefill = performance.now() - at;
+          const text = session.generate([1], { maxTokens: sizes.tokens - 1, temperature: 0 });
+          value = (await text.next()).value;
+          const from = performance.now();
+          let count = 0;
+          for await (const _ of text) count++;
+          times.push((performance.now() - from) / count);
+        }
+        times.sort((a, b) => a - b);
+        rows[`decode ${position}`] = { ms: times[1], tokens: 1, bytes, weights, value };
+        rows[`prefill ${position}`] = { ms: prefill, tokens: position, value: position };
+        session.close();
+      }
+      return rows;
     },
 
     async train(net, steps) {

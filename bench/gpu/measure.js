@@ -1,13 +1,14 @@
 /**
  * @file Measures one library, in Node or in a page. A library's `start(options)` gives
- * `{ version, adapter?, statistics?, close, matmul(n), conv2d(image), train(net, steps), transformer(sizes) }`; each of the four returns
- * `{ work, run }`: `run()` does `work` units and resolves to a number when all of it is done. Calls to the device are counted by wrapping
- * WebGPU's prototypes, for every library alike. Lockstep also has `packed(format, rows, sizes)` and `copy(sizes)`, of which the bytes of a
- * unit are known.
+ * `{ version, adapter?, statistics?, close, matmul(n), conv2d(image), train(net, steps), transformer(sizes) }`, and where it has them
+ * `copy(sizes)`, `packed(format, rows, sizes)`, `attention(sizes)`, `gpt(sizes)`, `decode(sizes)` and `trainText(sizes, text)`. All but
+ * the last two return `{ work, run, bytes?, tokens? }`: `run()` does `work` units and resolves to a number when all of it is done; `bytes`
+ * and `tokens` are those of a unit. Calls to the device are counted by wrapping WebGPU's prototypes, for every library alike.
  */
-import { FORMATS, NETS, SIZES } from "./workloads.js";
+import { attentionFlops, FORMATS, NETS, SIZES } from "./workloads.js";
 
 const ROUNDS = 7;
+const QUICK_ROUNDS = 3;
 /** Milliseconds after which no further round of a case begins. */
 const PATIENCE_MS = 5000;
 
@@ -31,14 +32,14 @@ function countCalls() {
 const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
 
 /** Milliseconds for a unit of work, device calls for it, and the first number that came out. */
-async function time({ work, run }) {
+async function time({ work, run }, rounds) {
   const value = await run();
   const before = { ...counts };
   await run();
   const calls = Object.fromEntries(Object.keys(counts).map((name) => [name, (counts[name] - before[name]) / work]));
   const times = [];
   const started = performance.now();
-  while (times.length < ROUNDS && (times.length < 1 || performance.now() - started < PATIENCE_MS)) {
+  while (times.length < rounds && (times.length < 1 || performance.now() - started < PATIENCE_MS)) {
     const at = performance.now();
     await run();
     times.push((performance.now() - at) / work);
@@ -51,9 +52,9 @@ async function time({ work, run }) {
  * anything is awaited, Dawn's binding looks for it in a loop that leaves 250 MB of garbage a second, and that is collected during the next
  * step's encoding (a full collection of 6 to 20 ms every 200 ms, webgpu 0.6.2).
  */
-async function encodeTime({ run }, statistics) {
+async function encodeTime({ run }, statistics, rounds) {
   const times = [];
-  for (let i = 0; i < 2 * ROUNDS; i++) {
+  for (let i = 0; i < 2 * rounds; i++) {
     const from = statistics();
     await run();
     const until = statistics();
@@ -65,57 +66,57 @@ async function encodeTime({ run }, statistics) {
 
 /**
  * @param start of a library
- * @param size a key of SIZES
- * @param say called with a line for each case
- * @param only "weights": what reads weights in few bits, and nothing else
- * @returns { version, adapter, rows: { [case]: { ms, flops?, value, calls, encodeMs } | { error } } }
+ * @param options of `start`
+ * @param how { size: a key of SIZES, parts: those of PARTS that are wanted, quick: fewer rounds, text: for training }
+ * @param tell called with `{ version, adapter }`, and with each row as soon as it is there: `{ row, ms, gflops?, bytes?, tokens?, value,
+ * calls, encodeMs }` or `{ row, error }`
  */
-export async function measure(start, options, size, say, only = null) {
+export async function measure(start, options, { size, parts, quick = false, text = null }, tell) {
   countCalls();
-  const { products, image, steps, transformer, weights } = SIZES[size];
+  const rounds = quick ? QUICK_ROUNDS : ROUNDS;
+  const { products, image, steps, transformer, weights, attention, gpt, llama } = SIZES[size];
   const library = await start(options);
-  const rows = {};
-  const row = async (name, make, flops, makeStep = null) => {
+  tell({ version: library.version, adapter: library.adapter ?? null });
+  const attempt = async (row, work) => {
     try {
-      const made = await make();
-      const { ms, ...rest } = await time(made);
-      made.done?.();
-      const encodeMs = library.statistics && makeStep ? await encodeTime(await makeStep(), library.statistics) : null;
-      rows[name] = { ms, ...rest, encodeMs, bytes: made.bytes, ...(flops === undefined ? {} : { gflops: flops / ms / 1e6 }) };
+      for (const [name, result] of Object.entries(await work())) tell({ row: name, ...result });
     } catch (error) {
-      rows[name] = { error: String(error?.message ?? error).split("\n")[0] };
+      tell({ row, error: String(error?.message ?? error).split("\n")[0] });
     }
-    say(`${library.version}: ${name}: ${rows[name].error ?? `${rows[name].ms.toPrecision(3)} ms`}`);
   };
-  if (library.packed) {
-    await row("copy", () => library.copy(weights.copied));
+  const row = (name, make, flops, makeStep = null) =>
+    attempt(name, async () => {
+      const made = await make();
+      const { ms, ...rest } = await time(made, rounds);
+      made.done?.();
+      const encodeMs = library.statistics && makeStep ? await encodeTime(await makeStep(), library.statistics, rounds) : null;
+      const gflops = flops === undefined ? {} : { gflops: flops / ms / 1e6 };
+      return { [name]: { ms, ...rest, encodeMs, bytes: made.bytes, tokens: made.tokens, ...gflops } };
+    });
+  const wants = (part, method) => parts.includes(part) && library[method] !== undefined;
+
+  if (wants("copy", "copy")) await row("copy", () => library.copy(weights.copied));
+  if (wants("products", "matmul")) {
+    for (const n of products) await row(`matmul ${n}`, () => library.matmul(n), 2 * n ** 3);
+    const { side, channels, kernel } = image;
+    await row("conv2d", () => library.conv2d(image), 2 * image.count * side ** 2 * channels * kernel ** 2 * channels);
+  }
+  if (wants("attention", "attention"))
+    for (const sizes of attention)
+      await row(`attention ${sizes.tokens}`, () => library.attention(sizes), attentionFlops(sizes) / sizes.count);
+  if (wants("networks", "train")) {
+    const [step, block] = [(net) => () => library.train(net, 1), () => library.transformer(transformer)];
+    for (const net of Object.keys(NETS)) await row(net, () => library.train(net, steps[net]), undefined, step(net));
+    await row("transformer", block, undefined, block);
+  }
+  if (wants("gpt", "gpt")) await row("gpt", () => library.gpt(gpt));
+  if (wants("decode", "decode")) await attempt("decode", () => library.decode(llama));
+  if (wants("weights", "packed")) {
     const { width, tokens } = weights;
-    for (const format of FORMATS) {
-      for (const rows of [1, tokens]) {
-        await row(`${rows} x ${format}`, () => library.packed(format, rows, weights), 2 * rows * width ** 2);
-      }
-    }
+    for (const format of FORMATS)
+      for (const many of [1, tokens])
+        await row(`${many} x ${format}`, () => library.packed(format, many, weights), 2 * many * width ** 2);
   }
-  if (only === "weights") {
-    library.close();
-    return { version: library.version, adapter: library.adapter ?? null, rows };
-  }
-  for (const n of products) await row(`matmul ${n}`, () => library.matmul(n), 2 * n ** 3);
-  const { side, channels, kernel } = image;
-  await row("conv2d", () => library.conv2d(image), 2 * image.count * side ** 2 * channels * kernel ** 2 * channels);
-  for (const net of Object.keys(NETS))
-    await row(
-      net,
-      () => library.train(net, steps[net]),
-      undefined,
-      () => library.train(net, 1),
-    );
-  await row(
-    "transformer",
-    () => library.transformer(transformer),
-    undefined,
-    () => library.transformer(transformer),
-  );
+  if (wants("train", "trainText") && text !== null) await attempt("train", () => library.trainText(gpt, text));
   library.close();
-  return { version: library.version, adapter: library.adapter ?? null, rows };
 }

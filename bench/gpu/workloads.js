@@ -14,6 +14,22 @@ export const SIZES = {
     steps: { FFN: 512, CNN: 48, LSTM: 64 },
     transformer: { batch: 8, tokens: 256, width: 512 },
     weights: { width: 4096, tokens: 256, count: 16, copied: { bytes: 2 ** 27, count: 8 } },
+    attention: [
+      { batch: 4, heads: 16, tokens: 1024, dim: 64, count: 8 },
+      { batch: 1, heads: 16, tokens: 4096, dim: 64, count: 4 },
+    ],
+    gpt: { vocabulary: 65, block: 256, layers: 6, heads: 6, width: 384, batch: 64, dropout: 0.2, steps: 12 },
+    llama: {
+      hidden: 2048,
+      layers: 28,
+      heads: 16,
+      keyHeads: 8,
+      headDim: 128,
+      wide: 6144,
+      vocabulary: 151936,
+      positions: [16, 4096],
+      tokens: 96,
+    },
   },
   software: {
     products: [64, 128],
@@ -21,8 +37,27 @@ export const SIZES = {
     steps: { FFN: 16, CNN: 1, LSTM: 2 },
     transformer: { batch: 1, tokens: 32, width: 64 },
     weights: { width: 256, tokens: 32, count: 4, copied: { bytes: 2 ** 20, count: 4 } },
+    attention: [{ batch: 1, heads: 2, tokens: 64, dim: 16, count: 1 }],
+    gpt: { vocabulary: 65, block: 16, layers: 2, heads: 2, width: 32, batch: 4, dropout: 0.2, steps: 2 },
+    llama: { hidden: 64, layers: 2, heads: 4, keyHeads: 2, headDim: 16, wide: 96, vocabulary: 256, positions: [16, 64], tokens: 8 },
   },
 };
+
+/**
+ * What can be measured by itself. Libraries other than Lockstep have some of it.
+ * - copy: memory read and written
+ * - products: matmul and conv2d
+ * - attention: forward and backward
+ * - networks: training steps of three small networks and a transformer block
+ * - gpt: training steps of nanoGPT's shakespeare-char
+ * - decode: a Llama of 1.7 billion weights in q4, token by token
+ * - weights: products with weights in few bits
+ * - train: that GPT on a text until its loss is low enough
+ */
+export const PARTS = ["copy", "products", "attention", "networks", "gpt", "decode", "weights", "train"];
+
+/** A training to a loss: nats a character of what is held back, within so many seconds, looked at each so many steps (nanoGPT's best: 1.47). */
+export const TARGET = { loss: 1.48, seconds: 300, every: 250, steps: 5000 };
 
 /** How weights lie: those of one row times square matrices, one after another, more than caches hold; and of many rows. */
 export const FORMATS = ["f32", "f16", "bf16", "q8", "q4", "q4m"];
@@ -64,3 +99,9 @@ export function blockWeights(width) {
 
 export const blockInput = ({ batch, tokens, width }) =>
   Float32Array.from({ length: batch * tokens * width }, (_, i) => ((i * 31) % 97) / 97 - 0.5);
+
+/** Operations of attention to all keys: of two products forward, and of five backward, where the scores are made again. */
+export const attentionFlops = ({ batch, heads, tokens, dim, count }) => 14 * batch * heads * tokens ** 2 * dim * count;
+
+export const attentionInput = ({ batch, heads, tokens, dim }, seed) =>
+  Float32Array.from({ length: batch * tokens * heads * dim }, (_, i) => ((i * 31 + seed * 17) % 97) / 97 - 0.5);

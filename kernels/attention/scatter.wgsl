@@ -19,6 +19,11 @@ var<workgroup> later: atomic<u32>;
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let j = id.x + id.y * groups.x;
   let row = rows_of[min(j, COUNT - 1u)];
+  // Devices can be opened that do not clear workgroup memory.
+  if (local == 0u) {
+    atomicStore(&later, 0u);
+  }
+  workgroupBarrier();
   var equal = false;
   for (var k = j + 1u + local; k < COUNT; k += THREADS) {
     equal = equal || rows_of[k] == row;

@@ -82,7 +82,7 @@ fn quantize(
     size = most;
     // Below 2^-64 the inverse may be beyond f32.
     let up = select(1.0, 18446744073709551616.0, most < 0x1f800000u);
-    let inverse = select(0.0, STEPS / (bitcast<f32>(most) * up), most > 0u);
+    let inverse = select(0.0, op_div(STEPS, bitcast<f32>(most) * up), most > 0u);
     steps = vec4<i32>(clamp(round(v * up * inverse), vec4<f32>(-STEPS), vec4<f32>(STEPS)));
   }
   let low = ((steps + vec4<i32>(128)) & vec4<i32>(255)) - vec4<i32>(128);

@@ -63,9 +63,9 @@ export class Tally {
     return [...this.#loss, ...this.#parts, ...this.#states.flat(2), this.last];
   }
 
-  /** Begins an epoch. */
+  /** Begins an epoch. All that it has is set, since what an epoch before left may be gone with a device. */
   reset(): void {
-    for (const t of [...this.#loss, ...this.#parts, ...this.#states.flat(2)]) t.set(allocate(t.dtype, t.size));
+    for (const t of this.tensors) t.set(allocate(t.dtype, t.size));
   }
 
   /** The epoch so far, by name, with `prefix` before each. */
@@ -103,7 +103,7 @@ export class Watch {
 
   /** Forgets what it saw. */
   reset(): void {
-    this.step.set(new Int32Array(1));
+    for (const t of [this.step, ...this.#counts]) t.set(new Int32Array(1));
   }
 
   /** The first source with such an element, or null. */

@@ -186,6 +186,7 @@ export async function openDevice(options: WebGpuOptions): Promise<OpenDevice> {
       maxWorkgroupSize: Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX),
       maxWorkgroupBytes: limits.maxComputeWorkgroupStorageSize,
       maxBuffers: limits.maxStorageBuffersPerShaderStage,
+      maxGroups: limits.maxComputeWorkgroupsPerDimension,
     },
     release: () => {
       // Dawn keeps Node's event loop alive for as long as this object lives, and may call back once more after the last answer.

@@ -18,7 +18,6 @@ import { CORE } from "./commands.ts";
 import type { Bound, DispatchWriter, GpuFeatures, GpuKernels, Shader } from "./dispatch.ts";
 import type { Declared, ShaderText } from "./shader.ts";
 
-const MOST_GROUPS = 65535;
 /** Sets of buffers that a dispatch remembers bind groups for. */
 const MOST_BIND_GROUPS = 16;
 /** GPUShaderStage.COMPUTE, which runtimes without a global WebGPU do not have. */
@@ -75,10 +74,10 @@ const count = <T extends object>(list: readonly Listed<T>[]): number =>
   list.reduce((sum, item) => sum + ("list" in item ? item.steps * count(item.list) : 1), 0);
 
 /** Counts of groups along x and y: kernels take `x + y * count.x` as their number and return past their end. */
-function fold(groups: number): [number, number, number] {
-  if (groups <= MOST_GROUPS) return [groups, 1, 1];
+function fold(groups: number, most: number): [number, number, number] {
+  if (groups <= most) return [groups, 1, 1];
   const x = Math.ceil(Math.sqrt(groups));
-  assert(x <= MOST_GROUPS, () => `a dispatch of ${groups} groups`);
+  assert(x <= most, () => `a dispatch of ${groups} groups`);
   return [x, Math.ceil(groups / x), 1];
 }
 
@@ -130,9 +129,9 @@ export function encode(plan: Plan, features: GpuFeatures, { encoders, shaders, j
         () => `${label}: a buffer is bound twice, and written`,
       );
       absent = Math.max(absent, missing);
-      const counts = typeof groups === "number" ? fold(groups) : ([...groups] as [number, number, number]);
+      const counts = typeof groups === "number" ? fold(groups, features.maxGroups) : ([...groups] as [number, number, number]);
       assert(
-        () => counts.every((n) => Number.isInteger(n) && n >= 0 && n <= MOST_GROUPS),
+        () => counts.every((n) => Number.isInteger(n) && n >= 0 && n <= features.maxGroups),
         () => `${label}: ${counts} groups`,
       );
       if (counts.every((n) => n > 0)) list.push({ label, text, entry, declared, resources, groups: counts });

@@ -10,6 +10,18 @@ export const DAWN = ["disable-dawn-features=use_vulkan_zero_initialize_workgroup
 /** Nothing is timed unless a test asks for it. */
 export const openGpu = (options = {}) => open("webgpu", { dawn: DAWN, tune: false, ...options });
 
+/** What WebGPU promises of every adapter. */
+export const LEAST = {
+  maxStorageBuffersPerShaderStage: 8,
+  maxStorageBufferBindingSize: 2 ** 27,
+  maxBufferSize: 2 ** 28,
+  maxComputeWorkgroupStorageSize: 16384,
+  maxComputeInvocationsPerWorkgroup: 256,
+  maxComputeWorkgroupSizeX: 256,
+  maxComputeWorkgroupSizeY: 256,
+  maxComputeWorkgroupSizeZ: 64,
+};
+
 /** The runtime's entry point: in Node, where it has none, the package's. */
 export async function entryPoint() {
   if (globalThis.navigator?.gpu) return navigator.gpu;
@@ -20,10 +32,10 @@ export async function entryPoint() {
 }
 
 /**
- * An entry point whose adapter shows other `limits` than its own, no features of `without`, of WGSL neither, another `maker`, and passes
- * for a GPU where `software` is false. `onDevice(device)` sees every device that is opened.
+ * An entry point whose adapter shows other `limits` than its own, no features of `without`, of WGSL neither, another `maker` and least
+ * size of `subgroups`, and passes for a GPU where `software` is false. `onDevice(device)` sees every device that is opened.
  */
-export function masked(gpu, { limits = {}, without = [], maker, software, onDevice = () => {} } = {}) {
+export function masked(gpu, { limits = {}, without = [], maker, software, subgroups, onDevice = () => {} } = {}) {
   return {
     wgslLanguageFeatures: { has: (name) => Boolean(gpu.wgslLanguageFeatures?.has(name)) && !without.includes(name) },
     async requestAdapter(options) {
@@ -39,7 +51,7 @@ export function masked(gpu, { limits = {}, without = [], maker, software, onDevi
           architecture,
           device,
           description,
-          subgroupMinSize,
+          subgroupMinSize: subgroups ?? subgroupMinSize,
           isFallbackAdapter: software ?? isFallbackAdapter,
         },
         async requestDevice(descriptor) {

@@ -11,15 +11,9 @@ import { buildPlan } from "../../build/esm/plan/build.js";
 import { kernelsFor } from "../../build/esm/webgpu/commands.js";
 import { encode } from "../../build/esm/webgpu/program.js";
 import { f, packed, traceForward } from "../ops/harness.js";
-import { openGpu, openMasked } from "./gpu.js";
+import { byReciprocals } from "./devices.js";
+import { LEAST, openGpu, openMasked } from "./gpu.js";
 
-/** What WebGPU promises of every adapter. */
-const LEAST = {
-  maxStorageBuffersPerShaderStage: 8,
-  maxStorageBufferBindingSize: 2 ** 27,
-  maxComputeWorkgroupStorageSize: 16384,
-  maxComputeInvocationsPerWorkgroup: 256,
-};
 const INTEGERS = "packed_4x8_integer_dot_product";
 const GPUS = {
   "the adapter": await openGpu(),
@@ -172,6 +166,28 @@ test("great and small numbers keep their precision, each block of 32 by itself",
       b.dispose();
     }
   }
+});
+
+test("activations next to overflow, on a device that divides by multiplying with a reciprocal", async () => {
+  const gpu = await openMasked({
+    software: false,
+    maker: "nvidia",
+    onDevice(device) {
+      const create = device.createShaderModule.bind(device);
+      device.createShaderModule = (descriptor) => create({ ...descriptor, code: byReciprocals(descriptor.code) });
+    },
+  });
+  const [m, k, n] = [12, 64, 5];
+  const a = noise(m * k, 5).map((v, i) => (i % 32 === 3 ? (i % 64 === 3 ? 3e38 : 1.5e38) : v * 1e30));
+  const b = packedOf("q8", n, k);
+  const half = (await b.data()).map((v) => v / 4);
+  const packer = new Packer("q8", n, k);
+  for (let r = 0; r < n; r++) packer.row(r, half.slice(r * k, (r + 1) * k));
+  const w = packer.tensor();
+  const got = await run(gpu, () => matmul(tensor(a, [m, k]), w, { transposeB: true }));
+  const want = productOf(a, await w.data(), new Float64Array(n), [m, k, n]);
+  want.forEach((v, i) => assert.ok(Math.abs(got[i] - v) <= 3e38 * 1e-3, `[${i}]: got ${got[i]}, expected ${v}`));
+  await gpu.close();
 });
 
 /** All bits that a half can have, 256 rows of 256. */
