@@ -1,7 +1,7 @@
 // reduce(inputs...) -> y: y[outer, inner] = op over size of x[outer, size, inner], x in memory or computed by a fused body. A workgroup of
-// 256 makes LANES outputs, COLUMN = 256 / LANES invocations for each; each takes every COLUMN-th element of its part, in blocks, then they
-// are joined: by a tree in workgroup memory, or, where an output's invocations are neighbours (INNER 1) and there are subgroups, within
-// these first. Long reductions are split into PARTS workgroups, whose results a second dispatch of this kernel joins. The order of
+// THREADS makes LANES outputs, COLUMN = THREADS / LANES invocations for each; each takes every COLUMN-th element of its part, in blocks,
+// then they are joined: by a tree in workgroup memory, or, where an output's invocations are neighbours (INNER 1) and there are subgroups,
+// within these first. Long reductions are split into PARTS workgroups, whose results a second dispatch of this kernel joins. The order of
 // additions depends on shapes and the size of subgroups only.
 // The body declares the bindings from 1 on and element(i, index), the i-th element of x; where there is none, a hook says which parts are
 // read. `first` of an accumulator is the element, `index` where it is along size, of argmax and argmin alone. Hooks: combine(a, b), which
@@ -18,7 +18,8 @@ const PARTS: u32 = 1;
 // Elements of a part.
 const CHUNK: u32 = 1;
 const LANES: u32 = 1;
-const COLUMN: u32 = 256 / LANES;
+const THREADS: u32 = 256;
+const COLUMN: u32 = THREADS / LANES;
 // Elements that an invocation adds one after another before they join its total.
 const BLOCK: u32 = 32;
 // The fewest invocations of a subgroup. They are taken to be neighbours.
@@ -124,8 +125,8 @@ fn store_place(at: u32, a: Accumulator) {
   y[2u * at + 1u] = a.index;
 }
 
-var<workgroup> firsts: array<Element, 256>;
-var<workgroup> indices: array<u32, 256>;
+var<workgroup> firsts: array<Element, THREADS>;
+var<workgroup> indices: array<u32, THREADS>;
 
 // What the invocations of an output have, joined, for the first of them (row 0).
 fn join_tree(total: Accumulator, slot: u32, row: u32) -> Accumulator {
@@ -161,7 +162,7 @@ fn join_subgroups(total: Accumulator, slot: u32, row: u32) -> Accumulator {
   return joined;
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let g = group.x + group.y * groups.x;
   let part = g % PARTS;

@@ -59,9 +59,10 @@ export function buildPlan(
 
   const stored = new Map<Tensor, Storage>();
   for (const t of [...graph.inputs, ...captures]) if (t.storage) stored.set(t, t.storage);
-  const ordered = asWords([...before, ...calls, ...after, ...late], stored, copied);
+  const inOrder = asWords([...before, ...calls, ...after, ...late], stored, copied);
+  const { calls: ordered, stageOf } = limits.stages?.(inOrder, fixed, limits) ?? { calls: inOrder, stageOf: undefined };
   const halves = limits.halves?.(ordered, fixed, graph.firstGradient);
-  const { places, slots } = placeTemporaries(ordered, fixed, limits, halves);
+  const { places, slots } = placeTemporaries(ordered, fixed, limits, halves, stageOf);
   const operand = (t: Tensor | null): Operand | null => {
     if (t === null) return null;
     const b = base(t);

@@ -20,6 +20,13 @@ export interface Range {
 /** How ranges get places on a kind of backend: the bytes of its slots, and where each range is, in their order. */
 export type Pack = (ranges: readonly Range[], alignment: number) => { slots: number[]; places: Place[] };
 
+/** Calls in another order, in which those of one stage, by number from 0, need nothing of each other. */
+export type Stages = (
+  calls: readonly UnplacedCall[],
+  fixed: ReadonlyMap<Tensor, Place>,
+  limits: PlanLimits,
+) => { readonly calls: readonly UnplacedCall[]; readonly stageOf: readonly number[] };
+
 /** The part of a backend's limits that plans depend on. */
 export interface PlanLimits {
   /** Byte alignment of slot offsets. */
@@ -29,6 +36,10 @@ export interface PlanLimits {
    * (memory.ts).
    */
   readonly pack: Pack;
+  /**
+   * For backends that do calls which need nothing of each other in one command: `inStages` (stages.ts). Absent: calls keep their order.
+   */
+  readonly stages?: Stages;
   /** Most tensors a fused elementwise call may read and write together. */
   readonly maxOperands: number;
   /** Most steps of a fused elementwise body. */

@@ -90,24 +90,33 @@ export function readsInOrder(call: UnplacedCall, k: number): boolean {
   return body.strides[k].every((s, d) => s === full[d] || body.space[d] === 1);
 }
 
-/** Places for all tensors that `calls` write and that have none in `fixed` yet. `halves`: those with two bytes for each element. */
+/**
+ * Places for all tensors that `calls` write and that have none in `fixed` yet. `halves`: those with two bytes for each element. `stageOf`:
+ * the stage of each call, where those of one stage have places that are no other's; by default a call is a stage.
+ */
 export function placeTemporaries(
   calls: readonly UnplacedCall[],
   fixed: ReadonlyMap<Tensor, Place>,
   limits: PlanLimits,
   halves?: ReadonlySet<Tensor>,
+  stageOf?: readonly number[],
 ): { places: Map<Tensor, Place>; slots: number[] } {
-  const ranges = new Map<Tensor, { bytes: number; first: number; last: number }>();
+  const stage = (call: number): number => stageOf?.[call] ?? call;
+  /** `only`: the call of the last stage that touches it, -1 where there are several. */
+  const ranges = new Map<Tensor, { bytes: number; first: number; last: number; only: number }>();
   calls.forEach((c, i) => {
+    const now = stage(i);
     for (const t of [...c.outputs, ...c.inputs]) {
       const b = t && base(t);
       if (b === null || fixed.has(b)) continue;
       const range = ranges.get(b) ?? {
         bytes: Math.max(1, sizeOf(b.shape)) * (halves?.has(b) ? HALF_BYTES : ELEMENT_BYTES),
-        first: i,
-        last: i,
+        first: now,
+        last: now,
+        only: i,
       };
-      range.last = i;
+      range.only = range.last < now || range.only === i ? i : -1;
+      range.last = now;
       ranges.set(b, range);
     }
   });
@@ -116,18 +125,22 @@ export function placeTemporaries(
   // output.
   calls.forEach((c, i) => {
     if (c.kernel.name !== "map") return;
+    const now = stage(i);
     for (const out of c.outputs) {
       const own = out && ranges.get(out);
-      if (!own || own.first !== i || own.last === i) continue;
+      if (!own || own.first !== now || own.last === now) continue;
       const dying = c.inputs
         .map((t) => t && base(t))
         .find((b, _, all) => {
           const range = b && ranges.get(b);
-          return range?.last === i && range.first !== i && range.bytes === own.bytes && all.every((o, k) => o !== b || readsInOrder(c, k));
+          return (
+            range?.only === i && range.first !== now && range.bytes === own.bytes && all.every((o, k) => o !== b || readsInOrder(c, k))
+          );
         });
       const range = dying && ranges.get(dying);
       if (!range) continue;
       range.last = own.last;
+      range.only = own.only;
       ranges.set(out, range);
     }
   });

@@ -24,8 +24,11 @@ export interface Shader {
   readonly hooks?: Hooks;
   /** WGSL put in place of the block between the lines `// body` and `// end body`. */
   readonly body?: string;
-  /** Directives of the module, such as `enable x`, besides those that its text shows to be needed. Default: none. */
+  /** Directives of the module, such as `enable x`, besides those that its text shows to be needed. Default: none. With some it is never
+   * part of another dispatch. */
   readonly directives?: readonly string[];
+  /** True where the number of workgroups tells it something: it is never part of another dispatch. Default: false. */
+  readonly alone?: boolean;
 }
 
 /** Bytes that a dispatch binds, and how it uses them: `read` is bound read-only, the others read_write. */

@@ -4,12 +4,13 @@
  */
 // First: see there.
 import { checkSizes, encode, GpuProgram, Pipelines } from "./program.ts";
-import type { EncodedPlan } from "./program.ts";
+import type { EncodedPlan } from "./list.ts";
 import { assert } from "../assert.ts";
 import type { Backend, DeviceBuffer, Limits, Program } from "../backend.ts";
 import { ArgumentError, BackendError, DeviceLostError, internal } from "../errors.ts";
 import { assignSlots } from "../plan/memory.ts";
 import type { Plan } from "../plan/plan.ts";
+import { inStages } from "../plan/stages.ts";
 import { bringHome } from "../tensor.ts";
 import { openDevice } from "./adapter.ts";
 import type { OpenDevice, Pending, WebGpuOptions } from "./adapter.ts";
@@ -93,6 +94,7 @@ class WebGpuBackend implements GpuBackend {
       alignment: device.limits.minStorageBufferOffsetAlignment,
       maxBytes,
       pack: assignSlots,
+      stages: inStages,
       hostMemory: false,
       asynchronous: true,
       maxOperands: Math.min(features.maxBuffers, MOST_OPERANDS),

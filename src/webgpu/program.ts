@@ -15,63 +15,22 @@ import type { Buffers, GpuMemory } from "./buffers.ts";
 import type { Pending } from "./adapter.ts";
 import { assert } from "../assert.ts";
 import { CORE } from "./commands.ts";
-import type { Bound, DispatchWriter, GpuFeatures, GpuKernels, Shader } from "./dispatch.ts";
+import { together } from "./batches.ts";
+import type { DispatchWriter, GpuFeatures, GpuKernels, Shader } from "./dispatch.ts";
+import { count, flat, mapped } from "./list.ts";
+import type { EncodedDispatch, EncodedPlan, Listed, Resource } from "./list.ts";
 import type { Declared, ShaderText } from "./shader.ts";
 
+/**
+ * Temporaries of a call that are at most as large as this are others than those of the calls before it, until there are so many: so they
+ * are nothing that calls wait for.
+ */
+const MOST_SMALL = 2 ** 20;
+const MANY_SMALL = 8;
 /** Sets of buffers that a dispatch remembers bind groups for. */
 const MOST_BIND_GROUPS = 16;
 /** GPUShaderStage.COMPUTE, which runtimes without a global WebGPU do not have. */
 const COMPUTE = 0x4;
-
-type Space = Bound["place"]["space"];
-
-/** A resource of a dispatch: bytes of a binding, slot or temporary, or nothing. */
-interface Resource {
-  readonly binding: number;
-  readonly space: Space | "absent";
-  readonly index: number;
-  readonly offset: number;
-  readonly bytes: number;
-  readonly writable: boolean;
-}
-
-interface EncodedDispatch {
-  readonly label: string;
-  readonly text: string;
-  readonly entry: string;
-  readonly declared: readonly Declared[];
-  readonly resources: readonly Resource[];
-  readonly groups: readonly [number, number, number];
-}
-
-/** Dispatches, and lists of them that are done several times. */
-type Listed<T> = T | { readonly steps: number; readonly list: readonly Listed<T>[] };
-
-export interface EncodedPlan {
-  readonly list: readonly Listed<EncodedDispatch>[];
-  /** Those of the list, in its order, each once. */
-  readonly dispatches: readonly EncodedDispatch[];
-  /** Bytes of each temporary. Calls take turns with them. */
-  readonly temporaries: readonly number[];
-  /** Absent outputs of one dispatch at most. */
-  readonly absent: number;
-}
-
-/** Dispatches in their order, those of a loop once. */
-function* flat<T extends object>(list: readonly Listed<T>[]): Generator<T, undefined> {
-  for (const item of list) {
-    if ("list" in item) yield* flat(item.list);
-    else yield item;
-  }
-}
-
-/** A list of others in the place of the dispatches. */
-const mapped = <T extends object, R extends object>(list: readonly Listed<T>[], fn: (item: T) => R): Listed<R>[] =>
-  list.map((item) => ("list" in item ? { steps: item.steps, list: mapped(item.list, fn) } : fn(item)));
-
-/** How many dispatches a run does. */
-const count = <T extends object>(list: readonly Listed<T>[]): number =>
-  list.reduce((sum, item) => sum + ("list" in item ? item.steps * count(item.list) : 1), 0);
 
 /** Counts of groups along x and y: kernels take `x + y * count.x` as their number and return past their end. */
 function fold(groups: number, most: number): [number, number, number] {
@@ -88,8 +47,7 @@ function fold(groups: number, most: number): [number, number, number] {
 export function encode(plan: Plan, features: GpuFeatures, { encoders, shaders, joins = [], product }: GpuKernels = CORE): EncodedPlan {
   let list: Listed<EncodedDispatch>[] = [];
   const temporaries: number[] = [];
-  let absent = 0;
-  let here = 0;
+  const [small, large]: { next: number; readonly indices: number[] }[] = [{ next: 0, indices: [] }, { next: 0, indices: [] }];
   let source = "";
   /** Programs are mostly a few kernels again and again: their texts by what they are made of. */
   const texts = new Map<string, ShaderText>();
@@ -103,9 +61,10 @@ export function encode(plan: Plan, features: GpuFeatures, { encoders, shaders, j
     product: product && ((given) => product(given, writer)),
     dispatch(shader: Shader, buffers, groups) {
       const halves = buffers.flatMap((b, i) => (b?.half ? [i] : []));
-      const { file, entry: wanted, constants, hooks = {}, body } = shader;
+      const { file, entry: wanted, constants, hooks = {}, body, directives = [] } = shader;
+      const alone = shader.alone === true || directives.length > 0;
       const key = [file, wanted, Object.entries(constants).join(), Object.entries(hooks).join(), halves.join(), body].join("\n");
-      const { text, entry, declared } = once(texts, key, () => shaderText(shader, shaders, new Set(halves), features.half));
+      const { text, entry, declared, declarations } = once(texts, key, () => shaderText(shader, shaders, new Set(halves), features.half));
       const label = `${shader.file}.${entry}`;
       if (declared.length > features.maxBuffers) {
         throw new BackendError(
@@ -128,13 +87,12 @@ export function encode(plan: Plan, features: GpuFeatures, { encoders, shaders, j
           ),
         () => `${label}: a buffer is bound twice, and written`,
       );
-      absent = Math.max(absent, missing);
       const counts = typeof groups === "number" ? fold(groups, features.maxGroups) : ([...groups] as [number, number, number]);
       assert(
         () => counts.every((n) => Number.isInteger(n) && n >= 0 && n <= features.maxGroups),
         () => `${label}: ${counts} groups`,
       );
-      if (counts.every((n) => n > 0)) list.push({ label, text, entry, declared, resources, groups: counts });
+      if (counts.every((n) => n > 0)) list.push({ label, text, entry, alone, declared, declarations, resources, groups: counts });
     },
     loop(steps, write) {
       const around = list;
@@ -152,8 +110,9 @@ export function encode(plan: Plan, features: GpuFeatures, { encoders, shaders, j
       encoders[call.kernel](call, writer);
     },
     temporary(bytes) {
-      const index = here++;
-      temporaries[index] = Math.max(temporaries[index] ?? 0, bytes);
+      const turn = bytes > MOST_SMALL ? large : small;
+      const index = (turn.indices[turn.next++] ??= temporaries.push(0) - 1);
+      temporaries[index] = Math.max(temporaries[index], bytes);
       const place = { space: "temporary", index, offset: 0 } as const;
       return {
         read: { place, bytes, access: "read" },
@@ -163,10 +122,14 @@ export function encode(plan: Plan, features: GpuFeatures, { encoders, shaders, j
     },
   };
   for (const call of joinedCalls(plan)) {
-    here = 0;
+    large.next = 0;
+    if (small.next >= MANY_SMALL) small.next = 0;
     writer.call(call);
   }
-  return { list, dispatches: [...flat(list)], temporaries, absent };
+  list = together(list, features);
+  const dispatches = [...flat(list)];
+  const absent = dispatches.map(({ resources }) => resources.filter((r) => r.space === "absent" && r.writable).length);
+  return { list, dispatches, temporaries, absent: absent.reduce((a, b) => Math.max(a, b), 0) };
 }
 
 /** @throws BackendError for the first tensor or temporary that one binding cannot hold. */

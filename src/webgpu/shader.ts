@@ -22,6 +22,8 @@ export interface ShaderText {
   readonly entry: string;
   /** In order of `binding`. */
   readonly declared: readonly Declared[];
+  /** What is at module scope, by name. */
+  readonly declarations: ReadonlyMap<string, string>;
 }
 
 /**
@@ -56,6 +58,15 @@ function declarationsOf(file: string, text: string): Declarations {
 
 /** What a function declares. */
 const OWN = /\b(?:let|var|const)\s+(\w+)|[(,]\s*(?:@\w+\(\w+\)\s*)?(\w+)\s*:/g;
+
+/** Names that stand for something at module scope, and not for a member (`v.x`), an attribute or a number. */
+export const WORD = /(?<![.@\w])[A-Za-z_]\w*/g;
+
+/** Names in a declaration. A function's own variables and parameters are not those of the module. */
+export function namesIn(declaration: string): string[] {
+  const own = new Set([...declaration.matchAll(OWN)].map(([, variable, parameter]) => variable ?? parameter));
+  return (declaration.match(WORD) ?? []).filter((word) => !own.has(word));
+}
 
 let libraries: Declarations | null = null;
 
@@ -137,15 +148,11 @@ export function shaderText(
     if (found === undefined) continue;
     const declaration = stored(found);
     kept.set(name, declaration);
-    // A member (`v.x`) is not a variable, and a function's own variables and parameters are not those of the module.
-    const own = new Set([...declaration.matchAll(OWN)].map(([, variable, parameter]) => variable ?? parameter));
-    wanted.push(...(declaration.match(/(?<![.\w])[A-Za-z_]\w*/g) ?? []).filter((word) => !own.has(word)));
+    wanted.push(...namesIn(declaration));
   }
   // What is noted last is written first.
   for (const directive of directives) kept.set(directive, `${directive};`);
-  if ([...kept.values()].some((d) => /\bf16\b/.test(d))) kept.set("f16", "enable f16;");
-  const declarations = [...kept.values()];
-  const declared = declarations
+  const declared = [...kept.values()]
     .map((d) => /@binding\((\d+)\)\s*var<storage(?:,\s*(\w+))?>/.exec(d))
     .filter((m) => m !== null)
     .map((m) => ({ binding: Number(m[1]), writable: m[2] === "read_write" }))
@@ -154,8 +161,14 @@ export function shaderText(
     () => declared.every((d, i) => i === 0 || d.binding !== declared[i - 1].binding),
     () => `${file}.wgsl: ${entry} reaches two variables of one binding`,
   );
+  return { text: moduleText(kept.values()), entry, declared, declarations: kept };
+}
+
+/** A module of these declarations. */
+export function moduleText(declarations: Iterable<string>): string {
+  const lines = [...declarations];
   // Joins run over as many invocations as a subgroup has, which no analysis can tell to be the same for all of them.
-  if (declarations.some((d) => /\bsubgroup[A-Z]\w*\(/.test(d)))
-    declarations.push("diagnostic(off, subgroup_uniformity);", "enable subgroups;");
-  return { text: declarations.reverse().join("\n"), entry, declared };
+  if (lines.some((d) => /\bsubgroup[A-Z]\w*\(/.test(d))) lines.push("diagnostic(off, subgroup_uniformity);", "enable subgroups;");
+  if (lines.some((d) => /\bf16\b/.test(d))) lines.push("enable f16;");
+  return lines.reverse().join("\n");
 }

@@ -91,6 +91,7 @@ function dispatch(out: DispatchWriter, { b, t, u, reverse, activation, recurrent
   const memory = together ? "shared" : "stored";
   const shader = {
     file,
+    alone: !together,
     constants: {
       ...constants,
       BATCH: b,

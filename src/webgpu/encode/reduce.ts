@@ -9,8 +9,11 @@ import { read, write } from "../dispatch.ts";
 import { coordinates, declaration, indexExpression, reinterpret, resultTypes, slotsOf, stepsFunction } from "./body.ts";
 import { elementBits, fillWith } from "./move.ts";
 
-/** Invocations of a workgroup. */
+/** Invocations of a workgroup, and of a short one: what most small products have, with which they then are one dispatch. */
 const THREADS = 256;
+const FEW_THREADS = 64;
+/** Elements up to which workgroups are short. */
+const FEW_ELEMENTS = 2 ** 14;
 /** Elements that one invocation adds at most before its part of a long reduction is split further. */
 const ELEMENTS_PER_THREAD = 32;
 /** Workgroups beyond which splitting gains nothing. */
@@ -47,16 +50,19 @@ function deal(
   size: number,
   inner: number,
   whole: boolean,
-): { lanes: number; parts: number; chunk: number; blocks: number } {
+): { threads: number; lanes: number; parts: number; chunk: number; blocks: number } {
   // Short reductions: an invocation each. Rows: as many invocations as elements, up to all. Columns: a line of them side by side.
   let lanes: number;
   if (inner === 1) lanes = Math.max(1, THREADS / powerOfTwo(Math.ceil(size / 4)));
   else lanes = Math.min(THREADS, powerOfTwo(inner), Math.max(COLUMN_LANES, THREADS / powerOfTwo(Math.ceil(size / 4))));
   const column = THREADS / lanes;
+  // Each output has as many invocations as ever, so that the order of additions is the same.
+  const threads = outputs * size <= FEW_ELEMENTS && column <= FEW_THREADS ? FEW_THREADS : THREADS;
+  lanes = threads / column;
   const blocks = Math.ceil(outputs / lanes);
   const wanted = whole ? 1 : Math.min(Math.ceil(size / (column * ELEMENTS_PER_THREAD)), Math.ceil(ENOUGH_GROUPS / blocks));
   const chunk = Math.ceil(size / wanted);
-  return { lanes, parts: Math.ceil(size / chunk), chunk, blocks };
+  return { threads, lanes, parts: Math.ceil(size / chunk), chunk, blocks };
 }
 
 /** Hooks of kernels/reduce.wgsl for `op` over elements of `type`. */
@@ -110,10 +116,10 @@ export const reduce: GpuEncoder = (call, out) => {
     target: Bound | null,
     whole: boolean,
   ): void => {
-    const { lanes, parts, chunk, blocks } = deal(outputs, from.size, from.inner, whole);
+    const { threads, lanes, parts, chunk, blocks } = deal(outputs, from.size, from.inner, whole);
     const { subgroupSize } = out.features;
     // The invocations of an output that is not the last dimension's are no neighbours.
-    const inSubgroups = subgroupSize > 0 && from.inner === 1 && lanes < THREADS;
+    const inSubgroups = subgroupSize > 0 && from.inner === 1 && lanes < threads;
     out.dispatch(
       {
         file: "reduce",
@@ -126,6 +132,7 @@ export const reduce: GpuEncoder = (call, out) => {
           INNER: from.inner,
           PARTS: parts,
           CHUNK: chunk,
+          THREADS: threads,
           LANES: lanes,
           SUBGROUP_SIZE: subgroupSize,
         },
