@@ -43,13 +43,15 @@ async function variants() {
     for (const tile of kept)
       for (const halvedFrom of [1, Infinity])
         list.push({
-          name: `${tile.down * tile.m} x ${tile.across * tile.n}, parts ${tile.m} x ${tile.n}, k ${tile.k}${halvedFrom === 1 ? ", halved" : ""}`,
+          name: nameOf(tile, halvedFrom === 1),
           options: { precision: "mixed", storage: "f32", dawn: WITH_MATRICES },
           told: { tile, halvedFrom },
         });
   }
   return list;
 }
+
+const nameOf = ({ down, across, m, n, k }, halved) => `${down * m} x ${across * n}, parts ${m} x ${n}, k ${k}${halved ? ", halved" : ""}`;
 
 const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 

@@ -27,8 +27,8 @@ export interface WebGpuOptions {
   readonly storage?: "f32" | "f16";
   /**
    * How products and convolutions are computed. `mixed`: their operands are rounded to f16 (11 bits; beyond 65504 infinite), their sums
-   * are f32, and `storage` is `f16` unless it is given; weights, gradients and optimizer states are f32, and `compile` of a model has the
-   * loss scaled (see `lossScaleOptimizer`). Needs an adapter with `shader-f16`; with subgroup matrices it is several times as fast. Where
+   * are f32, and `storage` is `f16` unless it is given; weights, gradients and optimizer states are f32, and `fit` scales the loss (see
+   * `lossScaleOptimizer`). Needs an adapter with `shader-f16`; with subgroup matrices it is several times as fast. Where
    * the adapter has neither, products are those of f32, without a warning: `features` of the backend says which they are.
    * Default: `f32`.
    */
