@@ -4,7 +4,7 @@ import { tokenWindows } from "lockstep/data";
 import { gpt, recipe } from "../gpt.js";
 import { MODELS } from "../models.js";
 import { noise } from "../data.js";
-import { attentionInput, BATCH, blockInput, blockWeights, chain, dataOf, TARGET } from "./workloads.js";
+import { attentionInput, BATCH, blockInput, blockWeights, chain, dataOf } from "./workloads.js";
 
 /** `count` tensors of one square matrix of `width`, [in, out], in a format, and the bytes of each. */
 function weights(format, width, count) {
@@ -100,9 +100,7 @@ export async function start({ title = "Lockstep", matrices = true, ...options } 
 
     /** Forward and backward, `count` times, each of queries that the one before has changed. */
     attention({ batch, heads, tokens, dim, count }) {
-      const [q, k, v] = [1, 2, 3].map((seed) =>
-        tensor(attentionInput({ batch, heads, tokens, dim }, seed), [batch, tokens, heads, dim]),
-      );
+      const [q, k, v] = [1, 2, 3].map((seed) => tensor(attentionInput({ batch, heads, tokens, dim }, seed), [batch, tokens, heads, dim]));
       const program = compile(
         () => {
           let x = q;
@@ -124,36 +122,35 @@ export async function start({ title = "Lockstep", matrices = true, ...options } 
       await model.compile({ ...recipe(5000), backend });
       const ids = Uint8Array.from(noise(batch * block * steps + 1, 1), (v) => v * vocabulary);
       const { x, y } = tokenWindows(ids, { length: block, stride: block });
-      const run = async () => (await model.fit(x, y, { epochs: 1, batchSize: batch, verbose: 0, seed: 1, recoverEvery: 0 })).history.loss[0];
+      const run = async () =>
+        (await model.fit(x, y, { epochs: 1, batchSize: batch, verbose: 0, seed: 1, recoverEvery: 0 })).history.loss[0];
       return { work: steps, run, tokens: batch * block };
     },
 
-    /** Until the loss of what is held back is as low as it should be. */
-    async trainText(sizes, text) {
+    /** Until the loss of what is held back is as low as it should be, or time is up. `told` has each state of it. */
+    async trainText(sizes, text, target, told) {
       const { ids, vocabulary } = characters(text);
       const { batch, block } = sizes;
       const model = gpt({ ...sizes, vocabulary });
-      await model.compile({ ...recipe(TARGET.steps), backend });
+      await model.compile({ ...recipe(target.steps), backend });
       const held = Math.floor(0.9 * ids.length);
       const train = tokenWindows(ids.subarray(0, held), { length: block });
       const rest = tokenWindows(ids.subarray(held), { length: block, stride: block });
-      const options = { batchSize: batch, stepsPerEpoch: TARGET.every, verbose: 0 };
+      const options = { batchSize: batch, stepsPerEpoch: target.every, verbose: 0 };
       const from = performance.now();
       const seconds = () => (performance.now() - from) / 1000;
       const curve = [];
       let [best, steps, training] = [Infinity, 0, 0];
-      while (best > TARGET.loss && seconds() < TARGET.seconds && steps < TARGET.steps) {
+      while (best > target.loss && seconds() < target.seconds && steps < target.steps) {
         const at = performance.now();
         await model.fit(train.x, train.y, { ...options, epochs: curve.length + 1, initialEpoch: curve.length, seed: 1 });
         training += performance.now() - at;
         const loss = await model.evaluate(rest.x, rest.y, { batchSize: batch });
-        steps += TARGET.every;
+        steps += target.every;
         best = Math.min(best, Number(loss.loss ?? loss));
         curve.push([steps, best]);
-        console.error(`step ${steps}: loss ${best.toFixed(4)}, ${seconds().toFixed(0)} s`);
+        told({ loss: best, seconds: seconds(), steps, ms: training / steps, tokens: batch * block });
       }
-      const [last] = curve.slice(-1);
-      return { train: { loss: best, seconds: seconds(), steps: last[0], ms: training / steps, tokens: batch * block } };
     },
 
     /** Milliseconds for a token behind so many others, and for reading those. */

@@ -1,7 +1,7 @@
 /**
  * @file Measures one library, in Node or in a page. A library's `start(options)` gives
  * `{ version, adapter?, statistics?, close, matmul(n), conv2d(image), train(net, steps), transformer(sizes) }`, and where it has them
- * `copy(sizes)`, `packed(format, rows, sizes)`, `attention(sizes)`, `gpt(sizes)`, `decode(sizes)` and `trainText(sizes, text)`. All but
+ * `copy(sizes)`, `packed(format, rows, sizes)`, `attention(sizes)`, `gpt(sizes)`, `decode(sizes)` and `trainText(sizes, text, target, told)`. All but
  * the last two return `{ work, run, bytes?, tokens? }`: `run()` does `work` units and resolves to a number when all of it is done; `bytes`
  * and `tokens` are those of a unit. Calls to the device are counted by wrapping WebGPU's prototypes, for every library alike.
  */
@@ -54,7 +54,8 @@ async function time({ work, run }, rounds) {
  */
 async function encodeTime({ run }, statistics, rounds) {
   const times = [];
-  for (let i = 0; i < 2 * rounds; i++) {
+  const started = performance.now();
+  for (let i = 0; i < 2 * rounds && (i < 3 || performance.now() - started < PATIENCE_MS); i++) {
     const from = statistics();
     await run();
     const until = statistics();
@@ -67,14 +68,14 @@ async function encodeTime({ run }, statistics, rounds) {
 /**
  * @param start of a library
  * @param options of `start`
- * @param how { size: a key of SIZES, parts: those of PARTS that are wanted, quick: fewer rounds, text: for training }
+ * @param how { size: a key of SIZES, parts: those of PARTS that are wanted, quick: fewer rounds, text: to train on, seconds: for that, at most }
  * @param tell called with `{ version, adapter }`, and with each row as soon as it is there: `{ row, ms, gflops?, bytes?, tokens?, value,
  * calls, encodeMs }` or `{ row, error }`
  */
-export async function measure(start, options, { size, parts, quick = false, text = null }, tell) {
+export async function measure(start, options, { size, parts, quick = false, text = null, seconds = Infinity }, tell) {
   countCalls();
   const rounds = quick ? QUICK_ROUNDS : ROUNDS;
-  const { products, image, steps, transformer, weights, attention, gpt, llama } = SIZES[size];
+  const { products, image, steps, transformer, weights, attention, gpt, llama, target } = SIZES[size];
   const library = await start(options);
   tell({ version: library.version, adapter: library.adapter ?? null });
   const attempt = async (row, work) => {
@@ -114,9 +115,14 @@ export async function measure(start, options, { size, parts, quick = false, text
   if (wants("weights", "packed")) {
     const { width, tokens } = weights;
     for (const format of FORMATS)
-      for (const many of [1, tokens])
-        await row(`${many} x ${format}`, () => library.packed(format, many, weights), 2 * many * width ** 2);
+      for (const many of [1, tokens]) await row(`${many} x ${format}`, () => library.packed(format, many, weights), 2 * many * width ** 2);
   }
-  if (wants("train", "trainText") && text !== null) await attempt("train", () => library.trainText(gpt, text));
+  if (wants("train", "trainText") && text !== null) {
+    const within = { ...target, seconds: Math.min(target.seconds, seconds) };
+    await attempt("train", async () => {
+      await library.trainText(gpt, text, within, (state) => tell({ row: "train", ...state }));
+      return {};
+    });
+  }
   library.close();
 }

@@ -10,7 +10,6 @@ import type { Backend, DeviceBuffer, Limits, Program } from "../backend.ts";
 import { ArgumentError, BackendError, DeviceLostError, internal } from "../errors.ts";
 import { assignSlots } from "../plan/memory.ts";
 import type { Plan } from "../plan/plan.ts";
-import { inStages } from "../plan/stages.ts";
 import { bringHome } from "../tensor.ts";
 import { openDevice } from "./adapter.ts";
 import type { OpenDevice, Pending, WebGpuOptions } from "./adapter.ts";
@@ -18,6 +17,7 @@ import { Buffers, GpuMemory } from "./buffers.ts";
 import { kernelsFor } from "./commands.ts";
 import type { GpuEncoder, GpuFeatures, GpuKernels } from "./dispatch.ts";
 import { halves } from "./encode/half.ts";
+import { stagesOf } from "./join.ts";
 import type { TileTuner } from "./parts/tuner.ts";
 
 export type { WebGpuOptions } from "./adapter.ts";
@@ -94,7 +94,7 @@ class WebGpuBackend implements GpuBackend {
       alignment: device.limits.minStorageBufferOffsetAlignment,
       maxBytes,
       pack: assignSlots,
-      stages: inStages,
+      stages: stagesOf,
       hostMemory: false,
       asynchronous: true,
       maxOperands: Math.min(features.maxBuffers, MOST_OPERANDS),

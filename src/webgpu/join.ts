@@ -2,7 +2,9 @@
  * @file What finding calls of a plan that one dispatch can compute has in common: who reads what they leave in temporaries. Each dispatch of
  * a token that is written takes longer to begin than to compute.
  */
+import type { Stages } from "../plan/limits.ts";
 import type { Call, Operand, Place } from "../plan/plan.ts";
+import { inStages } from "../plan/stages.ts";
 
 /** Whether one of the operands is in the buffer of `place`. */
 export const among = (place: Place, operands: readonly (Operand | null | undefined)[]): boolean =>
@@ -41,3 +43,10 @@ export function joinedBy(calls: readonly Call[], find: (at: number) => Joined | 
   }
   return joined;
 }
+
+/** Kernels whose calls are joined with those behind them. */
+const JOINED = /^(packedMatmul|scatterUpdate)$/;
+
+/** Stages of plans that write no text; in others, calls that may be joined stay next to each other. */
+export const stagesOf: Stages = (calls, fixed, limits) =>
+  calls.some(({ kernel }) => JOINED.test(kernel.name)) ? { calls, stageOf: calls.map((_, i) => i) } : inStages(calls, fixed, limits);

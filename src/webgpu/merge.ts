@@ -195,7 +195,7 @@ export class Merger {
       });
       return new Map(entries);
     });
-    const label = [...new Set(members.map(({ dispatch }) => dispatch.label))].join("+");
+    const label = members.map(({ dispatch }) => dispatch.label).join("+");
     const groups = [members.reduce((sum, { dispatch, own }) => sum + groupsOf(dispatch, own, threads), 0), 1, 1] as const;
     const key = members.map(({ dispatch }, k) => {
       const id = once(this.#ids, dispatch.declarations, () => this.#ids.size);

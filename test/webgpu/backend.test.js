@@ -241,7 +241,14 @@ test("dispatches of more than 65,535 groups are folded", () => {
   const size = 65536 * 64 * 3 + 1;
   const y = { place: place(0), shape: [size], dtype: "f32" };
   const plan = { bindings: [], slots: [], calls: [{ kernel: "fill", inputs: [], outputs: [y], attrs: { value: 1 }, source: "" }] };
-  const { dispatches } = encode(plan, { subgroupSize: 0, software: false, maxWorkgroupSize: 256, maxWorkgroupBytes: 16384, maxBuffers: 8, maxGroups: 65535 });
+  const { dispatches } = encode(plan, {
+    subgroupSize: 0,
+    software: false,
+    maxWorkgroupSize: 256,
+    maxWorkgroupBytes: 16384,
+    maxBuffers: 8,
+    maxGroups: 65535,
+  });
   const [x, rows, layers] = dispatches[0].groups;
   assert.ok(x <= 65535 && rows <= 65535 && layers === 1 && x * rows >= size / 64);
 });

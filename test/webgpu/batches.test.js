@@ -106,7 +106,7 @@ test("layers in a loop", async () => {
   cpu.close();
 });
 
-const FEATURES = { maxBuffers: 8, maxWorkgroupBytes: 16384 };
+const FEATURES = { maxBuffers: 8, maxWorkgroupBytes: 16384, maxGroups: 65535 };
 
 /** A dispatch that reads and writes buffers by number, of which `text` says what else its kernel has. */
 function dispatch(label, reads, writes, { threads = 64, groups = 1, more = {}, body = "" } = {}) {

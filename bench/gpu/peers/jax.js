@@ -100,13 +100,13 @@ function update([params, m, v, t], grads, useAdam) {
   return [made.map((o) => o[0]), made.map((o) => o[1]), made.map((o) => o[2]), next];
 }
 
-export async function start({ version }) {
+export async function start() {
   const found = await jax.init("webgpu");
   if (!found.includes("webgpu")) throw new Error("the WebGPU device did not start");
   jax.defaultDevice("webgpu");
   const read = async (y) => (await y.data())[0];
   return {
-    version: `jax-js ${version}`,
+    version: `jax-js ${process.env.VERSION}`,
     close: () => {},
 
     matmul(n) {
