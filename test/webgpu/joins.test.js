@@ -258,7 +258,7 @@ test("a token of a Llama: seven dispatches a layer, each weight is read once, an
       const parts = partsOf(encoded);
       const labels = parts.filter((l) => ofLayer.includes(l) && (backend === least || l !== "scatter.main"));
       const wanted = [...new Array(layers).fill(ofLayer).flat(), "packed.several"];
-      assert.equal(labels.slice(0, wanted.length), wanted, `${name}: ${labels}`);
+      assert.equal(labels.slice(0, wanted.length).sort(), wanted.sort(), `${name}: ${labels}`);
       assert.is(apart.length - parts.length, layers * (18 - ofLayer.length) + 1, `${apart}`);
       // With what is not of layers: the embedding, the head, and the choice of a token.
       assert.ok(dispatches.length < layers * ofLayer.length + 16, `${dispatches.map((d) => d.label)}`);
