@@ -2,8 +2,8 @@
 // Pairs are (2i, 2i + 1) with NEIGHBOURS, else (i, i + HALF); features behind the first 2 HALF are copied. BACK: by the negative angle.
 //
 // main    x, cos, sin -> y
-// append  x, cos, sin, k, v?, index i32[ROWS / HEADS] -> y, and rows index[j] of caches [SIZE, ...] of keys, turned too, and of values: none
-//         where a later index is equal, or it is outside.
+// append  x, cos, sin, k, v?, index i32[ROWS / HEADS] -> y, and rows index[j] of caches [SIZE, ...] of keys, turned too, and of values:
+//         none where a later index is equal, or it is outside.
 const THREADS: u32 = 256u;
 const ROWS: u32 = 6u;
 const TIME: u32 = 3u;

@@ -295,7 +295,11 @@ fn factors_of(product: u32, part: Part, i: u32, behind: u32) -> vec4<f32> {
 }
 
 @compute @workgroup_size(LANES)
-fn several(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn several(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32
+) {
   let number = group.x + group.y * groups.x;
   if (number >= GROUPS) {
     return;

@@ -1,6 +1,6 @@
 /**
- * @file What finding calls of a plan that one dispatch can compute has in common: who reads what they leave in temporaries. Each dispatch of
- * a token that is written takes longer to begin than to compute.
+ * @file What finding calls of a plan that one dispatch can compute has in common: who reads what they leave in temporaries. Each dispatch
+ * of a token that is written takes longer to begin than to compute.
  */
 import type { Stages } from "../plan/limits.ts";
 import type { Call, Operand, Place } from "../plan/plan.ts";
