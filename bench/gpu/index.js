@@ -249,7 +249,7 @@ for (const column of columns) {
 }
 // Last: it takes minutes. A quick run trains once, in mixed precision where there is some.
 if (options.text !== undefined) {
-  const able = columns.filter((c) => partsOf(c).includes("train") && state.columns[c.title]?.version !== undefined);
+  const able = columns.filter((c) => partsOf(c).includes("train") && state.columns[c.title]?.error === undefined);
   for (const column of options.quick ? able.slice(-1) : able) await measured(column, ["train"]);
 }
 console.log(write());

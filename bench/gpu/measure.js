@@ -1,9 +1,10 @@
 /**
  * @file Measures one library, in Node or in a page. A library's `start(options)` gives
  * `{ version, adapter?, statistics?, close, matmul(n), conv2d(image), train(net, steps), transformer(sizes) }`, and where it has them
- * `copy(sizes)`, `packed(format, rows, sizes)`, `attention(sizes)`, `gpt(sizes)`, `decode(sizes)` and `trainText(sizes, text, target, told)`. All but
- * the last two return `{ work, run, bytes?, tokens? }`: `run()` does `work` units and resolves to a number when all of it is done; `bytes`
- * and `tokens` are those of a unit. Calls to the device are counted by wrapping WebGPU's prototypes, for every library alike.
+ * `copy(sizes)`, `packed(format, rows, sizes)`, `attention(sizes)`, `gpt(sizes)`, `decode(sizes)` and
+ * `trainText(sizes, text, target, told)`. All but the last two return `{ work, run, bytes?, tokens? }`: `run()` does `work` units and
+ * resolves to a number when all of it is done; `bytes` and `tokens` are those of a unit. Calls to the device are counted by wrapping
+ * WebGPU's prototypes, for every library alike.
  */
 import { attentionFlops, FORMATS, NETS, SIZES } from "./workloads.js";
 
@@ -68,7 +69,8 @@ async function encodeTime({ run }, statistics, rounds) {
 /**
  * @param start of a library
  * @param options of `start`
- * @param how { size: a key of SIZES, parts: those of PARTS that are wanted, quick: fewer rounds, text: to train on, seconds: for that, at most }
+ * @param how { size: a key of SIZES, parts: those of PARTS that are wanted, quick: fewer rounds,
+ * text: to train on, seconds: for that, at most }
  * @param tell called with `{ version, adapter }`, and with each row as soon as it is there: `{ row, ms, gflops?, bytes?, tokens?, value,
  * calls, encodeMs }` or `{ row, error }`
  */

@@ -102,8 +102,8 @@ export function section({ adapter, software, size, quick, machine, date, columns
       ? "**A software adapter: a program on the CPU. These figures say that everything runs, and how the libraries use the device; " +
         "they say nothing of GPUs.**\n"
       : "",
-    `${date}; ${machine}. ${[...versions, ""].join(", ").replace(/, $/, ". ")}Medians${quick ? " of three rounds" : ""}; each figure with ` +
-      `one wait for the device in ${size === "gpu" ? "4 to 512" : "1 to 32"} units of work.`,
+    `${date}; ${machine}. ${versions.length > 0 ? `${versions.join(", ")}. ` : ""}Medians${quick ? " of three rounds" : ""}; each figure ` +
+      `with one wait for the device in ${size === "gpu" ? "4 to 512" : "1 to 32"} units of work.`,
     ...part(
       torch ? "GFLOP/s, and parts of PyTorch's in f32" : "GFLOP/s",
       tableOf("work", columns, multiplied, (r, c, name) => {
@@ -127,7 +127,8 @@ export function section({ adapter, software, size, quick, machine, date, columns
       torch ? "In brackets: how many times as fast as PyTorch in f32, eager. Its LSTM has tanh, for cuDNN." : null,
     ),
     ...part(
-      `Training a GPT: ${gpt.layers} layers, ${gpt.heads} heads, ${gpt.width} wide, ${gpt.block} tokens, batch ${gpt.batch}, dropout ${gpt.dropout}`,
+      `Training a GPT: ${gpt.layers} layers, ${gpt.heads} heads, ${gpt.width} wide, ${gpt.block} tokens, batch ${gpt.batch}, ` +
+        `dropout ${gpt.dropout}`,
       tableOf("tokens/s (milliseconds a step)", columns, [["characters", "gpt"]], (r) => `${figure(tokensPerSecond(r))} (${figure(r.ms)})`),
     ),
     ...part(

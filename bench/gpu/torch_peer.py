@@ -135,7 +135,8 @@ def transformer(sizes):
 
     weights = [weight(width, width) for _ in range(4)] + [weight(width, 4 * width), weight(4 * width, width)]
     optimizer = torch.optim.SGD(weights, lr=1e-3)
-    x = torch.tensor(((np.arange(batch * tokens * width) * 31 % 97) / 97 - 0.5).reshape(batch, tokens, width), dtype=torch.float32, device=DEVICE)
+    given = ((np.arange(batch * tokens * width) * 31 % 97) / 97 - 0.5).reshape(batch, tokens, width)
+    x = torch.tensor(given, dtype=torch.float32, device=DEVICE)
 
     def run():
         q, k, v, o, up, down = weights

@@ -5,7 +5,8 @@ export const BATCH = 32;
 
 /**
  * Sizes for a GPU, and those that a program in the place of one can do. `target` is a training to a loss: nats a character of what is held
- * back, within so many seconds, looked at each so many steps (nanoGPT's best: 1.47). The convolution has as many filters as channels and an output as
+ * back, within so many seconds, looked at each so many steps (nanoGPT's best: 1.47).
+ * The convolution has as many filters as channels and an output as
  * large as its input.
  */
 export const SIZES = {

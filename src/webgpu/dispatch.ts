@@ -121,8 +121,8 @@ export interface DispatchWriter {
   /**
    * Appends a dispatch. `buffers[i]` is bound at @group(0) @binding(i); null stands for an absent operand (a small dummy is bound). One
    * buffer may not be bound both read-only and writable, or twice writable: an encoder that meets an output in the place of an input binds
-   * it once. `groups`: a count, which is folded into (x, y) when it exceeds `features.maxGroups` (kernels compute `group = id.x + id.y * count.x` and
-   * return past their end), or [x, y, z].
+   * it once. `groups`: a count, which is folded into (x, y) when it exceeds `features.maxGroups` (kernels compute
+   * `group = id.x + id.y * count.x` and return past their end), or [x, y, z].
    */
   dispatch(shader: Shader, buffers: readonly (Bound | null)[], groups: number | readonly [number, number, number]): void;
   /** What `write` appends is done `steps` times. */

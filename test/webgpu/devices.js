@@ -197,7 +197,8 @@ export function onDevice(text, { dirty = false, backwards = false, subgroups = 0
   const prologue = [
     // Fours are left as they are: subgroups have neighbours.
     backwards
-      ? "let device_local = select(device_index, (device_threads / 4u - 1u - device_index / 4u) * 4u + device_index % 4u, device_threads % 4u == 0u);"
+      ? "let device_last = (device_threads / 4u - 1u - device_index / 4u) * 4u + device_index % 4u;\n" +
+        "let device_local = select(device_index, device_last, device_threads % 4u == 0u);"
       : "let device_local = device_index;",
     `let device_local_id = vec3<u32>(device_local % ${x}, device_local / ${x} % ${y}, device_local / (${x} * ${y}));`,
     backwards ? "let device_workgroup = device_groups - vec3<u32>(1u) - device_group;" : "let device_workgroup = device_group;",
