@@ -2,9 +2,9 @@
  * @file `npm run bench:gpu`: Lockstep on this machine's GPU, in Node (Dawn) and in Chromium, against TensorFlow.js and jax-js on the same
  * device in Chromium. Where no GPU is found, a software adapter stands in on Linux x64, with sizes that it can do. Writes the section of
  * this adapter in bench/gpu/RESULTS.md. `-- --node`: without a browser. `-- --weights`: only products with weights in few bits, in Node;
- * writes nothing.
+ * `-- --tiles`: only products, by every tile there is, in Node. These write nothing.
  */
-import { execFile } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, platform } from "node:os";
 import { dirname, join } from "node:path";
@@ -94,6 +94,11 @@ if (process.argv.includes("--weights")) {
   if (result.error) throw new Error(`bench:gpu: ${result.error}`);
   console.log([`## ${result.adapter}`, ...weightsTables([{ title: "Lockstep, Node (Dawn)", ...result }], size)].join("\n"));
   process.exit(0);
+}
+
+if (process.argv.includes("--tiles")) {
+  const { status } = spawnSync(process.execPath, [join(here, "tiles.js"), size], { env, stdio: "inherit" });
+  process.exit(status ?? 1);
 }
 
 const columns = [];
