@@ -10,6 +10,7 @@
  * --text FILE       adds `train`: a GPT on this text until its loss is low enough, five minutes at most
  * --node            no browser
  * --out FOLDER      writes there and not into RESULTS.md
+ * --tiles           only products, by every tile there is (tiles.js); writes nothing
  * --matrices        only products in f32, f16 and by subgroup matrices with every tile (matrices.js); writes nothing
  * --prepare         measures nothing: makes the other libraries' bundles, all that a machine without a network does not have
  */
@@ -36,6 +37,7 @@ const { values: options } = parseArgs({
     quick: { type: "boolean", default: false },
     node: { type: "boolean", default: false },
     matrices: { type: "boolean", default: false },
+    tiles: { type: "boolean", default: false },
     prepare: { type: "boolean", default: false },
     parts: { type: "string" },
     columns: { type: "string" },
@@ -167,8 +169,9 @@ const adapter = await chooseAdapter();
 const size = adapter.software ? "software" : "gpu";
 console.error(`adapter: ${adapter.name}${adapter.software ? " (software: small sizes)" : ""}`);
 
-if (options.matrices) {
-  execFileSync(process.execPath, [join(here, "matrices.js"), size], { cwd: root, env: adapter.env, stdio: "inherit", timeout: LIMIT_MS });
+for (const alone of ["matrices", "tiles"]) {
+  if (!options[alone]) continue;
+  execFileSync(process.execPath, [join(here, `${alone}.js`), size], { cwd: root, env: adapter.env, stdio: "inherit", timeout: LIMIT_MS });
   process.exit(0);
 }
 

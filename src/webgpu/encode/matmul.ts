@@ -185,10 +185,9 @@ export interface MatrixProduct {
   readonly activation: Activation;
 }
 
-/** Writes the dispatches of a product; none where y is empty. */
-export function encodeMatmul(out: DispatchWriter, p: MatrixProduct): void {
+/** The product that the kernel makes of one: with rows of batches that share B put together, and with one row where it has one column. */
+export function productOf(p: MatrixProduct): Product {
   let { batch, m } = p;
-  if (batch * m * p.n === 0) return;
   // Batches that share B, and whose rows are in line, are rows of one product.
   if (p.stridesB.batch === 0 && p.stridesA.batch === m * p.stridesA.along) {
     m *= batch;
@@ -204,8 +203,7 @@ export function encodeMatmul(out: DispatchWriter, p: MatrixProduct): void {
   const right = turned ? p.a : p.b;
   const row = inLine(turned ? p.stridesB : p.stridesA, rows, k);
   const column = inLine(turned ? p.stridesA : p.stridesB, columns, k);
-  const alongB = column.k === 1;
-  const product: Product = {
+  return {
     file: "matmul",
     batch,
     m: rows,
@@ -227,7 +225,7 @@ export function encodeMatmul(out: DispatchWriter, p: MatrixProduct): void {
       B_COLUMN: column.along,
       B_K: column.k,
       A_ALONG_K: row.k === 1,
-      B_ALONG_K: alongB,
+      B_ALONG_K: column.k === 1,
       BIAS_STEP: biasStep,
     },
     hooks: {
@@ -237,7 +235,15 @@ export function encodeMatmul(out: DispatchWriter, p: MatrixProduct): void {
       ...biasOf(columns),
     },
   };
-  if (rows > 1) return encodeProduct(out, product);
+}
+
+/** Writes the dispatches of a product; none where y is empty. */
+export function encodeMatmul(out: DispatchWriter, p: MatrixProduct): void {
+  if (p.batch * p.m * p.n === 0) return;
+  const product = productOf(p);
+  const { batch, k, n: columns } = product;
+  if (product.m > 1) return encodeProduct(out, product);
+  const alongB = product.constants.B_ALONG_K === true;
   const { threads, columns: perGroup } = alongB ? DOTS : COLUMNS;
   const groups = batch * Math.ceil(columns / perGroup);
   const { splits, chunk } = splitOf(k, threads, groups * threads, product.sizeY);

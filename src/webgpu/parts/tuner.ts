@@ -36,7 +36,6 @@ type Prepare = (plan: Plan, encoder: GpuEncoder) => Promise<Timed>;
 
 /** The backend as a tuner uses it. */
 interface Machine {
-  readonly adapter: string;
   readonly device: GPUDevice;
   readonly pending: Pending;
   readonly buffers: Buffers;
@@ -210,8 +209,8 @@ function stampsOf(device: GPUDevice): {
   };
 }
 
-/** Errors of what is done here are found in scopes: none of them is to meet the program. */
-async function prepared(machine: Machine, plan: Plan, encoder: GpuEncoder): Promise<Timed> {
+/** A plan ready to be timed. Errors of what is done here are found in scopes: none of them is to meet the program. */
+export async function prepared(machine: Machine, plan: Plan, encoder: GpuEncoder): Promise<Timed> {
   const { device, pending, buffers } = machine;
   const program = await machine.compile(plan, encoder);
   device.pushErrorScope("out-of-memory");
@@ -252,7 +251,7 @@ async function prepared(machine: Machine, plan: Plan, encoder: GpuEncoder): Prom
  * A tuner that knows what was found on the adapter before.
  * @param keep true: where the user's programs keep such things; text: a folder
  */
-export async function createTuner(machine: Machine, keep: true | string): Promise<TileTuner> {
+export async function createTuner(machine: Machine & { readonly adapter: string }, keep: true | string): Promise<TileTuner> {
   const store = await findStore(keep, machine.adapter);
   const known = (await store?.read().catch(() => null)) ?? new Map<string, string>();
   return new TileTuner((plan, encoder) => prepared(machine, plan, encoder), store, known);
