@@ -2,8 +2,8 @@
 // and values are read once, many at a time, and that what a cache does not hold yet is not read.
 //
 // few    q, k, v, offset?, lengths? -> y, or with several SPLITS of the keys -> parts: what they add up to, largest score, total. A
-//        workgroup has CHUNK keys of a head, and all ROWS queries that share it. X invocations share a key, and each VALUE_X-th a vector of
-//        values.
+//        workgroup has CHUNK keys of a head, and all ROWS queries that share it. X invocations share a key, and each VALUE_X-th a vector
+//        of values.
 // merge  parts, offset?, lengths? -> y: a workgroup makes a query, of the parts that see a key.
 
 const B: u32 = 1;
