@@ -50,6 +50,8 @@ const FIRST = [
   "webgpu/chromium",
   "webgpu/deno-ops",
   "webgpu/conformance",
+  "webgpu/devices",
+  "webgpu/lost",
   "webgpu/recurrent",
   "webgpu/deno",
   "model/mnist",

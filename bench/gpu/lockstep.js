@@ -56,6 +56,7 @@ export async function start({ title = "Lockstep", matrices = true, ...options } 
     version: title,
     adapter: backend.adapter,
     statistics: () => backend.statistics(),
+    settled: () => backend.tuned(),
     close: () => backend.close(),
 
     matmul(n) {

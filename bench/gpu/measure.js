@@ -32,9 +32,10 @@ function countCalls() {
 
 const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
 
-/** Milliseconds for a unit of work, device calls for it, and the first number that came out. */
-async function time({ work, run }, rounds) {
+/** Milliseconds for a unit of work, once a library has `settled` on its kernels, device calls for it, and the first number that came out. */
+async function time({ work, run }, rounds, settled) {
   const value = await run();
+  await settled?.();
   const before = { ...counts };
   await run();
   const calls = Object.fromEntries(Object.keys(counts).map((name) => [name, (counts[name] - before[name]) / work]));
@@ -90,7 +91,7 @@ export async function measure(start, options, { size, parts, quick = false, text
   const row = (name, make, flops, makeStep = null) =>
     attempt(name, async () => {
       const made = await make();
-      const { ms, ...rest } = await time(made, rounds);
+      const { ms, ...rest } = await time(made, rounds, library.settled);
       made.done?.();
       const encodeMs = library.statistics && makeStep ? await encodeTime(await makeStep(), library.statistics, rounds) : null;
       const gflops = flops === undefined ? {} : { gflops: flops / ms / 1e6 };

@@ -50,7 +50,14 @@ export function encodeProduct(out: DispatchWriter, product: Product): void {
   if (tuner === undefined || batch * m * n * k < LEAST_TUNED) return encodeTiled(out, product, usual);
   const tiles = tilesLike(usual, product, out.features);
   const operands = [product.a, product.b, product.bias, product.y];
-  const reading = [hooks.load_a, hooks.load_b, constants.A_ALONG_K, constants.B_ALONG_K, operands.map((o) => (o?.half ? 2 : 4)).join("")];
+  const reading = [
+    hooks.load_a,
+    hooks.load_b,
+    constants.A_ALONG_K,
+    constants.B_ALONG_K,
+    operands.map((o) => (o?.half ? 2 : 4)).join(""),
+    out.features.half,
+  ];
   const way = tuner.choose({
     key: [file, ...[batch, m, n, k].map(roundOf), usual.splits, ...reading].join(" "),
     ways: tiles.map(nameOf),
