@@ -32,7 +32,7 @@ function countCalls() {
 
 const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
 
-/** Milliseconds for a unit of work, once a library has `settled` on its kernels; device calls for it, and the first number that came out. */
+/** Milliseconds for a unit of work, once a library has `settled` on its kernels; calls to the device for it; the first number of it. */
 async function time({ work, run }, rounds, settled) {
   const value = await run();
   await settled?.();
