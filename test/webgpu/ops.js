@@ -86,16 +86,20 @@ async function traits(entry, gpu) {
       `kernel ${kernel} of ${inputs.map(operand)} to ${outputs.map(operand)}`,
       ...(attrs.body?.steps ?? []).map((step) => `step ${step.op} to ${step.dtype}`),
     ]),
-    ...dispatches.flatMap(({ label, text }) => functionsOf(text).map((name) => `function ${name} of ${label}`)),
+    // Of dispatches that came together names are others: what they are made of counts.
+    ...dispatches.flatMap(({ label, text }) => {
+      const parts = label.split("+");
+      return parts.length > 1 ? parts.map((part) => `part ${part}`) : functionsOf(text).map((name) => `function ${name} of ${label}`);
+    }),
   ];
 }
 
 /**
  * Entries that stand for the table where another runtime has run all of it through the same code. From the first on, every one is taken
  * that has what none before it had: an op or its gradient, and that given NaN, an infinity, -0 or nothing; a dtype of a result; a kernel
- * with these dtypes and storages of its operands; an elementwise step with this dtype; or a function of WGSL in this entry point.
- * Constants, which sizes decide, do not count. So each shader function that the table reaches is compiled and run in each runtime, with
- * fewer sizes. Result: { entries, traits }.
+ * with these dtypes and storages of its operands; an elementwise step with this dtype; or a function of WGSL in this entry point, or this
+ * entry point in one of several. Constants, which sizes decide, do not count. So each shader function that the table reaches is compiled
+ * and run in each runtime, with fewer sizes. Result: { entries, traits }.
  */
 export async function sampleOf(table, gpu) {
   const seen = new Set();
