@@ -1,4 +1,5 @@
 /** @file Operators by domain and name: those of most graphs, and parts that are loaded when a graph has one of theirs. */
+import { LockstepError } from "../index.ts";
 import { tableOf } from "./call.ts";
 import type { Domains, Operator } from "./call.ts";
 import { ACTIVATIONS, MICROSOFT_ACTIVATIONS } from "./ops/activations.ts";
@@ -111,8 +112,8 @@ export type OperatorOf = (domain: string, name: string) => Operator | null;
 const find = (tables: Domains, domain: string, name: string): Operator | null =>
   Object.hasOwn(tables, domain) && Object.hasOwn(tables[domain], name) ? tables[domain][name] : null;
 
-/** Loads the parts that nodes need. */
-export async function operatorsFor(nodes: readonly Pick<NodeProto, "domain" | "op">[]): Promise<OperatorOf> {
+/** Loads what nodes need of `all`. @throws LockstepError where that cannot be loaded */
+export async function operatorsFor(nodes: readonly Pick<NodeProto, "domain" | "op">[], all = PARTS): Promise<OperatorOf> {
   const wanted = new Map<string, Set<string>>();
   for (const { domain, op } of nodes) {
     const names = wanted.get(domain) ?? new Set();
@@ -125,7 +126,9 @@ export async function operatorsFor(nodes: readonly Pick<NodeProto, "domain" | "o
         .split(/\s+/)
         .some((name) => wanted.get(domain)?.has(name)),
     );
-  const parts = await Promise.all(PARTS.filter(isWanted).map((part) => part.load()));
+  const parts = await Promise.all(all.filter(isWanted).map((part) => part.load())).catch((cause: unknown) => {
+    throw new LockstepError(`loadOnnx: cannot load operators: ${(cause as Error).message}; they are in files beside onnx.js`, { cause });
+  });
   const tables = [COMMON, ...parts.map(({ operators }) => operators)];
   return (domain, name) => {
     for (const table of tables) {

@@ -1,6 +1,7 @@
 /** @file Operators in parts: what is named without a part being loaded is what it has; graphs load what they need. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { LockstepError } from "../../build/esm/index.js";
 import { PARTS, operatorsFor } from "../../build/esm/onnx/operators.js";
 
 const namesIn = (list) => list.trim().split(/\s+/);
@@ -38,6 +39,18 @@ test("parts: those are loaded that nodes name, and what every graph may have is 
     ["", "MatMulNBits"],
   ])
     assert.is(find(domain, name), null);
+});
+
+test("parts: one that cannot be loaded is told, with where it is", async () => {
+  const failing = [{ load: () => Promise.reject(new TypeError("Failed to fetch")), names: { "": "LSTM" } }];
+  assert.type((await operatorsFor([{ domain: "", op: "Add" }], failing))("", "Add"), "function");
+  try {
+    await operatorsFor([{ domain: "", op: "LSTM" }], failing);
+    assert.unreachable();
+  } catch (error) {
+    assert.instance(error, LockstepError);
+    assert.match(error.message, /^loadOnnx: cannot load operators: Failed to fetch; they are in files beside onnx\.js$/);
+  }
 });
 
 test.run();
