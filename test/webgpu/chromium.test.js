@@ -1,11 +1,11 @@
 /**
- * @file The samples of the conformance cases and of the op table, tiles and f16 storage on WebGPU in Chromium: the same test files,
- * imported by pages of one browser. LOCKSTEP_WHOLE=1: all cases.
+ * @file Samples of the conformance cases and of the op table on WebGPU in Chromium: the same test files, imported by pages of one browser.
+ * LOCKSTEP_WHOLE=1: all cases, tiles and f16 storage.
  */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { withPage } from "../../scripts/chromium.js";
-import { CONFORMANCE, OPS } from "./elsewhere.js";
+import { CONFORMANCE, OPS_OF_LIBRARY, WHOLE } from "./elsewhere.js";
 
 /** Imports a test file in a new page like `first` and waits for uvu's summary: { total, passed, output }. */
 async function runInPage(first, file) {
@@ -27,7 +27,7 @@ async function runInPage(first, file) {
   return summary;
 }
 
-const FILES = [CONFORMANCE, OPS, ["tiles.test.js", 16], ["half.test.js", 26]];
+const FILES = [CONFORMANCE, OPS_OF_LIBRARY, ...(WHOLE ? [["tiles.test.js", 16], ["half.test.js", 26]] : [])];
 
 /** By file: the summary, or why there is none. */
 const ran = new Map();

@@ -11,7 +11,9 @@ import { sampleOf, wholeTable } from "./ops.js";
 
 const gpu = await openGpu();
 const table = await wholeTable();
-const { entries, traits } = await sampleOf(table, gpu);
+// Chromium's Dawn and Tint are Node's.
+const sameCompiler = typeof document !== "undefined";
+const { entries, traits } = await sampleOf(table, gpu, { sameCompiler });
 
 test("the sample has every op and gradient rule, every kernel and every dtype", () => {
   const ops = Object.values(OPS)
@@ -24,8 +26,9 @@ test("the sample has every op and gradient rule, every kernel and every dtype", 
     wanted.filter((trait) => !traits.has(trait)),
     [],
   );
-  assert.ok(
+  assert.is(
     [...traits].some((trait) => /^kernel .*\bu8\b/.test(trait)),
+    !sameCompiler,
     "bytes",
   );
   assert.ok(entries.length < table.length / 4, `${entries.length} of ${table.length}`);

@@ -70,19 +70,19 @@ const SPECIAL = {
 const functionsOf = (wgsl) => [...wgsl.matchAll(/\bfn (\w+)/g)].map(([, name]) => name);
 
 /** What an entry makes a GPU do that others may not: see `sampleOf`. */
-async function traits(entry, gpu) {
+async function traits(entry, gpu, sameCompiler) {
   const { graph, results } = entry.trace();
   const plan = buildPlan(graph, results, gpu.limits);
+  const ofLibrary = [`op ${entry.op}`, ...results.map((t) => `result ${t.dtype}`), ...plan.calls.map(({ kernel }) => `kernel ${kernel}`)];
+  if (sameCompiler) return ofLibrary;
   const { dispatches } = encode(plan, gpu.features, await kernelsFor(plan));
   const operand = (o) => (o === null ? "none" : (o.storage ?? o.dtype));
   return [
-    `op ${entry.op}`,
+    ...ofLibrary,
     ...Object.keys(SPECIAL)
       .filter((kind) => entry.inputs.some(SPECIAL[kind]))
       .map((kind) => `op ${entry.op} of ${kind}`),
-    ...results.map((t) => `result ${t.dtype}`),
     ...plan.calls.flatMap(({ kernel, inputs, outputs, attrs }) => [
-      `kernel ${kernel}`,
       `kernel ${kernel} of ${inputs.map(operand)} to ${outputs.map(operand)}`,
       ...(attrs.body?.steps ?? []).map((step) => `step ${step.op} to ${step.dtype}`),
     ]),
@@ -99,14 +99,15 @@ async function traits(entry, gpu) {
  * that has what none before it had: an op or its gradient, and that given NaN, an infinity, -0 or nothing; a dtype of a result; a kernel
  * with these dtypes and storages of its operands; an elementwise step with this dtype; or a function of WGSL in this entry point, or this
  * entry point in one of several. Constants, which sizes decide, do not count. So each shader function that the table reaches is compiled
- * and run in each runtime, with fewer sizes. Result: { entries, traits }.
+ * and run in each runtime, with fewer sizes. `sameCompiler`: where the compiler of shaders is the one that has done so, ops, kernels and
+ * dtypes of results are enough. Result: { entries, traits }.
  */
-export async function sampleOf(table, gpu) {
+export async function sampleOf(table, gpu, { sameCompiler = false } = {}) {
   const seen = new Set();
   const entries = [];
   for (const entry of table) {
     const before = seen.size;
-    for (const trait of await traits(entry, gpu)) seen.add(trait);
+    for (const trait of await traits(entry, gpu, sameCompiler)) seen.add(trait);
     if (seen.size > before) entries.push(entry);
   }
   return { entries, traits: seen };
