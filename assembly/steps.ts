@@ -31,10 +31,42 @@ function finite(x: v128): v128 {
   return bool01(i32x4.ne(v128.and(x, exponent), exponent));
 }
 
+/** Of the bits of a positive f32: its exponent, that of subnormal numbers as it counts, and its digits as a whole number. */
 // @ts-ignore: decorator
 @inline
-function floorMod(x: v128, y: v128): v128 {
-  return f32x4.sub(x, f32x4.mul(y, f32x4.floor(f32x4.div(x, y))));
+function exponentOf(bits: u32): u32 {
+  return max<u32>(bits >> 23, 1);
+}
+
+// @ts-ignore: decorator
+@inline
+function digitsOf(bits: u32): u32 {
+  return bits - ((exponentOf(bits) - 1) << 23);
+}
+
+/** The remainder with the divisor's sign: exact, by whole numbers, since a quotient may have more digits than an f32. */
+function floorMod(x: f32, y: f32): f32 {
+  const b = reinterpret<u32>(y) & 0x7fffffff;
+  let rest = reinterpret<u32>(x) & 0x7fffffff;
+  if (b == 0 || b > 0x7f800000 || rest >= 0x7f800000) return reinterpret<f32>(0x7fc00000);
+  if (rest >= b) {
+    const exponent = exponentOf(b);
+    const divisor = digitsOf(b);
+    let left = exponentOf(rest) - exponent;
+    rest = digitsOf(rest) % divisor;
+    while (left > 0) {
+      const digits = min<u32>(left, 8);
+      rest = (rest << digits) % divisor;
+      left -= digits;
+    }
+    if (rest > 0) {
+      const up = min<u32>(clz<u32>(rest) - 8, exponent - 1);
+      rest = (rest << up) + ((exponent - up - 1) << 23);
+    }
+  }
+  if (rest == 0) return copysign<f32>(0, y);
+  const r = copysign<f32>(reinterpret<f32>(rest), x);
+  return r < 0 != y < 0 ? r + y : r;
 }
 
 export function step(op: u32, d: usize, a: usize, b: usize, c: usize, bytes: usize): void {
@@ -65,7 +97,7 @@ export function step(op: u32, d: usize, a: usize, b: usize, c: usize, bytes: usi
       return;
     }
     case S.STEP_MOD: {
-      for (; d < end; d += 16, a += 16, b += 16) store<v128>(d, floorMod(load<v128>(a), load<v128>(b)));
+      for (; d < end; d += 4, a += 4, b += 4) store<f32>(d, floorMod(load<f32>(a), load<f32>(b)));
       return;
     }
     case S.STEP_EQUAL: {

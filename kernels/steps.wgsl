@@ -39,11 +39,31 @@ fn op_div(a: f32, b: f32) -> f32 {
   let scale = select(1.0, 0.25, abs(b) > 8.507059e37);
   return (a * scale) / (b * scale);
 }
-// Floor modulo. A quotient rounded over a whole number leaves a remainder outside [0, b), which is put back.
+// Of the bits of a positive f32: its exponent, that of subnormal numbers as it counts, and its digits as a whole number.
+fn exponent_of(bits: u32) -> u32 { return max(bits >> 23u, 1u); }
+fn digits_of(bits: u32) -> u32 { return bits - ((exponent_of(bits) - 1u) << 23u); }
+// The remainder with the divisor's sign: exact, by whole numbers, since a quotient may have more digits than an f32.
 fn op_mod(a: f32, b: f32) -> f32 {
-  let r = a - b * floor(op_div(a, b));
-  let low = select(r, r + b, r != 0.0 && (r < 0.0) != (b < 0.0));
-  return select(low, low - b, abs(low) >= abs(b));
+  let most = bitcast<u32>(b) & 0x7fffffffu;
+  var rest = bitcast<u32>(a) & 0x7fffffffu;
+  if (most == 0u || most > 0x7f800000u || rest >= 0x7f800000u) { return f32_bits(0x7fc00000u); }
+  if (rest >= most) {
+    let exponent = exponent_of(most);
+    let divisor = digits_of(most);
+    var left = exponent_of(rest) - exponent;
+    rest = digits_of(rest) % divisor;
+    while (left > 0u) {
+      let digits = min(left, 8u);
+      rest = (rest << digits) % divisor;
+      left -= digits;
+    }
+    if (rest > 0u) {
+      let up = min(countLeadingZeros(rest) - 8u, exponent - 1u);
+      rest = (rest << up) + ((exponent - up - 1u) << 23u);
+    }
+  }
+  let r = with_sign(bitcast<f32>(rest), select(b, a, rest > 0u));
+  return select(r, r + b, rest > 0u && ((bitcast<u32>(a) ^ bitcast<u32>(b)) >> 31u) == 1u);
 }
 fn op_neg(a: f32) -> f32 { return bitcast<f32>(bitcast<u32>(a) ^ 0x80000000u); }
 fn op_abs(a: f32) -> f32 { return bitcast<f32>(bitcast<u32>(a) & 0x7fffffffu); }

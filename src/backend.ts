@@ -44,7 +44,10 @@ export interface Backend extends Device {
   readonly limits: Limits;
   /** @throws BackendError when the plan cannot fit, with the numbers, before anything runs. */
   compile(plan: Plan): Promise<Program>;
-  /** Enqueues one run; `buffers[i]` is bound to `plan.bindings[i]`. Runs are ordered. */
+  /**
+   * Enqueues one run; `buffers[i]` is bound to `plan.bindings[i]`. Runs are ordered. One buffer may stand for several bindings, of which at
+   * most one is written: the others are read as they were before the run.
+   */
   run(program: Program, buffers: readonly DeviceBuffer[]): void;
   /** Resolves when everything enqueued has run; rejects with the first error since the last call. */
   sync(): Promise<void>;

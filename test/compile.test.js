@@ -9,7 +9,7 @@ import { mean } from "../build/esm/ops/composite.js";
 import { add, mul, square, sub, tanh } from "../build/esm/ops/map.js";
 import { matmul } from "../build/esm/ops/matmul.js";
 import { gather } from "../build/esm/ops/gather.js";
-import { reshape, transpose } from "../build/esm/ops/move.js";
+import { flip, reshape, transpose } from "../build/esm/ops/move.js";
 import { lstmSequence } from "../build/esm/ops/recurrent.js";
 import { sum } from "../build/esm/ops/reduce.js";
 import { tensor, zeros } from "../build/esm/tensor.js";
@@ -196,6 +196,28 @@ test("an argument that is also captured and assigned is read before it changes",
   });
   assert.equal(await (await fn(w)).array(), [4]);
   assert.equal(await w.array(), [20]);
+});
+
+test("an argument that is also assigned is read as it was, whatever is written first", async () => {
+  const others = [await open("wasm", { background: true, threads: 2 }), referenceBackend()];
+  for (const on of [backend, ...others]) {
+    const [w, v] = [tensor([1, 2, 3, 4, 5]), tensor([0, 0, 0, 0, 0])];
+    const fn = compile(
+      (x) => {
+        assign(w, flip(x));
+        assign(v, add(v, mul(x, 1)));
+      },
+      { backend: on },
+    );
+    for (let k = 0; k < 3; k++) await fn(w);
+    assert.equal(await w.array(), [5, 4, 3, 2, 1], on.name);
+    assert.equal(await v.array(), [7, 8, 9, 10, 11], on.name);
+    // Another tensor in its place.
+    await fn(tensor([1, 0, 0, 0, 0]));
+    assert.equal([await w.array(), await v.array()], [[0, 0, 0, 0, 1], [8, 8, 9, 10, 11]], on.name);
+  }
+  for (const on of others) on.close();
+  useBackend(backend);
 });
 
 test("training goes the same way on wasm and on the reference", async () => {

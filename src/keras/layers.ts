@@ -154,8 +154,13 @@ function makeLayer(reading: Reading, layer: unknown, group: string, outer: reado
   return made;
 }
 
-const ownOf = ({ own }: Reading, className: string, name: string): ((config: Config) => LayerLike) | undefined =>
-  Object.hasOwn(own, name) ? own[name] : Object.hasOwn(own, className) ? own[className] : undefined;
+function ownOf({ own, who }: Reading, className: string, name: string): ((config: Config) => LayerLike) | undefined {
+  const key = [name, className].find((k) => Object.hasOwn(own, k));
+  if (key === undefined) return undefined;
+  if (typeof own[key] !== "function")
+    throw new ArgumentError(`${who}: layers.${cut(key)} must be a function of the layer's config; Lockstep's own layers are known without`);
+  return own[key];
+}
 
 /** What was given for a layer as one, with the name that it has in the file. */
 function layerOf(given: LayerLike, name: string): Layer {

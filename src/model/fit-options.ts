@@ -87,8 +87,8 @@ function checkCallbacks(callbacks: readonly Callback[]): void {
   for (const [i, c] of callbacks.entries() as Iterable<[number, unknown]>) {
     if (typeof c !== "object" || c === null) {
       throw new ArgumentError(
-        `fit: callbacks[${i}] must be an object with methods such as onEpochEnd, got ` +
-          `${kindOf(c)}${typeof c === "function" && c.name !== "" ? ` ${c.name}; to call it, write ${c.name}(...)` : ""}`,
+        `fit: callbacks[${i}] must be an object with methods such as onEpochEnd, got ${kindOf(c)}` +
+          (typeof c === "function" ? "; call what makes callbacks: earlyStopping(), not earlyStopping" : ""),
       );
     }
     const unknown = Object.keys(c).find(

@@ -213,6 +213,10 @@ export async function encodeModel(model: AnyModel, options: SaveOptions, made: M
 
 /** The file at `path`. */
 export async function saveModel(model: AnyModel, path: string | URL, options: SaveOptions, made: Made): Promise<void> {
+  if (/\.(keras|h5|hdf5|onnx)$/i.test(String(path)))
+    throw new ArgumentError(
+      `save: what it writes is a safetensors file, got the name "${String(path)}"; saveKeras and saveOnnx write files of Keras and ONNX`,
+    );
   fileSystem("write", path);
   const bytes = await encodeModel(model, options, made);
   const { writeBytesAtomic } = await import("../node/write.ts").catch((cause: Error) => {

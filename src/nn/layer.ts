@@ -281,7 +281,8 @@ export function layerWith(description: LayerDescription, held: readonly Weight[]
         const more = (options === null ? given : given.slice(0, -1)) as readonly (Tensor | null | undefined)[];
         [x, ...more].forEach((t, i) => {
           if (i > 0 && (t === null || t === undefined)) return;
-          if (!(t instanceof Tensor)) throw new ArgumentError(`expected a tensor, got ${kindOf(t)}`);
+          const hint = Array.isArray(t) ? "; several are given one by one: call(a, b)" : "";
+          if (!(t instanceof Tensor)) throw new ArgumentError(`expected a tensor, got ${kindOf(t)}${hint}`);
           if (i < inputs) return;
           const most = inputs === 1 ? "one tensor" : `at most ${inputs} tensors`;
           throw new ArgumentError(`expected ${most}, got ${more.length + 1}; join them first, as concatenate().call(a, b) does`);

@@ -177,6 +177,13 @@ function affine(o: Required<AffineOptions>, shape: Shape, weight: MakeWeight): v
   if (o.center) weight("beta", shape);
 }
 
+/** The dimensions `axis`, none of which is the batch. */
+function sampleAxes(axis: number | readonly number[], rank: number): readonly number[] {
+  const axes = normalizeAxes("axis", axis, rank);
+  if (axes.includes(0)) throw new ArgumentError("axis 0 is the batch; give dimensions of a sample, which count from 1, or back from -1");
+  return axes;
+}
+
 /** Options of `batchNorm`. */
 export interface BatchNormOptions extends AffineOptions {
   /** The dimension of features. Default -1. */
@@ -207,7 +214,7 @@ export function batchNorm(options: BatchNormOptions = {}): Layer {
       return {
         build: (shape, weight) => {
           checkRank(shape, "[batch, ..., features]", 2, Infinity);
-          const features = [shape[normalizeAxis("axis", o.axis, shape.length)]];
+          const features = [shape[sampleAxes(o.axis, shape.length)[0]]];
           affine(o, features, weight);
           weight("movingMean", features, { trainable: false });
           weight("movingVariance", features, { trainable: false });
@@ -293,7 +300,7 @@ function overAxes<D extends { readonly axis: number | readonly number[]; readonl
       build: (shape, weight) =>
         build(
           o,
-          normalizeAxes("axis", o.axis, shape.length).map((a) => shape[a]),
+          sampleAxes(o.axis, shape.length).map((a) => shape[a]),
           weight,
         ),
       call: (x, { scale, gamma = scale, beta }) => {

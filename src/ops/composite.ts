@@ -21,12 +21,13 @@ export function mean(x: TensorLike, options: ReduceOptions = {}): Tensor {
 /** Mean square distance from the mean over `axis` (default: all), f32: the biased variance. */
 export function variance(x: TensorLike, options: ReduceOptions = {}): Tensor {
   const t = toFloat("variance", x);
-  return mean(square(sub(t, mean(t, { ...options, keepDims: true }))), options);
+  const { axis, keepDims } = reduceOptions("variance", options);
+  return mean(square(sub(t, mean(t, { axis, keepDims: true }))), { axis, keepDims });
 }
 
 /** Square root of the sum of squares over `axis` (default: all), f32. Its gradient is 0 where it is 0, as in PyTorch. */
 export function norm(x: TensorLike, options: ReduceOptions = {}): Tensor {
-  const squares = sum(square(toFloat("norm", x)), options);
+  const squares = sum(square(toFloat("norm", x)), reduceOptions("norm", options));
   const none = equal(squares, 0);
   return where(none, 0, sqrt(where(none, 1, squares)));
 }

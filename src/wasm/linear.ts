@@ -1,5 +1,6 @@
 /** @file The backend itself: one linear memory, programs in it, and the threads that run them. */
 import type { Backend, DeviceBuffer, Limits, Program } from "../backend.ts";
+import { once } from "../cache.ts";
 import { BackendError, internal } from "../errors.ts";
 import { packOffsets } from "../plan/memory.ts";
 import type { Plan } from "../plan/plan.ts";
@@ -189,7 +190,7 @@ export class LinearBackend implements WasmBackend {
       this.#walk = list.walk ?? this.#walk;
       const code = take(Math.max(4, list.words.byteLength));
       this.#put(code.address, new Uint8Array(list.words.buffer));
-      const made = new WasmProgram(plan, list, code, encoded, prepared, release);
+      const made = new WasmProgram(plan, list, code, encoded, prepared, take, release);
       if (made.large || (made.long && this.#queue !== null)) void this.warm();
       return made;
     } catch (error) {
@@ -215,6 +216,7 @@ export class LinearBackend implements WasmBackend {
     const end = code.address + list.words.byteLength;
     try {
       if (changed) {
+        this.#separate(program);
         kept.forEach((k, i) => {
           const before = prepared[i] as Prepared | undefined;
           prepared[i] = this.#preparations.take(bound[k.binding], k);
@@ -256,6 +258,18 @@ export class LinearBackend implements WasmBackend {
         );
       throw error;
     }
+  }
+
+  /** One buffer cannot be read by one binding and written by another: such readers get a copy, anew in each run, since it has another address. */
+  #separate({ plan: { bindings }, bound, written, shadows, take }: WasmProgram): void {
+    if (written.length === 0) return;
+    const targets = new Set(written.map((i) => bound[i]));
+    bindings.forEach((b, i) => {
+      if (b.written || !targets.has(bound[i])) return;
+      const shadow = once(shadows, i, () => take(b.bytes));
+      this.#copy(bound[i], shadow.address, b.bytes);
+      bound[i] = shadow.address;
+    });
   }
 
   async sync(): Promise<void> {
@@ -322,6 +336,12 @@ export class LinearBackend implements WasmBackend {
   #put(address: number, bytes: Uint8Array): void {
     if (this.#queue === null) this.#views().set(bytes, address);
     else this.#queue.write(address, bytes);
+  }
+
+  /** Copies bytes, after everything that runs. */
+  #copy(from: number, to: number, length: number): void {
+    if (this.#queue === null) this.#views().copyWithin(to, from, from + length);
+    else this.#queue.copy(from, to, length);
   }
 
   #open(what: string): void {

@@ -26,6 +26,10 @@ export class WasmProgram implements Program {
   readonly prepared: Prepared[];
   /** Bindings that a run writes. */
   readonly written: readonly number[];
+  /** Copies of buffers that stand for two bindings of which one is written: by binding. */
+  readonly shadows = new Map<number, WasmBuffer>();
+  /** Memory that the program gives back when it is closed. */
+  readonly take: (bytes: number) => WasmBuffer;
   readonly #release: () => void;
 
   constructor(
@@ -34,6 +38,7 @@ export class WasmProgram implements Program {
     code: WasmBuffer,
     { kept, work, sharedWork, sharedBytes }: Encoded,
     prepared: Prepared[],
+    take: (bytes: number) => WasmBuffer,
     release: () => void,
   ) {
     this.plan = plan;
@@ -46,6 +51,7 @@ export class WasmProgram implements Program {
     this.kept = kept;
     this.prepared = prepared;
     this.written = plan.bindings.flatMap((b, i) => (b.written ? [i] : []));
+    this.take = take;
     this.#release = release;
   }
 

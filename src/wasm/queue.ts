@@ -135,6 +135,12 @@ export class Queue {
     this.#push({ kind: "copy", from: stage.address, to: address, length: data.length }, stage);
   }
 
+  copy(from: number, to: number, length: number): void {
+    this.#throwFailure();
+    if (this.#entries.length === 0) this.#machine.bytes().copyWithin(to, from, from + length);
+    else this.#push({ kind: "copy", from, to, length }, null);
+  }
+
   async read(address: number, length: number): Promise<ArrayBuffer> {
     this.#throwFailure();
     if (this.#entries.length === 0) return this.#copy(address, length);

@@ -51,6 +51,7 @@ test("a cell of one's own in a layer of cells is made by its class, and what is 
   const got = await (await (await loadKeras(file, { layers: { Elman: elman } })).predict(x)).data();
   for (const [i, v] of want.entries()) assert.ok(Math.abs(got[i] - v) < 1e-6);
   await refused(loadKeras(file), L.FileError, /Elman "mine": this class of layers is not known/);
+  await refused(loadKeras(file, { layers: { Elman: L.extraLayers.rnn } }), L.ArgumentError, /layers.Elman must be a function of the/);
   await refused(
     loadKeras(file, { layers: { Elman: () => L.dense(2) } }),
     L.FileError,

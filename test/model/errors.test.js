@@ -190,6 +190,7 @@ const CASES = [
     ["shuffle", "true or false"],
   ],
   ["a stream that cannot be written to", regression, (m) => m.fit(data.x, data.y, { stream: 5 }), ArgumentError, ["stream", "write"]],
+  ["a file of Keras", regression, (m) => m.save("model.keras"), ArgumentError, ["model.keras", "saveKeras"]],
   ["an unknown verbose", regression, (m) => m.fit(data.x, data.y, { verbose: "no" }), ArgumentError, ["verbose", '"no"']],
   [
     "a callback that is null",
@@ -203,7 +204,7 @@ const CASES = [
     regression,
     (m) => m.fit(data.x, data.y, { callbacks: [{ onEpochEnd() {} }, earlyStopping], ...quiet }),
     ArgumentError,
-    ["callbacks[1]", "earlyStopping(...)"],
+    ["callbacks[1]", "earlyStopping()"],
   ],
   [
     "a callback with a misspelled method",

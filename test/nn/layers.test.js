@@ -90,6 +90,8 @@ test("what is no description of a layer is refused, and so is what is no tensor 
 });
 
 test("bad arguments are refused when the layer is made", () => {
+  for (const norm of [nn.layerNorm({ axis: 0 }), nn.rmsNorm({ axis: [0, 1] }), nn.batchNorm({ axis: -2 })])
+    throws(() => norm.call(zeros([3, 2])), ArgumentError, /axis 0 is the batch; give dimensions of a sample/);
   for (const units of [0, -1, 2.5, "3", undefined]) throws(() => nn.dense(units), ArgumentError, /dense: units must be an integer >= 1/);
   throws(
     () => nn.dense(3, { activation: "rleu" }),

@@ -118,7 +118,6 @@ export const cases = [
       inputs: [f(x, low, high), f(y, low, high)],
       fn: m[op],
       tolerance: 2 * ULP,
-      scale: op === "mod" ? 4 : null,
     })),
     ...SHAPES.filter((_, k) => op !== "pow" && k % 3 === 0).flatMap(([x, y]) => [
       {
@@ -142,7 +141,6 @@ export const cases = [
       inputs: [f(shape, low, high), f(shape, low, high)],
       fn: m[op],
       tolerance: 2 * ULP,
-      scale: op === "mod" ? 4 : null,
       grad: false,
     })),
     {
@@ -154,7 +152,7 @@ export const cases = [
     },
     { op, name: "numbers", inputs: [f([7], 0.4, 3)], fn: (x) => [m[op](x, 1.5), m[op](1.5, x)] },
   ]),
-  ...["add", "sub", "mul", "div", "pow", "maximum", "minimum"].map((op) => ({
+  ...["add", "sub", "mul", "div", "mod", "pow", "maximum", "minimum"].map((op) => ({
     op,
     name: "special values",
     inputs: [values(PAIRS.map((p) => p[0])), values(PAIRS.map((p) => p[1]))],
@@ -186,6 +184,17 @@ export const cases = [
     grad: false,
   },
   { op: "mod", name: "signs", inputs: [values([5, -5, 5, -5, 5.5, 6, -6, 0]), values([3, 3, -3, -3, 2, 3, 3, 2])], fn: m.mod, grad: false },
+  {
+    op: "mod",
+    name: "quotients that are no f32, or next to a whole number",
+    inputs: [
+      values([100, 0.3, 5.3, -5.3, 1e7, 1e10, -1e10, 3e9, 1e20, -1e38, 1, -1, 1, -1, 7]),
+      values([1.1, 0.1, 0.1, 0.1, 0.7, 3, 3, 0.001, -7, 3e-30, Infinity, Infinity, -Infinity, -Infinity, Infinity]),
+    ],
+    fn: m.mod,
+    grad: false,
+    tolerance: 0,
+  },
   {
     op: "pow",
     name: "negative base, whole exponents",

@@ -15,7 +15,8 @@ function round(x) {
 /** The remainder with the divisor's sign, as in Python and NumPy. */
 function mod(a, b) {
   const r = a % b;
-  return r !== 0 && r < 0 !== b < 0 ? r + b : r;
+  if (r === 0) return Math.sign(b) * 0;
+  return r < 0 !== b < 0 ? r + b : r;
 }
 
 /** IEEE 754: 1 to any power, NaN too, is 1, and so is -1 to an infinite power (ECMAScript differs). */

@@ -220,6 +220,12 @@ class ReferenceBackend {
   run(program, buffers) {
     this.#checkBuffers(program, buffers);
     for (const slot of program.slots) slot.fill(NaN);
+    const { bindings } = program.plan;
+    // One buffer for several bindings, one of which is written: what the others read is as it was.
+    const valuesOf = buffers.map((buffer, i) => {
+      const changes = !bindings[i].written && buffers.some((other, j) => other === buffer && bindings[j].written);
+      return changes ? buffer.values.slice() : buffer.values;
+    });
     const elementsOf = (operand) => {
       if (!operand) return null;
       const { space, index, offset } = operand.place;
@@ -228,7 +234,7 @@ class ReferenceBackend {
       if (space === "binding" && bytewise !== (buffers[index].dtype === "u8")) {
         throw new Error(`internal: binding ${index} holds ${buffers[index].dtype}, is read as ${operand.storage ?? operand.dtype}`);
       }
-      const whole = space === "slot" ? program.slots[index] : buffers[index].values;
+      const whole = space === "slot" ? program.slots[index] : valuesOf[index];
       if (packed.isPacked(operand.storage)) return whole;
       return whole.subarray(start, start + operand.shape.reduce((a, d) => a * d, 1));
     };
