@@ -39,6 +39,9 @@ const SOON_MS = 20000;
 
 const entry = await entryPoint();
 
+// All runs are short then, and those that meet a busy device wait to be submitted together.
+performance.now = () => 0;
+
 /** An entry point whose first device is destroyed in its call number `at`, counted from `arm()`; later ones live. */
 function saboteur(at) {
   const state = { calls: 0, hit: false, armed: false, devices: 0 };
