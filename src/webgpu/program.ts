@@ -16,6 +16,7 @@ import type { Pending } from "./adapter.ts";
 import { assert } from "../assert.ts";
 import { CORE } from "./commands.ts";
 import { together } from "./batches.ts";
+import { fold } from "./dispatch.ts";
 import type { DispatchWriter, GpuFeatures, GpuKernels, Shader } from "./dispatch.ts";
 import { count, flat, mapped } from "./list.ts";
 import type { EncodedDispatch, EncodedPlan, Listed, Resource } from "./list.ts";
@@ -31,14 +32,6 @@ const MANY_SMALL = 8;
 const MOST_BIND_GROUPS = 16;
 /** GPUShaderStage.COMPUTE, which runtimes without a global WebGPU do not have. */
 const COMPUTE = 0x4;
-
-/** Counts of groups along x and y: kernels take `x + y * count.x` as their number and return past their end. */
-function fold(groups: number, most: number): [number, number, number] {
-  if (groups <= most) return [groups, 1, 1];
-  const x = Math.ceil(Math.sqrt(groups));
-  assert(x <= most, () => `a dispatch of ${groups} groups`);
-  return [x, Math.ceil(groups / x), 1];
-}
 
 /**
  * @param kernels what `kernelsFor` (commands.ts) gives for the plan
@@ -87,7 +80,7 @@ export function encode(plan: Plan, features: GpuFeatures, { encoders, shaders, j
           ),
         () => `${label}: a buffer is bound twice, and written`,
       );
-      const counts = typeof groups === "number" ? fold(groups, features.maxGroups) : ([...groups] as [number, number, number]);
+      const counts = typeof groups === "number" ? ([...fold(groups, features.maxGroups), 1] as const) : groups;
       assert(
         () => counts.every((n) => Number.isInteger(n) && n >= 0 && n <= features.maxGroups),
         () => `${label}: ${counts} groups`,
