@@ -193,6 +193,8 @@ test("fit with copies: training comes to the same end by itself", async () => {
         return numbers(model);
       }, what);
       if (got !== null) assert.equal(got, want, what);
+      // While the first step is compiled, too.
+      if (at <= 20) assert.ok(got !== null, what);
       recovered += got !== null && state.hit;
       const last = model.backend;
       await soon(Promise.all([...new Set([backend, last])].map((b) => b.close())), what);
