@@ -16,7 +16,6 @@ import { samplesBefore } from "./data.ts";
 import type { Inputs, Targets } from "./data.ts";
 import { evaluateBatches, runEvaluation, upload } from "./evaluate.ts";
 import type { AnyModel, Prepared, State } from "./learning.ts";
-import { scalingOf } from "./programs.ts";
 import { saveModel } from "./saving.ts";
 import { argumentsOf } from "./training.ts";
 import { Watch } from "./tally.ts";
@@ -236,7 +235,7 @@ class Fit {
     return [
       ...changeable(this.#model).map((w) => w.tensor),
       ...Object.values(training.optimizer.state()),
-      ...scalingOf(training.optimizer),
+      ...Object.values(training.scale ?? {}),
       ...train.tensors,
       ...evaluate.tensors,
       ...(this.#watch?.tensors ?? []),
