@@ -11,6 +11,14 @@ import type { GpuProgram } from "./program.ts";
 const MOST_DISPATCHES = 128;
 /** Milliseconds of several runs in one submission: a GPU that others want, pages above all, cannot leave it earlier. */
 const MOST_MS = 2;
+/** Submissions by which runs are timed: the news that one is done takes its time, in browsers some ms. */
+const TIMED = 8;
+
+/** Runs that were submitted together, and when. */
+interface Submission {
+  readonly from: number;
+  readonly runs: number;
+}
 
 /** Bytes that are copied for the host behind what was run before. */
 export interface Copy {
@@ -32,6 +40,9 @@ export class Submissions {
   /** Submissions with runs that are not known to be done, and the end of the last one. */
   #underWay = 0;
   #last: Promise<void> = Promise.resolve();
+  /** Submissions of one program that the device has not been idle between, and the program. */
+  #stream: Submission[] = [];
+  #streamOf: GpuProgram | null = null;
   /** The turn of the event loop ends with a submission. */
   #ending = false;
   /** Calls of `submit` of the queue. */
@@ -90,13 +101,21 @@ export class Submissions {
     this.#pass = null;
   }
 
-  /** Waits for the end of a submission, which tells how long a run takes, at most: what was submitted before is counted in. */
+  /** Waits for the end of a submission, which tells how long a run takes at most. */
   #follow(programs: readonly GpuProgram[]): void {
-    const from = performance.now();
+    const program = programs.every((p) => p === programs[0]) ? programs[0] : null;
+    if (this.#underWay === 0 || program === null || program !== this.#streamOf) this.#stream = [];
+    this.#streamOf = program;
+    const own = { from: performance.now(), runs: programs.length };
+    const stream = this.#stream;
+    if (stream.push(own) > 2 * TIMED) stream.shift();
     this.#underWay++;
     this.#last = this.#settled(this.#device.queue.onSubmittedWorkDone()).then(() => {
       this.#underWay--;
-      if (programs.every((p) => p === programs[0])) programs[0].ms = (performance.now() - from) / programs.length;
+      const at = stream.indexOf(own);
+      if (program === null || at < 0) return;
+      const timed = stream.slice(Math.max(0, at + 1 - TIMED), at + 1);
+      program.ms = (performance.now() - timed[0].from) / timed.reduce((sum, { runs }) => sum + runs, 0);
     });
   }
 }
