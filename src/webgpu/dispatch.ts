@@ -159,7 +159,7 @@ export const write = (o: Operand | null): Bound | null => bound(o, "write");
 /** An operand that the kernel reads and writes. */
 export const update = (o: Operand | null): Bound | null => bound(o, "update");
 
-/** Counts along two dimensions, `most` at most, of so many groups or a few more: kernels take `x + y * count.x` and return past their end. */
+/** Counts along two dimensions, `most` at most, of so many groups or a few more: kernels take `x + y * count.x` and end past the last. */
 export function fold(groups: number, most: number): readonly [number, number] {
   if (groups <= most) return [groups, 1];
   const x = Math.ceil(Math.sqrt(groups));
