@@ -103,12 +103,7 @@ class WebGpuBackend implements GpuBackend {
     };
     // A command buffer with a buffer that was destroyed is an error when it is submitted.
     this.#buffers = new Buffers(device, maxBytes, () => this.#flush());
-    this.#submissions = new Submissions(device, (work) =>
-      this.#wait(pending.add(work)).then(
-        () => {},
-        () => {},
-      ),
-    );
+    this.#submissions = new Submissions(device, (work) => this.#wait(pending.add(work)).catch(() => {}));
     this.#pipelines = new Pipelines(device, pending);
     device.addEventListener("uncapturederror", (event) => {
       const { error } = event;

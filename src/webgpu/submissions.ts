@@ -14,10 +14,10 @@ const MOST_MS = 2;
 /** Submissions by which runs are timed: the news that one is done takes its time, in browsers some ms. */
 const TIMED = 8;
 
-/** Runs that were submitted together, and when. */
+/** When runs were submitted together, and how many runs there were before. */
 interface Submission {
   readonly from: number;
-  readonly runs: number;
+  readonly before: number;
 }
 
 /** Bytes that are copied for the host behind what was run before. */
@@ -30,7 +30,7 @@ export interface Copy {
 
 export class Submissions {
   readonly #device: GPUDevice;
-  readonly #settled: (work: Promise<unknown>) => Promise<void>;
+  readonly #settled: (work: Promise<unknown>) => Promise<unknown>;
   #encoder: GPUCommandEncoder | null = null;
   #pass: GPUComputePassEncoder | null = null;
   /** Programs of the runs that are to be submitted, and what these are expected to take. */
@@ -40,7 +40,8 @@ export class Submissions {
   /** Submissions with runs that are not known to be done, and the end of the last one. */
   #underWay = 0;
   #last: Promise<void> = Promise.resolve();
-  /** Submissions of one program that the device has not been idle between, and the program. */
+  #runs = 0;
+  /** The last submissions of one program that the device has not been idle between, and the program. */
   #stream: Submission[] = [];
   #streamOf: GpuProgram | null = null;
   /** The turn of the event loop ends with a submission. */
@@ -49,7 +50,7 @@ export class Submissions {
   count = 0;
 
   /** @param settled resolves when its argument is settled, and when the device is gone */
-  constructor(device: GPUDevice, settled: (work: Promise<unknown>) => Promise<void>) {
+  constructor(device: GPUDevice, settled: (work: Promise<unknown>) => Promise<unknown>) {
     this.#device = device;
     this.#settled = settled;
   }
@@ -104,18 +105,16 @@ export class Submissions {
   /** Waits for the end of a submission, which tells how long a run takes at most. */
   #follow(programs: readonly GpuProgram[]): void {
     const program = programs.every((p) => p === programs[0]) ? programs[0] : null;
-    if (this.#underWay === 0 || program === null || program !== this.#streamOf) this.#stream = [];
+    if (this.#underWay++ === 0 || program === null || program !== this.#streamOf) this.#stream = [];
     this.#streamOf = program;
-    const own = { from: performance.now(), runs: programs.length };
     const stream = this.#stream;
-    if (stream.push(own) > 2 * TIMED) stream.shift();
-    this.#underWay++;
+    stream.push({ from: performance.now(), before: this.#runs });
+    if (stream.length > TIMED) stream.shift();
+    const [{ from, before }] = stream;
+    const runs = (this.#runs += programs.length) - before;
     this.#last = this.#settled(this.#device.queue.onSubmittedWorkDone()).then(() => {
       this.#underWay--;
-      const at = stream.indexOf(own);
-      if (program === null || at < 0) return;
-      const timed = stream.slice(Math.max(0, at + 1 - TIMED), at + 1);
-      program.ms = (performance.now() - timed[0].from) / timed.reduce((sum, { runs }) => sum + runs, 0);
+      if (program !== null) program.ms = (performance.now() - from) / runs;
     });
   }
 }

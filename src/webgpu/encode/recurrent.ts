@@ -125,9 +125,7 @@ function dispatch(out: DispatchWriter, { b, t, u, reverse, activation, recurrent
   bound[VECTORS_BINDING] = out.temporary(2 * groups * terms * VECTOR_BYTES).update;
   const { maxGroups } = out.features;
   if (blocks + turns > maxGroups)
-    throw new BackendError(
-      `webgpu: ${file}: ${t} steps of ${u} units are more than this adapter can be given; use shorter sequences, or open("wasm")`,
-    );
+    throw new BackendError(`webgpu: ${t} steps of ${u} units are more than this adapter can be given; use open("wasm")`);
   const [y, z] = fold(groups, maxGroups);
   for (let turn = 0; turn < turns; turn++) out.dispatch(shader, bound, [blocks + turn, y, z]);
 }
