@@ -7,9 +7,10 @@
 // owner of the unit, then joins the sums and does the rest. Sums are added in an order that depends on shapes only.
 //
 // TOGETHER: a workgroup has an invocation for every unit and takes all turns in one dispatch; vectors are in workgroup memory. Otherwise
-// units are cut into BLOCKS of WIDTH, each of a workgroup of its own, and every turn is a dispatch: the number of workgroups along x beyond
-// BLOCKS (which have nothing to do) is that of the turn, so that all turns are one pipeline with one set of buffers. Vectors are in
-// `vectors`, those read and those written apart, since workgroups of one turn do not wait for each other.
+// units are cut into BLOCKS of WIDTH, each of a workgroup of its own, and every turn is a dispatch: the number of workgroups along x
+// beyond BLOCKS (which have nothing to do) is that of the turn, so that all turns are one pipeline with one set of buffers; those along y
+// and z are of the sequences. Vectors are in `vectors`, those read and those written apart, since workgroups of one turn do not wait for
+// each other.
 //
 // Hooks: cell(c, sums); turn_of(turn), what is multiplied, where that is not the same at every turn; read_vector and write_vector,
 // `shared_*` where TOGETHER, else `stored_*`; activate, derivative, activate_gate, derivative_gate: of the candidate (and the LSTM's
@@ -150,7 +151,7 @@ fn stored_write(c: Cell, i: u32, v: vec4<f32>) {
 
 @compute @workgroup_size(WIDTH, SLICES)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-  let group = select(id.y, id.x + id.y * groups.x, TOGETHER);
+  let group = select(id.y + id.z * groups.y, id.x + id.y * groups.x, TOGETHER);
   let block = select(id.x, 0u, TOGETHER);
   if (group * 4u >= BATCH || block >= BLOCKS) {
     return;

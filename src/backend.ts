@@ -51,7 +51,10 @@ export interface Backend extends Device {
   run(program: Program, buffers: readonly DeviceBuffer[]): void;
   /** Resolves when everything enqueued has run; rejects with the first error since the last call. */
   sync(): Promise<void>;
-  /** Resolves when everything enqueued so far has run or failed, and leaves errors to later calls. */
+  /**
+   * Resolves when everything that is under way has run or failed, and leaves errors to later calls. Runs that are begun together have the
+   * same promise; those that wait for others, to be begun with them, are not under way.
+   */
   caughtUp(): Promise<void>;
   /**
    * Frees everything. Later calls but free() are errors. Elements that tensors have nowhere else are brought to the host first: where

@@ -4,7 +4,10 @@ import type { Backend } from "./backend.ts";
 /** Milliseconds of work after which other tasks get a turn. */
 const SLICE_MS = 16;
 
-/** Runs that an asynchronous backend may be behind: enough to keep it busy, not so many that they pile up. */
+/**
+ * Runs that an asynchronous backend may be behind, or groups of short ones that it takes together: enough to keep it busy, not so many
+ * that they pile up.
+ */
 const RUNS_IN_FLIGHT = 3;
 
 /** Resolves in a new task, after tasks, events and frames that wait have had their turn. */
@@ -47,22 +50,38 @@ export class Slices {
 export class Turns {
   readonly #backend: Backend;
   readonly #running = new Set<Promise<void>>();
+  #waiting = 0;
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(backend: Backend) {
     this.#backend = backend;
   }
 
+  /** True when the next one need not wait. */
+  get free(): boolean {
+    return this.#waiting === 0 && this.#running.size < RUNS_IN_FLIGHT;
+  }
+
   /** What `enqueue` returns, called in the order of these calls and when the backend is less than RUNS_IN_FLIGHT runs behind. */
-  take<T>(enqueue: () => T | Promise<T>): Promise<T> {
+  take<T>(enqueue: () => T | Promise<T>): T | Promise<T> {
+    if (this.free) return this.#enqueue(enqueue);
+    this.#waiting++;
     const mine = this.#turn.then(async () => {
       if (this.#running.size >= RUNS_IN_FLIGHT) await Promise.race(this.#running);
-      const made = enqueue();
-      const done = this.#backend.caughtUp().then(() => void this.#running.delete(done));
-      this.#running.add(done);
-      return { made };
+      this.#waiting--;
+      return { made: this.#enqueue(enqueue) };
     });
     this.#turn = mine.catch(() => {});
     return mine.then(({ made }) => made);
+  }
+
+  #enqueue<T>(enqueue: () => T): T {
+    const made = enqueue();
+    const done = this.#backend.caughtUp();
+    if (!this.#running.has(done)) {
+      this.#running.add(done);
+      void done.then(() => void this.#running.delete(done));
+    }
+    return made;
   }
 }

@@ -242,7 +242,9 @@ const turns = new WeakMap<Backend, Turns>();
 export function inTurn<T>(program: Runnable, inputs: readonly Tensor[], then: () => T | Promise<T>): T | Promise<T> {
   const { backend } = program;
   if (!backend.limits.asynchronous) return runNow(program, inputs, then);
-  return holding(program, () => once(turns, backend, () => new Turns(backend)).take(() => runNow(program, inputs, then)));
+  const next = once(turns, backend, () => new Turns(backend));
+  const run = (): T | Promise<T> => next.take(() => runNow(program, inputs, then));
+  return next.free ? run() : holding(program, run);
 }
 
 /**

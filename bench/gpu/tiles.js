@@ -47,7 +47,7 @@ const WORK = size === "gpu" ? 2 ** 34 : 2 ** 18;
 const backend = await openWebGpu({ tune: false });
 const { device, features } = backend;
 const pending = new Pending();
-const buffers = new Buffers(device, backend.limits.maxBytes);
+const buffers = new Buffers(device, backend.limits.maxBytes, () => {});
 const pipelines = new Pipelines(device, pending);
 const compile = (plan, encoder) =>
   GpuProgram.create(plan, device, buffers, pipelines, encode(plan, features, { encoders: { timed: encoder }, shaders: CORE.shaders }));

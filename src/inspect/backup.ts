@@ -1,6 +1,6 @@
 /** @file The callback that lets a training that was interrupted go on where it stopped. */
 import { checkCount, kindOf, shown } from "../check.ts";
-import { ArgumentError, FileError, LockstepError, Tensor } from "../index.ts";
+import { ArgumentError, FileError, LockstepError, Tensor, zeros } from "../index.ts";
 import type { Callback, TrainingHandle, TypedArray } from "../index.ts";
 import { checksum } from "../io/checksum.ts";
 import { optionsOf } from "../options.ts";
@@ -128,6 +128,7 @@ async function held(training: TrainingHandle): Promise<[string, Named][]> {
   return [
     ...weights.map((data, i): [string, Named] => [`weights/${i}`, { shape: [data.length], data }]),
     ...(await named("optimizer", training.optimizer.state())),
+    ...(await named("scale", { ...training.model.state("fit").training.scale })),
     ...(await named("counted", Object.fromEntries(counted(training).map((t, i) => [String(i), t])))),
   ];
 }
@@ -152,6 +153,13 @@ async function restore(who: string, training: TrainingHandle, { standing, tensor
   const fits = counting.length === saidCounts.size && counting.every((t, i) => t.size === saidCounts.get(String(i))?.data.length);
   if (standing.step > 0 && !fits) throw new FileError(`${who}: it is of a training with other metrics; remove it to begin anew`);
   training.optimizer.load(Object.fromEntries(of("optimizer")));
+  const scale = Object.fromEntries(of("scale"));
+  if (scale.dynamicScale !== undefined && scale.stepCounter !== undefined) {
+    const state = training.model.state("fit").training;
+    const { dynamicScale, stepCounter } = (state.scale ??= { dynamicScale: zeros([]), stepCounter: zeros([], "i32") });
+    dynamicScale.set(scale.dynamicScale.data);
+    stepCounter.set(scale.stepCounter.data);
+  }
   training.setWeights(saved as Float32Array[]);
   if (standing.step > 0) counting.forEach((t, i) => t.set((saidCounts.get(String(i)) as Named).data));
   training.position.epoch = standing.epoch;

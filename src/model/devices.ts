@@ -43,6 +43,38 @@ export async function choose(
   return describe(timings, best);
 }
 
+/** How a model goes on where a device was lost. */
+type Replace = (lost: Backend) => Promise<Backend>;
+
+/** The model on another backend. `how`: what it does there, as the second half of a sentence; gives the backend. */
+async function moved(model: AnyModel, error: DeviceLostError, replace: Replace, how: string): Promise<Backend> {
+  const next = await replace(model.state("fit").programs.backend);
+  model.moveTo(next);
+  console.warn(`lockstep: fit: ${error.message}; training ${how} on ${next.name}`);
+  return next;
+}
+
+/**
+ * Compiles a step; when the device is lost meanwhile, on another backend.
+ * @param tensors what the step reads and changes, none of which it has changed: where the host has all of it, nothing is lost
+ */
+export async function compiling(
+  model: AnyModel,
+  compile: () => Promise<unknown>,
+  tensors: () => readonly Tensor[],
+  replace: Replace,
+): Promise<void> {
+  for (;;) {
+    try {
+      await compile();
+      return;
+    } catch (error) {
+      if (!(error instanceof DeviceLostError) || tensors().some((t) => t.host === null)) throw error;
+      await moved(model, error, replace, "begins");
+    }
+  }
+}
+
 /**
  * Runs an epoch; when the device is lost, goes on from the last copy on another backend.
  * @param every steps between copies of what `changing` gives
@@ -55,7 +87,7 @@ export async function recovering<R>(
   model: AnyModel,
   { every, from, inputs, changing }: { every: number; from: number; inputs: readonly Tensor[] | null; changing: () => readonly Tensor[] },
   epoch: (from: number, done: (step: number) => Promise<void>) => Promise<R>,
-  told: { kept(): void; lost(): void; readonly replace: (lost: Backend) => Promise<Backend> },
+  told: { kept(): void; lost(): void; readonly replace: Replace },
 ): Promise<R> {
   let copy = await checkpoint(from, changing());
   const done = async (step: number): Promise<void> => {
@@ -72,9 +104,7 @@ export async function recovering<R>(
       if (inputs === null) throw error;
       for (const t of inputs) t.recover();
       told.lost();
-      const next = await told.replace(model.state("fit").programs.backend);
-      model.moveTo(next);
-      console.warn(`lockstep: fit: ${error.message}; training goes on from step ${copy.step} of the epoch on ${next.name}`);
+      const next = await moved(model, error, told.replace, `goes on from step ${copy.step} of the epoch`);
       if (next.limits.hostMemory) copy = await checkpoint(copy.step, changing());
     }
   }

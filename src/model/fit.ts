@@ -16,7 +16,6 @@ import { samplesBefore } from "./data.ts";
 import type { Inputs, Targets } from "./data.ts";
 import { evaluateBatches, runEvaluation, upload } from "./evaluate.ts";
 import type { AnyModel, Prepared, State } from "./learning.ts";
-import { scalingOf } from "./programs.ts";
 import { saveModel } from "./saving.ts";
 import { argumentsOf } from "./training.ts";
 import { Watch } from "./tally.ts";
@@ -111,7 +110,6 @@ class Fit {
 
   async runResident(data: Prepared): Promise<History> {
     const { validationSplit = 0, shuffle = true, seed = 0, batchSize = 32, stepsPerEpoch, validationSteps = Infinity } = this.#options;
-    const state = this.#model.state("fit");
     const split = this.#options.validationData === undefined ? validationSplit : 0;
     const trained = samplesBefore(data.samples, split);
     if ((split > 0 && trained === data.samples) || trained === 0) {
@@ -131,7 +129,11 @@ class Fit {
     const validate = trained < data.samples ? validateSplit : validation.run;
     try {
       // Tracing makes the optimizer's state, which the first copy must hold.
-      await this.#program(state, data, size, shuffled);
+      const compile = (): Promise<unknown> => this.#program(this.#model.state("fit"), data, size, shuffled);
+      if (this.#recovers) {
+        const { compiling } = await import("./devices.ts");
+        await compiling(this.#model, compile, () => [...this.#changing(), ...args], replace);
+      } else await compile();
       if (this.#model.choosing) {
         const { choose } = await import("./devices.ts");
         const told = await choose(this.#model, await candidates(), args, this.#changing(), async () => {
@@ -233,7 +235,7 @@ class Fit {
     return [
       ...changeable(this.#model).map((w) => w.tensor),
       ...Object.values(training.optimizer.state()),
-      ...scalingOf(training.optimizer),
+      ...Object.values(training.scale ?? {}),
       ...train.tensors,
       ...evaluate.tensors,
       ...(this.#watch?.tensors ?? []),
@@ -333,6 +335,11 @@ class Fit {
     return this.#model.inputShapes !== null && !this.#handle.backend.limits.hostMemory;
   }
 
+  /** Whether training goes on where the device is lost. */
+  get #recovers(): boolean {
+    return this.#mayBeLost && this.#options.recoverEvery !== 0;
+  }
+
   /** Runs an epoch, on a device that may be lost with copies to go on from. */
   async #withRecovery<R>(
     inputs: readonly Tensor[],
@@ -341,8 +348,8 @@ class Fit {
     const model = this.#model;
     const { step } = this.#handle.position;
     const from = step ?? 0;
-    const every = this.#options.recoverEvery ?? 200;
-    if (every === 0 || !this.#mayBeLost) return epoch(from, async () => {});
+    const { recoverEvery: every = 200 } = this.#options;
+    if (!this.#recovers) return epoch(from, async () => {});
     const { recovering } = await import("./devices.ts");
     let seen = this.#steps;
     return recovering(model, { every, from, inputs: step === null ? null : inputs, changing: () => this.#changing() }, epoch, {

@@ -67,6 +67,9 @@ export interface PredictOptions {
 
 const DEFAULT_NAME = "model";
 
+/** Batches of a prediction that are computed before the results of one have come. */
+const BATCHES_AHEAD = 2;
+
 /** What a file holds of a model within another: a function cannot be written to one. */
 function nestedConfig(model: InferenceModel<Outputs>): Config {
   const { name, seed, isSequential } = model;
@@ -321,6 +324,17 @@ export class InferenceModel<O extends Outputs = Tensor> {
     let parts: Tensor[] = [];
     const slices = new Slices();
     const host = await Promise.all(inputs.map(async (t) => t.host ?? t.data()));
+    const collect = async (made: readonly Tensor[], from: number, count: number): Promise<void> => {
+      for (const [i, y] of made.entries()) {
+        const size = y.size / count;
+        out[i] ??= allocate(y.dtype, samples * size);
+        out[i].set(await y.data(), from * size);
+        y.dispose();
+      }
+    };
+    // Where results take a while to come, the next batches are computed meanwhile.
+    const most = this.#backend?.limits.asynchronous === true ? BATCHES_AHEAD : 0;
+    const arriving: Promise<void>[] = [];
     for (let from = 0; from < samples; from += batchSize) {
       const count = Math.min(batchSize, samples - from);
       parts = await this.#run(
@@ -329,13 +343,13 @@ export class InferenceModel<O extends Outputs = Tensor> {
           return tensor(host[i].subarray(from * row, (from + count) * row), [count, ...t.shape.slice(1)], t.dtype);
         }),
       );
-      for (const [i, y] of parts.entries()) {
-        const size = y.size / count;
-        out[i] ??= allocate(y.dtype, samples * size);
-        out[i].set(await y.data(), from * size);
-      }
+      const arrived = collect(parts, from, count);
+      arrived.catch(() => {});
+      arriving.push(arrived);
+      if (arriving.length > most) await arriving.shift();
       await slices.rest();
     }
+    await Promise.all(arriving);
     return parts.map((y, i) => tensor(out[i], [samples, ...y.shape.slice(1)], y.dtype));
   }
 

@@ -332,7 +332,9 @@ export class LearningModel<O extends Outputs = Tensor> extends InferenceModel<O>
     ];
     const twice = logs.find((n, i) => logs.indexOf(n) !== i);
     if (twice !== undefined) throw new ArgumentError(`compile: two metrics are named "${twice}"; give one of them another name`);
-    return { outputs, optimizer, trainable: trainability(this.layers), parameters: this.parameters };
+    // An optimizer that is given again goes on.
+    const scale = this.#training?.optimizer === optimizer ? this.#training.scale : null;
+    return { outputs, optimizer, trainable: trainability(this.layers), parameters: this.parameters, scale };
   }
 
   #begin(training: Training | null): void {

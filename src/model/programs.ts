@@ -3,7 +3,6 @@
  * by (shuffled) position, runs forward, loss, gradients and update, and adds to the epoch's loss and metrics, all where
  * the data is. Between steps nothing is written and nothing is read.
  */
-import { once } from "../cache.ts";
 import { LockstepError } from "../errors.ts";
 import { gradients } from "../grad.ts";
 import { asTensor, assign, currentGraph, Graph, symbolOf, trace } from "../graph.ts";
@@ -74,12 +73,6 @@ export interface StepShape {
   readonly resident: boolean;
 }
 
-/** What scales the losses of models in half precision, by their optimizers. */
-const scalings = new WeakMap<Optimizer, LossScaling>();
-
-/** What it keeps from step to step. */
-export const scalingOf = (optimizer: Optimizer): readonly Tensor[] => scalings.get(optimizer)?.tensors ?? [];
-
 /** A program that takes a step over data. */
 interface Step {
   /** Names it among programs. */
@@ -104,7 +97,7 @@ export class Programs extends PredictPrograms {
 
   /** One optimizer step on a batch. Returns nothing: all it does is assigned. */
   async train(batch: BatchSamples, shape: StepShape, training: Training, tally: Tally, watch: Watch | null = null): Promise<Executable> {
-    const scaling = await this.#scaling(training.optimizer);
+    const scaling = await this.#scaling(training);
     const kind = watch === null ? "train" : `train, watched ${watch.id}`;
     return this.#step({ kind, cursor: this.trainCursor, batch, shape, training, tally }, (xs, targets) => {
       const { optimizer } = training;
@@ -144,10 +137,13 @@ export class Programs extends PredictPrograms {
   }
 
   /** Where products round their operands to f16: what keeps gradients from vanishing there, if the optimizer does not. */
-  async #scaling(optimizer: Optimizer): Promise<LossScaling | null> {
-    if (!this.backend.limits.halfProducts || optimizer.scaleLoss) return null;
+  async #scaling(training: Training): Promise<LossScaling | null> {
+    if (!this.backend.limits.halfProducts || training.optimizer.scaleLoss) return null;
     const { DEFAULTS, LossScaling } = await import("./scaling.ts");
-    return once(scalings, optimizer, () => new LossScaling(SCALING, DEFAULTS));
+    const scaling = new LossScaling(SCALING, DEFAULTS, training.scale);
+    const { dynamicScale, stepCounter } = scaling;
+    training.scale ??= { dynamicScale, stepCounter };
+    return scaling;
   }
 
   /** Loss and metrics of a batch. */

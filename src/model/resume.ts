@@ -6,6 +6,7 @@ import { resolveBackend } from "../init.ts";
 import type { BackendName } from "../init.ts";
 import type { Layer, Regularizer } from "../nn/layer.ts";
 import { isLossName, lossFromConfig } from "../train/losses.ts";
+import type { LossScale } from "../train/loss-scaling.ts";
 import type { Loss, LossFunction, LossName } from "../train/losses.ts";
 import { muon } from "../train/muon.ts";
 import { auc, average, metricFromConfig, METRICS } from "../train/metrics.ts";
@@ -13,11 +14,13 @@ import type { DescribedMetric, Metric, MetricName } from "../train/metrics.ts";
 import { perplexity } from "../train/perplexity.ts";
 import { adadelta, lion, nadam, optimizerFromConfig } from "../train/optimizers.ts";
 import type { Optimizer } from "../train/optimizers.ts";
+import { tensor } from "../tensor.ts";
 import { elementsOf, parse, readModel, rebuilt } from "./load.ts";
 import type { LoadOptions, ModelSource } from "./load.ts";
 import type { Model } from "./model.ts";
 import { sequential } from "./model.ts";
 import type { DescribedTraining } from "./save.ts";
+import type { Training } from "./training.ts";
 
 /** Options of `loadModel`: what of one's own a file names, since it holds no code, and the backend. */
 export interface LoadModelOptions extends LoadOptions {
@@ -79,13 +82,14 @@ export async function loadModel(source: ModelSource, options: LoadModelOptions =
   const { model, who, file } = await readModel(source, { layers, activations, regularizers, lora }, sequential);
   const { training } = file.metadata;
   if (training === undefined) return model;
-  const { state, ...recipe } = await rebuilt(who, "training", () => {
+  const { state, lossScale, ...recipe } = await rebuilt(who, "training", () => {
     const {
       loss: saved,
       optimizer: { kind, config, own: ownOptimizer },
       metrics,
       frozen = [],
       state: prefix = "optimizer",
+      lossScale: scale,
     } = parse<DescribedTraining>(who, "training", training);
     const given = options.loss ?? (Object.hasOwn(losses, saved.name) ? losses[saved.name] : undefined);
     if (given === undefined && (saved.config.custom === true || !isLossName(saved.name))) {
@@ -102,11 +106,13 @@ export async function loadModel(source: ModelSource, options: LoadModelOptions =
       optimizer: options.optimizer ?? optimizerFromConfig(kind, config, { nadam, adadelta, lion, muon }),
       metrics: metrics.map((m) => metricOf(who, m, own)).filter((m) => m !== null),
       state: String(prefix),
+      lossScale: scale && scaleOf(who, scale),
     };
   });
   const backend = await resolveBackend(options.backend);
   await rebuilt(who, "training", async () => {
     await model.compile({ ...recipe, backend });
+    if (lossScale !== undefined) (model.training as Training).scale = lossScale;
     const named = [...file.tensors].filter(([tensor]) => tensor.startsWith(`${state}/`));
     recipe.optimizer.load(
       Object.fromEntries(
@@ -115,6 +121,13 @@ export async function loadModel(source: ModelSource, options: LoadModelOptions =
     );
   });
   return model;
+}
+
+/** @throws FileError for what is no scale of a loss */
+function scaleOf(who: string, { dynamicScale, stepCounter }: NonNullable<DescribedTraining["lossScale"]>): LossScale {
+  if (!(Number.isFinite(dynamicScale) && dynamicScale > 0 && Number.isInteger(stepCounter) && stepCounter >= 0))
+    throw new FileError(`${who}: its loss scale must be a positive number and a count, got ${dynamicScale} and ${stepCounter}`);
+  return { dynamicScale: tensor(dynamicScale, [], "f32"), stepCounter: tensor(stepCounter, [], "i32") };
 }
 
 function metricOf(

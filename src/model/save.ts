@@ -12,12 +12,14 @@ import { CUSTOM, isCustom } from "../nn/options.ts";
 import { fault, fileSystem } from "../node/files.ts";
 import type { Attr } from "../op.ts";
 import type { Loss } from "../train/losses.ts";
+import type { LossScale } from "../train/loss-scaling.ts";
 import type { DescribedMetric, describeMetric } from "../train/metrics.ts";
 import type { Optimizer } from "../train/optimizers.ts";
 import { FORMAT, VERSION } from "./load.ts";
 import type { Described } from "./load.ts";
 import { isNameless } from "./layers.ts";
 import type { AnyModel } from "./learning.ts";
+import type { Tensor } from "../tensor.ts";
 import type { Training } from "./training.ts";
 
 /** Options of `save` and `toBytes`. */
@@ -29,13 +31,17 @@ export interface SaveOptions {
   readonly optimizer?: boolean;
 }
 
-/** `frozen`: names of layers that are not trainable. `state`: what names of the optimizer's tensors begin with. `own`: not Lockstep's. */
+/**
+ * `frozen`: names of layers that are not trainable. `state`: what names of the optimizer's tensors begin with. `own`: not Lockstep's.
+ * `lossScale`: of a training in half precision. Readers that do not know it begin with a scale of their own.
+ */
 export interface DescribedTraining {
   readonly loss: { readonly name: string; readonly config: Config };
   readonly optimizer: { readonly kind: string; readonly config: Config; readonly own?: boolean };
   readonly metrics: readonly DescribedMetric[];
   readonly frozen?: readonly string[];
   readonly state?: string;
+  readonly lossScale?: { readonly [K in keyof LossScale]: number };
 }
 
 /** Tells what is Lockstep's own from what is the user's. It was noted where things were made, which is in the library. */
@@ -184,13 +190,15 @@ export async function encodeModel(model: AnyModel, options: SaveOptions, made: M
   const config = describe(model, missing, made);
   const named = model.layers.flatMap((l) => l.weights.map((w) => [`${l.name}/${w.name}`, w.tensor] as const));
   const metadata: { [key: string]: string } = { lockstep: JSON.stringify(config) };
+  let described: DescribedTraining | null = null;
+  let scale: (readonly [string, Tensor])[] = [];
   if (optimizer) {
     if (model.training === null) throw new ArgumentError("save: optimizer: true needs a model that has been compiled");
     // Layers may be named as they like, also `optimizer`.
     let state = "optimizer";
     for (let i = 1; named.some(([weight]) => weight.startsWith(`${state}/`)); i++) state = `optimizer_${i}`;
-    const described = describeTraining(model, model.training, missing, made);
-    metadata.training = JSON.stringify({ ...described, ...(state !== "optimizer" && { state }) });
+    described = { ...describeTraining(model, model.training, missing, made), ...(state !== "optimizer" && { state }) };
+    scale = Object.entries(model.training.scale ?? {});
     named.push(...Object.entries(model.training.optimizer.state()).map(([key, t]) => [`${state}/${key}`, t] as const));
   }
   const names = new Set<string>();
@@ -202,7 +210,11 @@ export async function encodeModel(model: AnyModel, options: SaveOptions, made: M
   }
   tell(model, missing);
   // All reads are asked for at once: a training that goes on meanwhile must not leave a weight of one step beside that of the next.
-  const data = await Promise.all(named.map(([, t]) => t.data()));
+  const data = await Promise.all([...named, ...scale].map(([, t]) => t.data()));
+  if (described !== null) {
+    const lossScale = Object.fromEntries(scale.map(([name], i) => [name, data[named.length + i][0]]));
+    metadata.training = JSON.stringify({ ...described, ...(scale.length > 0 && { lossScale }) });
+  }
   const tensors = named.map(([weight, { shape }], i) => [weight, rawOf(weight, { shape, data: data[i] })] as const);
   metadata.checksum = checksum(
     metadata,

@@ -1,6 +1,7 @@
 /** @file What a model learns by and from: what `compile` made of its options, and batches as tensors. */
 import type { Layer } from "../nn/layer.ts";
 import type { Tensor } from "../tensor.ts";
+import type { LossScale } from "../train/loss-scaling.ts";
 import type { Loss } from "../train/losses.ts";
 import type { Metric } from "../train/metrics.ts";
 import type { Optimizer } from "../train/optimizers.ts";
@@ -26,6 +27,8 @@ export interface Training {
   readonly trainable: ReadonlyMap<Layer, boolean>;
   /** What is trained. */
   readonly parameters: readonly Tensor[];
+  /** What losses are multiplied by in half precision, where the optimizer does not see to that; null before it is needed. */
+  scale: LossScale | null;
 }
 
 /** What an output is to be, and the weights of its loss's values. */

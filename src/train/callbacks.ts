@@ -8,6 +8,7 @@ import { ArgumentError, LockstepError, NonFiniteError } from "../errors.ts";
 import type { Layer } from "../nn/layer.ts";
 import { optionsOf } from "../options.ts";
 import type { Tensor } from "../tensor.ts";
+import type { LossScale } from "./loss-scaling.ts";
 import type { MetricName } from "./metrics.ts";
 import type { Optimizer } from "./optimizers.ts";
 
@@ -51,8 +52,8 @@ export interface TrainingHandle {
   /** @internal The model that is trained. */
   readonly model: {
     readonly layers: readonly Layer[];
-    /** With what the epoch has counted so far. */
-    state(who: string): { readonly train: { readonly tensors: readonly Tensor[] } };
+    /** With what the epoch has counted so far, and what losses are multiplied by. */
+    state(who: string): { readonly train: { readonly tensors: readonly Tensor[] }; readonly training: { scale: LossScale | null } };
   };
   /** Numbers of the past epochs, and their logs by name. */
   readonly history: { readonly epoch: readonly number[]; readonly history: LogHistory };

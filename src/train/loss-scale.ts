@@ -45,8 +45,8 @@ const KIND = "lossScaleOptimizer";
  * halved (to 1 at least); after `dynamicGrowthSteps` updates in a row it is doubled. `state()` has it as `dynamicScale`, with
  * `stepCounter`, besides that of `inner`. As Keras' `LossScaleOptimizer`.
  *
- * Models do this by themselves when they are trained with mixed precision, by a factor that is not saved with them; an optimizer that one
- * makes by this function is used instead of that, on any backend, and is of one's own for files: `loadModel` is given it again.
+ * Models do this by themselves when they are trained with mixed precision, and are saved with the factor; an optimizer that one makes by
+ * this function is used instead of that, on any backend, and is of one's own for files: `loadModel` is given it again.
  * @throws ArgumentError for unknown options, a scale that is not positive, and steps below 1
  */
 export function lossScaleOptimizer(inner: Optimizer, options: LossScaleOptions = {}): LossScaleOptimizer {

@@ -40,18 +40,29 @@ export const DEFAULTS = { initialScale: 2 ** 15, dynamicGrowthSteps: 2000 };
 const LEAST = 1;
 const MOST = 2 ** 126;
 
-/** @internal A scale and the updates since it last changed. */
-export class LossScaling {
+/** @internal A factor of losses, f32 [], and the updates since it last changed, i32 []. */
+export interface LossScale {
+  readonly dynamicScale: Tensor;
+  readonly stepCounter: Tensor;
+}
+
+/** @internal Scales losses, and adapts the scale. */
+export class LossScaling implements LossScale {
   readonly dynamicScale: Tensor;
   readonly stepCounter: Tensor;
   readonly #f: ScalingFunctions;
   readonly #growth: number;
 
-  constructor(functions: ScalingFunctions, { initialScale, dynamicGrowthSteps }: Required<LossScaleOptions>) {
+  /** @param scale one that there is already */
+  constructor(
+    functions: ScalingFunctions,
+    { initialScale, dynamicGrowthSteps }: Required<LossScaleOptions>,
+    scale: LossScale | null = null,
+  ) {
     this.#f = functions;
     this.#growth = dynamicGrowthSteps;
-    this.dynamicScale = functions.tensor(initialScale, [], "f32");
-    this.stepCounter = functions.tensor(0, [], "i32");
+    this.dynamicScale = scale?.dynamicScale ?? functions.tensor(initialScale, [], "f32");
+    this.stepCounter = scale?.stepCounter ?? functions.tensor(0, [], "i32");
   }
 
   /** What gradients are to be taken of. */
@@ -78,10 +89,5 @@ export class LossScaling {
     const grows = equal(next, this.#growth);
     assign(scale, where(finite, where(grows, minimum(mul(scale, 2), MOST), scale), maximum(div(scale, 2), LEAST)));
     assign(counter, where(or(grows, not(finite)), 0, next));
-  }
-
-  /** What it changes. */
-  get tensors(): readonly Tensor[] {
-    return [this.dynamicScale, this.stepCounter];
   }
 }

@@ -43,6 +43,7 @@ const rounded = (bytes: number): number => Math.max(GRAIN, Math.ceil(bytes / GRA
 export class Buffers {
   readonly #device: GPUDevice;
   readonly #maxBytes: number;
+  readonly #beforeDestroying: () => void;
   /** Freed buffers by size, and all of them in the order in which they were freed. */
   readonly #free = new Map<number, Memory[]>();
   readonly #freed = new Set<Memory>();
@@ -53,9 +54,11 @@ export class Buffers {
   #live = 0;
   #liveBytes = 0;
 
-  constructor(device: GPUDevice, maxBytes: number) {
+  /** @param beforeDestroying has what still uses buffers submitted */
+  constructor(device: GPUDevice, maxBytes: number, beforeDestroying: () => void) {
     this.#device = device;
     this.#maxBytes = maxBytes;
+    this.#beforeDestroying = beforeDestroying;
   }
 
   /** Buffers in use and their bytes. */
@@ -99,6 +102,8 @@ export class Buffers {
 
   /** Destroys freed buffers, those first that were freed first, down to so many bytes and buffers. Default: all. */
   trim(bytes = 0, buffers = 0): void {
+    if (this.#kept <= bytes && this.#freed.size <= buffers) return;
+    this.#beforeDestroying();
     for (const memory of this.#freed) {
       if (this.#kept <= bytes && this.#freed.size <= buffers) return;
       // The first of its size, since it was freed before the others.

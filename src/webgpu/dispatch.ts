@@ -4,6 +4,7 @@
  * block between `// body` and `// end body`. Functions of the library files (math, steps, activation, recurrent, gemm) that a kernel calls
  * and does not define are added to it: `f32_exp(x)` of kernels/math.wgsl, for example. Nothing else is changed.
  */
+import { assert } from "../assert.ts";
 import { bytesOf } from "../dtype.ts";
 import type { Call, Operand, Place } from "../plan/plan.ts";
 import { sizeOf } from "../shape.ts";
@@ -157,3 +158,11 @@ export const read = (o: Operand | null): Bound | null => bound(o, "read");
 export const write = (o: Operand | null): Bound | null => bound(o, "write");
 /** An operand that the kernel reads and writes. */
 export const update = (o: Operand | null): Bound | null => bound(o, "update");
+
+/** Counts along two dimensions, `most` at most, of so many groups or a few more: kernels take `x + y * count.x` and end past the last. */
+export function fold(groups: number, most: number): readonly [number, number] {
+  if (groups <= most) return [groups, 1];
+  const x = Math.ceil(Math.sqrt(groups));
+  assert(x <= most, () => `a dispatch of ${groups} groups`);
+  return [x, Math.ceil(groups / x)];
+}

@@ -19,6 +19,8 @@ import type { GpuEncoder, GpuFeatures, GpuKernels } from "./dispatch.ts";
 import { halves } from "./encode/half.ts";
 import { stagesOf } from "./join.ts";
 import type { TileTuner } from "./parts/tuner.ts";
+import { Submissions } from "./submissions.ts";
+import type { Copy } from "./submissions.ts";
 
 export type { WebGpuOptions } from "./adapter.ts";
 
@@ -37,19 +39,15 @@ export interface GpuBackend extends Backend {
   readonly features: GpuFeatures;
   /** Buffers in use with their bytes. */
   memory(): { buffers: number; bytes: number };
-  /** Runs since it was opened, each one submit, the dispatches in them, and milliseconds of JavaScript that encoded them. */
-  statistics(): { runs: number; dispatches: number; encodeMs: number };
+  /** Since it was opened: runs, dispatches in them, submits (of runs, and of what is read), and milliseconds that encoding took. */
+  statistics(): { runs: number; dispatches: number; submits: number; encodeMs: number };
   /** Resolves when no kernel is left to be timed (option `tune`): what was compiled before has the fastest ones then. */
   tuned(): Promise<void>;
   /** A new backend like this one: after the device was lost. */
   reopen(): Promise<GpuBackend>;
 }
 
-interface Read {
-  readonly from: GPUBuffer;
-  readonly offset: number;
-  readonly bytes: number;
-  readonly staging: GPUBuffer;
+interface Read extends Copy {
   readonly resolve: (mapped: Promise<ArrayBuffer>) => void;
 }
 
@@ -65,6 +63,7 @@ class WebGpuBackend implements GpuBackend {
   readonly #release: () => void;
   readonly #buffers: Buffers;
   readonly #pipelines: Pipelines;
+  readonly #submissions: Submissions;
   /** Reads that the next submission, at the latest the end of this turn of the event loop, copies to staging buffers. */
   #reads: Read[] = [];
   /** What to call when the device is lost or closed, for everything that waits. */
@@ -102,7 +101,9 @@ class WebGpuBackend implements GpuBackend {
       ...(storage === "f16" ? { halves } : {}),
       ...(features.half ? { halfProducts: true } : {}),
     };
-    this.#buffers = new Buffers(device, maxBytes);
+    // A command buffer with a buffer that was destroyed is an error when it is submitted.
+    this.#buffers = new Buffers(device, maxBytes, () => this.#flush());
+    this.#submissions = new Submissions(device, (work) => this.#wait(pending.add(work)).catch(() => {}));
     this.#pipelines = new Pipelines(device, pending);
     device.addEventListener("uncapturederror", (event) => {
       const { error } = event;
@@ -226,18 +227,16 @@ class WebGpuBackend implements GpuBackend {
     this.#open("run");
     assert(program instanceof GpuProgram, () => "run: a program of another backend");
     if (program.closed) throw internal("run: a program that was closed");
-    this.#flush();
+    if (this.#reads.length > 0) this.#flush();
     const from = performance.now();
-    const encoder = this.device.createCommandEncoder();
-    program.encode(encoder, buffers as readonly GpuMemory[]);
-    this.device.queue.submit([encoder.finish()]);
+    this.#submissions.run(program, buffers as readonly GpuMemory[]);
     this.#statistics.runs++;
     this.#statistics.dispatches += program.dispatches;
     this.#statistics.encodeMs += performance.now() - from;
   }
 
-  statistics(): { runs: number; dispatches: number; encodeMs: number } {
-    return { ...this.#statistics };
+  statistics(): { runs: number; dispatches: number; submits: number; encodeMs: number } {
+    return { ...this.#statistics, submits: this.#submissions.count };
   }
 
   async sync(): Promise<void> {
@@ -247,8 +246,8 @@ class WebGpuBackend implements GpuBackend {
     this.#open("sync");
   }
 
-  async caughtUp(): Promise<void> {
-    if (!this.#closed && this.#lost === null) await this.#wait(this.#pending.add(this.device.queue.onSubmittedWorkDone())).catch(() => {});
+  caughtUp(): Promise<void> {
+    return this.#submissions.last;
   }
 
   close(): Promise<void> {
@@ -276,15 +275,12 @@ class WebGpuBackend implements GpuBackend {
     if (failure !== null) throw failure;
   }
 
-  /** Submits the copies of all reads so far: they are to see what was enqueued before them and nothing later. */
+  /** Submits all runs and the copies of all reads so far: these are to see what was enqueued before them and nothing later. */
   #flush(): void {
     const reads = this.#reads;
-    if (reads.length === 0) return;
     this.#reads = [];
     if (this.#closed || this.#lost !== null) return;
-    const encoder = this.device.createCommandEncoder();
-    for (const { from, offset, bytes, staging } of reads) encoder.copyBufferToBuffer(from, offset, staging, 0, bytes);
-    this.device.queue.submit([encoder.finish()]);
+    this.#submissions.submit(reads);
     for (const r of reads) r.resolve(this.#take(r));
   }
 

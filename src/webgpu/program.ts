@@ -16,6 +16,7 @@ import type { Pending } from "./adapter.ts";
 import { assert } from "../assert.ts";
 import { CORE } from "./commands.ts";
 import { together } from "./batches.ts";
+import { fold } from "./dispatch.ts";
 import type { DispatchWriter, GpuFeatures, GpuKernels, Shader } from "./dispatch.ts";
 import { count, flat, mapped } from "./list.ts";
 import type { EncodedDispatch, EncodedPlan, Listed, Resource } from "./list.ts";
@@ -31,14 +32,6 @@ const MANY_SMALL = 8;
 const MOST_BIND_GROUPS = 16;
 /** GPUShaderStage.COMPUTE, which runtimes without a global WebGPU do not have. */
 const COMPUTE = 0x4;
-
-/** Counts of groups along x and y: kernels take `x + y * count.x` as their number and return past their end. */
-function fold(groups: number, most: number): [number, number, number] {
-  if (groups <= most) return [groups, 1, 1];
-  const x = Math.ceil(Math.sqrt(groups));
-  assert(x <= most, () => `a dispatch of ${groups} groups`);
-  return [x, Math.ceil(groups / x), 1];
-}
 
 /**
  * @param kernels what `kernelsFor` (commands.ts) gives for the plan
@@ -87,7 +80,7 @@ export function encode(plan: Plan, features: GpuFeatures, { encoders, shaders, j
           ),
         () => `${label}: a buffer is bound twice, and written`,
       );
-      const counts = typeof groups === "number" ? fold(groups, features.maxGroups) : ([...groups] as [number, number, number]);
+      const counts = typeof groups === "number" ? ([...fold(groups, features.maxGroups), 1] as const) : groups;
       assert(
         () => counts.every((n) => Number.isInteger(n) && n >= 0 && n <= features.maxGroups),
         () => `${label}: ${counts} groups`,
@@ -222,6 +215,13 @@ interface Dispatch extends Pipeline {
   group: GPUBindGroup | null;
 }
 
+/** A whole buffer that is copied into another. */
+interface BufferCopy {
+  readonly from: GPUBuffer;
+  readonly to: GPUBuffer;
+  readonly bytes: number;
+}
+
 /** A program ready to be encoded. */
 export class GpuProgram implements Program {
   readonly plan: Plan;
@@ -238,8 +238,12 @@ export class GpuProgram implements Program {
   readonly #bound: GPUBuffer[];
   /** Copies of tensors that stand for two bindings of which one is written: by binding. */
   readonly #shadows = new Map<number, GpuMemory>();
-  #copies: readonly { from: GPUBuffer; to: GPUBuffer; bytes: number }[] = [];
+  #copies: readonly BufferCopy[] = [];
   #closed = false;
+  /** Dispatches of a run. */
+  dispatches = 0;
+  /** Milliseconds that a run took lately, waits included; infinite before the first is done. */
+  ms = Infinity;
 
   private constructor(
     plan: Plan,
@@ -272,6 +276,7 @@ export class GpuProgram implements Program {
       bindings: [...new Set(resources.filter((r) => r.space === "binding").map((r) => r.index))],
     }));
     this.#dispatches = [...flat(this.#list)];
+    this.dispatches = count(this.#list);
   }
 
   /** @throws BackendError for shaders that the driver refuses and for temporaries that do not fit into its memory. */
@@ -312,16 +317,16 @@ export class GpuProgram implements Program {
     return this.#closed;
   }
 
-  /** Dispatches of a run. */
-  get dispatches(): number {
-    return count(this.#list);
+  /** Encodes one run over `buffers`, one for each of the plan's bindings, as a pass of its own. */
+  encode(encoder: GPUCommandEncoder, buffers: readonly GpuMemory[], descriptor?: GPUComputePassDescriptor): void {
+    for (const { from, to, bytes } of this.bind(buffers)) encoder.copyBufferToBuffer(from, 0, to, 0, bytes);
+    const pass = encoder.beginComputePass(descriptor);
+    this.dispatch(pass);
+    pass.end();
   }
 
-  /** Encodes one run over `buffers`, one for each of the plan's bindings. `descriptor`: of its pass. */
-  encode(encoder: GPUCommandEncoder, buffers: readonly GpuMemory[], descriptor?: GPUComputePassDescriptor): void {
-    this.#bind(buffers);
-    for (const { from, to, bytes } of this.#copies) encoder.copyBufferToBuffer(from, 0, to, 0, bytes);
-    const pass = encoder.beginComputePass(descriptor);
+  /** Encodes one run over what is bound. */
+  dispatch(pass: GPUComputePassEncoder): void {
     let last: GPUComputePipeline | null = null;
     const encodeAll = (list: readonly Listed<Dispatch>[]): void => {
       for (const d of list) {
@@ -335,7 +340,6 @@ export class GpuProgram implements Program {
       }
     };
     encodeAll(this.#list);
-    pass.end();
   }
 
   close(): void {
@@ -344,31 +348,36 @@ export class GpuProgram implements Program {
     for (const m of [...this.#slots, ...this.#temporaries, ...this.#absent, ...this.#shadows.values()]) this.#buffers.free(m);
   }
 
-  #bind(buffers: readonly GpuMemory[]): void {
+  /** Binds what the next run reads and writes. @returns what is to be copied before it */
+  bind(buffers: readonly GpuMemory[]): readonly BufferCopy[] {
     const { bindings } = this.plan;
     assert(buffers.length === bindings.length, () => `run: ${buffers.length} buffers for ${bindings.length} bindings`);
-    const changed = new Set<number>();
-    buffers.forEach(({ memory, bytes }, i) => {
+    let changed: Set<number> | null = null;
+    for (let i = 0; i < buffers.length; i++) {
+      const { memory, bytes } = buffers[i];
       if (memory === null) throw internal(`run: the buffer of binding ${i} was freed`);
-      if (this.#ids[i] === memory.id) return;
+      if (this.#ids[i] === memory.id) continue;
       assert(bytes >= bindings[i].bytes, () => `run: binding ${i} needs ${bindings[i].bytes} bytes, its buffer has ${bytes}`);
       this.#ids[i] = memory.id;
-      changed.add(i);
-    });
-    if (changed.size === 0) return;
-    this.#copies = this.#separate(buffers);
-    for (const d of this.#dispatches) if (d.bindings.some((i) => changed.has(i))) d.group = null;
+      (changed ??= new Set()).add(i);
+    }
+    if (changed !== null) {
+      const others = changed;
+      this.#copies = this.#separate(buffers);
+      for (const d of this.#dispatches) if (d.bindings.some((i) => others.has(i))) d.group = null;
+    }
+    return this.#copies;
   }
 
   /** One buffer cannot be read by one binding and written by another: such readers get a copy. */
-  #separate(buffers: readonly GpuMemory[]): { from: GPUBuffer; to: GPUBuffer; bytes: number }[] {
+  #separate(buffers: readonly GpuMemory[]): BufferCopy[] {
     const { bindings } = this.plan;
     const written = new Set(this.#ids.filter((_, i) => bindings[i].written));
     assert(
       () => written.size === bindings.filter((b) => b.written).length,
       () => "run: one buffer for two bindings that are written",
     );
-    const copies: { from: GPUBuffer; to: GPUBuffer; bytes: number }[] = [];
+    const copies: BufferCopy[] = [];
     buffers.forEach(({ memory }, i) => {
       const own = (memory as NonNullable<typeof memory>).buffer;
       this.#bound[i] = own;

@@ -16,7 +16,7 @@ import { add, exp, mul } from "../../build/esm/ops/map.js";
 import { sum } from "../../build/esm/ops/reduce.js";
 import { tensor, zeros } from "../../build/esm/tensor.js";
 import { encode } from "../../build/esm/webgpu/program.js";
-import { DAWN, masked, openGpu } from "./gpu.js";
+import { DAWN, masked, openGpu, withClock } from "./gpu.js";
 
 /** GPUBufferUsage.MAP_READ */
 const MAP_READ = 1;
@@ -54,7 +54,7 @@ const rejects = async (work, type, pattern) => {
   assert.unreachable("it did not throw");
 };
 
-test("a training step is one submission and makes no buffer or bind group after the first", async () => {
+test("a training step makes no buffer or bind group after the first", async () => {
   const watch = watched();
   const backend = await open("webgpu", { gpu: watch.gpu });
   const net = sequential([dense(8, { activation: "relu" }), dense(3, { activation: "softmax" })], { inputShape: [4], seed: 1 });
@@ -82,7 +82,35 @@ test("a training step is one submission and makes no buffer or bind group after 
   backend.close();
 });
 
-test("a run is one submission, results are pooled", async () => {
+test("steps of an epoch share submissions where they are short, and come to the same bits", async () => {
+  const backend = await openGpu();
+  const x = tensor(
+    Float32Array.from({ length: 160 }, (_, i) => Math.fround((i % 7) / 7)),
+    [40, 4],
+  );
+  const y = tensor(Float32Array.from({ length: 40 }, (_, i) => Math.fround((i % 5) / 5)));
+  const trained = (clock) =>
+    withClock(clock, async () => {
+      const net = sequential([dense(8, { activation: "relu" }), dense(1)], { inputShape: [4], seed: 1 });
+      await net.compile({ loss: "mse", optimizer: "adam", backend });
+      const before = backend.statistics();
+      const { history } = await net.fit(x, y, { batchSize: 1, verbose: 0, recoverEvery: 0 });
+      const evaluated = await net.evaluate(x, y, { batchSize: 1 });
+      const { runs, submits } = backend.statistics();
+      assert.is(runs - before.runs, 80);
+      const predicted = await (await net.predict(x, { batchSize: 8 })).data();
+      const weights = await Promise.all((await net.getWeights()).map((t) => t.data()));
+      net.dispose();
+      return { bits: [history.loss, evaluated, predicted, weights], submits: submits - before.submits };
+    });
+  const long = await trained(1000);
+  const short = await trained(0);
+  assert.equal(short.bits, long.bits);
+  assert.ok(long.submits >= 80 && short.submits < 80 / 3, `${long.submits} submits of long runs, ${short.submits} of short ones`);
+  await backend.close();
+});
+
+test("a run that takes its time is one submission, results are pooled", async () => {
   const watch = watched();
   const backend = await open("webgpu", { gpu: watch.gpu });
   const w = zeros([5]);
@@ -96,13 +124,16 @@ test("a run is one submission, results are pooled", async () => {
   const x = tensor([1, 2, 3, 4, 5]);
   for (let i = 0; i < 2; i++) (await step(x)).dispose();
   const before = { ...watch.counts };
-  for (let i = 0; i < 5; i++) (await step(x)).dispose();
+  await withClock(1000, async () => {
+    for (let i = 0; i < 5; i++) (await step(x)).dispose();
+  });
   assert.equal(watch.counts, { ...before, submit: before.submit + 5 });
   assert.equal([...(await w.data())], [7, 14, 21, 28, 35]);
   backend.close();
 });
 
-test("calls that nobody waits for run in order, and a few of them at a time", async () => {
+/** A function that adds to what it has, on a device that says that it is done only when it is let, by `held` in turn. */
+async function occupied() {
   const watch = watched();
   const backend = await open("webgpu", { gpu: watch.gpu });
   const w = tensor([1]);
@@ -115,28 +146,131 @@ test("calls that nobody waits for run in order, and a few of them at a time", as
   );
   await step(tensor([0]));
   await backend.sync();
-  // From here on the device says that it is done only when it is let.
   const { queue } = watch.device;
   const own = queue.onSubmittedWorkDone.bind(queue);
   const held = [];
   queue.onSubmittedWorkDone = () => new Promise((done) => held.push(() => own().then(done)));
-  const before = watch.counts.submit;
-  const calls = Array.from({ length: 12 }, (_, i) => step(tensor([i])));
-  await new Promise((done) => setTimeout(done, 50));
-  assert.is(watch.counts.submit - before, 3);
-  for (let i = 0; i < 12; i++) {
-    held[i]();
-    await calls[Math.min(i + 3, 11)];
-    assert.is(watch.counts.submit - before, Math.min(i + 4, 12));
-  }
-  let want = 2;
-  for (let i = 0; i < 12; i++) {
-    assert.is(await (await calls[i]).item(), want);
-    want = 2 * want + i;
-  }
-  assert.is(await w.item(), want);
-  backend.close();
-});
+  const release = () => {
+    queue.onSubmittedWorkDone = own;
+    for (const done of held.splice(0)) done();
+  };
+  return { watch, backend, w, step, held, release, submits: () => backend.statistics().submits };
+}
+
+const turn = () => new Promise((done) => setTimeout(done, 20));
+
+test("calls that nobody waits for run in order, and a few of them at a time", () =>
+  withClock(1000, async () => {
+    const { watch, backend, w, step, held } = await occupied();
+    const before = watch.counts.submit;
+    const calls = Array.from({ length: 12 }, (_, i) => step(tensor([i])));
+    await turn();
+    assert.is(watch.counts.submit - before, 3);
+    for (let i = 0; i < 12; i++) {
+      held[i]();
+      await calls[Math.min(i + 3, 11)];
+      assert.is(watch.counts.submit - before, Math.min(i + 4, 12));
+    }
+    let want = 2;
+    for (let i = 0; i < 12; i++) {
+      assert.is(await (await calls[i]).item(), want);
+      want = 2 * want + i;
+    }
+    assert.is(await w.item(), want);
+    backend.close();
+  }));
+
+test("short runs share submissions while the device is busy: they go with what is read, or when the turn ends", () =>
+  withClock(0, async () => {
+    const { backend, w, step, release, submits } = await occupied();
+    const x = tensor([3]);
+    // So that nothing is written in between.
+    x.upload(backend);
+    const before = submits();
+    const made = [];
+    for (let i = 0; i < 3; i++) made.push(await step(x));
+    assert.is(submits() - before, 1);
+    await turn();
+    assert.is(submits() - before, 2);
+    made.push(await step(x));
+    assert.is(submits() - before, 2);
+    const last = made[3].item();
+    await turn();
+    assert.is(submits() - before, 3);
+    assert.is(await last, 37);
+    release();
+    const values = [];
+    for (const y of made) values.push(await y.item());
+    assert.equal(values, [2, 7, 17, 37]);
+    assert.is(await w.item(), 77);
+    await backend.close();
+  }));
+
+test("many dispatches are submitted before the turn ends", () =>
+  withClock(0, async () => {
+    const backend = await openGpu();
+    const w = tensor([1, 2, 3, 4]);
+    // Sums wait for each other.
+    const step = compile(
+      () => {
+        let y = w;
+        for (let i = 0; i < 20; i++) y = mul(w, add(sum(y), i));
+        assign(w, mul(y, 1e-30));
+      },
+      { backend },
+    );
+    await step();
+    await backend.sync();
+    const before = backend.statistics();
+    // At most 128 dispatches together, and the first run at once.
+    const together = Math.floor(128 / before.dispatches);
+    assert.ok(before.dispatches > 16 && together > 1, `${before.dispatches} dispatches`);
+    for (let i = 0; i < 1 + 2 * together; i++) await step();
+    const { dispatches, submits } = backend.statistics();
+    assert.is(dispatches, before.dispatches * (2 + 2 * together));
+    assert.is(submits - before.submits, 3);
+    await backend.sync();
+    backend.close();
+  }));
+
+test("writes, freed buffers and closed programs have what was run before them submitted", () =>
+  withClock(0, async () => {
+    const { backend, w, step, release, submits } = await occupied();
+    const x = tensor([3]);
+    x.upload(backend);
+    // One that is on its way, and one that waits.
+    (await step(x)).dispose();
+    (await step(x)).dispose();
+    const before = submits();
+    w.set([5]);
+    assert.is(submits(), before + 1);
+    const made = await step(x);
+    assert.is(submits(), before + 1);
+    made.dispose();
+    x.dispose();
+    step.close();
+    // More than are kept: those that were freed first, which the run uses, are destroyed.
+    const many = Array.from({ length: 600 }, () => backend.alloc(12));
+    for (const b of many) backend.free(b);
+    assert.is(submits(), before + 2);
+    release();
+    await backend.sync();
+    assert.is(await w.item(), 13);
+    await backend.close();
+  }));
+
+test("what waits to be submitted is not lost when the backend is closed", () =>
+  withClock(0, async () => {
+    const { backend, w, step, submits } = await occupied();
+    const x = tensor([3]);
+    x.upload(backend);
+    await step(x);
+    const before = submits();
+    await step(x);
+    assert.is(submits(), before);
+    await backend.close();
+    assert.is(await w.item(), 17);
+  }));
 
 test("equal shaders share a pipeline", async () => {
   const watch = watched();

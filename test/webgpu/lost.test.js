@@ -39,6 +39,9 @@ const SOON_MS = 20000;
 
 const entry = await entryPoint();
 
+// All runs are short then, and those that meet a busy device wait to be submitted together.
+performance.now = () => 0;
+
 /** An entry point whose first device is destroyed in its call number `at`, counted from `arm()`; later ones live. */
 function saboteur(at) {
   const state = { calls: 0, hit: false, armed: false, devices: 0 };
@@ -190,6 +193,8 @@ test("fit with copies: training comes to the same end by itself", async () => {
         return numbers(model);
       }, what);
       if (got !== null) assert.equal(got, want, what);
+      // While the first step is compiled, too.
+      if (at <= 20) assert.ok(got !== null, what);
       recovered += got !== null && state.hit;
       const last = model.backend;
       await soon(Promise.all([...new Set([backend, last])].map((b) => b.close())), what);

@@ -1,7 +1,8 @@
 /** @file Training with `precision: "mixed"`, on the software adapter as half-products.js makes one with f16 and matrices of it. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { adam, dense, lossScaleOptimizer, open, sequential, sgd, tensor } from "../../build/esm/index.js";
+import { adam, dense, loadModel, lossScaleOptimizer, open, sequential, sgd, tensor } from "../../build/esm/index.js";
+import { backupAndRestore } from "../../build/esm/inspect/index.js";
 import { openGpu } from "./gpu.js";
 import { pretended } from "./half-products.js";
 
@@ -76,6 +77,39 @@ test("gradients beyond f16: those updates do not take place until the scale fits
   const { dynamicScale, iterations } = optimizer.state();
   assert.ok((await dynamicScale.item()) < 2 ** 30);
   assert.ok((await iterations.item()) < (12 * SAMPLES) / 16);
+});
+
+test("the scale is saved with a model, and with a backup: what was interrupted comes to the same weights", async () => {
+  const y = await targets(2000);
+  const fit = { batchSize: 16, shuffle: true, seed: 1, verbose: 0 };
+  const make = async () => {
+    const model = sequential([dense(8, { activation: "tanh" }), dense(1)], { inputShape: [8], seed: 2 });
+    await model.compile({ loss: "mse", optimizer: adam({ learningRate: 0.5 }), backend: tiles });
+    return model;
+  };
+  const weights = async (model) => Promise.all((await model.getWeights()).map((w) => w.data()));
+  const scaleOf = async (model) => model.state("fit").training.scale.dynamicScale.item();
+  const whole = await make();
+  await whole.fit(x, y, { ...fit, epochs: 2 });
+  const bytes = await whole.toBytes();
+  const scale = await scaleOf(whole);
+  assert.ok(scale < 2 ** 15, `${scale}`);
+  const half = await loadModel(bytes, { backend: tiles });
+  assert.is(await scaleOf(half), scale);
+  // It goes through trainings that do not need it.
+  const elsewhere = await loadModel(bytes, { backend: single });
+  assert.is(await scaleOf(await loadModel(await elsewhere.toBytes(), { backend: tiles })), scale);
+  for (const model of [whole, half]) await model.fit(x, y, { ...fit, epochs: 3, initialEpoch: 2 });
+  const want = await weights(whole);
+  assert.equal(await weights(half), want);
+
+  let kept = null;
+  const store = { read: async () => kept, write: async (b) => void (kept = b), remove: async () => {} };
+  const stops = { onEpochEnd: (epoch, logs, training) => void (epoch === 1 && training.stop()) };
+  await (await make()).fit(x, y, { ...fit, epochs: 3, callbacks: [backupAndRestore(store, { deleteCheckpoint: false }), stops] });
+  const again = await make();
+  await again.fit(x, y, { ...fit, epochs: 3, callbacks: [backupAndRestore(store)] });
+  assert.equal(await weights(again), want);
 });
 
 test.after(() => {

@@ -64,8 +64,8 @@ const WIDE = [
   ["simpleRnn", { inputs: [f([5, 3, 300], -1, 1), weights(300, 1)], fn: (xw, wr) => simpleRnnSequence(xw, wr) }, 3, 3],
 ];
 
-const turnsOf = ({ graph, results }) =>
-  encode(buildPlan(graph, results, gpu.limits), gpu.features).dispatches.filter(
+const turnsOf = ({ graph, results }, { limits, features } = gpu) =>
+  encode(buildPlan(graph, results, limits), features).dispatches.filter(
     (d) => d.entry === "main" && /^(lstm|gru|simple-rnn)\./.test(d.label),
   );
 
@@ -85,6 +85,27 @@ for (const [name, c, forward, backward] of WIDE) {
     });
   });
 }
+
+test("300 units: more sequences than workgroups may be numbered along a dimension, and more steps", async () => {
+  const few = await openGpu();
+  few.features = { ...few.features, maxGroups: 14 };
+  const c = (batch, steps) => ({
+    inputs: [f([batch, steps, 300], -1, 1), weights(300, 1)],
+    fn: (xw, wr) => simpleRnnSequence(xw, wr),
+    ...close,
+  });
+  const turns = turnsOf(traceForward(c(57, 2)), few);
+  assert.equal(
+    turns.map((d) => d.groups),
+    [
+      [10, 4, 4],
+      [11, 4, 4],
+    ],
+  );
+  await checkForward(few, c(57, 2));
+  assert.throws(() => turnsOf(traceForward(c(5, 9)), few), /9 steps of 300 units are more than this adapter/);
+  few.close();
+});
 
 test("up to 256 units are one dispatch, of a workgroup for each four sequences", () => {
   const turns = turnsOf(traceForward({ inputs: [f([9, 20, 4 * 256], -1, 1), weights(256, 4)], fn: (xw, wr) => lstmSequence(xw, wr).h }));

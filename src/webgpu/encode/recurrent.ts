@@ -5,10 +5,11 @@
  */
 import type { RecurrentAttrs } from "../../plan/kernels.ts";
 import type { Call, Operand } from "../../plan/plan.ts";
+import { BackendError } from "../../errors.ts";
 import { sizeOf } from "../../shape.ts";
 import { assert } from "../../assert.ts";
 import type { Bound, Constants, DispatchWriter, GpuEncoder, GpuFeatures, Hooks } from "../dispatch.ts";
-import { read, write } from "../dispatch.ts";
+import { fold, read, write } from "../dispatch.ts";
 import { activationFunction } from "./matmul.ts";
 import { encodeCopy } from "./move.ts";
 
@@ -122,7 +123,11 @@ function dispatch(out: DispatchWriter, { b, t, u, reverse, activation, recurrent
   if (together) return out.dispatch(shader, buffers, groups);
   const bound = [...buffers];
   bound[VECTORS_BINDING] = out.temporary(2 * groups * terms * VECTOR_BYTES).update;
-  for (let turn = 0; turn < turns; turn++) out.dispatch(shader, bound, [blocks + turn, groups, 1]);
+  const { maxGroups } = out.features;
+  if (blocks + turns > maxGroups)
+    throw new BackendError(`webgpu: ${t} steps of ${u} units are more than this adapter can be given; use open("wasm")`);
+  const [y, z] = fold(groups, maxGroups);
+  for (let turn = 0; turn < turns; turn++) out.dispatch(shader, bound, [blocks + turn, y, z]);
 }
 
 /** Encoders of a kernel: nothing for empty sequences. */
