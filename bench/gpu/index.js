@@ -10,7 +10,7 @@
  * --text FILE       adds `train`: a GPT on this text until its loss is low enough, five minutes at most
  * --node            no browser
  * --out FOLDER      writes there and not into RESULTS.md
- * --tiles           only products, by every tile there is (tiles.js); writes nothing
+ * --tiles           only products by every tile there is, and convolutions by Winograd's (tiles.js); writes nothing
  * --matrices        only products in f32, f16 and by subgroup matrices with every tile (matrices.js); writes nothing
  * --prepare         measures nothing: makes the other libraries' bundles, all that a machine without a network does not have
  */

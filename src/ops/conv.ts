@@ -88,8 +88,9 @@ export interface Conv2dOptions {
 
 /**
  * x[N, H, W, C] with filters w[R, S, C/groups, F] -> [N, P, Q, F], f32.
- * On WebAssembly many 3x3 convolutions run on tiles of 4x4 pixels (Winograd's method): the mean error of an element is then about twice
- * that of a direct sum, and a NaN or an infinity of x reaches all elements of the tiles that read it.
+ * Many 3x3 convolutions run on tiles of 4x4 pixels (Winograd's method), on WebAssembly and, where they are large, on a GPU in f32: the mean
+ * error of an element is then about twice that of a direct sum, and a NaN or an infinity of x reaches all elements of the tiles that read
+ * it. Where that is so is decided by shapes and by what the adapter is.
  * @throws ShapeError when ranks or channels do not fit or the window is larger than the input.
  */
 export function conv2d(input: TensorLike, filters: TensorLike, options: Conv2dOptions = {}): Tensor {

@@ -4,6 +4,7 @@
  */
 import shaders from "#shaders";
 import { BackendError } from "../errors.ts";
+import type { ConvAttrs } from "../plan/kernels.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { GpuEncoder, GpuFeatures, GpuKernels } from "./dispatch.ts";
 import { conv2d, conv2dFilterGrad, conv2dInputGrad } from "./encode/conv.ts";
@@ -72,12 +73,20 @@ const PRODUCTS = /^(matmul|conv2d(Input|Filter)?(Grad)?)$/;
 const multiplies = ({ calls }: Plan): boolean =>
   calls.some(({ kernel, body }) => PRODUCTS.test(kernel) || (body !== undefined && multiplies(body)));
 
+/** Fewest channels and filters of convolutions that parts/winograd.ts may gain by. */
+const LEAST_CHANNELS = 16;
+const convolves = ({ calls }: Plan, least: number): boolean =>
+  calls.some(({ kernel, attrs, body }) => {
+    const { r, s, c, f } = attrs as unknown as ConvAttrs;
+    return (/^conv2d/.test(kernel) && r === 3 && s === 3 && Math.min(c, f) >= least) || (body !== undefined && convolves(body, least));
+  });
+
 /**
- * The core, with the parts of transformers, of packed weights and of subgroup matrices for a plan that needs them: most applications need
- * none. Runtimes keep what they loaded.
+ * The core, with the parts of transformers, of packed weights, of subgroup matrices and of convolutions by tiles for a plan that needs them
+ * on an adapter with these features: most applications need none. Runtimes keep what they loaded.
  * @throws BackendError for a part that cannot be loaded.
  */
-export async function kernelsFor(plan: Plan, { matrices = null }: Partial<Pick<GpuFeatures, "matrices">> = {}): Promise<GpuKernels> {
+export async function kernelsFor(plan: Plan, { matrices = null, half = false, winograd }: Partial<GpuFeatures> = {}): Promise<GpuKernels> {
   let { encoders, shaders, joins = [] } = CORE;
   let product: GpuKernels["product"];
   const add = (part: GpuKernels): void => {
@@ -88,6 +97,10 @@ export async function kernelsFor(plan: Plan, { matrices = null }: Partial<Pick<G
   try {
     if (needs(plan, false)) add(await import("./parts/attention.ts"));
     if (needs(plan, true)) add(await import("./parts/packed.ts"));
+    if (!half && convolves(plan, winograd?.used ? 1 : LEAST_CHANNELS)) {
+      const part = await import("./parts/winograd.ts");
+      add({ shaders: part.shaders, encoders: part.encodersWith(encoders) });
+    }
     if (matrices !== null && multiplies(plan)) {
       const part = await import("./parts/matrices.ts");
       shaders = { ...shaders, ...part.shadersWith(shaders) };

@@ -79,6 +79,11 @@ export interface GpuFeatures {
   readonly half: boolean;
   /** What products are made of on adapters that have them, where `half` precision is asked for; else null. */
   readonly matrices: SubgroupMatrices | null;
+  /**
+   * For benchmarks and tests: whether convolutions that can be are made of tiles, and the most bytes of these at a time. Default: see
+   * parts/winograd.ts.
+   */
+  readonly winograd?: { readonly used?: boolean; readonly partBytes?: number };
   /** Who made it, as WebGPU names them; empty where that is not said. */
   readonly vendor: string;
   /** What WGSL has beyond what it has everywhere. Absent where an entry point does not say. */

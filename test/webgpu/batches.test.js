@@ -23,12 +23,15 @@ import { openGpu, openMasked } from "./gpu.js";
 
 const gpu = await openGpu();
 
-/** The dispatches of a training step, which is planned and not run, on an adapter that binds `buffers`. */
+/**
+ * The dispatches of a training step, which is planned and not run, on an adapter that binds `buffers`. On a GPU its convolutions are too
+ * small for tiles, which take more of them.
+ */
 async function stepOf(name, buffers) {
   const backend = await openMasked({ limits: { maxStorageBuffersPerShaderStage: buffers } });
   let encoded;
   backend.compile = async (plan) => {
-    encoded = encode(plan, backend.features, await kernelsFor(plan));
+    encoded = encode(plan, { ...backend.features, winograd: { used: false } }, await kernelsFor(plan));
     throw new Error("planned");
   };
   const { model, x, y } = await prepare(name, backend);

@@ -66,6 +66,8 @@ const WAIT_K = 16;
 const WAIT_STEP = 256;
 const PASS = 6000;
 const PART = 48;
+/** What a byte takes that a dispatch reads or writes: by its bandwidth 6 on an H200, and elsewhere 10 to 20 unless caches hold it. */
+const BYTE = 9;
 /** Least k of a part of a tiled product. */
 const LEAST_TILED_CHUNK = 128;
 /** Most tiles that are tried beside the usual one. */
@@ -143,6 +145,14 @@ export function tileOf(product: Extent, features: GpuFeatures): PlannedTile {
   }
   return best as PlannedTile;
 }
+
+/** What a product should take by that tile, in the model's unit. */
+export const timeOfProduct = (product: Extent, features: GpuFeatures): number =>
+  timeOf(product, tileOf(product, features), capacityOf(features).lanes);
+
+/** What so many dispatches beside another one should take that read and write so many bytes, in the same unit. */
+export const timeOfPasses = (passes: number, bytes: number, features: GpuFeatures): number =>
+  PASS * passes + (BYTE * bytes) / capacityOf(features).lanes;
 
 /**
  * Tiles that make the same bits as `usual`, which is the first: with its split, and with zeros behind the last k where it has some (they
