@@ -101,6 +101,6 @@ if (whole)
   await unlessUnchanged(
     "bundles",
     inputs,
-    /^((webgpu|(inference-)?transformers)-)?[a-z][a-z0-9]*\.js(\.map)?$|^inference-transformers\.js(\.map)?$|^types$/,
+    /^(webgpu-[a-z-]+|((inference-)?transformers-)?[a-z][a-z0-9]*)\.js(\.map)?$|^inference-transformers\.js(\.map)?$|^types$/,
     () => stage(BUNDLES, bundle),
   );

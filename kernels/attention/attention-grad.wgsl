@@ -90,25 +90,31 @@ fn queries_of(b: u32, first: i32, last: i32) -> vec2<i32> {
   return clamp(vec2(begin, end), vec2(0), vec2(i32(TQ))) * i32(GROUP);
 }
 
+const KEY_TILES: u32 = (TK + TILE - 1) / TILE;
+
+// The tile of a workgroup: of keys with the queries that see any of them.
+fn key_tile(workgroup: u32) -> Tile {
+  let number = workgroup / PARTS;
+  let pair = number / KEY_TILES;
+  let b = pair / KV_HEADS;
+  let first = number % KEY_TILES * TILE;
+  let columns = queries_of(b, i32(first), i32(min(first + TILE, TK)) - 1);
+  return Tile(b, pair % KV_HEADS, first, u32(max(length_of(b), 0)), columns, workgroup % PARTS);
+}
+
 @compute @workgroup_size(TILE_THREADS)
 fn keys(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-  let workgroup = id.x + id.y * groups.x;
-  let number = workgroup / PARTS;
-  let tiles = (TK + TILE - 1u) / TILE;
-  let pair = number / tiles;
-  if (pair >= B * KV_HEADS) {
+  let number = id.x + id.y * groups.x;
+  if (number >= B * KV_HEADS * KEY_TILES * PARTS) {
     return;
   }
-  let b = pair / KV_HEADS;
-  let first = number % tiles * TILE;
-  let columns = queries_of(b, i32(first), i32(min(first + TILE, TK)) - 1);
-  let t = Tile(b, pair % KV_HEADS, first, u32(max(length_of(b), 0)), columns, workgroup % PARTS);
+  let t = key_tile(number);
   let x = local % X;
   let y = local / X;
-  let own = i32(first + y * ROWS);
+  let own = i32(t.first + y * ROWS);
   var key_sums: array<vec4<f32>, ROWS * MOST>;
   var value_sums: array<vec4<f32>, ROWS * MOST>;
-  for (var base = columns.x - columns.x % i32(COLUMNS); base < columns.y; base += i32(COLUMNS)) {
+  for (var base = t.columns.x - t.columns.x % i32(COLUMNS); base < t.columns.y; base += i32(COLUMNS)) {
     var p = products(false, t, base, local);
     var ds = products(true, t, base, local);
     for (var i = 0u; i < 4u; i++) {
@@ -117,7 +123,7 @@ fn keys(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
       var known = vec2<f32>();
       var factor = vec4<f32>();
       if (n < QUERIES) {
-        seen = seen_by(b, n / GROUP);
+        seen = seen_by(t.b, n / GROUP);
         known = facts_of(t, n);
       }
       for (var r = 0u; r < ROWS; r++) {

@@ -11,8 +11,6 @@ const STREAM: u32 = 0;
 // Parts of the keys, each of CHUNK, a multiple of COLUMNS.
 const SPLITS: u32 = 1;
 const CHUNK: u32 = 32;
-const LOWEST: f32 = -3.4028234663852886e38;
-const FARTHEST: i32 = 1 << 29;
 const SEED_BLOCK: u32 = 0x80000008;
 
 @group(0) @binding(0) var<storage, read> offsets: array<i32>;
@@ -153,11 +151,6 @@ fn forward(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups
       }
     }
   }
-}
-
-// What a row's sums are multiplied by: 0 where nothing is seen. A NaN is neither.
-fn share_of(total: f32) -> f32 {
-  return select(1.0 / total, 0.0, total == 0.0);
 }
 
 fn lse(largest: f32, total: f32) -> f32 {

@@ -6,17 +6,6 @@
 //        of values.
 // merge  parts, offset?, lengths? -> y: a workgroup makes a query, of the parts that see a key.
 
-const B: u32 = 1;
-const TQ: u32 = 1;
-const TK: u32 = 1;
-const KV_HEADS: u32 = 1;
-const GROUP: u32 = 1;
-const DIM: u32 = 4;
-const VALUE_DIM: u32 = 4;
-const SCALE: f32 = 1;
-const CAUSAL: bool = false;
-const WINDOW: u32 = 0;
-const OFFSET: u32 = 0;
 const SPLITS: u32 = 1;
 const CHUNK: u32 = 64;
 const FEW_THREADS: u32 = 64;
@@ -32,8 +21,6 @@ const VECTORS: u32 = DIM / 4u;
 const VALUE_VECTORS: u32 = VALUE_DIM / 4u;
 // Invocations that look through the scores of a query.
 const ROW_LANES: u32 = 8;
-const LOWEST: f32 = -3.4028234663852886e38;
-const FARTHEST: i32 = 1 << 29;
 
 @group(0) @binding(0) var<storage, read> queries: array<vec4<f32>>;
 @group(0) @binding(0) var<storage, read> parts: array<vec4<f32>>;
@@ -79,23 +66,6 @@ fn lanes_shuffled(own: f32) -> f32 {
   return sum;
 }
 
-// The first key that query i of a sequence sees, and the one behind the last.
-fn seen_by(b: u32, i: u32) -> vec2<i32> {
-  let position = position_of(b) + i32(i);
-  var begin = 0;
-  var end = length_of(b);
-  if (CAUSAL) {
-    end = min(end, position + 1);
-  }
-  if (WINDOW > 0u) {
-    begin = max(0, position + 1 - i32(WINDOW));
-    if (!CAUSAL) {
-      end = min(end, position + i32(WINDOW));
-    }
-  }
-  return vec2(begin, end);
-}
-
 // The keys that any query of a sequence sees.
 fn seen_by_any(b: u32) -> vec2<i32> {
   return vec2(seen_by(b, 0u).x, seen_by(b, TQ - 1u).y);
@@ -103,11 +73,6 @@ fn seen_by_any(b: u32) -> vec2<i32> {
 
 fn query_place(b: u32, kv: u32, row: u32) -> u32 {
   return (b * TQ + row / GROUP) * (KV_HEADS * GROUP) + kv * GROUP + row % GROUP;
-}
-
-// What sums are multiplied by: 0 where nothing is seen. A NaN is neither.
-fn share_of(total: f32) -> f32 {
-  return select(1.0 / total, 0.0, total == 0.0);
 }
 
 var<workgroup> rows: array<vec4<f32>, ROWS * VECTORS>;

@@ -9,17 +9,6 @@
 //
 // Kernels have hooks that read four features of a row or column: first_row, second_row, first_column, second_column.
 
-const B: u32 = 1;
-const TQ: u32 = 1;
-const TK: u32 = 1;
-const KV_HEADS: u32 = 1;
-const GROUP: u32 = 1;
-const DIM: u32 = 1;
-const VALUE_DIM: u32 = 1;
-const SCALE: f32 = 1;
-const CAUSAL: bool = false;
-const WINDOW: u32 = 0;
-const OFFSET: u32 = 0;
 const HAS_OFFSET: bool = false;
 const HAS_LENGTHS: bool = false;
 const HAS_MASK: bool = false;
@@ -187,21 +176,6 @@ fn length_of(b: u32) -> i32 {
     return i32(TK);
   }
   return bitcast<i32>(facts[SEQUENCES_AT + 2u * b + 1u]);
-}
-
-// The first key that query i sees, and the one behind the last.
-fn seen_by(b: u32, i: u32) -> vec2<i32> {
-  let position = position_of(b) + i32(i);
-  var begin = 0;
-  var end = length_of(b);
-  if (CAUSAL) {
-    end = min(end, position + 1);
-  }
-  if (WINDOW > 0u) {
-    begin = max(0, position + 1 - i32(WINDOW));
-    end = select(min(end, position + i32(WINDOW)), end, CAUSAL);
-  }
-  return vec2(begin, end);
 }
 
 fn mask_place(t: Tile, n: u32, j: u32) -> u32 {

@@ -28,8 +28,9 @@ export interface WebGpuOptions {
   /**
    * How products and convolutions are computed. `mixed`: their operands are rounded to f16 (11 bits; beyond 65504 infinite), their sums
    * are f32, and `storage` is `f16` unless it is given; weights, gradients and optimizer states are f32, and `fit` scales the loss (see
-   * `lossScaleOptimizer`). Needs an adapter with `shader-f16`; with subgroup matrices it is several times as fast. Where
-   * the adapter has neither, products are those of f32, without a warning: `features` of the backend says which they are.
+   * `lossScaleOptimizer`). Needs an adapter with `shader-f16`; with subgroup matrices it is several times as fast, and attention is
+   * computed so too. Where the adapter has neither, products are those of f32, without a warning: `features` of the backend says which
+   * they are.
    * Default: `f32`.
    */
   readonly precision?: "f32" | "mixed";

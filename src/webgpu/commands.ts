@@ -68,10 +68,11 @@ const needs = ({ calls }: Plan, packed: boolean): boolean =>
       (!Object.hasOwn(GPU_ENCODERS, kernel) && /pack/i.test(kernel) === packed) || (body !== undefined && needs(body, packed)),
   );
 
-/** Kernels that are products. */
+/** Kernels that are products, and those of attention. */
 const PRODUCTS = /^(matmul|conv2d(Input|Filter)?(Grad)?)$/;
-const multiplies = ({ calls }: Plan): boolean =>
-  calls.some(({ kernel, body }) => PRODUCTS.test(kernel) || (body !== undefined && multiplies(body)));
+const ATTENTION = /^attention/;
+const names = ({ calls }: Plan, kernels: RegExp): boolean =>
+  calls.some(({ kernel, body }) => kernels.test(kernel) || (body !== undefined && names(body, kernels)));
 
 /** Fewest channels and filters of convolutions that parts/winograd.ts may gain by. */
 const LEAST_CHANNELS = 16;
@@ -87,29 +88,27 @@ const convolves = ({ calls }: Plan, least: number): boolean =>
  * @throws BackendError for a part that cannot be loaded.
  */
 export async function kernelsFor(plan: Plan, { matrices = null, half = false, winograd }: Partial<GpuFeatures> = {}): Promise<GpuKernels> {
-  let { encoders, shaders, joins = [] } = CORE;
-  let product: GpuKernels["product"];
-  const add = (part: GpuKernels): void => {
-    encoders = { ...encoders, ...part.encoders };
-    shaders = { ...shaders, ...part.shaders };
-    joins = [...joins, ...(part.joins ?? [])];
+  let all = CORE;
+  const add = ({ encoders, shaders, joins = [] }: GpuKernels): void => {
+    all = {
+      encoders: { ...all.encoders, ...encoders },
+      shaders: { ...all.shaders, ...shaders },
+      joins: [...(all.joins ?? []), ...joins],
+    };
   };
   try {
     if (needs(plan, false)) add(await import("./parts/attention.ts"));
     if (needs(plan, true)) add(await import("./parts/packed.ts"));
     if (!half && convolves(plan, winograd?.used ? 1 : LEAST_CHANNELS)) {
-      const part = await import("./parts/winograd.ts");
-      add({ shaders: part.shaders, encoders: part.encodersWith(encoders) });
+      const { shaders, encodersWith } = await import("./parts/winograd.ts");
+      add({ shaders, encoders: encodersWith(all.encoders) });
     }
-    if (matrices !== null && multiplies(plan)) {
-      const part = await import("./parts/matrices.ts");
-      shaders = { ...shaders, ...part.shadersWith(shaders) };
-      ({ product } = part);
-    }
+    if (matrices !== null && names(plan, PRODUCTS)) all = (await import("./parts/matrices.ts")).withMatrices(all);
+    if (matrices !== null && names(plan, ATTENTION)) all = (await import("./parts/attention-matrices.ts")).withMatrices(all);
   } catch (cause) {
     throw new BackendError(`webgpu: cannot load a part of the kernels: ${(cause as Error).message}; it is a file beside webgpu.js`, {
       cause,
     });
   }
-  return { encoders, shaders, joins, ...(product && { product }) };
+  return all;
 }

@@ -52,6 +52,13 @@ export interface MatrixTile {
   readonly speed: number;
 }
 
+/** A workgroup's tile of attention by subgroup matrices: so many rows for each subgroup, past tiles of `columns`. */
+export interface AttentionTile {
+  readonly subgroups: number;
+  readonly rows: number;
+  readonly columns: number;
+}
+
 /** Matrices that the invocations of a subgroup hold together, and multiply: A of m x k and B of k x n elements, sums in f32. */
 export interface SubgroupMatrices {
   /** Of the elements of A and B. */
@@ -67,6 +74,8 @@ export interface SubgroupMatrices {
   readonly directives: readonly string[];
   /** For benchmarks and tests: the tile of all products. Default: chosen of those in parts/matrices.ts by their sizes. */
   readonly tile?: MatrixTile;
+  /** For benchmarks and tests: the tile of attention wherever it fits. Default: chosen of those in encode/attention-matrices.ts. */
+  readonly attention?: AttentionTile;
   /** For benchmarks: how often an operand in f32 must be read to be copied to f16 first. Default: see parts/matrices.ts. */
   readonly halvedFrom?: number;
 }

@@ -25,48 +25,80 @@ export function emulated(text) {
     code = code.replace(new RegExp(`vec4<(?:f16${component})>\\(`, "g"), "rounded_to_half(").replace(/\bf16\b/g, "f32");
     added.set("rounded", ROUNDED);
   }
-  const [, n, m] = /subgroup_matrix_result<f32, (\d+), (\d+)>/.exec(code) ?? [];
-  if (m === undefined) return `${code}\n${[...added.values()].join("\n")}`;
-  const [, k] = /subgroup_matrix_left<f32, (\d+),/.exec(code);
-  // Matrices are places in arrays: values of that size would be copied element by element wherever they are passed on.
-  let count = 0;
+  const matrix = /subgroup_matrix_(left|right|result)<f32, (\d+), (\d+)>/;
+  if (!matrix.test(code)) return `${code}\n${[...added.values()].join("\n")}`;
+  // Matrices are places in arrays: values of that size would be copied element by element wherever they are passed on. What has the same
+  // name has the same place, which nothing is in any more where it is declared again.
+  const sizes = new Map();
+  const places = new Map();
+  const placeOf = (side, name) => {
+    const names = places.get(side) ?? places.set(side, new Map()).get(side);
+    return names.get(name) ?? names.set(name, names.size).get(name);
+  };
+  const loaded = (type, order, memory, at) => {
+    const [, side, columns, rows] = matrix.exec(type);
+    sizes.set(side, [columns, rows]);
+    const fn = `load_${side}_${order}_${memory}`;
+    const cell = order === "row" ? "r * distance + c" : "c * distance + r";
+    added.set(
+      fn,
+      `fn ${fn}(to: u32, at: u32, distance: u32) -> u32 {
+        for (var r = 0u; r < ${rows}u; r++) { for (var c = 0u; c < ${columns}u; c++) {
+          of_${side}[to * ${rows * columns}u + r * ${columns}u + c] = ${memory}[at + ${cell}];
+        } }
+        return to;
+      }`,
+    );
+    return (to) => `${fn}(${to}, ${at}`;
+  };
   code = code
-    .replace(/var (\w+): subgroup_matrix_result<[^>]*>;/g, (_, name) => `let ${name} = ${count++}u;`)
+    .replace(/var (\w+)\s*:\s*(subgroup_matrix_(\w+)<[^>]*>);/g, (_, name, type, side) => {
+      const [, , columns, rows] = matrix.exec(type);
+      sizes.set(side, [columns, rows]);
+      added.set(
+        `cleared_${side}`,
+        `fn cleared_${side}(place: u32) -> u32 {
+          for (var i = 0u; i < ${rows * columns}u; i++) { of_${side}[place * ${rows * columns}u + i] = 0.0; }
+          return place;
+        }`,
+      );
+      return `let ${name} = cleared_${side}(${placeOf(side, name)}u);`;
+    })
     .replace(/\w+ = subgroupMatrixMultiplyAccumulate\(/g, "add_product(")
-    .replace(/subgroupMatrixStore<row_major>\(&matrix_y, /g, "store_sums(")
+    .replace(/subgroupMatrixStore<(row|col)_major>\(&(\w+), /g, (_, order, memory) => {
+      const fn = `store_${order}_${memory}`;
+      const [columns, rows] = sizes.get("result");
+      const cell = order === "row" ? "r * distance + column" : "column * distance + r";
+      added.set(
+        fn,
+        `fn ${fn}(at: u32, place: u32, distance: u32) {
+          for (var r = 0u; r < ${rows}u; r++) { for (var column = 0u; column < ${columns}u; column++) {
+            ${memory}[at + ${cell}] = of_result[place * ${rows * columns}u + r * ${columns}u + column];
+          } }
+        }`,
+      );
+      return `${fn}(`;
+    })
     .replace(
-      /= subgroupMatrixLoad<subgroup_matrix_(left|right)<f32, (\d+), (\d+)>, (row|col)_major>\(&(\w+), /g,
-      (_, side, columns, rows, order, name) => {
-        const fn = `load_${side}`;
-        const cell = order === "row" ? "r * distance + c" : "c * distance + r";
-        added.set(
-          fn,
-          `fn ${fn}(to: u32, at: u32, distance: u32) -> u32 {
-            for (var r = 0u; r < ${rows}u; r++) { for (var c = 0u; c < ${columns}u; c++) {
-              ${side}[to * ${rows * columns}u + r * ${columns}u + c] = ${name}[at + ${cell}];
-            } }
-            return to;
-          }`,
-        );
-        return `= ${fn}(PLACE, `;
+      /(let )?(\w+) = subgroupMatrixLoad<(subgroup_matrix_\w+<[^>]*>), (row|col)_major>\(&(\w+), /g,
+      (_, declared, name, type, order, memory) => {
+        const side = matrix.exec(type)[1];
+        const call = loaded(type, order, memory, "")(declared ? `${placeOf(side, name)}u` : name);
+        return declared ? `let ${name} = ${call}` : `_ = ${call}`;
       },
-    )
-    .replace(/let [ab](\d+) = load_(left|right)\(PLACE/g, (text, index) => text.replace("PLACE", `${index}u`));
+    );
+  const [[n, m], [k]] = [sizes.get("result"), sizes.get("left")];
+  const bound = [...places].map(
+    ([side, names]) => `var<private> of_${side}: array<f32, ${names.size * sizes.get(side)[0] * sizes.get(side)[1]}>;`,
+  );
   added.set(
     "matrices",
-    `var<private> left: array<f32, ${8 * m * k}>;
-    var<private> right: array<f32, ${8 * k * n}>;
-    var<private> sums: array<f32, ${count * m * n}>;
+    `${bound.join("\n")}
     fn add_product(a: u32, b: u32, c: u32) {
       for (var row = 0u; row < ${m}u; row++) { for (var column = 0u; column < ${n}u; column++) {
-        var sum = sums[c * ${m * n}u + row * ${n}u + column];
-        for (var i = 0u; i < ${k}u; i++) { sum += left[a * ${m * k}u + row * ${k}u + i] * right[b * ${k * n}u + i * ${n}u + column]; }
-        sums[c * ${m * n}u + row * ${n}u + column] = sum;
-      } }
-    }
-    fn store_sums(at: u32, c: u32, distance: u32) {
-      for (var r = 0u; r < ${m}u; r++) { for (var column = 0u; column < ${n}u; column++) {
-        matrix_y[at + r * distance + column] = sums[c * ${m * n}u + r * ${n}u + column];
+        var sum = of_result[c * ${m * n}u + row * ${n}u + column];
+        for (var i = 0u; i < ${k}u; i++) { sum += of_left[a * ${m * k}u + row * ${k}u + i] * of_right[b * ${k * n}u + i * ${n}u + column]; }
+        of_result[c * ${m * n}u + row * ${n}u + column] = sum;
       } }
     }`,
   );

@@ -4,7 +4,7 @@
  */
 import type { AttentionAttrs } from "../../plan/kernels.ts";
 import type { Call } from "../../plan/plan.ts";
-import type { DispatchWriter } from "../dispatch.ts";
+import type { Constants, DispatchWriter } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
 
 /** Most queries that share a key, and features of all of them, so that they fit into workgroup memory beside their scores. */
@@ -13,10 +13,11 @@ const MOST_FEATURES = 256;
 const MOST_TOGETHER = 1024;
 /** Most scores of a workgroup. */
 const MOST_SCORES = 1024;
-/** Keys of a part: a multiple of the least, and workgroups that keep a GPU busy. */
+/** Keys of a part: a multiple of the least. */
 const LEAST_CHUNK = 64;
 const MOST_CHUNK = 256;
-const BUSY = 256;
+/** Workgroups that keep a GPU busy. */
+export const BUSY = 256;
 /** Invocations of a workgroup, and of `merge`; and how many share a key, where subgroups join what they have. */
 const THREADS = 256;
 const SOFTWARE_THREADS = 64;
@@ -24,6 +25,21 @@ const MERGE_THREADS = 64;
 const LANES = 8;
 
 const rowsOf = ({ tq, heads, kvHeads }: AttentionAttrs): number => (tq * heads) / kvHeads;
+
+/** Constants of all kernels of attention (kernels/attention/seen.wgsl). */
+export const sizesOf = (a: AttentionAttrs): Constants => ({
+  B: a.b,
+  TQ: a.tq,
+  TK: a.tk,
+  KV_HEADS: a.kvHeads,
+  GROUP: a.heads / a.kvHeads,
+  DIM: a.dim,
+  VALUE_DIM: a.valueDim,
+  SCALE: a.scale,
+  CAUSAL: a.causal,
+  WINDOW: a.window,
+  OFFSET: a.offset,
+});
 
 /** Whether `few` can compute it. */
 export const fewFit = (a: AttentionAttrs): boolean =>
@@ -44,17 +60,7 @@ export function few(call: Call, out: DispatchWriter): void {
   const chunk = Math.min(most, Math.ceil((a.tk * groups) / BUSY / LEAST_CHUNK) * LEAST_CHUNK);
   const splits = Math.ceil(a.tk / chunk);
   const constants = {
-    B: a.b,
-    TQ: a.tq,
-    TK: a.tk,
-    KV_HEADS: a.kvHeads,
-    GROUP: a.heads / a.kvHeads,
-    DIM: a.dim,
-    VALUE_DIM: a.valueDim,
-    SCALE: a.scale,
-    CAUSAL: a.causal,
-    WINDOW: a.window,
-    OFFSET: a.offset,
+    ...sizesOf(a),
     SPLITS: splits,
     CHUNK: chunk,
     FEW_THREADS: software ? SOFTWARE_THREADS : THREADS,

@@ -4,9 +4,9 @@
  */
 import type { AttentionAttrs } from "../../plan/kernels.ts";
 import type { Call, Operand } from "../../plan/plan.ts";
-import type { Bound, Constants, DispatchWriter, GpuEncoder, GpuFeatures, Hooks } from "../dispatch.ts";
+import type { Bound, Constants, DispatchWriter, GpuEncoder, GpuFeatures, Hooks, Shader } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
-import { few, fewFit } from "./attention-few.ts";
+import { BUSY, few, fewFit, sizesOf } from "./attention-few.ts";
 import { fillWith } from "./move.ts";
 
 /** Invocations of a workgroup, of which 8 share a row. */
@@ -22,8 +22,7 @@ const HIGH_BYTES = 32768;
 const STAGED = 256;
 /** Columns of a tile. */
 const COLUMNS = 32;
-/** Workgroups that keep a GPU busy. With fewer, keys are cut into parts of at least so many. */
-const BUSY = 256;
+/** Parts into which keys are cut where workgroups do not keep a GPU busy: of at least so many, and how many at most. */
 const LEAST_CHUNK = 128;
 const MOST_SPLITS = 64;
 
@@ -49,7 +48,7 @@ function sliceOf(width: number): number {
 }
 
 /** Constants of all entry points, with where the kernel reads vectors and where single features. */
-function common(
+export function common(
   a: AttentionAttrs,
   [mask, offset, lengths, key]: readonly (Operand | null)[],
 ): { constants: Constants; hooks: Hooks; rows: number } {
@@ -58,17 +57,7 @@ function common(
   const loaded = (features: number): string => (features % 4 === 0 ? "whole" : "lanes");
   const [maskB, maskH, maskQ, maskK] = a.maskStrides;
   const constants = {
-    B: a.b,
-    TQ: a.tq,
-    TK: a.tk,
-    KV_HEADS: a.kvHeads,
-    GROUP: group,
-    DIM: a.dim,
-    VALUE_DIM: a.valueDim,
-    SCALE: a.scale,
-    CAUSAL: a.causal,
-    WINDOW: a.window,
-    OFFSET: a.offset,
+    ...sizesOf(a),
     HAS_OFFSET: offset !== null,
     HAS_LENGTHS: lengths !== null,
     HAS_MASK: mask !== null,
@@ -95,7 +84,7 @@ function common(
 }
 
 /** Writes the dispatch that gathers what is known of sequences and, in the backward pass, of queries. Null: nothing is. */
-function prepare(
+export function prepare(
   out: DispatchWriter,
   a: AttentionAttrs,
   constants: Constants,
@@ -109,6 +98,37 @@ function prepare(
   const shader = { file: "attention", entry: "prepare", constants: { ...constants, HAS_LSE: lse !== null } };
   out.dispatch(shader, buffers, Math.ceil(Math.max(a.b, known) / THREADS));
   return facts.read;
+}
+
+/**
+ * Writes the forward pass: `shader` with the operands, y and lse, or where `groups` do not keep a GPU busy with parts of the keys,
+ * multiples of `columns`, whose sums are combined then. `constants` are those of all entry points.
+ */
+export function encodeForward(
+  out: DispatchWriter,
+  a: AttentionAttrs,
+  constants: Constants,
+  shader: Shader,
+  operands: readonly (Bound | null)[],
+  columns: number,
+  groups: number,
+  y: Operand,
+  lse: Operand | null,
+): void {
+  const wanted = Math.min(MOST_SPLITS, Math.ceil(a.tk / LEAST_CHUNK), Math.ceil(BUSY / groups));
+  const chunk = Math.ceil(a.tk / wanted / columns) * columns;
+  const splits = Math.ceil(a.tk / chunk);
+  const all = { ...constants, SPLITS: splits, CHUNK: chunk, HAS_LSE: lse !== null };
+  const own = { ...shader, constants: { ...all, ...shader.constants } };
+  if (splits === 1) {
+    out.dispatch(own, [...operands, write(y), write(lse)], groups);
+    return;
+  }
+  const queries = a.b * a.tq * a.heads;
+  const sums = out.temporary(4 * splits * queries * (a.valueDim + 2));
+  out.dispatch(own, [...operands, sums.write, null], groups * splits);
+  const buffers = [sums.read, null, null, null, null, null, write(y), write(lse)];
+  out.dispatch({ file: "attention", entry: "combine", constants: all }, buffers, Math.ceil((queries * a.valueDim) / THREADS));
 }
 
 /** `attention(q, k, v, mask?, offset?, lengths?, key?) -> y, lse?` */
@@ -131,20 +151,8 @@ export const attention: GpuEncoder = (call, out) => {
   const { width, parts } = widthOf(a.valueDim);
   const each = rowsOf(width, rows, out.features);
   const groups = a.b * a.kvHeads * Math.ceil(rows / ((THREADS / LANES) * each)) * parts;
-  const wanted = Math.min(MOST_SPLITS, Math.ceil(a.tk / LEAST_CHUNK), Math.ceil(BUSY / groups));
-  const chunk = Math.ceil(a.tk / wanted / COLUMNS) * COLUMNS;
-  const splits = Math.ceil(a.tk / chunk);
-  const all = { ...constants, ROWS: each, PARTS: parts, SPLITS: splits, CHUNK: chunk, HAS_LSE: lse !== null };
-  const operands = [read(q), null, read(k), read(v), read(mask), facts];
-  if (splits === 1) {
-    out.dispatch({ file: "attention", entry: "forward", constants: all, hooks }, [...operands, write(y), write(lse)], groups);
-    return;
-  }
-  const queries = a.b * a.tq * a.heads;
-  const sums = out.temporary(4 * splits * queries * (a.valueDim + 2));
-  out.dispatch({ file: "attention", entry: "forward", constants: all, hooks }, [...operands, sums.write, null], groups * splits);
-  const buffers = [sums.read, null, null, null, null, null, write(y), write(lse)];
-  out.dispatch({ file: "attention", entry: "combine", constants: all }, buffers, Math.ceil((queries * a.valueDim) / THREADS));
+  const shader = { file: "attention", entry: "forward", constants: { ROWS: each, PARTS: parts }, hooks };
+  encodeForward(out, a, constants, shader, [read(q), null, read(k), read(v), read(mask), facts], COLUMNS, groups, y as Operand, lse);
 };
 
 /** `attentionGrad(dy, q, k, v, delta, lse, mask?, offset?, lengths?, key?) -> dq, dk, dv, dscore?` */

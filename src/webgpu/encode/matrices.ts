@@ -4,6 +4,9 @@
  */
 import type { SubgroupMatrices } from "../dispatch.ts";
 
+/** Bytes of an element of A or B. */
+export const bytesOf = ({ type }: SubgroupMatrices): number => (type === "f16" ? 2 : 4);
+
 /** The type of A, of B, or of sums. */
 export function matrixType(side: "left" | "right" | "result", { type, m, n, k }: SubgroupMatrices): string {
   const [of, columns, rows] = { left: [type, k, m], right: [type, n, k], result: ["f32", n, m] }[side];
@@ -11,11 +14,11 @@ export function matrixType(side: "left" | "right" | "result", { type, m, n, k }:
 }
 
 /**
- * An A or B from the array `memory` of elements of its type, from `at` on. `distance`: between its rows with `byRow`, else its columns; all
- * three are the same for a whole subgroup.
+ * An A, a B or sums from the array `memory` of elements of its type, from `at` on. `distance`: between its rows with `byRow`, else its
+ * columns; all three are the same for a whole subgroup.
  */
 export const loadMatrix = (
-  side: "left" | "right",
+  side: "left" | "right" | "result",
   matrices: SubgroupMatrices,
   memory: string,
   at: string,
@@ -27,9 +30,9 @@ export const loadMatrix = (
 export const addProduct = (sums: string, a: string, b: string): string =>
   `${sums} = subgroupMatrixMultiplyAccumulate(${a}, ${b}, ${sums});`;
 
-/** Writes sums, by rows, to the array `memory` of f32. */
-export const storeMatrix = (memory: string, at: string, sums: string, distance: string): string =>
-  `subgroupMatrixStore<row_major>(&${memory}, ${at}, ${sums}, ${distance});`;
+/** Writes sums to the array `memory` of f32, likewise. */
+export const storeMatrix = (memory: string, at: string, sums: string, distance: string, byRow = true): string =>
+  `subgroupMatrixStore<${byRow ? "row" : "col"}_major>(&${memory}, ${at}, ${sums}, ${distance});`;
 
 /**
  * Lines that tell an invocation of its subgroup, in an entry point with the builtins `i` (local_invocation_index) and `size`

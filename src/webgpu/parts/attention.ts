@@ -9,13 +9,13 @@ import { massThreshold } from "../encode/threshold.ts";
 export const encoders: GpuKernels["encoders"] = { attention, attentionGrad, rotary, rotaryAppend, scatterUpdate, massThreshold };
 export const joins: GpuKernels["joins"] = [joinAppends];
 
-const tiled = (file: string): string => `${files.tiles}\n${files[file]}`;
-/** What tiles.wgsl has belongs to the two files that call it: libraries of the core are for all kernels. */
+/** What these files have belongs to those that call it: libraries of the core are for all kernels. */
+const joined = (...of: readonly string[]): string => of.map((file) => files[file]).join("\n");
 export const shaders: GpuKernels["shaders"] = {
   rotary: files.rotary,
   scatter: files.scatter,
   threshold: files.threshold,
-  "attention-few": files.few,
-  attention: tiled("attention"),
-  "attention-grad": tiled("attention-grad"),
+  "attention-few": joined("seen", "few"),
+  attention: joined("seen", "tiles", "attention"),
+  "attention-grad": joined("seen", "tiles", "attention-grad"),
 };

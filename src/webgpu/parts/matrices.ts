@@ -7,7 +7,7 @@ import type { Bound, DispatchWriter, GpuFeatures, GpuKernels, MatrixTile, Subgro
 import { dispatchSplit } from "../encode/matmul.ts";
 import type { Product } from "../encode/matmul.ts";
 import { splitOf } from "../encode/tiles.ts";
-import { addProduct, loadMatrix, matrixType, storeMatrix, subgroupOf } from "../encode/matrices.ts";
+import { addProduct, bytesOf, loadMatrix, matrixType, storeMatrix, subgroupOf } from "../encode/matrices.ts";
 
 /**
  * Smallest first; parts are multiples of all matrices there are. The candidates that `npm run bench:gpu -- --matrices` compares. By
@@ -33,8 +33,6 @@ const LEAST_HALVED = 1 << 16;
 const HALVE_THREADS = 64;
 /** Bytes between lines of a tile. */
 const SPACE = 16;
-
-const bytesOf = ({ type }: SubgroupMatrices): number => (type === "f16" ? 2 : 4);
 
 /** Whether parts are whole matrices, and workgroups of the tile are what the adapter can have. */
 export function fits(tile: MatrixTile, matrices: SubgroupMatrices, { maxWorkgroupSize, maxWorkgroupBytes }: GpuFeatures): boolean {
@@ -147,14 +145,8 @@ function halved(out: DispatchWriter, file: string, operand: Bound | null, reads:
   return { ...copy.read, half: true };
 }
 
-/** The files of the core that call gemm(), with what this part has. */
-export const shadersWith = ({ matmul, conv }: GpuKernels["shaders"]): GpuKernels["shaders"] => ({
-  matmul: `${matmul}\n${files.gemm}`,
-  conv: `${conv}\n${files.gemm}`,
-});
-
 /** Writes the dispatches of a product by subgroup matrices, and returns true; false, and nothing, where it is too small for them. */
-export const product: NonNullable<GpuKernels["product"]> = (given, out) => {
+const product: NonNullable<GpuKernels["product"]> = (given, out) => {
   const p = given as Product;
   const { matrices } = out.features;
   if (matrices === null || p.m < LEAST_SIZE || p.n < LEAST_SIZE || p.k < LEAST_DEPTH) return false;
@@ -205,3 +197,10 @@ export const product: NonNullable<GpuKernels["product"]> = (given, out) => {
   );
   return true;
 };
+
+/** The kernels of a plan, with products by matrices: files that call gemm() have their entry point. */
+export const withMatrices = ({ shaders, ...others }: GpuKernels): GpuKernels => ({
+  ...others,
+  shaders: { ...shaders, matmul: `${shaders.matmul}\n${files.gemm}`, conv: `${shaders.conv}\n${files.gemm}` },
+  product,
+});
