@@ -260,7 +260,10 @@ export class LinearBackend implements WasmBackend {
     }
   }
 
-  /** One buffer cannot be read by one binding and written by another: such readers get a copy, anew in each run, since it has another address. */
+  /**
+   * One buffer cannot be read by one binding and written by another: such readers get a copy. That has an address of its own, so that the
+   * next run comes here too.
+   */
   #separate({ plan: { bindings }, bound, written, shadows, take }: WasmProgram): void {
     if (written.length === 0) return;
     const targets = new Set(written.map((i) => bound[i]));
