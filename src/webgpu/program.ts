@@ -1,7 +1,7 @@
 /**
  * @file Plan to dispatches. Encoders write dispatches of shaders over operands; here shaders become pipelines, all of them
  * compiled at once and shared by text, and operands become bind groups, made when a set of buffers is first bound and kept.
- * A run encodes the same list again: one compute pass in one command buffer.
+ * A run encodes the same list again, in a compute pass that it may share with others (submissions.ts).
  */
 // First, so that bundles begin with the text of the kernels: 0.4 KB less after compression.
 import { shaderText } from "./shader.ts";

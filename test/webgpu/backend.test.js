@@ -83,7 +83,6 @@ test("a training step makes no buffer or bind group after the first", async () =
 });
 
 test("steps of an epoch share submissions where they are short, and come to the same bits", async () => {
-  const backend = await openGpu();
   const x = tensor(
     Float32Array.from({ length: 160 }, (_, i) => Math.fround((i % 7) / 7)),
     [40, 4],
@@ -91,6 +90,7 @@ test("steps of an epoch share submissions where they are short, and come to the 
   const y = tensor(Float32Array.from({ length: 40 }, (_, i) => Math.fround((i % 5) / 5)));
   const trained = (clock) =>
     withClock(clock, async () => {
+      const backend = await openGpu();
       const net = sequential([dense(8, { activation: "relu" }), dense(1)], { inputShape: [4], seed: 1 });
       await net.compile({ loss: "mse", optimizer: "adam", backend });
       const before = backend.statistics();
@@ -100,37 +100,35 @@ test("steps of an epoch share submissions where they are short, and come to the 
       assert.is(runs - before.runs, 80);
       const predicted = await (await net.predict(x, { batchSize: 8 })).data();
       const weights = await Promise.all((await net.getWeights()).map((t) => t.data()));
-      net.dispose();
+      await backend.close();
       return { bits: [history.loss, evaluated, predicted, weights], submits: submits - before.submits };
     });
   const long = await trained(1000);
   const short = await trained(0);
   assert.equal(short.bits, long.bits);
   assert.ok(long.submits >= 80 && short.submits < 80 / 3, `${long.submits} submits of long runs, ${short.submits} of short ones`);
-  await backend.close();
 });
 
-test("a run that takes its time is one submission, results are pooled", async () => {
-  const watch = watched();
-  const backend = await open("webgpu", { gpu: watch.gpu });
-  const w = zeros([5]);
-  const step = compile(
-    (x) => {
-      assign(w, add(w, x));
-      return sum(exp(mul(x, w)));
-    },
-    { backend },
-  );
-  const x = tensor([1, 2, 3, 4, 5]);
-  for (let i = 0; i < 2; i++) (await step(x)).dispose();
-  const before = { ...watch.counts };
-  await withClock(1000, async () => {
+test("a run that takes its time is one submission, results are pooled", () =>
+  withClock(1000, async () => {
+    const watch = watched();
+    const backend = await open("webgpu", { gpu: watch.gpu });
+    const w = zeros([5]);
+    const step = compile(
+      (x) => {
+        assign(w, add(w, x));
+        return sum(exp(mul(x, w)));
+      },
+      { backend },
+    );
+    const x = tensor([1, 2, 3, 4, 5]);
+    for (let i = 0; i < 2; i++) (await step(x)).dispose();
+    const before = { ...watch.counts };
     for (let i = 0; i < 5; i++) (await step(x)).dispose();
-  });
-  assert.equal(watch.counts, { ...before, submit: before.submit + 5 });
-  assert.equal([...(await w.data())], [7, 14, 21, 28, 35]);
-  backend.close();
-});
+    assert.equal(watch.counts, { ...before, submit: before.submit + 5 });
+    assert.equal([...(await w.data())], [7, 14, 21, 28, 35]);
+    backend.close();
+  }));
 
 /** A function that adds to what it has, on a device that says that it is done only when it is let, by `held` in turn. */
 async function occupied() {

@@ -218,14 +218,12 @@ ${uses ? "var<private> device_at: u32;" : ""}`;
 const GARBAGE = 0x7fc0beef;
 
 /**
- * Makes every buffer of `device` begin with garbage, also where `Buffers` gives it again: `undo` puts that back. What is written here must
- * be behind all runs so far, so a look at the clock takes a second: then none waits to be submitted with others.
+ * Makes every buffer of `device` begin with garbage, also where `Buffers` gives it again: `undo` puts that back. No
+ * run so far may wait to be submitted with others.
  * @param Buffers the class of build/esm/webgpu/buffers.js
  */
 export function leaveGarbage(device, Buffers) {
   const alloc = Buffers.prototype.alloc;
-  let now = 0;
-  performance.now = () => (now += 1000);
   Buffers.prototype.alloc = function (bytes) {
     const handle = alloc.call(this, bytes);
     const { buffer } = handle.memory;
@@ -233,10 +231,7 @@ export function leaveGarbage(device, Buffers) {
     device.queue.writeBuffer(buffer, 0, new Uint32Array(Math.min(buffer.size, 2 ** 24) / 4).fill(GARBAGE));
     return handle;
   };
-  return () => {
-    Buffers.prototype.alloc = alloc;
-    delete performance.now;
-  };
+  return () => void (Buffers.prototype.alloc = alloc);
 }
 
 /** The text around a division that is one of floats as the kernels write them: [left, right] as positions. */

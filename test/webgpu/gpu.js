@@ -67,8 +67,8 @@ export function masked(gpu, { limits = {}, without = [], maker, software, subgro
 export const openMasked = async (mask) => openGpu({ gpu: masked(await entryPoint(), mask) });
 
 /**
- * What `work` gives with a clock that is `step` ms further at each look. Where it stands still all runs are short, and gather while the
- * device is busy; where a look takes a second none are.
+ * What `work`, which opens the backend, gives with a clock that is `step` ms further at each look. Where it stands still all runs are
+ * short, and gather while the device is busy; where a look takes a second none are.
  */
 export async function withClock(step, work) {
   let now = 0;
