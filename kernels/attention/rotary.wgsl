@@ -2,8 +2,9 @@
 // Pairs are (2i, 2i + 1) with NEIGHBOURS, else (i, i + HALF); features behind the first 2 HALF are copied. BACK: by the negative angle.
 //
 // main    x, cos, sin -> y
-// append  x, cos, sin, k, v?, index i32[ROWS / HEADS] -> y, and rows index[j] of caches [SIZE, ...] of keys, turned too, and of values:
-//         none where a later index is equal, or it is outside.
+// append  x, cos, sin, k, index i32[ROWS / HEADS], v? -> y, and rows index[j] of caches [SIZE, ...] of keys, turned too, and of values:
+//         none where a later index is equal, or it is outside. Hooks: keep_key and keep_value, whose `halved` ones write four f32 as f16,
+//         two in a word.
 const THREADS: u32 = 256u;
 const ROWS: u32 = 6u;
 const TIME: u32 = 3u;
@@ -56,7 +57,9 @@ fn turned_pair(step: u32, i: u32, a: f32, b: f32) -> vec2<f32> {
 }
 
 const KEY_HEADS: u32 = 1u;
-// Rows of the caches, and values of a step.
+// What is made at once of a key: pairs and features more, or vectors.
+const KEY_UNITS: u32 = 5u;
+// Rows of the caches, and values of a step, or vectors of them.
 const SIZE: u32 = 1u;
 const INNER: u32 = 1u;
 
@@ -65,8 +68,14 @@ const INNER: u32 = 1u;
 @group(0) @binding(6) var<storage, read_write> key_cache: array<f32>;
 @group(0) @binding(7) var<storage, read> v: array<f32>;
 @group(0) @binding(8) var<storage, read_write> value_cache: array<f32>;
+@group(0) @binding(6) var<storage, read_write> key_halves: array<vec2<u32>>;
+@group(0) @binding(7) var<storage, read> value_vectors: array<vec4<f32>>;
+@group(0) @binding(8) var<storage, read_write> value_halves: array<vec2<u32>>;
 
 // hooks
+fn keep_key(row: u32, i: u32, to: u32) {
+  key_of(row, i, to);
+}
 fn keep_value(step: u32, i: u32, to: u32) {
   value_of(step, i, to);
 }
@@ -76,7 +85,40 @@ fn value_of(step: u32, i: u32, to: u32) {
   value_cache[to * INNER + i] = v[step * INNER + i];
 }
 
+fn halved_value(step: u32, i: u32, to: u32) {
+  value_halves[to * INNER + i] = half_words(value_vectors[step * INNER + i]);
+}
+
 fn no_value(step: u32, i: u32, to: u32) {
+}
+
+// Turns pair i of a row of k, or copies feature HALF + i, into row `to` of the cache.
+fn key_of(row: u32, i: u32, to: u32) {
+  if (i >= HALF) {
+    key_cache[to * DIM + HALF + i] = k[row * DIM + HALF + i];
+    return;
+  }
+  let pair = pair_of(i);
+  let turned = turned_pair(row / KEY_HEADS, i, k[row * DIM + pair.x], k[row * DIM + pair.y]);
+  key_cache[to * DIM + pair.x] = turned.x;
+  key_cache[to * DIM + pair.y] = turned.y;
+}
+
+fn turned_feature(row: u32, feature: u32) -> f32 {
+  if (feature >= 2u * HALF) {
+    return k[row * DIM + feature];
+  }
+  let i = select(feature % HALF, feature / 2u, NEIGHBOURS);
+  let pair = pair_of(i);
+  let turned = turned_pair(row / KEY_HEADS, i, k[row * DIM + pair.x], k[row * DIM + pair.y]);
+  return select(turned.y, turned.x, feature == pair.x);
+}
+
+fn halved_key(row: u32, i: u32, to: u32) {
+  let first = 4u * i;
+  key_halves[to * KEY_UNITS + i] = half_words(
+    vec4(turned_feature(row, first), turned_feature(row, first + 1u), turned_feature(row, first + 2u), turned_feature(row, first + 3u))
+  );
 }
 
 const STEPS: u32 = ROWS / HEADS;
@@ -98,26 +140,15 @@ fn append(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups:
     return;
   }
   at -= ROWS * (DIM - HALF);
-  if (at < STEPS * KEY_HEADS * (DIM - HALF)) {
-    let row = at / (DIM - HALF);
-    let i = at % (DIM - HALF);
-    let step = row / KEY_HEADS;
-    let place = kept_at(step);
-    if (place == OUTSIDE) {
-      return;
+  if (at < STEPS * KEY_HEADS * KEY_UNITS) {
+    let row = at / KEY_UNITS;
+    let place = kept_at(row / KEY_HEADS);
+    if (place != OUTSIDE) {
+      keep_key(row, at % KEY_UNITS, place * KEY_HEADS + row % KEY_HEADS);
     }
-    let to = (place * KEY_HEADS + row % KEY_HEADS) * DIM;
-    if (i >= HALF) {
-      key_cache[to + HALF + i] = k[row * DIM + HALF + i];
-      return;
-    }
-    let pair = pair_of(i);
-    let turned = turned_pair(step, i, k[row * DIM + pair.x], k[row * DIM + pair.y]);
-    key_cache[to + pair.x] = turned.x;
-    key_cache[to + pair.y] = turned.y;
     return;
   }
-  at -= STEPS * KEY_HEADS * (DIM - HALF);
+  at -= STEPS * KEY_HEADS * KEY_UNITS;
   if (at < STEPS * INNER) {
     let place = kept_at(at / INNER);
     if (place != OUTSIDE) {

@@ -30,7 +30,11 @@ const all = async (iterator) => {
 test("the text of several prompts is that of the CPU", async () => {
   const prompts = [[1], Array.from({ length: 30 }, (_, i) => (i * 7) % VOCABULARY), [5, 5, 5]];
   // Draws far apart: scores differ in their last bits between the two.
-  for (const o of [{ temperature: 0 }, { temperature: 3, seed: 3, topK: 6, topP: 0.9, repetitionPenalty: 1.2 }]) {
+  for (const o of [
+    { temperature: 0 },
+    { temperature: 0, cache: "f16" },
+    { temperature: 3, seed: 3, topK: 6, topP: 0.9, repetitionPenalty: 1.2 },
+  ]) {
     const [want, got] = await Promise.all([cpu, gpu].map((b) => all(generate(made(b), prompts, { maxTokens: 20, ...o }))));
     assert.equal(got, want);
     for (const tokensPerRun of [1, 7]) assert.equal(await all(generate(made(gpu), prompts, { maxTokens: 20, ...o, tokensPerRun })), want);

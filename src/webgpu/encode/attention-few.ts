@@ -4,7 +4,7 @@
  */
 import type { AttentionAttrs } from "../../plan/kernels.ts";
 import type { Call } from "../../plan/plan.ts";
-import type { DispatchWriter } from "../dispatch.ts";
+import type { Bound, DispatchWriter } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
 
 /** Most queries that share a key, and features of all of them, so that they fit into workgroup memory beside their scores. */
@@ -33,10 +33,17 @@ export const fewFit = (a: AttentionAttrs): boolean =>
   rowsOf(a) <= MOST_ROWS &&
   rowsOf(a) * a.dim <= MOST_TOGETHER;
 
+/** Keys and values of a call of attention, which kernels read as f32. */
+export const keysOf = ({ inputs, attrs }: Call): readonly (Bound | null)[] =>
+  inputs.slice(1, 3).map((o) => {
+    const bound = read(o);
+    return bound && { ...bound, half: attrs.halves === true };
+  });
+
 /** Writes the dispatches of `attention(q, k, v, null, offset?, lengths?) -> y`. */
 export function few(call: Call, out: DispatchWriter): void {
   const a = call.attrs as unknown as AttentionAttrs;
-  const [q, k, v, , offset = null, lengths = null] = call.inputs.map(read);
+  const [q, , , , offset = null, lengths = null] = call.inputs.map(read);
   const y = write(call.outputs[0]);
   const { software, subgroupSize } = out.features;
   const groups = a.b * a.kvHeads;
@@ -70,6 +77,6 @@ export function few(call: Call, out: DispatchWriter): void {
   const queries = a.b * a.tq * a.heads;
   const parts = splits > 1 ? out.temporary(4 * splits * queries * (a.valueDim + 4)) : null;
   const file = "attention-few";
-  out.dispatch({ file, entry: "few", constants, hooks }, [q, k, v, offset, lengths, parts ? parts.write : y], groups * splits);
+  out.dispatch({ file, entry: "few", constants, hooks }, [q, ...keysOf(call), offset, lengths, parts ? parts.write : y], groups * splits);
   if (parts) out.dispatch({ file, entry: "merge", constants, hooks }, [parts.read, null, null, offset, lengths, y], queries);
 }

@@ -6,7 +6,7 @@ import type { AttentionAttrs } from "../../plan/kernels.ts";
 import type { Call, Operand } from "../../plan/plan.ts";
 import type { Bound, Constants, DispatchWriter, GpuEncoder, GpuFeatures, Hooks } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
-import { few, fewFit } from "./attention-few.ts";
+import { few, fewFit, keysOf } from "./attention-few.ts";
 import { fillWith } from "./move.ts";
 
 /** Invocations of a workgroup, of which 8 share a row. */
@@ -114,7 +114,7 @@ function prepare(
 /** `attention(q, k, v, mask?, offset?, lengths?, key?) -> y, lse?` */
 export const attention: GpuEncoder = (call, out) => {
   const a = attrsOf(call);
-  const [q, k, v, mask = null, offset = null, lengths = null, key = null] = call.inputs;
+  const [q, , , mask = null, offset = null, lengths = null, key = null] = call.inputs;
   const [y, lse = null] = call.outputs;
   if (a.b * a.tq * a.heads === 0) return;
   if (a.tk === 0) {
@@ -135,7 +135,7 @@ export const attention: GpuEncoder = (call, out) => {
   const chunk = Math.ceil(a.tk / wanted / COLUMNS) * COLUMNS;
   const splits = Math.ceil(a.tk / chunk);
   const all = { ...constants, ROWS: each, PARTS: parts, SPLITS: splits, CHUNK: chunk, HAS_LSE: lse !== null };
-  const operands = [read(q), null, read(k), read(v), read(mask), facts];
+  const operands = [read(q), null, ...keysOf(call), read(mask), facts];
   if (splits === 1) {
     out.dispatch({ file: "attention", entry: "forward", constants: all, hooks }, [...operands, write(y), write(lse)], groups);
     return;

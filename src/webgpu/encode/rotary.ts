@@ -43,13 +43,14 @@ function appendAt(calls: readonly Call[], at: number, { maxBuffers }: GpuFeature
   const [turn, turnKeys, keep, keepValues] = calls.slice(at, at + 4) as (Call | undefined)[];
   if (turn?.kernel !== "rotary" || turnKeys?.kernel !== "rotary" || keep?.kernel !== "scatterUpdate") return null;
   const [a, { heads, ...others }] = [rotaryOf(turn), rotaryOf(turnKeys)];
-  const { size, count, inner } = scatterOf(keep);
+  const { size, count, inner, halves = false } = scatterOf(keep);
+  const each = halves ? 2 : 1;
   const [[x, cos, sin], [k, ...angles], [index, kept]] = [turn.inputs, turnKeys.inputs, keep.inputs];
   const [[y], [turned], [keys]] = [turn.outputs, turnKeys.outputs, keep.outputs] as (readonly Operand[])[];
   const alike = Object.entries(others).every(([name, value]) => a[name as keyof RotaryAttrs] === value);
   const steps = a.outer * a.time;
   if (!alike || !samePlace(cos, angles[0]) || !samePlace(sin, angles[1]) || !samePlace(turned, kept)) return null;
-  if (count !== steps || steps === 0 || steps > MOST_STEPS || inner !== heads * a.dim || size === 0) return null;
+  if (count !== steps || steps === 0 || steps > MOST_STEPS || each * inner !== heads * a.dim || size === 0) return null;
   const values = keepValues?.kernel === "scatterUpdate" ? scatterOf(keepValues) : null;
   const [own, v] = keepValues?.inputs ?? [];
   const both =
@@ -57,6 +58,7 @@ function appendAt(calls: readonly Call[], at: number, { maxBuffers }: GpuFeature
     values !== null &&
     values.size === size &&
     values.count === count &&
+    (values.halves ?? false) === halves &&
     samePlace(index, own) &&
     !among((v as Operand).place, [y, turned]);
   const inputs = [x, cos, sin, k, index, both ? v : null];
@@ -67,7 +69,7 @@ function appendAt(calls: readonly Call[], at: number, { maxBuffers }: GpuFeature
     return null;
   const end = at + (both ? 4 : 3);
   if (!dies(calls, end, turned.place)) return null;
-  const attrs = { ...turn.attrs, keyHeads: heads, size, inner: both ? (values as ScatterUpdateAttrs).inner : 0 };
+  const attrs = { ...turn.attrs, keyHeads: heads, size, inner: both ? each * (values as ScatterUpdateAttrs).inner : 0, halves };
   return { call: { ...turn, kernel: APPEND, inputs, outputs, attrs }, count: end - at };
 }
 
@@ -79,12 +81,17 @@ export const joinAppends: NonNullable<GpuKernels["joins"]>[number] = (calls, fea
 export const rotaryAppend: GpuEncoder = (call, out) => {
   const a = rotaryOf(call);
   const { keyHeads, size, inner } = call.attrs as { readonly [name: string]: number };
+  const halves = call.attrs.halves === true;
   const [x, cos, sin, k, index, v] = call.inputs.map(read);
   const [y, keys, values] = call.outputs;
   const steps = a.outer * a.time;
-  const constants = { ...constantsOf(a), KEY_HEADS: keyHeads, SIZE: size, INNER: Math.max(1, inner) };
-  const hooks = { keep_value: values === null ? "no_value" : "value_of" };
+  const [keyUnits, valueUnits] = halves ? [a.dim / 4, inner / 4] : [a.dim - a.half, inner];
+  const constants = { ...constantsOf(a), KEY_HEADS: keyHeads, KEY_UNITS: keyUnits, SIZE: size, INNER: Math.max(1, valueUnits) };
+  const hooks = {
+    keep_key: halves ? "halved_key" : "key_of",
+    keep_value: values === null ? "no_value" : halves ? "halved_value" : "value_of",
+  };
   const buffers = [write(y), x, cos, sin, k, index, update(keys as Operand), v, values && update(values)];
-  const count = steps * ((a.heads + keyHeads) * (a.dim - a.half) + inner);
+  const count = steps * (a.heads * (a.dim - a.half) + keyHeads * keyUnits + valueUnits);
   out.dispatch({ file: "rotary", entry: "append", constants, hooks }, buffers, Math.ceil(count / THREADS));
 };
