@@ -13,6 +13,7 @@ import { map } from "./encode/map.ts";
 import { matmul } from "./encode/matmul.ts";
 import { copy, fill, iota } from "./encode/move.ts";
 import { layerNorm, layerNormGrad } from "./encode/norm.ts";
+import { JOINED } from "./join.ts";
 import { avgPool, avgPoolGrad, maxPool, maxPoolGrad } from "./encode/pool.ts";
 import { permutation, random } from "./encode/random.ts";
 import { gru, gruGrad, lstm, lstmGrad, simpleRnn, simpleRnnGrad } from "./encode/recurrent.ts";
@@ -69,12 +70,13 @@ const needs = ({ calls }: Plan, packed: boolean): boolean =>
 
 /** Kernels that are products. */
 const PRODUCTS = /^(matmul|conv2d(Input|Filter)?(Grad)?)$/;
-const multiplies = ({ calls }: Plan): boolean =>
-  calls.some(({ kernel, body }) => PRODUCTS.test(kernel) || (body !== undefined && multiplies(body)));
+/** Whether a plan, or the body of a loop in it, has one of these kernels. */
+const has = ({ calls }: Plan, kernels: RegExp): boolean =>
+  calls.some(({ kernel, body }) => kernels.test(kernel) || (body !== undefined && has(body, kernels)));
 
 /**
- * The core, with the parts of transformers, of packed weights and of subgroup matrices for a plan that needs them: most applications need
- * none. Runtimes keep what they loaded.
+ * The core, with the parts of transformers, of packed weights, of joined products and of subgroup matrices for a plan that needs them: most
+ * applications need none. Runtimes keep what they loaded.
  * @throws BackendError for a part that cannot be loaded.
  */
 export async function kernelsFor(plan: Plan, { matrices = null }: Partial<Pick<GpuFeatures, "matrices">> = {}): Promise<GpuKernels> {
@@ -88,7 +90,11 @@ export async function kernelsFor(plan: Plan, { matrices = null }: Partial<Pick<G
   try {
     if (needs(plan, false)) add(await import("./parts/attention.ts"));
     if (needs(plan, true)) add(await import("./parts/packed.ts"));
-    if (matrices !== null && multiplies(plan)) {
+    if (has(plan, JOINED)) {
+      const part = await import("./parts/several.ts");
+      add({ ...part, shaders: part.shadersWith(shaders) });
+    }
+    if (matrices !== null && has(plan, PRODUCTS)) {
       const part = await import("./parts/matrices.ts");
       shaders = { ...shaders, ...part.shadersWith(shaders) };
       ({ product } = part);
