@@ -1,5 +1,6 @@
 /**
- * @file attentionRows   after the common words 23 heads of a piece, 24 keys of a tile, 25 q, 26 k, 27 v, 28 y, 29 lse?, 30 whether k and v are f16
+ * @file attentionRows   after the common words 23 heads of a piece, 24 keys of a tile, 25 q, 26 k, 27 v, 28 y, 29 lse?,
+ * 30 whether k and v are f16
  *
  * attention of few queries, as in decoding, where each key and value is read for a few multiplications and packing them would cost more: a
  * piece is some heads that share their keys, b x kvHeads x groups of heads. Keys are tiles that stay in L1 from query to query; those that

@@ -13,14 +13,16 @@ const MOST_FEATURES = 256;
 const MOST_TOGETHER = 1024;
 /** Most scores of a workgroup. */
 const MOST_SCORES = 1024;
-/** Keys of a part: a multiple of the least, and workgroups that keep a GPU busy. */
+/** Keys of a part: a multiple of the least. */
 const LEAST_CHUNK = 64;
 const MOST_CHUNK = 256;
-const BUSY = 256;
-/** Invocations of a workgroup, and of `merge`; and how many share a key, where subgroups join what they have. */
-const THREADS = 256;
-const SOFTWARE_THREADS = 64;
-const MERGE_THREADS = 64;
+/**
+ * Workgroups that keep a GPU busy with a full cache, two to four for each of a large one's multiprocessors, so that some read while others
+ * make weights of scores; and invocations of one, of `few` and of `merge`.
+ */
+const [BUSY, SOFTWARE_BUSY] = [512, 256];
+const [THREADS, SOFTWARE_THREADS] = [256, 64];
+/** How many share a key, where subgroups join what they have. */
 const LANES = 8;
 
 const rowsOf = ({ tq, heads, kvHeads }: AttentionAttrs): number => (tq * heads) / kvHeads;
@@ -46,9 +48,10 @@ export function few(call: Call, out: DispatchWriter): void {
   const [q, , , , offset = null, lengths = null] = call.inputs.map(read);
   const y = write(call.outputs[0]);
   const { software, subgroupSize } = out.features;
+  const threads = software ? SOFTWARE_THREADS : THREADS;
   const groups = a.b * a.kvHeads;
   const most = Math.min(MOST_CHUNK, Math.floor(MOST_SCORES / rowsOf(a) / LEAST_CHUNK) * LEAST_CHUNK);
-  const chunk = Math.min(most, Math.ceil((a.tk * groups) / BUSY / LEAST_CHUNK) * LEAST_CHUNK);
+  const chunk = Math.min(most, Math.ceil((a.tk * groups) / (software ? SOFTWARE_BUSY : BUSY) / LEAST_CHUNK) * LEAST_CHUNK);
   const splits = Math.ceil(a.tk / chunk);
   const constants = {
     B: a.b,
@@ -64,10 +67,10 @@ export function few(call: Call, out: DispatchWriter): void {
     OFFSET: a.offset,
     SPLITS: splits,
     CHUNK: chunk,
-    FEW_THREADS: software ? SOFTWARE_THREADS : THREADS,
+    FEW_THREADS: threads,
     X: Math.max(1, Math.min(LANES, subgroupSize)),
     VALUE_X: 2 ** Math.ceil(Math.log2(a.valueDim / 4)),
-    MERGE_THREADS,
+    MERGE_THREADS: threads,
   };
   const hooks = {
     position_of: offset === null ? "position_fixed" : "position_given",

@@ -115,8 +115,8 @@ export const joinAppends: NonNullable<GpuKernels["joins"]>[number] = (calls, fea
   joinedBy(calls, (at) => normedAt(calls, at, features) ?? appendAt(calls, at, features));
 
 /**
- * `rotaryAppend(x, cos, sin, k, index, v?, gamma of x?, gamma of k?) -> y, keys, values?`: `rotary` of x and k, normalized where there is an
- * epsilon, and `scatterUpdate` of the latter and of v.
+ * `rotaryAppend(x, cos, sin, k, index, v?, gamma of x?, gamma of k?) -> y, keys, values?`: `rotary` of x and k, normalized where there is
+ * an epsilon, and `scatterUpdate` of the latter and of v.
  */
 export const rotaryAppend: GpuEncoder = (call, out) => {
   const a = rotaryOf(call);
