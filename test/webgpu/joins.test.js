@@ -73,7 +73,8 @@ test("normalization, products of one input and steps behind them are one dispatc
         },
         ["packed.several"],
       );
-      await check(`added, ${format}, ${m}`, [x, weights(12), f([m, 12])], (a, w, to) => add(to, matmul(a, w)), ["packed.several"]);
+      if (format === "q4")
+        await check(`added, ${format}, ${m}`, [x, weights(12), f([m, 12])], (a, w, to) => add(to, matmul(a, w)), ["packed.several"]);
     }
   }
 });
