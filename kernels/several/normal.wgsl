@@ -6,16 +6,16 @@ const CENTERED: bool = false;
 const EPSILON: f32 = 0.0;
 const ACROSS: u32 = 1;
 
-var<workgroup> row_total: f32;
+var<workgroup> row_totals: array<f32, 1>;
 
 // The sum of what all invocations have, for all of them.
 fn total_of(local: u32, own: vec4<f32>) -> f32 {
   let sum = join_few(local, 0u, own);
   if (local == 0u) {
-    row_total = (sum.x + sum.y) + (sum.z + sum.w);
+    row_totals[0] = (sum.x + sum.y) + (sum.z + sum.w);
   }
   workgroupBarrier();
-  let all = row_total;
+  let all = row_totals[0];
   workgroupBarrier();
   return all;
 }
