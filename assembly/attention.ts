@@ -35,6 +35,13 @@ export function address(c: usize, i: u32, elements: u32): usize {
   return <usize>load<u32>(c + (i << 2)) + (elements << 2);
 }
 
+/** The same of elements of 16 bits. */
+// @ts-ignore: decorator
+@inline
+export function halves(c: usize, i: u32, elements: u32): usize {
+  return <usize>load<u32>(c + (i << 2)) + (elements << 1);
+}
+
 /** The next multiple of `to`, a power of two. */
 // @ts-ignore: decorator
 @inline

@@ -1,5 +1,6 @@
 /**
- * @file attention   after the common words 23 queries and 24 keys of a tile, 25 q, 26 k, 27 v, 28 y, 29 lse?
+ * @file attention   after the common words 23 queries and 24 keys of a tile, 25 q, 26 k, 27 v, 28 y, 29 lse?, 30 whether k
+ * and v are f16
  *
  * A piece is a tile of queries of one head: b x heads x tiles. Scores are kept with the keys as rows: then the largest of a query, its sum
  * and its exponentials are lanes of their own, and weights are what the product with v reads as they are. Of a tile of keys that not all
@@ -7,6 +8,7 @@
  */
 import * as A from "../attention";
 import { A_STEP, MR, NR } from "../gemm";
+import { widen } from "../halves";
 import { storeUpTo, vmax } from "../simd";
 import { dropColumns, maskColumns, seed } from "./scores";
 
@@ -46,6 +48,7 @@ export function attention(c: usize, piece: u32, scratch: usize): void {
   const vPanels = kPanels + ((keyTile + MR - 1) / MR) * dim * A_STEP;
   const scores = vPanels + keyTile * accStep;
   const acc = scores + keyTile * ld;
+  const wide = acc + most * accStep;
 
   A.open(scratch);
   if (TRAINING) seed(c, scratch);
@@ -59,8 +62,15 @@ export function attention(c: usize, piece: u32, scratch: usize): void {
   for (let j0 = first; j0 < end; j0 += keyTile) {
     const n = min<u32>(keyTile, end - j0);
     const key = (b * tk + j0) * kvHeads + g;
-    A.packA(kPanels, A.address(c, 26, key * dim), (kvHeads * dim) << 2, n, dim);
-    A.packB(vPanels, A.address(c, 27, key * valueDim), (kvHeads * valueDim) << 2, n, valueDim, 1);
+    if (A.word(c, 30)) {
+      widen(wide, A.halves(c, 26, key * dim), (kvHeads * dim) << 1, n, dim);
+      A.packA(kPanels, wide, dim << 2, n, dim);
+      widen(wide, A.halves(c, 27, key * valueDim), (kvHeads * valueDim) << 1, n, valueDim);
+      A.packB(vPanels, wide, valueDim << 2, n, valueDim, 1);
+    } else {
+      A.packA(kPanels, A.address(c, 26, key * dim), (kvHeads * dim) << 2, n, dim);
+      A.packB(vPanels, A.address(c, 27, key * valueDim), (kvHeads * valueDim) << 2, n, valueDim, 1);
+    }
     const whole = A.endOf(position, keys, reach) >= j0 + <i32>n && A.startOf(position + queries - 1, back) <= j0;
     for (let i: u32 = 0; i < queries; i += NR) {
       const count = min(NR, queries - i);

@@ -1,15 +1,18 @@
 /**
- * @file attentionRows   after the common words 23 heads of a piece, 24 nothing, 25 q, 26 k, 27 v, 28 y, 29 lse?
+ * @file attentionRows   after the common words 23 heads of a piece, 24 keys of a tile, 25 q, 26 k, 27 v, 28 y, 29 lse?,
+ * 30 whether k and v are f16
  *
  * attention of few queries, as in decoding, where each key and value is read for a few multiplications and packing them would cost more: a
- * piece is some heads that share their keys, b x kvHeads x groups of heads. Keys are tiles that stay in L1 from query to query.
+ * piece is some heads that share their keys, b x kvHeads x groups of heads. Keys are tiles that stay in L1 from query to query; those that
+ * are f16 are widened there.
  */
 import * as A from "../attention";
 import { dots } from "../matmul";
+import { widen } from "../halves";
 import { hsum, madd, storeUpTo, tailMask, vmax } from "../simd";
 import { dropRow, maskRow, seed } from "./scores";
 
-/** Keys of a tile, at most. */
+/** Keys of a tile, at most: KEYS of encode/attention.ts. */
 const KEYS: u32 = 64;
 const SCORES: usize = A.OWN;
 const FACTORS: usize = SCORES + KEYS * 4;
@@ -36,26 +39,40 @@ export function attentionRows(c: usize, piece: u32, scratch: usize): void {
   const back = A.backOf(c);
   const first = A.startOf(position, back);
   const end = A.endOf(position + tq - 1, keys, reach);
-  const keyStep = (kvHeads * dim) << 2;
-  const valueStep = (kvHeads * valueDim) << 2;
+  const tile = A.word(c, 24);
+  const halves = A.word(c, 30);
+  const keyStep = halves ? dim << 2 : (kvHeads * dim) << 2;
+  const valueStep = halves ? valueDim << 2 : (kvHeads * valueDim) << 2;
   const scale = f32x4.splat(A.scaleOf(c));
   const stateBytes = 16 + (A.up(valueDim, 4) << 2);
   const s = scratch + SCORES;
 
   if (TRAINING) seed(c, scratch);
   const all = (h1 - h0) * tq * stateBytes;
+  const wideKeys = scratch + STATES + all;
+  const wideValues = wideKeys + tile * (dim << 2);
   memory.fill(scratch + STATES, 0, all);
   for (let i: usize = 0; i < all; i += stateBytes) store<f32>(scratch + STATES + i, -Infinity);
-  for (let j0 = first; j0 < end; j0 += KEYS) {
+  for (let j0 = first; j0 < end; j0 += tile) {
     const key = (b * tk + j0) * kvHeads + g;
+    let keyTile = wideKeys;
+    let valueTile = wideValues;
+    if (halves) {
+      const rows = min<u32>(tile, end - j0);
+      widen(keyTile, A.halves(c, 26, key * dim), (kvHeads * dim) << 1, rows, dim);
+      widen(valueTile, A.halves(c, 27, key * valueDim), (kvHeads * valueDim) << 1, rows, valueDim);
+    } else {
+      keyTile = A.address(c, 26, key * dim);
+      valueTile = A.address(c, 27, key * valueDim);
+    }
     let state = scratch + STATES;
     for (let h = h0; h < h1; h++) {
       for (let i: u32 = 0; i < tq; i++, state += stateBytes) {
-        const low = A.within(A.startOf(position + i, back) - j0, 0, KEYS);
-        const n = A.within(A.endOf(position + i, keys, reach) - j0, low, KEYS) - low;
+        const low = A.within(A.startOf(position + i, back) - j0, 0, tile);
+        const n = A.within(A.endOf(position + i, keys, reach) - j0, low, tile) - low;
         if (n == 0) continue;
         const row = (b * heads + h) * tq + i;
-        score(s, A.address(c, 25, ((b * tq + i) * heads + h) * dim), A.address(c, 26, key * dim) + low * keyStep, keyStep, n, dim, scale);
+        score(s, A.address(c, 25, ((b * tq + i) * heads + h) * dim), keyTile + low * keyStep, keyStep, n, dim, scale);
         if (A.word(c, 11)) maskRow(c, s, b, h, i, j0 + low, n);
         const less = soften(s, n, state);
         if (TRAINING && A.word(c, 14)) {
@@ -64,7 +81,7 @@ export function attentionRows(c: usize, piece: u32, scratch: usize): void {
             v128.store(s + j, f32x4.mul(v128.load(s + j), v128.load(scratch + FACTORS + j)));
           }
         }
-        weigh(state + 16, s, A.address(c, 27, key * valueDim) + low * valueStep, valueStep, n, valueDim, less);
+        weigh(state + 16, s, valueTile + low * valueStep, valueStep, n, valueDim, less);
       }
     }
   }

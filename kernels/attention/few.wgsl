@@ -208,10 +208,21 @@ fn merge(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: 
   let any = seen_by_any(place / (TQ * KV_HEADS * GROUP));
   let begin = u32(max(any.x, 0)) / CHUNK;
   let end = (u32(max(any.y, 0)) + CHUNK - 1u) / CHUNK;
-  var largest = LOWEST;
-  for (var s = begin; s < end; s++) {
-    largest = max(largest, parts[SPLITS * QUERIES * VALUE_VECTORS + s * QUERIES + place].x);
+  // All at once: one read after another would take longer the longer the text is.
+  var own = LOWEST;
+  for (var s = begin + local; s < end; s += MERGE_THREADS) {
+    own = max(own, parts[SPLITS * QUERIES * VALUE_VECTORS + s * QUERIES + place].x);
   }
+  merged_totals[local] = own;
+  for (var half = MERGE_THREADS / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (local < half) {
+      merged_totals[local] = max(merged_totals[local], merged_totals[local + half]);
+    }
+  }
+  workgroupBarrier();
+  let largest = merged_totals[0];
+  workgroupBarrier();
   var sum = vec4<f32>();
   var total = 0.0;
   let d = min(local % VALUE_X, VALUE_VECTORS - 1u);

@@ -1,4 +1,5 @@
 // Rows replaced by others. y is [SIZE, INNER], updates [COUNT, INNER], moved as bits. With Element vec4<u32> four elements are one.
+// Hooks: replace, which with replace_halves makes two words of four f32, as f16.
 //
 // main  index i32[COUNT], updates -> y: a workgroup writes row index[j] of y, unless a later index is equal, or it is outside [0, SIZE).
 
@@ -12,6 +13,23 @@ const THREADS: u32 = 256;
 @group(0) @binding(0) var<storage, read_write> y: array<Element>;
 @group(0) @binding(1) var<storage, read> rows_of: array<u32>;
 @group(0) @binding(2) var<storage, read> updates: array<Element>;
+
+@group(0) @binding(0) var<storage, read_write> y_halves: array<vec2<u32>>;
+@group(0) @binding(2) var<storage, read> update_floats: array<vec4<f32>>;
+
+// hooks
+fn replace(to: u32, by: u32) {
+  replace_words(to, by);
+}
+// end hooks
+
+fn replace_words(to: u32, by: u32) {
+  y[to] = updates[by];
+}
+
+fn replace_halves(to: u32, by: u32) {
+  y_halves[to] = half_words(update_floats[by]);
+}
 
 var<workgroup> later: atomic<u32>;
 
@@ -36,6 +54,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups: v
     return;
   }
   for (var i = local; i < INNER; i += THREADS) {
-    y[row * INNER + i] = updates[j * INNER + i];
+    replace(row * INNER + i, j * INNER + i);
   }
 }

@@ -3,8 +3,6 @@
 // few   M of at most eight: every bit of b is read once, so what counts is that neighbours read neighbouring vectors. A workgroup has four
 //       rows of b, along which its LANES invocations stand; sums are joined by a tree in workgroup memory (tree_few), or by subgroups first
 //       (subgroup_few), in an order that depends on shapes and the size of subgroups only.
-// several  the same for several b in one dispatch, with what stands before and behind: the rows of a may be normalized (a gamma / root mean
-//       square) while they are read, and elementwise steps follow. Its body knows the operands (src/webgpu/encode/several.ts).
 // main  the tiled product of gemm.wgsl in f32, for halves and where there are no integer products. b is widened while tiles are loaded.
 // small  the same without tiles, for adapters that are programs on the CPU.
 // Integers of many rows: blocks.wgsl.
@@ -65,9 +63,6 @@ fn widen(item: Item, j: u32) -> mat4x4<f32> {
 }
 fn join_few(i: u32, row: u32, own: vec4<f32>) -> vec4<f32> {
   return tree_few(i, row, own);
-}
-fn item_of(product: u32, part: Part, i: u32) -> Item {
-  return item_units(product, part, i);
 }
 // end hooks
 
@@ -241,119 +236,4 @@ fn subgroup_few(i: u32, row: u32, own: vec4<f32>) -> vec4<f32> {
     }
   }
   return sum;
-}
-
-// Products that a workgroup makes of the same four rows each, and workgroups.
-const PER: u32 = 1;
-const GROUPS: u32 = 1;
-const NORMALIZED: bool = false;
-const EPSILON: f32 = 0.0;
-
-// What a workgroup makes: its first product, the rows 4 g to 4 g + 3 of whose b it reads, and how many there are.
-struct Part { product: u32, g: u32, rows: u32 }
-
-// body
-fn part_of(group: u32) -> Part {
-  return Part(0u, group, N);
-}
-
-// Vector `at` of the b of a product.
-fn words_of(product: u32, at: u32) -> vec4<u32> {
-  return b_vectors[at];
-}
-
-fn gamma_of(at: u32) -> vec4<f32> {
-  return vec4<f32>(1.0);
-}
-
-// Writes the four elements of a row of y.
-fn finish(part: Part, row: u32, first: vec4<f32>, second: vec4<f32>) {
-}
-// end body
-
-fn item_units(product: u32, part: Part, i: u32) -> Item {
-  return Item(words_of(product, part.g * ITEMS + i), vec4<u32>(), vec4<u32>(), vec4<u32>());
-}
-
-fn item_halves(product: u32, part: Part, i: u32) -> Item {
-  let at = 4u * part.g * ITEMS + i;
-  return Item(
-    words_of(product, at),
-    words_of(product, at + ITEMS),
-    words_of(product, at + 2u * ITEMS),
-    words_of(product, at + 3u * ITEMS)
-  );
-}
-
-// The four scales of an item or, with `behind` 1, its minimums: pairs of words behind all units.
-fn factors_of(product: u32, part: Part, i: u32, behind: u32) -> vec4<f32> {
-  let units = part.rows / 4u * BLOCKS;
-  let at = units * (2u * UNIT + behind) + (part.g * ITEMS + i) / UNIT;
-  let words = words_of(product, at / 2u);
-  let pair = select(words.xy, words.zw, at % 2u == 1u);
-  return vec4<f32>(half_f16(pair.x), half_f16(pair.x >> 16u), half_f16(pair.y), half_f16(pair.y >> 16u));
-}
-
-@compute @workgroup_size(LANES)
-fn several(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) local: u32
-) {
-  let number = group.x + group.y * groups.x;
-  if (number >= GROUPS) {
-    return;
-  }
-  let part = part_of(number);
-  var sums: array<vec4<f32>, M * PER>;
-  var squares: array<vec4<f32>, M>;
-  for (var step = 0u; step < STEPS; step++) {
-    let i = step * LANES + local;
-    if (ITEMS % LANES != 0u && i >= ITEMS) {
-      break;
-    }
-    for (var p = 0u; p < PER; p++) {
-      let item = item_of(part.product + p, part, i);
-      var scale = vec4<f32>(1.0);
-      var minimum = vec4<f32>();
-      if (SCALED) {
-        scale = factors_of(part.product + p, part, i, 0u);
-      }
-      if (SHIFTED) {
-        minimum = factors_of(part.product + p, part, i, 1u);
-      }
-      for (var j = 0u; j < VECTORS; j++) {
-        let w = widen(item, j);
-        for (var row = 0u; row < M; row++) {
-          var v = load_a(0u, row, 4u * (i * VECTORS + j));
-          if (NORMALIZED) {
-            if (p == 0u) {
-              squares[row] = fma(v, v, squares[row]);
-            }
-            v *= gamma_of(i * VECTORS + j);
-          }
-          sums[row * PER + p] = fma(v * w, scale, sums[row * PER + p]);
-          if (SHIFTED) {
-            sums[row * PER + p] = fma(vec4<f32>((v.x + v.y) + (v.z + v.w)), minimum, sums[row * PER + p]);
-          }
-        }
-      }
-    }
-  }
-  for (var row = 0u; row < M; row++) {
-    var first = join_few(local, row, sums[row * PER]);
-    var second = vec4<f32>();
-    if (PER > 1u) {
-      second = join_few(local, M + row, sums[row * PER + PER - 1u]);
-    }
-    if (NORMALIZED) {
-      let square = join_few(local, PER * M + row, squares[row]);
-      let factor = 1.0 / sqrt(((square.x + square.y) + (square.z + square.w)) * (1.0 / f32(K)) + EPSILON);
-      first *= factor;
-      second *= factor;
-    }
-    if (local == 0u) {
-      finish(part, row, first, second);
-    }
-  }
 }

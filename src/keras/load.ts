@@ -13,6 +13,7 @@ import { isHdf5, readHdf5 } from "./hdf5.ts";
 import { parseJson } from "./json.ts";
 import { MODELS, isLayerClass } from "./layers.ts";
 import type { Reading } from "./layers.ts";
+import { part } from "./part.ts";
 import type { Place } from "./place.ts";
 import { jsonOf, namedVariables, namesOf, optimizerVariables, textOf as attributeText } from "./legacy.ts";
 import { storeOfGroups, storeOfNames, variablesOf } from "./stores.ts";
@@ -264,7 +265,7 @@ export async function rebuilt(
     first: new Map(),
     shared: new Map(),
     dtypes: new Set(),
-    operations: mayCompute(found.config) ? await import("./parts/operations.ts") : null,
+    operations: mayCompute(found.config) ? await part(who, import("./parts/operations.ts")) : null,
     model: (r, l, name, group, outer) => readStructure(r, l, name, group, outer).model,
   };
   const structure = readStructure(reading, found, typeof name === "string" ? name : "", "");
@@ -314,12 +315,12 @@ export async function loadKeras(source: ModelSource | ModelFiles, options: LoadK
   } = checkOptions("loadKeras", options, ["layers", "model", "inputShape", "compile", "backend"]);
   const contents = await contentsOf(source);
   const { who } = contents;
-  if (into !== undefined) return (await import("./parts/weights.ts")).assignInto(into, contents);
+  if (into !== undefined) return (await part(who, import("./parts/weights.ts"))).assignInto(into, contents);
   if (contents.model === null) throw new FileError(`${who}: weights without a model; give loadKeras the model that they are of: { model }`);
   const structure = await rebuilt(contents, contents.model, layers, async (places) => contents.store(places), inputShape);
   if (compile && contents.training !== null)
     await (
-      await import("./parts/training.ts")
+      await part(who, import("./parts/training.ts"))
     ).resume(who, structure.model, contents, { layers: layersInOrder(structure.layers), optimizer: contents.optimizer }, backend);
   return structure.model;
 }

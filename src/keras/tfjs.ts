@@ -10,6 +10,7 @@ import { fileName, open } from "./files.ts";
 import type { ModelFiles, Opened } from "./files.ts";
 import { rebuilt } from "./load.ts";
 import type { LoadKerasOptions } from "./load.ts";
+import { part } from "./part.ts";
 import { storeOfNames } from "./stores.ts";
 import type { Named } from "./stores.ts";
 import { layersInOrder } from "./topology.ts";
@@ -191,7 +192,7 @@ export async function loadTfjs(source: ModelSource | ModelFiles, options: LoadTf
   const { trainingConfig: training = null } = json;
   if (compile && isObject(training))
     await (
-      await import("./parts/training.ts")
+      await part("loadTfjs", import("./parts/training.ts"))
     ).resume(
       who,
       structure.model,

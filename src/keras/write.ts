@@ -1,6 +1,7 @@
 /** @file Writing files. What that takes is loaded by the first one. */
 import type { Model } from "../index.ts";
 import type { SaveKerasOptions } from "./options.ts";
+import { part } from "./part.ts";
 
 /**
  * Writes a model as a `.keras` archive, which Keras 3 opens and `loadKeras` reads: its layers, how they call each other, weights and, where
@@ -9,7 +10,7 @@ import type { SaveKerasOptions } from "./options.ts";
  * between layers; LockstepError for a model that is not built
  */
 export async function saveKeras(model: Model, options: SaveKerasOptions = {}): Promise<Uint8Array> {
-  return (await import("./parts/save.ts")).writeKeras(model, options);
+  return (await part("saveKeras", import("./parts/save.ts"))).writeKeras(model, options);
 }
 
 /**
@@ -20,5 +21,5 @@ export async function saveKeras(model: Model, options: SaveKerasOptions = {}): P
  * computed between layers; LockstepError for a model that is not built
  */
 export async function saveTfjs(model: Model): Promise<{ "model.json": Uint8Array; "weights.bin": Uint8Array }> {
-  return (await import("./parts/save.ts")).writeTfjs(model);
+  return (await part("saveTfjs", import("./parts/save.ts"))).writeTfjs(model);
 }

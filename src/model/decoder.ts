@@ -15,11 +15,12 @@ import { withMode } from "../mode.ts";
 import { withDecoding } from "../nn/decoding.ts";
 import type { Decoding } from "../nn/decoding.ts";
 import { withContext } from "../nn/layer.ts";
+import { attentionToHalves } from "../ops/attention.ts";
 import { gather } from "../ops/gather.ts";
 import { repeat } from "../ops/loop.ts";
 import { add, and, cast, equal, greater, greaterEqual, less, maximum, minimum, mul, where } from "../ops/map.ts";
 import { broadcastTo, expandDims, iota, reshape, reshapeOp } from "../ops/move.ts";
-import { scatterUpdate } from "../ops/scatter.ts";
+import { canBeHalves, scatterHalves, scatterUpdate } from "../ops/scatter.ts";
 import { softmaxOp } from "../ops/softmax.ts";
 import { placeAssigned } from "../plan/assigned.ts";
 import { Executable, programCache } from "../run.ts";
@@ -36,6 +37,9 @@ import type { Choice } from "./sampling.ts";
 
 /** Tokens that one run of prefill reads of each sequence, at most. */
 const CHUNKS = [8, 64, 512];
+
+/** How keys and values are kept. */
+export type CacheType = "f32" | "f16";
 
 /** What stands for a tensor of each session. */
 const standIn = (shape: Shape, dtype: DType): Tensor => new Tensor(shape, dtype, null, 0, null);
@@ -61,6 +65,7 @@ export class Decoder {
   readonly batch: number;
   readonly capacity: number;
   readonly vocabulary: number;
+  readonly cache: CacheType;
   /** i32 [batch]: tokens that each sequence has in its cache, its last token, and whether it goes on. */
   readonly positions: Tensor;
   readonly token: Tensor;
@@ -80,12 +85,20 @@ export class Decoder {
   readonly #drawn = new Map<number, Tensor>();
   #others: readonly Tensor[] | null = null;
 
-  constructor(model: InferenceModel<Outputs>, backend: Backend, batch: number, capacity: number, vocabulary: number) {
+  constructor(
+    model: InferenceModel<Outputs>,
+    backend: Backend,
+    batch: number,
+    capacity: number,
+    vocabulary: number,
+    cache: CacheType = "f32",
+  ) {
     this.model = model;
     this.backend = backend;
     this.batch = batch;
     this.capacity = capacity;
     this.vocabulary = vocabulary;
+    this.cache = cache;
     [this.positions, this.token, this.active] = Array.from({ length: 3 }, () => standIn([batch], "i32"));
     this.seen = standIn([batch * vocabulary], "i32");
     this.#programs = programCache(backend);
@@ -218,11 +231,12 @@ export class Decoder {
     const rows = this.#rows(counted, at, capacity);
     const graph = currentGraph();
     let calls = 0;
-    const kept = (x: Tensor): Tensor => {
-      const [, , ...rest] = x.shape;
-      const cache = (this.caches[calls] ??= standIn([batch * capacity, ...rest], x.dtype));
+    const kept = (x: Tensor, halved: boolean): Tensor => {
+      const [, , heads, features] = x.shape;
+      const rest = [heads, halved ? features / 2 : features];
+      const cache = (this.caches[calls] ??= standIn([batch * capacity, ...rest], halved ? "u32" : x.dtype));
       calls++;
-      const next = scatterUpdate(cache, rows, reshape(x, [batch * time, ...rest]));
+      const next = (halved ? scatterHalves : scatterUpdate)(cache, rows, reshape(x, [batch * time, heads, features]));
       keep(cache, next);
       return reshape(next, [batch, capacity, ...rest]);
     };
@@ -240,7 +254,9 @@ export class Decoder {
                 "they are kept once for each call: stack layers with layerStack(layer, count), or call them one after another",
             );
         }
-        return { k: kept(k), v: kept(v), offset: positions, lengths: ends };
+        const halved = this.cache === "f16" && [k, v].every((t) => canBeHalves(t.shape[3]));
+        const [keys, values] = [k, v].map((t) => kept(t, halved));
+        return { k: keys, v: values, offset: positions, lengths: ends, ...(halved && { attend: attentionToHalves }) };
       },
     };
     const known = new Set(model.weights.map((w) => w.tensor));

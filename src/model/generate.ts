@@ -15,9 +15,10 @@ import type { Tensor } from "../tensor.ts";
 import { TRAINING } from "../training.ts";
 import { checkDecodable } from "./decodable.ts";
 import { Decoder } from "./decoder.ts";
+import type { CacheType } from "./decoder.ts";
 import type { InferenceModel } from "./inference.ts";
 import type { Outputs } from "./outputs.ts";
-import { isPrompts, isTokens, MOST_TOKENS, optionsFor, Session } from "./session.ts";
+import { checkCache, isPrompts, isTokens, MOST_TOKENS, optionsFor, Session } from "./session.ts";
 import type { GenerateOptions, Tokens } from "./session.ts";
 
 export type { GenerateOptions, Session, Tokens } from "./session.ts";
@@ -28,6 +29,8 @@ export interface GeneratorOptions {
   readonly capacity: number;
   /** Sequences that are generated together. Default 1. */
   readonly batch?: number;
+  /** How keys and values are kept: see `GenerateOptions`. Default "f32". */
+  readonly cache?: CacheType;
 }
 
 /** `generate` takes room for a multiple of so many tokens, so that prompts of similar lengths share programs. */
@@ -91,7 +94,7 @@ async function tryApart(who: string, model: AnyModel, backend: Backend, vocabula
   tried.add(model);
 }
 
-async function decoderOf(who: string, model: AnyModel, batch: number, capacity: number): Promise<Decoder> {
+async function decoderOf(who: string, model: AnyModel, batch: number, capacity: number, cache: CacheType): Promise<Decoder> {
   model.checkThere(who);
   if (model.inputShapes === null) model.build([[null]]);
   await model.follow();
@@ -108,7 +111,7 @@ async function decoderOf(who: string, model: AnyModel, batch: number, capacity: 
   await tryApart(who, model, backend, vocabulary);
   const all = once(decoders, model, () => new Map<string, Decoder>());
   for (const [key, d] of all) if (d.backend !== backend) all.delete(key);
-  return once(all, `${batch} ${capacity}`, () => new Decoder(model, backend, batch, capacity, vocabulary));
+  return once(all, `${batch} ${capacity} ${cache}`, () => new Decoder(model, backend, batch, capacity, vocabulary, cache));
 }
 
 /** @throws ArgumentError for what is no model */
@@ -126,10 +129,11 @@ function checkModel(who: string, model: unknown): void {
  * for await (const token of session.generate(question, { temperature: 0.7, stop: [0] })) write(token);
  */
 export async function generator<O extends Outputs>(model: InferenceModel<O>, options: GeneratorOptions): Promise<Session> {
-  const { capacity, batch = 1 } = checkOptions("generator", options, ["capacity", "batch"]);
+  const { capacity, batch = 1, cache = "f32" } = checkOptions("generator", options, ["capacity", "batch", "cache"]);
   checkModel("generator", model);
   checkCount("generator", "capacity", capacity);
   checkCount("generator", "batch", batch);
+  checkCache("generator", cache);
   const of = model as unknown as AnyModel;
   of.checkThere("generator");
   if (of.inputShapes === null) of.build([[null]]);
@@ -138,7 +142,7 @@ export async function generator<O extends Outputs>(model: InferenceModel<O>, opt
     throw new ArgumentError(
       `generator: a capacity of ${capacity} is more than the ${most} positions of model "${model.name}"; give at most capacity: ${most}`,
     );
-  return new Session(await decoderOf("generator", of, batch, capacity));
+  return new Session(await decoderOf("generator", of, batch, capacity, cache));
 }
 
 /**
@@ -169,7 +173,7 @@ export async function* generate<O extends Outputs>(
 ): AsyncGenerator<number | (number | null)[], void, void> {
   const who = "generate";
   checkModel(who, model);
-  const { maxTokens } = optionsFor(who, options);
+  const { maxTokens, cache } = optionsFor(who, options);
   const prompts = isPrompts(prompt) ? prompt : [prompt];
   const longest = Math.max(...prompts.map((p) => (isTokens(p) ? p.length : 0)));
   const of = model as unknown as AnyModel;
@@ -189,7 +193,7 @@ export async function* generate<O extends Outputs>(
         "give a shorter prompt or a smaller maxTokens",
     );
   }
-  const session = new Session(await decoderOf(who, of, prompts.length, capacity));
+  const session = new Session(await decoderOf(who, of, prompts.length, capacity, cache ?? "f32"));
   try {
     yield* isPrompts(prompt) ? session.generate(prompt, options) : session.generate(prompt, options);
   } finally {

@@ -1,5 +1,5 @@
 /** @file Sequences that a model reads and writes token by token: what `generator` makes and `generate` runs on. */
-import { checkCount, kindOf } from "../check.ts";
+import { checkCount, checkOneOf, kindOf } from "../check.ts";
 import { bytesOf } from "../dtype.ts";
 import type { TypedArray } from "../dtype.ts";
 import { ArgumentError, DataError, LockstepError, NonFiniteError } from "../errors.ts";
@@ -9,7 +9,7 @@ import { relieved } from "../relief.ts";
 import { inTurn, using } from "../run.ts";
 import type { Executable, Runnable } from "../run.ts";
 import { Tensor, tensor } from "../tensor.ts";
-import type { Decoder } from "./decoder.ts";
+import type { CacheType, Decoder } from "./decoder.ts";
 import { checkSampling, choiceOf, keyOf, optionsTensor, SAMPLING_DEFAULTS } from "./sampling.ts";
 import type { Choice, SamplingOptions } from "./sampling.ts";
 
@@ -42,6 +42,12 @@ export interface GenerateOptions extends SamplingOptions {
    * computes by itself, the next run is under way while the tokens of one are given. Default: 4 on WebGPU, 1 on WebAssembly.
    */
   readonly tokensPerRun?: number;
+  /**
+   * How keys and values are kept: "f16" takes half the memory of "f32", and on GPUs half the time that reading them takes of the tokens of
+   * a long text, and rounds them to 11 bits. Beyond 65504, from which those of usual models are far, they become infinite, and the
+   * logits are refused. Heads whose size is no multiple of 4 keep f32. Of a session `generator` says it. Default "f32".
+   */
+  readonly cache?: CacheType;
 }
 
 /** Tokens without an option. */
@@ -54,15 +60,20 @@ export type AllOptions = Required<SamplingOptions> & {
   readonly stop: readonly (number | readonly number[])[];
   readonly signal: Stop | null;
   readonly tokensPerRun: number | null;
+  readonly cache: CacheType | null;
 };
 
+/** @throws ArgumentError for what is no `CacheType` */
+export const checkCache = (who: string, cache: CacheType): void => checkOneOf(who, "cache", cache, ["f32", "f16"]);
+
 export function optionsFor(who: string, given: GenerateOptions | undefined): AllOptions {
-  const defaults: AllOptions = { ...SAMPLING_DEFAULTS, maxTokens: null, seed: 0, stop: [], signal: null, tokensPerRun: null };
+  const defaults: AllOptions = { ...SAMPLING_DEFAULTS, maxTokens: null, seed: 0, stop: [], signal: null, tokensPerRun: null, cache: null };
   const o = optionsOf(who, defaults, given as Partial<AllOptions> | undefined);
   checkSampling(who, o);
   if (o.maxTokens !== null) checkCount(who, "maxTokens", o.maxTokens);
   checkCount(who, "seed", o.seed, 0);
   if (o.tokensPerRun !== null) checkCount(who, "tokensPerRun", o.tokensPerRun);
+  if (o.cache !== null) checkCache(who, o.cache);
   const isToken = (t: unknown): boolean => Number.isSafeInteger(t);
   if (!Array.isArray(o.stop) || !o.stop.every((s) => isToken(s) || (Array.isArray(s) && s.length > 0 && s.every(isToken))))
     throw new ArgumentError(`${who}: stop must be a list of tokens and of lists of tokens, got ${JSON.stringify(o.stop)}`);
@@ -152,7 +163,11 @@ export class Session {
       throw new ArgumentError(
         `${who}: give ${this.batch} prompts, a list for each sequence, for example new Array(${this.batch}).fill([])`,
       );
-    const { vocabulary } = this.#decoder;
+    const { vocabulary, cache } = this.#decoder;
+    if ((o.cache ?? cache) !== cache)
+      throw new ArgumentError(
+        `${who}: the session keeps keys and values as ${cache}; make it with generator(model, { cache: "${o.cache}" })`,
+      );
     const outside = o.stop.flat().find((t) => t < 0 || t >= vocabulary);
     if (outside !== undefined)
       throw new ArgumentError(`${who}: stop must have tokens of the vocabulary, integers from 0 to ${vocabulary - 1}, got ${outside}`);

@@ -13,6 +13,7 @@ import { softmax } from "../ops/softmax.ts";
 import { showShape } from "../shape.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
 import { attended, isDecoding } from "./decoding.ts";
+import type { Attended } from "./decoding.ts";
 import { dropoutFactors } from "./dropout.ts";
 import type { Layer } from "./layer.ts";
 import { maskOf, masked } from "./masks.ts";
@@ -139,9 +140,9 @@ export function attention(options: AttentionLayerOptions = {}): AttentionLayer {
           return ofCounted(weighted(given, mul(sum(tanh(scaled(pairs)), { axis: -1 }), concatScoreWeight), o.dropout), query);
         }
         const [q, k, v] = [scaled(query), key, value].map((t) => expandDims(t, 2));
-        const to = self ? attended(k, v, causal, seen !== null) : { k, v, offset: 0 };
-        const { offset, lengths } = to;
-        const y = attend(q, to.k, to.v, { mask: seen, causal, offset, lengths, scale: 1, dropout: o.dropout });
+        const to: Attended = self ? attended(k, v, causal, seen !== null) : { k, v, offset: 0 };
+        const { offset, lengths, attend: attendTo = attend } = to;
+        const y = attendTo(q, to.k, to.v, { mask: seen, causal, offset, lengths, scale: 1, dropout: o.dropout });
         return ofCounted(reshape(y, [y.shape[0], y.shape[1], y.shape[3]]), query);
       },
     };

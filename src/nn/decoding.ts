@@ -4,6 +4,7 @@
  * of a run are all there are, at positions from 0.
  */
 import { LockstepError } from "../errors.ts";
+import type { attention } from "../ops/attention.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
 
 /** Keys and values to attend to, with what the op `attention` must know of them. */
@@ -16,6 +17,8 @@ export interface Attended {
   readonly offset: TensorLike;
   /** i32 [batch]: how many keys of each sequence count. Default: all. */
   readonly lengths?: Tensor;
+  /** What attends to them, where they are not f32. Default: the op `attention`. */
+  readonly attend?: typeof attention;
 }
 
 /** What keeps keys and values from run to run, while a model is traced for it. */

@@ -14,6 +14,7 @@ import type { Tensor } from "../tensor.ts";
 import { CALL_OPTIONS, ofCounted, readCall } from "./attention.ts";
 import type { AttentionLayer } from "./attention.ts";
 import { attended } from "./decoding.ts";
+import type { Attended } from "./decoding.ts";
 import { checkCount, checkFeatures, checkRank, lastOf, layerOf } from "./options.ts";
 import type { Given, InitializerOption, MakeWeight, NameOption } from "./options.ts";
 import { rotation } from "./positions.ts";
@@ -139,10 +140,10 @@ function attending<D extends Required<GroupedQueryAttentionOptions>>(
         const v = ofHeads(value, w.valueKernel, w.valueBias);
         if (epsilon !== null) [q, k] = [normalized(q, w.queryNormScale, epsilon), normalized(k, w.keyNormScale, epsilon)];
         if (turn !== null) [q, k] = [turn(q), turn(k, self)];
-        const to = self ? attended(k, v, causal, seen !== null) : { k, v, offset: 0 };
-        const { offset, lengths } = to;
+        const to: Attended = self ? attended(k, v, causal, seen !== null) : { k, v, offset: 0 };
+        const { offset, lengths, attend: attendTo = attend } = to;
         const window = o.slidingWindow ?? undefined;
-        const heads = ofCounted(attend(q, to.k, to.v, { mask: seen, causal, offset, lengths, window, dropout: o.dropout }), query);
+        const heads = ofCounted(attendTo(q, to.k, to.v, { mask: seen, causal, offset, lengths, window, dropout: o.dropout }), query);
         const y = o.useGate ? mul(heads, ofHeads(query, w.gateKernel, w.gateBias, "sigmoid")) : heads;
 
         const [batch, time] = query.shape;

@@ -59,6 +59,9 @@ export const attentionGradOp: Op = {
   lower: ({ inputs, outputs, attrs }) => [{ kernel: kernels.attentionGrad, inputs, outputs, attrs, required: 3 }],
 };
 
+/** The same with k and v as `scatterHalves` (scatter.ts) keeps them, u32 of half as many features; k and v have no gradient. */
+export const attentionToHalvesOp: Op = { name: "attentionToHalves", infer: attentionOp.infer, vjp: null, lower: kernels.attention };
+
 /** Options of `attention`. */
 export interface AttentionOptions {
   /**
@@ -85,8 +88,13 @@ export interface AttentionOptions {
 
 const NAMES = ["mask", "causal", "offset", "window", "lengths", "scale", "dropout"];
 
-/** The operands' sizes. @throws ShapeError */
-function sizesOf(q: Tensor, k: Tensor, v: Tensor): Pick<AttentionAttrs, "b" | "tq" | "tk" | "heads" | "kvHeads" | "dim" | "valueDim"> {
+/** The operands' sizes. `each`: features of k and v in an element. @throws ShapeError */
+function sizesOf(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  each: number,
+): Pick<AttentionAttrs, "b" | "tq" | "tk" | "heads" | "kvHeads" | "dim" | "valueDim"> {
   const came = (): string => `got q ${showShape(q.shape)}, k ${showShape(k.shape)} and v ${showShape(v.shape)}`;
   if (q.rank !== 4 || k.rank !== 4 || v.rank !== 4) {
     throw new ShapeError(
@@ -96,8 +104,8 @@ function sizesOf(q: Tensor, k: Tensor, v: Tensor): Pick<AttentionAttrs, "b" | "t
   }
   const [b, tq, heads, dim] = q.shape;
   const [, tk, kvHeads] = k.shape;
-  const valueDim = v.shape[3];
-  if (k.shape[0] !== b || k.shape[3] !== dim || !sameShape(v.shape.slice(0, 3), k.shape.slice(0, 3))) {
+  const valueDim = each * v.shape[3];
+  if (k.shape[0] !== b || each * k.shape[3] !== dim || !sameShape(v.shape.slice(0, 3), k.shape.slice(0, 3))) {
     throw new ShapeError(
       `attention: q ${showShape(q.shape)} needs k [${b}, keys, heads, ${dim}] and v [${b}, keys, heads, values] with as many keys and ` +
         `heads, ${came()}`,
@@ -159,8 +167,18 @@ function perSequence(what: string, given: TensorLike, b: number): Tensor {
  */
 export function attention(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionOptions = {}): Tensor {
   const [query, key, value] = [q, k, v].map((x) => toFloat("attention", x));
+  return attending(attentionOp, query, key, value, options);
+}
+
+/** `attention` to keys and values that `scatterHalves` keeps. */
+export const attentionToHalves: typeof attention = (q, k, v, options = {}) =>
+  attending(attentionToHalvesOp, toFloat("attention", q), k as Tensor, v as Tensor, options);
+
+/** See `attention`. */
+function attending(op: Op, query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions): Tensor {
   const o = checkOptions("attention", options, NAMES);
-  const sizes = sizesOf(query, key, value);
+  const halves = op === attentionToHalvesOp;
+  const sizes = sizesOf(query, key, value, halves ? 2 : 1);
   const { b, tq, tk, heads, dim } = sizes;
   const { causal = false, window = 0, scale = 1 / Math.sqrt(dim), dropout = 0, offset = tk - tq } = o;
   checkFlag("attention", "causal", causal);
@@ -180,6 +198,7 @@ export function attention(q: TensorLike, k: TensorLike, v: TensorLike, options: 
     maskStrides,
     rate: drops ? dropout : 0,
     stream: drops ? (currentGraph()?.nextStream() ?? 0) : 0,
+    ...(halves && { halves }),
   };
   const operands = [
     query,
@@ -190,5 +209,5 @@ export function attention(q: TensorLike, k: TensorLike, v: TensorLike, options: 
     o.lengths === undefined ? null : perSequence("lengths", o.lengths, b),
     drops ? randomKey() : null,
   ];
-  return apply(attentionOp, operands, attrs as unknown as Attrs)[0];
+  return apply(op, operands, attrs as unknown as Attrs)[0];
 }

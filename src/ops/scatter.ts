@@ -52,6 +52,24 @@ export const scatterUpdateOp: Op = {
   },
 };
 
+/** (x u32 [size, ..., n], index[count], updates f32 [count, ..., 2 n]) -> y: updates as f16, two in a word (plan/kernels.ts). */
+export const scatterHalvesOp: Op = {
+  name: "scatterHalves",
+  infer: ([x]) => [x as Tensor],
+  vjp: null,
+  lower: ({ inputs, outputs }) => {
+    const [x, index, updates] = inputs as readonly Tensor[];
+    const attrs = { size: x.shape[0], inner: sizeBetween(x.shape, 1, x.rank), count: index.size, halves: true };
+    return [copyCall(x, outputs[0]), { kernel: kernels.scatterUpdate, inputs: [index, updates], outputs, attrs }];
+  },
+};
+
+/** Whether rows of these features can be kept as halves: in whole vectors of four. */
+export const canBeHalves = (features: number): boolean => features % 4 === 0;
+
+/** `scatterUpdate` that keeps rows f32 [..., n] as u32 [..., n / 2], two f16 in a word, where `canBeHalves(n)`. */
+export const scatterHalves = (x: Tensor, index: Tensor, updates: Tensor): Tensor => apply(scatterHalvesOp, [x, index, updates])[0];
+
 /**
  * x[size, ...] with row index[j] (i32 [count]) replaced by updates[j] ([count, ...], of x's dtype). Of equal indices the last counts; an
  * index outside [0, size), which may stand for padding, writes nothing. The gradient of x is 0 where rows were replaced, that of updates

@@ -192,6 +192,8 @@ export interface AttentionAttrs {
   readonly maskStrides: readonly number[];
   readonly rate: number;
   readonly stream: number;
+  /** Of `attention` alone: k and v are u32, of half as many features, as scatterUpdate keeps them. Default: false. */
+  readonly halves?: boolean;
 }
 
 /**
@@ -242,11 +244,15 @@ export interface UnpackAttrs {
 /**
  * `scatterUpdate(index[count] i32, updates[count,inner]) -> y[size,inner]`: row index[j] of y becomes row j of updates, of equal indices
  * the last; an index outside [0,size) writes nothing. Any dtype. y counts as updated: it has its other rows already.
+ * With `halves` y is u32 and updates f32 [count,2 inner], of which two are in a word as f16, the first in its lower half: rounded to the
+ * nearest, beyond 65504 infinity. Numbers below 2^-14 may become 0.
  */
 export interface ScatterUpdateAttrs {
   readonly size: number;
   readonly inner: number;
   readonly count: number;
+  /** Even inner only. Default: false. */
+  readonly halves?: boolean;
 }
 
 /**

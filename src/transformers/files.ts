@@ -10,6 +10,7 @@ import { parseObject } from "./config.ts";
 import type { Json } from "./config.ts";
 import { paged } from "./pages.ts";
 import type { Reading } from "./pages.ts";
+import { part } from "./part.ts";
 
 /** Files by name: those of a folder that was dropped on a page, for example, also a `FileList` as it is. */
 export type NamedFiles =
@@ -132,7 +133,7 @@ export async function openSource(source: string | URL | NamedFiles | RangeSource
     const atAddress = async (address: string): Promise<Ranges> => {
       const { cache } = reading;
       if (cache === false) return rangesOf(address, address, reading);
-      const { cached } = await import("./parts/cache.ts");
+      const { cached } = await part(import("./parts/cache.ts"));
       return cached(address, { ...reading, cache });
     };
     if (isGguf(who)) return { file: paged(await (path === null ? atAddress(who) : rangesOf(who, who, reading)), reading.signal) };

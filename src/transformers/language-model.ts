@@ -83,7 +83,8 @@ export class LanguageModel extends Pretrained {
     }));
     const draws = DRAWING.some((name) => options[name] !== undefined);
     const temperature = options.temperature ?? (draws ? 1 : 0);
-    const session = await generator(this.model, { capacity: this.#capacity(longest + wanted), batch: lists.length });
+    const { cache = "f32" } = options;
+    const session = await generator(this.model, { capacity: this.#capacity(longest + wanted), batch: lists.length, cache });
     try {
       for await (const ids of session.generate(lists, { ...options, temperature, maxTokens: wanted, stop })) {
         const tokens = texts.map(({ made, stream }, i) => {

@@ -16,6 +16,7 @@ import { openSource } from "./files.ts";
 import type { BlobLike, Folder, NamedFiles, Opened } from "./files.ts";
 import type { ImageClassifier } from "./image-classifier.ts";
 import { LanguageModel } from "./language-model.ts";
+import { part } from "./part.ts";
 import { PARTS, VALUES } from "./scratch.ts";
 import type { Scratch } from "./scratch.ts";
 import { stopIfAborted } from "./pages.ts";
@@ -74,7 +75,7 @@ export interface LoadPretrainedOptions {
 /** What `loadPretrained` reads a model from. */
 export type PretrainedSource = string | URL | NamedFiles | RangeSource | BlobLike;
 
-const decoders = (): Promise<typeof import("./parts/decoders.ts")> => import("./parts/decoders.ts");
+const decoders = (): Promise<typeof import("./parts/decoders.ts")> => part(import("./parts/decoders.ts"));
 
 /** Architectures by `model_type`, each of which is loaded when a checkpoint has it. */
 const ARCHITECTURES: { readonly [type: string]: () => Promise<Architecture> } = {
@@ -82,9 +83,9 @@ const ARCHITECTURES: { readonly [type: string]: () => Promise<Architecture> } = 
   mistral: async () => (await decoders()).mistral,
   qwen2: async () => (await decoders()).qwen2,
   qwen3: async () => (await decoders()).qwen3,
-  gpt2: async () => (await import("./parts/gpt2.ts")).default,
-  bert: async () => (await import("./parts/bert.ts")).default,
-  vit: async () => (await import("./parts/vit.ts")).default,
+  gpt2: async () => (await part(import("./parts/gpt2.ts"))).default,
+  bert: async () => (await part(import("./parts/bert.ts"))).default,
+  vit: async () => (await part(import("./parts/vit.ts"))).default,
 };
 
 /** Classes of Transformers whose weights mean what is computed here. */
@@ -383,6 +384,6 @@ async function read(source: Opened, o: LoadPretrainedOptions): Promise<LanguageM
 
 /** A GGUF file; what reads it is loaded here. */
 async function openGgufFile({ file }: { readonly file: RangeSource }): Promise<Checkpoint> {
-  const { openGgufCheckpoint } = await import("./parts/gguf.ts");
+  const { openGgufCheckpoint } = await part(import("./parts/gguf.ts"));
   return openGgufCheckpoint(file);
 }

@@ -14,6 +14,7 @@ import { map } from "./encode/map.ts";
 import { matmul } from "./encode/matmul.ts";
 import { copy, fill, iota } from "./encode/move.ts";
 import { layerNorm, layerNormGrad } from "./encode/norm.ts";
+import { JOINED } from "./join.ts";
 import { avgPool, avgPoolGrad, maxPool, maxPoolGrad } from "./encode/pool.ts";
 import { permutation, random } from "./encode/random.ts";
 import { gru, gruGrad, lstm, lstmGrad, simpleRnn, simpleRnnGrad } from "./encode/recurrent.ts";
@@ -71,8 +72,9 @@ const needs = ({ calls }: Plan, packed: boolean): boolean =>
 /** Kernels that are products, and those of attention. */
 const PRODUCTS = /^(matmul|conv2d(Input|Filter)?(Grad)?)$/;
 const ATTENTION = /^attention/;
-const names = ({ calls }: Plan, kernels: RegExp): boolean =>
-  calls.some(({ kernel, body }) => kernels.test(kernel) || (body !== undefined && names(body, kernels)));
+/** Whether a plan, or the body of a loop in it, has one of these kernels. */
+const has = ({ calls }: Plan, kernels: RegExp): boolean =>
+  calls.some(({ kernel, body }) => kernels.test(kernel) || (body !== undefined && has(body, kernels)));
 
 /** Fewest channels and filters of convolutions that parts/winograd.ts may gain by. */
 const LEAST_CHANNELS = 16;
@@ -83,8 +85,8 @@ const convolves = ({ calls }: Plan, least: number): boolean =>
   });
 
 /**
- * The core, with the parts of transformers, of packed weights, of subgroup matrices and of convolutions by tiles for a plan that needs them
- * on an adapter with these features: most applications need none. Runtimes keep what they loaded.
+ * The core, with the parts of transformers, of packed weights, of joined products, of convolutions by tiles and of subgroup matrices for a
+ * plan that needs them on an adapter with these features: most applications need none. Runtimes keep what they loaded.
  * @throws BackendError for a part that cannot be loaded.
  */
 export async function kernelsFor(plan: Plan, { matrices = null, half = false, winograd }: Partial<GpuFeatures> = {}): Promise<GpuKernels> {
@@ -99,12 +101,16 @@ export async function kernelsFor(plan: Plan, { matrices = null, half = false, wi
   try {
     if (needs(plan, false)) add(await import("./parts/attention.ts"));
     if (needs(plan, true)) add(await import("./parts/packed.ts"));
+    if (has(plan, JOINED)) {
+      const part = await import("./parts/several.ts");
+      add({ ...part, shaders: part.shadersWith(all.shaders) });
+    }
     if (!half && convolves(plan, winograd?.used ? 1 : LEAST_CHANNELS)) {
       const { shaders, encodersWith } = await import("./parts/winograd.ts");
       add({ shaders, encoders: encodersWith(all.encoders) });
     }
-    if (matrices !== null && names(plan, PRODUCTS)) all = (await import("./parts/matrices.ts")).withMatrices(all);
-    if (matrices !== null && names(plan, ATTENTION)) all = (await import("./parts/attention-matrices.ts")).withMatrices(all);
+    if (matrices !== null && has(plan, PRODUCTS)) all = (await import("./parts/matrices.ts")).withMatrices(all);
+    if (matrices !== null && has(plan, ATTENTION)) all = (await import("./parts/attention-matrices.ts")).withMatrices(all);
   } catch (cause) {
     throw new BackendError(`webgpu: cannot load a part of the kernels: ${(cause as Error).message}; it is a file beside webgpu.js`, {
       cause,

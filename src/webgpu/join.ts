@@ -44,8 +44,8 @@ export function joinedBy(calls: readonly Call[], find: (at: number) => Joined | 
   return joined;
 }
 
-/** Kernels whose calls are joined with those behind them. */
-const JOINED = /^(packedMatmul|scatterUpdate)$/;
+/** Kernels of plans that write text, whose calls are joined with those behind them. */
+export const JOINED = /^(packedMatmul|scatterUpdate)$/;
 
 /** Stages of plans that write no text; in others, calls that may be joined stay next to each other. */
 export const stagesOf: Stages = (calls, fixed, limits) =>

@@ -3,8 +3,10 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { assign } from "../../build/esm/graph.js";
 import { open } from "../../build/esm/init.js";
+import { Decoder } from "../../build/esm/model/decoder.js";
 import { generate, generator } from "../../build/esm/model/generate.js";
 import { sequential } from "../../build/esm/model/model.js";
+import { Session } from "../../build/esm/model/session.js";
 import * as nn from "../../build/esm/nn/index.js";
 import { reshape } from "../../build/esm/ops/move.js";
 import { zeros } from "../../build/esm/tensor.js";
@@ -12,7 +14,7 @@ import { sparseCategoricalCrossentropy } from "../../build/esm/train/losses.js";
 import { adam } from "../../build/esm/train/optimizers.js";
 import { referenceBackend } from "../reference/index.js";
 import { errorOf } from "./helpers.js";
-import { all, argMax, around, counting, fill, MODELS, table, VOCABULARY, whole } from "./text.js";
+import { all, argMax, around, counting, fill, MODELS, refused, table, VOCABULARY, whole } from "./text.js";
 
 const { embedding, groupedQueryAttention } = nn;
 const backend = await open("wasm", { reproducible: true });
@@ -265,6 +267,75 @@ test("softmax at the end of a model is seen through", async () => {
     await all(generate(m, [0], { maxTokens: 30, seed: 1 })),
     Array.from({ length: 30 }, (_, i) => (i + 1) % 3),
   );
+});
+
+test("keys and values as f16: logits are close to those of f32, in chunks and token by token, and caches half as large", async () => {
+  const reference = referenceBackend();
+  const tokens = Array.from({ length: 40 }, (_, i) => (i * i + 3 * i) % VOCABULARY);
+  for (const [name, make] of Object.entries(MODELS)) {
+    const texts = [];
+    for (const on of [backend, reference]) {
+      const m = make();
+      m.build([[null]]);
+      fill(m);
+      m.moveTo(on);
+      const logits = (cache, first) => new Session(new Decoder(m, on, 1, 64, VOCABULARY, cache)).logits(tokens, first, new Map());
+      const [exact, ...rounded] = [await logits("f32", 30), await logits("f16", 30), await logits("f16", 37)];
+      for (const list of rounded) {
+        const apart = list.map((v, i) => Math.abs(v - exact[i])).reduce((a, b) => Math.max(a, b));
+        assert.ok(apart > 1e-6 && apart < 2e-2, `${name}, ${on.name}: ${apart}`);
+      }
+      const { alloc } = on;
+      const sizes = [];
+      on.alloc = (bytes) => {
+        sizes.push(bytes);
+        return alloc.call(on, bytes);
+      };
+      texts.push(await all(generate(m, tokens, { maxTokens: 20, temperature: 0, cache: "f16" })));
+      await all(generate(m, tokens, { maxTokens: 20, temperature: 0 }));
+      delete on.alloc;
+      // Of each call that attends keys and values, with room for 64 tokens.
+      const caches = (bytes) => sizes.filter((n) => n === bytes).length;
+      const words = 64 * 4 * [8, 4].find((n) => caches(64 * 4 * n) > 0);
+      assert.ok(caches(words) >= 2 && caches(words / 2) >= 2, `${name}: ${sizes}`);
+    }
+    assert.equal(texts[0], texts[1]);
+  }
+  const m = fill(MODELS["grouped queries, turned, in a window"]());
+  // A session has what it was made with, and so have its forks.
+  const session = await generator(m, { capacity: 64, cache: "f16" });
+  await session.prefill(tokens);
+  const fork = await session.fork();
+  const o = { maxTokens: 20, temperature: 0 };
+  const [text] = [await all(session.generate([], { ...o, cache: "f16" })), session.close()];
+  assert.equal(await all(generate(m, tokens, { ...o, cache: "f16" })), text);
+  assert.equal(await all(fork.generate([], o)), text);
+  await refused(
+    () => all(fork.generate([1], { cache: "f32" })),
+    "ArgumentError",
+    /keeps keys and values as f16; make it with generator\(model/,
+  );
+  await refused(
+    () => generator(m, { capacity: 9, cache: "f8" }),
+    "ArgumentError",
+    /^generator: cache must be one of "f32", "f16", got "f8"/,
+  );
+  await refused(() => all(generate(m, [1], { cache: 16 })), "ArgumentError", /^generate: cache must be one of "f32", "f16", got 16/);
+  fork.close();
+  reference.close();
+});
+
+test("keys and values beyond f16 are no numbers, and their logits are refused; heads of odd sizes keep f32", async () => {
+  const attention = nn.multiHeadAttention(1, 4, { useCausalMask: true, useBias: false });
+  const m = around([attention]);
+  m.build([[null]]);
+  fill(m);
+  attention.weights.find(({ name }) => name === "valueKernel").tensor.set(new Float32Array(32).fill(1e6));
+  const o = { maxTokens: 8, temperature: 0 };
+  assert.is((await all(generate(m, [1, 2, 3, 4], o))).length, 8);
+  await refused(() => all(generate(m, [1, 2, 3, 4], { ...o, cache: "f16" })), "NonFiniteError", /NaN or infinite behind token/);
+  const odd = fill(around([groupedQueryAttention(6, 2, 1, { useCausalMask: true })]));
+  assert.equal(await all(generate(odd, [1, 2], { ...o, cache: "f16" })), await all(generate(odd, [1, 2], o)));
 });
 
 test("memory goes back when the loop ends, is left, or fails, and a signal ends it", async () => {

@@ -5,11 +5,13 @@ import { gradients } from "../../build/esm/grad.js";
 import { Graph, trace } from "../../build/esm/graph.js";
 import { open } from "../../build/esm/init.js";
 import { withMode } from "../../build/esm/mode.js";
-import { attention } from "../../build/esm/ops/attention.js";
+import { attention, attentionToHalves } from "../../build/esm/ops/attention.js";
 import { mul } from "../../build/esm/ops/map.js";
 import { sum } from "../../build/esm/ops/reduce.js";
+import { scatterHalves } from "../../build/esm/ops/scatter.js";
 import { buildPlan } from "../../build/esm/plan/build.js";
-import { ULP, assertClose, f, maxAbs, reference, runOnce, traceForward, traceGradient, values, wasms } from "./harness.js";
+import { ULP, assertClose, f, maxAbs, reference, runOnce, traceForward, traceGradient, u, values, wasms } from "./harness.js";
+import { fromHalves } from "../reference/halves.js";
 
 /** y and the gradients of all inputs, on both builds against the reference. */
 async function check(name, inputs, fn) {
@@ -225,5 +227,28 @@ for (const [name, shapes, options, message] of ERRORS) {
     });
   });
 }
+
+test("f16: every number is read as it is, and f32 become the nearest, also next to the limits", async () => {
+  const all = Float64Array.from({ length: 2 ** 15 }, (_, i) => 2 * i + (2 * i + 1) * 2 ** 16);
+  const numbers = fromHalves(all);
+  const around = [...numbers].flatMap((v) => [v * (1 + 2 ** -12), v * (1 + 2 ** -11), v * (1 - 2 ** -12.5)]).map(Math.fround);
+  around.push(65504, 65505, -1e30, Infinity, -Infinity, -0, 2 ** -25, 3 * 2 ** -25, 2 ** -26);
+  while (around.length % 4 > 0) around.push(0);
+  const row = values([0], "i32");
+  const written = traceForward({
+    inputs: [u([1, around.length / 2]), row, values(around, "f32", [1, around.length])],
+    fn: scatterHalves,
+  });
+  // One key has all of the weight.
+  const read = traceForward({
+    inputs: [f([1, 1, 32, 4]), values(new Array(64).fill(0), "u32", [1, 1, 32, 2]), values(all, "u32", [1, 1, 32, 1024])],
+    fn: (q, k, v) => attentionToHalves(q, k, v),
+  });
+  const [bits] = await runOnce(reference, written);
+  for (const backend of wasms) {
+    assert.equal([...(await runOnce(backend, written))[0]], [...bits]);
+    assert.equal([...(await runOnce(backend, read))[0]], [...numbers]);
+  }
+});
 
 test.run();

@@ -1,7 +1,9 @@
 /** @file Cases of attention and its gradient. */
 import { apply } from "../../build/esm/apply.js";
 import { withMode } from "../../build/esm/mode.js";
-import { attention, attentionGradOp, attentionOp } from "../../build/esm/ops/attention.js";
+import { attention, attentionGradOp, attentionOp, attentionToHalves } from "../../build/esm/ops/attention.js";
+import { Random } from "../../build/esm/random.js";
+import { toHalves } from "../reference/halves.js";
 import { ULP, b, f, fixed, i, u, values } from "./harness.js";
 
 /** Sizes of a case with defaults: as many queries as keys, one head of keys for each of queries. */
@@ -51,6 +53,13 @@ const dropping = (rate, options) => (q, k, v, seed) =>
 const attrs = { b: 2, tq: 5, tk: 6, heads: 4, kvHeads: 2, dim: 3, valueDim: 4, scale: 0.5, causal: true, window: 4, offset: 1 };
 const rest = { maskStrides: [0, 0, 6, 1], rate: 0.3, stream: 3 };
 const operands = [f([2, 5, 4, 3]), f([2, 6, 2, 3]), f([2, 6, 2, 4])];
+
+/** Keys or values as f16, with what is not a normal number among them. */
+const halves = (shape, seed) => {
+  const numbers = new Random(seed).normal(shape.reduce((a, b) => a * b, 1));
+  [0, 2 ** -20, -(2 ** -24)].forEach((x, at) => (numbers[3 * at] = x));
+  return values([...toHalves(numbers)], "u32", [...shape.slice(0, -1), shape.at(-1) / 2]);
+};
 
 const INF = Infinity;
 
@@ -157,6 +166,25 @@ export const cases = [
     fn: (q, k, v) => apply(attentionOp, [q, k, v, null, null, null, null], { ...attrs, ...rest, causal: false, window: 0, rate: 0 })[1],
     ...close,
   },
+  // With few queries, which of GPUs has a kernel of its own, and with tiles of them; groups and tiles of keys that are not whole.
+  ...[
+    { tq: 1, tk: 70 },
+    { tq: 2, tk: 9, dim: 68, valueDim: 4 },
+    { tq: 11, tk: 37, dim: 8 },
+    { batch: 1, tq: 3, tk: 20, heads: 1, kvHeads: 1, dim: 1028 },
+  ].map(({ batch = 2, tq, tk, heads = 4, kvHeads = 2, dim = 16, valueDim = dim }) => ({
+    op: "attentionToHalves",
+    name: `${tq} queries, ${tk} keys, ${dim} and ${valueDim} features`,
+    inputs: [
+      f([batch, tq, heads, dim]),
+      halves([batch, tk, kvHeads, dim], 1),
+      halves([batch, tk, kvHeads, valueDim], 2),
+      values([tk - tq, 3].slice(0, batch), "i32"),
+      values([tk, 3 + tq].slice(0, batch), "i32"),
+    ],
+    fn: (q, k, v, offset, lengths) => attentionToHalves(q, k, v, { causal: true, offset, lengths }),
+    ...close,
+  })),
   {
     op: "attentionGrad",
     name: "everything at once",

@@ -1,5 +1,5 @@
 /** @file Cases of scatterUpdate. */
-import { scatterUpdate } from "../../build/esm/ops/scatter.js";
+import { scatterHalves, scatterUpdate } from "../../build/esm/ops/scatter.js";
 import { reshape } from "../../build/esm/ops/move.js";
 import { b, bytes, f, i, u, values } from "./harness.js";
 
@@ -62,4 +62,27 @@ export const cases = [
     fn: (x, index) => scatterUpdate(x, index, x),
     tolerance: 0,
   },
+  // Of numbers that are f16: devices may round others either way.
+  ...[
+    [[5, 2], 3],
+    [[3, 2, 6], 2],
+    [[4, 1030], 7],
+  ].map(([shape, count]) => {
+    const updates = [count, ...shape.slice(1, -1), 2 * shape.at(-1)];
+    const numbers = Array.from({ length: updates.reduce((a, b) => a * b) }, (_, i) => ((i * 37) % 2003) - 1001 + ((i % 8) - 4) / 8);
+    return {
+      op: "scatterHalves",
+      name: `${count} rows of ${shape}`,
+      inputs: [
+        u(shape),
+        i([count], -2, shape[0] + 1),
+        values(
+          numbers.map((v) => Math.trunc(v * 2) / 2),
+          "f32",
+          updates,
+        ),
+      ],
+      fn: scatterHalves,
+    };
+  }),
 ];

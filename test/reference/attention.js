@@ -1,4 +1,5 @@
 /** @file attention and its gradient, one score after another: no tiles, and the whole row of scores before its softmax. */
+import { fromHalves } from "./halves.js";
 import { philox } from "./random.js";
 
 /** Dropout's factor of each weight, as a function of its place. */
@@ -46,8 +47,9 @@ function eachQuery(attrs, [q, k, mask, offset, lengths], call, visit) {
   }
 }
 
-export function attention(attrs, [q, k, v, mask, offset, lengths, key], [y, lse], call) {
+export function attention(attrs, [q, keys, values, mask, offset, lengths, key], [y, lse], call) {
   const { heads, tq, valueDim } = attrs;
+  const [k, v] = attrs.halves ? [keys, values].map(fromHalves) : [keys, values];
   const factor = factors(attrs, key);
   y.fill(0);
   eachQuery(attrs, [q, k, mask, offset, lengths], call, ({ b, h, i, seen, query, key: keyOf }) => {

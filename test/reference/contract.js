@@ -97,7 +97,8 @@ function checkAttention(a, call) {
 }
 
 const attentionQueries = (name, a, dim = a.dim) => f32(name, a.b, a.tq, a.heads, dim);
-const attentionKeys = (name, a, dim = a.dim) => f32(name, a.b, a.tk, a.kvHeads, dim);
+const attentionKeys = (name, a, dim = a.dim) =>
+  a.halves ? u32(name, a.b, a.tk, a.kvHeads, dim / 2) : f32(name, a.b, a.tk, a.kvHeads, dim);
 /** Operands that say who sees what, in both kernels. */
 const attentionRules = (a) => [
   maybe(anySize(operand("mask", 0, ["f32", "bool"]))),
@@ -136,8 +137,11 @@ export const CONTRACT = {
   },
   scan: { check: checkScan, inputs: () => null, outputs: () => null },
   scatterUpdate: {
-    inputs: (a, call) => [i32("index", a.count), operand("updates", a.count * a.inner, [call.outputs[0].dtype])],
-    outputs: (a) => [anyType("y", a.size, a.inner)],
+    inputs: (a, call) => [
+      i32("index", a.count),
+      a.halves ? f32("updates", a.count, 2 * a.inner) : operand("updates", a.count * a.inner, [call.outputs[0].dtype]),
+    ],
+    outputs: (a) => [a.halves ? u32("y", a.size, a.inner) : anyType("y", a.size, a.inner)],
   },
   massThreshold: {
     check: ({ cols }) => (cols > 0 ? null : "rows of no elements"),

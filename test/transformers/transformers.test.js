@@ -80,6 +80,7 @@ test("tokens are drawn where an option says so, by seed; eos ends a text", async
   const greedy = await texts({});
   assert.equal(await texts({}), greedy);
   assert.equal(await texts({ temperature: 0, seed: 4 }), greedy);
+  assert.equal(await texts({ cache: "f16" }), greedy);
   assert.not.equal(await texts({ seed: 4 }), greedy);
   assert.equal(await texts({ seed: 4 }), await texts({ temperature: 1, seed: 4 }));
   const end = greedy.findIndex((id, i) => greedy.indexOf(id) === i && i > 0);

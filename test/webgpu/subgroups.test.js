@@ -5,8 +5,10 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { matmul } from "../../build/esm/ops/matmul.js";
+import { normalizeLast } from "../../build/esm/ops/norm.js";
 import { max, sum } from "../../build/esm/ops/reduce.js";
 import { argMax } from "../../build/esm/ops/public.js";
+import { scatterUpdate } from "../../build/esm/ops/scatter.js";
 import { softmax } from "../../build/esm/ops/softmax.js";
 import { massThreshold } from "../../build/esm/ops/threshold.js";
 import { f, packed, values } from "../ops/harness.js";
@@ -42,6 +44,16 @@ const CASES = {
   ),
   "a row by columns": { inputs: [f([1, 700]), f([37, 700])], fn: (a, b) => matmul(a, b, { transposeB: true }), accumulates: true },
   "a row by rows": { inputs: [f([1, 700]), f([700, 37])], fn: (a, b) => matmul(a, b), accumulates: true },
+  // In one dispatch, since the plan writes a cache, too.
+  "normalized rows by rows": {
+    inputs: [f([2, 700], 1, 3), f([700]), f([700, 20]), f([700, 8]), f([4, 2]), values([1], "i32"), f([1, 2])],
+    fn: (a, gamma, b, c, ...cache) => {
+      const z = normalizeLast(a, 1, { gamma });
+      return [matmul(z, b), matmul(z, c), scatterUpdate(...cache)];
+    },
+    tolerance: 1e-5,
+    scale: 32,
+  },
   "a row by packed weights": {
     inputs: [f([1, 1024]), packed([1024, 9], "q4")],
     fn: (a, b) => matmul(a, b),

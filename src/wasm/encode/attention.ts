@@ -19,8 +19,11 @@ const FIELDS = 2560;
  * 6 us, a tile of 5 to 8 of them 40 (Xeon with AVX-512).
  */
 const FEW_QUERIES = 6;
-/** Queries, of all heads, of a piece with few. */
+/** Queries, of all heads, of a piece with few, and keys of a tile of them: KEYS of assembly/attention/rows.ts. */
 const ROWS = 8;
+const KEYS = 64;
+/** Most elements that are widened of f16 at once: they stay in L2. */
+const WIDENED = 2 ** 15;
 /** With fewer pieces than this the keys of a head are cut into runs, each with a dq of its own. */
 const ENOUGH_PIECES = 16;
 
@@ -59,17 +62,22 @@ export const attention: Encoder = (call, out) => {
   const a = attrsOf(call);
   const [q, k, v, ...rules] = call.inputs;
   if (a.b * a.heads * a.tq === 0) return;
-  const operands = [...[q, k, v].map(read), ...[0, 1].map((i) => write(call.outputs[i] ?? null))];
+  const { halves = false } = a;
+  const operands = [...[q, k, v].map(read), ...[0, 1].map((i) => write(call.outputs[i] ?? null)), Number(halves)];
   if (a.tq <= FEW_QUERIES) {
     const group = a.heads / a.kvHeads;
     const heads = Math.min(group, Math.max(1, Math.floor(ROWS / a.tq)));
     const pieces = a.b * a.kvHeads * Math.ceil(group / heads);
-    out.command(ATTENTION_ROWS, pieces, [...common(a, rules), heads, 0, ...operands]);
+    let keys = KEYS;
+    while (halves && keys * (a.dim + a.valueDim) > WIDENED) keys /= 2;
+    out.command(ATTENTION_ROWS, pieces, [...common(a, rules), heads, keys, ...operands]);
     return;
   }
   const tiles = tilesOf(
     a,
-    (queries, keys) => 4 * (a.dim * (queries + up(keys, MR)) + keys * queries + up(a.valueDim, NR) * (keys + queries)),
+    (queries, keys) =>
+      4 * (a.dim * (queries + up(keys, MR)) + keys * queries + up(a.valueDim, NR) * (keys + queries)) +
+      (halves ? 4 * keys * Math.max(a.dim, a.valueDim) : 0),
   );
   const pieces = a.b * a.heads * Math.ceil(a.tq / tiles.queries);
   out.command(ATTENTION, pieces, [...common(a, rules), tiles.queries, tiles.keys, ...operands]);

@@ -10,8 +10,9 @@ const LINE = 16;
 
 /** `scatterUpdate(index, updates) -> y` */
 export const scatterUpdate: Encoder = (call, out) => {
-  const { size, inner, count } = call.attrs as unknown as ScatterUpdateAttrs;
+  const { size, inner, count, halves = false } = call.attrs as unknown as ScatterUpdateAttrs;
   if (size * inner * count === 0) return;
   const { pieces, perPiece } = split(Math.ceil(inner / LINE), LINE * count);
-  out.command(SCATTER_UPDATE, pieces, [...call.inputs.map(read), update(call.outputs[0]), size, inner, count, perPiece * LINE]);
+  const sizes = [size, inner, count, perPiece * LINE, Number(halves)];
+  out.command(SCATTER_UPDATE, pieces, [...call.inputs.map(read), update(call.outputs[0]), ...sizes]);
 };

@@ -4,7 +4,7 @@
  */
 import type { AttentionAttrs } from "../../plan/kernels.ts";
 import type { Call } from "../../plan/plan.ts";
-import type { Constants, DispatchWriter } from "../dispatch.ts";
+import type { Bound, Constants, DispatchWriter } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
 
 /** Most queries that share a key, and features of all of them, so that they fit into workgroup memory beside their scores. */
@@ -18,10 +18,11 @@ const LEAST_CHUNK = 64;
 const MOST_CHUNK = 256;
 /** Workgroups that keep a GPU busy. */
 export const BUSY = 256;
-/** Invocations of a workgroup, and of `merge`; and how many share a key, where subgroups join what they have. */
-const THREADS = 256;
-const SOFTWARE_THREADS = 64;
-const MERGE_THREADS = 64;
+/** With a full cache, two to four for each multiprocessor of a large one, so that some read while others make weights of scores. */
+const CACHE_BUSY = 512;
+/** Invocations of a workgroup. */
+const [THREADS, SOFTWARE_THREADS] = [256, 64];
+/** How many share a key, where subgroups join what they have. */
 const LANES = 8;
 
 const rowsOf = ({ tq, heads, kvHeads }: AttentionAttrs): number => (tq * heads) / kvHeads;
@@ -49,24 +50,32 @@ export const fewFit = (a: AttentionAttrs): boolean =>
   rowsOf(a) <= MOST_ROWS &&
   rowsOf(a) * a.dim <= MOST_TOGETHER;
 
+/** Keys and values of a call of attention, which kernels read as f32. */
+export const keysOf = ({ inputs, attrs }: Call): readonly (Bound | null)[] =>
+  inputs.slice(1, 3).map((o) => {
+    const bound = read(o);
+    return bound && { ...bound, half: attrs.halves === true };
+  });
+
 /** Writes the dispatches of `attention(q, k, v, null, offset?, lengths?) -> y`. */
 export function few(call: Call, out: DispatchWriter): void {
   const a = call.attrs as unknown as AttentionAttrs;
-  const [q, k, v, , offset = null, lengths = null] = call.inputs.map(read);
+  const [q, , , , offset = null, lengths = null] = call.inputs.map(read);
   const y = write(call.outputs[0]);
   const { software, subgroupSize } = out.features;
+  const threads = software ? SOFTWARE_THREADS : THREADS;
   const groups = a.b * a.kvHeads;
   const most = Math.min(MOST_CHUNK, Math.floor(MOST_SCORES / rowsOf(a) / LEAST_CHUNK) * LEAST_CHUNK);
-  const chunk = Math.min(most, Math.ceil((a.tk * groups) / BUSY / LEAST_CHUNK) * LEAST_CHUNK);
+  const chunk = Math.min(most, Math.ceil((a.tk * groups) / (software ? BUSY : CACHE_BUSY) / LEAST_CHUNK) * LEAST_CHUNK);
   const splits = Math.ceil(a.tk / chunk);
   const constants = {
     ...sizesOf(a),
     SPLITS: splits,
     CHUNK: chunk,
-    FEW_THREADS: software ? SOFTWARE_THREADS : THREADS,
+    FEW_THREADS: threads,
     X: Math.max(1, Math.min(LANES, subgroupSize)),
     VALUE_X: 2 ** Math.ceil(Math.log2(a.valueDim / 4)),
-    MERGE_THREADS,
+    MERGE_THREADS: threads,
   };
   const hooks = {
     position_of: offset === null ? "position_fixed" : "position_given",
@@ -76,6 +85,6 @@ export function few(call: Call, out: DispatchWriter): void {
   const queries = a.b * a.tq * a.heads;
   const parts = splits > 1 ? out.temporary(4 * splits * queries * (a.valueDim + 4)) : null;
   const file = "attention-few";
-  out.dispatch({ file, entry: "few", constants, hooks }, [q, k, v, offset, lengths, parts ? parts.write : y], groups * splits);
+  out.dispatch({ file, entry: "few", constants, hooks }, [q, ...keysOf(call), offset, lengths, parts ? parts.write : y], groups * splits);
   if (parts) out.dispatch({ file, entry: "merge", constants, hooks }, [parts.read, null, null, offset, lengths, y], queries);
 }

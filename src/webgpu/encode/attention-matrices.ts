@@ -6,7 +6,7 @@ import type { AttentionAttrs } from "../../plan/kernels.ts";
 import type { Call, Operand } from "../../plan/plan.ts";
 import type { AttentionTile, Constants, DispatchWriter, GpuFeatures, GpuKernels, Hooks, Shader } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
-import { BUSY } from "./attention-few.ts";
+import { BUSY, keysOf } from "./attention-few.ts";
 import { common, encodeForward, prepare } from "./attention.ts";
 import { constantsOf, entryPoint, fits, padded } from "./attention-pass.ts";
 import type { Pass, PassName } from "./attention-pass.ts";
@@ -80,15 +80,16 @@ const shaderOf = (pass: Pass, constants: Constants, hooks: Hooks, own: Constants
 });
 
 /** Writes `attention(q, k, v, mask?, offset?, lengths?, key?) -> y, lse?`, and returns true; false, and nothing, where it does not suit. */
-function forward({ attrs, inputs, outputs }: Call, out: DispatchWriter): boolean {
+function forward(call: Call, out: DispatchWriter): boolean {
+  const { attrs, inputs, outputs } = call;
   const a = attrs as unknown as AttentionAttrs;
-  const [q, k, v, mask = null, offset = null, lengths = null, key = null] = inputs;
+  const [q, , , mask = null, offset = null, lengths = null, key = null] = inputs;
   const [y, lse = null] = outputs;
   const pass = passOf("forward", a, out.features);
   if (pass === null) return false;
   const { constants, hooks } = common(a, [mask, offset, lengths, key]);
   const facts = prepare(out, a, constants, [offset, lengths, key]);
-  const operands = [read(q), null, read(k), read(v), read(mask), facts];
+  const operands = [read(q), null, ...keysOf(call), read(mask), facts];
   encodeForward(out, a, constants, shaderOf(pass, constants, hooks), operands, pass.tile.columns, pass.groups, y as Operand, lse);
   return true;
 }

@@ -6,7 +6,7 @@ import type { AttentionAttrs } from "../../plan/kernels.ts";
 import type { Call, Operand } from "../../plan/plan.ts";
 import type { Bound, Constants, DispatchWriter, GpuEncoder, GpuFeatures, Hooks, Shader } from "../dispatch.ts";
 import { read, write } from "../dispatch.ts";
-import { BUSY, few, fewFit, sizesOf } from "./attention-few.ts";
+import { BUSY, few, fewFit, keysOf, sizesOf } from "./attention-few.ts";
 import { fillWith } from "./move.ts";
 
 /** Invocations of a workgroup, of which 8 share a row. */
@@ -134,7 +134,7 @@ export function encodeForward(
 /** `attention(q, k, v, mask?, offset?, lengths?, key?) -> y, lse?` */
 export const attention: GpuEncoder = (call, out) => {
   const a = attrsOf(call);
-  const [q, k, v, mask = null, offset = null, lengths = null, key = null] = call.inputs;
+  const [q, , , mask = null, offset = null, lengths = null, key = null] = call.inputs;
   const [y, lse = null] = call.outputs;
   if (a.b * a.tq * a.heads === 0) return;
   if (a.tk === 0) {
@@ -152,7 +152,7 @@ export const attention: GpuEncoder = (call, out) => {
   const each = rowsOf(width, rows, out.features);
   const groups = a.b * a.kvHeads * Math.ceil(rows / ((THREADS / LANES) * each)) * parts;
   const shader = { file: "attention", entry: "forward", constants: { ROWS: each, PARTS: parts }, hooks };
-  encodeForward(out, a, constants, shader, [read(q), null, read(k), read(v), read(mask), facts], COLUMNS, groups, y as Operand, lse);
+  encodeForward(out, a, constants, shader, [read(q), null, ...keysOf(call), read(mask), facts], COLUMNS, groups, y as Operand, lse);
 };
 
 /** `attentionGrad(dy, q, k, v, delta, lse, mask?, offset?, lengths?, key?) -> dq, dk, dv, dscore?` */

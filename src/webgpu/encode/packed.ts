@@ -88,7 +88,7 @@ function lanesOf(groups: number, items: number, { software }: GpuFeatures): numb
   return lanes;
 }
 
-/** What kernels of few rows, `few` and `several`, are made of. `groups`: of four rows of weights. */
+/** What kernels of few rows, `few` and `several` (several/packed.wgsl), are made of. `groups`: of four rows of weights. */
 export function fewOf(
   { m, k, format }: { readonly m: number; readonly k: number; readonly format: string },
   groups: number,
@@ -115,7 +115,6 @@ export function fewOf(
       ...hooks,
       load_a: k % 4 === 0 ? "vector_a" : "lanes_a",
       fetch: halves ? (inLanes ? "fetch_lanes" : "fetch_halves") : "fetch_units",
-      item_of: halves ? "item_halves" : "item_units",
       widen: halves ? (inLanes ? "widen_lanes" : "widen_halves") : `widen_${format}`,
       join_few: subgroupSize > 0 ? "subgroup_few" : "tree_few",
     },

@@ -2,10 +2,8 @@
 import files from "#shaders-packed";
 import type { GpuKernels } from "../dispatch.ts";
 import { packedMatmul, packedRows, unpack } from "../encode/packed.ts";
-import { joinProducts, packedProducts } from "../encode/several.ts";
 
-export const encoders: GpuKernels["encoders"] = { packedMatmul, packedProducts, packedRows, unpack };
-export const joins: GpuKernels["joins"] = [joinProducts];
+export const encoders: GpuKernels["encoders"] = { packedMatmul, packedRows, unpack };
 
 const reading = (file: string): string => `${files.weights}\n${files[file]}`;
 /** What weights.wgsl has belongs to the files that call it: libraries of the core are for all kernels. */

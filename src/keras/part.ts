@@ -1,0 +1,8 @@
+/** @file Files beside the entry, which are loaded when something needs them. */
+import { LockstepError } from "../index.ts";
+
+/** A part that is being loaded for `who`. @throws LockstepError where it cannot be */
+export const part = <T>(who: string, loading: Promise<T>): Promise<T> =>
+  loading.catch((cause: unknown) => {
+    throw new LockstepError(`${who}: cannot load a part: ${(cause as Error).message}; it is a file beside keras.js`, { cause });
+  });
