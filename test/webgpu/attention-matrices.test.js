@@ -6,13 +6,14 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { open } from "../../build/esm/init.js";
 import { withMode } from "../../build/esm/mode.js";
-import { attention } from "../../build/esm/ops/attention.js";
+import { attention, attentionToHalves } from "../../build/esm/ops/attention.js";
 import { sizeOf } from "../../build/esm/shape.js";
 import { buildPlan } from "../../build/esm/plan/build.js";
 import { kernelsFor } from "../../build/esm/webgpu/commands.js";
 import { ATTENTION_TILES } from "../../build/esm/webgpu/encode/attention-matrices.js";
 import { encode } from "../../build/esm/webgpu/program.js";
 import { assertClose, fixed, maxAbs, randomSource, reference, runOnce, traceForward, traceGradient, values } from "../ops/harness.js";
+import { toHalves } from "../reference/halves.js";
 import { nullDevice, pretended } from "./half-products.js";
 
 /** Unit roundoff of f16. */
@@ -96,6 +97,14 @@ test("partial tiles, grouped heads, a mask and its gradient, offsets, lengths, a
     ),
     2e-5,
   ));
+
+test("a prompt over a cache in f16", () => {
+  const c = caseOf({ tq: 19, tk: 37, heads: 4, kvHeads: 2, dim: 12 }, {}, [], { grad: false });
+  const [q, ...kept] = c.inputs;
+  const words = kept.map(({ list, shape }) => values([...toHalves(list)], "u32", [...shape.slice(0, -1), shape.at(-1) / 2]));
+  const fn = (q, k, v, offset, lengths) => attentionToHalves(q, k, v, { causal: true, offset, lengths });
+  return check(single, { ...c, inputs: [q, ...words, values([18], "i32"), values([37], "i32")], fn }, 2e-5);
+});
 
 test("features of keys' and values' gradients in parts, matrices of 16 x 16", () =>
   check(square, caseOf({ tq: 18, tk: 17, dim: 8, valueDim: 65 }, { causal: true }), 2 * ROUNDING));
