@@ -110,16 +110,13 @@ function barrier(sync: usize, threads: u32): bool {
   if (atomic.add<u32>(sync, 1, O.SYNC_ARRIVED) + 1 == threads) {
     atomic.store<u32>(sync, 0, O.SYNC_ARRIVED);
     atomic.add<u32>(sync, 1, O.SYNC_GENERATION);
-    // Whoever counts itself among the sleepers only now finds another generation than it waits for.
-    if (atomic.load<u32>(sync, O.SYNC_SLEEPERS) != 0) atomic.notify(sync + O.SYNC_GENERATION, threads);
+    atomic.notify(sync + O.SYNC_GENERATION, threads);
   } else {
     let naps: u32 = 0;
     for (let spins: u32 = 0; atomic.load<u32>(sync, O.SYNC_GENERATION) == generation; spins++) {
       if (atomic.load<u32>(sync, O.SYNC_ABORT)) return false;
       if (spins < SPINS) continue;
-      atomic.add<u32>(sync, 1, O.SYNC_SLEEPERS);
       atomic.wait<i32>(sync + O.SYNC_GENERATION, <i32>generation, NAP);
-      atomic.sub<u32>(sync, 1, O.SYNC_SLEEPERS);
       if (++naps == MOST_NAPS) {
         atomic.store<u32>(sync, 1, O.SYNC_ABORT);
         return false;
@@ -168,12 +165,12 @@ function walk(list: usize, end: usize, thread: u32, threads: u32, scratch: usize
     const op = word & 0xffff;
     const words = load<u32>(list, 4);
     const pieces = load<u32>(list, 8);
-    if (threads > 1 && (word & O.BARRIER) != 0 && !barrier(sync, threads)) return false;
+    if (threads > 1 && word >> 16 != 0 && !barrier(sync, threads)) return false;
     const c = list + 4 * O.HEADER_WORDS;
     if (op == O.LOOP) {
       if (!loop(c, thread, threads, scratch, sync)) return false;
-    } else if (threads == 1 || pieces == 1 || (word & O.ALONE) != 0) {
-      // A single piece, or what is not worth sharing, is always the last thread's.
+    } else if (threads == 1 || pieces == 1) {
+      // A single piece is always the last thread's.
       if (thread == threads - 1) for (let p: u32 = 0; p < pieces; p++) call(op, c, p, scratch);
     } else takePieces(op, c, pieces, threads, scratch, list + 12);
     list += words << 2;

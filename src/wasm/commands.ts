@@ -1,12 +1,12 @@
 /**
  * @file Plan to command list. Encoders write commands with references; here references get addresses, and a command gets a barrier where it
  * touches bytes that a command since the last barrier wrote, or writes bytes that one read. Commands of one piece need none among
- * themselves, nor do those of calls so small that they are not shared: one thread runs them all.
+ * themselves: one thread runs them all.
  *
  * What an encoder makes of weights alone (CommandWriter.prepare) stands before everything else, as the list's prologue, in memory that
  * outlives the run; a run whose weights have not changed starts behind it.
  *
- * A command: opcode | barrier << 16 | alone << 17, length in words, pieces, a counter of pieces taken, then the kernel's arguments. Addresses of bindings
+ * A command: opcode | barrier << 16, length in words, pieces, a counter of pieces taken, then the kernel's arguments. Addresses of bindings
  * change from run to run, so their words are listed as patches.
  */
 import { assert } from "../assert.ts";
@@ -17,14 +17,11 @@ import { sizeOf } from "../shape.ts";
 import { map } from "./encode/map.ts";
 import { fill } from "./encode/move.ts";
 import type { WasmKernel } from "./kernel.ts";
-import { ALONE, BARRIER, PART_SHIFT } from "./opcodes.ts";
+import { PART_SHIFT } from "./opcodes.ts";
 import type { Command, CommandWriter, Loop, Patch, Ref, Walk, Word, WordWriter } from "./writer.ts";
 
-/**
- * Multiply-adds (some 1 us) of a call that one thread does sooner than several: they would wait for each other before and behind it, and
- * have what it made in other caches.
- */
-const LEAST_SHARED = 3e4;
+/** Set in a command's first word where all threads must have finished what came before. */
+export const BARRIER = 1 << 16;
 
 /** Stands between the prologue and the rest: a command without pieces is nothing but a barrier. */
 const FENCE: Command = { opcode: 0, pieces: 0, words: [] };
@@ -42,7 +39,6 @@ export interface CommandList {
   readonly words: Uint32Array;
   readonly patches: readonly Patch[];
   readonly commands: number;
-  /** At which threads meet in a run. */
   readonly barriers: number;
   /** Words of the prologue. */
   readonly prologue: number;
@@ -137,7 +133,7 @@ export function encode(plan: Plan, mostKept = Infinity): Encoded {
     writer.begin();
     encodeCall(call, writer, [writer.commands, writer.prologue]);
     work += workOf(call);
-    if (writer.commands.slice(from).some((c) => !isAlone(c))) sharedWork += workOf(call);
+    if (writer.commands.slice(from).some((c) => c.pieces > 1)) sharedWork += workOf(call);
   }
   const { commands, prologue, kept, sharedBytes } = writer;
   return {
@@ -150,11 +146,8 @@ export function encode(plan: Plan, mostKept = Infinity): Encoded {
   };
 }
 
-/** Whether one thread runs all of a command. */
-export const isAlone = ({ pieces, alone }: Command): boolean => pieces === 1 || alone === true;
-
 /** Writes the commands of a call into `out`, which appends them to `lists`. */
-export function encodeCall(call: Call, out: CommandWriter, lists: readonly Command[][]): void {
+export function encodeCall(call: Call, out: CommandWriter, lists: readonly (readonly Command[])[]): void {
   const lengths = lists.map(({ length }) => length);
   const { encode: write, part } = kernelOf(out.plan, call.kernel);
   write(call, out);
@@ -163,10 +156,6 @@ export function encodeCall(call: Call, out: CommandWriter, lists: readonly Comma
     () => lists.every((list, i) => list.slice(lengths[i]).every((c) => parts.includes(c.opcode >> PART_SHIFT))),
     () => `${call.kernel}: commands of another part of the kernels than ${part?.name ?? "the core"}`,
   );
-  if (call.body !== undefined || workOf(call) >= LEAST_SHARED) return;
-  lists.forEach((list, i) => {
-    for (let at = lengths[i]; at < list.length; at++) list[at] = { ...list[at], alone: true };
-  });
 }
 
 /** About how many multiply-adds a call is; moving an element counts as some. */
@@ -181,8 +170,8 @@ function workOf({ kernel, inputs, outputs, attrs, body }: Call): number {
 }
 
 /**
- * Bytes that commands since the last barrier touched: by space, whether they wrote them, and whether several threads did. Commands that are
- * not shared all run on one thread, in order.
+ * Bytes that commands since the last barrier touched: by space, whether they wrote them, and whether several threads did. Commands of one
+ * piece all run on one thread, in order.
  */
 type Touched = Map<string, Runs>;
 
@@ -214,9 +203,9 @@ export class Linker implements WordWriter {
     }
     for (const w of c.words) {
       if (typeof w === "number" || w.bytes === 0) continue;
-      once(this.#touched, touchedAs(w, w.access !== "read", !isAlone(c)), () => new Runs()).add(...this.extent(w));
+      once(this.#touched, touchedAs(w, w.access !== "read", c.pieces !== 1), () => new Runs()).add(...this.extent(w));
     }
-    words.push(c.opcode | (wait ? BARRIER : 0) | (c.alone ? ALONE : 0), 0, c.pieces, 0);
+    words.push(c.opcode | (wait ? BARRIER : 0), 0, c.pieces, 0);
     this.body(c);
     words[start + 1] = words.length - start;
   }
@@ -242,10 +231,9 @@ export class Linker implements WordWriter {
   }
 
   /** True when the command touches bytes that another wrote, or writes bytes that another read. */
-  #conflicts(c: Command): boolean {
+  #conflicts({ words, pieces }: Command): boolean {
     const both = [true, false];
-    const alone = isAlone(c);
-    return c.words.some(
+    return words.some(
       (w) =>
         typeof w !== "number" &&
         w.bytes > 0 &&
@@ -253,7 +241,8 @@ export class Linker implements WordWriter {
           (writes) =>
             (writes || w.access !== "read") &&
             both.some(
-              (several) => (several || !alone) && (this.#touched.get(touchedAs(w, writes, several))?.endWithin(...this.extent(w)) ?? 0) > 0,
+              (several) =>
+                (several || pieces !== 1) && (this.#touched.get(touchedAs(w, writes, several))?.endWithin(...this.extent(w)) ?? 0) > 0,
             ),
         ),
     );

@@ -2,8 +2,8 @@
  * @file Commands that repeat others: how they are written as words, and how a thread that does them piece by piece goes through them.
  * Apart, so that applications without loops do not hold it: the encoder of scan brings it along.
  */
-import { Linker, walk } from "./commands.ts";
-import { BARRIER, HEADER_WORDS, LOOP, LOOP_HEADER } from "./opcodes.ts";
+import { BARRIER, Linker, walk } from "./commands.ts";
+import { HEADER_WORDS, LOOP, LOOP_HEADER } from "./opcodes.ts";
 import type { Command, LoopSupport, Move, Ref, Word } from "./writer.ts";
 
 /** A word that a loop sets at the beginning of each step: the address `base` and `stride` bytes more for each step before. */
@@ -36,10 +36,7 @@ class LoopLinker extends Linker {
     const moved: Moved[] = [];
     this.#loops.push({ reverse, moved });
     words.push(steps, 0);
-    const before = this.barriers;
     for (const each of commands) this.command(each);
-    // Threads meet at the beginning of a step, too, and when its addresses are set.
-    this.barriers = before + steps * (this.barriers - before + 2);
     words[start + 1] = words.length - start;
     this.#loops.pop();
     words.push(moved.length);

@@ -104,11 +104,8 @@ export const PACKED_FEW = 8;
 
 /** Bytes of private working memory that each thread's kernels get, 64-byte aligned. */
 export const SCRATCH_BYTES = 1048576;
-/** Words before a command's arguments: opcode | barrier << 16 | alone << 17, length in words, pieces, pieces taken by threads (0 between runs). */
+/** Words before a command's arguments: opcode | barrier << 16, length in words, pieces, pieces taken by threads (0 between runs). */
 export const HEADER_WORDS = 4;
-/** In a command's first word: all threads must have finished what came before; one thread does all pieces. */
-export const BARRIER = 65536;
-export const ALONE = 131072;
 
 /** Words of a loop before its body: steps, words up to the end of the body. */
 export const LOOP_HEADER = 2;
@@ -135,7 +132,6 @@ export const REDUCE_ARGMIN = 5;
 export const SYNC_ARRIVED = 0;
 export const SYNC_GENERATION = 64;
 export const SYNC_ABORT = 128;
-export const SYNC_SLEEPERS = 132;
 export const SYNC_JOB = 192;
 export const SYNC_QUIT = 256;
 export const SYNC_LIST = 260;

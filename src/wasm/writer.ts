@@ -62,8 +62,6 @@ export interface Command {
   readonly pieces: number;
   readonly words: readonly Word[];
   readonly loop?: Loop | undefined;
-  /** One thread does all pieces: the call is too small to be shared. */
-  readonly alone?: boolean;
 }
 
 /** A reference to bytes, with how the command uses them. */

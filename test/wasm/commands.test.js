@@ -2,8 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { buildPlan } from "../../build/esm/plan/build.js";
-import { encode, link } from "../../build/esm/wasm/commands.js";
-import { BARRIER } from "../../build/esm/wasm/opcodes.js";
+import { BARRIER, encode, link } from "../../build/esm/wasm/commands.js";
 import {
   CONV2D,
   CONV2D_DEPTHWISE,
@@ -52,13 +51,12 @@ const moves = ({ place }) => place.moves?.some(({ bytes }) => bytes !== 0) ?? fa
 
 /**
  * Where barriers must stand, byte by byte (4 at a time): before a command that writes what one since the last barrier
- * read or wrote, or reads what one wrote; except among those that are not shared, which one thread runs in order. A loop begins with one.
+ * read or wrote, or reads what one wrote; except among commands of one piece, which one thread runs in order. A loop begins with one.
  */
 function expectedBarriers(commands) {
   const none = () => ({ read: { one: new Set(), many: new Set() }, written: { one: new Set(), many: new Set() } });
   let since = none();
-  return commands.map(({ words, pieces, loop, alone }) => {
-    const several = pieces > 1 && !alone;
+  return commands.map(({ words, pieces, loop }) => {
     if (pieces === 0 || loop !== undefined) {
       since = none();
       return true;
@@ -72,10 +70,10 @@ function expectedBarriers(commands) {
         if (w.access !== "read") writes.push(key);
       }
     }
-    const met = (sets, key) => sets.many.has(key) || (several && sets.one.has(key));
+    const met = (sets, key) => sets.many.has(key) || (pieces > 1 && sets.one.has(key));
     const wait = reads.some((k) => met(since.written, k)) || writes.some((k) => met(since.written, k) || met(since.read, k));
     if (wait) since = none();
-    const kind = several ? "many" : "one";
+    const kind = pieces === 1 ? "one" : "many";
     for (const k of reads) since.read[kind].add(k);
     for (const k of writes) since.written[kind].add(k);
     return wait;
@@ -92,10 +90,7 @@ function check(encoded, name) {
     expectedBarriers(wanted),
     `${name}: barriers`,
   );
-  const waits = commands.map((c) => Number(c.barrier));
-  const inRun = (list) =>
-    list.reduce((sum, { loop }) => sum + waits.shift() + (loop === undefined ? 0 : loop.steps * (inRun(loop.commands) + 2)), 0);
-  assert.is(list.barriers, inRun(encoded.commands), `${name}: where threads meet in a run`);
+  assert.is(list.barriers, commands.filter((c) => c.barrier).length);
   const patched = new Map(list.patches.map((p) => [p.word, p]));
   wanted.forEach((c, i) => {
     assert.is(commands[i].opcode, c.opcode);

@@ -16,7 +16,7 @@ export const scan: Encoder = (call, out) => {
   const writer = new BodyWriter(body, out);
   for (const c of body.calls) encodeCall({ ...c, inputs: c.inputs.map(inside), outputs: c.outputs.map(inside) }, writer, [writer.commands]);
   // The number of pieces says whether several threads have work; a loop has none itself.
-  const pieces = Math.max(0, ...writer.commands.map((c) => (c.alone ? 1 : c.pieces)));
+  const pieces = Math.max(0, ...writer.commands.map((c) => c.pieces));
   out.command(LOOP, pieces, [], { steps: length, reverse, commands: writer.commands, support: LOOPS });
 };
 
