@@ -162,7 +162,7 @@ export async function start({ title = "Lockstep", matrices = true, ...options } 
       const lm = await loadPretrained(source, { backend });
       const rows = {};
       for (const position of sizes.positions) {
-        const session = await generator(lm.model, { capacity: position + sizes.tokens });
+        const session = await generator(lm.model, { capacity: position + sizes.tokens, cache: "f16" });
         const prompt = Array.from({ length: position }, (_, i) => (7 * i) % sizes.vocabulary);
         const times = [];
         let [prefill, value] = [0, 0];

@@ -141,7 +141,7 @@ export function section({ adapter, software, size, quick, machine, date, columns
       ),
     ),
     ...part(
-      `Decoding a Llama of ${figure((llamaWeights ?? 0) / 1e6)} million random weights in q4: tokens/s`,
+      `Decoding a Llama of ${figure((llamaWeights ?? 0) / 1e6)} million random weights in q4, with its cache in f16: tokens/s`,
       tableOf("one sequence", columns, decoded, (r, c, name) =>
         name.startsWith("decode")
           ? `${figure(tokensPerSecond(r))}: ${figure(rate(r))} GB/s of weights${ofCopy(c, rate(r))}`

@@ -1,7 +1,7 @@
 /** @file Functions over ops. No rules, no kernels: gradients and fusion come for free. Adding one is adding it here. */
 import type { Tensor, TensorLike } from "../tensor.ts";
 import { normalizeAxes } from "../shape.ts";
-import { div, equal, maximum, minimum, mul, sqrt, square, sub, where } from "./map.ts";
+import { div, equal, maximum, minimum, sqrt, square, sub, where } from "./map.ts";
 import { toFloat } from "./promote.ts";
 import { reduceOptions, sum } from "./reduce.ts";
 import type { ReduceOptions } from "./reduce.ts";
@@ -15,7 +15,7 @@ export function mean(x: TensorLike, options: ReduceOptions = {}): Tensor {
   const { axis, keepDims } = reduceOptions("mean", options);
   const count = normalizeAxes("mean", axis, t.rank).reduce((n, a) => n * t.shape[a], 1);
   const total = sum(t, { axis, keepDims });
-  return count === 0 ? div(total, 0) : mul(total, 1 / count);
+  return div(total, count);
 }
 
 /** Mean square distance from the mean over `axis` (default: all), f32: the biased variance. */

@@ -40,7 +40,7 @@ export const DEFAULTS = { initialScale: 2 ** 15, dynamicGrowthSteps: 2000 };
 const LEAST = 1;
 const MOST = 2 ** 126;
 
-/** @internal A factor of losses, f32 [], and the updates since it last changed, i32 []. */
+/** A factor of losses, f32 [], and the updates since it last changed, i32 []. */
 export interface LossScale {
   readonly dynamicScale: Tensor;
   readonly stepCounter: Tensor;

@@ -8,6 +8,8 @@ import type { Prepared } from "./prepared.ts";
 
 /** Programs with fewer multiply-adds (to share) than this (some 70 us) are done before a worker has woken up. */
 const LEAST_WORK = 2e6;
+/** What is lost where threads wait for each other, in multiply-adds that are to be shared for it. */
+const BARRIER_WORK = 4e4;
 
 export class WasmProgram implements Program {
   readonly plan: Plan;
@@ -43,7 +45,7 @@ export class WasmProgram implements Program {
     this.list = list;
     this.code = code;
     this.bytes = kept.reduce((n, k) => n + k.bytes, slotBytes(plan) + sharedBytes + code.bytes);
-    this.large = sharedWork >= LEAST_WORK;
+    this.large = sharedWork >= LEAST_WORK + list.barriers * BARRIER_WORK;
     this.long = work >= LEAST_WORK;
     this.bound = new Uint32Array(plan.bindings.length + kept.length).fill(-1);
     this.kept = kept;

@@ -1,6 +1,6 @@
 /**
- * @file What runtimes other than Node run of tables that Node runs whole: files, and the least number of tests that each has. Deno's compiler
- * of shaders is another than Node's, Chromium's is not.
+ * @file What runtimes other than Node run of tables that Node runs whole: files, and the least number of tests that each has. Deno's
+ * compiler of shaders is another than Node's, Chromium's is not.
  */
 export const WHOLE = Boolean(process.env.LOCKSTEP_WHOLE);
 export const OPS = WHOLE ? ["ops.test.js", 2500] : ["ops-sample.js", 400];
