@@ -43,15 +43,12 @@ function rule(op, a, b) {
   if (op === "pow") return dtype === "f32" ? ["f32", "f32", REAL.pow] : null;
   if (COMPARISONS.includes(op)) return [dtype, "bool", PREDICATE[op]];
   if (BITS.includes(op)) return dtype === "f32" ? null : [dtype, dtype, (integer ? INTEGER : LOGICAL)[op]];
-  if (op === "mod" && dtype === "f32") return ["f32", "f32", REMAINDER];
   if (dtype !== "bool") return [dtype, dtype, (integer ? INTEGER : REAL)[op]];
   if (op === "sub") return null;
   return BOOLS[op] ? ["bool", "bool", LOGICAL[BOOLS[op]]] : ["i32", "i32", INTEGER[op]];
 }
 
 const HOST = { f32: Float32Array, i32: Int32Array, u32: Uint32Array, bool: Uint32Array };
-/** Of f32 the remainder is a - b floor(a / b) as rounded: exact for quotients below 2^24. */
-const REMAINDER = (x, y) => Math.fround(x - Math.fround(y * Math.floor(Math.fround(x / y))));
 /** Numbers as elements of `dtype`. */
 const as = (values, dtype) => [...HOST[dtype].from(values)];
 
