@@ -9,7 +9,7 @@ const FILE = new URL("RESULTS.md", import.meta.url);
 const LONGEST = 140;
 
 /** Prose as people wrap it; rows of tables cannot be. */
-function wrapped(markdown) {
+export function wrapped(markdown) {
   const lines = [];
   for (let line of markdown.split("\n")) {
     while (line.length > LONGEST && !line.startsWith("|")) {

@@ -1,4 +1,5 @@
 /** @file The figures of one adapter as a section of RESULTS.md. */
+import { wrapped } from "../sections.js";
 import { FORMATS, NETS, SIZES } from "./workloads.js";
 
 const figure = (x) => (x >= 100 ? Math.round(x).toLocaleString("en-US") : x.toPrecision(3));
@@ -180,5 +181,5 @@ export function section({ adapter, software, size, quick, machine, date, columns
       [...multiplied, ...attended, trained.at(-1)].map(([, name]) => name),
     ),
   ];
-  return `${text.join("\n").replace(/\n{3,}/g, "\n\n")}\n`;
+  return `${wrapped(text.join("\n").replace(/\n{3,}/g, "\n\n"))}\n`;
 }
