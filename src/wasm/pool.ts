@@ -154,8 +154,8 @@ export class Pool {
     const problems = await Promise.all(
       Array.from({ length: workers }, (_, i) => this.#hire(crew, threads - workers + i, this.#scratch + i * SCRATCH_BYTES)),
     );
-    // Dismissed meanwhile.
-    if (this.#crew !== crew) return;
+    // Dismissed meanwhile: others that start in their place are waited for.
+    if (this.#crew !== crew) return this.#closed ? undefined : (this.#starting ?? undefined);
     const problem = problems.find((p) => p !== null) ?? null;
     crew.ready = problem === null;
     this.#problem = null;
